@@ -13,7 +13,7 @@
 #include "client/tables/metric.h"
 #include "client/tables/pivot_axes.h"
 #include "client/verb.h"
-#include "client/wire/ask.h"
+#include "client/wire/retrying_client.h"
 #include "sweeps/explain.h"
 #include "sweeps/schema.h"
 
@@ -234,10 +234,10 @@ std::vector<std::string> LabelNames(const Json& sweeps) {
   return names;
 }
 
-std::vector<std::string> RunNames(Asker& asker, const Json& sweeps) {
+std::vector<std::string> RunNames(RetryingClient& client, const Json& sweeps) {
   std::vector<std::string> names;
   for (const Json& sweep : sweeps) {
-    const Result<Json> answer = asker.Ask("GetSweep", {{"sweep", sweep.at("sweep_id")}});
+    const Result<Json> answer = client.Call("GetSweep", {{"sweep", sweep.at("sweep_id")}});
     if (!answer.ok()) continue;
     for (const Json& run : answer->at("runs")) {
       names.push_back(run.at("run_key").get<std::string>().substr(0, kRunDigits));
@@ -247,37 +247,37 @@ std::vector<std::string> RunNames(Asker& asker, const Json& sweeps) {
 }
 
 // Metrics for tables and plots: those measured so far, in every form in which they can be shown.
-std::vector<std::string> MetricNames(Asker& asker) {
-  const Result<Json> answer = asker.Ask(
+std::vector<std::string> MetricNames(RetryingClient& client) {
+  const Result<Json> answer = client.Call(
       "Query",
       {{"sql", "SELECT DISTINCT metric, protocol FROM results"}, {"timeout_ms", kQueryMs}});
   if (!answer.ok()) return {};
   std::set<std::string> sources;
   for (const Json& row : answer->at("rows")) AddSources(row.at(0), row.at(1), sources);
   std::vector<std::string> names;
-  for (Metric& metric : MetricsOf(sources)) names.push_back(std::move(metric.name));
+  for (ResultMetric& metric : MetricsOf(sources)) names.push_back(std::move(metric.name));
   return names;
 }
 
 // A completion must not create anything: without a database there are no names.
 std::vector<std::string> AskNames(const std::string& state, const std::string& kind) {
   if (!PathExists(JoinPath(state, "longrun.db"))) return {};
-  Asker asker(state);
+  RetryingClient client(state);
   if (kind == "datasets") {
-    const Result<Json> answer = asker.Ask("ListDatasets", Json::object());
+    const Result<Json> answer = client.Call("ListDatasets", Json::object());
     if (!answer.ok()) return {};
     return NamesOf(answer->at("datasets"));
   }
   if (kind == "models") {
-    const Result<Json> answer = asker.Ask("ListModels", Json::object());
+    const Result<Json> answer = client.Call("ListModels", Json::object());
     if (!answer.ok()) return {};
     return NamesOf(answer->at("models"));
   }
-  if (kind == "metrics") return MetricNames(asker);
-  const Result<Json> answer = asker.Ask("ListSweeps", Json::object());
+  if (kind == "metrics") return MetricNames(client);
+  const Result<Json> answer = client.Call("ListSweeps", Json::object());
   if (!answer.ok()) return {};
   const Json& sweeps = answer->at("sweeps");
-  if (kind == "runs") return Unique(RunNames(asker, sweeps));
+  if (kind == "runs") return Unique(RunNames(client, sweeps));
   return Unique(kind == "labels" ? LabelNames(sweeps) : NamesOf(sweeps));
 }
 

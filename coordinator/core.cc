@@ -443,7 +443,7 @@ void LocateFile(const std::string& state, Json& evaluation) {
 }  // namespace
 
 void Core::Deliver(const Command& command) {
-  std::vector<CheckpointSource> checkpoints;
+  std::vector<StartCheckpoint> checkpoints;
   if (const auto* start = std::get_if<SendStart>(&command)) {
     for (const auto& reference : {start->task.init, start->task.resume}) {
       if (!reference) continue;

@@ -37,7 +37,7 @@
 namespace longrun {
 
 // A checkpoint that a Start names, with its files.
-struct CheckpointSource {
+struct StartCheckpoint {
   std::string sha256;  // of manifest.json
   std::vector<ArtifactFileRow> files;
 };
@@ -46,8 +46,7 @@ struct CheckpointSource {
 class SessionSink {
  public:
   virtual ~SessionSink() = default;
-  virtual void Deliver(const Command& command,
-                       const std::vector<CheckpointSource>& checkpoints) = 0;
+  virtual void Deliver(const Command& command, const std::vector<StartCheckpoint>& checkpoints) = 0;
 };
 
 struct CoreOptions {

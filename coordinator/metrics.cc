@@ -105,7 +105,7 @@ void Metrics::SetWorkers(const WorkerCounts& counts) {
   page_.Set(Metric::kSlots, {"free"}, Number(counts.slots_free));
 }
 
-void Metrics::KnowWorker(std::string_view worker) {
+void Metrics::PreregisterWorker(std::string_view worker) {
   for (const FailureRow& row : FailureTable()) {
     page_.Touch(Metric::kAttemptFailures, {row.name, worker});
   }

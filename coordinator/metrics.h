@@ -71,7 +71,7 @@ class Metrics {
   void CountAttemptFailure(std::string_view failure_class, std::string_view worker);
 
   void SetWorkers(const WorkerCounts& counts);
-  void KnowWorker(std::string_view worker);  // starts its failure counts at 0
+  void PreregisterWorker(std::string_view worker);  // starts its failure counts at 0
   void SetSessions(std::int64_t n);
   void CountLeaseExpiration();
   void CountFenced();

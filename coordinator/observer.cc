@@ -81,7 +81,7 @@ void Observer::CountTasks(const State& state) {
 void Observer::CountWorkers(const State& state) {
   WorkerCounts counts;
   for (const auto& [id, worker] : state.workers) {
-    if (known_workers_.insert(id).second) metrics_.KnowWorker(id);
+    if (known_workers_.insert(id).second) metrics_.PreregisterWorker(id);
     const bool suspect = BootMs() - worker.heard_at > state.limits.suspect_ms;
     const bool connected = worker.session && !suspect;
     std::int64_t& count = worker.lost       ? counts.gone

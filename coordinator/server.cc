@@ -188,7 +188,7 @@ Result<std::unique_ptr<grpc::Server>> StartServer(const std::string& socket_path
 }
 
 // Every call of our services starts with a count of 0.
-void KnowCalls(Metrics& metrics) {
+void PreregisterCalls(Metrics& metrics) {
   for (const char* name : {"SweepService", "WorkerSessionService", "ArtifactService"}) {
     const google::protobuf::ServiceDescriptor* const service =
         google::protobuf::DescriptorPool::generated_pool()->FindServiceByName(
@@ -229,7 +229,7 @@ Status Serve(const ServerOptions& options) {
     exports->Refresh(metrics);
   });
   metrics.ShowDisk(options.state_folder);
-  KnowCalls(metrics);
+  PreregisterCalls(metrics);
   ASSIGN_OR_RETURN(const std::string metrics_address, metrics.Expose(options.metrics));
   ASSIGN_OR_RETURN(const std::unique_ptr<Core> core,
                    Core::Start(*store, *artifacts, metrics,
@@ -252,16 +252,16 @@ Status Serve(const ServerOptions& options) {
   ASSIGN_OR_RETURN(const std::unique_ptr<Executor> querier,
                    Executor::Start(*store, kQuerierThreads, kQueryJobsMax));
   Ticker ticker;
-  Parts parts{.core = *core,
-              .artifacts = *artifacts,
-              .logs = logs,
-              .metrics = metrics,
-              .executor = *executor,
-              .submitter = *submitter,
-              .log_writer = *log_writer,
-              .querier = *querier,
-              .ticker = ticker,
-              .metrics_address = metrics_address};
+  CoordinatorParts parts{.core = *core,
+                         .artifacts = *artifacts,
+                         .logs = logs,
+                         .metrics = metrics,
+                         .executor = *executor,
+                         .submitter = *submitter,
+                         .log_writer = *log_writer,
+                         .querier = *querier,
+                         .ticker = ticker,
+                         .metrics_address = metrics_address};
   const auto sweeps = MakeSweepService(parts);
   const auto sessions = MakeWorkerSessionService(parts);
   const auto artifact_service = MakeArtifactService(parts);

@@ -692,7 +692,7 @@ class Expander {
 
   void CheckEvaluations(bool causal) {
     for (const EvaluationSpec& block : spec_.evaluations) {
-      const std::string why = WhyNotOf(*block.evaluation, causal);
+      const std::string why = WhyUnsupported(*block.evaluation, causal);
       if (!why.empty()) Report(block.place, Str(PathOf(block), ": ", why));
     }
   }

@@ -263,7 +263,7 @@ Result<Json> ExplainEvaluation(std::string_view rest) {
   ASSIGN_OR_RETURN(const Evaluation* evaluation, FindEvaluation(name));
   const std::string path = Str(kEvaluate, ".", name);
   std::vector<Json> below = ExplainParams(path, evaluation->params);
-  if (NamesASplit(*evaluation)) below.push_back(ExplainOverlap(path));
+  if (HasSplitParam(*evaluation)) below.push_back(ExplainOverlap(path));
   return WithMembers({{"path", path},
                       {"kind", "evaluation"},
                       {"meaning", evaluation->meaning},
@@ -398,7 +398,7 @@ std::vector<std::string> ExplainPaths() {
   for (const Evaluation* const evaluation : Evaluations()) {
     const std::string owner = Str(kEvaluate, ".", evaluation->name);
     add_params(owner, evaluation->params);
-    if (NamesASplit(*evaluation)) paths.push_back(Str(owner, ".", TrainOverlapKey().path));
+    if (HasSplitParam(*evaluation)) paths.push_back(Str(owner, ".", TrainOverlapKey().path));
   }
   paths.emplace_back(kFailure);
   for (const FailureRow& row : FailureTable()) paths.push_back(Str(kFailure, ".", row.name));

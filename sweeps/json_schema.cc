@@ -130,7 +130,7 @@ Json EvaluationsSchema() {
   for (const Evaluation* const evaluation : Evaluations()) {
     Json params = ParamsSchema(evaluation->params);
     params["description"] = evaluation->meaning;
-    if (NamesASplit(*evaluation)) {
+    if (HasSplitParam(*evaluation)) {
       const KeyRow& overlap = TrainOverlapKey();
       params["properties"][std::string(overlap.path)] =
           Json{{"type", "boolean"},

@@ -69,7 +69,7 @@ class Reader {
       const std::string below = prefix + name;
       if (node.Find(name) != nullptr) continue;
       const KeyRow& row = *FindKey(below);
-      if (row.required && !IsAxis(below) && !IsTheModels(row)) {
+      if (row.required && !IsAxis(below) && !ComesFromModel(row)) {
         // If the key is only misspelt, the error about the unknown key is enough.
         if (!IsMisspelt(name, node, NamesBelow(path))) {
           Report(place, Str(below, ": must be given: ", WhatToWrite(row)));
@@ -221,7 +221,7 @@ class Reader {
   }
 
   // Whether the key may be left out because the imported model gives its value.
-  bool IsTheModels(const KeyRow& row) const {
+  bool ComesFromModel(const KeyRow& row) const {
     switch (row.left_out) {
       case KeyRow::LeftOut::kNever:
         return false;
@@ -333,7 +333,7 @@ class Reader {
     for (const std::string& name : NamesBelow("spec.matrix")) {
       if (node.Find(name) != nullptr) continue;
       const KeyRow& row = *FindAxis(name);
-      if (row.required && !IsTheModels(row)) {
+      if (row.required && !ComesFromModel(row)) {
         if (!IsMisspelt(name, node, AxisNames())) {
           Report(node.place, Str(row.path, ": must be given: ", row.spec.meaning));
         }
@@ -637,7 +637,7 @@ class Reader {
                     Str(below, ": expected a map of parameters, found ", ShowNode(entry.value)));
     }
     const std::span<const ParamSpec> specs = (*evaluation)->params;
-    const bool names_split = NamesASplit(**evaluation);
+    const bool names_split = HasSplitParam(**evaluation);
     const std::optional<Json> given =
         ReadParams(specs, entry.value, below, names_split ? TrainOverlapKey().path : "");
     if (!given) return;

@@ -95,7 +95,7 @@ std::string SweepReference() {
   for (const Evaluation* const evaluation : Evaluations()) {
     out += Str("\n## Evaluation `", evaluation->name, "`\n\n", evaluation->meaning, "\n(",
                evaluation->source, ")\n\n", kParamHead, ParamRows(evaluation->params));
-    if (NamesASplit(*evaluation)) {
+    if (HasSplitParam(*evaluation)) {
       const KeyRow& overlap = TrainOverlapKey();
       out += Str("| `", overlap.path, "` | ", ExpectedValue(overlap), " | ", ShowDefault(overlap),
                  " | ", overlap.spec.meaning, " |\n");

@@ -307,7 +307,7 @@ const KeyRow& TrainOverlapKey() {
   return row;
 }
 
-bool NamesASplit(const Evaluation& evaluation) {
+bool HasSplitParam(const Evaluation& evaluation) {
   return std::ranges::find(evaluation.params, "split", &ParamSpec::name) != evaluation.params.end();
 }
 

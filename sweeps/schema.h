@@ -64,7 +64,7 @@ std::vector<std::string> PathsOfName(std::string_view name, std::string_view bel
 // `allow_train_overlap` of an evaluation that names a split. It changes no number, so it is neither a
 // parameter of the evaluation nor part of a cell.
 const KeyRow& TrainOverlapKey();
-bool NamesASplit(const Evaluation& evaluation);
+bool HasSplitParam(const Evaluation& evaluation);
 
 // The possible axes of the matrix: position, train_length, dataset, seed, and the dotted paths below spec
 // ("train.optimizer.lr") of everything that changes a run.

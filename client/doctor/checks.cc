@@ -20,8 +20,8 @@
 #include "base/subnormals.h"
 #include "base/units.h"
 #include "base/user_folders.h"
-#include "client/wire/ask.h"
 #include "client/wire/damage_notice.h"
+#include "client/wire/retrying_client.h"
 #include "client/wire/writable.h"
 #include "model/known_speed.h"
 #include "sweeps/coordinator_address.h"
@@ -55,16 +55,16 @@ constexpr std::int64_t kTrainerMs = 60'000;
 
 Finding Ok(std::string found) { return {.found = std::move(found), .remedy = ""}; }
 Finding Warn(std::string found, std::string remedy) {
-  return {.verdict = Verdict::kWarn, .found = std::move(found), .remedy = std::move(remedy)};
+  return {.verdict = CheckVerdict::kWarn, .found = std::move(found), .remedy = std::move(remedy)};
 }
 Finding Fail(std::string found, std::string remedy) {
-  return {.verdict = Verdict::kFail, .found = std::move(found), .remedy = std::move(remedy)};
+  return {.verdict = CheckVerdict::kFail, .found = std::move(found), .remedy = std::move(remedy)};
 }
 
 // ---- programs --------------------------------------------------------------------------------------
 
 // The trainer is linked to LibTorch: that it can show its help shows that all of it can be loaded.
-Finding CheckLibTorch(const Machine& machine) {
+Finding CheckLibTorch(const MachineFacts& machine) {
   const char* const remedy =
       "run `./dev setup`, then build again; or point LONGRUN_WORKER_TRAINER at a trainer that "
       "works";
@@ -110,7 +110,7 @@ std::string KnownSpeedText(const KnownSpeed& known) {
 }
 
 // What a new run takes here, under the names that its record will have, and what that is known to reach.
-Finding CheckCpu(const Machine& machine) {
+Finding CheckCpu(const MachineFacts& machine) {
   const CpuPaths& paths = machine.cpu_paths;
   const KnownSpeed* const known = FindKnownSpeed(paths);
   const std::string_view subnormals = SubnormalsName(DefaultSubnormals());  // as a new run here
@@ -137,14 +137,14 @@ Finding CheckCpu(const Machine& machine) {
                                     {"attention_forward", RateJson(known->attention)}};
   }
   if (IsX86(paths.cpu) && paths.simd == "default") {
-    finding.verdict = Verdict::kWarn;
+    finding.verdict = CheckVerdict::kWarn;
     finding.found += "; no AVX2: LibTorch and our kernels use their slower portable code";
     finding.remedy = "train on another machine; on a virtual one, pass the host's CPU through";
   }
   return finding;
 }
 
-Finding CheckGpu(const Machine& machine) {
+Finding CheckGpu(const MachineFacts& machine) {
   if (machine.nvidia_gpus && *machine.nvidia_gpus > 0) {
     return Ok(Str("GPUs that the NVIDIA driver shows: ", *machine.nvidia_gpus));
   }
@@ -164,7 +164,7 @@ Finding CheckGpu(const Machine& machine) {
 
 // ---- resources -------------------------------------------------------------------------------------
 
-Finding CheckMemory(const Machine& machine) {
+Finding CheckMemory(const MachineFacts& machine) {
   const std::string found = Str(FormatBytes(machine.memory_bytes), " available");
   if (machine.memory_bytes < kMemoryFail) {
     return Fail(found,
@@ -178,12 +178,12 @@ Finding CheckMemory(const Machine& machine) {
 }
 
 // Why nothing can be written into the state folder.
-Finding CannotWrite(const Machine& machine) {
+Finding CannotWrite(const MachineFacts& machine) {
   WriteProblem problem = DescribeWriteErrno(machine.write_errno, machine.state);
   return Fail(std::move(problem.found), std::move(problem.remedy));
 }
 
-Finding CheckDisk(const Machine& machine) {
+Finding CheckDisk(const MachineFacts& machine) {
   const std::string found = Str(FormatBytes(machine.disk_free_bytes), " free at ", machine.state);
   // Also when bytes are free: there may be no more names for files, or no quota.
   if (machine.write_errno == ENOSPC || machine.write_errno == EDQUOT) return CannotWrite(machine);
@@ -203,7 +203,7 @@ Finding CheckDisk(const Machine& machine) {
   return Ok(found);
 }
 
-Finding CheckSync(const Machine& machine) {
+Finding CheckSync(const MachineFacts& machine) {
   if (machine.write_errno != 0) {
     return Warn("not measured: nothing can be written in the state folder",
                 DescribeWriteErrno(machine.write_errno, machine.state).remedy);
@@ -220,14 +220,14 @@ Finding CheckSync(const Machine& machine) {
   return Ok(found);
 }
 
-Finding CheckFileSizes(const Machine& machine) {
+Finding CheckFileSizes(const MachineFacts& machine) {
   const std::string found = Str("size of a file: at most ", FormatBytes(machine.file_bytes));
   const char* const remedy = "raise it: `ulimit -f unlimited`, or LimitFSIZE= of the systemd unit";
   if (machine.file_bytes < kFileFail) return Fail(found, remedy);
   return Warn(Str(found, ": the database and larger checkpoints may not fit"), remedy);
 }
 
-Finding CheckLimits(const Machine& machine) {
+Finding CheckLimits(const MachineFacts& machine) {
   const std::string found = Str("open files: ", machine.open_files);
   if (machine.open_files < kFilesFail) {
     return Fail(found, "raise it: `ulimit -n 4096`, or LimitNOFILE= of the systemd unit");
@@ -244,7 +244,7 @@ Finding CheckLimits(const Machine& machine) {
   return Ok(found);
 }
 
-Finding CheckClock(const Machine& machine) {
+Finding CheckClock(const MachineFacts& machine) {
   const std::string now = FormatWallMs(machine.wall_ms);
   if (machine.wall_ms < kClockStartMs) {
     return Fail(Str("the clock says ", now), "set the clock: `timedatectl set-ntp true`");
@@ -258,7 +258,7 @@ Finding CheckClock(const Machine& machine) {
   return Ok(now);
 }
 
-Finding CheckEnvironment(const Machine& machine) {
+Finding CheckEnvironment(const MachineFacts& machine) {
   if (machine.ignored_variables.empty()) return Ok("no variable names a folder by a relative path");
   return Warn(Str(Join(machine.ignored_variables, ", "),
                   machine.ignored_variables.size() == 1 ? ", a relative path, is ignored"
@@ -269,7 +269,7 @@ Finding CheckEnvironment(const Machine& machine) {
 
 // ---- the state folder ------------------------------------------------------------------------------
 
-Finding CheckFolder(const Machine& machine) {
+Finding CheckFolder(const MachineFacts& machine) {
   struct stat info {};
   if (lstat(machine.state.c_str(), &info) != 0) {
     if (errno == ENOENT && machine.write_errno == 0) {
@@ -308,7 +308,7 @@ Finding CheckFolder(const Machine& machine) {
   return Ok(Str(machine.state, " is private to this user"));
 }
 
-Finding CheckSocket(const Machine& machine) {
+Finding CheckSocket(const MachineFacts& machine) {
   const std::string path = JoinPath(machine.state, "coordinator.sock");
   if (path.size() <= kSocketPathBytesMax) return Ok(path);
   const Result<std::string> run_time = RuntimeFolder();
@@ -320,7 +320,7 @@ Finding CheckSocket(const Machine& machine) {
 }
 
 // Locks are the kernel's, so a dead process holds none: who holds one must answer.
-Finding CheckLocks(const Machine& machine) {
+Finding CheckLocks(const MachineFacts& machine) {
   const bool coordinator = CoordinatorRuns(machine.state);
   const bool worker = FileLock::IsHeld(JoinPath(machine.state, "worker/lock"));
   if (!coordinator) {
@@ -341,7 +341,7 @@ Finding CheckLocks(const Machine& machine) {
     return Warn("a coordinator holds the folder but has no address yet",
                 "it is starting: check again; if this remains, see coordinator.log");
   }
-  Connection connection{*address};
+  CoordinatorConnection connection{*address};
   const Result<Json> info = connection.Call("GetServerInfo", Json::object(), 5'000);
   if (!info.ok()) {
     return Fail(
@@ -369,7 +369,7 @@ std::string UnknownRuns(const Json& unknown) {
 }
 
 // A coordinator checks its database when it opens it; one is started if none runs.
-Finding CheckDatabase(const Machine& machine) {
+Finding CheckDatabase(const MachineFacts& machine) {
   if (!PathExists(JoinPath(machine.state, "longrun.db"))) {
     if (PathExists(JoinPath(machine.state, "database.id"))) {
       return Fail("longrun.db is gone although it was there",
@@ -384,7 +384,7 @@ Finding CheckDatabase(const Machine& machine) {
   };
   // A coordinator that runs already answers without writing; none can be started.
   if (machine.write_errno != 0 && !CoordinatorRuns(machine.state)) return cannot_write();
-  const Result<Json> info = Ask(machine.state, "GetServerInfo", Json::object());
+  const Result<Json> info = Call(machine.state, "GetServerInfo", Json::object());
   if (!info.ok()) {
     if (machine.write_errno != 0) return cannot_write();
     if (info.status().code() == Code::kResourceExhausted) {
@@ -422,7 +422,7 @@ Finding CheckDatabase(const Machine& machine) {
               "their results stay readable");
 }
 
-Finding CheckWorkerId(const Machine& machine) {
+Finding CheckWorkerId(const MachineFacts& machine) {
   const std::string path = JoinPath(machine.state, "worker/worker_id");
   const Result<std::string> id = ReadWorkerId(path);
   if (id.ok()) return Ok(Str("its id is ", *id));
@@ -430,7 +430,7 @@ Finding CheckWorkerId(const Machine& machine) {
   return Fail(id.status().message(), kNoWorkerUntilThen);
 }
 
-Finding CheckPorts(const Machine& machine) {
+Finding CheckPorts(const MachineFacts& machine) {
   const std::string text =
       machine.metrics_address.empty() ? "127.0.0.1:0" : machine.metrics_address;
   const std::size_t colon = text.rfind(':');
@@ -485,8 +485,8 @@ constexpr Check kChecks[] = {
 
 }  // namespace
 
-std::string_view VerdictName(Verdict verdict) {
-  return verdict == Verdict::kOk ? "ok" : verdict == Verdict::kWarn ? "warn" : "fail";
+std::string_view VerdictName(CheckVerdict verdict) {
+  return verdict == CheckVerdict::kOk ? "ok" : verdict == CheckVerdict::kWarn ? "warn" : "fail";
 }
 
 std::span<const Check> Checks() { return kChecks; }

@@ -12,11 +12,11 @@
 
 namespace longrun {
 
-enum class Verdict { kOk, kWarn, kFail };
-std::string_view VerdictName(Verdict verdict);  // ok | warn | fail
+enum class CheckVerdict { kOk, kWarn, kFail };
+std::string_view VerdictName(CheckVerdict verdict);  // ok | warn | fail
 
 struct Finding {
-  Verdict verdict = Verdict::kOk;
+  CheckVerdict verdict = CheckVerdict::kOk;
   std::string found;            // what was seen
   std::string remedy;           // what to do about it; "" if all is well
   Json facts = Json::object();  // the same as values, for programs; empty for most checks
@@ -24,7 +24,7 @@ struct Finding {
 
 struct Check {
   std::string_view name;
-  Finding (*run)(const Machine& machine);
+  Finding (*run)(const MachineFacts& machine);
 };
 
 std::span<const Check> Checks();

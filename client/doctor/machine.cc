@@ -105,8 +105,8 @@ std::string NearestFolder(std::string folder) {
   return folder;
 }
 
-Machine LookAtMachine(const std::string& state) {
-  Machine machine{
+MachineFacts LookAtMachine(const std::string& state) {
+  MachineFacts machine{
       .state = state,
       .trainer =
           GetEnv("LONGRUN_WORKER_TRAINER").value_or(JoinPath(ProgramFolder(), "longrun-trainer"))};

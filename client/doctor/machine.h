@@ -11,7 +11,7 @@
 
 namespace longrun {
 
-struct Machine {
+struct MachineFacts {
   std::string state;    // folder, absolute
   std::string trainer;  // program
   // Numbers are 0 if they could not be determined.
@@ -37,6 +37,6 @@ std::string NearestFolder(std::string folder);
 
 // Examines this machine. To do so, writes a small file into the state folder or, if that does not exist,
 // creates a folder in its nearest existing parent, and removes it.
-Machine LookAtMachine(const std::string& state);
+MachineFacts LookAtMachine(const std::string& state);
 
 }  // namespace longrun

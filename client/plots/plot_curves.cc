@@ -194,7 +194,7 @@ Result<std::vector<Plot>> PlotsOfTables(const std::vector<PivotTable>& tables) {
     if (table.col_axes != std::vector<std::string>{across} || table.metrics.size() != 1) {
       std::vector<std::string> metrics;
       metrics.reserve(table.metrics.size());
-      for (const Metric& metric : table.metrics) metrics.push_back(metric.name);
+      for (const ResultMetric& metric : table.metrics) metrics.push_back(metric.name);
       return Status(
           Code::kInvalidArgument,
           Str("a plot shows one metric by ", by_position ? "tokens of context" : "context length",

@@ -333,9 +333,9 @@ namespace {
 // most `buckets_max` buckets.
 Result<std::vector<PivotTable>> ResultTables(const Json& results, std::int64_t buckets_max) {
   ASSIGN_OR_RETURN(std::vector<PivotTable> tables, BuildPivot({results}, {}));
-  const std::vector<Metric> metrics = MetricsOf(SourcesOf({results}));
+  const std::vector<ResultMetric> metrics = MetricsOf(SourcesOf({results}));
   if (metrics.empty() || !metrics.front().is_nll()) return tables;  // `tables` has them all
-  for (const Metric& metric : metrics) {
+  for (const ResultMetric& metric : metrics) {
     const bool is_there = metric.name == metrics.front().name;
     if (is_there || (metric.is_nll() && !metric.is_log)) continue;
     ASSIGN_OR_RETURN(std::vector<PivotTable> more,

@@ -40,7 +40,7 @@ Json PlaceOf(const Json& row) {
   return place;
 }
 
-Metric MetricFor(const std::string& source) { return MetricsOf({source}).front(); }
+ResultMetric MetricFor(const std::string& source) { return MetricsOf({source}).front(); }
 
 // One side's number at one place: a reading, or the reason why there is none.
 struct Side {
@@ -48,7 +48,7 @@ struct Side {
   std::optional<Reading> reading = {};
 };
 
-Side SideOf(const Metric& metric, const Json* body) {
+Side SideOf(const ResultMetric& metric, const Json* body) {
   if (body == nullptr) return {};
   Side side{.status = body->at("status").get<std::string>()};
   if (side.status == "ok") side.reading = metric.Read(*body);
@@ -58,7 +58,7 @@ Side SideOf(const Metric& metric, const Json* body) {
 using BodyPair = std::pair<const Json*, const Json*>;
 
 ResultDifference Compare(const Json& place, const std::vector<BodyPair>& seeds) {
-  const Metric metric = MetricFor(place[0].get<std::string>());
+  const ResultMetric metric = MetricFor(place[0].get<std::string>());
   ResultDifference out{.metric = metric.name,
                        .context_length = place[6],
                        .split = place[1],

@@ -76,11 +76,11 @@ struct NllSource {
 };
 constexpr NllSource kNllSources[] = {{"", ""}, {kPseudo, ""}, {"", kByPosition}};
 
-void AddMetricsOfNll(const NllSource& source, std::vector<Metric>& metrics) {
+void AddMetricsOfNll(const NllSource& source, std::vector<ResultMetric>& metrics) {
   const auto add = [&](std::string_view name, bool is_log, auto reader) {
     metrics.push_back({.name = source.NameOf(name),
                        .source = source.NameOf(kNll),
-                       .better = Metric::Better::kLower,
+                       .better = ResultMetric::Better::kLower,
                        .is_log = is_log,
                        .reader = reader});
   };
@@ -92,21 +92,21 @@ void AddMetricsOfNll(const NllSource& source, std::vector<Metric>& metrics) {
 }
 
 // Guesses from words in the name which way is better; without such a word, nothing is marked.
-Metric::Better BetterByName(std::string_view name) {
+ResultMetric::Better BetterByName(std::string_view name) {
   constexpr std::string_view kHigher[] = {"per_s", "acc", "f1", "rouge", "exact_match"};
   constexpr std::string_view kLower[] = {"bytes", "loss", "ms", "seconds"};
   const auto within = [name](std::string_view word) {
     return name.find(word) != std::string_view::npos;
   };
   const auto at_end = [name](std::string_view word) { return name.ends_with(word); };
-  if (std::ranges::any_of(kHigher, within)) return Metric::Better::kHigher;
-  if (std::ranges::any_of(kLower, at_end)) return Metric::Better::kLower;
-  return Metric::Better::kNeither;
+  if (std::ranges::any_of(kHigher, within)) return ResultMetric::Better::kHigher;
+  if (std::ranges::any_of(kLower, at_end)) return ResultMetric::Better::kLower;
+  return ResultMetric::Better::kNeither;
 }
 
 }  // namespace
 
-std::string Metric::words() const {
+std::string ResultMetric::words() const {
   std::string text = name;
   const auto end_with = [&text](std::string_view end, std::string_view with) {
     if (text.ends_with(end)) text.replace(text.size() - end.size(), end.size(), with);
@@ -119,13 +119,15 @@ std::string Metric::words() const {
   return text;
 }
 
-std::optional<Reading> Metric::Read(const Json& body) const {
+std::optional<Reading> ResultMetric::Read(const Json& body) const {
   return reader == nullptr ? ReadValue(body) : reader(body);
 }
 
-double Metric::Value(double x) const { return is_log ? std::exp(x) : x; }
+double ResultMetric::Value(double x) const { return is_log ? std::exp(x) : x; }
 
-double Metric::ValueError(double x, double se) const { return is_log ? std::exp(x) * se : se; }
+double ResultMetric::ValueError(double x, double se) const {
+  return is_log ? std::exp(x) * se : se;
+}
 
 std::set<std::string> SourcesOf(const std::vector<Json>& results) {
   std::set<std::string> sources;
@@ -158,20 +160,20 @@ std::string OtherMetricsNote(const std::vector<Json>& results) {
              others.size() == 1 ? "it" : "them");
 }
 
-std::vector<Metric> MetricsOf(const std::set<std::string>& sources) {
-  std::vector<Metric> metrics;
+std::vector<ResultMetric> MetricsOf(const std::set<std::string>& sources) {
+  std::vector<ResultMetric> metrics;
   std::set<std::string> others = sources;
   for (const NllSource& source : kNllSources) {
     if (others.erase(source.NameOf(kNll)) > 0) AddMetricsOfNll(source, metrics);
   }
   metrics.reserve(metrics.size() + others.size());
   for (const std::string& source : others) {
-    Metric& metric = metrics.emplace_back(
-        Metric{.name = source, .source = source, .better = BetterByName(source)});
+    ResultMetric& metric = metrics.emplace_back(
+        ResultMetric{.name = source, .source = source, .better = BetterByName(source)});
     if (metric.is_share()) metric.reader = &ReadShare;
   }
   // Speed before its costs; otherwise in order of names.
-  std::ranges::stable_sort(metrics, {}, [](const Metric& metric) {
+  std::ranges::stable_sort(metrics, {}, [](const ResultMetric& metric) {
     return metric.is_nll() ? 0 : metric.name.ends_with("_per_s") ? 1 : 2;
   });
   return metrics;
@@ -188,7 +190,7 @@ Reading MeanOf(const std::vector<Reading>& readings) {
   return {.x = mean, .se = std::sqrt(squares / (count - 1.0) / count)};
 }
 
-std::optional<Reading> RelativeTo(const Metric& metric, const Reading& reading,
+std::optional<Reading> RelativeTo(const ResultMetric& metric, const Reading& reading,
                                   const Reading& reference) {
   const bool both = reading.se.has_value() && reference.se.has_value();
   if (metric.is_log) {

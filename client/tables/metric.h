@@ -16,7 +16,7 @@ struct Reading {
   std::optional<double> se = {};
 };
 
-struct Metric {
+struct ResultMetric {
   enum class Better { kLower, kHigher, kNeither };
 
   std::string name;    // "perplexity"
@@ -51,7 +51,7 @@ struct Metric {
 // the first three by position (nll_by_position, ...) if rows have buckets, the same for pseudo_nll, as
 // pseudo_perplexity, pseudo_nll, pseudo_bits_per_token, pseudo_bits_per_byte, and each other metric of the
 // rows by its own name, those per second first. `sources`: the metrics of the rows.
-std::vector<Metric> MetricsOf(const std::set<std::string>& sources);
+std::vector<ResultMetric> MetricsOf(const std::set<std::string>& sources);
 // The metrics of all rows in answers of GetResults, including those in buckets.
 std::set<std::string> SourcesOf(const std::vector<Json>& results);
 // The metrics of one row.
@@ -71,7 +71,7 @@ Reading MeanOf(const std::vector<Reading>& readings);
 // A reading relative to another one of the same run. On a log scale the difference, which is the logarithm
 // of the ratio; else the ratio. The errors are treated as independent; since both readings score the same
 // text they rarely are, and the error is then an upper bound.
-std::optional<Reading> RelativeTo(const Metric& metric, const Reading& reading,
+std::optional<Reading> RelativeTo(const ResultMetric& metric, const Reading& reading,
                                   const Reading& reference);
 
 }  // namespace longrun

@@ -10,8 +10,8 @@
 #include "client/tables/by_position.h"
 #include "client/tables/pivot_axes.h"
 #include "client/tables/pivot_cell.h"
+#include "client/tables/pivot_coordinates.h"
 #include "client/tables/pivot_evaluations.h"
-#include "client/tables/pivot_place.h"
 #include "client/words/position_range.h"
 #include "client/words/render.h"
 #include "sweeps/evaluation_name.h"
@@ -32,7 +32,7 @@ using Ranks = std::vector<std::size_t>;
 // A number that a sweep wants: its row, if there is one yet.
 struct Wanted {
   const RunRef* run = nullptr;
-  const Place* place = nullptr;
+  const Coordinates* place = nullptr;
   const Json* row = nullptr;
 };
 
@@ -43,7 +43,7 @@ const Json& MemberOrNull(const Json& object, const std::string& key) {
   return found == object.end() ? kNull : *found;
 }
 
-Json ValueOn(const std::string& axis, const RunRef& run, const Place& place) {
+Json ValueOn(const std::string& axis, const RunRef& run, const Coordinates& place) {
   return IsEvaluationAxis(axis) ? place.At(axis) : RunValue(run, axis);
 }
 
@@ -97,7 +97,7 @@ class Pivot {
   }
 
   Status ChooseMetrics() {
-    const std::vector<Metric> all = MetricsOf(SourcesOf(results_));
+    const std::vector<ResultMetric> all = MetricsOf(SourcesOf(results_));
     if (request_.metrics.empty()) {
       const bool has_nll = !all.empty() && all.front().is_nll();
       metrics_.assign(all.begin(), has_nll ? all.begin() + 1 : all.end());
@@ -105,10 +105,10 @@ class Pivot {
     }
     std::vector<std::string> names;
     names.reserve(all.size());
-    for (const Metric& metric : all) names.push_back(metric.name);
+    for (const ResultMetric& metric : all) names.push_back(metric.name);
     metrics_.reserve(request_.metrics.size());
     for (const std::string& name : request_.metrics) {
-      const auto found = std::ranges::find(all, name, &Metric::name);
+      const auto found = std::ranges::find(all, name, &ResultMetric::name);
       if (found == all.end()) {
         return {Code::kInvalidArgument,
                 Str("there are no numbers of metric \"", name,
@@ -201,7 +201,7 @@ class Pivot {
       for (const Json& row : results_[s].at("rows")) {
         const auto run = run_of_.find({s, row.at("run_key").get<std::string>()});
         if (run == run_of_.end()) continue;  // of a run that the sweep does not show
-        for (const Metric& metric : metrics_) {
+        for (const ResultMetric& metric : metrics_) {
           if (metric.source == row.at("body").at("metric"))
             CollectRow(s, *run->second, metric, row);
         }
@@ -217,7 +217,7 @@ class Pivot {
     }
   }
 
-  void CollectRow(std::size_t s, const RunRef& run, const Metric& metric, const Json& row) {
+  void CollectRow(std::size_t s, const RunRef& run, const ResultMetric& metric, const Json& row) {
     const Json& body = row.at("body");
     const Json name = metric.name;
     std::vector<const Json*> values;
@@ -238,15 +238,15 @@ class Pivot {
     key += ']';
     auto& shared = place_of_[key];
     if (shared == nullptr) {
-      shared =
-          std::make_shared<Place>(Place{.metric = &metric, .values = {}, .key = std::move(key)});
+      shared = std::make_shared<Coordinates>(
+          Coordinates{.metric = &metric, .values = {}, .key = std::move(key)});
       for (const Json* const value : values) shared->values.push_back(*value);
     }
     rows_[{&run, shared.get()}] = &row;
     if (in_sweep_.emplace(s, shared.get()).second) places_.emplace_back(s, shared);
   }
 
-  bool Keeps(const RunRef& run, const Place& place) const {
+  bool Keeps(const RunRef& run, const Coordinates& place) const {
     return std::ranges::all_of(where_, [&](const PivotFilter& filter) {
       const Json value = ValueOn(filter.axis, run, place);
       return std::ranges::any_of(filter.values,
@@ -362,7 +362,7 @@ class Pivot {
     std::vector<AxisOrder> orders(axes.begin(), axes.end());
     for (AxisOrder& order : orders) {
       if (order.axis() == "metric") {
-        for (const Metric& metric : metrics_) order.Add(metric.name);
+        for (const ResultMetric& metric : metrics_) order.Add(metric.name);
       }
       if (Contains(axes_, order.axis()) && !is_full_) {
         for (const Json& value : ValuesInOrder(runs_, axes_, order.axis())) order.Add(value);
@@ -422,7 +422,8 @@ class Pivot {
       const std::string& axis = page_orders_[i].axis();
       const Json& value = page_orders_[i].value(ranks[i]);
       if (axis == "metric") {
-        table.metrics = {*std::ranges::find(metrics_, value.get<std::string>(), &Metric::name)};
+        table.metrics = {
+            *std::ranges::find(metrics_, value.get<std::string>(), &ResultMetric::name)};
       } else if (!value.is_null() && axis != "averaging") {
         table.fixed.emplace_back(axis, value);
       }
@@ -519,7 +520,7 @@ class Pivot {
         const std::int64_t train_length = wanted.run->train_length;
         seed.is_reference = wanted.place->At("context_length") == train_length;
         const auto there = place_of_.find(wanted.place->KeyAt(train_length));
-        const Place* const place = there == place_of_.end() ? nullptr : there->second.get();
+        const Coordinates* const place = there == place_of_.end() ? nullptr : there->second.get();
         const auto at = rows_.find({wanted.run, place});
         if (at != rows_.end()) seed.reference = at->second;
       }
@@ -548,11 +549,12 @@ class Pivot {
     std::vector<PivotCell*> best;
     for (const auto& [r, c] : cells) {
       PivotCell& cell = table.rows[r].cells[c];
-      const Metric::Better better = cell.metric.better;
+      const ResultMetric::Better better = cell.metric.better;
       const bool complete = cell.status == "ok" && cell.n_ok == cell.n_wanted;
-      if (better == Metric::Better::kNeither || !complete || !std::isfinite(*cell.value)) continue;
+      if (better == ResultMetric::Better::kNeither || !complete || !std::isfinite(*cell.value))
+        continue;
       if (table.relative && cell.at_train_length) continue;  // all are 1 there
-      const double sign = better == Metric::Better::kLower ? 1.0 : -1.0;
+      const double sign = better == ResultMetric::Better::kLower ? 1.0 : -1.0;
       if (!best.empty() && sign * *cell.value > sign * *best.front()->value) continue;
       if (!best.empty() && *cell.value != *best.front()->value) best.clear();
       best.push_back(&cell);
@@ -604,18 +606,18 @@ class Pivot {
   std::vector<RunRef> runs_;
   std::map<std::pair<std::size_t, std::string>, const RunRef*> run_of_;  // sweep and run key
   std::vector<std::string> axes_;                                        // of the matrices
-  std::vector<Metric> metrics_;
+  std::vector<ResultMetric> metrics_;
   std::vector<std::string> row_axes_, col_axes_;
   std::vector<PivotFilter> where_;
   bool baselines_apart_ = true;
-  std::map<std::string, std::shared_ptr<Place>> place_of_;
-  std::vector<std::pair<std::size_t, std::shared_ptr<Place>>> places_;  // of each sweep
-  std::set<std::pair<std::size_t, const Place*>> in_sweep_;
+  std::map<std::string, std::shared_ptr<Coordinates>> place_of_;
+  std::vector<std::pair<std::size_t, std::shared_ptr<Coordinates>>> places_;  // of each sweep
+  std::set<std::pair<std::size_t, const Coordinates*>> in_sweep_;
   Evaluations evaluations_;
   std::map<std::string, Json> averaging_;  // of a sweep's metric, split and protocol
   const Json* last_averaged_ = nullptr;    // the last body that was noted there, and its sweep
   std::size_t last_averaged_of_ = 0;
-  std::map<std::pair<const RunRef*, const Place*>, const Json*> rows_;
+  std::map<std::pair<const RunRef*, const Coordinates*>, const Json*> rows_;
   std::vector<Wanted> wanted_;
   bool is_full_ = true;  // the matrix
   std::vector<AxisOrder> row_orders_, col_orders_, page_orders_;
@@ -638,9 +640,9 @@ Status RefusePositionAxis(const PivotRequest& request) {
 
 Result<std::vector<PivotTable>> BuildPivot(const std::vector<Json>& results,
                                            const PivotRequest& request) {
-  const auto is_by_position = [](const Metric& metric) { return metric.is_by_position(); };
-  std::vector<Metric> asked;
-  for (const Metric& metric : MetricsOf(SourcesOf(results))) {
+  const auto is_by_position = [](const ResultMetric& metric) { return metric.is_by_position(); };
+  std::vector<ResultMetric> asked;
+  for (const ResultMetric& metric : MetricsOf(SourcesOf(results))) {
     if (Contains(request.metrics, metric.name)) asked.push_back(metric);
   }
   if (std::ranges::none_of(asked, is_by_position)) {

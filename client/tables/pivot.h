@@ -59,7 +59,7 @@ struct SeedValue {
 // "non_finite", "failed"). With several seeds, "ok" only if all are.
 struct PivotCell {
   std::string status = "not_asked";
-  Metric metric = {};
+  ResultMetric metric = {};
   // exp(mean nll) for perplexity, over the existing seeds.
   std::optional<double> value = {};
   // Of the mean over seeds if there are two or more; else the row's own.
@@ -89,7 +89,7 @@ struct PivotRow {
 
 struct PivotTable {
   std::vector<std::string> matrix_axes = {};  // the sweeps', in the order of their files
-  std::vector<Metric> metrics = {};           // one, unless `metric` is an axis
+  std::vector<ResultMetric> metrics = {};     // one, unless `metric` is an axis
   bool relative = false;
   std::vector<std::pair<std::string, Json>> fixed =
       {};                                  // values that all cells share: split, protocol, ...

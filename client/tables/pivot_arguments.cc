@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "base/str.h"
-#include "client/wire/ask.h"
+#include "client/wire/retrying_client.h"
 
 namespace longrun {
 namespace {
@@ -96,11 +96,11 @@ Result<PivotRequest> ReadPivotRequest(const PivotArguments& arguments) {
 
 Result<std::vector<Json>> AskResults(const std::string& state,
                                      const std::vector<std::string>& sweeps) {
-  Asker asker(state);
+  RetryingClient client(state);
   std::vector<Json> results;
   results.reserve(sweeps.size());
   for (const std::string& sweep : sweeps) {
-    ASSIGN_OR_RETURN(Json result, asker.Ask("GetResults", {{"sweep", sweep}}));
+    ASSIGN_OR_RETURN(Json result, client.Call("GetResults", {{"sweep", sweep}}));
     result["name"] = sweep;
     results.push_back(std::move(result));
   }

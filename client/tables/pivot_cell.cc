@@ -26,7 +26,7 @@ Status RefuseToFold(const RunRef& a, const RunRef& b) {
 }
 
 // A row's number on the scale of the fold, or nothing, with the reason in `status`.
-std::optional<Reading> ReadRow(const Metric& metric, const Json* row, std::string& status) {
+std::optional<Reading> ReadRow(const ResultMetric& metric, const Json* row, std::string& status) {
   status = row == nullptr ? "missing" : row->at("body").at("status").get<std::string>();
   if (status != "ok") return std::nullopt;
   const std::optional<Reading> reading = metric.Read(row->at("body"));
@@ -34,7 +34,7 @@ std::optional<Reading> ReadRow(const Metric& metric, const Json* row, std::strin
   return reading;
 }
 
-std::optional<Reading> ReadSeed(const Metric& metric, const SeedRow& seed, bool relative,
+std::optional<Reading> ReadSeed(const ResultMetric& metric, const SeedRow& seed, bool relative,
                                 std::string& status) {
   const std::optional<Reading> reading = ReadRow(metric, seed.row, status);
   if (!reading || !relative) return reading;
@@ -71,7 +71,7 @@ struct Sums {
 
 }  // namespace
 
-Result<PivotCell> FoldSeeds(const Metric& metric, const std::vector<SeedRow>& seeds,
+Result<PivotCell> FoldSeeds(const ResultMetric& metric, const std::vector<SeedRow>& seeds,
                             bool relative) {
   const RunRef& first = *seeds.front().run;
   PivotCell cell{.status = "ok", .metric = metric};

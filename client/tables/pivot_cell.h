@@ -20,6 +20,7 @@ struct SeedRow {
 
 // Requires at least one seed. A run that occurs twice (in two sweeps) counts once. kInvalidArgument if the
 // runs differ in more than their seed.
-Result<PivotCell> FoldSeeds(const Metric& metric, const std::vector<SeedRow>& seeds, bool relative);
+Result<PivotCell> FoldSeeds(const ResultMetric& metric, const std::vector<SeedRow>& seeds,
+                            bool relative);
 
 }  // namespace longrun

@@ -47,7 +47,7 @@ Columns ColumnsOf(const std::vector<PivotTable>& tables) {
   for (const PivotTable& table : tables) {
     used.insert(table.row_axes.begin(), table.row_axes.end());
     used.insert(table.col_axes.begin(), table.col_axes.end());
-    for (const Metric& metric : table.metrics) metrics.insert(metric.name);
+    for (const ResultMetric& metric : table.metrics) metrics.insert(metric.name);
     for (const std::string& axis : table.matrix_axes) {
       const bool is_list = axis == "seed" || axis == "sweep";
       if (!is_list && !Contains(columns.matrix, axis)) columns.matrix.push_back(axis);

@@ -66,7 +66,7 @@ Json TableJson(const PivotTable& table) {
                {"column_axes", table.col_axes}, {"columns", table.columns},
                {"rows", Json::array()},         {"baselines", Json::array()}};
   json["metric"] = Json::array();
-  for (const Metric& metric : table.metrics) json["metric"].push_back(metric.name);
+  for (const ResultMetric& metric : table.metrics) json["metric"].push_back(metric.name);
   if (table.metrics.size() == 1) json["metric"] = table.metrics.front().name;
   for (const auto& [axis, value] : table.fixed) json[axis] = value;
   for (const PivotRow& row : table.rows) {

@@ -121,7 +121,7 @@ std::string TableTitle(const PivotTable& table) {
     fixed.push_back(speaks ? AxisText(value) : Str(Words(ShortAxis(axis)), " ", AxisText(value)));
   }
   std::vector<std::string> metrics;
-  for (const Metric& metric : table.metrics) metrics.push_back(metric.words());
+  for (const ResultMetric& metric : table.metrics) metrics.push_back(metric.words());
   std::string title = Join(metrics, ", ");
   if (table.relative) title += " relative to the train length,";
   title += Str(" by ", Join(across, ", "));
@@ -148,7 +148,7 @@ std::string ErrorLegend(const PivotTable& table) {
   std::string legend = "± standard error";
   if (over_seeds) legend += own ? " (over seeds where there are several)" : " over seeds";
   if (over_seeds && !own && has_baseline_error) legend += " (of a baseline: over the text)";
-  const bool is_share = std::ranges::any_of(table.metrics, &Metric::is_share);
+  const bool is_share = std::ranges::any_of(table.metrics, &ResultMetric::is_share);
   if (own && is_share && !table.relative) legend += " (of a share: Wilson's 95 % interval / 3.92)";
   if (own && table.relative) legend += " (at most: as if the two errors were independent)";
   if (is_beyond) legend += "; inf: too large for a number, the metric nll has it";

@@ -25,7 +25,7 @@
 #include "client/plots/plot_size.h"
 #include "client/tables/pivot_axes.h"
 #include "client/verb.h"
-#include "client/wire/ask.h"
+#include "client/wire/retrying_client.h"
 #include "client/words/render.h"
 #include "model/evaluation/attention_map.h"
 
@@ -75,15 +75,15 @@ std::string Label(const AttentionMap& map, const std::string& key) {
 
 // ---- a run's maps ----------------------------------------------------------------------------------
 
-Result<std::vector<MapArtifact>> MapsOfRun(Asker& asker, const std::string& run_key) {
+Result<std::vector<MapArtifact>> MapsOfRun(RetryingClient& client, const std::string& run_key) {
   LR_CHECK(IsSha256Hex(run_key));
   const std::string of_run = Str(" WHERE run_key = '", run_key, "'");
   ASSIGN_OR_RETURN(
       const Json answer,
-      asker.Ask("Query", {{"sql", Str("SELECT DISTINCT name, sha256 FROM artifacts", of_run,
-                                      " AND name LIKE 'attention-%'"
-                                      " AND attempt IN (SELECT attempt FROM results",
-                                      of_run, ") ORDER BY name")}}));
+      client.Call("Query", {{"sql", Str("SELECT DISTINCT name, sha256 FROM artifacts", of_run,
+                                        " AND name LIKE 'attention-%'"
+                                        " AND attempt IN (SELECT attempt FROM results",
+                                        of_run, ") ORDER BY name")}}));
   std::vector<MapArtifact> maps;
   for (const Json& row : answer.at("rows")) {
     const auto file_name = row.at(0).get<std::string>();
@@ -151,13 +151,14 @@ Result<AttentionMap> MapOfBytes(const std::string& bytes, const std::string& nam
   return ReadAttentionMap(path);
 }
 
-Result<FoundMap> FindInRun(Asker& asker, const Json& run, const AttentionArguments& arguments) {
+Result<FoundMap> FindInRun(RetryingClient& client, const Json& run,
+                           const AttentionArguments& arguments) {
   const auto run_key = run.at("run_key").get<std::string>();
-  ASSIGN_OR_RETURN(const std::vector<MapArtifact> maps, MapsOfRun(asker, run_key));
+  ASSIGN_OR_RETURN(const std::vector<MapArtifact> maps, MapsOfRun(client, run_key));
   ASSIGN_OR_RETURN(const MapArtifact chosen, ChooseMap(maps, arguments, ShortId(run_key)));
   FoundMap found;
   ASSIGN_OR_RETURN(found.bytes,
-                   asker.coordinator().connection().Download(chosen.sha256, kMapBytesMax));
+                   client.coordinator().connection().Download(chosen.sha256, kMapBytesMax));
   ASSIGN_OR_RETURN(found.map, MapOfBytes(found.bytes, chosen.file_name));
   const RunRef ref = MakeRunRef("", run);
   found.train_length = ref.train_length;
@@ -171,14 +172,14 @@ Result<FoundMap> FindInRun(Asker& asker, const Json& run, const AttentionArgumen
 }
 
 // Finds a run by its id, or the only run of a sweep.
-Result<Json> FindRun(Asker& asker, const std::string& thing) {
+Result<Json> FindRun(RetryingClient& client, const std::string& thing) {
   const bool may_be_run = thing.size() >= kRunDigitsMin;
   if (may_be_run) {
-    Result<Json> run = asker.Ask("GetRun", {{"run", thing}});
+    Result<Json> run = client.Call("GetRun", {{"run", thing}});
     if (run.ok()) return run->at("run");
     if (run.status().code() != Code::kNotFound) return run.status();
   }
-  const Result<Json> sweep = asker.Ask("GetSweep", {{"sweep", thing}});
+  const Result<Json> sweep = client.Call("GetSweep", {{"sweep", thing}});
   if (!sweep.ok()) {
     const bool is_neither = may_be_run && sweep.status().code() == Code::kNotFound;
     return Status(sweep.status().code(),
@@ -221,9 +222,9 @@ Result<FoundMap> FindMap(const AttentionArguments& arguments, const std::string&
     }
     return found;
   }
-  Asker asker(state);
-  ASSIGN_OR_RETURN(const Json run, FindRun(asker, arguments.thing));
-  return FindInRun(asker, run, arguments);
+  RetryingClient client(state);
+  ASSIGN_OR_RETURN(const Json run, FindRun(client, arguments.thing));
+  return FindInRun(client, run, arguments);
 }
 
 HeatMap HeatOf(FoundMap found, const AttentionArguments& arguments) {

@@ -5,7 +5,7 @@
 #include "client/console/exit_code.h"
 #include "client/console/output.h"
 #include "client/verb.h"
-#include "client/wire/ask.h"
+#include "client/wire/retrying_client.h"
 #include "client/words/kept_work.h"
 #include "client/words/render.h"
 #include "client/words/submission.h"
@@ -30,15 +30,15 @@ void AddCancel(Verbs& verbs) {
   verb.AddArgument("SWEEP", *sweep, "name or id").Required();
   const auto output = AddOutput(verb, {"table", "json"});
   verb.SetRun([&verbs, sweep, output] {
-    Asker asker(verbs.state);
-    const Result<Json> before = asker.Ask("GetSweep", {{"sweep", *sweep}});
+    RetryingClient client(verbs.state);
+    const Result<Json> before = client.Call("GetSweep", {{"sweep", *sweep}});
     if (!before.ok()) return Report(before.status());
-    const Result<Json> answer = asker.Ask("CancelSweep", {{"sweep", *sweep}});
+    const Result<Json> answer = client.Call("CancelSweep", {{"sweep", *sweep}});
     if (!answer.ok()) return Report(answer.status());
     const std::int64_t n_cancelled = answer->at("tasks_cancelled").get<std::int64_t>();
     const std::int64_t n_stopping = answer->at("tasks_stopping").get<std::int64_t>();
     // Trainers outlive their worker, and only a worker can stop them.
-    if (n_stopping > 0 && asker.coordinator().momentary()) {
+    if (n_stopping > 0 && client.coordinator().momentary()) {
       std::fprintf(stderr,
                    "no service is running for %s, so its trainers keep running until one starts; "
                    "`longrun up` stops them\n",
@@ -47,8 +47,8 @@ void AddCancel(Verbs& verbs) {
     Print(*output == "json"
               ? RenderJson(*answer)
               : Str("tasks cancelled: ", n_cancelled, ", stopping: ", n_stopping, "\n"));
-    const Result<Json> after = asker.Ask("GetSweep", {{"sweep", answer->at("sweep_id")}});
-    const std::string kept = after.ok() ? KeptWorkText(asker, after->at("info")) : "";
+    const Result<Json> after = client.Call("GetSweep", {{"sweep", answer->at("sweep_id")}});
+    const std::string kept = after.ok() ? KeptWorkText(client, after->at("info")) : "";
     if (!kept.empty()) std::fprintf(stderr, "%s\n", kept.c_str());
     if (kept.empty() && n_cancelled == 0 && n_stopping == 0) {
       std::fprintf(stderr, "%s\n", WhyNothing(before->at("info")).c_str());

@@ -77,8 +77,8 @@ bool IsWithin(const std::string& path, const std::string& folder) {
 
 // `answer` says that the name is not registered, but an interrupted removal or import may have left its
 // folder among ours. Removes that folder, unless another name refers to it.
-Status RemoveRest(Connection& connection, const std::string& folder, const Status& answer,
-                  std::optional<Removal>& removal) {
+Status RemoveRest(CoordinatorConnection& connection, const std::string& folder,
+                  const Status& answer, std::optional<Removal>& removal) {
   if (answer.code() != Code::kNotFound || !removal || !removal->has_anything()) return answer;
   ASSIGN_OR_RETURN(const Json known, connection.Call("ListDatasets", Json::object()));
   for (const Json& dataset : known.at("datasets")) {
@@ -90,7 +90,7 @@ Status RemoveRest(Connection& connection, const std::string& folder, const Statu
 int Remove(const std::string& name, const std::string& output, const std::string& state) {
   const auto coordinator = Coordinator::Reach(state);
   if (!coordinator.ok()) return Report(coordinator.status());
-  Connection& connection = (*coordinator)->connection();
+  CoordinatorConnection& connection = (*coordinator)->connection();
   std::string folder = DatasetFolder(state, name);
   std::optional<Removal> removal;
   if (IsSafeName(name)) {  // claim the folder before the name is removed

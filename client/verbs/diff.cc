@@ -12,7 +12,7 @@
 #include "client/console/output.h"
 #include "client/tables/comparison.h"
 #include "client/verb.h"
-#include "client/wire/ask.h"
+#include "client/wire/retrying_client.h"
 #include "client/words/render.h"
 #include "sweeps/evaluation_name.h"
 
@@ -35,13 +35,13 @@ struct DiffArguments {
   bool exit_code = false;
 };
 
-Result<Subject> Find(Asker& asker, const std::string& thing) {
-  Result<Json> sweep = asker.Ask("GetResults", {{"sweep", thing}});
+Result<Subject> Find(RetryingClient& client, const std::string& thing) {
+  Result<Json> sweep = client.Call("GetResults", {{"sweep", thing}});
   if (sweep.ok()) return Subject{.is_sweep = true, .name = thing, .results = *std::move(sweep)};
   if (sweep.status().code() != Code::kNotFound || thing.size() < kRunDigitsMin) {
     return sweep.status();
   }
-  Result<Json> run = asker.Ask("GetResults", {{"run", thing}});
+  Result<Json> run = client.Call("GetResults", {{"run", thing}});
   if (run.ok()) {
     const std::string key = run->at("runs")[0].at("run_key").get<std::string>();
     return Subject{.name = key, .results = *std::move(run)};
@@ -167,8 +167,8 @@ Json ResultJson(const ResultDifference& one) {
 
 // {"axes","runs":[[a, b]],"keys","provenance","results","curves"} of one point. Leaves out what is equal, so
 // empty lists mean that nothing differs.
-Result<Json> DiffPoint(Asker& asker, const Point& point, const Subject& a, const Subject& b,
-                       const std::string& curve) {
+Result<Json> DiffPoint(RetryingClient& client, const Point& point, const Subject& a,
+                       const Subject& b, const std::string& curve) {
   Json out = {{"axes", point.axes},          {"runs", Json::array()},    {"keys", Json::array()},
               {"provenance", Json::array()}, {"results", Json::array()}, {"curves", Json::array()}};
   std::vector<RowsPair> rows;
@@ -183,15 +183,15 @@ Result<Json> DiffPoint(Asker& asker, const Point& point, const Subject& a, const
     if (out.at("keys").empty()) {
       out["keys"] = DifferencesJson(DifferencesOf(run_a->at("run"), run_b->at("run")));
     }
-    ASSIGN_OR_RETURN(const Json info_a, asker.Ask("GetRun", {{"run", key_a}}));
-    ASSIGN_OR_RETURN(const Json info_b, asker.Ask("GetRun", {{"run", key_b}}));
+    ASSIGN_OR_RETURN(const Json info_a, client.Call("GetRun", {{"run", key_a}}));
+    ASSIGN_OR_RETURN(const Json info_b, client.Call("GetRun", {{"run", key_b}}));
     const Json provenance =
         DifferencesJson(DifferencesOf(RecordsOf(info_a.at("run")), RecordsOf(info_b.at("run"))));
     if (out.at("provenance").empty()) out["provenance"] = provenance;
     ASSIGN_OR_RETURN(const Json series_a,
-                     asker.Ask("GetSeries", {{"run", key_a}, {"metric", curve}}));
+                     client.Call("GetSeries", {{"run", key_a}, {"metric", curve}}));
     ASSIGN_OR_RETURN(const Json series_b,
-                     asker.Ask("GetSeries", {{"run", key_b}, {"metric", curve}}));
+                     client.Call("GetSeries", {{"run", key_b}, {"metric", curve}}));
     const auto largest = CompareCurves(series_a, series_b);
     if (!largest || largest->a == largest->b) continue;
     out["curves"].push_back({{"metric", curve},
@@ -343,10 +343,10 @@ std::string ErrorsText(const Json& points) {
 }
 
 int Diff(const DiffArguments& arguments, const std::string& output, const std::string& state) {
-  Asker asker(state);
-  const Result<Subject> a = Find(asker, arguments.a);
+  RetryingClient client(state);
+  const Result<Subject> a = Find(client, arguments.a);
   if (!a.ok()) return Report(a.status());
-  const Result<Subject> b = Find(asker, arguments.b);
+  const Result<Subject> b = Find(client, arguments.b);
   if (!b.ok()) return Report(b.status());
   if (a->is_sweep != b->is_sweep) {
     return Report(Status(
@@ -358,7 +358,7 @@ int Diff(const DiffArguments& arguments, const std::string& output, const std::s
   bool differs = false;
   const std::vector<Point> pairs = Pair(*a, *b);
   for (const Point& point : pairs) {
-    Result<Json> diff = DiffPoint(asker, point, *a, *b, arguments.curve);
+    Result<Json> diff = DiffPoint(client, point, *a, *b, arguments.curve);
     if (!diff.ok()) return Report(diff.status());
     if (!Differs(*diff)) continue;
     differs = true;

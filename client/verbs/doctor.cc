@@ -37,7 +37,7 @@ int DoctorDeep(const std::string& output, const std::string& state, bool repairs
 }
 
 int Doctor(const std::string& output, const std::string& state) {
-  const Machine machine = LookAtMachine(state);
+  const MachineFacts machine = LookAtMachine(state);
   Json findings = Json::array();
   std::string remedies;
   bool failed = false;
@@ -46,7 +46,7 @@ int Doctor(const std::string& output, const std::string& state) {
   for (const Check& check : Checks()) {
     const Finding finding = check.run(machine);
     const std::string verdict(VerdictName(finding.verdict));
-    failed = failed || finding.verdict == Verdict::kFail;
+    failed = failed || finding.verdict == CheckVerdict::kFail;
     rows.push_back({std::string(check.name), verdict, finding.found});
     if (!finding.remedy.empty()) remedies += Str("  ", check.name, ": ", finding.remedy, "\n");
     Json one = finding.facts;

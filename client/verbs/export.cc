@@ -18,8 +18,8 @@
 #include "client/console/output.h"
 #include "client/verb.h"
 #include "client/wire/artifacts.h"
-#include "client/wire/ask.h"
 #include "client/wire/embedded.h"
+#include "client/wire/retrying_client.h"
 #include "client/words/render.h"
 #include "client/words/run_of.h"
 #include "client/words/tokenizer_files.h"
@@ -138,7 +138,7 @@ struct Exported {
 class Exporter {
  public:
   // `checkpoint` is the answer of FindCheckpoint. `folder` must exist.
-  Exporter(Connection& connection, ArtifactClient& store, const Json& checkpoint,
+  Exporter(CoordinatorConnection& connection, ArtifactClient& store, const Json& checkpoint,
            std::string folder)
       : connection_(connection),
         store_(store),
@@ -156,7 +156,7 @@ class Exporter {
   Result<std::string> WriteTrainedTokenizer(const Run& run);
   Result<std::string> WriteDatasetTokenizer(const Run& run);
 
-  Connection& connection_;
+  CoordinatorConnection& connection_;
   ArtifactClient& store_;
   const Json& checkpoint_;
   const std::string folder_;
@@ -265,16 +265,16 @@ bool HasWeights(const Json& run) {
 }
 
 // A sweep's name means its only run; if there are several, the error names those with weights.
-Result<Json> FindWeights(Connection& connection, const ExportArguments& arguments,
+Result<Json> FindWeights(CoordinatorConnection& connection, const ExportArguments& arguments,
                          const std::string& state) {
   const auto find = [&](const std::string& target) {
     return connection.Call("FindCheckpoint", {{"target", target}, {"which", arguments.which}});
   };
   Result<Json> found = find(arguments.target);
   if (found.ok() || found.status().code() != Code::kNotFound) return found;
-  Asker asker(state);
+  RetryingClient client(state);
   ASSIGN_OR_RETURN(const std::string run,
-                   RunOf(asker, arguments.target,
+                   RunOf(client, arguments.target,
                          {.verb = "export",
                           .rest = arguments.folder,
                           .serves = &HasWeights,

@@ -13,7 +13,7 @@
 #include "client/console/exit_code.h"
 #include "client/console/output.h"
 #include "client/verb.h"
-#include "client/wire/ask.h"
+#include "client/wire/retrying_client.h"
 #include "client/words/render.h"
 #include "model/data/manifest.h"
 
@@ -121,17 +121,17 @@ DatasetBytes BytesOfDatasets(const std::string& state) {
 }
 
 // Bytes in the artifact store of imported models that have a name, or a run that starts from one.
-Result<std::int64_t> BytesOfModels(Asker& asker) {
+Result<std::int64_t> BytesOfModels(RetryingClient& client) {
   const Json question = {{"sql",
                           "SELECT digest FROM models UNION "
                           "SELECT init FROM runs WHERE init IS NOT NULL"},
                          {"timeout_ms", kQueryMs},
                          {"rows_max", kModelsMax}};
-  ASSIGN_OR_RETURN(const Json answer, asker.Ask("Query", question, 2 * kQueryMs));
+  ASSIGN_OR_RETURN(const Json answer, client.Call("Query", question, 2 * kQueryMs));
   std::map<std::string, std::int64_t> bytes_of;  // two models may share a file
   for (const Json& row : answer.at("rows")) {
     const Json request = {{"target", row.at(0)}, {"which", "last"}};
-    ASSIGN_OR_RETURN(const Json model, asker.Ask("FindCheckpoint", request));
+    ASSIGN_OR_RETURN(const Json model, client.Call("FindCheckpoint", request));
     for (const Json& file : model.at("files")) {
       bytes_of[file.at("sha256").get<std::string>()] = BytesOf(file);
     }
@@ -195,10 +195,10 @@ struct GcArguments {
 
 int Gc(const GcArguments& arguments, const std::string& output, const std::string& state) {
   const bool dry_run = arguments.dry_run;
-  Asker asker(state);
+  RetryingClient client(state);
   // Safe to repeat: a second call finds only what is left.
-  const Result<Json> coordinator = asker.Ask("CollectGarbage", {{"dry_run", dry_run}});
-  if (!coordinator.ok()) return asker.ReportFailure(coordinator.status());
+  const Result<Json> coordinator = client.Call("CollectGarbage", {{"dry_run", dry_run}});
+  if (!coordinator.ok()) return client.ReportFailure(coordinator.status());
   const Result<Json> worker = AskWorker(state, dry_run);
   if (!worker.ok()) return Report(worker.status());
   Json items = coordinator->at("items");
@@ -214,8 +214,8 @@ int Gc(const GcArguments& arguments, const std::string& output, const std::strin
     if (dry_run && in_store) going.artifacts += BytesOf(item);
     if (dry_run && item.at("kind") == "log") going.logs += BytesOf(item);
   }
-  const Result<std::int64_t> models = BytesOfModels(asker);
-  if (!models.ok()) return asker.ReportFailure(models.status());
+  const Result<std::int64_t> models = BytesOfModels(client);
+  if (!models.ok()) return client.ReportFailure(models.status());
   const Json kept = KeptIn(state, going, *models);
   if (output == "json") {
     Print(RenderJson({{"dry_run", dry_run},

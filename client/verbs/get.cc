@@ -8,7 +8,7 @@
 #include "client/console/exit_code.h"
 #include "client/console/output.h"
 #include "client/verb.h"
-#include "client/wire/ask.h"
+#include "client/wire/retrying_client.h"
 #include "client/words/failures.h"
 #include "client/words/kept_work.h"
 #include "client/words/labels.h"
@@ -215,9 +215,10 @@ std::vector<std::size_t> ChooseRuns(const GetArguments& arguments, const Json& s
   return RunsToShow(runs, n_shown);
 }
 
-int ShowSweep(const GetArguments& arguments, const std::string& state, Asker& asker, Json sweep) {
+int ShowSweep(const GetArguments& arguments, const std::string& state, RetryingClient& client,
+              Json sweep) {
   const std::string& output = *arguments.output;
-  const bool service_runs = !asker.coordinator().momentary();
+  const bool service_runs = !client.coordinator().momentary();
   const bool is_over = SweepExitCode({sweep.at("info")}) != kExitIncomplete;
   const std::vector<std::size_t> shown = ChooseRuns(arguments, sweep);
   if (output == "json") {
@@ -232,29 +233,29 @@ int ShowSweep(const GetArguments& arguments, const std::string& state, Asker& as
   if (output == "csv") {
     Print(TasksCsv(sweep.at("runs"), shown));
   } else {
-    Print(SweepText(sweep, shown, KeptWorkText(asker, sweep.at("info"))));
-    Print(FailuresText(asker.coordinator().connection(), sweep.at("runs"),
+    Print(SweepText(sweep, shown, KeptWorkText(client, sweep.at("info"))));
+    Print(FailuresText(client.coordinator().connection(), sweep.at("runs"),
                        sweep.at("info").at("name").get<std::string>()));
     PrintNotices(sweep.at("notices"));
   }
   if (!service_runs && !is_over) {
-    SayLine(NoServiceText(asker.coordinator().connection(), state));
+    SayLine(NoServiceText(client.coordinator().connection(), state));
   }
   return kExitOk;
 }
 
-int ShowRun(const std::string& output, const std::string& state, Asker& asker, Json run) {
+int ShowRun(const std::string& output, const std::string& state, RetryingClient& client, Json run) {
   if (output == "json") {
     Print(RenderJson(run.at("run")));
     return kExitOk;
   }
-  const bool service_runs = !asker.coordinator().momentary();
+  const bool service_runs = !client.coordinator().momentary();
   if (!service_runs && output == "table") ShowInterrupted(run);
   if (output == "csv") {
     Print(TasksCsv(Json::array({run.at("run")}), {0}));
   } else {
     Print(RunText(run.at("run")));
-    Print(FailuresText(asker.coordinator().connection(), Json::array({run.at("run")}),
+    Print(FailuresText(client.coordinator().connection(), Json::array({run.at("run")}),
                        ShortId(run.at("run").at("run_key").get<std::string>())));
     PrintNotices(run.at("notices"));
   }
@@ -263,17 +264,17 @@ int ShowRun(const std::string& output, const std::string& state, Asker& asker, J
     return ended.contains(task.at("state").get<std::string>());
   });
   if (!service_runs && !is_over) {
-    SayLine(NoServiceText(asker.coordinator().connection(), state));
+    SayLine(NoServiceText(client.coordinator().connection(), state));
   }
   return kExitOk;
 }
 
 int Get(const GetArguments& arguments, const std::string& state) {
   const std::string& thing = arguments.thing;
-  Asker asker(state);
+  RetryingClient client(state);
   Result<Json> sweep =
-      asker.Ask("GetSweep", {{"sweep", thing}, {"brief", *arguments.output != "json"}});
-  if (sweep.ok()) return ShowSweep(arguments, state, asker, std::move(sweep).value());
+      client.Call("GetSweep", {{"sweep", thing}, {"brief", *arguments.output != "json"}});
+  if (sweep.ok()) return ShowSweep(arguments, state, client, std::move(sweep).value());
   if (sweep.status().code() != Code::kNotFound) return Report(sweep.status());
   if (thing.size() < kRunDigitsMin) {
     const bool is_hex = thing.find_first_not_of("0123456789abcdef") == std::string::npos;
@@ -282,13 +283,13 @@ int Get(const GetArguments& arguments, const std::string& state) {
                                       kRunDigitsMin, " of its digits or more, not ", thing.size()))
                          : sweep.status());
   }
-  Result<Json> run = asker.Ask("GetRun", {{"run", thing}});
+  Result<Json> run = client.Call("GetRun", {{"run", thing}});
   if (!run.ok()) {
     return Report(run.status().code() == Code::kNotFound
                       ? Status(Code::kNotFound, sweep.status().message() + "; nor a run")
                       : run.status());
   }
-  return ShowRun(*arguments.output, state, asker, std::move(run).value());
+  return ShowRun(*arguments.output, state, client, std::move(run).value());
 }
 
 }  // namespace

@@ -64,8 +64,8 @@ Status CheckNumbers(const WeightFolder& model, ProgressLine& line) {
 }
 
 // Other content under the same name would change what existing sweep files mean.
-Status CheckNameIsFree(Connection& connection, const std::string& name, const std::string& digest,
-                       bool& is_there) {
+Status CheckNameIsFree(CoordinatorConnection& connection, const std::string& name,
+                       const std::string& digest, bool& is_there) {
   ASSIGN_OR_RETURN(const Json answer, connection.Call("ListModels", Json::object()));
   for (const Json& model : answer.at("models")) {
     if (model.at("name") != name) continue;
@@ -108,8 +108,9 @@ Status SendFiles(ArtifactClient& store, const std::vector<ArtifactClient::File>&
   return Status();
 }
 
-Result<bool> Register(Connection& connection, ArtifactClient& store, const std::string& name,
-                      const std::string& folder, const FolderContent& content, ProgressLine& line) {
+Result<bool> Register(CoordinatorConnection& connection, ArtifactClient& store,
+                      const std::string& name, const std::string& folder,
+                      const FolderContent& content, ProgressLine& line) {
   const TempFolder temporary;
   const std::string manifest = JoinPath(temporary.path(), kFolderManifestName);
   RETURN_IF_ERROR(WriteFileAtomic(manifest, content.manifest));
@@ -203,7 +204,7 @@ int Import(const std::string& name, const std::string& given, const std::string&
     ASSIGN_OR_RETURN(const FolderContent content, ReadFolderContent(*folder, checked, show));
     RETURN_IF_ERROR(MakeFolders(state, 0700));
     ASSIGN_OR_RETURN(const auto coordinator, Coordinator::Reach(state));
-    Connection& connection = coordinator->connection();
+    CoordinatorConnection& connection = coordinator->connection();
     bool is_there = false;
     RETURN_IF_ERROR(CheckNameIsFree(connection, name, content.digest, is_there));
     bool created = false;

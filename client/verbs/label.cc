@@ -5,7 +5,7 @@
 #include "client/console/exit_code.h"
 #include "client/console/output.h"
 #include "client/verb.h"
-#include "client/wire/ask.h"
+#include "client/wire/retrying_client.h"
 #include "client/words/labels.h"
 #include "client/words/render.h"
 
@@ -28,7 +28,7 @@ Result<Json> ChangeOf(const std::string& word) {
 
 int Annotate(const Json& request, const std::string& output, const std::string& state) {
   // Safe to repeat: the same annotation twice changes nothing.
-  const Result<Json> answer = Ask(state, "AnnotateSweep", request);
+  const Result<Json> answer = Call(state, "AnnotateSweep", request);
   if (!answer.ok()) return Report(answer.status());
   if (output == "json") {
     Print(RenderJson(*answer));

@@ -14,8 +14,8 @@
 #include "client/console/exit_code.h"
 #include "client/console/output.h"
 #include "client/verb.h"
-#include "client/wire/ask.h"
 #include "client/wire/embedded.h"
+#include "client/wire/retrying_client.h"
 #include "client/words/run_of.h"
 #include "client/words/sweep_view.h"
 
@@ -69,8 +69,8 @@ class LogPrinter {
 };
 
 // The run key of a run, a task or an attempt, given the start of its id; "" if there is none.
-Result<std::string> RunKeyOf(Asker& asker, const std::string& thing) {
-  const Result<Json> found = asker.Ask("GetRun", {{"run", thing}});
+Result<std::string> RunKeyOf(RetryingClient& client, const std::string& thing) {
+  const Result<Json> found = client.Call("GetRun", {{"run", thing}});
   if (found.ok()) return found->at("run").at("run_key").get<std::string>();
   const bool is_id = std::ranges::all_of(
       thing, [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0; });
@@ -83,7 +83,7 @@ Result<std::string> RunKeyOf(Asker& asker, const std::string& thing) {
                   " UNION SELECT run_key FROM attempts WHERE ", begins("attempt"))},
       {"timeout_ms", kQueryMs},
       {"rows_max", 1}};
-  ASSIGN_OR_RETURN(const Json answer, asker.Ask("Query", question, 2 * kQueryMs));
+  ASSIGN_OR_RETURN(const Json answer, client.Call("Query", question, 2 * kQueryMs));
   if (answer.at("rows").empty()) return std::string();
   return answer.at("rows").at(0).at(0).get<std::string>();
 }
@@ -103,15 +103,15 @@ class ProgressLines {
 
  private:
   void Follow(const std::string& state, const std::string& thing) {
-    Asker asker(state);
-    const Result<std::string> found = RunKeyOf(asker, thing);
+    RetryingClient client(state);
+    const Result<std::string> found = RunKeyOf(client, thing);
     if (!found.ok()) return SayLine(Str("no progress is shown: ", found.status().message()));
     const std::string& run_key = *found;
     if (run_key.empty()) return;  // the log's stream reports that
     std::string milestone;
     while (true) {
       const bool is_last = is_over_;
-      const Result<Json> answer = asker.Ask("GetRun", {{"run", run_key}});
+      const Result<Json> answer = client.Call("GetRun", {{"run", run_key}});
       if (!answer.ok()) return;
       const Json& run = answer->at("run");
       if (const std::string now = Milestone(run, milestone); now != milestone) {
@@ -135,16 +135,16 @@ int Logs(const std::string& target, bool follow, bool as_json, const std::string
   const auto print = [&](const std::string& thing) {
     std::optional<ProgressLines> progress;
     if (shows_progress) progress.emplace(state, thing);
-    return AskStream(state, "GetLogs", {{"target", thing}, {"follow", follow}},
-                     [&printer](const Json& message) {
-                       printer.Add(message);
-                       return std::ferror(stdout) == 0;  // whether somebody still reads it
-                     });
+    return CallStream(state, "GetLogs", {{"target", thing}, {"follow", follow}},
+                      [&printer](const Json& message) {
+                        printer.Add(message);
+                        return std::ferror(stdout) == 0;  // whether somebody still reads it
+                      });
   };
   Status status = print(target);
   if (status.code() == Code::kNotFound || status.code() == Code::kInvalidArgument) {
-    Asker asker(state);
-    const Result<std::string> run = RunOf(asker, target, {.verb = "logs"}, status);
+    RetryingClient client(state);
+    const Result<std::string> run = RunOf(client, target, {.verb = "logs"}, status);
     status = run.ok() ? print(*run) : run.status();
   }
   printer.End();

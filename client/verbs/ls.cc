@@ -9,7 +9,7 @@
 #include "client/console/exit_code.h"
 #include "client/console/output.h"
 #include "client/verb.h"
-#include "client/wire/ask.h"
+#include "client/wire/retrying_client.h"
 #include "client/words/kept_work.h"
 #include "client/words/labels.h"
 #include "client/words/no_service.h"
@@ -110,10 +110,10 @@ void KeepNewest(const LsArguments& arguments, Json& sweeps) {
 }
 
 int Ls(const LsArguments& arguments, const std::string& state) {
-  Asker asker(state);
-  Result<Json> answer = asker.Ask("ListSweeps", Json::object());
+  RetryingClient client(state);
+  Result<Json> answer = client.Call("ListSweeps", Json::object());
   if (!answer.ok()) return Report(answer.status());
-  const bool service_runs = !asker.coordinator().momentary();
+  const bool service_runs = !client.coordinator().momentary();
   for (Json& sweep : answer->at("sweeps")) {
     sweep["service_runs"] = service_runs;
     if (!service_runs && *arguments.output == "table") {
@@ -129,7 +129,7 @@ int Ls(const LsArguments& arguments, const std::string& state) {
   const bool is_name =
       !arguments.name.empty() && arguments.name.find_first_of("*?[\\") == std::string::npos;
   if (is_name && std::ranges::none_of(answer->at("sweeps"), is_named)) {
-    Result<Json> found = asker.Ask("GetSweep", {{"sweep", arguments.name}});
+    Result<Json> found = client.Call("GetSweep", {{"sweep", arguments.name}});
     if (!found.ok()) return Report(found.status());
     Json& info = found->at("info");  // an id was given
     info["service_runs"] = service_runs;
@@ -159,7 +159,7 @@ int Ls(const LsArguments& arguments, const std::string& state) {
       if (!kept.empty()) SayLine(kept);
     }
   }
-  if (!service_runs && any_open) SayLine(NoServiceText(asker.coordinator().connection(), state));
+  if (!service_runs && any_open) SayLine(NoServiceText(client.coordinator().connection(), state));
   return kExitOk;
 }
 

@@ -7,7 +7,7 @@
 #include "client/console/exit_code.h"
 #include "client/console/output.h"
 #include "client/verb.h"
-#include "client/wire/ask.h"
+#include "client/wire/retrying_client.h"
 #include "client/words/render.h"
 #include "model/hugging_face/content.h"
 
@@ -21,12 +21,13 @@ std::string ArchitectureOf(const Json& config) {
 
 // All models, each with the names of its tokenizer's files as "tokenizer".
 Result<Json> Models(const std::string& state) {
-  Asker asker(state);
-  ASSIGN_OR_RETURN(const Json answer, asker.Ask("ListModels", Json::object()));
+  RetryingClient client(state);
+  ASSIGN_OR_RETURN(const Json answer, client.Call("ListModels", Json::object()));
   Json models = answer.at("models");
   for (Json& model : models) {
-    ASSIGN_OR_RETURN(const Json found, asker.Ask("FindCheckpoint", {{"target", model.at("sha256")},
-                                                                    {"which", "last"}}));
+    ASSIGN_OR_RETURN(
+        const Json found,
+        client.Call("FindCheckpoint", {{"target", model.at("sha256")}, {"which", "last"}}));
     model["tokenizer"] = Json::array();
     for (const Json& file : found.at("files")) {
       const auto name = file.at("name").get<std::string>();

@@ -8,7 +8,7 @@
 #include "client/console/exit_code.h"
 #include "client/console/output.h"
 #include "client/verb.h"
-#include "client/wire/ask.h"
+#include "client/wire/retrying_client.h"
 #include "client/words/no_service.h"
 #include "client/words/render.h"
 #include "client/words/run_limit.h"
@@ -224,19 +224,19 @@ void AddPlan(Verbs& verbs) {
   verb.SetRun([&verbs, file, output, limit] {
     const Result<Json> request = SweepRequest(*file);
     if (!request.ok()) return Report(request.status());
-    Asker asker(verbs.state);
-    Result<Json> plan = asker.Ask("PlanSweep", *request, kPlanMs);
-    if (!plan.ok()) return asker.ReportFailure(plan.status());
+    RetryingClient client(verbs.state);
+    Result<Json> plan = client.Call("PlanSweep", *request, kPlanMs);
+    if (!plan.ok()) return client.ReportFailure(plan.status());
     Json& runs = plan->at("runs");
     const std::size_t n_shown = limit->Of(*output, runs.size());
     if (*output == "json") {
       runs.erase(runs.begin() + static_cast<std::ptrdiff_t>(n_shown), runs.end());
       Print(RenderJson(*plan));
     } else {
-      const bool service_runs = !asker.coordinator().momentary();
+      const bool service_runs = !client.coordinator().momentary();
       Print(*output == "csv" ? PlanCsv(*plan, n_shown) : PlanText(*plan, service_runs, *limit));
       if (!service_runs && IsUnderWay(*plan)) {
-        SayLine(NoServiceText(asker.coordinator().connection(), verbs.state));
+        SayLine(NoServiceText(client.coordinator().connection(), verbs.state));
       }
     }
     return static_cast<int>(kExitOk);

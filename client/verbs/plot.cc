@@ -24,7 +24,7 @@
 #include "client/tables/pivot_arguments.h"
 #include "client/tables/pivot_axes.h"
 #include "client/verb.h"
-#include "client/wire/ask.h"
+#include "client/wire/retrying_client.h"
 #include "client/words/render.h"
 
 namespace longrun {
@@ -77,10 +77,10 @@ bool IsKept(const RunRef& run, const std::vector<PivotFilter>& where) {
   });
 }
 
-Result<LossCurve> AskCurve(Asker& asker, const RunRef& run, const std::string& metric,
+Result<LossCurve> AskCurve(RetryingClient& client, const RunRef& run, const std::string& metric,
                            bool by_tokens) {
   ASSIGN_OR_RETURN(const Json series,
-                   asker.Ask("GetSeries", {{"run", run.run_key()}, {"metric", metric}}));
+                   client.Call("GetSeries", {{"run", run.run_key()}, {"metric", metric}}));
   const std::optional<double> batch_tokens = BatchTokens(run.run->at("run"));
   LossCurve curve{.name = ""};
   if (!batch_tokens) return curve;
@@ -122,11 +122,11 @@ Result<std::vector<Plot>> LossPlots(const PlotArguments& arguments, const PivotR
   }
   const std::string metric = request.metrics.empty() ? "loss" : request.metrics.front();
   const bool by_tokens = arguments.x == "tokens";
-  Asker asker(state);
+  RetryingClient client(state);
   std::vector<LossCurve> curves;
   curves.reserve(runs.size());
   for (const RunRef& run : runs) {
-    ASSIGN_OR_RETURN(LossCurve curve, AskCurve(asker, run, metric, by_tokens));
+    ASSIGN_OR_RETURN(LossCurve curve, AskCurve(client, run, metric, by_tokens));
     const std::vector<std::string> name = CurveName(run, runs, axes);
     curve.name = Join(name, ", ");
     curve.group = name.front();
@@ -210,9 +210,9 @@ int NothingToDraw(const std::vector<Plot>& plots, const std::vector<std::string>
   std::vector<std::string> states;
   infos.reserve(sweeps.size());
   states.reserve(sweeps.size());
-  Asker asker(state);
+  RetryingClient client(state);
   for (const std::string& sweep : sweeps) {
-    const Result<Json> answer = asker.Ask("GetSweep", {{"sweep", sweep}});
+    const Result<Json> answer = client.Call("GetSweep", {{"sweep", sweep}});
     if (!answer.ok()) return Report(answer.status());
     infos.push_back(answer->at("info"));
     states.push_back(infos.back().at("state").get<std::string>());

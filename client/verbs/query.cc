@@ -13,7 +13,7 @@
 #include "client/console/exit_code.h"
 #include "client/console/output.h"
 #include "client/verb.h"
-#include "client/wire/ask.h"
+#include "client/wire/retrying_client.h"
 #include "client/words/render.h"
 
 namespace longrun {
@@ -135,7 +135,7 @@ Result<std::string> ReadStdin() {
 }
 
 int ListViews(const std::string& format, const std::string& state) {
-  const Result<Json> answer = Ask(state, "ListViews", Json::object());
+  const Result<Json> answer = Call(state, "ListViews", Json::object());
   if (!answer.ok()) return Report(answer.status());
   Json table = {{"columns", {"view", "column", "type", "unit", "meaning"}},
                 {"rows", Json::array()}};
@@ -163,11 +163,11 @@ int Query(const QueryArguments& arguments, const std::string& format, const std:
   }
   const Result<std::int64_t> timeout_ms = ParseDurationMs(arguments.timeout);
   if (!timeout_ms.ok()) return Report(timeout_ms.status().In("--timeout"));
-  Asker asker(state);
-  const Result<Json> answer = asker.Ask(
+  RetryingClient client(state);
+  const Result<Json> answer = client.Call(
       "Query", {{"sql", *sql}, {"timeout_ms", *timeout_ms}, {"rows_max", arguments.limit}},
       *timeout_ms + kGraceMs);
-  if (!answer.ok()) return asker.ReportFailure(answer.status());
+  if (!answer.ok()) return client.ReportFailure(answer.status());
   Print(Rendered(*answer, format));
   const std::string cut_by = answer->at("cut_by").get<std::string>();
   if (!cut_by.empty()) {

@@ -17,7 +17,7 @@
 #include "client/plots/plot_losses.h"
 #include "client/report/report_page.h"
 #include "client/verb.h"
-#include "client/wire/ask.h"
+#include "client/wire/retrying_client.h"
 #include "client/words/render.h"
 
 namespace longrun {
@@ -38,9 +38,9 @@ Json JsonOf(const Json& text) {
   return parsed.ok() ? std::move(parsed).value() : Json(nullptr);
 }
 
-Result<Json> Rows(Asker& asker, const std::string& sql) {
+Result<Json> Rows(RetryingClient& client, const std::string& sql) {
   ASSIGN_OR_RETURN(const Json answer,
-                   asker.Ask("Query", {{"sql", sql}, {"timeout_ms", kQueryMs}}, 2 * kQueryMs));
+                   client.Call("Query", {{"sql", sql}, {"timeout_ms", kQueryMs}}, 2 * kQueryMs));
   if (const auto cut = answer.at("cut_by").get<std::string>(); !cut.empty()) {
     return Status(Code::kResourceExhausted,
                   Str("the sweep is too large for one page (limit of ", cut,
@@ -49,19 +49,20 @@ Result<Json> Rows(Asker& asker, const std::string& sql) {
   return answer.at("rows");
 }
 
-Status ReadRuns(Asker& asker, const std::string& sweep_id, ReportInput& input) {
+Status ReadRuns(RetryingClient& client, const std::string& sweep_id, ReportInput& input) {
   const std::string of_sweep =
       Str("run_key IN (SELECT run_key FROM sweep_runs WHERE sweep_id = '", sweep_id, "')");
   ASSIGN_OR_RETURN(
       const Json runs,
-      Rows(asker, Str("SELECT run_key, axes, dataset, dataset_digest, seed, train_state, checkpoint"
-                      " FROM sweep_runs JOIN runs USING (run_key) WHERE sweep_id = '",
-                      sweep_id, "' ORDER BY ordinal")));
+      Rows(client,
+           Str("SELECT run_key, axes, dataset, dataset_digest, seed, train_state, checkpoint"
+               " FROM sweep_runs JOIN runs USING (run_key) WHERE sweep_id = '",
+               sweep_id, "' ORDER BY ordinal")));
   // For each run the attempt that succeeded, else the newest that began.
   ASSIGN_OR_RETURN(const Json started,
-                   Rows(asker, Str("SELECT run_key, started FROM attempts WHERE kind = 'train'"
-                                   " AND started IS NOT NULL AND ",
-                                   of_sweep, " ORDER BY state = 'SUCCEEDED', attempt")));
+                   Rows(client, Str("SELECT run_key, started FROM attempts WHERE kind = 'train'"
+                                    " AND started IS NOT NULL AND ",
+                                    of_sweep, " ORDER BY state = 'SUCCEEDED', attempt")));
   std::map<std::string, Json> started_of;
   for (const Json& row : started) started_of[row.at(0).get<std::string>()] = JsonOf(row.at(1));
   for (const Json& row : runs) {
@@ -89,7 +90,7 @@ std::string LastLines(const std::string& text) {
 }
 
 // Reads failures of only the sweep's own tasks: another sweep may have other evaluations of the same runs.
-Status ReadFailures(Asker& asker, const std::string& sweep_id, const Json& runs,
+Status ReadFailures(RetryingClient& client, const std::string& sweep_id, const Json& runs,
                     ReportInput& input) {
   std::set<std::string> tasks;
   for (const Json& run : runs) {
@@ -97,7 +98,7 @@ Status ReadFailures(Asker& asker, const std::string& sweep_id, const Json& runs,
   }
   ASSIGN_OR_RETURN(
       const Json rows,
-      Rows(asker,
+      Rows(client,
            Str("SELECT run_key, kind, n, attempt, state, failure_class, message, worker, task"
                " FROM attempts WHERE (failure_class <> '' OR state IN ('FAILED', 'LOST'))"
                " AND state NOT IN ('CANCELLED', 'PREEMPTED')"  // a user stopped it
@@ -117,7 +118,7 @@ Status ReadFailures(Asker& asker, const std::string& sweep_id, const Json& runs,
     failure.message = row.at(6).get<std::string>();
     failure.worker = row.at(7).get<std::string>();
     std::string log;
-    const Status read = asker.coordinator().connection().Stream(
+    const Status read = client.coordinator().connection().Stream(
         "GetLogs", {{"target", failure.attempt}, {"follow", false}}, [&](const Json& message) {
           log += message.at("text").get<std::string>();
           log = LastLines(log);
@@ -149,14 +150,14 @@ std::string NameOfCurve(const ReportRun& run, const std::vector<ReportRun>& runs
 }
 
 // Up to kCurvePoints of a curve, spaced evenly by index, including the last.
-Result<LossCurve> ReadCurve(Asker& asker, const ReportRun& run, const std::vector<ReportRun>& runs,
-                            const char* metric) {
+Result<LossCurve> ReadCurve(RetryingClient& client, const ReportRun& run,
+                            const std::vector<ReportRun>& runs, const char* metric) {
   LossCurve curve{.name = NameOfCurve(run, runs)};
   if (!run.batch_tokens) return curve;
   const auto position = run.axes.find("position");
   if (position != run.axes.end()) curve.group = AxisText(*position);
   ASSIGN_OR_RETURN(const Json series,
-                   asker.Ask("GetSeries", {{"run", run.run_key}, {"metric", metric}}));
+                   client.Call("GetSeries", {{"run", run.run_key}, {"metric", metric}}));
   const Json& steps = series.at("step");
   const std::size_t n = steps.size();
   const std::size_t n_shown = std::min(n, kCurvePoints);
@@ -170,43 +171,43 @@ Result<LossCurve> ReadCurve(Asker& asker, const ReportRun& run, const std::vecto
   return curve;
 }
 
-Status ReadCurves(Asker& asker, ReportInput& input) {
+Status ReadCurves(RetryingClient& client, ReportInput& input) {
   const std::size_t n_drawn = std::min(input.runs.size(), kCurvesMax);
   input.n_curves_left_out = static_cast<std::int64_t>(input.runs.size() - n_drawn);
   for (std::size_t i = 0; i < n_drawn; ++i) {
     for (auto& [metric, curves] :
          {std::pair{"loss", &input.losses}, std::pair{"val_loss", &input.validations}}) {
-      ASSIGN_OR_RETURN(LossCurve curve, ReadCurve(asker, input.runs[i], input.runs, metric));
+      ASSIGN_OR_RETURN(LossCurve curve, ReadCurve(client, input.runs[i], input.runs, metric));
       if (!curve.x.empty()) curves->push_back(std::move(curve));
     }
   }
   return {};
 }
 
-Result<ReportInput> ReadSweep(Asker& asker, const std::string& sweep) {
+Result<ReportInput> ReadSweep(RetryingClient& client, const std::string& sweep) {
   ReportInput input;
-  ASSIGN_OR_RETURN(const Json answer, asker.Ask("GetSweep", {{"sweep", sweep}}));
+  ASSIGN_OR_RETURN(const Json answer, client.Call("GetSweep", {{"sweep", sweep}}));
   input.info = answer.at("info");
   input.yaml = answer.at("yaml").get<std::string>();
   const auto id = input.info.at("sweep_id").get<std::string>();
   const auto name = input.info.at("name").get<std::string>();
-  ASSIGN_OR_RETURN(input.results, asker.Ask("GetResults", {{"sweep", id}}));
+  ASSIGN_OR_RETURN(input.results, client.Call("GetResults", {{"sweep", id}}));
   input.results["name"] = name;
   ASSIGN_OR_RETURN(
       const Json rows,
-      Rows(asker, Str("SELECT labels, overrides FROM sweeps WHERE sweep_id = '", id, "'")));
+      Rows(client, Str("SELECT labels, overrides FROM sweeps WHERE sweep_id = '", id, "'")));
   if (!rows.empty()) {
     input.labels = JsonOf(rows.at(0).at(0));
     input.overrides = JsonOf(rows.at(0).at(1));
   }
-  RETURN_IF_ERROR(ReadRuns(asker, id, input));
+  RETURN_IF_ERROR(ReadRuns(client, id, input));
   for (const Json& answered : input.results.at("runs")) {
     const auto run = std::ranges::find(input.runs, answered.at("run_key").get<std::string>(),
                                        &ReportRun::run_key);
     if (run != input.runs.end()) run->batch_tokens = BatchTokens(answered.at("run"));
   }
-  RETURN_IF_ERROR(ReadFailures(asker, id, answer.at("runs"), input));
-  RETURN_IF_ERROR(ReadCurves(asker, input));
+  RETURN_IF_ERROR(ReadFailures(client, id, answer.at("runs"), input));
+  RETURN_IF_ERROR(ReadCurves(client, input));
   input.made_by = Str(kVersion, " (", BuildCommit(), ")");
   input.made_at = FormatWallMs(WallMs());
   return input;
@@ -223,9 +224,9 @@ int WriteReport(const std::string& sweep, const std::string& file, const std::st
                                            "`longrun table ",
                                            sweep, " -o ", file, "` gives the numbers")));
   }
-  Asker asker(state);
-  const Result<ReportInput> input = ReadSweep(asker, sweep);
-  if (!input.ok()) return asker.ReportFailure(input.status());
+  RetryingClient client(state);
+  const Result<ReportInput> input = ReadSweep(client, sweep);
+  if (!input.ok()) return client.ReportFailure(input.status());
   const Result<std::string> page = ReportPage(*input);
   if (!page.ok()) return Report(page.status());
   if (file == "-") {

@@ -13,11 +13,11 @@ namespace longrun {
 namespace {
 
 // Submits the file to the coordinator's check, like `plan`.
-int Check(Asker& asker, const ReproducedRun& run, bool as_json) {
-  const Result<Json> plan = asker.Ask(
+int Check(RetryingClient& client, const ReproducedRun& run, bool as_json) {
+  const Result<Json> plan = client.Call(
       "PlanSweep",
       {{"yaml", run.yaml}, {"file_name", "reproduce.yaml"}, {"overrides", Json::array()}});
-  if (!plan.ok()) return asker.ReportFailure(plan.status());
+  if (!plan.ok()) return client.ReportFailure(plan.status());
   const auto key = plan->at("runs").at(0).at("run_key").get<std::string>();
   if (key != run.run_key) {
     return Report(Status(Code::kFailedPrecondition,
@@ -29,17 +29,17 @@ int Check(Asker& asker, const ReproducedRun& run, bool as_json) {
 }
 
 int Reproduce(const std::string& thing, bool check, bool as_json, const std::string& state) {
-  Asker asker(state);
-  Result<ReproducedRun> run = ReproduceRun(asker, thing);
+  RetryingClient client(state);
+  Result<ReproducedRun> run = ReproduceRun(client, thing);
   if (run.status().code() == Code::kNotFound || run.status().code() == Code::kInvalidArgument) {
-    const Result<std::string> key = RunOf(asker, thing, {.verb = "reproduce"}, run.status());
-    run = key.ok() ? ReproduceRun(asker, *key) : Result<ReproducedRun>(key.status());
+    const Result<std::string> key = RunOf(client, thing, {.verb = "reproduce"}, run.status());
+    run = key.ok() ? ReproduceRun(client, *key) : Result<ReproducedRun>(key.status());
   }
-  if (!run.ok()) return asker.ReportFailure(run.status());
+  if (!run.ok()) return client.ReportFailure(run.status());
   for (const std::string& warning : run->warnings) {
     std::fprintf(stderr, "longrun: %s\n", warning.c_str());
   }
-  if (check) return Check(asker, *run, as_json);
+  if (check) return Check(client, *run, as_json);
   Print(as_json
             ? RenderJson({{"run", run->run_key}, {"yaml", run->yaml}, {"warnings", run->warnings}})
             : run->yaml);

@@ -10,7 +10,7 @@
 #include "client/console/exit_code.h"
 #include "client/console/output.h"
 #include "client/verb.h"
-#include "client/wire/ask.h"
+#include "client/wire/retrying_client.h"
 #include "client/words/render.h"
 #include "client/words/sweep_view.h"
 #include "sweeps/failure.h"
@@ -21,11 +21,11 @@ namespace {
 constexpr std::size_t kShown = 8;
 
 // The runs of `target` whose training diverged. Ignores errors: the call that follows reports them.
-std::vector<std::string> DivergedOf(Asker& asker, const std::string& target) {
+std::vector<std::string> DivergedOf(RetryingClient& client, const std::string& target) {
   Json runs = Json::array();
-  if (const Result<Json> sweep = asker.Ask("GetSweep", {{"sweep", target}}); sweep.ok()) {
+  if (const Result<Json> sweep = client.Call("GetSweep", {{"sweep", target}}); sweep.ok()) {
     runs = sweep->at("runs");
-  } else if (const Result<Json> run = asker.Ask("GetRun", {{"run", target}}); run.ok()) {
+  } else if (const Result<Json> run = client.Call("GetRun", {{"run", target}}); run.ok()) {
     runs.push_back(run->at("run"));
   }
   std::vector<std::string> diverged;
@@ -62,9 +62,9 @@ void AddRetry(Verbs& verbs) {
   const auto output = AddOutput(verb, {"table", "json"});
   verb.SetRun([&verbs, thing, output] {
     // Safe to repeat: a second call finds nothing left to retry.
-    Asker asker(verbs.state);
-    const std::vector<std::string> diverged = DivergedOf(asker, *thing);
-    const Result<Json> answer = asker.Ask("RetryTasks", {{"target", *thing}});
+    RetryingClient client(verbs.state);
+    const std::vector<std::string> diverged = DivergedOf(client, *thing);
+    const Result<Json> answer = client.Call("RetryTasks", {{"target", *thing}});
     if (!answer.ok()) return Report(answer.status());
     const auto n = answer->at("tasks_retried").get<std::int64_t>();
     Print(*output == "json" ? RenderJson(*answer) : Str("tasks to try again: ", n, "\n"));
@@ -74,7 +74,7 @@ void AddRetry(Verbs& verbs) {
                    "try again\n");
     }
     if (n > 0 && !diverged.empty()) WarnOfDiverged(diverged);
-    if (n > 0 && asker.coordinator().momentary()) {
+    if (n > 0 && client.coordinator().momentary()) {
       std::fprintf(stderr, "nothing is running: `longrun up` starts the work\n");
     }
     return static_cast<int>(kExitOk);

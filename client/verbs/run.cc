@@ -12,8 +12,8 @@
 #include "client/tables/pivot.h"
 #include "client/tables/table_format.h"
 #include "client/verb.h"
-#include "client/wire/ask.h"
 #include "client/wire/embedded.h"
+#include "client/wire/retrying_client.h"
 #include "client/words/render.h"
 #include "client/words/submission.h"
 #include "client/words/sweep_file.h"
@@ -45,7 +45,8 @@ void SayWhereToLook(const Json& info, const std::string& state) {
 
 int PrintEnd(const Json& end, const std::string& output, const std::string& state) {
   // Of whoever is there now: the service that carried the sweep out may have ended with its command.
-  const Result<Json> results = Ask(state, "GetResults", {{"sweep", end.at("info").at("sweep_id")}});
+  const Result<Json> results =
+      Call(state, "GetResults", {{"sweep", end.at("info").at("sweep_id")}});
   if (!results.ok()) return Report(results.status());
   const Result<std::vector<PivotTable>> tables = BuildPivot({*results}, {});
   if (!tables.ok()) return Report(tables.status());
@@ -78,7 +79,7 @@ void SayWhatDiskItTakes(const Json& submission) {
 int ReportFile(const std::string& file, const Status& status, const std::string& state) {
   const bool is_file = file.ends_with(".yaml") || file.ends_with(".yml");
   if (status.code() != Code::kNotFound || is_file ||
-      !Ask(state, "GetSweep", {{"sweep", file}}).ok()) {
+      !Call(state, "GetSweep", {{"sweep", file}}).ok()) {
     return Report(status);
   }
   return Report(Status(Code::kNotFound,
@@ -103,13 +104,13 @@ int Run(const RunArguments& arguments, const std::string& state) {
     if (started.ok()) daemons = std::move(started).value();
   }
   // Not kept: a coordinator of the moment must not pass for the service that carries the sweep out.
-  auto asker = std::make_unique<Asker>(
+  auto client = std::make_unique<RetryingClient>(
       state, [&] { return daemons != nullptr ? daemons->WhyLost() : Status(); });
   Json submission = *request;
   submission["first"] = daemons != nullptr;
-  const Result<Json> answer = asker->Ask("SubmitSweep", submission);
-  if (!answer.ok()) return asker->ReportFailure(answer.status());
-  asker.reset();
+  const Result<Json> answer = client->Call("SubmitSweep", submission);
+  if (!answer.ok()) return client->ReportFailure(answer.status());
+  client.reset();
   SayWhatDiskItTakes(*answer);
   std::fprintf(stderr, "%s\n", SubmissionText(*answer).c_str());
 

@@ -14,13 +14,14 @@
 namespace longrun {
 namespace {
 
-int ShowAsItStands(Connection& connection, const std::string& sweep) {
+int ShowAsItStands(CoordinatorConnection& connection, const std::string& sweep) {
   const Result<Json> now = connection.Call("GetSweep", {{"sweep", sweep}});
   return now.ok() ? ShowNow(*now) : Report(now.status());
 }
 
 // Without a service nobody works on the sweep: shows it if it is finished; otherwise cannot wait.
-int EndWithoutService(Connection& connection, const std::string& sweep, bool finished, bool wait) {
+int EndWithoutService(CoordinatorConnection& connection, const std::string& sweep, bool finished,
+                      bool wait) {
   if (!finished) std::fprintf(stderr, "nothing is running: `longrun up` starts the work\n");
   if (!wait) return kExitOk;
   if (finished) return ShowAsItStands(connection, sweep);
@@ -45,7 +46,7 @@ void AddSubmit(Verbs& verbs) {
     if (!request.ok()) return Report(request.status());
     const auto coordinator = Coordinator::Reach(verbs.state);
     if (!coordinator.ok()) return Report(coordinator.status());
-    Connection& connection = (*coordinator)->connection();
+    CoordinatorConnection& connection = (*coordinator)->connection();
     const Result<Json> answer = connection.Call("SubmitSweep", *request);
     if (!answer.ok()) return Report(answer.status(), connection.violations());
     Print(*output == "json" ? RenderJson(*answer) : SubmissionText(*answer) + "\n");

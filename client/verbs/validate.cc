@@ -4,7 +4,7 @@
 #include "client/console/exit_code.h"
 #include "client/console/output.h"
 #include "client/verb.h"
-#include "client/wire/ask.h"
+#include "client/wire/retrying_client.h"
 #include "client/words/render.h"
 #include "client/words/submission.h"
 #include "client/words/sweep_file.h"
@@ -20,12 +20,12 @@ void AddValidate(Verbs& verbs) {
   verb.SetRun([&verbs, file, output] {
     const Result<Json> request = SweepRequest(*file);
     if (!request.ok()) return Report(request.status());
-    Asker asker(verbs.state);
-    const Result<Json> plan = asker.Ask("PlanSweep", *request, kPlanMs);
+    RetryingClient client(verbs.state);
+    const Result<Json> plan = client.Call("PlanSweep", *request, kPlanMs);
     if (!plan.ok()) {
       if (*output == "json")
         Print(RenderJson({{"file", file->file}, {"error", plan.status().message()}}));
-      return asker.ReportFailure(plan.status());
+      return client.ReportFailure(plan.status());
     }
     const auto n_runs = static_cast<std::int64_t>(plan->at("runs").size());
     if (*output == "json") {

@@ -5,7 +5,7 @@
 #include "client/console/exit_code.h"
 #include "client/console/output.h"
 #include "client/verb.h"
-#include "client/wire/ask.h"
+#include "client/wire/retrying_client.h"
 #include "client/words/render.h"
 #include "client/words/sweep_view.h"
 
@@ -16,7 +16,7 @@ void AddWorkers(Verbs& verbs) {
   verb.AddExamples({"longrun workers", "longrun workers -o json"});
   const auto output = AddOutput(verb, {"table", "json", "csv"});
   verb.SetRun([&verbs, output] {
-    const Result<Json> answer = Ask(verbs.state, "ListWorkers", Json::object());
+    const Result<Json> answer = Call(verbs.state, "ListWorkers", Json::object());
     if (!answer.ok()) return Report(answer.status());
     if (*output == "json") {
       Print(RenderJson(answer->at("workers")));

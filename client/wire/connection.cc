@@ -263,14 +263,15 @@ const Status& RoomForConnections() {
   return room;
 }
 
-struct Connection::Impl {
+struct CoordinatorConnection::Impl {
   std::shared_ptr<grpc::Channel> channel;
   std::unique_ptr<grpc::GenericStub> stub;
   std::mutex mutex;  // guards stream_context
   grpc::ClientContext* stream_context = nullptr;
 };
 
-Connection::Connection(const std::string& address) : impl_(std::make_unique<Impl>()) {
+CoordinatorConnection::CoordinatorConnection(const std::string& address)
+    : impl_(std::make_unique<Impl>()) {
   if (!RoomForConnections().ok()) return;  // each call reports that
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(kMessageBytesMax);
@@ -286,10 +287,10 @@ Connection::Connection(const std::string& address) : impl_(std::make_unique<Impl
   impl_->stub = std::make_unique<grpc::GenericStub>(impl_->channel);
 }
 
-Connection::~Connection() = default;
+CoordinatorConnection::~CoordinatorConnection() = default;
 
-Result<Json> Connection::Call(const std::string& method, const Json& request,
-                              std::int64_t timeout_ms) {
+Result<Json> CoordinatorConnection::Call(const std::string& method, const Json& request,
+                                         std::int64_t timeout_ms) {
   violations_.clear();
   RETURN_IF_ERROR(RoomForConnections());
   const auto* descriptor = FindMethod(method);
@@ -327,8 +328,8 @@ Result<Json> Connection::Call(const std::string& method, const Json& request,
   return ToJson(*response);
 }
 
-Status Connection::Stream(const std::string& method, const Json& request,
-                          const std::function<bool(const Json&)>& each) {
+Status CoordinatorConnection::Stream(const std::string& method, const Json& request,
+                                     const std::function<bool(const Json&)>& each) {
   RETURN_IF_ERROR(RoomForConnections());
   const auto* descriptor = FindMethod(method);
   const auto request_message = NewMessage(descriptor->input_type());
@@ -378,7 +379,8 @@ Status Connection::Stream(const std::string& method, const Json& request,
   return stopped ? result : Lost(FromRpc(status));
 }
 
-Result<std::string> Connection::Download(const std::string& sha256, std::int64_t bytes_max) {
+Result<std::string> CoordinatorConnection::Download(const std::string& sha256,
+                                                    std::int64_t bytes_max) {
   RETURN_IF_ERROR(RoomForConnections());
   const auto stub = v1::ArtifactService::NewStub(impl_->channel);
   v1::DownloadArtifactRequest request;
@@ -406,13 +408,13 @@ Result<std::string> Connection::Download(const std::string& sha256, std::int64_t
       Str("artifact ", sha256, " is damaged in the store: its bytes do not match its SHA-256"));
 }
 
-Status Connection::Lost(Status failed) const {
+Status CoordinatorConnection::Lost(Status failed) const {
   if (failed.code() != Code::kUnavailable || !why_lost_) return failed;
   Status why = why_lost_();
   return why.ok() ? std::move(failed) : why;
 }
 
-void Connection::CancelStream() {
+void CoordinatorConnection::CancelStream() {
   const std::lock_guard lock(impl_->mutex);
   if (impl_->stream_context != nullptr) impl_->stream_context->TryCancel();
 }

@@ -18,13 +18,13 @@ namespace longrun {
 // gRPC starts.
 const Status& RoomForConnections();
 
-class Connection {
+class CoordinatorConnection {
  public:
   // "unix:/path". Connects lazily: only the first call notices whether a coordinator is there.
-  explicit Connection(const std::string& address);
-  ~Connection();
-  Connection(const Connection&) = delete;
-  Connection& operator=(const Connection&) = delete;
+  explicit CoordinatorConnection(const std::string& address);
+  ~CoordinatorConnection();
+  CoordinatorConnection(const CoordinatorConnection&) = delete;
+  CoordinatorConnection& operator=(const CoordinatorConnection&) = delete;
 
   // `why` is called when the coordinator no longer answers. If it returns an error, for example how our own
   // coordinator ended, that is the call's error.

@@ -152,7 +152,7 @@ struct Answering {
 std::optional<Answering> WhoAnswersAt(const std::string& state) {
   const Result<std::string> address = ReadCoordinatorAddress(state);
   if (!address.ok()) return std::nullopt;
-  Connection connection(*address);
+  CoordinatorConnection connection(*address);
   const Result<Json> info = connection.Call("GetServerInfo", Json::object(), 2'000);
   if (!info.ok()) return std::nullopt;
   return Answering{.pid = info->at("pid").get<int>(),
@@ -343,14 +343,14 @@ Status Coordinator::ReachOnce(const std::string& state) {
   while (CoordinatorRuns(state) &&
          patience.Lasts(BootMs(), ProcessBusyTicks(HolderOf(state).pid))) {
     if (const std::optional<Answering> answering = WhoAnswers(state)) {
-      connection_ = std::make_unique<Connection>(answering->address);
+      connection_ = std::make_unique<CoordinatorConnection>(answering->address);
       return Status();
     }
     SayWhyItWaits(patience, state);
     Pause(kPollMs);
   }
   ASSIGN_OR_RETURN(const Answering started, StartCoordinatorProgram(state, "", true));
-  connection_ = std::make_unique<Connection>(started.address);
+  connection_ = std::make_unique<CoordinatorConnection>(started.address);
   if (started.pid == 0) return Status();
   pid_ = started.pid;
   connection_->WhenLost([this, state, log_begin = started.log_begin] {

@@ -33,7 +33,7 @@ class Coordinator {
   Coordinator(const Coordinator&) = delete;
   Coordinator& operator=(const Coordinator&) = delete;
 
-  Connection& connection() { return *connection_; }
+  CoordinatorConnection& connection() { return *connection_; }
   // Whether this object started it and will end it.
   bool momentary() const { return pid_ > 0; }
 
@@ -41,7 +41,7 @@ class Coordinator {
   Coordinator() = default;
   Status ReachOnce(const std::string& state);
 
-  std::unique_ptr<Connection> connection_;
+  std::unique_ptr<CoordinatorConnection> connection_;
   int pid_ = 0;
 };
 

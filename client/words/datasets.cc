@@ -58,7 +58,7 @@ int RegisterDataset(const std::string& name, const std::string& folder, const st
   if (!absolute.ok()) return Report(absolute.status());
   const auto coordinator = Coordinator::Reach(state);
   if (!coordinator.ok()) return Report(coordinator.status());
-  Connection& connection = (*coordinator)->connection();
+  CoordinatorConnection& connection = (*coordinator)->connection();
   const Result<Json> before = connection.Call("ListDatasets", Json::object());
   if (!before.ok()) return Report(before.status());
   const Result<Json> answer =

@@ -25,7 +25,7 @@ std::vector<std::string> LastLines(std::string_view text, std::size_t n_max) {
   return lines;
 }
 
-std::string LogTail(Connection& connection, const std::string& attempt) {
+std::string LogTail(CoordinatorConnection& connection, const std::string& attempt) {
   std::string tail;
   const Status status = connection.Stream(
       "GetLogs", {{"target", attempt}, {"follow", false}}, [&tail](const Json& message) {
@@ -39,7 +39,7 @@ std::string LogTail(Connection& connection, const std::string& attempt) {
   return text.empty() ? "  its log is empty\n" : text;
 }
 
-std::string OneFailure(Connection& connection, const std::string& name, const Json& run,
+std::string OneFailure(CoordinatorConnection& connection, const std::string& name, const Json& run,
                        const Json& task) {
   const std::string attempt = task.at("attempt").get<std::string>();
   std::string text =
@@ -53,7 +53,8 @@ std::string OneFailure(Connection& connection, const std::string& name, const Js
 
 }  // namespace
 
-std::string FailuresText(Connection& connection, const Json& runs, const std::string& again) {
+std::string FailuresText(CoordinatorConnection& connection, const Json& runs,
+                         const std::string& again) {
   std::string text;
   std::size_t n_failed = 0;
   std::size_t n_for_good = 0;

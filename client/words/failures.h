@@ -9,6 +9,7 @@
 namespace longrun {
 
 // "" if nothing failed. `runs` as in GetSweep; `again` is the argument for `longrun retry`.
-std::string FailuresText(Connection& connection, const Json& runs, const std::string& again);
+std::string FailuresText(CoordinatorConnection& connection, const Json& runs,
+                         const std::string& again);
 
 }  // namespace longrun

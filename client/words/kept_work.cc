@@ -39,9 +39,9 @@ std::string KeptWorkText(const Json& info, const Json& sweeps) {
              is_one ? " wants " : " want ", n_tasks == 1 ? "it" : "them", " too");
 }
 
-std::string KeptWorkText(Asker& asker, const Json& info) {
+std::string KeptWorkText(RetryingClient& client, const Json& info) {
   if (info.at("tasks_kept").get<std::int64_t>() == 0) return "";
-  const Result<Json> answer = asker.Ask("ListSweeps", Json::object());
+  const Result<Json> answer = client.Call("ListSweeps", Json::object());
   return KeptWorkText(info, answer.ok() ? answer->at("sweeps") : Json::array());
 }
 

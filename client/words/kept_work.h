@@ -4,7 +4,7 @@
 #include <string>
 
 #include "base/json.h"
-#include "client/wire/ask.h"
+#include "client/wire/retrying_client.h"
 
 namespace longrun {
 
@@ -12,6 +12,6 @@ namespace longrun {
 // `info`: a SweepInfo; `sweeps`: those of an answer of ListSweeps, which have the names.
 std::string KeptWorkText(const Json& info, const Json& sweeps);
 // Asks for the names if they are needed.
-std::string KeptWorkText(Asker& asker, const Json& info);
+std::string KeptWorkText(RetryingClient& client, const Json& info);
 
 }  // namespace longrun

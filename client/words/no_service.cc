@@ -70,7 +70,7 @@ std::string NoServiceText(const Json& workers, const std::string& state) {
              ": `longrun up` continues all work, `longrun run FILE` that of one sweep");
 }
 
-std::string NoServiceText(Connection& connection, const std::string& state) {
+std::string NoServiceText(CoordinatorConnection& connection, const std::string& state) {
   const Result<Json> answer = connection.Call("ListWorkers", Json::object());
   return NoServiceText(answer.ok() ? answer->at("workers") : Json::array(), state);
 }

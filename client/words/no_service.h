@@ -17,7 +17,7 @@ std::string StateWithoutService(const std::string& state);
 void ShowInterrupted(Json& message);
 
 // "no service runs on /state: worker box-1 was last heard of at 2026-01-02T03:04:05Z; `longrun up` goes on"
-std::string NoServiceText(Connection& connection, const std::string& state);
+std::string NoServiceText(CoordinatorConnection& connection, const std::string& state);
 // From an answer of ListWorkers.
 std::string NoServiceText(const Json& workers, const std::string& state);
 

@@ -122,15 +122,15 @@ Result<ReproducedRun> ReproduceFrom(const Json& run, const Json& datasets, const
   return result;
 }
 
-Result<ReproducedRun> ReproduceRun(Asker& asker, const std::string& run) {
-  ASSIGN_OR_RETURN(const Json answer, asker.Ask("GetRun", {{"run", run}}));
-  ASSIGN_OR_RETURN(const Json datasets, asker.Ask("ListDatasets", Json::object()));
-  ASSIGN_OR_RETURN(const Json models, asker.Ask("ListModels", Json::object()));
+Result<ReproducedRun> ReproduceRun(RetryingClient& client, const std::string& run) {
+  ASSIGN_OR_RETURN(const Json answer, client.Call("GetRun", {{"run", run}}));
+  ASSIGN_OR_RETURN(const Json datasets, client.Call("ListDatasets", Json::object()));
+  ASSIGN_OR_RETURN(const Json models, client.Call("ListModels", Json::object()));
   const auto run_key = answer.at("run").at("run_key").get<std::string>();
   ASSIGN_OR_RETURN(const Json evaluations,
-                   asker.Ask("Query", {{"sql", Str("SELECT evaluation, context_lengths FROM tasks"
-                                                   " WHERE kind = 'evaluate' AND run_key = '",
-                                                   run_key, "'")}}));
+                   client.Call("Query", {{"sql", Str("SELECT evaluation, context_lengths FROM tasks"
+                                                     " WHERE kind = 'evaluate' AND run_key = '",
+                                                     run_key, "'")}}));
   return ReproduceFrom(answer.at("run"), datasets.at("datasets"), evaluations.at("rows"),
                        models.at("models"));
 }

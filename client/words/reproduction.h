@@ -6,7 +6,7 @@
 
 #include "base/json.h"
 #include "base/status.h"
-#include "client/wire/ask.h"
+#include "client/wire/retrying_client.h"
 
 namespace longrun {
 
@@ -19,7 +19,7 @@ struct ReproducedRun {
 };
 
 // `run`: the beginning of a run's id, at least 8 digits.
-Result<ReproducedRun> ReproduceRun(Asker& asker, const std::string& run);
+Result<ReproducedRun> ReproduceRun(RetryingClient& client, const std::string& run);
 
 // The same from the answers of GetRun, ListDatasets, a query of the run's evaluations (rows of
 // [evaluation, context_lengths] as JSON text) and ListModels.

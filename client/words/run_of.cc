@@ -14,9 +14,9 @@ constexpr std::size_t kShown = 20;
 
 }  // namespace
 
-Result<std::string> RunOf(Asker& asker, const std::string& thing, const RunWanted& wanted,
+Result<std::string> RunOf(RetryingClient& client, const std::string& thing, const RunWanted& wanted,
                           const Status& otherwise) {
-  const Result<Json> sweep = asker.Ask("GetSweep", {{"sweep", thing}});
+  const Result<Json> sweep = client.Call("GetSweep", {{"sweep", thing}});
   if (!sweep.ok()) return otherwise;
   const Json& runs = sweep->at("runs");
   if (runs.size() == 1) return runs[0].at("run_key").get<std::string>();

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "client/wire/ask.h"
+#include "client/wire/retrying_client.h"
 
 namespace longrun {
 
@@ -16,7 +16,7 @@ struct RunWanted {
 
 // The run of the sweep `thing`, if it has only one. For several, kInvalidArgument with the command for each
 // suitable run (`longrun VERB RUN REST`). `otherwise` if there is no such sweep.
-Result<std::string> RunOf(Asker& asker, const std::string& thing, const RunWanted& wanted,
+Result<std::string> RunOf(RetryingClient& client, const std::string& thing, const RunWanted& wanted,
                           const Status& otherwise);
 
 }  // namespace longrun

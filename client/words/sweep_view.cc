@@ -179,7 +179,7 @@ class Display {
       lines_ = 0;
     }
     if (lines_ > 0) std::fprintf(stderr, "\x1b[%zuA\x1b[J", lines_);
-    const std::string text = FitProgress(message, WindowOfStderr());
+    const std::string text = FitProgress(message, SizeOfStderr());
     std::fputs(text.c_str(), stderr);
     lines_ = static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n'));
   }
@@ -370,7 +370,7 @@ std::string RenderProgress(const Json& message, std::size_t n_lines) {
          more + last;
 }
 
-std::string FitProgress(const Json& message, const Window& window, const std::string& after) {
+std::string FitProgress(const Json& message, const TerminalSize& window, const std::string& after) {
   // One row is the cursor's own, below the last line. A log has room for what comes after.
   const std::size_t n_taken = (window.columns > 0 ? RowsOf(after, window.columns) : 0) + 1;
   const std::string text =
@@ -397,7 +397,7 @@ Result<Json> FollowSweep(const std::string& state, const std::string& sweep,
     const Result<std::string> address = ReadCoordinatorAddress(state);
     Status status(Code::kUnavailable, "no coordinator");
     if (address.ok()) {
-      Connection connection{*address};
+      CoordinatorConnection connection{*address};
       std::atomic<bool> done{false};
       // Ends a blocked read if the user interrupts or nothing more can come, and repeats notices while
       // their cause lasts.
@@ -521,7 +521,7 @@ int ShowNow(const Json& message, const std::string& after) {
   }
   below += FailedTasksText(message);
   if (code == kExitIncomplete && !after.empty()) below += after + "\n";
-  std::fputs((FitProgress(message, WindowOfStderr(), below) + below).c_str(), stderr);
+  std::fputs((FitProgress(message, SizeOfStderr(), below) + below).c_str(), stderr);
   return code;
 }
 

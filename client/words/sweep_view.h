@@ -16,7 +16,7 @@
 namespace longrun {
 
 class Daemons;
-struct Window;
+struct TerminalSize;
 
 // A headline, and one line per run with state, progress, loss, sparkline and ETA; from a message of
 // WatchSweep. If that is more than `n_lines` in total, running ones come first and the others are counted.
@@ -25,7 +25,8 @@ std::string RenderProgress(const Json& message,
 
 // RenderProgress with as many lines as the window has besides `after`, the text that comes below it, and
 // none that wraps.
-std::string FitProgress(const Json& message, const Window& window, const std::string& after = "");
+std::string FitProgress(const Json& message, const TerminalSize& window,
+                        const std::string& after = "");
 
 // "time left: about 3min (2min to 6min) on 2 slots", from `time_left` of a message; "" if it is not known.
 std::string TimeLeftText(const Json& message);

@@ -14,8 +14,8 @@ constexpr std::size_t kColumnsAssumed = 80;
 
 }  // namespace
 
-Window WindowOfStderr() {
-  Window window;
+TerminalSize SizeOfStderr() {
+  TerminalSize window;
   if (!OnTerminal()) return window;
   winsize size{};
   const bool is_known = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0;

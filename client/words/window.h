@@ -7,14 +7,14 @@
 
 namespace longrun {
 
-struct Window {
+struct TerminalSize {
   std::size_t rows = 25;
   std::size_t columns = 0;  // 0: lines may have any width
 };
 
 // The terminal of stderr. A terminal of unknown size counts as 25 rows of 80 letters; without a terminal,
 // the text is for a log: as many rows, of any width.
-Window WindowOfStderr();
+TerminalSize SizeOfStderr();
 
 // Letters on a terminal: UTF-8 continuation bytes and colour codes take no room.
 std::size_t DisplayWidth(std::string_view text);

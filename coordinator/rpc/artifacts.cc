@@ -22,7 +22,8 @@ Status Busy() {
 
 class Upload final : public grpc::ServerReadReactor<v1::UploadArtifactRequest> {
  public:
-  Upload(Parts& parts, grpc::CallbackServerContext* context, v1::UploadArtifactResponse* response)
+  Upload(CoordinatorParts& parts, grpc::CallbackServerContext* context,
+         v1::UploadArtifactResponse* response)
       : parts_(parts), context_(context), response_(response) {
     StartRead(&frame_);
   }
@@ -66,7 +67,7 @@ class Upload final : public grpc::ServerReadReactor<v1::UploadArtifactRequest> {
   }
   void OnDone() override { delete this; }
 
-  Parts& parts_;
+  CoordinatorParts& parts_;
   grpc::CallbackServerContext* context_;
   v1::UploadArtifactResponse* response_;
   v1::UploadArtifactRequest frame_;
@@ -77,7 +78,7 @@ class Upload final : public grpc::ServerReadReactor<v1::UploadArtifactRequest> {
 
 class Download final : public grpc::ServerWriteReactor<v1::DownloadArtifactResponse> {
  public:
-  Download(Parts& parts, grpc::CallbackServerContext* context,
+  Download(CoordinatorParts& parts, grpc::CallbackServerContext* context,
            const v1::DownloadArtifactRequest* request)
       : parts_(parts), context_(context), sha256_(request->sha256()), offset_(request->offset()) {
     Work();
@@ -130,7 +131,7 @@ class Download final : public grpc::ServerWriteReactor<v1::DownloadArtifactRespo
   }
   void OnDone() override { delete this; }
 
-  Parts& parts_;
+  CoordinatorParts& parts_;
   grpc::CallbackServerContext* context_;
   const std::string sha256_;
   std::int64_t offset_;
@@ -142,7 +143,7 @@ class Download final : public grpc::ServerWriteReactor<v1::DownloadArtifactRespo
 
 class ArtifactService final : public v1::ArtifactService::CallbackService {
  public:
-  explicit ArtifactService(Parts& parts) : parts_(parts) {}
+  explicit ArtifactService(CoordinatorParts& parts) : parts_(parts) {}
 
   grpc::ServerUnaryReactor* HasArtifacts(grpc::CallbackServerContext* context,
                                          const v1::HasArtifactsRequest* request,
@@ -170,12 +171,12 @@ class ArtifactService final : public v1::ArtifactService::CallbackService {
   }
 
  private:
-  Parts& parts_;
+  CoordinatorParts& parts_;
 };
 
 }  // namespace
 
-std::unique_ptr<grpc::Service> MakeArtifactService(Parts& parts) {
+std::unique_ptr<grpc::Service> MakeArtifactService(CoordinatorParts& parts) {
   return std::make_unique<ArtifactService>(parts);
 }
 

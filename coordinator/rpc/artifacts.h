@@ -10,6 +10,6 @@
 namespace longrun {
 
 // `parts` must outlive the server that the service is registered with.
-std::unique_ptr<grpc::Service> MakeArtifactService(Parts& parts);
+std::unique_ptr<grpc::Service> MakeArtifactService(CoordinatorParts& parts);
 
 }  // namespace longrun

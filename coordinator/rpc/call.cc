@@ -15,7 +15,8 @@ constexpr auto kDeadlineMax = std::chrono::hours(1);
 
 }  // namespace
 
-Status NoteKnownDamage(Parts& parts, StoreReader& reader, const std::set<std::string>& tables) {
+Status NoteKnownDamage(CoordinatorParts& parts, StoreReader& reader,
+                       const std::set<std::string>& tables) {
   std::set<std::string> damaged;
   for (const DamagedRow& row : parts.core.store().damaged()) {
     if (tables.contains(row.table)) damaged.insert(row.table);
@@ -23,18 +24,18 @@ Status NoteKnownDamage(Parts& parts, StoreReader& reader, const std::set<std::st
   return reader.NoteDamagedOf(damaged);
 }
 
-grpc::Status EndCall(Parts& parts, const char* method, const Status& status, const RpcError& error,
-                     grpc::CallbackServerContext* context) {
+grpc::Status EndCall(CoordinatorParts& parts, const char* method, const Status& status,
+                     const RpcError& error, grpc::CallbackServerContext* context) {
   parts.metrics.CountCall(method, CodeName(status.code()));
   return ToRpc(status, error, context);
 }
 
-grpc::ServerUnaryReactor* Handle(Parts& parts, grpc::CallbackServerContext* context,
+grpc::ServerUnaryReactor* Handle(CoordinatorParts& parts, grpc::CallbackServerContext* context,
                                  const char* method, CallBody body) {
   return Handle(parts, parts.executor, context, method, std::move(body));
 }
 
-grpc::ServerUnaryReactor* Handle(Parts& parts, Executor& executor,
+grpc::ServerUnaryReactor* Handle(CoordinatorParts& parts, Executor& executor,
                                  grpc::CallbackServerContext* context, const char* method,
                                  CallBody body) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();

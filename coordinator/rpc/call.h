@@ -19,7 +19,7 @@
 namespace longrun {
 
 // The parts of the daemon, which outlive every handler.
-struct Parts {
+struct CoordinatorParts {
   Core& core;
   ArtifactStore& artifacts;
   LogStore& logs;
@@ -35,7 +35,7 @@ struct Parts {
 
 // A unary call at work.
 struct Call {
-  Parts& parts;
+  CoordinatorParts& parts;
   StoreReader& reader;
   grpc::CallbackServerContext* context;
   RpcError error;  // what a failure of the call tells programs
@@ -52,19 +52,20 @@ struct Call {
 // Runs `body` on `executor` and ends the call with its status. A call without a deadline gets a deadline of
 // one minute; a deadline more than an hour away is refused.
 using CallBody = std::function<Status(Call& call)>;
-grpc::ServerUnaryReactor* Handle(Parts& parts, Executor& executor,
+grpc::ServerUnaryReactor* Handle(CoordinatorParts& parts, Executor& executor,
                                  grpc::CallbackServerContext* context, const char* method,
                                  CallBody body);
 // On parts.executor.
-grpc::ServerUnaryReactor* Handle(Parts& parts, grpc::CallbackServerContext* context,
+grpc::ServerUnaryReactor* Handle(CoordinatorParts& parts, grpc::CallbackServerContext* context,
                                  const char* method, CallBody body);
 
 // Notes the damage known since the start in the tables on which an answer rests, whether or not the
 // answer's reads met it, unless it has been repaired since.
-Status NoteKnownDamage(Parts& parts, StoreReader& reader, const std::set<std::string>& tables);
+Status NoteKnownDamage(CoordinatorParts& parts, StoreReader& reader,
+                       const std::set<std::string>& tables);
 
 // Counts the call and turns our status into gRPC's.
-grpc::Status EndCall(Parts& parts, const char* method, const Status& status, const RpcError& error,
-                     grpc::CallbackServerContext* context);
+grpc::Status EndCall(CoordinatorParts& parts, const char* method, const Status& status,
+                     const RpcError& error, grpc::CallbackServerContext* context);
 
 }  // namespace longrun

@@ -125,7 +125,7 @@ Result<std::set<std::string>> DecideOrphans(Core& core, StoreReader& reader, boo
 // Removes logs of attempts that are not in the database. A dry run only lists them, and also those that would
 // go with the tasks in `left`. A removed task may have come back with an attempt that is writing, so the
 // database is asked. A crash between the removal of a task and of its logs leaves the logs to the next call.
-Status CollectLogs(Parts& parts, StoreReader& reader, const std::set<std::string>& left,
+Status CollectLogs(CoordinatorParts& parts, StoreReader& reader, const std::set<std::string>& left,
                    bool dry_run, v1::CollectGarbageResponse* response) {
   // List the logs first: an attempt is in the database before it has a log.
   ASSIGN_OR_RETURN(const std::vector<LogStore::Log> logs, parts.logs.List());
@@ -141,7 +141,7 @@ Status CollectLogs(Parts& parts, StoreReader& reader, const std::set<std::string
   return Status();
 }
 
-Status Collect(Parts& parts, StoreReader& reader, bool dry_run,
+Status Collect(CoordinatorParts& parts, StoreReader& reader, bool dry_run,
                v1::CollectGarbageResponse* response) {
   RETURN_IF_ERROR(reader.CheckBeforeRemoval());
   // Read before anything is dropped: what is already unreferenced, and the files of each checkpoint.

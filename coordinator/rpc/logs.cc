@@ -17,7 +17,8 @@ constexpr std::size_t kLogFrameBytes = 64 << 10;
 // Streams logs, one attempt after the other. As in Watch: a wait, a job or a write.
 class Logs final : public grpc::ServerWriteReactor<v1::GetLogsResponse> {
  public:
-  Logs(Parts& parts, grpc::CallbackServerContext* context, const v1::GetLogsRequest* request)
+  Logs(CoordinatorParts& parts, grpc::CallbackServerContext* context,
+       const v1::GetLogsRequest* request)
       : parts_(parts), context_(context), target_(request->target()), follow_(request->follow()) {
     Work();
   }
@@ -86,7 +87,7 @@ class Logs final : public grpc::ServerWriteReactor<v1::GetLogsResponse> {
 
   void OnDone() override { delete this; }
 
-  Parts& parts_;
+  CoordinatorParts& parts_;
   grpc::CallbackServerContext* context_;
   const std::string target_;
   const bool follow_;
@@ -99,7 +100,7 @@ class Logs final : public grpc::ServerWriteReactor<v1::GetLogsResponse> {
 
 }  // namespace
 
-grpc::ServerWriteReactor<v1::GetLogsResponse>* GetLogs(Parts& parts,
+grpc::ServerWriteReactor<v1::GetLogsResponse>* GetLogs(CoordinatorParts& parts,
                                                        grpc::CallbackServerContext* context,
                                                        const v1::GetLogsRequest* request) {
   return new Logs(parts, context, request);

@@ -7,7 +7,7 @@
 namespace longrun {
 
 // The reactor deletes itself when the stream has ended.
-grpc::ServerWriteReactor<v1::GetLogsResponse>* GetLogs(Parts& parts,
+grpc::ServerWriteReactor<v1::GetLogsResponse>* GetLogs(CoordinatorParts& parts,
                                                        grpc::CallbackServerContext* context,
                                                        const v1::GetLogsRequest* request);
 

@@ -65,7 +65,7 @@ Result<NetConfig> ConfigOf(const std::string& config_json) {
   return ParseModelConfig(config);
 }
 
-Status Register(Parts& parts, const v1::RegisterModelRequest& request,
+Status Register(CoordinatorParts& parts, const v1::RegisterModelRequest& request,
                 v1::RegisterModelResponse* response) {
   if (!IsSafeName(request.name())) {
     return Status(Code::kInvalidArgument,
@@ -99,7 +99,7 @@ struct Wanted {
   std::optional<SweepRunRow> row = {};
 };
 
-Result<Wanted> WantedOfRun(Parts& parts, SweepRunRow row, const std::string& which) {
+Result<Wanted> WantedOfRun(CoordinatorParts& parts, SweepRunRow row, const std::string& which) {
   ASSIGN_OR_RETURN(const Json json, ParseJson(row.run_json));
   ASSIGN_OR_RETURN(const Run run, Run::FromJson(json));
   Wanted wanted;
@@ -133,7 +133,7 @@ Result<Wanted> WantedOfRun(Parts& parts, SweepRunRow row, const std::string& whi
   return wanted;
 }
 
-Result<Wanted> WantedBy(Parts& parts, StoreReader& reader,
+Result<Wanted> WantedBy(CoordinatorParts& parts, StoreReader& reader,
                         const v1::FindCheckpointRequest& request) {
   if (request.which() != "last" && request.which() != "best") {
     return Status(Code::kInvalidArgument,
@@ -158,7 +158,7 @@ Result<Wanted> WantedBy(Parts& parts, StoreReader& reader,
                                      "models"));
 }
 
-Status Find(Parts& parts, StoreReader& reader, const v1::FindCheckpointRequest& request,
+Status Find(CoordinatorParts& parts, StoreReader& reader, const v1::FindCheckpointRequest& request,
             v1::FindCheckpointResponse* response) {
   ASSIGN_OR_RETURN(const Wanted wanted, WantedBy(parts, reader, request));
   ASSIGN_OR_RETURN(const std::vector<ArtifactFileRow> files, reader.CheckpointFiles(wanted.sha256));

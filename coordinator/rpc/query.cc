@@ -18,7 +18,8 @@ Status InRange(std::string_view what, std::int64_t value, std::int64_t max) {
 
 // SQLite chooses how a query reads, and a row that it could not read is simply missing: a mean over fewer
 // rows would be another number. So look for everything that the query may have missed.
-Status NoteUnfound(Parts& parts, StoreReader& reader, const std::set<std::string>& tables) {
+Status NoteUnfound(CoordinatorParts& parts, StoreReader& reader,
+                   const std::set<std::string>& tables) {
   reader.ForgetPages();
   if (tables.contains("result")) RETURN_IF_ERROR(reader.NoteLostNumbers(""));
   if (tables.contains("sweep_run") || tables.contains("sweep_cell")) {

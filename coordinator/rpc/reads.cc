@@ -17,7 +17,7 @@ namespace {
 
 // What a table shows for a number that a task owes. "diverged" is an answer about the run; any other failure
 // is about the machine and may be retried, as may a cancelled task.
-std::string_view StatusOfOwed(const State& state, const Task& task) {
+std::string_view StatusOfPendingCell(const State& state, const Task& task) {
   const Task* failed = &task;
   if (task.state == TaskState::kSkipped) {
     const auto needed = state.tasks.find(task.needs);
@@ -44,7 +44,7 @@ std::vector<v1::ResultRow> MissingRows(const State& state, const std::string& sw
       v1::ResultRow& row = rows.emplace_back();
       row.set_run_key(task.run_key);
       row.set_cell(cell.cell);
-      row.set_body_json(OwedBody(cell, params, StatusOfOwed(state, task)));
+      row.set_body_json(OwedBody(cell, params, StatusOfPendingCell(state, task)));
       row.set_task(id);
       row.set_evaluation_json(CanonicalJson(task.evaluation));
     }

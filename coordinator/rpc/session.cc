@@ -192,8 +192,8 @@ v1::AttemptVerdict::Verdict VerdictOf(AttemptVerdict::Verdict verdict) {
 // One command as a message; CloseSession has none.
 class Encoder {
  public:
-  Encoder(const Parts& parts, const SchedulerLimits& limits,
-          const std::vector<CheckpointSource>& checkpoints)
+  Encoder(const CoordinatorParts& parts, const SchedulerLimits& limits,
+          const std::vector<StartCheckpoint>& checkpoints)
       : parts_(parts), limits_(limits), checkpoints_(checkpoints) {}
 
   v1::CoordinatorMessage message;
@@ -223,7 +223,7 @@ class Encoder {
     start->set_task_json(CanonicalJson(command.task.ToJson()));
     start->set_dataset_digest(command.dataset_digest);
     start->set_dataset_path(command.dataset_path);
-    for (const CheckpointSource& checkpoint : checkpoints_) {
+    for (const StartCheckpoint& checkpoint : checkpoints_) {
       v1::CheckpointSource* source = start->add_checkpoints();
       source->set_sha256(checkpoint.sha256);
       for (const ArtifactFileRow& row : checkpoint.files) {
@@ -261,9 +261,9 @@ class Encoder {
   void operator()(const CloseSession&) {}
 
  private:
-  const Parts& parts_;
+  const CoordinatorParts& parts_;
   const SchedulerLimits& limits_;
-  const std::vector<CheckpointSource>& checkpoints_;
+  const std::vector<StartCheckpoint>& checkpoints_;
 };
 
 // ---- the stream ----------------------------------------------------------------------------------
@@ -277,11 +277,11 @@ using Stream = grpc::ServerBidiReactor<v1::WorkerMessage, v1::CoordinatorMessage
 // hold it over these calls so that the stream cannot end between a check and its use.
 class Outbox final : public SessionSink, public std::enable_shared_from_this<Outbox> {
  public:
-  Outbox(Parts& parts, Stream* stream, v1::WorkerMessage* incoming,
+  Outbox(CoordinatorParts& parts, Stream* stream, v1::WorkerMessage* incoming,
          grpc::CallbackServerContext* context)
       : parts_(parts), stream_(stream), incoming_(incoming), context_(context) {}
 
-  void Deliver(const Command& command, const std::vector<CheckpointSource>& checkpoints) override {
+  void Deliver(const Command& command, const std::vector<StartCheckpoint>& checkpoints) override {
     if (const auto* close = std::get_if<CloseSession>(&command)) {
       return End(Status(Code::kAborted, close->reason));
     }
@@ -317,11 +317,11 @@ class Outbox final : public SessionSink, public std::enable_shared_from_this<Out
     }
   }
 
-  void Took(std::int64_t n_bytes) {
+  void AddUnanswered(std::int64_t n_bytes) {
     const std::lock_guard lock(mutex_);
     n_unanswered_ += n_bytes;
   }
-  void Answered(std::int64_t n_bytes) {
+  void RemoveUnanswered(std::int64_t n_bytes) {
     const std::lock_guard lock(mutex_);
     n_unanswered_ -= n_bytes;
     Resume();
@@ -370,7 +370,7 @@ class Outbox final : public SessionSink, public std::enable_shared_from_this<Out
                             {.reason = "SESSION_ENDED", .subject = "worker session"}, context_));
   }
 
-  Parts& parts_;
+  CoordinatorParts& parts_;
   std::recursive_mutex mutex_;  // guards everything below
   Stream* stream_;
   v1::WorkerMessage* incoming_;
@@ -385,7 +385,7 @@ class Outbox final : public SessionSink, public std::enable_shared_from_this<Out
 
 class Session final : public Stream {
  public:
-  Session(Parts& parts, grpc::CallbackServerContext* context)
+  Session(CoordinatorParts& parts, grpc::CallbackServerContext* context)
       : parts_(parts), outbox_(std::make_shared<Outbox>(parts, this, &incoming_, context)) {
     outbox_->Read();
   }
@@ -471,15 +471,15 @@ class Session final : public Stream {
     if (!tail.empty()) {
       // If no chunk of the log has come, the tail is all there is.
       const auto n_bytes = static_cast<std::int64_t>(tail.size());
-      outbox_->Took(n_bytes);
+      outbox_->AddUnanswered(n_bytes);
       const bool posted =
           parts_.log_writer.Post([&parts = parts_, outbox = outbox_, n_bytes,
                                   attempt = ended.attempt(), tail](StoreReader& reader) {
             const auto here = parts.logs.Read(attempt, 0, 1);
             if (here.ok() && here->empty()) AppendLog(parts, reader, attempt, 0, tail);
-            outbox->Answered(n_bytes);
+            outbox->RemoveUnanswered(n_bytes);
           });
-      if (!posted) outbox_->Answered(n_bytes);
+      if (!posted) outbox_->RemoveUnanswered(n_bytes);
     }
     AttemptFinished finished;
     finished.session = session_;
@@ -496,8 +496,8 @@ class Session final : public Stream {
   }
 
   // Keeps no log of an unknown attempt.
-  static void AppendLog(const Parts& parts, StoreReader& reader, const std::string& attempt,
-                        std::int64_t offset, const std::string& data) {
+  static void AppendLog(const CoordinatorParts& parts, StoreReader& reader,
+                        const std::string& attempt, std::int64_t offset, const std::string& data) {
     const Result<bool> known = reader.HasAttempt(attempt);
     if (known.ok() && *known) (void)parts.logs.Append(attempt, offset, data);
   }
@@ -505,24 +505,25 @@ class Session final : public Stream {
   // The log is a copy for people: if it cannot be written or too much is waiting, we drop it.
   void TakeLog(const std::string& attempt, std::int64_t offset, const std::string& data) {
     const auto n_bytes = static_cast<std::int64_t>(data.size());
-    outbox_->Took(n_bytes);
+    outbox_->AddUnanswered(n_bytes);
     const bool posted = parts_.log_writer.Post(
         [&parts = parts_, outbox = outbox_, attempt, offset, data, n_bytes](StoreReader& reader) {
           AppendLog(parts, reader, attempt, offset, data);
-          outbox->Answered(n_bytes);
+          outbox->RemoveUnanswered(n_bytes);
         });
-    if (!posted) outbox_->Answered(n_bytes);
+    if (!posted) outbox_->RemoveUnanswered(n_bytes);
   }
 
   // Counts the message as unanswered until its effect is committed.
   void Post(SchedulerEvent event) {
     const std::int64_t n_bytes = CostOf(incoming_);
-    outbox_->Took(n_bytes);
-    parts_.core.Post(std::move(event),
-                     [outbox = outbox_, n_bytes](const StepResult&) { outbox->Answered(n_bytes); });
+    outbox_->AddUnanswered(n_bytes);
+    parts_.core.Post(std::move(event), [outbox = outbox_, n_bytes](const StepResult&) {
+      outbox->RemoveUnanswered(n_bytes);
+    });
   }
 
-  Parts& parts_;
+  CoordinatorParts& parts_;
   v1::WorkerMessage incoming_;
   SessionId session_ = 0;
   std::string worker_;              // empty until its Hello
@@ -531,7 +532,7 @@ class Session final : public Stream {
 
 class WorkerSessionService final : public v1::WorkerSessionService::CallbackService {
  public:
-  explicit WorkerSessionService(Parts& parts) : parts_(parts) {}
+  explicit WorkerSessionService(CoordinatorParts& parts) : parts_(parts) {}
 
   grpc::ServerBidiReactor<v1::WorkerMessage, v1::CoordinatorMessage>* Session(
       grpc::CallbackServerContext* context) override {
@@ -539,12 +540,12 @@ class WorkerSessionService final : public v1::WorkerSessionService::CallbackServ
   }
 
  private:
-  Parts& parts_;
+  CoordinatorParts& parts_;
 };
 
 }  // namespace
 
-std::unique_ptr<grpc::Service> MakeWorkerSessionService(Parts& parts) {
+std::unique_ptr<grpc::Service> MakeWorkerSessionService(CoordinatorParts& parts) {
   return std::make_unique<WorkerSessionService>(parts);
 }
 

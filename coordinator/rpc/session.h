@@ -12,6 +12,6 @@
 namespace longrun {
 
 // `parts` must outlive the server that the service is registered with.
-std::unique_ptr<grpc::Service> MakeWorkerSessionService(Parts& parts);
+std::unique_ptr<grpc::Service> MakeWorkerSessionService(CoordinatorParts& parts);
 
 }  // namespace longrun

@@ -22,7 +22,7 @@ using Unary = grpc::ServerUnaryReactor;
 
 class SweepService final : public v1::SweepService::CallbackService {
  public:
-  explicit SweepService(Parts& parts) : parts_(parts), random_(EntropySeed()) {}
+  explicit SweepService(CoordinatorParts& parts) : parts_(parts), random_(EntropySeed()) {}
 
   Unary* GetServerInfo(Context* context, const v1::GetServerInfoRequest* request,
                        v1::GetServerInfoResponse* response) override {
@@ -153,13 +153,13 @@ class SweepService final : public v1::SweepService::CallbackService {
                   [=](Call& call) { return answer(call, *request, response); });
   }
 
-  Parts& parts_;
+  CoordinatorParts& parts_;
   SeededRandom random_;  // used only on the submitter's thread
 };
 
 }  // namespace
 
-std::unique_ptr<grpc::Service> MakeSweepService(Parts& parts) {
+std::unique_ptr<grpc::Service> MakeSweepService(CoordinatorParts& parts) {
   return std::make_unique<SweepService>(parts);
 }
 

@@ -11,6 +11,6 @@
 namespace longrun {
 
 // `parts` must outlive the server that the service is registered with.
-std::unique_ptr<grpc::Service> MakeSweepService(Parts& parts);
+std::unique_ptr<grpc::Service> MakeSweepService(CoordinatorParts& parts);
 
 }  // namespace longrun

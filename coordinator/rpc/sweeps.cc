@@ -73,8 +73,8 @@ Result<std::vector<LostResult>> LostTasks(StoreReader& reader,
 }
 
 // What to retry: the sweep or the run that `target` names. Sets `name` to its own name.
-Result<RetryWanted> RetryOf(StoreReader& reader, const std::string& target, std::string* name) {
-  RetryWanted event;
+Result<RetryRequested> RetryOf(StoreReader& reader, const std::string& target, std::string* name) {
+  RetryRequested event;
   const Result<SweepRow> sweep = reader.FindSweep(target);
   if (sweep.ok()) {
     event.sweep_id = sweep->id;
@@ -163,7 +163,7 @@ Status AnnotateSweep(Call& call, const v1::AnnotateSweepRequest& request,
 Status RetryTasks(Call& call, const v1::RetryTasksRequest& request,
                   v1::RetryTasksResponse* response) {
   call.error.subject = request.target();
-  ASSIGN_OR_RETURN(RetryWanted event,
+  ASSIGN_OR_RETURN(RetryRequested event,
                    call.WithReason("NOT_FOUND", RetryOf(call.reader, request.target(),
                                                         response->mutable_name())));
   const StepResult result = call.parts.core.PostAndWait(std::move(event));

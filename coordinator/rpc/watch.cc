@@ -16,7 +16,8 @@ namespace {
 // ticker, a job, a write.
 class Watch final : public grpc::ServerWriteReactor<v1::WatchSweepResponse> {
  public:
-  Watch(Parts& parts, grpc::CallbackServerContext* context, const v1::WatchSweepRequest* request)
+  Watch(CoordinatorParts& parts, grpc::CallbackServerContext* context,
+        const v1::WatchSweepRequest* request)
       : parts_(parts), context_(context), reference_(request->sweep()), first_(request->first()) {
     Work();
   }
@@ -49,7 +50,7 @@ class Watch final : public grpc::ServerWriteReactor<v1::WatchSweepResponse> {
         return End(sweep.status());
       }
       if (first_) {
-        const StepResult result = parts_.core.PostAndWait(SweepPutFirst{.sweep_id = sweep->id});
+        const StepResult result = parts_.core.PostAndWait(SweepPrioritized{.sweep_id = sweep->id});
         if (!result.status.ok()) return End(result.status);
       }
       view_ = std::make_unique<SweepView>(parts_.core, *sweep, SweepView::Durations::kOfEndedOnly,
@@ -85,7 +86,7 @@ class Watch final : public grpc::ServerWriteReactor<v1::WatchSweepResponse> {
 
   void OnDone() override { delete this; }
 
-  Parts& parts_;
+  CoordinatorParts& parts_;
   grpc::CallbackServerContext* context_;
   const std::string reference_;
   const bool first_;
@@ -99,7 +100,7 @@ class Watch final : public grpc::ServerWriteReactor<v1::WatchSweepResponse> {
 
 }  // namespace
 
-grpc::ServerWriteReactor<v1::WatchSweepResponse>* WatchSweep(Parts& parts,
+grpc::ServerWriteReactor<v1::WatchSweepResponse>* WatchSweep(CoordinatorParts& parts,
                                                              grpc::CallbackServerContext* context,
                                                              const v1::WatchSweepRequest* request) {
   return new Watch(parts, context, request);

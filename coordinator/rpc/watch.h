@@ -7,7 +7,7 @@
 namespace longrun {
 
 // The reactor deletes itself when the stream has ended.
-grpc::ServerWriteReactor<v1::WatchSweepResponse>* WatchSweep(Parts& parts,
+grpc::ServerWriteReactor<v1::WatchSweepResponse>* WatchSweep(CoordinatorParts& parts,
                                                              grpc::CallbackServerContext* context,
                                                              const v1::WatchSweepRequest* request);
 

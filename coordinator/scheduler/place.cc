@@ -292,7 +292,7 @@ void EndBackOffs(StepContext& step) {
 
 }  // namespace
 
-void HandleEvent(StepContext& step, const SweepPutFirst& event) {
+void HandleEvent(StepContext& step, const SweepPrioritized& event) {
   State& state = step.state;
   const auto sweep = state.sweep_tasks.find(event.sweep_id);
   if (sweep == state.sweep_tasks.end()) {

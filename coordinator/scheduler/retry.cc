@@ -54,7 +54,7 @@ void RetryGivenUp(StepContext& step, const std::set<std::string>& tasks, std::st
   }
 }
 
-void HandleEvent(StepContext& step, const RetryWanted& event) {
+void HandleEvent(StepContext& step, const RetryRequested& event) {
   State& state = step.state;
   if (!event.sweep_id.empty() && !state.sweep_tasks.contains(event.sweep_id)) {
     step.result.status = Status(Code::kNotFound, Str("there is no sweep ", event.sweep_id));

@@ -42,10 +42,10 @@ struct SweepSubmitted {
   // written again.
   std::set<std::string> unrecorded_cells = {};
   SweepTexts texts = {};
-  bool first = false;  // as SweepPutFirst
+  bool first = false;  // as SweepPrioritized
 };
 // Places the sweep's tasks before those of all other sweeps, until another sweep is put first.
-struct SweepPutFirst {
+struct SweepPrioritized {
   std::string sweep_id;
 };
 struct SweepCancelled {
@@ -65,7 +65,7 @@ struct LostResult {
 
 // Gives a new round to those of `tasks` that failed, were skipped or cancelled, if a sweep has them.
 // kNotFound: the sweep was removed meanwhile; kFailedPrecondition: no sweep has any of the tasks.
-struct RetryWanted {
+struct RetryRequested {
   std::string sweep_id;  // if given, it is no longer cancelled
   std::vector<std::string> tasks;
   std::vector<LostResult> lost = {};
@@ -146,7 +146,7 @@ struct AttemptFinished {  // AttemptEnded
 struct TimePassed {};
 
 using SchedulerEvent =
-    std::variant<SweepSubmitted, SweepPutFirst, SweepCancelled, SweepRemoved, RetryWanted,
+    std::variant<SweepSubmitted, SweepPrioritized, SweepCancelled, SweepRemoved, RetryRequested,
                  GarbageWanted, WorkerArrived, WorkerHeard, WorkerGone, WorkerLeaves,
                  AttemptAccepted, AttemptRejected, JournalReceived, AttemptFinished, TimePassed>;
 
@@ -284,7 +284,7 @@ struct CloseSession {  // a newer incarnation came, or the protocol was broken
 using Command = std::variant<SendWelcome, SendHeartbeatReply, SendStart, SendStop, SendAck,
                              SendNack, SendFenced, SendDrain, CloseSession>;
 
-// Counts for the answer to SweepSubmitted, SweepCancelled, RetryWanted.
+// Counts for the answer to SweepSubmitted, SweepCancelled, RetryRequested.
 struct SubmitCounts {
   std::int64_t runs_new = 0;
   std::int64_t runs_reused = 0;
@@ -310,8 +310,8 @@ struct GarbageCheckpoint {
 };
 
 struct StepResult {
-  // For SweepSubmitted, SweepPutFirst, SweepCancelled, SweepRemoved, RetryWanted. If it is not ok, nothing
-  // was done.
+  // For SweepSubmitted, SweepPrioritized, SweepCancelled, SweepRemoved, RetryRequested. If it
+  // is not ok, nothing was done.
   Status status;
   std::vector<Write> writes;
   std::vector<Command> commands;

@@ -74,7 +74,7 @@ void SkipDependants(StepContext& step, const Task& task);
 void HandleEvent(StepContext& step, SweepSubmitted& event);        // submit.cc
 void HandleEvent(StepContext& step, const SweepCancelled& event);  // cancel.cc
 void HandleEvent(StepContext& step, const SweepRemoved& event);    // garbage.cc
-void HandleEvent(StepContext& step, const RetryWanted& event);     // retry.cc
+void HandleEvent(StepContext& step, const RetryRequested& event);  // retry.cc
 void HandleEvent(StepContext& step, GarbageWanted& event);         // garbage.cc
 void HandleEvent(StepContext& step, const WorkerArrived& event);   // session.cc
 void HandleEvent(StepContext& step, const WorkerHeard& event);
@@ -82,11 +82,11 @@ void HandleEvent(StepContext& step, const WorkerGone& event);
 void HandleEvent(StepContext& step, const WorkerLeaves& event);
 void HandleEvent(StepContext& step, const AttemptAccepted& event);
 void HandleEvent(StepContext& step, const AttemptRejected& event);
-void HandleEvent(StepContext& step, JournalReceived& event);      // ingest.cc
-void HandleEvent(StepContext& step, const TimePassed& event);     // lease.cc
-void ExtendLeasesOverSleep(StepContext& step);                    // lease.cc
-Instant NextDeadline(const State& state, Instant now);            // lease.cc
-void HandleEvent(StepContext& step, const SweepPutFirst& event);  // place.cc
+void HandleEvent(StepContext& step, JournalReceived& event);         // ingest.cc
+void HandleEvent(StepContext& step, const TimePassed& event);        // lease.cc
+void ExtendLeasesOverSleep(StepContext& step);                       // lease.cc
+Instant NextDeadline(const State& state, Instant now);               // lease.cc
+void HandleEvent(StepContext& step, const SweepPrioritized& event);  // place.cc
 void PlaceReadyTasks(StepContext& step);
 
 // ---- load.cc ---------------------------------------------------------------------------------------

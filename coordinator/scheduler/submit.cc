@@ -286,7 +286,7 @@ void HandleEvent(StepContext& step, SweepSubmitted& event) {
   }
   WantAgain(step, event.sweep, plan.tasks);
   BindSweep(step, event, plan.tasks);
-  if (event.first) HandleEvent(step, SweepPutFirst{.sweep_id = event.sweep_id});
+  if (event.first) HandleEvent(step, SweepPrioritized{.sweep_id = event.sweep_id});
 }
 
 }  // namespace longrun

@@ -19,7 +19,7 @@ std::span<const Evaluation* const> Evaluations() {
   return evaluations;
 }
 
-std::string WhyNotOf(const Evaluation& evaluation, bool causal) {
+std::string WhyUnsupported(const Evaluation& evaluation, bool causal) {
   using Reads = Evaluation::Reads;
   if (evaluation.reads == Reads::kCausal && !causal) {
     return Str(

@@ -72,7 +72,7 @@ at::Tensor Mix(const at::Tensor& p_BHQK, const at::Tensor& v_BGKD) {
   return at::matmul(p_BGRK, v_BGKD).view({-1, h, n_query, v_BGKD.size(3)});
 }
 
-at::Tensor FusedAttention(const Attention::Call& call, bool causal) {
+at::Tensor TorchAttention(const Attention::Call& call, bool causal) {
   const bool grouped = call.q_BHTD.size(1) != call.k_BHTD.size(1);
   return at::scaled_dot_product_attention(call.q_BHTD, call.k_BHTD, call.v_BHTD, std::nullopt, 0.0,
                                           causal, call.scale, grouped);
@@ -227,8 +227,8 @@ at::Tensor Attention::Grow(const at::Tensor& x_BHTD, std::int64_t begin_from_mid
 
 // Rotates queries or keys, as `sign` says: the first is at position `begin` of a sequence with
 // this middle.
-at::Tensor Attention::Turned(const at::Tensor& x_BHTD, std::int64_t begin, std::int64_t middle,
-                             double sign) {
+at::Tensor Attention::Rotated(const at::Tensor& x_BHTD, std::int64_t begin, std::int64_t middle,
+                              double sign) {
   if (!terms_.rotation) return x_BHTD;
   at::Tensor turned_BHTD = Rotate(x_BHTD, begin);
   if (terms_.rotation->growth.empty()) return turned_BHTD;
@@ -458,10 +458,10 @@ at::Tensor Attention::Forward(const Call& given) {
   Call call = given;
   const std::int64_t n_positions = call.q_BHTD.size(2);
   const std::int64_t middle = (n_positions + 1) / 2;
-  call.q_BHTD = Turned(given.q_BHTD, 0, middle, kOfQueries);
-  call.k_BHTD = Turned(given.k_BHTD, 0, middle, kOfKeys);
+  call.q_BHTD = Rotated(given.q_BHTD, 0, middle, kOfQueries);
+  call.k_BHTD = Rotated(given.k_BHTD, 0, middle, kOfKeys);
   if (backend_ == AttentionBackend::kTorch && call.observer == nullptr) {
-    return FusedAttention(call, shape_.causal);
+    return TorchAttention(call, shape_.causal);
   }
   Prepared prepared = Prepare(call, n_positions);
   if (terms_.key_bias_gate) prepared.cumulated_BHT = Cumulated(call);
@@ -472,7 +472,7 @@ at::Tensor Attention::Forward(const Call& given) {
 //   learned: b_i - b_j = b_last - b_j,   slopes: -slope (last - j)
 // in the one- and in the two-sided form.
 at::Tensor Attention::LastQuery(const Call& call, const Prepared& prepared) const {
-  if (backend_ == AttentionBackend::kTorch) return FusedAttention(call, false);
+  if (backend_ == AttentionBackend::kTorch) return TorchAttention(call, false);
   const std::int64_t last = call.k_BHTD.size(2) - 1;
   at::Tensor scores = Scores(call.q_BHTD * call.scale, call.k_BHTD);
   scores = scores.to(compute_.dtype);
@@ -494,7 +494,7 @@ at::Tensor Attention::ForwardBehind(const Call& given, AttentionCache& cache) {
   LR_CHECK(shape_.causal && (begin == 0 || n == 1) && begin + n <= cache.k_BHTD.size(2));
   const std::int64_t middle = (cache.k_BHTD.size(2) + 1) / 2;
   Call call = given;
-  call.k_BHTD = Turned(given.k_BHTD, begin, middle, kOfKeys);
+  call.k_BHTD = Rotated(given.k_BHTD, begin, middle, kOfKeys);
   cache.k_BHTD.narrow(2, begin, n).copy_(call.k_BHTD);
   cache.v_BHTD.narrow(2, begin, n).copy_(call.v_BHTD);
   if (terms_.key_bias_gate) {
@@ -506,7 +506,7 @@ at::Tensor Attention::ForwardBehind(const Call& given, AttentionCache& cache) {
   const bool is_prompt = begin == 0;
   // The kernel rotates q and k itself, and computes its own distances.
   if (is_prompt && backend_ == AttentionBackend::kFused) return Kernel(given);
-  call.q_BHTD = Turned(given.q_BHTD, begin, middle, kOfQueries);
+  call.q_BHTD = Rotated(given.q_BHTD, begin, middle, kOfQueries);
   Prepared prepared = Prepare(call, cache.n);
   if (terms_.key_bias_gate) prepared.cumulated_BHT = cache.cumulated_BHT.narrow(2, 0, cache.n);
   if (!is_prompt) {
@@ -518,7 +518,7 @@ at::Tensor Attention::ForwardBehind(const Call& given, AttentionCache& cache) {
     }
     return LastQuery(call, prepared);
   }
-  if (backend_ == AttentionBackend::kTorch) return FusedAttention(call, true);
+  if (backend_ == AttentionBackend::kTorch) return TorchAttention(call, true);
   return AllBlocks(call, prepared);
 }
 

@@ -104,7 +104,8 @@ class Attention {
   const at::Tensor& Learned(const Tensors& learned, std::string_view name) const;
   Tensors Learned(const Tensors& learned, const std::vector<std::string>& names) const;
   std::int64_t FirstDistance(std::int64_t n_positions) const;
-  at::Tensor Turned(const at::Tensor& x_BHTD, std::int64_t begin, std::int64_t middle, double sign);
+  at::Tensor Rotated(const at::Tensor& x_BHTD, std::int64_t begin, std::int64_t middle,
+                     double sign);
   at::Tensor Rotate(const at::Tensor& x_BHTD, std::int64_t begin);
   at::Tensor Grow(const at::Tensor& x_BHTD, std::int64_t begin_from_middle, double sign) const;
   at::Tensor Cumulated(const Call& call) const;

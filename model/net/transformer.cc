@@ -64,7 +64,7 @@ Status Transformer::Extend() {
 }
 
 // Sets the rotation for a text of n_tokens; Extend() has checked its parameters.
-void Transformer::TurnFor(std::int64_t n_tokens) {
+void Transformer::SetRotationFor(std::int64_t n_tokens) {
   if (extension_ == nullptr) return;
   const ParamResult<ExtendedRotation> rotation =
       extension_->rotation(config_.extension, rope_, n_tokens);
@@ -338,7 +338,7 @@ at::Tensor Transformer::RecomputedBlock(const Layer& layer, const at::Tensor& x_
 }
 
 at::Tensor Transformer::Hidden(const at::Tensor& ids_BT) {
-  TurnFor(ids_BT.size(1));
+  SetRotationFor(ids_BT.size(1));
   at::Tensor x_BTC = Embedded(ids_BT, 0);
   const Tensors shared = SharedPositions(ids_BT.size(1));
   for (const Layer& layer : layers_) {
@@ -360,7 +360,7 @@ bool Transformer::Observe(
     const at::Tensor& ids_BT, std::int64_t n_layers,
     const std::function<bool(std::int64_t layer, AttentionObserver&)>& before) {
   const at::NoGradGuard no_grad;
-  TurnFor(ids_BT.size(1));
+  SetRotationFor(ids_BT.size(1));
   at::Tensor x_BTC = Embedded(ids_BT, 0);
   const Tensors shared = SharedPositions(ids_BT.size(1));
   for (std::int64_t l = 0; l < n_layers; ++l) {
@@ -375,7 +375,7 @@ bool Transformer::Observe(
 at::Tensor Transformer::HiddenBehind(const at::Tensor& ids_BT, std::span<AttentionCache> caches) {
   LR_CHECK(caches.size() == layers_.size());
   const std::int64_t n_positions = caches.front().n + ids_BT.size(1);
-  TurnFor(n_positions);
+  SetRotationFor(n_positions);
   at::Tensor x_BTC = Embedded(ids_BT, caches.front().n);
   const Tensors shared = SharedPositions(n_positions);
   for (std::size_t l = 0; l < layers_.size(); ++l) {

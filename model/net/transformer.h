@@ -95,7 +95,7 @@ class Transformer {
   void Bind(ParameterMap&& parameters);
   void ProjectLearned();
   Status Extend();
-  void TurnFor(std::int64_t n_tokens);
+  void SetRotationFor(std::int64_t n_tokens);
   at::Tensor InputAddition(std::int64_t begin, std::int64_t n);
   at::Tensor Embedded(const at::Tensor& ids_BT, std::int64_t begin);
   Tensors SharedPositions(std::int64_t n_positions) const;

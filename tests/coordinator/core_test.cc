@@ -19,10 +19,10 @@ constexpr const char* kSweepId = "01BX5ZZKBKACTAV9WEVGEMMVRZ";
 // The worker's end of a session: keeps what the core says.
 class FakeSession final : public SessionSink {
  public:
-  void Deliver(const Command& command, const std::vector<CheckpointSource>& sources) override {
+  void Deliver(const Command& command, const std::vector<StartCheckpoint>& sources) override {
     const std::lock_guard lock(mutex_);
     commands_.push_back(command);
-    for (const CheckpointSource& source : sources) checkpoints_.push_back(source);
+    for (const StartCheckpoint& source : sources) checkpoints_.push_back(source);
     arrived_.notify_all();
   }
   // The next command of a kind; others before it are left out.
@@ -41,7 +41,7 @@ class FakeSession final : public SessionSink {
       }
     }
   }
-  std::vector<CheckpointSource> checkpoints() {
+  std::vector<StartCheckpoint> checkpoints() {
     const std::lock_guard lock(mutex_);
     return checkpoints_;
   }
@@ -49,7 +49,7 @@ class FakeSession final : public SessionSink {
  private:
   std::mutex mutex_;  // guards the two below
   std::deque<Command> commands_;
-  std::vector<CheckpointSource> checkpoints_;
+  std::vector<StartCheckpoint> checkpoints_;
   std::condition_variable arrived_;
 };
 

@@ -34,7 +34,7 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace longrun;
   const Result<const SourceFormat*> format = FindSourceFormat("npy");
   LR_CHECK(format.ok());
-  const InputFile file(data, size);
+  const FuzzInputFile file(data, size);
   SourceInput input(file.path(), [](std::int64_t) { return Status(); });
   CountingSink sink;
   const Status read = (*format)->read(input, {.format = "npy"}, sink);

@@ -6,7 +6,7 @@
 
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace longrun;
-  const InputFile input(data, size);
+  const FuzzInputFile input(data, size);
   const Result<SafetensorsFile> file = SafetensorsFile::Open(input.path());
   if (!file.ok()) {
     CheckRefusal(file.status());

@@ -14,7 +14,7 @@ namespace {
 constexpr std::uint64_t kTokensRead = 1 << 16;
 
 void CheckShard(const std::uint8_t* data, std::size_t size) {
-  const InputFile input(data, size);
+  const FuzzInputFile input(data, size);
   const Result<ShardReader> shard = ShardReader::Open(input.path());
   if (!shard.ok()) return CheckRefusal(shard.status());
   LR_CHECK(shard->document_starts().size() == shard->header().n_documents + 1);

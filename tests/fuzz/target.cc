@@ -22,12 +22,12 @@ void CheckRefusal(const Status& status) {
 }
 
 // In memory only: an input lives for a millisecond.
-InputFile::InputFile(const std::uint8_t* data, std::size_t size)
+FuzzInputFile::FuzzInputFile(const std::uint8_t* data, std::size_t size)
     : fd_(memfd_create("longrun-fuzz", MFD_CLOEXEC)), path_(Str("/proc/self/fd/", fd_)) {
   LR_CHECK(fd_ >= 0);
   LR_CHECK(write(fd_, data, size) == static_cast<ssize_t>(size));
 }
 
-InputFile::~InputFile() { close(fd_); }
+FuzzInputFile::~FuzzInputFile() { close(fd_); }
 
 }  // namespace longrun

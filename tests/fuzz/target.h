@@ -25,12 +25,12 @@ inline std::string_view AsText(const std::uint8_t* data, std::size_t size) {
 void CheckRefusal(const Status& status);
 
 // A file of these bytes that lives as long as the object.
-class InputFile {
+class FuzzInputFile {
  public:
-  InputFile(const std::uint8_t* data, std::size_t size);
-  ~InputFile();
-  InputFile(const InputFile&) = delete;
-  InputFile& operator=(const InputFile&) = delete;
+  FuzzInputFile(const std::uint8_t* data, std::size_t size);
+  ~FuzzInputFile();
+  FuzzInputFile(const FuzzInputFile&) = delete;
+  FuzzInputFile& operator=(const FuzzInputFile&) = delete;
   const std::string& path() const { return path_; }
 
  private:

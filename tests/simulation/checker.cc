@@ -50,7 +50,7 @@ void SimChecker::CheckDuration(const Attempt& attempt) {
 
 void SimChecker::AfterStep(const State& state, const SchedulerEvent& event,
                            const StepResult& result) {
-  if (const auto* const put = std::get_if<SweepPutFirst>(&event); put && result.status.ok()) {
+  if (const auto* const put = std::get_if<SweepPrioritized>(&event); put && result.status.ok()) {
     first_ = state.sweep_tasks.at(put->sweep_id);
   }
   if (const auto* const sweep = std::get_if<SweepSubmitted>(&event);

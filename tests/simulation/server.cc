@@ -94,7 +94,7 @@ void SimServer::Ask(const SchedulerEvent& event, Done done) {
 
 StepResult SimServer::StepOnce(const SchedulerEvent& event) {
   const auto* const removed = std::get_if<SweepRemoved>(&event);
-  const auto* const first = std::get_if<SweepPutFirst>(&event);
+  const auto* const first = std::get_if<SweepPrioritized>(&event);
   if (world_.mutation == Mutation::kPutFirstIgnored && first != nullptr &&
       state_.sweep_tasks.contains(first->sweep_id)) {
     return Step(state_, TimePassed{}, world_.now, world_.WallMs());
@@ -236,7 +236,7 @@ void SimServer::SendAll(const std::vector<Command>& commands) {
 
 void SimServer::ReplayLog(std::size_t n_kept) {
   log_.resize(std::min(n_kept, log_.size()));
-  store_ = LogStore();
+  store_ = SimulatedLogs();
   for (const std::vector<Write>& transaction : log_) {
     // Row by row: a transaction holds several steps, each with its own rows.
     for (const Write& write : transaction) store_.Apply(write);

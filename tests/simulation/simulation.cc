@@ -43,7 +43,7 @@ class SimUser {
   // All tasks of the run, whichever sweep they belong to. Refused when they have none.
   void Retry(const std::string& run_key) {
     Add({.event = [this, run_key] {
-      RetryWanted retry;
+      RetryRequested retry;
       for (const auto& [id, task] : server_.store().tasks) {
         if (task.run_key == run_key) retry.tasks.push_back(id);
       }
@@ -57,7 +57,7 @@ class SimUser {
          .done = [this, id] { server_.checker().OnCancelConfirmed(id); }});
   }
   void PutFirst(const std::string& id) {
-    Add({.event = [id] { return SweepPutFirst{.sweep_id = id}; }});
+    Add({.event = [id] { return SweepPrioritized{.sweep_id = id}; }});
   }
   // While some of it is to come it is refused: asked again for a while, since it may be stopping.
   void Remove(const std::string& id) {
@@ -386,7 +386,7 @@ class Simulation {
   }
 
   void CheckCell(const PlannedRun& run, const ExpectedCell& cell) {
-    const LogStore& store = server_.store();
+    const SimulatedLogs& store = server_.store();
     const Task& task = store.tasks.at(store.cells.at(cell.cell));
     const std::string& began = run.run.parent.empty() ? run.run_key : run.run.parent;
     const double truth =

@@ -193,7 +193,7 @@ Status Agent::AdoptAttempts() {
   for (const std::string& name : names) {
     if (!IsUlid(name)) continue;
     const std::string path = JoinPath(folder, name);
-    Result<std::unique_ptr<Attempt>> attempt = Attempt::Adopt({.path = path});
+    Result<std::unique_ptr<LocalAttempt>> attempt = LocalAttempt::Adopt({.path = path});
     if (!attempt && attempt.status().code() == Code::kNotFound) {
       RETURN_IF_ERROR(RemoveAll(path));
       continue;
@@ -335,7 +335,7 @@ void Agent::Tick(std::int64_t now_ms) {
       ++it;
       continue;
     }
-    Attempt& attempt = *entry.attempt;
+    LocalAttempt& attempt = *entry.attempt;
     if (!attempt.acked().ended) {
       attempt.Poll(now_ms);
       if (entry.was_running && !attempt.running()) ReportEnded(entry);
@@ -367,7 +367,7 @@ std::int64_t Agent::BacklogBytes() const {
 
 // A trainer started by an earlier worker process has no meter yet: its task file describes the task.
 void Agent::Measure(Entry& entry, const JournalRecord& record) {
-  const Attempt& attempt = *entry.attempt;
+  const LocalAttempt& attempt = *entry.attempt;
   if (!attempt.running()) return;
   if (!entry.meter) {
     const Result<std::string> text = ReadFile(attempt.folder().TaskFilePath());
@@ -437,7 +437,7 @@ std::vector<LiveAttempt> Agent::LiveAttempts() const {
       continue;
     }
     if (entry.attempt->acked().ended) continue;
-    const Attempt& attempt = *entry.attempt;
+    const LocalAttempt& attempt = *entry.attempt;
     live.push_back({.attempt = id,
                     .task = attempt.ids().task,
                     .run_key = attempt.ids().run_key,
@@ -477,21 +477,22 @@ void Agent::OpenSession(std::int64_t now_ms) {
                         .attempts = LiveAttempts()};
   ListKept(hello.attempts);
   const auto current = [this, number] { return session_ != nullptr && session_number_ == number; };
-  session_ = Session::Open(coordinator_, std::move(hello),
-                           {.on_message =
-                                [this, current](DownMessage message) {
-                                  Post([this, current, message = std::move(message)] {
-                                    if (!current()) return;
-                                    heard_ms_ = BootMs();
-                                    std::visit([this](const auto& m) { On(m); }, message);
-                                  });
-                                },
-                            .on_end =
-                                [this, current](const Status& status) {
-                                  Post([this, current, status] {
-                                    if (current()) CloseSession(BootMs(), status);
-                                  });
-                                }});
+  session_ =
+      CoordinatorSession::Open(coordinator_, std::move(hello),
+                               {.on_message =
+                                    [this, current](DownMessage message) {
+                                      Post([this, current, message = std::move(message)] {
+                                        if (!current()) return;
+                                        heard_ms_ = BootMs();
+                                        std::visit([this](const auto& m) { On(m); }, message);
+                                      });
+                                    },
+                                .on_end =
+                                    [this, current](const Status& status) {
+                                      Post([this, current, status] {
+                                        if (current()) CloseSession(BootMs(), status);
+                                      });
+                                    }});
 }
 
 void Agent::CloseSession(std::int64_t now_ms, const Status& why) {
@@ -544,13 +545,13 @@ void Agent::On(const WelcomeMessage& welcome) {
   LogInfo("session_welcomed", {{"coordinator", coordinator_id_},
                                {"boot_epoch", Str(boot_epoch_)},
                                {"attempts", Str(welcome.attempts.size())}});
-  for (const AttemptVerdict& verdict : welcome.attempts) {
+  for (const ReceivedVerdict& verdict : welcome.attempts) {
     const auto found = entries_.find(verdict.attempt);
-    if (found != entries_.end()) Obey(verdict, found->second);
+    if (found != entries_.end()) ApplyVerdict(verdict, found->second);
   }
 }
 
-void Agent::Obey(const AttemptVerdict& verdict, Entry& entry) {
+void Agent::ApplyVerdict(const ReceivedVerdict& verdict, Entry& entry) {
   const std::int64_t now_ms = BootMs();
   const bool stops = verdict.verdict == Verdict::kStop || verdict.verdict == Verdict::kFenced;
   if (entry.attempt == nullptr) {
@@ -561,7 +562,7 @@ void Agent::Obey(const AttemptVerdict& verdict, Entry& entry) {
     }
     return;
   }
-  Attempt& attempt = *entry.attempt;
+  LocalAttempt& attempt = *entry.attempt;
   if (attempt.acked().ended) {
     // A database that does not know the attempt, or has another one for its task, does not need its journal.
     if (verdict.verdict == Verdict::kEnded || verdict.verdict == Verdict::kFenced) return;
@@ -636,7 +637,7 @@ void Agent::On(const AckMessage& ack) {
     entry.unwanted |= ack.ended;
     return;
   }
-  Attempt& attempt = *entry.attempt;
+  LocalAttempt& attempt = *entry.attempt;
   while (!entry.in_flight.empty() && entry.in_flight.front().first <= ack.durable_seq) {
     entry.in_flight.pop_front();
   }
@@ -854,7 +855,7 @@ void Agent::LaunchAttempt(Entry& entry, const Prepared& prepared) {
   if (task.execution.device_kind == "gpu") task.devices = {0};
 
   const int device_index = entry.start.device_index;
-  Result<std::unique_ptr<Attempt>> attempt = Attempt::Start(
+  Result<std::unique_ptr<LocalAttempt>> attempt = LocalAttempt::Start(
       {.ids = {.attempt = id, .task = task.task, .run_key = task.run_key, .epoch = task.epoch},
        .folder = folder,
        .device_index = device_index,
@@ -919,7 +920,7 @@ void Agent::Pump(Entry& entry, std::int64_t now_ms) {
 }
 
 bool Agent::SendBatch(Entry& entry, std::int64_t now_ms) {
-  Attempt& attempt = *entry.attempt;
+  LocalAttempt& attempt = *entry.attempt;
   std::deque<JournalReader::Line>& pending = attempt.pending();
   if (entry.journal_unwanted) {
     entry.in_flight.clear();
@@ -1019,7 +1020,7 @@ void Agent::OnUploaded(const std::string& id, std::int64_t seq, const Status& st
 }
 
 void Agent::SendEnd(Entry& entry) {
-  Attempt& attempt = *entry.attempt;
+  LocalAttempt& attempt = *entry.attempt;
   const std::optional<ExitRecord> exit = attempt.Exit();
   AttemptEndedMessage ended = {.attempt = attempt.ids().attempt,
                                .epoch = attempt.ids().epoch,
@@ -1039,7 +1040,7 @@ void Agent::SendEnd(Entry& entry) {
 
 void Agent::ReportEnded(Entry& entry) {
   entry.was_running = false;
-  const Attempt& attempt = *entry.attempt;
+  const LocalAttempt& attempt = *entry.attempt;
   const std::optional<ExitRecord> exit = attempt.Exit();
   EndEvidence evidence = {.cancel_requested = entry.cancelled && attempt.stop_requested(),
                           .exit_known = exit.has_value(),

@@ -77,7 +77,7 @@ class Agent {
     int prepare_tries = 0;
     bool unwanted = false;  // stopped or withdrawn before it was started
 
-    std::unique_ptr<Attempt> attempt;
+    std::unique_ptr<LocalAttempt> attempt;
     bool was_running = false;
     bool fenced = false;
     bool cancelled = false;         // the coordinator wants it stopped
@@ -118,7 +118,7 @@ class Agent {
   void On(const FencedMessage& fenced);
   void On(const HeartbeatReplyMessage& reply);
   void On(const DrainMessage& drain);
-  void Obey(const AttemptVerdict& verdict, Entry& entry);
+  void ApplyVerdict(const ReceivedVerdict& verdict, Entry& entry);
   void Reject(const std::string& attempt, std::uint64_t epoch, std::string_view failure_class,
               const std::string& reason);
 
@@ -159,7 +159,7 @@ class Agent {
   std::map<std::string, Entry> entries_;  // by attempt
 
   CoordinatorChannel coordinator_;
-  std::unique_ptr<Session> session_;
+  std::unique_ptr<CoordinatorSession> session_;
   std::int64_t session_number_ = 0;  // distinguishes messages from those of earlier sessions
   bool welcomed_ = false;
   std::string coordinator_id_;
@@ -184,7 +184,7 @@ class Agent {
   std::deque<std::function<void()>> posted_;
 
   // Last, so that they are destroyed first: their threads post to the members above.
-  ArtifactClient artifacts_;
+  ArtifactTransfer artifacts_;
   std::unique_ptr<JobThreads> jobs_;
 };
 

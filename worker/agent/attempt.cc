@@ -82,11 +82,11 @@ Status SyncJournal(const std::string& path) {
 
 }  // namespace
 
-Attempt::Attempt(AttemptIds ids, AttemptFolder folder)
+LocalAttempt::LocalAttempt(AttemptIds ids, AttemptFolder folder)
     : ids_(std::move(ids)), folder_(std::move(folder)), reader_(folder_.Journal()) {}
 
-Result<std::unique_ptr<Attempt>> Attempt::Start(const Launch& launch) {
-  std::unique_ptr<Attempt> attempt(new Attempt(launch.ids, launch.folder));
+Result<std::unique_ptr<LocalAttempt>> LocalAttempt::Start(const Launch& launch) {
+  std::unique_ptr<LocalAttempt> attempt(new LocalAttempt(launch.ids, launch.folder));
   attempt->acked_.device_index = launch.device_index;
   RETURN_IF_ERROR(MakeFolders(launch.folder.path));
   RETURN_IF_ERROR(WriteAcked(launch.folder, attempt->acked_));
@@ -104,13 +104,13 @@ Result<std::unique_ptr<Attempt>> Attempt::Start(const Launch& launch) {
   return attempt;
 }
 
-Result<std::unique_ptr<Attempt>> Attempt::Adopt(const AttemptFolder& folder) {
+Result<std::unique_ptr<LocalAttempt>> LocalAttempt::Adopt(const AttemptFolder& folder) {
   if (!PathExists(folder.TaskFilePath())) {
     return Status(Code::kNotFound,
                   Str(folder.TaskFilePath(), " does not exist: nothing was started"));
   }
   ASSIGN_OR_RETURN(AttemptIds ids, ReadIds(folder));
-  std::unique_ptr<Attempt> attempt(new Attempt(std::move(ids), folder));
+  std::unique_ptr<LocalAttempt> attempt(new LocalAttempt(std::move(ids), folder));
   ASSIGN_OR_RETURN(attempt->acked_, ReadAcked(folder));
   attempt->reader_.Rewind(attempt->acked_.durable_seq);
   attempt->running_ = !attempt->acked_.ended;
@@ -121,7 +121,7 @@ Result<std::unique_ptr<Attempt>> Attempt::Adopt(const AttemptFolder& folder) {
 
 // Whoever holds shim.lock decides. A shim that was started but has not taken its lock yet will find
 // `abandoned` and start nothing.
-bool Attempt::ShimIsGone() {
+bool LocalAttempt::ShimIsGone() {
   if (child_pid_ > 0) {
     const Result<std::optional<ExitInfo>> exit = WaitFor(child_pid_, 0);
     if (exit && !exit->has_value()) return false;
@@ -142,13 +142,13 @@ bool Attempt::ShimIsGone() {
 }
 
 // Read again until it names the trainer, which the shim adds last.
-const std::optional<ShimRecord>& Attempt::Shim() {
+const std::optional<ShimRecord>& LocalAttempt::Shim() {
   if (shim_ && shim_->trainer) return shim_;
   if (const Result<ShimRecord> shim = ReadShim(folder_); shim) shim_ = *shim;
   return shim_;
 }
 
-void Attempt::Poll(std::int64_t now_ms) {
+void LocalAttempt::Poll(std::int64_t now_ms) {
   if (!running_) return;
   const std::optional<ShimRecord>& shim = Shim();
   if (ShimIsGone()) {
@@ -171,7 +171,7 @@ void Attempt::Poll(std::int64_t now_ms) {
   }
 }
 
-void Attempt::RequestStop(std::int64_t now_ms, std::int64_t grace_ms) {
+void LocalAttempt::RequestStop(std::int64_t now_ms, std::int64_t grace_ms) {
   if (!running_) return;
   const std::int64_t kill_at_ms = now_ms + std::max<std::int64_t>(0, grace_ms);
   kill_at_ms_ = stop_requested_ ? std::min(kill_at_ms_, kill_at_ms) : kill_at_ms;
@@ -179,7 +179,7 @@ void Attempt::RequestStop(std::int64_t now_ms, std::int64_t grace_ms) {
   Poll(now_ms);
 }
 
-void Attempt::Kill() {
+void LocalAttempt::Kill() {
   if (!running_) return;
   if (const std::optional<ShimRecord>& shim = Shim(); shim) {
     SignalProcess(shim->shim, SIGKILL, /*group=*/false);
@@ -189,7 +189,7 @@ void Attempt::Kill() {
   }
 }
 
-std::optional<ExitRecord> Attempt::Exit() const {
+std::optional<ExitRecord> LocalAttempt::Exit() const {
   LR_CHECK(!running_);
   const Result<ExitRecord> exit = ReadExit(folder_);
   if (exit) return *exit;
@@ -200,7 +200,7 @@ std::optional<ExitRecord> Attempt::Exit() const {
   return std::nullopt;
 }
 
-Result<bool> Attempt::Fill(std::int64_t now_ms) {
+Result<bool> LocalAttempt::Fill(std::int64_t now_ms) {
   if (journal_broken_) return false;
   Result<std::vector<JournalReader::Line>> lines = reader_.Next(kFillRecords, kFillBytes);
   if (!lines && lines.status().code() == Code::kDataLoss) {
@@ -221,12 +221,12 @@ Result<bool> Attempt::Fill(std::int64_t now_ms) {
   return true;
 }
 
-void Attempt::RewindTo(std::int64_t durable_seq) {
+void LocalAttempt::RewindTo(std::int64_t durable_seq) {
   pending_.clear();
   reader_.Rewind(durable_seq);
 }
 
-std::int64_t Attempt::BacklogBytes() const {
+std::int64_t LocalAttempt::BacklogBytes() const {
   std::int64_t n_bytes = SizeOf(folder_.Journal()) - reader_.offset();
   for (const JournalReader::Line& line : pending_) {
     n_bytes += static_cast<std::int64_t>(line.bytes.size());
@@ -234,7 +234,7 @@ std::int64_t Attempt::BacklogBytes() const {
   return n_bytes;
 }
 
-std::optional<Attempt::LogPiece> Attempt::NextLogPiece(std::int64_t now_ms) {
+std::optional<LocalAttempt::LogPiece> LocalAttempt::NextLogPiece(std::int64_t now_ms) {
   if (now_ms < log_next_ms_) return std::nullopt;
   const std::int64_t size = SizeOf(folder_.Log());
   // If far behind, skip ahead: people look at the end.
@@ -247,31 +247,31 @@ std::optional<Attempt::LogPiece> Attempt::NextLogPiece(std::int64_t now_ms) {
   return piece;
 }
 
-std::string Attempt::LogTail() const {
+std::string LocalAttempt::LogTail() const {
   const std::int64_t size = SizeOf(folder_.Log());
   return ReadPiece(folder_.Log(), std::max<std::int64_t>(0, size - kLogTailBytes), kLogTailBytes);
 }
 
-void Attempt::Acknowledge(std::int64_t durable_seq) {
+void LocalAttempt::Acknowledge(std::int64_t durable_seq) {
   if (durable_seq == acked_.durable_seq) return;
   acked_.durable_seq = durable_seq;
   acked_dirty_ = true;
 }
 
-Status Attempt::MarkEnded(std::int64_t wall_ms) {
+Status LocalAttempt::MarkEnded(std::int64_t wall_ms) {
   acked_.ended = true;
   acked_.ended_wall_ms = wall_ms;
   acked_dirty_ = false;
   return WriteAcked(folder_, acked_);
 }
 
-void Attempt::TakeBackEnd() {
+void LocalAttempt::TakeBackEnd() {
   acked_.ended = false;
   acked_.ended_wall_ms = 0;
   acked_dirty_ = true;
 }
 
-Status Attempt::FlushAcked(std::int64_t now_ms) {
+Status LocalAttempt::FlushAcked(std::int64_t now_ms) {
   if (!acked_dirty_ || now_ms - acked_written_ms_ < kAckedEveryMs) return Status();
   acked_dirty_ = false;
   acked_written_ms_ = now_ms;

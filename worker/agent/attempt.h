@@ -22,7 +22,7 @@ struct AttemptIds {
   std::uint64_t epoch = 0;
 };
 
-class Attempt {
+class LocalAttempt {
  public:
   struct Launch {
     AttemptIds ids;
@@ -34,10 +34,10 @@ class Attempt {
     std::vector<std::string> env;  // the trainer's whole environment
   };
   // Creates the folder and starts the shim, in its own session (setsid).
-  static Result<std::unique_ptr<Attempt>> Start(const Launch& launch);
+  static Result<std::unique_ptr<LocalAttempt>> Start(const Launch& launch);
   // Takes over a folder from an earlier worker process. kNotFound if nothing was started in it (no
   // task.json): the folder may be removed.
-  static Result<std::unique_ptr<Attempt>> Adopt(const AttemptFolder& folder);
+  static Result<std::unique_ptr<LocalAttempt>> Adopt(const AttemptFolder& folder);
 
   const AttemptIds& ids() const { return ids_; }
   const AttemptFolder& folder() const { return folder_; }
@@ -81,7 +81,7 @@ class Attempt {
   Status FlushAcked(std::int64_t now_ms);
 
  private:
-  Attempt(AttemptIds ids, AttemptFolder folder);
+  LocalAttempt(AttemptIds ids, AttemptFolder folder);
   bool ShimIsGone();
   const std::optional<ShimRecord>& Shim();
 

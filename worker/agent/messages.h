@@ -78,7 +78,7 @@ using UpMessage =
 
 enum class Verdict { kContinue, kStop, kFenced, kEnded };
 
-struct AttemptVerdict {
+struct ReceivedVerdict {
   std::string attempt;
   std::int64_t durable_seq = 0;
   Verdict verdict = Verdict::kContinue;
@@ -89,7 +89,7 @@ struct WelcomeMessage {
   std::string coordinator_id;
   std::int64_t boot_epoch = 0;
   std::int64_t heartbeat_ms = 0;
-  std::vector<AttemptVerdict> attempts;
+  std::vector<ReceivedVerdict> attempts;
 };
 
 struct ArtifactFile {

@@ -232,7 +232,7 @@ Result<CoordinatorChannel> ConnectTo(const std::string& address) {
 
 // One write is in progress at a time: the front of the queue. Writes come from outside of gRPC's
 // callbacks, so we hold the stream until reading has ended.
-class Session::Stream final
+class CoordinatorSession::Stream final
     : public grpc::ClientBidiReactor<v1::WorkerMessage, v1::CoordinatorMessage> {
  public:
   Stream(const CoordinatorChannel& coordinator, HelloMessage hello, Listener listener)
@@ -321,17 +321,19 @@ class Session::Stream final
   bool done_ = false;
 };
 
-Session::Session(std::unique_ptr<Stream> stream) : stream_(std::move(stream)) {}
-Session::~Session() = default;
+CoordinatorSession::CoordinatorSession(std::unique_ptr<Stream> stream)
+    : stream_(std::move(stream)) {}
+CoordinatorSession::~CoordinatorSession() = default;
 
-std::unique_ptr<Session> Session::Open(const CoordinatorChannel& coordinator, HelloMessage hello,
-                                       Listener listener) {
-  return std::unique_ptr<Session>(
-      new Session(std::make_unique<Stream>(coordinator, std::move(hello), std::move(listener))));
+std::unique_ptr<CoordinatorSession> CoordinatorSession::Open(const CoordinatorChannel& coordinator,
+                                                             HelloMessage hello,
+                                                             Listener listener) {
+  return std::unique_ptr<CoordinatorSession>(new CoordinatorSession(
+      std::make_unique<Stream>(coordinator, std::move(hello), std::move(listener))));
 }
 
-void Session::Send(UpMessage message) { stream_->Send(std::move(message)); }
-std::size_t Session::queued_bytes() const { return stream_->queued_bytes(); }
-void Session::Close(std::int64_t wait_ms) { stream_->Close(wait_ms); }
+void CoordinatorSession::Send(UpMessage message) { stream_->Send(std::move(message)); }
+std::size_t CoordinatorSession::queued_bytes() const { return stream_->queued_bytes(); }
+void CoordinatorSession::Close(std::int64_t wait_ms) { stream_->Close(wait_ms); }
 
 }  // namespace longrun

@@ -23,16 +23,16 @@ struct CoordinatorChannel {
 Result<CoordinatorChannel> ConnectTo(const std::string& address);
 
 // One stream, from Hello to its end; each try opens a new one.
-class Session {
+class CoordinatorSession {
  public:
   // Called on gRPC's threads, one at a time; the calls post to the agent. `on_end` is called once, last.
   struct Listener {
     std::function<void(DownMessage)> on_message;
     std::function<void(Status)> on_end;
   };
-  static std::unique_ptr<Session> Open(const CoordinatorChannel& coordinator, HelloMessage hello,
-                                       Listener listener);
-  ~Session();  // cancels the stream and waits for its end
+  static std::unique_ptr<CoordinatorSession> Open(const CoordinatorChannel& coordinator,
+                                                  HelloMessage hello, Listener listener);
+  ~CoordinatorSession();  // cancels the stream and waits for its end
 
   // Queues a message; any thread. A heartbeat goes to the front. Nothing is sent once the stream has ended.
   void Send(UpMessage message);
@@ -43,7 +43,7 @@ class Session {
 
  private:
   class Stream;
-  explicit Session(std::unique_ptr<Stream> stream);
+  explicit CoordinatorSession(std::unique_ptr<Stream> stream);
   std::unique_ptr<Stream> stream_;
 };
 

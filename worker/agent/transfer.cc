@@ -40,9 +40,9 @@ bool IsTransient(const Status& status) {
 }
 
 // A call's context, which the client knows while the call runs, so that Cancel can reach it.
-class ArtifactClient::Call {
+class ArtifactTransfer::Call {
  public:
-  Call(ArtifactClient& client, std::chrono::system_clock::duration deadline) : client_(client) {
+  Call(ArtifactTransfer& client, std::chrono::system_clock::duration deadline) : client_(client) {
     context.set_deadline(std::chrono::system_clock::now() + deadline);
     const std::scoped_lock lock(client_.mutex_);
     client_.calls_.insert(&context);
@@ -58,16 +58,16 @@ class ArtifactClient::Call {
   grpc::ClientContext context;
 
  private:
-  ArtifactClient& client_;
+  ArtifactTransfer& client_;
 };
 
-void ArtifactClient::Cancel() {
+void ArtifactTransfer::Cancel() {
   const std::scoped_lock lock(mutex_);
   cancelled_ = true;
   for (grpc::ClientContext* context : calls_) context->TryCancel();
 }
 
-Status ArtifactClient::Upload(const std::vector<LocalArtifact>& files) {
+Status ArtifactTransfer::Upload(const std::vector<LocalArtifact>& files) {
   const auto stub = v1::ArtifactService::NewStub(coordinator_.channel);
   v1::HasArtifactsRequest request;
   v1::HasArtifactsResponse response;
@@ -88,7 +88,7 @@ Status ArtifactClient::Upload(const std::vector<LocalArtifact>& files) {
   return Status();
 }
 
-Status ArtifactClient::UploadOne(const LocalArtifact& file) {
+Status ArtifactTransfer::UploadOne(const LocalArtifact& file) {
   const auto stub = v1::ArtifactService::NewStub(coordinator_.channel);
   Call call(*this, kTransferDeadline);
   return UploadFile(*stub, call.context,
@@ -96,7 +96,7 @@ Status ArtifactClient::UploadOne(const LocalArtifact& file) {
                     [](std::int64_t) { Failpoint("worker_mid_upload"); });
 }
 
-Status ArtifactClient::Download(const ArtifactFile& file, const std::string& path) {
+Status ArtifactTransfer::Download(const ArtifactFile& file, const std::string& path) {
   const auto stub = v1::ArtifactService::NewStub(coordinator_.channel);
   Call call(*this, kTransferDeadline);
   return DownloadFile(*stub, call.context,
@@ -115,8 +115,8 @@ Status VerifyCheckpoint(const CheckpointSource& source, const std::string& folde
   return Status();
 }
 
-Result<std::string> ArtifactClient::FetchCheckpoint(const CheckpointSource& source,
-                                                    const std::string& cache_dir) {
+Result<std::string> ArtifactTransfer::FetchCheckpoint(const CheckpointSource& source,
+                                                      const std::string& cache_dir) {
   if (!IsSha256Hex(source.sha256) || source.files.size() > kFolderFilesMax + 1) {
     return Status(Code::kInvalidArgument,
                   Str("checkpoint \"", source.sha256, "\" with ", source.files.size(),

@@ -29,7 +29,7 @@ struct LocalArtifact {
 // full). If not, the files themselves are at fault.
 bool IsTransient(const Status& status);
 
-class ArtifactClient {
+class ArtifactTransfer {
  public:
   // To be called before any transfer.
   void Connect(CoordinatorChannel coordinator) { coordinator_ = std::move(coordinator); }

@@ -216,7 +216,8 @@ Result<std::int64_t> MaskToken(const TaskFile& task, const Dataset& dataset) {
 Status Evaluate(Session& session, const Dataset& dataset, const Machine& machine) {
   const TaskFile& task = session.task();
   ASSIGN_OR_RETURN(NamedEvaluation named, ParseEvaluation(task.evaluation));
-  if (const std::string why = WhyNotOf(*named.evaluation, task.run.model.causal); !why.empty()) {
+  if (const std::string why = WhyUnsupported(*named.evaluation, task.run.model.causal);
+      !why.empty()) {
     return Status(Code::kInvalidArgument, Str(named.evaluation->name, ": ", why));
   }
   ASSIGN_OR_RETURN(const AttentionBackend backend, ParseAttentionBackend(task.execution.attention));

@@ -52,11 +52,12 @@ class DoctorTest : public testing::Test {
     return check->run(machine);
   }
   // Found as `verdict`, with these words, and with something to do unless it is well.
-  void Expect(std::string_view name, Verdict verdict, std::string_view words) const {
+  void Expect(std::string_view name, CheckVerdict verdict, std::string_view words) const {
     const Finding finding = Of(name);
     EXPECT_EQ(VerdictName(finding.verdict), VerdictName(verdict)) << name << ": " << finding.found;
     EXPECT_NE(finding.found.find(words), std::string::npos) << finding.found;
-    EXPECT_EQ(finding.remedy.empty(), verdict == Verdict::kOk) << name << ": " << finding.remedy;
+    EXPECT_EQ(finding.remedy.empty(), verdict == CheckVerdict::kOk)
+        << name << ": " << finding.remedy;
   }
   void Script(const std::string& name, const std::string& text) {
     machine.trainer = JoinPath(folder.path(), name);
@@ -64,25 +65,25 @@ class DoctorTest : public testing::Test {
   }
 
   const TempFolder folder;
-  Machine machine;
+  MachineFacts machine;
 };
 
 TEST_F(DoctorTest, AHealthyMachineIsWellInEveryCheck) {
-  for (const Check& check : Checks()) Expect(check.name, Verdict::kOk, "");
+  for (const Check& check : Checks()) Expect(check.name, CheckVerdict::kOk, "");
 }
 
 TEST_F(DoctorTest, AVariableThatIsIgnoredForItsRelativePath) {
   machine.ignored_variables = {"XDG_DATA_HOME=data"};
-  Expect("environment", Verdict::kWarn, "XDG_DATA_HOME=data, a relative path, is ignored");
+  Expect("environment", CheckVerdict::kWarn, "XDG_DATA_HOME=data, a relative path, is ignored");
 }
 
 TEST_F(DoctorTest, ATrainerThatIsNotThereOrCannotLoadItsLibraries) {
   machine.trainer = JoinPath(folder.path(), "no-such-trainer");
-  Expect("libtorch", Verdict::kFail, "cannot be run: No such file or directory");
+  Expect("libtorch", CheckVerdict::kFail, "cannot be run: No such file or directory");
   // What the dynamic loader says, and its exit code.
   Script("broken-trainer",
          "#!/bin/sh\necho 'libtorch_cpu.so: cannot open shared object file' >&2\nexit 127\n");
-  Expect("libtorch", Verdict::kFail, "libtorch_cpu.so: cannot open shared object file");
+  Expect("libtorch", CheckVerdict::kFail, "libtorch_cpu.so: cannot open shared object file");
 }
 
 TEST_F(DoctorTest, ACpuThatWasMeasuredIsSaidWithItsPathsAndWhatTheyReach) {
@@ -108,7 +109,7 @@ TEST_F(DoctorTest, ACpuOfAnotherMicroarchitectureIsToldOnWhatItWasMeasured) {
                            .vendor = "AuthenticAMD",
                            .family = 25,
                            .model = 17};
-  Expect("cpu", Verdict::kOk,
+  Expect("cpu", CheckVerdict::kOk,
          "AMD EPYC 9V74, Zen 4: instruction set avx512, matrix path onednn/AuthenticAMD, subnormal "
          "numbers flushed; not "
          "measured on this processor, but a core of AMD EPYC, Zen 5 reached 229");
@@ -119,7 +120,7 @@ TEST_F(DoctorTest, ACpuOfAMakeThatWasNotMeasuredIsToldSo) {
       .cpu = {.name = "HygonGenuine X", .vendor = "HygonGenuine", .family = 24, .model = 0},
       .simd = "avx2",
       .linear = "aten/HygonGenuine"};
-  Expect("cpu", Verdict::kOk,
+  Expect("cpu", CheckVerdict::kOk,
          "matrix path aten/HygonGenuine, subnormal numbers flushed; not measured on this make");
   EXPECT_NE(Of("cpu").found.find("`./dev bench train --page` in a checkout of longrun measures it"),
             std::string::npos);
@@ -131,7 +132,7 @@ TEST_F(DoctorTest, AnArmCpuIsNamedByItsPartAndMissesNoAvx2) {
   machine.cpu_paths = {.cpu = {.name = "CPU", .vendor = "0x41", .family = 8, .model = 0xd4f},
                        .simd = "neon",
                        .linear = "aten/0x41"};
-  Expect("cpu", Verdict::kOk,
+  Expect("cpu", CheckVerdict::kOk,
          "Arm Neoverse V2: instruction set neon, matrix path aten/0x41, subnormal numbers flushed; "
          "not measured on this make");
 }
@@ -147,50 +148,50 @@ TEST_F(DoctorTest, TheCpuOfThisMachineHasTheNamesOfItsWorker) {
 TEST_F(DoctorTest, AnOldCpuAndAGpuThatIsNotUsed) {
   machine.cpu_paths.simd = "default";
   machine.cpu_paths.linear = "aten/AuthenticAMD";
-  Expect("cpu", Verdict::kWarn, "no AVX2");
+  Expect("cpu", CheckVerdict::kWarn, "no AVX2");
   machine.has_nvidia_device = true;
-  Expect("gpu", Verdict::kWarn, "no driver");
+  Expect("gpu", CheckVerdict::kWarn, "no driver");
   machine.nvidia_gpus = -1;
-  Expect("gpu", Verdict::kFail, "does not answer");
+  Expect("gpu", CheckVerdict::kFail, "does not answer");
   machine.nvidia_gpus = 0;
-  Expect("gpu", Verdict::kWarn, "shows no GPU");
+  Expect("gpu", CheckVerdict::kWarn, "shows no GPU");
   machine.nvidia_gpus = 2;
-  Expect("gpu", Verdict::kOk, "2");
+  Expect("gpu", CheckVerdict::kOk, "2");
 }
 
 TEST_F(DoctorTest, ALimitOnTheSizeOfAFile) {
   machine.file_bytes = std::int64_t{200} << 20;
-  Expect("limits", Verdict::kWarn, "size of a file: at most 200 MiB");
+  Expect("limits", CheckVerdict::kWarn, "size of a file: at most 200 MiB");
   machine.file_bytes = 100 << 10;
-  Expect("limits", Verdict::kFail, "size of a file: at most 100 KiB");
+  Expect("limits", CheckVerdict::kFail, "size of a file: at most 100 KiB");
   machine.write_errno = EFBIG;
-  Expect("disk", Verdict::kOk, "free at");
-  Expect("sync", Verdict::kWarn, "not measured");
+  Expect("disk", CheckVerdict::kOk, "free at");
+  Expect("sync", CheckVerdict::kWarn, "not measured");
 }
 
 TEST_F(DoctorTest, TooLittleMemoryDiskOrDescriptors) {
   machine.memory_bytes = kGiB;
-  Expect("memory", Verdict::kWarn, "1 GiB available");
+  Expect("memory", CheckVerdict::kWarn, "1 GiB available");
   machine.memory_bytes = kGiB / 4;
-  Expect("memory", Verdict::kFail, "256 MiB available");
+  Expect("memory", CheckVerdict::kFail, "256 MiB available");
   machine.disk_free_bytes = kGiB;
-  Expect("disk", Verdict::kWarn, "1 GiB free");
+  Expect("disk", CheckVerdict::kWarn, "1 GiB free");
   machine.disk_free_bytes = 1 << 20;
-  Expect("disk", Verdict::kFail, "1 MiB free");
+  Expect("disk", CheckVerdict::kFail, "1 MiB free");
   machine.sync_ms = 80;
-  Expect("sync", Verdict::kWarn, "80.00 ms");
+  Expect("sync", CheckVerdict::kWarn, "80.00 ms");
   machine.processes = 100;
-  Expect("limits", Verdict::kWarn, "100");
+  Expect("limits", CheckVerdict::kWarn, "100");
   machine.open_files = 512;
-  Expect("limits", Verdict::kWarn, "open files: 512");
+  Expect("limits", CheckVerdict::kWarn, "open files: 512");
   machine.open_files = 64;
-  Expect("limits", Verdict::kFail, "open files: 64");
+  Expect("limits", CheckVerdict::kFail, "open files: 64");
 }
 
 // A worker begins nothing below 256 MiB (--disk-free-bytes-min), the coordinator ends at 64.
 TEST_F(DoctorTest, ADiskOnWhichNoWorkBegins) {
   machine.disk_free_bytes = std::int64_t{255} << 20;
-  Expect("disk", Verdict::kFail, "255 MiB free");
+  Expect("disk", CheckVerdict::kFail, "255 MiB free");
   EXPECT_NE(Of("disk").remedy.find("no task starts below 256 MiB"), std::string::npos);
 }
 
@@ -199,10 +200,10 @@ TEST_F(DoctorTest, AFolderThatCannotBeWrittenIsNoDamageOfTheDatabase) {
   ASSERT_TRUE(WriteFileAtomic(JoinPath(folder.path(), "longrun.db"), "not asked").ok());
   machine.sync_ms = 0;
   machine.write_errno = ENOSPC;
-  Expect("disk", Verdict::kFail, "is full");
-  Expect("sync", Verdict::kWarn, "nothing can be written");
+  Expect("disk", CheckVerdict::kFail, "is full");
+  Expect("sync", CheckVerdict::kWarn, "nothing can be written");
   machine.write_errno = EROFS;
-  Expect("state", Verdict::kFail, "mounted read-only");
+  Expect("state", CheckVerdict::kFail, "mounted read-only");
   EXPECT_NE(Of("state").remedy.find("mount it writable"), std::string::npos);
   const Finding database = Of("database");
   EXPECT_TRUE(database.found.starts_with("not checked: the file system of")) << database.found;
@@ -214,55 +215,55 @@ TEST_F(DoctorTest, AStateFolderThatCannotBeMade) {
   const std::string state = "/proc/longrun-doctor/state";
   machine.state = state;
   machine.write_errno = LookAtMachine(state).write_errno;
-  Expect("state", Verdict::kFail, state + " cannot be made: ");
+  Expect("state", CheckVerdict::kFail, state + " cannot be made: ");
   EXPECT_NE(Of("state").remedy.find("--state"), std::string::npos) << Of("state").remedy;
 
   machine.state = JoinPath(folder.path(), "not/there");
   machine.write_errno = LookAtMachine(machine.state).write_errno;
-  Expect("state", Verdict::kOk, "created when needed");
+  Expect("state", CheckVerdict::kOk, "created when needed");
   EXPECT_FALSE(PathExists(machine.state));
 }
 
 TEST_F(DoctorTest, AClockThatIsWrong) {
   machine.newest_file_wall_ms = machine.wall_ms + 3'600'000;
-  Expect("clock", Verdict::kWarn, "has a file of");
+  Expect("clock", CheckVerdict::kWarn, "has a file of");
   machine.wall_ms = 0;
-  Expect("clock", Verdict::kFail, "1970-01-01T00:00:00Z");
+  Expect("clock", CheckVerdict::kFail, "1970-01-01T00:00:00Z");
 }
 
 TEST_F(DoctorTest, AStateFolderThatIsOpenOrNoFolder) {
   chmod(folder.path().c_str(), 0755);
-  Expect("state", Verdict::kWarn, "open to other users");
+  Expect("state", CheckVerdict::kWarn, "open to other users");
   EXPECT_EQ(Of("state").remedy, "chmod 700 " + folder.path());
   const std::string file = JoinPath(folder.path(), "file");
   ASSERT_TRUE(WriteFileAtomic(file, "text").ok());
   machine.state = file;
-  Expect("state", Verdict::kFail, "is not a folder");
+  Expect("state", CheckVerdict::kFail, "is not a folder");
 }
 
 // sun_path holds 107 bytes and a zero (unix(7)).
 TEST_F(DoctorTest, APathThatIsTooLongForASocket) {
   const std::size_t tail = std::string("/coordinator.sock").size();
   machine.state = "/" + std::string(107 - tail - 1, 'x');
-  Expect("socket", Verdict::kOk, "coordinator.sock");
+  Expect("socket", CheckVerdict::kOk, "coordinator.sock");
   machine.state += 'x';
-  Expect("socket", Verdict::kWarn, "108 bytes");
+  Expect("socket", CheckVerdict::kWarn, "108 bytes");
 }
 
 TEST_F(DoctorTest, WhoHoldsTheFolderMustAnswer) {
   const std::string lock = JoinPath(folder.path(), "coordinator.lock");
   const Result<FileLock> held = FileLock::Acquire(lock, "the test");
   ASSERT_TRUE(held.ok());
-  Expect("locks", Verdict::kWarn, "no address yet");
+  Expect("locks", CheckVerdict::kWarn, "no address yet");
   ASSERT_TRUE(WriteFileAtomic(JoinPath(folder.path(), "coordinator.address"),
                               Str("unix:", folder.path(), "/nobody.sock\n"))
                   .ok());
-  Expect("locks", Verdict::kFail, "does not answer");
+  Expect("locks", CheckVerdict::kFail, "does not answer");
 }
 
 TEST_F(DoctorTest, AnAddressThatACrashLeftBehindIsNoFault) {
   ASSERT_TRUE(WriteFileAtomic(JoinPath(folder.path(), "coordinator.address"), "unix:/gone\n").ok());
-  Expect("locks", Verdict::kOk, "was killed");
+  Expect("locks", CheckVerdict::kOk, "was killed");
 }
 
 TEST_F(DoctorTest, AWorkerWithoutACoordinator) {
@@ -270,22 +271,22 @@ TEST_F(DoctorTest, AWorkerWithoutACoordinator) {
   const Result<FileLock> held =
       FileLock::Acquire(JoinPath(folder.path(), "worker/lock"), "the test");
   ASSERT_TRUE(held.ok());
-  Expect("locks", Verdict::kWarn, "a worker is running without a coordinator");
+  Expect("locks", CheckVerdict::kWarn, "a worker is running without a coordinator");
 }
 
 TEST_F(DoctorTest, ADatabaseThatIsGone) {
   ASSERT_TRUE(WriteFileAtomic(JoinPath(folder.path(), "database.id"), "x").ok());
-  Expect("database", Verdict::kFail, "is gone although it was there");
+  Expect("database", CheckVerdict::kFail, "is gone although it was there");
 }
 
 TEST_F(DoctorTest, AWorkersIdThatIsDamaged) {
-  Expect("worker", Verdict::kOk, "no worker has run here yet");
+  Expect("worker", CheckVerdict::kOk, "no worker has run here yet");
   const std::string path = JoinPath(folder.path(), "worker/worker_id");
   ASSERT_TRUE(MakeFolders(JoinPath(folder.path(), "worker")).ok());
   ASSERT_TRUE(WriteFileAtomic(path, WorkerIdText("w1")).ok());
-  Expect("worker", Verdict::kOk, "its id is w1");
+  Expect("worker", CheckVerdict::kOk, "its id is w1");
   ASSERT_TRUE(WriteFileAtomic(path, "w3" + WorkerIdText("w1").substr(2)).ok());
-  Expect("worker", Verdict::kFail, path + " is damaged");
+  Expect("worker", CheckVerdict::kFail, path + " is damaged");
 }
 
 TEST_F(DoctorTest, APortThatSomebodyElseHas) {
@@ -298,10 +299,10 @@ TEST_F(DoctorTest, APortThatSomebodyElseHas) {
   socklen_t size = sizeof address;
   ASSERT_EQ(getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size), 0);
   machine.metrics_address = Str("127.0.0.1:", ntohs(address.sin_port));
-  Expect("ports", Verdict::kFail, "Address already in use");
+  Expect("ports", CheckVerdict::kFail, "Address already in use");
   close(fd);
   machine.metrics_address = "nonsense";
-  Expect("ports", Verdict::kFail, "is not an address");
+  Expect("ports", CheckVerdict::kFail, "is not an address");
 }
 
 }  // namespace

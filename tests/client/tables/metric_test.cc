@@ -8,8 +8,8 @@
 namespace longrun {
 namespace {
 
-Metric Find(const std::string& name) {
-  for (const Metric& metric : MetricsOf({"nll", name})) {
+ResultMetric Find(const std::string& name) {
+  for (const ResultMetric& metric : MetricsOf({"nll", name})) {
     if (metric.name == name) return metric;
   }
   ADD_FAILURE() << "no metric " << name;
@@ -22,7 +22,7 @@ Json Body() {
 }
 
 TEST(MetricTest, PerplexityIsFoldedAsNllAndItsErrorIsRelative) {
-  const Metric metric = Find("perplexity");
+  const ResultMetric metric = Find("perplexity");
   const Reading reading = metric.Read(Body()).value();
   EXPECT_NEAR(metric.Value(reading.x), 8.0, 1e-12);
   // d exp(x) = exp(x) dx
@@ -47,13 +47,14 @@ TEST(MetricTest, WithoutBytesThereAreNoBitsPerByte) {
 
 TEST(MetricTest, APseudoPerplexityIsFoldedAsAPerplexityIsAndHasItsOwnName) {
   std::vector<std::string> names;
-  for (const Metric& metric : MetricsOf({"pseudo_nll", "peak_bytes"})) names.push_back(metric.name);
+  for (const ResultMetric& metric : MetricsOf({"pseudo_nll", "peak_bytes"}))
+    names.push_back(metric.name);
   EXPECT_EQ(names,
             (std::vector<std::string>{"pseudo_perplexity", "pseudo_nll", "pseudo_bits_per_token",
                                       "pseudo_bits_per_byte", "peak_bytes"}));
-  const Metric metric = MetricsOf({"pseudo_nll"}).front();
+  const ResultMetric metric = MetricsOf({"pseudo_nll"}).front();
   EXPECT_EQ(metric.words(), "pseudo-perplexity");
-  EXPECT_EQ(metric.better, Metric::Better::kLower);
+  EXPECT_EQ(metric.better, ResultMetric::Better::kLower);
   EXPECT_TRUE(metric.variants_are_models());
   EXPECT_NEAR(metric.Value(metric.Read(Body())->x), 8.0, 1e-12);
   EXPECT_NEAR(MetricsOf({"pseudo_nll"}).back().Read(Body())->x, 1.5, 1e-12);
@@ -69,7 +70,7 @@ TEST(MetricTest, ARowThatHoldsBucketsHasMetricsByPositionToo) {
   Json row = {{"body", {{"metric", "nll"}, {"protocol", "per_position"}}}};
   const std::vector<Json> results = {Json{{"rows", {row}}}};
   std::vector<std::string> names;
-  for (const Metric& metric : MetricsOf(SourcesOf(results))) names.push_back(metric.name);
+  for (const ResultMetric& metric : MetricsOf(SourcesOf(results))) names.push_back(metric.name);
   EXPECT_EQ(names, (std::vector<std::string>{"perplexity", "nll", "bits_per_token", "bits_per_byte",
                                              "perplexity_by_position", "nll_by_position",
                                              "bits_per_token_by_position"}));
@@ -77,10 +78,10 @@ TEST(MetricTest, ARowThatHoldsBucketsHasMetricsByPositionToo) {
 }
 
 TEST(MetricTest, AnotherMetricStandsForItselfAndItsNameSaysWhichWayIsBetter) {
-  const Metric metric = Find("tokens_per_s");
-  EXPECT_EQ(metric.better, Metric::Better::kHigher);
-  EXPECT_EQ(Find("peak_bytes").better, Metric::Better::kLower);
-  EXPECT_EQ(Find("shoe_size").better, Metric::Better::kNeither);
+  const ResultMetric metric = Find("tokens_per_s");
+  EXPECT_EQ(metric.better, ResultMetric::Better::kHigher);
+  EXPECT_EQ(Find("peak_bytes").better, ResultMetric::Better::kLower);
+  EXPECT_EQ(Find("shoe_size").better, ResultMetric::Better::kNeither);
   const Reading reading = metric.Read({{"value", 120.5}, {"se", nullptr}}).value();
   EXPECT_EQ(reading.x, 120.5);
   EXPECT_FALSE(reading.se.has_value());
@@ -89,7 +90,7 @@ TEST(MetricTest, AnotherMetricStandsForItselfAndItsNameSaysWhichWayIsBetter) {
 // Of 10 right answers of 10 the plain error is sqrt(1 * 0 / 10) = 0; Wilson's interval is 0.7225 to 1.
 TEST(MetricTest, AShareHasAnErrorAtItsEndsToo) {
   const Json all_right = {{"value", 1.0}, {"se", 0.0}, {"extra", {{"wilson95", {0.722467, 1.0}}}}};
-  const Metric metric = Find("acc");
+  const ResultMetric metric = Find("acc");
   EXPECT_TRUE(metric.is_share());
   EXPECT_NEAR(*metric.Read(all_right)->se, (1.0 - 0.722467) / (2 * 1.959964), 1e-6);
   // 500 of 1000: 0.46907 to 0.53093, where sqrt(p (1 - p) / n) = 0.015811.

@@ -99,16 +99,16 @@ class SessionTest : public testing::Test {
   std::unique_ptr<Core> core = Core::Start(*store, *artifacts, metrics, Options()).value();
   std::unique_ptr<Executor> executor = OneThread(*store);
   Ticker ticker;
-  Parts parts{.core = *core,
-              .artifacts = *artifacts,
-              .logs = logs,
-              .metrics = metrics,
-              .executor = *executor,
-              .submitter = *executor,
-              .log_writer = *executor,
-              .querier = *executor,
-              .ticker = ticker,
-              .metrics_address = ""};
+  CoordinatorParts parts{.core = *core,
+                         .artifacts = *artifacts,
+                         .logs = logs,
+                         .metrics = metrics,
+                         .executor = *executor,
+                         .submitter = *executor,
+                         .log_writer = *executor,
+                         .querier = *executor,
+                         .ticker = ticker,
+                         .metrics_address = ""};
   std::unique_ptr<grpc::Service> service = MakeWorkerSessionService(parts);
   const std::string address = Str("unix:", JoinPath(folder.path(), "socket"));
   std::unique_ptr<grpc::Server> server;

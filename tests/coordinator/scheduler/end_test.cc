@@ -105,7 +105,7 @@ TEST_F(EndTest, OverARebootTheWallClockMeasuresADurationAndNeverBelowZero) {
       state.boot = "boot-1";
       wall_set_ms = 0;
       if (Train().state == TaskState::kFailed)
-        Do(RetryWanted{.sweep_id = "", .tasks = {Train().id}});
+        Do(RetryRequested{.sweep_id = "", .tasks = {Train().id}});
       AwaitPlacement();
     }
   }

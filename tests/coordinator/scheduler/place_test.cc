@@ -35,9 +35,9 @@ TEST_F(PlaceTest, AnotherSweepMayBePutFirstAndARestartPutsNoneFirst) {
   Submit({.seeds = {1}, .context_lengths = {}}, "a");
   Submit({.seeds = {2}, .context_lengths = {}}, "b");
   Submit({.seeds = {3}, .context_lengths = {}}, "c");
-  Do(SweepPutFirst{.sweep_id = "b"});
-  Do(SweepPutFirst{.sweep_id = "c"});
-  EXPECT_EQ(Do(SweepPutFirst{.sweep_id = "none"}).status.code(), Code::kNotFound);
+  Do(SweepPrioritized{.sweep_id = "b"});
+  Do(SweepPrioritized{.sweep_id = "c"});
+  EXPECT_EQ(Do(SweepPrioritized{.sweep_id = "none"}).status.code(), Code::kNotFound);
   EXPECT_EQ(Commands<SendStart>(Arrive("w", {CpuSlot()}, 1)).at(0).task.run.seed, 3);
 
   Restart();

@@ -129,8 +129,8 @@ TEST_F(SubmitTest, WhatDivergedIsNotTriedAgainNorWhatIsNewlyAskedOfIt) {
   }
   EXPECT_EQ(SweepStateName(state, "sweep-2"), "FAILED");
   // By command all the same: another build may compute otherwise.
-  EXPECT_EQ(Do(RetryWanted{.sweep_id = "sweep-2", .tasks = {Evaluate().id}}).submit.tasks_retried,
-            2);
+  EXPECT_EQ(
+      Do(RetryRequested{.sweep_id = "sweep-2", .tasks = {Evaluate().id}}).submit.tasks_retried, 2);
 }
 
 TEST_F(SubmitTest, MoreTasksThanTheLimitAreRefusedAndNothingIsDone) {

@@ -10,7 +10,7 @@ namespace {
 class UpkeepTest : public SchedulerTest {
  protected:
   StepResult Retry(const std::string& sweep_id = "sweep-1") {
-    RetryWanted event{.sweep_id = sweep_id, .tasks = {}};
+    RetryRequested event{.sweep_id = sweep_id, .tasks = {}};
     for (const auto& [id, task] : state.tasks) event.tasks.push_back(id);
     return Do(event);
   }
@@ -41,7 +41,7 @@ TEST_F(UpkeepTest, ASkippedEvaluationTakesItsFailedTrainingAlong) {
   Begin(Current(Train()));
   Finish(Current(Train()), Signal(6));
 
-  const StepResult result = Do(RetryWanted{.sweep_id = "", .tasks = {Evaluate().id}});
+  const StepResult result = Do(RetryRequested{.sweep_id = "", .tasks = {Evaluate().id}});
 
   EXPECT_EQ(result.submit.tasks_retried, 2);
   EXPECT_FALSE(IsTerminal(Train().state));
@@ -62,7 +62,7 @@ TEST_F(UpkeepTest, ACancelledSweepIsWantedAgain) {
 TEST_F(UpkeepTest, ARunOfACancelledSweepThatIsTriedAgainCanBeCancelledAgain) {
   Submit({});
   Do(SweepCancelled{.sweep_id = "sweep-1"});
-  Do(RetryWanted{.sweep_id = "", .tasks = {Train().id}});
+  Do(RetryRequested{.sweep_id = "", .tasks = {Train().id}});
   ASSERT_FALSE(IsTerminal(Train().state));
 
   Do(SweepCancelled{.sweep_id = "sweep-1"});
@@ -76,7 +76,7 @@ TEST_F(UpkeepTest, WhatNeedsATrainingThatIsCancelledDoesNotWaitForItForEver) {
   Submit({.context_lengths = {64, 128}}, "B");
   Do(SweepCancelled{.sweep_id = "B"});
   Do(SweepCancelled{.sweep_id = "A"});
-  RetryWanted retry;
+  RetryRequested retry;
   for (const auto& [id, task] : state.tasks) retry.tasks.push_back(id);
   Do(retry);
 
@@ -99,7 +99,7 @@ TEST_F(UpkeepTest, WhatSucceededOrIsUnderWayStays) {
   EXPECT_EQ(result.submit.tasks_retried, 0);
   EXPECT_TRUE(result.writes.empty());
   EXPECT_EQ(Train().attempt, before.id);
-  EXPECT_EQ(Do(RetryWanted{.sweep_id = "", .tasks = {"unknown"}}).submit.tasks_retried, 0);
+  EXPECT_EQ(Do(RetryRequested{.sweep_id = "", .tasks = {"unknown"}}).submit.tasks_retried, 0);
 }
 
 // ---- removing ------------------------------------------------------------------------------------
@@ -217,9 +217,9 @@ TEST_F(UpkeepTest, WhatNoSweepHasIsNotTriedAgain) {
   Do(SweepCancelled{.sweep_id = "stays"});
   Do(SweepCancelled{.sweep_id = "removed"});
   Do(SweepRemoved{.sweep_id = "stays"});
-  RetryWanted all{.sweep_id = "", .tasks = AllTasks(state)};
+  RetryRequested all{.sweep_id = "", .tasks = AllTasks(state)};
   EXPECT_EQ(Do(all).submit.tasks_retried, 2);
-  EXPECT_EQ(Do(RetryWanted{.sweep_id = "stays", .tasks = {}}).status.code(), Code::kNotFound);
+  EXPECT_EQ(Do(RetryRequested{.sweep_id = "stays", .tasks = {}}).status.code(), Code::kNotFound);
 
   Do(SweepCancelled{.sweep_id = "removed"});
   Do(SweepRemoved{.sweep_id = "removed"});

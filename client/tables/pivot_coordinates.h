@@ -15,8 +15,8 @@
 namespace longrun {
 
 // The place of a number among evaluations: a value for each of EvaluationAxes().
-struct Place {
-  const Metric* metric = nullptr;
+struct Coordinates {
+  const ResultMetric* metric = nullptr;
   std::vector<Json> values = {};
   std::string key = {};  // canonical `values`
 

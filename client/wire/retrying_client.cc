@@ -1,4 +1,4 @@
-#include "client/wire/ask.h"
+#include "client/wire/retrying_client.h"
 
 #include <poll.h>
 
@@ -10,7 +10,7 @@
 namespace longrun {
 namespace {
 
-constexpr std::int64_t kAskMs = 30'000;
+constexpr std::int64_t kCallMs = 30'000;
 constexpr int kPauseMs = 20;
 
 // Whether the coordinator ended before it answered; any other status is its answer.
@@ -20,8 +20,9 @@ bool WentAway(const Status& status) {
 
 }  // namespace
 
-Result<Json> Asker::Ask(const std::string& method, const Json& request, std::int64_t timeout_ms) {
-  const std::int64_t deadline = BootMs() + kAskMs;
+Result<Json> RetryingClient::Call(const std::string& method, const Json& request,
+                                  std::int64_t timeout_ms) {
+  const std::int64_t deadline = BootMs() + kCallMs;
   while (true) {
     violations_.clear();
     Status failed;
@@ -45,11 +46,13 @@ Result<Json> Asker::Ask(const std::string& method, const Json& request, std::int
   }
 }
 
-int Asker::ReportFailure(const Status& status) const { return Report(status, violations_); }
+int RetryingClient::ReportFailure(const Status& status) const {
+  return Report(status, violations_);
+}
 
-Status AskStream(const std::string& state, const std::string& method, const Json& request,
-                 const std::function<bool(const Json&)>& each) {
-  const std::int64_t deadline = BootMs() + kAskMs;
+Status CallStream(const std::string& state, const std::string& method, const Json& request,
+                  const std::function<bool(const Json&)>& each) {
+  const std::int64_t deadline = BootMs() + kCallMs;
   while (true) {
     bool begun = false;
     const Result<std::unique_ptr<Coordinator>> reached = Coordinator::Reach(state);
@@ -65,8 +68,8 @@ Status AskStream(const std::string& state, const std::string& method, const Json
   }
 }
 
-Result<Json> Ask(const std::string& state, const std::string& method, const Json& request) {
-  return Asker(state).Ask(method, request);
+Result<Json> Call(const std::string& state, const std::string& method, const Json& request) {
+  return RetryingClient(state).Call(method, request);
 }
 
 }  // namespace longrun

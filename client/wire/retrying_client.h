@@ -20,16 +20,16 @@
 namespace longrun {
 
 // Keeps its coordinator between requests: a momentary one is started only once for all of them.
-class Asker {
+class RetryingClient {
  public:
   // `why_lost` is called after a request that got no answer: an error that it returns ends the retries.
-  explicit Asker(std::string state, std::function<Status()> why_lost = nullptr)
+  explicit RetryingClient(std::string state, std::function<Status()> why_lost = nullptr)
       : state_(std::move(state)), why_lost_(std::move(why_lost)) {}
 
   // `method` is a unary call of SweepService that is safe to repeat. kUnavailable if nobody has answered
-  // within kAskMs; kDeadlineExceeded if an answer took longer than `timeout_ms`.
-  Result<Json> Ask(const std::string& method, const Json& request,
-                   std::int64_t timeout_ms = 30'000);
+  // within kCallMs; kDeadlineExceeded if an answer took longer than `timeout_ms`.
+  Result<Json> Call(const std::string& method, const Json& request,
+                    std::int64_t timeout_ms = 30'000);
 
   // Reports why the last request failed, with a sweep file's violations; returns the exit code.
   int ReportFailure(const Status& status) const;
@@ -45,11 +45,11 @@ class Asker {
 };
 
 // A single request.
-Result<Json> Ask(const std::string& state, const std::string& method, const Json& request);
+Result<Json> Call(const std::string& state, const std::string& method, const Json& request);
 
 // A single request with a stream of answers. Sent again, to the next coordinator, only while no answer has
 // arrived. `each` returns false to end the stream early.
-Status AskStream(const std::string& state, const std::string& method, const Json& request,
-                 const std::function<bool(const Json&)>& each);
+Status CallStream(const std::string& state, const std::string& method, const Json& request,
+                  const std::function<bool(const Json&)>& each);
 
 }  // namespace longrun
