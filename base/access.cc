@@ -51,8 +51,8 @@ std::optional<Denial> DenialOf(const std::string& path, int wanted) {
                    ": chmod ", S_ISDIR(info.st_mode) ? "700 " : "600 ", path)};
 }
 
-// Denials at the folders above, from the root down (below one that may not be entered nothing is visible), then
-// at the folder, then at its direct entries.
+// Denials at the folders above, from the root down (below one that may not be entered nothing is
+// visible), then at the folder, then at its direct entries.
 std::vector<Denial> DenialsAt(const std::string& folder) {
   std::vector<std::string> above;
   for (std::string at = folder; at != FolderOf(at); at = FolderOf(at)) {

@@ -1,4 +1,5 @@
-// The current boot of this machine: times of the boot clock (clock.h) can be compared only within one boot.
+// The current boot of this machine: times of the boot clock (clock.h) can be compared only
+// within one boot.
 #pragma once
 
 #include <string>

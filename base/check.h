@@ -1,5 +1,5 @@
-// LR_CHECK asserts something that our own code guarantees, in release builds too. If it is false, the
-// program stops and says where. It is never used to check input.
+// LR_CHECK asserts something that our own code guarantees, in release builds too. If it is false,
+// the program stops and says where. It is never used to check input.
 #pragma once
 
 namespace longrun {

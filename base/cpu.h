@@ -1,5 +1,5 @@
-// The processor that we run on. Its vendor decides which code a matrix product takes, and with it the bits
-// of a result. Its microarchitecture goes with every measured speed.
+// The processor that we run on. Its vendor decides which code a matrix product takes, and with it
+// the bits of a result. Its microarchitecture goes with every measured speed.
 #pragma once
 
 #include <string>
@@ -10,7 +10,8 @@ namespace longrun {
 struct CpuIdentity {
   std::string name;    // "AMD EPYC 9V74 80-Core Processor"; "CPU" where the system does not say
   std::string vendor;  // "AuthenticAMD"; on ARM the implementer's number; "unknown"
-  // The vendor's numbers of the design; on ARM the architecture's version and the part. -1: unknown.
+  // The vendor's numbers of the design; on ARM the architecture's version and the
+  // part. -1: unknown.
   int family = -1;
   int model = -1;
 };
@@ -25,9 +26,9 @@ bool IsX86(const CpuIdentity& cpu);
 
 // "Zen 5", "Sapphire Rapids"; "" where these numbers are not in the table.
 std::string_view MicroarchitectureOf(const CpuIdentity& cpu);
-// For messages and table headings: "AMD EPYC, Zen 5". Only the brand is kept of the model's name, since
-// virtual machines often hide the rest. If the microarchitecture is unknown, its numbers: "AMD EPYC, family
-// 31 model 2".
+// For messages and table headings: "AMD EPYC, Zen 5". Only the brand is kept of the model's name,
+// since virtual machines often hide the rest. If the microarchitecture is unknown, its numbers:
+// "AMD EPYC, family 31 model 2".
 std::string ProcessorName(const CpuIdentity& cpu);
 
 }  // namespace longrun

@@ -46,12 +46,12 @@ class TempFolder {
   std::string path_;
 };
 
-// An exclusive flock, held until the object is destroyed or the process dies. The holder may remove the
-// file.
+// An exclusive flock, held until the object is destroyed or the process dies.
+// The holder may remove the file.
 class FileLock {
  public:
-  // kUnavailable when another process holds it (`what` names that process in the message); kNotFound when
-  // the folder does not exist.
+  // kUnavailable when another process holds it (`what` names that process in the message);
+  // kNotFound when the folder does not exist.
   static Result<FileLock> Acquire(const std::string& path, std::string_view what);
   // True when some process holds the lock now.
   static bool IsHeld(const std::string& path);

@@ -1,5 +1,5 @@
-// SHA-256 (FIPS 180-4), CRC32C (RFC 3720, B.4) and FNV-1a. Uses the CPU's instructions for them if it
-// has any, as decided once at run time; the plain paths give the same bits and are tested too.
+// SHA-256 (FIPS 180-4), CRC32C (RFC 3720, B.4) and FNV-1a. Uses the CPU's instructions for them if
+// it has any, as decided once at run time; the plain paths give the same bits and are tested too.
 #include "base/hash.h"
 
 #include <fcntl.h>

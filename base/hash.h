@@ -1,6 +1,6 @@
-// Hashes: SHA-256 for identity (content addresses), CRC32C to detect torn records, FNV-1a for streams of
-// random numbers. All are plain C++ without libraries; SHA-256 and CRC32C use the CPU's instructions for
-// them where it has any.
+// Hashes: SHA-256 for identity (content addresses), CRC32C to detect torn records, FNV-1a for
+// streams of random numbers. All are plain C++ without libraries; SHA-256 and CRC32C use the CPU's
+// instructions for them where it has any.
 #pragma once
 
 #include <array>
@@ -13,8 +13,8 @@
 
 namespace longrun {
 
-// kPlain takes the portable code even where the CPU has better instructions: for tests. Both give the same
-// bits.
+// kPlain takes the portable code even where the CPU has better instructions: for tests.
+// Both give the same bits.
 enum class HashPath { kBest, kPlain };
 bool CpuHasSha();  // SHA-NI
 bool CpuHasCrc();  // SSE 4.2

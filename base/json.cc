@@ -1,6 +1,6 @@
-// The JSON reader and the canonical writer. Text in the writer's own form, in ASCII and without escapes, is
-// read in one pass (PlainReader). Everything else, and every error, goes through nlohmann's parser with our
-// own handler, which sees each key and each level of nesting.
+// The JSON reader and the canonical writer. Text in the writer's own form, in ASCII and without
+// escapes, is read in one pass (PlainReader). Everything else, and every error, goes through
+// nlohmann's parser with our own handler, which sees each key and each level of nesting.
 #include "base/json.h"
 
 #include <algorithm>
@@ -15,8 +15,8 @@
 namespace longrun {
 namespace {
 
-// Builds the value, and refuses input that a plain parser would accept. Pointers into the value stay valid:
-// a container grows only while its open child is closed.
+// Builds the value, and refuses input that a plain parser would accept. Pointers into the value
+// stay valid: a container grows only while its open child is closed.
 class Builder final : public nlohmann::json_sax<Json> {
  public:
   explicit Builder(const JsonLimits& limits) : limits_(limits) {}

@@ -1,6 +1,6 @@
-// JSON that enters or leaves longrun: parsed with limits, and written canonically, that is in UTF-8 with
-// sorted keys, no insignificant space, numbers in shortest round-trip form, and no NaN or infinity. The
-// same bytes are hashed, stored, sent and given to the trainer.
+// JSON that enters or leaves longrun: parsed with limits, and written canonically, that is in UTF-8
+// with sorted keys, no insignificant space, numbers in shortest round-trip form, and no NaN or
+// infinity. The same bytes are hashed, stored, sent and given to the trainer.
 #pragma once
 
 #include <cstdint>
@@ -19,13 +19,13 @@ struct JsonLimits {
   int depth_max = 64;
 };
 
-// Refuses duplicate keys, text after the value, invalid UTF-8, numbers that overflow, and input beyond the
-// limits.
+// Refuses duplicate keys, text after the value, invalid UTF-8, numbers that overflow, and input
+// beyond the limits.
 Result<Json> ParseJson(std::string_view text, const JsonLimits& limits = {});
 
-// Canonical bytes. A NaN or infinity inside is a bug (LR_CHECK): the caller must write null instead. A
-// double with an integral value is written like an integer (2.0 and 2 are one number), so that a value
-// keeps its hash through any reader.
+// Canonical bytes. A NaN or infinity inside is a bug (LR_CHECK): the caller must write null
+// instead. A double with an integral value is written like an integer (2.0 and 2 are one number),
+// so that a value keeps its hash through any reader.
 std::string CanonicalJson(const Json& json);
 
 // Typed access to a member, with an error that names the path: `train.lr: expected a number, found

@@ -33,8 +33,8 @@ class Stopwatch {
 double ThreadCpuSeconds();
 double ProcessCpuSeconds();
 
-// The program's argument number `index` (from 1), or `otherwise` if it has fewer. Ends the program with 64
-// if the argument is not a number from 1 to `max`.
+// The program's argument number `index` (from 1), or `otherwise` if it has fewer. Ends the program
+// with 64 if the argument is not a number from 1 to `max`.
 int IntArgument(int argc, char** argv, int index, int otherwise, int max);
 
 }  // namespace longrun

@@ -1,5 +1,6 @@
-// An open file of which parts are read and written in place: for files that are too large for the memory, or
-// that others read meanwhile. What is written whole belongs to WriteFileAtomic (files.h).
+// An open file of which parts are read and written in place: for files that are too large for the
+// memory, or that others read meanwhile. What is written whole belongs to
+// WriteFileAtomic (files.h).
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,5 @@
-// A place in canonical JSON (json.h) that is in ASCII and without escapes: what the readers of such text share.
+// A place in canonical JSON (json.h) that is in ASCII and without escapes:
+// what the readers of such text share.
 #pragma once
 
 #include <cstddef>

@@ -12,7 +12,8 @@
 namespace longrun {
 namespace {
 
-// Checks canonical text, in ASCII and without escapes; returns false at the first byte of anything else.
+// Checks canonical text, in ASCII and without escapes; returns false at the first byte
+// of anything else.
 class PlainWalker : private PlainCursor {
  public:
   PlainWalker(std::string_view text, const JsonLimits& limits)

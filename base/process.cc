@@ -1,5 +1,5 @@
-// Child processes. Between fork and exec the child makes only async-signal-safe calls, since other threads may
-// hold any lock: everything is prepared before the fork.
+// Child processes. Between fork and exec the child makes only async-signal-safe calls, since other
+// threads may hold any lock: everything is prepared before the fork.
 #include "base/process.h"
 
 #include <fcntl.h>
@@ -74,7 +74,8 @@ bool CloseOthers() {
 }
 
 [[noreturn]] void BecomeProgram(const Layout& layout) {
-  // Ignored signals would stay ignored: the trainer must not inherit that of SIGPIPE, which gRPC sets.
+  // Ignored signals would stay ignored: the trainer must not inherit that of SIGPIPE,
+  // which gRPC sets.
   struct sigaction plain {};
   plain.sa_handler = SIG_DFL;
   for (int signal = 1; signal < NSIG; ++signal) sigaction(signal, &plain, nullptr);

@@ -40,7 +40,8 @@ Result<std::optional<ExitInfo>> WaitFor(int pid, std::int64_t timeout_ms);
 std::string ProgramFolder();
 // The current environment's value, or nothing.
 std::optional<std::string> GetEnv(const std::string& name);
-// Processor time that all threads of a process have used, in clock ticks; nothing if the process is gone.
+// Processor time that all threads of a process have used, in clock ticks;
+// nothing if the process is gone.
 std::optional<std::uint64_t> ProcessBusyTicks(int pid);
 // (pid, start time in clock ticks) identifies a process permanently, since pids are reused.
 std::optional<std::uint64_t> ProcessStartTicks(int pid);

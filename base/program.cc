@@ -77,7 +77,8 @@ Told TellException() {
   return {.code = g_codes.failed};
 }
 
-// Handles exceptions on other threads, or from functions that must not throw, which no handler catches.
+// Handles exceptions on other threads, or from functions that must not throw,
+// which no handler catches.
 [[noreturn]] void EndUncaught() {
   if (std::current_exception()) {
     if (const Told told = TellException(); told.is_shortage) _exit(told.code);
@@ -87,8 +88,8 @@ Told TellException() {
   std::abort();
 }
 
-// std::cout's, into which libraries print (CLI11 the version): keeps the reason for a failed write, as
-// WriteOutput does.
+// std::cout's, into which libraries print (CLI11 the version): keeps the reason for a failed write,
+// as WriteOutput does.
 class OutputBuffer : public std::streambuf {
   std::streamsize xsputn(const char* text, std::streamsize n) override {
     WriteOutput({text, static_cast<std::size_t>(n)});
@@ -139,9 +140,9 @@ int FinishOutput(const char* program, int code, bool is_closed) {
   return code == 0 ? kExitOutputLost : code;
 }
 
-// A newly opened file gets the lowest free number: if standard output were closed, printed text would go into
-// a database or a socket. Opens stand-ins, which fail as closed files do. Returns whether standard output
-// was closed.
+// A newly opened file gets the lowest free number: if standard output were closed, printed text
+// would go into a database or a socket. Opens stand-ins, which fail as closed files do. Returns
+// whether standard output was closed.
 bool HoldStandardFiles() {
   bool no_output = false;
   // We did not inherit a descriptor with close-on-exec: an initialiser of a library made it (gRPC's
@@ -158,8 +159,8 @@ bool HoldStandardFiles() {
   return no_output;
 }
 
-// glibc reserves regions of 64 MiB of addresses for threads, eight per core. If addresses are limited,
-// these would use them up, and the next thread would have no room for its stack.
+// glibc reserves regions of 64 MiB of addresses for threads, eight per core. If addresses are
+// limited, these would use them up, and the next thread would have no room for its stack.
 void TakeFewAddresses() {
 #ifdef __GLIBC__
   rlimit limit{};

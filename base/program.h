@@ -1,5 +1,5 @@
-// The outermost frame of a program: an unexpected exception ends it with a message and an exit code, not
-// with an abort that explains nothing.
+// The outermost frame of a program: an unexpected exception ends it with a message and an exit
+// code, not with an abort that explains nothing.
 #pragma once
 
 #include <string_view>
@@ -15,29 +15,30 @@ struct FailureCodes {
   int out_of_threads = kExitStorage;
 };
 
-// Returns the exit code of `main(argc, argv)`. An exception that leaves `main` is printed on stderr after
-// the program's name, and the exit code comes from `codes`. If memory or threads run out on any other
-// thread, or where nothing can be caught, the program ends in the same way; other exceptions there are
-// printed, and the program aborts. Standard output is flushed at the end. If it could not be written, a
-// message says so and success becomes 1, unless its reader went away. A write beyond the limit on file size
-// gives an error like others (EFBIG), not a signal that kills.
+// Returns the exit code of `main(argc, argv)`. An exception that leaves `main` is printed on stderr
+// after the program's name, and the exit code comes from `codes`. If memory or threads run out on
+// any other thread, or where nothing can be caught, the program ends in the same way; other
+// exceptions there are printed, and the program aborts. Standard output is flushed at the end. If
+// it could not be written, a message says so and success becomes 1, unless its reader went away. A
+// write beyond the limit on file size gives an error like others (EFBIG), not a signal that kills.
 //
 // Before `main` is called, the program ends with one sentence and `codes.usage` if an argument, an
-// environment variable of ours (LONGRUN_*) or the program's own folder is not UTF-8. A standard file that
-// is closed stays unusable: no file of ours gets its number.
+// environment variable of ours (LONGRUN_*) or the program's own folder is not UTF-8. A standard
+// file that is closed stays unusable: no file of ours gets its number.
 int RunMain(const char* program, int (*main)(int, char**), int argc, char** argv,
             FailureCodes codes = {});
 
-// Writes to standard output, as std::cout does in RunMain. The reason for a failure is kept for the message that RunMain prints at the
-// end, since text that fills stdio's buffer is written long before the end.
+// Writes to standard output, as std::cout does in RunMain. The reason for a failure is kept for the
+// message that RunMain prints at the end, since text that fills stdio's buffer is written
+// long before the end.
 void WriteOutput(std::string_view text);
 void FlushOutput();
 
 // Whether standard input was closed when the program began.
 bool InputIsClosed();
 
-// Called while an exception is handled: ends the program at once, with the message and code that RunMain
-// would give.
+// Called while an exception is handled: ends the program at once, with the message and code that
+// RunMain would give.
 [[noreturn]] void EndProgram();
 
 }  // namespace longrun

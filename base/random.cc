@@ -51,7 +51,8 @@ std::array<std::uint32_t, 4> Philox4x32(std::uint64_t counter_low, std::uint64_t
 
 std::uint64_t SeededRandom::Below(std::uint64_t bound) {
   LR_CHECK(bound > 0);
-  // 2^64 is not a multiple of the bound: the first 2^64 mod bound values would occur once too often.
+  // 2^64 is not a multiple of the bound: the first 2^64 mod bound values would
+  // occur once too often.
   const std::uint64_t n_refused = (0 - bound) % bound;
   for (;;) {
     const std::uint64_t drawn = Next();

@@ -1,5 +1,5 @@
-// Random numbers as a pure function of a key: sm64 streams for data order (SplitMix64), Philox4x32-10 for
-// weights and dropout (Salmon et al. 2011). Also ULIDs for attempts.
+// Random numbers as a pure function of a key: sm64 streams for data order (SplitMix64),
+// Philox4x32-10 for weights and dropout (Salmon et al. 2011). Also ULIDs for attempts.
 #pragma once
 
 #include <array>

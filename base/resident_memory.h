@@ -1,5 +1,6 @@
-// The process's resident memory, and how to return unused memory to the system. The C library keeps freed
-// memory that lies below a block in use, so that a single frame of 300 MB would occupy it forever.
+// The process's resident memory, and how to return unused memory to the system. The C library keeps
+// freed memory that lies below a block in use, so that a single frame of 300 MB would
+// occupy it forever.
 #pragma once
 
 #include <cstdint>
@@ -10,10 +11,10 @@ std::int64_t ResidentBytes();
 
 class ResidentMemory {
  public:
-  // Call this from time to time. It returns freed memory once the process has grown by an eighth, and by at
-  // least 32 MiB, since it was smallest. Memory still in use at that moment may be freed later: while the
-  // process stays that large, this tries again at the next call, and then after twice as many calls each
-  // time, up to 64.
+  // Call this from time to time. It returns freed memory once the process has grown by an eighth,
+  // and by at least 32 MiB, since it was smallest. Memory still in use at that moment may be freed
+  // later: while the process stays that large, this tries again at the next call, and then after
+  // twice as many calls each time, up to 64.
   void GiveBackWhenGrown();
 
  private:

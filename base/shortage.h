@@ -1,5 +1,5 @@
-// Resources that can run out: disk space, a limit of the process, memory. All are kResourceExhausted, but
-// the user must do something else about each.
+// Resources that can run out: disk space, a limit of the process, memory. All are
+// kResourceExhausted, but the user must do something else about each.
 #pragma once
 
 #include <optional>
@@ -24,16 +24,16 @@ enum class Shortage {
 
 // From an errno; nothing if it does not mean a shortage.
 std::optional<Shortage> ShortageOf(int error_number);
-// From an error that ErrnoStatus made, here or on the other side of the wire. A Status that crossed the
-// wire has only its code and its message, so this looks for the system's words in the message.
+// From an error that ErrnoStatus made, here or on the other side of the wire. A Status that crossed
+// the wire has only its code and its message, so this looks for the system's words in the message.
 std::optional<Shortage> ShortageOf(const Status& status);
 
-// Whether the process reached a limit of its own (file size or open files), which every process started in
-// the same way will reach again.
+// Whether the process reached a limit of its own (file size or open files), which every process
+// started in the same way will reach again.
 bool IsProcessLimit(const Status& status);
 
-// The remedy that ErrnoStatus adds after the system's words; "" for a full disk, where the system's words
-// suffice.
+// The remedy that ErrnoStatus adds after the system's words; "" for a full disk,
+// where the system's words suffice.
 std::string_view ShortageRemedy(int error_number);
 
 }  // namespace longrun

@@ -1,5 +1,5 @@
-// Errors from outside (input, file, network, disk, a peer) as values. A broken guarantee of our own code is
-// not an error but a bug: LR_CHECK (base/check.h) stops the program.
+// Errors from outside (input, file, network, disk, a peer) as values. A broken guarantee of our own
+// code is not an error but a bug: LR_CHECK (base/check.h) stops the program.
 //
 //   Result<Run> ParseRun(const Json& json) {
 //     ASSIGN_OR_RETURN(const Model model, ParseModel(json));   // passes an error up

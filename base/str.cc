@@ -81,8 +81,8 @@ std::string_view Trim(std::string_view text) {
 
 namespace {
 
-// The number of letters that a word and a candidate share at their start, or the shorter one's length if the
-// longer contains it; 0 if that is too little to confuse the two.
+// The number of letters that a word and a candidate share at their start, or the shorter one's
+// length if the longer contains it; 0 if that is too little to confuse the two.
 std::size_t SharedLetters(std::string_view word, std::string_view candidate) {
   const std::size_t n_shorter = std::min(word.size(), candidate.size());
   const std::size_t n_longer = std::max(word.size(), candidate.size());

@@ -1,4 +1,5 @@
-// Str("step ", 3, " of ", 10) joins its arguments as text. Numbers are written in shortest round-trip form.
+// Str("step ", 3, " of ", 10) joins its arguments as text. Numbers are written in shortest
+// round-trip form.
 #pragma once
 
 #include <charconv>
@@ -34,8 +35,9 @@ std::string Join(const std::vector<std::string>& parts, std::string_view separat
 std::vector<std::string> Split(std::string_view text, char separator);
 std::string_view Trim(std::string_view text);
 
-// For "did you mean": the candidate nearest to `word` by Damerau-Levenshtein distance (at most 2), else the
-// only one that shares the most letters with it, like "validation" and "val"; "" if there is none.
+// For "did you mean": the candidate nearest to `word` by Damerau-Levenshtein distance (at most 2),
+// else the only one that shares the most letters with it, like "validation" and "val";
+// "" if there is none.
 std::string Nearest(std::string_view word, const std::vector<std::string>& candidates);
 
 // The length of the shortest prefix of `id`, at least `least`, that no id in `others` shares.
@@ -46,8 +48,8 @@ bool IsUtf8(std::string_view text);
 // Replaces each byte that is not part of a UTF-8 character by U+FFFD: for text of unknown origin (a
 // program's output, a file name) that goes into JSON or a message.
 std::string ToUtf8(std::string_view bytes);
-// ToUtf8, with control characters other than newlines written as \x1b (or as \t, \r), so that a message may
-// quote input without a terminal obeying it.
+// ToUtf8, with control characters other than newlines written as \x1b (or as \t, \r), so that a
+// message may quote input without a terminal obeying it.
 std::string Printable(std::string_view bytes);
 // Writes newlines as \n: for lists with one message per line, where messages quote input.
 std::string OneLine(std::string_view text);

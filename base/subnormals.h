@@ -1,19 +1,20 @@
-// How a thread's arithmetic treats subnormal numbers: those below the least normal one (2^-126 in fp32,
-// 2^-1022 in fp64), which have fewer bits the smaller they are. Some processors, such as Intel's, need a
-// hundred cycles or more for each.
+// How a thread's arithmetic treats subnormal numbers: those below the least normal one (2^-126 in
+// fp32, 2^-1022 in fp64), which have fewer bits the smaller they are. Some processors, such as
+// Intel's, need a hundred cycles or more for each.
 //
 //   kKept     as in IEEE 754: a result below the least normal number is rounded to a subnormal one
-//   kFlushed  a subnormal operand counts as zero, and a result that would be subnormal becomes zero; the sign
-//             stays. Flush-to-zero and denormals-are-zero of MXCSR on x86, FZ of FPCR on Arm
+//   kFlushed  a subnormal operand counts as zero, and a result that would be subnormal becomes
+//             zero; the sign stays. Flush-to-zero and denormals-are-zero of MXCSR on x86,
+//             FZ of FPCR on Arm
 //
-// Flushing changes each operand and each result by less than the least normal number, that is in fp32 by
-// less than 2^-126 = 1.2e-38 each. The sum over n of x[i] y[i] with |x| <= X, |y| <= Y and X, Y >= 1 is off
-// by less than 3 n 2^-126 X Y. For a sum above 3 n 2^-102 X Y this is less than its rounding in fp32.
-// docs/numerics.md says what follows for attention and for AdamW.
+// Flushing changes each operand and each result by less than the least normal number, that is in
+// fp32 by less than 2^-126 = 1.2e-38 each. The sum over n of x[i] y[i] with |x| <= X, |y| <= Y and
+// X, Y >= 1 is off by less than 3 n 2^-126 X Y. For a sum above 3 n 2^-102 X Y this is less than
+// its rounding in fp32. docs/numerics.md says what follows for attention and for AdamW.
 //
-// x86 decides after rounding whether a result is too small, Arm before: a product that rounds up to the
-// least normal number stays there only on x86. Moves, copies and comparisons of bits keep subnormal
-// numbers.
+// x86 decides after rounding whether a result is too small, Arm before: a product that rounds up to
+// the least normal number stays there only on x86. Moves, copies and comparisons of bits keep
+// subnormal numbers.
 //
 // Each thread has its own mode. A new thread starts with the mode of the thread that starts it.
 #pragma once

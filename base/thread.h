@@ -8,12 +8,13 @@
 
 namespace longrun {
 
-// Starts a thread that runs `body`. If the system refuses it, the program ends as after an exception that
-// leaves its `main` (program.h), since the threads already running cannot be ended in order without it.
+// Starts a thread that runs `body`. If the system refuses it, the program ends as after an
+// exception that leaves its `main` (program.h), since the threads already running cannot be ended
+// in order without it.
 std::thread StartThread(std::function<void()> body);
 
-// kResourceExhausted, with the limit to raise, unless `n_threads` more could run now. Call it before a
-// library starts threads of its own, since the library would abort.
+// kResourceExhausted, with the limit to raise, unless `n_threads` more could run now. Call it
+// before a library starts threads of its own, since the library would abort.
 Status CheckThreadRoom(int n_threads);
 
 }  // namespace longrun

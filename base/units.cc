@@ -78,7 +78,8 @@ Result<std::int64_t> ParseWithUnit(std::string_view text, std::span<const Unit> 
   if (error != std::errc() || end != digits.data() + digits.size()) {
     return refuse("it does not fit into 63 bits");
   }
-  // Divides by the fraction's power of ten, prime by prime, in the unit's factor or else in the number.
+  // Divides by the fraction's power of ten, prime by prime,
+  // in the unit's factor or else in the number.
   std::int64_t factor = unit->factor;
   for (std::size_t i = 0; i < n_fraction; ++i) {
     for (const std::int64_t prime : {std::int64_t{2}, std::int64_t{5}}) {

@@ -9,8 +9,8 @@
 
 namespace longrun {
 
-// $XDG_DATA_HOME, else $HOME/.local/share; "" if neither is set. kInvalidArgument if the value is not
-// UTF-8.
+// $XDG_DATA_HOME, else $HOME/.local/share; "" if neither is set.
+// kInvalidArgument if the value is not UTF-8.
 Result<std::string> DataHome();
 
 // $XDG_RUNTIME_DIR; "" if it is not set. kInvalidArgument if the value is not UTF-8.

@@ -31,7 +31,8 @@ std::string WithBytesEscaped(std::string_view bytes) {
   return text;
 }
 
-// The first character, if it has several bytes and is not a control character (U+0080 to U+009F); else "".
+// The first character, if it has several bytes and is not a control character (U+0080 to
+// U+009F); else "".
 std::string_view LongCharacter(std::string_view bytes) {
   for (std::size_t n = 2; n <= std::min(kCharacterBytesMax, bytes.size()); ++n) {
     const std::string_view first = bytes.substr(0, n);

@@ -1,5 +1,5 @@
-// The whole command line: all verbs, and the options that come before any of them. main.cc parses with it,
-// the completion scripts query it, and the tests read its examples.
+// The whole command line: all verbs, and the options that come before any of them. main.cc parses
+// with it, the completion scripts query it, and the tests read its examples.
 #pragma once
 
 #include <memory>

@@ -209,7 +209,7 @@ void AddPositional(const Where& place, const LiveNames& live,
   }
 }
 
-// ---- live names ------------------------------------------------------------------------------------
+// ---- live names ---------------------------------------------------------------------------------
 
 std::vector<std::string> Unique(std::vector<std::string> names) {
   std::ranges::sort(names);

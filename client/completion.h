@@ -17,8 +17,8 @@ using LiveNames = std::function<std::vector<std::string>(const std::string& kind
 // A line that means: complete file names.
 inline constexpr const char* kCompleteFiles = ":files";
 
-// `words` are those after "longrun"; the last one is the beginning of the word to complete (may be "").
-// Returns candidates with this beginning, or kCompleteFiles.
+// `words` are those after "longrun"; the last one is the beginning of the word to complete (may be
+// ""). Returns candidates with this beginning, or kCompleteFiles.
 std::vector<std::string> Complete(CLI::App& app, const std::vector<std::string>& words,
                                   const LiveNames& live);
 

@@ -1,6 +1,6 @@
-// The verbs of the command line: each has one file in client/verbs/, one line here, and one name in a group of
-// command_line.cc. Adding a verb declares its arguments; after the whole line was parsed, the chosen verb's
-// `run` is called.
+// The verbs of the command line: each has one file in client/verbs/, one line here, and one name in
+// a group of command_line.cc. Adding a verb declares its arguments; after the whole line was
+// parsed, the chosen verb's `run` is called.
 //
 // stdout carries data, stderr everything else. Exit codes: see console/exit_code.h.
 #pragma once

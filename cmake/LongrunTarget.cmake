@@ -15,9 +15,10 @@ add_library(longrun_headers INTERFACE)
 target_include_directories(longrun_headers SYSTEM INTERFACE ${LONGRUN_DEPS}/include)
 add_library(longrun::headers ALIAS longrun_headers)
 
-# longrun_precompiled(json HEADERS <nlohmann/json.hpp> DEPS longrun::headers): headers that many targets include,
-# compiled once for all that name them (PRECOMPILED json). Only headers of other projects, which do not change. A
-# compiler accepts them only with the flags that it made them with. Each source still includes what it uses.
+# longrun_precompiled(json HEADERS <nlohmann/json.hpp> DEPS longrun::headers): headers that many
+# targets include, compiled once for all that name them (PRECOMPILED json). Only headers of other
+# projects, which do not change. A compiler accepts them only with the flags that it made them with.
+# Each source still includes what it uses.
 function(longrun_precompiled name)
   cmake_parse_arguments(ARG "" "" "HEADERS;OPTIONS;DEPS" ${ARGN})
   set(source ${CMAKE_CURRENT_BINARY_DIR}/precompiled_${name}.cc)  # CMake compiles a header only for a source
@@ -53,17 +54,19 @@ endfunction()
 # How many times longer a test may take in this build: a sanitizer's price.
 set(LONGRUN_TEST_TIMEOUT_FACTOR 1 CACHE STRING "every test's time limit is multiplied by this")
 
-# Code whose speed does not matter is compiled with these, -O1 in a release build on x86-64: it takes two thirds
-# of the time. (Where every processor has FMA, the level would decide whether a product and a sum become one, and
-# a test would round differently from what it tests.) At -O1, GCC 12 wrongly warns of the std::string code in
-# operator+ (its bug 105329), depending on the length of the checkout's path.
+# Code whose speed does not matter is compiled with these, -O1 in a release build on x86-64: it
+# takes two thirds of the time. (Where every processor has FMA, the level would decide whether a
+# product and a sum become one, and a test would round differently from what it tests.) At -O1, GCC
+# 12 wrongly warns of the std::string code in operator+ (its bug 105329), depending on the length of
+# the checkout's path.
 set(_lr_is_fast $<AND:$<CONFIG:Release>,$<STREQUAL:${CMAKE_SYSTEM_PROCESSOR},x86_64>>)
 set(LONGRUN_FAST_COMPILATION $<$<AND:$<COMPILE_LANGUAGE:CXX>,${_lr_is_fast}>:-O1>
   $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-array-bounds;-Wno-restrict;-Wno-stringop-overflow;-Wno-stringop-overread>)
 
 # longrun_test(base/json SOURCES json_test.cc DEPS longrun::base LABELS fast): one test program,
-# run under the environment that every launch of the trainer has as well. A test's own code is compiled fast; the
-# libraries that it tests are optimised as in the programs. PRECOMPILED names other headers than GoogleTest's.
+# run under the environment that every launch of the trainer has as well. A test's own code is
+# compiled fast; the libraries that it tests are optimised as in the programs. PRECOMPILED names
+# other headers than GoogleTest's.
 function(longrun_test name)
   cmake_parse_arguments(ARG "" "TIMEOUT;PRECOMPILED" "SOURCES;DEPS;LABELS;DATA;RESOURCE" ${ARGN})
   string(REPLACE "/" "_" target "test_${name}")

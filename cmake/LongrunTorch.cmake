@@ -31,23 +31,25 @@ endfunction()
 target_link_libraries(longrun_torch INTERFACE "-Wl,-rpath,${LONGRUN_TORCH_ROOT}/lib")
 longrun_torch_keep(${LONGRUN_TORCH_ROOT}/lib/libtorch_cpu.so)
 longrun_torch_keep(${LONGRUN_TORCH_ROOT}/lib/libc10.so)
-# The OpenMP library whose threads LibTorch's operators run on, and our kernels (model/net/parallel.cc).
+# The OpenMP library whose threads LibTorch's operators run on, and our kernels
+# (model/net/parallel.cc).
 file(GLOB _lr_openmp ${LONGRUN_TORCH_ROOT}/lib/libgomp*.so* ${LONGRUN_TORCH_ROOT}/../torch.libs/libgomp*.so*)
 if(NOT _lr_openmp)
   message(FATAL_ERROR "LibTorch in \"${LONGRUN_TORCH_ROOT}\" brings no libgomp: expected lib/libgomp.so.1, "
                       "as in the wheel of torch 2.11.0; run ./dev setup, or set LONGRUN_TORCH_ROOT to such a wheel")
 endif()
 list(GET _lr_openmp 0 _lr_openmp)
-# A program looks for it along its own path before LibTorch's is known: torch.libs/ is not on it yet.
+# A program looks for it along its own path before LibTorch's is known:
+# torch.libs/ is not on it yet.
 get_filename_component(folder ${_lr_openmp} DIRECTORY)
 target_link_libraries(longrun_torch INTERFACE "-Wl,-rpath,${folder}")
 longrun_torch_keep(${_lr_openmp})
 add_library(longrun::torch ALIAS longrun_torch)
 
-# The wheel's libtorch_cpu.so names two of NVIDIA's libraries (the CUDA runtime and its profiler) that
-# it calls only where there is a GPU. They are taken from beside the wheel, from the toolkit, or from
-# the loader's cache; on a machine that has none of these, a library that answers each call with an
-# error stands in, so that LibTorch loads.
+# The wheel's libtorch_cpu.so names two of NVIDIA's libraries (the CUDA runtime and its profiler)
+# that it calls only where there is a GPU. They are taken from beside the wheel, from the toolkit,
+# or from the loader's cache; on a machine that has none of these, a library that answers each call
+# with an error stands in, so that LibTorch loads.
 execute_process(COMMAND ${CMAKE_NM} -D --undefined-only ${LONGRUN_TORCH_ROOT}/lib/libtorch_cpu.so
   OUTPUT_VARIABLE _lr_undefined COMMAND_ERROR_IS_FATAL ANY)
 execute_process(COMMAND /sbin/ldconfig -p OUTPUT_VARIABLE _lr_loadable ERROR_QUIET)

@@ -5,8 +5,9 @@ set(CMAKE_SYSTEM_PROCESSOR aarch64)
 set(CMAKE_C_COMPILER aarch64-linux-gnu-gcc)
 set(CMAKE_CXX_COMPILER aarch64-linux-gnu-g++)
 
-# Debian's compiler brings Arm's C and C++ libraries in this folder, and nothing else is taken for Arm's:
-# a library of the host is not found here, so what is optional is left out (zlib, GoogleTest).
+# Debian's compiler brings Arm's C and C++ libraries in this folder, and nothing else is taken for
+# Arm's: a library of the host is not found here, so what is optional is left out
+# (zlib, GoogleTest).
 set(_root /usr/aarch64-linux-gnu)
 set(CMAKE_FIND_ROOT_PATH ${_root})
 set(CMAKE_FIND_ROOT_PATH_MODE_PROGRAM NEVER)

@@ -111,7 +111,8 @@ Result<std::unique_ptr<Core>> Core::Start(Store& store, ArtifactStore& artifacts
   ASSIGN_OR_RETURN(auto reader, StoreReader::Open(store.database_path()));
   core->garbage_ = std::make_unique<GarbageRemover>(artifacts, std::move(reader));
   core->garbage_->Start();
-  // Before the first message of a worker: ends attempts that were found unreadable before they are judged.
+  // Before the first message of a worker: ends attempts that were found unreadable before
+  // they are judged.
   core->Post(TimePassed{});
   core->thread_ = StartThread([self = core.get()] { self->Run(); });
   return core;
@@ -288,7 +289,7 @@ Status Core::CheckDiskSpace() const {
 
 Status Core::CheckDiskSpaceIfLow() const { return disk_is_low_ ? CheckDiskSpace() : Status(); }
 
-// ---- the core's thread ----------------------------------------------------------------------------
+// ---- the core's thread --------------------------------------------------------------------------
 
 std::deque<Core::Item> Core::TakeQueue() {
   std::unique_lock lock(mutex_);
@@ -431,8 +432,8 @@ void Core::MarkStoredBytes(JournalReceived& event) {
 
 namespace {
 
-// Replaces sha256:HEX by STATE/files/HEX, the path where the trainer finds the file that its evaluation
-// names (model/evaluation/input_file.h); the trainer checks the content against HEX.
+// Replaces sha256:HEX by STATE/files/HEX, the path where the trainer finds the file that its
+// evaluation names (model/evaluation/input_file.h); the trainer checks the content against HEX.
 void LocateFile(const std::string& state, Json& evaluation) {
   const Result<const Evaluation*> known = FindEvaluation(evaluation.begin().key());
   if (!known.ok() || (*known)->file_param.empty()) return;

@@ -1,15 +1,15 @@
-// The single thread that owns the coordinator's state. Other threads post events to it and get their
-// answers from it; nothing else touches State or the writing connection.
+// The single thread that owns the coordinator's state. Other threads post events to it and get
+// their answers from it; nothing else touches State or the writing connection.
 //
 //   queue -> Step() each -> one SQLite transaction for all -> commands and answers
 //
-// Nothing is sent or answered before COMMIT has returned (synchronous=FULL): whatever a peer was told is on
-// the disk. A batch is what is queued, for at most 5 ms or 2000 writes; while it is being committed the
-// next one gathers.
+// Nothing is sent or answered before COMMIT has returned (synchronous=FULL): whatever a peer was
+// told is on the disk. A batch is what is queued, for at most 5 ms or 2000 writes; while it is
+// being committed the next one gathers.
 //
-// Crash-only: when a transaction fails, none of it was acknowledged, and the process ends. The next start
-// rebuilds the state from the store. The process also ends when its state folder is deleted or moved, which
-// it checks before each COMMIT and once a second.
+// Crash-only: when a transaction fails, none of it was acknowledged, and the process ends. The next
+// start rebuilds the state from the store. The process also ends when its state folder is deleted
+// or moved, which it checks before each COMMIT and once a second.
 #pragma once
 
 #include <atomic>
@@ -80,8 +80,9 @@ class Core {
   // Removes the name if it exists; waits for COMMIT.
   Status RemoveDataset(const std::string& name);
 
-  // Stores the name of an imported checkpoint whose files are in the artifact store; waits for COMMIT.
-  // Returns false if the name already refers to it; kAlreadyExists if the name refers to another one.
+  // Stores the name of an imported checkpoint whose files are in the artifact store; waits for
+  // COMMIT. Returns false if the name already refers to it; kAlreadyExists if the name
+  // refers to another one.
   Result<bool> RegisterModel(const ModelRow& model, const std::vector<ArtifactFileRow>& files);
   // Removes the name. Returns true if its bytes are removed too, since nothing else refers to them.
   // kNotFound.
@@ -92,7 +93,8 @@ class Core {
   // Apparently unreferenced bytes; deleted once they are old enough.
   void NoteUnreferenced(const std::vector<std::string>& digests) { garbage_->Add(digests); }
 
-  // Post and Look that wait; not to be called on the core's thread. kUnavailable if the core has stopped.
+  // Post and Look that wait; not to be called on the core's thread.
+  // kUnavailable if the core has stopped.
   StepResult PostAndWait(SchedulerEvent event);
   Status LookAndWait(const std::function<void(const State&)>& look);
 

@@ -14,8 +14,8 @@ namespace {
 
 constexpr std::int64_t kMeasuredMax = 500;
 
-// The task as a measurement for the forecast; nullopt if another release wrote it, if it ran on another
-// kind of device than the sweep will, or if it cannot be compared.
+// The task as a measurement for the forecast; nullopt if another release wrote it, if it ran on
+// another kind of device than the sweep will, or if it cannot be compared.
 std::optional<MeasuredTask> Measured(const MeasuredRow& row, const std::string& device_kind,
                                      CellCosts& costs) {
   const Result<Json> run_json = ParseJson(row.run_json);

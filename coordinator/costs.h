@@ -20,14 +20,14 @@
 
 namespace longrun {
 
-// The costs of cells, from the sizes of splits. Each kind of cell is computed once: a sweep has many runs
-// and few kinds.
+// The costs of cells, from the sizes of splits. Each kind of cell is computed once: a sweep has
+// many runs and few kinds.
 class CellCosts {
  public:
   explicit CellCosts(const std::vector<DatasetRow>& datasets);
 
-  // The FLOPs of one cell; nothing if they are unknown (an evaluation that measures time, a dataset that is
-  // no longer registered).
+  // The FLOPs of one cell; nothing if they are unknown (an evaluation that measures time, a dataset
+  // that is no longer registered).
   std::optional<double> Flops(const Run& run, const Json& evaluation, std::int64_t context_length);
 
  private:
@@ -46,8 +46,8 @@ void AddFlops(const std::optional<double>& flops, std::optional<double>& sum);
 Result<std::vector<MeasuredTask>> NewestMeasured(StoreReader& reader,
                                                  const std::string& device_kind, CellCosts& costs);
 
-// The slots that a sweep may use: those of present workers; else those of known absent workers; else this
-// machine's, as one slot with all its resources, standing for a worker yet to come.
+// The slots that a sweep may use: those of present workers; else those of known absent workers;
+// else this machine's, as one slot with all its resources, standing for a worker yet to come.
 struct Slots {
   std::int64_t n = 0;
   std::int64_t memory_bytes = 0;  // of the largest slot

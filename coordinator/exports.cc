@@ -20,8 +20,8 @@ struct Mean {
   std::int64_t n = 0;
 };
 
-// The label of each row's evaluation. The number of scored tokens depends on the dataset, so it is part of
-// the label only where evaluations on one dataset differ in nothing else.
+// The label of each row's evaluation. The number of scored tokens depends on the dataset, so it is
+// part of the label only where evaluations on one dataset differ in nothing else.
 std::vector<std::string> EvaluationLabels(const std::vector<ExportRow>& rows) {
   std::vector<std::pair<std::string, std::string>> names;  // without and with the tokens
   names.reserve(rows.size());

@@ -1,12 +1,12 @@
-// longrun_result_ppl and longrun_result_pseudo_ppl: the perplexities and pseudo-perplexities of sweeps
-// whose file says `metadata.export: prometheus`. They are read from the store before a scrape if something
-// was stored since the last one.
+// longrun_result_ppl and longrun_result_pseudo_ppl: the perplexities and pseudo-perplexities of
+// sweeps whose file says `metadata.export: prometheus`. They are read from the store before a
+// scrape if something was stored since the last one.
 //
-// One value is exp of the mean nll over the seeds of a point (like in `longrun table`) and over further
-// axes, since the labels are fixed: sweep, method, train_length, context_length, dataset, split, protocol,
-// evaluation (the protocol with its parameters, so that numbers with different strides are never averaged).
-// Among the sweeps with one name the newest counts. If there are more series than are shown, newer sweeps
-// come first.
+// One value is exp of the mean nll over the seeds of a point (like in `longrun table`) and over
+// further axes, since the labels are fixed: sweep, method, train_length, context_length, dataset,
+// split, protocol, evaluation (the protocol with its parameters, so that numbers with different
+// strides are never averaged). Among the sweeps with one name the newest counts. If there are more
+// series than are shown, newer sweeps come first.
 #pragma once
 
 #include <cstdint>

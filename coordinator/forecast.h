@@ -1,16 +1,16 @@
 // Predicts how long work will take from how long similar work took. Pure: no clock, no I/O.
 //
-// A task's rate is FLOPs (by the formulas of sweeps/cost.h) per second of its attempt. Work is compared
-// with the narrowest group of measured tasks of the same kind that has any:
+// A task's rate is FLOPs (by the formulas of sweeps/cost.h) per second of its attempt. Work is
+// compared with the narrowest group of measured tasks of the same kind that has any:
 //
 //   same shape      the same model except for its position method, train length and precision
 //   same method     the same position method on other shapes
 //   same kind       any training, or any evaluation
 //
 // The likely time is FLOPs over the group's median rate. The range goes from the 10th to the 90th
-// percentile of the rates, widened for differences within the group: by 1.25 for the same shape, by 2 for
-// the same method, by 4 otherwise (an attention of T^2 FLOPs has another rate than a matrix product, and
-// start-up weighs more in smaller tasks).
+// percentile of the rates, widened for differences within the group: by 1.25 for the same shape, by
+// 2 for the same method, by 4 otherwise (an attention of T^2 FLOPs has another rate than a matrix
+// product, and start-up weighs more in smaller tasks).
 #pragma once
 
 #include <cstddef>
@@ -58,8 +58,8 @@ class Forecast {
   const std::string& device() const { return device_; }
 
  private:
-  // FLOPs per second, ascending, for the tasks of a kind that ran on device_: by shape, by position method,
-  // and all of them (under "").
+  // FLOPs per second, ascending, for the tasks of a kind that ran on device_: by shape, by position
+  // method, and all of them (under "").
   using Rates = std::map<std::pair<TaskKind, std::string>, std::vector<double>>;
   static const std::vector<double>* Find(const Rates& rates, TaskKind kind,
                                          const std::string& name);

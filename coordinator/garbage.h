@@ -1,11 +1,11 @@
-// Removes unreferenced bytes of the artifact store, on its own thread: unlinking a large file takes time,
-// and the core must not wait for it.
+// Removes unreferenced bytes of the artifact store, on its own thread: unlinking a large file takes
+// time, and the core must not wait for it.
 //
-// It considers only the candidates that it is given: bytes that lost their last reference, or that `longrun
-// gc` found unreferenced. Bytes that are in the store at a start are not candidates: the database may be an
-// older copy, or a new one after the old one was lost, and deleted bytes could not be recovered. A reading
-// connection checks each candidate again; one that was requested too recently stays a candidate until its
-// time comes.
+// It considers only the candidates that it is given: bytes that lost their last reference, or that
+// `longrun gc` found unreferenced. Bytes that are in the store at a start are not candidates: the
+// database may be an older copy, or a new one after the old one was lost, and deleted bytes could
+// not be recovered. A reading connection checks each candidate again; one that was requested too
+// recently stays a candidate until its time comes.
 #pragma once
 
 #include <condition_variable>
@@ -34,8 +34,8 @@ class GarbageRemover {
   void Start();
   // Any thread; never waits for the disk.
   void Add(const std::vector<std::string>& digests);
-  // Checks all candidates once; one thread at a time. Returns the milliseconds until the next check is
-  // useful; -1: no candidates are left.
+  // Checks all candidates once; one thread at a time. Returns the milliseconds until the next check
+  // is useful; -1: no candidates are left.
   std::int64_t Look();
 
  private:

@@ -1,5 +1,5 @@
-// longrun-coordinator: owns all durable state. Crash-only: killing it at any moment and starting it again
-// loses nothing.
+// longrun-coordinator: owns all durable state. Crash-only: killing it at any moment and starting it
+// again loses nothing.
 #include <signal.h>
 #include <sys/stat.h>
 

@@ -1,5 +1,5 @@
-// What a submission would do and cost in the scheduler's current state: what is trained and measured,
-// what it needs of memory, disk and time, and what cannot run at present. Stores nothing.
+// What a submission would do and cost in the scheduler's current state: what is trained and
+// measured, what it needs of memory, disk and time, and what cannot run at present. Stores nothing.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// Checks the whole database for damage, slowly, on its own thread: a minute after the start and then once a
-// day.
+// Checks the whole database for damage, slowly, on its own thread: a minute after the start and
+// then once a day.
 #pragma once
 
 #include <condition_variable>

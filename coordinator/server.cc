@@ -56,11 +56,11 @@ constexpr int kQuerierThreads = 2;
 constexpr std::size_t kQueryJobsMax = 100;
 // Our threads, the metrics server's and gRPC's together, on a machine with few cores.
 constexpr int kThreadsMax = 25;
-// The database on each thread that reads it, the two servers, and a few callers. With fewer, gRPC aborts or
-// never accepts a call.
+// The database on each thread that reads it, the two servers, and a few callers. With fewer, gRPC
+// aborts or never accepts a call.
 constexpr int kFilesMax = 64;
-// Streams end within a tick and calls within moments; we do not wait for a client that sits on an idle
-// connection without looking at it.
+// Streams end within a tick and calls within moments; we do not wait for a client that sits on an
+// idle connection without looking at it.
 constexpr auto kShutdownGrace = std::chrono::seconds(1);
 constexpr std::string_view kUnix = "unix:";
 
@@ -82,7 +82,7 @@ int ExitCode(const Status& status) {
   }
 }
 
-// ---- the socket ----------------------------------------------------------------------------------
+// ---- the socket ---------------------------------------------------------------------------------
 
 // Makes a folder and checks that it is ours and private: nobody else can have put it there.
 Status MakePrivateFolder(const std::string& path) {
@@ -299,8 +299,8 @@ Status Serve(const ServerOptions& options) {
     RETURN_IF_ERROR(RemoveAll(path));
   }
   LogInfo("stopped");
-  // Nothing is left to write, and destroying the metrics server takes up to 2 s, which every command that
-  // starts a coordinator for the moment would have to wait.
+  // Nothing is left to write, and destroying the metrics server takes up to 2 s, which every
+  // command that starts a coordinator for the moment would have to wait.
   std::_Exit(0);
 }
 

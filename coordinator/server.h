@@ -17,9 +17,9 @@ struct ServerOptions {
   std::int64_t disk_low_water_bytes = 64 << 20;
 };
 
-// Serves until SIGTERM or SIGINT (which the caller has blocked in all threads), then stops in order.
-// Returns the exit code: 0, or as in sysexits (65 damaged database, 69 in use, 74 disk, 77 permission, 78
-// configuration), with the reason in the log.
+// Serves until SIGTERM or SIGINT (which the caller has blocked in all threads), then stops in
+// order. Returns the exit code: 0, or as in sysexits (65 damaged database, 69 in use, 74 disk, 77
+// permission, 78 configuration), with the reason in the log.
 int RunServer(const ServerOptions& options);
 
 }  // namespace longrun

@@ -1,8 +1,9 @@
 // Predicts how long the rest of a sweep will take from how long similar work took (forecast.h),
-// including tasks that have not begun. Running tasks are measured by their own speed, so that the first
-// training of a state folder already predicts the others.
+// including tasks that have not begun. Running tasks are measured by their own speed, so that the
+// first training of a state folder already predicts the others.
 //
-//   left of a task   likely time of its kind of work * (1 - share done); for a running task what it reports
+//   left of a task   likely time of its kind of work * (1 - share done);
+//                    for a running task what it reports
 //   of the sweep     max(sum over tasks / slots, largest sum over the tasks of one run)
 #pragma once
 
@@ -34,9 +35,11 @@ class TimeLeft {
   TimeLeft() = default;
   TimeLeft(const TimeLeft&) = delete;  // open_ points into it
   TimeLeft& operator=(const TimeLeft&) = delete;
-  // Called on the core's thread: notes the unfinished tasks and their progress. Slow work waits for Predict().
+  // Called on the core's thread: notes the unfinished tasks and their progress.
+  // Slow work waits for Predict().
   void Look(const State& state, const std::vector<const Task*>& tasks, Instant now);
-  // As of the last look; all zeros if nothing was unfinished. Reads measured tasks again after a while.
+  // As of the last look; all zeros if nothing was unfinished.
+  // Reads measured tasks again after a while.
   Result<Remaining> Predict(StoreReader& reader, const std::vector<DatasetRow>& datasets);
   // Work that is not submitted yet, and how long it will take, if known.
   struct New {
@@ -49,7 +52,8 @@ class TimeLeft {
   bool any_open() const { return !open_.empty(); }
 
  private:
-  // Tasks that take equally long: their runs differ only in the seed or in parameters of a position method.
+  // Tasks that take equally long: their runs differ only in the seed or in parameters of a
+  // position method.
   struct Work {
     TaskKind kind = TaskKind::kTrain;
     Run run;

@@ -1,6 +1,7 @@
 // Fused attention with position terms, forward and backward.
 //
-//   s[i][j] = scale <q~_i, k~_j> + bias[i][j]       q~, k~ rotated; terms: kernels/attention_terms.h
+//   s[i][j] = scale <q~_i, k~_j> + bias[i][j]       q~, k~ rotated; terms:
+//                                                   kernels/attention_terms.h
 //   lse[i]  = log sum over visible j of exp(s[i][j])
 //   p[i][j] = exp(s[i][j] - lse[i])                 never stored
 //   o_i     = sum over j of z[i][j] p[i][j] v_j     z: dropout, else 1
@@ -10,21 +11,22 @@
 // Shapes:  q, o (B, T_q, H, D); k, v (B, T_k, H_kv, D), query head h reads key head h / (H / H_kv);
 //          lse (B, H, T_q). On the CPU, D is a multiple of kCpuHeadDimStep,
 //          at most kCpuHeadDimMax
-// Types:   fp32 or bf16 (the reference also fp64); the CPU's sums, softmax and bias in fp32; numbers of
-//          positions, their gradients and lse in double
+// Types:   fp32 or bf16 (the reference also fp64); the CPU's sums, softmax and bias in fp32;
+//          numbers of positions, their gradients and lse in double
 // Edges:   a query that sees no key gives o = 0, lse = -inf and no gradient, never NaN
 // Memory:  the caller owns every result buffer; working memory is O(B H T D)
 // Threads: bits depend neither on the number of threads nor on the other sequences of the batch
-// Subnormal numbers: flushed, or kept where the options say so (base/subnormals.h). Over n keys flushing
-//          changes o by less than (n + 1) 2^-124 max(1, |v|), apart from what it changes in the scores, which
-//          are sums of products (base/subnormals.h). For l >= 1, where l is the sum of the probabilities
-//          before they are divided, in units of 2^-126: each key's p changes by at most 1, whether p itself or
-//          the factor that rescales it is flushed, so sum p v changes by n |v| and l by n; each product and
-//          each rescaling of a tile may flush its result, 2 n together; v as an operand and o as a result
-//          add 1 each
-// Errors:  a shape, stride, type or size that does not fit is kInvalidArgument and names the argument;
-//          a term that the back-end lacks is kUnimplemented and names the term; regions are kUnimplemented
-//          in backward, since they are for inference
+// Subnormal numbers: flushed, or kept where the options say so (base/subnormals.h). Over n keys
+//          flushing changes o by less than (n + 1) 2^-124 max(1, |v|), apart from what it changes
+//          in the scores, which are sums of products (base/subnormals.h). For l >= 1, where l is
+//          the sum of the probabilities before they are divided, in units of 2^-126: each key's p
+//          changes by at most 1, whether p itself or the factor that rescales it is flushed, so sum
+//          p v changes by n |v| and l by n; each product and each rescaling of a tile may flush its
+//          result, 2 n together; v as an operand and o as a result add 1 each
+// Errors: a shape, stride, type or size that does not fit is kInvalidArgument and
+// names the argument;
+//          a term that the back-end lacks is kUnimplemented and names the term; regions are
+//          kUnimplemented in backward, since they are for inference
 //
 // tests/kernels/conformance_test.cc holds every back-end to this contract.
 #pragma once
@@ -58,8 +60,8 @@ struct HeadsViewOf {
 using HeadsView = HeadsViewOf<const void*>;  // read
 using HeadsBuffer = HeadsViewOf<void*>;      // written; rows must not overlap
 
-// Calls body(begin, end) for parts that cover [0, n) once each, on any threads, and returns when all calls
-// have returned. Empty: only the calling thread works.
+// Calls body(begin, end) for parts that cover [0, n) once each, on any threads, and returns when
+// all calls have returned. Empty: only the calling thread works.
 using ParallelFor = std::function<void(
     std::int64_t n, const std::function<void(std::int64_t begin, std::int64_t end)>& body)>;
 
@@ -76,11 +78,12 @@ struct VisitedKeys {
 
 struct AttentionKernelOptions {
   ParallelFor parallel_for = {};
-  // 0: every visible key is visited. Otherwise the oldest keys are skipped once they provably hold less
-  // than this fraction of every row's probability: |error of o| <= 2 epsilon max|v| (divided by
-  // 1 - probability with dropout). Never skipped with two-sided, piecewise and growing terms.
+  // 0: every visible key is visited. Otherwise the oldest keys are skipped once they provably hold
+  // less than this fraction of every row's probability: |error of o| <= 2 epsilon max|v| (divided
+  // by 1 - probability with dropout). Never skipped with two-sided, piecewise and growing terms.
   double skip_epsilon = 0.0;
-  // The mode of every thread while it runs the kernel. The reference computes in double and ignores it.
+  // The mode of every thread while it runs the kernel.
+  // The reference computes in double and ignores it.
   Subnormals subnormals = DefaultSubnormals();
 };
 
@@ -90,8 +93,8 @@ struct AttentionForwardCall {
   std::span<double> lse;
   // (B, H, VisitedKeys::Count(T_q)); may be empty when skip_epsilon is 0.
   std::span<std::int32_t> first_key = {};
-  // If not null, receives the number of tiles (queries by keys) that were computed: it shows what skipping
-  // saved.
+  // If not null, receives the number of tiles (queries by keys) that were computed:
+  // it shows what skipping saved.
   std::int64_t* n_tiles = nullptr;
 };
 
@@ -110,9 +113,9 @@ struct AttentionBackwardCall {
   std::span<double> d_row_factor = {};
 };
 
-// A way to compute attention. `cpu` is the best that this processor can run of "cpu/avx512", "cpu/avx2",
-// "cpu/sse4" and "cpu/portable", on ARM of "cpu/sve256" and "cpu/neon". These give nearly the same numbers
-// but not the same bits.
+// A way to compute attention. `cpu` is the best that this processor can run of "cpu/avx512",
+// "cpu/avx2", "cpu/sse4" and "cpu/portable", on ARM of "cpu/sve256" and "cpu/neon". These give
+// nearly the same numbers but not the same bits.
 struct AttentionKernel {
   std::string_view name;
   Status (*forward)(const AttentionForwardCall& call, const AttentionTerms& terms,

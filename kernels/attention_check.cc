@@ -158,7 +158,8 @@ Status CheckVisibility(const Visibility& v, const Sizes& n) {
     for (std::int64_t j = 0; j < n.n_key; ++j) {
       const auto at = static_cast<std::size_t>(b * n.n_key + j);
       const std::int32_t begin = v.document_begin[at];
-      // A document begins where a position's begin is itself; its other positions repeat that begin.
+      // A document begins where a position's begin is itself;
+      // its other positions repeat that begin.
       const bool fits = begin == j || (j > 0 && begin == v.document_begin[at - 1]);
       if (!fits) {
         return Wrong("visibility.document_begin",
@@ -215,7 +216,8 @@ Status CheckTableRows(std::string_view name, std::span<const std::int32_t> rows,
   return {};
 }
 
-// Each begin must be between the first key and the begin of the region before (empty: after the last key).
+// Each begin must be between the first key and the begin of the region before (empty:
+// after the last key).
 Status CheckRegionBegins(std::string_view name, std::span<const std::int32_t> key_begin,
                          std::span<const std::int32_t> before, const Sizes& n) {
   RETURN_IF_ERROR(CheckCount(name, key_begin, n.n_query));

@@ -6,9 +6,9 @@
 // bias is the sum of the terms that are present; an absent term costs nothing.
 //
 // B batch, H heads, T_q queries, T_k keys, D head_dim, R rotary channels (even, R <= D).
-// Keys are at positions 0 .. T_k - 1, query i at position p. Numbers that belong to positions are double:
-// in fp32, angles and prefix sums lose precision that attention needs (kernels/README.md), and there are
-// few of them.
+// Keys are at positions 0 .. T_k - 1, query i at position p. Numbers that belong to positions are
+// double: in fp32, angles and prefix sums lose precision that attention needs (kernels/README.md),
+// and there are few of them.
 #pragma once
 
 #include <cstdint>
@@ -27,19 +27,20 @@ struct Visibility {
   std::int64_t q_offset = 0;  // the position of query 0; negative: the first queries see nothing
   std::int64_t window = 0;    // keys, including the query's own; 0: no window
   std::int64_t n_sink = 0;    // only with a window, and causal
-  // (B, T_k): where the document of each position begins; empty: one document. With documents every query
-  // must be at the position of a key: 0 <= q_offset, q_offset + T_q <= T_k.
+  // (B, T_k): where the document of each position begins; empty: one document. With documents every
+  // query must be at the position of a key: 0 <= q_offset, q_offset + T_q <= T_k.
   std::span<const std::int32_t> document_begin = {};
 };
 
-// The (n_positions) row of Visibility::document_begin for documents that begin at cu_seqlens[0] = 0,
-// cu_seqlens[1], ... and end where the next begins, the last at cu_seqlens.back() = n_positions.
+// The (n_positions) row of Visibility::document_begin for documents that begin at
+// cu_seqlens[0] = 0, cu_seqlens[1], ... and end where the next begins, the last at
+// cu_seqlens.back() = n_positions.
 std::vector<std::int32_t> DocumentBegins(std::span<const std::int32_t> cu_seqlens);
 
-// One-sided: bias = c_j. A bias a_i + c_j is equivalent, since a_i cancels in the softmax if every visible
-// key of row i has it: b_i - b_j is passed as c = -b.
-// Two-sided: bias = r_p - r_j for j <= p, else r_j - r_p. Every query must then be at the position of a
-// key: 0 <= q_offset, q_offset + T_q <= T_k.
+// One-sided: bias = c_j. A bias a_i + c_j is equivalent, since a_i cancels in the softmax if every
+// visible key of row i has it: b_i - b_j is passed as c = -b.
+// Two-sided: bias = r_p - r_j for j <= p, else r_j - r_p. Every query must then be at the position
+// of a key: 0 <= q_offset, q_offset + T_q <= T_k.
 //
 // The numbers have one of three forms: `values`, `local` and `anchor`, or `slope`.
 struct KeyBias {
@@ -65,17 +66,17 @@ struct KeyBias {
   }
 };
 
-// bias = t[h][distance p - j]. The table begins with the largest distance ahead (the most negative). A
-// distance beyond either end takes the value at that end.
+// bias = t[h][distance p - j]. The table begins with the largest distance ahead (the most
+// negative). A distance beyond either end takes the value at that end.
 struct DistanceTable {
   std::span<const double> values = {};  // (H, n_distance)
   std::int64_t n_distance = 0;
   std::int64_t n_ahead = 0;  // entry 0 is distance -n_ahead; 0 if no query sees a key ahead
 };
 
-// bias = slope[h][s] u + intercept[h][s], u = psi[|p - j|] row_factor[p], s the number of knots <= u. A
-// network with one hidden layer of ReLUs over u (FIRE) is such a function. row_factor must cover every
-// query's position.
+// bias = slope[h][s] u + intercept[h][s], u = psi[|p - j|] row_factor[p], s the number of
+// knots <= u. A network with one hidden layer of ReLUs over u (FIRE) is such a function. row_factor
+// must cover every query's position.
 struct PiecewiseLinear {
   std::span<const double> psi = {};         // (n >= the largest distance seen + 1)
   std::span<const double> row_factor = {};  // (n >= q_offset + T_q), by position
@@ -100,32 +101,34 @@ struct RotationTable {
 //
 //   rotate(k_j) = (1 - weight[j]) rotate(k_j, key_row[j]) + weight[j] rotate(k_j, row[j])
 //
-// so that a score is interpolated between those of two distances. In GALI (arXiv:2502.02659) positions need
-// not be integers: it rounds a query's position up, to n_i, and combines the scores at both neighbours of a
-// key's position p_j: (1 - r) s(n_i, ceil p_j) + r s(n_i, floor p_j), r the fraction of n_i - p_j. Since
-// n_i is an integer, r = ceil(p_j) - p_j depends only on the key, and one blended key serves both.
+// so that a score is interpolated between those of two distances. In GALI (arXiv:2502.02659)
+// positions need not be integers: it rounds a query's position up, to n_i, and combines the scores
+// at both neighbours of a key's position p_j: (1 - r) s(n_i, ceil p_j) + r s(n_i, floor p_j), r the
+// fraction of n_i - p_j. Since n_i is an integer, r = ceil(p_j) - p_j depends only on the key, and
+// one blended key serves both.
 struct BlendedKeys {
   std::span<const std::int32_t> row = {};  // (T_k)
   std::span<const double> weight = {};     // (T_k), in [0, 1]
 };
 
-// Some of a query's keys, and the positions to which it and they are rotated. Methods that let a rotary
-// model read texts beyond its length without training place near and far keys at positions other than their
-// own. Regions divide the keys of a query, from the nearest to the oldest. Key j of query i is in region r
-// if
+// Some of a query's keys, and the positions to which it and they are rotated. Methods that let a
+// rotary model read texts beyond its length without training place near and far keys at positions
+// other than their own. Regions divide the keys of a query, from the nearest to the oldest. Key j
+// of query i is in region r if
 //
-//   key_begin[r][i] <= j < key_begin[r - 1][i]     the first has no upper end, the last no lower one
+//   key_begin[r][i] <= j < key_begin[r - 1][i]     the first has no upper end,
+//                                                  the last no lower one
 //
 // where   s[i][j] = scale <rotate(q_i, query_row[r][i]), rotate(k_j, key_row[r][j])> + bias[i][j].
 //
-// A row is an index into the rotation table, whose angles may be those of any positions: half a position
-// has a row of its own. All sequences of the batch and all heads have the same regions. Regions with the
-// same key_row (and the same blending) share the rotated keys.
+// A row is an index into the rotation table, whose angles may be those of any positions: half a
+// position has a row of its own. All sequences of the batch and all heads have the same regions.
+// Regions with the same key_row (and the same blending) share the rotated keys.
 //
 //   SelfExtend      arXiv:2401.01325: near keys unchanged, far ones at positions divided by a group
 //   ReRoPE, Leaky   kexue.fm/archives/9708: far keys at one distance, or at distances divided by k
-//   ChunkLlama      arXiv:2402.17463: keys at j mod c; queries by whether j is in their own chunk, in the
-//                   one before, or in an older one
+//   ChunkLlama      arXiv:2402.17463: keys at j mod c; queries by whether j is in their own chunk,
+//                   in the one before, or in an older one
 //   StreamingLLM    arXiv:2309.17453, LM-Infinite arXiv:2308.16137: sinks beside a window
 //
 // For inference: regions have no gradient.
@@ -137,9 +140,9 @@ struct Region {
 };
 inline constexpr std::size_t kRegionsMax = 3;
 
-// p[i][j] is multiplied by 0 with the given probability, else by 1 / (1 - probability); the probability is
-// rounded to steps of 2^-16. The choice is a function of (seed, offset, b, h, i, j) only:
-// kernels/dropout.h.
+// p[i][j] is multiplied by 0 with the given probability, else by 1 / (1 - probability); the
+// probability is rounded to steps of 2^-16. The choice is a function of (seed, offset, b, h, i, j)
+// only: kernels/dropout.h.
 struct Dropout {
   double probability = 0.0;  // in [0, 1)
   std::uint64_t seed = 0;

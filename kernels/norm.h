@@ -1,7 +1,8 @@
 // Residual addition and normalisation over channels, forward and backward, row by row.
 //
 //   s = x + a                                        a: a block's output; s = x if absent
-//   LayerNorm  y = (s - mean(s)) rstd gamma + beta   rstd = 1 / sqrt(mean((s - mean(s))^2) + epsilon)
+//   LayerNorm  y = (s - mean(s)) rstd gamma + beta   rstd = 1 / sqrt(mean((s - mean(s))^2) +
+//                                                    epsilon)
 //   RMSNorm    y = s rstd gamma                      rstd = 1 / sqrt(mean(s^2) + epsilon)
 //
 //   (Ba, Kiros, Hinton 2016, arXiv:1607.06450; Zhang, Sennrich 2019, arXiv:1910.07467)
@@ -14,7 +15,8 @@
 //
 // Shapes:  x, a, s, y and their gradients (N, C), dense; gamma, beta (C); mean, rstd (N)
 // Types:   a, da, y, dy fp32 or bf16; everything else, and every sum, fp32
-// Bits:    a row's bits depend only on that row; those of dgamma and dbeta on the rows, not on threads
+// Bits:    a row's bits depend only on that row; those of dgamma and dbeta on the
+//          rows, not on threads
 // Errors:  a null or negative argument is a bug of the caller (LR_CHECK)
 #pragma once
 

@@ -9,8 +9,8 @@
 
 namespace longrun {
 
-// cos and sin of p * frequency[c], (n_positions, R/2). The angle is computed in double: the fp32 product
-// p * frequency is off by 7e-3 rad at p = 131072.
+// cos and sin of p * frequency[c], (n_positions, R/2). The angle is computed in double: the fp32
+// product p * frequency is off by 7e-3 rad at p = 131072.
 struct RotationTableData {
   std::vector<double> cos, sin;
 

@@ -1,6 +1,7 @@
-// The instruction sets for which the kernels over rows (norm.h, activation.h, adamw.h, cross_entropy.h,
-// embedding.h, key_bias.h) are compiled. They give nearly the same numbers but not the same bits, so each
-// run records which one it used. Only simd.cc decides which of them a processor runs.
+// The instruction sets for which the kernels over rows (norm.h, activation.h, adamw.h,
+// cross_entropy.h, embedding.h, key_bias.h) are compiled. They give nearly the same numbers but not
+// the same bits, so each run records which one it used. Only simd.cc decides which of them
+// a processor runs.
 #pragma once
 
 #include <optional>
@@ -12,8 +13,8 @@
 
 namespace longrun {
 
-// x86 has kAvx512, kAvx2 and kDefault, which every processor has; ARM has 256-bit SVE and NEON. SVE of
-// another length is not used: vectors here have a length that the compiler knows.
+// x86 has kAvx512, kAvx2 and kDefault, which every processor has; ARM has 256-bit SVE and NEON. SVE
+// of another length is not used: vectors here have a length that the compiler knows.
 enum class Simd { kDefault, kAvx2, kAvx512, kNeon, kSve256 };
 
 std::string_view SimdName(Simd simd);  // "default", "avx2", "avx512", "neon", "sve256"

@@ -1,5 +1,5 @@
-// Every metric of the daemons, as data. The page (page.h), docs/metrics.md and the tests of the dashboards
-// and alerts use these rows.
+// Every metric of the daemons, as data. The page (page.h), docs/metrics.md and the tests of the
+// dashboards and alerts use these rows.
 #pragma once
 
 #include <span>

@@ -35,7 +35,7 @@ std::string ListText(const std::vector<std::int64_t>& numbers) {
   return text;
 }
 
-// ---- reading -------------------------------------------------------------------------------------
+// ---- reading ------------------------------------------------------------------------------------
 
 std::optional<std::int64_t> Number(std::string_view text) {
   std::int64_t number = -1;

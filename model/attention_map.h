@@ -1,20 +1,20 @@
-// Averaged attention: how much each token of a text attends to each other token, and the file that stores
-// it.
+// Averaged attention: how much each token of a text attends to each other token,
+// and the file that stores it.
 //
 //   A[i][j] = mean over texts, layers and heads of p[i][j]     values: probabilities
 //           = mean over texts, layers and heads of s[i][j]     values: logits
 //
-// i query, j key, both from 0; s and p as in model/net/attention.h: p[i][.] = softmax of s[i][.] over the
-// keys that query i sees. A bias that is the same for all keys of a query cancels in p, so s is defined
-// only up to one number per row; here it is the number of the formulas' relative form: -slope (i - j),
-// b_i - b_j. If j is not visible to i, A is 0 (probabilities) or NaN (logits). If only some layers see it
-// (a window in some layers), a logit is the mean over those layers.
+// i query, j key, both from 0; s and p as in model/net/attention.h: p[i][.] = softmax of s[i][.]
+// over the keys that query i sees. A bias that is the same for all keys of a query cancels in p, so
+// s is defined only up to one number per row; here it is the number of the formulas' relative form:
+// -slope (i - j), b_i - b_j. If j is not visible to i, A is 0 (probabilities) or NaN (logits). If
+// only some layers see it (a window in some layers), a logit is the mean over those layers.
 //
 //   entropy[i]      = -sum over j of A[i][j] ln A[i][j]         of the averaged row (nats)
 //   head_entropy[i] = mean over texts, layers and heads of -sum over j of p[i][j] ln p[i][j]
 //
-// entropy is at least head_entropy (entropy is concave); both are at most ln of the number of visible keys.
-// Torch-free: an evaluation makes maps, the client draws them.
+// entropy is at least head_entropy (entropy is concave); both are at most ln of the number of
+// visible keys. Torch-free: an evaluation makes maps, the client draws them.
 #pragma once
 
 #include <cstdint>
@@ -35,11 +35,12 @@ struct AttentionMap {
   std::int64_t n_tokens = 0;  // T
   std::int64_t n_texts = 1;
   std::vector<std::int64_t> layers = {}, heads = {};  // the averaged ones, ascending
-  // Query i sees key j if j <= i (when causal) and i - j < window (when window > 0), in at least one layer.
+  // Query i sees key j if j <= i (when causal) and i - j < window (when window > 0),
+  // in at least one layer.
   bool is_causal = true;
   std::int64_t window = 0;
-  // A cell of `values` is the mean or the maximum over the visible pairs of block x block pairs (fewer at
-  // the right and lower edge).
+  // A cell of `values` is the mean or the maximum over the visible pairs of block x block pairs
+  // (fewer at the right and lower edge).
   std::int64_t block = 1;
   Pool pooled_by = Pool::kMean;
   std::vector<float> values = {};                  // (S, S), S = Side(): one row per query
@@ -55,16 +56,18 @@ struct AttentionMap {
 std::string_view ValuesName(AttentionMap::Values values);  // "probabilities", "logits"
 std::string_view PoolName(AttentionMap::Pool pool);        // "mean", "max"
 
-// Reduces a map to at most side_max cells per side, by the smallest block that achieves this. The mean is
-// weighted by visible pairs, so pooling twice equals pooling once. A small enough map is returned
-// unchanged, and a map that was pooled before keeps its kind of pooling. side_max 0: any size.
+// Reduces a map to at most side_max cells per side, by the smallest block that achieves this. The
+// mean is weighted by visible pairs, so pooling twice equals pooling once. A small enough map is
+// returned unchanged, and a map that was pooled before keeps its kind of pooling.
+// side_max 0: any size.
 AttentionMap PoolMap(AttentionMap map, std::int64_t side_max, AttentionMap::Pool pool);
 
 // The bytes of a safetensors file: `attention` (S, S) F32, `entropy` (T) F64 (not for logits),
-// `head_entropy` (T) F64; metadata: format, values, tokens, texts, layers, heads, causal, window, block,
-// pool, and each label under its name.
+// `head_entropy` (T) F64; metadata: format, values, tokens, texts, layers, heads, causal, window,
+// block, pool, and each label under its name.
 std::string AttentionMapBytes(const AttentionMap& map);
-// kNotFound, or kDataLoss naming the file: not safetensors, not an attention map, or its parts disagree.
+// kNotFound, or kDataLoss naming the file: not safetensors, not an attention map,
+// or its parts disagree.
 Result<AttentionMap> ReadAttentionMap(const std::string& path);
 
 }  // namespace longrun

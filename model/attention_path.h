@@ -1,6 +1,6 @@
-// The attention back-end of a run. It changes bits, so it is decided once for a run, from the model and the
-// device and never from a timing, and is stored in the run's record. Plain C++, because the coordinator
-// names it before any trainer starts.
+// The attention back-end of a run. It changes bits, so it is decided once for a run, from the model
+// and the device and never from a timing, and is stored in the run's record. Plain C++, because the
+// coordinator names it before any trainer starts.
 #pragma once
 
 #include <string>
@@ -12,13 +12,13 @@
 
 namespace longrun {
 
-// kUnimplemented names what the CPU's fused attention (kernels/) lacks for these terms and heads, in fp32
-// and bf16. `method` is the name for that message.
+// kUnimplemented names what the CPU's fused attention (kernels/) lacks for these terms and heads,
+// in fp32 and bf16. `method` is the name for that message.
 Status CheckFusedAttention(const TermSpec& terms, std::string_view method,
                            const AttentionShape& shape);
 
-// The back-end of a run that begins on a device of this kind (cpu | gpu): "fused" if it supports everything
-// that the model needs, else "reference".
+// The back-end of a run that begins on a device of this kind (cpu | gpu): "fused" if it supports
+// everything that the model needs, else "reference".
 std::string AttentionPathFor(const ModelConfig& model, std::string_view device_kind);
 
 }  // namespace longrun

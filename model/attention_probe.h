@@ -22,11 +22,12 @@ struct AttentionMapRequest {
 class AttentionProbe {
  public:
   virtual ~AttentionProbe() = default;
-  // The whole map (block 1), with the labels "architecture" and "method". `progress(layers done, of)`
-  // is called before each layer and may stop it by returning false (kCancelled).
+  // The whole map (block 1), with the labels "architecture" and "method".
+  // `progress(layers done, of)` is called before each layer and may stop it by returning
+  // false (kCancelled).
   // kOutOfRange: a layer or head that the model does not have, or a text longer than its positions;
-  // kInvalidArgument: a token outside the vocabulary; kResourceExhausted: no memory for A, which is held
-  // once in fp32, T x T.
+  // kInvalidArgument: a token outside the vocabulary; kResourceExhausted: no memory for A, which is
+  // held once in fp32, T x T.
   virtual Result<AttentionMap> Map(
       const AttentionMapRequest& request,
       const std::function<bool(std::int64_t, std::int64_t)>& progress) = 0;

@@ -1,5 +1,5 @@
-// A model and the way it is trained, with every default written in. Torch-free, so that the coordinator,
-// the client and the trainer read the same structs.
+// A model and the way it is trained, with every default written in. Torch-free, so that the
+// coordinator, the client and the trainer read the same structs.
 //
 // The JSON forms are parts of the canonical run (sweeps/run.h), so the names must not change.
 #pragma once
@@ -22,7 +22,8 @@ struct PositionConfig {
   Json ToJson() const;
 };
 
-// The properties that distinguish decoder bodies; the defaults are GPT-2's. Norms come before attention and MLP.
+// The properties that distinguish decoder bodies; the defaults are GPT-2's. Norms come before
+// attention and MLP.
 struct BodyConfig {
   std::string norm = "layer_norm";  // layer_norm | rms_norm: x / sqrt(mean(x^2) + epsilon) * weight
   std::string mlp = "plain";        // plain: down(act(up x)) | gated: down(act(gate x) * up x)
@@ -43,8 +44,8 @@ struct BodyConfig {
 
 struct AttentionShape;
 
-// "model": a decoder, or without the causal mask an encoder; no dropout. Its body is the architecture's
-// (model/architecture/).
+// "model": a decoder, or without the causal mask an encoder; no dropout. Its body is the
+// architecture's (model/architecture/).
 struct ModelConfig {
   std::string architecture = "gpt2";
   std::int64_t n_layer = 0;
@@ -67,23 +68,24 @@ struct ModelConfig {
   // d_model / n_head if it is an integer, else 0, which Check() refuses.
   std::int64_t EvenHeadDim() const;
   AttentionShape attention_shape() const;  // only after CheckShape() passed
-  // Without "position" and "n_positions". The keys of the body are present for all architectures except
-  // gpt2, whose body is always the same.
+  // Without "position" and "n_positions". The keys of the body are present for all architectures
+  // except gpt2, whose body is always the same.
   Json ToJson() const;
-  // The inverse: requires every key and allows no other. Checks only types; n_positions stays 0, and the
-  // caller sets it (to train_length, for a method with a position table) before Check().
+  // The inverse: requires every key and allows no other. Checks only types; n_positions stays 0,
+  // and the caller sets it (to train_length, for a method with a position table) before Check().
   static Result<ModelConfig> FromJson(const Json& model, const Json& position);
-  // The named sizes: micro, tiny, small, medium, large. The caller must set vocab_size (which depends on
-  // the tokenizer) and the position method: they are 0 and empty.
+  // The named sizes: micro, tiny, small, medium, large. The caller must set vocab_size (which
+  // depends on the tokenizer) and the position method: they are 0 and empty.
   static Result<ModelConfig> Preset(std::string_view size);
   static std::vector<std::string> PresetNames();
-  // Sets the body, d_ff, activation, layer_norm_epsilon and tie_embeddings to those of `architecture`;
-  // n_head and d_model must be set. kInvalidArgument for an unknown name.
+  // Sets the body, d_ff, activation, layer_norm_epsilon and tie_embeddings to those of
+  // `architecture`; n_head and d_model must be set. kInvalidArgument for an unknown name.
   Status SetArchitecture(const std::string& name);
-  // For queries, keys and values, and also for the output if the architecture has one switch for both.
+  // For queries, keys and values, and also for the output if the architecture has one
+  // switch for both.
   void SetAttentionBias(bool qkv_bias);
-  // Checks ranges and relations (d_model divisible by n_head, what the architecture's body may be, the
-  // position method's own demands).
+  // Checks ranges and relations (d_model divisible by n_head, what the architecture's body may be,
+  // the position method's own demands).
   Status Check() const;
   Status CheckShape() const;            // only n_layer, n_head, d_model and head_dim
   std::int64_t ParameterCount() const;  // tied head counted once; needs a checked config
@@ -110,8 +112,9 @@ struct ValidateConfig {
   std::int64_t tokens = 0;  // tokens scored each time
 };
 
-// "train.mask" of a masked language model (model/data/masking.h). The defaults are BERT's (Devlin et al.
-// 2019, arXiv:1810.04805, section 3.1), the names those of transformers' DataCollatorForLanguageModeling.
+// "train.mask" of a masked language model (model/data/masking.h). The defaults are BERT's (Devlin
+// et al. 2019, arXiv:1810.04805, section 3.1), the names those of transformers'
+// DataCollatorForLanguageModeling.
 struct MaskConfig {
   double probability = 0.15;         // that a token must be predicted
   double mask_replace_prob = 0.8;    // that such a token is replaced by the mask token,
@@ -126,7 +129,8 @@ struct TrainConfig {
   std::int64_t batch_tokens = 0;   // tokens in an optimiser step, a multiple of train_length
   std::string precision = "fp32";  // fp32 | bf16 (autocast)
   std::string order = "random";    // random | shuffled | stream (model/data/order.h)
-  // causal_lm: predict the next token at every position | masked_lm: predict the tokens that `mask` hides
+  // causal_lm: predict the next token at every position | masked_lm:
+  // predict the tokens that `mask` hides
   std::string objective = "causal_lm";
   MaskConfig mask = {};  // read only with masked_lm
   OptimizerConfig optimizer = {};
@@ -136,8 +140,8 @@ struct TrainConfig {
   std::int64_t steps() const { return (tokens + batch_tokens - 1) / batch_tokens; }
   std::int64_t batch_sequences() const { return batch_tokens / train_length; }
   bool is_masked() const { return objective == "masked_lm"; }
-  // optimizer: {..., "betas": [beta1, beta2]}; "objective" and "mask" are present only with masked_lm, so
-  // that they change no other run's key.
+  // optimizer: {..., "betas": [beta1, beta2]}; "objective" and "mask" are present only with
+  // masked_lm, so that they change no other run's key.
   Json ToJson() const;
   static Result<TrainConfig> FromJson(const Json& train);  // exactly the known keys
   Status Check() const;

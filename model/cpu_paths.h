@@ -1,5 +1,5 @@
-// The code paths of a run that begins on this machine's CPU. A worker offers its slots under these names
-// and `longrun doctor` shows them, both before any trainer starts: plain C++.
+// The code paths of a run that begins on this machine's CPU. A worker offers its slots under these
+// names and `longrun doctor` shows them, both before any trainer starts: plain C++.
 #pragma once
 
 #include <string>

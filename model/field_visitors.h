@@ -1,5 +1,5 @@
-// Derives from a struct's declared fields (fields.h) its JSON, strict reading and range checks. Only for
-// .cc files.
+// Derives from a struct's declared fields (fields.h) its JSON, strict reading and range checks.
+// Only for .cc files.
 #pragma once
 
 #include <algorithm>
@@ -113,8 +113,9 @@ bool RefuseUnknownFields(const Json& json, std::string_view path, bool with_body
   return RefuseUnknownKeys(json, path, known.names, errors);
 }
 
-// Reads a struct from its JSON and checks only types. A member with an error keeps its default, but a
-// floating-point number becomes NaN, so that it passes no check and its consequences are not reported.
+// Reads a struct from its JSON and checks only types. A member with an error keeps its default, but
+// a floating-point number becomes NaN, so that it passes no check and its consequences
+// are not reported.
 class FieldReader {
  public:
   enum class Part { kAll, kShape, kButShape };

@@ -1,20 +1,22 @@
-// The settings of a model and its training (config.h), each declared once. Each declaration below gives the
-// JSON form, its strict reading and its range (config.cc); the key of a sweep file, its default, its line
-// in the reference and in the JSON Schema (sweeps/schema.cc); and whether a run that starts from an
-// imported model or continues another run must agree in it (sweeps/expand.cc). A new setting needs a member
-// of its struct, a declaration here, and the code that uses it:
+// The settings of a model and its training (config.h), each declared once. Each declaration below
+// gives the JSON form, its strict reading and its range (config.cc); the key of a sweep file, its
+// default, its line in the reference and in the JSON Schema (sweeps/schema.cc); and whether a run
+// that starts from an imported model or continues another run must agree in it (sweeps/expand.cc).
+// A new setting needs a member of its struct, a declaration here, and the code that uses it:
 //
 //   v(optimizer.lr, {.name = "lr", .min = 1e-12, .max = 10, .meaning = "largest learning rate"});
 //
-// A visitor has these functions, where T is std::int64_t, double, bool or std::string, const if the visitor
-// only reads; SettingUse is optional:
+// A visitor has these functions, where T is std::int64_t, double, bool or std::string, const if the
+// visitor only reads; SettingUse is optional:
 //
 //   v(T& member, const ParamSpec&, const SettingUse&)
 //   v(double& first, double& second, const ParamSpec&, const SettingUse&)      a pair of numbers
-//   v.Group(Config& member, const ParamSpec&, const SettingUse&)               Fields(member) below a name
+//   v.Group(Config& member, const ParamSpec&, const SettingUse&)
+//       Fields(member) below a name
 //
-// Only for .cc files; other headers see only the structs. A member's default is the setting's default, and
-// its C++ type decides the type of the value (TypeOf), except for an integer that is not a count: kInt.
+// Only for .cc files; other headers see only the structs. A member's default is the setting's
+// default, and its C++ type decides the type of the value (TypeOf), except for an integer that is
+// not a count: kInt.
 #pragma once
 
 #include <concepts>
@@ -32,15 +34,16 @@
 namespace longrun {
 
 struct SettingUse {
-  // In a sweep file: `required` settings must be given; `derived` ones, if left out, are what the meaning
-  // says; all others have the member's default.
+  // In a sweep file: `required` settings must be given; `derived` ones, if left out, are what the
+  // meaning says; all others have the member's default.
   bool required = false;
   bool derived = false;
   bool axis = true;
   bool in_matrix = false;  // its key belongs in spec.matrix
   // A run that continues another must have the same value.
   bool kept = false;
-  // Present in the JSON. A setting can be left out there so that it does not change the keys of older runs.
+  // Present in the JSON. A setting can be left out there so that it does not change the
+  // keys of older runs.
   bool in_json = true;
   bool of_body = false;  // only in the JSON of architectures other than kBodyless
   bool shape = false;    // the body is built from it, so it is read and checked first
@@ -52,8 +55,8 @@ struct SettingUse {
   std::vector<std::string> choices_imported = {};
 };
 
-// The architecture without keys of the body: its runs are older than these keys, and its body is always the
-// same.
+// The architecture without keys of the body: its runs are older than these keys, and its body is
+// always the same.
 inline constexpr std::string_view kBodyless = "gpt2";
 
 template <typename T>

@@ -3,9 +3,9 @@
 //   x86   avx512, avx2, default    LibTorch's dispatcher has the same names
 //   ARM   sve256, neon             likewise, except that LibTorch calls "neon" its default too
 //
-// One name covers LibTorch's operators and ours (kernels/simd.h), and never two architectures. SVE with
-// vectors of other than 256 bits is not used: neither LibTorch nor we have code for it, so a machine with
-// vectors of 128 bits (Grace, Neoverse V2 and N2) counts as "neon".
+// One name covers LibTorch's operators and ours (kernels/simd.h), and never two architectures. SVE
+// with vectors of other than 256 bits is not used: neither LibTorch nor we have code for it, so a
+// machine with vectors of 128 bits (Grace, Neoverse V2 and N2) counts as "neon".
 #pragma once
 
 #include <string>
@@ -17,7 +17,8 @@ namespace longrun {
 // kernels run. Found without LibTorch.
 std::string DetectSimd();
 
-// Our name for an answer of at::get_cpu_capability() in this program: "AVX512", "NO AVX", "DEFAULT".
+// Our name for an answer of at::get_cpu_capability() in this program: "AVX512",
+// "NO AVX", "DEFAULT".
 std::string SimdOfCapability(std::string_view capability);
 // LibTorch's name for it, for ATEN_CPU_CAPABILITY.
 std::string_view CapabilityOfSimd(std::string_view simd);

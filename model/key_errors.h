@@ -1,5 +1,5 @@
-// Configuration errors that carry their keys. A sweep file, a run's file and config.json each have their
-// own name and place for a key; they map this key and never search for it in a message.
+// Configuration errors that carry their keys. A sweep file, a run's file and config.json each have
+// their own name and place for a key; they map this key and never search for it in a message.
 //
 //   KeyErrors errors;
 //   errors.Take("model.n_layer", GetInt(json, "n_layer", "model"), config.n_layer);

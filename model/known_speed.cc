@@ -11,8 +11,8 @@ constexpr KnownSpeed kKnownSpeeds[] = {
      .microarchitecture = "Zen 5",
      .products = {.low = 229, .high = 270},
      .attention = {.low = 182, .high = 184, .date = "2026-11-21"}},
-    // Virtual processors of a shared host, which vary by a third from hour to hour. Products of 1024 rows,
-    // from 64 x 192 to 3072 x 768 weights; oneDNN reached 0.83 to 0.98 of these.
+    // Virtual processors of a shared host, which vary by a third from hour to hour. Products of
+    // 1024 rows, from 64 x 192 to 3072 x 768 weights; oneDNN reached 0.83 to 0.98 of these.
     {.simd = "avx512",
      .linear = "aten/GenuineIntel",
      .make = "Intel Xeon",

@@ -1,5 +1,5 @@
-// The interface through which an evaluation uses a model: the negative log-likelihood of tokens and, for a
-// network, its timing and its attention.
+// The interface through which an evaluation uses a model: the negative log-likelihood of tokens
+// and, for a network, its timing and its attention.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +14,8 @@
 namespace longrun {
 
 // A window over a stream of tokens. The model is fed
-// (bos ? [BOS] : []) + tokens[context_begin .. score_end - 2]; tokens [score_begin, score_end) are scored.
+// (bos ? [BOS] : []) + tokens[context_begin .. score_end - 2];
+// tokens [score_begin, score_end) are scored.
 struct Window {
   std::int64_t context_begin = 0;
   std::int64_t score_begin = 0;
@@ -24,8 +25,8 @@ struct Window {
   bool operator==(const Window&) const = default;
 };
 
-// A question to a model that sees both sides: given `tokens`, some of which are already hidden, how likely
-// is targets[i] at positions[i]?
+// A question to a model that sees both sides: given `tokens`, some of which are already hidden, how
+// likely is targets[i] at positions[i]?
 struct MaskedSequence {
   std::vector<std::int32_t> tokens;
   std::vector<std::int64_t> positions;  // ascending, indices into `tokens`
@@ -37,13 +38,13 @@ struct MaskedSequence {
 class LanguageModel {
  public:
   virtual ~LanguageModel() = default;
-  // nll[w][t - score_begin] in nats for each scored token t of each window, from fp32 logits (softmax over
-  // all rows of the vocabulary). kOutOfRange if a window is longer than the model's positions (a learned
-  // table): the caller then marks the cell as not_applicable.
+  // nll[w][t - score_begin] in nats for each scored token t of each window, from fp32 logits
+  // (softmax over all rows of the vocabulary). kOutOfRange if a window is longer than the model's
+  // positions (a learned table): the caller then marks the cell as not_applicable.
   virtual Result<std::vector<std::vector<float>>> Nll(std::span<const std::int32_t> tokens,
                                                       std::span<const Window> windows) = 0;
-  // The same for each position of each sequence, for models without a causal mask. kUnimplemented if the
-  // model has a causal mask; kOutOfRange as above.
+  // The same for each position of each sequence, for models without a causal mask. kUnimplemented
+  // if the model has a causal mask; kOutOfRange as above.
   virtual Result<std::vector<std::vector<float>>> MaskedNll(
       std::span<const MaskedSequence> /*sequences*/) {
     return Status(Code::kUnimplemented, "this model guesses no hidden tokens");

@@ -1,6 +1,6 @@
 // A value declared as data: a parameter of a position method or an evaluation, a key of the recipe
-// (fields.h), a key of a sweep file. The sweep file's schema, its defaults and its messages are derived
-// from these declarations.
+// (fields.h), a key of a sweep file. The sweep file's schema, its defaults and its messages are
+// derived from these declarations.
 #pragma once
 
 #include <cstdint>
@@ -45,18 +45,19 @@ struct ParamSpec {
   double max = 0.0;
   std::vector<std::string> choices = {};          // of kChoice, kChoiceList and kCountList
   std::vector<std::string> choices_unbuilt = {};  // known names, refused as not implemented
-  // The choices that are our own mathematics, without a publication; they are marked wherever they are
-  // listed.
+  // The choices that are our own mathematics, without a publication;
+  // they are marked wherever they are listed.
   std::vector<std::string> experimental = {};
   std::string_view meaning = {};
-  // Applies only with these values of another parameter. With any other value it is refused if given, and
-  // the resolved parameters do not have it.
+  // Applies only with these values of another parameter. With any other value it is refused if
+  // given, and the resolved parameters do not have it.
   std::optional<Condition> only_with = {};
 };
 
 // The choices for listings: "official", "bidirectional (experimental)".
 std::vector<std::string> MarkedChoices(const ParamSpec& spec);
-// "variant bidirectional": the experimental values of parameters, joined by ", "; "" if there are none.
+// "variant bidirectional": the experimental values of parameters, joined by ", ";
+// "" if there are none.
 std::string ExperimentalValues(std::span<const ParamSpec> specs);
 
 // A bound as people write it: 64, 1e-12.
@@ -108,12 +109,13 @@ class ParamResult {
   std::variant<T, ParamError> state_;
 };
 
-// All errors of `given` (an object); empty if it is valid. An error for an unknown key suggests the nearest
-// name.
+// All errors of `given` (an object); empty if it is valid. An error for an unknown key suggests
+// the nearest name.
 std::vector<ParamError> CheckParams(std::span<const ParamSpec> specs, const Json& given);
 
-// `given` with every default written in. The keys of the result are exactly the names of `specs`, without
-// those whose condition does not hold. kInvalidArgument has every error as "PATH.key: message", joined by
+// `given` with every default written in. The keys of the result are exactly the names of `specs`,
+// without those whose condition does not hold. kInvalidArgument has every error as
+// "PATH.key: message", joined by
 // "; ".
 Result<Json> ResolveParams(std::span<const ParamSpec> specs, const Json& given,
                            std::string_view path);

@@ -252,7 +252,8 @@ Status SafetensorsFile::ParseHeader() {
     entries.push_back(std::move(entry));
   }
 
-  // The format requires data without overlaps and holes: bytes that no entry names could hide something.
+  // The format requires data without overlaps and holes:
+  // bytes that no entry names could hide something.
   std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
     return a.begin != b.begin ? a.begin < b.begin : a.end < b.end;
   });

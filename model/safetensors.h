@@ -1,8 +1,8 @@
-// Reads and writes safetensors files without a library: 8 bytes of header length (little endian), a JSON
-// header {name: {dtype, shape, data_offsets}, "__metadata__": {text: text}}, then the data.
+// Reads and writes safetensors files without a library: 8 bytes of header length (little endian), a
+// JSON header {name: {dtype, shape, data_offsets}, "__metadata__": {text: text}}, then the data.
 //
-// A file is not trusted: every length, shape and offset is checked against the file before any data is
-// read. Torch-free; net/tensor_file.h makes tensors from it.
+// A file is not trusted: every length, shape and offset is checked against the file before any data
+// is read. Torch-free; net/tensor_file.h makes tensors from it.
 #pragma once
 
 #include <cstddef>
@@ -38,9 +38,9 @@ std::string ShapeText(std::span<const std::int64_t> shape);
 
 class SafetensorsFile {
  public:
-  // kNotFound, or kDataLoss that names the file and the fault: a header longer than the file or than 100
-  // MB, broken JSON, an unknown dtype, a shape whose product overflows or does not match the offsets,
-  // offsets outside the data, or tensors that overlap or leave holes.
+  // kNotFound, or kDataLoss that names the file and the fault: a header longer than the file or
+  // than 100 MB, broken JSON, an unknown dtype, a shape whose product overflows or does not match
+  // the offsets, offsets outside the data, or tensors that overlap or leave holes.
   static Result<SafetensorsFile> Open(const std::string& path);
 
   const std::string& path() const { return path_; }
@@ -60,7 +60,8 @@ class SafetensorsFile {
   std::map<std::string, std::string> metadata_;
 };
 
-// A tensor of a file to be written: its type and shape. The bytes come later, in the order of the names.
+// A tensor of a file to be written: its type and shape. The bytes come later,
+// in the order of the names.
 struct TensorForm {
   StoredType type = StoredType::kF32;
   std::vector<std::int64_t> shape;
@@ -77,15 +78,16 @@ struct WrittenFile {
   std::int64_t n_bytes = 0;
 };
 
-// Writes a file of these tensors atomically (temporary, fsync, rename). `bytes_of` is called for one tensor
-// after the other and returns its bytes (of the form's size), so that they need not all be in memory at
-// once.
+// Writes a file of these tensors atomically (temporary, fsync, rename). `bytes_of` is called for
+// one tensor after the other and returns its bytes (of the form's size), so that they need not all
+// be in memory at once.
 Result<WrittenFile> WriteSafetensorsInTurn(
     const std::string& path, const std::map<std::string, TensorForm>& forms,
     const std::map<std::string, std::string>& metadata,
     const std::function<Result<std::span<const std::byte>>(const std::string& name)>& bytes_of);
 
-// Writes SafetensorsBytes atomically (temporary, fsync, rename), without holding all bytes in memory.
+// Writes SafetensorsBytes atomically (temporary, fsync, rename),
+// without holding all bytes in memory.
 Result<WrittenFile> WriteSafetensors(const std::string& path,
                                      const std::map<std::string, StoredTensor>& tensors,
                                      const std::map<std::string, std::string>& metadata = {});

@@ -1,5 +1,5 @@
-// The choice of the next token: a function of all tokens' logits and one uniform number, in double, so that
-// a device or a batch affects a text only through its logits.
+// The choice of the next token: a function of all tokens' logits and one uniform number, in double,
+// so that a device or a batch affects a text only through its logits.
 //
 //   temperature 0:  the largest logit, and among equal ones the smallest id
 //   else, over the top_k largest logits:  p = softmax(logits / temperature)
@@ -7,8 +7,8 @@
 //   arXiv:1904.09751, section 3.1);  the id at which their p, added up in the order of ids, first
 //   exceeds u times their sum
 //
-// The sum is in the order of ids, not of p: if rounding swaps two logits, the sums change only by that
-// rounding.
+// The sum is in the order of ids, not of p: if rounding swaps two logits,
+// the sums change only by that rounding.
 #pragma once
 
 #include <cstdint>
@@ -24,8 +24,8 @@ struct Sampling {
   double top_p = 1.0;
   std::uint64_t seed = 0;
 
-  // kInvalidArgument names the option (--temperature, --top-k, --top-p) that is out of range or has no
-  // effect at temperature 0.
+  // kInvalidArgument names the option (--temperature, --top-k, --top-p) that is out of range or has
+  // no effect at temperature 0.
   Status Check() const;
 };
 

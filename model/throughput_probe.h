@@ -1,5 +1,5 @@
-// The interface of a model for benchmarks: repeat one step of training, reading or writing, and report its
-// cost. Torch-free.
+// The interface of a model for benchmarks: repeat one step of training, reading or writing, and
+// report its cost. Torch-free.
 #pragma once
 
 #include <cstdint>
@@ -23,8 +23,8 @@ struct ProbeShape {
   std::string precision = "fp32";   // fp32 | bf16
 };
 
-// The peak of allocated bytes since ResetPeak, minus those allocated before Prepare: the direction's own
-// weights, gradients, optimiser state, activations and cache.
+// The peak of allocated bytes since ResetPeak, minus those allocated before Prepare: the
+// direction's own weights, gradients, optimiser state, activations and cache.
 struct PeakMemory {
   std::int64_t allocated_bytes = 0;
   std::int64_t reserved_bytes = 0;  // held by the device's allocator; 0 if it has none
@@ -35,8 +35,8 @@ class ThroughputProbe {
  public:
   virtual ~ThroughputProbe() = default;
   // Does everything that precedes the first step, with a copy of the weights, and releases what was
-  // prepared before. kOutOfRange past the end of a position table, kUnimplemented if the model lacks this
-  // direction, kResourceExhausted if there is too little memory.
+  // prepared before. kOutOfRange past the end of a position table, kUnimplemented if the model
+  // lacks this direction, kResourceExhausted if there is too little memory.
   virtual Status Prepare(const ProbeShape& shape) = 0;
   // Seconds until the device has finished one step. kResourceExhausted.
   virtual Result<double> Step() = 0;

@@ -1,5 +1,5 @@
-// Copies a file to the artifact store and back, over gRPC's blocking interface, for both the worker and the
-// client. Each function is one call; both ends check the digest.
+// Copies a file to the artifact store and back, over gRPC's blocking interface, for both the worker
+// and the client. Each function is one call; both ends check the digest.
 #pragma once
 
 #include <cstdint>

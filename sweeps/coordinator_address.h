@@ -2,8 +2,8 @@
 //
 //   STATE/coordinator.address     unix:PATH crc32c=XXXXXXXX
 //
-// The address of the running coordinator, or of the last one if it was killed. A single flipped bit does no
-// harm: with a wrong address every command would wait for a coordinator that is there.
+// The address of the running coordinator, or of the last one if it was killed. A single flipped bit
+// does no harm: with a wrong address every command would wait for a coordinator that is there.
 #pragma once
 
 #include <string>
@@ -15,8 +15,8 @@ namespace longrun {
 std::string CoordinatorAddressPath(const std::string& state_folder);
 Status WriteCoordinatorAddress(const std::string& state_folder, const std::string& address);
 
-// kNotFound if there is none; kDataLoss, with what to do, if it is damaged. An address without a checksum, as
-// earlier releases wrote it, is returned as it is.
+// kNotFound if there is none; kDataLoss, with what to do, if it is damaged. An address without a
+// checksum, as earlier releases wrote it, is returned as it is.
 Result<std::string> ReadCoordinatorAddress(const std::string& state_folder);
 
 }  // namespace longrun

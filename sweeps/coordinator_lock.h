@@ -1,11 +1,13 @@
 // The lock of a state folder, with the name of its holder:
 //
 //   STATE/coordinator.lock     PID crc32c=XXXXXXXX             the coordinator of a service
-//                              PID momentary crc32c=XXXXXXXX   that of one command, with which it ends
-//                              empty                           nobody, or one that has just taken it
+//                              PID momentary crc32c=XXXXXXXX   that of one command,
+//                                                              with which it ends
+//                              empty                           nobody,
+//                                                              or one that has just taken it
 //
-// A holder that was killed stays named until the next one takes the lock. The checksum protects the pid, which
-// a message shows to a user, who may end that process.
+// A holder that was killed stays named until the next one takes the lock. The checksum protects the
+// pid, which a message shows to a user, who may end that process.
 #pragma once
 
 #include <optional>
@@ -26,7 +28,8 @@ std::string CoordinatorLockPath(const std::string& state_folder);
 std::string CoordinatorLockText(const CoordinatorHolder& holder);
 // Nothing if the file does not exist, is empty, or is damaged.
 std::optional<CoordinatorHolder> ReadCoordinatorLock(const std::string& state_folder);
-// Whether a process of this machine has the pid. A killed holder's pid may be another process's by now.
+// Whether a process of this machine has the pid. A killed holder's pid may be another
+// process's by now.
 bool IsAlive(const CoordinatorHolder& holder);
 
 // The lock, held until the object is destroyed or the process dies.
@@ -37,7 +40,8 @@ class CoordinatorLock {
                                          const CoordinatorHolder& holder);
   CoordinatorLock(CoordinatorLock&&) noexcept = default;
   CoordinatorLock& operator=(CoordinatorLock&&) noexcept = default;
-  // Removes the holder's name before the lock is free, so that nobody takes it for that of the next holder.
+  // Removes the holder's name before the lock is free, so that nobody takes it for that of
+  // the next holder.
   ~CoordinatorLock();
 
  private:

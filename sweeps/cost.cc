@@ -1,37 +1,46 @@
-// B = micro_batch sequences, T = train_length, C = d_model, H heads of D channels, G heads of keys and
-// values, P parameters, w = 2, or 3 for a gated MLP; e bytes per element of a product: 4, or 2 in bf16.
+// B = micro_batch sequences, T = train_length, C = d_model, H heads of D channels, G heads of keys
+// and values, P parameters, w = 2, or 3 for a gated MLP; e bytes per element of a product:
+// 4, or 2 in bf16.
 //
 //   training   M                              the program with its libraries; 0 on a GPU
-//              + 16 P (+ 2 P in bf16)         fp32 weights, gradients, two moments of AdamW; rounded weights
-//              + B T (n_layer + 1) K          what blocks keep for their backward passes, and temporaries
-//              + 8 min(B T V, max(2^23, V))   a chunk of logits and its gradient (model/net/head.cc)
+//              + 16 P (+ 2 P in bf16)         fp32 weights, gradients,
+//                                             two moments of AdamW; rounded weights
+//              + B T (n_layer + 1) K          what blocks keep for their backward
+//                                             passes, and temporaries
+//              + 8 min(B T V, max(2^23, V))   a chunk of logits and its gradient
+//                                             (model/net/head.cc)
 //
 //   K = 2 * 4 C                  the inputs of the two norms
 //       + e (2 C + w d_ff        their outputs, the MLP's
 //            + 2 H D + 2 G D)    q, k, v and the attention's output
 //       + 8 H                    fused: the log-sums of the rows
-//       + H A N                  reference: probabilities of the N keys that a block of queries reads, A bytes each
+//       + H A N                  reference: probabilities of the N keys that a block of queries
+//                                reads, A bytes each
 //
-// Fused attention (and LibTorch's) keeps nothing per pair of tokens. The reference keeps the probabilities
-// in fp32, in bf16 training also a bf16 copy: A = 4 or 6; CoPE also keeps the positions and the numbers that
-// they are interpolated from: A + 40. N is (T + 128) / 2 with a causal mask (blocks of 128 queries read the
-// keys up to their last), the window + 128 if that is fewer, T without the mask. The additional layer
-// accounts for the temporaries of the backward pass.
+// Fused attention (and LibTorch's) keeps nothing per pair of tokens. The reference keeps the
+// probabilities in fp32, in bf16 training also a bf16 copy: A = 4 or 6; CoPE also keeps the
+// positions and the numbers that they are interpolated from: A + 40. N is (T + 128) / 2 with a
+// causal mask (blocks of 128 queries read the keys up to their last), the window + 128 if that is
+// fewer, T without the mask. The additional layer accounts for the temporaries of
+// the backward pass.
 //
-// With activation checkpointing, blocks keep only their inputs (4 C per token), and two layers of K exist at
-// a time: the one being recomputed, and the temporaries.
+// With activation checkpointing, blocks keep only their inputs (4 C per token), and two layers of K
+// exist at a time: the one being recomputed, and the temporaries.
 //
-// An evaluation gives the model B sequences of L tokens per call (8192 tokens on a CPU, 65536 on a GPU):
+// An evaluation gives the model B sequences of L tokens per call (8192 tokens on a CPU,
+// 65536 on a GPU):
 //
 //   evaluation   M + 4 P
-//                + 4 B L (10 C + w d_ff)   a block, the memory it freed, and what the next block allocates
+//                + 4 B L (10 C + w d_ff)   a block, the memory it freed,
+//                                          and what the next block allocates
 //                + 8 min(B L V, max(2^23, V))
-//                + 3 * 4 * scores          reference: copies of a block of rows (CoPE: 15): 128 queries, fewer
-//                                          where B H L 128 scores are more than 2^25, never fewer than 16
+//                + 3 * 4 * scores          reference: copies of a block of rows (CoPE: 15): 128
+//                                          queries, fewer where B H L 128 scores are more than
+//                                          2^25, never fewer than 16
 //
 // FLOPs (TrainFlops): 6 P per token for the matrix products, 12 n_layer C T for the two products of
-// attention (forward 4 C T per layer and token, backward twice that). Evaluation (EvaluateFlops) has only
-// the forward pass: 2 P + 4 n_layer C L per token.
+// attention (forward 4 C T per layer and token, backward twice that). Evaluation (EvaluateFlops)
+// has only the forward pass: 2 P + 4 n_layer C L per token.
 #include "sweeps/cost.h"
 
 #include <algorithm>

@@ -1,5 +1,5 @@
-// The cost of a run: memory on its code path, FLOPs, disk. Formulas of shapes (cost.cc), the same for
-// placement, the micro-batch and `plan`.
+// The cost of a run: memory on its code path, FLOPs, disk. Formulas of shapes (cost.cc), the same
+// for placement, the micro-batch and `plan`.
 #pragma once
 
 #include <cstdint>
@@ -21,8 +21,8 @@ struct MemoryPath {
 MemoryPath NewRunMemoryPath(const ModelConfig& model, std::string_view device_kind,
                             bool activation_checkpointing);
 
-// The bytes of the program, weights, gradients, optimiser state and activations in one training step with
-// this micro-batch; capped at the largest int64.
+// The bytes of the program, weights, gradients, optimiser state and activations in one training
+// step with this micro-batch; capped at the largest int64.
 std::int64_t TrainMemoryBytes(const ModelConfig& model, const TrainConfig& train,
                               std::int64_t micro_batch, const MemoryPath& path);
 
@@ -31,19 +31,20 @@ std::int64_t TrainMemoryBytes(const ModelConfig& model, const TrainConfig& train
 std::int64_t AutoMicroBatch(const ModelConfig& model, const TrainConfig& train,
                             std::int64_t memory_bytes, const MemoryPath& path);
 
-// The tokens that an evaluation gives the model per call, in whole windows, at least one. A function of
-// shapes, so that a shape always has the same result.
+// The tokens that an evaluation gives the model per call, in whole windows, at least one. A
+// function of shapes, so that a shape always has the same result.
 std::int64_t EvaluateTokensPerCall(std::string_view device_kind, std::int64_t context_length);
 
-// The bytes of the program, the weights and the forward pass of one call without gradients, in fp32.
+// The bytes of the program, the weights and the forward pass of one call without
+// gradients, in fp32.
 std::int64_t EvaluateMemoryBytes(const ModelConfig& model, std::int64_t context_length,
                                  const MemoryPath& path);
 
-// The training FLOPs of the whole run: 6 * parameters * tokens + attention. Repeated work of activation
-// checkpointing is not counted.
+// The training FLOPs of the whole run: 6 * parameters * tokens + attention. Repeated work of
+// activation checkpointing is not counted.
 double TrainFlops(const ModelConfig& model, const TrainConfig& train);
-// The FLOPs of reading `n_tokens` tokens in windows of `context_length`: a third of training's FLOPs per
-// token.
+// The FLOPs of reading `n_tokens` tokens in windows of `context_length`: a third of training's
+// FLOPs per token.
 double EvaluateFlops(const ModelConfig& model, double n_tokens, std::int64_t context_length);
 
 // The bytes of a checkpoint: weights and the two moments of AdamW, in fp32.

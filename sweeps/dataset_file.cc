@@ -231,7 +231,8 @@ class DatasetReader {
       Typed("tokenizer", node, [&](const Json& json) { kind = json.get<std::string>(); });
     }
     const std::string given = file ? *file : kind.value_or("bytes");
-    // A file is looked for beside the dataset's, as the texts are; a name counts as a file only if it exists.
+    // A file is looked for beside the dataset's, as the texts are;
+    // a name counts as a file only if it exists.
     const std::string beside = JoinPath(file_.spec.base_folder, given);
     const bool is_beside =
         !given.starts_with("/") && !file_.spec.base_folder.empty() && (file || PathExists(beside));

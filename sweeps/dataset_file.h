@@ -1,6 +1,6 @@
-// A dataset file, the input of `longrun data prepare`. Strict: every key must be known and every value must
-// have its type. All mistakes of a file are reported together, with line, column, path, and the nearest
-// name.
+// A dataset file, the input of `longrun data prepare`. Strict: every key must be known and every
+// value must have its type. All mistakes of a file are reported together, with line, column, path,
+// and the nearest name.
 //
 //   name: books
 //   source: {format: jsonl, files: ["books/*.jsonl.zst"], field: text, filter: meta.kind==novel}
@@ -9,8 +9,9 @@
 //   split: {by: document, validation: 0.05, test: 0.05, seed: 7}
 //   shard_tokens: 128Mi
 //
-// split: {by: files, train: [..], validation: [..], test: [..]} replaces source.files; {by: first_tokens,
-// validation: 100M} holds out the beginning of the row, {by: last_tokens, ..} its end.
+// split: {by: files, train: [..], validation: [..], test: [..]} replaces source.files; {by:
+// first_tokens, validation: 100M} holds out the beginning of the row, {by:
+// last_tokens, ..} its end.
 #pragma once
 
 #include <string>
@@ -26,8 +27,8 @@ struct DatasetFile {
   PrepareSpec spec;
 };
 
-// Relative paths in the file start at `base_folder`, the folder of the file itself. kInvalidArgument has
-// all mistakes, one per line: "books.yaml:2:18: source.format: unknown ..."
+// Relative paths in the file start at `base_folder`, the folder of the file itself.
+// kInvalidArgument has all mistakes, one per line: "books.yaml:2:18: source.format: unknown ..."
 Result<DatasetFile> ParseDatasetFile(std::string_view yaml, std::string_view file_name,
                                      const std::string& base_folder);
 

@@ -8,10 +8,10 @@
 namespace longrun {
 
 // The protocol of an evaluation ({name: parameters}, as in GetResults and the store) with its own
-// parameters: "sliding_bos(stride=16)", "nonoverlap"; the evaluation's name if it has no protocol. Leaves
-// out split, baseline and lengths, which are shown elsewhere, and defaults. Unless `whole`, it also leaves
-// out the number of scored tokens, which follows from the dataset by default, and the parameters of an
-// evaluation without a protocol. "" if it is not an evaluation.
+// parameters: "sliding_bos(stride=16)", "nonoverlap"; the evaluation's name if it has no protocol.
+// Leaves out split, baseline and lengths, which are shown elsewhere, and defaults. Unless `whole`,
+// it also leaves out the number of scored tokens, which follows from the dataset by default, and
+// the parameters of an evaluation without a protocol. "" if it is not an evaluation.
 std::string EvaluationName(const Json& evaluation, bool whole);
 
 }  // namespace longrun

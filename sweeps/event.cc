@@ -1,6 +1,6 @@
 // The journal's writer and reader.
 //
-// A line is canonical JSON whose last member is the crc:  PREFIX ,"crc":"1a2b3c4d"}  with PREFIX the
+// A line is canonical JSON whose last member is the crc: PREFIX ,"crc":"1a2b3c4d"} with PREFIX the
 // JSON of the other members without its closing brace.
 #include "sweeps/event.h"
 
@@ -112,7 +112,8 @@ bool IsInt(std::string_view text, std::int64_t least) {
   return error == std::errc() && last == end && number >= least;
 }
 
-// The body of a record as our writer makes it, found without building the JSON; nullopt for any other record.
+// The body of a record as our writer makes it, found without building the JSON;
+// nullopt for any other record.
 std::optional<std::string_view> PlainBody(std::string_view record) {
   constexpr std::int64_t kAny = std::numeric_limits<std::int64_t>::min();
   constexpr std::string_view kNames[] = {"body", "kind", "seq", "step", "t_ms"};

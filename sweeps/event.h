@@ -1,9 +1,10 @@
-// The journal: the records of a trainer, one per line, append-only. Writer and reader are side by side.
+// The journal: the records of a trainer, one per line, append-only.
+// Writer and reader are side by side.
 //
 //   {"body":{...},"kind":"result","seq":7,"step":null,"t_ms":...,"crc":"1a2b3c4d"}
 //
-// `crc` is the CRC32C, as 8 hex digits, of the bytes before `,"crc"`; the rest is canonical JSON. An
-// incomplete last line is ignored forever. Kinds and their bodies:
+// `crc` is the CRC32C, as 8 hex digits, of the bytes before `,"crc"`; the rest is canonical JSON.
+// An incomplete last line is ignored forever. Kinds and their bodies:
 //
 //   attempt     {"format":1,"attempt","task","run_key","epoch","kind","resume":{..}|null}  record 1
 //   started     {"version","commit","dirty","numerics","compiler","torch","cuda","driver",
@@ -14,12 +15,13 @@
 //   series      {"loss":..,"lr":..,"grad_norm":..,"tokens_per_s":..}  (any metric: number or null)
 //   result      {"cell","metric","context_length","split","protocol","averaging","depth","variant",
 //                "value","se","n","nll_sum","bytes","status","extra":{..}}   value: null unless ok
-//   checkpoint  {"path","step","sha256","files":[{"name","sha256","bytes"}],"final":bool,"best":bool}
+//   checkpoint  {"path","step","sha256","files":[{"name","sha256","bytes"}],"final":bool,
+//               "best":bool}
 //   artifact    {"name","path","sha256","bytes"}          paths: relative to the attempt's folder
 //   warning     {"message"}
 //   failed      {"class","message","where"}
-//   final       {"counts":{kind: n},"digest"}   over all records before it; digest: SHA-256 over the
-//                lines of the result records, each with its newline
+//   final       {"counts":{kind: n},"digest"}   over all records before it; digest: SHA-256 over
+//                the lines of the result records, each with its newline
 #pragma once
 
 #include <cstdint>
@@ -46,19 +48,20 @@ struct JournalRecord {
 };
 
 bool IsJournalKind(std::string_view kind);
-// Whether a checkpoint record's body is enough to resume from: digests, a step, and files with plain names.
-// A body of another form is stored unchanged, and is not a checkpoint.
+// Whether a checkpoint record's body is enough to resume from: digests, a step, and files with
+// plain names. A body of another form is stored unchanged, and is not a checkpoint.
 bool IsWholeCheckpoint(const Json& body);
 
-// Completes the line whose bytes before the crc are `prefix`: canonical JSON without its closing brace.
+// Completes the line whose bytes before the crc are `prefix`:
+// canonical JSON without its closing brace.
 std::string CloseJournalLine(std::string_view prefix);
 // Parses a line without its newline; checks its crc and form.
 Result<JournalRecord> ParseJournalLine(std::string_view line);
 // Canonical JSON of the record's body: the same errors.
 Result<std::string> BodyOfJournalLine(std::string_view line);
 
-// The content of `final` about the records before it: counted by the writer, and again by the reader that
-// checks it.
+// The content of `final` about the records before it: counted by the writer, and again by the
+// reader that checks it.
 class JournalTally {
  public:
   void Add(std::string_view kind, std::string_view line);  // without its newline
@@ -80,9 +83,9 @@ class JournalWriter {
   JournalWriter& operator=(JournalWriter&&) noexcept;
   ~JournalWriter();
 
-  // Appends one record; fdatasync at once after checkpoint, result, failed and final, else at most every
-  // 200 ms. kResourceExhausted if the disk is full, kInvalidArgument for a line over kJournalLineBytesMax;
-  // then the record is not written, and the next record gets its number.
+  // Appends one record; fdatasync at once after checkpoint, result, failed and final, else at most
+  // every 200 ms. kResourceExhausted if the disk is full, kInvalidArgument for a line over
+  // kJournalLineBytesMax; then the record is not written, and the next record gets its number.
   Status Append(std::string_view kind, const Json& body,
                 std::optional<std::int64_t> step = std::nullopt);
   Status Sync();
@@ -101,10 +104,10 @@ class JournalWriter {
   JournalTally tally_;
 };
 
-// Follows a journal that another process writes. Returns only complete lines; an incomplete last line is
-// left for the next call, and a journal that does not exist yet has nothing new. A complete line that is
-// broken (crc, form, seq out of order, too long) is kDataLoss: neither it nor any later line is ever
-// returned.
+// Follows a journal that another process writes. Returns only complete lines; an incomplete last
+// line is left for the next call, and a journal that does not exist yet has nothing new. A complete
+// line that is broken (crc, form, seq out of order, too long) is kDataLoss: neither it nor any
+// later line is ever returned.
 class JournalReader {
  public:
   explicit JournalReader(std::string path) : path_(std::move(path)) {}
@@ -113,8 +116,8 @@ class JournalReader {
     JournalRecord record;
     std::string bytes;  // without the newline
   };
-  // Returns up to records_max further records of at most bytes_max bytes (but at least one record, if there
-  // is one); none if there is nothing new.
+  // Returns up to records_max further records of at most bytes_max bytes (but at least one record,
+  // if there is one); none if there is nothing new.
   Result<std::vector<Line>> Next(std::size_t records_max, std::size_t bytes_max);
   // Continues after record `seq` (0: from the start).
   void Rewind(std::int64_t seq);

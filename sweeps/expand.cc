@@ -1,5 +1,5 @@
-// From SweepSpec to runs: the cross product in the file's order; each point is resolved, and checked by the
-// code that the trainer runs.
+// From SweepSpec to runs: the cross product in the file's order; each point is resolved, and
+// checked by the code that the trainer runs.
 #include <algorithm>
 #include <charconv>
 #include <cstdlib>
@@ -152,8 +152,8 @@ class Expander {
     }
   }
 
-  // What every run starts from. The matrix is left out: it grows with the number of runs, so copying it for
-  // each run would be quadratic.
+  // What every run starts from. The matrix is left out: it grows with the number of runs, so
+  // copying it for each run would be quadratic.
   static Json OfEveryRun(const SweepSpec& spec) {
     Json body = Json::object();
     for (const auto& [key, value] : spec.document.at("spec").items()) {
@@ -228,7 +228,8 @@ class Expander {
     run.seed = Value(point, "seed").value.get<std::int64_t>();
     const std::vector<ResolvedEvaluation>& evaluations = EvaluationsOn(point, dataset);
     if (problems_.size() > n_problems || !problems_.empty()) return;
-    // A parent depends on the seed, so a run that continues another cannot be reused with another seed.
+    // A parent depends on the seed, so a run that continues another cannot be reused
+    // with another seed.
     if (!is_like_last && run.parent.empty()) {
       last_point_ = point;
       last_run_ = run;
@@ -263,8 +264,8 @@ class Expander {
     runs_.push_back(std::move(planned));
   }
 
-  // Whether this point differs from the last resolved one only in the seed, on which nothing else of a run
-  // depends.
+  // Whether this point differs from the last resolved one only in the seed, on which nothing else
+  // of a run depends.
   bool IsLastButForSeed(const Point& point) const {
     if (last_point_.size() != point.size()) return false;
     for (std::size_t a = 0; a < point.size(); ++a) {
@@ -359,8 +360,8 @@ class Expander {
     train.erase("mask");
   }
 
-  // The mask token if the file gives none: the one that the imported model was trained with, else that of the
-  // dataset's tokenizer, else an additional row of the embedding.
+  // The mask token if the file gives none: the one that the imported model was trained with, else
+  // that of the dataset's tokenizer, else an additional row of the embedding.
   std::int64_t MaskToken(const Point& point, const DatasetInfo& dataset, const ModelInfo* init) {
     if (init != nullptr && init->mask_token >= 0) return init->mask_token;
     if (dataset.mask_token >= 0) return dataset.mask_token;
@@ -502,8 +503,9 @@ class Expander {
                     " and ", model.d_model, "; leave it out"));
   }
 
-  // Without a given method, the checkpoint's own; if the given method is the checkpoint's, parameters that are
-  // not given keep the checkpoint's values. Another method may need new tensors, which must be trained.
+  // Without a given method, the checkpoint's own; if the given method is the checkpoint's,
+  // parameters that are not given keep the checkpoint's values. Another method may need new
+  // tensors, which must be trained.
   bool ResolveImportedPosition(const Point& point, const ModelInfo& init, const Run& run,
                                ModelConfig& model) {
     const PositionConfig own = model.position;
@@ -546,8 +548,8 @@ class Expander {
     return false;
   }
 
-  // A continued run takes over the checkpoint and the order of its data; only settings of how the weights
-  // change from here on may differ.
+  // A continued run takes over the checkpoint and the order of its data; only settings of how the
+  // weights change from here on may differ.
   void ResolveParent(const Point& point, const std::string& wanted, Run& run) {
     const auto refuse = [&](const std::string& why) {
       const std::optional<Place> given = PlaceGiven(point, "train.continue_from");
@@ -572,7 +574,8 @@ class Expander {
     run.parent = key;
   }
 
-  // What prevents a run from continuing the other: "model", "train_length", ...; "" if nothing does.
+  // What prevents a run from continuing the other: "model", "train_length", ...;
+  // "" if nothing does.
   static std::string FirstDifference(const Json& ours, const Json& theirs) {
     for (const char* part : {"model", "position", "dataset", "tokenizer", "seed", "numerics"}) {
       if (ours.at(part) != theirs.at(part)) return part;
@@ -598,7 +601,8 @@ class Expander {
            (key.size() > axis.size() && key.starts_with(axis) && key[axis.size()] == '.');
   }
 
-  // The place of the value on the axis that one of `keys` names; `varies`: only if the axis has several values.
+  // The place of the value on the axis that one of `keys` names; `varies`:
+  // only if the axis has several values.
   std::optional<Place> PlaceOnAxis(const Point& point, const std::vector<std::string>& keys,
                                    bool varies) const {
     for (std::size_t a = 0; a < point.size(); ++a) {
@@ -610,8 +614,9 @@ class Expander {
     return std::nullopt;
   }
 
-  // Reports an error that `keys` cause together, the first of which is at fault. The place is a value of an
-  // axis that varies, else the first key that is given, else any axis's value or the map around the first key.
+  // Reports an error that `keys` cause together, the first of which is at fault. The place is a
+  // value of an axis that varies, else the first key that is given, else any axis's value or the
+  // map around the first key.
   void ReportCause(const Point& point, const std::vector<std::string>& keys,
                    const std::string& message) {
     std::optional<Place> given;
@@ -720,8 +725,8 @@ class Expander {
   std::optional<ResolvedEvaluation> ResolveEvaluation(const Point& point,
                                                       const EvaluationSpec& block,
                                                       const DatasetInfo& dataset) {
-    // Defaults that depend on the dataset are written out, so that a cell does not depend on the other
-    // lengths of its sweep.
+    // Defaults that depend on the dataset are written out, so that a cell does not depend on the
+    // other lengths of its sweep.
     Json params = block.params;
     const auto lengths = params.at("context_lengths").get<std::vector<std::int64_t>>();
     const std::optional<ParamError> error =

@@ -68,7 +68,7 @@ std::string_view TypeName(const KeyRow& row) {
   LR_CHECK(false);
 }
 
-// ---- keys ----------------------------------------------------------------------------------------
+// ---- keys ---------------------------------------------------------------------------------------
 
 // A valid value of the key, as YAML: its default, or the plainest there is.
 std::string SampleValue(const KeyRow& row) {
@@ -159,7 +159,7 @@ Json ExplainKey(const KeyRow& row) {
   return json;
 }
 
-// ---- parameters ------------------------------------------------------------------------------------
+// ---- parameters ---------------------------------------------------------------------------------
 
 std::string ParamValue(const ParamSpec& spec) {
   ParamSpec marked = spec;
@@ -207,7 +207,7 @@ Result<Json> WithMembers(Json json, const std::vector<Json>& below, std::string_
   return json;
 }
 
-// ---- lists ---------------------------------------------------------------------------------------
+// ---- lists --------------------------------------------------------------------------------------
 
 Json ListOf(std::string_view path, std::string_view meaning, Json members) {
   return {{"path", path}, {"kind", "list"}, {"meaning", meaning}, {"members", std::move(members)}};

@@ -1,10 +1,14 @@
 // The table of failure classes, and the reasons for its rows:
 //
-//   numerical   training is deterministic: another attempt would meet the same NaN, so there is none
-//   killed      by someone else, for example the kernel: not the run's fault, so it counts as a loss
+//   numerical   training is deterministic: another attempt would meet the same NaN,
+//               so there is none
+//   killed      by someone else, for example the kernel: not the run's fault,
+//               so it counts as a loss
 //   data        another machine may have a good copy
-//   storage     a full disk is not the run's fault: it counts as a loss, and is retried on another worker
-//   limit       a setting of one machine: another worker may have a higher limit, a retry here would not
+//   storage     a full disk is not the run's fault: it counts as a loss,
+//               and is retried on another worker
+//   limit       a setting of one machine: another worker may have a higher limit,
+//               a retry here would not
 //   preempted   we asked for it: no cost, no wait
 #include "sweeps/failure.h"
 

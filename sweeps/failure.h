@@ -54,8 +54,8 @@ struct BackOffRange {
 // min(2^n * base, limit), jittered by +-50 % from `random64`; n counts earlier counted failures.
 std::int64_t BackOffMs(std::int64_t n, std::uint64_t random64, const BackOffRange& range = {});
 
-// How an attempt ended, as seen by the worker and the coordinator. Not used for an attempt that delivered
-// all its rows: that is a success, however its process exited.
+// How an attempt ended, as seen by the worker and the coordinator. Not used for an attempt that
+// delivered all its rows: that is a success, however its process exited.
 struct EndEvidence {
   bool lease_ended = false;       // the worker was silent for too long
   bool cancel_requested = false;  // the user cancelled it
@@ -69,9 +69,9 @@ struct EndEvidence {
   bool stop_requested = false;  // asked to yield, to continue later
   std::string log_tail = {};    // the end of the trainer's log
 };
-// The class by evidence, strongest first: what we requested, what the worker itself saw (signal, oom_kill),
-// the trainer's `failed` record, its exit code. The log is evidence for a program that ends before or
-// outside its own code: the loader, a static initialiser, the thread library.
+// The class by evidence, strongest first: what we requested, what the worker itself saw (signal,
+// oom_kill), the trainer's `failed` record, its exit code. The log is evidence for a program that
+// ends before or outside its own code: the loader, a static initialiser, the thread library.
 FailureClass ClassifyEnd(const EndEvidence& evidence);
 
 }  // namespace longrun

@@ -1,4 +1,5 @@
-// Reads member by member; the functions of base/json.h put the path, the expectation and the value in errors.
+// Reads member by member; the functions of base/json.h put the path,
+// the expectation and the value in errors.
 #include "sweeps/fields.h"
 
 #include "base/str.h"

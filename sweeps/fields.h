@@ -1,5 +1,5 @@
-// Reads a JSON object member by member and refuses all other members: content-addressed data must not
-// contain more than what is understood.
+// Reads a JSON object member by member and refuses all other members: content-addressed data must
+// not contain more than what is understood.
 //
 //   JsonFields fields(json, "run");
 //   fields.Int("seed", run.seed).String("name", run.name);

@@ -81,8 +81,8 @@ Json ParamSchema(const ParamSpec& spec) {
   return schema;
 }
 
-// A parameter that is only valid with certain values of another one requires one of them; if it has no
-// default, those values require it in turn.
+// A parameter that is only valid with certain values of another one requires one of them; if it has
+// no default, those values require it in turn.
 void AddCondition(const ParamSpec& spec, std::span<const ParamSpec> specs, Json& schema) {
   const ParamSpec::Condition& condition = *spec.only_with;
   const auto other = std::ranges::find(specs, condition.name, &ParamSpec::name);

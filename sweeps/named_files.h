@@ -1,6 +1,6 @@
-// The files that a sweep file names: an evaluation's questions (Evaluation::file_param). An evaluation
-// depends on their content, so each is replaced in the sweep by "sha256:HEX" through an override, as with
-// `--set`: a submission does not depend on where files are.
+// The files that a sweep file names: an evaluation's questions (Evaluation::file_param). An
+// evaluation depends on their content, so each is replaced in the sweep by "sha256:HEX" through an
+// override, as with `--set`: a submission does not depend on where files are.
 #pragma once
 
 #include <string>
@@ -14,14 +14,16 @@
 namespace longrun {
 
 struct NamedFiles {
-  // The given overrides, and one more for each file: {"evaluate[0].multiple_choice.file", "sha256:HEX"}.
+  // The given overrides, and one more for each file:
+  // {"evaluate[0].multiple_choice.file", "sha256:HEX"}.
   std::vector<std::pair<std::string, std::string>> overrides;
   std::vector<InputFile> files;
   std::vector<std::string> ids;  // already given in the sweep as "sha256:HEX"
 };
 
-// Relative paths start at `folder`. A file that cannot be read, or is not of the right kind, is an error
-// with its place in the sweep file, like those of ParseSweep; ParseSweep reports all other mistakes.
+// Relative paths start at `folder`. A file that cannot be read, or is not of the right kind, is an
+// error with its place in the sweep file, like those of ParseSweep;
+// ParseSweep reports all other mistakes.
 Result<NamedFiles> ReadNamedFiles(
     std::string_view yaml, std::string_view file_name, const std::string& folder,
     const std::vector<std::pair<std::string, std::string>>& overrides);

@@ -29,8 +29,8 @@ std::vector<std::string> StepsOf(std::string_view path, const YamlNode& root) {
   return steps;
 }
 
-// A hint how to write the items of a list below the key `name`: if an item has the key `wanted`, that
-// item, else the range of items.
+// A hint how to write the items of a list below the key `name`: if an item has the key `wanted`,
+// that item, else the range of items.
 std::string ItemsOf(const YamlNode& list, const std::string& name, std::string_view wanted) {
   if (list.kind != Kind::kList || list.items.empty()) return "";
   const std::size_t n_items = list.items.size();
@@ -81,8 +81,8 @@ bool IsOneValue(const KeyRow* axis, const YamlNode& node) {
   return is_pair && !node.items.empty() && node.items[0].kind != Kind::kList;
 }
 
-// The axis that a list of values is for, as in train.optimizer.lr=[1e-3, 5e-4]; "" for one value, or
-// if the key cannot be an axis.
+// The axis that a list of values is for, as in train.optimizer.lr=[1e-3, 5e-4]; "" for one value,
+// or if the key cannot be an axis.
 std::string AxisOfList(std::string_view path, const YamlNode& value) {
   if (path.starts_with("spec.")) path.remove_prefix(5);
   const KeyRow* const axis = FindAxis(path);

@@ -100,8 +100,8 @@ class Reader {
     return std::string(row.spec.meaning);
   }
 
-  // A suggestion for an unknown key: the same name further below, if its map's key was forgotten; a similar
-  // name here; the same name in another map, if the indentation is wrong.
+  // A suggestion for an unknown key: the same name further below, if its map's key was forgotten; a
+  // similar name here; the same name in another map, if the indentation is wrong.
   static std::string WhereItBelongs(const YamlNode::Entry& entry, const std::string& path) {
     std::vector<std::string> paths = PathsOfName(entry.key, path);
     if (paths.empty() && Nearest(entry.key, NamesBelow(path)).empty()) {
@@ -169,8 +169,8 @@ class Reader {
     return false;
   }
 
-  // "; write {name: adamw}" for `optimizer: adamw`, if exactly one key accepts the word and no other key is
-  // required. Otherwise lists the keys, and the choices of `name`.
+  // "; write {name: adamw}" for `optimizer: adamw`, if exactly one key accepts the word and no
+  // other key is required. Otherwise lists the keys, and the choices of `name`.
   static std::string MapMeant(const YamlNode& node, std::string_view path) {
     if (node.kind != Kind::kScalar) return "";
     const std::vector<std::string> names = NamesBelow(path);
@@ -397,8 +397,8 @@ class Reader {
     }
   }
 
-  // `seed: 1` and `position: cable, rope` are errors; if brackets alone would not make them valid, their other
-  // errors are reported as well.
+  // `seed: 1` and `position: cable, rope` are errors; if brackets alone would not make them valid,
+  // their other errors are reported as well.
   void ReadBareAxisValues(const KeyRow& row, const YamlNode& node, const std::string& path) {
     const std::string list = Str("[", node.text, "]");
     std::vector<Problem> problems;
@@ -501,7 +501,8 @@ class Reader {
     return given;
   }
 
-  // The place of a parameter in a map: for "context_lengths[2]", of the item; for an unknown key, of the key.
+  // The place of a parameter in a map: for "context_lengths[2]", of the item;
+  // for an unknown key, of the key.
   static Place PlaceOfParam(std::span<const ParamSpec> specs, const YamlNode& node,
                             const std::string& key) {
     const std::string name = key.substr(0, key.find('['));

@@ -44,7 +44,8 @@ const Json* Find(const Json& tree, std::string_view path) {
   return node;
 }
 
-// Writes the run's values for the keys below `path`, in the table's order, and adds their paths to `done`.
+// Writes the run's values for the keys below `path`, in the table's order,
+// and adds their paths to `done`.
 std::string Block(const Json& body, std::string_view path, const std::string& indent,
                   std::set<std::string>& done) {
   std::string text;

@@ -1,8 +1,8 @@
 // Turns a run back into a sweep file that gives the same run.
 //
-// Every resolved value is written, so that the file keeps its meaning whatever the defaults of a later
-// release. The key of each value comes from the table of keys (schema.h); a run with a value that no key
-// can express is refused by name, never shortened.
+// Every resolved value is written, so that the file keeps its meaning whatever the defaults of a
+// later release. The key of each value comes from the table of keys (schema.h); a run with a value
+// that no key can express is refused by name, never shortened.
 #pragma once
 
 #include <optional>
@@ -27,9 +27,9 @@ struct Reproduction {
   std::vector<std::string> notes = {};  // comment lines at the top
 };
 
-// The text of the file. It has been parsed again and gave the run's key: kFailedPrecondition if this
-// release cannot give it (the run has other numerics), kUnimplemented if no key can express a value of the
-// run.
+// The text of the file. It has been parsed again and gave the run's key: kFailedPrecondition if
+// this release cannot give it (the run has other numerics), kUnimplemented if no key can express a
+// value of the run.
 Result<std::string> SweepYaml(const Reproduction& reproduction);
 
 }  // namespace longrun

@@ -49,7 +49,8 @@ bool IsOrIsBelow(std::string_view path, std::string_view other) {
          (path.size() > other.size() && path.starts_with(other) && path[other.size()] == '.');
 }
 
-// Adds only new errors: a key that could not be read was checked with its default, and has its error.
+// Adds only new errors: a key that could not be read was checked with its default,
+// and has its error.
 void AddNew(const KeyErrors& checked, KeyErrors& found) {
   const KeyErrors read = found;
   for (const KeyError& error : checked.all()) {
@@ -86,8 +87,9 @@ bool ReadModelOf(const Json& model, const Json& position, Run& run, KeyErrors& e
   run.model = ReadModel(model, position, own);
   const Result<const PositionMethod*> method = FindPositionMethod(run.model.position.method);
   if (method.ok() && (*method)->has_position_table) {
-    // A learned table has exactly one row per position of a training sequence; an imported one keeps its own
-    // length. If the train_length is invalid, 1 avoids a second error about the table.
+    // A learned table has exactly one row per position of a training sequence; an imported one
+    // keeps its own length. If the train_length is invalid,
+    // 1 avoids a second error about the table.
     run.model.n_positions =
         run.init ? run.init->n_positions : std::max<std::int64_t>(run.train.train_length, 1);
   }

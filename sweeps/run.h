@@ -20,8 +20,8 @@ struct RunInit {
   bool operator==(const RunInit&) const = default;
 };
 
-// Everything that changes the numbers of a run, with every default written in. Machine, device, priority,
-// labels, names, log cadence and micro-batch are not part of it.
+// Everything that changes the numbers of a run, with every default written in. Machine, device,
+// priority, labels, names, log cadence and micro-batch are not part of it.
 struct Run {
   ModelConfig model;  // with its position method
   TrainConfig train;
@@ -30,13 +30,14 @@ struct Run {
   std::int64_t seed = 0;
   int numerics = 0;  // kNumericsVersion when it was resolved
   // The key of the run from whose final checkpoint (weights, optimiser, place in the data) this one
-  // continues; "": it starts anew. "" is left out of the JSON, so that it changes no other run's key.
+  // continues; "": it starts anew. "" is left out of the JSON,
+  // so that it changes no other run's key.
   std::string parent = {};
   // Nothing: random weights. Then left out of the JSON, like `parent`.
   std::optional<RunInit> init = {};
 
-  // False: the imported model is evaluated unchanged. Then `train` has only train_length, the length for
-  // which its weights were made: {"train":{"train_length"}}.
+  // False: the imported model is evaluated unchanged. Then `train` has only train_length, the
+  // length for which its weights were made: {"train":{"train_length"}}.
   bool trains() const { return train.tokens > 0; }
 
   // {"dataset":{"digest"},"model":{..},"numerics":1,"position":{"method",..},"seed":1,
@@ -48,9 +49,9 @@ struct Run {
   std::string Key() const;
 };
 
-// How a run is executed on a machine: everything that can change bits and is not part of the question.
-// Decided once per run, when its first attempt is placed, and kept by every later attempt. A machine that
-// cannot follow it gets no attempt of the run.
+// How a run is executed on a machine: everything that can change bits and is not part of the
+// question. Decided once per run, when its first attempt is placed, and kept by every later
+// attempt. A machine that cannot follow it gets no attempt of the run.
 struct Execution {
   std::string device_kind = "cpu";      // cpu | gpu
   std::string device_name;              // a GPU's name: "NVIDIA H200"; "" on a CPU

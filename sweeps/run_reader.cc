@@ -13,8 +13,8 @@ namespace {
 constexpr std::string_view kMember = ",\"seed\":";
 constexpr std::size_t kRunsMax = 1024;  // cached; each further run is parsed by itself
 
-// Position and length of the digits of the only member "seed". A quotation mark inside a string has a
-// backslash before it, so no string contains kMember.
+// Position and length of the digits of the only member "seed". A quotation mark inside a string has
+// a backslash before it, so no string contains kMember.
 struct SeedDigits {
   std::size_t begin = 0, end = 0;
   std::int64_t seed = 0;

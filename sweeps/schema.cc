@@ -1,4 +1,5 @@
-// The table of keys: the settings of a recipe, declared in model/fields.h, and the sweep's own keys.
+// The table of keys: the settings of a recipe, declared in model/fields.h,
+// and the sweep's own keys.
 #include "sweeps/schema.h"
 
 #include <algorithm>

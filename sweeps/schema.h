@@ -1,5 +1,6 @@
-// The keys of a sweep file: one table, from which the parser (read.cc, value.cc), the defaults, the JSON
-// Schema (json_schema.cc, sweep.schema.json) and the reference (reference.cc, reference.md) are derived.
+// The keys of a sweep file: one table, from which the parser (read.cc, value.cc), the defaults, the
+// JSON Schema (json_schema.cc, sweep.schema.json) and the reference (reference.cc,
+// reference.md) are derived.
 //
 // Parameters of position methods and evaluations are not repeated here: their own tables
 // (model/position, model/evaluation) are read.
@@ -17,8 +18,8 @@ namespace longrun {
 
 struct Evaluation;
 
-// A value with one of the types that every table shares (ParamSpec::Type), or one of the additional forms
-// of a sweep file.
+// A value with one of the types that every table shares (ParamSpec::Type), or one of the additional
+// forms of a sweep file.
 struct KeyRow {
   enum class Kind {
     kValue,        // as `spec` says
@@ -55,19 +56,21 @@ struct KeyRow {
 
 std::span<const KeyRow> SweepKeys();
 const KeyRow* FindKey(std::string_view path);  // null when unknown
-// The names directly below a path, in the table's order, without those that are not implemented yet.
+// The names directly below a path, in the table's order,
+// without those that are not implemented yet.
 std::vector<std::string> NamesBelow(std::string_view path);
 
-// The keys with this name anywhere below a path ("": in the whole file); only those nearest to the path.
+// The keys with this name anywhere below a path ("": in the whole file);
+// only those nearest to the path.
 std::vector<std::string> PathsOfName(std::string_view name, std::string_view below);
 
-// `allow_train_overlap` of an evaluation that names a split. It changes no number, so it is neither a
-// parameter of the evaluation nor part of a cell.
+// `allow_train_overlap` of an evaluation that names a split. It changes no number, so it is neither
+// a parameter of the evaluation nor part of a cell.
 const KeyRow& TrainOverlapKey();
 bool HasSplitParam(const Evaluation& evaluation);
 
-// The possible axes of the matrix: position, train_length, dataset, seed, and the dotted paths below spec
-// ("train.optimizer.lr") of everything that changes a run.
+// The possible axes of the matrix: position, train_length, dataset, seed, and the dotted paths
+// below spec ("train.optimizer.lr") of everything that changes a run.
 std::vector<std::string> AxisNames();
 // The row with the type of an axis' values; null if there is no such axis.
 const KeyRow* FindAxis(std::string_view axis);

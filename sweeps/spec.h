@@ -1,5 +1,6 @@
-// The interface between the two halves of the sweep language: read.cc turns a tree into a SweepSpec (typed,
-// with defaults, axes separate), and expand.cc turns a SweepSpec into runs. Internal to sweeps/.
+// The interface between the two halves of the sweep language: read.cc turns a tree into a SweepSpec
+// (typed, with defaults, axes separate), and expand.cc turns a SweepSpec into runs.
+// Internal to sweeps/.
 #pragma once
 
 #include <cstddef>
@@ -34,7 +35,8 @@ struct Axis {
   std::vector<AxisValue> values;
 };
 
-// From the index of an axis to the value that a point must have; for position only the given parameters.
+// From the index of an axis to the value that a point must have;
+// for position only the given parameters.
 using PointPattern = std::map<std::size_t, Json>;
 
 struct EvaluationSpec {

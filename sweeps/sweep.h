@@ -1,8 +1,8 @@
 // The sweep file: YAML in; runs, tasks and cells out.
 //
-// The parser, the defaults, the JSON Schema and the docs are derived from one table of keys (schema.cc).
-// Errors have file, line, column, key path, the expected value, and the nearest valid key; all errors of a
-// file are reported together, one per line:
+// The parser, the defaults, the JSON Schema and the docs are derived from one table of keys
+// (schema.cc). Errors have file, line, column, key path, the expected value, and the nearest valid
+// key; all errors of a file are reported together, one per line:
 //
 //   cable.yaml:9:17: spec.matrix.position[3].bucket: unknown key; did you mean "buckets"?
 #pragma once
@@ -49,8 +49,8 @@ struct ModelInfo {
 struct DatasetCatalogue {
   std::function<std::optional<DatasetInfo>(const std::string& name)> find;
   std::vector<std::string> names;
-  // Finds a run that can be continued, and its key, by the key or its beginning; the error says why there
-  // is none. If it is not set, no run can be continued.
+  // Finds a run that can be continued, and its key, by the key or its beginning; the error says why
+  // there is none. If it is not set, no run can be continued.
   std::function<Result<std::pair<std::string, Run>>(const std::string& run)> find_run = {};
   // Imported models, like datasets.
   std::function<std::optional<ModelInfo>(const std::string& name)> find_model = {};
@@ -94,14 +94,14 @@ struct Sweep {
   bool activation_checkpointing = false;
 };
 
-// overrides: {"train.optimizer.lr", "1e-3"}: paths below spec (or "metadata.name"), values in YAML. An
-// overridden axis of the matrix has only that value.
+// overrides: {"train.optimizer.lr", "1e-3"}: paths below spec (or "metadata.name"), values in YAML.
+// An overridden axis of the matrix has only that value.
 Result<Sweep> ParseSweep(std::string_view yaml, std::string_view file_name,
                          const std::vector<std::pair<std::string, std::string>>& overrides,
                          const DatasetCatalogue& datasets);
 
-// metadata.export of a sweep file that was accepted before, with its overrides. Does not need the datasets
-// that the rest of the file needs.
+// metadata.export of a sweep file that was accepted before, with its overrides. Does not need the
+// datasets that the rest of the file needs.
 std::string SweepExport(std::string_view yaml,
                         const std::vector<std::pair<std::string, std::string>>& overrides);
 inline constexpr std::string_view kExportPrometheus = "prometheus";

@@ -1,6 +1,7 @@
 // The task file: everything that a trainer is told, written once by the worker.
-// Its paths are the worker's; the rest comes from the coordinator. Features that this release lacks are
-// present in the file all the same ("extension": null, "world": 1), and other values for them are refused.
+// Its paths are the worker's; the rest comes from the coordinator. Features that this release lacks
+// are present in the file all the same ("extension": null, "world": 1),
+// and other values for them are refused.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +15,8 @@
 
 namespace longrun {
 
-// One number that an evaluate task must deliver: the row {metric, context_length, variant} of a cell.
+// One number that an evaluate task must deliver: the row {metric, context_length,
+// variant} of a cell.
 struct ExpectedCell {
   std::string cell = {};    // SHA-256 of run key, evaluation, extension, context length
   std::string metric = {};  // "nll"
@@ -59,8 +61,8 @@ struct TaskFile {
   std::string cache_dir;
   std::int64_t checkpoint_every_ms = 600'000;
   std::int64_t checkpoint_keep = 2;
-  // Compute blocks again in the backward pass. A choice of each attempt, since the bits are the same.
-  // Present in the JSON only if true.
+  // Compute blocks again in the backward pass. A choice of each attempt, since the bits are the
+  // same. Present in the JSON only if true.
   bool activation_checkpointing = false;
   std::int64_t grace_ms = 20'000;
   std::vector<ExpectedCell> expected_cells;

@@ -1,6 +1,6 @@
-// What is planned and not built yet, in one table: names of the sweep language that are refused as such, not
-// as unknown, and other things that documents and messages mention. `longrun explain NAME` and the
-// reference page print it.
+// What is planned and not built yet, in one table: names of the sweep language that are refused as
+// such, not as unknown, and other things that documents and messages mention.
+// `longrun explain NAME` and the reference page print it.
 #pragma once
 
 #include <span>

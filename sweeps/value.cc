@@ -1,4 +1,5 @@
-// Values of a sweep file, checked against their rows: what they must be, and what the user may have meant.
+// Values of a sweep file, checked against their rows: what they must be,
+// and what the user may have meant.
 #include "sweeps/value.h"
 
 #include <algorithm>

@@ -1,5 +1,5 @@
-// Values of a sweep file: a YAML node with the type of its row of the table, and the words for what was
-// expected and what was found.
+// Values of a sweep file: a YAML node with the type of its row of the table, and the words for what
+// was expected and what was found.
 #pragma once
 
 #include <string>
@@ -14,12 +14,12 @@
 
 namespace longrun {
 
-// A scalar (or pair of numbers) with its row's type. An error is the part after the path: "expected a count
-// from 1 to 10, found "fast"".
+// A scalar (or pair of numbers) with its row's type. An error is the part after the path: "expected
+// a count from 1 to 10, found "fast"".
 Result<Json> TypeValue(const KeyRow& row, const YamlNode& node);
 Result<Json> TypeValue(const ParamSpec& spec, const YamlNode& node);
-// A parameter's value as JSON, read with the parameter's type. A value that does not fit stays text, and
-// CheckParams refuses it.
+// A parameter's value as JSON, read with the parameter's type. A value that does not fit stays
+// text, and CheckParams refuses it.
 Json TypeParam(const ParamSpec& spec, const YamlNode& node);
 
 // What a key accepts, for messages and the reference: "a number from 0 to 10".

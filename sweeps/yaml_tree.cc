@@ -258,8 +258,8 @@ struct Misplaced {
   std::string message;
 };
 
-// The first line, up to `last`, whose key does not line up with the keys that are open above it: the parser's
-// own message would speak of tokens, or of another line. Skips lines inside brackets.
+// The first line, up to `last`, whose key does not line up with the keys that are open above it:
+// the parser's own message would speak of tokens, or of another line. Skips lines inside brackets.
 std::optional<Misplaced> FirstMisplacedKey(std::string_view text, int last) {
   std::vector<LineKey> open;
   for (const auto& [number, line] : LinesOutsideBrackets(text, last)) {
@@ -343,8 +343,8 @@ std::string WhatToClose(char what) {
   return "this quotation mark is not closed: write another one where the text ends";
 }
 
-// "kind Sweep": the first line before `last`, outside of brackets, that starts like a key but has no colon,
-// and does not continue a text.
+// "kind Sweep": the first line before `last`, outside of brackets, that starts like a key but has
+// no colon, and does not continue a text.
 struct NoColon {
   int line = 0;
   int column = 0;

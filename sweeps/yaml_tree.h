@@ -1,9 +1,9 @@
-// YAML text as a tree that remembers the place of everything. Built from yaml-cpp's events under our own
-// rules, since yaml-cpp's tree accepts duplicate keys, alias bombs and unknown tags.
+// YAML text as a tree that remembers the place of everything. Built from yaml-cpp's events under
+// our own rules, since yaml-cpp's tree accepts duplicate keys, alias bombs and unknown tags.
 //
-// Refused: anchors, aliases, merge keys, tags, keys that are not text, duplicate keys (both places are
-// named), a second document, invalid UTF-8 and NUL, and more than limits.h allows. Scalars stay text: the
-// schema decides what `no`, `1e3` or `012` mean.
+// Refused: anchors, aliases, merge keys, tags, keys that are not text, duplicate keys (both places
+// are named), a second document, invalid UTF-8 and NUL, and more than limits.h allows. Scalars stay
+// text: the schema decides what `no`, `1e3` or `012` mean.
 #pragma once
 
 #include <optional>
@@ -48,8 +48,8 @@ struct YamlNode::Entry {
   YamlNode value;
 };
 
-// Nothing if the text is not a tree; then there are problems. A tree may come with problems too (duplicate
-// keys, tags), so that the schema's problems are found in the same pass.
+// Nothing if the text is not a tree; then there are problems. A tree may come with problems too
+// (duplicate keys, tags), so that the schema's problems are found in the same pass.
 std::optional<YamlNode> ParseYaml(std::string_view text, int source,
                                   std::vector<Problem>& problems);
 

@@ -1,6 +1,6 @@
-// Every allocation of a test's own process, those of LibTorch and of matrix libraries too: malloc and its
-// family are replaced where a program is made of allocations.cc. Not under a sanitizer, which replaces
-// them itself.
+// Every allocation of a test's own process, those of LibTorch and of matrix libraries too: malloc
+// and its family are replaced where a program is made of allocations.cc. Not under a sanitizer,
+// which replaces them itself.
 #pragma once
 
 #include <cstdint>

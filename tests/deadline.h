@@ -1,5 +1,5 @@
-// How long a test waits before it calls a thing lost. A sanitizer makes everything slower, and with it
-// every deadline longer, as the time limit of the whole test is (cmake/LongrunTarget.cmake).
+// How long a test waits before it calls a thing lost. A sanitizer makes everything slower, and with
+// it every deadline longer, as the time limit of the whole test is (cmake/LongrunTarget.cmake).
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// docs/data.md tells the truth: every command of its ```sh blocks is run by the real programs, in order,
-// in a folder with small files of the names that it uses, and with its own YAML files.
+// docs/data.md tells the truth: every command of its ```sh blocks is run by the real programs, in
+// order, in a folder with small files of the names that it uses, and with its own YAML files.
 #include <gtest/gtest.h>
 
 #include <fstream>

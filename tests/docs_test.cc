@@ -1,5 +1,6 @@
-// docs/*.md tells the truth: each ```sh and ```yaml block is run by a test, and this one runs those of
-// docs/cli.md, docs/query.md and docs/encoders.md by the real programs, on sweeps of the names that the pages use.
+// docs/*.md tells the truth: each ```sh and ```yaml block is run by a test, and this one runs those
+// of docs/cli.md, docs/query.md and docs/encoders.md by the real programs, on sweeps of the names
+// that the pages use.
 //
 // Which test runs which page stands in kRunBy; a block of a page that is not there fails.
 #include <gtest/gtest.h>
@@ -51,8 +52,8 @@ std::string Page(const std::string& name) {
   return ReadFile(JoinPath(LONGRUN_SOURCE_DIR "/docs", name)).value();
 }
 
-// Commands as one line each: one whose quotes are open goes on in the next line. The runner knows no
-// redirection: what reads standard input is given the text itself.
+// Commands as one line each: one whose quotes are open goes on in the next line. The runner knows
+// no redirection: what reads standard input is given the text itself.
 std::vector<std::string> CommandsOf(const std::string& page) {
   std::vector<std::string> commands;
   std::string command;
@@ -119,8 +120,8 @@ TEST(DocsTest, EachCommandOfTheCommandLineAndOfQueriesWorks) {
   for (const std::string& failure : RunCliFile(file)) ADD_FAILURE() << failure;
 }
 
-// The commands and sweeps of docs/models.md, in order; an export stands in for the folder that a reader
-// has, and what would train for long is shorter.
+// The commands and sweeps of docs/models.md, in order; an export stands in for the folder that a
+// reader has, and what would train for long is shorter.
 TEST(DocsTest, EachExampleOfImportedModelsWorks) {
   const std::string page = Page("models.md");
   std::string steps = Str(kSetUp,

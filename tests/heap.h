@@ -1,5 +1,5 @@
-// What a test's own process holds on the heap, so that the test can set a limit to it. A program that
-// is to count is made of heap.cc as well.
+// What a test's own process holds on the heap, so that the test can set a limit to it. A program
+// that is to count is made of heap.cc as well.
 #pragma once
 
 #include <cstdint>

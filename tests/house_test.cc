@@ -35,8 +35,9 @@ const std::vector<Floor> kFloors = {
     {"worker", {"base", "proto", "metrics", "kernels", "model", "sweeps"}},
     {"client", {"base", "proto", "kernels", "model", "sweeps"}},
 };
-// What each folder of client/ may include of client/ beside itself. verb.h has a row of its own: it is at the
-// door, but every verb includes it. Nothing includes a verb's file, not even another verb.
+// What each folder of client/ may include of client/ beside itself. verb.h has a row of its own: it
+// is at the door, but every verb includes it. Nothing includes a verb's file,
+// not even another verb.
 constexpr std::string_view kVerbs = "client/verbs";
 const std::vector<Floor> kClientFloors = {
     {"client/console", {}},

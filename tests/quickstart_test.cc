@@ -1,5 +1,5 @@
-// The quick start and README's own recipe, carried out for real on the novels: what the papers say must come
-// out, with the margins that README promises. Takes a few minutes of both cores.
+// The quick start and README's own recipe, carried out for real on the novels: what the papers say
+// must come out, with the margins that README promises. Takes a few minutes of both cores.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -82,8 +82,8 @@ TEST_F(QuickStartTest, ShowsWhatThePapersSayAndTrainsNothingTheSecondTime) {
   std::printf("%s\n", Longrun({"table", "quickstart"}).out.c_str());
 }
 
-// The steps' own noise makes three of them rise by up to 0.14 nats (four methods, three seeds). Without the
-// warm-up, the sixth step throws alibi from 4.7 to 5.9: 0.25.
+// The steps' own noise makes three of them rise by up to 0.14 nats (four methods, three seeds).
+// Without the warm-up, the sixth step throws alibi from 4.7 to 5.9: 0.25.
 TEST_F(QuickStartTest, TheRecipeOfTheReadmeHasNoSpikeForAnyMethodOfTheQuickStart) {
   ASSERT_TRUE(PathExists(Novel("persuasion"))) << "the texts are missing: run ./dev setup";
   ASSERT_EQ(Longrun({"data", "import", "mybook", "--train", Novel("mansfieldpark"), Novel("emma"),

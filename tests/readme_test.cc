@@ -3,8 +3,8 @@
 // `longrun ...` is run here, in order, by the real programs in a folder of the test's own, with the
 // README's own YAML as my.yaml and synthetic texts in place of the user's. `./dev VERB` is checked
 // to be a verb of ./dev; what it does is covered elsewhere: `test` is the run that you are looking
-// at, and `quickstart` is `longrun run sweeps/quickstart.yaml` (tests/quickstart_test.cc). A line of another
-// kind fails, so that none slips in unseen.
+// at, and `quickstart` is `longrun run sweeps/quickstart.yaml` (tests/quickstart_test.cc). A line
+// of another kind fails, so that none slips in unseen.
 #include <gtest/gtest.h>
 
 #include <string>

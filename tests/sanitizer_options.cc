@@ -1,8 +1,9 @@
-// What the sanitizers are told, in every program and test of a build with one: as the options stand in
-// the program, a child with a small environment has them too.
+// What the sanitizers are told, in every program and test of a build with one: as the options stand
+// in the program, a child with a small environment has them too.
 extern "C" {
 
-// Tests ask for an allocation beyond all memory, which is to be refused as it is without a sanitizer.
+// Tests ask for an allocation beyond all memory, which is to be refused as it is
+// without a sanitizer.
 const char* __asan_default_options();
 const char* __asan_default_options() { return "allocator_may_return_null=1"; }
 
@@ -12,8 +13,8 @@ const char* __lsan_default_suppressions() { return "leak:libfontconfig\n"; }
 const char* __lsan_default_options();
 const char* __lsan_default_options() { return "print_suppressions=0"; }
 
-// The thread sanitizer does not see how the locks of Debian's gRPC order things, as that library was
-// not compiled for it: what is called from there is not judged. Every access of ours is.
+// The thread sanitizer does not see how the locks of Debian's gRPC order things, as that library
+// was not compiled for it: what is called from there is not judged. Every access of ours is.
 const char* __tsan_default_options();
 const char* __tsan_default_options() { return "ignore_noninstrumented_modules=1"; }
 

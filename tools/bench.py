@@ -50,7 +50,8 @@ BIN = ROOT / "build/release/bin"  # or as --bin says
 ROUNDS = 7
 TRAIN_STEPS = 40
 TORCH_ROUNDS = 5
-SUBNORMAL_ROUNDS, SUBNORMAL_ROUNDS_KEPT = 3, 1  # kept, they cost many times as much: no spread is needed
+# Kept, they cost many times as much: no spread is needed.
+SUBNORMAL_ROUNDS, SUBNORMAL_ROUNDS_KEPT = 3, 1
 SUBNORMAL_METHODS_KEPT = ["rope", "cable"]      # nor all methods, each of which would take minutes
 SUBNORMAL = 1e-37  # a weight of a model times this is subnormal
 STEP_MODELS = [("4", "8", "512"), ("12", "12", "768")]  # layers, heads and width

@@ -28,7 +28,8 @@ import tempfile
 MACHINES = ("<!-- machines: begin -->", "<!-- machines: end -->")
 MEASURED = ("<!-- measured: begin -->", "<!-- measured: end -->")
 SIMD_NAMES = {"avx512": "AVX-512", "avx2": "AVX2"}
-# "2026-11-21, longrun 0.1.0 (4b11cb0), protocol 1, numerics 1, LibTorch 2.11.0; 2 cores, load 0.3 at its start."
+# "2026-11-21, longrun 0.1.0 (4b11cb0), protocol 1, numerics 1, LibTorch 2.11.0; 2 cores,
+# load 0.3 at its start."
 ABOUT = re.compile(r"(\d{4}-\d\d-\d\d), longrun \S+ \(\S+\), .*LibTorch \S+; \d+ cores?, load [\d.]+ at its start\.")
 
 
@@ -40,7 +41,8 @@ def about_machine(programs):
     """What stands beside a measurement: the machine by the programs of the build in folder `programs`, and the day."""
     with tempfile.TemporaryDirectory() as state:
         said = subprocess.run([str(programs / "longrun"), "--state", state, "doctor", "-o", "json"],
-                              check=False, capture_output=True, text=True)  # 1: something else is not well
+                              # 1: something else is not well.
+                              check=False, capture_output=True, text=True)
     cpu = next((check for check in json.loads(said.stdout or '{"checks": []}')["checks"]
                 if check["check"] == "cpu"), {})
     if "processor" not in cpu:
@@ -62,7 +64,7 @@ def machine_name(processor, simd):
     return f"{processor}, {SIMD_NAMES.get(simd, simd)}"
 
 
-# ---- results.json ------------------------------------------------------------------------------------
+# ---- results.json --------------------------------------------------------------------------------
 
 
 def read_results(file):
@@ -85,7 +87,7 @@ def keep(results, name, about, measurements):
     results.setdefault(name, {})[about["machine"]] = {"about": about, "measurements": measurements}
 
 
-# ---- rows --------------------------------------------------------------------------------------------
+# ---- rows ----------------------------------------------------------------------------------------
 
 
 def spread(values):
@@ -120,7 +122,7 @@ def table_of(found):
         + ["| " + " | ".join(row_of(one)) + " |" for one in found["measurements"]])
 
 
-# ---- the page ----------------------------------------------------------------------------------------
+# ---- the page ------------------------------------------------------------------------------------
 
 
 def split_at(lines, markers, where):

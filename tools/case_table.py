@@ -39,8 +39,8 @@ def main():
     lower = {code: ("1" + chr(code)).capitalize()[1:] for code in CODES}
     one = lambda to: [(code, ord(text)) for code, text in to.items() if len(text) == 1 and ord(text) != code]
     several = lambda to: [f"{{0x{code:x}, {literal(text)}}}" for code, text in to.items() if len(text) > 1]
-    # A capital sigma at the end of a word is a final one: behind a cased letter, with none ahead, and what is
-    # case-ignorable passed over on both sides.
+    # A capital sigma at the end of a word is a final one: behind a cased letter, with none ahead,
+    # and what is case-ignorable passed over on both sides.
     final = lambda text: ("1" + text).capitalize().endswith("\u03c2")
     cased = [code for code in CODES if final(chr(code) + "\u03a3")]
     is_cased = set(cased)

@@ -81,7 +81,7 @@ def fail(text):
     sys.exit(f"damage: {text}")
 
 
-# ---- what is damaged ---------------------------------------------------------------------------------
+# ---- what is damaged -----------------------------------------------------------------------------
 
 
 def kind_of(path):
@@ -147,7 +147,7 @@ class Flip:
         return f"{self.file}{of} byte {self.offset} bit {self.bit}"
 
 
-# ---- what is asked -----------------------------------------------------------------------------------
+# ---- what is asked -------------------------------------------------------------------------------
 
 
 def reading_commands(lane, with_deep):
@@ -215,13 +215,14 @@ def judge(answer, right):
     others = set(NUMBER.findall(answer.out)) - set(NUMBER.findall(right.out))
     if others:
         return "WRONG", f"told, but gives other numbers: {' '.join(sorted(others)[:4])}"
-    lines = re.sub(r"\n +", " ", news).splitlines()  # a remedy may stand on a line of its own, below
+    # A remedy may stand on a line of its own, below.
+    lines = re.sub(r"\n +", " ", news).splitlines()
     if same or any(THING.search(line) and REMEDY.search(line) for line in lines):
         return "told", ""
     return "WRONG", f"no message names both a thing and a remedy: {' | '.join(lines[:2])}"
 
 
-# ---- cases -------------------------------------------------------------------------------------------
+# ---- cases ---------------------------------------------------------------------------------------
 
 
 class State:

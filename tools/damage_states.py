@@ -163,7 +163,7 @@ class Lane:
         subprocess.run(["rm", "-rf", str(self.home)], check=True)
         subprocess.run(["cp", "-a", str(self.folder / name), str(self.home)], check=True)
 
-    # ---- making them -----------------------------------------------------------------------------------
+    # ---- making them -----------------------------------------------------------------------------
 
     def begin(self):
         self.kill_all()

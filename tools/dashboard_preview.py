@@ -27,7 +27,7 @@ COLOURS = ["#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#b
 COLUMN, ROW, GAP = 50, 30, 8  # pixels of Grafana's grid
 
 
-# ---- asking ---------------------------------------------------------------------------------------
+# ---- asking --------------------------------------------------------------------------------------
 
 class Prometheus:
     def __init__(self, url, start, end, step):
@@ -84,7 +84,7 @@ def legend(form, labels):
     return re.sub(r"\{\{ *(\w+) *\}\}", lambda m: labels.get(m.group(1), ""), form)
 
 
-# ---- drawing --------------------------------------------------------------------------------------
+# ---- drawing -------------------------------------------------------------------------------------
 
 def shown(value, unit):
     """A number with its unit, in three digits."""
@@ -358,7 +358,7 @@ th { color: #777; vertical-align: bottom } td:first-child, th:first-child { text
 """
 
 
-# ---- the page -------------------------------------------------------------------------------------
+# ---- the page ------------------------------------------------------------------------------------
 
 def draw_panel(dashboard, panel, prometheus, chosen, report):
     grid = panel["gridPos"]

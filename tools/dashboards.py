@@ -21,7 +21,7 @@ SCHEMA_VERSION = 39  # of Grafana 11
 HEIGHT = {"stat": 4, "timeseries": 8, "trend": 12, "table": 12, "bargauge": 8}
 
 
-# ---- panels ---------------------------------------------------------------------------------------
+# ---- panels --------------------------------------------------------------------------------------
 
 def query(legend, expr, instant=False, table=False):
     return {"datasource": SOURCE, "expr": expr, "legendFormat": legend, "instant": instant,
@@ -119,7 +119,7 @@ def quantiles(metric, by="", prefix="", where=""):
             for name, q in (("p50", 0.5), ("p99", 0.99))]
 
 
-# ---- dashboards -----------------------------------------------------------------------------------
+# ---- dashboards ----------------------------------------------------------------------------------
 
 THIS = 'sweep="$sweep", dataset=~"$dataset", split="$split", evaluation="$evaluation"'
 ON = 'instance=~"$worker"'
@@ -294,7 +294,7 @@ COORDINATOR = {
     ]}
 
 
-# ---- from description to JSON ---------------------------------------------------------------------
+# ---- from description to JSON --------------------------------------------------------------------
 
 def dashboard(description):
     panels, y, number = [], 0, 0

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # ./dev gpu [--dry-run] [--stages tests,models,bench] [FOLDER]: what must be shown on a GPU.
 #
-# Builds the trainer alone (preset trainer-only, with CUDA), runs its tests with the GPU tests turned
-# on, then tools/gpu_models.py: forward passes against the CPU, the quick start's models trained and
-# evaluated through LibTorch, the quick start's margins; then tools/gpu_bench.py: train steps beside
-# plain PyTorch. --stages takes some of these, where a machine is lent for minutes. FOLDER (default
-# build/gpu) gets
+# Builds the trainer alone (preset trainer-only, with CUDA), runs its tests with the GPU tests
+# turned on, then tools/gpu_models.py: forward passes against the CPU, the quick start's models
+# trained and evaluated through LibTorch, the quick start's margins; then tools/gpu_bench.py: train
+# steps beside plain PyTorch. --stages takes some of these, where a machine is lent for minutes.
+# FOLDER (default build/gpu) gets
 #
 #   results.json tables.md           the numbers, and what was expected of them
 #   bench.json bench.md              tokens/s and their ratios to the peer's
@@ -55,7 +55,8 @@ if [ -z "$TRAINER" ]; then
   if [ -z "${LONGRUN_TORCH_ROOT:-}" ]; then
     LONGRUN_TORCH_ROOT=$(echo "$PWD"/.venv/lib/python3*/site-packages/torch)
     if [ ! -e "$LONGRUN_TORCH_ROOT/lib/libtorch_cpu.so" ]; then
-      # find_spec looks without importing, so a torch without its Python dependencies is found as well.
+      # find_spec looks without importing, so a torch without its Python dependencies
+      # is found as well.
       LONGRUN_TORCH_ROOT=$(python3 -c "
 import importlib.util
 spec = importlib.util.find_spec('torch')

@@ -21,7 +21,8 @@ SHAPES = [
     ("GPT-2 small", (12, 12, 768), 1024, 16384, "bf16", 30, 10),
     ("GPT-2 small", (12, 12, 768), 1024, 16384, "fp32", 30, 10),
 ]
-DRY_SHAPES = [("tiny", (2, 2, 32), 64, 256, "fp32", 48, 8)]  # journal times are in whole milliseconds
+# Journal times are in whole milliseconds.
+DRY_SHAPES = [("tiny", (2, 2, 32), 64, 256, "fp32", 48, 8)]
 # Where PyTorch has an attention of its own that is exact, both ways of ours are measured.
 METHODS = {"none": ["reference", "torch"], "rope": ["reference", "torch"],
            "alibi": ["reference"], "cable": ["reference"]}

@@ -10,8 +10,9 @@ import random
 import regex
 
 RULE = regex.compile(r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+")
-# What the rule tells apart, and its neighbours: contractions and their beginnings, all white space, what
-# looks like it (U+180E, U+200B, U+FEFF), marks, joiners, letters and numbers of each length in UTF-8.
+# What the rule tells apart, and its neighbours: contractions and their beginnings, all white space,
+# what looks like it (U+180E, U+200B, U+FEFF), marks, joiners,
+# letters and numbers of each length in UTF-8.
 CHARACTERS = list("'stredvml'SL19_.,!\"-<|>  \t\n\r\x0b\x0c\x00\x1c\x7f") + [
     "\x85", "\xa0", "\u1680", "\u2000", "\u200a", "\u2028", "\u2029", "\u202f", "\u205f", "\u3000",
     "\u180e", "\u200b", "\ufeff", "\u0301", "\u200d", "\xe9", "\xb2", "\xbd", "\u0663", "\u2167", "\u00aa",

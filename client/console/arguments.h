@@ -1,6 +1,6 @@
 // The verbs of the command line and their arguments. CLI11 parses the line, but its header takes
-// seconds to compile: the verbs include this one instead, and only the sources that examine the whole
-// line include CLI11.
+// seconds to compile: the verbs include this one instead, and only the sources that examine the
+// whole line include CLI11.
 #pragma once
 
 #include <cstdint>

@@ -22,7 +22,8 @@ enum ExitCode : int {
   kExitInterrupted = 130,
 };
 
-// The exit code for the sweeps that a verb has shown, from their SweepInfo: the same for every verb.
+// The exit code for the sweeps that a verb has shown, from their SweepInfo:
+// the same for every verb.
 //   kExitIncomplete  some of it is unfinished
 //   kExitOk          all of it succeeded
 //   kExitPartial     nothing more will run by itself: a part succeeded, a part failed

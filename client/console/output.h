@@ -16,8 +16,8 @@ std::shared_ptr<std::string> AddOutput(Verb& verb, const std::vector<std::string
 // Writes to stdout.
 void Print(const std::string& text);
 
-// Writes a line to stderr, from any thread. SaidLines() then grows, so that redrawn output starts again
-// below the line.
+// Writes a line to stderr, from any thread. SaidLines() then grows, so that redrawn output starts
+// again below the line.
 void SayLine(const std::string& line);
 std::int64_t SaidLines();
 

@@ -61,7 +61,7 @@ Finding Fail(std::string found, std::string remedy) {
   return {.verdict = CheckVerdict::kFail, .found = std::move(found), .remedy = std::move(remedy)};
 }
 
-// ---- programs --------------------------------------------------------------------------------------
+// ---- programs -----------------------------------------------------------------------------------
 
 // The trainer is linked to LibTorch: that it can show its help shows that all of it can be loaded.
 Finding CheckLibTorch(const MachineFacts& machine) {
@@ -109,7 +109,8 @@ std::string KnownSpeedText(const KnownSpeed& known) {
              RateText(known.attention), " in fp32 attention, forward", dated(known.attention));
 }
 
-// What a new run takes here, under the names that its record will have, and what that is known to reach.
+// What a new run takes here, under the names that its record will have,
+// and what that is known to reach.
 Finding CheckCpu(const MachineFacts& machine) {
   const CpuPaths& paths = machine.cpu_paths;
   const KnownSpeed* const known = FindKnownSpeed(paths);
@@ -162,7 +163,7 @@ Finding CheckGpu(const MachineFacts& machine) {
               "install the NVIDIA driver (libnvidia-ml.so.1 must be found)");
 }
 
-// ---- resources -------------------------------------------------------------------------------------
+// ---- resources ----------------------------------------------------------------------------------
 
 Finding CheckMemory(const MachineFacts& machine) {
   const std::string found = Str(FormatBytes(machine.memory_bytes), " available");
@@ -267,7 +268,7 @@ Finding CheckEnvironment(const MachineFacts& machine) {
               "set it to an absolute path, or unset it; --state and LONGRUN_HOME may be relative");
 }
 
-// ---- the state folder ------------------------------------------------------------------------------
+// ---- the state folder ---------------------------------------------------------------------------
 
 Finding CheckFolder(const MachineFacts& machine) {
   struct stat info {};

@@ -1,6 +1,6 @@
-// `longrun doctor --deep` and `--repair`: reads everything in a state folder. `longrun-coordinator --check`
-// reads its own data: the database, artifacts and kept files. Datasets and the worker's files in the state
-// folder are read here.
+// `longrun doctor --deep` and `--repair`: reads everything in a state folder.
+// `longrun-coordinator --check` reads its own data: the database, artifacts and kept files.
+// Datasets and the worker's files in the state folder are read here.
 #pragma once
 
 #include <cstdint>

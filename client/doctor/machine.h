@@ -35,8 +35,8 @@ struct MachineFacts {
 // The folder, or its nearest existing parent.
 std::string NearestFolder(std::string folder);
 
-// Examines this machine. To do so, writes a small file into the state folder or, if that does not exist,
-// creates a folder in its nearest existing parent, and removes it.
+// Examines this machine. To do so, writes a small file into the state folder or, if that does not
+// exist, creates a folder in its nearest existing parent, and removes it.
 MachineFacts LookAtMachine(const std::string& state);
 
 }  // namespace longrun

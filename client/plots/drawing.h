@@ -1,4 +1,5 @@
-// A picture as a list of marks in pixels, from the upper left corner. Each output form draws them in order.
+// A picture as a list of marks in pixels, from the upper left corner.
+// Each output form draws them in order.
 #pragma once
 
 #include <cstdint>
@@ -14,8 +15,8 @@ struct DrawPoint {
 };
 
 // The role of a mark, which decides its colour: a form chooses colours for a light or a dark page.
-// `kSeries` marks have a number that selects a colour of the palette. kPaper is the page itself, to set a
-// line off from what is below it.
+// `kSeries` marks have a number that selects a colour of the palette. kPaper is the page itself, to
+// set a line off from what is below it.
 enum class Ink { kText, kFaintText, kAxis, kGrid, kSeries, kBaseline, kPaper };
 
 // Coloured squares, row by row from the upper left; drawn at any size with sharp edges.
@@ -51,8 +52,8 @@ struct Drawing {
   std::vector<Mark> marks = {};
 };
 
-// Colours that colour-blind people can tell apart too (Okabe and Ito 2008, without yellow, which is faint
-// on white, and without grey, which baselines have), as 0xRRGGBB.
+// Colours that colour-blind people can tell apart too (Okabe and Ito 2008, without yellow, which is
+// faint on white, and without grey, which baselines have), as 0xRRGGBB.
 struct PaletteColour {
   unsigned on_light = 0;
   unsigned on_dark = 0;

@@ -17,9 +17,10 @@ namespace {
 constexpr double kBarWidth = 14.0;
 constexpr double kBarGap = 20.0;
 
-// ---- scale -----------------------------------------------------------------------------------------
+// ---- scale --------------------------------------------------------------------------------------
 
-// Spans the visible cells. Cuts off values far below the highest probability, and adds a note if it does.
+// Spans the visible cells. Cuts off values far below the highest probability,
+// and adds a note if it does.
 PlotScale ScaleOfMap(const AttentionMap& map, std::vector<std::string>& notes) {
   const bool is_log = map.values_of == AttentionMap::Values::kProbabilities;
   double low = std::numeric_limits<double>::infinity(), high = -low;
@@ -70,7 +71,7 @@ std::shared_ptr<const PixelImage> BarImage() {
   return image;
 }
 
-// ---- layout ----------------------------------------------------------------------------------------
+// ---- layout -------------------------------------------------------------------------------------
 
 class HeatLayout {
  public:

@@ -1,5 +1,5 @@
-// A heat map of attention: the data (HeatMap) and its output forms. LayOut places it once for SVG, PNG
-// and PDF (plot_svg.h, plot_cairo.h); the terminal has its own form (heat_map_text.h).
+// A heat map of attention: the data (HeatMap) and its output forms. LayOut places it once for SVG,
+// PNG and PDF (plot_svg.h, plot_cairo.h); the terminal has its own form (heat_map_text.h).
 #pragma once
 
 #include <cstdint>
@@ -24,17 +24,17 @@ struct HeatMap {
   std::vector<std::string> notes = {};  // shown below: how it was pooled, limits of the colours
   AttentionMap map = {};
   std::int64_t train_length = 0;  // a line, if it lies within the map; 0: unknown
-  // The scale of the colours: logarithmic for probabilities, linear for logits. Values below `low` get its
-  // colour.
+  // The scale of the colours: logarithmic for probabilities, linear for logits.
+  // Values below `low` get its colour.
   PlotScale scale = {};
 
-  // A cell's place on the colour scale, 0 to 1; nothing if none of its pairs is visible or its value is not
-  // a number.
+  // A cell's place on the colour scale, 0 to 1; nothing if none of its pairs is visible or its
+  // value is not a number.
   std::optional<double> UnitAt(std::int64_t row, std::int64_t column) const;
 };
 
-// A picture has at most kHeatSide x kHeatSide cells: a larger map is pooled by `pool` (a map that was
-// pooled before keeps its kind of pooling). The caller sets title and subtitle.
+// A picture has at most kHeatSide x kHeatSide cells: a larger map is pooled by `pool` (a map that
+// was pooled before keeps its kind of pooling). The caller sets title and subtitle.
 inline constexpr std::int64_t kHeatSide = 512;
 // The scale of probabilities covers at most this many decades below the highest.
 inline constexpr double kHeatDecades = 5.0;

@@ -1,5 +1,5 @@
-// The data of a plot. It is drawn in the terminal, and as SVG, PNG and PDF from the same numbers; `LayOut`
-// places it once for all pictures.
+// The data of a plot. It is drawn in the terminal, and as SVG, PNG and PDF from the same numbers;
+// `LayOut` places it once for all pictures.
 //
 //   plot_curves.h   from pivot tables: a metric by context length
 //   plot_losses.h   from training curves
@@ -28,8 +28,8 @@ struct PlotSeries {
   std::vector<PlotPoint> points = {};
   std::string note = {};  // the part that cannot be drawn: "not_applicable at 128, 256"
   bool is_baseline = false;
-  // Lines of one group ("rope", at several train lengths) have one colour; SetHues derives `hue` and `dash`
-  // from it.
+  // Lines of one group ("rope", at several train lengths) have one colour; SetHues derives `hue`
+  // and `dash` from it.
   std::string group = {};
   int hue = 0;   // one number per group
   int dash = 0;  // distinguishes lines of one hue
@@ -54,8 +54,8 @@ struct Plot {
 bool HasPoints(const Plot& plot);
 std::vector<std::string> NotesOf(const Plot& plot);
 
-// Numbers the groups in order of appearance, and the lines within each. A series without a group is its own
-// group.
+// Numbers the groups in order of appearance, and the lines within each.
+// A series without a group is its own group.
 void SetHues(Plot& plot);
 
 // The numbers that are drawn.

@@ -9,9 +9,10 @@
 
 namespace longrun {
 
-// One plot for each table (for throughput, one for each direction), with a series for each row, including
-// baselines. y is logarithmic if the values span more than a factor of 20. kInvalidArgument unless the
-// columns are only context lengths or, by position, only tokens of context.
+// One plot for each table (for throughput, one for each direction), with a series for each row,
+// including baselines. y is logarithmic if the values span more than a factor of 20.
+// kInvalidArgument unless the columns are only context lengths or, by position,
+// only tokens of context.
 Result<std::vector<Plot>> PlotsOfTables(const std::vector<PivotTable>& tables);
 
 }  // namespace longrun

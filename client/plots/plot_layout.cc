@@ -179,7 +179,8 @@ class Layout {
 
   double LowEnd(const PlotPoint& point) const { return std::max(point.y - *point.se, y_.low); }
 
-  // One area for each stretch without a gap. Keeps only the outermost of the points in one column of pixels.
+  // One area for each stretch without a gap. Keeps only the outermost of the points in one
+  // column of pixels.
   void Band(std::size_t s) {
     std::vector<DrawPoint> upper;
     std::vector<DrawPoint> lower;
@@ -260,8 +261,8 @@ class Layout {
     drawing_.marks.insert(drawing_.marks.end(), symbols.begin(), symbols.end());
   }
 
-  // Keeps the first, lowest, highest and last of the points in one column of pixels: the picture is the
-  // same with far fewer points.
+  // Keeps the first, lowest, highest and last of the points in one column of pixels: the picture is
+  // the same with far fewer points.
   static std::vector<DrawPoint> Thinned(const std::vector<DrawPoint>& points) {
     std::vector<DrawPoint> thin;
     for (std::size_t begin = 0; begin < points.size();) {

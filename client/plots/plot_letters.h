@@ -1,4 +1,5 @@
-// Text in a drawing: sizes, and widths. Widths are generous estimates, since each viewer has its own fonts.
+// Text in a drawing: sizes, and widths. Widths are generous estimates,
+// since each viewer has its own fonts.
 #pragma once
 
 #include <string>
@@ -25,8 +26,8 @@ std::vector<std::string> Wrapped(const std::string& text, double size, double wi
 Mark TextMark(const std::string& text, double x, double y, Mark::Anchor anchor, Ink ink,
               double size);
 
-// Puts the title, large and bold, at the upper edge, and below it the subtitles in as many faint lines as
-// needed; returns the y of the last line.
+// Puts the title, large and bold, at the upper edge, and below it the subtitles in as many faint
+// lines as needed; returns the y of the last line.
 double PutTitle(Drawing& drawing, const std::string& title,
                 const std::vector<std::string>& subtitles);
 // Puts faint lines at the lower edge; returns the y of the line above them.

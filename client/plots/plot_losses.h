@@ -1,4 +1,5 @@
-// From training curves to a plot: runs with one name are seeds, averaged at each x that all of them have.
+// From training curves to a plot: runs with one name are seeds,
+// averaged at each x that all of them have.
 #pragma once
 
 #include <optional>

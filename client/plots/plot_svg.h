@@ -1,5 +1,5 @@
-// A drawing as SVG 1.1. Colours follow the reader's light or dark scheme; class names and identifiers start
-// with "lr", so that several pictures can be in one HTML page.
+// A drawing as SVG 1.1. Colours follow the reader's light or dark scheme; class names and
+// identifiers start with "lr", so that several pictures can be in one HTML page.
 #pragma once
 
 #include <string>
@@ -8,8 +8,8 @@
 
 namespace longrun {
 
-// An SVG document: valid XML, with title and description, readable on light and dark pages. Can be used
-// alone or inside HTML.
+// An SVG document: valid XML, with title and description, readable on light and dark pages. Can be
+// used alone or inside HTML.
 std::string RenderSvg(const Drawing& drawing);
 
 }  // namespace longrun

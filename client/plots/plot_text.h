@@ -1,5 +1,5 @@
-// A plot in the terminal: lines in Braille dots (or ASCII), a letter at each point, the names next to
-// the ends of the lines.
+// A plot in the terminal: lines in Braille dots (or ASCII), a letter at each point, the names next
+// to the ends of the lines.
 #pragma once
 
 #include <string>

@@ -1,6 +1,7 @@
 // The colour map viridis, by Nathaniel Smith, Stefan van der Walt and Eric Firing (2015,
-// https://github.com/BIDS/colormap, released under CC0): from dark violet to light yellow. Perceived
-// lightness rises evenly, so that equal steps look equal, also in grey and to colour-blind people.
+// https://github.com/BIDS/colormap, released under CC0): from dark violet to light yellow.
+// Perceived lightness rises evenly, so that equal steps look equal, also in grey and to
+// colour-blind people.
 #pragma once
 
 #include <array>

@@ -58,7 +58,7 @@ std::string PointName(const Json& axes) {
   return Join(parts, ", ");
 }
 
-// ---- the sections --------------------------------------------------------------------------------
+// ---- the sections -------------------------------------------------------------------------------
 
 std::string Values(const std::vector<ReportRun>& runs, const char* axis) {
   std::vector<std::string> values;
@@ -329,8 +329,8 @@ std::string RawNumbers(const ReportInput& input, const std::vector<PivotTable>& 
 
 namespace {
 
-// Perplexity first, then other metrics, such as the throughput of each direction. Tables by position have at
-// most `buckets_max` buckets.
+// Perplexity first, then other metrics, such as the throughput of each direction. Tables by
+// position have at most `buckets_max` buckets.
 Result<std::vector<PivotTable>> ResultTables(const Json& results, std::int64_t buckets_max) {
   ASSIGN_OR_RETURN(std::vector<PivotTable> tables, BuildPivot({results}, {}));
   const std::vector<ResultMetric> metrics = MetricsOf(SourcesOf({results}));

@@ -1,5 +1,5 @@
-// A sweep as one self-contained HTML page: it makes no requests, can be read without its script (which only
-// sorts tables), and works on light and dark, wide and narrow screens.
+// A sweep as one self-contained HTML page: it makes no requests, can be read without its script
+// (which only sorts tables), and works on light and dark, wide and narrow screens.
 #pragma once
 
 #include <cstdint>

@@ -19,7 +19,8 @@ struct Bucket {
   double nll_sum = 0.0;
 };
 
-// The first context length of each bucket, then L + 1; at most `n_buckets` buckets, unless that is 0.
+// The first context length of each bucket, then L + 1; at most `n_buckets` buckets,
+// unless that is 0.
 std::vector<std::int64_t> Edges(const Json& row, std::int64_t n_buckets) {
   const auto evaluation = row.find("evaluation");
   if (evaluation == row.end() || !evaluation->is_object() || evaluation->empty()) return {};

@@ -1,5 +1,6 @@
-// Loss by position: a row of the protocol per_position has a mean for each bucket of context lengths. Here
-// each bucket becomes its own row, so that the position can be an axis of tables and plots.
+// Loss by position: a row of the protocol per_position has a mean for each bucket of context
+// lengths. Here each bucket becomes its own row, so that the position can be an axis of
+// tables and plots.
 //
 //   metric             "nll_by_position"
 //   tokens_of_context  {"from": 4, "to": 7}: the targets with 4 to 7 tokens of context
@@ -22,8 +23,9 @@ inline constexpr std::string_view kNllByPosition = "nll_by_position";
 bool HasBuckets(const Json& metric, const Json& protocol);
 
 // Replaces such rows in answers of GetResults by a row for each bucket. If there are more than
-// `buckets_max` buckets (0: no limit), neighbours are merged, at the borders that the protocol itself would
-// choose for so many. A row without a number, or not measured yet, has the same buckets with its status.
+// `buckets_max` buckets (0: no limit), neighbours are merged, at the borders that the protocol
+// itself would choose for so many. A row without a number, or not measured yet, has the same
+// buckets with its status.
 std::vector<Json> ByPosition(const std::vector<Json>& results, std::int64_t buckets_max);
 
 }  // namespace longrun

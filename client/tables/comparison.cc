@@ -98,7 +98,8 @@ ResultDifference Compare(const Json& place, const std::vector<BodyPair>& seeds) 
     out.se =
         std::hypot(metric.ValueError(as[0].x, *as[0].se), metric.ValueError(bs[0].x, *bs[0].se));
   } else {
-    // d(B - A) = B db - A da; db - da varies from seed to seed, so it is scaled by the middle of both.
+    // d(B - A) = B db - A da; db - da varies from seed to seed,
+    // so it is scaled by the middle of both.
     out.se = metric.ValueError((MeanOf(as).x + MeanOf(bs).x) / 2, *mean.se);
   }
   return out;

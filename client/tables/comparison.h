@@ -1,4 +1,5 @@
-// The differences between two runs or two sweeps: keys, provenance, results, curves. Differences are data.
+// The differences between two runs or two sweeps: keys, provenance, results, curves.
+// Differences are data.
 #pragma once
 
 #include <optional>
@@ -18,9 +19,9 @@ struct Difference {
 // The leaves in which two JSON values differ, in the order of their paths.
 std::vector<Difference> DifferencesOf(const Json& a, const Json& b);
 
-// One number that both sides have: the same metric, length, split, protocol, averaging, depth and variant.
-// For one seed, se = sqrt(se_a^2 + se_b^2), as if the two were independent. Since both score the same text,
-// the true error of the difference is smaller, and |z| is at least this large.
+// One number that both sides have: the same metric, length, split, protocol, averaging, depth and
+// variant. For one seed, se = sqrt(se_a^2 + se_b^2), as if the two were independent. Since both
+// score the same text, the true error of the difference is smaller, and |z| is at least this large.
 struct ResultDifference {
   std::string metric;  // "perplexity" for rows of nll
   Json context_length = {};
@@ -44,9 +45,10 @@ struct RowsPair {
   Json b = Json::array();
 };
 
-// `seeds`: the pairs of one point, one pair per seed. With two or more pairs, the difference is that of the
-// means, and its error is that of the mean of the pairs' differences, which is exact for paired seeds. A
-// row that only one side has is listed with status "absent" for the other. Equal numbers have difference 0.
+// `seeds`: the pairs of one point, one pair per seed. With two or more pairs, the difference is
+// that of the means, and its error is that of the mean of the pairs' differences, which is exact
+// for paired seeds. A row that only one side has is listed with status "absent" for the other.
+// Equal numbers have difference 0.
 std::vector<ResultDifference> CompareRows(const std::vector<RowsPair>& seeds);
 
 // The largest difference between two curves, among the steps that both have.
@@ -59,8 +61,8 @@ struct CurveDifference {
 // Series as in GetSeries; nothing if no step has a number in both.
 std::optional<CurveDifference> CompareCurves(const Json& series_a, const Json& series_b);
 
-// How a run was made: {"execution": .., "train": .., "evaluate": [..]} of the attempts that count, without
-// values that are new in every attempt (times, folders, ids).
+// How a run was made: {"execution": .., "train": .., "evaluate": [..]} of the attempts that count,
+// without values that are new in every attempt (times, folders, ids).
 Json RecordsOf(const Json& run);
 
 }  // namespace longrun

@@ -51,8 +51,9 @@ std::optional<Reading> ReadValue(const Json& body) {
   return Reading{.x = *value, .se = NumberAt(body, "se")};
 }
 
-// The standard error of a share is 0 at 0 and at 1, even if a few questions prove little. Wilson's interval
-// is not 0 there: its width in units of a normal distribution's deviations serves as the error.
+// The standard error of a share is 0 at 0 and at 1, even if a few questions prove little. Wilson's
+// interval is not 0 there: its width in units of a normal distribution's deviations
+// serves as the error.
 std::optional<Reading> ReadShare(const Json& body) {
   std::optional<Reading> reading = ReadValue(body);
   const auto extra = body.find("extra");

@@ -226,8 +226,8 @@ class Pivot {
       values.push_back(axis == "metric" ? &name : &MemberOrNull(body, axis));
     }
     values.at(kEvaluation) = &evaluations_.TextOf(row, run.dataset());
-    // Which averaging a row has that is not there yet, its fellows say. What is no mean over tokens is
-    // not told apart by it: its variant says how it was taken.
+    // Which averaging a row has that is not there yet, its fellows say. What is no mean over tokens
+    // is not told apart by it: its variant says how it was taken.
     const Json*& averaging = values.at(kAveraging);
     if (!metric.is_nll()) averaging = &kNull;
     if (averaging->is_null() && metric.is_nll()) averaging = &averaging_[AveragingKey(s, body)];
@@ -570,8 +570,8 @@ class Pivot {
       row_ranks.insert(ranks);
       variants_compete = line.begin()->second.front().place->metric->variants_are_models();
     }
-    // The axes that vary: those whose values must be equal for numbers to be compared, or the others,
-    // along which models are.
+    // The axes that vary: those whose values must be equal for numbers to be compared, or the
+    // others, along which models are.
     const auto varying = [&](const std::vector<AxisOrder>& orders, const std::set<Ranks>& ranks,
                              bool of_models) {
       std::vector<std::string> axes;

@@ -1,13 +1,13 @@
-// The pivot of result rows: any axes as rows, any axes as columns, seeds averaged, and one table for each
-// value of the remaining axes. Formats: table_format.h.
+// The pivot of result rows: any axes as rows, any axes as columns, seeds averaged, and one table
+// for each value of the remaining axes. Formats: table_format.h.
 //
-// Axes: those of the sweeps' matrices (`position`, `train_length`, `train.optimizer.lr`, or `lr` if no
-// other has that name), `dataset`, `seed`, `sweep`, any key of the resolved run (`model.n_layer`), and
-// those of an evaluation: `metric`, `split`, `protocol`, `averaging`, `variant`, `depth`,
-// `tokens_of_context` (for metrics by position), `context_length`.
+// Axes: those of the sweeps' matrices (`position`, `train_length`, `train.optimizer.lr`, or `lr` if
+// no other has that name), `dataset`, `seed`, `sweep`, any key of the resolved run
+// (`model.n_layer`), and those of an evaluation: `metric`, `split`, `protocol`, `averaging`,
+// `variant`, `depth`, `tokens_of_context` (for metrics by position), `context_length`.
 //
-// A cell averages the seeds of one run. Numbers of different runs are never averaged: an axis that is
-// neither in rows nor in columns makes a table for each of its values.
+// A cell averages the seeds of one run. Numbers of different runs are never averaged: an axis that
+// is neither in rows nor in columns makes a table for each of its values.
 #pragma once
 
 #include <cstdint>
@@ -22,9 +22,9 @@
 
 namespace longrun {
 
-// Keeps the rows with one of `values` on an axis. A value is text as a table shows it ("64", "cable",
-// "rope(base=500000)"), or only a position's method. If a row has `whole` on the axis, the commas in it
-// belong to that value, and it is the only one.
+// Keeps the rows with one of `values` on an axis. A value is text as a table shows it ("64",
+// "cable", "rope(base=500000)"), or only a position's method. If a row has `whole` on the axis, the
+// commas in it belong to that value, and it is the only one.
 struct PivotFilter {
   std::string axis;
   std::vector<std::string> values = {};
@@ -33,7 +33,8 @@ struct PivotFilter {
 
 struct PivotRequest {
   std::vector<std::string> rows = {};  // empty: the axes not in `cols`, except seed
-  // Empty: context_length, or tokens_of_context by position (or what remains, if that is in `rows`).
+  // Empty: context_length, or tokens_of_context by position (or what remains, if
+  // that is in `rows`).
   std::vector<std::string> cols = {};
   std::vector<PivotFilter> where = {};    // all must match
   std::vector<std::string> metrics = {};  // empty: perplexity, or all if there is none
@@ -53,10 +54,10 @@ struct SeedValue {
   std::int64_t n = 0;  // tokens scored
 };
 
-// `status`: "ok"; "missing", not measured yet; "not_asked", no evaluation wants it (blank); "no_reference",
-// no value at the train length to which it is relative; "overflow", a value beyond the largest double
-// (infinite here; its nll is known); or the row's own ("not_applicable", "out_of_memory", "diverged",
-// "non_finite", "failed"). With several seeds, "ok" only if all are.
+// `status`: "ok"; "missing", not measured yet; "not_asked", no evaluation wants it (blank);
+// "no_reference", no value at the train length to which it is relative; "overflow", a value beyond
+// the largest double (infinite here; its nll is known); or the row's own ("not_applicable",
+// "out_of_memory", "diverged", "non_finite", "failed"). With several seeds, "ok" only if all are.
 struct PivotCell {
   std::string status = "not_asked";
   ResultMetric metric = {};

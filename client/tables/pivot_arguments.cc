@@ -25,8 +25,8 @@ std::vector<std::string> SplitOutside(const std::string& text) {
   return parts;
 }
 
-// "position=rope": an axis' name and what follows. After a comma with a space, text belongs to a value, as
-// in "evaluation=k=8, every=64".
+// "position=rope": an axis' name and what follows. After a comma with a space, text belongs to a
+// value, as in "evaluation=k=8, every=64".
 bool IsCondition(const std::string& part) {
   const std::size_t at = part.find('=');
   if (at == std::string::npos || at == 0) return false;

@@ -1,4 +1,5 @@
-// The arguments of a verb that pivots results: SWEEP... --rows --cols --where --metric --relative --buckets.
+// The arguments of a verb that pivots results: SWEEP... --rows --cols --where --metric
+// --relative --buckets.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,5 @@
-// The axes of a pivot: the values of a run and a result row on each, and the names that users write.
+// The axes of a pivot: the values of a run and a result row on each,
+// and the names that users write.
 #pragma once
 
 #include <string>
@@ -31,17 +32,18 @@ const std::vector<std::string>& EvaluationAxes();
 // The run's value on one of its axes; null if it has none.
 Json RunValue(const RunRef& run, const std::string& axis);
 
-// "lr" -> "train.optimizer.lr": a full name, or the last part of a name that only one axis has. `axes`:
-// those of the sweeps' matrices. kInvalidArgument lists the candidates, or similar names.
+// "lr" -> "train.optimizer.lr": a full name, or the last part of a name that only one axis has.
+// `axes`: those of the sweeps' matrices. kInvalidArgument lists the candidates, or similar names.
 Result<std::string> ResolveAxis(const std::string& name, const std::vector<std::string>& axes,
                                 const std::vector<RunRef>& runs);
 
-// The values of an axis of the matrix in the order of the sweep's file. `runs` are in matrix order; if
-// `exclude` removes points, the first value in it need not be the first one in the file.
+// The values of an axis of the matrix in the order of the sweep's file. `runs` are in matrix order;
+// if `exclude` removes points, the first value in it need not be the first one in the file.
 std::vector<Json> ValuesInOrder(const std::vector<RunRef>& runs,
                                 const std::vector<std::string>& axes, const std::string& axis);
 
-// Whether a value on an axis matches what a user wrote: "64", "1e-3", "cable", "rope(base=500000)", "rope".
+// Whether a value on an axis matches what a user wrote: "64", "1e-3", "cable",
+// "rope(base=500000)", "rope".
 bool IsWritten(const Json& value, const std::string& text);
 
 }  // namespace longrun

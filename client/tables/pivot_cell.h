@@ -18,8 +18,8 @@ struct SeedRow {
   bool is_reference = false;        // `row` is that row
 };
 
-// Requires at least one seed. A run that occurs twice (in two sweeps) counts once. kInvalidArgument if the
-// runs differ in more than their seed.
+// Requires at least one seed. A run that occurs twice (in two sweeps) counts once. kInvalidArgument
+// if the runs differ in more than their seed.
 Result<PivotCell> FoldSeeds(const ResultMetric& metric, const std::vector<SeedRow>& seeds,
                             bool relative);
 

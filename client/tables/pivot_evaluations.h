@@ -10,11 +10,11 @@
 
 namespace longrun {
 
-// Text that distinguishes evaluations of one dataset, split and protocol from each other: "stride=32".
-// Numbers of two evaluations are computed on different text or context, and are never in one table without
-// this text.
-// Each dataset is treated separately, since the number of tokens scored by default depends on a split's
-// size.
+// Text that distinguishes evaluations of one dataset, split and protocol from each other:
+// "stride=32". Numbers of two evaluations are computed on different text or context, and are never
+// in one table without this text.
+// Each dataset is treated separately, since the number of tokens scored by default depends
+// on a split's size.
 class Evaluations {
  public:
   // A row of GetResults.

@@ -27,13 +27,13 @@ bool Contains(const std::vector<std::string>& list, const std::string& item) {
   return std::ranges::find(list, item) != list.end();
 }
 
-// Axes of evaluations. The columns of the second group came later and follow all others, so that the place
-// of a column never changes.
+// Axes of evaluations. The columns of the second group came later and follow all others, so that
+// the place of a column never changes.
 constexpr const char* kOfEvaluation[] = {"split", "protocol", "context_length"};
 constexpr const char* kOfEvaluationLast[] = {"evaluation", "variant", "depth", "tokens_of_context"};
 
-// The columns that depend on the sweeps and on the command: the same for every layout of the same sweeps,
-// unless a key of a resolved run is an axis.
+// The columns that depend on the sweeps and on the command: the same for every layout of the same
+// sweeps, unless a key of a resolved run is an axis.
 struct Columns {
   std::vector<std::string> matrix = {};  // in the order of the files, without seed and sweep
   std::vector<std::string> others = {};  // axes that have no other column

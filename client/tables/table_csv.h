@@ -1,5 +1,5 @@
-// -o csv: one line per cell, for a spreadsheet or a program. The columns and their order do not depend on
-// --rows and --cols, except that a key of a run named there becomes a column.
+// -o csv: one line per cell, for a spreadsheet or a program. The columns and their order do not
+// depend on --rows and --cols, except that a key of a run named there becomes a column.
 #pragma once
 
 #include <string>

@@ -19,8 +19,8 @@ std::string Fixed(double value, int digits) {
   return end.ec == std::errc() ? std::string(buffer, end.ptr) : Str(value);
 }
 
-// From here on a perplexity tells that it exploded: by how much, another processor says otherwise. With
-// more digits it is "2.97000e+21".
+// From here on a perplexity tells that it exploded: by how much, another processor says otherwise.
+// With more digits it is "2.97000e+21".
 constexpr double kScientificFrom = 1e6;
 constexpr const char* kHuge = ">1e6";
 constexpr int kScientificDigits = 2;

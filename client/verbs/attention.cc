@@ -1,5 +1,6 @@
 // longrun attention THING: the attention of a trained model, from the artifacts of the evaluation
-// attention_map or a file of `longrun-trainer attention`; in the terminal, as PNG, as SVG, or as numbers.
+// attention_map or a file of `longrun-trainer attention`; in the terminal, as PNG,
+// as SVG, or as numbers.
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -73,7 +74,7 @@ std::string Label(const AttentionMap& map, const std::string& key) {
   return found == map.labels.end() ? "" : Printable(found->second);
 }
 
-// ---- a run's maps ----------------------------------------------------------------------------------
+// ---- a run's maps -------------------------------------------------------------------------------
 
 Result<std::vector<MapArtifact>> MapsOfRun(RetryingClient& client, const std::string& run_key) {
   LR_CHECK(IsSha256Hex(run_key));
@@ -199,7 +200,7 @@ Result<Json> FindRun(RetryingClient& client, const std::string& thing) {
                     " runs, and a map is of one: name it, as ", Join(names, ", ")));
 }
 
-// ---- drawing ---------------------------------------------------------------------------------------
+// ---- drawing ------------------------------------------------------------------------------------
 
 std::string Averaged(const AttentionMap& map) {
   const auto counted = [](const std::vector<std::int64_t>& indices, std::string_view what) {

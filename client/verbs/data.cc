@@ -1,4 +1,5 @@
-// longrun data: datasets by name. `register` and `ls` are here; the other sub-verbs have their own files.
+// longrun data: datasets by name. `register` and `ls` are here;
+// the other sub-verbs have their own files.
 #include <algorithm>
 #include <filesystem>
 #include <optional>
@@ -75,8 +76,8 @@ bool IsWithin(const std::string& path, const std::string& folder) {
   return std::mismatch(in.begin(), in.end(), of.begin(), of.end()).first == in.end();
 }
 
-// `answer` says that the name is not registered, but an interrupted removal or import may have left its
-// folder among ours. Removes that folder, unless another name refers to it.
+// `answer` says that the name is not registered, but an interrupted removal or import may have left
+// its folder among ours. Removes that folder, unless another name refers to it.
 Status RemoveRest(CoordinatorConnection& connection, const std::string& folder,
                   const Status& answer, std::optional<Removal>& removal) {
   if (answer.code() != Code::kNotFound || !removal || !removal->has_anything()) return answer;
@@ -103,7 +104,8 @@ int Remove(const std::string& name, const std::string& output, const std::string
   Status removed;
   if (answer.ok()) {
     Failpoint("data_rm_unregistered");
-    // Removes only what `data import` made; a folder of the user's, or one with another name, stays.
+    // Removes only what `data import` made; a folder of the user's,
+    // or one with another name, stays.
     const auto registered = answer->at("folder").get<std::string>();
     const bool is_ours = removal && IsWithin(registered, folder) && IsWithin(folder, registered);
     if (!is_ours) {

@@ -1,5 +1,5 @@
-// longrun data import and longrun data prepare: make a dataset from files and register it. The first takes
-// everything from the command line, the second from a dataset file.
+// longrun data import and longrun data prepare: make a dataset from files and register it. The
+// first takes everything from the command line, the second from a dataset file.
 #include <algorithm>
 #include <charconv>
 #include <cstdio>
@@ -27,8 +27,8 @@ namespace {
 constexpr std::size_t kNameBytesMax = 128;  // as IsSafeName has it
 constexpr std::size_t kNameShown = 40;
 
-// On a terminal, redraws one line; elsewhere prints a line every half minute, so that a short import
-// prints nothing.
+// On a terminal, redraws one line; elsewhere prints a line every half minute, so that a short
+// import prints nothing.
 class ProgressLine {
  public:
   ~ProgressLine() {
@@ -122,8 +122,8 @@ std::string HeldOutText(const SplitRule& rule) {
   }
 }
 
-// Earlier releases held out the first tokens where `data import` now holds out the last ones. Such a dataset
-// stays what it is: results and runs refer to its content.
+// Earlier releases held out the first tokens where `data import` now holds out the last ones. Such
+// a dataset stays what it is: results and runs refer to its content.
 Result<SplitRule> RuleOfExisting(const PrepareSpec& spec, const std::string& folder) {
   if (spec.split.by != SplitRule::By::kLastTokens || !HoldsManifest(folder)) return spec.split;
   PrepareSpec earlier = spec;
@@ -132,8 +132,8 @@ Result<SplitRule> RuleOfExisting(const PrepareSpec& spec, const std::string& fol
   return holding.same ? earlier.split : spec.split;
 }
 
-// Repeating the same call is fine; other content under the same name is an error. A damaged dataset is
-// made again, as the messages about damage promise.
+// Repeating the same call is fine; other content under the same name is an error. A damaged dataset
+// is made again, as the messages about damage promise.
 Status MakeDataset(const std::string& name, const PrepareSpec& spec, const std::string& folder,
                    const Making& making) {
   ProgressLine line;

@@ -165,8 +165,8 @@ Json ResultJson(const ResultDifference& one) {
           {"se", NumberOrNull(one.se)},   {"z", NumberOrNull(one.z)}};
 }
 
-// {"axes","runs":[[a, b]],"keys","provenance","results","curves"} of one point. Leaves out what is equal, so
-// empty lists mean that nothing differs.
+// {"axes","runs":[[a, b]],"keys","provenance","results","curves"} of one point. Leaves out what is
+// equal, so empty lists mean that nothing differs.
 Result<Json> DiffPoint(RetryingClient& client, const Point& point, const Subject& a,
                        const Subject& b, const std::string& curve) {
   Json out = {{"axes", point.axes},          {"runs", Json::array()},    {"keys", Json::array()},

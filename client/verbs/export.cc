@@ -1,8 +1,8 @@
-// longrun export RUN FOLDER: writes a run's weights as a Hugging Face folder, which transformers and
-// lm-evaluation-harness load (model/hugging_face/export.h).
+// longrun export RUN FOLDER: writes a run's weights as a Hugging Face folder, which transformers
+// and lm-evaluation-harness load (model/hugging_face/export.h).
 //
-// The folder appears complete or not at all: it is written next to its final place, under a name that starts
-// with a dot, and then renamed.
+// The folder appears complete or not at all: it is written next to its final place, under a name
+// that starts with a dot, and then renamed.
 #include "model/hugging_face/export.h"
 
 #include <algorithm>
@@ -105,7 +105,8 @@ Result<std::unique_ptr<Tokenizer>> TokenizerOf(const Json& checkpoint, const Run
   return Status(Code::kNotFound, Str("dataset \"", name, "\" has another tokenizer now"));
 }
 
-// Drops the tensors that `wanted` does not use: a run may measure a model without its learned positions.
+// Drops the tensors that `wanted` does not use: a run may measure a model without its
+// learned positions.
 Status KeepTensorsOf(const ModelConfig& wanted, WeightFolder& model) {
   ASSIGN_OR_RETURN(const std::vector<ParameterSpec> specs, ParametersOf(wanted));
   std::erase_if(model.tensors, [&](const auto& entry) {
@@ -195,8 +196,8 @@ Result<std::string> Exporter::WriteDatasetTokenizer(const Run& run) {
   return std::string();
 }
 
-// For a model trained on a dataset: the dataset's tokenizer, but from the files of the imported model that
-// the run started from if its ids are the same, since those files contain more.
+// For a model trained on a dataset: the dataset's tokenizer, but from the files of the imported
+// model that the run started from if its ids are the same, since those files contain more.
 Result<std::string> Exporter::WriteTrainedTokenizer(const Run& run) {
   if (!run.init) return WriteDatasetTokenizer(run);
   const Json question = {{"target", run.init->sha256}, {"which", "last"}};

@@ -1,5 +1,5 @@
-// longrun gc: makes room. Each owner removes its own data: the coordinator (checkpoints and bytes of the
-// artifact store), the worker (folders of attempts whose end is stored, cached checkpoints).
+// longrun gc: makes room. Each owner removes its own data: the coordinator (checkpoints and bytes
+// of the artifact store), the worker (folders of attempts whose end is stored, cached checkpoints).
 #include <algorithm>
 #include <cstdio>
 #include <map>

@@ -52,7 +52,8 @@ std::optional<std::int64_t> RanMs(const Json& task) {
   return ran_ms.is_null() ? std::nullopt : std::optional(ran_ms.get<std::int64_t>());
 }
 
-// The tasks of runs, a line each: with position, train length and every axis that tells the runs apart.
+// The tasks of runs, a line each: with position, train length and every axis that
+// tells the runs apart.
 struct TaskTable {
   std::vector<std::string> header = {"run", "position", "train_length"};
   std::vector<Align> align = {Align::kLeft, Align::kLeft, Align::kRight};

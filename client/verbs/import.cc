@@ -1,9 +1,9 @@
-// longrun import NAME FOLDER: copies a Hugging Face folder into the artifact store, under a name for a
-// sweep's model.init_from.
+// longrun import NAME FOLDER: copies a Hugging Face folder into the artifact store, under a name
+// for a sweep's model.init_from.
 //
-// The folder is checked first, by the code with which the trainer reads it. Its files are stored one by
-// one, each named by its SHA-256, and files that the store already has are not sent again, so that a repeated
-// command continues where it was interrupted. The name is stored last.
+// The folder is checked first, by the code with which the trainer reads it. Its files are stored
+// one by one, each named by its SHA-256, and files that the store already has are not sent again,
+// so that a repeated command continues where it was interrupted. The name is stored last.
 #include <cstdio>
 #include <memory>
 #include <utility>
@@ -81,8 +81,8 @@ Status CheckNameIsFree(CoordinatorConnection& connection, const std::string& nam
   return Status();
 }
 
-// Sends the files that the store lacks. Asking for a file protects it for a while, so after each upload we
-// ask for all of them again, because the next upload may take long.
+// Sends the files that the store lacks. Asking for a file protects it for a while, so after each
+// upload we ask for all of them again, because the next upload may take long.
 Status SendFiles(ArtifactClient& store, const std::vector<ArtifactClient::File>& files,
                  ProgressLine& line) {
   std::vector<std::string> digests;

@@ -1,5 +1,5 @@
-// longrun label SWEEP KEY=VALUE ..., longrun note SWEEP TEXT: users' labels and notes for a sweep. They are
-// not part of its content, and are kept when the same file is submitted again.
+// longrun label SWEEP KEY=VALUE ..., longrun note SWEEP TEXT: users' labels and notes for a sweep.
+// They are not part of its content, and are kept when the same file is submitted again.
 
 #include "base/str.h"
 #include "client/console/exit_code.h"

@@ -88,8 +88,8 @@ Result<std::string> RunKeyOf(RetryingClient& client, const std::string& thing) {
   return answer.at("rows").at(0).at(0).get<std::string>();
 }
 
-// Reports a run's progress at each tenth of its work while this object lives, since the log of a healthy
-// trainer is silent.
+// Reports a run's progress at each tenth of its work while this object lives, since the log of a
+// healthy trainer is silent.
 class ProgressLines {
  public:
   ProgressLines(const std::string& state, const std::string& thing)

@@ -98,7 +98,8 @@ std::string Table(std::vector<std::string> header, std::vector<std::vector<std::
   return RenderColumns(header, align, rows);
 }
 
-// Keeps the newest sweeps and reports how many it left out. A program gets all, unless it asks for fewer.
+// Keeps the newest sweeps and reports how many it left out. A program gets all,
+// unless it asks for fewer.
 void KeepNewest(const LsArguments& arguments, Json& sweeps) {
   const std::int64_t by_itself = *arguments.output == "table" ? kShownInTable : 0;
   const auto limit = static_cast<std::size_t>(arguments.limit.value_or(by_itself));

@@ -1,4 +1,5 @@
-// longrun plot SWEEP...: a metric by context length, or training curves; in the terminal, as SVG, as PNG.
+// longrun plot SWEEP...: a metric by context length, or training curves;
+// in the terminal, as SVG, as PNG.
 #include "client/plots/plot.h"
 
 #include <sys/ioctl.h>

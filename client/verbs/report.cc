@@ -89,7 +89,8 @@ std::string LastLines(const std::string& text) {
   return text.substr(begin);
 }
 
-// Reads failures of only the sweep's own tasks: another sweep may have other evaluations of the same runs.
+// Reads failures of only the sweep's own tasks: another sweep may have other evaluations
+// of the same runs.
 Status ReadFailures(RetryingClient& client, const std::string& sweep_id, const Json& runs,
                     ReportInput& input) {
   std::set<std::string> tasks;
@@ -129,7 +130,8 @@ Status ReadFailures(RetryingClient& client, const std::string& sweep_id, const J
   return {};
 }
 
-// "rope, train length 64": the position and the other axes that differ between runs, without the seed.
+// "rope, train length 64": the position and the other axes that differ between runs,
+// without the seed.
 std::string NameOfCurve(const ReportRun& run, const std::vector<ReportRun>& runs) {
   std::vector<std::string> parts;
   for (const auto& item : run.axes.items()) {

@@ -1,5 +1,5 @@
-// longrun retry SWEEP|RUN: starts a new round for tasks that failed, were skipped or cancelled; succeeded
-// tasks stay.
+// longrun retry SWEEP|RUN: starts a new round for tasks that failed, were skipped or cancelled;
+// succeeded tasks stay.
 #include <algorithm>
 #include <cstddef>
 #include <cstdio>

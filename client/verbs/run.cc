@@ -1,5 +1,5 @@
-// longrun run FILE: the embedded mode. Starts a coordinator and one worker on the local state folder,
-// submits, watches, prints the table, and stops. The same command resumes interrupted work.
+// longrun run FILE: the embedded mode. Starts a coordinator and one worker on the local state
+// folder, submits, watches, prints the table, and stops. The same command resumes interrupted work.
 #include <cstdio>
 #include <memory>
 #include <utility>
@@ -44,7 +44,8 @@ void SayWhereToLook(const Json& info, const std::string& state) {
 }
 
 int PrintEnd(const Json& end, const std::string& output, const std::string& state) {
-  // Of whoever is there now: the service that carried the sweep out may have ended with its command.
+  // Of whoever is there now: the service that carried the sweep out may have ended
+  // with its command.
   const Result<Json> results =
       Call(state, "GetResults", {{"sweep", end.at("info").at("sweep_id")}});
   if (!results.ok()) return Report(results.status());
@@ -60,8 +61,8 @@ int PrintEnd(const Json& end, const std::string& output, const std::string& stat
   return SweepExitCode({end.at("info")});
 }
 
-// What may fill the disk is said before its worker begins. It is no refusal: the forecast is the most that
-// can stay, and a trainer that finds the disk full keeps what it has.
+// What may fill the disk is said before its worker begins. It is no refusal: the forecast is the
+// most that can stay, and a trainer that finds the disk full keeps what it has.
 void SayWhatDiskItTakes(const Json& submission) {
   const auto n_bytes = submission.at("disk_bytes").get<std::int64_t>();
   const auto n_free = submission.at("disk_free_bytes").get<std::int64_t>();
@@ -93,8 +94,8 @@ int Run(const RunArguments& arguments, const std::string& state) {
   if (!request.ok()) return ReportFile(arguments.file->file, request.status(), state);
   CatchInterrupts();
 
-  // A service that runs already is used; else ours, for as long as this command lives. Its worker comes
-  // after the sweep: else what waits from before would take the slots.
+  // A service that runs already is used; else ours, for as long as this command lives. Its worker
+  // comes after the sweep: else what waits from before would take the slots.
   std::unique_ptr<Daemons> daemons;
   if (!CoordinatorRuns(state)) {
     Result<std::unique_ptr<Daemons>> started =

@@ -1,5 +1,5 @@
-// longrun data train-tokenizer: byte-level byte-pair encoding from text files, written as a file that
-// `--tokenizer` takes. Needs no coordinator.
+// longrun data train-tokenizer: byte-level byte-pair encoding from text files, written as a file
+// that `--tokenizer` takes. Needs no coordinator.
 #include <sys/stat.h>
 
 #include <cerrno>

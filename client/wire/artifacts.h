@@ -1,5 +1,5 @@
-// The client's access to the artifact store: bytes by their SHA-256, through the coordinator of a state
-// folder.
+// The client's access to the artifact store: bytes by their SHA-256,
+// through the coordinator of a state folder.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +14,8 @@ namespace longrun {
 
 class ArtifactClient {
  public:
-  // Connects to the coordinator of the state folder (client/wire/embedded.h), which must outlive this.
+  // Connects to the coordinator of the state folder (client/wire/embedded.h),
+  // which must outlive this.
   static Result<std::unique_ptr<ArtifactClient>> Connect(const std::string& state);
   ~ArtifactClient();
   ArtifactClient(const ArtifactClient&) = delete;

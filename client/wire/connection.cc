@@ -36,7 +36,7 @@ constexpr std::int64_t kMessageBytesMax = 64 << 20;
 constexpr int kThreadsMax = 8;  // of gRPC, in a client
 constexpr int kFilesMax = 12;   // the same
 
-// ---- messages <-> JSON -----------------------------------------------------------------------------
+// ---- messages <-> JSON --------------------------------------------------------------------------
 
 Json ToJson(const Message& message);
 
@@ -129,7 +129,8 @@ Json ParsedOrText(Json text) {
   return parsed.ok() ? std::move(parsed).value() : std::move(text);
 }
 
-// Every field is present, so that a reader needs no defaults: null stands for an unset `optional` one.
+// Every field is present, so that a reader needs no defaults:
+// null stands for an unset `optional` one.
 Json ToJson(const Message& message) {
   Json object = Json::object();
   auto& members = *object.get_ptr<Json::object_t*>();
@@ -180,7 +181,7 @@ void Fill(const Json& json, Message* message) {
   }
 }
 
-// ---- statuses ----------------------------------------------------------------------------------------
+// ---- statuses -----------------------------------------------------------------------------------
 
 bool IsOfTheSocket(const grpc::Status& status) {
   const std::string_view message = status.error_message();
@@ -275,9 +276,9 @@ CoordinatorConnection::CoordinatorConnection(const std::string& address)
   if (!RoomForConnections().ok()) return;  // each call reports that
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(kMessageBytesMax);
-  // Finds a coordinator quickly that is just starting. The minimal back-off stays gRPC's: it is also
-  // the time limit of an attempt to connect, and a busy machine needs more time than we would
-  // want to pause.
+  // Finds a coordinator quickly that is just starting. The minimal back-off stays gRPC's: it is
+  // also the time limit of an attempt to connect, and a busy machine needs more time than we
+  // would want to pause.
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 50);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 500);
   // Never a proxy: the coordinator is on this machine.
@@ -313,7 +314,8 @@ Result<Json> CoordinatorConnection::Call(const std::string& method, const Json& 
   NoticeDamageOf(method, context);
   if (!status.ok()) {
     violations_ = ViolationsOf(context);
-    // gRPC's bare message means that our deadline passed; the coordinator's own messages are specific.
+    // gRPC's bare message means that our deadline passed;
+    // the coordinator's own messages are specific.
     if (status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED &&
         status.error_message() == "Deadline Exceeded") {
       return Status(

@@ -1,6 +1,7 @@
-// The client's side of the wire. A call takes and returns JSON, with the field names of the .proto files,
-// 64-bit integers as numbers, and fields that end in `_json` as the JSON that they hold (under the name
-// without the ending). So a verb is data in, text out, and `-o json` prints the coordinator's answer.
+// The client's side of the wire. A call takes and returns JSON, with the field names of the .proto
+// files, 64-bit integers as numbers, and fields that end in `_json` as the JSON that they hold
+// (under the name without the ending). So a verb is data in, text out, and `-o json` prints the
+// coordinator's answer.
 #pragma once
 
 #include <cstdint>
@@ -14,8 +15,8 @@
 
 namespace longrun {
 
-// Whether gRPC can start its threads and open its files, without which it would abort; checked once, before
-// gRPC starts.
+// Whether gRPC can start its threads and open its files, without which it would abort; checked
+// once, before gRPC starts.
 const Status& RoomForConnections();
 
 class CoordinatorConnection {
@@ -26,11 +27,12 @@ class CoordinatorConnection {
   CoordinatorConnection(const CoordinatorConnection&) = delete;
   CoordinatorConnection& operator=(const CoordinatorConnection&) = delete;
 
-  // `why` is called when the coordinator no longer answers. If it returns an error, for example how our own
-  // coordinator ended, that is the call's error.
+  // `why` is called when the coordinator no longer answers. If it returns an error, for example how
+  // our own coordinator ended, that is the call's error.
   void WhenLost(std::function<Status()> why) { why_lost_ = std::move(why); }
 
-  // `method` is a unary call of SweepService: "SubmitSweep". kUnavailable if no coordinator answers.
+  // `method` is a unary call of SweepService: "SubmitSweep".
+  // kUnavailable if no coordinator answers.
   Result<Json> Call(const std::string& method, const Json& request,
                     std::int64_t timeout_ms = 30'000);
 

@@ -14,7 +14,8 @@
 namespace longrun {
 namespace {
 
-// Calls whose answers are shown. Others do not count: a submission may have rewritten what it found damaged.
+// Calls whose answers are shown. Others do not count: a submission may have rewritten what
+// it found damaged.
 constexpr std::string_view kShown[] = {"ListSweeps", "GetSweep", "GetRun",    "GetResults",
                                        "GetSeries",  "GetLogs",  "PlanSweep", "Query"};
 

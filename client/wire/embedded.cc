@@ -66,8 +66,8 @@ std::string LogTail(const std::string& path, std::int64_t begin) {
 }
 
 // The last error that a daemon logged, for the message of the one who started it: what stands in
-// `error="..."`, or else its last line. `begin`: how long the log was before that daemon; it may have been
-// able to log nothing.
+// `error="..."`, or else its last line. `begin`: how long the log was before that daemon; it may
+// have been able to log nothing.
 std::string LastError(const std::string& log, std::int64_t begin) {
   constexpr std::string_view kField = " error=\"";
   std::string last;
@@ -84,7 +84,8 @@ std::string LastError(const std::string& log, std::int64_t begin) {
   return error;
 }
 
-// The coordinator that holds the folder, or was killed while it held it; pid 0 if that is not known.
+// The coordinator that holds the folder, or was killed while it held it;
+// pid 0 if that is not known.
 CoordinatorHolder HolderOf(const std::string& state) {
   return ReadCoordinatorLock(state).value_or(CoordinatorHolder());
 }
@@ -127,7 +128,8 @@ bool IsCrash(int signal) {
   return std::ranges::find(kCrashes, signal) != std::end(kCrashes);
 }
 
-// "has ended: cannot use the database ...", of a daemon whose log had `begin` bytes when it started.
+// "has ended: cannot use the database ...", of a daemon whose log had `begin` bytes
+// when it started.
 std::string HowEnded(const ExitInfo& exited, const std::string& log, std::int64_t begin) {
   const std::string error = LastError(log, begin);
   if (exited.signal == 0) {
@@ -279,8 +281,9 @@ Result<Answering> StartCoordinatorProgram(const std::string& state, const std::s
                 Str("the coordinator cannot start: ", problem.found, "; ", problem.remedy));
 }
 
-// Why one that we started has ended by itself, after it stopped answering: it would end the same way again.
-// Ok for one that runs, that was told to stop, or that somebody killed. `pid` becomes 0 when it is gone.
+// Why one that we started has ended by itself, after it stopped answering: it would end the same
+// way again. Ok for one that runs, that was told to stop, or that somebody killed. `pid` becomes 0
+// when it is gone.
 Status EndOfCoordinator(int& pid, const std::string& log, std::int64_t log_begin) {
   constexpr std::int64_t kEndMs = 1'000;  // between its last byte to us and its end
   if (pid <= 0) return Status();

@@ -24,8 +24,8 @@
 
 namespace longrun {
 
-// A connection to a coordinator: the one that runs on the state folder, or a momentary one that ends with
-// this object.
+// A connection to a coordinator: the one that runs on the state folder, or a momentary one that
+// ends with this object.
 class Coordinator {
  public:
   static Result<std::unique_ptr<Coordinator>> Reach(const std::string& state);
@@ -50,12 +50,12 @@ struct DaemonOptions {
   std::string metrics = {};    // the coordinator's: "127.0.0.1:9411"; "": any free port
 };
 
-// A coordinator and a worker that are kept running: if one dies, it is started again, like an init system
-// would (restart_policy.h). Both end when this process does, however it ends.
+// A coordinator and a worker that are kept running: if one dies, it is started again, like an init
+// system would (restart_policy.h). Both end when this process does, however it ends.
 class Daemons {
  public:
-  // Starts only the coordinator: sweeps submitted to it before StartWorking() are known before the first
-  // task is placed.
+  // Starts only the coordinator: sweeps submitted to it before StartWorking() are known before the
+  // first task is placed.
   static Result<std::unique_ptr<Daemons>> Start(const std::string& state,
                                                 const DaemonOptions& options);
   // Starts the worker too, and supervises both from now on. Called once.
@@ -64,16 +64,16 @@ class Daemons {
   Daemons(const Daemons&) = delete;
   Daemons& operator=(const Daemons&) = delete;
 
-  // kFailedPrecondition, with the reason and the remedy, once the daemons cannot continue: the state folder
-  // is gone, or one of them refuses to run. Any thread.
+  // kFailedPrecondition, with the reason and the remedy, once the daemons cannot continue: the
+  // state folder is gone, or one of them refuses to run. Any thread.
   Status Check() const;
 
-  // Before StartWorking(), after a request that got no answer: why the coordinator ended; ok if another can
-  // be asked.
+  // Before StartWorking(), after a request that got no answer: why the coordinator ended; ok if
+  // another can be asked.
   Status WhyLost();
 
-  // Stops the worker first: its trainers write a checkpoint, and the rest of their journals is stored. Then
-  // stops the coordinator. Blocks until both have ended.
+  // Stops the worker first: its trainers write a checkpoint, and the rest of their journals is
+  // stored. Then stops the coordinator. Blocks until both have ended.
   void Stop();
 
  private:
@@ -109,8 +109,8 @@ class Daemons {
   Status given_up_;
 };
 
-// Stops the daemons after Ctrl-C and says so on stderr: `goes_on` if something can be continued, else why
-// not.
+// Stops the daemons after Ctrl-C and says so on stderr: `goes_on` if something can be
+// continued, else why not.
 void StopAtInterrupt(Daemons& daemons, const std::string& goes_on);
 
 // True while a coordinator holds the state folder.

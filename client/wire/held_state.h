@@ -14,8 +14,8 @@ class HeldState {
   // The folder must have a database.
   static Result<HeldState> Open(const std::string& state);
 
-  // kFailedPrecondition, with the remedy, once the folder, its lock or its database was deleted, moved or
-  // replaced, since later commits could not be found.
+  // kFailedPrecondition, with the remedy, once the folder, its lock or its database was deleted,
+  // moved or replaced, since later commits could not be found.
   Status Check() const;
 
  private:

@@ -1,9 +1,9 @@
-// One request to the coordinator of a state folder, for the verbs that only read (and for those whose call
-// is safe to repeat).
+// One request to the coordinator of a state folder, for the verbs that only read (and for those
+// whose call is safe to repeat).
 //
-// The coordinator that answers may be the momentary one of another command, and end with that command. A
-// request that gets no answer is then sent again, to the next coordinator or to one of our own, so that any
-// number of commands can run at once on a folder without a service.
+// The coordinator that answers may be the momentary one of another command, and end with that
+// command. A request that gets no answer is then sent again, to the next coordinator or to one of
+// our own, so that any number of commands can run at once on a folder without a service.
 #pragma once
 
 #include <cstdint>
@@ -22,12 +22,13 @@ namespace longrun {
 // Keeps its coordinator between requests: a momentary one is started only once for all of them.
 class RetryingClient {
  public:
-  // `why_lost` is called after a request that got no answer: an error that it returns ends the retries.
+  // `why_lost` is called after a request that got no answer:
+  // an error that it returns ends the retries.
   explicit RetryingClient(std::string state, std::function<Status()> why_lost = nullptr)
       : state_(std::move(state)), why_lost_(std::move(why_lost)) {}
 
-  // `method` is a unary call of SweepService that is safe to repeat. kUnavailable if nobody has answered
-  // within kCallMs; kDeadlineExceeded if an answer took longer than `timeout_ms`.
+  // `method` is a unary call of SweepService that is safe to repeat. kUnavailable if nobody has
+  // answered within kCallMs; kDeadlineExceeded if an answer took longer than `timeout_ms`.
   Result<Json> Call(const std::string& method, const Json& request,
                     std::int64_t timeout_ms = 30'000);
 
@@ -47,8 +48,8 @@ class RetryingClient {
 // A single request.
 Result<Json> Call(const std::string& state, const std::string& method, const Json& request);
 
-// A single request with a stream of answers. Sent again, to the next coordinator, only while no answer has
-// arrived. `each` returns false to end the stream early.
+// A single request with a stream of answers. Sent again, to the next coordinator, only while no
+// answer has arrived. `each` returns false to end the stream early.
 Status CallStream(const std::string& state, const std::string& method, const Json& request,
                   const std::function<bool(const Json&)>& each);
 

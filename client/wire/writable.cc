@@ -28,9 +28,11 @@ int WriteErrno(const std::string& folder) {
   const std::string path = JoinPath(folder, Str("writable.", getpid()));
   const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
   if (fd < 0) return errno;
-  // An empty file can be created even on a full disk, so write about as much as a database needs to start.
+  // An empty file can be created even on a full disk, so write about as much as a
+  // database needs to start.
   static constexpr std::array<char, 1 << 17> bytes{};
-  // A nearly full disk or limit accepts a partial write; the next write says which of the two it is.
+  // A nearly full disk or limit accepts a partial write;
+  // the next write says which of the two it is.
   std::size_t n_written = 0;
   int error_number = 0;
   while (error_number == 0 && n_written < bytes.size()) {

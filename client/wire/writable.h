@@ -1,5 +1,5 @@
-// Checks whether files can be written in a folder, and says what to do if not. Called after something has
-// failed, so that the user reads the cause instead of its consequence.
+// Checks whether files can be written in a folder, and says what to do if not. Called after
+// something has failed, so that the user reads the cause instead of its consequence.
 #pragma once
 
 #include <string>

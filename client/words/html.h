@@ -8,12 +8,12 @@
 
 namespace longrun {
 
-// Writes the entity for one of the five characters with a meaning in HTML or XML markup. For any other
-// character, writes nothing and returns false.
+// Writes the entity for one of the five characters with a meaning in HTML or XML markup. For any
+// other character, writes nothing and returns false.
 bool AppendEntity(char c, std::string& out);
 
-// For text, and for attributes in double quotes. Invalid UTF-8, and control characters other than newline
-// and tab, become U+FFFD.
+// For text, and for attributes in double quotes. Invalid UTF-8, and control characters other than
+// newline and tab, become U+FFFD.
 std::string HtmlText(std::string_view text);
 
 // JSON for use inside <script type="application/json">: it contains no "<".

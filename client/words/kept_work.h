@@ -8,8 +8,8 @@
 
 namespace longrun {
 
-// "2 tasks of a go on, since sweep b wants them too"; "" if none continues, or the sweep was not cancelled.
-// `info`: a SweepInfo; `sweeps`: those of an answer of ListSweeps, which have the names.
+// "2 tasks of a go on, since sweep b wants them too"; "" if none continues, or the sweep was not
+// cancelled. `info`: a SweepInfo; `sweeps`: those of an answer of ListSweeps, which have the names.
 std::string KeptWorkText(const Json& info, const Json& sweeps);
 // Asks for the names if they are needed.
 std::string KeptWorkText(RetryingClient& client, const Json& info);

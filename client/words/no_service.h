@@ -1,5 +1,5 @@
-// How reading commands show sweeps on which no service works: the states in the database are those of the
-// moment when the service ended.
+// How reading commands show sweeps on which no service works: the states in the database are those
+// of the moment when the service ended.
 #pragma once
 
 #include <string>
@@ -12,11 +12,12 @@ namespace longrun {
 // Replaces "RUNNING" by "INTERRUPTED".
 std::string StateWithoutService(const std::string& state);
 
-// The same in a message of GetSweep, WatchSweep or GetRun, for people: for the sweep (`info`) and the tasks
-// that had begun. Removes notices about workers, since they assume a waiting service.
+// The same in a message of GetSweep, WatchSweep or GetRun, for people: for the sweep (`info`) and
+// the tasks that had begun. Removes notices about workers, since they assume a waiting service.
 void ShowInterrupted(Json& message);
 
-// "no service runs on /state: worker box-1 was last heard of at 2026-01-02T03:04:05Z; `longrun up` goes on"
+// "no service runs on /state: worker box-1 was last heard of at 2026-01-02T03:04:05Z;
+// `longrun up` goes on"
 std::string NoServiceText(CoordinatorConnection& connection, const std::string& state);
 // From an answer of ListWorkers.
 std::string NoServiceText(const Json& workers, const std::string& state);

@@ -1,5 +1,5 @@
-// A bucket of positions as a value on an axis: {"from": 4, "to": 7}, the targets with 4 to 7 tokens of
-// context.
+// A bucket of positions as a value on an axis: {"from": 4, "to": 7},
+// the targets with 4 to 7 tokens of context.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +8,8 @@
 
 namespace longrun {
 
-// Whether a value on an axis is such a bucket; and its place on a scale: the geometric mean of its ends.
+// Whether a value on an axis is such a bucket; and its place on a scale:
+// the geometric mean of its ends.
 bool IsPositionRange(const Json& value);
 double MiddleOf(const Json& range);
 bool Holds(const Json& range, std::int64_t tokens);

@@ -12,12 +12,12 @@ namespace longrun {
 // "longrun", "0.1.0, commit 3f2a91c0b7d4, numerics 1"
 using ProvenanceLine = std::pair<std::string, std::string>;
 
-// From the body of a `started` record. Missing members are left out, so that records of older releases can
-// be shown.
+// From the body of a `started` record. Missing members are left out, so that records of older
+// releases can be shown.
 std::vector<ProvenanceLine> ProvenanceOf(const Json& started);
 
-// The body of the `started` record of a run's training, from an answer of GetRun: of the attempt that
-// succeeded, else of the newest that started; null if there is none.
+// The body of the `started` record of a run's training, from an answer of GetRun: of the attempt
+// that succeeded, else of the newest that started; null if there is none.
 Json StartedOf(const Json& run);
 
 }  // namespace longrun

@@ -11,7 +11,8 @@
 
 namespace longrun {
 
-// Whether both stdout and stderr are terminals: otherwise, drawing on one would appear in the other's file.
+// Whether both stdout and stderr are terminals: otherwise,
+// drawing on one would appear in the other's file.
 bool OnTerminal();
 // True on a terminal, unless NO_COLOR is set or TERM is "dumb".
 bool UseColour();
@@ -35,11 +36,11 @@ std::string RenderCsv(const std::vector<std::string>& header,
 // "▇▆▅▃▂▁": the values from smallest to largest; nulls are blanks. At most `width` characters.
 std::string Sparkline(const Json& values, std::size_t width);
 
-// A position's name with only the given parameters: "cable" or "rope(base=500000)". "4..7": a bucket of
-// positions.
+// A position's name with only the given parameters: "cable" or "rope(base=500000)". "4..7": a
+// bucket of positions.
 std::string AxisName(const Json& value);
-// The same for people, "cable(variant=bidirectional) (experimental)": marks values without a publication
-// (model/param.h).
+// The same for people, "cable(variant=bidirectional) (experimental)": marks values without a
+// publication (model/param.h).
 std::string AxisText(const Json& value);
 
 // The last part of an axis' name: "lr".
@@ -54,8 +55,8 @@ std::string Counted(std::int64_t n, std::string_view one, std::string_view many 
 // "1min 23s"; without fractions from ten seconds; "" for 0, which means unknown.
 std::string DurationText(std::int64_t ms);
 
-// How long a sweep's tasks have run (SweepInfo): "1min 23s", or "at least 1min 23s" if the stored time of a
-// task is damaged; "" for 0.
+// How long a sweep's tasks have run (SweepInfo): "1min 23s", or "at least 1min 23s" if the stored
+// time of a task is damaged; "" for 0.
 std::string TimeRunText(const Json& info);
 
 // null for numbers that are not finite, which JSON does not have.

@@ -36,7 +36,8 @@ Result<std::vector<Json>> Blocks(const Json& evaluations) {
   return blocks;
 }
 
-// The name under which the run's dataset is registered: its own, else any name with the same content.
+// The name under which the run's dataset is registered: its own,
+// else any name with the same content.
 std::string DatasetName(const std::string& own, const Run& run, const Json& datasets,
                         std::vector<std::string>& warnings) {
   std::string other;
@@ -62,7 +63,8 @@ std::string DatasetName(const std::string& own, const Run& run, const Json& data
   return other.empty() ? own : other;
 }
 
-// The imported model that the run starts from, under a name that it has here; nullopt if the run has none.
+// The imported model that the run starts from, under a name that it has here;
+// nullopt if the run has none.
 Result<std::optional<ModelInfo>> InitOf(const Run& run, const Json& models) {
   if (!run.init) return std::optional<ModelInfo>();
   for (const Json& model : models) {

@@ -1,4 +1,5 @@
-// A stored run as a sweep file that gives it again (sweeps/reproduce.h), from the coordinator's data.
+// A stored run as a sweep file that gives it again (sweeps/reproduce.h),
+// from the coordinator's data.
 #pragma once
 
 #include <string>
@@ -13,8 +14,8 @@ namespace longrun {
 struct ReproducedRun {
   std::string run_key;
   std::string yaml;
-  // Why the unchanged file would not give the same run here: its dataset's name refers to other content, or
-  // to none.
+  // Why the unchanged file would not give the same run here: its dataset's name refers to other
+  // content, or to none.
   std::vector<std::string> warnings = {};
 };
 

@@ -14,8 +14,8 @@ struct RunWanted {
   std::string unless = "";                    // the message if no run suits
 };
 
-// The run of the sweep `thing`, if it has only one. For several, kInvalidArgument with the command for each
-// suitable run (`longrun VERB RUN REST`). `otherwise` if there is no such sweep.
+// The run of the sweep `thing`, if it has only one. For several, kInvalidArgument with the command
+// for each suitable run (`longrun VERB RUN REST`). `otherwise` if there is no such sweep.
 Result<std::string> RunOf(RetryingClient& client, const std::string& thing, const RunWanted& wanted,
                           const Status& otherwise);
 

@@ -19,7 +19,8 @@ struct SweepFileArguments {
 std::shared_ptr<SweepFileArguments> AddSweepFile(Verb& verb);
 
 // The request for PlanSweep and SubmitSweep. Reads and checks the files that the sweep names
-// (sweeps/named_files.h); for a submission it stores them in `state`/files, where trainers find them.
+// (sweeps/named_files.h); for a submission it stores them in `state`/files,
+// where trainers find them.
 Result<Json> SweepRequest(const SweepFileArguments& arguments, const std::string& state = "");
 
 }  // namespace longrun

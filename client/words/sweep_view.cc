@@ -172,8 +172,8 @@ class Display {
 
  private:
   void Redraw(const Json& message) {
-    // Go back to the first line drawn before and clear from there, but do not overwrite messages printed
-    // since.
+    // Go back to the first line drawn before and clear from there,
+    // but do not overwrite messages printed since.
     if (const std::int64_t n_said = SaidLines(); n_said != n_said_) {
       n_said_ = n_said;
       lines_ = 0;
@@ -274,8 +274,9 @@ void CatchInterrupts() {
   struct sigaction action = {};
   action.sa_handler = &OnInterrupt;
   sigemptyset(&action.sa_mask);
-  // If the terminal closes (SIGHUP) or the reader of our output is gone (SIGPIPE), the signal would end us
-  // before our daemons and leave the trainers running. A signal that nohup ignores stays ignored.
+  // If the terminal closes (SIGHUP) or the reader of our output is gone (SIGPIPE), the signal would
+  // end us before our daemons and leave the trainers running.
+  // A signal that nohup ignores stays ignored.
   for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGPIPE}) {
     struct sigaction before = {};
     if (sigaction(signal, nullptr, &before) == 0 && before.sa_handler == SIG_IGN) continue;
@@ -399,8 +400,8 @@ Result<Json> FollowSweep(const std::string& state, const std::string& sweep,
     if (address.ok()) {
       CoordinatorConnection connection{*address};
       std::atomic<bool> done{false};
-      // Ends a blocked read if the user interrupts or nothing more can come, and repeats notices while
-      // their cause lasts.
+      // Ends a blocked read if the user interrupts or nothing more can come, and repeats notices
+      // while their cause lasts.
       std::thread watcher = StartThread([&] {
         while (!done) {
           if (Interrupted() || !broken().ok()) connection.CancelStream();

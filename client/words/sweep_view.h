@@ -19,32 +19,34 @@ class Daemons;
 struct TerminalSize;
 
 // A headline, and one line per run with state, progress, loss, sparkline and ETA; from a message of
-// WatchSweep. If that is more than `n_lines` in total, running ones come first and the others are counted.
+// WatchSweep. If that is more than `n_lines` in total, running ones come first and the
+// others are counted.
 std::string RenderProgress(const Json& message,
                            std::size_t n_lines = std::numeric_limits<std::size_t>::max());
 
-// RenderProgress with as many lines as the window has besides `after`, the text that comes below it, and
-// none that wraps.
+// RenderProgress with as many lines as the window has besides `after`, the text that comes below
+// it, and none that wraps.
 std::string FitProgress(const Json& message, const TerminalSize& window,
                         const std::string& after = "");
 
-// "time left: about 3min (2min to 6min) on 2 slots", from `time_left` of a message; "" if it is not known.
+// "time left: about 3min (2min to 6min) on 2 slots", from `time_left` of a message;
+// "" if it is not known.
 std::string TimeLeftText(const Json& message);
 
-// At most `n_max` of all runs, in their order: those at work or failed are chosen before those that wait, and
-// those before the ones that are done.
+// At most `n_max` of all runs, in their order: those at work or failed are chosen before those that
+// wait, and those before the ones that are done.
 std::vector<std::size_t> RunsToShow(const Json& runs, std::size_t n_max);
 
 // When a sweep (SweepInfo) was first submitted, from its id; `submitted_ms` is the time of the last
 // submission.
 std::string FirstSubmitted(const Json& info);
 
-// The matrix axes other than position and train_length that distinguish the runs, by path; for the runs of
-// a message of GetSweep or WatchSweep.
+// The matrix axes other than position and train_length that distinguish the runs, by path; for the
+// runs of a message of GetSweep or WatchSweep.
 std::set<std::string> OtherAxes(const Json& runs);
 
-// Names each of `runs`, which must outlive this: "rope lr=0.001 seed=2", the run's position and what else
-// distinguishes it. All runs are read for the first name.
+// Names each of `runs`, which must outlive this: "rope lr=0.001 seed=2", the run's position and
+// what else distinguishes it. All runs are read for the first name.
 class RunNames {
  public:
   explicit RunNames(const Json& runs) : runs_(runs) {}
@@ -55,8 +57,8 @@ class RunNames {
   std::optional<std::set<std::string>> varying_axes_;
 };
 
-// The state and the tenths of progress of a run: a log shows the run again only when this changes. `last`
-// is the previous value.
+// The state and the tenths of progress of a run: a log shows the run again only when this changes.
+// `last` is the previous value.
 std::string Milestone(const Json& run, const std::string& last);
 // "1a2b3c4d rope 64: train 240/600 steps, loss 2.512, 8000 tokens/s, ETA 2min"
 std::string ChangeLine(const Json& run, const std::set<std::string>& other_axes);
@@ -66,14 +68,14 @@ std::string Headline(const Json& info);
 bool IsWaiting(const Json& run);
 bool IsDone(const Json& run);
 
-// Shows the sweep until every task is terminal: redrawn on a terminal, else a line for each tenth of
-// progress. Obstacles are reported once, then once a minute, and when they end. If the stream breaks, it is
-// opened again (the coordinator may be restarting). Returns the last message; kCancelled if interrupted;
-// kFailedPrecondition if the state folder is deleted or moved meanwhile, or the command's own daemons
-// cannot continue.
+// Shows the sweep until every task is terminal: redrawn on a terminal, else a line for each tenth
+// of progress. Obstacles are reported once, then once a minute, and when they end. If the stream
+// breaks, it is opened again (the coordinator may be restarting). Returns the last message;
+// kCancelled if interrupted; kFailedPrecondition if the state folder is deleted or moved meanwhile,
+// or the command's own daemons cannot continue.
 struct FollowOptions {
-  // The daemons of this command, if it has any: then the sweep is put before all others, and the command
-  // waits for them as long as they may come back.
+  // The daemons of this command, if it has any: then the sweep is put before all others, and the
+  // command waits for them as long as they may come back.
   std::function<const Daemons*()> own = {};
   std::function<void()> away = {};                  // called repeatedly while nobody answers
   std::function<void(const Json&)> show = {};       // gets each message instead of the drawing
@@ -82,8 +84,8 @@ struct FollowOptions {
 Result<Json> FollowSweep(const std::string& state, const std::string& sweep,
                          const FollowOptions& options = {});
 
-// kFailedPrecondition with the reason for each task, if nothing is running and no remaining task fits any
-// slot of the present workers.
+// kFailedPrecondition with the reason for each task, if nothing is running and no remaining task
+// fits any slot of the present workers.
 Status NothingFits(const Json& message);
 
 // From now on Ctrl-C, SIGTERM, SIGHUP and SIGPIPE set a flag instead of ending the program.
@@ -93,16 +95,16 @@ bool Interrupted();
 // Prints obstacles to work (`notices` of a message), one per line, on stderr.
 void PrintNotices(const Json& notices);
 
-// Failures, with the reason and where to look; of many, only the first, and how many more. From a message
-// of WatchSweep.
+// Failures, with the reason and where to look; of many, only the first, and how many more. From a
+// message of WatchSweep.
 std::string FailedTasksText(const Json& message);
 // Prints it on stderr.
 void PrintFailures(const Json& message);
 
 // Prints the end of a sweep: its failures. Returns the exit code.
 int ShowEnd(const Json& message);
-// Prints the state of a sweep while nothing runs, from a message of GetSweep, in as many lines as the
-// terminal has, with `after` below it unless the sweep has ended; returns the exit code.
+// Prints the state of a sweep while nothing runs, from a message of GetSweep, in as many lines as
+// the terminal has, with `after` below it unless the sweep has ended; returns the exit code.
 int ShowNow(const Json& message, const std::string& after = "");
 
 }  // namespace longrun

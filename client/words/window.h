@@ -12,8 +12,8 @@ struct TerminalSize {
   std::size_t columns = 0;  // 0: lines may have any width
 };
 
-// The terminal of stderr. A terminal of unknown size counts as 25 rows of 80 letters; without a terminal,
-// the text is for a log: as many rows, of any width.
+// The terminal of stderr. A terminal of unknown size counts as 25 rows of 80 letters; without a
+// terminal, the text is for a log: as many rows, of any width.
 TerminalSize SizeOfStderr();
 
 // Letters on a terminal: UTF-8 continuation bytes and colour codes take no room.

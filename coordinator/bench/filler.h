@@ -1,5 +1,5 @@
-// Fills a database as if sweeps had run: the scheduler decides, the store's writer stores, and a worker and
-// trainers are simulated. So the coordinator itself would have written every row.
+// Fills a database as if sweeps had run: the scheduler decides, the store's writer stores, and a
+// worker and trainers are simulated. So the coordinator itself would have written every row.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,8 @@ namespace longrun {
 std::string JournalLine(std::int64_t seq, const std::string& kind, const Json& body,
                         const Json& step);
 
-// What to submit: one run for each of four position methods and each seed, evaluated at each length.
+// What to submit: one run for each of four position methods and each seed,
+// evaluated at each length.
 struct SweepShape {
   std::string name;
   int first_seed = 1;

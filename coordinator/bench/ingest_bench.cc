@@ -1,7 +1,7 @@
-// longrun-ingest-bench [RECORDS [ROUNDS]]: from journal to acknowledged row. A simulated worker sends
-// RECORDS `series` records of four metrics per round (default 20480) over a session of a real coordinator,
-// which parses them, decides and commits with synchronous=FULL, until the last is acknowledged. The
-// baselines, in the same rounds:
+// longrun-ingest-bench [RECORDS [ROUNDS]]: from journal to acknowledged row. A simulated worker
+// sends RECORDS `series` records of four metrics per round (default 20480) over a session of a real
+// coordinator, which parses them, decides and commits with synchronous=FULL, until the last is
+// acknowledged. The baselines, in the same rounds:
 //
 //   SQLite alone   the same rows into the same table, in transactions of as many records, on a
 //                  connection of its own without foreign keys; no parsing, no acknowledgement
@@ -48,7 +48,7 @@ std::string SeriesLine(std::int64_t seq) {
   return JournalLine(seq, "series", body, seq);
 }
 
-// ---- a worker's side of a session ----------------------------------------------------------------
+// ---- a worker's side of a session ---------------------------------------------------------------
 
 class Peer {
  public:
@@ -150,7 +150,7 @@ std::vector<v1::WorkerMessage> SeriesBatches(const v1::Start& start, std::int64_
   return batches;
 }
 
-// ---- gRPC alone ----------------------------------------------------------------------------------
+// ---- gRPC alone ---------------------------------------------------------------------------------
 
 class EchoService final : public v1::WorkerSessionService::Service {
  public:
@@ -169,7 +169,7 @@ class EchoService final : public v1::WorkerSessionService::Service {
   }
 };
 
-// ---- SQLite alone --------------------------------------------------------------------------------
+// ---- SQLite alone -------------------------------------------------------------------------------
 
 class PlainSqlite {
  public:
@@ -235,7 +235,7 @@ class PlainSqlite {
   sqlite3_stmt* insert_ = nullptr;
 };
 
-// ---- rounds --------------------------------------------------------------------------------------
+// ---- rounds -------------------------------------------------------------------------------------
 
 void SubmitOneSweep(const std::string& folder) {
   Filler filler(folder);

@@ -1,7 +1,8 @@
-// longrun-table-bench [ROWS [ROUNDS]]: requests one sweep's table while the database holds ROWS result rows
-// of other sweeps (default a million), compared with the same table in a database that holds nothing else.
-// Requests it in two ways: over the socket as the command line does (GetResults), and with the complete
-// `longrun table`. Prints one JSON line per measurement (measurement.h).
+// longrun-table-bench [ROWS [ROUNDS]]: requests one sweep's table while the database holds ROWS
+// result rows of other sweeps (default a million), compared with the same table in a database that
+// holds nothing else. Requests it in two ways: over the socket as the command line does
+// (GetResults), and with the complete `longrun table`. Prints one JSON line per measurement
+// (measurement.h).
 #include <malloc.h>
 
 #include <algorithm>
@@ -60,8 +61,8 @@ std::int64_t Fill(const std::string& folder, int n_rows) {
     Filler filler(folder);
     n_others = FillWith(filler, n_rows);
   }
-  // The state of a million rows is freed, but each fork would still copy the tables of its pages, and we would
-  // measure our own size instead of the client's cost.
+  // The state of a million rows is freed, but each fork would still copy the tables of its pages,
+  // and we would measure our own size instead of the client's cost.
   malloc_trim(0);
   return n_others;
 }

@@ -40,8 +40,8 @@ struct Call {
   grpc::CallbackServerContext* context;
   RpcError error;  // what a failure of the call tells programs
 
-  // Returns `result`, a Status or a Result. If it is an error, it is the call's, for `reason`; otherwise
-  // nothing is noted, and a later error has no reason but its code.
+  // Returns `result`, a Status or a Result. If it is an error, it is the call's, for `reason`;
+  // otherwise nothing is noted, and a later error has no reason but its code.
   template <typename T>
   T WithReason(const char* reason, T result) {
     if (!result.ok()) error.reason = reason;
@@ -49,8 +49,8 @@ struct Call {
   }
 };
 
-// Runs `body` on `executor` and ends the call with its status. A call without a deadline gets a deadline of
-// one minute; a deadline more than an hour away is refused.
+// Runs `body` on `executor` and ends the call with its status. A call without a deadline gets a
+// deadline of one minute; a deadline more than an hour away is refused.
 using CallBody = std::function<Status(Call& call)>;
 grpc::ServerUnaryReactor* Handle(CoordinatorParts& parts, Executor& executor,
                                  grpc::CallbackServerContext* context, const char* method,

@@ -28,8 +28,8 @@ struct Freed {
   }
 };
 
-// The bytes that are freed with the checkpoints in `dropped`, by checkpoint. A file that another checkpoint or
-// task also has stays; one that several dropped checkpoints share is counted once.
+// The bytes that are freed with the checkpoints in `dropped`, by checkpoint. A file that another
+// checkpoint or task also has stays; one that several dropped checkpoints share is counted once.
 std::map<std::string, Freed> FreedBy(const ArtifactStore& artifacts,
                                      const std::vector<CheckpointBytesRow>& rows,
                                      const std::map<std::string, std::int64_t>& dropped) {
@@ -74,8 +74,9 @@ void AddItem(v1::CollectGarbageResponse* response, std::string_view kind, const 
   response->set_later_ms(std::max(response->later_ms(), freed.later_ms));
 }
 
-// Lets the core decide slice by slice: each is a short step and a small transaction. After a crash, the next
-// call decides on the rest. `wanted` makes the event for a slice; `take` receives its result.
+// Lets the core decide slice by slice: each is a short step and a small transaction. After a crash,
+// the next call decides on the rest. `wanted` makes the event for a slice;
+// `take` receives its result.
 template <typename T, typename Wanted, typename Take>
 Status DecideInSlices(Core& core, const std::vector<T>& all, const Wanted& wanted,
                       const Take& take) {
@@ -122,9 +123,10 @@ Result<std::set<std::string>> DecideOrphans(Core& core, StoreReader& reader, boo
   return garbage;
 }
 
-// Removes logs of attempts that are not in the database. A dry run only lists them, and also those that would
-// go with the tasks in `left`. A removed task may have come back with an attempt that is writing, so the
-// database is asked. A crash between the removal of a task and of its logs leaves the logs to the next call.
+// Removes logs of attempts that are not in the database. A dry run only lists them, and also those
+// that would go with the tasks in `left`. A removed task may have come back with an attempt that is
+// writing, so the database is asked. A crash between the removal of a task and of its logs leaves
+// the logs to the next call.
 Status CollectLogs(CoordinatorParts& parts, StoreReader& reader, const std::set<std::string>& left,
                    bool dry_run, v1::CollectGarbageResponse* response) {
   // List the logs first: an attempt is in the database before it has a log.
@@ -144,7 +146,8 @@ Status CollectLogs(CoordinatorParts& parts, StoreReader& reader, const std::set<
 Status Collect(CoordinatorParts& parts, StoreReader& reader, bool dry_run,
                v1::CollectGarbageResponse* response) {
   RETURN_IF_ERROR(reader.CheckBeforeRemoval());
-  // Read before anything is dropped: what is already unreferenced, and the files of each checkpoint.
+  // Read before anything is dropped: what is already unreferenced,
+  // and the files of each checkpoint.
   ASSIGN_OR_RETURN(const std::vector<std::string> orphans, Unreferenced(parts.artifacts, reader));
   ASSIGN_OR_RETURN(const std::vector<CheckpointBytesRow> rows, reader.CheckpointBytes());
   ASSIGN_OR_RETURN(std::vector<StoredCheckpoint> stored, reader.Checkpoints());

@@ -1,5 +1,5 @@
-// Turns our Status into gRPC's. The codes are the same; for programs, an ErrorDetail travels in the trailer
-// "longrun-error-bin"; people read the message.
+// Turns our Status into gRPC's. The codes are the same; for programs, an ErrorDetail travels in the
+// trailer "longrun-error-bin"; people read the message.
 #pragma once
 
 #include <grpcpp/grpcpp.h>
@@ -20,8 +20,8 @@ struct RpcError {
 // If the reason is SWEEP_INVALID, each line of the message is a violation of the sweep file.
 grpc::Status ToRpc(const Status& status, const RpcError& error, grpc::ServerContextBase* context);
 
-// Reports rows that an answer leaves out because they are damaged, in the trailer "longrun-damaged-bin": an
-// ErrorDetail with one line per object.
+// Reports rows that an answer leaves out because they are damaged, in the trailer
+// "longrun-damaged-bin": an ErrorDetail with one line per object.
 void AddDamage(const std::vector<DamagedRow>& rows, grpc::ServerContextBase* context);
 
 }  // namespace longrun

@@ -1,5 +1,5 @@
-// Threads for slow work: parsing, reading the database, bytes of artifacts. gRPC's own threads only hand
-// work over.
+// Threads for slow work: parsing, reading the database, bytes of artifacts.
+// gRPC's own threads only hand work over.
 #pragma once
 
 #include <condition_variable>
@@ -22,13 +22,14 @@ class Executor {
  public:
   using Job = std::function<void(StoreReader& reader)>;
 
-  // Each thread has its own reading connection to the database of `store`, which must outlive the executor.
+  // Each thread has its own reading connection to the database of `store`,
+  // which must outlive the executor.
   static Result<std::unique_ptr<Executor>> Start(const Store& store, int n_threads,
                                                  std::size_t jobs_max);
   ~Executor();  // Stop()
 
-  // Returns false if too much is queued or the executor has stopped: then the job will not run. Its reader knows
-  // the damage that the store knows, and has none of an earlier job for TakeDamaged().
+  // Returns false if too much is queued or the executor has stopped: then the job will not run. Its
+  // reader knows the damage that the store knows, and has none of an earlier job for TakeDamaged().
   bool Post(Job job);
   // Runs the queued jobs and ends the threads.
   void Stop();

@@ -36,8 +36,8 @@ struct Manifested {
   std::int64_t n_bytes = 0;
 };
 
-// Reads a manifest and checks that the store has all its files. Asking also makes them young, so that
-// garbage collection spares them until the name is stored.
+// Reads a manifest and checks that the store has all its files. Asking also makes them young, so
+// that garbage collection spares them until the name is stored.
 Result<Manifested> ReadManifested(ArtifactStore& artifacts, const std::string& sha256) {
   ASSIGN_OR_RETURN(const std::string text,
                    ReadArtifact(artifacts, sha256, kFolderManifestBytesMax));

@@ -1,5 +1,5 @@
-// Imported checkpoints: their names, and what a sweep needs to know about them. Also the files of any
-// checkpoint, for an export.
+// Imported checkpoints: their names, and what a sweep needs to know about them. Also the files of
+// any checkpoint, for an export.
 #pragma once
 
 #include <functional>

@@ -8,7 +8,8 @@
 
 namespace longrun {
 
-// Plans the submission of `sweep`, and fills the whole response. Times are predicted from the newest tasks that have succeeded.
+// Plans the submission of `sweep`, and fills the whole response. Times are predicted from the
+// newest tasks that have succeeded.
 Status FillPlan(Core& core, StoreReader& reader, const Sweep& sweep,
                 v1::PlanSweepResponse* response);
 

@@ -1,5 +1,5 @@
-// The runs and numbers that belong to a sweep according to its file. Used when it is submitted, and again
-// when rows that say so are damaged.
+// The runs and numbers that belong to a sweep according to its file. Used when it is submitted, and
+// again when rows that say so are damaged.
 #pragma once
 
 #include <optional>
@@ -26,9 +26,10 @@ struct SweepNumbers {
   std::vector<v1::ResultRow> missing;  // numbers that unfinished tasks must still deliver
 };
 
-// For a sweep with damaged rows: gives each run and each number of its file a place, marked as damaged if
-// nothing else is known. If the file no longer means what was submitted (a dataset or the program has
-// changed), nobody can say which cells of the table lack a seed, and all numbers are marked.
+// For a sweep with damaged rows: gives each run and each number of its file a place, marked as
+// damaged if nothing else is known. If the file no longer means what was submitted (a dataset or
+// the program has changed), nobody can say which cells of the table lack a seed, and all
+// numbers are marked.
 Status MarkDamaged(Core& core, StoreReader& reader, const SweepBody& body, SweepNumbers& numbers);
 
 // Marks the places of numbers that were stored but can no longer be read.

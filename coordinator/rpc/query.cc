@@ -16,8 +16,8 @@ Status InRange(std::string_view what, std::int64_t value, std::int64_t max) {
   return {Code::kInvalidArgument, Str(what, " of a query: expected 1 to ", max, ", found ", value)};
 }
 
-// SQLite chooses how a query reads, and a row that it could not read is simply missing: a mean over fewer
-// rows would be another number. So look for everything that the query may have missed.
+// SQLite chooses how a query reads, and a row that it could not read is simply missing: a mean over
+// fewer rows would be another number. So look for everything that the query may have missed.
 Status NoteUnfound(CoordinatorParts& parts, StoreReader& reader,
                    const std::set<std::string>& tables) {
   reader.ForgetPages();

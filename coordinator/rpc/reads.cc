@@ -15,8 +15,8 @@
 namespace longrun {
 namespace {
 
-// What a table shows for a number that a task owes. "diverged" is an answer about the run; any other failure
-// is about the machine and may be retried, as may a cancelled task.
+// What a table shows for a number that a task owes. "diverged" is an answer about the run; any
+// other failure is about the machine and may be retried, as may a cancelled task.
 std::string_view StatusOfPendingCell(const State& state, const Task& task) {
   const Task* failed = &task;
   if (task.state == TaskState::kSkipped) {

@@ -20,8 +20,8 @@ namespace longrun {
 namespace {
 
 constexpr std::int64_t kUnansweredBytesMax = 4 << 20;
-// Approximate memory that a message takes besides its bytes: the event with its answer, and for each attempt
-// that it lists, the verdict on it.
+// Approximate memory that a message takes besides its bytes: the event with its answer, and for
+// each attempt that it lists, the verdict on it.
 constexpr std::int64_t kMessageBytes = 1024;
 constexpr std::int64_t kListedBytes = 256;
 constexpr int kDevicesMax = 1024;
@@ -32,7 +32,7 @@ constexpr std::int32_t kThreadsMax = 4096;
 constexpr std::int64_t kMemoryBytesMax = std::int64_t{1} << 56;
 constexpr std::size_t kOutgoingMax = 1024;
 
-// ---- messages up ---------------------------------------------------------------------------------
+// ---- messages up --------------------------------------------------------------------------------
 
 std::vector<LiveAttempt> LiveAttempts(
     const google::protobuf::RepeatedPtrField<v1::LiveAttempt>& messages) {
@@ -173,7 +173,7 @@ Result<JournalReceived> JournalOf(const v1::JournalBatch& batch) {
   return received;
 }
 
-// ---- messages down -------------------------------------------------------------------------------
+// ---- messages down ------------------------------------------------------------------------------
 
 v1::AttemptVerdict::Verdict VerdictOf(AttemptVerdict::Verdict verdict) {
   switch (verdict) {
@@ -266,15 +266,15 @@ class Encoder {
   const std::vector<StartCheckpoint>& checkpoints_;
 };
 
-// ---- the stream ----------------------------------------------------------------------------------
+// ---- the stream ---------------------------------------------------------------------------------
 
 using Stream = grpc::ServerBidiReactor<v1::WorkerMessage, v1::CoordinatorMessage>;
 
-// The state of one stream that the core and gRPC's threads share. It outlives the stream while commands and
-// answers are still under way.
+// The state of one stream that the core and gRPC's threads share. It outlives the stream while
+// commands and answers are still under way.
 //
-// The mutex is recursive: gRPC may call OnReadDone or OnWriteDone inside StartRead or StartWrite, and we
-// hold it over these calls so that the stream cannot end between a check and its use.
+// The mutex is recursive: gRPC may call OnReadDone or OnWriteDone inside StartRead or StartWrite,
+// and we hold it over these calls so that the stream cannot end between a check and its use.
 class Outbox final : public SessionSink, public std::enable_shared_from_this<Outbox> {
  public:
   Outbox(CoordinatorParts& parts, Stream* stream, v1::WorkerMessage* incoming,
@@ -337,7 +337,8 @@ class Outbox final : public SessionSink, public std::enable_shared_from_this<Out
       FinishOnce();
     } else {
       outgoing_.resize(1);  // the one being written
-      // A peer that does not read would hold the stream open, so cancel it; one that reads gets the reason.
+      // A peer that does not read would hold the stream open, so cancel it;
+      // one that reads gets the reason.
       parts_.ticker.Add([self = shared_from_this()] {
         self->parts_.ticker.Add([self] { self->CancelUnlessFinished(); });
       });

@@ -1,6 +1,6 @@
-// WorkerSessionService: one bidirectional stream per worker. Messages become events for the core, and its
-// commands become messages. The number of unanswered messages per session is bounded. A slow store slows no
-// training, since the journal is the buffer.
+// WorkerSessionService: one bidirectional stream per worker. Messages become events for the core,
+// and its commands become messages. The number of unanswered messages per session is bounded. A
+// slow store slows no training, since the journal is the buffer.
 #pragma once
 
 #include <grpcpp/grpcpp.h>

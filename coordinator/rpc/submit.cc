@@ -72,8 +72,8 @@ Status SubmitSweep(Call& call, SeededRandom& random, const v1::SubmitSweepReques
   for (const DatasetRow& dataset : datasets) {
     event.dataset_paths[dataset.info.name] = dataset.folder;
   }
-  // Submissions run one at a time, on the submitter's thread: the same file submitted twice at once is one
-  // sweep. What can be computed here does not hold up the core.
+  // Submissions run one at a time, on the submitter's thread: the same file submitted twice at once
+  // is one sweep. What can be computed here does not hold up the core.
   std::set<std::string> known_runs;
   RETURN_IF_ERROR(call.parts.core.LookAndWait([&](const State& state) {
     for (const PlannedRun& run : sweep.runs) {

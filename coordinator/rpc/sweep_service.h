@@ -1,5 +1,6 @@
-// SweepService: the calls of the command line. Each is answered by a function of the file that is named
-// after its subject (submit, reads, sweeps, datasets, ...); the service says on which threads it runs.
+// SweepService: the calls of the command line. Each is answered by a function of the file that is
+// named after its subject (submit, reads, sweeps, datasets, ...);
+// the service says on which threads it runs.
 #pragma once
 
 #include <grpcpp/grpcpp.h>

@@ -63,7 +63,8 @@ std::string SweepsOf(const State& state, const Task& task, const std::string& sw
   return sweep.empty() ? Join(WantedBy(state, task.id), "` and `longrun cancel ") : sweep;
 }
 
-// Tasks of a cancelled sweep that go on for others. A stopping one does not: only its trainer has not ended.
+// Tasks of a cancelled sweep that go on for others. A stopping one does not:
+// only its trainer has not ended.
 void FillKept(const State& state, const std::set<std::string>& tasks, v1::SweepInfo* message) {
   std::set<std::string> sweeps;
   std::int64_t n_kept = 0;
@@ -396,8 +397,8 @@ Status SweepView::Fill(StoreReader& reader, v1::WatchSweepResponse* message) {
     for (const float loss : tail.losses) progress->add_loss_tail(loss);
     if (tail.losses.empty()) continue;
     progress->set_loss(static_cast<double>(tail.losses.back()));
-    // A trainer reports its progress once a second and its loss at each step, and the curve was read after the
-    // state: the step that is shown is that of the loss.
+    // A trainer reports its progress once a second and its loss at each step, and the curve was
+    // read after the state: the step that is shown is that of the loss.
     if (progress->phase() == "train") progress->set_done(tail.step);
   }
   return Status();

@@ -25,8 +25,8 @@ Status FillActive(Core& core, StoreReader& reader, const std::string& name,
 // `sweep`: the name by which the user asked for it; "": not by a sweep.
 void FillTask(const State& state, const Task& task, const std::string& sweep, Instant now,
               v1::TaskInfo* message);
-// How long the task's newest attempt has run. For a live attempt: in whole seconds so far, while its
-// worker is heard from. nullopt: not known, because the stored row is damaged.
+// How long the task's newest attempt has run. For a live attempt: in whole seconds so far, while
+// its worker is heard from. nullopt: not known, because the stored row is damaged.
 std::optional<std::int64_t> RunningMs(const State& state, const Task& task, Instant now);
 // Sets the same, summed over the sweep's tasks.
 void FillDuration(const State& state, Instant now, v1::SweepInfo* message);
@@ -38,8 +38,8 @@ using Notices = google::protobuf::RepeatedPtrField<v1::Notice>;
 void AddMissedWorkers(const State& state, Instant now, std::int64_t wall_ms, Notices* notices);
 void AddFullDisk(const Core& core, Notices* notices);
 
-// A sweep in its current state: for GetSweep, and repeatedly for a watcher, which keeps this object between
-// two looks. One thread at a time.
+// A sweep in its current state: for GetSweep, and repeatedly for a watcher, which keeps this object
+// between two looks. One thread at a time.
 class SweepView {
  public:
   // Durations of live attempts change every second, and a watcher would be told of each change.
@@ -50,8 +50,8 @@ class SweepView {
       : core_(core), sweep_(std::move(sweep)), durations_(durations), losses_(losses) {}
   const SweepRow& sweep() const { return sweep_; }
 
-  // Fills info, runs (without run_json), workers, notices and the time left; `finished` if every task is
-  // terminal.
+  // Fills info, runs (without run_json), workers, notices and the time left; `finished` if every
+  // task is terminal.
   Status Fill(StoreReader& reader, v1::WatchSweepResponse* message);
   const std::vector<SweepRunRow>& runs() const { return runs_; }
   // As the first look found them.

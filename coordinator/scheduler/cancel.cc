@@ -1,5 +1,5 @@
-// Cancelling: waiting tasks are cancelled at once; a running task when it has stopped or its lease has
-// ended, unless it finishes first. Tasks that another sweep still needs continue.
+// Cancelling: waiting tasks are cancelled at once; a running task when it has stopped or its lease
+// has ended, unless it finishes first. Tasks that another sweep still needs continue.
 #include <vector>
 
 #include "base/str.h"

@@ -1,4 +1,5 @@
-// What the end of an attempt means for its task: the table in sweeps/failure.cc decides by failure class.
+// What the end of an attempt means for its task: the table in sweeps/failure.cc decides
+// by failure class.
 #include <csignal>
 
 #include "base/str.h"
@@ -56,7 +57,8 @@ std::string Spent(const Task& task, const FailureRow& row) {
              " allowed");
 }
 
-// A message from a worker or a trainer may have any length, but every view of a sweep shows the reason.
+// A message from a worker or a trainer may have any length,
+// but every view of a sweep shows the reason.
 std::string InShort(const std::string& message) {
   constexpr std::size_t kBytesMax = 2000;
   return Shortened(message, kBytesMax);
@@ -77,14 +79,15 @@ void CancelTaskNow(StepContext& step, Task& task, const std::string& message) {
   SkipDependants(step, task);
 }
 
-// Whether this machine was rebooted since the attempt began. It tells only for a trainer on the coordinator's
-// machine; a trainer elsewhere that vanishes at that time is retried once without a wait.
+// Whether this machine was rebooted since the attempt began. It tells only for a trainer on the
+// coordinator's machine; a trainer elsewhere that vanishes at that time is retried
+// once without a wait.
 bool IsOfEarlierBoot(const State& state, const Attempt& attempt) {
   return !attempt.started_boot.empty() && attempt.started_boot != state.boot;
 }
 
-// Whether all processes of the worker's machine ended together, which is not this task's doing. A lone task
-// whose attempts end so again and again may be the cause, and waits.
+// Whether all processes of the worker's machine ended together, which is not this task's doing. A
+// lone task whose attempts end so again and again may be the cause, and waits.
 bool EndedWithAll(const Attempt& attempt, std::int64_t n_before) {
   return attempt.died_together > 1 || (attempt.died_together == 1 && n_before == 0);
 }
@@ -106,7 +109,8 @@ void DecideTask(StepContext& step, Task& task, const Attempt& attempt, const Fai
   const bool may_retry = yielded || CountAndMayRetry(task, row);
   if (task.cancel_wanted && (yielded || row.retryable)) return CancelTaskNow(step, task, message);
   if (!may_retry) return FailTask(step, task, row, message);
-  // The trainer vanished with its machine: waiting would not help, and the same worker is as good as any.
+  // The trainer vanished with its machine: waiting would not help,
+  // and the same worker is as good as any.
   const bool by_machine = row.failure_class == FailureClass::kVanished &&
                           (IsOfEarlierBoot(step.state, attempt) || EndedWithAll(attempt, n_before));
   if (row.avoid_worker && !by_machine) task.avoid_worker = attempt.worker;

@@ -1,7 +1,7 @@
-// Finds checkpoints that nothing will need again. A training that has succeeded needs its final checkpoint
-// (every evaluation, and every run that continues it, starts there) and its best one; those in between were
-// only for resuming. A training that has not succeeded keeps all checkpoints from which it may resume, and
-// its best one; checkpoints of a superseded attempt are neither.
+// Finds checkpoints that nothing will need again. A training that has succeeded needs its final
+// checkpoint (every evaluation, and every run that continues it, starts there) and its best one;
+// those in between were only for resuming. A training that has not succeeded keeps all checkpoints
+// from which it may resume, and its best one; checkpoints of a superseded attempt are neither.
 //
 // Also finds tasks that belong to no sweep since theirs was removed, unless a run continues theirs.
 #include <algorithm>
@@ -37,8 +37,8 @@ bool IsWantedByOthers(const State& state, const std::string& task, const std::st
   });
 }
 
-// What depends on the tasks in question, looked up once for all of them. Leaves out tasks that a dry run
-// already counts as gone.
+// What depends on the tasks in question, looked up once for all of them. Leaves out tasks that a
+// dry run already counts as gone.
 struct Uses {
   std::map<std::string, std::vector<std::string>> attempts = {};  // by task
   std::map<std::string, std::int64_t> tasks = {};                 // by run, also of `children`
@@ -97,7 +97,8 @@ Uses UsesOf(const State& state, const GarbageWanted& event) {
   return uses;
 }
 
-// Whether no sweep has the task and nothing uses it. Tasks that need it come before it, and are in `gone`.
+// Whether no sweep has the task and nothing uses it. Tasks that need it come before it,
+// and are in `gone`.
 bool IsOrphan(const State& state, const Task& task, const Uses& uses,
               const std::set<std::string>& gone) {
   if (HasSweep(state, task.id) || !IsTerminal(task.state)) return false;
@@ -114,7 +115,8 @@ bool IsOrphan(const State& state, const Task& task, const Uses& uses,
                              [&](const std::string& id) { return gone.contains(id); });
 }
 
-// Counts a task as gone. Returns true if its run is gone with it, and so no longer continues its parent.
+// Counts a task as gone. Returns true if its run is gone with it,
+// and so no longer continues its parent.
 bool CountGone(const State& state, const Task& task, Uses& uses) {
   // A sweep may list a run that has no task of its own: it evaluates an imported model, or nothing.
   if (--uses.tasks.at(task.run_key) > 0 || uses.listed.contains(task.run_key)) return false;
@@ -169,7 +171,8 @@ void CollectOrphans(StepContext& step, GarbageWanted& event) {
   if (!dropped.runs.run_keys.empty()) step.removals.push_back(std::move(dropped.runs));
 }
 
-// Drops those of `runs` that no sweep lists and that have no task: no dropped task would take them along.
+// Drops those of `runs` that no sweep lists and that have no task:
+// no dropped task would take them along.
 void DropBareRuns(StepContext& step, std::set<std::string> runs) {
   for (const auto& [sweep_id, listed] : step.state.sweep_runs) {
     for (const std::string& key : listed) runs.erase(key);

@@ -1,5 +1,5 @@
-// Takes journal records into the store: in order, without gaps, each exactly once. Records of an attempt that
-// is no longer current are kept as history and change nothing.
+// Takes journal records into the store: in order, without gaps, each exactly once. Records of an
+// attempt that is no longer current are kept as history and change nothing.
 #include <algorithm>
 #include <utility>
 
@@ -47,8 +47,8 @@ void DropUnlessUsed(StepContext& step, const Task& task, const CheckpointRef& ch
 }
 
 // Keeps the newest `checkpoint_keep`, and the one that the attempt itself started from: its worker
-// may still be fetching it. Checkpoints of earlier attempts beyond the present step go first: they were
-// passed over because they could not be read, and they would push out what is written now.
+// may still be fetching it. Checkpoints of earlier attempts beyond the present step go first: they
+// were passed over because they could not be read, and they would push out what is written now.
 void TakeCheckpoint(StepContext& step, Task& task, const Attempt& attempt, const Json& body) {
   const CheckpointRef checkpoint = CheckpointOf(attempt, body);
   step.changed_tasks.insert(task.id);
@@ -179,7 +179,8 @@ void Store(StepContext& step, Attempt& attempt, BatchRecord& batch) {
                 .files_gone = !counts || (batch.files_gone && !batch.bytes_stored)});
 }
 
-// Stores the new records, moving them out of the event. Returns the seq that must be sent again, if any.
+// Stores the new records, moving them out of the event.
+// Returns the seq that must be sent again, if any.
 std::optional<std::int64_t> StoreBatch(StepContext& step, Attempt& attempt,
                                        JournalReceived& event) {
   if (event.first_seq > attempt.durable_seq + 1) return attempt.durable_seq + 1;

@@ -1,5 +1,5 @@
-// Leases: what happens when a worker is silent. Wrong times only cost time here; safety depends on the
-// epoch.
+// Leases: what happens when a worker is silent. Wrong times only cost time here;
+// safety depends on the epoch.
 #include <algorithm>
 #include <map>
 #include <vector>
@@ -42,7 +42,8 @@ void EndLease(StepContext& step, Worker& worker) {
   worker.lost = true;
   worker.busy.clear();
   step.state.index.workers_version += 1;
-  // The stream is at best half open: after closing it, the worker opens a new one and lists its attempts.
+  // The stream is at best half open: after closing it, the worker opens a new one and
+  // lists its attempts.
   if (worker.session) {
     const std::string reason = Str("nothing was heard from worker ", worker.id, " for ",
                                    step.state.limits.lease_ms / 1000, " s");
@@ -71,8 +72,8 @@ void WithdrawOldOffers(StepContext& step) {
   }
 }
 
-// Ends attempts whose stored records cannot be read: they can never be complete. The next attempt resumes
-// from the task's last checkpoint, and this one is fenced.
+// Ends attempts whose stored records cannot be read: they can never be complete. The next attempt
+// resumes from the task's last checkpoint, and this one is fenced.
 void EndUnreadable(StepContext& step) {
   std::vector<Attempt*> unreadable;
   for (const std::string& id : step.state.index.live) {
@@ -122,8 +123,8 @@ std::vector<MissedWorker> MissedWorkers(const State& state, Instant now) {
   return missed;
 }
 
-// TimePassed comes about once a second. If no event came for longer, this machine slept and could not
-// hear the workers.
+// TimePassed comes about once a second. If no event came for longer, this machine slept and could
+// not hear the workers.
 void ExtendLeasesOverSleep(StepContext& step) {
   State& state = step.state;
   const Instant gap = step.now - std::max(state.last_event_at, state.booted_at);

@@ -1,8 +1,8 @@
-// Placement: which ready task gets which free slot. The order is total and every tie is broken by an id, so
-// that the same state always gives the same placement.
+// Placement: which ready task gets which free slot. The order is total and every tie is broken by
+// an id, so that the same state always gives the same placement.
 //
-// Tasks that the same slots can run are in one ReadyClass: slots are checked once per class, and only heads
-// of classes are compared.
+// Tasks that the same slots can run are in one ReadyClass: slots are checked once per class, and
+// only heads of classes are compared.
 #include <algorithm>
 #include <limits>
 #include <tuple>
@@ -212,8 +212,8 @@ std::optional<CheckpointRef> ResumePoint(const State& state, const Task& task) {
   return state.tasks.at(TrainTaskKey(parent)).final_checkpoint;
 }
 
-// The start of a task if not a checkpoint of its own: an evaluation's weights, or the imported model
-// whose weights a training begins with.
+// The start of a task if not a checkpoint of its own: an evaluation's weights, or the imported
+// model whose weights a training begins with.
 std::optional<CheckpointRef> InitOf(const State& state, const Task& task, const Attempt& attempt,
                                     const Run& run) {
   if (!task.needs.empty()) return state.tasks.at(task.needs).final_checkpoint;
@@ -256,7 +256,8 @@ void Place(StepContext& step, Task& task, const FreeSlot& free) {
   MoveTask(step, task, TaskState::kReserved, reason);
   DecideExecution(step, task, run, slot);
   task.attempts += 1;
-  // Greater than any earlier epoch: in one database by the count, after a restore by the upper half.
+  // Greater than any earlier epoch: in one database by the count,
+  // after a restore by the upper half.
   const std::uint64_t low = static_cast<std::uint32_t>(task.attempts);
   task.epoch = std::max(task.epoch + 1, (state.restore_count << 32) + low);
   const Attempt& attempt = AddAttempt(step,

@@ -1,6 +1,6 @@
-// Retries by command: tasks that failed, were skipped or were cancelled get a new round, keeping their history
-// and the checkpoints to resume from. Succeeded tasks stay unchanged, unless one of their numbers was
-// lost.
+// Retries by command: tasks that failed, were skipped or were cancelled get a new round, keeping
+// their history and the checkpoints to resume from. Succeeded tasks stay unchanged, unless one of
+// their numbers was lost.
 #include "base/str.h"
 #include "coordinator/scheduler/step.h"
 

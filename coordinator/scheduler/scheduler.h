@@ -1,11 +1,11 @@
-// The scheduler: (state, event, now) -> (state, writes, commands). Pure: no clock, no I/O, no thread, no
-// randomness except the state's seed. One thread of the coordinator (core.h) feeds it, stores the writes in
-// one transaction, and only then sends the commands. The simulator (tests/simulation) runs the same code
-// against simulated workers, network, disk and crashes.
+// The scheduler: (state, event, now) -> (state, writes, commands). Pure: no clock, no I/O, no
+// thread, no randomness except the state's seed. One thread of the coordinator (core.h) feeds it,
+// stores the writes in one transaction, and only then sends the commands. The simulator
+// (tests/simulation) runs the same code against simulated workers, network, disk and crashes.
 //
-// It holds every rule on which safety depends: fencing by epoch when rows are stored, sequence numbers
-// without gap or repetition, acknowledgement only after the commit, success only with the complete result
-// set.
+// It holds every rule on which safety depends: fencing by epoch when rows are stored, sequence
+// numbers without gap or repetition, acknowledgement only after the commit, success only with the
+// complete result set.
 #pragma once
 
 #include <cstdint>
@@ -24,8 +24,8 @@ namespace longrun {
 
 // ---- events ------------------------------------------------------------------------------------
 
-// A sweep's texts for the store, made on a thread for which nothing waits. Absent texts are made when the
-// sweep is stored.
+// A sweep's texts for the store, made on a thread for which nothing waits. Absent texts are made
+// when the sweep is stored.
 struct SweepTexts {
   std::string digest = {};                  // of the sweep's content
   std::vector<std::string> run_json = {};   // canonical, of each run in order
@@ -35,11 +35,11 @@ struct SweepSubmitted {
   std::string sweep_id;  // ULID, made by the caller; a known one is submitted again
   Sweep sweep;
   std::map<std::string, std::string> dataset_paths;  // dataset name -> registered folder
-  // The sweep's cells that the store knew a moment ago, with the task that owes or has each: the state need
-  // not know cells of tasks that had succeeded when it was loaded.
+  // The sweep's cells that the store knew a moment ago, with the task that owes or has each: the
+  // state need not know cells of tasks that had succeeded when it was loaded.
   std::map<std::string, std::string> known_cells = {};
-  // Those of known_cells whose own row is damaged, so that only their task knows about them: they are
-  // written again.
+  // Those of known_cells whose own row is damaged, so that only their task knows about them: they
+  // are written again.
   std::set<std::string> unrecorded_cells = {};
   SweepTexts texts = {};
   bool first = false;  // as SweepPrioritized
@@ -51,8 +51,8 @@ struct SweepPrioritized {
 struct SweepCancelled {
   std::string sweep_id;
 };
-// Removes a sweep that has ended. Tasks that no other sweep has stay known until they are collected as
-// garbage; a run without any task is removed with the last sweep that lists it.
+// Removes a sweep that has ended. Tasks that no other sweep has stay known until they are collected
+// as garbage; a run without any task is removed with the last sweep that lists it.
 struct SweepRemoved {
   std::string sweep_id;
 };
@@ -63,8 +63,9 @@ struct LostResult {
   std::vector<ExpectedCell> cells;  // all cells that the task must fill
 };
 
-// Gives a new round to those of `tasks` that failed, were skipped or cancelled, if a sweep has them.
-// kNotFound: the sweep was removed meanwhile; kFailedPrecondition: no sweep has any of the tasks.
+// Gives a new round to those of `tasks` that failed, were skipped or cancelled, if a sweep has
+// them. kNotFound: the sweep was removed meanwhile; kFailedPrecondition:
+// no sweep has any of the tasks.
 struct RetryRequested {
   std::string sweep_id;  // if given, it is no longer cancelled
   std::vector<std::string> tasks;
@@ -76,10 +77,10 @@ struct StoredCheckpoint {
   std::int64_t step = 0;
   std::string sha256;  // of its manifest
 };
-// Names those of `candidates` that nothing will need, and drops them unless dry_run. Does the same with
-// those of `orphans`, tasks that no sweep has: evaluations before trainings, and a training before the
-// training that it continues. The caller gives few at a time, so that each step is short and each
-// transaction small.
+// Names those of `candidates` that nothing will need, and drops them unless dry_run. Does the same
+// with those of `orphans`, tasks that no sweep has: evaluations before trainings, and a training
+// before the training that it continues. The caller gives few at a time, so that each step is short
+// and each transaction small.
 struct GarbageWanted {
   bool dry_run = true;
   std::vector<StoredCheckpoint> candidates = {};
@@ -119,11 +120,11 @@ struct AttemptRejected {  // also for an accepted one: nothing has run
 struct BatchRecord {
   JournalRecord record;
   std::string line;  // its bytes
-  // For checkpoint and artifact records: whether all their bytes are in the artifact store (the core checks
-  // before it posts the event). If not, the record ends the batch with a Nack.
+  // For checkpoint and artifact records: whether all their bytes are in the artifact store (the
+  // core checks before it posts the event). If not, the record ends the batch with a Nack.
   bool bytes_stored = true;
-  // The worker no longer has the record's files, so they will never come: the record is stored as history.
-  // If a final checkpoint is lost in this way, the attempt ends.
+  // The worker no longer has the record's files, so they will never come: the record is stored as
+  // history. If a final checkpoint is lost in this way, the attempt ends.
   bool files_gone = false;
 };
 struct JournalReceived {
@@ -150,11 +151,11 @@ using SchedulerEvent =
                  GarbageWanted, WorkerArrived, WorkerHeard, WorkerGone, WorkerLeaves,
                  AttemptAccepted, AttemptRejected, JournalReceived, AttemptFinished, TimePassed>;
 
-// ---- writes: one transaction ---------------------------------------------------------------------
+// ---- writes: one transaction --------------------------------------------------------------------
 //
-// Writes are ordered so that a row comes before the rows that refer to it: runs, tasks, cells, sweeps,
-// workers, attempts, records, transitions, dropped checkpoints, removals. Only Task.result_attempt and
-// Task.attempt refer to later rows. Each row occurs at most once per step.
+// Writes are ordered so that a row comes before the rows that refer to it: runs, tasks, cells,
+// sweeps, workers, attempts, records, transitions, dropped checkpoints, removals. Only
+// Task.result_attempt and Task.attempt refer to later rows. Each row occurs at most once per step.
 
 struct PutSweep {  // the sweep, its runs and the tasks that serve it; not cancelled
   std::string sweep_id;
@@ -190,8 +191,8 @@ struct PutRecord {
   std::string run_key;
   JournalRecord record;
   std::string line;
-  // For a checkpoint or artifact: its files cannot be fetched, or will not be, since its attempt no longer
-  // counts. The record is kept, but refers to no bytes.
+  // For a checkpoint or artifact: its files cannot be fetched, or will not be, since its attempt no
+  // longer counts. The record is kept, but refers to no bytes.
   bool files_gone = false;
 };
 // Every change of a state has exactly one of these.
@@ -202,8 +203,8 @@ struct PutTransition {
   std::string to;
   std::string reason;
 };
-// A checkpoint to which its task no longer refers: removes its rows, and its bytes if nothing else refers
-// to them.
+// A checkpoint to which its task no longer refers: removes its rows,
+// and its bytes if nothing else refers to them.
 struct DropCheckpoint {
   std::string task;
   std::string sha256;
@@ -212,8 +213,9 @@ struct DropCheckpoint {
 struct DropSweep {
   std::string sweep_id;
 };
-// Removes tasks that no sweep has, each before the task that it needs, with their attempts, their records and
-// the cells that they owe or have. Their bytes are removed if nothing else refers to them.
+// Removes tasks that no sweep has, each before the task that it needs, with their attempts, their
+// records and the cells that they owe or have. Their bytes are removed if nothing
+// else refers to them.
 struct DropTasks {
   std::vector<std::string> tasks;
 };
@@ -228,7 +230,7 @@ using Write = std::variant<PutSweep, PutSweepCancelled, PutRun, PutTask, PutAtte
                            PutCell, PutRecord, PutTransition, DropCheckpoint, DropSweep, DropTasks,
                            DropRuns, DropDamagedResults>;
 
-// ---- commands: sent after the commit ---------------------------------------------------------------
+// ---- commands: sent after the commit ------------------------------------------------------------
 
 struct AttemptVerdict {
   enum class Verdict { kContinue, kStop, kFenced, kEnded };
@@ -294,8 +296,8 @@ struct SubmitCounts {
   std::int64_t cells_reused = 0;
   std::int64_t tasks_retried = 0;
   std::int64_t tasks_failed_for_good = 0;  // existing or newly requested
-  // An upper bound of the checkpoint bytes that will stay on the disk from trainings that are new, retried
-  // or in progress.
+  // An upper bound of the checkpoint bytes that will stay on the disk from trainings that are new,
+  // retried or in progress.
   std::int64_t checkpoint_bytes = 0;
 };
 struct CancelCounts {
@@ -324,11 +326,12 @@ struct StepResult {
   std::optional<Instant> wake_at;          // TimePassed is needed by then
 };
 
-// `wall_ms` is for display columns, and for the duration of an attempt across a reboot. The event is taken
-// apart: records of a journal are moved into the writes.
+// `wall_ms` is for display columns, and for the duration of an attempt across a reboot. The event
+// is taken apart: records of a journal are moved into the writes.
 StepResult Step(State& state, SchedulerEvent event, Instant now, std::int64_t wall_ms);
 
-// The task that owes or has a cell, from the state or from `known_cells` (SweepSubmitted); null: none.
+// The task that owes or has a cell, from the state or from `known_cells`
+// (SweepSubmitted); null: none.
 const std::string* OwnerOf(const State& state,
                            const std::map<std::string, std::string>& known_cells,
                            const std::string& cell);
@@ -336,8 +339,9 @@ const std::string* OwnerOf(const State& state,
 SubmitCounts PlanSubmission(const State& state, const Sweep& sweep,
                             const std::map<std::string, std::string>& known_cells = {});
 
-// The current state of a sweep, derived from its tasks: PENDING (none of it runs now), RUNNING, SUCCEEDED,
-// PARTIAL (some of it succeeded, and no more will follow), FAILED (none of it succeeded), CANCELLED.
+// The current state of a sweep, derived from its tasks: PENDING (none of it runs now), RUNNING,
+// SUCCEEDED, PARTIAL (some of it succeeded, and no more will follow), FAILED (none of it
+// succeeded), CANCELLED.
 std::string_view SweepStateName(const State& state, const std::string& sweep_id);
 // Whether some of the sweep is still to come: PENDING or RUNNING.
 bool IsActiveSweep(const State& state, const std::string& sweep_id);
@@ -346,18 +350,18 @@ bool IsActiveSweep(const State& state, const std::string& sweep_id);
 // deterministic, so a diverged training is not retried when it is submitted again.
 bool FailedForGood(const State& state, const Task& task);
 
-// Why a task is not placed if this build cannot read it or its run, and what ends this. It is shown instead
-// of the task's reason, which becomes valid again once a build can read it. "": this build can read it, or
-// the task has ended.
+// Why a task is not placed if this build cannot read it or its run, and what ends this. It is shown
+// instead of the task's reason, which becomes valid again once a build can read it. "": this build
+// can read it, or the task has ended.
 std::string WhyUnknown(const State& state, const Task& task);
 
-// Whether a worker is known to be holding its attempts: its session is open, or ended only a moment ago, as
-// when either end restarts. False for a silent worker, for one that has not connected since this process
-// began, and for one replaced by another worker on its machine.
+// Whether a worker is known to be holding its attempts: its session is open, or ended only a moment
+// ago, as when either end restarts. False for a silent worker, for one that has not connected since
+// this process began, and for one replaced by another worker on its machine.
 bool IsHeardOf(const State& state, const std::string& worker, Instant now);
 
-// A worker with attempts in progress that has been silent for longer than a restart takes, or has been
-// replaced by another worker on its machine.
+// A worker with attempts in progress that has been silent for longer than a restart takes, or has
+// been replaced by another worker on its machine.
 struct MissedWorker {
   const Worker* worker = nullptr;
   const Worker* instead = nullptr;  // the replacing worker; null: none
@@ -366,13 +370,13 @@ struct MissedWorker {
 };
 std::vector<MissedWorker> MissedWorkers(const State& state, Instant now);
 
-// Applies a record to its attempt, in the same way for an incoming record and for one read back from the
-// store. The loader calls it for all records, in order, of each live attempt.
+// Applies a record to its attempt, in the same way for an incoming record and for one read back
+// from the store. The loader calls it for all records, in order, of each live attempt.
 void NoteRecord(Attempt& attempt, const JournalRecord& record, std::string_view line);
 
-// Restores the volatile parts after the tables were read back into `state`. `restored`: the database came
-// from a backup and restore_count has grown; nothing is placed for the length of a lease, so that workers
-// can first report what they did since.
+// Restores the volatile parts after the tables were read back into `state`. `restored`: the
+// database came from a backup and restore_count has grown; nothing is placed for the length of a
+// lease, so that workers can first report what they did since.
 void AfterLoad(State& state, Instant now, std::uint64_t seed, bool restored = false);
 
 }  // namespace longrun

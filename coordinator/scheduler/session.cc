@@ -22,7 +22,8 @@ void ForgetSession(StepContext& step, Worker& worker, const std::string& reason)
   worker.session.reset();
 }
 
-// Marks slots that may hold a trainer: those of live attempts, and those where the worker still sees one.
+// Marks slots that may hold a trainer: those of live attempts,
+// and those where the worker still sees one.
 void NoteBusySlots(State& state, Worker& worker, const std::vector<LiveAttempt>& listed) {
   worker.busy.clear();
   for (const std::string& id : state.index.live) {
@@ -90,8 +91,8 @@ void EndWhatIsNotListed(StepContext& step, const Worker& worker,
   for (Attempt* const attempt : gone) EndUnlisted(step, worker, *attempt);
 }
 
-// After a restart of the worker: notes which attempts ended with it. Its trainers outlive it, unless all
-// processes of the machine were killed.
+// After a restart of the worker: notes which attempts ended with it. Its trainers outlive it,
+// unless all processes of the machine were killed.
 void NoteDiedTogether(State& state, const Worker& worker, const std::vector<LiveAttempt>& listed) {
   std::set<std::string> running;
   for (const LiveAttempt& live : listed) {
@@ -209,7 +210,8 @@ void HandleEvent(StepContext& step, const WorkerArrived& event) {
                            .reason = Str("worker ", worker.id, " has opened a newer session")});
     return;
   }
-  // Only an open session proves that the newer start is alive: its id comes from a clock that may jump.
+  // Only an open session proves that the newer start is alive:
+  // its id comes from a clock that may jump.
   if (worker.session && worker.incarnation > event.worker.incarnation) {
     step.Send(CloseSession{.session = event.session,
                            .reason = Str("a newer start of worker ", worker.id,
@@ -252,7 +254,8 @@ void HandleEvent(StepContext& step, const WorkerHeard& event) {
   if (worker == nullptr) return;
   step.Send(SendHeartbeatReply{.session = event.session, .number = event.number});
   for (const LiveAttempt& live : event.attempts) RepeatVerdict(step, *worker, live);
-  // A heartbeat may have been written before an acceptance that arrived first: only longer silence counts.
+  // A heartbeat may have been written before an acceptance that arrived first:
+  // only longer silence counts.
   EndWhatIsNotListed(step, *worker, event.attempts, step.now - step.state.limits.suspect_ms);
   NoteBusySlots(step.state, *worker, event.attempts);
 }
@@ -297,7 +300,8 @@ void HandleEvent(StepContext& step, const AttemptRejected& event) {
     return;  // a repeat, a withdrawn offer, or it has run: then its end will come
   }
   attempt->end_stored = true;  // nothing has run, so nothing will come
-  // A full disk before anything has run is not a loss of the task's: it waits, and its reason says for what.
+  // A full disk before anything has run is not a loss of the task's: it waits,
+  // and its reason says for what.
   const bool full = event.failure_class == FailureOf(FailureClass::kStorage).name;
   if (event.failure_class.empty() || full) {
     worker->refused_until[attempt->device_index] =

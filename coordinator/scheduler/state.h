@@ -1,8 +1,8 @@
-// The scheduler's state: everything that the coordinator knows about tasks, attempts and workers, as plain
-// data. Only Step() (scheduler.h) changes it.
+// The scheduler's state: everything that the coordinator knows about tasks, attempts and workers,
+// as plain data. Only Step() (scheduler.h) changes it.
 //
-// transition.cc has the edges between states. Step() writes the durable parts as Writes; the parts marked
-// volatile are lost with the process and can be rebuilt.
+// transition.cc has the edges between states. Step() writes the durable parts as Writes; the parts
+// marked volatile are lost with the process and can be rebuilt.
 #pragma once
 
 #include <compare>
@@ -78,15 +78,16 @@ struct Attempt {
   std::string message = {};        // for people
   std::int64_t started_wall_ms = 0;
   std::int64_t ended_wall_ms = 0;
-  // By the boot clock of the coordinator's machine, with the boot from which it counts ("": unknown):
+  // By the boot clock of the coordinator's machine, with the boot from which it
+  // counts ("": unknown):
   Instant started_boot_ms = 0;
   std::string started_boot = {};
   // From RUNNING to its end; see MoveAttempt.
   std::int64_t duration_ms = 0;
   DurationClock duration_clock = DurationClock::kNone;
   bool end_stored = false;  // AttemptEnded is stored: nothing more will come
-  // From its records; rebuilt with NoteRecord after a restart while it is live, and dropped once its end is
-  // stored:
+  // From its records; rebuilt with NoteRecord after a restart while it is live, and dropped once
+  // its end is stored:
   JournalTally tally = {};                 // of the records before `final`
   std::vector<ExpectedCell> results = {};  // stored rows
   std::optional<CheckpointRef> final_checkpoint = {};
@@ -97,8 +98,9 @@ struct Attempt {
   // Volatile:
   Instant offered_at = 0;
   Instant listed_at = 0;  // when its worker last reported it
-  // How many attempts had no trainer any more, this one among them, when their worker came back from a
-  // restart, if none of its others had one: the machine's processes ended together. 0: not so.
+  // How many attempts had no trainer any more, this one among them, when their worker came back
+  // from a restart, if none of its others had one: the machine's processes ended
+  // together. 0: not so.
   std::int64_t died_together = 0;
   Json progress = {};  // body of the newest `progress` record
 };
@@ -144,8 +146,8 @@ struct RunRecord {
   std::string dataset_name;
   std::string dataset_path;
   std::optional<Execution> execution;  // decided with the first attempt
-  // Volatile: why this build cannot read its stored row, for example after a position method was removed;
-  // then `run` has no meaning, and none of its tasks is placed. "": it can.
+  // Volatile: why this build cannot read its stored row, for example after a position method was
+  // removed; then `run` has no meaning, and none of its tasks is placed. "": it can.
   std::string unknown = {};
   bool damaged = false;  // `unknown` because its row is damaged: a new submission writes it again
 };
@@ -193,12 +195,12 @@ struct SchedulerLimits {
 struct ReadyClass {
   std::string device_kind;             // any | cpu | gpu
   std::optional<Execution> execution;  // once decided; compared without micro_batch
-  // The memory that a slot of each kind must have: the two compute on different paths. An evaluation needs
-  // none on a GPU, which reports exhausted memory, and the cell's answer is then `out_of_memory`; on a CPU
-  // nothing reports it, and the whole machine suffers.
+  // The memory that a slot of each kind must have: the two compute on different paths. An
+  // evaluation needs none on a GPU, which reports exhausted memory, and the cell's answer is then
+  // `out_of_memory`; on a CPU nothing reports it, and the whole machine suffers.
   std::int64_t gpu_memory_bytes = 0, cpu_memory_bytes = 0;
-  // In the order of placement: the sweep that was put first, priority, evaluate before train, time of
-  // becoming ready, id.
+  // In the order of placement: the sweep that was put first, priority, evaluate before train, time
+  // of becoming ready, id.
   struct Key {
     bool later = false;  // not in the sweep put first
     std::int64_t minus_priority = 0;
@@ -212,7 +214,8 @@ struct ReadyClass {
   std::string unfit;                  // why no known worker fits, or ""
 };
 
-// Lets Step() find things without a search through all tasks. Derived and volatile; AfterLoad builds it.
+// Lets Step() find things without a search through all tasks. Derived and volatile;
+// AfterLoad builds it.
 struct Index {
   std::map<std::string, ReadyClass> ready;
   std::set<std::pair<Instant, std::string>> waiting;         // back-off: (end, task)
@@ -227,17 +230,18 @@ struct Index {
 struct State {
   SchedulerLimits limits;
   std::uint64_t restore_count = 0;  // grows when the database is restored from a backup
-  // The greatest epoch of all tasks that gc dropped. New tasks start there, since a new task may have the
-  // key of a dropped one whose attempt may still come back.
+  // The greatest epoch of all tasks that gc dropped. New tasks start there, since a new task may
+  // have the key of a dropped one whose attempt may still come back.
   std::uint64_t epoch_floor = 0;
   std::map<std::string, Task> tasks;
   std::map<std::string, Attempt> attempts;  // all, since an old one may still send messages
   std::map<std::string, RunRecord> runs;
   std::map<std::string, Worker> workers;
-  // cell -> the task that owes or has it. Cells of tasks that had succeeded when the state was loaded may
-  // be absent, since they are as many as the results (SweepSubmitted::known_cells).
+  // cell -> the task that owes or has it. Cells of tasks that had succeeded when the state was
+  // loaded may be absent, since they are as many as the results (SweepSubmitted::known_cells).
   std::map<std::string, std::string> cell_task;
-  // sweep id -> its tasks. A task may belong to several sweeps, and a run may be listed without any task.
+  // sweep id -> its tasks. A task may belong to several sweeps,
+  // and a run may be listed without any task.
   std::map<std::string, std::set<std::string>> sweep_tasks;
   std::map<std::string, std::set<std::string>> sweep_runs;  // sweep id -> its runs
   std::set<std::string> cancelled_sweeps;

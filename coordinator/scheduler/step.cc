@@ -1,5 +1,5 @@
-// One step: the event changes the state, then ready tasks are placed, then everything that changed is
-// written once.
+// One step: the event changes the state, then ready tasks are placed, then everything that changed
+// is written once.
 #include "coordinator/scheduler/step.h"
 
 #include <variant>

@@ -1,5 +1,5 @@
-// The context of one Step(), passed through its concerns: each has its own file and adds its writes and
-// commands to the same context. Private to this folder.
+// The context of one Step(), passed through its concerns: each has its own file and adds its writes
+// and commands to the same context. Private to this folder.
 #pragma once
 
 #include <cstdint>
@@ -36,7 +36,7 @@ struct StepContext {
   void Send(Command command) { result.commands.push_back(std::move(command)); }
 };
 
-// ---- transition.cc: the only place where a state changes -------------------------------------------
+// ---- transition.cc: the only place where a state changes ----------------------------------------
 
 // The edges of the state machines: transition.cc lists them. Anything else is a bug (LR_CHECK).
 bool IsTaskEdge(TaskState from, TaskState to);
@@ -45,8 +45,8 @@ bool IsAttemptEdge(AttemptState from, AttemptState to);
 // Adds a new task, in kBlocked or kReady.
 Task& AddTask(StepContext& step, Task&& task, std::string reason);
 void MoveTask(StepContext& step, Task& task, TaskState to, std::string reason);
-// FAILED, CANCELLED or SKIPPED -> a new round with fresh counters; also SUCCEEDED if its result was lost
-// and taken back. The only way out of a terminal state.
+// FAILED, CANCELLED or SKIPPED -> a new round with fresh counters; also SUCCEEDED if its result was
+// lost and taken back. The only way out of a terminal state.
 void RetryTask(StepContext& step, Task& task, TaskState to, std::string reason);
 Attempt& AddAttempt(StepContext& step, Attempt&& attempt, const std::string& reason);
 void MoveAttempt(StepContext& step, Attempt& attempt, AttemptState to, const std::string& reason);
@@ -55,7 +55,7 @@ void MoveAttempt(StepContext& step, Attempt& attempt, AttemptState to, const std
 void IndexReady(State& state, Task& task, Instant now);
 void UnindexReady(State& state, Task& task);
 
-// ---- end.cc: what the end of an attempt means for its task -----------------------------------------
+// ---- end.cc: what the end of an attempt means for its task --------------------------------------
 
 // Ends a live, current attempt as a failure; the class decides what happens to the task.
 void EndAttempt(StepContext& step, Attempt& attempt, FailureClass failure_class,
@@ -69,7 +69,7 @@ void HandleEvent(StepContext& step, const AttemptFinished& event);
 // Skips the tasks that wait for a task which will never succeed.
 void SkipDependants(StepContext& step, const Task& task);
 
-// ---- the other concerns ----------------------------------------------------------------------------
+// ---- the other concerns -------------------------------------------------------------------------
 
 void HandleEvent(StepContext& step, SweepSubmitted& event);        // submit.cc
 void HandleEvent(StepContext& step, const SweepCancelled& event);  // cancel.cc
@@ -89,20 +89,20 @@ Instant NextDeadline(const State& state, Instant now);               // lease.cc
 void HandleEvent(StepContext& step, const SweepPrioritized& event);  // place.cc
 void PlaceReadyTasks(StepContext& step);
 
-// ---- load.cc ---------------------------------------------------------------------------------------
+// ---- load.cc ------------------------------------------------------------------------------------
 
 // Whether any sweep has the task. None does once all of its sweeps were removed.
 bool HasSweep(const State& state, const std::string& task);
 
-// ---- retry.cc --------------------------------------------------------------------------------------
+// ---- retry.cc -----------------------------------------------------------------------------------
 
 // What a task in kBlocked or kReady waits for, if nothing is known about workers.
 std::string WaitReason(const Task& task);
-// Starts new rounds for those of `tasks` that failed, were skipped or cancelled, trainings before the tasks
-// that need them; their reason begins with `why`.
+// Starts new rounds for those of `tasks` that failed, were skipped or cancelled, trainings before
+// the tasks that need them; their reason begins with `why`.
 void RetryGivenUp(StepContext& step, const std::set<std::string>& tasks, std::string_view why);
 
-// ---- session.cc ------------------------------------------------------------------------------------
+// ---- session.cc ---------------------------------------------------------------------------------
 
 // The worker of an open session, or null. Every message renews its lease.
 Worker* Hear(StepContext& step, SessionId session);
@@ -110,8 +110,8 @@ Worker* Hear(StepContext& step, SessionId session);
 void SendStopTo(StepContext& step, const Attempt& attempt, const std::string& reason);
 // Whether this is its task's current attempt, which may still change the task.
 bool IsCurrent(const State& state, const Attempt& attempt);
-// The attempt with this id. If this database does not know it, but knows its task with an older epoch (it
-// was restored from a backup), adopts the attempt. Null if it is of no use any more.
+// The attempt with this id. If this database does not know it, but knows its task with an older
+// epoch (it was restored from a backup), adopts the attempt. Null if it is of no use any more.
 Attempt* FindOrAdopt(StepContext& step, const Worker& worker, const std::string& attempt,
                      const std::string& task, std::uint64_t epoch);
 

@@ -1,5 +1,5 @@
-// Submitting a sweep: work whose result is already known is never done again. The whole submission is first
-// planned without changing the state, then carried out.
+// Submitting a sweep: work whose result is already known is never done again. The whole submission
+// is first planned without changing the state, then carried out.
 #include <algorithm>
 #include <utility>
 
@@ -65,8 +65,8 @@ void PlanTraining(const State& state, const Sweep& sweep, const PlannedRun& run,
   plan.new_tasks.push_back(std::move(task));
 }
 
-// Makes one task of the cells that nobody has or owes. A cell may owe several rows (a baseline is a variant
-// of the same cell); it is counted once.
+// Makes one task of the cells that nobody has or owes. A cell may owe several rows (a baseline is a
+// variant of the same cell); it is counted once.
 void PlanEvaluation(const State& state, const KnownCells& known, const Sweep& sweep,
                     const PlannedRun& run, const PlannedEvaluation& evaluation, Submission& plan) {
   std::vector<ExpectedCell> missing;
@@ -168,7 +168,8 @@ Status Check(const State& state, const SweepSubmitted& event, const Submission& 
   return Status();
 }
 
-// The highest priority of its sweeps is a task's priority; a new submission takes back its cancellation.
+// The highest priority of its sweeps is a task's priority;
+// a new submission takes back its cancellation.
 void WantAgain(StepContext& step, const Sweep& sweep, const std::set<std::string>& tasks) {
   for (const std::string& id : tasks) {
     Task& task = step.state.tasks.at(id);

@@ -1,4 +1,5 @@
-// Every change of a state goes through here, which writes one PutTransition and updates the indexes.
+// Every change of a state goes through here, which writes one PutTransition and
+// updates the indexes.
 #include <algorithm>
 #include <array>
 #include <utility>
@@ -95,8 +96,8 @@ std::string ClassName(const ReadyClass& ready) {
   return name.dump();
 }
 
-// The boot clock survives a restart of the coordinator, but not a reboot of its machine (or a move of the
-// state folder to another): then only the wall clock spans begin and end.
+// The boot clock survives a restart of the coordinator, but not a reboot of its machine (or a move
+// of the state folder to another): then only the wall clock spans begin and end.
 void MeasureDuration(const StepContext& step, Attempt& attempt) {
   if (attempt.started_wall_ms == 0) return;  // it never ran
   const bool same_boot = !attempt.started_boot.empty() && attempt.started_boot == step.state.boot;

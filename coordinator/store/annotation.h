@@ -1,5 +1,5 @@
-// Labels and a note that users add to a sweep after it was submitted. They are not part of its content, and
-// stay when the same file is submitted again.
+// Labels and a note that users add to a sweep after it was submitted. They are not part of its
+// content, and stay when the same file is submitted again.
 #pragma once
 
 #include <map>

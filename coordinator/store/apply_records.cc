@@ -38,7 +38,8 @@ Status Store::ApplyOne(const PutRecord& write, std::int64_t, ApplyCounts& counts
   return PutPlainRecord(write, counts);
 }
 
-// Rows of results, series and records come by the thousand, so the statements supply their checksums.
+// Rows of results, series and records come by the thousand,
+// so the statements supply their checksums.
 Result<bool> Store::PutResultRow(const PutRecord& write) {
   const std::optional<ResultColumns> columns = ResultColumnsOf(write.record.body);
   if (!columns) return false;

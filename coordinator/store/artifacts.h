@@ -1,7 +1,7 @@
 // The artifact store: immutable bytes named by their SHA-256, in STATE/artifacts/ab/abcdef...
 //
-// Bytes appear complete or not at all: an upload is written to a temporary file and hashed, then synced and
-// renamed. Remains of an interrupted upload are removed at the next start.
+// Bytes appear complete or not at all: an upload is written to a temporary file and hashed, then
+// synced and renamed. Remains of an interrupted upload are removed at the next start.
 //
 // Any thread; an Upload belongs to one caller at a time.
 #pragma once
@@ -27,8 +27,8 @@ class ArtifactStore {
   struct Options {
     std::string folder;                     // STATE/artifacts, created if missing
     std::int64_t disk_low_water_bytes = 0;  // refuse uploads that would leave less free
-    // Unreferenced bytes stay this long after they were last requested: a worker may have been told that
-    // they are here, while its record about them is still on the way.
+    // Unreferenced bytes stay this long after they were last requested: a worker may have been told
+    // that they are here, while its record about them is still on the way.
     std::int64_t keep_unreferenced_ms = 600'000;
     std::function<std::int64_t()> wall_ms = &WallMs;  // a file's time is that of its last request
   };
@@ -75,10 +75,11 @@ class ArtifactStore {
     std::int64_t n_bytes = 0;
     std::int64_t may_go_at_ms = 0;
   };
-  // Removes those of `candidates` that are old enough and unreferenced. Returns those still too young and,
-  // as if they may be removed now, those that could not be removed (logged). `is_referenced` must see every
-  // commit that has returned. Code that is about to refer to bytes first calls Has(), which makes them
-  // young, so nothing is removed between that call and the commit.
+  // Removes those of `candidates` that are old enough and unreferenced. Returns those still too
+  // young and, as if they may be removed now, those that could not be removed (logged).
+  // `is_referenced` must see every commit that has returned. Code that is about to refer to bytes
+  // first calls Has(), which makes them young, so nothing is removed between that
+  // call and the commit.
   std::vector<Young> RemoveUnreferenced(
       const std::vector<std::string>& candidates,
       const std::function<Result<bool>(const std::string& sha256)>& is_referenced);
@@ -90,7 +91,8 @@ class ArtifactStore {
   explicit ArtifactStore(Options options) : options_(std::move(options)) {}
   std::string PathOf(const std::string& sha256) const;
   std::string TemporaryPath();  // a new path
-  // Moves the file out of reach, unless it is young: then returns false. Unlinking it may take long.
+  // Moves the file out of reach, unless it is young: then returns false.
+  // Unlinking it may take long.
   Result<bool> TakeAway(const std::string& sha256, const std::string& to);
 
   Options options_;

@@ -44,8 +44,8 @@ std::string MeasureAgain(const std::string& run) {
   return Str("measure it again: `longrun retry ", run, "`");
 }
 
-// What depends on the rows of a table: it decides how damage of them is reported, and what to do if the table
-// has no remedy of its own.
+// What depends on the rows of a table: it decides how damage of them is reported, and what to do if
+// the table has no remedy of its own.
 enum class Role {
   kNumbers,  // results depend on them
   kNeeds,    // they say which files and tasks are needed

@@ -1,5 +1,5 @@
-// Describes damage in the database: which object is damaged, what is not affected, and what to do. The same
-// form wherever a user meets it.
+// Describes damage in the database: which object is damaged, what is not affected, and what to do.
+// The same form wherever a user meets it.
 #pragma once
 
 #include <compare>
@@ -30,8 +30,8 @@ std::string DamageText(const DamagedRow& row);
 DamagedRow DescribeDamage(const std::string& table, const std::vector<std::string>& key_columns,
                           const RowValues& row);
 
-// Describes something that is referred to but missing: its row, or the way to it, is damaged. `is_lost`: no
-// damaged row was found that could be this result.
+// Describes something that is referred to but missing: its row, or the way to it, is damaged.
+// `is_lost`: no damaged row was found that could be this result.
 DamagedRow DescribeLostResult(const std::string& run_key, const std::string& task,
                               const std::string& metric, std::int64_t context_length,
                               const std::string& variant, bool is_lost);

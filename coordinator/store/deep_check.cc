@@ -311,8 +311,9 @@ Result<std::string> FindDatabase(const std::string& state_folder) {
   return Status(Code::kNotFound, Str("there is no database ", path));
 }
 
-// The flipped definitions that hinder every other check: with another definition of a table nothing else can be
-// read, and SQLite may refuse the whole database (`is_readable` is false) for a flipped bit in any definition.
+// The flipped definitions that hinder every other check: with another definition of a table nothing
+// else can be read, and SQLite may refuse the whole database (`is_readable` is false) for a flipped
+// bit in any definition.
 DeepCheck HinderingDefinitions(const std::string& path, bool is_readable) {
   DeepCheck found;
   // If this fails, the caller names the error, or meets it again.
@@ -332,7 +333,8 @@ DeepCheck HinderingDefinitions(const std::string& path, bool is_readable) {
 Result<DeepCheck> CheckDeep(const std::string& state_folder) {
   ASSIGN_OR_RETURN(const std::string path, FindDatabase(state_folder));
   // Before SQLite opens the database: to close another descriptor of the file would free SQLite's
-  // locks on it. Beside a coordinator the log is written while it is read, and no start will read it.
+  // locks on it. Beside a coordinator the log is written while it is read,
+  // and no start will read it.
   Result<WalFlaws> flaws_of_log = WalFlaws();
   if (!FileLock::IsHeld(CoordinatorLockPath(state_folder))) flaws_of_log = FindWalFlaws(path);
   auto connection = Connection::Open(path, Connection::Mode::kReadAll);

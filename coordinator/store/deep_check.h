@@ -1,6 +1,6 @@
-// Reads everything that the coordinator stores and checks it: the database's pages, indexes and rows, the
-// digests inside rows, and the bytes in `artifacts/` and `files/`. CheckDeep changes nothing (SQLite may
-// leave its empty log beside the database), and may run beside a coordinator.
+// Reads everything that the coordinator stores and checks it: the database's pages, indexes and
+// rows, the digests inside rows, and the bytes in `artifacts/` and `files/`. CheckDeep changes
+// nothing (SQLite may leave its empty log beside the database), and may run beside a coordinator.
 #pragma once
 
 #include <cstdint>
@@ -24,13 +24,13 @@ struct DeepCheck {
   std::vector<std::pair<std::string, std::string>> datasets;  // name and folder, as registered
 };
 
-// kNotFound: there is no database; kPermissionDenied: this user may not read it; kDataLoss: it cannot be
-// read at all.
+// kNotFound: there is no database; kPermissionDenied: this user may not read it; kDataLoss: it
+// cannot be read at all.
 Result<DeepCheck> CheckDeep(const std::string& state_folder);
 
 // Repairs a database of any size as far as possible, like each start does for a small one. Returns
-// descriptions of the repairs. Errors: kNotFound as above, else those of Store::Open (kUnavailable beside a
-// coordinator).
+// descriptions of the repairs. Errors: kNotFound as above, else those of Store::Open (kUnavailable
+// beside a coordinator).
 Result<std::vector<std::string>> RepairDatabase(const std::string& state_folder);
 
 }  // namespace longrun

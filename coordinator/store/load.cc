@@ -201,8 +201,8 @@ Status LoadAttempts(Connection& connection, State& state) {
       });
 }
 
-// If a task's state could not be read but its newest attempt is live, the task takes the state that fits the
-// attempt, so that the attempt's records can be applied.
+// If a task's state could not be read but its newest attempt is live, the task takes the state that
+// fits the attempt, so that the attempt's records can be applied.
 void StateByAttempt(State& state, const Attempt& attempt) {
   const auto found = state.tasks.find(attempt.task);
   if (found == state.tasks.end() || found->second.attempt != attempt.id) return;
@@ -211,7 +211,8 @@ void StateByAttempt(State& state, const Attempt& attempt) {
   task.state = attempt.state == AttemptState::kRunning ? TaskState::kRunning : TaskState::kReserved;
 }
 
-// Reads the records of an attempt, in the journal's order. Of a series record only the number is kept.
+// Reads the records of an attempt, in the journal's order.
+// Of a series record only the number is kept.
 Status NoteRecords(Connection& connection, Attempt& attempt) {
   ASSIGN_OR_RETURN(
       Statement row,
@@ -329,8 +330,8 @@ Status Store::OpenReader() {
   return Status();
 }
 
-// Ends attempts whose own row is damaged, or that of their task (`lost`): if they stayed live, they would
-// block their task and their slot forever.
+// Ends attempts whose own row is damaged, or that of their task (`lost`): if they stayed live, they
+// would block their task and their slot forever.
 Status Store::EndDamagedAttempts(const std::vector<std::string>& lost) {
   RETURN_IF_ERROR(connection_->Execute("BEGIN IMMEDIATE"));
   const auto end = [&]() -> Status {

@@ -1,5 +1,5 @@
-// Copies of trainers' logs, for people: STATE/logs/ATTEMPT.log. Best effort and bounded: only a copy can be
-// lost, and after kLogBytesMax no more is kept for an attempt.
+// Copies of trainers' logs, for people: STATE/logs/ATTEMPT.log. Best effort and bounded: only a
+// copy can be lost, and after kLogBytesMax no more is kept for an attempt.
 //
 // Any thread.
 #pragma once
@@ -21,8 +21,8 @@ class LogStore {
  public:
   explicit LogStore(std::string folder) : folder_(std::move(folder)) {}  // STATE/logs
 
-  // Appends bytes of the worker's file from `offset`. Skips bytes that are already here; a gap is mentioned
-  // in the text. kInvalidArgument if `attempt` is not a ULID.
+  // Appends bytes of the worker's file from `offset`. Skips bytes that are already here; a gap is
+  // mentioned in the text. kInvalidArgument if `attempt` is not a ULID.
   Status Append(const std::string& attempt, std::int64_t offset, std::string_view bytes);
   // Reads our copy from an offset, at most bytes_max; "" at its end, and if there is no log.
   Result<std::string> Read(const std::string& attempt, std::int64_t offset,

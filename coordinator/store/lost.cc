@@ -1,10 +1,10 @@
-// Finds rows that a reader should have found but did not. A row's checksum tells whether it is valid
-// (row_sum.h); but a flipped bit in a key or an index hides a valid row, and a read ends where the row of
-// another sweep seems to begin. So related rows are counted and compared here:
-//   a sweep     its runs are numbered without a gap, its cells and tasks belong to them, and the rows on
-//               both sides of its own, where a read by its id stopped, are valid
-//   a task      each number that it owes exists, under the attempt that counts, both by the table and by
-//               its index
+// Finds rows that a reader should have found but did not. A row's checksum tells whether it is
+// valid (row_sum.h); but a flipped bit in a key or an index hides a valid row, and a read ends
+// where the row of another sweep seems to begin. So related rows are counted and compared here:
+//   a sweep     its runs are numbered without a gap, its cells and tasks belong to them, and the
+//               rows on both sides of its own, where a read by its id stopped, are valid
+//   a task      each number that it owes exists, under the attempt that counts, both by the table
+//               and by its index
 #include <algorithm>
 #include <functional>
 #include <iterator>
@@ -53,7 +53,8 @@ constexpr MemberTable kTasks = {.name = "sweep_task",
 constexpr std::string_view kMemberTables[] = {"sweep_run", "sweep_cell", "sweep_task",
                                               "run",       "task",       "cell"};
 
-// All evaluations that count, or those of one sweep: id, run key, attempt, whether its run is found.
+// All evaluations that count, or those of one sweep: id, run key, attempt,
+// whether its run is found.
 constexpr const char* kAllEvaluations =
     "SELECT task.id, task.run_key, task.result_attempt,"
     " EXISTS (SELECT 1 FROM main.run WHERE run.run_key = task.run_key) FROM main.task"
@@ -83,7 +84,7 @@ bool StoreReader::IsTold(std::string_view table, std::string_view id) const {
   });
 }
 
-// ---- the members of a sweep --------------------------------------------------------------------------
+// ---- the members of a sweep ---------------------------------------------------------------------
 
 // Every row of the sweep in the table. The rows just before and after them belong to other sweeps,
 // unless their id is damaged and they belong to this one: so those are checked, too.
@@ -176,7 +177,7 @@ Result<bool> StoreReader::IsWhole(const std::string& sweep_id,
                               [&](std::string_view table) { return IsTold(table, ""); });
 }
 
-// ---- the numbers of a task -----------------------------------------------------------------------------
+// ---- the numbers of a task ----------------------------------------------------------------------
 
 Result<const std::vector<StoreReader::OwedNumber>*> StoreReader::OwedBy(const std::string& task) {
   const auto known = owed_.find(task);
@@ -284,7 +285,8 @@ void StoreReader::NoteNumbers(const std::vector<ResultBody>& lost) {
       connection_->row_sums().NoteDamaged(std::move(row));
     }
   }
-  // A damaged row accounts for one number: of its attempt, or of any attempt if its attempt is damaged.
+  // A damaged row accounts for one number: of its attempt,
+  // or of any attempt if its attempt is damaged.
   const auto take = [&](const ResultBody& one, bool any) {
     const auto found = std::ranges::find_if(met, [&](const DamagedRow& row) {
       return any || row.key.find(one.attempt) != std::string::npos;
@@ -376,7 +378,8 @@ Status StoreReader::NoteLostNumbers(const std::string& sweep_id) {
     ASSIGN_OR_RETURN(const std::int64_t n_entries, CountBy(kByIndex, evaluated.attempt));
     const auto known = n_rows_of_.find(evaluated.attempt);
     if (n_rows == n_entries && known != n_rows_of_.end() && known->second == n_rows) continue;
-    // An attempt may have more rows than it owes: so count the rows that it has, and name those that it owes.
+    // An attempt may have more rows than it owes: so count the rows that it has,
+    // and name those that it owes.
     ASSIGN_OR_RETURN(std::vector<ResultBody> of_task, LostOfTask(evaluated, nullptr));
     if (of_task.empty() && n_rows == n_entries) {
       if (n_rows_of_.size() >= kRememberedMax) n_rows_of_.clear();

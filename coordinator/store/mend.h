@@ -1,5 +1,5 @@
-// Repairs a loaded state from which damaged rows were left out: whatever refers to such a row is stopped or
-// retried, and says why; everything else continues.
+// Repairs a loaded state from which damaged rows were left out: whatever refers to such a row is
+// stopped or retried, and says why; everything else continues.
 #pragma once
 
 #include <string>
@@ -15,8 +15,8 @@ namespace longrun {
 inline constexpr std::string_view kRunDamaged = "its stored configuration is damaged";
 
 struct Mended {
-  // Attempts that were live and cannot continue: their rows still say that they are live, and must be
-  // changed.
+  // Attempts that were live and cannot continue: their rows still say that they are live,
+  // and must be changed.
   std::vector<std::string> ended;
   // Runs and tasks that are referred to but missing.
   std::vector<DamagedRow> lost;

@@ -10,8 +10,9 @@
 
 namespace longrun {
 
-// The objects whose definition differs from that of the migrations in exactly one bit, as "table run". Opens
-// the database with a connection of its own, which can also read definitions that SQLite cannot parse.
+// The objects whose definition differs from that of the migrations in exactly one bit, as
+// "table run". Opens the database with a connection of its own, which can also read definitions
+// that SQLite cannot parse.
 Result<std::vector<std::string>> FlippedDefinitions(const std::string& database_path);
 // Flips these bits back. Adds descriptions of what was done to `repairs`.
 Status MendDefinitions(const std::string& database_path, std::vector<std::string>& repairs);

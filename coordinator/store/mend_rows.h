@@ -1,6 +1,6 @@
 // Repairs damaged rows as far as that takes no guess. For a connection that does not write
-// checksums yet (row_sum.h); tables without checksums stay unchanged. Each table is written in its own
-// transaction.
+// checksums yet (row_sum.h); tables without checksums stay unchanged. Each table is written in its
+// own transaction.
 #pragma once
 
 #include <string>
@@ -24,9 +24,9 @@ class Connection;
 // functions add descriptions of what they did to `repairs`.
 Status PutInOrder(Connection& connection, std::vector<std::string>& repairs);
 
-// Repairs the rows that do not match their checksums, if the checksum identifies the flipped bit: in place,
-// or by writing the table again where a damaged key or index hides a row. Returns true if every row is
-// valid, before or after. `only`: of this table, "" for all.
+// Repairs the rows that do not match their checksums, if the checksum identifies the flipped bit:
+// in place, or by writing the table again where a damaged key or index hides a row. Returns true if
+// every row is valid, before or after. `only`: of this table, "" for all.
 Result<bool> MendRows(Connection& connection, std::vector<std::string>& repairs,
                       std::string_view only = "");
 

@@ -11,15 +11,15 @@ namespace longrun {
 
 class Connection;
 
-// Writes damaged rows again if their content is known: the checksum identifies a single flipped bit, and
-// some rows are stored elsewhere too (the id in the state folder's database.id: `id_beside`) or are only
-// informative. kDataLoss for content that cannot be recovered, such as the count of restores. For a
-// connection whose writes do not keep checksums yet.
+// Writes damaged rows again if their content is known: the checksum identifies a single flipped
+// bit, and some rows are stored elsewhere too (the id in the state folder's database.id:
+// `id_beside`) or are only informative. kDataLoss for content that cannot be recovered, such as the
+// count of restores. For a connection whose writes do not keep checksums yet.
 Status MendMeta(Connection& connection, const std::string& path, const std::string& id_beside,
                 std::vector<std::string>& repairs);
 
-// The schema version in meta, which is stored in addition to the one in the file's header: 0 if it has
-// none.
+// The schema version in meta, which is stored in addition to the one in the file's header:
+// 0 if it has none.
 Result<std::int64_t> SchemaVersionInMeta(Connection& connection);
 Status PutSchemaVersion(Connection& connection, std::int64_t version);
 

@@ -16,8 +16,8 @@ std::size_t BytesOf(const StoredValue& value) {
   return 1 + sizeof(std::int64_t) + (text != nullptr ? text->size() : 0);
 }
 
-// Numbers that differ by one bit as SQLite stores them: in as few bytes as possible, with the highest bit
-// as the sign.
+// Numbers that differ by one bit as SQLite stores them: in as few bytes as possible, with the
+// highest bit as the sign.
 std::vector<std::int64_t> NumbersNear(std::int64_t number) {
   std::vector<std::int64_t> near;
   const auto as_bits = static_cast<std::uint64_t>(number);
@@ -32,7 +32,8 @@ std::vector<std::int64_t> NumbersNear(std::int64_t number) {
   return near;
 }
 
-// Whether some value that differs from `value` by one bit makes the checksum hold; sets `value` to it.
+// Whether some value that differs from `value` by one bit makes the checksum hold;
+// sets `value` to it.
 bool MendValue(StoredRow& row, StoredValue& value) {
   if (auto* const text = std::get_if<std::string>(&value)) {
     for (char& c : *text) {

@@ -24,7 +24,8 @@ namespace {
 constexpr int kProgressOps = 50;              // machine steps between two checks of the limits
 constexpr double kExpandedTablesMax = 5'000;  // preparing them takes 0.1 s
 constexpr int kLikePatternBytesMax = 100;
-// Limit of a stored row, which is read whole for its checksum: a sweep's file, its overrides and its axes.
+// Limit of a stored row, which is read whole for its checksum: a sweep's file,
+// its overrides and its axes.
 constexpr int kRowBytesMax = 16 << 20;
 constexpr std::string_view kHolds = "row_holds_";  // a prefix from row_sum.h
 constexpr std::int64_t kValueBytes = 24;           // of a value in the answer, without its text
@@ -45,7 +46,7 @@ bool IsView(std::string_view name) {
 
 bool IsJsonTable(std::string_view name) { return name == "json_each" || name == "json_tree"; }
 
-// ---- what is allowed -----------------------------------------------------------------------------
+// ---- what is allowed ----------------------------------------------------------------------------
 
 struct Guard {
   bool on_views_only = true;  // the database in memory; false: the real one, tables below the views
@@ -86,9 +87,9 @@ bool IsInternal(std::string_view table) {
          table == "bytecode" || table == "tables_used";
 }
 
-// In the first pass, every name that the query itself uses was found among the views. So on the real
-// database a table is read only through a view: the context is the view, or a WITH inside one. A
-// read of no column is a count of the rows of a WITH or of a table below a view.
+// In the first pass, every name that the query itself uses was found among the views. So on the
+// real database a table is read only through a view: the context is the view, or a WITH inside one.
+// A read of no column is a count of the rows of a WITH or of a table below a view.
 int AuthorizeRead(Guard& guard, std::string_view table, std::string_view column,
                   const char* context) {
   if (IsView(table) || IsJsonTable(table)) return SQLITE_OK;
@@ -154,7 +155,7 @@ void Like(sqlite3_context* context, int n_values, sqlite3_value** values) {
   sqlite3_result_int(context, LikeMatches(pattern, text(1), escape) ? 1 : 0);
 }
 
-// ---- the two databases -----------------------------------------------------------------------------
+// ---- the two databases --------------------------------------------------------------------------
 
 void SetLimits(sqlite3* db) {
   const std::pair<int, int> limits[] = {{SQLITE_LIMIT_LENGTH, kRowBytesMax},
@@ -193,7 +194,8 @@ Result<Db> Open(const std::string& path, int flags, Guard& guard, std::unique_pt
   // authorizer also checks the functions of views.
   sqlite3_db_config(db.get(), SQLITE_DBCONFIG_TRUSTED_SCHEMA, 1, nullptr);
   RETURN_IF_ERROR(Execute(db.get(), "PRAGMA temp_store = MEMORY; PRAGMA cache_size = -8192"));
-  // Virtual tables are created at their first use, which the authorizer would see as a change: use them now.
+  // Virtual tables are created at their first use, which the authorizer would see as a
+  // change: use them now.
   RETURN_IF_ERROR(Execute(db.get(), "SELECT 1 FROM json_each('[]'), json_tree('[]')"));
   if (guard.on_views_only) {
     for (const QueryView& view : QueryViews()) {
@@ -266,7 +268,7 @@ Result<Prepared> Prepare(sqlite3* db, const std::string& sql, const Guard& guard
   return statement;
 }
 
-// ---- running -----------------------------------------------------------------------------------------
+// ---- running ------------------------------------------------------------------------------------
 
 struct Watchdog {
   const QueryLimits& limits;

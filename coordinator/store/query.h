@@ -6,8 +6,8 @@
 //   2. An authorizer allows only SELECT, the listed functions and recursion, in any form.
 //   3. The uses of names of WITH are limited, since SQLite copies what they stand for while it
 //      prepares, where nothing can stop it.
-// Then it runs on its own connection, opened for reading. Time, memory, rows, bytes of the answer and
-// lengths of text are limited; nothing is written, not even a temporary file.
+// Then it runs on its own connection, opened for reading. Time, memory, rows, bytes of the answer
+// and lengths of text are limited; nothing is written, not even a temporary file.
 #pragma once
 
 #include <cstdint>
@@ -45,13 +45,13 @@ struct QueryAnswer {
 };
 
 // Any thread. kInvalidArgument: not a single SELECT over documented views (the message says what);
-// kPermissionDenied: it uses something that a query may not; kDeadlineExceeded, kResourceExhausted: it was
-// stopped at a limit; kCancelled.
+// kPermissionDenied: it uses something that a query may not; kDeadlineExceeded, kResourceExhausted:
+// it was stopped at a limit; kCancelled.
 Result<QueryAnswer> RunQuery(const std::string& database_path, const std::string& sql,
                              const QueryLimits& limits);
 
-// An upper bound of the number of tables and views to which SQLite expands a statement while it prepares
-// it: the views named, times the uses of each name of a WITH.
+// An upper bound of the number of tables and views to which SQLite expands a statement while it
+// prepares it: the views named, times the uses of each name of a WITH.
 double ExpandedTables(std::string_view sql);
 
 // The names, keywords and quoted texts of a statement, in lower case and without their quotes.
@@ -61,8 +61,8 @@ struct SqlName {
 };
 std::vector<SqlName> NamesOf(std::string_view sql);
 
-// LIKE like SQLite's, in time proportional to text times pattern: '%' any text, '_' one character, ASCII
-// letters without regard to case. `escape` 0: none.
+// LIKE like SQLite's, in time proportional to text times pattern: '%' any text, '_' one character,
+// ASCII letters without regard to case. `escape` 0: none.
 bool LikeMatches(std::string_view pattern, std::string_view text, char32_t escape);
 
 }  // namespace longrun

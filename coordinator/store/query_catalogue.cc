@@ -27,8 +27,8 @@ std::string_view ColumnType(ParamSpec::Type type) {
   return "text";
 }
 
-// The column of a setting that a sweep file declares: its name, type and meaning, without the words in
-// brackets on how a file may leave it out.
+// The column of a setting that a sweep file declares: its name, type and meaning, without the words
+// in brackets on how a file may leave it out.
 QueryColumn Setting(std::string_view axis, std::string_view unit = "") {
   const KeyRow* const row = FindAxis(axis);
   LR_CHECK(row != nullptr);
@@ -267,9 +267,9 @@ std::vector<QueryView> MakeViews() {
   };
 }
 
-// Functions whose time and memory are bounded by the size of their arguments. The time of replace, instr, trim
-// and glob is the product of two sizes, that of printf is given in its text; randomblob and zeroblob make
-// memory out of nothing.
+// Functions whose time and memory are bounded by the size of their arguments. The time of replace,
+// instr, trim and glob is the product of two sizes, that of printf is given in its text; randomblob
+// and zeroblob make memory out of nothing.
 constexpr std::string_view kFunctions[] = {
     "->",
     "->>",

@@ -1,5 +1,6 @@
-// The views that a user's query may read, with the meaning of each column. The views themselves are in
-// migrations/; a test compares names and order with the database, and docs/query.md with this table.
+// The views that a user's query may read, with the meaning of each column. The views themselves are
+// in migrations/; a test compares names and order with the database,
+// and docs/query.md with this table.
 #pragma once
 
 #include <span>

@@ -13,8 +13,8 @@ namespace longrun {
 
 inline constexpr std::int64_t kReadMsMax = 2000;  // per read; beyond it: kDeadlineExceeded
 
-// A query (a literal) with `bound` for its question marks, in their order; its time begins. Texts must
-// outlive the statement.
+// A query (a literal) with `bound` for its question marks, in their order; its time begins. Texts
+// must outlive the statement.
 template <typename... Bound>
 Result<Statement> Read(Connection& connection, const char* sql, const Bound&... bound) {
   connection.SetTimeLimit(kReadMsMax);

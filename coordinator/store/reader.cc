@@ -338,8 +338,8 @@ Result<std::vector<ResultBody>> StoreReader::Results(const char* sql, const std:
 }
 
 Result<std::vector<StoreReader::OwnedCell>> StoreReader::OwnedCells(const std::string& sweep_id) {
-  // CROSS JOIN keeps SQLite to that order, however large the tables have grown and whatever it guesses
-  // about them.
+  // CROSS JOIN keeps SQLite to that order, however large the tables have grown and whatever it
+  // guesses about them.
   return ReadRows(
       *connection_,
       "SELECT sweep_cell.ordinal, sweep_cell.cell, cell.task"
@@ -621,8 +621,8 @@ Result<std::vector<CurvePoint>> StoreReader::Curve(const std::string& task,
                                                    const std::string& metric,
                                                    std::int64_t points_max) {
   connection_->SetTimeLimit(kReadMsMax);
-  // The view `lineage`, for one task, from its newest attempt back. Each part is read by the primary key of
-  // `series`.
+  // The view `lineage`, for one task, from its newest attempt back. Each part is read by the
+  // primary key of `series`.
   std::string attempt;
   {
     ASSIGN_OR_RETURN(

@@ -1,5 +1,5 @@
-// Reads the database through its own connection, which cannot write and whose reads end after two seconds,
-// so that the WAL can always be checkpointed. One thread at a time.
+// Reads the database through its own connection, which cannot write and whose reads end after two
+// seconds, so that the WAL can always be checkpointed. One thread at a time.
 #pragma once
 
 #include <cstdint>
@@ -82,7 +82,8 @@ struct ResultBody {
   ExpectedCell asked = {};      // which of the task's expected numbers it is
 };
 
-// A sweep that may have its results at /metrics: the newest with its name, if its file mentions export.
+// A sweep that may have its results at /metrics: the newest with its name,
+// if its file mentions export.
 struct ExportCandidate {
   std::string id;
   std::string name;
@@ -121,9 +122,9 @@ class StoreReader {
   static Result<std::unique_ptr<StoreReader>> Open(const std::string& database_path);
   ~StoreReader();
 
-  // For thousands of small reads, one after the other: while it exists, they see one snapshot of the
-  // database and take its locks once. Call Next() before each read; every few hundred calls it moves on to
-  // the present, so that the WAL can be checkpointed.
+  // For thousands of small reads, one after the other: while it exists, they see one snapshot of
+  // the database and take its locks once. Call Next() before each read; every few hundred calls it
+  // moves on to the present, so that the WAL can be checkpointed.
   class Series {
    public:
     explicit Series(StoreReader& reader) : reader_(reader) {}
@@ -140,15 +141,15 @@ class StoreReader {
   };
 
   Result<std::vector<SweepRow>> Sweeps();  // oldest first
-  // Finds a sweep by its name (the newest one), its id, or an unambiguous beginning of its id of at least 8
-  // characters. kNotFound suggests similar names, kInvalidArgument lists the sweeps that share the
-  // beginning.
+  // Finds a sweep by its name (the newest one), its id, or an unambiguous beginning of its id of at
+  // least 8 characters. kNotFound suggests similar names, kInvalidArgument lists the sweeps that
+  // share the beginning.
   Result<SweepRow> FindSweep(const std::string& reference);
-  // The newest sweep with this name and the same content, or "". A sweep whose row is damaged also matches
-  // if all but one character of its known data fits, and keeps its id.
+  // The newest sweep with this name and the same content, or "". A sweep whose row is damaged also
+  // matches if all but one character of its known data fits, and keeps its id.
   Result<std::string> SameSweep(const std::string& name, const std::string& digest);
-  // Those of the sweep's cells that are known, with the task that owes or has each. A cell whose own row is
-  // damaged is found through its task and added to `unrecorded`.
+  // Those of the sweep's cells that are known, with the task that owes or has each. A cell whose
+  // own row is damaged is found through its task and added to `unrecorded`.
   Result<std::map<std::string, std::string>> CellOwners(
       const Sweep& sweep, std::set<std::string>* unrecorded = nullptr);
   Result<std::vector<std::string>> TasksOfSweep(const std::string& sweep_id);
@@ -160,17 +161,19 @@ class StoreReader {
   Result<std::vector<ResultBody>> ResultsOfSweep(const std::string& sweep_id);
   // Every row of the run that counts, whichever sweep requested it.
   Result<std::vector<ResultBody>> ResultsOfRun(const std::string& run_key);
-  // Rows that were stored but are no longer found (lost.cc), since a row or the way to it is damaged: a
-  // flipped bit in a key hides a sound row. Everything found in this way is noted for TakeDamaged().
+  // Rows that were stored but are no longer found (lost.cc), since a row or the way to it is
+  // damaged: a flipped bit in a key hides a sound row. Everything found in this way is noted
+  // for TakeDamaged().
   //
-  // Numbers that count and are missing in `results`, without body_json. `cells`: those of the sweep.
+  // Numbers that count and are missing in `results`, without body_json. `cells`:
+  // those of the sweep.
   Result<std::vector<ResultBody>> LostOfSweep(const std::string& sweep_id, const CellSet& cells,
                                               const std::vector<ResultBody>& results);
   Result<std::vector<ResultBody>> LostOfRun(const std::string& run_key,
                                             const std::vector<ResultBody>& results);
-  // Whether all runs, cells and tasks of a sweep are there. To be called after the reads on which the
-  // answer rests. Runs in `runs` were read and are sound, and are not read again. `lengths`, if given,
-  // gets the context lengths that each of its evaluations requests, in ascending order.
+  // Whether all runs, cells and tasks of a sweep are there. To be called after the reads on which
+  // the answer rests. Runs in `runs` were read and are sound, and are not read again. `lengths`, if
+  // given, gets the context lengths that each of its evaluations requests, in ascending order.
   using LengthsByTask = std::map<std::string, std::vector<std::int64_t>>;
   Result<bool> IsWhole(const std::string& sweep_id, const std::vector<SweepRunRow>& runs = {},
                        LengthsByTask* lengths = nullptr);
@@ -183,8 +186,8 @@ class StoreReader {
   // The damage found since the last call, which was left out of all answers.
   std::vector<DamagedRow> TakeDamaged();
   void NoteDamaged(const std::vector<DamagedRow>& rows);
-  // Rows that were reported already: a number that is missing because of them is reported in the same
-  // words.
+  // Rows that were reported already: a number that is missing because of them is reported
+  // in the same words.
   void SetKnown(std::vector<DamagedRow> rows) { known_ = std::move(rows); }
   // All cells that the task must fill, known or not; none if the task does not exist.
   Result<std::vector<ExpectedCell>> ExpectedCellsOf(const std::string& task);
@@ -198,17 +201,19 @@ class StoreReader {
   Result<std::vector<std::int64_t>> LengthsOfTask(const std::string& task);
   Result<std::vector<AttemptRow>> AttemptsOfTask(const std::string& task);  // oldest first
   Result<bool> HasAttempt(const std::string& attempt);
-  // The wall clock of the newest stored record of the worker's newest attempt; 0: it never had an attempt.
+  // The wall clock of the newest stored record of the worker's newest attempt; 0:
+  // it never had an attempt.
   Result<std::int64_t> LastStoredOfWorker(const std::string& worker);
   Result<std::map<std::string, std::string>> TasksByAttempt();  // attempt -> its task
   // The newest tasks, at most `n_max`.
   Result<std::vector<MeasuredRow>> MeasuredTasks(std::int64_t n_max);
-  // The attempts whose logs a reference means: to a run or a task (the newest attempt of each task), or to
-  // an attempt; kNotFound, kInvalidArgument. Left out are those of damaged rows, for TakeDamaged().
+  // The attempts whose logs a reference means: to a run or a task (the newest attempt of each
+  // task), or to an attempt; kNotFound, kInvalidArgument. Left out are those of damaged rows,
+  // for TakeDamaged().
   Result<std::vector<std::string>> FindLogs(const std::string& reference);
 
-  // A task's curve over its lineage. points_max > 0: that many points over the whole curve, including the
-  // last one.
+  // A task's curve over its lineage. points_max > 0: that many points over the whole curve,
+  // including the last one.
   Result<std::vector<CurvePoint>> Curve(const std::string& task, const std::string& metric,
                                         std::int64_t points_max = 0);
 
@@ -217,10 +222,11 @@ class StoreReader {
   Result<std::vector<ExportCandidate>> ExportCandidates();  // newest first
   Result<std::vector<ExportRow>> ExportRows(const std::string& sweep_id);
 
-  // Every checkpoint that has rows, once for each task. CheckpointBytes: every file of them. IsReferenced:
-  // whether anything refers to these bytes.
+  // Every checkpoint that has rows, once for each task. CheckpointBytes: every file of them.
+  // IsReferenced: whether anything refers to these bytes.
   Result<std::vector<StoredCheckpoint>> Checkpoints();
-  // Tasks that no sweep has: evaluations, then trainings, each before the training that its run continues.
+  // Tasks that no sweep has: evaluations, then trainings,
+  // each before the training that its run continues.
   Result<std::vector<std::string>> OrphanTasks();
   Result<std::vector<CheckpointBytesRow>> CheckpointBytes();
   Result<bool> IsReferenced(const std::string& sha256);
@@ -238,8 +244,8 @@ class StoreReader {
   Status FindByTasks(const std::string& run_key, const std::set<std::string>& cells,
                      std::map<std::string, std::string>& owners);
   explicit StoreReader(std::unique_ptr<Connection> connection);
-  // Results of a query for run key, cell, task, attempt, journal line, evaluation, metric, length and
-  // variant, with one value bound.
+  // Results of a query for run key, cell, task, attempt, journal line, evaluation, metric, length
+  // and variant, with one value bound.
   Result<std::vector<ResultBody>> Results(const char* sql, const std::string& bound);
   // The context lengths of a task's expected cells, ascending.
   static Result<std::vector<std::int64_t>> LengthsIn(const std::string& expected_cells);
@@ -263,14 +269,14 @@ class StoreReader {
   Result<std::vector<Member>> Members(const std::string& table, const std::string& sweep_id);
   void NoteMember(const std::string& table, const std::string& what);
   bool IsTold(std::string_view table, std::string_view id) const;  // "": anything in the table
-  // The lost results among a query's evaluations that count, with one value bound; `cells`: only these, if
-  // not null.
+  // The lost results among a query's evaluations that count, with one value bound; `cells`: only
+  // these, if not null.
   Result<std::vector<ResultBody>> Lost(const char* sql, const std::string& bound,
                                        const CellSet* cells,
                                        const std::vector<ResultBody>& results);
   Result<std::vector<Evaluated>> Evaluations(const char* sql, const std::string& bound);
-  // The numbers that a task owes, computed once, since its id depends on them. Null: the task cannot be
-  // read.
+  // The numbers that a task owes, computed once, since its id depends on them. Null:
+  // the task cannot be read.
   Result<const std::vector<OwedNumber>*> OwedBy(const std::string& task);
   // The same, from the expected cells of its row, if they can be read.
   void RememberOwed(const std::string& task, const std::string& expected_cells);

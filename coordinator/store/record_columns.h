@@ -1,5 +1,5 @@
-// A journal record's body as the columns of its rows. Trainers' records are not trusted to have the right
-// form.
+// A journal record's body as the columns of its rows. Trainers' records are not trusted to
+// have the right form.
 #pragma once
 
 #include <cstdint>
@@ -10,8 +10,8 @@
 
 namespace longrun {
 
-// Members as columns: null and absent members are NULL; a member of another type makes the whole body
-// unfit.
+// Members as columns: null and absent members are NULL; a member of another type makes the
+// whole body unfit.
 class RecordColumns {
  public:
   explicit RecordColumns(const Json& body) : body_(body) { fits_ = body.is_object(); }

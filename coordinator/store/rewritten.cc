@@ -73,8 +73,8 @@ Status DropFrom(Connection& connection, const KeyedTable& of) {
   ASSIGN_OR_RETURN(const std::vector<std::string> keys,
                    connection.ReadTexts(Str("SELECT DISTINCT ", of.key, " FROM main.", of.name,
                                             " NOT INDEXED WHERE ", damaged)));
-  // A row was written again as it had been, whatever has happened to the damaged one since, if a sound row has
-  // the checksum that the damaged one was stored with.
+  // A row was written again as it had been, whatever has happened to the damaged one since, if a
+  // sound row has the checksum that the damaged one was stored with.
   ASSIGN_OR_RETURN(
       const std::vector<std::string> known_sums,
       connection.ReadTexts(Str("SELECT DISTINCT sum FROM main.", of.name, " NOT INDEXED WHERE ",

@@ -1,6 +1,6 @@
-// Checks rows that contain their own digests: data stored under a hash must have that hash, and the columns
-// beside a journal line must agree with the line. Done when a checksum is first written, and by the deep
-// check; otherwise the row's checksum suffices (row_sum.h).
+// Checks rows that contain their own digests: data stored under a hash must have that hash, and the
+// columns beside a journal line must agree with the line. Done when a checksum is first written,
+// and by the deep check; otherwise the row's checksum suffices (row_sum.h).
 #pragma once
 
 #include <string>
@@ -9,10 +9,10 @@
 
 namespace longrun {
 
-// run: run_key is the SHA-256 of `run`, and the columns have its values. task: id is the hash of its
-// content, and each cell's id that of its parameters. result: the line's crc is correct, and the columns
-// agree with it. record: the line's crc is correct. True for rows of other tables, and for rows that only
-// another build can read.
+// run: run_key is the SHA-256 of `run`, and the columns have its values. task: id is the hash of
+// its content, and each cell's id that of its parameters. result: the line's crc is correct, and
+// the columns agree with it. record: the line's crc is correct. True for rows of other tables, and
+// for rows that only another build can read.
 bool RowAgrees(const std::string& table, const RowValues& row);
 bool HasOwnDigests(const std::string& table);  // one of these four
 

@@ -17,8 +17,8 @@ namespace longrun {
 namespace {
 
 constexpr int kAnyNumber = -1;
-// Their rows come by the thousand: the statements that insert them supply the checksum (apply_records.cc),
-// since a trigger would cost as much as the row.
+// Their rows come by the thousand: the statements that insert them supply the checksum
+// (apply_records.cc), since a trigger would cost as much as the row.
 constexpr std::string_view kBringTheirSum[] = {"record", "result", "series"};
 constexpr int kPropagateConstants = 0x8000;  // SQLite's SQLITE_PropagateConst
 
@@ -290,8 +290,9 @@ Status RowSums::Keep() {
 
 Status RowSums::HideDamaged() {
   RETURN_IF_ERROR(Execute(db_, "PRAGMA temp_store = MEMORY"));
-  // If a query also demands `kind = 'train'`, SQLite would use the constant instead of the column before it
-  // knows whether the row has that value, and the checksum of another kind's row would not hold.
+  // If a query also demands `kind = 'train'`, SQLite would use the constant instead of the column
+  // before it knows whether the row has that value, and the checksum of another kind's
+  // row would not hold.
   sqlite3_test_control(SQLITE_TESTCTRL_OPTIMIZATIONS, db_, kPropagateConstants);
   for (const SummedTable& table : tables_) {
     RETURN_IF_ERROR(

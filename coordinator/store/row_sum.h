@@ -1,9 +1,10 @@
-// A checksum for each row. Every table has a column `sum`: the CRC32C of the row's other columns, in order.
-// Every writing connection maintains it, and reading connections never see a row that does not match it. So
-// a bit that flipped on its way to the disk, on it or back never becomes another number.
+// A checksum for each row. Every table has a column `sum`: the CRC32C of the row's other columns,
+// in order. Every writing connection maintains it, and reading connections never see a row that
+// does not match it. So a bit that flipped on its way to the disk,
+// on it or back never becomes another number.
 //
-// Both work outside of the schema, by triggers and views in the connection's own temporary schema: any
-// other program can open the file, and its changes there count as damage.
+// Both work outside of the schema, by triggers and views in the connection's own temporary schema:
+// any other program can open the file, and its changes there count as damage.
 #pragma once
 
 #include <sqlite3.h>
@@ -37,8 +38,8 @@ using StoredValue = std::variant<std::monostate, std::int64_t, double, std::stri
 // The checksum of a row's columns without `sum`.
 std::int64_t RowSum(std::span<const StoredValue> values);
 
-// The sum of a damaged row when it is written: no valid row has it. In databases of builds before 0.1 it is
-// the sum of the row's values plus one.
+// The sum of a damaged row when it is written: no valid row has it. In databases of builds before
+// 0.1 it is the sum of the row's values plus one.
 inline constexpr std::int64_t kDamagedSum = -1;
 inline constexpr std::int64_t kDamagedSumAdded = 1;
 
@@ -53,13 +54,14 @@ class RowSums {
   //   row_agrees_TABLE(COLUMN, ...)      the same for the row's own digests (row_identity.h)
   static Result<std::unique_ptr<RowSums>> Of(sqlite3* db);
 
-  // From now on this connection writes every row with its checksum. A row that was already damaged before
-  // it was changed stays damaged.
+  // From now on this connection writes every row with its checksum. A row that was already damaged
+  // before it was changed stays damaged.
   Status Keep();
-  // From now on this connection does not see damaged rows in tables and views, which keep their names.
+  // From now on this connection does not see damaged rows in tables and views,
+  // which keep their names.
   Status HideDamaged();
-  // Writes the checksums of a table that has none yet. A row that does not agree with its own digests gets
-  // an invalid one.
+  // Writes the checksums of a table that has none yet. A row that does not agree with its own
+  // digests gets an invalid one.
   Status FillIn(const SummedTable& table);
 
   const std::vector<SummedTable>& tables() const { return tables_; }

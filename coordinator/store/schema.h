@@ -1,5 +1,5 @@
-// Checks that the tables, indexes and views of a database are those of its migrations. Their definitions
-// are text in the file: one flipped bit can make a view show another column.
+// Checks that the tables, indexes and views of a database are those of its migrations. Their
+// definitions are text in the file: one flipped bit can make a view show another column.
 #pragma once
 
 #include <cstdint>
@@ -34,23 +34,24 @@ std::string RemedyFor(const AddedColumn& column);
 // kFailedPrecondition, with the remedy, if there is such a column.
 Status CheckAddedColumns(Connection& connection, std::int64_t version);
 
-// The header of the file has no checksum, so its content (whose file it is, and which schema version) is
-// compared with the tables and with table meta. kDataLoss if it does not agree with them,
-// kFailedPrecondition for the file of another program or of a newer release.
+// The header of the file has no checksum, so its content (whose file it is, and which schema
+// version) is compared with the tables and with table meta. kDataLoss if it does not agree with
+// them, kFailedPrecondition for the file of another program or of a newer release.
 Status CheckHeader(Connection& connection, const std::string& path, std::int64_t newest);
 std::string HeaderOf(std::int64_t version);  // statements that write it
 
-// Creates damaged views and indexes again, since they have nothing that tables do not have. kDataLoss if a
-// table differs. If the definitions have the checksum that NoteSchema stored, there is nothing to do, which
-// is quick.
+// Creates damaged views and indexes again, since they have nothing that tables do not have.
+// kDataLoss if a table differs. If the definitions have the checksum that NoteSchema stored, there
+// is nothing to do, which is quick.
 Status MendSchema(Connection& connection, const std::string& path, std::int64_t version,
                   std::vector<std::string>& repairs);
 Status NoteSchema(Connection& connection, std::int64_t version);
-// Whether SQLite can read the definitions, and they have the checksum that NoteSchema stored. That is quick.
-// False also for a new database, which has no checksum yet.
+// Whether SQLite can read the definitions, and they have the checksum that NoteSchema stored. That
+// is quick. False also for a new database, which has no checksum yet.
 bool DefinitionsHold(Connection& connection);
-// kDataLoss, with the remedy, if the definition of one of our objects is damaged, or as CheckAddedColumns: for
-// readers beside a running coordinator, which repairs definitions only when it starts.
+// kDataLoss, with the remedy, if the definition of one of our objects is damaged, or as
+// CheckAddedColumns: for readers beside a running coordinator,
+// which repairs definitions only when it starts.
 Status CheckDefinitions(Connection& connection);
 
 // An empty database in memory with schema version `version`.

@@ -1,5 +1,5 @@
-// Reads every row of a database, in steps so small that no checkpoint of the WAL has to wait, to find
-// damage before anybody needs the damaged row, and while a backup still has it.
+// Reads every row of a database, in steps so small that no checkpoint of the WAL has to wait, to
+// find damage before anybody needs the damaged row, and while a backup still has it.
 #pragma once
 
 #include <cstddef>
@@ -21,8 +21,8 @@ class Scrub {
   static Result<std::unique_ptr<Scrub>> Open(const std::string& database_path);
   ~Scrub();
 
-  // Reads the next rows of a table, at most `n_rows_max`. If a table cannot be read to its end, continues
-  // with the next one.
+  // Reads the next rows of a table, at most `n_rows_max`. If a table cannot be read to its end,
+  // continues with the next one.
   Status Step(std::int64_t n_rows_max);
   bool is_at_begin() const { return table_ == 0 && last_.empty(); }  // every table has been read
   // The damage found since the last call.

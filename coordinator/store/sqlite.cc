@@ -234,8 +234,8 @@ Result<std::unique_ptr<Connection>> Connection::Open(const std::string& path, Mo
   std::unique_ptr<Connection> connection(new Connection(db));
   if (code != SQLITE_OK) return SqliteStatus(db, code, Str("cannot open the database ", path));
   sqlite3_busy_timeout(db, kBusyMs);
-  // A trigger that somebody added to the database could make each of our writes fail. Our own are temporary, and
-  // still run.
+  // A trigger that somebody added to the database could make each of our writes fail. Our own are
+  // temporary, and still run.
   sqlite3_db_config(db, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, nullptr);
   // A connection that only reads leaves the files as they are.
   if (mode == Mode::kReadAll || mode == Mode::kDefinitions) {

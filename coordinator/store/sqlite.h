@@ -1,5 +1,5 @@
-// A thin wrapper around SQLite's C interface: statements that bind and read by type, and errors as Status.
-// Used only in this folder.
+// A thin wrapper around SQLite's C interface: statements that bind and read by type, and errors as
+// Status. Used only in this folder.
 #pragma once
 
 #include <sqlite3.h>
@@ -66,8 +66,8 @@ class Statement {
 // One connection; one thread at a time.
 class Connection {
  public:
-  // kRead does not see rows with a wrong checksum (row_sum.h); kReadAll sees every row. kDefinitions reads and
-  // writes sqlite_schema as text, also where SQLite cannot parse it.
+  // kRead does not see rows with a wrong checksum (row_sum.h); kReadAll sees every row.
+  // kDefinitions reads and writes sqlite_schema as text, also where SQLite cannot parse it.
   enum class Mode { kWrite, kRead, kReadAll, kDefinitions };
   static Result<std::unique_ptr<Connection>> Open(const std::string& path, Mode mode);
   ~Connection();
@@ -121,9 +121,9 @@ Status ForEach(Connection& connection, const char* sql, Each each) {
   return ForEachRow(row, std::move(each));
 }
 
-// The connection's newest error as a message: the database, the problem, the remedy, SQLite's own words
-// and, if it may be the cause, `what` was requested. The code matches: kResourceExhausted for a full disk
-// or a limit of the process (base/shortage.h), kDataLoss for a damaged file.
+// The connection's newest error as a message: the database, the problem, the remedy, SQLite's own
+// words and, if it may be the cause, `what` was requested. The code matches: kResourceExhausted for
+// a full disk or a limit of the process (base/shortage.h), kDataLoss for a damaged file.
 Status SqliteStatus(sqlite3* db, int code, std::string_view what);
 // Whether an error comes from the file or its disk, and not from the statement.
 bool IsOfTheFile(int code);

@@ -28,8 +28,8 @@
 namespace longrun {
 namespace {
 
-// Larger databases are not read completely at every start, but by `longrun doctor --repair`. A truncated
-// file is still found, and a damaged page or row when it is read.
+// Larger databases are not read completely at every start, but by `longrun doctor --repair`. A
+// truncated file is still found, and a damaged page or row when it is read.
 constexpr std::int64_t kCheckBytesMax = 16ll << 20;
 constexpr std::size_t kDamagedShown = 20;
 constexpr std::size_t kDamagedKept = 10'000;
@@ -151,8 +151,8 @@ Result<std::unique_ptr<Store>> Store::Open(const std::string& folder, const Stor
     return FolderIsTaken(folder);
   }
 
-  // The identity is also stored outside the database: an empty file is not a new database if there was
-  // one before.
+  // The identity is also stored outside the database: an empty file is not a new database if
+  // there was one before.
   const std::string path = JoinPath(folder, kDatabaseName);
   const std::string id_path = JoinPath(folder, kIdName);
   std::string id;
@@ -176,8 +176,8 @@ Result<std::unique_ptr<Store>> Store::Open(const std::string& folder, const Stor
   store->repairs_ = std::move(repairs);
   const bool checks_any_size = options.checks_any_size || !store->repairs_.empty();
   RETURN_IF_ERROR(store->Migrate(id, checks_any_size));
-  // Otherwise, the unfinished remains of a power failure would come after the next commits in the log, and look
-  // like damage after a kill.
+  // Otherwise, the unfinished remains of a power failure would come after the next commits in the
+  // log, and look like damage after a kill.
   RETURN_IF_ERROR(store->CheckpointWal(true));
   RETURN_IF_ERROR(store->CountStart());
   if (id.empty()) {
@@ -368,7 +368,8 @@ Status Store::CountStart() {
 
 Status Store::Begin() {
   RETURN_IF_ERROR(connection_->Execute("BEGIN IMMEDIATE"));
-  // The lock excludes others on this machine; this check finds one that came through a shared file system.
+  // The lock excludes others on this machine; this check finds one that came through a
+  // shared file system.
   auto epoch = connection_->ReadInt("SELECT value FROM meta WHERE key = 'boot_epoch'");
   if (epoch.ok() && *epoch == boot_epoch_) return Status();
   Rollback();

@@ -1,9 +1,9 @@
 // The coordinator's durable state: one SQLite database in the state folder.
 //
-// One connection, on one thread, writes and checkpoints the WAL, and no other ever may: Debian's SQLite
-// 3.40.1 has a bug that needs a checkpoint on one connection to overlap a commit on another.
-// synchronous=FULL: when Commit() has returned, the rows are on the disk. All others read, each through its
-// own StoreReader (reader.h).
+// One connection, on one thread, writes and checkpoints the WAL, and no other ever may: Debian's
+// SQLite 3.40.1 has a bug that needs a checkpoint on one connection to overlap a commit on another.
+// synchronous=FULL: when Commit() has returned, the rows are on the disk. All others read, each
+// through its own StoreReader (reader.h).
 #pragma once
 
 #include <cstdint>
@@ -72,10 +72,11 @@ struct StoreOptions {
 
 class Store {
  public:
-  // Opens or creates the database in `folder` (created with mode 0700), takes the folder's lock, updates
-  // the schema, and counts the start. Errors: kUnavailable (another coordinator has the folder),
-  // kFailedPrecondition (a newer database, or another program's), kDataLoss (damaged, or gone although it
-  // existed), kResourceExhausted. The lock file says who holds it (sweeps/coordinator_lock.h).
+  // Opens or creates the database in `folder` (created with mode 0700), takes the folder's lock,
+  // updates the schema, and counts the start. Errors: kUnavailable (another coordinator has the
+  // folder), kFailedPrecondition (a newer database, or another program's), kDataLoss (damaged, or
+  // gone although it existed), kResourceExhausted. The lock file says who holds it
+  // (sweeps/coordinator_lock.h).
   static Result<std::unique_ptr<Store>> Open(const std::string& folder) {
     return Open(folder, StoreOptions());
   }
@@ -92,20 +93,20 @@ class Store {
   static int SchemaVersion();  // of this build
   // Descriptions of the repairs made when the store was opened.
   const std::vector<std::string>& repairs() const { return repairs_; }
-  // The damage found when the store was opened and loaded, which was left out, and the damage found by
-  // others since. Any thread.
+  // The damage found when the store was opened and loaded, which was left out, and the damage found
+  // by others since. Any thread.
   std::vector<DamagedRow> damaged() const;
   void NoteDamaged(const std::vector<DamagedRow>& rows);
 
-  // The durable part of the state, and the result of NoteRecord for the records of live attempts. Reads an
-  // amount that grows with runs, tasks and attempts, but not with their results. The caller calls
-  // AfterLoad().
+  // The durable part of the state, and the result of NoteRecord for the records of live attempts.
+  // Reads an amount that grows with runs, tasks and attempts, but not with their results. The
+  // caller calls AfterLoad().
   Result<State> Load();
   Result<std::vector<DatasetRow>> LoadDatasets();
   Result<std::vector<ModelRow>> LoadModels();
 
-  // One transaction: Begin, any number of Apply and of the Puts and Drops below, Commit. After an error
-  // call Rollback(), and nothing of it is stored.
+  // One transaction: Begin, any number of Apply and of the Puts and Drops below, Commit. After an
+  // error call Rollback(), and nothing of it is stored.
   Status Begin();
   Status Apply(std::span<const Write> writes, std::int64_t wall_ms, ApplyCounts& counts);
   // True if the name referred to other content before.
@@ -113,16 +114,17 @@ class Store {
   Status DropDataset(const std::string& name);
   // Stores nothing if the sweep was removed meanwhile.
   Status PutAnnotation(const SweepAnnotation& annotation);
-  // False if the name already refers to the same digest; kAlreadyExists if it refers to another one.
+  // False if the name already refers to the same digest;
+  // kAlreadyExists if it refers to another one.
   Result<bool> PutModel(const ModelRow& model, std::span<const ArtifactFileRow> files);
-  // Removes the name, and also the files if no other name and no run refers to them: then their digests are
-  // added to counts.dropped, and it returns true. kNotFound.
+  // Removes the name, and also the files if no other name and no run refers to them: then their
+  // digests are added to counts.dropped, and it returns true. kNotFound.
   Result<bool> DropModel(const std::string& name, ApplyCounts& counts);
   Status Commit();
   void Rollback();
 
-  // kDataLoss once the lock, the database or its WAL is no longer the file at its path, since later commits
-  // could not be found.
+  // kDataLoss once the lock, the database or its WAL is no longer the file at its path, since later
+  // commits could not be found.
   Status CheckInPlace() const;
 
   // The files of a checkpoint, manifest.json included; kNotFound.
@@ -130,8 +132,9 @@ class Store {
 
   // The sizes of the files, and how often a reader kept the WAL from being emptied.
   StoreSizes Sizes() const;
-  // Checkpoints the WAL into the database when it has grown; with `idle`, when it has any content, and then
-  // empties the file. Only between transactions. A WAL that starts again keeps 16 MiB of its file.
+  // Checkpoints the WAL into the database when it has grown; with `idle`, when it has any content,
+  // and then empties the file. Only between transactions. A WAL that starts again keeps 16
+  // MiB of its file.
   Status CheckpointWal(bool idle);
 
  private:
@@ -162,8 +165,8 @@ class Store {
   Status ApplyOne(const DropTasks& write, std::int64_t wall_ms, ApplyCounts& counts);
   Status ApplyOne(const DropRuns& write, std::int64_t wall_ms, ApplyCounts& counts);
   Status ApplyOne(const DropDamagedResults& write, std::int64_t wall_ms, ApplyCounts& counts);
-  // Drops a damaged row before a complete new one replaces it, since nothing of the damaged row may stay.
-  // `key`: the first column of the primary key.
+  // Drops a damaged row before a complete new one replaces it, since nothing of the damaged row may
+  // stay. `key`: the first column of the primary key.
   Status DropIfDamaged(const std::string& table, const std::string& key);
   // Runs statements that each take `bound` as their only parameter.
   Status RunEach(std::span<const char* const> statements, const std::string& bound);
@@ -198,10 +201,11 @@ class Store {
   std::int64_t n_busy_ = 0;
 };
 
-// The digest of a sweep's content: two files with one digest are the same sweep, whatever their comments.
+// The digest of a sweep's content: two files with one digest are the same sweep,
+// whatever their comments.
 std::string SweepDigest(const Sweep& sweep);
-// The sweep's texts for the store; not on the core's thread. Runs in `known_runs`, which are already
-// stored, get no run_json: it is made later if needed.
+// The sweep's texts for the store; not on the core's thread. Runs in `known_runs`, which are
+// already stored, get no run_json: it is made later if needed.
 SweepTexts TextsOf(const Sweep& sweep, const std::set<std::string>& known_runs = {});
 
 }  // namespace longrun

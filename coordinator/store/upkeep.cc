@@ -1,5 +1,5 @@
-// Labels, notes, and references to the bytes of the artifact store: the parts of Store and StoreReader for
-// the upkeep of sweeps.
+// Labels, notes, and references to the bytes of the artifact store: the parts of Store and
+// StoreReader for the upkeep of sweeps.
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/str.h"
@@ -17,8 +17,9 @@ constexpr std::int64_t kCheckMsMax = 60'000;   // per table, like a user's query
 constexpr std::int64_t kFilesReadMs = 10'000;  // how long a complete read is trusted
 // The tables that refer to the bytes of artifacts.
 constexpr std::string_view kFileTables[] = {"checkpoint_file", "artifact"};
-// The tables that decide which tasks, runs, checkpoints, logs and models are needed, and what is removed with
-// them. Not the largest ones, which decide nothing: results, series and journal records.
+// The tables that decide which tasks, runs, checkpoints, logs and models are needed, and what is
+// removed with them. Not the largest ones, which decide nothing: results,
+// series and journal records.
 constexpr std::string_view kDecideWhatGoes[] = {
     "sweep", "sweep_run", "sweep_cell", "sweep_task", "sweep_label",     "run",     "task",
     "cell",  "attempt",   "checkpoint", "model",      "checkpoint_file", "artifact"};
@@ -150,9 +151,9 @@ Status StoreReader::ReadFileDigests(std::int64_t version) {
   return Status();
 }
 
-// An index finds a row that has just been stored, but may hide one if it is damaged. So we trust only a
-// complete read of the tables that nothing refers to some bytes. We cannot tell what a damaged
-// row refers to: while there is one, all bytes stay.
+// An index finds a row that has just been stored, but may hide one if it is damaged. So we trust
+// only a complete read of the tables that nothing refers to some bytes. We cannot tell what a
+// damaged row refers to: while there is one, all bytes stay.
 Result<bool> StoreReader::IsReferenced(const std::string& sha256) {
   ASSIGN_OR_RETURN(const std::int64_t version, DataVersion());
   {

@@ -287,8 +287,8 @@ class Reader {
     return database_->ReadAt((std::int64_t{page} - 1) * header_.page_bytes(), header_.page_bytes());
   }
 
-  // Looks for the page of a damaged frame in the database. True if the frame's checksum shows that it
-  // is as it was there: then it is noted. `sum`: of the frames before.
+  // Looks for the page of a damaged frame in the database. True if the frame's checksum shows that
+  // it is as it was there: then it is noted. `sum`: of the frames before.
   Result<bool> TakeFromDatabase(std::int64_t at, std::string_view frame, Checksum sum) {
     ASSIGN_OR_RETURN(const std::string page, PageInDatabase(BigEndian(frame, 0)));
     if (page.size() != header_.page_bytes()) return false;
@@ -299,13 +299,14 @@ class Reader {
     return true;
   }
 
-  // Whether the database has each page as the last commit of the log left it. `damaged`: the frame that
-  // ReadFrame met last, whose page is not known.
+  // Whether the database has each page as the last commit of the log left it. `damaged`: the frame
+  // that ReadFrame met last, whose page is not known.
   Result<bool> DatabaseHasAll(std::int64_t damaged) const {
     if (database_ == nullptr || damaged_.pages.empty()) return false;
     std::map<std::uint32_t, std::int64_t> last, uncommitted;  // page -> its last frame
     std::int64_t n_pages = 0;                                 // of the database
-    // With the damaged frame's checksum as it is stored, or, if it is damaged itself, as it must be.
+    // With the damaged frame's checksum as it is stored, or,
+    // if it is damaged itself, as it must be.
     std::vector<Checksum> sums = {damaged_.stored, sum_};
     for (std::int64_t frame = 0; frame < n_frames_; ++frame) {
       ASSIGN_OR_RETURN(const std::string bytes,
@@ -398,8 +399,8 @@ bool IsOfThisStart(const std::string& path) {
   return written_ms > WallMs() - BootMs() + kClockSlackMs;
 }
 
-// Whether a process other than this one has the database open: each holds a lock on this byte of the index
-// of the log ("the deadman switch" of SQLite's os_unix.c).
+// Whether a process other than this one has the database open: each holds a lock on this byte of
+// the index of the log ("the deadman switch" of SQLite's os_unix.c).
 Result<bool> IsOpenElsewhere(const std::string& database_path) {
   constexpr off_t kDeadmanSwitch = 128;
   const std::string path = database_path + "-shm";

@@ -1,12 +1,13 @@
-// Fused attention compared with LibTorch's scaled_dot_product_attention on the CPU: one JSON object per
-// line, in the form that ./dev bench reads.
+// Fused attention compared with LibTorch's scaled_dot_product_attention on the CPU: one JSON object
+// per line, in the form that ./dev bench reads.
 //
 //   longrun-attention-bench [--rounds N] [--type fp32|bf16] [--heads H] [--head-dim D] [T ...]
 //
-// One thread; process time, since machines are shared; ours and the peer in turn (A B A B ...), after two
-// rounds that are not counted; prints the rates of all rounds. Inputs are random. The peer computes the
-// same numbers: it gets a bias as a T x T mask in fp32, made before the clock starts. Subnormal numbers are
-// flushed for both, so that neither pays for them (subnormals_bench.cc measures their cost).
+// One thread; process time, since machines are shared; ours and the peer in turn (A B A B ...),
+// after two rounds that are not counted; prints the rates of all rounds. Inputs are random. The
+// peer computes the same numbers: it gets a bias as a T x T mask in fp32, made before the clock
+// starts. Subnormal numbers are flushed for both, so that neither pays for them
+// (subnormals_bench.cc measures their cost).
 //
 // FLOP: 4 B H T^2 D forward, halved when causal; 2.5 times that backward.
 #include <ATen/Context.h>

@@ -1,9 +1,9 @@
-// longrun-rows-bench [ROUNDS]: the kernels over rows compared with LibTorch's operators, as measurements
-// (tools/bench.py).
+// longrun-rows-bench [ROUNDS]: the kernels over rows compared with LibTorch's operators, as
+// measurements (tools/bench.py).
 //
-// Milliseconds of processor time of one thread; ours and LibTorch's in turn, round by round, over three
-// sets of inputs, so that the inputs are no more in the cache than in a step of training. The baseline is
-// what the trainer does without the kernel, operator by operator.
+// Milliseconds of processor time of one thread; ours and LibTorch's in turn, round by round, over
+// three sets of inputs, so that the inputs are no more in the cache than in a step of training. The
+// baseline is what the trainer does without the kernel, operator by operator.
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
@@ -97,7 +97,8 @@ class Bench {
   int n_rounds_ = 0;
 };
 
-// Makes the sets of tensors that are used in turn; the result, called with a number, returns that set.
+// Makes the sets of tensors that are used in turn; the result, called with a number,
+// returns that set.
 template <typename Make>
 auto Sets(const Make& make) {
   std::vector<decltype(make())> sets;

@@ -1,9 +1,10 @@
-// longrun-subnormals-bench [ROUNDS]: each of the CPU's kernels on inputs that make subnormal numbers,
-// compared with the same kernel on inputs that make none, as measurements (tools/bench.py).
+// longrun-subnormals-bench [ROUNDS]: each of the CPU's kernels on inputs that make subnormal
+// numbers, compared with the same kernel on inputs that make none, as measurements
+// (tools/bench.py).
 //
-// Milliseconds of processor time of one thread, in turn, round by round. Rows with a target flush subnormal
-// numbers, like a run does; the row after each is the same with subnormal numbers kept, which shows their
-// cost on this processor.
+// Milliseconds of processor time of one thread, in turn, round by round. Rows with a target flush
+// subnormal numbers, like a run does; the row after each is the same with subnormal numbers kept,
+// which shows their cost on this processor.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -87,7 +88,8 @@ class Bench {
                            .unit = "calls/s",
                            .what_baseline = "inputs that make none",
                            .target = flushed ? "ratio >= 0.9" : ""};
-      // Kept subnormals can cost a hundredfold: a few rounds show that, and its spread does not matter.
+      // Kept subnormals can cost a hundredfold: a few rounds show that,
+      // and its spread does not matter.
       const int n_rounds = flushed ? n_rounds_ : std::min(n_rounds_, kRoundsKept);
       int n = 1;
       Milliseconds(with, subnormals, n);
@@ -104,13 +106,13 @@ class Bench {
   int n_rounds_ = 0;
 };
 
-// ---- attention -------------------------------------------------------------------------------------
+// ---- attention ----------------------------------------------------------------------------------
 
 constexpr std::int64_t kHeads = 12, kLength = 1024, kHeadDim = 64;
 constexpr std::int64_t kElements = kHeads * kLength * kHeadDim;
 
-// A bias that falls by kSteep per key makes the probabilities of 46 of 1024 keys subnormal, and most others
-// zero; the gentle one makes none.
+// A bias that falls by kSteep per key makes the probabilities of 46 of 1024 keys subnormal, and
+// most others zero; the gentle one makes none.
 constexpr double kSteep = 0.5, kGentle = 0.01;
 
 struct AttentionProblem {
@@ -236,7 +238,7 @@ void MeasureAttention(const Bench& bench) {
   measure_backward("gradients that are", tiny_gradients, plain);
 }
 
-// ---- rows ------------------------------------------------------------------------------------------
+// ---- rows ---------------------------------------------------------------------------------------
 
 KernelOptions With(Subnormals subnormals) { return {.subnormals = subnormals}; }
 

@@ -44,7 +44,8 @@ namespace longrun {
 namespace HWY_NAMESPACE {
 namespace {
 
-// The squares of this many elements are summed in fp32: relative error below 1e-6, for random ones 1e-7.
+// The squares of this many elements are summed in fp32: relative error below 1e-6,
+// for random ones 1e-7.
 constexpr std::int64_t kNormPiece = 2048;
 constexpr std::int64_t kUpdatePiece = 16384;
 

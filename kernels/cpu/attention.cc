@@ -2,9 +2,9 @@
 
 #include "kernels/cpu/arm_targets.h"
 
-// AVX-512, AVX2 and SSE4 on x86, SVE of 256 bits and NEON on ARM, and plain C++ for any processor that
-// may have none of these. The choice at run time is our own (CpuAttentionKernels), so nothing of Highway
-// needs to be linked.
+// AVX-512, AVX2 and SSE4 on x86, SVE of 256 bits and NEON on ARM, and plain C++ for any processor
+// that may have none of these. The choice at run time is our own (CpuAttentionKernels), so nothing
+// of Highway needs to be linked.
 #if defined(__aarch64__)
 #define LONGRUN_DISABLED_PORTABLE (HWY_SCALAR | HWY_EMU128)
 #else

@@ -1,6 +1,6 @@
-// The backward pass. One work item is one key head of one sequence, with the query heads that read it. It
-// walks the tiles of keys and, for each of them, the tiles of queries that visit it. The order of every sum
-// is fixed, whatever the number of threads.
+// The backward pass. One work item is one key head of one sequence, with the query heads that read
+// it. It walks the tiles of keys and, for each of them, the tiles of queries that visit it. The
+// order of every sum is fixed, whatever the number of threads.
 #if defined(LONGRUN_KERNELS_CPU_BACKWARD_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LONGRUN_KERNELS_CPU_BACKWARD_INL_H_
 #undef LONGRUN_KERNELS_CPU_BACKWARD_INL_H_
@@ -26,8 +26,8 @@ HWY_BEFORE_NAMESPACE();
 namespace longrun {
 namespace HWY_NAMESPACE {
 
-// Gradients of numbers that the sequences of a batch share, kept separately for each (b, h): they are
-// summed over b at the end, in order.
+// Gradients of numbers that the sequences of a batch share, kept separately for each (b, h): they
+// are summed over b at the end, in order.
 struct PartialGradients {
   PartialGradients(const AttentionPlan& plan, const AttentionBackwardCall& call)
       : n_head(plan.n_head),
@@ -149,8 +149,8 @@ HWY_NOINLINE VisitingTile PrepareQueries(const AttentionPlan& plan,
   return visiting;
 }
 
-// Turns scores (in p) and <do_i, v_j> (in ds) into p with dropout and ds, for rows [begin, end). Rows that
-// see no key of the tile become zeros.
+// Turns scores (in p) and <do_i, v_j> (in ds) into p with dropout and ds, for rows [begin, end).
+// Rows that see no key of the tile become zeros.
 HWY_NOINLINE void SoftmaxBackward(const AttentionPlan& plan, const Tile& tile, std::int64_t begin,
                                   std::int64_t end, const float* lse, const float* delta,
                                   const BackwardRoom& room) {
@@ -225,9 +225,9 @@ HWY_NOINLINE void AddTwoSidedGradient(const AttentionPlan& plan, const Tile& til
   AddColumnSums(tile, plan.n_key, ds, -1.0, to);
 }
 
-// Sums along the diagonals of a tile: the result's entry for (r, j) is kQueryTile - 1 + j - r. Successive
-// rows go to different partial sums, since adding to a sum that the row before has just written, one float
-// apart, would stall.
+// Sums along the diagonals of a tile: the result's entry for (r, j) is kQueryTile - 1 + j - r.
+// Successive rows go to different partial sums, since adding to a sum that the row before has just
+// written, one float apart, would stall.
 struct DiagonalSums {
   static constexpr std::int64_t kEntries = kQueryTile + kKeyTile;
   static constexpr std::int64_t kParts = 8;

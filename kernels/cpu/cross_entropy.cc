@@ -49,12 +49,14 @@ HWY_NOINLINE void Rows(const CrossEntropyCall& call, std::int64_t begin, std::in
       if (dz != nullptr) std::fill_n(dz, n, T());
       continue;
     }
-    // A row with only -inf has no probabilities: its differences are NaN, and so is everything after.
+    // A row with only -inf has no probabilities: its differences are NaN,
+    // and so is everything after.
     const float largest = Largest(z, n);
     const V largest_v = hn::Set(F(), largest);
     const float z_target = ignored ? 0.0F : ToFloat(z[target]);
     float sum = 0.0F;
-    // fp32 exponentials are stored in dz; rounded to bf16 they would be too coarse, so those are recomputed.
+    // fp32 exponentials are stored in dz; rounded to bf16 they would be too coarse,
+    // so those are recomputed.
     constexpr bool kKept = std::is_same_v<T, float>;
     SumColumns<1>(n, &sum, [&](std::int64_t c, auto at, Kept* sums) HWY_ATTR {
       const V e = at.Keep(Exp(hn::Sub(at.Load(z + c), largest_v)));
@@ -86,7 +88,8 @@ HWY_NOINLINE void Rows(const CrossEntropyCall& call, std::int64_t begin, std::in
       }
       at.Store(hn::Mul(e, factor_v), dz + c);
     });
-    // Uses the numbers before rounding: the probability of a likely target is only slightly less than 1.
+    // Uses the numbers before rounding: the probability of a likely target is only
+    // slightly less than 1.
     HWY_ALIGN float one[kLanes];
     StoreVector(Exp(hn::Set(F(), z_target - largest)), one);
     StoreOne(one[0] * factor - weight, dz + target);

@@ -13,7 +13,8 @@ HWY_BEFORE_NAMESPACE();
 namespace longrun {
 namespace HWY_NAMESPACE {
 
-// dW[id] += the sum of the rows of dy that `rows` names, in that order. `sum` has room for C elements.
+// dW[id] += the sum of the rows of dy that `rows` names, in that order.
+// `sum` has room for C elements.
 void AddSegmentOf(const EmbeddingGradientCall& call, std::int64_t id,
                   std::span<const std::int64_t> rows, float* sum) {
   const std::int64_t n = call.n_channel;
@@ -42,7 +43,8 @@ HWY_AFTER_NAMESPACE();
 namespace longrun {
 namespace {
 
-// The rows sorted by id, and rows of the same id in order: a counting sort, 11 bits of the id at a time.
+// The rows sorted by id, and rows of the same id in order: a counting sort,
+// 11 bits of the id at a time.
 std::vector<std::int64_t> SortedById(std::span<const std::int64_t> ids, std::int64_t n_vocab) {
   constexpr int kBits = 11;
   constexpr std::int64_t kDigits = std::int64_t{1} << kBits;

@@ -1,5 +1,5 @@
-// The forward pass. One work item is one tile of queries of one head, which walks the tiles of keys from
-// the diagonal towards the oldest.
+// The forward pass. One work item is one tile of queries of one head, which walks the tiles of keys
+// from the diagonal towards the oldest.
 #if defined(LONGRUN_KERNELS_CPU_FORWARD_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LONGRUN_KERNELS_CPU_FORWARD_INL_H_
 #undef LONGRUN_KERNELS_CPU_FORWARD_INL_H_
@@ -26,8 +26,8 @@ HWY_BEFORE_NAMESPACE();
 namespace longrun {
 namespace HWY_NAMESPACE {
 
-// A row keeps its old maximum until a score exceeds it by this much, in base 2: fp32 holds sums of 2^8
-// without harm, and most tiles then need no rescaling.
+// A row keeps its old maximum until a score exceeds it by this much, in base 2: fp32 holds sums of
+// 2^8 without harm, and most tiles then need no rescaling.
 inline constexpr float kGrowthMax = 8.0F;
 
 // Keys and values of all key heads, read once, in the layout of the products.
@@ -123,8 +123,8 @@ HWY_NOINLINE void RaiseLargest(QueryTile& t, std::int64_t r, std::int64_t width,
   t.largest[r] = largest;
 }
 
-// Turns the scores of rows [begin, end) into 2^(x - largest), adds them up, and applies dropout. Rows that
-// see no key of the tile become zeros.
+// Turns the scores of rows [begin, end) into 2^(x - largest), adds them up, and applies dropout.
+// Rows that see no key of the tile become zeros.
 HWY_NOINLINE void Softmax(const AttentionPlan& plan, const Tile& tile, std::int64_t begin,
                           std::int64_t end, QueryTile& t) {
   const F f;

@@ -9,8 +9,9 @@
 
 namespace longrun {
 
-// Calls body(begin, end) for parts that make up [0, n), on the threads of options.parallel_for if it is
-// set. These threads treat subnormal numbers as the options say; the calling thread must do so already.
+// Calls body(begin, end) for parts that make up [0, n), on the threads of options.parallel_for if
+// it is set. These threads treat subnormal numbers as the options say;
+// the calling thread must do so already.
 template <typename Options>
 void ForParts(const Options& options, std::int64_t n,
               const std::function<void(std::int64_t begin, std::int64_t end)>& body) {

@@ -1,5 +1,5 @@
-// What a call of fused attention computes before any product: the keys that each query sees, the resulting
-// tiles, and the terms' numbers in the form and order in which tiles read them.
+// What a call of fused attention computes before any product: the keys that each query sees, the
+// resulting tiles, and the terms' numbers in the form and order in which tiles read them.
 #pragma once
 
 #include <array>
@@ -26,7 +26,8 @@ struct KeyRange {
 };
 
 // The tiles of keys that a tile of queries visits: [begin, end), then the sinks' tiles [sink_begin,
-// sink_end), which end at or before `begin`. Sinks that lie in tiles of [begin, end) are visited there.
+// sink_end), which end at or before `begin`. Sinks that lie in tiles of [begin, end)
+// are visited there.
 struct TileRange {
   std::int64_t begin = 0, end = 0;
   std::int64_t sink_begin = 0, sink_end = 0;
@@ -48,8 +49,9 @@ struct Span {
   std::int32_t begin = 0, end = 0;
 };
 
-// The visible part of a tile, in the form that products take: for each block of kRowBlock rows the keys, in
-// whole blocks of keys; for each block of kRowBlock keys the rows, in whole blocks of rows.
+// The visible part of a tile, in the form that products take: for each block of kRowBlock rows the
+// keys, in whole blocks of keys; for each block of kRowBlock keys the rows,
+// in whole blocks of rows.
 struct TileSpans {
   static constexpr std::size_t kRowBlocks = kQueryTile / kRowBlock;
   static constexpr std::size_t kColumnBlocks = (kKeyTile + kRowBlock - 1) / kRowBlock;
@@ -67,15 +69,16 @@ struct AttentionPlan {
     return std::span(ranges).subspan(static_cast<std::size_t>(from),
                                      static_cast<std::size_t>(end - begin));
   }
-  // A term's numbers for row p; entry m belongs to key (key_begin + m). Distances include log2(e), psi does not.
+  // A term's numbers for row p; entry m belongs to key (key_begin + m).
+  // Distances include log2(e), psi does not.
   const float* Distances(std::int64_t h, std::int64_t p, std::int64_t key_begin) const {
     return distances.data() + h * n_reversed + key_begin - p + reversed_zero;
   }
   const float* Psi(std::int64_t p, std::int64_t key_begin) const {
     return psi.data() + key_begin - p + reversed_zero;
   }
-  // The row of the rotation table for query i, or key j, in a region. Without regions there is one region,
-  // and the row is the position; it may be negative for a query that sees no key.
+  // The row of the rotation table for query i, or key j, in a region. Without regions there is one
+  // region, and the row is the position; it may be negative for a query that sees no key.
   std::int64_t QueryTurn(std::int64_t region, std::int64_t i) const {
     if (terms.regions.empty()) return terms.visibility.q_offset + i;
     return terms.regions[static_cast<std::size_t>(region)].query_row[static_cast<std::size_t>(i)];
@@ -104,8 +107,8 @@ struct AttentionPlan {
   std::int64_t n_query_tile, n_key_tile;
   std::int64_t group;  // query heads per key head
 
-  // The number of regions, at least 1; and the sets of rotated keys that the regions use, each with the
-  // region that gives its rotation.
+  // The number of regions, at least 1; and the sets of rotated keys that the regions use, each with
+  // the region that gives its rotation.
   std::int64_t n_region;
   std::vector<std::int64_t> key_set;  // by region
   std::vector<std::int64_t> key_set_region;

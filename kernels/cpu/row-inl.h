@@ -1,5 +1,5 @@
-// A row of elements as vectors of this compilation target, and the elementary functions that kernels over
-// rows use. Included once for each target.
+// A row of elements as vectors of this compilation target, and the elementary functions that
+// kernels over rows use. Included once for each target.
 #if defined(LONGRUN_KERNELS_CPU_ROW_INL_H) == defined(HWY_TARGET_TOGGLE)
 #ifdef LONGRUN_KERNELS_CPU_ROW_INL_H
 #undef LONGRUN_KERNELS_CPU_ROW_INL_H
@@ -25,8 +25,8 @@ using F = hn::ScalableTag<float>;
 using V = hn::Vec<F>;
 inline constexpr std::int64_t kLanes = static_cast<std::int64_t>(hn::MaxLanes(F()));
 
-// A vector in an array or a structure. An SVE vector has a size there only with this attribute, which the
-// compiler accepts if it is told the length: -msve-vector-bits=256 (CMakeLists.txt).
+// A vector in an array or a structure. An SVE vector has a size there only with this attribute,
+// which the compiler accepts if it is told the length: -msve-vector-bits=256 (CMakeLists.txt).
 #if HWY_TARGET == HWY_SVE_256
 typedef V Kept __attribute__((arm_sve_vector_bits(256)));
 #else
@@ -78,8 +78,8 @@ struct Whole {
   HWY_INLINE V Keep(V v) const { return v; }
 };
 
-// The first n elements of a vector, 0 < n <= kLanes: the end of a row. Elements after them are neither read
-// nor written, and zero in a loaded vector.
+// The first n elements of a vector, 0 < n <= kLanes: the end of a row. Elements after them are
+// neither read nor written, and zero in a loaded vector.
 struct Part {
   std::int64_t n = 0;
 
@@ -114,8 +114,8 @@ struct Part {
   }
 };
 
-// Calls body(c, at) for the vectors of a row of n elements, where c is the first element and `at` is Whole
-// or Part.
+// Calls body(c, at) for the vectors of a row of n elements, where c is the first element and `at`
+// is Whole or Part.
 template <typename Body>
 HWY_INLINE void ForColumns(std::int64_t n, const Body& body) {
   std::int64_t c = 0;
@@ -123,9 +123,10 @@ HWY_INLINE void ForColumns(std::int64_t n, const Body& body) {
   if (c < n) body(c, Part{n - c});
 }
 
-// kSums sums over a row: body(c, at, sums) adds to sums[0 .. kSums), whose lanes after the row's end must
-// stay 0. The order depends only on n. Chains of additions are kept short, and the error of adding them up
-// is carried along (Kahan 1965), so that the rounding error does not grow with the vocabulary.
+// kSums sums over a row: body(c, at, sums) adds to sums[0 .. kSums), whose lanes after the row's
+// end must stay 0. The order depends only on n. Chains of additions are kept short, and the error
+// of adding them up is carried along (Kahan 1965), so that the rounding error does not grow
+// with the vocabulary.
 template <int kSums, typename Body>
 HWY_INLINE void SumColumns(std::int64_t n, float* totals, const Body& body) {
   constexpr std::int64_t kChain = 128 * kLanes;
@@ -198,9 +199,10 @@ HWY_INLINE V Sigmoid(V x) {
   return hn::Div(one, hn::Add(one, Exp(hn::Neg(x))));
 }
 
-// For a standard normal X: P(X > |x|), and its density at x. With z = |x| / sqrt 2, t = 1 / (1 + 0.4 z):
-// erfc(z) = e^(-z^2) t P(t), P of degree 8 through the Chebyshev nodes for z <= 6.5 (relative error 5e-8;
-// beyond, where erfc is below 1e-19, it stays near). The coefficients are P's halves.
+// For a standard normal X: P(X > |x|), and its density at x. With z = |x| / sqrt 2,
+// t = 1 / (1 + 0.4 z): erfc(z) = e^(-z^2) t P(t), P of degree 8 through the Chebyshev nodes for
+// z <= 6.5 (relative error 5e-8; beyond, where erfc is below 1e-19, it stays near). The
+// coefficients are P's halves.
 struct NormalTail {
   Kept tail, density;
 };

@@ -1,6 +1,6 @@
-// Included first by each source that is compiled once for each Simd (kernels/simd.h): names the matching
-// Highway targets and chooses among the compiled versions. The choice is our own, so that nothing of
-// Highway is linked.
+// Included first by each source that is compiled once for each Simd (kernels/simd.h): names the
+// matching Highway targets and chooses among the compiled versions. The choice is our own, so that
+// nothing of Highway is linked.
 #pragma once
 
 #include <initializer_list>
@@ -13,8 +13,8 @@
 #define HWY_DISABLED_TARGETS \
   (HWY_SSSE3 | HWY_SSE4 | HWY_AVX3_DL | LONGRUN_DISABLED_SVE | HWY_RVV | HWY_SCALAR)
 #define HWY_COMPILE_ALL_ATTAINABLE
-// Highway leaves out its portable vectors before GCC 12.3, which miscompiles a loop over the upper halves
-// of integer products (GCC bug 106322); we have no such loop.
+// Highway leaves out its portable vectors before GCC 12.3, which miscompiles a loop over the upper
+// halves of integer products (GCC bug 106322); we have no such loop.
 #define HWY_BROKEN_EMU128 0
 
 // The version of `function` that was compiled for `simd`.

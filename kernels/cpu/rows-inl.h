@@ -129,8 +129,8 @@ HWY_INLINE void WriteRow(const HeadsBuffer& x, std::int64_t b, std::int64_t h, s
   }
 }
 
-// Reads queries [begin, end) of head (b, h), rotated as `region` says, times scale log2(e): n_row rows,
-// zeros after the last query.
+// Reads queries [begin, end) of head (b, h), rotated as `region` says, times scale log2(e): n_row
+// rows, zeros after the last query.
 HWY_NOINLINE void ReadQueries(const AttentionPlan& plan, const HeadsView& q, std::int64_t region,
                               std::int64_t b, std::int64_t h, std::int64_t begin, std::int64_t end,
                               std::int64_t n_row, float* rows) {
@@ -159,8 +159,8 @@ HWY_NOINLINE void ReadTile(const AttentionPlan& plan, const HeadsView& x, std::i
   std::fill(rows + n * plan.width, rows + kKeyTile * plan.width, 0.0F);
 }
 
-// Rotates a key to row `from` of the table and to row `to` at once. The rotation is linear in cosine and
-// sine, so these are blended instead of the keys, in double.
+// Rotates a key to row `from` of the table and to row `to` at once. The rotation is linear in
+// cosine and sine, so these are blended instead of the keys, in double.
 class KeyBlend {
  public:
   explicit KeyBlend(const RotationTable& table)

@@ -1,5 +1,5 @@
-// The steps between the two products of a tile of scores: adding terms, hiding keys, and 2^x. A tile is
-// kQueryTile x kKeyTile, row-major; row r is query r of the tile.
+// The steps between the two products of a tile of scores: adding terms, hiding keys, and 2^x. A
+// tile is kQueryTile x kKeyTile, row-major; row r is query r of the tile.
 #if defined(LONGRUN_KERNELS_CPU_SCORES_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LONGRUN_KERNELS_CPU_SCORES_INL_H_
 #undef LONGRUN_KERNELS_CPU_SCORES_INL_H_
@@ -193,8 +193,8 @@ HWY_NOINLINE void Hide(std::span<const KeyRange> ranges, const Tile& tile, float
   }
 }
 
-// Calls body(first) for the visited vectors [first, first + n) of row r, with n a constant of its type:
-// body.template operator()<n>(first). Writes zeros into the other vectors of each of `rows`.
+// Calls body(first) for the visited vectors [first, first + n) of row r, with n a constant of its
+// type: body.template operator()<n>(first). Writes zeros into the other vectors of each of `rows`.
 template <typename Body>
 HWY_INLINE void ForVisited(const Tile& tile, std::int64_t r, std::initializer_list<float*> rows,
                            const Body& body) {
@@ -220,8 +220,8 @@ HWY_INLINE void ForVisited(const Tile& tile, std::int64_t r, std::initializer_li
   }
 }
 
-// Adds all terms to the scores of a tile except a one-sided key bias, which the caller adds from `bias` as
-// it reads the scores. Also hides the hidden keys.
+// Adds all terms to the scores of a tile except a one-sided key bias, which the caller adds from
+// `bias` as it reads the scores. Also hides the hidden keys.
 HWY_INLINE void AddTerms(const AttentionPlan& plan, const Tile& tile,
                          std::span<const KeyRange> ranges, double anchor, float* bias,
                          float* scores) {

@@ -1,14 +1,14 @@
 // The proof that the keys not yet visited by a row of tiles may be skipped.
 //
 // Tiles are visited from the newest keys to the oldest. Let n be the number of visible keys not yet
-// visited, R the largest |k~| among them, c* the largest bias among them; |q~_i| includes the factor scale
-// log2(e):
+// visited, R the largest |k~| among them, c* the largest bias among them; |q~_i| includes the
+// factor scale log2(e):
 //
 //   log2 n + |q~_i| R + c* - largest_i <= log2 epsilon     for every row i that sees one of them
 //
-// Each of their terms 2^(x - largest_i) is then at most epsilon / n, and the row's sum is at least 1, so
-// they hold at most epsilon of the row's probability. R and c* are maxima over ALL older keys: maxima over
-// the current tile would miss a single huge key further away.
+// Each of their terms 2^(x - largest_i) is then at most epsilon / n, and the row's sum is at least
+// 1, so they hold at most epsilon of the row's probability. R and c* are maxima over ALL older
+// keys: maxima over the current tile would miss a single huge key further away.
 #pragma once
 
 #include <cstdint>

@@ -49,8 +49,8 @@ HWY_INLINE void TransposeFour(const float* HWY_RESTRICT from, std::int64_t from_
 
 #endif
 
-// to[c * to_step + r] = from[r * from_step + c] for r < n_row, c < n_column. Several cache lines of a row
-// of `to` are written one after the other. n_row and n_column are multiples of 4.
+// to[c * to_step + r] = from[r * from_step + c] for r < n_row, c < n_column. Several cache lines of
+// a row of `to` are written one after the other. n_row and n_column are multiples of 4.
 HWY_INLINE void TransposeFloats(const float* HWY_RESTRICT from, std::int64_t from_step,
                                 std::int64_t n_row, std::int64_t n_column, float* HWY_RESTRICT to,
                                 std::int64_t to_step) {

@@ -1,5 +1,5 @@
-// 2^x on vectors of this compilation target, and the blocked product on which all other products are built.
-// Included once for each target (attention.cc).
+// 2^x on vectors of this compilation target, and the blocked product on which all other products
+// are built. Included once for each target (attention.cc).
 #if defined(LONGRUN_KERNELS_CPU_VECTOR_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LONGRUN_KERNELS_CPU_VECTOR_INL_H_
 #undef LONGRUN_KERNELS_CPU_VECTOR_INL_H_
@@ -24,8 +24,8 @@ inline constexpr int kColumnVectors = 4;
 inline constexpr int kColumnVectors = 2;
 #endif
 
-// 2^x for x <= 0 or slightly above; 0 below 2^-126, NaN for NaN. On [-1/2, 1/2] a polynomial of degree 6
-// through the Chebyshev nodes: relative error 3e-9, below fp32's rounding.
+// 2^x for x <= 0 or slightly above; 0 below 2^-126, NaN for NaN. On [-1/2, 1/2] a polynomial of
+// degree 6 through the Chebyshev nodes: relative error 3e-9, below fp32's rounding.
 HWY_INLINE V Exp2(V x) {
   const F f;
 #if HWY_TARGET == HWY_AVX3
@@ -160,8 +160,8 @@ HWY_INLINE void Multiply(const Product& p, std::int64_t n_column) {
   if (column < n_column) ProductColumns<1>(p, column);
 }
 
-// Computes only the requested columns of each block of rows; n_row is a multiple of kRowBlock. Other
-// columns stay unchanged.
+// Computes only the requested columns of each block of rows; n_row is a multiple of kRowBlock.
+// Other columns stay unchanged.
 HWY_NOINLINE void MultiplyColumns(const Product& p, const Span* columns_of_rows) {
   constexpr std::int64_t kStep = kColumnVectors * kLanes;
   for (std::int64_t row = 0; row < p.n_row; row += kRowBlock) {

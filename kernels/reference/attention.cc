@@ -259,7 +259,8 @@ struct Element {
   std::int64_t b, h, i, j;
 };
 
-// Adds to the gradients of the terms what the score of one element, whose gradient is `ds`, contributes.
+// Adds to the gradients of the terms what the score of one element,
+// whose gradient is `ds`, contributes.
 void AddTermGradients(const Attention& a, const Element& e, double ds, GradientSums sums,
                       AttentionGradient& to) {
   const auto of = [sums](double x) { return sums == GradientSums::kSigned ? x : std::abs(x); };

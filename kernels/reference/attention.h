@@ -1,7 +1,8 @@
-// Attention with position terms, as plain loops in double: the reference for every other back-end. Forward:
+// Attention with position terms, as plain loops in double:
+// the reference for every other back-end. Forward:
 //
-//   s[i][j] = scale * <q~_i, k~_j> + bias[i][j]    q~, k~ rotated; with regions, as the region of (i, j)
-//                                                  says; terms: kernels/attention_terms.h
+//   s[i][j] = scale * <q~_i, k~_j> + bias[i][j]    q~, k~ rotated; with regions, as the region of
+//                                                  (i, j) says; terms: kernels/attention_terms.h
 //   lse[i]  = log sum over visible j of exp(s[i][j])
 //   p[i][j] = exp(s[i][j] - lse[i])
 //   o[i]    = sum over j of z[i][j] p[i][j] v_j    z: dropout (kernels/dropout.h), else 1
@@ -62,13 +63,14 @@ struct AttentionGradient {
 
 AttentionOutput ReferenceAttentionForward(const AttentionInput& input, const AttentionTerms& terms);
 
-// kMagnitudes: every sum is taken over the absolute values of its summands, ds as p (|<do, v>| + |delta|);
-// q and k stay as they are after rotation. The result is not a gradient: tests measure the rounding of a
-// gradient against it, since a relative error says nothing where summands cancel.
+// kMagnitudes: every sum is taken over the absolute values of its summands, ds as p (|<do,
+// v>| + |delta|); q and k stay as they are after rotation. The result is not a gradient: tests
+// measure the rounding of a gradient against it, since a relative error says nothing where
+// summands cancel.
 enum class GradientSums { kSigned, kMagnitudes };
 
-// `o_gradient` (B, H, T_q, D) is dL/do. `o` is forward's result as the caller stored it, perhaps rounded;
-// empty: it is computed again.
+// `o_gradient` (B, H, T_q, D) is dL/do. `o` is forward's result as the caller stored it, perhaps
+// rounded; empty: it is computed again.
 AttentionGradient ReferenceAttentionBackward(const AttentionInput& input,
                                              const AttentionTerms& terms,
                                              std::span<const double> o_gradient,

@@ -7,8 +7,8 @@
 //
 //   da[b][t][h] = -sigmoid(a[b][t][h]) * sum over u >= t of dr[b][h][u]
 //
-// Shapes: a (B, T, H), the layout of the linear layer's output; r (B, H, T), the layout that attention
-// reads.
+// Shapes: a (B, T, H), the layout of the linear layer's output; r (B, H, T), the layout that
+// attention reads.
 #pragma once
 
 #include <cstdint>

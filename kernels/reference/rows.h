@@ -1,6 +1,6 @@
 // The kernels over rows as plain loops in double: the reference for the fused ones. kernels/norm.h,
-// activation.h, adamw.h, cross_entropy.h and embedding.h have the formulas, shapes and names; an absent
-// argument is an empty span.
+// activation.h, adamw.h, cross_entropy.h and embedding.h have the formulas, shapes and names; an
+// absent argument is an empty span.
 //
 // Errors: a size that does not fit its span is a bug of the caller (LR_CHECK)
 #pragma once

@@ -1,10 +1,10 @@
 // An architecture: a decoder body as Hugging Face's transformers knows it. One file and one line of
 // registry.cc each.
 //
-// A body is data (ModelConfig::body): which norm, which MLP, which block, which biases, how many key heads.
-// An architecture says what its body is, which parts of it may differ, how config.json spells them, and
-// under which names and layouts model.safetensors holds the tensors. model/net/transformer.cc computes a
-// body and knows no architecture. Torch-free.
+// A body is data (ModelConfig::body): which norm, which MLP, which block, which biases, how many
+// key heads. An architecture says what its body is, which parts of it may differ, how config.json
+// spells them, and under which names and layouts model.safetensors holds the tensors.
+// model/net/transformer.cc computes a body and knows no architecture. Torch-free.
 #pragma once
 
 #include <cstdint>
@@ -19,8 +19,9 @@
 
 namespace longrun {
 
-// The contents of a model folder: our model, GPT-2's own switches for the scale of scores, the layers
-// without the body's window, the padding token, and how a rotary model reads texts beyond its length.
+// The contents of a model folder: our model, GPT-2's own switches for the scale of scores, the
+// layers without the body's window, the padding token, and how a rotary model reads texts
+// beyond its length.
 struct NetConfig {
   ModelConfig model;
   bool scale_attn_weights = true;                // false: the scale is 1
@@ -30,8 +31,8 @@ struct NetConfig {
   Json extension = {};           // null, or complete (model/extension/)
 };
 
-// The names of a body's tensors: each is followed by ".weight" and, if there is one, ".bias". The names of
-// layer l have the prefix `layer` "l.".
+// The names of a body's tensors: each is followed by ".weight" and, if there is one, ".bias". The
+// names of layer l have the prefix `layer` "l.".
 struct TensorNames {
   std::string_view embedding, final_norm, head;  // final_norm is empty if there is none
   std::string_view layer;

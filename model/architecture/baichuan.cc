@@ -1,6 +1,7 @@
-// Baichuan-7B (Baichuan Inc. 2023): Llama's body without grouped heads, with queries, keys and values in
-// one tensor, W_pack; rotary positions of base 10000. The 13B model has ALiBi, and Baichuan 2 has a head of
-// normalised rows, under the same model_type: both have model_max_length, and are refused by name.
+// Baichuan-7B (Baichuan Inc. 2023): Llama's body without grouped heads, with queries, keys and
+// values in one tensor, W_pack; rotary positions of base 10000. The 13B model has ALiBi, and
+// Baichuan 2 has a head of normalised rows, under the same model_type: both have model_max_length,
+// and are refused by name.
 #include "base/str.h"
 #include "model/architecture/config_keys.h"
 #include "model/architecture/llama.h"

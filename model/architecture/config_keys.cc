@@ -21,7 +21,8 @@ constexpr std::array<std::string_view, 10> kCommon = {
 
 // Keys that change nothing in a forward pass without dropout: where the weights come from, how they
 // were initialised and trained, how text is generated from the logits, what else is returned.
-// auto_map names Python files beside the weights; transformers ignores it for a model_type that it has itself.
+// auto_map names Python files beside the weights; transformers ignores it for a model_type
+// that it has itself.
 constexpr std::array<std::string_view, 96> kHarmless = {"_name_or_path",
                                                         "_commit_hash",
                                                         "_attn_implementation",
@@ -119,8 +120,8 @@ constexpr std::array<std::string_view, 96> kHarmless = {"_name_or_path",
                                                         "unsloth_version",
                                                         "unsloth_fixed"};
 
-// Keys that an architecture does not support, but that published files contain with the one value that changes
-// nothing.
+// Keys that an architecture does not support, but that published files contain with the one value
+// that changes nothing.
 struct OnlyAs {
   std::string_view key;
   const char* value;  // JSON

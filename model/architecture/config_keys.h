@@ -13,8 +13,8 @@
 
 namespace longrun {
 
-// Reads members, with the default of transformers for an absent key. A null counts as absent, except in Has
-// and IsNull.
+// Reads members, with the default of transformers for an absent key. A null counts as absent,
+// except in Has and IsNull.
 class ConfigReader {
  public:
   explicit ConfigReader(const Json& config) : config_(config) {}
@@ -34,8 +34,8 @@ class ConfigReader {
   const Json& config_;
 };
 
-// Refuses by name every key that is not in `honoured` (the keys that the architecture reads), not one that
-// all architectures have, and not known to change nothing in a forward pass.
+// Refuses by name every key that is not in `honoured` (the keys that the architecture reads), not
+// one that all architectures have, and not known to change nothing in a forward pass.
 // Also refuses features of the common keys that are not implemented (quantization_config, …).
 Status CheckConfigKeys(const Json& config, std::span<const std::string_view> honoured);
 
@@ -51,13 +51,13 @@ struct RopeKey {
   std::string_view param, key;
 };
 
-// Sets the position to `rope`, which the file's own keys describe, or to the key "position" if present.
-// kInvalidArgument if that is also rope and contradicts one of the file's keys.
+// Sets the position to `rope`, which the file's own keys describe, or to the key "position" if
+// present. kInvalidArgument if that is also rope and contradicts one of the file's keys.
 Status ReadPosition(const ConfigReader& read, const Json& rope,
                     std::initializer_list<RopeKey> rope_keys, ModelConfig& model);
 
-// The keys that every architecture writes: architectures, model_type, vocab_size, tie_word_embeddings,
-// initializer_range, position, causal, and n_positions for a position table.
+// The keys that every architecture writes: architectures, model_type, vocab_size,
+// tie_word_embeddings, initializer_range, position, causal, and n_positions for a position table.
 Json CommonConfigJson(const ModelConfig& model, std::string_view class_name);
 
 }  // namespace longrun

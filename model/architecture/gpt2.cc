@@ -1,6 +1,6 @@
-// GPT-2 (Radford et al. 2019), as axiomlab/Cable trains it (src/model.py): LayerNorm before attention and
-// MLP, tanh-GELU MLP, biases in all products, tied head. The residual projections start at
-// init_std / sqrt(2 n_layer).
+// GPT-2 (Radford et al. 2019), as axiomlab/Cable trains it (src/model.py): LayerNorm before
+// attention and MLP, tanh-GELU MLP, biases in all products, tied head. The residual projections
+// start at init_std / sqrt(2 n_layer).
 #include "model/architecture/gpt2.h"
 
 #include "model/architecture/config_keys.h"

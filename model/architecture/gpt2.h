@@ -10,7 +10,8 @@
 namespace longrun {
 
 std::span<const FileWord> Gpt2Words();
-// CommonConfigJson, the shape (n_embd, n_layer, n_head, n_inner), activation, epsilon, and no dropout.
+// CommonConfigJson, the shape (n_embd, n_layer, n_head, n_inner), activation,
+// epsilon, and no dropout.
 Json Gpt2Json(const ModelConfig& model, std::string_view class_name);
 
 }  // namespace longrun

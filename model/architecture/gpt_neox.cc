@@ -1,6 +1,7 @@
-// GPT-NeoX (Black et al. 2022, arXiv:2204.06745), Pythia: attention and MLP side by side, each after its
-// own LayerNorm, x = x + attention(ln_1 x) + mlp(ln_2 x), or one after the other; rotary positions on a
-// share of a head's channels; the queries, keys and values of a head are together in one tensor.
+// GPT-NeoX (Black et al. 2022, arXiv:2204.06745), Pythia: attention and MLP side by side, each
+// after its own LayerNorm, x = x + attention(ln_1 x) + mlp(ln_2 x), or one after the other; rotary
+// positions on a share of a head's channels; the queries, keys and values of a head are
+// together in one tensor.
 #include "base/str.h"
 #include "model/architecture/architecture.h"
 #include "model/architecture/config_keys.h"

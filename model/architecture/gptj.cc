@@ -1,6 +1,7 @@
-// GPT-J (Wang, Komatsuzaki 2021, mesh-transformer-jax): attention and MLP side by side after one LayerNorm,
-// x = x + attention(ln_1 x) + mlp(ln_1 x); no biases in attention, one in the untied head; rotary positions
-// on the first rotary_dim channels of a head, with neighbouring channels as pairs.
+// GPT-J (Wang, Komatsuzaki 2021, mesh-transformer-jax): attention and MLP side by side after one
+// LayerNorm, x = x + attention(ln_1 x) + mlp(ln_1 x); no biases in attention, one in the untied
+// head; rotary positions on the first rotary_dim channels of a head,
+// with neighbouring channels as pairs.
 #include <cmath>
 
 #include "base/str.h"
@@ -52,7 +53,8 @@ Result<double> RotaryShare(std::int64_t rotary_dim, std::int64_t head_dim) {
 Result<NetConfig> Read(const Json& config) {
   RETURN_IF_ERROR(CheckConfigKeys(config, kHonoured));
   const ConfigReader read(config);
-  // EleutherAI's file has these keys; transformers behaves as if they were true, whatever their value.
+  // EleutherAI's file has these keys; transformers behaves as if they were true,
+  // whatever their value.
   for (const std::string_view key : {"rotary", "scale_attn_weights"}) {
     ASSIGN_OR_RETURN(const bool as_always, read.Bool(key, true));
     if (!as_always) {

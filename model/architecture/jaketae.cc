@@ -1,13 +1,16 @@
-// The block of jaketae/alibi (github.com/jaketae/alibi, alibi/layers.py and attention.py at 021acae), causal or not:
+// The block of jaketae/alibi (github.com/jaketae/alibi, alibi/layers.py and attention.py at
+// 021acae), causal or not:
 //
 //   [k, q, v] = ln_attn(x) W                              one product without bias, keys first
-//   x = x + concat over heads of softmax(q k^T / sqrt(d_model) + m_h (j - i)) v     no output projection
+//   x = x + concat over heads of softmax(q k^T / sqrt(d_model) + m_h (j - i)) v
+//       no output projection
 //   x = x + fc2(gelu(fc1(ln_ffn(x))))                     erf GELU, as wide as the model, biases
 //
-// There is nothing after the last block. The scale and the bias are those of position method alibi, variant
-// jaketae, which is the default for a folder that names no method. The published module reads and returns
-// vectors; here a token embedding comes before it, which is also the head. Its dropout (0.1: after
-// attention and after the MLP) changes nothing in evaluation, and training here has none.
+// There is nothing after the last block. The scale and the bias are those of position method alibi,
+// variant jaketae, which is the default for a folder that names no method. The published module
+// reads and returns vectors; here a token embedding comes before it, which is also the head. Its
+// dropout (0.1: after attention and after the MLP) changes nothing in evaluation,
+// and training here has none.
 #include "base/str.h"
 #include "model/architecture/architecture.h"
 #include "model/architecture/config_keys.h"

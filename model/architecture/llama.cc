@@ -1,6 +1,7 @@
-// Llama 1 to 3 (Touvron et al. 2023, arXiv:2302.13971 and 2307.09288; arXiv:2407.21783): RMSNorm before
-// attention and MLP, down(silu(gate x) * up x), rotary positions, no biases, untied head; several query
-// heads share a key head. The MLP is 8/3 d_model wide, rounded up to a multiple of 256.
+// Llama 1 to 3 (Touvron et al. 2023, arXiv:2302.13971 and 2307.09288; arXiv:2407.21783): RMSNorm
+// before attention and MLP, down(silu(gate x) * up x), rotary positions, no biases, untied head;
+// several query heads share a key head. The MLP is 8/3 d_model wide,
+// rounded up to a multiple of 256.
 #include "model/architecture/llama.h"
 
 #include "base/str.h"

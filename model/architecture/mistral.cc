@@ -1,5 +1,5 @@
-// Mistral 7B (Jiang et al. 2023, arXiv:2310.06825): Llama's body, grouped heads, and a sliding window:
-// query i sees key j where 0 <= i - j < sliding_window.
+// Mistral 7B (Jiang et al. 2023, arXiv:2310.06825): Llama's body, grouped heads, and a sliding
+// window: query i sees key j where 0 <= i - j < sliding_window.
 #include "model/architecture/llama.h"
 #include "model/architecture/rope_keys.h"
 

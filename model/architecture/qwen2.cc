@@ -1,6 +1,6 @@
-// Qwen2 and Qwen2.5 (Yang et al. 2024, arXiv:2407.10671): Llama's body with grouped heads and biases of
-// queries, keys and values; with use_sliding_window, a sliding window in the layers from max_window_layers
-// on, or in those that layer_types names.
+// Qwen2 and Qwen2.5 (Yang et al. 2024, arXiv:2407.10671): Llama's body with grouped heads and
+// biases of queries, keys and values; with use_sliding_window, a sliding window in the layers from
+// max_window_layers on, or in those that layer_types names.
 #include <algorithm>
 #include <string>
 #include <vector>

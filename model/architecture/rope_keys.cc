@@ -125,9 +125,9 @@ Result<const Scaling*> FindScaling(const std::string& type, std::string_view sho
                                           "\" is not built; there are ", Join(known, ", ")));
 }
 
-// The length at which the model was trained: in the scaling, or beside it (as in Phi-3); null if neither has
-// it. transformers 4 reads longrope's only beside rope_scaling, and that of other methods only in it; 5
-// looks in both places, and is the only version that reads rope_parameters.
+// The length at which the model was trained: in the scaling, or beside it (as in Phi-3); null if
+// neither has it. transformers 4 reads longrope's only beside rope_scaling, and that of other
+// methods only in it; 5 looks in both places, and is the only version that reads rope_parameters.
 Result<Json> OwnLength(const ConfigReader& read, const Scaling& scaling, const Json& object,
                        std::string_view shown, const Json& of_model) {
   const Json own = Given(object, kOwnLength) ? object[kOwnLength] : Json();
@@ -169,8 +169,8 @@ Result<Json> OriginalLength(const ConfigReader& read, const Scaling& scaling, co
   return of_model;
 }
 
-// longrope's factor, which determines its magnitude: given, or the ratio of max_position_embeddings to L0.
-// If L0 is beside the scaling, versions of transformers differ in which they use.
+// longrope's factor, which determines its magnitude: given, or the ratio of max_position_embeddings
+// to L0. If L0 is beside the scaling, versions of transformers differ in which they use.
 Result<Json> LongropeFactor(const ConfigReader& read, const Json& object, std::string_view shown,
                             const Json& length) {
   const Json given = Given(object, "factor") ? object["factor"] : Json();
@@ -186,8 +186,8 @@ Result<Json> LongropeFactor(const ConfigReader& read, const Json& object, std::s
           kOwnLength, ", which is ", ratio.dump(), "; leave factor out, or give attention_factor"));
 }
 
-// DeepSeek's two keys of yarn: attention_factor is the ratio of the factors that they ask for. As in
-// transformers, they count only if both are present and not 0.
+// DeepSeek's two keys of yarn: attention_factor is the ratio of the factors that they ask for. As
+// in transformers, they count only if both are present and not 0.
 Status TakeMscales(const Json& object, std::string_view shown, Json& extension) {
   if (Given(object, "attention_factor")) return Status();
   double ratio = 1.0;
@@ -288,8 +288,9 @@ Result<Json> ReadScaling(const ConfigReader& read, std::string_view shown, std::
   return ResolveExtension(extension);
 }
 
-// transformers rotates int(share * head_dim) channels and computes their frequencies from that number; if it is
-// odd, it also rotates the next channel. This finds an even number with the same frequencies:
+// transformers rotates int(share * head_dim) channels and computes their frequencies from that
+// number; if it is odd, it also rotates the next channel. This finds an even number with the
+// same frequencies:
 //   base^(-2c/r) = base'^(-2c/(r + 1)),   base' = base^((r + 1) / r)
 void RoundUpOdd(std::int64_t head_dim, double& base, double& share) {
   const auto width = static_cast<double>(head_dim);
@@ -301,7 +302,8 @@ void RoundUpOdd(std::int64_t head_dim, double& base, double& share) {
   while (static_cast<std::int64_t>(width * share) <= n_odd) share = std::nextafter(share, 2.0);
 }
 
-// Checks that the rotation that the file's keys describe is possible for its heads, and can be scaled.
+// Checks that the rotation that the file's keys describe is possible for its heads,
+// and can be scaled.
 Status CheckRope(const ConfigReader& read, const std::string& base_key,
                  const std::string& partial_key, const NetConfig& net) {
   const PositionConfig& rope = net.model.position;
@@ -355,8 +357,8 @@ double NtkBase(const NetConfig& net) {
   return std::pow(frequency[1], -static_cast<double>(frequency.size()));
 }
 
-// Files cannot express yarn's revised ramp. longrope divides each pair's frequency by a number of its own, and
-// at any length if both of its lists are equal.
+// Files cannot express yarn's revised ramp. longrope divides each pair's frequency by a number of
+// its own, and at any length if both of its lists are equal.
 Json AsFilesHaveIt(const NetConfig& net) {
   const bool is_revised = IsExtendedBy(net, "yarn") && net.extension.at("variant") == "revised";
   if (!is_revised) return net.extension;

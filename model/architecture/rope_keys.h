@@ -1,6 +1,6 @@
-// The keys of config.json for rotary positions: the base, the share of the channels, and the scaling for
-// texts beyond the model's length, in the two spellings rope_scaling and rope_parameters (transformers 5,
-// which holds base and share as well).
+// The keys of config.json for rotary positions: the base, the share of the channels, and the
+// scaling for texts beyond the model's length, in the two spellings rope_scaling and
+// rope_parameters (transformers 5, which holds base and share as well).
 #pragma once
 
 #include <cstdint>
@@ -23,13 +23,13 @@ struct RopeSpelling {
   std::int64_t length_where_absent = 2048;  // max_position_embeddings
 };
 
-// Sets net.model.position (ReadPosition of what the keys describe) and net.extension (the scaling that they
-// ask for).
+// Sets net.model.position (ReadPosition of what the keys describe) and net.extension (the scaling
+// that they ask for).
 Status ReadRope(const ConfigReader& read, const RopeSpelling& spelling, NetConfig& net);
 
-// Refuses a "yarn" without an original length: published files mean two different things by it, and nothing
-// in them tells which, so the person who imports one must say. Models imported earlier are read as in the
-// paper.
+// Refuses a "yarn" without an original length: published files mean two different things by it, and
+// nothing in them tells which, so the person who imports one must say. Models imported earlier are
+// read as in the paper.
 Status CheckYarnIsTold(const Json& config);
 
 // The inverse, for a model whose position method is rope; does nothing for others.

@@ -252,7 +252,8 @@ class Assembler {
             n_tokens, "}")};
   }
 
-  // A stream of tokens may be split into files within a document (shards with a fixed number of tokens).
+  // A stream of tokens may be split into files within a document (shards with a fixed
+  // number of tokens).
   bool ContinuesDocument(const PartDocument& document, const Piece& piece) const {
     if (assembly_.gives != SourceFormat::Gives::kTokenStream || piece.split != split_before_) {
       return false;
@@ -346,8 +347,8 @@ std::uint32_t SplitIndex(std::string_view name) {
   return static_cast<std::uint32_t>(std::ranges::find(kSplitNames, name) - kSplitNames.begin());
 }
 
-// Calls visit(Fingerprint) for each document and each split that has some of its tokens (a document that
-// the border of first_tokens or last_tokens cuts has two or three); stops at an error.
+// Calls visit(Fingerprint) for each document and each split that has some of its tokens (a document
+// that the border of first_tokens or last_tokens cuts has two or three); stops at an error.
 template <typename Visit>
 Status ForEachDocument(const Assembly& assembly, const Visit& visit) {
   Placer placer(assembly);

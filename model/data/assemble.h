@@ -38,8 +38,8 @@ std::string PreparationSha256(const PrepareSpec& spec, const std::string& tokeni
                               const std::vector<ListedSource>& sources,
                               const std::vector<std::vector<SourceFile>>& files);
 
-// Writes the shards, the tokenizer, and last the manifest. Memory does not depend on the sizes, except for
-// the document tables of the current shards.
+// Writes the shards, the tokenizer, and last the manifest. Memory does not depend on the sizes,
+// except for the document tables of the current shards.
 Status WriteDataset(const Assembly& assembly);
 
 }  // namespace longrun

@@ -1,14 +1,14 @@
-// A tokenised dataset: a folder of memory-mapped token shards (shard.h) with its manifest dataset.json, its
-// tokenizer, and each token's byte length. Opened read-only; a folder without a manifest is unfinished and
-// refused.
+// A tokenised dataset: a folder of memory-mapped token shards (shard.h) with its manifest
+// dataset.json, its tokenizer, and each token's byte length. Opened read-only; a folder without a
+// manifest is unfinished and refused.
 //
 //   FOLDER/dataset.json        the manifest, written last
 //   FOLDER/tokenizer.json      name, fingerprint, special ids, bytes of text per id
 //   FOLDER/SPLIT-00000.lrtk    token shards, model/data/shard.h
 //
-// The digest is SHA-256 over the tokenizer's fingerprint, split names, token ids and document table, but
-// not over tool version, shard size, name or the manifest's own seal (manifest.h). Exactly, it is over the
-// canonical JSON
+// The digest is SHA-256 over the tokenizer's fingerprint, split names, token ids and document
+// table, but not over tool version, shard size, name or the manifest's own seal (manifest.h).
+// Exactly, it is over the canonical JSON
 //
 //   {"format":1,
 //    "splits":[{"documents_sha256","n_documents","n_tokens","name","tokens_sha256"}, ...],
@@ -31,16 +31,17 @@
 
 namespace longrun {
 
-// One split: its documents, concatenated in order, each closed by the end-of-text token if the packing says
-// so.
+// One split: its documents, concatenated in order, each closed by the end-of-text token if the
+// packing says so.
 class TokenSplit {
  public:
   virtual ~TokenSplit() = default;
   virtual std::int64_t n_tokens() const = 0;
   // The token index at which each document starts; the last entry is n_tokens().
   virtual std::span<const std::int64_t> document_starts() const = 0;
-  // Copies tokens [begin, begin + out.size()), which must be inside the split (else a bug). A block's hash
-  // is checked when the block is first read: kDataLoss names the shard and the block. Any thread.
+  // Copies tokens [begin, begin + out.size()), which must be inside the split (else a bug). A
+  // block's hash is checked when the block is first read: kDataLoss names the shard and the
+  // block. Any thread.
   virtual Status Read(std::int64_t begin, std::span<std::int32_t> out) const = 0;
 };
 
@@ -76,13 +77,13 @@ class Dataset {
   std::unique_ptr<Impl> impl_;
 };
 
-// The ids that the tokenizer can produce, ascending: its text tokens and the end of text, but no padding
-// rows or other control tokens.
+// The ids that the tokenizer can produce, ascending: its text tokens and the end of text, but no
+// padding rows or other control tokens.
 std::vector<std::int32_t> IdsOfText(const Dataset& dataset);
 
-// One text file is one document. The lists say which document belongs to which split, and in which order.
-// Bytes are kept unchanged (also line ends and invalid UTF-8), and each document is closed by the
-// end-of-text token.
+// One text file is one document. The lists say which document belongs to which split, and in which
+// order. Bytes are kept unchanged (also line ends and invalid UTF-8), and each document is closed
+// by the end-of-text token.
 struct ImportSpec {
   std::string tokenizer = "bytes";
   std::vector<std::pair<std::string, std::vector<std::string>>> splits;  // split name, files
@@ -90,10 +91,10 @@ struct ImportSpec {
   bool any_bytes = false;  // accept files that are not text (model/data/source/text_check.h)
 };
 
-// Tokenises the files into `folder`, which is created. It must not hold a finished dataset yet; shards of
-// an unfinished import there are removed. Atomic: the manifest is written last. Errors name the file:
-// missing, not a file, empty, listed twice, or with the same bytes in two splits (a model would be
-// evaluated on its training data). A split without files is an error.
+// Tokenises the files into `folder`, which is created. It must not hold a finished dataset yet;
+// shards of an unfinished import there are removed. Atomic: the manifest is written last. Errors
+// name the file: missing, not a file, empty, listed twice, or with the same bytes in two splits (a
+// model would be evaluated on its training data). A split without files is an error.
 Status ImportText(const ImportSpec& spec, const std::string& folder);
 
 }  // namespace longrun

@@ -1,5 +1,5 @@
-// A description of a dataset for people and programs: from its manifest, its document tables, and a sample
-// of its text.
+// A description of a dataset for people and programs: from its manifest, its document tables, and a
+// sample of its text.
 #pragma once
 
 #include <string>
@@ -17,9 +17,9 @@ namespace longrun {
 //              "sample": text}]}
 //
 // Lengths count the end-of-text token. Quantiles are the sorted lengths at index floor(q (n - 1)).
-// text_bytes counts the bytes that the text tokens stand for. The sample is the beginning of the first
-// document, with invalid UTF-8 replaced; it is null, with "sample_error", if the tokenizer cannot be
-// opened.
+// text_bytes counts the bytes that the text tokens stand for. The sample is the beginning of the
+// first document, with invalid UTF-8 replaced; it is null, with "sample_error", if the tokenizer
+// cannot be opened.
 Result<Json> InspectDataset(const std::string& folder);
 
 }  // namespace longrun

@@ -1,10 +1,10 @@
-// dataset.json, the manifest of a dataset's folder: the identity of its splits (the digest is over that)
-// and their files. Nothing in it is trusted until the files agree with it.
+// dataset.json, the manifest of a dataset's folder: the identity of its splits (the digest is over
+// that) and their files. Nothing in it is trusted until the files agree with it.
 //
-// Its member manifest_sha256 is the SHA-256 of the canonical JSON of all other members: the seal. It
-// protects the members that neither the digest nor another file repeats (sources, packing, the tokenizer's
-// name). A manifest of an earlier release has no seal and stays valid; `longrun data verify NAME --seal`
-// adds it.
+// Its member manifest_sha256 is the SHA-256 of the canonical JSON of all other members: the seal.
+// It protects the members that neither the digest nor another file repeats (sources, packing, the
+// tokenizer's name). A manifest of an earlier release has no seal and stays valid;
+// `longrun data verify NAME --seal` adds it.
 #pragma once
 
 #include <array>
@@ -63,8 +63,8 @@ void HashTokens(Sha256& hash, std::span<const std::int32_t> tokens);
 // Over the document starts and the split's end.
 std::string DocumentsSha256(std::span<const std::int64_t> starts);
 
-// True if there is nothing at `path`. Something that exists but cannot be examined (permissions) is not
-// missing.
+// True if there is nothing at `path`. Something that exists but cannot be examined
+// (permissions) is not missing.
 bool IsMissing(const std::string& path);
 bool HoldsManifest(const std::string& folder);
 
@@ -74,8 +74,8 @@ bool IsSealed(const Json& manifest);
 // kDataLoss if the seal does not match the rest. A manifest without a seal passes.
 Status CheckSeal(const Json& manifest);
 
-// The manifest of a folder as JSON, after checking its seal: kNotFound if there is none, kDataLoss names
-// the file.
+// The manifest of a folder as JSON, after checking its seal: kNotFound if there is none,
+// kDataLoss names the file.
 Result<Json> ReadManifestJson(const std::string& folder);
 bool IsOfNewerRelease(const Json& manifest);  // unreadable for this release, but not damaged
 // kDataLoss names the fault; the digest is checked too.
@@ -85,8 +85,8 @@ Result<Manifest> ReadManifest(const std::string& folder);
 // Adds the seal to the manifest of an earlier release. The caller must have verified the dataset.
 Status SealManifest(const std::string& folder);
 
-// Reads a small file of a dataset's folder. Only a regular file is read: a pipe would block its reader, and
-// a device would never end.
+// Reads a small file of a dataset's folder. Only a regular file is read: a pipe would block its
+// reader, and a device would never end.
 Result<std::string> ReadPlainFile(const std::string& path);
 // "PATH: WHAT: the dataset is damaged; import it again"
 Status DatasetDamaged(const std::string& path, const std::string& what);

@@ -1,13 +1,13 @@
-// Which tokens of a sample a masked language model must predict, and what replaces them (BERT, Devlin et
-// al. 2019, arXiv:1810.04805, section 3.1; drawn again for each sample, as in RoBERTa):
+// Which tokens of a sample a masked language model must predict, and what replaces them (BERT,
+// Devlin et al. 2019, arXiv:1810.04805, section 3.1; drawn again for each sample, as in RoBERTa):
 //
-//   token t of sample g is chosen with `probability`, independently of the others; of the chosen ones
-//   mask_replace_prob are replaced by the mask token, random_replace_prob by a random one,
-//   and the rest stay. All chosen tokens must be predicted.
+//   token t of sample g is chosen with `probability`, independently of the others; of the chosen
+//   ones mask_replace_prob are replaced by the mask token, random_replace_prob by a random one, and
+//   the rest stay. All chosen tokens must be predicted.
 //
 // If no token of a sample was chosen, the one that came nearest to it is, so that every sample has
-// something to predict (BERT's max(1, n)). An end of text is treated like any other token, as in training a
-// decoder.
+// something to predict (BERT's max(1, n)). An end of text is treated like any other token, as in
+// training a decoder.
 //
 // The random numbers are Philox's at (t, g, stream) under the seed: a pure function, independent of
 // micro-batches, of where a run was resumed, and of the machine.

@@ -1,6 +1,6 @@
-// The permutation is a Feistel network, which is a bijection for any round function. Applying it again
-// until the image is below n keeps it a bijection on [0, n). The network's domain is less than 4 n
-// (16 n for n <= 4), so few repetitions are needed.
+// The permutation is a Feistel network, which is a bijection for any round function. Applying it
+// again until the image is below n keeps it a bijection on [0, n). The network's domain is less
+// than 4 n (16 n for n <= 4), so few repetitions are needed.
 #include "model/data/order.h"
 
 #include <algorithm>

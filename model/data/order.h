@@ -1,5 +1,5 @@
-// Which tokens a training sequence holds: a pure function of (order, seed, global sample index), so that a
-// resumed run needs only {step, seed}.
+// Which tokens a training sequence holds: a pure function of (order, seed, global sample index), so
+// that a resumed run needs only {step, seed}.
 #pragma once
 
 #include <cstdint>
@@ -9,8 +9,8 @@
 
 namespace longrun {
 
-// The image of i under a permutation of [0, n) chosen by key: a 6-round Feistel network over the next power
-// of four, applied again until the result is below n.
+// The image of i under a permutation of [0, n) chosen by key: a 6-round Feistel network over the
+// next power of four, applied again until the result is below n.
 std::uint64_t Permute(std::uint64_t i, std::uint64_t n, std::uint64_t key);
 
 struct SampleOrder {

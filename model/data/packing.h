@@ -1,4 +1,5 @@
-// How documents become one row of tokens. This is data, stored in a dataset's file and in its manifest.
+// How documents become one row of tokens. This is data,
+// stored in a dataset's file and in its manifest.
 #pragma once
 
 #include <cstdint>
@@ -15,12 +16,12 @@ namespace longrun {
 struct Packing {
   enum class Eot { kAfter, kBefore, kBoth, kNone };
   enum class Order { kSorted, kListed, kGiven };
-  // Where the end-of-text token is placed. For formats of tokens it says where the files have it; their ids
-  // are kept unchanged.
+  // Where the end-of-text token is placed. For formats of tokens it says where the files have it;
+  // their ids are kept unchanged.
   Eot eot = Eot::kAfter;
   bool universal_newlines = false;  // "newline: universal", else "keep"
-  // The order of the files: sorted byte-wise by path; as the folder lists them; or as given, with the
-  // matches of each pattern sorted byte-wise by path.
+  // The order of the files: sorted byte-wise by path; as the folder lists them; or as given, with
+  // the matches of each pattern sorted byte-wise by path.
   Order order = Order::kSorted;
   // If set, the documents of one file are joined by this text into one document.
   std::optional<std::string> join = std::nullopt;

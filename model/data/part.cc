@@ -29,10 +29,10 @@ bool IsWordByte(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
 }
 
-// The last position where a text can be cut so that the parts have the ids of the whole; 0 if there is none.
-// With rule "none" ids are bytes: anywhere. GPT-2's rule first cuts a text into words, and a blank after
-// a letter or digit always begins a new word, whatever comes before: so in front of such a blank. A text under
-// another rule is kept whole.
+// The last position where a text can be cut so that the parts have the ids of the whole; 0 if there
+// is none. With rule "none" ids are bytes: anywhere. GPT-2's rule first cuts a text into words, and
+// a blank after a letter or digit always begins a new word, whatever comes before: so in front of
+// such a blank. A text under another rule is kept whole.
 std::size_t LastCut(std::string_view text, std::string_view pre_tokenizer) {
   if (pre_tokenizer == "none") return text.size();
   if (pre_tokenizer != kGpt2Rule) return 0;

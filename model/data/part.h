@@ -1,10 +1,11 @@
-// A part: one source file, tokenised. An import makes one part for each file, in any order and several at a
-// time, and then assembles the parts. So its result does not depend on the number of threads, and an
-// interrupted import continues with the files that have no part yet.
+// A part: one source file, tokenised. An import makes one part for each file, in any order and
+// several at a time, and then assembles the parts. So its result does not depend on the number of
+// threads, and an interrupted import continues with the files that have no part yet.
 //
 //   KEY.tokens     ids, 2 or 4 bytes each, with the end-of-text tokens of the packing
 //   KEY.documents  PartDocument[]
-//   KEY.json       PartFacts, and a CRC32C over all three; written last, so a part that has it is complete
+//   KEY.json       PartFacts, and a CRC32C over all three; written last,
+//                  so a part that has it is complete
 #pragma once
 
 #include <array>
@@ -50,8 +51,8 @@ struct PartFacts {
 // Bytes per id in the parts and shards that we write: 2 or 4.
 std::uint8_t TokenWidth(std::int64_t vocab_size);
 
-// Takes a reader's output, tokenises and packs it. Memory: some MiB, and the longest stretch of text that
-// cannot be cut (at most kUncutBytesMax).
+// Takes a reader's output, tokenises and packs it. Memory: some MiB, and the longest stretch of
+// text that cannot be cut (at most kUncutBytesMax).
 class PartWriter final : public DocumentSink {
  public:
   static constexpr std::size_t kUncutBytesMax = std::size_t{256} << 20;
@@ -115,12 +116,12 @@ class PartWriter final : public DocumentSink {
 // Reads a part in order. The files are mapped, so the system can drop pages that were read.
 class PartReader {
  public:
-  // The facts of a finished part; kNotFound if it is not finished or its files are not as long as its facts
-  // say (the machine stopped): it must be made again.
+  // The facts of a finished part; kNotFound if it is not finished or its files are not as long as
+  // its facts say (the machine stopped): it must be made again.
   static Result<PartFacts> Facts(const std::string& folder, const std::string& key,
                                  std::uint8_t width);
-  // The same, but checks every byte against the CRC32C: for a part that an earlier process made. A part of
-  // an earlier release has no CRC32C and is made again.
+  // The same, but checks every byte against the CRC32C: for a part that an earlier process made. A
+  // part of an earlier release has no CRC32C and is made again.
   static Result<PartFacts> VerifiedFacts(const std::string& folder, const std::string& key,
                                          std::uint8_t width);
   static Result<PartReader> Open(const std::string& folder, const std::string& key,

@@ -95,8 +95,8 @@ class BeginningSink final : public DocumentSink {
   static Status Enough() { return Status(Code::kCancelled, "enough"); }
 };
 
-// Makes the parts, several at a time. Files are started in order. Reports the error of the first bad file,
-// and those that later files show in their beginnings, regardless of the number of jobs.
+// Makes the parts, several at a time. Files are started in order. Reports the error of the first
+// bad file, and those that later files show in their beginnings, regardless of the number of jobs.
 class PartMaker {
  public:
   PartMaker(const PrepareSpec& spec, const SourceFormat& format, const Tokenizer& tokenizer,
@@ -157,8 +157,8 @@ class PartMaker {
     if (--n_running_ == 0) ended_.notify_all();
   }
 
-  // Why the first file failed, and errors in the beginnings of later files. Those are not read whole, since
-  // their parts are of no use any more.
+  // Why the first file failed, and errors in the beginnings of later files. Those are not read
+  // whole, since their parts are of no use any more.
   ErrorList FailuresFrom(std::size_t first) const {
     ErrorList errors;
     errors.Add(errors_[first]);
@@ -284,8 +284,8 @@ std::string AnewFolder(const std::string& folder) {
   return JoinPath(FolderOf(folder), Str(".", BaseName(folder), ".anew"));
 }
 
-// Exchanges the names of both folders in one step, so that the dataset is never missing; in two steps where
-// the file system cannot do that (NFS).
+// Exchanges the names of both folders in one step, so that the dataset is never missing; in two
+// steps where the file system cannot do that (NFS).
 Status Exchange(const std::string& made, const std::string& folder) {
   constexpr unsigned kExchange = 2;  // RENAME_EXCHANGE, Linux 3.15
   if (syscall(SYS_renameat2, AT_FDCWD, made.c_str(), AT_FDCWD, folder.c_str(), kExchange) == 0) {
@@ -415,7 +415,8 @@ Status RemakeDataset(const PrepareSpec& spec, const std::string& folder,
                      const PrepareOptions& options) {
   ASSIGN_OR_RETURN(const FileLock lock, LockWork(folder));
   const std::string anew = AnewFolder(folder);
-  // Made by an import that was killed before the exchange. It may be damaged by now, so make it again.
+  // Made by an import that was killed before the exchange. It may be damaged by now,
+  // so make it again.
   if (PathExists(JoinPath(anew, kManifestName))) RETURN_IF_ERROR(RemoveAll(anew));
   RETURN_IF_ERROR(PrepareDataset(spec, anew, options));
   Failpoint("data_before_exchange");

@@ -1,12 +1,13 @@
-// Makes a dataset's folder from files: finds them, tokenises each into a part (model/data/part.h), several
-// at a time, and assembles the parts into shards (assemble.h). Memory does not grow with the files, and the
-// result does not depend on the number of jobs.
+// Makes a dataset's folder from files: finds them, tokenises each into a part (model/data/part.h),
+// several at a time, and assembles the parts into shards (assemble.h). Memory does not grow with
+// the files, and the result does not depend on the number of jobs.
 //
-//   FOLDER/import.tmp/     the parts, until the manifest is written; this doubles the disk space meanwhile
+//   FOLDER/import.tmp/     the parts, until the manifest is written;
+//                          this doubles the disk space meanwhile
 //   FOLDER/dataset.json    written last: a folder without it is not a dataset
 //
-// If it is killed at any moment, the same call continues: a file that has a part is not tokenised again as
-// long as its size, its time of change and every setting that concerns it are unchanged.
+// If it is killed at any moment, the same call continues: a file that has a part is not tokenised
+// again as long as its size, its time of change and every setting that concerns it are unchanged.
 #pragma once
 
 #include <cstdint>
@@ -24,8 +25,8 @@ namespace longrun {
 
 struct PrepareSpec {
   SourceOptions source{};
-  // Files by split: paths and patterns with * ? [...]. If `split` decides by other means than files, there
-  // is one entry with an empty name.
+  // Files by split: paths and patterns with * ? [...]. If `split` decides by other means than
+  // files, there is one entry with an empty name.
   std::vector<std::pair<std::string, std::vector<std::string>>> files{};
   std::string base_folder = "";     // base of relative paths; "": the current folder
   std::string tokenizer = "bytes";  // as MakeTokenizer takes it
@@ -71,14 +72,14 @@ struct Holding {
 // dataset.json is damaged, the shards' headers tell which spec they belong to.
 Result<Holding> HoldsPreparation(const PrepareSpec& spec, const std::string& folder);
 
-// Makes a damaged dataset again beside its folder and then replaces the folder in one step. If it is killed
-// at any moment, the same call continues.
+// Makes a damaged dataset again beside its folder and then replaces the folder in one step. If it
+// is killed at any moment, the same call continues.
 Status RemakeDataset(const PrepareSpec& spec, const std::string& folder,
                      const PrepareOptions& options);
 
-// Removes what these functions made in a folder and beside it, finished or not. It holds their lock, so
-// that nothing is made there until the removal has finished or is given up. If nothing was made there, it
-// holds and removes nothing.
+// Removes what these functions made in a folder and beside it, finished or not. It holds their
+// lock, so that nothing is made there until the removal has finished or is given up. If nothing was
+// made there, it holds and removes nothing.
 class Removal {
  public:
   // kFailedPrecondition while a dataset is being made there.

@@ -253,8 +253,8 @@ Status ShardWriter::Add(std::span<const std::int32_t> tokens) {
 Status ShardWriter::Append(std::span<const std::int32_t> tokens) {
   const auto shard_tokens = static_cast<std::size_t>(options_.shard_tokens);
   while (!tokens.empty()) {
-    // Close a full shard only when more tokens come: only then is it known whether its last document
-    // continues.
+    // Close a full shard only when more tokens come: only then is it known whether its last
+    // document continues.
     if (open_ != nullptr && open_->n_tokens == shard_tokens) {
       if (in_document_) open_->documents.back().flags |= kShardDocumentContinues;
       RETURN_IF_ERROR(CloseShard());
@@ -369,7 +369,8 @@ struct ShardReader::Impl {
   std::string path;
   MappedFile file;
   ShardHeader header;
-  // Blocks whose hash has been verified. Two threads may verify the same block, with the same result.
+  // Blocks whose hash has been verified. Two threads may verify the same block,
+  // with the same result.
   mutable std::vector<std::atomic<bool>> block_verified;
 
   template <typename T>

@@ -118,8 +118,8 @@ class ShardWriter {
   bool in_document_ = false;       // tokens of an unfinished document were written
 };
 
-// One shard, memory-mapped. Open checks every field of the header against the file, and the document table;
-// a block's hash is checked when the block is first read.
+// One shard, memory-mapped. Open checks every field of the header against the file, and the
+// document table; a block's hash is checked when the block is first read.
 class ShardReader {
  public:
   // kNotFound, or kDataLoss naming the file, the field, the value found and the value expected.
@@ -133,8 +133,8 @@ class ShardReader {
   std::span<const std::uint64_t> document_starts() const;  // n_documents + 1
   std::span<const ShardDocument> documents() const;
   std::int64_t file_bytes() const;
-  // Copies tokens [begin, begin + out.size()), which must be inside the shard (else a bug). kDataLoss names
-  // the block. Any thread.
+  // Copies tokens [begin, begin + out.size()), which must be inside the shard (else a bug).
+  // kDataLoss names the block. Any thread.
   Status Read(std::int64_t begin, std::span<std::int32_t> out) const;
   // Checks the hash of every block, read before or not.
   Status Verify() const;

@@ -1,4 +1,5 @@
-// The files of an import: found by their patterns, ordered, and given keys that change with the files.
+// The files of an import: found by their patterns, ordered,
+// and given keys that change with the files.
 #pragma once
 
 #include <cstdint>
@@ -22,9 +23,9 @@ struct ListedSource {
   std::string Name() const;
 };
 
-// Ordered by split, and within a split as the packing says. Errors name the file (missing, not a regular
-// file, empty, listed twice), or the pattern that no file matches, or the split without files. Errors of
-// several files are reported together.
+// Ordered by split, and within a split as the packing says. Errors name the file (missing, not a
+// regular file, empty, listed twice), or the pattern that no file matches, or the split without
+// files. Errors of several files are reported together.
 Result<std::vector<ListedSource>> ListSources(const PrepareSpec& spec, const SourceFormat& format,
                                               const std::string& tokenizer_fingerprint);
 

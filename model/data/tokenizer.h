@@ -1,10 +1,12 @@
-// A tokenizer: text bytes to ids and back. Lossless: Decode(Encode(text)) == text for any bytes, valid
-// UTF-8 or not (with add_prefix_space a space may be added in front). Special tokens are never recognised
-// inside a text: the characters "<|endoftext|>" in a document are plain characters.
+// A tokenizer: text bytes to ids and back. Lossless: Decode(Encode(text)) == text for any bytes,
+// valid UTF-8 or not (with add_prefix_space a space may be added in front). Special tokens are
+// never recognised inside a text: the characters "<|endoftext|>" in a document are
+// plain characters.
 //
-// A tokenizer is defined by its vocabulary: the bytes and the kind of each id, and the name of the rule
-// that cuts a text before the lookup. The fingerprint is SHA-256 over exactly these, so two tokenizers with
-// one fingerprint give the same ids, whichever file they came from. It is over the canonical JSON
+// A tokenizer is defined by its vocabulary: the bytes and the kind of each id, and the name of the
+// rule that cuts a text before the lookup. The fingerprint is SHA-256 over exactly these, so two
+// tokenizers with one fingerprint give the same ids, whichever file they came from.
+// It is over the canonical JSON
 //
 //   {"bos_id","eot_id","pad_id","pre_tokenizer","tokens":[[hex of the bytes, id, kind], ...]}
 //
@@ -49,8 +51,8 @@ struct Vocabulary {
   std::string Fingerprint() const;  // 64 hex digits
 };
 
-// The names that make a control token the mask token; the first that exists is taken: "<|mask|>", "<mask>",
-// "[MASK]".
+// The names that make a control token the mask token; the first that exists is taken: "<|mask|>",
+// "<mask>", "[MASK]".
 std::span<const std::string_view> MaskTokenNames();
 
 class Tokenizer {
@@ -63,16 +65,17 @@ class Tokenizer {
   const Vocabulary& vocabulary() const { return vocabulary_; }
   // Appends the ids of `text` to `ids`. Thread-safe. At most 2^32 - 2 bytes.
   virtual void Encode(std::string_view text, std::vector<std::int32_t>& ids) const = 0;
-  // The bytes of the text tokens; control tokens contribute none. kOutOfRange names an id that is not a
-  // token.
+  // The bytes of the text tokens; control tokens contribute none.
+  // kOutOfRange names an id that is not a token.
   Result<std::string> Decode(std::span<const std::int32_t> ids) const;
 
  private:
   Vocabulary vocabulary_;
 };
 
-// `spec` is a name or the path of a file; model/data/tokenizer.cc lists the kinds. kNotFound says how to
-// get the file; kInvalidArgument lists the kinds, or names what in the file is wrong or not supported.
+// `spec` is a name or the path of a file; model/data/tokenizer.cc lists the kinds. kNotFound says
+// how to get the file; kInvalidArgument lists the kinds, or names what in the file is wrong
+// or not supported.
 Result<std::unique_ptr<Tokenizer>> MakeTokenizer(std::string_view spec);
 // Whether this kind exists; the file need not exist.
 bool IsTokenizerSpec(std::string_view spec);

@@ -103,7 +103,8 @@ Result<std::unique_ptr<Tokenizer>> FromVocabulary(const std::string& folder, con
   return MakeBpeTokenizer(std::move(vocabulary));
 }
 
-// The mask token among the control tokens that AddVocabularyFacts wrote; single bytes have no such list.
+// The mask token among the control tokens that AddVocabularyFacts wrote;
+// single bytes have no such list.
 Result<std::int32_t> MaskIdOf(const Json& facts, std::int64_t n_tokens) {
   if (!facts.contains("control")) return -1;
   std::map<std::string, std::int32_t> ids;

@@ -1,7 +1,8 @@
 // The tokenizer files in a dataset's folder.
 //
-//   FOLDER/tokenizer.json        which tokenizer the ids are from, and what a reader of the tokens must
-//                                know without having the tokenizer: special ids, bytes of text for each id
+//   FOLDER/tokenizer.json        which tokenizer the ids are from, and what a reader of the tokens
+//                                must know without having the tokenizer: special ids,
+//                                bytes of text for each id
 //   FOLDER/vocabulary.tiktoken   the tokens, unless they are single bytes
 #pragma once
 
@@ -27,13 +28,14 @@ struct TokenizerFacts {
   std::vector<std::int32_t> token_bytes;
 };
 
-// Writes what OpenTokenizerOf needs, replacing what was there; returns the SHA-256 of tokenizer.json.
+// Writes what OpenTokenizerOf needs, replacing what was there;
+// returns the SHA-256 of tokenizer.json.
 Result<std::string> SaveTokenizer(const Vocabulary& vocabulary, const std::string& folder);
 // kDataLoss names the file and the fault; `sha256` is the one in dataset.json.
 Result<TokenizerFacts> ReadTokenizerFacts(const std::string& folder, const std::string& sha256);
-// The tokenizer itself, to turn ids into text or further text into the same ids. Also opens folders of
-// earlier releases. kDataLoss if the vocabulary does not match the fingerprint beside it, or tokenizer.json
-// not the SHA-256 in the folder's manifest.
+// The tokenizer itself, to turn ids into text or further text into the same ids. Also opens folders
+// of earlier releases. kDataLoss if the vocabulary does not match the fingerprint beside it, or
+// tokenizer.json not the SHA-256 in the folder's manifest.
 Result<std::unique_ptr<Tokenizer>> OpenTokenizerOf(const std::string& folder);
 
 }  // namespace longrun

@@ -1,9 +1,10 @@
-// The unigram baseline: how well the frequency of each token predicts the text, without any context.
+// The unigram baseline: how well the frequency of each token predicts the text,
+// without any context.
 //
 //   p(id) = (count(id) + 1) / (sum of counts + number of real ids)        add-one smoothing
 //
-// Counts come from the train split. Real ids are those that the tokenizer can produce: the text tokens and
-// the end of text. Any other id (padding rows) has probability 0 and infinite NLL.
+// Counts come from the train split. Real ids are those that the tokenizer can produce: the text
+// tokens and the end of text. Any other id (padding rows) has probability 0 and infinite NLL.
 #pragma once
 
 #include <memory>

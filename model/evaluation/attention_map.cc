@@ -1,4 +1,5 @@
-// From each chosen document d of a split the first L tokens are read, and for each query i among them
+// From each chosen document d of a split the first L tokens are read,
+// and for each query i among them
 //
 //   A[i][j]         = mean over the chosen layers and heads of p[i][j] (or of the logits)
 //   entropy[i]      = -sum over j of A[i][j] ln A[i][j]
@@ -10,9 +11,9 @@
 //   attention_entropy = sum over d, i of entropy / (D L)           only with values: probabilities
 //   head_entropy      = sum over d, i of head_entropy / (D L)
 //
-// in nats, with the ratio estimator's standard error over documents (window.h), without one for a single
-// document. The artifact of each document has A, pooled to at most `pool` cells per side, and both
-// entropies of each query.
+// in nats, with the ratio estimator's standard error over documents (window.h), without one for a
+// single document. The artifact of each document has A, pooled to at most `pool` cells per side,
+// and both entropies of each query.
 //
 // A document shorter than L, or a layer or head that the model does not have, makes the cell
 // not_applicable.
@@ -54,8 +55,8 @@ std::vector<std::int64_t> Chosen(const Json& list) {
 // Parameters that an AttentionMapName spells out.
 constexpr std::string_view kInName[] = {"context_lengths", "split", "documents", "values"};
 
-// 8 hex digits that distinguish other artifacts of the same document: a hash of all other parameters that do
-// not have their default.
+// 8 hex digits that distinguish other artifacts of the same document: a hash of all other
+// parameters that do not have their default.
 std::string TagOf(const Json& params) {
   Json own = Json::object();
   for (const ParamSpec& spec : AttentionMapEvaluation().params) {
@@ -99,7 +100,8 @@ void FillRow(Json& row, const std::vector<ClusterSum>& documents) {
 
 // ---- the run -----------------------------------------------------------------------------------
 
-// kInvalidArgument for a document that the split does not have, kOutOfRange for one that is too short.
+// kInvalidArgument for a document that the split does not have,
+// kOutOfRange for one that is too short.
 Result<std::vector<std::int32_t>> Beginning(const TokenSplit& split, std::string_view split_name,
                                             std::int64_t document, std::int64_t n_tokens) {
   const std::span<const std::int64_t> starts = split.document_starts();

@@ -1,5 +1,5 @@
-// The averaged attention of a trained model over the first L tokens of chosen documents (attention_map.cc
-// opens with the formulas).
+// The averaged attention of a trained model over the first L tokens of chosen documents
+// (attention_map.cc opens with the formulas).
 #pragma once
 
 #include <cstdint>
@@ -15,8 +15,8 @@ const Evaluation& AttentionMapEvaluation();
 
 // The name of the artifact for one document at one length:
 //   attention-[logits-]SPLIT-dDOCUMENT-LENGTH[-TAG].safetensors
-// TAG: 8 hex digits of a hash of the parameters layers, heads, pool and pool_by, if any of them differs
-// from its default.
+// TAG: 8 hex digits of a hash of the parameters layers, heads, pool and pool_by, if any of them
+// differs from its default.
 struct AttentionMapName {
   std::string values = "probabilities";
   std::string split = {};

@@ -1,13 +1,13 @@
-// Multiple-choice questions from a JSONL file: one item per line; blank lines are skipped. There are two
-// kinds of lines, distinguished by their members:
+// Multiple-choice questions from a JSONL file: one item per line; blank lines are skipped. There
+// are two kinds of lines, distinguished by their members:
 //
 //   HellaSwag's own    {"ctx": "..", "endings": ["..", ..], "label": 3}              nanogpt
 //                      {"activity_label": "..", "ctx_a": "..", "ctx_b": "..",
 //                       "endings": [..], "label": 3}                                 lm_eval
 //   any other          {"context": "..", "choices": ["..", ..], "answer": 0}         both
 //
-// Other members are ignored (HellaSwag has `ind`, `split` and more). A label may also be text of digits, as
-// in the files of the Hugging Face hub.
+// Other members are ignored (HellaSwag has `ind`, `split` and more). A label may also be text of
+// digits, as in the files of the Hugging Face hub.
 #pragma once
 
 #include <cstddef>
@@ -31,11 +31,11 @@ struct ChoiceItem {
   bool is_train = false;  // the line has "split": "train"
 };
 
-// The items with the text that `protocol` feeds to the model: nanogpt takes `ctx` and `endings` unchanged,
-// lm_eval builds HellaSwag's context from activity_label, ctx_a and ctx_b (choice_text.h). kInvalidArgument
-// begins with "NAME:LINE: ": a line that is not a JSON object, a missing member or one of another type,
-// fewer than 2 or more than 256 choices, a choice without text, a label that matches no choice; also a file
-// without items.
+// The items with the text that `protocol` feeds to the model: nanogpt takes `ctx` and `endings`
+// unchanged, lm_eval builds HellaSwag's context from activity_label, ctx_a and ctx_b
+// (choice_text.h). kInvalidArgument begins with "NAME:LINE: ": a line that is not a JSON object, a
+// missing member or one of another type, fewer than 2 or more than 256 choices, a choice without
+// text, a label that matches no choice; also a file without items.
 Result<std::vector<ChoiceItem>> ParseChoiceItems(std::string_view name, std::string_view jsonl,
                                                  ChoiceProtocol protocol);
 

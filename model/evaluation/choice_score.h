@@ -29,8 +29,8 @@ struct ChoiceRules {
   std::int64_t context_length = 0;
 };
 
-// kOutOfRange if a choice is longer than the context length, kInvalidArgument if it adds no token to its
-// context; both name the line.
+// kOutOfRange if a choice is longer than the context length, kInvalidArgument if it adds no token
+// to its context; both name the line.
 Result<ChoiceQuestions> MakeQuestions(const Tokenizer& tokenizer,
                                       const std::vector<ChoiceItem>& items,
                                       const ChoiceRules& rules);
@@ -40,14 +40,14 @@ struct ChoiceSums {
   std::int64_t n_non_finite = 0;
 };
 
-// Gives the model at most `tokens_per_call` tokens per call, but at least one window. Errors: the model's,
-// and kCancelled if `progress` returned false.
+// Gives the model at most `tokens_per_call` tokens per call, but at least one window. Errors: the
+// model's, and kCancelled if `progress` returned false.
 Result<ChoiceSums> ScoreQuestions(LanguageModel& model, const ChoiceQuestions& questions,
                                   std::int64_t tokens_per_call,
                                   const EvaluationProgress& progress = {});
 
-// The index of the smallest nll[k], or of nll[k] / n_norm[k] if n_norm is not empty; among equal ones the
-// first.
+// The index of the smallest nll[k], or of nll[k] / n_norm[k] if n_norm is not empty;
+// among equal ones the first.
 std::size_t MostLikely(std::span<const double> nll, std::span<const double> n_norm);
 
 }  // namespace longrun

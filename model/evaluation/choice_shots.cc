@@ -11,8 +11,8 @@
 namespace longrun {
 namespace {
 
-// Draws `n` examples other than `left_out`, in the order in which they are drawn: the first n places of a
-// Fisher-Yates shuffle.
+// Draws `n` examples other than `left_out`, in the order in which they are drawn: the first n
+// places of a Fisher-Yates shuffle.
 std::vector<std::size_t> Draw(std::size_t n, std::size_t n_examples, std::size_t left_out,
                               std::uint64_t key) {
   std::vector<std::size_t> places(n_examples);

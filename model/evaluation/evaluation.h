@@ -1,6 +1,6 @@
-// An evaluation: something measured on a trained model at a context length. One file and one line of
-// registry.cc each; its parameters are a table of data, from which the sweep file's schema is derived.
-// Torch-free: the model is a LanguageModel.
+// An evaluation: something measured on a trained model at a context length. One file and one line
+// of registry.cc each; its parameters are a table of data, from which the sweep file's schema is
+// derived. Torch-free: the model is a LanguageModel.
 #pragma once
 
 #include <cstdint>
@@ -21,10 +21,10 @@
 
 namespace longrun {
 
-// Work that the cells of one task share: one evaluation of one trained model at several lengths. Only exact
-// results are shared: the text is read once, and a model call that was made before is not repeated
-// (window.h). All cells that use the same object must have the same dataset, model per variant, and
-// parameters except the length.
+// Work that the cells of one task share: one evaluation of one trained model at several lengths.
+// Only exact results are shared: the text is read once, and a model call that was made before is
+// not repeated (window.h). All cells that use the same object must have the same dataset, model per
+// variant, and parameters except the length.
 struct SharedWork {
   std::vector<std::int32_t> tokens;            // the split's tokens, from its beginning
   std::map<std::string, WindowCache> windows;  // by variant
@@ -35,8 +35,8 @@ struct EvaluationRequest {
   // Resolved parameters; the list of lengths may be absent (a task works on single cells).
   Json params = Json::object();
   std::int64_t context_length = 0;
-  // "": the run's own model. Otherwise the name of a baseline, which is written into the rows; the caller
-  // passes that model ("unigram": UnigramModel of model/data/unigram.h).
+  // "": the run's own model. Otherwise the name of a baseline, which is written into the rows; the
+  // caller passes that model ("unigram": UnigramModel of model/data/unigram.h).
   std::string variant{};
   std::int64_t windows_per_call = 1;  // per call of the model; does not affect the result
   SharedWork* shared = nullptr;       // null: nothing is kept
@@ -77,37 +77,38 @@ struct Evaluation {
   std::string_view source;  // where the protocol is defined
   std::string_view meaning;
   std::vector<ParamSpec> params;
-  // The rows of a cell (one context length) with resolved parameters: the model's own rows first, then
-  // those of each variant together.
+  // The rows of a cell (one context length) with resolved parameters: the model's own rows first,
+  // then those of each variant together.
   std::vector<RowName> (*rows)(const Json& params);
-  // Whether a variant is another model that is scored in the same way ("unigram") and passed by the caller.
+  // Whether a variant is another model that is scored in the same way ("unigram") and
+  // passed by the caller.
   bool variants_are_models = false;
-  // Completes resolved parameters (with context_lengths ascending) from the dataset, so that a cell says
-  // what it measures independently of other cells. Returns an error, with the parameter's name, if the
-  // dataset does not suffice.
+  // Completes resolved parameters (with context_lengths ascending) from the dataset, so that a cell
+  // says what it measures independently of other cells. Returns an error, with the parameter's
+  // name, if the dataset does not suffice.
   std::optional<ParamError> (*fit)(const DatasetShape& dataset, Json& params);
-  // The models that it can evaluate: those that predict the next token, those that predict hidden tokens,
-  // or all.
+  // The models that it can evaluate: those that predict the next token,
+  // those that predict hidden tokens, or all.
   enum class Reads { kAny, kCausal, kBidirectional };
   Reads reads = Reads::kAny;
-  // Errors are those of the request (a missing split, too few tokens; both named) and of the dataset. If
-  // the model cannot do something, that is not an error but a row with a status other than ok. kCancelled
-  // if `progress` returned false.
+  // Errors are those of the request (a missing split, too few tokens; both named) and of the
+  // dataset. If the model cannot do something, that is not an error but a row with a status other
+  // than ok. kCancelled if `progress` returned false.
   Result<EvaluationOutput> (*run)(LanguageModel& model, const EvaluationRequest& request,
                                   const EvaluationProgress& progress);
-  // The number of tokens that the model reads for one cell with fitted parameters, on which time forecasts
-  // rest. Counted on the beginning of the split and scaled. Null: not known.
+  // The number of tokens that the model reads for one cell with fitted parameters, on which time
+  // forecasts rest. Counted on the beginning of the split and scaled. Null: not known.
   double (*tokens_read)(const DatasetShape& dataset, const Json& params,
                         std::int64_t context_length) = nullptr;
-  // The parameter that names a file, by its path or as "sha256:HEX"; resolved, it is always the latter
-  // (input_file.h). "": none.
+  // The parameter that names a file, by its path or as "sha256:HEX"; resolved, it is always the
+  // latter (input_file.h). "": none.
   std::string_view file_param = "";
   // Checks that file, with complete parameters; an error begins with "NAME:LINE: ".
   Status (*check_file)(std::string_view name, std::string_view bytes, const Json& params) = nullptr;
 };
 
-// Why the evaluation cannot use a model, as the end of a sentence after its name: "needs model.causal true
-// ..."; "" if it can.
+// Why the evaluation cannot use a model, as the end of a sentence after its name:
+// "needs model.causal true ..."; "" if it can.
 std::string WhyUnsupported(const Evaluation& evaluation, bool causal);
 
 // All evaluations, in listing order.

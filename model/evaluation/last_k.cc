@@ -1,10 +1,10 @@
-// How good a prediction is with nearly full context: of each window of L tokens only the last k targets
-// count, which see L - k + 1 to L tokens.
+// How good a prediction is with nearly full context: of each window of L tokens only the last k
+// targets count, which see L - k + 1 to L tokens.
 //
 //   window i ends at e = i P, i = 1, 2, ...:  fed [e - L, e), scored [e - k + 1, e + 1)
 //
-// P = L makes the windows adjacent, so that each length scores different tokens. With one P of at least the
-// longest length (`every`), all lengths score exactly the same tokens.
+// P = L makes the windows adjacent, so that each length scores different tokens. With one P of at
+// least the longest length (`every`), all lengths score exactly the same tokens.
 #include "base/str.h"
 #include "model/evaluation/protocol.h"
 

@@ -13,10 +13,10 @@
 //             choice; the choice's tokens are those of the whole text after as many tokens as the
 //             context has by itself; n_k is the choice's characters, or bytes (acc_bytes there)
 //
-// If a text does not fit into the context length L, the beginning of its context is cut off, so that at
-// most L tokens are fed (the harness' rule for max_length). An empty context becomes the begin-of-text
-// token. With `shots` each context has worked examples before it (choice_shots.h). Standard error
-// sqrt(p (1 - p) / n); extra.wilson95 is Wilson's interval.
+// If a text does not fit into the context length L, the beginning of its context is cut off, so
+// that at most L tokens are fed (the harness' rule for max_length). An empty context becomes the
+// begin-of-text token. With `shots` each context has worked examples before it (choice_shots.h).
+// Standard error sqrt(p (1 - p) / n); extra.wilson95 is Wilson's interval.
 #include "model/evaluation/multiple_choice.h"
 
 #include <algorithm>

@@ -1,5 +1,5 @@
-// The initial row of every evaluation, and its status if the model cannot serve a length. Also the numbers
-// and artifacts that evaluations which sum NLLs over the tokens of a split have in common.
+// The initial row of every evaluation, and its status if the model cannot serve a length. Also the
+// numbers and artifacts that evaluations which sum NLLs over the tokens of a split have in common.
 #pragma once
 
 #include <cstddef>
@@ -11,12 +11,13 @@
 
 namespace longrun {
 
-// The standard error is taken over documents if at least this many have scored tokens, else over windows.
-// (Over the one to three documents of a small corpus an estimate of spread is meaningless.)
+// The standard error is taken over documents if at least this many have scored tokens, else over
+// windows. (Over the one to three documents of a small corpus an estimate of spread
+// is meaningless.)
 inline constexpr std::size_t kDocumentClustersMin = 10;
 
-// A row of `metric` without a value. Split, protocol and averaging are null, since not every evaluation has
-// them.
+// A row of `metric` without a value. Split, protocol and averaging are null, since not every
+// evaluation has them.
 Json EmptyRow(std::string_view metric, const EvaluationRequest& request);
 // The same, for a mean over tokens of a split.
 Json EmptyTokenRow(std::string_view metric, const EvaluationRequest& request,
@@ -30,8 +31,8 @@ std::string NllArtifactName(std::string_view what, std::string_view metric,
 // doc,n,nll_sum,bytes: a line for each document with scored tokens.
 EvaluationArtifact DocumentSums(std::string name, const Score& score);
 
-// The status of a row for something the model cannot do at this length, which tables show as a result; ""
-// if the error is not a property of the model.
+// The status of a row for something the model cannot do at this length, which tables show as a
+// result; "" if the error is not a property of the model.
 std::string_view StatusOfModelError(Code code);
 
 }  // namespace longrun

@@ -1,9 +1,10 @@
-// Windows side by side, as in Cable (arXiv:2503.08067, src/evaluation.ipynb) and karpathy/build-nanogpt:
+// Windows side by side, as in Cable (arXiv:2503.08067, src/evaluation.ipynb) and
+// karpathy/build-nanogpt:
 //
 //   window k is fed [k L, k L + L) and scored on [k L + 1, k L + L + 1),  k = 0, 1, ...
 //
-// The first target of a window sees one token, the last one L. Both codes count floor(N / L) windows, the
-// last of which wraps to the front if L divides N; here there are floor((N - 1) / L).
+// The first target of a window sees one token, the last one L. Both codes count floor(N / L)
+// windows, the last of which wraps to the front if L divides N; here there are floor((N - 1) / L).
 #include <algorithm>
 
 #include "base/check.h"

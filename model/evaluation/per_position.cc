@@ -1,11 +1,11 @@
-// NLL by the amount of a target's context: the windows of nonoverlap, summed separately for buckets of
-// context length c = 1 .. L (c = 1 is the first target of a window, position 0).
+// NLL by the amount of a target's context: the windows of nonoverlap, summed separately for buckets
+// of context length c = 1 .. L (c = 1 is the first target of a window, position 0).
 //
 //   log:    bucket i covers [b_i, b_{i+1}),  b_i = round((L + 1)^(i / B));  equal ones become one
 //   fixed:  b_i = 1 + floor(i L / B)
 //
-// The row's value is the mean over all targets, as in nonoverlap; its `extra.buckets` and its artifact have
-// the curve.
+// The row's value is the mean over all targets, as in nonoverlap; its `extra.buckets` and its
+// artifact have the curve.
 #include <cmath>
 
 #include "model/evaluation/protocol.h"

@@ -219,7 +219,8 @@ Result<Plan> MakePlan(const EvaluationRequest& request, const PerplexityParams& 
                                                                : protocol.bucket_edges(wanted)};
 }
 
-// Reads at least the first n tokens. Only what is scored is read, and all of it is held: 4 bytes per token.
+// Reads at least the first n tokens. Only what is scored is read, and all of it is held:
+// 4 bytes per token.
 Status ReadTokens(const TokenSplit& split, std::int64_t n, std::vector<std::int32_t>& tokens) {
   const std::size_t n_known = tokens.size();
   if (static_cast<std::int64_t>(n_known) >= n) return {};

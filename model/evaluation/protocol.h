@@ -1,8 +1,9 @@
-// A protocol of perplexity: how windows are laid over a text, and which tokens of each are scored. One file
-// and one line of protocols.cc each.
+// A protocol of perplexity: how windows are laid over a text, and which tokens of each are scored.
+// One file and one line of protocols.cc each.
 //
-// A protocol is arithmetic: it turns sizes and parameters into windows. It reads no token and knows no
-// model, so it is tested without one. Notation: L context length, N tokens of the text, t a target.
+// A protocol is arithmetic: it turns sizes and parameters into windows. It reads no token and knows
+// no model, so it is tested without one. Notation: L context length,
+// N tokens of the text, t a target.
 #pragma once
 
 #include <cstdint>
@@ -30,11 +31,11 @@ struct TextSpan {
 struct PlanRequest {
   std::int64_t n_tokens = 0;  // of the split
   std::int64_t context_length = 0;
-  // Windows cover the beginning of the text: with a BOS its first S tokens, else tokens 0 .. S, where token
-  // 0 is only context. 0: the whole text.
+  // Windows cover the beginning of the text: with a BOS its first S tokens, else tokens 0 .. S,
+  // where token 0 is only context. 0: the whole text.
   std::int64_t score_tokens = 0;
-  // The documents in order, without their end-of-text tokens; for protocols whose windows stay inside a
-  // document.
+  // The documents in order, without their end-of-text tokens; for protocols whose windows stay
+  // inside a document.
   std::span<const TextSpan> documents = {};
   Json params = Json::object();  // resolved; may have more than the protocol's own
 };
@@ -44,22 +45,23 @@ struct Protocol {
   std::string_view source;  // paper or code
   std::string_view meaning;
   std::vector<ParamSpec> params = {};  // its own; the condition on "protocol" is added to them
-  // Windows start with a begin-of-text token, so that the first token of a text is scored too and a text
-  // may be shorter than L. Without it, a text needs L + 1 tokens.
+  // Windows start with a begin-of-text token, so that the first token of a text is scored too and a
+  // text may be shorter than L. Without it, a text needs L + 1 tokens.
   bool uses_bos = false;
   std::int64_t n_unfed = 0;  // a window cut by L feeds L - n_unfed tokens, including its BOS
   // Whether PlanRequest::documents is needed with these parameters; null: never.
   bool (*needs_documents)(const Json& params) = nullptr;
-  // An error between parameters, or between a parameter and the length, with the parameter's name; null:
-  // there can be none.
+  // An error between parameters, or between a parameter and the length, with the parameter's name;
+  // null: there can be none.
   std::optional<ParamError> (*check)(const PlanRequest& request) = nullptr;
-  // The default of score_tokens, a number that depends only on the split, so that a length added later
-  // changes no other cell; null: CommonScoreTokens(n_tokens).
+  // The default of score_tokens, a number that depends only on the split, so that a length added
+  // later changes no other cell; null: CommonScoreTokens(n_tokens).
   std::int64_t (*default_score_tokens)(std::int64_t n_tokens, const Json& params) = nullptr;
-  // For a request that passed `check`. In the order of the text. kInvalidArgument if no window fits.
+  // For a request that passed `check`. In the order of the text.
+  // kInvalidArgument if no window fits.
   Result<std::vector<Window>> (*plan)(const PlanRequest& request) = nullptr;
-  // The first context lengths of the buckets that the row distinguishes, ascending from 1, and L + 1 at the
-  // end; null: no buckets.
+  // The first context lengths of the buckets that the row distinguishes, ascending from 1, and
+  // L + 1 at the end; null: no buckets.
   std::vector<std::int64_t> (*bucket_edges)(const PlanRequest& request) = nullptr;
 };
 
@@ -81,8 +83,8 @@ struct NonOverlapPlan {
 // token 0 is never scored.
 //   score_tokens = 0  floor((N - 1) / L) windows; the tail is dropped, so *different lengths score
 //                     different tokens*
-//   score_tokens = S  every length scores exactly tokens 1 .. S: lengths that divide S tile them; for
-//                     others the last window is cut at S
+//   score_tokens = S  every length scores exactly tokens 1 .. S: lengths that divide S tile them;
+//                     for others the last window is cut at S
 // kInvalidArgument if not even one full window fits.
 Result<std::vector<Window>> PlanNonOverlap(const NonOverlapPlan& plan);
 

@@ -1,12 +1,14 @@
-// Pseudo-perplexity, Salazar et al. 2020 (arXiv:1910.14659, equations 1 and 2), over windows W of a text:
+// Pseudo-perplexity, Salazar et al. 2020 (arXiv:1910.14659, equations 1 and 2),
+// over windows W of a text:
 //
-//   PLL(W) = sum over t of ln p(token t | the other tokens of W)     one pass for each t: only token t
-//                                                                    is replaced by the mask token
+//   PLL(W) = sum over t of ln p(token t | the other tokens of W)     one pass for each t: only
+//                                                                    token t is replaced
+//                                                                    by the mask token
 //   pseudo_nll = -sum of the scored tokens' terms / n,   pseudo-perplexity = exp(pseudo_nll)
 //
-// It is not a perplexity: the terms are not factors of a probability of the text. `pll_approximate` hides
-// several tokens of a window in one pass, and so predicts each without the others: fewer passes, and a
-// higher number.
+// It is not a perplexity: the terms are not factors of a probability of the text. `pll_approximate`
+// hides several tokens of a window in one pass, and so predicts each without the others: fewer
+// passes, and a higher number.
 #include "model/evaluation/pseudo_perplexity.h"
 
 #include <algorithm>
@@ -268,7 +270,8 @@ std::vector<std::int64_t> SpreadTokens(std::int64_t n_tokens, std::int64_t score
   LR_CHECK(score_tokens > 0 && score_tokens <= std::min(n_tokens, kScoreTokensMax));
   std::vector<std::int64_t> tokens;
   tokens.reserve(static_cast<std::size_t>(score_tokens));
-  // With N = q S + r: (2 i + 1) N / (2 S) = i q + (2 i r + N) / (2 S), and i r < S^2 does not overflow.
+  // With N = q S + r: (2 i + 1) N / (2 S) = i q + (2 i r + N) / (2 S),
+  // and i r < S^2 does not overflow.
   const std::int64_t q = n_tokens / score_tokens, r = n_tokens % score_tokens;
   for (std::int64_t i = 0; i < score_tokens; ++i) {
     tokens.push_back(i * q + (2 * i * r + n_tokens) / (2 * score_tokens));

@@ -1,5 +1,5 @@
-// Pseudo-perplexity of a masked language model: each token in turn is hidden and predicted from all other
-// tokens of its window (Salazar et al. 2020, arXiv:1910.14659, section 2).
+// Pseudo-perplexity of a masked language model: each token in turn is hidden and predicted from all
+// other tokens of its window (Salazar et al. 2020, arXiv:1910.14659, section 2).
 #pragma once
 
 #include <cstdint>
@@ -10,11 +10,12 @@
 
 namespace longrun {
 
-// The default number of scored tokens (a split with fewer is scored completely): each costs a pass over L
-// tokens, and 4096 give a standard error of a few percent.
+// The default number of scored tokens (a split with fewer is scored completely): each costs a pass
+// over L tokens, and 4096 give a standard error of a few percent.
 inline constexpr std::int64_t kPseudoScoreTokens = 4096;
 
-// S tokens spread evenly over N: floor((2 i + 1) N / (2 S)), i = 0 .. S-1. The same at every length.
+// S tokens spread evenly over N: floor((2 i + 1) N / (2 S)), i = 0 .. S-1.
+// The same at every length.
 std::vector<std::int64_t> SpreadTokens(std::int64_t n_tokens, std::int64_t score_tokens);
 
 // One pass: the window [begin, begin + L), with the tokens `hidden` hidden.
@@ -25,10 +26,10 @@ struct MaskedPass {
   bool operator==(const MaskedPass&) const = default;
 };
 
-// Windows are side by side, the last one moved back to [N - L, N), so that every target has the L - 1 other
-// tokens of a full window. `at_once` = 1: one pass per target; k: the n targets of a window are divided
-// among ceil(n / k) passes, target i in pass i mod ceil(n / k), so that tokens hidden together are far
-// apart. n_tokens >= context_length.
+// Windows are side by side, the last one moved back to [N - L, N), so that every target has the
+// L - 1 other tokens of a full window. `at_once` = 1: one pass per target; k: the n targets of a
+// window are divided among ceil(n / k) passes, target i in pass i mod ceil(n / k), so that tokens
+// hidden together are far apart. n_tokens >= context_length.
 std::vector<MaskedPass> PlanMasked(std::int64_t n_tokens, std::int64_t context_length,
                                    std::span<const std::int64_t> targets, std::int64_t at_once);
 

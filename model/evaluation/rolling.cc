@@ -4,9 +4,9 @@
 //   first:  fed BOS and [0, L - 1), scored [0, min(L, n))
 //   then:   k = min(n - done, L - c + 1), e = done + k:  fed [e - L - 1, e - 1), scored [done, e)
 //
-// c = 1 is ALiBi's non-overlapping evaluation (fairseq eval_lm, context window 0), c = L its sliding one:
-// one scored token per window, with L tokens of context. Over the whole text as one stream, or over each
-// document separately, like the harness for a task with many documents.
+// c = 1 is ALiBi's non-overlapping evaluation (fairseq eval_lm, context window 0), c = L its
+// sliding one: one scored token per window, with L tokens of context. Over the whole text as one
+// stream, or over each document separately, like the harness for a task with many documents.
 #include <algorithm>
 
 #include "base/str.h"

@@ -1,15 +1,15 @@
 // Windows that slide over each document, each with a begin-of-text token at its start: PoSE
-// (arXiv:2309.10400, dwzhu-pku/PoSE src/eval_ppl.py), which is Hugging Face's "perplexity of fixed-length
-// models" with a BOS. M = L - 1 tokens fit beside the BOS. For a document of n tokens
+// (arXiv:2309.10400, dwzhu-pku/PoSE src/eval_ppl.py), which is Hugging Face's "perplexity of
+// fixed-length models" with a BOS. M = L - 1 tokens fit beside the BOS. For a document of n tokens
 //
 //   prev = 0
 //   for begin = 0, S, 2S, ...:  end = min(begin + M, n)
 //     fed [begin, end), scored [prev, end);  prev = end;  stop when end = n
 //
-// S = stride <= M. `truncate` cuts each document to its first M tokens: one window each. Every token of a
-// document is scored once, at any length; a target after the first window sees at least M - S tokens and
-// the BOS. End-of-text tokens at the ends of a document are not part of it: PoSE tokenises without special
-// tokens.
+// S = stride <= M. `truncate` cuts each document to its first M tokens: one window each. Every
+// token of a document is scored once, at any length; a target after the first window sees at least
+// M - S tokens and the BOS. End-of-text tokens at the ends of a document are not part of it: PoSE
+// tokenises without special tokens.
 #include <algorithm>
 
 #include "base/str.h"

@@ -1,14 +1,14 @@
-// Tokens per second and peak memory by context length L, for a train step, for reading a prompt and for
-// generating after it:
+// Tokens per second and peak memory by context length L, for a train step, for reading a prompt and
+// for generating after it:
 //
 //   train_step, forward:  warm_up steps, then `iterations` timed ones of B sequences of L tokens
 //                         tokens_per_s = B L / median time
 //   generate:             a prefill of L, warm_up tokens, then new_tokens timed ones
 //                         tokens_per_s = B new_tokens / total time, so the mean over tokens
 //
-// Each step ends when the device has finished. Percentiles are by nearest rank: p q = the ceil(q n)-th
-// smallest of n; the median of an even n is the mean of the middle two. peak_bytes covers only the timed
-// steps. If it does not fit into memory, the row has status out_of_memory.
+// Each step ends when the device has finished. Percentiles are by nearest rank: p q = the ceil(q
+// n)-th smallest of n; the median of an even n is the mean of the middle two. peak_bytes covers
+// only the timed steps. If it does not fit into memory, the row has status out_of_memory.
 #include "model/evaluation/throughput.h"
 
 #include <algorithm>

@@ -21,8 +21,8 @@ struct ClusterSum {
   std::int64_t bytes = 0;  // of text scored
 };
 
-// n, bytes and the clusters' n count every scored token; the sums leave out tokens whose NLL is not finite,
-// so a score with n_non_finite > 0 must not be reported as a number.
+// n, bytes and the clusters' n count every scored token; the sums leave out tokens whose NLL is not
+// finite, so a score with n_non_finite > 0 must not be reported as a number.
 struct Score {
   std::int64_t n = 0;
   double nll_sum = 0.0;
@@ -40,9 +40,9 @@ struct Score {
 //   se = sqrt(m / (m - 1) * sum (S_i - r n_i)^2) / sum n_i,  r = sum S / sum n
 std::optional<double> StandardError(std::span<const ClusterSum> clusters);
 
-// NLLs of windows that were each the only window of a model call. The same window in a call of its own is
-// the same call, so a stored result has exactly the bits that the model would return. For one model and one
-// text. Holds 2^26 NLLs (256 MiB) and then accepts no more.
+// NLLs of windows that were each the only window of a model call. The same window in a call of its
+// own is the same call, so a stored result has exactly the bits that the model would return. For
+// one model and one text. Holds 2^26 NLLs (256 MiB) and then accepts no more.
 class WindowCache {
  public:
   const std::vector<float>* Find(const Window& window) const;  // null: not kept
@@ -64,17 +64,18 @@ struct ScoreRequest {
   std::span<const std::int32_t> token_bytes{};  // per id; empty: bytes are not counted
   std::int64_t windows_per_call = 1;            // given to the model at once
   // A target with c tokens of context, including its BOS, belongs to bucket i with
-  // edges[i] <= c < edges[i + 1]. Every target must fall into a bucket; empty: there are no buckets.
+  // edges[i] <= c < edges[i + 1]. Every target must fall into a bucket; empty:
+  // there are no buckets.
   std::span<const std::int64_t> bucket_edges{};
-  // A window that feeds fewer tokens than this is not cut by the context length, so it may occur again at a
-  // longer one. It is given to the model in a call of its own, with or without a cache.
+  // A window that feeds fewer tokens than this is not cut by the context length, so it may occur
+  // again at a longer one. It is given to the model in a call of its own, with or without a cache.
   std::int64_t full_length = 0;
   WindowCache* cache = nullptr;  // for such windows
 };
 
-// Runs the plan. `progress(windows done, of)` is called after each model call and may return false to stop
-// it (kCancelled). The model's errors are passed on; a window that is not inside the tokens, or whose first
-// target has no context, is a bug.
+// Runs the plan. `progress(windows done, of)` is called after each model call and may return false
+// to stop it (kCancelled). The model's errors are passed on; a window that is not inside the
+// tokens, or whose first target has no context, is a bug.
 Result<Score> ScoreWindows(LanguageModel& model, const ScoreRequest& request,
                            const std::function<bool(std::int64_t, std::int64_t)>& progress = {});
 

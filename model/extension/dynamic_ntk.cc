@@ -3,8 +3,8 @@
 //
 //   base' = base (s L / L0 - (s - 1))^(d / (d - 2))   for L > L0, else base
 //
-// L is the length of the whole text and applies to all its tokens, so that a longer text rotates its first
-// tokens again: generating token by token beyond L0 has no cache.
+// L is the length of the whole text and applies to all its tokens, so that a longer text rotates
+// its first tokens again: generating token by token beyond L0 has no cache.
 #include <cmath>
 
 #include "model/extension/extension.h"

@@ -1,6 +1,6 @@
-// Llama 3.1's scaling (arXiv:2407.21783; transformers' rope_type "llama3"): pairs with wavelengths within
-// L0 / high_freq_factor are unchanged, those beyond L0 / low_freq_factor are s times slower, and those in
-// between are mixed.
+// Llama 3.1's scaling (arXiv:2407.21783; transformers' rope_type "llama3"): pairs with wavelengths
+// within L0 / high_freq_factor are unchanged, those beyond L0 / low_freq_factor are s times slower,
+// and those in between are mixed.
 //
 //   sigma = (L0 / wavelength - low) / (high - low),   wavelength = 2 pi / frequency
 //   frequency' = (1 - sigma) frequency / s + sigma frequency

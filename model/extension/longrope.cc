@@ -1,5 +1,5 @@
-// LongRoPE: each pair is slowed by a factor that a search found, one list for texts within L0 and one for
-// longer texts. Ding et al. 2024 (arXiv:2402.13753); transformers' rope_type "longrope".
+// LongRoPE: each pair is slowed by a factor that a search found, one list for texts within L0 and
+// one for longer texts. Ding et al. 2024 (arXiv:2402.13753); transformers' rope_type "longrope".
 //
 //   frequency'[c] = frequency[c] / lambda[c],   lambda: short_factor for L <= L0, else long_factor
 //   magnitude = attention_factor, by default sqrt(1 + ln s / ln L0)

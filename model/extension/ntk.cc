@@ -1,5 +1,5 @@
-// NTK-aware scaling: a larger base, so that the fastest pair is unchanged and the slowest is as in position
-// interpolation. bloc97 2023; in the form of PoSE's LlamaVanillaNTK (arXiv:2309.10400).
+// NTK-aware scaling: a larger base, so that the fastest pair is unchanged and the slowest is as in
+// position interpolation. bloc97 2023; in the form of PoSE's LlamaVanillaNTK (arXiv:2309.10400).
 //
 //   base' = base s^(d / (d - 2)),   frequency'[c] = base'^(-2c/d)
 #include <cmath>

@@ -1,13 +1,14 @@
-// YaRN: fast pairs are unchanged, slow ones are interpolated, those in between are mixed; and attention
-// becomes sharper. Peng et al. 2023 (arXiv:2309.00071), sections 3.2 to 3.4; transformers' rope_type
-// "yarn".
+// YaRN: fast pairs are unchanged, slow ones are interpolated, those in between are mixed; and
+// attention becomes sharper. Peng et al. 2023 (arXiv:2309.00071), sections 3.2 to 3.4;
+// transformers' rope_type "yarn".
 //
 //   dim(r)  = d ln(L0 / (2 pi r)) / (2 ln base)     the channel that turns r times in L0 tokens
 //   lo, hi  = max(floor(dim(beta_fast)), 0), min(ceil(dim(beta_slow)), d - 1)
 //             without floor and ceil if `truncate` is false
 //   ramp[c] = clamp((c - lo) / (hi - lo), 0, 1),    gamma = 1 - ramp;  hi + 0.001 where lo = hi
 //   paper:   frequency' = (1 - gamma) frequency / s + gamma frequency
-//   revised: frequency' = frequency / ((1 - gamma) s + gamma)       PoSE (arXiv:2309.10400): wavelengths
+//   revised: frequency' = frequency / ((1 - gamma) s + gamma)       PoSE
+//                                                                   (arXiv:2309.10400): wavelengths
 //   magnitude = attention_factor, by default 0.1 ln s + 1
 #include <algorithm>
 #include <cmath>

@@ -1,12 +1,13 @@
-// config.json of a Hugging Face folder whose model_type is one of ours (model/architecture/), with two keys
-// of our own:
+// config.json of a Hugging Face folder whose model_type is one of ours (model/architecture/), with
+// two keys of our own:
 //
-//   "position": {"method": "cable", ...}   absent: the architecture's own (gpt2: learned, others: rope)
+//   "position": {"method": "cable", ...}   absent: the architecture's own (gpt2:
+//                                          learned, others: rope)
 //   "causal":   true                       the default
 //
-// Every key that changes the mathematics is used or refused by name; keys known to change nothing at
-// inference are ignored; any other key is refused by name, since its effect is unknown. A missing key has
-// transformers' default.
+// Every key that changes the mathematics is used or refused by name; keys known to change nothing
+// at inference are ignored; any other key is refused by name, since its effect is unknown. A
+// missing key has transformers' default.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +23,8 @@ namespace longrun {
 // The model_type that an export writes for a model that transformers does not have (export.h).
 inline constexpr std::string_view kOurModelType = "longrun";
 
-// kInvalidArgument (a key or a value), kUnimplemented (something that transformers supports and we do not).
+// kInvalidArgument (a key or a value), kUnimplemented (something that transformers
+// supports and we do not).
 Result<NetConfig> ParseModelConfig(const Json& config);
 // The inverse, with every key: reading the result gives the same NetConfig.
 Json ModelConfigJson(const NetConfig& config);

@@ -1,5 +1,5 @@
-// The files of a folder that make up its model: config.json, the weights, and the tokenizer that came with
-// them, but not cards or other formats of the same weights.
+// The files of a folder that make up its model: config.json, the weights, and the tokenizer that
+// came with them, but not cards or other formats of the same weights.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,8 @@ namespace longrun {
 bool IsTokenizerFile(std::string_view name);
 // The names of such files in the folder.
 std::vector<std::string> TokenizerFilesIn(const std::string& folder);
-// The file among `names` (files of a folder) that holds the ids: "tokenizer.json"; "" if there is none.
+// The file among `names` (files of a folder) that holds the ids: "tokenizer.json";
+// "" if there is none.
 std::string TokenizerWord(const std::vector<std::string>& names);
 
 struct FolderContent {
@@ -28,8 +29,8 @@ struct FolderContent {
   std::int64_t n_bytes = 0;
 };
 
-// Reads every file completely. `progress` is called before each file with the bytes read so far and in
-// total. kInvalidArgument if there are more files than a manifest can have.
+// Reads every file completely. `progress` is called before each file with the bytes read so far and
+// in total. kInvalidArgument if there are more files than a manifest can have.
 using ContentProgress = std::function<void(std::int64_t done, std::int64_t of)>;
 Result<FolderContent> ReadFolderContent(const std::string& folder, const WeightFolder& checked,
                                         const ContentProgress& progress = nullptr);

@@ -1,4 +1,5 @@
-// Converts floating-point tensors to another type: fp32, bf16, fp16, rounded to nearest, ties to even.
+// Converts floating-point tensors to another type: fp32, bf16, fp16,
+// rounded to nearest, ties to even.
 #pragma once
 
 #include <cstddef>
@@ -25,8 +26,8 @@ Result<StoredType> ParseFloatType(std::string_view name);
 // The name of the type in config.json: "float32".
 std::string_view TorchDtypeName(StoredType type);
 
-// Converts `tensor` (floating point) to `type`, into `bytes`. kOutOfRange for a finite number that fp16
-// cannot hold.
+// Converts `tensor` (floating point) to `type`, into `bytes`. kOutOfRange for a finite number that
+// fp16 cannot hold.
 Status Convert(const StoredTensor& tensor, StoredType type, std::vector<std::byte>& bytes);
 
 }  // namespace longrun

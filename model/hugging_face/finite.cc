@@ -22,8 +22,8 @@ Bits BitsAt(std::span<const std::byte> bytes, std::size_t i) {
   return bits;
 }
 
-// An IEEE 754 number whose exponent bits are all set is infinite or NaN. Most blocks have none, which a
-// loop without branches detects.
+// An IEEE 754 number whose exponent bits are all set is infinite or NaN. Most blocks have none,
+// which a loop without branches detects.
 template <typename Bits>
 std::optional<std::size_t> FirstWithExponent(std::span<const std::byte> bytes,
                                              std::type_identity_t<Bits> exponent) {

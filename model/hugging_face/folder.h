@@ -1,6 +1,7 @@
-// A model as a Hugging Face folder: config.json (config_file.h), and model.safetensors or its shards
-// (weight_files.h), with the names and shapes of transformers. Torch-free: headers are checked, tensors are
-// views into the mapped files; model/net/model_folder.h makes tensors from them.
+// A model as a Hugging Face folder: config.json (config_file.h), and model.safetensors or its
+// shards (weight_files.h), with the names and shapes of transformers. Torch-free: headers are
+// checked, tensors are views into the mapped files; model/net/model_folder.h makes
+// tensors from them.
 #pragma once
 
 #include <map>
@@ -15,13 +16,14 @@ namespace longrun {
 struct WeightFolder {
   NetConfig config;
   WeightFiles files;
-  // Exactly the tensors of ParametersOf(config.model), by name and in their shapes; views into `files`.
+  // Exactly the tensors of ParametersOf(config.model), by name and in their shapes;
+  // views into `files`.
   std::map<std::string, const StoredTensor*> tensors;
 };
 
-// Names tensors that are missing, surplus, of a wrong shape or not of a floating-point type. Also accepts
-// names without "transformer." or "model." (a saved base model), buffers of masks and tables, and a tied
-// head's weight if it equals the embedding or replaces it.
+// Names tensors that are missing, surplus, of a wrong shape or not of a floating-point type. Also
+// accepts names without "transformer." or "model." (a saved base model), buffers of masks and
+// tables, and a tied head's weight if it equals the embedding or replaces it.
 Result<WeightFolder> OpenWeightFolder(const std::string& folder);
 
 }  // namespace longrun

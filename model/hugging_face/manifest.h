@@ -1,4 +1,5 @@
-// manifest.json: lists the SHA-256 of each file of a model folder, and so identifies all of them together:
+// manifest.json: lists the SHA-256 of each file of a model folder,
+// and so identifies all of them together:
 //
 //   {"format":1,"files":[{"name","sha256","bytes"}, ...]}
 //
@@ -33,8 +34,8 @@ struct VerifiedFolder {
   std::string sha256;             // of manifest.json
   std::vector<FolderFile> files;  // all, manifest.json last
 };
-// Checks every file against the manifest, and the manifest against `sha256` ("": any). kDataLoss names the
-// missing or changed file.
+// Checks every file against the manifest, and the manifest against `sha256` ("": any). kDataLoss
+// names the missing or changed file.
 Result<VerifiedFolder> VerifyFolder(const std::string& folder, const std::string& sha256);
 
 }  // namespace longrun

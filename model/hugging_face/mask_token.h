@@ -1,5 +1,5 @@
-// mask_token_id of config.json: the id that replaces tokens hidden from a model that is not causal. For
-// transformers this key changes nothing in a forward pass.
+// mask_token_id of config.json: the id that replaces tokens hidden from a model that is not causal.
+// For transformers this key changes nothing in a forward pass.
 #pragma once
 
 #include <cstdint>
@@ -10,8 +10,8 @@
 
 namespace longrun {
 
-// -1 if the file has no such key, or the model is causal. `model` is the file's; kInvalidArgument if the
-// value is not one of its ids.
+// -1 if the file has no such key, or the model is causal. `model` is the file's; kInvalidArgument
+// if the value is not one of its ids.
 Result<std::int64_t> MaskTokenOf(const Json& config, const ModelConfig& model);
 
 }  // namespace longrun

@@ -1,5 +1,5 @@
-// The weights of a model folder: model.safetensors, or the files named in model.safetensors.index.json,
-// which transformers writes above its max_shard_size:
+// The weights of a model folder: model.safetensors, or the files named in
+// model.safetensors.index.json, which transformers writes above its max_shard_size:
 //
 //   {"metadata": {…}, "weight_map": {"model.norm.weight": "model-00002-of-00002.safetensors", …}}
 #pragma once
@@ -15,8 +15,8 @@ namespace longrun {
 
 class WeightFiles {
  public:
-  // kNotFound if there are no weights; kInvalidArgument if there is only a pickle, which is never opened;
-  // kDataLoss, naming file and tensor, if index and files do not match.
+  // kNotFound if there are no weights; kInvalidArgument if there is only a pickle, which is never
+  // opened; kDataLoss, naming file and tensor, if index and files do not match.
   static Result<WeightFiles> Open(const std::string& folder);
 
   // The path of the file or of the index, for messages.

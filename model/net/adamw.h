@@ -4,8 +4,8 @@
 //   m = beta1 m + (1 - beta1) g,   v = beta2 v + (1 - beta2) g^2
 //   theta = theta - lr (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)
 //
-// Computed by our kernel (kernels/adamw.h), with all tensors in one pass, or by LibTorch's fused operator,
-// with one call per group.
+// Computed by our kernel (kernels/adamw.h), with all tensors in one pass, or by LibTorch's fused
+// operator, with one call per group.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -25,14 +25,14 @@ namespace longrun {
 
 class AdamW {
  public:
-  // Moments and t start at 0. The parameters are shared with this object, and Step changes them. With
-  // `kernels` (Compute::kernels) our kernel is used, and they must be fp32 on a CPU.
+  // Moments and t start at 0. The parameters are shared with this object, and Step changes them.
+  // With `kernels` (Compute::kernels) our kernel is used, and they must be fp32 on a CPU.
   AdamW(const OptimizerConfig& config, const ParameterMap& parameters,
         std::optional<Simd> kernels = {});
 
   // Returns the global norm of the gradients (of all parameters together, before clipping). If
-  // config.grad_clip is positive and smaller, the gradients are scaled down to it; with our kernel this
-  // happens in the next Step, and the gradients themselves stay unchanged.
+  // config.grad_clip is positive and smaller, the gradients are scaled down to it; with our kernel
+  // this happens in the next Step, and the gradients themselves stay unchanged.
   double ClipGradients();
   void Step(double lr);
 
@@ -59,7 +59,8 @@ class AdamW {
 };
 
 // The learning rate of step t = 1 .. n_steps: lr t / w for t <= w (w warm-up steps), then
-//   cosine:   min_lr + (lr - min_lr) (1 + cos(pi (t - w) / (n_steps - w))) / 2; the last step has min_lr
+//   cosine:   min_lr + (lr - min_lr) (1 + cos(pi (t - w) / (n_steps - w))) / 2;
+//             the last step has min_lr
 //   constant: lr
 double LearningRate(const TrainConfig& train, std::int64_t t);
 

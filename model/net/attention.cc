@@ -49,13 +49,14 @@ std::int64_t BlockQueries(std::int64_t n_rows, std::int64_t n_positions) {
   return block;
 }
 
-// A part along a dimension; returns the tensor itself for the whole, which saves a copy in the backward pass.
+// A part along a dimension; returns the tensor itself for the whole,
+// which saves a copy in the backward pass.
 at::Tensor Part(const at::Tensor& x, std::int64_t dim, std::int64_t begin, std::int64_t n) {
   return n == x.size(dim) ? x : x.narrow(dim, begin, n);
 }
 
-// <q_i, k_j> of each query head with the key head that it reads: the query heads of a group are rows of
-// one product, so that keys are never copied.
+// <q_i, k_j> of each query head with the key head that it reads: the query heads of a group are
+// rows of one product, so that keys are never copied.
 at::Tensor Scores(const at::Tensor& q_BHQD, const at::Tensor& k_BGKD) {
   const at::Tensor k_BGDK = k_BGKD.transpose(2, 3);
   const std::int64_t h = q_BHQD.size(1), g = k_BGKD.size(1), n_query = q_BHQD.size(2);
@@ -208,7 +209,8 @@ at::Tensor Attention::Rotate(const at::Tensor& x_BHTD, std::int64_t begin) {
   return at::cat({turned, x_BHTD.narrow(3, 2 * n_pairs, n_fixed)}, 3);
 }
 
-// x[c] * exp(sign * growth[c] * (t - middle)) for each rotated pair; row t of x is at begin_from_middle + t.
+// x[c] * exp(sign * growth[c] * (t - middle)) for each rotated pair; row t of x is at
+// begin_from_middle + t.
 at::Tensor Attention::Grow(const at::Tensor& x_BHTD, std::int64_t begin_from_middle,
                            double sign) const {
   const at::Tensor growth = Doubles(terms_.rotation->growth, compute_.device) * sign;
@@ -252,9 +254,11 @@ Attention::Tensors Attention::Learned(const Tensors& learned,
 }
 
 // The part of the bias that depends only on i - j (visibility, slopes), for the queries
-// [q_begin, q_begin + n_query) and n_key keys from k_begin on: a view into one table for all blocks,
+// [q_begin, q_begin + n_query) and n_key keys from k_begin on: a view into one
+// table for all blocks,
 //   table[h][r][m] = bias at distance i - j = r + (P - Q) - m,   key j = m + q_begin - (P - Q)
-// where P is n_positions rounded up to whole blocks of Q queries. Undefined if there is no such part.
+// where P is n_positions rounded up to whole blocks of Q queries.
+// Undefined if there is no such part.
 at::Tensor Attention::StaticBias(std::int64_t q_begin, std::int64_t n_query, std::int64_t k_begin,
                                  std::int64_t n_key, std::int64_t block, std::int64_t n_positions) {
   if (!shape_.causal && !terms_.key_bias_slope) return {};
@@ -331,7 +335,8 @@ at::Tensor Attention::BlockForward(const Call& call, const Prepared& prepared, s
   }
   const at::Tensor bias = StaticBias(q_begin, n_query, k_begin, n_key, block, n_positions);
   if (bias.defined() && terms_.rotation && !terms_.rotation->growth.empty()) {
-    // For a key ahead, growth may make the score infinite, which would give NaN with its bias of -inf.
+    // For a key ahead, growth may make the score infinite,
+    // which would give NaN with its bias of -inf.
     scores = scores.masked_fill(at::isneginf(bias), -std::numeric_limits<double>::infinity());
   }
   if (bias.defined()) scores = scores.add_(bias);
@@ -395,7 +400,8 @@ at::Tensor Attention::AllBlocks(const Call& call, const Prepared& prepared) {
   const std::int64_t block = BlockQueries(n_rows, n_positions);
   const std::int64_t n_blocks = (n_positions + block - 1) / block;
   std::vector<at::Tensor> blocks(static_cast<std::size_t>(n_blocks));
-  // Without gradients the last block comes first: all others fit into the memory that the longest frees.
+  // Without gradients the last block comes first: all others fit into the memory that
+  // the longest frees.
   const bool from_last = !at::GradMode::is_enabled() && call.observer == nullptr;
   for (std::int64_t n_done = 0; n_done < n_blocks; ++n_done) {
     const std::int64_t b = from_last ? n_blocks - 1 - n_done : n_done;

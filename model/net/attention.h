@@ -3,18 +3,19 @@
 //   s[i][j] = scale * <rotate(q_i), rotate(k_j)> + bias[i][j],   p = softmax over visible j,
 //   o_i     = sum over j of p[i][j] v_j
 //
-// A method that counts positions by content adds <q_i, e[p]> to the bias, where p depends on the scores
-// themselves (model/position/method.h, ContentPosition).
+// A method that counts positions by content adds <q_i, e[p]> to the bias, where p depends on the
+// scores themselves (model/position/method.h, ContentPosition).
 //
-// Three back-ends. `reference` computes the formula with LibTorch's plain operators, for at most 128
-// queries at a time and, when causal, only against the keys that they see: no T x T tensor exists. `torch`
-// is LibTorch's fused attention; it supports no bias, so it serves methods without one and refuses the
-// others by name. `fused` is the one of kernels/ on the CPU: it supports every bias except that of content,
-// in fp32 and bf16; a network of distances becomes a piecewise linear function. A single token after a
-// cache is computed like in `reference`.
+// Three back-ends. `reference` computes the formula with LibTorch's plain operators, for at most
+// 128 queries at a time and, when causal, only against the keys that they see: no T x T tensor
+// exists. `torch` is LibTorch's fused attention; it supports no bias, so it serves methods without
+// one and refuses the others by name. `fused` is the one of kernels/ on the CPU: it supports every
+// bias except that of content, in fp32 and bf16; a network of distances becomes a piecewise linear
+// function. A single token after a cache is computed like in `reference`.
 //
-// A learned bias b_i - b_j is summed in double and taken relative to the first query of its block: |b|
-// grows with T (0.69 T at initialisation), and two fp32 numbers of that size must never be subtracted.
+// A learned bias b_i - b_j is summed in double and taken relative to the first query of its block:
+// |b| grows with T (0.69 T at initialisation), and two fp32 numbers of that size must
+// never be subtracted.
 //
 // Legend: B batch, T positions, H heads, D head_dim, C d_model, Q queries of a block, R rotary
 // channels.
@@ -42,16 +43,16 @@ enum class AttentionBackend { kReference, kTorch, kFused };
 // "reference", "torch", "fused"
 Result<AttentionBackend> ParseAttentionBackend(std::string_view name);
 
-// The keys and values of one layer for tokens read before, rotated if the method rotates, in tensors with
-// room for more.
+// The keys and values of one layer for tokens read before, rotated if the method rotates, in
+// tensors with room for more.
 struct AttentionCache {
   at::Tensor k_BHTD, v_BHTD;  // of type compute.product
   at::Tensor cumulated_BHT;   // b_t of a learned bias, in double; undefined if none
   std::int64_t n = 0;         // number of tokens held
 };
 
-// The attention of queries [q_begin, q_begin + Q) of a call over keys [k_begin, k_begin + K), which are all
-// the keys that any of them sees.
+// The attention of queries [q_begin, q_begin + Q) of a call over keys [k_begin, k_begin + K), which
+// are all the keys that any of them sees.
 struct AttentionBlock {
   at::Tensor scores_BHQK;  // s, a learned bias as b_i - b_j; -inf where hidden
   at::Tensor p_BHQK;       // not rounded to compute.product
@@ -73,21 +74,21 @@ class Attention {
     std::vector<at::Tensor> learned;    // the method's tensors, in the order of TermSpec::learned
     double scale = 0.0;
     at::Tensor distances_HN = {};  // Distances(learned, n), up to the last query; may be absent
-    // Only for Forward without gradients. An observed call is computed like in `reference` with either
-    // back-end, since the fused attention forms no p.
+    // Only for Forward without gradients. An observed call is computed like in `reference` with
+    // either back-end, since the fused attention forms no p.
     const AttentionObserver* observer = nullptr;
   };
-  // A distance bias that several calls share, computed once; undefined if the method has none. n_positions
-  // counts the whole sequence.
+  // A distance bias that several calls share, computed once; undefined if the method has none.
+  // n_positions counts the whole sequence.
   at::Tensor Distances(const std::vector<at::Tensor>& learned, std::int64_t n_positions) const;
   // o_BHTD, of type compute.product.
   at::Tensor Forward(const Call& call);
-  // The same for tokens that follow those in the cache, to which they are added: any number of tokens if
-  // the cache is empty, else one. Causal attention only, without gradients.
+  // The same for tokens that follow those in the cache, to which they are added: any number of
+  // tokens if the cache is empty, else one. Causal attention only, without gradients.
   at::Tensor ForwardBehind(const Call& call, AttentionCache& cache);
   AttentionBackend backend() const { return backend_; }
-  // Sets other frequencies for the same pairs of channels, and a factor for the rotated channels, from the
-  // next call on; the layout stays. For a method that rotates.
+  // Sets other frequencies for the same pairs of channels, and a factor for the rotated channels,
+  // from the next call on; the layout stays. For a method that rotates.
   void SetRotation(std::vector<double> frequency, double magnitude);
 
  private:

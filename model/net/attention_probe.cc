@@ -77,7 +77,8 @@ class MapSums {
       map_.head_entropy[at] /= static_cast<double>(n_maps);
       for (std::int64_t j = 0; j < map_.n_tokens; ++j) {
         float& value = map_.values[static_cast<std::size_t>(i * map_.n_tokens + j)];
-        // A probability is 0 where a layer does not look; a logit is averaged only over layers that look there.
+        // A probability is 0 where a layer does not look; a logit is averaged only over layers
+        // that look there.
         const bool is_beyond = of_logits && window > 0 && i - j >= window;
         const double mean =
             static_cast<double>(value) /

@@ -1,5 +1,5 @@
-// Reads a prompt once and continues it token by token, with cached keys and values. The logits equal those
-// of reading the whole sequence again, except for rounding.
+// Reads a prompt once and continues it token by token, with cached keys and values. The logits
+// equal those of reading the whole sequence again, except for rounding.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -14,13 +14,13 @@ namespace longrun {
 
 class Decoder {
  public:
-  // Makes room for `capacity` tokens of `batch` sequences. The network must outlive this. kUnimplemented
-  // for a network without a causal mask, since its earlier tokens would change with each new one.
-  // kOutOfRange if so many tokens do not fit its position table.
+  // Makes room for `capacity` tokens of `batch` sequences. The network must outlive this.
+  // kUnimplemented for a network without a causal mask, since its earlier tokens would change with
+  // each new one. kOutOfRange if so many tokens do not fit its position table.
   static Result<Decoder> Make(Transformer& net, std::int64_t batch, std::int64_t capacity);
 
-  // Feeds tokens after those fed before and returns the logits (B, V) for the next token: first a prompt of
-  // any length, ids (B, T), then one token at a time, (B, 1).
+  // Feeds tokens after those fed before and returns the logits (B, V) for the next token: first a
+  // prompt of any length, ids (B, T), then one token at a time, (B, 1).
   at::Tensor Feed(const at::Tensor& ids_BT);
   std::int64_t n_fed() const;
 

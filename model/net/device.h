@@ -1,6 +1,6 @@
-// Where and with which types a network computes: the device, the type of its weights, and whether products
-// are taken in bf16 (autocast: weights, LayerNorm, residual stream, softmax and loss stay fp32; only the
-// factors of matrix products are rounded).
+// Where and with which types a network computes: the device, the type of its weights, and whether
+// products are taken in bf16 (autocast: weights, LayerNorm, residual stream, softmax and loss stay
+// fp32; only the factors of matrix products are rounded).
 #pragma once
 
 #include <c10/core/Device.h>
@@ -24,28 +24,28 @@ struct Compute {
   c10::ScalarType product = c10::ScalarType::Float;  // of matrix products: dtype, or BFloat16
   MatrixPath path = MatrixPath::kAten;               // for a CPU's fp32 products
   // For everything other than products and attention, and for the optimiser: our kernels of this
-  // instruction set (row_operators.h); nothing: LibTorch's operators. Our kernels run on a CPU, and not in
-  // fp64.
+  // instruction set (row_operators.h); nothing: LibTorch's operators. Our kernels run on a CPU,
+  // and not in fp64.
   std::optional<Simd> kernels = {};
 };
 
 // "fp32", "fp64", "bf16" on "cpu", "cuda" or "cuda:1"; on a CPU with the matrix path of a new run
-// (model/matrix_path.h) and our kernels. The CUDA half of LibTorch is loaded when a GPU is first requested:
-// kFailedPrecondition says why it cannot be (no library, no driver, no GPU).
+// (model/matrix_path.h) and our kernels. The CUDA half of LibTorch is loaded when a GPU is first
+// requested: kFailedPrecondition says why it cannot be (no library, no driver, no GPU).
 Result<Compute> OpenCompute(std::string_view device, std::string_view precision);
 
 struct Numerics {
   std::int64_t threads = 1;      // for a product
   bool fused_attention = false;  // LibTorch's own is used
-  // The mode of all threads that compute: this one, those of LibTorch's pool, and those that they start
-  // later. Our kernels use the mode of the thread that calls them.
+  // The mode of all threads that compute: this one, those of LibTorch's pool, and those that they
+  // start later. Our kernels use the mode of the thread that calls them.
   Subnormals subnormals = DefaultSubnormals();
 };
 
-// Call this once at the start of a process: it fixes threads, subnormal numbers, no TF32, and algorithms
-// that give the same bits each time. On a GPU, LibTorch's own switch for deterministic algorithms is used
-// only with its fused attention: it refuses the cumulative sum, although that is as repeatable as
-// everything else that the reference back-end calls.
+// Call this once at the start of a process: it fixes threads, subnormal numbers, no TF32, and
+// algorithms that give the same bits each time. On a GPU, LibTorch's own switch for deterministic
+// algorithms is used only with its fused attention: it refuses the cumulative sum, although that is
+// as repeatable as everything else that the reference back-end calls.
 void FixNumerics(const Numerics& numerics, const c10::Device& device);
 
 std::string TorchVersion();  // "2.11.0"

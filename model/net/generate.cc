@@ -14,7 +14,8 @@
 namespace longrun {
 namespace {
 
-// Logits (B, V) after the text read so far: with a cache, which reads only new tokens, or of the whole text.
+// Logits (B, V) after the text read so far: with a cache, which reads only new tokens,
+// or of the whole text.
 class Reader {
  public:
   static Result<Reader> Make(Transformer& net, std::int64_t batch, std::int64_t n_read,

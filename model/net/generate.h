@@ -1,6 +1,6 @@
-// Continues a prompt: each token is chosen from the logits after all tokens before it. The prompt is read
-// in one pass and every token once (decoder.h) or, without a cache, the whole text is read again for each
-// token.
+// Continues a prompt: each token is chosen from the logits after all tokens before it. The prompt
+// is read in one pass and every token once (decoder.h) or, without a cache, the whole text is read
+// again for each token.
 //
 // Legend: B texts, T tokens of the prompt, N tokens written, V vocabulary.
 #pragma once
@@ -19,7 +19,8 @@ namespace longrun {
 
 struct Generation {
   std::int64_t new_tokens = 0;  // N, at least 1
-  // Text b uses the Philox uniforms of (seed, b), one per token, independently of other texts in the batch.
+  // Text b uses the Philox uniforms of (seed, b), one per token,
+  // independently of other texts in the batch.
   Sampling sampling = {};
   bool cache = true;
   std::int64_t n_choices = 0;  // choose only from smaller ids; 0: all V
@@ -33,9 +34,9 @@ struct Generated {
   at::Tensor logits_BNV;  // on the CPU: the logits for each token; undefined unless kept
 };
 
-// prompt_BT: int64, on the CPU, T at least 1, within [0, V). kInvalidArgument for a model without a causal
-// mask. kOutOfRange if the T + N - 1 tokens to read do not fit its position table; kUnimplemented if
-// `cache` is set and the model cannot cache so many. kAborted: NaN or infinity.
+// prompt_BT: int64, on the CPU, T at least 1, within [0, V). kInvalidArgument for a model without a
+// causal mask. kOutOfRange if the T + N - 1 tokens to read do not fit its position table;
+// kUnimplemented if `cache` is set and the model cannot cache so many. kAborted: NaN or infinity.
 Result<Generated> Generate(Transformer& net, const at::Tensor& prompt_BT,
                            const Generation& generation);
 

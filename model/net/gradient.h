@@ -1,6 +1,6 @@
 // Gradients of a summed loss over tokens, accumulated over passes: the sum over passes of
-// weight * d(sum of nll) / d parameter. The head is differentiated by hand in chunks (head.h), the body by
-// autograd.
+// weight * d(sum of nll) / d parameter. The head is differentiated by hand in chunks (head.h), the
+// body by autograd.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -13,8 +13,8 @@ namespace longrun {
 // Makes the network record gradients, and starts a new sum.
 void ClearGradients(Transformer& net);
 
-// Adds one pass; returns the nll of each target, (B * N), of type compute.dtype. targets_BN belong to the
-// first N <= T positions (a network without a causal mask sees all T).
+// Adds one pass; returns the nll of each target, (B * N), of type compute.dtype. targets_BN belong
+// to the first N <= T positions (a network without a causal mask sees all T).
 at::Tensor AddGradients(Transformer& net, const at::Tensor& ids_BT, const at::Tensor& targets_BN,
                         double weight);
 

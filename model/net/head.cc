@@ -34,8 +34,8 @@ at::Tensor ProductOf(const at::Tensor& hidden_NC, const Head& head, const Comput
                        compute.path);
 }
 
-// Writes the nll of a chunk into `nll_N`; with `gradient`, the logits become weight (softmax - onehot).
-// Without a bias they are read in the product's type.
+// Writes the nll of a chunk into `nll_N`; with `gradient`, the logits become weight
+// (softmax - onehot). Without a bias they are read in the product's type.
 at::Tensor ChunkLoss(const at::Tensor& hidden_NC, const Head& head, const at::Tensor& targets_N,
                      double weight, bool gradient, const Compute& compute,
                      const at::Tensor& nll_N) {

@@ -1,7 +1,9 @@
-// The head and its loss, over chunks of rows, so that no (N, V) tensor of a large vocabulary exists:
+// The head and its loss, over chunks of rows, so that no (N, V) tensor of a large
+// vocabulary exists:
 //
 //   z = hidden W^T + b,   nll[n] = log sum_v exp(z[n][v]) - z[n][target[n]]
-//   dz = softmax(z) - onehot(target),   d hidden = dz W,   dW = dz^T hidden,   db = sum of dz's rows
+//   dz = softmax(z) - onehot(target),   d hidden = dz W,   dW = dz^T hidden,
+//       db = sum of dz's rows
 //
 // The softmax is taken in the network's own type (fp32, or fp64), over all rows of the vocabulary.
 //
@@ -32,8 +34,8 @@ struct HeadGradient {
   at::Tensor hidden_NC;  // weight * d(sum of nll) / d hidden
 };
 
-// Adds weight * d(sum of nll) / d head to head_gradient. `room` is memory that is kept from pass to pass
-// (AddWeightGradient).
+// Adds weight * d(sum of nll) / d head to head_gradient. `room` is memory that is kept from pass to
+// pass (AddWeightGradient).
 HeadGradient HeadNllBackward(const at::Tensor& hidden_NC, const Head& head,
                              const at::Tensor& targets_N, double weight, const Compute& compute,
                              const Head& head_gradient, at::Tensor* room);

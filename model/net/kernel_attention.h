@@ -1,5 +1,5 @@
-// The fused attention of kernels/ as a node of LibTorch's graph: q, k, v and the numbers of the terms are
-// tensors with gradients; neither forward nor backward forms a T x T tensor.
+// The fused attention of kernels/ as a node of LibTorch's graph: q, k, v and the numbers of the
+// terms are tensors with gradients; neither forward nor backward forms a T x T tensor.
 //
 // Legend: B batch, T positions, H heads, D head_dim, N distances.
 #pragma once
@@ -41,11 +41,12 @@ struct KernelAttentionCall {
   std::shared_ptr<const RotationNumbers> rotation = nullptr;
 };
 
-// The kernel of the instruction set that LibTorch uses, so that one name in a run's record covers both.
+// The kernel of the instruction set that LibTorch uses,
+// so that one name in a run's record covers both.
 Result<const AttentionKernel*> KernelOfMachine();
 
-// Returns o_BHTD, of q's type, with memory layout (B, T, H, D). Throws c10::Error for what the kernel
-// refuses.
+// Returns o_BHTD, of q's type, with memory layout (B, T, H, D).
+// Throws c10::Error for what the kernel refuses.
 at::Tensor KernelAttention(const KernelAttentionCall& call);
 
 }  // namespace longrun

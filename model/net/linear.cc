@@ -1,5 +1,5 @@
-// oneDNN is called through mkldnn::_linear_pointwise, the operator that LibTorch's own compiler emits; its
-// weight has the layout (outputs, inputs), and may be a transposed view.
+// oneDNN is called through mkldnn::_linear_pointwise, the operator that LibTorch's own compiler
+// emits; its weight has the layout (outputs, inputs), and may be a transposed view.
 #include "model/net/linear.h"
 
 #include <ATen/core/List.h>
@@ -19,11 +19,13 @@
 namespace longrun {
 namespace {
 
-// Multiply-adds below which a call of oneDNN costs more than its product saves on AMD EPYC, Zen 5: about
-// 64 rows of a 64 x 192 weight. Decided only by shape, so that the same product always takes the same path.
+// Multiply-adds below which a call of oneDNN costs more than its product saves on AMD EPYC, Zen 5:
+// about 64 rows of a 64 x 192 weight. Decided only by shape, so that the same product always
+// takes the same path.
 constexpr std::int64_t kOneDnnWorkMin = std::int64_t{1} << 20;
 
-// Above this size malloc maps each tensor with new pages, which cost as much as a product of few rows.
+// Above this size malloc maps each tensor with new pages,
+// which cost as much as a product of few rows.
 constexpr std::int64_t kMappedBytesMin = std::int64_t{32} << 20;
 
 using LinearOperator = at::Tensor(const at::Tensor&, const at::Tensor&,
@@ -126,7 +128,8 @@ at::Tensor WeightGradient(const at::Tensor& x_NI, const at::Tensor& dy_NO, Matri
              : RowsOf(MatrixProduct(dy_NO.t(), x_NI, path).t());
 }
 
-// Does not use a product that adds by itself: MKL's gives other bits with some shapes and instruction sets.
+// Does not use a product that adds by itself: MKL's gives other bits with some shapes and
+// instruction sets.
 void AddWeightGradient(const at::Tensor& x_NI, const at::Tensor& dy_NO, MatrixPath path,
                        const at::Tensor& sum_IO, at::Tensor* room) {
   const bool is_mapped = x_NI.device().is_cpu() && x_NI.scalar_type() == at::kFloat &&

@@ -7,8 +7,8 @@
 
 namespace longrun {
 
-// Returns what `body` returns; kResourceExhausted if the device or the host has too little memory. Passes
-// on other exceptions.
+// Returns what `body` returns; kResourceExhausted if the device or the host has too little memory.
+// Passes on other exceptions.
 Status WithinMemory(const std::function<Status()>& body);
 
 }  // namespace longrun

@@ -6,8 +6,8 @@
 #include <atomic>
 #include <exception>
 
-// https://gcc.gnu.org/onlinedocs/libgomp, "The libgomp ABI": calls function(data) on each of n_threads
-// threads, including the caller, and returns when all have returned.
+// https://gcc.gnu.org/onlinedocs/libgomp, "The libgomp ABI": calls function(data) on each of
+// n_threads threads, including the caller, and returns when all have returned.
 extern "C" void GOMP_parallel(void (*function)(void*), void* data, unsigned n_threads,
                               unsigned flags);
 
@@ -18,8 +18,8 @@ namespace {
 // costs little.
 constexpr std::int64_t kPartsOfThread = 4;
 
-// Runs `body` on each of LibTorch's threads. Never on fewer: libgomp ends those of its pool that a call does
-// not use, and the next larger call pays for new ones.
+// Runs `body` on each of LibTorch's threads. Never on fewer: libgomp ends those of its pool that a
+// call does not use, and the next larger call pays for new ones.
 void RunOnThreads(const std::function<void()>& body) {
   struct Shared {
     const std::function<void()>& body;

@@ -1,8 +1,8 @@
 // Lets our kernels use the threads of LibTorch's operators: as many as at::get_num_threads() says.
 //
-// at::parallel_for is a template, and becomes a plain loop unless the compiler's own OpenMP is enabled;
-// clang's OpenMP would bring a second library with threads of its own. So we call LibTorch's OpenMP library
-// in the way of g++'s code (libgomp's ABI).
+// at::parallel_for is a template, and becomes a plain loop unless the compiler's own OpenMP is
+// enabled; clang's OpenMP would bring a second library with threads of its own. So we call
+// LibTorch's OpenMP library in the way of g++'s code (libgomp's ABI).
 #pragma once
 
 #include <cstdint>
@@ -12,8 +12,8 @@
 
 namespace longrun {
 
-// Divides work into parts of at least `grain` items, which free threads take. An exception in one part ends
-// the rest and is thrown again.
+// Divides work into parts of at least `grain` items, which free threads take. An exception in one
+// part ends the rest and is thrown again.
 ParallelFor OnTorchThreads(std::int64_t grain);
 
 // Calls body once on each of these threads.

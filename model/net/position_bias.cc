@@ -106,8 +106,8 @@ at::Tensor NetworkBias(at::TensorList learned, double length, const Block& block
   return at::linear(hidden_QKW, w2, b2).permute({2, 0, 1});
 }
 
-// NetworkBias, recomputed in the backward pass: its hidden units take `width` times the memory of the
-// distances, and would be kept for every block of every layer.
+// NetworkBias, recomputed in the backward pass: its hidden units take `width` times the memory of
+// the distances, and would be kept for every block of every layer.
 class NetworkFunction : public torch::autograd::Function<NetworkFunction> {
  public:
   static at::Tensor forward(AutogradContext* context, at::TensorList learned, double length,
@@ -145,7 +145,8 @@ at::Tensor DistanceRow(const DistanceBias& bias, const std::vector<at::Tensor>& 
 
 at::Tensor DistanceBlock(const at::Tensor& row_HN, std::int64_t first, std::int64_t q_ahead,
                          std::int64_t n_query, std::int64_t n_key) {
-  // Row r reads distances q_ahead + r - (K - 1) .. q_ahead + r, the farthest key first turned to last.
+  // Row r reads distances q_ahead + r - (K - 1) .. q_ahead + r,
+  // the farthest key first turned to last.
   const std::int64_t lowest = q_ahead - (n_key - 1) - first;
   LR_CHECK(lowest >= 0 && lowest + n_query + n_key - 1 <= row_HN.size(1));
   const at::Tensor part = row_HN.narrow(1, lowest, n_query + n_key - 1);

@@ -1,7 +1,8 @@
-// Activation checkpointing: the intermediate results of a block are not kept for its backward pass but
-// computed again there, from the block's input (Chen et al. 2016, arXiv:1604.06174). The second time the
-// same operators get the same numbers, so losses and gradients have the same bits; memory holds the
-// activations of one block and the inputs of the others, and time grows by one forward pass of the blocks.
+// Activation checkpointing: the intermediate results of a block are not kept for its backward pass
+// but computed again there, from the block's input (Chen et al. 2016, arXiv:1604.06174). The second
+// time the same operators get the same numbers, so losses and gradients have the same bits; memory
+// holds the activations of one block and the inputs of the others, and time grows by one forward
+// pass of the blocks.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -16,8 +17,8 @@ namespace longrun {
 using BlockFunction =
     std::function<at::Tensor(const at::Tensor& x, const std::vector<at::Tensor>& shared)>;
 
-// block(x, shared), with gradients for x, `shared` and `leaves`. The block is called now and again in the
-// backward pass; until then it and everything that it refers to must not change.
+// block(x, shared), with gradients for x, `shared` and `leaves`. The block is called now and again
+// in the backward pass; until then it and everything that it refers to must not change.
 at::Tensor Recomputed(const BlockFunction& block, const at::Tensor& x,
                       const std::vector<at::Tensor>& shared, const std::vector<at::Tensor>& leaves);
 

@@ -1,9 +1,9 @@
-// The operations of a network between its products and its attention, with gradients: through the kernels
-// over rows (kernels/norm.h, activation.h, embedding.h, key_bias.h) if `compute.kernels` names an
-// instruction set and they support the operation, else through LibTorch's operators.
+// The operations of a network between its products and its attention, with gradients: through the
+// kernels over rows (kernels/norm.h, activation.h, embedding.h, key_bias.h) if `compute.kernels`
+// names an instruction set and they support the operation, else through LibTorch's operators.
 //
-// The kernels support fp32 on a CPU, and bf16 results of products; LayerNorm and RMSNorm; gelu_new, gelu
-// and silu, gated or not. A gradient can be taken once (no double backward).
+// The kernels support fp32 on a CPU, and bf16 results of products; LayerNorm and RMSNorm; gelu_new,
+// gelu and silu, gated or not. A gradient can be taken once (no double backward).
 //
 // Legend: B batch, T positions, H heads, C channels, V vocabulary; ".." any leading dimensions.
 #pragma once
@@ -18,8 +18,8 @@
 
 namespace longrun {
 
-// Options for the kernels: divides rows of `n_channel` elements among LibTorch's threads, in parts of
-// enough rows.
+// Options for the kernels: divides rows of `n_channel` elements among LibTorch's threads,
+// in parts of enough rows.
 KernelOptions RowOptions(Simd simd, std::int64_t n_channel);
 
 struct NormWeights {
@@ -49,8 +49,8 @@ at::Tensor Activate(const std::string& name, const at::Tensor& h, const at::Tens
 at::Tensor ActivateGate(const std::string& name, const at::Tensor& gate, const at::Tensor& up,
                         const Compute& compute);
 
-// The rows of the ids; padding_id gets no gradient. If the weight is a leaf that already has a gradient,
-// the kernels add to it instead of returning a (V, C) tensor with few non-zero rows.
+// The rows of the ids; padding_id gets no gradient. If the weight is a leaf that already has a
+// gradient, the kernels add to it instead of returning a (V, C) tensor with few non-zero rows.
 at::Tensor Embed(const at::Tensor& weight_VC, const at::Tensor& ids, std::int64_t padding_id,
                  const Compute& compute);
 

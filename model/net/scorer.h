@@ -1,5 +1,5 @@
-// A network as a LanguageModel: windows of equal shape are fed together, and logits exist only for the
-// scored tokens, one chunk at a time.
+// A network as a LanguageModel: windows of equal shape are fed together, and logits exist only for
+// the scored tokens, one chunk at a time.
 #pragma once
 
 #include <cstdint>
@@ -16,8 +16,8 @@ namespace longrun {
 
 class NetScorer final : public LanguageModel {
  public:
-  // The network must outlive this. `bos_id` is for windows that need one, `mask_token` replaces hidden
-  // tokens of a masked language model; -1: none.
+  // The network must outlive this. `bos_id` is for windows that need one, `mask_token` replaces
+  // hidden tokens of a masked language model; -1: none.
   explicit NetScorer(Transformer& net, std::int32_t bos_id = -1, std::int32_t mask_token = -1)
       : net_(net), bos_id_(bos_id), mask_token_(mask_token) {}
   NetScorer(const NetScorer&) = delete;

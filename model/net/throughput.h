@@ -1,5 +1,5 @@
-// Times a network (model/throughput_probe.h). Each direction works on a copy of the weights, so that timing
-// a train step leaves the model unchanged.
+// Times a network (model/throughput_probe.h). Each direction works on a copy of the weights, so
+// that timing a train step leaves the model unchanged.
 #pragma once
 
 #include <ATen/core/Tensor.h>

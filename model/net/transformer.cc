@@ -279,8 +279,8 @@ at::Tensor Transformer::MlpPart(const Layer& layer, const at::Tensor& normed_BTC
   return Linear(Activate(activation, up, layer.mlp_up.bias, compute_), layer.mlp_down);
 }
 
-// The type of a norm's output. If only one product reads it, it is rounded to the product's type at once; with
-// several readers, the gradients are added up before rounding.
+// The type of a norm's output. If only one product reads it, it is rounded to the product's type at
+// once; with several readers, the gradients are added up before rounding.
 c10::ScalarType Transformer::TypeFor(bool one_product) const {
   return one_product ? compute_.product : compute_.dtype;
 }
@@ -346,8 +346,8 @@ at::Tensor Transformer::Hidden(const at::Tensor& ids_BT) {
       x_BTC = RecomputedBlock(layer, x_BTC, shared);
       continue;
     }
-    // Aliases per layer: a layer's parts of a gradient are added up before those of the layers, in the
-    // same order with and without activation checkpointing.
+    // Aliases per layer: a layer's parts of a gradient are added up before those of the layers, in
+    // the same order with and without activation checkpointing.
     Tensors of_layer;
     of_layer.reserve(shared.size());
     for (const at::Tensor& tensor : shared) of_layer.push_back(at::alias(tensor));

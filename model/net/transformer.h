@@ -1,5 +1,5 @@
-// A decoder, as functions over named parameters; its body is data (BodyConfig). GPT-2's body (Radford et
-// al. 2019):
+// A decoder, as functions over named parameters; its body is data (BodyConfig). GPT-2's body
+// (Radford et al. 2019):
 //
 //   x = multiplier * wte[token] + E[t]                             E: the position method's, or 0
 //   x = x + c_proj(attention(c_attn(ln_1(x))))                     for each layer
@@ -35,10 +35,10 @@ namespace longrun {
 
 class Transformer {
  public:
-  // Takes the named parameters and moves them to the device and type of `compute`. They must be those of
-  // ParametersOf(config.model), in any floating-point type (the caller guarantees it: LR_CHECK).
-  // kUnimplemented if the back-end lacks a term of the position method; kInvalidArgument if
-  // config.extension does not fit it.
+  // Takes the named parameters and moves them to the device and type of `compute`. They must be
+  // those of ParametersOf(config.model), in any floating-point type (the caller guarantees it:
+  // LR_CHECK). kUnimplemented if the back-end lacks a term of the position method; kInvalidArgument
+  // if config.extension does not fit it.
   static Result<Transformer> Make(const NetConfig& config, ParameterMap parameters,
                                   AttentionBackend backend, const Compute& compute);
 
@@ -47,31 +47,32 @@ class Transformer {
   // Leaves of the graph; with RequireGradients(true), Hidden() records gradients.
   const ParameterMap& parameters() const { return parameters_; }
   void RequireGradients(bool required);
-  // The backward pass computes a block's intermediate results again instead of keeping them (recompute.h):
-  // the same bits, less memory. This object must not move between Hidden() and the backward pass.
+  // The backward pass computes a block's intermediate results again instead of keeping them
+  // (recompute.h): the same bits, less memory. This object must not move between Hidden() and
+  // the backward pass.
   void SetActivationCheckpointing(bool on) { recomputes_ = on; }
 
   // kOutOfRange if a sequence of n_tokens does not fit the model's position table.
   Status CheckLength(std::int64_t n_tokens) const;
-  // The longest text that can be generated with a cache; 0: any. An extension that depends on the length
-  // rotates all tokens of a longer text again (model/extension/).
+  // The longest text that can be generated with a cache; 0: any. An extension that depends on the
+  // length rotates all tokens of a longer text again (model/extension/).
   std::int64_t CachedLengthMax() const;
   // ids: int64, on the device, within [0, V), of a length that passed CheckLength.
   at::Tensor Hidden(const at::Tensor& ids_BT);
   // The same for tokens that follow those in the caches (one per layer), to which they are added
   // (Attention::ForwardBehind); the length of the whole sequence must have passed CheckLength.
   at::Tensor HiddenBehind(const at::Tensor& ids_BT, std::span<AttentionCache> caches);
-  // Runs the first n_layers layers like Hidden, without gradients. `before(l, observer)` is called before
-  // layer l: it sets the observer of its attention (empty: none), or returns false to stop. Returns false
-  // if it did.
+  // Runs the first n_layers layers like Hidden, without gradients. `before(l, observer)` is called
+  // before layer l: it sets the observer of its attention (empty: none), or returns false to stop.
+  // Returns false if it did.
   bool Observe(const at::Tensor& ids_BT, std::int64_t n_layers,
                const std::function<bool(std::int64_t layer, AttentionObserver&)>& before);
   bool has_gate() const { return terms_.key_bias_gate.has_value(); }
   AttentionBackend backend() const { return attention_.backend(); }
   // If the embeddings are tied, the head's weight is the embedding.
   const Head& head() const { return head_; }
-  // Memory for the product that is added to the gradient of head().weight_VC, at most as large. It is kept
-  // like that gradient, since allocating new pages would cost time in each pass.
+  // Memory for the product that is added to the gradient of head().weight_VC, at most as large. It
+  // is kept like that gradient, since allocating new pages would cost time in each pass.
   at::Tensor* head_room() { return &head_room_; }
 
  private:

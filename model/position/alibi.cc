@@ -4,9 +4,9 @@
 //   symmetric:  s[i][j] = <q_i, k_j> / sqrt(head_dim) - m_h |i - j|,   every j
 //   jaketae:    s[i][j] = <q_i, k_j> / sqrt(d_model)  - m_h (i - j),   with or without causal mask
 //
-// -m_h * i is the same for every key of query i and cancels in the softmax: +m_h * j remains, a bias per
-// key. (jaketae is the repository jaketae/alibi as it runs: without the mask its bias rewards later keys,
-// and its slopes are geometric for every number of heads.)
+// -m_h * i is the same for every key of query i and cancels in the softmax: +m_h * j remains, a
+// bias per key. (jaketae is the repository jaketae/alibi as it runs: without the mask its bias
+// rewards later keys, and its slopes are geometric for every number of heads.)
 //
 // Slopes, h = 0 .. H-1:
 //   geometric:      m_h = 2^(-8 (h+1) / H)

@@ -1,5 +1,5 @@
-// CABLE: context-aware biases for length extrapolation (arXiv:2503.08067; axiomlab/Cable, src/Cable.py).
-// The cost of a step is learned from the token that is stepped over.
+// CABLE: context-aware biases for length extrapolation (arXiv:2503.08067; axiomlab/Cable,
+// src/Cable.py). The cost of a step is learned from the token that is stepped over.
 //
 //   a = x W^T + beta            x: the layer's input after its LayerNorm; W (H, C), beta (H)
 //   b_t = -sum over u <= t of softplus(a_u)                          inclusive, falling

@@ -1,12 +1,13 @@
-// CoPE: contextual positions; a query counts the keys that matter to it, not all of them. Golovneva et
-// al. 2024 (arXiv:2405.18719), section 4.
+// CoPE: contextual positions; a query counts the keys that matter to it, not all of them. Golovneva
+// et al. 2024 (arXiv:2405.18719), section 4.
 //
-//   a[i][j] = <q_i, k_j> / sqrt(head_dim),   g = sigmoid(a),   p[i][j] = min(P - 1, sum over j <= t <= i of g[i][t])
+//   a[i][j] = <q_i, k_j> / sqrt(head_dim),   g = sigmoid(a),   p[i][j] = min(P - 1, sum over
+//                                                              j <= t <= i of g[i][t])
 //   s[i][j] = a[i][j] + <q_i, e[p]>,   e between whole positions interpolated;   P = max_positions
 //
-// e (head_dim, P) starts as zeros, one for each layer, shared by its heads; <q, e> is not scaled. The
-// gradient reaches the gates through the weight of the interpolation. Counting keys to the right of a query
-// is not defined: causal only.
+// e (head_dim, P) starts as zeros, one for each layer, shared by its heads; <q, e> is not scaled.
+// The gradient reaches the gates through the weight of the interpolation. Counting keys to the
+// right of a query is not defined: causal only.
 #include <cmath>
 
 #include "model/position/method.h"

@@ -1,11 +1,13 @@
-// FIRE: functional interpolation for relative positions. Li et al. 2024 (arXiv:2310.04418), section 3.
+// FIRE: functional interpolation for relative positions. Li et al.
+// 2024 (arXiv:2310.04418), section 3.
 //
 //   u[i][j] = ln(|c (i - j)| + 1) / (ln(|c max(i, |lambda L|)| + 1) + 1e-6),   L = init_length
 //   s[i][j] = <q_i, k_j> / sqrt(head_dim) + (W2 relu(W1 u + b1) + b2)_h
 //
 // Learned: the network (W1 (width, 1), b1 (width), W2 (H, width), b2 (H), each ~ U(-1/sqrt(inputs),
-// 1/sqrt(inputs)), the start of torch's linear layers), c starting at 0.1 and lambda at 1. The normaliser
-// uses the query's own position, so every row after lambda L reads distances within 0 .. 1: interpolation.
+// 1/sqrt(inputs)), the start of torch's linear layers), c starting at 0.1 and lambda at 1. The
+// normaliser uses the query's own position, so every row after lambda L reads distances within 0 ..
+// 1: interpolation.
 #include <cmath>
 
 #include "model/position/method.h"

@@ -1,11 +1,11 @@
-// The gate of the Forgetting Transformer (arXiv:2503.02130, section 3): each token decides how much of
-// everything before it is kept.
+// The gate of the Forgetting Transformer (arXiv:2503.02130, section 3): each token decides how much
+// of everything before it is kept.
 //
 //   f_t = sigmoid(w x_t + beta)        x: the layer's input after its LayerNorm; w (H, C), beta (H)
 //   s[i][j] = <q_i, k_j> / sqrt(head_dim) + sum over j < u <= i of ln f_u
 //
-// The sum is F_i - F_j with F = cumsum(ln f): CABLE's term with the opposite sign of the gate. w ~ N(0,
-// 0.02^2) and beta = 0, like every linear layer of the body.
+// The sum is F_i - F_j with F = cumsum(ln f): CABLE's term with the opposite sign of the gate. w ~
+// N(0, 0.02^2) and beta = 0, like every linear layer of the body.
 #include <cmath>
 
 #include "base/str.h"

@@ -1,12 +1,15 @@
 // KERPLE: a kernel of the distance with learned strength and width. Chi et al. 2022
 // (arXiv:2205.09921), section 4; chijames/KERPLE, megatron/mpu/layers.py.
 //
-//   log:    s[i][j] = <q_i, k_j> / sqrt(head_dim) - p_h ln(1 + a_h |i - j|)    p ~ U(0, 2), a ~ U(0, 1)
-//   power:  s[i][j] = <q_i, k_j> / sqrt(head_dim) - a_h |i - j|^p_h            a ~ U(0, 1), p ~ U(0, 2)
+//   log:    s[i][j] = <q_i, k_j> / sqrt(head_dim) - p_h ln(1 + a_h |i - j|)
+//       p ~ U(0, 2), a ~ U(0, 1)
+//   power:  s[i][j] = <q_i, k_j> / sqrt(head_dim) - a_h |i - j|^p_h
+//       a ~ U(0, 1), p ~ U(0, 2)
 //
-// As in the official code, the parameters themselves are clamped before every forward pass: p, a >= 0.01,
-// and p <= 2 for power; the gradient is that at the clamped value. Power with ALiBi's slopes and p = 1 is
-// ALiBi. (The official model shares one pair of vectors among all layers: share_layers.)
+// As in the official code, the parameters themselves are clamped before every forward pass: p,
+// a >= 0.01, and p <= 2 for power; the gradient is that at the clamped value. Power with ALiBi's
+// slopes and p = 1 is ALiBi. (The official model shares one pair of vectors among all
+// layers: share_layers.)
 #include <cmath>
 
 #include "model/position/method.h"

@@ -1,8 +1,8 @@
 // A position method: how order enters the model. One file and one line of registry.cc each.
 //
-// A method is torch-free and symbolic: it says which attention terms it contributes (TermSpec) and declares
-// what it learns. kernels/reference computes the terms in double, model/net as tensors with gradients.
-// Notation:
+// A method is torch-free and symbolic: it says which attention terms it contributes (TermSpec) and
+// declares what it learns. kernels/reference computes the terms in double, model/net as tensors
+// with gradients. Notation:
 //
 //   s[i][j] = scale * <rotate(q_i), rotate(k_j)> + bias[i][j],  -inf where not visible
 //
@@ -40,7 +40,8 @@ struct AttentionShape {
 // ---- terms -------------------------------------------------------------------------------------
 
 // bias[i][j] = slope[h] * j, or with `two_sided` -slope[h] * |i - j|.
-// If causal and one-sided, slope * (j - i) differs from this only by a constant per row (row-shift lemma).
+// If causal and one-sided, slope * (j - i) differs from this only by a constant per row
+// (row-shift lemma).
 struct KeyBiasSlope {
   std::vector<double> slope;  // H
   bool two_sided = false;
@@ -68,14 +69,15 @@ struct Rotation {
   };
   std::vector<double> frequency = {};  // r/2; channels from r on are unchanged
   Layout layout = Layout::kHalf;
-  // r/2, or empty: q is also multiplied by exp(growth[c] * p) and k divided by it, so that their product
-  // has the factor exp(growth[c] * (i - j)). Positions count from the middle of the text that is read,
-  // which keeps the numbers smallest.
+  // r/2, or empty: q is also multiplied by exp(growth[c] * p) and k divided by it, so that their
+  // product has the factor exp(growth[c] * (i - j)). Positions count from the middle of the text
+  // that is read, which keeps the numbers smallest.
   std::vector<double> growth = {};
 };
 
 // bias[i][j] = f_h(i - j), learned or not. A method computes f and its gradient in double: a row of
-// distances is cheap compared with the scores, and so the whole formula is in the method's own file.
+// distances is cheap compared with the scores, and so the whole formula is in the
+// method's own file.
 struct DistanceBias {
   using Tensors = std::vector<std::span<const double>>;
   using Gradients = std::vector<std::span<double>>;
@@ -97,7 +99,8 @@ struct DistanceNetwork {
 };
 
 // Positions that count by content. With a[i][j] the score before this bias:
-//   g[i][j] = sigmoid(a[i][j]), 0 where not visible;   p[i][j] = min(P - 1, sum over j <= t <= i of g[i][t])
+//   g[i][j] = sigmoid(a[i][j]), 0 where not visible;   p[i][j] = min(P - 1, sum over
+//                                                      j <= t <= i of g[i][t])
 //   bias[i][j] = (p - floor p) <q_i, e[ceil p]> + (1 - (p - floor p)) <q_i, e[floor p]>
 // The products with e are not scaled. Only for causal attention.
 struct ContentPosition {
@@ -107,7 +110,8 @@ struct ContentPosition {
 // Added to the token embedding before the first layer: x_0[t] = multiplier * token[t] + E[t].
 struct InputAdd {
   double multiplier = 1.0;
-  // The closed form: writes E[t] (C = row.size() values) for position t >= 0; null for a learned table.
+  // The closed form: writes E[t] (C = row.size() values) for position t >= 0;
+  // null for a learned table.
   void (*fill)(std::int64_t t, std::span<double> row) = nullptr;
   std::string learned_table = {};  // "wpe": rows n_positions; then `fill` is null
   enum class Beyond { kRefuse, kClamp, kWrap } beyond = Beyond::kRefuse;  // past the table's end
@@ -120,8 +124,9 @@ struct InitialValues {
   double low = 0.0, high = 0.0;
 };
 
-// A tensor that a method learns. model/net creates it as transformer.h.{layer}.attn.position.{name}, or as
-// transformer.position.{name} if the layers share it (learned tables: transformer.wpe.weight).
+// A tensor that a method learns. model/net creates it as
+// transformer.h.{layer}.attn.position.{name}, or as transformer.position.{name} if the layers share
+// it (learned tables: transformer.wpe.weight).
 struct LearnedTensor {
   std::string name;
   std::vector<std::int64_t> shape;
@@ -154,11 +159,12 @@ struct PositionMethod {
   std::string_view source;  // paper and section
   std::string_view beyond;  // what happens past the train length
   std::vector<PositionParam> params = {};
-  // Writes the defaults that depend on another parameter, in `params` (complete and checked), for those
-  // that `given` does not name. Usually null.
+  // Writes the defaults that depend on another parameter, in `params` (complete and checked), for
+  // those that `given` does not name. Usually null.
   void (*refine_defaults)(const Json& given, Json& params) = nullptr;
-  // Makes terms from complete and checked params. An error names the parameter ("method" for the method
-  // itself) that does not fit the shape: odd rotary dims, a causal-only variant without a mask.
+  // Makes terms from complete and checked params. An error names the parameter ("method" for the
+  // method itself) that does not fit the shape: odd rotary dims, a causal-only
+  // variant without a mask.
   ParamResult<TermSpec> (*terms)(const Json& params, const AttentionShape& shape);
   bool has_position_table = false;  // learned: needs ModelConfig::n_positions
 };
@@ -169,15 +175,16 @@ std::span<const PositionMethod* const> PositionMethods();
 Result<const PositionMethod*> FindPositionMethod(std::string_view name);
 std::vector<std::string> PositionMethodNames();
 
-// Whether {"method": .., its parameters} has an experimental value (ParamSpec). False if it is not such a
-// map.
+// Whether {"method": .., its parameters} has an experimental value (ParamSpec).
+// False if it is not such a map.
 bool IsExperimental(const Json& position);
 
-// For a method that is not defined for keys after the query: its refusal of a model without a causal mask.
+// For a method that is not defined for keys after the query:
+// its refusal of a model without a causal mask.
 std::optional<ParamError> NeedsCausal(std::string_view method, const AttentionShape& shape);
 
-// The errors of "cable" or {"method": "cable", "variant": "scaled"}, by key ("method" or a parameter's
-// name): an unknown method or parameter, a wrong type or range.
+// The errors of "cable" or {"method": "cable", "variant": "scaled"}, by key ("method" or a
+// parameter's name): an unknown method or parameter, a wrong type or range.
 std::vector<ParamError> PositionErrors(const Json& given);
 
 // The method with its defaults written in, or its errors as "position.KEY: message".

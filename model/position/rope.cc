@@ -1,13 +1,13 @@
-// RoPE: q and k are rotated by their position, so that their product depends only on the distance. Su et
-// al. 2021 (arXiv:2104.09864), section 3.4.2.
+// RoPE: q and k are rotated by their position, so that their product depends only on the distance.
+// Su et al. 2021 (arXiv:2104.09864), section 3.4.2.
 //
 //   s[i][j] = <R_i q_i, R_j k_j> / sqrt(head_dim) = <q_i, R_{j-i} k_j> / sqrt(head_dim)
 //   R_p turns channel pair c by p * frequency[c],  frequency[c] = base^(-2c/r),  c = 0 .. r/2 - 1
 //
-// r = int(partial * head_dim) rotary channels, even; the others are unchanged. Pairs are (c, c + r/2) in
-// layout half (GPT-NeoX, Llama in transformers), (2c, 2c + 1) in layout interleaved (RoFormer, GPT-J). The
-// two are the same function after a permutation of the channels of both W_q and W_k, so that only
-// checkpoints distinguish them. v is not rotated.
+// r = int(partial * head_dim) rotary channels, even; the others are unchanged. Pairs are (c,
+// c + r/2) in layout half (GPT-NeoX, Llama in transformers), (2c, 2c + 1) in layout interleaved
+// (RoFormer, GPT-J). The two are the same function after a permutation of the channels of both W_q
+// and W_k, so that only checkpoints distinguish them. v is not rotated.
 #include <cmath>
 
 #include "base/str.h"

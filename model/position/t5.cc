@@ -3,13 +3,13 @@
 //
 //   s[i][j] = scale <q_i, k_j> + table[bucket(j - i)][h]
 //
-// Buckets of n = |i - j|, n' per side (causal: all to the left; else the first half for j <= i, the second
-// for j > i), with m = n' / 2:
+// Buckets of n = |i - j|, n' per side (causal: all to the left; else the first half for j <= i, the
+// second for j > i), with m = n' / 2:
 //   n < m:  n        else:  min(n' - 1, m + floor(ln(n / m) / ln(max_distance / m) * (n' - m)))
 // All distances beyond max_distance share the last bucket.
 //
-// T5 itself has scale 1 (its queries start smaller) and table ~ N(0, 1/C); in a body whose scores are
-// divided by sqrt(head_dim) the table starts as N(0, 0.02^2), as GPT's weights do.
+// T5 itself has scale 1 (its queries start smaller) and table ~ N(0, 1/C); in a body whose scores
+// are divided by sqrt(head_dim) the table starts as N(0, 0.02^2), as GPT's weights do.
 #include <algorithm>
 #include <cmath>
 

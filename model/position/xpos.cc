@@ -1,12 +1,13 @@
-// xPos: rotary positions whose channels decay with the distance. Sun et al. 2023 (arXiv:2212.10554),
-// section 3; torchscale, xpos_relative_position.py.
+// xPos: rotary positions whose channels decay with the distance. Sun et al. 2023
+// (arXiv:2212.10554), section 3; torchscale, xpos_relative_position.py.
 //
-//   s[i][j] = sum over pairs c of zeta_c^((i - j) / scale_base) <R_i q_i, R_j k_j>_c / sqrt(head_dim)
+//   s[i][j] = sum over pairs c of zeta_c^((i - j) / scale_base) <R_i q_i, R_j
+//   k_j>_c / sqrt(head_dim)
 //   zeta_c = (2c + 0.4 d) / (1.4 d),   c = 0 .. d/2 - 1;   the rotation is RoPE's, interleaved
 //
-// q is multiplied by zeta^(n / scale_base) and k by its inverse, with n counted from the middle of the
-// sequence (it cancels). Both exceed fp32 near 128 scale_base tokens: longer sequences are refused.
-// For j > i the factor would grow without bound: causal only.
+// q is multiplied by zeta^(n / scale_base) and k by its inverse, with n counted from the middle of
+// the sequence (it cancels). Both exceed fp32 near 128 scale_base tokens: longer sequences are
+// refused. For j > i the factor would grow without bound: causal only.
 #include <algorithm>
 #include <cmath>
 

@@ -1,5 +1,5 @@
-// longrun-journal-bench: records per second through the journal, compared with the simplest program that
-// puts the same bytes on the same disk. Prints one JSON line per measurement:
+// longrun-journal-bench: records per second through the journal, compared with the simplest program
+// that puts the same bytes on the same disk. Prints one JSON line per measurement:
 //
 //   {"name","unit","ours":[rounds],"baseline":[rounds],"what_baseline"}
 //

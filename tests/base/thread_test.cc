@@ -21,8 +21,8 @@ namespace {
 constexpr int kThreads = 64;
 constexpr int kLimitIgnored = 77;
 
-// Limits the address space to its present size and a little more: there is no room for a thread's stack. qemu's
-// user mode ignores such a limit, since it would limit qemu itself.
+// Limits the address space to its present size and a little more: there is no room for a thread's
+// stack. qemu's user mode ignores such a limit, since it would limit qemu itself.
 void LeaveNoRoom() {
   const std::string pages = ReadFile("/proc/self/statm").value();
   const rlim_t now = std::stoull(pages) * static_cast<rlim_t>(sysconf(_SC_PAGESIZE));

@@ -1,6 +1,6 @@
-// Where the environment puts a user's files; the rule for relative paths is that of the XDG base directory
-// specification, version 0.8: "If an implementation encounters a relative path in any of these variables it
-// should consider the path invalid and ignore it."
+// Where the environment puts a user's files; the rule for relative paths is that of the XDG base
+// directory specification, version 0.8: "If an implementation encounters a relative path in any of
+// these variables it should consider the path invalid and ignore it."
 #include "base/user_folders.h"
 
 #include <gtest/gtest.h>

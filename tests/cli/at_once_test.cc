@@ -1,6 +1,7 @@
-// Commands that meet other processes of the state folder: a coordinator that somebody stopped, and commands
-// that run at the same instant on a state folder without a service: each starts a momentary
-// coordinator, or reaches that of another one which is about to end. Every one must be answered.
+// Commands that meet other processes of the state folder: a coordinator that somebody stopped, and
+// commands that run at the same instant on a state folder without a service: each starts a
+// momentary coordinator, or reaches that of another one which is about to end.
+// Every one must be answered.
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <signal.h>
@@ -108,8 +109,8 @@ bool Says(const std::string& file, const std::string& text) {
   return false;
 }
 
-// SIGSTOP, as by a debugger: each command says which process it waits for and how to continue it, long before its
-// deadline, and goes on when that happens.
+// SIGSTOP, as by a debugger: each command says which process it waits for and how to continue it,
+// long before its deadline, and goes on when that happens.
 TEST(AtOnceTest, AStoppedCoordinatorIsNamedAndWaitedFor) {
   const TempFolder folder;
   const std::string state = JoinPath(folder.path(), "home");

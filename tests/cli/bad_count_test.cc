@@ -1,5 +1,5 @@
-// How many mistakes the suite of bad input makes, so that it does not shrink unnoticed: by area, and at
-// least 80 in all.
+// How many mistakes the suite of bad input makes, so that it does not shrink unnoticed: by area,
+// and at least 80 in all.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -20,7 +20,8 @@ std::vector<std::string> LinesOf(const std::string& path) {
   return Split(ReadFile(path).value(), '\n');
 }
 
-// Commands of a tests/cli file that are refused (exit code not 0) with a message that is written out.
+// Commands of a tests/cli file that are refused (exit code not 0) with a message
+// that is written out.
 std::int64_t RefusedCommands(const std::string& path) {
   std::int64_t n = 0;
   bool told = false;

@@ -1,5 +1,5 @@
-// The wall clock is set back by a day while a sweep runs: everything goes on, and no duration is of that
-// clock.
+// The wall clock is set back by a day while a sweep runs: everything goes on,
+// and no duration is of that clock.
 #include "base/clock.h"
 
 #include <gtest/gtest.h>

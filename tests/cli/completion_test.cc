@@ -1,4 +1,5 @@
-// The script of `longrun completion bash`, in a real bash, against a state folder with a dataset in it.
+// The script of `longrun completion bash`, in a real bash,
+// against a state folder with a dataset in it.
 #include <gtest/gtest.h>
 
 #include <optional>

@@ -1,5 +1,6 @@
-// A state folder of which something may not be used: the message names the file and its chmod, and the
-// exit code is that of a denied permission. Root is denied nothing, so root gives itself up first.
+// A state folder of which something may not be used: the message names the file and its chmod, and
+// the exit code is that of a denied permission. Root is denied nothing,
+// so root gives itself up first.
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/stat.h>

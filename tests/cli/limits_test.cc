@@ -1,6 +1,6 @@
-// Programs under a limit on their address space, on the size of a file, or on open files, from where one
-// cannot load to where it has room: each ends by itself, and says what is too little. None aborts, and
-// none waits.
+// Programs under a limit on their address space, on the size of a file, or on open files, from
+// where one cannot load to where it has room: each ends by itself, and says what is too little.
+// None aborts, and none waits.
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -36,7 +36,8 @@ class LimitsTest : public testing::Test {
   Ended Run(std::int64_t megabytes, const std::vector<std::string>& arguments) {
     return RunUnder(Str("--as=", megabytes << 20), arguments);
   }
-  // `limit` as prlimit(1) takes it. What is said goes through a pipe: a file would be under the limit too.
+  // `limit` as prlimit(1) takes it. What is said goes through a pipe:
+  // a file would be under the limit too.
   Ended RunUnder(const std::string& limit, const std::vector<std::string>& arguments) {
     std::vector<std::string> argv = {
         "/bin/bash", "-c", "set -o pipefail; \"$@\" 2>&1 | cat", "bash", "/usr/bin/prlimit", limit};

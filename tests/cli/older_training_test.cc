@@ -1,5 +1,6 @@
-// The unfinished trainings in the state folder of commit 4475e24 (tests/golden): they go on from their
-// checkpoints and give the very bits that the programs of that commit gave when nothing interrupted them.
+// The unfinished trainings in the state folder of commit 4475e24 (tests/golden): they go on from
+// their checkpoints and give the very bits that the programs of that commit gave when nothing
+// interrupted them.
 #include <gtest/gtest.h>
 #include <signal.h>
 

@@ -27,7 +27,7 @@ constexpr int kPollMs = 10;
 constexpr std::string_view kPrograms[] = {"longrun", "longrun-coordinator", "longrun-worker",
                                           "longrun-trainer"};
 
-// ---- patterns --------------------------------------------------------------------------------------
+// ---- patterns -----------------------------------------------------------------------------------
 
 bool IsDigit(char c) { return c >= '0' && c <= '9'; }
 bool IsHex(char c) { return IsDigit(c) || (c >= 'a' && c <= 'f'); }
@@ -123,7 +123,7 @@ bool MatchFrom(const std::vector<std::string>& patterns, std::size_t p,
   return true;
 }
 
-// ---- files of steps --------------------------------------------------------------------------------
+// ---- files of steps -----------------------------------------------------------------------------
 
 struct Output {
   std::vector<std::string> out, err;  // patterns when expected, lines when it came
@@ -250,7 +250,7 @@ std::string AsPattern(const std::string& line, const std::string& folder) {
   return pattern;
 }
 
-// ---- running ---------------------------------------------------------------------------------------
+// ---- running ------------------------------------------------------------------------------------
 
 // What a process has written so far; "" where the file is not there yet.
 std::string TextOf(const std::string& path) {

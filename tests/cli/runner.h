@@ -6,15 +6,15 @@
 //   ! nothing is running: ...        a line of standard error
 //   ? 2                              the exit code, where it is not 0
 //
-// Steps run in order in a fresh folder, with a fresh LONGRUN_HOME (`home` in it), a small environment
-// and the fake trainer. A command is split at spaces ('...' and "..." keep a word together) and
-// started directly: no shell, no globs, no variables. Only these can be named:
+// Steps run in order in a fresh folder, with a fresh LONGRUN_HOME (`home` in it), a small
+// environment and the fake trainer. A command is split at spaces ('...' and "..." keep a word
+// together) and started directly: no shell, no globs, no variables. Only these can be named:
 //
 //   longrun longrun-coordinator longrun-worker longrun-trainer
 //   start TEXT PROGRAM ...     starts it and waits until it has written TEXT
 //   until TEXT PROGRAM ...     runs it again and again until it writes TEXT, which is not printed
-//   stop | hangup | kill       SIGINT, SIGHUP or SIGKILL to what was started last; its output and exit
-//                              code
+//   stop | hangup | kill       SIGINT, SIGHUP or SIGKILL to what was started last;
+//                              its output and exit code
 //   end                        waits until what was started last has ended by itself: the same
 //   write FILE                 the lines below it, less their two spaces
 //   bytes FILE                 the same without line ends; \n \\ \xHH, and \*N* for N bytes of zero
@@ -24,9 +24,10 @@
 //   overwrite FILE OFFSET BYTES   escapes as in `bytes`; an OFFSET below 0 counts from the end
 //   replace FILE FROM TO       the first FROM in it, both with the escapes of `bytes`
 //   without FILE MEMBER        takes a member out of a JSON object
-//   stored-run FILE FROM TO    every FROM in the runs of a database, as another build would have stored it
-//   sql FILE STATEMENTS        as another program would run them in a database: checksums stay as they are,
-//                              row_sum(COLUMN, ...) makes one
+//   stored-run FILE FROM TO    every FROM in the runs of a database,
+//                              as another build would have stored it
+//   sql FILE STATEMENTS        as another program would run them in a database: checksums stay as
+//                              they are, row_sum(COLUMN, ...) makes one
 //   copy FILE TO               or folder, with all but sockets
 //   golden NAME TO             unpacks tests/golden/NAME.tar.zst
 //   folder NAME
@@ -36,14 +37,14 @@
 //   mode FILE                  prints its permissions
 //   chmod FILE MODE            sets them, octal
 //   sha256 FILE                prints that of its bytes
-//                              '*' in the FILE of truncate-file, corrupt-byte and copy stands for any
-//                              name; all matches are hit, copy needs exactly one
+//                              '*' in the FILE of truncate-file, corrupt-byte and copy stands for
+//                              any name; all matches are hit, copy needs exactly one
 //   env NAME=VALUE             for the programs started from here on; "env NAME" removes it
 //
 // What varies is written as a pattern: [ID] (a ULID), [HEX] (8 or more digits), [NUM], [TIME],
 // [TMP] (the folder), [ws] (spaces), [*] (any text), and on a line of its own [...] (any lines).
-// [HEX:name] also keeps the text, and {name} stands for it in later lines. Empty lines of output are
-// not compared; a control character (a colour, say) in any output is a failure of its own.
+// [HEX:name] also keeps the text, and {name} stands for it in later lines. Empty lines of output
+// are not compared; a control character (a colour, say) in any output is a failure of its own.
 //
 // LONGRUN_UPDATE=1 writes what came instead of comparing: look at the diff.
 #pragma once

@@ -1,5 +1,5 @@
-// What comes in that is not UTF-8, and what goes out to nowhere: the same for every verb and program. The
-// verbs are those that completion offers.
+// What comes in that is not UTF-8, and what goes out to nowhere: the same for every verb and
+// program. The verbs are those that completion offers.
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 

@@ -83,7 +83,8 @@ inline Json RowWithout(const std::string& key, int context_length, const std::st
   return row;
 }
 
-// A row of the protocol per_position at a context of 4 tokens, two targets at each: perplexities by position.
+// A row of the protocol per_position at a context of 4 tokens, two targets at each:
+// perplexities by position.
 inline Json RowByPosition(const std::string& key, const std::vector<double>& perplexities) {
   Json row = RowOf(key, 4, 1.0, 8);
   Json nll = Json::array();

@@ -285,7 +285,8 @@ TEST_F(CoreTest, PerplexitiesOfASweepThatAsksForItAreOnThePage) {
   EXPECT_EQ(metrics->Page().find("longrun_result_ppl{"), std::string::npos);
 }
 
-// Of one protocol with two settings, and of one that scores two numbers of tokens, each has a series.
+// Of one protocol with two settings, and of one that scores two numbers of tokens,
+// each has a series.
 TEST_F(CoreTest, PerplexitiesOfTwoSettingsOfAProtocolAreTwoSeries) {
   Upload("manifest");
   const auto exports = ResultExports::Open(store->database_path()).value();

@@ -1,5 +1,5 @@
-// Peers that mean ill, or are broken: each is answered with a clear status, changes nothing, and the
-// daemon lives on. The daemon is the real program; the worker is played by the test.
+// Peers that mean ill, or are broken: each is answered with a clear status, changes nothing, and
+// the daemon lives on. The daemon is the real program; the worker is played by the test.
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 #include <signal.h>

@@ -1,5 +1,5 @@
-// Plans of a small sweep against a state that each test arranges: what fits, what diverged, what the
-// position method cannot read, and what it costs, with the numbers known by hand.
+// Plans of a small sweep against a state that each test arranges: what fits, what diverged, what
+// the position method cannot read, and what it costs, with the numbers known by hand.
 #include "coordinator/plan.h"
 
 #include <gtest/gtest.h>

@@ -85,7 +85,7 @@ class QueryTest : public testing::Test {
   State state;
 };
 
-// ---- the views -----------------------------------------------------------------------------------
+// ---- the views ----------------------------------------------------------------------------------
 
 // Of the database file itself, past everything that is tested here.
 std::map<std::string, std::vector<std::string>> ViewsOf(const std::string& path) {
@@ -245,7 +245,7 @@ TEST_F(QueryTest, OrdinarySqlWorks) {
             Json::parse(R"([[1,"Infinity","-Infinity","x'00ff'",null,9223372036854775807]])"));
 }
 
-// ---- what is refused -----------------------------------------------------------------------------
+// ---- what is refused ----------------------------------------------------------------------------
 
 TEST_F(QueryTest, TablesAreNotReadUnderAnyName) {
   CarryOutSweep();
@@ -336,7 +336,7 @@ TEST_F(QueryTest, WhatCannotBeReadIsNamedWithItsPlaceAndARemedy) {
   }
 }
 
-// ---- what is stopped -----------------------------------------------------------------------------
+// ---- what is stopped ----------------------------------------------------------------------------
 
 TEST_F(QueryTest, EndlessQueriesEndAtTheirTime) {
   CarryOutSweep();
@@ -473,7 +473,7 @@ TEST_F(QueryTest, ACallerThatGoesEndsItsQuery) {
   EXPECT_EQ(answer.status().code(), Code::kCancelled);
 }
 
-// ---- beside the rest -----------------------------------------------------------------------------
+// ---- beside the rest ----------------------------------------------------------------------------
 
 TEST_F(QueryTest, WritesGoOnWhileAQueryRuns) {
   CarryOutSweep();
@@ -507,7 +507,7 @@ TEST_F(QueryTest, WritesGoOnWhileAQueryRuns) {
   EXPECT_TRUE(store->CheckpointWal(true).ok());
 }
 
-// ---- LIKE ------------------------------------------------------------------------------------------
+// ---- LIKE ---------------------------------------------------------------------------------------
 
 // What SQLite's own LIKE says of the same strings, asked of it here.
 TEST(LikeTest, OursSaysWhatSqlitesSays) {

@@ -1,4 +1,5 @@
-// The time left of a sweep: two trainings of the same work, one at work, whose speed is known by hand.
+// The time left of a sweep: two trainings of the same work, one at work,
+// whose speed is known by hand.
 #include "coordinator/time_left.h"
 
 #include <gtest/gtest.h>

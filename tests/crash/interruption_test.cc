@@ -1,6 +1,6 @@
 // The real programs, interrupted in ways that are no crash of the work itself: the coordinator is
-// away, the user cancels, the user presses Ctrl-C. Each time the numbers are those of an undisturbed
-// run.
+// away, the user cancels, the user presses Ctrl-C. Each time the numbers are those of an
+// undisturbed run.
 #include <gtest/gtest.h>
 #include <signal.h>
 
@@ -63,7 +63,8 @@ class InterruptionTest : public testing::Test {
     ASSERT_TRUE(WaitUntil(kEndMs, [&] { return service.SweepState("words") == state; }))
         << service.SweepState("words") << service.Logs();
   }
-  // Attempts of the training that were not refused by a worker on its way out, oldest first, by the steps that they resumed at: "0 31".
+  // Attempts of the training that were not refused by a worker on its way out, oldest first, by the
+  // steps that they resumed at: "0 31".
   std::string ResumedAt() const {
     return Query(service,
                  "SELECT group_concat(ifnull(resume_step, 0), ' ') FROM (SELECT a.resume_step FROM"
@@ -104,8 +105,8 @@ TEST_F(InterruptionTest, ACoordinatorThatIsAwayCostsTheTrainerNoStep) {
   EXPECT_EQ(StoredSteps(), Str(kSize.steps, " 1 ", kSize.steps));
 }
 
-// A trainer keeps its last two checkpoints: the files of the others are gone when the coordinator is
-// back, and their records must not hold up the journal.
+// A trainer keeps its last two checkpoints: the files of the others are gone when the coordinator
+// is back, and their records must not hold up the journal.
 TEST_F(InterruptionTest, ATrainingThatEndsWhileTheCoordinatorIsAwayIsTakenInAfterwards) {
   service.Start();
   Submit();
@@ -165,8 +166,8 @@ TEST_F(InterruptionTest, ACancelledTrainingGoesOnFromItsCheckpointWhenItIsSubmit
   EXPECT_GE(std::stoi(resumed[1]), 30) << service.Logs();
 }
 
-// What is hidden of a text depends on where in the data a step is, and on nothing that a kill could lose.
-// Invariant I-35.
+// What is hidden of a text depends on where in the data a step is, and on nothing that a kill could
+// lose. Invariant I-35.
 TEST_F(InterruptionTest, AnEncoderWhoseTrainerIsKilledHasTheNumbersOfOneThatWasNot) {
   const SweepSize encoder = {
       .steps = 200, .positions = {"{method: alibi, variant: symmetric}"}, .encoder = true};

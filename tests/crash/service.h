@@ -3,7 +3,8 @@
 //
 //   FOLDER/state/            the coordinator's, and the client's --state
 //   FOLDER/state/worker/     the worker's
-//   FOLDER/fates/            what the next trainers meet (Fate of storm_test.cc); `trainer` starts them
+//   FOLDER/fates/            what the next trainers meet (Fate of storm_test.cc);
+//                            `trainer` starts them
 #pragma once
 
 #include <cstdint>

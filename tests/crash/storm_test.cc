@@ -2,7 +2,8 @@
 //
 // Each life of coordinator, worker and trainer has a fate: to be killed at a failpoint (it stops
 // itself there, so that the kill falls exactly between two lines), while it starts, or at a random
-// moment. Order, passes and moments are drawn from a seed that derives from the commit; another one:
+// moment. Order, passes and moments are drawn from a seed that derives from the
+// commit; another one:
 //
 //   LONGRUN_TEST_SEED=7 build/release/tests/test_crash_storm
 //   LONGRUN_SOAK=1                                         eight times as many kills
@@ -318,8 +319,8 @@ void PrintKills(const std::vector<Kill>& kills) {
   std::fflush(stdout);
 }
 
-// Every row that counts, and every final checkpoint by the SHA-256 of its manifest (which holds those
-// of weights, optimizer and position in the data).
+// Every row that counts, and every final checkpoint by the SHA-256 of its manifest (which holds
+// those of weights, optimizer and position in the data).
 std::string Outcome(const Service& service) {
   const std::string rows = Query(service, R"(
       SELECT group_concat(line, char(10)) FROM (

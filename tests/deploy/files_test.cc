@@ -1,5 +1,5 @@
-// The files of deploy/ against what they speak of: metrics that exist, runbooks that are written, images
-// that are pinned, units that give trainers their time.
+// The files of deploy/ against what they speak of: metrics that exist, runbooks that are written,
+// images that are pinned, units that give trainers their time.
 #include "base/files.h"
 
 #include <gtest/gtest.h>
@@ -125,7 +125,8 @@ TEST(QueriesTest, EveryMetricThatIsAskedForExists) {
   }
 }
 
-// What is not drawn: GPUs (DCGM's own dashboards do), and numbers for questions that are rarely asked.
+// What is not drawn: GPUs (DCGM's own dashboards do),
+// and numbers for questions that are rarely asked.
 TEST(QueriesTest, EveryMetricIsLookedAtSomewhere) {
   const std::set<std::string_view> not_drawn = {"longrun_worker_slot_mfu_ratio",
                                                 "longrun_worker_device_power_watts",

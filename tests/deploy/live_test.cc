@@ -1,6 +1,6 @@
-// Dashboards, rules and alerts against the real thing: a coordinator and a worker train a small sweep
-// with `export: prometheus`, a real Prometheus scrapes both with the configuration of deploy/ (its ports
-// and intervals replaced), and every query there is must answer. Then the page that
+// Dashboards, rules and alerts against the real thing: a coordinator and a worker train a small
+// sweep with `export: prometheus`, a real Prometheus scrapes both with the configuration of deploy/
+// (its ports and intervals replaced), and every query there is must answer. Then the page that
 // tools/dashboard_preview.py draws of the same dashboards is opened in a real browser.
 //
 // LONGRUN_PREVIEW=FOLDER keeps the page and a picture of it there.
@@ -149,7 +149,8 @@ class LiveTest : public testing::Test {
         return ended || !Get("127.0.0.1", port_, "/-/ready").empty();
       });
       if (ready && !ended) {
-        // Prometheus looks for its targets seconds after it is ready; a training could be over by then.
+        // Prometheus looks for its targets seconds after it is ready;
+        // a training could be over by then.
         ASSERT_TRUE(WaitUntil(kEndMs, [&] { return HasSample("sum(up)==2"); }))
             << ReadFile(folder + "/log").value();
         return;

@@ -1,7 +1,8 @@
 // The fake trainer's science: pure functions, so that a test knows every number beforehand.
 //
 //   w_0     = Sm64(seed ^ fnv1a64(position method))       "weights": one 64-bit word
-//   w_{k+1} = Sm64(w_k + k)                               a step; a resumed run must walk the same way
+//   w_{k+1} = Sm64(w_k + k)                               a step;
+//                                                         a resumed run must walk the same way
 //   loss(k) = 1 + 4 / k + unit(w_k) / 100                 k = 1, 2, ...
 //   nll     = 2 + unit(fnv1a64(method)) / 2               at the train length
 //             + 0.3 * log2(context / train)               beyond it, but for cable and alibi

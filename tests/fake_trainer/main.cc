@@ -4,8 +4,8 @@
 //
 //   longrun-fake-trainer task TASK_FILE
 //
-// How it behaves stands in CACHE_DIR/behaviour.json, where cache_dir is the task file's; without the
-// file it does well. "seeds" names behaviours by the run's seed, over "default":
+// How it behaves stands in CACHE_DIR/behaviour.json, where cache_dir is the task file's; without
+// the file it does well. "seeds" names behaviours by the run's seed, over "default":
 //
 //   {"default": {"ms_per_step": 1}, "seeds": {"7": {"fault": "crash", "fault_step": 3}}}
 //

@@ -2,7 +2,8 @@
 // holds; it ends the process (LR_CHECK, a sanitizer) when it did not.
 //
 // A target is one file, a folder of small inputs in corpus/, and one line in CMakeLists.txt. `./dev
-// test` replays the corpus and seeded mutations of it; `./dev soak fuzz` lets libFuzzer look further.
+// test` replays the corpus and seeded mutations of it; `./dev soak fuzz` lets
+// libFuzzer look further.
 #pragma once
 
 #include <cstddef>

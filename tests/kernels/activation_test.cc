@@ -21,8 +21,8 @@ using testing::ToDoubles;
 constexpr Activation kAll[] = {Activation::kGeluNew, Activation::kGelu, Activation::kSilu};
 constexpr std::int64_t kShapes[][2] = {{0, 3}, {1, 1}, {3, 5}, {2, 16}, {64, 33}, {131, 50}};
 
-// Numbers of order 1 that a function's value, or its slope, is made of: far out on the left it is next to
-// nothing, by an exponential whose exponent is rounded.
+// Numbers of order 1 that a function's value, or its slope, is made of: far out on the left it is
+// next to nothing, by an exponential whose exponent is rounded.
 std::vector<double> OneAnd(std::vector<double> x) {
   for (double& one : x) one = 1.0 + std::abs(one);
   return x;

@@ -17,8 +17,8 @@ namespace longrun::testing {
 namespace {
 
 constexpr std::int64_t kGuard = 64;  // elements on either side
-// What is 0 but for the reference's own rounding (the gradient of a row that sees one key) is compared
-// with numbers of order 1, as all inputs are.
+// What is 0 but for the reference's own rounding (the gradient of a row that sees one key) is
+// compared with numbers of order 1, as all inputs are.
 constexpr double kNothing = 1e-12;
 
 std::int64_t Bytes(Scalar scalar) {

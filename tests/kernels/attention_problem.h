@@ -1,6 +1,6 @@
-// A random call of fused attention with the storage behind its views, and what a kernel made of it, for
-// the conformance suite: buffers are poisoned and stand between guards, inputs are rounded to their
-// type before the reference sees them.
+// A random call of fused attention with the storage behind its views, and what a kernel made of it,
+// for the conformance suite: buffers are poisoned and stand between guards, inputs are rounded to
+// their type before the reference sees them.
 #pragma once
 
 #include <cstdint>
@@ -56,8 +56,8 @@ struct Problem {
   void AddPiecewise(SeededRandom& random);
   // `spare` times as many rows as positions need.
   void AddRotation(bool half, std::int64_t n_rotary, bool grows = false, std::int64_t spare = 1);
-  // Of random rows (after AddRotation); the second of three shares the first's keys. Begins are random
-  // too, not only where methods have them.
+  // Of random rows (after AddRotation); the second of three shares the first's keys. Begins are
+  // random too, not only where methods have them.
   void AddRegions(SeededRandom& random, std::size_t n_region, bool blended = false);
   void SetDocuments(std::vector<std::int32_t> cu_seqlens);
   // Makes one element in ten of q, k, v and o's gradient subnormal.
@@ -86,18 +86,18 @@ struct Outcome {
   bool guards_hold = true;
 };
 
-// Forward and, where there are no regions, backward. Stops the test program where the kernel refuses.
-// `traces` watches the two calls, and what they write in the problem's type.
+// Forward and, where there are no regions, backward. Stops the test program where the kernel
+// refuses. `traces` watches the two calls, and what they write in the problem's type.
 Outcome RunKernel(const AttentionKernel& kernel, const Problem& problem,
                   const AttentionKernelOptions& options = {}, SubnormalTraces* traces = nullptr);
-// The reference in fp64, on the numbers as they were rounded; among them, backward, the o of the type:
-// where gradients nearly cancel (a row of two keys) its rounding is all that would be left.
+// The reference in fp64, on the numbers as they were rounded; among them, backward, the o of the
+// type: where gradients nearly cancel (a row of two keys) its rounding is all that would be left.
 Outcome RunReference(const Problem& problem);
 // Of the same: what its gradients are sums of (kernels/reference/attention.h, GradientSums).
 Outcome RunMagnitudes(const Problem& problem);
 
-// ||found - expected|| / ||expected||; 0 for equal ones; where all that is expected is 0, beside numbers
-// of order 1. Infinite where a number is NaN, or infinite
+// ||found - expected|| / ||expected||; 0 for equal ones; where all that is expected is 0, beside
+// numbers of order 1. Infinite where a number is NaN, or infinite
 // other than expected.
 double RelativeError(std::span<const double> found, std::span<const double> expected);
 // ||found - expected|| / ||size||, NaN and infinity as there.

@@ -2,8 +2,8 @@
 // (kernels/attention.h, AttentionKernels): a new back-end is a line there.
 //
 // Bounds are relative Frobenius errors against the reference in fp64 on the same rounded inputs; a
-// single wrong element is caught by the largest error, which may be 20 times the bound. fp32: sums of
-// up to a thousand products. bf16: one rounding of each result, 2^-9.
+// single wrong element is caught by the largest error, which may be 20 times the bound. fp32: sums
+// of up to a thousand products. bf16: one rounding of each result, 2^-9.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -53,7 +53,8 @@ void ExpectClose(std::string_view what, std::span<const double> found,
   EXPECT_LE(RelativeMaxError(found, expected), 20 * bound) << what;
 }
 
-// What key biases differ by within the keys of an anchor: fp32 rounds them there before it adds them.
+// What key biases differ by within the keys of an anchor:
+// fp32 rounds them there before it adds them.
 double BiasRange(const Problem& problem) {
   const auto n_key = static_cast<std::size_t>(problem.shape.n_key);
   double range = 0.0;
@@ -75,8 +76,9 @@ void ExpectLse(std::span<const double> found, std::span<const double> expected, 
   }
 }
 
-// Within the bound of the largest or of the norm; or, where the sums that a gradient is made of nearly
-// cancel, within what fp32 can know of them: a tenth of the bound, beside the absolute values summed.
+// Within the bound of the largest or of the norm; or, where the sums that a gradient is made of
+// nearly cancel, within what fp32 can know of them: a tenth of the bound,
+// beside the absolute values summed.
 void ExpectGradients(const Outcome& found, const Outcome& expected, const Bounds& bounds,
                      const Problem& problem) {
   std::optional<Outcome> magnitudes;
@@ -843,8 +845,8 @@ TEST_P(KernelTest, BiasesOfAnySignAreSkippedSafely) {
   }
 }
 
-// Far keys weigh by what they are turned to: here by rows that are 30 times as long, of keys that near
-// queries turn as ever.
+// Far keys weigh by what they are turned to: here by rows that are 30 times as long, of keys that
+// near queries turn as ever.
 TEST_P(KernelTest, KeysThatARegionMakesLongAreNotSkipped) {
   for (const bool queries_are_long : {true, false}) {
     Problem problem({.batch = 1, .n_query = 500, .n_key = 500, .head_dim = 8}, Scalar::kFp32,

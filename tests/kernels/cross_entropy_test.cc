@@ -58,7 +58,8 @@ class CrossEntropyTest : public testing::SimdTest {
 
       const ReferenceLoss expected =
           ReferenceCrossEntropy(n_vocab, ToDoubles(logits), targets, weight);
-      // Of a likely target -log p is the logarithm of about 1, and p - 1 a difference of about nothing.
+      // Of a likely target -log p is the logarithm of about 1,
+      // and p - 1 a difference of about nothing.
       std::vector<double> nll_size = expected.nll, dz_size = expected.d_logits;
       for (std::size_t row = 0; row < targets.size(); ++row) {
         if (targets[row] == kIgnoredTarget) continue;

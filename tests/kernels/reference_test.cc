@@ -279,8 +279,8 @@ TEST(ReferenceAttentionTest, GradientsOfTermsByDistanceMatchCentralDifferences) 
   ExpectTermGradientsMatch(false);
 }
 
-// T5 with 8 buckets up to distance 16, E = 0.3 G([8, 2], 0.57, 0.4), and KERPLE's logarithm with p =
-// (0.8, 1.7), a = (0.3, 0.9): fp64 values of an independent program.
+// T5 with 8 buckets up to distance 16, E = 0.3 G([8, 2], 0.57, 0.4), and KERPLE's logarithm with
+// p = (0.8, 1.7), a = (0.3, 0.9): fp64 values of an independent program.
 TEST(ReferenceAttentionTest, DistanceTablesMatchThePublishedFormulas) {
   const Fixture fixture(2, 6, 8);
   const std::vector<double> embedding = Wave(16, 0.57, 0.4);
@@ -411,8 +411,8 @@ double ProductOf(const RegionMethod& method, std::int64_t p, std::int64_t j,
   return (1.0 - weight) * product + weight * ProductAtDistance(q, k, method.other_distance(p, j));
 }
 
-// Causal attention as the method's paper has it, one pair after the other: q_i is left as it is, and
-// k_j turned back by their distance. No table, no region, no code of the reference.
+// Causal attention as the method's paper has it, one pair after the other: q_i is left as it is,
+// and k_j turned back by their distance. No table, no region, no code of the reference.
 std::vector<double> AttentionByDistance(const AttentionInput& input, double scale,
                                         std::int64_t q_offset, const RegionMethod& method) {
   const AttentionSize& n = input.size;

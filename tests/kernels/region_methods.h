@@ -1,6 +1,6 @@
-// The regions of published methods for T_q queries at q_offset and T_k keys, and beside them what the
-// method's own formulas say of a pair: whether the query sees the key, and the distance that the key
-// is turned away by. They share nothing, so that one is tested by the other.
+// The regions of published methods for T_q queries at q_offset and T_k keys, and beside them what
+// the method's own formulas say of a pair: whether the query sees the key, and the distance that
+// the key is turned away by. They share nothing, so that one is tested by the other.
 #pragma once
 
 #include <algorithm>
@@ -96,8 +96,8 @@ inline RegionMethod SelfExtend(const Stretch& n, std::int64_t g, std::int64_t w,
   return method;
 }
 
-// kexue.fm/archives/9708: beyond a window of w all keys are w away (k = 0), or w and the rest divided
-// by k.
+// kexue.fm/archives/9708: beyond a window of w all keys are w away (k = 0),
+// or w and the rest divided by k.
 inline RegionMethod ReRope(const Stretch& n, std::int64_t w, std::int64_t k) {
   RegionMethod method = {.name = k == 0 ? "ReRoPE" : "Leaky ReRoPE",
                          .steps = std::max<std::int64_t>(1, k)};
@@ -117,8 +117,8 @@ inline RegionMethod ReRope(const Stretch& n, std::int64_t w, std::int64_t k) {
   return method;
 }
 
-// arXiv:2402.17463: chunks of c keys, of which a query sees its own, the one before and the older ones
-// each from another position; s is the largest position of a query for a near chunk.
+// arXiv:2402.17463: chunks of c keys, of which a query sees its own, the one before and the older
+// ones each from another position; s is the largest position of a query for a near chunk.
 inline RegionMethod ChunkLlama(const Stretch& n, std::int64_t c, std::int64_t s) {
   const std::vector<std::int32_t> key_row = n.Keys([&](std::int64_t j) { return j % c; });
   RegionMethod method = {.name = "ChunkLlama"};
@@ -141,7 +141,8 @@ inline RegionMethod ChunkLlama(const Stretch& n, std::int64_t c, std::int64_t s)
   return method;
 }
 
-// arXiv:2309.17453: the first s keys and the last r, at their places in the cache that holds no others.
+// arXiv:2309.17453: the first s keys and the last r, at their places in the cache that
+// holds no others.
 inline RegionMethod StreamingLlm(const Stretch& n, std::int64_t s, std::int64_t r) {
   const auto dropped = [=](std::int64_t p) { return std::max<std::int64_t>(0, p + 1 - (s + r)); };
   RegionMethod method = {.name = "StreamingLLM", .window = r, .n_sink = s};
@@ -157,7 +158,8 @@ inline RegionMethod StreamingLlm(const Stretch& n, std::int64_t s, std::int64_t 
   return method;
 }
 
-// arXiv:2308.16137: the last `local` keys at their distances, the first `global` ones all at `limit`.
+// arXiv:2308.16137: the last `local` keys at their distances,
+// the first `global` ones all at `limit`.
 inline RegionMethod LmInfinite(const Stretch& n, std::int64_t local, std::int64_t global,
                                std::int64_t limit) {
   RegionMethod method = {.name = "LM-Infinite", .window = local, .n_sink = global};
@@ -173,8 +175,8 @@ inline RegionMethod LmInfinite(const Stretch& n, std::int64_t local, std::int64_
   return method;
 }
 
-// The positions of n tokens by arXiv:2502.02659 for a model of `length` positions: the first keys get
-// g = ceil((n - window) / (length - window)) of them to a whole position, as few as will do.
+// The positions of n tokens by arXiv:2502.02659 for a model of `length` positions: the first keys
+// get g = ceil((n - window) / (length - window)) of them to a whole position, as few as will do.
 inline std::vector<double> GaliPositions(std::int64_t length, std::int64_t window, std::int64_t n) {
   std::vector<double> positions;
   std::int64_t m = 0;  // the whole positions that are shared
@@ -195,8 +197,8 @@ inline std::vector<double> GaliPositions(std::int64_t length, std::int64_t windo
   return positions;
 }
 
-// arXiv:2502.02659: a query's position is rounded up, and a score taken between those of the two whole
-// distances around that to a key's.
+// arXiv:2502.02659: a query's position is rounded up, and a score taken between those of the two
+// whole distances around that to a key's.
 inline RegionMethod Gali(const Stretch& n, std::int64_t length, std::int64_t window) {
   const std::vector<double> at = GaliPositions(length, window, n.n_key);
   const auto position = [=](std::int64_t t) { return at[static_cast<std::size_t>(t)]; };

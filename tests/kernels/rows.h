@@ -1,5 +1,5 @@
-// What the tests of the kernels over rows share: buffers between guard bands, random numbers, the error
-// beside the reference, and every way in which this machine can carry out a kernel.
+// What the tests of the kernels over rows share: buffers between guard bands, random numbers, the
+// error beside the reference, and every way in which this machine can carry out a kernel.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -117,10 +117,10 @@ bool SameBits(const Guarded<T>& a, const Guarded<T>& b) {
   return SameBits(a.values(), b.values());
 }
 
-// |found - expected| over |size|, in the Frobenius norm, and no element by more than that of itself, or
-// by 20 times that of an element of mean size: a single wrong one is seen (the rule of
-// kernels/README.md). `size` is of the terms that an element is the sum of: rounding goes by them, and
-// what is left where they cancel has no relative error of its own.
+// |found - expected| over |size|, in the Frobenius norm, and no element by more than that of
+// itself, or by 20 times that of an element of mean size: a single wrong one is seen (the rule of
+// kernels/README.md). `size` is of the terms that an element is the sum of: rounding goes by them,
+// and what is left where they cancel has no relative error of its own.
 inline void ExpectClose(std::span<const double> found, std::span<const double> expected,
                         std::span<const double> size, double bound, const std::string& what) {
   ASSERT_EQ(found.size(), expected.size()) << what;

@@ -1,8 +1,8 @@
-// Whether a kernel met subnormal numbers: what costs an Intel processor a hundred cycles each. Counted,
-// where a stopwatch could only guess:
+// Whether a kernel met subnormal numbers: what costs an Intel processor a hundred cycles each.
+// Counted, where a stopwatch could only guess:
 //
-//   operands   parts of the kernel's work in which an operation had a subnormal operand, as the processor
-//              notes it (DE of MXCSR; with denormals-are-zero it never does); x86 alone
+//   operands   parts of the kernel's work in which an operation had a subnormal operand, as the
+//              processor notes it (DE of MXCSR; with denormals-are-zero it never does); x86 alone
 //   results    subnormal numbers among what the kernel wrote
 //
 // The threads of the kernel keep subnormals, each by its own mode: what flushes them is the kernel.

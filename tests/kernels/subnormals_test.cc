@@ -1,8 +1,9 @@
-// The kernels over rows on inputs that make subnormal numbers in each of their terms: flushed, none is
-// met (subnormal_traces.h) and the results stay within the bound of base/subnormals.h of the reference
-// in double; kept, some are met, so that the inputs are worth something.
+// The kernels over rows on inputs that make subnormal numbers in each of their terms: flushed, none
+// is met (subnormal_traces.h) and the results stay within the bound of base/subnormals.h of the
+// reference in double; kept, some are met, so that the inputs are worth something.
 //
-// Transpose is not here: it moves numbers and computes nothing. Attention is in conformance_test.cc.
+// Transpose is not here: it moves numbers and computes nothing. Attention is in
+// conformance_test.cc.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -62,7 +63,8 @@ class SubnormalsKernelTest : public testing::SimdTest {
     const bool met = Met(one, Subnormals::kKept, 1) > 0;
     const std::vector<double> kept = one.results();
     Met(one, Subnormals::kFlushed, 1);
-    // Where the processor notes no operand, one that reaches no result shows by what flushing changes.
+    // Where the processor notes no operand, one that reaches no result shows by what
+    // flushing changes.
     const bool changed = !testing::kNotesOperands && one.results() != kept;
     EXPECT_TRUE(met || changed) << "the inputs make no subnormal numbers";
     for (const std::int64_t n_threads : {1, 3}) {

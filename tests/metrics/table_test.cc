@@ -1,5 +1,5 @@
-// The table of metrics keeps Prometheus's naming rules (prometheus.io/docs/practices/naming) and ours,
-// and docs/metrics.md is what it prints.
+// The table of metrics keeps Prometheus's naming rules (prometheus.io/docs/practices/naming) and
+// ours, and docs/metrics.md is what it prints.
 #include "metrics/table.h"
 
 #include <gtest/gtest.h>

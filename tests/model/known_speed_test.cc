@@ -27,7 +27,8 @@ TEST(KnownSpeedTest, WhatWasMeasuredIsKnownByInstructionSetAndMatrixPath) {
   EXPECT_EQ(FindKnownSpeed(Paths(26, "avx512", "onednn/GenuineIntel")), nullptr);
 }
 
-// Genoa has the same paths as what was measured: the row says on what, and the reader sees the difference.
+// Genoa has the same paths as what was measured: the row says on what,
+// and the reader sees the difference.
 TEST(KnownSpeedTest, AnotherMicroarchitectureOfTheSamePathsIsGivenTheRowThatIsThere) {
   const CpuPaths zen4 = Paths(25, "avx512", "onednn/AuthenticAMD");
   ASSERT_EQ(MicroarchitectureOf(zen4.cpu), "Zen 4");

@@ -90,8 +90,8 @@ void SimChecker::AfterStep(const State& state, const SchedulerEvent& event,
   }
 }
 
-// All slots here are alike, so that what waits could have had this one; but for a task that has just failed
-// on the worker.
+// All slots here are alike, so that what waits could have had this one; but for a task that has
+// just failed on the worker.
 void SimChecker::CheckPlacement(const State& state, const std::string& id) {
   if (first_.empty()) return;
   if (first_.contains(id)) {
@@ -118,8 +118,8 @@ void SimChecker::CheckOrphans() {
   }
 }
 
-// It was collected. Under its key it may come again, as another one, whose epochs go on; or as it was, when
-// a backup is restored.
+// It was collected. Under its key it may come again, as another one, whose epochs go on; or as it
+// was, when a backup is restored.
 void SimChecker::Forget(const std::string& task) {
   world_.stats.fired["task collected"] += 1;
   tasks_.erase(task);
@@ -338,8 +338,8 @@ void SimChecker::OnRestore() {
   acked_.clear();
   never_to_start_.clear();
   collected_.clear();
-  // What the older database does not know is new to it when it is taken in again; one that is older still
-  // may know what had been collected.
+  // What the older database does not know is new to it when it is taken in again; one that is older
+  // still may know what had been collected.
   for (const auto& [id, attempt] : store_.attempts) {
     if (const auto before = round_before_restore_.find(id); before != round_before_restore_.end()) {
       attempt_round_.insert(*before);

@@ -22,12 +22,12 @@ class SimChecker {
              const std::vector<std::unique_ptr<SimWorker>>& workers)
       : world_(world), store_(store), workers_(workers) {}
 
-  // I-19. `BeforeStep` remembers what a stale attempt must not change. And: what was put first is placed
-  // first; an attempt took the time that passed, whatever the wall clock says.
+  // I-19. `BeforeStep` remembers what a stale attempt must not change. And: what was put first is
+  // placed first; an attempt took the time that passed, whatever the wall clock says.
   void BeforeStep(const State& state, const SchedulerEvent& event);
   void AfterStep(const State& state, const SchedulerEvent& event, const StepResult& result);
-  // I-1, I-2, I-3, I-6, I-8, I-9, I-16, I-18, I-23, after the writes are in the store. And: a task that no
-  // sweep has is over, and not placed; epochs go on where a task was that was collected.
+  // I-1, I-2, I-3, I-6, I-8, I-9, I-16, I-18, I-23, after the writes are in the store. And: a task
+  // that no sweep has is over, and not placed; epochs go on where a task was that was collected.
   void AfterCommit(const std::vector<Write>& writes);
   // I-5: what is acknowledged is in the store, now and after any crash.
   void OnAck(const SendAck& ack);

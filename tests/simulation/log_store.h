@@ -39,7 +39,8 @@ struct SimulatedLogs {
   std::string Commit(const std::vector<Write>& writes);
   // One row of a transaction that was checked before.
   void Apply(const Write& write);
-  // Tasks that no sweep has: evaluations, then trainings, each before the one that its run goes on from.
+  // Tasks that no sweep has: evaluations, then trainings,
+  // each before the one that its run goes on from.
   std::vector<std::string> OrphanTasks() const;
   bool HasSweep(const std::string& task) const;
   // Reads the tables back, as after a restart: nothing volatile survives.

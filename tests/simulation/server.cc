@@ -232,7 +232,7 @@ void SimServer::SendAll(const std::vector<Command>& commands) {
   }
 }
 
-// ---- faults ----------------------------------------------------------------------------------------
+// ---- faults -------------------------------------------------------------------------------------
 
 void SimServer::ReplayLog(std::size_t n_kept) {
   log_.resize(std::min(n_kept, log_.size()));
@@ -280,7 +280,7 @@ void SimServer::Heal() {
   Boot(std::exchange(restored_, false));
 }
 
-// ---- rules taken away --------------------------------------------------------------------------------
+// ---- rules taken away ---------------------------------------------------------------------------
 
 void SimServer::RemoveRule(SchedulerEvent& event) {
   switch (world_.mutation) {

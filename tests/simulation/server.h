@@ -1,6 +1,6 @@
-// The simulated coordinator process around the real scheduler: it posts events to Step(), groups the
-// writes of several steps into one commit that takes time, and sends the commands afterwards. A crash
-// loses its memory at any point, also between COMMIT and sending; what is committed stays.
+// The simulated coordinator process around the real scheduler: it posts events to Step(), groups
+// the writes of several steps into one commit that takes time, and sends the commands afterwards. A
+// crash loses its memory at any point, also between COMMIT and sending; what is committed stays.
 #pragma once
 
 #include <functional>
@@ -25,8 +25,8 @@ class SimServer final : public SimServerDoor {
   void Receive(const SchedulerEvent& event) override;
   std::int64_t n_boots() const override { return n_boots_; }
 
-  // ---- the users' door: `done` runs after the commit, never when the process dies before; with what the
-  // scheduler said, which may be that it refuses
+  // ---- the users' door: `done` runs after the commit, never when the process dies before; with
+  // what the scheduler said, which may be that it refuses
   using Done = std::function<void(const Status&)>;
   void Ask(const SchedulerEvent& event, Done done);
 

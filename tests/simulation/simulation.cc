@@ -12,7 +12,8 @@ namespace longrun {
 namespace {
 
 constexpr Instant kFaultsEndMs = 300'000;
-// Every task fails or ends within its lease, its back-off and its steps; this is far above their sum.
+// Every task fails or ends within its lease, its back-off and its steps;
+// this is far above their sum.
 constexpr Instant kDeadlineMs = kFaultsEndMs + 3'000'000;
 
 struct UserSweep {

@@ -1,5 +1,6 @@
-// One simulated history: three workers, a coordinator, users who submit and cancel sweeps that share
-// runs and cells, faults for a while, then healing, and at the end the table against the oracle.
+// One simulated history: three workers, a coordinator, users who submit and cancel sweeps that
+// share runs and cells, faults for a while, then healing,
+// and at the end the table against the oracle.
 #pragma once
 
 #include <cstdint>

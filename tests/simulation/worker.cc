@@ -150,7 +150,7 @@ void SimWorker::Ship(SimFolder& folder) {
   }
 }
 
-// ---- what comes down -----------------------------------------------------------------------------
+// ---- what comes down ----------------------------------------------------------------------------
 
 void SimWorker::Receive(SessionId session, const Command& command) {
   if (paused_until_ > world_.now) {
@@ -326,7 +326,7 @@ void SimWorker::Take(const SendFenced& fenced) {
 
 void SimWorker::Take(const CloseSession&) { session_.reset(); }
 
-// ---- the trainer -----------------------------------------------------------------------------------
+// ---- the trainer --------------------------------------------------------------------------------
 
 void SimWorker::RunTrainer(const std::string& attempt, Instant delay) {
   world_.After(delay, [this, attempt] {
@@ -405,7 +405,7 @@ void SimWorker::EndTrainer(SimFolder& folder, int exit_code, int signal) {
       .exit_known = true, .exit_code = exit_code, .signal = signal, .stop_requested = folder.stop};
 }
 
-// ---- faults ----------------------------------------------------------------------------------------
+// ---- faults -------------------------------------------------------------------------------------
 
 void SimWorker::CrashDaemon(Instant down_ms) {
   if (!up_) return;

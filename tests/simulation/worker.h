@@ -1,6 +1,6 @@
 // A simulated host: a worker daemon, its folder, and trainers that live on without it. The daemon
-// speaks the session protocol (proto/longrun/v1/session.proto); the folder survives the daemon, and what
-// was not synced does not survive the host.
+// speaks the session protocol (proto/longrun/v1/session.proto); the folder survives the daemon, and
+// what was not synced does not survive the host.
 #pragma once
 
 #include <map>

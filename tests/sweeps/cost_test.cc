@@ -32,8 +32,8 @@ MemoryPath Path(std::string attention, bool recomputes = false, std::string kind
           .activation_checkpointing = recomputes};
 }
 
-// What a block keeps of a token, beside attention's own: two norms' inputs, and in fp32 6 tensors of 96
-// channels and 2 of 384.
+// What a block keeps of a token, beside attention's own: two norms' inputs, and in fp32 6 tensors
+// of 96 channels and 2 of 384.
 constexpr std::int64_t kBlock = 8 * 96 + 4 * (6 * 96 + 2 * 384);
 
 TEST(CostTest, MemoryOfAStepFollowsItsFormula) {
@@ -136,8 +136,8 @@ TEST(CostTest, MemoryOfAHugeModelIsCappedAndNeverWraps) {
   EXPECT_GT(TrainMemoryBytes(Micro(), train, 1 << 20, Path("fused")), std::int64_t{1} << 62);
 }
 
-// The head never has the logits of all positions at once, so a long window of a large vocabulary costs
-// no more than one chunk of them.
+// The head never has the logits of all positions at once, so a long window of a large vocabulary
+// costs no more than one chunk of them.
 TEST(CostTest, MemoryOfAnEvaluationHasOneChunkOfLogits) {
   ModelConfig model = Micro();
   model.vocab_size = 50257;

@@ -61,8 +61,8 @@ TEST(EvaluationCellTest, TheQuickStartsCellIsGolden) {
   EXPECT_EQ(planned.cells[0].cell, planned.cells[1].cell);
 }
 
-// Of the questions a cell knows the content alone: a file by two names is the same cell, changed it is
-// another one.
+// Of the questions a cell knows the content alone: a file by two names is the same cell,
+// changed it is another one.
 TEST(EvaluationCellTest, AFileIsItsContent) {
   const TempFolder folder;
   const auto cell_of = [&](const std::string& file, const std::string& text) {

@@ -47,7 +47,8 @@ TEST(ExplainTest, AMethodGivesItsSourceAndItsParameters) {
             "one of official, scaled, augmented, bidirectional (experimental)");
 }
 
-// What no publication stands behind says so wherever it is listed: here, in the reference, in the schema.
+// What no publication stands behind says so wherever it is listed: here,
+// in the reference, in the schema.
 TEST(ExplainTest, WhatIsExperimentalIsMarkedInEveryListing) {
   EXPECT_EQ(Known("position.cable.variant").at("meaning"),
             "the scale of <q, k>; bidirectional is for encoders; experimental: bidirectional");
@@ -125,8 +126,8 @@ TEST(ExplainTest, AParameterSaysWhichProtocolsItBelongsTo) {
       Known("evaluate.perplexity.split").at("meaning").get<std::string>().starts_with("("));
 }
 
-// Every name that the parser takes: the rows of the table, the parameters of methods and evaluations,
-// and what an evaluation takes beside them.
+// Every name that the parser takes: the rows of the table, the parameters of methods and
+// evaluations, and what an evaluation takes beside them.
 TEST(ExplainTest, EveryKeyOfALanguageTableIsExplainedAndStandsInTheJsonSchema) {
   const Json schema = SweepJsonSchema();
   const auto below = [](const Json& node, std::string_view path) {

@@ -41,7 +41,8 @@ spec:
   return static_cast<double>(HeapNow().asked - before) / n_seeds;
 }
 
-// Ten times the runs: were the matrix copied for each of them, each would take ten times the memory.
+// Ten times the runs: were the matrix copied for each of them,
+// each would take ten times the memory.
 TEST(GrowthTest, ARunOfALargeSweepCostsWhatOneOfASmallSweepDoes) {
   EXPECT_LT(BytesPerRun(2000), 1.2 * BytesPerRun(200));
 }

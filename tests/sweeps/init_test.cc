@@ -1,4 +1,5 @@
-// model.init_from: what an imported model gives a run, what the file may say beside it, and train: none.
+// model.init_from: what an imported model gives a run, what the file may say beside it,
+// and train: none.
 #include <gtest/gtest.h>
 
 #include <optional>

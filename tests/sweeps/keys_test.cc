@@ -1,7 +1,8 @@
 // The identity of what sweep files ask for, as tests/sweeps/keys.golden holds it: a key that
 // changes makes every stored result of that run or cell unknown. Each line is
 //
-//   CASE RUN_KEY CELLS CELL_KEYS      the run's key, its number of rows, SHA-256 of its rows' cell keys
+//   CASE RUN_KEY CELLS CELL_KEYS      the run's key, its number of rows,
+//                                     SHA-256 of its rows' cell keys
 //
 // LONGRUN_UPDATE=1 adds the lines of new cases. A line that is there is never written anew: where a
 // key must change (kNumericsVersion), remove the line by hand.

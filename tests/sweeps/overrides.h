@@ -1,4 +1,5 @@
-// The overrides that a sweep file of the tests asks for in its first lines: "# --set train.tokens=1M".
+// The overrides that a sweep file of the tests asks for in its first lines:
+// "# --set train.tokens=1M".
 #pragma once
 
 #include <string>

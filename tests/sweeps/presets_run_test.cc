@@ -1,5 +1,5 @@
-// sweeps/presets/ as a user would try them: the commands of their README, on tiny texts of the form that
-// the real data has, by the real programs.
+// sweeps/presets/ as a user would try them: the commands of their README, on tiny texts of the form
+// that the real data has, by the real programs.
 #include <gtest/gtest.h>
 
 #include <fstream>

@@ -1,4 +1,5 @@
-// sweeps/presets/: each sweep is one that the language takes, over datasets whose files it takes too.
+// sweeps/presets/: each sweep is one that the language takes,
+// over datasets whose files it takes too.
 #include <gtest/gtest.h>
 
 #include <map>

@@ -140,7 +140,7 @@ TEST(SweepFilesTest, TheShippedSchemaAndReferenceAreThoseOfTheTable) {
   ExpectFile(SourcePath("sweeps/reference.md"), SweepReference());
 }
 
-// ---- identity ------------------------------------------------------------------------------------
+// ---- identity -----------------------------------------------------------------------------------
 
 TEST(SweepIdentityTest, RunKeyOfTheSmallSweepIsGolden) {
   // SHA-256 of the canonical run below, computed with Python's hashlib. It changes with
@@ -258,7 +258,7 @@ TEST(SweepIdentityTest, TaskAndCellKeysAreTheDigestsOfTheirCanonicalJson) {
                           run_key, R"("})")));
 }
 
-// ---- matrix and overrides ------------------------------------------------------------------------
+// ---- matrix and overrides -----------------------------------------------------------------------
 
 TEST(SweepMatrixTest, TheFirstAxisOfTheFileIsTheSlowest) {
   const Result<Sweep> sweep = Parse(SmallSweep(), {{"matrix.seed", "[1, 2]"}});
@@ -333,7 +333,7 @@ TEST(SweepMatrixTest, AnIncludedPointThatIsThereAddsNothing) {
   EXPECT_EQ(sweep->runs[2].run.seed, 2);
 }
 
-// ---- limits --------------------------------------------------------------------------------------
+// ---- limits -------------------------------------------------------------------------------------
 
 TEST(SweepLimitsTest, RefusesTextThatIsTooLong) {
   const std::string yaml = SmallSweep() + "#" + std::string(kSweepBytesMax, 'x');

@@ -63,8 +63,8 @@ CASES = {
 # Baichuan-7B's keys; transformers has no model of it.
 BAICHUAN_KEYS = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers",
                  "num_attention_heads", "max_position_embeddings")
-# Each rope_scaling; half of a text lies beyond the model's length. Texts are longer than the length that
-# longrope's lists change at, since transformers 4.46 takes the long list for all texts.
+# Each rope_scaling; half of a text lies beyond the model's length. Texts are longer than the length
+# that longrope's lists change at, since transformers 4.46 takes the long list for all texts.
 SCALED = LLAMA | {"max_position_embeddings": 8, "num_hidden_layers": 1}
 SCALINGS = {
     "linear": {"rope_type": "linear", "factor": 3.0},

@@ -94,8 +94,8 @@ def normals(seed, name, n):
     return numpy.stack([radius * numpy.cos(angle), radius * numpy.sin(angle)], 1).reshape(-1)[:n]
 
 
-# What does not start as N(0, 0.02^2): a number, or a range. KERPLE's code, FIRE's listing with torch's
-# linears, CoPE's listing.
+# What does not start as N(0, 0.02^2): a number, or a range. KERPLE's code, FIRE's listing with
+# torch's linears, CoPE's listing.
 STARTS = {"kerple": {"p": (0, 2), "a": (0, 1)},
           "fire": {"w1": (-1, 1), "b1": (-1, 1), "w2": (-32**-0.5, 32**-0.5),
                    "b2": (-32**-0.5, 32**-0.5), "c": 0.1, "lambda": 1.0},

@@ -308,13 +308,14 @@ bool Agent::IsDone(std::int64_t now_ms) {
       continue;
     }
     running |= entry.attempt->running();
-    // The end of a fenced one changes nothing, and if it belongs to another worker (this folder had another
-    // name), the coordinator never acknowledges it.
+    // The end of a fenced one changes nothing, and if it belongs to another worker (this folder had
+    // another name), the coordinator never acknowledges it.
     unreported |= !entry.attempt->acked().ended && !entry.fenced;
   }
   if (!stopping_) return !running && !unreported;
   if (running) return now_ms >= stop_deadline_ms_ + kLastWaitMs;
-  // Wait a moment for the coordinator to confirm that we are leaving, so that it does not count us as lost.
+  // Wait a moment for the coordinator to confirm that we are leaving,
+  // so that it does not count us as lost.
   if (welcomed_ && !draining_ && now_ms < stopped_at_ms_ + kDrainWaitMs) return false;
   // What the coordinator has not received stays in the journals; we send it at our next start.
   if (!welcomed_ || now_ms >= stop_deadline_ms_) return true;
@@ -365,7 +366,8 @@ std::int64_t Agent::BacklogBytes() const {
   return backlog_bytes;
 }
 
-// A trainer started by an earlier worker process has no meter yet: its task file describes the task.
+// A trainer started by an earlier worker process has no meter yet:
+// its task file describes the task.
 void Agent::Measure(Entry& entry, const JournalRecord& record) {
   const LocalAttempt& attempt = *entry.attempt;
   if (!attempt.running()) return;
@@ -407,8 +409,8 @@ void Agent::UpdateMetrics() {
 
 // ---- session -----------------------------------------------------------------------------------
 
-// Lists the newest of the attempts that are reported but still kept, so that a coordinator whose database was
-// restored from a backup can ask for them again; one that has them says so.
+// Lists the newest of the attempts that are reported but still kept, so that a coordinator whose
+// database was restored from a backup can ask for them again; one that has them says so.
 void Agent::ListKept(std::vector<LiveAttempt>& attempts) const {
   for (auto it = entries_.rbegin(); it != entries_.rend(); ++it) {
     if (attempts.size() >= kListedMax) return;
@@ -564,7 +566,8 @@ void Agent::ApplyVerdict(const ReceivedVerdict& verdict, Entry& entry) {
   }
   LocalAttempt& attempt = *entry.attempt;
   if (attempt.acked().ended) {
-    // A database that does not know the attempt, or has another one for its task, does not need its journal.
+    // A database that does not know the attempt, or has another one for its task,
+    // does not need its journal.
     if (verdict.verdict == Verdict::kEnded || verdict.verdict == Verdict::kFenced) return;
     LogInfo("attempt_told_again",
             {{"attempt", verdict.attempt}, {"durable_seq", Str(verdict.durable_seq)}});
@@ -644,7 +647,8 @@ void Agent::On(const AckMessage& ack) {
   if (ack.durable_seq > attempt.acked().durable_seq) attempt.Acknowledge(ack.durable_seq);
   if (!ack.ended || attempt.acked().ended) return;
   if (attempt.running()) {
-    // It is still running although its end is stored: stop it; the answer to a later heartbeat marks it as ended.
+    // It is still running although its end is stored: stop it; the answer to a later heartbeat
+    // marks it as ended.
     attempt.RequestStop(BootMs(), kFencedGraceMs);
     return;
   }
@@ -685,7 +689,8 @@ void Agent::Reject(const std::string& attempt, std::uint64_t epoch, std::string_
                                  .reason = reason});
 }
 
-// Gives back an accepted task that is still being prepared. Files already fetched stay in the cache.
+// Gives back an accepted task that is still being prepared.
+// Files already fetched stay in the cache.
 void Agent::GiveBack(Entry& entry, const std::string& reason) {
   if (std::exchange(entry.unwanted, true)) return;
   Reject(entry.start.attempt, entry.start.epoch, "", reason);
@@ -763,7 +768,8 @@ void Agent::On(const StartMessage& start) {
   Entry& entry = entries_[id];
   entry.start = start;
   entry.task = *std::move(task);
-  // Answered before the preparation, which may take minutes: an offer without an answer is withdrawn.
+  // Answered before the preparation, which may take minutes:
+  // an offer without an answer is withdrawn.
   session_->Send(AcceptedMessage{.attempt = id, .epoch = start.epoch});
   Prepare(entry);
 }
@@ -997,8 +1003,8 @@ void Agent::StartUpload(Entry& entry, const JournalRecord& record) {
   });
 }
 
-// The record is sent in any case. A trainer keeps only its last few checkpoints, so after an outage the files
-// of older ones are gone: the record says so, and is stored but does not count.
+// The record is sent in any case. A trainer keeps only its last few checkpoints, so after an outage
+// the files of older ones are gone: the record says so, and is stored but does not count.
 void Agent::OnUploaded(const std::string& id, std::int64_t seq, const Status& status) {
   const auto found = entries_.find(id);
   if (found == entries_.end()) return;

@@ -1,11 +1,12 @@
-// The worker daemon: it keeps one session with the coordinator, starts a trainer per Start under a shim,
-// and forwards journals. One thread owns all of its state (that of Run); gRPC and transfers post to it.
-// Everything that must survive is in the attempts' folders, so kill -9 at any moment loses nothing.
+// The worker daemon: it keeps one session with the coordinator, starts a trainer per Start under a
+// shim, and forwards journals. One thread owns all of its state (that of Run); gRPC and transfers
+// post to it. Everything that must survive is in the attempts' folders,
+// so kill -9 at any moment loses nothing.
 //
-//   attempt:  Start -> Accepted -> preparing (dataset, checkpoints) -> running (shim alive) -> ended
-//             -> reported until Ack says `ended` -> folder kept for the retention time
-//   journal:  read -> fdatasync -> upload of the files a record names -> JournalBatch -> Ack; a Nack
-//             or a Welcome with a smaller durable_seq rewinds
+//   attempt:  Start -> Accepted -> preparing (dataset, checkpoints) -> running (shim alive) ->
+//             ended -> reported until Ack says `ended` -> folder kept for the retention time
+//   journal:  read -> fdatasync -> upload of the files a record names -> JournalBatch -> Ack; a
+//             Nack or a Welcome with a smaller durable_seq rewinds
 //
 // Trainers continue unchanged, however long the coordinator is away.
 #pragma once
@@ -60,9 +61,9 @@ class Agent {
   static Result<std::unique_ptr<Agent>> Create(AgentOptions options);
   ~Agent();
 
-  // Runs until RequestStop, which stops trainers, or until a Drain with no attempts left. kAborted once the
-  // folder was deleted or moved: the trainers are killed then, since nothing that they write could be
-  // found.
+  // Runs until RequestStop, which stops trainers, or until a Drain with no attempts left. kAborted
+  // once the folder was deleted or moved: the trainers are killed then, since nothing that they
+  // write could be found.
   Status Run();
   // Any thread.
   void RequestStop();

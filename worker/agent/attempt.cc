@@ -64,8 +64,8 @@ std::int64_t SizeOf(const std::string& path) {
   return ::stat(path.c_str(), &about) == 0 ? std::int64_t{about.st_size} : 0;
 }
 
-// Whether the process works in `folder`. A copy of a folder names the processes of the original, which we
-// must not end.
+// Whether the process works in `folder`. A copy of a folder names the processes of the original,
+// which we must not end.
 bool WorksIn(const ProcessName& process, const std::string& folder) {
   const Result<HeldFile> cwd = HeldFile::Open(Str("/proc/", process.pid, "/cwd"));
   return !cwd.ok() || cwd->IsAt(folder);

@@ -1,5 +1,5 @@
-// One attempt on this machine: its folder, its shim, its journal. Knows nothing about the session; agent.h
-// decides what is sent. Time is passed in (milliseconds of BootMs()).
+// One attempt on this machine: its folder, its shim, its journal. Knows nothing about the session;
+// agent.h decides what is sent. Time is passed in (milliseconds of BootMs()).
 #pragma once
 
 #include <cstdint>
@@ -43,8 +43,8 @@ class LocalAttempt {
   const AttemptFolder& folder() const { return folder_; }
   const AckedRecord& acked() const { return acked_; }
 
-  // Checks whether shim and trainer are still running, and continues a stop: SIGTERM, then SIGKILL for the
-  // trainer's group.
+  // Checks whether shim and trainer are still running, and continues a stop: SIGTERM, then SIGKILL
+  // for the trainer's group.
   void Poll(std::int64_t now_ms);
   bool running() const { return running_; }
   // SIGTERM now, SIGKILL after the grace period. The earliest of several deadlines counts.
@@ -55,8 +55,8 @@ class LocalAttempt {
   // The shim's exit record; nothing if the shim died without one. Only when not running.
   std::optional<ExitRecord> Exit() const;
 
-  // Journal. Fill reads further records into pending(), after an fdatasync of the journal, so that a power
-  // loss cannot undo anything that was sent. Returns false if there was nothing new.
+  // Journal. Fill reads further records into pending(), after an fdatasync of the journal, so that
+  // a power loss cannot undo anything that was sent. Returns false if there was nothing new.
   Result<bool> Fill(std::int64_t now_ms);
   std::deque<JournalReader::Line>& pending() { return pending_; }
   void RewindTo(std::int64_t durable_seq);  // empties pending; the next record is durable_seq + 1
@@ -64,8 +64,8 @@ class LocalAttempt {
   // The bytes of the journal that were not read yet, and those of pending().
   std::int64_t BacklogBytes() const;
 
-  // New bytes of trainer.log, at most 64 KiB per second; nothing if there are none. After the end of the
-  // trainer, LogTail has the rest.
+  // New bytes of trainer.log, at most 64 KiB per second; nothing if there are none. After the end
+  // of the trainer, LogTail has the rest.
   struct LogPiece {
     std::int64_t offset = 0;
     std::string data;

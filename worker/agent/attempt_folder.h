@@ -1,7 +1,7 @@
-// An attempt's folder: its files, and the small records that worker and shim leave there for each other.
-// The trainer writes journal.jsonl, trainer.log and checkpoints/. The shim writes shim.json and exit.json,
-// and holds shim.lock as long as it lives. The worker writes task.json, acked and, if it finds that the
-// shim died without exit.json, abandoned.
+// An attempt's folder: its files, and the small records that worker and shim leave there for each
+// other. The trainer writes journal.jsonl, trainer.log and checkpoints/. The shim writes shim.json
+// and exit.json, and holds shim.lock as long as it lives. The worker writes task.json, acked and,
+// if it finds that the shim died without exit.json, abandoned.
 #pragma once
 
 #include <cstdint>
@@ -28,8 +28,8 @@ struct AttemptFolder {
   std::string Abandoned() const { return path + "/abandoned"; }
 };
 
-// What the worker knows about the attempt beyond its task file. `durable_seq` is for people and for a start
-// without a coordinator; otherwise the value in Welcome counts.
+// What the worker knows about the attempt beyond its task file. `durable_seq` is for people and for
+// a start without a coordinator; otherwise the value in Welcome counts.
 struct AckedRecord {
   int device_index = 0;          // the slot it occupies
   std::int64_t durable_seq = 0;  // committed and synced by the coordinator
@@ -42,8 +42,8 @@ struct ProcessName {
   int pid = 0;
   std::uint64_t start_ticks = 0;
 };
-// Sends `signal` if the pid is still that process; returns false if it is gone. `group`: signals its whole
-// process group.
+// Sends `signal` if the pid is still that process; returns false if it is gone. `group`: signals
+// its whole process group.
 bool SignalProcess(const ProcessName& process, int signal, bool group);
 
 // False for a zombie: it holds no resources any more.

@@ -1,6 +1,7 @@
-// The devices of this machine: one slot for each GPU or, if there is none, slots of the CPU. Micro-batch
-// and numeric paths are decided from these values once per run and kept by all of its attempts, so they are
-// properties of the machine, not of the moment: total memory, not free memory.
+// The devices of this machine: one slot for each GPU or, if there is none, slots of the CPU.
+// Micro-batch and numeric paths are decided from these values once per run and kept by all of its
+// attempts, so they are properties of the machine, not of the moment: total memory,
+// not free memory.
 #pragma once
 
 #include <cstdint>
@@ -38,8 +39,9 @@ inline constexpr std::int64_t kCpuSlotBytesMin = std::int64_t{2} << 30;
 // n_slots 0: one per core, as far as memory suffices; at least one. Pure.
 std::vector<DeviceSlot> CpuSlots(const HostCpu& cpu, int n_slots);
 
-// The GPUs that NVML reports, else CPU slots. cpu_slots > 0: that many CPU slots, and no GPUs. kInternal if
-// a driver exists but does not answer: a broken GPU machine must not be taken for a CPU machine.
+// The GPUs that NVML reports, else CPU slots. cpu_slots > 0: that many CPU slots, and no GPUs.
+// kInternal if a driver exists but does not answer: a broken GPU machine must not be taken
+// for a CPU machine.
 Result<std::vector<DeviceSlot>> DetectDevices(int cpu_slots);
 
 }  // namespace longrun

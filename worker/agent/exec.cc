@@ -1,4 +1,5 @@
-// The shim. Single-threaded, since PR_SET_PDEATHSIG ties the trainer's life to the thread that started it.
+// The shim. Single-threaded, since PR_SET_PDEATHSIG ties the trainer's life to the thread
+// that started it.
 #include "worker/agent/exec.h"
 
 #include <poll.h>
@@ -29,8 +30,9 @@ extern char** environ;
 namespace longrun {
 namespace {
 
-// Blocks the signals that request a stop or report the end of a child, and which we then wait for one by
-// one. So we miss none, and handle none while the trainer's pid may already belong to another process.
+// Blocks the signals that request a stop or report the end of a child, and which we then wait for
+// one by one. So we miss none, and handle none while the trainer's pid may already belong to
+// another process.
 sigset_t BlockSignals() {
   sigset_t signals;
   sigemptyset(&signals);

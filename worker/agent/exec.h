@@ -1,11 +1,11 @@
-// The shim: `longrun-worker exec ATTEMPT_DIR TRAINER`. It is the trainer's parent and outlives the worker,
-// so that the end of a trainer is recorded even if the worker dies:
+// The shim: `longrun-worker exec ATTEMPT_DIR TRAINER`. It is the trainer's parent and outlives the
+// worker, so that the end of a trainer is recorded even if the worker dies:
 //
 //   lock shim.lock (until it ends) -> limits -> start the trainer -> wait -> exit.json -> unlock
 //
-// SIGTERM is passed on to the trainer; if the shim is killed, the kernel kills the trainer. The holder of
-// shim.lock decides: a worker that finds it free without exit.json writes `abandoned` while holding the
-// lock, and a shim that starts late finds that file and starts nothing.
+// SIGTERM is passed on to the trainer; if the shim is killed, the kernel kills the trainer. The
+// holder of shim.lock decides: a worker that finds it free without exit.json writes `abandoned`
+// while holding the lock, and a shim that starts late finds that file and starts nothing.
 #pragma once
 
 #include <cstdint>
@@ -16,12 +16,13 @@ namespace longrun {
 
 inline constexpr int kShimStartedNothing = 3;  // its exit code if the attempt must not be started
 
-// Returns the program's exit code. The trainer gets the shim's environment and stderr, which the worker
-// chose.
+// Returns the program's exit code. The trainer gets the shim's environment and stderr,
+// which the worker chose.
 int ExecAttempt(const std::string& attempt_dir, const std::string& trainer);
 
-// How often the kernel's out-of-memory killer has acted: in our cgroup (version 2) or, if there is none, on
-// the whole machine. Nothing if neither can be read. `root` is the prefix of /proc and /sys.
+// How often the kernel's out-of-memory killer has acted: in our cgroup (version 2) or, if there is
+// none, on the whole machine. Nothing if neither can be read.
+// `root` is the prefix of /proc and /sys.
 std::optional<std::int64_t> CountOomKills(const std::string& root);
 
 }  // namespace longrun

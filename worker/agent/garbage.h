@@ -1,5 +1,5 @@
-// The unneeded contents of a stopped worker's folder: the folders of attempts whose end the coordinator has
-// stored, and fetched checkpoints. Used by `longrun gc`.
+// The unneeded contents of a stopped worker's folder: the folders of attempts whose end the
+// coordinator has stored, and fetched checkpoints. Used by `longrun gc`.
 #pragma once
 
 #include <string>
@@ -9,9 +9,9 @@
 
 namespace longrun {
 
-// {"busy": true if a worker runs there: then nothing is examined, "items": [{"kind": attempt | cache,
-// "name", "reason", "bytes"}]}; without dry_run they are removed. The cache stays while a trainer may read
-// it: as long as an attempt has not ended, or its end is not stored.
+// {"busy": true if a worker runs there: then nothing is examined, "items": [{"kind":
+// attempt | cache, "name", "reason", "bytes"}]}; without dry_run they are removed. The cache stays
+// while a trainer may read it: as long as an attempt has not ended, or its end is not stored.
 Result<Json> CollectWorkerGarbage(const std::string& folder, bool dry_run);
 
 }  // namespace longrun

@@ -29,7 +29,8 @@ std::optional<std::int64_t> BytesOf(std::string_view meminfo, std::string_view k
 
 }  // namespace
 
-// "cpu  user nice system idle iowait irq softirq steal guest guest_nice": user and nice include the guests.
+// "cpu user nice system idle iowait irq softirq steal guest guest_nice":
+// user and nice include the guests.
 std::optional<CpuTicks> ParseCpuTicks(std::string_view stat) {
   constexpr std::string_view kCpu = "cpu ";
   if (!stat.starts_with(kCpu)) return std::nullopt;

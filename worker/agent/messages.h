@@ -1,5 +1,5 @@
-// The session's messages as plain structs (proto/longrun/v1/session.proto has the meaning of each field),
-// so that only session.cc and transfer.cc use gRPC and Protobuf.
+// The session's messages as plain structs (proto/longrun/v1/session.proto has the meaning of each
+// field), so that only session.cc and transfer.cc use gRPC and Protobuf.
 #pragma once
 
 #include <cstdint>

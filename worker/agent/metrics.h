@@ -1,5 +1,5 @@
-// The worker's metrics: which numbers of the table (metrics/table.h) change when. A slot's live numbers
-// exist while it is busy, and are labelled by the slot, never by its attempt.
+// The worker's metrics: which numbers of the table (metrics/table.h) change when. A slot's live
+// numbers exist while it is busy, and are labelled by the slot, never by its attempt.
 //
 // Any thread.
 #pragma once

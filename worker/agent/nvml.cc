@@ -56,8 +56,8 @@ Nvml::Nvml(std::unique_ptr<Functions> functions) : functions_(std::move(function
 Nvml::~Nvml() = default;
 
 Result<std::unique_ptr<Nvml>> Nvml::Open() {
-  // Without the driver's folder there is no driver; a library without a driver (as in an image made for
-  // GPU machines) means nothing.
+  // Without the driver's folder there is no driver; a library without a driver (as in an image made
+  // for GPU machines) means nothing.
   if (!PathExists("/proc/driver/nvidia/version")) return std::unique_ptr<Nvml>();
   auto f = std::make_unique<Functions>();
   f->library.reset(dlopen("libnvidia-ml.so.1", RTLD_NOW));

@@ -1,5 +1,5 @@
-// The part of NVIDIA's management library that we use (nvml.h, stable since version 2 of each function). It
-// comes with the driver and is loaded at run time: the worker is built without CUDA.
+// The part of NVIDIA's management library that we use (nvml.h, stable since version 2 of each
+// function). It comes with the driver and is loaded at run time: the worker is built without CUDA.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +17,8 @@ struct GpuName {
   std::int64_t memory_bytes = 0;
 };
 
-// The current usage of a GPU; nothing for values that it does not report (utilisation of a MIG slice).
+// The current usage of a GPU; nothing for values that it does not report (utilisation
+// of a MIG slice).
 struct GpuUsage {
   std::optional<double> memory_bytes;
   std::optional<double> memory_used_bytes;
@@ -28,8 +29,8 @@ struct GpuUsage {
 
 class Nvml {
  public:
-  // Null if no driver is loaded. kInternal if a driver exists but does not answer: a broken GPU machine
-  // must not be taken for a CPU machine.
+  // Null if no driver is loaded. kInternal if a driver exists but does not answer: a broken GPU
+  // machine must not be taken for a CPU machine.
   static Result<std::unique_ptr<Nvml>> Open();
   ~Nvml();
 

@@ -222,8 +222,8 @@ Result<CoordinatorChannel> ConnectTo(const std::string& address) {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(kMessageBytesMax);
   arguments.SetMaxSendMessageSize(kMessageBytesMax);
-  // The agent has its own back-off; the channel should not add minutes to it. The minimal back-off stays
-  // gRPC's: it is also the time limit of an attempt to connect.
+  // The agent has its own back-off; the channel should not add minutes to it. The minimal back-off
+  // stays gRPC's: it is also the time limit of an attempt to connect.
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
   return CoordinatorChannel{

@@ -1,5 +1,5 @@
-// The speed and loss in an attempt's journal, for the live numbers of its slot. It gets the records when
-// they are forwarded, so the numbers do not change while the coordinator is away.
+// The speed and loss in an attempt's journal, for the live numbers of its slot. It gets the records
+// when they are forwarded, so the numbers do not change while the coordinator is away.
 #pragma once
 
 #include <cstdint>
@@ -43,8 +43,8 @@ class SlotMeter {
   std::optional<double> progress_;
 };
 
-// The peak of dense matrix products in FLOP/s, from NVIDIA's data sheets: bf16 on the tensor cores; fp32 on
-// the CUDA cores, since the trainer never uses TF32. Nothing for other devices.
+// The peak of dense matrix products in FLOP/s, from NVIDIA's data sheets: bf16 on the tensor cores;
+// fp32 on the CUDA cores, since the trainer never uses TF32. Nothing for other devices.
 std::optional<double> PeakFlops(std::string_view device_name, std::string_view precision);
 
 }  // namespace longrun

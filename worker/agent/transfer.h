@@ -1,5 +1,5 @@
-// Transfers artifacts to and from the coordinator's store; digests are checked in both directions (gRPC
-// stays in transfer.cc). Blocking; called on the agent's transfer threads.
+// Transfers artifacts to and from the coordinator's store; digests are checked in both directions
+// (gRPC stays in transfer.cc). Blocking; called on the agent's transfer threads.
 #pragma once
 
 #include <mutex>
@@ -25,8 +25,8 @@ struct LocalArtifact {
   std::int64_t n_bytes = 0;
 };
 
-// Whether the same transfer may succeed later with the same files (the coordinator is away, or its disk is
-// full). If not, the files themselves are at fault.
+// Whether the same transfer may succeed later with the same files (the coordinator is away, or its
+// disk is full). If not, the files themselves are at fault.
 bool IsTransient(const Status& status);
 
 class ArtifactTransfer {
@@ -34,12 +34,12 @@ class ArtifactTransfer {
   // To be called before any transfer.
   void Connect(CoordinatorChannel coordinator) { coordinator_ = std::move(coordinator); }
 
-  // Uploads the files that the store does not have. kNotFound: a file is gone; kDataLoss: its bytes, read
-  // for the upload, are not those of the record.
+  // Uploads the files that the store does not have. kNotFound: a file is gone; kDataLoss: its
+  // bytes, read for the upload, are not those of the record.
   Status Upload(const std::vector<LocalArtifact>& files);
 
-  // Stores the complete, verified checkpoint in cache_dir/SHA256 and returns its path. Existing files are
-  // verified again, and fetched again if they do not match.
+  // Stores the complete, verified checkpoint in cache_dir/SHA256 and returns its path. Existing
+  // files are verified again, and fetched again if they do not match.
   Result<std::string> FetchCheckpoint(const CheckpointSource& source, const std::string& cache_dir);
 
   // Ends every current and later call with kCancelled.
@@ -57,8 +57,8 @@ class ArtifactTransfer {
   bool cancelled_ = false;
 };
 
-// kDataLoss unless the folder has exactly what `source` says: all its files with their digests, and the
-// manifest with the checkpoint's digest.
+// kDataLoss unless the folder has exactly what `source` says: all its files with their digests, and
+// the manifest with the checkpoint's digest.
 Status VerifyCheckpoint(const CheckpointSource& source, const std::string& folder);
 
 }  // namespace longrun

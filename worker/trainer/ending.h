@@ -1,5 +1,5 @@
-// How a trainer ends: turns a Status into a failure class and an exit code, and LibTorch's exceptions into
-// both.
+// How a trainer ends: turns a Status into a failure class and an exit code, and LibTorch's
+// exceptions into both.
 #pragma once
 
 #include <functional>
@@ -20,8 +20,8 @@ struct Ending {
   int ExitCode() const;  // 0, or the class's
 };
 
-// In the trainer, kAborted means that a computation gave NaN or infinity, and kCancelled that it was asked
-// to stop and has saved its state.
+// In the trainer, kAborted means that a computation gave NaN or infinity, and kCancelled that it
+// was asked to stop and has saved its state.
 Ending EndingOf(Status status);
 // Decided by the first error; there must be one.
 Ending EndingOf(const ErrorList& errors);

@@ -8,8 +8,9 @@
 
 namespace longrun {
 
-// Scores the task's init checkpoint in fp32, whatever precision it was trained in. Each row is a `result`
-// record with its cell, written after the artifacts on which it rests. kCancelled: it was asked to stop.
+// Scores the task's init checkpoint in fp32, whatever precision it was trained in. Each row is a
+// `result` record with its cell, written after the artifacts on which it rests. kCancelled:
+// it was asked to stop.
 Status Evaluate(Session& session, const Dataset& dataset, const Machine& machine);
 
 }  // namespace longrun

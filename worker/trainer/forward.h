@@ -1,5 +1,5 @@
-// Commands that inspect a model in a Hugging Face folder: logits, gradients and attention, from tokens in a
-// file to tensors in a file.
+// Commands that inspect a model in a Hugging Face folder: logits, gradients and attention, from
+// tokens in a file to tensors in a file.
 #pragma once
 
 #include <cstdint>
@@ -19,8 +19,8 @@ struct ForwardOptions {
 // Writes `logits` (B, T, V): F64 for fp64, else F32.
 Status Forward(const ForwardOptions& options);
 
-// Writes the gradient of the mean loss over all B (T - 1) next-token predictions, each tensor under its
-// parameter's name.
+// Writes the gradient of the mean loss over all B (T - 1) next-token predictions, each tensor under
+// its parameter's name.
 Status Grad(const ForwardOptions& options);
 
 struct AttentionOptions {

@@ -41,7 +41,8 @@ Status CheckOptions(const GenerateOptions& options) {
   return options.sampling.Check();
 }
 
-// Opens the tokenizer of a dataset, whose tokenizer.json is ours, or of a model, whose is Hugging Face's.
+// Opens the tokenizer of a dataset, whose tokenizer.json is ours, or of a model,
+// whose is Hugging Face's.
 Result<std::unique_ptr<Tokenizer>> OpenTokenizerIn(const std::string& folder) {
   if (PathExists(JoinPath(folder, kManifestName))) return OpenTokenizerOf(folder);
   const std::string file = JoinPath(folder, kTokenizerFile);

@@ -19,8 +19,8 @@ struct GenerateOptions {
   std::string tokens;                 // safetensors: tokens (B, T), int64; or "": a text
   std::optional<std::string> prompt;  // the text itself,
   std::string prompt_file;            // or the unchanged bytes of a file
-  // For a text: "bytes", "gpt2", a tokenizer's file, a dataset's folder; "": tokenizer.json in the model's
-  // folder.
+  // For a text: "bytes", "gpt2", a tokenizer's file, a dataset's folder; "":
+  // tokenizer.json in the model's folder.
   std::string tokenizer;
   std::string output;  // safetensors, written; for a text it may be "": none
   std::int64_t new_tokens = 0;
@@ -28,11 +28,11 @@ struct GenerateOptions {
   bool no_cache = false;
 };
 
-// Writes `tokens` (B, T + N), the prompt and its continuation, and `logits` (B, N, V), from which each new
-// token was chosen: F64 for fp64, else F32.
+// Writes `tokens` (B, T + N), the prompt and its continuation, and `logits` (B, N, V), from which
+// each new token was chosen: F64 for fp64, else F32.
 //
-// For a text, the continuation goes to standard output as it is generated. Only the tokenizer's ids are
-// chosen, and its end of text ends the generation, so N may be smaller than requested.
+// For a text, the continuation goes to standard output as it is generated. Only the tokenizer's ids
+// are chosen, and its end of text ends the generation, so N may be smaller than requested.
 Status RunGenerate(const GenerateOptions& options);
 
 }  // namespace longrun

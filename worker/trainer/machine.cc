@@ -42,7 +42,8 @@ Status Honour(const Execution& wanted, const Machine& machine) {
   return Status();
 }
 
-// A run keeps the path that it began with, if this CPU supports it; a new run takes its vendor's path.
+// A run keeps the path that it began with, if this CPU supports it;
+// a new run takes its vendor's path.
 std::string DecideLinear(const std::string& wanted, Compute& compute) {
   const std::string vendor = IdentifyCpu().vendor;
   if (compute.device.is_cpu() && !wanted.empty()) {

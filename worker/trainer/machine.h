@@ -27,7 +27,8 @@ struct Machine {
 
 // Opens the device that the task names, with `precision` (fp32, bf16), and fixes thread count and
 // deterministic algorithms. kFailedPrecondition if the machine differs from the task's execution in
-// anything that changes bits: the message says in what. This machine decides what the execution leaves open
+// anything that changes bits: the message says in what. This machine decides what the
+// execution leaves open
 // ("").
 Result<Machine> OpenMachine(const TaskFile& task, const std::string& precision);
 

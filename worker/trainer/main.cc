@@ -45,8 +45,8 @@ void AddModel(CLI::App* sub, ModelOptions& options) {
       ->check(CLI::Range(1, 1024));
 }
 
-// An attempt yields when told to stop. Its signals are blocked first, since opening the inputs may start
-// threads.
+// An attempt yields when told to stop. Its signals are blocked first,
+// since opening the inputs may start threads.
 std::function<Ending()> Yielding(const std::function<Ending()>& attempt) {
   return [attempt] {
     HoldStopSignals();
@@ -54,7 +54,8 @@ std::function<Ending()> Yielding(const std::function<Ending()>& attempt) {
   };
 }
 
-// Run by hand, a stop signal ends the program at once while it reads its inputs, which can take minutes.
+// Run by hand, a stop signal ends the program at once while it reads its inputs,
+// which can take minutes.
 std::function<Ending()> ByHand(const std::function<Ending()>& attempt) {
   return Yielding([attempt] {
     EndWhenStopped();
@@ -192,7 +193,8 @@ std::string VersionText() {
              ", LibTorch ", TorchVersion());
 }
 
-// A message may quote a file's content, such as a name of a million letters or one with line breaks.
+// A message may quote a file's content, such as a name of a million letters or one
+// with line breaks.
 std::string ErrorLine(std::string_view message) {
   constexpr std::size_t kBytesMax = 2000;
   const std::string_view shown = CutAt(message, kBytesMax);
@@ -278,8 +280,8 @@ int Main(int argc, char** argv) {
 
 namespace {
 
-// Each step frees memory that the next one allocates again. If it went back to the system in between, it would
-// return as new pages, each of which the kernel must clear.
+// Each step frees memory that the next one allocates again. If it went back to the system in
+// between, it would return as new pages, each of which the kernel must clear.
 void KeepFreedMemory() {
 #ifdef __GLIBC__
   constexpr int kLargestKept = 32 << 20;  // glibc's own limit; larger blocks come from the system

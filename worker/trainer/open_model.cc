@@ -36,8 +36,8 @@ Status Extend(const std::string& text, NetConfig& net) {
   return Status();
 }
 
-// Refuses text files. A safetensors file begins with the length of its header, eight bytes of which the last
-// is 0: no text begins like that.
+// Refuses text files. A safetensors file begins with the length of its header, eight bytes of which
+// the last is 0: no text begins like that.
 Status CheckIsNoText(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   char begin[8] = {};

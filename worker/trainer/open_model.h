@@ -23,7 +23,8 @@ struct ModelOptions {
 // Also fixes the process's threads and algorithms (FixNumerics).
 Result<Transformer> OpenModel(const ModelOptions& options);
 
-// `tokens` (B, T), int64, of a safetensors file; on the CPU, not empty, each within [0, vocab_size).
+// `tokens` (B, T), int64, of a safetensors file; on the CPU, not empty,
+// each within [0, vocab_size).
 Result<at::Tensor> LoadTokens(const std::string& path, std::int64_t vocab_size);
 
 }  // namespace longrun

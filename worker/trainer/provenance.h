@@ -1,17 +1,20 @@
 // The provenance of a number: the body of a journal's `started` record.
 //
 //   version, commit, dirty, numerics        of this build; dirty: tracked files were changed
-//   compiler, torch, cuda, driver           what it was built with and runs on; cuda and driver "" without a GPU
+//   compiler, torch, cuda, driver           what it was built with and runs on;
+//                                           cuda and driver "" without a GPU
 //   device {kind, name, memory_bytes}       the device on which it computes
-//   execution {..}                          threads, micro-batch, attention, matrix path, operators,
-//                                           instruction set, subnormal numbers
+//   execution {..}                          threads, micro-batch, attention, matrix path,
+//                                           operators, instruction set, subnormal numbers
 //   host {name, system, kernel, cpu, cores, memory_bytes}
 //   activation_checkpointing                blocks are computed again in the backward pass
 //   parameters, steps, seed
 //   dataset {name, digest, tokenizer}, init (sha256 of the checkpoint it starts from, or null)
-//   initial_weights                         of a training: ParametersSha256 of the run's first weights,
-//                                           kept when it is resumed elsewhere; null when unknown
-//   command [..], environment {..}          of this process; variables that may change its behaviour
+//   initial_weights                         of a training: ParametersSha256 of the run's first
+//                                           weights, kept when it is resumed elsewhere;
+//                                           null when unknown
+//   command [..], environment {..}          of this process;
+//                                           variables that may change its behaviour
 //   pid
 #pragma once
 

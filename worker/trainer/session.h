@@ -20,7 +20,8 @@ using RecordWatcher =
 
 class Session {
  public:
-  // Creates the journal and writes record 1, `attempt`. kAlreadyExists if there is a journal already.
+  // Creates the journal and writes record 1, `attempt`.
+  // kAlreadyExists if there is a journal already.
   static Result<Session> Begin(TaskFile task, RecordWatcher watcher = {});
 
   const TaskFile& task() const { return task_; }
@@ -39,8 +40,8 @@ class Session {
     double tokens_per_s = 0.0;
     std::optional<std::int64_t> step = std::nullopt;
   };
-  // Writes a `progress` record if the last one is a second old, or the phase is new. The time left is
-  // estimated from the work done since the phase began.
+  // Writes a `progress` record if the last one is a second old, or the phase is new. The time left
+  // is estimated from the work done since the phase began.
   Status Progress(const Work& work);
 
  private:

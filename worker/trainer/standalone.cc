@@ -80,7 +80,8 @@ struct Inputs {
   std::optional<FoundCheckpoint> checkpoint = {};
 };
 
-// The number of rows of the folder's position table that the run uses; 0 for methods without a table.
+// The number of rows of the folder's position table that the run uses;
+// 0 for methods without a table.
 Result<std::int64_t> PositionRows(const InitFolder& init, const Json& run) {
   ASSIGN_OR_RETURN(const PositionConfig position, ResolvePosition(run["position"]));
   ASSIGN_OR_RETURN(const PositionMethod* const method, FindPositionMethod(position.method));
@@ -130,7 +131,8 @@ void AddUnknownInit(Json& run) {
   run["model"] = model.ToJson();
 }
 
-// The error for text that is not JSON. An object with a syntax error gets the parser's message with its place.
+// The error for text that is not JSON. An object with a syntax error gets the parser's
+// message with its place.
 Status NoRunFile(const std::string& path, std::string_view text, const Status& error) {
   const std::size_t begin = text.find_first_not_of(" \t\r\n");
   if (begin != std::string_view::npos && text[begin] == '{') {
@@ -239,7 +241,8 @@ Result<FoundCheckpoint> FindCheckpoint(const std::string& folder) {
                          .subnormals = std::move(subnormals)};
 }
 
-// Checks where the task gets its weights: from a checkpoint, or from the folder that the run starts from.
+// Checks where the task gets its weights: from a checkpoint,
+// or from the folder that the run starts from.
 Status CheckCheckpoint(const StandaloneOptions& options, TaskKind kind, const Run& run) {
   if (!run.trains() && kind == TaskKind::kTrain) {
     return Status(Code::kInvalidArgument,
@@ -268,7 +271,8 @@ Status CheckOutput(const std::string& folder, TaskKind kind) {
                         : ""));
 }
 
-// Checks arguments about this machine. Looks for the GPU early, so that its error is reported with the others.
+// Checks arguments about this machine. Looks for the GPU early,
+// so that its error is reported with the others.
 void CheckMachine(const StandaloneOptions& options, ErrorList& errors) {
   if (options.device == "gpu") {
     const Ending ending = RunGuarded([] {
@@ -374,7 +378,8 @@ Result<TaskFile> MakeTask(const StandaloneOptions& options, TaskKind kind, const
                                  : options.attention;
   if (parts.inputs.checkpoint) {
     const FoundCheckpoint& found = *parts.inputs.checkpoint;
-    // Use the attention of the training, except that a GPU does not have the fused attention of a CPU.
+    // Use the attention of the training, except that a GPU does not have the fused
+    // attention of a CPU.
     const bool is_here = found.attention != "fused" || options.device == "cpu";
     if (options.attention == "auto" && !found.attention.empty() && is_here) {
       task.execution.attention = found.attention;
@@ -395,8 +400,8 @@ Result<TaskFile> MakeTask(const StandaloneOptions& options, TaskKind kind, const
   return task;
 }
 
-// Checks that this machine can run the task: its device, its paths, the attention of its model. Writes what
-// the arguments left open into the task, and so into each of its checkpoints.
+// Checks that this machine can run the task: its device, its paths, the attention of its model.
+// Writes what the arguments left open into the task, and so into each of its checkpoints.
 Status DecideHere(TaskFile& task) {
   const std::string precision = task.kind == TaskKind::kTrain ? task.run.train.precision : "fp32";
   ASSIGN_OR_RETURN(const Machine machine, OpenMachine(task, precision));
@@ -409,7 +414,8 @@ Status DecideHere(TaskFile& task) {
       .status();
 }
 
-// Creates the output folder only when nothing else can fail, so that a refused task leaves no folder.
+// Creates the output folder only when nothing else can fail,
+// so that a refused task leaves no folder.
 Status TakeOutput(const Parts& parts, TaskFile& task) {
   if (const Ending ending = RunGuarded([&] { return DecideHere(task); }); !ending.status.ok()) {
     return ending.status;
@@ -434,8 +440,8 @@ void Write(const std::string& text) {
   std::fflush(stderr);
 }
 
-// An nll is shown as its perplexity and a pseudo_nll as its pseudo_perplexity; other metrics are shown
-// unchanged.
+// An nll is shown as its perplexity and a pseudo_nll as its pseudo_perplexity; other metrics are
+// shown unchanged.
 bool IsNll(std::string_view metric) { return metric.ends_with("nll"); }
 
 std::string ShownMetric(const std::string& metric) {
@@ -506,8 +512,8 @@ Status CheckFit(const StandaloneOptions& options, const Dataset& dataset,
     ASSIGN_OR_RETURN(const TokenSplit* const tokens, dataset.Split(split));
     shape.split_tokens[split] = tokens->n_tokens();
   }
-  // A sweep would also fill in what depends on the dataset; here score_tokens 0 stays, and means every
-  // full window of each length.
+  // A sweep would also fill in what depends on the dataset; here score_tokens 0 stays, and means
+  // every full window of each length.
   Json fitted = resolved.params;
   const auto error = resolved.evaluation->fit(shape, fitted);
   if (!error) return Status();
@@ -549,8 +555,8 @@ Resolved ResolveEvaluation(const StandaloneOptions& options, const Inputs& input
   return resolved;
 }
 
-// Keeps the file that a parameter names in the attempt's folder, named by its content, and puts that
-// path into the parameters.
+// Keeps the file that a parameter names in the attempt's folder, named by its content, and puts
+// that path into the parameters.
 Status AddEvaluation(Resolved resolved, TaskFile& task) {
   if (resolved.file) {
     const std::string folder = JoinPath(task.attempt_dir, "files");

@@ -1,5 +1,5 @@
-// longrun-trainer train | evaluate: a run without coordinator and worker. Writes its own task file into the
-// output folder and runs it like `task`.
+// longrun-trainer train | evaluate: a run without coordinator and worker. Writes its own task file
+// into the output folder and runs it like `task`.
 #pragma once
 
 #include <cstdint>
@@ -11,11 +11,12 @@
 namespace longrun {
 
 struct StandaloneOptions {
-  // JSON as in sweeps/run.h; dataset, tokenizer and numerics may be left out, and with `init` also model,
-  // position, init, seed (1) and, if nothing is trained, train. "": {}.
+  // JSON as in sweeps/run.h; dataset, tokenizer and numerics may be left out, and with `init` also
+  // model, position, init, seed (1) and, if nothing is trained, train. "": {}.
   std::string run;
-  // A Hugging Face folder, like model.init_from of a sweep: what the run starts from or, if it does not
-  // train, what is evaluated. The run's key is that of a sweep whose model was imported from the folder.
+  // A Hugging Face folder, like model.init_from of a sweep: what the run starts from or, if it does
+  // not train, what is evaluated. The run's key is that of a sweep whose model was imported
+  // from the folder.
   std::string init;
   std::string dataset;                    // folder
   std::string output;                     // attempt folder: journal.jsonl, checkpoints/, artifacts/
@@ -25,7 +26,8 @@ struct StandaloneOptions {
   std::vector<std::int64_t> lengths;      // evaluate: context_lengths, override those of params
   std::string split;                      // evaluate: overrides that of params; "": as in params
   std::string device = "cpu";             // cpu | gpu
-  // reference | torch | fused | auto: that of the checkpoint's run; for a new run that of AttentionPathFor
+  // reference | torch | fused | auto: that of the checkpoint's run; for a new run that of
+  // AttentionPathFor
   std::string attention = "auto";
   std::string matrix;     // for a CPU: aten | onednn; "": that of a new run
   std::string operators;  // longrun | aten; "": longrun on a CPU
@@ -38,8 +40,8 @@ struct StandaloneOptions {
 };
 
 Ending TrainStandalone(const StandaloneOptions& options);
-// Prints the numbers at the end. Unlike in a sweep, `score_tokens` 0 scores every full window of each
-// length; a sweep sets a number that is the same for all lengths.
+// Prints the numbers at the end. Unlike in a sweep, `score_tokens` 0 scores every full window of
+// each length; a sweep sets a number that is the same for all lengths.
 Ending EvaluateStandalone(const StandaloneOptions& options);
 
 }  // namespace longrun

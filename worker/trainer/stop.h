@@ -1,15 +1,15 @@
 // SIGTERM and SIGINT ask the trainer to save its state and yield.
 //
-// The signals are blocked and polled, never handled: oneDNN's fp32 products sometimes use heap memory as
-// their stack, and the frame of a handler would overwrite neighbouring memory.
+// The signals are blocked and polled, never handled: oneDNN's fp32 products sometimes use heap
+// memory as their stack, and the frame of a handler would overwrite neighbouring memory.
 #pragma once
 
 namespace longrun {
 
 // To be called before any other thread starts, since threads inherit the blocked signals.
 void HoldStopSignals();
-// Until the first call of StopRequested(), a stop signal ends the program at once: while the inputs are
-// read, there is nothing to save.
+// Until the first call of StopRequested(), a stop signal ends the program at once: while the inputs
+// are read, there is nothing to save.
 void EndWhenStopped();
 bool StopRequested();
 

@@ -19,8 +19,8 @@ namespace {
 constexpr std::size_t kTaskBytesMax = std::size_t{64} << 20;
 
 Result<TaskFile> LoadTask(const std::string& path) {
-  // Any error here, even a missing member, means that the task file is wrong: another attempt would fail
-  // in the same way.
+  // Any error here, even a missing member, means that the task file is wrong: another attempt would
+  // fail in the same way.
   const auto wrong = [&](const Status& status) {
     const bool names_path = status.message().find(path) != std::string::npos;
     return Status(Code::kInvalidArgument,
@@ -63,7 +63,8 @@ Status Work(Session& session) {
                    OpenMachine(task, trains ? task.run.train.precision : "fp32"));
   if (trains) session.SetPlace("loading the weights");
   Result<TrainStart> start = trains ? LoadStart(task) : TrainStart();
-  // Recorded even if there is nothing to start from: the record says on which machine that was tried.
+  // Recorded even if there is nothing to start from:
+  // the record says on which machine that was tried.
   const std::string initial_weights = start.ok() ? start->initial_weights : "";
   RETURN_IF_ERROR(session.journal().Append("started", StartedBody(task, machine, initial_weights)));
   RETURN_IF_ERROR(start.status());

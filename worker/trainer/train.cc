@@ -34,8 +34,8 @@ namespace {
 // The sign of a NaN has no meaning.
 std::string NumberText(double value) { return std::isnan(value) ? "nan" : Str(value); }
 
-// The number of sequences per call of the network in validation: it depends only on the recipe, so that a
-// shape has one result.
+// The number of sequences per call of the network in validation: it depends only on the recipe, so
+// that a shape has one result.
 std::int64_t SequencesPerCall(const TrainConfig& train) {
   return std::max<std::int64_t>(1, 4096 / train.train_length);
 }
@@ -168,9 +168,9 @@ Status Trainer::Restore(const LoadedCheckpoint& checkpoint) {
   return Status();
 }
 
-// The validation curve scores the first tokens of the validation split in adjacent windows of the train
-// length: the same each time. The hidden tokens are also the same, in every run of one recipe: they are
-// drawn with seed 0.
+// The validation curve scores the first tokens of the validation split in adjacent windows of the
+// train length: the same each time. The hidden tokens are also the same, in every run of one
+// recipe: they are drawn with seed 0.
 Status Trainer::PrepareValidation(const Dataset& dataset) {
   const ValidateConfig& validate = run_.train.validate;
   if (validate.every == 0) return Status();
@@ -209,8 +209,8 @@ Status Trainer::ReadBatch(std::int64_t first, std::int64_t n) {
   return Status();
 }
 
-// The number of a step's tokens that have a loss. Known before its first pass, so that the loss is their mean
-// however unevenly they are spread over micro-batches.
+// The number of a step's tokens that have a loss. Known before its first pass, so that the loss is
+// their mean however unevenly they are spread over micro-batches.
 std::int64_t Trainer::CountTargets(std::int64_t step) const {
   const std::int64_t n_sequences = run_.train.batch_sequences();
   const std::int64_t n_length = run_.train.train_length;

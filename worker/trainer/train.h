@@ -1,9 +1,10 @@
 // Training: the loop over optimiser steps of a run.
 //
-// Step t = 1, 2, ... takes the samples (t - 1) G .. t G - 1 of the data order (G sequences per step), in
-// micro-batches whose gradients add up to the mean over the step: over all its tokens or, for a masked
-// language model, over the hidden ones (model/data/masking.h). Only the weights and the optimiser's moments
-// carry over from one step to the next, so a checkpoint {t, weights, moments} continues with the same bits.
+// Step t = 1, 2, ... takes the samples (t - 1) G .. t G - 1 of the data order (G sequences per
+// step), in micro-batches whose gradients add up to the mean over the step: over all its tokens or,
+// for a masked language model, over the hidden ones (model/data/masking.h). Only the weights and
+// the optimiser's moments carry over from one step to the next, so a checkpoint {t, weights,
+// moments} continues with the same bits.
 #pragma once
 
 #include <optional>
@@ -18,20 +19,20 @@
 
 namespace longrun {
 
-// The start of a training: random weights, those of an imported model, or the checkpoint from which the
-// task resumes.
+// The start of a training: random weights, those of an imported model, or the checkpoint from which
+// the task resumes.
 struct TrainStart {
   NetConfig config;
   std::optional<LoadedCheckpoint> resumed;  // its parameters are in `parameters`
   ParameterMap parameters;
-  // ParametersSha256 of the run's first weights, even if they were on another machine; "" if its checkpoint
-  // does not say (from a release before this was stored).
+  // ParametersSha256 of the run's first weights, even if they were on another machine; "" if its
+  // checkpoint does not say (from a release before this was stored).
   std::string initial_weights;
 };
 Result<TrainStart> LoadStart(const TaskFile& task);
 
-// Trains from `start` to the last step, and then has written the final checkpoint to the journal. kAborted:
-// NaN or infinity. kCancelled: it was asked to stop, and wrote a checkpoint.
+// Trains from `start` to the last step, and then has written the final checkpoint to the journal.
+// kAborted: NaN or infinity. kCancelled: it was asked to stop, and wrote a checkpoint.
 Status Train(Session& session, const Dataset& dataset, const Machine& machine, TrainStart start);
 
 }  // namespace longrun

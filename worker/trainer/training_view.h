@@ -3,8 +3,8 @@
 //
 //   step 120 of 1600   loss 3.4123 (validation 3.5012)   8.21K tokens/s   2min 3s left
 //
-// In a terminal, one line that is redrawn at most twice a second. Elsewhere, for example in a file, a line
-// for the first step, for each tenth of the training, and one per minute.
+// In a terminal, one line that is redrawn at most twice a second. Elsewhere, for example in a file,
+// a line for the first step, for each tenth of the training, and one per minute.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// The network with which a task starts, unless it starts with random weights: a checkpoint of the run, or
-// the imported model from which the run starts.
+// The network with which a task starts, unless it starts with random weights: a checkpoint of the
+// run, or the imported model from which the run starts.
 #pragma once
 
 #include <string>
@@ -12,8 +12,8 @@
 namespace longrun {
 
 // The network of a checkpoint of the run. Properties of an imported model other than its shape (the
-// extension of rotary positions, GPT-2's switches for the scale) hold in everything derived from it.
-// kDataLoss for a checkpoint of another model.
+// extension of rotary positions, GPT-2's switches for the scale) hold in everything derived from
+// it. kDataLoss for a checkpoint of another model.
 Result<NetConfig> ConfigOfRun(const NetConfig& stored, const Run& run, const std::string& folder);
 
 struct StartWeights {
@@ -21,8 +21,8 @@ struct StartWeights {
   ParameterMap parameters;
 };
 
-// The weights of an imported model for the run: its body unchanged; the tensors of its position method if
-// the run has that method, else new ones from the run's seed, like random weights.
+// The weights of an imported model for the run: its body unchanged; the tensors of its position
+// method if the run has that method, else new ones from the run's seed, like random weights.
 Result<StartWeights> LoadImported(const CheckpointRef& init, const Run& run);
 
 }  // namespace longrun

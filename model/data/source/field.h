@@ -23,8 +23,8 @@ Result<FieldFilter> ParseFieldFilter(std::string_view text);
 // Checks both options, if given.
 Status CheckFieldOptions(const SourceOptions& options);
 
-// Null if there is nothing at the path. Text in place of an object is parsed as JSON, since exports often
-// store `meta` in this way; `parsed` then holds the object into which the result points.
+// Null if there is nothing at the path. Text in place of an object is parsed as JSON, since exports
+// often store `meta` in this way; `parsed` then holds the object into which the result points.
 const Json* FindField(const Json& object, const std::vector<std::string>& path, Json& parsed);
 bool Matches(const FieldFilter& filter, const Json& object);
 

@@ -1,5 +1,5 @@
-// gzip with zlib, in pieces. A file may have several members; whatever follows the last member must be
-// another one.
+// gzip with zlib, in pieces. A file may have several members; whatever follows the last member
+// must be another one.
 #include <algorithm>
 #include <utility>
 #include <vector>

@@ -15,8 +15,8 @@ enum class IdType { kU8, kI8, kU16, kI16, kU32, kI32, kI64 };
 
 std::size_t IdBytes(IdType type);
 
-// Appends the ids in `bytes`, which holds whole ids; `first` is the index of the first one, for the error
-// about an id that no tokenizer can have (negative, or 2^31 and more).
+// Appends the ids in `bytes`, which holds whole ids; `first` is the index of the first one, for the
+// error about an id that no tokenizer can have (negative, or 2^31 and more).
 Status DecodeIds(IdType type, std::span<const char> bytes, std::int64_t first,
                  std::vector<std::int32_t>& ids);
 

@@ -1,5 +1,6 @@
-// JSON lines: one object per line, with its text at `field`; with `filter`, only objects with the given
-// value. Lines of white space are skipped. A line is held in memory, up to LineReader::kLineBytesMax.
+// JSON lines: one object per line, with its text at `field`; with `filter`, only objects with the
+// given value. Lines of white space are skipped. A line is held in memory, up to
+// LineReader::kLineBytesMax.
 #include <utility>
 
 #include "base/str.h"

@@ -1,5 +1,5 @@
-// Token ids in NumPy's format (build-nanogpt's and Cable's shards): .npy versions 1 and 2, one dimension, C
-// order.
+// Token ids in NumPy's format (build-nanogpt's and Cable's shards): .npy versions 1 and 2, one
+// dimension, C order.
 #include "model/data/source/npy.h"
 
 #include <charconv>

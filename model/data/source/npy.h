@@ -15,7 +15,8 @@ struct NpyHeader {
   std::int64_t n = 0;  // ids
 };
 
-// Parses the dictionary's text. Refuses by name anything but one row of <u2, <u4, <i4 or <i8 in C order.
+// Parses the dictionary's text. Refuses by name anything but one row of <u2, <u4,
+// <i4 or <i8 in C order.
 Result<NpyHeader> ParseNpyHeader(std::string_view dictionary);
 
 }  // namespace longrun

@@ -1,5 +1,5 @@
-// Parquet, the format of FineWeb: a column of text. The reader needs Arrow, which Debian does not have, so
-// it is built only on request.
+// Parquet, the format of FineWeb: a column of text. The reader needs Arrow, which Debian does not
+// have, so it is built only on request.
 #include "base/str.h"
 #include "model/data/source/field.h"
 #include "model/data/source/formats.h"

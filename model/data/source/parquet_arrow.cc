@@ -1,5 +1,5 @@
-// The only file that includes Arrow, whose headers and libraries come with the Python package pyarrow.
-// Arrow's exceptions are caught here.
+// The only file that includes Arrow, whose headers and libraries come with the Python package
+// pyarrow. Arrow's exceptions are caught here.
 #include "model/data/source/parquet_arrow.h"
 
 #include <arrow/array.h>

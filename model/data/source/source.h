@@ -1,6 +1,6 @@
-// A format of source files: one file of this folder and one line in registry.cc each. A reader passes a
-// file's contents to a sink, one document after the other and in pieces, so that memory depends neither on
-// the file's size nor on a document's.
+// A format of source files: one file of this folder and one line in registry.cc each. A reader
+// passes a file's contents to a sink, one document after the other and in pieces, so that memory
+// depends neither on the file's size nor on a document's.
 #pragma once
 
 #include <cstdint>
@@ -65,8 +65,8 @@ std::vector<std::string> SourceFormatNames();
 Result<const SourceFormat*> FindSourceFormat(std::string_view name);
 // Checks that the format is known, supports every given option, and accepts its value.
 Result<const SourceFormat*> CheckSourceOptions(const SourceOptions& options);
-// Guesses the format from the ending of a file's name, compressed or not: "jsonl" for "a.jsonl.gz"; "text"
-// by default.
+// Guesses the format from the ending of a file's name, compressed or not: "jsonl" for "a.jsonl.gz";
+// "text" by default.
 std::string_view GuessSourceFormat(std::string_view path);
 
 }  // namespace longrun

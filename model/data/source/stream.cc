@@ -117,7 +117,8 @@ std::string_view WithoutCompression(std::string_view path) {
 
 namespace {
 
-// Rewrites in place and returns the number of bytes left; `after_return` is kept from piece to piece.
+// Rewrites in place and returns the number of bytes left;
+// `after_return` is kept from piece to piece.
 std::size_t RewriteNewlines(std::span<char> bytes, bool& after_return) {
   std::size_t n = 0;
   for (const char c : bytes) {

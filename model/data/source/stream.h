@@ -1,5 +1,5 @@
-// The bytes of a source file, in pieces: nothing here ever holds a whole file. Bytes are hashed as they are
-// read from the disk; files whose names end in .gz or .zst are decompressed.
+// The bytes of a source file, in pieces: nothing here ever holds a whole file. Bytes are hashed as
+// they are read from the disk; files whose names end in .gz or .zst are decompressed.
 #pragma once
 
 #include <cstddef>
@@ -33,7 +33,8 @@ struct SourceFile {
   std::string sha256;
 };
 
-// Called with the number of bytes just read from the disk. An error stops the reading and is its result.
+// Called with the number of bytes just read from the disk.
+// An error stops the reading and is its result.
 using ReadProgress = std::function<Status(std::int64_t n_bytes)>;
 
 // One source: the listed file and, for some formats, a second file.

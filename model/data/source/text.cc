@@ -4,10 +4,11 @@
 //   form_feed     "\f"
 //   blank_lines   one empty line or more; the document keeps the end of its last line
 //   bytes:BYTES   exactly these bytes
-//   other bytes   taken literally, unless they look like a name: "blank-lines" is a typo and is refused
+//   other bytes   taken literally, unless they look like a name:
+//                 "blank-lines" is a typo and is refused
 //
-// A separator belongs to no document. Bytes are kept unchanged. A file that is not text (text_check.h) is
-// refused unless any_bytes is set.
+// A separator belongs to no document. Bytes are kept unchanged. A file that is not text
+// (text_check.h) is refused unless any_bytes is set.
 #include <algorithm>
 #include <array>
 #include <utility>
@@ -100,8 +101,8 @@ Status ReadSeparated(ByteStream& stream, const std::string& separator, DocumentS
   }
 }
 
-// Passes on documents that have more than white space. The others count as documents without text and are
-// left out: the empty lines of WikiText contain a space.
+// Passes on documents that have more than white space. The others count as documents without text
+// and are left out: the empty lines of WikiText contain a space.
 class BlankSkipper final : public DocumentSink {
  public:
   explicit BlankSkipper(DocumentSink& sink) : sink_(sink) {}

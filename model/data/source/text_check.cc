@@ -65,7 +65,8 @@ class BeginningChecker {
  public:
   explicit BeginningChecker(bool may_be_taken) : may_be_taken_(may_be_taken) {}
 
-  // Reports a beginning as soon as it is seen: the bytes after it might be refused with a vaguer message.
+  // Reports a beginning as soon as it is seen: the bytes after it might be refused with
+  // a vaguer message.
   Status Add(std::string_view piece) {
     if (held_.size() == kBeginningBytesMax) return Status();
     held_.append(piece.substr(0, kBeginningBytesMax - held_.size()));
@@ -101,7 +102,8 @@ bool EightOfAscii(const char* at) {
   return ((word | ((word - kOnes) & ~word)) & kHigh) == 0;
 }
 
-// Checks for UTF-8 by the Unicode standard's table 3-7: no surrogates, nothing overlong, up to U+10FFFF.
+// Checks for UTF-8 by the Unicode standard's table 3-7: no surrogates,
+// nothing overlong, up to U+10FFFF.
 class TextStream final : public ByteStream {
  public:
   TextStream(std::unique_ptr<ByteStream> stream, std::string path, std::string_view separator)

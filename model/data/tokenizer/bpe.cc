@@ -16,7 +16,8 @@
 namespace longrun {
 namespace {
 
-// Up to this length, a scan of all pairs finds the best: no heap, and everything in the first-level cache.
+// Up to this length, a scan of all pairs finds the best: no heap,
+// and everything in the first-level cache.
 constexpr std::size_t kShortPiece = 64;
 // Above this length, a list of positions for each id pays off.
 constexpr std::size_t kLongPiece = 16384;
@@ -55,7 +56,7 @@ void PairTable::Add(std::uint32_t left, std::uint32_t right, std::uint32_t whole
   entries_[at] = key << kIdBits | whole;
 }
 
-// ---- merging one piece ---------------------------------------------------------------------------
+// ---- merging one piece --------------------------------------------------------------------------
 
 Result<BpeMerger> BpeMerger::Make(const std::vector<Token>& tokens) {
   if (tokens.size() > kVocabularyMax) {
@@ -129,11 +130,11 @@ std::vector<BpeMerger::Pair> BpeMerger::AllPairs(const std::vector<Token>& token
   return pairs;
 }
 
-// For each token, the two tokens that its bytes have become when its turn comes, if there are two. If that
-// holds for every token, no other pair is ever merged, and the rest need not be looked up. Proof: take a pair
-// about to be merged into token t. Nothing crossed its ends, so its bytes were merged as they would be alone,
-// and there the merges below t leave two tokens, which t's id then joins before any merge
-// above t.
+// For each token, the two tokens that its bytes have become when its turn comes, if there are two.
+// If that holds for every token, no other pair is ever merged, and the rest need not be looked up.
+// Proof: take a pair about to be merged into token t. Nothing crossed its ends, so its bytes were
+// merged as they would be alone, and there the merges below t leave two tokens, which t's id then
+// joins before any merge above t.
 std::vector<BpeMerger::Pair> BpeMerger::PairsThatMeet(const std::vector<Token>& tokens) const {
   std::vector<Pair> pairs;
   std::vector<std::int32_t> ids;
@@ -201,8 +202,8 @@ void BpeMerger::MergeShort(std::string_view piece, std::uint32_t below,
 
 namespace {
 
-// The pair to merge next: the one with the lowest whole, then the leftmost. Also returns pairs that no longer
-// exist, which the caller skips.
+// The pair to merge next: the one with the lowest whole, then the leftmost. Also returns pairs that
+// no longer exist, which the caller skips.
 struct Next {
   std::uint32_t whole = 0, position = 0;
 };
@@ -225,8 +226,8 @@ class HeapOfPairs {
 };
 
 // The same for a vocabulary in which each token has two halves of lower ids, or bytes: a merge then
-// adds only pairs above its own, so that one whole after the other is finished, with all its positions in
-// order. A heap of millions of positions would miss the cache at each step.
+// adds only pairs above its own, so that one whole after the other is finished, with all its
+// positions in order. A heap of millions of positions would miss the cache at each step.
 class WavesOfPairs {
  public:
   explicit WavesOfPairs(std::size_t n_ids) : positions_(n_ids) {}
@@ -308,12 +309,13 @@ void BpeMerger::MergeBy(Pairs pairs, std::string_view piece, std::uint32_t below
   }
 }
 
-// ---- text ----------------------------------------------------------------------------------------
+// ---- text ---------------------------------------------------------------------------------------
 
 namespace {
 
-// The ids of pieces seen before. Each has one slot, which the next piece with the same hash takes over. Holds
-// pieces of up to 16 bytes and three ids, which is nearly all of a text, at two to a cache line.
+// The ids of pieces seen before. Each has one slot, which the next piece with the same hash takes
+// over. Holds pieces of up to 16 bytes and three ids, which is nearly all of a text,
+// at two to a cache line.
 class PieceCache {
  public:
   static constexpr std::size_t kPieceBytes = 16;
@@ -384,8 +386,8 @@ class BpeTokenizer final : public Tokenizer {
   }
 
  private:
-  // The cache's ids go through a small buffer, into which a whole slot is always copied: this needs no test
-  // of their number.
+  // The cache's ids go through a small buffer, into which a whole slot is always copied: this needs
+  // no test of their number.
   void EncodeWith(PieceCache& cache, std::string_view text, std::vector<std::int32_t>& ids) const {
     const char* const text_end = text.data() + text.size();
     std::array<std::int32_t, 1024> buffer;

@@ -1,10 +1,11 @@
-// Byte-level byte-pair encoding (Sennrich, Haddow, Birch 2016, arXiv:1508.07909; over bytes: Radford et al.
-// 2019). A piece of text starts as its bytes. Repeatedly, among all neighbours whose joined bytes are a
-// token, those that form the token with the lowest id are joined, the leftmost first, until no neighbours
-// can be joined. A piece that is itself a token becomes that token at once.
+// Byte-level byte-pair encoding (Sennrich, Haddow, Birch 2016, arXiv:1508.07909; over bytes:
+// Radford et al. 2019). A piece of text starts as its bytes. Repeatedly, among all neighbours whose
+// joined bytes are a token, those that form the token with the lowest id are joined, the leftmost
+// first, until no neighbours can be joined. A piece that is itself a token becomes
+// that token at once.
 //
-// So ids are ranks: token t was the t-th merge. That is the form of .tiktoken files; a list of merges, the
-// output of training, is equivalent (tokenizer/hugging_face.cc checks it).
+// So ids are ranks: token t was the t-th merge. That is the form of .tiktoken files; a list of
+// merges, the output of training, is equivalent (tokenizer/hugging_face.cc checks it).
 #pragma once
 
 #include <cstddef>
@@ -57,17 +58,17 @@ class PairTable {
 // Merges one piece; it does not cut text into pieces.
 class BpeMerger {
  public:
-  // kInvalidArgument: a byte without a token, two tokens with the same bytes, an empty or too long token,
-  // too many tokens.
+  // kInvalidArgument: a byte without a token, two tokens with the same bytes, an empty or too long
+  // token, too many tokens.
   static Result<BpeMerger> Make(const std::vector<Token>& tokens);
 
   // The token of exactly these bytes, or PairTable::kNone.
   std::uint32_t Find(std::string_view bytes) const;
-  // Whether merging the bytes of each longer token gives that token, as in every trained vocabulary. Then a
-  // piece need not be looked up as a whole, since merging finds it.
+  // Whether merging the bytes of each longer token gives that token, as in every trained
+  // vocabulary. Then a piece need not be looked up as a whole, since merging finds it.
   bool every_token_is_merged() const { return every_token_is_merged_; }
-  // Appends the ids of `piece`, using only merges to tokens below `below`. n log n in its length; needs
-  // about 40 bytes of memory per byte of a long piece.
+  // Appends the ids of `piece`, using only merges to tokens below `below`. n log n in its length;
+  // needs about 40 bytes of memory per byte of a long piece.
   void Merge(std::string_view piece, std::uint32_t below, std::vector<std::int32_t>& ids) const;
 
  private:
@@ -98,8 +99,8 @@ class BpeMerger {
   std::size_t n_ids_ = 0;
   std::vector<std::uint32_t> id_of_byte_;  // 256
   PairTable pairs_;
-  // For two bytes: their token, and whether they are adjacent in any token. If they are not, no merge ever
-  // crosses them, and the piece can be divided there.
+  // For two bytes: their token, and whether they are adjacent in any token. If they are not, no
+  // merge ever crosses them, and the piece can be divided there.
   std::vector<std::uint32_t> whole_of_bytes_;
   std::vector<std::uint8_t> meet_;
   bool every_token_is_merged_ = false;
@@ -119,8 +120,8 @@ Result<std::unique_ptr<Tokenizer>> MakeBpeTokenizer(Vocabulary vocabulary);
 // The vocabulary of a .tiktoken file: the ids [0, n) of byte-level BPE, then `<|endoftext|>`.
 Vocabulary RanksWithEndOfText(std::string name, std::vector<std::string> bytes_of_rank);
 
-// The rows of an embedding: n_tokens rounded up to a multiple of 64, so that the output matrix divides well
-// into tiles.
+// The rows of an embedding: n_tokens rounded up to a multiple of 64, so that the output matrix
+// divides well into tiles.
 std::int64_t EmbeddingRows(std::size_t n_tokens);
 
 }  // namespace longrun

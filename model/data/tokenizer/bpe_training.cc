@@ -1,6 +1,7 @@
-// The different pieces are stored one after the other as a list of parts, linked over the parts that still
-// exist. For each pair, its positions are recorded as they appear, so that a merge visits only these, and
-// the whole training no more than the length of the list and what it appends.
+// The different pieces are stored one after the other as a list of parts, linked over the parts
+// that still exist. For each pair, its positions are recorded as they appear, so that a merge
+// visits only these, and the whole training no more than the length of the list and
+// what it appends.
 #include "model/data/tokenizer/bpe_training.h"
 
 #include <algorithm>

@@ -1,5 +1,5 @@
-// `bytes`: ids 0..255 are the byte values, 256 ends a text (and begins one), 257 is padding, 258 is the
-// landmark; 320 rows, a multiple of 64, so that the output matrix divides well into tiles.
+// `bytes`: ids 0..255 are the byte values, 256 ends a text (and begins one), 257 is padding, 258 is
+// the landmark; 320 rows, a multiple of 64, so that the output matrix divides well into tiles.
 #include "model/data/tokenizer/kinds.h"
 
 namespace longrun {

@@ -3,7 +3,8 @@
 //   letter   general category L*          space   property White_Space
 //   number   general category N*          other   everything else: marks, symbols, invalid UTF-8
 //
-// Ill-formed UTF-8 (Unicode 16, table 3-7) is read byte by byte; each byte is a character of class other.
+// Ill-formed UTF-8 (Unicode 16, table 3-7) is read byte by byte;
+// each byte is a character of class other.
 #pragma once
 
 #include <array>

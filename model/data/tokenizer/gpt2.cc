@@ -1,6 +1,6 @@
 // `gpt2`: the vocabulary of GPT-2 (Radford et al. 2019), 50257 ids in 50304 rows. It is not ours to
-// distribute: `./dev vocab` downloads it and checks its hash, which is also checked here at each reading.
-// It is searched for as gpt2.tiktoken in
+// distribute: `./dev vocab` downloads it and checks its hash, which is also checked here at each
+// reading. It is searched for as gpt2.tiktoken in
 //
 //   $LONGRUN_TOKENIZERS                only there, if that is set
 //   $LONGRUN_HOME/tokenizers

@@ -1,14 +1,16 @@
-// The GPT-2 rule, which cuts a text into pieces; no token crosses a piece. OpenAI published it (gpt-2,
-// src/encoder.py) as a regular expression, matched from left to right:
+// The GPT-2 rule, which cuts a text into pieces; no token crosses a piece. OpenAI published it
+// (gpt-2, src/encoder.py) as a regular expression, matched from left to right:
 //
 //   's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
 //
 // A scanner finds the same pieces in one pass. At i, with the classes of character_class.h:
 //
 //   1  an apostrophe followed by s, t, re, ve, m, ll or d                       -> both
-//   2  an optional blank, then a letter, number or other character              -> the blank and the run
+//   2  an optional blank, then a letter, number or other character
+//       -> the blank and the run
 //   3  white space up to r: at the end of the text, or a single character       -> [i, r)
-//      otherwise                                                                -> without its last character
+//      otherwise
+//          -> without its last character
 //
 // The pieces, one after the other, are the text.
 #pragma once

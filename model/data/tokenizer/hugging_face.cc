@@ -19,7 +19,7 @@ namespace {
 
 Status Invalid(std::string_view message) { return {Code::kInvalidArgument, message}; }
 
-// ---- bytes as printable characters ---------------------------------------------------------------
+// ---- bytes as printable characters --------------------------------------------------------------
 
 constexpr std::uint32_t kShiftedFirst = 0x100;  // code points for bytes that are not printable
 constexpr std::uint32_t kShiftedLast = 0x143;
@@ -48,9 +48,10 @@ const ByteMap& Bytes() {
   return map;
 }
 
-// ---- what the file may say -----------------------------------------------------------------------
+// ---- what the file may say ----------------------------------------------------------------------
 
-// A key and the values that we understand; an empty list: any value, since it does not affect the ids.
+// A key and the values that we understand; an empty list: any value,
+// since it does not affect the ids.
 struct KeyRule {
   std::string_view key;
   std::vector<Json> values;
@@ -134,7 +135,7 @@ Result<std::uint32_t> Id(const Json& json, const std::string& path) {
   return json.get<std::uint32_t>();
 }
 
-// ---- the tokens ----------------------------------------------------------------------------------
+// ---- the tokens ---------------------------------------------------------------------------------
 
 struct Slot {
   bool is_there = false;

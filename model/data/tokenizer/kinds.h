@@ -1,5 +1,5 @@
-// The kinds of tokenizers, each in its own file; model/data/tokenizer.cc lists and finds them. Each takes
-// the spec as given: a name, or the path of a file.
+// The kinds of tokenizers, each in its own file; model/data/tokenizer.cc lists and finds them. Each
+// takes the spec as given: a name, or the path of a file.
 #pragma once
 
 #include <memory>

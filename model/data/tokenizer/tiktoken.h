@@ -1,7 +1,7 @@
-// Vocabularies in .tiktoken files (github.com/openai/tiktoken, tiktoken/load.py): one line per token, with
-// its bytes in base64 (RFC 4648, with padding), a blank, and its rank in decimal. The rank is the id. Such
-// a file has neither special tokens nor a rule that cuts text: we use GPT-2's rule, and `<|endoftext|>`
-// follows the last rank.
+// Vocabularies in .tiktoken files (github.com/openai/tiktoken, tiktoken/load.py): one line per
+// token, with its bytes in base64 (RFC 4648, with padding), a blank, and its rank in decimal. The
+// rank is the id. Such a file has neither special tokens nor a rule that cuts text: we use GPT-2's
+// rule, and `<|endoftext|>` follows the last rank.
 #pragma once
 
 #include <string>
@@ -20,8 +20,8 @@ struct RankedBytes {
 
 // In the order of the lines. kInvalidArgument names the line.
 Result<std::vector<RankedBytes>> ParseTiktoken(std::string_view text);
-// The bytes of ranks 0, 1, ..., each of which must occur once; kInvalidArgument names the first that does
-// not.
+// The bytes of ranks 0, 1, ..., each of which must occur once;
+// kInvalidArgument names the first that does not.
 Result<std::vector<std::string>> BytesOfRanks(std::vector<RankedBytes> tokens);
 std::string TiktokenText(const std::vector<RankedBytes>& tokens);
 

@@ -1,15 +1,18 @@
-// longrun-step-bench LAYERS HEADS WIDTH LENGTH [ROUNDS]: for a GPT-2 of 257 tokens with rotary positions,
-// which share of the rate of its own products a training step, an evaluation and attention reach.
+// longrun-step-bench LAYERS HEADS WIDTH LENGTH [ROUNDS]: for a GPT-2 of 257 tokens with rotary
+// positions, which share of the rate of its own products a training step, an evaluation and
+// attention reach.
 //
-// One sequence of LENGTH tokens, fp32, one thread, processor time. The rate is that of the model's products
-// as Transformer and Head compute them: for each linear layer the forward product and both gradients, each
-// timed separately, summed over all layers. With N tokens, C channels, L layers, V rows of the vocabulary,
-// in FLOP:
+// One sequence of LENGTH tokens, fp32, one thread, processor time. The rate is that of the model's
+// products as Transformer and Head compute them: for each linear layer the forward product and both
+// gradients, each timed separately, summed over all layers. With N tokens, C channels, L layers, V
+// rows of the vocabulary, in FLOP:
 //
 //   products of a step        6 N (12 L C^2 + C V)      forward 2, gradients 4
-//   attention of a step       6 N L C N                 causal: half of all pairs; forward 2, gradients 4
+//   attention of a step       6 N L C N                 causal: half of all pairs;
+//                                                       forward 2, gradients 4
 //   evaluation                a third of both
-//   attention alone           forward 2 H N^2 D, backward 2.5 times that: it computes the scores again
+//   attention alone           forward 2 H N^2 D, backward 2.5 times that:
+//                             it computes the scores again
 //
 // The products of a step and its attention are those of TrainFlops (sweeps/cost.cc), without the
 // embedding's rows, which are only looked up, and without the pairs that the mask hides.

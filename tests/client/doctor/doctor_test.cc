@@ -1,5 +1,5 @@
-// Each check of `longrun doctor` against a machine with one thing wrong: what it calls that, and that
-// it says what to do.
+// Each check of `longrun doctor` against a machine with one thing wrong: what it calls that, and
+// that it says what to do.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>

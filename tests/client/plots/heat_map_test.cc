@@ -203,7 +203,8 @@ TEST(HeatMapTest, SvgHoldsAPictureAndPngIsOne) {
   EXPECT_EQ(png->substr(1, 3), "PNG");
 }
 
-// A line has the lighter of its two queries: at distance d, shade round(8 (7 - d) / 7) of ".:-=+*#%@".
+// A line has the lighter of its two queries: at distance d,
+// shade round(8 (7 - d) / 7) of ".:-=+*#%@".
 TEST(HeatTextTest, QueriesGoDownTwoALineAndHiddenKeysAreBlank) {
   HeatMap heat = Heat(8);
   heat.title = "t";

@@ -69,7 +69,8 @@ TEST(PlotTest, OnlyLengthsGoAcrossAPlot) {
   EXPECT_EQ(plots.status().code(), Code::kInvalidArgument);
 }
 
-// The geometric mean of a bucket's ends is its place; the train length lies where it is, whatever bucket holds it.
+// The geometric mean of a bucket's ends is its place; the train length lies where it is, whatever
+// bucket holds it.
 TEST(PlotTest, LossByPositionHasThePositionsAcross) {
   const Json results =
       ResultsOf({RunOf("a", "cable", 2, 1), RunOf("b", "rope", 2, 1)},
@@ -238,7 +239,7 @@ TEST(PlotScaleTest, TicksAreWrittenShort) {
   EXPECT_EQ(TickText(-2.5e215), "-2.5e215");
 }
 
-// ---- pictures --------------------------------------------------------------------------------------
+// ---- pictures -----------------------------------------------------------------------------------
 
 // Many lines that end close to each other, with names longer than there is room for.
 Plot Crowded() {
@@ -312,7 +313,8 @@ TEST(LayOutTest, CurvesOfManyPointsAreThinnedToTheirExtremes) {
   EXPECT_LT(top - lowest_top, 40.0);
 }
 
-// A small reader of XML: elements nest, attributes are quoted, entities are known. "" or what is wrong.
+// A small reader of XML: elements nest, attributes are quoted, entities are known.
+// "" or what is wrong.
 std::string WhyNotXml(const std::string& xml) {
   static const std::set<std::string> kEntities = {"amp", "lt", "gt", "quot", "#39"};
   std::vector<std::string> open;
@@ -429,7 +431,7 @@ TEST(PictureFileTest, TheNameDecidesTheForm) {
   EXPECT_FALSE(IsPictureFile("pdf"));
 }
 
-// ---- the terminal ----------------------------------------------------------------------------------
+// ---- the terminal -------------------------------------------------------------------------------
 
 TEST(PlotTextTest, AsciiShowsPointsNamesTicksAndTheTrainLength) {
   Plot plot{.title = "perplexity by context length ± x",

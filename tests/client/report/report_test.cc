@@ -206,7 +206,7 @@ TEST(ReportPageTest, WhatIsStillToComeIsSaidInPlaceOfAnEmptyChart) {
   EXPECT_NE(page->find("alibi: missing at 64, 256; rope: missing at 64, 256."), std::string::npos);
 }
 
-// ---- in a real browser ---------------------------------------------------------------------------
+// ---- in a real browser --------------------------------------------------------------------------
 
 // Shows the page in a frame of 400 pixels, and writes what it finds as JSON.
 constexpr const char* kWrapper = R"html(<!DOCTYPE html><meta charset="utf-8">

@@ -24,8 +24,8 @@ TEST(DifferencesTest, LeavesAreNamedByTheirPathAndWhatOneLacksIsNull) {
 }
 
 TEST(CompareRowsTest, OneSeedHasTheErrorsOfBothAndZIsOfTheScaleOfNll) {
-  // 10 and 20 with errors of nll 0.03 and 0.04: ln 2 apart, error 0.05; in perplexity 10 apart, error
-  // sqrt((10 * 0.03)^2 + (20 * 0.04)^2).
+  // 10 and 20 with errors of nll 0.03 and 0.04: ln 2 apart, error 0.05; in perplexity 10 apart,
+  // error sqrt((10 * 0.03)^2 + (20 * 0.04)^2).
   const auto results =
       CompareRows({{.a = Json::array({RowOf("a", 64, 10.0, 100, nullptr, 0.03)}),
                     .b = Json::array({RowOf("b", 64, 20.0, 100, nullptr, 0.04)})}});

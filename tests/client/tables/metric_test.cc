@@ -87,7 +87,8 @@ TEST(MetricTest, AnotherMetricStandsForItselfAndItsNameSaysWhichWayIsBetter) {
   EXPECT_FALSE(reading.se.has_value());
 }
 
-// Of 10 right answers of 10 the plain error is sqrt(1 * 0 / 10) = 0; Wilson's interval is 0.7225 to 1.
+// Of 10 right answers of 10 the plain error is sqrt(1 * 0 / 10) = 0;
+// Wilson's interval is 0.7225 to 1.
 TEST(MetricTest, AShareHasAnErrorAtItsEndsToo) {
   const Json all_right = {{"value", 1.0}, {"se", 0.0}, {"extra", {{"wilson95", {0.722467, 1.0}}}}};
   const ResultMetric metric = Find("acc");

@@ -85,7 +85,8 @@ TEST(PivotTest, TheDefaultIsTheMatrixDownAndTheContextLengthAcross) {
   EXPECT_NEAR(*tables[0].rows[0].cells[1].value, std::sqrt(132.0), 1e-12);
 }
 
-// Its file says position: [rope, alibi] and train_length: [128, 64, 256], and leaves out rope at 128.
+// Its file says position: [rope, alibi] and train_length: [128, 64, 256],
+// and leaves out rope at 128.
 TEST(PivotTest, RowsStandInTheOrderOfTheFileAlsoWhereItLeavesPointsOut) {
   const Json results =
       ResultsOf({RunOf("a", "rope", 64, 1), RunOf("b", "rope", 256, 1), RunOf("c", "alibi", 128, 1),
@@ -120,8 +121,8 @@ TEST(PivotTest, AnyAxisGoesAcross) {
   EXPECT_TRUE(tables[0].rows[1].cells[0].is_best);
 }
 
-// A star marks the best among all cells that can be compared, which may stand in several columns: the
-// legend says which.
+// A star marks the best among all cells that can be compared, which may stand in several columns:
+// the legend says which.
 TEST(PivotTest, TheLegendSaysAmongWhichCellsTheBestIsMarked) {
   const auto best_of = [](std::vector<std::string> rows, std::vector<std::string> cols) {
     return Build({Grid()}, {.rows = std::move(rows), .cols = std::move(cols)}).at(0).best_of;

@@ -68,8 +68,8 @@ TEST(TableFormatTest, WhatIsIncompleteSaysHowFarItIs) {
       "several)   n/N seeds of those wanted\n");
 }
 
-// Perplexities of 3e21 are sizes: all their digits would hide the others. exp(49.44) = 2.96e21, and the
-// error of 0.5 on the log scale is half of that.
+// Perplexities of 3e21 are sizes: all their digits would hide the others. exp(49.44) = 2.96e21, and
+// the error of 0.5 on the log scale is half of that.
 TEST(TableFormatTest, WhatExplodesIsWrittenByItsSize) {
   const Json results = ResultsOf(
       Json::array({RunOf("a", "cable", 64, 1)}),

@@ -1,4 +1,5 @@
-// What a log is told of a sweep: as much as a reader can follow, and nothing is lost from the counts.
+// What a log is told of a sweep: as much as a reader can follow,
+// and nothing is lost from the counts.
 #include "client/words/change_lines.h"
 
 #include <gtest/gtest.h>

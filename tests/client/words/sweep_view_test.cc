@@ -14,7 +14,8 @@
 namespace longrun {
 namespace {
 
-// The example of the ULID specification, of 2016-07-30T22:36:16.385Z; submitted again, the id stays.
+// The example of the ULID specification, of 2016-07-30T22:36:16.385Z;
+// submitted again, the id stays.
 TEST(FirstSubmittedTest, IsWhatTheIdSaysWhateverCameAfter) {
   EXPECT_EQ(
       FirstSubmitted({{"sweep_id", "01ARYZ6S41TSV4RRFFQ69G5FAV"}, {"submitted_ms", 1800000000000}}),
@@ -52,7 +53,8 @@ Json Sweep() {
             {"tasks_not_measured", 0}}}};
 }
 
-// The headline, the columns and what follows the runs stay; what is at work comes before what waits.
+// The headline, the columns and what follows the runs stay;
+// what is at work comes before what waits.
 TEST(RenderProgressTest, FitsATerminalOfAnyHeight) {
   EXPECT_EQ(RenderProgress(Sweep(), 7),
             "a RUNNING  1 of 4 tasks done, 1 running, 0 failed\n"

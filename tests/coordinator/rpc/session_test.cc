@@ -65,7 +65,8 @@ class SessionTest : public testing::Test {
     if (!end) end = stream->Finish();
     return *end;
   }
-  // Says Hello as the sample's worker with one slot, and takes the first offer of the sample's sweep.
+  // Says Hello as the sample's worker with one slot,
+  // and takes the first offer of the sample's sweep.
   v1::Start TakeOffer() {
     v1::WorkerMessage message;
     v1::Hello* hello = message.mutable_hello();
@@ -118,7 +119,8 @@ class SessionTest : public testing::Test {
   std::optional<grpc::Status> end;
 };
 
-// What the core knows of the disk is up to a second old; the batch that meets it is not passed over.
+// What the core knows of the disk is up to a second old;
+// the batch that meets it is not passed over.
 TEST_F(SessionTest, ABatchThatComesWhenTheDiskHasJustGotRoomIsStored) {
   const v1::Start start = TakeOffer();
   AwaitFullDisk();

@@ -129,8 +129,8 @@ TEST_F(EndTest, ATrainerThatVanishedIsTriedAgainAfterAWaitAndAfterARebootAtOnce)
   EXPECT_NE(Train().attempt, id);
 }
 
-// All processes of the machine are killed, without a reboot; the worker is restarted, and with it the
-// coordinator or not.
+// All processes of the machine are killed, without a reboot; the worker is restarted, and with it
+// the coordinator or not.
 TEST_F(EndTest, ATrainerThatEndedWithItsWorkerIsTriedAgainAtOnceAndAfterAWaitIfItHappensAgain) {
   Begin(Current(Train()));
   const std::string first = Train().attempt;

@@ -137,8 +137,8 @@ TEST_F(IngestTest, TheCheckpointThatAnAttemptStartedFromStays) {
   EXPECT_EQ(Train().checkpoints[1].step, 40);
 }
 
-// Checkpoints 10 and 20 cannot be used: 20 is damaged. What is written after 10 takes 20's place, so
-// that the way forward is kept, whatever happens next.
+// Checkpoints 10 and 20 cannot be used: 20 is damaged. What is written after 10 takes 20's place,
+// so that the way forward is kept, whatever happens next.
 TEST_F(IngestTest, ACheckpointThatWasPassedOverMakesRoomForWhatIsWrittenAfterTheFallBack) {
   SampleJournal journal = Begin(Current(Train()));
   for (const int step : {10, 20}) journal.Checkpoint(Sha256Hex(Str(step)), step, false);

@@ -36,8 +36,8 @@ TEST_F(SubmitTest, TheSameSweepAgainDoesNothingButIsServedByTheSameTasks) {
   EXPECT_EQ(store.sweeps.at("sweep-2"), store.sweeps.at("sweep-1"));
 }
 
-// Those between, of which `keep` stay, and the final one: of what is new, under way, or given up and
-// wanted again.
+// Those between, of which `keep` stay, and the final one: of what is new, under way, or given up
+// and wanted again.
 TEST_F(SubmitTest, WhatTheCheckpointsOfASubmissionTakeIsCountedOnce) {
   Sweep sweep = MakeSweep({.seeds = {1, 2, 1}});
   sweep.checkpoint_keep = 4;

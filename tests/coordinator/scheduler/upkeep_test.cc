@@ -16,7 +16,7 @@ class UpkeepTest : public SchedulerTest {
   }
 };
 
-// ---- retry ---------------------------------------------------------------------------------------
+// ---- retry --------------------------------------------------------------------------------------
 
 TEST_F(UpkeepTest, WhatFailedGetsANewRoundAndWhatNeedsItWaitsAgain) {
   Submit({.retry = {.failures_max = 0, .losses_max = 5}});
@@ -102,10 +102,10 @@ TEST_F(UpkeepTest, WhatSucceededOrIsUnderWayStays) {
   EXPECT_EQ(Do(RetryRequested{.sweep_id = "", .tasks = {"unknown"}}).submit.tasks_retried, 0);
 }
 
-// ---- removing ------------------------------------------------------------------------------------
+// ---- removing -----------------------------------------------------------------------------------
 
-// As the store gives those that no sweep has: evaluations, then trainings, each before the one that its
-// run goes on from.
+// As the store gives those that no sweep has: evaluations, then trainings, each before the one that
+// its run goes on from.
 std::vector<std::string> AllTasks(const State& state) {
   std::vector<std::pair<int, std::string>> ordered;
   for (const auto& [id, task] : state.tasks) {
@@ -229,7 +229,7 @@ TEST_F(UpkeepTest, WhatNoSweepHasIsNotTriedAgain) {
   EXPECT_TRUE(none.writes.empty());
 }
 
-// ---- leaving -------------------------------------------------------------------------------------
+// ---- leaving ------------------------------------------------------------------------------------
 
 TEST_F(UpkeepTest, AWorkerThatLeavesIsOfferedNothingMoreAndToldSo) {
   Arrive("worker-1", {CpuSlot()}, 1);
@@ -256,7 +256,7 @@ TEST_F(UpkeepTest, ThatAWorkerLeftSurvivesARestartAndItsNextHelloTakesItBack) {
   EXPECT_EQ(Commands<SendStart>(arrived).size(), 1u);
 }
 
-// ---- continuing ----------------------------------------------------------------------------------
+// ---- continuing ---------------------------------------------------------------------------------
 
 Sweep Continuing(const std::string& parent, std::vector<std::int64_t> context_lengths = {}) {
   Sweep sweep = MakeSweep({.context_lengths = std::move(context_lengths)});
@@ -315,7 +315,8 @@ TEST_F(UpkeepTest, ATrainingThatAnotherRunContinuesIsNoGarbage) {
   EXPECT_TRUE(state.runs.empty());
 }
 
-// Three runs, each of which goes on from the one before, each with an evaluation; of slices of any size.
+// Three runs, each of which goes on from the one before, each with an evaluation;
+// of slices of any size.
 TEST_F(UpkeepTest, ADryRunNamesWhatGoesInOneCallThatIsParentsToo) {
   Arrive("worker-1", {CpuSlot()}, 1);
   const auto complete_all = [this] {
@@ -404,8 +405,8 @@ TEST_F(UpkeepTest, AnAttemptOfATaskThatWasRemovedHasNoSayInTheSameTaskAskedForAn
   EXPECT_FALSE(state.attempts.contains(stale.id));
 }
 
-// An older checkpoint is looked for where the newest is damaged; never the start, which would be another
-// run.
+// An older checkpoint is looked for where the newest is damaged; never the start,
+// which would be another run.
 TEST_F(UpkeepTest, ARunThatCannotReadItsParentsCheckpointDoesNotStartAnew) {
   Submit({.context_lengths = {}});
   Arrive("worker-1", {CpuSlot()}, 1);
@@ -439,7 +440,7 @@ TEST_F(UpkeepTest, ARunWhoseParentHasNotEndedIsRefused) {
   EXPECT_EQ(state.runs.size(), 1u);
 }
 
-// ---- checkpoints ---------------------------------------------------------------------------------
+// ---- checkpoints --------------------------------------------------------------------------------
 
 CheckpointRef Checkpoint(std::int64_t step, std::uint64_t name) {
   std::string sha256(64, '0');
@@ -559,7 +560,8 @@ TEST_F(UpkeepTest, NothingGoesOfATrainingOfWhichNothingIsKnownAnyMore) {
   EXPECT_TRUE(Step(state, wanted, now, 0).garbage.empty());
 }
 
-// What an attempt wrote that its task does not stand on any more: rows of before, which no state names.
+// What an attempt wrote that its task does not stand on any more: rows of before,
+// which no state names.
 TEST_F(UpkeepTest, WhatAnAttemptLeftBehindGoesAndWhatTheNextOneResumesFromStays) {
   Submit({.context_lengths = {}});
   Task& task = Train();

@@ -1,5 +1,5 @@
-// Single bits flipped in a database, in values and in the bytes of its file: every answer is the one of
-// before, or is told to lack something; it never has another number.
+// Single bits flipped in a database, in values and in the bytes of its file: every answer is the
+// one of before, or is told to lack something; it never has another number.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sqlite3.h>
@@ -115,8 +115,8 @@ class DamageTest : public ::testing::Test {
     std::ofstream(DatabasePath(), std::ios::binary | std::ios::trunc) << bytes;
   }
 
-  // The bytes of a row's key and of what stands behind it in the file, and the same with the column's text
-  // changed.
+  // The bytes of a row's key and of what stands behind it in the file, and the same with the
+  // column's text changed.
   template <typename Change>
   std::pair<std::string, std::string> TextChanged(const std::string& table,
                                                   const std::string& column,
@@ -224,7 +224,8 @@ class DamageTest : public ::testing::Test {
       }
     }
     take();
-    // Views that show rows as they are; of others a row may lack what a damaged one would have added.
+    // Views that show rows as they are; of others a row may lack what a damaged one
+    // would have added.
     for (const char* const view : {"results", "sweep_results", "curves", "tasks", "datasets",
                                    "sweep_runs", "transitions", "artifacts"}) {
       const auto answer = RunQuery(DatabasePath(), Str("SELECT * FROM ", view), {});
@@ -395,8 +396,8 @@ struct Key {
   std::string Name() const { return Str(table, ".", column, " where ", where); }
 };
 
-// A service runs: what the start looks for is not looked for again. One bit of each column of a key, in the row
-// and not in an index of the table, as it happens in the file.
+// A service runs: what the start looks for is not looked for again. One bit of each column of a
+// key, in the row and not in an index of the table, as it happens in the file.
 TEST_F(DamageTest, ARowThatAFlippedKeyHidesFromAServiceIsMissed) {
   constexpr Key kKeys[] = {
       {"result", "attempt", "seq = (SELECT max(seq) FROM result)"},
@@ -660,8 +661,8 @@ TEST_F(UniqueTest, OfTwoRowsThatHoldTheOlderIsToldWhereOnlyOneMayBe) {
   ExpectSameOrTold(before, "doubles");
 }
 
-// The check of all pages says several things in one row. Gaps that a page does not count may be rows that
-// it does not count: nothing is written anew.
+// The check of all pages says several things in one row. Gaps that a page does not count may be
+// rows that it does not count: nothing is written anew.
 TEST(ComplaintTest, TheWorstLineOfARowCounts) {
   const std::string rowid = "Tree 5 page 9 cell 0: Rowid 12 out of order";
   const std::string gap = "Fragmentation of 90 bytes reported as 1 on page 14";
@@ -692,8 +693,9 @@ TEST_F(DamageTest, AFlippedBitAnywhereInTheFileIsHarmlessOrTold) {
   }
 }
 
-// A disk that loses power may keep the last page of a commit and not the first. SQLite leaves the commit out
-// and writes the next ones over its beginning; its end still lies behind them when the machine runs again.
+// A disk that loses power may keep the last page of a commit and not the first. SQLite leaves the
+// commit out and writes the next ones over its beginning; its end still lies behind them when the
+// machine runs again.
 TEST_F(DamageTest, WhatAPowerFailureLeftInTheLogIsNoDamageAfterAKill) {
   const std::string log = DatabasePath() + "-wal";
   const auto files = [&] {
@@ -989,7 +991,8 @@ TEST_F(DamageTest, ADamagedIndexOfAUsersTableRefusesNothing) {
   EXPECT_TRUE(store.ok()) << store.status().message();
 }
 
-// Every bit of the text that defines an object, and of its name and kind beside it, would be too many.
+// Every bit of the text that defines an object, and of its name and kind beside it,
+// would be too many.
 TEST_F(DamageTest, AFlippedBitInADefinitionIsFlippedBack) {
   const Answers before = Ask();
   const auto definitions = [&] {
@@ -1027,8 +1030,8 @@ TEST_F(DamageTest, AFlippedBitInADefinitionIsFlippedBack) {
     const std::string where = Str(parts[0], " ", parts[1], ", byte ", at, ", bit ", bit);
     const bool is_refused = !Connection::Open(DatabasePath(), Connection::Mode::kReadAll).ok();
     n_refused_by_sqlite += is_refused ? 1 : 0;
-    // SQLite compares the names of its own indexes without case, and does not read their kind; of the table's
-    // name that is stored with each object it takes the one in the definition.
+    // SQLite compares the names of its own indexes without case, and does not read their kind; of
+    // the table's name that is stored with each object it takes the one in the definition.
     const bool is_of_table = is_named && at >= begin + n_own_name;
     const bool is_harmless = (parts[3].empty() || is_of_table) && !is_refused;
     EXPECT_EQ(Damaged() == known, is_harmless) << where;
@@ -1119,7 +1122,7 @@ TEST_F(DamageTest, LogsThatDamagedRowsHideMayBeThere) {
   EXPECT_EQ(left_out.size(), 1u);
 }
 
-// ---- what is removed -----------------------------------------------------------------------------
+// ---- what is removed ----------------------------------------------------------------------------
 
 // What `gc` would take for needed by nobody.
 struct Unneeded {
@@ -1260,7 +1263,7 @@ TEST_F(DamageTest, AModelIsInUseByARunThatCannotBeRead) {
   EXPECT_TRUE(store->Commit().ok());
 }
 
-// ---- rows that are gone without a trace ----------------------------------------------------------
+// ---- rows that are gone without a trace ---------------------------------------------------------
 
 TEST_F(DamageTest, ARunOrATaskThatIsNotThereIsToldAndTheRestIsLoaded) {
   for (const char* const lost : {"run", "task", "task WHERE kind = 'train'",
@@ -1281,7 +1284,7 @@ TEST_F(DamageTest, ARunOrATaskThatIsNotThereIsToldAndTheRestIsLoaded) {
   }
 }
 
-// ---- what the database says of itself ------------------------------------------------------------
+// ---- what the database says of itself -----------------------------------------------------------
 
 std::map<std::string, std::string> MetaOf(const std::string& path) {
   std::map<std::string, std::string> meta;

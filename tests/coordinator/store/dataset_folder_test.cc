@@ -17,7 +17,8 @@ class DatasetFolderTest : public testing::Test {
  protected:
   DatasetFolderTest() { EXPECT_TRUE(MakeFolders(JoinPath(state, "datasets"), 0700).ok()); }
 
-  // Where a store that is opened on `folder` finds the dataset; first stored in `state` as `stored`, if given.
+  // Where a store that is opened on `folder` finds the dataset; first stored in `state` as
+  // `stored`, if given.
   static std::string Found(const std::string& folder, const std::string& stored = "",
                            const std::string& digest = SampleDataset().digest) {
     const auto store = Store::Open(folder);

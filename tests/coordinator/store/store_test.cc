@@ -230,8 +230,8 @@ TEST_F(StoreTest, AfterEveryStepOfASweepTheStoreGivesTheStateBack) {
   EXPECT_EQ(SweepStateName(state, kSweepId), "SUCCEEDED");
 }
 
-// Three attempts as an earlier release left them: one that took 4 s, one during which the wall clock was
-// set back by a day, one that lives.
+// Three attempts as an earlier release left them: one that took 4 s, one during which the wall
+// clock was set back by a day, one that lives.
 TEST(StoreMigrationTest, AnEndedAttemptHasTheDifferenceOfTheWallClockAndNeverBelowZero) {
   const TempFolder folder;
   const std::string path = JoinPath(folder.path(), "longrun.db");

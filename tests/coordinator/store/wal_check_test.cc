@@ -249,7 +249,8 @@ TEST(WalMessageTest, AfterAnotherStartOneTransactionMayHaveAGap) {
   EXPECT_FALSE(FlawsOf(many, false).lost.ok());
 }
 
-// All bits of the two words that weigh the same: the last one of the page, and the checksum's second.
+// All bits of the two words that weigh the same: the last one of the page,
+// and the checksum's second.
 TEST(WalMessageTest, ABitThatTwoWordsExplainIsTold) {
   const Files files = Crashed(false);
   for (const std::size_t word : {32 + 20, 32 + 4120 - 4}) {
@@ -265,8 +266,8 @@ TEST(WalMessageTest, ABitThatTwoWordsExplainIsTold) {
   }
 }
 
-// The files after `kCommits` commits, all of which a checkpoint has written to the database, or all but
-// the newest.
+// The files after `kCommits` commits, all of which a checkpoint has written to the database,
+// or all but the newest.
 Files Checkpointed(bool has_newest) {
   const TempFolder folder;
   const std::string path = JoinPath(folder.path(), "a.db");

@@ -39,8 +39,8 @@ struct Published {
   std::int64_t n_parameters;
 };
 
-// What differs from transformers' defaults in the model's config.json; the number of elements in its
-// safetensors files, as its page on the Hugging Face hub gives it.
+// What differs from transformers' defaults in the model's config.json; the number of elements in
+// its safetensors files, as its page on the Hugging Face hub gives it.
 const Published kPublished[] = {
     {"Llama-2-7b", {{"model_type", "llama"}}, 6'738'415'616},
     {"Meta-Llama-3-8B",
@@ -72,7 +72,8 @@ const Published kPublished[] = {
      70'426'624},
     {"Baichuan-7B", {{"model_type", "baichuan"}}, 7'000'559'616},
     {"gpt2", {{"model_type", "gpt2"}}, 124'439'808},
-    // sum(p.numel() for p in ALiBiTransformer(ALiBiConfig()).parameters()) = 1,975,296, and our embedding.
+    // sum(p.numel() for p in ALiBiTransformer(ALiBiConfig()).parameters()) = 1,975,296,
+    // and our embedding.
     {"jaketae/alibi", {{"model_type", "jaketae"}, {"vocab_size", 1000}}, 1'975'296 + 1000 * 256},
 };
 
@@ -320,7 +321,8 @@ TEST(ArchitectureTest, KeysThatChangeTheMathematicsAreHonouredOrRefusedByName) {
   EXPECT_TRUE(Read(with("llama", "attention_bias", true)).model.body.out_bias);
 }
 
-// transformers' Qwen2Config: the first max_window_layers layers see all keys; layer_types says it one by one.
+// transformers' Qwen2Config: the first max_window_layers layers see all keys;
+// layer_types says it one by one.
 TEST(ArchitectureTest, TheLayersOfQwen2HaveTheWindowThatTheFileGivesThem) {
   using Layers = std::vector<std::int64_t>;
   const auto read = [](const Json& changes) {

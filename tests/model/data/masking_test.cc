@@ -26,8 +26,8 @@ Masking Bert(std::uint64_t seed, MaskStream stream = MaskStream::kTrain,
 
 using Positions = std::vector<std::int64_t>;
 
-// From a Python program of its own: Philox4x32-10 (its zeros give 6627e8d5 e169c58d bc57ac4c 9b00dbd8, as
-// Random123's known answers say), and the rules of masking.h.
+// From a Python program of its own: Philox4x32-10 (its zeros give 6627e8d5 e169c58d bc57ac4c
+// 9b00dbd8, as Random123's known answers say), and the rules of masking.h.
 TEST(MaskingTest, DrawsWhatAnIndependentProgramDraws) {
   const std::vector<std::int32_t> sample = Ids(100, 24);
   const MaskedSequence masked = Bert(7).Mask(3, sample);

@@ -145,9 +145,9 @@ TEST_F(PrepareTest, FilesAreFoundByPatternsAndPutInOrder) {
   ExpectRefused(spec, "split train: no file matches \"x/*.md\"");
 }
 
-// A long text is encoded in pieces of 1 MiB. Words of byte-pair encoding are never cut by that: the ids
-// are those of the text encoded at once. The text is what a scanner stumbles over: runs of blanks,
-// contractions, digits, bytes that are no UTF-8.
+// A long text is encoded in pieces of 1 MiB. Words of byte-pair encoding are never cut by that: the
+// ids are those of the text encoded at once. The text is what a scanner stumbles over: runs of
+// blanks, contractions, digits, bytes that are no UTF-8.
 TEST_F(PrepareTest, ALongDocumentHasTheSameIdsAsInOnePiece) {
   const std::vector<std::string> words = {
       "the",    " the", "  ", "'ll", "\n\n", "3.14", " \xff", "\xc3\xa9t\xc3\xa9",
@@ -308,8 +308,8 @@ TEST_F(PrepareTest, TheSameDocumentInTwoSplitsIsRefusedUnlessAskedFor) {
   ExpectRefused(spec, Str("d.txt (split test) has the same bytes as ", Folder("b.txt")));
 }
 
-// The border cuts the second document: its tail is trained on, and the first, held out, has the same
-// bytes.
+// The border cuts the second document: its tail is trained on, and the first, held out,
+// has the same bytes.
 TEST_F(PrepareTest, ADocumentOnTheBorderIsComparedInEachSplitThatHasTokensOfIt) {
   PrepareSpec spec = Lines(File("a.txt", "same words\nsame words\nothers\n"));
   spec.files[0].first = "";
@@ -425,8 +425,8 @@ TEST_F(PrepareTest, WhatIsThereIsToldFromWhatIsAskedForWithoutTokenising) {
   EXPECT_FALSE(HoldsPreparation(spec, folder).value().same);
 }
 
-// The damage is told apart from other content, and mended without touching what is sound before all is
-// made: what was there stays readable at each instant.
+// The damage is told apart from other content, and mended without touching what is sound before all
+// is made: what was there stays readable at each instant.
 TEST_F(PrepareTest, ADamagedDatasetIsMadeAnewAsTheSame) {
   const PrepareSpec spec = Lines(File("a.txt", "one\ntwo\n"));
   const std::string folder = Made(spec);
@@ -498,8 +498,9 @@ TEST_F(PrepareTest, AManifestThatCannotBeReachedIsNotCalledMissing) {
             Str("cannot read ", folder, "/dataset.json: Too many levels of symbolic links"));
 }
 
-// 16 MiB in one document, 16 MiB in lines of JSON: with less than 14 MiB of heap. What is left are the
-// pieces (text 1 MiB, its ids 4 bytes each, buffers of 1 MiB) and the document table of one shard.
+// 16 MiB in one document, 16 MiB in lines of JSON: with less than 14 MiB of heap. What is left are
+// the pieces (text 1 MiB, its ids 4 bytes each, buffers of 1 MiB) and the document
+// table of one shard.
 TEST_F(PrepareTest, MemoryDoesNotGrowWithTheFiles) {
   constexpr std::size_t kBytes = std::size_t{16} << 20;
   constexpr std::int64_t kHeapMax = std::int64_t{14} << 20;

@@ -199,8 +199,8 @@ TEST_F(SourceTest, AWordSeparatesWhenItSaysThatItIsBytes) {
             (Strings{"x", "y", "line"}));
 }
 
-// The reader works in pieces of kSourceChunkBytes: every cut of separators at their border is met by
-// shifting the text by one byte at a time.
+// The reader works in pieces of kSourceChunkBytes: every cut of separators at their border is met
+// by shifting the text by one byte at a time.
 TEST_F(SourceTest, SeparatorsAreFoundWhereverThePiecesAreCut) {
   for (std::size_t shift = 0; shift < 12; ++shift) {
     const std::string first(kSourceChunkBytes - shift, 'a');

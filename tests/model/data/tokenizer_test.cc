@@ -63,7 +63,8 @@ TEST(VocabularyTest, FingerprintChangesWithWhatATokenIs) {
   EXPECT_NE(vocabulary.Fingerprint(), fingerprint);
 }
 
-// From the formula in tokenizer.h, computed with hashlib and json of Python; it is part of each run.
+// From the formula in tokenizer.h, computed with hashlib and json of Python;
+// it is part of each run.
 TEST(VocabularyTest, FingerprintOfBytesStaysWhatItWas) {
   EXPECT_EQ(MakeTokenizer("bytes").value()->vocabulary().Fingerprint(),
             "c77f42c5ac38b593ecbaf58e437b786369f35d41be12db37c75ab9d7ffca45d6");

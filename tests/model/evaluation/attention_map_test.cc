@@ -13,8 +13,8 @@
 namespace longrun {
 namespace {
 
-// Looks at all keys in sight alike: A[i][j] = 1 / (i + 1), so that the entropy of row i is ln(i + 1). With
-// `by_token` the head entropy of each query is the first token of the text.
+// Looks at all keys in sight alike: A[i][j] = 1 / (i + 1), so that the entropy of row i is
+// ln(i + 1). With `by_token` the head entropy of each query is the first token of the text.
 class UniformAttention final : public AttentionProbe {
  public:
   Result<AttentionMap> Map(
@@ -130,8 +130,8 @@ TEST_F(AttentionMapEvaluationTest, RowsAreMeansOverTheQueriesOfTheChosenDocument
   EXPECT_EQ(map.values[4 * 3], 0.25F);
 }
 
-// Documents with the head entropies 'a' = 97 and 'l' = 108 everywhere: by the ratio estimator over two
-// clusters of equal size, se = |108 - 97| / 2.
+// Documents with the head entropies 'a' = 97 and 'l' = 108 everywhere: by the ratio estimator over
+// two clusters of equal size, se = |108 - 97| / 2.
 TEST_F(AttentionMapEvaluationTest, TheStandardErrorIsOverDocuments) {
   LookingModel model;
   model.probe.by_token = true;

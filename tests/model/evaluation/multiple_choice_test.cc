@@ -341,8 +341,8 @@ constexpr const char* kTwoItems = R"({"context":"ab","choices":["cd","efghi"],"a
                                   R"({"context":"abc","choices":["defgh","i"],"answer":0})"
                                   "\n";
 
-// Every token costs the same, so the shorter choice is the likelier: right once. Means over tokens tie,
-// and the first choice wins: right twice.
+// Every token costs the same, so the shorter choice is the likelier: right once. Means over tokens
+// tie, and the first choice wins: right twice.
 TEST_F(MultipleChoiceTest, ACoinThatKnowsNothingIsRightByLengthAlone) {
   ConstantModel model(2.0f);
   const auto output = Ask(model, kTwoItems, 64);
@@ -399,7 +399,8 @@ TEST_F(MultipleChoiceTest, AContextThatIsTooLongLosesItsBeginning) {
   }
 }
 
-// "b x\n\na" and "a x\n\nb" are fed with the choices behind them; the row says how many shots there were.
+// "b x\n\na" and "a x\n\nb" are fed with the choices behind them;
+// the row says how many shots there were.
 TEST_F(MultipleChoiceTest, ShotsAreFedAndNamedInTheRow) {
   const std::string jsonl = R"({"context":"a","choices":["x","yy"],"answer":0})"
                             "\n"

@@ -346,7 +346,8 @@ TEST(NonOverlapTest, UniformModelHasThePerplexityOfItsVocabularyAtEveryLength) {
   }
 }
 
-// floor((N - 1) / L): when L divides N the last window would wrap to the front (which Cable's notebook scores twice).
+// floor((N - 1) / L): when L divides N the last window would wrap to the front (which Cable's
+// notebook scores twice).
 TEST(NonOverlapTest, ALengthThatDividesTheTokensGetsOneWindowLess) {
   EXPECT_EQ(PlanNonOverlap({.n_tokens = 20, .context_length = 5}).value().size(), 3u);
   EXPECT_EQ(PlanNonOverlap({.n_tokens = 21, .context_length = 5}).value().size(), 4u);
@@ -392,7 +393,8 @@ TEST(NonOverlapTest, PlansWithoutOneFullWindowAreRefused) {
   EXPECT_TRUE(Contains(past.status().message(), "score_tokens 23 exceeds the 22 tokens"));
 }
 
-// By hand: 15 = 1111 keeps all digits, 31 = 11111 loses one, 466853 = 1110001111110100101 keeps 1110.
+// By hand: 15 = 1111 keeps all digits, 31 = 11111 loses one,
+// 466853 = 1110001111110100101 keeps 1110.
 TEST(NonOverlapTest, TheTokensScoredByDefaultDependOnTheSplitAlone) {
   EXPECT_EQ(CommonScoreTokens(2), 1);
   EXPECT_EQ(CommonScoreTokens(16), 15);

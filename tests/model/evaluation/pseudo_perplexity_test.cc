@@ -48,7 +48,8 @@ class UniformModel final : public LanguageModel {
   int n_calls_ = 0;
 };
 
-// p(next token is `is_a` | this one): the chain that ChainModel knows, over the bytes a and everything else.
+// p(next token is `is_a` | this one): the chain that ChainModel knows, over the bytes a and
+// everything else.
 double Step(bool from_a, bool to_a) {
   const double p_a = from_a ? 0.3 : 0.8;
   return to_a ? p_a : 1.0 - p_a;
@@ -65,7 +66,8 @@ double CloseNll(const std::vector<bool>& is_a, std::size_t begin, std::size_t en
   return -std::log(weight(is_a[t]) / (weight(true) + weight(false)));
 }
 
-// The exact posterior of a Markov chain, from what it is fed alone: a mask beside a mask is refused.
+// The exact posterior of a Markov chain, from what it is fed alone:
+// a mask beside a mask is refused.
 class ChainModel final : public LanguageModel {
  public:
   Result<std::vector<std::vector<float>>> Nll(std::span<const std::int32_t>,

@@ -1,4 +1,5 @@
-// Multiple choice asked of any model: a dataset of bytes, and the questions kept as a submission keeps them.
+// Multiple choice asked of any model: a dataset of bytes, and the questions kept as a
+// submission keeps them.
 #pragma once
 
 #include <gtest/gtest.h>

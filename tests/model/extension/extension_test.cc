@@ -1,5 +1,5 @@
-// Frequencies beside numbers of an independent fp64 program (numpy, checked against transformers 4.46.3
-// and PoSE's code), for d = 16 and base 10000 unless a case says otherwise.
+// Frequencies beside numbers of an independent fp64 program (numpy, checked against transformers
+// 4.46.3 and PoSE's code), for d = 16 and base 10000 unless a case says otherwise.
 #include "model/extension/extension.h"
 
 #include <gtest/gtest.h>

@@ -1,4 +1,5 @@
-// Rounding to bf16 and fp16: IEEE 754 to nearest, ties to even; halves and back by their definition.
+// Rounding to bf16 and fp16: IEEE 754 to nearest, ties to even;
+// halves and back by their definition.
 #include "model/hugging_face/convert.h"
 
 #include <gtest/gtest.h>

@@ -1,4 +1,5 @@
-// Weights that are no numbers: found at each place, of each type, and named; a buffer may hold -infinity.
+// Weights that are no numbers: found at each place, of each type, and named;
+// a buffer may hold -infinity.
 #include "model/hugging_face/finite.h"
 
 #include <gtest/gtest.h>

@@ -1,5 +1,6 @@
-// Attention maps: the scores and probabilities that an observer sees are those of the formulas, written
-// out here in double; and a map is the mean of what its layers, heads and texts give one by one.
+// Attention maps: the scores and probabilities that an observer sees are those of the formulas,
+// written out here in double; and a map is the mean of what its layers,
+// heads and texts give one by one.
 #include "model/net/attention_probe.h"
 
 #include <ATen/TensorOperators.h>
@@ -22,7 +23,7 @@
 namespace longrun {
 namespace {
 
-// ---- one attention, against the formulas ---------------------------------------------------------
+// ---- one attention, against the formulas --------------------------------------------------------
 
 constexpr std::int64_t kH = 3, kT = 133, kD = 8, kC = kH * kD;  // T spans two blocks of queries
 constexpr std::int64_t kP = 16;                                 // rows of CoPE's table
@@ -177,7 +178,8 @@ TEST(AttentionObserverTest, OfRopeItSeesTheFormulaAlsoThroughAWindow) {
   ExpectNear(Observed("rope", {}, "fp32", 0, AttentionBackend::kTorch), Naive(score), 2e-5);
 }
 
-// Cable, arXiv:2503.08067, as its official code has it, without 1/sqrt(D): b_t = -sum over u <= t of softplus(w x_u + beta), bias b_i - b_j.
+// Cable, arXiv:2503.08067, as its official code has it, without 1/sqrt(D): b_t = -sum over u <= t
+// of softplus(w x_u + beta), bias b_i - b_j.
 TEST(AttentionObserverTest, OfCableItSeesTheLogitsWithTheirRowsOwnPart) {
   const Inputs in;
   std::vector<Vector> b(kH);
@@ -229,7 +231,7 @@ TEST(AttentionObserverTest, OfCopeItSeesTheFormula) {
   ExpectNear(Observed(cope, {in.table}, "fp64"), expected, 1e-10);
 }
 
-// ---- the map of a model --------------------------------------------------------------------------
+// ---- the map of a model -------------------------------------------------------------------------
 
 constexpr std::int64_t kTokens = 23;
 
@@ -355,7 +357,8 @@ TEST(NetAttentionTest, AModelWithAWindowLooksNoFurther) {
   }
 }
 
-// Layer 0 or 1 sees all, the other a window: the map has all, and a logit beyond the window is that layer's.
+// Layer 0 or 1 sees all, the other a window: the map has all,
+// and a logit beyond the window is that layer's.
 TEST(NetAttentionTest, OfWindowsByLayerItHasWhatAnyLayerSees) {
   const NetConfig config = GoldenConfig("bodies/qwen2_layers");
   ASSERT_FALSE(config.full_layers.empty());

@@ -181,9 +181,9 @@ TEST_P(AttentionTest, TheBackEndTorchAgreesOrRefuses) {
             1e-12);
 }
 
-// In fp32 on the same rounded inputs, beside the plain operators in fp64; gradients of what the method
-// learns as well. Those are sums over all positions that nearly cancel, so the plain operators' own
-// error in fp32 is the measure where it is the larger one.
+// In fp32 on the same rounded inputs, beside the plain operators in fp64; gradients of what the
+// method learns as well. Those are sums over all positions that nearly cancel, so the plain
+// operators' own error in fp32 is the measure where it is the larger one.
 TEST_P(AttentionTest, TheBackEndFusedGivesTheSameOutputAndGradients) {
   struct Way {
     AttentionBackend backend;
@@ -258,8 +258,8 @@ TEST(GroupedHeadsTest, OutputAndGradientsAreThoseOfTheReferenceLoops) {
   }
 }
 
-// A window of w is what a dense softmax gives whose scores with i - j >= w are -inf; three blocks of
-// queries, a window shorter and one longer than a block, with each kind of bias.
+// A window of w is what a dense softmax gives whose scores with i - j >= w are -inf; three blocks
+// of queries, a window shorter and one longer than a block, with each kind of bias.
 TEST(WindowTest, OutputIsThatOfADenseMaskedSoftmax) {
   constexpr std::int64_t kH = 3, kT = 300, kD = 4;
   const at::Tensor q = G({1, kH, kT, kD}, 0.37, 0.11), k = G({1, kH, kT, kD}, 0.53, 0.29);
@@ -339,9 +339,10 @@ TEST(FusedTest, DistanceBiasesAndWindowsGiveTheSameOutputAndGradients) {
   }
 }
 
-// FIRE's network as pieces: units that begin and that end within the distances read, some that never
-// bend, and one of weight 0; rows before and behind lambda L = 40, where the normaliser changes, and the
-// one that stands there, whose gradient is half of each. Beside the plain operators in fp64, as above.
+// FIRE's network as pieces: units that begin and that end within the distances read, some that
+// never bend, and one of weight 0; rows before and behind lambda L = 40, where the normaliser
+// changes, and the one that stands there, whose gradient is half of each. Beside the plain
+// operators in fp64, as above.
 TEST(FusedTest, ANetworkOverDistancesGivesTheSameOutputAndGradients) {
   constexpr std::int64_t kH = 3, kT = 150, kD = 8;
   const PositionConfig position =
@@ -422,7 +423,8 @@ TEST(FusedTest, WhereNothingIsTrainedFarKeysAreNotVisited) {
   EXPECT_TRUE(attend(k, poisoned(v)).isnan().all().item<bool>());
   const at::NoGradGuard no_grad;
   EXPECT_LT(MaxDifference(attend(k, poisoned(v)), whole), 2e-7);
-  // Of a key that is no number nothing is proved: a model that broke down is not scored as one that did not.
+  // Of a key that is no number nothing is proved: a model that broke down is not scored as
+  // one that did not.
   EXPECT_TRUE(attend(poisoned(k), v).isnan().all().item<bool>());
 }
 

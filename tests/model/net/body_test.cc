@@ -196,7 +196,8 @@ TEST(ExtendedBodyTest, WhatAScalingAsksForIsHonouredOrRefusedByName) {
   EXPECT_TRUE(has(message(3), "rope_scaling: expected a map"));
 }
 
-// transformers' get_mscale(8, 0.707) / get_mscale(8, 1), as DeepSeek's yarn; only where both are given.
+// transformers' get_mscale(8, 0.707) / get_mscale(8, 1), as DeepSeek's yarn;
+// only where both are given.
 TEST(ExtendedBodyTest, TheTwoMscalesOfYarnMakeItsAttentionFactor) {
   const auto factor = [](Json scaling) {
     scaling.update({{"rope_type", "yarn"}, {"factor", 8}});

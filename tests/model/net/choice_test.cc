@@ -1,5 +1,5 @@
-// Multiple choice with a network, against transformers' GPT-2 in float64: tests/golden/choice, made by
-// tools/oracle/choice_oracle.py.
+// Multiple choice with a network, against transformers' GPT-2 in float64: tests/golden/choice, made
+// by tools/oracle/choice_oracle.py.
 #include <gtest/gtest.h>
 
 #include <string>

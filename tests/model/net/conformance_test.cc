@@ -1,5 +1,5 @@
-// What every registered position method must do in every registered architecture's body: a new one of
-// either is tested by being listed.
+// What every registered position method must do in every registered architecture's body: a new one
+// of either is tested by being listed.
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/abs.h>
@@ -70,8 +70,8 @@ class ConformanceTest : public testing::TestWithParam<Pair> {
     config.model.body.window = 0;
     return config;
   }
-  // The encoder's form: of the first choice of `variant` that serves one, else as it stands; nothing where the
-  // method refuses every one.
+  // The encoder's form: of the first choice of `variant` that serves one, else as it stands;
+  // nothing where the method refuses every one.
   std::optional<NetConfig> Encoder() const {
     NetConfig config = Unmasked();
     if (TermsOf(config.model).ok()) return config;
@@ -85,8 +85,8 @@ class ConformanceTest : public testing::TestWithParam<Pair> {
     }
     return std::nullopt;
   }
-  // What starts as zeros or small is made large enough to matter; upwards, away from the bounds below
-  // that some have.
+  // What starts as zeros or small is made large enough to matter; upwards, away from the bounds
+  // below that some have.
   static Transformer Stirred(const NetConfig& config, const std::string& precision) {
     const std::vector<ParameterSpec> specs = ParametersOf(config.model).value();
     ParameterMap parameters = InitialParameters(specs, 7);
@@ -171,7 +171,8 @@ TEST_P(ConformanceTest, GradientsOfWhatItLearnsMatchCentralDifferences) {
   });
 }
 
-// Cope, xpos and fox have no meaning for keys ahead of a query, and say so; the others serve an encoder.
+// Cope, xpos and fox have no meaning for keys ahead of a query, and say so;
+// the others serve an encoder.
 TEST_P(ConformanceTest, AnEncoderIsServedOrRefusedByName) {
   const std::string& method = GetParam().method;
   const bool is_causal_alone = method == "cope" || method == "xpos" || method == "fox";

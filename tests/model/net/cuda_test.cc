@@ -1,9 +1,9 @@
 // The network on a GPU, held against the oracle's numbers that the CPU is held against, and its
-// training: bf16 learns, a resumed run goes on bit for bit. The same tests run on the CPU, where they
-// can be tried without a GPU.
+// training: bf16 learns, a resumed run goes on bit for bit. The same tests run on the CPU, where
+// they can be tried without a GPU.
 //
-// Without a GPU those on "cuda" are skipped; with LONGRUN_GPU_TESTS=1 (set by tools/gpu.sh) they fail
-// instead, so that a GPU run cannot pass by skipping.
+// Without a GPU those on "cuda" are skipped; with LONGRUN_GPU_TESTS=1 (set by tools/gpu.sh) they
+// fail instead, so that a GPU run cannot pass by skipping.
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/abs.h>
@@ -95,7 +95,8 @@ TEST_P(DeviceTest, LogitsAreThoseOfTheOracle) {
     Transformer brain = GoldenNet(name, "bf16");
 
     EXPECT_LT(MaxDifference(Logits(exact, tokens), expected), 1e-8) << name;
-    // Logits of size 1 through sums of 64 terms: 64 * 2^-24 = 4e-6, in another order on each device.
+    // Logits of size 1 through sums of 64 terms: 64 * 2^-24 = 4e-6,
+    // in another order on each device.
     EXPECT_LT(MaxDifference(Logits(single, tokens), expected), 2e-5) << name;
     // bf16 keeps 8 bits.
     EXPECT_LT(MaxDifference(Logits(brain, tokens), expected), 0.1) << name;

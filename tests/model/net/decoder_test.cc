@@ -136,7 +136,8 @@ TEST(GenerateTest, EachTextDrawsItsOwnNumbersWhateverStandsBesideIt) {
   EXPECT_FALSE(at::equal(three, drawn(3, 2)));
 }
 
-// Zero weights: each of the 13 tokens has the same logit, and the draws are the uniforms themselves.
+// Zero weights: each of the 13 tokens has the same logit,
+// and the draws are the uniforms themselves.
 TEST(GenerateTest, DrawsAreThePhiloxNumbersOfSeedAndText) {
   const NetConfig config = SmallConfig("none");
   ParameterMap zeros = InitialParameters(ParametersOf(config.model).value(), 1);

@@ -1,6 +1,6 @@
 // The golden cases of tools/oracle/gpt2_oracle.py (net/), bodies_oracle.py and jaketae_oracle.py
-// (bodies/): weights by a formula, logits and gradients in float64 from an independent PyTorch program, and from
-// transformers.
+// (bodies/): weights by a formula, logits and gradients in float64 from an independent PyTorch
+// program, and from transformers.
 #pragma once
 
 #include <ATen/ops/empty.h>
@@ -30,7 +30,8 @@ inline const char* const kGoldenCases[] = {"learned",
                                            "tanh",
                                            "quick_gelu"};
 
-// transformers' own models, as it saves their config.json; jaketae's by tools/oracle/jaketae_oracle.py.
+// transformers' own models, as it saves their config.json; jaketae's by
+// tools/oracle/jaketae_oracle.py.
 inline const char* const kBodyCases[] = {"bodies/gptj",           "bodies/gptj_tied",
                                          "bodies/gpt_neox",       "bodies/gpt_neox_sequential",
                                          "bodies/llama",          "bodies/llama_biases",
@@ -48,8 +49,8 @@ inline std::string GoldenFolder(const std::string& name) {
   return std::string(LONGRUN_SOURCE_DIR) + "/tests/golden/" + part + name;
 }
 
-// w[n] = offset + (((n + s)^2 * 31 + n * s) mod 65537 - 32768) / 131072, s = sum of the name's bytes,
-// offset 1 for the weights of norms, else 0.
+// w[n] = offset + (((n + s)^2 * 31 + n * s) mod 65537 - 32768) / 131072, s = sum of the name's
+// bytes, offset 1 for the weights of norms, else 0.
 inline ParameterMap FormulaWeights(const ModelConfig& model) {
   ParameterMap weights;
   const std::vector<ParameterSpec> specs = ParametersOf(model).value();

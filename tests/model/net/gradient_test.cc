@@ -113,7 +113,8 @@ TEST(GradientSumTest, PassesOverPartsOfABatchAddUpToTheWhole) {
   }
 }
 
-// Of (B, T) tokens: sequence b hides every (b + 2)-th, so that sequences hide unequal numbers of them.
+// Of (B, T) tokens: sequence b hides every (b + 2)-th,
+// so that sequences hide unequal numbers of them.
 std::vector<MaskedSequence> Hidden(const at::Tensor& tokens_BT) {
   std::vector<MaskedSequence> sequences;
   const auto tokens = tokens_BT.accessor<std::int64_t, 2>();

@@ -118,8 +118,8 @@ INSTANTIATE_TEST_SUITE_P(Shapes, LinearTest,
                                          Case{333, 257, 65, MatrixPath::kAten}),
                          NameOfCase);
 
-// A run that began when each product was a tensor of its own goes on with the same bits. The first two
-// sums are of the size from which a product is kept; another shape, and then the first again.
+// A run that began when each product was a tensor of its own goes on with the same bits. The first
+// two sums are of the size from which a product is kept; another shape, and then the first again.
 TEST(WeightGradientTest, AddsToASumAsItsProductWould) {
   at::Tensor room;
   for (const MatrixPath path : {MatrixPath::kAten, MatrixPath::kOneDnn}) {

@@ -1,7 +1,8 @@
-// What a train step and a forward pass hold at most, by length: fused attention has no T x T anywhere, so
-// both grow as T. Every allocation of the process is counted.
+// What a train step and a forward pass hold at most, by length: fused attention has no T x T
+// anywhere, so both grow as T. Every allocation of the process is counted.
 //
-// LONGRUN_SOAK=1 takes the lengths that the claim is made for (minutes); else the same at an eighth.
+// LONGRUN_SOAK=1 takes the lengths that the claim is made for (minutes);
+// else the same at an eighth.
 #include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 
@@ -118,7 +119,8 @@ std::vector<std::string> Covered() {
 INSTANTIATE_TEST_SUITE_P(Methods, StepMemoryTest, testing::ValuesIn(Covered()),
                          [](const auto& given) { return given.param; });
 
-// A tiny model (6 layers, 8 heads, 512 wide) reads 32768 tokens within 2 GiB, its weights among them.
+// A tiny model (6 layers, 8 heads, 512 wide) reads 32768 tokens within 2 GiB,
+// its weights among them.
 TEST(EvaluationMemoryTest, ALongTextIsReadWithinTwoGiB) {
   if (!AllocationsAreCounted()) GTEST_SKIP() << "a sanitizer counts allocations itself";
   NetConfig config;

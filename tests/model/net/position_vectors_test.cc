@@ -1,6 +1,6 @@
-// What position methods add to attention, against numbers that an fp64 numpy script of the published
-// formulas gave (T5: also transformers' modeling_t5.py; KERPLE: the official repository; FIRE and CoPE:
-// the listings of their papers; xPos: torchscale), and against central differences.
+// What position methods add to attention, against numbers that an fp64 numpy script of the
+// published formulas gave (T5: also transformers' modeling_t5.py; KERPLE: the official repository;
+// FIRE and CoPE: the listings of their papers; xPos: torchscale), and against central differences.
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/abs.h>
@@ -142,7 +142,7 @@ at::Tensor DistanceMatrix(const Problem& problem, std::int64_t n) {
   return DistanceBlock(row, 1 - n, 0, n, n);
 }
 
-// ---- T5 ------------------------------------------------------------------------------------------
+// ---- T5 -----------------------------------------------------------------------------------------
 
 // The bucket of each distance: what a table that holds its own row numbers gives.
 std::vector<double> BucketsOf(const Json& position, bool causal, std::int64_t buckets,
@@ -228,7 +228,7 @@ TEST(T5Test, BucketsThatDoNotDivideAreRefused) {
             "their own, found 16");
 }
 
-// ---- KERPLE --------------------------------------------------------------------------------------
+// ---- KERPLE -------------------------------------------------------------------------------------
 
 std::vector<at::Tensor> KerpleLearned() {
   return {at::tensor({0.8, 1.7}, at::kDouble), at::tensor({0.3, 0.9}, at::kDouble)};  // p, a
@@ -278,7 +278,7 @@ TEST(KerpleTest, PowerWithSlopesAndExponentOneIsAlibi) {
   ExpectNear(kerple.Output(), Numbers(alibi.Output()), 1e-12);
 }
 
-// ---- the template of docs/position-methods.md -----------------------------------------------------
+// ---- the template of docs/position-methods.md ---------------------------------------------------
 
 TEST(TemplateTest, DoesWhatThePageSaysWithItsGradient) {
   Problem problem("none", {at::tensor({0.7, 1.3}, at::kDouble)});
@@ -298,7 +298,7 @@ TEST(TemplateTest, IsTheCodeOfThePage) {
   EXPECT_NE(page.find("```cpp\n" + code + "```"), std::string::npos);
 }
 
-// ---- FIRE ----------------------------------------------------------------------------------------
+// ---- FIRE ---------------------------------------------------------------------------------------
 
 std::vector<at::Tensor> FireLearned() {
   return {G({4, 1}, 1.3, 0.2),    G({4}, 0.8, 0.7) * 0.5,         G({2, 4}, 0.6, 0.1),
@@ -336,7 +336,7 @@ TEST(FireTest, StartsAsTorchsLinearsDo) {
   EXPECT_EQ(terms.distance_network->length, 512.0);
 }
 
-// ---- xPos ----------------------------------------------------------------------------------------
+// ---- xPos ---------------------------------------------------------------------------------------
 
 TEST(XposTest, MatchesTheVectors) {
   Problem("xpos", {}).ExpectDigest(2.512652427, {0.56836645, 0.39931764, 0.03728810, -0.34276190});
@@ -356,8 +356,9 @@ TEST(XposTest, FarPositionsStayFinite) {
             static_cast<double>(std::numeric_limits<float>::max()) / 1e3);
 }
 
-// At the longest text, a key ahead of its query would have e^160 of a score: beyond fp32, and hidden. By the
-// paper's formula, in double, with the decay of each visible pair formed from its distance.
+// At the longest text, a key ahead of its query would have e^160 of a score: beyond fp32, and
+// hidden. By the paper's formula, in double, with the decay of each visible pair formed
+// from its distance.
 TEST(XposTest, TheLongestTextIsReadInFp32) {
   constexpr std::int64_t kD = 8;
   const AttentionShape shape = {.n_head = 1, .head_dim = kD, .d_model = kD};
@@ -424,7 +425,7 @@ TEST(XposTest, OddHeadsAndModelsThatSeeAheadAreRefused) {
             "of a query");
 }
 
-// ---- CoPE ----------------------------------------------------------------------------------------
+// ---- CoPE ---------------------------------------------------------------------------------------
 
 const Json kCope = {{"method", "cope"}, {"max_positions", 4}};
 
@@ -457,7 +458,7 @@ TEST(CopeTest, StartsWithoutPositions) {
   EXPECT_EQ(cope.terms.learned[0].init.std, 0.0);
 }
 
-// ---- FoX -----------------------------------------------------------------------------------------
+// ---- FoX ----------------------------------------------------------------------------------------
 
 // F_i - F_j, F the running sum of ln sigmoid(w x + beta), written out with nothing shared.
 TEST(FoxTest, TheBiasIsTheSumOfTheLogGatesStepsBehind) {

@@ -1,4 +1,5 @@
-// Activation checkpointing changes memory alone: bits of losses, gradients and weights are compared.
+// Activation checkpointing changes memory alone: bits of losses,
+// gradients and weights are compared.
 #include "model/net/recompute.h"
 
 #include <ATen/TensorOperators.h>
@@ -120,7 +121,8 @@ TEST(RecomputeMemoryTest, TheMostMemoryIsLess) {
   EXPECT_GT(recomputed, 6 * 8 * 128 * 32 * 4);  // the inputs of six blocks
 }
 
-// Weights that change between the two computations of a block would give another gradient in silence.
+// Weights that change between the two computations of a block would give another
+// gradient in silence.
 TEST(RecomputeRefusalTest, WeightsThatChangeBeforeTheBackwardPassAreFound) {
   Transformer net = SmallNet(SmallConfig("rope"), "fp32");
   net.SetActivationCheckpointing(true);

@@ -1,8 +1,9 @@
-// Our kernels between products and attention beside LibTorch's operators, values and gradients, through
-// autograd as a network calls them.
+// Our kernels between products and attention beside LibTorch's operators, values and gradients,
+// through autograd as a network calls them.
 //
-// Errors are relative, in the Frobenius norm, against the same operators in fp64. Ours must be within a
-// bound, or, where a number is what is left of others that cancel, within 1.3 times LibTorch's own error.
+// Errors are relative, in the Frobenius norm, against the same operators in fp64. Ours must be
+// within a bound, or, where a number is what is left of others that cancel, within 1.3 times
+// LibTorch's own error.
 #include "model/net/row_operators.h"
 
 #include <ATen/TensorOperators.h>
@@ -32,7 +33,8 @@ using Tensors = std::vector<at::Tensor>;
 
 Compute Fp64() { return OpenCompute("cpu", "fp64").value(); }
 
-// Gradients of sum(w y) to the leaves, for fixed weights w of every output; the outputs before them.
+// Gradients of sum(w y) to the leaves, for fixed weights w of every output;
+// the outputs before them.
 Tensors WithGradients(const std::function<Tensors(const Tensors&)>& function, Tensors leaves) {
   for (at::Tensor& leaf : leaves) leaf = leaf.detach().clone().requires_grad_(true);
   Tensors results = function(leaves);

@@ -150,9 +150,9 @@ TEST(NetScorerTest, LengthsThatShareWindowsHaveTheBitsOfLengthsThatDoNot) {
   EXPECT_EQ(n_cached, 3);
 }
 
-// How many windows are one call, and how many threads carry it out, is an order of additions in fp32:
-// the mean may move in its last digits (2^-24 each, over some thousand additions), and no further. A run
-// keeps one number of both (sweeps/run.h), so its cells do not move at all.
+// How many windows are one call, and how many threads carry it out, is an order of additions in
+// fp32: the mean may move in its last digits (2^-24 each, over some thousand additions), and no
+// further. A run keeps one number of both (sweeps/run.h), so its cells do not move at all.
 TEST(NetScorerTest, CallsOfAnotherSizeAndOtherThreadsGiveTheSamePerplexity) {
   Transformer net = SmallNet(SmallConfig("cable"), "fp32");
   const std::vector<std::int32_t> ids = Ids(241);

@@ -1,5 +1,6 @@
-// A train step on a model with subnormal weights, under biases that make subnormal probabilities: flushed,
-// no thread meets one, in whatever library; kept, some do (tests/kernels/subnormal_traces.h counts them).
+// A train step on a model with subnormal weights, under biases that make subnormal probabilities:
+// flushed, no thread meets one, in whatever library; kept, some do
+// (tests/kernels/subnormal_traces.h counts them).
 #include "base/subnormals.h"
 
 #include <ATen/Parallel.h>

@@ -122,7 +122,8 @@ class AgentTest : public testing::Test {
     ASSERT_TRUE(coordinator_.Send(message));
   }
 
-  // The training of seed 1 with this behaviour, on a worker started for it, once so many records came.
+  // The training of seed 1 with this behaviour, on a worker started for it,
+  // once so many records came.
   TaskFile Begin(const Json& behaviour, std::size_t n_lines = 0) {
     WriteBehaviour(cache_, {{"default", behaviour}});
     const TaskFile task = Train(1);
@@ -311,7 +312,8 @@ TEST_F(AgentTest, ARestoredBackupGetsTheJournalAgain) {
   ExpectWholeJournal(task);
 }
 
-// Nobody would find what they write: neither it nor its trainers go on, nor do they make a folder anew.
+// Nobody would find what they write: neither it nor its trainers go on,
+// nor do they make a folder anew.
 TEST_F(AgentTest, ADeletedFolderEndsTheWorkerAndItsTrainersAtOnce) {
   const TaskFile task = Begin(kEndless, 10);
   const ShimRecord shim = ReadShim(FolderOf(task)).value();
@@ -429,7 +431,8 @@ TEST_F(AgentTest, AStoppedTrainerWritesACheckpointAndYields) {
   EXPECT_EQ(StoredOf(task).ended->exit_code(), 75);
   EXPECT_TRUE(StoredOf(task).ended->stop_requested());
   EXPECT_EQ(RecordsOf(task, "checkpoint").size(), 1u);
-  // The coordinator stops what somebody cancelled; the worker that leaves stops its own, which yield.
+  // The coordinator stops what somebody cancelled; the worker that leaves stops its
+  // own, which yield.
   EXPECT_NE(WorkerLog().find("class=cancelled"), std::string::npos) << WorkerLog();
 }
 
@@ -595,7 +598,8 @@ TEST_F(AgentTest, ADamagedCheckpointIsRefused) {
   EXPECT_FALSE(PathExists(FolderOf(second).path));
 }
 
-// Of class "data" the coordinator would take an earlier checkpoint, and tell the user to make data again.
+// Of class "data" the coordinator would take an earlier checkpoint,
+// and tell the user to make data again.
 TEST_F(AgentTest, ACacheThatCannotBeWrittenIsAMatterOfStorage) {
   WriteBehaviour(cache_, {{"default", {{"steps", 3}}}});
   const TaskFile first = Train(1, 1);
@@ -637,8 +641,8 @@ TEST_F(AgentTest, ACheckpointUnlikeItsRecordIsNotUploadedAndTheJournalGoesOn) {
   EXPECT_TRUE(PathExists(FolderOf(task).Checkpoints()));
 }
 
-// The files of older checkpoints went with the outage; that is no reason to keep the last one's, which
-// are in the store.
+// The files of older checkpoints went with the outage; that is no reason to keep the last one's,
+// which are in the store.
 TEST_F(AgentTest, CheckpointsThatTheTrainerRemovedDoNotKeepTheOthersOnTheDisk) {
   WriteBehaviour(cache_, {{"default", {{"steps", 30}, {"gate", "gate"}}}});
   const std::string gate = JoinPath(cache_, "gate");
@@ -739,8 +743,8 @@ TEST_F(AgentTest, ATerminatedWorkerLeavesWithoutACoordinatorAndTellsItLater) {
   EXPECT_EQ(StoredOf(task).ended->exit_code(), 75);
 }
 
-// As after the loss of worker_id: the coordinator counts the attempt of this folder as one of a worker that
-// is away, and acknowledges nothing of it.
+// As after the loss of worker_id: the coordinator counts the attempt of this folder as one of a
+// worker that is away, and acknowledges nothing of it.
 TEST_F(AgentTest, ATerminatedWorkerDoesNotWaitForADeadAttemptThatIsNotItsOwn) {
   coordinator_.acknowledges = false;
   const TaskFile task = Begin(kEndless, 10);

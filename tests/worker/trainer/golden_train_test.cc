@@ -1,5 +1,5 @@
-// Training step by step beside PyTorch: the losses of 50 steps, of a plain loop over transformers' GPT-2
-// with each position method as its authors wrote it, from equal weights on equal samples
+// Training step by step beside PyTorch: the losses of 50 steps, of a plain loop over transformers'
+// GPT-2 with each position method as its authors wrote it, from equal weights on equal samples
 // (tools/oracle/golden_train.py made them; their torch and transformers stand in losses.json).
 #include <gtest/gtest.h>
 

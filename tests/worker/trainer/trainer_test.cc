@@ -341,7 +341,8 @@ TEST_F(TrainerTest, AnEncoderLearnsHiddenTokensAndIsScoredByThem) {
   EXPECT_NE(Stderr().find("perplexity: needs model.causal true"), std::string::npos) << Stderr();
 }
 
-// The number of a row is what asking for each token by itself gives: the door `forward`, once a token.
+// The number of a row is what asking for each token by itself gives:
+// the door `forward`, once a token.
 TEST_F(TrainerTest, PseudoPerplexityIsWhatALoopOverForwardGives) {
   WriteRun(EncoderJson({{"method", "cable"}, {"variant", "bidirectional"}}));
   ASSERT_EQ(Exec(TrainArguments("out")), 0) << Stderr();
@@ -483,8 +484,8 @@ TEST_F(TrainerTest, AnEvaluationTakesTheParametersOfASweep) {
     return bodies;
   };
 
-  // The one document of the split is longer than the first length and shorter than the others, whose
-  // windows are one and the same call.
+  // The one document of the split is longer than the first length and shorter than the others,
+  // whose windows are one and the same call.
   const std::vector<Json> sliding =
       rows("sliding", {"--lengths", "64,8000,9000", "--params",
                        R"({"protocol":"sliding_bos","stride":32,"score_tokens":1000})"});
@@ -562,8 +563,8 @@ TEST_F(TrainerTest, ATaskKeepsTheOperatorsThatItBeganWith) {
 }
 
 TEST_F(TrainerTest, ARunKeepsTheSubnormalNumbersThatItBeganWith) {
-  // Gradients that are clipped to this are subnormal, and so are their moments: what biases, which begin
-  // as zeros, become of them decides the bits.
+  // Gradients that are clipped to this are subnormal, and so are their moments: what biases, which
+  // begin as zeros, become of them decides the bits.
   Json run = RunJson("alibi");
   run["train"]["optimizer"]["grad_clip"] = 1e-37;
   WriteRun(run);

@@ -1,9 +1,10 @@
 // longrun-tokenizer-bench TOKENIZER FILE: how long it takes to turn a text into ids, on one thread.
 //
-// Encodes once to warm up. Then each line of stdin is a command, so that tools/bench_tokenizer.py can
-// measure in turn with other programs:
+// Encodes once to warm up. Then each line of stdin is a command, so that tools/bench_tokenizer.py
+// can measure in turn with other programs:
 //
-//   time        encodes, prints the seconds of processor time, which is meaningful on a busy machine too
+//   time        encodes, prints the seconds of processor time,
+//               which is meaningful on a busy machine too
 //   ids FILE    writes the ids of the last encoding, int32, and prints their number
 #include <cstdio>
 #include <ctime>

@@ -120,8 +120,8 @@ TEST(BpeTest, MergesAsTheDefinitionForEveryVocabularyAndLength) {
   }
 }
 
-// Halves of lower ids, as training makes them: no other pair is looked up, and a long piece is merged
-// one id after the other. 20000 letters are above where that begins.
+// Halves of lower ids, as training makes them: no other pair is looked up, and a long piece is
+// merged one id after the other. 20000 letters are above where that begins.
 TEST(BpeTest, MergesAsTheDefinitionWhatTrainingCouldHaveMade) {
   SeededRandom random(13);
   for (int round = 0; round < 12; ++round) {

@@ -67,8 +67,9 @@ struct SlowTraining {
 };
 
 // The example of Sennrich, Haddow and Birch 2016, algorithm 1, without its end-of-word mark: low 5,
-// lower 2, newest 6, widest 3. By hand: (e,s) 9 and (s,t) 9, of which (e,s) comes first; then (es,t)
-// 9; of lo, ow at 7: (l,o); then (lo,w) 7; of (est's left) (n,e), (e,w), (w,est) at 6: (e,w).
+// lower 2, newest 6, widest 3. By hand: (e,s) 9 and (s,t) 9, of which (e,s) comes first; then
+// (es,t) 9; of lo, ow at 7: (l,o); then (lo,w) 7; of (est's left) (n,e), (e,w),
+// (w,est) at 6: (e,w).
 TEST(BpeTrainingTest, TheMostFrequentPairIsMergedFirstAndTiesGoByBytes) {
   std::string text;
   for (const auto& [word, count] : std::vector<std::pair<std::string, int>>{

@@ -22,7 +22,7 @@ std::vector<std::string> Pieces(std::string_view text) {
   return pieces;
 }
 
-// ---- the rule once more, slowly: the alternatives in order at each place --------------------------
+// ---- the rule once more, slowly: the alternatives in order at each place ------------------------
 
 struct SlowCharacter {
   std::string bytes;

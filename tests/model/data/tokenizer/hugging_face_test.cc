@@ -57,8 +57,8 @@ Result<Vocabulary> Parse(const Json& file) {
   return ParseHuggingFace(CanonicalJson(file), "small");
 }
 
-// gpt-2, src/encoder.py, bytes_to_unicode: the blank is U+0120, the line feed U+010A; the last of the
-// 68 shifted bytes is 173, at U+0143.
+// gpt-2, src/encoder.py, bytes_to_unicode: the blank is U+0120, the line feed U+010A; the last of
+// the 68 shifted bytes is 173, at U+0143.
 TEST(PrintableTest, BytesAreWrittenAsGpt2Does) {
   EXPECT_EQ(PrintableOfBytes(" a\n!~"), "\u0120a\u010a!~");
   EXPECT_EQ(PrintableOfBytes(std::string("\0\x7f\xa0\xad", 4)), "\u0100\u0121\u0142\u0143");
