@@ -298,6 +298,7 @@ Status Serve(const ServerOptions& options) {
        {CoordinatorAddressPath(options.state_folder), metrics_file, socket_path}) {
     RETURN_IF_ERROR(RemoveAll(path));
   }
+  store->RemoveHolderName();
   LogInfo("stopped");
   // Nothing is left to write, and destroying the metrics server takes up to 2 s, which every
   // command that starts a coordinator for the moment would have to wait.

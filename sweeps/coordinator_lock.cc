@@ -62,7 +62,9 @@ Result<CoordinatorLock> CoordinatorLock::Acquire(const std::string& state_folder
   return lock;
 }
 
-CoordinatorLock::~CoordinatorLock() {
+CoordinatorLock::~CoordinatorLock() { RemoveName(); }
+
+void CoordinatorLock::RemoveName() {
   // If this fails, a name that is out of date stays, as after a kill.
   if (lock_.fd() >= 0) (void)!ftruncate(lock_.fd(), 0);
 }

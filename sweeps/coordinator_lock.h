@@ -40,9 +40,10 @@ class CoordinatorLock {
                                          const CoordinatorHolder& holder);
   CoordinatorLock(CoordinatorLock&&) noexcept = default;
   CoordinatorLock& operator=(CoordinatorLock&&) noexcept = default;
-  // Removes the holder's name before the lock is free, so that nobody takes it for that of
-  // the next holder.
   ~CoordinatorLock();
+  // Removes the holder's name while the lock is held, so that nobody takes it for that of the next
+  // holder. The destructor does it, too; a process that ends without destructors calls it.
+  void RemoveName();
 
  private:
   explicit CoordinatorLock(FileLock lock) : lock_(std::move(lock)) {}

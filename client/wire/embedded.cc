@@ -90,12 +90,11 @@ CoordinatorHolder HolderOf(const std::string& state) {
   return ReadCoordinatorLock(state).value_or(CoordinatorHolder());
 }
 
-// Whether somebody stopped the process (SIGSTOP, a debugger): it answers nothing until it goes on.
+// Whether somebody stopped the process (SIGSTOP), so that it answers nothing until it is continued. One that a
+// debugger holds has another state, "t", which SIGCONT does not end.
 bool IsStopped(int pid) {
   const Result<std::string> status = ReadFile(Str("/proc/", pid, "/status"), 4096);
-  return pid > 0 && status.ok() &&
-         (status->find("\nState:\tT") != std::string::npos ||
-          status->find("\nState:\tt") != std::string::npos);
+  return pid > 0 && status.ok() && status->find("\nState:\tT") != std::string::npos;
 }
 
 std::string StoppedText(const std::string& daemon, int pid) {
@@ -106,7 +105,7 @@ std::string StoppedText(const std::string& daemon, int pid) {
 // Called while nobody answers: reports a stopped coordinator once, and a slow start once.
 void SayWhyItWaits(StartPatience& patience, const std::string& state) {
   static std::atomic<int> told_pid = 0;
-  if (const int pid = HolderOf(state).pid; IsStopped(pid)) {
+  if (const int pid = HolderOf(state).pid; CoordinatorRuns(state) && IsStopped(pid)) {
     if (told_pid.exchange(pid) == pid) return;
     return SayLine(Str(StoppedText("coordinator", pid), "; this command waits for it"));
   }

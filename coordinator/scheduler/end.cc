@@ -86,10 +86,10 @@ bool IsOfEarlierBoot(const State& state, const Attempt& attempt) {
   return !attempt.started_boot.empty() && attempt.started_boot != state.boot;
 }
 
-// Whether all processes of the worker's machine ended together, which is not this task's doing. A
-// lone task whose attempts end so again and again may be the cause, and waits.
+// Whether all processes of the worker's machine ended together, for the first time: that is seldom the
+// task's doing. A task that ends so again may be the cause (its machine's memory, say), and waits.
 bool EndedWithAll(const Attempt& attempt, std::int64_t n_before) {
-  return attempt.died_together > 1 || (attempt.died_together == 1 && n_before == 0);
+  return attempt.died_together > 0 && n_before == 0;
 }
 
 // What an exit code means, for people.

@@ -14,7 +14,8 @@ namespace {
 
 // The rest of the path behind `state`; "" if it is not within it.
 std::string WithinState(const std::filesystem::path& state, const std::filesystem::path& folder) {
-  const std::string relative = folder.lexically_relative(state).string();
+  const std::string relative =
+      folder.lexically_normal().lexically_relative(state.lexically_normal()).string();
   const bool is_outside = relative.empty() || relative == "." || relative == ".." ||
                           relative.starts_with("../") || relative.starts_with('/');
   return is_outside ? std::string() : relative;

@@ -29,6 +29,10 @@ constexpr KeyedTable kTables[] = {
      .key = "sweep",
      .same_rest = " AND sound.task = sweep_task.task",
      .unused = ""},
+    {.name = "sweep_label",
+     .key = "sweep",
+     .same_rest = " AND sound.key = sweep_label.key",
+     .unused = ""},
     {.name = "cell", .key = "cell", .same_rest = "", .unused = ""},
     // After the tables that refer to them.
     {.name = "sweep",
@@ -73,6 +77,7 @@ Status DropFrom(Connection& connection, const KeyedTable& of) {
   ASSIGN_OR_RETURN(const std::vector<std::string> keys,
                    connection.ReadTexts(Str("SELECT DISTINCT ", of.key, " FROM main.", of.name,
                                             " NOT INDEXED WHERE ", damaged)));
+  if (keys.empty()) return Status();
   // A row was written again as it had been, whatever has happened to the damaged one since, if a
   // sound row has the checksum that the damaged one was stored with.
   ASSIGN_OR_RETURN(

@@ -42,13 +42,15 @@ constexpr const char* kIdName = "database.id";
 Result<CoordinatorLock> TakeLock(const std::string& folder, bool is_momentary) {
   constexpr std::int64_t kMomentaryMs = 30'000;
   constexpr timespec kPause = {.tv_sec = 0, .tv_nsec = 5'000'000};
-  const std::int64_t deadline = BootMs() + kMomentaryMs;
+  constexpr std::int64_t kNamelessMs = 1000;  // a holder writes its name as soon as it has the lock
+  const std::int64_t begin = BootMs();
   while (true) {
     auto lock = CoordinatorLock::Acquire(folder, {.pid = getpid(), .is_momentary = is_momentary});
     if (lock.ok() || lock.status().code() != Code::kUnavailable || is_momentary) return lock;
     const std::optional<CoordinatorHolder> holder = ReadCoordinatorLock(folder);
-    const bool goes = holder && holder->is_momentary;
-    if (!goes || BootMs() >= deadline) return lock;
+    const bool is_named = holder && IsAlive(*holder);
+    const std::int64_t wait_ms = !is_named ? kNamelessMs : holder->is_momentary ? kMomentaryMs : 0;
+    if (BootMs() - begin >= wait_ms) return lock;
     nanosleep(&kPause, nullptr);
   }
 }

@@ -88,6 +88,8 @@ class Store {
 
   const std::string& folder() const { return folder_; }
   std::string database_path() const;
+  // Before the process ends without destructors: the folder's lock names nobody then.
+  void RemoveHolderName() { lock_.RemoveName(); }
   const std::string& coordinator_id() const { return coordinator_id_; }  // ULID of the database
   std::int64_t boot_epoch() const { return boot_epoch_; }
   static int SchemaVersion();  // of this build

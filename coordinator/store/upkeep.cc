@@ -6,6 +6,7 @@
 #include "coordinator/store/annotation.h"
 #include "coordinator/store/read_rows.h"
 #include "coordinator/store/reader.h"
+#include "coordinator/store/rewritten.h"
 #include "coordinator/store/sqlite.h"
 #include "coordinator/store/store.h"
 #include "coordinator/store/whole_check.h"
@@ -34,6 +35,9 @@ Status Store::PutAnnotation(const SweepAnnotation& annotation) {
                      connection_->Prepare("INSERT OR REPLACE INTO sweep_label (sweep, key, value)"
                                           " SELECT id, ?, ? FROM sweep WHERE id = ?"));
     RETURN_IF_ERROR(put.Bind(key).Bind(value).Bind(annotation.sweep_id).Run());
+  }
+  if (!annotation.labels.empty() && !damaged().empty()) {
+    RETURN_IF_ERROR(DropDisplaced(*connection_, {"sweep_label"}));
   }
   if (!annotation.note) return Status();
   ASSIGN_OR_RETURN(Statement put, connection_->Prepare("UPDATE sweep SET note = ? WHERE id = ?"));

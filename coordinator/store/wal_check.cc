@@ -303,6 +303,8 @@ class Reader {
   // that ReadFrame met last, whose page is not known.
   Result<bool> DatabaseHasAll(std::int64_t damaged) const {
     if (database_ == nullptr || damaged_.pages.empty()) return false;
+    // The frames are read as they are stored, so none before may be damaged.
+    if (!flaws_.flipped.empty() || !flaws_.in_database.empty()) return false;
     std::map<std::uint32_t, std::int64_t> last, uncommitted;  // page -> its last frame
     std::int64_t n_pages = 0;                                 // of the database
     // With the damaged frame's checksum as it is stored, or,
@@ -449,6 +451,8 @@ Status MendWal(const std::string& database_path, std::vector<std::string>& repai
   }
   if (flaws.needless_from) {
     const std::string path = WalOf(database_path);
+    // What was compared may not have reached the disk yet: a kill can come before SQLite's own sync.
+    RETURN_IF_ERROR(SyncFile(database_path));
     if (truncate(path.c_str(), 0) != 0) return ErrnoStatus(errno, Str("cannot empty ", path));
     LogWarning("log_emptied", {{"file", path},
                                {"damaged_at_byte", Str(*flaws.needless_from)},

@@ -238,18 +238,23 @@ class Assembler {
     std::int64_t n_documents = 0;
     for (const PartFacts& part : assembly_.parts) n_documents += part.n_documents;
     const SplitRule& rule = assembly_.spec.split;
-    const double share = rule.validation > 0 ? rule.validation : rule.test;
-    const auto n_tokens =
-        std::max<std::int64_t>(1, std::llround(share * static_cast<double>(TokensOf(assembly_))));
-    const char* const held_out = rule.validation > 0 ? "validation" : "test";
+    std::vector<std::string> options, members;
+    for (const auto& [held_out, share] :
+         {std::pair("validation", rule.validation), std::pair("test", rule.test)}) {
+      if (share <= 0) continue;
+      const auto n_tokens =
+          std::max<std::int64_t>(1, std::llround(share * static_cast<double>(TokensOf(assembly_))));
+      options.push_back(Str("--", held_out, " ", n_tokens));
+      members.push_back(Str(held_out, ": ", n_tokens));
+    }
     return {
         Code::kInvalidArgument,
         Str("split ", split, " has no documents: none of ", n_documents,
             n_documents == 1 ? " document" : " documents",
             " was drawn for it, by the hash of its bytes; hold out tokens instead, which may be "
-            "part of a document: --",
-            held_out, " ", n_tokens, ", or in a file split: {by: last_tokens, ", held_out, ": ",
-            n_tokens, "}")};
+            "part of a document: ",
+            Join(options, " "), ", or in a file split: {by: last_tokens, ", Join(members, ", "),
+            "}")};
   }
 
   // A stream of tokens may be split into files within a document (shards with a fixed

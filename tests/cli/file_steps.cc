@@ -288,7 +288,7 @@ Status UnpackGolden(const std::string& name, const std::string& to) {
                           .env = {"PATH=/usr/bin:/bin"},
                           .inherit_output = true}));
   ASSIGN_OR_RETURN(const std::optional<ExitInfo> exit, WaitFor(pid, -1));
-  if (exit->code == 0) return Status();
+  if (exit->code == 0 && exit->signal == 0) return Status();
   return Status(Code::kDataLoss, Str("tar cannot unpack ", archive, ": exit code ", exit->code));
 }
 

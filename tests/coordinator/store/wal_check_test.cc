@@ -346,6 +346,24 @@ TEST(CheckpointedLogTest, ALogIsNotEmptiedIfTheDatabaseLacksItsNewestCommit) {
   EXPECT_GT(n_refused, 0);
 }
 
+// A frame before the damaged one has a flipped bit as well, in its page number or in its salt.
+TEST(CheckpointedLogTest, ALogWithAnEarlierFlippedBitLosesNoCommit) {
+  for (const bool has_newest : {true, false}) {
+    const Files whole = Checkpointed(has_newest);
+    for (const std::size_t flipped : {32u + 3, 32u + 8, 32u + 4120 + 3, 32u + 4120 + 8}) {
+      for (std::size_t at = kUnclearByte + 2 * 4120; at < whole.wal.size(); at += 4120) {
+        Files files = whole;
+        Flip(files.wal, flipped, 5);
+        Flip(files.wal, at, 7);
+        std::vector<std::string> repairs;
+        const int n_rows = RowsWhenMended(files, repairs);
+        EXPECT_TRUE(n_rows == -1 || n_rows == kCommits)
+            << has_newest << " bytes " << flipped << ", " << at << ": " << n_rows;
+      }
+    }
+  }
+}
+
 // The page that its frame had is perhaps one that the database lacks.
 TEST(CheckpointedLogTest, ALogWithADamagedPageNumberIsNotEmptied) {
   Files files = Checkpointed(/*has_newest=*/true);
