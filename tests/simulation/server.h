@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "tests/simulation/checker.h"
-#include "tests/simulation/log_store.h"
+#include "tests/simulation/folded_store.h"
 #include "tests/simulation/worker.h"
 #include "tests/simulation/world.h"
 

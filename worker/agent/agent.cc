@@ -532,9 +532,9 @@ void Agent::On(const WelcomeMessage& welcome) {
     CloseSession(
         now_ms,
         Status(Code::kFailedPrecondition,
-               Str("coordinator ", welcome.coordinator_id, " is at start ", welcome.boot_epoch,
-                   ", but start ", boot_epoch_,
-                   " was served before: two coordinators are running on copies of one database")));
+               Str("coordinator ", welcome.coordinator_id, " reports start ", welcome.boot_epoch,
+                   ", but this worker has already served start ", boot_epoch_,
+                   ": two coordinators are running on copies of one database")));
     return;
   }
   coordinator_id_ = welcome.coordinator_id;

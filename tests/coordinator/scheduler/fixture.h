@@ -1,5 +1,5 @@
 // A scheduler with a store behind it, and workers that say what a test tells them to. After each
-// step its writes are committed to a LogStore, which checks every transaction; Restart() reads the
+// step its writes are committed to a FoldedStore, which checks every transaction; Restart() reads the
 // state back from there.
 #pragma once
 
@@ -11,7 +11,7 @@
 
 #include "base/str.h"
 #include "coordinator/scheduler/scheduler.h"
-#include "tests/simulation/log_store.h"
+#include "tests/simulation/folded_store.h"
 #include "tests/simulation/sample_sweep.h"
 
 namespace longrun {
@@ -157,7 +157,7 @@ class SchedulerTest : public testing::Test {
   }
 
   State state;
-  LogStore store;
+  FoldedStore store;
   Instant now = 1'000'000;
   std::int64_t wall_set_ms = 0;  // how far somebody set the wall clock
 };

@@ -1,4 +1,4 @@
-#include "tests/simulation/log_store.h"
+#include "tests/simulation/folded_store.h"
 
 #include <algorithm>
 #include <cstdint>
