@@ -17,7 +17,7 @@ std::string ColourCode(bool on_back, std::uint32_t rgb) {
 }
 
 // Two cells, one above the other, in one character.
-std::string Coloured(const std::optional<double>& upper, const std::optional<double>& lower) {
+std::string Coloured(std::optional<double> upper, std::optional<double> lower) {
   if (!upper && !lower) return " ";
   const char* const end = "\x1b[0m";
   if (!lower) return Str(ColourCode(false, HeatColour(*upper)), "▀", end);
@@ -25,7 +25,7 @@ std::string Coloured(const std::optional<double>& upper, const std::optional<dou
   return Str(ColourCode(false, HeatColour(*upper)), ColourCode(true, HeatColour(*lower)), "▀", end);
 }
 
-std::string Shade(const std::optional<double>& upper, const std::optional<double>& lower) {
+std::string Shade(std::optional<double> upper, std::optional<double> lower) {
   constexpr std::string_view kShades = ".:-=+*#%@";  // a visible cell is never blank
   if (!upper && !lower) return " ";
   const double unit = std::max(upper.value_or(0.0), lower.value_or(0.0));
