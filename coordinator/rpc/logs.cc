@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/str.h"
 #include "base/utf8.h"
 
 namespace longrun {
