@@ -18,7 +18,7 @@ namespace longrun {
 
 class SimChecker {
  public:
-  SimChecker(World& world, const SimulatedLogs& store,
+  SimChecker(World& world, const FoldedStore& store,
              const std::vector<std::unique_ptr<SimWorker>>& workers)
       : world_(world), store_(store), workers_(workers) {}
 
@@ -63,7 +63,7 @@ class SimChecker {
   const SimFolder* FolderOf(const std::string& attempt) const;
 
   World& world_;
-  const SimulatedLogs& store_;
+  const FoldedStore& store_;
   const std::vector<std::unique_ptr<SimWorker>>& workers_;
   std::optional<Task> fenced_task_;  // of the step in progress, as it was before
   std::map<std::string, SeenTask> tasks_;

@@ -10,7 +10,7 @@ namespace {
 
 // One overload a write; "" or what is wrong.
 struct Applier {
-  SimulatedLogs& store;
+  FoldedStore& store;
   std::set<std::string> rows = {};  // written in this transaction
 
   std::string Once(const std::string& row) {
@@ -163,7 +163,7 @@ struct Applier {
 
 }  // namespace
 
-std::string SimulatedLogs::Commit(const std::vector<Write>& writes) {
+std::string FoldedStore::Commit(const std::vector<Write>& writes) {
   Applier applier{.store = *this};
   for (const Write& write : writes) {
     if (std::string wrong = std::visit(applier, write); !wrong.empty()) return wrong;
@@ -191,18 +191,18 @@ std::string SimulatedLogs::Commit(const std::vector<Write>& writes) {
   return "";
 }
 
-void SimulatedLogs::Apply(const Write& write) {
+void FoldedStore::Apply(const Write& write) {
   Applier applier{.store = *this};
   const std::string wrong = std::visit(applier, write);
   LR_CHECK(wrong.empty());
 }
 
-bool SimulatedLogs::HasSweep(const std::string& task) const {
+bool FoldedStore::HasSweep(const std::string& task) const {
   return std::ranges::any_of(
       sweeps, [&](const auto& sweep) { return std::ranges::count(sweep.second, task) > 0; });
 }
 
-std::vector<std::string> SimulatedLogs::OrphanTasks() const {
+std::vector<std::string> FoldedStore::OrphanTasks() const {
   std::vector<std::pair<std::int64_t, std::string>> ordered;
   for (const auto& [id, task] : tasks) {
     if (HasSweep(id)) continue;
@@ -220,8 +220,8 @@ std::vector<std::string> SimulatedLogs::OrphanTasks() const {
   return orphans;
 }
 
-State SimulatedLogs::Load(const SchedulerLimits& limits, std::uint64_t restore_count, Instant now,
-                          std::uint64_t seed, bool restored) const {
+State FoldedStore::Load(const SchedulerLimits& limits, std::uint64_t restore_count, Instant now,
+                        std::uint64_t seed, bool restored) const {
   State state;
   state.limits = limits;
   state.restore_count = restore_count;

@@ -19,7 +19,7 @@ struct StoredRecord {
   std::string line;
 };
 
-struct SimulatedLogs {
+struct FoldedStore {
   std::map<std::string, std::vector<std::string>> sweeps;   // -> tasks
   std::map<std::string, std::set<std::string>> sweep_runs;  // -> runs
   std::set<std::string> cancelled_sweeps;

@@ -236,7 +236,7 @@ void SimServer::SendAll(const std::vector<Command>& commands) {
 
 void SimServer::ReplayLog(std::size_t n_kept) {
   log_.resize(std::min(n_kept, log_.size()));
-  store_ = SimulatedLogs();
+  store_ = FoldedStore();
   for (const std::vector<Write>& transaction : log_) {
     // Row by row: a transaction holds several steps, each with its own rows.
     for (const Write& write : transaction) store_.Apply(write);

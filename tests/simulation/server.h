@@ -36,7 +36,7 @@ class SimServer final : public SimServerDoor {
   void Pause(Instant pause_ms);  // the machine sleeps: messages wait
   void Heal();
 
-  const SimulatedLogs& store() const { return store_; }
+  const FoldedStore& store() const { return store_; }
   SimChecker& checker() { return checker_; }
   bool up() const { return up_; }
 
@@ -61,7 +61,7 @@ class SimServer final : public SimServerDoor {
   World& world_;
   const SchedulerLimits limits_;
   std::vector<std::unique_ptr<SimWorker>>& workers_;
-  SimulatedLogs store_;
+  FoldedStore store_;
   std::vector<std::vector<Write>> log_;  // committed transactions, oldest first
   SimChecker checker_;
   State state_;

@@ -387,7 +387,7 @@ class Simulation {
   }
 
   void CheckCell(const PlannedRun& run, const ExpectedCell& cell) {
-    const SimulatedLogs& store = server_.store();
+    const FoldedStore& store = server_.store();
     const Task& task = store.tasks.at(store.cells.at(cell.cell));
     const std::string& began = run.run.parent.empty() ? run.run_key : run.run.parent;
     const double truth =
