@@ -21,7 +21,8 @@ add_library(longrun::headers ALIAS longrun_headers)
 # Each source still includes what it uses.
 function(longrun_precompiled name)
   cmake_parse_arguments(ARG "" "" "HEADERS;OPTIONS;DEPS" ${ARGN})
-  set(source ${CMAKE_CURRENT_BINARY_DIR}/precompiled_${name}.cc)  # CMake compiles a header only for a source
+  # CMake compiles a header only for a source.
+  set(source ${CMAKE_CURRENT_BINARY_DIR}/precompiled_${name}.cc)
   file(CONFIGURE OUTPUT ${source} CONTENT "// Written by cmake/LongrunTarget.cmake.\n")
   add_library(longrun_precompiled_${name} OBJECT ${source})
   target_link_libraries(longrun_precompiled_${name} PRIVATE longrun::warnings ${ARG_DEPS})
@@ -55,14 +56,14 @@ endfunction()
 # How many times longer a test may take in this build: a sanitizer's price.
 set(LONGRUN_TEST_TIMEOUT_FACTOR 1 CACHE STRING "every test's time limit is multiplied by this")
 
-# GCC 12 wrongly warns of the code of std::string (its bug 105329): at -O1, and of sources that include a
-# precompiled header, depending on the length of the checkout's path.
+# GCC 12 wrongly warns of the code of std::string (its bug 105329): at -O1, and of sources that
+# include a precompiled header, depending on the length of the checkout's path.
 set(LONGRUN_FALSE_WARNINGS_OFF
   $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-array-bounds;-Wno-restrict;-Wno-stringop-overflow;-Wno-stringop-overread>)
 
-# Code whose speed does not matter is compiled with these, -O1 in a release build on x86-64: it takes two thirds
-# of the time. (Where every processor has FMA, the level would decide whether a product and a sum become one, and
-# a test would round differently from what it tests.)
+# Code whose speed does not matter is compiled with these, -O1 in a release build on x86-64: it
+# takes two thirds of the time. (Where every processor has FMA, the level would decide whether a
+# product and a sum become one, and a test would round differently from what it tests.)
 set(_lr_is_fast $<AND:$<CONFIG:Release>,$<STREQUAL:${CMAKE_SYSTEM_PROCESSOR},x86_64>>)
 set(LONGRUN_FAST_COMPILATION $<$<AND:$<COMPILE_LANGUAGE:CXX>,${_lr_is_fast}>:-O1> ${LONGRUN_FALSE_WARNINGS_OFF})
 

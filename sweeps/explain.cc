@@ -320,9 +320,9 @@ Result<Json> Explain(std::string_view path) {
   for (const std::string_view prefix : {"spec.matrix.", "spec."}) {
     if (below.starts_with(prefix)) below = below.substr(prefix.size());
   }
-  if (const Unbuilt* const planned = FindUnbuilt(below); planned != nullptr) {
-    return ExplainUnbuilt(*planned);
-  }
+  const Unbuilt* planned = FindUnbuilt(name);
+  if (planned == nullptr) planned = FindUnbuilt(below);
+  if (planned != nullptr) return ExplainUnbuilt(*planned);
   if (Begins(below, kPosition)) return ExplainPosition(After(below, kPosition));
   if (Begins(below, kEvaluate)) return ExplainEvaluation(After(below, kEvaluate));
   if (Begins(below, kFailure)) return ExplainFailures(After(below, kFailure));

@@ -46,9 +46,9 @@ void SayWhereToLook(const Json& info, const std::string& state) {
 int PrintEnd(const Json& end, const std::string& output, const std::string& state) {
   // Of whoever is there now: the service that carried the sweep out may have ended
   // with its command.
-  const Result<Json> results =
-      Call(state, "GetResults", {{"sweep", end.at("info").at("sweep_id")}});
+  Result<Json> results = Call(state, "GetResults", {{"sweep", end.at("info").at("sweep_id")}});
   if (!results.ok()) return Report(results.status());
+  (*results)["name"] = end.at("info").at("name");
   const Result<std::vector<PivotTable>> tables = BuildPivot({*results}, {});
   if (!tables.ok()) return Report(tables.status());
   PrintFailures(end);

@@ -90,8 +90,8 @@ CoordinatorHolder HolderOf(const std::string& state) {
   return ReadCoordinatorLock(state).value_or(CoordinatorHolder());
 }
 
-// Whether somebody stopped the process (SIGSTOP), so that it answers nothing until it is continued. One that a
-// debugger holds has another state, "t", which SIGCONT does not end.
+// Whether somebody stopped the process (SIGSTOP), so that it answers nothing until it is continued.
+// One that a debugger holds has another state, "t", which SIGCONT does not end.
 bool IsStopped(int pid) {
   const Result<std::string> status = ReadFile(Str("/proc/", pid, "/status"), 4096);
   return pid > 0 && status.ok() && status->find("\nState:\tT") != std::string::npos;

@@ -86,8 +86,9 @@ bool IsOfEarlierBoot(const State& state, const Attempt& attempt) {
   return !attempt.started_boot.empty() && attempt.started_boot != state.boot;
 }
 
-// Whether all processes of the worker's machine ended together, for the first time: that is seldom the
-// task's doing. A task that ends so again may be the cause (its machine's memory, say), and waits.
+// Whether all processes of the worker's machine ended together, for the first time: that is seldom
+// the task's doing. A task that ends so again may be the cause (it needs too much memory, say), and
+// waits.
 bool EndedWithAll(const Attempt& attempt, std::int64_t n_before) {
   return attempt.died_together > 0 && n_before == 0;
 }

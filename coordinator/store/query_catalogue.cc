@@ -337,6 +337,22 @@ constexpr std::string_view kFunctions[] = {
     "upper",
 };
 
+// The text in lines of at most 120 columns, as all prose of the documents.
+std::string Filled(const std::string& text) {
+  constexpr std::size_t kColumns = 120;
+  std::string filled;
+  std::size_t column = 0;
+  for (const std::string& word : Split(text, ' ')) {
+    if (column > 0 && column + 1 + word.size() > kColumns) {
+      filled += "\n";
+      column = 0;
+    }
+    filled += column > 0 ? Str(" ", word) : word;
+    column += (column > 0 ? 1 : 0) + word.size();
+  }
+  return filled + "\n";
+}
+
 }  // namespace
 
 std::span<const QueryView> QueryViews() {
@@ -363,9 +379,9 @@ std::string QueryPage() {
   std::vector<std::string> names;
   names.reserve(QueryFunctions().size());
   for (const std::string_view name : QueryFunctions()) names.push_back(Str("`", name, "`"));
-  return page + Join(names, ", ") +
-         "; and `json_each`, `json_tree` as tables.\nAs in SQLite; `like` is ours, with the same "
-         "meaning in linear time.\n";
+  return page + Filled(Str(Join(names, ", "),
+                           "; and `json_each`, `json_tree` as tables. As in SQLite; `like` is "
+                           "ours, with the same meaning in linear time."));
 }
 
 }  // namespace longrun

@@ -451,7 +451,7 @@ Status MendWal(const std::string& database_path, std::vector<std::string>& repai
   }
   if (flaws.needless_from) {
     const std::string path = WalOf(database_path);
-    // What was compared may not have reached the disk yet: a kill can come before SQLite's own sync.
+    // What was compared may not have reached the disk yet: a kill can come before SQLite's sync.
     RETURN_IF_ERROR(SyncFile(database_path));
     if (truncate(path.c_str(), 0) != 0) return ErrnoStatus(errno, Str("cannot empty ", path));
     LogWarning("log_emptied", {{"file", path},

@@ -1,6 +1,6 @@
 // A scheduler with a store behind it, and workers that say what a test tells them to. After each
-// step its writes are committed to a FoldedStore, which checks every transaction; Restart() reads the
-// state back from there.
+// step its writes are committed to a FoldedStore, which checks every transaction; Restart() reads
+// the state back from there.
 #pragma once
 
 #include <gtest/gtest.h>
