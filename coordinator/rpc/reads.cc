@@ -1,16 +1,20 @@
 // See reads.h.
 #include "coordinator/rpc/reads.h"
 
+#include <iterator>
 #include <optional>
 #include <set>
 #include <string_view>
 #include <unordered_set>
 #include <utility>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/str.h"
 #include "coordinator/rpc/planned.h"
 #include "coordinator/rpc/views.h"
+#include "coordinator/store/damage.h"
 
 namespace longrun {
 namespace {
@@ -108,14 +112,21 @@ void FillAttempt(const AttemptRow& row, v1::AttemptInfo* attempt) {
 
 Status ListSweeps(Call& call, const v1::ListSweepsRequest&, v1::ListSweepsResponse* response) {
   ASSIGN_OR_RETURN(const std::vector<SweepRow> sweeps, call.reader.Sweeps());
+  std::vector<DamagedRow> lost;
   RETURN_IF_ERROR(call.parts.core.LookAndWait([&](const State& state) {
     const Instant now = BootMs();
     for (const SweepRow& sweep : sweeps) {
       v1::SweepInfo* info = response->add_sweeps();
       FillSweep(state, sweep, info);
       FillDuration(state, now, info);
+      // A row with a damaged key is not counted, and the count does not meet it.
+      const auto runs = state.sweep_runs.find(sweep.id);
+      if (runs == state.sweep_runs.end() || sweep.n_runs >= std::ssize(runs->second)) continue;
+      info->set_runs(static_cast<std::int32_t>(runs->second.size()));
+      lost.push_back(DescribeLostMember("sweep_run", Str("a run of sweep \"", sweep.name, "\"")));
     }
   }));
+  call.reader.NoteDamaged(lost);
   return NoteKnownDamage(call.parts, call.reader,
                          {"sweep", "sweep_label", "sweep_run", "sweep_task", "task"});
 }
