@@ -212,7 +212,7 @@ Result<bool> Core::ChangeModels(std::size_t n_writes,
   return result;
 }
 
-Result<bool> Core::RegisterModel(const ModelRow& model, const std::vector<ArtifactFileRow>& files) {
+Result<bool> Core::RegisterModel(const ModelRow& model, const std::vector<ArtifactFile>& files) {
   RETURN_IF_ERROR(CheckDiskSpace());
   return ChangeModels(1 + files.size(),
                       [&](ApplyCounts&) { return store_.PutModel(model, files); });

@@ -39,7 +39,7 @@ namespace longrun {
 // A checkpoint that a Start names, with its files.
 struct StartCheckpoint {
   std::string sha256;  // of manifest.json
-  std::vector<ArtifactFileRow> files;
+  std::vector<ArtifactFile> files;
 };
 
 // The core's side of an open worker session. Called on the core's thread: must not wait.
@@ -83,7 +83,7 @@ class Core {
   // Stores the name of an imported checkpoint whose files are in the artifact store; waits for
   // COMMIT. Returns false if the name already refers to it; kAlreadyExists if the name
   // refers to another one.
-  Result<bool> RegisterModel(const ModelRow& model, const std::vector<ArtifactFileRow>& files);
+  Result<bool> RegisterModel(const ModelRow& model, const std::vector<ArtifactFile>& files);
   // Removes the name. Returns true if its bytes are removed too, since nothing else refers to them.
   // kNotFound.
   Result<bool> RemoveModel(const std::string& name);

@@ -226,7 +226,7 @@ class Encoder {
     for (const StartCheckpoint& checkpoint : checkpoints_) {
       v1::CheckpointSource* source = start->add_checkpoints();
       source->set_sha256(checkpoint.sha256);
-      for (const ArtifactFileRow& row : checkpoint.files) {
+      for (const ArtifactFile& row : checkpoint.files) {
         v1::ArtifactFile* file = source->add_files();
         file->set_name(row.name);
         file->set_sha256(row.sha256);

@@ -223,7 +223,7 @@ TEST_F(CoreTest, ARefusedModelIsAnAnswerAndTheCoreGoesOn) {
                        .source = "/models/toy",
                        .n_bytes = 1,
                        .imported_wall_ms = 1};
-  const std::vector<ArtifactFileRow> files = {
+  const std::vector<ArtifactFile> files = {
       {.name = "config.json", .sha256 = Sha256Hex("config"), .n_bytes = 1}};
   EXPECT_TRUE(core->RegisterModel(model, files).value());
   EXPECT_FALSE(core->RegisterModel(model, files).value());  // the name has it already

@@ -173,7 +173,7 @@ Result<std::unique_ptr<Agent>> Agent::Create(AgentOptions options) {
       WriteFileAtomic(JoinPath(state, "worker.metrics"), agent->metrics_->address() + "\n"));
   RETURN_IF_ERROR(agent->AdoptAttempts());
   agent->jobs_ = std::make_unique<JobThreads>(kTransferThreads);
-  const DeviceSlot& device = agent->devices_.front();
+  const Slot& device = agent->devices_.front();
   LogInfo("worker_started", {{"id", agent->worker_id_},
                              {"state", state},
                              {"coordinator", agent->options_.coordinator},
@@ -529,12 +529,11 @@ void Agent::On(const WelcomeMessage& welcome) {
   }
   // Do not obey an older copy of the database that we served.
   if (welcome.coordinator_id == coordinator_id_ && welcome.boot_epoch < boot_epoch_) {
-    CloseSession(
-        now_ms,
-        Status(Code::kFailedPrecondition,
-               Str("coordinator ", welcome.coordinator_id, " reports start ", welcome.boot_epoch,
-                   ", but this worker has already served start ", boot_epoch_,
-                   ": two coordinators are running on copies of one database")));
+    CloseSession(now_ms, Status(Code::kFailedPrecondition,
+                                Str("coordinator ", welcome.coordinator_id, " reports start ",
+                                    welcome.boot_epoch,
+                                    ", but this worker has already served start ", boot_epoch_,
+                                    ": two coordinators are running on copies of one database")));
     return;
   }
   coordinator_id_ = welcome.coordinator_id;
@@ -720,7 +719,7 @@ Status Agent::CheckStart(const StartMessage& start, const TaskFile& task) const 
                   Str("the task file is of attempt ", task.attempt, " and epoch ", task.epoch,
                       ", the order of ", start.attempt, " and ", start.epoch));
   }
-  const DeviceSlot& slot = devices_[static_cast<std::size_t>(start.device_index)];
+  const Slot& slot = devices_[static_cast<std::size_t>(start.device_index)];
   const Execution& wanted = task.execution;
   if (wanted.device_kind != slot.kind || !HonoursMatrixPath(slot.linear, wanted.linear) ||
       (!wanted.simd.empty() && !RunsSimd(slot.simd, wanted.simd)) ||

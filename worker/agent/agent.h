@@ -154,7 +154,7 @@ class Agent {
   std::optional<HeldFile> held_lock_;
   std::string worker_id_;
   std::string incarnation_;
-  std::vector<DeviceSlot> devices_;
+  std::vector<Slot> devices_;
   std::unique_ptr<WorkerMetrics> metrics_;
   SeededRandom random_;
   std::map<std::string, Entry> entries_;  // by attempt

@@ -7,8 +7,9 @@
 #include <variant>
 #include <vector>
 
+#include "sweeps/artifact_file.h"
 #include "sweeps/live_attempt.h"
-#include "worker/agent/devices.h"
+#include "sweeps/slot.h"
 
 namespace longrun {
 
@@ -18,7 +19,7 @@ struct HelloMessage {
   std::string worker_id;
   std::string incarnation;
   std::string host;
-  std::vector<DeviceSlot> devices;
+  std::vector<Slot> devices;
   std::vector<std::string> dataset_digests;
   std::vector<LiveAttempt> attempts;
 };
@@ -90,12 +91,6 @@ struct WelcomeMessage {
   std::int64_t boot_epoch = 0;
   std::int64_t heartbeat_ms = 0;
   std::vector<ReceivedVerdict> attempts;
-};
-
-struct ArtifactFile {
-  std::string name;
-  std::string sha256;
-  std::int64_t n_bytes = 0;
 };
 
 struct CheckpointSource {

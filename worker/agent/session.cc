@@ -48,8 +48,8 @@ void Fill(v1::LiveAttempt& wire, const LiveAttempt& live) {
   wire.set_running(live.running);
 }
 
-void Fill(v1::Device& wire, const DeviceSlot& slot) {
-  wire.set_index(slot.index);
+void Fill(v1::Device& wire, const Slot& slot) {
+  wire.set_index(static_cast<int>(slot.index));
   wire.set_kind(slot.kind);
   wire.set_name(slot.name);
   wire.set_memory_bytes(slot.memory_bytes);
@@ -65,7 +65,7 @@ void Fill(v1::Hello& wire, HelloMessage& hello) {
   wire.set_host(hello.host);
   wire.set_version(Str(kVersion, " ", BuildCommit()));
   wire.set_pid(getpid());
-  for (const DeviceSlot& slot : hello.devices) Fill(*wire.add_devices(), slot);
+  for (const Slot& slot : hello.devices) Fill(*wire.add_devices(), slot);
   for (std::string& digest : hello.dataset_digests) wire.add_dataset_digests(std::move(digest));
   for (const LiveAttempt& live : hello.attempts) Fill(*wire.add_attempts(), live);
 }
