@@ -471,9 +471,12 @@ void Agent::OpenSession(std::int64_t now_ms) {
   const std::int64_t number = ++session_number_;
   heard_ms_ = now_ms;
   heartbeat_at_ms_ = now_ms + kIdleMsMax;
-  HelloMessage hello = {.worker_id = worker_id_,
+  HelloMessage hello = {.protocol_version = kProtocolVersion,
+                        .worker_id = worker_id_,
                         .incarnation = incarnation_,
                         .host = HostName(),
+                        .version = Str(kVersion, " ", BuildCommit()),
+                        .pid = getpid(),
                         .devices = devices_,
                         .dataset_digests = DatasetDigests(JoinPath(options_.state, "datasets")),
                         .attempts = LiveAttempts()};
@@ -546,13 +549,13 @@ void Agent::On(const WelcomeMessage& welcome) {
   LogInfo("session_welcomed", {{"coordinator", coordinator_id_},
                                {"boot_epoch", Str(boot_epoch_)},
                                {"attempts", Str(welcome.attempts.size())}});
-  for (const ReceivedVerdict& verdict : welcome.attempts) {
+  for (const AttemptVerdict& verdict : welcome.attempts) {
     const auto found = entries_.find(verdict.attempt);
     if (found != entries_.end()) ApplyVerdict(verdict, found->second);
   }
 }
 
-void Agent::ApplyVerdict(const ReceivedVerdict& verdict, Entry& entry) {
+void Agent::ApplyVerdict(const AttemptVerdict& verdict, Entry& entry) {
   const std::int64_t now_ms = BootMs();
   const bool stops = verdict.verdict == Verdict::kStop || verdict.verdict == Verdict::kFenced;
   if (entry.attempt == nullptr) {

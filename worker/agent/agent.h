@@ -28,11 +28,11 @@
 #include "base/random.h"
 #include "base/resident_memory.h"
 #include "base/status.h"
+#include "sweeps/session_messages.h"
 #include "sweeps/task.h"
 #include "worker/agent/attempt.h"
 #include "worker/agent/devices.h"
 #include "worker/agent/jobs.h"
-#include "worker/agent/messages.h"
 #include "worker/agent/metrics.h"
 #include "worker/agent/session.h"
 #include "worker/agent/slot_meter.h"
@@ -119,7 +119,7 @@ class Agent {
   void On(const FencedMessage& fenced);
   void On(const HeartbeatReplyMessage& reply);
   void On(const DrainMessage& drain);
-  void ApplyVerdict(const ReceivedVerdict& verdict, Entry& entry);
+  void ApplyVerdict(const AttemptVerdict& verdict, Entry& entry);
   void Reject(const std::string& attempt, std::uint64_t epoch, std::string_view failure_class,
               const std::string& reason);
 
