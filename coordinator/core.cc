@@ -421,10 +421,10 @@ void Core::MarkStoredBytes(JournalReceived& event) {
     if (record.record.seq <= durable_seq) continue;
     const Json& body = record.record.body;
     // A record that names no bytes need not wait for any: it is stored as it came.
-    if (record.record.kind == "artifact") {
+    if (record.record.kind == RecordKind::kArtifact) {
       const auto sha256 = GetString(body, "sha256");
       record.bytes_stored = !sha256.ok() || !IsSha256Hex(*sha256) || has(body);
-    } else if (record.record.kind == "checkpoint" && IsWholeCheckpoint(body)) {
+    } else if (record.record.kind == RecordKind::kCheckpoint && IsWholeCheckpoint(body)) {
       record.bytes_stored = has(body);
       for (const Json& file : body["files"]) {
         record.bytes_stored = record.bytes_stored && has(file);

@@ -26,9 +26,11 @@
 namespace longrun {
 namespace {
 
-constexpr std::array<std::string_view, 10> kKinds = {"attempt", "started",    "progress", "series",
-                                                     "result",  "checkpoint", "artifact", "warning",
-                                                     "failed",  "final"};
+// In the order of RecordKind.
+constexpr std::array<std::string_view, 10> kKindNames = {
+    "attempt",    "started",  "progress", "series", "result",
+    "checkpoint", "artifact", "warning",  "failed", "final"};
+static_assert(kKindNames.size() == static_cast<std::size_t>(RecordKind::kFinal) + 1);
 constexpr std::string_view kCrcOpen = ",\"crc\":\"";
 constexpr std::string_view kCrcClose = "\"}";
 constexpr std::size_t kCrcBytes = kCrcOpen.size() + 8 + kCrcClose.size();
@@ -43,8 +45,9 @@ std::string CrcHex(std::string_view bytes) {
 // The last member of a line and its closing brace.
 std::string CrcMember(std::string_view prefix) { return Str(kCrcOpen, CrcHex(prefix), kCrcClose); }
 
-bool IsSyncedAtOnce(std::string_view kind) {
-  return kind == "checkpoint" || kind == "result" || kind == "failed" || kind == "final";
+bool IsSyncedAtOnce(RecordKind kind) {
+  return kind == RecordKind::kCheckpoint || kind == RecordKind::kResult ||
+         kind == RecordKind::kFailed || kind == RecordKind::kFinal;
 }
 
 Status Broken(std::string_view what) { return Status(Code::kDataLoss, std::string(what)); }
@@ -62,8 +65,14 @@ struct OpenFile {
 
 }  // namespace
 
-bool IsJournalKind(std::string_view kind) {
-  return std::ranges::find(kKinds, kind) != kKinds.end();
+std::string_view RecordKindName(RecordKind kind) {
+  return kKindNames[static_cast<std::size_t>(kind)];
+}
+
+std::optional<RecordKind> FindRecordKind(std::string_view name) {
+  const auto found = std::ranges::find(kKindNames, name);
+  if (found == kKindNames.end()) return std::nullopt;
+  return static_cast<RecordKind>(found - kKindNames.begin());
 }
 
 bool IsWholeCheckpoint(const Json& body) {
@@ -123,7 +132,7 @@ std::optional<std::string_view> PlainBody(std::string_view record) {
   }
   const auto text = [&](std::size_t i) { return (*members)[i].second; };
   const bool is_record = text(0).starts_with('{') && text(1).starts_with('"') &&
-                         IsJournalKind(text(1).substr(1, text(1).size() - 2)) &&
+                         FindRecordKind(text(1).substr(1, text(1).size() - 2)) &&
                          IsInt(text(2), 1) && (text(3) == "null" || IsInt(text(3), kAny)) &&
                          IsInt(text(4), kAny);
   return is_record ? std::optional(text(0)) : std::nullopt;
@@ -133,9 +142,10 @@ Result<JournalRecord> ParseRecord(std::string_view text) {
   Result<Json> json = ParseJson(text);
   if (!json.ok()) return Broken(Str("a journal line: ", json.status().message()));
   JournalRecord record;
+  std::string kind_name;
   Json step;
   JsonFields fields(*json, "record");
-  fields.Int("seq", record.seq).String("kind", record.kind).Int("t_ms", record.t_ms);
+  fields.Int("seq", record.seq).String("kind", kind_name).Int("t_ms", record.t_ms);
   fields.Member("step", step).Member("body", record.body);
   if (Status status = fields.Done(); !status.ok()) return Broken(status.message());
   if (!step.is_null()) {
@@ -143,11 +153,13 @@ Result<JournalRecord> ParseRecord(std::string_view text) {
     if (!number.ok()) return Broken(number.status().message());
     record.step = *number;
   }
-  if (record.seq < 1 || !IsJournalKind(record.kind) || !record.body.is_object()) {
-    return Broken(Str("a journal record with seq ", record.seq, ", kind \"", record.kind,
+  const std::optional<RecordKind> kind = FindRecordKind(kind_name);
+  if (record.seq < 1 || !kind || !record.body.is_object()) {
+    return Broken(Str("a journal record with seq ", record.seq, ", kind \"", kind_name,
                       "\" and a body of type ", record.body.type_name(),
                       ": expected 1 or more, a known kind, and an object"));
   }
+  record.kind = *kind;
   return record;
 }
 
@@ -167,9 +179,9 @@ Result<std::string> BodyOfJournalLine(std::string_view line) {
 
 // ---- tally -------------------------------------------------------------------------------------
 
-void JournalTally::Add(std::string_view kind, std::string_view line) {
-  ++counts_[std::string(kind)];
-  if (kind == "result") {
+void JournalTally::Add(RecordKind kind, std::string_view line) {
+  ++counts_[kind];
+  if (kind == RecordKind::kResult) {
     result_digest_.Update(line);
     result_digest_.Update("\n");
   }
@@ -177,7 +189,7 @@ void JournalTally::Add(std::string_view kind, std::string_view line) {
 
 Json JournalTally::FinalBody() const {
   Json counts = Json::object();
-  for (const auto& [kind, count] : counts_) counts[kind] = count;
+  for (const auto& [kind, count] : counts_) counts[RecordKindName(kind)] = count;
   Sha256 digest = result_digest_;
   return Json{{"counts", std::move(counts)}, {"digest", digest.FinishHex()}};
 }
@@ -217,11 +229,10 @@ JournalWriter::~JournalWriter() {
   if (fd_ >= 0) ::close(fd_);
 }
 
-Status JournalWriter::Append(std::string_view kind, const Json& body,
-                             std::optional<std::int64_t> step) {
-  LR_CHECK(fd_ >= 0 && IsJournalKind(kind) && body.is_object());
+Status JournalWriter::Append(RecordKind kind, const Json& body, std::optional<std::int64_t> step) {
+  LR_CHECK(fd_ >= 0 && body.is_object());
   std::string line = CanonicalJson(Json{{"body", body},
-                                        {"kind", kind},
+                                        {"kind", RecordKindName(kind)},
                                         {"seq", last_seq_ + 1},
                                         {"step", step ? Json(*step) : Json()},
                                         {"t_ms", WallMs()}});
@@ -229,8 +240,8 @@ Status JournalWriter::Append(std::string_view kind, const Json& body,
   line = CloseJournalLine(line);
   if (line.size() > kJournalLineBytesMax) {
     return Status(Code::kInvalidArgument,
-                  Str("a ", kind, " record of ", line.size(), " bytes; a journal line has at most ",
-                      kJournalLineBytesMax));
+                  Str("a ", RecordKindName(kind), " record of ", line.size(),
+                      " bytes; a journal line has at most ", kJournalLineBytesMax));
   }
   line += '\n';
   // At a fixed offset, so that after a full disk the next record overwrites the torn one.
@@ -254,7 +265,7 @@ Status JournalWriter::Sync() {
   return Status();
 }
 
-Status JournalWriter::Finish() { return Append("final", tally_.FinalBody()); }
+Status JournalWriter::Finish() { return Append(RecordKind::kFinal, tally_.FinalBody()); }
 
 // ---- reader ------------------------------------------------------------------------------------
 

@@ -39,15 +39,29 @@
 
 namespace longrun {
 
+enum class RecordKind {
+  kAttempt,
+  kStarted,
+  kProgress,
+  kSeries,
+  kResult,
+  kCheckpoint,
+  kArtifact,
+  kWarning,
+  kFailed,
+  kFinal,
+};
+std::string_view RecordKindName(RecordKind kind);                 // as in the journal: "attempt"
+std::optional<RecordKind> FindRecordKind(std::string_view name);  // nullopt: unknown
+
 struct JournalRecord {
   std::int64_t seq = 0;  // 1, 2, 3, ...
-  std::string kind;
+  RecordKind kind = RecordKind::kAttempt;
   std::int64_t t_ms = 0;
   std::optional<std::int64_t> step;
   Json body;
 };
 
-bool IsJournalKind(std::string_view kind);
 // Whether a checkpoint record's body is enough to resume from: digests, a step, and files with
 // plain names. A body of another form is stored unchanged, and is not a checkpoint.
 bool IsWholeCheckpoint(const Json& body);
@@ -64,11 +78,11 @@ Result<std::string> BodyOfJournalLine(std::string_view line);
 // reader that checks it.
 class JournalTally {
  public:
-  void Add(std::string_view kind, std::string_view line);  // without its newline
+  void Add(RecordKind kind, std::string_view line);  // without its newline
   Json FinalBody() const;
 
  private:
-  std::map<std::string, std::int64_t, std::less<>> counts_;
+  std::map<RecordKind, std::int64_t> counts_;
   Sha256 result_digest_;
 };
 
@@ -86,8 +100,7 @@ class JournalWriter {
   // Appends one record; fdatasync at once after checkpoint, result, failed and final, else at most
   // every 200 ms. kResourceExhausted if the disk is full, kInvalidArgument for a line over
   // kJournalLineBytesMax; then the record is not written, and the next record gets its number.
-  Status Append(std::string_view kind, const Json& body,
-                std::optional<std::int64_t> step = std::nullopt);
+  Status Append(RecordKind kind, const Json& body, std::optional<std::int64_t> step = std::nullopt);
   Status Sync();
   // Writes the `final` record about the records appended so far.
   Status Finish();

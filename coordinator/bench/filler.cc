@@ -68,20 +68,20 @@ Json ResultBody(const ExpectedCell& cell) {
 class Journal {
  public:
   explicit Journal(const TaskFile& task) {
-    Add("attempt", {{"format", 1}, {"attempt", task.attempt}, {"task", task.task}});
-    Add("started", {{"version", "0.1.0"}, {"steps", 64}});
+    Add(RecordKind::kAttempt, {{"format", 1}, {"attempt", task.attempt}, {"task", task.task}});
+    Add(RecordKind::kStarted, {{"version", "0.1.0"}, {"steps", 64}});
     if (task.kind == TaskKind::kTrain) {
-      Add("series", {{"loss", 2.5}, {"lr", 1e-3}}, 64);
+      Add(RecordKind::kSeries, {{"loss", 2.5}, {"lr", 1e-3}}, 64);
       AddCheckpoint(Sha256Hex(task.task));
     }
-    for (const ExpectedCell& cell : task.expected_cells) Add("result", ResultBody(cell));
-    Add("final", tally_.FinalBody());
+    for (const ExpectedCell& cell : task.expected_cells) Add(RecordKind::kResult, ResultBody(cell));
+    Add(RecordKind::kFinal, tally_.FinalBody());
   }
   std::vector<BatchRecord> records;
 
  private:
   void AddCheckpoint(const std::string& sha256) {
-    Add("checkpoint",
+    Add(RecordKind::kCheckpoint,
         {{"path", "checkpoints/64"},
          {"step", 64},
          {"sha256", sha256},
@@ -90,7 +90,7 @@ class Journal {
          {"best", true}},
         64);
   }
-  void Add(const char* kind, Json body, std::optional<std::int64_t> step = std::nullopt) {
+  void Add(RecordKind kind, Json body, std::optional<std::int64_t> step = std::nullopt) {
     const auto seq = static_cast<std::int64_t>(records.size()) + 1;
     std::string line = JournalLine(seq, kind, body, step ? Json(*step) : Json());
     tally_.Add(kind, line);
@@ -106,12 +106,11 @@ class Journal {
 
 }  // namespace
 
-std::string JournalLine(std::int64_t seq, const std::string& kind, const Json& body,
-                        const Json& step) {
+std::string JournalLine(std::int64_t seq, RecordKind kind, const Json& body, const Json& step) {
   // Writes the members in canonical order by hand, to avoid a copy of the body.
-  return CloseJournalLine(Str("{\"body\":", CanonicalJson(body), ",\"kind\":", CanonicalJson(kind),
-                              ",\"seq\":", seq, ",\"step\":", CanonicalJson(step),
-                              ",\"t_ms\":", kWallMs + seq));
+  return CloseJournalLine(Str("{\"body\":", CanonicalJson(body),
+                              ",\"kind\":", CanonicalJson(RecordKindName(kind)), ",\"seq\":", seq,
+                              ",\"step\":", CanonicalJson(step), ",\"t_ms\":", kWallMs + seq));
 }
 
 DatasetRow BenchDataset() {

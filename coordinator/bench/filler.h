@@ -15,8 +15,7 @@
 namespace longrun {
 
 // The line of a journal record, like JournalWriter's.
-std::string JournalLine(std::int64_t seq, const std::string& kind, const Json& body,
-                        const Json& step);
+std::string JournalLine(std::int64_t seq, RecordKind kind, const Json& body, const Json& step);
 
 // What to submit: one run for each of four position methods and each seed,
 // evaluated at each length.

@@ -45,7 +45,7 @@ double MetricOf(std::size_t metric, std::int64_t step) {
 std::string SeriesLine(std::int64_t seq) {
   Json body;
   for (std::size_t m = 0; m < kRowsOfRecord; ++m) body[kMetrics[m]] = MetricOf(m, seq);
-  return JournalLine(seq, "series", body, seq);
+  return JournalLine(seq, RecordKind::kSeries, body, seq);
 }
 
 // ---- a worker's side of a session ---------------------------------------------------------------
@@ -253,8 +253,8 @@ int Main(int argc, char** argv) {
   Peer worker(daemon.channel());
   const v1::Start start = Begin(worker);
   const std::vector<std::string> first = {
-      JournalLine(1, "attempt", {{"format", 1}, {"attempt", start.attempt()}}, nullptr),
-      JournalLine(2, "started", {{"version", "0.1.0"}, {"steps", 1}}, nullptr)};
+      JournalLine(1, RecordKind::kAttempt, {{"format", 1}, {"attempt", start.attempt()}}, nullptr),
+      JournalLine(2, RecordKind::kStarted, {{"version", "0.1.0"}, {"steps", 1}}, nullptr)};
   worker.SendAll({BatchOf(start, 1, first)}, 2);
 
   EchoService service;

@@ -133,7 +133,7 @@ void Apply(StepContext& step, Attempt& attempt, const BatchRecord& batch) {
   Task& task = TaskOf(step.state, attempt);
   const JournalRecord& record = batch.record;
   const bool files_gone = batch.files_gone && !batch.bytes_stored;
-  if (record.kind == "started") {
+  if (record.kind == RecordKind::kStarted) {
     if (attempt.state != AttemptState::kRunning) {
       MoveAttempt(step, attempt, AttemptState::kRunning, "started");
     }
@@ -141,19 +141,19 @@ void Apply(StepContext& step, Attempt& attempt, const BatchRecord& batch) {
       MoveTask(step, task, TaskState::kRunning,
                Str("attempt ", attempt.n, " runs on worker ", attempt.worker));
     }
-  } else if (record.kind == "checkpoint" && files_gone) {
+  } else if (record.kind == RecordKind::kCheckpoint && files_gone) {
     if (FlagOf(record.body, "final")) {
       EndAttempt(step, attempt, FailureClass::kData,
                  "the files of its final checkpoint are missing or damaged");
     }
-  } else if (record.kind == "checkpoint" && !IsWholeCheckpoint(record.body)) {
+  } else if (record.kind == RecordKind::kCheckpoint && !IsWholeCheckpoint(record.body)) {
     step.result.warnings.push_back(Str("record ", record.seq, " of attempt ", attempt.id,
                                        " is not a checkpoint from which training can resume"));
-  } else if (record.kind == "checkpoint") {
+  } else if (record.kind == RecordKind::kCheckpoint) {
     if (task.kind == TaskKind::kTrain) TakeCheckpoint(step, task, attempt, record.body);
-  } else if (record.kind == "result") {
+  } else if (record.kind == RecordKind::kResult) {
     WarnOfUnexpectedRow(step, task, attempt);
-  } else if (record.kind == "final") {
+  } else if (record.kind == RecordKind::kFinal) {
     const std::string missing = WhatIsMissing(task, attempt, record.body);
     if (missing.empty()) {
       Succeed(step, attempt);
@@ -203,7 +203,8 @@ std::optional<std::int64_t> StoreBatch(StepContext& step, Attempt& attempt,
 
 Attempt* AttemptOf(StepContext& step, const Worker& worker, const JournalReceived& event) {
   if (Attempt* const known = FindAttempt(step.state, event.attempt)) return known;
-  const bool from_start = !event.records.empty() && event.records.front().record.kind == "attempt";
+  const bool from_start =
+      !event.records.empty() && event.records.front().record.kind == RecordKind::kAttempt;
   if (!from_start) return nullptr;
   const std::string task = TextOf(event.records.front().record.body, "task");
   return FindOrAdopt(step, worker, event.attempt, task, event.epoch);
@@ -212,23 +213,23 @@ Attempt* AttemptOf(StepContext& step, const Worker& worker, const JournalReceive
 }  // namespace
 
 void NoteRecord(Attempt& attempt, const JournalRecord& record, std::string_view line) {
-  if (record.kind == "final") {
+  if (record.kind == RecordKind::kFinal) {
     attempt.final_seen = true;
     return;
   }
   attempt.tally.Add(record.kind, line);
-  if (record.kind == "attempt" && !attempt.resume) {
+  if (record.kind == RecordKind::kAttempt && !attempt.resume) {
     const auto resume = record.body.find("resume");
     if (resume == record.body.end() || !resume->is_object()) return;
     if (auto parsed = CheckpointRef::FromJson(*resume); parsed.ok()) attempt.resume = *parsed;
-  } else if (record.kind == "progress") {
+  } else if (record.kind == RecordKind::kProgress) {
     attempt.progress = record.body;
-  } else if (record.kind == "result") {
+  } else if (record.kind == RecordKind::kResult) {
     attempt.results.push_back(CellOf(record.body));
-  } else if (record.kind == "checkpoint" && IsWholeCheckpoint(record.body) &&
+  } else if (record.kind == RecordKind::kCheckpoint && IsWholeCheckpoint(record.body) &&
              FlagOf(record.body, "final")) {
     attempt.final_checkpoint = CheckpointOf(attempt, record.body);
-  } else if (record.kind == "failed") {
+  } else if (record.kind == RecordKind::kFailed) {
     attempt.failed_class = TextOf(record.body, "class");
     attempt.failed_message = TextOf(record.body, "message");
   }

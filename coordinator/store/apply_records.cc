@@ -18,21 +18,21 @@ using Real = std::optional<double>;
 }  // namespace
 
 Status Store::ApplyOne(const PutRecord& write, std::int64_t, ApplyCounts& counts) {
-  const std::string& kind = write.record.kind;
-  if (kind == "result") {
+  const RecordKind kind = write.record.kind;
+  if (kind == RecordKind::kResult) {
     ASSIGN_OR_RETURN(const bool stored, PutResultRow(write));
     if (stored) {
       counts.result_rows += 1;
       return Status();
     }
     counts.malformed += 1;
-  } else if (kind == "series") {
+  } else if (kind == RecordKind::kSeries) {
     ASSIGN_OR_RETURN(const bool stored, PutSeriesRows(write, counts));
     if (stored) return Status();
     counts.malformed += 1;
-  } else if (kind == "checkpoint" && !write.files_gone) {
+  } else if (kind == RecordKind::kCheckpoint && !write.files_gone) {
     RETURN_IF_ERROR(PutCheckpointRows(write));
-  } else if (kind == "artifact" && !write.files_gone) {
+  } else if (kind == RecordKind::kArtifact && !write.files_gone) {
     RETURN_IF_ERROR(PutArtifactRow(write));
   }
   return PutPlainRecord(write, counts);
@@ -198,7 +198,7 @@ Status Store::PutPlainRecord(const PutRecord& write, ApplyCounts& counts) {
                            " row_sum(?1, ?2, ?3, ?4, ?5, ?6)) ON CONFLICT DO NOTHING"));
   RETURN_IF_ERROR(statement.Bind(write.attempt)
                       .Bind(write.record.seq)
-                      .Bind(write.record.kind)
+                      .Bind(RecordKindName(write.record.kind))
                       .Bind(write.record.step)
                       .Bind(write.record.t_ms)
                       .Bind(write.line)

@@ -235,7 +235,7 @@ Status NoteRecords(Connection& connection, Attempt& attempt) {
     if (row.IsNull(1)) {
       JournalRecord series;
       series.seq = row.Int(0);
-      series.kind = "series";
+      series.kind = RecordKind::kSeries;
       series.body = Json::object();
       NoteRecord(attempt, series, "");
       continue;

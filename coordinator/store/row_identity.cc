@@ -56,7 +56,7 @@ bool IsText(const RowValues& row, std::string_view column, const std::optional<s
 
 bool ResultAgrees(const RowValues& row) {
   const Result<JournalRecord> record = ParseJournalLine(row.Text("line"));
-  if (!record.ok() || record->kind != "result") return false;
+  if (!record.ok() || record->kind != RecordKind::kResult) return false;
   const std::optional<ResultColumns> said = ResultColumnsOf(record->body);
   return said && record->seq == row.Int("seq") && record->t_ms == row.Int("t_ms") &&
          said->cell == row.Text("cell") && said->metric == row.Text("metric") &&
@@ -71,8 +71,9 @@ bool ResultAgrees(const RowValues& row) {
 
 bool RecordAgrees(const RowValues& row) {
   const Result<JournalRecord> record = ParseJournalLine(row.Text("line"));
-  return record.ok() && record->seq == row.Int("seq") && record->kind == row.Text("kind") &&
-         record->t_ms == row.Int("t_ms") && IsInt(row, "step", record->step);
+  return record.ok() && record->seq == row.Int("seq") &&
+         RecordKindName(record->kind) == row.Text("kind") && record->t_ms == row.Int("t_ms") &&
+         IsInt(row, "step", record->step);
 }
 
 }  // namespace

@@ -47,11 +47,11 @@ Json ResultBody(int n) {
           {"status", "ok"}};
 }
 
-void Append(const std::string& path, const std::string& kind, int n_records) {
+void Append(const std::string& path, RecordKind kind, int n_records) {
   Result<JournalWriter> writer = JournalWriter::Create(path);
   LR_CHECK(writer.ok());
   for (int i = 0; i < n_records; ++i) {
-    const Json body = kind == "series" ? SeriesBody(i) : ResultBody(i);
+    const Json body = kind == RecordKind::kSeries ? SeriesBody(i) : ResultBody(i);
     LR_CHECK(writer->Append(kind, body, i).ok());
   }
   LR_CHECK(writer->Sync().ok());
@@ -113,7 +113,7 @@ void Print(const std::string& name, const std::string& what_baseline, int n,
   std::printf("%s\n", measured.dump().c_str());
 }
 
-void BenchAppend(const std::string& kind, int n, std::int64_t sync_every_ms,
+void BenchAppend(RecordKind kind, int n, std::int64_t sync_every_ms,
                  const std::string& what_baseline) {
   const TempFolder folder;
   const auto path = [&](const std::string& name, int round) {
@@ -122,7 +122,7 @@ void BenchAppend(const std::string& kind, int n, std::int64_t sync_every_ms,
   Append(path("lines", 0), kind, n);
   const std::vector<std::string> lines = Lines(path("lines", 0));
   Print(
-      Str("journal: append ", kind), what_baseline, n,
+      Str("journal: append ", RecordKindName(kind)), what_baseline, n,
       [&](int round) { Append(path("ours", round), kind, n); },
       [&](int round) { WritePlain(path("baseline", round), lines, sync_every_ms); });
 }
@@ -130,7 +130,7 @@ void BenchAppend(const std::string& kind, int n, std::int64_t sync_every_ms,
 void BenchRead() {
   const TempFolder folder;
   const std::string path = JoinPath(folder.path(), "journal");
-  Append(path, "series", kSeriesRecords);
+  Append(path, RecordKind::kSeries, kSeriesRecords);
   Print(
       "journal: read, checked", "getline", kSeriesRecords,
       [&](int) { LR_CHECK(ReadChecked(path) == kSeriesRecords); },
@@ -138,8 +138,8 @@ void BenchRead() {
 }
 
 int Main(int /*argc*/, char** /*argv*/) {
-  BenchAppend("series", kSeriesRecords, kSyncEveryMs, "write, fdatasync every 200 ms");
-  BenchAppend("result", kResultRecords, 0, "write, fdatasync each");
+  BenchAppend(RecordKind::kSeries, kSeriesRecords, kSyncEveryMs, "write, fdatasync every 200 ms");
+  BenchAppend(RecordKind::kResult, kResultRecords, 0, "write, fdatasync each");
   BenchRead();
   return 0;
 }

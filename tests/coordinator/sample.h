@@ -104,18 +104,19 @@ inline std::vector<BatchRecord> SampleJournal(const TaskFile& task) {
   const std::string path = JoinPath(folder.path(), "journal.jsonl");
   auto writer = JournalWriter::Create(path);
   EXPECT_TRUE(writer.ok());
-  const auto append = [&](const char* kind, const Json& body,
+  const auto append = [&](RecordKind kind, const Json& body,
                           std::optional<std::int64_t> step = std::nullopt) {
     EXPECT_TRUE(writer->Append(kind, body, step).ok());
   };
-  append("attempt", {{"format", 1}, {"attempt", task.attempt}, {"task", task.task}});
-  append("started", {{"version", "0.1.0"}, {"steps", 64}});
+  append(RecordKind::kAttempt, {{"format", 1}, {"attempt", task.attempt}, {"task", task.task}});
+  append(RecordKind::kStarted, {{"version", "0.1.0"}, {"steps", 64}});
   if (task.kind == TaskKind::kTrain) {
     for (std::int64_t step = 1; step <= 4; ++step) {
-      append("series", {{"loss", 4.0 - static_cast<double>(step)}, {"lr", nullptr}}, step);
+      append(RecordKind::kSeries, {{"loss", 4.0 - static_cast<double>(step)}, {"lr", nullptr}},
+             step);
     }
     append(
-        "checkpoint",
+        RecordKind::kCheckpoint,
         {{"path", "checkpoints/64"},
          {"step", 64},
          {"sha256", Sha256Hex("manifest")},
@@ -124,7 +125,8 @@ inline std::vector<BatchRecord> SampleJournal(const TaskFile& task) {
          {"best", true}},
         64);
   }
-  for (const ExpectedCell& cell : task.expected_cells) append("result", SampleResult(cell));
+  for (const ExpectedCell& cell : task.expected_cells)
+    append(RecordKind::kResult, SampleResult(cell));
   EXPECT_TRUE(writer->Finish().ok());
   JournalReader reader(path);
   auto lines = reader.Next(1000, 1 << 20);

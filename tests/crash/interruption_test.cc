@@ -52,7 +52,7 @@ class InterruptionTest : public testing::Test {
     std::int64_t step = 0;
     if (folders.empty()) return step;
     for (const JournalRecord& record : Service::Journal(folders.back())) {
-      if (record.kind == "series") step = *record.step;
+      if (record.kind == RecordKind::kSeries) step = *record.step;
     }
     return step;
   }

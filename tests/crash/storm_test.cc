@@ -110,9 +110,9 @@ Phase PhaseOf(const TrainerProcess& trainer) {
   if (WritesCheckpoint(trainer.attempt_folder)) return Phase::kCheckpoint;
   bool started = false, trains = false, stepped = false;
   for (const JournalRecord& record : Service::Journal(trainer.attempt_folder)) {
-    started |= record.kind == "started";
-    trains |= record.kind == "attempt" && record.body.at("kind") == "train";
-    stepped |= record.kind == "series";
+    started |= record.kind == RecordKind::kStarted;
+    trains |= record.kind == RecordKind::kAttempt && record.body.at("kind") == "train";
+    stepped |= record.kind == RecordKind::kSeries;
   }
   if (!started) return Phase::kStart;
   if (!trains) return Phase::kEvaluation;

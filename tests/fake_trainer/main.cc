@@ -181,24 +181,24 @@ class FakeTrainer {
         position_(task_.run.model.position.method) {}
 
   Result<int> Work() {
-    RETURN_IF_ERROR(
-        journal_.Append("attempt", {{"format", 1},
-                                    {"attempt", task_.attempt},
-                                    {"task", task_.task},
-                                    {"run_key", task_.run_key},
-                                    {"epoch", Str(task_.epoch)},
-                                    {"kind", TaskKindName(task_.kind)},
-                                    {"resume", task_.resume ? task_.resume->ToJson() : Json()}}));
+    RETURN_IF_ERROR(journal_.Append(RecordKind::kAttempt,
+                                    {{"format", 1},
+                                     {"attempt", task_.attempt},
+                                     {"task", task_.task},
+                                     {"run_key", task_.run_key},
+                                     {"epoch", Str(task_.epoch)},
+                                     {"kind", TaskKindName(task_.kind)},
+                                     {"resume", task_.resume ? task_.resume->ToJson() : Json()}}));
     RETURN_IF_ERROR(journal_.Append(
-        "started", {{"version", kVersion},
-                    {"commit", BuildCommit()},
-                    {"numerics", kNumericsVersion},
-                    {"torch", "none"},
-                    {"device", {{"kind", "cpu"}, {"name", "fake"}, {"memory_bytes", 0}}},
-                    {"parameters", task_.run.model.ParameterCount()},
-                    {"execution", task_.execution.ToJson()},
-                    {"pid", getpid()},
-                    {"steps", behaviour_.steps}}));
+        RecordKind::kStarted, {{"version", kVersion},
+                               {"commit", BuildCommit()},
+                               {"numerics", kNumericsVersion},
+                               {"torch", "none"},
+                               {"device", {{"kind", "cpu"}, {"name", "fake"}, {"memory_bytes", 0}}},
+                               {"parameters", task_.run.model.ParameterCount()},
+                               {"execution", task_.execution.ToJson()},
+                               {"pid", getpid()},
+                               {"steps", behaviour_.steps}}));
     if (behaviour_.fault == "ignore_stop") signal(SIGTERM, SIG_IGN);
     ASSIGN_OR_RETURN(const int code, task_.kind == TaskKind::kTrain ? Train() : Evaluate());
     if (code != 0 || behaviour_.fault == "no_final") return code;
@@ -209,7 +209,8 @@ class FakeTrainer {
  private:
   Status Finish() {
     if (behaviour_.fault != "wrong_digest") return journal_.Finish();
-    return journal_.Append("final", {{"counts", Json::object()}, {"digest", std::string(64, '0')}});
+    return journal_.Append(RecordKind::kFinal,
+                           {{"counts", Json::object()}, {"digest", std::string(64, '0')}});
   }
 
   // One step's time; a signal ends it early.
@@ -229,7 +230,7 @@ class FakeTrainer {
     if (fault == "huge_log") std::cerr << std::string(4u << 20, 'x') << std::endl;
     while (fault == "hang" && g_stop == 0) poll(nullptr, 0, 1000);
     if (fault != "nan") return std::optional<int>();
-    RETURN_IF_ERROR(journal_.Append("failed",
+    RETURN_IF_ERROR(journal_.Append(RecordKind::kFailed,
                                     {{"class", "numerical"},
                                      {"message", Str("the loss is NaN at step ", step)},
                                      {"where", "fake"}},
@@ -253,7 +254,7 @@ class FakeTrainer {
       Spend();
       weights = FakeStep(weights, step);
       step += 1;
-      RETURN_IF_ERROR(journal_.Append("series",
+      RETURN_IF_ERROR(journal_.Append(RecordKind::kSeries,
                                       {{"loss", FakeLoss(weights, step)},
                                        {"lr", task_.run.train.optimizer.lr},
                                        {"grad_norm", FakeUnit(weights)},
@@ -277,7 +278,7 @@ class FakeTrainer {
   }
 
   Status Progress(std::string_view phase, std::int64_t done, std::int64_t of, double tokens_per_s) {
-    return journal_.Append("progress",
+    return journal_.Append(RecordKind::kProgress,
                            {{"phase", phase},
                             {"done", done},
                             {"of", of},
@@ -313,7 +314,7 @@ class FakeTrainer {
     Failpoint("trainer_mid_checkpoint");
     RETURN_IF_ERROR(RenameSync(temporary, folder));
     saved_.push_back(folder);
-    RETURN_IF_ERROR(journal_.Append("checkpoint",
+    RETURN_IF_ERROR(journal_.Append(RecordKind::kCheckpoint,
                                     {{"path", name},
                                      {"step", step},
                                      {"sha256", Sha256Hex(manifest_bytes)},
@@ -345,28 +346,28 @@ class FakeTrainer {
       const double nll = FakeNll(weights, cell.variant.empty() ? position_ : cell.variant,
                                  task_.run.train.train_length, cell.context_length);
       RETURN_IF_ERROR(journal_.Append(
-          "result", {{"cell", cell.cell},
-                     {"metric", cell.metric},
-                     {"context_length", cell.context_length},
-                     {"split", split},
-                     {"protocol", protocol},
-                     {"averaging", "token"},
-                     {"depth", nullptr},
-                     {"variant", cell.variant.empty() ? Json() : Json(cell.variant)},
-                     {"value", nll},
-                     {"se", 0.01},
-                     {"n", kFakeScored},
-                     {"nll_sum", nll * static_cast<double>(kFakeScored)},
-                     {"bytes", kFakeScored},
-                     {"status", "ok"},
-                     {"extra", Json::object()}}));
+          RecordKind::kResult, {{"cell", cell.cell},
+                                {"metric", cell.metric},
+                                {"context_length", cell.context_length},
+                                {"split", split},
+                                {"protocol", protocol},
+                                {"averaging", "token"},
+                                {"depth", nullptr},
+                                {"variant", cell.variant.empty() ? Json() : Json(cell.variant)},
+                                {"value", nll},
+                                {"se", 0.01},
+                                {"n", kFakeScored},
+                                {"nll_sum", nll * static_cast<double>(kFakeScored)},
+                                {"bytes", kFakeScored},
+                                {"status", "ok"},
+                                {"extra", Json::object()}}));
     }
     const std::string table = Str("doc,n,nll_sum,bytes\n0,", kFakeScored, ",1,", kFakeScored, "\n");
     RETURN_IF_ERROR(WriteFileAtomic(JoinPath(task_.attempt_dir, "documents.csv"), table));
-    RETURN_IF_ERROR(journal_.Append("artifact", {{"name", "documents"},
-                                                 {"path", "documents.csv"},
-                                                 {"sha256", Sha256Hex(table)},
-                                                 {"bytes", table.size()}}));
+    RETURN_IF_ERROR(journal_.Append(RecordKind::kArtifact, {{"name", "documents"},
+                                                            {"path", "documents.csv"},
+                                                            {"sha256", Sha256Hex(table)},
+                                                            {"bytes", table.size()}}));
     return 0;
   }
 

@@ -268,13 +268,13 @@ void SimChecker::CheckSuccess(const Task& task) {
   bool final_checkpoint = false, final = false;
   for (const StoredRecord& stored : records->second) {
     const Json& body = stored.record.body;
-    if (stored.record.kind == "final") {
+    if (stored.record.kind == RecordKind::kFinal) {
       final = true;
       if (body != tally.FinalBody()) wrong("its rows are not those that its final record names");
     }
     tally.Add(stored.record.kind, stored.line);
-    if (stored.record.kind == "result") n_rows[body.at("cell").get<std::string>()] += 1;
-    if (stored.record.kind == "checkpoint") {
+    if (stored.record.kind == RecordKind::kResult) n_rows[body.at("cell").get<std::string>()] += 1;
+    if (stored.record.kind == RecordKind::kCheckpoint) {
       final_checkpoint = final_checkpoint || body.at("final").get<bool>();
     }
   }

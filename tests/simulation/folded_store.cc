@@ -78,7 +78,7 @@ struct Applier {
                  expected);
     }
     records.push_back({.record = put.record, .line = put.line});
-    if (put.record.kind == "checkpoint" && !put.files_gone) {
+    if (put.record.kind == RecordKind::kCheckpoint && !put.files_gone) {
       const Json& body = put.record.body;
       store.checkpoints[{put.task, body.at("sha256").get<std::string>()}] =
           body.at("step").get<std::int64_t>();

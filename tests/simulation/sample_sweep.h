@@ -78,32 +78,32 @@ class SampleJournal {
     std::string line;
   };
 
-  const Entry& Append(const std::string& kind, Json body) {
+  const Entry& Append(RecordKind kind, Json body) {
     const auto seq = static_cast<std::int64_t>(entries.size()) + 1;
-    std::string line =
-        Str("{\"body\":", body.dump(), ",\"kind\":\"", kind, "\",\"seq\":", seq, "}");
+    std::string line = Str("{\"body\":", body.dump(), ",\"kind\":\"", RecordKindName(kind),
+                           "\",\"seq\":", seq, "}");
     tally_.Add(kind, line);
     entries.push_back({.record = {.seq = seq, .kind = kind, .step = {}, .body = std::move(body)},
                        .line = std::move(line)});
     return entries.back();
   }
   const Entry& Result(const ExpectedCell& cell, double value) {
-    return Append("result", {{"cell", cell.cell},
-                             {"metric", cell.metric},
-                             {"context_length", cell.context_length},
-                             {"variant", nullptr},
-                             {"value", value}});
+    return Append(RecordKind::kResult, {{"cell", cell.cell},
+                                        {"metric", cell.metric},
+                                        {"context_length", cell.context_length},
+                                        {"variant", nullptr},
+                                        {"value", value}});
   }
   const Entry& Checkpoint(const std::string& sha256, std::int64_t step, bool final,
                           bool best = false) {
     const Json file = {{"name", "manifest.json"}, {"sha256", sha256}, {"bytes", 8}};
-    return Append("checkpoint", {{"sha256", sha256},
-                                 {"step", step},
-                                 {"files", Json::array({file})},
-                                 {"final", final},
-                                 {"best", best}});
+    return Append(RecordKind::kCheckpoint, {{"sha256", sha256},
+                                            {"step", step},
+                                            {"files", Json::array({file})},
+                                            {"final", final},
+                                            {"best", best}});
   }
-  const Entry& Final() { return Append("final", tally_.FinalBody()); }
+  const Entry& Final() { return Append(RecordKind::kFinal, tally_.FinalBody()); }
 
   std::vector<Entry> entries;
 

@@ -72,7 +72,7 @@ void SimServer::Receive(const SchedulerEvent& received) {
   SchedulerEvent event = received;
   if (auto* const batch = std::get_if<JournalReceived>(&event)) {
     for (BatchRecord& record : batch->records) {
-      if (record.record.kind != "checkpoint") continue;
+      if (record.record.kind != RecordKind::kCheckpoint) continue;
       record.bytes_stored =
           world_.uploaded.contains(record.record.body.at("sha256").get<std::string>());
     }
@@ -148,7 +148,7 @@ void SimServer::RemoveBytes(const std::vector<Write>& transaction) {
     drops = drops || std::holds_alternative<DropTasks>(write) ||
             std::holds_alternative<DropCheckpoint>(write);
     const auto* const put = std::get_if<PutRecord>(&write);
-    if (put == nullptr || put->record.kind != "checkpoint" || put->files_gone) continue;
+    if (put == nullptr || put->record.kind != RecordKind::kCheckpoint || put->files_gone) continue;
     referred_.insert(put->record.body.at("sha256").get<std::string>());
   }
   if (!drops) return;
@@ -327,7 +327,8 @@ void SimServer::RemoveRule(SchedulerEvent& event) {
     for (BatchRecord& record : batch->records) record.bytes_stored = true;
   } else if (world_.mutation == Mutation::kNoCompleteness) {
     for (BatchRecord& record : batch->records) {
-      if (record.record.kind != "final" || record.record.seq != attempt.durable_seq + 1) continue;
+      if (record.record.kind != RecordKind::kFinal || record.record.seq != attempt.durable_seq + 1)
+        continue;
       record.record.body = attempt.tally.FinalBody();
       attempt.results = task.expected_cells;
     }

@@ -394,7 +394,8 @@ class Simulation {
         EvaluatedValue(TrainedValue(began, SimStepsOf(run.run)), cell.context_length);
     int n_rows = 0;
     for (const StoredRecord& row : store.records.at(task.result_attempt)) {
-      if (row.record.kind != "result" || row.record.body.at("cell") != cell.cell) continue;
+      if (row.record.kind != RecordKind::kResult || row.record.body.at("cell") != cell.cell)
+        continue;
       n_rows += 1;
       const double value = row.record.body.at("value").get<double>();
       if (value != truth) {

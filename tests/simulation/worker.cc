@@ -128,7 +128,7 @@ void SimWorker::Ship(SimFolder& folder) {
     for (std::int64_t i = folder.sent; i < end; ++i) {
       const SampleJournal::Entry& entry = folder.journal.entries[static_cast<std::size_t>(i)];
       batch.records.push_back({.record = entry.record, .line = entry.line});
-      if (entry.record.kind != "checkpoint") continue;
+      if (entry.record.kind != RecordKind::kCheckpoint) continue;
       // The upload usually ends before its record is sent.
       if (!world_.Fault("upload late", 0.2)) {
         world_.uploaded.insert(entry.record.body.at("sha256").get<std::string>());
@@ -292,7 +292,7 @@ void SimWorker::Launch(const SendStart& start) {
   }
   if (task.kind == TaskKind::kEvaluate) folder.step = 0;
   const Json resume = task.resume ? task.resume->ToJson() : Json();
-  folder.journal.Append("attempt", {{"task", task.task}, {"resume", resume}});
+  folder.journal.Append(RecordKind::kAttempt, {{"task", task.task}, {"resume", resume}});
   folders_.emplace(task.attempt, std::move(folder));
   RunTrainer(task.attempt, world_.Between(200, 2000));
 }
@@ -341,7 +341,7 @@ void SimWorker::RunTrainer(const std::string& attempt, Instant delay) {
 
 void SimWorker::TrainerStep(SimFolder& folder) {
   if (folder.journal.entries.size() == 1) {
-    folder.journal.Append("started", Json::object());
+    folder.journal.Append(RecordKind::kStarted, Json::object());
     return;
   }
   if (folder.stop) {
@@ -360,10 +360,11 @@ void SimWorker::TrainStep(SimFolder& folder) {
   if (folder.step < n_steps) {
     folder.step += 1;
     folder.value = NextValue(folder.value, folder.step);
-    folder.journal.Append("series", {{"step", folder.step}, {"value", folder.value}});
+    folder.journal.Append(RecordKind::kSeries, {{"step", folder.step}, {"value", folder.value}});
     if (world_.random.Chance(0.5)) Sync(folder);
     if (folder.task.run.seed == trainer_faults_.diverging_seed && folder.step > 5) {
-      folder.journal.Append("failed", {{"class", "numerical"}, {"message", "loss is NaN"}});
+      folder.journal.Append(RecordKind::kFailed,
+                            {{"class", "numerical"}, {"message", "loss is NaN"}});
       Sync(folder);
       return EndTrainer(folder, 80, 0);
     }

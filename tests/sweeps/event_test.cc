@@ -17,10 +17,10 @@ constexpr std::size_t kNoLimit = 1u << 30;
 std::string WriteJournal(const std::string& path) {
   Result<JournalWriter> writer = JournalWriter::Create(path);
   EXPECT_TRUE(writer.ok());
-  EXPECT_TRUE(writer->Append("attempt", {{"format", 1}}).ok());
-  EXPECT_TRUE(writer->Append("started", {{"steps", 600}}).ok());
-  EXPECT_TRUE(writer->Append("result", {{"value", 1.25}}, 600).ok());
-  EXPECT_TRUE(writer->Append("result", {{"value", nullptr}}, 600).ok());
+  EXPECT_TRUE(writer->Append(RecordKind::kAttempt, {{"format", 1}}).ok());
+  EXPECT_TRUE(writer->Append(RecordKind::kStarted, {{"steps", 600}}).ok());
+  EXPECT_TRUE(writer->Append(RecordKind::kResult, {{"value", 1.25}}, 600).ok());
+  EXPECT_TRUE(writer->Append(RecordKind::kResult, {{"value", nullptr}}, 600).ok());
   EXPECT_TRUE(writer->Finish().ok());
   EXPECT_EQ(writer->last_seq(), 5);
   return *ReadFile(path);
@@ -46,11 +46,22 @@ TEST_F(JournalTest, ReaderGivesBackWhatTheWriterWrote) {
   ASSERT_EQ(lines->size(), 5u);
   const JournalRecord& result = (*lines)[2].record;
   EXPECT_EQ(result.seq, 3);
-  EXPECT_EQ(result.kind, "result");
+  EXPECT_EQ(result.kind, RecordKind::kResult);
   EXPECT_EQ(result.step, 600);
   EXPECT_EQ(result.body, (Json{{"value", 1.25}}));
   EXPECT_EQ((*lines)[0].record.step, std::nullopt);
   EXPECT_TRUE(reader.Next(100, kNoLimit)->empty());
+}
+
+TEST(RecordKindTest, EachNameIsFoundAgain) {
+  for (int i = 0; i <= static_cast<int>(RecordKind::kFinal); ++i) {
+    const auto kind = static_cast<RecordKind>(i);
+    EXPECT_EQ(FindRecordKind(RecordKindName(kind)), kind) << RecordKindName(kind);
+  }
+  EXPECT_EQ(RecordKindName(RecordKind::kAttempt), "attempt");
+  EXPECT_EQ(RecordKindName(RecordKind::kCheckpoint), "checkpoint");
+  EXPECT_EQ(RecordKindName(RecordKind::kFinal), "final");
+  EXPECT_EQ(FindRecordKind("results"), std::nullopt);
 }
 
 TEST(JournalLineTest, TheCrcIsCrc32cOfTheBytesBeforeIt) {
@@ -144,9 +155,9 @@ TEST_F(JournalTest, ALineThatIsTooLongIsNeitherWrittenNorRead) {
   Result<JournalWriter> writer = JournalWriter::Create(path_);
   ASSERT_TRUE(writer.ok());
   const Json body = {{"message", std::string(kJournalLineBytesMax, 'x')}};
-  EXPECT_EQ(writer->Append("warning", body).code(), Code::kInvalidArgument);
+  EXPECT_EQ(writer->Append(RecordKind::kWarning, body).code(), Code::kInvalidArgument);
   EXPECT_EQ(writer->last_seq(), 0);
-  ASSERT_TRUE(writer->Append("warning", {{"message", "short"}}).ok());
+  ASSERT_TRUE(writer->Append(RecordKind::kWarning, {{"message", "short"}}).ok());
   std::ofstream(path_, std::ios::app) << std::string(2 * kJournalLineBytesMax, 'x');
   JournalReader reader(path_);
   EXPECT_EQ(reader.Next(100, kNoLimit)->size(), 1u);
@@ -184,7 +195,7 @@ TEST_F(JournalTest, AJournalLongerThanTheReadBufferIsReadWhole) {
   Result<JournalWriter> writer = JournalWriter::Create(path_);
   ASSERT_TRUE(writer.ok());
   const Json body = {{"message", std::string(3000, 'x')}};
-  for (int i = 0; i < 200; ++i) ASSERT_TRUE(writer->Append("warning", body).ok());
+  for (int i = 0; i < 200; ++i) ASSERT_TRUE(writer->Append(RecordKind::kWarning, body).ok());
   JournalReader reader(path_);
   EXPECT_EQ(reader.Next(1000, kNoLimit)->size(), 200u);
 }

@@ -18,7 +18,7 @@ constexpr std::size_t kBatchRecords = 512;
 constexpr std::size_t kBatchBytes = 1u << 20;
 
 bool NamesFiles(const JournalRecord& record) {
-  return record.kind == "checkpoint" || record.kind == "artifact";
+  return record.kind == RecordKind::kCheckpoint || record.kind == RecordKind::kArtifact;
 }
 
 // The full path of a path in a journal record, which must stay inside the attempt's folder.
@@ -45,14 +45,15 @@ Result<LocalArtifact> ParseArtifact(const Json& json, const std::string& path) {
 
 Result<std::vector<LocalArtifact>> FilesOf(const AttemptFolder& folder,
                                            const JournalRecord& record) {
-  ASSIGN_OR_RETURN(const std::string name, GetString(record.body, "path", record.kind));
+  ASSIGN_OR_RETURN(const std::string name,
+                   GetString(record.body, "path", RecordKindName(record.kind)));
   ASSIGN_OR_RETURN(const std::string path, PathInAttempt(folder, name));
   std::vector<LocalArtifact> files;
-  if (record.kind == "artifact") {
+  if (record.kind == RecordKind::kArtifact) {
     ASSIGN_OR_RETURN(files.emplace_back(), ParseArtifact(record.body, path));
     return files;
   }
-  ASSIGN_OR_RETURN(const Json list, GetMember(record.body, "files", record.kind));
+  ASSIGN_OR_RETURN(const Json list, GetMember(record.body, "files", RecordKindName(record.kind)));
   for (const Json& file : list) {
     ASSIGN_OR_RETURN(const std::string file_name, GetString(file, "name", "checkpoint.files"));
     if (!IsSafeName(file_name)) {

@@ -53,12 +53,12 @@ std::optional<double> SlotMeter::Note(const JournalRecord& record) {
   const auto is_phase = [&](const char* phase) {
     return record.body.is_object() && record.body.value("phase", Json()) == phase;
   };
-  if (record.kind == "progress" && (is_phase("train") || is_phase("evaluate"))) {
+  if (record.kind == RecordKind::kProgress && (is_phase("train") || is_phase("evaluate"))) {
     const auto done = NumberOf(record.body, "done"), of = NumberOf(record.body, "of");
     if (done && of && *of > 0) progress_ = std::clamp(*done / *of, 0.0, 1.0);
   }
   const auto loss = NumberOf(record.body, "loss");
-  if (record.kind != "series" || !record.step || !loss) return std::nullopt;
+  if (record.kind != RecordKind::kSeries || !record.step || !loss) return std::nullopt;
   loss_ = loss;
   std::optional<double> step_seconds;
   // A journal that is read again jumps back.

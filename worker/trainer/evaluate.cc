@@ -104,10 +104,10 @@ Status Evaluator::WriteArtifact(const EvaluationArtifact& artifact) {
   const std::string path = JoinPath(session_.task().attempt_dir, relative);
   RETURN_IF_ERROR(MakeFolders(FolderOf(path)));
   RETURN_IF_ERROR(WriteFileAtomic(path, artifact.bytes));
-  return session_.journal().Append("artifact", {{"name", artifact.name},
-                                                {"path", relative},
-                                                {"sha256", Sha256Hex(artifact.bytes)},
-                                                {"bytes", artifact.bytes.size()}});
+  return session_.journal().Append(RecordKind::kArtifact, {{"name", artifact.name},
+                                                           {"path", relative},
+                                                           {"sha256", Sha256Hex(artifact.bytes)},
+                                                           {"bytes", artifact.bytes.size()}});
 }
 
 // Runs one cell and one variant; `cells` are its rows, from one call of the evaluation.
@@ -159,7 +159,7 @@ Status Evaluator::WriteRow(const ExpectedCell& cell, const std::vector<Json>& ro
     if (row.value("metric", "") != cell.metric) continue;
     Json body = row;
     body["cell"] = cell.cell;
-    return session_.journal().Append("result", body);
+    return session_.journal().Append(RecordKind::kResult, body);
   }
   return Status(Code::kInvalidArgument, Str("evaluation ", named_.evaluation->name,
                                             " gives no metric \"", cell.metric, "\""));

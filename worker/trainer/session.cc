@@ -23,11 +23,11 @@ Result<Session> Session::Begin(TaskFile task, RecordWatcher watcher) {
                      {"epoch", Str(task.epoch)},
                      {"kind", TaskKindName(task.kind)},
                      {"resume", task.resume ? task.resume->ToJson() : Json()}};
-  RETURN_IF_ERROR(journal.Append("attempt", body));
+  RETURN_IF_ERROR(journal.Append(RecordKind::kAttempt, body));
   return Session(std::move(task), std::move(journal), std::move(watcher));
 }
 
-Status Session::Record(std::string_view kind, const Json& body, std::int64_t step) {
+Status Session::Record(RecordKind kind, const Json& body, std::int64_t step) {
   RETURN_IF_ERROR(journal_.Append(kind, body, step));
   if (watcher_) watcher_(kind, body, step);
   return Status();
@@ -54,7 +54,7 @@ Status Session::Progress(const Work& work) {
   if (const auto pace = pace_ms_.find(phase_); pace != pace_ms_.end()) {
     eta_ms = static_cast<std::int64_t>(pace->second * static_cast<double>(work.of - work.done));
   }
-  return journal_.Append("progress",
+  return journal_.Append(RecordKind::kProgress,
                          {{"phase", work.phase},
                           {"done", work.done},
                           {"of", work.of},

@@ -15,8 +15,7 @@
 namespace longrun {
 
 // Called with each record of an attempt that a user runs by hand.
-using RecordWatcher =
-    std::function<void(std::string_view kind, const Json& body, std::int64_t step)>;
+using RecordWatcher = std::function<void(RecordKind kind, const Json& body, std::int64_t step)>;
 
 class Session {
  public:
@@ -27,7 +26,7 @@ class Session {
   const TaskFile& task() const { return task_; }
   JournalWriter& journal() { return journal_; }
   // Writes to the journal, and calls the watcher.
-  Status Record(std::string_view kind, const Json& body, std::int64_t step);
+  Status Record(RecordKind kind, const Json& body, std::int64_t step);
 
   // The current place, for a failure's message: "step 12", "evaluation at 512".
   void SetPlace(std::string place) { place_ = std::move(place); }

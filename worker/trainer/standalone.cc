@@ -465,7 +465,7 @@ Status PrintRows(const std::string& attempt_dir) {
     ASSIGN_OR_RETURN(const std::vector<JournalReader::Line> lines, reader.Next(256, 1 << 20));
     if (lines.empty()) return Status();
     for (const JournalReader::Line& line : lines) {
-      if (line.record.kind != "result") continue;
+      if (line.record.kind != RecordKind::kResult) continue;
       const Json& row = line.record.body;
       const std::string metric = row.at("metric").get<std::string>();
       const Json& variant = row.at("variant");
@@ -594,10 +594,9 @@ Ending TrainStandalone(const StandaloneOptions& options) {
                      .output = options.output,
                      .on_terminal = isatty(STDERR_FILENO) == 1});
   Write(view.Begin());
-  Ending ending =
-      RunWritten(*task, [&view](std::string_view kind, const Json& body, std::int64_t step) {
-        Write(view.Show(kind, body, step, BootMs()));
-      });
+  Ending ending = RunWritten(*task, [&view](RecordKind kind, const Json& body, std::int64_t step) {
+    Write(view.Show(kind, body, step, BootMs()));
+  });
   Write(view.End());
   if (ending.status.ok()) {
     Write(Str("trained: its weights and the optimizer's state are in ", view.checkpoint(), "\n"));

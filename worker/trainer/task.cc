@@ -66,7 +66,8 @@ Status Work(Session& session) {
   // Recorded even if there is nothing to start from:
   // the record says on which machine that was tried.
   const std::string initial_weights = start.ok() ? start->initial_weights : "";
-  RETURN_IF_ERROR(session.journal().Append("started", StartedBody(task, machine, initial_weights)));
+  RETURN_IF_ERROR(
+      session.journal().Append(RecordKind::kStarted, StartedBody(task, machine, initial_weights)));
   RETURN_IF_ERROR(start.status());
   session.SetPlace("opening the dataset");
   Failpoint("trainer_opening_dataset");
@@ -90,7 +91,7 @@ Ending RunTask(const std::string& path, RecordWatcher watcher) {
   const Json body = {{"class", FailureOf(ending.failure_class).name},
                      {"message", ToUtf8(ending.status.message())},
                      {"where", session->place()}};
-  if (Status written = session->journal().Append("failed", body); !written.ok()) {
+  if (Status written = session->journal().Append(RecordKind::kFailed, body); !written.ok()) {
     // The exit code still tells the failure class.
     LogError("journal_lost", {{"message", written.message()}});
   }

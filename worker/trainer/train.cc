@@ -286,7 +286,7 @@ Result<bool> Trainer::Step() {
   const double rate = static_cast<double>(run_.train.batch_tokens) / seconds;
   tokens_per_s_ = tokens_per_s_ == 0.0 ? rate : 0.9 * tokens_per_s_ + 0.1 * rate;
   RETURN_IF_ERROR(session_.Record(
-      "series",
+      RecordKind::kSeries,
       {{"loss", loss}, {"lr", lr}, {"grad_norm", grad_norm}, {"tokens_per_s", tokens_per_s_}},
       step));
   RETURN_IF_ERROR(session_.Progress({.phase = "train",
@@ -361,7 +361,7 @@ Result<bool> Trainer::Validate() {
     return Status(Code::kAborted,
                   Str("validation after step ", step_, ": some tokens have no finite loss"));
   }
-  RETURN_IF_ERROR(session_.Record("series", {{"val_loss", val_loss}}, step_));
+  RETURN_IF_ERROR(session_.Record(RecordKind::kSeries, {{"val_loss", val_loss}}, step_));
   if (best_ && best_->val_loss <= val_loss) return false;
   best_ = {.val_loss = val_loss, .step = step_};
   return true;
@@ -393,7 +393,7 @@ Status Trainer::Checkpoint(bool final, bool best) {
   for (const FolderFile& file : summary.files) {
     files.push_back({{"name", file.name}, {"sha256", file.sha256}, {"bytes", file.n_bytes}});
   }
-  RETURN_IF_ERROR(session_.Record("checkpoint",
+  RETURN_IF_ERROR(session_.Record(RecordKind::kCheckpoint,
                                   {{"path", relative},
                                    {"step", step_},
                                    {"sha256", summary.sha256},

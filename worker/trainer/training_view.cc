@@ -47,13 +47,13 @@ bool TrainingView::IsDue(std::int64_t step, std::int64_t now_ms) const {
   return is_next_part || now_ms - shown_ms_ >= kLineMs;
 }
 
-std::string TrainingView::Show(std::string_view kind, const Json& body, std::int64_t step,
+std::string TrainingView::Show(RecordKind kind, const Json& body, std::int64_t step,
                                std::int64_t now_ms) {
-  if (kind == "checkpoint") {
+  if (kind == RecordKind::kCheckpoint) {
     checkpoint_ = JoinPath(of_.output, body.at("path").get<std::string>());
     return "";
   }
-  if (kind != "series") return "";
+  if (kind != RecordKind::kSeries) return "";
   if (const double val_loss = NumberAt(body, "val_loss"); std::isfinite(val_loss)) {
     val_loss_ = val_loss;
     return "";

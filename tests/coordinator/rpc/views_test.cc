@@ -34,7 +34,7 @@ class SweepViewTest : public testing::Test {
   }
   // The next records of its journal.
   struct Entry {
-    const char* kind;
+    RecordKind kind;
     Json body;
     std::optional<std::int64_t> step = {};
   };
@@ -85,19 +85,20 @@ class SweepViewTest : public testing::Test {
 // Trainers report a loss at each step, and their progress once a second.
 TEST_F(SweepViewTest, TheStepOfATrainingIsThatOfItsLoss) {
   const TaskFile task = Begin();
-  Receive(task, {{"attempt", {{"format", 1}, {"attempt", task.attempt}, {"task", task.task}}},
-                 {"started", {{"version", "0.1.0"}, {"steps", 64}}},
-                 {"series", {{"loss", 3.0}}, 1},
-                 {"progress", {{"phase", "train"}, {"done", 1}, {"of", 64}}, 1},
-                 {"series", {{"loss", 2.5}}, 2},
-                 {"series", {{"loss", 2.25}}, 3}});
+  Receive(task,
+          {{RecordKind::kAttempt, {{"format", 1}, {"attempt", task.attempt}, {"task", task.task}}},
+           {RecordKind::kStarted, {{"version", "0.1.0"}, {"steps", 64}}},
+           {RecordKind::kSeries, {{"loss", 3.0}}, 1},
+           {RecordKind::kProgress, {{"phase", "train"}, {"done", 1}, {"of", 64}}, 1},
+           {RecordKind::kSeries, {{"loss", 2.5}}, 2},
+           {RecordKind::kSeries, {{"loss", 2.25}}, 3}});
   v1::TaskProgress progress = ProgressOf(task);
   EXPECT_EQ(progress.done(), 3);
   EXPECT_EQ(progress.of(), 64);
   EXPECT_EQ(progress.loss(), 2.25);
 
   // Other phases count something else.
-  Receive(task, {{"progress", {{"phase", "validate"}, {"done", 7}, {"of", 9}}, 3}});
+  Receive(task, {{RecordKind::kProgress, {{"phase", "validate"}, {"done", 7}, {"of", 9}}, 3}});
   progress = ProgressOf(task);
   EXPECT_EQ(progress.done(), 7);
   EXPECT_EQ(progress.loss(), 2.25);

@@ -202,7 +202,8 @@ TEST_F(EndTest, AnAttemptThatNeverRanHasNoDuration) {
 
 TEST_F(EndTest, ANumericalFailureIsAResultAndNeverRetried) {
   SampleJournal journal = Begin(Current(Train()));
-  journal.Append("failed", {{"class", "numerical"}, {"message", "loss is NaN at step 7"}});
+  journal.Append(RecordKind::kFailed,
+                 {{"class", "numerical"}, {"message", "loss is NaN at step 7"}});
   Deliver(Current(Train()), journal);
   Finish(Current(Train()), Exit(80));
 

@@ -118,8 +118,8 @@ class SchedulerTest : public testing::Test {
 
   static SampleJournal Begun(const Attempt& attempt) {
     SampleJournal journal;
-    journal.Append("attempt", {{"task", attempt.task}, {"resume", nullptr}});
-    journal.Append("started", Json::object());
+    journal.Append(RecordKind::kAttempt, {{"task", attempt.task}, {"resume", nullptr}});
+    journal.Append(RecordKind::kStarted, Json::object());
     return journal;
   }
   // Accepted and running.

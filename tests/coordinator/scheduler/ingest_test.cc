@@ -25,7 +25,7 @@ TEST_F(IngestTest, StartedMakesTheTaskRun) {
 // Invariant I-6.
 TEST_F(IngestTest, AGapIsRefusedWithTheNumberThatIsExpected) {
   SampleJournal journal = Begin(Current(Train()));
-  for (int i = 0; i < 4; ++i) journal.Append("series", {{"loss", 1}});
+  for (int i = 0; i < 4; ++i) journal.Append(RecordKind::kSeries, {{"loss", 1}});
   const StepResult result = Deliver(Current(Train()), journal, 5, 6);
 
   ASSERT_EQ(Commands<NackMessage>(result).size(), 1u);
@@ -36,7 +36,7 @@ TEST_F(IngestTest, AGapIsRefusedWithTheNumberThatIsExpected) {
 // Invariant I-5.
 TEST_F(IngestTest, WhatIsStoredIsNotStoredAgainButAcknowledgedAgain) {
   SampleJournal journal = Begin(Current(Train()));
-  journal.Append("series", {{"loss", 1}});
+  journal.Append(RecordKind::kSeries, {{"loss", 1}});
   const StepResult result = Deliver(Current(Train()), journal, 1, 3);
 
   EXPECT_EQ(Rows(Current(Train())), 3u);
@@ -47,7 +47,7 @@ TEST_F(IngestTest, WhatIsStoredIsNotStoredAgainButAcknowledgedAgain) {
 // Invariant I-23.
 TEST_F(IngestTest, ACheckpointWithoutItsBytesEndsTheBatchBeforeIt) {
   SampleJournal journal = Begin(Current(Train()));
-  const auto& series = journal.Append("series", {{"loss", 1}});
+  const auto& series = journal.Append(RecordKind::kSeries, {{"loss", 1}});
   JournalReceived event = {.session = 1,
                            .attempt = Train().attempt,
                            .epoch = Train().epoch,
@@ -270,7 +270,7 @@ TEST_F(IngestTest, AnOlderAttemptIsKeptAsHistoryChangesNothingAndIsFenced) {
   // Its checkpoint refers to no bytes: nobody will ask for them.
   const auto stored = std::ranges::find_if(result.writes, [](const Write& write) {
     const auto* put = std::get_if<PutRecord>(&write);
-    return put != nullptr && put->record.kind == "checkpoint";
+    return put != nullptr && put->record.kind == RecordKind::kCheckpoint;
   });
   ASSERT_NE(stored, result.writes.end());
   EXPECT_TRUE(std::get<PutRecord>(*stored).files_gone);

@@ -194,7 +194,7 @@ TEST_F(SessionTest, AnyWordRenewsTheLease) {
   SampleJournal journal = Begin(Current(Train()));
   for (int i = 0; i < 4; ++i) {
     Wait(60'000);
-    journal.Append("series", {{"loss", 1}});
+    journal.Append(RecordKind::kSeries, {{"loss", 1}});
     Deliver(Current(Train()), journal);
   }
   EXPECT_EQ(Train().state, TaskState::kRunning);

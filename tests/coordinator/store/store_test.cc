@@ -470,7 +470,7 @@ TEST_F(StoreTest, AMetricThatWasRolledBackGetsItsNumberAnew) {
   const auto point = [&](std::int64_t seq, const char* metric, double value) {
     JournalRecord record;
     record.seq = seq;
-    record.kind = "series";
+    record.kind = RecordKind::kSeries;
     record.step = 100;
     record.body = {{metric, value}};
     return PutRecord{.attempt = training.attempt,
@@ -523,7 +523,7 @@ TEST_F(StoreTest, AResultOfNoRowsFormIsKeptAsItCameAndIsNoResult) {
   const TaskFile& task = started.back();
   BatchRecord odd = SampleJournal(task).front();
   odd.record.seq = 100;
-  odd.record.kind = "result";
+  odd.record.kind = RecordKind::kResult;
   odd.record.body = {{"cell", 7}, {"metric", "nll"}, {"n", "many"}};
 
   ASSERT_TRUE(Apply(std::vector<Write>{PutRecord{.attempt = task.attempt,

@@ -150,7 +150,7 @@ class AgentTest : public testing::Test {
     while (PathExists(path) != there) ASSERT_LT(BootMs(), deadline) << path;
   }
 
-  std::vector<JournalRecord> RecordsOf(const TaskFile& task, std::string_view kind) {
+  std::vector<JournalRecord> RecordsOf(const TaskFile& task, RecordKind kind) {
     std::vector<JournalRecord> records;
     for (const std::string& line : StoredOf(task).lines) {
       JournalRecord record = *ParseJournalLine(line);
@@ -163,11 +163,11 @@ class AgentTest : public testing::Test {
     std::string stored;
     for (const std::string& line : StoredOf(task).lines) stored += line + "\n";
     EXPECT_EQ(stored, *ReadFile(FolderOf(task).Journal()));
-    EXPECT_EQ(RecordsOf(task, "final").size(), 1u);
+    EXPECT_EQ(RecordsOf(task, RecordKind::kFinal).size(), 1u);
   }
   // A training of that many steps gives exactly these losses.
   void ExpectLosses(const TaskFile& task, std::int64_t steps) {
-    const std::vector<JournalRecord> series = RecordsOf(task, "series");
+    const std::vector<JournalRecord> series = RecordsOf(task, RecordKind::kSeries);
     ASSERT_EQ(series.size(), static_cast<std::size_t>(steps));
     for (std::int64_t step = 1; step <= steps; ++step) {
       const JournalRecord& record = series[static_cast<std::size_t>(step) - 1];
@@ -216,7 +216,7 @@ TEST_F(AgentTest, ATrainingIsForwardedFromStartToEnd) {
   EXPECT_EQ(stored.n_repeated, 0);
   EXPECT_EQ(coordinator_.n_gaps, 0);
   // Three checkpoints (5, 10, 12) and what they hold are in the store.
-  const std::vector<JournalRecord> checkpoints = RecordsOf(task, "checkpoint");
+  const std::vector<JournalRecord> checkpoints = RecordsOf(task, RecordKind::kCheckpoint);
   ASSERT_EQ(checkpoints.size(), 3u);
   for (const JournalRecord& checkpoint : checkpoints) {
     const v1::CheckpointSource source = SourceOf(checkpoint);
@@ -258,7 +258,7 @@ TEST_F(AgentTest, AKilledWorkerLosesNothingAndSaysNothingTwice) {
   ExpectLosses(task, 200);
   EXPECT_EQ(StoredOf(task).ended->exit_code(), 0);
   // One attempt, one trainer: the journal opens once.
-  EXPECT_EQ(RecordsOf(task, "attempt").size(), 1u);
+  EXPECT_EQ(RecordsOf(task, RecordKind::kAttempt).size(), 1u);
   EXPECT_EQ(coordinator_.n_gaps, 0);
 }
 
@@ -269,7 +269,7 @@ TEST_F(AgentTest, AnEndThatNoWorkerSawIsKnownToTheNextOne) {
   StartWorker();
   ASSERT_TRUE(AwaitEnd(task));
   EXPECT_EQ(StoredOf(task).ended->exit_code(), 80);
-  EXPECT_EQ(RecordsOf(task, "failed").size(), 1u);
+  EXPECT_EQ(RecordsOf(task, RecordKind::kFailed).size(), 1u);
 }
 
 TEST_F(AgentTest, ATrainerThatLeftNoTraceHasVanished) {
@@ -430,7 +430,7 @@ TEST_F(AgentTest, AStoppedTrainerWritesACheckpointAndYields) {
   ASSERT_TRUE(AwaitEnd(task));
   EXPECT_EQ(StoredOf(task).ended->exit_code(), 75);
   EXPECT_TRUE(StoredOf(task).ended->stop_requested());
-  EXPECT_EQ(RecordsOf(task, "checkpoint").size(), 1u);
+  EXPECT_EQ(RecordsOf(task, RecordKind::kCheckpoint).size(), 1u);
   // The coordinator stops what somebody cancelled; the worker that leaves stops its
   // own, which yield.
   EXPECT_NE(WorkerLog().find("class=cancelled"), std::string::npos) << WorkerLog();
@@ -490,7 +490,7 @@ TEST_F(AgentTest, AResumedTrainingGoesTheSameWay) {
   ASSERT_TRUE(AwaitEnd(first));
   EXPECT_EQ(StoredOf(first).ended->signal(), SIGKILL);
   EXPECT_FALSE(StoredOf(first).ended->stop_requested());
-  const std::vector<JournalRecord> checkpoints = RecordsOf(first, "checkpoint");
+  const std::vector<JournalRecord> checkpoints = RecordsOf(first, RecordKind::kCheckpoint);
   ASSERT_EQ(checkpoints.size(), 1u);
 
   TaskFile second = Train(1, 2);
@@ -499,7 +499,7 @@ TEST_F(AgentTest, AResumedTrainingGoesTheSameWay) {
       .attempt = first.attempt, .checkpoint = "", .sha256 = source.sha256(), .step = 10};
   Offer(second, 0, {source});
   ASSERT_TRUE(AwaitEnd(second));
-  const std::vector<JournalRecord> series = RecordsOf(second, "series");
+  const std::vector<JournalRecord> series = RecordsOf(second, RecordKind::kSeries);
   ASSERT_EQ(series.size(), 20u);
   EXPECT_EQ(series.back().body["loss"].get<double>(),
             FakeLoss(FakeWeightsAfter(1, "cable", 30), 30));
@@ -515,7 +515,7 @@ class PreparationTest : public AgentTest {
     StartWorker();
     Offer(first);
     EXPECT_TRUE(AwaitEnd(first));
-    const v1::CheckpointSource source = SourceOf(RecordsOf(first, "checkpoint").at(0));
+    const v1::CheckpointSource source = SourceOf(RecordsOf(first, RecordKind::kCheckpoint).at(0));
     coordinator_.Await([&] { return coordinator_.withholds_artifacts = true; });
     task_ = Train(1, 2);
     task_.resume = CheckpointRef{
@@ -582,7 +582,7 @@ TEST_F(AgentTest, ADamagedCheckpointIsRefused) {
   StartWorker();
   Offer(first);
   ASSERT_TRUE(AwaitEnd(first));
-  const v1::CheckpointSource source = SourceOf(RecordsOf(first, "checkpoint").at(0));
+  const v1::CheckpointSource source = SourceOf(RecordsOf(first, RecordKind::kCheckpoint).at(0));
   std::string& bytes = coordinator_.artifacts.at(source.files(1).sha256());
   bytes[bytes.size() / 2] = static_cast<char>(bytes[bytes.size() / 2] ^ 1);
 
@@ -606,7 +606,7 @@ TEST_F(AgentTest, ACacheThatCannotBeWrittenIsAMatterOfStorage) {
   StartWorker();
   Offer(first);
   ASSERT_TRUE(AwaitEnd(first));
-  const v1::CheckpointSource source = SourceOf(RecordsOf(first, "checkpoint").at(0));
+  const v1::CheckpointSource source = SourceOf(RecordsOf(first, RecordKind::kCheckpoint).at(0));
   ASSERT_TRUE(RemoveAll(cache_).ok());
   ASSERT_TRUE(WriteFileAtomic(cache_, "no folder").ok());
 

@@ -28,21 +28,21 @@ class JournalUplinkTest : public testing::Test {
     LR_CHECK(WriteAcked(folder, {}).ok());
     LR_CHECK(WriteExit(folder, {.code = 82, .signal = 0}).ok());
     JournalWriter writer = JournalWriter::Create(folder.Journal()).value();
-    LR_CHECK(writer.Append("started", Json::object()).ok());
+    LR_CHECK(writer.Append(RecordKind::kStarted, Json::object()).ok());
     LR_CHECK(
         writer
             .Append(
-                "checkpoint",
+                RecordKind::kCheckpoint,
                 {{"path", "checkpoints/5"},
                  {"files",
                   {{{"name", "manifest.json"}, {"sha256", Sha256Hex("manifest")}, {"bytes", 8}}}}})
             .ok());
-    LR_CHECK(writer.Append("series", {{"loss", 1.5}}, 5).ok());
-    LR_CHECK(
-        writer
-            .Append("artifact", {{"path", "../other"}, {"sha256", Sha256Hex("map")}, {"bytes", 3}})
-            .ok());
-    LR_CHECK(writer.Append("failed", {{"class", "storage"}, {"message", "full"}}).ok());
+    LR_CHECK(writer.Append(RecordKind::kSeries, {{"loss", 1.5}}, 5).ok());
+    LR_CHECK(writer
+                 .Append(RecordKind::kArtifact,
+                         {{"path", "../other"}, {"sha256", Sha256Hex("map")}, {"bytes", 3}})
+                 .ok());
+    LR_CHECK(writer.Append(RecordKind::kFailed, {{"class", "storage"}, {"message", "full"}}).ok());
     attempt = LocalAttempt::Adopt(folder).value();
     uplink.emplace(*attempt);
   }

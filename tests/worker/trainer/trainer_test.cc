@@ -129,7 +129,7 @@ class TrainerTest : public testing::Test {
     std::vector<double> values;
     const std::vector<JournalRecord> records = Journal(output);
     for (const JournalRecord& record : records) {
-      if (record.kind == "series" && record.body.contains(metric)) {
+      if (record.kind == RecordKind::kSeries && record.body.contains(metric)) {
         values.push_back(record.body[metric].get<double>());
       }
     }
@@ -174,12 +174,12 @@ TEST_F(TrainerTest, TrainsEvaluatesAndSaysSoInItsJournal) {
   WriteRun(RunJson("cable"));
   ASSERT_EQ(Exec(TrainArguments("out")), 0) << Stderr();
   const std::vector<JournalRecord> records = Journal("out");
-  EXPECT_EQ(records.front().kind, "attempt");
-  EXPECT_EQ(records[1].kind, "started");
+  EXPECT_EQ(records.front().kind, RecordKind::kAttempt);
+  EXPECT_EQ(records[1].kind, RecordKind::kStarted);
   EXPECT_EQ(records[1].body["steps"], 20);
-  EXPECT_EQ(records.back().kind, "final");
+  EXPECT_EQ(records.back().kind, RecordKind::kFinal);
   const JournalRecord& last = records[records.size() - 2];
-  ASSERT_EQ(last.kind, "checkpoint");
+  ASSERT_EQ(last.kind, RecordKind::kCheckpoint);
   EXPECT_EQ(last.body["final"], true);
   EXPECT_EQ(last.body["step"], 20);
   const std::vector<double> loss = Series("out", "loss");
@@ -196,7 +196,7 @@ TEST_F(TrainerTest, TrainsEvaluatesAndSaysSoInItsJournal) {
   int n_rows = 0;
   const std::vector<JournalRecord> scores = Journal("scores");
   for (const JournalRecord& record : scores) {
-    if (record.kind != "result") continue;
+    if (record.kind != RecordKind::kResult) continue;
     EXPECT_EQ(record.body["status"], "ok");
     EXPECT_LT(record.body["value"].get<double>(), loss.front());
     EXPECT_TRUE(record.body.contains("cell"));
@@ -274,7 +274,7 @@ TEST_F(TrainerTest, ToldToStopItSavesItsStateAndYields) {
   kill(pid, SIGCONT);
   EXPECT_EQ(WaitFor(pid, -1).value()->code, 75) << Stderr();
   const std::vector<JournalRecord> records = Journal("out");
-  EXPECT_EQ(records.back().kind, "checkpoint");
+  EXPECT_EQ(records.back().kind, RecordKind::kCheckpoint);
   EXPECT_EQ(records.back().body["step"], 6);
   EXPECT_EQ(records.back().body["final"], false);
   EXPECT_TRUE(LoadCheckpoint(StepFolder("out", "06"), "").ok());
@@ -329,7 +329,7 @@ TEST_F(TrainerTest, AnEncoderLearnsHiddenTokensAndIsScoredByThem) {
   int n_rows = 0;
   const std::vector<JournalRecord> scores = Journal("pseudo_perplexity");
   for (const JournalRecord& record : scores) {
-    if (record.kind != "result") continue;
+    if (record.kind != RecordKind::kResult) continue;
     EXPECT_EQ(record.body["status"], "ok");
     EXPECT_EQ(record.body["n"], 200);
     EXPECT_LT(record.body["value"].get<double>(), loss.front() - 0.5);
@@ -355,7 +355,7 @@ TEST_F(TrainerTest, PseudoPerplexityIsWhatALoopOverForwardGives) {
   Json row;
   const std::vector<JournalRecord> scores = Journal("scores");
   for (const JournalRecord& record : scores) {
-    if (record.kind == "result") row = record.body;
+    if (record.kind == RecordKind::kResult) row = record.body;
   }
 
   const Dataset dataset = Dataset::Open(Data("dataset")).value();
@@ -447,7 +447,7 @@ TEST_F(TrainerTest, ALossThatIsNoNumberEndsWithClassNumerical) {
                   .ok());
   EXPECT_EQ(Exec(TrainArguments("next", {"--resume", At("poisoned")})), 80);
   const JournalRecord last = Journal("next").back();
-  EXPECT_EQ(last.kind, "failed");
+  EXPECT_EQ(last.kind, RecordKind::kFailed);
   EXPECT_EQ(last.body["class"], "numerical");
   EXPECT_EQ(last.body["where"], "step 3");
 }
@@ -462,7 +462,8 @@ TEST_F(TrainerTest, ALearnedTableIsNotApplicableBeyondItself) {
   std::vector<std::string> status;
   const std::vector<JournalRecord> scores = Journal("scores");
   for (const JournalRecord& record : scores) {
-    if (record.kind == "result") status.push_back(record.body["status"].get<std::string>());
+    if (record.kind == RecordKind::kResult)
+      status.push_back(record.body["status"].get<std::string>());
   }
   EXPECT_EQ(status, (std::vector<std::string>{"ok", "not_applicable"}));
 }
@@ -479,7 +480,7 @@ TEST_F(TrainerTest, AnEvaluationTakesTheParametersOfASweep) {
     std::vector<Json> bodies;
     const std::vector<JournalRecord> records = Journal(output);
     for (const JournalRecord& record : records) {
-      if (record.kind == "result") bodies.push_back(record.body);
+      if (record.kind == RecordKind::kResult) bodies.push_back(record.body);
     }
     return bodies;
   };
