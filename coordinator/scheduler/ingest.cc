@@ -27,7 +27,8 @@ ExpectedCell CellOf(const Json& body) {
   return {.cell = TextOf(body, "cell"),
           .metric = TextOf(body, "metric"),
           .context_length = NumberOf(body, "context_length"),
-          .variant = TextOf(body, "variant")};
+          .variant = TextOf(body, "variant"),
+          .depth = DepthOf(body)};
 }
 
 CheckpointRef CheckpointOf(const Attempt& attempt, const Json& body) {
@@ -87,7 +88,7 @@ void TakeCheckpoint(StepContext& step, Task& task, const Attempt& attempt, const
 // ---- completeness ------------------------------------------------------------------------------
 
 std::string Describe(const ExpectedCell& cell) {
-  return Str(cell.metric, " at ", cell.context_length,
+  return Str(cell.metric, " at ", cell.context_length, DepthText(cell.depth),
              cell.variant.empty() ? std::string() : Str(" (", cell.variant, ")"));
 }
 

@@ -572,7 +572,8 @@ Status AddEvaluation(Resolved resolved, TaskFile& task) {
       task.expected_cells.push_back({.cell = cell,
                                      .metric = std::string(row.metric),
                                      .context_length = length,
-                                     .variant = row.variant});
+                                     .variant = row.variant,
+                                     .depth = row.depth});
     }
   }
   return Status();
