@@ -14,6 +14,7 @@ struct CpuIdentity {
   // part. -1: unknown.
   int family = -1;
   int model = -1;
+  std::string flags;  // what the kernel lets us use: "fpu vme ... amx_bf16"; on ARM its "Features"
 };
 
 // Describes the first processor of /proc/cpuinfo.

@@ -74,6 +74,7 @@ std::vector<ProvenanceLine> ProvenanceOf(const Json& started) {
                          .Add(TextOf(paths, "operators"), "operators ")
                          .Add(TextOf(paths, "simd"), "instructions ")
                          .Add(TextOf(paths, "subnormals"), "subnormals ")
+                         .Add(TextOf(paths, "bf16"), "bf16 ")
                          .Text());
   add("host", Parts()
                   .Add(TextOf(host, "name"))

@@ -81,6 +81,10 @@ Status CheckDevice(const v1::Device& device) {
                            kTextBytesMax, ", without control characters"));
     }
   }
+  if (!IsShortText(device.bf16())) {
+    return Malformed(Str("has a bf16 of ", device.bf16().size(), " bytes: expected at most ",
+                         kTextBytesMax, ", without control characters"));
+  }
   return Status();
 }
 
@@ -127,7 +131,8 @@ Result<WorkerArrived> ArrivalOf(const v1::Hello& hello) {
                                     .memory_bytes = device.memory_bytes(),
                                     .threads = device.threads(),
                                     .simd = device.simd(),
-                                    .linear = device.linear()});
+                                    .linear = device.linear(),
+                                    .bf16 = device.bf16()});
   }
   for (const std::string& digest : hello.dataset_digests()) {
     if (!IsSha256Hex(digest)) return Malformed(Str("\"", digest, "\" is not a dataset digest"));

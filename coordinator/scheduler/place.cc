@@ -46,6 +46,9 @@ std::vector<std::string> Mismatches(const ReadyClass& ready, const Slot& slot) {
     if (!HonoursMatrixPath(slot.linear, execution.linear)) {
       differ("its matrix path", slot.linear, execution.linear);
     }
+    if (!execution.bf16.empty()) {
+      differ("its path of products in bf16", slot.bf16, execution.bf16);
+    }
   }
   const std::int64_t needed = slot.kind == "cpu" ? ready.cpu_memory_bytes : ready.gpu_memory_bytes;
   if (slot.memory_bytes < needed) {
@@ -188,7 +191,8 @@ const Execution& DecideExecution(StepContext& step, const Task& task, RunRecord&
         .linear = slot.linear,
         .operators = OperatorsFor(slot.kind),
         .simd = slot.simd,
-        .subnormals = SubnormalsFor(slot.kind)};
+        .subnormals = SubnormalsFor(slot.kind),
+        .bf16 = run.run.train.precision == "bf16" ? slot.bf16 : ""};
     step.changed_runs.insert(run.run_key);
   }
   return *run.execution;

@@ -224,6 +224,16 @@ TEST(ExecutionTest, ReadsBackWhatItWrote) {
             "execution.paths.subnormals: expected kept or flushed, found \"rounded\"");
 }
 
+TEST(ExecutionTest, OnlyARunInBf16HasAPathForIt) {
+  Execution execution;
+  execution.micro_batch = 1;
+  EXPECT_FALSE(execution.ToJson()["paths"].contains("bf16"));
+  execution.bf16 = "amx";
+  const Result<Execution> read = Execution::FromJson(execution.ToJson());
+  ASSERT_TRUE(read.ok()) << read.status().message();
+  EXPECT_EQ(read->bf16, "amx");
+}
+
 // A run that began before there was a choice goes on with LibTorch's operators.
 TEST(ExecutionTest, ARecordWithoutOperatorsIsOfLibTorchs) {
   Execution execution;

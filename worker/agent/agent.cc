@@ -132,6 +132,13 @@ Result<std::string> WorkerId(const std::string& state, const std::string& wanted
 
 std::string ShortId(const std::string& task) { return task.substr(0, 8); }
 
+// The code paths of an Execution or a DeviceSlot, for a message.
+template <typename T>
+std::string PathsText(const T& paths) {
+  return Str(paths.linear, " and ", paths.simd,
+             paths.bf16.empty() ? std::string() : Str(", bf16 by ", paths.bf16));
+}
+
 }  // namespace
 
 Agent::Agent(AgentOptions options, FileLock lock)
@@ -529,12 +536,11 @@ void Agent::On(const WelcomeMessage& welcome) {
   }
   // Do not obey an older copy of the database that we served.
   if (welcome.coordinator_id == coordinator_id_ && welcome.boot_epoch < boot_epoch_) {
-    CloseSession(
-        now_ms,
-        Status(Code::kFailedPrecondition,
-               Str("coordinator ", welcome.coordinator_id, " reports start ", welcome.boot_epoch,
-                   ", but this worker has already served start ", boot_epoch_,
-                   ": two coordinators are running on copies of one database")));
+    CloseSession(now_ms, Status(Code::kFailedPrecondition,
+                                Str("coordinator ", welcome.coordinator_id, " reports start ",
+                                    welcome.boot_epoch,
+                                    ", but this worker has already served start ", boot_epoch_,
+                                    ": two coordinators are running on copies of one database")));
     return;
   }
   coordinator_id_ = welcome.coordinator_id;
@@ -724,12 +730,12 @@ Status Agent::CheckStart(const StartMessage& start, const TaskFile& task) const 
   const Execution& wanted = task.execution;
   if (wanted.device_kind != slot.kind || !HonoursMatrixPath(slot.linear, wanted.linear) ||
       (!wanted.simd.empty() && !RunsSimd(slot.simd, wanted.simd)) ||
+      (!wanted.bf16.empty() && wanted.bf16 != slot.bf16) ||
       (slot.kind == "gpu" && wanted.device_name != slot.name)) {
-    return Status(
-        Code::kFailedPrecondition,
-        Str("the run uses ", wanted.device_kind, " \"", wanted.device_name, "\" with ",
-            wanted.linear, " and ", wanted.simd, "; this worker has ", slot.kind, " \"", slot.name,
-            "\" with ", slot.linear, " and ", slot.simd, ": its bits would differ"));
+    return Status(Code::kFailedPrecondition,
+                  Str("the run uses ", wanted.device_kind, " \"", wanted.device_name, "\" with ",
+                      PathsText(wanted), "; this worker has ", slot.kind, " \"", slot.name,
+                      "\" with ", PathsText(slot), ": its bits would differ"));
   }
   return Status();
 }

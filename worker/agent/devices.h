@@ -21,6 +21,7 @@ struct DeviceSlot {
   std::int64_t threads = 1;       // CPU threads of one trainer
   std::string simd;               // name in model/instruction_set.h: "avx512", "neon"
   std::string linear;             // matrix path: "onednn/AuthenticAMD", "aten/cuda"
+  std::string bf16 = {};          // products in bf16, model/instruction_set.h; "" on a GPU
 };
 
 // The host's CPU side.
@@ -30,6 +31,7 @@ struct HostCpu {
   std::string name;               // "AMD EPYC 9V74 80-Core Processor"
   std::string simd;               // as in a slot
   std::string linear;
+  std::string bf16 = {};
 };
 HostCpu DetectHostCpu();
 

@@ -56,6 +56,7 @@ void Fill(v1::Device& wire, const DeviceSlot& slot) {
   wire.set_threads(static_cast<int>(slot.threads));
   wire.set_simd(slot.simd);
   wire.set_linear(slot.linear);
+  wire.set_bf16(slot.bf16);
 }
 
 void Fill(v1::Hello& wire, HelloMessage& hello) {
