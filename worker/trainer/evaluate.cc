@@ -102,7 +102,7 @@ Status Evaluator::WriteArtifact(const EvaluationArtifact& artifact) {
   LR_CHECK(IsSafeName(artifact.name));
   const std::string relative = Str("artifacts/", artifact.name);
   const std::string path = JoinPath(session_.task().attempt_dir, relative);
-  RETURN_IF_ERROR(MakeFolders(FolderOf(path)));
+  RETURN_IF_ERROR(MakeFolder(FolderOf(path)));
   RETURN_IF_ERROR(WriteFileAtomic(path, artifact.bytes));
   return session_.journal().Append("artifact", {{"name", artifact.name},
                                                 {"path", relative},
