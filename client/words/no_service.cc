@@ -46,9 +46,8 @@ void ShowInterrupted(Json& message) {
   if (message.contains("run")) show(message.at("run"));
   Json kept = Json::array();
   for (const Json& notice : message.at("notices")) {
-    if (!notice.at("about").get_ref<const std::string&>().starts_with("worker ")) {
-      kept.push_back(notice);
-    }
+    const std::string& about = notice.at("about").get_ref<const std::string&>();
+    if (!about.starts_with("worker ") && !about.starts_with("task ")) kept.push_back(notice);
   }
   message["notices"] = std::move(kept);
 }

@@ -251,7 +251,14 @@ void HandleEvent(StepContext& step, JournalReceived& event) {
     return step.Send(fenced);
   }
   attempt->listed_at = step.now;
+  const std::int64_t seq_before = attempt->durable_seq;
+  const bool was_at_work = attempt->progress.is_object();
   const std::optional<std::int64_t> wanted = StoreBatch(step, *attempt, event);
+  if (attempt->durable_seq > seq_before) {
+    const std::int64_t gap_ms = step.now - attempt->recorded_at;
+    if (was_at_work) attempt->record_gap_ms = std::max(attempt->record_gap_ms, gap_ms);
+    attempt->recorded_at = step.now;
+  }
   step.Send(SendAck{
       .session = event.session, .attempt = attempt->id, .durable_seq = attempt->durable_seq});
   if (wanted) {

@@ -274,7 +274,8 @@ void Place(StepContext& step, Task& task, const FreeSlot& free) {
                                               .device_index = slot.index,
                                               .resume = resume,
                                               .offered_at = step.now,
-                                              .listed_at = step.now},
+                                              .listed_at = step.now,
+                                              .recorded_at = step.now},
                                       reason);
   task.attempt = attempt.id;
   worker.busy[slot.index] = attempt.id;

@@ -197,7 +197,8 @@ Attempt* FindOrAdopt(StepContext& step, const Worker& worker, const std::string&
                              .worker = worker.id,
                              .device_index = -1,
                              .offered_at = step.now,
-                             .listed_at = step.now},
+                             .listed_at = step.now,
+                             .recorded_at = step.now},
                      reason);
 }
 

@@ -102,7 +102,9 @@ struct Attempt {
   // from a restart, if none of its others had one: the machine's processes ended
   // together. 0: not so.
   std::int64_t died_together = 0;
-  Json progress = {};  // body of the newest `progress` record
+  Json progress = {};              // body of the newest `progress` record
+  Instant recorded_at = 0;         // when the newest records came, or it was offered
+  std::int64_t record_gap_ms = 0;  // the longest time between records since its first progress
 };
 
 struct Task {
@@ -160,6 +162,7 @@ struct Slot {
   std::int64_t threads = 1;
   std::string simd;
   std::string linear;
+  std::string bf16 = {};  // "" on a GPU
 };
 
 struct Worker {

@@ -101,6 +101,46 @@ TEST_F(SessionTest, AnotherNameOfTheSameMachineIsToldAtOnce) {
   EXPECT_EQ(missed[0].instead->id, "v");
 }
 
+// A stopped trainer, or one that waits for a disk, while its worker goes on.
+TEST_F(SessionTest, ATrainerThatReportsNothingIsQuietUntilItReportsAgain) {
+  Attempt& attempt = Current(Train());
+  SampleJournal journal = Begin(attempt);
+  std::int64_t number = 0, seq = 2;
+  const auto wait = [&](std::int64_t ms) {
+    for (; ms > 0; ms -= 1000) {
+      Wait(1000);
+      Do(WorkerHeard{.session = 1, .number = ++number, .attempts = {Listed(attempt)}});
+    }
+  };
+  const auto report = [&] {
+    journal.Append("progress", {{"phase", "train"}, {"done", 1}, {"of", 9}});
+    seq += 1;
+    Deliver(attempt, journal, seq, seq);
+  };
+  wait(200'000);  // reading a large dataset
+  EXPECT_TRUE(QuietAttempts(state, now).empty());
+  report();
+  const Instant reported_at = now;
+  wait(60'000);
+  EXPECT_TRUE(QuietAttempts(state, now).empty());
+  wait(1000);
+  const std::vector<const Attempt*> quiet = QuietAttempts(state, now);
+  ASSERT_EQ(quiet.size(), 1u);
+  EXPECT_EQ(quiet[0]->id, attempt.id);
+  EXPECT_EQ(quiet[0]->recorded_at, reported_at);
+  report();
+  EXPECT_TRUE(QuietAttempts(state, now).empty());
+  // It once took a minute, so five are not unusual.
+  wait(300'000);
+  EXPECT_TRUE(QuietAttempts(state, now).empty());
+  wait(10'000);
+  EXPECT_EQ(QuietAttempts(state, now).size(), 1u);
+  // The worker is missed instead.
+  Do(WorkerGone{.session = 1});
+  Wait(state.limits.suspect_ms + 1000);
+  EXPECT_TRUE(QuietAttempts(state, now).empty());
+}
+
 TEST_F(SessionTest, AWorkerWithoutWorkIsNotMissed) {
   Complete(Current(Train()));
   Complete(Current(Evaluate()));
