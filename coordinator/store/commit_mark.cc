@@ -118,6 +118,8 @@ Status CommitMark::Check(const std::string& database_path) {
   ASSIGN_OR_RETURN(const Log log, ReadLog(database_path));
   const bool is_same = log.salts == salts;
   if (is_same && log.n_frames >= n_frames) return Status();
+  ASSIGN_OR_RETURN(const Json note_after, ReadNote(database_path));
+  if (note_after != note) return Status();  // a running coordinator moves its log just now
   const std::string path = LogOf(database_path);
   const std::string found = !PathExists(path) ? std::string(" is missing")
                             : is_same ? Str(" was cut short: it has ", log.n_frames, " of them")

@@ -17,6 +17,7 @@
 #include "base/str.h"
 #include "base/version.h"
 #include "coordinator/store/commit_mark.h"
+#include "coordinator/store/complete_check.h"
 #include "coordinator/store/mend_definitions.h"
 #include "coordinator/store/mend_rows.h"
 #include "coordinator/store/meta.h"
@@ -257,7 +258,12 @@ Status Store::Migrate(const std::string& id_beside, bool checks_any_size) {
   RETURN_IF_ERROR(connection_->row_sums().Keep());
   RETURN_IF_ERROR(NoteSchema(*connection_, SchemaVersion()));
   const bool is_known = all_hold && version == SchemaVersion();
-  return is_checked && !is_known ? CheckRows() : Status();
+  if (!is_checked) return Status();
+  if (!is_known) RETURN_IF_ERROR(CheckRows());
+  if (!damaged().empty()) return Status();
+  ASSIGN_OR_RETURN(const std::vector<DamagedRow> missing, FindMissingRows(*connection_));
+  NoteDamaged(missing);
+  return Status();
 }
 
 // Also rewrites the checksums of tables that get them, or that get other columns under them.
