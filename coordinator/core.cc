@@ -20,6 +20,7 @@
 #include "base/shortage.h"
 #include "base/str.h"
 #include "base/thread.h"
+#include "base/version.h"
 #include "model/evaluation/evaluation.h"
 #include "model/evaluation/input_file.h"
 
@@ -212,7 +213,7 @@ Result<bool> Core::ChangeModels(std::size_t n_writes,
   return result;
 }
 
-Result<bool> Core::RegisterModel(const ModelRow& model, const std::vector<ArtifactFileRow>& files) {
+Result<bool> Core::RegisterModel(const ModelRow& model, const std::vector<ArtifactFile>& files) {
   RETURN_IF_ERROR(CheckDiskSpace());
   return ChangeModels(1 + files.size(),
                       [&](ApplyCounts&) { return store_.PutModel(model, files); });
@@ -274,7 +275,7 @@ void Core::CloseSessions(const std::string& reason) {
     open = sessions_;
   }
   for (const auto& [session, sink] : open) {
-    sink->Deliver(CloseSession{.session = session, .reason = reason}, {});
+    sink->Close(reason);
   }
 }
 
@@ -359,7 +360,9 @@ Status Core::RunBatch(std::deque<Item>& items) {
     version_ += 1;
   }
   for (Stepped& stepped : batch.stepped) {
-    for (const Command& command : stepped.result.commands) Deliver(command);
+    for (const Command& command : stepped.result.commands) {
+      std::visit([this](const auto& one) { Deliver(one); }, command);
+    }
     if (stepped.done) stepped.done(stepped.result);
   }
   for (const WriteItem& item : batch.writes) RETURN_IF_ERROR(item.after());
@@ -443,41 +446,61 @@ void LocateFile(const std::string& state, Json& evaluation) {
 
 }  // namespace
 
-void Core::Deliver(const Command& command) {
-  std::vector<StartCheckpoint> checkpoints;
-  if (const auto* start = std::get_if<SendStart>(&command)) {
-    for (const auto& reference : {start->task.init, start->task.resume}) {
-      if (!reference) continue;
-      auto files = store_.CheckpointFiles(reference->sha256);
-      if (!files.ok()) {
-        // The offer expires, and the next placement makes a new one.
-        LogError("checkpoint_files_missing",
-                 {{"attempt", start->task.attempt}, {"error", files.status().message()}});
-        return;
-      }
-      checkpoints.push_back({.sha256 = reference->sha256, .files = std::move(files).value()});
+void Core::Deliver(const SendStart& start) {
+  TaskFile task = start.task;
+  StartMessage message = {.attempt = task.attempt,
+                          .epoch = task.epoch,
+                          .device_index = static_cast<int>(start.device_index),
+                          .task_json = {},
+                          .dataset_digest = start.dataset_digest,
+                          .dataset_path = start.dataset_path,
+                          .checkpoints = {}};
+  for (const auto& reference : {task.init, task.resume}) {
+    if (!reference) continue;
+    auto files = store_.CheckpointFiles(reference->sha256);
+    if (!files.ok()) {
+      // The offer expires, and the next placement makes a new one.
+      LogError("checkpoint_files_missing",
+               {{"attempt", task.attempt}, {"error", files.status().message()}});
+      return;
     }
+    message.checkpoints.push_back({.sha256 = reference->sha256, .files = std::move(files).value()});
   }
-  if (std::holds_alternative<SendFenced>(command)) metrics_.CountFenced();
-  const SessionId session = std::visit([](const auto& sent) { return sent.session; }, command);
-  std::shared_ptr<SessionSink> sink;
-  {
-    const std::lock_guard lock(sessions_mutex_);
-    const auto found = sessions_.find(session);
-    if (found == sessions_.end()) return;  // it has ended; the next session sends it again
-    sink = found->second;
+  const std::shared_ptr<SessionSink> sink = FindSession(start.session);
+  if (sink == nullptr) return;
+  // Use the dataset's folder as registered now: it may have moved since the submission.
+  for (const DatasetRow& dataset : datasets()) {
+    if (dataset.info.digest == start.dataset_digest) message.dataset_path = dataset.folder;
   }
-  if (const auto* start = std::get_if<SendStart>(&command)) {
-    // Use the dataset's folder as registered now: it may have moved since the submission.
-    SendStart current = *start;
-    for (const DatasetRow& dataset : datasets()) {
-      if (dataset.info.digest == start->dataset_digest) current.dataset_path = dataset.folder;
-    }
-    if (current.task.evaluation.is_object()) LocateFile(store_.folder(), current.task.evaluation);
-    sink->Deliver(current, checkpoints);
-    return;
+  if (task.evaluation.is_object()) LocateFile(store_.folder(), task.evaluation);
+  message.task_json = CanonicalJson(task.ToJson());
+  sink->Send(std::move(message));
+}
+
+void Core::Deliver(const SendMessage& command) {
+  if (std::holds_alternative<FencedMessage>(command.message)) metrics_.CountFenced();
+  const std::shared_ptr<SessionSink> sink = FindSession(command.session);
+  if (sink == nullptr) return;
+  DownMessage message = command.message;
+  if (auto* const welcome = std::get_if<WelcomeMessage>(&message)) {
+    welcome->protocol_version = kProtocolVersion;
+    welcome->coordinator_id = store_.coordinator_id();
+    welcome->boot_epoch = store_.boot_epoch();
+    welcome->heartbeat_ms = options_.limits.heartbeat_ms;
+    welcome->lease_ms = options_.limits.lease_ms;
   }
-  sink->Deliver(command, checkpoints);
+  sink->Send(std::move(message));
+}
+
+void Core::Deliver(const CloseSession& command) {
+  const std::shared_ptr<SessionSink> sink = FindSession(command.session);
+  if (sink != nullptr) sink->Close(command.reason);
+}
+
+std::shared_ptr<SessionSink> Core::FindSession(SessionId session) const {
+  const std::lock_guard lock(sessions_mutex_);
+  const auto found = sessions_.find(session);
+  return found == sessions_.end() ? nullptr : found->second;
 }
 
 Status Core::EachSecond() {

@@ -36,17 +36,12 @@
 
 namespace longrun {
 
-// A checkpoint that a Start names, with its files.
-struct StartCheckpoint {
-  std::string sha256;  // of manifest.json
-  std::vector<ArtifactFileRow> files;
-};
-
 // The core's side of an open worker session. Called on the core's thread: must not wait.
 class SessionSink {
  public:
   virtual ~SessionSink() = default;
-  virtual void Deliver(const Command& command, const std::vector<StartCheckpoint>& checkpoints) = 0;
+  virtual void Send(DownMessage message) = 0;
+  virtual void Close(const std::string& reason) = 0;
 };
 
 struct CoreOptions {
@@ -83,7 +78,7 @@ class Core {
   // Stores the name of an imported checkpoint whose files are in the artifact store; waits for
   // COMMIT. Returns false if the name already refers to it; kAlreadyExists if the name
   // refers to another one.
-  Result<bool> RegisterModel(const ModelRow& model, const std::vector<ArtifactFileRow>& files);
+  Result<bool> RegisterModel(const ModelRow& model, const std::vector<ArtifactFile>& files);
   // Removes the name. Returns true if its bytes are removed too, since nothing else refers to them.
   // kNotFound.
   Result<bool> RemoveModel(const std::string& name);
@@ -155,7 +150,11 @@ class Core {
   Status Take(Batch& batch, EventItem item);
   Status Take(Batch& batch, LookItem item);
   Status Take(Batch& batch, WriteItem item);
-  void Deliver(const Command& command);
+  void Deliver(const SendStart& start);
+  void Deliver(const SendMessage& command);
+  void Deliver(const CloseSession& command);
+  // Null: it has ended; the next session sends it again.
+  std::shared_ptr<SessionSink> FindSession(SessionId session) const;
   void MarkStoredBytes(JournalReceived& event);
   Status EachSecond();
 

@@ -212,7 +212,8 @@ void Filler::Do(SchedulerEvent event) {
   n_writes_ += result.writes.size();
   for (Command& command : result.commands) {
     if (auto* start = std::get_if<SendStart>(&command)) starts_.push_back(std::move(*start));
-    LR_CHECK(!std::holds_alternative<SendFenced>(command));
+    const auto* const sent = std::get_if<SendMessage>(&command);
+    LR_CHECK(sent == nullptr || !std::holds_alternative<FencedMessage>(sent->message));
   }
 }
 

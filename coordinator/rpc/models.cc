@@ -31,7 +31,7 @@ Result<std::string> ReadArtifact(const ArtifactStore& artifacts, const std::stri
 }
 
 struct Manifested {
-  std::vector<ArtifactFileRow> files;  // manifest.json among them
+  std::vector<ArtifactFile> files;  // manifest.json among them
   std::string config_json;
   std::int64_t n_bytes = 0;
 };
@@ -51,7 +51,7 @@ Result<Manifested> ReadManifested(ArtifactStore& artifacts, const std::string& s
     if (file.name != "config.json") continue;
     ASSIGN_OR_RETURN(manifested.config_json, ReadArtifact(artifacts, file.sha256, kConfigBytesMax));
   }
-  for (const ArtifactFileRow& file : manifested.files) {
+  for (const ArtifactFile& file : manifested.files) {
     manifested.n_bytes += file.n_bytes;
     if (artifacts.Has(file.sha256)) continue;
     return Status(Code::kFailedPrecondition, Str("file ", file.name, " (", file.sha256,
@@ -149,7 +149,7 @@ Result<Wanted> WantedBy(CoordinatorParts& parts, StoreReader& reader,
     // A run may have started from a model whose name has since been removed.
     ASSIGN_OR_RETURN(const auto files, reader.CheckpointFiles(request.target()));
     const bool is_model = std::ranges::any_of(
-        files, [](const ArtifactFileRow& file) { return file.name == "config.json"; });
+        files, [](const ArtifactFile& file) { return file.name == "config.json"; });
     if (is_model) return Wanted{.sha256 = request.target()};
   }
   return Status(Code::kNotFound, Str("\"", request.target(),
@@ -161,10 +161,10 @@ Result<Wanted> WantedBy(CoordinatorParts& parts, StoreReader& reader,
 Status Find(CoordinatorParts& parts, StoreReader& reader, const v1::FindCheckpointRequest& request,
             v1::FindCheckpointResponse* response) {
   ASSIGN_OR_RETURN(const Wanted wanted, WantedBy(parts, reader, request));
-  ASSIGN_OR_RETURN(const std::vector<ArtifactFileRow> files, reader.CheckpointFiles(wanted.sha256));
+  ASSIGN_OR_RETURN(const std::vector<ArtifactFile> files, reader.CheckpointFiles(wanted.sha256));
   response->set_sha256(wanted.sha256);
   response->set_step(wanted.step);
-  for (const ArtifactFileRow& file : files) {
+  for (const ArtifactFile& file : files) {
     v1::CheckpointFileInfo* info = response->add_files();
     info->set_name(file.name);
     info->set_sha256(file.sha256);

@@ -200,22 +200,20 @@ void HandleEvent(StepContext& step, const AttemptFinished& event) {
   Attempt* const attempt = FindAttempt(step.state, event.attempt);
   if (attempt == nullptr) {
     // This database does not know it, so the worker may remove its folder.
-    step.Send(SendAck{.session = event.session, .attempt = event.attempt, .ended = true});
+    step.Send(event.session, AckMessage{.attempt = event.attempt, .ended = true});
     return;
   }
   if (attempt->worker != worker->id || attempt->epoch != event.epoch) {
     step.result.warnings.push_back(Str("worker ", worker->id, " reports the end of attempt ",
                                        attempt->id, " of epoch ", event.epoch, ", but it is of ",
                                        attempt->worker, " and epoch ", attempt->epoch));
-    step.Send(SendFenced{.session = event.session,
-                         .attempt = event.attempt,
-                         .current_epoch = TaskOf(step.state, *attempt).epoch});
+    step.Send(event.session, FencedMessage{.attempt = event.attempt,
+                                           .current_epoch = TaskOf(step.state, *attempt).epoch});
     return;
   }
   if (event.last_seq > attempt->durable_seq) {
-    step.Send(SendNack{.session = event.session,
-                       .attempt = attempt->id,
-                       .expected_seq = attempt->durable_seq + 1});
+    step.Send(event.session,
+              NackMessage{.attempt = attempt->id, .expected_seq = attempt->durable_seq + 1});
     return;
   }
   if (IsCurrent(step.state, *attempt)) {
@@ -245,10 +243,8 @@ void HandleEvent(StepContext& step, const AttemptFinished& event) {
   }
   const auto slot = worker->busy.find(attempt->device_index);
   if (slot != worker->busy.end() && slot->second == attempt->id) worker->busy.erase(slot);
-  step.Send(SendAck{.session = event.session,
-                    .attempt = attempt->id,
-                    .durable_seq = attempt->durable_seq,
-                    .ended = true});
+  step.Send(event.session,
+            AckMessage{.attempt = attempt->id, .durable_seq = attempt->durable_seq, .ended = true});
 }
 
 }  // namespace longrun

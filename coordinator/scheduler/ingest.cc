@@ -239,16 +239,15 @@ void HandleEvent(StepContext& step, JournalReceived& event) {
   Worker* const worker = Hear(step, event.session);
   if (worker == nullptr) return;
   Attempt* const attempt = AttemptOf(step, *worker, event);
-  const SendFenced fenced = {
-      .session = event.session,
+  const FencedMessage fenced = {
       .attempt = event.attempt,
       .current_epoch = attempt == nullptr ? 0 : TaskOf(step.state, *attempt).epoch};
-  if (attempt == nullptr) return step.Send(fenced);
+  if (attempt == nullptr) return step.Send(event.session, fenced);
   if (attempt->worker != worker->id || attempt->epoch != event.epoch) {
     step.result.warnings.push_back(Str("worker ", worker->id, " sends records of attempt ",
                                        attempt->id, " of epoch ", event.epoch, ", but it is of ",
                                        attempt->worker, " and epoch ", attempt->epoch));
-    return step.Send(fenced);
+    return step.Send(event.session, fenced);
   }
   attempt->listed_at = step.now;
   const std::int64_t seq_before = attempt->durable_seq;
@@ -259,13 +258,12 @@ void HandleEvent(StepContext& step, JournalReceived& event) {
     if (was_at_work) attempt->record_gap_ms = std::max(attempt->record_gap_ms, gap_ms);
     attempt->recorded_at = step.now;
   }
-  step.Send(SendAck{
-      .session = event.session, .attempt = attempt->id, .durable_seq = attempt->durable_seq});
+  step.Send(event.session, AckMessage{.attempt = attempt->id, .durable_seq = attempt->durable_seq});
   if (wanted) {
-    step.Send(SendNack{.session = event.session, .attempt = attempt->id, .expected_seq = *wanted});
+    step.Send(event.session, NackMessage{.attempt = attempt->id, .expected_seq = *wanted});
   }
   const bool fence = !IsLive(attempt->state) && attempt->state != AttemptState::kSucceeded;
-  if (fence) step.Send(fenced);
+  if (fence) step.Send(event.session, fenced);
 }
 
 }  // namespace longrun

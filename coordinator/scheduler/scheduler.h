@@ -19,6 +19,7 @@
 #include "coordinator/scheduler/state.h"
 #include "sweeps/event.h"
 #include "sweeps/live_attempt.h"
+#include "sweeps/session_messages.h"
 
 namespace longrun {
 
@@ -232,59 +233,25 @@ using Write = std::variant<PutSweep, PutSweepCancelled, PutRun, PutTask, PutAtte
 
 // ---- commands: sent after the commit ------------------------------------------------------------
 
-struct AttemptVerdict {
-  enum class Verdict { kContinue, kStop, kFenced, kEnded };
-  std::string attempt;
-  std::int64_t durable_seq = 0;
-  Verdict verdict = Verdict::kContinue;
-};
-struct SendWelcome {
-  SessionId session = 0;
-  std::vector<AttemptVerdict> attempts = {};
-};
-struct SendHeartbeatReply {
-  SessionId session = 0;
-  std::int64_t number = 0;
-};
+// Start a task on a worker's slot. The core makes the StartMessage, since it knows the checkpoints'
+// files and this coordinator's folders.
 struct SendStart {
   SessionId session = 0;
   TaskFile task;  // without the worker's paths
   std::int64_t device_index = 0;
   std::string dataset_digest;
-  std::string dataset_path;
+  std::string dataset_path;  // as registered when the sweep was submitted
 };
-struct SendStop {
+// Any other message. A Welcome has only its verdicts; the core adds the rest.
+struct SendMessage {
   SessionId session = 0;
-  std::string attempt;
-  std::uint64_t epoch = 0;
-  std::int64_t grace_ms = 0;
-  std::string reason;
-};
-struct SendAck {
-  SessionId session = 0;
-  std::string attempt;
-  std::int64_t durable_seq = 0;
-  bool ended = false;
-};
-struct SendNack {
-  SessionId session = 0;
-  std::string attempt;
-  std::int64_t expected_seq = 0;
-};
-struct SendFenced {
-  SessionId session = 0;
-  std::string attempt;
-  std::uint64_t current_epoch = 0;
-};
-struct SendDrain {  // the worker's announcement that it leaves is stored
-  SessionId session = 0;
+  DownMessage message;
 };
 struct CloseSession {  // a newer incarnation came, or the protocol was broken
   SessionId session = 0;
   std::string reason;
 };
-using Command = std::variant<SendWelcome, SendHeartbeatReply, SendStart, SendStop, SendAck,
-                             SendNack, SendFenced, SendDrain, CloseSession>;
+using Command = std::variant<SendStart, SendMessage, CloseSession>;
 
 // Counts for the answer to SweepSubmitted, SweepCancelled, RetryRequested.
 struct SubmitCounts {

@@ -50,7 +50,6 @@ void NoteAccepted(StepContext& step, Attempt& attempt) {
 }
 
 AttemptVerdict Judge(StepContext& step, const Worker& worker, const LiveAttempt& live) {
-  using Verdict = AttemptVerdict::Verdict;
   Attempt* const attempt = FindOrAdopt(step, worker, live.attempt, live.task, live.epoch);
   if (attempt == nullptr || attempt->worker != worker.id || attempt->epoch != live.epoch) {
     return {.attempt = live.attempt, .verdict = Verdict::kFenced};
@@ -123,20 +122,19 @@ void RepeatVerdict(StepContext& step, const Worker& worker, const LiveAttempt& l
   const AttemptVerdict verdict = Judge(step, worker, live);
   const Attempt* const attempt = FindAttempt(step.state, live.attempt);
   switch (verdict.verdict) {
-    case AttemptVerdict::Verdict::kContinue:
+    case Verdict::kContinue:
       return;
-    case AttemptVerdict::Verdict::kStop:
+    case Verdict::kStop:
       return SendStopTo(step, *attempt, TaskOf(step.state, *attempt).reason);
-    case AttemptVerdict::Verdict::kFenced:
+    case Verdict::kFenced:
       return step.Send(
-          SendFenced{.session = session,
-                     .attempt = live.attempt,
-                     .current_epoch = attempt == nullptr ? 0 : TaskOf(step.state, *attempt).epoch});
-    case AttemptVerdict::Verdict::kEnded:
-      return step.Send(SendAck{.session = session,
-                               .attempt = live.attempt,
-                               .durable_seq = verdict.durable_seq,
-                               .ended = true});
+          session, FencedMessage{.attempt = live.attempt,
+                                 .current_epoch =
+                                     attempt == nullptr ? 0 : TaskOf(step.state, *attempt).epoch});
+    case Verdict::kEnded:
+      return step.Send(
+          session,
+          AckMessage{.attempt = live.attempt, .durable_seq = verdict.durable_seq, .ended = true});
   }
 }
 
@@ -159,11 +157,10 @@ bool IsCurrent(const State& state, const Attempt& attempt) {
 void SendStopTo(StepContext& step, const Attempt& attempt, const std::string& reason) {
   const Worker& worker = step.state.workers.at(attempt.worker);
   if (!worker.session) return;
-  step.Send(SendStop{.session = *worker.session,
-                     .attempt = attempt.id,
-                     .epoch = attempt.epoch,
-                     .grace_ms = step.state.limits.stop_grace_ms,
-                     .reason = reason});
+  step.Send(*worker.session, StopMessage{.attempt = attempt.id,
+                                         .epoch = attempt.epoch,
+                                         .grace_ms = step.state.limits.stop_grace_ms,
+                                         .reason = reason});
 }
 
 Attempt* FindOrAdopt(StepContext& step, const Worker& worker, const std::string& attempt_id,
@@ -242,18 +239,18 @@ void HandleEvent(StepContext& step, const WorkerArrived& event) {
 
   if (is_restarted) NoteDiedTogether(state, worker, event.attempts);
   EndWhatIsNotListed(step, worker, event.attempts, step.now);
-  SendWelcome welcome = {.session = event.session};
+  WelcomeMessage welcome;
   for (const LiveAttempt& live : event.attempts) {
     welcome.attempts.push_back(Judge(step, worker, live));
   }
   NoteBusySlots(state, worker, event.attempts);
-  step.Send(std::move(welcome));
+  step.Send(event.session, std::move(welcome));
 }
 
 void HandleEvent(StepContext& step, const WorkerHeard& event) {
   Worker* const worker = Hear(step, event.session);
   if (worker == nullptr) return;
-  step.Send(SendHeartbeatReply{.session = event.session, .number = event.number});
+  step.Send(event.session, HeartbeatReplyMessage{.number = event.number});
   for (const LiveAttempt& live : event.attempts) RepeatVerdict(step, *worker, live);
   // A heartbeat may have been written before an acceptance that arrived first:
   // only longer silence counts.
@@ -271,7 +268,8 @@ void HandleEvent(StepContext& step, const WorkerGone& event) {
 void HandleEvent(StepContext& step, const WorkerLeaves& event) {
   Worker* const worker = Hear(step, event.session);
   if (worker == nullptr) return;
-  step.Send(SendDrain{.session = event.session});
+  // After the commit: the worker then knows that its announcement is stored.
+  step.Send(event.session, DrainMessage{});
   if (worker->draining) return;
   worker->draining = true;
   step.state.index.workers_version += 1;
@@ -287,9 +285,9 @@ void HandleEvent(StepContext& step, const AttemptAccepted& event) {
   if (here && (IsCurrent(step.state, *attempt) || attempt->state == AttemptState::kSucceeded)) {
     return NoteAccepted(step, *attempt);
   }
-  step.Send(SendFenced{.session = event.session,
-                       .attempt = event.attempt,
-                       .current_epoch = here ? TaskOf(step.state, *attempt).epoch : 0});
+  step.Send(event.session,
+            FencedMessage{.attempt = event.attempt,
+                          .current_epoch = here ? TaskOf(step.state, *attempt).epoch : 0});
 }
 
 void HandleEvent(StepContext& step, const AttemptRejected& event) {

@@ -20,6 +20,7 @@
 #include "sweeps/event.h"
 #include "sweeps/failure.h"
 #include "sweeps/run.h"
+#include "sweeps/slot.h"
 #include "sweeps/sweep.h"
 #include "sweeps/task.h"
 
@@ -152,17 +153,6 @@ struct RunRecord {
   // removed; then `run` has no meaning, and none of its tasks is placed. "": it can.
   std::string unknown = {};
   bool damaged = false;  // `unknown` because its row is damaged: a new submission writes it again
-};
-
-struct Slot {
-  std::int64_t index = 0;
-  std::string kind;  // cpu | gpu
-  std::string name;
-  std::int64_t memory_bytes = 0;
-  std::int64_t threads = 1;
-  std::string simd;
-  std::string linear;
-  std::string bf16 = {};  // "" on a GPU
 };
 
 struct Worker {

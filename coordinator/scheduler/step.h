@@ -34,6 +34,9 @@ struct StepContext {
   std::vector<Write> removals;
 
   void Send(Command command) { result.commands.push_back(std::move(command)); }
+  void Send(SessionId session, DownMessage message) {
+    Send(SendMessage{.session = session, .message = std::move(message)});
+  }
 };
 
 // ---- transition.cc: the only place where a state changes ----------------------------------------

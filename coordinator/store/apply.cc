@@ -640,7 +640,7 @@ Result<bool> Store::PutDataset(const DatasetRow& dataset) {
   return changed;
 }
 
-Result<bool> Store::PutModel(const ModelRow& model, std::span<const ArtifactFileRow> files) {
+Result<bool> Store::PutModel(const ModelRow& model, std::span<const ArtifactFile> files) {
   RETURN_IF_ERROR(DropIfDamaged("model", model.name));
   {
     ASSIGN_OR_RETURN(Statement statement,
@@ -693,13 +693,13 @@ Result<bool> Store::DropModel(const std::string& name, ApplyCounts& counts) {
   return true;
 }
 
-Result<std::vector<ArtifactFileRow>> Store::CheckpointFiles(const std::string& sha256) {
+Result<std::vector<ArtifactFile>> Store::CheckpointFiles(const std::string& sha256) {
   RETURN_IF_ERROR(OpenReader());
   ASSIGN_OR_RETURN(Statement statement,
                    reader_->Prepare("SELECT name, sha256, bytes FROM checkpoint_file"
                                     " WHERE checkpoint = ? ORDER BY name"));
   statement.Bind(sha256);
-  std::vector<ArtifactFileRow> files;
+  std::vector<ArtifactFile> files;
   while (true) {
     ASSIGN_OR_RETURN(const bool more, statement.Step());
     if (!more) break;

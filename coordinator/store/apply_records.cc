@@ -132,12 +132,12 @@ Status Store::PutCheckpointRows(const PutRecord& write) {
   if (!columns.fits() || !IsWholeCheckpoint(write.record.body)) {
     return Status();  // stored as a plain record; the scheduler does not count it as a checkpoint
   }
-  std::vector<ArtifactFileRow> rows;
+  std::vector<ArtifactFile> rows;
   for (const Json& file : *files) {
     RecordColumns file_columns(file);
-    ArtifactFileRow row{.name = file_columns.Must(file_columns.TextOf("name")),
-                        .sha256 = file_columns.Must(file_columns.TextOf("sha256")),
-                        .n_bytes = file_columns.Must(file_columns.IntOf("bytes"))};
+    ArtifactFile row{.name = file_columns.Must(file_columns.TextOf("name")),
+                     .sha256 = file_columns.Must(file_columns.TextOf("sha256")),
+                     .n_bytes = file_columns.Must(file_columns.IntOf("bytes"))};
     if (!file_columns.fits()) return Status();
     rows.push_back(std::move(row));
   }
@@ -158,10 +158,9 @@ Status Store::PutCheckpointRows(const PutRecord& write) {
   return PutCheckpointFiles(sha256, rows);
 }
 
-Status Store::PutCheckpointFiles(const std::string& sha256,
-                                 std::span<const ArtifactFileRow> files) {
+Status Store::PutCheckpointFiles(const std::string& sha256, std::span<const ArtifactFile> files) {
   RETURN_IF_ERROR(DropIfDamaged("checkpoint_file", sha256));
-  for (const ArtifactFileRow& file : files) {
+  for (const ArtifactFile& file : files) {
     ASSIGN_OR_RETURN(Statement statement,
                      connection_->Prepare(
                          "INSERT OR IGNORE INTO checkpoint_file (checkpoint, name, sha256, bytes)"

@@ -14,8 +14,8 @@
 
 #include "base/status.h"
 #include "coordinator/scheduler/scheduler.h"
-#include "coordinator/store/artifact_file.h"
 #include "coordinator/store/damage.h"
+#include "sweeps/artifact_file.h"
 
 namespace longrun {
 
@@ -195,7 +195,7 @@ class StoreReader {
   // Finds a run by an unambiguous beginning of at least 8 digits; kNotFound, kInvalidArgument.
   Result<SweepRunRow> FindRun(const std::string& reference);
   // The files of a checkpoint, manifest.json included; kNotFound.
-  Result<std::vector<ArtifactFileRow>> CheckpointFiles(const std::string& sha256);
+  Result<std::vector<ArtifactFile>> CheckpointFiles(const std::string& sha256);
   Result<std::vector<std::string>> TasksOfRun(const std::string& run_key);
   // The context lengths of an evaluation task, ascending.
   Result<std::vector<std::int64_t>> LengthsOfTask(const std::string& task);

@@ -22,9 +22,9 @@
 #include "base/status.h"
 #include "coordinator/scheduler/scheduler.h"
 #include "coordinator/store/annotation.h"
-#include "coordinator/store/artifact_file.h"
 #include "coordinator/store/commit_mark.h"
 #include "coordinator/store/damage.h"
+#include "sweeps/artifact_file.h"
 #include "sweeps/coordinator_lock.h"
 
 struct sqlite3;
@@ -120,7 +120,7 @@ class Store {
   Status PutAnnotation(const SweepAnnotation& annotation);
   // False if the name already refers to the same digest;
   // kAlreadyExists if it refers to another one.
-  Result<bool> PutModel(const ModelRow& model, std::span<const ArtifactFileRow> files);
+  Result<bool> PutModel(const ModelRow& model, std::span<const ArtifactFile> files);
   // Removes the name, and also the files if no other name and no run refers to them: then their
   // digests are added to counts.dropped, and it returns true. kNotFound.
   Result<bool> DropModel(const std::string& name, ApplyCounts& counts);
@@ -132,7 +132,7 @@ class Store {
   Status CheckInPlace() const;
 
   // The files of a checkpoint, manifest.json included; kNotFound.
-  Result<std::vector<ArtifactFileRow>> CheckpointFiles(const std::string& sha256);
+  Result<std::vector<ArtifactFile>> CheckpointFiles(const std::string& sha256);
 
   // The sizes of the files, and how often a reader kept the WAL from being emptied.
   StoreSizes Sizes() const;
@@ -182,7 +182,7 @@ class Store {
   Result<bool> PutSeriesRows(const PutRecord& write, ApplyCounts& counts);
   Result<std::int64_t> MetricId(const std::string& name);
   Status PutCheckpointRows(const PutRecord& write);
-  Status PutCheckpointFiles(const std::string& sha256, std::span<const ArtifactFileRow> files);
+  Status PutCheckpointFiles(const std::string& sha256, std::span<const ArtifactFile> files);
   Status DropCheckpointFiles(const std::string& sha256, ApplyCounts& counts);
   Status DropCheckpointFilesIfUnused(const std::string& sha256, ApplyCounts& counts);
   Status PutArtifactRow(const PutRecord& write);

@@ -111,14 +111,14 @@ Result<std::vector<CheckpointBytesRow>> StoreReader::CheckpointBytes() {
                   });
 }
 
-Result<std::vector<ArtifactFileRow>> StoreReader::CheckpointFiles(const std::string& sha256) {
-  ASSIGN_OR_RETURN(std::vector<ArtifactFileRow> files,
+Result<std::vector<ArtifactFile>> StoreReader::CheckpointFiles(const std::string& sha256) {
+  ASSIGN_OR_RETURN(std::vector<ArtifactFile> files,
                    ReadRows(
                        *connection_,
                        "SELECT name, sha256, bytes FROM checkpoint_file"
                        " WHERE checkpoint = ? ORDER BY name",
                        [](const Statement& row) {
-                         return ArtifactFileRow{
+                         return ArtifactFile{
                              .name = row.Text(0), .sha256 = row.Text(1), .n_bytes = row.Int(2)};
                        },
                        sha256));

@@ -19,21 +19,21 @@ constexpr const char* kSweepId = "01BX5ZZKBKACTAV9WEVGEMMVRZ";
 // The worker's end of a session: keeps what the core says.
 class FakeSession final : public SessionSink {
  public:
-  void Deliver(const Command& command, const std::vector<StartCheckpoint>& sources) override {
+  void Send(DownMessage message) override {
     const std::lock_guard lock(mutex_);
-    commands_.push_back(command);
-    for (const StartCheckpoint& source : sources) checkpoints_.push_back(source);
+    messages_.push_back(std::move(message));
     arrived_.notify_all();
   }
-  // The next command of a kind; others before it are left out.
+  void Close(const std::string&) override {}
+  // The next message of a kind; others before it are left out.
   template <typename T>
   T Next() {
     std::unique_lock lock(mutex_);
     while (true) {
-      while (!commands_.empty()) {
-        const Command command = std::move(commands_.front());
-        commands_.pop_front();
-        if (const T* found = std::get_if<T>(&command)) return *found;
+      while (!messages_.empty()) {
+        const DownMessage message = std::move(messages_.front());
+        messages_.pop_front();
+        if (const T* found = std::get_if<T>(&message)) return *found;
       }
       if (arrived_.wait_for(lock, std::chrono::seconds(30)) == std::cv_status::timeout) {
         ADD_FAILURE() << "the core did not say what was expected";
@@ -41,15 +41,19 @@ class FakeSession final : public SessionSink {
       }
     }
   }
-  std::vector<StartCheckpoint> checkpoints() {
-    const std::lock_guard lock(mutex_);
-    return checkpoints_;
+  // The task of the next Start.
+  TaskFile NextTask() {
+    const auto start = Next<StartMessage>();
+    for (const CheckpointSource& source : start.checkpoints) checkpoints_.push_back(source);
+    return TaskFile::FromJson(ParseJson(start.task_json).value()).value();
   }
+  // Of the tasks that NextTask has returned.
+  const std::vector<CheckpointSource>& checkpoints() const { return checkpoints_; }
 
  private:
-  std::mutex mutex_;  // guards the two below
-  std::deque<Command> commands_;
-  std::vector<StartCheckpoint> checkpoints_;
+  std::mutex mutex_;  // guards messages_
+  std::deque<DownMessage> messages_;
+  std::vector<CheckpointSource> checkpoints_;
   std::condition_variable arrived_;
 };
 
@@ -80,12 +84,12 @@ class CoreTest : public testing::Test {
   SessionId Arrive(const std::shared_ptr<FakeSession>& sink, int n_slots) {
     const SessionId session = core->AddSession(sink);
     core->Post(WorkerArrived{.session = session, .worker = SampleWorker(n_slots), .attempts = {}});
-    sink->Next<SendWelcome>();
+    sink->Next<WelcomeMessage>();
     return session;
   }
   // Carries out the next task that the core offers.
   TaskFile CarryOut(FakeSession& sink, SessionId session) {
-    const TaskFile task = sink.Next<SendStart>().task;
+    const TaskFile task = sink.NextTask();
     core->Post(AttemptAccepted{.session = session, .attempt = task.attempt, .epoch = task.epoch});
     std::vector<BatchRecord> journal = SampleJournal(task);
     const auto n = static_cast<std::int64_t>(journal.size());
@@ -94,11 +98,11 @@ class CoreTest : public testing::Test {
                                .epoch = task.epoch,
                                .first_seq = 1,
                                .records = std::move(journal)});
-    EXPECT_EQ(sink.Next<SendAck>().durable_seq, n);
+    EXPECT_EQ(sink.Next<AckMessage>().durable_seq, n);
     AttemptFinished end = SampleEnd(task, n);
     end.session = session;
     core->Post(end);
-    EXPECT_TRUE(sink.Next<SendAck>().ended);
+    EXPECT_TRUE(sink.Next<AckMessage>().ended);
     return task;
   }
   std::string SweepState() {
@@ -155,7 +159,7 @@ TEST_F(CoreTest, ACheckpointWhoseBytesAreMissingIsNotTaken) {
   EXPECT_TRUE(core->PostAndWait(SampleSubmission(kSweepId)).status.ok());
   const auto sink = std::make_shared<FakeSession>();
   const SessionId session = Arrive(sink, 1);
-  const TaskFile task = sink->Next<SendStart>().task;
+  const TaskFile task = sink->NextTask();
   core->Post(AttemptAccepted{.session = session, .attempt = task.attempt, .epoch = task.epoch});
 
   core->Post(JournalReceived{.session = session,
@@ -165,7 +169,7 @@ TEST_F(CoreTest, ACheckpointWhoseBytesAreMissingIsNotTaken) {
                              .records = SampleJournal(task)});
 
   // attempt, started and four points of the curve are taken; the checkpoint is record 7.
-  EXPECT_EQ(sink->Next<SendNack>().expected_seq, 7);
+  EXPECT_EQ(sink->Next<NackMessage>().expected_seq, 7);
 }
 
 TEST_F(CoreTest, ASubmissionIsDurableBeforeItIsAnswered) {
@@ -223,7 +227,7 @@ TEST_F(CoreTest, ARefusedModelIsAnAnswerAndTheCoreGoesOn) {
                        .source = "/models/toy",
                        .n_bytes = 1,
                        .imported_wall_ms = 1};
-  const std::vector<ArtifactFileRow> files = {
+  const std::vector<ArtifactFile> files = {
       {.name = "config.json", .sha256 = Sha256Hex("config"), .n_bytes = 1}};
   EXPECT_TRUE(core->RegisterModel(model, files).value());
   EXPECT_FALSE(core->RegisterModel(model, files).value());  // the name has it already
@@ -352,7 +356,7 @@ TEST_F(CoreTest, ARecordFromBeforeAllTimeIsVeryLate) {
   EXPECT_TRUE(core->PostAndWait(SampleSubmission(kSweepId)).status.ok());
   const auto sink = std::make_shared<FakeSession>();
   const SessionId session = Arrive(sink, 1);
-  const TaskFile task = sink->Next<SendStart>().task;
+  const TaskFile task = sink->NextTask();
   std::vector<BatchRecord> records = {SampleJournal(task).front()};
   records.front().record.t_ms = std::numeric_limits<std::int64_t>::min();
 

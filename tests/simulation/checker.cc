@@ -305,7 +305,7 @@ void SimChecker::CheckRecord(const PutRecord& put) {
   }
 }
 
-void SimChecker::OnAck(const SendAck& ack) {
+void SimChecker::OnAck(const AckMessage& ack) {
   if (ack.durable_seq == 0 || collected_.contains(ack.attempt)) return;
   const auto rows = store_.records.find(ack.attempt);
   const auto n_rows =

@@ -30,7 +30,7 @@ class SimChecker {
   // that no sweep has is over, and not placed; epochs go on where a task was that was collected.
   void AfterCommit(const std::vector<Write>& writes);
   // I-5: what is acknowledged is in the store, now and after any crash.
-  void OnAck(const SendAck& ack);
+  void OnAck(const AckMessage& ack);
   void AfterRestart();
   // A Start that is sent is of an attempt that is committed.
   void OnStart(const SendStart& start);

@@ -219,8 +219,10 @@ void SimServer::Commit(std::int64_t boot) {
 void SimServer::SendAll(const std::vector<Command>& commands) {
   const std::int64_t boot = n_boots_;
   for (const Command& command : commands) {
-    if (const auto* const ack = std::get_if<SendAck>(&command)) checker_.OnAck(*ack);
     if (const auto* const start = std::get_if<SendStart>(&command)) checker_.OnStart(*start);
+    if (const auto* const sent = std::get_if<SendMessage>(&command)) {
+      if (const auto* const ack = std::get_if<AckMessage>(&sent->message)) checker_.OnAck(*ack);
+    }
     const SessionId session = std::visit([](const auto& c) { return c.session; }, command);
     const auto worker = session_worker_.find(session);
     if (worker == session_worker_.end()) continue;

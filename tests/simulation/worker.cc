@@ -160,11 +160,14 @@ void SimWorker::Receive(SessionId session, const Command& command) {
   }
   if (!up_ || session_ != session) return;
   heard_at_ = world_.now;
-  if (!welcomed_ && !std::holds_alternative<SendWelcome>(command) &&
-      !std::holds_alternative<CloseSession>(command)) {
-    return;
-  }
+  const auto* const sent = std::get_if<SendMessage>(&command);
+  const bool is_welcome = sent != nullptr && std::holds_alternative<WelcomeMessage>(sent->message);
+  if (!welcomed_ && !is_welcome && !std::holds_alternative<CloseSession>(command)) return;
   std::visit([this](const auto& c) { Take(c); }, command);
+}
+
+void SimWorker::Take(const SendMessage& sent) {
+  std::visit([this](const auto& message) { Take(message); }, sent.message);
 }
 
 void SimWorker::Disconnect(SessionId session) {
@@ -176,20 +179,19 @@ SimFolder* SimWorker::Find(const std::string& attempt) {
   return it == folders_.end() ? nullptr : &it->second;
 }
 
-void SimWorker::Take(const SendWelcome& welcome) {
+void SimWorker::Take(const WelcomeMessage& welcome) {
   if (welcomed_) return;
   welcomed_ = true;
   for (const AttemptVerdict& verdict : welcome.attempts) {
     SimFolder* const folder = Find(verdict.attempt);
-    if (folder == nullptr && verdict.verdict == AttemptVerdict::Verdict::kStop) {
+    if (folder == nullptr && verdict.verdict == Verdict::kStop) {
       GiveBack(verdict.attempt);
-    } else if (folder == nullptr && verdict.verdict != AttemptVerdict::Verdict::kContinue) {
+    } else if (folder == nullptr && verdict.verdict != Verdict::kContinue) {
       preparing_.erase(verdict.attempt);
     }
     if (folder == nullptr) continue;
     if (folder->ended) {
-      if (verdict.verdict == AttemptVerdict::Verdict::kEnded ||
-          verdict.verdict == AttemptVerdict::Verdict::kFenced) {
+      if (verdict.verdict == Verdict::kEnded || verdict.verdict == Verdict::kFenced) {
         continue;
       }
       world_.stats.fired["told again after its end"] += 1;
@@ -197,15 +199,15 @@ void SimWorker::Take(const SendWelcome& welcome) {
     }
     folder->acked = folder->sent = verdict.durable_seq;
     switch (verdict.verdict) {
-      case AttemptVerdict::Verdict::kContinue:
+      case Verdict::kContinue:
         break;
-      case AttemptVerdict::Verdict::kStop:
+      case Verdict::kStop:
         folder->stop = true;
         break;
-      case AttemptVerdict::Verdict::kFenced:
-        Take(SendFenced{.attempt = verdict.attempt});
+      case Verdict::kFenced:
+        Take(FencedMessage{.attempt = verdict.attempt});
         break;
-      case AttemptVerdict::Verdict::kEnded:
+      case Verdict::kEnded:
         folder->ended = true;
         break;
     }
@@ -295,12 +297,12 @@ void SimWorker::Launch(const SendStart& start) {
   RunTrainer(task.attempt, world_.Between(200, 2000));
 }
 
-void SimWorker::Take(const SendStop& stop) {
+void SimWorker::Take(const StopMessage& stop) {
   GiveBack(stop.attempt);
   if (SimFolder* const folder = Find(stop.attempt)) folder->stop = true;
 }
 
-void SimWorker::Take(const SendAck& ack) {
+void SimWorker::Take(const AckMessage& ack) {
   if (ack.ended) preparing_.erase(ack.attempt);
   SimFolder* const folder = Find(ack.attempt);
   if (folder == nullptr) return;
@@ -308,12 +310,12 @@ void SimWorker::Take(const SendAck& ack) {
   folder->ended = folder->ended || ack.ended;
 }
 
-void SimWorker::Take(const SendNack& nack) {
+void SimWorker::Take(const NackMessage& nack) {
   SimFolder* const folder = Find(nack.attempt);
   if (folder != nullptr) folder->sent = nack.expected_seq - 1;
 }
 
-void SimWorker::Take(const SendFenced& fenced) {
+void SimWorker::Take(const FencedMessage& fenced) {
   preparing_.erase(fenced.attempt);
   SimFolder* const folder = Find(fenced.attempt);
   if (folder == nullptr) return;

@@ -74,14 +74,16 @@ class SimWorker {
   std::vector<LiveAttempt> Inventory(bool with_ended) const;
   Worker Describe() const;
 
-  void Take(const SendWelcome& welcome);
-  void Take(const SendHeartbeatReply&) {}
-  void Take(const SendDrain&) {}
+  void Take(const SendMessage& sent);
+  void Take(const WelcomeMessage& welcome);
+  void Take(const HeartbeatReplyMessage&) {}
+  void Take(const DrainMessage&) {}
   void Take(const SendStart& start);
-  void Take(const SendStop& stop);
-  void Take(const SendAck& ack);
-  void Take(const SendNack& nack);
-  void Take(const SendFenced& fenced);
+  void Take(const StopMessage& stop);
+  void Take(const AckMessage& ack);
+  void Take(const NackMessage& nack);
+  void Take(const FencedMessage& fenced);
+  void Take(const StartMessage&) {}  // the scheduler sends SendStart instead
   void Take(const CloseSession& close);
   SimFolder* Find(const std::string& attempt);
   bool IsBusy(std::int64_t device_index) const;

@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <filesystem>
 #include <system_error>
 
 #include "base/clock.h"
@@ -37,8 +36,6 @@ constexpr std::int64_t kBackOffHeartbeats = 2;  // at most, so that no lease end
 constexpr std::int64_t kHeartbeatMs = 5000;     // if Welcome does not give one
 constexpr std::int64_t kSilenceMsMax = 30'000;  // coordinator silent so long: a new session
 constexpr std::int64_t kFencedGraceMs = 20'000;
-constexpr std::size_t kBatchRecords = 512;
-constexpr std::size_t kBatchBytes = 1u << 20;
 constexpr std::size_t kInFlightBytesMax = 4u << 20;
 constexpr std::size_t kLogQueueBytesMax = 1u << 20;  // no log pieces while more than this waits
 constexpr std::int64_t kTransferAgainMs = 1000;
@@ -49,53 +46,6 @@ constexpr std::int64_t kLastWaitMs = 5000;   // for trainers that got SIGKILL wh
 constexpr std::int64_t kDrainWaitMs = 1000;  // for the coordinator to learn that we are leaving
 constexpr int kTransferThreads = 2;
 constexpr std::size_t kListedMax = 5'000;  // attempts in a Hello; the coordinator accepts 10,000
-
-bool NamesFiles(const JournalRecord& record) {
-  return record.kind == "checkpoint" || record.kind == "artifact";
-}
-
-// The full path of a path in a journal record, which must stay inside the attempt's folder.
-Result<std::string> PathInAttempt(const AttemptFolder& folder, const std::string& path) {
-  const std::filesystem::path inside =
-      (std::filesystem::path(folder.path) / path).lexically_normal();
-  const std::string text = inside.string();
-  if (!text.starts_with(folder.path + "/")) {
-    return Status(Code::kInvalidArgument,
-                  Str("the path \"", path, "\" leads out of the attempt's folder ", folder.path));
-  }
-  return text;
-}
-
-Result<LocalArtifact> ParseArtifact(const Json& json, const std::string& path) {
-  LocalArtifact file = {.path = path, .sha256 = "", .n_bytes = 0};
-  ASSIGN_OR_RETURN(file.sha256, GetString(json, "sha256", "record"));
-  ASSIGN_OR_RETURN(file.n_bytes, GetInt(json, "bytes", "record"));
-  if (!IsSha256Hex(file.sha256)) {
-    return Status(Code::kInvalidArgument, Str("sha256 is \"", file.sha256, "\""));
-  }
-  return file;
-}
-
-Result<std::vector<LocalArtifact>> FilesOf(const AttemptFolder& folder,
-                                           const JournalRecord& record) {
-  ASSIGN_OR_RETURN(const std::string name, GetString(record.body, "path", record.kind));
-  ASSIGN_OR_RETURN(const std::string path, PathInAttempt(folder, name));
-  std::vector<LocalArtifact> files;
-  if (record.kind == "artifact") {
-    ASSIGN_OR_RETURN(files.emplace_back(), ParseArtifact(record.body, path));
-    return files;
-  }
-  ASSIGN_OR_RETURN(const Json list, GetMember(record.body, "files", record.kind));
-  for (const Json& file : list) {
-    ASSIGN_OR_RETURN(const std::string file_name, GetString(file, "name", "checkpoint.files"));
-    if (!IsSafeName(file_name)) {
-      return Status(Code::kInvalidArgument,
-                    Str("a checkpoint's file is named \"", file_name, "\""));
-    }
-    ASSIGN_OR_RETURN(files.emplace_back(), ParseArtifact(file, JoinPath(path, file_name)));
-  }
-  return files;
-}
 
 std::string HostName() {
   char name[256] = {};
@@ -180,7 +130,7 @@ Result<std::unique_ptr<Agent>> Agent::Create(AgentOptions options) {
       WriteFileAtomic(JoinPath(state, "worker.metrics"), agent->metrics_->address() + "\n"));
   RETURN_IF_ERROR(agent->AdoptAttempts());
   agent->jobs_ = std::make_unique<JobThreads>(kTransferThreads);
-  const DeviceSlot& device = agent->devices_.front();
+  const Slot& device = agent->devices_.front();
   LogInfo("worker_started", {{"id", agent->worker_id_},
                              {"state", state},
                              {"coordinator", agent->options_.coordinator},
@@ -210,7 +160,7 @@ Status Agent::AdoptAttempts() {
       continue;
     }
     Entry& entry = entries_[name];
-    entry.attempt = std::move(attempt).value();
+    entry.Hold(std::move(attempt).value());
     entry.was_running = !entry.attempt->acked().ended;
     if (entry.was_running) {
       LogInfo("attempt_adopted", {{"attempt", name},
@@ -317,7 +267,7 @@ bool Agent::IsDone(std::int64_t now_ms) {
     running |= entry.attempt->running();
     // The end of a fenced one changes nothing, and if it belongs to another worker (this folder had
     // another name), the coordinator never acknowledges it.
-    unreported |= !entry.attempt->acked().ended && !entry.fenced;
+    unreported |= !entry.attempt->acked().ended && !entry.uplink->fenced();
   }
   if (!stopping_) return !running && !unreported;
   if (running) return now_ms >= stop_deadline_ms_ + kLastWaitMs;
@@ -366,9 +316,7 @@ std::int64_t Agent::BacklogBytes() const {
   for (const auto& [id, entry] : entries_) {
     if (entry.attempt == nullptr || entry.attempt->acked().ended) continue;
     backlog_bytes += entry.attempt->BacklogBytes();
-    for (const auto& [seq, n_bytes] : entry.in_flight) {
-      backlog_bytes += static_cast<std::int64_t>(n_bytes);
-    }
+    backlog_bytes += static_cast<std::int64_t>(entry.uplink->in_flight_bytes());
   }
   return backlog_bytes;
 }
@@ -478,9 +426,12 @@ void Agent::OpenSession(std::int64_t now_ms) {
   const std::int64_t number = ++session_number_;
   heard_ms_ = now_ms;
   heartbeat_at_ms_ = now_ms + kIdleMsMax;
-  HelloMessage hello = {.worker_id = worker_id_,
+  HelloMessage hello = {.protocol_version = kProtocolVersion,
+                        .worker_id = worker_id_,
                         .incarnation = incarnation_,
                         .host = HostName(),
+                        .version = Str(kVersion, " ", BuildCommit()),
+                        .pid = getpid(),
                         .devices = devices_,
                         .dataset_digests = DatasetDigests(JoinPath(options_.state, "datasets")),
                         .attempts = LiveAttempts()};
@@ -553,13 +504,13 @@ void Agent::On(const WelcomeMessage& welcome) {
   LogInfo("session_welcomed", {{"coordinator", coordinator_id_},
                                {"boot_epoch", Str(boot_epoch_)},
                                {"attempts", Str(welcome.attempts.size())}});
-  for (const ReceivedVerdict& verdict : welcome.attempts) {
+  for (const AttemptVerdict& verdict : welcome.attempts) {
     const auto found = entries_.find(verdict.attempt);
     if (found != entries_.end()) ApplyVerdict(verdict, found->second);
   }
 }
 
-void Agent::ApplyVerdict(const ReceivedVerdict& verdict, Entry& entry) {
+void Agent::ApplyVerdict(const AttemptVerdict& verdict, Entry& entry) {
   const std::int64_t now_ms = BootMs();
   const bool stops = verdict.verdict == Verdict::kStop || verdict.verdict == Verdict::kFenced;
   if (entry.attempt == nullptr) {
@@ -584,17 +535,15 @@ void Agent::ApplyVerdict(const ReceivedVerdict& verdict, Entry& entry) {
         AckMessage{.attempt = verdict.attempt, .durable_seq = verdict.durable_seq, .ended = true});
   }
   entry.welcomed = true;
-  entry.fenced = verdict.verdict == Verdict::kFenced;
-  entry.journal_unwanted = false;
-  Rewind(entry, verdict.durable_seq);
+  const bool is_fenced = verdict.verdict == Verdict::kFenced;
+  entry.uplink->Resume(verdict.durable_seq, is_fenced);
   // Our Accepted message may have been lost with the session.
   if (verdict.durable_seq == 0) {
     session_->Send(AcceptedMessage{.attempt = attempt.ids().attempt, .epoch = attempt.ids().epoch});
   }
   if (stops && attempt.running() && !attempt.stop_requested()) {
-    LogInfo("attempt_stopping",
-            {{"attempt", verdict.attempt},
-             {"why", entry.fenced ? "a newer attempt has the task" : "told to"}});
+    LogInfo("attempt_stopping", {{"attempt", verdict.attempt},
+                                 {"why", is_fenced ? "a newer attempt has the task" : "told to"}});
   }
   entry.cancelled = entry.cancelled || verdict.verdict == Verdict::kStop;
   if (stops) attempt.RequestStop(now_ms, kFencedGraceMs);
@@ -609,7 +558,7 @@ void Agent::On(const StopMessage& stop) {
   Entry& entry = found->second;
   if (entry.attempt == nullptr) return GiveBack(entry, "it was stopped before its trainer started");
   if (!entry.attempt->running()) {
-    entry.end_sent = false;  // the coordinator may not have received it
+    entry.uplink->RepeatEnd();  // the coordinator may not have received it
     return;
   }
   if (!entry.attempt->stop_requested()) {
@@ -627,14 +576,13 @@ void Agent::On(const FencedMessage& fenced) {
     entry.unwanted = true;
     return;
   }
-  if (!entry.fenced) {
+  if (!entry.uplink->fenced()) {
     LogInfo("attempt_fenced", {{"attempt", fenced.attempt},
                                {"epoch", Str(entry.attempt->ids().epoch)},
                                {"current_epoch", Str(fenced.current_epoch)}});
   }
-  entry.fenced = true;
   // A database that does not know the attempt cannot store its journal.
-  if (fenced.current_epoch == 0) entry.journal_unwanted = true;
+  entry.uplink->Fence(/*journal_wanted=*/fenced.current_epoch != 0);
   entry.attempt->RequestStop(BootMs(), kFencedGraceMs);
 }
 
@@ -647,10 +595,7 @@ void Agent::On(const AckMessage& ack) {
     return;
   }
   LocalAttempt& attempt = *entry.attempt;
-  while (!entry.in_flight.empty() && entry.in_flight.front().first <= ack.durable_seq) {
-    entry.in_flight.pop_front();
-  }
-  if (ack.durable_seq > attempt.acked().durable_seq) attempt.Acknowledge(ack.durable_seq);
+  entry.uplink->Acknowledge(ack.durable_seq);
   if (!ack.ended || attempt.acked().ended) return;
   if (attempt.running()) {
     // It is still running although its end is stored: stop it; the answer to a later heartbeat
@@ -658,12 +603,12 @@ void Agent::On(const AckMessage& ack) {
     attempt.RequestStop(BootMs(), kFencedGraceMs);
     return;
   }
-  entry.in_flight.clear();
+  entry.uplink->Finish();
   if (const Status status = attempt.MarkEnded(WallMs()); !status.ok()) {
     LogWarning("acked_not_written", {{"attempt", ack.attempt}, {"error", status.message()}});
   }
   // The coordinator's store has its checkpoints now, or the trainer itself removed them.
-  if (entry.files_damaged || entry.fenced) return;
+  if (entry.uplink->files_damaged() || entry.uplink->fenced()) return;
   if (const Status status = RemoveAll(attempt.folder().Checkpoints()); !status.ok()) {
     LogWarning("checkpoints_not_removed", {{"attempt", ack.attempt}, {"error", status.message()}});
   }
@@ -674,7 +619,7 @@ void Agent::On(const NackMessage& nack) {
   if (found == entries_.end() || found->second.attempt == nullptr) return;
   LogWarning("journal_rewound",
              {{"attempt", nack.attempt}, {"expected_seq", Str(nack.expected_seq)}});
-  Rewind(found->second, std::max<std::int64_t>(0, nack.expected_seq - 1));
+  found->second.uplink->Rewind(std::max<std::int64_t>(0, nack.expected_seq - 1));
 }
 
 void Agent::On(const HeartbeatReplyMessage&) {}
@@ -726,7 +671,7 @@ Status Agent::CheckStart(const StartMessage& start, const TaskFile& task) const 
                   Str("the task file is of attempt ", task.attempt, " and epoch ", task.epoch,
                       ", the order of ", start.attempt, " and ", start.epoch));
   }
-  const DeviceSlot& slot = devices_[static_cast<std::size_t>(start.device_index)];
+  const Slot& slot = devices_[static_cast<std::size_t>(start.device_index)];
   const Execution& wanted = task.execution;
   if (wanted.device_kind != slot.kind || !HonoursMatrixPath(slot.linear, wanted.linear) ||
       (!wanted.simd.empty() && !RunsSimd(slot.simd, wanted.simd)) ||
@@ -886,7 +831,7 @@ void Agent::LaunchAttempt(Entry& entry, const Prepared& prepared) {
     entries_.erase(id);
     return;
   }
-  entry.attempt = std::move(attempt).value();
+  entry.Hold(std::move(attempt).value());
   entry.meter.emplace(task);
   entry.was_running = true;
   entry.welcomed = welcomed_;
@@ -902,26 +847,18 @@ void Agent::LaunchAttempt(Entry& entry, const Prepared& prepared) {
 
 // ---- forwarding --------------------------------------------------------------------------------
 
-void Agent::Rewind(Entry& entry, std::int64_t durable_seq) {
-  entry.in_flight.clear();
-  entry.end_sent = false;
-  // Ask again whether the store has their files: that may be why the record is requested again.
-  entry.uploaded.clear();
-  entry.attempt->RewindTo(durable_seq);
-  entry.attempt->Acknowledge(durable_seq);
-}
-
+// Of all journals that share the session's limit.
 std::size_t Agent::InFlightBytes() const {
   std::size_t n_bytes = 0;
   for (const auto& [id, entry] : entries_) {
-    if (!entry.welcomed || entry.fenced) continue;
-    for (const auto& [seq, batch_bytes] : entry.in_flight) n_bytes += batch_bytes;
+    const bool shares = entry.uplink && entry.welcomed && !entry.uplink->fenced();
+    if (shares) n_bytes += entry.uplink->in_flight_bytes();
   }
   return n_bytes;
 }
 
 void Agent::Pump(Entry& entry, std::int64_t now_ms) {
-  while (SendBatch(entry, now_ms)) {
+  while (SendNext(entry, now_ms)) {
   }
   if (session_->queued_bytes() > kLogQueueBytesMax) return;
   if (auto piece = entry.attempt->NextLogPiece(now_ms)) {
@@ -931,123 +868,63 @@ void Agent::Pump(Entry& entry, std::int64_t now_ms) {
   }
 }
 
-bool Agent::SendBatch(Entry& entry, std::int64_t now_ms) {
-  LocalAttempt& attempt = *entry.attempt;
-  std::deque<JournalReader::Line>& pending = attempt.pending();
-  if (entry.journal_unwanted) {
-    entry.in_flight.clear();
-    if (!attempt.running() && !entry.end_sent) SendEnd(entry);
-    return false;
-  }
-  // A fenced attempt is not urgent: send one batch at a time, outside the session's limit.
-  if (entry.fenced && !entry.in_flight.empty()) return false;
-  if (pending.empty()) {
-    // If the trainer had already ended before we read, an empty read means the end of the journal.
-    const bool ran = attempt.running();
-    const Result<bool> filled = attempt.Fill(now_ms);
-    if (!filled) {
-      LogWarning("journal_not_read",
-                 {{"attempt", attempt.ids().attempt}, {"error", filled.status().message()}});
+bool Agent::SendNext(Entry& entry, std::int64_t now_ms) {
+  switch (entry.uplink->Look(now_ms)) {
+    case JournalUplink::Next::kNothing:
       return false;
-    }
-    if (pending.empty()) {
-      if (!ran && !entry.end_sent) SendEnd(entry);
+    case JournalUplink::Next::kUpload:
+      StartUpload(entry);
       return false;
-    }
+    case JournalUplink::Next::kBatch:
+      return SendBatch(entry);
+    case JournalUplink::Next::kEnd:
+      session_->Send(entry.uplink->TakeEnd());
+      return false;
   }
-  const auto waits_for_files = [&](const JournalRecord& record) {
-    return NamesFiles(record) && !entry.fenced && !entry.uploaded.contains(record.seq);
-  };
-  if (waits_for_files(pending.front().record)) {
-    if (!entry.uploading && now_ms >= entry.upload_again_ms) {
-      StartUpload(entry, pending.front().record);
-    }
-    return false;
-  }
-  std::size_t n_lines = 0, n_bytes = 0;
-  for (const JournalReader::Line& line : pending) {
-    const bool fits = n_lines < kBatchRecords && n_bytes + line.bytes.size() <= kBatchBytes;
-    if (n_lines > 0 && (!fits || waits_for_files(line.record))) break;
-    n_lines += 1;
-    n_bytes += line.bytes.size();
-  }
+  LR_CHECK(false);
+}
+
+bool Agent::SendBatch(Entry& entry) {
   const std::size_t in_flight_bytes = InFlightBytes();
-  if (in_flight_bytes > 0 && in_flight_bytes + n_bytes > kInFlightBytesMax) return false;
-  JournalBatchMessage batch = {.attempt = attempt.ids().attempt,
-                               .epoch = attempt.ids().epoch,
-                               .first_seq = pending.front().record.seq,
-                               .lines = {}};
-  std::int64_t last_seq = 0;
-  for (; n_lines > 0; --n_lines) {
-    last_seq = pending.front().record.seq;
-    const auto uploaded = entry.uploaded.find(last_seq);
-    if (uploaded != entry.uploaded.end() && !uploaded->second) {
-      batch.without_files.push_back(last_seq);
-    }
-    Measure(entry, pending.front().record);
-    batch.lines.push_back(std::move(pending.front().bytes));
-    pending.pop_front();
-  }
-  entry.in_flight.emplace_back(last_seq, n_bytes);
+  const bool has_room = in_flight_bytes + entry.uplink->batch_bytes() <= kInFlightBytesMax;
+  if (in_flight_bytes > 0 && !has_room) return false;
+  JournalUplink::Batch batch = entry.uplink->TakeBatch();
+  for (const JournalRecord& record : batch.records) Measure(entry, record);
   Failpoint("worker_before_batch");
-  session_->Send(std::move(batch));
+  session_->Send(std::move(batch.message));
   Failpoint("worker_after_batch");
   return true;
 }
 
-void Agent::StartUpload(Entry& entry, const JournalRecord& record) {
+void Agent::StartUpload(Entry& entry) {
   const std::string id = entry.attempt->ids().attempt;
-  Result<std::vector<LocalArtifact>> files = FilesOf(entry.attempt->folder(), record);
-  entry.uploading = true;
-  if (!files) {
-    OnUploaded(id, record.seq, Status(Code::kDataLoss, files.status().message()));
+  JournalUplink::Upload upload = entry.uplink->TakeUpload();
+  if (!upload.files) {
+    OnUploaded(id, upload.seq, Status(Code::kDataLoss, upload.files.status().message()));
     return;
   }
-  jobs_->Post([this, id, seq = record.seq, files = *std::move(files)] {
+  jobs_->Post([this, id, seq = upload.seq, files = *std::move(upload.files)] {
     const Status status = artifacts_.Upload(files);
     Post([this, id, seq, status] { OnUploaded(id, seq, status); });
   });
 }
 
-// The record is sent in any case. A trainer keeps only its last few checkpoints, so after an outage
-// the files of older ones are gone: the record says so, and is stored but does not count.
 void Agent::OnUploaded(const std::string& id, std::int64_t seq, const Status& status) {
   const auto found = entries_.find(id);
   if (found == entries_.end()) return;
-  Entry& entry = found->second;
-  entry.uploading = false;
+  JournalUplink& uplink = *found->second.uplink;
   if (!status.ok() && IsTransient(status)) {
-    entry.upload_again_ms = BootMs() + kTransferAgainMs;
+    uplink.RetryUpload(BootMs() + kTransferAgainMs);
     if (welcomed_) {
       LogWarning("upload_delayed",
                  {{"attempt", id}, {"seq", Str(seq)}, {"error", status.message()}});
     }
     return;
   }
-  entry.uploaded[seq] = status.ok();
+  uplink.NoteUploaded(seq, status);
   if (status.ok()) return;
-  entry.files_damaged |= status.code() != Code::kNotFound;
   LogWarning("upload_given_up",
              {{"attempt", id}, {"seq", Str(seq)}, {"class", "data"}, {"error", status.message()}});
-}
-
-void Agent::SendEnd(Entry& entry) {
-  LocalAttempt& attempt = *entry.attempt;
-  const std::optional<ExitRecord> exit = attempt.Exit();
-  AttemptEndedMessage ended = {.attempt = attempt.ids().attempt,
-                               .epoch = attempt.ids().epoch,
-                               .exit_known = exit.has_value(),
-                               .stop_requested = attempt.stop_requested(),
-                               .last_seq = attempt.last_seq(),
-                               .log_tail = attempt.LogTail()};
-  if (exit) {
-    ended.exit_code = exit->code;
-    ended.signal = exit->signal;
-    ended.oom_kill = exit->oom_kill;
-    ended.stop_requested |= exit->stop_requested;
-  }
-  session_->Send(std::move(ended));
-  entry.end_sent = true;
 }
 
 void Agent::ReportEnded(Entry& entry) {

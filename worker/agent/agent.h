@@ -28,11 +28,12 @@
 #include "base/random.h"
 #include "base/resident_memory.h"
 #include "base/status.h"
+#include "sweeps/session_messages.h"
 #include "sweeps/task.h"
 #include "worker/agent/attempt.h"
 #include "worker/agent/devices.h"
 #include "worker/agent/jobs.h"
-#include "worker/agent/messages.h"
+#include "worker/agent/journal_uplink.h"
 #include "worker/agent/metrics.h"
 #include "worker/agent/session.h"
 #include "worker/agent/slot_meter.h"
@@ -79,21 +80,16 @@ class Agent {
     bool unwanted = false;  // stopped or withdrawn before it was started
 
     std::unique_ptr<LocalAttempt> attempt;
+    std::optional<JournalUplink> uplink;  // of `attempt`: as soon as there is one
     bool was_running = false;
-    bool fenced = false;
-    bool cancelled = false;         // the coordinator wants it stopped
-    bool journal_unwanted = false;  // the coordinator does not know the attempt
-    bool files_damaged = false;     // a file differed from its record: they stay for inspection
-    bool uploading = false;
-    std::int64_t upload_again_ms = 0;
-    // Records whose files were sent: true if they are in the store, false if they are gone here.
-    std::map<std::int64_t, bool> uploaded;
+    bool cancelled = false;          // the coordinator wants it stopped
+    bool welcomed = false;           // in this session
     std::optional<SlotMeter> meter;  // while its trainer is running
 
-    // This session.
-    bool welcomed = false;
-    std::deque<std::pair<std::int64_t, std::size_t>> in_flight;  // last seq, bytes
-    bool end_sent = false;
+    void Hold(std::unique_ptr<LocalAttempt> started) {
+      attempt = std::move(started);
+      uplink.emplace(*attempt);
+    }
   };
   struct Prepared {
     std::string dataset_path;
@@ -119,7 +115,7 @@ class Agent {
   void On(const FencedMessage& fenced);
   void On(const HeartbeatReplyMessage& reply);
   void On(const DrainMessage& drain);
-  void ApplyVerdict(const ReceivedVerdict& verdict, Entry& entry);
+  void ApplyVerdict(const AttemptVerdict& verdict, Entry& entry);
   void Reject(const std::string& attempt, std::uint64_t epoch, std::string_view failure_class,
               const std::string& reason);
 
@@ -133,12 +129,11 @@ class Agent {
   std::vector<std::string> TrainerEnvironment(const TaskFile& task, int device_index) const;
 
   // Forwarding.
-  void Rewind(Entry& entry, std::int64_t durable_seq);
   void Pump(Entry& entry, std::int64_t now_ms);
-  bool SendBatch(Entry& entry, std::int64_t now_ms);  // false: nothing more to send now
-  void StartUpload(Entry& entry, const JournalRecord& record);
+  bool SendNext(Entry& entry, std::int64_t now_ms);  // false: nothing more to send now
+  bool SendBatch(Entry& entry);                      // false: too much is in flight
+  void StartUpload(Entry& entry);
   void OnUploaded(const std::string& id, std::int64_t seq, const Status& status);
-  void SendEnd(Entry& entry);
   void ReportEnded(Entry& entry);
   std::size_t InFlightBytes() const;
   std::int64_t BacklogBytes() const;  // unacknowledged, of all unfinished journals
@@ -154,7 +149,7 @@ class Agent {
   std::optional<HeldFile> held_lock_;
   std::string worker_id_;
   std::string incarnation_;
-  std::vector<DeviceSlot> devices_;
+  std::vector<Slot> devices_;
   std::unique_ptr<WorkerMetrics> metrics_;
   SeededRandom random_;
   std::map<std::string, Entry> entries_;  // by attempt

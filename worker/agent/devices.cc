@@ -37,12 +37,12 @@ HostCpu DetectHostCpu() {
   return cpu;
 }
 
-std::vector<DeviceSlot> CpuSlots(const HostCpu& cpu, int n_slots) {
+std::vector<Slot> CpuSlots(const HostCpu& cpu, int n_slots) {
   if (n_slots <= 0) {
     const std::int64_t fitting = cpu.memory_bytes / kCpuSlotBytesMin;
     n_slots = static_cast<int>(std::clamp<std::int64_t>(fitting, 1, cpu.cores));
   }
-  std::vector<DeviceSlot> slots;
+  std::vector<Slot> slots;
   slots.reserve(static_cast<std::size_t>(n_slots));
   for (int i = 0; i < n_slots; ++i) {
     slots.push_back({.index = i,
@@ -57,12 +57,12 @@ std::vector<DeviceSlot> CpuSlots(const HostCpu& cpu, int n_slots) {
   return slots;
 }
 
-Result<std::vector<DeviceSlot>> DetectDevices(int cpu_slots) {
+Result<std::vector<Slot>> DetectDevices(int cpu_slots) {
   const HostCpu cpu = DetectHostCpu();
   if (cpu_slots > 0) return CpuSlots(cpu, cpu_slots);
   ASSIGN_OR_RETURN(const std::vector<GpuName> gpus, DetectGpus());
   if (gpus.empty()) return CpuSlots(cpu, 0);
-  std::vector<DeviceSlot> slots;
+  std::vector<Slot> slots;
   const int n_gpus = static_cast<int>(gpus.size());
   slots.reserve(gpus.size());
   for (int i = 0; i < n_gpus; ++i) {

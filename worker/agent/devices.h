@@ -9,20 +9,9 @@
 #include <vector>
 
 #include "base/status.h"
+#include "sweeps/slot.h"
 
 namespace longrun {
-
-// One slot: one trainer at a time.
-struct DeviceSlot {
-  int index = 0;
-  std::string kind;               // cpu | gpu
-  std::string name;               // "AMD EPYC 9V74", "NVIDIA H200"
-  std::int64_t memory_bytes = 0;  // for one trainer
-  std::int64_t threads = 1;       // CPU threads of one trainer
-  std::string simd;               // name in model/instruction_set.h: "avx512", "neon"
-  std::string linear;             // matrix path: "onednn/AuthenticAMD", "aten/cuda"
-  std::string bf16 = {};          // products in bf16, model/instruction_set.h; "" on a GPU
-};
 
 // The host's CPU side.
 struct HostCpu {
@@ -39,11 +28,11 @@ HostCpu DetectHostCpu();
 inline constexpr std::int64_t kCpuSlotBytesMin = std::int64_t{2} << 30;
 
 // n_slots 0: one per core, as far as memory suffices; at least one. Pure.
-std::vector<DeviceSlot> CpuSlots(const HostCpu& cpu, int n_slots);
+std::vector<Slot> CpuSlots(const HostCpu& cpu, int n_slots);
 
 // The GPUs that NVML reports, else CPU slots. cpu_slots > 0: that many CPU slots, and no GPUs.
 // kInternal if a driver exists but does not answer: a broken GPU machine must not be taken
 // for a CPU machine.
-Result<std::vector<DeviceSlot>> DetectDevices(int cpu_slots);
+Result<std::vector<Slot>> DetectDevices(int cpu_slots);
 
 }  // namespace longrun

@@ -16,7 +16,7 @@ namespace {
 
 constexpr const char* kCpu = "cpu";
 
-std::string GpuLabel(int index) { return Str("gpu", index); }
+std::string GpuLabel(std::int64_t index) { return Str("gpu", index); }
 
 // The gauges of a busy slot; a free slot has none of them.
 constexpr Metric kLive[] = {Metric::kWorkerSlotProgressRatio, Metric::kWorkerSlotTokensPerSecond,
@@ -24,9 +24,9 @@ constexpr Metric kLive[] = {Metric::kWorkerSlotProgressRatio, Metric::kWorkerSlo
 
 }  // namespace
 
-Result<std::unique_ptr<WorkerMetrics>> WorkerMetrics::Serve(
-    const std::string& address, const std::string& state_folder,
-    const std::vector<DeviceSlot>& devices) {
+Result<std::unique_ptr<WorkerMetrics>> WorkerMetrics::Serve(const std::string& address,
+                                                            const std::string& state_folder,
+                                                            const std::vector<Slot>& devices) {
   std::unique_ptr<WorkerMetrics> metrics(new WorkerMetrics());
   MetricPage& page = metrics->page_;
   for (const TaskKind kind : {TaskKind::kTrain, TaskKind::kEvaluate}) {
@@ -36,7 +36,7 @@ Result<std::unique_ptr<WorkerMetrics>> WorkerMetrics::Serve(
   for (const FailureRow& row : FailureTable()) {
     page.Touch(Metric::kWorkerAttemptsEnded, {row.name});
   }
-  for (const DeviceSlot& slot : devices) {
+  for (const Slot& slot : devices) {
     page.Touch(Metric::kWorkerStepSeconds, {Str(slot.index)});
   }
   ShowDiskOf(page, state_folder);
@@ -45,8 +45,8 @@ Result<std::unique_ptr<WorkerMetrics>> WorkerMetrics::Serve(
   return metrics;
 }
 
-void WorkerMetrics::ShowDevices(const std::vector<DeviceSlot>& devices) {
-  const DeviceSlot& first = devices.front();
+void WorkerMetrics::ShowDevices(const std::vector<Slot>& devices) {
+  const Slot& first = devices.front();
   page_.Set(Metric::kWorkerDeviceInfo, {kCpu, "cpu", DetectHostCpu().name}, 1);
   page_.BeforeEachScrape([this, host = HostUsage()]() mutable {
     if (const auto ratio = host.CpuRatio()) {
@@ -64,7 +64,7 @@ void WorkerMetrics::ShowDevices(const std::vector<DeviceSlot>& devices) {
     LogWarning("gpus_not_measured", {{"error", opened.status().message()}});
     return;
   }
-  for (const DeviceSlot& slot : devices) {
+  for (const Slot& slot : devices) {
     page_.Set(Metric::kWorkerDeviceInfo, {GpuLabel(slot.index), "gpu", slot.name}, 1);
   }
   // Shared, because std::function must be copyable.

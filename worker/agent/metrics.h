@@ -23,7 +23,7 @@ class WorkerMetrics {
   // kUnavailable if the port is in use.
   static Result<std::unique_ptr<WorkerMetrics>> Serve(const std::string& address,
                                                       const std::string& state_folder,
-                                                      const std::vector<DeviceSlot>& devices);
+                                                      const std::vector<Slot>& devices);
 
   const std::string& address() const { return address_; }  // with the actual port
 
@@ -39,7 +39,7 @@ class WorkerMetrics {
 
  private:
   WorkerMetrics() : page_(MetricOwner::kWorker) {}
-  void ShowDevices(const std::vector<DeviceSlot>& devices);
+  void ShowDevices(const std::vector<Slot>& devices);
 
   MetricPage page_;
   std::string address_;

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "base/status.h"
-#include "worker/agent/messages.h"
+#include "sweeps/session_messages.h"
 
 namespace grpc {
 class Channel;

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "base/status.h"
-#include "worker/agent/messages.h"
+#include "sweeps/session_messages.h"
 #include "worker/agent/session.h"
 
 namespace grpc {

@@ -140,7 +140,7 @@ TEST_F(DoctorTest, AnArmCpuIsNamedByItsPartAndMissesNoAvx2) {
 // The names are those that a worker of this machine offers.
 TEST_F(DoctorTest, TheCpuOfThisMachineHasTheNamesOfItsWorker) {
   const CpuPaths paths = LookAtMachine(folder.path()).cpu_paths;
-  const std::vector<DeviceSlot> slots = CpuSlots(DetectHostCpu(), 1);
+  const std::vector<Slot> slots = CpuSlots(DetectHostCpu(), 1);
   EXPECT_EQ(paths.simd, slots.front().simd);
   EXPECT_EQ(paths.linear, slots.front().linear);
 }

@@ -41,7 +41,7 @@ class EndTest : public SchedulerTest {
 TEST_F(EndTest, ACrashIsRetriedAfterAWaitUntilTheFailuresAreSpent) {
   Begin(Current(Train()));
   const StepResult end = Finish(Current(Train()), Signal(11));
-  EXPECT_TRUE(Commands<SendAck>(end).at(0).ended);
+  EXPECT_TRUE(Commands<AckMessage>(end).at(0).ended);
   EXPECT_EQ(Train().state, TaskState::kReady);
   EXPECT_EQ(Train().failures, 1);
   EXPECT_GT(Train().not_before, now);
@@ -241,7 +241,7 @@ TEST_F(EndTest, TheEndIsTakenOnlyAfterTheWholeJournal) {
                                                .last_seq = 4,
                                                .evidence = Exit(0),
                                                .log_tail = ""});
-  EXPECT_EQ(Commands<SendNack>(result).at(0).expected_seq, 3);
+  EXPECT_EQ(Commands<NackMessage>(result).at(0).expected_seq, 3);
   EXPECT_EQ(Train().state, TaskState::kRunning);
 }
 
@@ -261,7 +261,7 @@ TEST_F(EndTest, AnEndToldTwiceCountsOnce) {
   Finish(attempt, Signal(11));
   const StepResult again = Finish(attempt, Signal(11));
   EXPECT_EQ(Train().failures, 1);
-  EXPECT_TRUE(Commands<SendAck>(again).at(0).ended);
+  EXPECT_TRUE(Commands<AckMessage>(again).at(0).ended);
 }
 
 TEST_F(EndTest, TheEndOfAnAttemptNobodyKnowsIsAcknowledged) {
@@ -271,8 +271,8 @@ TEST_F(EndTest, TheEndOfAnAttemptNobodyKnowsIsAcknowledged) {
                                                .last_seq = 3,
                                                .evidence = Exit(0),
                                                .log_tail = ""});
-  EXPECT_TRUE(Commands<SendAck>(result).at(0).ended);
-  EXPECT_EQ(Commands<SendAck>(result).at(0).durable_seq, 0);
+  EXPECT_TRUE(Commands<AckMessage>(result).at(0).ended);
+  EXPECT_EQ(Commands<AckMessage>(result).at(0).durable_seq, 0);
 }
 
 TEST_F(EndTest, AfterADamagedCheckpointTheOneBeforeIsUsed) {

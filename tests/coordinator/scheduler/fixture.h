@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -147,11 +148,16 @@ class SchedulerTest : public testing::Test {
             .running = running};
   }
 
+  // Those of one kind: SendStart, CloseSession, or a message.
   template <typename T>
   static std::vector<T> Commands(const StepResult& result) {
     std::vector<T> out;
     for (const Command& command : result.commands) {
-      if (const T* const found = std::get_if<T>(&command)) out.push_back(*found);
+      if constexpr (std::is_same_v<T, SendStart> || std::is_same_v<T, CloseSession>) {
+        if (const T* const found = std::get_if<T>(&command)) out.push_back(*found);
+      } else if (const auto* const sent = std::get_if<SendMessage>(&command)) {
+        if (const T* const found = std::get_if<T>(&sent->message)) out.push_back(*found);
+      }
     }
     return out;
   }

@@ -28,8 +28,8 @@ TEST_F(IngestTest, AGapIsRefusedWithTheNumberThatIsExpected) {
   for (int i = 0; i < 4; ++i) journal.Append("series", {{"loss", 1}});
   const StepResult result = Deliver(Current(Train()), journal, 5, 6);
 
-  ASSERT_EQ(Commands<SendNack>(result).size(), 1u);
-  EXPECT_EQ(Commands<SendNack>(result)[0].expected_seq, 3);
+  ASSERT_EQ(Commands<NackMessage>(result).size(), 1u);
+  EXPECT_EQ(Commands<NackMessage>(result)[0].expected_seq, 3);
   EXPECT_EQ(Rows(Current(Train())), 2u);
 }
 
@@ -40,8 +40,8 @@ TEST_F(IngestTest, WhatIsStoredIsNotStoredAgainButAcknowledgedAgain) {
   const StepResult result = Deliver(Current(Train()), journal, 1, 3);
 
   EXPECT_EQ(Rows(Current(Train())), 3u);
-  ASSERT_EQ(Commands<SendAck>(result).size(), 1u);
-  EXPECT_EQ(Commands<SendAck>(result)[0].durable_seq, 3);
+  ASSERT_EQ(Commands<AckMessage>(result).size(), 1u);
+  EXPECT_EQ(Commands<AckMessage>(result)[0].durable_seq, 3);
 }
 
 // Invariant I-23.
@@ -58,8 +58,8 @@ TEST_F(IngestTest, ACheckpointWithoutItsBytesEndsTheBatchBeforeIt) {
       {.record = checkpoint.record, .line = checkpoint.line, .bytes_stored = false});
   const StepResult result = Do(event);
 
-  EXPECT_EQ(Commands<SendAck>(result).at(0).durable_seq, 3);
-  EXPECT_EQ(Commands<SendNack>(result).at(0).expected_seq, 4);
+  EXPECT_EQ(Commands<AckMessage>(result).at(0).durable_seq, 3);
+  EXPECT_EQ(Commands<NackMessage>(result).at(0).expected_seq, 4);
   EXPECT_TRUE(Train().checkpoints.empty());
 }
 
@@ -78,8 +78,8 @@ TEST_F(IngestTest, ACheckpointWhoseFilesAreGoneIsHistoryAndTheJournalGoesOn) {
   event.records.push_back({.record = kept.record, .line = kept.line});
   const StepResult result = Do(event);
 
-  EXPECT_EQ(Commands<SendAck>(result).at(0).durable_seq, 4);
-  EXPECT_TRUE(Commands<SendNack>(result).empty());
+  EXPECT_EQ(Commands<AckMessage>(result).at(0).durable_seq, 4);
+  EXPECT_TRUE(Commands<NackMessage>(result).empty());
   ASSERT_EQ(Train().checkpoints.size(), 1u);
   EXPECT_EQ(Train().checkpoints[0].step, 20);
 }
@@ -316,9 +316,9 @@ TEST_F(IngestTest, AnOlderAttemptIsKeptAsHistoryChangesNothingAndIsFenced) {
   EXPECT_EQ(Train().state, before.state);
   EXPECT_EQ(Train().attempt, before.attempt);
   EXPECT_TRUE(Train().checkpoints.empty());
-  ASSERT_EQ(Commands<SendFenced>(result).size(), 1u);
-  EXPECT_EQ(Commands<SendFenced>(result)[0].current_epoch, Train().epoch);
-  EXPECT_EQ(Commands<SendAck>(result).at(0).durable_seq, 4);
+  ASSERT_EQ(Commands<FencedMessage>(result).size(), 1u);
+  EXPECT_EQ(Commands<FencedMessage>(result)[0].current_epoch, Train().epoch);
+  EXPECT_EQ(Commands<AckMessage>(result).at(0).durable_seq, 4);
 }
 
 TEST_F(IngestTest, AnUnknownAttemptIsFenced) {
@@ -326,8 +326,8 @@ TEST_F(IngestTest, AnUnknownAttemptIsFenced) {
   stranger.id = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
   const StepResult result = Deliver(stranger, Begun(stranger), 1, 2);
 
-  EXPECT_EQ(Commands<SendFenced>(result).size(), 1u);
-  EXPECT_TRUE(Commands<SendAck>(result).empty());
+  EXPECT_EQ(Commands<FencedMessage>(result).size(), 1u);
+  EXPECT_TRUE(Commands<AckMessage>(result).empty());
 }
 
 TEST_F(IngestTest, AnAttemptThatARestoredDatabaseDoesNotKnowIsTakenIn) {
@@ -348,7 +348,7 @@ TEST_F(IngestTest, AnAttemptOfAnotherWorkerIsFencedAndWarnedOf) {
   const StepResult result = Deliver(Current(Train()), Begun(Current(Train())), 1, 2, /*session=*/2);
 
   EXPECT_EQ(result.warnings.size(), 1u);
-  EXPECT_EQ(Commands<SendFenced>(result).size(), 1u);
+  EXPECT_EQ(Commands<FencedMessage>(result).size(), 1u);
   EXPECT_EQ(Rows(Current(Train())), 0u);
 }
 

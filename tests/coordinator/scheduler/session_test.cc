@@ -4,8 +4,6 @@
 namespace longrun {
 namespace {
 
-using Verdict = AttemptVerdict::Verdict;
-
 class SessionTest : public SchedulerTest {
  protected:
   SessionTest() {
@@ -13,7 +11,7 @@ class SessionTest : public SchedulerTest {
     Submit({});
   }
   static AttemptVerdict OnlyVerdict(const StepResult& result) {
-    const auto welcomes = Commands<SendWelcome>(result);
+    const auto welcomes = Commands<WelcomeMessage>(result);
     EXPECT_EQ(welcomes.size(), 1u);
     return welcomes.at(0).attempts.at(0);
   }
@@ -33,7 +31,7 @@ TEST_F(SessionTest, AnOfferWithoutAnswerIsWithdrawnAndNotCounted) {
   EXPECT_EQ(Train().failures + Train().losses, 0);
   EXPECT_EQ(Current(Train()).n, 2);
   // Its answer comes late: a newer attempt has the task.
-  EXPECT_EQ(Commands<SendFenced>(Accept(first)).size(), 1u);
+  EXPECT_EQ(Commands<FencedMessage>(Accept(first)).size(), 1u);
 }
 
 TEST_F(SessionTest, ABusySlotIsNotAskedAgainAtOnce) {
@@ -209,7 +207,7 @@ TEST_F(SessionTest, WhatHasRunCannotBeGivenBack) {
 TEST_F(SessionTest, WhatIsCancelledWhileItIsPreparedEndsWithoutAStart) {
   const Attempt& attempt = Current(Train());
   Accept(attempt);
-  EXPECT_EQ(Commands<SendStop>(Do(SweepCancelled{.sweep_id = "sweep-1"})).size(), 1u);
+  EXPECT_EQ(Commands<StopMessage>(Do(SweepCancelled{.sweep_id = "sweep-1"})).size(), 1u);
   EXPECT_EQ(Train().state, TaskState::kStopping);
   Reject(attempt, "");
   EXPECT_EQ(Train().state, TaskState::kCancelled);
@@ -299,7 +297,7 @@ TEST_F(SessionTest, ANewerIncarnationWinsAndAnOlderOneIsTurnedAway) {
   EXPECT_EQ(Commands<CloseSession>(newer).at(0).session, 1);
   const StepResult older = Arrive("w", {CpuSlot()}, 3, {}, "A");
   EXPECT_EQ(Commands<CloseSession>(older).at(0).session, 3);
-  EXPECT_TRUE(Commands<SendWelcome>(older).empty());
+  EXPECT_TRUE(Commands<WelcomeMessage>(older).empty());
   EXPECT_EQ(state.workers.at("w").session, 2);
 }
 
@@ -331,10 +329,10 @@ TEST_F(SessionTest, CancellingIsFinalAtOnceForWhatWaitsAndStopsWhatRuns) {
   EXPECT_EQ(result.cancel.stopping, 1);
   EXPECT_EQ(Evaluate().state, TaskState::kCancelled);
   EXPECT_EQ(Train().state, TaskState::kStopping);
-  EXPECT_EQ(Commands<SendStop>(result).at(0).attempt, attempt.id);
+  EXPECT_EQ(Commands<StopMessage>(result).at(0).attempt, attempt.id);
   // Repeated with each heartbeat.
   const StepResult beat = Do(WorkerHeard{.session = 1, .number = 1, .attempts = {Listed(attempt)}});
-  EXPECT_EQ(Commands<SendStop>(beat).size(), 1u);
+  EXPECT_EQ(Commands<StopMessage>(beat).size(), 1u);
   Finish(attempt, {.exit_known = true, .exit_code = 75, .stop_requested = true});
   EXPECT_EQ(Train().state, TaskState::kCancelled);
   EXPECT_EQ(attempt.state, AttemptState::kCancelled);

@@ -178,7 +178,7 @@ TEST_F(UpkeepTest, ARemovedSweepSubmittedAgainBeforeItIsCollectedIsKnown) {
   Do(SweepRemoved{.sweep_id = "sweep-2"});
   Do(GarbageWanted{.dry_run = false, .orphans = AllTasks(state)});
   EXPECT_TRUE(state.tasks.empty() && state.runs.empty() && state.attempts.empty());
-  const auto acks = Commands<SendAck>(Finish(attempt, Exit(0)));
+  const auto acks = Commands<AckMessage>(Finish(attempt, Exit(0)));
   ASSERT_EQ(acks.size(), 1u);
   EXPECT_TRUE(acks[0].ended);
   Restart();
@@ -234,7 +234,7 @@ TEST_F(UpkeepTest, WhatNoSweepHasIsNotTriedAgain) {
 TEST_F(UpkeepTest, AWorkerThatLeavesIsOfferedNothingMoreAndToldSo) {
   Arrive("worker-1", {CpuSlot()}, 1);
   const StepResult left = Do(WorkerLeaves{.session = 1});
-  ASSERT_EQ(Commands<SendDrain>(left).size(), 1u);
+  ASSERT_EQ(Commands<DrainMessage>(left).size(), 1u);
 
   const StepResult submitted = Submit({});
 

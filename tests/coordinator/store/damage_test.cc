@@ -50,7 +50,7 @@ class DamageTest : public ::testing::Test {
                                 .source = "/models/mine",
                                 .n_bytes = 8,
                                 .imported_wall_ms = kWallMs},
-                               std::vector<ArtifactFileRow>{
+                               std::vector<ArtifactFile>{
                                    {.name = "config.json", .sha256 = Sha256Hex("c"), .n_bytes = 8}})
                     .ok());
     EXPECT_TRUE(store->Commit().ok());

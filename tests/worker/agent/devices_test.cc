@@ -15,7 +15,7 @@ HostCpu Host(int cores, std::int64_t gibibytes) {
 }
 
 TEST(CpuSlotsTest, ThereIsOneSlotACore) {
-  const std::vector<DeviceSlot> slots = CpuSlots(Host(4, 64), 0);
+  const std::vector<Slot> slots = CpuSlots(Host(4, 64), 0);
   ASSERT_EQ(slots.size(), 4u);
   EXPECT_EQ(slots[3].index, 3);
   EXPECT_EQ(slots[3].kind, "cpu");
@@ -30,7 +30,7 @@ TEST(CpuSlotsTest, ASlotHasAtLeastTwoGibibytes) { EXPECT_EQ(CpuSlots(Host(16, 7)
 TEST(CpuSlotsTest, ASmallMachineStillHasOneSlot) { EXPECT_EQ(CpuSlots(Host(2, 1), 0).size(), 1u); }
 
 TEST(CpuSlotsTest, SlotsAskedForShareTheCores) {
-  const std::vector<DeviceSlot> slots = CpuSlots(Host(8, 16), 2);
+  const std::vector<Slot> slots = CpuSlots(Host(8, 16), 2);
   ASSERT_EQ(slots.size(), 2u);
   EXPECT_EQ(slots[0].threads, 4);
 }

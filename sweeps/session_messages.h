@@ -1,5 +1,5 @@
-// The session's messages as plain structs (proto/longrun/v1/session.proto has the meaning of each
-// field), so that only session.cc and transfer.cc use gRPC and Protobuf.
+// The messages of a worker's session as plain structs, for both of its ends. What each field means
+// is in proto/longrun/v1/session.proto; session_codec.h translates between the two.
 #pragma once
 
 #include <cstdint>
@@ -7,18 +7,22 @@
 #include <variant>
 #include <vector>
 
+#include "sweeps/artifact_file.h"
 #include "sweeps/live_attempt.h"
-#include "worker/agent/devices.h"
+#include "sweeps/slot.h"
 
 namespace longrun {
 
-// ---- up ----------------------------------------------------------------------------------------
+// ---- up: from the worker -----------------------------------------------------------------------
 
 struct HelloMessage {
+  int protocol_version = 0;
   std::string worker_id;
   std::string incarnation;
   std::string host;
-  std::vector<DeviceSlot> devices;
+  std::string version;
+  std::int64_t pid = 0;
+  std::vector<Slot> devices;
   std::vector<std::string> dataset_digests;
   std::vector<LiveAttempt> attempts;
 };
@@ -37,15 +41,15 @@ struct AcceptedMessage {
 struct RejectedMessage {
   std::string attempt;
   std::uint64_t epoch = 0;
-  std::string failure_class;
-  std::string reason;
+  std::string failure_class;  // "": the slot was busy
+  std::string reason;         // any bytes
 };
 
 struct JournalBatchMessage {
   std::string attempt;
   std::uint64_t epoch = 0;
   std::int64_t first_seq = 0;
-  std::vector<std::string> lines;
+  std::vector<std::string> lines;                // without their newline
   std::vector<std::int64_t> without_files = {};  // seqs of records whose files are gone
 };
 
@@ -58,7 +62,7 @@ struct AttemptEndedMessage {
   bool oom_kill = false;
   bool stop_requested = false;
   std::int64_t last_seq = 0;
-  std::string log_tail;
+  std::string log_tail;  // any bytes
 };
 
 struct LogChunkMessage {
@@ -67,18 +71,18 @@ struct LogChunkMessage {
   std::string data;
 };
 
-// Up: this worker is stopping. Down: it must accept no new work.
+// Up: the worker is stopping. Down: it must accept no new work.
 struct DrainMessage {};
 
 using UpMessage =
     std::variant<HelloMessage, HeartbeatMessage, AcceptedMessage, RejectedMessage,
                  JournalBatchMessage, AttemptEndedMessage, LogChunkMessage, DrainMessage>;
 
-// ---- down --------------------------------------------------------------------------------------
+// ---- down: from the coordinator ----------------------------------------------------------------
 
 enum class Verdict { kContinue, kStop, kFenced, kEnded };
 
-struct ReceivedVerdict {
+struct AttemptVerdict {
   std::string attempt;
   std::int64_t durable_seq = 0;
   Verdict verdict = Verdict::kContinue;
@@ -89,25 +93,21 @@ struct WelcomeMessage {
   std::string coordinator_id;
   std::int64_t boot_epoch = 0;
   std::int64_t heartbeat_ms = 0;
-  std::vector<ReceivedVerdict> attempts;
+  std::int64_t lease_ms = 0;
+  std::vector<AttemptVerdict> attempts;
 };
 
-struct ArtifactFile {
-  std::string name;
-  std::string sha256;
-  std::int64_t n_bytes = 0;
-};
-
+// A checkpoint in the artifact store.
 struct CheckpointSource {
-  std::string sha256;
-  std::vector<ArtifactFile> files;
+  std::string sha256;               // of manifest.json
+  std::vector<ArtifactFile> files;  // manifest.json included
 };
 
 struct StartMessage {
   std::string attempt;
   std::uint64_t epoch = 0;
   int device_index = 0;
-  std::string task_json;
+  std::string task_json;  // sweeps/task.h, without the worker's paths
   std::string dataset_digest;
   std::string dataset_path;
   std::vector<CheckpointSource> checkpoints;

@@ -1,4 +1,4 @@
-// A file of a checkpoint; its bytes are in the artifact store.
+// One file of a checkpoint or an imported model, in the artifact store.
 #pragma once
 
 #include <cstdint>
@@ -6,7 +6,7 @@
 
 namespace longrun {
 
-struct ArtifactFileRow {
+struct ArtifactFile {
   std::string name;  // inside the checkpoint folder
   std::string sha256;
   std::int64_t n_bytes = 0;

@@ -1,0 +1,20 @@
+// A slot of a worker: one trainer at a time.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace longrun {
+
+struct Slot {
+  std::int64_t index = 0;         // on its worker, from 0
+  std::string kind;               // cpu | gpu
+  std::string name;               // "AMD EPYC 9V74", "NVIDIA H200"
+  std::int64_t memory_bytes = 0;  // for one trainer
+  std::int64_t threads = 1;       // CPU threads of one trainer
+  std::string simd;               // name in model/instruction_set.h: "avx512", "neon"
+  std::string linear;             // matrix path: "onednn/AuthenticAMD", "aten/cuda"
+  std::string bf16 = {};          // products in bf16, model/instruction_set.h; "" on a GPU
+};
+
+}  // namespace longrun
