@@ -79,14 +79,14 @@ std::string Label(const AttentionMap& map, const std::string& key) {
 Result<std::vector<MapArtifact>> MapsOfRun(RetryingClient& client, const std::string& run_key) {
   LR_CHECK(IsSha256Hex(run_key));
   const std::string of_run = Str(" WHERE run_key = '", run_key, "'");
-  ASSIGN_OR_RETURN(
-      const Json answer,
-      client.Call("Query", {{"sql", Str("SELECT DISTINCT name, sha256 FROM artifacts", of_run,
-                                        " AND name LIKE 'attention-%'"
-                                        " AND attempt IN (SELECT attempt FROM results",
-                                        of_run, ") ORDER BY name")}}));
+  ASSIGN_OR_RETURN(const v1::QueryResponse answer,
+                   client.Query(Str("SELECT DISTINCT name, sha256 FROM artifacts", of_run,
+                                    " AND name LIKE 'attention-%'"
+                                    " AND attempt IN (SELECT attempt FROM results",
+                                    of_run, ") ORDER BY name")));
+  const Json rows = JsonIn(answer.rows_json());
   std::vector<MapArtifact> maps;
-  for (const Json& row : answer.at("rows")) {
+  for (const Json& row : rows) {
     const auto file_name = row.at(0).get<std::string>();
     std::optional<AttentionMapName> name = AttentionMapName::Parse(file_name);
     if (!name) continue;

@@ -207,18 +207,15 @@ Status WriteOutput(const std::vector<Plot>& plots, const PlotArguments& argument
 // Explains why there is nothing to draw: the sweep is over, or no curve has numbers yet.
 int NothingToDraw(const std::vector<Plot>& plots, const std::vector<std::string>& sweeps,
                   const std::string& state) {
-  std::vector<Json> infos;
   std::vector<std::string> states;
-  infos.reserve(sweeps.size());
   states.reserve(sweeps.size());
   RetryingClient client(state);
   for (const std::string& sweep : sweeps) {
-    const Result<Json> answer = client.Call("GetSweep", {{"sweep", sweep}});
+    const Result<v1::GetSweepResponse> answer = client.GetSweep(sweep);
     if (!answer.ok()) return Report(answer.status());
-    infos.push_back(answer->at("info"));
-    states.push_back(infos.back().at("state").get<std::string>());
+    states.push_back(answer->info().state());
   }
-  const int code = SweepExitCode(infos);
+  const int code = SweepExitCode(states);
   if (code != kExitIncomplete) {
     std::fprintf(stderr,
                  "longrun: there are no numbers to draw: %s is %s, and nothing more comes\n",

@@ -119,9 +119,9 @@ Status ReadFailures(RetryingClient& client, const std::string& sweep_id, const J
     failure.message = row.at(6).get<std::string>();
     failure.worker = row.at(7).get<std::string>();
     std::string log;
-    const Status read = client.coordinator().connection().Stream(
-        "GetLogs", {{"target", failure.attempt}, {"follow", false}}, [&](const Json& message) {
-          log += message.at("text").get<std::string>();
+    const Status read = client.coordinator().connection().GetLogs(
+        failure.attempt, /*follow=*/false, [&](const v1::GetLogsResponse& message) {
+          log += message.text();
           log = LastLines(log);
           return true;
         });

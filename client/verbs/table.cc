@@ -31,10 +31,12 @@ int Table(const PivotArguments& arguments, const std::string& output, const std:
     const std::string note = OtherMetricsNote(*results);
     if (!note.empty()) std::fprintf(stderr, "%s\n", note.c_str());
   }
-  std::vector<Json> infos;
-  infos.reserve(results->size());
-  for (const Json& result : *results) infos.push_back(result.at("info"));
-  return SweepExitCode(infos);
+  std::vector<std::string> states;
+  states.reserve(results->size());
+  for (const Json& result : *results) {
+    states.push_back(result.at("info").at("state").get<std::string>());
+  }
+  return SweepExitCode(states);
 }
 
 }  // namespace
