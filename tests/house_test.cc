@@ -74,7 +74,8 @@ const std::vector<Place> kPlaces = {
      {"grpc", "google/protobuf/", "longrun/v1/artifacts", "longrun/v1/session",
       "longrun/v1/sweeps.grpc"},
      {"proto/", "coordinator/rpc/", "coordinator/bench/", "coordinator/server.cc",
-      "worker/agent/session.cc", "worker/agent/transfer.cc", "client/wire/"}},
+      "worker/agent/session.cc", "worker/agent/transfer.cc", "client/wire/artifacts.cc",
+      "client/wire/connection.cc", "client/wire/messages.cc"}},
     // The rest of the client has them from messages.h.
     {"SweepService's messages",
      {"longrun/v1/sweeps.pb.h"},

@@ -48,15 +48,16 @@ int PrintEnd(const v1::WatchSweepResponse& end, const std::string& output,
              const std::string& state) {
   // Of whoever is there now: the service that carried the sweep out may have ended
   // with its command.
-  Result<Json> results = Call(state, "GetResults", {{"sweep", end.info().sweep_id()}});
-  if (!results.ok()) return Report(results.status());
-  (*results)["name"] = end.info().name();
-  const Result<std::vector<PivotTable>> tables = BuildPivot({*results}, {});
+  const Result<v1::GetResultsResponse> answer =
+      RetryingClient(state).GetResultsOfSweep(end.info().sweep_id());
+  if (!answer.ok()) return Report(answer.status());
+  const std::vector<SweepResults> results = {ReadResults(end.info().name(), *answer)};
+  const Result<std::vector<PivotTable>> tables = BuildPivot(results, {});
   if (!tables.ok()) return Report(tables.status());
   PrintFailures(end);
   Print(RenderTables(*tables, output));
   if (output == "table") {
-    const std::string note = OtherMetricsNote({*results});
+    const std::string note = OtherMetricsNote(results);
     if (!note.empty()) std::fprintf(stderr, "\n%s\n", note.c_str());
     SayWhereToLook(end.info(), state);
   }

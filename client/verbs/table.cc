@@ -33,9 +33,7 @@ int Table(const PivotArguments& arguments, const std::string& output, const std:
   }
   std::vector<std::string> states;
   states.reserve(results->size());
-  for (const Json& result : *results) {
-    states.push_back(result.at("info").at("state").get<std::string>());
-  }
+  for (const SweepResults& result : *results) states.push_back(result.state);
   return SweepExitCode(states);
 }
 

@@ -68,8 +68,4 @@ Status ReadLogs(const std::string& state, const std::string& target, bool follow
   }
 }
 
-Result<Json> Call(const std::string& state, const std::string& method, const Json& request) {
-  return RetryingClient(state).Call(method, request);
-}
-
 }  // namespace longrun

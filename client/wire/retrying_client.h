@@ -43,9 +43,6 @@ class RetryingClient final : public SweepCalls {
   std::vector<std::string> violations_;
 };
 
-// A single request.
-Result<Json> Call(const std::string& state, const std::string& method, const Json& request);
-
 // The log of `target` (GetLogs) as a stream of answers. Sent again, to the next coordinator, only
 // while no answer has arrived. `each` returns false to end the stream early.
 Status ReadLogs(const std::string& state, const std::string& target, bool follow,

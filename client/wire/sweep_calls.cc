@@ -1,81 +1,6 @@
 #include "client/wire/sweep_calls.h"
 
-#include <google/protobuf/descriptor.h>
-#include <google/protobuf/message.h>
-
-#include <memory>
-
-#include "base/check.h"
-
 namespace longrun {
-namespace {
-using google::protobuf::Descriptor;
-using google::protobuf::FieldDescriptor;
-using google::protobuf::Message;
-using google::protobuf::Reflection;
-void Fill(const Json& json, Message* message);
-
-void FillValue(const Json& value, const FieldDescriptor* field, Message* message) {
-  const Reflection* r = message->GetReflection();
-  const bool repeated = field->is_repeated();
-  switch (field->cpp_type()) {
-    case FieldDescriptor::CPPTYPE_BOOL:
-      r->SetBool(message, field, value.get<bool>());
-      return;
-    case FieldDescriptor::CPPTYPE_INT64:
-      r->SetInt64(message, field, value.get<std::int64_t>());
-      return;
-    case FieldDescriptor::CPPTYPE_STRING:
-      if (repeated) {
-        r->AddString(message, field, value.get<std::string>());
-      } else {
-        r->SetString(message, field, value.get<std::string>());
-      }
-      return;
-    case FieldDescriptor::CPPTYPE_MESSAGE:
-      Fill(value, repeated ? r->AddMessage(message, field) : r->MutableMessage(message, field));
-      return;
-    default:
-      LR_CHECK(false);  // no request has a field of another type
-  }
-}
-
-void Fill(const Json& json, Message* message) {
-  for (const auto& [name, value] : json.items()) {
-    const FieldDescriptor* field = message->GetDescriptor()->FindFieldByName(name);
-    LR_CHECK(field != nullptr);
-    if (field->is_repeated()) {
-      for (const Json& item : value) FillValue(item, field, message);
-    } else {
-      FillValue(value, field, message);
-    }
-  }
-}
-
-const google::protobuf::MethodDescriptor* FindMethod(const std::string& name) {
-  const google::protobuf::ServiceDescriptor* service =
-      v1::GetServerInfoRequest::descriptor()->file()->FindServiceByName("SweepService");
-  LR_CHECK(service != nullptr);
-  const google::protobuf::MethodDescriptor* method = service->FindMethodByName(name);
-  LR_CHECK(method != nullptr);
-  return method;
-}
-
-std::unique_ptr<Message> NewMessage(const Descriptor* descriptor) {
-  auto* factory = google::protobuf::MessageFactory::generated_factory();
-  return std::unique_ptr<Message>(factory->GetPrototype(descriptor)->New());
-}
-}  // namespace
-
-Result<Json> SweepCalls::Call(const std::string& method, const Json& request,
-                              std::int64_t timeout_ms) {
-  const auto* descriptor = FindMethod(method);
-  const auto request_message = NewMessage(descriptor->input_type());
-  Fill(request, request_message.get());
-  const auto response = NewMessage(descriptor->output_type());
-  RETURN_IF_ERROR(Send(*request_message, timeout_ms, response.get()));
-  return ToJson(*response);
-}
 
 template <typename Answer>
 Result<Answer> SweepCalls::Ask(const google::protobuf::Message& request, std::int64_t answer_ms) {
@@ -207,12 +132,12 @@ Result<v1::FindCheckpointResponse> SweepCalls::FindCheckpoint(const std::string&
   return Ask<v1::FindCheckpointResponse>(request);
 }
 
-Result<v1::QueryResponse> SweepCalls::Query(const std::string& sql, const QueryOptions& limits) {
+Result<v1::QueryResponse> SweepCalls::Query(const std::string& sql, const QueryOptions& options) {
   v1::QueryRequest request;
   request.set_sql(sql);
-  request.set_timeout_ms(limits.timeout_ms);
-  request.set_rows_max(limits.rows_max);
-  return Ask<v1::QueryResponse>(request, limits.answer_ms);
+  request.set_timeout_ms(options.timeout_ms);
+  request.set_rows_max(options.rows_max);
+  return Ask<v1::QueryResponse>(request, options.answer_ms);
 }
 
 Result<v1::ListViewsResponse> SweepCalls::ListViews() {

@@ -50,16 +50,12 @@ class SweepCalls {
   Result<v1::RemoveModelResponse> RemoveModel(const std::string& name);
   Result<v1::FindCheckpointResponse> FindCheckpoint(const std::string& target,
                                                     const std::string& which);
-  Result<v1::QueryResponse> Query(const std::string& sql, const QueryOptions& limits = {});
+  Result<v1::QueryResponse> Query(const std::string& sql, const QueryOptions& options = {});
   Result<v1::ListViewsResponse> ListViews();
 
   // Sends a request, whose type says which method it is of, and fills in the method's answer.
   virtual Status Send(const google::protobuf::Message& request, std::int64_t answer_ms,
                       google::protobuf::Message* answer) = 0;
-
-  // A call by its method's name, with both messages as JSON: for verbs that are not typed yet.
-  Result<Json> Call(const std::string& method, const Json& request,
-                    std::int64_t timeout_ms = 30'000);
 
  private:
   template <typename Answer>
