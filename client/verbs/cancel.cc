@@ -15,8 +15,8 @@ namespace {
 
 // Why a cancellation had nothing to end, from the sweep's state before it.
 std::string WhyNothing(const v1::SweepInfo& info) {
-  const std::string state = info.state();
-  const std::string name = info.name();
+  const std::string& state = info.state();
+  const std::string& name = info.name();
   if (state == "CANCELLED") return Str(name, " was cancelled already");
   return Str(name, " is over already (", state, "): there is nothing to cancel");
 }

@@ -234,7 +234,7 @@ int Gc(const GcArguments& arguments, const std::string& output, const std::strin
   items.insert(items.end(), worker->items.begin(), worker->items.end());
   std::int64_t n_bytes = 0;
   for (const v1::GarbageItem& item : items) n_bytes += item.bytes();
-  const auto later = coordinator->bytes_later();
+  const std::int64_t later = coordinator->bytes_later();
   const bool busy = worker->is_busy;
   Going going = {.artifacts = dry_run ? 0 : later};
   for (const v1::GarbageItem& item : items) {
@@ -267,7 +267,7 @@ int Gc(const GcArguments& arguments, const std::string& output, const std::strin
                  arguments.list ? "" : "; --list names each");
   }
   if (later > 0) {
-    const auto later_ms = coordinator->later_ms();
+    const std::int64_t later_ms = coordinator->later_ms();
     std::fprintf(stderr,
                  "%s were requested recently and are kept for up to %s min; then a running service "
                  "removes them, else the next `longrun gc`\n",

@@ -173,13 +173,13 @@ std::string RunText(const v1::RunInfo& run) {
     for (const v1::AttemptInfo& attempt : task.attempt_list()) {
       text += Str("  attempt ", attempt.n(), " ", attempt.attempt(), " ", attempt.state(), " on ",
                   attempt.worker());
-      const std::string failure = attempt.failure_class();
+      const std::string& failure = attempt.failure_class();
       if (!failure.empty()) text += " (" + failure + ")";
       const auto resume = attempt.resume_step();
       if (resume > 0) text += Str(", resumed at step ", resume);
       const std::string ran = DurationText(attempt.duration_ms());
       if (!ran.empty()) text += Str(", ran ", ran);
-      const std::string message = attempt.message();
+      const std::string& message = attempt.message();
       // Of a task that failed, the newest attempt's message is its reason, told in full below.
       const bool is_told_below = task.state() == "FAILED" && attempt.attempt() == task.attempt();
       if (!message.empty() && !is_told_below) text += ": " + message;

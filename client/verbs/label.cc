@@ -40,7 +40,7 @@ int Annotate(const v1::AnnotateSweepRequest& request, const std::string& output,
     return kExitOk;
   }
   const std::string labels = LabelsText(answer->labels());
-  const std::string note = answer->note();
+  const std::string& note = answer->note();
   Print(Str(answer->name(), ": ", labels.empty() ? "no labels" : labels,
             note.empty() ? "" : "; note: ", note, "\n"));
   return kExitOk;

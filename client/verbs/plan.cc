@@ -83,7 +83,7 @@ std::string CellsText(const v1::PlannedRunInfo& run, bool service_runs) {
 }
 
 std::string TrainingText(const v1::PlannedRunInfo& run, bool service_runs) {
-  const auto training = run.training();
+  const std::string& training = run.training();
   if (training == "under_way") return std::string(Pending(service_runs));
   return training == "to_do" ? "to do" : training;
 }

@@ -30,7 +30,7 @@ struct RunArguments {
 };
 
 void SayWhereToLook(const v1::SweepInfo& info, const std::string& state) {
-  const std::string name = info.name();
+  const std::string& name = info.name();
   std::vector<std::pair<std::string, std::string>> next = {
       {"longrun get " + name, "runs, tasks, attempts"}, {"longrun ls", "all sweeps"}};
   if (info.tasks_succeeded() > 0) {
@@ -116,7 +116,7 @@ int Run(const RunArguments& arguments, const std::string& state) {
   SayWhatDiskItTakes(*answer);
   std::fprintf(stderr, "%s\n", SubmissionText(answer->name(), answer->counts()).c_str());
 
-  const std::string sweep = answer->sweep_id();
+  const std::string& sweep = answer->sweep_id();
   if (daemons == nullptr) {
     std::fprintf(stderr, "a service runs on %s already: using it (Ctrl-C detaches)\n",
                  state.c_str());

@@ -51,7 +51,7 @@ void AddSubmit(Verbs& verbs) {
     if (!answer.ok()) return Report(answer.status(), connection.violations());
     Print(*output == "json" ? RenderJson(ToJson(*answer))
                             : SubmissionText(answer->name(), answer->counts()) + "\n");
-    const std::string sweep = answer->sweep_id();
+    const std::string& sweep = answer->sweep_id();
     const bool finished = answer->finished();
     if ((*coordinator)->momentary()) {
       return EndWithoutService(connection, sweep, finished, *wait);

@@ -41,7 +41,7 @@ std::string LogTail(CoordinatorConnection& connection, const std::string& attemp
 
 std::string OneFailure(CoordinatorConnection& connection, const std::string& name,
                        const v1::RunInfo& run, const v1::TaskInfo& task) {
-  const std::string attempt = task.attempt();
+  const std::string& attempt = task.attempt();
   std::string text = Str(task.kind(), " ", ShortId(task.task()), " of ", name, " ",
                          ShortId(run.run_key()), " failed: ", task.reason(), "\n");
   if (attempt.empty()) return text;

@@ -60,7 +60,7 @@ std::string Number(double value, int digits) {
 const v1::TaskInfo* CurrentTask(const v1::RunInfo& run) {
   const v1::TaskInfo* current = nullptr;
   for (const v1::TaskInfo& task : run.tasks()) {
-    const std::string state = task.state();
+    const std::string& state = task.state();
     if (state == "RUNNING" || state == "RESERVED" || state == "STOPPING") return &task;
     if (current == nullptr && state != "SUCCEEDED") current = &task;
   }
@@ -70,7 +70,7 @@ const v1::TaskInfo* CurrentTask(const v1::RunInfo& run) {
 // Why no present worker can take the task, ever or now; "" if one can. Otherwise a user would wait
 // without knowing for what.
 std::string NobodyCan(const v1::TaskInfo& task) {
-  const std::string reason = task.reason();
+  const std::string& reason = task.reason();
   const bool is_told = reason.starts_with(kNobodyCan) || reason.starts_with(kRefused);
   return task.state() == "READY" && is_told ? reason : "";
 }
@@ -86,8 +86,8 @@ std::string RunState(const v1::RunInfo& run) {
   const v1::TaskInfo* task = CurrentTask(run);
   if (task == nullptr) return "done";
   const v1::TaskProgress& progress = task->progress();
-  const std::string phase = progress.phase();
-  const std::string state = task->state();
+  const std::string& phase = progress.phase();
+  const std::string& state = task->state();
   const auto attempts = task->attempts();
   const std::string again = attempts > 1 ? Str(" (attempt ", attempts, ")") : "";
   if (state == "RUNNING" && !phase.empty()) {
@@ -96,7 +96,7 @@ std::string RunState(const v1::RunInfo& run) {
   std::string text = task->kind() + " " + state;
   for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   if (state != "READY") return text + again;
-  const std::string reason = task->reason();
+  const std::string& reason = task->reason();
   const bool is_told = reason.starts_with(kTriedAgain) || !NobodyCan(*task).empty();
   return is_told ? Str(text, ": ", reason) : text;
 }
@@ -151,7 +151,7 @@ std::string WorkersLine(const Repeated<v1::WorkerInfo>& workers) {
   std::vector<std::string> parts;
   parts.reserve(static_cast<std::size_t>(workers.size()));
   for (const v1::WorkerInfo& worker : workers) {
-    const std::string state = worker.state();
+    const std::string& state = worker.state();
     if (state == "STOPPED") continue;
     const Repeated<v1::WorkerDeviceInfo>& devices = worker.devices();
     const auto busy = std::ranges::count_if(
@@ -300,7 +300,7 @@ std::string Milestone(const v1::RunInfo& run, const std::string& last) {
   const v1::TaskInfo* task = CurrentTask(run);
   if (task == nullptr) return "done";
   const v1::TaskProgress& progress = task->progress();
-  const std::string phase = progress.phase();
+  const std::string& phase = progress.phase();
   if (phase == "validate" || phase == "checkpoint") return last;
   const auto of = progress.of();
   const std::int64_t tenth = of > 0 ? 10 * progress.done() / of : 0;
@@ -449,10 +449,10 @@ Status NothingFits(const v1::WatchSweepResponse& message) {
   RunNames names(message.runs());
   for (const v1::RunInfo& run : message.runs()) {
     for (const v1::TaskInfo& task : run.tasks()) {
-      const std::string state = task.state();
+      const std::string& state = task.state();
       if (state == "RUNNING" || state == "RESERVED" || state == "STOPPING") return Status();
       if (state != "READY") continue;
-      const std::string reason = task.reason();
+      const std::string& reason = task.reason();
       if (!reason.starts_with(kNobodyCan)) return Status();
       refused.push_back(Str(task.kind(), " of ", names.Of(run), " cannot run here: ", reason));
     }
