@@ -154,11 +154,10 @@ std::optional<Answering> WhoAnswersAt(const std::string& state) {
   const Result<std::string> address = ReadCoordinatorAddress(state);
   if (!address.ok()) return std::nullopt;
   CoordinatorConnection connection(*address);
-  const Result<Json> info = connection.Call("GetServerInfo", Json::object(), 2'000);
+  const Result<v1::GetServerInfoResponse> info = connection.GetServerInfo(2'000);
   if (!info.ok()) return std::nullopt;
-  return Answering{.pid = info->at("pid").get<int>(),
-                   .address = *address,
-                   .folder = info->at("state_folder").get<std::string>()};
+  return Answering{
+      .pid = static_cast<int>(info->pid()), .address = *address, .folder = info->state_folder()};
 }
 
 bool Serves(const Answering& answering, const std::string& state) {

@@ -67,8 +67,8 @@ Status CheckDevice(const Slot& device) {
                            kTextBytesMax, ", without control characters"));
     }
   }
-  if (!IsShortText(device.bf16())) {
-    return Malformed(Str("has a bf16 of ", device.bf16().size(), " bytes: expected at most ",
+  if (!IsShortText(device.bf16)) {
+    return Malformed(Str("has a bf16 of ", device.bf16.size(), " bytes: expected at most ",
                          kTextBytesMax, ", without control characters"));
   }
   return Status();
