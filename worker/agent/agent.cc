@@ -82,7 +82,7 @@ Result<std::string> WorkerId(const std::string& state, const std::string& wanted
 
 std::string ShortId(const std::string& task) { return task.substr(0, 8); }
 
-// The code paths of an Execution or a DeviceSlot, for a message.
+// The code paths of an Execution or a Slot, for a message.
 template <typename T>
 std::string PathsText(const T& paths) {
   return Str(paths.linear, " and ", paths.simd,

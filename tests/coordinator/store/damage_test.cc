@@ -109,7 +109,7 @@ class DamageTest : public ::testing::Test {
   std::string DatabasePath() const { return JoinPath(folder.path(), "longrun.db"); }
 
   void PutBack(const std::string& bytes) {
-    for (const char* const more : {"-wal", "-shm"}) {
+    for (const char* const more : {"-wal", "-shm", "-mark"}) {
       ASSERT_TRUE(RemoveAll(DatabasePath() + more).ok());
     }
     std::ofstream(DatabasePath(), std::ios::binary | std::ios::trunc) << bytes;
@@ -1199,6 +1199,41 @@ TEST_F(DamageTest, ARowThatIsGoneIsMissedByThoseThatReferToIt) {
     EXPECT_NE(status.message().find(Str("a row of table ", table, " that table ")),
               std::string::npos)
         << status.message();
+  }
+}
+
+// As after a page that was not written, or another page in its place: each row that is left is
+// valid.
+TEST_F(DamageTest, RowsThatAreGoneAreReportedByWhatOtherRowsSayOfThem) {
+  struct Case {
+    const char* remove;
+    const char* told;
+  };
+  for (const Case& gone : {
+           Case{"DELETE FROM sweep_run WHERE ordinal = 0", "run number 1 of sweep "},
+           Case{"DELETE FROM sweep_task", "among those of sweep "},
+           Case{"DELETE FROM attempt WHERE id = (SELECT max(id) FROM attempt)",
+                "1 of the 1 attempts of "},
+           Case{"DELETE FROM record WHERE seq = 1", "1 of the "},
+           Case{"DELETE FROM result", " journal records of attempt 1 of task "},
+           Case{"DELETE FROM run", "a row of table run that table "},
+       }) {
+    PutBack(original);
+    EXPECT_TRUE(Store::Open(folder.path()).value()->damaged().empty());
+    ASSERT_TRUE(RawDatabase(DatabasePath()).Execute(gone.remove)) << gone.remove;
+
+    const auto store = Store::Open(folder.path());
+
+    ASSERT_TRUE(store.ok()) << gone.remove << ": " << store.status().message();
+    const std::vector<DamagedRow> damaged = (*store)->damaged();
+    EXPECT_TRUE(std::ranges::any_of(damaged, [&](const DamagedRow& row) {
+      return DamageText(row).find(gone.told) != std::string::npos;
+    })) << gone.remove;
+    const Result<DeepCheck> deep = CheckDeep(folder.path());
+    ASSERT_TRUE(deep.ok());
+    EXPECT_TRUE(std::ranges::any_of(deep->damaged, [&](const DamagedObject& object) {
+      return object.object.find(gone.told) != std::string::npos;
+    })) << gone.remove;
   }
 }
 
