@@ -14,7 +14,8 @@ struct CpuIdentity {
   // part. -1: unknown.
   int family = -1;
   int model = -1;
-  std::string flags;  // what the kernel lets us use: "fpu vme ... amx_bf16"; on ARM its "Features"
+  // What the kernel lets us use: "fpu vme ... amx_bf16"; on ARM its "Features".
+  std::string flags = {};
 };
 
 // Describes the first processor of /proc/cpuinfo.
