@@ -12,7 +12,7 @@ namespace longrun {
 std::string StateWithoutService(const std::string& state);
 
 // The same in a message, for people: for the sweep and the tasks that had begun. Removes notices
-// about workers, since they assume a waiting service.
+// about workers and trainers, since they assume a waiting service.
 void ShowInterrupted(v1::GetSweepResponse& message);
 void ShowInterrupted(v1::GetRunResponse& message);
 

@@ -251,7 +251,7 @@ void HandleEvent(StepContext& step, JournalReceived& event) {
   }
   attempt->listed_at = step.now;
   const std::int64_t seq_before = attempt->durable_seq;
-  const bool was_at_work = attempt->progress.is_object();
+  const bool was_at_work = attempt->state == AttemptState::kRunning;
   const std::optional<std::int64_t> wanted = StoreBatch(step, *attempt, event);
   if (attempt->durable_seq > seq_before) {
     const std::int64_t gap_ms = step.now - attempt->recorded_at;

@@ -10,11 +10,12 @@
 namespace longrun {
 namespace {
 
-// A trainer reports about once a second, but not during a step, an evaluation or a checkpoint,
-// however long these take.
-constexpr std::int64_t kQuietMs = 60'000;
-constexpr std::int64_t kQuietGaps = 5;             // of its longest time without a record
-constexpr std::int64_t kQuietAtStartMs = 300'000;  // while it reads its data and weights
+// A trainer reports about once a second, but not during a step, a window or a checkpoint, however
+// long these take.
+constexpr std::int64_t kQuietMs = 180'000;
+constexpr std::int64_t kQuietGaps = 5;  // of its longest time without a record
+// Until two records have come: it reads its data and weights, or this process has just started.
+constexpr std::int64_t kQuietAtStartMs = 600'000;
 
 Instant LeaseEnd(const State& state, const Worker& worker) {
   return std::max(worker.heard_at, state.booted_at) + state.limits.lease_ms;
@@ -134,9 +135,11 @@ std::vector<const Attempt*> QuietAttempts(const State& state, Instant now) {
   for (const std::string& id : state.index.live) {
     const Attempt& attempt = state.attempts.at(id);
     if (attempt.state != AttemptState::kRunning || !IsHeardOf(state, attempt.worker, now)) continue;
-    const std::int64_t allowed_ms = attempt.progress.is_object()
-                                        ? std::max(kQuietMs, kQuietGaps * attempt.record_gap_ms)
-                                        : kQuietAtStartMs;
+    // What its journal has, the worker may hold back until the files of a checkpoint are stored.
+    if (!attempt.is_listed_running || attempt.listed_seq > attempt.durable_seq) continue;
+    const std::int64_t allowed_ms = attempt.record_gap_ms < 0
+                                        ? kQuietAtStartMs
+                                        : std::max(kQuietMs, kQuietGaps * attempt.record_gap_ms);
     if (now - attempt.recorded_at > allowed_ms) quiet.push_back(&attempt);
   }
   return quiet;

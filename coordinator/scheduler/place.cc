@@ -239,6 +239,7 @@ TaskFile MakeTaskFile(const State& state, const Task& task, const Attempt& attem
   file.resume = attempt.resume;
   file.dataset_name = run.dataset_name;
   file.execution = *run.execution;
+  if (task.kind != TaskKind::kTrain) file.execution.bf16.clear();  // it computes in fp32
   if (slot.kind == "gpu") file.devices = {static_cast<int>(slot.index)};
   file.checkpoint_every_ms = task.checkpoint_every_ms;
   file.checkpoint_keep = task.checkpoint_keep;

@@ -59,6 +59,8 @@ AttemptVerdict Judge(StepContext& step, const Worker& worker, const LiveAttempt&
     verdict.verdict = Verdict::kEnded;
   } else if (IsCurrent(step.state, *attempt)) {
     NoteAccepted(step, *attempt);
+    attempt->listed_seq = live.last_seq;
+    attempt->is_listed_running = live.running;
     const bool stop = TaskOf(step.state, *attempt).state == TaskState::kStopping;
     verdict.verdict = stop ? Verdict::kStop : Verdict::kContinue;
   } else if (attempt->state != AttemptState::kSucceeded) {

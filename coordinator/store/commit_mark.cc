@@ -19,7 +19,7 @@ namespace {
 constexpr std::size_t kNoteBytes = 256;
 constexpr std::int64_t kLogHeaderBytes = 32;
 constexpr std::int64_t kFrameHeaderBytes = 24;
-constexpr std::size_t kSaltsAt = 16, kSaltBytes = 8;
+constexpr std::size_t kSaltsAt = 16, kFrameSaltsAt = 8, kSaltBytes = 8;
 constexpr std::size_t kPageBytesAt = 8;
 constexpr std::int64_t kPageBytesMax = 65536;
 
@@ -64,24 +64,36 @@ Result<Log> ReadLog(const std::string& database_path) {
   return log;
 }
 
+// What the database has of a page, and its size.
+struct InDatabase {
+  std::uint32_t sum = 0;
+  std::int64_t n_bytes = 0;
+  bool operator==(const InDatabase&) const = default;
+};
+
 // Of a database that no connection of this process has open: to close the file would end its locks.
-Result<std::uint32_t> SumInDatabase(const std::string& database_path, std::int64_t at,
-                                    std::int64_t n_bytes) {
+Result<InDatabase> ReadDatabase(const std::string& database_path, std::int64_t at,
+                                std::int64_t page_bytes) {
   ASSIGN_OR_RETURN(const OpenFile file, OpenFile::Open(database_path, OpenFile::Mode::kRead));
-  ASSIGN_OR_RETURN(std::string bytes, file.ReadAt(at, static_cast<std::size_t>(n_bytes)));
-  bytes.resize(static_cast<std::size_t>(n_bytes));
-  return Crc32c(bytes);
+  ASSIGN_OR_RETURN(std::string bytes, file.ReadAt(at, static_cast<std::size_t>(page_bytes)));
+  bytes.resize(static_cast<std::size_t>(page_bytes));
+  ASSIGN_OR_RETURN(const std::int64_t n_bytes, file.n_bytes());
+  return InDatabase{.sum = Crc32c(bytes), .n_bytes = n_bytes};
 }
 
 // The same through an open connection.
-Result<std::uint32_t> SumInDatabase(sqlite3* db, std::int64_t at, std::int64_t n_bytes) {
+Result<InDatabase> ReadDatabase(sqlite3* db, std::int64_t at, std::int64_t page_bytes) {
   sqlite3_file* file = nullptr;
   int code = sqlite3_file_control(db, "main", SQLITE_FCNTL_FILE_POINTER, &file);
-  std::string bytes(static_cast<std::size_t>(n_bytes), '\0');
+  std::string bytes(static_cast<std::size_t>(page_bytes), '\0');
+  sqlite3_int64 n_bytes = 0;
+  if (code == SQLITE_OK) code = file->pMethods->xFileSize(file, &n_bytes);
   if (code == SQLITE_OK) {
-    code = file->pMethods->xRead(file, bytes.data(), static_cast<int>(n_bytes), at);
+    code = file->pMethods->xRead(file, bytes.data(), static_cast<int>(page_bytes), at);
   }
-  if (code == SQLITE_OK || code == SQLITE_IOERR_SHORT_READ) return Crc32c(bytes);
+  if (code == SQLITE_OK || code == SQLITE_IOERR_SHORT_READ) {
+    return InDatabase{.sum = Crc32c(bytes), .n_bytes = n_bytes};
+  }
   return Status(Code::kInternal, Str("cannot read the database: ", sqlite3_errstr(code)));
 }
 
@@ -107,19 +119,24 @@ Status CommitMark::Check(const std::string& database_path) {
   ASSIGN_OR_RETURN(const Json note, ReadNote(database_path));
   if (!note.is_object()) return Status();
   std::string salts;
-  std::int64_t n_frames = 0, page_at = 0, page_bytes = 0, before = 0;
+  std::int64_t n_frames = 0, page_at = 0, page_bytes = 0, before = 0, database_bytes = 0;
   JsonFields fields(note, "note");
   fields.String("salts", salts).Int("frames", n_frames).Int("before", before);
   fields.Int("page_at", page_at).Int("page_bytes", page_bytes);
+  fields.Int("database_bytes", database_bytes);
   if (!fields.Done().ok()) return Status();
   if (page_bytes < 1 || page_bytes > kPageBytesMax) return Status();
-  const auto now = SumInDatabase(database_path, page_at, page_bytes);
-  if (!now.ok() || std::int64_t{*now} != before) return Status();
+  const auto is_untouched = [&] {  // since the note was written
+    const auto now = ReadDatabase(database_path, page_at, page_bytes);
+    return now.ok() && std::int64_t{now->sum} == before && now->n_bytes == database_bytes;
+  };
+  if (!is_untouched()) return Status();
   ASSIGN_OR_RETURN(const Log log, ReadLog(database_path));
   const bool is_same = log.salts == salts;
   if (is_same && log.n_frames >= n_frames) return Status();
   ASSIGN_OR_RETURN(const Json note_after, ReadNote(database_path));
-  if (note_after != note) return Status();  // a running coordinator moves its log just now
+  // A coordinator that starts or runs may move its log just now.
+  if (note_after != note || !is_untouched()) return Status();
   const std::string path = LogOf(database_path);
   const std::string found = !PathExists(path) ? std::string(" is missing")
                             : is_same ? Str(" was cut short: it has ", log.n_frames, " of them")
@@ -157,12 +174,20 @@ Result<std::optional<CommitMark::Base>> CommitMark::FindBase(sqlite3* db,
   Base base = {.salts = log.salts,
                .page_at = (BigEndian(frame, 0) - 1) * log.page_bytes,
                .page_bytes = log.page_bytes};
-  ASSIGN_OR_RETURN(base.before, SumInDatabase(db, base.page_at, base.page_bytes));
-  const bool is_there = base.before == Crc32c(std::string_view(frame).substr(kFrameHeaderBytes));
+  if (HexOf(std::string_view(frame).substr(kFrameSaltsAt, kSaltBytes)) != log.salts) {
+    return std::optional<Base>();  // the frame is of an older log
+  }
+  ASSIGN_OR_RETURN(const InDatabase there, ReadDatabase(db, base.page_at, base.page_bytes));
+  base.before = there.sum;
+  base.database_bytes = there.n_bytes;
+  const bool is_there = there.sum == Crc32c(std::string_view(frame).substr(kFrameHeaderBytes));
   return is_there ? std::optional<Base>() : std::optional(std::move(base));
 }
 
 Status CommitMark::Note(sqlite3* db, std::int64_t n_frames) {
+  // Fewer frames: another program has moved the log, and it began again.
+  if (n_frames <= n_frames_) base_.reset();
+  n_frames_ = n_frames;
   if (!base_) {
     ASSIGN_OR_RETURN(base_, FindBase(db, n_frames));
     if (!base_) return Status();
@@ -171,7 +196,8 @@ Status CommitMark::Note(sqlite3* db, std::int64_t n_frames) {
                                           {"frames", n_frames},
                                           {"page_at", base_->page_at},
                                           {"page_bytes", base_->page_bytes},
-                                          {"before", base_->before}});
+                                          {"before", base_->before},
+                                          {"database_bytes", base_->database_bytes}});
   std::string line = Str(note, " ", Crc32c(note), "\n");
   line.resize(kNoteBytes, ' ');
   is_noted_ = true;
@@ -180,8 +206,10 @@ Status CommitMark::Note(sqlite3* db, std::int64_t n_frames) {
 
 Status CommitMark::Clear() {
   base_.reset();
+  n_frames_ = 0;
   if (!std::exchange(is_noted_, false)) return Status();
-  return file_.WriteAt(0, std::string(kNoteBytes, ' '));
+  RETURN_IF_ERROR(file_.WriteAt(0, std::string(kNoteBytes, ' ')));
+  return file_.Sync();  // else an old note could outlive the log after a loss of power
 }
 
 }  // namespace longrun

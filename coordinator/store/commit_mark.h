@@ -42,6 +42,7 @@ class CommitMark {
     std::int64_t page_at = 0;  // byte in the database
     std::int64_t page_bytes = 0;
     std::uint32_t before = 0;  // CRC-32C of what the database has there; zeros after its end
+    std::int64_t database_bytes = 0;
   };
 
   CommitMark(std::string database_path, OpenFile file)
@@ -52,6 +53,7 @@ class CommitMark {
   std::string database_path_;
   OpenFile file_;
   std::optional<Base> base_;
+  std::int64_t n_frames_ = 0;  // as noted last
   bool is_noted_ = false;
 };
 

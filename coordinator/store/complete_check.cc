@@ -1,7 +1,10 @@
 // See complete_check.h.
 #include "coordinator/store/complete_check.h"
 
+#include <algorithm>
+#include <iterator>
 #include <string>
+#include <string_view>
 
 #include "base/str.h"
 #include "coordinator/store/sqlite.h"
@@ -14,7 +17,7 @@ struct Question {
   const char* sql;    // one row for each object, with its name for people
 };
 
-constexpr Question kQuestions[] = {
+constexpr Question kMembers[] = {
     {"sweep_run",
      "SELECT DISTINCT 'run number ' || (ordinal + 1) || ' of sweep ' || sweep FROM"
      " (SELECT sweep, ordinal FROM main.sweep_cell"
@@ -31,35 +34,56 @@ constexpr Question kQuestions[] = {
      " || kind || ' task ' || substr(task.id, 1, 8)"
      " FROM main.task LEFT JOIN main.attempt ON attempt.task = task.id"
      " GROUP BY task.id HAVING count(attempt.id) < task.attempts"},
-    {"record",
-     "WITH seen AS (SELECT attempt, count(*) AS n FROM"
-     "  (SELECT attempt, seq FROM main.record UNION SELECT attempt, seq FROM main.result"
-     "   UNION SELECT attempt, seq FROM main.series) GROUP BY attempt)"
-     " SELECT (durable_seq - ifnull(seen.n, 0)) || ' of the ' || durable_seq || ' journal records"
-     " of attempt ' || attempt.n || ' of task ' || substr(task, 1, 8)"
-     " FROM main.attempt LEFT JOIN seen ON seen.attempt = attempt.id"
-     " WHERE ifnull(seen.n, 0) < durable_seq"},
 };
+constexpr Question kRecords = {
+    "record",
+    "WITH seen AS (SELECT attempt, count(*) AS n FROM"
+    "  (SELECT attempt, seq FROM main.record UNION SELECT attempt, seq FROM main.result"
+    "   UNION SELECT attempt, seq FROM main.series) GROUP BY attempt)"
+    " SELECT (durable_seq - ifnull(seen.n, 0)) || ' of the ' || durable_seq || ' journal records"
+    " of attempt ' || attempt.n || ' of task ' || substr(task, 1, 8)"
+    " FROM main.attempt JOIN main.task ON task.id = attempt.task"
+    " LEFT JOIN seen ON seen.attempt = attempt.id"
+    // Retrying an evaluation drops the damaged results of the attempt that counted until then.
+    " WHERE ifnull(seen.n, 0) < durable_seq"
+    "  AND (task.kind = 'train' OR task.result_attempt = attempt.id)"};
+// A start names each of these that others refer to.
+constexpr std::string_view kNamedAtStart[] = {"run", "task"};
 constexpr int kShownMax = 20;
+
+Status Ask(Connection& connection, const Question& question, std::vector<DamagedRow>& missing) {
+  ASSIGN_OR_RETURN(const std::vector<std::string> objects,
+                   connection.ReadTexts(Str(question.sql, " LIMIT ", kShownMax)));
+  for (const std::string& object : objects) {
+    missing.push_back(DescribeMissing(question.table, object));
+  }
+  return Status();
+}
 
 }  // namespace
 
-Result<std::vector<DamagedRow>> FindMissingRows(Connection& connection) {
+Result<std::vector<DamagedRow>> FindMissingMembers(Connection& connection) {
   std::vector<DamagedRow> missing;
-  for (const auto& [table, sql] : kQuestions) {
-    ASSIGN_OR_RETURN(const std::vector<std::string> objects,
-                     connection.ReadTexts(Str(sql, " LIMIT ", kShownMax)));
-    for (const std::string& object : objects) missing.push_back(DescribeMissing(table, object));
+  for (const Question& question : kMembers) RETURN_IF_ERROR(Ask(connection, question, missing));
+  return missing;
+}
+
+Result<std::vector<DamagedRow>> FindMissingRows(Connection& connection, bool names_all) {
+  ASSIGN_OR_RETURN(std::vector<DamagedRow> missing, FindMissingMembers(connection));
+  RETURN_IF_ERROR(Ask(connection, kRecords, missing));
+  // Only of our tables: users may add their own, with references of their own.
+  for (const SummedTable& table : connection.row_sums().tables()) {
+    ASSIGN_OR_RETURN(
+        const std::vector<std::string> parents,
+        connection.ReadTexts(Str("SELECT DISTINCT \"parent\" FROM pragma_foreign_key_check('",
+                                 table.name, "', 'main') ORDER BY 1")));
+    for (const std::string& parent : parents) {
+      const bool is_named = std::ranges::find(kNamedAtStart, parent) != std::end(kNamedAtStart);
+      if (is_named && !names_all) continue;
+      missing.push_back(DescribeMissing(
+          parent, Str("a row of table ", parent, " that table ", table.name, " refers to")));
+    }
   }
-  RETURN_IF_ERROR(ForEach(
-      connection,
-      "SELECT DISTINCT \"parent\", \"table\" FROM main.sqlite_schema AS made,"
-      " pragma_foreign_key_check(made.name, 'main') WHERE made.type = 'table' ORDER BY 1, 2",
-      [&](const Statement& row) {
-        missing.push_back(DescribeMissing(
-            row.Text(0), Str("a row of table ", row.Text(0), " that table ", row.Text(1),
-                             " refers to")));
-      }));
   return missing;
 }
 

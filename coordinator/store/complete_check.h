@@ -13,7 +13,11 @@ namespace longrun {
 class Connection;
 
 // For a database in which every row matches its checksum; a damaged key would look like a missing
-// row. At most a few for each kind of row.
-Result<std::vector<DamagedRow>> FindMissingRows(Connection& connection);
+// row. At most a few for each kind of row. `names_all`: also the runs and tasks that other rows
+// refer to, which Store::Load() finds by itself.
+Result<std::vector<DamagedRow>> FindMissingRows(Connection& connection, bool names_all);
+
+// Only those that say what is needed: the runs and tasks of sweeps, and the attempts of tasks.
+Result<std::vector<DamagedRow>> FindMissingMembers(Connection& connection);
 
 }  // namespace longrun

@@ -173,7 +173,7 @@ class Checker {
   }
 
   void CheckMissing() {
-    const Result<std::vector<DamagedRow>> missing = FindMissingRows(*connection_);
+    const Result<std::vector<DamagedRow>> missing = FindMissingRows(*connection_, true);
     Try("what the database's tables say of each other", missing.status());
     if (!missing.ok()) return;
     for (const DamagedRow& row : *missing) {

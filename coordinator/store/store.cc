@@ -261,7 +261,7 @@ Status Store::Migrate(const std::string& id_beside, bool checks_any_size) {
   if (!is_checked) return Status();
   if (!is_known) RETURN_IF_ERROR(CheckRows());
   if (!damaged().empty()) return Status();
-  ASSIGN_OR_RETURN(const std::vector<DamagedRow> missing, FindMissingRows(*connection_));
+  ASSIGN_OR_RETURN(const std::vector<DamagedRow> missing, FindMissingRows(*connection_, false));
   NoteDamaged(missing);
   return Status();
 }

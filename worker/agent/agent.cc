@@ -911,7 +911,8 @@ void Agent::StartUpload(Entry& entry) {
 
 void Agent::OnUploaded(const std::string& id, std::int64_t seq, const Status& status) {
   const auto found = entries_.find(id);
-  if (found == entries_.end()) return;
+  // The attempt may have been offered again meanwhile, and be in preparation.
+  if (found == entries_.end() || !found->second.uplink) return;
   JournalUplink& uplink = *found->second.uplink;
   if (!status.ok() && IsTransient(status)) {
     uplink.RetryUpload(BootMs() + kTransferAgainMs);

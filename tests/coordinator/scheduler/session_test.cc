@@ -100,43 +100,68 @@ TEST_F(SessionTest, AnotherNameOfTheSameMachineIsToldAtOnce) {
 }
 
 // A stopped trainer, or one that waits for a disk, while its worker goes on.
-TEST_F(SessionTest, ATrainerThatReportsNothingIsQuietUntilItReportsAgain) {
-  Attempt& attempt = Current(Train());
-  SampleJournal journal = Begin(attempt);
-  std::int64_t number = 0, seq = 2;
-  const auto wait = [&](std::int64_t ms) {
+class QuietTest : public SessionTest {
+ protected:
+  void WaitHearing(std::int64_t ms) {
     for (; ms > 0; ms -= 1000) {
       Wait(1000);
-      Do(WorkerHeard{.session = 1, .number = ++number, .attempts = {Listed(attempt)}});
+      LiveAttempt live = Listed(Current(Train()), running);
+      live.last_seq = seq + n_held_back;
+      Do(WorkerHeard{.session = 1, .number = ++number, .attempts = {live}});
     }
-  };
-  const auto report = [&] {
+  }
+  void Report() {
     journal.Append("progress", {{"phase", "train"}, {"done", 1}, {"of", 9}});
     seq += 1;
-    Deliver(attempt, journal, seq, seq);
-  };
-  wait(200'000);  // reading a large dataset
-  EXPECT_TRUE(QuietAttempts(state, now).empty());
-  report();
+    Deliver(Current(Train()), journal, seq, seq);
+  }
+  std::size_t NQuiet() const { return QuietAttempts(state, now).size(); }
+
+  SampleJournal journal = Begin(Current(Train()));
+  std::int64_t number = 0, seq = 2, n_held_back = 0;
+  bool running = true;
+};
+
+TEST_F(QuietTest, ATrainerThatReportsNothingIsQuietUntilItReportsAgain) {
+  WaitHearing(1000);
+  Report();
   const Instant reported_at = now;
-  wait(60'000);
-  EXPECT_TRUE(QuietAttempts(state, now).empty());
-  wait(1000);
+  WaitHearing(180'000);
+  EXPECT_EQ(NQuiet(), 0u);
+  WaitHearing(1000);
   const std::vector<const Attempt*> quiet = QuietAttempts(state, now);
   ASSERT_EQ(quiet.size(), 1u);
-  EXPECT_EQ(quiet[0]->id, attempt.id);
   EXPECT_EQ(quiet[0]->recorded_at, reported_at);
-  report();
-  EXPECT_TRUE(QuietAttempts(state, now).empty());
-  // It once took a minute, so five are not unusual.
-  wait(300'000);
-  EXPECT_TRUE(QuietAttempts(state, now).empty());
-  wait(10'000);
-  EXPECT_EQ(QuietAttempts(state, now).size(), 1u);
+  Report();
+  EXPECT_EQ(NQuiet(), 0u);
+  // It once took three minutes, so fifteen are not unusual.
+  WaitHearing(900'000);
+  EXPECT_EQ(NQuiet(), 0u);
+  WaitHearing(10'000);
+  EXPECT_EQ(NQuiet(), 1u);
   // The worker is missed instead.
   Do(WorkerGone{.session = 1});
   Wait(state.limits.suspect_ms + 1000);
-  EXPECT_TRUE(QuietAttempts(state, now).empty());
+  EXPECT_EQ(NQuiet(), 0u);
+}
+
+TEST_F(QuietTest, NothingIsKnownUntilTwoRecordsHaveCome) {
+  WaitHearing(500'000);  // reading a large dataset
+  EXPECT_EQ(NQuiet(), 0u);
+  WaitHearing(101'000);
+  EXPECT_EQ(NQuiet(), 1u);
+}
+
+TEST_F(QuietTest, WhatTheWorkerHoldsBackIsNotTheTrainersSilence) {
+  WaitHearing(1000);
+  Report();
+  n_held_back = 1;  // a checkpoint, whose files are being sent
+  WaitHearing(300'000);
+  EXPECT_EQ(NQuiet(), 0u);
+  n_held_back = 0;
+  running = false;  // its end has still to come
+  WaitHearing(300'000);
+  EXPECT_EQ(NQuiet(), 0u);
 }
 
 TEST_F(SessionTest, AWorkerWithoutWorkIsNotMissed) {

@@ -148,6 +148,33 @@ TEST_F(CommitMarkTest, ALogThatAnotherProgramMovedIsNoDamage) {
   EXPECT_EQ(NDatasets(path), 1u);
 }
 
+// It moves the log and makes the file smaller than the page that the note names.
+TEST_F(CommitMarkTest, ADatabaseThatAnotherProgramVacuumedIsNoDamage) {
+  Commit("one");
+  const std::string path = Killed();
+  sqlite3* db = nullptr;
+  ASSERT_EQ(sqlite3_open(JoinPath(path, "longrun.db").c_str(), &db), SQLITE_OK);
+  ASSERT_EQ(sqlite3_exec(db, "VACUUM", nullptr, nullptr, nullptr), SQLITE_OK);
+  ASSERT_EQ(sqlite3_close(db), SQLITE_OK);
+  EXPECT_EQ(NDatasets(path), 1u);
+}
+
+// Another program's checkpoint beside the running store begins the log again.
+TEST_F(CommitMarkTest, ALogThatAnotherProgramMovedUnderTheStoreIsStillGuarded) {
+  Commit("one");
+  sqlite3* db = nullptr;
+  ASSERT_EQ(sqlite3_open(JoinPath(folder.path(), "longrun.db").c_str(), &db), SQLITE_OK);
+  ASSERT_EQ(sqlite3_exec(db, "PRAGMA wal_checkpoint(TRUNCATE)", nullptr, nullptr, nullptr),
+            SQLITE_OK);
+  Commit("two");
+  const std::string path = Killed();
+  EXPECT_EQ(NDatasets(path), 2u);
+  const std::string cut = Killed();
+  ASSERT_TRUE(RemoveAll(Log(cut)).ok());
+  EXPECT_NE(MessageOf(cut), "");
+  ASSERT_EQ(sqlite3_close(db), SQLITE_OK);
+}
+
 TEST_F(CommitMarkTest, AMovedLogIsNoDamageWhicheverNoteIsLeft) {
   Commit("one");
   const std::string before = Killed();
