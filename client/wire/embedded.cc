@@ -225,9 +225,12 @@ Result<Answering> StartAndWait(const std::string& state, const std::string& metr
   while (patience.Lasts(BootMs(), ProcessBusyTicks(exited ? HolderOf(state).pid : pid))) {
     std::optional<Answering> answering = WhoAnswers(state);
     const CoordinatorHolder holder = HolderOf(state);
-    if (answering && answering->pid != pid && !is_momentary &&
-        (holder.is_momentary || (holder.pid != 0 && holder.pid != answering->pid))) {
-      answering.reset();
+    if (answering && answering->pid != pid && !is_momentary) {
+      // If nobody is named, it may have been a momentary one that has gone since it answered. It is
+      // not, if ours has ended because of it.
+      const bool is_named = holder.pid == answering->pid;
+      const bool has_gone = !is_named && (holder.pid != 0 || !exited);
+      if (holder.is_momentary || has_gone) answering.reset();
     }
     if (answering) {
       if (answering->pid != pid) {
