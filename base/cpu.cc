@@ -95,6 +95,7 @@ CpuIdentity ParseCpuInfo(std::string_view cpuinfo) {
   if (is_arm) cpu.vendor = FieldOf(lines, "CPU implementer");
   cpu.family = NumberOf(FieldOf(lines, is_arm ? "CPU architecture" : "cpu family"));
   cpu.model = NumberOf(FieldOf(lines, is_arm ? "CPU part" : "model"));
+  cpu.flags = FieldOf(lines, is_arm ? "Features" : "flags");
   if (cpu.name.empty()) cpu.name = "CPU";
   if (cpu.vendor.empty()) cpu.vendor = "unknown";
   return cpu;

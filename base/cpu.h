@@ -14,6 +14,8 @@ struct CpuIdentity {
   // part. -1: unknown.
   int family = -1;
   int model = -1;
+  // What the kernel lets us use: "fpu vme ... amx_bf16"; on ARM its "Features".
+  std::string flags = {};
 };
 
 // Describes the first processor of /proc/cpuinfo.

@@ -157,7 +157,11 @@ Status MakeFolders(const std::string& path, int mode) {
   if (IsFolder(path)) return {};
   const std::string parent = FolderOf(path);
   if (parent != WithoutSlashes(path)) RETURN_IF_ERROR(MakeFolders(parent, mode));
-  if (mkdir(path.c_str(), static_cast<mode_t>(mode)) == 0) return SyncFolder(parent);
+  return MakeFolder(path, mode);
+}
+
+Status MakeFolder(const std::string& path, int mode) {
+  if (mkdir(path.c_str(), static_cast<mode_t>(mode)) == 0) return SyncFolder(FolderOf(path));
   const int error_number = errno;
   if (error_number == EEXIST && IsFolder(path)) return {};  // another process was faster
   if (error_number == EEXIST) {

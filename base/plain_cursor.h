@@ -12,8 +12,7 @@ constexpr bool IsPlainJson(char c) { return c >= 0x20 && c < 0x7f && c != '"' &&
 
 class PlainCursor {
  protected:
-  explicit PlainCursor(std::string_view text)
-      : at_(text.data()), end_(text.data() + text.size()) {}
+  explicit PlainCursor(std::string_view text) : at_(text.data()), end_(text.data() + text.size()) {}
 
   bool Take(char c) {
     if (at_ == end_ || *at_ != c) return false;

@@ -217,30 +217,30 @@ std::vector<std::string> Unique(std::vector<std::string> names) {
   return names;
 }
 
-std::vector<std::string> NamesOf(const Json& things) {
+template <typename Thing>
+std::vector<std::string> NamesOf(const Repeated<Thing>& things) {
   std::vector<std::string> names;
-  for (const Json& thing : things) names.push_back(thing.at("name").get<std::string>());
+  for (const Thing& thing : things) names.push_back(thing.name());
   return names;
 }
 
-std::vector<std::string> LabelNames(const Json& sweeps) {
+std::vector<std::string> LabelNames(const Repeated<v1::SweepInfo>& sweeps) {
   std::vector<std::string> names;
-  for (const Json& sweep : sweeps) {
-    for (const Json& label : sweep.at("labels")) {
-      names.push_back(Str(label.at("key").get_ref<const std::string&>(), "=",
-                          label.at("value").get_ref<const std::string&>()));
+  for (const v1::SweepInfo& sweep : sweeps) {
+    for (const v1::Label& label : sweep.labels()) {
+      names.push_back(Str(label.key(), "=", label.value()));
     }
   }
   return names;
 }
 
-std::vector<std::string> RunNames(RetryingClient& client, const Json& sweeps) {
+std::vector<std::string> RunNames(RetryingClient& client, const Repeated<v1::SweepInfo>& sweeps) {
   std::vector<std::string> names;
-  for (const Json& sweep : sweeps) {
-    const Result<Json> answer = client.Call("GetSweep", {{"sweep", sweep.at("sweep_id")}});
+  for (const v1::SweepInfo& sweep : sweeps) {
+    const Result<v1::GetSweepResponse> answer = client.GetSweep(sweep.sweep_id());
     if (!answer.ok()) continue;
-    for (const Json& run : answer->at("runs")) {
-      names.push_back(run.at("run_key").get<std::string>().substr(0, kRunDigits));
+    for (const v1::RunInfo& run : answer->runs()) {
+      names.push_back(run.run_key().substr(0, kRunDigits));
     }
   }
   return names;
@@ -248,12 +248,12 @@ std::vector<std::string> RunNames(RetryingClient& client, const Json& sweeps) {
 
 // Metrics for tables and plots: those measured so far, in every form in which they can be shown.
 std::vector<std::string> MetricNames(RetryingClient& client) {
-  const Result<Json> answer = client.Call(
-      "Query",
-      {{"sql", "SELECT DISTINCT metric, protocol FROM results"}, {"timeout_ms", kQueryMs}});
+  const Result<v1::QueryResponse> answer =
+      client.Query("SELECT DISTINCT metric, protocol FROM results", {.timeout_ms = kQueryMs});
   if (!answer.ok()) return {};
+  const Json rows = JsonIn(answer->rows_json());
   std::set<std::string> sources;
-  for (const Json& row : answer->at("rows")) AddSources(row.at(0), row.at(1), sources);
+  for (const Json& row : rows) AddSources(row.at(0), row.at(1), sources);
   std::vector<std::string> names;
   for (ResultMetric& metric : MetricsOf(sources)) names.push_back(std::move(metric.name));
   return names;
@@ -264,19 +264,19 @@ std::vector<std::string> AskNames(const std::string& state, const std::string& k
   if (!PathExists(JoinPath(state, "longrun.db"))) return {};
   RetryingClient client(state);
   if (kind == "datasets") {
-    const Result<Json> answer = client.Call("ListDatasets", Json::object());
+    const Result<v1::ListDatasetsResponse> answer = client.ListDatasets();
     if (!answer.ok()) return {};
-    return NamesOf(answer->at("datasets"));
+    return NamesOf(answer->datasets());
   }
   if (kind == "models") {
-    const Result<Json> answer = client.Call("ListModels", Json::object());
+    const Result<v1::ListModelsResponse> answer = client.ListModels();
     if (!answer.ok()) return {};
-    return NamesOf(answer->at("models"));
+    return NamesOf(answer->models());
   }
   if (kind == "metrics") return MetricNames(client);
-  const Result<Json> answer = client.Call("ListSweeps", Json::object());
+  const Result<v1::ListSweepsResponse> answer = client.ListSweeps();
   if (!answer.ok()) return {};
-  const Json& sweeps = answer->at("sweeps");
+  const Repeated<v1::SweepInfo>& sweeps = answer->sweeps();
   if (kind == "runs") return Unique(RunNames(client, sweeps));
   return Unique(kind == "labels" ? LabelNames(sweeps) : NamesOf(sweeps));
 }

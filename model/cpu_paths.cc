@@ -6,9 +6,10 @@
 
 namespace longrun {
 CpuPaths DetectCpuPaths() {
-  CpuPaths paths = {.cpu = IdentifyCpu(), .simd = DetectSimd(), .linear = {}};
+  CpuPaths paths = {.cpu = IdentifyCpu(), .simd = DetectSimd(), .linear = {}, .bf16 = {}};
   const std::string& vendor = paths.cpu.vendor;
   paths.linear = MatrixPathName(NewRunMatrixPath(vendor, paths.simd), vendor);
+  paths.bf16 = Bf16Path(paths.cpu.flags, paths.simd);
   return paths;
 }
 

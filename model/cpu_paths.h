@@ -10,8 +10,9 @@ namespace longrun {
 
 struct CpuPaths {
   CpuIdentity cpu;
-  std::string simd;    // instruction set (instruction_set.h)
-  std::string linear;  // matrix path: "onednn/AuthenticAMD"
+  std::string simd;       // instruction set (instruction_set.h)
+  std::string linear;     // matrix path: "onednn/AuthenticAMD"
+  std::string bf16 = {};  // products in bf16 (instruction_set.h)
 };
 
 CpuPaths DetectCpuPaths();

@@ -1,8 +1,11 @@
 // See instruction_set.h.
 #include "model/instruction_set.h"
 
+#include <algorithm>
 #include <optional>
+#include <vector>
 
+#include "base/str.h"
 #include "kernels/simd.h"
 
 namespace longrun {
@@ -14,6 +17,21 @@ std::string_view Baseline() { return SimdName(RunnableSimds().back()); }
 }  // namespace
 
 std::string DetectSimd() { return std::string(SimdName(WidestSharedSimd())); }
+
+// As mkldnn_bf16_device_check() in aten/src/ATen/native/mkldnn/Utils.h and oneDNN's dispatcher ask.
+std::string Bf16Path(std::string_view cpu_flags, std::string_view simd) {
+  const std::vector<std::string> flags = Split(cpu_flags, ' ');
+  const auto has = [&flags](std::string_view flag) {
+    return std::ranges::find(flags, flag) != flags.end();
+  };
+  if (const std::optional<Simd> known = FindSimd(simd); known == Simd::kAvx512) {
+    if (has("amx_bf16") && has("amx_tile")) return "amx";
+    return has("avx512_bf16") ? "avx512_bf16" : "avx512";
+  } else if (known == Simd::kNeon || known == Simd::kSve256) {
+    return has("bf16") ? "bf16" : "none";
+  }
+  return "none";
+}
 
 std::string SimdOfCapability(std::string_view capability) {
   std::string name(capability);

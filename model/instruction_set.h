@@ -17,6 +17,12 @@ namespace longrun {
 // kernels run. Found without LibTorch.
 std::string DetectSimd();
 
+// With what LibTorch multiplies matrices in bf16 on a CPU with these flags (CpuIdentity::flags),
+// where the widest instruction set is `simd`: oneDNN takes the best of "amx", "avx512_bf16" and
+// "avx512" (which widens to fp32), on Arm "bf16". "none": LibTorch's own loops. Each gives other
+// bits, so a run in bf16 keeps the one that it began with (Execution::bf16).
+std::string Bf16Path(std::string_view cpu_flags, std::string_view simd);
+
 // Our name for an answer of at::get_cpu_capability() in this program: "AVX512",
 // "NO AVX", "DEFAULT".
 std::string SimdOfCapability(std::string_view capability);

@@ -756,7 +756,8 @@ class Expander {
         planned.cells.push_back({.cell = cell,
                                  .metric = std::string(row.metric),
                                  .context_length = context_length,
-                                 .variant = row.variant});
+                                 .variant = row.variant,
+                                 .depth = row.depth});
       }
     }
     return planned;

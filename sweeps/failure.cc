@@ -75,9 +75,9 @@ constexpr FailureRow kTable[] = {
      .avoid_worker = true,
      .exit_code = 81,
      .advice =
-         "the memory of the device or the host is too small: use a larger one, a smaller model, "
-         "train_length or context length, or for a training train.activation_checkpointing: "
-         "true"},
+         "the memory of the device or the host is too small, or the worker's limit on it (`ulimit "
+         "-v`): use a larger one, a smaller model, train_length or context length, or for a "
+         "training train.activation_checkpointing: true"},
     {.failure_class = FailureClass::kInvalid,
      .name = "invalid",
      .counted_as = CountedAs::kNothing,

@@ -176,14 +176,15 @@ Result<Run> Run::FromJson(const Json& json) {
 std::string Run::Key() const { return Sha256Hex(CanonicalJson(ToJson())); }
 
 Json Execution::ToJson() const {
+  Json paths{{"attention", attention},
+             {"linear", linear},
+             {"operators", operators},
+             {"simd", simd},
+             {"subnormals", subnormals}};
+  if (!bf16.empty()) paths["bf16"] = bf16;
   return Json{{"device", {{"kind", device_kind}, {"name", device_name}}},
               {"micro_batch", micro_batch},
-              {"paths",
-               {{"attention", attention},
-                {"linear", linear},
-                {"operators", operators},
-                {"simd", simd},
-                {"subnormals", subnormals}}},
+              {"paths", std::move(paths)},
               {"threads", threads}};
 }
 
@@ -202,6 +203,7 @@ Result<Execution> Execution::FromJson(const Json& json) {
   if (paths.contains("operators")) path_fields.String("operators", execution.operators);
   path_fields.String("simd", execution.simd);
   if (paths.contains("subnormals")) path_fields.String("subnormals", execution.subnormals);
+  if (paths.contains("bf16")) path_fields.String("bf16", execution.bf16);
   RETURN_IF_ERROR(path_fields.Done());
   if (execution.device_kind != "cpu" && execution.device_kind != "gpu") {
     return Status(

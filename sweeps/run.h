@@ -64,9 +64,13 @@ struct Execution {
   std::string simd;  // model/instruction_set.h
   // Subnormal numbers, in every operation: kept | flushed (base/subnormals.h).
   std::string subnormals = "kept";
+  // Products of a CPU run in bf16: "amx", "avx512_bf16" (model/instruction_set.h). "": the run has
+  // none, or began before this was recorded.
+  std::string bf16 = {};
 
   // {"device":{"kind","name"},"micro_batch",
   //  "paths":{"attention","linear","operators","simd","subnormals"},"threads"};
+  // "paths" has "bf16" too if it is not empty;
   // without "operators" or "subnormals", from before there was a choice, it is read as aten, kept
   Json ToJson() const;
   static Result<Execution> FromJson(const Json& json);

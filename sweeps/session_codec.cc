@@ -36,6 +36,7 @@ void Fill(v1::Device& wire, Slot& slot) {
   wire.set_threads(static_cast<std::int32_t>(slot.threads));
   wire.set_simd(std::move(slot.simd));
   wire.set_linear(std::move(slot.linear));
+  wire.set_bf16(std::move(slot.bf16));
 }
 Slot Read(const v1::Device& wire) {
   return {.index = wire.index(),
@@ -44,7 +45,8 @@ Slot Read(const v1::Device& wire) {
           .memory_bytes = wire.memory_bytes(),
           .threads = wire.threads(),
           .simd = wire.simd(),
-          .linear = wire.linear()};
+          .linear = wire.linear(),
+          .bf16 = wire.bf16()};
 }
 
 void Fill(v1::ArtifactFile& wire, ArtifactFile& file) {

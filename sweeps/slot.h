@@ -14,6 +14,7 @@ struct Slot {
   std::int64_t threads = 1;       // CPU threads of one trainer
   std::string simd;               // name in model/instruction_set.h: "avx512", "neon"
   std::string linear;             // matrix path: "onednn/AuthenticAMD", "aten/cuda"
+  std::string bf16 = {};          // products in bf16, model/instruction_set.h; "" on a GPU
 };
 
 }  // namespace longrun

@@ -83,10 +83,12 @@ Status CheckTask(const TaskFile& task) {
 }  // namespace
 
 Json ExpectedCell::ToJson() const {
-  return Json{{"cell", cell},
-              {"metric", metric},
-              {"context_length", context_length},
-              {"variant", variant.empty() ? Json() : Json(variant)}};
+  Json json{{"cell", cell},
+            {"metric", metric},
+            {"context_length", context_length},
+            {"variant", variant.empty() ? Json() : Json(variant)}};
+  if (depth) json["depth"] = *depth;
+  return json;
 }
 
 Result<ExpectedCell> ExpectedCell::FromJson(const Json& json) {
@@ -96,13 +98,28 @@ Result<ExpectedCell> ExpectedCell::FromJson(const Json& json) {
   fields.String("cell", cell.cell).String("metric", cell.metric);
   fields.Int("context_length", cell.context_length).Member("variant", variant);
   if (!variant.is_null()) fields.String("variant", cell.variant);
+  if (json.is_object() && json.contains("depth")) fields.Double("depth", cell.depth.emplace());
   RETURN_IF_ERROR(fields.Done());
   RETURN_IF_ERROR(ExpectHex("cell.cell", cell.cell));
+  if (cell.depth && !(*cell.depth >= 0 && *cell.depth <= 1)) {
+    return Status(Code::kInvalidArgument,
+                  Str("cell.depth: expected 0 to 1, found ", Json(*cell.depth).dump()));
+  }
   if (cell.context_length < 1) {
     return Status(Code::kInvalidArgument,
                   Str("cell.context_length: expected 1 or more, found ", cell.context_length));
   }
   return cell;
+}
+
+std::optional<double> DepthOf(const Json& row) {
+  const auto depth = row.find("depth");
+  if (depth == row.end() || !depth->is_number()) return std::nullopt;
+  return depth->get<double>();
+}
+
+std::string DepthText(const std::optional<double>& depth) {
+  return depth ? Str(" at depth ", Json(*depth).dump()) : std::string();
 }
 
 Json CheckpointRef::ToJson() const {

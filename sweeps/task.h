@@ -15,18 +15,24 @@
 
 namespace longrun {
 
-// One number that an evaluate task must deliver: the row {metric, context_length,
-// variant} of a cell.
+// One number that an evaluate task must deliver: the row {metric, context_length, variant, depth}
+// of a cell.
 struct ExpectedCell {
   std::string cell = {};    // SHA-256 of run key, evaluation, extension, context length
   std::string metric = {};  // "nll"
   std::int64_t context_length = 0;
   std::string variant = {};  // "" (null in JSON): the model itself; "unigram": a baseline
+  // Place in the context, 0 to 1. Nothing (absent in JSON): the row has no depth.
+  std::optional<double> depth = {};
 
   bool operator==(const ExpectedCell&) const = default;
   Json ToJson() const;
   static Result<ExpectedCell> FromJson(const Json& json);
 };
+// The depth of a row: the body of a `result` record, or a row of an evaluation's output.
+std::optional<double> DepthOf(const Json& row);
+// " at depth 0.5", for messages; "": no depth.
+std::string DepthText(const std::optional<double>& depth);
 
 struct CheckpointRef {
   std::string attempt;     // ULID of the attempt that wrote it; "": imported

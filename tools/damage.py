@@ -41,6 +41,7 @@ KINDS = [
     ("database", r"longrun\.db"),
     ("database's log", r"longrun\.db-wal"),
     ("database's index of its log", r"longrun\.db-shm"),
+    ("note of what its log has", r"longrun\.db-mark"),
     ("database.id", r"database\.id"),
     ("coordinator's log", r"coordinator\.log|worker\.log"),
     ("coordinator's door", r"coordinator\.(lock|address|metrics)"),

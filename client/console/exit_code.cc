@@ -37,8 +37,7 @@ int ExitCodeOf(Code code) {
   return kExitFailed;
 }
 
-int ExitCodeOf(const Json& info) {
-  const std::string state = info.at("state").get<std::string>();
+int ExitCodeOf(const std::string& state) {
   if (state == "SUCCEEDED") return kExitOk;
   if (state == "PENDING" || state == "RUNNING" || state == "INTERRUPTED") return kExitIncomplete;
   return state == "PARTIAL" ? kExitPartial : kExitFailed;
@@ -46,9 +45,9 @@ int ExitCodeOf(const Json& info) {
 
 }  // namespace
 
-int SweepExitCode(const std::vector<Json>& infos) {
+int SweepExitCode(const std::vector<std::string>& states) {
   std::set<int> codes;
-  for (const Json& info : infos) codes.insert(ExitCodeOf(info));
+  for (const std::string& state : states) codes.insert(ExitCodeOf(state));
   if (codes.contains(kExitIncomplete)) return kExitIncomplete;
   if (codes.size() == 1) return *codes.begin();
   return codes.empty() ? kExitOk : kExitPartial;

@@ -4,7 +4,6 @@
 #include <string>
 #include <vector>
 
-#include "base/json.h"
 #include "base/status.h"
 
 namespace longrun {
@@ -22,13 +21,13 @@ enum ExitCode : int {
   kExitInterrupted = 130,
 };
 
-// The exit code for the sweeps that a verb has shown, from their SweepInfo:
+// The exit code for the sweeps that a verb has shown, from their states:
 // the same for every verb.
 //   kExitIncomplete  some of it is unfinished
 //   kExitOk          all of it succeeded
 //   kExitPartial     nothing more will run by itself: a part succeeded, a part failed
 //   kExitFailed      nothing more will run by itself: it was cancelled, or all of it failed
-int SweepExitCode(const std::vector<Json>& infos);
+int SweepExitCode(const std::vector<std::string>& states);
 
 // Prints "longrun: message" (and each violation on its own line) and returns the exit code.
 int Report(const Status& status, const std::vector<std::string>& violations = {});

@@ -343,28 +343,27 @@ Finding CheckLocks(const MachineFacts& machine) {
                 "it is starting: check again; if this remains, see coordinator.log");
   }
   CoordinatorConnection connection{*address};
-  const Result<Json> info = connection.Call("GetServerInfo", Json::object(), 5'000);
+  const Result<v1::GetServerInfoResponse> info = connection.GetServerInfo(5'000);
   if (!info.ok()) {
     return Fail(
         Str("a coordinator holds the folder and does not answer: ", info.status().message()),
         Str("find it with `fuser -v ", CoordinatorLockPath(machine.state),
             "` and end it: it may be killed at any time"));
   }
-  return Ok(Str("the coordinator with pid ", info->at("pid").get<std::int64_t>(), " answers",
+  return Ok(Str("the coordinator with pid ", info->pid(), " answers",
                 worker ? ", and a worker runs" : ""));
 }
 
 // "runs of which ...: 1f2e3d4c (this build does not know position method "mine"), and 3 more"
-std::string UnknownRuns(const Json& unknown) {
+std::string UnknownRuns(const Repeated<v1::UnknownRun>& unknown) {
   constexpr std::size_t kShownMax = 5;
   std::vector<std::string> parts;
-  for (const Json& run : unknown) {
+  for (const v1::UnknownRun& run : unknown) {
     if (parts.size() == kShownMax) {
-      parts.push_back(Str("and ", unknown.size() - kShownMax, " more"));
+      parts.push_back(Str("and ", static_cast<std::size_t>(unknown.size()) - kShownMax, " more"));
       break;
     }
-    parts.push_back(Str(run.at("run_key").get<std::string>().substr(0, 8), " (",
-                        run.at("why").get<std::string>(), ")"));
+    parts.push_back(Str(run.run_key().substr(0, 8), " (", run.why(), ")"));
   }
   return "runs of another build: " + Join(parts, ", ");
 }
@@ -385,7 +384,7 @@ Finding CheckDatabase(const MachineFacts& machine) {
   };
   // A coordinator that runs already answers without writing; none can be started.
   if (machine.write_errno != 0 && !CoordinatorRuns(machine.state)) return cannot_write();
-  const Result<Json> info = Call(machine.state, "GetServerInfo", Json::object());
+  const Result<v1::GetServerInfoResponse> info = RetryingClient(machine.state).GetServerInfo();
   if (!info.ok()) {
     if (machine.write_errno != 0) return cannot_write();
     if (info.status().code() == Code::kResourceExhausted) {
@@ -404,18 +403,17 @@ Finding CheckDatabase(const MachineFacts& machine) {
         "do what the message says; if the database is damaged, put its newest backup back, or "
         "begin with another --state");
   }
-  const std::string checked =
-      Str("schema ", info->at("schema_version").get<std::int64_t>(), ", start ",
-          info->at("boot_epoch").get<std::int64_t>(), ", opened and checked");
+  const std::string checked = Str("schema ", info->schema_version(), ", start ", info->boot_epoch(),
+                                  ", opened and checked");
   if (const std::set<std::string> damaged = DamageNoticed(); !damaged.empty()) {
     return Fail(Str(checked, "; damaged objects: ", damaged.size(),
                     ", the first of them: ", *damaged.begin()),
                 "`longrun doctor --deep` lists all that is damaged, each with its remedy");
   }
-  const Json& unknown = info->at("unknown_runs");
+  const Repeated<v1::UnknownRun>& unknown = info->unknown_runs();
   if (unknown.empty()) return Ok(checked);
   std::int64_t n_waiting = 0;
-  for (const Json& run : unknown) n_waiting += run.at("tasks_waiting").get<std::int64_t>();
+  for (const v1::UnknownRun& run : unknown) n_waiting += run.tasks_waiting();
   const std::string found = Str(checked, "; ", UnknownRuns(unknown));
   if (n_waiting == 0) return Ok(found);
   return Warn(Str(found, "; tasks waiting for a build that knows it: ", n_waiting),

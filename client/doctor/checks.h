@@ -30,7 +30,6 @@ struct Check {
 std::span<const Check> Checks();
 
 // The end of the remedy for a damaged worker_id: what does not work until it is mended.
-inline constexpr char kNoWorkerUntilThen[] =
-    "`run` and `up` cannot start the worker until then";
+inline constexpr char kNoWorkerUntilThen[] = "`run` and `up` cannot start the worker until then";
 
 }  // namespace longrun

@@ -87,18 +87,15 @@ std::string Question(const ReportInput& input) {
 }
 
 std::string Head(const ReportInput& input) {
-  const Json& info = input.info;
-  const auto number = [&](const char* key) { return info.at(key).get<std::int64_t>(); };
-  std::string summary =
-      Str(info.at("state").get<std::string>(), ": ", Counted(number("runs"), "run"), ", ",
-          number("tasks_succeeded"), " of ", Counted(number("tasks"), "task"), " done");
-  if (number("tasks_failed") > 0) StrAppend(summary, Str(", ", number("tasks_failed"), " failed"));
-  return Str(Text("h1", info.at("name").get<std::string>()), "\n",
-             Text("p", Question(input), "class=\"question\""), "\n",
-             Text("p", summary, number("tasks_failed") > 0 ? "class=\"bad\"" : ""), "\n",
+  const v1::SweepInfo& info = input.info;
+  std::string summary = Str(info.state(), ": ", Counted(info.runs(), "run"), ", ",
+                            info.tasks_succeeded(), " of ", Counted(info.tasks(), "task"), " done");
+  if (info.tasks_failed() > 0) StrAppend(summary, Str(", ", info.tasks_failed(), " failed"));
+  return Str(Text("h1", info.name()), "\n", Text("p", Question(input), "class=\"question\""), "\n",
+             Text("p", summary, info.tasks_failed() > 0 ? "class=\"bad\"" : ""), "\n",
              Text("p",
-                  Str("sweep ", info.at("sweep_id").get<std::string>(), ", written ", input.made_at,
-                      " by longrun ", input.made_by),
+                  Str("sweep ", info.sweep_id(), ", written ", input.made_at, " by longrun ",
+                      input.made_by),
                   "class=\"faint\""),
              "\n");
 }
@@ -283,7 +280,7 @@ std::string Runs(const ReportInput& input) {
 }
 
 std::string Reproduction(const ReportInput& input) {
-  const auto name = input.info.at("name").get<std::string>();
+  const std::string& name = input.info.name();
   // A name is letters, digits, '.', '_' and '-', so it needs no quotes in a shell.
   std::string commands = Str("longrun submit ", name, ".yaml");
   if (input.overrides.is_array()) {
@@ -317,9 +314,9 @@ std::string RawNumbers(const ReportInput& input, const std::vector<PivotTable>& 
                     {"checkpoint", run.checkpoint},
                     {"started", run.started}});
   }
-  const Json data = {{"sweep", input.info},
+  const Json data = {{"sweep", ToJson(input.info)},
                      {"tables", TablesJson(tables)},
-                     {"rows", input.results.at("rows")},
+                     {"rows", ToJson(input.results.rows())},
                      {"runs", std::move(runs)}};
   return Str("<script type=\"application/json\" id=\"longrun-data\">", HtmlJson(data),
              "</script>\n");
@@ -331,15 +328,16 @@ namespace {
 
 // Perplexity first, then other metrics, such as the throughput of each direction. Tables by
 // position have at most `buckets_max` buckets.
-Result<std::vector<PivotTable>> ResultTables(const Json& results, std::int64_t buckets_max) {
-  ASSIGN_OR_RETURN(std::vector<PivotTable> tables, BuildPivot({results}, {}));
-  const std::vector<ResultMetric> metrics = MetricsOf(SourcesOf({results}));
+Result<std::vector<PivotTable>> ResultTables(const std::vector<SweepResults>& results,
+                                             std::int64_t buckets_max) {
+  ASSIGN_OR_RETURN(std::vector<PivotTable> tables, BuildPivot(results, {}));
+  const std::vector<ResultMetric> metrics = MetricsOf(SourcesOf(results));
   if (metrics.empty() || !metrics.front().is_nll()) return tables;  // `tables` has them all
   for (const ResultMetric& metric : metrics) {
     const bool is_there = metric.name == metrics.front().name;
     if (is_there || (metric.is_nll() && !metric.is_log)) continue;
     ASSIGN_OR_RETURN(std::vector<PivotTable> more,
-                     BuildPivot({results}, {.metrics = {metric.name}, .buckets_max = buckets_max}));
+                     BuildPivot(results, {.metrics = {metric.name}, .buckets_max = buckets_max}));
     std::ranges::move(more, std::back_inserter(tables));
   }
   return tables;
@@ -348,12 +346,12 @@ Result<std::vector<PivotTable>> ResultTables(const Json& results, std::int64_t b
 }  // namespace
 
 Result<std::string> ReportPage(const ReportInput& input) {
-  ASSIGN_OR_RETURN(const std::vector<PivotTable> tables,
-                   ResultTables(input.results, kBucketsShown));
+  const std::vector<SweepResults> measured = {ReadResults(input.info.name(), input.results)};
+  ASSIGN_OR_RETURN(const std::vector<PivotTable> tables, ResultTables(measured, kBucketsShown));
   std::string results;
   for (const PivotTable& table : tables) results += TableHtml(table);
   if (!tables.empty()) {
-    ASSIGN_OR_RETURN(const std::vector<PivotTable> drawn, ResultTables(input.results, 0));
+    ASSIGN_OR_RETURN(const std::vector<PivotTable> drawn, ResultTables(measured, 0));
     ASSIGN_OR_RETURN(const std::vector<Plot> plots, PlotsOfTables(drawn));
     for (const Plot& plot : plots) results += Figure(plot);
   } else {
@@ -362,7 +360,7 @@ Result<std::string> ReportPage(const ReportInput& input) {
   const std::string policy =
       Str("default-src 'none'; style-src 'unsafe-inline'; script-src ", ScriptHash(kReportScript),
           "; base-uri 'none'; form-action 'none'");
-  const auto name = input.info.at("name").get<std::string>();
+  const std::string& name = input.info.name();
   return Str(
       "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
       "<meta http-equiv=\"Content-Security-Policy\" content=\"",

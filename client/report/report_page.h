@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "base/status.h"
 #include "client/plots/plot_losses.h"
+#include "client/wire/messages.h"
 
 namespace longrun {
 
@@ -38,9 +39,9 @@ struct ReportFailure {
 };
 
 struct ReportInput {
-  Json info;     // SweepInfo
-  Json labels;   // name -> text; "question" is shown as the sweep's question
-  Json results;  // answer of GetResults
+  v1::SweepInfo info;
+  Json labels;  // name -> text; "question" is shown as the sweep's question
+  v1::GetResultsResponse results;
   std::string yaml;
   Json overrides;  // [[path, value], ..] given with --set
   std::vector<ReportRun> runs;

@@ -21,21 +21,20 @@ struct Bucket {
 
 // The first context length of each bucket, then L + 1; at most `n_buckets` buckets,
 // unless that is 0.
-std::vector<std::int64_t> Edges(const Json& row, std::int64_t n_buckets) {
-  const auto evaluation = row.find("evaluation");
-  if (evaluation == row.end() || !evaluation->is_object() || evaluation->empty()) return {};
-  Json params = evaluation->begin().value();
+std::vector<std::int64_t> Edges(const ResultRow& row, std::int64_t n_buckets) {
+  if (!row.evaluation.is_object() || row.evaluation.empty()) return {};
+  Json params = row.evaluation.begin().value();
   if (n_buckets > 0) params["buckets"] = n_buckets;
   if (!params.contains("buckets") || !params.contains("spacing")) return {};
   return FindProtocol(kProtocol).bucket_edges(
-      {.context_length = row.at("body").at("context_length").get<std::int64_t>(),
+      {.context_length = row.body.at("context_length").get<std::int64_t>(),
        .params = std::move(params)});
 }
 
 // A row's numbers, bucket by bucket; for a row without numbers, just the buckets' borders.
-std::vector<Bucket> BucketsOf(const Json& row) {
+std::vector<Bucket> BucketsOf(const ResultRow& row) {
   std::vector<Bucket> buckets;
-  const Json& body = row.at("body");
+  const Json& body = row.body;
   const Json extra = body.value("extra", Json::object());
   const auto curve = extra.find("buckets");
   if (curve == extra.end()) {
@@ -77,9 +76,9 @@ std::vector<Bucket> Merged(const std::vector<Bucket>& buckets,
   return merged;
 }
 
-Json RowOf(const Json& row, const Bucket& bucket) {
-  Json one = row;
-  Json& body = one["body"];
+ResultRow RowOf(const ResultRow& row, const Bucket& bucket) {
+  ResultRow one = row;
+  Json& body = one.body;
   body.erase("extra");
   body["metric"] = kNllByPosition;
   body[kPositionAxis] = {{"from", bucket.begin}, {"to", bucket.end - 1}};
@@ -97,13 +96,14 @@ bool HasBuckets(const Json& metric, const Json& protocol) {
   return metric == "nll" && protocol == kProtocol;
 }
 
-std::vector<Json> ByPosition(const std::vector<Json>& results, std::int64_t buckets_max) {
-  std::vector<Json> out;
+std::vector<SweepResults> ByPosition(const std::vector<SweepResults>& results,
+                                     std::int64_t buckets_max) {
+  std::vector<SweepResults> out;
   out.reserve(results.size());
-  for (const Json& result : results) {
-    Json rows = Json::array();
-    for (const Json& row : result.at("rows")) {
-      const Json& body = row.at("body");
+  for (const SweepResults& result : results) {
+    std::vector<ResultRow> rows;
+    for (const ResultRow& row : result.rows) {
+      const Json& body = row.body;
       if (!HasBuckets(body.at("metric"), body.value("protocol", Json()))) continue;
       std::vector<Bucket> buckets = BucketsOf(row);
       if (buckets_max > 0 && static_cast<std::int64_t>(buckets.size()) > buckets_max) {
@@ -115,11 +115,11 @@ std::vector<Json> ByPosition(const std::vector<Json>& results, std::int64_t buck
         rows.push_back(RowOf(row, bucket));
       }
     }
-    Json& one = out.emplace_back(Json::object());
-    for (const auto& [key, value] : result.items()) {
-      if (key != "rows") one[key] = value;
-    }
-    one["rows"] = std::move(rows);
+    out.push_back({.name = result.name,
+                   .state = result.state,
+                   .axes = result.axes,
+                   .runs = result.runs,
+                   .rows = std::move(rows)});
   }
   return out;
 }

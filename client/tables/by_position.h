@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/json.h"
+#include "client/tables/sweep_results.h"
 
 namespace longrun {
 
@@ -22,10 +23,11 @@ inline constexpr std::string_view kNllByPosition = "nll_by_position";
 // Whether a row of this metric and protocol has buckets.
 bool HasBuckets(const Json& metric, const Json& protocol);
 
-// Replaces such rows in answers of GetResults by a row for each bucket. If there are more than
+// Replaces such rows by a row for each bucket. If there are more than
 // `buckets_max` buckets (0: no limit), neighbours are merged, at the borders that the protocol
 // itself would choose for so many. A row without a number, or not measured yet, has the same
 // buckets with its status.
-std::vector<Json> ByPosition(const std::vector<Json>& results, std::int64_t buckets_max);
+std::vector<SweepResults> ByPosition(const std::vector<SweepResults>& results,
+                                     std::int64_t buckets_max);
 
 }  // namespace longrun

@@ -29,11 +29,11 @@ void Collect(const std::string& path, const Json& a, const Json& b,
 }
 
 // What identifies a number, in the order in which numbers are listed.
-Json PlaceOf(const Json& row) {
-  const Json& body = row.at("body");
+Json PlaceOf(const ResultRow& row) {
+  const Json& body = row.body;
   Json place = Json::array();
   for (const char* key : {"metric", "split", "protocol"}) place.push_back(body.value(key, Json()));
-  place.push_back(row.value("evaluation", Json()));  // two may differ only in a parameter
+  place.push_back(row.evaluation);  // two may differ only in a parameter
   for (const char* key : {"variant", "depth", "context_length"}) {
     place.push_back(body.value(key, Json()));
   }
@@ -105,21 +105,20 @@ ResultDifference Compare(const Json& place, const std::vector<BodyPair>& seeds) 
   return out;
 }
 
-std::map<std::int64_t, double> PointsOf(const Json& series) {
+std::map<std::int64_t, double> PointsOf(const v1::GetSeriesResponse& series) {
   std::map<std::int64_t, double> points;
-  for (std::size_t i = 0; i < series.at("step").size(); ++i) {
-    if (series.at("value")[i].is_number()) {
-      points[series.at("step")[i].get<std::int64_t>()] = series.at("value")[i].get<double>();
-    }
+  for (int i = 0; i < series.step_size(); ++i) {
+    if (std::isfinite(series.value(i))) points[series.step(i)] = series.value(i);
   }
   return points;
 }
 
 // The `started` record of a task's last attempt that began.
-Json StartedOf(const Json& task) {
-  const Json& attempts = task.at("attempt_list");
+Json StartedOf(const v1::TaskInfo& task) {
+  const Repeated<v1::AttemptInfo>& attempts = task.attempt_list();
   for (auto attempt = attempts.rbegin(); attempt != attempts.rend(); ++attempt) {
-    if (attempt->at("started").is_object()) return attempt->at("started");
+    Json started = JsonIn(attempt->started_json());
+    if (started.is_object()) return started;
   }
   return nullptr;
 }
@@ -135,13 +134,13 @@ std::vector<Difference> DifferencesOf(const Json& a, const Json& b) {
 std::vector<ResultDifference> CompareRows(const std::vector<RowsPair>& seeds) {
   std::map<Json, std::vector<BodyPair>> places;
   for (std::size_t s = 0; s < seeds.size(); ++s) {
-    const auto at = [&](const Json& row) -> BodyPair& {
+    const auto at = [&](const ResultRow& row) -> BodyPair& {
       std::vector<BodyPair>& pairs = places[PlaceOf(row)];
       pairs.resize(seeds.size());
       return pairs[s];
     };
-    for (const Json& row : seeds[s].a) at(row).first = &row.at("body");
-    for (const Json& row : seeds[s].b) at(row).second = &row.at("body");
+    for (const ResultRow& row : seeds[s].a) at(row).first = &row.body;
+    for (const ResultRow& row : seeds[s].b) at(row).second = &row.body;
   }
   std::vector<ResultDifference> out;
   out.reserve(places.size());
@@ -149,7 +148,8 @@ std::vector<ResultDifference> CompareRows(const std::vector<RowsPair>& seeds) {
   return out;
 }
 
-std::optional<CurveDifference> CompareCurves(const Json& series_a, const Json& series_b) {
+std::optional<CurveDifference> CompareCurves(const v1::GetSeriesResponse& series_a,
+                                             const v1::GetSeriesResponse& series_b) {
   const std::map<std::int64_t, double> a = PointsOf(series_a);
   const std::map<std::int64_t, double> b = PointsOf(series_b);
   std::optional<CurveDifference> largest;
@@ -166,15 +166,14 @@ std::optional<CurveDifference> CompareCurves(const Json& series_a, const Json& s
   return largest;
 }
 
-Json RecordsOf(const Json& run) {
-  Json out = {{"execution", run.at("execution")}};
-  for (const Json& task : run.at("tasks")) {
+Json RecordsOf(const v1::RunInfo& run) {
+  Json out = {{"execution", JsonIn(run.execution_json())}};
+  for (const v1::TaskInfo& task : run.tasks()) {
     Json started = StartedOf(task);
     if (!started.is_object()) continue;
     // These describe the attempt, not the machine or the program.
     for (const char* key : {"pid", "command"}) started.erase(key);
-    const std::string kind = task.at("kind").get<std::string>();
-    if (!out.contains(kind)) out[kind] = std::move(started);
+    if (!out.contains(task.kind())) out[task.kind()] = std::move(started);
   }
   return out;
 }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/json.h"
+#include "client/tables/sweep_results.h"
 
 namespace longrun {
 
@@ -39,10 +40,10 @@ struct ResultDifference {
   std::optional<double> z = {};           // on the scale of nll, where errors add
 };
 
-// The rows of two runs, as in GetResults.
+// The rows of two runs.
 struct RowsPair {
-  Json a = Json::array();
-  Json b = Json::array();
+  std::vector<ResultRow> a = {};
+  std::vector<ResultRow> b = {};
 };
 
 // `seeds`: the pairs of one point, one pair per seed. With two or more pairs, the difference is
@@ -58,11 +59,12 @@ struct CurveDifference {
   double a = 0.0;
   double b = 0.0;
 };
-// Series as in GetSeries; nothing if no step has a number in both.
-std::optional<CurveDifference> CompareCurves(const Json& series_a, const Json& series_b);
+// Nothing if no step has a number in both.
+std::optional<CurveDifference> CompareCurves(const v1::GetSeriesResponse& series_a,
+                                             const v1::GetSeriesResponse& series_b);
 
 // How a run was made: {"execution": .., "train": .., "evaluate": [..]} of the attempts that count,
 // without values that are new in every attempt (times, folders, ids).
-Json RecordsOf(const Json& run);
+Json RecordsOf(const v1::RunInfo& run);
 
 }  // namespace longrun

@@ -130,12 +130,12 @@ double ResultMetric::ValueError(double x, double se) const {
   return is_log ? std::exp(x) * se : se;
 }
 
-std::set<std::string> SourcesOf(const std::vector<Json>& results) {
+std::set<std::string> SourcesOf(const std::vector<SweepResults>& results) {
   std::set<std::string> sources;
-  for (const Json& result : results) {
+  for (const SweepResults& result : results) {
     const Json* last = nullptr;  // rows of one metric are mostly adjacent
-    for (const Json& row : result.at("rows")) {
-      const Json& body = row.at("body");
+    for (const ResultRow& row : result.rows) {
+      const Json& body = row.body;
       const Json protocol = body.value("protocol", Json());
       const bool is_as_before = last != nullptr && last->at("metric") == body.at("metric") &&
                                 last->value("protocol", Json()) == protocol;
@@ -151,7 +151,7 @@ void AddSources(const Json& metric, const Json& protocol, std::set<std::string>&
   if (HasBuckets(metric, protocol)) sources.emplace(kNllByPosition);
 }
 
-std::string OtherMetricsNote(const std::vector<Json>& results) {
+std::string OtherMetricsNote(const std::vector<SweepResults>& results) {
   std::set<std::string> sources = SourcesOf(results);
   const bool has_nll =
       sources.erase(std::string(kNll)) > 0 || sources.erase(Str(kPseudo, kNll)) > 0;

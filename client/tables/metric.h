@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/json.h"
+#include "client/tables/sweep_results.h"
 
 namespace longrun {
 
@@ -52,13 +53,13 @@ struct ResultMetric {
 // as pseudo_perplexity, pseudo_nll, pseudo_bits_per_token, pseudo_bits_per_byte, and each other
 // metric of the rows by its own name, those per second first. `sources`: the metrics of the rows.
 std::vector<ResultMetric> MetricsOf(const std::set<std::string>& sources);
-// The metrics of all rows in answers of GetResults, including those in buckets.
-std::set<std::string> SourcesOf(const std::vector<Json>& results);
+// The metrics of all rows, including those in buckets.
+std::set<std::string> SourcesOf(const std::vector<SweepResults>& results);
 // The metrics of one row.
 void AddSources(const Json& metric, const Json& protocol, std::set<std::string>& sources);
 // "also measured: peak_bytes, tokens_per_s; --metric shows them": the metrics that a table of
 // perplexities (else of pseudo-perplexities) leaves out; "" if there are none.
-std::string OtherMetricsNote(const std::vector<Json>& results);
+std::string OtherMetricsNote(const std::vector<SweepResults>& results);
 
 // The status of a number that is finite on the scale of averaging but not as a value: exp(nll)
 // beyond the largest double. The nll itself is exact.

@@ -33,7 +33,7 @@ using Ranks = std::vector<std::size_t>;
 struct Wanted {
   const RunRef* run = nullptr;
   const Coordinates* place = nullptr;
-  const Json* row = nullptr;
+  const ResultRow* row = nullptr;
 };
 
 const Json kNull;
@@ -53,7 +53,7 @@ bool Contains(const std::vector<std::string>& list, std::string_view item) {
 
 class Pivot {
  public:
-  Pivot(const std::vector<Json>& results, const PivotRequest& request)
+  Pivot(const std::vector<SweepResults>& results, const PivotRequest& request)
       : results_(results), request_(request) {}
 
   Result<std::vector<PivotTable>> Build() {
@@ -80,15 +80,15 @@ class Pivot {
 
   void CollectRuns() {
     std::size_t n_runs = 0;
-    for (const Json& result : results_) n_runs += result.at("runs").size();
+    for (const SweepResults& result : results_) n_runs += result.runs.size();
     runs_.reserve(n_runs);  // pointers into it stay
     for (std::size_t s = 0; s < results_.size(); ++s) {
-      const Json& result = results_[s];
-      for (const Json& axis : result.at("axes")) {
-        if (!Contains(axes_, axis.get<std::string>())) axes_.push_back(axis.get<std::string>());
+      const SweepResults& result = results_[s];
+      for (const std::string& axis : result.axes) {
+        if (!Contains(axes_, axis)) axes_.push_back(axis);
       }
-      const std::string sweep = result.value("name", Str("sweep ", s + 1));
-      for (const Json& run : result.at("runs")) {
+      const std::string sweep = result.name.empty() ? Str("sweep ", s + 1) : result.name;
+      for (const ResultRun& run : result.runs) {
         runs_.push_back(MakeRunRef(sweep, run));
         run_of_[{s, runs_.back().run_key()}] = &runs_.back();
       }
@@ -191,19 +191,18 @@ class Pivot {
 
   void CollectRows() {
     for (std::size_t s = 0; s < results_.size(); ++s) {
-      for (const Json& row : results_[s].at("rows")) {
-        NoteAveraging(s, row.at("body"));
-        const auto run = run_of_.find({s, row.at("run_key").get_ref<const std::string&>()});
+      for (const ResultRow& row : results_[s].rows) {
+        NoteAveraging(s, row.body);
+        const auto run = run_of_.find({s, row.run_key});
         if (run != run_of_.end()) evaluations_.Add(row, run->second->dataset());
       }
     }
     for (std::size_t s = 0; s < results_.size(); ++s) {
-      for (const Json& row : results_[s].at("rows")) {
-        const auto run = run_of_.find({s, row.at("run_key").get<std::string>()});
+      for (const ResultRow& row : results_[s].rows) {
+        const auto run = run_of_.find({s, row.run_key});
         if (run == run_of_.end()) continue;  // of a run that the sweep does not show
         for (const ResultMetric& metric : metrics_) {
-          if (metric.source == row.at("body").at("metric"))
-            CollectRow(s, *run->second, metric, row);
+          if (metric.source == row.body.at("metric")) CollectRow(s, *run->second, metric, row);
         }
       }
     }
@@ -217,8 +216,9 @@ class Pivot {
     }
   }
 
-  void CollectRow(std::size_t s, const RunRef& run, const ResultMetric& metric, const Json& row) {
-    const Json& body = row.at("body");
+  void CollectRow(std::size_t s, const RunRef& run, const ResultMetric& metric,
+                  const ResultRow& row) {
+    const Json& body = row.body;
     const Json name = metric.name;
     std::vector<const Json*> values;
     values.reserve(EvaluationAxes().size());
@@ -294,8 +294,8 @@ class Pivot {
   Status Filter() {
     RETURN_IF_ERROR(CheckWhere());
     for (std::size_t s = 0; s < results_.size(); ++s) {
-      for (const Json& run_json : results_[s].at("runs")) {
-        const RunRef& run = *run_of_.at({s, run_json.at("run_key").get<std::string>()});
+      for (const ResultRun& one : results_[s].runs) {
+        const RunRef& run = *run_of_.at({s, one.run_key});
         for (const auto& [of, place] : places_) {
           if (of != s || !Keeps(run, *place)) continue;
           const auto row = rows_.find({&run, place.get()});
@@ -407,7 +407,7 @@ class Pivot {
         // Every run of a dataset has it: the last that is measured.
         std::vector<Wanted>& one =
             page.baselines[{std::string(kBaseline), wanted.run->dataset()}][column];
-        if (one.empty() || wanted.row->at("body").at("status") == "ok") one = {wanted};
+        if (one.empty() || wanted.row->body.at("status") == "ok") one = {wanted};
       }
     }
     std::erase_if(pages_, [](const auto& entry) { return entry.second.lines.empty(); });
@@ -466,8 +466,8 @@ class Pivot {
     for (const auto& [ranks, line] : page.lines) {
       for (const auto& [column, seeds] : line) {
         for (const Wanted& wanted : seeds) {
-          if (wanted.row == nullptr || !wanted.row->contains("evaluation")) continue;
-          names.insert(EvaluationName(wanted.row->at("evaluation"), /*whole=*/false));
+          if (wanted.row == nullptr) continue;
+          names.insert(EvaluationName(wanted.row->evaluation, /*whole=*/false));
         }
       }
     }
@@ -486,9 +486,9 @@ class Pivot {
     std::set<Json> row_seeds;
     for (const auto& [column, seeds] : line) {
       for (const Wanted& wanted : seeds) {
-        std::string run_key = wanted.run->run_key();
+        const std::string& run_key = wanted.run->run_key();
         if (!run_keys.insert(run_key).second) continue;
-        row.run_keys.push_back(std::move(run_key));
+        row.run_keys.push_back(run_key);
         if (row_seeds.insert(wanted.run->seed).second) row.seeds.push_back(wanted.run->seed);
       }
     }
@@ -601,7 +601,7 @@ class Pivot {
     return Str("at the same ", Join(down, ", "));
   }
 
-  const std::vector<Json>& results_;
+  const std::vector<SweepResults>& results_;
   const PivotRequest& request_;
   std::vector<RunRef> runs_;
   std::map<std::pair<std::size_t, std::string>, const RunRef*> run_of_;  // sweep and run key
@@ -617,7 +617,7 @@ class Pivot {
   std::map<std::string, Json> averaging_;  // of a sweep's metric, split and protocol
   const Json* last_averaged_ = nullptr;    // the last body that was noted there, and its sweep
   std::size_t last_averaged_of_ = 0;
-  std::map<std::pair<const RunRef*, const Coordinates*>, const Json*> rows_;
+  std::map<std::pair<const RunRef*, const Coordinates*>, const ResultRow*> rows_;
   std::vector<Wanted> wanted_;
   bool is_full_ = true;  // the matrix
   std::vector<AxisOrder> row_orders_, col_orders_, page_orders_;
@@ -638,7 +638,7 @@ Status RefusePositionAxis(const PivotRequest& request) {
 
 }  // namespace
 
-Result<std::vector<PivotTable>> BuildPivot(const std::vector<Json>& results,
+Result<std::vector<PivotTable>> BuildPivot(const std::vector<SweepResults>& results,
                                            const PivotRequest& request) {
   const auto is_by_position = [](const ResultMetric& metric) { return metric.is_by_position(); };
   std::vector<ResultMetric> asked;

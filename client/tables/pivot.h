@@ -19,6 +19,7 @@
 #include "base/json.h"
 #include "base/status.h"
 #include "client/tables/metric.h"
+#include "client/tables/sweep_results.h"
 
 namespace longrun {
 
@@ -103,9 +104,9 @@ struct PivotTable {
   std::string protocol = {};  // with its parameters, where all share them: "last_k(every=64,k=8)"
 };
 
-// Builds tables from answers of GetResults, one per sweep, in the order of their rows in the table.
+// Builds tables from the results of sweeps, in the order of their rows in the table.
 // kInvalidArgument for an unknown axis, value or metric: the message lists those that exist.
-Result<std::vector<PivotTable>> BuildPivot(const std::vector<Json>& results,
+Result<std::vector<PivotTable>> BuildPivot(const std::vector<SweepResults>& results,
                                            const PivotRequest& request);
 
 }  // namespace longrun

@@ -94,15 +94,14 @@ Result<PivotRequest> ReadPivotRequest(const PivotArguments& arguments) {
   return request;
 }
 
-Result<std::vector<Json>> AskResults(const std::string& state,
-                                     const std::vector<std::string>& sweeps) {
+Result<std::vector<SweepResults>> AskResults(const std::string& state,
+                                             const std::vector<std::string>& sweeps) {
   RetryingClient client(state);
-  std::vector<Json> results;
+  std::vector<SweepResults> results;
   results.reserve(sweeps.size());
   for (const std::string& sweep : sweeps) {
-    ASSIGN_OR_RETURN(Json result, client.Call("GetResults", {{"sweep", sweep}}));
-    result["name"] = sweep;
-    results.push_back(std::move(result));
+    ASSIGN_OR_RETURN(const v1::GetResultsResponse answer, client.GetResultsOfSweep(sweep));
+    results.push_back(ReadResults(sweep, answer));
   }
   return results;
 }

@@ -28,8 +28,8 @@ std::shared_ptr<PivotArguments> AddPivot(Verb& verb);
 
 Result<PivotRequest> ReadPivotRequest(const PivotArguments& arguments);
 
-// The answer of GetResults for each sweep, with its "name" as the user wrote it.
-Result<std::vector<Json>> AskResults(const std::string& state,
-                                     const std::vector<std::string>& sweeps);
+// The results of each sweep, under its name as the user wrote it.
+Result<std::vector<SweepResults>> AskResults(const std::string& state,
+                                             const std::vector<std::string>& sweeps);
 
 }  // namespace longrun

@@ -35,9 +35,9 @@ std::vector<std::string> WithLastPart(const std::vector<std::string>& axes,
 
 }  // namespace
 
-RunRef MakeRunRef(std::string sweep, const Json& run) {
-  const Json& resolved = run.at("run");
-  const Json& axes = run.at("axes");
+RunRef MakeRunRef(std::string sweep, const ResultRun& run) {
+  const Json& resolved = run.resolved;
+  const Json& axes = run.axes;
   RunRef ref{.sweep = std::move(sweep), .run = &run};
   ref.seed = axes.contains("seed") ? axes.at("seed") : resolved.at("seed");
   ref.train_length = resolved.at("train").at("train_length").get<std::int64_t>();
@@ -63,10 +63,10 @@ Json RunValue(const RunRef& run, const std::string& axis) {
   if (axis == "sweep") return run.sweep;
   if (axis == "seed") return run.seed;
   if (axis == "dataset") return run.dataset();
-  const Json& axes = run.run->at("axes");
+  const Json& axes = run.run->axes;
   if (const auto found = axes.find(axis); found != axes.end()) return *found;
   if (axis == "train_length") return run.train_length;
-  const Json* value = &run.run->at("run");
+  const Json* value = &run.run->resolved;
   for (const std::string& part : Split(axis, '.')) {
     if (!value->is_object() || !value->contains(part)) return nullptr;
     value = &value->at(part);
@@ -124,7 +124,7 @@ Result<std::string> ResolveAxis(const std::string& name, const std::vector<std::
   known.insert(known.end(), EvaluationAxes().begin(), EvaluationAxes().end());
   if (std::ranges::find(known, name) != known.end()) return name;
   std::vector<std::string> paths;
-  for (const RunRef& run : runs) CollectPaths(run.run->at("run"), "", paths);
+  for (const RunRef& run : runs) CollectPaths(run.run->resolved, "", paths);
   for (const auto* list : {&known, &paths}) {
     if (std::ranges::find(*list, name) != list->end()) return name;
     const std::vector<std::string> found = WithLastPart(*list, name);

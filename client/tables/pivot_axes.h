@@ -8,22 +8,23 @@
 
 #include "base/json.h"
 #include "base/status.h"
+#include "client/tables/sweep_results.h"
 
 namespace longrun {
 
 // A run of a sweep.
 struct RunRef {
-  std::string sweep;          // label
-  const Json* run = nullptr;  // RunInfo of GetResults; outlives this
-  std::string folded = {};    // the run as text, without its seed: equal for all seeds of a run
+  std::string sweep;               // label
+  const ResultRun* run = nullptr;  // outlives this
+  std::string folded = {};  // the run as text, without its seed: equal for all seeds of a run
   Json seed = {};
   std::int64_t train_length = 0;
 
-  std::string run_key() const { return run->at("run_key").get<std::string>(); }
-  std::string dataset() const { return run->at("dataset").get<std::string>(); }
+  const std::string& run_key() const { return run->run_key; }
+  const std::string& dataset() const { return run->dataset; }
 };
 
-RunRef MakeRunRef(std::string sweep, const Json& run);
+RunRef MakeRunRef(std::string sweep, const ResultRun& run);
 
 // An evaluation's axis, in the order in which tables are titled.
 bool IsEvaluationAxis(std::string_view axis);

@@ -13,7 +13,7 @@ namespace {
 
 // How different runs that would fall into one cell differ.
 Status RefuseToFold(const RunRef& a, const RunRef& b) {
-  const Json difference = Json::diff(a.run->at("run"), b.run->at("run"));
+  const Json difference = Json::diff(a.run->resolved, b.run->resolved);
   std::vector<std::string> paths;
   for (const Json& step : difference) {
     std::string path = step.at("path").get<std::string>().substr(1);
@@ -26,10 +26,11 @@ Status RefuseToFold(const RunRef& a, const RunRef& b) {
 }
 
 // A row's number on the scale of the fold, or nothing, with the reason in `status`.
-std::optional<Reading> ReadRow(const ResultMetric& metric, const Json* row, std::string& status) {
-  status = row == nullptr ? "missing" : row->at("body").at("status").get<std::string>();
+std::optional<Reading> ReadRow(const ResultMetric& metric, const ResultRow* row,
+                               std::string& status) {
+  status = row == nullptr ? "missing" : row->body.at("status").get<std::string>();
   if (status != "ok") return std::nullopt;
-  const std::optional<Reading> reading = metric.Read(row->at("body"));
+  const std::optional<Reading> reading = metric.Read(row->body);
   if (!reading) status = "not_applicable";
   return reading;
 }
@@ -85,8 +86,8 @@ Result<PivotCell> FoldSeeds(const ResultMetric& metric, const std::vector<SeedRo
     if (seed.run->folded != first.folded) return RefuseToFold(first, *seed.run);
     SeedValue value{.seed = seed.run->seed, .run_key = seed.run->run_key()};
     if (seed.row != nullptr) {
-      value.cell = seed.row->value("cell", "");
-      value.attempt = seed.row->value("attempt", "");
+      value.cell = seed.row->cell;
+      value.attempt = seed.row->attempt;
     }
     const std::optional<Reading> reading = ReadSeed(metric, seed, relative, value.status);
     cell.n_wanted += 1;
@@ -97,7 +98,7 @@ Result<PivotCell> FoldSeeds(const ResultMetric& metric, const std::vector<SeedRo
       cell.status = value.status;
     }
     if (reading) {
-      value.n = sums.Add(*reading, seed.row->at("body"));
+      value.n = sums.Add(*reading, seed.row->body);
       value.value = metric.Value(reading->x);
       if (reading->se) value.se = metric.ValueError(reading->x, *reading->se);
       if (std::isinf(*value.value)) value.status = kOverflow;

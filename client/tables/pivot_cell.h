@@ -10,12 +10,12 @@
 
 namespace longrun {
 
-// A seed's data for a cell. The rows are those of GetResults, and are not owned.
+// A seed's data for a cell. The rows are not owned.
 struct SeedRow {
   const RunRef* run = nullptr;
-  const Json* row = nullptr;        // null: not measured yet
-  const Json* reference = nullptr;  // relative tables: the row at the run's train length
-  bool is_reference = false;        // `row` is that row
+  const ResultRow* row = nullptr;        // null: not measured yet
+  const ResultRow* reference = nullptr;  // relative tables: the row at the run's train length
+  bool is_reference = false;             // `row` is that row
 };
 
 // Requires at least one seed. A run that occurs twice (in two sweeps) counts once. kInvalidArgument

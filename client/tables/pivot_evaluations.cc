@@ -33,10 +33,10 @@ std::string ShownParam(const Json& value) {
 
 }  // namespace
 
-Evaluations::Known& Evaluations::Find(const Json& row, const std::string& dataset) {
-  const Json& body = row.at("body");
+Evaluations::Known& Evaluations::Find(const ResultRow& row, const std::string& dataset) {
+  const Json& body = row.body;
   const Json* parts[] = {&body.at(kOfGroup[0]), &MemberOf(body, kOfGroup[1]),
-                         &MemberOf(body, kOfGroup[2]), &MemberOf(row, "evaluation")};
+                         &MemberOf(body, kOfGroup[2]), &row.evaluation};
   const auto is_same = [](const Json* a, const Json& b) { return *a == b; };
   if (last_ != nullptr && last_->dataset == dataset &&
       std::ranges::equal(parts, last_->parts, is_same)) {
@@ -52,7 +52,7 @@ Evaluations::Known& Evaluations::Find(const Json& row, const std::string& datase
   return *last_;
 }
 
-void Evaluations::Add(const Json& row, const std::string& dataset) {
+void Evaluations::Add(const ResultRow& row, const std::string& dataset) {
   const std::size_t n_known = known_.size();
   const Known& known = Find(row, dataset);
   if (known_.size() == n_known) return;
@@ -62,7 +62,7 @@ void Evaluations::Add(const Json& row, const std::string& dataset) {
   }
 }
 
-const Json& Evaluations::TextOf(const Json& row, const std::string& dataset) {
+const Json& Evaluations::TextOf(const ResultRow& row, const std::string& dataset) {
   Known& known = Find(row, dataset);
   if (known.text) return *known.text;
   std::vector<std::string> parts;

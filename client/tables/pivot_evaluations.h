@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/json.h"
+#include "client/tables/sweep_results.h"
 
 namespace longrun {
 
@@ -17,10 +18,9 @@ namespace longrun {
 // on a split's size.
 class Evaluations {
  public:
-  // A row of GetResults.
-  void Add(const Json& row, const std::string& dataset);
+  void Add(const ResultRow& row, const std::string& dataset);
   // Null if there is only one. After all rows were added.
-  const Json& TextOf(const Json& row, const std::string& dataset);
+  const Json& TextOf(const ResultRow& row, const std::string& dataset);
 
  private:
   // What many rows share.
@@ -31,7 +31,7 @@ class Evaluations {
     Json params = {};         // of the evaluation, without what has an axis of its own
     std::optional<Json> text = {};
   };
-  Known& Find(const Json& row, const std::string& dataset);
+  Known& Find(const ResultRow& row, const std::string& dataset);
 
   std::map<std::string, Known> known_;
   Known* last_ = nullptr;

@@ -79,14 +79,14 @@ std::string Label(const AttentionMap& map, const std::string& key) {
 Result<std::vector<MapArtifact>> MapsOfRun(RetryingClient& client, const std::string& run_key) {
   LR_CHECK(IsSha256Hex(run_key));
   const std::string of_run = Str(" WHERE run_key = '", run_key, "'");
-  ASSIGN_OR_RETURN(
-      const Json answer,
-      client.Call("Query", {{"sql", Str("SELECT DISTINCT name, sha256 FROM artifacts", of_run,
-                                        " AND name LIKE 'attention-%'"
-                                        " AND attempt IN (SELECT attempt FROM results",
-                                        of_run, ") ORDER BY name")}}));
+  ASSIGN_OR_RETURN(const v1::QueryResponse answer,
+                   client.Query(Str("SELECT DISTINCT name, sha256 FROM artifacts", of_run,
+                                    " AND name LIKE 'attention-%'"
+                                    " AND attempt IN (SELECT attempt FROM results",
+                                    of_run, ") ORDER BY name")));
+  const Json rows = JsonIn(answer.rows_json());
   std::vector<MapArtifact> maps;
-  for (const Json& row : answer.at("rows")) {
+  for (const Json& row : rows) {
     const auto file_name = row.at(0).get<std::string>();
     std::optional<AttentionMapName> name = AttentionMapName::Parse(file_name);
     if (!name) continue;
@@ -152,9 +152,9 @@ Result<AttentionMap> MapOfBytes(const std::string& bytes, const std::string& nam
   return ReadAttentionMap(path);
 }
 
-Result<FoundMap> FindInRun(RetryingClient& client, const Json& run,
+Result<FoundMap> FindInRun(RetryingClient& client, const ResultRun& run,
                            const AttentionArguments& arguments) {
-  const auto run_key = run.at("run_key").get<std::string>();
+  const std::string& run_key = run.run_key;
   ASSIGN_OR_RETURN(const std::vector<MapArtifact> maps, MapsOfRun(client, run_key));
   ASSIGN_OR_RETURN(const MapArtifact chosen, ChooseMap(maps, arguments, ShortId(run_key)));
   FoundMap found;
@@ -173,30 +173,32 @@ Result<FoundMap> FindInRun(RetryingClient& client, const Json& run,
 }
 
 // Finds a run by its id, or the only run of a sweep.
-Result<Json> FindRun(RetryingClient& client, const std::string& thing) {
+Result<ResultRun> FindRun(RetryingClient& client, const std::string& thing) {
   const bool may_be_run = thing.size() >= kRunDigitsMin;
   if (may_be_run) {
-    Result<Json> run = client.Call("GetRun", {{"run", thing}});
-    if (run.ok()) return run->at("run");
+    Result<v1::GetRunResponse> run = client.GetRun(thing);
+    if (run.ok()) return ReadResultRun(run->run());
     if (run.status().code() != Code::kNotFound) return run.status();
   }
-  const Result<Json> sweep = client.Call("GetSweep", {{"sweep", thing}});
+  const Result<v1::GetSweepResponse> sweep = client.GetSweep(thing);
   if (!sweep.ok()) {
     const bool is_neither = may_be_run && sweep.status().code() == Code::kNotFound;
     return Status(sweep.status().code(),
                   Str(sweep.status().message(), is_neither ? "; nor a run" : ""));
   }
-  const Json& runs = sweep->at("runs");
-  if (runs.size() == 1) return runs.at(0);
+  if (sweep->runs_size() == 1) return ReadResultRun(sweep->runs(0));
+  const auto n_runs = static_cast<std::size_t>(sweep->runs_size());
   std::vector<std::string> names;
-  for (std::size_t i = 0; i < std::min(runs.size(), kListedMax); ++i) {
-    const RunRef ref = MakeRunRef("", runs[i]);
+  for (const v1::RunInfo& info : sweep->runs()) {
+    if (names.size() == kListedMax) break;
+    const ResultRun run = ReadResultRun(info);
+    const RunRef ref = MakeRunRef("", run);
     names.push_back(Str(ShortId(ref.run_key()), " (", AxisText(RunValue(ref, "position")), ", ",
                         ref.train_length, ")"));
   }
-  if (runs.size() > kListedMax) names.push_back(Str("and ", runs.size() - kListedMax, " more"));
+  if (n_runs > kListedMax) names.push_back(Str("and ", n_runs - kListedMax, " more"));
   return Status(Code::kInvalidArgument,
-                Str("sweep \"", thing, "\" has ", runs.size(),
+                Str("sweep \"", thing, "\" has ", n_runs,
                     " runs, and a map is of one: name it, as ", Join(names, ", ")));
 }
 
@@ -224,7 +226,7 @@ Result<FoundMap> FindMap(const AttentionArguments& arguments, const std::string&
     return found;
   }
   RetryingClient client(state);
-  ASSIGN_OR_RETURN(const Json run, FindRun(client, arguments.thing));
+  ASSIGN_OR_RETURN(const ResultRun run, FindRun(client, arguments.thing));
   return FindInRun(client, run, arguments);
 }
 

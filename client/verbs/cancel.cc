@@ -14,9 +14,9 @@ namespace longrun {
 namespace {
 
 // Why a cancellation had nothing to end, from the sweep's state before it.
-std::string WhyNothing(const Json& info) {
-  const std::string state = info.at("state").get<std::string>();
-  const std::string name = info.at("name").get<std::string>();
+std::string WhyNothing(const v1::SweepInfo& info) {
+  const std::string& state = info.state();
+  const std::string& name = info.name();
   if (state == "CANCELLED") return Str(name, " was cancelled already");
   return Str(name, " is over already (", state, "): there is nothing to cancel");
 }
@@ -31,12 +31,12 @@ void AddCancel(Verbs& verbs) {
   const auto output = AddOutput(verb, {"table", "json"});
   verb.SetRun([&verbs, sweep, output] {
     RetryingClient client(verbs.state);
-    const Result<Json> before = client.Call("GetSweep", {{"sweep", *sweep}});
+    const Result<v1::GetSweepResponse> before = client.GetSweep(*sweep);
     if (!before.ok()) return Report(before.status());
-    const Result<Json> answer = client.Call("CancelSweep", {{"sweep", *sweep}});
+    const Result<v1::CancelSweepResponse> answer = client.CancelSweep(*sweep);
     if (!answer.ok()) return Report(answer.status());
-    const std::int64_t n_cancelled = answer->at("tasks_cancelled").get<std::int64_t>();
-    const std::int64_t n_stopping = answer->at("tasks_stopping").get<std::int64_t>();
+    const std::int64_t n_cancelled = answer->tasks_cancelled();
+    const std::int64_t n_stopping = answer->tasks_stopping();
     // Trainers outlive their worker, and only a worker can stop them.
     if (n_stopping > 0 && client.coordinator().momentary()) {
       std::fprintf(stderr,
@@ -45,18 +45,17 @@ void AddCancel(Verbs& verbs) {
                    verbs.state.c_str());
     }
     Print(*output == "json"
-              ? RenderJson(*answer)
+              ? RenderJson(ToJson(*answer))
               : Str("tasks cancelled: ", n_cancelled, ", stopping: ", n_stopping, "\n"));
-    const Result<Json> after = client.Call("GetSweep", {{"sweep", answer->at("sweep_id")}});
-    const std::string kept = after.ok() ? KeptWorkText(client, after->at("info")) : "";
+    const Result<v1::GetSweepResponse> after = client.GetSweep(answer->sweep_id());
+    const std::string kept = after.ok() ? KeptWorkText(client, after->info()) : "";
     if (!kept.empty()) std::fprintf(stderr, "%s\n", kept.c_str());
     if (kept.empty() && n_cancelled == 0 && n_stopping == 0) {
-      std::fprintf(stderr, "%s\n", WhyNothing(before->at("info")).c_str());
+      std::fprintf(stderr, "%s\n", WhyNothing(before->info()).c_str());
     }
-    if (!answer->at("others").empty()) {
+    if (!answer->others().empty()) {
       std::fprintf(stderr, "that was %s; of the same name and not over:\n%s",
-                   answer->at("sweep_id").get<std::string>().c_str(),
-                   OthersText(answer->at("others")).c_str());
+                   answer->sweep_id().c_str(), OthersText(answer->others()).c_str());
     }
     return static_cast<int>(kExitOk);
   });

@@ -2,6 +2,7 @@
 // the other sub-verbs have their own files.
 #include <algorithm>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <utility>
 
@@ -24,22 +25,24 @@ namespace {
 int List(const std::string& output, const std::string& state) {
   const auto coordinator = Coordinator::Reach(state);
   if (!coordinator.ok()) return Report(coordinator.status());
-  const Result<Json> answer = (*coordinator)->connection().Call("ListDatasets", Json::object());
+  const Result<v1::ListDatasetsResponse> answer = (*coordinator)->connection().ListDatasets();
   if (!answer.ok()) return Report(answer.status());
   if (output == "json") {
-    Print(RenderJson(answer->at("datasets")));
+    Print(RenderJson(ToJson(answer->datasets())));
     return kExitOk;
   }
   std::vector<std::vector<std::string>> rows;
-  for (const Json& dataset : answer->at("datasets")) {
+  for (const v1::DatasetInfo& dataset : answer->datasets()) {
+    // A map of Protobuf has no order.
+    const std::map<std::string, std::int64_t> tokens_of(dataset.split_tokens().begin(),
+                                                        dataset.split_tokens().end());
     std::vector<std::string> splits;
-    for (const auto& [split, tokens] : dataset.at("split_tokens").items()) {
-      splits.push_back(split + "=" + FormatCount(tokens.get<std::int64_t>()));
+    splits.reserve(tokens_of.size());
+    for (const auto& [split, n_tokens] : tokens_of) {
+      splits.push_back(split + "=" + FormatCount(n_tokens));
     }
-    rows.push_back({dataset.at("name").get<std::string>(),
-                    ShortId(dataset.at("digest").get<std::string>()),
-                    ShortId(dataset.at("tokenizer").get<std::string>()), Join(splits, " "),
-                    dataset.at("folder").get<std::string>()});
+    rows.push_back({dataset.name(), ShortId(dataset.digest()), ShortId(dataset.tokenizer()),
+                    Join(splits, " "), dataset.folder()});
   }
   const std::vector<std::string> header = {"name", "digest", "tokenizer", "tokens", "folder"};
   Print(output == "csv"
@@ -81,9 +84,9 @@ bool IsWithin(const std::string& path, const std::string& folder) {
 Status RemoveRest(CoordinatorConnection& connection, const std::string& folder,
                   const Status& answer, std::optional<Removal>& removal) {
   if (answer.code() != Code::kNotFound || !removal || !removal->has_anything()) return answer;
-  ASSIGN_OR_RETURN(const Json known, connection.Call("ListDatasets", Json::object()));
-  for (const Json& dataset : known.at("datasets")) {
-    if (IsWithin(dataset.at("folder").get<std::string>(), folder)) return answer;
+  ASSIGN_OR_RETURN(const v1::ListDatasetsResponse known, connection.ListDatasets());
+  for (const v1::DatasetInfo& dataset : known.datasets()) {
+    if (IsWithin(dataset.folder(), folder)) return answer;
   }
   return removal->Finish();
 }
@@ -99,20 +102,20 @@ int Remove(const std::string& name, const std::string& output, const std::string
     if (!begun.ok()) return Report(begun.status());
     removal.emplace(std::move(begun).value());
   }
-  const Result<Json> answer = connection.Call("RemoveDataset", {{"name", name}});
+  const Result<v1::RemoveDatasetResponse> answer = connection.RemoveDataset(name);
   const char* why_it_stays = nullptr;
   Status removed;
   if (answer.ok()) {
     Failpoint("data_rm_unregistered");
     // Removes only what `data import` made; a folder of the user's,
     // or one with another name, stays.
-    const auto registered = answer->at("folder").get<std::string>();
+    const std::string& registered = answer->folder();
     const bool is_ours = removal && IsWithin(registered, folder) && IsWithin(folder, registered);
     if (!is_ours) {
       why_it_stays = IsWithin(registered, state) ? "it was not made by `longrun data import`"
                                                  : "it is outside the state folder";
     }
-    if (answer->at("folder_is_named").get<bool>()) why_it_stays = "another name refers to it";
+    if (answer->folder_is_named()) why_it_stays = "another name refers to it";
     folder = registered;
     if (why_it_stays == nullptr) removed = removal->Finish();
   } else {

@@ -2,9 +2,12 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <iterator>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/str.h"
@@ -25,7 +28,7 @@ constexpr std::size_t kRunDigitsMin = 8;  // a shorter word can only be a sweep'
 struct Subject {
   bool is_sweep = false;
   std::string name;
-  Json results = {};  // answer of GetResults
+  SweepResults results = {};
 };
 
 struct DiffArguments {
@@ -36,50 +39,55 @@ struct DiffArguments {
 };
 
 Result<Subject> Find(RetryingClient& client, const std::string& thing) {
-  Result<Json> sweep = client.Call("GetResults", {{"sweep", thing}});
-  if (sweep.ok()) return Subject{.is_sweep = true, .name = thing, .results = *std::move(sweep)};
+  const Result<v1::GetResultsResponse> sweep = client.GetResultsOfSweep(thing);
+  if (sweep.ok()) {
+    return Subject{.is_sweep = true, .name = thing, .results = ReadResults(thing, *sweep)};
+  }
   if (sweep.status().code() != Code::kNotFound || thing.size() < kRunDigitsMin) {
     return sweep.status();
   }
-  Result<Json> run = client.Call("GetResults", {{"run", thing}});
+  const Result<v1::GetResultsResponse> run = client.GetResultsOfRun(thing);
   if (run.ok()) {
-    const std::string key = run->at("runs")[0].at("run_key").get<std::string>();
-    return Subject{.name = key, .results = *std::move(run)};
+    const std::string& key = run->runs(0).run_key();
+    return Subject{.name = key, .results = ReadResults(key, *run)};
   }
   if (run.status().code() != Code::kNotFound) return run.status();
   return Status(Code::kNotFound, sweep.status().message() + "; nor a run");
 }
 
-Json RowsOf(const Subject& subject, const std::string& run_key) {
-  Json rows = Json::array();
-  for (const Json& row : subject.results.at("rows")) {
-    if (row.at("run_key") == run_key) rows.push_back(row);
+std::vector<ResultRow> RowsOf(const Subject& subject, const std::string& run_key) {
+  std::vector<ResultRow> rows;
+  for (const ResultRow& row : subject.results.rows) {
+    if (row.run_key == run_key) rows.push_back(row);
   }
   return rows;
 }
 
+// The same point of each side; null if that side lacks it.
+using RunPair = std::pair<const ResultRun*, const ResultRun*>;
+
 // Runs of both sides at the same point of the matrix, one pair for each seed.
 struct Point {
   Json axes = Json::object();  // without the seed
-  std::vector<std::pair<const Json*, const Json*>> seeds = {};
+  std::vector<RunPair> seeds = {};
 };
 
 std::vector<Point> Pair(const Subject& a, const Subject& b) {
   if (!a.is_sweep) {
-    return {{.seeds = {{&a.results.at("runs")[0], &b.results.at("runs")[0]}}}};
+    return {{.seeds = {{&a.results.runs[0], &b.results.runs[0]}}}};
   }
-  std::map<Json, std::map<Json, std::pair<const Json*, const Json*>>> points;
+  std::map<Json, std::map<Json, RunPair>> points;
   std::vector<Json> order;
-  const auto add = [&](const Json& run, bool is_a) {
-    Json axes = run.at("axes");
-    const Json seed = axes.contains("seed") ? axes.at("seed") : run.at("run").at("seed");
+  const auto add = [&](const ResultRun& run, bool is_a) {
+    Json axes = run.axes;
+    const Json seed = axes.contains("seed") ? axes.at("seed") : run.resolved.at("seed");
     axes.erase("seed");
     if (!points.contains(axes)) order.push_back(axes);
     auto& pair = points[axes][seed];
     (is_a ? pair.first : pair.second) = &run;
   };
-  for (const Json& run : a.results.at("runs")) add(run, true);
-  for (const Json& run : b.results.at("runs")) add(run, false);
+  for (const ResultRun& run : a.results.runs) add(run, true);
+  for (const ResultRun& run : b.results.runs) add(run, false);
   std::vector<Point> out;
   out.reserve(order.size());
   for (const Json& axes : order) {
@@ -99,9 +107,9 @@ bool HasPair(const Point& point) {
 // Axis -> the values that a side's runs have on it.
 std::map<std::string, std::set<Json>> ValuesOf(const Subject& subject) {
   std::map<std::string, std::set<Json>> values;
-  for (const Json& run : subject.results.at("runs")) {
-    for (const auto& [axis, value] : run.at("axes").items()) values[axis].insert(value);
-    values["seed"].insert(run.at("run").at("seed"));
+  for (const ResultRun& run : subject.results.runs) {
+    for (const auto& [axis, value] : run.axes.items()) values[axis].insert(value);
+    values["seed"].insert(run.resolved.at("seed"));
   }
   return values;
 }
@@ -132,7 +140,7 @@ std::string WhyNothingPairs(const Subject& a, const Subject& b) {
     apart.push_back(Str(axis, " (a: ", text(of_a, axis), "; b: ", text(of_b, axis), ")"));
   }
   const auto first = [](const Subject& subject) {
-    return ShortId(subject.results.at("runs")[0].at("run_key").get<std::string>());
+    return ShortId(subject.results.runs[0].run_key);
   };
   return Str(
       "no runs to compare: runs are compared at the same point of the matrix, with the same seed, "
@@ -165,63 +173,88 @@ Json ResultJson(const ResultDifference& one) {
           {"se", NumberOrNull(one.se)},   {"z", NumberOrNull(one.z)}};
 }
 
-// {"axes","runs":[[a, b]],"keys","provenance","results","curves"} of one point. Leaves out what is
-// equal, so empty lists mean that nothing differs.
-Result<Json> DiffPoint(RetryingClient& client, const Point& point, const Subject& a,
-                       const Subject& b, const std::string& curve) {
-  Json out = {{"axes", point.axes},          {"runs", Json::array()},    {"keys", Json::array()},
-              {"provenance", Json::array()}, {"results", Json::array()}, {"curves", Json::array()}};
+// The largest difference between the training curves of one pair of runs.
+struct PairCurve {
+  std::string run_a, run_b;  // run keys
+  CurveDifference largest;
+};
+
+// How one point differs. Leaves out what is equal, so empty lists mean that nothing differs.
+struct PointDifference {
+  Json axes = Json::object();
+  std::vector<std::pair<std::string, std::string>> runs = {};  // run keys; "" if a side has none
+  std::vector<Difference> keys = {};
+  std::vector<Difference> provenance = {};
+  std::vector<ResultDifference> results = {};
+  std::vector<PairCurve> curves = {};
+  std::string metric = {};  // of the curves
+};
+
+Result<PointDifference> DiffPoint(RetryingClient& client, const Point& point, const Subject& a,
+                                  const Subject& b, const std::string& curve) {
+  PointDifference out{.axes = point.axes, .metric = curve};
   std::vector<RowsPair> rows;
   for (const auto& [run_a, run_b] : point.seeds) {
-    const std::string key_a = run_a == nullptr ? "" : run_a->at("run_key").get<std::string>();
-    const std::string key_b = run_b == nullptr ? "" : run_b->at("run_key").get<std::string>();
-    out["runs"].push_back(
-        {run_a == nullptr ? Json() : Json(key_a), run_b == nullptr ? Json() : Json(key_b)});
-    rows.push_back({.a = key_a.empty() ? Json::array() : RowsOf(a, key_a),
-                    .b = key_b.empty() ? Json::array() : RowsOf(b, key_b)});
+    const std::string key_a = run_a == nullptr ? "" : run_a->run_key;
+    const std::string key_b = run_b == nullptr ? "" : run_b->run_key;
+    out.runs.emplace_back(key_a, key_b);
+    rows.push_back({.a = key_a.empty() ? std::vector<ResultRow>() : RowsOf(a, key_a),
+                    .b = key_b.empty() ? std::vector<ResultRow>() : RowsOf(b, key_b)});
     if (run_a == nullptr || run_b == nullptr || key_a == key_b) continue;
-    if (out.at("keys").empty()) {
-      out["keys"] = DifferencesJson(DifferencesOf(run_a->at("run"), run_b->at("run")));
+    if (out.keys.empty()) out.keys = DifferencesOf(run_a->resolved, run_b->resolved);
+    ASSIGN_OR_RETURN(const v1::GetRunResponse info_a, client.GetRun(key_a));
+    ASSIGN_OR_RETURN(const v1::GetRunResponse info_b, client.GetRun(key_b));
+    if (out.provenance.empty()) {
+      out.provenance = DifferencesOf(RecordsOf(info_a.run()), RecordsOf(info_b.run()));
     }
-    ASSIGN_OR_RETURN(const Json info_a, client.Call("GetRun", {{"run", key_a}}));
-    ASSIGN_OR_RETURN(const Json info_b, client.Call("GetRun", {{"run", key_b}}));
-    const Json provenance =
-        DifferencesJson(DifferencesOf(RecordsOf(info_a.at("run")), RecordsOf(info_b.at("run"))));
-    if (out.at("provenance").empty()) out["provenance"] = provenance;
-    ASSIGN_OR_RETURN(const Json series_a,
-                     client.Call("GetSeries", {{"run", key_a}, {"metric", curve}}));
-    ASSIGN_OR_RETURN(const Json series_b,
-                     client.Call("GetSeries", {{"run", key_b}, {"metric", curve}}));
+    ASSIGN_OR_RETURN(const v1::GetSeriesResponse series_a, client.GetSeries(key_a, curve));
+    ASSIGN_OR_RETURN(const v1::GetSeriesResponse series_b, client.GetSeries(key_b, curve));
     const auto largest = CompareCurves(series_a, series_b);
     if (!largest || largest->a == largest->b) continue;
-    out["curves"].push_back({{"metric", curve},
-                             {"runs", {key_a, key_b}},
-                             {"steps_in_common", largest->n_steps},
-                             {"step", largest->step},
-                             {"a", largest->a},
-                             {"b", largest->b},
-                             {"difference", largest->b - largest->a}});
+    out.curves.push_back({.run_a = key_a, .run_b = key_b, .largest = *largest});
   }
-  for (const ResultDifference& one : CompareRows(rows)) {
-    if (!IsEqual(one)) out["results"].push_back(ResultJson(one));
-  }
+  std::ranges::copy_if(CompareRows(rows), std::back_inserter(out.results),
+                       [](const ResultDifference& one) { return !IsEqual(one); });
   return out;
 }
 
-bool Differs(const Json& point) {
-  for (const char* part : {"keys", "provenance", "results", "curves"}) {
-    if (!point.at(part).empty()) return true;
+// {"axes","runs":[[a, b]],"keys","provenance","results","curves"}
+Json PointJson(const PointDifference& point) {
+  Json runs = Json::array();
+  for (const auto& [a, b] : point.runs) {
+    runs.push_back(Json::array({a.empty() ? Json() : Json(a), b.empty() ? Json() : Json(b)}));
   }
-  for (const Json& pair : point.at("runs")) {
-    if (pair[0].is_null() || pair[1].is_null()) return true;
+  Json results = Json::array();
+  for (const ResultDifference& one : point.results) results.push_back(ResultJson(one));
+  Json curves = Json::array();
+  for (const PairCurve& curve : point.curves) {
+    const CurveDifference& largest = curve.largest;
+    curves.push_back({{"metric", point.metric},
+                      {"runs", {curve.run_a, curve.run_b}},
+                      {"steps_in_common", largest.n_steps},
+                      {"step", largest.step},
+                      {"a", largest.a},
+                      {"b", largest.b},
+                      {"difference", largest.b - largest.a}});
   }
-  return false;
+  return {{"axes", point.axes},
+          {"runs", std::move(runs)},
+          {"keys", DifferencesJson(point.keys)},
+          {"provenance", DifferencesJson(point.provenance)},
+          {"results", std::move(results)},
+          {"curves", std::move(curves)}};
 }
 
-std::string Short(const Json& value, int digits) {
-  if (!value.is_number()) return "–";
+bool Differs(const PointDifference& point) {
+  const auto lacks_one = [](const auto& pair) { return pair.first.empty() || pair.second.empty(); };
+  return !point.keys.empty() || !point.provenance.empty() || !point.results.empty() ||
+         !point.curves.empty() || std::ranges::any_of(point.runs, lacks_one);
+}
+
+std::string Short(const std::optional<double>& value, int digits) {
+  if (!value || !std::isfinite(*value)) return "–";
   char text[64];
-  std::snprintf(text, sizeof text, "%.*g", digits, value.get<double>());
+  std::snprintf(text, sizeof text, "%.*g", digits, *value);
   return text;
 }
 
@@ -233,49 +266,50 @@ std::string Indented(const std::string& text) {
   return out;
 }
 
-std::string KeysText(const std::string& title, const Json& differences) {
+std::string KeysText(const std::string& title, const std::vector<Difference>& differences) {
   if (differences.empty()) return "";
   std::vector<std::vector<std::string>> rows;
   rows.reserve(differences.size());
-  for (const Json& one : differences) {
+  for (const Difference& one : differences) {
     const auto text = [](const Json& value) { return value.is_null() ? "–" : AxisText(value); };
-    rows.push_back({one.at("path").get<std::string>(), text(one.at("a")), text(one.at("b"))});
+    rows.push_back({one.path, text(one.a), text(one.b)});
   }
   return Indented(
       RenderColumns({title, "a", "b"}, {Align::kLeft, Align::kLeft, Align::kLeft}, rows));
 }
 
 // "perplexity validation sliding_bos(stride=16) unigram".
-std::string ResultName(const Json& result, bool whole) {
-  std::vector<std::string> parts = {result.at("metric").get<std::string>()};
-  if (!result.at("split").is_null()) parts.push_back(AxisText(result.at("split")));
-  const std::string evaluation = EvaluationName(result.at("evaluation"), whole);
+std::string ResultName(const ResultDifference& result, bool whole) {
+  std::vector<std::string> parts = {result.metric};
+  if (!result.split.is_null()) parts.push_back(AxisText(result.split));
+  const std::string evaluation = EvaluationName(result.evaluation, whole);
   if (!evaluation.empty()) {
     parts.push_back(evaluation);
-  } else if (!result.at("protocol").is_null()) {
-    parts.push_back(AxisText(result.at("protocol")));
+  } else if (!result.protocol.is_null()) {
+    parts.push_back(AxisText(result.protocol));
   }
-  if (!result.at("variant").is_null()) parts.push_back(AxisText(result.at("variant")));
-  if (!result.at("depth").is_null()) parts.push_back("depth " + AxisText(result.at("depth")));
+  if (!result.variant.is_null()) parts.push_back(AxisText(result.variant));
+  if (!result.depth.is_null()) parts.push_back("depth " + AxisText(result.depth));
   return Join(parts, " ");
 }
 
-std::string ResultsText(const Json& results) {
+std::string ResultsText(const std::vector<ResultDifference>& results) {
   if (results.empty()) return "";
   // Show all parameters where evaluations could not be told apart otherwise.
   std::map<std::string, std::set<std::string>> alike;
-  for (const Json& one : results) alike[ResultName(one, false)].insert(ResultName(one, true));
+  for (const ResultDifference& one : results) {
+    alike[ResultName(one, false)].insert(ResultName(one, true));
+  }
   std::vector<std::vector<std::string>> rows;
   rows.reserve(results.size());
-  for (const Json& one : results) {
-    const auto side = [&](const char* value, const char* status) {
-      return one.at(value).is_number() ? Short(one.at(value), 6)
-                                       : one.at(status).get<std::string>();
+  for (const ResultDifference& one : results) {
+    const auto side = [](const std::optional<double>& value, const std::string& status) {
+      return value && std::isfinite(*value) ? Short(value, 6) : status;
     };
     rows.push_back({ResultName(one, alike.at(ResultName(one, false)).size() > 1),
-                    one.at("context_length").is_null() ? "" : AxisText(one.at("context_length")),
-                    side("a", "status_a"), side("b", "status_b"), Short(one.at("difference"), 4),
-                    Short(one.at("se"), 3), Short(one.at("z"), 3)});
+                    one.context_length.is_null() ? "" : AxisText(one.context_length),
+                    side(one.a, one.status_a), side(one.b, one.status_b), Short(one.difference, 4),
+                    Short(one.se, 3), Short(one.z, 3)});
   }
   return Indented(RenderColumns({"result", "length", "a", "b", "b - a", "±", "z"},
                                 {Align::kLeft, Align::kRight, Align::kRight, Align::kRight,
@@ -283,45 +317,46 @@ std::string ResultsText(const Json& results) {
                                 rows));
 }
 
-std::string PointText(const Json& point) {
+std::string PointText(const PointDifference& point) {
   std::vector<std::string> axes;
-  for (const auto& [axis, value] : point.at("axes").items()) {
+  for (const auto& [axis, value] : point.axes.items()) {
     axes.push_back(Str(axis, "=", AxisText(value)));
   }
   std::string out;
-  for (const Json& pair : point.at("runs")) {
-    const auto name = [](const Json& run) {
-      return run.is_null() ? std::string("–") : ShortId(run.get<std::string>());
-    };
-    StrAppend(out, Str("a ", name(pair[0]), "   b ", name(pair[1]), axes.empty() ? "" : "   ",
-                       Join(axes, " "), "\n"));
+  for (const auto& [a, b] : point.runs) {
+    const auto name = [](const std::string& run) { return run.empty() ? "–" : ShortId(run); };
+    StrAppend(out, Str("a ", name(a), "   b ", name(b), axes.empty() ? "" : "   ", Join(axes, " "),
+                       "\n"));
   }
-  out += KeysText("key", point.at("keys")) + KeysText("provenance", point.at("provenance")) +
-         ResultsText(point.at("results"));
-  for (const Json& curve : point.at("curves")) {
-    StrAppend(
-        out, Str("  ", AxisText(curve.at("metric")), ": at most ", Short(curve.at("difference"), 4),
-                 " apart, at step ", curve.at("step").get<std::int64_t>(), " (",
-                 Short(curve.at("a"), 6), ", ", Short(curve.at("b"), 6), "); ",
-                 Counted(curve.at("steps_in_common").get<std::int64_t>(), "step"), " in common\n"));
+  out += KeysText("key", point.keys) + KeysText("provenance", point.provenance) +
+         ResultsText(point.results);
+  for (const PairCurve& curve : point.curves) {
+    const CurveDifference& largest = curve.largest;
+    StrAppend(out,
+              Str("  ", point.metric, ": at most ", Short(largest.b - largest.a, 4),
+                  " apart, at step ", largest.step, " (", Short(largest.a, 6), ", ",
+                  Short(largest.b, 6), "); ", Counted(largest.n_steps, "step"), " in common\n"));
   }
   return out;
 }
 
 // Whether the point has a complete pair and also a run without a partner.
-bool HasHalfAPair(const Json& point) {
-  const auto is_whole = [](const Json& pair) { return !pair[0].is_null() && !pair[1].is_null(); };
-  const auto n_whole = std::ranges::count_if(point.at("runs"), is_whole);
-  return n_whole > 0 && static_cast<std::size_t>(n_whole) < point.at("runs").size();
+bool HasHalfAPair(const PointDifference& point) {
+  const auto is_whole = [](const auto& pair) {
+    return !pair.first.empty() && !pair.second.empty();
+  };
+  const auto n_whole = std::ranges::count_if(point.runs, is_whole);
+  return n_whole > 0 && static_cast<std::size_t>(n_whole) < point.runs.size();
 }
 
 // Explains the ± errors: a difference has one only if every run of its point has a partner.
-std::string ErrorsText(const Json& points) {
+std::string ErrorsText(const std::vector<PointDifference>& points) {
   std::set<std::size_t> n_pairs;
-  for (const Json& point : points) {
-    const bool has_error = std::ranges::any_of(
-        point.at("results"), [](const Json& one) { return one.at("se").is_number(); });
-    if (has_error) n_pairs.insert(point.at("runs").size());
+  for (const PointDifference& point : points) {
+    const bool has_error = std::ranges::any_of(point.results, [](const ResultDifference& one) {
+      return one.se && std::isfinite(*one.se);
+    });
+    if (has_error) n_pairs.insert(point.runs.size());
   }
   if (n_pairs.empty()) {
     const bool lacks_one = std::ranges::any_of(points, &HasHalfAPair);
@@ -354,24 +389,25 @@ int Diff(const DiffArguments& arguments, const std::string& output, const std::s
         Str("\"", arguments.a, "\" is a ", a->is_sweep ? "sweep" : "run", ", \"", arguments.b,
             "\" is a ", b->is_sweep ? "sweep" : "run", ": compare two runs or two sweeps")));
   }
-  Json points = Json::array();
-  bool differs = false;
+  std::vector<PointDifference> points;
   const std::vector<Point> pairs = Pair(*a, *b);
   for (const Point& point : pairs) {
-    Result<Json> diff = DiffPoint(client, point, *a, *b, arguments.curve);
+    Result<PointDifference> diff = DiffPoint(client, point, *a, *b, arguments.curve);
     if (!diff.ok()) return Report(diff.status());
-    if (!Differs(*diff)) continue;
-    differs = true;
-    points.push_back(*std::move(diff));
+    if (Differs(*diff)) points.push_back(*std::move(diff));
   }
+  const bool differs = !points.empty();
   if (output == "json") {
-    Print(RenderJson({{"a", a->name}, {"b", b->name}, {"differ", differs}, {"points", points}}));
+    Json list = Json::array();
+    for (const PointDifference& point : points) list.push_back(PointJson(point));
+    Print(RenderJson({{"a", a->name}, {"b", b->name}, {"differ", differs}, {"points", list}}));
   } else if (!differs) {
     Print("no differences\n");
   } else {
     std::string text;
-    for (const Json& point : points)
+    for (const PointDifference& point : points) {
       StrAppend(text, Str(text.empty() ? "" : "\n", PointText(point)));
+    }
     Print(text + ErrorsText(points));
   }
   if (std::ranges::none_of(pairs, HasPair)) {

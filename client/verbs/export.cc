@@ -61,18 +61,17 @@ Status CheckPlace(const std::string& folder) {
 }
 
 // Fetches the wanted files of the checkpoint.
-Status Fetch(ArtifactClient& store, const Json& checkpoint, bool (*is_wanted)(std::string_view),
-             const std::string& folder) {
+Status Fetch(ArtifactClient& store, const v1::FindCheckpointResponse& checkpoint,
+             bool (*is_wanted)(std::string_view), const std::string& folder) {
   RETURN_IF_ERROR(MakeFolders(folder));
-  for (const Json& file : checkpoint.at("files")) {
-    const auto name = file.at("name").get<std::string>();
+  for (const v1::CheckpointFileInfo& file : checkpoint.files()) {
+    const std::string& name = file.name();
     if (!IsSafeName(name)) {
       return Status(Code::kDataLoss, Str("a file of the checkpoint is named \"", name, "\""));
     }
     if (!is_wanted(name)) continue;
-    Status fetched = store.Download({.path = JoinPath(folder, name),
-                                     .sha256 = file.at("sha256").get<std::string>(),
-                                     .n_bytes = file.at("bytes").get<std::int64_t>()});
+    Status fetched = store.Download(
+        {.path = JoinPath(folder, name), .sha256 = file.sha256(), .n_bytes = file.bytes()});
     if (!fetched.ok()) return std::move(fetched).In(Str("fetching ", name));
   }
   return Status();
@@ -94,9 +93,10 @@ Status WriteTokenizer(const Vocabulary& vocabulary, const std::string& text,
 }
 
 // The tokenizer of the run's dataset, if it still exists and has not changed since the run.
-Result<std::unique_ptr<Tokenizer>> TokenizerOf(const Json& checkpoint, const Run& run) {
-  const auto folder = checkpoint.at("dataset_folder").get<std::string>();
-  const auto name = checkpoint.at("dataset").get<std::string>();
+Result<std::unique_ptr<Tokenizer>> TokenizerOf(const v1::FindCheckpointResponse& checkpoint,
+                                               const Run& run) {
+  const std::string& folder = checkpoint.dataset_folder();
+  const std::string& name = checkpoint.dataset();
   if (folder.empty()) {
     return Status(Code::kNotFound, Str("dataset \"", name, "\" is not registered any more"));
   }
@@ -139,8 +139,8 @@ struct Exported {
 class Exporter {
  public:
   // `checkpoint` is the answer of FindCheckpoint. `folder` must exist.
-  Exporter(CoordinatorConnection& connection, ArtifactClient& store, const Json& checkpoint,
-           std::string folder)
+  Exporter(CoordinatorConnection& connection, ArtifactClient& store,
+           const v1::FindCheckpointResponse& checkpoint, std::string folder)
       : connection_(connection),
         store_(store),
         checkpoint_(checkpoint),
@@ -159,7 +159,7 @@ class Exporter {
 
   CoordinatorConnection& connection_;
   ArtifactClient& store_;
-  const Json& checkpoint_;
+  const v1::FindCheckpointResponse& checkpoint_;
   const std::string folder_;
   const std::string fetched_;
   ExportFacts facts_;
@@ -200,8 +200,8 @@ Result<std::string> Exporter::WriteDatasetTokenizer(const Run& run) {
 // model that the run started from if its ids are the same, since those files contain more.
 Result<std::string> Exporter::WriteTrainedTokenizer(const Run& run) {
   if (!run.init) return WriteDatasetTokenizer(run);
-  const Json question = {{"target", run.init->sha256}, {"which", "last"}};
-  ASSIGN_OR_RETURN(const Json start, connection_.Call("FindCheckpoint", question));
+  ASSIGN_OR_RETURN(const v1::FindCheckpointResponse start,
+                   connection_.FindCheckpoint(run.init->sha256, "last"));
   const std::string own = JoinPath(fetched_, "tokenizer");
   RETURN_IF_ERROR(Fetch(store_, start, &IsTokenizerFile, own));
   const auto tokenizer = OpenFolderTokenizer(own, run.model.vocab_size);
@@ -236,8 +236,8 @@ Result<Exported> Exporter::Write(const ExportArguments& arguments) {
   ASSIGN_OR_RETURN(WeightFolder model, OpenWeightFolder(fetched_));
   facts_.trained_length = TrainedLength(config);
   std::optional<Run> run;
-  if (!checkpoint_.at("run").is_null()) {
-    ASSIGN_OR_RETURN(run, Run::FromJson(checkpoint_.at("run")));
+  if (!checkpoint_.run_json().empty()) {
+    ASSIGN_OR_RETURN(run, Run::FromJson(JsonIn(checkpoint_.run_json())));
     // A run may measure an imported model with other positions: use the run's.
     if (!run->trains()) {
       model.config.model = run->model;
@@ -259,19 +259,20 @@ Result<Exported> Exporter::Write(const ExportArguments& arguments) {
 }
 
 // Whether the run has weights: its training succeeded, or it measures an imported model.
-bool HasWeights(const Json& run) {
-  return std::ranges::all_of(run.at("tasks"), [](const Json& task) {
-    return task.at("kind") != "train" || task.at("state") == "SUCCEEDED";
+bool HasWeights(const v1::RunInfo& run) {
+  return std::ranges::all_of(run.tasks(), [](const v1::TaskInfo& task) {
+    return task.kind() != "train" || task.state() == "SUCCEEDED";
   });
 }
 
 // A sweep's name means its only run; if there are several, the error names those with weights.
-Result<Json> FindWeights(CoordinatorConnection& connection, const ExportArguments& arguments,
-                         const std::string& state) {
+Result<v1::FindCheckpointResponse> FindWeights(CoordinatorConnection& connection,
+                                               const ExportArguments& arguments,
+                                               const std::string& state) {
   const auto find = [&](const std::string& target) {
-    return connection.Call("FindCheckpoint", {{"target", target}, {"which", arguments.which}});
+    return connection.FindCheckpoint(target, arguments.which);
   };
-  Result<Json> found = find(arguments.target);
+  Result<v1::FindCheckpointResponse> found = find(arguments.target);
   if (found.ok() || found.status().code() != Code::kNotFound) return found;
   RetryingClient client(state);
   ASSIGN_OR_RETURN(const std::string run,
@@ -287,46 +288,45 @@ Result<Json> FindWeights(CoordinatorConnection& connection, const ExportArgument
 
 int Export(const ExportArguments& arguments, const std::string& output, const std::string& state) {
   std::string temporary;
-  const auto work = [&]() -> Result<Json> {
-    ASSIGN_OR_RETURN(const std::string folder, AbsolutePath(arguments.folder));
+  v1::FindCheckpointResponse checkpoint;
+  std::string folder;
+  const auto work = [&]() -> Result<Exported> {
+    ASSIGN_OR_RETURN(folder, AbsolutePath(arguments.folder));
     RETURN_IF_ERROR(CheckPlace(folder));
     ASSIGN_OR_RETURN(const auto coordinator, Coordinator::Reach(state));
     ASSIGN_OR_RETURN(const auto store, ArtifactClient::Connect(state));
-    ASSIGN_OR_RETURN(const Json checkpoint,
-                     FindWeights(coordinator->connection(), arguments, state));
+    ASSIGN_OR_RETURN(checkpoint, FindWeights(coordinator->connection(), arguments, state));
     RETURN_IF_ERROR(MakeFolders(FolderOf(folder)));
     temporary = JoinPath(FolderOf(folder), Str(".", BaseName(folder), ".export"));
     RETURN_IF_ERROR(RemoveAll(temporary));
     RETURN_IF_ERROR(MakeFolders(temporary));
     Exporter exporter(coordinator->connection(), *store, checkpoint, temporary);
-    ASSIGN_OR_RETURN(const Exported exported, exporter.Write(arguments));
+    ASSIGN_OR_RETURN(Exported exported, exporter.Write(arguments));
     RETURN_IF_ERROR(RenameSync(temporary, folder));
     temporary.clear();
-    return Json{
-        {"folder", folder},
-        {"checkpoint", checkpoint.at("sha256")},
-        {"step", checkpoint.at("step")},
-        {"files", exported.written.files},
-        {"trust_remote_code", exported.written.has_code},
-        {"no_tokenizer", exported.no_tokenizer.empty() ? Json() : Json(exported.no_tokenizer)}};
+    return exported;
   };
-  Result<Json> done = work();
+  Result<Exported> done = work();
   if (!done.ok()) {
     // Report only the first error; the next export removes what cannot be removed now.
     if (!temporary.empty()) static_cast<void>(RemoveAll(temporary));
     return Report(std::move(done).status().In("exporting " + arguments.target));
   }
   if (output == "json") {
-    Print(RenderJson(*done));
+    Print(RenderJson(
+        {{"folder", folder},
+         {"checkpoint", checkpoint.sha256()},
+         {"step", checkpoint.step()},
+         {"files", done->written.files},
+         {"trust_remote_code", done->written.has_code},
+         {"no_tokenizer", done->no_tokenizer.empty() ? Json() : Json(done->no_tokenizer)}}));
     return kExitOk;
   }
-  Print(Str(done->at("folder").get<std::string>(), "\n"));
-  std::fprintf(stderr, "AutoModelForCausalLM.from_pretrained(\"%s\"%s)\n",
-               done->at("folder").get<std::string>().c_str(),
-               done->at("trust_remote_code").get<bool>() ? ", trust_remote_code=True" : "");
-  if (!done->at("no_tokenizer").is_null()) {
-    std::fprintf(stderr, "without a tokenizer: %s\n",
-                 done->at("no_tokenizer").get<std::string>().c_str());
+  Print(Str(folder, "\n"));
+  std::fprintf(stderr, "AutoModelForCausalLM.from_pretrained(\"%s\"%s)\n", folder.c_str(),
+               done->written.has_code ? ", trust_remote_code=True" : "");
+  if (!done->no_tokenizer.empty()) {
+    std::fprintf(stderr, "without a tokenizer: %s\n", done->no_tokenizer.c_str());
   }
   return kExitOk;
 }

@@ -24,10 +24,29 @@ constexpr std::int64_t kWorkerMsMax = 600'000;
 constexpr std::int64_t kQueryMs = 30'000;
 constexpr std::int64_t kModelsMax = 100'000;
 
-// The answer of `longrun-worker gc`: {"busy": bool, "items": [...]}.
-Result<Json> AskWorker(const std::string& state, bool dry_run) {
+using Items = std::vector<v1::GarbageItem>;
+
+// What `longrun-worker gc` removed, or would remove.
+struct WorkerGarbage {
+  bool is_busy = false;  // a worker runs: nothing was looked at
+  Items items = {};
+};
+
+WorkerGarbage ReadWorkerGarbage(const Json& answer) {
+  WorkerGarbage garbage{.is_busy = answer.at("busy").get<bool>()};
+  for (const Json& json : answer.at("items")) {
+    v1::GarbageItem& item = garbage.items.emplace_back();
+    item.set_kind(json.at("kind").get<std::string>());
+    item.set_name(json.at("name").get<std::string>());
+    item.set_reason(json.at("reason").get<std::string>());
+    item.set_bytes(json.at("bytes").get<std::int64_t>());
+  }
+  return garbage;
+}
+
+Result<WorkerGarbage> AskWorker(const std::string& state, bool dry_run) {
   const std::string folder = JoinPath(state, "worker");
-  if (!IsFolder(folder)) return Json{{"busy", false}, {"items", Json::array()}};
+  if (!IsFolder(folder)) return WorkerGarbage();
   const TempFolder temporary;
   const std::string out = JoinPath(temporary.path(), "out");
   const std::string err = JoinPath(temporary.path(), "err");
@@ -44,7 +63,8 @@ Result<Json> AskWorker(const std::string& state, bool dry_run) {
     return Status(Code::kInternal, Str("cannot tidy ", folder, ": ", Trim(said)));
   }
   ASSIGN_OR_RETURN(const std::string text, ReadFile(out));
-  return ParseJson(text);
+  ASSIGN_OR_RETURN(const Json answer, ParseJson(text));
+  return ReadWorkerGarbage(answer);
 }
 
 // How an item is described to users, and why it may go or what stays.
@@ -64,19 +84,17 @@ constexpr KindRow kKinds[] = {
     {"cache", "the worker's copies of checkpoints", "they are fetched again when they are needed"},
 };
 
-std::int64_t BytesOf(const Json& item) { return item.at("bytes").get<std::int64_t>(); }
-
 // A line for each kind of thing, with its number and size, and their sum.
-std::string SummaryText(const Json& items) {
+std::string SummaryText(const Items& items) {
   std::vector<std::vector<std::string>> rows;
   std::int64_t n_bytes = 0;
   for (const KindRow& row : kKinds) {
     std::int64_t n_here = 0;
     std::int64_t bytes_here = 0;
-    for (const Json& item : items) {
-      if (item.at("kind") != row.kind) continue;
+    for (const v1::GarbageItem& item : items) {
+      if (item.kind() != row.kind) continue;
       n_here += 1;
-      bytes_here += BytesOf(item);
+      bytes_here += item.bytes();
     }
     n_bytes += bytes_here;
     if (n_here > 0) rows.push_back({row.what, Str(n_here), FormatBytes(bytes_here), row.why});
@@ -87,14 +105,13 @@ std::string SummaryText(const Json& items) {
                        {Align::kLeft, Align::kRight, Align::kRight, Align::kLeft}, rows);
 }
 
-std::string ListText(const Json& items) {
+std::string ListText(const Items& items) {
   if (items.empty()) return "";
   std::vector<std::vector<std::string>> rows;
   rows.reserve(items.size());
-  for (const Json& item : items) {
-    rows.push_back({item.at("kind").get<std::string>(),
-                    item.at("name").get<std::string>().substr(0, 26), FormatBytes(BytesOf(item)),
-                    item.at("reason").get<std::string>()});
+  for (const v1::GarbageItem& item : items) {
+    rows.push_back(
+        {item.kind(), item.name().substr(0, 26), FormatBytes(item.bytes()), item.reason()});
   }
   return Str("\n", RenderColumns({"kind", "name", "size", "why"},
                                  {Align::kLeft, Align::kLeft, Align::kRight, Align::kLeft}, rows));
@@ -122,19 +139,16 @@ DatasetBytes BytesOfDatasets(const std::string& state) {
 
 // Bytes in the artifact store of imported models that have a name, or a run that starts from one.
 Result<std::int64_t> BytesOfModels(RetryingClient& client) {
-  const Json question = {{"sql",
-                          "SELECT digest FROM models UNION "
-                          "SELECT init FROM runs WHERE init IS NOT NULL"},
-                         {"timeout_ms", kQueryMs},
-                         {"rows_max", kModelsMax}};
-  ASSIGN_OR_RETURN(const Json answer, client.Call("Query", question, 2 * kQueryMs));
+  ASSIGN_OR_RETURN(
+      const v1::QueryResponse answer,
+      client.Query("SELECT digest FROM models UNION SELECT init FROM runs WHERE init IS NOT NULL",
+                   {.timeout_ms = kQueryMs, .rows_max = kModelsMax, .answer_ms = 2 * kQueryMs}));
+  const Json digests = JsonIn(answer.rows_json());
   std::map<std::string, std::int64_t> bytes_of;  // two models may share a file
-  for (const Json& row : answer.at("rows")) {
-    const Json request = {{"target", row.at(0)}, {"which", "last"}};
-    ASSIGN_OR_RETURN(const Json model, client.Call("FindCheckpoint", request));
-    for (const Json& file : model.at("files")) {
-      bytes_of[file.at("sha256").get<std::string>()] = BytesOf(file);
-    }
+  for (const Json& row : digests) {
+    ASSIGN_OR_RETURN(const v1::FindCheckpointResponse model,
+                     client.FindCheckpoint(row.at(0).get<std::string>(), "last"));
+    for (const v1::CheckpointFileInfo& file : model.files()) bytes_of[file.sha256()] = file.bytes();
   }
   std::int64_t n_bytes = 0;
   for (const auto& [sha256, bytes] : bytes_of) n_bytes += bytes;
@@ -147,45 +161,60 @@ struct Going {
   std::int64_t logs = 0;
 };
 
-// What `gc` never removes: {"what","bytes","why"} each. `models`: bytes of imported models.
-Json KeptIn(const std::string& state, const Going& going, std::int64_t models) {
+// What `gc` never removes, and why.
+struct Kept {
+  const char* what;
+  std::int64_t n_bytes;
+  const char* why;
+};
+
+// `models`: bytes of imported models.
+std::vector<Kept> KeptIn(const std::string& state, const Going& going, std::int64_t models) {
   const std::int64_t artifacts =
       BytesBelow(JoinPath(state, "artifacts")) - going.artifacts - models;
   const std::int64_t logs = BytesBelow(JoinPath(state, "logs")) - going.logs;
   const Result<std::int64_t> database = FileBytes(JoinPath(state, "longrun.db"));
   const DatasetBytes datasets = BytesOfDatasets(state);
-  Json kept = Json::array({{{"what", "final and best checkpoints, sums by document"},
-                            {"bytes", std::max<std::int64_t>(0, artifacts)},
-                            {"why", "results depend on them, and new context lengths will"}},
-                           {{"what", "imported models"},
-                            {"bytes", models},
-                            {"why", "a name has them, or a run: longrun models rm"}},
-                           {{"what", "datasets"},
-                            {"bytes", datasets.finished},
-                            {"why", "you made them: longrun data rm"}},
-                           {{"what", "logs"},
-                            {"bytes", std::max<std::int64_t>(0, logs)},
-                            {"why", "`longrun logs` shows them"}},
-                           {{"what", "database"},
-                            {"bytes", database.ok() ? *database : 0},
-                            {"why", "every result and where it comes from"}}});
+  std::vector<Kept> kept = {
+      {"final and best checkpoints, sums by document", std::max<std::int64_t>(0, artifacts),
+       "results depend on them, and new context lengths will"},
+      {"imported models", models, "a name has them, or a run: longrun models rm"},
+      {"datasets", datasets.finished, "you made them: longrun data rm"},
+      {"logs", std::max<std::int64_t>(0, logs), "`longrun logs` shows them"},
+      {"database", database.ok() ? *database : 0, "every result and where it comes from"}};
   if (datasets.unfinished > 0) {
-    kept.push_back({{"what", "imports that did not finish"},
-                    {"bytes", datasets.unfinished},
-                    {"why", "the same import continues with them; longrun data rm removes them"}});
+    kept.push_back({"imports that did not finish", datasets.unfinished,
+                    "the same import continues with them; longrun data rm removes them"});
   }
   return kept;
 }
 
-std::string KeptText(const Json& kept) {
+std::string KeptText(const std::vector<Kept>& kept) {
   std::vector<std::vector<std::string>> rows;
   rows.reserve(kept.size());
-  for (const Json& one : kept) {
-    rows.push_back({one.at("what").get<std::string>(), FormatBytes(BytesOf(one)),
-                    one.at("why").get<std::string>()});
-  }
+  for (const Kept& one : kept) rows.push_back({one.what, FormatBytes(one.n_bytes), one.why});
   return Str("\n", RenderColumns({"stays", "size", "why"},
                                  {Align::kLeft, Align::kRight, Align::kLeft}, rows));
+}
+
+Json KeptJson(const std::vector<Kept>& kept) {
+  Json list = Json::array();
+  for (const Kept& one : kept) {
+    list.push_back({{"what", one.what}, {"bytes", one.n_bytes}, {"why", one.why}});
+  }
+  return list;
+}
+
+// The coordinator's items first; only those may be kept until later.
+Json ItemsJson(const v1::CollectGarbageResponse& coordinator, const WorkerGarbage& worker) {
+  Json list = ToJson(coordinator.items());
+  for (const v1::GarbageItem& item : worker.items) {
+    list.push_back({{"kind", item.kind()},
+                    {"name", item.name()},
+                    {"reason", item.reason()},
+                    {"bytes", item.bytes()}});
+  }
+  return list;
 }
 
 struct GcArguments {
@@ -197,32 +226,32 @@ int Gc(const GcArguments& arguments, const std::string& output, const std::strin
   const bool dry_run = arguments.dry_run;
   RetryingClient client(state);
   // Safe to repeat: a second call finds only what is left.
-  const Result<Json> coordinator = client.Call("CollectGarbage", {{"dry_run", dry_run}});
+  const Result<v1::CollectGarbageResponse> coordinator = client.CollectGarbage(dry_run);
   if (!coordinator.ok()) return client.ReportFailure(coordinator.status());
-  const Result<Json> worker = AskWorker(state, dry_run);
+  const Result<WorkerGarbage> worker = AskWorker(state, dry_run);
   if (!worker.ok()) return Report(worker.status());
-  Json items = coordinator->at("items");
-  items.insert(items.end(), worker->at("items").begin(), worker->at("items").end());
+  Items items(coordinator->items().begin(), coordinator->items().end());
+  items.insert(items.end(), worker->items.begin(), worker->items.end());
   std::int64_t n_bytes = 0;
-  for (const Json& item : items) n_bytes += BytesOf(item);
-  const auto later = coordinator->at("bytes_later").get<std::int64_t>();
-  const bool busy = worker->at("busy").get<bool>();
+  for (const v1::GarbageItem& item : items) n_bytes += item.bytes();
+  const std::int64_t later = coordinator->bytes_later();
+  const bool busy = worker->is_busy;
   Going going = {.artifacts = dry_run ? 0 : later};
-  for (const Json& item : items) {
+  for (const v1::GarbageItem& item : items) {
     const bool in_store =
-        item.at("kind") == "checkpoint" || item.at("kind") == "bytes" || item.at("kind") == "task";
-    if (dry_run && in_store) going.artifacts += BytesOf(item);
-    if (dry_run && item.at("kind") == "log") going.logs += BytesOf(item);
+        item.kind() == "checkpoint" || item.kind() == "bytes" || item.kind() == "task";
+    if (dry_run && in_store) going.artifacts += item.bytes();
+    if (dry_run && item.kind() == "log") going.logs += item.bytes();
   }
   const Result<std::int64_t> models = BytesOfModels(client);
   if (!models.ok()) return client.ReportFailure(models.status());
-  const Json kept = KeptIn(state, going, *models);
+  const std::vector<Kept> kept = KeptIn(state, going, *models);
   if (output == "json") {
     Print(RenderJson({{"dry_run", dry_run},
-                      {"items", items},
+                      {"items", ItemsJson(*coordinator, *worker)},
                       {"bytes", n_bytes},
                       {"bytes_later", later},
-                      {"kept", kept},
+                      {"kept", KeptJson(kept)},
                       {"worker_busy", busy}}));
     return kExitOk;
   }
@@ -238,7 +267,7 @@ int Gc(const GcArguments& arguments, const std::string& output, const std::strin
                  arguments.list ? "" : "; --list names each");
   }
   if (later > 0) {
-    const auto later_ms = coordinator->at("later_ms").get<std::int64_t>();
+    const std::int64_t later_ms = coordinator->later_ms();
     std::fprintf(stderr,
                  "%s were requested recently and are kept for up to %s min; then a running service "
                  "removes them, else the next `longrun gc`\n",

@@ -33,23 +33,17 @@ struct GetArguments {
 };
 
 // What failed is told in full below, and what was skipped for it is told there too.
-std::string ReasonOf(const Json& task, bool in_full) {
-  auto reason = task.at("reason").get<std::string>();
-  const bool is_told_below = task.at("state") == "FAILED" || task.at("state") == "SKIPPED";
+std::string ReasonOf(const v1::TaskInfo& task, bool in_full) {
+  auto reason = task.reason();
+  const bool is_told_below = task.state() == "FAILED" || task.state() == "SKIPPED";
   if (in_full || !is_told_below) return reason;
   return Shortened(reason, kReasonBytes, " …");
 }
 
 // Which attention the layers of a run take: decided with its first attempt.
-std::string PathOf(const Json& run) {
-  const Json& execution = run.at("execution");
+std::string PathOf(const v1::RunInfo& run) {
+  const Json execution = JsonIn(run.execution_json());
   return execution.is_object() ? execution.at("paths").value("attention", "") : std::string();
-}
-
-// nullopt: its stored row is damaged.
-std::optional<std::int64_t> RanMs(const Json& task) {
-  const Json& ran_ms = task.at("duration_ms");
-  return ran_ms.is_null() ? std::nullopt : std::optional(ran_ms.get<std::int64_t>());
 }
 
 // The tasks of runs, a line each: with position, train length and every axis that
@@ -61,8 +55,8 @@ struct TaskTable {
 };
 
 // "perplexity nonoverlap validation at 64, 128": what tells the evaluations of a run apart.
-std::string EvaluationOf(const Json& task) {
-  const Json& evaluation = task.at("evaluation");
+std::string EvaluationOf(const v1::TaskInfo& task) {
+  const Json evaluation = JsonIn(task.evaluation_json());
   if (!evaluation.is_object() || evaluation.empty()) return "";
   const std::string& name = evaluation.begin().key();
   const std::string protocol = EvaluationName(evaluation, /*whole=*/false);
@@ -73,19 +67,17 @@ std::string EvaluationOf(const Json& task) {
     parts.push_back(AxisText(params.at("split")));
   }
   std::vector<std::string> lengths;
-  for (const Json& length : task.at("context_lengths")) {
-    lengths.push_back(Str(length.get<std::int64_t>()));
-  }
+  for (const std::int64_t length : task.context_lengths()) lengths.push_back(Str(length));
   return Str(Join(parts, " "), lengths.empty() ? "" : " at ", Join(lengths, ", "));
 }
 
-bool HasSeveralEvaluations(const Json& run) {
-  return std::ranges::count_if(run.at("tasks"),
-                               [](const Json& task) { return task.at("kind") == "evaluate"; }) > 1;
+bool HasSeveralEvaluations(const v1::RunInfo& run) {
+  return std::ranges::count_if(
+             run.tasks(), [](const v1::TaskInfo& task) { return task.kind() == "evaluate"; }) > 1;
 }
 
 // Of the runs at `shown`.
-TaskTable TasksOf(const Json& runs, const std::vector<std::size_t>& shown, bool in_full) {
+TaskTable TasksOf(const Runs& runs, const std::vector<int>& shown, bool in_full) {
   TaskTable table;
   const std::set<std::string> others = OtherAxes(runs);
   for (const std::string& axis : others) {
@@ -100,40 +92,36 @@ TaskTable TasksOf(const Json& runs, const std::vector<std::size_t>& shown, bool 
   for (const std::size_t from_end : {5u, 4u}) {  // tries, time
     table.align[table.header.size() - from_end] = Align::kRight;
   }
-  for (const std::size_t i : shown) {
-    const Json& run = runs[i];
-    const auto axis_text = [&run](const std::string& axis) {
-      return AxisText(run.at("axes").value(axis, Json("")));
+  for (const int i : shown) {
+    const v1::RunInfo& run = runs[i];
+    const Json axes = JsonIn(run.axes_json());
+    const auto axis_text = [&axes](const std::string& axis) {
+      return AxisText(axes.value(axis, Json("")));
     };
-    for (const Json& task : run.at("tasks")) {
+    for (const v1::TaskInfo& task : run.tasks()) {
       std::vector<std::string>& row = table.rows.emplace_back();
-      row = {ShortId(run.at("run_key").get<std::string>()), axis_text("position"),
-             axis_text("train_length")};
+      row = {ShortId(run.run_key()), axis_text("position"), axis_text("train_length")};
       for (const std::string& axis : others) row.push_back(axis_text(axis));
-      row.insert(row.end(),
-                 {ShortId(task.at("task").get<std::string>()), task.at("kind").get<std::string>()});
+      row.insert(row.end(), {ShortId(task.task()), task.kind()});
       if (tells_evaluations) row.push_back(EvaluationOf(task));
-      row.insert(row.end(),
-                 {task.at("state").get<std::string>(), Str(task.at("attempts").get<std::int64_t>()),
-                  DurationText(RanMs(task).value_or(0)), task.at("worker").get<std::string>(),
-                  PathOf(run), ReasonOf(task, in_full)});
+      row.insert(row.end(), {task.state(), Str(task.attempts()), DurationText(task.duration_ms()),
+                             task.worker(), PathOf(run), ReasonOf(task, in_full)});
     }
   }
   return table;
 }
 
 // The columns of the table, with times as plain numbers behind them.
-std::string TasksCsv(const Json& runs, const std::vector<std::size_t>& shown) {
+std::string TasksCsv(const Runs& runs, const std::vector<int>& shown) {
   TaskTable table = TasksOf(runs, shown, /*in_full=*/true);
   const auto time = std::ranges::find(table.header, "time") - table.header.begin();
   table.header.erase(table.header.begin() + time);
   table.header.emplace_back("duration_ms");
   auto row = table.rows.begin();
-  for (const std::size_t i : shown) {
-    for (const Json& task : runs[i].at("tasks")) {
+  for (const int i : shown) {
+    for (const v1::TaskInfo& task : runs[i].tasks()) {
       row->erase(row->begin() + time);
-      const std::optional<std::int64_t> ran_ms = RanMs(task);
-      row->push_back(ran_ms ? Str(*ran_ms) : "");
+      row->push_back(task.has_duration_ms() ? Str(task.duration_ms()) : "");
       ++row;
     }
   }
@@ -145,59 +133,55 @@ std::string LabelLine(const char* name, const std::string& text) {
 }
 
 // `kept`: which of its tasks go on although it was cancelled.
-std::string SweepText(const Json& sweep, const std::vector<std::size_t>& shown,
+std::string SweepText(const v1::GetSweepResponse& sweep, const std::vector<int>& shown,
                       const std::string& kept) {
-  const Json& info = sweep.at("info");
-  const TaskTable tasks = TasksOf(sweep.at("runs"), shown, /*in_full=*/false);
+  const v1::SweepInfo& info = sweep.info();
+  const TaskTable tasks = TasksOf(sweep.runs(), shown, /*in_full=*/false);
   const std::string ran = TimeRunText(info);
-  const std::string left = TimeLeftText(sweep);
-  return Str(info.at("name").get<std::string>(), " (", info.at("sweep_id").get<std::string>(),
-             "): ", info.at("state").get<std::string>(), ", submitted ", FirstSubmitted(info),
-             ran.empty() ? "" : Str(", ran ", ran, " in all"), "\n",
-             kept.empty() ? "" : kept + "\n", LabelLine("labels", LabelsText(info.at("labels"))),
-             LabelLine("note", info.at("note").get<std::string>())) +
+  const std::string left = TimeLeftText(sweep.time_left());
+  return Str(info.name(), " (", info.sweep_id(), "): ", info.state(), ", submitted ",
+             FirstSubmitted(info), ran.empty() ? "" : Str(", ran ", ran, " in all"), "\n",
+             kept.empty() ? "" : kept + "\n", LabelLine("labels", LabelsText(info.labels())),
+             LabelLine("note", info.note())) +
          RenderColumns(tasks.header, tasks.align, tasks.rows) + (left.empty() ? "" : left + "\n");
 }
 
-std::string RunText(const Json& run) {
-  std::string text = "run " + run.at("run_key").get<std::string>() + "\n";
-  for (const auto& [axis, value] : run.at("axes").items()) {
+std::string RunText(const v1::RunInfo& run) {
+  std::string text = "run " + run.run_key() + "\n";
+  const Json axes = JsonIn(run.axes_json());
+  for (const auto& [axis, value] : axes.items()) {
     text += "  " + axis + ": " + AxisText(value) + "\n";
   }
-  if (run.at("run").is_object() && run.at("run").contains("parent")) {
-    text += Str("  parent: ", run.at("run").at("parent").get<std::string>(), "\n");
+  const Json resolved = JsonIn(run.run_json());
+  if (resolved.is_object() && resolved.contains("parent")) {
+    text += Str("  parent: ", resolved.at("parent").get<std::string>(), "\n");
   }
-  if (run.at("run").is_object() && run.at("run").contains("init")) {
-    text += Str("  starts from: ", run.at("run").at("init").at("sha256").get<std::string>(),
-                run.at("run").at("train").contains("tokens") ? "" : " (measured as it is)", "\n");
+  if (resolved.is_object() && resolved.contains("init")) {
+    text += Str("  starts from: ", resolved.at("init").at("sha256").get<std::string>(),
+                resolved.at("train").contains("tokens") ? "" : " (measured as it is)", "\n");
   }
-  if (run.at("execution").is_object()) {
-    text += "  execution: " + CanonicalJson(run.at("execution")) + "\n";
-  }
+  const Json execution = JsonIn(run.execution_json());
+  if (execution.is_object()) text += "  execution: " + CanonicalJson(execution) + "\n";
   for (const auto& [name, value] : ProvenanceOf(StartedOf(run))) {
     text += Str("  ", name, ": ", value, "\n");
   }
-  for (const Json& task : run.at("tasks")) {
+  for (const v1::TaskInfo& task : run.tasks()) {
     const std::string evaluation = EvaluationOf(task);
-    text += Str("task ", ShortId(task.at("task").get<std::string>()), " ",
-                task.at("kind").get<std::string>(),
-                evaluation.empty() ? "" : Str(" (", evaluation, ")"), " ",
-                task.at("state").get<std::string>(), ": ", ReasonOf(task, /*in_full=*/false), "\n");
-    for (const Json& attempt : task.at("attempt_list")) {
-      text +=
-          Str("  attempt ", attempt.at("n").get<std::int64_t>(), " ",
-              attempt.at("attempt").get<std::string>(), " ", attempt.at("state").get<std::string>(),
-              " on ", attempt.at("worker").get<std::string>());
-      const std::string failure = attempt.at("failure_class").get<std::string>();
+    text += Str("task ", ShortId(task.task()), " ", task.kind(),
+                evaluation.empty() ? "" : Str(" (", evaluation, ")"), " ", task.state(), ": ",
+                ReasonOf(task, /*in_full=*/false), "\n");
+    for (const v1::AttemptInfo& attempt : task.attempt_list()) {
+      text += Str("  attempt ", attempt.n(), " ", attempt.attempt(), " ", attempt.state(), " on ",
+                  attempt.worker());
+      const std::string& failure = attempt.failure_class();
       if (!failure.empty()) text += " (" + failure + ")";
-      const auto resume = attempt.at("resume_step").get<std::int64_t>();
+      const auto resume = attempt.resume_step();
       if (resume > 0) text += Str(", resumed at step ", resume);
-      const std::string ran = DurationText(attempt.at("duration_ms").get<std::int64_t>());
+      const std::string ran = DurationText(attempt.duration_ms());
       if (!ran.empty()) text += Str(", ran ", ran);
-      const std::string message = attempt.at("message").get<std::string>();
+      const std::string& message = attempt.message();
       // Of a task that failed, the newest attempt's message is its reason, told in full below.
-      const bool is_told_below =
-          task.at("state") == "FAILED" && attempt.at("attempt") == task.at("attempt");
+      const bool is_told_below = task.state() == "FAILED" && attempt.attempt() == task.attempt();
       if (!message.empty() && !is_told_below) text += ": " + message;
       text += "\n";
     }
@@ -205,39 +189,40 @@ std::string RunText(const Json& run) {
   return text;
 }
 
-std::vector<std::size_t> ChooseRuns(const GetArguments& arguments, const Json& sweep) {
-  const Json& runs = sweep.at("runs");
-  const std::size_t n_shown = arguments.limit.Of(*arguments.output, runs.size());
-  if (n_shown < runs.size()) {
-    SayLine(Str(n_shown, " of ", runs.size(),
+std::vector<int> ChooseRuns(const GetArguments& arguments, const v1::GetSweepResponse& sweep) {
+  const Runs& runs = sweep.runs();
+  const auto n_runs = static_cast<std::size_t>(runs.size());
+  const std::size_t n_shown = arguments.limit.Of(*arguments.output, n_runs);
+  if (n_shown < n_runs) {
+    SayLine(Str(n_shown, " of ", n_runs,
                 " runs, those that run or failed first, then those that wait: `longrun get ",
-                sweep.at("info").at("name").get<std::string>(), " --limit 0` shows all"));
+                sweep.info().name(), " --limit 0` shows all"));
   }
   return RunsToShow(runs, n_shown);
 }
 
 int ShowSweep(const GetArguments& arguments, const std::string& state, RetryingClient& client,
-              Json sweep) {
+              v1::GetSweepResponse sweep) {
   const std::string& output = *arguments.output;
   const bool service_runs = !client.coordinator().momentary();
-  const bool is_over = SweepExitCode({sweep.at("info")}) != kExitIncomplete;
-  const std::vector<std::size_t> shown = ChooseRuns(arguments, sweep);
+  const bool is_over = SweepExitCode({sweep.info().state()}) != kExitIncomplete;
+  const std::vector<int> shown = ChooseRuns(arguments, sweep);
   if (output == "json") {
-    Json runs = Json::array();
-    for (const std::size_t i : shown) runs.push_back(std::move(sweep["runs"][i]));
-    sweep["runs"] = std::move(runs);
-    sweep["service_runs"] = service_runs;
-    Print(RenderJson(sweep));
+    Runs runs;
+    for (const int i : shown) *runs.Add() = std::move(*sweep.mutable_runs(i));
+    sweep.mutable_runs()->Swap(&runs);
+    Json json = ToJson(sweep);
+    json["service_runs"] = service_runs;
+    Print(RenderJson(json));
     return kExitOk;
   }
   if (!service_runs && output == "table") ShowInterrupted(sweep);
   if (output == "csv") {
-    Print(TasksCsv(sweep.at("runs"), shown));
+    Print(TasksCsv(sweep.runs(), shown));
   } else {
-    Print(SweepText(sweep, shown, KeptWorkText(client, sweep.at("info"))));
-    Print(FailuresText(client.coordinator().connection(), sweep.at("runs"),
-                       sweep.at("info").at("name").get<std::string>()));
-    PrintNotices(sweep.at("notices"));
+    Print(SweepText(sweep, shown, KeptWorkText(client, sweep.info())));
+    Print(FailuresText(client.coordinator().connection(), sweep.runs(), sweep.info().name()));
+    PrintNotices(sweep.notices());
   }
   if (!service_runs && !is_over) {
     SayLine(NoServiceText(client.coordinator().connection(), state));
@@ -245,24 +230,27 @@ int ShowSweep(const GetArguments& arguments, const std::string& state, RetryingC
   return kExitOk;
 }
 
-int ShowRun(const std::string& output, const std::string& state, RetryingClient& client, Json run) {
+int ShowRun(const std::string& output, const std::string& state, RetryingClient& client,
+            v1::GetRunResponse answer) {
   if (output == "json") {
-    Print(RenderJson(run.at("run")));
+    Print(RenderJson(ToJson(answer.run())));
     return kExitOk;
   }
   const bool service_runs = !client.coordinator().momentary();
-  if (!service_runs && output == "table") ShowInterrupted(run);
+  if (!service_runs && output == "table") ShowInterrupted(answer);
+  Runs runs;
+  *runs.Add() = answer.run();
+  const v1::RunInfo& run = runs[0];
   if (output == "csv") {
-    Print(TasksCsv(Json::array({run.at("run")}), {0}));
+    Print(TasksCsv(runs, {0}));
   } else {
-    Print(RunText(run.at("run")));
-    Print(FailuresText(client.coordinator().connection(), Json::array({run.at("run")}),
-                       ShortId(run.at("run").at("run_key").get<std::string>())));
-    PrintNotices(run.at("notices"));
+    Print(RunText(run));
+    Print(FailuresText(client.coordinator().connection(), runs, ShortId(run.run_key())));
+    PrintNotices(answer.notices());
   }
-  const bool is_over = std::ranges::all_of(run.at("run").at("tasks"), [](const Json& task) {
+  const bool is_over = std::ranges::all_of(run.tasks(), [](const v1::TaskInfo& task) {
     static const std::set<std::string> ended = {"SUCCEEDED", "FAILED", "CANCELLED", "SKIPPED"};
-    return ended.contains(task.at("state").get<std::string>());
+    return ended.contains(task.state());
   });
   if (!service_runs && !is_over) {
     SayLine(NoServiceText(client.coordinator().connection(), state));
@@ -273,8 +261,8 @@ int ShowRun(const std::string& output, const std::string& state, RetryingClient&
 int Get(const GetArguments& arguments, const std::string& state) {
   const std::string& thing = arguments.thing;
   RetryingClient client(state);
-  Result<Json> sweep =
-      client.Call("GetSweep", {{"sweep", thing}, {"brief", *arguments.output != "json"}});
+  Result<v1::GetSweepResponse> sweep =
+      client.GetSweep(thing, /*brief=*/*arguments.output != "json");
   if (sweep.ok()) return ShowSweep(arguments, state, client, std::move(sweep).value());
   if (sweep.status().code() != Code::kNotFound) return Report(sweep.status());
   if (thing.size() < kRunDigitsMin) {
@@ -284,7 +272,7 @@ int Get(const GetArguments& arguments, const std::string& state) {
                                       kRunDigitsMin, " of its digits or more, not ", thing.size()))
                          : sweep.status());
   }
-  Result<Json> run = client.Call("GetRun", {{"run", thing}});
+  Result<v1::GetRunResponse> run = client.GetRun(thing);
   if (!run.ok()) {
     return Report(run.status().code() == Code::kNotFound
                       ? Status(Code::kNotFound, sweep.status().message() + "; nor a run")

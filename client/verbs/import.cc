@@ -6,7 +6,9 @@
 // so that a repeated command continues where it was interrupted. The name is stored last.
 #include <cstdio>
 #include <memory>
+#include <optional>
 #include <utility>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/failpoint.h"
@@ -66,10 +68,10 @@ Status CheckNumbers(const WeightFolder& model, ProgressLine& line) {
 // Other content under the same name would change what existing sweep files mean.
 Status CheckNameIsFree(CoordinatorConnection& connection, const std::string& name,
                        const std::string& digest, bool& is_there) {
-  ASSIGN_OR_RETURN(const Json answer, connection.Call("ListModels", Json::object()));
-  for (const Json& model : answer.at("models")) {
-    if (model.at("name") != name) continue;
-    const auto found = model.at("sha256").get<std::string>();
+  ASSIGN_OR_RETURN(const v1::ListModelsResponse answer, connection.ListModels());
+  for (const v1::ModelInfo& model : answer.models()) {
+    if (model.name() != name) continue;
+    const std::string& found = model.sha256();
     if (found != digest) {
       return Status(Code::kAlreadyExists,
                     Str("model \"", name, "\" already exists with other content (digest ",
@@ -126,40 +128,69 @@ Result<bool> Register(CoordinatorConnection& connection, ArtifactClient& store,
   for (int round = 1;; ++round) {
     RETURN_IF_ERROR(SendFiles(store, files, line));
     Failpoint("client_before_register");
-    const Result<Json> answer = connection.Call(
-        "RegisterModel", {{"name", name}, {"sha256", content.digest}, {"source", folder}});
-    if (answer.ok()) return answer->at("created").get<bool>();
+    v1::RegisterModelRequest request;
+    request.set_name(name);
+    request.set_sha256(content.digest);
+    request.set_source(folder);
+    const Result<v1::RegisterModelResponse> answer = connection.RegisterModel(request);
+    if (answer.ok()) return answer->created();
     // A file that was in the store has been removed in the meantime.
     const bool again = answer.status().code() == Code::kFailedPrecondition && round < kRoundsMax;
     if (!again) return answer.status();
   }
 }
 
-// {"files", "n_tokens", "not_read"}: the files we keep, and whether longrun can read them.
-Json TokenizerJson(const std::string& folder, const ModelConfig& model) {
-  Json json = {{"files", TokenizerFilesIn(folder)}, {"n_tokens", nullptr}, {"not_read", nullptr}};
+// The files of a tokenizer that we keep, and whether longrun can read them.
+struct KeptTokenizer {
+  std::vector<std::string> files;
+  std::optional<std::size_t> n_tokens = {};
+  std::string not_read = {};  // why not
+};
+
+KeptTokenizer TokenizerIn(const std::string& folder, const ModelConfig& model) {
+  KeptTokenizer kept{.files = TokenizerFilesIn(folder)};
   const Result<std::unique_ptr<Tokenizer>> tokenizer =
       OpenFolderTokenizer(folder, model.vocab_size);
   if (tokenizer.ok()) {
-    json["n_tokens"] = (*tokenizer)->vocabulary().tokens.size();
+    kept.n_tokens = (*tokenizer)->vocabulary().tokens.size();
   } else {
-    json["not_read"] = tokenizer.status().message();
+    kept.not_read = tokenizer.status().message();
   }
-  return json;
+  return kept;
 }
 
-std::string TokenizerLine(const Json& tokenizer) {
-  const auto files = tokenizer.at("files").get<std::vector<std::string>>();
-  const std::string word = TokenizerWord(files);
-  if (word.empty())
-    return Str("without a tokenizer: ", tokenizer.at("not_read").get<std::string>());
-  if (!tokenizer.at("n_tokens").is_null()) {
-    return Str("with its tokenizer of ", tokenizer.at("n_tokens").get<std::int64_t>(), " tokens");
-  }
+struct Imported {
+  ModelConfig model;
+  std::string digest;
+  std::int64_t n_bytes = 0;
+  KeptTokenizer tokenizer;
+  bool is_new = false;
+};
+
+Json ImportedJson(const std::string& name, const std::string& folder, const Imported& imported) {
+  const KeptTokenizer& tokenizer = imported.tokenizer;
+  return {{"name", name},
+          {"folder", folder},
+          {"digest", imported.digest},
+          {"architecture", imported.model.architecture},
+          {"position", imported.model.position.method},
+          {"parameters", imported.model.ParameterCount()},
+          {"bytes", imported.n_bytes},
+          {"tokenizer",
+           {{"files", tokenizer.files},
+            {"n_tokens", tokenizer.n_tokens ? Json(*tokenizer.n_tokens) : Json()},
+            {"not_read", tokenizer.n_tokens ? Json() : Json(tokenizer.not_read)}}},
+          {"status", imported.is_new ? "new" : "same"}};
+}
+
+std::string TokenizerLine(const KeptTokenizer& tokenizer) {
+  const std::string word = TokenizerWord(tokenizer.files);
+  if (word.empty()) return Str("without a tokenizer: ", tokenizer.not_read);
+  if (tokenizer.n_tokens) return Str("with its tokenizer of ", *tokenizer.n_tokens, " tokens");
   return Str("its tokenizer (", word,
              ") is kept for `longrun export`; longrun itself cannot read "
              "it: ",
-             tokenizer.at("not_read").get<std::string>());
+             tokenizer.not_read);
 }
 
 // A model's name on a hub is not a folder here: longrun opens no network connection.
@@ -186,7 +217,7 @@ int Import(const std::string& name, const std::string& given, const std::string&
   }
   const Result<std::string> folder = AbsolutePath(given);
   if (!folder.ok()) return Report(folder.status());
-  const auto work = [&]() -> Result<Json> {
+  const auto work = [&]() -> Result<Imported> {
     if (!IsFolder(*folder)) {
       return Status(Code::kNotFound, Str(*folder,
                                          " is not a folder: expected one with config.json and "
@@ -213,31 +244,25 @@ int Import(const std::string& name, const std::string& given, const std::string&
       ASSIGN_OR_RETURN(created, Register(connection, *store, name, *folder, content, line));
     }
     const ModelConfig& model = checked.config.model;
-    return Json{{"name", name},
-                {"folder", *folder},
-                {"digest", content.digest},
-                {"architecture", model.architecture},
-                {"position", model.position.method},
-                {"parameters", model.ParameterCount()},
-                {"bytes", content.n_bytes},
-                {"tokenizer", TokenizerJson(*folder, model)},
-                {"status", created ? "new" : "same"}};
+    return Imported{.model = model,
+                    .digest = content.digest,
+                    .n_bytes = content.n_bytes,
+                    .tokenizer = TokenizerIn(*folder, model),
+                    .is_new = created};
   };
-  Result<Json> done = work();
+  Result<Imported> done = work();
   if (!done.ok()) return Report(std::move(done).status().In("importing " + name));
   if (output == "json") {
-    Print(RenderJson(*done));
+    Print(RenderJson(ImportedJson(name, *folder, *done)));
     return kExitOk;
   }
-  Print(Str(name, ": ", done->at("digest").get<std::string>(), "\n"));
-  const bool is_new = done->at("status") == "new";
+  Print(Str(name, ": ", done->digest, "\n"));
   std::fprintf(stderr, "%s %s, %s parameters, position method %s%s\n",
-               FormatBytes(done->at("bytes").get<std::int64_t>()).c_str(),
-               done->at("architecture").get<std::string>().c_str(),
-               FormatCount(done->at("parameters").get<std::int64_t>()).c_str(),
-               done->at("position").get<std::string>().c_str(),
-               is_new ? "; the folder is not needed any more" : "; it was imported before");
-  std::fprintf(stderr, "%s\n", TokenizerLine(done->at("tokenizer")).c_str());
+               FormatBytes(done->n_bytes).c_str(), done->model.architecture.c_str(),
+               FormatCount(done->model.ParameterCount()).c_str(),
+               done->model.position.method.c_str(),
+               done->is_new ? "; the folder is not needed any more" : "; it was imported before");
+  std::fprintf(stderr, "%s\n", TokenizerLine(done->tokenizer).c_str());
   return kExitOk;
 }
 

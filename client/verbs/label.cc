@@ -13,30 +13,35 @@ namespace longrun {
 namespace {
 
 // "suite=long" sets a label, "suite-" removes it.
-Result<Json> ChangeOf(const std::string& word) {
+Result<v1::LabelChange> ChangeOf(const std::string& word) {
+  v1::LabelChange change;
   const std::size_t equals = word.find('=');
   if (equals != std::string::npos && equals > 0) {
-    return Json{
-        {"key", word.substr(0, equals)}, {"value", word.substr(equals + 1)}, {"remove", false}};
+    change.set_key(word.substr(0, equals));
+    change.set_value(word.substr(equals + 1));
+    return change;
   }
   if (equals == std::string::npos && word.size() > 1 && word.ends_with('-')) {
-    return Json{{"key", word.substr(0, word.size() - 1)}, {"value", ""}, {"remove", true}};
+    change.set_key(word.substr(0, word.size() - 1));
+    change.set_remove(true);
+    return change;
   }
   return Status(Code::kInvalidArgument,
                 Str("\"", word, "\" changes no label: expected KEY=VALUE, or KEY- to remove one"));
 }
 
-int Annotate(const Json& request, const std::string& output, const std::string& state) {
+int Annotate(const v1::AnnotateSweepRequest& request, const std::string& output,
+             const std::string& state) {
   // Safe to repeat: the same annotation twice changes nothing.
-  const Result<Json> answer = Call(state, "AnnotateSweep", request);
+  const Result<v1::AnnotateSweepResponse> answer = RetryingClient(state).AnnotateSweep(request);
   if (!answer.ok()) return Report(answer.status());
   if (output == "json") {
-    Print(RenderJson(*answer));
+    Print(RenderJson(ToJson(*answer)));
     return kExitOk;
   }
-  const std::string labels = LabelsText(answer->at("labels"));
-  const std::string note = answer->at("note").get<std::string>();
-  Print(Str(answer->at("name").get<std::string>(), ": ", labels.empty() ? "no labels" : labels,
+  const std::string labels = LabelsText(answer->labels());
+  const std::string& note = answer->note();
+  Print(Str(answer->name(), ": ", labels.empty() ? "no labels" : labels,
             note.empty() ? "" : "; note: ", note, "\n"));
   return kExitOk;
 }
@@ -53,13 +58,14 @@ void AddLabel(Verbs& verbs) {
                    "KEY=VALUE sets a label, KEY- removes it; without any, the labels are shown");
   const auto output = AddOutput(verb, {"table", "json"});
   verb.SetRun([&verbs, sweep, words, output] {
-    Json labels = Json::array();
+    v1::AnnotateSweepRequest request;
+    request.set_sweep(*sweep);
     for (const std::string& word : *words) {
-      const Result<Json> change = ChangeOf(word);
+      Result<v1::LabelChange> change = ChangeOf(word);
       if (!change.ok()) return Report(change.status());
-      labels.push_back(*change);
+      *request.add_labels() = std::move(change).value();
     }
-    return Annotate({{"sweep", *sweep}, {"labels", labels}}, *output, verbs.state);
+    return Annotate(request, *output, verbs.state);
   });
 }
 
@@ -72,7 +78,11 @@ void AddNote(Verbs& verbs) {
   verb.AddArgument("TEXT", *text, "replaces the note; '' removes it").Required();
   const auto output = AddOutput(verb, {"table", "json"});
   verb.SetRun([&verbs, sweep, text, output] {
-    return Annotate({{"sweep", *sweep}, {"set_note", true}, {"note", *text}}, *output, verbs.state);
+    v1::AnnotateSweepRequest request;
+    request.set_sweep(*sweep);
+    request.set_set_note(true);
+    request.set_note(*text);
+    return Annotate(request, *output, verbs.state);
   });
 }
 

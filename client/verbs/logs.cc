@@ -31,15 +31,14 @@ class LogPrinter {
  public:
   explicit LogPrinter(bool as_json) : as_json_(as_json) {}
 
-  void Add(const Json& message) {
-    const std::string text = message.at("text").get<std::string>();
+  void Add(const v1::GetLogsResponse& message) {
+    const std::string& text = message.text();
     wrote_ = wrote_ || !text.empty();
     if (!as_json_) {
       Print(text);
     } else {
-      const std::string attempt = message.at("attempt").get<std::string>();
-      if (attempt != attempt_) End();
-      attempt_ = attempt;
+      if (message.attempt() != attempt_) End();
+      attempt_ = message.attempt();
       rest_ += text;
       for (std::size_t end = rest_.find('\n'); end != std::string::npos; end = rest_.find('\n')) {
         PrintLine(rest_.substr(0, end));
@@ -70,22 +69,21 @@ class LogPrinter {
 
 // The run key of a run, a task or an attempt, given the start of its id; "" if there is none.
 Result<std::string> RunKeyOf(RetryingClient& client, const std::string& thing) {
-  const Result<Json> found = client.Call("GetRun", {{"run", thing}});
-  if (found.ok()) return found->at("run").at("run_key").get<std::string>();
+  const Result<v1::GetRunResponse> found = client.GetRun(thing);
+  if (found.ok()) return found->run().run_key();
   const bool is_id = std::ranges::all_of(
       thing, [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0; });
   if (!is_id) return std::string();
   const auto begins = [&thing](const char* id) {
     return Str(id, " >= '", thing, "' AND ", id, " < '", thing, "~'");
   };
-  const Json question = {
-      {"sql", Str("SELECT run_key FROM tasks WHERE ", begins("task"),
-                  " UNION SELECT run_key FROM attempts WHERE ", begins("attempt"))},
-      {"timeout_ms", kQueryMs},
-      {"rows_max", 1}};
-  ASSIGN_OR_RETURN(const Json answer, client.Call("Query", question, 2 * kQueryMs));
-  if (answer.at("rows").empty()) return std::string();
-  return answer.at("rows").at(0).at(0).get<std::string>();
+  const std::string sql = Str("SELECT run_key FROM tasks WHERE ", begins("task"),
+                              " UNION SELECT run_key FROM attempts WHERE ", begins("attempt"));
+  ASSIGN_OR_RETURN(
+      const v1::QueryResponse answer,
+      client.Query(sql, {.timeout_ms = kQueryMs, .rows_max = 1, .answer_ms = 2 * kQueryMs}));
+  const Json rows = JsonIn(answer.rows_json());
+  return rows.empty() ? std::string() : rows.at(0).at(0).get<std::string>();
 }
 
 // Reports a run's progress at each tenth of its work while this object lives, since the log of a
@@ -111,9 +109,9 @@ class ProgressLines {
     std::string milestone;
     while (true) {
       const bool is_last = is_over_;
-      const Result<Json> answer = client.Call("GetRun", {{"run", run_key}});
+      const Result<v1::GetRunResponse> answer = client.GetRun(run_key);
       if (!answer.ok()) return;
-      const Json& run = answer->at("run");
+      const v1::RunInfo& run = answer->run();
       if (const std::string now = Milestone(run, milestone); now != milestone) {
         milestone = now;
         SayLine(ChangeLine(run, {}));
@@ -135,11 +133,10 @@ int Logs(const std::string& target, bool follow, bool as_json, const std::string
   const auto print = [&](const std::string& thing) {
     std::optional<ProgressLines> progress;
     if (shows_progress) progress.emplace(state, thing);
-    return CallStream(state, "GetLogs", {{"target", thing}, {"follow", follow}},
-                      [&printer](const Json& message) {
-                        printer.Add(message);
-                        return std::ferror(stdout) == 0;  // whether somebody still reads it
-                      });
+    return ReadLogs(state, thing, follow, [&printer](const v1::GetLogsResponse& message) {
+      printer.Add(message);
+      return std::ferror(stdout) == 0;  // whether somebody still reads it
+    });
   };
   Status status = print(target);
   if (status.code() == Code::kNotFound || status.code() == Code::kInvalidArgument) {

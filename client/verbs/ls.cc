@@ -23,6 +23,8 @@ const std::vector<std::string> kStates = {
     "PENDING", "RUNNING",   "SUCCEEDED",  "PARTIAL",
     "FAILED",  "CANCELLED", "INTERRUPTED"};  // INTERRUPTED: RUNNING while no service runs
 
+using Sweeps = std::vector<v1::SweepInfo>;
+
 constexpr int kTimeColumn = 7;
 constexpr std::int64_t kShownInTable = 50;
 
@@ -34,19 +36,19 @@ struct LsArguments {
   std::shared_ptr<std::string> output;
 };
 
-bool HasLabel(const Json& sweep, const std::string& selector) {
+bool HasLabel(const v1::SweepInfo& sweep, const std::string& selector) {
   const std::size_t equals = selector.find('=');
   const std::string key = selector.substr(0, equals);
-  for (const Json& label : sweep.at("labels")) {
-    if (label.at("key") != key) continue;
-    return equals == std::string::npos || label.at("value") == selector.substr(equals + 1);
+  for (const v1::Label& label : sweep.labels()) {
+    if (label.key() != key) continue;
+    return equals == std::string::npos || label.value() == selector.substr(equals + 1);
   }
   return false;
 }
 
-bool IsSelected(const Json& sweep, const LsArguments& arguments) {
-  const auto& name = sweep.at("name").get_ref<const std::string&>();
-  const auto& state = sweep.at("state").get_ref<const std::string&>();
+bool IsSelected(const v1::SweepInfo& sweep, const LsArguments& arguments) {
+  const auto& name = sweep.name();
+  const auto& state = sweep.state();
   if (!arguments.name.empty() && fnmatch(arguments.name.c_str(), name.c_str(), 0) != 0) {
     return false;
   }
@@ -58,30 +60,27 @@ bool IsSelected(const Json& sweep, const LsArguments& arguments) {
       arguments.labels, [&](const std::string& selector) { return HasLabel(sweep, selector); });
 }
 
-std::vector<std::string> RowOf(const Json& sweep) {
-  return {sweep.at("name").get<std::string>(),
-          sweep.at("sweep_id").get<std::string>(),
-          sweep.at("state").get<std::string>(),
-          Str(sweep.at("runs").get<std::int64_t>()),
-          Str(sweep.at("tasks_succeeded").get<std::int64_t>(), "/",
-              sweep.at("tasks").get<std::int64_t>()),
-          Str(sweep.at("tasks_failed").get<std::int64_t>()),
+std::vector<std::string> RowOf(const v1::SweepInfo& sweep) {
+  return {sweep.name(),
+          sweep.sweep_id(),
+          sweep.state(),
+          Str(sweep.runs()),
+          Str(sweep.tasks_succeeded(), "/", sweep.tasks()),
+          Str(sweep.tasks_failed()),
           FirstSubmitted(sweep),
           TimeRunText(sweep),
-          LabelsText(sweep.at("labels")),
-          sweep.at("note").get<std::string>()};
+          LabelsText(sweep.labels()),
+          sweep.note()};
 }
 
 // Writes times as plain numbers, after the existing columns; nothing for a sum that lacks a part.
-std::string Csv(const Json& sweeps, std::vector<std::string> header,
+std::string Csv(const Sweeps& sweeps, std::vector<std::string> header,
                 std::vector<std::vector<std::string>> rows) {
   header.erase(header.begin() + kTimeColumn);
   header.emplace_back("duration_ms");
   for (std::size_t i = 0; i < rows.size(); ++i) {
     rows[i].erase(rows[i].begin() + kTimeColumn);
-    rows[i].push_back(sweeps[i].at("duration_is_partial").get<bool>()
-                          ? ""
-                          : Str(sweeps[i].at("duration_ms").get<std::int64_t>()));
+    rows[i].push_back(sweeps[i].duration_is_partial() ? "" : Str(sweeps[i].duration_ms()));
   }
   return RenderCsv(header, rows);
 }
@@ -100,7 +99,7 @@ std::string Table(std::vector<std::string> header, std::vector<std::vector<std::
 
 // Keeps the newest sweeps and reports how many it left out. A program gets all,
 // unless it asks for fewer.
-void KeepNewest(const LsArguments& arguments, Json& sweeps) {
+void KeepNewest(const LsArguments& arguments, Sweeps& sweeps) {
   const std::int64_t by_itself = *arguments.output == "table" ? kShownInTable : 0;
   const auto limit = static_cast<std::size_t>(arguments.limit.value_or(by_itself));
   if (limit == 0 || sweeps.size() <= limit) return;
@@ -112,51 +111,52 @@ void KeepNewest(const LsArguments& arguments, Json& sweeps) {
 
 int Ls(const LsArguments& arguments, const std::string& state) {
   RetryingClient client(state);
-  Result<Json> answer = client.Call("ListSweeps", Json::object());
+  Result<v1::ListSweepsResponse> answer = client.ListSweeps();
   if (!answer.ok()) return Report(answer.status());
   const bool service_runs = !client.coordinator().momentary();
-  for (Json& sweep : answer->at("sweeps")) {
-    sweep["service_runs"] = service_runs;
-    if (!service_runs && *arguments.output == "table") {
-      sweep["state"] = StateWithoutService(sweep.at("state").get<std::string>());
-    }
-  }
-  Json selected = Json::array();
-  for (const Json& sweep : answer->at("sweeps")) {
+  const auto show_interrupted = [&](v1::SweepInfo& sweep) {
+    if (service_runs || *arguments.output != "table") return;
+    sweep.set_state(StateWithoutService(sweep.state()));
+  };
+  for (v1::SweepInfo& sweep : *answer->mutable_sweeps()) show_interrupted(sweep);
+  Sweeps selected;
+  for (const v1::SweepInfo& sweep : answer->sweeps()) {
     if (IsSelected(sweep, arguments)) selected.push_back(sweep);
   }
   // A name, unlike a pattern, must match a sweep.
-  const auto is_named = [&](const Json& sweep) { return sweep.at("name") == arguments.name; };
+  const auto is_named = [&](const v1::SweepInfo& sweep) { return sweep.name() == arguments.name; };
   const bool is_name =
       !arguments.name.empty() && arguments.name.find_first_of("*?[\\") == std::string::npos;
-  if (is_name && std::ranges::none_of(answer->at("sweeps"), is_named)) {
-    Result<Json> found = client.Call("GetSweep", {{"sweep", arguments.name}});
+  if (is_name && std::ranges::none_of(answer->sweeps(), is_named)) {
+    Result<v1::GetSweepResponse> found = client.GetSweep(arguments.name);
     if (!found.ok()) return Report(found.status());
-    Json& info = found->at("info");  // an id was given
-    info["service_runs"] = service_runs;
-    if (!service_runs && *arguments.output == "table") {
-      info["state"] = StateWithoutService(info.at("state").get<std::string>());
-    }
-    selected.push_back(info);
+    selected.push_back(found->info());  // an id was given
+    show_interrupted(selected.back());
   }
-  const bool any_open = std::ranges::any_of(
-      selected, [](const Json& sweep) { return SweepExitCode({sweep}) == kExitIncomplete; });
+  const bool any_open = std::ranges::any_of(selected, [](const v1::SweepInfo& sweep) {
+    return SweepExitCode({sweep.state()}) == kExitIncomplete;
+  });
   KeepNewest(arguments, selected);
   if (*arguments.output == "json") {
-    Print(RenderJson(selected));
+    Json list = Json::array();
+    for (const v1::SweepInfo& sweep : selected) {
+      list.push_back(ToJson(sweep));
+      list.back()["service_runs"] = service_runs;
+    }
+    Print(RenderJson(list));
     return kExitOk;
   }
   std::vector<std::string> header = {"name",   "id",        "state", "runs",   "done",
                                      "failed", "submitted", "time",  "labels", "note"};
   std::vector<std::vector<std::string>> rows;
   rows.reserve(selected.size());
-  for (const Json& sweep : selected) rows.push_back(RowOf(sweep));
+  for (const v1::SweepInfo& sweep : selected) rows.push_back(RowOf(sweep));
   if (*arguments.output == "csv") {
     Print(Csv(selected, std::move(header), std::move(rows)));
   } else {
     Print(Table(std::move(header), std::move(rows)));
-    for (const Json& sweep : selected) {
-      const std::string kept = KeptWorkText(sweep, answer->at("sweeps"));
+    for (const v1::SweepInfo& sweep : selected) {
+      const std::string kept = KeptWorkText(sweep, answer->sweeps());
       if (!kept.empty()) SayLine(kept);
     }
   }

@@ -1,6 +1,7 @@
 // longrun models: imported checkpoints by name. `longrun import` makes them (import.cc).
 #include <cstdio>
 #include <memory>
+#include <vector>
 
 #include "base/str.h"
 #include "base/units.h"
@@ -19,41 +20,46 @@ std::string ArchitectureOf(const Json& config) {
   return config.value("architecture", config.value("model_type", "gpt2"));
 }
 
-// All models, each with the names of its tokenizer's files as "tokenizer".
-Result<Json> Models(const std::string& state) {
+struct ListedModel {
+  v1::ModelInfo info;
+  std::vector<std::string> tokenizer;  // names of its tokenizer's files
+};
+
+Result<std::vector<ListedModel>> Models(const std::string& state) {
   RetryingClient client(state);
-  ASSIGN_OR_RETURN(const Json answer, client.Call("ListModels", Json::object()));
-  Json models = answer.at("models");
-  for (Json& model : models) {
-    ASSIGN_OR_RETURN(
-        const Json found,
-        client.Call("FindCheckpoint", {{"target", model.at("sha256")}, {"which", "last"}}));
-    model["tokenizer"] = Json::array();
-    for (const Json& file : found.at("files")) {
-      const auto name = file.at("name").get<std::string>();
-      if (IsTokenizerFile(name)) model["tokenizer"].push_back(name);
+  ASSIGN_OR_RETURN(const v1::ListModelsResponse answer, client.ListModels());
+  std::vector<ListedModel> models;
+  models.reserve(static_cast<std::size_t>(answer.models_size()));
+  for (const v1::ModelInfo& info : answer.models()) {
+    ListedModel& model = models.emplace_back(ListedModel{.info = info, .tokenizer = {}});
+    ASSIGN_OR_RETURN(const v1::FindCheckpointResponse found,
+                     client.FindCheckpoint(info.sha256(), "last"));
+    for (const v1::CheckpointFileInfo& file : found.files()) {
+      if (IsTokenizerFile(file.name())) model.tokenizer.push_back(file.name());
     }
   }
   return models;
 }
 
 int List(const std::string& output, const std::string& state) {
-  const Result<Json> models = Models(state);
+  const Result<std::vector<ListedModel>> models = Models(state);
   if (!models.ok()) return Report(models.status());
   if (output == "json") {
-    Print(RenderJson(*models));
+    Json list = Json::array();
+    for (const ListedModel& model : *models) {
+      list.push_back(ToJson(model.info));
+      list.back()["tokenizer"] = model.tokenizer;
+    }
+    Print(RenderJson(list));
     return kExitOk;
   }
   std::vector<std::vector<std::string>> rows;
-  for (const Json& model : *models) {
-    const std::string tokenizer =
-        TokenizerWord(model.at("tokenizer").get<std::vector<std::string>>());
-    rows.push_back({model.at("name").get<std::string>(),
-                    ShortId(model.at("sha256").get<std::string>()),
-                    ArchitectureOf(model.at("config")), model.at("position").get<std::string>(),
-                    FormatCount(model.at("parameters").get<std::int64_t>()),
-                    FormatBytes(model.at("bytes").get<std::int64_t>()),
-                    tokenizer.empty() ? "none" : tokenizer, model.at("source").get<std::string>()});
+  for (const auto& [model, tokenizer_files] : *models) {
+    const std::string tokenizer = TokenizerWord(tokenizer_files);
+    rows.push_back({model.name(), ShortId(model.sha256()),
+                    ArchitectureOf(JsonIn(model.config_json())), model.position(),
+                    FormatCount(model.parameters()), FormatBytes(model.bytes()),
+                    tokenizer.empty() ? "none" : tokenizer, model.source()});
   }
   const std::vector<std::string> header = {"name",       "digest", "architecture", "position",
                                            "parameters", "size",   "tokenizer",    "imported from"};
@@ -67,15 +73,15 @@ int Remove(const std::string& name, const std::string& output, const std::string
   // Not repeated on failure: a second call might find the name already removed.
   const auto coordinator = Coordinator::Reach(state);
   if (!coordinator.ok()) return Report(coordinator.status());
-  const Result<Json> answer = (*coordinator)->connection().Call("RemoveModel", {{"name", name}});
+  const Result<v1::RemoveModelResponse> answer = (*coordinator)->connection().RemoveModel(name);
   if (!answer.ok()) return Report(answer.status());
   if (output == "json") {
-    Print(RenderJson({{"name", name}, {"bytes_go", answer->at("bytes_go")}}));
+    Print(RenderJson({{"name", name}, {"bytes_go", answer->bytes_go()}}));
     return kExitOk;
   }
   Print(Str("removed ", name, "\n"));
   std::fprintf(stderr, "%s\n",
-               answer->at("bytes_go").get<bool>()
+               answer->bytes_go()
                    ? "its bytes are removed within minutes, or by `longrun gc`"
                    : "its bytes stay: another name or a run that started from it needs them");
   return kExitOk;

@@ -21,15 +21,13 @@ namespace {
 
 using Rows = std::vector<std::vector<std::string>>;
 
-std::int64_t Int(const Json& json, const char* name) { return json.at(name).get<std::int64_t>(); }
-double Number(const Json& json, const char* name) { return json.at(name).get<double>(); }
-
-std::string AxesText(const Json& run) {
-  std::vector<std::string> axes;
-  for (const auto& [axis, value] : run.at("axes").items()) {
-    axes.push_back(Str(ShortAxis(axis), "=", AxisText(value)));
+std::string AxesText(const v1::PlannedRunInfo& run) {
+  const Json axes = JsonIn(run.axes_json());
+  std::vector<std::string> parts;
+  for (const auto& [axis, value] : axes.items()) {
+    parts.push_back(Str(ShortAxis(axis), "=", AxisText(value)));
   }
-  return Join(axes, " ");
+  return Join(parts, " ");
 }
 
 std::string FlopsText(double flops) {
@@ -43,24 +41,24 @@ std::string SecondsText(double seconds) {
                                        : static_cast<std::int64_t>(seconds) * 1000);
 }
 
-bool HasTime(const Json& time) { return Int(time, "n") > 0; }
+bool HasTime(const v1::TimeEstimate& time) { return time.n() > 0; }
 
 // "41s (33s to 52s)"
-std::string TimeText(const Json& time) {
+std::string TimeText(const v1::TimeEstimate& time) {
   if (!HasTime(time)) return "not measured yet";
-  return Str(SecondsText(Number(time, "likely_s")), " (", SecondsText(Number(time, "low_s")),
-             " to ", SecondsText(Number(time, "high_s")), ")");
+  return Str(SecondsText(time.likely_s()), " (", SecondsText(time.low_s()), " to ",
+             SecondsText(time.high_s()), ")");
 }
 
-double WorkFlops(const Json& run) {
-  const bool trains = run.at("training") == "to_do";
-  return Number(run, "evaluate_flops") + (trains ? Number(run, "train_flops") : 0);
+double WorkFlops(const v1::PlannedRunInfo& run) {
+  const bool trains = run.training() == "to_do";
+  return run.evaluate_flops() + (trains ? run.train_flops() : 0);
 }
 
-std::string RunTimeText(const Json& run) {
+std::string RunTimeText(const v1::PlannedRunInfo& run) {
   std::vector<std::string> parts;
-  if (run.at("training") == "to_do") parts.push_back(TimeText(run.at("train_time")));
-  if (Int(run, "cells_missing") > 0) parts.push_back(TimeText(run.at("evaluate_time")));
+  if (run.training() == "to_do") parts.push_back(TimeText(run.train_time()));
+  if (run.cells_missing() > 0) parts.push_back(TimeText(run.evaluate_time()));
   if (parts.size() == 2 && parts[0] == parts[1]) parts.pop_back();
   return Join(parts, " + ");
 }
@@ -68,39 +66,38 @@ std::string RunTimeText(const Json& run) {
 // Of tasks that are stored and have not ended. Without a service nothing is under way.
 std::string_view Pending(bool service_runs) { return service_runs ? "under way" : "unfinished"; }
 
-std::string CellsText(const Json& run, bool service_runs) {
-  const std::int64_t n_under_way = Int(run, "cells_under_way");
+std::string CellsText(const v1::PlannedRunInfo& run, bool service_runs) {
+  const std::int64_t n_under_way = run.cells_under_way();
   const std::pair<std::int64_t, std::string_view> counts[] = {
-      {Int(run, "cells_known") - n_under_way, "known"},
+      {run.cells_known() - n_under_way, "known"},
       {n_under_way, Pending(service_runs)},
-      {Int(run, "cells_missing"), "to do"}};
+      {run.cells_missing(), "to do"}};
   std::vector<std::string> parts;
   for (const auto& [n, what] : counts) {
     if (n > 0) parts.push_back(Str(n, " ", what));
   }
-  if (const std::int64_t n = Int(run, "cells_not_applicable"); n > 0) {
+  if (const std::int64_t n = run.cells_not_applicable(); n > 0) {
     parts.back() += Str(" (", n, " not_applicable)");
   }
   return Join(parts, ", ");
 }
 
-std::string TrainingText(const Json& run, bool service_runs) {
-  const auto training = run.at("training").get<std::string>();
+std::string TrainingText(const v1::PlannedRunInfo& run, bool service_runs) {
+  const std::string& training = run.training();
   if (training == "under_way") return std::string(Pending(service_runs));
   return training == "to_do" ? "to do" : training;
 }
 
-Rows PlanRows(const Json& plan, bool service_runs, std::size_t n_shown) {
+Rows PlanRows(const v1::PlanSweepResponse& plan, bool service_runs, std::size_t n_shown) {
   Rows rows;
   rows.reserve(n_shown);
-  for (std::size_t i = 0; i < n_shown; ++i) {
-    const Json& run = plan.at("runs")[i];
-    rows.push_back(
-        {ShortId(run.at("run_key").get<std::string>()), AxesText(run),
-         FormatCount(Int(run, "parameters")), FlopsText(WorkFlops(run)),
-         FormatBytes(std::max(Int(run, "memory_bytes"), Int(run, "evaluate_memory_bytes"))),
-         FormatBytes(Int(run, "disk_bytes")), TrainingText(run, service_runs),
-         CellsText(run, service_runs), RunTimeText(run)});
+  for (int i = 0; i < static_cast<int>(n_shown); ++i) {
+    const v1::PlannedRunInfo& run = plan.runs(i);
+    rows.push_back({ShortId(run.run_key()), AxesText(run), FormatCount(run.parameters()),
+                    FlopsText(WorkFlops(run)),
+                    FormatBytes(std::max(run.memory_bytes(), run.evaluate_memory_bytes())),
+                    FormatBytes(run.disk_bytes()), TrainingText(run, service_runs),
+                    CellsText(run, service_runs), RunTimeText(run)});
   }
   return rows;
 }
@@ -109,8 +106,8 @@ std::string MoreText(std::size_t n_more) {
   return n_more == 0 ? "" : Str("… ", n_more, " more (--limit 0 shows all)\n");
 }
 
-std::string PlanText(const Json& plan, bool service_runs, const RunLimit& limit) {
-  const std::size_t n_runs = plan.at("runs").size();
+std::string PlanText(const v1::PlanSweepResponse& plan, bool service_runs, const RunLimit& limit) {
+  const auto n_runs = static_cast<std::size_t>(plan.runs_size());
   const std::size_t n_shown = limit.Of("table", n_runs);
   std::string text =
       RenderColumns({"run", "axes", "parameters", "FLOPs", "memory", "disk", "training", "cells",
@@ -119,54 +116,55 @@ std::string PlanText(const Json& plan, bool service_runs, const RunLimit& limit)
                      Align::kRight, Align::kLeft, Align::kLeft, Align::kLeft},
                     PlanRows(plan, service_runs, n_shown));
   text += MoreText(n_runs - n_shown);
-  text += SubmissionText(plan) + "\n";
-  const double flops = Number(plan, "train_flops") + Number(plan, "evaluate_flops");
+  text += SubmissionText(plan.name(), plan.counts()) + "\n";
+  const double flops = plan.train_flops() + plan.evaluate_flops();
   if (flops > 0) {
-    text += Str("in all ", FlopsText(flops), " FLOPs, ", FormatBytes(Int(plan, "disk_bytes")),
+    text += Str("in all ", FlopsText(flops), " FLOPs, ", FormatBytes(plan.disk_bytes()),
                 " of checkpoints");
-    if (HasTime(plan.at("slot_time"))) {
-      text += Str(", ", TimeText(plan.at("slot_time")), " of one slot's time");
+    if (HasTime(plan.slot_time())) {
+      text += Str(", ", TimeText(plan.slot_time()), " of one slot's time");
     }
     text += "\n";
   }
-  if (HasTime(plan.at("wall_time"))) {
-    const std::int64_t n_slots = Int(plan, "slots");
-    const bool are_there = plan.at("slots_of") == "workers";
+  if (HasTime(plan.wall_time())) {
+    const std::int64_t n_slots = plan.slots();
+    const bool are_there = plan.slots_of() == "workers";
     text += Str("on the ", Counted(n_slots, "slot"),
-                are_there ? " known now: " : " known last: ", TimeText(plan.at("wall_time")),
-                ", based on what ran on ", plan.at("device").get<std::string>(), "\n");
+                are_there ? " known now: " : " known last: ", TimeText(plan.wall_time()),
+                ", based on what ran on ", plan.device(), "\n");
   }
-  if (const std::string left = TimeLeftText(plan); !left.empty()) {
+  if (const std::string left = TimeLeftText(plan.time_left()); !left.empty()) {
     text += Str(left, ", with what is ", Pending(service_runs), " or waits for a slot\n");
   }
   std::int64_t n_not_applicable = 0;
-  for (const Json& run : plan.at("runs")) n_not_applicable += Int(run, "cells_not_applicable");
+  for (const v1::PlannedRunInfo& run : plan.runs()) n_not_applicable += run.cells_not_applicable();
   if (n_not_applicable > 0) {
     text += Str(
         Counted(n_not_applicable, "cell"),
         " will be not_applicable: the context length is more than the position method can read\n");
   }
-  const Json& problems = plan.at("problems");
-  const std::size_t n_told = limit.Of("table", problems.size());
-  for (std::size_t i = 0; i < n_told; ++i) {
-    text += Str("will not run: ", problems[i].get<std::string>(), "\n");
+  const Repeated<std::string>& problems = plan.problems();
+  const auto n_problems = static_cast<std::size_t>(problems.size());
+  const std::size_t n_told = limit.Of("table", n_problems);
+  for (int i = 0; i < static_cast<int>(n_told); ++i) {
+    text += Str("will not run: ", problems[i], "\n");
   }
-  text += MoreText(problems.size() - n_told);
-  if (plan.at("slots_of") == "machine") {
+  text += MoreText(n_problems - n_told);
+  if (plan.slots_of() == "machine") {
     text += "no worker is known yet: memory and disk were compared with this machine's\n";
   }
   return text;
 }
 
 // Some of it was submitted before and has not ended: with a service it goes on.
-bool IsUnderWay(const Json& plan) {
-  return std::ranges::any_of(plan.at("runs"), [](const Json& run) {
-    return run.at("training") == "under_way" || Int(run, "cells_under_way") > 0;
+bool IsUnderWay(const v1::PlanSweepResponse& plan) {
+  return std::ranges::any_of(plan.runs(), [](const v1::PlannedRunInfo& run) {
+    return run.training() == "under_way" || run.cells_under_way() > 0;
   });
 }
 
 // Plain numbers, for programs. Times are empty where nothing was measured.
-std::string PlanCsv(const Json& plan, std::size_t n_shown) {
+std::string PlanCsv(const v1::PlanSweepResponse& plan, std::size_t n_shown) {
   const std::vector<std::string> header = {"run",
                                            "axes",
                                            "parameters",
@@ -187,27 +185,26 @@ std::string PlanCsv(const Json& plan, std::size_t n_shown) {
                                            "cells_not_applicable"};
   Rows rows;
   rows.reserve(n_shown);
-  for (std::size_t i = 0; i < n_shown; ++i) {
-    const Json& run = plan.at("runs")[i];
+  for (int i = 0; i < static_cast<int>(n_shown); ++i) {
+    const v1::PlannedRunInfo& run = plan.runs(i);
     std::vector<std::string>& row = rows.emplace_back();
-    row = {run.at("run_key").get<std::string>(),
+    row = {run.run_key(),
            AxesText(run),
-           Str(Int(run, "parameters")),
-           Str(Number(run, "train_flops")),
-           Str(Number(run, "evaluate_flops")),
-           Str(Int(run, "memory_bytes")),
-           Str(Int(run, "disk_bytes")),
-           run.at("training").get<std::string>(),
-           Str(Int(run, "cells_known") - Int(run, "cells_under_way")),
-           Str(Int(run, "cells_under_way")),
-           Str(Int(run, "cells_missing"))};
-    for (const char* which : {"train_time", "evaluate_time"}) {
-      const Json& time = run.at(which);
-      for (const char* part : {"likely_s", "low_s", "high_s"}) {
-        row.push_back(HasTime(time) ? Str(Number(time, part)) : "");
+           Str(run.parameters()),
+           Str(run.train_flops()),
+           Str(run.evaluate_flops()),
+           Str(run.memory_bytes()),
+           Str(run.disk_bytes()),
+           run.training(),
+           Str(run.cells_known() - run.cells_under_way()),
+           Str(run.cells_under_way()),
+           Str(run.cells_missing())};
+    for (const v1::TimeEstimate* time : {&run.train_time(), &run.evaluate_time()}) {
+      for (const double seconds : {time->likely_s(), time->low_s(), time->high_s()}) {
+        row.push_back(HasTime(*time) ? Str(seconds) : "");
       }
     }
-    row.push_back(Str(Int(run, "cells_not_applicable")));
+    row.push_back(Str(run.cells_not_applicable()));
   }
   return RenderCsv(header, rows);
 }
@@ -222,16 +219,16 @@ void AddPlan(Verbs& verbs) {
   const auto limit = std::make_shared<RunLimit>();
   AddRunLimit(verb, *limit);
   verb.SetRun([&verbs, file, output, limit] {
-    const Result<Json> request = SweepRequest(*file);
+    const Result<v1::PlanSweepRequest> request = PlanRequest(*file);
     if (!request.ok()) return Report(request.status());
     RetryingClient client(verbs.state);
-    Result<Json> plan = client.Call("PlanSweep", *request, kPlanMs);
+    Result<v1::PlanSweepResponse> plan = client.PlanSweep(*request);
     if (!plan.ok()) return client.ReportFailure(plan.status());
-    Json& runs = plan->at("runs");
-    const std::size_t n_shown = limit->Of(*output, runs.size());
+    const std::size_t n_shown = limit->Of(*output, static_cast<std::size_t>(plan->runs_size()));
     if (*output == "json") {
-      runs.erase(runs.begin() + static_cast<std::ptrdiff_t>(n_shown), runs.end());
-      Print(RenderJson(*plan));
+      const auto n_kept = static_cast<int>(n_shown);
+      plan->mutable_runs()->DeleteSubrange(n_kept, plan->runs_size() - n_kept);
+      Print(RenderJson(ToJson(*plan)));
     } else {
       const bool service_runs = !client.coordinator().momentary();
       Print(*output == "csv" ? PlanCsv(*plan, n_shown) : PlanText(*plan, service_runs, *limit));

@@ -80,16 +80,15 @@ bool IsKept(const RunRef& run, const std::vector<PivotFilter>& where) {
 
 Result<LossCurve> AskCurve(RetryingClient& client, const RunRef& run, const std::string& metric,
                            bool by_tokens) {
-  ASSIGN_OR_RETURN(const Json series,
-                   client.Call("GetSeries", {{"run", run.run_key()}, {"metric", metric}}));
-  const std::optional<double> batch_tokens = BatchTokens(run.run->at("run"));
+  ASSIGN_OR_RETURN(const v1::GetSeriesResponse series, client.GetSeries(run.run_key(), metric));
+  const std::optional<double> batch_tokens = BatchTokens(run.run->resolved);
   LossCurve curve{.name = ""};
   if (!batch_tokens) return curve;
-  for (std::size_t i = 0; i < series.at("step").size(); ++i) {
-    const Json& value = series.at("value")[i];
-    curve.x.push_back(series.at("step")[i].get<double>() * (by_tokens ? *batch_tokens : 1.0));
-    curve.y.push_back(value.is_number() ? value.get<double>()
-                                        : std::numeric_limits<double>::quiet_NaN());
+  for (int i = 0; i < series.step_size(); ++i) {
+    const auto step = static_cast<double>(series.step(i));
+    const double value = series.value(i);
+    curve.x.push_back(step * (by_tokens ? *batch_tokens : 1.0));
+    curve.y.push_back(std::isfinite(value) ? value : std::numeric_limits<double>::quiet_NaN());
   }
   return curve;
 }
@@ -97,17 +96,15 @@ Result<LossCurve> AskCurve(RetryingClient& client, const RunRef& run, const std:
 // The curves of those runs of the sweeps that the filters keep.
 Result<std::vector<Plot>> LossPlots(const PlotArguments& arguments, const PivotRequest& request,
                                     const std::string& state) {
-  ASSIGN_OR_RETURN(const std::vector<Json> results, AskResults(state, arguments.pivot->sweeps));
+  ASSIGN_OR_RETURN(const std::vector<SweepResults> results,
+                   AskResults(state, arguments.pivot->sweeps));
   std::vector<std::string> axes;
   std::vector<RunRef> all;
-  for (const Json& result : results) {
-    for (const Json& axis : result.at("axes")) {
-      const auto name = axis.get<std::string>();
+  for (const SweepResults& result : results) {
+    for (const std::string& name : result.axes) {
       if (std::ranges::find(axes, name) == axes.end()) axes.push_back(name);
     }
-    for (const Json& run : result.at("runs")) {
-      all.push_back(MakeRunRef(result.at("name").get<std::string>(), run));
-    }
+    for (const ResultRun& run : result.runs) all.push_back(MakeRunRef(result.name, run));
   }
   if (results.size() > 1) axes.insert(axes.begin(), "sweep");
   std::vector<PivotFilter> where;
@@ -140,7 +137,8 @@ Result<std::vector<Plot>> LossPlots(const PlotArguments& arguments, const PivotR
 
 Result<std::vector<Plot>> ResultPlots(const PlotArguments& arguments, const PivotRequest& request,
                                       const std::string& state) {
-  ASSIGN_OR_RETURN(const std::vector<Json> results, AskResults(state, arguments.pivot->sweeps));
+  ASSIGN_OR_RETURN(const std::vector<SweepResults> results,
+                   AskResults(state, arguments.pivot->sweeps));
   ASSIGN_OR_RETURN(const std::vector<PivotTable> tables, BuildPivot(results, request));
   return PlotsOfTables(tables);
 }
@@ -207,18 +205,15 @@ Status WriteOutput(const std::vector<Plot>& plots, const PlotArguments& argument
 // Explains why there is nothing to draw: the sweep is over, or no curve has numbers yet.
 int NothingToDraw(const std::vector<Plot>& plots, const std::vector<std::string>& sweeps,
                   const std::string& state) {
-  std::vector<Json> infos;
   std::vector<std::string> states;
-  infos.reserve(sweeps.size());
   states.reserve(sweeps.size());
   RetryingClient client(state);
   for (const std::string& sweep : sweeps) {
-    const Result<Json> answer = client.Call("GetSweep", {{"sweep", sweep}});
+    const Result<v1::GetSweepResponse> answer = client.GetSweep(sweep);
     if (!answer.ok()) return Report(answer.status());
-    infos.push_back(answer->at("info"));
-    states.push_back(infos.back().at("state").get<std::string>());
+    states.push_back(answer->info().state());
   }
-  const int code = SweepExitCode(infos);
+  const int code = SweepExitCode(states);
   if (code != kExitIncomplete) {
     std::fprintf(stderr,
                  "longrun: there are no numbers to draw: %s is %s, and nothing more comes\n",

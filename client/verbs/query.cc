@@ -72,25 +72,25 @@ std::string Markdown(const std::vector<std::string>& header, const Rows& rows) {
 }
 
 // Columns of one name become name, name_2, ...
-std::vector<std::string> ObjectKeys(const Json& columns) {
+std::vector<std::string> ObjectKeys(const std::vector<std::string>& columns) {
   std::vector<std::string> keys;
   std::map<std::string, int> seen;
-  for (const Json& column : columns) {
-    const auto name = column.get<std::string>();
+  keys.reserve(columns.size());
+  for (const std::string& name : columns) {
     const int n = ++seen[name];
     keys.push_back(n == 1 ? name : Str(name, "_", n));
   }
   return keys;
 }
 
-// Renders {"columns": [...], "rows": [[...]]} in a format.
-std::string Rendered(const Json& answer, const std::string& format) {
-  const Json& columns = answer.at("columns");
+// `rows`: lists with a value for each column.
+std::string Rendered(const std::vector<std::string>& columns, const Json& rows,
+                     const std::string& format) {
   if (format == "json" || format == "jsonl") {
     const std::vector<std::string> keys = ObjectKeys(columns);
     Json list = Json::array();
     std::string lines;
-    for (const Json& row : answer.at("rows")) {
+    for (const Json& row : rows) {
       Json object = Json::object();
       for (std::size_t c = 0; c < keys.size(); ++c) object[keys[c]] = row.at(c);
       if (format == "jsonl") {
@@ -101,19 +101,18 @@ std::string Rendered(const Json& answer, const std::string& format) {
     }
     return format == "jsonl" ? lines : RenderJson(list);
   }
-  const auto header = columns.get<std::vector<std::string>>();
-  std::vector<Align> align(header.size(), Align::kRight);
-  Rows rows;
-  for (const Json& row : answer.at("rows")) {
+  std::vector<Align> align(columns.size(), Align::kRight);
+  Rows texts;
+  for (const Json& row : rows) {
     std::vector<std::string> fields;
     for (std::size_t c = 0; c < row.size(); ++c) {
       if (row.at(c).is_string()) align[c] = Align::kLeft;
       fields.push_back(format == "csv" ? CsvText(row.at(c)) : Shown(row.at(c), "–"));
     }
-    rows.push_back(std::move(fields));
+    texts.push_back(std::move(fields));
   }
-  if (format == "csv") return RenderCsv(header, rows);
-  return format == "markdown" ? Markdown(header, rows) : RenderColumns(header, align, rows);
+  if (format == "csv") return RenderCsv(columns, texts);
+  return format == "markdown" ? Markdown(columns, texts) : RenderColumns(columns, align, texts);
 }
 
 Result<std::string> ReadStdin() {
@@ -135,17 +134,16 @@ Result<std::string> ReadStdin() {
 }
 
 int ListViews(const std::string& format, const std::string& state) {
-  const Result<Json> answer = Call(state, "ListViews", Json::object());
+  const Result<v1::ListViewsResponse> answer = RetryingClient(state).ListViews();
   if (!answer.ok()) return Report(answer.status());
-  Json table = {{"columns", {"view", "column", "type", "unit", "meaning"}},
-                {"rows", Json::array()}};
-  for (const Json& view : answer->at("views")) {
-    for (const Json& column : view.at("columns")) {
-      table["rows"].push_back({view.at("name"), column.at("name"), column.at("type"),
-                               column.at("unit"), column.at("meaning")});
+  Json rows = Json::array();
+  for (const v1::ViewInfo& view : answer->views()) {
+    for (const v1::ViewColumnInfo& column : view.columns()) {
+      rows.push_back(Json::array(
+          {view.name(), column.name(), column.type(), column.unit(), column.meaning()}));
     }
   }
-  Print(Rendered(table, format));
+  Print(Rendered({"view", "column", "type", "unit", "meaning"}, rows, format));
   return kExitOk;
 }
 
@@ -164,15 +162,16 @@ int Query(const QueryArguments& arguments, const std::string& format, const std:
   const Result<std::int64_t> timeout_ms = ParseDurationMs(arguments.timeout);
   if (!timeout_ms.ok()) return Report(timeout_ms.status().In("--timeout"));
   RetryingClient client(state);
-  const Result<Json> answer = client.Call(
-      "Query", {{"sql", *sql}, {"timeout_ms", *timeout_ms}, {"rows_max", arguments.limit}},
-      *timeout_ms + kGraceMs);
+  const Result<v1::QueryResponse> answer =
+      client.Query(*sql, {.timeout_ms = *timeout_ms,
+                          .rows_max = arguments.limit,
+                          .answer_ms = *timeout_ms + kGraceMs});
   if (!answer.ok()) return client.ReportFailure(answer.status());
-  Print(Rendered(*answer, format));
-  const std::string cut_by = answer->at("cut_by").get<std::string>();
+  const Json rows = JsonIn(answer->rows_json());
+  Print(Rendered({answer->columns().begin(), answer->columns().end()}, rows, format));
+  const std::string& cut_by = answer->cut_by();
   if (!cut_by.empty()) {
-    std::fprintf(stderr, "longrun: only the first %zu rows are shown: %s\n",
-                 answer->at("rows").size(),
+    std::fprintf(stderr, "longrun: only the first %zu rows are shown: %s\n", rows.size(),
                  cut_by == "rows" ? "--limit gives more"
                                   : "an answer holds 16 MiB; select fewer columns or rows");
   }

@@ -39,14 +39,14 @@ Json JsonOf(const Json& text) {
 }
 
 Result<Json> Rows(RetryingClient& client, const std::string& sql) {
-  ASSIGN_OR_RETURN(const Json answer,
-                   client.Call("Query", {{"sql", sql}, {"timeout_ms", kQueryMs}}, 2 * kQueryMs));
-  if (const auto cut = answer.at("cut_by").get<std::string>(); !cut.empty()) {
+  ASSIGN_OR_RETURN(const v1::QueryResponse answer,
+                   client.Query(sql, {.timeout_ms = kQueryMs, .answer_ms = 2 * kQueryMs}));
+  if (const std::string& cut = answer.cut_by(); !cut.empty()) {
     return Status(Code::kResourceExhausted,
                   Str("the sweep is too large for one page (limit of ", cut,
                       "): `longrun table` and `longrun query` show it in parts"));
   }
-  return answer.at("rows");
+  return JsonIn(answer.rows_json());
 }
 
 Status ReadRuns(RetryingClient& client, const std::string& sweep_id, ReportInput& input) {
@@ -91,11 +91,11 @@ std::string LastLines(const std::string& text) {
 
 // Reads failures of only the sweep's own tasks: another sweep may have other evaluations
 // of the same runs.
-Status ReadFailures(RetryingClient& client, const std::string& sweep_id, const Json& runs,
-                    ReportInput& input) {
+Status ReadFailures(RetryingClient& client, const std::string& sweep_id,
+                    const Repeated<v1::RunInfo>& runs, ReportInput& input) {
   std::set<std::string> tasks;
-  for (const Json& run : runs) {
-    for (const Json& task : run.at("tasks")) tasks.insert(task.at("task").get<std::string>());
+  for (const v1::RunInfo& run : runs) {
+    for (const v1::TaskInfo& task : run.tasks()) tasks.insert(task.task());
   }
   ASSIGN_OR_RETURN(
       const Json rows,
@@ -119,9 +119,9 @@ Status ReadFailures(RetryingClient& client, const std::string& sweep_id, const J
     failure.message = row.at(6).get<std::string>();
     failure.worker = row.at(7).get<std::string>();
     std::string log;
-    const Status read = client.coordinator().connection().Stream(
-        "GetLogs", {{"target", failure.attempt}, {"follow", false}}, [&](const Json& message) {
-          log += message.at("text").get<std::string>();
+    const Status read = client.coordinator().connection().GetLogs(
+        failure.attempt, /*follow=*/false, [&](const v1::GetLogsResponse& message) {
+          log += message.text();
           log = LastLines(log);
           return true;
         });
@@ -158,17 +158,14 @@ Result<LossCurve> ReadCurve(RetryingClient& client, const ReportRun& run,
   if (!run.batch_tokens) return curve;
   const auto position = run.axes.find("position");
   if (position != run.axes.end()) curve.group = AxisText(*position);
-  ASSIGN_OR_RETURN(const Json series,
-                   client.Call("GetSeries", {{"run", run.run_key}, {"metric", metric}}));
-  const Json& steps = series.at("step");
-  const std::size_t n = steps.size();
+  ASSIGN_OR_RETURN(const v1::GetSeriesResponse series, client.GetSeries(run.run_key, metric));
+  const auto n = static_cast<std::size_t>(series.step_size());
   const std::size_t n_shown = std::min(n, kCurvePoints);
   for (std::size_t i = 1; i <= n_shown; ++i) {
-    const std::size_t at = i * n / n_shown - 1;
-    const Json& value = series.at("value").at(at);
-    curve.x.push_back(steps.at(at).get<double>() * *run.batch_tokens);
-    curve.y.push_back(value.is_number() ? value.get<double>()
-                                        : std::numeric_limits<double>::quiet_NaN());
+    const auto at = static_cast<int>(i * n / n_shown - 1);
+    const double value = series.value(at);
+    curve.x.push_back(static_cast<double>(series.step(at)) * *run.batch_tokens);
+    curve.y.push_back(std::isfinite(value) ? value : std::numeric_limits<double>::quiet_NaN());
   }
   return curve;
 }
@@ -188,13 +185,11 @@ Status ReadCurves(RetryingClient& client, ReportInput& input) {
 
 Result<ReportInput> ReadSweep(RetryingClient& client, const std::string& sweep) {
   ReportInput input;
-  ASSIGN_OR_RETURN(const Json answer, client.Call("GetSweep", {{"sweep", sweep}}));
-  input.info = answer.at("info");
-  input.yaml = answer.at("yaml").get<std::string>();
-  const auto id = input.info.at("sweep_id").get<std::string>();
-  const auto name = input.info.at("name").get<std::string>();
-  ASSIGN_OR_RETURN(input.results, client.Call("GetResults", {{"sweep", id}}));
-  input.results["name"] = name;
+  ASSIGN_OR_RETURN(const v1::GetSweepResponse answer, client.GetSweep(sweep));
+  input.info = answer.info();
+  input.yaml = answer.yaml();
+  const std::string& id = input.info.sweep_id();
+  ASSIGN_OR_RETURN(input.results, client.GetResultsOfSweep(id));
   ASSIGN_OR_RETURN(
       const Json rows,
       Rows(client, Str("SELECT labels, overrides FROM sweeps WHERE sweep_id = '", id, "'")));
@@ -203,12 +198,11 @@ Result<ReportInput> ReadSweep(RetryingClient& client, const std::string& sweep) 
     input.overrides = JsonOf(rows.at(0).at(1));
   }
   RETURN_IF_ERROR(ReadRuns(client, id, input));
-  for (const Json& answered : input.results.at("runs")) {
-    const auto run = std::ranges::find(input.runs, answered.at("run_key").get<std::string>(),
-                                       &ReportRun::run_key);
-    if (run != input.runs.end()) run->batch_tokens = BatchTokens(answered.at("run"));
+  for (const v1::RunInfo& answered : input.results.runs()) {
+    const auto run = std::ranges::find(input.runs, answered.run_key(), &ReportRun::run_key);
+    if (run != input.runs.end()) run->batch_tokens = BatchTokens(JsonIn(answered.run_json()));
   }
-  RETURN_IF_ERROR(ReadFailures(client, id, answer.at("runs"), input));
+  RETURN_IF_ERROR(ReadFailures(client, id, answer.runs(), input));
   RETURN_IF_ERROR(ReadCurves(client, input));
   input.made_by = Str(kVersion, " (", BuildCommit(), ")");
   input.made_at = FormatWallMs(WallMs());
@@ -235,8 +229,7 @@ int WriteReport(const std::string& sweep, const std::string& file, const std::st
     Print(*page);
     return kExitOk;
   }
-  const std::string path =
-      file.empty() ? input->info.at("name").get<std::string>() + ".html" : file;
+  const std::string path = file.empty() ? input->info.name() + ".html" : file;
   if (Status written = WriteOutputFile(path, *page); !written.ok()) return Report(written);
   std::fprintf(stderr, "%s: open it in a browser; it needs no network\n", path.c_str());
   return kExitOk;

@@ -14,11 +14,12 @@ namespace {
 
 // Submits the file to the coordinator's check, like `plan`.
 int Check(RetryingClient& client, const ReproducedRun& run, bool as_json) {
-  const Result<Json> plan = client.Call(
-      "PlanSweep",
-      {{"yaml", run.yaml}, {"file_name", "reproduce.yaml"}, {"overrides", Json::array()}});
+  v1::PlanSweepRequest request;
+  request.set_yaml(run.yaml);
+  request.set_file_name("reproduce.yaml");
+  const Result<v1::PlanSweepResponse> plan = client.PlanSweep(request);
   if (!plan.ok()) return client.ReportFailure(plan.status());
-  const auto key = plan->at("runs").at(0).at("run_key").get<std::string>();
+  const std::string& key = plan->runs().at(0).run_key();
   if (key != run.run_key) {
     return Report(Status(Code::kFailedPrecondition,
                          Str("the file gives run ", key, " here, not ", run.run_key)));

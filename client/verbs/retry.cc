@@ -22,17 +22,17 @@ constexpr std::size_t kShown = 8;
 
 // The runs of `target` whose training diverged. Ignores errors: the call that follows reports them.
 std::vector<std::string> DivergedOf(RetryingClient& client, const std::string& target) {
-  Json runs = Json::array();
-  if (const Result<Json> sweep = client.Call("GetSweep", {{"sweep", target}}); sweep.ok()) {
-    runs = sweep->at("runs");
-  } else if (const Result<Json> run = client.Call("GetRun", {{"run", target}}); run.ok()) {
-    runs.push_back(run->at("run"));
+  Runs runs;
+  if (const Result<v1::GetSweepResponse> sweep = client.GetSweep(target); sweep.ok()) {
+    runs = sweep->runs();
+  } else if (const Result<v1::GetRunResponse> run = client.GetRun(target); run.ok()) {
+    *runs.Add() = run->run();
   }
   std::vector<std::string> diverged;
   RunNames names(runs);
-  for (const Json& run : runs) {
-    for (const Json& task : run.at("tasks")) {
-      if (task.at("kind") != "train" || !task.at("failed_for_good").get<bool>()) continue;
+  for (const v1::RunInfo& run : runs) {
+    for (const v1::TaskInfo& task : run.tasks()) {
+      if (task.kind() != "train" || !task.failed_for_good()) continue;
       diverged.push_back(names.Of(run));
     }
   }
@@ -64,10 +64,10 @@ void AddRetry(Verbs& verbs) {
     // Safe to repeat: a second call finds nothing left to retry.
     RetryingClient client(verbs.state);
     const std::vector<std::string> diverged = DivergedOf(client, *thing);
-    const Result<Json> answer = client.Call("RetryTasks", {{"target", *thing}});
+    const Result<v1::RetryTasksResponse> answer = client.RetryTasks(*thing);
     if (!answer.ok()) return Report(answer.status());
-    const auto n = answer->at("tasks_retried").get<std::int64_t>();
-    Print(*output == "json" ? RenderJson(*answer) : Str("tasks to try again: ", n, "\n"));
+    const auto n = answer->tasks_retried();
+    Print(*output == "json" ? RenderJson(ToJson(*answer)) : Str("tasks to try again: ", n, "\n"));
     if (n == 0) {
       std::fprintf(stderr,
                    "none of its tasks failed, was skipped or was cancelled: there is nothing to "

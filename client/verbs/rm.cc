@@ -15,26 +15,23 @@ int Remove(const std::string& sweep, const std::string& output, const std::strin
   // Not repeated on failure: by then, another sweep may have the name, or none.
   const auto coordinator = Coordinator::Reach(state);
   if (!coordinator.ok()) return Report(coordinator.status());
-  const Result<Json> answer = (*coordinator)->connection().Call("RemoveSweep", {{"sweep", sweep}});
+  const Result<v1::RemoveSweepResponse> answer = (*coordinator)->connection().RemoveSweep(sweep);
   if (!answer.ok()) return Report(answer.status());
   if (output == "json") {
-    Print(RenderJson(*answer));
+    Print(RenderJson(ToJson(*answer)));
     return kExitOk;
   }
-  Print(Str("removed ", answer->at("name").get<std::string>(), " (",
-            answer->at("sweep_id").get<std::string>(), ")\n"));
-  const auto n_left = answer->at("tasks_left").get<std::int64_t>();
+  Print(Str("removed ", answer->name(), " (", answer->sweep_id(), ")\n"));
+  const auto n_left = answer->tasks_left();
   if (n_left > 0) {
     std::fprintf(stderr,
                  "%s of it %s in no other sweep: kept until `longrun gc`; if submitted again "
                  "before that, nothing is done twice\n",
                  Counted(n_left, "task").c_str(), n_left == 1 ? "is" : "are");
   }
-  for (const Json& other : answer->at("others")) {
-    std::fprintf(stderr, "of the same name: %s, %s: `longrun rm %s`\n",
-                 other.at("sweep_id").get<std::string>().c_str(),
-                 other.at("state").get<std::string>().c_str(),
-                 other.at("sweep_id").get<std::string>().c_str());
+  for (const v1::SweepInfo& other : answer->others()) {
+    std::fprintf(stderr, "of the same name: %s, %s: `longrun rm %s`\n", other.sweep_id().c_str(),
+                 other.state().c_str(), other.sweep_id().c_str());
   }
   return kExitOk;
 }

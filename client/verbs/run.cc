@@ -2,6 +2,7 @@
 // folder, submits, watches, prints the table, and stops. The same command resumes interrupted work.
 #include <cstdio>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -28,11 +29,11 @@ struct RunArguments {
   std::int64_t cpu_slots = 0;
 };
 
-void SayWhereToLook(const Json& info, const std::string& state) {
-  const std::string name = info.at("name").get<std::string>();
+void SayWhereToLook(const v1::SweepInfo& info, const std::string& state) {
+  const std::string& name = info.name();
   std::vector<std::pair<std::string, std::string>> next = {
       {"longrun get " + name, "runs, tasks, attempts"}, {"longrun ls", "all sweeps"}};
-  if (info.at("tasks_succeeded").get<std::int64_t>() > 0) {
+  if (info.tasks_succeeded() > 0) {
     next.emplace(next.begin(), "longrun table " + name + " -o json",
                  "the same numbers, with token counts");
   }
@@ -43,29 +44,31 @@ void SayWhereToLook(const Json& info, const std::string& state) {
   }
 }
 
-int PrintEnd(const Json& end, const std::string& output, const std::string& state) {
+int PrintEnd(const v1::WatchSweepResponse& end, const std::string& output,
+             const std::string& state) {
   // Of whoever is there now: the service that carried the sweep out may have ended
   // with its command.
-  Result<Json> results = Call(state, "GetResults", {{"sweep", end.at("info").at("sweep_id")}});
-  if (!results.ok()) return Report(results.status());
-  (*results)["name"] = end.at("info").at("name");
-  const Result<std::vector<PivotTable>> tables = BuildPivot({*results}, {});
+  const Result<v1::GetResultsResponse> answer =
+      RetryingClient(state).GetResultsOfSweep(end.info().sweep_id());
+  if (!answer.ok()) return Report(answer.status());
+  const std::vector<SweepResults> results = {ReadResults(end.info().name(), *answer)};
+  const Result<std::vector<PivotTable>> tables = BuildPivot(results, {});
   if (!tables.ok()) return Report(tables.status());
   PrintFailures(end);
   Print(RenderTables(*tables, output));
   if (output == "table") {
-    const std::string note = OtherMetricsNote({*results});
+    const std::string note = OtherMetricsNote(results);
     if (!note.empty()) std::fprintf(stderr, "\n%s\n", note.c_str());
-    SayWhereToLook(end.at("info"), state);
+    SayWhereToLook(end.info(), state);
   }
-  return SweepExitCode({end.at("info")});
+  return SweepExitCode({end.info().state()});
 }
 
 // What may fill the disk is said before its worker begins. It is no refusal: the forecast is the
 // most that can stay, and a trainer that finds the disk full keeps what it has.
-void SayWhatDiskItTakes(const Json& submission) {
-  const auto n_bytes = submission.at("disk_bytes").get<std::int64_t>();
-  const auto n_free = submission.at("disk_free_bytes").get<std::int64_t>();
+void SayWhatDiskItTakes(const v1::SubmitSweepResponse& submission) {
+  const auto n_bytes = submission.disk_bytes();
+  const auto n_free = submission.disk_free_bytes();
   const bool is_known = n_free > 0;  // a service of an earlier build does not say
   if (!is_known || n_bytes <= n_free) return;
   std::fprintf(
@@ -79,8 +82,7 @@ void SayWhatDiskItTakes(const Json& submission) {
 // A sweep's name, where its file is wanted.
 int ReportFile(const std::string& file, const Status& status, const std::string& state) {
   const bool is_file = file.ends_with(".yaml") || file.ends_with(".yml");
-  if (status.code() != Code::kNotFound || is_file ||
-      !Call(state, "GetSweep", {{"sweep", file}}).ok()) {
+  if (status.code() != Code::kNotFound || is_file || !RetryingClient(state).GetSweep(file).ok()) {
     return Report(status);
   }
   return Report(Status(Code::kNotFound,
@@ -90,7 +92,7 @@ int ReportFile(const std::string& file, const Status& status, const std::string&
 }
 
 int Run(const RunArguments& arguments, const std::string& state) {
-  const Result<Json> request = SweepRequest(*arguments.file, state);
+  Result<v1::SubmitSweepRequest> request = SubmitRequest(*arguments.file, state);
   if (!request.ok()) return ReportFile(arguments.file->file, request.status(), state);
   CatchInterrupts();
 
@@ -107,27 +109,26 @@ int Run(const RunArguments& arguments, const std::string& state) {
   // Not kept: a coordinator of the moment must not pass for the service that carries the sweep out.
   auto client = std::make_unique<RetryingClient>(
       state, [&] { return daemons != nullptr ? daemons->WhyLost() : Status(); });
-  Json submission = *request;
-  submission["first"] = daemons != nullptr;
-  const Result<Json> answer = client->Call("SubmitSweep", submission);
+  request->set_first(daemons != nullptr);
+  const Result<v1::SubmitSweepResponse> answer = client->SubmitSweep(*request);
   if (!answer.ok()) return client->ReportFailure(answer.status());
   client.reset();
   SayWhatDiskItTakes(*answer);
-  std::fprintf(stderr, "%s\n", SubmissionText(*answer).c_str());
+  std::fprintf(stderr, "%s\n", SubmissionText(answer->name(), answer->counts()).c_str());
 
-  const std::string sweep = answer->at("sweep_id").get<std::string>();
+  const std::string& sweep = answer->sweep_id();
   if (daemons == nullptr) {
     std::fprintf(stderr, "a service runs on %s already: using it (Ctrl-C detaches)\n",
                  state.c_str());
   }
-  if (!answer->at("others").empty() && !answer->at("finished").get<bool>()) {
+  if (!answer->others().empty() && !answer->finished()) {
     std::fprintf(stderr, "%s:\n%s",
                  daemons == nullptr
                      ? "other unfinished sweeps share the service"
                      : "this sweep goes first; other unfinished sweeps take what it leaves free",
-                 OthersText(answer->at("others")).c_str());
+                 OthersText(answer->others()).c_str());
   }
-  if (daemons != nullptr && !answer->at("finished").get<bool>()) {
+  if (daemons != nullptr && !answer->finished()) {
     if (const Status working = daemons->StartWorking(); !working.ok()) return Report(working);
   }
   // The service may be another `run`'s, and end with it: then the work goes on with our own.
@@ -140,13 +141,14 @@ int Run(const RunArguments& arguments, const std::string& state) {
     daemons = std::move(started).value();
   };
   // Of our own worker nothing can be hoped for that it cannot do now.
-  Json refused;  // how the sweep stood when nothing more could be done
-  const auto give_up = [&](const Json& message) {
+  // How the sweep stood when nothing more could be done.
+  std::optional<v1::WatchSweepResponse> refused;
+  const auto give_up = [&](const v1::WatchSweepResponse& message) {
     Status status = daemons != nullptr ? NothingFits(message) : Status();
     if (!status.ok()) refused = message;
     return status;
   };
-  const Result<Json> end = FollowSweep(
+  const Result<v1::WatchSweepResponse> end = FollowSweep(
       state, sweep, {.own = [&] { return daemons.get(); }, .away = take_over, .give_up = give_up});
   if (Interrupted()) {
     if (daemons == nullptr) {
@@ -159,8 +161,8 @@ int Run(const RunArguments& arguments, const std::string& state) {
     }
     return kExitInterrupted;
   }
-  if (!refused.is_null() && refused.at("info").at("tasks_succeeded").get<std::int64_t>() > 0) {
-    PrintEnd(refused, *arguments.output, state);
+  if (refused && refused->info().tasks_succeeded() > 0) {
+    PrintEnd(*refused, *arguments.output, state);
   }
   if (!end.ok()) return Report(end.status());
   return PrintEnd(*end, *arguments.output, state);

@@ -15,7 +15,7 @@ namespace longrun {
 namespace {
 
 int ShowAsItStands(CoordinatorConnection& connection, const std::string& sweep) {
-  const Result<Json> now = connection.Call("GetSweep", {{"sweep", sweep}});
+  const Result<v1::GetSweepResponse> now = connection.GetSweep(sweep);
   return now.ok() ? ShowNow(*now) : Report(now.status());
 }
 
@@ -42,23 +42,24 @@ void AddSubmit(Verbs& verbs) {
   const auto wait = std::make_shared<bool>(false);
   verb.AddFlag("--wait", *wait, "show progress until the sweep has ended (Ctrl-C detaches)");
   verb.SetRun([&verbs, file, output, wait] {
-    const Result<Json> request = SweepRequest(*file, verbs.state);
+    const Result<v1::SubmitSweepRequest> request = SubmitRequest(*file, verbs.state);
     if (!request.ok()) return Report(request.status());
     const auto coordinator = Coordinator::Reach(verbs.state);
     if (!coordinator.ok()) return Report(coordinator.status());
     CoordinatorConnection& connection = (*coordinator)->connection();
-    const Result<Json> answer = connection.Call("SubmitSweep", *request);
+    const Result<v1::SubmitSweepResponse> answer = connection.SubmitSweep(*request);
     if (!answer.ok()) return Report(answer.status(), connection.violations());
-    Print(*output == "json" ? RenderJson(*answer) : SubmissionText(*answer) + "\n");
-    const std::string sweep = answer->at("sweep_id").get<std::string>();
-    const bool finished = answer->at("finished").get<bool>();
+    Print(*output == "json" ? RenderJson(ToJson(*answer))
+                            : SubmissionText(answer->name(), answer->counts()) + "\n");
+    const std::string& sweep = answer->sweep_id();
+    const bool finished = answer->finished();
     if ((*coordinator)->momentary()) {
       return EndWithoutService(connection, sweep, finished, *wait);
     }
     if (!*wait) return static_cast<int>(kExitOk);
     if (finished) return ShowAsItStands(connection, sweep);
     CatchInterrupts();
-    const Result<Json> end = FollowSweep(verbs.state, sweep);
+    const Result<v1::WatchSweepResponse> end = FollowSweep(verbs.state, sweep);
     if (!end.ok()) {
       if (Interrupted())
         std::fprintf(stderr, "detached: `longrun watch %s` comes back\n", sweep.c_str());

@@ -31,10 +31,10 @@ int Table(const PivotArguments& arguments, const std::string& output, const std:
     const std::string note = OtherMetricsNote(*results);
     if (!note.empty()) std::fprintf(stderr, "%s\n", note.c_str());
   }
-  std::vector<Json> infos;
-  infos.reserve(results->size());
-  for (const Json& result : *results) infos.push_back(result.at("info"));
-  return SweepExitCode(infos);
+  std::vector<std::string> states;
+  states.reserve(results->size());
+  for (const SweepResults& result : *results) states.push_back(result.state);
+  return SweepExitCode(states);
 }
 
 }  // namespace

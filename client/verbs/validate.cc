@@ -18,18 +18,18 @@ void AddValidate(Verbs& verbs) {
   const auto file = AddSweepFile(verb);
   const auto output = AddOutput(verb, {"table", "json"});
   verb.SetRun([&verbs, file, output] {
-    const Result<Json> request = SweepRequest(*file);
+    const Result<v1::PlanSweepRequest> request = PlanRequest(*file);
     if (!request.ok()) return Report(request.status());
     RetryingClient client(verbs.state);
-    const Result<Json> plan = client.Call("PlanSweep", *request, kPlanMs);
+    const Result<v1::PlanSweepResponse> plan = client.PlanSweep(*request);
     if (!plan.ok()) {
       if (*output == "json")
         Print(RenderJson({{"file", file->file}, {"error", plan.status().message()}}));
       return client.ReportFailure(plan.status());
     }
-    const auto n_runs = static_cast<std::int64_t>(plan->at("runs").size());
+    const auto n_runs = plan->runs_size();
     if (*output == "json") {
-      Print(RenderJson({{"file", file->file}, {"name", plan->at("name")}, {"runs", n_runs}}));
+      Print(RenderJson({{"file", file->file}, {"name", plan->name()}, {"runs", n_runs}}));
       return static_cast<int>(kExitOk);
     }
     Print(Str(file->file, ": ", Counted(n_runs, "run"), ", no mistakes\n"));

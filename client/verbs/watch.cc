@@ -31,22 +31,25 @@ void AddWatch(Verbs& verbs) {
     CatchInterrupts();
     if ((*coordinator)->momentary()) {
       // Nothing can change: show the present state, and say how to continue the work.
-      Result<Json> now = (*coordinator)->connection().Call("GetSweep", {{"sweep", *sweep}});
+      Result<v1::GetSweepResponse> now = (*coordinator)->connection().GetSweep(*sweep);
       if (!now.ok()) return Report(now.status());
-      (*now)["service_runs"] = false;
       const std::string no_service = NoServiceText((*coordinator)->connection(), verbs.state);
       if (*output == "table") {
         ShowInterrupted(*now);
         return ShowNow(*now, no_service);
       }
-      PrintLine(*now);
-      const int code = SweepExitCode({now->at("info")});
+      Json json = ToJson(*now);
+      json["service_runs"] = false;
+      PrintLine(json);
+      const int code = SweepExitCode({now->info().state()});
       if (code == kExitIncomplete) SayLine(no_service);
       return code;
     }
-    const Result<Json> end = *output == "json"
-                                 ? FollowSweep(verbs.state, *sweep, {.show = &PrintLine})
-                                 : FollowSweep(verbs.state, *sweep);
+    FollowOptions options;
+    if (*output == "json") {
+      options.show = [](const v1::WatchSweepResponse& message) { PrintLine(ToJson(message)); };
+    }
+    const Result<v1::WatchSweepResponse> end = FollowSweep(verbs.state, *sweep, options);
     if (!end.ok()) {
       if (Interrupted()) {
         std::fprintf(stderr, "\ndetached: `longrun watch %s` comes back\n", sweep->c_str());
@@ -54,7 +57,7 @@ void AddWatch(Verbs& verbs) {
       }
       return Report(end.status());
     }
-    return *output == "json" ? SweepExitCode({end->at("info")}) : ShowEnd(*end);
+    return *output == "json" ? SweepExitCode({end->info().state()}) : ShowEnd(*end);
   });
 }
 

@@ -16,21 +16,18 @@ void AddWorkers(Verbs& verbs) {
   verb.AddExamples({"longrun workers", "longrun workers -o json"});
   const auto output = AddOutput(verb, {"table", "json", "csv"});
   verb.SetRun([&verbs, output] {
-    const Result<Json> answer = Call(verbs.state, "ListWorkers", Json::object());
+    const Result<v1::ListWorkersResponse> answer = RetryingClient(verbs.state).ListWorkers();
     if (!answer.ok()) return Report(answer.status());
     if (*output == "json") {
-      Print(RenderJson(answer->at("workers")));
+      Print(RenderJson(ToJson(answer->workers())));
       return static_cast<int>(kExitOk);
     }
     std::vector<std::vector<std::string>> rows;
-    for (const Json& worker : answer->at("workers")) {
-      for (const Json& device : worker.at("devices")) {
-        rows.push_back({worker.at("worker_id").get<std::string>(),
-                        worker.at("host").get<std::string>(), worker.at("state").get<std::string>(),
-                        Str(device.at("index").get<std::int64_t>()),
-                        device.at("kind").get<std::string>(), device.at("name").get<std::string>(),
-                        FormatBytes(device.at("memory_bytes").get<std::int64_t>()),
-                        ShortId(device.at("task").get<std::string>())});
+    for (const v1::WorkerInfo& worker : answer->workers()) {
+      for (const v1::WorkerDeviceInfo& device : worker.devices()) {
+        rows.push_back({worker.worker_id(), worker.host(), worker.state(), Str(device.index()),
+                        device.kind(), device.name(), FormatBytes(device.memory_bytes()),
+                        ShortId(device.task())});
       }
     }
     const std::vector<std::string> header = {"worker", "host", "state",  "slot",
@@ -41,7 +38,7 @@ void AddWorkers(Verbs& verbs) {
                               {Align::kLeft, Align::kLeft, Align::kLeft, Align::kRight,
                                Align::kLeft, Align::kLeft, Align::kRight, Align::kLeft},
                               rows));
-    PrintNotices(answer->at("notices"));
+    PrintNotices(answer->notices());
     return static_cast<int>(kExitOk);
   });
 }

@@ -7,11 +7,8 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
-#include <limits>
 #include <mutex>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -26,160 +23,11 @@
 namespace longrun {
 namespace {
 
-using google::protobuf::Descriptor;
-using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
-using google::protobuf::Reflection;
 
-constexpr std::string_view kJsonSuffix = "_json";
 constexpr std::int64_t kMessageBytesMax = 64 << 20;
 constexpr int kThreadsMax = 8;  // of gRPC, in a client
 constexpr int kFilesMax = 12;   // the same
-
-// ---- messages <-> JSON --------------------------------------------------------------------------
-
-Json ToJson(const Message& message);
-
-Json NumberOrNull(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
-
-// One value of a field; `index` < 0 for a field that is not repeated.
-Json ValueToJson(const Message& message, const FieldDescriptor* field, int index) {
-  const Reflection* r = message.GetReflection();
-  const bool repeated = index >= 0;
-  switch (field->cpp_type()) {
-    case FieldDescriptor::CPPTYPE_INT32:
-      return repeated ? r->GetRepeatedInt32(message, field, index) : r->GetInt32(message, field);
-    case FieldDescriptor::CPPTYPE_INT64:
-      return repeated ? r->GetRepeatedInt64(message, field, index) : r->GetInt64(message, field);
-    case FieldDescriptor::CPPTYPE_UINT32:
-      return repeated ? r->GetRepeatedUInt32(message, field, index) : r->GetUInt32(message, field);
-    case FieldDescriptor::CPPTYPE_UINT64:
-      return repeated ? r->GetRepeatedUInt64(message, field, index) : r->GetUInt64(message, field);
-    case FieldDescriptor::CPPTYPE_DOUBLE:
-      return NumberOrNull(repeated ? r->GetRepeatedDouble(message, field, index)
-                                   : r->GetDouble(message, field));
-    case FieldDescriptor::CPPTYPE_FLOAT:
-      return NumberOrNull(static_cast<double>(repeated ? r->GetRepeatedFloat(message, field, index)
-                                                       : r->GetFloat(message, field)));
-    case FieldDescriptor::CPPTYPE_BOOL:
-      return repeated ? r->GetRepeatedBool(message, field, index) : r->GetBool(message, field);
-    case FieldDescriptor::CPPTYPE_ENUM:
-      return repeated ? r->GetRepeatedEnum(message, field, index)->name()
-                      : r->GetEnum(message, field)->name();
-    case FieldDescriptor::CPPTYPE_STRING:
-      return repeated ? r->GetRepeatedString(message, field, index) : r->GetString(message, field);
-    case FieldDescriptor::CPPTYPE_MESSAGE:
-      return ToJson(repeated ? r->GetRepeatedMessage(message, field, index)
-                             : r->GetMessage(message, field));
-  }
-  return nullptr;
-}
-
-// A map field arrives as a list of {key, value} messages.
-Json MapToJson(const Message& message, const FieldDescriptor* field) {
-  Json object = Json::object();
-  const Reflection* r = message.GetReflection();
-  for (int i = 0; i < r->FieldSize(message, field); ++i) {
-    const Json entry = ToJson(r->GetRepeatedMessage(message, field, i));
-    object[entry.at("key").get<std::string>()] = entry.at("value");
-  }
-  return object;
-}
-
-Json FieldToJson(const Message& message, const FieldDescriptor* field) {
-  if (field->is_map()) return MapToJson(message, field);
-  if (field->has_optional_keyword() && !message.GetReflection()->HasField(message, field)) {
-    return nullptr;
-  }
-  if (!field->is_repeated()) return ValueToJson(message, field, -1);
-  Json list = Json::array();
-  for (int i = 0; i < message.GetReflection()->FieldSize(message, field); ++i) {
-    list.push_back(ValueToJson(message, field, i));
-  }
-  return list;
-}
-
-// A field and its name in the JSON.
-struct NamedField {
-  std::string name;
-  const FieldDescriptor* field = nullptr;
-  bool is_json = false;  // text that contains JSON, and is parsed
-};
-
-// The fields of a message type, cached: a message about thousands of runs has few types.
-const std::vector<NamedField>& FieldsOf(const Descriptor* descriptor) {
-  thread_local std::unordered_map<const Descriptor*, std::vector<NamedField>> all;
-  const auto [known, is_new] = all.try_emplace(descriptor);
-  std::vector<NamedField>& fields = known->second;
-  if (!is_new) return fields;
-  for (int i = 0; i < descriptor->field_count(); ++i) {
-    std::string name = descriptor->field(i)->name();
-    const bool is_json = std::string_view(name).ends_with(kJsonSuffix);
-    if (is_json) name.resize(name.size() - kJsonSuffix.size());
-    fields.push_back({.name = std::move(name), .field = descriptor->field(i), .is_json = is_json});
-  }
-  std::ranges::sort(fields, {}, &NamedField::name);
-  return fields;
-}
-
-Json ParsedOrText(Json text) {
-  const auto& bytes = text.get_ref<const std::string&>();
-  if (bytes.empty()) return nullptr;
-  Result<Json> parsed = ParseJson(bytes);
-  return parsed.ok() ? std::move(parsed).value() : std::move(text);
-}
-
-// Every field is present, so that a reader needs no defaults:
-// null stands for an unset `optional` one.
-Json ToJson(const Message& message) {
-  Json object = Json::object();
-  auto& members = *object.get_ptr<Json::object_t*>();
-  for (const NamedField& one : FieldsOf(message.GetDescriptor())) {
-    Json value = FieldToJson(message, one.field);
-    if (one.is_json) value = ParsedOrText(std::move(value));
-    members.emplace_hint(members.end(), one.name, std::move(value));
-  }
-  return object;
-}
-
-void Fill(const Json& json, Message* message);
-
-void FillValue(const Json& value, const FieldDescriptor* field, Message* message) {
-  const Reflection* r = message->GetReflection();
-  const bool repeated = field->is_repeated();
-  switch (field->cpp_type()) {
-    case FieldDescriptor::CPPTYPE_BOOL:
-      r->SetBool(message, field, value.get<bool>());
-      return;
-    case FieldDescriptor::CPPTYPE_INT64:
-      r->SetInt64(message, field, value.get<std::int64_t>());
-      return;
-    case FieldDescriptor::CPPTYPE_STRING:
-      if (repeated) {
-        r->AddString(message, field, value.get<std::string>());
-      } else {
-        r->SetString(message, field, value.get<std::string>());
-      }
-      return;
-    case FieldDescriptor::CPPTYPE_MESSAGE:
-      Fill(value, repeated ? r->AddMessage(message, field) : r->MutableMessage(message, field));
-      return;
-    default:
-      LR_CHECK(false);  // no request has a field of another type
-  }
-}
-
-void Fill(const Json& json, Message* message) {
-  for (const auto& [name, value] : json.items()) {
-    const FieldDescriptor* field = message->GetDescriptor()->FindFieldByName(name);
-    LR_CHECK(field != nullptr);
-    if (field->is_repeated()) {
-      for (const Json& item : value) FillValue(item, field, message);
-    } else {
-      FillValue(value, field, message);
-    }
-  }
-}
 
 // ---- statuses -----------------------------------------------------------------------------------
 
@@ -221,18 +69,22 @@ void NoticeDamageOf(const std::string& method, const grpc::ClientContext& contex
   NoticeDamage(method, ViolationsOf(context, "longrun-damaged-bin"));
 }
 
-const google::protobuf::MethodDescriptor* FindMethod(const std::string& name) {
+const google::protobuf::MethodDescriptor& MethodOf(const Message& request, const Message& answer) {
   const google::protobuf::ServiceDescriptor* service =
-      v1::GetServerInfoRequest::descriptor()->file()->FindServiceByName("SweepService");
+      request.GetDescriptor()->file()->pool()->FindServiceByName(
+          v1::SweepService::service_full_name());
   LR_CHECK(service != nullptr);
-  const google::protobuf::MethodDescriptor* method = service->FindMethodByName(name);
-  LR_CHECK(method != nullptr);
-  return method;
+  for (int i = 0; i < service->method_count(); ++i) {
+    const google::protobuf::MethodDescriptor& method = *service->method(i);
+    if (method.input_type() != request.GetDescriptor()) continue;
+    LR_CHECK(method.output_type() == answer.GetDescriptor());
+    return method;
+  }
+  LR_CHECK(false);
 }
 
-std::unique_ptr<Message> NewMessage(const Descriptor* descriptor) {
-  auto* factory = google::protobuf::MessageFactory::generated_factory();
-  return std::unique_ptr<Message>(factory->GetPrototype(descriptor)->New());
+std::string PathOf(const google::protobuf::MethodDescriptor& method) {
+  return Str("/", method.service()->full_name(), "/", method.name());
 }
 
 grpc::ByteBuffer Serialise(const Message& message) {
@@ -290,28 +142,24 @@ CoordinatorConnection::CoordinatorConnection(const std::string& address)
 
 CoordinatorConnection::~CoordinatorConnection() = default;
 
-Result<Json> CoordinatorConnection::Call(const std::string& method, const Json& request,
-                                         std::int64_t timeout_ms) {
+Status CoordinatorConnection::Send(const Message& request, std::int64_t answer_ms,
+                                   Message* answer) {
   violations_.clear();
   RETURN_IF_ERROR(RoomForConnections());
-  const auto* descriptor = FindMethod(method);
-  const auto request_message = NewMessage(descriptor->input_type());
-  Fill(request, request_message.get());
-
+  const google::protobuf::MethodDescriptor& method = MethodOf(request, *answer);
   grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(timeout_ms));
-  const grpc::ByteBuffer bytes = Serialise(*request_message);
-  grpc::ByteBuffer answer;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(answer_ms));
+  const grpc::ByteBuffer bytes = Serialise(request);
+  grpc::ByteBuffer answer_bytes;
   grpc::CompletionQueue queue;
-  const auto reader =
-      impl_->stub->PrepareUnaryCall(&context, "/longrun.v1.SweepService/" + method, bytes, &queue);
+  const auto reader = impl_->stub->PrepareUnaryCall(&context, PathOf(method), bytes, &queue);
   reader->StartCall();
   grpc::Status status;
-  reader->Finish(&answer, &status, nullptr);
+  reader->Finish(&answer_bytes, &status, nullptr);
   void* tag = nullptr;
   bool ok = false;
   queue.Next(&tag, &ok);
-  NoticeDamageOf(method, context);
+  NoticeDamageOf(method.name(), context);
   if (!status.ok()) {
     violations_ = ViolationsOf(context);
     // gRPC's bare message means that our deadline passed;
@@ -320,23 +168,37 @@ Result<Json> CoordinatorConnection::Call(const std::string& method, const Json& 
         status.error_message() == "Deadline Exceeded") {
       return Status(
           Code::kDeadlineExceeded,
-          Str("the coordinator has not answered within ", timeout_ms / 1000, " s (", method,
+          Str("the coordinator has not answered within ", answer_ms / 1000, " s (", method.name(),
               "): it or its machine is overloaded; try again, or see `longrun doctor`"));
     }
     return Lost(FromRpc(status));
   }
-  const auto response = NewMessage(descriptor->output_type());
-  RETURN_IF_ERROR(Parse(answer, response.get()));
-  return ToJson(*response);
+  return Parse(answer_bytes, answer);
 }
 
-Status CoordinatorConnection::Stream(const std::string& method, const Json& request,
-                                     const std::function<bool(const Json&)>& each) {
-  RETURN_IF_ERROR(RoomForConnections());
-  const auto* descriptor = FindMethod(method);
-  const auto request_message = NewMessage(descriptor->input_type());
-  Fill(request, request_message.get());
+Status CoordinatorConnection::WatchSweep(
+    const std::string& sweep, bool first,
+    const std::function<bool(const v1::WatchSweepResponse&)>& each) {
+  v1::WatchSweepRequest request;
+  request.set_sweep(sweep);
+  request.set_first(first);
+  v1::WatchSweepResponse message;
+  return Stream(request, &message, [&] { return each(message); });
+}
 
+Status CoordinatorConnection::GetLogs(const std::string& target, bool follow,
+                                      const std::function<bool(const v1::GetLogsResponse&)>& each) {
+  v1::GetLogsRequest request;
+  request.set_target(target);
+  request.set_follow(follow);
+  v1::GetLogsResponse message;
+  return Stream(request, &message, [&] { return each(message); });
+}
+
+Status CoordinatorConnection::Stream(const Message& request, Message* message,
+                                     const std::function<bool()>& each) {
+  RETURN_IF_ERROR(RoomForConnections());
+  const google::protobuf::MethodDescriptor& method = MethodOf(request, *message);
   grpc::ClientContext context;
   {
     const std::lock_guard lock(impl_->mutex);
@@ -348,12 +210,11 @@ Status CoordinatorConnection::Stream(const std::string& method, const Json& requ
     bool ok = false;
     return queue.Next(&tag, &ok) && ok;
   };
-  const auto stream =
-      impl_->stub->PrepareCall(&context, "/longrun.v1.SweepService/" + method, &queue);
+  const auto stream = impl_->stub->PrepareCall(&context, PathOf(method), &queue);
   stream->StartCall(nullptr);
   bool open = next();
   if (open) {
-    stream->WriteLast(Serialise(*request_message), grpc::WriteOptions(), nullptr);
+    stream->WriteLast(Serialise(request), grpc::WriteOptions(), nullptr);
     open = next();
   }
   Status result;
@@ -362,9 +223,8 @@ Status CoordinatorConnection::Stream(const std::string& method, const Json& requ
     grpc::ByteBuffer bytes;
     stream->Read(&bytes, nullptr);
     if (!next()) break;
-    const auto message = NewMessage(descriptor->output_type());
-    result = Parse(bytes, message.get());
-    stopped = !result.ok() || !each(ToJson(*message));
+    result = Parse(bytes, message);
+    stopped = !result.ok() || !each();
     if (stopped) {
       context.TryCancel();
       break;
@@ -373,7 +233,7 @@ Status CoordinatorConnection::Stream(const std::string& method, const Json& requ
   grpc::Status status;
   stream->Finish(&status, nullptr);
   next();
-  NoticeDamageOf(method, context);
+  NoticeDamageOf(method.name(), context);
   {
     const std::lock_guard lock(impl_->mutex);
     impl_->stream_context = nullptr;

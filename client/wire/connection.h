@@ -1,7 +1,4 @@
-// The client's side of the wire. A call takes and returns JSON, with the field names of the .proto
-// files, 64-bit integers as numbers, and fields that end in `_json` as the JSON that they hold
-// (under the name without the ending). So a verb is data in, text out, and `-o json` prints the
-// coordinator's answer.
+// A connection to a coordinator: the only place, besides artifacts.cc, that knows gRPC.
 #pragma once
 
 #include <cstdint>
@@ -10,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "base/json.h"
 #include "base/status.h"
+#include "client/wire/sweep_calls.h"
 
 namespace longrun {
 
@@ -19,11 +16,11 @@ namespace longrun {
 // once, before gRPC starts.
 const Status& RoomForConnections();
 
-class CoordinatorConnection {
+class CoordinatorConnection final : public SweepCalls {
  public:
   // "unix:/path". Connects lazily: only the first call notices whether a coordinator is there.
   explicit CoordinatorConnection(const std::string& address);
-  ~CoordinatorConnection();
+  ~CoordinatorConnection() override;
   CoordinatorConnection(const CoordinatorConnection&) = delete;
   CoordinatorConnection& operator=(const CoordinatorConnection&) = delete;
 
@@ -31,15 +28,15 @@ class CoordinatorConnection {
   // our own coordinator ended, that is the call's error.
   void WhenLost(std::function<Status()> why) { why_lost_ = std::move(why); }
 
-  // `method` is a unary call of SweepService: "SubmitSweep".
-  // kUnavailable if no coordinator answers.
-  Result<Json> Call(const std::string& method, const Json& request,
-                    std::int64_t timeout_ms = 30'000);
+  Status Send(const google::protobuf::Message& request, std::int64_t answer_ms,
+              google::protobuf::Message* answer) override;
 
-  // A server-streaming method; `each` returns false to end the stream early.
-  Status Stream(const std::string& method, const Json& request,
-                const std::function<bool(const Json&)>& each);
-  // Ends a running Stream, from another thread or a signal's watcher; it then returns kCancelled.
+  // Streams of answers; `each` returns false to end the stream early.
+  Status WatchSweep(const std::string& sweep, bool first,
+                    const std::function<bool(const v1::WatchSweepResponse&)>& each);
+  Status GetLogs(const std::string& target, bool follow,
+                 const std::function<bool(const v1::GetLogsResponse&)>& each);
+  // Ends a running stream, from another thread or a signal's watcher; it then returns kCancelled.
   void CancelStream();
 
   // The bytes of an artifact in the store, checked against `sha256`; kDataLoss if they differ,
@@ -50,6 +47,9 @@ class CoordinatorConnection {
   const std::vector<std::string>& violations() const { return violations_; }
 
  private:
+  // `message` is each answer in turn.
+  Status Stream(const google::protobuf::Message& request, google::protobuf::Message* message,
+                const std::function<bool()>& each);
   // `failed`, or the reason why nobody answers, if it is known.
   Status Lost(Status failed) const;
 

@@ -154,11 +154,10 @@ std::optional<Answering> WhoAnswersAt(const std::string& state) {
   const Result<std::string> address = ReadCoordinatorAddress(state);
   if (!address.ok()) return std::nullopt;
   CoordinatorConnection connection(*address);
-  const Result<Json> info = connection.Call("GetServerInfo", Json::object(), 2'000);
+  const Result<v1::GetServerInfoResponse> info = connection.GetServerInfo(2'000);
   if (!info.ok()) return std::nullopt;
-  return Answering{.pid = info->at("pid").get<int>(),
-                   .address = *address,
-                   .folder = info->at("state_folder").get<std::string>()};
+  return Answering{
+      .pid = static_cast<int>(info->pid()), .address = *address, .folder = info->state_folder()};
 }
 
 bool Serves(const Answering& answering, const std::string& state) {
@@ -226,9 +225,12 @@ Result<Answering> StartAndWait(const std::string& state, const std::string& metr
   while (patience.Lasts(BootMs(), ProcessBusyTicks(exited ? HolderOf(state).pid : pid))) {
     std::optional<Answering> answering = WhoAnswers(state);
     const CoordinatorHolder holder = HolderOf(state);
-    if (answering && answering->pid != pid && !is_momentary &&
-        (holder.is_momentary || (holder.pid != 0 && holder.pid != answering->pid))) {
-      answering.reset();
+    if (answering && answering->pid != pid && !is_momentary) {
+      // If nobody is named, it may have been a momentary one that has gone since it answered. It is
+      // not, if ours has ended because of it.
+      const bool is_named = holder.pid == answering->pid;
+      const bool has_gone = !is_named && (holder.pid != 0 || !exited);
+      if (holder.is_momentary || has_gone) answering.reset();
     }
     if (answering) {
       if (answering->pid != pid) {

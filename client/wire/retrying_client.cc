@@ -20,8 +20,8 @@ bool WentAway(const Status& status) {
 
 }  // namespace
 
-Result<Json> RetryingClient::Call(const std::string& method, const Json& request,
-                                  std::int64_t timeout_ms) {
+Status RetryingClient::Send(const google::protobuf::Message& request, std::int64_t answer_ms,
+                            google::protobuf::Message* answer) {
   const std::int64_t deadline = BootMs() + kCallMs;
   while (true) {
     violations_.clear();
@@ -32,12 +32,11 @@ Result<Json> RetryingClient::Call(const std::string& method, const Json& request
       if (reached.ok()) coordinator_ = std::move(reached).value();
     }
     if (coordinator_ != nullptr) {
-      Result<Json> answer = coordinator_->connection().Call(method, request, timeout_ms);
-      if (answer.ok() || !WentAway(answer.status())) {
+      failed = coordinator_->connection().Send(request, answer_ms, answer);
+      if (!WentAway(failed)) {
         violations_ = coordinator_->connection().violations();
-        return answer;
+        return failed;
       }
-      failed = std::move(answer).status();
       coordinator_.reset();
       if (why_lost_) RETURN_IF_ERROR(why_lost_());
     }
@@ -50,26 +49,23 @@ int RetryingClient::ReportFailure(const Status& status) const {
   return Report(status, violations_);
 }
 
-Status CallStream(const std::string& state, const std::string& method, const Json& request,
-                  const std::function<bool(const Json&)>& each) {
+Status ReadLogs(const std::string& state, const std::string& target, bool follow,
+                const std::function<bool(const v1::GetLogsResponse&)>& each) {
   const std::int64_t deadline = BootMs() + kCallMs;
   while (true) {
     bool begun = false;
     const Result<std::unique_ptr<Coordinator>> reached = Coordinator::Reach(state);
     Status status = reached.status();
     if (reached.ok()) {
-      status = (*reached)->connection().Stream(method, request, [&](const Json& message) {
+      const auto noted = [&](const v1::GetLogsResponse& message) {
         begun = true;
         return each(message);
-      });
+      };
+      status = (*reached)->connection().GetLogs(target, follow, noted);
     }
     if (status.ok() || begun || !WentAway(status) || BootMs() > deadline) return status;
     poll(nullptr, 0, kPauseMs);
   }
-}
-
-Result<Json> Call(const std::string& state, const std::string& method, const Json& request) {
-  return RetryingClient(state).Call(method, request);
 }
 
 }  // namespace longrun

@@ -13,24 +13,22 @@
 #include <utility>
 #include <vector>
 
-#include "base/json.h"
 #include "base/status.h"
 #include "client/wire/embedded.h"
 
 namespace longrun {
 
 // Keeps its coordinator between requests: a momentary one is started only once for all of them.
-class RetryingClient {
+// Only for calls that are safe to repeat. kUnavailable if nobody has answered within kCallMs.
+class RetryingClient final : public SweepCalls {
  public:
   // `why_lost` is called after a request that got no answer:
   // an error that it returns ends the retries.
   explicit RetryingClient(std::string state, std::function<Status()> why_lost = nullptr)
       : state_(std::move(state)), why_lost_(std::move(why_lost)) {}
 
-  // `method` is a unary call of SweepService that is safe to repeat. kUnavailable if nobody has
-  // answered within kCallMs; kDeadlineExceeded if an answer took longer than `timeout_ms`.
-  Result<Json> Call(const std::string& method, const Json& request,
-                    std::int64_t timeout_ms = 30'000);
+  Status Send(const google::protobuf::Message& request, std::int64_t answer_ms,
+              google::protobuf::Message* answer) override;
 
   // Reports why the last request failed, with a sweep file's violations; returns the exit code.
   int ReportFailure(const Status& status) const;
@@ -45,12 +43,9 @@ class RetryingClient {
   std::vector<std::string> violations_;
 };
 
-// A single request.
-Result<Json> Call(const std::string& state, const std::string& method, const Json& request);
-
-// A single request with a stream of answers. Sent again, to the next coordinator, only while no
-// answer has arrived. `each` returns false to end the stream early.
-Status CallStream(const std::string& state, const std::string& method, const Json& request,
-                  const std::function<bool(const Json&)>& each);
+// The log of `target` (GetLogs) as a stream of answers. Sent again, to the next coordinator, only
+// while no answer has arrived. `each` returns false to end the stream early.
+Status ReadLogs(const std::string& state, const std::string& target, bool follow,
+                const std::function<bool(const v1::GetLogsResponse&)>& each);
 
 }  // namespace longrun

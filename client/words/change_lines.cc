@@ -13,14 +13,15 @@ bool ChangeLines::HasRoom(std::int64_t now_ms) {
   return written_ms_.size() < kLinesPerSecond;
 }
 
-std::vector<std::string> ChangeLines::Of(const Json& message, std::int64_t now_ms) {
-  const Json& runs = message.at("runs");
-  const bool is_large = runs.size() > kRunsEach;
+std::vector<std::string> ChangeLines::Of(const v1::WatchSweepResponse& message,
+                                         std::int64_t now_ms) {
+  const Runs& runs = message.runs();
+  const bool is_large = static_cast<std::size_t>(runs.size()) > kRunsEach;
   std::vector<std::string> lines;
-  if (is_first_ && is_large) lines.push_back(Headline(message.at("info")));
+  if (is_first_ && is_large) lines.push_back(Headline(message.info()));
   const std::set<std::string> other_axes = OtherAxes(runs);
-  for (const Json& run : runs) {
-    std::string& last = milestones_[run.at("run_key").get<std::string>()];
+  for (const v1::RunInfo& run : runs) {
+    std::string& last = milestones_[run.run_key()];
     std::string now = Milestone(run, last);
     if (now == last) continue;
     last = std::move(now);
@@ -33,10 +34,10 @@ std::vector<std::string> ChangeLines::Of(const Json& message, std::int64_t now_m
     lines.push_back(ChangeLine(run, other_axes));
   }
   // At most once a second, and at the end.
-  const bool is_over = message.at("finished").get<bool>();
+  const bool is_over = message.finished();
   if (n_left_out_ > 0 && (is_over || HasRoom(now_ms))) {
     lines.push_back(
-        Str("and ", Counted(n_left_out_, "change"), " more: ", Headline(message.at("info"))));
+        Str("and ", Counted(n_left_out_, "change"), " more: ", Headline(message.info())));
     n_left_out_ = 0;
     written_ms_.push_back(now_ms);
   }

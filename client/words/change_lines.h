@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "base/json.h"
+#include "client/wire/messages.h"
 
 namespace longrun {
 
@@ -22,7 +22,7 @@ class ChangeLines {
   static constexpr std::size_t kLinesPerSecond = 4;
 
   // The lines for a message of WatchSweep that comes at `now_ms`.
-  std::vector<std::string> Of(const Json& message, std::int64_t now_ms);
+  std::vector<std::string> Of(const v1::WatchSweepResponse& message, std::int64_t now_ms);
 
  private:
   bool HasRoom(std::int64_t now_ms);

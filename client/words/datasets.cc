@@ -20,17 +20,17 @@ std::string DatasetFolder(const std::string& state, const std::string& name) {
 namespace {
 
 // What a registration changed, compared with the datasets known before it.
-const char* NewsOf(const std::string& name, const Json& before, const Json& answer) {
-  if (answer.at("changed").get<bool>()) return "changed";  // other content under a known name
-  for (const Json& dataset : before.at("datasets")) {
-    if (dataset.at("name") == name) return "same";
+const char* NewsOf(const std::string& name, const v1::ListDatasetsResponse& before,
+                   const v1::RegisterDatasetResponse& answer) {
+  if (answer.changed()) return "changed";  // other content under a known name
+  for (const v1::DatasetInfo& dataset : before.datasets()) {
+    if (dataset.name() == name) return "same";
   }
   return "new";
 }
 
-// [{"name": "train", "documents": 3, "tokens": 1024}, ...], as the folder's manifest says.
-Result<Json> SplitsOf(const std::string& folder) {
-  ASSIGN_OR_RETURN(const Manifest manifest, ReadManifest(folder));
+// [{"name": "train", "documents": 3, "tokens": 1024}, ...]
+Json SplitsJson(const Manifest& manifest) {
   Json splits = Json::array();
   for (const ManifestSplit& split : manifest.splits) {
     splits.push_back({{"name", split.identity.name},
@@ -40,12 +40,12 @@ Result<Json> SplitsOf(const std::string& folder) {
   return splits;
 }
 
-std::string SplitsText(const Json& splits) {
+std::string SplitsText(const Manifest& manifest) {
   std::vector<std::string> parts;
-  for (const Json& split : splits) {
-    parts.push_back(Str(split.at("name").get<std::string>(), " ",
-                        Counted(split.at("documents").get<std::int64_t>(), "document"), ", ",
-                        Counted(split.at("tokens").get<std::int64_t>(), "token")));
+  parts.reserve(manifest.splits.size());
+  for (const ManifestSplit& split : manifest.splits) {
+    parts.push_back(Str(split.identity.name, " ", Counted(split.identity.n_documents, "document"),
+                        ", ", Counted(split.identity.n_tokens, "token")));
   }
   return Join(parts, "; ");
 }
@@ -59,24 +59,23 @@ int RegisterDataset(const std::string& name, const std::string& folder, const st
   const auto coordinator = Coordinator::Reach(state);
   if (!coordinator.ok()) return Report(coordinator.status());
   CoordinatorConnection& connection = (*coordinator)->connection();
-  const Result<Json> before = connection.Call("ListDatasets", Json::object());
+  const Result<v1::ListDatasetsResponse> before = connection.ListDatasets();
   if (!before.ok()) return Report(before.status());
-  const Result<Json> answer =
-      connection.Call("RegisterDataset", {{"name", name}, {"folder", *absolute}});
+  const Result<v1::RegisterDatasetResponse> answer = connection.RegisterDataset(name, *absolute);
   if (!answer.ok()) return Report(answer.status());
-  const Result<Json> splits = SplitsOf(*absolute);
-  if (!splits.ok()) return Report(splits.status());
+  const Result<Manifest> manifest = ReadManifest(*absolute);
+  if (!manifest.ok()) return Report(manifest.status());
   if (output == "json") {
     Print(RenderJson({{"name", name},
                       {"folder", *absolute},
-                      {"digest", answer->at("digest")},
-                      {"splits", *splits},
+                      {"digest", answer->digest()},
+                      {"splits", SplitsJson(*manifest)},
                       {"status", NewsOf(name, *before, *answer)}}));
     return kExitOk;
   }
-  Print(Str(name, ": ", answer->at("digest").get<std::string>(),
-            answer->at("changed").get<bool>() ? " (other content than before)\n" : "\n",
-            SplitsText(*splits), "\n"));
+  Print(Str(name, ": ", answer->digest(),
+            answer->changed() ? " (other content than before)\n" : "\n", SplitsText(*manifest),
+            "\n"));
   return kExitOk;
 }
 
@@ -86,10 +85,10 @@ Result<std::string> FindDataset(const std::string& name_or_folder, const std::st
     const std::string folder = DatasetFolder(state, name_or_folder);
     if (HoldsManifest(folder)) return folder;
     ASSIGN_OR_RETURN(const auto coordinator, Coordinator::Reach(state));
-    ASSIGN_OR_RETURN(const Json answer,
-                     coordinator->connection().Call("ListDatasets", Json::object()));
-    for (const Json& dataset : answer.at("datasets")) {
-      if (dataset.at("name") == name_or_folder) return dataset.at("folder").get<std::string>();
+    ASSIGN_OR_RETURN(const v1::ListDatasetsResponse answer,
+                     coordinator->connection().ListDatasets());
+    for (const v1::DatasetInfo& dataset : answer.datasets()) {
+      if (dataset.name() == name_or_folder) return dataset.folder();
     }
   }
   return Status(Code::kNotFound,

@@ -27,9 +27,9 @@ std::vector<std::string> LastLines(std::string_view text, std::size_t n_max) {
 
 std::string LogTail(CoordinatorConnection& connection, const std::string& attempt) {
   std::string tail;
-  const Status status = connection.Stream(
-      "GetLogs", {{"target", attempt}, {"follow", false}}, [&tail](const Json& message) {
-        tail += message.at("text").get_ref<const std::string&>();
+  const Status status =
+      connection.GetLogs(attempt, /*follow=*/false, [&tail](const v1::GetLogsResponse& message) {
+        tail += message.text();
         if (tail.size() > 2 * kKeepBytes) tail.erase(0, tail.size() - kKeepBytes);
         return true;
       });
@@ -39,13 +39,11 @@ std::string LogTail(CoordinatorConnection& connection, const std::string& attemp
   return text.empty() ? "  its log is empty\n" : text;
 }
 
-std::string OneFailure(CoordinatorConnection& connection, const std::string& name, const Json& run,
-                       const Json& task) {
-  const std::string attempt = task.at("attempt").get<std::string>();
-  std::string text =
-      Str(task.at("kind").get<std::string>(), " ", ShortId(task.at("task").get<std::string>()),
-          " of ", name, " ", ShortId(run.at("run_key").get<std::string>()),
-          " failed: ", task.at("reason").get<std::string>(), "\n");
+std::string OneFailure(CoordinatorConnection& connection, const std::string& name,
+                       const v1::RunInfo& run, const v1::TaskInfo& task) {
+  const std::string& attempt = task.attempt();
+  std::string text = Str(task.kind(), " ", ShortId(task.task()), " of ", name, " ",
+                         ShortId(run.run_key()), " failed: ", task.reason(), "\n");
   if (attempt.empty()) return text;
   text += LogTail(connection, attempt);
   return Str(text, "  all of it: `longrun logs ", attempt, "`\n");
@@ -53,16 +51,16 @@ std::string OneFailure(CoordinatorConnection& connection, const std::string& nam
 
 }  // namespace
 
-std::string FailuresText(CoordinatorConnection& connection, const Json& runs,
+std::string FailuresText(CoordinatorConnection& connection, const Runs& runs,
                          const std::string& again) {
   std::string text;
   std::size_t n_failed = 0;
   std::size_t n_for_good = 0;
   RunNames names(runs);
-  for (const Json& run : runs) {
-    for (const Json& task : run.at("tasks")) {
-      if (task.at("state") != "FAILED") continue;
-      if (task.at("failed_for_good").get<bool>()) ++n_for_good;
+  for (const v1::RunInfo& run : runs) {
+    for (const v1::TaskInfo& task : run.tasks()) {
+      if (task.state() != "FAILED") continue;
+      if (task.failed_for_good()) ++n_for_good;
       if (++n_failed <= kShown) text += Str("\n", OneFailure(connection, names.Of(run), run, task));
     }
   }

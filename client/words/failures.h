@@ -3,13 +3,12 @@
 
 #include <string>
 
-#include "base/json.h"
 #include "client/wire/connection.h"
 
 namespace longrun {
 
 // "" if nothing failed. `runs` as in GetSweep; `again` is the argument for `longrun retry`.
-std::string FailuresText(CoordinatorConnection& connection, const Json& runs,
+std::string FailuresText(CoordinatorConnection& connection, const Repeated<v1::RunInfo>& runs,
                          const std::string& again);
 
 }  // namespace longrun

@@ -13,12 +13,13 @@ namespace {
 constexpr std::size_t kNamesMax = 5;
 
 // Each name once, in the order of `ids`.
-std::vector<std::string> NamesOf(const Json& ids, const Json& sweeps) {
+std::vector<std::string> NamesOf(const Repeated<std::string>& ids,
+                                 const Repeated<v1::SweepInfo>& sweeps) {
   std::vector<std::string> names;
-  for (const Json& id : ids) {
+  for (const std::string& id : ids) {
     const auto found = std::ranges::find_if(
-        sweeps, [&id](const Json& sweep) { return sweep.at("sweep_id") == id; });
-    std::string name = (found == sweeps.end() ? id : found->at("name")).get<std::string>();
+        sweeps, [&id](const v1::SweepInfo& sweep) { return sweep.sweep_id() == id; });
+    std::string name = found == sweeps.end() ? id : found->name();
     if (std::ranges::find(names, name) == names.end()) names.push_back(std::move(name));
   }
   return names;
@@ -26,23 +27,24 @@ std::vector<std::string> NamesOf(const Json& ids, const Json& sweeps) {
 
 }  // namespace
 
-std::string KeptWorkText(const Json& info, const Json& sweeps) {
-  const auto n_tasks = info.at("tasks_kept").get<std::int64_t>();
+std::string KeptWorkText(const v1::SweepInfo& info, const Repeated<v1::SweepInfo>& sweeps) {
+  const auto n_tasks = info.tasks_kept();
   if (n_tasks == 0) return "";
-  std::vector<std::string> names = NamesOf(info.at("kept_for"), sweeps);
+  std::vector<std::string> names = NamesOf(info.kept_for(), sweeps);
   const bool is_one = names.size() == 1;
   const std::size_t n_more = names.size() - std::min(names.size(), kNamesMax);
   names.resize(names.size() - n_more);
-  return Str(Counted(n_tasks, "task"), " of ", info.at("name").get<std::string>(),
-             n_tasks == 1 ? " goes" : " go", " on, since ", is_one ? "sweep " : "sweeps ",
-             Join(names, ", "), n_more > 0 ? Str(" and ", n_more, " more") : std::string(),
+  return Str(Counted(n_tasks, "task"), " of ", info.name(), n_tasks == 1 ? " goes" : " go",
+             " on, since ", is_one ? "sweep " : "sweeps ", Join(names, ", "),
+             n_more > 0 ? Str(" and ", n_more, " more") : std::string(),
              is_one ? " wants " : " want ", n_tasks == 1 ? "it" : "them", " too");
 }
 
-std::string KeptWorkText(RetryingClient& client, const Json& info) {
-  if (info.at("tasks_kept").get<std::int64_t>() == 0) return "";
-  const Result<Json> answer = client.Call("ListSweeps", Json::object());
-  return KeptWorkText(info, answer.ok() ? answer->at("sweeps") : Json::array());
+std::string KeptWorkText(RetryingClient& client, const v1::SweepInfo& info) {
+  if (info.tasks_kept() == 0) return "";
+  const Result<v1::ListSweepsResponse> answer = client.ListSweeps();
+  return KeptWorkText(
+      info, answer.ok() ? answer->sweeps() : v1::ListSweepsResponse::default_instance().sweeps());
 }
 
 }  // namespace longrun

@@ -3,15 +3,14 @@
 
 #include <string>
 
-#include "base/json.h"
 #include "client/wire/retrying_client.h"
 
 namespace longrun {
 
 // "2 tasks of a go on, since sweep b wants them too"; "" if none continues, or the sweep was not
-// cancelled. `info`: a SweepInfo; `sweeps`: those of an answer of ListSweeps, which have the names.
-std::string KeptWorkText(const Json& info, const Json& sweeps);
+// cancelled. `sweeps`: those of an answer of ListSweeps, which have the names.
+std::string KeptWorkText(const v1::SweepInfo& info, const Repeated<v1::SweepInfo>& sweeps);
 // Asks for the names if they are needed.
-std::string KeptWorkText(RetryingClient& client, const Json& info);
+std::string KeptWorkText(RetryingClient& client, const v1::SweepInfo& info);
 
 }  // namespace longrun

@@ -6,12 +6,11 @@
 
 namespace longrun {
 
-std::string LabelsText(const Json& labels) {
+std::string LabelsText(const Repeated<v1::Label>& labels) {
   std::vector<std::string> parts;
-  parts.reserve(labels.size());
-  for (const Json& label : labels) {
-    parts.push_back(Str(label.at("key").get_ref<const std::string&>(), "=",
-                        label.at("value").get_ref<const std::string&>()));
+  parts.reserve(static_cast<std::size_t>(labels.size()));
+  for (const v1::Label& label : labels) {
+    parts.push_back(Str(label.key(), "=", label.value()));
   }
   return Join(parts, ",");
 }

@@ -3,11 +3,11 @@
 
 #include <string>
 
-#include "base/json.h"
+#include "client/wire/messages.h"
 
 namespace longrun {
 
-// "suite=long,team=nlp" from [{"key", "value"}, ...].
-std::string LabelsText(const Json& labels);
+// "suite=long,team=nlp".
+std::string LabelsText(const Repeated<v1::Label>& labels);
 
 }  // namespace longrun

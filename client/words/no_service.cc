@@ -12,9 +12,30 @@ namespace {
 
 constexpr const char* kInterrupted = "INTERRUPTED";
 
-bool HasBegun(const Json& task) {
+bool HasBegun(const v1::TaskInfo& task) {
   static const std::set<std::string> begun = {"RESERVED", "RUNNING", "STOPPING"};
-  return begun.contains(task.at("state").get<std::string>());
+  return begun.contains(task.state());
+}
+
+void ShowInterrupted(v1::RunInfo& run) {
+  for (v1::TaskInfo& task : *run.mutable_tasks()) {
+    if (!HasBegun(task)) continue;
+    task.set_state(kInterrupted);
+    const std::string& worker = task.worker();
+    task.set_reason(
+        Str("attempt ", task.attempts(), " began", worker.empty() ? "" : " on worker ", worker));
+    for (v1::AttemptInfo& attempt : *task.mutable_attempt_list()) {
+      if (attempt.state() == "RUNNING") attempt.set_state(kInterrupted);
+    }
+  }
+}
+
+// They assume a service that waits for the worker.
+void RemoveNoticesOfWork(Repeated<v1::Notice>& notices) {
+  const auto is_of_work = [](const v1::Notice& notice) {
+    return notice.about().starts_with("worker ") || notice.about().starts_with("task ");
+  };
+  notices.erase(std::remove_if(notices.begin(), notices.end(), is_of_work), notices.end());
 }
 
 }  // namespace
@@ -23,56 +44,38 @@ std::string StateWithoutService(const std::string& state) {
   return state == "RUNNING" ? kInterrupted : state;
 }
 
-void ShowInterrupted(Json& message) {
-  if (message.contains("info")) {
-    Json& info = message.at("info");
-    info["state"] = StateWithoutService(info.at("state").get<std::string>());
-  }
-  const auto show = [](Json& run) {
-    for (Json& task : run.at("tasks")) {
-      if (!HasBegun(task)) continue;
-      task["state"] = kInterrupted;
-      const std::string& worker = task.at("worker").get_ref<const std::string&>();
-      task["reason"] = Str("attempt ", task.at("attempts").get<std::int64_t>(), " began",
-                           worker.empty() ? "" : " on worker ", worker);
-      for (Json& attempt : task.at("attempt_list")) {
-        if (attempt.at("state") == "RUNNING") attempt["state"] = kInterrupted;
-      }
-    }
-  };
-  if (message.contains("runs")) {
-    for (Json& run : message.at("runs")) show(run);
-  }
-  if (message.contains("run")) show(message.at("run"));
-  Json kept = Json::array();
-  for (const Json& notice : message.at("notices")) {
-    if (!notice.at("about").get_ref<const std::string&>().starts_with("worker ")) {
-      kept.push_back(notice);
-    }
-  }
-  message["notices"] = std::move(kept);
+void ShowInterrupted(v1::GetSweepResponse& message) {
+  v1::SweepInfo& info = *message.mutable_info();
+  info.set_state(StateWithoutService(info.state()));
+  for (v1::RunInfo& run : *message.mutable_runs()) ShowInterrupted(run);
+  RemoveNoticesOfWork(*message.mutable_notices());
 }
 
-std::string NoServiceText(const Json& workers, const std::string& state) {
-  const Json* last = nullptr;
-  const auto heard_ms = [](const Json& worker) {
-    return worker.at("heard_wall_ms").get<std::int64_t>();
-  };
-  for (const Json& worker : workers) {
+void ShowInterrupted(v1::GetRunResponse& message) {
+  ShowInterrupted(*message.mutable_run());
+  RemoveNoticesOfWork(*message.mutable_notices());
+}
+
+std::string NoServiceText(const Repeated<v1::WorkerInfo>& workers, const std::string& state) {
+  const v1::WorkerInfo* last = nullptr;
+  const auto heard_ms = [](const v1::WorkerInfo& worker) { return worker.heard_wall_ms(); };
+  for (const v1::WorkerInfo& worker : workers) {
     if (heard_ms(worker) > 0 && (last == nullptr || heard_ms(worker) > heard_ms(*last))) {
       last = &worker;
     }
   }
   return Str("no service runs on ", state,
              last == nullptr ? std::string()
-                             : Str("; worker ", last->at("worker_id").get<std::string>(),
-                                   " was last heard of at ", FormatWallMs(heard_ms(*last))),
+                             : Str("; worker ", last->worker_id(), " was last heard of at ",
+                                   FormatWallMs(heard_ms(*last))),
              ": `longrun up` continues all work, `longrun run FILE` that of one sweep");
 }
 
 std::string NoServiceText(CoordinatorConnection& connection, const std::string& state) {
-  const Result<Json> answer = connection.Call("ListWorkers", Json::object());
-  return NoServiceText(answer.ok() ? answer->at("workers") : Json::array(), state);
+  const Result<v1::ListWorkersResponse> answer = connection.ListWorkers();
+  return NoServiceText(
+      answer.ok() ? answer->workers() : v1::ListWorkersResponse::default_instance().workers(),
+      state);
 }
 
 }  // namespace longrun

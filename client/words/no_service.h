@@ -4,7 +4,6 @@
 
 #include <string>
 
-#include "base/json.h"
 #include "client/wire/connection.h"
 
 namespace longrun {
@@ -12,14 +11,15 @@ namespace longrun {
 // Replaces "RUNNING" by "INTERRUPTED".
 std::string StateWithoutService(const std::string& state);
 
-// The same in a message of GetSweep, WatchSweep or GetRun, for people: for the sweep (`info`) and
-// the tasks that had begun. Removes notices about workers, since they assume a waiting service.
-void ShowInterrupted(Json& message);
+// The same in a message, for people: for the sweep and the tasks that had begun. Removes notices
+// about workers and trainers, since they assume a waiting service.
+void ShowInterrupted(v1::GetSweepResponse& message);
+void ShowInterrupted(v1::GetRunResponse& message);
 
 // "no service runs on /state: worker box-1 was last heard of at 2026-01-02T03:04:05Z;
 // `longrun up` goes on"
 std::string NoServiceText(CoordinatorConnection& connection, const std::string& state);
 // From an answer of ListWorkers.
-std::string NoServiceText(const Json& workers, const std::string& state);
+std::string NoServiceText(const Repeated<v1::WorkerInfo>& workers, const std::string& state);
 
 }  // namespace longrun

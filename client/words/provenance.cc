@@ -1,6 +1,7 @@
 #include "client/words/provenance.h"
 
 #include <cstdint>
+#include <utility>
 
 #include "base/str.h"
 #include "base/units.h"
@@ -74,6 +75,7 @@ std::vector<ProvenanceLine> ProvenanceOf(const Json& started) {
                          .Add(TextOf(paths, "operators"), "operators ")
                          .Add(TextOf(paths, "simd"), "instructions ")
                          .Add(TextOf(paths, "subnormals"), "subnormals ")
+                         .Add(TextOf(paths, "bf16"), "bf16 ")
                          .Text());
   add("host", Parts()
                   .Add(TextOf(host, "name"))
@@ -100,14 +102,15 @@ std::vector<ProvenanceLine> ProvenanceOf(const Json& started) {
   return lines;
 }
 
-Json StartedOf(const Json& run) {
+Json StartedOf(const v1::RunInfo& run) {
   Json found;
-  for (const Json& task : run.at("tasks")) {
-    if (task.at("kind") != "train") continue;
-    for (const Json& attempt : task.at("attempt_list")) {
-      if (!attempt.at("started").is_object()) continue;
-      found = attempt.at("started");
-      if (attempt.at("state") == "SUCCEEDED") return found;
+  for (const v1::TaskInfo& task : run.tasks()) {
+    if (task.kind() != "train") continue;
+    for (const v1::AttemptInfo& attempt : task.attempt_list()) {
+      Json started = JsonIn(attempt.started_json());
+      if (!started.is_object()) continue;
+      found = std::move(started);
+      if (attempt.state() == "SUCCEEDED") return found;
     }
   }
   return found;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/json.h"
+#include "client/wire/messages.h"
 
 namespace longrun {
 
@@ -18,6 +19,6 @@ std::vector<ProvenanceLine> ProvenanceOf(const Json& started);
 
 // The body of the `started` record of a run's training, from an answer of GetRun: of the attempt
 // that succeeded, else of the newest that started; null if there is none.
-Json StartedOf(const Json& run);
+Json StartedOf(const v1::RunInfo& run);
 
 }  // namespace longrun

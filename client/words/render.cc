@@ -100,11 +100,11 @@ std::string RenderCsv(const std::vector<std::string>& header,
   return out;
 }
 
-std::string Sparkline(const Json& values, std::size_t width) {
+std::string Sparkline(const google::protobuf::RepeatedField<float>& values, std::size_t width) {
   static constexpr const char* kBars[] = {"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
   std::vector<std::optional<double>> points;
-  for (const Json& value : values) {
-    points.push_back(value.is_number() ? std::optional(value.get<double>()) : std::nullopt);
+  for (const float value : values) {
+    points.push_back(std::isfinite(value) ? std::optional<double>(value) : std::nullopt);
   }
   if (points.size() > width) {
     // Thinned evenly; always keeps the newest point.
@@ -164,10 +164,9 @@ std::string Counted(std::int64_t n, std::string_view one, std::string_view many)
 
 std::string DurationText(std::int64_t ms) { return ms > 0 ? FormatDurationMs(ms) : ""; }
 
-std::string TimeRunText(const Json& info) {
-  const auto ran_ms = info.at("duration_ms").get<std::int64_t>();
-  return info.at("duration_is_partial").get<bool>() ? Str("at least ", FormatDurationMs(ran_ms))
-                                                    : DurationText(ran_ms);
+std::string TimeRunText(const v1::SweepInfo& info) {
+  return info.duration_is_partial() ? Str("at least ", FormatDurationMs(info.duration_ms()))
+                                    : DurationText(info.duration_ms());
 }
 
 Json NumberOrNull(const std::optional<double>& value) {

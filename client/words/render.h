@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/json.h"
+#include "client/wire/messages.h"
 
 namespace longrun {
 
@@ -33,8 +34,9 @@ std::string RenderColumns(const std::vector<std::string>& header, const std::vec
 std::string RenderCsv(const std::vector<std::string>& header,
                       const std::vector<std::vector<std::string>>& rows);
 
-// "▇▆▅▃▂▁": the values from smallest to largest; nulls are blanks. At most `width` characters.
-std::string Sparkline(const Json& values, std::size_t width);
+// "▇▆▅▃▂▁": the values from smallest to largest; what is not finite is blank. At most `width`
+// characters.
+std::string Sparkline(const google::protobuf::RepeatedField<float>& values, std::size_t width);
 
 // A position's name with only the given parameters: "cable" or "rope(base=500000)". "4..7": a
 // bucket of positions.
@@ -57,7 +59,7 @@ std::string DurationText(std::int64_t ms);
 
 // How long a sweep's tasks have run (SweepInfo): "1min 23s", or "at least 1min 23s" if the stored
 // time of a task is damaged; "" for 0.
-std::string TimeRunText(const Json& info);
+std::string TimeRunText(const v1::SweepInfo& info);
 
 // null for numbers that are not finite, which JSON does not have.
 Json NumberOrNull(const std::optional<double>& value);

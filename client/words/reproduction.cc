@@ -38,17 +38,18 @@ Result<std::vector<Json>> Blocks(const Json& evaluations) {
 
 // The name under which the run's dataset is registered: its own,
 // else any name with the same content.
-std::string DatasetName(const std::string& own, const Run& run, const Json& datasets,
+std::string DatasetName(const std::string& own, const Run& run,
+                        const Repeated<v1::DatasetInfo>& datasets,
                         std::vector<std::string>& warnings) {
   std::string other;
   std::string own_digest;
-  for (const Json& dataset : datasets) {
-    const auto name = dataset.at("name").get<std::string>();
-    const bool same = dataset.at("digest") == run.dataset_digest &&
-                      dataset.at("tokenizer") == run.tokenizer_fingerprint;
+  for (const v1::DatasetInfo& dataset : datasets) {
+    const auto name = dataset.name();
+    const bool same =
+        dataset.digest() == run.dataset_digest && dataset.tokenizer() == run.tokenizer_fingerprint;
     if (same && name == own) return own;
     if (same && other.empty()) other = name;
-    if (name == own) own_digest = dataset.at("digest").get<std::string>();
+    if (name == own) own_digest = dataset.digest();
   }
   if (!own_digest.empty()) {
     warnings.push_back(Str("dataset \"", own, "\" points to other content now: its digest is ",
@@ -65,16 +66,17 @@ std::string DatasetName(const std::string& own, const Run& run, const Json& data
 
 // The imported model that the run starts from, under a name that it has here;
 // nullopt if the run has none.
-Result<std::optional<ModelInfo>> InitOf(const Run& run, const Json& models) {
+Result<std::optional<ModelInfo>> InitOf(const Run& run, const Repeated<v1::ModelInfo>& models) {
   if (!run.init) return std::optional<ModelInfo>();
-  for (const Json& model : models) {
-    if (model.at("sha256") != run.init->sha256) continue;
-    ASSIGN_OR_RETURN(const NetConfig net, ParseModelConfig(model.at("config")));
-    ASSIGN_OR_RETURN(const std::int64_t mask_token, MaskTokenOf(model.at("config"), net.model));
-    return std::optional(ModelInfo{.name = model.at("name").get<std::string>(),
+  for (const v1::ModelInfo& model : models) {
+    if (model.sha256() != run.init->sha256) continue;
+    const Json config = JsonIn(model.config_json());
+    ASSIGN_OR_RETURN(const NetConfig net, ParseModelConfig(config));
+    ASSIGN_OR_RETURN(const std::int64_t mask_token, MaskTokenOf(config, net.model));
+    return std::optional(ModelInfo{.name = model.name(),
                                    .digest = run.init->sha256,
                                    .model = net.model,
-                                   .trained_length = TrainedLength(model.at("config")),
+                                   .trained_length = TrainedLength(config),
                                    .mask_token = mask_token});
   }
   return std::optional<ModelInfo>();
@@ -82,13 +84,14 @@ Result<std::optional<ModelInfo>> InitOf(const Run& run, const Json& models) {
 
 }  // namespace
 
-Result<ReproducedRun> ReproduceFrom(const Json& run, const Json& datasets, const Json& evaluations,
-                                    const Json& models) {
-  ReproducedRun result{.run_key = run.at("run_key").get<std::string>(), .yaml = {}};
-  ASSIGN_OR_RETURN(Run parsed, Run::FromJson(run.at("run")));
+Result<ReproducedRun> ReproduceFrom(const v1::RunInfo& run,
+                                    const Repeated<v1::DatasetInfo>& datasets,
+                                    const Json& evaluations,
+                                    const Repeated<v1::ModelInfo>& models) {
+  ReproducedRun result{.run_key = run.run_key(), .yaml = {}};
+  ASSIGN_OR_RETURN(Run parsed, Run::FromJson(JsonIn(run.run_json())));
   ASSIGN_OR_RETURN(std::vector<Json> blocks, Blocks(evaluations));
-  const auto own = run.at("dataset").get<std::string>();
-  const std::string dataset = DatasetName(own, parsed, datasets, result.warnings);
+  const std::string dataset = DatasetName(run.dataset(), parsed, datasets, result.warnings);
   ASSIGN_OR_RETURN(std::optional<ModelInfo> init, InitOf(parsed, models));
   Reproduction wanted{.run = std::move(parsed),
                       .sweep_name = "reproduce-" + ShortId(result.run_key),
@@ -116,7 +119,7 @@ Result<ReproducedRun> ReproduceFrom(const Json& run, const Json& datasets, const
     std::ranges::replace_if(
         note, [](char c) { return static_cast<unsigned char>(c) < ' '; }, ' ');
   }
-  const Json& execution = run.at("execution");
+  const Json execution = JsonIn(run.execution_json());
   if (execution.is_object()) {
     wanted.device_kind = execution.at("device").at("kind").get<std::string>();
   }
@@ -125,16 +128,16 @@ Result<ReproducedRun> ReproduceFrom(const Json& run, const Json& datasets, const
 }
 
 Result<ReproducedRun> ReproduceRun(RetryingClient& client, const std::string& run) {
-  ASSIGN_OR_RETURN(const Json answer, client.Call("GetRun", {{"run", run}}));
-  ASSIGN_OR_RETURN(const Json datasets, client.Call("ListDatasets", Json::object()));
-  ASSIGN_OR_RETURN(const Json models, client.Call("ListModels", Json::object()));
-  const auto run_key = answer.at("run").at("run_key").get<std::string>();
-  ASSIGN_OR_RETURN(const Json evaluations,
-                   client.Call("Query", {{"sql", Str("SELECT evaluation, context_lengths FROM tasks"
-                                                     " WHERE kind = 'evaluate' AND run_key = '",
-                                                     run_key, "'")}}));
-  return ReproduceFrom(answer.at("run"), datasets.at("datasets"), evaluations.at("rows"),
-                       models.at("models"));
+  ASSIGN_OR_RETURN(const v1::GetRunResponse answer, client.GetRun(run));
+  ASSIGN_OR_RETURN(const v1::ListDatasetsResponse datasets, client.ListDatasets());
+  ASSIGN_OR_RETURN(const v1::ListModelsResponse models, client.ListModels());
+  const std::string& run_key = answer.run().run_key();
+  ASSIGN_OR_RETURN(const v1::QueryResponse evaluations,
+                   client.Query(Str("SELECT evaluation, context_lengths FROM tasks"
+                                    " WHERE kind = 'evaluate' AND run_key = '",
+                                    run_key, "'")));
+  return ReproduceFrom(answer.run(), datasets.datasets(), JsonIn(evaluations.rows_json()),
+                       models.models());
 }
 
 }  // namespace longrun

@@ -24,7 +24,9 @@ Result<ReproducedRun> ReproduceRun(RetryingClient& client, const std::string& ru
 
 // The same from the answers of GetRun, ListDatasets, a query of the run's evaluations (rows of
 // [evaluation, context_lengths] as JSON text) and ListModels.
-Result<ReproducedRun> ReproduceFrom(const Json& run, const Json& datasets, const Json& evaluations,
-                                    const Json& models = Json::array());
+Result<ReproducedRun> ReproduceFrom(const v1::RunInfo& run,
+                                    const Repeated<v1::DatasetInfo>& datasets,
+                                    const Json& evaluations,
+                                    const Repeated<v1::ModelInfo>& models = {});
 
 }  // namespace longrun

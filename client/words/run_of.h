@@ -9,9 +9,10 @@ namespace longrun {
 
 struct RunWanted {
   std::string verb;
-  std::string rest = "";                      // of the command line, after the run
-  bool (*serves)(const Json& run) = nullptr;  // whether a run of GetSweep suits; null: each does
-  std::string unless = "";                    // the message if no run suits
+  std::string rest = "";  // of the command line, after the run
+  // Whether a run of GetSweep suits; null: each does.
+  bool (*serves)(const v1::RunInfo& run) = nullptr;
+  std::string unless = "";  // the message if no run suits
 };
 
 // The run of the sweep `thing`, if it has only one. For several, kInvalidArgument with the command

@@ -1,19 +1,16 @@
 // The effect of a submission in one line, from the answer of SubmitSweep or PlanSweep.
 #pragma once
 
-#include <cstdint>
 #include <string>
 
-#include "base/json.h"
+#include "client/wire/messages.h"
 
 namespace longrun {
 
-// Time limit: enough to plan the largest possible sweep on a busy machine.
-inline constexpr std::int64_t kPlanMs = 300'000;
-
-std::string SubmissionText(const Json& answer);
+// `name`: the sweep's.
+std::string SubmissionText(const std::string& name, const v1::SubmitCounts& counts);
 
 // Other active sweeps, one per line, and how to cancel them: from `others` of an answer.
-std::string OthersText(const Json& others);
+std::string OthersText(const Repeated<v1::SweepInfo>& others);
 
 }  // namespace longrun

@@ -29,9 +29,9 @@ Status KeepFiles(const NamedFiles& named, const std::string& state) {
   return Status();
 }
 
-}  // namespace
-
-Result<Json> SweepRequest(const SweepFileArguments& arguments, const std::string& state) {
+// Reads the file and those that it names, which are stored in `state`/files unless that is "".
+template <typename Request>
+Result<Request> RequestOf(const SweepFileArguments& arguments, const std::string& state) {
   Result<std::string> yaml = ReadFile(arguments.file, kSweepBytesMax);
   if (!yaml.ok()) {
     const bool absent = yaml.status().code() == Code::kNotFound;
@@ -55,11 +55,26 @@ Result<Json> SweepRequest(const SweepFileArguments& arguments, const std::string
   ASSIGN_OR_RETURN(const NamedFiles named,
                    ReadNamedFiles(*yaml, arguments.file, FolderOf(path), given));
   if (!state.empty()) RETURN_IF_ERROR(KeepFiles(named, state));
-  Json overrides = Json::array();
+  Request request;
+  request.set_yaml(std::move(yaml).value());
+  request.set_file_name(arguments.file);
   for (const auto& [key, value] : named.overrides) {
-    overrides.push_back({{"path", key}, {"value", value}});
+    v1::Override& one = *request.add_overrides();
+    one.set_path(key);
+    one.set_value(value);
   }
-  return Json{{"yaml", *yaml}, {"file_name", arguments.file}, {"overrides", overrides}};
+  return request;
+}
+
+}  // namespace
+
+Result<v1::PlanSweepRequest> PlanRequest(const SweepFileArguments& arguments) {
+  return RequestOf<v1::PlanSweepRequest>(arguments, "");
+}
+
+Result<v1::SubmitSweepRequest> SubmitRequest(const SweepFileArguments& arguments,
+                                             const std::string& state) {
+  return RequestOf<v1::SubmitSweepRequest>(arguments, state);
 }
 
 }  // namespace longrun

@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
-#include "base/json.h"
 #include "base/status.h"
 #include "client/console/arguments.h"
+#include "client/wire/messages.h"
 
 namespace longrun {
 
@@ -18,9 +18,11 @@ struct SweepFileArguments {
 
 std::shared_ptr<SweepFileArguments> AddSweepFile(Verb& verb);
 
-// The request for PlanSweep and SubmitSweep. Reads and checks the files that the sweep names
-// (sweeps/named_files.h); for a submission it stores them in `state`/files,
-// where trainers find them.
-Result<Json> SweepRequest(const SweepFileArguments& arguments, const std::string& state = "");
+// The request for a plan. Reads and checks the files that the sweep names (sweeps/named_files.h).
+Result<v1::PlanSweepRequest> PlanRequest(const SweepFileArguments& arguments);
+// The request for a submission: it also stores those files in `state`/files, where trainers find
+// them.
+Result<v1::SubmitSweepRequest> SubmitRequest(const SweepFileArguments& arguments,
+                                             const std::string& state);
 
 }  // namespace longrun

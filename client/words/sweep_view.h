@@ -9,64 +9,81 @@
 #include <string>
 #include <vector>
 
-#include "base/json.h"
 #include "base/status.h"
-#include "client/wire/connection.h"
+#include "client/wire/messages.h"
 
 namespace longrun {
 
 class Daemons;
 struct TerminalSize;
 
-// A headline, and one line per run with state, progress, loss, sparkline and ETA; from a message of
-// WatchSweep. If that is more than `n_lines` in total, running ones come first and the
-// others are counted.
-std::string RenderProgress(const Json& message,
+using Runs = Repeated<v1::RunInfo>;
+
+// How a sweep stands, from a message of WatchSweep or GetSweep, which must outlive this.
+struct SweepProgress {
+  // NOLINTNEXTLINE(google-explicit-constructor): a message is such a view.
+  SweepProgress(const v1::WatchSweepResponse& message)
+      : info(message.info()),
+        runs(message.runs()),
+        time_left(message.time_left()),
+        workers(&message.workers()) {}
+  // NOLINTNEXTLINE(google-explicit-constructor)
+  SweepProgress(const v1::GetSweepResponse& message)
+      : info(message.info()), runs(message.runs()), time_left(message.time_left()) {}
+
+  const v1::SweepInfo& info;
+  const Runs& runs;
+  const v1::TimeLeft& time_left;
+  const Repeated<v1::WorkerInfo>* workers = nullptr;  // null: not known
+};
+
+// A headline, and one line per run with state, progress, loss, sparkline and ETA. If that is more
+// than `n_lines` in total, running ones come first and the others are counted.
+std::string RenderProgress(const SweepProgress& progress,
                            std::size_t n_lines = std::numeric_limits<std::size_t>::max());
 
 // RenderProgress with as many lines as the window has besides `after`, the text that comes below
 // it, and none that wraps.
-std::string FitProgress(const Json& message, const TerminalSize& window,
+std::string FitProgress(const SweepProgress& progress, const TerminalSize& window,
                         const std::string& after = "");
 
-// "time left: about 3min (2min to 6min) on 2 slots", from `time_left` of a message;
-// "" if it is not known.
-std::string TimeLeftText(const Json& message);
+// "time left: about 3min (2min to 6min) on 2 slots"; "" if it is not known.
+std::string TimeLeftText(const v1::TimeLeft& left);
 
 // At most `n_max` of all runs, in their order: those at work or failed are chosen before those that
 // wait, and those before the ones that are done.
-std::vector<std::size_t> RunsToShow(const Json& runs, std::size_t n_max);
+std::vector<int> RunsToShow(const Runs& runs, std::size_t n_max);
 
 // When a sweep (SweepInfo) was first submitted, from its id; `submitted_ms` is the time of the last
 // submission.
-std::string FirstSubmitted(const Json& info);
+std::string FirstSubmitted(const v1::SweepInfo& info);
 
 // The matrix axes other than position and train_length that distinguish the runs, by path; for the
 // runs of a message of GetSweep or WatchSweep.
-std::set<std::string> OtherAxes(const Json& runs);
+std::set<std::string> OtherAxes(const Runs& runs);
 
 // Names each of `runs`, which must outlive this: "rope lr=0.001 seed=2", the run's position and
 // what else distinguishes it. All runs are read for the first name.
 class RunNames {
  public:
-  explicit RunNames(const Json& runs) : runs_(runs) {}
-  std::string Of(const Json& run);
+  explicit RunNames(const Runs& runs) : runs_(runs) {}
+  std::string Of(const v1::RunInfo& run);
 
  private:
-  const Json& runs_;
+  const Runs& runs_;
   std::optional<std::set<std::string>> varying_axes_;
 };
 
 // The state and the tenths of progress of a run: a log shows the run again only when this changes.
 // `last` is the previous value.
-std::string Milestone(const Json& run, const std::string& last);
+std::string Milestone(const v1::RunInfo& run, const std::string& last);
 // "1a2b3c4d rope 64: train 240/600 steps, loss 2.512, 8000 tokens/s, ETA 2min"
-std::string ChangeLine(const Json& run, const std::set<std::string>& other_axes);
+std::string ChangeLine(const v1::RunInfo& run, const std::set<std::string>& other_axes);
 // "a RUNNING  3 of 8 tasks done, 2 running, 0 failed", from SweepInfo.
-std::string Headline(const Json& info);
+std::string Headline(const v1::SweepInfo& info);
 // READY or BLOCKED, and never started.
-bool IsWaiting(const Json& run);
-bool IsDone(const Json& run);
+bool IsWaiting(const v1::RunInfo& run);
+bool IsDone(const v1::RunInfo& run);
 
 // Shows the sweep until every task is terminal: redrawn on a terminal, else a line for each tenth
 // of progress. Obstacles are reported once, then once a minute, and when they end. If the stream
@@ -77,34 +94,36 @@ struct FollowOptions {
   // The daemons of this command, if it has any: then the sweep is put before all others, and the
   // command waits for them as long as they may come back.
   std::function<const Daemons*()> own = {};
-  std::function<void()> away = {};                  // called repeatedly while nobody answers
-  std::function<void(const Json&)> show = {};       // gets each message instead of the drawing
-  std::function<Status(const Json&)> give_up = {};  // called after each message; an error ends it
+  std::function<void()> away = {};  // called repeatedly while nobody answers
+  std::function<void(const v1::WatchSweepResponse&)> show =
+      {};  // gets each message instead of the drawing
+  std::function<Status(const v1::WatchSweepResponse&)> give_up =
+      {};  // called after each message; an error ends it
 };
-Result<Json> FollowSweep(const std::string& state, const std::string& sweep,
-                         const FollowOptions& options = {});
+Result<v1::WatchSweepResponse> FollowSweep(const std::string& state, const std::string& sweep,
+                                           const FollowOptions& options = {});
 
 // kFailedPrecondition with the reason for each task, if nothing is running and no remaining task
 // fits any slot of the present workers.
-Status NothingFits(const Json& message);
+Status NothingFits(const v1::WatchSweepResponse& message);
 
 // From now on Ctrl-C, SIGTERM, SIGHUP and SIGPIPE set a flag instead of ending the program.
 void CatchInterrupts();
 bool Interrupted();
 
 // Prints obstacles to work (`notices` of a message), one per line, on stderr.
-void PrintNotices(const Json& notices);
+void PrintNotices(const Repeated<v1::Notice>& notices);
 
 // Failures, with the reason and where to look; of many, only the first, and how many more. From a
 // message of WatchSweep.
-std::string FailedTasksText(const Json& message);
+std::string FailedTasksText(const SweepProgress& progress);
 // Prints it on stderr.
-void PrintFailures(const Json& message);
+void PrintFailures(const SweepProgress& progress);
 
 // Prints the end of a sweep: its failures. Returns the exit code.
-int ShowEnd(const Json& message);
+int ShowEnd(const v1::WatchSweepResponse& message);
 // Prints the state of a sweep while nothing runs, from a message of GetSweep, in as many lines as
 // the terminal has, with `after` below it unless the sweep has ended; returns the exit code.
-int ShowNow(const Json& message, const std::string& after = "");
+int ShowNow(const v1::GetSweepResponse& message, const std::string& after = "");
 
 }  // namespace longrun

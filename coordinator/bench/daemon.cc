@@ -40,8 +40,7 @@ Daemon::Daemon(std::string state_folder) : state_folder_(std::move(state_folder)
   grpc::ChannelArguments own;  // must not share another daemon's connection
   own.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   own.SetMaxReceiveMessageSize(-1);
-  channel_ = grpc::CreateCustomChannel(*address,
-                                       grpc::InsecureChannelCredentials(), own);
+  channel_ = grpc::CreateCustomChannel(*address, grpc::InsecureChannelCredentials(), own);
   LR_CHECK(channel_->WaitForConnected(std::chrono::system_clock::now() + kConnectTime));
 }
 

@@ -53,7 +53,7 @@ Json ResultBody(const ExpectedCell& cell) {
           {"split", "validation"},
           {"protocol", "nonoverlap"},
           {"averaging", "token"},
-          {"depth", nullptr},
+          {"depth", cell.depth ? Json(*cell.depth) : Json()},
           {"variant", cell.variant.empty() ? Json() : Json(cell.variant)},
           {"value", nll},
           {"se", 0.0123456789},

@@ -39,6 +39,7 @@ Status ListWorkers(Call& call, const v1::ListWorkersRequest&, v1::ListWorkersRes
       if (came) info->set_heard_wall_ms(wall_ms - info->heard_ms_ago());
     }
     AddMissedWorkers(state, now, wall_ms, response->mutable_notices());
+    AddQuietTrainers(state, now, wall_ms, response->mutable_notices());
   }));
   for (v1::WorkerInfo& info : *response->mutable_workers()) {
     if (info.heard_wall_ms() != 0) continue;

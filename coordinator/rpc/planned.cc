@@ -13,6 +13,9 @@
 namespace longrun {
 namespace {
 
+// Cell, metric, variant and depth.
+using RowOfCell = std::tuple<std::string, std::string, std::string, std::optional<double>>;
+
 // The sweep as submitted; nullopt if its file means something else by now, or cannot be read.
 std::optional<Sweep> SweepOfFile(Core& core, StoreReader& reader, const SweepBody& body) {
   std::vector<std::pair<std::string, std::string>> overrides;
@@ -26,13 +29,12 @@ std::optional<Sweep> SweepOfFile(Core& core, StoreReader& reader, const SweepBod
 }
 
 // Adds, as "damaged", the rows that a run of the sweep should have and nothing has or owes.
-void MarkOwed(const PlannedRun& run, const std::set<std::string>& open,
-              std::set<std::tuple<std::string, std::string, std::string>>& known,
+void MarkOwed(const PlannedRun& run, const std::set<std::string>& open, std::set<RowOfCell>& known,
               std::vector<ResultBody>& results) {
   for (const PlannedEvaluation& evaluation : run.evaluations) {
     for (const ExpectedCell& cell : evaluation.cells) {
       if (open.contains(cell.cell)) continue;
-      if (!known.emplace(cell.cell, cell.metric, cell.variant).second) continue;
+      if (!known.emplace(cell.cell, cell.metric, cell.variant, cell.depth).second) continue;
       results.push_back(
           {.run_key = run.run_key,
            .cell = cell.cell,
@@ -64,12 +66,14 @@ DatasetCatalogue Catalogue(std::vector<DatasetRow> datasets, Core& core, StoreRe
 }
 
 std::string OwedBody(const ExpectedCell& cell, const Json& params, std::string_view status) {
-  return CanonicalJson({{"metric", cell.metric},
-                        {"context_length", cell.context_length},
-                        {"split", params.value("split", Json())},
-                        {"protocol", params.value("protocol", Json())},
-                        {"variant", cell.variant.empty() ? Json() : Json(cell.variant)},
-                        {"status", status}});
+  Json body{{"metric", cell.metric},
+            {"context_length", cell.context_length},
+            {"split", params.value("split", Json())},
+            {"protocol", params.value("protocol", Json())},
+            {"variant", cell.variant.empty() ? Json() : Json(cell.variant)},
+            {"status", status}};
+  if (cell.depth) body["depth"] = *cell.depth;
+  return CanonicalJson(body);
 }
 
 Status FillLost(std::vector<ResultBody> lost, std::vector<ResultBody>& results) {
@@ -97,9 +101,9 @@ Status MarkDamaged(Core& core, StoreReader& reader, const SweepBody& body, Sweep
   std::erase_if(numbers.missing, [&](const v1::ResultRow& row) { return is_lost(row.run_key()); });
   std::set<std::string> open;
   for (const v1::ResultRow& row : numbers.missing) open.insert(row.cell());
-  std::set<std::tuple<std::string, std::string, std::string>> known;
+  std::set<RowOfCell> known;
   for (const ResultBody& row : numbers.results) {
-    known.emplace(row.cell, row.asked.metric, row.asked.variant);
+    known.emplace(row.cell, row.asked.metric, row.asked.variant, row.asked.depth);
   }
   numbers.runs.clear();
   for (const PlannedRun& run : sweep->runs) {

@@ -181,6 +181,7 @@ Status GetRun(Call& call, const v1::GetRunRequest& request, v1::GetRunResponse* 
       if (ran_ms) info->set_duration_ms(*ran_ms);
     }
     AddMissedWorkers(state, now, WallMs(), response->mutable_notices());
+    AddQuietTrainers(state, now, WallMs(), response->mutable_notices());
   }));
   AddFullDisk(call.parts.core, response->mutable_notices());
   for (v1::TaskInfo& task : *run->mutable_tasks()) {

@@ -67,6 +67,10 @@ Status CheckDevice(const Slot& device) {
                            kTextBytesMax, ", without control characters"));
     }
   }
+  if (!IsShortText(device.bf16)) {
+    return Malformed(Str("has a bf16 of ", device.bf16.size(), " bytes: expected at most ",
+                         kTextBytesMax, ", without control characters"));
+  }
   return Status();
 }
 

@@ -253,6 +253,21 @@ void AddMissedWorkers(const State& state, Instant now, std::int64_t wall_ms, Not
   }
 }
 
+void AddQuietTrainers(const State& state, Instant now, std::int64_t wall_ms, Notices* notices) {
+  for (const Attempt* const attempt : QuietAttempts(state, now)) {
+    const std::string task = attempt->task.substr(0, 8);
+    v1::Notice* notice = notices->Add();
+    notice->set_about(Str("task ", task));
+    notice->set_text(Str(
+        "the trainer of task ", task, " on ", state.workers.at(attempt->worker).host,
+        " has reported nothing since ", FormatWallMs(wall_ms - now + attempt->recorded_at),
+        ", but still runs. It may be at a step that takes long, wait for memory or a disk, or have "
+        "been stopped (`pkill -CONT longrun-trainer` there lets it go on); `longrun logs ",
+        task, "` has its last lines"));
+    notice->set_over(Str("the trainer of task ", task, " reports again, or has ended"));
+  }
+}
+
 void AddFullDisk(const Core& core, Notices* notices) {
   if (core.CheckDiskSpaceIfLow().ok()) return;
   v1::Notice* notice = notices->Add();
@@ -371,6 +386,7 @@ Status SweepView::Fill(StoreReader& reader, v1::WatchSweepResponse* message) {
       FillWorker(state, worker, now, message->add_workers());
     }
     AddMissedWorkers(state, now, WallMs(), message->mutable_notices());
+    AddQuietTrainers(state, now, WallMs(), message->mutable_notices());
     message->set_finished(finished);
   }));
   AddFullDisk(core_, message->mutable_notices());

@@ -33,9 +33,10 @@ void FillDuration(const State& state, Instant now, v1::SweepInfo* message);
 // The runs that this build cannot read, in whole or in one of their tasks.
 void FillUnknownRuns(const State& state, v1::GetServerInfoResponse* message);
 void FillWorker(const State& state, const Worker& worker, Instant now, v1::WorkerInfo* message);
-// Notices about obstacles to work: missing workers, a full disk.
+// Notices about obstacles to work: missing workers, trainers that report nothing, a full disk.
 using Notices = google::protobuf::RepeatedPtrField<v1::Notice>;
 void AddMissedWorkers(const State& state, Instant now, std::int64_t wall_ms, Notices* notices);
+void AddQuietTrainers(const State& state, Instant now, std::int64_t wall_ms, Notices* notices);
 void AddFullDisk(const Core& core, Notices* notices);
 
 // A sweep in its current state: for GetSweep, and repeatedly for a watcher, which keeps this object

@@ -27,7 +27,8 @@ ExpectedCell CellOf(const Json& body) {
   return {.cell = TextOf(body, "cell"),
           .metric = TextOf(body, "metric"),
           .context_length = NumberOf(body, "context_length"),
-          .variant = TextOf(body, "variant")};
+          .variant = TextOf(body, "variant"),
+          .depth = DepthOf(body)};
 }
 
 CheckpointRef CheckpointOf(const Attempt& attempt, const Json& body) {
@@ -87,7 +88,7 @@ void TakeCheckpoint(StepContext& step, Task& task, const Attempt& attempt, const
 // ---- completeness ------------------------------------------------------------------------------
 
 std::string Describe(const ExpectedCell& cell) {
-  return Str(cell.metric, " at ", cell.context_length,
+  return Str(cell.metric, " at ", cell.context_length, DepthText(cell.depth),
              cell.variant.empty() ? std::string() : Str(" (", cell.variant, ")"));
 }
 
@@ -250,7 +251,14 @@ void HandleEvent(StepContext& step, JournalReceived& event) {
     return step.Send(event.session, fenced);
   }
   attempt->listed_at = step.now;
+  const std::int64_t seq_before = attempt->durable_seq;
+  const bool was_at_work = attempt->state == AttemptState::kRunning;
   const std::optional<std::int64_t> wanted = StoreBatch(step, *attempt, event);
+  if (attempt->durable_seq > seq_before) {
+    const std::int64_t gap_ms = step.now - attempt->recorded_at;
+    if (was_at_work) attempt->record_gap_ms = std::max(attempt->record_gap_ms, gap_ms);
+    attempt->recorded_at = step.now;
+  }
   step.Send(event.session, AckMessage{.attempt = attempt->id, .durable_seq = attempt->durable_seq});
   if (wanted) {
     step.Send(event.session, NackMessage{.attempt = attempt->id, .expected_seq = *wanted});

@@ -10,6 +10,13 @@
 namespace longrun {
 namespace {
 
+// A trainer reports about once a second, but not during a step, a window or a checkpoint, however
+// long these take.
+constexpr std::int64_t kQuietMs = 180'000;
+constexpr std::int64_t kQuietGaps = 5;  // of its longest time without a record
+// Until two records have come: it reads its data and weights, or this process has just started.
+constexpr std::int64_t kQuietAtStartMs = 600'000;
+
 Instant LeaseEnd(const State& state, const Worker& worker) {
   return std::max(worker.heard_at, state.booted_at) + state.limits.lease_ms;
 }
@@ -123,6 +130,21 @@ std::vector<MissedWorker> MissedWorkers(const State& state, Instant now) {
   return missed;
 }
 
+std::vector<const Attempt*> QuietAttempts(const State& state, Instant now) {
+  std::vector<const Attempt*> quiet;
+  for (const std::string& id : state.index.live) {
+    const Attempt& attempt = state.attempts.at(id);
+    if (attempt.state != AttemptState::kRunning || !IsHeardOf(state, attempt.worker, now)) continue;
+    // What its journal has, the worker may hold back until the files of a checkpoint are stored.
+    if (!attempt.is_listed_running || attempt.listed_seq > attempt.durable_seq) continue;
+    const std::int64_t allowed_ms = attempt.record_gap_ms < 0
+                                        ? kQuietAtStartMs
+                                        : std::max(kQuietMs, kQuietGaps * attempt.record_gap_ms);
+    if (now - attempt.recorded_at > allowed_ms) quiet.push_back(&attempt);
+  }
+  return quiet;
+}
+
 // TimePassed comes about once a second. If no event came for longer, this machine slept and could
 // not hear the workers.
 void ExtendLeasesOverSleep(StepContext& step) {
@@ -133,6 +155,7 @@ void ExtendLeasesOverSleep(StepContext& step) {
     for (const std::string& id : state.index.live) {
       state.attempts.at(id).offered_at += gap;
       state.attempts.at(id).listed_at += gap;
+      state.attempts.at(id).recorded_at += gap;
     }
     state.booted_at += gap;
   }

@@ -128,6 +128,7 @@ void AfterLoad(State& state, Instant now, std::uint64_t seed, bool restored) {
   for (auto& [id, attempt] : state.attempts) {
     attempt.offered_at = now;
     attempt.listed_at = now;
+    attempt.recorded_at = now;
     if (IsLive(attempt.state)) state.index.live.insert(id);
   }
   for (const auto& [sweep_id, tasks] : state.sweep_tasks) {

@@ -46,6 +46,9 @@ std::vector<std::string> Mismatches(const ReadyClass& ready, const Slot& slot) {
     if (!HonoursMatrixPath(slot.linear, execution.linear)) {
       differ("its matrix path", slot.linear, execution.linear);
     }
+    if (!execution.bf16.empty()) {
+      differ("its path of products in bf16", slot.bf16, execution.bf16);
+    }
   }
   const std::int64_t needed = slot.kind == "cpu" ? ready.cpu_memory_bytes : ready.gpu_memory_bytes;
   if (slot.memory_bytes < needed) {
@@ -188,7 +191,8 @@ const Execution& DecideExecution(StepContext& step, const Task& task, RunRecord&
         .linear = slot.linear,
         .operators = OperatorsFor(slot.kind),
         .simd = slot.simd,
-        .subnormals = SubnormalsFor(slot.kind)};
+        .subnormals = SubnormalsFor(slot.kind),
+        .bf16 = run.run.train.precision == "bf16" ? slot.bf16 : ""};
     step.changed_runs.insert(run.run_key);
   }
   return *run.execution;
@@ -235,6 +239,7 @@ TaskFile MakeTaskFile(const State& state, const Task& task, const Attempt& attem
   file.resume = attempt.resume;
   file.dataset_name = run.dataset_name;
   file.execution = *run.execution;
+  if (task.kind != TaskKind::kTrain) file.execution.bf16.clear();  // it computes in fp32
   if (slot.kind == "gpu") file.devices = {static_cast<int>(slot.index)};
   file.checkpoint_every_ms = task.checkpoint_every_ms;
   file.checkpoint_keep = task.checkpoint_keep;
@@ -270,7 +275,8 @@ void Place(StepContext& step, Task& task, const FreeSlot& free) {
                                               .device_index = slot.index,
                                               .resume = resume,
                                               .offered_at = step.now,
-                                              .listed_at = step.now},
+                                              .listed_at = step.now,
+                                              .recorded_at = step.now},
                                       reason);
   task.attempt = attempt.id;
   worker.busy[slot.index] = attempt.id;

@@ -337,6 +337,10 @@ struct MissedWorker {
 };
 std::vector<MissedWorker> MissedWorkers(const State& state, Instant now);
 
+// Running attempts that have reported nothing for much longer than before, although their worker is
+// heard from: the trainer may have been stopped, or waits for memory or a disk.
+std::vector<const Attempt*> QuietAttempts(const State& state, Instant now);
+
 // Applies a record to its attempt, in the same way for an incoming record and for one read back
 // from the store. The loader calls it for all records, in order, of each live attempt.
 void NoteRecord(Attempt& attempt, const JournalRecord& record, std::string_view line);

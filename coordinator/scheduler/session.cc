@@ -59,6 +59,8 @@ AttemptVerdict Judge(StepContext& step, const Worker& worker, const LiveAttempt&
     verdict.verdict = Verdict::kEnded;
   } else if (IsCurrent(step.state, *attempt)) {
     NoteAccepted(step, *attempt);
+    attempt->listed_seq = live.last_seq;
+    attempt->is_listed_running = live.running;
     const bool stop = TaskOf(step.state, *attempt).state == TaskState::kStopping;
     verdict.verdict = stop ? Verdict::kStop : Verdict::kContinue;
   } else if (attempt->state != AttemptState::kSucceeded) {
@@ -111,8 +113,8 @@ void NoteDiedTogether(State& state, const Worker& worker, const std::vector<Live
 
 bool SameSlots(const std::vector<Slot>& a, const std::vector<Slot>& b) {
   return std::ranges::equal(a, b, [](const Slot& x, const Slot& y) {
-    return std::tie(x.index, x.kind, x.name, x.memory_bytes, x.threads, x.simd, x.linear) ==
-           std::tie(y.index, y.kind, y.name, y.memory_bytes, y.threads, y.simd, y.linear);
+    return std::tie(x.index, x.kind, x.name, x.memory_bytes, x.threads, x.simd, x.linear, x.bf16) ==
+           std::tie(y.index, y.kind, y.name, y.memory_bytes, y.threads, y.simd, y.linear, y.bf16);
   });
 }
 
@@ -194,7 +196,8 @@ Attempt* FindOrAdopt(StepContext& step, const Worker& worker, const std::string&
                              .worker = worker.id,
                              .device_index = -1,
                              .offered_at = step.now,
-                             .listed_at = step.now},
+                             .listed_at = step.now,
+                             .recorded_at = step.now},
                      reason);
 }
 

@@ -67,6 +67,8 @@ ReadyClass ClassOf(const State& state, const Task& task) {
   ReadyClass ready;
   ready.device_kind = task.device_kind;
   ready.execution = run.execution;
+  // Evaluations compute in fp32.
+  if (ready.execution && task.kind != TaskKind::kTrain) ready.execution->bf16.clear();
   const auto path_on = [&](std::string_view device_kind) {
     MemoryPath path = NewRunMemoryPath(run.run.model, device_kind, task.activation_checkpointing);
     if (run.execution) path.attention = run.execution->attention;

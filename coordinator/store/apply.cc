@@ -413,7 +413,8 @@ Status Store::ApplyOne(const PutWorker& write, std::int64_t, ApplyCounts&) {
                      {"memory_bytes", slot.memory_bytes},
                      {"threads", slot.threads},
                      {"simd", slot.simd},
-                     {"linear", slot.linear}});
+                     {"linear", slot.linear},
+                     {"bf16", slot.bf16}});
   }
   const std::string slots_json = CanonicalJson(slots);
   const std::string digests_json = CanonicalJson(Json(write.worker.dataset_digests));

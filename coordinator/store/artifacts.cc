@@ -137,7 +137,7 @@ Status ArtifactStore::Upload::Finish() {
   if (closed != 0) return ErrnoStatus(errno, Str("cannot close artifact ", sha256_));
   const std::string path = store_.PathOf(sha256_);
   const std::lock_guard lock(store_.mutex_);
-  RETURN_IF_ERROR(MakeFolders(FolderOf(path), 0700));
+  RETURN_IF_ERROR(MakeFolder(FolderOf(path), 0700));
   RETURN_IF_ERROR(RenameSync(path_, path));
   path_.clear();
   return SyncFolder(store_.options_.folder);  // the two-digit folder may be new

@@ -265,6 +265,14 @@ DamagedRow DescribeLostMember(const std::string& table, const std::string& what)
           .is_lost = true};
 }
 
+DamagedRow DescribeMissing(const std::string& table, const std::string& what) {
+  return {.table = table,
+          .key = "",
+          .object = PrintableBytes(what),
+          .remedy = std::string(RemedyOf(RoleOf(table))),
+          .is_lost = true};
+}
+
 std::vector<DamagedRow> InBrief(const std::vector<DamagedRow>& rows) {
   std::vector<DamagedRow> brief;
   std::vector<const DamagedRow*> others;

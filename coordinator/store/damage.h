@@ -37,6 +37,8 @@ DamagedRow DescribeLostResult(const std::string& run_key, const std::string& tas
                               const std::string& variant, bool is_lost);
 DamagedRow DescribeLostObject(const std::string& table, const std::string& id);  // a run or a task
 DamagedRow DescribeLostMember(const std::string& table, const std::string& what);  // of a sweep
+// Rows of a table that are gone, although no row that is left is damaged.
+DamagedRow DescribeMissing(const std::string& table, const std::string& what);
 
 // Whether results depend on such rows; if not, "go on without it" is a remedy.
 bool NumbersRestOn(std::string_view table);

@@ -10,6 +10,8 @@
 #include "base/hash.h"
 #include "base/str.h"
 #include "base/utf8.h"
+#include "coordinator/store/commit_mark.h"
+#include "coordinator/store/complete_check.h"
 #include "coordinator/store/damage.h"
 #include "coordinator/store/dataset_folder.h"
 #include "coordinator/store/mend_definitions.h"
@@ -53,6 +55,7 @@ class Checker {
       if (!extended_.contains(table.name)) CheckTable(table);
     }
     Try("the results of the tasks that succeeded", CheckResultSets());
+    if (found_.damaged.empty()) CheckMissing();
     Try("the files that checkpoints and results name", FindNames());
     CheckArtifacts();
     CheckFiles();
@@ -167,6 +170,16 @@ class Checker {
     if (rows.size() < RowSums::kDamagedMax) return;
     Add(Str("table ", table.name, ": more rows than the ", rows.size(), " named here"),
         kRestoreRemedy);
+  }
+
+  void CheckMissing() {
+    const Result<std::vector<DamagedRow>> missing = FindMissingRows(*connection_, true);
+    Try("what the database's tables say of each other", missing.status());
+    if (!missing.ok()) return;
+    for (const DamagedRow& row : *missing) {
+      Add(Str(row.object, " (", row.table, "), which cannot be found"),
+          Str(kRestoreRemedy, ", or ", row.remedy));
+    }
   }
 
   // The id of the state folder stands beside the database too.
@@ -336,7 +349,10 @@ Result<DeepCheck> CheckDeep(const std::string& state_folder) {
   // locks on it. Beside a coordinator the log is written while it is read,
   // and no start will read it.
   Result<WalFlaws> flaws_of_log = WalFlaws();
-  if (!FileLock::IsHeld(CoordinatorLockPath(state_folder))) flaws_of_log = FindWalFlaws(path);
+  if (!FileLock::IsHeld(CoordinatorLockPath(state_folder))) {
+    flaws_of_log = FindWalFlaws(path);
+    if (flaws_of_log.ok() && flaws_of_log->lost.ok()) flaws_of_log->lost = CommitMark::Check(path);
+  }
   auto connection = Connection::Open(path, Connection::Mode::kReadAll);
   if (!connection.ok() || !DefinitionsHold(**connection)) {
     DeepCheck found = HinderingDefinitions(path, connection.ok());

@@ -271,6 +271,9 @@ Status LoadWorkers(Connection& connection, State& state) {
                      ASSIGN_OR_RETURN(slot.threads, GetInt(json, "threads"));
                      ASSIGN_OR_RETURN(slot.simd, GetString(json, "simd"));
                      ASSIGN_OR_RETURN(slot.linear, GetString(json, "linear"));
+                     if (json.contains("bf16")) {  // older rows do not have it
+                       ASSIGN_OR_RETURN(slot.bf16, GetString(json, "bf16"));
+                     }
                      worker.slots.push_back(std::move(slot));
                    }
                    ASSIGN_OR_RETURN(const Json digests, ParseJson(row.Text(5)));

@@ -24,8 +24,9 @@ constexpr std::size_t kRememberedMax = 100'000;  // tasks
 
 // A hash of one number of a task. 64 bits are enough: no database has two equal hashes by chance.
 std::size_t HashOf(const std::string& task, const ExpectedCell& asked) {
-  return std::hash<std::string>()(
-      Str(task, " ", asked.cell, " ", asked.metric, " ", asked.context_length, " ", asked.variant));
+  return std::hash<std::string>()(Str(task, " ", asked.cell, " ", asked.metric, " ",
+                                      asked.context_length, " ", asked.variant,
+                                      DepthText(asked.depth)));
 }
 
 std::size_t HashOf(const std::string& cell) { return std::hash<std::string>()(cell); }
@@ -220,9 +221,9 @@ Result<std::vector<StoreReader::Evaluated>> StoreReader::Evaluations(const char*
 // The numbers of an attempt that are found by `way`.
 Result<std::unordered_set<std::size_t>> StoreReader::NumbersBy(const char* way,
                                                                const Evaluated& evaluated) {
-  const char* const sql = Kept(
-      Str("SELECT cell, metric, context_length, variant, line FROM main.result INDEXED BY ", way,
-          " WHERE attempt = ? AND ", RowSums::HoldsCall(connection_->row_sums().table("result"))));
+  const char* const sql = Kept(Str(
+      "SELECT cell, metric, context_length, variant, line, depth FROM main.result INDEXED BY ", way,
+      " WHERE attempt = ? AND ", RowSums::HoldsCall(connection_->row_sums().table("result"))));
   std::unordered_set<std::size_t> found;
   RETURN_IF_ERROR(ReadEach(
       *connection_, sql,
@@ -231,7 +232,8 @@ Result<std::unordered_set<std::size_t>> StoreReader::NumbersBy(const char* way,
         found.insert(HashOf(evaluated.task, {.cell = row.Text(0),
                                              .metric = row.Text(1),
                                              .context_length = row.Int(2),
-                                             .variant = row.Text(3)}));
+                                             .variant = row.Text(3),
+                                             .depth = DepthAt(row, 5)}));
       },
       evaluated.attempt));
   return found;

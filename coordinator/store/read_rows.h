@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
+#include <string>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -42,5 +44,10 @@ auto ReadRows(Connection& connection, const char* sql, Make make, const Bound&..
 
 // The first column of a row, for ReadRows.
 inline std::string FirstText(const Statement& row) { return row.Text(0); }
+
+// result.depth in this column.
+inline std::optional<double> DepthAt(const Statement& row, int column) {
+  return row.IsNull(column) ? std::nullopt : std::optional(row.Double(column));
+}
 
 }  // namespace longrun

@@ -29,7 +29,7 @@ std::string EndOfRange(std::string beginning) {
 // The rows of an attempt for one cell, by the unique index.
 std::string ResultsOfCellSql(const RowSums& sums) {
   return Str(
-      "SELECT run_key, task, attempt, line, metric, context_length, variant, seq"
+      "SELECT run_key, task, attempt, line, metric, context_length, variant, seq, depth"
       " FROM main.result INDEXED BY result_once WHERE attempt = ? AND cell = ? AND ",
       RowSums::HoldsCall(sums.table("result")));
 }
@@ -330,7 +330,8 @@ Result<std::vector<ResultBody>> StoreReader::Results(const char* sql, const std:
                       .asked = {.cell = row.Text(1),
                                 .metric = row.Text(6),
                                 .context_length = row.Int(7),
-                                .variant = row.Text(8)}};
+                                .variant = row.Text(8),
+                                .depth = DepthAt(row, 9)}};
   };
   ASSIGN_OR_RETURN(std::vector<ResultBody> rows, ReadRows(*connection_, sql, with_line, bound));
   KeepBodies(rows);  // after the read, since it parses
@@ -395,7 +396,8 @@ Result<std::vector<ResultBody>> StoreReader::ResultsOfSweep(const std::string& s
                                  .asked = {.cell = cell.cell,
                                            .metric = row.Text(4),
                                            .context_length = row.Int(5),
-                                           .variant = row.Text(6)}},
+                                           .variant = row.Text(6),
+                                           .depth = DepthAt(row, 8)}},
                          .ordinal = cell.ordinal,
                          .seq = row.Int(7)});
       }));
@@ -421,7 +423,7 @@ Result<std::vector<ResultBody>> StoreReader::ResultsOfSweep(const std::string& s
 Result<std::vector<ResultBody>> StoreReader::ResultsOfRun(const std::string& run_key) {
   return Results(
       "SELECT result.run_key, result.cell, result.task, result.attempt, result.line,"
-      " task.evaluation, result.metric, result.context_length, result.variant"
+      " task.evaluation, result.metric, result.context_length, result.variant, result.depth"
       " FROM task CROSS JOIN result ON result.attempt = task.result_attempt"
       " WHERE task.run_key = ? AND task.kind = 'evaluate' AND task.result_attempt <> ''"
       " ORDER BY result.metric, result.split, result.protocol, result.context_length,"

@@ -244,8 +244,8 @@ class StoreReader {
   Status FindByTasks(const std::string& run_key, const std::set<std::string>& cells,
                      std::map<std::string, std::string>& owners);
   explicit StoreReader(std::unique_ptr<Connection> connection);
-  // Results of a query for run key, cell, task, attempt, journal line, evaluation, metric, length
-  // and variant, with one value bound.
+  // Results of a query for run key, cell, task, attempt, journal line, evaluation, metric, length,
+  // variant and depth, with one value bound.
   Result<std::vector<ResultBody>> Results(const char* sql, const std::string& bound);
   // The context lengths of a task's expected cells, ascending.
   static Result<std::vector<std::int64_t>> LengthsIn(const std::string& expected_cells);

@@ -16,6 +16,8 @@
 #include "base/random.h"
 #include "base/str.h"
 #include "base/version.h"
+#include "coordinator/store/commit_mark.h"
+#include "coordinator/store/complete_check.h"
 #include "coordinator/store/mend_definitions.h"
 #include "coordinator/store/mend_rows.h"
 #include "coordinator/store/meta.h"
@@ -166,8 +168,14 @@ Result<std::unique_ptr<Store>> Store::Open(const std::string& folder, const Stor
   }
 
   if (IsFolder(path)) return DamagedDatabase(path, "it is a folder");
+  for (const char* const part : {"", "-wal", "-shm", "-mark"}) {
+    const std::string file = path + part;
+    if (access(file.c_str(), R_OK | W_OK) == 0 || errno == ENOENT) continue;
+    return ErrnoStatus(errno, Str("cannot write ", file));
+  }
   std::vector<std::string> repairs;
   RETURN_IF_ERROR(MendWal(path, repairs));
+  RETURN_IF_ERROR(CommitMark::Check(path));
   ASSIGN_OR_RETURN(auto connection, Connection::Open(path, Connection::Mode::kWrite));
   if (!DefinitionsHold(*connection)) {
     connection.reset();
@@ -181,6 +189,7 @@ Result<std::unique_ptr<Store>> Store::Open(const std::string& folder, const Stor
   // Otherwise, the unfinished remains of a power failure would come after the next commits in the
   // log, and look like damage after a kill.
   RETURN_IF_ERROR(store->CheckpointWal(true));
+  ASSIGN_OR_RETURN(store->mark_, CommitMark::Open(path));
   RETURN_IF_ERROR(store->CountStart());
   if (id.empty()) {
     RETURN_IF_ERROR(WriteFileAtomic(id_path, store->coordinator_id_ + "\n", 0600));
@@ -249,7 +258,12 @@ Status Store::Migrate(const std::string& id_beside, bool checks_any_size) {
   RETURN_IF_ERROR(connection_->row_sums().Keep());
   RETURN_IF_ERROR(NoteSchema(*connection_, SchemaVersion()));
   const bool is_known = all_hold && version == SchemaVersion();
-  return is_checked && !is_known ? CheckRows() : Status();
+  if (!is_checked) return Status();
+  if (!is_known) RETURN_IF_ERROR(CheckRows());
+  if (!damaged().empty()) return Status();
+  ASSIGN_OR_RETURN(const std::vector<DamagedRow> missing, FindMissingRows(*connection_, false));
+  NoteDamaged(missing);
+  return Status();
 }
 
 // Also rewrites the checksums of tables that get them, or that get other columns under them.
@@ -405,7 +419,14 @@ Status Store::CheckInPlace() const {
           "of it back, and start it again"));
 }
 
-Status Store::Commit() { return connection_->Execute("COMMIT"); }
+Status Store::Commit() {
+  RETURN_IF_ERROR(connection_->Execute("COMMIT"));
+  // What is committed stays so, whether or not it can be noted.
+  if (const Status noted = mark_->Note(connection_->raw(), wal_pages_); !noted.ok()) {
+    LogWarning("commit_not_noted", {{"error", noted.message()}});
+  }
+  return Status();
+}
 
 void Store::Rollback() {
   metric_ids_.clear();  // an id of this transaction may be reused for another name
@@ -430,6 +451,7 @@ StoreSizes Store::Sizes() const {
 Status Store::CheckpointWal(bool idle) {
   if (!idle && wal_pages_ < kWalPagesMax) return Status();
   if (idle && Sizes().wal_bytes == 0) return Status();
+  if (mark_) RETURN_IF_ERROR(mark_->Clear());
   // Do not wait for readers: a user's query may take long.
   sqlite3_busy_timeout(connection_->raw(), 0);
   int n_pages = -1, n_moved = -1;

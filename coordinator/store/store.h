@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <span>
 #include <string>
@@ -21,6 +22,7 @@
 #include "base/status.h"
 #include "coordinator/scheduler/scheduler.h"
 #include "coordinator/store/annotation.h"
+#include "coordinator/store/commit_mark.h"
 #include "coordinator/store/damage.h"
 #include "sweeps/artifact_file.h"
 #include "sweeps/coordinator_lock.h"
@@ -190,6 +192,7 @@ class Store {
   CoordinatorLock lock_;
   std::vector<HeldFile> held_;
   std::unique_ptr<Connection> connection_;
+  std::optional<CommitMark> mark_;  // set once the store is open
   std::string coordinator_id_;
   std::int64_t boot_epoch_ = 0;
   std::map<std::string, std::int64_t> metric_ids_;  // as in the open transaction

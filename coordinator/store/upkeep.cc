@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "base/str.h"
 #include "coordinator/store/annotation.h"
+#include "coordinator/store/complete_check.h"
 #include "coordinator/store/read_rows.h"
 #include "coordinator/store/reader.h"
 #include "coordinator/store/rewritten.h"
@@ -127,9 +128,15 @@ Result<std::vector<ArtifactFile>> StoreReader::CheckpointFiles(const std::string
 }
 
 Status StoreReader::CheckBeforeRemoval() {
-  ASSIGN_OR_RETURN(const std::optional<Flaw> flaw,
-                   FindFlaw(*connection_, kDecideWhatGoes, kCheckMsMax));
-  if (!flaw) return Status();
+  ASSIGN_OR_RETURN(std::optional<Flaw> flaw, FindFlaw(*connection_, kDecideWhatGoes, kCheckMsMax));
+  if (!flaw) {
+    connection_->SetTimeLimit(kCheckMsMax);
+    ASSIGN_OR_RETURN(const std::vector<DamagedRow> missing, FindMissingMembers(*connection_));
+    if (missing.empty()) return Status();
+    flaw = Flaw{.object = missing.front().object,
+                .how = "cannot be found",
+                .remedy = std::string(kRestoreRemedy)};
+  }
   return Status(Code::kFailedPrecondition,
                 Str("nothing is removed while the stored data is damaged, since the damaged part "
                     "may say that something is needed: ",

@@ -51,10 +51,11 @@ struct DatasetShape {
   std::map<std::string, std::int64_t> split_tokens;
 };
 
-// The name of a row of a cell: {"nll", ""}, {"nll", "unigram"}.
+// The name of a row of a cell: {"nll", ""}, {"nll", "unigram"}. A cell has each name once.
 struct RowName {
   std::string_view metric;
-  std::string variant;  // "": the model itself
+  std::string variant;            // "": the model itself
+  std::optional<double> depth{};  // place in the context, 0 to 1; nothing where it has no meaning
 
   bool operator==(const RowName&) const = default;
 };

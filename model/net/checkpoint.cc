@@ -58,9 +58,9 @@ Result<CheckpointSummary> WriteCheckpoint(const std::string& folder,
                                           const CheckpointContent& content) {
   const std::string parent = FolderOf(folder);
   const std::string temporary = JoinPath(parent, Str(".", BaseName(folder), ".tmp"));
-  RETURN_IF_ERROR(MakeFolders(parent));
+  RETURN_IF_ERROR(MakeFolder(parent));
   RETURN_IF_ERROR(RemoveAll(temporary));
-  RETURN_IF_ERROR(MakeFolders(temporary));
+  RETURN_IF_ERROR(MakeFolder(temporary));
   Result<CheckpointSummary> summary = WriteInto(temporary, content);
   Status status = summary.status();
   if (status.ok()) status = RenameSync(temporary, folder);

@@ -30,7 +30,8 @@ struct CheckpointContent {
   const Json& state;
 };
 
-// `folder` must not exist; its parent is created.
+// `folder` must not exist. Its parent is made, but not what that is in: kNotFound if the attempt's
+// folder was moved away.
 Result<CheckpointSummary> WriteCheckpoint(const std::string& folder,
                                           const CheckpointContent& content);
 

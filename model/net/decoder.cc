@@ -1,8 +1,6 @@
 #include "model/net/decoder.h"
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/empty.h>
-#include <ATen/ops/empty_like.h>
 
 #include "base/str.h"
 #include "model/net/head.h"
@@ -24,17 +22,7 @@ Result<Decoder> Decoder::Make(Transformer& net, std::int64_t batch, std::int64_t
                       ": each new token changes the rotation of all earlier ones; found ", capacity,
                       " tokens"));
   }
-  const auto options =
-      at::TensorOptions().device(net.compute().device).dtype(net.compute().product);
-  std::vector<AttentionCache> caches(static_cast<std::size_t>(model.n_layer));
-  for (AttentionCache& cache : caches) {
-    cache.k_BHTD = at::empty({batch, model.n_kv_head(), capacity, model.head_dim()}, options);
-    cache.v_BHTD = at::empty_like(cache.k_BHTD);
-    if (net.has_gate()) {
-      cache.cumulated_BHT = at::empty({batch, model.n_head, capacity}, options.dtype(at::kDouble));
-    }
-  }
-  return Decoder(net, std::move(caches));
+  return Decoder(net, net.MakeCaches(batch, capacity));
 }
 
 std::int64_t Decoder::n_fed() const { return caches_.front().n; }

@@ -254,7 +254,7 @@ at::Tensor Transformer::AttentionPart(const Layer& layer, const at::Tensor& norm
   if (!shared.empty()) {
     const auto n = static_cast<std::ptrdiff_t>(layer.learned.size());
     call.learned.assign(shared.begin(), shared.begin() + n);
-    if (terms_.distance_bias) call.distances_HN = shared.back();
+    call.shared.assign(shared.begin() + n, shared.end());
   }
   Attention& attention = layer.sees_all ? *full_attention_ : attention_;
   const at::Tensor o_BHTD =
@@ -290,7 +290,7 @@ at::Tensor Transformer::Block(const Layer& layer, const at::Tensor& x_BTC, const
   const bool sequential = config_.model.body.block == "sequential";
   const bool one_norm = !layer.norm_2.weight.defined();
   const bool attention_alone =
-      layer.qkv.weight.defined() && !has_gate() && (sequential || !one_norm);
+      layer.qkv.weight.defined() && !attention_.reads_input() && (sequential || !one_norm);
   const at::Tensor normed_BTC = Norm(x_BTC, Of(layer.norm_1), TypeFor(attention_alone), compute_);
   const at::Tensor attended_BTC = AttentionPart(layer, normed_BTC, shared, cache, observer);
   const c10::ScalarType mlp_type = TypeFor(!layer.mlp_gate.weight.defined());
@@ -312,12 +312,14 @@ at::Tensor Transformer::Embedded(const at::Tensor& ids_BT, std::int64_t begin) {
   return x_BTC;
 }
 
-// What the position methods of all layers share, computed once: the learned tensors, then a
-// distance bias. Empty if each layer has its own.
+// What the position methods of all layers share, computed once: the learned tensors, then what the
+// terms compute from them. Empty if each layer has its own.
 Transformer::Tensors Transformer::SharedPositions(std::int64_t n_positions) const {
   if (!terms_.share_layers) return {};
   Tensors shared = layers_.front().learned;
-  if (terms_.distance_bias) shared.push_back(attention_.Distances(shared, n_positions));
+  for (at::Tensor& tensor : attention_.Shared(shared, n_positions)) {
+    shared.push_back(std::move(tensor));
+  }
   return shared;
 }
 
@@ -370,6 +372,16 @@ bool Transformer::Observe(
     x_BTC = Block(layer, x_BTC, shared, nullptr, observer ? &observer : nullptr);
   }
   return true;
+}
+
+std::vector<AttentionCache> Transformer::MakeCaches(std::int64_t batch,
+                                                    std::int64_t capacity) const {
+  std::vector<AttentionCache> caches;
+  caches.reserve(layers_.size());
+  for (std::size_t l = 0; l < layers_.size(); ++l) {
+    caches.push_back(attention_.MakeCache(batch, capacity));
+  }
+  return caches;
 }
 
 at::Tensor Transformer::HiddenBehind(const at::Tensor& ids_BT, std::span<AttentionCache> caches) {

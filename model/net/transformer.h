@@ -67,7 +67,8 @@ class Transformer {
   // Returns false if it did.
   bool Observe(const at::Tensor& ids_BT, std::int64_t n_layers,
                const std::function<bool(std::int64_t layer, AttentionObserver&)>& before);
-  bool has_gate() const { return terms_.key_bias_gate.has_value(); }
+  // Empty caches, one per layer, with room for `capacity` tokens.
+  std::vector<AttentionCache> MakeCaches(std::int64_t batch, std::int64_t capacity) const;
   AttentionBackend backend() const { return attention_.backend(); }
   // If the embeddings are tied, the head's weight is the embedding.
   const Head& head() const { return head_; }

@@ -14,6 +14,7 @@ cpu family	: 26
 model		: 2
 model name	: AMD EPYC
 stepping	: 1
+flags		: fpu avx512f avx512_bf16
 
 processor	: 1
 vendor_id	: AuthenticAMD
@@ -45,6 +46,8 @@ TEST(CpuTest, TheFirstProcessorOfAPageIsNamedByItsNumbers) {
   EXPECT_EQ(amd.vendor, "AuthenticAMD");
   EXPECT_EQ(amd.family, 26);
   EXPECT_EQ(amd.model, 2);
+  EXPECT_EQ(amd.flags, "fpu avx512f avx512_bf16");
+  EXPECT_EQ(ParseCpuInfo(kGraviton3).flags, "fp asimd evtstrm aes");
   EXPECT_TRUE(IsX86(amd));
   EXPECT_EQ(ProcessorName(amd), "AMD EPYC, Zen 5");
   EXPECT_EQ(ProcessorName(ParseCpuInfo(kSapphireRapids)), "Intel Xeon, Sapphire Rapids");

@@ -1,4 +1,4 @@
-// Answers of GetResults as a test writes them: a run is a line, a row is a line.
+// Results as a test writes them: a run is a line, a row is a line.
 #pragma once
 
 #include <cmath>
@@ -7,77 +7,76 @@
 #include <vector>
 
 #include "base/json.h"
+#include "client/tables/sweep_results.h"
 
 namespace longrun {
 
-inline Json RunOf(const std::string& key, const Json& position, int train_length, int seed,
-                  const std::string& dataset = "austen") {
-  return {{"run_key", key},
-          {"dataset", dataset},
-          {"axes",
-           {{"position", position},
-            {"train_length", train_length},
-            {"dataset", dataset},
-            {"seed", seed}}},
-          {"run",
-           {{"seed", seed},
-            {"model", {{"n_layer", 3}}},
-            {"position", position},
-            {"dataset", {{"digest", dataset}}},
-            {"train", {{"train_length", train_length}, {"optimizer", {{"lr", 0.002}}}}}}}};
+inline ResultRun RunOf(const std::string& key, const Json& position, int train_length, int seed,
+                       const std::string& dataset = "austen") {
+  return {
+      .run_key = key,
+      .dataset = dataset,
+      .axes = {{"position", position},
+               {"train_length", train_length},
+               {"dataset", dataset},
+               {"seed", seed}},
+      .resolved = {{"seed", seed},
+                   {"model", {{"n_layer", 3}}},
+                   {"position", position},
+                   {"dataset", {{"digest", dataset}}},
+                   {"train", {{"train_length", train_length}, {"optimizer", {{"lr", 0.002}}}}}}};
 }
 
 // A row of n tokens, one byte each, whose mean is ln(perplexity) and whose error is se.
-inline Json RowOf(const std::string& key, int context_length, double perplexity, int n,
-                  const Json& variant = nullptr, double se = 0.01) {
-  return {{"run_key", key},
-          {"cell", key + "-" + std::to_string(context_length)},
-          {"attempt", "attempt-" + key},
-          {"body",
-           {{"metric", "nll"},
-            {"context_length", context_length},
-            {"split", "validation"},
-            {"protocol", "nonoverlap"},
-            {"averaging", "token"},
-            {"variant", variant},
-            {"value", std::log(perplexity)},
-            {"se", se},
-            {"n", n},
-            {"nll_sum", n * std::log(perplexity)},
-            {"bytes", n},
-            {"status", "ok"}}}};
+inline ResultRow RowOf(const std::string& key, int context_length, double perplexity, int n,
+                       const Json& variant = nullptr, double se = 0.01) {
+  return {.run_key = key,
+          .cell = key + "-" + std::to_string(context_length),
+          .attempt = "attempt-" + key,
+          .body = {{"metric", "nll"},
+                   {"context_length", context_length},
+                   {"split", "validation"},
+                   {"protocol", "nonoverlap"},
+                   {"averaging", "token"},
+                   {"variant", variant},
+                   {"value", std::log(perplexity)},
+                   {"se", se},
+                   {"n", n},
+                   {"nll_sum", n * std::log(perplexity)},
+                   {"bytes", n},
+                   {"status", "ok"}}};
 }
 
 // A row whose nll is finite and whose perplexity, exp(1000), is beyond every double.
-inline Json RowBeyond(const std::string& key, int context_length) {
-  Json row = RowOf(key, context_length, 1.0, 10);
-  row["body"]["value"] = 1000.0;
-  row["body"]["nll_sum"] = 10'000.0;
+inline ResultRow RowBeyond(const std::string& key, int context_length) {
+  ResultRow row = RowOf(key, context_length, 1.0, 10);
+  row.body["value"] = 1000.0;
+  row.body["nll_sum"] = 10'000.0;
   return row;
 }
 
 // What one direction of a throughput gives at a length.
-inline Json ThroughputRow(const std::string& key, const char* metric, const char* direction,
-                          int context_length, double value) {
-  Json row = RowOf(key, context_length, 1.0, 2, direction);
-  row["body"]["metric"] = metric;
-  row["body"]["value"] = value;
+inline ResultRow ThroughputRow(const std::string& key, const char* metric, const char* direction,
+                               int context_length, double value) {
+  ResultRow row = RowOf(key, context_length, 1.0, 2, direction);
+  row.body["metric"] = metric;
+  row.body["value"] = value;
   for (const char* name : {"split", "protocol", "averaging", "se", "nll_sum", "bytes"}) {
-    row["body"][name] = nullptr;
+    row.body[name] = nullptr;
   }
-  row["evaluation"] = {{"throughput", {{"iterations", 2}}}};
+  row.evaluation = {{"throughput", {{"iterations", 2}}}};
   return row;
 }
 
 // A row without a number. One that is only owed ("missing") has less, as the coordinator says it.
-inline Json RowWithout(const std::string& key, int context_length, const std::string& status) {
-  Json row = RowOf(key, context_length, 1.0, 1);
-  row["body"]["status"] = status;
-  for (const char* name : {"value", "se", "nll_sum"}) row["body"][name] = nullptr;
+inline ResultRow RowWithout(const std::string& key, int context_length, const std::string& status) {
+  ResultRow row = RowOf(key, context_length, 1.0, 1);
+  row.body["status"] = status;
+  for (const char* name : {"value", "se", "nll_sum"}) row.body[name] = nullptr;
   if (status == "missing") {
-    row["attempt"] = "";
+    row.attempt = "";
     for (const char* name : {"averaging", "value", "se", "n", "nll_sum", "bytes"}) {
-      row["body"].erase(name);
+      row.body.erase(name);
     }
   }
   return row;
@@ -85,26 +84,27 @@ inline Json RowWithout(const std::string& key, int context_length, const std::st
 
 // A row of the protocol per_position at a context of 4 tokens, two targets at each:
 // perplexities by position.
-inline Json RowByPosition(const std::string& key, const std::vector<double>& perplexities) {
-  Json row = RowOf(key, 4, 1.0, 8);
+inline ResultRow RowByPosition(const std::string& key, const std::vector<double>& perplexities) {
+  ResultRow row = RowOf(key, 4, 1.0, 8);
   Json nll = Json::array();
   double sum = 0.0;
   for (const double perplexity : perplexities) {
     nll.push_back(std::log(perplexity));
     sum += 2 * std::log(perplexity);
   }
-  row["body"]["protocol"] = "per_position";
-  row["body"]["nll_sum"] = sum;
-  row["body"]["value"] = sum / 8;
-  row["body"]["extra"]["buckets"] = {{"begin", {1, 2, 3, 4}}, {"n", {2, 2, 2, 2}}, {"nll", nll}};
-  row["evaluation"]["perplexity"] = {
+  row.body["protocol"] = "per_position";
+  row.body["nll_sum"] = sum;
+  row.body["value"] = sum / 8;
+  row.body["extra"]["buckets"] = {{"begin", {1, 2, 3, 4}}, {"n", {2, 2, 2, 2}}, {"nll", nll}};
+  row.evaluation["perplexity"] = {
       {"protocol", "per_position"}, {"buckets", 64}, {"spacing", "fixed"}};
   return row;
 }
 
-inline Json ResultsOf(const Json& runs, const Json& rows) {
-  return {
-      {"runs", runs}, {"rows", rows}, {"axes", {"position", "train_length", "dataset", "seed"}}};
+inline SweepResults ResultsOf(std::vector<ResultRun> runs, std::vector<ResultRow> rows) {
+  return {.axes = {"position", "train_length", "dataset", "seed"},
+          .runs = std::move(runs),
+          .rows = std::move(rows)};
 }
 
 }  // namespace longrun

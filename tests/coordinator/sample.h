@@ -86,7 +86,7 @@ inline Json SampleResult(const ExpectedCell& cell) {
           {"split", "validation"},
           {"protocol", "nonoverlap"},
           {"averaging", "token"},
-          {"depth", nullptr},
+          {"depth", cell.depth ? Json(*cell.depth) : Json()},
           {"variant", cell.variant.empty() ? Json() : Json(cell.variant)},
           {"value", 2.5},
           {"se", 0.01},

@@ -352,7 +352,7 @@ class FakeTrainer {
                                 {"split", split},
                                 {"protocol", protocol},
                                 {"averaging", "token"},
-                                {"depth", nullptr},
+                                {"depth", cell.depth ? Json(*cell.depth) : Json()},
                                 {"variant", cell.variant.empty() ? Json() : Json(cell.variant)},
                                 {"value", nll},
                                 {"se", 0.01},

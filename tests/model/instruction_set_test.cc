@@ -52,6 +52,18 @@ TEST(CapabilityTest, LibTorchIsAskedForByItsOwnNames) {
   EXPECT_EQ(CapabilityOfSimd("default"), "default");
 }
 
+// The conditions of LibTorch and oneDNN (instruction_set.cc).
+TEST(Bf16PathTest, IsTheBestThatTheProcessorHas) {
+  EXPECT_EQ(Bf16Path("avx512f avx512_bf16 amx_bf16 amx_tile", "avx512"), "amx");
+  EXPECT_EQ(Bf16Path("avx512f avx512_bf16 amx_bf16", "avx512"), "avx512_bf16");
+  EXPECT_EQ(Bf16Path("avx512f avx512_bf16", "avx512"), "avx512_bf16");
+  EXPECT_EQ(Bf16Path("avx512f avx512_bf16x", "avx512"), "avx512");
+  EXPECT_EQ(Bf16Path("avx2", "avx2"), "none");
+  EXPECT_EQ(Bf16Path("asimd bf16", "neon"), "bf16");
+  EXPECT_EQ(Bf16Path("asimd bf16 sve", "sve256"), "bf16");
+  EXPECT_EQ(Bf16Path("asimd", "neon"), "none");
+}
+
 TEST(DetectSimdTest, OurKernelsRunIt) {
   const std::optional<Simd> simd = FindSimd(DetectSimd());
   ASSERT_TRUE(simd);

@@ -88,11 +88,13 @@ class SampleJournal {
     return entries.back();
   }
   const Entry& Result(const ExpectedCell& cell, double value) {
-    return Append(RecordKind::kResult, {{"cell", cell.cell},
-                                        {"metric", cell.metric},
-                                        {"context_length", cell.context_length},
-                                        {"variant", nullptr},
-                                        {"value", value}});
+    Json body = {{"cell", cell.cell},
+                 {"metric", cell.metric},
+                 {"context_length", cell.context_length},
+                 {"variant", nullptr},
+                 {"value", value}};
+    if (cell.depth) body["depth"] = *cell.depth;
+    return Append(RecordKind::kResult, std::move(body));
   }
   const Entry& Checkpoint(const std::string& sha256, std::int64_t step, bool final,
                           bool best = false) {

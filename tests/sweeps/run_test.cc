@@ -224,6 +224,16 @@ TEST(ExecutionTest, ReadsBackWhatItWrote) {
             "execution.paths.subnormals: expected kept or flushed, found \"rounded\"");
 }
 
+TEST(ExecutionTest, OnlyARunInBf16HasAPathForIt) {
+  Execution execution;
+  execution.micro_batch = 1;
+  EXPECT_FALSE(execution.ToJson()["paths"].contains("bf16"));
+  execution.bf16 = "amx";
+  const Result<Execution> read = Execution::FromJson(execution.ToJson());
+  ASSERT_TRUE(read.ok()) << read.status().message();
+  EXPECT_EQ(read->bf16, "amx");
+}
+
 // A run that began before there was a choice goes on with LibTorch's operators.
 TEST(ExecutionTest, ARecordWithoutOperatorsIsOfLibTorchs) {
   Execution execution;
@@ -294,6 +304,32 @@ TEST(TaskFileTest, ReadsBackWhatItWrote) {
   EXPECT_TRUE(read->activation_checkpointing);
 }
 
+TEST(TaskFileTest, ADepthStandsOnlyInACellThatHasOne) {
+  TaskFile task = EvaluateTask();
+  const ExpectedCell plain = task.expected_cells[0];
+  EXPECT_EQ(CanonicalJson(plain.ToJson()),
+            Str("{\"cell\":\"", plain.cell,
+                "\",\"context_length\":64,\"metric\":\"nll\",\"variant\":null}"));
+  for (const double depth : {0.0, 0.3, 1.0}) {
+    ExpectedCell cell = plain;
+    cell.depth = depth;
+    EXPECT_NE(cell, plain);
+    task.expected_cells.push_back(cell);
+  }
+  const Result<TaskFile> read = TaskFile::FromJson(*ParseJson(CanonicalJson(task.ToJson())));
+  ASSERT_TRUE(read.ok()) << read.status().message();
+  EXPECT_EQ(read->expected_cells, task.expected_cells);
+}
+
+TEST(TaskFileTest, TheDepthOfARowIsANumberOrNothing) {
+  EXPECT_EQ(DepthOf({{"depth", 0.5}}), 0.5);
+  EXPECT_EQ(DepthOf({{"depth", 1}}), 1.0);
+  EXPECT_EQ(DepthOf({{"depth", nullptr}}), std::nullopt);
+  EXPECT_EQ(DepthOf({{"metric", "nll"}}), std::nullopt);
+  EXPECT_EQ(DepthText(0.5), " at depth 0.5");
+  EXPECT_EQ(DepthText(std::nullopt), "");
+}
+
 TEST(TaskFileTest, ActivationCheckpointingStandsInTheFileWhereItIsOn) {
   TaskFile task = EvaluateTask();
   task.activation_checkpointing = false;
@@ -341,6 +377,8 @@ TEST(TaskFileTest, RefusesWhatDoesNotFitTogether) {
   EXPECT_TRUE(refuses("/devices", Json{-1}));
   EXPECT_TRUE(refuses("/expected_cells", Json::array()));
   EXPECT_TRUE(refuses("/expected_cells/0/context_length", 0));
+  EXPECT_TRUE(refuses("/expected_cells/0/depth", 1.5));
+  EXPECT_TRUE(refuses("/expected_cells/0/depth", nullptr));
   EXPECT_TRUE(refuses("/unknown", 1));
 }
 

@@ -82,6 +82,13 @@ Result<std::string> WorkerId(const std::string& state, const std::string& wanted
 
 std::string ShortId(const std::string& task) { return task.substr(0, 8); }
 
+// The code paths of an Execution or a Slot, for a message.
+template <typename T>
+std::string PathsText(const T& paths) {
+  return Str(paths.linear, " and ", paths.simd,
+             paths.bf16.empty() ? std::string() : Str(", bf16 by ", paths.bf16));
+}
+
 }  // namespace
 
 Agent::Agent(AgentOptions options, FileLock lock)
@@ -668,12 +675,12 @@ Status Agent::CheckStart(const StartMessage& start, const TaskFile& task) const 
   const Execution& wanted = task.execution;
   if (wanted.device_kind != slot.kind || !HonoursMatrixPath(slot.linear, wanted.linear) ||
       (!wanted.simd.empty() && !RunsSimd(slot.simd, wanted.simd)) ||
+      (!wanted.bf16.empty() && wanted.bf16 != slot.bf16) ||
       (slot.kind == "gpu" && wanted.device_name != slot.name)) {
-    return Status(
-        Code::kFailedPrecondition,
-        Str("the run uses ", wanted.device_kind, " \"", wanted.device_name, "\" with ",
-            wanted.linear, " and ", wanted.simd, "; this worker has ", slot.kind, " \"", slot.name,
-            "\" with ", slot.linear, " and ", slot.simd, ": its bits would differ"));
+    return Status(Code::kFailedPrecondition,
+                  Str("the run uses ", wanted.device_kind, " \"", wanted.device_name, "\" with ",
+                      PathsText(wanted), "; this worker has ", slot.kind, " \"", slot.name,
+                      "\" with ", PathsText(slot), ": its bits would differ"));
   }
   return Status();
 }
@@ -904,7 +911,8 @@ void Agent::StartUpload(Entry& entry) {
 
 void Agent::OnUploaded(const std::string& id, std::int64_t seq, const Status& status) {
   const auto found = entries_.find(id);
-  if (found == entries_.end()) return;
+  // The attempt may have been offered again meanwhile, and be in preparation.
+  if (found == entries_.end() || !found->second.uplink) return;
   JournalUplink& uplink = *found->second.uplink;
   if (!status.ok() && IsTransient(status)) {
     uplink.RetryUpload(BootMs() + kTransferAgainMs);

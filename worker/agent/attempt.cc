@@ -11,6 +11,7 @@
 #include <charconv>
 #include <utility>
 
+#include "base/access.h"
 #include "base/check.h"
 #include "base/failpoint.h"
 #include "base/files.h"
@@ -88,7 +89,12 @@ LocalAttempt::LocalAttempt(AttemptIds ids, AttemptFolder folder)
 Result<std::unique_ptr<LocalAttempt>> LocalAttempt::Start(const Launch& launch) {
   std::unique_ptr<LocalAttempt> attempt(new LocalAttempt(launch.ids, launch.folder));
   attempt->acked_.device_index = launch.device_index;
-  RETURN_IF_ERROR(MakeFolders(launch.folder.path));
+  // Without the attempt's name: the reason is the same for all attempts, and is shown once.
+  const std::string parent = FolderOf(launch.folder.path);
+  if (access(parent.c_str(), W_OK | X_OK) != 0) {
+    return NamingDenied(ErrnoStatus(errno, Str("cannot make a folder in ", parent)), parent);
+  }
+  RETURN_IF_ERROR(MakeFolder(launch.folder.path));
   RETURN_IF_ERROR(WriteAcked(launch.folder, attempt->acked_));
   RETURN_IF_ERROR(WriteFileAtomic(launch.folder.TaskFilePath(), launch.task_json));
   Failpoint("worker_before_shim");

@@ -33,6 +33,7 @@ HostCpu DetectHostCpu() {
   cpu.name = std::move(paths.cpu.name);
   cpu.simd = std::move(paths.simd);
   cpu.linear = std::move(paths.linear);
+  cpu.bf16 = std::move(paths.bf16);
   return cpu;
 }
 
@@ -50,7 +51,8 @@ std::vector<Slot> CpuSlots(const HostCpu& cpu, int n_slots) {
                      .memory_bytes = cpu.memory_bytes / n_slots,
                      .threads = std::max(1, cpu.cores / n_slots),
                      .simd = cpu.simd,
-                     .linear = cpu.linear});
+                     .linear = cpu.linear,
+                     .bf16 = cpu.bf16});
   }
   return slots;
 }

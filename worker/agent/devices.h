@@ -20,6 +20,7 @@ struct HostCpu {
   std::string name;               // "AMD EPYC 9V74 80-Core Processor"
   std::string simd;               // as in a slot
   std::string linear;
+  std::string bf16 = {};
 };
 HostCpu DetectHostCpu();
 

@@ -143,7 +143,7 @@ Result<std::string> ArtifactTransfer::FetchCheckpoint(const CheckpointSource& so
   }
   const std::string temporary = Str(folder, ".tmp");
   RETURN_IF_ERROR(CacheNotWritten(RemoveAll(temporary)));
-  RETURN_IF_ERROR(CacheNotWritten(MakeFolders(temporary)));
+  RETURN_IF_ERROR(CacheNotWritten(MakeFolder(temporary)));
   for (const ArtifactFile& file : source.files) {
     Status status = Download(file, JoinPath(temporary, file.name));
     if (status.ok()) continue;

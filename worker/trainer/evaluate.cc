@@ -102,7 +102,7 @@ Status Evaluator::WriteArtifact(const EvaluationArtifact& artifact) {
   LR_CHECK(IsSafeName(artifact.name));
   const std::string relative = Str("artifacts/", artifact.name);
   const std::string path = JoinPath(session_.task().attempt_dir, relative);
-  RETURN_IF_ERROR(MakeFolders(FolderOf(path)));
+  RETURN_IF_ERROR(MakeFolder(FolderOf(path)));
   RETURN_IF_ERROR(WriteFileAtomic(path, artifact.bytes));
   return session_.journal().Append(RecordKind::kArtifact, {{"name", artifact.name},
                                                            {"path", relative},
@@ -156,13 +156,14 @@ Status Evaluator::RunCells(std::span<const ExpectedCell> cells, std::int64_t ind
 
 Status Evaluator::WriteRow(const ExpectedCell& cell, const std::vector<Json>& rows) {
   for (const Json& row : rows) {
-    if (row.value("metric", "") != cell.metric) continue;
+    if (row.value("metric", "") != cell.metric || DepthOf(row) != cell.depth) continue;
     Json body = row;
     body["cell"] = cell.cell;
     return session_.journal().Append(RecordKind::kResult, body);
   }
-  return Status(Code::kInvalidArgument, Str("evaluation ", named_.evaluation->name,
-                                            " gives no metric \"", cell.metric, "\""));
+  return Status(Code::kInvalidArgument,
+                Str("evaluation ", named_.evaluation->name, " gives no metric \"", cell.metric,
+                    "\"", DepthText(cell.depth)));
 }
 
 Status Evaluator::Run() {

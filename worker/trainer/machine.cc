@@ -7,6 +7,7 @@
 #include "base/process.h"
 #include "base/str.h"
 #include "base/subnormals.h"
+#include "model/cpu_paths.h"
 #include "worker/trainer/gpu.h"
 
 namespace longrun {
@@ -38,6 +39,9 @@ Status Honour(const Execution& wanted, const Machine& machine) {
   }
   if (machine.device_kind == "cpu" && !wanted.simd.empty() && wanted.simd != machine.simd) {
     return Differs("instruction set", wanted.simd, machine.simd);
+  }
+  if (!machine.bf16.empty() && !wanted.bf16.empty() && wanted.bf16 != machine.bf16) {
+    return Differs("products in bf16 by", wanted.bf16, machine.bf16);
   }
   return Status();
 }
@@ -88,6 +92,7 @@ Result<Machine> OpenMachine(const TaskFile& task, const std::string& precision) 
     ASSIGN_OR_RETURN(machine.compute, OpenCompute("cpu", precision));
     machine.device_name = IdentifyCpu().name;
     machine.memory_bytes = PhysicalMemoryBytes();
+    if (precision == "bf16") machine.bf16 = DetectCpuPaths().bf16;
   }
   machine.linear = DecideLinear(task.execution.linear, machine.compute);
   machine.operators = DecideOperators(task.execution.operators, machine.compute);
@@ -108,6 +113,7 @@ Execution Completed(Execution execution, const Machine& machine) {
   if (execution.operators.empty()) execution.operators = machine.operators;
   if (execution.simd.empty()) execution.simd = machine.simd;
   if (execution.subnormals.empty()) execution.subnormals = machine.subnormals;
+  if (execution.bf16.empty()) execution.bf16 = machine.bf16;
   return execution;
 }
 

@@ -21,6 +21,7 @@ struct Machine {
   std::string linear;
   std::string operators;
   std::string subnormals;
+  std::string bf16;  // "" unless it computes in bf16 on a CPU
 
   Json ToJson() const;  // {"kind","name","memory_bytes"}
 };

@@ -407,9 +407,9 @@ Status DecideHere(TaskFile& task) {
   ASSIGN_OR_RETURN(const Machine machine, OpenMachine(task, precision));
   task.execution = Completed(std::move(task.execution), machine);
   const ModelConfig& model = task.run.model;
-  ASSIGN_OR_RETURN(TermSpec terms, TermsOf(model));
+  ASSIGN_OR_RETURN(const TermSpec terms, TermsOf(model));
   ASSIGN_OR_RETURN(const AttentionBackend backend, ParseAttentionBackend(task.execution.attention));
-  return Attention::Make(std::move(terms), model.position.method, model.attention_shape(), backend,
+  return Attention::Make(terms, model.position.method, model.attention_shape(), backend,
                          machine.compute)
       .status();
 }
@@ -572,7 +572,8 @@ Status AddEvaluation(Resolved resolved, TaskFile& task) {
       task.expected_cells.push_back({.cell = cell,
                                      .metric = std::string(row.metric),
                                      .context_length = length,
-                                     .variant = row.variant});
+                                     .variant = row.variant,
+                                     .depth = row.depth});
     }
   }
   return Status();

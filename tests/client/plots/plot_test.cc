@@ -23,7 +23,7 @@
 namespace longrun {
 namespace {
 
-Plot PlotOf(const Json& results, const PivotRequest& request = {}) {
+Plot PlotOf(const SweepResults& results, const PivotRequest& request = {}) {
   const auto tables = BuildPivot({results}, request);
   EXPECT_TRUE(tables.ok()) << tables.status().message();
   const auto plots = PlotsOfTables(*tables);
@@ -33,7 +33,7 @@ Plot PlotOf(const Json& results, const PivotRequest& request = {}) {
 }
 
 // cable stays at 8, rope goes from 8 to `last`, learned cannot read 128.
-Json Three(double last) {
+SweepResults Three(double last) {
   return ResultsOf(
       {RunOf("a", "cable", 64, 1), RunOf("b", "rope", 64, 1), RunOf("c", "learned", 64, 1)},
       {RowOf("a", 64, 8.0, 10), RowOf("a", 128, 8.0, 10), RowOf("b", 64, 8.0, 10),
@@ -72,7 +72,7 @@ TEST(PlotTest, OnlyLengthsGoAcrossAPlot) {
 // The geometric mean of a bucket's ends is its place; the train length lies where it is, whatever
 // bucket holds it.
 TEST(PlotTest, LossByPositionHasThePositionsAcross) {
-  const Json results =
+  const SweepResults results =
       ResultsOf({RunOf("a", "cable", 2, 1), RunOf("b", "rope", 2, 1)},
                 {RowByPosition("a", {16, 8, 4, 2}), RowByPosition("b", {16, 8, 9, 9})});
   const Plot plot = PlotOf(results, {.metrics = {"perplexity_by_position"}});
@@ -129,11 +129,12 @@ TEST(PlotTest, WhatIsInfiniteIsNamedBelowThePlot) {
 }
 
 TEST(PlotTest, EachDirectionOfAThroughputHasAPlotAndBytesHaveAUnit) {
-  const Json results = ResultsOf({RunOf("a", "rope", 64, 1), RunOf("b", "alibi", 64, 1)},
-                                 {ThroughputRow("a", "peak_bytes", "forward", 64, 3 * 1048576.0),
-                                  ThroughputRow("a", "peak_bytes", "generate", 64, 512.0),
-                                  ThroughputRow("b", "peak_bytes", "forward", 64, 1048576.0),
-                                  ThroughputRow("b", "peak_bytes", "generate", 64, 256.0)});
+  const SweepResults results =
+      ResultsOf({RunOf("a", "rope", 64, 1), RunOf("b", "alibi", 64, 1)},
+                {ThroughputRow("a", "peak_bytes", "forward", 64, 3 * 1048576.0),
+                 ThroughputRow("a", "peak_bytes", "generate", 64, 512.0),
+                 ThroughputRow("b", "peak_bytes", "forward", 64, 1048576.0),
+                 ThroughputRow("b", "peak_bytes", "generate", 64, 256.0)});
   const auto tables = BuildPivot({results}, {});
   ASSERT_TRUE(tables.ok());
   const auto plots = PlotsOfTables(*tables);
@@ -148,12 +149,11 @@ TEST(PlotTest, EachDirectionOfAThroughputHasAPlotAndBytesHaveAUnit) {
 }
 
 TEST(PlotTest, ALengthThatOnlyAnotherSweepAsksForIsNoGap) {
-  Json one = ResultsOf(Json::array({RunOf("a", "rope", 64, 1)}),
-                       {RowOf("a", 64, 8.0, 10), RowOf("a", 256, 9.0, 10)});
-  Json other =
-      ResultsOf(Json::array({RunOf("b", "alibi", 64, 1)}), Json::array({RowOf("b", 128, 8.0, 10)}));
-  one["name"] = "one";
-  other["name"] = "other";
+  SweepResults one =
+      ResultsOf({RunOf("a", "rope", 64, 1)}, {RowOf("a", 64, 8.0, 10), RowOf("a", 256, 9.0, 10)});
+  SweepResults other = ResultsOf({RunOf("b", "alibi", 64, 1)}, {RowOf("b", 128, 8.0, 10)});
+  one.name = "one";
+  other.name = "other";
   const auto tables = BuildPivot({one, other}, {});
   ASSERT_TRUE(tables.ok()) << tables.status().message();
   const auto plots = PlotsOfTables(*tables);
@@ -168,15 +168,15 @@ TEST(PlotTest, ALengthThatOnlyAnotherSweepAsksForIsNoGap) {
 }
 
 TEST(PlotTest, AShareIsDrawnBetweenZeroAndOne) {
-  Json high = RowOf("a", 64, 1.0, 10);
-  high["body"]["metric"] = "acc";
-  high["body"]["value"] = 1.0;
-  high["body"]["se"] = 0.1;
-  high["body"]["protocol"] = nullptr;
-  Json low = high;
-  low["body"]["context_length"] = 128;
-  low["body"]["value"] = 0.02;
-  const Plot plot = PlotOf(ResultsOf(Json::array({RunOf("a", "rope", 64, 1)}), {high, low}));
+  ResultRow high = RowOf("a", 64, 1.0, 10);
+  high.body["metric"] = "acc";
+  high.body["value"] = 1.0;
+  high.body["se"] = 0.1;
+  high.body["protocol"] = nullptr;
+  ResultRow low = high;
+  low.body["context_length"] = 128;
+  low.body["value"] = 0.02;
+  const Plot plot = PlotOf(ResultsOf({RunOf("a", "rope", 64, 1)}, {high, low}));
   EXPECT_EQ(plot.y_least, 0.0);
   EXPECT_EQ(plot.y_most, 1.0);
   EXPECT_FALSE(plot.y_is_log);  // 1 / 0.02 = 50, beyond a factor of 20

@@ -33,33 +33,48 @@ Json Started() {
           {"environment", {{"OMP_NUM_THREADS", "2"}}}};
 }
 
+void AddRow(const ResultRow& row, ReportInput& input) {
+  v1::ResultRow& added = *input.results.add_rows();
+  added.set_run_key(row.run_key);
+  added.set_cell(row.cell);
+  added.set_attempt(row.attempt);
+  added.set_body_json(CanonicalJson(row.body));
+  if (!row.evaluation.is_null()) added.set_evaluation_json(CanonicalJson(row.evaluation));
+}
+
 // Two positions, two seeds each, at two lengths; one evaluation failed.
 ReportInput SampleInput(const std::string& name) {
   ReportInput input;
-  input.info = {{"name", name},       {"sweep_id", "01BX5ZZKBKACTAV9WEVGEMMVRZ"},
-                {"state", "PARTIAL"}, {"runs", 4},
-                {"tasks", 8},         {"tasks_succeeded", 7},
-                {"tasks_failed", 1}};
+  input.info.set_name(name);
+  input.info.set_sweep_id("01BX5ZZKBKACTAV9WEVGEMMVRZ");
+  input.info.set_state("PARTIAL");
+  input.info.set_runs(4);
+  input.info.set_tasks(8);
+  input.info.set_tasks_succeeded(7);
+  input.info.set_tasks_failed(1);
   input.labels = Json::object();
   input.overrides = Json::array();
   input.yaml = "# " + std::string(kHostile) + "\nkind: Sweep\n";
   input.made_by = "0.1.0 (3f2a91c0b7d4)";
   input.made_at = "2026-01-02 03:04:05";
-  input.results = {{"name", name},
-                   {"axes", {"position", "train_length", "dataset", "seed"}},
-                   {"runs", Json::array()},
-                   {"rows", Json::array()}};
+  for (const char* axis : {"position", "train_length", "dataset", "seed"}) {
+    input.results.add_axes(axis);
+  }
   const char* const positions[] = {"alibi", "rope"};
   for (int p = 0; p < 2; ++p) {
     for (int seed = 1; seed <= 2; ++seed) {
       const std::string key = Str(positions[p], "-", seed, std::string(56, '0'));
-      const Json run = RunOf(key, positions[p], 64, seed);
-      input.results["runs"].push_back(run);
+      const ResultRun run = RunOf(key, positions[p], 64, seed);
+      v1::RunInfo& info = *input.results.add_runs();
+      info.set_run_key(key);
+      info.set_dataset(run.dataset);
+      info.set_axes_json(CanonicalJson(run.axes));
+      info.set_run_json(CanonicalJson(run.resolved));
       // Both seeds the same: the mean is the number itself.
-      input.results["rows"].push_back(RowOf(key, 64, 6.25 + p, 1000));
-      input.results["rows"].push_back(RowOf(key, 256, 7.5 + 20 * p, 1000));
+      AddRow(RowOf(key, 64, 6.25 + p, 1000), input);
+      AddRow(RowOf(key, 256, 7.5 + 20 * p, 1000), input);
       input.runs.push_back({.run_key = key,
-                            .axes = run.at("axes"),
+                            .axes = run.axes,
                             .dataset = "austen",
                             .dataset_digest = std::string(64, 'd'),
                             .seed = seed,
@@ -128,8 +143,8 @@ TEST(ReportPageTest, AThroughputHasTablesOfItsOwn) {
   ReportInput input = SampleInput("speeds");
   const auto key = input.runs[0].run_key;
   for (const char* direction : {"train_step", "generate"}) {
-    input.results["rows"].push_back(ThroughputRow(key, "tokens_per_s", direction, 64, 1234.5));
-    input.results["rows"].push_back(ThroughputRow(key, "peak_bytes", direction, 64, 5.0 * 1048576));
+    AddRow(ThroughputRow(key, "tokens_per_s", direction, 64, 1234.5), input);
+    AddRow(ThroughputRow(key, "peak_bytes", direction, 64, 5.0 * 1048576), input);
   }
   const auto page = ReportPage(input);
   ASSERT_TRUE(page.ok()) << page.status().message();
@@ -148,7 +163,7 @@ TEST(ReportPageTest, TheRawNumbersAreInIt) {
 
   const Json data = Json::parse(page->substr(at, page->find("</script>", at) - at));
 
-  EXPECT_EQ(data.at("rows"), input.results.at("rows"));
+  EXPECT_EQ(data.at("rows"), ToJson(input.results.rows()));
   EXPECT_EQ(data.at("runs").size(), 4u);
   EXPECT_EQ(data.at("tables").at(0).at("rows").size(), 2u);
 }
@@ -177,7 +192,7 @@ TEST(ReportPageTest, WhatAUserNamesIsTextAndNothingIsFetched) {
 
 TEST(ReportPageTest, ASweepWithoutResultsHasAPageToo) {
   ReportInput input = SampleInput("young");
-  input.results["rows"] = Json::array();
+  input.results.clear_rows();
   input.losses.clear();
   input.failures.clear();
   input.n_failures = 0;
@@ -194,9 +209,11 @@ TEST(ReportPageTest, ASweepWithoutResultsHasAPageToo) {
 
 TEST(ReportPageTest, WhatIsStillToComeIsSaidInPlaceOfAnEmptyChart) {
   ReportInput input = SampleInput("half");
-  for (Json& row : input.results["rows"]) {
-    const Json body = row.at("body");
-    row = RowWithout(row.at("run_key"), body.at("context_length"), "missing");
+  const SweepResults before = ReadResults("half", input.results);
+  input.results.clear_rows();
+  for (const ResultRow& row : before.rows) {
+    const int context_length = row.body.at("context_length").get<int>();
+    AddRow(RowWithout(row.run_key, context_length, "missing"), input);
   }
 
   const auto page = ReportPage(input);

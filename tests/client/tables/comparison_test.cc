@@ -4,6 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdint>
+#include <utility>
+#include <vector>
 
 #include "tests/client/sample_results.h"
 
@@ -26,9 +29,8 @@ TEST(DifferencesTest, LeavesAreNamedByTheirPathAndWhatOneLacksIsNull) {
 TEST(CompareRowsTest, OneSeedHasTheErrorsOfBothAndZIsOfTheScaleOfNll) {
   // 10 and 20 with errors of nll 0.03 and 0.04: ln 2 apart, error 0.05; in perplexity 10 apart,
   // error sqrt((10 * 0.03)^2 + (20 * 0.04)^2).
-  const auto results =
-      CompareRows({{.a = Json::array({RowOf("a", 64, 10.0, 100, nullptr, 0.03)}),
-                    .b = Json::array({RowOf("b", 64, 20.0, 100, nullptr, 0.04)})}});
+  const auto results = CompareRows({{.a = {RowOf("a", 64, 10.0, 100, nullptr, 0.03)},
+                                     .b = {RowOf("b", 64, 20.0, 100, nullptr, 0.04)}}});
   ASSERT_EQ(results.size(), 1u);
   EXPECT_EQ(results[0].metric, "perplexity");
   EXPECT_NEAR(*results[0].difference, 10.0, 1e-12);
@@ -39,10 +41,9 @@ TEST(CompareRowsTest, OneSeedHasTheErrorsOfBothAndZIsOfTheScaleOfNll) {
 TEST(CompareRowsTest, SeedsArePairedAndLeaveOutWhatTheyShare) {
   // Seed 1: 10 -> 20, seed 2: 40 -> 160. The logarithms of the ratios are ln 2 and ln 4: mean
   // 1.5 ln 2, half of their distance 0.5 ln 2, so z = 3.
-  const auto results = CompareRows({{.a = Json::array({RowOf("a", 64, 10.0, 100)}),
-                                     .b = Json::array({RowOf("b", 64, 20.0, 100)})},
-                                    {.a = Json::array({RowOf("c", 64, 40.0, 100)}),
-                                     .b = Json::array({RowOf("d", 64, 160.0, 100)})}});
+  const auto results =
+      CompareRows({{.a = {RowOf("a", 64, 10.0, 100)}, .b = {RowOf("b", 64, 20.0, 100)}},
+                   {.a = {RowOf("c", 64, 40.0, 100)}, .b = {RowOf("d", 64, 160.0, 100)}}});
   ASSERT_EQ(results.size(), 1u);
   EXPECT_NEAR(*results[0].z, 3.0, 1e-9);
   EXPECT_NEAR(*results[0].a, 20.0, 1e-9);               // sqrt(10 * 40)
@@ -51,7 +52,7 @@ TEST(CompareRowsTest, SeedsArePairedAndLeaveOutWhatTheyShare) {
 
 TEST(CompareRowsTest, WhatOneSideLacksIsAbsentAndAReasonIsKept) {
   const auto results = CompareRows({{.a = {RowOf("a", 64, 10.0, 100), RowOf("a", 128, 10.0, 100)},
-                                     .b = Json::array({RowWithout("b", 64, "diverged")})}});
+                                     .b = {RowWithout("b", 64, "diverged")}}});
   ASSERT_EQ(results.size(), 2u);
   EXPECT_EQ(results[0].status_b, "diverged");
   EXPECT_FALSE(results[0].difference.has_value());
@@ -59,25 +60,35 @@ TEST(CompareRowsTest, WhatOneSideLacksIsAbsentAndAReasonIsKept) {
   EXPECT_EQ(results[1].context_length, 128);
 }
 
+v1::GetSeriesResponse Series(const std::vector<std::pair<std::int64_t, double>>& points) {
+  v1::GetSeriesResponse series;
+  for (const auto& [step, value] : points) {
+    series.add_step(step);
+    series.add_value(value);
+  }
+  return series;
+}
+
 TEST(CompareCurvesTest, TheLargestDifferenceIsAmongTheStepsOfBoth) {
-  const Json a = {{"step", {1, 2, 3, 4}}, {"value", {5.0, 4.0, nullptr, 1.0}}};
-  const Json b = {{"step", {2, 3, 4, 5}}, {"value", {4.5, 9.0, 0.0, 7.0}}};
+  const v1::GetSeriesResponse a = Series({{1, 5.0}, {2, 4.0}, {3, std::nan("")}, {4, 1.0}});
+  const v1::GetSeriesResponse b = Series({{2, 4.5}, {3, 9.0}, {4, 0.0}, {5, 7.0}});
   const auto largest = CompareCurves(a, b);
   ASSERT_TRUE(largest.has_value());
   EXPECT_EQ(largest->step, 4);
   EXPECT_EQ(largest->a - largest->b, 1.0);
   EXPECT_EQ(largest->n_steps, 2);
-  EXPECT_FALSE(CompareCurves({{"step", {1}}, {"value", {1.0}}}, b).has_value());
+  EXPECT_FALSE(CompareCurves(Series({{1, 1.0}}), b).has_value());
 }
 
 TEST(ProvenanceTest, IsTheLastAttemptThatBeganWithoutWhatIsNewEachTime) {
-  const Json started = {{"commit", "abc"}, {"torch", "2.11"}, {"pid", 7}};
-  const Json run = {
-      {"execution", {{"threads", 1}}},
-      {"tasks",
-       {{{"kind", "train"},
-         {"attempt_list",
-          {{{"started", {{"commit", "old"}}}}, {{"started", started}}, {{"started", nullptr}}}}}}}};
+  v1::RunInfo run;
+  run.set_execution_json(R"({"threads": 1})");
+  v1::TaskInfo& task = *run.add_tasks();
+  task.set_kind("train");
+  for (const char* started :
+       {R"({"commit": "old"})", R"({"commit": "abc", "torch": "2.11", "pid": 7})", ""}) {
+    task.add_attempt_list()->set_started_json(started);
+  }
   EXPECT_EQ(RecordsOf(run), Json({{"execution", {{"threads", 1}}},
                                   {"train", {{"commit", "abc"}, {"torch", "2.11"}}}}));
 }

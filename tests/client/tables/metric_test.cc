@@ -58,17 +58,17 @@ TEST(MetricTest, APseudoPerplexityIsFoldedAsAPerplexityIsAndHasItsOwnName) {
   EXPECT_TRUE(metric.variants_are_models());
   EXPECT_NEAR(metric.Value(metric.Read(Body())->x), 8.0, 1e-12);
   EXPECT_NEAR(MetricsOf({"pseudo_nll"}).back().Read(Body())->x, 1.5, 1e-12);
-  Json rows = Json::array();
+  std::vector<ResultRow> rows;
   for (const char* source : {"pseudo_nll", "peak_bytes"}) {
-    rows.push_back(Json{{"body", {{"metric", source}}}});
+    rows.push_back({.run_key = "a", .body = {{"metric", source}}});
   }
-  const std::vector<Json> results = {Json{{"rows", rows}}};
+  const std::vector<SweepResults> results = {{.rows = rows}};
   EXPECT_EQ(OtherMetricsNote(results), "also measured: peak_bytes; --metric shows it");
 }
 
 TEST(MetricTest, ARowThatHoldsBucketsHasMetricsByPositionToo) {
-  Json row = {{"body", {{"metric", "nll"}, {"protocol", "per_position"}}}};
-  const std::vector<Json> results = {Json{{"rows", {row}}}};
+  const ResultRow row = {.run_key = "a", .body = {{"metric", "nll"}, {"protocol", "per_position"}}};
+  const std::vector<SweepResults> results = {{.rows = {row}}};
   std::vector<std::string> names;
   for (const ResultMetric& metric : MetricsOf(SourcesOf(results))) names.push_back(metric.name);
   EXPECT_EQ(names, (std::vector<std::string>{"perplexity", "nll", "bits_per_token", "bits_per_byte",

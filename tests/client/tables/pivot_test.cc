@@ -11,13 +11,14 @@
 namespace longrun {
 namespace {
 
-std::vector<PivotTable> Build(const std::vector<Json>& results, const PivotRequest& request = {}) {
+std::vector<PivotTable> Build(const std::vector<SweepResults>& results,
+                              const PivotRequest& request = {}) {
   const auto tables = BuildPivot(results, request);
   EXPECT_TRUE(tables.ok()) << tables.status().message();
   return tables.ok() ? *tables : std::vector<PivotTable>();
 }
 
-std::string WhyNot(const std::vector<Json>& results, const PivotRequest& request) {
+std::string WhyNot(const std::vector<SweepResults>& results, const PivotRequest& request) {
   const auto tables = BuildPivot(results, request);
   EXPECT_FALSE(tables.ok());
   return tables.status().message();
@@ -25,9 +26,9 @@ std::string WhyNot(const std::vector<Json>& results, const PivotRequest& request
 
 // cable and rope, trained at 64 and 128, two seeds each; read at 64 and 128.
 // Perplexity is base + seed, base is 10 for cable and 20 for rope, 100 more for train length 128.
-Json Grid() {
-  Json runs = Json::array();
-  Json rows = Json::array();
+SweepResults Grid() {
+  std::vector<ResultRun> runs;
+  std::vector<ResultRow> rows;
   for (const char* position : {"cable", "rope"}) {
     for (const int train_length : {64, 128}) {
       for (const int seed : {1, 2}) {
@@ -43,8 +44,7 @@ Json Grid() {
 }
 
 TEST(PivotTest, PerplexityIsTheExponentialOfTheMeanAndItsErrorScalesWithIt) {
-  const auto tables = Build({ResultsOf(Json::array({RunOf("a", "cable", 64, 1)}),
-                                       Json::array({RowOf("a", 64, 8.0, 1000)}))});
+  const auto tables = Build({ResultsOf({RunOf("a", "cable", 64, 1)}, {RowOf("a", 64, 8.0, 1000)})});
 
   ASSERT_EQ(tables.size(), 1u);
   const PivotCell& cell = tables[0].rows[0].cells[0];
@@ -88,7 +88,7 @@ TEST(PivotTest, TheDefaultIsTheMatrixDownAndTheContextLengthAcross) {
 // Its file says position: [rope, alibi] and train_length: [128, 64, 256],
 // and leaves out rope at 128.
 TEST(PivotTest, RowsStandInTheOrderOfTheFileAlsoWhereItLeavesPointsOut) {
-  const Json results =
+  const SweepResults results =
       ResultsOf({RunOf("a", "rope", 64, 1), RunOf("b", "rope", 256, 1), RunOf("c", "alibi", 128, 1),
                  RunOf("d", "alibi", 64, 1), RunOf("e", "alibi", 256, 1)},
                 {RowOf("a", 64, 10, 10), RowOf("b", 64, 10, 10), RowOf("c", 64, 10, 10),
@@ -154,9 +154,9 @@ TEST(PivotTest, SeedsAsAnAxisAreNotFolded) {
 }
 
 TEST(PivotTest, AKeyOfTheRunIsAnAxisByItsPathOrItsLastName) {
-  Json results = Grid();
-  for (Json& run : results.at("runs")) {
-    if (run.at("axes").at("seed") == 2) run["run"]["train"]["optimizer"]["lr"] = 0.004;
+  SweepResults results = Grid();
+  for (ResultRun& run : results.runs) {
+    if (run.axes.at("seed") == 2) run.resolved["train"]["optimizer"]["lr"] = 0.004;
   }
   const auto tables = Build({results}, {.rows = {"position"},
                                         .cols = {"lr"},
@@ -169,18 +169,18 @@ TEST(PivotTest, AKeyOfTheRunIsAnAxisByItsPathOrItsLastName) {
 }
 
 TEST(PivotTest, RunsThatDifferInMoreThanTheSeedAreNeverFolded) {
-  Json results = Grid();
-  results["runs"][1]["run"]["train"]["optimizer"]["lr"] = 0.004;
+  SweepResults results = Grid();
+  results.runs[1].resolved["train"]["optimizer"]["lr"] = 0.004;
   EXPECT_EQ(WhyNot({results}, {}),
             "one cell would hold runs that differ in train.optimizer.lr: name that in --rows or "
             "--cols, or choose one with --where");
 }
 
 TEST(PivotTest, FiltersTakeTextAsATableShowsItAndNumbersInAnyForm) {
-  Json results = Grid();
+  SweepResults results = Grid();
   const Json rope = {{"method", "rope"}, {"base", 500000}};
-  for (Json& run : results.at("runs")) {
-    if (run.at("axes").at("position") == "rope") run["axes"]["position"] = rope;
+  for (ResultRun& run : results.runs) {
+    if (run.axes.at("position") == "rope") run.axes["position"] = rope;
   }
   for (const char* text : {"rope", "rope(base=500000)"}) {
     const auto tables = Build({results}, {.where = {{.axis = "position", .values = {text}}}});
@@ -234,8 +234,8 @@ TEST(PivotTest, WhatIsNotThereIsSaidWithWhatIs) {
   EXPECT_EQ(WhyNot({Grid()}, {.metrics = {"accuracy"}}),
             "there are no numbers of metric \"accuracy\"; there are: perplexity, nll, "
             "bits_per_token, bits_per_byte");
-  Json results = Grid();
-  results["axes"] = {"a.lr", "b.lr"};
+  SweepResults results = Grid();
+  results.axes = {"a.lr", "b.lr"};
   EXPECT_EQ(WhyNot({results}, {.rows = {"lr"}}),
             "the axis \"lr\" can be a.lr or b.lr: give its full name");
 }
@@ -261,14 +261,14 @@ TEST(PivotTest, ASeedThatIsMissingIsCountedAndTheRestIsShown) {
 
 TEST(PivotTest, AReasonForNoNumberIsAnAnswerButAFailureIsNot) {
   for (const char* status : {"not_applicable", "out_of_memory", "diverged", "non_finite"}) {
-    const auto tables = Build({ResultsOf(Json::array({RunOf("a", "learned", 64, 1)}),
-                                         Json::array({RowWithout("a", 128, status)}))});
+    const auto tables =
+        Build({ResultsOf({RunOf("a", "learned", 64, 1)}, {RowWithout("a", 128, status)})});
     EXPECT_EQ(tables[0].rows[0].cells[0].status, status);
     EXPECT_FALSE(tables[0].rows[0].cells[0].value.has_value());
     EXPECT_EQ(tables[0].rows[0].cells[0].n_answered, 1u) << status;
   }
-  const auto tables = Build({ResultsOf(Json::array({RunOf("a", "learned", 64, 1)}),
-                                       Json::array({RowWithout("a", 128, "failed")}))});
+  const auto tables =
+      Build({ResultsOf({RunOf("a", "learned", 64, 1)}, {RowWithout("a", 128, "failed")})});
   EXPECT_EQ(tables[0].rows[0].cells[0].n_answered, 0u);
 }
 
@@ -291,17 +291,18 @@ TEST(PivotTest, TheBestIsMarkedAmongCompleteModelsAndTiesShareIt) {
 }
 
 TEST(PivotTest, TheBestIsLookedForAmongRunsOfOneDatasetAndTheLargerCanBeBetter) {
-  Json rows = {RowOf("a", 64, 8.0, 10), RowOf("b", 64, 9.0, 10), RowOf("c", 64, 5.0, 10),
-               RowOf("d", 64, 4.0, 10)};
-  const Json runs = {RunOf("a", "cable", 64, 1), RunOf("b", "rope", 64, 1),
-                     RunOf("c", "cable", 64, 1, "bible"), RunOf("d", "rope", 64, 1, "bible")};
+  std::vector<ResultRow> rows = {RowOf("a", 64, 8.0, 10), RowOf("b", 64, 9.0, 10),
+                                 RowOf("c", 64, 5.0, 10), RowOf("d", 64, 4.0, 10)};
+  const std::vector<ResultRun> runs = {RunOf("a", "cable", 64, 1), RunOf("b", "rope", 64, 1),
+                                       RunOf("c", "cable", 64, 1, "bible"),
+                                       RunOf("d", "rope", 64, 1, "bible")};
   const auto lower = Build({ResultsOf(runs, rows)});
   EXPECT_EQ(lower[0].best_of, "of the column for each dataset");
   std::vector<bool> best;
   for (const PivotRow& row : lower[0].rows) best.push_back(row.cells[0].is_best);
   EXPECT_EQ(best, (std::vector<bool>{true, false, false, true}));  // cable austen, rope bible
 
-  for (Json& row : rows) row["body"]["metric"] = "tokens_per_s";
+  for (ResultRow& row : rows) row.body["metric"] = "tokens_per_s";
   const auto higher = Build({ResultsOf(runs, rows)});
   ASSERT_EQ(higher[0].metrics.size(), 1u);
   EXPECT_EQ(higher[0].metrics[0].name, "tokens_per_s");
@@ -325,7 +326,7 @@ TEST(PivotTest, RelativeToTheTrainLengthIsPairedBySeed) {
 }
 
 TEST(PivotTest, RelativeOfOneSeedAddsBothErrorsAndNeedsTheTrainLength) {
-  const Json runs = {RunOf("a", "rope", 64, 1), RunOf("b", "rope", 32, 1)};
+  const std::vector<ResultRun> runs = {RunOf("a", "rope", 64, 1), RunOf("b", "rope", 32, 1)};
   const auto tables = Build(
       {ResultsOf(runs, {RowOf("a", 64, 10.0, 500, nullptr, 0.03),
                         RowOf("a", 128, 20.0, 500, nullptr, 0.04), RowOf("b", 128, 20.0, 500)})},
@@ -337,13 +338,12 @@ TEST(PivotTest, RelativeOfOneSeedAddsBothErrorsAndNeedsTheTrainLength) {
 }
 
 TEST(PivotTest, SeveralSweepsStandInOneTableAndARunOfBothCountsOnce) {
-  Json a =
-      ResultsOf(Json::array({RunOf("a", "cable", 64, 1)}), Json::array({RowOf("a", 64, 8.0, 10)}));
-  Json b = ResultsOf({RunOf("a", "cable", 64, 1), RunOf("b", "rope", 64, 1)},
-                     {RowOf("a", 64, 8.0, 10), RowOf("b", 64, 9.0, 10), RowOf("a", 128, 7.0, 10),
-                      RowOf("b", 128, 9.0, 10)});
-  a["name"] = "first";
-  b["name"] = "second";
+  SweepResults a = ResultsOf({RunOf("a", "cable", 64, 1)}, {RowOf("a", 64, 8.0, 10)});
+  SweepResults b = ResultsOf({RunOf("a", "cable", 64, 1), RunOf("b", "rope", 64, 1)},
+                             {RowOf("a", 64, 8.0, 10), RowOf("b", 64, 9.0, 10),
+                              RowOf("a", 128, 7.0, 10), RowOf("b", 128, 9.0, 10)});
+  a.name = "first";
+  b.name = "second";
   const auto apart = Build({a, b});
   ASSERT_EQ(apart.size(), 1u);
   EXPECT_EQ(apart[0].row_axes.front(), "sweep");
@@ -371,13 +371,14 @@ TEST(PivotTest, MetricsCanStandSideBySide) {
 }
 
 TEST(PivotTest, EvaluationsThatDifferInAParameterAreTablesOfTheirOwn) {
-  Json rows = {RowOf("a", 64, 8.0, 10), RowOf("a", 64, 7.0, 10), RowWithout("a", 128, "missing")};
+  std::vector<ResultRow> rows = {RowOf("a", 64, 8.0, 10), RowOf("a", 64, 7.0, 10),
+                                 RowWithout("a", 128, "missing")};
   const Json same = {{"split", "validation"}, {"protocol", "nonoverlap"}, {"k", 1}};
   for (std::size_t i = 0; i < rows.size(); ++i) {
-    rows[i]["evaluation"]["perplexity"] = same;
-    rows[i]["evaluation"]["perplexity"]["stride"] = i == 0 ? 16 : 32;
+    rows[i].evaluation["perplexity"] = same;
+    rows[i].evaluation["perplexity"]["stride"] = i == 0 ? 16 : 32;
   }
-  const auto tables = Build({ResultsOf(Json::array({RunOf("a", "rope", 64, 1)}), rows)});
+  const auto tables = Build({ResultsOf({RunOf("a", "rope", 64, 1)}, rows)});
   ASSERT_EQ(tables.size(), 2u);
   EXPECT_EQ(tables[0].fixed[2], (std::pair<std::string, Json>("evaluation", "stride=16")));
   EXPECT_EQ(tables[0].columns.size(), 1u);
@@ -388,9 +389,9 @@ TEST(PivotTest, EvaluationsThatDifferInAParameterAreTablesOfTheirOwn) {
 }
 
 TEST(PivotTest, AVariantOfTheModelIsARowAndABaselineStandsApart) {
-  const Json runs = Json::array({RunOf("a", "rope", 64, 1)});
-  const Json rows = {RowOf("a", 64, 8.0, 10), RowOf("a", 64, 7.0, 10, "yarn"),
-                     RowOf("a", 64, 22.0, 10, "unigram")};
+  const std::vector<ResultRun> runs = {RunOf("a", "rope", 64, 1)};
+  const std::vector<ResultRow> rows = {RowOf("a", 64, 8.0, 10), RowOf("a", 64, 7.0, 10, "yarn"),
+                                       RowOf("a", 64, 22.0, 10, "unigram")};
   const auto tables = Build({ResultsOf(runs, rows)});
   ASSERT_EQ(tables.size(), 1u);
   ASSERT_EQ(tables[0].rows.size(), 3u);
@@ -402,11 +403,11 @@ TEST(PivotTest, AVariantOfTheModelIsARowAndABaselineStandsApart) {
 }
 
 // cable, trained at 2, and learned, which ends before 4; both read by position at 4.
-Json Positions() {
-  Json not_applicable = RowByPosition("b", {1, 1, 1, 1});
-  not_applicable["body"]["status"] = "not_applicable";
-  not_applicable["body"].erase("extra");
-  for (const char* name : {"value", "nll_sum"}) not_applicable["body"][name] = nullptr;
+SweepResults Positions() {
+  ResultRow not_applicable = RowByPosition("b", {1, 1, 1, 1});
+  not_applicable.body["status"] = "not_applicable";
+  not_applicable.body.erase("extra");
+  for (const char* name : {"value", "nll_sum"}) not_applicable.body[name] = nullptr;
   return ResultsOf({RunOf("a", "cable", 2, 1), RunOf("b", "learned", 2, 1)},
                    {RowByPosition("a", {16, 8, 4, 2}), not_applicable, RowOf("a", 8, 9.0, 10)});
 }

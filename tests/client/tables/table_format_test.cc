@@ -14,14 +14,14 @@
 namespace longrun {
 namespace {
 
-std::vector<PivotTable> Build(const Json& results, const PivotRequest& request = {}) {
+std::vector<PivotTable> Build(const SweepResults& results, const PivotRequest& request = {}) {
   auto tables = BuildPivot({results}, request);
   EXPECT_TRUE(tables.ok()) << tables.status().message();
   return tables.ok() ? std::move(tables).value() : std::vector<PivotTable>();
 }
 
 // Two models and a baseline; the second one cannot read 128.
-Json Small() {
+SweepResults Small() {
   return ResultsOf(
       {RunOf("aaaaaaaaaa", "cable", 64, 1), RunOf("bbbbbbbbbb", "learned", 64, 1)},
       {RowOf("aaaaaaaaaa", 64, 8.0, 10), RowOf("bbbbbbbbbb", 64, 9.0, 10),
@@ -52,12 +52,13 @@ TEST(TableFormatTest, WideAddsSeedsRunsAndDigits) {
 }
 
 TEST(TableFormatTest, WhatIsIncompleteSaysHowFarItIs) {
-  const Json runs = {RunOf("a", "rope", 64, 1), RunOf("b", "rope", 64, 2),
-                     RunOf("c", "rope", 64, 3), RunOf("d", "none", 64, 1)};
-  const Json rows = {RowOf("a", 64, 10.0, 10),         RowOf("b", 64, 10.0, 10),
-                     RowWithout("c", 64, "missing"),   RowWithout("d", 64, "missing"),
-                     RowOf("a", 128, 10.0, 10),        RowWithout("b", 128, "missing"),
-                     RowWithout("c", 128, "diverged"), RowWithout("d", 128, "missing")};
+  const std::vector<ResultRun> runs = {RunOf("a", "rope", 64, 1), RunOf("b", "rope", 64, 2),
+                                       RunOf("c", "rope", 64, 3), RunOf("d", "none", 64, 1)};
+  const std::vector<ResultRow> rows = {
+      RowOf("a", 64, 10.0, 10),         RowOf("b", 64, 10.0, 10),
+      RowWithout("c", 64, "missing"),   RowWithout("d", 64, "missing"),
+      RowOf("a", 128, 10.0, 10),        RowWithout("b", 128, "missing"),
+      RowWithout("c", 128, "diverged"), RowWithout("d", 128, "missing")};
   EXPECT_EQ(
       RenderTables(Build(ResultsOf(runs, rows)), "table"),
       "perplexity by context length (validation, nonoverlap)\n"
@@ -71,8 +72,8 @@ TEST(TableFormatTest, WhatIsIncompleteSaysHowFarItIs) {
 // Perplexities of 3e21 are sizes: all their digits would hide the others. exp(49.44) = 2.96e21, and
 // the error of 0.5 on the log scale is half of that.
 TEST(TableFormatTest, WhatExplodesIsWrittenByItsSize) {
-  const Json results = ResultsOf(
-      Json::array({RunOf("a", "cable", 64, 1)}),
+  const SweepResults results = ResultsOf(
+      {RunOf("a", "cable", 64, 1)},
       {RowOf("a", 64, 999'999.0, 10, nullptr, 1e-6), RowOf("a", 128, 2.96e21, 10, nullptr, 0.5)});
   const std::string table = RenderTables(Build(results), "table");
   EXPECT_NE(table.find("[999999±1]"), std::string::npos) << table;
@@ -85,7 +86,7 @@ TEST(TableFormatTest, WhatExplodesIsWrittenByItsSize) {
 
 // Each ± is what the legend says: over two seeds for the model, over the text for the baseline.
 TEST(TableFormatTest, TheLegendTellsTheBaselinesErrorFromTheModels) {
-  const Json results = ResultsOf(
+  const SweepResults results = ResultsOf(
       {RunOf("a", "cable", 64, 1), RunOf("b", "cable", 64, 2)},
       {RowOf("a", 64, 8.0, 10), RowOf("b", 64, 8.0, 10), RowOf("a", 64, 22.0, 10, "unigram")});
   const std::string table = RenderTables(Build(results), "table");
@@ -96,16 +97,16 @@ TEST(TableFormatTest, TheLegendTellsTheBaselinesErrorFromTheModels) {
 
 // What a protocol was given stands in the title; what has its default does not.
 TEST(TableFormatTest, TheTitleHasTheParametersOfTheProtocol) {
-  Json row = RowOf("a", 64, 8.0, 10);
-  row["body"]["protocol"] = "last_k";
-  row["evaluation"] = {{"perplexity",
-                        {{"split", "validation"},
-                         {"protocol", "last_k"},
-                         {"k", 8},
-                         {"every", 64},
-                         {"score_tokens", 10}}}};
-  const std::string table = RenderTables(
-      Build(ResultsOf(Json::array({RunOf("a", "cable", 64, 1)}), Json::array({row}))), "table");
+  ResultRow row = RowOf("a", 64, 8.0, 10);
+  row.body["protocol"] = "last_k";
+  row.evaluation = {{"perplexity",
+                     {{"split", "validation"},
+                      {"protocol", "last_k"},
+                      {"k", 8},
+                      {"every", 64},
+                      {"score_tokens", 10}}}};
+  const std::string table =
+      RenderTables(Build(ResultsOf({RunOf("a", "cable", 64, 1)}, {row})), "table");
   EXPECT_TRUE(
       table.starts_with("perplexity by context length (validation, last_k(every=64,k=8))\n"))
       << table;
@@ -113,9 +114,10 @@ TEST(TableFormatTest, TheTitleHasTheParametersOfTheProtocol) {
 
 // exp(1000): an infinite perplexity is a number that says so, never an empty field.
 TEST(TableFormatTest, AnInfinitePerplexityIsWrittenInEveryForm) {
-  const Json results = ResultsOf({RunOf("a", "cable", 64, 1), RunOf("b", "sinusoidal", 64, 1)},
-                                 {RowOf("a", 64, 8.0, 10), RowOf("b", 64, 9.0, 10),
-                                  RowOf("a", 128, 8.0, 10), RowBeyond("b", 128)});
+  const SweepResults results =
+      ResultsOf({RunOf("a", "cable", 64, 1), RunOf("b", "sinusoidal", 64, 1)},
+                {RowOf("a", 64, 8.0, 10), RowOf("b", 64, 9.0, 10), RowOf("a", 128, 8.0, 10),
+                 RowBeyond("b", 128)});
   const std::vector<PivotTable> tables = Build(results);
   EXPECT_EQ(
       RenderTables(tables, "table"),
@@ -144,7 +146,7 @@ TEST(TableFormatTest, AnInfinitePerplexityIsWrittenInEveryForm) {
 
 // A direction is not the rival of another one, and bytes are read by people.
 TEST(TableFormatTest, AThroughputIsATableOfItsOwnForSpeedAndForMemory) {
-  const Json results =
+  const SweepResults results =
       ResultsOf({RunOf("a", "rope", 64, 1), RunOf("b", "alibi", 64, 1)},
                 {ThroughputRow("a", "tokens_per_s", "forward", 64, 1234.56),
                  ThroughputRow("a", "tokens_per_s", "generate", 64, 98.7654),
@@ -184,8 +186,8 @@ TEST(TableFormatTest, RelativeHasThreeDigitsAndSaysWhatItsErrorIs) {
 }
 
 TEST(TableFormatTest, MarkdownEscapesWhatWouldEndACell) {
-  Json results = Small();
-  results["runs"][1]["axes"]["position"] = "a|b*c";
+  SweepResults results = Small();
+  results.runs[1].axes["position"] = "a|b*c";
   EXPECT_EQ(RenderTables(Build(results), "markdown"),
             "**perplexity by context length (validation, nonoverlap)**\n"
             "\n"
@@ -199,8 +201,8 @@ TEST(TableFormatTest, MarkdownEscapesWhatWouldEndACell) {
 }
 
 TEST(TableFormatTest, LatexUsesTheRulesOfBooktabsAndEscapesItsCharacters) {
-  Json results = Small();
-  results["runs"][1]["axes"]["position"] = "50%_{a}\\b";
+  SweepResults results = Small();
+  results.runs[1].axes["position"] = "50%_{a}\\b";
   EXPECT_EQ(
       RenderTables(Build(results), "latex"),
       "% perplexity by context length (validation, nonoverlap)\n"
@@ -220,11 +222,10 @@ TEST(TableFormatTest, LatexUsesTheRulesOfBooktabsAndEscapesItsCharacters) {
 }
 
 TEST(TableFormatTest, CsvHasALineForEachCellAndQuotesWhatNeedsIt) {
-  Json run = RunOf("a", {{"method", "rope"}, {"base", 500000}, {"layout", "half"}}, 64, 1);
-  Json row = RowOf("a", 64, 8.0, 1000);
-  row["body"]["nll_sum"] = 2000;  // nll 2
-  const std::string csv = RenderTables(
-      Build(ResultsOf(Json::array({run}), Json::array({row})), {.metrics = {"nll"}}), "csv");
+  ResultRun run = RunOf("a", {{"method", "rope"}, {"base", 500000}, {"layout", "half"}}, 64, 1);
+  ResultRow row = RowOf("a", 64, 8.0, 1000);
+  row.body["nll_sum"] = 2000;  // nll 2
+  const std::string csv = RenderTables(Build(ResultsOf({run}, {row}), {.metrics = {"nll"}}), "csv");
   EXPECT_EQ(csv,
             "position,train_length,dataset,baseline,split,protocol,context_length,nll,se,nll,n,"
             "bits_per_byte,seeds,of,status,metric,se_over,runs,sweep,seed,evaluation,variant,"
@@ -263,13 +264,13 @@ TEST(TableFormatTest, CsvHasTheSameColumnsInTheSameOrderHoweverItIsLaidOut) {
 
 // Only the name of the number's own column is that of the metric.
 TEST(TableFormatTest, CsvHasTheSameColumnsForEveryMetricAndAnyNumberOfSweeps) {
-  const auto lines = [](const std::vector<Json>& results, const PivotRequest& request) {
+  const auto lines = [](const std::vector<SweepResults>& results, const PivotRequest& request) {
     const auto tables = BuildPivot(results, request);
     EXPECT_TRUE(tables.ok()) << tables.status().message();
     return tables.ok() ? Split(RenderTables(*tables, "csv"), '\n') : std::vector<std::string>();
   };
-  const Json by_position = ResultsOf(Json::array({RunOf("a", "rope", 2, 7)}),
-                                     Json::array({RowByPosition("a", {5, 4, 3, 2})}));
+  const SweepResults by_position =
+      ResultsOf({RunOf("a", "rope", 2, 7)}, {RowByPosition("a", {5, 4, 3, 2})});
   const std::string expected =
       "position,train_length,dataset,baseline,split,protocol,context_length,nll_by_position,se,nll,"
       "n,bits_per_byte,seeds,of,status,metric,se_over,runs,sweep,seed,evaluation,variant,depth,"
@@ -280,8 +281,8 @@ TEST(TableFormatTest, CsvHasTheSameColumnsForEveryMetricAndAnyNumberOfSweeps) {
       << of_positions[1];
   std::string perplexity = expected;
   perplexity.replace(perplexity.find("nll_by_position"), 15, "perplexity");
-  Json second = Small();
-  second["name"] = "second";
+  SweepResults second = Small();
+  second.name = "second";
   const auto of_two = lines({Small(), second}, {});
   EXPECT_EQ(of_two.front(), perplexity);
   EXPECT_TRUE(std::ranges::any_of(
@@ -337,10 +338,9 @@ TEST(TableFormatTest, JsonlIsOneObjectALine) {
 }
 
 TEST(TableFormatTest, InfinityIsSaidInTextAndNullInJson) {
-  Json row = RowOf("a", 64, 8.0, 10);
-  row["body"]["nll_sum"] = 8000.0;  // exp(800) is more than a double holds
-  const auto tables =
-      Build(ResultsOf(Json::array({RunOf("a", "sinusoidal", 64, 1)}), Json::array({row})));
+  ResultRow row = RowOf("a", 64, 8.0, 10);
+  row.body["nll_sum"] = 8000.0;  // exp(800) is more than a double holds
+  const auto tables = Build(ResultsOf({RunOf("a", "sinusoidal", 64, 1)}, {row}));
   EXPECT_NE(RenderTables(tables, "table").find("[inf]"), std::string::npos);
   const Json cell = ParseJson(RenderTables(tables, "json")).value()[0].at("rows")[0].at("cells")[0];
   EXPECT_TRUE(cell.at("perplexity").is_null());

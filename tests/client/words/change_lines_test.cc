@@ -9,37 +9,31 @@
 namespace longrun {
 namespace {
 
-Json Run(int i, const char* state, int attempts) {
-  return {{"run_key", Str("run-", 10'000 + i)},
-          {"axes", {{"position", "rope"}, {"train_length", 64}, {"seed", i}}},
-          {"tasks", Json::array({{{"task", Str("task-", i)},
-                                  {"kind", "train"},
-                                  {"state", state},
-                                  {"reason", "waits"},
-                                  {"attempts", attempts},
-                                  {"progress",
-                                   {{"phase", ""},
-                                    {"done", 0},
-                                    {"of", 0},
-                                    {"eta_ms", 0},
-                                    {"tokens_per_s", 0},
-                                    {"loss_tail", Json::array()}}}}})}};
+v1::RunInfo Run(int i, const char* state, int attempts) {
+  v1::RunInfo run;
+  run.set_run_key(Str("run-", 10'000 + i));
+  run.set_axes_json(CanonicalJson({{"position", "rope"}, {"train_length", 64}, {"seed", i}}));
+  v1::TaskInfo& task = *run.add_tasks();
+  task.set_task(Str("task-", i));
+  task.set_kind("train");
+  task.set_state(state);
+  task.set_reason("waits");
+  task.set_attempts(attempts);
+  return run;
 }
 
-Json Message(int n_runs, int n_done) {
-  Json runs = Json::array();
+v1::WatchSweepResponse Message(int n_runs, int n_done) {
+  v1::WatchSweepResponse message;
+  v1::SweepInfo& info = *message.mutable_info();
+  info.set_name("a");
+  info.set_state("RUNNING");
+  info.set_tasks(n_runs);
+  info.set_tasks_succeeded(n_done);
   for (int i = 0; i < n_runs; ++i) {
-    runs.push_back(i < n_done ? Run(i, "SUCCEEDED", 1) : Run(i, "READY", 0));
+    *message.add_runs() = i < n_done ? Run(i, "SUCCEEDED", 1) : Run(i, "READY", 0);
   }
-  return {{"info",
-           {{"name", "a"},
-            {"state", "RUNNING"},
-            {"tasks", n_runs},
-            {"tasks_succeeded", n_done},
-            {"tasks_running", 0},
-            {"tasks_failed", 0}}},
-          {"finished", n_done == n_runs},
-          {"runs", std::move(runs)}};
+  message.set_finished(n_done == n_runs);
+  return message;
 }
 
 TEST(ChangeLinesTest, ASmallSweepHasALineForEachRun) {
@@ -53,13 +47,13 @@ TEST(ChangeLinesTest, ASmallSweepHasALineForEachRun) {
 
 TEST(ChangeLinesTest, ARunWhoseTrainerDiedSaysWhyAndThatItIsTriedAgain) {
   ChangeLines changes;
-  Json message = Message(1, 0);
+  v1::WatchSweepResponse message = Message(1, 0);
   changes.Of(message, 0);
-  Json& task = message["runs"][0]["tasks"][0];
+  v1::TaskInfo& task = *message.mutable_runs(0)->mutable_tasks(0);
   const auto line_of = [&](const char* state, int attempts, const char* reason) {
-    task["state"] = state;
-    task["attempts"] = attempts;
-    task["reason"] = reason;
+    task.set_state(state);
+    task.set_attempts(attempts);
+    task.set_reason(reason);
     const std::vector<std::string> lines = changes.Of(message, 0);
     return lines.size() == 1 ? lines[0] : Str(lines.size(), " lines");
   };

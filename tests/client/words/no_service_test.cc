@@ -3,47 +3,59 @@
 
 #include <gtest/gtest.h>
 
+#include <utility>
+
 #include "client/words/sweep_view.h"
 
 namespace longrun {
 namespace {
 
-Json Task(const char* state, const char* worker) {
-  return {{"kind", "train"},
-          {"task", "7a6b5c4d"},
-          {"state", state},
-          {"worker", worker},
-          {"attempts", 1},
-          {"reason", "attempt 1 runs on worker box-1"},
-          {"attempt_list", Json::array({{{"state", state}}})},
-          {"progress", {{"phase", ""}, {"loss_tail", Json::array()}}}};
+void AddTask(v1::RunInfo& run, const char* state, const char* worker) {
+  v1::TaskInfo& task = *run.add_tasks();
+  task.set_kind("train");
+  task.set_task("7a6b5c4d");
+  task.set_state(state);
+  task.set_worker(worker);
+  task.set_attempts(1);
+  task.set_reason("attempt 1 runs on worker box-1");
+  task.add_attempt_list()->set_state(state);
 }
 
-Json Message() {
-  return {{"info",
-           {{"name", "a"},
-            {"state", "RUNNING"},
-            {"tasks", 2},
-            {"tasks_succeeded", 1},
-            {"tasks_running", 1},
-            {"tasks_failed", 0}}},
-          {"runs", Json::array({{{"run_key", "1a2b3c4d"},
-                                 {"axes", {{"position", "rope"}, {"train_length", 64}}},
-                                 {"tasks", {Task("RUNNING", "box-1"), Task("SUCCEEDED", "")}}}})},
-          {"notices", Json::array({{{"about", "worker box-1"}, {"text", "has not come back"}},
-                                   {{"about", "disk"}, {"text", "full"}}})}};
+void AddNotice(v1::GetSweepResponse& message, const char* about, const char* text) {
+  v1::Notice& notice = *message.add_notices();
+  notice.set_about(about);
+  notice.set_text(text);
+}
+
+v1::GetSweepResponse Message() {
+  v1::GetSweepResponse message;
+  v1::SweepInfo& info = *message.mutable_info();
+  info.set_name("a");
+  info.set_state("RUNNING");
+  info.set_tasks(2);
+  info.set_tasks_succeeded(1);
+  info.set_tasks_running(1);
+  v1::RunInfo& run = *message.add_runs();
+  run.set_run_key("1a2b3c4d");
+  run.set_axes_json(R"({"position": "rope", "train_length": 64})");
+  AddTask(run, "RUNNING", "box-1");
+  AddTask(run, "SUCCEEDED", "");
+  AddNotice(message, "worker box-1", "has not come back");
+  AddNotice(message, "disk", "full");
+  return message;
 }
 
 TEST(NoServiceTest, NothingRunsAndWorkersAreNotWaitedFor) {
-  Json message = Message();
+  v1::GetSweepResponse message = Message();
   ShowInterrupted(message);
-  EXPECT_EQ(message.dump().find("RUNNING"), std::string::npos) << message.dump(2);
-  EXPECT_EQ(message["info"]["state"], "INTERRUPTED");
-  EXPECT_EQ(message["runs"][0]["tasks"][0]["state"], "INTERRUPTED");
-  EXPECT_EQ(message["runs"][0]["tasks"][0]["reason"], "attempt 1 began on worker box-1");
-  EXPECT_EQ(message["runs"][0]["tasks"][1]["state"], "SUCCEEDED");
-  ASSERT_EQ(message["notices"].size(), 1U);
-  EXPECT_EQ(message["notices"][0]["about"], "disk");
+  const std::string json = CanonicalJson(ToJson(message));
+  EXPECT_EQ(json.find("RUNNING"), std::string::npos) << json;
+  EXPECT_EQ(message.info().state(), "INTERRUPTED");
+  EXPECT_EQ(message.runs(0).tasks(0).state(), "INTERRUPTED");
+  EXPECT_EQ(message.runs(0).tasks(0).reason(), "attempt 1 began on worker box-1");
+  EXPECT_EQ(message.runs(0).tasks(1).state(), "SUCCEEDED");
+  ASSERT_EQ(message.notices_size(), 1);
+  EXPECT_EQ(message.notices(0).about(), "disk");
   EXPECT_EQ(RenderProgress(message),
             "a INTERRUPTED  1 of 2 tasks done, 1 interrupted, 0 failed\n"
             "position  train_length    now                loss  tokens/s  ETA\n"
@@ -51,13 +63,18 @@ TEST(NoServiceTest, NothingRunsAndWorkersAreNotWaitedFor) {
 }
 
 TEST(NoServiceTest, TheNewestWordOfAWorkerIsToldWithWhatGoesOn) {
-  const Json workers = Json::array({{{"worker_id", "box-1"}, {"heard_wall_ms", 1767323045000}},
-                                    {{"worker_id", "box-2"}, {"heard_wall_ms", 1767323044000}},
-                                    {{"worker_id", "box-3"}, {"heard_wall_ms", 0}}});
-  EXPECT_EQ(NoServiceText(workers, "/state"),
+  v1::ListWorkersResponse answer;
+  for (const auto& [id, heard_wall_ms] :
+       {std::pair("box-1", 1767323045000), std::pair("box-2", 1767323044000),
+        std::pair("box-3", std::int64_t{0})}) {
+    v1::WorkerInfo& worker = *answer.add_workers();
+    worker.set_worker_id(id);
+    worker.set_heard_wall_ms(heard_wall_ms);
+  }
+  EXPECT_EQ(NoServiceText(answer.workers(), "/state"),
             "no service runs on /state; worker box-1 was last heard of at 2026-01-02T03:04:05Z: "
             "`longrun up` continues all work, `longrun run FILE` that of one sweep");
-  EXPECT_EQ(NoServiceText(Json::array(), "/state"),
+  EXPECT_EQ(NoServiceText(Repeated<v1::WorkerInfo>(), "/state"),
             "no service runs on /state: `longrun up` continues all work, `longrun run FILE` that "
             "of one sweep");
 }

@@ -17,40 +17,44 @@ namespace {
 // The example of the ULID specification, of 2016-07-30T22:36:16.385Z;
 // submitted again, the id stays.
 TEST(FirstSubmittedTest, IsWhatTheIdSaysWhateverCameAfter) {
-  EXPECT_EQ(
-      FirstSubmitted({{"sweep_id", "01ARYZ6S41TSV4RRFFQ69G5FAV"}, {"submitted_ms", 1800000000000}}),
-      "2016-07-30T22:36:16Z");
+  v1::SweepInfo info;
+  info.set_sweep_id("01ARYZ6S41TSV4RRFFQ69G5FAV");
+  info.set_submitted_ms(1'800'000'000'000);
+  EXPECT_EQ(FirstSubmitted(info), "2016-07-30T22:36:16Z");
 }
 
-Json RunWith(const std::string& key, const char* position, const char* state) {
-  return {{"run_key", key},
-          {"axes", {{"position", position}, {"train_length", 64}}},
-          {"tasks",
-           Json::array({{{"task", key},
-                         {"kind", "train"},
-                         {"state", state},
-                         {"reason", "waits"},
-                         {"attempts", state == std::string("READY") ? 0 : 1},
-                         {"progress",
-                          {{"phase", ""}, {"tokens_per_s", 0}, {"loss_tail", Json::array()}}}}})}};
+v1::RunInfo RunWith(const std::string& key, const char* position, const std::string& state) {
+  v1::RunInfo run;
+  run.set_run_key(key);
+  run.set_axes_json(CanonicalJson({{"position", position}, {"train_length", 64}}));
+  v1::TaskInfo& task = *run.add_tasks();
+  task.set_task(key);
+  task.set_kind("train");
+  task.set_state(state);
+  task.set_reason("waits");
+  task.set_attempts(state == "READY" ? 0 : 1);
+  return run;
 }
 
-Json Sweep() {
-  return {{"info",
-           {{"name", "a"},
-            {"state", "RUNNING"},
-            {"tasks", 4},
-            {"tasks_succeeded", 1},
-            {"tasks_running", 1},
-            {"tasks_failed", 0}}},
-          {"runs",
-           {RunWith("1", "alibi", "SUCCEEDED"), RunWith("2", "cable", "READY"),
-            RunWith("3", "nope", "READY"), RunWith("4", "rope", "RUNNING")}},
-          {"workers", Json::array()},
-          {"time_left",
-           {{"time", {{"low_s", 60.2}, {"likely_s", 90.0}, {"high_s", 200.0}, {"n", 3}}},
-            {"slots", 2},
-            {"tasks_not_measured", 0}}}};
+v1::WatchSweepResponse Sweep() {
+  v1::WatchSweepResponse message;
+  v1::SweepInfo& info = *message.mutable_info();
+  info.set_name("a");
+  info.set_state("RUNNING");
+  info.set_tasks(4);
+  info.set_tasks_succeeded(1);
+  info.set_tasks_running(1);
+  *message.add_runs() = RunWith("1", "alibi", "SUCCEEDED");
+  *message.add_runs() = RunWith("2", "cable", "READY");
+  *message.add_runs() = RunWith("3", "nope", "READY");
+  *message.add_runs() = RunWith("4", "rope", "RUNNING");
+  v1::TimeLeft& left = *message.mutable_time_left();
+  left.mutable_time()->set_low_s(60.2);
+  left.mutable_time()->set_likely_s(90.0);
+  left.mutable_time()->set_high_s(200.0);
+  left.mutable_time()->set_n(3);
+  left.set_slots(2);
+  return message;
 }
 
 // The headline, the columns and what follows the runs stay;
@@ -74,9 +78,9 @@ TEST(RenderProgressTest, FitsATerminalOfAnyHeight) {
 
 // What is printed below the runs, wrapped by the terminal, takes rows of it too.
 TEST(FitProgressTest, TenThousandRunsFitTenRowsWithWhatComesBelow) {
-  Json message = Sweep();
+  v1::WatchSweepResponse message = Sweep();
   for (int i = 0; i < 10'000; ++i) {
-    message["runs"].push_back(RunWith(Str("more", i), "rope", "READY"));
+    *message.add_runs() = RunWith(Str("more", i), "rope", "READY");
   }
   const std::string below = std::string(41, 'x') + "\nshort\n";  // two rows and one
   const std::string text = FitProgress(message, {.rows = 10, .columns = 40}, below);
@@ -98,11 +102,10 @@ TEST(RowsOfTest, ALineThatIsWiderThanTheTerminalWraps) {
 }
 
 TEST(FailedTasksTextTest, OfManyFailuresTheFirstAreShownAndTheOthersCounted) {
-  Json message = Sweep();
-  message["runs"] = Json::array();
+  v1::WatchSweepResponse message = Sweep();
+  message.clear_runs();
   for (int i = 0; i < 10'000; ++i) {
-    Json& run = message["runs"].emplace_back(RunWith(Str("run", i), "rope", "FAILED"));
-    run["tasks"][0]["failed_for_good"] = false;
+    *message.add_runs() = RunWith(Str("run", i), "rope", "FAILED");
   }
   const std::string text = FailedTasksText(message);
   EXPECT_EQ(std::ranges::count(text, '\n'), 41);
@@ -119,8 +122,9 @@ TEST(RunLimitTest, ATableHasFiftyRunsByItselfAndAProgramGetsAll) {
 }
 
 TEST(RunsToShowTest, WhatIsAtWorkComesBeforeWhatWaitsAndThatBeforeWhatIsDoneInTheirOrder) {
-  const Json runs = Sweep().at("runs");
-  using Shown = std::vector<std::size_t>;
+  const v1::WatchSweepResponse message = Sweep();
+  const Runs& runs = message.runs();
+  using Shown = std::vector<int>;
   EXPECT_EQ(RunsToShow(runs, 4), (Shown{0, 1, 2, 3}));
   EXPECT_EQ(RunsToShow(runs, 3), (Shown{1, 2, 3}));
   EXPECT_EQ(RunsToShow(runs, 2), (Shown{1, 3}));
@@ -129,15 +133,14 @@ TEST(RunsToShowTest, WhatIsAtWorkComesBeforeWhatWaitsAndThatBeforeWhatIsDoneInTh
 }
 
 TEST(TimeLeftTextTest, SaysWhatIsLeftOutAndNothingWhereNothingIsKnown) {
-  Json message = Sweep();
-  message["time_left"]["tasks_not_measured"] = 1;
-  EXPECT_EQ(TimeLeftText(message),
+  v1::TimeLeft left = Sweep().time_left();
+  left.set_tasks_not_measured(1);
+  EXPECT_EQ(TimeLeftText(left),
             "time left: about 1min 30s (1min to 3min 20s) on 2 slots, without 1 task of kinds that "
             "were never measured");
-  message["time_left"]["time"]["n"] = 0;
-  EXPECT_EQ(TimeLeftText(message), "");
-  message.erase("time_left");
-  EXPECT_EQ(TimeLeftText(message), "");
+  left.mutable_time()->set_n(0);
+  EXPECT_EQ(TimeLeftText(left), "");
+  EXPECT_EQ(TimeLeftText(v1::TimeLeft()), "");
 }
 
 }  // namespace

@@ -224,6 +224,45 @@ TEST_F(IngestTest, ARowThatIsNotExpectedIsWarnedOfAndNeverCounts) {
   EXPECT_TRUE(Evaluate().result_attempt.empty());
 }
 
+TEST_F(IngestTest, RowsOfOneCellAreToldApartByTheirDepth) {
+  Complete(Current(Train()));
+  const ExpectedCell shallow = Evaluate().expected_cells[0];
+  ExpectedCell deep = shallow;
+  deep.depth = 0.5;
+  Evaluate().expected_cells = {shallow, deep};
+  const Attempt& attempt = Current(Evaluate());
+  SampleJournal journal = Begin(attempt);
+  journal.Result(shallow, 1.0);
+  journal.Result(deep, 2.0);
+  journal.Final();
+  const StepResult result = Deliver(attempt, journal);
+
+  EXPECT_EQ(result.warnings, std::vector<std::string>());
+  EXPECT_EQ(Evaluate().state, TaskState::kSucceeded);
+}
+
+TEST_F(IngestTest, ARowOfAnotherDepthIsMissingWithItsDepthNamed) {
+  Complete(Current(Train()));
+  const ExpectedCell shallow = Evaluate().expected_cells[0];
+  ExpectedCell deep = shallow;
+  deep.depth = 0.5;
+  Evaluate().expected_cells = {shallow, deep};
+  const Attempt& attempt = Current(Evaluate());
+  SampleJournal journal = Begin(attempt);
+  journal.Result(shallow, 1.0);
+  deep.depth = 0.75;
+  journal.Result(deep, 2.0);
+  journal.Final();
+  const StepResult result = Deliver(attempt, journal);
+
+  ASSERT_EQ(result.warnings.size(), 1u);
+  EXPECT_NE(result.warnings[0].find(" at depth 0.75"), std::string::npos) << result.warnings[0];
+  EXPECT_EQ(attempt.failure_class, "incomplete");
+  EXPECT_NE(attempt.message.find("0 rows of nll at 64 at depth 0.5 instead of 1"),
+            std::string::npos)
+      << attempt.message;
+}
+
 // Invariant I-8.
 TEST_F(IngestTest, ADigestThatDoesNotHoldIsIncomplete) {
   Complete(Current(Train()));

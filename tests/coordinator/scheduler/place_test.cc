@@ -93,6 +93,43 @@ TEST_F(PlaceTest, TheFirstPlacementDecidesTheExecutionForGood) {
   EXPECT_EQ(store.runs.begin()->second.execution, execution);
 }
 
+TEST_F(PlaceTest, ARunInBf16KeepsTheInstructionsThatMultiplyIt) {
+  Slot amx = CpuSlot();
+  amx.bf16 = "amx";
+  Sweep sweep = MakeSweep({.seeds = {1}, .context_lengths = {}});
+  sweep.runs[0].run.train.precision = "bf16";
+  sweep.runs[0].run_key = sweep.runs[0].run.Key();
+  Arrive("w", {amx}, 1);
+  Do(SweepSubmitted{.sweep_id = "one", .sweep = sweep, .dataset_paths = SampleDatasets()});
+  EXPECT_EQ(store.runs.begin()->second.execution->bf16, "amx");
+  Begin(Current(Train()));
+  Finish(Current(Train()), Signal(11));
+  Slot other = CpuSlot();
+  other.bf16 = "avx512_bf16";
+  Arrive("w", {other}, 2, {}, "B");
+  Wait(60'000);
+
+  EXPECT_EQ(Train().state, TaskState::kReady);
+  EXPECT_NE(Train().reason.find("its path of products in bf16 is avx512_bf16, not amx"),
+            std::string::npos)
+      << Train().reason;
+}
+
+TEST_F(PlaceTest, ARunInFp32GoesToAMachineWithOtherInstructionsForBf16) {
+  Slot slot = CpuSlot();
+  slot.bf16 = "amx";
+  Arrive("w", {slot}, 1);
+  Submit({});
+  EXPECT_EQ(store.runs.begin()->second.execution->bf16, "");
+  Begin(Current(Train()));
+  Finish(Current(Train()), Signal(11));
+  slot.bf16 = "none";
+  Wait(60'000);
+  Arrive("v", {slot}, 2);
+
+  EXPECT_EQ(Train().state, TaskState::kReserved) << Train().reason;
+}
+
 // A slot that is too small for one sequence as it is takes it with activation checkpointing.
 TEST_F(PlaceTest, ActivationCheckpointingNeedsLessMemoryAndIsToldToTheTrainer) {
   const longrun::Run run = SampleRun(1);

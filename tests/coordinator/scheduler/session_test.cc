@@ -99,6 +99,71 @@ TEST_F(SessionTest, AnotherNameOfTheSameMachineIsToldAtOnce) {
   EXPECT_EQ(missed[0].instead->id, "v");
 }
 
+// A stopped trainer, or one that waits for a disk, while its worker goes on.
+class QuietTest : public SessionTest {
+ protected:
+  void WaitHearing(std::int64_t ms) {
+    for (; ms > 0; ms -= 1000) {
+      Wait(1000);
+      LiveAttempt live = Listed(Current(Train()), running);
+      live.last_seq = seq + n_held_back;
+      Do(WorkerHeard{.session = 1, .number = ++number, .attempts = {live}});
+    }
+  }
+  void Report() {
+    journal.Append(RecordKind::kProgress, {{"phase", "train"}, {"done", 1}, {"of", 9}});
+    seq += 1;
+    Deliver(Current(Train()), journal, seq, seq);
+  }
+  std::size_t NQuiet() const { return QuietAttempts(state, now).size(); }
+
+  SampleJournal journal = Begin(Current(Train()));
+  std::int64_t number = 0, seq = 2, n_held_back = 0;
+  bool running = true;
+};
+
+TEST_F(QuietTest, ATrainerThatReportsNothingIsQuietUntilItReportsAgain) {
+  WaitHearing(1000);
+  Report();
+  const Instant reported_at = now;
+  WaitHearing(180'000);
+  EXPECT_EQ(NQuiet(), 0u);
+  WaitHearing(1000);
+  const std::vector<const Attempt*> quiet = QuietAttempts(state, now);
+  ASSERT_EQ(quiet.size(), 1u);
+  EXPECT_EQ(quiet[0]->recorded_at, reported_at);
+  Report();
+  EXPECT_EQ(NQuiet(), 0u);
+  // It once took three minutes, so fifteen are not unusual.
+  WaitHearing(900'000);
+  EXPECT_EQ(NQuiet(), 0u);
+  WaitHearing(10'000);
+  EXPECT_EQ(NQuiet(), 1u);
+  // The worker is missed instead.
+  Do(WorkerGone{.session = 1});
+  Wait(state.limits.suspect_ms + 1000);
+  EXPECT_EQ(NQuiet(), 0u);
+}
+
+TEST_F(QuietTest, NothingIsKnownUntilTwoRecordsHaveCome) {
+  WaitHearing(500'000);  // reading a large dataset
+  EXPECT_EQ(NQuiet(), 0u);
+  WaitHearing(101'000);
+  EXPECT_EQ(NQuiet(), 1u);
+}
+
+TEST_F(QuietTest, WhatTheWorkerHoldsBackIsNotTheTrainersSilence) {
+  WaitHearing(1000);
+  Report();
+  n_held_back = 1;  // a checkpoint, whose files are being sent
+  WaitHearing(300'000);
+  EXPECT_EQ(NQuiet(), 0u);
+  n_held_back = 0;
+  running = false;  // its end has still to come
+  WaitHearing(300'000);
+  EXPECT_EQ(NQuiet(), 0u);
+}
+
 TEST_F(SessionTest, AWorkerWithoutWorkIsNotMissed) {
   Complete(Current(Train()));
   Complete(Current(Evaluate()));

@@ -437,6 +437,39 @@ TEST_F(StoreTest, TheTableOfASweepHasEachNumberOnce) {
   EXPECT_EQ(results->size(), 4u);  // two positions, two lengths
 }
 
+TEST_F(StoreTest, RowsOfACellThatDifferOnlyInDepthAreAllRead) {
+  SweepSubmitted submission = SampleSubmission(kSweepId);
+  for (PlannedRun& run : submission.sweep.runs) {
+    for (PlannedEvaluation& evaluation : run.evaluations) {
+      const std::vector<ExpectedCell> plain = evaluation.cells;
+      for (ExpectedCell cell : plain) {
+        for (const double depth : {0.25, 1.0}) {
+          cell.depth = depth;
+          evaluation.cells.push_back(cell);
+        }
+      }
+    }
+  }
+  Do(submission);
+  Do(WorkerArrived{.session = 1, .worker = SampleWorker(2), .attempts = {}});
+  CarryOut();
+  const auto reader = StoreReader::Open(store->database_path());
+
+  const auto results = (*reader)->ResultsOfSweep(kSweepId);
+  const auto cells = (*reader)->CellsOfSweep(kSweepId);
+  const auto lost = (*reader)->LostOfSweep(kSweepId, *cells, *results);
+
+  EXPECT_EQ(cells->size(), 4u);
+  ASSERT_EQ(results->size(), 12u);
+  std::map<std::optional<double>, int> n_of_depth;
+  for (const ResultBody& row : *results) n_of_depth[row.asked.depth] += 1;
+  EXPECT_EQ(n_of_depth,
+            (std::map<std::optional<double>, int>{{std::nullopt, 4}, {0.25, 4}, {1.0, 4}}));
+  ASSERT_TRUE(lost.ok()) << lost.status().message();
+  EXPECT_TRUE(lost->empty());
+  EXPECT_EQ((*reader)->ResultsOfRun(submission.sweep.runs[0].run_key)->size(), 6u);
+}
+
 TEST_F(StoreTest, EveryAttemptIsReadWithItsTask) {
   RunTheSample();
   std::map<std::string, std::string> wanted;

@@ -21,11 +21,12 @@
 #include <cmath>
 #include <functional>
 #include <limits>
+#include <numeric>
 #include <vector>
 
 #include "base/files.h"
 #include "model/net/attention.h"
-#include "model/net/position_bias.h"
+#include "model/net/terms/term.h"
 
 namespace longrun {
 
@@ -134,12 +135,27 @@ struct Problem {
   std::vector<at::Tensor> learned;
 };
 
-// The bias of head h for the queries and keys 0 .. n - 1.
+// What the only term of `only` adds to these scores, (B, H, T, T). No key is hidden.
+at::Tensor Added(const TermSpec& only, const std::vector<at::Tensor>& learned, const at::Tensor& q,
+                 const at::Tensor& scores) {
+  const std::int64_t n = scores.size(2);
+  const AttentionShape shape = {.n_head = scores.size(1), .causal = false};
+  const auto terms = MakeTerms(only, shape, OpenCompute("cpu", "fp64").value());
+  LR_CHECK(terms.size() == 1);
+  ScoreBlock block = {.scores_BHQK = scores.clone(), .q_BHQD = q, .n_whole = n, .n_positions = n};
+  terms[0]->AddTo(terms[0]->Prepare({.x_BTC = {}, .learned = learned, .n_positions = n}), block);
+  return block.scores_BHQK - scores;
+}
+
+// The bias of head h for the queries and keys 0 .. n - 1: (H, n, n).
+at::Tensor Bias(const TermSpec& only, const Problem& problem, std::int64_t n) {
+  const at::Tensor scores = at::zeros({1, problem.shape.n_head, n, n}, at::kDouble);
+  return Added(only, problem.learned, problem.q, scores).select(0, 0);
+}
+
 at::Tensor DistanceMatrix(const Problem& problem, std::int64_t n) {
-  const at::Tensor row =
-      DistanceRow(*problem.terms.distance_bias, problem.learned, problem.shape.n_head, 1 - n,
-                  2 * n - 1, at::TensorOptions().dtype(at::kDouble));
-  return DistanceBlock(row, 1 - n, 0, n, n);
+  return Bias({.distance_bias = problem.terms.distance_bias, .learned = problem.terms.learned},
+              problem, n);
 }
 
 // ---- T5 -----------------------------------------------------------------------------------------
@@ -148,9 +164,10 @@ at::Tensor DistanceMatrix(const Problem& problem, std::int64_t n) {
 std::vector<double> BucketsOf(const Json& position, bool causal, std::int64_t buckets,
                               std::int64_t begin, std::int64_t n) {
   const AttentionShape shape = {.n_head = 1, .head_dim = 8, .d_model = 8, .causal = causal};
-  const at::Tensor table = at::arange(buckets, at::kDouble).view({buckets, 1});
-  return Numbers(DistanceRow(*Terms(position, shape).distance_bias, {table}, 1, begin, n,
-                             at::TensorOptions().dtype(at::kDouble)));
+  std::vector<double> table(static_cast<std::size_t>(buckets)), row(static_cast<std::size_t>(n));
+  std::iota(table.begin(), table.end(), 0.0);
+  Terms(position, shape).distance_bias->forward({table}, begin, row);
+  return row;
 }
 
 TEST(T5Test, BucketsChangeWhereTransformersChangesThem) {
@@ -309,7 +326,8 @@ const Json kFire = {{"method", "fire"}, {"width", 4}, {"init_length", 4}};
 TEST(FireTest, MatchesTheVectors) {
   const Problem problem(kFire, FireLearned());
   const at::Tensor bias =
-      NetworkBlock(*problem.terms.distance_network, problem.learned, 0, 6, 0, 6);
+      Bias({.distance_network = problem.terms.distance_network, .learned = problem.terms.learned},
+           problem, 6);
   ExpectNear(bias.select(0, 0).select(0, 5),
              {1.74588281, 1.57824108, 1.39817046, 1.20367938, 0.99225554, 0.78034081});
   ExpectNear(bias.select(0, 1).select(0, 2).narrow(0, 0, 3), {0.09083419, 0.09525991, 0.08106034});
@@ -435,13 +453,15 @@ TEST(CopeTest, MatchesTheVectors) {
   at::Tensor scores = at::matmul(problem.q / std::sqrt(8.0), problem.k.transpose(2, 3));
   scores =
       scores + at::triu(at::full({6, 6}, -std::numeric_limits<double>::infinity(), at::kDouble), 1);
-  ExpectNear(ContentBlock(problem.q, scores, table).select(0, 0).select(0, 1).select(0, 5),
+  const TermSpec only = {.content_position = problem.terms.content_position,
+                         .learned = problem.terms.learned};
+  ExpectNear(Added(only, {table}, problem.q, scores).select(0, 0).select(0, 1).select(0, 5),
              {0.16444001, 0.16473082, 0.16156747, 0.15522475, 0.13570566, 0.12474684});
   problem.ExpectDigest(2.718417394);
   // The counts themselves: a table that rises by one with each position, read by a query of ones.
   const at::Tensor ramp = at::arange(4, at::kDouble).view({1, 4});
   const at::Tensor counts =
-      ContentBlock(at::full({1, 1, 6, 1}, 1.0, at::kDouble), scores.narrow(1, 0, 1), ramp);
+      Added(only, {ramp}, at::full({1, 1, 6, 1}, 1.0, at::kDouble), scores.narrow(1, 0, 1));
   ExpectNear(counts.select(2, 5).reshape({-1}),
              {3.0, 2.43565222, 2.23266863, 1.50457235, 0.88886104, 0.69325066});
 }

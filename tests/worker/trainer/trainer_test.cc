@@ -17,6 +17,7 @@
 #include "base/process.h"
 #include "base/str.h"
 #include "model/attention_map.h"
+#include "model/cpu_paths.h"
 #include "model/data/dataset.h"
 #include "model/net/adamw.h"
 #include "model/net/checkpoint.h"
@@ -536,6 +537,21 @@ TEST_F(TrainerTest, AMachineThatComputesOtherwiseRefusesTheTask) {
 
   // A journal is never written twice.
   EXPECT_EQ(Exec({"task", At("out/task.json")}), 78);
+}
+
+TEST_F(TrainerTest, ARunInBf16RefusesAMachineThatMultipliesOtherwise) {
+  Json run = RunJson("alibi");
+  run["train"]["precision"] = "bf16";
+  WriteRun(run);
+  ASSERT_EQ(Exec(TrainArguments("out")), 0) << Stderr();
+  Json task = ParseJson(Bytes(At("out"), "task.json")).value();
+  EXPECT_EQ(Journal("out")[1].body["execution"]["paths"]["bf16"], DetectCpuPaths().bf16);
+  task["paths"]["bf16"] = "altivec";
+  task["attempt_dir"] = At("other");
+  ASSERT_TRUE(MakeFolders(At("other")).ok());
+  ASSERT_TRUE(WriteFileAtomic(At("other/task.json"), CanonicalJson(task)).ok());
+  EXPECT_EQ(Exec({"task", At("other/task.json")}), 78);
+  EXPECT_NE(Stderr().find("products in bf16 by \"altivec\""), std::string::npos) << Stderr();
 }
 
 TEST_F(TrainerTest, ATaskKeepsTheOperatorsThatItBeganWith) {

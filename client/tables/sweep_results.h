@@ -1,0 +1,39 @@
+// What a sweep has measured: an answer of GetResults, read once, with the JSON in it parsed.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "client/wire/messages.h"
+
+namespace longrun {
+
+struct ResultRun {
+  std::string run_key;  // SHA-256 of the resolved run
+  std::string dataset;  // name
+  Json axes = {};       // axis path -> value
+  Json resolved = {};   // the run with every default written out
+};
+
+struct ResultRow {
+  std::string run_key;
+  std::string cell = {};     // SHA-256 of what was asked
+  std::string attempt = {};  // ULID; "" if there is no result
+  Json body = {};            // of the `result` record: metric, value, se, n, ...
+  Json evaluation = {};      // what was asked: evaluation -> parameters
+};
+
+struct SweepResults {
+  std::string name = {};               // as the user wrote it; "" if unknown
+  std::string state = {};              // of the sweep; "" for the results of a run
+  std::vector<std::string> axes = {};  // axis paths in matrix order
+  std::vector<ResultRun> runs = {};    // in matrix order
+  std::vector<ResultRow> rows = {};
+};
+
+SweepResults ReadResults(std::string name, const v1::GetResultsResponse& answer);
+// A run as GetSweep and GetRun describe it.
+ResultRun ReadResultRun(const v1::RunInfo& run);
+
+}  // namespace longrun

@@ -1,0 +1,35 @@
+// The coordinator's answers as the client reads them: the classes that protoc generates from
+// proto/longrun/v1/sweeps.proto, so that a renamed or retyped field fails to compile.
+//
+// JSON is only the form in which `-o json` prints an answer, and what the members that end in
+// `_json` hold by nature: a run, its axes, the body of a record.
+#pragma once
+
+#include <string>
+
+#include "base/json.h"
+#include "longrun/v1/sweeps.pb.h"
+
+namespace longrun {
+
+// A repeated member of a message.
+template <typename T>
+using Repeated = google::protobuf::RepeatedPtrField<T>;
+
+// A message with the field names of the .proto file, 64-bit integers as numbers, numbers that are
+// not finite as null, and members that end in `_json` as the JSON that they hold (under the name
+// without the ending). Every field is present; null stands for an unset `optional` one.
+Json ToJson(const google::protobuf::Message& message);
+
+// Each message of a repeated member, as a list.
+template <typename T>
+Json ToJson(const Repeated<T>& messages) {
+  Json list = Json::array();
+  for (const T& message : messages) list.push_back(ToJson(message));
+  return list;
+}
+
+// What a member that ends in `_json` holds: null if it is empty, and its text if that is not JSON.
+Json JsonIn(const std::string& member);
+
+}  // namespace longrun

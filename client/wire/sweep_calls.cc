@@ -1,0 +1,147 @@
+#include "client/wire/sweep_calls.h"
+
+namespace longrun {
+
+template <typename Answer>
+Result<Answer> SweepCalls::Ask(const google::protobuf::Message& request, std::int64_t answer_ms) {
+  Answer answer;
+  RETURN_IF_ERROR(Send(request, answer_ms, &answer));
+  return answer;
+}
+
+Result<v1::GetServerInfoResponse> SweepCalls::GetServerInfo(std::int64_t answer_ms) {
+  return Ask<v1::GetServerInfoResponse>(v1::GetServerInfoRequest(), answer_ms);
+}
+
+Result<v1::PlanSweepResponse> SweepCalls::PlanSweep(const v1::PlanSweepRequest& request) {
+  return Ask<v1::PlanSweepResponse>(request, kPlanMs);
+}
+
+Result<v1::SubmitSweepResponse> SweepCalls::SubmitSweep(const v1::SubmitSweepRequest& request) {
+  return Ask<v1::SubmitSweepResponse>(request);
+}
+
+Result<v1::ListSweepsResponse> SweepCalls::ListSweeps() {
+  return Ask<v1::ListSweepsResponse>(v1::ListSweepsRequest());
+}
+
+Result<v1::GetSweepResponse> SweepCalls::GetSweep(const std::string& sweep, bool brief) {
+  v1::GetSweepRequest request;
+  request.set_sweep(sweep);
+  request.set_brief(brief);
+  return Ask<v1::GetSweepResponse>(request);
+}
+
+Result<v1::GetRunResponse> SweepCalls::GetRun(const std::string& run) {
+  v1::GetRunRequest request;
+  request.set_run(run);
+  return Ask<v1::GetRunResponse>(request);
+}
+
+Result<v1::GetResultsResponse> SweepCalls::GetResultsOfSweep(const std::string& sweep) {
+  v1::GetResultsRequest request;
+  request.set_sweep(sweep);
+  return Ask<v1::GetResultsResponse>(request);
+}
+
+Result<v1::GetResultsResponse> SweepCalls::GetResultsOfRun(const std::string& run) {
+  v1::GetResultsRequest request;
+  request.set_run(run);
+  return Ask<v1::GetResultsResponse>(request);
+}
+
+Result<v1::GetSeriesResponse> SweepCalls::GetSeries(const std::string& run,
+                                                    const std::string& metric) {
+  v1::GetSeriesRequest request;
+  request.set_run(run);
+  request.set_metric(metric);
+  return Ask<v1::GetSeriesResponse>(request);
+}
+
+Result<v1::CancelSweepResponse> SweepCalls::CancelSweep(const std::string& sweep) {
+  v1::CancelSweepRequest request;
+  request.set_sweep(sweep);
+  return Ask<v1::CancelSweepResponse>(request);
+}
+
+Result<v1::RemoveSweepResponse> SweepCalls::RemoveSweep(const std::string& sweep) {
+  v1::RemoveSweepRequest request;
+  request.set_sweep(sweep);
+  return Ask<v1::RemoveSweepResponse>(request);
+}
+
+Result<v1::AnnotateSweepResponse> SweepCalls::AnnotateSweep(
+    const v1::AnnotateSweepRequest& request) {
+  return Ask<v1::AnnotateSweepResponse>(request);
+}
+
+Result<v1::RetryTasksResponse> SweepCalls::RetryTasks(const std::string& target) {
+  v1::RetryTasksRequest request;
+  request.set_target(target);
+  return Ask<v1::RetryTasksResponse>(request);
+}
+
+Result<v1::CollectGarbageResponse> SweepCalls::CollectGarbage(bool dry_run) {
+  v1::CollectGarbageRequest request;
+  request.set_dry_run(dry_run);
+  return Ask<v1::CollectGarbageResponse>(request);
+}
+
+Result<v1::ListWorkersResponse> SweepCalls::ListWorkers() {
+  return Ask<v1::ListWorkersResponse>(v1::ListWorkersRequest());
+}
+
+Result<v1::RegisterDatasetResponse> SweepCalls::RegisterDataset(const std::string& name,
+                                                                const std::string& folder) {
+  v1::RegisterDatasetRequest request;
+  request.set_name(name);
+  request.set_folder(folder);
+  return Ask<v1::RegisterDatasetResponse>(request);
+}
+
+Result<v1::ListDatasetsResponse> SweepCalls::ListDatasets() {
+  return Ask<v1::ListDatasetsResponse>(v1::ListDatasetsRequest());
+}
+
+Result<v1::RemoveDatasetResponse> SweepCalls::RemoveDataset(const std::string& name) {
+  v1::RemoveDatasetRequest request;
+  request.set_name(name);
+  return Ask<v1::RemoveDatasetResponse>(request);
+}
+
+Result<v1::RegisterModelResponse> SweepCalls::RegisterModel(
+    const v1::RegisterModelRequest& request) {
+  return Ask<v1::RegisterModelResponse>(request);
+}
+
+Result<v1::ListModelsResponse> SweepCalls::ListModels() {
+  return Ask<v1::ListModelsResponse>(v1::ListModelsRequest());
+}
+
+Result<v1::RemoveModelResponse> SweepCalls::RemoveModel(const std::string& name) {
+  v1::RemoveModelRequest request;
+  request.set_name(name);
+  return Ask<v1::RemoveModelResponse>(request);
+}
+
+Result<v1::FindCheckpointResponse> SweepCalls::FindCheckpoint(const std::string& target,
+                                                              const std::string& which) {
+  v1::FindCheckpointRequest request;
+  request.set_target(target);
+  request.set_which(which);
+  return Ask<v1::FindCheckpointResponse>(request);
+}
+
+Result<v1::QueryResponse> SweepCalls::Query(const std::string& sql, const QueryOptions& options) {
+  v1::QueryRequest request;
+  request.set_sql(sql);
+  request.set_timeout_ms(options.timeout_ms);
+  request.set_rows_max(options.rows_max);
+  return Ask<v1::QueryResponse>(request, options.answer_ms);
+}
+
+Result<v1::ListViewsResponse> SweepCalls::ListViews() {
+  return Ask<v1::ListViewsResponse>(v1::ListViewsRequest());
+}
+
+}  // namespace longrun

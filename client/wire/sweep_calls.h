@@ -1,0 +1,65 @@
+// The unary calls of SweepService, one function each: what a call does is in
+// proto/longrun/v1/sweeps.proto, and what it returns is the generated class of its answer.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "base/status.h"
+#include "client/wire/messages.h"
+
+namespace longrun {
+
+// How long an answer may take, unless a caller says otherwise.
+inline constexpr std::int64_t kAnswerMs = 30'000;
+// Enough to plan the largest possible sweep on a busy machine.
+inline constexpr std::int64_t kPlanMs = 300'000;
+
+struct QueryOptions {
+  std::int64_t timeout_ms = 0;         // of the statement; 0: the coordinator's default
+  std::int64_t rows_max = 0;           // 0: the coordinator's default
+  std::int64_t answer_ms = kAnswerMs;  // of the whole call
+};
+
+// kUnavailable if no coordinator answers, kDeadlineExceeded if the answer takes too long.
+class SweepCalls {
+ public:
+  virtual ~SweepCalls() = default;
+
+  Result<v1::GetServerInfoResponse> GetServerInfo(std::int64_t answer_ms = kAnswerMs);
+  Result<v1::PlanSweepResponse> PlanSweep(const v1::PlanSweepRequest& request);
+  Result<v1::SubmitSweepResponse> SubmitSweep(const v1::SubmitSweepRequest& request);
+  Result<v1::ListSweepsResponse> ListSweeps();
+  Result<v1::GetSweepResponse> GetSweep(const std::string& sweep, bool brief = false);
+  Result<v1::GetRunResponse> GetRun(const std::string& run);
+  Result<v1::GetResultsResponse> GetResultsOfSweep(const std::string& sweep);
+  Result<v1::GetResultsResponse> GetResultsOfRun(const std::string& run);
+  Result<v1::GetSeriesResponse> GetSeries(const std::string& run, const std::string& metric);
+  Result<v1::CancelSweepResponse> CancelSweep(const std::string& sweep);
+  Result<v1::RemoveSweepResponse> RemoveSweep(const std::string& sweep);
+  Result<v1::AnnotateSweepResponse> AnnotateSweep(const v1::AnnotateSweepRequest& request);
+  Result<v1::RetryTasksResponse> RetryTasks(const std::string& target);
+  Result<v1::CollectGarbageResponse> CollectGarbage(bool dry_run);
+  Result<v1::ListWorkersResponse> ListWorkers();
+  Result<v1::RegisterDatasetResponse> RegisterDataset(const std::string& name,
+                                                      const std::string& folder);
+  Result<v1::ListDatasetsResponse> ListDatasets();
+  Result<v1::RemoveDatasetResponse> RemoveDataset(const std::string& name);
+  Result<v1::RegisterModelResponse> RegisterModel(const v1::RegisterModelRequest& request);
+  Result<v1::ListModelsResponse> ListModels();
+  Result<v1::RemoveModelResponse> RemoveModel(const std::string& name);
+  Result<v1::FindCheckpointResponse> FindCheckpoint(const std::string& target,
+                                                    const std::string& which);
+  Result<v1::QueryResponse> Query(const std::string& sql, const QueryOptions& options = {});
+  Result<v1::ListViewsResponse> ListViews();
+
+  // Sends a request, whose type says which method it is of, and fills in the method's answer.
+  virtual Status Send(const google::protobuf::Message& request, std::int64_t answer_ms,
+                      google::protobuf::Message* answer) = 0;
+
+ private:
+  template <typename Answer>
+  Result<Answer> Ask(const google::protobuf::Message& request, std::int64_t answer_ms = kAnswerMs);
+};
+
+}  // namespace longrun

@@ -1,0 +1,140 @@
+#include "model/net/terms/rotation.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/cos.h>
+#include <ATen/ops/exp.h>
+#include <ATen/ops/outer.h>
+#include <ATen/ops/sin.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/tensor.h>
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "base/check.h"
+#include "model/net/kernel_attention.h"
+
+namespace longrun {
+namespace {
+
+// Signs of a rotation's growth: keys lose what queries gain.
+constexpr double kOfQueries = 1.0, kOfKeys = -1.0;
+
+at::Tensor Doubles(const std::vector<double>& values, const c10::Device& device) {
+  return at::tensor(values, at::TensorOptions().dtype(at::kDouble)).to(device);
+}
+
+// Growth counts from the middle of the n positions.
+std::shared_ptr<const RotationNumbers> MakeRotationNumbers(const Rotation& rotation,
+                                                           double magnitude, std::int64_t n) {
+  RotationNumbers numbers = {.n_rotary = 2 * static_cast<std::int64_t>(rotation.frequency.size()),
+                             .layout = rotation.layout == Rotation::Layout::kHalf
+                                           ? RotationTable::Layout::kHalf
+                                           : RotationTable::Layout::kInterleaved};
+  const std::int64_t middle = (n + 1) / 2;
+  const auto n_pairs = static_cast<std::int64_t>(rotation.frequency.size());
+  numbers.cos.reserve(static_cast<std::size_t>(n * n_pairs));
+  numbers.sin.reserve(static_cast<std::size_t>(n * n_pairs));
+  for (std::int64_t t = 0; t < n; ++t) {
+    for (const double frequency : rotation.frequency) {
+      const double angle = static_cast<double>(t) * frequency;
+      numbers.cos.push_back(std::cos(angle) * magnitude);
+      numbers.sin.push_back(std::sin(angle) * magnitude);
+    }
+    for (const double growth : rotation.growth) {
+      numbers.growth.push_back(std::exp(growth * static_cast<double>(t - middle)));
+    }
+  }
+  return std::make_shared<const RotationNumbers>(std::move(numbers));
+}
+
+}  // namespace
+
+Rotator::Rotator(Rotation rotation, const Compute& compute)
+    : rotation_(std::move(rotation)), compute_(compute) {}
+
+void Rotator::Set(std::vector<double> frequency, double magnitude) {
+  LR_CHECK(frequency.size() == rotation_.frequency.size());
+  if (frequency == rotation_.frequency && magnitude == magnitude_) return;
+  rotation_.frequency = std::move(frequency);
+  magnitude_ = magnitude;
+  numbers_.reset();
+  cos_TR_.reset();
+  sin_TR_.reset();
+}
+
+at::Tensor Rotator::Queries(const at::Tensor& x_BHTD, std::int64_t begin, std::int64_t middle) {
+  return Grown(Turned(x_BHTD, begin), begin - middle, kOfQueries);
+}
+
+at::Tensor Rotator::Keys(const at::Tensor& x_BHTD, std::int64_t begin, std::int64_t middle) {
+  return Grown(Turned(x_BHTD, begin), begin - middle, kOfKeys);
+}
+
+std::shared_ptr<const RotationNumbers> Rotator::Numbers(std::int64_t n) {
+  if (!numbers_ || n_numbers_ != n) {
+    numbers_ = MakeRotationNumbers(rotation_, magnitude_, n);
+    n_numbers_ = n;
+  }
+  return numbers_;
+}
+
+// y[c] = x[c] cos - x[c + R/2] sin, y[c + R/2] = x[c + R/2] cos + x[c] sin (half), or the same on
+// pairs (2c, 2c + 1) (interleaved). Row t of x is at position begin + t.
+at::Tensor Rotator::Turned(const at::Tensor& x_BHTD, std::int64_t begin) {
+  const std::int64_t n_positions = begin + x_BHTD.size(2);
+  const std::int64_t n_pairs = static_cast<std::int64_t>(rotation_.frequency.size());
+  if (!cos_TR_.defined() || cos_TR_.size(0) < n_positions) {
+    // Double the table, so that generating token by token does not make a new one each time.
+    const std::int64_t n_rows =
+        begin > 0 && cos_TR_.defined() ? std::max(n_positions, 2 * cos_TR_.size(0)) : n_positions;
+    const at::Tensor position =
+        at::arange(n_rows, at::TensorOptions().dtype(at::kDouble).device(compute_.device));
+    const at::Tensor angle = at::outer(position, Doubles(rotation_.frequency, compute_.device));
+    cos_TR_ = (at::cos(angle) * magnitude_).to(compute_.dtype);
+    sin_TR_ = (at::sin(angle) * magnitude_).to(compute_.dtype);
+  }
+  const at::Tensor cos = cos_TR_.narrow(0, begin, x_BHTD.size(2));
+  const at::Tensor sin = sin_TR_.narrow(0, begin, x_BHTD.size(2));
+
+  const at::Tensor turning = x_BHTD.narrow(3, 0, 2 * n_pairs).to(compute_.dtype);
+  at::Tensor turned;
+  if (rotation_.layout == Rotation::Layout::kHalf) {
+    const at::Tensor a = turning.narrow(3, 0, n_pairs);
+    const at::Tensor b = turning.narrow(3, n_pairs, n_pairs);
+    turned = at::cat({a * cos - b * sin, b * cos + a * sin}, 3);
+  } else {
+    const at::Tensor pairs = turning.unflatten(3, {n_pairs, 2});
+    const at::Tensor a = pairs.select(4, 0);
+    const at::Tensor b = pairs.select(4, 1);
+    turned = at::stack({a * cos - b * sin, b * cos + a * sin}, 4).flatten(3, 4);
+  }
+  turned = turned.to(x_BHTD.scalar_type());
+  const std::int64_t n_fixed = x_BHTD.size(3) - 2 * n_pairs;
+  if (n_fixed == 0) return turned;
+  return at::cat({turned, x_BHTD.narrow(3, 2 * n_pairs, n_fixed)}, 3);
+}
+
+// x[c] * exp(sign * growth[c] * (t - middle)) for each rotated pair; row t of x is at
+// begin_from_middle + t.
+at::Tensor Rotator::Grown(const at::Tensor& x_BHTD, std::int64_t begin_from_middle,
+                          double sign) const {
+  if (rotation_.growth.empty()) return x_BHTD;
+  const at::Tensor growth = Doubles(rotation_.growth, compute_.device) * sign;
+  const at::Tensor position =
+      at::arange(begin_from_middle, begin_from_middle + x_BHTD.size(2), growth.options());
+  const at::Tensor factor_TR = at::exp(at::outer(position, growth)).to(compute_.dtype);
+  const bool half = rotation_.layout == Rotation::Layout::kHalf;
+  const at::Tensor factor_TD =
+      half ? at::cat({factor_TR, factor_TR}, 1) : factor_TR.repeat_interleave(2, 1);
+  const std::int64_t n_turned = factor_TD.size(1), n_fixed = x_BHTD.size(3) - n_turned;
+  at::Tensor grown =
+      (x_BHTD.narrow(3, 0, n_turned).to(compute_.dtype) * factor_TD).to(x_BHTD.scalar_type());
+  if (n_fixed == 0) return grown;
+  return at::cat({grown, x_BHTD.narrow(3, n_turned, n_fixed)}, 3);
+}
+
+}  // namespace longrun
