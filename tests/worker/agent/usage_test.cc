@@ -70,7 +70,7 @@ TaskFile Training() {
 
 JournalRecord Loss(std::int64_t step, std::int64_t t_ms, double loss) {
   return {.seq = step,
-          .kind = "series",
+          .kind = RecordKind::kSeries,
           .t_ms = t_ms,
           .step = step,
           .body = {{"loss", loss}, {"tokens_per_s", 1e6}}};
@@ -98,7 +98,7 @@ TEST(SlotMeterTest, AJournalReadAgainTellsNoStep) {
 
 JournalRecord Progress(const char* phase, int done, int of) {
   return {.seq = 1,
-          .kind = "progress",
+          .kind = RecordKind::kProgress,
           .t_ms = 1,
           .step = 10,
           .body = {{"phase", phase}, {"done", done}, {"of", of}, {"tokens_per_s", 5}}};
@@ -119,7 +119,8 @@ TEST(SlotMeterTest, RecordsOfNoFormTellNothing) {
   SlotMeter meter(Training());
 
   for (const Json& body : {Json(), Json(3), Json::array(), Json{{"loss", nullptr}, {"of", 0}}}) {
-    for (const char* kind : {"series", "progress", "result"}) {
+    for (const RecordKind kind :
+         {RecordKind::kSeries, RecordKind::kProgress, RecordKind::kResult}) {
       EXPECT_FALSE(meter.Note({.seq = 1, .kind = kind, .t_ms = 1, .step = 1, .body = body}));
     }
   }
