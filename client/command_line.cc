@@ -7,7 +7,7 @@
 #include "client/console/version_text.h"
 #include "client/verb.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 constexpr const char* kFooter = R"(Examples:
@@ -88,4 +88,4 @@ std::unique_ptr<CLI::App> MakeCommandLine(Verbs& verbs, std::string& state) {
   return app;
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -11,9 +11,9 @@ namespace CLI {
 class App;
 }
 
-namespace longrun {
+namespace longrun::client {
 
 // Its parse() fills `verbs` and `state` (--state as given), which must outlive it.
 std::unique_ptr<CLI::App> MakeCommandLine(Verbs& verbs, std::string& state);
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -17,7 +17,7 @@
 #include "sweeps/explain.h"
 #include "sweeps/schema.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 constexpr std::size_t kRunDigits = 12;
@@ -337,4 +337,4 @@ void AddCompletion(Verbs& verbs) {
   });
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

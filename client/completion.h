@@ -9,7 +9,7 @@ namespace CLI {
 class App;
 }
 
-namespace longrun {
+namespace longrun::client {
 
 // The current names of sweeps, runs, datasets or labels. Empty if they cannot be determined.
 using LiveNames = std::function<std::vector<std::string>(const std::string& kind)>;
@@ -25,4 +25,4 @@ std::vector<std::string> Complete(CLI::App& app, const std::vector<std::string>&
 // `longrun __complete WORDS...`: prints them, one per line.
 int PrintCompletions(const std::vector<std::string>& words);
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -18,7 +18,7 @@
 #include "sweeps/schema.h"
 #include "sweeps/unbuilt.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 // Verbs of longrun-trainer, which work on one model by hand.
@@ -194,12 +194,12 @@ int Main(int argc, char** argv) {
 }
 
 }  // namespace
-}  // namespace longrun
+}  // namespace longrun::client
 
 int main(int argc, char** argv) {
-  return longrun::RunMain("longrun", longrun::Main, argc, argv,
-                          {.failed = longrun::kExitFailed,
-                           .usage = longrun::kExitUsage,
-                           .out_of_memory = longrun::kExitFailed,
-                           .out_of_threads = longrun::kExitFailed});
+  return longrun::RunMain("longrun", longrun::client::Main, argc, argv,
+                          {.failed = longrun::client::kExitFailed,
+                           .usage = longrun::client::kExitUsage,
+                           .out_of_memory = longrun::client::kExitFailed,
+                           .out_of_threads = longrun::client::kExitFailed});
 }

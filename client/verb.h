@@ -10,7 +10,7 @@
 
 #include "client/console/arguments.h"
 
-namespace longrun {
+namespace longrun::client {
 
 struct Verbs {
   CLI::App* app = nullptr;   // the whole line
@@ -62,4 +62,4 @@ void AddDataInspect(Verbs& verbs, Verb& data);
 void AddDataVerify(Verbs& verbs, Verb& data);
 void AddTrainTokenizer(Verb& data);
 
-}  // namespace longrun
+}  // namespace longrun::client

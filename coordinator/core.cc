@@ -24,7 +24,7 @@
 #include "model/evaluation/evaluation.h"
 #include "model/evaluation/input_file.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 constexpr std::int64_t kBatchMs = 5;
@@ -517,4 +517,4 @@ Status Core::EachSecond() {
   return Status();
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

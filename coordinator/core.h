@@ -34,7 +34,7 @@
 #include "coordinator/store/artifacts.h"
 #include "coordinator/store/store.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 // The core's side of an open worker session. Called on the core's thread: must not wait.
 class SessionSink {
@@ -189,4 +189,4 @@ class Core {
   std::thread thread_;
 };
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -9,7 +9,7 @@
 #include "model/evaluation/evaluation.h"
 #include "sweeps/cost.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 constexpr std::int64_t kMeasuredMax = 500;
@@ -119,4 +119,4 @@ Slots SlotsFor(const State& state, const std::string& device_kind) {
   return Slots{.memory_bytes = MachineMemoryBytes()};
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

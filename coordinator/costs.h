@@ -18,7 +18,7 @@
 #include "coordinator/store/store.h"
 #include "sweeps/run.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 // The costs of cells, from the sizes of splits. Each kind of cell is computed once: a sweep has
 // many runs and few kinds.
@@ -57,4 +57,4 @@ struct Slots {
 };
 Slots SlotsFor(const State& state, const std::string& device_kind);
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

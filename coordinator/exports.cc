@@ -12,7 +12,7 @@
 #include "sweeps/evaluation_name.h"
 #include "sweeps/sweep.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 struct Mean {
@@ -145,4 +145,4 @@ Result<std::vector<ResultSeries>> ResultExports::Read() {
   return all;
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

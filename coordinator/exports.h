@@ -19,7 +19,7 @@
 #include "coordinator/metrics.h"
 #include "coordinator/store/reader.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 class ResultExports {
  public:
@@ -43,4 +43,4 @@ class ResultExports {
 // "rope" unchanged; {"method": "rope", "theta": 500000} as "rope(theta=500000)".
 std::string MethodLabel(const std::string& axes_json);
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -5,7 +5,7 @@
 
 #include "base/str.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 // The quantile of sorted values, interpolated between the two nearest ones.
@@ -75,4 +75,4 @@ std::optional<Estimate> Forecast::Of(TaskKind kind, const Run& run, double flops
   return std::nullopt;
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

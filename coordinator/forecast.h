@@ -23,7 +23,7 @@
 #include "sweeps/run.h"
 #include "sweeps/task.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 // A task that succeeded in one attempt, from its first step.
 struct MeasuredTask {
@@ -70,4 +70,4 @@ class Forecast {
   std::string device_;
 };
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

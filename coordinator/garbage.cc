@@ -8,7 +8,7 @@
 #include "base/log.h"
 #include "base/thread.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 constexpr std::size_t kSlice = 256;             // removed between two checks whether to stop
@@ -89,4 +89,4 @@ void GarbageRemover::Run() {
   }
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -20,7 +20,7 @@
 #include "coordinator/store/artifacts.h"
 #include "coordinator/store/reader.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 class GarbageRemover {
  public:
@@ -52,4 +52,4 @@ class GarbageRemover {
   std::thread thread_;
 };
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -18,7 +18,7 @@
 #include "coordinator/server.h"
 #include "coordinator/store/deep_check.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 Status Check(const ServerOptions& options) {
@@ -176,8 +176,8 @@ int Main(int argc, char** argv) {
 }
 
 }  // namespace
-}  // namespace longrun
+}  // namespace longrun::coordinator
 
 int main(int argc, char** argv) {
-  return longrun::RunMain("longrun-coordinator", longrun::Main, argc, argv);
+  return longrun::RunMain("longrun-coordinator", longrun::coordinator::Main, argc, argv);
 }

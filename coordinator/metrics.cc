@@ -7,7 +7,7 @@
 #include "sweeps/failure.h"
 #include "sweeps/task.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 constexpr const char* kCodes[] = {
@@ -178,4 +178,4 @@ void Metrics::SetResults(const std::vector<ResultSeries>& series) {
   page_.Set(Metric::kResultSeriesLeftOut, {}, static_cast<double>(series.size() - n_shown));
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

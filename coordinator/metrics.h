@@ -14,7 +14,7 @@
 #include "coordinator/store/store.h"
 #include "metrics/page.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 // Counts at one moment; set about once a second.
 struct WorkerCounts {
@@ -98,4 +98,4 @@ class Metrics {
   std::int64_t store_busy_ = 0;  // the last value
 };
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -7,7 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 void Observer::See(const State& state, const StepResult& result) {
   for (const std::string& warning : result.warnings) LogWarning("peer", {{"what", warning}});
@@ -111,4 +111,4 @@ void Observer::CountUnplaced(const State& state) {
   metrics_.SetUnplaced(counts);
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -9,7 +9,7 @@
 #include "coordinator/metrics.h"
 #include "coordinator/scheduler/scheduler.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 // On the core's thread only. `metrics` must outlive it.
 class Observer {
@@ -35,4 +35,4 @@ class Observer {
   std::set<std::string> known_workers_;      // workers whose failures are counted
 };
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

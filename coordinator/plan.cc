@@ -17,7 +17,7 @@
 #include "model/position/method.h"
 #include "sweeps/cost.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 constexpr std::size_t kDigitsShown = 8;
@@ -387,4 +387,4 @@ SweepPlan SubmissionPlanner::Plan(const std::vector<DatasetRow>& datasets, CellC
   return plan;
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

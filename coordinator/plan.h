@@ -16,7 +16,7 @@
 #include "coordinator/time_left.h"
 #include "sweeps/sweep.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 enum class PlannedTraining {
   kNone,      // an imported model as it is
@@ -90,4 +90,4 @@ class SubmissionPlanner {
   TimeLeft left_;
 };
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

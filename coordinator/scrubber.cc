@@ -10,7 +10,7 @@
 #include "base/str.h"
 #include "base/thread.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 Scrubber::Scrubber(std::unique_ptr<Scrub> scrub,
                    std::function<void(const std::vector<DamagedRow>&)> note, ScrubberTimes times)
@@ -54,4 +54,4 @@ void Scrubber::Run() {
   }
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -13,7 +13,7 @@
 #include "coordinator/store/damage.h"
 #include "coordinator/store/scrub.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 struct ScrubberTimes {
   std::int64_t first_ms = 60'000;
@@ -44,4 +44,4 @@ class Scrubber {
   std::thread thread_;
 };
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -43,7 +43,7 @@
 #include "coordinator/scrubber.h"
 #include "sweeps/coordinator_address.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 constexpr std::size_t kSocketPathBytesMax = 107;  // sun_path without its terminating zero
@@ -329,4 +329,4 @@ int RunServer(const ServerOptions& options) {
   return ExitCode(status);
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

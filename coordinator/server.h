@@ -6,7 +6,7 @@
 
 #include "coordinator/scheduler/state.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 struct ServerOptions {
   std::string state_folder;             // absolute
@@ -22,4 +22,4 @@ struct ServerOptions {
 // permission, 78 configuration), with the reason in the log.
 int RunServer(const ServerOptions& options);
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -9,7 +9,7 @@
 #include "base/str.h"
 #include "sweeps/cost.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 constexpr std::int64_t kMeasuredMsMax = 10'000;  // reuse what was read for so long
@@ -188,4 +188,4 @@ Remaining TimeLeft::PredictFrom(std::vector<MeasuredTask> measured, CellCosts& c
   return remaining;
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -20,7 +20,7 @@
 #include "coordinator/scheduler/scheduler.h"
 #include "coordinator/store/reader.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 // What is left of a sweep.
 struct Remaining {
@@ -88,4 +88,4 @@ class TimeLeft {
   std::int64_t measured_ms_ = 0;  // when they were read (boot clock); 0: never
 };
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

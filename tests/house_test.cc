@@ -56,6 +56,17 @@ const std::vector<Floor> kClientFloors = {
      {"client/console", "client/wire", "client/words", "client/doctor", "client/tables",
       "client/plots", "client/report", "client/verb.h"}},
 };
+// Each program has a namespace for what only it and its tests see, so that two programs may use one
+// name for two things, and a reader knows whose it is. The folders below them share `longrun`.
+struct Door {
+  std::string_view folder;
+  std::string_view space;
+};
+constexpr Door kDoors[] = {{"client/", "longrun::client"},
+                           {"coordinator/", "longrun::coordinator"},
+                           {"worker/agent/", "longrun::agent"},
+                           {"worker/trainer/", "longrun::trainer"}};
+
 // These look at everything, and nothing looks at them.
 constexpr std::string_view kAbove[] = {"tests", "tools"};
 
@@ -258,6 +269,31 @@ std::vector<std::string> WrongPlaces(const std::vector<Source>& sources) {
   return wrong;
 }
 
+// Lines that open the namespace `longrun` otherwise than their folder's door has it.
+std::vector<std::string> WrongNamespaces(const std::vector<Source>& sources) {
+  std::vector<std::string> wrong;
+  for (const Source& source : sources) {
+    if (!IsSource(source.path)) continue;
+    std::string_view place = source.path;
+    if (place.starts_with("tests/")) place.remove_prefix(6);
+    std::string_view expected = "longrun";
+    for (const Door& door : kDoors) {
+      if (place.starts_with(door.folder)) expected = door.space;
+    }
+    int line_number = 0;
+    for (const std::string& line : Split(source.text, '\n')) {
+      ++line_number;
+      const std::vector<std::string> words = Split(line, ' ');
+      if (words.size() < 2 || words[0] != "namespace" || !words[1].starts_with("longrun")) continue;
+      const bool is_free = expected == "longrun" && TopFolder(source.path) == "tests";
+      if (words[1] == expected || is_free) continue;
+      wrong.push_back(Str(source.path, ":", line_number, ": the namespace of this folder is ",
+                          expected, ", found ", words[1]));
+    }
+  }
+  return wrong;
+}
+
 std::vector<std::string> EmptyNames(const std::vector<Source>& sources) {
   std::vector<std::string> wrong;
   for (const Source& source : sources) {
@@ -302,6 +338,11 @@ TEST(HouseTest, EveryIncludeGoesDownAndEveryLibraryHasItsPlace) {
 
 TEST(HouseTest, EverySourceHasAFloor) {
   const std::vector<std::string> wrong = WrongPlaces(Tree());
+  EXPECT_TRUE(wrong.empty()) << Lines(wrong);
+}
+
+TEST(HouseTest, EveryDoorHasItsNamespace) {
+  const std::vector<std::string> wrong = WrongNamespaces(Tree());
   EXPECT_TRUE(wrong.empty()) << Lines(wrong);
 }
 
@@ -437,6 +478,16 @@ TEST(PlantedTest, SourceOfNoFloorIsFound) {
   EXPECT_EQ(WrongPlaces({{"client/engine/a.cc", ""}}).size(), 1u);
   EXPECT_EQ(WrongPlaces({{"client/a.cc", ""}, {"client/wire/a.cc", ""}}).size(), 0u);
   EXPECT_EQ(WrongPlaces({{"tests/base/a_test.cc", ""}, {"docs/a.md", ""}}).size(), 0u);
+}
+
+TEST(PlantedTest, WrongNamespacesAreFound) {
+  const std::string shared = Str("namespace ", "longrun {\n"),
+                    client = Str("namespace ", "longrun::client {\n");
+  EXPECT_EQ(WrongNamespaces({{"client/a.cc", shared}}).size(), 1u);
+  EXPECT_EQ(WrongNamespaces({{"tests/client/wire/a_test.cc", shared}}).size(), 1u);
+  EXPECT_EQ(WrongNamespaces({{"coordinator/store/a.cc", client}}).size(), 1u);
+  EXPECT_EQ(WrongNamespaces({{"base/a.cc", client}}).size(), 1u);
+  EXPECT_EQ(WrongNamespaces({{"client/a.cc", client}, {"base/a.cc", shared}}).size(), 0u);
 }
 
 TEST(PlantedTest, FolderWithoutAPageIsFound) {

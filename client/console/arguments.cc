@@ -7,7 +7,7 @@
 #include "base/str.h"
 #include "base/units.h"
 
-namespace longrun {
+namespace longrun::client {
 
 Argument& Argument::Required() {
   option_->required();
@@ -98,4 +98,4 @@ void Verb::SetRun(std::function<int()> run) {
   app_->callback([chosen = run_, run = std::move(run)] { *chosen = run; });
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

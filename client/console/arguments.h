@@ -14,7 +14,7 @@ class App;
 class Option;
 }  // namespace CLI
 
-namespace longrun {
+namespace longrun::client {
 
 // A positional argument or an option: what else is to be said about it. The parser refuses a value
 // that breaks a rule, before any verb runs.
@@ -70,4 +70,4 @@ class Verb {
   std::function<int()>* run_;
 };
 
-}  // namespace longrun
+}  // namespace longrun::client

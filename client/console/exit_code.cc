@@ -4,7 +4,7 @@
 #include <cstdio>
 #include <set>
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 int ExitCodeOf(Code code) {
@@ -62,4 +62,4 @@ int Report(const Status& status, const std::vector<std::string>& violations) {
   return ExitCodeOf(status.code());
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -6,7 +6,7 @@
 
 #include "base/status.h"
 
-namespace longrun {
+namespace longrun::client {
 
 enum ExitCode : int {
   kExitOk = 0,
@@ -32,4 +32,4 @@ int SweepExitCode(const std::vector<std::string>& states);
 // Prints "longrun: message" (and each violation on its own line) and returns the exit code.
 int Report(const Status& status, const std::vector<std::string>& violations = {});
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -6,7 +6,7 @@
 #include "base/program.h"
 #include "base/str.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 std::atomic<std::int64_t> g_said_lines{0};
@@ -28,4 +28,4 @@ void SayLine(const std::string& line) {
 
 std::int64_t SaidLines() { return g_said_lines; }
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -8,7 +8,7 @@
 
 #include "client/console/arguments.h"
 
-namespace longrun {
+namespace longrun::client {
 
 // Adds -o/--output with the first format as the default; anything else is refused by the parser.
 std::shared_ptr<std::string> AddOutput(Verb& verb, const std::vector<std::string>& formats);
@@ -21,4 +21,4 @@ void Print(const std::string& text);
 void SayLine(const std::string& line);
 std::int64_t SaidLines();
 
-}  // namespace longrun
+}  // namespace longrun::client

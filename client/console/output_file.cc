@@ -13,7 +13,7 @@
 #include "base/files.h"
 #include "base/str.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 Status WriteTo(const std::string& path, std::string_view bytes) {
@@ -54,4 +54,4 @@ Status WriteOutputFile(const std::string& path, std::string_view bytes) {
   return WriteFileAtomic(target.string(), bytes);
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

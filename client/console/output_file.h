@@ -6,11 +6,11 @@
 
 #include "base/status.h"
 
-namespace longrun {
+namespace longrun::client {
 
 // Replaces a file, or the target of a link, in one step. Anything else (a device, a pipe) is
 // written to and stays. kFailedPrecondition for a folder, a file without any write permission, and
 // a file of a state folder, which all stay unchanged.
 Status WriteOutputFile(const std::string& path, std::string_view bytes);
 
-}  // namespace longrun
+}  // namespace longrun::client

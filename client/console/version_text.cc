@@ -3,11 +3,11 @@
 #include "base/str.h"
 #include "base/version.h"
 
-namespace longrun {
+namespace longrun::client {
 
 std::string VersionText() {
   return Str("longrun ", kVersion, " (", BuildCommit(), "), protocol ", kProtocolVersion,
              ", numerics ", kNumericsVersion);
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

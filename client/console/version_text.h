@@ -3,8 +3,8 @@
 
 #include <string>
 
-namespace longrun {
+namespace longrun::client {
 
 std::string VersionText();  // release, commit, protocol: one line
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -28,7 +28,7 @@
 #include "sweeps/coordinator_lock.h"
 #include "sweeps/worker_id.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 constexpr std::int64_t kMiB = std::int64_t{1} << 20;
@@ -490,4 +490,4 @@ std::string_view VerdictName(CheckVerdict verdict) {
 
 std::span<const Check> Checks() { return kChecks; }
 
-}  // namespace longrun
+}  // namespace longrun::client

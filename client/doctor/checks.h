@@ -10,7 +10,7 @@
 #include "base/json.h"
 #include "client/doctor/machine.h"
 
-namespace longrun {
+namespace longrun::client {
 
 enum class CheckVerdict { kOk, kWarn, kFail };
 std::string_view VerdictName(CheckVerdict verdict);  // ok | warn | fail
@@ -32,4 +32,4 @@ std::span<const Check> Checks();
 // The end of the remedy for a damaged worker_id: what does not work until it is mended.
 inline constexpr char kNoWorkerUntilThen[] = "`run` and `up` cannot start the worker until then";
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -15,7 +15,7 @@
 #include "sweeps/event.h"
 #include "sweeps/worker_id.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 constexpr std::size_t kRecordsAtOnce = 1000;
@@ -167,4 +167,4 @@ Result<DeepFindings> LookDeep(const std::string& state, bool repairs) {
   return Looker(state, repairs).Look();
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

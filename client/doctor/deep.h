@@ -9,7 +9,7 @@
 
 #include "base/status.h"
 
-namespace longrun {
+namespace longrun::client {
 
 struct DeepFinding {
   std::string object;
@@ -26,4 +26,4 @@ struct DeepFindings {
 // With `repairs`, first repairs the database as far as possible: kUnavailable beside a coordinator.
 Result<DeepFindings> LookDeep(const std::string& state, bool repairs);
 
-}  // namespace longrun
+}  // namespace longrun::client

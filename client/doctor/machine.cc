@@ -18,7 +18,7 @@
 #include "base/user_folders.h"
 #include "client/wire/writable.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 constexpr std::string_view kNvidiaVendor = "0x10de";
@@ -134,4 +134,4 @@ MachineFacts LookAtMachine(const std::string& state) {
   return machine;
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -9,7 +9,7 @@
 #include "base/status.h"
 #include "model/cpu_paths.h"
 
-namespace longrun {
+namespace longrun::client {
 
 struct MachineFacts {
   std::string state;    // folder, absolute
@@ -39,4 +39,4 @@ std::string NearestFolder(std::string folder);
 // exist, creates a folder in its nearest existing parent, and removes it.
 MachineFacts LookAtMachine(const std::string& state);
 
-}  // namespace longrun
+}  // namespace longrun::client

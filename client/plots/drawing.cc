@@ -1,6 +1,6 @@
 #include "client/plots/drawing.h"
 
-namespace longrun {
+namespace longrun::client {
 
 std::vector<DrawPoint> SymbolCorners(const Mark& mark) {
   const auto [x, y] = mark.points.front();
@@ -15,4 +15,4 @@ std::vector<DrawPoint> SymbolCorners(const Mark& mark) {
   }
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

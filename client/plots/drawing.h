@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-namespace longrun {
+namespace longrun::client {
 
 struct DrawPoint {
   double x = 0.0;
@@ -69,4 +69,4 @@ inline constexpr double kBandOpacity = 0.18;
 // The corners of a square, a triangle or a diamond.
 std::vector<DrawPoint> SymbolCorners(const Mark& mark);
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -11,7 +11,7 @@
 #include "client/plots/viridis.h"
 #include "client/words/render.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 constexpr double kBarWidth = 14.0;
@@ -288,4 +288,4 @@ Json HeatMapJson(const HeatMap& heat) {
           {"head_entropy", heat.map.head_entropy}};
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -12,7 +12,7 @@
 #include "client/plots/plot_scale.h"
 #include "model/attention_map.h"
 
-namespace longrun {
+namespace longrun::client {
 
 // Colours from dark to light (viridis.h).
 inline constexpr int kHeatColours = 256;
@@ -46,4 +46,4 @@ Drawing LayOut(const HeatMap& heat, int width, int height);
 // The numbers that are drawn; null if nothing is visible.
 Json HeatMapJson(const HeatMap& heat);
 
-}  // namespace longrun
+}  // namespace longrun::client

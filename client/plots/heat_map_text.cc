@@ -8,7 +8,7 @@
 
 #include "base/str.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 std::string ColourCode(bool on_back, std::uint32_t rgb) {
@@ -88,4 +88,4 @@ std::string RenderHeatText(const HeatMap& heat, const HeatTextStyle& style) {
   return style.ascii ? Ascii(out) : out;
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

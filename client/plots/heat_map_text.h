@@ -5,7 +5,7 @@
 
 #include "client/plots/heat_map.h"
 
-namespace longrun {
+namespace longrun::client {
 
 struct HeatTextStyle {
   int width = 64;  // largest width of the map in characters
@@ -14,4 +14,4 @@ struct HeatTextStyle {
 };
 std::string RenderHeatText(const HeatMap& heat, const HeatTextStyle& style);
 
-}  // namespace longrun
+}  // namespace longrun::client

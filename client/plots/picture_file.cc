@@ -3,7 +3,7 @@
 #include "client/plots/plot_cairo.h"
 #include "client/plots/plot_svg.h"
 
-namespace longrun {
+namespace longrun::client {
 
 bool IsPictureFile(const std::string& name) {
   return name.ends_with(".svg") || name.ends_with(".png") || name.ends_with(".pdf");
@@ -15,4 +15,4 @@ Result<std::string> RenderPicture(const Drawing& drawing, const std::string& nam
   return RenderSvg(drawing);
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

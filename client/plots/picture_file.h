@@ -6,7 +6,7 @@
 #include "base/status.h"
 #include "client/plots/drawing.h"
 
-namespace longrun {
+namespace longrun::client {
 
 // Whether the name ends in .svg, .png or .pdf.
 bool IsPictureFile(const std::string& name);
@@ -14,4 +14,4 @@ bool IsPictureFile(const std::string& name);
 // The bytes of such a file.
 Result<std::string> RenderPicture(const Drawing& drawing, const std::string& name);
 
-}  // namespace longrun
+}  // namespace longrun::client

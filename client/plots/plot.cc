@@ -7,7 +7,7 @@
 
 #include "base/str.h"
 
-namespace longrun {
+namespace longrun::client {
 
 bool HasPoints(const Plot& plot) {
   return std::ranges::any_of(plot.series, [](const PlotSeries& series) {
@@ -57,4 +57,4 @@ Json PlotJson(const Plot& plot) {
   return json;
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

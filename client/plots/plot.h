@@ -13,7 +13,7 @@
 
 #include "base/json.h"
 
-namespace longrun {
+namespace longrun::client {
 
 struct PlotPoint {
   double x = 0.0;
@@ -61,4 +61,4 @@ void SetHues(Plot& plot);
 // The numbers that are drawn.
 Json PlotJson(const Plot& plot);
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -11,7 +11,7 @@
 
 #include "base/str.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 constexpr double kPixelsMax = 16'384;  // per side; cairo's own limit is twice that
@@ -201,4 +201,4 @@ Result<std::string> RenderPdf(const Drawing& drawing) {
   return Status(Code::kInternal, Str("drawing the PDF: ", cairo_status_to_string(status)));
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

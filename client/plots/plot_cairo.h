@@ -6,7 +6,7 @@
 #include "base/status.h"
 #include "client/plots/drawing.h"
 
-namespace longrun {
+namespace longrun::client {
 
 // PNG bytes, on white; `scale` pixels for each pixel of the drawing.
 Result<std::string> RenderPng(const Drawing& drawing, double scale = 2.0);
@@ -16,4 +16,4 @@ Result<std::string> RenderPdf(const Drawing& drawing);
 // PNG bytes of only the image, one pixel for each of its pixels.
 Result<std::string> PixelPng(const PixelImage& image);
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -12,7 +12,7 @@
 #include "client/words/position_range.h"
 #include "client/words/render.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 constexpr double kLogFromRatio = 20.0;     // from here on, equal steps would hide small values
@@ -213,4 +213,4 @@ Result<std::vector<Plot>> PlotsOfTables(const std::vector<PivotTable>& tables) {
   return plots;
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

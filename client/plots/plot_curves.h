@@ -7,7 +7,7 @@
 #include "client/plots/plot.h"
 #include "client/tables/pivot.h"
 
-namespace longrun {
+namespace longrun::client {
 
 // One plot for each table (for throughput, one for each direction), with a series for each row,
 // including baselines. y is logarithmic if the values span more than a factor of 20.
@@ -15,4 +15,4 @@ namespace longrun {
 // only tokens of context.
 Result<std::vector<Plot>> PlotsOfTables(const std::vector<PivotTable>& tables);
 
-}  // namespace longrun
+}  // namespace longrun::client

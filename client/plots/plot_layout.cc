@@ -7,7 +7,7 @@
 #include "client/plots/plot_letters.h"
 #include "client/plots/plot_scale.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 constexpr double kLabelGap = 15.0;  // between the names of two lines
@@ -374,4 +374,4 @@ Drawing LayOut(const Plot& plot, int width, int height) {
   return Layout(plot, width, height).Place();
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -7,9 +7,9 @@
 #include "client/plots/drawing.h"
 #include "client/plots/plot.h"
 
-namespace longrun {
+namespace longrun::client {
 
 // Lays out axes, lines, bands and labels at a size in pixels (at least 320 x 200).
 Drawing LayOut(const Plot& plot, int width, int height);
 
-}  // namespace longrun
+}  // namespace longrun::client

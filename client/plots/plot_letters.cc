@@ -4,7 +4,7 @@
 
 #include "base/str.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 // The text is UTF-8; each letter is about as wide as the class it belongs to.
@@ -95,4 +95,4 @@ double PutNotes(Drawing& drawing, const std::vector<std::string>& notes) {
   return y;
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

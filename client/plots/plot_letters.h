@@ -8,7 +8,7 @@
 
 #include "client/plots/drawing.h"
 
-namespace longrun {
+namespace longrun::client {
 
 inline constexpr double kTitleSize = 15.0;
 inline constexpr double kTextSize = 12.0;
@@ -33,4 +33,4 @@ double PutTitle(Drawing& drawing, const std::string& title,
 // Puts faint lines at the lower edge; returns the y of the line above them.
 double PutNotes(Drawing& drawing, const std::vector<std::string>& notes);
 
-}  // namespace longrun
+}  // namespace longrun::client

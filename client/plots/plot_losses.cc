@@ -10,7 +10,7 @@
 #include "client/tables/metric.h"
 #include "client/words/render.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 constexpr std::size_t kMarkedPoints = 24;  // with more, marks would touch
@@ -87,4 +87,4 @@ Plot PlotOfLosses(const std::vector<LossCurve>& curves, const std::string& title
   return plot;
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -9,7 +9,7 @@
 #include "base/json.h"
 #include "client/plots/plot.h"
 
-namespace longrun {
+namespace longrun::client {
 
 // A run's training curve, from GetSeries.
 struct LossCurve {
@@ -26,4 +26,4 @@ std::optional<double> BatchTokens(const Json& run);
 Plot PlotOfLosses(const std::vector<LossCurve>& curves, const std::string& title,
                   const std::string& x_label, const std::string& y_label);
 
-}  // namespace longrun
+}  // namespace longrun::client

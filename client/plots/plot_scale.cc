@@ -6,7 +6,7 @@
 
 #include "base/str.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 // The round number near `raw`: 1, 2 or 5 times a power of ten.
@@ -116,4 +116,4 @@ std::string TickText(double value) {
   return text;
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

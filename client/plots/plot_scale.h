@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-namespace longrun {
+namespace longrun::client {
 
 struct PlotScale {
   double low = 0.0;  // of the data, with room around it
@@ -33,4 +33,4 @@ bool AreTicks(const std::vector<double>& values);
 // "0.5", "1024", "2M", "1.5B"; "1e15" from 1000 T.
 std::string TickText(double value);
 
-}  // namespace longrun
+}  // namespace longrun::client

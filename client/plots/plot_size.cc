@@ -4,7 +4,7 @@
 
 #include "base/str.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 constexpr int kPictureMax = 8000;
@@ -26,4 +26,4 @@ Result<PlotSize> ReadPlotSize(const std::string& text) {
                     kHeightExample, ", each at most ", kPictureMax));
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -5,7 +5,7 @@
 
 #include "base/status.h"
 
-namespace longrun {
+namespace longrun::client {
 
 // The size given with --size: pixels of a picture, or characters of text.
 struct PlotSize {
@@ -15,4 +15,4 @@ struct PlotSize {
 // "800x480"; "": not given.
 Result<PlotSize> ReadPlotSize(const std::string& text);
 
-}  // namespace longrun
+}  // namespace longrun::client

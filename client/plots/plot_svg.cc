@@ -10,7 +10,7 @@
 #include "client/plots/plot_cairo.h"
 #include "client/words/html.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 // Text escaped for XML; a space replaces each character that XML does not allow.
@@ -161,4 +161,4 @@ std::string RenderSvg(const Drawing& drawing) {
   return out + "</svg>\n";
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -6,10 +6,10 @@
 
 #include "client/plots/drawing.h"
 
-namespace longrun {
+namespace longrun::client {
 
 // An SVG document: valid XML, with title and description, readable on light and dark pages. Can be
 // used alone or inside HTML.
 std::string RenderSvg(const Drawing& drawing);
 
-}  // namespace longrun
+}  // namespace longrun::client

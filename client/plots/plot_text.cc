@@ -6,7 +6,7 @@
 #include "base/str.h"
 #include "client/plots/plot_scale.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 constexpr int kNameMax = 28;
@@ -305,4 +305,4 @@ std::string RenderPlotText(const Plot& plot, const PlotTextStyle& style) {
   return TextPlot(plot, style).Render();
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -6,7 +6,7 @@
 
 #include "client/plots/plot.h"
 
-namespace longrun {
+namespace longrun::client {
 
 struct PlotTextStyle {
   int width = 80;  // characters
@@ -17,4 +17,4 @@ struct PlotTextStyle {
 
 std::string RenderPlotText(const Plot& plot, const PlotTextStyle& style);
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -1,6 +1,6 @@
 #include "client/plots/viridis.h"
 
-namespace longrun {
+namespace longrun::client {
 
 const std::array<std::uint32_t, 256> kViridis = {
     0x440154, 0x440256, 0x450457, 0x450559, 0x46075a, 0x46085c, 0x460a5d, 0x460b5e, 0x470d60,
@@ -34,4 +34,4 @@ const std::array<std::uint32_t, 256> kViridis = {
     0xf6e620, 0xf8e621, 0xfbe723, 0xfde725,
 };
 
-}  // namespace longrun
+}  // namespace longrun::client

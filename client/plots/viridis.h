@@ -7,9 +7,9 @@
 #include <array>
 #include <cstdint>
 
-namespace longrun {
+namespace longrun::client {
 
 // 0xRRGGBB, from the lowest to the highest: `_viridis_data` of colormaps.py, times 255, rounded.
 extern const std::array<std::uint32_t, 256> kViridis;
 
-}  // namespace longrun
+}  // namespace longrun::client

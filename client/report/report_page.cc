@@ -22,7 +22,7 @@
 #include "client/words/provenance.h"
 #include "client/words/render.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 constexpr int kPlotWidth = 900;
@@ -373,4 +373,4 @@ Result<std::string> ReportPage(const ReportInput& input) {
       kReportScript, "</script>\n</body>\n</html>\n");
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -12,7 +12,7 @@
 #include "client/plots/plot_losses.h"
 #include "client/wire/messages.h"
 
-namespace longrun {
+namespace longrun::client {
 
 struct ReportRun {
   std::string run_key;
@@ -56,4 +56,4 @@ struct ReportInput {
 
 Result<std::string> ReportPage(const ReportInput& input);
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -3,7 +3,7 @@
 
 #include <string_view>
 
-namespace longrun {
+namespace longrun::client {
 
 inline constexpr std::string_view kReportStyle = R"css(
 :root{color-scheme:light dark;--paper:#fff;--ink:#1b1b1b;--faint:#5a5a5a;--line:#e2e2e2;
@@ -71,4 +71,4 @@ for (const table of document.querySelectorAll("table.sortable")) {
 }
 )js";
 
-}  // namespace longrun
+}  // namespace longrun::client

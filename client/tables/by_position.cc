@@ -7,7 +7,7 @@
 
 #include "model/evaluation/protocol.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 constexpr const char* kProtocol = "per_position";
@@ -124,4 +124,4 @@ std::vector<SweepResults> ByPosition(const std::vector<SweepResults>& results,
   return out;
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -14,7 +14,7 @@
 #include "base/json.h"
 #include "client/tables/sweep_results.h"
 
-namespace longrun {
+namespace longrun::client {
 
 // The axis and the `metric` of such rows.
 inline constexpr std::string_view kPositionAxis = "tokens_of_context";
@@ -30,4 +30,4 @@ bool HasBuckets(const Json& metric, const Json& protocol);
 std::vector<SweepResults> ByPosition(const std::vector<SweepResults>& results,
                                      std::int64_t buckets_max);
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -8,7 +8,7 @@
 #include "base/str.h"
 #include "client/tables/metric.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 void Collect(const std::string& path, const Json& a, const Json& b,
@@ -178,4 +178,4 @@ Json RecordsOf(const v1::RunInfo& run) {
   return out;
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

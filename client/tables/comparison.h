@@ -9,7 +9,7 @@
 #include "base/json.h"
 #include "client/tables/sweep_results.h"
 
-namespace longrun {
+namespace longrun::client {
 
 struct Difference {
   std::string path;  // "train.optimizer.lr"
@@ -67,4 +67,4 @@ std::optional<CurveDifference> CompareCurves(const v1::GetSeriesResponse& series
 // without values that are new in every attempt (times, folders, ids).
 Json RecordsOf(const v1::RunInfo& run);
 
-}  // namespace longrun
+}  // namespace longrun::client

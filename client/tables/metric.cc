@@ -10,7 +10,7 @@
 #include "base/str.h"
 #include "client/tables/by_position.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 std::optional<double> NumberAt(const Json& body, const char* key) {
@@ -206,4 +206,4 @@ std::optional<Reading> RelativeTo(const ResultMetric& metric, const Reading& rea
   return out;
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -9,7 +9,7 @@
 #include "base/json.h"
 #include "client/tables/sweep_results.h"
 
-namespace longrun {
+namespace longrun::client {
 
 // One row's number on the scale of averaging, with its standard error on that scale.
 struct Reading {
@@ -75,4 +75,4 @@ Reading MeanOf(const std::vector<Reading>& readings);
 std::optional<Reading> RelativeTo(const ResultMetric& metric, const Reading& reading,
                                   const Reading& reference);
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -16,7 +16,7 @@
 #include "client/words/render.h"
 #include "sweeps/evaluation_name.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 // What an evaluation gives without a model, for each dataset (`baseline` of a sweep file).
@@ -663,4 +663,4 @@ Result<std::vector<PivotTable>> BuildPivot(const std::vector<SweepResults>& resu
   return Pivot(ByPosition(results, request.buckets_max), request).Build();
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -21,7 +21,7 @@
 #include "client/tables/metric.h"
 #include "client/tables/sweep_results.h"
 
-namespace longrun {
+namespace longrun::client {
 
 // Keeps the rows with one of `values` on an axis. A value is text as a table shows it ("64",
 // "cable", "rope(base=500000)"), or only a position's method. If a row has `whole` on the axis, the
@@ -109,4 +109,4 @@ struct PivotTable {
 Result<std::vector<PivotTable>> BuildPivot(const std::vector<SweepResults>& results,
                                            const PivotRequest& request);
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -5,7 +5,7 @@
 #include "base/str.h"
 #include "client/wire/retrying_client.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 constexpr std::int64_t kBucketsMax = 256;  // as many as an evaluation can have
@@ -106,4 +106,4 @@ Result<std::vector<SweepResults>> AskResults(const std::string& state,
   return results;
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

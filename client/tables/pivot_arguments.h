@@ -12,7 +12,7 @@
 #include "client/console/arguments.h"
 #include "client/tables/pivot.h"
 
-namespace longrun {
+namespace longrun::client {
 
 struct PivotArguments {
   std::vector<std::string> sweeps;
@@ -32,4 +32,4 @@ Result<PivotRequest> ReadPivotRequest(const PivotArguments& arguments);
 Result<std::vector<SweepResults>> AskResults(const std::string& state,
                                              const std::vector<std::string>& sweeps);
 
-}  // namespace longrun
+}  // namespace longrun::client

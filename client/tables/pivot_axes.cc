@@ -10,7 +10,7 @@
 #include "client/tables/by_position.h"
 #include "client/words/render.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 // The names of values in the resolved run, by their paths: "model.n_layer", "position.base".
@@ -158,4 +158,4 @@ bool IsWritten(const Json& value, const std::string& text) {
          number == value.get<double>();
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

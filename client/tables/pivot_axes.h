@@ -10,7 +10,7 @@
 #include "base/status.h"
 #include "client/tables/sweep_results.h"
 
-namespace longrun {
+namespace longrun::client {
 
 // A run of a sweep.
 struct RunRef {
@@ -47,4 +47,4 @@ std::vector<Json> ValuesInOrder(const std::vector<RunRef>& runs,
 // "rope(base=500000)", "rope".
 bool IsWritten(const Json& value, const std::string& text);
 
-}  // namespace longrun
+}  // namespace longrun::client

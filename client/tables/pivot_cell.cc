@@ -8,7 +8,7 @@
 
 #include "base/str.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 // How different runs that would fall into one cell differ.
@@ -125,4 +125,4 @@ Result<PivotCell> FoldSeeds(const ResultMetric& metric, const std::vector<SeedRo
   return cell;
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

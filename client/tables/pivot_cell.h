@@ -8,7 +8,7 @@
 #include "client/tables/pivot.h"
 #include "client/tables/pivot_axes.h"
 
-namespace longrun {
+namespace longrun::client {
 
 // A seed's data for a cell. The rows are not owned.
 struct SeedRow {
@@ -23,4 +23,4 @@ struct SeedRow {
 Result<PivotCell> FoldSeeds(const ResultMetric& metric, const std::vector<SeedRow>& seeds,
                             bool relative);
 
-}  // namespace longrun
+}  // namespace longrun::client

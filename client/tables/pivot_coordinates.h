@@ -12,7 +12,7 @@
 #include "client/tables/metric.h"
 #include "client/tables/pivot_axes.h"
 
-namespace longrun {
+namespace longrun::client {
 
 // The place of a number among evaluations: a value for each of EvaluationAxes().
 struct Coordinates {
@@ -55,4 +55,4 @@ class AxisOrder {
   std::map<Json, std::size_t> ranks_;
 };
 
-}  // namespace longrun
+}  // namespace longrun::client

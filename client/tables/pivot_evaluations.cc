@@ -6,7 +6,7 @@
 #include "client/words/render.h"
 #include "model/evaluation/input_file.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 constexpr const char* kOfGroup[] = {"metric", "split", "protocol"};
@@ -76,4 +76,4 @@ const Json& Evaluations::TextOf(const ResultRow& row, const std::string& dataset
   return *known.text;
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -9,7 +9,7 @@
 #include "base/json.h"
 #include "client/tables/sweep_results.h"
 
-namespace longrun {
+namespace longrun::client {
 
 // Text that distinguishes evaluations of one dataset, split and protocol from each other:
 // "stride=32". Numbers of two evaluations are computed on different text or context, and are never
@@ -38,4 +38,4 @@ class Evaluations {
   std::map<std::pair<std::string, std::string>, std::vector<Json>> values_;  // of group and key
 };
 
-}  // namespace longrun
+}  // namespace longrun::client

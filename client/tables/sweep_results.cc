@@ -2,7 +2,7 @@
 
 #include <utility>
 
-namespace longrun {
+namespace longrun::client {
 
 ResultRun ReadResultRun(const v1::RunInfo& run) {
   return {.run_key = run.run_key(),
@@ -28,4 +28,4 @@ SweepResults ReadResults(std::string name, const v1::GetResultsResponse& answer)
   return results;
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -7,7 +7,7 @@
 #include "base/json.h"
 #include "client/wire/messages.h"
 
-namespace longrun {
+namespace longrun::client {
 
 struct ResultRun {
   std::string run_key;  // SHA-256 of the resolved run
@@ -36,4 +36,4 @@ SweepResults ReadResults(std::string name, const v1::GetResultsResponse& answer)
 // A run as GetSweep and GetRun describe it.
 ResultRun ReadResultRun(const v1::RunInfo& run);
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -8,7 +8,7 @@
 #include "base/str.h"
 #include "client/words/render.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 std::string Number(const std::optional<double>& value) {
@@ -142,4 +142,4 @@ std::string RenderTablesCsv(const std::vector<PivotTable>& tables) {
   return RenderCsv(Header(tables, columns), rows);
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

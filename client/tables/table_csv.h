@@ -7,8 +7,8 @@
 
 #include "client/tables/pivot.h"
 
-namespace longrun {
+namespace longrun::client {
 
 std::string RenderTablesCsv(const std::vector<PivotTable>& tables);  // a line per cell, RFC 4180
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -9,7 +9,7 @@
 #include "client/tables/table_markdown.h"
 #include "client/tables/table_text.h"
 
-namespace longrun {
+namespace longrun::client {
 
 const std::vector<TableFormat>& TableFormats() {
   static const std::vector<TableFormat> formats = {
@@ -46,4 +46,4 @@ std::string RenderTables(const std::vector<PivotTable>& tables, const std::strin
   return FindFormat(name).render(tables);
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -8,7 +8,7 @@
 
 #include "client/tables/pivot.h"
 
-namespace longrun {
+namespace longrun::client {
 
 struct TableFormat {
   std::string name;
@@ -25,4 +25,4 @@ std::vector<std::string> TableFormatNames();
 bool IsForPeople(const std::string& name);
 std::string RenderTables(const std::vector<PivotTable>& tables, const std::string& name);
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -4,7 +4,7 @@
 
 #include "client/words/render.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 Json SeedJson(const SeedValue& seed) {
@@ -108,4 +108,4 @@ std::string RenderTablesJsonl(const std::vector<PivotTable>& tables) {
   return out;
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

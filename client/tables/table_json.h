@@ -7,7 +7,7 @@
 #include "base/json.h"
 #include "client/tables/pivot.h"
 
-namespace longrun {
+namespace longrun::client {
 
 std::string RenderTablesJson(const std::vector<PivotTable>& tables);
 std::string RenderTablesJsonl(const std::vector<PivotTable>& tables);  // one line per cell
@@ -19,4 +19,4 @@ std::string RenderTablesJsonl(const std::vector<PivotTable>& tables);  // one li
 // "values":[{"seed","run","cell","attempt","value","se","n","status"}]}.
 Json TablesJson(const std::vector<PivotTable>& tables);
 
-}  // namespace longrun
+}  // namespace longrun::client

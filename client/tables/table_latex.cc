@@ -4,7 +4,7 @@
 #include "client/tables/table_parts.h"
 #include "client/words/render.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 std::string Escaped(const std::string& text) {
@@ -101,4 +101,4 @@ std::string RenderTablesLatex(const std::vector<PivotTable>& tables) {
   return out;
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -6,8 +6,8 @@
 
 #include "client/tables/pivot.h"
 
-namespace longrun {
+namespace longrun::client {
 
 std::string RenderTablesLatex(const std::vector<PivotTable>& tables);  // booktabs
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -4,7 +4,7 @@
 #include "client/tables/table_parts.h"
 #include "client/words/render.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 // What would end a cell or begin a mark.
@@ -58,4 +58,4 @@ std::string RenderTablesMarkdown(const std::vector<PivotTable>& tables) {
   return out;
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -6,8 +6,8 @@
 
 #include "client/tables/pivot.h"
 
-namespace longrun {
+namespace longrun::client {
 
 std::string RenderTablesMarkdown(const std::vector<PivotTable>& tables);
 
-}  // namespace longrun
+}  // namespace longrun::client

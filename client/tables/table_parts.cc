@@ -9,7 +9,7 @@
 #include "base/units.h"
 #include "client/words/render.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 std::string Fixed(double value, int digits) {
@@ -194,4 +194,4 @@ CellParts PartsOf(const PivotTable& table, const PivotCell& cell, int more_digit
   return parts;
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

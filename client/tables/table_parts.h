@@ -7,7 +7,7 @@
 
 #include "client/tables/pivot.h"
 
-namespace longrun {
+namespace longrun::client {
 
 // The head of a column: "64"; for several axes "train 32 / context 64".
 std::string ColumnHead(const PivotTable& table, std::size_t column);
@@ -29,4 +29,4 @@ struct CellParts {
 // `more_digits`: digits beyond those for which a table has room.
 CellParts PartsOf(const PivotTable& table, const PivotCell& cell, int more_digits = 0);
 
-}  // namespace longrun
+}  // namespace longrun::client

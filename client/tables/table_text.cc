@@ -4,7 +4,7 @@
 #include "client/tables/table_parts.h"
 #include "client/words/render.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 constexpr int kWideDigits = 3;  // beyond those of the narrow form
@@ -79,4 +79,4 @@ std::string RenderTablesText(const std::vector<PivotTable>& tables) {
 
 std::string RenderTablesWide(const std::vector<PivotTable>& tables) { return Render(tables, true); }
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -6,9 +6,9 @@
 
 #include "client/tables/pivot.h"
 
-namespace longrun {
+namespace longrun::client {
 
 std::string RenderTablesText(const std::vector<PivotTable>& tables);
 std::string RenderTablesWide(const std::vector<PivotTable>& tables);  // with seeds, runs, digits
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -30,7 +30,7 @@
 #include "client/words/render.h"
 #include "model/evaluation/attention_map.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 constexpr int kPictureWidth = 760;
@@ -349,4 +349,4 @@ void AddAttention(Verbs& verbs) {
   });
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

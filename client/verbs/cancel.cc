@@ -10,7 +10,7 @@
 #include "client/words/render.h"
 #include "client/words/submission.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 // Why a cancellation had nothing to end, from the sweep's state before it.
@@ -61,4 +61,4 @@ void AddCancel(Verbs& verbs) {
   });
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

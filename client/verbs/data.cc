@@ -19,7 +19,7 @@
 #include "model/data/manifest.h"
 #include "model/data/prepare.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 int List(const std::string& output, const std::string& state) {
@@ -162,4 +162,4 @@ void AddData(Verbs& verbs) {
   AddTrainTokenizer(data);
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -14,7 +14,7 @@
 #include "model/data/inspect.h"
 #include "model/data/manifest.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 std::string Count(const Json& number) { return FormatCount(number.get<std::int64_t>()); }
@@ -193,4 +193,4 @@ void AddDataVerify(Verbs& verbs, Verb& data) {
       [&verbs, dataset, seals, output] { return Verify(*dataset, *seals, *output, verbs.state); });
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

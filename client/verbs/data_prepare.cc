@@ -21,7 +21,7 @@
 #include "sweeps/dataset_file.h"
 #include "sweeps/limits.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 constexpr std::size_t kNameBytesMax = 128;  // as IsSafeName has it
@@ -379,4 +379,4 @@ void AddDataPrepare(Verbs& verbs, Verb& data) {
   verb.SetRun([&verbs, arguments] { return Prepare(*arguments, verbs.state); });
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -19,7 +19,7 @@
 #include "client/words/render.h"
 #include "sweeps/evaluation_name.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 constexpr std::size_t kRunDigitsMin = 8;  // a shorter word can only be a sweep's name
@@ -431,4 +431,4 @@ void AddDiff(Verbs& verbs) {
   verb.SetRun([&verbs, arguments, output] { return Diff(*arguments, *output, verbs.state); });
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -8,7 +8,7 @@
 #include "client/verb.h"
 #include "client/words/render.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 // Compares everything stored with the digest under which it is stored.
@@ -83,4 +83,4 @@ void AddDoctor(Verbs& verbs) {
   });
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -7,7 +7,7 @@
 #include "client/words/render.h"
 #include "sweeps/sweep.h"
 
-namespace longrun {
+namespace longrun::client {
 
 void AddExplain(Verbs& verbs) {
   Verb verb =
@@ -34,4 +34,4 @@ void AddSchema(Verbs& verbs) {
   });
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -34,7 +34,7 @@
 #include "model/hugging_face/mask_token.h"
 #include "sweeps/run.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 struct ExportArguments {
@@ -354,4 +354,4 @@ void AddExport(Verbs& verbs) {
   verb.SetRun([&verbs, arguments, output] { return Export(*arguments, *output, verbs.state); });
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

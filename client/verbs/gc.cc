@@ -17,7 +17,7 @@
 #include "client/words/render.h"
 #include "model/data/manifest.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 constexpr std::int64_t kWorkerMsMax = 600'000;
@@ -295,4 +295,4 @@ void AddGc(Verbs& verbs) {
   verb.SetRun([&verbs, arguments, output] { return Gc(*arguments, *output, verbs.state); });
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -19,7 +19,7 @@
 #include "client/words/sweep_view.h"
 #include "sweeps/evaluation_name.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 constexpr std::size_t kRunDigitsMin = 8;  // with less, it can only be a sweep's name
@@ -296,4 +296,4 @@ void AddGet(Verbs& verbs) {
   verb.SetRun([&verbs, arguments] { return Get(*arguments, verbs.state); });
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -30,7 +30,7 @@
 #include "model/hugging_face/folder.h"
 #include "model/hugging_face/manifest.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 constexpr std::int64_t kLineEveryMs = 30'000;
@@ -283,4 +283,4 @@ void AddImport(Verbs& verbs) {
       [&verbs, name, folder, output] { return Import(*name, *folder, *output, verbs.state); });
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

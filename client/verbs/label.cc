@@ -9,7 +9,7 @@
 #include "client/words/labels.h"
 #include "client/words/render.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 // "suite=long" sets a label, "suite-" removes it.
@@ -86,4 +86,4 @@ void AddNote(Verbs& verbs) {
   });
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

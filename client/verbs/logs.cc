@@ -19,7 +19,7 @@
 #include "client/words/run_of.h"
 #include "client/words/sweep_view.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 constexpr std::int64_t kQueryMs = 10'000;
@@ -171,4 +171,4 @@ void AddLogs(Verbs& verbs) {
   });
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -16,7 +16,7 @@
 #include "client/words/render.h"
 #include "client/words/sweep_view.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 const std::vector<std::string> kStates = {
@@ -186,4 +186,4 @@ void AddLs(Verbs& verbs) {
   verb.SetRun([&verbs, arguments] { return Ls(*arguments, verbs.state); });
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

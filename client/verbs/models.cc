@@ -12,7 +12,7 @@
 #include "client/words/render.h"
 #include "model/hugging_face/content.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 // An export for modeling_longrun.py names its architecture separately.
@@ -113,4 +113,4 @@ void AddModels(Verbs& verbs) {
   AddRm(verbs, models);
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

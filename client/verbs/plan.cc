@@ -16,7 +16,7 @@
 #include "client/words/sweep_file.h"
 #include "client/words/sweep_view.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 using Rows = std::vector<std::vector<std::string>>;
@@ -240,4 +240,4 @@ void AddPlan(Verbs& verbs) {
   });
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

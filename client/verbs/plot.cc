@@ -28,7 +28,7 @@
 #include "client/wire/retrying_client.h"
 #include "client/words/render.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 constexpr int kPictureWidth = 800;
@@ -282,4 +282,4 @@ void AddPlot(Verbs& verbs) {
   verb.SetRun([&verbs, arguments] { return DrawPlots(*arguments, verbs.state); });
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -16,7 +16,7 @@
 #include "client/wire/retrying_client.h"
 #include "client/words/render.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 constexpr std::size_t kSqlBytesMax = 1
@@ -196,4 +196,4 @@ void AddQuery(Verbs& verbs) {
   verb.SetRun([&verbs, arguments, output] { return Query(*arguments, *output, verbs.state); });
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -20,7 +20,7 @@
 #include "client/wire/retrying_client.h"
 #include "client/words/render.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 constexpr std::size_t kCurvesMax = 60;      // runs whose curves are drawn
@@ -248,4 +248,4 @@ void AddReport(Verbs& verbs) {
   verb.SetRun([&verbs, sweep, file] { return WriteReport(*sweep, *file, verbs.state); });
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

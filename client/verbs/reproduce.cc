@@ -9,7 +9,7 @@
 #include "client/words/reproduction.h"
 #include "client/words/run_of.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 // Submits the file to the coordinator's check, like `plan`.
@@ -63,4 +63,4 @@ void AddReproduce(Verbs& verbs) {
   });
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

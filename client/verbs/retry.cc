@@ -15,7 +15,7 @@
 #include "client/words/sweep_view.h"
 #include "sweeps/failure.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 constexpr std::size_t kShown = 8;
@@ -81,4 +81,4 @@ void AddRetry(Verbs& verbs) {
   });
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

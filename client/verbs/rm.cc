@@ -8,7 +8,7 @@
 #include "client/wire/embedded.h"
 #include "client/words/render.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 int Remove(const std::string& sweep, const std::string& output, const std::string& state) {
@@ -47,4 +47,4 @@ void AddRm(Verbs& verbs) {
   verb.SetRun([&verbs, sweep, output] { return Remove(*sweep, *output, verbs.state); });
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

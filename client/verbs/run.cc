@@ -20,7 +20,7 @@
 #include "client/words/sweep_file.h"
 #include "client/words/sweep_view.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 struct RunArguments {
@@ -183,4 +183,4 @@ void AddRun(Verbs& verbs) {
   verb.SetRun([&verbs, arguments] { return Run(*arguments, verbs.state); });
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

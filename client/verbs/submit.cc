@@ -11,7 +11,7 @@
 #include "client/words/sweep_file.h"
 #include "client/words/sweep_view.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 int ShowAsItStands(CoordinatorConnection& connection, const std::string& sweep) {
@@ -69,4 +69,4 @@ void AddSubmit(Verbs& verbs) {
   });
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

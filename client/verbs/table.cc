@@ -10,7 +10,7 @@
 #include "client/tables/table_format.h"
 #include "client/verb.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 int Table(const PivotArguments& arguments, const std::string& output, const std::string& state) {
@@ -50,4 +50,4 @@ void AddTable(Verbs& verbs) {
   verb.SetRun([&verbs, arguments, output] { return Table(*arguments, *output, verbs.state); });
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -20,7 +20,7 @@
 #include "model/data/tokenizer/hugging_face.h"
 #include "model/data/tokenizer/tiktoken.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 constexpr std::int64_t kSizeMin = 257;  // the bytes and the end of text
@@ -142,4 +142,4 @@ void AddTrainTokenizer(Verb& data) {
   });
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -9,7 +9,7 @@
 #include "client/wire/embedded.h"
 #include "client/words/sweep_view.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 constexpr int kPollMs = 100;
@@ -43,4 +43,4 @@ void AddUp(Verbs& verbs) {
   verb.SetRun([&verbs, options] { return Up(*options, verbs.state); });
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

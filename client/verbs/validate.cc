@@ -9,7 +9,7 @@
 #include "client/words/submission.h"
 #include "client/words/sweep_file.h"
 
-namespace longrun {
+namespace longrun::client {
 
 void AddValidate(Verbs& verbs) {
   Verb verb = verbs.AddVerb("validate", "check a sweep file");
@@ -37,4 +37,4 @@ void AddValidate(Verbs& verbs) {
   });
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -8,7 +8,7 @@
 #include "client/verb.h"
 #include "client/words/render.h"
 
-namespace longrun {
+namespace longrun::client {
 
 void AddVersion(Verbs& verbs) {
   Verb verb = verbs.AddVerb("version", "release, commit, protocol");
@@ -27,4 +27,4 @@ void AddVersion(Verbs& verbs) {
   });
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

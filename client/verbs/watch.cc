@@ -8,7 +8,7 @@
 #include "client/words/no_service.h"
 #include "client/words/sweep_view.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 // Prints each message on one line as it comes.
@@ -61,4 +61,4 @@ void AddWatch(Verbs& verbs) {
   });
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

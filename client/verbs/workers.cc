@@ -9,7 +9,7 @@
 #include "client/words/render.h"
 #include "client/words/sweep_view.h"
 
-namespace longrun {
+namespace longrun::client {
 
 void AddWorkers(Verbs& verbs) {
   Verb verb = verbs.AddVerb("workers", "list workers and their slots");
@@ -43,4 +43,4 @@ void AddWorkers(Verbs& verbs) {
   });
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

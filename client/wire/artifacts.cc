@@ -12,7 +12,7 @@
 #include "proto/artifact_transfer.h"
 #include "sweeps/coordinator_address.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 constexpr std::chrono::seconds kQuestionDeadline{30};
@@ -68,4 +68,4 @@ Status ArtifactClient::Download(const File& file, const Progress& progress) {
                       progress);
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

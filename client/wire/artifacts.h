@@ -10,7 +10,7 @@
 
 #include "base/status.h"
 
-namespace longrun {
+namespace longrun::client {
 
 class ArtifactClient {
  public:
@@ -41,4 +41,4 @@ class ArtifactClient {
   std::unique_ptr<Impl> impl_;
 };
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -20,7 +20,7 @@
 #include "longrun/v1/artifacts.grpc.pb.h"
 #include "longrun/v1/sweeps.grpc.pb.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 using google::protobuf::Message;
@@ -281,4 +281,4 @@ void CoordinatorConnection::CancelStream() {
   if (impl_->stream_context != nullptr) impl_->stream_context->TryCancel();
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -10,7 +10,7 @@
 #include "base/status.h"
 #include "client/wire/sweep_calls.h"
 
-namespace longrun {
+namespace longrun::client {
 
 // Whether gRPC can start its threads and open its files, without which it would abort; checked
 // once, before gRPC starts.
@@ -59,4 +59,4 @@ class CoordinatorConnection final : public SweepCalls {
   std::vector<std::string> violations_;
 };
 
-}  // namespace longrun
+}  // namespace longrun::client

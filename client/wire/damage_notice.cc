@@ -11,7 +11,7 @@
 #include "client/console/exit_code.h"
 #include "client/console/output.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 // Calls whose answers are shown. Others do not count: a submission may have rewritten what
@@ -57,4 +57,4 @@ int ExitCodeWithDamage(int code) {
   return may_be_damaged || (code == kExitOk && all.lacks) ? kExitPartial : code;
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

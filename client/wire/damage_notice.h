@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-namespace longrun {
+namespace longrun::client {
 
 // `method` of SweepService: the call whose answer lacks these objects.
 void NoticeDamage(const std::string& method, const std::vector<std::string>& objects);
@@ -18,4 +18,4 @@ std::set<std::string> DamageNoticed();
 // something and the command otherwise succeeded, or did not find something that may be damaged.
 int ExitCodeWithDamage(int code);
 
-}  // namespace longrun
+}  // namespace longrun::client

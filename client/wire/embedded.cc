@@ -28,7 +28,7 @@
 #include "sweeps/coordinator_address.h"
 #include "sweeps/coordinator_lock.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 // For the checkpoint of a large model on a slow disk: a step that is lost is done again.
@@ -527,4 +527,4 @@ void StopAtInterrupt(Daemons& daemons, const std::string& goes_on) {
   SayLine(Str("stopped; ", left.ok() ? goes_on : left.message()));
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

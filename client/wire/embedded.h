@@ -22,7 +22,7 @@
 #include "client/wire/lasting_notice.h"
 #include "client/wire/restart_policy.h"
 
-namespace longrun {
+namespace longrun::client {
 
 // A connection to a coordinator: the one that runs on the state folder, or a momentary one that
 // ends with this object.
@@ -119,4 +119,4 @@ bool CoordinatorRuns(const std::string& state);
 // --state, else $LONGRUN_HOME, else $XDG_DATA_HOME/longrun, else ~/.local/share/longrun.
 Result<std::string> StateFolder(const std::string& given);
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -8,7 +8,7 @@
 #include "base/str.h"
 #include "sweeps/coordinator_lock.h"
 
-namespace longrun {
+namespace longrun::client {
 
 Result<HeldState> HeldState::Open(const std::string& state) {
   HeldState held(state);
@@ -37,4 +37,4 @@ Status HeldState::Check() const {
           "folder back to continue from it, or run the same command to start over"));
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

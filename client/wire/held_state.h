@@ -7,7 +7,7 @@
 #include "base/held_file.h"
 #include "base/status.h"
 
-namespace longrun {
+namespace longrun::client {
 
 class HeldState {
  public:
@@ -24,4 +24,4 @@ class HeldState {
   std::vector<HeldFile> held_;
 };
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -3,7 +3,7 @@
 
 #include <utility>
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 constexpr std::int64_t kAgainMs = 60'000;
@@ -49,4 +49,4 @@ std::vector<std::string> LastingNotices::Due(std::int64_t now_ms) {
   return lines;
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

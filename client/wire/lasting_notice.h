@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-namespace longrun {
+namespace longrun::client {
 
 class LastingNotice {
  public:
@@ -42,4 +42,4 @@ class LastingNotices {
   std::map<std::string, Known> known_;  // by `about`
 };
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 using google::protobuf::Descriptor;
@@ -121,4 +121,4 @@ Json ToJson(const Message& message) {
   return object;
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -10,7 +10,7 @@
 #include "base/json.h"
 #include "longrun/v1/sweeps.pb.h"
 
-namespace longrun {
+namespace longrun::client {
 
 // A repeated member of a message.
 template <typename T>
@@ -32,4 +32,4 @@ Json ToJson(const Repeated<T>& messages) {
 // What a member that ends in `_json` holds: null if it is empty, and its text if that is not JSON.
 Json JsonIn(const std::string& member);
 
-}  // namespace longrun
+}  // namespace longrun::client

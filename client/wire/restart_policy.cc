@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 constexpr std::int64_t kSteadyMs = 60'000;
@@ -32,4 +32,4 @@ void RestartPolicy::Ended(End end, std::int64_t now_ms) {
   again_ms_ = now_ms + wait_ms_;
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

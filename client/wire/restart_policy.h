@@ -11,7 +11,7 @@
 
 #include <cstdint>
 
-namespace longrun {
+namespace longrun::client {
 
 class RestartPolicy {
  public:
@@ -34,4 +34,4 @@ class RestartPolicy {
   int n_refused_ = 0;
 };
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -7,7 +7,7 @@
 #include "base/clock.h"
 #include "client/console/exit_code.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 constexpr std::int64_t kCallMs = 30'000;
@@ -68,4 +68,4 @@ Status ReadLogs(const std::string& state, const std::string& target, bool follow
   }
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

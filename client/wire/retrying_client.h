@@ -16,7 +16,7 @@
 #include "base/status.h"
 #include "client/wire/embedded.h"
 
-namespace longrun {
+namespace longrun::client {
 
 // Keeps its coordinator between requests: a momentary one is started only once for all of them.
 // Only for calls that are safe to repeat. kUnavailable if nobody has answered within kCallMs.
@@ -48,4 +48,4 @@ class RetryingClient final : public SweepCalls {
 Status ReadLogs(const std::string& state, const std::string& target, bool follow,
                 const std::function<bool(const v1::GetLogsResponse&)>& each);
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -1,7 +1,7 @@
 // See start_patience.h.
 #include "client/wire/start_patience.h"
 
-namespace longrun {
+namespace longrun::client {
 
 bool StartPatience::Lasts(std::int64_t now_ms, std::optional<std::uint64_t> busy_ticks) {
   if (busy_ticks && busy_ticks != ticks_) {
@@ -17,4 +17,4 @@ bool StartPatience::IsToBeTold(std::int64_t now_ms) {
   return true;
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <optional>
 
-namespace longrun {
+namespace longrun::client {
 
 class StartPatience {
  public:
@@ -29,4 +29,4 @@ class StartPatience {
   bool is_told_ = false;
 };
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -1,6 +1,6 @@
 #include "client/wire/sweep_calls.h"
 
-namespace longrun {
+namespace longrun::client {
 
 template <typename Answer>
 Result<Answer> SweepCalls::Ask(const google::protobuf::Message& request, std::int64_t answer_ms) {
@@ -144,4 +144,4 @@ Result<v1::ListViewsResponse> SweepCalls::ListViews() {
   return Ask<v1::ListViewsResponse>(v1::ListViewsRequest());
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -8,7 +8,7 @@
 #include "base/status.h"
 #include "client/wire/messages.h"
 
-namespace longrun {
+namespace longrun::client {
 
 // How long an answer may take, unless a caller says otherwise.
 inline constexpr std::int64_t kAnswerMs = 30'000;
@@ -62,4 +62,4 @@ class SweepCalls {
   Result<Answer> Ask(const google::protobuf::Message& request, std::int64_t answer_ms = kAnswerMs);
 };
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -12,7 +12,7 @@
 #include "base/files.h"
 #include "base/str.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 constexpr const char* kElsewhere = ", or choose another folder with --state";
@@ -85,4 +85,4 @@ WriteProblem DescribeWriteErrno(int error_number, const std::string& folder) {
   }
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

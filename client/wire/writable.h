@@ -4,7 +4,7 @@
 
 #include <string>
 
-namespace longrun {
+namespace longrun::client {
 
 // The errno of writing a small file in the folder; 0 if it works. The file is removed again.
 int WriteErrno(const std::string& folder);
@@ -20,4 +20,4 @@ struct WriteProblem {
 // For an errno of WriteErrno.
 WriteProblem DescribeWriteErrno(int error_number, const std::string& folder);
 
-}  // namespace longrun
+}  // namespace longrun::client

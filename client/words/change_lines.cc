@@ -6,7 +6,7 @@
 #include "client/words/render.h"
 #include "client/words/sweep_view.h"
 
-namespace longrun {
+namespace longrun::client {
 
 bool ChangeLines::HasRoom(std::int64_t now_ms) {
   while (!written_ms_.empty() && now_ms - written_ms_.front() >= 1000) written_ms_.pop_front();
@@ -45,4 +45,4 @@ std::vector<std::string> ChangeLines::Of(const v1::WatchSweepResponse& message,
   return lines;
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

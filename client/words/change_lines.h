@@ -14,7 +14,7 @@
 
 #include "client/wire/messages.h"
 
-namespace longrun {
+namespace longrun::client {
 
 class ChangeLines {
  public:
@@ -33,4 +33,4 @@ class ChangeLines {
   std::deque<std::int64_t> written_ms_;  // times in the last second
 };
 
-}  // namespace longrun
+}  // namespace longrun::client

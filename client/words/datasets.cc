@@ -11,7 +11,7 @@
 #include "client/words/render.h"
 #include "model/data/manifest.h"
 
-namespace longrun {
+namespace longrun::client {
 
 std::string DatasetFolder(const std::string& state, const std::string& name) {
   return JoinPath(JoinPath(state, "datasets"), name);
@@ -96,4 +96,4 @@ Result<std::string> FindDataset(const std::string& name_or_folder, const std::st
                     " nor a registered dataset; `longrun data ls` lists those"));
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -5,7 +5,7 @@
 
 #include "base/status.h"
 
-namespace longrun {
+namespace longrun::client {
 
 // STATE/datasets/NAME
 std::string DatasetFolder(const std::string& state, const std::string& name);
@@ -19,4 +19,4 @@ int RegisterDataset(const std::string& name, const std::string& folder, const st
 // the one that the coordinator has registered under that name. kNotFound lists the places searched.
 Result<std::string> FindDataset(const std::string& name_or_folder, const std::string& state);
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -7,7 +7,7 @@
 #include "client/words/render.h"
 #include "client/words/sweep_view.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 constexpr std::size_t kShown = 5;      // failures in full; the rest are counted
@@ -79,4 +79,4 @@ std::string FailuresText(CoordinatorConnection& connection, const Runs& runs,
   return text;
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -5,10 +5,10 @@
 
 #include "client/wire/connection.h"
 
-namespace longrun {
+namespace longrun::client {
 
 // "" if nothing failed. `runs` as in GetSweep; `again` is the argument for `longrun retry`.
 std::string FailuresText(CoordinatorConnection& connection, const Repeated<v1::RunInfo>& runs,
                          const std::string& again);
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -5,7 +5,7 @@
 #include "base/hash.h"
 #include "base/str.h"
 
-namespace longrun {
+namespace longrun::client {
 
 bool AppendEntity(char c, std::string& out) {
   switch (c) {
@@ -84,4 +84,4 @@ std::string ScriptHash(std::string_view script) {
   return Str("'sha256-", Base64(bytes), "'");
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

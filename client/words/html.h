@@ -6,7 +6,7 @@
 
 #include "base/json.h"
 
-namespace longrun {
+namespace longrun::client {
 
 // Writes the entity for one of the five characters with a meaning in HTML or XML markup. For any
 // other character, writes nothing and returns false.
@@ -25,4 +25,4 @@ std::string Base64(std::string_view bytes);
 // The name of an inline script in a Content-Security-Policy: 'sha256-...'.
 std::string ScriptHash(std::string_view script);
 
-}  // namespace longrun
+}  // namespace longrun::client

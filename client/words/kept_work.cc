@@ -7,7 +7,7 @@
 #include "base/str.h"
 #include "client/words/render.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 constexpr std::size_t kNamesMax = 5;
@@ -47,4 +47,4 @@ std::string KeptWorkText(RetryingClient& client, const v1::SweepInfo& info) {
       info, answer.ok() ? answer->sweeps() : v1::ListSweepsResponse::default_instance().sweeps());
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -5,7 +5,7 @@
 
 #include "client/wire/retrying_client.h"
 
-namespace longrun {
+namespace longrun::client {
 
 // "2 tasks of a go on, since sweep b wants them too"; "" if none continues, or the sweep was not
 // cancelled. `sweeps`: those of an answer of ListSweeps, which have the names.
@@ -13,4 +13,4 @@ std::string KeptWorkText(const v1::SweepInfo& info, const Repeated<v1::SweepInfo
 // Asks for the names if they are needed.
 std::string KeptWorkText(RetryingClient& client, const v1::SweepInfo& info);
 
-}  // namespace longrun
+}  // namespace longrun::client

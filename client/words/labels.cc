@@ -4,7 +4,7 @@
 
 #include "base/str.h"
 
-namespace longrun {
+namespace longrun::client {
 
 std::string LabelsText(const Repeated<v1::Label>& labels) {
   std::vector<std::string> parts;
@@ -15,4 +15,4 @@ std::string LabelsText(const Repeated<v1::Label>& labels) {
   return Join(parts, ",");
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

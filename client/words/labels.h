@@ -5,9 +5,9 @@
 
 #include "client/wire/messages.h"
 
-namespace longrun {
+namespace longrun::client {
 
 // "suite=long,team=nlp".
 std::string LabelsText(const Repeated<v1::Label>& labels);
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -7,7 +7,7 @@
 #include "base/clock.h"
 #include "base/str.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 constexpr const char* kInterrupted = "INTERRUPTED";
@@ -78,4 +78,4 @@ std::string NoServiceText(CoordinatorConnection& connection, const std::string& 
       state);
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -6,7 +6,7 @@
 
 #include "client/wire/connection.h"
 
-namespace longrun {
+namespace longrun::client {
 
 // Replaces "RUNNING" by "INTERRUPTED".
 std::string StateWithoutService(const std::string& state);
@@ -22,4 +22,4 @@ std::string NoServiceText(CoordinatorConnection& connection, const std::string& 
 // From an answer of ListWorkers.
 std::string NoServiceText(const Repeated<v1::WorkerInfo>& workers, const std::string& state);
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-namespace longrun {
+namespace longrun::client {
 
 bool IsPositionRange(const Json& value) {
   return value.is_object() && value.size() == 2 && value.contains("from") && value.contains("to");
@@ -17,4 +17,4 @@ bool Holds(const Json& range, std::int64_t tokens) {
          tokens <= range.at("to").get<std::int64_t>();
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -6,7 +6,7 @@
 
 #include "base/json.h"
 
-namespace longrun {
+namespace longrun::client {
 
 // Whether a value on an axis is such a bucket; and its place on a scale:
 // the geometric mean of its ends.
@@ -14,4 +14,4 @@ bool IsPositionRange(const Json& value);
 double MiddleOf(const Json& range);
 bool Holds(const Json& range, std::int64_t tokens);
 
-}  // namespace longrun
+}  // namespace longrun::client

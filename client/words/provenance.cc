@@ -6,7 +6,7 @@
 #include "base/str.h"
 #include "base/units.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 std::string TextOf(const Json& object, const char* key) {
@@ -116,4 +116,4 @@ Json StartedOf(const v1::RunInfo& run) {
   return found;
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -8,7 +8,7 @@
 #include "base/json.h"
 #include "client/wire/messages.h"
 
-namespace longrun {
+namespace longrun::client {
 
 // "longrun", "0.1.0, commit 3f2a91c0b7d4, numerics 1"
 using ProvenanceLine = std::pair<std::string, std::string>;
@@ -21,4 +21,4 @@ std::vector<ProvenanceLine> ProvenanceOf(const Json& started);
 // that succeeded, else of the newest that started; null if there is none.
 Json StartedOf(const v1::RunInfo& run);
 
-}  // namespace longrun
+}  // namespace longrun::client

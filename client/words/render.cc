@@ -17,7 +17,7 @@
 #include "client/words/window.h"
 #include "model/position/method.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 std::string CsvField(const std::string& field) {
@@ -175,4 +175,4 @@ Json NumberOrNull(const std::optional<double>& value) {
 
 std::string RenderJson(const Json& json) { return json.dump(2) + "\n"; }
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -10,7 +10,7 @@
 #include "base/json.h"
 #include "client/wire/messages.h"
 
-namespace longrun {
+namespace longrun::client {
 
 // Whether both stdout and stderr are terminals: otherwise,
 // drawing on one would appear in the other's file.
@@ -67,4 +67,4 @@ Json NumberOrNull(const std::optional<double>& value);
 // Pretty-printed JSON with a newline.
 std::string RenderJson(const Json& json);
 
-}  // namespace longrun
+}  // namespace longrun::client

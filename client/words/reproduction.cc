@@ -12,7 +12,7 @@
 #include "model/hugging_face/mask_token.h"
 #include "sweeps/reproduce.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 // Blocks of spec.evaluate: tasks with the same evaluation become one block with all their lengths.
@@ -140,4 +140,4 @@ Result<ReproducedRun> ReproduceRun(RetryingClient& client, const std::string& ru
                        models.models());
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

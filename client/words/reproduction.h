@@ -9,7 +9,7 @@
 #include "base/status.h"
 #include "client/wire/retrying_client.h"
 
-namespace longrun {
+namespace longrun::client {
 
 struct ReproducedRun {
   std::string run_key;
@@ -29,4 +29,4 @@ Result<ReproducedRun> ReproduceFrom(const v1::RunInfo& run,
                                     const Json& evaluations,
                                     const Repeated<v1::ModelInfo>& models = {});
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -4,7 +4,7 @@
 
 #include "base/str.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 constexpr std::int64_t kShownInTable = 50;
@@ -25,4 +25,4 @@ void AddRunLimit(Verb& verb, RunLimit& limit) {
       .AtLeast(0);
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -8,7 +8,7 @@
 
 #include "client/console/arguments.h"
 
-namespace longrun {
+namespace longrun::client {
 
 // A table has at most 50 runs by itself; a program gets all runs, unless it asks for fewer.
 struct RunLimit {
@@ -21,4 +21,4 @@ struct RunLimit {
 // Adds --limit; `limit` must outlive the verb.
 void AddRunLimit(Verb& verb, RunLimit& limit);
 
-}  // namespace longrun
+}  // namespace longrun::client

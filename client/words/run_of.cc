@@ -7,7 +7,7 @@
 #include "client/words/render.h"
 #include "client/words/sweep_view.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 constexpr std::size_t kShown = 20;
@@ -39,4 +39,4 @@ Result<std::string> RunOf(RetryingClient& client, const std::string& thing, cons
   return Status(Code::kInvalidArgument, text);
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -5,7 +5,7 @@
 
 #include "client/wire/retrying_client.h"
 
-namespace longrun {
+namespace longrun::client {
 
 struct RunWanted {
   std::string verb;
@@ -20,4 +20,4 @@ struct RunWanted {
 Result<std::string> RunOf(RetryingClient& client, const std::string& thing, const RunWanted& wanted,
                           const Status& otherwise);
 
-}  // namespace longrun
+}  // namespace longrun::client

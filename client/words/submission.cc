@@ -5,7 +5,7 @@
 #include "base/str.h"
 #include "client/words/render.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 constexpr std::size_t kOthersShown = 5;
@@ -52,4 +52,4 @@ std::string OthersText(const Repeated<v1::SweepInfo>& others) {
   return text;
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

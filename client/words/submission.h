@@ -5,7 +5,7 @@
 
 #include "client/wire/messages.h"
 
-namespace longrun {
+namespace longrun::client {
 
 // `name`: the sweep's.
 std::string SubmissionText(const std::string& name, const v1::SubmitCounts& counts);
@@ -13,4 +13,4 @@ std::string SubmissionText(const std::string& name, const v1::SubmitCounts& coun
 // Other active sweeps, one per line, and how to cancel them: from `others` of an answer.
 std::string OthersText(const Repeated<v1::SweepInfo>& others);
 
-}  // namespace longrun
+}  // namespace longrun::client

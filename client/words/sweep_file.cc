@@ -5,7 +5,7 @@
 #include "sweeps/limits.h"
 #include "sweeps/named_files.h"
 
-namespace longrun {
+namespace longrun::client {
 
 std::shared_ptr<SweepFileArguments> AddSweepFile(Verb& verb) {
   auto arguments = std::make_shared<SweepFileArguments>();
@@ -77,4 +77,4 @@ Result<v1::SubmitSweepRequest> SubmitRequest(const SweepFileArguments& arguments
   return RequestOf<v1::SubmitSweepRequest>(arguments, state);
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -9,7 +9,7 @@
 #include "client/console/arguments.h"
 #include "client/wire/messages.h"
 
-namespace longrun {
+namespace longrun::client {
 
 struct SweepFileArguments {
   std::string file;
@@ -25,4 +25,4 @@ Result<v1::PlanSweepRequest> PlanRequest(const SweepFileArguments& arguments);
 Result<v1::SubmitSweepRequest> SubmitRequest(const SweepFileArguments& arguments,
                                              const std::string& state);
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -32,7 +32,7 @@
 #include "client/words/window.h"
 #include "sweeps/coordinator_address.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 constexpr std::size_t kSparkWidth = 20;
@@ -521,4 +521,4 @@ int ShowNow(const v1::GetSweepResponse& message, const std::string& after) {
   return code;
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

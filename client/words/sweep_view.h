@@ -12,7 +12,7 @@
 #include "base/status.h"
 #include "client/wire/messages.h"
 
-namespace longrun {
+namespace longrun::client {
 
 class Daemons;
 struct TerminalSize;
@@ -126,4 +126,4 @@ int ShowEnd(const v1::WatchSweepResponse& message);
 // the terminal has, with `after` below it unless the sweep has ended; returns the exit code.
 int ShowNow(const v1::GetSweepResponse& message, const std::string& after = "");
 
-}  // namespace longrun
+}  // namespace longrun::client

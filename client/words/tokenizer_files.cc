@@ -3,7 +3,7 @@
 #include "base/files.h"
 #include "base/str.h"
 
-namespace longrun {
+namespace longrun::client {
 
 Result<std::unique_ptr<Tokenizer>> OpenFolderTokenizer(const std::string& folder,
                                                        std::int64_t vocab_size) {
@@ -20,4 +20,4 @@ Result<std::unique_ptr<Tokenizer>> OpenFolderTokenizer(const std::string& folder
                 Str(path, " has ", n_tokens, " tokens, the model ", vocab_size));
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -10,11 +10,11 @@
 #include "base/status.h"
 #include "model/data/tokenizer.h"
 
-namespace longrun {
+namespace longrun::client {
 
 // FOLDER/tokenizer.json, for a model with `vocab_size` ids. kNotFound if there is no such file;
 // kInvalidArgument says why longrun cannot read or use it.
 Result<std::unique_ptr<Tokenizer>> OpenFolderTokenizer(const std::string& folder,
                                                        std::int64_t vocab_size);
 
-}  // namespace longrun
+}  // namespace longrun::client

@@ -7,7 +7,7 @@
 
 #include "client/words/render.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 constexpr std::size_t kColumnsAssumed = 80;
@@ -47,4 +47,4 @@ std::size_t RowsOf(std::string_view text, std::size_t columns) {
   return n_rows;
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

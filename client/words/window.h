@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-namespace longrun {
+namespace longrun::client {
 
 struct TerminalSize {
   std::size_t rows = 25;
@@ -22,4 +22,4 @@ std::size_t DisplayWidth(std::string_view text);
 // How many rows of a terminal with so many columns a text takes; a line that is wider wraps.
 std::size_t RowsOf(std::string_view text, std::size_t columns);
 
-}  // namespace longrun
+}  // namespace longrun::client

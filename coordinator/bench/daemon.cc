@@ -12,7 +12,7 @@
 #include "base/str.h"
 #include "sweeps/coordinator_address.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 constexpr std::int64_t kLookMs = 10;
@@ -58,4 +58,4 @@ double Daemon::CpuSeconds() const {
   return static_cast<double>(used.tv_sec) + 1e-9 * static_cast<double>(used.tv_nsec);
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

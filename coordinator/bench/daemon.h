@@ -7,7 +7,7 @@
 #include <memory>
 #include <string>
 
-namespace longrun {
+namespace longrun::coordinator {
 
 class Daemon {
  public:
@@ -27,4 +27,4 @@ class Daemon {
   std::shared_ptr<grpc::Channel> channel_;
 };
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

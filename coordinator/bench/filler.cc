@@ -10,7 +10,7 @@
 #include "base/str.h"
 #include "sweeps/sweep.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 constexpr std::int64_t kWallMs = 1'700'000'000'000;
@@ -224,4 +224,4 @@ void Filler::CommitWhenFull(std::size_t n_writes_max) {
   LR_CHECK(store_->Begin().ok());
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

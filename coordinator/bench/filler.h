@@ -12,7 +12,7 @@
 #include "coordinator/scheduler/scheduler.h"
 #include "coordinator/store/store.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 // The line of a journal record, like JournalWriter's.
 std::string JournalLine(std::int64_t seq, RecordKind kind, const Json& body, const Json& step);
@@ -56,4 +56,4 @@ class Filler {
   std::deque<SendStart> starts_;
 };
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -28,7 +28,7 @@
 #include "coordinator/bench/filler.h"
 #include "longrun/v1/session.grpc.pb.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 constexpr int kRecords = 40 * 512;
@@ -317,8 +317,8 @@ int Main(int argc, char** argv) {
 }
 
 }  // namespace
-}  // namespace longrun
+}  // namespace longrun::coordinator
 
 int main(int argc, char** argv) {
-  return longrun::RunMain("longrun-ingest-bench", longrun::Main, argc, argv);
+  return longrun::RunMain("longrun-ingest-bench", longrun::coordinator::Main, argc, argv);
 }

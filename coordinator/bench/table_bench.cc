@@ -20,7 +20,7 @@
 #include "coordinator/bench/filler.h"
 #include "longrun/v1/sweeps.grpc.pb.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 constexpr int kRows = 1'000'000;
@@ -150,8 +150,8 @@ int Main(int argc, char** argv) {
 }
 
 }  // namespace
-}  // namespace longrun
+}  // namespace longrun::coordinator
 
 int main(int argc, char** argv) {
-  return longrun::RunMain("longrun-table-bench", longrun::Main, argc, argv);
+  return longrun::RunMain("longrun-table-bench", longrun::coordinator::Main, argc, argv);
 }

@@ -11,7 +11,7 @@
 #include "base/str.h"
 #include "longrun/v1/artifacts.grpc.pb.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 constexpr int kDigestsMax = 10'000;
@@ -180,4 +180,4 @@ std::unique_ptr<grpc::Service> MakeArtifactService(CoordinatorParts& parts) {
   return std::make_unique<ArtifactService>(parts);
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -7,9 +7,9 @@
 
 #include "coordinator/rpc/call.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 // `parts` must outlive the server that the service is registered with.
 std::unique_ptr<grpc::Service> MakeArtifactService(CoordinatorParts& parts);
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

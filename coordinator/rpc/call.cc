@@ -7,7 +7,7 @@
 #include "base/clock.h"
 #include "base/str.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 constexpr std::int64_t kDeadlineMsDefault = 60'000;
@@ -82,4 +82,4 @@ grpc::ServerUnaryReactor* Handle(CoordinatorParts& parts, Executor& executor,
   return reactor;
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -16,7 +16,7 @@
 #include "coordinator/store/artifacts.h"
 #include "coordinator/store/logs.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 // The parts of the daemon, which outlive every handler.
 struct CoordinatorParts {
@@ -68,4 +68,4 @@ Status NoteKnownDamage(CoordinatorParts& parts, StoreReader& reader,
 grpc::Status EndCall(CoordinatorParts& parts, const char* method, const Status& status,
                      const RpcError& error, grpc::CallbackServerContext* context);
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -9,7 +9,7 @@
 
 #include "base/str.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 constexpr std::size_t kGarbageSlice = 2000;  // checkpoints or tasks per step of the core
@@ -212,4 +212,4 @@ Status CollectGarbage(Call& call, const v1::CollectGarbageRequest& request,
   return Collect(call.parts, call.reader, request.dry_run(), response);
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

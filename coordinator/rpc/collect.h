@@ -4,9 +4,9 @@
 #include "coordinator/rpc/call.h"
 #include "longrun/v1/sweeps.pb.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 Status CollectGarbage(Call& call, const v1::CollectGarbageRequest& request,
                       v1::CollectGarbageResponse* response);
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

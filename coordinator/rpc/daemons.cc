@@ -9,7 +9,7 @@
 #include "base/version.h"
 #include "coordinator/rpc/views.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 Status GetServerInfo(Call& call, const v1::GetServerInfoRequest&,
                      v1::GetServerInfoResponse* response) {
@@ -49,4 +49,4 @@ Status ListWorkers(Call& call, const v1::ListWorkersRequest&, v1::ListWorkersRes
   return Status();
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

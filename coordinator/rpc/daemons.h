@@ -4,11 +4,11 @@
 #include "coordinator/rpc/call.h"
 #include "longrun/v1/sweeps.pb.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 Status GetServerInfo(Call& call, const v1::GetServerInfoRequest& request,
                      v1::GetServerInfoResponse* response);
 Status ListWorkers(Call& call, const v1::ListWorkersRequest& request,
                    v1::ListWorkersResponse* response);
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -11,7 +11,7 @@
 #include "base/str.h"
 #include "model/data/dataset.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 constexpr std::size_t kTaskDigitsShown = 8;
@@ -138,4 +138,4 @@ Status RemoveDataset(Call& call, const v1::RemoveDatasetRequest& request,
   return call.parts.core.RemoveDataset(request.name());
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -4,7 +4,7 @@
 #include "coordinator/rpc/call.h"
 #include "longrun/v1/sweeps.pb.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 Status RegisterDataset(Call& call, const v1::RegisterDatasetRequest& request,
                        v1::RegisterDatasetResponse* response);
@@ -13,4 +13,4 @@ Status ListDatasets(Call& call, const v1::ListDatasetsRequest& request,
 Status RemoveDataset(Call& call, const v1::RemoveDatasetRequest& request,
                      v1::RemoveDatasetResponse* response);
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -7,7 +7,7 @@
 #include "base/utf8.h"
 #include "longrun/v1/sweeps.pb.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 constexpr const char* kTrailer = "longrun-error-bin";
@@ -58,4 +58,4 @@ grpc::Status ToRpc(const Status& status, const RpcError& error, grpc::ServerCont
                       Shortened(status.message(), kMessageBytesMax));
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -10,7 +10,7 @@
 #include "base/status.h"
 #include "coordinator/store/damage.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 struct RpcError {
   std::string reason;   // UPPER_SNAKE: SWEEP_INVALID, SWEEP_NOT_FOUND, ...
@@ -24,4 +24,4 @@ grpc::Status ToRpc(const Status& status, const RpcError& error, grpc::ServerCont
 // "longrun-damaged-bin": an ErrorDetail with one line per object.
 void AddDamage(const std::vector<DamagedRow>& rows, grpc::ServerContextBase* context);
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

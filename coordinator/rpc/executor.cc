@@ -6,7 +6,7 @@
 #include "base/thread.h"
 #include "coordinator/store/store.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 Result<std::unique_ptr<Executor>> Executor::Start(const Store& store, int n_threads,
                                                   std::size_t jobs_max) {
@@ -61,4 +61,4 @@ void Executor::Run(StoreReader& reader) {
   }
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -14,7 +14,7 @@
 #include "base/status.h"
 #include "coordinator/store/reader.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 class Store;
 
@@ -48,4 +48,4 @@ class Executor {
   std::condition_variable posted_;
 };
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -10,7 +10,7 @@
 #include "base/str.h"
 #include "base/utf8.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 constexpr std::size_t kLogFrameBytes = 64 << 10;
@@ -107,4 +107,4 @@ grpc::ServerWriteReactor<v1::GetLogsResponse>* GetLogs(CoordinatorParts& parts,
   return new Logs(parts, context, request);
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

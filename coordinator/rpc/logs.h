@@ -4,11 +4,11 @@
 #include "coordinator/rpc/call.h"
 #include "longrun/v1/sweeps.pb.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 // The reactor deletes itself when the stream has ended.
 grpc::ServerWriteReactor<v1::GetLogsResponse>* GetLogs(CoordinatorParts& parts,
                                                        grpc::CallbackServerContext* context,
                                                        const v1::GetLogsRequest* request);
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

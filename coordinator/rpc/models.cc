@@ -14,7 +14,7 @@
 #include "model/hugging_face/manifest.h"
 #include "model/hugging_face/mask_token.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 constexpr std::size_t kConfigBytesMax = std::size_t{1} << 20;
@@ -243,4 +243,4 @@ Status FindCheckpoint(Call& call, const v1::FindCheckpointRequest& request,
   return call.WithReason("CHECKPOINT_NOT_FOUND", Find(call.parts, call.reader, request, response));
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

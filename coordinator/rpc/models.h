@@ -11,7 +11,7 @@
 #include "longrun/v1/sweeps.pb.h"
 #include "sweeps/sweep.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 // For DatasetCatalogue::find_model: finds a model by its name. Each is parsed only once.
 std::function<std::optional<ModelInfo>(const std::string&)> ModelFinder(
@@ -26,4 +26,4 @@ Status RemoveModel(Call& call, const v1::RemoveModelRequest& request,
 Status FindCheckpoint(Call& call, const v1::FindCheckpointRequest& request,
                       v1::FindCheckpointResponse* response);
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -8,7 +8,7 @@
 #include "base/str.h"
 #include "sweeps/sweep.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 Result<std::pair<std::string, Run>> FindParent(Core& core, StoreReader& reader,
@@ -51,4 +51,4 @@ std::function<Result<std::pair<std::string, Run>>(const std::string&)> ParentFin
   };
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -9,7 +9,7 @@
 #include "coordinator/store/reader.h"
 #include "sweeps/run.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 // For DatasetCatalogue::find_run: finds a run by its key or an unambiguous beginning of it, if its
 // training has succeeded. Each is searched only once, so the answers are those of one submission.
@@ -18,4 +18,4 @@ namespace longrun {
 std::function<Result<std::pair<std::string, Run>>(const std::string&)> ParentFinder(
     Core& core, StoreReader& reader);
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -11,7 +11,7 @@
 #include "coordinator/plan.h"
 #include "coordinator/rpc/views.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 void FillRun(const PlannedRun& planned, const RunPlan& plan, v1::PlannedRunInfo* info) {
@@ -71,4 +71,4 @@ Status FillPlan(Core& core, StoreReader& reader, const Sweep& sweep,
   return Status();
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

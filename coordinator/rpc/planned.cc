@@ -10,7 +10,7 @@
 #include "coordinator/rpc/models.h"
 #include "coordinator/rpc/parents.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 // Cell, metric, variant and depth.
@@ -119,4 +119,4 @@ Status MarkDamaged(Core& core, StoreReader& reader, const SweepBody& body, Sweep
   return Status();
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

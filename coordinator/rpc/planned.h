@@ -11,7 +11,7 @@
 #include "longrun/v1/sweeps.pb.h"
 #include "sweeps/sweep.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 // The names that a sweep file may use. `core` and `reader` must outlive it.
 DatasetCatalogue Catalogue(std::vector<DatasetRow> datasets, Core& core, StoreReader& reader);
@@ -35,4 +35,4 @@ Status MarkDamaged(Core& core, StoreReader& reader, const SweepBody& body, Sweep
 // Marks the places of numbers that were stored but can no longer be read.
 Status FillLost(std::vector<ResultBody> lost, std::vector<ResultBody>& results);
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

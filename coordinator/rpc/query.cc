@@ -8,7 +8,7 @@
 #include "coordinator/store/query.h"
 #include "coordinator/store/query_catalogue.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 Status InRange(std::string_view what, std::int64_t value, std::int64_t max) {
@@ -68,4 +68,4 @@ Status ListViews(Call&, const v1::ListViewsRequest&, v1::ListViewsResponse* resp
   return Status();
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

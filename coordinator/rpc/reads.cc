@@ -16,7 +16,7 @@
 #include "coordinator/rpc/views.h"
 #include "coordinator/store/damage.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 // What a table shows for a number that a task owes. "diverged" is an answer about the run; any
@@ -249,4 +249,4 @@ Status GetSeries(Call& call, const v1::GetSeriesRequest& request, v1::GetSeriesR
   return Status();
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -4,7 +4,7 @@
 #include "coordinator/rpc/call.h"
 #include "longrun/v1/sweeps.pb.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 Status ListSweeps(Call& call, const v1::ListSweepsRequest& request,
                   v1::ListSweepsResponse* response);
@@ -14,4 +14,4 @@ Status GetResults(Call& call, const v1::GetResultsRequest& request,
                   v1::GetResultsResponse* response);
 Status GetSeries(Call& call, const v1::GetSeriesRequest& request, v1::GetSeriesResponse* response);
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -17,7 +17,7 @@
 #include "sweeps/event.h"
 #include "sweeps/session_codec.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 constexpr std::int64_t kUnansweredBytesMax = 4 << 20;
@@ -426,7 +426,7 @@ class WorkerSessionService final : public v1::WorkerSessionService::CallbackServ
 
   grpc::ServerBidiReactor<v1::WorkerMessage, v1::CoordinatorMessage>* Session(
       grpc::CallbackServerContext* context) override {
-    return new longrun::Session(parts_, context);
+    return new coordinator::Session(parts_, context);
   }
 
  private:
@@ -439,4 +439,4 @@ std::unique_ptr<grpc::Service> MakeWorkerSessionService(CoordinatorParts& parts)
   return std::make_unique<WorkerSessionService>(parts);
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -9,9 +9,9 @@
 
 #include "coordinator/rpc/call.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 // `parts` must outlive the server that the service is registered with.
 std::unique_ptr<grpc::Service> MakeWorkerSessionService(CoordinatorParts& parts);
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

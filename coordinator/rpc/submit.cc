@@ -14,7 +14,7 @@
 #include "sweeps/limits.h"
 #include "sweeps/sweep.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 constexpr std::size_t kFileNameBytesMax = 4096;
@@ -103,4 +103,4 @@ Status SubmitSweep(Call& call, SeededRandom& random, const v1::SubmitSweepReques
   return FillActive(call.parts.core, call.reader, "", id, response->mutable_others());
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

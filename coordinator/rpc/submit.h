@@ -5,10 +5,10 @@
 #include "coordinator/rpc/call.h"
 #include "longrun/v1/sweeps.pb.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 Status PlanSweep(Call& call, const v1::PlanSweepRequest& request, v1::PlanSweepResponse* response);
 Status SubmitSweep(Call& call, SeededRandom& random, const v1::SubmitSweepRequest& request,
                    v1::SubmitSweepResponse* response);
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -12,7 +12,7 @@
 #include "coordinator/rpc/views.h"
 #include "sweeps/limits.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 constexpr std::size_t kNoteBytesMax = 4096;
@@ -172,4 +172,4 @@ Status RetryTasks(Call& call, const v1::RetryTasksRequest& request,
   return Status();
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

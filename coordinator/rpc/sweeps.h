@@ -4,7 +4,7 @@
 #include "coordinator/rpc/call.h"
 #include "longrun/v1/sweeps.pb.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 Status CancelSweep(Call& call, const v1::CancelSweepRequest& request,
                    v1::CancelSweepResponse* response);
@@ -15,4 +15,4 @@ Status AnnotateSweep(Call& call, const v1::AnnotateSweepRequest& request,
 Status RetryTasks(Call& call, const v1::RetryTasksRequest& request,
                   v1::RetryTasksResponse* response);
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -6,7 +6,7 @@
 
 #include "base/thread.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 constexpr std::chrono::milliseconds kTick{250};
@@ -50,4 +50,4 @@ void Ticker::Run() {
   }
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

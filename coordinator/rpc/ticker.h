@@ -7,7 +7,7 @@
 #include <thread>
 #include <vector>
 
-namespace longrun {
+namespace longrun::coordinator {
 
 class Ticker {
  public:
@@ -30,4 +30,4 @@ class Ticker {
   std::thread thread_;
 };
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -13,7 +13,7 @@
 #include "base/units.h"
 #include "coordinator/store/damage.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 constexpr std::int64_t kTailPoints = 40;
@@ -420,4 +420,4 @@ Status SweepView::Fill(StoreReader& reader, v1::WatchSweepResponse* message) {
   return Status();
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

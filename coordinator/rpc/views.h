@@ -12,7 +12,7 @@
 #include "coordinator/time_left.h"
 #include "longrun/v1/sweeps.pb.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 void FillCounts(const SubmitCounts& counts, v1::SubmitCounts* message);
 void FillTime(const Estimate& estimate, v1::TimeEstimate* message);
@@ -77,4 +77,4 @@ class SweepView {
   std::map<std::string, Tail> tails_;  // by task
 };
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

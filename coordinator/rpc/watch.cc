@@ -9,7 +9,7 @@
 
 #include "coordinator/rpc/views.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 // Streams a sweep's state each time it changes. At most one of three is in progress: a wait for the
@@ -106,4 +106,4 @@ grpc::ServerWriteReactor<v1::WatchSweepResponse>* WatchSweep(CoordinatorParts& p
   return new Watch(parts, context, request);
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -4,11 +4,11 @@
 #include "coordinator/rpc/call.h"
 #include "longrun/v1/sweeps.pb.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 // The reactor deletes itself when the stream has ended.
 grpc::ServerWriteReactor<v1::WatchSweepResponse>* WatchSweep(CoordinatorParts& parts,
                                                              grpc::CallbackServerContext* context,
                                                              const v1::WatchSweepRequest* request);
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

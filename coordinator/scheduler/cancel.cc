@@ -5,7 +5,7 @@
 #include "base/str.h"
 #include "coordinator/scheduler/step.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 bool WantedElsewhere(const State& state, const std::string& task, const std::string& sweep_id) {
@@ -56,4 +56,4 @@ void HandleEvent(StepContext& step, const SweepCancelled& event) {
   for (const Task* const task : cancelled) SkipDependants(step, *task);
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -6,7 +6,7 @@
 #include "base/utf8.h"
 #include "coordinator/scheduler/step.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 AttemptState EndStateOf(FailureClass failure_class) {
@@ -247,4 +247,4 @@ void HandleEvent(StepContext& step, const AttemptFinished& event) {
             AckMessage{.attempt = attempt->id, .durable_seq = attempt->durable_seq, .ended = true});
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

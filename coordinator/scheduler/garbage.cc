@@ -11,7 +11,7 @@
 #include "base/str.h"
 #include "coordinator/scheduler/step.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 // Checkpoints that live attempts started from: an older attempt may still be using its checkpoint.
@@ -240,4 +240,4 @@ void HandleEvent(StepContext& step, GarbageWanted& event) {
   }
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

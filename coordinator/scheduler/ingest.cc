@@ -6,7 +6,7 @@
 #include "base/str.h"
 #include "coordinator/scheduler/step.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 std::string TextOf(const Json& body, const char* key) {
@@ -267,4 +267,4 @@ void HandleEvent(StepContext& step, JournalReceived& event) {
   if (fence) step.Send(event.session, fenced);
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

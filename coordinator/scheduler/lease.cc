@@ -7,7 +7,7 @@
 #include "base/str.h"
 #include "coordinator/scheduler/step.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 // A trainer reports about once a second, but not during a step, a window or a checkpoint, however
@@ -174,4 +174,4 @@ Instant NextDeadline(const State& state, Instant now) {
   return std::max(next, now + 1);
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -4,7 +4,7 @@
 #include "base/check.h"
 #include "coordinator/scheduler/step.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 std::string_view TaskStateName(TaskState state) {
   switch (state) {
@@ -143,4 +143,4 @@ void AfterLoad(State& state, Instant now, std::uint64_t seed, bool restored) {
   }
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

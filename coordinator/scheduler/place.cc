@@ -13,7 +13,7 @@
 #include "model/matrix_path.h"
 #include "sweeps/cost.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 struct FreeSlot {
@@ -334,4 +334,4 @@ void PlaceReadyTasks(StepContext& step) {
   }
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

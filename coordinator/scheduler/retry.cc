@@ -4,7 +4,7 @@
 #include "base/str.h"
 #include "coordinator/scheduler/step.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 // A successful evaluation has the attempt that counts, unless its result was taken back.
@@ -97,4 +97,4 @@ void HandleEvent(StepContext& step, const RetryRequested& event) {
   RetryGivenUp(step, retried, "tried again by command");
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -21,7 +21,7 @@
 #include "sweeps/live_attempt.h"
 #include "sweeps/session_messages.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 // ---- events ------------------------------------------------------------------------------------
 
@@ -350,4 +350,4 @@ void NoteRecord(Attempt& attempt, const JournalRecord& record, std::string_view 
 // lease, so that workers can first report what they did since.
 void AfterLoad(State& state, Instant now, std::uint64_t seed, bool restored = false);
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -7,7 +7,7 @@
 #include "base/str.h"
 #include "coordinator/scheduler/step.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 constexpr std::int64_t kFullMs = 15'000;  // until a worker with a full disk is asked again
@@ -320,4 +320,4 @@ void HandleEvent(StepContext& step, const AttemptRejected& event) {
              event.reason);
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -24,7 +24,7 @@
 #include "sweeps/sweep.h"
 #include "sweeps/task.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 using Instant = std::int64_t;    // milliseconds of the coordinator's boot-time clock
 using SessionId = std::int64_t;  // one open worker stream; never reused within a process
@@ -252,4 +252,4 @@ struct State {
   Index index;
 };
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

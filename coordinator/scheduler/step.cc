@@ -6,7 +6,7 @@
 
 #include "coordinator/scheduler/scheduler.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 template <typename Row>
@@ -67,4 +67,4 @@ StepResult Step(State& state, SchedulerEvent event, Instant now, std::int64_t wa
   return std::move(step.result);
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

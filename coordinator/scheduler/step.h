@@ -12,7 +12,7 @@
 #include "coordinator/scheduler/scheduler.h"
 #include "coordinator/scheduler/state.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 struct StepContext {
   State& state;
@@ -125,4 +125,4 @@ inline Attempt* FindAttempt(State& state, const std::string& id) {
 inline Task& TaskOf(State& state, const Attempt& attempt) { return state.tasks.at(attempt.task); }
 inline std::string_view ShortId(std::string_view id) { return id.substr(0, 8); }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -7,7 +7,7 @@
 #include "coordinator/scheduler/step.h"
 #include "sweeps/cost.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 struct Submission {
@@ -290,4 +290,4 @@ void HandleEvent(StepContext& step, SweepSubmitted& event) {
   if (event.first) HandleEvent(step, SweepPrioritized{.sweep_id = event.sweep_id});
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

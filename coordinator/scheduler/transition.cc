@@ -8,7 +8,7 @@
 #include "coordinator/scheduler/step.h"
 #include "sweeps/cost.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 using enum TaskState;
@@ -202,4 +202,4 @@ void MoveAttempt(StepContext& step, Attempt& attempt, AttemptState to, const std
   step.changed_attempts.insert(attempt.id);
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -6,7 +6,7 @@
 #include <optional>
 #include <string>
 
-namespace longrun {
+namespace longrun::coordinator {
 
 struct SweepAnnotation {
   std::string sweep_id;
@@ -14,4 +14,4 @@ struct SweepAnnotation {
   std::optional<std::string> note;                           // "": removes it
 };
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

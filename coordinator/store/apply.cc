@@ -11,7 +11,7 @@
 #include "coordinator/store/sqlite.h"
 #include "coordinator/store/store.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 using Text = std::optional<std::string>;
@@ -712,4 +712,4 @@ Result<std::vector<ArtifactFile>> Store::CheckpointFiles(const std::string& sha2
   return files;
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

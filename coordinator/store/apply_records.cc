@@ -8,7 +8,7 @@
 #include "coordinator/store/sqlite.h"
 #include "coordinator/store/store.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 constexpr std::size_t kMetricsKnownMax = 1000;  // a trainer may use any names
@@ -208,4 +208,4 @@ Status Store::PutPlainRecord(const PutRecord& write, ApplyCounts& counts) {
   return Status();
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

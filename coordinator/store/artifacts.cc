@@ -13,7 +13,7 @@
 #include "base/log.h"
 #include "base/str.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 constexpr const char* kTemporary = "tmp";
@@ -195,4 +195,4 @@ Result<std::vector<std::string>> ArtifactStore::List() const {
   return digests;
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -18,7 +18,7 @@
 #include "base/hash.h"
 #include "base/status.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 inline constexpr std::size_t kArtifactFrameBytesMax = 1u << 20;
 
@@ -100,4 +100,4 @@ class ArtifactStore {
   std::int64_t n_begun_ = 0;  // number of temporary paths
 };
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

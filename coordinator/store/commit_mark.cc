@@ -13,7 +13,7 @@
 #include "base/str.h"
 #include "sweeps/fields.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 constexpr std::size_t kNoteBytes = 256;
@@ -212,4 +212,4 @@ Status CommitMark::Clear() {
   return file_.Sync();  // else an old note could outlive the log after a loss of power
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

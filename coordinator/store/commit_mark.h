@@ -19,7 +19,7 @@
 
 struct sqlite3;
 
-namespace longrun {
+namespace longrun::coordinator {
 
 class CommitMark {
  public:
@@ -57,4 +57,4 @@ class CommitMark {
   bool is_noted_ = false;
 };
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -9,7 +9,7 @@
 #include "base/str.h"
 #include "coordinator/store/sqlite.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 struct Question {
@@ -87,4 +87,4 @@ Result<std::vector<DamagedRow>> FindMissingRows(Connection& connection, bool nam
   return missing;
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -8,7 +8,7 @@
 #include "base/status.h"
 #include "coordinator/store/damage.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 class Connection;
 
@@ -20,4 +20,4 @@ Result<std::vector<DamagedRow>> FindMissingRows(Connection& connection, bool nam
 // Only those that say what is needed: the runs and tasks of sweeps, and the attempts of tasks.
 Result<std::vector<DamagedRow>> FindMissingMembers(Connection& connection);
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -9,7 +9,7 @@
 #include "base/str.h"
 #include "base/utf8.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 constexpr std::size_t kShownBytes = 80;
@@ -308,4 +308,4 @@ std::string DamageText(const DamagedRow& row) {
       "; it is left out, and everything else is kept: ", kRestoreRemedy, ", or ", row.remedy);
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -10,7 +10,7 @@
 
 #include "coordinator/store/row_values.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 // A row that does not match its checksum, or that is missing.
 struct DamagedRow {
@@ -52,4 +52,4 @@ inline constexpr std::string_view kRepairRemedy =
     "stop the coordinator and run `longrun doctor --repair`, which writes damaged tables and "
     "indexes anew";
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

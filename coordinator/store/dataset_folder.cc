@@ -9,7 +9,7 @@
 #include "base/str.h"
 #include "model/data/manifest.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 // The rest of the path behind `state`; "" if it is not within it.
@@ -45,4 +45,4 @@ std::string CurrentDatasetFolder(const std::string& state, const std::string& na
   return manifest.ok() && manifest->digest == digest ? own : stored;
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

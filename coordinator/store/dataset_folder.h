@@ -5,7 +5,7 @@
 
 #include <string>
 
-namespace longrun {
+namespace longrun::coordinator {
 
 // `folder`: absolute. Follows symbolic links only to find out whether the folder is within `state`.
 std::string StoredDatasetFolder(const std::string& state, const std::string& folder);
@@ -16,4 +16,4 @@ std::string StoredDatasetFolder(const std::string& state, const std::string& fol
 std::string CurrentDatasetFolder(const std::string& state, const std::string& name,
                                  const std::string& digest, const std::string& stored);
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -23,7 +23,7 @@
 #include "sweeps/coordinator_lock.h"
 #include "sweeps/event.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 constexpr std::string_view kFileRemedy =
@@ -369,4 +369,4 @@ Result<std::vector<std::string>> RepairDatabase(const std::string& state_folder)
   return (*store)->repairs();
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

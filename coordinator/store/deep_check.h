@@ -10,7 +10,7 @@
 
 #include "base/status.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 struct DamagedObject {
   std::string object;  // for people: what, and where
@@ -33,4 +33,4 @@ Result<DeepCheck> CheckDeep(const std::string& state_folder);
 // beside a coordinator).
 Result<std::vector<std::string>> RepairDatabase(const std::string& state_folder);
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -13,7 +13,7 @@
 #include "sweeps/known.h"
 #include "sweeps/run_reader.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 template <typename Enum>
@@ -438,4 +438,4 @@ Result<std::vector<ModelRow>> Store::LoadModels() {
   return models;
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

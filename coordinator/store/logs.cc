@@ -11,7 +11,7 @@
 #include "base/random.h"
 #include "base/str.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 constexpr std::string_view kEnding = ".log";
@@ -105,4 +105,4 @@ Status LogStore::Remove(const std::string& attempt) {
   return RemoveAll(path);
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -13,7 +13,7 @@
 
 #include "base/status.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 inline constexpr std::int64_t kLogBytesMax = 1 << 20;
 
@@ -44,4 +44,4 @@ class LogStore {
   std::map<std::string, std::int64_t> next_;  // attempt -> next byte of the worker's file
 };
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

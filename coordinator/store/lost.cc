@@ -17,7 +17,7 @@
 #include "coordinator/store/sqlite.h"
 #include "sweeps/event.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 constexpr std::size_t kRememberedMax = 100'000;  // tasks
@@ -413,4 +413,4 @@ Status StoreReader::NoteDamagedOf(const std::set<std::string>& tables) {
   return Status();
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -7,7 +7,7 @@
 
 #include "base/check.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 constexpr std::int64_t kNoBound = std::numeric_limits<std::int64_t>::max();
@@ -75,4 +75,4 @@ SqliteMemoryBound::~SqliteMemoryBound() { t_memory.n_bytes_max = kNoBound; }
 
 bool SqliteMemoryBound::was_met() const { return t_memory.was_met; }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

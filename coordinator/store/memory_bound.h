@@ -11,7 +11,7 @@
 
 #include <cstdint>
 
-namespace longrun {
+namespace longrun::coordinator {
 
 // At most one per thread at a time.
 class SqliteMemoryBound {
@@ -24,4 +24,4 @@ class SqliteMemoryBound {
   bool was_met() const;  // an allocation has failed
 };
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -11,7 +11,7 @@
 #include "coordinator/scheduler/scheduler.h"
 #include "sweeps/sweep.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 constexpr std::string_view kTaskDamaged = "the stored row of this task is damaged";
@@ -144,4 +144,4 @@ Mended MendReferences(State& state) {
   return mended;
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

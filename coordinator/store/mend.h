@@ -9,7 +9,7 @@
 #include "coordinator/scheduler/state.h"
 #include "coordinator/store/damage.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 // The reason why a run with a damaged configuration is not placed.
 inline constexpr std::string_view kRunDamaged = "its stored configuration is damaged";
@@ -25,4 +25,4 @@ struct Mended {
 // Changes nothing in an undamaged state.
 Mended MendReferences(State& state);
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -13,7 +13,7 @@
 #include "coordinator/store/sqlite.h"
 #include "coordinator/store/store.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 // A row of sqlite_schema, without the number of its first page, which differs between databases.
@@ -102,4 +102,4 @@ Status MendDefinitions(const std::string& database_path, std::vector<std::string
   return Status();
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -8,7 +8,7 @@
 
 #include "base/status.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 // The objects whose definition differs from that of the migrations in exactly one bit, as
 // "table run". Opens the database with a connection of its own, which can also read definitions
@@ -17,4 +17,4 @@ Result<std::vector<std::string>> FlippedDefinitions(const std::string& database_
 // Flips these bits back. Adds descriptions of what was done to `repairs`.
 Status MendDefinitions(const std::string& database_path, std::vector<std::string>& repairs);
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

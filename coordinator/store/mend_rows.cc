@@ -20,7 +20,7 @@
 #include "coordinator/store/sqlite.h"
 #include "coordinator/store/whole_check.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 constexpr int kFreeValuesTried = 1000;
@@ -361,4 +361,4 @@ Result<bool> MendRows(Connection& connection, std::vector<std::string>& repairs,
   return all_hold;
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

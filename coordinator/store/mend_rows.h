@@ -9,7 +9,7 @@
 
 #include "base/status.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 class Connection;
 
@@ -30,4 +30,4 @@ Status PutInOrder(Connection& connection, std::vector<std::string>& repairs);
 Result<bool> MendRows(Connection& connection, std::vector<std::string>& repairs,
                       std::string_view only = "");
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

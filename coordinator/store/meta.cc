@@ -12,7 +12,7 @@
 #include "coordinator/store/one_bit.h"
 #include "coordinator/store/sqlite.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 struct MetaRow {
@@ -127,4 +127,4 @@ Status PutSchemaVersion(Connection& connection, std::int64_t version) {
   return put.Bind(value).Run();
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

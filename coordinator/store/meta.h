@@ -7,7 +7,7 @@
 
 #include "base/status.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 class Connection;
 
@@ -23,4 +23,4 @@ Status MendMeta(Connection& connection, const std::string& path, const std::stri
 Result<std::int64_t> SchemaVersionInMeta(Connection& connection);
 Status PutSchemaVersion(Connection& connection, std::int64_t version);
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

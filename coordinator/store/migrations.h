@@ -5,7 +5,7 @@
 #include <span>
 #include <string_view>
 
-namespace longrun {
+namespace longrun::coordinator {
 
 struct Migration {
   std::string_view name;  // "0001_first"
@@ -20,4 +20,4 @@ bool IsOurTable(std::string_view name);
 bool IsOurView(std::string_view name);
 bool IsOurIndex(std::string_view name);
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -6,7 +6,7 @@
 #include <string>
 #include <variant>
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 // The number of bytes that the checksum covers: a tag, and a number or a text with its length.
@@ -96,4 +96,4 @@ bool IsOneBitOff(std::string_view a, std::string_view b) {
   return n_bits == 1;
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

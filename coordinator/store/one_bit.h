@@ -9,7 +9,7 @@
 
 #include "coordinator/store/row_sum.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 struct StoredRow {
   std::vector<StoredValue> values;  // the columns without `sum`
@@ -35,4 +35,4 @@ std::optional<StoredRow> OneBitAway(const StoredRow& damaged,
 // Whether two texts differ in exactly one bit.
 bool IsOneBitOff(std::string_view a, std::string_view b);
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -18,7 +18,7 @@
 #include "coordinator/store/schema.h"
 #include "coordinator/store/sqlite.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 constexpr int kProgressOps = 50;              // machine steps between two checks of the limits
@@ -412,4 +412,4 @@ Result<QueryAnswer> RunQuery(const std::string& database_path, const std::string
   return answer;
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -21,7 +21,7 @@
 #include "base/status.h"
 #include "coordinator/store/damage.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 struct QueryLimits {
   std::int64_t timeout_ms = 5'000;
@@ -65,4 +65,4 @@ std::vector<SqlName> NamesOf(std::string_view sql);
 // ASCII letters without regard to case. `escape` 0: none.
 bool LikeMatches(std::string_view pattern, std::string_view text, char32_t escape);
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -4,7 +4,7 @@
 #include "base/str.h"
 #include "sweeps/schema.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 constexpr QueryColumn kRunKey = {"run_key", "text", "", "the run: SHA-256 of all that changes it"};
@@ -384,4 +384,4 @@ std::string QueryPage() {
                            "ours, with the same meaning in linear time."));
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-namespace longrun {
+namespace longrun::coordinator {
 
 struct QueryColumn {
   std::string_view name;
@@ -30,4 +30,4 @@ std::span<const std::string_view> QueryFunctions();
 // The part of docs/query.md from "## Views" on.
 std::string QueryPage();
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

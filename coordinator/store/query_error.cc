@@ -11,7 +11,7 @@
 #include "coordinator/store/query.h"
 #include "coordinator/store/query_catalogue.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 constexpr const char* kKeywords[] = {
@@ -153,4 +153,4 @@ std::string ExplainSqlError(std::string_view sql, std::string_view message, int 
   return Str(PlaceOf(sql, place), message, "; docs/query.md has examples");
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

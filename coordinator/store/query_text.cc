@@ -10,7 +10,7 @@
 #include "coordinator/store/query.h"
 #include "coordinator/store/query_catalogue.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 struct Token {
@@ -203,4 +203,4 @@ bool LikeMatches(std::string_view pattern, std::string_view text, char32_t escap
   return p == pattern.size();
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -11,7 +11,7 @@
 #include "base/status.h"
 #include "coordinator/store/sqlite.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 inline constexpr std::int64_t kReadMsMax = 2000;  // per read; beyond it: kDeadlineExceeded
 
@@ -50,4 +50,4 @@ inline std::optional<double> DepthAt(const Statement& row, int column) {
   return row.IsNull(column) ? std::nullopt : std::optional(row.Double(column));
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

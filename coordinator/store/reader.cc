@@ -14,7 +14,7 @@
 #include "coordinator/store/sqlite.h"
 #include "sweeps/event.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 constexpr std::size_t kBeginningMin = 8;
@@ -726,4 +726,4 @@ Result<std::vector<ExportRow>> StoreReader::ExportRows(const std::string& sweep_
       sweep_id);
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -17,7 +17,7 @@
 #include "coordinator/store/damage.h"
 #include "sweeps/artifact_file.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 class Connection;
 
@@ -313,4 +313,4 @@ class StoreReader {
   std::map<std::string, std::int64_t> n_rows_of_;
 };
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

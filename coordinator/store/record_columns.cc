@@ -1,7 +1,7 @@
 // See record_columns.h.
 #include "coordinator/store/record_columns.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 const Json* RecordColumns::Find(const char* key) const {
   if (!body_.is_object()) return nullptr;
@@ -67,4 +67,4 @@ std::optional<ResultColumns> ResultColumnsOf(const Json& body) {
   return out;
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -8,7 +8,7 @@
 
 #include "base/json.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 // Members as columns: null and absent members are NULL; a member of another type makes the
 // whole body unfit.
@@ -50,4 +50,4 @@ struct ResultColumns {
 // Nothing if the body does not have the form of a row.
 std::optional<ResultColumns> ResultColumnsOf(const Json& body);
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -7,7 +7,7 @@
 #include "coordinator/store/one_bit.h"
 #include "coordinator/store/row_sum.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 struct KeyedTable {
@@ -146,4 +146,4 @@ Status DropDisplaced(Connection& connection, const std::set<std::string>& tables
   return Status();
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

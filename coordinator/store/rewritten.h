@@ -11,7 +11,7 @@
 #include "base/status.h"
 #include "coordinator/store/sqlite.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 // The user's note in the damaged row of a sweep; "" if there is none. `known`: columns of the row
 // with their correct values. If damage in one of these explains the checksum, the note is
@@ -24,4 +24,4 @@ Result<std::string> NoteOfDamaged(Connection& connection, const std::string& swe
 // one bit from that of a sound row with the same remaining columns.
 Status DropDisplaced(Connection& connection, const std::set<std::string>& tables);
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

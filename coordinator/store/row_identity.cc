@@ -11,7 +11,7 @@
 #include "sweeps/run.h"
 #include "sweeps/sweep.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 bool RunAgrees(const RowValues& row) {
@@ -90,4 +90,4 @@ bool HasOwnDigests(const std::string& table) {
   return table == "run" || table == "task" || table == "result" || table == "record";
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -7,7 +7,7 @@
 
 #include "coordinator/store/row_values.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 // run: run_key is the SHA-256 of `run`, and the columns have its values. task: id is the hash of
 // its content, and each cell's id that of its parameters. result: the line's crc is correct, and
@@ -16,4 +16,4 @@ namespace longrun {
 bool RowAgrees(const std::string& table, const RowValues& row);
 bool HasOwnDigests(const std::string& table);  // one of these four
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -13,7 +13,7 @@
 #include "coordinator/store/row_identity.h"
 #include "coordinator/store/sqlite.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 constexpr int kAnyNumber = -1;
@@ -322,4 +322,4 @@ Status RowSums::FillIn(const SummedTable& table) {
                           " THEN row_sum(", List(table.columns), ") ELSE ", kDamagedSum, " END"));
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -22,7 +22,7 @@
 #include "base/status.h"
 #include "coordinator/store/damage.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 struct SummedTable {
   std::string name;
@@ -92,4 +92,4 @@ class RowSums {
   std::set<DamagedRow> damaged_;
 };
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-namespace longrun {
+namespace longrun::coordinator {
 
 class RowValues {
  public:
@@ -18,4 +18,4 @@ class RowValues {
   virtual bool IsNull(std::string_view column) const = 0;
 };
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

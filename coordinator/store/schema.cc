@@ -14,7 +14,7 @@
 #include "coordinator/store/meta.h"
 #include "coordinator/store/migrations.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 constexpr std::int64_t kApplicationId = 0x6c72756e;  // "lrun"
@@ -247,4 +247,4 @@ Status NoteSchema(Connection& connection, std::int64_t version) {
   return row.Bind(checksum).Run();
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

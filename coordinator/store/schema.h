@@ -10,7 +10,7 @@
 #include "base/status.h"
 #include "coordinator/store/sqlite.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 struct SchemaDifference {
   std::string type;  // "table", "index", "view"
@@ -57,4 +57,4 @@ Status CheckDefinitions(Connection& connection);
 // An empty database in memory with schema version `version`.
 Result<std::unique_ptr<Connection>> NewDatabase(std::int64_t version);
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -6,7 +6,7 @@
 #include "base/str.h"
 #include "coordinator/store/sqlite.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 Result<std::unique_ptr<Scrub>> Scrub::Open(const std::string& database_path) {
   ASSIGN_OR_RETURN(auto connection, Connection::Open(database_path, Connection::Mode::kReadAll));
@@ -70,4 +70,4 @@ Result<bool> Scrub::ReadRows(const SummedTable& table, std::int64_t n_rows_max) 
 
 std::vector<DamagedRow> Scrub::TakeDamaged() { return connection_->row_sums().TakeDamaged(); }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -12,7 +12,7 @@
 #include "coordinator/store/damage.h"
 #include "coordinator/store/row_sum.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 class Connection;
 
@@ -39,4 +39,4 @@ class Scrub {
   std::int64_t n_rows_ = 0;
 };
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

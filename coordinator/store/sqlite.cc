@@ -9,7 +9,7 @@
 #include "base/shortage.h"
 #include "base/str.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 constexpr int kProgressOps = 10'000;  // virtual machine steps between two looks at the clock
@@ -337,4 +337,4 @@ int Connection::Progress(void* self) {
   return BootMs() > static_cast<Connection*>(self)->deadline_ms_ ? 1 : 0;
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -17,7 +17,7 @@
 #include "base/status.h"
 #include "coordinator/store/row_sum.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 inline constexpr int kBusyMs = 5000;  // how long a statement waits for another connection
 
@@ -130,4 +130,4 @@ bool IsOfTheFile(int code);
 // kDataLoss; `how` says how the damage was found, for a closer look.
 Status DamagedDatabase(const std::string& path, std::string_view how);
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

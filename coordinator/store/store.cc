@@ -27,7 +27,7 @@
 #include "coordinator/store/wal_check.h"
 #include "coordinator/store/whole_check.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 // Larger databases are not read completely at every start, but by `longrun doctor --repair`. A
@@ -472,4 +472,4 @@ Status Store::CheckpointWal(bool idle) {
   return Status();
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -29,7 +29,7 @@
 
 struct sqlite3;
 
-namespace longrun {
+namespace longrun::coordinator {
 
 class Connection;
 struct Migration;
@@ -213,4 +213,4 @@ std::string SweepDigest(const Sweep& sweep);
 // already stored, get no run_json: it is made later if needed.
 SweepTexts TextsOf(const Sweep& sweep, const std::set<std::string>& known_runs = {});
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

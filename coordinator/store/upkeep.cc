@@ -12,7 +12,7 @@
 #include "coordinator/store/store.h"
 #include "coordinator/store/whole_check.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 constexpr std::int64_t kCheckMsMax = 60'000;   // per table, like a user's query
@@ -185,4 +185,4 @@ Result<bool> StoreReader::IsReferenced(const std::string& sha256) {
   return !files_flaw_.empty() || file_digests_.contains(sha256);
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -23,7 +23,7 @@
 #include "base/open_file.h"
 #include "base/str.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 constexpr std::int64_t kHeaderBytes = 32;
@@ -476,4 +476,4 @@ Status MendWal(const std::string& database_path, std::vector<std::string>& repai
   return file.Sync();
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

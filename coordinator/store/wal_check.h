@@ -29,7 +29,7 @@
 
 #include "base/status.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 // A byte of the log as it was before one of its bits flipped.
 struct WalByte {
@@ -69,4 +69,4 @@ Result<WalFlaws> FindWalFlaws(const std::string& database_path, bool same_start)
 // This process must not have it open.
 Status MendWal(const std::string& database_path, std::vector<std::string>& repairs);
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

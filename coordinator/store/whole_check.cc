@@ -9,7 +9,7 @@
 #include "coordinator/store/damage.h"
 #include "coordinator/store/sqlite.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 // Tables whose rows a command of users rewrites; the others can only be restored from a backup.
@@ -151,4 +151,4 @@ Result<std::optional<Flaw>> FindFlaw(Connection& connection,
   return std::optional<Flaw>();
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

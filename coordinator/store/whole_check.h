@@ -13,7 +13,7 @@
 
 #include "base/status.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 class Connection;
 
@@ -49,4 +49,4 @@ Result<std::optional<Flaw>> FindFlaw(Connection& connection,
                                      std::span<const std::string_view> tables,
                                      std::int64_t limit_ms);
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

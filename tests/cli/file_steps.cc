@@ -153,11 +153,13 @@ Result<Lines> Without(const std::string& folder, const Words& words, const Lines
 // As another build would have stored it: with the checksum of what is there then.
 Result<Lines> ChangeStoredRun(const std::string& folder, const Words& words, const Lines&) {
   const std::string path = PathOf(folder, Word(words, 1));
-  ASSIGN_OR_RETURN(auto database, Connection::Open(path, Connection::Mode::kWrite));
+  ASSIGN_OR_RETURN(auto database,
+                   coordinator::Connection::Open(path, coordinator::Connection::Mode::kWrite));
   RETURN_IF_ERROR(database->FindRowSums());
   RETURN_IF_ERROR(database->row_sums().Keep());
-  ASSIGN_OR_RETURN(Statement change, database->Prepare("UPDATE run SET run = replace(run, ?1, ?2)"
-                                                       " WHERE instr(run, ?1) > 0"));
+  ASSIGN_OR_RETURN(coordinator::Statement change,
+                   database->Prepare("UPDATE run SET run = replace(run, ?1, ?2)"
+                                     " WHERE instr(run, ?1) > 0"));
   RETURN_IF_ERROR(change.Bind(Word(words, 2)).Bind(Word(words, 3)).Run());
   if (database->n_changed() > 0) return Lines();
   return Status(Code::kNotFound, Str("no run of ", path, " holds \"", Word(words, 2), "\""));
@@ -166,7 +168,8 @@ Result<Lines> ChangeStoredRun(const std::string& folder, const Words& words, con
 // What another program would write into the database: checksums stay as they are.
 Result<Lines> ExecuteSql(const std::string& folder, const Words& words, const Lines&) {
   const std::string path = PathOf(folder, Word(words, 1));
-  ASSIGN_OR_RETURN(auto database, Connection::Open(path, Connection::Mode::kWrite));
+  ASSIGN_OR_RETURN(auto database,
+                   coordinator::Connection::Open(path, coordinator::Connection::Mode::kWrite));
   RETURN_IF_ERROR(database->FindRowSums());
   return Done(database->Execute(Word(words, 2)));
 }

@@ -105,7 +105,8 @@ TEST_F(OlderTrainingTest, GivesTheBitsOfAnUninterruptedTraining) {
 
 TEST_F(OlderTrainingTest, IsNotContinuedWithOtherArithmetic) {
   {
-    const auto database = Connection::Open(PathOf("home/longrun.db"), Connection::Mode::kWrite);
+    const auto database = coordinator::Connection::Open(PathOf("home/longrun.db"),
+                                                        coordinator::Connection::Mode::kWrite);
     ASSERT_TRUE(database.ok());
     ASSERT_TRUE(
         (*database)

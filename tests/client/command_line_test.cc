@@ -14,7 +14,7 @@
 #include "base/files.h"
 #include "base/str.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 // The lines below "Example:" or "Examples:" in a verb's help.
@@ -161,4 +161,4 @@ TEST(CommandLineTest, AnExampleThatIsWrongIsFound) {
 }
 
 }  // namespace
-}  // namespace longrun
+}  // namespace longrun::client

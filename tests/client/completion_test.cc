@@ -8,7 +8,7 @@
 
 #include "client/command_line.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 using Names = std::vector<std::string>;
@@ -80,4 +80,4 @@ TEST(CompletionTest, FilesAndWhatExplainKnows) {
 }
 
 }  // namespace
-}  // namespace longrun
+}  // namespace longrun::client

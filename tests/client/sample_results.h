@@ -9,7 +9,7 @@
 #include "base/json.h"
 #include "client/tables/sweep_results.h"
 
-namespace longrun {
+namespace longrun::client {
 
 inline ResultRun RunOf(const std::string& key, const Json& position, int train_length, int seed,
                        const std::string& dataset = "austen") {
@@ -107,4 +107,4 @@ inline SweepResults ResultsOf(std::vector<ResultRun> runs, std::vector<ResultRow
           .rows = std::move(rows)};
 }
 
-}  // namespace longrun
+}  // namespace longrun::client

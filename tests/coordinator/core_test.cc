@@ -11,7 +11,7 @@
 #include "coordinator/exports.h"
 #include "tests/coordinator/sample.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 constexpr const char* kSweepId = "01BX5ZZKBKACTAV9WEVGEMMVRZ";
@@ -460,4 +460,4 @@ TEST_F(CoreTest, AfterItsStopNothingWaitsForEver) {
 }
 
 }  // namespace
-}  // namespace longrun
+}  // namespace longrun::coordinator

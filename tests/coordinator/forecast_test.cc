@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 longrun::Run RunOf(const std::string& method, std::int64_t train_length) {
@@ -82,4 +82,4 @@ TEST(Forecast, AnAttemptThatTookNoTimeIsNoMeasurement) {
 }
 
 }  // namespace
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -5,7 +5,7 @@
 #include "coordinator/store/store.h"
 #include "tests/coordinator/sample.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 class GarbageTest : public testing::Test {
@@ -65,4 +65,4 @@ TEST_F(GarbageTest, WhatLiesThereAtAStartStaysUntilItIsNamed) {
 }
 
 }  // namespace
-}  // namespace longrun
+}  // namespace longrun::coordinator

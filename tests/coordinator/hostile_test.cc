@@ -26,7 +26,7 @@
 #include "tests/crash/service.h"
 #include "tests/resident.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 constexpr const char* kAttempt = "01ARZ3NDEKTSV4RRFFQ69G5FAV";  // the ULID of its specification
@@ -812,4 +812,4 @@ TEST_F(HostileTest, BesideAHugeSweepOtherCallsAreAnswered) {
 }
 
 }  // namespace
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -16,7 +16,7 @@
 #include "sweeps/failure.h"
 #include "tests/coordinator/sample.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 constexpr std::int64_t kAmpleDisk = std::numeric_limits<std::int64_t>::max();
@@ -245,4 +245,4 @@ TEST_F(PlanTest, ARunThatIsListedTwiceIsCountedOnce) {
 }
 
 }  // namespace
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -16,7 +16,7 @@
 #include "coordinator/store/store.h"
 #include "tests/coordinator/sample.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 constexpr const char* kSweepId = "01BX5ZZKBKACTAV9WEVGEMMVRZ";
@@ -536,4 +536,4 @@ TEST(LikeTest, OursSaysWhatSqlitesSays) {
 }
 
 }  // namespace
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -15,7 +15,7 @@
 #include "sweeps/event.h"
 #include "sweeps/sweep.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 // One train task and one evaluate task of two lengths a position.
 inline constexpr const char* kSampleYaml = R"(apiVersion: longrun/v1
@@ -148,4 +148,4 @@ inline AttemptFinished SampleEnd(const TaskFile& task, std::int64_t last_seq) {
   return event;
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

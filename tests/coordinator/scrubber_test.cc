@@ -16,7 +16,7 @@
 #include "coordinator/store/store.h"
 #include "tests/coordinator/sample.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 constexpr std::int64_t kWallMs = 1'700'000'000'000;
@@ -106,4 +106,4 @@ TEST_F(ScrubTest, ItEndsAtOnce) {
 }
 
 }  // namespace
-}  // namespace longrun
+}  // namespace longrun::coordinator

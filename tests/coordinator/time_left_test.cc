@@ -10,7 +10,7 @@
 #include "sweeps/cost.h"
 #include "tests/coordinator/sample.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 class TimeLeftTest : public testing::Test {
@@ -100,4 +100,4 @@ TEST_F(TimeLeftTest, TheFirstTrainingTellsHowLongTheOthersWillTake) {
 }
 
 }  // namespace
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -363,8 +363,8 @@ std::string Service::Logs() const {
 }
 
 std::string Query(const Service& service, const std::string& sql) {
-  const auto database =
-      Connection::Open(JoinPath(service.state(), "longrun.db"), Connection::Mode::kRead);
+  const auto database = coordinator::Connection::Open(JoinPath(service.state(), "longrun.db"),
+                                                      coordinator::Connection::Mode::kRead);
   EXPECT_TRUE(database.ok()) << database.status().message();
   const Result<std::string> text = (*database)->ReadText(sql);
   EXPECT_TRUE(text.ok()) << text.status().message();

@@ -4,7 +4,7 @@
 
 #include "base/str.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 // The attempt that an event speaks of, or "".
@@ -402,4 +402,4 @@ void SimChecker::OnCancelConfirmed(const std::string& sweep_id) {
   }
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

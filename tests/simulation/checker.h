@@ -14,7 +14,7 @@
 #include "tests/simulation/worker.h"
 #include "tests/simulation/world.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 class SimChecker {
  public:
@@ -80,4 +80,4 @@ class SimChecker {
   std::map<std::string, std::uint64_t> greatest_epoch_;  // of a task's placed attempts, for ever
 };
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

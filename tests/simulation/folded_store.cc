@@ -5,7 +5,7 @@
 
 #include "base/str.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 // One overload a write; "" or what is wrong.
@@ -264,4 +264,4 @@ State FoldedStore::Load(const SchedulerLimits& limits, std::uint64_t restore_cou
   return state;
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

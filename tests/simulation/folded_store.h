@@ -12,7 +12,7 @@
 
 #include "coordinator/scheduler/scheduler.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 struct StoredRecord {
   JournalRecord record;
@@ -48,4 +48,4 @@ struct FoldedStore {
              std::uint64_t seed, bool restored) const;
 };
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

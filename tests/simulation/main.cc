@@ -16,7 +16,7 @@
 
 namespace {
 
-using longrun::Mutation;
+using longrun::coordinator::Mutation;
 
 struct Options {
   std::uint64_t seed = 1;
@@ -26,16 +26,17 @@ struct Options {
 
 int Run(const Options& options) {
   Mutation mutation = Mutation::kNone;
-  for (const longrun::MutationRow& row : longrun::Mutations()) {
+  for (const longrun::coordinator::MutationRow& row : longrun::coordinator::Mutations()) {
     if (row.name == options.mutate) mutation = row.mutation;
   }
   std::printf("seed %llu, %llu seeds%s%s\n", static_cast<unsigned long long>(options.seed),
               static_cast<unsigned long long>(options.n_seeds),
               options.mutate.empty() ? "" : ", without the rule of ", options.mutate.c_str());
-  longrun::SimStats total;
+  longrun::coordinator::SimStats total;
   for (std::uint64_t i = 0; i < options.n_seeds; ++i) {
     const std::uint64_t seed = options.seed + i;
-    const longrun::SimResult result = longrun::RunSimulation(seed, mutation);
+    const longrun::coordinator::SimResult result =
+        longrun::coordinator::RunSimulation(seed, mutation);
     for (const auto& [name, count] : result.stats.fired) total.fired[name] += count;
     if (result.violation.empty()) continue;
     const std::string again =
@@ -62,7 +63,8 @@ int main(int argc, char** argv) {
   app.add_option("--seed", options.seed, "the first seed");
   app.add_option("--seeds", options.n_seeds, "how many seeds");
   std::vector<std::string> names;
-  for (const longrun::MutationRow& row : longrun::Mutations()) names.emplace_back(row.name);
+  for (const longrun::coordinator::MutationRow& row : longrun::coordinator::Mutations())
+    names.emplace_back(row.name);
   app.add_option("--mutate", options.mutate, "takes a rule away: the checkers must notice")
       ->check(CLI::IsMember(names));
   try {

@@ -10,7 +10,7 @@
 #include "sweeps/event.h"
 #include "sweeps/sweep.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 inline Run SampleRun(std::int64_t seed) {
   Run run;
@@ -113,4 +113,4 @@ class SampleJournal {
   JournalTally tally_;
 };
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

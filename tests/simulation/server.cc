@@ -5,7 +5,7 @@
 
 #include "base/str.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 constexpr Instant kTickMs = 1000;
@@ -342,4 +342,4 @@ void SimServer::RemoveRule(SchedulerEvent& event) {
   }
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -14,7 +14,7 @@
 #include "tests/simulation/worker.h"
 #include "tests/simulation/world.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 class SimServer final : public SimServerDoor {
  public:
@@ -78,4 +78,4 @@ class SimServer final : public SimServerDoor {
   std::set<std::string> referred_;  // bytes that rows refer to, or did when bytes were removed last
 };
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

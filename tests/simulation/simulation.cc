@@ -8,7 +8,7 @@
 #include "base/str.h"
 #include "tests/simulation/server.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 constexpr Instant kFaultsEndMs = 300'000;
@@ -422,4 +422,4 @@ SimResult RunSimulation(std::uint64_t seed, Mutation mutation) {
   return Simulation(seed, mutation).Run();
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

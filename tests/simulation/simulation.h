@@ -8,7 +8,7 @@
 
 #include "tests/simulation/world.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 struct SimResult {
   std::string violation;  // "" when every promise was kept
@@ -18,4 +18,4 @@ struct SimResult {
 
 SimResult RunSimulation(std::uint64_t seed, Mutation mutation);
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

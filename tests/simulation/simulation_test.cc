@@ -7,7 +7,7 @@
 #include "base/str.h"
 #include "tests/commit_seed.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 std::uint64_t FirstSeed() { return testing::CommitSeed() % 1'000'000'000; }
@@ -88,4 +88,4 @@ TEST(SimulationTest, TheCheckersNoticeEachRuleThatIsTakenAway) {
 }
 
 }  // namespace
-}  // namespace longrun
+}  // namespace longrun::coordinator

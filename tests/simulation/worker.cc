@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 constexpr Instant kTickMs = 1000;
@@ -452,4 +452,4 @@ void SimWorker::Heal() {
   incarnation_ += 1;
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -12,7 +12,7 @@
 #include "tests/simulation/sample_sweep.h"
 #include "tests/simulation/world.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 // The coordinator's door, as a worker sees it.
 class SimServerDoor {
@@ -115,4 +115,4 @@ class SimWorker {
   std::int64_t n_beats_ = 0;
 };
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

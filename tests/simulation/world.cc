@@ -2,7 +2,7 @@
 
 #include "base/hash.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 const std::vector<MutationRow>& Mutations() {
   static const std::vector<MutationRow> rows = {
@@ -90,4 +90,4 @@ double EvaluatedValue(std::uint64_t trained, std::int64_t context_length) {
   return static_cast<double>(NextValue(trained, context_length) % 1'000'000) / 1000.0;
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

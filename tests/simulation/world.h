@@ -17,7 +17,7 @@
 #include "base/random.h"
 #include "coordinator/scheduler/state.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 // A rule that is taken away, to see that the checkers notice. Each is a bug that somebody could
 // write; the scheduler itself is not touched, the simulated server around it breaks the rule.
@@ -108,4 +108,4 @@ double EvaluatedValue(std::uint64_t trained, std::int64_t context_length);
 inline constexpr std::int64_t kSimSteps = 12;  // a run that goes on has as many again
 inline constexpr std::int64_t kSimCheckpointSteps = 4;
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

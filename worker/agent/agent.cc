@@ -24,7 +24,7 @@
 #include "worker/agent/datasets.h"
 #include "worker/agent/refusal.h"
 
-namespace longrun {
+namespace longrun::agent {
 namespace {
 
 constexpr std::int64_t kPollMs = 20;  // while there is a journal to read
@@ -1017,4 +1017,4 @@ void Agent::ApplyRetention() {
   }
 }
 
-}  // namespace longrun
+}  // namespace longrun::agent

@@ -39,7 +39,7 @@
 #include "worker/agent/slot_meter.h"
 #include "worker/agent/transfer.h"
 
-namespace longrun {
+namespace longrun::agent {
 
 struct AgentOptions {
   std::string state;                    // folder of mode 0700
@@ -184,4 +184,4 @@ class Agent {
   std::unique_ptr<JobThreads> jobs_;
 };
 
-}  // namespace longrun
+}  // namespace longrun::agent

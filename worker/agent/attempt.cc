@@ -21,7 +21,7 @@
 #include "base/process.h"
 #include "base/str.h"
 
-namespace longrun {
+namespace longrun::agent {
 namespace {
 
 constexpr std::size_t kFillRecords = 512;
@@ -284,4 +284,4 @@ Status LocalAttempt::FlushAcked(std::int64_t now_ms) {
   return WriteAcked(folder_, acked_);
 }
 
-}  // namespace longrun
+}  // namespace longrun::agent

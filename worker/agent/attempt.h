@@ -13,7 +13,7 @@
 #include "sweeps/event.h"
 #include "worker/agent/attempt_folder.h"
 
-namespace longrun {
+namespace longrun::agent {
 
 struct AttemptIds {
   std::string attempt;  // ULID
@@ -106,4 +106,4 @@ class LocalAttempt {
   std::int64_t log_next_ms_ = 0;
 };
 
-}  // namespace longrun
+}  // namespace longrun::agent

@@ -10,7 +10,7 @@
 #include "base/process.h"
 #include "base/str.h"
 
-namespace longrun {
+namespace longrun::agent {
 namespace {
 
 constexpr std::size_t kRecordBytesMax = 1u << 16;
@@ -120,4 +120,4 @@ Result<ExitRecord> ReadExit(const AttemptFolder& folder) {
   return exit;
 }
 
-}  // namespace longrun
+}  // namespace longrun::agent

@@ -12,7 +12,7 @@
 #include "base/status.h"
 #include "sweeps/event.h"
 
-namespace longrun {
+namespace longrun::agent {
 
 struct AttemptFolder {
   std::string path;  // absolute: STATE/attempts/ULID
@@ -73,4 +73,4 @@ Result<ShimRecord> ReadShim(const AttemptFolder& folder);
 Status WriteExit(const AttemptFolder& folder, const ExitRecord& exit);
 Result<ExitRecord> ReadExit(const AttemptFolder& folder);
 
-}  // namespace longrun
+}  // namespace longrun::agent

@@ -9,7 +9,7 @@
 #include "base/str.h"
 #include "model/data/manifest.h"
 
-namespace longrun {
+namespace longrun::agent {
 namespace {
 
 constexpr std::size_t kManifestBytesMax = 64u << 20;
@@ -62,4 +62,4 @@ Result<std::string> FindDataset(const std::string& digest, const std::string& da
                     "FOLDER`; else copy or import the dataset again"));
 }
 
-}  // namespace longrun
+}  // namespace longrun::agent

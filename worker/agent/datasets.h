@@ -7,7 +7,7 @@
 
 #include "base/status.h"
 
-namespace longrun {
+namespace longrun::agent {
 
 // The digests in datasets_dir/*/dataset.json. Ignores anything that is not a dataset.
 std::vector<std::string> DatasetDigests(const std::string& datasets_dir);
@@ -17,4 +17,4 @@ std::vector<std::string> DatasetDigests(const std::string& datasets_dir);
 Result<std::string> FindDataset(const std::string& digest, const std::string& datasets_dir,
                                 const std::string& registered_path);
 
-}  // namespace longrun
+}  // namespace longrun::agent

@@ -12,7 +12,7 @@
 #include "model/cpu_paths.h"
 #include "worker/agent/nvml.h"
 
-namespace longrun {
+namespace longrun::agent {
 namespace {
 
 Result<std::vector<GpuName>> DetectGpus() {
@@ -78,4 +78,4 @@ Result<std::vector<Slot>> DetectDevices(int cpu_slots) {
   return slots;
 }
 
-}  // namespace longrun
+}  // namespace longrun::agent

@@ -11,7 +11,7 @@
 #include "base/status.h"
 #include "sweeps/slot.h"
 
-namespace longrun {
+namespace longrun::agent {
 
 // The host's CPU side.
 struct HostCpu {
@@ -35,4 +35,4 @@ std::vector<Slot> CpuSlots(const HostCpu& cpu, int n_slots);
 // for a CPU machine.
 Result<std::vector<Slot>> DetectDevices(int cpu_slots);
 
-}  // namespace longrun
+}  // namespace longrun::agent

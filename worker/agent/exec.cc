@@ -27,7 +27,7 @@
 
 extern char** environ;
 
-namespace longrun {
+namespace longrun::agent {
 namespace {
 
 // Blocks the signals that request a stop or report the end of a child, and which we then wait for
@@ -220,4 +220,4 @@ int ExecAttempt(const std::string& attempt_dir, const std::string& trainer) {
   return 1;
 }
 
-}  // namespace longrun
+}  // namespace longrun::agent

@@ -12,7 +12,7 @@
 #include <optional>
 #include <string>
 
-namespace longrun {
+namespace longrun::agent {
 
 inline constexpr int kShimStartedNothing = 3;  // its exit code if the attempt must not be started
 
@@ -25,4 +25,4 @@ int ExecAttempt(const std::string& attempt_dir, const std::string& trainer);
 // `root` is the prefix of /proc and /sys.
 std::optional<std::int64_t> CountOomKills(const std::string& root);
 
-}  // namespace longrun
+}  // namespace longrun::agent

@@ -6,7 +6,7 @@
 #include "base/str.h"
 #include "worker/agent/attempt_folder.h"
 
-namespace longrun {
+namespace longrun::agent {
 namespace {
 
 struct Candidate {
@@ -75,4 +75,4 @@ Result<Json> CollectWorkerGarbage(const std::string& folder, bool dry_run) {
   return Json{{"busy", false}, {"items", items}};
 }
 
-}  // namespace longrun
+}  // namespace longrun::agent

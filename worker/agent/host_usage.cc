@@ -7,7 +7,7 @@
 #include "base/files.h"
 #include "base/str.h"
 
-namespace longrun {
+namespace longrun::agent {
 namespace {
 
 std::optional<std::int64_t> IntOf(std::string_view text) {
@@ -69,4 +69,4 @@ std::optional<HostMemory> HostUsage::Memory() {
   return text.ok() ? ParseHostMemory(*text) : std::nullopt;
 }
 
-}  // namespace longrun
+}  // namespace longrun::agent

@@ -5,7 +5,7 @@
 #include <optional>
 #include <string_view>
 
-namespace longrun {
+namespace longrun::agent {
 
 struct CpuTicks {
   std::int64_t busy = 0;
@@ -30,4 +30,4 @@ class HostUsage {
   CpuTicks before_;
 };
 
-}  // namespace longrun
+}  // namespace longrun::agent

@@ -5,7 +5,7 @@
 
 #include "base/thread.h"
 
-namespace longrun {
+namespace longrun::agent {
 
 JobThreads::JobThreads(int n_threads) {
   for (int i = 0; i < n_threads; ++i) threads_.push_back(StartThread([this] { Work(); }));
@@ -42,4 +42,4 @@ void JobThreads::Work() {
   }
 }
 
-}  // namespace longrun
+}  // namespace longrun::agent

@@ -8,7 +8,7 @@
 #include <thread>
 #include <vector>
 
-namespace longrun {
+namespace longrun::agent {
 
 class JobThreads {
  public:
@@ -26,4 +26,4 @@ class JobThreads {
   std::vector<std::thread> threads_;
 };
 
-}  // namespace longrun
+}  // namespace longrun::agent

@@ -11,7 +11,7 @@
 #include "base/log.h"
 #include "base/str.h"
 
-namespace longrun {
+namespace longrun::agent {
 namespace {
 
 constexpr std::size_t kBatchRecords = 512;
@@ -194,4 +194,4 @@ void JournalUplink::Fence(bool journal_wanted) {
   unwanted_ |= !journal_wanted;
 }
 
-}  // namespace longrun
+}  // namespace longrun::agent

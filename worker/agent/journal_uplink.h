@@ -15,7 +15,7 @@
 #include "worker/agent/attempt.h"
 #include "worker/agent/transfer.h"
 
-namespace longrun {
+namespace longrun::agent {
 
 class JournalUplink {
  public:
@@ -89,4 +89,4 @@ class JournalUplink {
   bool end_sent_ = false;
 };
 
-}  // namespace longrun
+}  // namespace longrun::agent

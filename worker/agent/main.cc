@@ -29,7 +29,7 @@
 #include "worker/agent/exec.h"
 #include "worker/agent/garbage.h"
 
-namespace longrun {
+namespace longrun::agent {
 namespace {
 
 int ExitCodeOf(const Status& status) {
@@ -154,8 +154,8 @@ int Main(int argc, char** argv) {
 }
 
 }  // namespace
-}  // namespace longrun
+}  // namespace longrun::agent
 
 int main(int argc, char** argv) {
-  return longrun::RunMain("longrun-worker", longrun::Main, argc, argv);
+  return longrun::RunMain("longrun-worker", longrun::agent::Main, argc, argv);
 }

@@ -11,7 +11,7 @@
 #include "worker/agent/host_usage.h"
 #include "worker/agent/nvml.h"
 
-namespace longrun {
+namespace longrun::agent {
 namespace {
 
 constexpr const char* kCpu = "cpu";
@@ -127,4 +127,4 @@ void WorkerMetrics::HideSlot(int slot, const SlotMeter& meter) {
   for (const Metric metric : kLive) page_.Remove(metric, {label});
 }
 
-}  // namespace longrun
+}  // namespace longrun::agent

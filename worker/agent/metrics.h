@@ -15,7 +15,7 @@
 #include "worker/agent/devices.h"
 #include "worker/agent/slot_meter.h"
 
-namespace longrun {
+namespace longrun::agent {
 
 class WorkerMetrics {
  public:
@@ -45,4 +45,4 @@ class WorkerMetrics {
   std::string address_;
 };
 
-}  // namespace longrun
+}  // namespace longrun::agent

@@ -7,7 +7,7 @@
 #include "base/files.h"
 #include "base/str.h"
 
-namespace longrun {
+namespace longrun::agent {
 namespace {
 
 struct NvmlMemory {
@@ -117,4 +117,4 @@ GpuUsage Nvml::UsageOf(unsigned index) const {
   return usage;
 }
 
-}  // namespace longrun
+}  // namespace longrun::agent

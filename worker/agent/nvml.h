@@ -10,7 +10,7 @@
 
 #include "base/status.h"
 
-namespace longrun {
+namespace longrun::agent {
 
 struct GpuName {
   std::string name;
@@ -43,4 +43,4 @@ class Nvml {
   std::unique_ptr<Functions> functions_;
 };
 
-}  // namespace longrun
+}  // namespace longrun::agent

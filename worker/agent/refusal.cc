@@ -6,7 +6,7 @@
 #include "base/str.h"
 #include "sweeps/failure.h"
 
-namespace longrun {
+namespace longrun::agent {
 
 std::string_view RefusalClass(const Status& status) {
   if (const std::optional<Shortage> shortage = ShortageOf(status)) {
@@ -42,4 +42,4 @@ Status CacheNotWritten(const Status& status) {
                 Str("the worker's cache cannot be written: ", status.message()));
 }
 
-}  // namespace longrun
+}  // namespace longrun::agent

@@ -5,7 +5,7 @@
 
 #include "base/status.h"
 
-namespace longrun {
+namespace longrun::agent {
 
 // The class of an error before anything has run: "storage" (it waits until there is room), "limit",
 // "out_of_memory", "data"; "" for an error that may pass by itself.
@@ -15,4 +15,4 @@ std::string_view RefusalClass(const Status& status);
 // itself is not damaged.
 Status CacheNotWritten(const Status& status);
 
-}  // namespace longrun
+}  // namespace longrun::agent

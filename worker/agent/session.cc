@@ -17,7 +17,7 @@
 #include "longrun/v1/session.grpc.pb.h"
 #include "sweeps/session_codec.h"
 
-namespace longrun {
+namespace longrun::agent {
 namespace {
 
 constexpr int kMessageBytesMax = 8 << 20;
@@ -159,4 +159,4 @@ void CoordinatorSession::Send(UpMessage message) { stream_->Send(std::move(messa
 std::size_t CoordinatorSession::queued_bytes() const { return stream_->queued_bytes(); }
 void CoordinatorSession::Close(std::int64_t wait_ms) { stream_->Close(wait_ms); }
 
-}  // namespace longrun
+}  // namespace longrun::agent

@@ -13,7 +13,7 @@ namespace grpc {
 class Channel;
 }
 
-namespace longrun {
+namespace longrun::agent {
 
 // The channel to one coordinator, shared by the session and the transfers of artifacts. `address`
 // is "unix:PATH"; anything else is refused until TLS and tokens are implemented.
@@ -50,4 +50,4 @@ class CoordinatorSession {
   std::unique_ptr<Stream> stream_;
 };
 
-}  // namespace longrun
+}  // namespace longrun::agent

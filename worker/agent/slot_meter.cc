@@ -4,7 +4,7 @@
 
 #include "sweeps/cost.h"
 
-namespace longrun {
+namespace longrun::agent {
 namespace {
 
 struct Peak {
@@ -76,4 +76,4 @@ std::optional<double> SlotMeter::mfu() const {
   return flops_per_token_ * *tokens_per_s_ / *peak_flops_;
 }
 
-}  // namespace longrun
+}  // namespace longrun::agent

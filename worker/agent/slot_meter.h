@@ -10,7 +10,7 @@
 #include "sweeps/event.h"
 #include "sweeps/task.h"
 
-namespace longrun {
+namespace longrun::agent {
 
 class SlotMeter {
  public:
@@ -47,4 +47,4 @@ class SlotMeter {
 // fp32 on the CUDA cores, since the trainer never uses TF32. Nothing for other devices.
 std::optional<double> PeakFlops(std::string_view device_name, std::string_view precision);
 
-}  // namespace longrun
+}  // namespace longrun::agent

@@ -16,7 +16,7 @@
 #include "proto/artifact_transfer.h"
 #include "worker/agent/refusal.h"
 
-namespace longrun {
+namespace longrun::agent {
 namespace {
 
 constexpr std::chrono::seconds kQuestionDeadline{10};
@@ -155,4 +155,4 @@ Result<std::string> ArtifactTransfer::FetchCheckpoint(const CheckpointSource& so
   return folder;
 }
 
-}  // namespace longrun
+}  // namespace longrun::agent

@@ -16,7 +16,7 @@ namespace grpc {
 class ClientContext;
 }
 
-namespace longrun {
+namespace longrun::agent {
 
 // A file that a journal record names.
 struct LocalArtifact {
@@ -61,4 +61,4 @@ class ArtifactTransfer {
 // the manifest with the checkpoint's digest.
 Status VerifyCheckpoint(const CheckpointSource& source, const std::string& folder);
 
-}  // namespace longrun
+}  // namespace longrun::agent

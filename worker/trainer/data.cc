@@ -6,7 +6,7 @@
 #include "model/data/dataset.h"
 #include "model/data/manifest.h"
 
-namespace longrun {
+namespace longrun::trainer {
 
 Status DataImport(const DataImportOptions& options) {
   ImportSpec spec = {.tokenizer = options.tokenizer, .splits = {}};
@@ -51,4 +51,4 @@ Status DataVerify(const std::string& folder) {
   return Status();
 }
 
-}  // namespace longrun
+}  // namespace longrun::trainer

@@ -6,7 +6,7 @@
 
 #include "base/status.h"
 
-namespace longrun {
+namespace longrun::trainer {
 
 struct DataImportOptions {
   std::string output;
@@ -18,4 +18,4 @@ Status DataImport(const DataImportOptions& options);
 Status DataInspect(const std::string& folder);  // prints digest, tokenizer, splits
 Status DataVerify(const std::string& folder);   // reads every block
 
-}  // namespace longrun
+}  // namespace longrun::trainer

@@ -12,7 +12,7 @@
 #include "base/shortage.h"
 #include "base/str.h"
 
-namespace longrun {
+namespace longrun::trainer {
 namespace {
 
 FailureClass ClassOf(Code code) {
@@ -93,4 +93,4 @@ Ending EndGuarded(const std::function<Ending()>& body) {
   }
 }
 
-}  // namespace longrun
+}  // namespace longrun::trainer

@@ -10,7 +10,7 @@
 #include "base/status.h"
 #include "sweeps/failure.h"
 
-namespace longrun {
+namespace longrun::trainer {
 
 struct Ending {
   Status status;                                        // ok: all is done
@@ -30,4 +30,4 @@ Ending EndingOf(const ErrorList& errors);
 Ending RunGuarded(const std::function<Status()>& body);
 Ending EndGuarded(const std::function<Ending()>& body);
 
-}  // namespace longrun
+}  // namespace longrun::trainer

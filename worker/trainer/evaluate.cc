@@ -24,7 +24,7 @@
 #include "worker/trainer/stop.h"
 #include "worker/trainer/weights.h"
 
-namespace longrun {
+namespace longrun::trainer {
 namespace {
 
 // A task's progress is counted in thousandths of its cells.
@@ -237,4 +237,4 @@ Status Evaluate(Session& session, const Dataset& dataset, const Machine& machine
   return evaluator.Run();
 }
 
-}  // namespace longrun
+}  // namespace longrun::trainer

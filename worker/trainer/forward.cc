@@ -16,7 +16,7 @@
 #include "model/net/head.h"
 #include "model/net/tensor_file.h"
 
-namespace longrun {
+namespace longrun::trainer {
 namespace {
 
 struct Loaded {
@@ -106,4 +106,4 @@ Status MapAttention(const AttentionOptions& options) {
   return WriteFileAtomic(options.of.output, AttentionMapBytes(map));
 }
 
-}  // namespace longrun
+}  // namespace longrun::trainer

@@ -8,7 +8,7 @@
 #include "base/status.h"
 #include "worker/trainer/open_model.h"
 
-namespace longrun {
+namespace longrun::trainer {
 
 struct ForwardOptions {
   ModelOptions model;
@@ -35,4 +35,4 @@ struct AttentionOptions {
 // model/attention_map.h, with the label "model".
 Status MapAttention(const AttentionOptions& options);
 
-}  // namespace longrun
+}  // namespace longrun::trainer

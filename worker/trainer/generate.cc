@@ -18,7 +18,7 @@
 #include "model/net/generate.h"
 #include "model/net/tensor_file.h"
 
-namespace longrun {
+namespace longrun::trainer {
 namespace {
 
 constexpr std::size_t kPromptBytesMax = std::size_t{1} << 28;
@@ -173,4 +173,4 @@ Status RunGenerate(const GenerateOptions& options) {
       .status();
 }
 
-}  // namespace longrun
+}  // namespace longrun::trainer

@@ -9,7 +9,7 @@
 #include "model/sampling.h"
 #include "worker/trainer/open_model.h"
 
-namespace longrun {
+namespace longrun::trainer {
 
 // The largest number of tokens, the same as for context lengths.
 inline constexpr std::int64_t kNewTokensMax = std::int64_t{1} << 26;
@@ -35,4 +35,4 @@ struct GenerateOptions {
 // are chosen, and its end of text ends the generation, so N may be smaller than requested.
 Status RunGenerate(const GenerateOptions& options);
 
-}  // namespace longrun
+}  // namespace longrun::trainer

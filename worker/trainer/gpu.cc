@@ -7,7 +7,7 @@
 #include "base/str.h"
 #include "kernels/cuda_plugin.h"
 
-namespace longrun {
+namespace longrun::trainer {
 namespace {
 
 struct Plugin {
@@ -47,4 +47,4 @@ Result<GpuInfo> DescribeGpu(int ordinal) {
                  .capability_minor = gpu.capability_minor};
 }
 
-}  // namespace longrun
+}  // namespace longrun::trainer

@@ -6,7 +6,7 @@
 
 #include "base/status.h"
 
-namespace longrun {
+namespace longrun::trainer {
 
 struct GpuInfo {
   std::string name;  // "NVIDIA H200"
@@ -18,4 +18,4 @@ struct GpuInfo {
 // kFailedPrecondition if the plug-in was not compiled or there is no such GPU.
 Result<GpuInfo> DescribeGpu(int ordinal);
 
-}  // namespace longrun
+}  // namespace longrun::trainer

@@ -10,7 +10,7 @@
 #include "model/cpu_paths.h"
 #include "worker/trainer/gpu.h"
 
-namespace longrun {
+namespace longrun::trainer {
 namespace {
 
 Status Differs(std::string_view what, const std::string& wanted, const std::string& found) {
@@ -117,4 +117,4 @@ Execution Completed(Execution execution, const Machine& machine) {
   return execution;
 }
 
-}  // namespace longrun
+}  // namespace longrun::trainer

@@ -10,7 +10,7 @@
 #include "sweeps/run.h"
 #include "sweeps/task.h"
 
-namespace longrun {
+namespace longrun::trainer {
 
 struct Machine {
   Compute compute;
@@ -36,4 +36,4 @@ Result<Machine> OpenMachine(const TaskFile& task, const std::string& precision);
 // The execution, with the machine's values for what was left open.
 Execution Completed(Execution execution, const Machine& machine);
 
-}  // namespace longrun
+}  // namespace longrun::trainer

@@ -25,7 +25,7 @@
 #include "worker/trainer/stop.h"
 #include "worker/trainer/task.h"
 
-namespace longrun {
+namespace longrun::trainer {
 namespace {
 
 void AddModel(CLI::App* sub, ModelOptions& options) {
@@ -276,7 +276,7 @@ int Main(int argc, char** argv) {
 }
 
 }  // namespace
-}  // namespace longrun
+}  // namespace longrun::trainer
 
 namespace {
 
@@ -296,7 +296,7 @@ void KeepFreedMemory() {
 int main(int argc, char** argv) {
   KeepFreedMemory();
   return longrun::RunMain(
-      "longrun-trainer", longrun::Main, argc, argv,
+      "longrun-trainer", longrun::trainer::Main, argc, argv,
       {.out_of_memory = longrun::FailureOf(longrun::FailureClass::kOutOfMemory).exit_code,
        .out_of_threads = longrun::FailureOf(longrun::FailureClass::kLimit).exit_code});
 }

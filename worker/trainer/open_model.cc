@@ -13,7 +13,7 @@
 #include "model/net/model_folder.h"
 #include "model/net/tensor_file.h"
 
-namespace longrun {
+namespace longrun::trainer {
 namespace {
 
 // Sets the extension, as {"method": "yarn", ...}; config.json must not have one of its own.
@@ -106,4 +106,4 @@ Result<at::Tensor> LoadTokens(const std::string& path, std::int64_t vocab_size) 
   return tokens;
 }
 
-}  // namespace longrun
+}  // namespace longrun::trainer

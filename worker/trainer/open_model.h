@@ -9,7 +9,7 @@
 #include "base/status.h"
 #include "model/net/transformer.h"
 
-namespace longrun {
+namespace longrun::trainer {
 
 struct ModelOptions {
   std::string folder;              // config.json, model.safetensors
@@ -27,4 +27,4 @@ Result<Transformer> OpenModel(const ModelOptions& options);
 // each within [0, vocab_size).
 Result<at::Tensor> LoadTokens(const std::string& path, std::int64_t vocab_size);
 
-}  // namespace longrun
+}  // namespace longrun::trainer

@@ -15,7 +15,7 @@
 #include "base/version.h"
 #include "model/net/device.h"
 
-namespace longrun {
+namespace longrun::trainer {
 namespace {
 
 constexpr std::size_t kValueBytesMax = 512;  // per variable or argument
@@ -128,4 +128,4 @@ Json StartedBody(const TaskFile& task, const Machine& machine, const std::string
           {"pid", ::getpid()}};
 }
 
-}  // namespace longrun
+}  // namespace longrun::trainer

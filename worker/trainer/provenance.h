@@ -24,8 +24,8 @@
 #include "sweeps/task.h"
 #include "worker/trainer/machine.h"
 
-namespace longrun {
+namespace longrun::trainer {
 
 Json StartedBody(const TaskFile& task, const Machine& machine, const std::string& initial_weights);
 
-}  // namespace longrun
+}  // namespace longrun::trainer

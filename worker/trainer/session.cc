@@ -6,7 +6,7 @@
 #include "base/files.h"
 #include "base/str.h"
 
-namespace longrun {
+namespace longrun::trainer {
 namespace {
 
 constexpr std::int64_t kProgressEveryMs = 1000;
@@ -63,4 +63,4 @@ Status Session::Progress(const Work& work) {
                          work.step);
 }
 
-}  // namespace longrun
+}  // namespace longrun::trainer

@@ -12,7 +12,7 @@
 #include "sweeps/event.h"
 #include "sweeps/task.h"
 
-namespace longrun {
+namespace longrun::trainer {
 
 // Called with each record of an attempt that a user runs by hand.
 using RecordWatcher = std::function<void(RecordKind kind, const Json& body, std::int64_t step)>;
@@ -58,4 +58,4 @@ class Session {
   std::int64_t reported_ms_ = 0;
 };
 
-}  // namespace longrun
+}  // namespace longrun::trainer

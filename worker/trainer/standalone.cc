@@ -39,7 +39,7 @@
 #include "worker/trainer/task.h"
 #include "worker/trainer/training_view.h"
 
-namespace longrun {
+namespace longrun::trainer {
 namespace {
 
 constexpr std::int64_t kMemoryBytes = std::int64_t{4} << 30;
@@ -630,4 +630,4 @@ Ending EvaluateStandalone(const StandaloneOptions& options) {
   return EndingOf(PrintRows(task->attempt_dir));
 }
 
-}  // namespace longrun
+}  // namespace longrun::trainer

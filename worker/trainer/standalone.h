@@ -8,7 +8,7 @@
 
 #include "worker/trainer/ending.h"
 
-namespace longrun {
+namespace longrun::trainer {
 
 struct StandaloneOptions {
   // JSON as in sweeps/run.h; dataset, tokenizer and numerics may be left out, and with `init` also
@@ -44,4 +44,4 @@ Ending TrainStandalone(const StandaloneOptions& options);
 // each length; a sweep sets a number that is the same for all lengths.
 Ending EvaluateStandalone(const StandaloneOptions& options);
 
-}  // namespace longrun
+}  // namespace longrun::trainer

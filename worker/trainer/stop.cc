@@ -16,7 +16,7 @@
 
 #include "base/check.h"
 
-namespace longrun {
+namespace longrun::trainer {
 namespace {
 
 sigset_t StopSignals() {
@@ -87,4 +87,4 @@ bool StopRequested() {
   return g_stop_requested;
 }
 
-}  // namespace longrun
+}  // namespace longrun::trainer

@@ -4,7 +4,7 @@
 // memory as their stack, and the frame of a handler would overwrite neighbouring memory.
 #pragma once
 
-namespace longrun {
+namespace longrun::trainer {
 
 // To be called before any other thread starts, since threads inherit the blocked signals.
 void HoldStopSignals();
@@ -13,4 +13,4 @@ void HoldStopSignals();
 void EndWhenStopped();
 bool StopRequested();
 
-}  // namespace longrun
+}  // namespace longrun::trainer

@@ -13,7 +13,7 @@
 #include "worker/trainer/session.h"
 #include "worker/trainer/train.h"
 
-namespace longrun {
+namespace longrun::trainer {
 namespace {
 
 constexpr std::size_t kTaskBytesMax = std::size_t{64} << 20;
@@ -102,4 +102,4 @@ Ending RunTask(const std::string& path, RecordWatcher watcher) {
   return ending;
 }
 
-}  // namespace longrun
+}  // namespace longrun::trainer

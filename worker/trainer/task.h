@@ -6,11 +6,11 @@
 #include "worker/trainer/ending.h"
 #include "worker/trainer/session.h"
 
-namespace longrun {
+namespace longrun::trainer {
 
 // Writes the journal into the task's attempt_dir: attempt, started, ..., final; or `failed` with
 // the class and the place, unless it was asked to stop. The caller must have blocked the stop
 // signals (stop.h).
 Ending RunTask(const std::string& path, RecordWatcher watcher = {});
 
-}  // namespace longrun
+}  // namespace longrun::trainer

@@ -28,7 +28,7 @@
 #include "worker/trainer/stop.h"
 #include "worker/trainer/weights.h"
 
-namespace longrun {
+namespace longrun::trainer {
 namespace {
 
 // The sign of a NaN has no meaning.
@@ -499,4 +499,4 @@ Status Train(Session& session, const Dataset& dataset, const Machine& machine, T
   return trainer.TrainToEnd();
 }
 
-}  // namespace longrun
+}  // namespace longrun::trainer

@@ -17,7 +17,7 @@
 #include "worker/trainer/machine.h"
 #include "worker/trainer/session.h"
 
-namespace longrun {
+namespace longrun::trainer {
 
 // The start of a training: random weights, those of an imported model, or the checkpoint from which
 // the task resumes.
@@ -35,4 +35,4 @@ Result<TrainStart> LoadStart(const TaskFile& task);
 // kAborted: NaN or infinity. kCancelled: it was asked to stop, and wrote a checkpoint.
 Status Train(Session& session, const Dataset& dataset, const Machine& machine, TrainStart start);
 
-}  // namespace longrun
+}  // namespace longrun::trainer

@@ -7,7 +7,7 @@
 #include "base/str.h"
 #include "base/units.h"
 
-namespace longrun {
+namespace longrun::trainer {
 namespace {
 
 constexpr std::int64_t kRedrawMs = 500;
@@ -83,4 +83,4 @@ std::string TrainingView::End() {
   return "\n";
 }
 
-}  // namespace longrun
+}  // namespace longrun::trainer

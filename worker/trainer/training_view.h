@@ -16,7 +16,7 @@
 #include "base/json.h"
 #include "sweeps/event.h"
 
-namespace longrun {
+namespace longrun::trainer {
 
 class TrainingView {
  public:
@@ -51,4 +51,4 @@ class TrainingView {
   std::string checkpoint_;
 };
 
-}  // namespace longrun
+}  // namespace longrun::trainer

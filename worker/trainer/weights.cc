@@ -8,7 +8,7 @@
 #include "model/hugging_face/manifest.h"
 #include "model/net/model_folder.h"
 
-namespace longrun {
+namespace longrun::trainer {
 namespace {
 
 Status OfAnotherModel(const std::string& folder) {
@@ -49,4 +49,4 @@ Result<StartWeights> LoadImported(const CheckpointRef& init, const Run& run) {
   return imported;
 }
 
-}  // namespace longrun
+}  // namespace longrun::trainer

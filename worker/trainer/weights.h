@@ -9,7 +9,7 @@
 #include "model/net/transformer.h"
 #include "sweeps/task.h"
 
-namespace longrun {
+namespace longrun::trainer {
 
 // The network of a checkpoint of the run. Properties of an imported model other than its shape (the
 // extension of rotary positions, GPT-2's switches for the scale) hold in everything derived from
@@ -25,4 +25,4 @@ struct StartWeights {
 // method if the run has that method, else new ones from the run's seed, like random weights.
 Result<StartWeights> LoadImported(const CheckpointRef& init, const Run& run);
 
-}  // namespace longrun
+}  // namespace longrun::trainer

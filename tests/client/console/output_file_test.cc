@@ -11,7 +11,7 @@
 
 #include "base/files.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 class OutputFileTest : public testing::Test {
@@ -59,4 +59,4 @@ TEST_F(OutputFileTest, WhatIsNotToBeReplacedStays) {
 }
 
 }  // namespace
-}  // namespace longrun
+}  // namespace longrun::client

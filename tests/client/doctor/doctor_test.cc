@@ -18,7 +18,7 @@
 #include "sweeps/worker_id.h"
 #include "worker/agent/devices.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 constexpr std::int64_t kGiB = std::int64_t{1} << 30;
@@ -140,7 +140,7 @@ TEST_F(DoctorTest, AnArmCpuIsNamedByItsPartAndMissesNoAvx2) {
 // The names are those that a worker of this machine offers.
 TEST_F(DoctorTest, TheCpuOfThisMachineHasTheNamesOfItsWorker) {
   const CpuPaths paths = LookAtMachine(folder.path()).cpu_paths;
-  const std::vector<Slot> slots = CpuSlots(DetectHostCpu(), 1);
+  const std::vector<Slot> slots = agent::CpuSlots(agent::DetectHostCpu(), 1);
   EXPECT_EQ(paths.simd, slots.front().simd);
   EXPECT_EQ(paths.linear, slots.front().linear);
 }
@@ -306,4 +306,4 @@ TEST_F(DoctorTest, APortThatSomebodyElseHas) {
 }
 
 }  // namespace
-}  // namespace longrun
+}  // namespace longrun::client

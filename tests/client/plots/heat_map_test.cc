@@ -14,7 +14,7 @@
 #include "client/plots/plot_letters.h"
 #include "client/plots/plot_svg.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 // A[i][j] = 2^-(i - j) where j <= i, rows as they come.
@@ -233,4 +233,4 @@ TEST(HeatMapJsonTest, HiddenCellsAreNull) {
 }
 
 }  // namespace
-}  // namespace longrun
+}  // namespace longrun::client

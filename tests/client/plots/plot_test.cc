@@ -20,7 +20,7 @@
 #include "client/tables/pivot.h"
 #include "tests/client/sample_results.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 Plot PlotOf(const SweepResults& results, const PivotRequest& request = {}) {
@@ -485,4 +485,4 @@ TEST(PlotTextTest, NothingToDrawIsDrawnAllTheSame) {
 }
 
 }  // namespace
-}  // namespace longrun
+}  // namespace longrun::client

@@ -14,7 +14,7 @@
 #include "client/words/html.h"
 #include "tests/client/sample_results.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 constexpr const char* kHostile = "<script>alert('x')</script>&\"<img src=x onerror=alert(1)>";
@@ -331,4 +331,4 @@ TEST(ReportPageTest, ABrowserShowsItAsMeant) {
 }
 
 }  // namespace
-}  // namespace longrun
+}  // namespace longrun::client

@@ -10,7 +10,7 @@
 
 #include "tests/client/sample_results.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 TEST(DifferencesTest, LeavesAreNamedByTheirPathAndWhatOneLacksIsNull) {
@@ -94,4 +94,4 @@ TEST(ProvenanceTest, IsTheLastAttemptThatBeganWithoutWhatIsNewEachTime) {
 }
 
 }  // namespace
-}  // namespace longrun
+}  // namespace longrun::client

@@ -5,7 +5,7 @@
 
 #include <cmath>
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 ResultMetric Find(const std::string& name) {
@@ -127,4 +127,4 @@ TEST(FoldTest, ARatioHasTheErrorsOfBoth) {
 }
 
 }  // namespace
-}  // namespace longrun
+}  // namespace longrun::client

@@ -8,7 +8,7 @@
 #include "client/tables/pivot_arguments.h"
 #include "tests/client/sample_results.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 std::vector<PivotTable> Build(const std::vector<SweepResults>& results,
@@ -471,4 +471,4 @@ TEST(PivotTest, AMetricByPositionIsAskedForByItself) {
 }
 
 }  // namespace
-}  // namespace longrun
+}  // namespace longrun::client

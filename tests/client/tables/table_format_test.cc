@@ -11,7 +11,7 @@
 #include "client/tables/table_parts.h"
 #include "tests/client/sample_results.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 std::vector<PivotTable> Build(const SweepResults& results, const PivotRequest& request = {}) {
@@ -348,4 +348,4 @@ TEST(TableFormatTest, InfinityIsSaidInTextAndNullInJson) {
 }
 
 }  // namespace
-}  // namespace longrun
+}  // namespace longrun::client

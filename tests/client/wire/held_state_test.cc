@@ -7,7 +7,7 @@
 #include "base/files.h"
 #include "base/str.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 class HeldStateTest : public testing::Test {
@@ -58,4 +58,4 @@ TEST_F(HeldStateTest, AReplacedDatabaseIsNotTheOneThatWasStoredInto) {
 }
 
 }  // namespace
-}  // namespace longrun
+}  // namespace longrun::client

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 using Lines = std::vector<std::string>;
@@ -51,4 +51,4 @@ TEST(LastingNoticesTest, EachHasItsOwnTime) {
 }
 
 }  // namespace
-}  // namespace longrun
+}  // namespace longrun::client

@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <limits>
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 TEST(ToJsonTest, EveryFieldIsThereAndAnUnsetOptionalOneIsNull) {
@@ -49,4 +49,4 @@ TEST(JsonInTest, TextThatIsNotJsonIsShownAsItIs) {
 }
 
 }  // namespace
-}  // namespace longrun
+}  // namespace longrun::client

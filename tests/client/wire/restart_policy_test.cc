@@ -4,7 +4,7 @@
 
 #include <vector>
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 using End = RestartPolicy::End;
@@ -62,4 +62,4 @@ TEST(RestartPolicyTest, WhatHasNothingLeftToRunOnIsNotStartedAgain) {
 }
 
 }  // namespace
-}  // namespace longrun
+}  // namespace longrun::client

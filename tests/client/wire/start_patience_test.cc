@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 TEST(StartPatienceTest, AProcessThatWorksIsWaitedForAsLongAsItDoes) {
@@ -33,4 +33,4 @@ TEST(StartPatienceTest, ItIsToldOnce) {
 }
 
 }  // namespace
-}  // namespace longrun
+}  // namespace longrun::client

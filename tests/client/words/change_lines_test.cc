@@ -6,7 +6,7 @@
 
 #include "base/str.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 v1::RunInfo Run(int i, const char* state, int attempts) {
@@ -94,4 +94,4 @@ TEST(ChangeLinesTest, NothingIsLeftUntoldAtTheEnd) {
 }
 
 }  // namespace
-}  // namespace longrun
+}  // namespace longrun::client

@@ -7,7 +7,7 @@
 
 #include "client/words/sweep_view.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 void AddTask(v1::RunInfo& run, const char* state, const char* worker) {
@@ -80,4 +80,4 @@ TEST(NoServiceTest, TheNewestWordOfAWorkerIsToldWithWhatGoesOn) {
 }
 
 }  // namespace
-}  // namespace longrun
+}  // namespace longrun::client

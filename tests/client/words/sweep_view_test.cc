@@ -11,7 +11,7 @@
 #include "client/words/run_limit.h"
 #include "client/words/window.h"
 
-namespace longrun {
+namespace longrun::client {
 namespace {
 
 // The example of the ULID specification, of 2016-07-30T22:36:16.385Z;
@@ -144,4 +144,4 @@ TEST(TimeLeftTextTest, SaysWhatIsLeftOutAndNothingWhereNothingIsKnown) {
 }
 
 }  // namespace
-}  // namespace longrun
+}  // namespace longrun::client

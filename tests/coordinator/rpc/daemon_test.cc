@@ -24,7 +24,7 @@
 #include "sweeps/coordinator_address.h"
 #include "tests/deadline.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 constexpr const char* kProgram = LONGRUN_BIN_DIR "/longrun-coordinator";
@@ -260,4 +260,4 @@ TEST_F(DaemonTest, WithoutRoomOnTheDiskASubmissionIsRefused) {
 }
 
 }  // namespace
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -10,7 +10,7 @@
 #include "base/files.h"
 #include "coordinator/store/store.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 // A reader serves the jobs of many calls: what one of them met is not what another one lacks.
@@ -36,4 +36,4 @@ TEST(ExecutorTest, EachJobBeginsWithTheDamageOfTheStoreAndNoneOfAnotherJob) {
 }
 
 }  // namespace
-}  // namespace longrun
+}  // namespace longrun::coordinator

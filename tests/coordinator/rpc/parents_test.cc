@@ -4,7 +4,7 @@
 
 #include "tests/coordinator/sample.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 TEST(ParentFinderTest, OneSubmissionLooksForARunOnce) {
@@ -28,4 +28,4 @@ TEST(ParentFinderTest, OneSubmissionLooksForARunOnce) {
 }
 
 }  // namespace
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -14,7 +14,7 @@
 #include "tests/coordinator/sample.h"
 #include "tests/deadline.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 constexpr std::int64_t kPatienceMs = DeadlineMs(20'000);  // far above the half second that it takes
@@ -188,4 +188,4 @@ TEST_F(SessionTest, AHeartbeatOfMoreAttemptsThanAWorkerMayHaveEndsTheSession) {
 }
 
 }  // namespace
-}  // namespace longrun
+}  // namespace longrun::coordinator

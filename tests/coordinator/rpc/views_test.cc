@@ -10,7 +10,7 @@
 
 #include "tests/coordinator/sample.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 class SweepViewTest : public testing::Test {
@@ -105,4 +105,4 @@ TEST_F(SweepViewTest, TheStepOfATrainingIsThatOfItsLoss) {
 }
 
 }  // namespace
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -3,7 +3,7 @@
 
 #include "tests/coordinator/scheduler/fixture.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 constexpr std::int64_t kDayMs = 86'400'000;
@@ -335,4 +335,4 @@ TEST_F(EndTest, ARejectionWithAClassCountsByThatClass) {
 }
 
 }  // namespace
-}  // namespace longrun
+}  // namespace longrun::coordinator

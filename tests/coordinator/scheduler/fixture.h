@@ -15,7 +15,7 @@
 #include "tests/simulation/folded_store.h"
 #include "tests/simulation/sample_sweep.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 class SchedulerTest : public testing::Test {
  protected:
@@ -168,4 +168,4 @@ class SchedulerTest : public testing::Test {
   std::int64_t wall_set_ms = 0;  // how far somebody set the wall clock
 };
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

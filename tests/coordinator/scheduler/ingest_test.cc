@@ -1,7 +1,7 @@
 // Records come in once, in order, and count only from the attempt that is current.
 #include "tests/coordinator/scheduler/fixture.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 class IngestTest : public SchedulerTest {
@@ -353,4 +353,4 @@ TEST_F(IngestTest, AnAttemptOfAnotherWorkerIsFencedAndWarnedOf) {
 }
 
 }  // namespace
-}  // namespace longrun
+}  // namespace longrun::coordinator

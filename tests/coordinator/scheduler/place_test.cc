@@ -2,7 +2,7 @@
 #include "sweeps/cost.h"
 #include "tests/coordinator/scheduler/fixture.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 class PlaceTest : public SchedulerTest {};
@@ -289,4 +289,4 @@ TEST_F(PlaceTest, EpochsGrowAndJumpWithARestore) {
 }
 
 }  // namespace
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -1,7 +1,7 @@
 // Sessions, inventories, leases, offers and cancelling.
 #include "tests/coordinator/scheduler/fixture.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 class SessionTest : public SchedulerTest {
@@ -457,4 +457,4 @@ TEST_F(SessionTest, NothingIsLostByARestartAtAnyMoment) {
 }
 
 }  // namespace
-}  // namespace longrun
+}  // namespace longrun::coordinator

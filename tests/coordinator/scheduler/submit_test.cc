@@ -2,7 +2,7 @@
 #include "sweeps/cost.h"
 #include "tests/coordinator/scheduler/fixture.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 class SubmitTest : public SchedulerTest {};
@@ -168,4 +168,4 @@ TEST_F(SubmitTest, FiftyThousandTasksAreTakenAndPlacedWithoutALookAtAllOfThem) {
 }
 
 }  // namespace
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -4,7 +4,7 @@
 #include "base/random.h"
 #include "tests/coordinator/scheduler/fixture.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 class UpkeepTest : public SchedulerTest {
@@ -593,4 +593,4 @@ TEST_F(UpkeepTest, ASliceDecidesOnItsOwnCandidatesAlone) {
 }
 
 }  // namespace
-}  // namespace longrun
+}  // namespace longrun::coordinator

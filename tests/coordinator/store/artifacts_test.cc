@@ -7,7 +7,7 @@
 #include "base/files.h"
 #include "base/str.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 class ArtifactsTest : public testing::Test {
@@ -146,4 +146,4 @@ TEST_F(ArtifactsTest, ARemovalThatACrashInterruptedIsFinishedAtTheNextStart) {
 }
 
 }  // namespace
-}  // namespace longrun
+}  // namespace longrun::coordinator

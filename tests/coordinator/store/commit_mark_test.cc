@@ -15,7 +15,7 @@
 #include "coordinator/store/store.h"
 #include "tests/coordinator/sample.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 class CommitMarkTest : public ::testing::Test {
@@ -198,4 +198,4 @@ TEST_F(CommitMarkTest, ADamagedNoteClaimsNothing) {
 }
 
 }  // namespace
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -26,7 +26,7 @@
 #include "tests/commit_seed.h"
 #include "tests/coordinator/sample.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 constexpr const char* kSweepId = "01BX5ZZKBKACTAV9WEVGEMMVRZ";
@@ -1441,4 +1441,4 @@ TEST(RowIdentityTest, ARowWhoseKeyIsNoTextDoesNotAgree) {
 }
 
 }  // namespace
-}  // namespace longrun
+}  // namespace longrun::coordinator

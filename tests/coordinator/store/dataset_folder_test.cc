@@ -10,7 +10,7 @@
 #include "model/data/manifest.h"
 #include "tests/coordinator/sample.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 class DatasetFolderTest : public testing::Test {
@@ -78,4 +78,4 @@ TEST_F(DatasetFolderTest, AnAbsolutePathOfAnEarlierReleaseMeansTheSameDatasetHer
 }
 
 }  // namespace
-}  // namespace longrun
+}  // namespace longrun::coordinator

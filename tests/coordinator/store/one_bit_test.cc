@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <string>
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 StoredRow Sample() {
@@ -96,4 +96,4 @@ TEST(OneBitTest, LongRowsOnlyWhereTheyAreAskedFor) {
 }
 
 }  // namespace
-}  // namespace longrun
+}  // namespace longrun::coordinator

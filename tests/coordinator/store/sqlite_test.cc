@@ -11,7 +11,7 @@
 #include "base/shortage.h"
 #include "base/str.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 // Lowers a limit of this process for the life of the object.
@@ -65,4 +65,4 @@ TEST(SqliteTest, TooManyOpenFilesAreSaidToBeThat) {
 }
 
 }  // namespace
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -15,7 +15,7 @@
 #include "coordinator/store/sqlite.h"
 #include "tests/coordinator/sample.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 constexpr const char* kSweepId = "01BX5ZZKBKACTAV9WEVGEMMVRZ";
@@ -928,4 +928,4 @@ TEST_F(StoreTest, AFileThatIsNoDatabaseIsRefused) {
 }
 
 }  // namespace
-}  // namespace longrun
+}  // namespace longrun::coordinator

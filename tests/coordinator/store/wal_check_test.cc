@@ -21,7 +21,7 @@
 #include "base/str.h"
 #include "coordinator/store/sqlite.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 constexpr int kCommits = 12;
@@ -417,4 +417,4 @@ TEST(WalMessageTest, NoLogIsAWholeOne) {
 INSTANTIATE_TEST_SUITE_P(Logs, WalCheckTest, testing::Bool());
 
 }  // namespace
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -17,7 +17,7 @@
 #include "worker/agent/attempt_folder.h"
 #include "worker/agent/devices.h"
 
-namespace longrun {
+namespace longrun::agent {
 namespace {
 
 constexpr std::int64_t kDeadlineMs = DeadlineMs(60'000);
@@ -829,4 +829,4 @@ TEST_F(AgentTest, ANetworkAddressIsRefusedWithTheReason) {
 }
 
 }  // namespace
-}  // namespace longrun
+}  // namespace longrun::agent

@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-namespace longrun {
+namespace longrun::agent {
 namespace {
 
 HostCpu Host(int cores, std::int64_t gibibytes) {
@@ -49,4 +49,4 @@ TEST(DetectHostCpuTest, TheHostHasCoresMemoryAndAName) {
 }
 
 }  // namespace
-}  // namespace longrun
+}  // namespace longrun::agent

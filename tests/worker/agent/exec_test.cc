@@ -11,7 +11,7 @@
 #include "tests/worker/agent/tasks.h"
 #include "worker/agent/attempt_folder.h"
 
-namespace longrun {
+namespace longrun::agent {
 namespace {
 
 constexpr std::int64_t kDeadlineMs = DeadlineMs(60'000);
@@ -159,4 +159,4 @@ TEST_F(ExecTest, ATrainerThatCannotBeStartedIsAnExitToo) {
 }
 
 }  // namespace
-}  // namespace longrun
+}  // namespace longrun::agent

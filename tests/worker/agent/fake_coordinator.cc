@@ -14,7 +14,7 @@
 #include "longrun/v1/artifacts.grpc.pb.h"
 #include "longrun/v1/session.grpc.pb.h"
 
-namespace longrun {
+namespace longrun::agent {
 
 struct FakeCoordinator::Server final : v1::WorkerSessionService::Service,
                                        v1::ArtifactService::Service {
@@ -259,4 +259,4 @@ bool FakeCoordinator::Send(const v1::CoordinatorMessage& message) {
   return server_->stream != nullptr && server_->stream->Write(message);
 }
 
-}  // namespace longrun
+}  // namespace longrun::agent

@@ -14,7 +14,7 @@
 
 #include "longrun/v1/session.pb.h"
 
-namespace longrun {
+namespace longrun::agent {
 
 class FakeCoordinator {
  public:
@@ -64,4 +64,4 @@ class FakeCoordinator {
   std::unique_ptr<Server> server_;
 };
 
-}  // namespace longrun
+}  // namespace longrun::agent

@@ -10,7 +10,7 @@
 #include "base/files.h"
 #include "tests/worker/agent/tasks.h"
 
-namespace longrun {
+namespace longrun::agent {
 namespace {
 
 using Next = JournalUplink::Next;
@@ -195,4 +195,4 @@ TEST_F(JournalUplinkTest, OfAnUnwantedJournalOnlyTheEndIsSent) {
 }
 
 }  // namespace
-}  // namespace longrun
+}  // namespace longrun::agent

@@ -5,7 +5,7 @@
 
 #include <cerrno>
 
-namespace longrun {
+namespace longrun::agent {
 namespace {
 
 TEST(RefusalTest, WhatRanOutDecides) {
@@ -34,4 +34,4 @@ TEST(RefusalTest, ACacheThatCannotBeWrittenIsStorageWhateverTheSystemSaid) {
 }
 
 }  // namespace
-}  // namespace longrun
+}  // namespace longrun::agent

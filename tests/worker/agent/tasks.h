@@ -12,7 +12,7 @@
 #include "model/position/method.h"
 #include "sweeps/task.h"
 
-namespace longrun {
+namespace longrun::agent {
 
 inline const std::string kTestDatasetDigest = Sha256Hex("dataset");
 
@@ -60,4 +60,4 @@ inline void WriteBehaviour(const std::string& cache_dir, const Json& behaviour) 
   LR_CHECK(WriteFileAtomic(JoinPath(cache_dir, "behaviour.json"), CanonicalJson(behaviour)).ok());
 }
 
-}  // namespace longrun
+}  // namespace longrun::agent

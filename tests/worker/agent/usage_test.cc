@@ -6,7 +6,7 @@
 #include "worker/agent/nvml.h"
 #include "worker/agent/slot_meter.h"
 
-namespace longrun {
+namespace longrun::agent {
 namespace {
 
 TEST(HostUsageTest, WaitingForADiskIsNotBusy) {
@@ -148,4 +148,4 @@ TEST(SlotMeterTest, UtilisationIsKnownWhereThePeakIs) {
 }
 
 }  // namespace
-}  // namespace longrun
+}  // namespace longrun::agent

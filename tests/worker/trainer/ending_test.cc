@@ -9,7 +9,7 @@
 #include <stdexcept>
 #include <system_error>
 
-namespace longrun {
+namespace longrun::trainer {
 namespace {
 
 FailureClass ClassOfErrno(int error_number) {
@@ -44,4 +44,4 @@ TEST(EndingTest, WhatIsThrownBecomesItsClass) {
 }
 
 }  // namespace
-}  // namespace longrun
+}  // namespace longrun::trainer

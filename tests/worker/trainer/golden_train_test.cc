@@ -12,7 +12,7 @@
 #include "model/data/dataset.h"
 #include "sweeps/event.h"
 
-namespace longrun {
+namespace longrun::trainer {
 namespace {
 
 const std::string kGolden = LONGRUN_SOURCE_DIR "/tests/golden/train";
@@ -112,4 +112,4 @@ INSTANTIATE_TEST_SUITE_P(Methods, GoldenTrainTest,
                          [](const auto& given) { return std::string(given.param); });
 
 }  // namespace
-}  // namespace longrun
+}  // namespace longrun::trainer

@@ -28,7 +28,7 @@
 #include "sweeps/task.h"
 #include "tests/deadline.h"
 
-namespace longrun {
+namespace longrun::trainer {
 namespace {
 
 constexpr std::int64_t kDeadlineMs = DeadlineMs(60'000);
@@ -841,4 +841,4 @@ TEST_F(TrainerTest, TheDoorAttentionAveragesOverLayersHeadsAndTexts) {
 }
 
 }  // namespace
-}  // namespace longrun
+}  // namespace longrun::trainer

@@ -4,7 +4,7 @@
 
 #include <string>
 
-namespace longrun {
+namespace longrun::trainer {
 namespace {
 
 Json StepBody(double loss) { return {{"loss", loss}, {"lr", 1e-3}, {"tokens_per_s", 1000.0}}; }
@@ -63,4 +63,4 @@ TEST(TrainingViewTest, TheNewestCheckpointIsKnownAndAResumedTrainingSaysWhereItB
 }
 
 }  // namespace
-}  // namespace longrun
+}  // namespace longrun::trainer
