@@ -1,7 +1,7 @@
-// A model and the way it is trained, with every default written in. Torch-free, so that the
-// coordinator, the client and the trainer read the same structs.
+// A model, with every default written in. Torch-free, so that the coordinator, the client and the
+// trainer read the same structs.
 //
-// The JSON forms are parts of the canonical run (sweeps/run.h), so the names must not change.
+// The JSON form is a part of the canonical run (sweeps/run.h), so the names must not change.
 #pragma once
 
 #include <cstdint>
@@ -11,16 +11,9 @@
 
 #include "base/json.h"
 #include "base/status.h"
+#include "model/position/config.h"
 
 namespace longrun {
-
-// "position": {"method": "alibi", "variant": "press"}: the method and its parameters, complete.
-struct PositionConfig {
-  std::string method;
-  Json params = Json::object();  // without "method"; every parameter of the method, checked
-
-  Json ToJson() const;
-};
 
 // The properties that distinguish decoder bodies; the defaults are GPT-2's. Norms come before
 // attention and MLP.
@@ -89,62 +82,6 @@ struct ModelConfig {
   Status Check() const;
   Status CheckShape() const;            // only n_layer, n_head, d_model and head_dim
   std::int64_t ParameterCount() const;  // tied head counted once; needs a checked config
-};
-
-struct OptimizerConfig {
-  std::string name = "adamw";
-  double lr = 6e-4;
-  double min_lr = 6e-5;
-  double beta1 = 0.9;
-  double beta2 = 0.95;
-  double eps = 1e-8;
-  double weight_decay = 0.1;  // on tensors with two or more dimensions
-  double grad_clip = 1.0;     // global norm; 0 turns it off
-};
-
-struct ScheduleConfig {
-  std::string name = "cosine";  // cosine | constant, both after a linear warm-up
-  std::int64_t warmup_tokens = 0;
-};
-
-struct ValidateConfig {
-  std::int64_t every = 0;   // tokens of training between two validations; 0: never
-  std::int64_t tokens = 0;  // tokens scored each time
-};
-
-// "train.mask" of a masked language model (model/data/masking.h). The defaults are BERT's (Devlin
-// et al. 2019, arXiv:1810.04805, section 3.1), the names those of transformers'
-// DataCollatorForLanguageModeling.
-struct MaskConfig {
-  double probability = 0.15;         // that a token must be predicted
-  double mask_replace_prob = 0.8;    // that such a token is replaced by the mask token,
-  double random_replace_prob = 0.1;  // or by a random one; else it stays unchanged
-  std::int64_t token = -1;           // id of the mask token
-};
-
-// "train": the recipe. Steps = ceil(tokens / batch_tokens).
-struct TrainConfig {
-  std::int64_t train_length = 0;  // T, tokens in a sequence
-  std::int64_t tokens = 0;
-  std::int64_t batch_tokens = 0;   // tokens in an optimiser step, a multiple of train_length
-  std::string precision = "fp32";  // fp32 | bf16 (autocast)
-  std::string order = "random";    // random | shuffled | stream (model/data/order.h)
-  // causal_lm: predict the next token at every position | masked_lm:
-  // predict the tokens that `mask` hides
-  std::string objective = "causal_lm";
-  MaskConfig mask = {};  // read only with masked_lm
-  OptimizerConfig optimizer = {};
-  ScheduleConfig schedule = {};
-  ValidateConfig validate = {};
-
-  std::int64_t steps() const { return (tokens + batch_tokens - 1) / batch_tokens; }
-  std::int64_t batch_sequences() const { return batch_tokens / train_length; }
-  bool is_masked() const { return objective == "masked_lm"; }
-  // optimizer: {..., "betas": [beta1, beta2]}; "objective" and "mask" are present only with
-  // masked_lm, so that they change no other run's key.
-  Json ToJson() const;
-  static Result<TrainConfig> FromJson(const Json& train);  // exactly the known keys
-  Status Check() const;
 };
 
 }  // namespace longrun

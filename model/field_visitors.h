@@ -16,8 +16,8 @@
 #include "base/json.h"
 #include "base/status.h"
 #include "base/str.h"
-#include "model/fields.h"
 #include "model/key_errors.h"
+#include "model/setting.h"
 
 namespace longrun {
 

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "model/config.h"
+#include "model/train_config.h"
 
 namespace longrun {
 

@@ -15,6 +15,8 @@
 #include "model/evaluation/split.h"
 #include "model/fields.h"
 #include "model/position/method.h"
+#include "model/train_config_errors.h"
+#include "model/train_fields.h"
 #include "sweeps/limits.h"
 #include "sweeps/run_errors.h"
 #include "sweeps/schema.h"

@@ -10,6 +10,7 @@
 #include "base/subnormals.h"
 #include "model/config_errors.h"
 #include "model/position/method.h"
+#include "model/train_config_errors.h"
 #include "sweeps/fields.h"
 #include "sweeps/run_errors.h"
 

@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "base/status.h"
 #include "model/config.h"
+#include "model/train_config.h"
 
 namespace longrun {
 

@@ -11,6 +11,7 @@
 #include "model/config.h"
 #include "model/evaluation/evaluation.h"
 #include "model/fields.h"
+#include "model/train_fields.h"
 #include "sweeps/sweep.h"
 
 namespace longrun {

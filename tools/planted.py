@@ -47,7 +47,7 @@ ERRORS = [
      "AddColumnSums(tile, plan.n_key, ds, 1.0, to)"),
     ("sign of a two-sided gradient's rows", BACKWARD, "to[p] += SumOf(sum);", "to[p] -= SumOf(sum);"),
     ("sign of d_distance_table", BACKWARD,
-     "table.n_distance - 1)] +=\n        sums.Total(entry);", "table.n_distance - 1)] -=\n        sums.Total(entry);"),
+     "table.n_distance - 1)] +=\n        sums.totals[entry];", "table.n_distance - 1)] -=\n        sums.totals[entry];"),
     ("sign of d_slope in one segment", BACKWARD, "d_slope[pieces.first] += SumOf(all_u);",
      "d_slope[pieces.first] -= SumOf(all_u);"),
     ("sign of d_slope across segments", BACKWARD, "slope[segment] += static_cast<double>(ds[j]) *",

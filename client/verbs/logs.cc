@@ -147,9 +147,8 @@ int Logs(const std::string& target, bool follow, bool as_json, const std::string
   printer.End();
   if (!status.ok()) return Report(status);
   if (!printer.wrote() && !shows_progress) {
-    std::fprintf(stderr,
-                 "the log is empty: a trainer writes to it when something is wrong; "
-                 "`longrun watch` shows progress\n");
+    SayLine(Str("the log is empty: a trainer writes to it when something is wrong",
+                CoordinatorRuns(state) ? "; `longrun watch` shows progress" : ""));
   }
   return kExitOk;
 }

@@ -18,6 +18,7 @@
 #include "client/report/report_page.h"
 #include "client/verb.h"
 #include "client/wire/retrying_client.h"
+#include "client/words/no_service.h"
 #include "client/words/render.h"
 
 namespace longrun::client {
@@ -73,6 +74,9 @@ Status ReadRuns(RetryingClient& client, const std::string& sweep_id, ReportInput
     run.dataset_digest = TextOf(row.at(3));
     run.seed = row.at(4);
     run.train_state = TextOf(row.at(5));
+    if (client.coordinator().momentary()) {
+      run.train_state = StateWithoutService(run.train_state);
+    }
     run.checkpoint = TextOf(row.at(6));
     run.started = started_of[run.run_key];
   }
@@ -187,6 +191,9 @@ Result<ReportInput> ReadSweep(RetryingClient& client, const std::string& sweep) 
   ReportInput input;
   ASSIGN_OR_RETURN(const v1::GetSweepResponse answer, client.GetSweep(sweep));
   input.info = answer.info();
+  if (client.coordinator().momentary()) {
+    input.info.set_state(StateWithoutService(input.info.state()));
+  }
   input.yaml = answer.yaml();
   const std::string& id = input.info.sweep_id();
   ASSIGN_OR_RETURN(input.results, client.GetResultsOfSweep(id));
@@ -225,6 +232,9 @@ int WriteReport(const std::string& sweep, const std::string& file, const std::st
   if (!input.ok()) return client.ReportFailure(input.status());
   const Result<std::string> page = ReportPage(*input);
   if (!page.ok()) return Report(page.status());
+  if (client.coordinator().momentary() && SweepExitCode({input->info.state()}) == kExitIncomplete) {
+    SayLine(NoServiceText(client.coordinator().connection(), state));
+  }
   if (file == "-") {
     Print(*page);
     return kExitOk;

@@ -6,6 +6,7 @@
 #include "client/console/output.h"
 #include "client/verb.h"
 #include "client/wire/retrying_client.h"
+#include "client/words/no_service.h"
 #include "client/words/render.h"
 #include "client/words/sweep_view.h"
 
@@ -16,12 +17,18 @@ void AddWorkers(Verbs& verbs) {
   verb.AddExamples({"longrun workers", "longrun workers -o json"});
   const auto output = AddOutput(verb, {"table", "json", "csv"});
   verb.SetRun([&verbs, output] {
-    const Result<v1::ListWorkersResponse> answer = RetryingClient(verbs.state).ListWorkers();
+    RetryingClient client(verbs.state);
+    Result<v1::ListWorkersResponse> answer = client.ListWorkers();
     if (!answer.ok()) return Report(answer.status());
+    const bool is_offline = client.coordinator().momentary() && !answer->workers().empty();
+    const std::string no_service =
+        is_offline ? NoServiceText(answer->workers(), verbs.state) : std::string();
     if (*output == "json") {
       Print(RenderJson(ToJson(answer->workers())));
+      if (is_offline) SayLine(no_service);
       return static_cast<int>(kExitOk);
     }
+    if (is_offline && *output == "table") ShowInterrupted(*answer);
     std::vector<std::vector<std::string>> rows;
     for (const v1::WorkerInfo& worker : answer->workers()) {
       for (const v1::WorkerDeviceInfo& device : worker.devices()) {
@@ -39,6 +46,7 @@ void AddWorkers(Verbs& verbs) {
                                Align::kLeft, Align::kLeft, Align::kRight, Align::kLeft},
                               rows));
     PrintNotices(answer->notices());
+    if (is_offline) SayLine(no_service);
     return static_cast<int>(kExitOk);
   });
 }

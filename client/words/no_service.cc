@@ -56,6 +56,14 @@ void ShowInterrupted(v1::GetRunResponse& message) {
   RemoveNoticesOfWork(*message.mutable_notices());
 }
 
+void ShowInterrupted(v1::ListWorkersResponse& message) {
+  static const std::set<std::string> waited_for = {"READY", "DRAINING", "SUSPECT"};
+  for (v1::WorkerInfo& worker : *message.mutable_workers()) {
+    if (waited_for.contains(worker.state())) worker.set_state("OFFLINE");
+  }
+  RemoveNoticesOfWork(*message.mutable_notices());
+}
+
 std::string NoServiceText(const Repeated<v1::WorkerInfo>& workers, const std::string& state) {
   const v1::WorkerInfo* last = nullptr;
   const auto heard_ms = [](const v1::WorkerInfo& worker) { return worker.heard_wall_ms(); };

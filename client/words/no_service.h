@@ -16,6 +16,9 @@ std::string StateWithoutService(const std::string& state);
 void ShowInterrupted(v1::GetSweepResponse& message);
 void ShowInterrupted(v1::GetRunResponse& message);
 
+// Workers that the last coordinator waited for or worked with are OFFLINE.
+void ShowInterrupted(v1::ListWorkersResponse& message);
+
 // "no service runs on /state: worker box-1 was last heard of at 2026-01-02T03:04:05Z;
 // `longrun up` goes on"
 std::string NoServiceText(CoordinatorConnection& connection, const std::string& state);

@@ -233,14 +233,22 @@ struct DiagonalSums {
   static constexpr std::int64_t kParts = 8;
   DiagonalSums() { std::fill(parts, parts + kParts * kEntries, 0.0F); }
   float* Row(std::int64_t r) { return parts + r % kParts * kEntries + kQueryTile - 1 - r; }
-  double Total(std::int64_t entry) const {
-    double sum = 0.0;
-    for (std::int64_t part = 0; part < kParts; ++part) {
-      sum += static_cast<double>(parts[part * kEntries + entry]);
+  // The sum of each entry's parts, in this order, in double.
+  void Total() {
+    const hn::ScalableTag<double> d;
+    const hn::Rebind<float, decltype(d)> half;
+    static_assert(kEntries % static_cast<std::int64_t>(hn::MaxLanes(d)) == 0);
+    for (std::int64_t entry = 0; entry < kEntries;
+         entry += static_cast<std::int64_t>(hn::Lanes(d))) {
+      auto sum = hn::Zero(d);
+      for (std::int64_t part = 0; part < kParts; ++part) {
+        sum = hn::Add(sum, hn::PromoteTo(d, hn::LoadU(half, parts + part * kEntries + entry)));
+      }
+      hn::StoreU(sum, d, totals + entry);
     }
-    return sum;
   }
   float parts[kParts * kEntries];
+  double totals[kEntries];
 };
 
 HWY_NOINLINE void AddDistanceGradient(const AttentionPlan& plan, const Tile& tile, const float* ds,
@@ -255,11 +263,12 @@ HWY_NOINLINE void AddDistanceGradient(const AttentionPlan& plan, const Tile& til
       hn::StoreU(hn::Add(hn::LoadU(f, row + v * kLanes), x), f, row + v * kLanes);
     }
   }
+  sums.Total();
   const std::int64_t p = plan.terms.visibility.q_offset + tile.query_begin;
   for (std::int64_t entry = 0; entry < DiagonalSums::kEntries - 1; ++entry) {
     const std::int64_t distance = p - tile.key_begin - (entry - (kQueryTile - 1));
     to[std::clamp<std::int64_t>(distance + table.n_ahead, 0, table.n_distance - 1)] +=
-        sums.Total(entry);
+        sums.totals[entry];
   }
 }
 
@@ -317,12 +326,13 @@ HWY_NOINLINE void AddPiecewiseGradient(const AttentionPlan& plan, const Tile& ti
     }
   }
   if (to.n_psi == 0) return;
+  sums.Total();
   const std::int64_t p = plan.terms.visibility.q_offset + tile.query_begin;
   for (std::int64_t entry = 0; entry < DiagonalSums::kEntries - 1; ++entry) {
     const std::int64_t distance = std::abs(p - tile.key_begin - (entry - (kQueryTile - 1)));
     // Pairs at a larger distance are hidden, and their sum is 0.
     const std::int64_t at = std::min(distance, to.n_psi - 1);
-    to.psi[static_cast<std::size_t>(head * to.n_psi + at)] += kLn2 * sums.Total(entry);
+    to.psi[static_cast<std::size_t>(head * to.n_psi + at)] += kLn2 * sums.totals[entry];
   }
 }
 

@@ -17,8 +17,8 @@
 #include <span>
 #include <vector>
 
-#include "model/config.h"
 #include "model/language_model.h"
+#include "model/train_config.h"
 
 namespace longrun {
 

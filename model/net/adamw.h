@@ -18,8 +18,8 @@
 
 #include "base/status.h"
 #include "kernels/simd.h"
-#include "model/config.h"
 #include "model/net/parameters.h"
+#include "model/train_config.h"
 
 namespace longrun {
 

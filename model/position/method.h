@@ -19,8 +19,8 @@
 
 #include "base/json.h"
 #include "base/status.h"
-#include "model/config.h"
 #include "model/param.h"
+#include "model/position/config.h"
 
 namespace longrun {
 

@@ -99,6 +99,12 @@ std::vector<ParamError> PositionErrors(const Json& given) {
   return CheckParams((*method)->params, params);
 }
 
+Json PositionConfig::ToJson() const {
+  Json json = params;
+  json["method"] = method;
+  return json;
+}
+
 Result<PositionConfig> ResolvePosition(const Json& given) {
   if (const std::vector<ParamError> errors = PositionErrors(given); !errors.empty()) {
     return Status(errors.front().code, ShowErrors("position", errors));

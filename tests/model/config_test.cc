@@ -11,6 +11,7 @@
 #include "base/str.h"
 #include "model/config_errors.h"
 #include "model/position/method.h"
+#include "model/train_config_errors.h"
 
 namespace longrun {
 namespace {

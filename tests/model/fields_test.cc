@@ -10,6 +10,8 @@
 #include "model/config_errors.h"
 #include "model/field_visitors.h"
 #include "model/position/method.h"
+#include "model/train_config_errors.h"
+#include "model/train_fields.h"
 
 namespace longrun {
 namespace {

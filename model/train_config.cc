@@ -1,0 +1,115 @@
+#include "model/train_config.h"
+
+#include "base/str.h"
+#include "model/config.h"
+#include "model/field_visitors.h"
+#include "model/train_config_errors.h"
+#include "model/train_fields.h"
+
+namespace longrun {
+namespace {
+
+void CheckMask(const MaskConfig& mask, KeyErrors& errors) {
+  // A rounding may make 0.8 + 0.2 exceed 1.
+  if (mask.mask_replace_prob + mask.random_replace_prob <= 1.0 + 1e-12) return;
+  errors.Add("train.mask.random_replace_prob",
+             Invalid(Str("train.mask.random_replace_prob: ", mask.random_replace_prob,
+                         " and mask_replace_prob ", mask.mask_replace_prob,
+                         " add up to more than 1; the rest of the tokens stays unchanged")),
+             {"train.mask.mask_replace_prob"});
+}
+
+}  // namespace
+
+Json TrainConfig::ToJson() const {
+  Json json;
+  FieldWriter writer(json, /*with_body=*/false);
+  Fields(*this, writer);
+  return json;
+}
+
+TrainConfig ReadTrain(const Json& train, KeyErrors& errors) {
+  TrainConfig config;
+  if (!RefuseUnknownFields<TrainConfig>(train, "train", /*with_body=*/false, errors)) return config;
+  const bool is_masked = train.contains("objective") || train.contains("mask");
+  if (is_masked) config.objective = "masked_lm";  // so that both are read
+  FieldReader reader(train, "train", errors);
+  Fields(config, reader);
+  if (is_masked) {
+    errors.Add("train.objective", OneOf("train.objective", config.objective, {"masked_lm"}));
+  }
+  return config;
+}
+
+Result<TrainConfig> TrainConfig::FromJson(const Json& train) {
+  KeyErrors errors;
+  TrainConfig config = ReadTrain(train, errors);
+  RETURN_IF_ERROR(errors.First());
+  return config;
+}
+
+void CheckTrain(const TrainConfig& train, KeyErrors& errors) {
+  FieldChecker checker("train", errors);
+  Fields(train, checker);
+  const std::int64_t train_length = train.train_length, batch_tokens = train.batch_tokens;
+  if (checker.AreRight({"train.train_length", "train.batch_tokens"}) &&
+      batch_tokens % train_length != 0) {
+    const std::int64_t below = batch_tokens / train_length * train_length;
+    const std::string nearest =
+        below == 0 ? Str("is ", train_length) : Str("are ", below, " and ", below + train_length);
+    errors.Add(
+        "train.batch_tokens",
+        Invalid(Str("train.batch_tokens: ", batch_tokens, " is not a multiple of train_length ",
+                    train_length, "; the nearest ", nearest)),
+        {"train.train_length"});
+  }
+  if (checker.AreRight({"train.optimizer.lr", "train.optimizer.min_lr"})) {
+    errors.Add("train.optimizer.min_lr",
+               InRange("train.optimizer.min_lr", train.optimizer.min_lr, 0.0, train.optimizer.lr));
+  }
+  if (checker.AreRight({"train.tokens", "train.schedule.warmup_tokens"})) {
+    errors.Add("train.schedule.warmup_tokens",
+               InRange<std::int64_t>("train.schedule.warmup_tokens", train.schedule.warmup_tokens,
+                                     0, train.tokens));
+  }
+  const ValidateConfig& validate = train.validate;
+  if ((validate.every == 0) != (validate.tokens == 0)) {
+    errors.Add("train.validate",
+               Invalid(Str("train.validate: every ", validate.every, " and tokens ",
+                           validate.tokens, "; expected both, or neither")),
+               {"train.validate.every", "train.validate.tokens"});
+  }
+  if (train.is_masked() &&
+      checker.AreRight({"train.mask.mask_replace_prob", "train.mask.random_replace_prob"})) {
+    CheckMask(train.mask, errors);
+  }
+}
+
+Status TrainConfig::Check() const {
+  KeyErrors errors;
+  CheckTrain(*this, errors);
+  return errors.First();
+}
+
+void CheckObjective(const ModelConfig& model, const TrainConfig& train, KeyErrors& errors) {
+  if (!train.is_masked() && !model.causal) {
+    errors.Add(
+        "train.objective",
+        Invalid("train.objective: causal_lm needs model.causal true: without the causal mask "
+                "a token sees the next one, which it is to predict; choose masked_lm"),
+        {"model.causal"});
+  } else if (train.is_masked() && model.causal) {
+    errors.Add("train.objective",
+               Invalid("train.objective: masked_lm needs model.causal false: a hidden token is "
+                       "guessed from both sides; set it, or choose causal_lm"),
+               {"model.causal"});
+  } else if (train.is_masked() && train.mask.token >= model.vocab_size) {
+    errors.Add("train.mask.token",
+               Invalid(Str("train.mask.token: expected one of the ids 0 to ", model.vocab_size - 1,
+                           " of model.vocab_size ", model.vocab_size, ", found ", train.mask.token,
+                           "; leave out vocab_size to have a row for it")),
+               {"model.vocab_size"});
+  }
+}
+
+}  // namespace longrun

@@ -1,0 +1,22 @@
+// Reads and checks TrainConfig (train_config.h), and reports every error instead of only the first:
+// for people who write such JSON by hand.
+#pragma once
+
+#include "model/config.h"
+#include "model/key_errors.h"
+#include "model/train_config.h"
+
+namespace longrun {
+
+// Like FromJson. A member with an error keeps its default; a floating-point number becomes NaN. If
+// CheckTrain then reports a path that already had an error, it is the same error again.
+TrainConfig ReadTrain(const Json& train, KeyErrors& errors);
+
+// Like Check, but does not report consequences of a value that is itself wrong.
+void CheckTrain(const TrainConfig& train, KeyErrors& errors);
+
+// Checks the demands of model and objective on each other: a model that sees the next token cannot
+// learn to predict it, and the mask token needs a row of the embedding.
+void CheckObjective(const ModelConfig& model, const TrainConfig& train, KeyErrors& errors);
+
+}  // namespace longrun

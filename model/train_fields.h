@@ -1,0 +1,124 @@
+// The settings of a recipe (train_config.h), each declared once (setting.h). Only for .cc files.
+#pragma once
+
+#include "model/limits.h"
+#include "model/setting.h"
+#include "model/train_config.h"
+
+namespace longrun {
+
+void Fields(Of<OptimizerConfig> auto& optimizer, auto& v) {
+  v(optimizer.name, {.name = "name", .choices = {"adamw"}, .meaning = "the optimiser"},
+    {.axis = false});
+  v(optimizer.lr, {.name = "lr", .min = 1e-12, .max = 10, .meaning = "largest learning rate"});
+  v(optimizer.min_lr,
+    {.name = "min_lr", .min = 0, .max = 10, .meaning = "last learning rate (default: lr / 10)"},
+    {.derived = true});
+  v(optimizer.beta1, optimizer.beta2,
+    {.name = "betas", .min = 0, .max = 0.9999999, .meaning = "decay rates of the two moments"});
+  v(optimizer.eps, {.name = "eps",
+                    .min = 1e-30,
+                    .max = 1,
+                    .meaning = "added to the square root of the second moment"});
+  v(optimizer.weight_decay, {.name = "weight_decay",
+                             .min = 0,
+                             .max = 100,
+                             .meaning = "decay of tensors with two or more dimensions"});
+  v(optimizer.grad_clip, {.name = "grad_clip",
+                          .min = 0,
+                          .max = 1e9,
+                          .meaning = "largest gradient norm; 0: not clipped"});
+}
+
+void Fields(Of<ScheduleConfig> auto& schedule, auto& v) {
+  v(schedule.name, {.name = "name",
+                    .choices = {"cosine", "constant"},
+                    .meaning = "cosine: falls from lr to min_lr; constant: stays at lr"});
+  v(schedule.warmup_tokens, {.name = "warmup_tokens",
+                             .min = 0,
+                             .max = kTokensMax,
+                             .meaning = "tokens of the linear warm-up"});
+}
+
+void Fields(Of<ValidateConfig> auto& validate, auto& v) {
+  v(validate.every, {.name = "every",
+                     .min = 0,
+                     .max = kTokensMax,
+                     .meaning = "tokens trained between two validations; 0: never"});
+  v(validate.tokens,
+    {.name = "tokens", .min = 0, .max = kTokensMax, .meaning = "tokens scored each time"});
+}
+
+void Fields(Of<MaskConfig> auto& mask, auto& v) {
+  v(mask.probability, {.name = "probability",
+                       .min = 1e-6,
+                       .max = 1,
+                       .meaning = "probability that a token has to be predicted"});
+  v(mask.mask_replace_prob,
+    {.name = "mask_replace_prob",
+     .min = 0,
+     .max = 1,
+     .meaning = "probability that such a token is replaced by the mask token"});
+  v(mask.random_replace_prob, {.name = "random_replace_prob",
+                               .min = 0,
+                               .max = 1,
+                               .meaning = "probability that it is replaced by a random token "
+                                          "instead; otherwise it stays unchanged"});
+  v(mask.token,
+    {.name = "token",
+     .min = 0,
+     .max = kVocabMax - 1,
+     .meaning = "id of the mask token (default: the imported model's, else that of the dataset's "
+                "tokenizer, else a new id after the dataset's, which adds a row to the embedding)"},
+    {.derived = true});
+}
+
+void Fields(Of<TrainConfig> auto& train, auto& v) {
+  const bool is_masked = train.is_masked();  // before a visitor changes it
+  v(train.train_length,
+    {.name = "train_length",
+     .min = 1,
+     .max = kLengthMax,
+     .meaning = "tokens in a training sequence (optional with train: none)"},
+    {.required = true, .in_matrix = true, .kept = true});
+  v(train.tokens,
+    {.name = "tokens",
+     .min = 1,
+     .max = kTokensMax,
+     .meaning = "tokens to train on, rounded up to whole steps"},
+    {.required = true});
+  v(train.batch_tokens,
+    {.name = "batch_tokens",
+     .min = 1,
+     .max = kTokensMax,
+     .meaning = "tokens in an optimiser step, a multiple of train_length"},
+    {.required = true, .kept = true});
+  v(train.precision,
+    {.name = "precision",
+     .choices = {"fp32", "bf16"},
+     .meaning = "bf16: autocast, with fp32 weights"},
+    {.kept = true});
+  v(train.order,
+    {.name = "order",
+     .choices = {"random", "shuffled", "stream"},
+     .meaning = "order of the data: sequences from random starts, or consecutive slices in "
+                "shuffled or in file order"},
+    {.kept = true});
+  v(train.objective,
+    {.name = "objective",
+     .choices = {"causal_lm", "masked_lm"},
+     .meaning = "what the model learns to predict: the next token, or masked tokens from both "
+                "sides (model.causal false)"},
+    {.kept = true, .in_json = is_masked});
+  v.Group(train.mask,
+          {.name = "mask",
+           .meaning = "for objective masked_lm: which tokens have to be predicted, and what "
+                      "replaces them (BERT's 80/10/10)"},
+          {.kept = true, .in_json = is_masked});
+  v.Group(train.optimizer, {.name = "optimizer", .meaning = "how the weights are updated"});
+  v.Group(train.schedule,
+          {.name = "schedule", .meaning = "learning rate over time, after a linear warm-up"});
+  v.Group(train.validate, {.name = "validate", .meaning = "a validation curve during training"});
+}
+
+}  // namespace longrun
