@@ -34,8 +34,9 @@
 #include "worker/agent/devices.h"
 #include "worker/agent/jobs.h"
 #include "worker/agent/journal_uplink.h"
+#include "worker/agent/link.h"
 #include "worker/agent/metrics.h"
-#include "worker/agent/session.h"
+#include "worker/agent/order.h"
 #include "worker/agent/slot_meter.h"
 #include "worker/agent/transfer.h"
 
@@ -70,30 +71,17 @@ class Agent {
   void RequestStop();
 
  private:
-  // An attempt, and what the current session knows about it.
-  struct Entry {
-    // Preparing: no attempt yet.
-    StartMessage start;
-    std::optional<TaskFile> task;       // of `start`
-    std::int64_t prepare_again_ms = 0;  // -1 while a job is running
-    int prepare_tries = 0;
-    bool unwanted = false;  // stopped or withdrawn before it was started
+  // An attempt whose trainer was started.
+  struct Live {
+    explicit Live(std::unique_ptr<LocalAttempt> started)
+        : attempt(std::move(started)), uplink(*attempt) {}
 
     std::unique_ptr<LocalAttempt> attempt;
-    std::optional<JournalUplink> uplink;  // of `attempt`: as soon as there is one
+    JournalUplink uplink;
     bool was_running = false;
     bool cancelled = false;          // the coordinator wants it stopped
-    bool welcomed = false;           // in this session
+    std::int64_t session = 0;        // the last one in which the coordinator named it
     std::optional<SlotMeter> meter;  // while its trainer is running
-
-    void Hold(std::unique_ptr<LocalAttempt> started) {
-      attempt = std::move(started);
-      uplink.emplace(*attempt);
-    }
-  };
-  struct Prepared {
-    std::string dataset_path;
-    std::map<std::string, std::string> checkpoints;  // sha256 -> folder
   };
 
   Agent(AgentOptions options, FileLock lock);
@@ -102,9 +90,9 @@ class Agent {
   void Post(std::function<void()> closure);  // any thread
 
   // Session.
-  void TickSession(std::int64_t now_ms);
-  void OpenSession(std::int64_t now_ms);
-  void CloseSession(std::int64_t now_ms, const Status& why);
+  void TickLink(std::int64_t now_ms);
+  HelloMessage Hello() const;
+  bool IsNamed(const Live& live) const;  // by the coordinator, in this session
   std::vector<LiveAttempt> LiveAttempts() const;
   void ListKept(std::vector<LiveAttempt>& attempts) const;
   void On(const WelcomeMessage& welcome);
@@ -115,31 +103,31 @@ class Agent {
   void On(const FencedMessage& fenced);
   void On(const HeartbeatReplyMessage& reply);
   void On(const DrainMessage& drain);
-  void ApplyVerdict(const AttemptVerdict& verdict, Entry& entry);
+  void ApplyVerdict(const AttemptVerdict& verdict, Order& order);
+  void ApplyVerdict(const AttemptVerdict& verdict, Live& live);
   void Reject(const std::string& attempt, std::uint64_t epoch, std::string_view failure_class,
               const std::string& reason);
 
   // Starting.
-  Status CheckStart(const StartMessage& start, const TaskFile& task) const;
   std::string WhySlotIsTaken(int device_index) const;  // "" when it is free
-  void Prepare(Entry& entry);
-  void GiveBack(Entry& entry, const std::string& reason);
+  void Prepare(Order& order);
+  void GiveBack(Order& order, const std::string& reason);
   void OnPrepared(const std::string& id, const Result<Prepared>& prepared);
-  void LaunchAttempt(Entry& entry, const Prepared& prepared);
-  std::vector<std::string> TrainerEnvironment(const TaskFile& task, int device_index) const;
+  void LaunchAttempt(const Order& order, const Prepared& prepared);
 
   // Forwarding.
-  void Pump(Entry& entry, std::int64_t now_ms);
-  bool SendNext(Entry& entry, std::int64_t now_ms);  // false: nothing more to send now
-  bool SendBatch(Entry& entry);                      // false: too much is in flight
-  void StartUpload(Entry& entry);
+  void Pump(Live& live, std::int64_t now_ms);
+  bool SendNext(Live& live, std::int64_t now_ms);  // false: nothing more to send now
+  bool SendBatch(Live& live);                      // false: too much is in flight
+  void StartUpload(Live& live);
   void OnUploaded(const std::string& id, std::int64_t seq, const Status& status);
-  void ReportEnded(Entry& entry);
+  void ReportEnded(Live& live);
   std::size_t InFlightBytes() const;
   std::int64_t BacklogBytes() const;  // unacknowledged, of all unfinished journals
 
   void Tick(std::int64_t now_ms);
-  void Measure(Entry& entry, const JournalRecord& record);
+  void TickOrders(std::int64_t now_ms);
+  void Measure(Live& live, const JournalRecord& record);
   void UpdateMetrics();
   void ApplyRetention();
   bool IsDone(std::int64_t now_ms);
@@ -152,20 +140,9 @@ class Agent {
   std::vector<Slot> devices_;
   std::unique_ptr<WorkerMetrics> metrics_;
   SeededRandom random_;
-  std::map<std::string, Entry> entries_;  // by attempt
-
-  CoordinatorChannel coordinator_;
-  std::unique_ptr<CoordinatorSession> session_;
-  std::int64_t session_number_ = 0;  // distinguishes messages from those of earlier sessions
-  bool welcomed_ = false;
-  std::string coordinator_id_;
-  std::int64_t boot_epoch_ = 0;
-  std::int64_t heartbeat_ms_ = 0;
-  std::int64_t heartbeat_number_ = 0;
-  std::int64_t heartbeat_at_ms_ = 0;
-  std::int64_t heard_ms_ = 0;  // the last message from the coordinator
-  std::int64_t connect_at_ms_ = 0;
-  std::int64_t back_off_ms_ = 0;
+  // Both by attempt, which is in at most one of them.
+  std::map<std::string, Order> orders_;
+  std::map<std::string, Live> attempts_;
 
   bool draining_ = false;
   bool stopping_ = false;
@@ -181,6 +158,7 @@ class Agent {
 
   // Last, so that they are destroyed first: their threads post to the members above.
   ArtifactTransfer artifacts_;
+  std::unique_ptr<Link> link_;
   std::unique_ptr<JobThreads> jobs_;
 };
 

@@ -1,8 +1,11 @@
-// The unneeded contents of a stopped worker's folder: the folders of attempts whose end the
-// coordinator has stored, and fetched checkpoints. Used by `longrun gc`.
+// The contents of a worker's folder that can go: the folders of attempts whose end the coordinator
+// has stored, and fetched checkpoints. `longrun gc` removes those of a stopped worker; a running
+// one removes what is too old or too large.
 #pragma once
 
+#include <cstdint>
 #include <string>
+#include <vector>
 
 #include "base/json.h"
 #include "base/status.h"
@@ -13,5 +16,19 @@ namespace longrun::agent {
 // attempt | cache, "name", "reason", "bytes"}]}; without dry_run they are removed. The cache stays
 // while a trainer may read it: as long as an attempt has not ended, or its end is not stored.
 Result<Json> CollectWorkerGarbage(const std::string& folder, bool dry_run);
+
+// The folder of an attempt whose end is stored. It is kept for a while, so that a coordinator
+// restored from a backup can have the journal again.
+struct KeptAttempt {
+  std::string id, path;
+  std::int64_t ended_wall_ms = 0;
+};
+// Removes those that ended before `wall_ms`, and then the oldest until the rest has at most
+// `bytes_max`. Returns their ids. A folder that cannot be removed is logged, and counts as removed.
+std::vector<std::string> RemoveOldAttempts(std::vector<KeptAttempt> kept, std::int64_t wall_ms,
+                                           std::int64_t bytes_max);
+// Removes the checkpoints that were fetched first until the rest has at most `bytes_max`. Only
+// while nothing reads them: a removed one is fetched again.
+void TrimCache(const std::string& state, std::int64_t bytes_max);
 
 }  // namespace longrun::agent

@@ -1,0 +1,87 @@
+// What an accepted task needs before its trainer starts.
+#include "worker/agent/order.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <string>
+
+#include "tests/worker/agent/tasks.h"
+
+namespace longrun::agent {
+namespace {
+
+Slot CpuSlot() {
+  Slot slot;
+  slot.kind = "cpu";
+  slot.linear = "onednn/AuthenticAMD";
+  slot.simd = "avx2";
+  return slot;
+}
+
+Order OrderFor(const Slot& slot) {
+  Execution execution;
+  execution.device_kind = slot.kind;
+  execution.linear = slot.linear;
+  execution.simd = slot.simd;
+  execution.threads = 3;
+  Order order;
+  order.task = TestTrainTask(1, 7, execution);
+  order.start.attempt = order.task.attempt;
+  order.start.epoch = order.task.epoch;
+  order.start.dataset_digest = order.task.run.dataset_digest;
+  return order;
+}
+
+bool Has(const std::vector<std::string>& env, std::string_view entry) {
+  return std::ranges::find(env, entry) != env.end();
+}
+
+TEST(OrderTest, AStartMustBeOfItsTaskFile) {
+  Order order = OrderFor(CpuSlot());
+  EXPECT_TRUE(CheckStart(order.start, order.task, CpuSlot()).ok());
+  order.start.epoch += 1;
+  EXPECT_EQ(CheckStart(order.start, order.task, CpuSlot()).code(), Code::kInvalidArgument);
+}
+
+TEST(OrderTest, ASlotWithOtherArithmeticIsRefused) {
+  const Order order = OrderFor(CpuSlot());
+  Slot other = CpuSlot();
+  other.kind = "gpu";
+  const Status status = CheckStart(order.start, order.task, other);
+  EXPECT_EQ(status.code(), Code::kFailedPrecondition);
+  EXPECT_NE(status.message().find("its bits would differ"), std::string::npos) << status.message();
+  Order bf16 = order;
+  bf16.task.execution.bf16 = "amx";
+  EXPECT_EQ(CheckStart(bf16.start, bf16.task, CpuSlot()).code(), Code::kFailedPrecondition);
+}
+
+TEST(OrderTest, TheTaskFileGetsThisMachinesPaths) {
+  Order order = OrderFor(CpuSlot());
+  order.task.resume.emplace().sha256 = std::string(64, 'a');
+  const AttemptFolder folder = {.path = "/state/attempts/x"};
+  Prepared prepared;
+  prepared.dataset_path = "/data/set";
+  const Result<TaskFile> refused = PlacedTask(order, prepared, folder, "/state");
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.status().code(), Code::kInvalidArgument);
+  prepared.checkpoints[std::string(64, 'a')] = "/state/cache/a";
+  const Result<TaskFile> placed = PlacedTask(order, prepared, folder, "/state");
+  ASSERT_TRUE(placed.ok()) << placed.status().message();
+  EXPECT_EQ(placed->resume->checkpoint, "/state/cache/a");
+  EXPECT_EQ(placed->dataset_path, "/data/set");
+  EXPECT_EQ(placed->attempt_dir, folder.path);
+  EXPECT_EQ(placed->cache_dir, "/state/cache");
+}
+
+TEST(OrderTest, ATrainerSeesItsThreadsAndNoOtherGpu) {
+  Order order = OrderFor(CpuSlot());
+  const std::vector<std::string> cpu = TrainerEnvironment(order.task, 2);
+  EXPECT_TRUE(Has(cpu, "OMP_NUM_THREADS=3"));
+  EXPECT_TRUE(Has(cpu, "CUDA_VISIBLE_DEVICES="));
+  order.task.execution.device_kind = "gpu";
+  EXPECT_TRUE(Has(TrainerEnvironment(order.task, 2), "CUDA_VISIBLE_DEVICES=2"));
+}
+
+}  // namespace
+}  // namespace longrun::agent
