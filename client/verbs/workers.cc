@@ -1,5 +1,7 @@
 // longrun workers: the workers, and what each of their slots does.
 
+#include <algorithm>
+
 #include "base/str.h"
 #include "base/units.h"
 #include "client/console/exit_code.h"
@@ -20,7 +22,8 @@ void AddWorkers(Verbs& verbs) {
     RetryingClient client(verbs.state);
     Result<v1::ListWorkersResponse> answer = client.ListWorkers();
     if (!answer.ok()) return Report(answer.status());
-    const bool is_offline = client.coordinator().momentary() && !answer->workers().empty();
+    const bool is_offline =
+        client.coordinator().momentary() && std::ranges::any_of(answer->workers(), WasAtWork);
     const std::string no_service =
         is_offline ? NoServiceText(answer->workers(), verbs.state) : std::string();
     if (*output == "json") {

@@ -56,10 +56,14 @@ void ShowInterrupted(v1::GetRunResponse& message) {
   RemoveNoticesOfWork(*message.mutable_notices());
 }
 
+bool WasAtWork(const v1::WorkerInfo& worker) {
+  static const std::set<std::string> at_work = {"READY", "DRAINING", "SUSPECT"};
+  return at_work.contains(worker.state());
+}
+
 void ShowInterrupted(v1::ListWorkersResponse& message) {
-  static const std::set<std::string> waited_for = {"READY", "DRAINING", "SUSPECT"};
   for (v1::WorkerInfo& worker : *message.mutable_workers()) {
-    if (waited_for.contains(worker.state())) worker.set_state("OFFLINE");
+    if (WasAtWork(worker)) worker.set_state("OFFLINE");
   }
   RemoveNoticesOfWork(*message.mutable_notices());
 }

@@ -16,7 +16,8 @@ std::string StateWithoutService(const std::string& state);
 void ShowInterrupted(v1::GetSweepResponse& message);
 void ShowInterrupted(v1::GetRunResponse& message);
 
-// Workers that the last coordinator waited for or worked with are OFFLINE.
+// Workers that the last coordinator worked with or waited for become OFFLINE.
+bool WasAtWork(const v1::WorkerInfo& worker);
 void ShowInterrupted(v1::ListWorkersResponse& message);
 
 // "no service runs on /state: worker box-1 was last heard of at 2026-01-02T03:04:05Z;
