@@ -292,7 +292,8 @@ class FakeTrainer {
     const std::string folder = JoinPath(task_.attempt_dir, name);
     const std::string temporary = folder + ".tmp";
     RETURN_IF_ERROR(RemoveAll(temporary));
-    RETURN_IF_ERROR(MakeFolders(temporary));
+    RETURN_IF_ERROR(MakeFolder(FolderOf(folder)));
+    RETURN_IF_ERROR(MakeFolder(temporary));
     const std::pair<std::string, std::string> contents[] = {
         {"config.json", CanonicalJson({{"model_type", "fake"}, {"position", position_}})},
         {"model.safetensors", WeightsFile(weights, behaviour_.checkpoint_bytes)},
