@@ -43,7 +43,8 @@ struct Layout {
   bool new_session = false;
   bool die_with_parent = false;
   pid_t parent = 0;
-  int pipe = -1;  // above 2; exec closes it
+  int channel = -1;  // above 2, or -1
+  int pipe = -1;     // above 2; exec closes it
 };
 
 [[noreturn]] void Give(const Layout& layout, Step step, int error_number) {
@@ -92,8 +93,14 @@ bool CloseOthers() {
     if (getppid() != layout.parent) _exit(127);  // the parent ended before our prctl
   }
   if (layout.cwd != nullptr && chdir(layout.cwd) != 0) Give(layout, Step::kFolder, errno);
-  if (!Redirect("/dev/null", O_RDONLY, STDIN_FILENO)) Give(layout, Step::kOutput, errno);
   constexpr int kAppend = O_WRONLY | O_CREAT | O_APPEND;
+  if (layout.channel >= 0) {
+    for (const int target : {STDIN_FILENO, STDOUT_FILENO}) {
+      if (dup2(layout.channel, target) != target) Give(layout, Step::kOutput, errno);
+    }
+  } else if (!Redirect("/dev/null", O_RDONLY, STDIN_FILENO)) {
+    Give(layout, Step::kOutput, errno);
+  }
   if (layout.stdout_path != nullptr && !Redirect(layout.stdout_path, kAppend, STDOUT_FILENO)) {
     Give(layout, Step::kOutput, errno);
   }
@@ -183,6 +190,7 @@ Result<int> Spawn(const SpawnOptions& options) {
   if (options.argv.empty() || options.argv[0].empty()) {
     return Status(Code::kInvalidArgument, "cannot start a process without a program");
   }
+  LR_CHECK(options.channel < 0 || options.channel > STDERR_FILENO);
   const std::vector<const char*> argv = Pointers(options.argv);
   const std::vector<const char*> env = Pointers(options.env);
   const auto output = [&](const std::string& path) -> const char* {
@@ -202,12 +210,13 @@ Result<int> Spawn(const SpawnOptions& options) {
       .argv = argv.data(),
       .env = env.data(),
       .cwd = options.cwd.empty() ? nullptr : options.cwd.c_str(),
-      .stdout_path = output(options.stdout_path),
+      .stdout_path = options.channel >= 0 ? nullptr : output(options.stdout_path),
       .stderr_path = output(options.stderr_path),
       .own_group = options.own_group,
       .new_session = options.new_session,
       .die_with_parent = options.die_with_parent,
       .parent = getpid(),
+      .channel = options.channel,
       .pipe = writing,
   };
 

@@ -19,10 +19,14 @@ struct SpawnOptions {
   std::string stdout_path{};        // "" is /dev/null; appended to
   std::string stderr_path{};        // "" is /dev/null; appended to
   bool inherit_output = false;      // the child writes where we write
+  int channel = -1;                 // above 2: becomes its standard input and output
   bool own_group = false;           // setpgid: signals to our group do not reach it
   bool new_session = false;         // setsid: survives our terminal
-  bool die_with_parent = false;     // PR_SET_PDEATHSIG
+  bool die_with_parent = false;     // PR_SET_PDEATHSIG: when the thread that starts it ends
 };
+
+// As the path of a program: the running one, also after its file was replaced.
+inline constexpr const char* kOwnProgram = "/proc/self/exe";
 
 // Returns the pid. The child has no descriptors other than its standard files.
 Result<int> Spawn(const SpawnOptions& options);

@@ -17,6 +17,7 @@
 #include "base/version.h"
 #include "coordinator/server.h"
 #include "coordinator/store/deep_check.h"
+#include "coordinator/store/query_process.h"
 
 namespace longrun::coordinator {
 namespace {
@@ -148,11 +149,14 @@ int Main(int argc, char** argv) {
       "--repair", repair,
       "The same after repairing what can be repaired in a database of any size (each start "
       "repairs one of up to 16 MiB)");
+  bool answers_query = false;  // a child of a coordinator, for nobody else
+  app.add_flag(kAnswerQueryFlag, answers_query)->group("");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : kExitBadUsage;
   }
+  if (answers_query) return AnswerQuery();
   Status status = Check(options);
   if (status.ok()) {
     const Result<std::string> state = StateFolder(options.state_folder, app.count("--state") > 0);

@@ -261,7 +261,8 @@ Status Serve(const ServerOptions& options) {
                          .log_writer = *log_writer,
                          .querier = *querier,
                          .ticker = ticker,
-                         .metrics_address = metrics_address};
+                         .metrics_address = metrics_address,
+                         .query_program = kOwnProgram};
   const auto sweeps = MakeSweepService(parts);
   const auto sessions = MakeWorkerSessionService(parts);
   const auto artifact_service = MakeArtifactService(parts);

@@ -27,9 +27,10 @@ struct CoordinatorParts {
   Executor& executor;
   Executor& submitter;   // one thread: sweep files may take seconds and delay nothing else
   Executor& log_writer;  // one thread: chunks of a log stay in order
-  Executor& querier;     // users' SQL may take long and delays nothing else
+  Executor& querier;     // waits for users' SQL, which may take long and delays nothing else
   Ticker& ticker;
   std::string metrics_address;
+  std::string query_program;           // answers users' SQL in a child: store/query_process.h
   std::atomic<bool> stopping = false;  // streams must end
 };
 

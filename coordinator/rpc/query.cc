@@ -5,8 +5,8 @@
 #include <utility>
 
 #include "base/str.h"
-#include "coordinator/store/query.h"
 #include "coordinator/store/query_catalogue.h"
+#include "coordinator/store/query_process.h"
 
 namespace longrun::coordinator {
 namespace {
@@ -35,11 +35,12 @@ Status Answer(Call& call, const v1::QueryRequest& request, v1::QueryResponse* re
   if (request.rows_max() != 0) limits.rows_max = request.rows_max();
   RETURN_IF_ERROR(InRange("timeout_ms", limits.timeout_ms, kQueryTimeoutMsMax));
   RETURN_IF_ERROR(InRange("rows_max", limits.rows_max, kQueryRowsMax));
-  limits.is_cancelled = [&call] { return call.parts.stopping || call.context->IsCancelled(); };
-  ASSIGN_OR_RETURN(QueryAnswer answer,
-                   RunQuery(call.parts.core.store().database_path(), request.sql(), limits));
+  ASSIGN_OR_RETURN(
+      QueryAnswer answer,
+      AskQuery(call.parts.query_program, call.parts.core.store().database_path(), request.sql(),
+               limits, [&call] { return call.parts.stopping || call.context->IsCancelled(); }));
   for (std::string& column : answer.columns) response->add_columns(std::move(column));
-  response->set_rows_json(CanonicalJson(answer.rows));
+  response->set_rows_json(std::move(answer.rows_json));
   response->set_cut_by(answer.cut_by);
   call.reader.NoteDamaged(answer.damaged);
   return NoteUnfound(call.parts, call.reader, answer.tables);

@@ -1,4 +1,4 @@
-// Users' SQL (store/query.h) as calls.
+// Users' SQL (store/query_process.h) as calls.
 #pragma once
 
 #include "coordinator/rpc/call.h"

@@ -5,6 +5,7 @@
 #include <limits>
 #include <optional>
 #include <set>
+#include <tuple>
 #include <utility>
 
 #include "base/clock.h"
@@ -195,13 +196,15 @@ void FillTask(const State& state, const Task& task, const std::string& sweep, In
   message->set_kind(std::string(TaskKindName(task.kind)));
   message->set_state(std::string(TaskStateName(task.state)));
   message->set_desired(task.cancel_wanted ? "CANCELLED" : "ACTIVE");
-  const std::string unknown = WhyUnknown(state, task);
-  const std::string cancel = Str("`longrun cancel ", SweepsOf(state, task, sweep), "`");
-  message->set_reason(unknown.empty() ? task.reason
-                      : state.runs.at(task.run_key).damaged
-                          ? Str(unknown, ": ", kRestoreRemedy,
-                                ", submit the sweep's file again, which rewrites it, or ", cancel)
-                          : Str(unknown, ": build with it, or ", cancel));
+  if (const std::string unknown = WhyUnknown(state, task); !unknown.empty()) {
+    const std::string cancel = Str("`longrun cancel ", SweepsOf(state, task, sweep), "`");
+    message->set_reason(state.runs.at(task.run_key).damaged
+                            ? Str(unknown, ": ", kRestoreRemedy,
+                                  ", submit the sweep's file again, which rewrites it, or ", cancel)
+                            : Str(unknown, ": build with it, or ", cancel));
+  } else {
+    message->set_reason(task.reason);
+  }
   message->set_failed_for_good(IsTerminal(task.state) && FailedForGood(state, task));
   message->set_failures(Count32(task.failures));
   message->set_losses(Count32(task.losses));
@@ -362,7 +365,7 @@ Status SweepView::Fill(StoreReader& reader, v1::WatchSweepResponse* message) {
     std::vector<const Task*> tasks;
     for (const std::string& id : ids->second) tasks.push_back(&state.tasks.at(id));
     std::ranges::sort(tasks, [](const Task* a, const Task* b) {
-      return std::tuple(a->kind, a->ready_seq, a->id) < std::tuple(b->kind, b->ready_seq, b->id);
+      return std::tie(a->kind, a->ready_seq, a->id) < std::tie(b->kind, b->ready_seq, b->id);
     });
     time_left_.Look(state, tasks, now);
     for (const Task* task : tasks) {

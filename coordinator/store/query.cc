@@ -10,8 +10,8 @@
 #include <memory>
 
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/str.h"
-#include "coordinator/store/memory_bound.h"
 #include "coordinator/store/query_catalogue.h"
 #include "coordinator/store/query_error.h"
 #include "coordinator/store/row_sum.h"
@@ -278,13 +278,7 @@ struct Watchdog {
 
 int Look(void* self) {
   Watchdog& dog = *static_cast<Watchdog*>(self);
-  if (BootMs() > dog.deadline_ms) {
-    dog.stopped = Status(Code::kDeadlineExceeded,
-                         Str("the query was stopped after ", dog.limits.timeout_ms,
-                             " ms: narrow it with WHERE, or give it more with --timeout"));
-  } else if (dog.limits.is_cancelled && dog.limits.is_cancelled()) {
-    dog.stopped = Status(Code::kCancelled, "the query's client disconnected");
-  }
+  if (BootMs() > dog.deadline_ms) dog.stopped = QueryTimeout(dog.limits);
   return dog.stopped.ok() ? 0 : 1;
 }
 
@@ -323,29 +317,33 @@ Status TooLong() {
           Str("the query made a value of more than ", kQueryTextBytesMax >> 10, " KiB")};
 }
 
-Status Fetch(sqlite3* db, sqlite3_stmt* statement, const SqliteMemoryBound& bound, Watchdog& dog,
-             QueryAnswer& answer) {
+bool IsOutOfMemory(int code) { return (code & 0xff) == SQLITE_NOMEM || code == SQLITE_IOERR_NOMEM; }
+
+Status Fetch(sqlite3* db, sqlite3_stmt* statement, Watchdog& dog, QueryAnswer& answer) {
   const int n_columns = sqlite3_column_count(statement);
   for (int c = 0; c < n_columns; ++c) {
     answer.columns.push_back(ToUtf8(sqlite3_column_name(statement, c)));
   }
-  std::int64_t n_bytes = 0;
+  std::int64_t n_bytes = 0, n_rows = 0;
+  answer.rows_json = "[";
+  const auto end = [&](std::string_view cut_by) {
+    answer.rows_json += "]";
+    answer.cut_by = cut_by;
+    return Status();
+  };
   while (true) {
     const int code = sqlite3_step(statement);
-    if (code == SQLITE_DONE) return {};
+    if (code == SQLITE_DONE) return end("");
     if (!dog.stopped.ok()) return dog.stopped;
     if (code == SQLITE_TOOBIG) return TooLong();
-    if (code != SQLITE_ROW && bound.was_met()) {
+    if (IsOutOfMemory(code)) {
       return {Code::kResourceExhausted, Str("the query was stopped when it held more than ",
                                             dog.limits.memory_bytes_max >> 20,
                                             " MiB: sort or group fewer rows, or shorter ones")};
     }
     if (IsOfTheFile(code)) return SqliteStatus(db, code, "a query");
     if (code != SQLITE_ROW) return {Code::kInvalidArgument, sqlite3_errmsg(db)};
-    if (static_cast<std::int64_t>(answer.rows.size()) >= dog.limits.rows_max) {
-      answer.cut_by = "rows";
-      return {};
-    }
+    if (n_rows >= dog.limits.rows_max) return end("rows");
     Json row = Json::array();
     for (int c = 0; c < n_columns; ++c) {
       const int type = sqlite3_column_type(statement, c);
@@ -357,11 +355,9 @@ Status Fetch(sqlite3* db, sqlite3_stmt* statement, const SqliteMemoryBound& boun
         n_bytes += static_cast<std::int64_t>(row.back().get_ref<const std::string&>().size());
       }
     }
-    if (n_bytes > dog.limits.answer_bytes_max) {
-      answer.cut_by = "bytes";
-      return {};
-    }
-    answer.rows.push_back(std::move(row));
+    if (n_bytes > dog.limits.answer_bytes_max) return end("bytes");
+    if (n_rows++ > 0) answer.rows_json += ',';
+    answer.rows_json += CanonicalJson(row);
   }
 }
 
@@ -383,6 +379,12 @@ Status CheckText(const std::string& sql) {
 
 }  // namespace
 
+Status QueryTimeout(const QueryLimits& limits) {
+  return {Code::kDeadlineExceeded,
+          Str("the query was stopped after ", limits.timeout_ms,
+              " ms: narrow it with WHERE, or give it more with --timeout")};
+}
+
 Result<QueryAnswer> RunQuery(const std::string& database_path, const std::string& sql,
                              const QueryLimits& limits) {
   RETURN_IF_ERROR(CheckText(sql));
@@ -391,8 +393,6 @@ Result<QueryAnswer> RunQuery(const std::string& database_path, const std::string
                      Connection::Open(database_path, Connection::Mode::kReadAll));
     RETURN_IF_ERROR(CheckDefinitions(*connection));
   }
-  // Covers both connections, from opening to close.
-  const SqliteMemoryBound bound(limits.memory_bytes_max);
   Guard names = {.on_views_only = true};
   {
     ASSIGN_OR_RETURN(const Db views,
@@ -406,7 +406,7 @@ Result<QueryAnswer> RunQuery(const std::string& database_path, const std::string
   sqlite3_progress_handler(db.get(), kProgressOps, &Look, &dog);
   ASSIGN_OR_RETURN(const Prepared statement, Prepare(db.get(), sql, guard));
   QueryAnswer answer;
-  RETURN_IF_ERROR(Fetch(db.get(), statement.get(), bound, dog, answer));
+  RETURN_IF_ERROR(Fetch(db.get(), statement.get(), dog, answer));
   answer.damaged = sums->TakeDamaged();
   answer.tables = {guard.tables.begin(), guard.tables.end()};
   return answer;

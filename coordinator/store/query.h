@@ -6,18 +6,17 @@
 //   2. An authorizer allows only SELECT, the listed functions and recursion, in any form.
 //   3. The uses of names of WITH are limited, since SQLite copies what they stand for while it
 //      prepares, where nothing can stop it.
-// Then it runs on its own connection, opened for reading. Time, memory, rows, bytes of the answer
-// and lengths of text are limited; nothing is written, not even a temporary file.
+// Then it runs on its own connection, opened for reading. Time, rows, bytes of the answer and
+// lengths of text are limited, and memory where it runs in a process of its own (query_process.h);
+// nothing is written, not even a temporary file.
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <set>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "base/json.h"
 #include "base/status.h"
 #include "coordinator/store/damage.h"
 
@@ -27,8 +26,7 @@ struct QueryLimits {
   std::int64_t timeout_ms = 5'000;
   std::int64_t rows_max = 10'000;
   std::int64_t answer_bytes_max = 16ll << 20;
-  std::int64_t memory_bytes_max = 128ll << 20;  // SQLite's memory, for this query only
-  std::function<bool()> is_cancelled = {};      // called now and then; may be empty
+  std::int64_t memory_bytes_max = 128ll << 20;  // SQLite's memory: see query_process.h
 };
 
 inline constexpr std::int64_t kQueryTimeoutMsMax = 60'000;
@@ -38,7 +36,7 @@ inline constexpr std::int64_t kQueryTextBytesMax = 256 << 10;  // of one value
 
 struct QueryAnswer {
   std::vector<std::string> columns;
-  Json rows = Json::array();        // one list per row; null, number or text; a blob as "x'0a'"
+  std::string rows_json = "[]";     // one list per row; null, number or text; a blob as "x'0a'"
   std::vector<DamagedRow> damaged;  // damaged rows that were left out
   std::set<std::string> tables;     // of the database, behind its views
   std::string cut_by;               // "", or the limit that ended it early: "rows", "bytes"
@@ -46,9 +44,12 @@ struct QueryAnswer {
 
 // Any thread. kInvalidArgument: not a single SELECT over documented views (the message says what);
 // kPermissionDenied: it uses something that a query may not; kDeadlineExceeded, kResourceExhausted:
-// it was stopped at a limit; kCancelled.
+// it was stopped at a limit.
 Result<QueryAnswer> RunQuery(const std::string& database_path, const std::string& sql,
                              const QueryLimits& limits);
+
+// kDeadlineExceeded: the query took longer than its time.
+Status QueryTimeout(const QueryLimits& limits);
 
 // An upper bound of the number of tables and views to which SQLite expands a statement while it
 // prepares it: the views named, times the uses of each name of a WITH.

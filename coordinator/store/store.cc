@@ -148,6 +148,9 @@ Store::~Store() = default;
 std::string Store::database_path() const { return JoinPath(folder_, kDatabaseName); }
 
 Result<std::unique_ptr<Store>> Store::Open(const std::string& folder, const StoreOptions& options) {
+  // SQLite's count of its memory costs a lock for every allocation, and nothing here uses it. Where
+  // SQLite is already in use, it keeps its setting.
+  sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
   RETURN_IF_ERROR(MakePrivate(folder));
   auto lock = TakeLock(folder, options.is_momentary);
   if (!lock.ok()) {

@@ -2,10 +2,13 @@
 #include "coordinator/store/query.h"
 
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <sqlite3.h>
+#include <sys/wait.h>
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <cstdlib>
 #include <map>
 #include <set>
@@ -13,13 +16,27 @@
 
 #include "base/clock.h"
 #include "coordinator/store/query_catalogue.h"
+#include "coordinator/store/query_process.h"
 #include "coordinator/store/store.h"
+#include "tests/children.h"
 #include "tests/coordinator/sample.h"
+#include "tests/deadline.h"
 
 namespace longrun::coordinator {
 namespace {
 
 constexpr const char* kSweepId = "01BX5ZZKBKACTAV9WEVGEMMVRZ";
+constexpr const char* kProgram = LONGRUN_BIN_DIR "/longrun-coordinator";
+constexpr const char* kEndless =
+    "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c";
+constexpr const char* kHungry =
+    "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT x FROM c ORDER BY x "
+    "DESC";
+
+void ExpectNoChildLeft() {
+  EXPECT_EQ(waitpid(-1, nullptr, WNOHANG), -1);
+  EXPECT_EQ(errno, ECHILD);
+}
 
 // A store with a sweep of two runs, each trained and evaluated by one worker.
 class QueryTest : public testing::Test {
@@ -69,10 +86,15 @@ class QueryTest : public testing::Test {
   Result<QueryAnswer> Ask(const std::string& sql, QueryLimits limits = {}) {
     return RunQuery(store->database_path(), sql, limits);
   }
+  // In a process of its own, as the coordinator asks.
+  Result<QueryAnswer> AskChild(const std::string& sql, QueryLimits limits = {},
+                               std::function<bool()> is_cancelled = {}) {
+    return AskQuery(kProgram, store->database_path(), sql, limits, std::move(is_cancelled));
+  }
   Json Rows(const std::string& sql) {
     const auto answer = Ask(sql);
     EXPECT_TRUE(answer.ok()) << sql << "\n" << answer.status().message();
-    return answer.ok() ? answer->rows : Json();
+    return answer.ok() ? ParseJson(answer->rows_json).value() : Json();
   }
   void ExpectRefused(const std::string& sql, Code code, const std::string& says) {
     const Status status = Ask(sql).status();
@@ -356,32 +378,22 @@ TEST_F(QueryTest, EndlessQueriesEndAtTheirTime) {
 TEST_F(QueryTest, MemoryIsBounded) {
   const QueryLimits limits = {.timeout_ms = 60'000, .memory_bytes_max = 8 << 20};
   for (const char* sql :
-       {"WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c)"
-        " SELECT x FROM c ORDER BY x DESC",
+       {kHungry,
         "WITH RECURSIVE c(x) AS (SELECT 'a' UNION ALL SELECT substr(x || x, 1, 100000) FROM c)"
         " SELECT x FROM c ORDER BY x",
         "WITH RECURSIVE c(x) AS (SELECT 1 UNION SELECT x + 1 FROM c) SELECT max(x) FROM c"}) {
-    const Status status = Ask(sql, limits).status();
+    const Status status = AskChild(sql, limits).status();
     EXPECT_EQ(status.code(), Code::kResourceExhausted) << sql << "\n" << status.message();
     EXPECT_NE(status.message().find("more than 8 MiB"), std::string::npos) << status.message();
   }
 }
 
-constexpr const char* kHungry =
-    "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT x FROM c ORDER BY x "
-    "DESC";
-
-// SQLite counts for the whole process; a query answers for itself alone.
+// SQLite counts for a whole process; a query answers for itself alone.
 TEST_F(QueryTest, WhatOthersHoldIsNotCountedAgainstAQuery) {
   CarryOutSweep();
-  void* held = nullptr;
-  const auto answer = Ask("SELECT count(*) FROM transitions a, transitions b",
-                          {.timeout_ms = 60'000, .memory_bytes_max = 8 << 20, .is_cancelled = [&] {
-                             if (held == nullptr) {
-                               std::thread([&] { held = sqlite3_malloc64(64 << 20); }).join();
-                             }
-                             return false;
-                           }});
+  void* const held = sqlite3_malloc64(64 << 20);
+  const auto answer = AskChild("SELECT count(*) FROM transitions a, transitions b",
+                               {.timeout_ms = 60'000, .memory_bytes_max = 8 << 20});
   EXPECT_TRUE(answer.ok()) << answer.status().message();
   EXPECT_NE(held, nullptr);
   sqlite3_free(held);
@@ -396,12 +408,10 @@ TEST_F(QueryTest, TheWriterGoesOnWhenAQueryMeetsTheBoundOfItsMemory) {
     if (store->Begin().ok() && store->PutDataset(dataset).ok() && store->Commit().ok()) ++n_stored;
   };
 
-  int n_looks = 0;
-  const auto answer =
-      Ask(kHungry, {.timeout_ms = 60'000, .memory_bytes_max = 8 << 20, .is_cancelled = [&] {
-                      if (++n_looks % 200 == 0 && n_stored < 20) std::thread(write).join();
-                      return false;
-                    }});
+  const auto answer = AskChild(kHungry, {.timeout_ms = 60'000, .memory_bytes_max = 8 << 20}, [&] {
+    for (int i = 0; i < 20 && n_stored < 20; ++i) write();
+    return false;
+  });
 
   EXPECT_EQ(answer.status().code(), Code::kResourceExhausted) << answer.status().message();
   const int n_during = n_stored;
@@ -455,22 +465,112 @@ TEST_F(QueryTest, RowsAndBytesAreCutAndSaidToBe) {
                          {.answer_bytes_max = 100'000});
   ASSERT_TRUE(all.ok() && some.ok() && exact.ok() && bytes.ok());
 
-  EXPECT_EQ(all->rows.size(), 1000u);
+  const auto n_rows = [](const Result<QueryAnswer>& answer) {
+    return ParseJson(answer->rows_json)->size();
+  };
+  EXPECT_EQ(n_rows(all), 1000u);
   EXPECT_EQ(all->cut_by, "");
-  EXPECT_EQ(some->rows.size(), 10u);
+  EXPECT_EQ(n_rows(some), 10u);
   EXPECT_EQ(some->cut_by, "rows");
   EXPECT_EQ(exact->cut_by, "");
   EXPECT_EQ(bytes->cut_by, "bytes");
-  EXPECT_EQ(bytes->rows.size(), 97u);  // of 1024 bytes each
+  EXPECT_EQ(n_rows(bytes), 97u);  // of 1024 bytes each
+}
+
+// ---- in a process of its own --------------------------------------------------------------------
+
+TEST_F(QueryTest, AChildsAnswerIsTheSameInEveryField) {
+  CarryOutSweep();
+  sqlite3* db = nullptr;
+  ASSERT_EQ(sqlite3_open(store->database_path().c_str(), &db), SQLITE_OK);
+  ASSERT_EQ(sqlite3_exec(db,
+                         "UPDATE result SET n = n + 1 WHERE context_length = 64 AND attempt ="
+                         " (SELECT min(attempt) FROM result)",
+                         nullptr, nullptr, nullptr),
+            SQLITE_OK);
+  sqlite3_close(db);
+
+  for (const char* sql :
+       {"SELECT * FROM sweep_results", "SELECT * FROM transitions, runs", "SELECT 1 WHERE 0",
+        "SELECT 'é\n', x'00ff', 1e999, NULL, 0.1, 9223372036854775807 AS \"a \"\"b\"",
+        "SELECT json(run) FROM runs"}) {
+    const auto ours = Ask(sql, {.rows_max = 5}), childs = AskChild(sql, {.rows_max = 5});
+    ASSERT_TRUE(ours.ok() && childs.ok()) << sql << childs.status().message();
+    EXPECT_EQ(childs->columns, ours->columns) << sql;
+    EXPECT_EQ(childs->rows_json, ours->rows_json) << sql;
+    EXPECT_EQ(childs->tables, ours->tables) << sql;
+    EXPECT_EQ(childs->cut_by, ours->cut_by) << sql;
+    EXPECT_EQ(childs->damaged, ours->damaged) << sql;
+  }
+  EXPECT_EQ(AskChild("SELECT * FROM sweep_results")->damaged.size(), 1u);
+}
+
+TEST_F(QueryTest, AChildsErrorIsTheSame) {
+  CarryOutSweep();
+  for (const std::string& sql :
+       {std::string("SELECT *\n  FORM runs"), std::string("SELECT 'ü', positon FROM runs"),
+        std::string("DROP VIEW results"), std::string("SELECT 1\0 FROM runs", 20),
+        std::string("SELECT '\xff'"), std::string(), std::string(2 << 20, 'x'),
+        std::string(kEndless)}) {
+    const QueryLimits soon = {.timeout_ms = 50};
+    const Status ours = Ask(sql, soon).status(), childs = AskChild(sql, soon).status();
+    EXPECT_FALSE(childs.ok());
+    EXPECT_EQ(childs.code(), ours.code());
+    EXPECT_EQ(childs.message(), ours.message());
+  }
 }
 
 TEST_F(QueryTest, ACallerThatGoesEndsItsQuery) {
   const std::int64_t begun_ms = BootMs();
   const auto answer =
-      Ask("WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c",
-          {.timeout_ms = 60'000, .is_cancelled = [&] { return BootMs() > begun_ms; }});
+      AskChild(kEndless, {.timeout_ms = 60'000}, [&] { return BootMs() > begun_ms; });
 
   EXPECT_EQ(answer.status().code(), Code::kCancelled);
+  ExpectNoChildLeft();
+}
+
+TEST_F(QueryTest, AChildThatIsKilledIsAnErrorThatSaysSo) {
+  const auto answer = AskChild(kEndless, {.timeout_ms = 60'000}, [] {
+    for (const int child : ChildrenOf(getpid())) kill(child, SIGKILL);
+    return false;
+  });
+
+  EXPECT_EQ(answer.status().code(), Code::kInternal);
+  EXPECT_NE(answer.status().message().find("the process of the query was killed by signal 9"),
+            std::string::npos)
+      << answer.status().message();
+  EXPECT_EQ(AskChild("SELECT 1")->rows_json, "[[1]]");
+  ExpectNoChildLeft();
+}
+
+TEST_F(QueryTest, AProgramThatCannotAnswerIsNamed) {
+  const auto says = [&](const std::string& program) {
+    const Status status = AskQuery(program, store->database_path(), "SELECT 1", {}).status();
+    EXPECT_EQ(status.code(), Code::kInternal) << status.message();
+    return status.message();
+  };
+  EXPECT_EQ(says("/nowhere/program"),
+            "starting the process of the query: cannot run /nowhere/program: No such file or "
+            "directory");
+  EXPECT_NE(says("/bin/true").find("ended with exit code 0 before it had answered"),
+            std::string::npos);
+  EXPECT_NE(says("/bin/false").find("ended with exit code 1 before it had answered"),
+            std::string::npos);
+  EXPECT_NE(says("/bin/cat").find("before it had answered"), std::string::npos);
+}
+
+TEST_F(QueryTest, SeveralQueriesRunAtOnce) {
+  CarryOutSweep();
+  std::vector<std::thread> threads;
+  std::vector<std::string> rows(8);
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    threads.emplace_back([&, i] {
+      const auto answer = AskChild(Str("SELECT ", i, ", count(*) FROM tasks"));
+      rows[i] = answer.ok() ? answer->rows_json : answer.status().message();
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (std::size_t i = 0; i < rows.size(); ++i) EXPECT_EQ(rows[i], Str("[[", i, ",4]]"));
 }
 
 // ---- beside the rest ----------------------------------------------------------------------------
@@ -479,14 +579,13 @@ TEST_F(QueryTest, WritesGoOnWhileAQueryRuns) {
   CarryOutSweep();
   std::atomic<bool> running = false, done = false;
   std::thread endless([&] {
-    const auto answer = RunQuery(
-        store->database_path(),
-        "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c), t AS MATERIALIZED"
-        " (SELECT count(*) AS n FROM tasks) SELECT count(*) FROM c, t",
-        {.timeout_ms = 60'000, .is_cancelled = [&] {
-           running = true;
-           return done.load();
-         }});
+    const auto answer = AskChild(
+        "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c), t AS "
+        "MATERIALIZED (SELECT count(*) AS n FROM tasks) SELECT count(*) FROM c, t",
+        {.timeout_ms = 60'000}, [&] {
+          running = running || HasWorked(getpid());
+          return done.load();
+        });
     EXPECT_EQ(answer.status().code(), Code::kCancelled) << answer.status().message();
     running = true;
   });

@@ -9,10 +9,16 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <filesystem>
+#include <functional>
+#include <future>
 #include <optional>
 #include <set>
 #include <string>
+#include <thread>
+#include <vector>
 
+#include "base/clock.h"
 #include "base/files.h"
 #include "base/json.h"
 #include "base/process.h"
@@ -21,7 +27,9 @@
 #include "longrun/v1/session.grpc.pb.h"
 #include "longrun/v1/sweeps.grpc.pb.h"
 #include "metrics/table.h"
+#include "model/data/dataset.h"
 #include "sweeps/coordinator_address.h"
+#include "tests/children.h"
 #include "tests/deadline.h"
 
 namespace longrun::coordinator {
@@ -257,6 +265,168 @@ TEST_F(DaemonTest, WithoutRoomOnTheDiskASubmissionIsRefused) {
 
   EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
   EXPECT_NE(status.error_message().find("make room"), std::string::npos);
+}
+
+// ---- users' SQL, each in a child of the daemon --------------------------------------------------
+
+constexpr const char* kEndless =
+    "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c";
+
+class DaemonQueryTest : public DaemonTest {
+ protected:
+  grpc::Status Ask(grpc::ClientContext& context, const std::string& sql, std::string* rows) {
+    context.set_deadline(std::chrono::system_clock::now() +
+                         std::chrono::milliseconds(2 * kEndMsMax));
+    v1::QueryRequest request;
+    request.set_sql(sql);
+    request.set_timeout_ms(60'000);
+    v1::QueryResponse response;
+    const grpc::Status status = sweeps->Query(&context, request, &response);
+    if (rows != nullptr) *rows = response.rows_json();
+    return status;
+  }
+  std::string Rows(const std::string& sql) {
+    grpc::ClientContext context;
+    std::string rows;
+    const grpc::Status status = Ask(context, sql, &rows);
+    EXPECT_TRUE(status.ok()) << status.error_message();
+    return rows;
+  }
+  // The endless query, asked on another thread; returns when its process computes.
+  std::future<grpc::Status> AskEndless(grpc::ClientContext& context) {
+    auto status = std::async(std::launch::async,
+                             [this, &context] { return Ask(context, kEndless, nullptr); });
+    Await([this] { return HasWorked(pid); });
+    return status;
+  }
+  static void Await(const std::function<bool()>& is_so) {
+    const std::int64_t deadline_ms = BootMs() + kEndMsMax;
+    while (!is_so()) {
+      ASSERT_LT(BootMs(), deadline_ms);
+      std::this_thread::yield();
+    }
+  }
+};
+
+TEST_F(DaemonQueryTest, AKilledQueryIsAnErrorAndTheServiceGoesOn) {
+  Start();
+  grpc::ClientContext context;
+  auto status = AskEndless(context);
+  const std::vector<int> children = ChildrenOf(pid);
+  ASSERT_EQ(children.size(), 1u);
+  kill(children[0], SIGKILL);
+
+  const grpc::Status told = status.get();
+  EXPECT_EQ(told.error_code(), grpc::StatusCode::INTERNAL);
+  EXPECT_NE(told.error_message().find("was killed by signal 9 before it had answered"),
+            std::string::npos)
+      << told.error_message();
+  EXPECT_EQ(Rows("SELECT 7"), "[[7]]");
+  EXPECT_EQ(End(SIGTERM).code, 0);
+}
+
+TEST_F(DaemonQueryTest, AQuerysProcessHasNothingOfTheDaemonsButItsOutput) {
+  Start();
+  grpc::ClientContext context;
+  auto status = AskEndless(context);
+  const std::vector<int> children = ChildrenOf(pid);
+  ASSERT_EQ(children.size(), 1u);
+  const std::string process = Str("/proc/", children[0]);
+
+  EXPECT_EQ(ReadFile(process + "/comm").value(), "longrun-query\n");
+  EXPECT_EQ(ReadFile(process + "/environ").value(), "");
+  for (const auto& entry : std::filesystem::directory_iterator(process + "/fd")) {
+    const std::string number = entry.path().filename().string();
+    const std::string target = std::filesystem::read_symlink(entry.path()).string();
+    if (number == "0" || number == "1") {
+      EXPECT_TRUE(target.starts_with("socket:")) << target;
+    } else {
+      EXPECT_TRUE(number == "2" ? target == log : target.starts_with(state + "/longrun.db"))
+          << number << " " << target;
+    }
+  }
+
+  context.TryCancel();
+  EXPECT_EQ(status.get().error_code(), grpc::StatusCode::CANCELLED);
+}
+
+TEST_F(DaemonQueryTest, ACancelledQueryLeavesNoProcess) {
+  Start();
+  grpc::ClientContext context;
+  auto status = AskEndless(context);
+  context.TryCancel();
+
+  EXPECT_EQ(status.get().error_code(), grpc::StatusCode::CANCELLED);
+  Await([this] { return ChildrenOf(pid).empty(); });
+  EXPECT_EQ(Rows("SELECT 7"), "[[7]]");
+}
+
+TEST_F(DaemonQueryTest, AKilledDaemonLeavesNoQuery) {
+  Start();
+  grpc::ClientContext context;
+  auto status = AskEndless(context);
+  const std::vector<int> children = ChildrenOf(pid);
+  ASSERT_EQ(children.size(), 1u);
+
+  EXPECT_EQ(End(SIGKILL).signal, SIGKILL);
+
+  Await([&] { return HasEnded(children[0]); });
+  EXPECT_FALSE(status.get().ok());
+}
+
+TEST_F(DaemonQueryTest, ADaemonThatStopsEndsItsQueries) {
+  Start();
+  grpc::ClientContext context;
+  auto status = AskEndless(context);
+
+  EXPECT_EQ(End(SIGTERM).code, 0) << ReadFile(log).value();
+  EXPECT_FALSE(status.get().ok());
+}
+
+TEST_F(DaemonQueryTest, WritesGoOnWhileAQueryExhaustsItsMemory) {
+  const std::string text = JoinPath(folder.path(), "a.txt");
+  const std::string dataset = JoinPath(folder.path(), "toy");
+  ASSERT_TRUE(WriteFileAtomic(text, "hello to the world").ok());
+  ImportSpec spec;
+  spec.splits = {{"train", {text}}};
+  const Status imported = ImportText(spec, dataset);
+  ASSERT_TRUE(imported.ok()) << imported.message();
+  Start();
+  grpc::ClientContext context;
+  auto hungry = std::async(std::launch::async, [&] {
+    return Ask(context,
+               "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT x FROM c "
+               "ORDER BY x DESC",
+               nullptr);
+  });
+  int n_written = 0;
+  do {
+    grpc::ClientContext own;
+    SetDeadline(own);
+    v1::RegisterDatasetRequest request;
+    request.set_name(Str("toy-", n_written));
+    request.set_folder(dataset);
+    v1::RegisterDatasetResponse response;
+    const grpc::Status written = sweeps->RegisterDataset(&own, request, &response);
+    ASSERT_TRUE(written.ok()) << written.error_message();
+    ++n_written;
+  } while (hungry.wait_for(std::chrono::seconds(0)) != std::future_status::ready);
+
+  const grpc::Status told = hungry.get();
+  EXPECT_EQ(told.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_NE(told.error_message().find("more than 128 MiB"), std::string::npos);
+  EXPECT_EQ(Rows("SELECT count(*) FROM datasets"), Str("[[", n_written, "]]"));
+}
+
+TEST_F(DaemonQueryTest, QueriesBeyondTheThreadsWaitTheirTurn) {
+  Start();
+  std::vector<std::future<std::string>> rows;
+  for (int i = 0; i < 8; ++i) {
+    rows.push_back(std::async(std::launch::async, [this, i] { return Rows(Str("SELECT ", i)); }));
+  }
+  for (int i = 0; i < 8; ++i) {
+    EXPECT_EQ(rows[static_cast<std::size_t>(i)].get(), Str("[[", i, "]]"));
+  }
 }
 
 }  // namespace

@@ -109,7 +109,8 @@ class SessionTest : public testing::Test {
                          .log_writer = *executor,
                          .querier = *executor,
                          .ticker = ticker,
-                         .metrics_address = ""};
+                         .metrics_address = "",
+                         .query_program = ""};
   std::unique_ptr<grpc::Service> service = MakeWorkerSessionService(parts);
   const std::string address = Str("unix:", JoinPath(folder.path(), "socket"));
   std::unique_ptr<grpc::Server> server;

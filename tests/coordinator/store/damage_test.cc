@@ -230,7 +230,8 @@ class DamageTest : public ::testing::Test {
                                    "sweep_runs", "transitions", "artifacts"}) {
       const auto answer = RunQuery(DatabasePath(), Str("SELECT * FROM ", view), {});
       if (failed(answer.status())) continue;
-      for (const Json& row : answer->rows) answers.rows[view].insert(CanonicalJson(row));
+      const Json rows = ParseJson(answer->rows_json).value();
+      for (const Json& row : rows) answers.rows[view].insert(CanonicalJson(row));
       for (const DamagedRow& row : answer->damaged) answers.told.push_back(DamageText(row));
     }
     for (const QueryView& view : QueryViews()) {

@@ -1,0 +1,35 @@
+// Asks a child process one question: it reads the question from its standard input to the end,
+// writes the answer to its standard output, and exits.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include "base/process.h"
+#include "base/status.h"
+
+namespace longrun {
+
+struct AskLimits {
+  std::int64_t timeout_ms = 0;
+  std::size_t answer_bytes_max = 0;
+  std::function<bool()> is_cancelled = {};  // called about every 20 ms; may be empty
+};
+
+// Why a child's answer ended. Except at kExit, we killed the child.
+enum class AnswerEnd { kExit, kTimeout, kTooLong, kCancelled };
+
+struct ProcessAnswer {
+  AnswerEnd end = AnswerEnd::kExit;
+  std::string text = {};  // only at kExit
+  ExitInfo exit = {};
+};
+
+// Starts the child, and returns when it has ended and been reaped. It dies with the calling thread,
+// and writes errors where we do. An error: it could not be started.
+Result<ProcessAnswer> AskProcess(SpawnOptions options, std::string_view question,
+                                 const AskLimits& limits);
+
+}  // namespace longrun

@@ -1,0 +1,33 @@
+// Runs a user's SQL (query.h) in a child process: `longrun-coordinator --answer-query`.
+//
+// SQLite counts and limits memory only for a whole process. In the coordinator, one expensive query
+// would make the writing connection fail; in a process of its own, a query that uses too much
+// memory, crashes or is killed costs nobody else anything.
+//
+// A question and an answer each consist of one line of JSON and, after it, text as it is: the SQL,
+// the answer's rows.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "base/status.h"
+#include "coordinator/store/query.h"
+
+namespace longrun {
+
+inline constexpr const char* kAnswerQueryFlag = "--answer-query";
+
+// Starts `program` with that flag, and kills it if it exceeds a limit or `is_cancelled` (which may
+// be empty) returns true. Any thread; the child dies with it. Errors: those of RunQuery;
+// kResourceExhausted where SQLite would hold more than limits.memory_bytes_max; kCancelled;
+// kInternal: the child could not be started, or ended without an answer.
+Result<QueryAnswer> AskQuery(const std::string& program, const std::string& database_path,
+                             const std::string& sql, const QueryLimits& limits,
+                             std::function<bool()> is_cancelled = {});
+
+// The child: reads a question from standard input, writes its answer to standard output, and
+// returns the exit code. Must come before any other use of SQLite in the process.
+int AnswerQuery();
+
+}  // namespace longrun
