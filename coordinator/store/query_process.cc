@@ -20,7 +20,7 @@
 #include "base/program.h"
 #include "base/str.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 namespace {
 
 // The child ends a query at its time. This much later the parent kills it: preparing a statement
@@ -213,4 +213,4 @@ int AnswerQuery() {
   return 0;
 }
 
-}  // namespace longrun
+}  // namespace longrun::coordinator

@@ -14,7 +14,7 @@
 #include "base/status.h"
 #include "coordinator/store/query.h"
 
-namespace longrun {
+namespace longrun::coordinator {
 
 inline constexpr const char* kAnswerQueryFlag = "--answer-query";
 
@@ -30,4 +30,4 @@ Result<QueryAnswer> AskQuery(const std::string& program, const std::string& data
 // returns the exit code. Must come before any other use of SQLite in the process.
 int AnswerQuery();
 
-}  // namespace longrun
+}  // namespace longrun::coordinator
