@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <utility>
 
 #include "base/files.h"
 #include "base/str.h"
@@ -246,6 +247,68 @@ TEST(JournalLineTest, RefusesUnknownKindsAndMembers) {
         R"({"body":{},"kind":"warning","seq":1,"t_ms":0)", R"({"body":{)", ""}) {
     EXPECT_EQ(ParseJournalLine(line(prefix)).status().code(), Code::kDataLoss) << prefix;
   }
+}
+
+// A body that IsWholeCheckpoint accepts.
+Json WholeCheckpoint() {
+  const std::string sha256(64, 'a');
+  return {{"path", "checkpoints/600"},
+          {"sha256", sha256},
+          {"step", 600},
+          {"files", {{{"name", "model.bin"}, {"sha256", sha256}, {"bytes", 12}}}},
+          {"final", true},
+          {"best", false}};
+}
+
+TEST(CheckpointBodyTest, NeedsNeitherPathNorFlagsAndMayHaveUnknownMembers) {
+  Json body = WholeCheckpoint();
+  EXPECT_TRUE(IsWholeCheckpoint(body));
+  body["of_a_newer_trainer"] = 1;
+  body["files"][0]["of_a_newer_trainer"] = nullptr;
+  EXPECT_TRUE(IsWholeCheckpoint(body));
+  for (const char* const key : {"path", "final", "best"}) body.erase(key);
+  EXPECT_TRUE(IsWholeCheckpoint(body));
+}
+
+TEST(CheckpointBodyTest, IsNotWholeIfAMemberIsAbsentNullOrWrong) {
+  for (const char* const key : {"sha256", "step", "files"}) {
+    Json body = WholeCheckpoint();
+    body.erase(key);
+    EXPECT_FALSE(IsWholeCheckpoint(body)) << key;
+  }
+  for (const char* const key : {"name", "sha256", "bytes"}) {
+    Json body = WholeCheckpoint();
+    body["files"][0].erase(key);
+    EXPECT_FALSE(IsWholeCheckpoint(body)) << "files." << key;
+  }
+  const Json upper = std::string(64, 'A');
+  const std::pair<const char*, Json> wrong[] = {
+      {"/sha256", nullptr},
+      {"/sha256", "aa"},
+      {"/sha256", upper},
+      {"/step", nullptr},
+      {"/step", -1},
+      {"/step", "600"},
+      {"/final", nullptr},
+      {"/final", 1},
+      {"/best", nullptr},
+      {"/best", "yes"},
+      {"/files", nullptr},
+      {"/files", Json::array()},
+      {"/files", Json::object()},
+      {"/files/0", nullptr},
+      {"/files/0/sha256", upper},
+      {"/files/0/name", "../name"},
+      {"/files/0/name", ""},
+      {"/files/0/bytes", -1},
+      {"/files/0/bytes", nullptr},
+  };
+  for (const auto& [where, value] : wrong) {
+    Json body = WholeCheckpoint();
+    body[Json::json_pointer(where)] = value;
+    EXPECT_FALSE(IsWholeCheckpoint(body)) << where << " = " << value.dump();
+  }
+  EXPECT_FALSE(IsWholeCheckpoint(Json::array()));
 }
 
 }  // namespace
