@@ -79,9 +79,15 @@ bool IsWholeCheckpoint(const Json& body) {
   const auto is_digest = [](const Result<std::string>& sha256) {
     return sha256.ok() && IsSha256Hex(*sha256);
   };
-  const auto is_count = [](const Result<std::int64_t>& n) { return n.ok() && *n >= 0; };
+  // 600.0 is not a count: the store reads integers only.
+  const auto has_count = [](const Json& object, const char* key) {
+    const auto it = object.find(key);
+    if (it == object.end() || !it->is_number_integer()) return false;
+    const Result<std::int64_t> n = GetInt(object, key);
+    return n.ok() && *n >= 0;
+  };
   if (!body.is_object() || !is_digest(GetString(body, "sha256"))) return false;
-  if (!is_count(GetInt(body, "step"))) return false;
+  if (!has_count(body, "step")) return false;
   for (const char* const flag : {"final", "best"}) {
     const auto it = body.find(flag);
     if (it != body.end() && !it->is_boolean()) return false;
@@ -91,7 +97,7 @@ bool IsWholeCheckpoint(const Json& body) {
   return std::ranges::all_of(*files, [&](const Json& file) {
     if (!file.is_object() || !is_digest(GetString(file, "sha256"))) return false;
     const Result<std::string> name = GetString(file, "name");
-    return name.ok() && IsSafeName(*name) && is_count(GetInt(file, "bytes"));
+    return name.ok() && IsSafeName(*name) && has_count(file, "bytes");
   });
 }
 

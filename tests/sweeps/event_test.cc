@@ -289,6 +289,7 @@ TEST(CheckpointBodyTest, IsNotWholeIfAMemberIsAbsentNullOrWrong) {
       {"/step", nullptr},
       {"/step", -1},
       {"/step", "600"},
+      {"/step", 600.0},
       {"/final", nullptr},
       {"/final", 1},
       {"/best", nullptr},
@@ -302,6 +303,7 @@ TEST(CheckpointBodyTest, IsNotWholeIfAMemberIsAbsentNullOrWrong) {
       {"/files/0/name", ""},
       {"/files/0/bytes", -1},
       {"/files/0/bytes", nullptr},
+      {"/files/0/bytes", 12.0},
   };
   for (const auto& [where, value] : wrong) {
     Json body = WholeCheckpoint();
