@@ -60,12 +60,14 @@ std::string MethodLabel(const std::string& axes_json) {
   return parameters.empty() ? method : Str(method, "(", Join(parameters, ","), ")");
 }
 
-Result<std::unique_ptr<ResultExports>> ResultExports::Open(const std::string& database_path) {
-  ASSIGN_OR_RETURN(auto reader, StoreReader::Open(database_path));
-  return std::unique_ptr<ResultExports>(new ResultExports(std::move(reader)));
-}
-
 void ResultExports::Refresh(Metrics& metrics) {
+  if (reader_ == nullptr) {
+    auto opened = StoreReader::Open(database_path_);
+    if (!opened.ok()) {
+      return LogWarning("results_not_exported", {{"error", opened.status().message()}});
+    }
+    reader_ = std::move(opened).value();
+  }
   const Result<std::int64_t> version = reader_->DataVersion();
   if (version.ok() && *version == version_) return;
   const Result<std::vector<ResultSeries>> series = Read();

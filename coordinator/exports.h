@@ -13,6 +13,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/status.h"
@@ -23,17 +24,18 @@ namespace longrun::coordinator {
 
 class ResultExports {
  public:
-  static Result<std::unique_ptr<ResultExports>> Open(const std::string& database_path);
+  // The database is opened by the first Refresh.
+  explicit ResultExports(std::string database_path) : database_path_(std::move(database_path)) {}
 
   // An error is logged, and the page keeps its previous content. One thread at a time.
   void Refresh(Metrics& metrics);
 
  private:
-  explicit ResultExports(std::unique_ptr<StoreReader> reader) : reader_(std::move(reader)) {}
   Result<std::vector<ResultSeries>> Read();
   // Whether the sweep's file asks for export; each file is read once.
   bool IsWanted(const ExportCandidate& sweep);
 
+  std::string database_path_;
   std::unique_ptr<StoreReader> reader_;
   std::map<std::string, bool> wanted_;  // sweep id
   std::int64_t version_ = -1;           // of the data that the page shows

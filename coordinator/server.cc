@@ -224,8 +224,7 @@ Status Serve(const ServerOptions& options) {
   LogStore logs(JoinPath(options.state_folder, "logs"));
   // Never destroyed: its listener wakes up only every two seconds, and an exit would wait for it.
   static Metrics& metrics = *new Metrics();
-  ASSIGN_OR_RETURN(auto exports, ResultExports::Open(store->database_path()));
-  metrics.BeforeEachScrape([exports = std::shared_ptr<ResultExports>(std::move(exports))] {
+  metrics.BeforeEachScrape([exports = std::make_shared<ResultExports>(store->database_path())] {
     exports->Refresh(metrics);
   });
   metrics.ShowDisk(options.state_folder);
@@ -243,14 +242,10 @@ Status Serve(const ServerOptions& options) {
     scrubber.emplace(std::move(scrub),
                      [&](const std::vector<DamagedRow>& rows) { store->NoteDamaged(rows); });
   }
-  ASSIGN_OR_RETURN(const std::unique_ptr<Executor> executor,
-                   Executor::Start(*store, kExecutorThreads, kJobsMax));
-  ASSIGN_OR_RETURN(const std::unique_ptr<Executor> submitter,
-                   Executor::Start(*store, 1, kSubmitJobsMax));
-  ASSIGN_OR_RETURN(const std::unique_ptr<Executor> log_writer,
-                   Executor::Start(*store, 1, kLogJobsMax));
-  ASSIGN_OR_RETURN(const std::unique_ptr<Executor> querier,
-                   Executor::Start(*store, kQuerierThreads, kQueryJobsMax));
+  const std::unique_ptr<Executor> executor = Executor::Start(*store, kExecutorThreads, kJobsMax);
+  const std::unique_ptr<Executor> submitter = Executor::Start(*store, 1, kSubmitJobsMax);
+  const std::unique_ptr<Executor> log_writer = Executor::Start(*store, 1, kLogJobsMax);
+  const std::unique_ptr<Executor> querier = Executor::Start(*store, kQuerierThreads, kQueryJobsMax);
   Ticker ticker;
   CoordinatorParts parts{.core = *core,
                          .artifacts = *artifacts,

@@ -31,7 +31,7 @@ class Upload final : public grpc::ServerReadReactor<v1::UploadArtifactRequest> {
  private:
   void OnReadDone(bool ok) override {
     if (context_->IsCancelled()) return End(Status(Code::kCancelled, "the client disconnected"));
-    const bool posted = parts_.executor.Post([this, ok](StoreReader&) {
+    const bool posted = parts_.executor.PostWithoutReader([this, ok] {
       const Status status = ok ? TakeFrame() : TakeEnd();
       if (!ok || !status.ok() || is_there_) return End(status);
       StartRead(&frame_);
@@ -89,7 +89,7 @@ class Download final : public grpc::ServerWriteReactor<v1::DownloadArtifactRespo
 
  private:
   void Work() {
-    if (!parts_.executor.Post([this](StoreReader&) { Send(); })) End(Busy());
+    if (!parts_.executor.PostWithoutReader([this] { Send(); })) End(Busy());
   }
 
   void Send() {

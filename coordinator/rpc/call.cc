@@ -52,8 +52,8 @@ grpc::ServerUnaryReactor* Handle(CoordinatorParts& parts, Executor& executor,
   }
   const std::int64_t begun_ms = BootMs();
   const auto begun = std::chrono::steady_clock::now();
-  const bool posted = executor.Post([&parts, context, method, reactor, has_deadline, begun_ms,
-                                     begun, work = std::move(body)](StoreReader& reader) {
+  auto job = [&parts, context, method, reactor, has_deadline, begun_ms, begun,
+              work = std::move(body)](StoreReader& reader) {
     Call call{.parts = parts,
               .reader = reader,
               .context = context,
@@ -70,8 +70,11 @@ grpc::ServerUnaryReactor* Handle(CoordinatorParts& parts, Executor& executor,
         method, std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count());
     AddDamage(reader.TakeDamaged(), context);
     reactor->Finish(EndCall(parts, method, status, call.error, context));
-  });
-  if (!posted) {
+  };
+  auto failed = [&parts, context, method, reactor](const Status& why) {
+    reactor->Finish(EndCall(parts, method, why, {.reason = "", .subject = method}, context));
+  };
+  if (!executor.Post(std::move(job), std::move(failed))) {
     reactor->Finish(EndCall(
         parts, method,
         parts.stopping

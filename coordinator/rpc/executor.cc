@@ -8,23 +8,34 @@
 
 namespace longrun::coordinator {
 
-Result<std::unique_ptr<Executor>> Executor::Start(const Store& store, int n_threads,
-                                                  std::size_t jobs_max) {
+std::unique_ptr<Executor> Executor::Start(const Store& store, int n_threads, std::size_t jobs_max) {
   std::unique_ptr<Executor> executor(new Executor(store, jobs_max));
   for (int i = 0; i < n_threads; ++i) {
-    ASSIGN_OR_RETURN(auto reader, StoreReader::Open(store.database_path()));
-    executor->readers_.push_back(std::move(reader));
-  }
-  for (const auto& reader : executor->readers_) {
-    executor->threads_.push_back(
-        StartThread([self = executor.get(), &reader] { self->Run(*reader); }));
+    executor->threads_.push_back(StartThread([self = executor.get()] { self->Run(); }));
   }
   return executor;
 }
 
 Executor::~Executor() { Stop(); }
 
-bool Executor::Post(Job job) {
+bool Executor::Post(Job job, Failed failed) {
+  return Add([this, job = std::move(job), failed = std::move(failed)](Reader& reader) {
+    if (reader == nullptr) {
+      Result<Reader> opened = StoreReader::Open(store_.database_path());
+      if (!opened.ok()) return failed(opened.status());
+      reader = std::move(opened).value();
+    }
+    (void)reader->TakeDamaged();
+    reader->SetKnown(store_.damaged());
+    job(*reader);
+  });
+}
+
+bool Executor::PostWithoutReader(std::function<void()> job) {
+  return Add([job = std::move(job)](Reader&) { job(); });
+}
+
+bool Executor::Add(std::function<void(Reader&)> job) {
   {
     const std::lock_guard lock(mutex_);
     if (stopping_ || jobs_.size() >= jobs_max_) return false;
@@ -45,9 +56,10 @@ void Executor::Stop() {
   }
 }
 
-void Executor::Run(StoreReader& reader) {
+void Executor::Run() {
+  Reader reader;
   while (true) {
-    Job job;
+    std::function<void(Reader&)> job;
     {
       std::unique_lock lock(mutex_);
       posted_.wait(lock, [&] { return stopping_ || !jobs_.empty(); });
@@ -55,8 +67,6 @@ void Executor::Run(StoreReader& reader) {
       job = std::move(jobs_.front());
       jobs_.pop_front();
     }
-    (void)reader.TakeDamaged();
-    reader.SetKnown(store_.damaged());
     job(reader);
   }
 }

@@ -21,29 +21,34 @@ class Store;
 class Executor {
  public:
   using Job = std::function<void(StoreReader& reader)>;
+  using Failed = std::function<void(const Status& why)>;
 
-  // Each thread has its own reading connection to the database of `store`,
-  // which must outlive the executor.
-  static Result<std::unique_ptr<Executor>> Start(const Store& store, int n_threads,
-                                                 std::size_t jobs_max);
+  // Each thread has its own reading connection to the database of `store`, which must outlive the
+  // executor. It is opened at the thread's first job, since it takes some milliseconds: a
+  // coordinator that lives for one command needs one.
+  static std::unique_ptr<Executor> Start(const Store& store, int n_threads, std::size_t jobs_max);
   ~Executor();  // Stop()
 
   // Returns false if too much is queued or the executor has stopped: then the job will not run. Its
   // reader knows the damage that the store knows, and has none of an earlier job for TakeDamaged().
-  bool Post(Job job);
+  // If the connection cannot be opened, `failed` runs instead, and the next job tries again.
+  bool Post(Job job, Failed failed);
+  bool PostWithoutReader(std::function<void()> job);
   // Runs the queued jobs and ends the threads.
   void Stop();
 
  private:
+  using Reader = std::unique_ptr<StoreReader>;  // of one thread; null before its first job
+
   Executor(const Store& store, std::size_t jobs_max) : store_(store), jobs_max_(jobs_max) {}
-  void Run(StoreReader& reader);
+  bool Add(std::function<void(Reader&)> job);
+  void Run();
 
   const Store& store_;
   const std::size_t jobs_max_;
-  std::vector<std::unique_ptr<StoreReader>> readers_;
   std::vector<std::thread> threads_;
   std::mutex mutex_;  // guards the two below
-  std::deque<Job> jobs_;
+  std::deque<std::function<void(Reader&)>> jobs_;
   bool stopping_ = false;
   std::condition_variable posted_;
 };

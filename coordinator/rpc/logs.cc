@@ -26,7 +26,8 @@ class Logs final : public grpc::ServerWriteReactor<v1::GetLogsResponse> {
 
  private:
   void Work() {
-    if (!parts_.executor.Post([this](StoreReader& reader) { Look(reader); })) {
+    if (!parts_.executor.Post([this](StoreReader& reader) { Look(reader); },
+                              [this](const Status& why) { End(why); })) {
       End(Status(Code::kUnavailable, "the coordinator is stopping, or busy: try again"));
     }
   }

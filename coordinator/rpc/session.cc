@@ -355,14 +355,14 @@ class Session final : public Stream {
       // If no chunk of the log has come, the tail is all there is.
       const auto n_bytes = static_cast<std::int64_t>(ended.log_tail.size());
       outbox_->AddUnanswered(n_bytes);
-      const bool posted = parts_.log_writer.Post([&parts = parts_, outbox = outbox_, n_bytes,
-                                                  attempt = ended.attempt,
-                                                  tail = ended.log_tail](StoreReader& reader) {
+      auto append = [&parts = parts_, outbox = outbox_, n_bytes, attempt = ended.attempt,
+                     tail = ended.log_tail](StoreReader& reader) {
         const auto here = parts.logs.Read(attempt, 0, 1);
         if (here.ok() && here->empty()) AppendLog(parts, reader, attempt, 0, tail);
         outbox->RemoveUnanswered(n_bytes);
-      });
-      if (!posted) outbox_->RemoveUnanswered(n_bytes);
+      };
+      if (!parts_.log_writer.Post(std::move(append), WithoutLog(n_bytes)))
+        outbox_->RemoveUnanswered(n_bytes);
     }
     AttemptFinished finished;
     finished.session = session_;
@@ -383,18 +383,24 @@ class Session final : public Stream {
   Status On(LogChunkMessage chunk) {
     const auto n_bytes = static_cast<std::int64_t>(chunk.data.size());
     outbox_->AddUnanswered(n_bytes);
-    const bool posted = parts_.log_writer.Post([&parts = parts_, outbox = outbox_, n_bytes,
-                                                chunk = std::move(chunk)](StoreReader& reader) {
+    auto append = [&parts = parts_, outbox = outbox_, n_bytes,
+                   chunk = std::move(chunk)](StoreReader& reader) {
       AppendLog(parts, reader, chunk.attempt, chunk.offset, chunk.data);
       outbox->RemoveUnanswered(n_bytes);
-    });
-    if (!posted) outbox_->RemoveUnanswered(n_bytes);
+    };
+    if (!parts_.log_writer.Post(std::move(append), WithoutLog(n_bytes)))
+      outbox_->RemoveUnanswered(n_bytes);
     return Status();
   }
 
   Status On(const DrainMessage&) {
     Post(WorkerLeaves{.session = session_});
     return Status();
+  }
+
+  // For a log that cannot be kept: its attempt cannot be looked for.
+  Executor::Failed WithoutLog(std::int64_t n_bytes) const {
+    return [outbox = outbox_, n_bytes](const Status&) { outbox->RemoveUnanswered(n_bytes); };
   }
 
   // Keeps no log of an unknown attempt.

@@ -24,7 +24,8 @@ class Watch final : public grpc::ServerWriteReactor<v1::WatchSweepResponse> {
 
  private:
   void Work() {
-    if (!parts_.executor.Post([this](StoreReader& reader) { Look(reader); })) {
+    if (!parts_.executor.Post([this](StoreReader& reader) { Look(reader); },
+                              [this](const Status& why) { End(why); })) {
       End(Status(Code::kUnavailable, "the coordinator is stopping, or busy: try again"));
     }
   }

@@ -255,7 +255,7 @@ TEST_F(CoreTest, BelowTheLowWaterMarkTheDiskIsSaidToBeFull) {
 // The fake journals say 2.5 nats a token for every cell: exp(2.5) = 12.1825.
 TEST_F(CoreTest, PerplexitiesOfASweepThatAsksForItAreOnThePage) {
   Upload("manifest");
-  const auto exports = ResultExports::Open(store->database_path()).value();
+  const auto exports = std::make_unique<ResultExports>(store->database_path());
   SweepSubmitted submission = SampleSubmission(kSweepId);
   std::string yaml = kSampleYaml;
   yaml.replace(yaml.find("{name: sample}"), 14, "{name: sample, export: prometheus}");
@@ -293,7 +293,7 @@ TEST_F(CoreTest, PerplexitiesOfASweepThatAsksForItAreOnThePage) {
 // each has a series.
 TEST_F(CoreTest, PerplexitiesOfTwoSettingsOfAProtocolAreTwoSeries) {
   Upload("manifest");
-  const auto exports = ResultExports::Open(store->database_path()).value();
+  const auto exports = std::make_unique<ResultExports>(store->database_path());
   SweepSubmitted submission = SampleSubmission(kSweepId);
   std::string yaml = kSampleYaml;
   yaml.replace(yaml.find("{name: sample}"), 14, "{name: sample, export: prometheus}");
@@ -322,7 +322,7 @@ TEST_F(CoreTest, PerplexitiesOfTwoSettingsOfAProtocolAreTwoSeries) {
 // Under a name of their own: they are no perplexities.
 TEST_F(CoreTest, PseudoPerplexitiesAreSeriesOfTheirOwn) {
   Upload("manifest");
-  const auto exports = ResultExports::Open(store->database_path()).value();
+  const auto exports = std::make_unique<ResultExports>(store->database_path());
   SweepSubmitted submission = SampleSubmission(kSweepId);
   std::string yaml = kSampleYaml;
   const auto replace = [&](std::string_view from, std::string_view to) {

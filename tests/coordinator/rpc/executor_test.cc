@@ -17,22 +17,48 @@ namespace {
 TEST(ExecutorTest, EachJobBeginsWithTheDamageOfTheStoreAndNoneOfAnotherJob) {
   const TempFolder folder;
   const std::unique_ptr<Store> store = Store::Open(folder.path()).value();
-  const std::unique_ptr<Executor> executor = Executor::Start(*store, 1, 10).value();
+  const std::unique_ptr<Executor> executor = Executor::Start(*store, 1, 10);
   const DamagedRow damaged = DescribeLostMember("sweep", "a sweep");
   std::promise<std::vector<DamagedRow>> of_second;
   std::promise<Status> of_third;
 
-  ASSERT_TRUE(executor->Post([&](StoreReader& reader) { reader.NoteDamaged({damaged}); }));
-  ASSERT_TRUE(
-      executor->Post([&](StoreReader& reader) { of_second.set_value(reader.TakeDamaged()); }));
+  const auto failed = [](const Status& why) { ADD_FAILURE() << why.message(); };
+  ASSERT_TRUE(executor->Post([&](StoreReader& reader) { reader.NoteDamaged({damaged}); }, failed));
+  ASSERT_TRUE(executor->Post(
+      [&](StoreReader& reader) { of_second.set_value(reader.TakeDamaged()); }, failed));
   EXPECT_TRUE(of_second.get_future().get().empty());
 
   store->NoteDamaged({damaged});
   ASSERT_TRUE(executor->Post(
-      [&](StoreReader& reader) { of_third.set_value(reader.FindSweep("a").status()); }));
+      [&](StoreReader& reader) { of_third.set_value(reader.FindSweep("a").status()); }, failed));
   const Status status = of_third.get_future().get();
   EXPECT_NE(status.message().find("among those that can be read"), std::string::npos)
       << status.message();
+}
+
+TEST(ExecutorTest, AJobWhoseConnectionCannotBeOpenedFailsAndTheNextOneTriesAgain) {
+  const TempFolder folder;
+  const std::unique_ptr<Store> store = Store::Open(folder.path()).value();
+  const std::unique_ptr<Executor> executor = Executor::Start(*store, 1, 10);
+  const std::string away = store->database_path() + ".away";
+  ASSERT_EQ(rename(store->database_path().c_str(), away.c_str()), 0);
+  std::promise<Status> of_first, of_second;
+  std::promise<bool> of_plain;
+  const auto look = [](std::promise<Status>& answer) {
+    return [&answer](StoreReader&) { answer.set_value(Status()); };
+  };
+  const auto fail = [](std::promise<Status>& answer) {
+    return [&answer](const Status& why) { answer.set_value(why); };
+  };
+  ASSERT_TRUE(executor->Post(look(of_first), fail(of_first)));
+  EXPECT_FALSE(of_first.get_future().get().ok());
+  ASSERT_TRUE(executor->PostWithoutReader([&] { of_plain.set_value(true); }));
+  EXPECT_TRUE(of_plain.get_future().get());
+
+  ASSERT_EQ(rename(away.c_str(), store->database_path().c_str()), 0);
+  ASSERT_TRUE(executor->Post(look(of_second), fail(of_second)));
+  const Status status = of_second.get_future().get();
+  EXPECT_TRUE(status.ok()) << status.message();
 }
 
 }  // namespace

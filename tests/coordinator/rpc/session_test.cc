@@ -47,7 +47,7 @@ class SessionTest : public testing::Test {
     return options;
   }
   static std::unique_ptr<Executor> OneThread(const Store& store) {
-    return Executor::Start(store, 1, 10).value();
+    return Executor::Start(store, 1, 10);
   }
   // Until the core knows that there is no room: it looks when it starts, and once a second.
   void AwaitFullDisk() {
