@@ -35,6 +35,9 @@ namespace {
 constexpr std::int64_t kTrainerGraceMs = 60'000;
 constexpr std::int64_t kStopMs = kTrainerGraceMs + 30'000;
 constexpr std::int64_t kPollMs = 20;
+// A coordinator of a small state folder starts in some tens of milliseconds.
+constexpr std::int64_t kQuickPollMs = 3;
+constexpr int kQuickLooks = 100;
 constexpr std::int64_t kLogTailBytes = 2'000;
 constexpr std::int64_t kReachMs = 30'000;  // as long as coordinators of other commands come and go
 constexpr std::int64_t kLookMs = 200;
@@ -222,6 +225,7 @@ Result<Answering> StartAndWait(const std::string& state, const std::string& metr
   StartPatience patience(BootMs());
   // Once ours has been waited for, its pid may be anybody's.
   std::optional<ExitInfo> exited;
+  int n_looks = 0;
   while (patience.Lasts(BootMs(), ProcessBusyTicks(exited ? HolderOf(state).pid : pid))) {
     std::optional<Answering> answering = WhoAnswers(state);
     const CoordinatorHolder holder = HolderOf(state);
@@ -251,7 +255,7 @@ Result<Answering> StartAndWait(const std::string& state, const std::string& metr
                         " (its log: ", log, ")"));
     }
     SayWhyItWaits(patience, state);
-    Pause(kPollMs);
+    Pause(++n_looks < kQuickLooks ? kQuickPollMs : kPollMs);
   }
   if (!exited) {
     kill(pid, SIGKILL);
