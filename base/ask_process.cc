@@ -97,6 +97,7 @@ Result<ProcessAnswer> AskProcess(SpawnOptions options, std::string_view question
   if (question.empty()) shutdown(ours.fd(), SHUT_WR);
 
   ProcessAnswer answer;
+  Status unwaited;
   answer.end = Converse(ours.fd(), question, limits, deadline_ms, answer.text);
   if (answer.end == AnswerEnd::kExit) {
     // It has closed its output, and has only to exit.
@@ -106,10 +107,12 @@ Result<ProcessAnswer> AskProcess(SpawnOptions options, std::string_view question
       return answer;
     }
     answer.end = AnswerEnd::kTimeout;
+    if (!ended.ok()) unwaited = ended.status();
   }
   answer.text.clear();
   kill(pid, SIGKILL);
   ASSIGN_OR_RETURN(const auto killed, WaitFor(pid, -1));
+  RETURN_IF_ERROR(unwaited);
   answer.exit = *killed;
   return answer;
 }

@@ -75,7 +75,7 @@ Status ReadRuns(RetryingClient& client, const std::string& sweep_id, ReportInput
     run.seed = row.at(4);
     run.train_state = TextOf(row.at(5));
     if (client.coordinator().momentary()) {
-      run.train_state = StateWithoutService(run.train_state);
+      run.train_state = TaskStateWithoutService(run.train_state);
     }
     run.checkpoint = TextOf(row.at(6));
     run.started = started_of[run.run_key];

@@ -12,14 +12,14 @@ namespace {
 
 constexpr const char* kInterrupted = "INTERRUPTED";
 
-bool HasBegun(const v1::TaskInfo& task) {
+bool HasBegun(const std::string& state) {
   static const std::set<std::string> begun = {"RESERVED", "RUNNING", "STOPPING"};
-  return begun.contains(task.state());
+  return begun.contains(state);
 }
 
 void ShowInterrupted(v1::RunInfo& run) {
   for (v1::TaskInfo& task : *run.mutable_tasks()) {
-    if (!HasBegun(task)) continue;
+    if (!HasBegun(task.state())) continue;
     task.set_state(kInterrupted);
     const std::string& worker = task.worker();
     task.set_reason(
@@ -42,6 +42,10 @@ void RemoveNoticesOfWork(Repeated<v1::Notice>& notices) {
 
 std::string StateWithoutService(const std::string& state) {
   return state == "RUNNING" ? kInterrupted : state;
+}
+
+std::string TaskStateWithoutService(const std::string& state) {
+  return HasBegun(state) ? kInterrupted : state;
 }
 
 void ShowInterrupted(v1::GetSweepResponse& message) {

@@ -8,8 +8,9 @@
 
 namespace longrun::client {
 
-// Replaces "RUNNING" by "INTERRUPTED".
+// Replaces "RUNNING" by "INTERRUPTED"; for a task, also the other states of one that has begun.
 std::string StateWithoutService(const std::string& state);
+std::string TaskStateWithoutService(const std::string& state);
 
 // The same in a message, for people: for the sweep and the tasks that had begun. Removes notices
 // about workers and trainers, since they assume a waiting service.

@@ -65,7 +65,7 @@ std::string QuestionText(const std::string& database_path, const std::string& sq
 std::string AnswerText(const Result<QueryAnswer>& answer) {
   if (!answer.ok()) {
     return Framed({{"code", static_cast<int>(answer.status().code())},
-                   {"message", answer.status().message()},
+                   {"message", ToUtf8(answer.status().message())},  // SQLite may quote any bytes
                    {"text_bytes", 0}},
                   "");
   }
@@ -164,11 +164,14 @@ Result<QueryAnswer> AnswerTo(const Frame& question) {
   return RunQuery(path, question.text, limits);
 }
 
+Status ClientGone() { return {Code::kCancelled, "the query's client disconnected"}; }
+
 }  // namespace
 
 Result<QueryAnswer> AskQuery(const std::string& program, const std::string& database_path,
                              const std::string& sql, const QueryLimits& limits,
                              std::function<bool()> is_cancelled) {
+  if (is_cancelled && is_cancelled()) return ClientGone();
   const std::int64_t bytes_max = kJsonBytesPerByte * limits.answer_bytes_max + kHeaderBytesMax;
   auto asked = AskProcess({.argv = {program, kAnswerQueryFlag}, .env = Environment()},
                           QuestionText(database_path, sql, limits),
@@ -176,11 +179,11 @@ Result<QueryAnswer> AskQuery(const std::string& program, const std::string& data
                            .answer_bytes_max = static_cast<std::size_t>(bytes_max),
                            .is_cancelled = std::move(is_cancelled)});
   if (!asked.ok()) {
-    const bool is_missing = asked.status().code() == Code::kNotFound ||
-                            asked.status().code() == Code::kPermissionDenied;
-    const Status status =
-        is_missing ? Status(Code::kInternal, asked.status().message()) : asked.status();
-    return Status(status).In("starting the process of the query");
+    // Not kUnavailable, as for a service that has gone: a client would ask for another one.
+    const Code code = asked.status().code();
+    const bool is_limit = code == Code::kResourceExhausted || code == Code::kUnavailable;
+    return Status(is_limit ? Code::kResourceExhausted : Code::kInternal, asked.status().message())
+        .In("starting the process of the query");
   }
   switch (asked->end) {
     case AnswerEnd::kTimeout:
@@ -189,7 +192,7 @@ Result<QueryAnswer> AskQuery(const std::string& program, const std::string& data
       return Status(Code::kResourceExhausted, Str("the answer takes more than ", bytes_max >> 20,
                                                   " MiB: ask for fewer rows, or shorter ones"));
     case AnswerEnd::kCancelled:
-      return Status(Code::kCancelled, "the query's client disconnected");
+      return ClientGone();
     case AnswerEnd::kExit:
       break;
   }

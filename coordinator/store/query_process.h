@@ -20,8 +20,9 @@ inline constexpr const char* kAnswerQueryFlag = "--answer-query";
 
 // Starts `program` with that flag, and kills it if it exceeds a limit or `is_cancelled` (which may
 // be empty) returns true. Any thread; the child dies with it. Errors: those of RunQuery;
-// kResourceExhausted where SQLite would hold more than limits.memory_bytes_max; kCancelled;
-// kInternal: the child could not be started, or ended without an answer.
+// kResourceExhausted where SQLite would hold more than limits.memory_bytes_max, or the machine has
+// no room for a process; kCancelled; kInternal: the child could not be started, or ended without an
+// answer.
 Result<QueryAnswer> AskQuery(const std::string& program, const std::string& database_path,
                              const std::string& sql, const QueryLimits& limits,
                              std::function<bool()> is_cancelled = {});

@@ -408,14 +408,16 @@ TEST_F(QueryTest, TheWriterGoesOnWhenAQueryMeetsTheBoundOfItsMemory) {
     if (store->Begin().ok() && store->PutDataset(dataset).ok() && store->Commit().ok()) ++n_stored;
   };
 
-  const auto answer = AskChild(kHungry, {.timeout_ms = 60'000, .memory_bytes_max = 8 << 20}, [&] {
-    for (int i = 0; i < 20 && n_stored < 20; ++i) write();
+  // Large enough that the query is at work for a while.
+  const QueryLimits limits = {.timeout_ms = 60'000, .memory_bytes_max = 256 << 20};
+  const auto answer = AskChild(kHungry, limits, [&] {
+    if (HasWorked(getpid())) write();
     return false;
   });
 
   EXPECT_EQ(answer.status().code(), Code::kResourceExhausted) << answer.status().message();
   const int n_during = n_stored;
-  EXPECT_EQ(n_during, 20);  // mebibytes: more than twice what the query may hold
+  EXPECT_GE(n_during, 1);
   write();
   EXPECT_EQ(n_stored, n_during + 1);
   EXPECT_EQ(Rows("SELECT count(*) FROM datasets"), Json::parse(Str("[[", n_stored + 1, "]]")));
@@ -510,13 +512,14 @@ TEST_F(QueryTest, AChildsErrorIsTheSame) {
   for (const std::string& sql :
        {std::string("SELECT *\n  FORM runs"), std::string("SELECT 'ü', positon FROM runs"),
         std::string("DROP VIEW results"), std::string("SELECT 1\0 FROM runs", 20),
-        std::string("SELECT '\xff'"), std::string(), std::string(2 << 20, 'x'),
+        std::string("SELECT '\xff'"), std::string(),
+        std::string("SELECT json_extract('{}', CAST(x'ff' AS TEXT))"), std::string(2 << 20, 'x'),
         std::string(kEndless)}) {
     const QueryLimits soon = {.timeout_ms = 50};
     const Status ours = Ask(sql, soon).status(), childs = AskChild(sql, soon).status();
     EXPECT_FALSE(childs.ok());
     EXPECT_EQ(childs.code(), ours.code());
-    EXPECT_EQ(childs.message(), ours.message());
+    EXPECT_EQ(childs.message(), ToUtf8(ours.message()));
   }
 }
 

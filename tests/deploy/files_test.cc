@@ -238,6 +238,10 @@ int NumberAfter(const std::string& text, const std::string& word) {
   return at == std::string::npos ? -1 : std::stoi(text.substr(at + word.size()));
 }
 
+TEST(UnitsTest, AQueryWithoutMemoryIsNotTheEndOfTheCoordinator) {
+  EXPECT_EQ(Unit("longrun-coordinator.service")["OOMPolicy"], "continue");
+}
+
 TEST(UnitsTest, TrainersOutliveAWorkerAndHaveTheirGrace) {
   auto worker = Unit("longrun-worker.service");
 

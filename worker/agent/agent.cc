@@ -676,7 +676,7 @@ void Agent::LaunchAttempt(const Order& order, const Prepared& prepared) {
   Live& live = attempts_.try_emplace(id, std::move(attempt).value()).first->second;
   live.meter.emplace(*task);
   live.was_running = true;
-  live.session = link_->session_number();
+  live.session = link_->welcomed() ? link_->session_number() : 0;
   metrics_->CountStarted(TaskKindName(task->kind));
   LogInfo("attempt_started", {{"attempt", id},
                               {"task", ShortId(task->task)},

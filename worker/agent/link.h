@@ -44,7 +44,11 @@ class Link {
   std::size_t queued_bytes() const;
   // Waits until the coordinator has read everything that was sent (CoordinatorSession::Close).
   void Finish(std::int64_t wait_ms);
-  void Drop() { session_.reset(); }  // no message comes any more
+  // Ends the session: no message comes any more.
+  void Drop() {
+    session_.reset();
+    welcomed_ = false;
+  }
 
   bool welcomed() const { return welcomed_; }
   // 1, 2, ...: tells the sessions apart.
