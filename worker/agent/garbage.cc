@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <limits>
 #include <numeric>
 #include <utility>
 
@@ -48,6 +49,29 @@ void Remove(const std::string& path) {
   if (!status.ok()) {
     LogWarning("folder_not_removed", {{"folder", path}, {"error", status.message()}});
   }
+}
+
+struct Aged {
+  std::int64_t age = 0;  // a time: the oldest is the smallest
+  std::string id, path;
+};
+
+// Removes the folders that are older than `until`, and then the oldest until the rest has at most
+// `bytes_max`. Returns the ids of the removed ones.
+std::vector<std::string> RemoveOldest(std::vector<Aged> folders, std::int64_t until,
+                                      std::int64_t bytes_max) {
+  std::ranges::sort(folders, {}, &Aged::age);
+  std::vector<std::int64_t> sizes;
+  for (const Aged& folder : folders) sizes.push_back(BytesBelow(folder.path));
+  std::int64_t total_bytes = std::accumulate(sizes.begin(), sizes.end(), std::int64_t{0});
+  std::vector<std::string> removed;
+  for (std::size_t i = 0; i < folders.size(); ++i) {
+    if (folders[i].age >= until && total_bytes <= bytes_max) break;
+    total_bytes -= sizes[i];
+    Remove(folders[i].path);
+    removed.push_back(std::move(folders[i].id));
+  }
+  return removed;
 }
 
 Result<std::vector<Candidate>> Candidates(const std::string& state) {
@@ -102,44 +126,26 @@ Result<Json> CollectWorkerGarbage(const std::string& folder, bool dry_run) {
 
 std::vector<std::string> RemoveOldAttempts(std::vector<KeptAttempt> kept, std::int64_t wall_ms,
                                            std::int64_t bytes_max) {
-  std::ranges::sort(kept, {}, &KeptAttempt::ended_wall_ms);
-  std::vector<std::int64_t> sizes;
-  for (const KeptAttempt& attempt : kept) sizes.push_back(BytesBelow(attempt.path));
-  std::int64_t total_bytes = std::accumulate(sizes.begin(), sizes.end(), std::int64_t{0});
-  std::vector<std::string> removed;
-  for (std::size_t i = 0; i < kept.size(); ++i) {
-    if (kept[i].ended_wall_ms >= wall_ms && total_bytes <= bytes_max) break;
-    total_bytes -= sizes[i];
-    Remove(kept[i].path);
-    removed.push_back(kept[i].id);
+  std::vector<Aged> aged;
+  for (KeptAttempt& attempt : kept) {
+    aged.push_back({.age = attempt.ended_wall_ms,
+                    .id = std::move(attempt.id),
+                    .path = std::move(attempt.path)});
   }
-  return removed;
+  return RemoveOldest(std::move(aged), wall_ms, bytes_max);
 }
 
 void TrimCache(const std::string& state, std::int64_t bytes_max) {
-  struct Aged {
-    std::int64_t fetched_s = 0;
-    std::string path;
-    std::int64_t n_bytes = 0;
-  };
   const Result<std::vector<Cached>> cached = CachedCheckpoints(state);
   if (!cached) return;
   std::vector<Aged> aged;
-  std::int64_t total_bytes = 0;
   for (const Cached& checkpoint : *cached) {
     struct stat about = {};
     if (stat(checkpoint.path.c_str(), &about) != 0) continue;
-    aged.push_back({.fetched_s = about.st_mtim.tv_sec,
-                    .path = checkpoint.path,
-                    .n_bytes = BytesBelow(checkpoint.path)});
-    total_bytes += aged.back().n_bytes;
+    aged.push_back({.age = about.st_mtim.tv_sec, .id = checkpoint.name, .path = checkpoint.path});
   }
-  std::ranges::sort(aged, {}, &Aged::fetched_s);
-  for (const Aged& checkpoint : aged) {
-    if (total_bytes <= bytes_max) break;
-    total_bytes -= checkpoint.n_bytes;
-    Remove(checkpoint.path);
-  }
+  constexpr std::int64_t kOfAnyAge = std::numeric_limits<std::int64_t>::min();
+  RemoveOldest(std::move(aged), kOfAnyAge, bytes_max);
 }
 
 }  // namespace longrun::agent
