@@ -2,10 +2,8 @@
 // send to a child that has gone is an error, not a SIGPIPE.
 #include "base/ask_process.h"
 
-#include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -14,29 +12,13 @@
 #include <utility>
 
 #include "base/clock.h"
+#include "base/descriptor.h"
 #include "base/str.h"
 
 namespace longrun {
 namespace {
 
 constexpr std::int64_t kLookMs = 20;  // between two looks at is_cancelled
-
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  ~Descriptor() { Close(); }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-
-  int fd() const { return fd_; }
-  void Close() {
-    if (fd_ >= 0) close(fd_);
-    fd_ = -1;
-  }
-
- private:
-  int fd_;
-};
 
 bool IsForLater(int error_number) {
   return error_number == EAGAIN || error_number == EWOULDBLOCK || error_number == EINTR;
@@ -89,16 +71,16 @@ Result<ProcessAnswer> AskProcess(SpawnOptions options, std::string_view question
   const Descriptor ours(ends[0]);
   Descriptor theirs(ends[1]);
   const std::int64_t deadline_ms = BootMs() + limits.timeout_ms;
-  options.channel = theirs.fd();
+  options.channel = theirs.get();
   options.inherit_output = true;
   options.die_with_parent = true;
   ASSIGN_OR_RETURN(const int pid, Spawn(options));
   theirs.Close();
-  if (question.empty()) shutdown(ours.fd(), SHUT_WR);
+  if (question.empty()) shutdown(ours.get(), SHUT_WR);
 
   ProcessAnswer answer;
   Status unwaited;
-  answer.end = Converse(ours.fd(), question, limits, deadline_ms, answer.text);
+  answer.end = Converse(ours.get(), question, limits, deadline_ms, answer.text);
   if (answer.end == AnswerEnd::kExit) {
     // It has closed its output, and has only to exit.
     const auto ended = WaitFor(pid, std::max(deadline_ms - BootMs(), kLookMs));

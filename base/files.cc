@@ -20,28 +20,12 @@
 #include <system_error>
 #include <utility>
 
+#include "base/descriptor.h"
 #include "base/str.h"
 #include "base/utf8.h"
 
 namespace longrun {
 namespace {
-
-// Owns a file descriptor.
-class Fd {
- public:
-  explicit Fd(int fd) : fd_(fd) {}
-  ~Fd() {
-    if (fd_ >= 0) close(fd_);
-  }
-  Fd(const Fd&) = delete;
-  Fd& operator=(const Fd&) = delete;
-  int get() const { return fd_; }
-  bool is_open() const { return fd_ >= 0; }
-  int Release() { return std::exchange(fd_, -1); }
-
- private:
-  int fd_;
-};
 
 int OpenRetrying(const std::string& path, int flags, int mode = 0) {
   for (;;) {
@@ -63,7 +47,7 @@ Status WriteAll(int fd, std::string_view bytes, const std::string& path) {
 // `target` is the caller's name for the file, for messages.
 Status WriteNewFile(const std::string& path, const std::string& target, std::string_view bytes,
                     int mode) {
-  Fd fd(OpenRetrying(path, O_WRONLY | O_CREAT | O_EXCL, mode));
+  Descriptor fd(OpenRetrying(path, O_WRONLY | O_CREAT | O_EXCL, mode));
   if (!fd.is_open() && errno == ENOENT) {
     return Status(Code::kNotFound, Str("cannot write ", target, ": there is no folder ",
                                        FolderOf(target), "; make it first"));
@@ -92,7 +76,7 @@ std::string_view WithoutSlashes(std::string_view path) {
 }  // namespace
 
 Result<std::string> ReadFile(const std::string& path, std::size_t bytes_max) {
-  const Fd fd(OpenRetrying(path, O_RDONLY));
+  const Descriptor fd(OpenRetrying(path, O_RDONLY));
   if (!fd.is_open()) return ErrnoStatus(errno, Str("cannot open ", path));
   struct stat info {};
   if (fstat(fd.get(), &info) != 0) return ErrnoStatus(errno, Str("cannot look at ", path));
@@ -129,14 +113,14 @@ Status WriteFileAtomic(const std::string& path, std::string_view bytes, int mode
 }
 
 Status SyncFile(const std::string& path) {
-  const Fd fd(OpenRetrying(path, O_RDONLY));
+  const Descriptor fd(OpenRetrying(path, O_RDONLY));
   if (!fd.is_open()) return ErrnoStatus(errno, Str("cannot open ", path));
   if (fsync(fd.get()) != 0) return ErrnoStatus(errno, Str("cannot sync ", path));
   return {};
 }
 
 Status SyncFolder(const std::string& path) {
-  const Fd fd(OpenRetrying(path, O_RDONLY | O_DIRECTORY));
+  const Descriptor fd(OpenRetrying(path, O_RDONLY | O_DIRECTORY));
   if (!fd.is_open()) return ErrnoStatus(errno, Str("cannot open folder ", path));
   // EINVAL: a file system without fsync of folders orders renames by itself.
   if (fsync(fd.get()) != 0 && errno != EINVAL) {
@@ -279,7 +263,7 @@ Result<FileLock> FileLock::Acquire(const std::string& path, std::string_view wha
   constexpr timespec kPause = {.tv_sec = 0, .tv_nsec = 5'000'000};
   for (int i = 0; i <= kTries; ++i) {
     if (i > 0) nanosleep(&kPause, nullptr);
-    Fd fd(OpenRetrying(path, O_RDWR | O_CREAT, 0600));
+    Descriptor fd(OpenRetrying(path, O_RDWR | O_CREAT, 0600));
     if (!fd.is_open()) return ErrnoStatus(errno, Str("cannot open the lock ", path));
     if (flock(fd.get(), LOCK_EX | LOCK_NB) == 0) {
       // A holder may have removed the file since we opened it: others would lock a new one.
@@ -292,7 +276,7 @@ Result<FileLock> FileLock::Acquire(const std::string& path, std::string_view wha
 }
 
 bool FileLock::IsHeld(const std::string& path) {
-  const Fd fd(OpenRetrying(path, O_RDWR));
+  const Descriptor fd(OpenRetrying(path, O_RDWR));
   if (!fd.is_open()) return false;
   // Shared, so that two callers of IsHeld do not see each other; released with the descriptor.
   return flock(fd.get(), LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
@@ -311,7 +295,7 @@ FileLock::~FileLock() {
 
 Result<MappedFile> MappedFile::Open(const std::string& path) {
   // Without O_NONBLOCK, opening a pipe would wait for its writer.
-  const Fd fd(OpenRetrying(path, O_RDONLY | O_NONBLOCK));
+  const Descriptor fd(OpenRetrying(path, O_RDONLY | O_NONBLOCK));
   if (!fd.is_open()) return ErrnoStatus(errno, Str("cannot open ", path));
   struct stat info {};
   if (fstat(fd.get(), &info) != 0) return ErrnoStatus(errno, Str("cannot look at ", path));

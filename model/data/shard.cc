@@ -16,6 +16,7 @@
 #include <xxhash.h>
 
 #include "base/check.h"
+#include "base/descriptor.h"
 #include "base/files.h"
 #include "base/str.h"
 
@@ -54,20 +55,6 @@ Status WriteAt(int fd, const void* data, std::size_t n_bytes, std::uint64_t offs
   }
   return Status();
 }
-
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int get() const { return fd_; }
-
- private:
-  int fd_;
-};
 
 Status Broken(const std::string& path, std::string_view field, const std::string& found,
               const std::string& expected) {
