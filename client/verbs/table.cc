@@ -17,7 +17,7 @@ int Table(const PivotArguments& arguments, const std::string& output, const std:
   Result<PivotRequest> request = ReadPivotRequest(arguments);
   if (!request.ok()) return Report(request.status());
   if (!arguments.buckets_max && IsForPeople(output)) request->buckets_max = kBucketsShown;
-  // Never destroyed: of 10,000 runs, that takes a quarter of the client's time, and it runs once.
+  // Never destroyed: with 10,000 runs, that would take a quarter of the client's time.
   static const auto& results = *new auto(AskResults(state, arguments.sweeps));
   if (!results.ok()) return Report(results.status());
   const Result<std::vector<PivotTable>> tables = BuildPivot(*results, *request);
