@@ -44,19 +44,12 @@ class Link {
   std::size_t queued_bytes() const;
   // Waits until the coordinator has read everything that was sent (CoordinatorSession::Close).
   void Finish(std::int64_t wait_ms);
-  // Ends the session: no message comes any more.
-  void Drop() {
-    session_.reset();
-    welcomed_ = false;
-  }
 
   bool welcomed() const { return welcomed_; }
   // 1, 2, ...: tells the sessions apart.
   std::int64_t session_number() const { return number_; }
   // When Look has something to do if no message comes.
   std::int64_t next_ms() const { return session_ != nullptr ? beat_at_ms_ : connect_at_ms_; }
-  const std::string& coordinator_id() const { return coordinator_id_; }
-  std::int64_t boot_epoch() const { return boot_epoch_; }
 
  private:
   void Close(std::int64_t now_ms, const Status& why);

@@ -41,7 +41,7 @@ class LinkTest : public testing::Test {
     link_.emplace(ConnectTo(Str("unix:", socket_)).value(), std::move(hooks), SeededRandom(7));
   }
   ~LinkTest() override {
-    link_->Drop();
+    link_.reset();
     coordinator_.Stop();
   }
 
