@@ -155,6 +155,7 @@ HWY_NOINLINE void SoftmaxBackward(const AttentionPlan& plan, const Tile& tile, s
                                   std::int64_t end, const float* lse, const float* delta,
                                   const BackwardRoom& room) {
   const F f;
+  const bool adds_distances = ReaderAddsDistances(plan, tile);
   for (std::int64_t r = begin; r < end; ++r) {
     float* p_row = room.p + r * kKeyTile;
     float* ds_row = room.ds + r * kKeyTile;
@@ -166,10 +167,11 @@ HWY_NOINLINE void SoftmaxBackward(const AttentionPlan& plan, const Tile& tile, s
     if (plan.terms.dropout) DropoutRow(plan, tile, r, room.z);
     const V row_lse = hn::Set(f, lse[r]);
     const V row_delta = hn::Set(f, delta[r]);
+    const float* distances = adds_distances ? DistancesOf(plan, tile, r) : nullptr;
     ForVisited(tile, r, {p_row, ds_row}, [&]<int kVectors>(int first) {
       for (int v = 0; v < kVectors; ++v) {
         const std::int64_t at = (first + v) * kLanes;
-        const V x = hn::Add(hn::Load(f, p_row + at), hn::Load(f, room.bias + at));
+        const V x = ScoresAt(p_row, distances, room.bias, at);
         const V p = Exp2(hn::Sub(x, row_lse));
         V dp = hn::Load(f, ds_row + at);
         V kept = p;

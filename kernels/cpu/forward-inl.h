@@ -128,6 +128,7 @@ HWY_NOINLINE void RaiseLargest(QueryTile& t, std::int64_t r, std::int64_t width,
 HWY_NOINLINE void Softmax(const AttentionPlan& plan, const Tile& tile, std::int64_t begin,
                           std::int64_t end, QueryTile& t) {
   const F f;
+  const bool adds_distances = ReaderAddsDistances(plan, tile);
   for (std::int64_t r = begin; r < end; ++r) {
     float* row = t.scores + r * kKeyTile;
     if (r < tile.rows.begin || r >= tile.rows.end) {
@@ -135,11 +136,11 @@ HWY_NOINLINE void Softmax(const AttentionPlan& plan, const Tile& tile, std::int6
       continue;
     }
     if (plan.terms.dropout) DropoutRow(plan, tile, r, t.z);
+    const float* distances = adds_distances ? DistancesOf(plan, tile, r) : nullptr;
     ForVisited(tile, r, {row}, [&]<int kVectors>(int first) {
       Kept x[kVectors];
       for (int v = 0; v < kVectors; ++v) {
-        const std::int64_t at = (first + v) * kLanes;
-        x[v] = hn::Add(hn::Load(f, row + at), hn::Load(f, t.bias + at));
+        x[v] = ScoresAt(row, distances, t.bias, (first + v) * kLanes);
       }
       V largest = x[0];
       for (int v = 1; v < kVectors; ++v) largest = hn::Max(largest, x[v]);

@@ -95,13 +95,25 @@ HWY_NOINLINE void AddTwoSided(const AttentionPlan& plan, const Tile& tile, doubl
   }
 }
 
+// Whether the reader of the scores adds the biases by distance as it reads them, which saves a pass
+// over the tile. It cannot where a term or the hiding of keys comes after them.
+HWY_INLINE bool ReaderAddsDistances(const AttentionPlan& plan, const Tile& tile) {
+  return plan.terms.distance_table && !plan.terms.piecewise && !tile.rows.masked;
+}
+
+// The biases by distance of row r; entry m belongs to key (key_begin + m).
+HWY_INLINE const float* DistancesOf(const AttentionPlan& plan, const Tile& tile, std::int64_t r) {
+  const std::int64_t p = plan.terms.visibility.q_offset + tile.query_begin + r;
+  return plan.Distances(tile.h, p, tile.key_begin);
+}
+
 HWY_NOINLINE void AddDistances(const AttentionPlan& plan, const Tile& tile, float* scores) {
   const F f;
   for (std::int64_t r = tile.rows.begin; r < tile.rows.end; ++r) {
-    const std::int64_t p = plan.terms.visibility.q_offset + tile.query_begin + r;
-    const float* table = plan.Distances(tile.h, p, tile.key_begin);
+    const float* table = DistancesOf(plan, tile, r);
+    const Span vectors = tile.Vectors(r);
     float* x = scores + r * kKeyTile;
-    for (int v = 0; v < kRowVectors; ++v) {
+    for (int v = vectors.begin; v < vectors.end; ++v) {
       const V bias = hn::LoadU(f, table + v * kLanes);
       hn::Store(hn::Add(hn::Load(f, x + v * kLanes), bias), f, x + v * kLanes);
     }
@@ -220,8 +232,8 @@ HWY_INLINE void ForVisited(const Tile& tile, std::int64_t r, std::initializer_li
   }
 }
 
-// Adds all terms to the scores of a tile except a one-sided key bias, which the caller adds from
-// `bias` as it reads the scores. Also hides the hidden keys.
+// Adds all terms to the scores of a tile, and hides the hidden keys. The caller reads the scores
+// with ScoresAt, which adds what is left: biases by distance, and a one-sided key bias from `bias`.
 HWY_INLINE void AddTerms(const AttentionPlan& plan, const Tile& tile,
                          std::span<const KeyRange> ranges, double anchor, float* bias,
                          float* scores) {
@@ -230,9 +242,21 @@ HWY_INLINE void AddTerms(const AttentionPlan& plan, const Tile& tile,
     AddTwoSided(plan, tile, anchor, bias, scores);
     std::fill(bias, bias + kKeyTile, 0.0F);
   }
-  if (plan.terms.distance_table) AddDistances(plan, tile, scores);
+  if (plan.terms.distance_table && !ReaderAddsDistances(plan, tile)) {
+    AddDistances(plan, tile, scores);
+  }
   if (plan.terms.piecewise) AddPiecewise(plan, tile, scores);
   if (tile.rows.masked) Hide(ranges, tile, scores);
+}
+
+// One vector of a row's scores after AddTerms. `distances`: as DistancesOf gives them, if
+// ReaderAddsDistances, else null.
+HWY_INLINE V ScoresAt(const float* row, const float* distances, const float* bias,
+                      std::int64_t at) {
+  const F f;
+  V x = hn::Load(f, row + at);
+  if (distances != nullptr) x = hn::Add(x, hn::LoadU(f, distances + at));
+  return hn::Add(x, hn::Load(f, bias + at));
 }
 
 // z for a row of a tile: 0, or the factor of kept probabilities.
