@@ -22,7 +22,7 @@ Status MakeFolders(const std::string& path, int mode = 0755);  // as mkdir -p
 // Makes one folder, unless it is there. kNotFound if its parent is not: what writes into a folder
 // that may be moved away must not make a second one in its old place.
 Status MakeFolder(const std::string& path, int mode = 0755);
-Status RemoveAll(const std::string& path);                     // as rm -rf; an absent path is fine
+Status RemoveAll(const std::string& path);  // as rm -rf; an absent path is fine
 bool PathExists(const std::string& path);
 bool IsFolder(const std::string& path);
 Result<std::vector<std::string>> ListFolder(const std::string& path);  // names, sorted byte-wise

@@ -1,10 +1,10 @@
 #include "model/evaluation/nll_row.h"
 
-#include <optional>
+#include <span>
 #include <utility>
-#include <vector>
 
 #include "base/str.h"
+#include "model/evaluation/text_error.h"
 
 namespace longrun {
 
@@ -40,15 +40,14 @@ void FillNllRow(Json& row, const Score& score) {
     row["extra"]["non_finite"] = score.n_non_finite;
     return;
   }
-  const bool by_document = score.documents.size() >= kDocumentClustersMin;
-  const std::vector<ClusterSum>& clusters = by_document ? score.documents : score.windows;
-  const std::optional<double> se = StandardError(clusters);
+  const TextError error = TextErrorOf(score);
   row["value"] = score.MeanNll();
-  row["se"] = se ? Json(*se) : Json();
+  row["se"] = error.se ? Json(*error.se) : Json();
   row["nll_sum"] = score.nll_sum;
   row["bytes"] = score.bytes;
-  row["extra"]["clusters"] = by_document ? "document" : "window";
-  row["extra"]["n_clusters"] = clusters.size();
+  row["extra"]["clusters"] = error.clusters;
+  row["extra"]["n_clusters"] = error.n_clusters;
+  if (error.se) row["extra"]["df"] = error.df;
 }
 
 std::string NllArtifactName(std::string_view what, std::string_view metric,
@@ -57,12 +56,18 @@ std::string NllArtifactName(std::string_view what, std::string_view metric,
              request.variant.empty() ? "" : "-", request.variant, ".csv");
 }
 
-EvaluationArtifact DocumentSums(std::string name, const Score& score) {
-  std::string csv = "doc,n,nll_sum,bytes\n";
-  for (const ClusterSum& sum : score.documents) {
-    csv += Str(sum.id, ",", sum.n, ",", sum.nll_sum, ",", sum.bytes, "\n");
-  }
-  return {.name = std::move(name), .bytes = std::move(csv)};
+void AddTextSums(EvaluationOutput& output, std::string_view metric,
+                 const EvaluationRequest& request, std::string_view split, const Score& score) {
+  const auto add = [&](std::string_view what, std::string csv, std::span<const ClusterSum> sums,
+                       std::int64_t tokens_of_id) {
+    for (const ClusterSum& sum : sums) {
+      csv += Str(sum.id * tokens_of_id, ",", sum.n, ",", sum.nll_sum, ",", sum.bytes, "\n");
+    }
+    output.artifacts.push_back(
+        {.name = NllArtifactName(what, metric, request, split), .bytes = std::move(csv)});
+  };
+  add("documents", "doc,n,nll_sum,bytes\n", score.documents, 1);
+  add("blocks", "begin,n,nll_sum,bytes\n", score.blocks, score.block_tokens);
 }
 
 std::string_view StatusOfModelError(Code code) {

@@ -11,11 +11,6 @@
 
 namespace longrun {
 
-// The standard error is taken over documents if at least this many have scored tokens, else over
-// windows. (Over the one to three documents of a small corpus an estimate of spread
-// is meaningless.)
-inline constexpr std::size_t kDocumentClustersMin = 10;
-
 // A row of `metric` without a value. Split, protocol and averaging are null, since not every
 // evaluation has them.
 Json EmptyRow(std::string_view metric, const EvaluationRequest& request);
@@ -28,8 +23,12 @@ void FillNllRow(Json& row, const Score& score);
 // "documents-nll-validation-1024-unigram.csv"
 std::string NllArtifactName(std::string_view what, std::string_view metric,
                             const EvaluationRequest& request, std::string_view split);
-// doc,n,nll_sum,bytes: a line for each document with scored tokens.
-EvaluationArtifact DocumentSums(std::string name, const Score& score);
+// Adds the sums by place in the text, a line for each place with scored tokens:
+//   documents-....csv   doc,n,nll_sum,bytes
+//   blocks-....csv      begin,n,nll_sum,bytes; `begin`: the block's first token in the split. At
+//                       most kStoredBlocksMax + 1 lines (text_error.h), so at most 20 KB
+void AddTextSums(EvaluationOutput& output, std::string_view metric,
+                 const EvaluationRequest& request, std::string_view split, const Score& score);
 
 // The status of a row for something the model cannot do at this length, which tables show as a
 // result; "" if the error is not a property of the model.

@@ -14,6 +14,7 @@
 #include "model/evaluation/nll_row.h"
 #include "model/evaluation/params.h"
 #include "model/evaluation/split.h"
+#include "model/evaluation/text_error.h"
 
 namespace longrun {
 
@@ -238,17 +239,18 @@ Result<EvaluationOutput> RunPerplexity(LanguageModel& model, const EvaluationReq
   SharedWork& shared = request.shared != nullptr ? *request.shared : own;
   RETURN_IF_ERROR(ReadTokens(*split, plan.windows.back().score_end, shared.tokens));
 
-  Result<Score> score =
-      ScoreWindows(model,
-                   {.tokens = shared.tokens,
-                    .windows = plan.windows,
-                    .document_starts = split->document_starts(),
-                    .token_bytes = request.dataset->token_bytes(),
-                    .windows_per_call = request.windows_per_call,
-                    .bucket_edges = plan.bucket_edges,
-                    .full_length = request.context_length - params.protocol->n_unfed,
-                    .cache = &shared.windows[request.variant]},
-                   progress);
+  Result<Score> score = ScoreWindows(
+      model,
+      {.tokens = shared.tokens,
+       .windows = plan.windows,
+       .document_starts = split->document_starts(),
+       .block_tokens = TextBlockTokens(split->n_tokens(), plan.windows.back().score_end),
+       .token_bytes = request.dataset->token_bytes(),
+       .windows_per_call = request.windows_per_call,
+       .bucket_edges = plan.bucket_edges,
+       .full_length = request.context_length - params.protocol->n_unfed,
+       .cache = &shared.windows[request.variant]},
+      progress);
   EvaluationOutput output;
   Json row = NewRow(request, params);
   if (!score) {
@@ -259,8 +261,7 @@ Result<EvaluationOutput> RunPerplexity(LanguageModel& model, const EvaluationReq
   } else {
     FillRow(row, *score, plan.bucket_edges);
     if (score->n_non_finite == 0) {
-      output.artifacts.push_back(
-          DocumentSums(NllArtifactName("documents", "nll", request, params.split), *score));
+      AddTextSums(output, "nll", request, params.split, *score);
       if (!score->buckets.empty()) {
         output.artifacts.push_back(BucketSums(
             NllArtifactName("positions", "nll", request, params.split), plan.bucket_edges, *score));

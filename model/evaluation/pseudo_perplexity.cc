@@ -20,6 +20,7 @@
 #include "model/evaluation/nll_row.h"
 #include "model/evaluation/params.h"
 #include "model/evaluation/split.h"
+#include "model/evaluation/text_error.h"
 
 namespace longrun {
 namespace {
@@ -68,12 +69,14 @@ std::optional<ParamError> FitPseudoPerplexity(const DatasetShape& dataset, Json&
 class PassScorer {
  public:
   PassScorer(const Dataset& dataset, const TokenSplit& split, std::int64_t context_length,
-             std::int32_t mask)
+             std::int64_t block_tokens, std::int32_t mask)
       : token_bytes_(dataset.token_bytes()),
         split_(split),
-        starts_(split.document_starts()),
+        places_(split.document_starts(), block_tokens),
         window_(static_cast<std::size_t>(context_length)),
-        mask_(mask) {}
+        mask_(mask) {
+    score_.block_tokens = block_tokens;
+  }
 
   // Scores the passes in one call of the model.
   Status Score(LanguageModel& model, std::span<const MaskedPass> passes) {
@@ -112,9 +115,6 @@ class PassScorer {
   void Add(const MaskedPass& pass, std::span<const std::int32_t> targets,
            std::span<const float> nll) {
     LR_CHECK(nll.size() == targets.size());
-    if (score_.windows.empty() || score_.windows.back().id != pass.begin) {
-      score_.windows.push_back({.id = pass.begin});
-    }
     for (std::size_t i = 0; i < nll.size(); ++i) {
       const bool finite = std::isfinite(nll[i]);
       const ClusterSum token = {
@@ -125,26 +125,13 @@ class PassScorer {
       score_.n += 1;
       score_.nll_sum += token.nll_sum;
       score_.bytes += token.bytes;
-      for (ClusterSum* const sum : {&score_.windows.back(), &Document(pass.hidden[i])}) {
-        sum->n += 1;
-        sum->nll_sum += token.nll_sum;
-        sum->bytes += token.bytes;
-      }
+      places_.Add(pass.hidden[i], token, score_);
     }
-  }
-
-  ClusterSum& Document(std::int64_t t) {
-    const std::int64_t document = std::ranges::upper_bound(starts_, t) - starts_.begin() - 1;
-    auto at = std::ranges::lower_bound(score_.documents, document, {}, &ClusterSum::id);
-    if (at == score_.documents.end() || at->id != document) {
-      at = score_.documents.insert(at, ClusterSum{.id = document});
-    }
-    return *at;
   }
 
   std::span<const std::int32_t> token_bytes_;
   const TokenSplit& split_;
-  std::span<const std::int64_t> starts_;
+  PlaceSums places_;
   std::vector<std::int32_t> window_;
   std::int64_t window_begin_ = -1;
   std::int32_t mask_ = -1;
@@ -155,7 +142,9 @@ Result<Score> ScorePasses(LanguageModel& model, const EvaluationRequest& request
                           const TokenSplit& split, std::span<const MaskedPass> passes,
                           const EvaluationProgress& progress) {
   // A baseline reads nothing, so it needs no mask token.
+  // Targets are spread over the whole split.
   PassScorer scorer(*request.dataset, split, request.context_length,
+                    TextBlockTokens(split.n_tokens(), split.n_tokens()),
                     model.mask_token().value_or(-1));
   const auto per_call = static_cast<std::size_t>(request.windows_per_call);
   for (std::size_t begin = 0; begin < passes.size();) {
@@ -203,8 +192,7 @@ Result<EvaluationOutput> RunPseudoPerplexity(LanguageModel& model, const Evaluat
     FillNllRow(row, *score);
     row["extra"]["passes"] = passes.size();
     if (score->n_non_finite == 0) {
-      output.artifacts.push_back(
-          DocumentSums(NllArtifactName("documents", kMetric, request, split_name), *score));
+      AddTextSums(output, kMetric, request, split_name, *score);
     }
   }
   output.rows.push_back(std::move(row));

@@ -37,9 +37,25 @@ std::int64_t DocumentOf(std::span<const std::int64_t> starts, std::int64_t t) {
   return std::upper_bound(starts.begin(), starts.end(), t) - starts.begin() - 1;
 }
 
+// Plans move through a text from front to back, so the cluster is nearly always the last one.
+ClusterSum& FindOrAdd(std::vector<ClusterSum>& sums, std::int64_t id) {
+  if (!sums.empty() && sums.back().id == id) return sums.back();
+  auto at = std::ranges::lower_bound(sums, id, {}, &ClusterSum::id);
+  if (at == sums.end() || at->id != id) at = sums.insert(at, ClusterSum{.id = id});
+  return *at;
+}
+
+void AddTo(ClusterSum& sum, const ClusterSum& token) {
+  sum.n += token.n;
+  sum.nll_sum += token.nll_sum;
+  sum.bytes += token.bytes;
+}
+
 class Scorer {
  public:
-  explicit Scorer(const ScoreRequest& request) : request_(request) {
+  explicit Scorer(const ScoreRequest& request)
+      : request_(request), places_(request.document_starts, request.block_tokens) {
+    score_.block_tokens = request.block_tokens;
     score_.buckets.reserve(request.bucket_edges.size());
     for (std::size_t i = 0; i + 1 < request.bucket_edges.size(); ++i) {
       score_.buckets.push_back({.id = static_cast<std::int64_t>(i)});
@@ -72,9 +88,10 @@ class Scorer {
     ClusterSum sum{.id = static_cast<std::int64_t>(index)};
     for (std::size_t i = 0; i < nll.size(); ++i) {
       const std::int64_t t = window.score_begin + static_cast<std::int64_t>(i);
-      AddToken(sum, t, nll[i]);
-      if (!request_.document_starts.empty()) AddToken(Document(t), t, nll[i]);
-      if (!score_.buckets.empty()) AddToken(Bucket(window, t), t, nll[i]);
+      const ClusterSum token = Token(t, nll[i]);
+      AddTo(sum, token);
+      places_.Add(t, token, score_);
+      if (!score_.buckets.empty()) AddTo(Bucket(window, t), token);
       if (!std::isfinite(nll[i])) score_.n_non_finite += 1;
     }
     score_.n += sum.n;
@@ -83,23 +100,13 @@ class Scorer {
     score_.windows.push_back(sum);
   }
 
-  void AddToken(ClusterSum& sum, std::int64_t t, float nll) const {
-    sum.n += 1;
-    if (std::isfinite(nll)) sum.nll_sum += static_cast<double>(nll);
+  ClusterSum Token(std::int64_t t, float nll) const {
+    ClusterSum token{.n = 1, .nll_sum = std::isfinite(nll) ? static_cast<double>(nll) : 0.0};
     if (!request_.token_bytes.empty()) {
       const std::int32_t id = request_.tokens[static_cast<std::size_t>(t)];
-      sum.bytes += request_.token_bytes[static_cast<std::size_t>(id)];
+      token.bytes = request_.token_bytes[static_cast<std::size_t>(id)];
     }
-  }
-
-  // Plans move through a text from front to back, so the document is nearly always the last one.
-  ClusterSum& Document(std::int64_t t) {
-    const std::int64_t document = DocumentOf(request_.document_starts, t);
-    auto at = std::ranges::lower_bound(score_.documents, document, {}, &ClusterSum::id);
-    if (at == score_.documents.end() || at->id != document) {
-      at = score_.documents.insert(at, ClusterSum{.id = document});
-    }
-    return *at;
+    return token;
   }
 
   ClusterSum& Bucket(const Window& window, std::int64_t t) {
@@ -111,10 +118,18 @@ class Scorer {
   }
 
   const ScoreRequest& request_;
+  PlaceSums places_;
   longrun::Score score_;
 };
 
 }  // namespace
+
+void PlaceSums::Add(std::int64_t t, const ClusterSum& token, Score& score) const {
+  if (!document_starts_.empty()) {
+    AddTo(FindOrAdd(score.documents, DocumentOf(document_starts_, t)), token);
+  }
+  if (block_tokens_ > 0) AddTo(FindOrAdd(score.blocks, t / block_tokens_), token);
+}
 
 std::optional<double> StandardError(std::span<const ClusterSum> clusters) {
   if (clusters.size() < 2) return std::nullopt;

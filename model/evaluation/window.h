@@ -1,4 +1,4 @@
-// Turns a plan of windows into a score: sums in double, standard error over documents or windows.
+// Turns a plan of windows into a score: sums in double, of the whole and of its parts.
 #pragma once
 
 #include <cstdint>
@@ -13,9 +13,10 @@
 
 namespace longrun {
 
-// The sums of one cluster: a document, a window, or a bucket of context lengths.
+// The sums of one cluster: a document, a block of the text, a window, or a bucket of context
+// lengths.
 struct ClusterSum {
-  std::int64_t id = 0;     // index of the document in its split, of the window, or of the bucket
+  std::int64_t id = 0;     // index of the document or block in its split, of the window or bucket
   std::int64_t n = 0;      // tokens scored
   double nll_sum = 0.0;    // nats
   std::int64_t bytes = 0;  // of text scored
@@ -31,9 +32,25 @@ struct Score {
   std::int64_t n_windows_cached = 0;  // taken from the cache
   std::vector<ClusterSum> windows;    // in the plan's order
   std::vector<ClusterSum> documents;  // those with a scored token; empty if not known
+  std::int64_t block_tokens = 0;      // the length of blocks; 0: there are none
+  std::vector<ClusterSum> blocks;     // those with a scored token; block b begins at b block_tokens
   std::vector<ClusterSum> buckets;    // one for each pair of neighbours in bucket_edges
 
   double MeanNll() const { return nll_sum / static_cast<double>(n); }
+};
+
+// Where a token adds to the sums of a score's documents and blocks.
+class PlaceSums {
+ public:
+  // `document_starts` as in ScoreRequest. Both are left out where they are empty or 0.
+  PlaceSums(std::span<const std::int64_t> document_starts, std::int64_t block_tokens)
+      : document_starts_(document_starts), block_tokens_(block_tokens) {}
+  // Adds `token`, the sums of token t alone.
+  void Add(std::int64_t t, const ClusterSum& token, Score& score) const;
+
+ private:
+  std::span<const std::int64_t> document_starts_;
+  std::int64_t block_tokens_;
 };
 
 // Standard error of the mean NLL by the ratio estimator over m clusters; nothing for one cluster.
@@ -61,6 +78,7 @@ struct ScoreRequest {
   std::span<const Window> windows{};
   // The start of each document, and n_tokens as the last entry; empty: documents are not known.
   std::span<const std::int64_t> document_starts{};
+  std::int64_t block_tokens = 0;                // of the score's blocks; 0: none
   std::span<const std::int32_t> token_bytes{};  // per id; empty: bytes are not counted
   std::int64_t windows_per_call = 1;            // given to the model at once
   // A target with c tokens of context, including its BOS, belongs to bucket i with

@@ -73,7 +73,7 @@ TEST_F(PerplexityTest, RowIsAResultOfTheContract) {
   EXPECT_EQ(row.at("bytes"), 31);  // one of the 32 is an end of text
   EXPECT_GT(row.at("se").get<double>(), 0.0);
   EXPECT_EQ(row.at("status"), "ok");
-  EXPECT_EQ(row.at("extra"), (Json{{"clusters", "window"}, {"n_clusters", 4}}));
+  EXPECT_EQ(row.at("extra"), (Json{{"clusters", "block"}, {"n_clusters", 3}, {"df", 2.0}}));
   EXPECT_EQ(row.size(), 14u);
 }
 
@@ -84,10 +84,14 @@ TEST_F(PerplexityTest, PerDocumentSumsAddUpToTheRow) {
       PerplexityEvaluation()
           .run(model, {.dataset = &dataset, .params = Json::object(), .context_length = 8}, {})
           .value();
-  ASSERT_EQ(output.artifacts.size(), 1u);
+  ASSERT_EQ(output.artifacts.size(), 2u);
   EXPECT_EQ(output.artifacts[0].name, "documents-nll-validation-8.csv");
   // Token 0 is not scored, nor the last 7; the first document's 20th token is its end.
   EXPECT_EQ(output.artifacts[0].bytes, "doc,n,nll_sum,bytes\n0,19,9.5,18\n1,13,6.5,13\n");
+  // Blocks of 16 tokens, of which the first has 15 and the third token 32 alone.
+  EXPECT_EQ(output.artifacts[1].name, "blocks-nll-validation-8.csv");
+  EXPECT_EQ(output.artifacts[1].bytes,
+            "begin,n,nll_sum,bytes\n0,15,7.5,15\n16,16,8,15\n32,1,0.5,1\n");
 }
 
 TEST_F(PerplexityTest, ErrorIsOverDocumentsWhenThereAreTen) {
@@ -100,18 +104,26 @@ TEST_F(PerplexityTest, ErrorIsOverDocumentsWhenThereAreTen) {
         .rows[0]
         .at("extra");
   };
-  EXPECT_EQ(extra(9).at("clusters"), "window");
-  EXPECT_EQ(extra(10), (Json{{"clusters", "document"}, {"n_clusters", 10}}));
+  EXPECT_EQ(extra(9).at("clusters"), "block");
+  const Json ten = extra(10);
+  EXPECT_EQ(ten.at("clusters"), "document");
+  EXPECT_EQ(ten.at("n_clusters"), 10);
+  // Of 196 scored tokens, the first document has 19, the last 17, and the others 20 each.
+  EXPECT_NEAR(ten.at("df").get<double>(), 196.0 * 196.0 / (19 * 19 + 8 * 400 + 17 * 17) - 1.0,
+              1e-12);
 }
 
-TEST_F(PerplexityTest, OneWindowHasNoError) {
+TEST_F(PerplexityTest, OneBlockHasNoError) {
   const Dataset dataset = Import(2);
   ToyModel model;
   const auto output =
       PerplexityEvaluation()
-          .run(model, {.dataset = &dataset, .params = Json::object(), .context_length = 39}, {})
+          .run(model,
+               {.dataset = &dataset, .params = {{"score_tokens", 15}}, .context_length = 5},
+               {})
           .value();
   EXPECT_TRUE(output.rows[0].at("se").is_null());
+  EXPECT_EQ(output.rows[0].at("extra"), (Json{{"clusters", "block"}, {"n_clusters", 1}}));
   EXPECT_EQ(output.rows[0].at("status"), "ok");
 }
 
@@ -270,10 +282,10 @@ TEST_F(PerplexityTest, PerPositionTellsBucketsApartInTheRowAndInAFile) {
   // round(9^(1/3)) = 2, round(9^(2/3)) = 4: contexts of 1, of 2 and 3, of 4 to 8.
   EXPECT_EQ(row.at("extra").at("buckets"),
             (Json{{"begin", {1, 2, 4}}, {"n", {4, 8, 20}}, {"nll", {1.0, 2.5, 6.0}}}));
-  ASSERT_EQ(output.artifacts.size(), 2u);
-  EXPECT_EQ(output.artifacts[1].name, "positions-nll-validation-8.csv");
+  ASSERT_EQ(output.artifacts.size(), 3u);
+  EXPECT_EQ(output.artifacts[2].name, "positions-nll-validation-8.csv");
   // The end of the first document, token 19, stands at a context of 3 and has no bytes.
-  EXPECT_EQ(output.artifacts[1].bytes,
+  EXPECT_EQ(output.artifacts[2].bytes,
             "context_begin,context_end,n,nll_sum,bytes\n1,1,4,4,4\n2,3,8,20,7\n4,8,20,120,20\n");
 }
 

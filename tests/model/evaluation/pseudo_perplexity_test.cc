@@ -11,6 +11,7 @@
 #include "base/files.h"
 #include "base/str.h"
 #include "model/data/unigram.h"
+#include "model/evaluation/text_error.h"
 #include "model/evaluation/window.h"
 
 namespace longrun {
@@ -228,28 +229,32 @@ TEST_F(PseudoPerplexityTest, DocumentsHaveTheirSumsAndFromTenOnTheError) {
   const EvaluationRequest request = {
       .dataset = &dataset, .params = Json::object(), .context_length = 8};
   EvaluationOutput output = PseudoPerplexityEvaluation().run(model, request, {}).value();
-  EXPECT_EQ(output.rows[0].at("extra").at("clusters"), "window");
-  ASSERT_EQ(output.artifacts.size(), 1u);
+  EXPECT_EQ(output.rows[0].at("extra").at("clusters"), "block");
+  ASSERT_EQ(output.artifacts.size(), 2u);
+  // Blocks of 16 tokens, two documents each.
+  EXPECT_EQ(output.artifacts[1].name, "blocks-pseudo_nll-validation-8.csv");
+  EXPECT_TRUE(
+      output.artifacts[1].bytes.starts_with("begin,n,nll_sum,bytes\n0,16,8,14\n16,16,8,14\n"));
   EXPECT_EQ(output.artifacts[0].name, "documents-pseudo_nll-validation-8.csv");
   EXPECT_TRUE(output.artifacts[0].bytes.starts_with("doc,n,nll_sum,bytes\n0,8,4,7\n1,8,4,7\n"));
 }
 
-TEST_F(PseudoPerplexityTest, TheErrorIsThatOfTheRatioEstimatorOverWindows) {
+TEST_F(PseudoPerplexityTest, TheErrorIsOverBlocksOfTheText) {
   const Dataset dataset = Import({"ababbbaabaaabbabababaabbababab"});
   ChainModel model;
   const Json row = Row(model, dataset, 8);
   std::vector<bool> is_a;
   for (const char c : std::string("ababbbaabaaabbabababaabbababab")) is_a.push_back(c == 'a');
   is_a.push_back(false);
-  std::vector<ClusterSum> windows(4);
+  std::vector<ClusterSum> blocks(2);  // of 16 tokens
   for (std::size_t t = 0; t < 31; ++t) {
     const std::size_t begin = std::min(t / 8 * 8, std::size_t{23});
-    ClusterSum& sum = windows[t / 8];
+    ClusterSum& sum = blocks[t / 16];
     sum.n += 1;
     sum.nll_sum += CloseNll(is_a, begin, begin + 8, t);
   }
-  EXPECT_NEAR(row.at("se").get<double>(), *StandardError(windows), 1e-6);
-  EXPECT_EQ(row.at("extra").at("n_clusters"), 4);
+  EXPECT_NEAR(row.at("se").get<double>(), *BlockStandardError(blocks), 1e-6);
+  EXPECT_EQ(row.at("extra").at("n_clusters"), 2);
 }
 
 TEST_F(PseudoPerplexityTest, TheUnigramBaselineNeedsNoContext) {
