@@ -60,6 +60,17 @@ void CheckPosition(const ModelConfig& model, KeyErrors& errors) {
   }
 }
 
+// Vectors of d_model that a norm learns.
+std::int64_t VectorsOf(NormKind norm) {
+  switch (norm) {
+    case NormKind::kLayerNorm:
+      return 2;
+    case NormKind::kRmsNorm:
+      return 1;
+  }
+  LR_CHECK(false);
+}
+
 // Whether the JSON has body settings. That of the bodyless architecture lists none.
 bool HasBody(const ModelConfig& model) { return model.architecture != kBodyless; }
 
@@ -253,7 +264,7 @@ std::int64_t ModelConfig::ParameterCount() const {
   const std::int64_t n_up = body.mlp == "gated" ? 2 : 1;
   const std::int64_t mlp =
       (n_up + 1) * d_model * d_ff + (body.mlp_bias ? n_up * d_ff + d_model : 0);
-  const std::int64_t norm = (body.norm == "rms_norm" ? 1 : 2) * d_model;
+  const std::int64_t norm = VectorsOf(body.norm) * d_model;
   const std::int64_t n_norm = body.block == "parallel_shared_norm" ? 1 : 2;
   std::int64_t learned = 0;  // parameters of the position method, in one layer or for all
   const auto method = FindPositionMethod(position.method);

@@ -49,7 +49,7 @@ Json Write(const NetConfig& net) {
 }  // namespace
 
 void SetLlamaBody(ModelConfig& model) {
-  model.body = {.norm = "rms_norm",
+  model.body = {.norm = NormKind::kRmsNorm,
                 .mlp = "gated",
                 .n_kv_head = model.n_head,
                 .head_dim = model.EvenHeadDim(),

@@ -18,7 +18,7 @@ class BodySpecs {
 
   void Norm(const std::string& name) {
     specs_.push_back({name + ".weight", {model_.d_model}, 1.0, 0.0});
-    if (model_.body.norm == "layer_norm") {
+    if (model_.body.norm == NormKind::kLayerNorm) {
       specs_.push_back({name + ".bias", {model_.d_model}, 0.0, 0.0});
     }
   }

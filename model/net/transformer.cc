@@ -208,7 +208,7 @@ at::Tensor Transformer::Linear(const at::Tensor& x, const Weights& product) cons
 NormWeights Transformer::Of(const Weights& norm) const {
   return {.weight_C = norm.weight,
           .bias_C = norm.bias,
-          .centred = config_.model.body.norm != "rms_norm",
+          .centred = config_.model.body.norm == NormKind::kLayerNorm,
           .epsilon = config_.model.layer_norm_epsilon};
 }
 

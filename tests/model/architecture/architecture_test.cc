@@ -268,7 +268,7 @@ TEST(ArchitectureTest, APartOfTheBodyThatTheArchitectureHasNotIsRefusedByName) {
       "leave it out");
   EXPECT_TRUE(Has(message("gpt2", [](ModelConfig& m) { m.body.window = 8; }),
                   "model.sliding_window: architecture \"gpt2\" has 0, found 8"));
-  EXPECT_TRUE(Has(message("llama", [](ModelConfig& m) { m.body.norm = "layer_norm"; }),
+  EXPECT_TRUE(Has(message("llama", [](ModelConfig& m) { m.body.norm = NormKind::kLayerNorm; }),
                   "model.norm: architecture \"llama\" has \"rms_norm\""));
   EXPECT_TRUE(
       Has(message("llama", [](ModelConfig& m) { m.body.out_bias = true; }), "model.out_bias"));

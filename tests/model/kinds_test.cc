@@ -1,0 +1,16 @@
+// The words of the enums of a model and its training, written out: they are in files, in run keys and
+// in the database, and must not change.
+#include <gtest/gtest.h>
+
+#include "model/config.h"
+#include "tests/enum_words.h"
+
+namespace longrun {
+namespace {
+
+TEST(KindsTest, ANormHasTheWordOfTheFiles) {
+  ExpectWords<NormKind>({{NormKind::kLayerNorm, "layer_norm"}, {NormKind::kRmsNorm, "rms_norm"}});
+}
+
+}  // namespace
+}  // namespace longrun
