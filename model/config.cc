@@ -71,6 +71,17 @@ std::int64_t VectorsOf(NormKind norm) {
   LR_CHECK(false);
 }
 
+// Products from d_model to d_ff.
+std::int64_t UpProductsOf(MlpKind mlp) {
+  switch (mlp) {
+    case MlpKind::kPlain:
+      return 1;
+    case MlpKind::kGated:
+      return 2;
+  }
+  LR_CHECK(false);
+}
+
 // Whether the JSON has body settings. That of the bodyless architecture lists none.
 bool HasBody(const ModelConfig& model) { return model.architecture != kBodyless; }
 
@@ -261,7 +272,7 @@ std::int64_t ModelConfig::ParameterCount() const {
   const std::int64_t q = n_head * head_dim(), kv = 2 * n_kv_head() * head_dim();
   const std::int64_t attention = d_model * ((body.out_projection ? 2 : 1) * q + kv) +
                                  (body.qkv_bias ? q + kv : 0) + (body.out_bias ? d_model : 0);
-  const std::int64_t n_up = body.mlp == "gated" ? 2 : 1;
+  const std::int64_t n_up = UpProductsOf(body.mlp);
   const std::int64_t mlp =
       (n_up + 1) * d_model * d_ff + (body.mlp_bias ? n_up * d_ff + d_model : 0);
   const std::int64_t norm = VectorsOf(body.norm) * d_model;

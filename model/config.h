@@ -26,11 +26,20 @@ struct EnumNames<NormKind> {
   static constexpr std::array<std::string_view, 2> kNames = {"layer_norm", "rms_norm"};
 };
 
+enum class MlpKind {
+  kPlain,  // down(act(up x))
+  kGated,  // down(act(gate x) * up x)
+};
+template <>
+struct EnumNames<MlpKind> {
+  static constexpr std::array<std::string_view, 2> kNames = {"plain", "gated"};
+};
+
 // The properties that distinguish decoder bodies; the defaults are GPT-2's. Norms come before
 // attention and MLP.
 struct BodyConfig {
   NormKind norm = NormKind::kLayerNorm;
-  std::string mlp = "plain";  // plain: down(act(up x)) | gated: down(act(gate x) * up x)
+  MlpKind mlp = MlpKind::kPlain;
   // sequential:           x += attention(norm_1 x), then x += mlp(norm_2 x)
   // parallel:             x += attention(norm_1 x) + mlp(norm_2 x)
   // parallel_shared_norm: x += attention(norm_1 x) + mlp(norm_1 x)

@@ -47,6 +47,7 @@
 #include <cmath>
 #include <limits>
 
+#include "base/check.h"
 #include "model/attention_path.h"
 
 namespace longrun {
@@ -64,7 +65,15 @@ std::int64_t Bytes(double bytes) {
 
 double Program(const MemoryPath& path) { return path.device_kind == "cpu" ? kProgramBytes : 0.0; }
 
-double MlpWidths(const ModelConfig& model) { return model.body.mlp == "gated" ? 3.0 : 2.0; }
+double MlpWidths(const ModelConfig& model) {
+  switch (model.body.mlp) {
+    case MlpKind::kPlain:
+      return 2.0;
+    case MlpKind::kGated:
+      return 3.0;
+  }
+  LR_CHECK(false);
+}
 
 // Channels per token of q, k, v and the attention's output together.
 double HeadChannels(const ModelConfig& model) {

@@ -50,7 +50,7 @@ Json Write(const NetConfig& net) {
 
 void SetLlamaBody(ModelConfig& model) {
   model.body = {.norm = NormKind::kRmsNorm,
-                .mlp = "gated",
+                .mlp = MlpKind::kGated,
                 .n_kv_head = model.n_head,
                 .head_dim = model.EvenHeadDim(),
                 .qkv_bias = false,

@@ -12,5 +12,9 @@ TEST(KindsTest, ANormHasTheWordOfTheFiles) {
   ExpectWords<NormKind>({{NormKind::kLayerNorm, "layer_norm"}, {NormKind::kRmsNorm, "rms_norm"}});
 }
 
+TEST(KindsTest, AnMlpHasTheWordOfTheFiles) {
+  ExpectWords<MlpKind>({{MlpKind::kPlain, "plain"}, {MlpKind::kGated, "gated"}});
+}
+
 }  // namespace
 }  // namespace longrun
