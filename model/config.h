@@ -35,15 +35,23 @@ struct EnumNames<MlpKind> {
   static constexpr std::array<std::string_view, 2> kNames = {"plain", "gated"};
 };
 
+enum class BlockKind {
+  kSequential,          // x += attention(norm_1 x), then x += mlp(norm_2 x)
+  kParallel,            // x += attention(norm_1 x) + mlp(norm_2 x)
+  kParallelSharedNorm,  // x += attention(norm_1 x) + mlp(norm_1 x)
+};
+template <>
+struct EnumNames<BlockKind> {
+  static constexpr std::array<std::string_view, 3> kNames = {"sequential", "parallel",
+                                                             "parallel_shared_norm"};
+};
+
 // The properties that distinguish decoder bodies; the defaults are GPT-2's. Norms come before
 // attention and MLP.
 struct BodyConfig {
   NormKind norm = NormKind::kLayerNorm;
   MlpKind mlp = MlpKind::kPlain;
-  // sequential:           x += attention(norm_1 x), then x += mlp(norm_2 x)
-  // parallel:             x += attention(norm_1 x) + mlp(norm_2 x)
-  // parallel_shared_norm: x += attention(norm_1 x) + mlp(norm_1 x)
-  std::string block = "sequential";
+  BlockKind block = BlockKind::kSequential;
   std::int64_t n_kv_head = 0;  // heads of keys and values, a divisor of n_head; 0: n_head
   std::int64_t head_dim = 0;   // 0: d_model / n_head
   bool qkv_bias = true;

@@ -16,5 +16,11 @@ TEST(KindsTest, AnMlpHasTheWordOfTheFiles) {
   ExpectWords<MlpKind>({{MlpKind::kPlain, "plain"}, {MlpKind::kGated, "gated"}});
 }
 
+TEST(KindsTest, ABlockHasTheWordOfTheFiles) {
+  ExpectWords<BlockKind>({{BlockKind::kSequential, "sequential"},
+                          {BlockKind::kParallel, "parallel"},
+                          {BlockKind::kParallelSharedNorm, "parallel_shared_norm"}});
+}
+
 }  // namespace
 }  // namespace longrun
