@@ -21,7 +21,7 @@ double Quantile(const std::vector<double>& sorted, double q) {
 
 std::string ShapeOf(const Run& run) {
   return Str(CanonicalJson(run.model.ToJson()), " ", run.train.train_length, " ",
-             run.train.precision);
+             EnumName(run.train.precision));
 }
 
 std::string DeviceName(const Execution& execution) {

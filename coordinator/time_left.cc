@@ -38,7 +38,7 @@ const TimeLeft::Work* TimeLeft::WorkOf(const State& state, const Task& task) {
   const ModelConfig& model = run.model;
   std::string key = Str(TaskKindName(task.kind), " ", model.position.method, " ",
                         model.ParameterCount(), " ", model.n_layer, " ", run.train.train_length,
-                        " ", run.train.tokens, " ", run.train.precision, " ", run.parent);
+                        " ", run.train.tokens, " ", EnumName(run.train.precision), " ", run.parent);
   std::vector<std::int64_t> cells;
   if (task.kind == TaskKind::kEvaluate) {
     std::set<std::string> counted;  // a cell may owe several rows

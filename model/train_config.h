@@ -9,6 +9,7 @@
 
 #include "base/json.h"
 #include "base/status.h"
+#include "model/precision.h"
 
 namespace longrun {
 
@@ -47,9 +48,9 @@ struct MaskConfig {
 struct TrainConfig {
   std::int64_t train_length = 0;  // T, tokens in a sequence
   std::int64_t tokens = 0;
-  std::int64_t batch_tokens = 0;   // tokens in an optimiser step, a multiple of train_length
-  std::string precision = "fp32";  // fp32 | bf16 (autocast)
-  std::string order = "random";    // random | shuffled | stream (model/data/order.h)
+  std::int64_t batch_tokens = 0;  // tokens in an optimiser step, a multiple of train_length
+  Precision precision = Precision::kFp32;
+  std::string order = "random";  // random | shuffled | stream (model/data/order.h)
   // causal_lm: predict the next token at every position | masked_lm:
   // predict the tokens that `mask` hides
   std::string objective = "causal_lm";

@@ -98,7 +98,7 @@ double KeysRead(const ModelConfig& model, double length) {
 double KeptOfPairs(const ModelConfig& model, const TrainConfig& train, const MemoryPath& path) {
   const auto n_head = static_cast<double>(model.n_head);
   if (path.attention != "reference") return 8.0 * n_head;
-  const double probability = train.precision == "bf16" ? 6.0 : 4.0;
+  const double probability = train.precision == Precision::kBf16 ? 6.0 : 4.0;
   const double position = model.position.method == "cope" ? 40.0 : 0.0;
   return n_head * (probability + position) *
          KeysRead(model, static_cast<double>(train.train_length));
@@ -116,7 +116,7 @@ MemoryPath NewRunMemoryPath(const ModelConfig& model, std::string_view device_ki
 std::int64_t TrainMemoryBytes(const ModelConfig& model, const TrainConfig& train,
                               std::int64_t micro_batch, const MemoryPath& path) {
   // A double is exact below 2^53 bytes, and nothing larger fits anyway.
-  const bool rounds = train.precision == "bf16";
+  const bool rounds = train.precision == Precision::kBf16;
   const double element_bytes = rounds ? 2.0 : 4.0;
   const auto n_layer = static_cast<double>(model.n_layer);
   const auto d_model = static_cast<double>(model.d_model);

@@ -192,7 +192,7 @@ const Execution& DecideExecution(StepContext& step, const Task& task, RunRecord&
         .operators = OperatorsFor(slot.kind),
         .simd = slot.simd,
         .subnormals = SubnormalsFor(slot.kind),
-        .bf16 = run.run.train.precision == "bf16" ? slot.bf16 : ""};
+        .bf16 = run.run.train.precision == Precision::kBf16 ? slot.bf16 : ""};
     step.changed_runs.insert(run.run_key);
   }
   return *run.execution;

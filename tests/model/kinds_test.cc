@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "model/config.h"
+#include "model/precision.h"
 #include "tests/enum_words.h"
 
 namespace longrun {
@@ -20,6 +21,10 @@ TEST(KindsTest, ABlockHasTheWordOfTheFiles) {
   ExpectWords<BlockKind>({{BlockKind::kSequential, "sequential"},
                           {BlockKind::kParallel, "parallel"},
                           {BlockKind::kParallelSharedNorm, "parallel_shared_norm"}});
+}
+
+TEST(KindsTest, APrecisionHasTheWordOfTheFiles) {
+  ExpectWords<Precision>({{Precision::kFp32, "fp32"}, {Precision::kBf16, "bf16"}});
 }
 
 }  // namespace

@@ -76,7 +76,7 @@ TEST(CostTest, OnlyTheReferenceKeepsPairsOfTokens) {
 TEST(CostTest, Bf16KeepsHalfOfTheProductsAndRoundedWeights) {
   const ModelConfig model = Micro();
   TrainConfig train = Short();
-  train.precision = "bf16";
+  train.precision = Precision::kBf16;
   EXPECT_EQ(TrainMemoryBytes(model, train, 1, Path("fused")),
             kProgram + 18 * model.ParameterCount() +
                 64 * 4 * (8 * 96 + 2 * (6 * 96 + 2 * 384) + 8 * 4) + 8 * 64 * 256);

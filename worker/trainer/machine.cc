@@ -76,7 +76,7 @@ Json Machine::ToJson() const {
   return {{"kind", device_kind}, {"name", device_name}, {"memory_bytes", memory_bytes}};
 }
 
-Result<Machine> OpenMachine(const TaskFile& task, const std::string& precision) {
+Result<Machine> OpenMachine(const TaskFile& task, Precision precision) {
   Machine machine;
   machine.device_kind = task.execution.device_kind;
   machine.simd = SimdPath();
@@ -84,15 +84,15 @@ Result<Machine> OpenMachine(const TaskFile& task, const std::string& precision) 
     // If the worker made only one device visible, it has number 0.
     const bool one_visible = GetEnv("CUDA_VISIBLE_DEVICES").has_value();
     const int ordinal = one_visible || task.devices.empty() ? 0 : task.devices.front();
-    ASSIGN_OR_RETURN(machine.compute, OpenCompute(Str("cuda:", ordinal), precision));
+    ASSIGN_OR_RETURN(machine.compute, OpenCompute(Str("cuda:", ordinal), EnumName(precision)));
     ASSIGN_OR_RETURN(const GpuInfo gpu, DescribeGpu(ordinal));
     machine.device_name = gpu.name;
     machine.memory_bytes = gpu.memory_bytes;
   } else {
-    ASSIGN_OR_RETURN(machine.compute, OpenCompute("cpu", precision));
+    ASSIGN_OR_RETURN(machine.compute, OpenCompute("cpu", EnumName(precision)));
     machine.device_name = IdentifyCpu().name;
     machine.memory_bytes = PhysicalMemoryBytes();
-    if (precision == "bf16") machine.bf16 = DetectCpuPaths().bf16;
+    if (precision == Precision::kBf16) machine.bf16 = DetectCpuPaths().bf16;
   }
   machine.linear = DecideLinear(task.execution.linear, machine.compute);
   machine.operators = DecideOperators(task.execution.operators, machine.compute);

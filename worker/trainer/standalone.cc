@@ -403,7 +403,8 @@ Result<TaskFile> MakeTask(const StandaloneOptions& options, TaskKind kind, const
 // Checks that this machine can run the task: its device, its paths, the attention of its model.
 // Writes what the arguments left open into the task, and so into each of its checkpoints.
 Status DecideHere(TaskFile& task) {
-  const std::string precision = task.kind == TaskKind::kTrain ? task.run.train.precision : "fp32";
+  const Precision precision =
+      task.kind == TaskKind::kTrain ? task.run.train.precision : Precision::kFp32;
   ASSIGN_OR_RETURN(const Machine machine, OpenMachine(task, precision));
   task.execution = Completed(std::move(task.execution), machine);
   const ModelConfig& model = task.run.model;

@@ -97,7 +97,7 @@ TEST_F(PlaceTest, ARunInBf16KeepsTheInstructionsThatMultiplyIt) {
   Slot amx = CpuSlot();
   amx.bf16 = "amx";
   Sweep sweep = MakeSweep({.seeds = {1}, .context_lengths = {}});
-  sweep.runs[0].run.train.precision = "bf16";
+  sweep.runs[0].run.train.precision = Precision::kBf16;
   sweep.runs[0].run_key = sweep.runs[0].run.Key();
   Arrive("w", {amx}, 1);
   Do(SweepSubmitted{.sweep_id = "one", .sweep = sweep, .dataset_paths = SampleDatasets()});
