@@ -1,6 +1,9 @@
 // The settings of a recipe (train_config.h), each declared once (setting.h). Only for .cc files.
 #pragma once
 
+#include <string>
+#include <vector>
+
 #include "model/limits.h"
 #include "model/setting.h"
 #include "model/train_config.h"
@@ -101,9 +104,12 @@ void Fields(Of<TrainConfig> auto& train, auto& v) {
      .meaning = "order of the data: sequences from random starts, or consecutive slices in "
                 "shuffled or in file order"},
     {.kept = true});
+  // A JSON that has the objective has this one.
+  std::vector<std::string> objectives;
+  if (is_masked) objectives.emplace_back(EnumName(Objective::kMaskedLm));
   v(train.objective,
     {.name = "objective",
-     .choices = {"causal_lm", "masked_lm"},
+     .choices = objectives,
      .meaning = "what the model learns to predict: the next token, or masked tokens from both "
                 "sides (model.causal false)"},
     {.kept = true, .in_json = is_masked});

@@ -201,7 +201,7 @@ TEST(TrainConfigTest, WhatHidesNothingHasNoWordOfIt) {
   TrainConfig config = Recipe();
   EXPECT_FALSE(config.ToJson().contains("objective"));
   EXPECT_FALSE(config.ToJson().contains("mask"));
-  config.objective = "masked_lm";
+  config.objective = Objective::kMaskedLm;
   config.mask = {.probability = 0.3, .token = 320};
   const Json json = config.ToJson();
   EXPECT_EQ(json.at("mask"), (Json{{"probability", 0.3},
@@ -224,7 +224,7 @@ TEST(TrainConfigTest, WhatHidesNothingHasNoWordOfIt) {
 
 TEST(TrainConfigTest, SharesOfAMaskAreShares) {
   TrainConfig config = Recipe();
-  config.objective = "masked_lm";
+  config.objective = Objective::kMaskedLm;
   config.mask.token = 320;
   EXPECT_TRUE(config.Check().ok()) << config.Check().message();
   config.mask.mask_replace_prob = 0.9;
@@ -284,7 +284,7 @@ TEST(TrainConfigTest, AModelThatSeesTheAnswerIsNotTrainedOnIt) {
       error(),
       "train.objective: causal_lm needs model.causal true: without the causal mask a token sees "
       "the next one, which it is to predict; choose masked_lm");
-  train.objective = "masked_lm";
+  train.objective = Objective::kMaskedLm;
   train.mask.token = model.vocab_size - 1;
   EXPECT_EQ(error(), "");
   train.mask.token = model.vocab_size;

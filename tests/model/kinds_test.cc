@@ -1,9 +1,10 @@
-// The words of the enums of a model and its training, written out: they are in files, in run keys and
-// in the database, and must not change.
+// The words of the enums of a model and its training, written out: they are in files, in run keys
+// and in the database, and must not change.
 #include <gtest/gtest.h>
 
 #include "model/config.h"
 #include "model/precision.h"
+#include "model/train_config.h"
 #include "tests/enum_words.h"
 
 namespace longrun {
@@ -25,6 +26,11 @@ TEST(KindsTest, ABlockHasTheWordOfTheFiles) {
 
 TEST(KindsTest, APrecisionHasTheWordOfTheFiles) {
   ExpectWords<Precision>({{Precision::kFp32, "fp32"}, {Precision::kBf16, "bf16"}});
+}
+
+TEST(KindsTest, AnObjectiveHasTheWordOfTheFiles) {
+  ExpectWords<Objective>(
+      {{Objective::kCausalLm, "causal_lm"}, {Objective::kMaskedLm, "masked_lm"}});
 }
 
 }  // namespace
