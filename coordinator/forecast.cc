@@ -25,8 +25,8 @@ std::string ShapeOf(const Run& run) {
 }
 
 std::string DeviceName(const Execution& execution) {
-  if (execution.device_kind == "gpu") return execution.device_name;
-  return Str(execution.device_kind, ", ", execution.threads,
+  if (execution.device_kind == DeviceKind::kGpu) return execution.device_name;
+  return Str(EnumName(execution.device_kind), ", ", execution.threads,
              execution.threads == 1 ? " thread" : " threads");
 }
 

@@ -97,14 +97,14 @@ void TimeLeft::Look(const State& state, const std::vector<const Task*>& tasks, I
     if (IsTerminal(task->state) || !is_read || !has_work) continue;
     open_.push_back(OpenOf(state, *task, now));
   }
-  n_slots_ = SlotsFor(state, "any").n;
+  n_slots_ = SlotsFor(state, DeviceChoice::kAny).n;
 }
 
 Result<Remaining> TimeLeft::Predict(StoreReader& reader, const std::vector<DatasetRow>& datasets) {
   if (open_.empty()) return Remaining{};
   CellCosts costs(datasets);
   if (measured_ms_ == 0 || BootMs() - measured_ms_ > kMeasuredMsMax) {
-    ASSIGN_OR_RETURN(measured_, NewestMeasured(reader, "any", costs));
+    ASSIGN_OR_RETURN(measured_, NewestMeasured(reader, DeviceChoice::kAny, costs));
     measured_ms_ = BootMs();
   }
   return PredictFrom(measured_, costs);

@@ -63,7 +63,9 @@ std::int64_t Bytes(double bytes) {
   return bytes >= static_cast<double>(kMax) ? kMax : static_cast<std::int64_t>(bytes);
 }
 
-double Program(const MemoryPath& path) { return path.device_kind == "cpu" ? kProgramBytes : 0.0; }
+double Program(const MemoryPath& path) {
+  return path.device_kind == DeviceKind::kCpu ? kProgramBytes : 0.0;
+}
 
 double MlpWidths(const ModelConfig& model) {
   switch (model.body.mlp) {
@@ -106,9 +108,9 @@ double KeptOfPairs(const ModelConfig& model, const TrainConfig& train, const Mem
 
 }  // namespace
 
-MemoryPath NewRunMemoryPath(const ModelConfig& model, std::string_view device_kind,
+MemoryPath NewRunMemoryPath(const ModelConfig& model, DeviceKind device_kind,
                             bool activation_checkpointing) {
-  return {.device_kind = std::string(device_kind),
+  return {.device_kind = device_kind,
           .attention = AttentionPathFor(model, device_kind),
           .activation_checkpointing = activation_checkpointing};
 }
@@ -146,9 +148,9 @@ std::int64_t AutoMicroBatch(const ModelConfig& model, const TrainConfig& train,
   return micro_batch;
 }
 
-std::int64_t EvaluateTokensPerCall(std::string_view device_kind, std::int64_t context_length) {
+std::int64_t EvaluateTokensPerCall(DeviceKind device_kind, std::int64_t context_length) {
   constexpr std::int64_t kOfCpu = 8192, kOfGpu = 65536;
-  const std::int64_t n_tokens = device_kind == "cpu" ? kOfCpu : kOfGpu;
+  const std::int64_t n_tokens = device_kind == DeviceKind::kCpu ? kOfCpu : kOfGpu;
   return std::max<std::int64_t>(1, n_tokens / context_length) * context_length;
 }
 

@@ -260,7 +260,7 @@ std::vector<KeyRow> OtherKeys() {
       {.path = "spec.resources.kind",
        .spec = {.type = Type::kChoice,
                 .default_value = sweep.device_kind,
-                .choices = {"any", "gpu", "cpu"},
+                .choices = EnumChoices<DeviceChoice>(),
                 .meaning = "kind of the devices"}},
       {.path = "spec.retry",
        .kind = Kind::kMap,

@@ -14,7 +14,7 @@ namespace longrun::trainer {
 
 struct Machine {
   Compute compute;
-  std::string device_kind;  // cpu | gpu
+  DeviceKind device_kind = DeviceKind::kCpu;
   std::string device_name;
   std::int64_t memory_bytes = 0;
   std::string simd;
