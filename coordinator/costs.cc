@@ -16,7 +16,7 @@ constexpr std::int64_t kMeasuredMax = 500;
 
 // The task as a measurement for the forecast; nullopt if another release wrote it, if it ran on
 // another kind of device than the sweep will, or if it cannot be compared.
-std::optional<MeasuredTask> Measured(const MeasuredRow& row, const std::string& device_kind,
+std::optional<MeasuredTask> Measured(const MeasuredRow& row, DeviceChoice device_kind,
                                      CellCosts& costs) {
   const Result<Json> run_json = ParseJson(row.run_json);
   const Result<Json> execution_json = ParseJson(row.execution_json);
@@ -24,7 +24,7 @@ std::optional<MeasuredTask> Measured(const MeasuredRow& row, const std::string& 
   const Result<Run> run = Run::FromJson(*run_json);
   const Result<Execution> execution = Execution::FromJson(*execution_json);
   if (!run.ok() || !execution.ok()) return std::nullopt;
-  if (device_kind != "any" && execution->device_kind != device_kind) return std::nullopt;
+  if (!Admits(device_kind, execution->device_kind)) return std::nullopt;
   const bool is_training = row.kind == TaskKindName(TaskKind::kTrain);
   std::optional<double> flops = is_training ? TrainFlops(run->model, run->train) : 0.0;
   if (!is_training) {
@@ -48,14 +48,14 @@ std::optional<MeasuredTask> Measured(const MeasuredRow& row, const std::string& 
                       .seconds = row.seconds};
 }
 
-Slots SlotsOf(const State& state, const std::string& device_kind, bool gone_too) {
+Slots SlotsOf(const State& state, DeviceChoice device_kind, bool gone_too) {
   Slots slots;
   for (const auto& [id, worker] : state.workers) {
     if (!gone_too && (!worker.session || worker.lost || worker.draining)) continue;
     slots.any_worker = true;
     slots.of = gone_too ? "last workers" : "workers";
     for (const Slot& slot : worker.slots) {
-      if (device_kind != "any" && slot.kind != device_kind) continue;
+      if (!Admits(device_kind, slot.kind)) continue;
       slots.n += 1;
       if (slot.memory_bytes <= slots.memory_bytes) continue;
       slots.memory_bytes = slot.memory_bytes;
@@ -98,8 +98,8 @@ void AddFlops(const std::optional<double>& flops, std::optional<double>& sum) {
   sum = sum && flops ? std::optional(*sum + *flops) : std::nullopt;
 }
 
-Result<std::vector<MeasuredTask>> NewestMeasured(StoreReader& reader,
-                                                 const std::string& device_kind, CellCosts& costs) {
+Result<std::vector<MeasuredTask>> NewestMeasured(StoreReader& reader, DeviceChoice device_kind,
+                                                 CellCosts& costs) {
   ASSIGN_OR_RETURN(const std::vector<MeasuredRow> rows, reader.MeasuredTasks(kMeasuredMax));
   std::vector<MeasuredTask> measured;
   measured.reserve(rows.size());
@@ -109,13 +109,13 @@ Result<std::vector<MeasuredTask>> NewestMeasured(StoreReader& reader,
   return measured;
 }
 
-Slots SlotsFor(const State& state, const std::string& device_kind) {
+Slots SlotsFor(const State& state, DeviceChoice device_kind) {
   for (const bool gone_too : {false, true}) {
     const Slots slots = SlotsOf(state, device_kind, gone_too);
     if (slots.any_worker) return slots;
   }
   // Only a worker knows its GPUs.
-  if (device_kind == "gpu") return Slots{.kind = "gpu"};
+  if (device_kind == DeviceChoice::kGpu) return Slots{.kind = DeviceKind::kGpu};
   return Slots{.memory_bytes = MachineMemoryBytes()};
 }
 

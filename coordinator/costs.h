@@ -42,19 +42,19 @@ class CellCosts {
 // Adds the cell's FLOPs to `sum`, which becomes nothing once any cell's are unknown.
 void AddFlops(const std::optional<double>& flops, std::optional<double>& sum);
 
-// The newest tasks that succeeded, in a forecast's form, for one kind of device or for "any".
-Result<std::vector<MeasuredTask>> NewestMeasured(StoreReader& reader,
-                                                 const std::string& device_kind, CellCosts& costs);
+// The newest tasks that succeeded, in a forecast's form, for the devices that a sweep may use.
+Result<std::vector<MeasuredTask>> NewestMeasured(StoreReader& reader, DeviceChoice device_kind,
+                                                 CellCosts& costs);
 
 // The slots that a sweep may use: those of present workers; else those of known absent workers;
 // else this machine's, as one slot with all its resources, standing for a worker yet to come.
 struct Slots {
   std::int64_t n = 0;
-  std::int64_t memory_bytes = 0;  // of the largest slot
-  std::string kind = "cpu";       // kind of the largest slot
+  std::int64_t memory_bytes = 0;       // of the largest slot
+  DeviceKind kind = DeviceKind::kCpu;  // of the largest slot
   bool any_worker = false;
   std::string_view of = "machine";  // "workers", the present ones; "last workers"; "machine"
 };
-Slots SlotsFor(const State& state, const std::string& device_kind);
+Slots SlotsFor(const State& state, DeviceChoice device_kind);
 
 }  // namespace longrun::coordinator

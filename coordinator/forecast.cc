@@ -21,12 +21,12 @@ double Quantile(const std::vector<double>& sorted, double q) {
 
 std::string ShapeOf(const Run& run) {
   return Str(CanonicalJson(run.model.ToJson()), " ", run.train.train_length, " ",
-             run.train.precision);
+             EnumName(run.train.precision));
 }
 
 std::string DeviceName(const Execution& execution) {
-  if (execution.device_kind == "gpu") return execution.device_name;
-  return Str(execution.device_kind, ", ", execution.threads,
+  if (execution.device_kind == DeviceKind::kGpu) return execution.device_name;
+  return Str(EnumName(execution.device_kind), ", ", execution.threads,
              execution.threads == 1 ? " thread" : " threads");
 }
 

@@ -146,7 +146,7 @@ class PlanMaker {
 
   SweepPlan Make() {
     if (slots_.any_worker && slots_.n == 0) {
-      AddProblem(Str("resources.kind: no known worker has a ", sweep_.device_kind,
+      AddProblem(Str("resources.kind: no known worker has a ", EnumName(sweep_.device_kind),
                      " slot: start a worker on a machine that has one"));
     }
     CheckDatasets();

@@ -38,7 +38,7 @@ const TimeLeft::Work* TimeLeft::WorkOf(const State& state, const Task& task) {
   const ModelConfig& model = run.model;
   std::string key = Str(TaskKindName(task.kind), " ", model.position.method, " ",
                         model.ParameterCount(), " ", model.n_layer, " ", run.train.train_length,
-                        " ", run.train.tokens, " ", run.train.precision, " ", run.parent);
+                        " ", run.train.tokens, " ", EnumName(run.train.precision), " ", run.parent);
   std::vector<std::int64_t> cells;
   if (task.kind == TaskKind::kEvaluate) {
     std::set<std::string> counted;  // a cell may owe several rows
@@ -97,14 +97,14 @@ void TimeLeft::Look(const State& state, const std::vector<const Task*>& tasks, I
     if (IsTerminal(task->state) || !is_read || !has_work) continue;
     open_.push_back(OpenOf(state, *task, now));
   }
-  n_slots_ = SlotsFor(state, "any").n;
+  n_slots_ = SlotsFor(state, DeviceChoice::kAny).n;
 }
 
 Result<Remaining> TimeLeft::Predict(StoreReader& reader, const std::vector<DatasetRow>& datasets) {
   if (open_.empty()) return Remaining{};
   CellCosts costs(datasets);
   if (measured_ms_ == 0 || BootMs() - measured_ms_ > kMeasuredMsMax) {
-    ASSIGN_OR_RETURN(measured_, NewestMeasured(reader, "any", costs));
+    ASSIGN_OR_RETURN(measured_, NewestMeasured(reader, DeviceChoice::kAny, costs));
     measured_ms_ = BootMs();
   }
   return PredictFrom(measured_, costs);

@@ -23,8 +23,8 @@ Status CheckFusedAttention(const TermSpec& terms, std::string_view method,
   return {};
 }
 
-std::string AttentionPathFor(const ModelConfig& model, std::string_view device_kind) {
-  if (device_kind != "cpu") return "reference";
+std::string AttentionPathFor(const ModelConfig& model, DeviceKind device_kind) {
+  if (device_kind != DeviceKind::kCpu) return "reference";
   const Result<TermSpec> terms = TermsOf(model);
   const bool covered =
       terms && CheckFusedAttention(*terms, model.position.method, model.attention_shape()).ok();

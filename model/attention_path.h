@@ -8,6 +8,7 @@
 
 #include "base/status.h"
 #include "model/config.h"
+#include "model/device_kind.h"
 #include "model/position/method.h"
 
 namespace longrun {
@@ -17,8 +18,8 @@ namespace longrun {
 Status CheckFusedAttention(const TermSpec& terms, std::string_view method,
                            const AttentionShape& shape);
 
-// The back-end of a run that begins on a device of this kind (cpu | gpu): "fused" if it supports
+// The back-end of a run that begins on a device of this kind: "fused" if it supports
 // everything that the model needs, else "reference".
-std::string AttentionPathFor(const ModelConfig& model, std::string_view device_kind);
+std::string AttentionPathFor(const ModelConfig& model, DeviceKind device_kind);
 
 }  // namespace longrun

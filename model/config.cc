@@ -60,6 +60,40 @@ void CheckPosition(const ModelConfig& model, KeyErrors& errors) {
   }
 }
 
+// Vectors of d_model that a norm learns.
+std::int64_t VectorsOf(NormKind norm) {
+  switch (norm) {
+    case NormKind::kLayerNorm:
+      return 2;
+    case NormKind::kRmsNorm:
+      return 1;
+  }
+  LR_CHECK(false);
+}
+
+// Products from d_model to d_ff.
+std::int64_t UpProductsOf(MlpKind mlp) {
+  switch (mlp) {
+    case MlpKind::kPlain:
+      return 1;
+    case MlpKind::kGated:
+      return 2;
+  }
+  LR_CHECK(false);
+}
+
+// Norms in a block.
+std::int64_t NormsOf(BlockKind block) {
+  switch (block) {
+    case BlockKind::kSequential:
+    case BlockKind::kParallel:
+      return 2;
+    case BlockKind::kParallelSharedNorm:
+      return 1;
+  }
+  LR_CHECK(false);
+}
+
 // Whether the JSON has body settings. That of the bodyless architecture lists none.
 bool HasBody(const ModelConfig& model) { return model.architecture != kBodyless; }
 
@@ -100,7 +134,8 @@ void CheckBody(const ModelConfig& model, const Architecture& architecture, KeyEr
   };
   check("model.norm", body.norm, own.norm);
   check("model.mlp", body.mlp, own.mlp);
-  if (!free.parallel || body.block != "sequential") check("model.block", body.block, own.block);
+  if (!free.parallel || body.block != BlockKind::kSequential)
+    check("model.block", body.block, own.block);
   const bool has_kv_heads =
       errors.Add("model.n_kv_head",
                  InRange<std::int64_t>("model.n_kv_head", model.n_kv_head(), 1, model.n_head));
@@ -250,11 +285,10 @@ std::int64_t ModelConfig::ParameterCount() const {
   const std::int64_t q = n_head * head_dim(), kv = 2 * n_kv_head() * head_dim();
   const std::int64_t attention = d_model * ((body.out_projection ? 2 : 1) * q + kv) +
                                  (body.qkv_bias ? q + kv : 0) + (body.out_bias ? d_model : 0);
-  const std::int64_t n_up = body.mlp == "gated" ? 2 : 1;
+  const std::int64_t n_up = UpProductsOf(body.mlp);
   const std::int64_t mlp =
       (n_up + 1) * d_model * d_ff + (body.mlp_bias ? n_up * d_ff + d_model : 0);
-  const std::int64_t norm = (body.norm == "rms_norm" ? 1 : 2) * d_model;
-  const std::int64_t n_norm = body.block == "parallel_shared_norm" ? 1 : 2;
+  const std::int64_t norm = VectorsOf(body.norm) * d_model;
   std::int64_t learned = 0;  // parameters of the position method, in one layer or for all
   const auto method = FindPositionMethod(position.method);
   LR_CHECK(method.ok());
@@ -268,7 +302,7 @@ std::int64_t ModelConfig::ParameterCount() const {
   const std::int64_t embedding =
       vocab_size * d_model * (tie_embeddings ? 1 : 2) + (body.head_bias ? vocab_size : 0);
   return embedding + n_positions * d_model + (body.final_norm ? norm : 0) +
-         n_layer * (attention + mlp + n_norm * norm) +
+         n_layer * (attention + mlp + NormsOf(body.block) * norm) +
          (terms->share_layers ? 1 : n_layer) * learned;
 }
 

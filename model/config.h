@@ -4,26 +4,54 @@
 // The JSON form is a part of the canonical run (sweeps/run.h), so the names must not change.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "base/enum_names.h"
 #include "base/json.h"
 #include "base/status.h"
 #include "model/position/config.h"
 
 namespace longrun {
 
+enum class NormKind {
+  kLayerNorm,
+  kRmsNorm,  // x / sqrt(mean(x^2) + epsilon) * weight
+};
+template <>
+struct EnumNames<NormKind> {
+  static constexpr std::array<std::string_view, 2> kNames = {"layer_norm", "rms_norm"};
+};
+
+enum class MlpKind {
+  kPlain,  // down(act(up x))
+  kGated,  // down(act(gate x) * up x)
+};
+template <>
+struct EnumNames<MlpKind> {
+  static constexpr std::array<std::string_view, 2> kNames = {"plain", "gated"};
+};
+
+enum class BlockKind {
+  kSequential,          // x += attention(norm_1 x), then x += mlp(norm_2 x)
+  kParallel,            // x += attention(norm_1 x) + mlp(norm_2 x)
+  kParallelSharedNorm,  // x += attention(norm_1 x) + mlp(norm_1 x)
+};
+template <>
+struct EnumNames<BlockKind> {
+  static constexpr std::array<std::string_view, 3> kNames = {"sequential", "parallel",
+                                                             "parallel_shared_norm"};
+};
+
 // The properties that distinguish decoder bodies; the defaults are GPT-2's. Norms come before
 // attention and MLP.
 struct BodyConfig {
-  std::string norm = "layer_norm";  // layer_norm | rms_norm: x / sqrt(mean(x^2) + epsilon) * weight
-  std::string mlp = "plain";        // plain: down(act(up x)) | gated: down(act(gate x) * up x)
-  // sequential:           x += attention(norm_1 x), then x += mlp(norm_2 x)
-  // parallel:             x += attention(norm_1 x) + mlp(norm_2 x)
-  // parallel_shared_norm: x += attention(norm_1 x) + mlp(norm_1 x)
-  std::string block = "sequential";
+  NormKind norm = NormKind::kLayerNorm;
+  MlpKind mlp = MlpKind::kPlain;
+  BlockKind block = BlockKind::kSequential;
   std::int64_t n_kv_head = 0;  // heads of keys and values, a divisor of n_head; 0: n_head
   std::int64_t head_dim = 0;   // 0: d_model / n_head
   bool qkv_bias = true;

@@ -113,9 +113,9 @@ bool RefuseUnknownFields(const Json& json, std::string_view path, bool with_body
   return RefuseUnknownKeys(json, path, known.names, errors);
 }
 
-// Reads a struct from its JSON and checks only types. A member with an error keeps its default, but
-// a floating-point number becomes NaN, so that it passes no check and its consequences
-// are not reported.
+// Reads a struct from its JSON and checks only types, and that an enum has the word. A member with
+// an error keeps its default, but a floating-point number becomes NaN, so that it passes no check
+// and its consequences are not reported.
 class FieldReader {
  public:
   enum class Part { kAll, kShape, kButShape };
@@ -135,6 +135,12 @@ class FieldReader {
       errors_.Take(key, GetInt(json_, spec.name, path_), member);
     } else if constexpr (std::same_as<T, bool>) {
       errors_.Take(key, GetBool(json_, spec.name, path_), member);
+    } else if constexpr (NamedEnum<T>) {
+      std::string word;
+      if (errors_.Take(key, GetString(json_, spec.name, path_), word) &&
+          errors_.Add(key, OneOf(key, word, ChoicesOf<T>(spec)))) {
+        member = *FindEnum<T>(word);
+      }
     } else {
       errors_.Take(key, GetString(json_, spec.name, path_), member);
     }
@@ -196,7 +202,7 @@ class FieldChecker {
       std::vector<std::string> choices = spec.choices;
       choices.insert(choices.end(), use.choices_imported.begin(), use.choices_imported.end());
       Note(OneOf(path, member, choices), path);
-    } else if constexpr (!std::same_as<T, bool>) {
+    } else if constexpr (!std::same_as<T, bool> && !NamedEnum<T>) {
       // A zero that stands for another value has no range.
       if (use.where_zero && member == 0) return;
       Note(InRange(path, member, static_cast<T>(spec.min), static_cast<T>(spec.max)), path);

@@ -70,7 +70,6 @@ void Fields(Of<ModelConfig> auto& model, auto& v) {
      }});
   v(model.body.block,
     {.name = "block",
-     .choices = {"sequential", "parallel", "parallel_shared_norm"},
      .meaning =
          "attention and MLP one after the other or side by side (default: the architecture's)"},
     {.derived = true, .of_body = true, .own_check = true});

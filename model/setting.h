@@ -7,8 +7,8 @@
 //
 //   v(optimizer.lr, {.name = "lr", .min = 1e-12, .max = 10, .meaning = "largest learning rate"});
 //
-// A visitor has these functions, where T is std::int64_t, double, bool or std::string, const if the
-// visitor only reads; SettingUse is optional:
+// A visitor has these functions, where T is std::int64_t, double, bool, std::string or an enum with
+// words (base/enum_names.h), const if the visitor only reads; SettingUse is optional:
 //
 //   v(T& member, const ParamSpec&, const SettingUse&)
 //   v(double& first, double& second, const ParamSpec&, const SettingUse&)      a pair of numbers
@@ -17,7 +17,8 @@
 //
 // Only for .cc files; other headers see only the structs. A member's default is the setting's
 // default, and its C++ type decides the type of the value (TypeOf), except for an integer that is
-// not a count: kInt.
+// not a count: kInt. The choices of an enum are its words (ChoicesOf), unless the declaration lists
+// fewer.
 #pragma once
 
 #include <concepts>
@@ -27,6 +28,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "base/enum_names.h"
 #include "model/param.h"
 
 namespace longrun {
@@ -58,10 +60,20 @@ ParamSpec::Type TypeOf(const ParamSpec& spec) {
   using Value = std::remove_const_t<T>;
   if constexpr (std::same_as<Value, bool>) return ParamSpec::Type::kBool;
   if constexpr (std::same_as<Value, std::string>) return ParamSpec::Type::kChoice;
+  if constexpr (NamedEnum<Value>) return ParamSpec::Type::kChoice;
   if constexpr (std::same_as<Value, double>) return ParamSpec::Type::kNumber;
   if constexpr (std::same_as<Value, std::int64_t>) {
     return spec.type == ParamSpec::Type::kInt ? spec.type : ParamSpec::Type::kCount;
   }
+}
+
+template <typename T>
+std::vector<std::string> ChoicesOf(const ParamSpec& spec) {
+  using Value = std::remove_const_t<T>;
+  if constexpr (NamedEnum<Value>) {
+    if (spec.choices.empty()) return EnumChoices<Value>();
+  }
+  return spec.choices;
 }
 
 // `Config`, or a const one.

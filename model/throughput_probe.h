@@ -3,10 +3,10 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
 #include <string_view>
 
 #include "base/status.h"
+#include "model/precision.h"
 
 namespace longrun {
 
@@ -20,7 +20,7 @@ struct ProbeShape {
   std::int64_t batch = 1;
   std::int64_t context_length = 0;  // L
   std::int64_t new_tokens = 0;      // for kGenerate: the number of steps to make room for
-  std::string precision = "fp32";   // fp32 | bf16
+  Precision precision = Precision::kFp32;
 };
 
 // The peak of allocated bytes since ResetPeak, minus those allocated before Prepare: the

@@ -32,12 +32,9 @@ TrainConfig ReadTrain(const Json& train, KeyErrors& errors) {
   TrainConfig config;
   if (!RefuseUnknownFields<TrainConfig>(train, "train", /*with_body=*/false, errors)) return config;
   const bool is_masked = train.contains("objective") || train.contains("mask");
-  if (is_masked) config.objective = "masked_lm";  // so that both are read
+  if (is_masked) config.objective = Objective::kMaskedLm;  // so that both are read
   FieldReader reader(train, "train", errors);
   Fields(config, reader);
-  if (is_masked) {
-    errors.Add("train.objective", OneOf("train.objective", config.objective, {"masked_lm"}));
-  }
   return config;
 }
 

@@ -4,13 +4,26 @@
 // The JSON form is a part of the canonical run (sweeps/run.h), so the names must not change.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
+#include "base/enum_names.h"
 #include "base/json.h"
 #include "base/status.h"
+#include "model/precision.h"
 
 namespace longrun {
+
+enum class Objective {
+  kCausalLm,  // predict the next token at every position
+  kMaskedLm,  // predict the tokens that `mask` hides
+};
+template <>
+struct EnumNames<Objective> {
+  static constexpr std::array<std::string_view, 2> kNames = {"causal_lm", "masked_lm"};
+};
 
 struct OptimizerConfig {
   std::string name = "adamw";
@@ -47,12 +60,10 @@ struct MaskConfig {
 struct TrainConfig {
   std::int64_t train_length = 0;  // T, tokens in a sequence
   std::int64_t tokens = 0;
-  std::int64_t batch_tokens = 0;   // tokens in an optimiser step, a multiple of train_length
-  std::string precision = "fp32";  // fp32 | bf16 (autocast)
-  std::string order = "random";    // random | shuffled | stream (model/data/order.h)
-  // causal_lm: predict the next token at every position | masked_lm:
-  // predict the tokens that `mask` hides
-  std::string objective = "causal_lm";
+  std::int64_t batch_tokens = 0;  // tokens in an optimiser step, a multiple of train_length
+  Precision precision = Precision::kFp32;
+  std::string order = "random";  // random | shuffled | stream (model/data/order.h)
+  Objective objective = Objective::kCausalLm;
   MaskConfig mask = {};  // read only with masked_lm
   OptimizerConfig optimizer = {};
   ScheduleConfig schedule = {};
@@ -60,7 +71,7 @@ struct TrainConfig {
 
   std::int64_t steps() const { return (tokens + batch_tokens - 1) / batch_tokens; }
   std::int64_t batch_sequences() const { return batch_tokens / train_length; }
-  bool is_masked() const { return objective == "masked_lm"; }
+  bool is_masked() const { return objective == Objective::kMaskedLm; }
   // optimizer: {..., "betas": [beta1, beta2]}; "objective" and "mask" are present only with
   // masked_lm, so that they change no other run's key.
   Json ToJson() const;

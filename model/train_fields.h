@@ -1,6 +1,9 @@
 // The settings of a recipe (train_config.h), each declared once (setting.h). Only for .cc files.
 #pragma once
 
+#include <string>
+#include <vector>
+
 #include "model/limits.h"
 #include "model/setting.h"
 #include "model/train_config.h"
@@ -93,10 +96,7 @@ void Fields(Of<TrainConfig> auto& train, auto& v) {
      .max = kTokensMax,
      .meaning = "tokens in an optimiser step, a multiple of train_length"},
     {.required = true, .kept = true});
-  v(train.precision,
-    {.name = "precision",
-     .choices = {"fp32", "bf16"},
-     .meaning = "bf16: autocast, with fp32 weights"},
+  v(train.precision, {.name = "precision", .meaning = "bf16: autocast, with fp32 weights"},
     {.kept = true});
   v(train.order,
     {.name = "order",
@@ -104,9 +104,12 @@ void Fields(Of<TrainConfig> auto& train, auto& v) {
      .meaning = "order of the data: sequences from random starts, or consecutive slices in "
                 "shuffled or in file order"},
     {.kept = true});
+  // A JSON that has the objective has this one.
+  std::vector<std::string> objectives;
+  if (is_masked) objectives.emplace_back(EnumName(Objective::kMaskedLm));
   v(train.objective,
     {.name = "objective",
-     .choices = {"causal_lm", "masked_lm"},
+     .choices = objectives,
      .meaning = "what the model learns to predict: the next token, or masked tokens from both "
                 "sides (model.causal false)"},
     {.kept = true, .in_json = is_masked});

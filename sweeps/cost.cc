@@ -47,6 +47,7 @@
 #include <cmath>
 #include <limits>
 
+#include "base/check.h"
 #include "model/attention_path.h"
 
 namespace longrun {
@@ -62,9 +63,19 @@ std::int64_t Bytes(double bytes) {
   return bytes >= static_cast<double>(kMax) ? kMax : static_cast<std::int64_t>(bytes);
 }
 
-double Program(const MemoryPath& path) { return path.device_kind == "cpu" ? kProgramBytes : 0.0; }
+double Program(const MemoryPath& path) {
+  return path.device_kind == DeviceKind::kCpu ? kProgramBytes : 0.0;
+}
 
-double MlpWidths(const ModelConfig& model) { return model.body.mlp == "gated" ? 3.0 : 2.0; }
+double MlpWidths(const ModelConfig& model) {
+  switch (model.body.mlp) {
+    case MlpKind::kPlain:
+      return 2.0;
+    case MlpKind::kGated:
+      return 3.0;
+  }
+  LR_CHECK(false);
+}
 
 // Channels per token of q, k, v and the attention's output together.
 double HeadChannels(const ModelConfig& model) {
@@ -89,7 +100,7 @@ double KeysRead(const ModelConfig& model, double length) {
 double KeptOfPairs(const ModelConfig& model, const TrainConfig& train, const MemoryPath& path) {
   const auto n_head = static_cast<double>(model.n_head);
   if (path.attention != "reference") return 8.0 * n_head;
-  const double probability = train.precision == "bf16" ? 6.0 : 4.0;
+  const double probability = train.precision == Precision::kBf16 ? 6.0 : 4.0;
   const double position = model.position.method == "cope" ? 40.0 : 0.0;
   return n_head * (probability + position) *
          KeysRead(model, static_cast<double>(train.train_length));
@@ -97,9 +108,9 @@ double KeptOfPairs(const ModelConfig& model, const TrainConfig& train, const Mem
 
 }  // namespace
 
-MemoryPath NewRunMemoryPath(const ModelConfig& model, std::string_view device_kind,
+MemoryPath NewRunMemoryPath(const ModelConfig& model, DeviceKind device_kind,
                             bool activation_checkpointing) {
-  return {.device_kind = std::string(device_kind),
+  return {.device_kind = device_kind,
           .attention = AttentionPathFor(model, device_kind),
           .activation_checkpointing = activation_checkpointing};
 }
@@ -107,7 +118,7 @@ MemoryPath NewRunMemoryPath(const ModelConfig& model, std::string_view device_ki
 std::int64_t TrainMemoryBytes(const ModelConfig& model, const TrainConfig& train,
                               std::int64_t micro_batch, const MemoryPath& path) {
   // A double is exact below 2^53 bytes, and nothing larger fits anyway.
-  const bool rounds = train.precision == "bf16";
+  const bool rounds = train.precision == Precision::kBf16;
   const double element_bytes = rounds ? 2.0 : 4.0;
   const auto n_layer = static_cast<double>(model.n_layer);
   const auto d_model = static_cast<double>(model.d_model);
@@ -137,9 +148,9 @@ std::int64_t AutoMicroBatch(const ModelConfig& model, const TrainConfig& train,
   return micro_batch;
 }
 
-std::int64_t EvaluateTokensPerCall(std::string_view device_kind, std::int64_t context_length) {
+std::int64_t EvaluateTokensPerCall(DeviceKind device_kind, std::int64_t context_length) {
   constexpr std::int64_t kOfCpu = 8192, kOfGpu = 65536;
-  const std::int64_t n_tokens = device_kind == "cpu" ? kOfCpu : kOfGpu;
+  const std::int64_t n_tokens = device_kind == DeviceKind::kCpu ? kOfCpu : kOfGpu;
   return std::max<std::int64_t>(1, n_tokens / context_length) * context_length;
 }
 

@@ -4,22 +4,22 @@
 
 #include <cstdint>
 #include <string>
-#include <string_view>
 
 #include "model/config.h"
+#include "model/device_kind.h"
 #include "model/train_config.h"
 
 namespace longrun {
 
 // The settings of a run's execution and its task that affect memory.
 struct MemoryPath {
-  std::string device_kind = "cpu";  // cpu | gpu
-  std::string attention = {};       // fused | torch | reference
+  DeviceKind device_kind = DeviceKind::kCpu;
+  std::string attention = {};  // fused | torch | reference
   bool activation_checkpointing = false;
 };
 
 // For a run that begins on a device of this kind.
-MemoryPath NewRunMemoryPath(const ModelConfig& model, std::string_view device_kind,
+MemoryPath NewRunMemoryPath(const ModelConfig& model, DeviceKind device_kind,
                             bool activation_checkpointing);
 
 // The bytes of the program, weights, gradients, optimiser state and activations in one training
@@ -34,7 +34,7 @@ std::int64_t AutoMicroBatch(const ModelConfig& model, const TrainConfig& train,
 
 // The tokens that an evaluation gives the model per call, in whole windows, at least one. A
 // function of shapes, so that a shape always has the same result.
-std::int64_t EvaluateTokensPerCall(std::string_view device_kind, std::int64_t context_length);
+std::int64_t EvaluateTokensPerCall(DeviceKind device_kind, std::int64_t context_length);
 
 // The bytes of the program, the weights and the forward pass of one call without
 // gradients, in fp32.

@@ -344,7 +344,7 @@ class Expander {
   void ResolveObjective(const Point& point, const DatasetInfo& dataset, const ModelInfo* init,
                         Json& train) {
     Json& mask = train["mask"];
-    if (train["objective"] == "masked_lm") {
+    if (train["objective"] == Objective::kMaskedLm) {
       if (mask["token"].is_null()) mask["token"] = MaskToken(point, dataset, init);
       return;
     }

@@ -5,6 +5,7 @@
 #include <limits>
 #include <utility>
 
+#include "base/check.h"
 #include "base/hash.h"
 #include "base/str.h"
 #include "base/subnormals.h"
@@ -197,7 +198,8 @@ Result<Execution> Execution::FromJson(const Json& json) {
   fields.Member("paths", paths).Int("threads", execution.threads);
   RETURN_IF_ERROR(fields.Done());
   JsonFields device_fields(device, "execution.device");
-  device_fields.String("kind", execution.device_kind).String("name", execution.device_name);
+  std::string device_kind;
+  device_fields.String("kind", device_kind).String("name", execution.device_name);
   RETURN_IF_ERROR(device_fields.Done());
   JsonFields path_fields(paths, "execution.paths");
   path_fields.String("attention", execution.attention).String("linear", execution.linear);
@@ -206,11 +208,12 @@ Result<Execution> Execution::FromJson(const Json& json) {
   if (paths.contains("subnormals")) path_fields.String("subnormals", execution.subnormals);
   if (paths.contains("bf16")) path_fields.String("bf16", execution.bf16);
   RETURN_IF_ERROR(path_fields.Done());
-  if (execution.device_kind != "cpu" && execution.device_kind != "gpu") {
-    return Status(
-        Code::kInvalidArgument,
-        Str("execution.device.kind: expected cpu or gpu, found \"", execution.device_kind, "\""));
+  const auto known_kind = FindEnum<DeviceKind>(device_kind);
+  if (!known_kind) {
+    return Status(Code::kInvalidArgument,
+                  Str("execution.device.kind: expected cpu or gpu, found \"", device_kind, "\""));
   }
+  execution.device_kind = *known_kind;
   constexpr std::string_view kAttentions[] = {"reference", "torch", "fused"};
   if (std::ranges::find(kAttentions, execution.attention) == std::end(kAttentions)) {
     return Status(Code::kInvalidArgument,
@@ -249,14 +252,20 @@ void CheckValidation(const TrainConfig& train, KeyErrors& errors) {
              {"train.train_length"});
 }
 
-std::string OperatorsFor(std::string_view device_kind) {
-  return device_kind == "cpu" ? "longrun" : "aten";
+std::string OperatorsFor(DeviceKind device_kind) {
+  switch (device_kind) {
+    case DeviceKind::kCpu:
+      return "longrun";
+    case DeviceKind::kGpu:
+      return "aten";
+  }
+  LR_CHECK(false);
 }
 
 // Subnormals cost nothing on a GPU, and LibTorch's kernels there keep them.
-std::string SubnormalsFor(std::string_view device_kind) {
+std::string SubnormalsFor(DeviceKind device_kind) {
   return std::string(
-      SubnormalsName(device_kind == "cpu" ? DefaultSubnormals() : Subnormals::kKept));
+      SubnormalsName(device_kind == DeviceKind::kCpu ? DefaultSubnormals() : Subnormals::kKept));
 }
 
 }  // namespace longrun

@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "base/status.h"
 #include "model/config.h"
+#include "model/device_kind.h"
 #include "model/train_config.h"
 
 namespace longrun {
@@ -54,7 +55,7 @@ struct Run {
 // question. Decided once per run, when its first attempt is placed, and kept by every later
 // attempt. A machine that cannot follow it gets no attempt of the run.
 struct Execution {
-  std::string device_kind = "cpu";      // cpu | gpu
+  DeviceKind device_kind = DeviceKind::kCpu;
   std::string device_name;              // a GPU's name: "NVIDIA H200"; "" on a CPU
   std::int64_t threads = 1;             // per trainer process
   std::int64_t micro_batch = 0;         // sequences in a forward-backward pass
@@ -79,7 +80,7 @@ struct Execution {
 };
 
 // For a run that begins on a device of this kind.
-std::string OperatorsFor(std::string_view device_kind);
-std::string SubnormalsFor(std::string_view device_kind);
+std::string OperatorsFor(DeviceKind device_kind);
+std::string SubnormalsFor(DeviceKind device_kind);
 
 }  // namespace longrun

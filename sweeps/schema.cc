@@ -28,7 +28,9 @@ class SettingRows {
 
   template <typename T>
   void operator()(const T& member, const ParamSpec& spec, const SettingUse& use = {}) {
-    Add(member, TypeOf<T>(spec), spec, use);
+    ParamSpec complete = spec;
+    complete.choices = ChoicesOf<T>(spec);
+    Add(member, TypeOf<T>(spec), complete, use);
   }
   void operator()(double first, double second, const ParamSpec& spec, const SettingUse& use = {}) {
     Add(Json::array({first, second}), Type::kNumberPair, spec, use);
@@ -258,7 +260,7 @@ std::vector<KeyRow> OtherKeys() {
       {.path = "spec.resources.kind",
        .spec = {.type = Type::kChoice,
                 .default_value = sweep.device_kind,
-                .choices = {"any", "gpu", "cpu"},
+                .choices = EnumChoices<DeviceChoice>(),
                 .meaning = "kind of the devices"}},
       {.path = "spec.retry",
        .kind = Kind::kMap,

@@ -30,7 +30,7 @@ LiveAttempt Read(const v1::LiveAttempt& wire) {
 
 void Fill(v1::Device& wire, Slot& slot) {
   wire.set_index(static_cast<std::int32_t>(slot.index));
-  wire.set_kind(std::move(slot.kind));
+  wire.set_kind(std::string(EnumName(slot.kind)));
   wire.set_name(std::move(slot.name));
   wire.set_memory_bytes(slot.memory_bytes);
   wire.set_threads(static_cast<std::int32_t>(slot.threads));
@@ -38,15 +38,17 @@ void Fill(v1::Device& wire, Slot& slot) {
   wire.set_linear(std::move(slot.linear));
   wire.set_bf16(std::move(slot.bf16));
 }
-Slot Read(const v1::Device& wire) {
-  return {.index = wire.index(),
-          .kind = wire.kind(),
-          .name = wire.name(),
-          .memory_bytes = wire.memory_bytes(),
-          .threads = wire.threads(),
-          .simd = wire.simd(),
-          .linear = wire.linear(),
-          .bf16 = wire.bf16()};
+std::optional<Slot> Read(const v1::Device& wire) {
+  const std::optional<DeviceKind> kind = FindEnum<DeviceKind>(wire.kind());
+  if (!kind) return std::nullopt;
+  return Slot{.index = wire.index(),
+              .kind = *kind,
+              .name = wire.name(),
+              .memory_bytes = wire.memory_bytes(),
+              .threads = wire.threads(),
+              .simd = wire.simd(),
+              .linear = wire.linear(),
+              .bf16 = wire.bf16()};
 }
 
 void Fill(v1::ArtifactFile& wire, ArtifactFile& file) {
@@ -130,16 +132,23 @@ void Fill(v1::Hello& wire, HelloMessage& message) {
   for (std::string& digest : message.dataset_digests) wire.add_dataset_digests(std::move(digest));
   FillAll(*wire.mutable_attempts(), message.attempts);
 }
-HelloMessage Read(const v1::Hello& wire) {
-  return {.protocol_version = wire.protocol_version(),
-          .worker_id = wire.worker_id(),
-          .incarnation = wire.incarnation(),
-          .host = wire.host(),
-          .version = wire.version(),
-          .pid = wire.pid(),
-          .devices = ReadAll(wire.devices()),
-          .dataset_digests = {wire.dataset_digests().begin(), wire.dataset_digests().end()},
-          .attempts = ReadAll(wire.attempts())};
+std::optional<HelloMessage> Read(const v1::Hello& wire) {
+  HelloMessage message = {
+      .protocol_version = wire.protocol_version(),
+      .worker_id = wire.worker_id(),
+      .incarnation = wire.incarnation(),
+      .host = wire.host(),
+      .version = wire.version(),
+      .pid = wire.pid(),
+      .devices = {},
+      .dataset_digests = {wire.dataset_digests().begin(), wire.dataset_digests().end()},
+      .attempts = ReadAll(wire.attempts())};
+  for (const v1::Device& device : wire.devices()) {
+    std::optional<Slot> slot = Read(device);
+    if (!slot) return std::nullopt;
+    message.devices.push_back(*std::move(slot));
+  }
+  return message;
 }
 
 void Fill(v1::Heartbeat& wire, HeartbeatMessage& message) {

@@ -14,8 +14,8 @@ namespace longrun {
 v1::WorkerMessage ToWire(UpMessage message);
 v1::CoordinatorMessage ToWire(DownMessage message);
 
-// nullopt for a message of a later protocol. A verdict of a later protocol is left out: its attempt
-// waits for the next session.
+// nullopt for a message of a later protocol, and for a Hello with a device of an unknown kind. A
+// verdict of a later protocol is left out: its attempt waits for the next session.
 std::optional<UpMessage> FromWire(const v1::WorkerMessage& wire);
 std::optional<DownMessage> FromWire(const v1::CoordinatorMessage& wire);
 

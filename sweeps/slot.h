@@ -4,11 +4,13 @@
 #include <cstdint>
 #include <string>
 
+#include "model/device_kind.h"
+
 namespace longrun {
 
 struct Slot {
-  std::int64_t index = 0;         // on its worker, from 0
-  std::string kind;               // cpu | gpu
+  std::int64_t index = 0;  // on its worker, from 0
+  DeviceKind kind = DeviceKind::kCpu;
   std::string name;               // "AMD EPYC 9V74", "NVIDIA H200"
   std::int64_t memory_bytes = 0;  // for one trainer
   std::int64_t threads = 1;       // CPU threads of one trainer

@@ -63,7 +63,7 @@ Result<Sweep> ParseSweep(std::string_view yaml, std::string_view file_name,
   for (const Axis& axis : spec.axes) sweep.axes.push_back(axis.name);
   sweep.runs = std::move(runs);
   sweep.devices = body["resources"]["devices"];
-  sweep.device_kind = body["resources"]["kind"].get<std::string>();
+  sweep.device_kind = body["resources"]["kind"].get<DeviceChoice>();
   sweep.retry = {.failures_max = body["retry"]["failures_max"],
                  .losses_max = body["retry"]["losses_max"]};
   sweep.priority = body["priority"];

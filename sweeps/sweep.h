@@ -19,6 +19,7 @@
 #include "base/json.h"
 #include "base/status.h"
 #include "model/config.h"
+#include "sweeps/device_choice.h"
 #include "sweeps/run.h"
 #include "sweeps/task.h"
 
@@ -86,7 +87,7 @@ struct Sweep {
   std::vector<std::string> axes;                               // axis paths in matrix order
   std::vector<PlannedRun> runs;  // in matrix order, without the excluded, the included last
   std::int64_t devices = 1;
-  std::string device_kind = "any";  // any | gpu | cpu
+  DeviceChoice device_kind = DeviceChoice::kAny;
   RetryPolicy retry;
   std::int64_t priority = 0;
   std::int64_t checkpoint_every_ms = 600'000;

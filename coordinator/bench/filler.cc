@@ -131,7 +131,7 @@ Worker BenchWorker(int n_slots) {
   worker.dataset_digests = {BenchDataset().info.digest};
   for (int i = 0; i < n_slots; ++i) {
     worker.slots.push_back({.index = i,
-                            .kind = "cpu",
+                            .kind = DeviceKind::kCpu,
                             .name = "CPU",
                             .memory_bytes = std::int64_t{8} << 30,
                             .threads = 1,

@@ -102,7 +102,7 @@ v1::WorkerMessage Hello() {
   for (const Slot& slot : worker.slots) {
     v1::Device* device = hello->add_devices();
     device->set_index(static_cast<std::int32_t>(slot.index));
-    device->set_kind(slot.kind);
+    device->set_kind(std::string(EnumName(slot.kind)));
     device->set_name(slot.name);
     device->set_memory_bytes(slot.memory_bytes);
     device->set_threads(static_cast<std::int32_t>(slot.threads));

@@ -8,6 +8,7 @@
 #include <set>
 #include <utility>
 
+#include "base/check.h"
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/random.h"
@@ -52,9 +53,6 @@ bool IsShortText(const std::string& text) {
 // A slot's description becomes the permanent execution of every run that begins there.
 Status CheckDevice(const Slot& device) {
   if (device.index < 0) return Malformed(Str("has the index ", device.index));
-  if (device.kind != "cpu" && device.kind != "gpu") {
-    return Malformed(Str("is of kind \"", device.kind, "\": expected cpu or gpu"));
-  }
   if (device.threads < 1 || device.threads > kThreadsMax) {
     return Malformed(Str("has ", device.threads, " threads: expected 1 to ", kThreadsMax));
   }
@@ -74,16 +72,34 @@ Status CheckDevice(const Slot& device) {
   return Status();
 }
 
+Status CheckProtocol(std::int64_t version) {
+  if (version == kProtocolVersion) return Status();
+  return Status(
+      Code::kFailedPrecondition,
+      Str("the worker speaks protocol version ", version, ", this coordinator (", kVersion,
+          ") speaks version ", kProtocolVersion, ": run both from the same release"));
+}
+
+Status CheckWorkerId(const std::string& id) {
+  if (IsSafeName(id)) return Status();
+  return Malformed(Str("\"", id, "\" is not a name for a worker"));
+}
+
+// Why a Hello could not be read.
+Status UnreadHello(const v1::Hello& hello) {
+  RETURN_IF_ERROR(CheckProtocol(hello.protocol_version()));
+  RETURN_IF_ERROR(CheckWorkerId(hello.worker_id()));
+  for (const v1::Device& device : hello.devices()) {
+    if (FindEnum<DeviceKind>(device.kind())) continue;
+    return Malformed(Str("is of kind \"", device.kind(), "\": expected cpu or gpu"))
+        .In(Str("device ", device.index(), " of worker ", hello.worker_id()));
+  }
+  LR_CHECK(false);
+}
+
 Result<WorkerArrived> ArrivalOf(HelloMessage hello) {
-  if (hello.protocol_version != kProtocolVersion) {
-    return Status(
-        Code::kFailedPrecondition,
-        Str("the worker speaks protocol version ", hello.protocol_version, ", this coordinator (",
-            kVersion, ") speaks version ", kProtocolVersion, ": run both from the same release"));
-  }
-  if (!IsSafeName(hello.worker_id)) {
-    return Malformed(Str("\"", hello.worker_id, "\" is not a name for a worker"));
-  }
+  RETURN_IF_ERROR(CheckProtocol(hello.protocol_version));
+  RETURN_IF_ERROR(CheckWorkerId(hello.worker_id));
   if (!IsUlid(hello.incarnation)) {
     return Malformed(Str("\"", hello.incarnation, "\" is not an incarnation: expected a ULID"));
   }
@@ -297,10 +313,10 @@ class Session final : public Stream {
  private:
   Status Take() {
     std::optional<UpMessage> message = FromWire(incoming_);
-    const bool is_hello = message && std::holds_alternative<HelloMessage>(*message);
-    if (session_ == 0 && !is_hello) {
+    if (session_ == 0 && !incoming_.has_hello()) {
       return Malformed("the first message of a session must be Hello");
     }
+    if (!message && incoming_.has_hello()) return UnreadHello(incoming_.hello());
     if (!message) return Malformed("a message of a kind that this coordinator does not know");
     return std::visit([this](auto& one) { return On(std::move(one)); }, *message);
   }

@@ -298,7 +298,7 @@ void FillWorker(const State& state, const Worker& worker, Instant now, v1::Worke
   for (const Slot& slot : worker.slots) {
     v1::WorkerDeviceInfo* device = message->add_devices();
     device->set_index(static_cast<std::int32_t>(slot.index));
-    device->set_kind(slot.kind);
+    device->set_kind(std::string(EnumName(slot.kind)));
     device->set_name(slot.name);
     device->set_memory_bytes(slot.memory_bytes);
     const auto busy = worker.busy.find(slot.index);

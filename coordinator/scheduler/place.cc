@@ -33,11 +33,17 @@ std::vector<std::string> Mismatches(const ReadyClass& ready, const Slot& slot) {
   const auto differ = [&out](std::string_view what, const auto& has, const auto& wants) {
     if (has != wants) out.push_back(Str(what, " is ", has, ", not ", wants));
   };
-  if (ready.device_kind != "any") differ("its kind", slot.kind, ready.device_kind);
+  if (!Admits(ready.device_kind, slot.kind)) {
+    differ("its kind", EnumName(slot.kind), EnumName(ready.device_kind));
+  }
   if (ready.execution) {
     const Execution& execution = *ready.execution;
-    if (ready.device_kind == "any") differ("its kind", slot.kind, execution.device_kind);
-    if (execution.device_kind == "gpu") differ("its device", slot.name, execution.device_name);
+    if (ready.device_kind == DeviceChoice::kAny) {
+      differ("its kind", EnumName(slot.kind), EnumName(execution.device_kind));
+    }
+    if (execution.device_kind == DeviceKind::kGpu) {
+      differ("its device", slot.name, execution.device_name);
+    }
     // A slot with more threads starts the trainer with the number that the run began with.
     if (slot.threads < execution.threads) {
       differ("its number of threads", slot.threads, execution.threads);
@@ -50,7 +56,8 @@ std::vector<std::string> Mismatches(const ReadyClass& ready, const Slot& slot) {
       differ("its path of products in bf16", slot.bf16, execution.bf16);
     }
   }
-  const std::int64_t needed = slot.kind == "cpu" ? ready.cpu_memory_bytes : ready.gpu_memory_bytes;
+  const std::int64_t needed =
+      slot.kind == DeviceKind::kCpu ? ready.cpu_memory_bytes : ready.gpu_memory_bytes;
   if (slot.memory_bytes < needed) {
     out.push_back(
         Str("its memory is ", Gigabytes(slot.memory_bytes), ", needed are ", Gigabytes(needed)));
@@ -184,7 +191,7 @@ const Execution& DecideExecution(StepContext& step, const Task& task, RunRecord&
         NewRunMemoryPath(run.run.model, slot.kind, task.activation_checkpointing);
     run.execution = Execution{
         .device_kind = slot.kind,
-        .device_name = slot.kind == "gpu" ? slot.name : "",
+        .device_name = slot.kind == DeviceKind::kGpu ? slot.name : "",
         .threads = slot.threads,
         .micro_batch = AutoMicroBatch(run.run.model, run.run.train, slot.memory_bytes, path),
         .attention = path.attention,
@@ -192,7 +199,7 @@ const Execution& DecideExecution(StepContext& step, const Task& task, RunRecord&
         .operators = OperatorsFor(slot.kind),
         .simd = slot.simd,
         .subnormals = SubnormalsFor(slot.kind),
-        .bf16 = run.run.train.precision == "bf16" ? slot.bf16 : ""};
+        .bf16 = run.run.train.precision == Precision::kBf16 ? slot.bf16 : ""};
     step.changed_runs.insert(run.run_key);
   }
   return *run.execution;
@@ -240,7 +247,7 @@ TaskFile MakeTaskFile(const State& state, const Task& task, const Attempt& attem
   file.dataset_name = run.dataset_name;
   file.execution = *run.execution;
   if (task.kind != TaskKind::kTrain) file.execution.bf16.clear();  // it computes in fp32
-  if (slot.kind == "gpu") file.devices = {static_cast<int>(slot.index)};
+  if (slot.kind == DeviceKind::kGpu) file.devices = {static_cast<int>(slot.index)};
   file.checkpoint_every_ms = task.checkpoint_every_ms;
   file.checkpoint_keep = task.checkpoint_keep;
   file.activation_checkpointing = task.activation_checkpointing;

@@ -130,7 +130,7 @@ struct Task {
   std::int64_t losses = 0;
   RetryPolicy retry;
   std::string needs;  // task key that must succeed first, or ""
-  std::string device_kind = "any";
+  DeviceChoice device_kind = DeviceChoice::kAny;
   std::string avoid_worker;                  // the worker on which it failed last
   Json evaluation;                           // evaluate: {"perplexity": {...}}; train: null
   std::vector<ExpectedCell> expected_cells;  // may be absent in a state loaded after its success
@@ -190,7 +190,7 @@ struct SchedulerLimits {
 
 // READY tasks that the same slots can run; slots are checked once for all of them.
 struct ReadyClass {
-  std::string device_kind;             // any | cpu | gpu
+  DeviceChoice device_kind = DeviceChoice::kAny;
   std::optional<Execution> execution;  // once decided; compared without micro_batch
   // The memory that a slot of each kind must have: the two compute on different paths. An
   // evaluation needs none on a GPU, which reports exhausted memory, and the cell's answer is then

@@ -69,23 +69,23 @@ ReadyClass ClassOf(const State& state, const Task& task) {
   ready.execution = run.execution;
   // Evaluations compute in fp32.
   if (ready.execution && task.kind != TaskKind::kTrain) ready.execution->bf16.clear();
-  const auto path_on = [&](std::string_view device_kind) {
+  const auto path_on = [&](DeviceKind device_kind) {
     MemoryPath path = NewRunMemoryPath(run.run.model, device_kind, task.activation_checkpointing);
     if (run.execution) path.attention = run.execution->attention;
     return path;
   };
   if (task.kind == TaskKind::kTrain) {
     const std::int64_t micro_batch = run.execution ? run.execution->micro_batch : 1;
-    const auto bytes = [&](std::string_view device_kind) {
+    const auto bytes = [&](DeviceKind device_kind) {
       return TrainMemoryBytes(run.run.model, run.run.train, micro_batch, path_on(device_kind));
     };
-    ready.gpu_memory_bytes = bytes("gpu");
-    ready.cpu_memory_bytes = bytes("cpu");
+    ready.gpu_memory_bytes = bytes(DeviceKind::kGpu);
+    ready.cpu_memory_bytes = bytes(DeviceKind::kCpu);
   }
   for (const ExpectedCell& cell : task.expected_cells) {
-    ready.cpu_memory_bytes =
-        std::max(ready.cpu_memory_bytes,
-                 EvaluateMemoryBytes(run.run.model, cell.context_length, path_on("cpu")));
+    ready.cpu_memory_bytes = std::max(
+        ready.cpu_memory_bytes,
+        EvaluateMemoryBytes(run.run.model, cell.context_length, path_on(DeviceKind::kCpu)));
   }
   return ready;
 }

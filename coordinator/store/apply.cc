@@ -342,7 +342,7 @@ Status Store::ApplyOne(const PutTask& write, std::int64_t, ApplyCounts&) {
       .Bind(task.retry.failures_max)
       .Bind(task.retry.losses_max)
       .Bind(task.needs)
-      .Bind(task.device_kind)
+      .Bind(EnumName(task.device_kind))
       .Bind(task.avoid_worker)
       .Bind(evaluation)
       .Bind(expected_cells)

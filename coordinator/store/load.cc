@@ -110,6 +110,12 @@ Status ReadSpecification(const Statement& row, Task& task) {
   ASSIGN_OR_RETURN(task.checkpoints, ListOf<CheckpointRef>(row.Text(24)));
   ASSIGN_OR_RETURN(task.best_checkpoint, OptionalOf<CheckpointRef>(row, 25));
   ASSIGN_OR_RETURN(task.final_checkpoint, OptionalOf<CheckpointRef>(row, 26));
+  const std::string devices = row.Text(18);
+  const auto known_devices = FindEnum<DeviceChoice>(devices);
+  if (!known_devices) {
+    return Status(Code::kDataLoss, Str("its kind of device is \"", devices, "\""));
+  }
+  task.device_kind = *known_devices;
   return Status();
 }
 
@@ -147,7 +153,6 @@ Status LoadTasks(Connection& connection, State& state) {
         task.retry.failures_max = row.Int(15);
         task.retry.losses_max = row.Int(16);
         task.needs = row.Text(17);
-        task.device_kind = row.Text(18);
         task.avoid_worker = row.Text(19);
         task.checkpoint_every_ms = row.Int(22);
         task.checkpoint_keep = row.Int(23);
@@ -265,7 +270,11 @@ Status LoadWorkers(Connection& connection, State& state) {
                    for (const Json& json : slots) {
                      Slot slot;
                      ASSIGN_OR_RETURN(slot.index, GetInt(json, "index"));
-                     ASSIGN_OR_RETURN(slot.kind, GetString(json, "kind"));
+                     ASSIGN_OR_RETURN(const std::string kind, GetString(json, "kind"));
+                     const auto known_kind = FindEnum<DeviceKind>(kind);
+                     // It fits no task. The worker lists its slots again when it connects.
+                     if (!known_kind) continue;
+                     slot.kind = *known_kind;
                      ASSIGN_OR_RETURN(slot.name, GetString(json, "name"));
                      ASSIGN_OR_RETURN(slot.memory_bytes, GetInt(json, "memory_bytes"));
                      ASSIGN_OR_RETURN(slot.threads, GetInt(json, "threads"));

@@ -42,7 +42,8 @@ constexpr RopeSpelling kSpelling = {.base = "rotary_emb_base",
                                     .may_be_partial = true};
 
 void SetBody(ModelConfig& model) {
-  model.body = {.block = "parallel", .n_kv_head = model.n_head, .head_dim = model.EvenHeadDim()};
+  model.body = {
+      .block = BlockKind::kParallel, .n_kv_head = model.n_head, .head_dim = model.EvenHeadDim()};
   model.d_ff = 4 * model.d_model;
   model.activation = "gelu";
   model.layer_norm_epsilon = 1e-5;
@@ -66,7 +67,7 @@ Result<NetConfig> Read(const Json& config) {
   ASSIGN_OR_RETURN(model.activation, ReadActivation(read, "hidden_act", "gelu"));
   ASSIGN_OR_RETURN(model.layer_norm_epsilon, read.Double("layer_norm_eps", 1e-5));
   ASSIGN_OR_RETURN(const bool parallel, read.Bool("use_parallel_residual", true));
-  if (!parallel) model.body.block = "sequential";
+  if (!parallel) model.body.block = BlockKind::kSequential;
   ASSIGN_OR_RETURN(model.body.qkv_bias, read.Bool("attention_bias", true));
   model.body.out_bias = model.body.qkv_bias;
   RETURN_IF_ERROR(ReadCommon(read, false, model));
@@ -83,7 +84,7 @@ Json Write(const NetConfig& net) {
                {"intermediate_size", model.d_ff},
                {"hidden_act", model.activation},
                {"layer_norm_eps", model.layer_norm_epsilon},
-               {"use_parallel_residual", model.body.block == "parallel"},
+               {"use_parallel_residual", model.body.block == BlockKind::kParallel},
                {"attention_bias", model.body.qkv_bias}});
   WriteRope(net, kSpelling, json);
   return json;

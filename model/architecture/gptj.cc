@@ -26,7 +26,7 @@ constexpr std::string_view kHonoured[] = {"n_positions",
                                           "scale_attn_weights"};
 
 void SetBody(ModelConfig& model) {
-  model.body = {.block = "parallel_shared_norm",
+  model.body = {.block = BlockKind::kParallelSharedNorm,
                 .n_kv_head = model.n_head,
                 .head_dim = model.EvenHeadDim(),
                 .qkv_bias = false,

@@ -49,8 +49,8 @@ Json Write(const NetConfig& net) {
 }  // namespace
 
 void SetLlamaBody(ModelConfig& model) {
-  model.body = {.norm = "rms_norm",
-                .mlp = "gated",
+  model.body = {.norm = NormKind::kRmsNorm,
+                .mlp = MlpKind::kGated,
                 .n_kv_head = model.n_head,
                 .head_dim = model.EvenHeadDim(),
                 .qkv_bias = false,

@@ -18,7 +18,7 @@ class BodySpecs {
 
   void Norm(const std::string& name) {
     specs_.push_back({name + ".weight", {model_.d_model}, 1.0, 0.0});
-    if (model_.body.norm == "layer_norm") {
+    if (model_.body.norm == NormKind::kLayerNorm) {
       specs_.push_back({name + ".bias", {model_.d_model}, 0.0, 0.0});
     }
   }
@@ -111,7 +111,7 @@ Result<std::vector<ParameterSpec>> ParametersOf(const ModelConfig& model) {
     }
     if (!terms.share_layers) AddLearned(terms, Str("transformer.h.", l, ".attn.position."), specs);
     if (!names.norm_2.empty()) of_body.Norm(Str(at, names.norm_2));
-    if (body.mlp == "gated") of_body.Product(Str(at, names.gate), c, f, body.mlp_bias, std);
+    if (body.mlp == MlpKind::kGated) of_body.Product(Str(at, names.gate), c, f, body.mlp_bias, std);
     of_body.Product(Str(at, names.up), c, f, body.mlp_bias, std);
     of_body.Product(Str(at, names.down), f, c, body.mlp_bias, residual_std);
   }

@@ -53,7 +53,7 @@ Result<Plan> MakePlan(const EvaluationRequest& request) {
                 .batch = params["batch"],
                 .context_length = request.context_length,
                 .new_tokens = 0,
-                .precision = params["precision"].get<std::string>()};
+                .precision = params["precision"].get<Precision>()};
   plan.n_warm_up = params["warm_up"];
   const bool generates = plan.shape.direction == Direction::kGenerate;
   plan.n_timed = params[generates ? "new_tokens" : "iterations"];
@@ -188,8 +188,8 @@ std::vector<ParamSpec> ThroughputSpecs() {
       Count("batch", 1, 1, 1 << 20, "sequences at once"),
       {.name = "precision",
        .type = ParamSpec::Type::kChoice,
-       .default_value = "fp32",
-       .choices = {"fp32", "bf16"},
+       .default_value = Precision::kFp32,
+       .choices = EnumChoices<Precision>(),
        .meaning = "bf16: autocast, with fp32 weights"},
       Count("warm_up", 5, 0, 10'000, "steps before the timed ones"),
       Count("iterations", 20, 1, 100'000, "timed steps of train_step and forward"),

@@ -125,7 +125,7 @@ bool IsInTransformers(const NetConfig& net) {
   if (net.model.architecture == "jaketae")
     return false;  // a module of its own, without a vocabulary
   // transformers' llama, mistral and qwen2 rotate all channels of a head, whatever the key says.
-  const bool turns_all = net.model.body.norm == "rms_norm";
+  const bool turns_all = net.model.body.norm == NormKind::kRmsNorm;
   if (turns_all && net.model.position.method == "rope" &&
       net.model.position.params.at("partial") != 1.0) {
     return false;

@@ -33,13 +33,14 @@ at::Tensor RandomIds(std::int64_t batch, std::int64_t n, std::int64_t vocab_size
   return ids;
 }
 
-Result<Transformer> CopyOf(const Transformer& source, const std::string& precision) {
+Result<Transformer> CopyOf(const Transformer& source, Precision precision) {
   Compute compute = source.compute();
-  if (precision == "bf16") {
-    compute.product = c10::ScalarType::BFloat16;
-  } else if (precision != "fp32") {
-    return Status(Code::kInvalidArgument,
-                  Str("precision \"", precision, "\" is unknown: fp32 or bf16"));
+  switch (precision) {
+    case Precision::kFp32:
+      break;
+    case Precision::kBf16:
+      compute.product = c10::ScalarType::BFloat16;
+      break;
   }
   ParameterMap parameters;
   for (const auto& [name, tensor] : source.parameters()) {

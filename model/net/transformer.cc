@@ -208,7 +208,7 @@ at::Tensor Transformer::Linear(const at::Tensor& x, const Weights& product) cons
 NormWeights Transformer::Of(const Weights& norm) const {
   return {.weight_C = norm.weight,
           .bias_C = norm.bias,
-          .centred = config_.model.body.norm != "rms_norm",
+          .centred = config_.model.body.norm == NormKind::kLayerNorm,
           .epsilon = config_.model.layer_norm_epsilon};
 }
 
@@ -287,7 +287,7 @@ c10::ScalarType Transformer::TypeFor(bool one_product) const {
 
 at::Tensor Transformer::Block(const Layer& layer, const at::Tensor& x_BTC, const Tensors& shared,
                               AttentionCache* cache, const AttentionObserver* observer) {
-  const bool sequential = config_.model.body.block == "sequential";
+  const bool sequential = config_.model.body.block == BlockKind::kSequential;
   const bool one_norm = !layer.norm_2.weight.defined();
   const bool attention_alone =
       layer.qkv.weight.defined() && !attention_.reads_input() && (sequential || !one_norm);

@@ -294,6 +294,15 @@ TEST_F(HostileTest, AnAbsurdHelloIsRefusedAndLeavesNoWorker) {
     EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT) << name;
     EXPECT_FALSE(status.error_message().empty()) << name;
   }
+  v1::WorkerMessage unknown = HelloOf("absurd");
+  unknown.mutable_hello()->mutable_devices(0)->set_kind("tpu");
+  Peer other(channel);
+  other.Say(unknown);
+  other.CloseWrites();
+  const std::string said = other.End().error_message();
+  EXPECT_NE(said.find("device 0 of worker absurd: is of kind \"tpu\": expected cpu or gpu"),
+            std::string::npos)
+      << said;
   // More than a message may hold: gRPC itself refuses it.
   v1::WorkerMessage huge = HelloOf("absurd");
   for (int i = 1; i < 1'000'000; ++i) huge.mutable_hello()->add_devices()->set_index(i);

@@ -102,7 +102,7 @@ TEST_F(PlanTest, WhatNoSlotHasTheMemoryForIsAProblemOfItsRun) {
 }
 
 TEST_F(PlanTest, AKindOfDeviceThatNoWorkerHasIsAProblem) {
-  sweep_.device_kind = "gpu";
+  sweep_.device_kind = DeviceChoice::kGpu;
   Arrive(SampleWorker(1));
   const SweepPlan plan = Plan();
   EXPECT_EQ(plan.slots.n, 0);

@@ -15,19 +15,19 @@ ModelConfig Model(const char* size, const char* method) {
 TEST(AttentionPathTest, ACpuTakesTheFusedAttentionWhereItHasTheMethodAndTheHeads) {
   for (const char* method : {"none", "learned", "sinusoidal", "rope", "alibi", "cable", "t5",
                              "kerple", "fire", "xpos", "fox"}) {
-    EXPECT_EQ(AttentionPathFor(Model("micro", method), "cpu"), "fused") << method;
+    EXPECT_EQ(AttentionPathFor(Model("micro", method), DeviceKind::kCpu), "fused") << method;
   }
-  EXPECT_EQ(AttentionPathFor(Model("micro", "cope"), "cpu"), "reference");
+  EXPECT_EQ(AttentionPathFor(Model("micro", "cope"), DeviceKind::kCpu), "reference");
   ModelConfig odd = Model("micro", "rope");  // 96 channels in 8 heads: 12 each
   odd.n_head = 8;
-  EXPECT_EQ(AttentionPathFor(odd, "cpu"), "reference");
+  EXPECT_EQ(AttentionPathFor(odd, DeviceKind::kCpu), "reference");
   odd.n_head = 1;
   odd.d_model = 264;
-  EXPECT_EQ(AttentionPathFor(odd, "cpu"), "reference");
+  EXPECT_EQ(AttentionPathFor(odd, DeviceKind::kCpu), "reference");
 }
 
 TEST(AttentionPathTest, AGpuTakesTheReference) {
-  EXPECT_EQ(AttentionPathFor(Model("micro", "rope"), "gpu"), "reference");
+  EXPECT_EQ(AttentionPathFor(Model("micro", "rope"), DeviceKind::kGpu), "reference");
 }
 
 }  // namespace

@@ -134,6 +134,15 @@ TEST(ModelConfigTest, JsonIsReadStrictly) {
   EXPECT_NE(message([](Json& json) { json["causal"] = 1; }).find("model.causal"),
             std::string::npos);
   EXPECT_EQ(message([](Json& json) { json = 3; }), "model: expected a map");
+
+  ModelConfig llama = Tiny();
+  ASSERT_TRUE(llama.SetArchitecture("llama").ok());
+  Json json = llama.ToJson();
+  EXPECT_EQ(json.at("block"), "sequential");
+  json["block"] = "serial";
+  EXPECT_EQ(ModelConfig::FromJson(json, "none").status().message(),
+            "model.block: expected one of sequential, parallel, parallel_shared_norm, found "
+            "\"serial\"");
 }
 
 TEST(ModelConfigTest, CheckNamesWhatIsOutOfRange) {
@@ -192,7 +201,7 @@ TEST(TrainConfigTest, WhatHidesNothingHasNoWordOfIt) {
   TrainConfig config = Recipe();
   EXPECT_FALSE(config.ToJson().contains("objective"));
   EXPECT_FALSE(config.ToJson().contains("mask"));
-  config.objective = "masked_lm";
+  config.objective = Objective::kMaskedLm;
   config.mask = {.probability = 0.3, .token = 320};
   const Json json = config.ToJson();
   EXPECT_EQ(json.at("mask"), (Json{{"probability", 0.3},
@@ -215,7 +224,7 @@ TEST(TrainConfigTest, WhatHidesNothingHasNoWordOfIt) {
 
 TEST(TrainConfigTest, SharesOfAMaskAreShares) {
   TrainConfig config = Recipe();
-  config.objective = "masked_lm";
+  config.objective = Objective::kMaskedLm;
   config.mask.token = 320;
   EXPECT_TRUE(config.Check().ok()) << config.Check().message();
   config.mask.mask_replace_prob = 0.9;
@@ -275,7 +284,7 @@ TEST(TrainConfigTest, AModelThatSeesTheAnswerIsNotTrainedOnIt) {
       error(),
       "train.objective: causal_lm needs model.causal true: without the causal mask a token sees "
       "the next one, which it is to predict; choose masked_lm");
-  train.objective = "masked_lm";
+  train.objective = Objective::kMaskedLm;
   train.mask.token = model.vocab_size - 1;
   EXPECT_EQ(error(), "");
   train.mask.token = model.vocab_size;
@@ -318,6 +327,10 @@ TEST(TrainConfigTest, JsonIsReadStrictly) {
   EXPECT_EQ(message([](Json& json) { json["schedule"]["warmup"] = 3; }),
             "train.schedule.warmup: unknown key; did you mean \"warmup_tokens\"?");
   EXPECT_EQ(message([](Json& json) { json["validate"] = 3; }), "train.validate: expected a map");
+  EXPECT_EQ(message([](Json& json) { json["precision"] = "fp16"; }),
+            "train.precision: expected one of fp32, bf16, found \"fp16\"; did you mean \"fp32\"?");
+  EXPECT_EQ(message([](Json& json) { json["precision"] = 16; }),
+            "train.precision: expected a string, found 16");
 }
 
 TEST(TrainConfigTest, CheckNamesWhatIsOutOfRange) {
@@ -338,8 +351,6 @@ TEST(TrainConfigTest, CheckNamesWhatIsOutOfRange) {
       "1024");
   EXPECT_EQ(message([](Config& c) { c.batch_tokens = 10; }),
             "train.batch_tokens: 10 is not a multiple of train_length 64; the nearest is 64");
-  EXPECT_EQ(message([](Config& c) { c.precision = "fp16"; }),
-            "train.precision: expected one of fp32, bf16, found \"fp16\"; did you mean \"fp32\"?");
   EXPECT_EQ(message([](Config& c) { c.order = "sorted"; }),
             "train.order: expected one of random, shuffled, stream, found \"sorted\"");
   EXPECT_EQ(message([](Config& c) { c.optimizer.lr = 0; }),

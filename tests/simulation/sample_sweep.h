@@ -31,7 +31,7 @@ struct SampleSweep {
   std::vector<std::int64_t> seeds = {1};                  // one run each
   std::vector<std::int64_t> context_lengths = {64, 128};  // none: no evaluation
   std::int64_t priority = 0;
-  std::string device_kind = "any";
+  DeviceChoice device_kind = DeviceChoice::kAny;
   RetryPolicy retry = {};
   std::vector<std::string> variants = {""};  // rows that each cell owes
   bool goes_on = false;  // each run from the one of its seed, to twice the tokens

@@ -64,7 +64,7 @@ Worker SimWorker::Describe() const {
   worker.version = "sim";
   for (std::int64_t slot = 0; slot < kSlots; ++slot) {
     worker.slots.push_back({.index = slot,
-                            .kind = "cpu",
+                            .kind = DeviceKind::kCpu,
                             .name = "sim",
                             .memory_bytes = 4'000'000'000,
                             .threads = 1,

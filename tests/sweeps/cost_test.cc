@@ -26,8 +26,9 @@ TrainConfig Short() {
   return train;
 }
 
-MemoryPath Path(std::string attention, bool recomputes = false, std::string kind = "cpu") {
-  return {.device_kind = std::move(kind),
+MemoryPath Path(std::string attention, bool recomputes = false,
+                DeviceKind kind = DeviceKind::kCpu) {
+  return {.device_kind = kind,
           .attention = std::move(attention),
           .activation_checkpointing = recomputes};
 }
@@ -47,7 +48,7 @@ TEST(CostTest, MemoryOfAStepFollowsItsFormula) {
   // Probabilities of 4 heads and 64 keys.
   EXPECT_EQ(TrainMemoryBytes(model, Short(), 2, Path("reference")),
             kProgram + weights + 2 * 64 * 4 * (kBlock + 4 * 4 * 64) + logits);
-  EXPECT_EQ(TrainMemoryBytes(model, Short(), 2, Path("reference", false, "gpu")),
+  EXPECT_EQ(TrainMemoryBytes(model, Short(), 2, Path("reference", false, DeviceKind::kGpu)),
             weights + 2 * 64 * 4 * (kBlock + 4 * 4 * 64) + logits);
 }
 
@@ -76,7 +77,7 @@ TEST(CostTest, OnlyTheReferenceKeepsPairsOfTokens) {
 TEST(CostTest, Bf16KeepsHalfOfTheProductsAndRoundedWeights) {
   const ModelConfig model = Micro();
   TrainConfig train = Short();
-  train.precision = "bf16";
+  train.precision = Precision::kBf16;
   EXPECT_EQ(TrainMemoryBytes(model, train, 1, Path("fused")),
             kProgram + 18 * model.ParameterCount() +
                 64 * 4 * (8 * 96 + 2 * (6 * 96 + 2 * 384) + 8 * 4) + 8 * 64 * 256);
@@ -90,18 +91,18 @@ TEST(CostTest, SizeTinyTrainsAt16384TokensOnHalfOf24Gigabytes) {
   train.train_length = train.batch_tokens = 16384;
   for (const char* method : {"rope", "alibi", "cable", "t5", "fire", "none"}) {
     model.position = *ResolvePosition(method);
-    const MemoryPath path = NewRunMemoryPath(model, "cpu", false);
+    const MemoryPath path = NewRunMemoryPath(model, DeviceKind::kCpu, false);
     EXPECT_EQ(path.attention, "fused") << method;
     EXPECT_LT(TrainMemoryBytes(model, train, 1, path), 12'000'000'000) << method;
   }
 }
 
 TEST(CostTest, ANewRunIsCountedOnThePathThatItWillTake) {
-  EXPECT_EQ(NewRunMemoryPath(Micro(), "cpu", true).attention, "fused");
-  EXPECT_TRUE(NewRunMemoryPath(Micro(), "cpu", true).activation_checkpointing);
-  EXPECT_EQ(NewRunMemoryPath(Micro("cope"), "cpu", false).attention, "reference");
-  EXPECT_EQ(NewRunMemoryPath(Micro(), "gpu", false).attention, "reference");
-  EXPECT_EQ(NewRunMemoryPath(Micro(), "gpu", false).device_kind, "gpu");
+  EXPECT_EQ(NewRunMemoryPath(Micro(), DeviceKind::kCpu, true).attention, "fused");
+  EXPECT_TRUE(NewRunMemoryPath(Micro(), DeviceKind::kCpu, true).activation_checkpointing);
+  EXPECT_EQ(NewRunMemoryPath(Micro("cope"), DeviceKind::kCpu, false).attention, "reference");
+  EXPECT_EQ(NewRunMemoryPath(Micro(), DeviceKind::kGpu, false).attention, "reference");
+  EXPECT_EQ(NewRunMemoryPath(Micro(), DeviceKind::kGpu, false).device_kind, DeviceKind::kGpu);
 }
 
 TEST(CostTest, MicroBatchIsTheLargestPowerOfTwoThatDividesAndFits) {
@@ -153,9 +154,9 @@ TEST(CostTest, MemoryOfAnEvaluationHasOneChunkOfLogits) {
 }
 
 TEST(CostTest, AnEvaluationReadsWholeWindowsOfEightThousandTokens) {
-  EXPECT_EQ(EvaluateTokensPerCall("cpu", 1000), 8000);
-  EXPECT_EQ(EvaluateTokensPerCall("cpu", 8193), 8193);
-  EXPECT_EQ(EvaluateTokensPerCall("gpu", 1024), 65536);
+  EXPECT_EQ(EvaluateTokensPerCall(DeviceKind::kCpu, 1000), 8000);
+  EXPECT_EQ(EvaluateTokensPerCall(DeviceKind::kCpu, 8193), 8193);
+  EXPECT_EQ(EvaluateTokensPerCall(DeviceKind::kGpu, 1024), 65536);
 }
 
 TEST(CostTest, FlopsAreSixPerParameterAndTokenPlusAttention) {

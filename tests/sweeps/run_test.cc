@@ -194,7 +194,7 @@ TEST(RunTest, AnErrorDrawsNoOtherOneBehindIt) {
 }
 
 TEST(ExecutionTest, ReadsBackWhatItWrote) {
-  const Execution execution = {.device_kind = "gpu",
+  const Execution execution = {.device_kind = DeviceKind::kGpu,
                                .device_name = "NVIDIA H200",
                                .threads = 4,
                                .micro_batch = 16,
@@ -259,8 +259,8 @@ TEST(ExecutionTest, ARecordWithoutSubnormalsKeepsThem) {
 }
 
 TEST(ExecutionTest, ANewRunFlushesSubnormalsOnACpu) {
-  EXPECT_EQ(SubnormalsFor("cpu"), "flushed");
-  EXPECT_EQ(SubnormalsFor("gpu"), "kept");
+  EXPECT_EQ(SubnormalsFor(DeviceKind::kCpu), "flushed");
+  EXPECT_EQ(SubnormalsFor(DeviceKind::kGpu), "kept");
 }
 
 TaskFile EvaluateTask() {

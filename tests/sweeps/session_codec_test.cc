@@ -33,7 +33,7 @@ const std::vector<UpMessage> kUp = {
                  .version = "version-1",
                  .pid = 22,
                  .devices = {{.index = 23,
-                              .kind = "gpu",
+                              .kind = DeviceKind::kGpu,
                               .name = "name-1",
                               .memory_bytes = std::int64_t{1} << 40,
                               .threads = 24,
@@ -157,6 +157,13 @@ TEST(SessionCodecTest, EachValueIsInTheFieldOfItsName) {
 TEST(SessionCodecTest, MessageOfALaterProtocolIsNone) {
   EXPECT_FALSE(FromWire(v1::WorkerMessage()).has_value());
   EXPECT_FALSE(FromWire(v1::CoordinatorMessage()).has_value());
+}
+
+TEST(SessionCodecTest, HelloWithADeviceOfAnUnknownKindIsNone) {
+  v1::WorkerMessage wire = ToWire(kUp[0]);
+  ASSERT_TRUE(FromWire(wire).has_value());
+  wire.mutable_hello()->mutable_devices(0)->set_kind("tpu");
+  EXPECT_FALSE(FromWire(wire).has_value());
 }
 
 TEST(SessionCodecTest, VerdictOfALaterProtocolIsLeftOut) {

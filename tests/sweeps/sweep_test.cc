@@ -63,7 +63,7 @@ std::string Summary(const Sweep& sweep) {
   std::string out = Str("sweep ", sweep.name, ": ", sweep.runs.size(), " runs over ",
                         Join(sweep.axes, ", "), "\n");
   for (const auto& [key, value] : sweep.labels) out += Str("label ", key, " = ", value, "\n");
-  out += Str("devices ", sweep.devices, " ", sweep.device_kind, ", failures_max ",
+  out += Str("devices ", sweep.devices, " ", EnumName(sweep.device_kind), ", failures_max ",
              sweep.retry.failures_max, ", losses_max ", sweep.retry.losses_max, ", priority ",
              sweep.priority, ", checkpoint every ", sweep.checkpoint_every_ms, " ms, keep ",
              sweep.checkpoint_keep,

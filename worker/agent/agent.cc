@@ -127,7 +127,7 @@ Result<std::unique_ptr<Agent>> Agent::Create(AgentOptions options) {
                              {"state", state},
                              {"coordinator", agent->options_.coordinator},
                              {"slots", Str(agent->devices_.size())},
-                             {"device", Str(device.kind, ":", device.name)},
+                             {"device", Str(EnumName(device.kind), ":", device.name)},
                              {"memory_bytes", Str(device.memory_bytes)},
                              {"threads", Str(device.threads)},
                              {"simd", device.simd},

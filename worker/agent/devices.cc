@@ -46,7 +46,7 @@ std::vector<Slot> CpuSlots(const HostCpu& cpu, int n_slots) {
   slots.reserve(static_cast<std::size_t>(n_slots));
   for (int i = 0; i < n_slots; ++i) {
     slots.push_back({.index = i,
-                     .kind = "cpu",
+                     .kind = DeviceKind::kCpu,
                      .name = cpu.name,
                      .memory_bytes = cpu.memory_bytes / n_slots,
                      .threads = std::max(1, cpu.cores / n_slots),
@@ -68,7 +68,7 @@ Result<std::vector<Slot>> DetectDevices(int cpu_slots) {
   for (int i = 0; i < n_gpus; ++i) {
     const GpuName& gpu = gpus[static_cast<std::size_t>(i)];
     slots.push_back({.index = i,
-                     .kind = "gpu",
+                     .kind = DeviceKind::kGpu,
                      .name = gpu.name,
                      .memory_bytes = gpu.memory_bytes,
                      .threads = std::max(1, cpu.cores / n_gpus),

@@ -47,7 +47,7 @@ Result<std::unique_ptr<WorkerMetrics>> WorkerMetrics::Serve(const std::string& a
 
 void WorkerMetrics::ShowDevices(const std::vector<Slot>& devices) {
   const Slot& first = devices.front();
-  page_.Set(Metric::kWorkerDeviceInfo, {kCpu, "cpu", DetectHostCpu().name}, 1);
+  page_.Set(Metric::kWorkerDeviceInfo, {kCpu, EnumName(DeviceKind::kCpu), DetectHostCpu().name}, 1);
   page_.BeforeEachScrape([this, host = HostUsage()]() mutable {
     if (const auto ratio = host.CpuRatio()) {
       page_.Set(Metric::kWorkerDeviceUtilizationRatio, {kCpu}, *ratio);
@@ -58,14 +58,14 @@ void WorkerMetrics::ShowDevices(const std::vector<Slot>& devices) {
                 static_cast<double>(memory->used_bytes));
     }
   });
-  if (first.kind != "gpu") return;
+  if (first.kind != DeviceKind::kGpu) return;
   Result<std::unique_ptr<Nvml>> opened = Nvml::Open();
   if (!opened.ok() || *opened == nullptr) {
     LogWarning("gpus_not_measured", {{"error", opened.status().message()}});
     return;
   }
   for (const Slot& slot : devices) {
-    page_.Set(Metric::kWorkerDeviceInfo, {GpuLabel(slot.index), "gpu", slot.name}, 1);
+    page_.Set(Metric::kWorkerDeviceInfo, {GpuLabel(slot.index), EnumName(slot.kind), slot.name}, 1);
   }
   // Shared, because std::function must be copyable.
   page_.BeforeEachScrape([this, n_gpus = static_cast<int>(devices.size()),

@@ -33,11 +33,11 @@ Status CheckStart(const StartMessage& start, const TaskFile& task, const Slot& s
   if (wanted.device_kind != slot.kind || !HonoursMatrixPath(slot.linear, wanted.linear) ||
       (!wanted.simd.empty() && !RunsSimd(slot.simd, wanted.simd)) ||
       (!wanted.bf16.empty() && wanted.bf16 != slot.bf16) ||
-      (slot.kind == "gpu" && wanted.device_name != slot.name)) {
+      (slot.kind == DeviceKind::kGpu && wanted.device_name != slot.name)) {
     return Status(Code::kFailedPrecondition,
-                  Str("the run uses ", wanted.device_kind, " \"", wanted.device_name, "\" with ",
-                      PathsText(wanted), "; this worker has ", slot.kind, " \"", slot.name,
-                      "\" with ", PathsText(slot), ": its bits would differ"));
+                  Str("the run uses ", EnumName(wanted.device_kind), " \"", wanted.device_name,
+                      "\" with ", PathsText(wanted), "; this worker has ", EnumName(slot.kind),
+                      " \"", slot.name, "\" with ", PathsText(slot), ": its bits would differ"));
   }
   return Status();
 }
@@ -71,7 +71,7 @@ Result<TaskFile> PlacedTask(const Order& order, const Prepared& prepared,
   task.attempt_dir = folder.path;
   task.cache_dir = JoinPath(state, "cache");
   // CUDA_VISIBLE_DEVICES shows the trainer its one GPU, as ordinal 0.
-  if (task.execution.device_kind == "gpu") task.devices = {0};
+  if (task.execution.device_kind == DeviceKind::kGpu) task.devices = {0};
   return task;
 }
 
@@ -84,7 +84,7 @@ std::vector<std::string> TrainerEnvironment(const TaskFile& task, int device_ind
       Str("MKL_NUM_THREADS=", task.execution.threads),
       Str("ATEN_CPU_CAPABILITY=", CapabilityOfSimd(task.execution.simd)),
   };
-  const bool gpu = task.execution.device_kind == "gpu";
+  const bool gpu = task.execution.device_kind == DeviceKind::kGpu;
   // NVML numbers GPUs in bus order, so CUDA must as well. An empty list hides all GPUs.
   if (gpu) env.push_back("CUDA_DEVICE_ORDER=PCI_BUS_ID");
   env.push_back(gpu ? Str("CUDA_VISIBLE_DEVICES=", device_index) : "CUDA_VISIBLE_DEVICES=");

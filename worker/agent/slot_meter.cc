@@ -28,9 +28,9 @@ std::optional<double> NumberOf(const Json& body, const char* key) {
 
 }  // namespace
 
-std::optional<double> PeakFlops(std::string_view device_name, std::string_view precision) {
+std::optional<double> PeakFlops(std::string_view device_name, Precision precision) {
   for (const Peak& peak : kPeaks) {
-    if (peak.device == device_name) return precision == "bf16" ? peak.bf16 : peak.fp32;
+    if (peak.device == device_name) return precision == Precision::kBf16 ? peak.bf16 : peak.fp32;
   }
   return std::nullopt;
 }

@@ -45,6 +45,6 @@ class SlotMeter {
 
 // The peak of dense matrix products in FLOP/s, from NVIDIA's data sheets: bf16 on the tensor cores;
 // fp32 on the CUDA cores, since the trainer never uses TF32. Nothing for other devices.
-std::optional<double> PeakFlops(std::string_view device_name, std::string_view precision);
+std::optional<double> PeakFlops(std::string_view device_name, Precision precision);
 
 }  // namespace longrun::agent

@@ -118,7 +118,7 @@ Status Evaluator::RunCells(std::span<const ExpectedCell> cells, std::int64_t ind
                         variant.empty() ? "" : Str(" (", variant, ")")));
   Failpoint("trainer_mid_evaluation");
   ASSIGN_OR_RETURN(LanguageModel * model, ModelOf(variant));
-  const std::string& device_kind = session_.task().execution.device_kind;
+  const DeviceKind device_kind = session_.task().execution.device_kind;
   const auto n_cells = static_cast<std::int64_t>(session_.task().expected_cells.size());
   const std::int64_t begin_ms = BootMs();
   Status reported;

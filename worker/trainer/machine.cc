@@ -13,7 +13,7 @@
 namespace longrun::trainer {
 namespace {
 
-Status Differs(std::string_view what, const std::string& wanted, const std::string& found) {
+Status Differs(std::string_view what, std::string_view wanted, std::string_view found) {
   return Status(Code::kFailedPrecondition,
                 Str("this run computes with ", what, " \"", wanted, "\", this machine has \"",
                     found, "\": its numbers would change; run it on a machine as the first"));
@@ -21,10 +21,10 @@ Status Differs(std::string_view what, const std::string& wanted, const std::stri
 
 Status Honour(const Execution& wanted, const Machine& machine) {
   if (wanted.device_kind != machine.device_kind) {
-    return Differs("device", wanted.device_kind, machine.device_kind);
+    return Differs("device", EnumName(wanted.device_kind), EnumName(machine.device_kind));
   }
   // The CPU's name does not affect bits; the GPU's selects kernels.
-  if (machine.device_kind == "gpu" && !wanted.device_name.empty() &&
+  if (machine.device_kind == DeviceKind::kGpu && !wanted.device_name.empty() &&
       wanted.device_name != machine.device_name) {
     return Differs("GPU", wanted.device_name, machine.device_name);
   }
@@ -37,7 +37,8 @@ Status Honour(const Execution& wanted, const Machine& machine) {
   if (!wanted.subnormals.empty() && wanted.subnormals != machine.subnormals) {
     return Differs("subnormal numbers", wanted.subnormals, machine.subnormals);
   }
-  if (machine.device_kind == "cpu" && !wanted.simd.empty() && wanted.simd != machine.simd) {
+  if (machine.device_kind == DeviceKind::kCpu && !wanted.simd.empty() &&
+      wanted.simd != machine.simd) {
     return Differs("instruction set", wanted.simd, machine.simd);
   }
   if (!machine.bf16.empty() && !wanted.bf16.empty() && wanted.bf16 != machine.bf16) {
@@ -63,9 +64,9 @@ std::string DecideOperators(const std::string& wanted, Compute& compute) {
 }
 
 // The same for subnormal numbers: every machine can keep them, and a GPU always does.
-std::string DecideSubnormals(const std::string& wanted, std::string_view device_kind) {
+std::string DecideSubnormals(const std::string& wanted, DeviceKind device_kind) {
   const std::optional<Subnormals> known = FindSubnormals(wanted);
-  const bool can_flush = device_kind == "cpu" && CanFlushSubnormals();
+  const bool can_flush = device_kind == DeviceKind::kCpu && CanFlushSubnormals();
   const bool honoured = known && (*known == Subnormals::kKept || can_flush);
   return honoured ? wanted : SubnormalsFor(device_kind);
 }
@@ -76,23 +77,23 @@ Json Machine::ToJson() const {
   return {{"kind", device_kind}, {"name", device_name}, {"memory_bytes", memory_bytes}};
 }
 
-Result<Machine> OpenMachine(const TaskFile& task, const std::string& precision) {
+Result<Machine> OpenMachine(const TaskFile& task, Precision precision) {
   Machine machine;
   machine.device_kind = task.execution.device_kind;
   machine.simd = SimdPath();
-  if (machine.device_kind == "gpu") {
+  if (machine.device_kind == DeviceKind::kGpu) {
     // If the worker made only one device visible, it has number 0.
     const bool one_visible = GetEnv("CUDA_VISIBLE_DEVICES").has_value();
     const int ordinal = one_visible || task.devices.empty() ? 0 : task.devices.front();
-    ASSIGN_OR_RETURN(machine.compute, OpenCompute(Str("cuda:", ordinal), precision));
+    ASSIGN_OR_RETURN(machine.compute, OpenCompute(Str("cuda:", ordinal), EnumName(precision)));
     ASSIGN_OR_RETURN(const GpuInfo gpu, DescribeGpu(ordinal));
     machine.device_name = gpu.name;
     machine.memory_bytes = gpu.memory_bytes;
   } else {
-    ASSIGN_OR_RETURN(machine.compute, OpenCompute("cpu", precision));
+    ASSIGN_OR_RETURN(machine.compute, OpenCompute("cpu", EnumName(precision)));
     machine.device_name = IdentifyCpu().name;
     machine.memory_bytes = PhysicalMemoryBytes();
-    if (precision == "bf16") machine.bf16 = DetectCpuPaths().bf16;
+    if (precision == Precision::kBf16) machine.bf16 = DetectCpuPaths().bf16;
   }
   machine.linear = DecideLinear(task.execution.linear, machine.compute);
   machine.operators = DecideOperators(task.execution.operators, machine.compute);
@@ -106,7 +107,7 @@ Result<Machine> OpenMachine(const TaskFile& task, const std::string& precision) 
 }
 
 Execution Completed(Execution execution, const Machine& machine) {
-  if (execution.device_name.empty() && machine.device_kind == "gpu") {
+  if (execution.device_name.empty() && machine.device_kind == DeviceKind::kGpu) {
     execution.device_name = machine.device_name;
   }
   if (execution.linear.empty()) execution.linear = machine.linear;

@@ -14,7 +14,7 @@ namespace longrun::trainer {
 
 struct Machine {
   Compute compute;
-  std::string device_kind;  // cpu | gpu
+  DeviceKind device_kind = DeviceKind::kCpu;
   std::string device_name;
   std::int64_t memory_bytes = 0;
   std::string simd;
@@ -26,12 +26,12 @@ struct Machine {
   Json ToJson() const;  // {"kind","name","memory_bytes"}
 };
 
-// Opens the device that the task names, with `precision` (fp32, bf16), and fixes thread count and
+// Opens the device that the task names, with `precision`, and fixes thread count and
 // deterministic algorithms. kFailedPrecondition if the machine differs from the task's execution in
 // anything that changes bits: the message says in what. This machine decides what the
 // execution leaves open
 // ("").
-Result<Machine> OpenMachine(const TaskFile& task, const std::string& precision);
+Result<Machine> OpenMachine(const TaskFile& task, Precision precision);
 
 // The execution, with the machine's values for what was left open.
 Execution Completed(Execution execution, const Machine& machine);

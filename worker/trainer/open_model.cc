@@ -55,7 +55,8 @@ Status CheckIsNoText(const std::string& path) {
 // The attention that a run of the model would use; the reference for doubles, which no run uses.
 Result<AttentionBackend> AttentionOf(const ModelConfig& model, const Compute& compute) {
   if (compute.dtype == at::kDouble) return AttentionBackend::kReference;
-  return ParseAttentionBackend(AttentionPathFor(model, compute.device.is_cpu() ? "cpu" : "gpu"));
+  return ParseAttentionBackend(
+      AttentionPathFor(model, compute.device.is_cpu() ? DeviceKind::kCpu : DeviceKind::kGpu));
 }
 
 }  // namespace

@@ -99,7 +99,7 @@ constexpr std::string_view CompilerName() {
 }  // namespace
 
 Json StartedBody(const TaskFile& task, const Machine& machine, const std::string& initial_weights) {
-  const bool on_gpu = machine.device_kind == "gpu";
+  const bool on_gpu = machine.device_kind == DeviceKind::kGpu;
   return {{"version", kVersion},
           {"commit", BuildCommit()},
           {"dirty", BuildCommit().ends_with("-dirty")},

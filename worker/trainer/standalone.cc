@@ -10,6 +10,7 @@
 #include <system_error>
 #include <utility>
 
+#include "base/check.h"
 #include "base/clock.h"
 #include "base/cpu.h"
 #include "base/error_list.h"
@@ -274,13 +275,14 @@ Status CheckOutput(const std::string& folder, TaskKind kind) {
 // Checks arguments about this machine. Looks for the GPU early,
 // so that its error is reported with the others.
 void CheckMachine(const StandaloneOptions& options, ErrorList& errors) {
-  if (options.device == "gpu") {
+  const auto device = FindEnum<DeviceKind>(options.device);
+  if (device == DeviceKind::kGpu) {
     const Ending ending = RunGuarded([] {
       RETURN_IF_ERROR(OpenCompute("cuda:0", "fp32").status());
       return DescribeGpu(0).status();
     });
     if (!ending.status.ok()) errors.Add(Status(ending.status).In("--device gpu"));
-  } else if (options.device != "cpu") {
+  } else if (!device) {
     errors.Add(Status(Code::kInvalidArgument,
                       Str("--device: expected cpu or gpu, found \"", options.device, "\"")));
   }
@@ -361,7 +363,9 @@ Result<TaskFile> MakeTask(const StandaloneOptions& options, TaskKind kind, const
   task.kind = kind;
   ASSIGN_OR_RETURN(task.dataset_path, AbsolutePath(options.dataset));
   task.dataset_name = BaseName(task.dataset_path);
-  task.execution.device_kind = options.device;
+  const auto device = FindEnum<DeviceKind>(options.device);
+  LR_CHECK(device.has_value());  // by CheckMachine
+  task.execution.device_kind = *device;
   task.execution.threads = options.threads;
   task.execution.micro_batch = options.micro_batch;
   if (!options.matrix.empty()) {
@@ -373,19 +377,18 @@ Result<TaskFile> MakeTask(const StandaloneOptions& options, TaskKind kind, const
   ASSIGN_OR_RETURN(task.attempt_dir, AbsolutePath(options.output));
   task.cache_dir = task.attempt_dir;
   task.checkpoint_every_ms = options.checkpoint_every_ms;
-  task.execution.attention = options.attention == "auto"
-                                 ? AttentionPathFor(task.run.model, options.device)
-                                 : options.attention;
+  task.execution.attention =
+      options.attention == "auto" ? AttentionPathFor(task.run.model, *device) : options.attention;
   if (parts.inputs.checkpoint) {
     const FoundCheckpoint& found = *parts.inputs.checkpoint;
     // Use the attention of the training, except that a GPU does not have the fused
     // attention of a CPU.
-    const bool is_here = found.attention != "fused" || options.device == "cpu";
+    const bool is_here = found.attention != "fused" || device == DeviceKind::kCpu;
     if (options.attention == "auto" && !found.attention.empty() && is_here) {
       task.execution.attention = found.attention;
     }
     // A GPU always keeps subnormals, whatever the checkpoint was trained on.
-    if (options.subnormals.empty() && options.device == "cpu") {
+    if (options.subnormals.empty() && device == DeviceKind::kCpu) {
       task.execution.subnormals = found.subnormals;
     }
     (kind == TaskKind::kTrain ? task.resume : task.init) = found.ref;
@@ -393,7 +396,7 @@ Result<TaskFile> MakeTask(const StandaloneOptions& options, TaskKind kind, const
   if (options.micro_batch == 0) {
     task.execution.micro_batch =
         AutoMicroBatch(task.run.model, task.run.train, kMemoryBytes,
-                       {.device_kind = options.device,
+                       {.device_kind = *device,
                         .attention = task.execution.attention,
                         .activation_checkpointing = options.activation_checkpointing});
   }
@@ -403,7 +406,8 @@ Result<TaskFile> MakeTask(const StandaloneOptions& options, TaskKind kind, const
 // Checks that this machine can run the task: its device, its paths, the attention of its model.
 // Writes what the arguments left open into the task, and so into each of its checkpoints.
 Status DecideHere(TaskFile& task) {
-  const std::string precision = task.kind == TaskKind::kTrain ? task.run.train.precision : "fp32";
+  const Precision precision =
+      task.kind == TaskKind::kTrain ? task.run.train.precision : Precision::kFp32;
   ASSIGN_OR_RETURN(const Machine machine, OpenMachine(task, precision));
   task.execution = Completed(std::move(task.execution), machine);
   const ModelConfig& model = task.run.model;

@@ -60,7 +60,7 @@ Status Work(Session& session) {
   }
   session.SetPlace("opening the device");
   ASSIGN_OR_RETURN(const Machine machine,
-                   OpenMachine(task, trains ? task.run.train.precision : "fp32"));
+                   OpenMachine(task, trains ? task.run.train.precision : Precision::kFp32));
   if (trains) session.SetPlace("loading the weights");
   Result<TrainStart> start = trains ? LoadStart(task) : TrainStart();
   // Recorded even if there is nothing to start from:

@@ -75,7 +75,7 @@ class SessionTest : public testing::Test {
     hello->set_worker_id(worker.id);
     hello->set_incarnation(worker.incarnation);
     v1::Device* device = hello->add_devices();
-    device->set_kind(worker.slots[0].kind);
+    device->set_kind(std::string(EnumName(worker.slots[0].kind)));
     device->set_name(worker.slots[0].name);
     device->set_memory_bytes(worker.slots[0].memory_bytes);
     device->set_threads(1);

@@ -51,7 +51,7 @@ class SchedulerTest : public testing::Test {
   }
   static Slot CpuSlot(std::int64_t index = 0) {
     return {.index = index,
-            .kind = "cpu",
+            .kind = DeviceKind::kCpu,
             .name = "EPYC",
             .memory_bytes = 4'000'000'000,
             .threads = 2,

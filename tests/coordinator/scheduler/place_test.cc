@@ -80,7 +80,7 @@ TEST_F(PlaceTest, TheFirstPlacementDecidesTheExecutionForGood) {
 
   ASSERT_EQ(starts.size(), 1u);
   const Execution& execution = starts[0].task.execution;
-  EXPECT_EQ(execution.device_kind, "cpu");
+  EXPECT_EQ(execution.device_kind, DeviceKind::kCpu);
   EXPECT_EQ(execution.threads, 2);
   EXPECT_EQ(execution.simd, "avx2");
   EXPECT_EQ(execution.linear, "aten/AuthenticAMD");
@@ -88,8 +88,9 @@ TEST_F(PlaceTest, TheFirstPlacementDecidesTheExecutionForGood) {
   EXPECT_EQ(execution.operators, "longrun");
   EXPECT_EQ(execution.subnormals, "flushed");
   const longrun::Run run = SampleRun(1);  // not testing::Test::Run
-  EXPECT_EQ(execution.micro_batch, AutoMicroBatch(run.model, run.train, 4'000'000'000,
-                                                  NewRunMemoryPath(run.model, "cpu", false)));
+  EXPECT_EQ(execution.micro_batch,
+            AutoMicroBatch(run.model, run.train, 4'000'000'000,
+                           NewRunMemoryPath(run.model, DeviceKind::kCpu, false)));
   EXPECT_EQ(store.runs.begin()->second.execution, execution);
 }
 
@@ -97,7 +98,7 @@ TEST_F(PlaceTest, ARunInBf16KeepsTheInstructionsThatMultiplyIt) {
   Slot amx = CpuSlot();
   amx.bf16 = "amx";
   Sweep sweep = MakeSweep({.seeds = {1}, .context_lengths = {}});
-  sweep.runs[0].run.train.precision = "bf16";
+  sweep.runs[0].run.train.precision = Precision::kBf16;
   sweep.runs[0].run_key = sweep.runs[0].run.Key();
   Arrive("w", {amx}, 1);
   Do(SweepSubmitted{.sweep_id = "one", .sweep = sweep, .dataset_paths = SampleDatasets()});
@@ -134,8 +135,9 @@ TEST_F(PlaceTest, ARunInFp32GoesToAMachineWithOtherInstructionsForBf16) {
 TEST_F(PlaceTest, ActivationCheckpointingNeedsLessMemoryAndIsToldToTheTrainer) {
   const longrun::Run run = SampleRun(1);
   Slot small = CpuSlot();
-  small.memory_bytes =
-      TrainMemoryBytes(run.model, run.train, 1, NewRunMemoryPath(run.model, "cpu", false)) - 1;
+  small.memory_bytes = TrainMemoryBytes(run.model, run.train, 1,
+                                        NewRunMemoryPath(run.model, DeviceKind::kCpu, false)) -
+                       1;
   Sweep sweep = MakeSweep({.seeds = {1}, .context_lengths = {}});
   Do(SweepSubmitted{.sweep_id = "plain", .sweep = sweep, .dataset_paths = SampleDatasets()});
   EXPECT_TRUE(Commands<SendStart>(Arrive("w", {small}, 1)).empty());
@@ -149,13 +151,13 @@ TEST_F(PlaceTest, ActivationCheckpointingNeedsLessMemoryAndIsToldToTheTrainer) {
   EXPECT_TRUE(starts[0].task.activation_checkpointing);
   EXPECT_EQ(starts[0].task.execution.micro_batch,
             AutoMicroBatch(run.model, run.train, small.memory_bytes,
-                           NewRunMemoryPath(run.model, "cpu", true)));
+                           NewRunMemoryPath(run.model, DeviceKind::kCpu, true)));
 }
 
 TEST_F(PlaceTest, AnEvaluationThatACpuHasNoMemoryForIsNotOfferedAndTheReasonSaysSo) {
   constexpr std::int64_t kLong = 1 << 20;
   const ModelConfig model = SampleRun(1).model;
-  ASSERT_GT(EvaluateMemoryBytes(model, kLong, NewRunMemoryPath(model, "cpu", false)),
+  ASSERT_GT(EvaluateMemoryBytes(model, kLong, NewRunMemoryPath(model, DeviceKind::kCpu, false)),
             CpuSlot().memory_bytes);
   Arrive("w", {CpuSlot()}, 1);
   Submit({.seeds = {1}, .context_lengths = {kLong}});
@@ -169,7 +171,7 @@ TEST_F(PlaceTest, AnEvaluationThatACpuHasNoMemoryForIsNotOfferedAndTheReasonSays
 // There the cell says out_of_memory, and the shorter ones have their numbers.
 TEST_F(PlaceTest, AGpuIsAskedWhateverAnEvaluationSeemsToNeed) {
   Slot gpu = CpuSlot();
-  gpu.kind = "gpu";
+  gpu.kind = DeviceKind::kGpu;
   Arrive("w", {gpu}, 1);
   Submit({.seeds = {1}, .context_lengths = {1 << 20}});
   Complete(Current(Train()));
@@ -210,7 +212,7 @@ TEST_F(PlaceTest, ASlotOfMoreThreadsTakesARunThatWasBegunWithFewer) {
 }
 
 TEST_F(PlaceTest, ATaskThatNoWorkerCouldRunNamesWhatItWantsAndTheNearest) {
-  Submit({.device_kind = "gpu"});
+  Submit({.device_kind = DeviceChoice::kGpu});
   EXPECT_EQ(Train().reason, "waits for a free slot");
   Slot small = CpuSlot(1);
   small.memory_bytes = 1;

@@ -50,7 +50,7 @@ std::string Durable(const State& state) {
                         task.retry.failures_max,
                         task.retry.losses_max,
                         task.needs,
-                        task.device_kind,
+                        EnumName(task.device_kind),
                         task.avoid_worker,
                         task.evaluation,
                         cells,

@@ -268,23 +268,23 @@ TEST(ArchitectureTest, APartOfTheBodyThatTheArchitectureHasNotIsRefusedByName) {
       "leave it out");
   EXPECT_TRUE(Has(message("gpt2", [](ModelConfig& m) { m.body.window = 8; }),
                   "model.sliding_window: architecture \"gpt2\" has 0, found 8"));
-  EXPECT_TRUE(Has(message("llama", [](ModelConfig& m) { m.body.norm = "layer_norm"; }),
+  EXPECT_TRUE(Has(message("llama", [](ModelConfig& m) { m.body.norm = NormKind::kLayerNorm; }),
                   "model.norm: architecture \"llama\" has \"rms_norm\""));
   EXPECT_TRUE(
       Has(message("llama", [](ModelConfig& m) { m.body.out_bias = true; }), "model.out_bias"));
   EXPECT_TRUE(
       Has(message("mistral", [](ModelConfig& m) { m.SetAttentionBias(true); }), "model.qkv_bias"));
   EXPECT_TRUE(Has(message("gptj", [](ModelConfig& m) { m.body.head_dim = 8; }), "model.head_dim"));
-  EXPECT_TRUE(
-      Has(message("gpt_neox", [](ModelConfig& m) { m.body.block = "parallel_shared_norm"; }),
-          "model.block"));
+  EXPECT_TRUE(Has(
+      message("gpt_neox", [](ModelConfig& m) { m.body.block = BlockKind::kParallelSharedNorm; }),
+      "model.block"));
   EXPECT_EQ(message("llama", [](ModelConfig& m) { m.body.n_kv_head = 3; }),
             "model.n_kv_head: 3 does not divide model.n_head 4; choose a divisor");
   EXPECT_TRUE(
       Has(message("mistral", [](ModelConfig& m) { m.causal = false; }), "needs model.causal true"));
   EXPECT_EQ(message("llama", [](ModelConfig& m) { m.body.n_kv_head = 2; }), "");
   EXPECT_EQ(message("llama", [](ModelConfig& m) { m.SetAttentionBias(true); }), "");
-  EXPECT_EQ(message("gpt_neox", [](ModelConfig& m) { m.body.block = "sequential"; }), "");
+  EXPECT_EQ(message("gpt_neox", [](ModelConfig& m) { m.body.block = BlockKind::kSequential; }), "");
 }
 
 TEST(ArchitectureTest, KeysThatChangeTheMathematicsAreHonouredOrRefusedByName) {
@@ -317,7 +317,8 @@ TEST(ArchitectureTest, KeysThatChangeTheMathematicsAreHonouredOrRefusedByName) {
   EXPECT_EQ(Read(with("mistral", "sliding_window", Json())).model.body.window, 0);
   EXPECT_EQ(Read(with("mistral", "num_key_value_heads", Json())).model.n_kv_head(), 32);
   EXPECT_EQ(Read(with("qwen2", "sliding_window", 77)).model.body.window, 0);  // not in use
-  EXPECT_EQ(Read(with("gpt_neox", "use_parallel_residual", false)).model.body.block, "sequential");
+  EXPECT_EQ(Read(with("gpt_neox", "use_parallel_residual", false)).model.body.block,
+            BlockKind::kSequential);
   EXPECT_TRUE(Read(with("llama", "attention_bias", true)).model.body.out_bias);
 }
 

@@ -226,7 +226,7 @@ TEST_P(DeviceTest, AStepUnderTheStopwatchTakesTimeAndMemory) {
   NetThroughput probe(net);
   for (const auto direction : {ProbeShape::Direction::kTrainStep, ProbeShape::Direction::kForward,
                                ProbeShape::Direction::kGenerate}) {
-    for (const char* precision : {"fp32", "bf16"}) {
+    for (const Precision precision : {Precision::kFp32, Precision::kBf16}) {
       ASSERT_TRUE(probe
                       .Prepare({.direction = direction,
                                 .batch = 2,

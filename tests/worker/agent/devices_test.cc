@@ -18,7 +18,7 @@ TEST(CpuSlotsTest, ThereIsOneSlotACore) {
   const std::vector<Slot> slots = CpuSlots(Host(4, 64), 0);
   ASSERT_EQ(slots.size(), 4u);
   EXPECT_EQ(slots[3].index, 3);
-  EXPECT_EQ(slots[3].kind, "cpu");
+  EXPECT_EQ(slots[3].kind, DeviceKind::kCpu);
   EXPECT_EQ(slots[3].threads, 1);
   EXPECT_EQ(slots[3].memory_bytes, std::int64_t{16} << 30);
   EXPECT_EQ(slots[3].linear, "aten/SomeVendor");

@@ -13,7 +13,7 @@ namespace {
 
 Slot CpuSlot() {
   Slot slot;
-  slot.kind = "cpu";
+  slot.kind = DeviceKind::kCpu;
   slot.linear = "onednn/AuthenticAMD";
   slot.simd = "avx2";
   return slot;
@@ -47,7 +47,7 @@ TEST(OrderTest, AStartMustBeOfItsTaskFile) {
 TEST(OrderTest, ASlotWithOtherArithmeticIsRefused) {
   const Order order = OrderFor(CpuSlot());
   Slot other = CpuSlot();
-  other.kind = "gpu";
+  other.kind = DeviceKind::kGpu;
   const Status status = CheckStart(order.start, order.task, other);
   EXPECT_EQ(status.code(), Code::kFailedPrecondition);
   EXPECT_NE(status.message().find("its bits would differ"), std::string::npos) << status.message();
@@ -79,7 +79,7 @@ TEST(OrderTest, ATrainerSeesItsThreadsAndNoOtherGpu) {
   const std::vector<std::string> cpu = TrainerEnvironment(order.task, 2);
   EXPECT_TRUE(Has(cpu, "OMP_NUM_THREADS=3"));
   EXPECT_TRUE(Has(cpu, "CUDA_VISIBLE_DEVICES="));
-  order.task.execution.device_kind = "gpu";
+  order.task.execution.device_kind = DeviceKind::kGpu;
   EXPECT_TRUE(Has(TrainerEnvironment(order.task, 2), "CUDA_VISIBLE_DEVICES=2"));
 }
 

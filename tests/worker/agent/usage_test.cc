@@ -136,15 +136,15 @@ TEST(SlotMeterTest, UtilisationIsKnownWhereThePeakIs) {
   EXPECT_FALSE(unknown.mfu().has_value());
 
   task.execution.device_name = "NVIDIA H200";
-  task.run.train.precision = "bf16";
+  task.run.train.precision = Precision::kBf16;
   SlotMeter meter(task);
   meter.Note(Loss(1, 1000, 5));
 
   const double flops_per_token = TrainFlops(task.run.model, task.run.train) / 6400;
   ASSERT_TRUE(meter.mfu().has_value());
   EXPECT_DOUBLE_EQ(*meter.mfu(), flops_per_token * 1e6 / 989.5e12);
-  EXPECT_EQ(PeakFlops("NVIDIA H200", "fp32"), 67e12);
-  EXPECT_FALSE(PeakFlops("AMD EPYC", "fp32").has_value());
+  EXPECT_EQ(PeakFlops("NVIDIA H200", Precision::kFp32), 67e12);
+  EXPECT_FALSE(PeakFlops("AMD EPYC", Precision::kFp32).has_value());
 }
 
 }  // namespace
