@@ -29,7 +29,7 @@ Result<Session> Session::Begin(TaskFile task, RecordWatcher watcher) {
 
 Status Session::Record(RecordKind kind, const Json& body, std::int64_t step) {
   RETURN_IF_ERROR(journal_.Append(kind, body, step));
-  if (watcher_) watcher_(kind, body, step);
+  if (watcher_) watcher_(ParseRecordBody(kind, step, body), step);
   return Status();
 }
 

@@ -15,7 +15,7 @@
 namespace longrun::trainer {
 
 // Called with each record of an attempt that a user runs by hand.
-using RecordWatcher = std::function<void(RecordKind kind, const Json& body, std::int64_t step)>;
+using RecordWatcher = std::function<void(const RecordBody& body, std::int64_t step)>;
 
 class Session {
  public:

@@ -270,7 +270,7 @@ TEST_F(IngestTest, ADigestThatDoesNotHoldIsIncomplete) {
   SampleJournal journal = Begin(attempt);
   for (const ExpectedCell& cell : Evaluate().expected_cells) journal.Result(cell, 1.0);
   journal.Final();
-  journal.entries.back().record.body["digest"] = Sha256Hex("another");
+  std::get<FinalRecord>(journal.entries.back().record.body).digest = Sha256Hex("another");
   Deliver(attempt, journal);
 
   EXPECT_EQ(attempt.failure_class, "incomplete");
