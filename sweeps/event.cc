@@ -240,7 +240,7 @@ Status JournalWriter::Sync() {
   return Status();
 }
 
-Status JournalWriter::Finish() { return Append(RecordKind::kFinal, tally_.Final().ToJson()); }
+Status JournalWriter::Finish() { return Append(tally_.Final()); }
 
 // ---- reader ------------------------------------------------------------------------------------
 

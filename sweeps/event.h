@@ -58,6 +58,11 @@ class JournalWriter {
   // every 200 ms. kResourceExhausted if the disk is full, kInvalidArgument for a line over
   // kJournalLineBytesMax; then the record is not written, and the next record gets its number.
   Status Append(RecordKind kind, const Json& body, std::optional<std::int64_t> step = std::nullopt);
+  template <typename Body>
+  requires requires { Body::kKind; }
+  Status Append(const Body& body, std::optional<std::int64_t> step = std::nullopt) {
+    return Append(Body::kKind, body.ToJson(), step);
+  }
   Status Sync();
   // Writes the `final` record about the records appended so far.
   Status Finish();

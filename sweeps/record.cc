@@ -109,6 +109,11 @@ RecordBody Readable(const Members& members, Body&& body) {
 }
 
 template <typename T>
+Json OrNull(const std::optional<T>& value) {
+  return value ? Json(*value) : Json();
+}
+
+template <typename T>
 std::optional<T> ObjectOf(const Json& body, const char* key) {
   const auto member = body.find(key);
   if (member == body.end() || !member->is_object()) return std::nullopt;
@@ -197,8 +202,8 @@ RecordBody ParseCheckpoint(Json& body) {
                                  .files = FilesOf(body),
                                  .is_final = members.Flag("final"),
                                  .is_best = members.Flag("best")};
-  checkpoint.is_whole = members.why().empty() && checkpoint.step && checkpoint.files &&
-                        !checkpoint.files->empty();
+  checkpoint.is_whole =
+      members.why().empty() && checkpoint.step && checkpoint.files && !checkpoint.files->empty();
   checkpoint.path = members.Text("path");
   return checkpoint;
 }
@@ -216,7 +221,8 @@ RecordBody ParseArtifact(Json& body) {
 RecordBody ParseFailed(Json& body) {
   Members members(body);
   return FailedRecord{.failure_class = members.Text("class").value_or(""),
-                      .message = members.Text("message").value_or("")};
+                      .message = members.Text("message").value_or(""),
+                      .where = members.Text("where").value_or("")};
 }
 
 RecordBody ParseFinal(Json& body) {
@@ -245,11 +251,39 @@ std::optional<double> SeriesRecord::ValueOf(std::string_view metric) const {
   return std::nullopt;
 }
 
-Json FinalRecord::ToJson() const {
+Json ProgressRecord::ToJson() const {
+  return {{"phase", phase},
+          {"done", OrNull(done)},
+          {"of", OrNull(of)},
+          {"tokens_per_s", OrNull(tokens_per_s)},
+          {"eta_ms", OrNull(eta_ms)}};
+}
+
+Json SeriesRecord::ToJson() const {
   Json body = Json::object();
-  if (counts) body["counts"] = *counts;
-  if (digest) body["digest"] = *digest;
+  for (const auto& [name, value] : values) body[name] = OrNull(value);
   return body;
+}
+
+Json CheckpointRecord::ToJson() const {
+  Json list = Json::array();
+  for (const ArtifactFile& file : files.value()) {
+    list.push_back({{"name", file.name}, {"sha256", file.sha256}, {"bytes", file.n_bytes}});
+  }
+  return {{"path", OrNull(path)},     {"step", OrNull(step)}, {"sha256", sha256},
+          {"files", std::move(list)}, {"final", is_final},    {"best", is_best}};
+}
+
+Json ArtifactRecord::ToJson() const {
+  return {{"name", name}, {"path", OrNull(path)}, {"sha256", sha256}, {"bytes", n_bytes}};
+}
+
+Json FailedRecord::ToJson() const {
+  return {{"class", failure_class}, {"message", message}, {"where", where}};
+}
+
+Json FinalRecord::ToJson() const {
+  return {{"counts", OrNull(counts)}, {"digest", OrNull(digest)}};
 }
 
 RecordBody ParseRecordBody(RecordKind kind, std::optional<std::int64_t> step, Json body) {
@@ -258,16 +292,26 @@ RecordBody ParseRecordBody(RecordKind kind, std::optional<std::int64_t> step, Js
                               Str("expected an object, found a value of type ", body.type_name())};
   }
   switch (kind) {
-    case RecordKind::kAttempt: return ParseAttempt(body);
-    case RecordKind::kStarted: return ParseStarted(body);
-    case RecordKind::kProgress: return ParseProgress(body);
-    case RecordKind::kSeries: return ParseSeries(body, step);
-    case RecordKind::kResult: return ParseResult(body);
-    case RecordKind::kCheckpoint: return ParseCheckpoint(body);
-    case RecordKind::kArtifact: return ParseArtifact(body);
-    case RecordKind::kWarning: return std::monostate();
-    case RecordKind::kFailed: return ParseFailed(body);
-    case RecordKind::kFinal: return ParseFinal(body);
+    case RecordKind::kAttempt:
+      return ParseAttempt(body);
+    case RecordKind::kStarted:
+      return ParseStarted(body);
+    case RecordKind::kProgress:
+      return ParseProgress(body);
+    case RecordKind::kSeries:
+      return ParseSeries(body, step);
+    case RecordKind::kResult:
+      return ParseResult(body);
+    case RecordKind::kCheckpoint:
+      return ParseCheckpoint(body);
+    case RecordKind::kArtifact:
+      return ParseArtifact(body);
+    case RecordKind::kWarning:
+      return std::monostate();
+    case RecordKind::kFailed:
+      return ParseFailed(body);
+    case RecordKind::kFinal:
+      return ParseFinal(body);
   }
   LR_CHECK(false);
 }

@@ -54,6 +54,8 @@ enum class RecordKind {
 std::string_view RecordKindName(RecordKind kind);                 // as in the journal: "attempt"
 std::optional<RecordKind> FindRecordKind(std::string_view name);  // nullopt: unknown
 
+// A struct with ToJson() is also what a trainer writes: the body, with every member of its kind.
+
 // Always readable: a member of another form is absent.
 struct AttemptRecord {
   std::string task;  // "": absent
@@ -70,6 +72,9 @@ struct ProgressRecord {
   std::optional<std::int64_t> done = {}, of = {};
   std::optional<double> tokens_per_s = {};
   std::optional<std::int64_t> eta_ms = {};
+
+  static constexpr RecordKind kKind = RecordKind::kProgress;
+  Json ToJson() const;
 };
 
 // Readable only with a step in its record, and with at least one metric.
@@ -77,6 +82,9 @@ struct SeriesRecord {
   std::vector<std::pair<std::string, std::optional<double>>> values = {};  // by name, sorted
 
   std::optional<double> ValueOf(std::string_view metric) const;  // null is as good as absent
+
+  static constexpr RecordKind kKind = RecordKind::kSeries;
+  Json ToJson() const;
 };
 
 struct ResultRecord {
@@ -98,9 +106,12 @@ struct CheckpointRecord {
   std::optional<std::vector<ArtifactFile>> files = {};  // absent if one of them is of another form
   bool is_final = false;
   bool is_best = false;
-  // Whether training can resume from it: it has a digest, a step and files, and its flags are true,
-  // false or absent, but not null.
+  // Whether training can resume from it, once read: it has a digest, a step and files, and its
+  // flags are true, false or absent, but not null.
   bool is_whole = false;
+
+  static constexpr RecordKind kKind = RecordKind::kCheckpoint;
+  Json ToJson() const;
 };
 
 struct ArtifactRecord {
@@ -108,12 +119,19 @@ struct ArtifactRecord {
   std::optional<std::string> path = {};  // absent if it is of another form
   std::string sha256;
   std::int64_t n_bytes = 0;
+
+  static constexpr RecordKind kKind = RecordKind::kArtifact;
+  Json ToJson() const;
 };
 
 // Always readable: a member of another form is "".
 struct FailedRecord {
   std::string failure_class = {};
   std::string message = {};
+  std::string where = {};
+
+  static constexpr RecordKind kKind = RecordKind::kFailed;
+  Json ToJson() const;
 };
 
 // Always readable: whatever it says is compared with what is stored.
@@ -122,7 +140,9 @@ struct FinalRecord {
   std::optional<Json> digest = {};
 
   bool operator==(const FinalRecord&) const = default;
-  Json ToJson() const;  // the record's body
+
+  static constexpr RecordKind kKind = RecordKind::kFinal;
+  Json ToJson() const;
 };
 
 // Of another form than its record's kind.
@@ -131,10 +151,9 @@ struct UnreadableBody {
 };
 
 // Nothing (std::monostate) for a kind that no program reads: warning.
-using RecordBody =
-    std::variant<std::monostate, UnreadableBody, AttemptRecord, StartedRecord, ProgressRecord,
-                 SeriesRecord, ResultRecord, CheckpointRecord, ArtifactRecord, FailedRecord,
-                 FinalRecord>;
+using RecordBody = std::variant<std::monostate, UnreadableBody, AttemptRecord, StartedRecord,
+                                ProgressRecord, SeriesRecord, ResultRecord, CheckpointRecord,
+                                ArtifactRecord, FailedRecord, FinalRecord>;
 
 struct JournalRecord {
   std::int64_t seq = 0;  // 1, 2, 3, ...

@@ -27,9 +27,8 @@ inline std::vector<JsonRecord> ReadJsonJournal(const std::string& path) {
     if (!lines || lines->empty()) return records;
     for (const auto& line : *lines) {
       Json json = ParseJson(line.bytes).value();
-      records.push_back({.kind = line.record.kind,
-                         .step = line.record.step,
-                         .body = std::move(json.at("body"))});
+      records.push_back(
+          {.kind = line.record.kind, .step = line.record.step, .body = std::move(json.at("body"))});
     }
   }
 }

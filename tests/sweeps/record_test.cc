@@ -61,9 +61,9 @@ TEST(AttemptRecordTest, AMemberOfAnotherFormIsAbsent) {
     EXPECT_EQ(std::get<AttemptRecord>(Parse(RecordKind::kAttempt, {{"task", task}})).task, "");
   }
   EXPECT_EQ(std::get<AttemptRecord>(Parse(RecordKind::kAttempt, Json::object())).task, "");
-  for (const Json& resume : {Json(), Json("x"), Json::array(), Json::object(),
-                             With(Resume(), "/sha256", kUpper), With(Resume(), "/step", -1),
-                             With(Resume(), "/more", 1), Without(Resume(), "step")}) {
+  for (const Json& resume :
+       {Json(), Json("x"), Json::array(), Json::object(), With(Resume(), "/sha256", kUpper),
+        With(Resume(), "/step", -1), With(Resume(), "/more", 1), Without(Resume(), "step")}) {
     const RecordBody body = Parse(RecordKind::kAttempt, {{"task", "t"}, {"resume", resume}});
     EXPECT_FALSE(std::get<AttemptRecord>(body).resume.has_value()) << resume.dump();
     EXPECT_EQ(std::get<AttemptRecord>(body).task, "t");
@@ -91,6 +91,7 @@ TEST(StartedRecordTest, HasItsExecutionIfThatCanBeRead) {
 TEST(FailedRecordTest, AMemberOfAnotherFormIsEmpty) {
   const RecordBody body =
       Parse(RecordKind::kFailed, {{"class", "storage"}, {"message", "full"}, {"where", "step 3"}});
+  EXPECT_EQ(std::get<FailedRecord>(body).where, "step 3");
   EXPECT_EQ(std::get<FailedRecord>(body).failure_class, "storage");
   EXPECT_EQ(std::get<FailedRecord>(body).message, "full");
 
@@ -115,11 +116,9 @@ TEST(RecordBodyTest, WhatIsNotAnObjectIsOfAnotherForm) {
 // ---- progress -----------------------------------------------------------------------------------
 
 TEST(ProgressRecordTest, SaysHowFarThePhaseIs) {
-  const RecordBody body = Parse(RecordKind::kProgress, {{"phase", "train"},
-                                                        {"done", 3},
-                                                        {"of", 40},
-                                                        {"tokens_per_s", 12.5},
-                                                        {"eta_ms", 700}});
+  const RecordBody body =
+      Parse(RecordKind::kProgress,
+            {{"phase", "train"}, {"done", 3}, {"of", 40}, {"tokens_per_s", 12.5}, {"eta_ms", 700}});
 
   const auto& progress = std::get<ProgressRecord>(body);
   EXPECT_EQ(progress.phase, "train");
@@ -144,8 +143,13 @@ TEST(ProgressRecordTest, EveryMemberMayBeAbsentOrNull) {
 
 TEST(ProgressRecordTest, AMemberOfAnotherTypeMakesItUnreadable) {
   const std::pair<const char*, Json> wrong[] = {
-      {"phase", 1},   {"done", "3"},  {"done", 0.5},          {"of", 2.0},
-      {"of", true},   {"eta_ms", kTooLarge}, {"tokens_per_s", "fast"},
+      {"phase", 1},
+      {"done", "3"},
+      {"done", 0.5},
+      {"of", 2.0},
+      {"of", true},
+      {"eta_ms", kTooLarge},
+      {"tokens_per_s", "fast"},
   };
   for (const auto& [key, value] : wrong) {
     const std::string why = WhyNot(RecordKind::kProgress, {{key, value}});
@@ -248,12 +252,24 @@ TEST(ResultRecordTest, IsNoRowIfANeededMemberIsAbsentOrAnyIsOfAnotherType) {
     EXPECT_TRUE(WhyNot(RecordKind::kResult, with_null).starts_with(key)) << key;
   }
   const std::pair<const char*, Json> wrong[] = {
-      {"/cell", 7},          {"/metric", true},      {"/status", 0},
-      {"/context_length", "128"}, {"/context_length", 2.0}, {"/context_length", kTooLarge},
-      {"/n", "many"},        {"/n", 1000.0},         {"/n", kTooLarge},
-      {"/bytes", 0.5},       {"/split", 1},          {"/protocol", Json::array()},
-      {"/averaging", false}, {"/variant", 2},        {"/depth", "0.5"},
-      {"/value", "2.5"},     {"/se", true},          {"/nll_sum", Json::object()},
+      {"/cell", 7},
+      {"/metric", true},
+      {"/status", 0},
+      {"/context_length", "128"},
+      {"/context_length", 2.0},
+      {"/context_length", kTooLarge},
+      {"/n", "many"},
+      {"/n", 1000.0},
+      {"/n", kTooLarge},
+      {"/bytes", 0.5},
+      {"/split", 1},
+      {"/protocol", Json::array()},
+      {"/averaging", false},
+      {"/variant", 2},
+      {"/depth", "0.5"},
+      {"/value", "2.5"},
+      {"/se", true},
+      {"/nll_sum", Json::object()},
   };
   for (const auto& [where, value] : wrong) {
     const std::string why = WhyNot(RecordKind::kResult, With(Result(), where, value));
@@ -388,9 +404,9 @@ TEST(ArtifactRecordTest, NeedsNameDigestAndBytesButNoPath) {
     EXPECT_TRUE(WhyNot(RecordKind::kArtifact, Without(Artifact(), key)).starts_with(key)) << key;
   }
   const std::pair<const char*, Json> wrong[] = {
-      {"/name", nullptr},   {"/name", 1},      {"/sha256", nullptr}, {"/sha256", "aa"},
-      {"/sha256", kUpper},  {"/sha256", 3},    {"/bytes", nullptr},  {"/bytes", "9"},
-      {"/bytes", 9.0},      {"/bytes", kTooLarge},
+      {"/name", nullptr},  {"/name", 1},          {"/sha256", nullptr}, {"/sha256", "aa"},
+      {"/sha256", kUpper}, {"/sha256", 3},        {"/bytes", nullptr},  {"/bytes", "9"},
+      {"/bytes", 9.0},     {"/bytes", kTooLarge},
   };
   for (const auto& [where, value] : wrong) {
     const std::string why = WhyNot(RecordKind::kArtifact, With(Artifact(), where, value));
@@ -401,6 +417,31 @@ TEST(ArtifactRecordTest, NeedsNameDigestAndBytesButNoPath) {
     const RecordBody parsed = Parse(RecordKind::kArtifact, body);
     EXPECT_FALSE(std::get<ArtifactRecord>(parsed).path.has_value()) << body.dump();
   }
+}
+
+// ---- what a trainer writes ----------------------------------------------------------------------
+
+TEST(RecordBodyTest, IsWrittenWithEveryMemberOfItsKind) {
+  EXPECT_EQ(
+      CanonicalJson(
+          ProgressRecord{.phase = "train", .done = 3, .of = 40, .tokens_per_s = 2.0}.ToJson()),
+      R"({"done":3,"eta_ms":null,"of":40,"phase":"train","tokens_per_s":2})");
+  EXPECT_EQ(CanonicalJson(SeriesRecord{.values = {{"lr", std::nullopt}, {"loss", 0.5}}}.ToJson()),
+            R"({"loss":0.5,"lr":null})");
+  EXPECT_EQ(CanonicalJson(
+                ArtifactRecord{.name = "d", .path = "a/d", .sha256 = "5", .n_bytes = 9}.ToJson()),
+            R"({"bytes":9,"name":"d","path":"a/d","sha256":"5"})");
+  EXPECT_EQ(CanonicalJson(
+                FailedRecord{.failure_class = "data", .message = "m", .where = "step 3"}.ToJson()),
+            R"({"class":"data","message":"m","where":"step 3"})");
+  EXPECT_EQ(CanonicalJson(CheckpointRecord{.path = "c/6",
+                                           .sha256 = "7",
+                                           .step = 6,
+                                           .files = {{{.name = "m", .sha256 = "8", .n_bytes = 2}}},
+                                           .is_best = true}
+                              .ToJson()),
+            R"({"best":true,"files":[{"bytes":2,"name":"m","sha256":"8"}],"final":false,)"
+            R"("path":"c/6","sha256":"7","step":6})");
 }
 
 // ---- final --------------------------------------------------------------------------------------
