@@ -413,22 +413,17 @@ void Core::MarkStoredBytes(JournalReceived& event) {
   const auto attempt = state_.attempts.find(event.attempt);
   const std::int64_t durable_seq =
       attempt == state_.attempts.end() ? 0 : attempt->second.durable_seq;
-  const auto has = [&](const Json& object) {
-    const auto sha256 = object.is_object() ? GetString(object, "sha256") : Result<std::string>("");
-    return sha256.ok() && artifacts_.Has(*sha256);
-  };
-  for (BatchRecord& record : event.records) {
-    if (record.record.seq <= durable_seq) continue;
-    const Json& body = record.record.body;
+  for (BatchRecord& batch : event.records) {
+    if (batch.record.seq <= durable_seq) continue;
     // A record that names no bytes need not wait for any: it is stored as it came.
-    if (record.record.kind == RecordKind::kArtifact) {
-      const auto sha256 = GetString(body, "sha256");
-      record.bytes_stored = !sha256.ok() || !IsSha256Hex(*sha256) || has(body);
-    } else if (record.record.kind == RecordKind::kCheckpoint && IsWholeCheckpoint(body)) {
-      record.bytes_stored = has(body);
-      for (const Json& file : body["files"]) {
-        record.bytes_stored = record.bytes_stored && has(file);
-      }
+    if (const auto* const artifact = batch.record.As<ArtifactRecord>()) {
+      batch.bytes_stored = artifacts_.Has(artifact->sha256);
+    } else if (const auto* const checkpoint = batch.record.As<CheckpointRecord>();
+               checkpoint != nullptr && checkpoint->is_whole) {
+      batch.bytes_stored = artifacts_.Has(checkpoint->sha256) &&
+                           std::ranges::all_of(*checkpoint->files, [&](const ArtifactFile& file) {
+                             return artifacts_.Has(file.sha256);
+                           });
     }
   }
 }

@@ -16,11 +16,6 @@ constexpr std::int64_t kMeasuredMsMax = 10'000;  // reuse what was read for so l
 constexpr double kShareMin =
     0.02;  // an attempt's own speed counts only after this share of its work
 
-double NumberOr0(const Json& body, const char* key) {
-  const auto it = body.find(key);
-  return it != body.end() && it->is_number() ? it->get<double>() : 0.0;
-}
-
 // The share of all steps that a training keeps when it resumes from its newest checkpoint.
 double ShareOfCheckpoint(const Task& task, const Run& run) {
   if (task.checkpoints.empty() || run.train.steps() <= 0) return 0;
@@ -68,13 +63,13 @@ TimeLeft::Open TimeLeft::OpenOf(const State& state, const Task& task, Instant no
   const auto attempt = state.attempts.find(task.attempt);
   const bool runs = attempt != state.attempts.end() && IsLive(attempt->second.state) &&
                     IsHeardOf(state, attempt->second.worker, now);
-  if (runs && attempt->second.progress.is_object()) {
-    const Json& progress = attempt->second.progress;
-    const double of = NumberOr0(progress, "of");
-    if (progress.value("phase", "") == TaskKindName(task.kind) && of > 0) {
+  if (runs && attempt->second.progress) {
+    const ProgressRecord& progress = *attempt->second.progress;
+    const auto of = static_cast<double>(progress.of.value_or(0));
+    if (progress.phase == TaskKindName(task.kind) && of > 0) {
       Said& said = said_[task.attempt];
-      said.share_done = std::clamp(NumberOr0(progress, "done") / of, 0.0, 1.0);
-      const double eta_ms = NumberOr0(progress, "eta_ms");
+      said.share_done = std::clamp(static_cast<double>(progress.done.value_or(0)) / of, 0.0, 1.0);
+      const auto eta_ms = static_cast<double>(progress.eta_ms.value_or(0));
       said.seconds_left = eta_ms > 0 ? std::optional(eta_ms / 1000) : std::nullopt;
     }
   }

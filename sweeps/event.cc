@@ -26,11 +26,6 @@
 namespace longrun {
 namespace {
 
-// In the order of RecordKind.
-constexpr std::array<std::string_view, 10> kKindNames = {
-    "attempt",    "started",  "progress", "series", "result",
-    "checkpoint", "artifact", "warning",  "failed", "final"};
-static_assert(kKindNames.size() == static_cast<std::size_t>(RecordKind::kFinal) + 1);
 constexpr std::string_view kCrcOpen = ",\"crc\":\"";
 constexpr std::string_view kCrcClose = "\"}";
 constexpr std::size_t kCrcBytes = kCrcOpen.size() + 8 + kCrcClose.size();
@@ -64,42 +59,6 @@ struct OpenFile {
 };
 
 }  // namespace
-
-std::string_view RecordKindName(RecordKind kind) {
-  return kKindNames[static_cast<std::size_t>(kind)];
-}
-
-std::optional<RecordKind> FindRecordKind(std::string_view name) {
-  const auto found = std::ranges::find(kKindNames, name);
-  if (found == kKindNames.end()) return std::nullopt;
-  return static_cast<RecordKind>(found - kKindNames.begin());
-}
-
-bool IsWholeCheckpoint(const Json& body) {
-  const auto is_digest = [](const Result<std::string>& sha256) {
-    return sha256.ok() && IsSha256Hex(*sha256);
-  };
-  // 600.0 is not a count: the store reads integers only.
-  const auto has_count = [](const Json& object, const char* key) {
-    const auto it = object.find(key);
-    if (it == object.end() || !it->is_number_integer()) return false;
-    const Result<std::int64_t> n = GetInt(object, key);
-    return n.ok() && *n >= 0;
-  };
-  if (!body.is_object() || !is_digest(GetString(body, "sha256"))) return false;
-  if (!has_count(body, "step")) return false;
-  for (const char* const flag : {"final", "best"}) {
-    const auto it = body.find(flag);
-    if (it != body.end() && !it->is_boolean()) return false;
-  }
-  const auto files = body.find("files");
-  if (files == body.end() || !files->is_array() || files->empty()) return false;
-  return std::ranges::all_of(*files, [&](const Json& file) {
-    if (!file.is_object() || !is_digest(GetString(file, "sha256"))) return false;
-    const Result<std::string> name = GetString(file, "name");
-    return name.ok() && IsSafeName(*name) && has_count(file, "bytes");
-  });
-}
 
 std::string CloseJournalLine(std::string_view prefix) { return Str(prefix, CrcMember(prefix)); }
 
@@ -144,43 +103,53 @@ std::optional<std::string_view> PlainBody(std::string_view record) {
   return is_record ? std::optional(text(0)) : std::nullopt;
 }
 
-Result<JournalRecord> ParseRecord(std::string_view text) {
+// A record before its body is read.
+struct RawRecord {
+  JournalRecord record;  // without its body
+  Json body;
+};
+
+Result<RawRecord> ParseRecord(std::string_view text) {
   Result<Json> json = ParseJson(text);
   if (!json.ok()) return Broken(Str("a journal line: ", json.status().message()));
-  JournalRecord record;
+  RawRecord raw;
+  // Taken out first, since it may be large and `Member` copies.
+  if (json->is_object() && json->contains("body")) raw.body = std::move(json->at("body"));
   std::string kind_name;
-  Json step;
+  Json step, taken;
   JsonFields fields(*json, "record");
-  fields.Int("seq", record.seq).String("kind", kind_name).Int("t_ms", record.t_ms);
-  fields.Member("step", step).Member("body", record.body);
+  fields.Int("seq", raw.record.seq).String("kind", kind_name).Int("t_ms", raw.record.t_ms);
+  fields.Member("step", step).Member("body", taken);
   if (Status status = fields.Done(); !status.ok()) return Broken(status.message());
   if (!step.is_null()) {
     Result<std::int64_t> number = GetInt(*json, "step", "record");
     if (!number.ok()) return Broken(number.status().message());
-    record.step = *number;
+    raw.record.step = *number;
   }
   const std::optional<RecordKind> kind = FindRecordKind(kind_name);
-  if (record.seq < 1 || !kind || !record.body.is_object()) {
-    return Broken(Str("a journal record with seq ", record.seq, ", kind \"", kind_name,
-                      "\" and a body of type ", record.body.type_name(),
+  if (raw.record.seq < 1 || !kind || !raw.body.is_object()) {
+    return Broken(Str("a journal record with seq ", raw.record.seq, ", kind \"", kind_name,
+                      "\" and a body of type ", raw.body.type_name(),
                       ": expected 1 or more, a known kind, and an object"));
   }
-  record.kind = *kind;
-  return record;
+  raw.record.kind = *kind;
+  return raw;
 }
 
 }  // namespace
 
 Result<JournalRecord> ParseJournalLine(std::string_view line) {
   ASSIGN_OR_RETURN(const std::string text, RecordOfLine(line));
-  return ParseRecord(text);
+  ASSIGN_OR_RETURN(RawRecord raw, ParseRecord(text));
+  raw.record.body = ParseRecordBody(raw.record.kind, raw.record.step, std::move(raw.body));
+  return std::move(raw.record);
 }
 
 Result<std::string> BodyOfJournalLine(std::string_view line) {
   ASSIGN_OR_RETURN(const std::string text, RecordOfLine(line));
   if (const auto plain = PlainBody(text)) return std::string(*plain);
-  ASSIGN_OR_RETURN(const JournalRecord record, ParseRecord(text));
-  return CanonicalJson(record.body);
+  ASSIGN_OR_RETURN(const RawRecord raw, ParseRecord(text));
+  return CanonicalJson(raw.body);
 }
 
 // ---- tally -------------------------------------------------------------------------------------
@@ -193,11 +162,11 @@ void JournalTally::Add(RecordKind kind, std::string_view line) {
   }
 }
 
-Json JournalTally::FinalBody() const {
+FinalRecord JournalTally::Final() const {
   Json counts = Json::object();
   for (const auto& [kind, count] : counts_) counts[RecordKindName(kind)] = count;
   Sha256 digest = result_digest_;
-  return Json{{"counts", std::move(counts)}, {"digest", digest.FinishHex()}};
+  return {.counts = std::move(counts), .digest = digest.FinishHex()};
 }
 
 // ---- writer ------------------------------------------------------------------------------------
@@ -271,7 +240,7 @@ Status JournalWriter::Sync() {
   return Status();
 }
 
-Status JournalWriter::Finish() { return Append(RecordKind::kFinal, tally_.FinalBody()); }
+Status JournalWriter::Finish() { return Append(tally_.Final()); }
 
 // ---- reader ------------------------------------------------------------------------------------
 

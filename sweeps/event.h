@@ -4,24 +4,7 @@
 //   {"body":{...},"kind":"result","seq":7,"step":null,"t_ms":...,"crc":"1a2b3c4d"}
 //
 // `crc` is the CRC32C, as 8 hex digits, of the bytes before `,"crc"`; the rest is canonical JSON.
-// An incomplete last line is ignored forever. Kinds and their bodies:
-//
-//   attempt     {"format":1,"attempt","task","run_key","epoch","kind","resume":{..}|null}  record 1
-//   started     {"version","commit","dirty","numerics","compiler","torch","cuda","driver",
-//                "device":{"kind","name","memory_bytes"},"host","execution":{..},
-//                "activation_checkpointing","parameters","steps","seed","dataset":{..},"init",
-//                "initial_weights","command","environment":{..},"pid"}
-//   progress    {"phase":"train|validate|evaluate|checkpoint","done","of","tokens_per_s","eta_ms"}
-//   series      {"loss":..,"lr":..,"grad_norm":..,"tokens_per_s":..}  (any metric: number or null)
-//   result      {"cell","metric","context_length","split","protocol","averaging","depth","variant",
-//                "value","se","n","nll_sum","bytes","status","extra":{..}}   value: null unless ok
-//   checkpoint  {"path","step","sha256","files":[{"name","sha256","bytes"}],"final":bool,
-//               "best":bool}
-//   artifact    {"name","path","sha256","bytes"}          paths: relative to the attempt's folder
-//   warning     {"message"}
-//   failed      {"class","message","where"}
-//   final       {"counts":{kind: n},"digest"}   over all records before it; digest: SHA-256 over
-//                the lines of the result records, each with its newline
+// An incomplete last line is ignored forever. The kinds and their bodies: record.h.
 #pragma once
 
 #include <cstdint>
@@ -36,35 +19,9 @@
 #include "base/json.h"
 #include "base/status.h"
 #include "sweeps/limits.h"
+#include "sweeps/record.h"
 
 namespace longrun {
-
-enum class RecordKind {
-  kAttempt,
-  kStarted,
-  kProgress,
-  kSeries,
-  kResult,
-  kCheckpoint,
-  kArtifact,
-  kWarning,
-  kFailed,
-  kFinal,
-};
-std::string_view RecordKindName(RecordKind kind);                 // as in the journal: "attempt"
-std::optional<RecordKind> FindRecordKind(std::string_view name);  // nullopt: unknown
-
-struct JournalRecord {
-  std::int64_t seq = 0;  // 1, 2, 3, ...
-  RecordKind kind = RecordKind::kAttempt;
-  std::int64_t t_ms = 0;
-  std::optional<std::int64_t> step;
-  Json body;
-};
-
-// Whether a checkpoint record's body is enough to resume from: digests, a step, and files with
-// plain names. A body of another form is stored unchanged, and is not a checkpoint.
-bool IsWholeCheckpoint(const Json& body);
 
 // Completes the line whose bytes before the crc are `prefix`:
 // canonical JSON without its closing brace.
@@ -79,7 +36,7 @@ Result<std::string> BodyOfJournalLine(std::string_view line);
 class JournalTally {
  public:
   void Add(RecordKind kind, std::string_view line);  // without its newline
-  Json FinalBody() const;
+  FinalRecord Final() const;
 
  private:
   std::map<RecordKind, std::int64_t> counts_;
@@ -101,6 +58,11 @@ class JournalWriter {
   // every 200 ms. kResourceExhausted if the disk is full, kInvalidArgument for a line over
   // kJournalLineBytesMax; then the record is not written, and the next record gets its number.
   Status Append(RecordKind kind, const Json& body, std::optional<std::int64_t> step = std::nullopt);
+  template <typename Body>
+  requires requires { Body::kKind; }
+  Status Append(const Body& body, std::optional<std::int64_t> step = std::nullopt) {
+    return Append(Body::kKind, body.ToJson(), step);
+  }
   Status Sync();
   // Writes the `final` record about the records appended so far.
   Status Finish();

@@ -75,7 +75,7 @@ class Journal {
       AddCheckpoint(Sha256Hex(task.task));
     }
     for (const ExpectedCell& cell : task.expected_cells) Add(RecordKind::kResult, ResultBody(cell));
-    Add(RecordKind::kFinal, tally_.FinalBody());
+    Add(RecordKind::kFinal, tally_.Final().ToJson());
   }
   std::vector<BatchRecord> records;
 
@@ -98,7 +98,7 @@ class Journal {
                                   .kind = kind,
                                   .t_ms = kWallMs + seq,
                                   .step = step,
-                                  .body = std::move(body)},
+                                  .body = ParseRecordBody(kind, step, std::move(body))},
                        .line = std::move(line)});
   }
   JournalTally tally_;

@@ -25,27 +25,14 @@ std::int32_t Count32(std::int64_t n) {
       std::clamp<std::int64_t>(n, 0, std::numeric_limits<std::int32_t>::max()));
 }
 
-double NumberOr(const Json& body, const char* key, double otherwise) {
-  const auto it = body.is_object() ? body.find(key) : body.end();
-  return it != body.end() && it->is_number() ? it->get<double>() : otherwise;
-}
-
-std::int64_t IntOr(const Json& body, const char* key, std::int64_t otherwise) {
-  const auto it = body.is_object() ? body.find(key) : body.end();
-  return it != body.end() && it->is_number_integer() ? it->get<std::int64_t>() : otherwise;
-}
-
-void FillProgress(const Json& progress, v1::TaskProgress* message) {
+void FillProgress(const std::optional<ProgressRecord>& progress, v1::TaskProgress* message) {
   message->set_loss(std::numeric_limits<double>::quiet_NaN());
-  if (!progress.is_object()) return;
-  const auto phase = progress.find("phase");
-  if (phase != progress.end() && phase->is_string()) {
-    message->set_phase(phase->get<std::string>().substr(0, kPhaseBytesMax));
-  }
-  message->set_done(IntOr(progress, "done", 0));
-  message->set_of(IntOr(progress, "of", 0));
-  message->set_tokens_per_s(NumberOr(progress, "tokens_per_s", 0));
-  message->set_eta_ms(IntOr(progress, "eta_ms", 0));
+  if (!progress) return;
+  message->set_phase(progress->phase.substr(0, kPhaseBytesMax));
+  message->set_done(progress->done.value_or(0));
+  message->set_of(progress->of.value_or(0));
+  message->set_tokens_per_s(progress->tokens_per_s.value_or(0));
+  message->set_eta_ms(progress->eta_ms.value_or(0));
 }
 
 // The sweeps that want the task: those that have it and are not cancelled, oldest first.
@@ -217,7 +204,7 @@ void FillTask(const State& state, const Task& task, const std::string& sweep, In
   }
   const auto attempt = state.attempts.find(task.attempt);
   if (attempt == state.attempts.end()) {
-    FillProgress(Json(), message->mutable_progress());
+    FillProgress(std::nullopt, message->mutable_progress());
     return;
   }
   bool shows_progress = !IsTerminal(task.state);
@@ -230,7 +217,8 @@ void FillTask(const State& state, const Task& task, const std::string& sweep, In
                               ", which has not been heard from"));
     }
   }
-  FillProgress(shows_progress ? attempt->second.progress : Json(), message->mutable_progress());
+  FillProgress(shows_progress ? attempt->second.progress : std::nullopt,
+               message->mutable_progress());
 }
 
 void AddMissedWorkers(const State& state, Instant now, std::int64_t wall_ms, Notices* notices) {

@@ -238,7 +238,7 @@ void HandleEvent(StepContext& step, const AttemptFinished& event) {
     attempt->end_stored = true;
     attempt->tally = JournalTally();
     attempt->results = {};
-    attempt->progress = Json();
+    attempt->progress.reset();
     step.changed_attempts.insert(attempt->id);
   }
   const auto slot = worker->busy.find(attempt->device_index);

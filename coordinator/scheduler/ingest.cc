@@ -9,33 +9,20 @@
 namespace longrun::coordinator {
 namespace {
 
-std::string TextOf(const Json& body, const char* key) {
-  const auto it = body.find(key);
-  return it != body.end() && it->is_string() ? it->get<std::string>() : std::string();
-}
-std::int64_t NumberOf(const Json& body, const char* key) {
-  const auto it = body.find(key);
-  return it != body.end() && it->is_number_integer() ? it->get<std::int64_t>() : 0;
-}
-bool FlagOf(const Json& body, const char* key) {
-  const auto it = body.find(key);
-  return it != body.end() && it->is_boolean() && it->get<bool>();
+ExpectedCell CellOf(const ResultRecord& result) {
+  return {.cell = result.cell,
+          .metric = result.metric,
+          .context_length = result.context_length.value_or(0),
+          .variant = result.variant.value_or(""),
+          .depth = result.depth};
 }
 
-// A row with a missing member becomes a cell that no task expects.
-ExpectedCell CellOf(const Json& body) {
-  return {.cell = TextOf(body, "cell"),
-          .metric = TextOf(body, "metric"),
-          .context_length = NumberOf(body, "context_length"),
-          .variant = TextOf(body, "variant"),
-          .depth = DepthOf(body)};
-}
-
-CheckpointRef CheckpointOf(const Attempt& attempt, const Json& body) {
+// Of a whole checkpoint.
+CheckpointRef RefOf(const Attempt& attempt, const CheckpointRecord& checkpoint) {
   return {.attempt = attempt.id,
           .checkpoint = "",
-          .sha256 = TextOf(body, "sha256"),
-          .step = NumberOf(body, "step")};
+          .sha256 = checkpoint.sha256,
+          .step = *checkpoint.step};
 }
 
 // ---- checkpoints -------------------------------------------------------------------------------
@@ -50,8 +37,9 @@ void DropUnlessUsed(StepContext& step, const Task& task, const CheckpointRef& ch
 // Keeps the newest `checkpoint_keep`, and the one that the attempt itself started from: its worker
 // may still be fetching it. Checkpoints of earlier attempts beyond the present step go first: they
 // were passed over because they could not be read, and they would push out what is written now.
-void TakeCheckpoint(StepContext& step, Task& task, const Attempt& attempt, const Json& body) {
-  const CheckpointRef checkpoint = CheckpointOf(attempt, body);
+void TakeCheckpoint(StepContext& step, Task& task, const Attempt& attempt,
+                    const CheckpointRecord& record) {
+  const CheckpointRef checkpoint = RefOf(attempt, record);
   step.changed_tasks.insert(task.id);
   std::vector<CheckpointRef> replaced;
   const auto in_use = [&](const CheckpointRef& other) {
@@ -68,7 +56,7 @@ void TakeCheckpoint(StepContext& step, Task& task, const Attempt& attempt, const
   const auto after =
       std::ranges::upper_bound(task.checkpoints, checkpoint.step, {}, &CheckpointRef::step);
   task.checkpoints.insert(after, checkpoint);
-  if (FlagOf(body, "best")) {
+  if (record.is_best) {
     if (task.best_checkpoint) replaced.push_back(*task.best_checkpoint);
     task.best_checkpoint = checkpoint;
   }
@@ -93,15 +81,15 @@ std::string Describe(const ExpectedCell& cell) {
 }
 
 // What is missing when the attempt sends `final`, or "".
-std::string WhatIsMissing(const Task& task, const Attempt& attempt, const Json& final_body) {
+std::string WhatIsMissing(const Task& task, const Attempt& attempt, const FinalRecord& said) {
   if (attempt.state != AttemptState::kRunning) return "it never reported that it had started";
-  const Json found = attempt.tally.FinalBody();
-  for (const char* const key : {"counts", "digest"}) {
-    const auto said = final_body.find(key);
-    if (said == final_body.end() || *said != found[key]) {
-      return Str("its final record says ", key, " ",
-                 said == final_body.end() ? "nothing" : said->dump(), ", but stored are ",
-                 found[key].dump());
+  const FinalRecord stored = attempt.tally.Final();
+  for (const auto& [name, member] :
+       {std::pair("counts", &FinalRecord::counts), std::pair("digest", &FinalRecord::digest)}) {
+    if (said.*member != stored.*member) {
+      return Str("its final record says ", name, " ",
+                 said.*member ? (said.*member)->dump() : "nothing", ", but stored are ",
+                 (stored.*member)->dump());
     }
   }
   for (const ExpectedCell& cell : task.expected_cells) {
@@ -133,7 +121,6 @@ void WarnOfUnexpectedRow(StepContext& step, const Task& task, const Attempt& att
 void Apply(StepContext& step, Attempt& attempt, const BatchRecord& batch) {
   Task& task = TaskOf(step.state, attempt);
   const JournalRecord& record = batch.record;
-  const bool files_gone = batch.files_gone && !batch.bytes_stored;
   if (record.kind == RecordKind::kStarted) {
     if (attempt.state != AttemptState::kRunning) {
       MoveAttempt(step, attempt, AttemptState::kRunning, "started");
@@ -142,20 +129,26 @@ void Apply(StepContext& step, Attempt& attempt, const BatchRecord& batch) {
       MoveTask(step, task, TaskState::kRunning,
                Str("attempt ", attempt.n, " runs on worker ", attempt.worker));
     }
-  } else if (record.kind == RecordKind::kCheckpoint && files_gone) {
-    if (FlagOf(record.body, "final")) {
-      EndAttempt(step, attempt, FailureClass::kData,
-                 "the files of its final checkpoint are missing or damaged");
+  } else if (const auto* const checkpoint = record.As<CheckpointRecord>()) {
+    if (batch.files_gone && !batch.bytes_stored) {
+      if (checkpoint->is_final) {
+        EndAttempt(step, attempt, FailureClass::kData,
+                   "the files of its final checkpoint are missing or damaged");
+      }
+    } else if (!checkpoint->is_whole) {
+      step.result.warnings.push_back(Str("record ", record.seq, " of attempt ", attempt.id,
+                                         " is not a checkpoint from which training can resume"));
+    } else if (task.kind == TaskKind::kTrain) {
+      TakeCheckpoint(step, task, attempt, *checkpoint);
     }
-  } else if (record.kind == RecordKind::kCheckpoint && !IsWholeCheckpoint(record.body)) {
-    step.result.warnings.push_back(Str("record ", record.seq, " of attempt ", attempt.id,
-                                       " is not a checkpoint from which training can resume"));
-  } else if (record.kind == RecordKind::kCheckpoint) {
-    if (task.kind == TaskKind::kTrain) TakeCheckpoint(step, task, attempt, record.body);
-  } else if (record.kind == RecordKind::kResult) {
+  } else if (record.As<ResultRecord>() != nullptr) {
     WarnOfUnexpectedRow(step, task, attempt);
-  } else if (record.kind == RecordKind::kFinal) {
-    const std::string missing = WhatIsMissing(task, attempt, record.body);
+  } else if (const auto* const body = record.As<UnreadableBody>();
+             body != nullptr && record.kind == RecordKind::kResult) {
+    step.result.warnings.push_back(
+        Str("record ", record.seq, " of attempt ", attempt.id, " is not a result: ", body->why));
+  } else if (const auto* const final = record.As<FinalRecord>()) {
+    const std::string missing = WhatIsMissing(task, attempt, *final);
     if (missing.empty()) {
       Succeed(step, attempt);
     } else {
@@ -204,11 +197,10 @@ std::optional<std::int64_t> StoreBatch(StepContext& step, Attempt& attempt,
 
 Attempt* AttemptOf(StepContext& step, const Worker& worker, const JournalReceived& event) {
   if (Attempt* const known = FindAttempt(step.state, event.attempt)) return known;
-  const bool from_start =
-      !event.records.empty() && event.records.front().record.kind == RecordKind::kAttempt;
-  if (!from_start) return nullptr;
-  const std::string task = TextOf(event.records.front().record.body, "task");
-  return FindOrAdopt(step, worker, event.attempt, task, event.epoch);
+  if (event.records.empty()) return nullptr;
+  const auto* const begun = event.records.front().record.As<AttemptRecord>();
+  if (begun == nullptr) return nullptr;
+  return FindOrAdopt(step, worker, event.attempt, begun->task, event.epoch);
 }
 
 }  // namespace
@@ -219,20 +211,19 @@ void NoteRecord(Attempt& attempt, const JournalRecord& record, std::string_view 
     return;
   }
   attempt.tally.Add(record.kind, line);
-  if (record.kind == RecordKind::kAttempt && !attempt.resume) {
-    const auto resume = record.body.find("resume");
-    if (resume == record.body.end() || !resume->is_object()) return;
-    if (auto parsed = CheckpointRef::FromJson(*resume); parsed.ok()) attempt.resume = *parsed;
-  } else if (record.kind == RecordKind::kProgress) {
-    attempt.progress = record.body;
-  } else if (record.kind == RecordKind::kResult) {
-    attempt.results.push_back(CellOf(record.body));
-  } else if (record.kind == RecordKind::kCheckpoint && IsWholeCheckpoint(record.body) &&
-             FlagOf(record.body, "final")) {
-    attempt.final_checkpoint = CheckpointOf(attempt, record.body);
-  } else if (record.kind == RecordKind::kFailed) {
-    attempt.failed_class = TextOf(record.body, "class");
-    attempt.failed_message = TextOf(record.body, "message");
+  if (const auto* const begun = record.As<AttemptRecord>()) {
+    if (!attempt.resume) attempt.resume = begun->resume;
+  } else if (const auto* const progress = record.As<ProgressRecord>()) {
+    attempt.progress = *progress;
+  } else if (const auto* const result = record.As<ResultRecord>()) {
+    attempt.results.push_back(CellOf(*result));
+  } else if (const auto* const checkpoint = record.As<CheckpointRecord>()) {
+    if (checkpoint->is_whole && checkpoint->is_final) {
+      attempt.final_checkpoint = RefOf(attempt, *checkpoint);
+    }
+  } else if (const auto* const failed = record.As<FailedRecord>()) {
+    attempt.failed_class = failed->failure_class;
+    attempt.failed_message = failed->message;
   }
 }
 

@@ -103,8 +103,8 @@ struct Attempt {
   // from a restart, if none of its others had one: the machine's processes ended
   // together. 0: not so.
   std::int64_t died_together = 0;
-  Json progress = {};       // body of the newest `progress` record
-  Instant recorded_at = 0;  // when the newest records came, or it was offered
+  std::optional<ProgressRecord> progress = {};  // the newest
+  Instant recorded_at = 0;                      // when the newest records came, or it was offered
   // The longest time between records since it runs; -1: less than two have come.
   std::int64_t record_gap_ms = -1;
   // As its worker listed it last: the newest record in its journal, and whether its trainer lives.

@@ -1,10 +1,8 @@
-// Journal records as rows. A trainer's record need not have the form of a row: a record whose body
-// does not fit is stored unchanged in `record`, and its attempt will lack the row.
+// Journal records as rows. A record whose body does not have its kind's form is stored unchanged in
+// `record`, and its attempt will lack the row.
 #include <optional>
 
 #include "base/check.h"
-#include "base/hash.h"
-#include "coordinator/store/record_columns.h"
 #include "coordinator/store/sqlite.h"
 #include "coordinator/store/store.h"
 
@@ -13,36 +11,33 @@ namespace {
 
 constexpr std::size_t kMetricsKnownMax = 1000;  // a trainer may use any names
 
-using Real = std::optional<double>;
-
 }  // namespace
 
 Status Store::ApplyOne(const PutRecord& write, std::int64_t, ApplyCounts& counts) {
-  const RecordKind kind = write.record.kind;
-  if (kind == RecordKind::kResult) {
-    ASSIGN_OR_RETURN(const bool stored, PutResultRow(write));
-    if (stored) {
-      counts.result_rows += 1;
-      return Status();
+  const JournalRecord& record = write.record;
+  bool stored = false;
+  if (const auto* const result = record.As<ResultRecord>()) {
+    ASSIGN_OR_RETURN(stored, PutResultRow(write, *result));
+    counts.result_rows += stored ? 1 : 0;
+  } else if (const auto* const series = record.As<SeriesRecord>()) {
+    ASSIGN_OR_RETURN(stored, PutSeriesRows(write, *series, counts));
+  } else if (const auto* const checkpoint = record.As<CheckpointRecord>()) {
+    // One that is not whole has no row; the scheduler does not count it as a checkpoint.
+    if (checkpoint->is_whole && !write.files_gone) {
+      RETURN_IF_ERROR(PutCheckpointRows(write, *checkpoint));
     }
-    counts.malformed += 1;
-  } else if (kind == RecordKind::kSeries) {
-    ASSIGN_OR_RETURN(const bool stored, PutSeriesRows(write, counts));
-    if (stored) return Status();
-    counts.malformed += 1;
-  } else if (kind == RecordKind::kCheckpoint && !write.files_gone) {
-    RETURN_IF_ERROR(PutCheckpointRows(write));
-  } else if (kind == RecordKind::kArtifact && !write.files_gone) {
-    RETURN_IF_ERROR(PutArtifactRow(write));
+  } else if (const auto* const artifact = record.As<ArtifactRecord>()) {
+    if (!write.files_gone) RETURN_IF_ERROR(PutArtifactRow(write, *artifact));
   }
+  if (stored) return Status();
+  const bool needs_row = record.kind == RecordKind::kResult || record.kind == RecordKind::kSeries;
+  counts.malformed += needs_row ? 1 : 0;
   return PutPlainRecord(write, counts);
 }
 
 // Rows of results, series and records come by the thousand,
 // so the statements supply their checksums.
-Result<bool> Store::PutResultRow(const PutRecord& write) {
-  const std::optional<ResultColumns> columns = ResultColumnsOf(write.record.body);
-  if (!columns) return false;
+Result<bool> Store::PutResultRow(const PutRecord& write, const ResultRecord& result) {
   ASSIGN_OR_RETURN(
       Statement statement,
       connection_->Prepare(
@@ -55,54 +50,49 @@ Result<bool> Store::PutResultRow(const PutRecord& write) {
                       .Bind(write.record.seq)
                       .Bind(write.task)
                       .Bind(write.run_key)
-                      .Bind(columns->cell)
-                      .Bind(columns->metric)
-                      .Bind(columns->context_length)
-                      .Bind(columns->split)
-                      .Bind(columns->protocol)
-                      .Bind(columns->averaging)
-                      .Bind(columns->depth)
-                      .Bind(columns->variant)
-                      .Bind(columns->value)
-                      .Bind(columns->se)
-                      .Bind(columns->n)
-                      .Bind(columns->nll_sum)
-                      .Bind(columns->n_bytes)
-                      .Bind(columns->status)
-                      .Bind(columns->extra)
+                      .Bind(result.cell)
+                      .Bind(result.metric)
+                      .Bind(result.context_length)
+                      .Bind(result.split)
+                      .Bind(result.protocol)
+                      .Bind(result.averaging)
+                      .Bind(result.depth)
+                      .Bind(result.variant)
+                      .Bind(result.value)
+                      .Bind(result.se)
+                      .Bind(result.n)
+                      .Bind(result.nll_sum)
+                      .Bind(result.n_bytes)
+                      .Bind(result.status)
+                      .Bind(result.extra)
                       .Bind(write.record.t_ms)
                       .Bind(write.line)
                       .Run());
   return connection_->n_changed() == 1;
 }
 
-Result<bool> Store::PutSeriesRows(const PutRecord& write, ApplyCounts& counts) {
-  const Json& body = write.record.body;
-  if (!write.record.step || !body.is_object() || body.empty()) return false;
-  for (const auto& [name, value] : body.items()) {
-    if (!value.is_number() && !value.is_null()) return false;
-  }
+Result<bool> Store::PutSeriesRows(const PutRecord& write, const SeriesRecord& series,
+                                  ApplyCounts& counts) {
   std::int64_t n_stored = 0;
   ASSIGN_OR_RETURN(Statement statement,
                    connection_->Prepare(
                        "INSERT INTO series (attempt, metric, step, value, t_ms, seq, sum) VALUES"
                        " (?1, ?2, ?3, ?4, ?5, ?6, row_sum(?1, ?2, ?3, ?4, ?5, ?6))"
                        " ON CONFLICT DO NOTHING"));
-  for (const auto& [name, value] : body.items()) {
+  for (const auto& [name, value] : series.values) {
     ASSIGN_OR_RETURN(const std::int64_t metric, MetricId(name));
-    const Real number = value.is_null() ? Real() : Real(value.get<double>());
     RETURN_IF_ERROR(statement.Again()
                         .Bind(write.attempt)
                         .Bind(metric)
                         .Bind(*write.record.step)
-                        .Bind(number)
+                        .Bind(value)
                         .Bind(write.record.t_ms)
                         .Bind(write.record.seq)
                         .Run());
     n_stored += connection_->n_changed();
   }
   counts.series_rows += n_stored;
-  counts.duplicates += static_cast<std::int64_t>(body.size()) - n_stored;
+  counts.duplicates += static_cast<std::int64_t>(series.values.size()) - n_stored;
   // A record that gave no rows is still a record, and is stored unchanged.
   return n_stored > 0;
 }
@@ -123,24 +113,7 @@ Result<std::int64_t> Store::MetricId(const std::string& name) {
   return metric_ids_.emplace(name, statement.Int(0)).first->second;
 }
 
-Status Store::PutCheckpointRows(const PutRecord& write) {
-  RecordColumns columns(write.record.body);
-  const std::string sha256 = columns.Must(columns.TextOf("sha256"));
-  const std::int64_t step = columns.Must(columns.IntOf("step"));
-  const bool is_final = columns.BoolOf("final"), is_best = columns.BoolOf("best");
-  const auto files = write.record.body.find("files");
-  if (!columns.fits() || !IsWholeCheckpoint(write.record.body)) {
-    return Status();  // stored as a plain record; the scheduler does not count it as a checkpoint
-  }
-  std::vector<ArtifactFile> rows;
-  for (const Json& file : *files) {
-    RecordColumns file_columns(file);
-    ArtifactFile row{.name = file_columns.Must(file_columns.TextOf("name")),
-                     .sha256 = file_columns.Must(file_columns.TextOf("sha256")),
-                     .n_bytes = file_columns.Must(file_columns.IntOf("bytes"))};
-    if (!file_columns.fits()) return Status();
-    rows.push_back(std::move(row));
-  }
+Status Store::PutCheckpointRows(const PutRecord& write, const CheckpointRecord& checkpoint) {
   {
     ASSIGN_OR_RETURN(
         Statement statement,
@@ -149,13 +122,13 @@ Status Store::PutCheckpointRows(const PutRecord& write) {
     RETURN_IF_ERROR(statement.Bind(write.attempt)
                         .Bind(write.record.seq)
                         .Bind(write.task)
-                        .Bind(step)
-                        .Bind(sha256)
-                        .Bind(is_final)
-                        .Bind(is_best)
+                        .Bind(*checkpoint.step)
+                        .Bind(checkpoint.sha256)
+                        .Bind(checkpoint.is_final)
+                        .Bind(checkpoint.is_best)
                         .Run());
   }
-  return PutCheckpointFiles(sha256, rows);
+  return PutCheckpointFiles(checkpoint.sha256, *checkpoint.files);
 }
 
 Status Store::PutCheckpointFiles(const std::string& sha256, std::span<const ArtifactFile> files) {
@@ -171,12 +144,7 @@ Status Store::PutCheckpointFiles(const std::string& sha256, std::span<const Arti
   return Status();
 }
 
-Status Store::PutArtifactRow(const PutRecord& write) {
-  RecordColumns columns(write.record.body);
-  const std::string name = columns.Must(columns.TextOf("name"));
-  const std::string sha256 = columns.Must(columns.TextOf("sha256"));
-  const std::int64_t n_bytes = columns.Must(columns.IntOf("bytes"));
-  if (!columns.fits() || !IsSha256Hex(sha256)) return Status();
+Status Store::PutArtifactRow(const PutRecord& write, const ArtifactRecord& artifact) {
   ASSIGN_OR_RETURN(
       Statement statement,
       connection_->Prepare("INSERT INTO artifact (attempt, seq, task, name, sha256, bytes)"
@@ -184,9 +152,9 @@ Status Store::PutArtifactRow(const PutRecord& write) {
   return statement.Bind(write.attempt)
       .Bind(write.record.seq)
       .Bind(write.task)
-      .Bind(name)
-      .Bind(sha256)
-      .Bind(n_bytes)
+      .Bind(artifact.name)
+      .Bind(artifact.sha256)
+      .Bind(artifact.n_bytes)
       .Run();
 }
 

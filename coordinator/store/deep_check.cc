@@ -207,8 +207,10 @@ class Checker {
                             [&](const Statement& row) {
                               const auto record = ParseJournalLine(row.Text(1));
                               if (!record.ok()) return;  // it is among the damaged rows
-                              const auto digest = GetString(record->body, "digest");
-                              if (digest.ok()) said[row.Text(0)] = *digest;
+                              const auto* const final = record->As<FinalRecord>();
+                              if (final != nullptr && final->digest && final->digest->is_string()) {
+                                said[row.Text(0)] = final->digest->get<std::string>();
+                              }
                             }));
     std::map<std::string, Sha256> digests;
     std::map<std::string, std::string> names;

@@ -241,7 +241,6 @@ Status NoteRecords(Connection& connection, Attempt& attempt) {
       JournalRecord series;
       series.seq = row.Int(0);
       series.kind = RecordKind::kSeries;
-      series.body = Json::object();
       NoteRecord(attempt, series, "");
       continue;
     }
@@ -308,9 +307,8 @@ Status FindExecutions(Connection& connection, State& state) {
     ASSIGN_OR_RETURN(const bool found, row.Bind(key).Step());
     if (!found) continue;
     const auto record = ParseJournalLine(row.Text(0));
-    const auto said = record.ok() ? GetMember(record->body, "execution") : record.status();
-    if (!said.ok()) continue;
-    if (auto execution = Execution::FromJson(*said); execution.ok()) run.execution = *execution;
+    const auto* const started = record.ok() ? record->As<StartedRecord>() : nullptr;
+    if (started != nullptr && started->execution) run.execution = started->execution;
   }
   return Status();
 }

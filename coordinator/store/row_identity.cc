@@ -6,7 +6,6 @@
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/str.h"
-#include "coordinator/store/record_columns.h"
 #include "sweeps/event.h"
 #include "sweeps/run.h"
 #include "sweeps/sweep.h"
@@ -56,9 +55,9 @@ bool IsText(const RowValues& row, std::string_view column, const std::optional<s
 
 bool ResultAgrees(const RowValues& row) {
   const Result<JournalRecord> record = ParseJournalLine(row.Text("line"));
-  if (!record.ok() || record->kind != RecordKind::kResult) return false;
-  const std::optional<ResultColumns> said = ResultColumnsOf(record->body);
-  return said && record->seq == row.Int("seq") && record->t_ms == row.Int("t_ms") &&
+  if (!record.ok()) return false;
+  const auto* const said = record->As<ResultRecord>();
+  return said != nullptr && record->seq == row.Int("seq") && record->t_ms == row.Int("t_ms") &&
          said->cell == row.Text("cell") && said->metric == row.Text("metric") &&
          said->status == row.Text("status") && said->extra == row.Text("extra") &&
          IsInt(row, "context_length", said->context_length) && IsText(row, "split", said->split) &&

@@ -178,14 +178,16 @@ class Store {
   Result<std::vector<std::string>> Texts(const char* sql, const std::string& bound);
   Result<bool> IsModelUsed(const std::string& digest);
   Status PutUnknownTask(const Task& task);
-  Result<bool> PutResultRow(const PutRecord& write);  // false: the cell already has a row
-  Result<bool> PutSeriesRows(const PutRecord& write, ApplyCounts& counts);
+  // The body is that of `write.record`. False: no row was new.
+  Result<bool> PutResultRow(const PutRecord& write, const ResultRecord& result);
+  Result<bool> PutSeriesRows(const PutRecord& write, const SeriesRecord& series,
+                             ApplyCounts& counts);
   Result<std::int64_t> MetricId(const std::string& name);
-  Status PutCheckpointRows(const PutRecord& write);
+  Status PutCheckpointRows(const PutRecord& write, const CheckpointRecord& checkpoint);
   Status PutCheckpointFiles(const std::string& sha256, std::span<const ArtifactFile> files);
   Status DropCheckpointFiles(const std::string& sha256, ApplyCounts& counts);
   Status DropCheckpointFilesIfUnused(const std::string& sha256, ApplyCounts& counts);
-  Status PutArtifactRow(const PutRecord& write);
+  Status PutArtifactRow(const PutRecord& write, const ArtifactRecord& artifact);
   Status PutPlainRecord(const PutRecord& write, ApplyCounts& counts);
 
   std::string folder_;

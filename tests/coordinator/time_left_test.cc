@@ -93,7 +93,7 @@ TEST_F(TimeLeftTest, TheFirstTrainingTellsHowLongTheOthersWillTake) {
   ASSERT_NE(live, nullptr);
   live->state = AttemptState::kRunning;
   // A quarter done, 30 s to go: 40 s in all, and 40 s for the one that has not begun.
-  live->progress = {{"phase", "train"}, {"done", 25}, {"of", 100}, {"eta_ms", 30'000}};
+  live->progress = ProgressRecord{.phase = "train", .done = 25, .of = 100, .eta_ms = 30'000};
   const Remaining left = Left({});
   ASSERT_TRUE(left.time.has_value());
   EXPECT_NEAR(left.time->likely_s, 70, 1);

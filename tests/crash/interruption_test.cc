@@ -51,7 +51,7 @@ class InterruptionTest : public testing::Test {
     const std::vector<std::string> folders = service.AttemptFolders();
     std::int64_t step = 0;
     if (folders.empty()) return step;
-    for (const JournalRecord& record : Service::Journal(folders.back())) {
+    for (const JsonRecord& record : Service::Journal(folders.back())) {
       if (record.kind == RecordKind::kSeries) step = *record.step;
     }
     return step;

@@ -329,14 +329,8 @@ std::vector<int> Service::Processes() const {
   return ours;
 }
 
-std::vector<JournalRecord> Service::Journal(const std::string& attempt_folder) {
-  JournalReader reader(JoinPath(attempt_folder, "journal.jsonl"));
-  std::vector<JournalRecord> records;
-  while (true) {
-    const auto lines = reader.Next(1000, 1 << 20);
-    if (!lines || lines->empty()) return records;
-    for (const auto& line : *lines) records.push_back(line.record);
-  }
+std::vector<JsonRecord> Service::Journal(const std::string& attempt_folder) {
+  return ReadJsonJournal(JoinPath(attempt_folder, kJournalName));
 }
 
 std::vector<std::string> Service::AttemptFolders() const {

@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "base/status.h"
-#include "sweeps/event.h"
+#include "tests/journal_json.h"
 
 namespace longrun {
 
@@ -78,7 +78,7 @@ class Service {
   // Every process whose command line names this folder.
   std::vector<int> Processes() const;
   // What a trainer has written so far.
-  static std::vector<JournalRecord> Journal(const std::string& attempt_folder);
+  static std::vector<JsonRecord> Journal(const std::string& attempt_folder);
   std::vector<std::string> AttemptFolders() const;
   // The last lines of the daemons' logs, for a message.
   std::string Logs() const;

@@ -109,7 +109,7 @@ bool WritesCheckpoint(const std::string& attempt_folder) {
 Phase PhaseOf(const TrainerProcess& trainer) {
   if (WritesCheckpoint(trainer.attempt_folder)) return Phase::kCheckpoint;
   bool started = false, trains = false, stepped = false;
-  for (const JournalRecord& record : Service::Journal(trainer.attempt_folder)) {
+  for (const JsonRecord& record : Service::Journal(trainer.attempt_folder)) {
     started |= record.kind == RecordKind::kStarted;
     trains |= record.kind == RecordKind::kAttempt && record.body.at("kind") == "train";
     stepped |= record.kind == RecordKind::kSeries;

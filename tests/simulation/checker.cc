@@ -267,15 +267,14 @@ void SimChecker::CheckSuccess(const Task& task) {
   JournalTally tally;
   bool final_checkpoint = false, final = false;
   for (const StoredRecord& stored : records->second) {
-    const Json& body = stored.record.body;
-    if (stored.record.kind == RecordKind::kFinal) {
+    if (const auto* const said = stored.record.As<FinalRecord>()) {
       final = true;
-      if (body != tally.FinalBody()) wrong("its rows are not those that its final record names");
+      if (*said != tally.Final()) wrong("its rows are not those that its final record names");
     }
     tally.Add(stored.record.kind, stored.line);
-    if (stored.record.kind == RecordKind::kResult) n_rows[body.at("cell").get<std::string>()] += 1;
-    if (stored.record.kind == RecordKind::kCheckpoint) {
-      final_checkpoint = final_checkpoint || body.at("final").get<bool>();
+    if (const auto* const row = stored.record.As<ResultRecord>()) n_rows[row->cell] += 1;
+    if (const auto* const checkpoint = stored.record.As<CheckpointRecord>()) {
+      final_checkpoint = final_checkpoint || checkpoint->is_final;
     }
   }
   if (!final) wrong("there is no final record");

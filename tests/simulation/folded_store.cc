@@ -78,10 +78,9 @@ struct Applier {
                  expected);
     }
     records.push_back({.record = put.record, .line = put.line});
-    if (put.record.kind == RecordKind::kCheckpoint && !put.files_gone) {
-      const Json& body = put.record.body;
-      store.checkpoints[{put.task, body.at("sha256").get<std::string>()}] =
-          body.at("step").get<std::int64_t>();
+    const auto* const checkpoint = put.record.As<CheckpointRecord>();
+    if (checkpoint != nullptr && !put.files_gone) {
+      store.checkpoints[{put.task, checkpoint->sha256}] = checkpoint->step.value();
     }
     return "";
   }

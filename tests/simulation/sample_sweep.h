@@ -83,16 +83,17 @@ class SampleJournal {
     std::string line = Str("{\"body\":", body.dump(), ",\"kind\":\"", RecordKindName(kind),
                            "\",\"seq\":", seq, "}");
     tally_.Add(kind, line);
-    entries.push_back({.record = {.seq = seq, .kind = kind, .step = {}, .body = std::move(body)},
+    entries.push_back({.record = {.seq = seq,
+                                  .kind = kind,
+                                  .step = {},
+                                  .body = ParseRecordBody(kind, std::nullopt, std::move(body))},
                        .line = std::move(line)});
     return entries.back();
   }
   const Entry& Result(const ExpectedCell& cell, double value) {
-    Json body = {{"cell", cell.cell},
-                 {"metric", cell.metric},
-                 {"context_length", cell.context_length},
-                 {"variant", nullptr},
-                 {"value", value}};
+    Json body = {
+        {"cell", cell.cell},  {"metric", cell.metric}, {"context_length", cell.context_length},
+        {"variant", nullptr}, {"value", value},        {"status", "ok"}};
     if (cell.depth) body["depth"] = *cell.depth;
     return Append(RecordKind::kResult, std::move(body));
   }
@@ -105,7 +106,7 @@ class SampleJournal {
                                             {"final", final},
                                             {"best", best}});
   }
-  const Entry& Final() { return Append(RecordKind::kFinal, tally_.FinalBody()); }
+  const Entry& Final() { return Append(RecordKind::kFinal, tally_.Final().ToJson()); }
 
   std::vector<Entry> entries;
 

@@ -72,9 +72,9 @@ void SimServer::Receive(const SchedulerEvent& received) {
   SchedulerEvent event = received;
   if (auto* const batch = std::get_if<JournalReceived>(&event)) {
     for (BatchRecord& record : batch->records) {
-      if (record.record.kind != RecordKind::kCheckpoint) continue;
-      record.bytes_stored =
-          world_.uploaded.contains(record.record.body.at("sha256").get<std::string>());
+      const auto* const checkpoint = record.record.As<CheckpointRecord>();
+      if (checkpoint == nullptr) continue;
+      record.bytes_stored = world_.uploaded.contains(checkpoint->sha256);
     }
   }
   Process(event, nullptr);
@@ -148,8 +148,9 @@ void SimServer::RemoveBytes(const std::vector<Write>& transaction) {
     drops = drops || std::holds_alternative<DropTasks>(write) ||
             std::holds_alternative<DropCheckpoint>(write);
     const auto* const put = std::get_if<PutRecord>(&write);
-    if (put == nullptr || put->record.kind != RecordKind::kCheckpoint || put->files_gone) continue;
-    referred_.insert(put->record.body.at("sha256").get<std::string>());
+    if (put == nullptr || put->files_gone) continue;
+    const auto* const checkpoint = put->record.As<CheckpointRecord>();
+    if (checkpoint != nullptr) referred_.insert(checkpoint->sha256);
   }
   if (!drops) return;
   std::set<std::string> referred;
@@ -329,7 +330,7 @@ void SimServer::RemoveRule(SchedulerEvent& event) {
     for (BatchRecord& record : batch->records) {
       if (record.record.kind != RecordKind::kFinal || record.record.seq != attempt.durable_seq + 1)
         continue;
-      record.record.body = attempt.tally.FinalBody();
+      record.record.body = attempt.tally.Final();
       attempt.results = task.expected_cells;
     }
   } else if (!IsLive(attempt.state) && task.state == TaskState::kRunning) {  // kNoFencing

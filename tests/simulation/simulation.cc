@@ -394,10 +394,10 @@ class Simulation {
         EvaluatedValue(TrainedValue(began, SimStepsOf(run.run)), cell.context_length);
     int n_rows = 0;
     for (const StoredRecord& row : store.records.at(task.result_attempt)) {
-      if (row.record.kind != RecordKind::kResult || row.record.body.at("cell") != cell.cell)
-        continue;
+      const auto* const result = row.record.As<ResultRecord>();
+      if (result == nullptr || result->cell != cell.cell) continue;
       n_rows += 1;
-      const double value = row.record.body.at("value").get<double>();
+      const double value = result->value.value();
       if (value != truth) {
         world_.Violate(Str("I-35: cell ", cell.cell, " is ", value, ", not ", truth));
       }

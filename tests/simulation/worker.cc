@@ -128,10 +128,11 @@ void SimWorker::Ship(SimFolder& folder) {
     for (std::int64_t i = folder.sent; i < end; ++i) {
       const SampleJournal::Entry& entry = folder.journal.entries[static_cast<std::size_t>(i)];
       batch.records.push_back({.record = entry.record, .line = entry.line});
-      if (entry.record.kind != RecordKind::kCheckpoint) continue;
+      const auto* const checkpoint = entry.record.As<CheckpointRecord>();
+      if (checkpoint == nullptr) continue;
       // The upload usually ends before its record is sent.
       if (!world_.Fault("upload late", 0.2)) {
-        world_.uploaded.insert(entry.record.body.at("sha256").get<std::string>());
+        world_.uploaded.insert(checkpoint->sha256);
       }
     }
     folder.sent = end;

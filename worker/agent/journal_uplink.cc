@@ -4,10 +4,10 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <string_view>
 
+#include "base/check.h"
 #include "base/files.h"
-#include "base/hash.h"
-#include "base/json.h"
 #include "base/log.h"
 #include "base/str.h"
 
@@ -33,34 +33,36 @@ Result<std::string> PathInAttempt(const AttemptFolder& folder, const std::string
   return text;
 }
 
-Result<LocalArtifact> ParseArtifact(const Json& json, const std::string& path) {
-  LocalArtifact file = {.path = path, .sha256 = "", .n_bytes = 0};
-  ASSIGN_OR_RETURN(file.sha256, GetString(json, "sha256", "record"));
-  ASSIGN_OR_RETURN(file.n_bytes, GetInt(json, "bytes", "record"));
-  if (!IsSha256Hex(file.sha256)) {
-    return Status(Code::kInvalidArgument, Str("sha256 is \"", file.sha256, "\""));
-  }
-  return file;
+Status OfAnotherForm(const JournalRecord& record, std::string_view what) {
+  return Status(Code::kInvalidArgument, Str("the ", RecordKindName(record.kind), " record ",
+                                            record.seq, " does not name its files: ", what));
 }
 
+// The files need not belong to a whole checkpoint: that is for the coordinator to judge.
 Result<std::vector<LocalArtifact>> FilesOf(const AttemptFolder& folder,
                                            const JournalRecord& record) {
-  ASSIGN_OR_RETURN(const std::string name,
-                   GetString(record.body, "path", RecordKindName(record.kind)));
-  ASSIGN_OR_RETURN(const std::string path, PathInAttempt(folder, name));
+  if (const auto* const body = record.As<UnreadableBody>()) {
+    return OfAnotherForm(record, body->why);
+  }
+  const auto* const artifact = record.As<ArtifactRecord>();
+  const auto* const checkpoint = record.As<CheckpointRecord>();
+  LR_CHECK(artifact != nullptr || checkpoint != nullptr);
+  const std::optional<std::string>& name = artifact ? artifact->path : checkpoint->path;
+  if (!name) return OfAnotherForm(record, "path: expected text");
+  ASSIGN_OR_RETURN(const std::string path, PathInAttempt(folder, *name));
   std::vector<LocalArtifact> files;
-  if (record.kind == RecordKind::kArtifact) {
-    ASSIGN_OR_RETURN(files.emplace_back(), ParseArtifact(record.body, path));
+  if (artifact != nullptr) {
+    files.push_back({.path = path, .sha256 = artifact->sha256, .n_bytes = artifact->n_bytes});
     return files;
   }
-  ASSIGN_OR_RETURN(const Json list, GetMember(record.body, "files", RecordKindName(record.kind)));
-  for (const Json& file : list) {
-    ASSIGN_OR_RETURN(const std::string file_name, GetString(file, "name", "checkpoint.files"));
-    if (!IsSafeName(file_name)) {
-      return Status(Code::kInvalidArgument,
-                    Str("a checkpoint's file is named \"", file_name, "\""));
-    }
-    ASSIGN_OR_RETURN(files.emplace_back(), ParseArtifact(file, JoinPath(path, file_name)));
+  if (!checkpoint->files) {
+    return OfAnotherForm(record,
+                         "files: expected a list, each with a plain name, its SHA-256 and"
+                         " its bytes");
+  }
+  for (const ArtifactFile& file : *checkpoint->files) {
+    files.push_back(
+        {.path = JoinPath(path, file.name), .sha256 = file.sha256, .n_bytes = file.n_bytes});
   }
   return files;
 }

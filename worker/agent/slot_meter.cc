@@ -19,13 +19,6 @@ constexpr Peak kPeaks[] = {
     {"NVIDIA A100-SXM4-40GB", 312e12, 19.5e12},
 };
 
-std::optional<double> NumberOf(const Json& body, const char* key) {
-  if (!body.is_object()) return std::nullopt;
-  const auto member = body.find(key);
-  if (member == body.end() || !member->is_number()) return std::nullopt;
-  return member->get<double>();
-}
-
 }  // namespace
 
 std::optional<double> PeakFlops(std::string_view device_name, Precision precision) {
@@ -48,17 +41,15 @@ SlotMeter::SlotMeter(const TaskFile& task)
 }
 
 std::optional<double> SlotMeter::Note(const JournalRecord& record) {
-  if (const auto rate = NumberOf(record.body, "tokens_per_s")) tokens_per_s_ = rate;
-  // A validation or a checkpoint during training counts its own progress from 0.
-  const auto is_phase = [&](const char* phase) {
-    return record.body.is_object() && record.body.value("phase", Json()) == phase;
-  };
-  if (record.kind == RecordKind::kProgress && (is_phase("train") || is_phase("evaluate"))) {
-    const auto done = NumberOf(record.body, "done"), of = NumberOf(record.body, "of");
-    if (done && of && *of > 0) progress_ = std::clamp(*done / *of, 0.0, 1.0);
+  if (const auto* const progress = record.As<ProgressRecord>()) {
+    NoteProgress(*progress);
+    return std::nullopt;
   }
-  const auto loss = NumberOf(record.body, "loss");
-  if (record.kind != RecordKind::kSeries || !record.step || !loss) return std::nullopt;
+  const auto* const series = record.As<SeriesRecord>();
+  if (series == nullptr) return std::nullopt;
+  if (const auto rate = series->ValueOf("tokens_per_s")) tokens_per_s_ = rate;
+  const auto loss = series->ValueOf("loss");
+  if (!loss) return std::nullopt;
   loss_ = loss;
   std::optional<double> step_seconds;
   // A journal that is read again jumps back.
@@ -69,6 +60,15 @@ std::optional<double> SlotMeter::Note(const JournalRecord& record) {
   loss_step_ = *record.step;
   loss_ms_ = record.t_ms;
   return step_seconds;
+}
+
+void SlotMeter::NoteProgress(const ProgressRecord& progress) {
+  if (progress.tokens_per_s) tokens_per_s_ = progress.tokens_per_s;
+  // A validation or a checkpoint during training counts its own progress from 0.
+  if (progress.phase != "train" && progress.phase != "evaluate") return;
+  if (!progress.done || !progress.of || *progress.of <= 0) return;
+  const double share = static_cast<double>(*progress.done) / static_cast<double>(*progress.of);
+  progress_ = std::clamp(share, 0.0, 1.0);
 }
 
 std::optional<double> SlotMeter::mfu() const {

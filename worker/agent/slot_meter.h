@@ -31,6 +31,8 @@ class SlotMeter {
   std::optional<double> mfu() const;
 
  private:
+  void NoteProgress(const ProgressRecord& progress);
+
   std::string kind_;
   std::string method_;
   std::string dataset_;

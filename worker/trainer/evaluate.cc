@@ -104,10 +104,11 @@ Status Evaluator::WriteArtifact(const EvaluationArtifact& artifact) {
   const std::string path = JoinPath(session_.task().attempt_dir, relative);
   RETURN_IF_ERROR(MakeFolder(FolderOf(path)));
   RETURN_IF_ERROR(WriteFileAtomic(path, artifact.bytes));
-  return session_.journal().Append(RecordKind::kArtifact, {{"name", artifact.name},
-                                                           {"path", relative},
-                                                           {"sha256", Sha256Hex(artifact.bytes)},
-                                                           {"bytes", artifact.bytes.size()}});
+  return session_.journal().Append(
+      ArtifactRecord{.name = artifact.name,
+                     .path = relative,
+                     .sha256 = Sha256Hex(artifact.bytes),
+                     .n_bytes = static_cast<std::int64_t>(artifact.bytes.size())});
 }
 
 // Runs one cell and one variant; `cells` are its rows, from one call of the evaluation.

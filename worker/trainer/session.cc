@@ -27,12 +27,6 @@ Result<Session> Session::Begin(TaskFile task, RecordWatcher watcher) {
   return Session(std::move(task), std::move(journal), std::move(watcher));
 }
 
-Status Session::Record(RecordKind kind, const Json& body, std::int64_t step) {
-  RETURN_IF_ERROR(journal_.Append(kind, body, step));
-  if (watcher_) watcher_(kind, body, step);
-  return Status();
-}
-
 Status Session::Progress(const Work& work) {
   const std::int64_t now_ms = BootMs();
   const bool new_phase = phase_ != work.phase;
@@ -44,7 +38,7 @@ Status Session::Progress(const Work& work) {
     return Status();
   }
   reported_ms_ = now_ms;
-  Json eta_ms;
+  std::optional<std::int64_t> eta_ms;
   const std::int64_t done_here = work.done - phase_begin_done_;
   // A phase that returns, like training after each validation, starts with its previous pace.
   if (done_here > 0) {
@@ -54,12 +48,11 @@ Status Session::Progress(const Work& work) {
   if (const auto pace = pace_ms_.find(phase_); pace != pace_ms_.end()) {
     eta_ms = static_cast<std::int64_t>(pace->second * static_cast<double>(work.of - work.done));
   }
-  return journal_.Append(RecordKind::kProgress,
-                         {{"phase", work.phase},
-                          {"done", work.done},
-                          {"of", work.of},
-                          {"tokens_per_s", work.tokens_per_s},
-                          {"eta_ms", eta_ms}},
+  return journal_.Append(ProgressRecord{.phase = phase_,
+                                        .done = work.done,
+                                        .of = work.of,
+                                        .tokens_per_s = work.tokens_per_s,
+                                        .eta_ms = eta_ms},
                          work.step);
 }
 

@@ -15,7 +15,7 @@
 namespace longrun::trainer {
 
 // Called with each record of an attempt that a user runs by hand.
-using RecordWatcher = std::function<void(RecordKind kind, const Json& body, std::int64_t step)>;
+using RecordWatcher = std::function<void(const RecordBody& body, std::int64_t step)>;
 
 class Session {
  public:
@@ -26,7 +26,12 @@ class Session {
   const TaskFile& task() const { return task_; }
   JournalWriter& journal() { return journal_; }
   // Writes to the journal, and calls the watcher.
-  Status Record(RecordKind kind, const Json& body, std::int64_t step);
+  template <typename Body>
+  Status Record(const Body& body, std::int64_t step) {
+    RETURN_IF_ERROR(journal_.Append(body, step));
+    if (watcher_) watcher_(body, step);
+    return Status();
+  }
 
   // The current place, for a failure's message: "step 12", "evaluation at 512".
   void SetPlace(std::string place) { place_ = std::move(place); }

@@ -452,12 +452,10 @@ std::string ShownMetric(const std::string& metric) {
   return IsNll(metric) ? Str(metric.substr(0, metric.size() - 3), "perplexity") : metric;
 }
 
-std::string ShownValue(const Json& row) {
-  if (!row.at("value").is_number()) return "-";
-  const double value = row.at("value").get<double>();
+std::string ShownValue(const ResultRecord& row) {
+  if (!row.value) return "-";
   char text[64];
-  std::snprintf(text, sizeof text, "%.4f",
-                IsNll(row.at("metric").get_ref<const std::string&>()) ? std::exp(value) : value);
+  std::snprintf(text, sizeof text, "%.4f", IsNll(row.metric) ? std::exp(*row.value) : *row.value);
   return text;
 }
 
@@ -469,18 +467,13 @@ Status PrintRows(const std::string& attempt_dir) {
     ASSIGN_OR_RETURN(const std::vector<JournalReader::Line> lines, reader.Next(256, 1 << 20));
     if (lines.empty()) return Status();
     for (const JournalReader::Line& line : lines) {
-      if (line.record.kind != RecordKind::kResult) continue;
-      const Json& row = line.record.body;
-      const std::string metric = row.at("metric").get<std::string>();
-      const Json& variant = row.at("variant");
-      std::printf(
-          "%10lld %-18s %-12s %14s %10s %10lld %s\n",
-          static_cast<long long>(row.at("context_length").get<std::int64_t>()),
-          ShownMetric(metric).c_str(),
-          variant.is_string() ? variant.get<std::string>().c_str() : "", ShownValue(row).c_str(),
-          row.at("se").is_number() ? Str(row.at("se").get<double>()).substr(0, 9).c_str() : "-",
-          static_cast<long long>(row.at("n").get<std::int64_t>()),
-          row.at("status").get<std::string>().c_str());
+      const auto* const row = line.record.As<ResultRecord>();
+      if (row == nullptr) continue;
+      std::printf("%10lld %-18s %-12s %14s %10s %10lld %s\n",
+                  static_cast<long long>(row->context_length.value_or(0)),
+                  ShownMetric(row->metric).c_str(), row->variant.value_or("").c_str(),
+                  ShownValue(*row).c_str(), row->se ? Str(*row->se).substr(0, 9).c_str() : "-",
+                  static_cast<long long>(row->n.value_or(0)), row->status.c_str());
     }
   }
 }
@@ -599,8 +592,8 @@ Ending TrainStandalone(const StandaloneOptions& options) {
                      .output = options.output,
                      .on_terminal = isatty(STDERR_FILENO) == 1});
   Write(view.Begin());
-  Ending ending = RunWritten(*task, [&view](RecordKind kind, const Json& body, std::int64_t step) {
-    Write(view.Show(kind, body, step, BootMs()));
+  Ending ending = RunWritten(*task, [&view](const RecordBody& body, std::int64_t step) {
+    Write(view.Show(body, step, BootMs()));
   });
   Write(view.End());
   if (ending.status.ok()) {

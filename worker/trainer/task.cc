@@ -88,10 +88,10 @@ Ending RunTask(const std::string& path, RecordWatcher watcher) {
 
   Ending ending = RunGuarded([&] { return Work(*session); });
   if (ending.status.ok() || ending.failure_class == FailureClass::kPreempted) return ending;
-  const Json body = {{"class", FailureOf(ending.failure_class).name},
-                     {"message", ToUtf8(ending.status.message())},
-                     {"where", session->place()}};
-  if (Status written = session->journal().Append(RecordKind::kFailed, body); !written.ok()) {
+  const FailedRecord failed = {.failure_class = std::string(FailureOf(ending.failure_class).name),
+                               .message = ToUtf8(ending.status.message()),
+                               .where = session->place()};
+  if (Status written = session->journal().Append(failed); !written.ok()) {
     // The exit code still tells the failure class.
     LogError("journal_lost", {{"message", written.message()}});
   }

@@ -285,10 +285,11 @@ Result<bool> Trainer::Step() {
   const double seconds = static_cast<double>(std::max<std::int64_t>(1, BootMs() - begin_ms)) / 1e3;
   const double rate = static_cast<double>(run_.train.batch_tokens) / seconds;
   tokens_per_s_ = tokens_per_s_ == 0.0 ? rate : 0.9 * tokens_per_s_ + 0.1 * rate;
-  RETURN_IF_ERROR(session_.Record(
-      RecordKind::kSeries,
-      {{"loss", loss}, {"lr", lr}, {"grad_norm", grad_norm}, {"tokens_per_s", tokens_per_s_}},
-      step));
+  RETURN_IF_ERROR(session_.Record(SeriesRecord{.values = {{"grad_norm", grad_norm},
+                                                          {"loss", loss},
+                                                          {"lr", lr},
+                                                          {"tokens_per_s", tokens_per_s_}}},
+                                  step));
   RETURN_IF_ERROR(session_.Progress({.phase = "train",
                                      .done = step,
                                      .of = run_.train.steps(),
@@ -361,7 +362,7 @@ Result<bool> Trainer::Validate() {
     return Status(Code::kAborted,
                   Str("validation after step ", step_, ": some tokens have no finite loss"));
   }
-  RETURN_IF_ERROR(session_.Record(RecordKind::kSeries, {{"val_loss", val_loss}}, step_));
+  RETURN_IF_ERROR(session_.Record(SeriesRecord{.values = {{"val_loss", val_loss}}}, step_));
   if (best_ && best_->val_loss <= val_loss) return false;
   best_ = {.val_loss = val_loss, .step = step_};
   return true;
@@ -389,17 +390,16 @@ Status Trainer::Checkpoint(bool final, bool best) {
                                             .parameters = net_.parameters(),
                                             .optimizer = optimizer_.State(),
                                             .state = state}));
-  Json files = Json::array();
+  std::vector<ArtifactFile> files;
   for (const FolderFile& file : summary.files) {
-    files.push_back({{"name", file.name}, {"sha256", file.sha256}, {"bytes", file.n_bytes}});
+    files.push_back({.name = file.name, .sha256 = file.sha256, .n_bytes = file.n_bytes});
   }
-  RETURN_IF_ERROR(session_.Record(RecordKind::kCheckpoint,
-                                  {{"path", relative},
-                                   {"step", step_},
-                                   {"sha256", summary.sha256},
-                                   {"files", std::move(files)},
-                                   {"final", final},
-                                   {"best", best}},
+  RETURN_IF_ERROR(session_.Record(CheckpointRecord{.path = relative,
+                                                   .sha256 = summary.sha256,
+                                                   .step = step_,
+                                                   .files = std::move(files),
+                                                   .is_final = final,
+                                                   .is_best = best},
                                   step_));
   saved_step_ = step_;
   saved_ms_ = BootMs();

@@ -20,12 +20,6 @@ std::string LossText(double loss) {
   return text;
 }
 
-// The number under `key`, or NaN if there is none.
-double NumberAt(const Json& body, const char* key) {
-  const auto found = body.find(key);
-  return found != body.end() && found->is_number() ? found->get<double>() : NAN;
-}
-
 }  // namespace
 
 std::string TrainingView::Begin() const {
@@ -47,25 +41,25 @@ bool TrainingView::IsDue(std::int64_t step, std::int64_t now_ms) const {
   return is_next_part || now_ms - shown_ms_ >= kLineMs;
 }
 
-std::string TrainingView::Show(RecordKind kind, const Json& body, std::int64_t step,
-                               std::int64_t now_ms) {
-  if (kind == RecordKind::kCheckpoint) {
-    checkpoint_ = JoinPath(of_.output, body.at("path").get<std::string>());
+std::string TrainingView::Show(const RecordBody& body, std::int64_t step, std::int64_t now_ms) {
+  if (const auto* const checkpoint = std::get_if<CheckpointRecord>(&body)) {
+    checkpoint_ = JoinPath(of_.output, checkpoint->path.value());
     return "";
   }
-  if (kind != RecordKind::kSeries) return "";
-  if (const double val_loss = NumberAt(body, "val_loss"); std::isfinite(val_loss)) {
+  const auto* const series = std::get_if<SeriesRecord>(&body);
+  if (series == nullptr) return "";
+  if (const auto val_loss = series->ValueOf("val_loss")) {
     val_loss_ = val_loss;
     return "";
   }
   if (!IsDue(step, now_ms)) return "";
   shown_step_ = step;
   shown_ms_ = now_ms;
-  std::string line =
-      Str("step ", step, " of ", of_.n_steps, "   loss ", LossText(NumberAt(body, "loss")));
+  std::string line = Str("step ", step, " of ", of_.n_steps, "   loss ",
+                         LossText(series->ValueOf("loss").value_or(NAN)));
   if (val_loss_) StrAppend(line, Str(" (validation ", LossText(*val_loss_), ")"));
-  const double rate = NumberAt(body, "tokens_per_s");
-  if (std::isfinite(rate) && rate > 0) {
+  const double rate = series->ValueOf("tokens_per_s").value_or(0);
+  if (rate > 0) {
     StrAppend(line, Str("   ", FormatCount(std::llround(rate)), " tokens/s"));
     const double left_ms =
         1e3 * static_cast<double>((of_.n_steps - step) * of_.batch_tokens) / rate;

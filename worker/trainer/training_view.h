@@ -33,7 +33,7 @@ class TrainingView {
   // The text before training.
   std::string Begin() const;
   // The text for a record of the journal; "": none.
-  std::string Show(RecordKind kind, const Json& body, std::int64_t step, std::int64_t now_ms);
+  std::string Show(const RecordBody& body, std::int64_t step, std::int64_t now_ms);
   // The end of a line that would be redrawn; "" if there is none.
   std::string End();
 

@@ -224,6 +224,45 @@ TEST_F(IngestTest, ARowThatIsNotExpectedIsWarnedOfAndNeverCounts) {
   EXPECT_TRUE(Evaluate().result_attempt.empty());
 }
 
+// Invariant I-8.
+TEST_F(IngestTest, AResultOfAnotherFormIsStoredWarnedOfAndNoRow) {
+  Complete(Current(Train()));
+  const Attempt& attempt = Current(Evaluate());
+  SampleJournal journal = Begin(attempt);
+  const std::vector<ExpectedCell>& cells = Evaluate().expected_cells;
+  journal.Append(RecordKind::kResult, {{"cell", cells[0].cell},
+                                       {"metric", "nll"},
+                                       {"context_length", 64},
+                                       {"status", "ok"},
+                                       {"n", "many"}});
+  journal.Result(cells[1], 1.0);
+  journal.Final();
+  const StepResult result = Deliver(attempt, journal);
+
+  EXPECT_EQ(Rows(attempt), 5u);
+  ASSERT_EQ(result.warnings.size(), 1u);
+  EXPECT_NE(result.warnings[0].find("is not a result: n: expected an integer"), std::string::npos)
+      << result.warnings[0];
+  EXPECT_EQ(attempt.failure_class, "incomplete");
+  EXPECT_NE(attempt.message.find("0 rows of nll at 64"), std::string::npos) << attempt.message;
+}
+
+TEST_F(IngestTest, ACheckpointThatIsNotWholeIsStoredWarnedOfAndNotResumedFrom) {
+  SampleJournal journal = Begin(Current(Train()));
+  journal.Append(RecordKind::kCheckpoint, {{"path", "checkpoints/10"},
+                                           {"sha256", Sha256Hex("c")},
+                                           {"step", 10},
+                                           {"files", Json::array()},
+                                           {"final", true}});
+  const StepResult result = Deliver(Current(Train()), journal);
+
+  EXPECT_EQ(Rows(Current(Train())), 3u);
+  ASSERT_EQ(result.warnings.size(), 1u);
+  EXPECT_NE(result.warnings[0].find("is not a checkpoint from which"), std::string::npos);
+  EXPECT_TRUE(Train().checkpoints.empty());
+  EXPECT_FALSE(Current(Train()).final_checkpoint.has_value());
+}
+
 TEST_F(IngestTest, RowsOfOneCellAreToldApartByTheirDepth) {
   Complete(Current(Train()));
   const ExpectedCell shallow = Evaluate().expected_cells[0];
@@ -270,7 +309,7 @@ TEST_F(IngestTest, ADigestThatDoesNotHoldIsIncomplete) {
   SampleJournal journal = Begin(attempt);
   for (const ExpectedCell& cell : Evaluate().expected_cells) journal.Result(cell, 1.0);
   journal.Final();
-  journal.entries.back().record.body["digest"] = Sha256Hex("another");
+  std::get<FinalRecord>(journal.entries.back().record.body).digest = Sha256Hex("another");
   Deliver(attempt, journal);
 
   EXPECT_EQ(attempt.failure_class, "incomplete");

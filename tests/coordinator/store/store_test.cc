@@ -83,7 +83,7 @@ std::string Durable(const State& state) {
     if (!IsLive(attempt.state)) continue;
     Json results = Json::array();
     for (const auto& cell : attempt.results) results.push_back(cell.ToJson());
-    shown.push_back({attempt.tally.FinalBody(), results, reference(attempt.final_checkpoint),
+    shown.push_back({attempt.tally.Final().ToJson(), results, reference(attempt.final_checkpoint),
                      attempt.final_seen, attempt.failed_class, attempt.failed_message});
   }
   for (const auto& [key, run] : state.runs) {
@@ -505,7 +505,7 @@ TEST_F(StoreTest, AMetricThatWasRolledBackGetsItsNumberAnew) {
     record.seq = seq;
     record.kind = RecordKind::kSeries;
     record.step = 100;
-    record.body = {{metric, value}};
+    record.body = SeriesRecord{.values = {{metric, value}}};
     return PutRecord{.attempt = training.attempt,
                      .task = training.task,
                      .run_key = training.run_key,
@@ -557,7 +557,8 @@ TEST_F(StoreTest, AResultOfNoRowsFormIsKeptAsItCameAndIsNoResult) {
   BatchRecord odd = SampleJournal(task).front();
   odd.record.seq = 100;
   odd.record.kind = RecordKind::kResult;
-  odd.record.body = {{"cell", 7}, {"metric", "nll"}, {"n", "many"}};
+  odd.record.body = ParseRecordBody(RecordKind::kResult, std::nullopt,
+                                    {{"cell", 7}, {"metric", "nll"}, {"n", "many"}});
 
   ASSERT_TRUE(Apply(std::vector<Write>{PutRecord{.attempt = task.attempt,
                                                  .task = task.task,

@@ -172,20 +172,21 @@ class AgentTest : public testing::Test {
     for (std::int64_t step = 1; step <= steps; ++step) {
       const JournalRecord& record = series[static_cast<std::size_t>(step) - 1];
       EXPECT_EQ(record.step, step);
-      EXPECT_EQ(record.body["loss"].get<double>(),
+      EXPECT_EQ(std::get<SeriesRecord>(record.body).ValueOf("loss"),
                 FakeLoss(FakeWeightsAfter(task.run.seed, "cable", step), step));
     }
   }
 
   // The wire form of a checkpoint record.
-  static v1::CheckpointSource SourceOf(const JournalRecord& checkpoint) {
+  static v1::CheckpointSource SourceOf(const JournalRecord& record) {
+    const auto& checkpoint = std::get<CheckpointRecord>(record.body);
     v1::CheckpointSource source;
-    source.set_sha256(checkpoint.body["sha256"].get<std::string>());
-    for (const Json& file : checkpoint.body["files"]) {
+    source.set_sha256(checkpoint.sha256);
+    for (const ArtifactFile& file : checkpoint.files.value()) {
       v1::ArtifactFile& to = *source.add_files();
-      to.set_name(file["name"].get<std::string>());
-      to.set_sha256(file["sha256"].get<std::string>());
-      to.set_bytes(file["bytes"].get<std::int64_t>());
+      to.set_name(file.name);
+      to.set_sha256(file.sha256);
+      to.set_bytes(file.n_bytes);
     }
     return source;
   }
@@ -501,7 +502,7 @@ TEST_F(AgentTest, AResumedTrainingGoesTheSameWay) {
   ASSERT_TRUE(AwaitEnd(second));
   const std::vector<JournalRecord> series = RecordsOf(second, RecordKind::kSeries);
   ASSERT_EQ(series.size(), 20u);
-  EXPECT_EQ(series.back().body["loss"].get<double>(),
+  EXPECT_EQ(std::get<SeriesRecord>(series.back().body).ValueOf("loss"),
             FakeLoss(FakeWeightsAfter(1, "cable", 30), 30));
   EXPECT_TRUE(IsFolder(JoinPath(cache_, source.sha256())));
 }

@@ -39,8 +39,8 @@ class JournalUplinkTest : public testing::Test {
             .ok());
     LR_CHECK(writer.Append(RecordKind::kSeries, {{"loss", 1.5}}, 5).ok());
     LR_CHECK(writer
-                 .Append(RecordKind::kArtifact,
-                         {{"path", "../other"}, {"sha256", Sha256Hex("map")}, {"bytes", 3}})
+                 .Append(ArtifactRecord{
+                     .name = "map", .path = "../other", .sha256 = Sha256Hex("map"), .n_bytes = 3})
                  .ok());
     LR_CHECK(writer.Append(RecordKind::kFailed, {{"class", "storage"}, {"message", "full"}}).ok());
     attempt = LocalAttempt::Adopt(folder).value();
@@ -119,7 +119,9 @@ TEST_F(JournalUplinkTest, PathOutOfTheAttemptsFolderIsNotUploaded) {
   const JournalUplink::Upload upload = uplink->TakeUpload();
 
   EXPECT_EQ(upload.seq, 4);
-  EXPECT_FALSE(upload.files.ok());
+  ASSERT_FALSE(upload.files.ok());
+  EXPECT_NE(upload.files.status().message().find("leads out"), std::string::npos)
+      << upload.files.status().message();
   uplink->NoteUploaded(upload.seq, Status(Code::kDataLoss, upload.files.status().message()));
   EXPECT_TRUE(uplink->files_damaged());
   EXPECT_EQ(SendBatch(), (Seqs{4, 5}));

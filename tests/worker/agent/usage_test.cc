@@ -73,7 +73,7 @@ JournalRecord Loss(std::int64_t step, std::int64_t t_ms, double loss) {
           .kind = RecordKind::kSeries,
           .t_ms = t_ms,
           .step = step,
-          .body = {{"loss", loss}, {"tokens_per_s", 1e6}}};
+          .body = SeriesRecord{.values = {{"loss", loss}, {"tokens_per_s", 1e6}}}};
 }
 
 TEST(SlotMeterTest, AStepLastsFromOneLossToTheNext) {
@@ -101,7 +101,7 @@ JournalRecord Progress(const char* phase, int done, int of) {
           .kind = RecordKind::kProgress,
           .t_ms = 1,
           .step = 10,
-          .body = {{"phase", phase}, {"done", done}, {"of", of}, {"tokens_per_s", 5}}};
+          .body = ProgressRecord{.phase = phase, .done = done, .of = of, .tokens_per_s = 5.0}};
 }
 
 TEST(SlotMeterTest, ProgressIsThePartDoneOfTheTaskAndNotOfAValidation) {
@@ -121,7 +121,8 @@ TEST(SlotMeterTest, RecordsOfNoFormTellNothing) {
   for (const Json& body : {Json(), Json(3), Json::array(), Json{{"loss", nullptr}, {"of", 0}}}) {
     for (const RecordKind kind :
          {RecordKind::kSeries, RecordKind::kProgress, RecordKind::kResult}) {
-      EXPECT_FALSE(meter.Note({.seq = 1, .kind = kind, .t_ms = 1, .step = 1, .body = body}));
+      EXPECT_FALSE(meter.Note(
+          {.seq = 1, .kind = kind, .t_ms = 1, .step = 1, .body = ParseRecordBody(kind, 1, body)}));
     }
   }
   EXPECT_FALSE(meter.loss().has_value());

@@ -27,6 +27,7 @@
 #include "sweeps/event.h"
 #include "sweeps/task.h"
 #include "tests/deadline.h"
+#include "tests/journal_json.h"
 
 namespace longrun::trainer {
 namespace {
@@ -117,19 +118,13 @@ class TrainerTest : public testing::Test {
   }
   std::string Stderr() const { return ReadFile(At("stderr")).value(); }
 
-  std::vector<JournalRecord> Journal(const std::string& output) const {
-    JournalReader reader(JoinPath(At(output), "journal.jsonl"));
-    std::vector<JournalRecord> records;
-    while (true) {
-      const auto lines = reader.Next(1000, 1 << 20).value();
-      if (lines.empty()) return records;
-      for (const auto& line : lines) records.push_back(line.record);
-    }
+  std::vector<JsonRecord> Journal(const std::string& output) const {
+    return ReadJsonJournal(JoinPath(At(output), kJournalName));
   }
   std::vector<double> Series(const std::string& output, const char* metric) const {
     std::vector<double> values;
-    const std::vector<JournalRecord> records = Journal(output);
-    for (const JournalRecord& record : records) {
+    const std::vector<JsonRecord> records = Journal(output);
+    for (const JsonRecord& record : records) {
       if (record.kind == RecordKind::kSeries && record.body.contains(metric)) {
         values.push_back(record.body[metric].get<double>());
       }
@@ -174,12 +169,12 @@ TEST_F(TrainerTest, AnInterruptionByHandEndsItAtOnceWhileItReadsItsInputs) {
 TEST_F(TrainerTest, TrainsEvaluatesAndSaysSoInItsJournal) {
   WriteRun(RunJson("cable"));
   ASSERT_EQ(Exec(TrainArguments("out")), 0) << Stderr();
-  const std::vector<JournalRecord> records = Journal("out");
+  const std::vector<JsonRecord> records = Journal("out");
   EXPECT_EQ(records.front().kind, RecordKind::kAttempt);
   EXPECT_EQ(records[1].kind, RecordKind::kStarted);
   EXPECT_EQ(records[1].body["steps"], 20);
   EXPECT_EQ(records.back().kind, RecordKind::kFinal);
-  const JournalRecord& last = records[records.size() - 2];
+  const JsonRecord& last = records[records.size() - 2];
   ASSERT_EQ(last.kind, RecordKind::kCheckpoint);
   EXPECT_EQ(last.body["final"], true);
   EXPECT_EQ(last.body["step"], 20);
@@ -195,8 +190,8 @@ TEST_F(TrainerTest, TrainsEvaluatesAndSaysSoInItsJournal) {
             0)
       << Stderr();
   int n_rows = 0;
-  const std::vector<JournalRecord> scores = Journal("scores");
-  for (const JournalRecord& record : scores) {
+  const std::vector<JsonRecord> scores = Journal("scores");
+  for (const JsonRecord& record : scores) {
     if (record.kind != RecordKind::kResult) continue;
     EXPECT_EQ(record.body["status"], "ok");
     EXPECT_LT(record.body["value"].get<double>(), loss.front());
@@ -274,7 +269,7 @@ TEST_F(TrainerTest, ToldToStopItSavesItsStateAndYields) {
   kill(pid, SIGTERM);
   kill(pid, SIGCONT);
   EXPECT_EQ(WaitFor(pid, -1).value()->code, 75) << Stderr();
-  const std::vector<JournalRecord> records = Journal("out");
+  const std::vector<JsonRecord> records = Journal("out");
   EXPECT_EQ(records.back().kind, RecordKind::kCheckpoint);
   EXPECT_EQ(records.back().body["step"], 6);
   EXPECT_EQ(records.back().body["final"], false);
@@ -328,8 +323,8 @@ TEST_F(TrainerTest, AnEncoderLearnsHiddenTokensAndIsScoredByThem) {
       << Stderr();
   EXPECT_NE(Bytes(folder_.path(), "stdout").find("pseudo_perplexity"), std::string::npos);
   int n_rows = 0;
-  const std::vector<JournalRecord> scores = Journal("pseudo_perplexity");
-  for (const JournalRecord& record : scores) {
+  const std::vector<JsonRecord> scores = Journal("pseudo_perplexity");
+  for (const JsonRecord& record : scores) {
     if (record.kind != RecordKind::kResult) continue;
     EXPECT_EQ(record.body["status"], "ok");
     EXPECT_EQ(record.body["n"], 200);
@@ -354,8 +349,8 @@ TEST_F(TrainerTest, PseudoPerplexityIsWhatALoopOverForwardGives) {
       0)
       << Stderr();
   Json row;
-  const std::vector<JournalRecord> scores = Journal("scores");
-  for (const JournalRecord& record : scores) {
+  const std::vector<JsonRecord> scores = Journal("scores");
+  for (const JsonRecord& record : scores) {
     if (record.kind == RecordKind::kResult) row = record.body;
   }
 
@@ -447,7 +442,7 @@ TEST_F(TrainerTest, ALossThatIsNoNumberEndsWithClassNumerical) {
                                                .state = loaded.state})
                   .ok());
   EXPECT_EQ(Exec(TrainArguments("next", {"--resume", At("poisoned")})), 80);
-  const JournalRecord last = Journal("next").back();
+  const JsonRecord last = Journal("next").back();
   EXPECT_EQ(last.kind, RecordKind::kFailed);
   EXPECT_EQ(last.body["class"], "numerical");
   EXPECT_EQ(last.body["where"], "step 3");
@@ -461,8 +456,8 @@ TEST_F(TrainerTest, ALearnedTableIsNotApplicableBeyondItself) {
             0)
       << Stderr();
   std::vector<std::string> status;
-  const std::vector<JournalRecord> scores = Journal("scores");
-  for (const JournalRecord& record : scores) {
+  const std::vector<JsonRecord> scores = Journal("scores");
+  for (const JsonRecord& record : scores) {
     if (record.kind == RecordKind::kResult)
       status.push_back(record.body["status"].get<std::string>());
   }
@@ -479,8 +474,8 @@ TEST_F(TrainerTest, AnEvaluationTakesTheParametersOfASweep) {
     arguments.insert(arguments.end(), more.begin(), more.end());
     EXPECT_EQ(Exec(arguments), 0) << Stderr();
     std::vector<Json> bodies;
-    const std::vector<JournalRecord> records = Journal(output);
-    for (const JournalRecord& record : records) {
+    const std::vector<JsonRecord> records = Journal(output);
+    for (const JsonRecord& record : records) {
       if (record.kind == RecordKind::kResult) bodies.push_back(record.body);
     }
     return bodies;

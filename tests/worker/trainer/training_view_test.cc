@@ -7,10 +7,12 @@
 namespace longrun::trainer {
 namespace {
 
-Json StepBody(double loss) { return {{"loss", loss}, {"lr", 1e-3}, {"tokens_per_s", 1000.0}}; }
+SeriesRecord StepBody(double loss) {
+  return {.values = {{"loss", loss}, {"lr", 1e-3}, {"tokens_per_s", 1000.0}}};
+}
 
 std::string Show(TrainingView& view, std::int64_t step, std::int64_t now_ms) {
-  return view.Show(RecordKind::kSeries, StepBody(2.5), step, now_ms);
+  return view.Show(StepBody(2.5), step, now_ms);
 }
 
 TEST(TrainingViewTest, AFileGetsALineForEachTenthOfTheTraining) {
@@ -28,7 +30,7 @@ TEST(TrainingViewTest, ALineHasStepLossRateAndTheTimeLeft) {
   TrainingView view({.n_steps = 40, .batch_tokens = 100, .output = "out"});
   // 36 steps of 100 tokens at 1000 a second.
   EXPECT_EQ(Show(view, 4, 1), "step 4 of 40   loss 2.5000   1K tokens/s   3.6s left\n");
-  EXPECT_EQ(view.Show(RecordKind::kSeries, {{"val_loss", 3.0}}, 4, 2), "");
+  EXPECT_EQ(view.Show(SeriesRecord{.values = {{"val_loss", 3.0}}}, 4, 2), "");
   EXPECT_EQ(Show(view, 40, 3), "step 40 of 40   loss 2.5000 (validation 3.0000)   1K tokens/s\n");
   EXPECT_EQ(view.End(), "");
 }
@@ -57,8 +59,7 @@ TEST(TrainingViewTest, TheNewestCheckpointIsKnownAndAResumedTrainingSaysWhereItB
             "training: steps 11 to 40 of 100 tokens; checkpoints in out/checkpoints, after each "
             "step\n");
   EXPECT_EQ(view.checkpoint(), "");
-  EXPECT_EQ(view.Show(RecordKind::kCheckpoint, {{"path", "checkpoints/step-000000011"}}, 11, 1),
-            "");
+  EXPECT_EQ(view.Show(CheckpointRecord{.path = "checkpoints/step-000000011"}, 11, 1), "");
   EXPECT_EQ(view.checkpoint(), "out/checkpoints/step-000000011");
 }
 

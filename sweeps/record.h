@@ -1,0 +1,175 @@
+// The records of a journal by kind. ParseJournalLine (event.h) turns each body into a struct, and
+// nothing else reads it by its keys. Kinds and their bodies:
+//
+//   attempt     {"format":1,"attempt","task","run_key","epoch","kind","resume":{..}|null}  record 1
+//   started     {"version","commit","dirty","numerics","compiler","torch","cuda","driver",
+//                "device":{"kind","name","memory_bytes"},"host","execution":{..},
+//                "activation_checkpointing","parameters","steps","seed","dataset":{..},"init",
+//                "initial_weights","command","environment":{..},"pid"}
+//   progress    {"phase":"train|validate|evaluate|checkpoint","done","of","tokens_per_s","eta_ms"}
+//   series      {"loss":..,"lr":..,"grad_norm":..,"tokens_per_s":..}  (any metric: number or null)
+//   result      {"cell","metric","context_length","split","protocol","averaging","depth","variant",
+//                "value","se","n","nll_sum","bytes","status","extra":{..}}   value: null unless ok
+//   checkpoint  {"path","step","sha256","files":[{"name","sha256","bytes"}],"final":bool,
+//               "best":bool}
+//   artifact    {"name","path","sha256","bytes"}          paths: relative to the attempt's folder
+//   warning     {"message"}
+//   failed      {"class","message","where"}
+//   final       {"counts":{kind: n},"digest"}   over all records before it; digest: SHA-256 over
+//                the lines of the result records, each with its newline
+//
+// A trainer's body need not have the form of its kind. Such a body is an UnreadableBody: its line
+// is stored unchanged, and counts for nothing else. In an optional member null is as good as
+// absent; a member of another type makes the body unreadable, unless its struct says otherwise.
+// 2.0 is not an integer. Members that no struct has are ignored.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "base/json.h"
+#include "sweeps/artifact_file.h"
+#include "sweeps/run.h"
+#include "sweeps/task.h"
+
+namespace longrun {
+
+enum class RecordKind {
+  kAttempt,
+  kStarted,
+  kProgress,
+  kSeries,
+  kResult,
+  kCheckpoint,
+  kArtifact,
+  kWarning,
+  kFailed,
+  kFinal,
+};
+std::string_view RecordKindName(RecordKind kind);                 // as in the journal: "attempt"
+std::optional<RecordKind> FindRecordKind(std::string_view name);  // nullopt: unknown
+
+// A struct with ToJson() is also what a trainer writes: the body, with every member of its kind.
+
+// Always readable: a member of another form is absent.
+struct AttemptRecord {
+  std::string task;  // "": absent
+  std::optional<CheckpointRef> resume = {};
+};
+
+// Always readable: a member of another form is absent.
+struct StartedRecord {
+  std::optional<Execution> execution = {};
+};
+
+struct ProgressRecord {
+  std::string phase = {};  // "": absent
+  std::optional<std::int64_t> done = {}, of = {};
+  std::optional<double> tokens_per_s = {};
+  std::optional<std::int64_t> eta_ms = {};
+
+  static constexpr RecordKind kKind = RecordKind::kProgress;
+  Json ToJson() const;
+};
+
+// Readable only with a step in its record, and with at least one metric.
+struct SeriesRecord {
+  std::vector<std::pair<std::string, std::optional<double>>> values = {};  // by name, sorted
+
+  std::optional<double> ValueOf(std::string_view metric) const;  // null is as good as absent
+
+  static constexpr RecordKind kKind = RecordKind::kSeries;
+  Json ToJson() const;
+};
+
+struct ResultRecord {
+  std::string cell;
+  std::string metric;
+  std::optional<std::int64_t> context_length = {};
+  std::optional<std::string> split = {}, protocol = {}, averaging = {}, variant = {};
+  std::optional<double> depth = {}, value = {}, se = {}, nll_sum = {};
+  std::optional<std::int64_t> n = {}, n_bytes = {};
+  std::string status;
+  std::string extra = "{}";  // of any type, as canonical JSON; {} if absent
+};
+
+// Always readable: a member of another form is absent, and then the checkpoint may not be whole.
+struct CheckpointRecord {
+  std::optional<std::string> path = {};
+  std::string sha256 = {};  // of its manifest; "": absent
+  std::optional<std::int64_t> step = {};
+  std::optional<std::vector<ArtifactFile>> files = {};  // absent if one of them is of another form
+  bool is_final = false;
+  bool is_best = false;
+  // Whether training can resume from it, once read: it has a digest, a step and files, and its
+  // flags are true, false or absent, but not null.
+  bool is_whole = false;
+
+  static constexpr RecordKind kKind = RecordKind::kCheckpoint;
+  Json ToJson() const;
+};
+
+struct ArtifactRecord {
+  std::string name;
+  std::optional<std::string> path = {};  // absent if it is of another form
+  std::string sha256;
+  std::int64_t n_bytes = 0;
+
+  static constexpr RecordKind kKind = RecordKind::kArtifact;
+  Json ToJson() const;
+};
+
+// Always readable: a member of another form is "".
+struct FailedRecord {
+  std::string failure_class = {};
+  std::string message = {};
+  std::string where = {};
+
+  static constexpr RecordKind kKind = RecordKind::kFailed;
+  Json ToJson() const;
+};
+
+// Always readable: whatever it says is compared with what is stored.
+struct FinalRecord {
+  std::optional<Json> counts = {};
+  std::optional<Json> digest = {};
+
+  bool operator==(const FinalRecord&) const = default;
+
+  static constexpr RecordKind kKind = RecordKind::kFinal;
+  Json ToJson() const;
+};
+
+// Of another form than its record's kind.
+struct UnreadableBody {
+  std::string why;
+};
+
+// Nothing (std::monostate) for a kind that no program reads: warning.
+using RecordBody = std::variant<std::monostate, UnreadableBody, AttemptRecord, StartedRecord,
+                                ProgressRecord, SeriesRecord, ResultRecord, CheckpointRecord,
+                                ArtifactRecord, FailedRecord, FinalRecord>;
+
+struct JournalRecord {
+  std::int64_t seq = 0;  // 1, 2, 3, ...
+  RecordKind kind = RecordKind::kAttempt;
+  std::int64_t t_ms = 0;
+  std::optional<std::int64_t> step;
+  RecordBody body;
+
+  // The body if it is a `Body`, or nullptr.
+  template <typename Body>
+  const Body* As() const {
+    return std::get_if<Body>(&body);
+  }
+};
+
+// `step`: that of the record.
+RecordBody ParseRecordBody(RecordKind kind, std::optional<std::int64_t> step, Json body);
+
+}  // namespace longrun
