@@ -263,12 +263,12 @@ Status ModelConfig::CheckShape() const {
   return errors.First();
 }
 
-void CheckModel(const ModelConfig& model, KeyErrors& errors) {
+void CheckModel(const ModelConfig& model, KeyErrors& errors, const KeyErrors& read) {
   const Architecture* architecture = nullptr;
   const bool is_known =
       errors.Take("model.architecture", FindArchitecture(model.architecture), architecture);
   const bool has_shape = CheckShapeOf(model, errors);
-  FieldChecker checker("model", errors);
+  FieldChecker checker("model", errors, FieldChecker::Part::kAll, read);
   Fields(model, checker);
   if (!is_known || !has_shape) return;
   CheckBody(model, *architecture, errors);

@@ -11,8 +11,9 @@ namespace longrun {
 // CheckModel then reports a path that already had an error, it is the same error again.
 ModelConfig ReadModel(const Json& model, const Json& position, KeyErrors& errors);
 
-// Like Check, but does not report consequences of a value that is itself wrong.
-void CheckModel(const ModelConfig& model, KeyErrors& errors);
+// Like Check, but does not report consequences of a value that is itself wrong. `read`: the errors
+// of ReadModel, whose unknown words are reported again, in their places among the others.
+void CheckModel(const ModelConfig& model, KeyErrors& errors, const KeyErrors& read = {});
 
 // Adds the errors of a "position" (PositionErrors). Returns true if there are none.
 bool CheckGivenPosition(const Json& given, KeyErrors& errors);

@@ -137,9 +137,11 @@ class FieldReader {
       errors_.Take(key, GetBool(json_, spec.name, path_), member);
     } else if constexpr (NamedEnum<T>) {
       std::string word;
-      if (errors_.Take(key, GetString(json_, spec.name, path_), word) &&
-          errors_.Add(key, OneOf(key, word, ChoicesOf<T>(spec)))) {
+      if (!errors_.Take(key, GetString(json_, spec.name, path_), word)) return;
+      if (Status known = OneOf(key, word, ChoicesOf<T>(spec)); known.ok()) {
         member = *FindEnum<T>(word);
+      } else {
+        errors_.AddWord(key, std::move(known));
       }
     } else {
       errors_.Take(key, GetString(json_, spec.name, path_), member);
@@ -186,18 +188,27 @@ class FieldReader {
   bool with_body_;
 };
 
-// Checks every range of a struct. Relations between members are checked elsewhere.
+// Checks every range of a struct. Relations between members are checked elsewhere. Unknown words
+// among the errors of reading are reported again, so that they are in the order of the settings.
 class FieldChecker {
  public:
   enum class Part { kAll, kShape };
 
-  FieldChecker(std::string path, KeyErrors& errors, Part part = Part::kAll)
-      : path_(std::move(path)), errors_(errors), part_(part) {}
+  FieldChecker(std::string path, KeyErrors& errors, Part part = Part::kAll,
+               const KeyErrors& read = {})
+      : path_(std::move(path)), errors_(errors), part_(part), read_(read) {}
 
   template <typename T>
   void operator()(const T& member, const ParamSpec& spec, const SettingUse& use = {}) {
-    if (use.own_check || use.shape != (part_ == Part::kShape)) return;
+    if (use.shape != (part_ == Part::kShape)) return;
     const std::string path = Str(path_, ".", spec.name);
+    if constexpr (NamedEnum<T>) {
+      for (const KeyError& error : read_.all()) {
+        if (error.is_word && error.key == path) Note(error.status, path);
+      }
+      return;
+    }
+    if (use.own_check) return;
     if constexpr (std::same_as<T, std::string>) {
       std::vector<std::string> choices = spec.choices;
       choices.insert(choices.end(), use.choices_imported.begin(), use.choices_imported.end());
@@ -216,7 +227,7 @@ class FieldChecker {
   template <typename Config>
   void Group(const Config& config, const ParamSpec& spec, const SettingUse& use = {}) {
     if (!use.in_json) return;
-    FieldChecker below(Str(path_, ".", spec.name), errors_);
+    FieldChecker below(Str(path_, ".", spec.name), errors_, Part::kAll, read_);
     Fields(config, below);
     wrong_.insert(below.wrong_.begin(), below.wrong_.end());
   }
@@ -235,6 +246,7 @@ class FieldChecker {
   std::string path_;
   KeyErrors& errors_;
   Part part_;
+  KeyErrors read_;
   std::set<std::string, std::less<>> wrong_;
 };
 

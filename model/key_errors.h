@@ -20,6 +20,7 @@ struct KeyError {
   std::string key;                       // "model.d_model", "position.variant", "train.validate"
   Status status;                         // its message begins with the key and ": "
   std::vector<std::string> others = {};  // the other keys that the message names, in full
+  bool is_word = false;                  // an unknown word of an enum, found while reading
 };
 
 class KeyErrors {
@@ -30,6 +31,9 @@ class KeyErrors {
     errors_.push_back(
         {.key = std::string(key), .status = std::move(status), .others = std::move(others)});
     return false;
+  }
+  void AddWord(std::string_view key, Status status) {
+    errors_.push_back({.key = std::string(key), .status = std::move(status), .is_word = true});
   }
   // Stores the value in `out`. An error leaves `out` unchanged and returns false.
   template <typename T>

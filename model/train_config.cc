@@ -45,8 +45,8 @@ Result<TrainConfig> TrainConfig::FromJson(const Json& train) {
   return config;
 }
 
-void CheckTrain(const TrainConfig& train, KeyErrors& errors) {
-  FieldChecker checker("train", errors);
+void CheckTrain(const TrainConfig& train, KeyErrors& errors, const KeyErrors& read) {
+  FieldChecker checker("train", errors, FieldChecker::Part::kAll, read);
   Fields(train, checker);
   const std::int64_t train_length = train.train_length, batch_tokens = train.batch_tokens;
   if (checker.AreRight({"train.train_length", "train.batch_tokens"}) &&

@@ -12,8 +12,9 @@ namespace longrun {
 // CheckTrain then reports a path that already had an error, it is the same error again.
 TrainConfig ReadTrain(const Json& train, KeyErrors& errors);
 
-// Like Check, but does not report consequences of a value that is itself wrong.
-void CheckTrain(const TrainConfig& train, KeyErrors& errors);
+// Like Check, but does not report consequences of a value that is itself wrong. `read`: the errors
+// of ReadTrain, whose unknown words are reported again, in their places among the others.
+void CheckTrain(const TrainConfig& train, KeyErrors& errors, const KeyErrors& read = {});
 
 // Checks the demands of model and objective on each other: a model that sees the next token cannot
 // learn to predict it, and the mask token needs a row of the embedding.

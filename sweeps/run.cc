@@ -52,9 +52,16 @@ bool IsOrIsBelow(std::string_view path, std::string_view other) {
 }
 
 // Adds only new errors: a key that could not be read was checked with its default,
-// and has its error.
+// and has its error. Unknown words were reported again.
 void AddNew(const KeyErrors& checked, KeyErrors& found) {
-  const KeyErrors read = found;
+  KeyErrors read;
+  for (const KeyError& error : found.all()) {
+    const bool is_again = error.is_word && std::ranges::any_of(checked.all(), [&](const auto& one) {
+                            return one.key == error.key;
+                          });
+    if (!is_again) read.Add(error.key, error.status, error.others);
+  }
+  found = read;
   for (const KeyError& error : checked.all()) {
     const bool is_known = std::ranges::any_of(read.all(), [&](const KeyError& other) {
       return IsOrIsBelow(error.key, other.key) || IsOrIsBelow(other.key, error.key);
@@ -72,7 +79,7 @@ bool ReadTrainOf(const Json& json, bool starts_from, Run& run, KeyErrors& errors
   } else {
     run.train = ReadTrain(json, own);
     KeyErrors checked;
-    CheckTrain(run.train, checked);
+    CheckTrain(run.train, checked, own);
     AddNew(checked, own);
   }
   if (own.empty() && !run.trains() && (!starts_from || run.train.train_length < 1)) {
@@ -95,7 +102,7 @@ bool ReadModelOf(const Json& model, const Json& position, Run& run, KeyErrors& e
     run.model.n_positions =
         run.init ? run.init->n_positions : std::max<std::int64_t>(run.train.train_length, 1);
   }
-  CheckModel(run.model, checked);
+  CheckModel(run.model, checked, own);
   AddNew(checked, own);
   return errors.AddAll(own);
 }

@@ -333,6 +333,25 @@ TEST(TrainConfigTest, JsonIsReadStrictly) {
             "train.precision: expected a string, found 16");
 }
 
+TEST(TrainConfigTest, AnUnknownWordHasItsPlaceAmongTheErrorsOfOtherValues) {
+  Json json = Recipe().ToJson();
+  json["tokens"] = 0;
+  json["precision"] = "fp16";
+  json["optimizer"]["lr"] = 100;
+  json["order"] = 3;
+  KeyErrors read, checked;
+  const TrainConfig config = ReadTrain(json, read);
+  CheckTrain(config, checked, read);
+  const auto keys = [](const KeyErrors& errors) {
+    std::vector<std::string> out;
+    for (const KeyError& error : errors.all()) out.push_back(error.key);
+    return out;
+  };
+  EXPECT_EQ(keys(read), (std::vector<std::string>{"train.precision", "train.order"}));
+  EXPECT_EQ(keys(checked),
+            (std::vector<std::string>{"train.tokens", "train.precision", "train.optimizer.lr"}));
+}
+
 TEST(TrainConfigTest, CheckNamesWhatIsOutOfRange) {
   const auto message = [](const std::function<void(TrainConfig&)>& spoil) {
     TrainConfig config = Recipe();

@@ -69,7 +69,7 @@ int SpoilEach(const Config& right, const std::string& name, const Check& check) 
     Fields(config, spoiler);
     if (spoiler.spoilt.empty()) return n;
     KeyErrors errors;
-    check(config, errors);
+    check(config, errors, KeyErrors());
     const std::vector<std::string> messages = Messages(errors);
     const std::string begin = Str(name, ".", spoiler.spoilt, ": expected ");
     EXPECT_TRUE(std::ranges::any_of(
