@@ -8,6 +8,7 @@
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/str.h"
+#include "base/utf8.h"
 
 namespace longrun {
 namespace {
@@ -17,6 +18,8 @@ constexpr std::array<std::string_view, 10> kKindNames = {
     "attempt",    "started",  "progress", "series", "result",
     "checkpoint", "artifact", "warning",  "failed", "final"};
 static_assert(kKindNames.size() == static_cast<std::size_t>(RecordKind::kFinal) + 1);
+
+constexpr std::size_t kShownBytesMax = 80;  // of a wrong value, in a message
 
 // Takes an object's members out of it by their types: null and absent members are nothing, and one
 // of another type is the reason why the object does not have its form.
@@ -89,7 +92,8 @@ class Members {
   }
   std::nullopt_t Wrong(const char* key, std::string_view expected, const Json& found) {
     if (why_.empty()) {
-      why_ = Str(key, ": expected ", expected, ", found a value of type ", found.type_name());
+      const std::string text = found.dump(-1, ' ', true, Json::error_handler_t::replace);
+      why_ = Str(key, ": expected ", expected, ", found ", Shortened(text, kShownBytesMax));
     }
     return std::nullopt;
   }

@@ -150,7 +150,8 @@ struct UnreadableBody {
   std::string why;
 };
 
-// Nothing (std::monostate) for a kind that no program reads: warning.
+// Nothing (std::monostate) for a warning, which no program reads, and for a record of which only
+// the number was kept.
 using RecordBody = std::variant<std::monostate, UnreadableBody, AttemptRecord, StartedRecord,
                                 ProgressRecord, SeriesRecord, ResultRecord, CheckpointRecord,
                                 ArtifactRecord, FailedRecord, FinalRecord>;

@@ -271,7 +271,7 @@ Status LoadWorkers(Connection& connection, State& state) {
                      ASSIGN_OR_RETURN(slot.index, GetInt(json, "index"));
                      ASSIGN_OR_RETURN(const std::string kind, GetString(json, "kind"));
                      const auto known_kind = FindEnum<DeviceKind>(kind);
-                     // It fits no task. The worker lists its slots again when it connects.
+                     // Such a slot fits no task. The worker lists its slots again when it connects.
                      if (!known_kind) continue;
                      slot.kind = *known_kind;
                      ASSIGN_OR_RETURN(slot.name, GetString(json, "name"));

@@ -1,6 +1,7 @@
 #include "kernels/cpu/plan.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 
 namespace longrun {
@@ -192,6 +193,7 @@ AttentionPlan::AttentionPlan(const AttentionInputs& inputs, const AttentionTerms
             std::clamp<std::int64_t>(reversed_zero - m + table.n_ahead, 0, table.n_distance - 1);
         const double number = table.values[static_cast<std::size_t>(h * table.n_distance + entry)];
         distances.push_back(static_cast<float>(number * kLog2E));
+        distances_are_finite = distances_are_finite && std::isfinite(distances.back());
       }
     }
   }

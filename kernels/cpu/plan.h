@@ -119,6 +119,7 @@ struct AttentionPlan {
   // Rows of numbers by j - p: (H, n_reversed), (n_reversed), entry 0 at j - p = -reversed_zero.
   std::int64_t n_reversed = 0, reversed_zero = 0;
   std::vector<float> distances;
+  bool distances_are_finite = true;
   std::vector<float> psi;  // not times log2(e)
   std::vector<float> knots;
   std::vector<float> slope, intercept;  // (H, K + 1), times log2(e)

@@ -96,9 +96,11 @@ HWY_NOINLINE void AddTwoSided(const AttentionPlan& plan, const Tile& tile, doubl
 }
 
 // Whether the reader of the scores adds the biases by distance as it reads them, which saves a pass
-// over the tile. It cannot where a term or the hiding of keys comes after them.
+// over the tile. It cannot where another term comes after them, or where a number that is not
+// finite would undo a hidden key's -infinity.
 HWY_INLINE bool ReaderAddsDistances(const AttentionPlan& plan, const Tile& tile) {
-  return plan.terms.distance_table && !plan.terms.piecewise && !tile.rows.masked;
+  return plan.terms.distance_table && !plan.terms.piecewise &&
+         (!tile.rows.masked || plan.distances_are_finite);
 }
 
 // The biases by distance of row r; entry m belongs to key (key_begin + m).

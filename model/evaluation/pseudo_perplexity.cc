@@ -141,11 +141,11 @@ class PassScorer {
 Result<Score> ScorePasses(LanguageModel& model, const EvaluationRequest& request,
                           const TokenSplit& split, std::span<const MaskedPass> passes,
                           const EvaluationProgress& progress) {
-  // A baseline reads nothing, so it needs no mask token.
   // Targets are spread over the whole split.
-  PassScorer scorer(*request.dataset, split, request.context_length,
-                    TextBlockTokens(split.n_tokens(), split.n_tokens()),
-                    model.mask_token().value_or(-1));
+  const std::int64_t block_tokens = TextBlockTokens(split.n_tokens(), split.n_tokens());
+  // A baseline reads nothing, so it needs no mask token.
+  const std::int32_t mask = model.mask_token().value_or(-1);
+  PassScorer scorer(*request.dataset, split, request.context_length, block_tokens, mask);
   const auto per_call = static_cast<std::size_t>(request.windows_per_call);
   for (std::size_t begin = 0; begin < passes.size();) {
     const std::size_t n = std::min(per_call, passes.size() - begin);

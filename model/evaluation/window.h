@@ -45,7 +45,7 @@ class PlaceSums {
   // `document_starts` as in ScoreRequest. Both are left out where they are empty or 0.
   PlaceSums(std::span<const std::int64_t> document_starts, std::int64_t block_tokens)
       : document_starts_(document_starts), block_tokens_(block_tokens) {}
-  // Adds `token`, the sums of token t alone.
+  // Adds `token`, the sums of only token t.
   void Add(std::int64_t t, const ClusterSum& token, Score& score) const;
 
  private:

@@ -567,6 +567,23 @@ TEST_P(KernelTest, ANaNIsNotLost) {
   EXPECT_TRUE(std::isnan(RunKernel(kernel(), problem).o[0]));
 }
 
+TEST_P(KernelTest, ABiasOfHiddenKeysIsNotRead) {
+  Problem problem({.n_query = 150, .n_key = 150}, Scalar::kFp32, random_);
+  problem.AddDistanceTable(random_, 40, 1);  // entry 0 of each head is that of keys ahead
+  const auto with_ahead = [&](double number) {
+    for (std::size_t i = 0; i < problem.table.size(); i += 40) problem.table[i] = number;
+    return RunKernel(kernel(), problem);
+  };
+  const Outcome zero = with_ahead(0.0);
+  for (const double number :
+       {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity()}) {
+    const Outcome other = with_ahead(number);
+    EXPECT_EQ(other.o, zero.o);
+    EXPECT_EQ(other.dq, zero.dq);
+    EXPECT_EQ(other.d_distance_table, zero.d_distance_table);
+  }
+}
+
 // ---- identities --------------------------------------------------------------------------------
 
 TEST_P(KernelTest, GradientsOfABiasSumToZero) {

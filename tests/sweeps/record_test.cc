@@ -56,6 +56,16 @@ TEST(AttemptRecordTest, SaysItsTaskAndWhereItResumes) {
   EXPECT_EQ(attempt.resume->step, 40);
 }
 
+TEST(ResultRecordTest, TheReasonShowsTheValue) {
+  const auto why = [](const Json& n) {
+    const Json body = {{"cell", "c"}, {"metric", "nll"}, {"status", "ok"}, {"n", n}};
+    return std::get<UnreadableBody>(Parse(RecordKind::kResult, body)).why;
+  };
+  EXPECT_EQ(why(1000.0), "n: expected an integer, found 1000.0");
+  EXPECT_EQ(why("many"), "n: expected an integer, found \"many\"");
+  EXPECT_LT(why(std::string(1000, 'x')).size(), 150u);
+}
+
 TEST(AttemptRecordTest, AMemberOfAnotherFormIsAbsent) {
   for (const Json& task : {Json(), Json(3), Json::array()}) {
     EXPECT_EQ(std::get<AttemptRecord>(Parse(RecordKind::kAttempt, {{"task", task}})).task, "");

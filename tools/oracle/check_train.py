@@ -234,7 +234,7 @@ def weights(checkpoint):
         return file.read()
 
 
-def expected_row(logits_of, split, length, by_document):
+def expected_row(logits_of, split, length):
     """nonoverlap: window k feeds [kL, kL + L), scores [kL + 1, kL + L + 1)."""
     tokens, starts = split
     n = (len(tokens) - 1) // length
@@ -242,7 +242,7 @@ def expected_row(logits_of, split, length, by_document):
     log_p = torch.log_softmax(logits_of(fed).double(), -1).view(n * length, -1)
     nll = -log_p.gather(1, targets[:, None]).squeeze(1).numpy()
     at = numpy.arange(1, n * length + 1)
-    cluster = (numpy.searchsorted(starts, at, side="right") if by_document else (at - 1) // length)
+    cluster = numpy.searchsorted(starts, at, side="right")
     ids = numpy.unique(cluster)
     sums = numpy.array([nll[cluster == i].sum() for i in ids])
     counts = numpy.array([(cluster == i).sum() for i in ids])
@@ -267,7 +267,8 @@ def check_evaluation(trainer, report, folder, dataset, split, method, checkpoint
     assert [r["context_length"] for r in rows] == lengths
     for row in rows:
         expected = expected_row(lambda fed: ask(trainer, "forward", scratch, fed)["logits"], split,
-                                row["context_length"], row["extra"]["clusters"] == "document")
+                                row["context_length"])
+        assert row["extra"]["clusters"] == "document", "the texts are documents of about equal length"
         worst = max(abs(row[key] / expected[key] - 1) for key in ("nll_sum", "value", "se"))
         exact = row["n"] == expected["n"] and row["bytes"] == expected["bytes"]
         report.difference(f"{method}: perplexity at {row['context_length']} (relative)",

@@ -88,7 +88,7 @@ TEST_F(PerplexityTest, PerDocumentSumsAddUpToTheRow) {
   EXPECT_EQ(output.artifacts[0].name, "documents-nll-validation-8.csv");
   // Token 0 is not scored, nor the last 7; the first document's 20th token is its end.
   EXPECT_EQ(output.artifacts[0].bytes, "doc,n,nll_sum,bytes\n0,19,9.5,18\n1,13,6.5,13\n");
-  // Blocks of 16 tokens, of which the first has 15 and the third token 32 alone.
+  // Blocks of 16 tokens, of which the first has 15 and the third only token 32.
   EXPECT_EQ(output.artifacts[1].name, "blocks-nll-validation-8.csv");
   EXPECT_EQ(output.artifacts[1].bytes,
             "begin,n,nll_sum,bytes\n0,15,7.5,15\n16,16,8,15\n32,1,0.5,1\n");
@@ -118,8 +118,7 @@ TEST_F(PerplexityTest, OneBlockHasNoError) {
   ToyModel model;
   const auto output =
       PerplexityEvaluation()
-          .run(model,
-               {.dataset = &dataset, .params = {{"score_tokens", 15}}, .context_length = 5},
+          .run(model, {.dataset = &dataset, .params = {{"score_tokens", 15}}, .context_length = 5},
                {})
           .value();
   EXPECT_TRUE(output.rows[0].at("se").is_null());

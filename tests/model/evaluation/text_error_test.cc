@@ -57,9 +57,8 @@ TEST(BlockStandardErrorTest, IsTheClosedFormForTwoBlocks) {
   for (int i = 0; i < 19; ++i) {
     const double h = 0.5 + 0.025 * i, r = std::pow(2.0, 2.0 * h - 1.0) - 1.0;
     const double variance = 2.0 * a * a / (1.0 - r);
-    const double weight =
-        std::exp(-0.5 * (std::log((1.0 - r * r) * 2.0 / (1.0 + r)) + std::log(variance)) -
-                 6.0 * (h - 0.5));
+    const double weight = std::exp(
+        -0.5 * (std::log((1.0 - r * r) * 2.0 / (1.0 + r)) + std::log(variance)) - 6.0 * (h - 0.5));
     weights += weight;
     log_se += weight * (0.5 * std::log(variance) + (h - 1.0) * std::log(2.0));
   }
@@ -207,10 +206,9 @@ Score ScoreOf(const Text& text, const std::vector<Window>& windows) {
 // The 97.5 % quantile of Student's t by degrees of freedom (a printed table), between entries by
 // 1 / df.
 double Quantile(double df) {
-  static const std::map<double, double> table = {{7, 2.3646}, {8, 2.3060}, {9, 2.2622},
-                                                 {10, 2.2281}, {12, 2.1788}, {15, 2.1314},
-                                                 {20, 2.0860}, {30, 2.0423}, {60, 2.0003},
-                                                 {1e9, 1.9600}};
+  static const std::map<double, double> table = {
+      {7, 2.3646},  {8, 2.3060},  {9, 2.2622},  {10, 2.2281}, {12, 2.1788},
+      {15, 2.1314}, {20, 2.0860}, {30, 2.0423}, {60, 2.0003}, {1e9, 1.9600}};
   auto above = table.lower_bound(df);
   if (above == table.begin() || above->first == df) return above->second;
   const auto below = std::prev(above);
@@ -220,10 +218,8 @@ double Quantile(double df) {
 
 const std::vector<ProtocolCase>& ProtocolCases() {
   static const std::vector<ProtocolCase> cases = {
-      {"nonoverlap", Json::object(), 64},
-      {"nonoverlap", Json::object(), 1024},
-      {"sliding_bos", {{"stride", 64}}, 256},
-      {"rolling", {{"context_len", 1}}, 256},
+      {"nonoverlap", Json::object(), 64},        {"nonoverlap", Json::object(), 1024},
+      {"sliding_bos", {{"stride", 64}}, 256},    {"rolling", {{"context_len", 1}}, 256},
       {"last_k", {{"k", 16}, {"every", 0}}, 64},
   };
   return cases;
