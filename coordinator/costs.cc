@@ -25,7 +25,7 @@ std::optional<MeasuredTask> Measured(const MeasuredRow& row, DeviceChoice device
   const Result<Execution> execution = Execution::FromJson(*execution_json);
   if (!run.ok() || !execution.ok()) return std::nullopt;
   if (!Admits(device_kind, execution->device_kind)) return std::nullopt;
-  const bool is_training = row.kind == TaskKindName(TaskKind::kTrain);
+  const bool is_training = row.kind == EnumName(TaskKind::kTrain);
   std::optional<double> flops = is_training ? TrainFlops(run->model, run->train) : 0.0;
   if (!is_training) {
     const Result<Json> evaluation = ParseJson(row.evaluation_json);

@@ -22,7 +22,7 @@ double Number(std::int64_t n) { return static_cast<double>(n); }
 std::vector<std::string_view> TaskStates() {
   std::vector<std::string_view> names;
   for (int i = 0; i <= static_cast<int>(TaskState::kSkipped); ++i) {
-    names.push_back(TaskStateName(static_cast<TaskState>(i)));
+    names.push_back(EnumName(static_cast<TaskState>(i)));
   }
   return names;
 }
@@ -37,7 +37,7 @@ Metrics::Metrics() : page_(MetricOwner::kCoordinator) {
     }
   }
   for (const TaskKind kind : {TaskKind::kTrain, TaskKind::kEvaluate}) {
-    const std::string_view name = TaskKindName(kind);
+    const std::string_view name = EnumName(kind);
     for (const std::string_view state : TaskStates()) page_.Touch(Metric::kTasks, {name, state});
     page_.Touch(Metric::kTaskQueueSeconds, {name});
     page_.Touch(Metric::kScheduleLatencySeconds, {name});

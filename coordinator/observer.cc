@@ -31,7 +31,7 @@ void Observer::See(const State& state, const StepResult& result) {
 
 void Observer::SeeTask(const State& state, const PutTransition& moved) {
   metrics_.CountTaskTransition(moved.from, moved.to);
-  const auto is = [&](TaskState to) { return moved.to == TaskStateName(to); };
+  const auto is = [&](TaskState to) { return moved.to == EnumName(to); };
   // An offer that nobody accepted changes nothing: the task has been waiting since before it.
   if (is(TaskState::kReady)) {
     ready_at_.try_emplace(moved.id, BootMs());
@@ -40,7 +40,7 @@ void Observer::SeeTask(const State& state, const PutTransition& moved) {
   const auto ready = ready_at_.find(moved.id);
   if (ready == ready_at_.end()) return;  // unknown: it was waiting before this process started
   const double seconds = static_cast<double>(BootMs() - ready->second) / 1000;
-  const std::string_view kind = TaskKindName(state.tasks.at(moved.id).kind);
+  const std::string_view kind = EnumName(state.tasks.at(moved.id).kind);
   if (is(TaskState::kReserved)) {
     metrics_.ObserveScheduleLatency(kind, seconds);
     return;
@@ -50,12 +50,12 @@ void Observer::SeeTask(const State& state, const PutTransition& moved) {
 }
 
 void Observer::SeeAttempt(const State& state, const PutTransition& moved, const Attempt& attempt) {
-  if (moved.to == AttemptStateName(AttemptState::kLost)) metrics_.CountLeaseExpiration();
+  if (moved.to == EnumName(AttemptState::kLost)) metrics_.CountLeaseExpiration();
   if (!attempt.failure_class.empty()) {
     metrics_.CountAttemptFailure(attempt.failure_class, attempt.worker);
   }
   if (attempt.duration_clock == DurationClock::kNone) return;
-  const std::string_view kind = TaskKindName(state.tasks.at(attempt.task).kind);
+  const std::string_view kind = EnumName(state.tasks.at(attempt.task).kind);
   metrics_.CountAttemptEnd(kind, attempt.failure_class,
                            static_cast<double>(attempt.duration_ms) / 1000);
 }
@@ -73,7 +73,7 @@ void Observer::CountTasks(const State& state) {
   for (const TaskKind kind : {TaskKind::kTrain, TaskKind::kEvaluate}) {
     for (int i = 0; i <= static_cast<int>(TaskState::kSkipped); ++i) {
       const auto task_state = static_cast<TaskState>(i);
-      metrics_.SetTasks(TaskKindName(kind), TaskStateName(task_state), counts[{kind, task_state}]);
+      metrics_.SetTasks(EnumName(kind), EnumName(task_state), counts[{kind, task_state}]);
     }
   }
 }

@@ -31,7 +31,7 @@ const TimeLeft::Work* TimeLeft::WorkOf(const State& state, const Task& task) {
   const RunRecord& record = state.runs.at(task.run_key);
   const Run& run = record.run;
   const ModelConfig& model = run.model;
-  std::string key = Str(TaskKindName(task.kind), " ", model.position.method, " ",
+  std::string key = Str(EnumName(task.kind), " ", model.position.method, " ",
                         model.ParameterCount(), " ", model.n_layer, " ", run.train.train_length,
                         " ", run.train.tokens, " ", EnumName(run.train.precision), " ", run.parent);
   std::vector<std::int64_t> cells;
@@ -66,7 +66,7 @@ TimeLeft::Open TimeLeft::OpenOf(const State& state, const Task& task, Instant no
   if (runs && attempt->second.progress) {
     const ProgressRecord& progress = *attempt->second.progress;
     const auto of = static_cast<double>(progress.of.value_or(0));
-    if (progress.phase == TaskKindName(task.kind) && of > 0) {
+    if (progress.phase == EnumName(task.kind) && of > 0) {
       Said& said = said_[task.attempt];
       said.share_done = std::clamp(static_cast<double>(progress.done.value_or(0)) / of, 0.0, 1.0);
       const auto eta_ms = static_cast<double>(progress.eta_ms.value_or(0));

@@ -134,8 +134,9 @@ void CheckBody(const ModelConfig& model, const Architecture& architecture, KeyEr
   };
   check("model.norm", body.norm, own.norm);
   check("model.mlp", body.mlp, own.mlp);
-  if (!free.parallel || body.block != BlockKind::kSequential)
+  if (!free.parallel || body.block != BlockKind::kSequential) {
     check("model.block", body.block, own.block);
+  }
   const bool has_kv_heads =
       errors.Add("model.n_kv_head",
                  InRange<std::int64_t>("model.n_kv_head", model.n_kv_head(), 1, model.n_head));

@@ -18,6 +18,7 @@
 #include <utility>
 
 #include "base/clock.h"
+#include "base/descriptor.h"
 #include "base/files.h"
 #include "base/plain_json.h"
 #include "base/str.h"
@@ -46,17 +47,6 @@ bool IsSyncedAtOnce(RecordKind kind) {
 }
 
 Status Broken(std::string_view what) { return Status(Code::kDataLoss, std::string(what)); }
-
-// Closes the file descriptor at the end of the call.
-struct OpenFile {
-  explicit OpenFile(int number) : fd(number) {}
-  OpenFile(const OpenFile&) = delete;
-  OpenFile& operator=(const OpenFile&) = delete;
-  ~OpenFile() {
-    if (fd >= 0) ::close(fd);
-  }
-  int fd;
-};
 
 }  // namespace
 
@@ -97,7 +87,7 @@ std::optional<std::string_view> PlainBody(std::string_view record) {
   }
   const auto text = [&](std::size_t i) { return (*members)[i].second; };
   const bool is_record = text(0).starts_with('{') && text(1).starts_with('"') &&
-                         FindRecordKind(text(1).substr(1, text(1).size() - 2)) &&
+                         FindEnum<RecordKind>(text(1).substr(1, text(1).size() - 2)) &&
                          IsInt(text(2), 1) && (text(3) == "null" || IsInt(text(3), kAny)) &&
                          IsInt(text(4), kAny);
   return is_record ? std::optional(text(0)) : std::nullopt;
@@ -126,7 +116,7 @@ Result<RawRecord> ParseRecord(std::string_view text) {
     if (!number.ok()) return Broken(number.status().message());
     raw.record.step = *number;
   }
-  const std::optional<RecordKind> kind = FindRecordKind(kind_name);
+  const std::optional<RecordKind> kind = FindEnum<RecordKind>(kind_name);
   if (raw.record.seq < 1 || !kind || !raw.body.is_object()) {
     return Broken(Str("a journal record with seq ", raw.record.seq, ", kind \"", kind_name,
                       "\" and a body of type ", raw.body.type_name(),
@@ -164,7 +154,7 @@ void JournalTally::Add(RecordKind kind, std::string_view line) {
 
 FinalRecord JournalTally::Final() const {
   Json counts = Json::object();
-  for (const auto& [kind, count] : counts_) counts[RecordKindName(kind)] = count;
+  for (const auto& [kind, count] : counts_) counts[EnumName(kind)] = count;
   Sha256 digest = result_digest_;
   return {.counts = std::move(counts), .digest = digest.FinishHex()};
 }
@@ -207,7 +197,7 @@ JournalWriter::~JournalWriter() {
 Status JournalWriter::Append(RecordKind kind, const Json& body, std::optional<std::int64_t> step) {
   LR_CHECK(fd_ >= 0 && body.is_object());
   std::string line = CanonicalJson(Json{{"body", body},
-                                        {"kind", RecordKindName(kind)},
+                                        {"kind", EnumName(kind)},
                                         {"seq", last_seq_ + 1},
                                         {"step", step ? Json(*step) : Json()},
                                         {"t_ms", WallMs()}});
@@ -215,7 +205,7 @@ Status JournalWriter::Append(RecordKind kind, const Json& body, std::optional<st
   line = CloseJournalLine(line);
   if (line.size() > kJournalLineBytesMax) {
     return Status(Code::kInvalidArgument,
-                  Str("a ", RecordKindName(kind), " record of ", line.size(),
+                  Str("a ", EnumName(kind), " record of ", line.size(),
                       " bytes; a journal line has at most ", kJournalLineBytesMax));
   }
   line += '\n';
@@ -247,11 +237,11 @@ Status JournalWriter::Finish() { return Append(tally_.Final()); }
 Result<std::vector<JournalReader::Line>> JournalReader::Next(std::size_t records_max,
                                                              std::size_t bytes_max) {
   std::vector<Line> lines;
-  const OpenFile file(::open(path_.c_str(), O_RDONLY | O_CLOEXEC));
-  if (file.fd < 0 && errno == ENOENT && offset_ == 0) return lines;
-  if (file.fd < 0) return ErrnoStatus(errno, Str("cannot open the journal ", path_));
+  const Descriptor file(::open(path_.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file.is_open() && errno == ENOENT && offset_ == 0) return lines;
+  if (!file.is_open()) return ErrnoStatus(errno, Str("cannot open the journal ", path_));
   struct stat about = {};
-  if (::fstat(file.fd, &about) != 0) return ErrnoStatus(errno, Str("cannot read ", path_));
+  if (::fstat(file.get(), &about) != 0) return ErrnoStatus(errno, Str("cannot read ", path_));
   if (about.st_size < offset_) {
     return Broken(Str("the journal ", path_, " has ", about.st_size, " bytes, but ", offset_,
                       " were read: it was cut"));
@@ -288,7 +278,7 @@ Result<std::vector<JournalReader::Line>> JournalReader::Next(std::size_t records
                         " bytes"));
     }
     const ssize_t n =
-        ::pread(file.fd, chunk.data(), chunk.size(),
+        ::pread(file.get(), chunk.data(), chunk.size(),
                 static_cast<off_t>(offset_ + static_cast<std::int64_t>(buffer.size())));
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return ErrnoStatus(errno, Str("cannot read the journal ", path_));

@@ -13,12 +13,6 @@
 namespace longrun {
 namespace {
 
-// In the order of RecordKind.
-constexpr std::array<std::string_view, 10> kKindNames = {
-    "attempt",    "started",  "progress", "series", "result",
-    "checkpoint", "artifact", "warning",  "failed", "final"};
-static_assert(kKindNames.size() == static_cast<std::size_t>(RecordKind::kFinal) + 1);
-
 constexpr std::size_t kShownBytesMax = 80;  // of a wrong value, in a message
 
 // Takes an object's members out of it by their types: null and absent members are nothing, and one
@@ -237,16 +231,6 @@ RecordBody ParseFinal(Json& body) {
 }
 
 }  // namespace
-
-std::string_view RecordKindName(RecordKind kind) {
-  return kKindNames[static_cast<std::size_t>(kind)];
-}
-
-std::optional<RecordKind> FindRecordKind(std::string_view name) {
-  const auto found = std::ranges::find(kKindNames, name);
-  if (found == kKindNames.end()) return std::nullopt;
-  return static_cast<RecordKind>(found - kKindNames.begin());
-}
 
 std::optional<double> SeriesRecord::ValueOf(std::string_view metric) const {
   for (const auto& [name, value] : values) {

@@ -24,6 +24,7 @@
 // 2.0 is not an integer. Members that no struct has are ignored.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -32,6 +33,7 @@
 #include <variant>
 #include <vector>
 
+#include "base/enum_names.h"
 #include "base/json.h"
 #include "sweeps/artifact_file.h"
 #include "sweeps/run.h"
@@ -51,8 +53,12 @@ enum class RecordKind {
   kFailed,
   kFinal,
 };
-std::string_view RecordKindName(RecordKind kind);                 // as in the journal: "attempt"
-std::optional<RecordKind> FindRecordKind(std::string_view name);  // nullopt: unknown
+template <>
+struct EnumNames<RecordKind> {
+  static constexpr std::array<std::string_view, 10> kNames = {
+      "attempt",    "started",  "progress", "series", "result",
+      "checkpoint", "artifact", "warning",  "failed", "final"};
+};
 
 // A struct with ToJson() is also what a trainer writes: the body, with every member of its kind.
 

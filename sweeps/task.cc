@@ -63,7 +63,7 @@ Status CheckTask(const TaskFile& task) {
   if (evaluates != task.evaluation.is_object() || has_init != task.init.has_value() ||
       evaluates == task.expected_cells.empty() || (evaluates && task.resume)) {
     return Status(Code::kInvalidArgument,
-                  Str("task of kind ", TaskKindName(task.kind),
+                  Str("task of kind ", EnumName(task.kind),
                       ": a task of kind evaluate has evaluation, init and expected_cells; a task of"
                       " kind train has none of them, but init where its run starts from an "
                       "imported checkpoint, and may have resume instead"));
@@ -141,16 +141,6 @@ Result<CheckpointRef> CheckpointRef::FromJson(const Json& json) {
   return ref;
 }
 
-std::string_view TaskKindName(TaskKind kind) {
-  switch (kind) {
-    case TaskKind::kTrain:
-      return "train";
-    case TaskKind::kEvaluate:
-      return "evaluate";
-  }
-  LR_CHECK(false);
-}
-
 Json TaskFile::ToJson() const {
   Json cells = Json::array();
   for (const ExpectedCell& cell : expected_cells) cells.push_back(cell.ToJson());
@@ -161,7 +151,7 @@ Json TaskFile::ToJson() const {
       {"task", task},
       {"run_key", run_key},
       {"epoch", Str(epoch)},
-      {"kind", TaskKindName(kind)},
+      {"kind", EnumName(kind)},
       {"run", run.ToJson()},
       {"evaluation", evaluation},
       {"extension", nullptr},

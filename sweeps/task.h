@@ -4,11 +4,14 @@
 // and other values for them are refused.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "base/enum_names.h"
 #include "base/json.h"
 #include "base/status.h"
 #include "sweeps/run.h"
@@ -46,7 +49,10 @@ struct CheckpointRef {
 };
 
 enum class TaskKind { kTrain, kEvaluate };
-std::string_view TaskKindName(TaskKind kind);  // "train", "evaluate"
+template <>
+struct EnumNames<TaskKind> {
+  static constexpr std::array<std::string_view, 2> kNames = {"train", "evaluate"};
+};
 
 struct TaskFile {
   std::string attempt;  // ULID

@@ -109,7 +109,7 @@ class Journal {
 std::string JournalLine(std::int64_t seq, RecordKind kind, const Json& body, const Json& step) {
   // Writes the members in canonical order by hand, to avoid a copy of the body.
   return CloseJournalLine(Str("{\"body\":", CanonicalJson(body),
-                              ",\"kind\":", CanonicalJson(RecordKindName(kind)), ",\"seq\":", seq,
+                              ",\"kind\":", CanonicalJson(EnumName(kind)), ",\"seq\":", seq,
                               ",\"step\":", CanonicalJson(step), ",\"t_ms\":", kWallMs + seq));
 }
 

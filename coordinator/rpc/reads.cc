@@ -64,7 +64,7 @@ void FillRun(const SweepRunRow& row, v1::RunInfo* run) {
 }
 
 Status FillLengths(StoreReader& reader, v1::TaskInfo* task) {
-  if (task->kind() != TaskKindName(TaskKind::kEvaluate)) return Status();
+  if (task->kind() != EnumName(TaskKind::kEvaluate)) return Status();
   ASSIGN_OR_RETURN(const std::vector<std::int64_t> lengths, reader.LengthsOfTask(task->task()));
   for (const std::int64_t length : lengths) task->add_context_lengths(length);
   return Status();

@@ -180,8 +180,8 @@ void FillTask(const State& state, const Task& task, const std::string& sweep, In
               v1::TaskInfo* message) {
   message->set_task(task.id);
   message->set_run_key(task.run_key);
-  message->set_kind(std::string(TaskKindName(task.kind)));
-  message->set_state(std::string(TaskStateName(task.state)));
+  message->set_kind(std::string(EnumName(task.kind)));
+  message->set_state(std::string(EnumName(task.state)));
   message->set_desired(task.cancel_wanted ? "CANCELLED" : "ACTIVE");
   if (const std::string unknown = WhyUnknown(state, task); !unknown.empty()) {
     const std::string cancel = Str("`longrun cancel ", SweepsOf(state, task, sweep), "`");

@@ -6,66 +6,6 @@
 
 namespace longrun::coordinator {
 
-std::string_view TaskStateName(TaskState state) {
-  switch (state) {
-    case TaskState::kBlocked:
-      return "BLOCKED";
-    case TaskState::kReady:
-      return "READY";
-    case TaskState::kReserved:
-      return "RESERVED";
-    case TaskState::kRunning:
-      return "RUNNING";
-    case TaskState::kStopping:
-      return "STOPPING";
-    case TaskState::kSucceeded:
-      return "SUCCEEDED";
-    case TaskState::kFailed:
-      return "FAILED";
-    case TaskState::kCancelled:
-      return "CANCELLED";
-    case TaskState::kSkipped:
-      return "SKIPPED";
-  }
-  LR_CHECK(false);
-}
-
-std::string_view DurationClockName(DurationClock clock) {
-  switch (clock) {
-    case DurationClock::kNone:
-      return "";
-    case DurationClock::kBoot:
-      return "boot";
-    case DurationClock::kWall:
-      return "wall";
-  }
-  LR_CHECK(false);
-}
-
-std::string_view AttemptStateName(AttemptState state) {
-  switch (state) {
-    case AttemptState::kOffered:
-      return "OFFERED";
-    case AttemptState::kAccepted:
-      return "ACCEPTED";
-    case AttemptState::kRunning:
-      return "RUNNING";
-    case AttemptState::kSucceeded:
-      return "SUCCEEDED";
-    case AttemptState::kFailed:
-      return "FAILED";
-    case AttemptState::kPreempted:
-      return "PREEMPTED";
-    case AttemptState::kCancelled:
-      return "CANCELLED";
-    case AttemptState::kLost:
-      return "LOST";
-    case AttemptState::kRejected:
-      return "REJECTED";
-  }
-  LR_CHECK(false);
-}
-
 bool IsTerminal(TaskState state) { return state >= TaskState::kSucceeded; }
 bool IsLive(AttemptState state) { return state < AttemptState::kSucceeded; }
 

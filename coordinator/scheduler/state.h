@@ -5,6 +5,7 @@
 // marked volatile are lost with the process and can be rebuilt.
 #pragma once
 
+#include <array>
 #include <compare>
 #include <cstdint>
 #include <map>
@@ -15,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/enum_names.h"
 #include "base/json.h"
 #include "base/random.h"
 #include "sweeps/event.h"
@@ -40,7 +42,6 @@ enum class TaskState {
   kCancelled,
   kSkipped,  // the task that it needs failed or was cancelled
 };
-std::string_view TaskStateName(TaskState state);  // "BLOCKED", ...
 bool IsTerminal(TaskState state);
 
 enum class AttemptState {
@@ -54,7 +55,6 @@ enum class AttemptState {
   kLost,
   kRejected,
 };
-std::string_view AttemptStateName(AttemptState state);
 bool IsLive(AttemptState state);
 
 // The clock that measured a duration.
@@ -63,7 +63,32 @@ enum class DurationClock {
   kBoot,  // the boot clock, which nobody can set
   kWall,  // two readings of the wall clock, which may have been set between them: never below 0
 };
-std::string_view DurationClockName(DurationClock clock);  // "", boot, wall
+
+}  // namespace longrun::coordinator
+
+namespace longrun {
+
+// As in the database, on the wire and in messages.
+template <>
+struct EnumNames<coordinator::TaskState> {
+  static constexpr std::array<std::string_view, 9> kNames = {"BLOCKED", "READY",     "RESERVED",
+                                                             "RUNNING", "STOPPING",  "SUCCEEDED",
+                                                             "FAILED",  "CANCELLED", "SKIPPED"};
+};
+template <>
+struct EnumNames<coordinator::AttemptState> {
+  static constexpr std::array<std::string_view, 9> kNames = {"OFFERED",   "ACCEPTED", "RUNNING",
+                                                             "SUCCEEDED", "FAILED",   "PREEMPTED",
+                                                             "CANCELLED", "LOST",     "REJECTED"};
+};
+template <>
+struct EnumNames<coordinator::DurationClock> {
+  static constexpr std::array<std::string_view, 3> kNames = {"", "boot", "wall"};
+};
+
+}  // namespace longrun
+
+namespace longrun::coordinator {
 
 struct Attempt {
   std::string id;  // ULID

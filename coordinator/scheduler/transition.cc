@@ -147,7 +147,7 @@ Task& AddTask(StepContext& step, Task&& task, std::string reason) {
   Task& stored = it->second;
   stored.epoch = step.state.epoch_floor;
   if (!stored.needs.empty()) step.state.index.dependants[stored.needs].insert(stored.id);
-  WriteTransition(step, "task", stored.id, "", TaskStateName(stored.state), reason);
+  WriteTransition(step, "task", stored.id, "", EnumName(stored.state), reason);
   EnterTaskState(step, stored, stored.state, std::move(reason));
   return stored;
 }
@@ -155,7 +155,7 @@ Task& AddTask(StepContext& step, Task&& task, std::string reason) {
 void MoveTask(StepContext& step, Task& task, TaskState to, std::string reason) {
   LR_CHECK(IsTaskEdge(task.state, to));
   if (task.state == kReady) UnindexReady(step.state, task);
-  WriteTransition(step, "task", task.id, TaskStateName(task.state), TaskStateName(to), reason);
+  WriteTransition(step, "task", task.id, EnumName(task.state), EnumName(to), reason);
   EnterTaskState(step, task, to, std::move(reason));
 }
 
@@ -169,7 +169,7 @@ void RetryTask(StepContext& step, Task& task, TaskState to, std::string reason) 
   task.avoid_worker.clear();
   task.not_before = 0;
   task.ready_seq = 0;
-  WriteTransition(step, "task", task.id, TaskStateName(task.state), TaskStateName(to), reason);
+  WriteTransition(step, "task", task.id, EnumName(task.state), EnumName(to), reason);
   EnterTaskState(step, task, to, std::move(reason));
 }
 
@@ -179,15 +179,14 @@ Attempt& AddAttempt(StepContext& step, Attempt&& attempt, const std::string& rea
   LR_CHECK(added);
   Attempt& stored = it->second;
   step.state.index.live.insert(stored.id);
-  WriteTransition(step, "attempt", stored.id, "", AttemptStateName(stored.state), reason);
+  WriteTransition(step, "attempt", stored.id, "", EnumName(stored.state), reason);
   step.changed_attempts.insert(stored.id);
   return stored;
 }
 
 void MoveAttempt(StepContext& step, Attempt& attempt, AttemptState to, const std::string& reason) {
   LR_CHECK(IsAttemptEdge(attempt.state, to));
-  WriteTransition(step, "attempt", attempt.id, AttemptStateName(attempt.state),
-                  AttemptStateName(to), reason);
+  WriteTransition(step, "attempt", attempt.id, EnumName(attempt.state), EnumName(to), reason);
   attempt.state = to;
   if (to == AttemptState::kRunning) {
     attempt.started_wall_ms = step.wall_ms;

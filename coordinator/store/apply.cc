@@ -267,7 +267,7 @@ Status Store::PutUnknownTask(const Task& task) {
                            " ready_seq = ?, retry_round = ?, epoch = ?, attempts = ?, attempt = ?,"
                            " result_attempt = ?, failures = ?, losses = ?, avoid_worker = ?"
                            " WHERE id = ?"));
-  return statement.Bind(TaskStateName(task.state))
+  return statement.Bind(EnumName(task.state))
       .Bind(task.cancel_wanted)
       .Bind(task.reason)
       .Bind(task.priority)
@@ -326,8 +326,8 @@ Status Store::ApplyOne(const PutTask& write, std::int64_t, ApplyCounts&) {
           " activation_checkpointing = excluded.activation_checkpointing"));
   return statement.Bind(task.id)
       .Bind(task.run_key)
-      .Bind(TaskKindName(task.kind))
-      .Bind(TaskStateName(task.state))
+      .Bind(EnumName(task.kind))
+      .Bind(EnumName(task.state))
       .Bind(task.cancel_wanted)
       .Bind(task.reason)
       .Bind(task.priority)
@@ -379,7 +379,7 @@ Status Store::ApplyOne(const PutAttempt& write, std::int64_t, ApplyCounts&) {
       .Bind(attempt.task)
       .Bind(attempt.n)
       .Bind(static_cast<std::int64_t>(attempt.epoch))
-      .Bind(AttemptStateName(attempt.state))
+      .Bind(EnumName(attempt.state))
       .Bind(attempt.worker)
       .Bind(attempt.device_index)
       .Bind(resume);
@@ -401,7 +401,7 @@ Status Store::ApplyOne(const PutAttempt& write, std::int64_t, ApplyCounts&) {
   } else {
     statement.Bind(attempt.duration_ms);
   }
-  return statement.Bind(DurationClockName(attempt.duration_clock)).Run();
+  return statement.Bind(EnumName(attempt.duration_clock)).Run();
 }
 
 Status Store::ApplyOne(const PutWorker& write, std::int64_t, ApplyCounts&) {

@@ -166,7 +166,7 @@ Status Store::PutPlainRecord(const PutRecord& write, ApplyCounts& counts) {
                            " row_sum(?1, ?2, ?3, ?4, ?5, ?6)) ON CONFLICT DO NOTHING"));
   RETURN_IF_ERROR(statement.Bind(write.attempt)
                       .Bind(write.record.seq)
-                      .Bind(RecordKindName(write.record.kind))
+                      .Bind(EnumName(write.record.kind))
                       .Bind(write.record.step)
                       .Bind(write.record.t_ms)
                       .Bind(write.line)

@@ -16,11 +16,9 @@
 namespace longrun::coordinator {
 namespace {
 
-template <typename Enum>
-Result<Enum> StateOf(const std::string& name, Enum last, std::string_view (*name_of)(Enum)) {
-  for (int i = 0; i <= static_cast<int>(last); ++i) {
-    if (name_of(static_cast<Enum>(i)) == name) return static_cast<Enum>(i);
-  }
+template <NamedEnum Enum>
+Result<Enum> StateOf(const std::string& name) {
+  if (const std::optional<Enum> state = FindEnum<Enum>(name)) return *state;
   return Status(Code::kDataLoss, Str("the database holds an unknown state \"", name, "\""));
 }
 
@@ -136,8 +134,7 @@ Status LoadTasks(Connection& connection, State& state) {
         task.id = row.Text(0);
         task.run_key = row.Text(1);
         task.kind = row.Text(2) == "train" ? TaskKind::kTrain : TaskKind::kEvaluate;
-        const Result<TaskState> known_state =
-            StateOf(row.Text(3), TaskState::kSkipped, &TaskStateName);
+        const Result<TaskState> known_state = StateOf<TaskState>(row.Text(3));
         task.state = known_state.ok() ? *known_state : TaskState::kReady;
         task.cancel_wanted = row.Int(4) != 0;
         task.reason = row.Text(5);
@@ -185,8 +182,7 @@ Status LoadAttempts(Connection& connection, State& state) {
         attempt.task = row.Text(1);
         attempt.n = row.Int(2);
         attempt.epoch = static_cast<std::uint64_t>(row.Int(3));
-        ASSIGN_OR_RETURN(attempt.state,
-                         StateOf(row.Text(4), AttemptState::kRejected, &AttemptStateName));
+        ASSIGN_OR_RETURN(attempt.state, StateOf<AttemptState>(row.Text(4)));
         attempt.worker = row.Text(5);
         attempt.device_index = row.Int(6);
         ASSIGN_OR_RETURN(attempt.resume, OptionalOf<CheckpointRef>(row, 7));
@@ -199,8 +195,7 @@ Status LoadAttempts(Connection& connection, State& state) {
         attempt.started_boot_ms = row.Int(14);
         attempt.started_boot = row.Text(15);
         attempt.duration_ms = row.Int(16);
-        ASSIGN_OR_RETURN(attempt.duration_clock,
-                         StateOf(row.Text(17), DurationClock::kWall, &DurationClockName));
+        ASSIGN_OR_RETURN(attempt.duration_clock, StateOf<DurationClock>(row.Text(17)));
         state.attempts[attempt.id] = std::move(attempt);
         return Status();
       });

@@ -169,7 +169,7 @@ Result<bool> StoreReader::IsWhole(const std::string& sweep_id,
     } else if (found && !run_keys.contains(run_key)) {
       NoteMember(kRuns.name, Str("that run ", run_key.substr(0, 8), " is of sweep ", sweep_id));
     }
-    if (!found || lengths == nullptr || row.Text(1) != TaskKindName(TaskKind::kEvaluate)) continue;
+    if (!found || lengths == nullptr || row.Text(1) != EnumName(TaskKind::kEvaluate)) continue;
     if (auto asked = LengthsIn(row.Text(2)); asked.ok()) {
       lengths->emplace(task.name, std::move(asked).value());
     }

@@ -71,7 +71,7 @@ bool ResultAgrees(const RowValues& row) {
 bool RecordAgrees(const RowValues& row) {
   const Result<JournalRecord> record = ParseJournalLine(row.Text("line"));
   return record.ok() && record->seq == row.Int("seq") &&
-         RecordKindName(record->kind) == row.Text("kind") && record->t_ms == row.Int("t_ms") &&
+         EnumName(record->kind) == row.Text("kind") && record->t_ms == row.Int("t_ms") &&
          IsInt(row, "step", record->step);
 }
 

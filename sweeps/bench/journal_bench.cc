@@ -122,7 +122,7 @@ void BenchAppend(RecordKind kind, int n, std::int64_t sync_every_ms,
   Append(path("lines", 0), kind, n);
   const std::vector<std::string> lines = Lines(path("lines", 0));
   Print(
-      Str("journal: append ", RecordKindName(kind)), what_baseline, n,
+      Str("journal: append ", EnumName(kind)), what_baseline, n,
       [&](int round) { Append(path("ours", round), kind, n); },
       [&](int round) { WritePlain(path("baseline", round), lines, sync_every_ms); });
 }

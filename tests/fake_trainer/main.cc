@@ -124,7 +124,7 @@ Result<Behaviour> BehaviourFor(const TaskFile& task) {
   }
   const auto n = static_cast<std::int64_t>(task.epoch & 0xffffffffu);
   const bool other_kind =
-      !behaviour.fault_kind.empty() && behaviour.fault_kind != TaskKindName(task.kind);
+      !behaviour.fault_kind.empty() && behaviour.fault_kind != EnumName(task.kind);
   if (n > behaviour.fault_attempts || other_kind) behaviour.fault.clear();
   return behaviour;
 }
@@ -187,7 +187,7 @@ class FakeTrainer {
                                      {"task", task_.task},
                                      {"run_key", task_.run_key},
                                      {"epoch", Str(task_.epoch)},
-                                     {"kind", TaskKindName(task_.kind)},
+                                     {"kind", EnumName(task_.kind)},
                                      {"resume", task_.resume ? task_.resume->ToJson() : Json()}}));
     RETURN_IF_ERROR(journal_.Append(
         RecordKind::kStarted, {{"version", kVersion},

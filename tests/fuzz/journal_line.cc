@@ -12,7 +12,7 @@ void CheckLine(std::string_view line) {
   LR_CHECK(record->seq >= 1);
   JournalTally tally;
   tally.Add(record->kind, line);
-  LR_CHECK(tally.Final().counts->at(RecordKindName(record->kind)) == 1);
+  LR_CHECK(tally.Final().counts->at(EnumName(record->kind)) == 1);
 }
 
 // The line with a crc that fits its bytes, so that a mutated body gets past the first check.

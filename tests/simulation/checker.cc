@@ -44,8 +44,7 @@ void SimChecker::CheckDuration(const Attempt& attempt) {
   const Instant passed = world_.now - since->second;
   if (attempt.duration_clock == DurationClock::kBoot && attempt.duration_ms == passed) return;
   world_.Violate(Str("attempt ", attempt.id, " took ", passed, " ms, and is said to have taken ",
-                     attempt.duration_ms, " by the clock ",
-                     DurationClockName(attempt.duration_clock)));
+                     attempt.duration_ms, " by the clock ", EnumName(attempt.duration_clock)));
 }
 
 void SimChecker::AfterStep(const State& state, const SchedulerEvent& event,
@@ -113,8 +112,7 @@ void SimChecker::CheckPlacement(const State& state, const std::string& id) {
 void SimChecker::CheckOrphans() {
   for (const auto& [id, task] : store_.tasks) {
     if (IsTerminal(task.state) || store_.HasSweep(id)) continue;
-    world_.Violate(
-        Str("removed: task ", id, ", which no sweep has, is ", TaskStateName(task.state)));
+    world_.Violate(Str("removed: task ", id, ", which no sweep has, is ", EnumName(task.state)));
   }
 }
 
@@ -216,8 +214,8 @@ void SimChecker::CheckTask(const Task& task) {
   const bool retried = task.retry_round > seen.retry_round;
   if (!is_new && IsTerminal(seen.state) && task.state != seen.state &&
       (seen.state == TaskState::kSucceeded || !retried)) {
-    world_.Violate(Str("I-1: terminal task ", task.id, " went from ", TaskStateName(seen.state),
-                       " to ", TaskStateName(task.state)));
+    world_.Violate(Str("I-1: terminal task ", task.id, " went from ", EnumName(seen.state), " to ",
+                       EnumName(task.state)));
   }
   if (task.epoch < seen.epoch) world_.Violate(Str("I-2: the epoch of task ", task.id, " fell"));
   CheckBudget(task);
@@ -397,7 +395,7 @@ void SimChecker::OnCancelConfirmed(const std::string& sweep_id) {
       continue;
     }
     world_.Violate(Str("I-16: sweep ", sweep_id, " is cancelled, but its task ", id, " is ",
-                       TaskStateName(task.state)));
+                       EnumName(task.state)));
   }
 }
 

@@ -171,12 +171,12 @@ std::string FoldedStore::Commit(const std::vector<Write>& writes) {
     if (const auto* const put = std::get_if<PutTask>(&write)) {
       const std::string& needs = put->task.needs;
       if (!needs.empty() && !tasks.contains(needs)) return "a task that needs an unknown task";
-      const std::string_view state = TaskStateName(put->task.state);
+      const std::string_view state = EnumName(put->task.state);
       if (folded[Str("task ", put->task.id)] != state) {
         return Str("I-21: task ", put->task.id, " is ", state, " without a transition");
       }
     } else if (const auto* const attempt = std::get_if<PutAttempt>(&write)) {
-      const std::string_view state = AttemptStateName(attempt->attempt.state);
+      const std::string_view state = EnumName(attempt->attempt.state);
       if (folded[Str("attempt ", attempt->attempt.id)] != state) {
         return Str("I-21: attempt ", attempt->attempt.id, " is ", state, " without a transition");
       }

@@ -80,8 +80,8 @@ class SampleJournal {
 
   const Entry& Append(RecordKind kind, Json body) {
     const auto seq = static_cast<std::int64_t>(entries.size()) + 1;
-    std::string line = Str("{\"body\":", body.dump(), ",\"kind\":\"", RecordKindName(kind),
-                           "\",\"seq\":", seq, "}");
+    std::string line =
+        Str("{\"body\":", body.dump(), ",\"kind\":\"", EnumName(kind), "\",\"seq\":", seq, "}");
     tally_.Add(kind, line);
     entries.push_back({.record = {.seq = seq,
                                   .kind = kind,

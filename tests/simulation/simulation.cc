@@ -357,7 +357,7 @@ class Simulation {
     std::string out = server_.up() ? "not finished:" : "the coordinator is down:";
     for (const auto& [id, task] : server_.store().tasks) {
       if (task.state == TaskState::kSucceeded) continue;
-      out += Str(" ", id.substr(0, 8), " ", TaskStateName(task.state), " (", task.reason, ");");
+      out += Str(" ", id.substr(0, 8), " ", EnumName(task.state), " (", task.reason, ");");
     }
     return out;
   }
@@ -381,8 +381,7 @@ class Simulation {
   void CheckDiverged(const PlannedRun& run) {
     const Task& task = server_.store().tasks.at(TrainTaskKey(run.run_key));
     if (task.state != TaskState::kFailed || !task.reason.starts_with("diverged")) {
-      world_.Violate(
-          Str("I-35: a run that diverges is ", TaskStateName(task.state), ": ", task.reason));
+      world_.Violate(Str("I-35: a run that diverges is ", EnumName(task.state), ": ", task.reason));
     }
   }
 

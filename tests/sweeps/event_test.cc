@@ -60,12 +60,12 @@ TEST_F(JournalTest, ReaderGivesBackWhatTheWriterWrote) {
 TEST(RecordKindTest, EachNameIsFoundAgain) {
   for (int i = 0; i <= static_cast<int>(RecordKind::kFinal); ++i) {
     const auto kind = static_cast<RecordKind>(i);
-    EXPECT_EQ(FindRecordKind(RecordKindName(kind)), kind) << RecordKindName(kind);
+    EXPECT_EQ(FindEnum<RecordKind>(EnumName(kind)), kind) << EnumName(kind);
   }
-  EXPECT_EQ(RecordKindName(RecordKind::kAttempt), "attempt");
-  EXPECT_EQ(RecordKindName(RecordKind::kCheckpoint), "checkpoint");
-  EXPECT_EQ(RecordKindName(RecordKind::kFinal), "final");
-  EXPECT_EQ(FindRecordKind("results"), std::nullopt);
+  EXPECT_EQ(EnumName(RecordKind::kAttempt), "attempt");
+  EXPECT_EQ(EnumName(RecordKind::kCheckpoint), "checkpoint");
+  EXPECT_EQ(EnumName(RecordKind::kFinal), "final");
+  EXPECT_EQ(FindEnum<RecordKind>("results"), std::nullopt);
 }
 
 TEST(JournalLineTest, TheCrcIsCrc32cOfTheBytesBeforeIt) {

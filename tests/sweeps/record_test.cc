@@ -118,7 +118,7 @@ TEST(RecordBodyTest, WhatIsNotAnObjectIsOfAnotherForm) {
   for (int i = 0; i <= static_cast<int>(RecordKind::kFinal); ++i) {
     const auto kind = static_cast<RecordKind>(i);
     for (const Json& body : {Json(), Json(3), Json("x"), Json::array()}) {
-      EXPECT_NE(WhyNot(kind, body), "") << RecordKindName(kind) << " " << body.dump();
+      EXPECT_NE(WhyNot(kind, body), "") << EnumName(kind) << " " << body.dump();
     }
   }
 }

@@ -677,10 +677,10 @@ void Agent::LaunchAttempt(const Order& order, const Prepared& prepared) {
   live.meter.emplace(*task);
   live.was_running = true;
   live.session = link_->welcomed() ? link_->session_number() : 0;
-  metrics_->CountStarted(TaskKindName(task->kind));
+  metrics_->CountStarted(EnumName(task->kind));
   LogInfo("attempt_started", {{"attempt", id},
                               {"task", ShortId(task->task)},
-                              {"kind", std::string(TaskKindName(task->kind))},
+                              {"kind", std::string(EnumName(task->kind))},
                               {"epoch", Str(epoch)},
                               {"slot", Str(device_index)}});
 }

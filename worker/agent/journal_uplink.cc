@@ -34,8 +34,8 @@ Result<std::string> PathInAttempt(const AttemptFolder& folder, const std::string
 }
 
 Status OfAnotherForm(const JournalRecord& record, std::string_view what) {
-  return Status(Code::kInvalidArgument, Str("the ", RecordKindName(record.kind), " record ",
-                                            record.seq, " does not name its files: ", what));
+  return Status(Code::kInvalidArgument, Str("the ", EnumName(record.kind), " record ", record.seq,
+                                            " does not name its files: ", what));
 }
 
 // The files need not belong to a whole checkpoint: that is for the coordinator to judge.

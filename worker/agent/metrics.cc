@@ -30,7 +30,7 @@ Result<std::unique_ptr<WorkerMetrics>> WorkerMetrics::Serve(const std::string& a
   std::unique_ptr<WorkerMetrics> metrics(new WorkerMetrics());
   MetricPage& page = metrics->page_;
   for (const TaskKind kind : {TaskKind::kTrain, TaskKind::kEvaluate}) {
-    page.Touch(Metric::kWorkerAttemptsStarted, {TaskKindName(kind)});
+    page.Touch(Metric::kWorkerAttemptsStarted, {EnumName(kind)});
   }
   page.Touch(Metric::kWorkerAttemptsEnded, {"none"});
   for (const FailureRow& row : FailureTable()) {

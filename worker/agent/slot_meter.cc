@@ -29,7 +29,7 @@ std::optional<double> PeakFlops(std::string_view device_name, Precision precisio
 }
 
 SlotMeter::SlotMeter(const TaskFile& task)
-    : kind_(TaskKindName(task.kind)),
+    : kind_(EnumName(task.kind)),
       method_(task.run.model.position.method),
       dataset_(task.dataset_name) {
   if (task.kind != TaskKind::kTrain) return;

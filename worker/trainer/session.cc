@@ -21,7 +21,7 @@ Result<Session> Session::Begin(TaskFile task, RecordWatcher watcher) {
                      {"task", task.task},
                      {"run_key", task.run_key},
                      {"epoch", Str(task.epoch)},
-                     {"kind", TaskKindName(task.kind)},
+                     {"kind", EnumName(task.kind)},
                      {"resume", task.resume ? task.resume->ToJson() : Json()}};
   RETURN_IF_ERROR(journal.Append(RecordKind::kAttempt, body));
   return Session(std::move(task), std::move(journal), std::move(watcher));

@@ -358,7 +358,7 @@ Result<TaskFile> MakeTask(const StandaloneOptions& options, TaskKind kind, const
   task.run = parts.run;
   task.attempt = MakeUlid(WallMs(), random);
   task.run_key = task.run.Key();
-  task.task = Sha256Hex(Str(task.run_key, TaskKindName(kind)));
+  task.task = Sha256Hex(Str(task.run_key, EnumName(kind)));
   task.epoch = 1;
   task.kind = kind;
   ASSIGN_OR_RETURN(task.dataset_path, AbsolutePath(options.dataset));

@@ -34,8 +34,8 @@ std::string Durable(const State& state) {
       if (task.state != TaskState::kSucceeded) cells.push_back(cell.ToJson());
     }
     out["tasks"][id] = {task.run_key,
-                        TaskKindName(task.kind),
-                        TaskStateName(task.state),
+                        EnumName(task.kind),
+                        EnumName(task.state),
                         task.cancel_wanted,
                         task.reason,
                         task.priority,
@@ -66,7 +66,7 @@ std::string Durable(const State& state) {
     shown = {attempt.task,
              attempt.n,
              attempt.epoch,
-             AttemptStateName(attempt.state),
+             EnumName(attempt.state),
              attempt.worker,
              attempt.device_index,
              reference(attempt.resume),
@@ -78,7 +78,7 @@ std::string Durable(const State& state) {
              attempt.started_boot_ms,
              attempt.started_boot,
              attempt.duration_ms,
-             DurationClockName(attempt.duration_clock),
+             EnumName(attempt.duration_clock),
              attempt.end_stored};
     if (!IsLive(attempt.state)) continue;
     Json results = Json::array();
