@@ -17,7 +17,9 @@ Json EmptyRow(std::string_view metric, const EvaluationRequest& request);
 // The same, for a mean over tokens of a split.
 Json EmptyTokenRow(std::string_view metric, const EvaluationRequest& request,
                    std::string_view split);
-// Fills in the numbers of a mean NLL, or the status non_finite.
+// Fills in the numbers of a mean NLL, or the status non_finite. `extra` has of the text error
+// (text_error.h): "clusters", "n_clusters", "df", and of two or more TextBlocks()
+// "blocks": {"begin":[..],"n":[..],"nll":[..]}, in nats per token.
 void FillNllRow(Json& row, const Score& score);
 
 // "documents-nll-validation-1024-unigram.csv"

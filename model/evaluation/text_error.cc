@@ -15,25 +15,6 @@ constexpr int kHurstSteps = 19;  // 0.5, 0.525, ..., 0.95
 constexpr double kHurstStep = 0.025;
 constexpr double kHurstDecay = 6.0;
 
-// Joins neighbouring blocks into at most kTextBlocks with about equal numbers of scored tokens:
-// a block belongs to the group in which the middle of its tokens lies.
-std::vector<ClusterSum> Grouped(std::span<const ClusterSum> blocks) {
-  std::int64_t n = 0, n_before = 0;
-  for (const ClusterSum& block : blocks) n += block.n;
-  std::vector<ClusterSum> groups;
-  for (const ClusterSum& block : blocks) {
-    const double middle = static_cast<double>(n_before) + 0.5 * static_cast<double>(block.n);
-    const auto id = static_cast<std::int64_t>(static_cast<double>(kTextBlocks) * middle /
-                                              static_cast<double>(n));
-    if (groups.empty() || groups.back().id != id) groups.push_back({.id = id});
-    groups.back().n += block.n;
-    groups.back().nll_sum += block.nll_sum;
-    groups.back().bytes += block.bytes;
-    n_before += block.n;
-  }
-  return groups;
-}
-
 // (sum n)^2 / sum n^2
 double EffectiveNumber(std::span<const ClusterSum> clusters) {
   double sum = 0.0, squares = 0.0;
@@ -101,6 +82,25 @@ std::int64_t TextBlockTokens(std::int64_t n_tokens, std::int64_t score_end) {
   return block;
 }
 
+std::vector<ClusterSum> TextBlocks(const Score& score) {
+  std::int64_t n = 0, n_before = 0;
+  for (const ClusterSum& block : score.blocks) n += block.n;
+  std::vector<ClusterSum> groups;
+  std::int64_t last_group = -1;
+  for (const ClusterSum& block : score.blocks) {
+    const double middle = static_cast<double>(n_before) + 0.5 * static_cast<double>(block.n);
+    const auto group = static_cast<std::int64_t>(static_cast<double>(kTextBlocks) * middle /
+                                                 static_cast<double>(n));
+    if (group != last_group) groups.push_back({.id = block.id * score.block_tokens});
+    last_group = group;
+    groups.back().n += block.n;
+    groups.back().nll_sum += block.nll_sum;
+    groups.back().bytes += block.bytes;
+    n_before += block.n;
+  }
+  return groups;
+}
+
 std::optional<double> BlockStandardError(std::span<const ClusterSum> blocks) {
   if (blocks.size() < 2) return std::nullopt;
   double n = 0.0, nll_sum = 0.0;
@@ -143,7 +143,7 @@ TextError TextErrorOf(const Score& score) {
             .n_clusters = static_cast<std::int64_t>(score.documents.size()),
             .df = n_effective - 1.0};
   }
-  const std::vector<ClusterSum> groups = Grouped(score.blocks);
+  const std::vector<ClusterSum> groups = TextBlocks(score);
   return {.se = BlockStandardError(groups),
           .clusters = "block",
           .n_clusters = static_cast<std::int64_t>(groups.size()),

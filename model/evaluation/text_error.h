@@ -36,6 +36,7 @@
 #include <optional>
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include "model/evaluation/window.h"
 
@@ -51,6 +52,11 @@ inline constexpr std::int64_t kStoredBlocksMax = 256;
 // kStoredBlocksMax blocks cover the split; if only its tokens before `score_end` are scored, at
 // least 64 blocks cover these, where they are long enough.
 std::int64_t TextBlockTokens(std::int64_t n_tokens, std::int64_t score_end);
+
+// The score's blocks, joined into at most kTextBlocks of about equal numbers of scored tokens: a
+// block belongs to the group in which the middle of its tokens lies. A group's id is the index of
+// its first token in the split.
+std::vector<ClusterSum> TextBlocks(const Score& score);
 
 struct TextError {
   std::optional<double> se;   // of the mean NLL; nothing for a single cluster

@@ -73,7 +73,17 @@ TEST_F(PerplexityTest, RowIsAResultOfTheContract) {
   EXPECT_EQ(row.at("bytes"), 31);  // one of the 32 is an end of text
   EXPECT_GT(row.at("se").get<double>(), 0.0);
   EXPECT_EQ(row.at("status"), "ok");
-  EXPECT_EQ(row.at("extra"), (Json{{"clusters", "block"}, {"n_clusters", 3}, {"df", 2.0}}));
+  Json extra = row.at("extra");
+  const Json blocks = extra.at("blocks");
+  extra.erase("blocks");
+  EXPECT_EQ(extra, (Json{{"clusters", "block"}, {"n_clusters", 3}, {"df", 2.0}}));
+  EXPECT_EQ(blocks.at("begin"), Json::array({0, 16, 32}));
+  EXPECT_EQ(blocks.at("n"), Json::array({15, 16, 1}));
+  double blocks_sum = 0.0;
+  for (int b = 0; b < 3; ++b) {
+    blocks_sum += blocks.at("n")[b].get<double>() * blocks.at("nll")[b].get<double>();
+  }
+  EXPECT_NEAR(blocks_sum, nll_sum, 1e-5);
   EXPECT_EQ(row.size(), 14u);
 }
 
