@@ -47,6 +47,7 @@ Json PlotJson(const Plot& plot) {
       points.push_back({{"x", number(point.x)},
                         {"y", number(point.y)},
                         {"se", point.se ? number(*point.se) : Json()},
+                        {"half95", point.half95 ? number(*point.half95) : Json()},
                         {"at_train_length", point.is_marked}});
     }
     json["series"].push_back({{"name", series.name},

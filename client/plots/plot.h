@@ -18,8 +18,9 @@ namespace longrun::client {
 struct PlotPoint {
   double x = 0.0;
   double y = 0.0;
-  std::optional<double> se = {};  // half of the band's height
-  bool is_marked = false;         // at the train length
+  std::optional<double> se = {};
+  std::optional<double> half95 = {};  // half of the 95 % interval, and of the band's height
+  bool is_marked = false;             // at the train length
 };
 
 // One line. Points are in ascending order of x; a point whose y is not finite is a gap.

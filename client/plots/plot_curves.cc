@@ -84,6 +84,7 @@ PlotSeries SeriesOf(const PivotTable& table, const PivotRow& row) {
     series.points.push_back({.x = XOf(table.columns[c].front()),
                              .y = cell.value.value_or(std::numeric_limits<double>::quiet_NaN()),
                              .se = cell.se,
+                             .half95 = cell.half95,
                              .is_marked = cell.at_train_length});
   }
   return series;
@@ -121,6 +122,7 @@ void InUnits(Plot& plot) {
     for (PlotPoint& point : series.points) {
       point.y /= unit;
       if (point.se) *point.se /= unit;
+      if (point.half95) *point.half95 /= unit;
     }
   }
   plot.y_label += Str(" (", name, ")");
@@ -129,7 +131,10 @@ void InUnits(Plot& plot) {
 Plot PlotOf(const PivotTable& table) {
   Plot plot{.title = TableTitle(table),
             .x_label = IsByPosition(table) ? "tokens of context" : "context length (tokens)",
-            .y_label = table.metrics.front().words() + (table.relative ? ", relative" : ""),
+            .y_label = table.metrics.front().words() + (table.relative ? ", relative"
+                                                        : !table.against.empty()
+                                                            ? ", against " + table.against
+                                                            : std::string()),
             .x_is_log = true,
             .has_markers = !IsByPosition(table) || table.columns.size() <= kMarkersMax,
             .marks_label = "train length"};

@@ -57,10 +57,10 @@ class Layout {
         if (!std::isfinite(point.y)) continue;
         xs.push_back(point.x);
         ys.push_back(point.y);
-        if (point.se && std::isfinite(*point.se)) {
-          ys.push_back(point.y + *point.se);
+        if (point.half95 && std::isfinite(*point.half95)) {
+          ys.push_back(point.y + *point.half95);
           // A band that reaches zero has no lower end on a logarithmic scale.
-          if (!plot_.y_is_log || *point.se < point.y) ys.push_back(point.y - *point.se);
+          if (!plot_.y_is_log || *point.half95 < point.y) ys.push_back(point.y - *point.half95);
         }
       }
     }
@@ -177,7 +177,7 @@ class Layout {
     return std::isfinite(point.y) && (!plot_.y_is_log || point.y > 0.0);
   }
 
-  double LowEnd(const PlotPoint& point) const { return std::max(point.y - *point.se, y_.low); }
+  double LowEnd(const PlotPoint& point) const { return std::max(point.y - *point.half95, y_.low); }
 
   // One area for each stretch without a gap. Keeps only the outermost of the points in one
   // column of pixels.
@@ -197,12 +197,12 @@ class Layout {
       lower.clear();
     };
     for (const PlotPoint& point : plot_.series[s].points) {
-      if (!CanDraw(point) || !point.se || !std::isfinite(*point.se)) {
+      if (!CanDraw(point) || !point.half95 || !std::isfinite(*point.half95)) {
         flush();
         continue;
       }
       const double x = X(point.x);
-      const double high = Y(std::min(point.y + *point.se, y_.high));
+      const double high = Y(std::min(point.y + *point.half95, y_.high));
       const double low = Y(LowEnd(point));
       if (!plot_.has_markers && !upper.empty() && std::floor(upper.back().x) == std::floor(x)) {
         upper.back().y = std::min(upper.back().y, high);

@@ -7,7 +7,7 @@
 
 #include "base/str.h"
 #include "client/plots/plot_scale.h"
-#include "client/tables/metric.h"
+#include "client/tables/estimate.h"
 #include "client/words/render.h"
 
 namespace longrun::client {
@@ -34,8 +34,9 @@ PlotSeries Fold(const std::string& name, const std::vector<const LossCurve*>& cu
       ++n_left_out;
       continue;
     }
-    const Reading mean = MeanOf(readings);
-    series.points.push_back({.x = x, .y = mean.x, .se = mean.se});
+    const Estimate mean = MeanOf(readings);
+    series.points.push_back(
+        {.x = x, .y = mean.x, .se = mean.seeds.se, .half95 = mean.seeds.half95()});
   }
   std::vector<std::string> notes;
   if (!not_finite.empty()) {
@@ -77,13 +78,13 @@ Plot PlotOfLosses(const std::vector<LossCurve>& curves, const std::string& title
     for (const PlotPoint& point : plot.series.back().points) {
       low = std::min(low, point.y);
       high = std::max(high, point.y);
-      has_band = has_band || point.se.has_value();
+      has_band = has_band || point.half95.has_value();
     }
     if (plot.series.back().points.size() > kMarkedPoints) plot.has_markers = false;
   }
   SetHues(plot);
   plot.y_is_log = low > 0.0 && high > 20.0 * low;
-  if (has_band) plot.legend = "line: mean over seeds; band: ± standard error over seeds";
+  if (has_band) plot.legend = "line: mean over seeds; band: 95 % interval over seeds";
   return plot;
 }
 

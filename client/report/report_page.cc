@@ -103,13 +103,13 @@ std::string Head(const ReportInput& input) {
 std::string CellHtml(const PivotTable& table, const PivotCell& cell) {
   const CellParts parts = PartsOf(table, cell);
   std::string inner = HtmlText(parts.value);
-  if (!parts.error.empty()) {
-    inner += Str("<span class=\"se\"> ± ", HtmlText(parts.error), "</span>");
+  for (const std::string& error : parts.errors) {
+    inner += Str("<span class=\"se\"> ± ", HtmlText(error), "</span>");
   }
   if (!parts.note.empty()) StrAppend(inner, Str(" ", Text("span", parts.note, "class=\"se\"")));
   std::string classes = "n";
   if (cell.at_train_length) classes += " train";
-  if (cell.is_best) classes += " best";
+  if (IsMarked(table, cell)) classes += " best";
   // The value to sort by, in JavaScript's spelling.
   std::string value;
   if (cell.value && !std::isnan(*cell.value)) {
@@ -129,7 +129,7 @@ std::string TableLegend(const PivotTable& table) {
   if (any(&PivotCell::at_train_length)) {
     sentences.emplace_back("Shaded: the length it was trained at.");
   }
-  if (any(&PivotCell::is_best)) sentences.push_back(Str("Green: the best ", table.best_of, "."));
+  if (any(&PivotCell::is_best)) sentences.push_back(Str("Green: ", MarkLegend(table), "."));
   const std::string errors = CellLegend(table);
   if (!errors.empty()) sentences.push_back(Str(errors, "."));
   return Join(sentences, " ");

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "base/str.h"
+#include "client/tables/estimate.h"
 #include "client/tables/metric.h"
 
 namespace longrun::client {
@@ -46,6 +47,9 @@ ResultMetric MetricFor(const std::string& source) { return MetricsOf({source}).f
 struct Side {
   std::string status = "absent";
   std::optional<Reading> reading = {};
+
+  // Has a number, or was not measured.
+  bool IsUsable() const { return reading.has_value() || status == "absent"; }
 };
 
 Side SideOf(const ResultMetric& metric, const Json* body) {
@@ -68,40 +72,58 @@ ResultDifference Compare(const Json& place, const std::vector<BodyPair>& seeds) 
                        .evaluation = place[3],
                        .status_a = "ok",
                        .status_b = "ok"};
-  std::vector<Reading> as;
-  std::vector<Reading> bs;
-  std::vector<Reading> differences;
-  for (const auto& [body_a, body_b] : seeds) {
-    const Side a = SideOf(metric, body_a);
-    const Side b = SideOf(metric, body_b);
+  std::vector<SeedReading> as, bs, paired_as, paired_bs;
+  bool is_whole = true;  // no number is missing for another reason than that nothing was measured
+  for (std::size_t s = 0; s < seeds.size(); ++s) {
+    const Side a = SideOf(metric, seeds[s].first);
+    const Side b = SideOf(metric, seeds[s].second);
     if (a.status != "ok") out.status_a = a.status;
     if (b.status != "ok") out.status_b = b.status;
-    if (a.reading) as.push_back(*a.reading);
-    if (b.reading) bs.push_back(*b.reading);
+    is_whole = is_whole && a.IsUsable() && b.IsUsable();
+    if (a.reading) as.push_back({.seed = s, .reading = *a.reading});
+    if (b.reading) bs.push_back({.seed = s, .reading = *b.reading});
     if (!a.reading || !b.reading) continue;
-    Reading difference{.x = b.reading->x - a.reading->x};
-    if (a.reading->se && b.reading->se) {
-      difference.se = std::hypot(*a.reading->se, *b.reading->se);
-    }
-    differences.push_back(difference);
+    paired_as.push_back(as.back());
+    paired_bs.push_back(bs.back());
   }
-  if (!as.empty()) out.a = metric.Value(MeanOf(as).x);
-  if (!bs.empty()) out.b = metric.Value(MeanOf(bs).x);
+  out.n_pairs = paired_as.size();
+  if (is_whole && out.n_pairs > 0) {
+    as = paired_as;
+    bs = paired_bs;
+    out.status_a = out.status_b = "ok";
+  }
+  const auto mean_of = [](const std::vector<SeedReading>& readings) {
+    double mean = 0.0;
+    for (const SeedReading& one : readings) {
+      mean += one.reading.x / static_cast<double>(readings.size());
+    }
+    return mean;
+  };
+  if (!as.empty()) out.a = metric.Value(mean_of(as));
+  if (!bs.empty()) out.b = metric.Value(mean_of(bs));
   if (out.a && std::isinf(*out.a)) out.status_a = kOverflow;
   if (out.b && std::isinf(*out.b)) out.status_b = kOverflow;
-  if (differences.size() < seeds.size()) return out;  // one side lacks the number of a seed
-  const Reading mean = MeanOf(differences);
-  out.difference = mean.x == 0.0 ? 0.0 : *out.b - *out.a;  // equal infinities differ by 0, too
-  if (!mean.se) return out;
-  if (*mean.se > 0.0) out.z = mean.x / *mean.se;
-  if (differences.size() == 1) {
-    out.se =
-        std::hypot(metric.ValueError(as[0].x, *as[0].se), metric.ValueError(bs[0].x, *bs[0].se));
-  } else {
-    // d(B - A) = B db - A da; db - da varies from seed to seed,
-    // so it is scaled by the middle of both.
-    out.se = metric.ValueError((MeanOf(as).x + MeanOf(bs).x) / 2, *mean.se);
-  }
+  if (!is_whole || out.n_pairs == 0) return out;
+  const PairedDifference difference = Compare(as, bs);
+  const Estimate& estimate = difference.estimate;
+  out.difference = estimate.x == 0.0 ? 0.0 : *out.b - *out.a;  // equal infinities differ by 0, too
+  out.is_text_paired = difference.is_text_paired;
+  // The logarithmic mean (B - A) / (ln B - ln A): the interval on the value's scale then holds 0 if
+  // and only if the one on the scale of nll does.
+  const double slope = *out.difference == 0.0 || std::isinf(*out.difference)
+                           ? metric.ValueError(mean_of(as), 1.0)
+                           : *out.difference / estimate.x;
+  const auto on_value_scale = [slope](const std::optional<double>& error) {
+    return error ? std::optional(slope * *error) : std::nullopt;
+  };
+  const ErrorPart both = estimate.both();
+  out.se_seeds = on_value_scale(estimate.seeds.se);
+  out.se_text = on_value_scale(estimate.text.se);
+  out.se = on_value_scale(both.se);
+  out.half95 = on_value_scale(both.half95());
+  out.p = estimate.p();
+  if (both.se && *both.se > 0.0) out.z = estimate.x / *both.se;
+  if (both.se && std::isfinite(both.df)) out.df = both.df;
   return out;
 }
 
@@ -146,6 +168,19 @@ std::vector<ResultDifference> CompareRows(const std::vector<RowsPair>& seeds) {
   out.reserve(places.size());
   for (const auto& [place, pairs] : places) out.push_back(Compare(place, pairs));
   return out;
+}
+
+void CorrectForNumber(std::vector<std::vector<ResultDifference>*> results) {
+  std::vector<ResultDifference*> tested;
+  std::vector<std::optional<double>> p;
+  for (std::vector<ResultDifference>* list : results) {
+    for (ResultDifference& one : *list) {
+      tested.push_back(&one);
+      p.push_back(one.p);
+    }
+  }
+  const std::vector<std::optional<double>> corrected = Holm(p);
+  for (std::size_t i = 0; i < tested.size(); ++i) tested[i]->p_holm = corrected[i];
 }
 
 std::optional<CurveDifference> CompareCurves(const v1::GetSeriesResponse& series_a,

@@ -2,6 +2,7 @@
 // Differences are data.
 #pragma once
 
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <vector>
@@ -21,8 +22,7 @@ struct Difference {
 std::vector<Difference> DifferencesOf(const Json& a, const Json& b);
 
 // One number that both sides have: the same metric, length, split, protocol, averaging, depth and
-// variant. For one seed, se = sqrt(se_a^2 + se_b^2), as if the two were independent. Since both
-// score the same text, the true error of the difference is smaller, and |z| is at least this large.
+// variant, compared by Compare() (estimate.h).
 struct ResultDifference {
   std::string metric;  // "perplexity" for rows of nll
   Json context_length = {};
@@ -36,8 +36,14 @@ struct ResultDifference {
   std::optional<double> a = {};
   std::optional<double> b = {};
   std::optional<double> difference = {};  // b - a, on the metric's own scale
-  std::optional<double> se = {};          // of the difference
-  std::optional<double> z = {};           // on the scale of nll, where errors add
+  // Of the difference, on the metric's own scale: over seeds, over the text, and of both together.
+  std::optional<double> se_seeds = {}, se_text = {}, se = {};
+  std::optional<double> half95 = {};  // half of the 95 % interval, of both
+  std::optional<double> z = {};       // the difference in standard errors, on the scale of nll
+  std::optional<double> df = {};      // of Student's t for z; nothing: it is normal
+  std::optional<double> p = {}, p_holm = {};  // corrected for all results of the answer
+  std::size_t n_pairs = 0;                    // of runs that both have the number
+  bool is_text_paired = false;                // block by block
 };
 
 // The rows of two runs.
@@ -46,11 +52,13 @@ struct RowsPair {
   std::vector<ResultRow> b = {};
 };
 
-// `seeds`: the pairs of one point, one pair per seed. With two or more pairs, the difference is
-// that of the means, and its error is that of the mean of the pairs' differences, which is exact
-// for paired seeds. A row that only one side has is listed with status "absent" for the other.
+// `seeds`: the pairs of one point, one pair per seed. A row that only one side has is listed with
+// status "absent" for the other. Where some pairs have both numbers, the others are left out.
 // Equal numbers have difference 0.
 std::vector<ResultDifference> CompareRows(const std::vector<RowsPair>& seeds);
+
+// Sets `p_holm` of all results, which are tested together.
+void CorrectForNumber(std::vector<std::vector<ResultDifference>*> results);
 
 // The largest difference between two curves, among the steps that both have.
 struct CurveDifference {

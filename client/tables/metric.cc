@@ -19,17 +19,73 @@ std::optional<double> NumberAt(const Json& body, const char* key) {
   return found->get<double>();
 }
 
+TextClusters ClustersIn(const Json& extra) {
+  const auto found = extra.find("clusters");
+  if (found == extra.end()) return TextClusters::kUnknown;
+  for (const TextClusters one :
+       {TextClusters::kBlocks, TextClusters::kDocuments, TextClusters::kWindows}) {
+    if (*found == ClustersName(one)) return one;
+  }
+  return TextClusters::kUnknown;
+}
+
+// The list of numbers at `key`, of the length `n` (0: any); empty if it is of another form.
+template <typename Number>
+std::vector<Number> NumbersAt(const Json& object, const char* key, std::size_t n = 0) {
+  const auto found = object.find(key);
+  if (found == object.end() || !found->is_array() || (n > 0 && found->size() != n)) return {};
+  std::vector<Number> numbers;
+  numbers.reserve(found->size());
+  for (const Json& number : *found) {
+    if (!number.is_number()) return {};
+    numbers.push_back(number.get<Number>());
+  }
+  return numbers;
+}
+
+BlockParts BlocksIn(const Json& extra) {
+  const auto blocks = extra.find("blocks");
+  if (blocks == extra.end() || !blocks->is_object()) return {};
+  BlockParts out{.begin = NumbersAt<std::int64_t>(*blocks, "begin")};
+  const std::size_t q = out.begin.size();
+  const std::vector<double> n = NumbersAt<double>(*blocks, "n", q);
+  const std::vector<double> nll = NumbersAt<double>(*blocks, "nll", q);
+  if (q < 2 || n.empty() || nll.empty()) return {};
+  double n_sum = 0.0, nll_sum = 0.0;
+  for (std::size_t b = 0; b < q; ++b) {
+    n_sum += n[b];
+    nll_sum += n[b] * nll[b];
+  }
+  if (!(n_sum > 0.0)) return {};
+  out.parts.reserve(q);
+  for (std::size_t b = 0; b < q; ++b) {
+    out.parts.push_back(n[b] * (nll[b] - nll_sum / n_sum) * static_cast<double>(q) / n_sum);
+  }
+  return out;
+}
+
 std::optional<Reading> ReadNll(const Json& body) {
   const auto n = NumberAt(body, "n");
   const auto nll_sum = NumberAt(body, "nll_sum");
   if (!n || !nll_sum || *n <= 0) return std::nullopt;
-  return Reading{.x = *nll_sum / *n, .se = NumberAt(body, "se")};
+  Reading reading{.x = *nll_sum / *n, .se = NumberAt(body, "se")};
+  const auto extra = body.find("extra");
+  if (extra == body.end() || !extra->is_object()) return reading;
+  reading.clusters = ClustersIn(*extra);
+  if (const auto count = NumberAt(*extra, "n_clusters")) {
+    reading.n_clusters = static_cast<std::int64_t>(*count);
+    if (*count > 1.0) reading.df = *count - 1.0;
+  }
+  if (const auto df = NumberAt(*extra, "df"); df && *df > 0.0) reading.df = *df;
+  reading.blocks = BlocksIn(*extra);
+  return reading;
 }
 
 std::optional<Reading> Scaled(std::optional<Reading> reading, double factor) {
   if (!reading) return reading;
   reading->x *= factor;
   if (reading->se) *reading->se *= factor;
+  for (double& part : reading->blocks.parts) part *= factor;
   return reading;
 }
 
@@ -120,6 +176,28 @@ std::string ResultMetric::words() const {
   return text;
 }
 
+std::string_view ClustersName(TextClusters clusters) {
+  switch (clusters) {
+    case TextClusters::kUnknown:
+      return "";
+    case TextClusters::kBlocks:
+      return "block";
+    case TextClusters::kDocuments:
+      return "document";
+    case TextClusters::kWindows:
+      return "window";
+  }
+  LR_CHECK(false);
+}
+
+double BlocksError(const std::vector<double>& parts) {
+  LR_CHECK(parts.size() > 1);
+  double squares = 0.0;
+  for (const double part : parts) squares += part * part;
+  const auto q = static_cast<double>(parts.size());
+  return std::sqrt(squares / (q * (q - 1.0)));
+}
+
 std::optional<Reading> ResultMetric::Read(const Json& body) const {
   return reader == nullptr ? ReadValue(body) : reader(body);
 }
@@ -180,29 +258,28 @@ std::vector<ResultMetric> MetricsOf(const std::set<std::string>& sources) {
   return metrics;
 }
 
-Reading MeanOf(const std::vector<Reading>& readings) {
-  LR_CHECK(!readings.empty());
-  if (readings.size() == 1) return readings.front();
-  const auto count = static_cast<double>(readings.size());
-  double mean = 0.0;
-  for (const Reading& reading : readings) mean += reading.x / count;
-  double squares = 0.0;
-  for (const Reading& reading : readings) squares += (reading.x - mean) * (reading.x - mean);
-  return {.x = mean, .se = std::sqrt(squares / (count - 1.0) / count)};
-}
-
 std::optional<Reading> RelativeTo(const ResultMetric& metric, const Reading& reading,
                                   const Reading& reference) {
-  const bool both = reading.se.has_value() && reference.se.has_value();
-  if (metric.is_log) {
-    Reading out{.x = reading.x - reference.x};
-    if (both) out.se = std::hypot(*reading.se, *reference.se);
-    return out;
+  if (!metric.is_log && reference.x == 0.0) return std::nullopt;
+  // ln(a / b) = ln a - ln b;  d(a / b) = da / b - a / b^2 db
+  const double ratio = metric.is_log ? 0.0 : reading.x / reference.x;
+  const double of_a = metric.is_log ? 1.0 : 1.0 / reference.x;
+  const double of_b = metric.is_log ? -1.0 : -ratio / reference.x;
+  Reading out{.x = metric.is_log ? reading.x - reference.x : ratio,
+              .clusters = std::max(reading.clusters, reference.clusters),
+              .n_clusters = reading.n_clusters,
+              .is_difference = true};
+  if (reading.blocks.parts.size() > 1 && reading.blocks.begin == reference.blocks.begin) {
+    out.blocks = reading.blocks;
+    for (std::size_t b = 0; b < out.blocks.parts.size(); ++b) {
+      out.blocks.parts[b] = of_a * reading.blocks.parts[b] + of_b * reference.blocks.parts[b];
+    }
+    out.se = BlocksError(out.blocks.parts);
+    out.df = static_cast<double>(out.blocks.parts.size()) - 1.0;
+  } else if (reading.se && reference.se) {
+    out.se = std::hypot(of_a * *reading.se, of_b * *reference.se);
+    out.df = std::min(reading.df, reference.df);
   }
-  if (reference.x == 0.0) return std::nullopt;
-  Reading out{.x = reading.x / reference.x};
-  // d(a/b) = da/b - a/b^2 db
-  if (both) out.se = std::hypot(*reading.se, out.x * *reference.se) / std::abs(reference.x);
   return out;
 }
 

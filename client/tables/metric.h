@@ -1,9 +1,12 @@
 // What a table can show of a result row, and the scale on which the seeds of a cell are averaged.
 #pragma once
 
+#include <cstdint>
+#include <limits>
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/json.h"
@@ -11,10 +14,30 @@
 
 namespace longrun::client {
 
+// The blocks of the scored text and each one's part in a mean over it. A block with mean m_b over
+// n_b tokens has the part n_b (m_b - mean) / mean n, so the sum of all parts is 0.
+struct BlockParts {
+  std::vector<std::int64_t> begin = {};  // the block's first token in the split
+  std::vector<double> parts = {};        // on the scale of averaging; empty: the row has no blocks
+};
+// The standard error of a mean from the parts of q blocks, taken as independent:
+// sqrt(sum part^2 / (q (q - 1))). At least two blocks.
+double BlocksError(const std::vector<double>& parts);
+
+// What a row's text error was taken from (`extra.clusters`). Rows measured by older versions have
+// windows, which are not independent: their errors are too small.
+enum class TextClusters { kUnknown, kBlocks, kDocuments, kWindows };
+std::string_view ClustersName(TextClusters clusters);  // "", "block", "document", "window"
+
 // One row's number on the scale of averaging, with its standard error on that scale.
 struct Reading {
   double x = 0.0;
   std::optional<double> se = {};
+  double df = std::numeric_limits<double>::infinity();  // degrees of freedom of `se`
+  BlockParts blocks = {};
+  TextClusters clusters = TextClusters::kUnknown;
+  std::optional<std::int64_t> n_clusters = {};
+  bool is_difference = false;  // of two readings (RelativeTo): `se` is from `blocks`, if it has any
 };
 
 struct ResultMetric {
@@ -65,13 +88,10 @@ std::string OtherMetricsNote(const std::vector<SweepResults>& results);
 // beyond the largest double. The nll itself is exact.
 inline constexpr const char* kOverflow = "overflow";
 
-// The mean of several readings. Its standard error: for two or more readings that of their mean,
-// sd / sqrt(k); for one its own. At least one reading.
-Reading MeanOf(const std::vector<Reading>& readings);
-
 // A reading relative to another one of the same run. On a log scale the difference, which is the
-// logarithm of the ratio; else the ratio. The errors are treated as independent; since both
-// readings score the same text they rarely are, and the error is then an upper bound.
+// logarithm of the ratio; else the ratio. If both have the same blocks, the error is that of the
+// blocks' differences. Otherwise it is as if the two were independent, which is an upper bound if
+// both score the same text.
 std::optional<Reading> RelativeTo(const ResultMetric& metric, const Reading& reading,
                                   const Reading& reference);
 

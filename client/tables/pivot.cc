@@ -62,11 +62,13 @@ class Pivot {
     RETURN_IF_ERROR(ChooseAxes());
     CollectRows();
     RETURN_IF_ERROR(Filter());
+    RETURN_IF_ERROR(CollectReferences());
     OrderPages();
     for (auto& [ranks, page] : pages_) {
       ASSIGN_OR_RETURN(PivotTable table, BuildTable(ranks, page));
       tables_.push_back(std::move(table));
     }
+    CorrectForNumber();
     return std::move(tables_);
   }
 
@@ -139,6 +141,16 @@ class Pivot {
     for (const PivotFilter& filter : request_.where) {
       ASSIGN_OR_RETURN(std::string axis, ResolveAxis(filter.axis, axes_, runs_));
       where_.push_back({.axis = std::move(axis), .values = filter.values, .whole = filter.whole});
+    }
+    if (request_.against) {
+      ASSIGN_OR_RETURN(against_.axis, ResolveAxis(request_.against->axis, axes_, runs_));
+      against_.values = request_.against->values;
+      if (against_.axis == "seed" || against_.axis == "metric") {
+        return {Code::kInvalidArgument,
+                Str("--against ", against_.axis,
+                    ": seeds are folded and metrics have no common "
+                    "scale; name an axis of the models or of the evaluations")};
+      }
     }
     baselines_apart_ = !Named("variant");
     FillAxes();
@@ -268,6 +280,74 @@ class Pivot {
     return values;
   }
 
+  // What a number and the one that it is compared with have in common.
+  std::string ReferenceKey(const RunRef& run, const Coordinates& place) const {
+    std::vector<Json> key;
+    const bool any_protocol = against_.axis == "protocol" || against_.axis == "evaluation";
+    for (const std::string& axis : EvaluationAxes()) {
+      const bool is_of_protocol = axis == "protocol" || axis == "evaluation" || axis == "averaging";
+      const bool is_free = axis == against_.axis || (any_protocol && is_of_protocol);
+      key.push_back(is_free ? Json() : place.At(axis));
+    }
+    for (const std::string& axis : axes_) {
+      if (axis != "seed" && axis != against_.axis) key.push_back(RunValue(run, axis));
+    }
+    key.emplace_back(run.dataset());
+    return CanonicalJson(key);
+  }
+
+  // The numbers with which others are compared, whatever the filters keep.
+  Status CollectReferences() {
+    if (!request_.against) return {};
+    const std::vector<Json> there = ValuesOn(against_.axis);
+    std::vector<std::string> matching, names;
+    for (const Json& value : there) {
+      names.push_back(value.is_null() ? "none" : AxisText(value));
+      if (IsWritten(value, against_.values.front())) matching.push_back(names.back());
+    }
+    if (there.empty()) return {};  // nothing was evaluated
+    if (matching.size() != 1) {
+      const std::string begin = Str("--against ", against_.axis, ": \"", against_.values.front());
+      return {
+          Code::kInvalidArgument,
+          matching.empty()
+              ? Str(begin, "\" is not a value of ", against_.axis, "; it has ", Join(names, ", "))
+              : Str(begin, "\" is any of ", Join(matching, ", "), ": write one of them whole")};
+    }
+    against_.whole = matching.front();
+    for (std::size_t s = 0; s < results_.size(); ++s) {
+      for (const ResultRun& one : results_[s].runs) {
+        const RunRef& run = *run_of_.at({s, one.run_key});
+        for (const auto& [of, place] : places_) {
+          if (of != s) continue;
+          if (!IsWritten(ValueOn(against_.axis, run, *place), against_.values.front())) continue;
+          const auto row = rows_.find({&run, place.get()});
+          if (row == rows_.end()) continue;
+          references_[ReferenceKey(run, *place)].push_back(
+              {.run = &run, .place = place.get(), .row = row->second});
+        }
+      }
+    }
+    return {};
+  }
+
+  // Corrects the p-values of all tables of the answer for their number.
+  void CorrectForNumber() {
+    std::vector<PivotCell*> tested;
+    std::vector<std::optional<double>> p;
+    for (PivotTable& table : tables_) {
+      for (PivotRow& row : table.rows) {
+        for (PivotCell& cell : row.cells) {
+          if (!cell.p || (table.relative && cell.at_train_length)) continue;
+          tested.push_back(&cell);
+          p.push_back(cell.p);
+        }
+      }
+    }
+    const std::vector<std::optional<double>> corrected = Holm(p);
+    for (std::size_t i = 0; i < tested.size(); ++i) tested[i]->p_holm = corrected[i];
+  }
+
   // A value that nothing has is a slip, and no condition.
   Status CheckWhere() {
     for (PivotFilter& filter : where_) {
@@ -300,7 +380,8 @@ class Pivot {
           if (of != s || !Keeps(run, *place)) continue;
           const auto row = rows_.find({&run, place.get()});
           const bool apart = baselines_apart_ && place->At("variant") == kBaseline;
-          if (apart && (row == rows_.end() || request_.relative)) continue;
+          const bool compares = request_.relative || request_.against.has_value();
+          if (apart && (row == rows_.end() || compares)) continue;
           wanted_.push_back({.run = &run,
                              .place = place.get(),
                              .row = row == rows_.end() ? nullptr : row->second});
@@ -416,6 +497,7 @@ class Pivot {
   Result<PivotTable> BuildTable(const Ranks& ranks, const Page& page) const {
     PivotTable table{.matrix_axes = axes_,
                      .relative = request_.relative,
+                     .against = request_.against ? Str(against_.axis, "=", against_.whole) : "",
                      .row_axes = row_axes_,
                      .col_axes = col_axes_};
     for (std::size_t i = 0; i < ranks.size(); ++i) {
@@ -457,7 +539,20 @@ class Pivot {
       for (PivotCell& cell : row.cells) cell.at_train_length = false;
       table.rows.push_back(std::move(row));
     }
+    NoteErrors(table);
     return table;
+  }
+
+  static void NoteErrors(PivotTable& table) {
+    bool over_seeds = false, over_text = false;
+    for (const PivotRow& row : table.rows) {
+      for (const PivotCell& cell : row.cells) {
+        if (cell.se) (cell.se_is_over_seeds ? over_seeds : over_text) = true;
+        const bool has_two = cell.estimate.seeds.se && cell.estimate.text.se;
+        table.has_two_errors = table.has_two_errors || has_two;
+      }
+    }
+    table.errors_are_mixed = over_seeds && over_text;
   }
 
   // Of all that the page shows; "" where there are several.
@@ -527,12 +622,29 @@ class Pivot {
       rows.push_back(seed);
     }
     ASSIGN_OR_RETURN(PivotCell cell, FoldSeeds(*first.place->metric, rows, request_.relative));
+    if (request_.against) RETURN_IF_ERROR(CompareWithReference(first, cell));
     cell.train_length = first.run->train_length;
     const Json& range = first.place->At(std::string(kPositionAxis));
     cell.at_train_length = IsPositionRange(range)
                                ? Holds(range, cell.train_length)
                                : first.place->At("context_length") == cell.train_length;
     return cell;
+  }
+
+  Status CompareWithReference(const Wanted& first, PivotCell& cell) const {
+    const auto found = references_.find(ReferenceKey(*first.run, *first.place));
+    if (found == references_.end()) {
+      SetAgainst(nullptr, cell);
+      return {};
+    }
+    std::vector<SeedRow> rows;
+    rows.reserve(found->second.size());
+    for (const Wanted& wanted : found->second)
+      rows.push_back({.run = wanted.run, .row = wanted.row});
+    ASSIGN_OR_RETURN(const PivotCell reference,
+                     FoldSeeds(*first.place->metric, rows, /*relative=*/false));
+    SetAgainst(&reference, cell);
+    return {};
   }
 
   // Numbers that can be compared: of one metric, over the same text, at the same length.
@@ -543,10 +655,12 @@ class Pivot {
     return CanonicalJson(key);
   }
 
+  // The cell with the best value, and those that are not separable from it.
   void MarkBest(const std::vector<std::pair<std::size_t, std::size_t>>& cells,
                 PivotTable& table) const {
-    if (cells.size() < 2) return;
-    std::vector<PivotCell*> best;
+    if (cells.size() < 2 || request_.against) return;
+    std::vector<PivotCell*> rivals;
+    PivotCell* best = nullptr;
     for (const auto& [r, c] : cells) {
       PivotCell& cell = table.rows[r].cells[c];
       const ResultMetric::Better better = cell.metric.better;
@@ -554,12 +668,21 @@ class Pivot {
       if (better == ResultMetric::Better::kNeither || !complete || !std::isfinite(*cell.value))
         continue;
       if (table.relative && cell.at_train_length) continue;  // all are 1 there
+      rivals.push_back(&cell);
       const double sign = better == ResultMetric::Better::kLower ? 1.0 : -1.0;
-      if (!best.empty() && sign * *cell.value > sign * *best.front()->value) continue;
-      if (!best.empty() && *cell.value != *best.front()->value) best.clear();
-      best.push_back(&cell);
+      if (best == nullptr || sign * *cell.value < sign * *best->value) best = &cell;
     }
-    for (PivotCell* cell : best) cell->is_best = true;
+    if (best == nullptr) return;
+    std::vector<std::optional<double>> p(rivals.size());
+    for (std::size_t i = 0; i < rivals.size(); ++i) {
+      if (rivals[i] == best) continue;
+      p[i] = Compare(best->readings, rivals[i]->readings).estimate.p();
+    }
+    p = Holm(p);
+    for (std::size_t i = 0; i < rivals.size(); ++i) {
+      rivals[i]->p_best = p[i];
+      rivals[i]->is_best = *rivals[i]->value == *best->value || (p[i] && *p[i] > kTestLevel);
+    }
   }
 
   // Among which cells the best is looked for, in words.
@@ -609,6 +732,8 @@ class Pivot {
   std::vector<ResultMetric> metrics_;
   std::vector<std::string> row_axes_, col_axes_;
   std::vector<PivotFilter> where_;
+  PivotFilter against_ = {};
+  std::map<std::string, std::vector<Wanted>> references_;  // by ReferenceKey
   bool baselines_apart_ = true;
   std::map<std::string, std::shared_ptr<Coordinates>> place_of_;
   std::vector<std::pair<std::size_t, std::shared_ptr<Coordinates>>> places_;  // of each sweep

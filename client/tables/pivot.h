@@ -18,6 +18,7 @@
 
 #include "base/json.h"
 #include "base/status.h"
+#include "client/tables/estimate.h"
 #include "client/tables/metric.h"
 #include "client/tables/sweep_results.h"
 
@@ -40,6 +41,8 @@ struct PivotRequest {
   std::vector<PivotFilter> where = {};    // all must match
   std::vector<std::string> metrics = {};  // empty: perplexity, or all if there is none
   bool relative = false;                  // divided by the value at the run's train length
+  // Compared with the value at the same place whose `axis` has this one value, as "position=alibi".
+  std::optional<PivotFilter> against = {};
   // For metrics by position: the largest number of buckets (neighbours are merged); 0: as measured.
   std::int64_t buckets_max = 0;
 };
@@ -56,7 +59,8 @@ struct SeedValue {
 };
 
 // `status`: "ok"; "missing", not measured yet; "not_asked", no evaluation wants it (blank);
-// "no_reference", no value at the train length to which it is relative; "overflow", a value beyond
+// "no_reference", nothing at the train length to which it is relative, or at the value of
+// `against`; "overflow", a value beyond
 // the largest double (infinite here; its nll is known); or the row's own ("not_applicable",
 // "out_of_memory", "diverged", "non_finite", "failed"). With several seeds, "ok" only if all are.
 struct PivotCell {
@@ -64,9 +68,22 @@ struct PivotCell {
   ResultMetric metric = {};
   // exp(mean nll) for perplexity, over the existing seeds.
   std::optional<double> value = {};
-  // Of the mean over seeds if there are two or more; else the row's own.
+  // On the metric's scale of averaging: the mean over seeds, or the difference from `against`.
+  Estimate estimate = {};
+  // On the value's scale, of the wider part of the estimate's error.
   std::optional<double> se = {};
+  std::optional<double> half95 = {};  // half of the 95 % interval
   bool se_is_over_seeds = false;
+  std::vector<SeedReading> readings = {};  // of the seeds with a number
+  // What the text's error was taken from. With fewer than kFewClusters of them it is uncertain.
+  TextClusters clusters = TextClusters::kUnknown;
+  std::optional<std::int64_t> n_clusters = {};
+  // Whether the text's error of a relative cell or of a difference is from the blocks' differences.
+  bool is_text_paired = false;
+  // Of relative cells and differences: the probability of a value this far from equality by chance;
+  // corrected for all that the answer tests (Holm).
+  std::optional<double> p = {}, p_holm = {};
+  std::size_t n_seeds_matched = 0;           // of a difference
   std::optional<double> nll = {};            // mean over seeds, for rows of metric nll
   std::optional<double> bits_per_byte = {};  // pooled over seeds
   std::int64_t n = 0;                        // tokens scored, over all seeds
@@ -75,10 +92,15 @@ struct PivotCell {
   std::size_t n_wanted = 0;                  // seeds in the sweep
   std::int64_t train_length = 0;
   bool at_train_length = false;  // by position: of the bucket with the train length
+  // The best of its rivals, or not separable from it: by a paired test, corrected for the number of
+  // rivals (Holm), at kTestLevel. A cell without any error is the best by its value.
   bool is_best = false;
+  std::optional<double> p_best = {};  // of that test; nothing for the best itself
   std::vector<SeedValue> seeds = {};
   std::vector<std::string> sweeps = {};  // names of those whose runs these are
 };
+
+inline constexpr std::int64_t kFewClusters = 10;
 
 struct PivotRow {
   std::vector<Json> key = {};  // a value per row axis; null if the run has none
@@ -93,6 +115,9 @@ struct PivotTable {
   std::vector<std::string> matrix_axes = {};  // the sweeps', in the order of their files
   std::vector<ResultMetric> metrics = {};     // one, unless `metric` is an axis
   bool relative = false;
+  std::string against = {};       // "position=alibi": cells are ratios to it, or differences
+  bool errors_are_mixed = false;  // some cells' wider error is over seeds, others' over the text
+  bool has_two_errors = false;    // some cell has both
   std::vector<std::pair<std::string, Json>> fixed =
       {};                                  // values that all cells share: split, protocol, ...
   std::vector<std::string> row_axes = {};  // full names
@@ -103,6 +128,9 @@ struct PivotTable {
       {};  // where the best is marked: "of the column", "of the table", "model of the column"
   std::string protocol = {};  // with its parameters, where all share them: "last_k(every=64,k=8)"
 };
+
+// Whether a comparison of two values of this metric is a ratio; else it is a difference.
+bool ComparesAsRatio(const ResultMetric& metric);
 
 // Builds tables from the results of sweeps, in the order of their rows in the table.
 // kInvalidArgument for an unknown axis, value or metric: the message lists those that exist.

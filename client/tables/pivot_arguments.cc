@@ -59,6 +59,11 @@ std::shared_ptr<PivotArguments> AddPivot(Verb& verb) {
                    "all must hold")
       .OneEach();
   verb.AddFlag("--relative", arguments->relative, "divide by the value at the train length");
+  verb.AddArgument("--against", arguments->against,
+                   "axis=value: compare everything with that value of the axis at the same place\n"
+                   "(position=alibi, context_length=64, protocol=nonoverlap), seed by seed and\n"
+                   "block by block of the text: ratios of perplexities, speeds and bytes,\n"
+                   "differences of nll, bits and accuracies");
   verb.AddArgument(
           "--buckets", arguments->buckets_max,
           "of a metric by position: at most this many buckets, neighbours merged; 0: as measured\n"
@@ -73,6 +78,19 @@ Result<PivotRequest> ReadPivotRequest(const PivotArguments& arguments) {
                        .metrics = arguments.metrics,
                        .relative = arguments.relative,
                        .buckets_max = arguments.buckets_max.value_or(0)};
+  if (!arguments.against.empty()) {
+    const std::size_t at = arguments.against.find('=');
+    if (at == 0 || at == std::string::npos || at + 1 == arguments.against.size()) {
+      return Status(Code::kInvalidArgument, Str("--against \"", arguments.against,
+                                                "\": expected axis=value, as in position=alibi"));
+    }
+    if (arguments.relative) {
+      return Status(Code::kInvalidArgument,
+                    "--against and --relative each say what a number is compared with: give one");
+    }
+    request.against = {.axis = arguments.against.substr(0, at),
+                       .values = {arguments.against.substr(at + 1)}};
+  }
   request.where.reserve(arguments.where.size());
   for (const std::string& text : arguments.where) {
     bool is_first = true;

@@ -1,5 +1,5 @@
 // The arguments of a verb that pivots results: SWEEP... --rows --cols --where --metric
-// --relative --buckets.
+// --relative --against --buckets.
 #pragma once
 
 #include <cstdint>
@@ -21,6 +21,7 @@ struct PivotArguments {
   std::vector<std::string> where;  // "axis=value,value"
   std::vector<std::string> metrics;
   bool relative = false;
+  std::string against;  // "axis=value"; "": nothing
   std::optional<std::int64_t> buckets_max = {};
 };
 

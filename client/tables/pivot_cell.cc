@@ -39,7 +39,7 @@ std::optional<Reading> ReadSeed(const ResultMetric& metric, const SeedRow& seed,
                                 std::string& status) {
   const std::optional<Reading> reading = ReadRow(metric, seed.row, status);
   if (!reading || !relative) return reading;
-  if (seed.is_reference) return Reading{.x = metric.is_log ? 0.0 : 1.0, .se = 0.0};
+  if (seed.is_reference) return Reading{.x = metric.is_log ? 0.0 : 1.0};
   const std::optional<Reading> reference = ReadRow(metric, seed.reference, status);
   if (seed.reference == nullptr) status = "no_reference";
   if (!reference) return std::nullopt;
@@ -70,7 +70,86 @@ struct Sums {
   }
 };
 
+// The cell's value and errors from its estimate. `is_log`: the estimate's scale is ln(value).
+void SetEstimate(const Estimate& estimate, bool is_log, PivotCell& cell) {
+  cell.estimate = estimate;
+  cell.value = is_log ? std::exp(estimate.x) : estimate.x;
+  const double slope = is_log ? *cell.value : 1.0;  // delta method
+  const ErrorPart& wider = estimate.wider();
+  cell.se_is_over_seeds = estimate.is_wider_over_seeds();
+  cell.se = wider.se ? std::optional(slope * *wider.se) : std::nullopt;
+  const std::optional<double> half95 = wider.half95();
+  cell.half95 = half95 ? std::optional(slope * *half95) : std::nullopt;
+}
+
+void NoteClusters(PivotCell& cell) {
+  for (const SeedReading& one : cell.readings) {
+    cell.clusters = std::max(cell.clusters, one.reading.clusters);
+    const std::optional<std::int64_t> n = one.reading.n_clusters;
+    if (n && (!cell.n_clusters || *n < *cell.n_clusters)) cell.n_clusters = n;
+  }
+}
+
+// A relative cell is 1 if nothing differs: 0 on a log scale.
+std::optional<double> DifferenceFromEquality(const ResultMetric& metric, Estimate relative) {
+  if (!metric.is_log) relative.x -= 1.0;
+  return relative.p();
+}
+
+// The readings on the scale on which two values of the metric are compared.
+std::vector<SeedReading> ForComparison(const ResultMetric& metric,
+                                       std::vector<SeedReading> readings) {
+  if (metric.is_log || !ComparesAsRatio(metric)) return readings;
+  for (SeedReading& one : readings) {
+    Reading& reading = one.reading;
+    if (reading.se) *reading.se /= std::abs(reading.x);
+    reading.blocks = {};
+    reading.x = std::log(reading.x);
+  }
+  return readings;
+}
+
 }  // namespace
+
+bool ComparesAsRatio(const ResultMetric& metric) {
+  return !metric.is_share() && (metric.is_log || !metric.is_nll());
+}
+
+std::optional<PairedDifference> CompareCells(const PivotCell& reference, const PivotCell& cell) {
+  if (reference.readings.empty() || cell.readings.empty()) return std::nullopt;
+  const std::vector<SeedReading> a = ForComparison(cell.metric, reference.readings);
+  const std::vector<SeedReading> b = ForComparison(cell.metric, cell.readings);
+  const auto is_finite = [](const SeedReading& one) { return std::isfinite(one.reading.x); };
+  if (!std::ranges::all_of(a, is_finite) || !std::ranges::all_of(b, is_finite)) return std::nullopt;
+  return Compare(a, b);
+}
+
+void SetAgainst(const PivotCell* reference, PivotCell& cell) {
+  cell.se = cell.half95 = cell.nll = cell.bits_per_byte = std::nullopt;
+  for (SeedValue& seed : cell.seeds) seed.value = seed.se = std::nullopt;
+  if (cell.readings.empty()) return;
+  cell.value.reset();
+  if (reference == nullptr || reference->readings.empty()) {
+    cell.status = "no_reference";
+    return;
+  }
+  const std::optional<PairedDifference> compared = CompareCells(*reference, cell);
+  if (!compared) {
+    cell.status = "not_applicable";  // as a ratio to zero
+    return;
+  }
+  const PairedDifference& difference = *compared;
+  const bool is_itself =
+      std::ranges::equal(cell.seeds, reference->seeds, {}, &SeedValue::cell, &SeedValue::cell);
+  Estimate estimate = difference.estimate;
+  if (is_itself) estimate.seeds = estimate.text = {};  // it has no error
+  SetEstimate(estimate, ComparesAsRatio(cell.metric), cell);
+  if (cell.status == "ok" && !std::isfinite(*cell.value)) cell.status = kOverflow;
+  cell.is_text_paired = difference.is_text_paired;
+  cell.n_seeds_matched = difference.n_seeds_matched;
+  cell.clusters = std::max(cell.clusters, reference->clusters);
+  if (!is_itself) cell.p = difference.estimate.p();
+}
 
 Result<PivotCell> FoldSeeds(const ResultMetric& metric, const std::vector<SeedRow>& seeds,
                             bool relative) {
@@ -99,6 +178,8 @@ Result<PivotCell> FoldSeeds(const ResultMetric& metric, const std::vector<SeedRo
     }
     if (reading) {
       value.n = sums.Add(*reading, seed.row->body);
+      cell.readings.push_back({.seed = value.seed, .reading = *reading});
+      cell.is_text_paired = reading->is_difference && !reading->blocks.parts.empty();
       value.value = metric.Value(reading->x);
       if (reading->se) value.se = metric.ValueError(reading->x, *reading->se);
       if (std::isinf(*value.value)) value.status = kOverflow;
@@ -115,11 +196,15 @@ Result<PivotCell> FoldSeeds(const ResultMetric& metric, const std::vector<SeedRo
   }
   cell.n_ok = sums.readings.size();
   if (sums.readings.empty()) return cell;
-  const Reading mean = MeanOf(sums.readings);
-  cell.value = metric.Value(mean.x);
+  Estimate mean = MeanOf(sums.readings);
+  // A number relative to itself has no error.
+  const bool is_itself = std::ranges::all_of(seeds, &SeedRow::is_reference) && relative;
+  if (is_itself) mean.seeds = {};
+  SetEstimate(mean, metric.is_log, cell);
   if (cell.status == "ok" && std::isinf(*cell.value)) cell.status = kOverflow;
-  if (mean.se) cell.se = metric.ValueError(mean.x, *mean.se);
-  cell.se_is_over_seeds = sums.readings.size() > 1;
+  NoteClusters(cell);
+  const bool is_difference = std::ranges::any_of(sums.readings, &Reading::is_difference);
+  if (is_difference) cell.p = DifferenceFromEquality(metric, cell.estimate);
   if (metric.is_nll()) cell.nll = sums.nll / static_cast<double>(cell.n_ok);
   if (sums.bytes > 0) cell.bits_per_byte = sums.nll_sum / std::numbers::ln2 / sums.bytes;
   return cell;

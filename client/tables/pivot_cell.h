@@ -1,6 +1,7 @@
 // One cell of a pivot: the average over the seeds of a run.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "base/json.h"
@@ -17,6 +18,16 @@ struct SeedRow {
   const ResultRow* reference = nullptr;  // relative tables: the row at the run's train length
   bool is_reference = false;             // `row` is that row
 };
+
+// The cell's comparison with another one of its metric, on the scale of ComparesAsRatio: the
+// logarithm of cell / reference, or cell - reference. Nothing if one of them has no number that can
+// be compared.
+std::optional<PairedDifference> CompareCells(const PivotCell& reference, const PivotCell& cell);
+
+// Turns a cell into its comparison with another one: cell / reference or cell - reference
+// (ComparesAsRatio), with `p`. Without a number in the reference it gets the status
+// "no_reference".
+void SetAgainst(const PivotCell* reference, PivotCell& cell);
 
 // Requires at least one seed. A run that occurs twice (in two sweeps) counts once. kInvalidArgument
 // if the runs differ in more than their seed.

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "base/str.h"
+#include "client/tables/table_parts.h"
 #include "client/words/render.h"
 
 namespace longrun::client {
@@ -31,6 +32,8 @@ bool Contains(const std::vector<std::string>& list, const std::string& item) {
 // the place of a column never changes.
 constexpr const char* kOfEvaluation[] = {"split", "protocol", "context_length"};
 constexpr const char* kOfEvaluationLast[] = {"evaluation", "variant", "depth", "tokens_of_context"};
+constexpr const char* kErrors[] = {"se_seeds",  "df_seeds", "se_text", "df_text", "ci95_low",
+                                   "ci95_high", "clusters", "p",       "p_holm"};
 
 // The columns that depend on the sweeps and on the command: the same for every layout of the same
 // sweeps, unless a key of a resolved run is an axis.
@@ -62,17 +65,22 @@ Columns ColumnsOf(const std::vector<PivotTable>& tables) {
   return columns;
 }
 
+const char* ComparedPrefix(const PivotTable& table) {
+  if (table.against.empty()) return table.relative ? "relative_" : "";
+  return ComparesAsRatio(table.metrics.front()) ? "relative_" : "difference_";
+}
+
 std::vector<std::string> Header(const std::vector<PivotTable>& tables, const Columns& columns) {
   std::vector<std::string> header = columns.matrix;
   header.emplace_back("baseline");
   header.insert(header.end(), std::begin(kOfEvaluation), std::end(kOfEvaluation));
   const PivotTable& first = tables.front();
-  header.push_back(columns.has_one_metric
-                       ? Str(first.relative ? "relative_" : "", first.metrics.front().name)
-                       : "value");
+  header.push_back(columns.has_one_metric ? Str(ComparedPrefix(first), first.metrics.front().name)
+                                          : "value");
   header.insert(header.end(), {"se", "nll", "n", "bits_per_byte", "seeds", "of", "status", "metric",
                                "se_over", "runs", "sweep", "seed"});
   header.insert(header.end(), std::begin(kOfEvaluationLast), std::end(kOfEvaluationLast));
+  header.insert(header.end(), std::begin(kErrors), std::end(kErrors));
   header.insert(header.end(), columns.others.begin(), columns.others.end());
   return header;
 }
@@ -122,6 +130,14 @@ std::vector<std::string> Fields(const PivotTable& table, const PivotRow& row, st
        row.baseline.empty() ? Join(cell.sweeps, " ") : "",
        OfRuns(row, cell, [](const SeedValue& seed) { return AxisField(seed.seed); })});
   for (const char* axis : kOfEvaluationLast) add_axis(axis);
+  const ErrorPart &seeds = cell.estimate.seeds, &text = cell.estimate.text;
+  const auto interval = Interval95(table, cell);
+  const auto df = [](const ErrorPart& part) { return part.se ? Number(part.df) : std::string(); };
+  fields.insert(fields.end(),
+                {Number(OnValueScale(table, cell, seeds.se)), df(seeds),
+                 Number(OnValueScale(table, cell, text.se)), df(text),
+                 interval ? Number(interval->first) : "", interval ? Number(interval->second) : "",
+                 std::string(ClustersName(cell.clusters)), Number(cell.p), Number(cell.p_holm)});
   for (const std::string& axis : columns.others) add_axis(axis);
   return fields;
 }

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "client/tables/table_parts.h"
 #include "client/words/render.h"
 
 namespace longrun::client {
@@ -23,6 +24,31 @@ std::string ValueKey(const PivotTable& table) {
   return table.metrics.size() == 1 ? table.metrics.front().name : "value";
 }
 
+// {"se_seeds","df_seeds","se_text","df_text","ci95",..}
+void AddErrors(const PivotTable& table, const PivotCell& cell, Json& json) {
+  const ErrorPart &seeds = cell.estimate.seeds, &text = cell.estimate.text;
+  const auto finite = [](double value) { return std::isfinite(value) ? Json(value) : Json(); };
+  json["se_seeds"] = NumberOrNull(OnValueScale(table, cell, seeds.se));
+  json["df_seeds"] = seeds.se ? finite(seeds.df) : Json();
+  json["se_text"] = NumberOrNull(OnValueScale(table, cell, text.se));
+  json["df_text"] = text.se ? finite(text.df) : Json();
+  json["ci95"] = nullptr;
+  if (const auto interval = Interval95(table, cell)) {
+    json["ci95"] = Json::array({finite(interval->first), finite(interval->second)});
+  }
+  const std::string_view clusters = ClustersName(cell.clusters);
+  json["clusters"] = clusters.empty() ? Json() : Json(clusters);
+  json["n_clusters"] = cell.n_clusters ? Json(*cell.n_clusters) : Json();
+  if (!table.relative && table.against.empty()) {
+    json["p_best"] = NumberOrNull(cell.p_best);
+    return;
+  }
+  json["p"] = NumberOrNull(cell.p);
+  json["p_holm"] = NumberOrNull(cell.p_holm);
+  json["text_is_paired"] = cell.is_text_paired;
+  if (!table.against.empty()) json["seeds_matched"] = cell.n_seeds_matched;
+}
+
 Json CellJson(const PivotTable& table, std::size_t column, const PivotCell& cell) {
   Json json = {{"se", NumberOrNull(cell.se)},
                {"se_over", !cell.se ? Json() : Json(cell.se_is_over_seeds ? "seeds" : "text")},
@@ -35,6 +61,7 @@ Json CellJson(const PivotTable& table, std::size_t column, const PivotCell& cell
                {"status", cell.status},
                {"at_train_length", cell.at_train_length},
                {"best", cell.is_best}};
+  AddErrors(table, cell, json);
   json[ValueKey(table)] = NumberOrNull(cell.value);
   for (std::size_t a = 0; a < table.col_axes.size(); ++a) {
     json[table.col_axes[a]] = table.columns[column][a];
@@ -62,9 +89,13 @@ Json RowJson(const PivotTable& table, const PivotRow& row) {
 }
 
 Json TableJson(const PivotTable& table) {
-  Json json = {{"relative", table.relative},    {"axes", table.row_axes},
-               {"column_axes", table.col_axes}, {"columns", table.columns},
-               {"rows", Json::array()},         {"baselines", Json::array()}};
+  Json json = {{"relative", table.relative},
+               {"against", table.against.empty() ? Json() : Json(table.against)},
+               {"axes", table.row_axes},
+               {"column_axes", table.col_axes},
+               {"columns", table.columns},
+               {"rows", Json::array()},
+               {"baselines", Json::array()}};
   json["metric"] = Json::array();
   for (const ResultMetric& metric : table.metrics) json["metric"].push_back(metric.name);
   if (table.metrics.size() == 1) json["metric"] = table.metrics.front().name;
@@ -100,6 +131,7 @@ std::string RenderTablesJsonl(const std::vector<PivotTable>& tables) {
         for (const auto& [axis, value] : table.fixed) line[axis] = value;
         line["metric"] = cell.metric.name;
         line["relative"] = table.relative;
+        line["against"] = table.against.empty() ? Json() : Json(table.against);
         line["baseline"] = row.baseline.empty() ? Json() : Json(row.baseline);
         out += CanonicalJson(line) + "\n";
       }

@@ -50,13 +50,13 @@ std::string Escaped(const std::string& text) {
 std::string CellText(const PivotTable& table, const PivotCell& cell) {
   const CellParts parts = PartsOf(table, cell);
   std::string text = Escaped(parts.value);
-  if (!parts.error.empty()) text += Str(" $\\pm$ ", parts.error);
+  for (const std::string& error : parts.errors) text += Str(" $\\pm$ ", error);
   if (parts.note == "–") {
     text = "--";
   } else if (!parts.note.empty()) {
     StrAppend(text, Str(text.empty() ? "" : " ", Escaped(parts.note)));
   }
-  if (cell.is_best) text = Str("\\textbf{", text, "}");
+  if (IsMarked(table, cell)) text = Str("\\textbf{", text, "}");
   // In braces: a bracket behind \\ would be its argument.
   if (cell.at_train_length && !text.empty()) text = Str("{[}", text, "{]}");
   return text;
@@ -86,7 +86,7 @@ std::string TableText(const PivotTable& table) {
     out += Line(fields);
   }
   const std::string errors = CellLegend(table);
-  return out + Str("  \\bottomrule\n\\end{tabular}\n% [ ] train length, bold: best ", table.best_of,
+  return out + Str("  \\bottomrule\n\\end{tabular}\n% [ ] train length, bold: ", MarkLegend(table),
                    errors.empty() ? "" : ", ", errors, "\n");
 }
 

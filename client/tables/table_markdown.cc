@@ -19,10 +19,9 @@ std::string Escaped(const std::string& text) {
 
 std::string CellText(const PivotTable& table, const PivotCell& cell) {
   const CellParts parts = PartsOf(table, cell);
-  std::string text = parts.value;
-  if (!parts.error.empty()) text += Str(" ± ", parts.error);
+  std::string text = ValueText(parts, " ± ");
   if (!parts.note.empty()) StrAppend(text, Str(text.empty() ? "" : " ", Escaped(parts.note)));
-  if (cell.is_best) text = Str("**", text, "**");
+  if (IsMarked(table, cell)) text = Str("**", text, "**");
   if (cell.at_train_length && !text.empty()) text = Str("\\[", text, "\\]");
   return text;
 }
@@ -52,7 +51,7 @@ std::string RenderTablesMarkdown(const std::vector<PivotTable>& tables) {
       out += Line(fields);
     }
     const std::string errors = CellLegend(table);
-    out += Str("\n\\[ \\] train length, **bold** best ", table.best_of, errors.empty() ? "" : ", ",
+    out += Str("\n\\[ \\] train length, **bold** ", MarkLegend(table), errors.empty() ? "" : ", ",
                errors, "\n");
   }
   return out;

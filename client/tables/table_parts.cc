@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cmath>
 #include <cstdio>
+#include <functional>
 
 #include "base/str.h"
 #include "base/units.h"
@@ -34,7 +35,7 @@ std::string Scientific(double value, int digits) {
 // Digits after the point that a table has room for.
 int DigitsOf(const PivotTable& table, const PivotCell& cell) {
   const double size = std::abs(*cell.value);
-  if (table.relative) return 3;
+  if (IsRatio(table, cell)) return 3;
   if (cell.metric.is_nll() && cell.metric.is_log) return size < 100 ? 2 : size < 10'000 ? 1 : 0;
   if (cell.metric.is_nll()) return 4;
   // Five digits in all.
@@ -43,24 +44,50 @@ int DigitsOf(const PivotTable& table, const PivotCell& cell) {
 }
 
 bool IsHuge(const PivotTable& table, const PivotCell& cell) {
-  return cell.value && std::isfinite(*cell.value) && (table.relative || cell.metric.is_nll()) &&
-         std::abs(*cell.value) >= kScientificFrom;
+  return cell.value && std::isfinite(*cell.value) &&
+         (IsRatio(table, cell) || cell.metric.is_nll()) && std::abs(*cell.value) >= kScientificFrom;
 }
 
-CellParts NumberParts(const PivotTable& table, const PivotCell& cell, int more_digits) {
+// The text of a number and of its errors.
+using NumberText = std::function<std::string(double)>;
+
+NumberText NumberTextOf(const PivotTable& table, const PivotCell& cell, int more_digits) {
+  if (cell.metric.is_bytes() && !IsRatio(table, cell)) {
+    return [](double value) { return FormatBytes(std::llround(value)); };
+  }
   const int digits = DigitsOf(table, cell) + more_digits;
-  const bool may_explode = table.relative || cell.metric.is_nll();
+  const bool may_explode = IsRatio(table, cell) || cell.metric.is_nll();
   const bool is_huge = IsHuge(table, cell);
-  if (is_huge && more_digits == 0) return {.value = kHuge};
-  const auto text = [&](double value) {
+  return [=](double value) {
     const bool scientific =
         std::isfinite(value) && (is_huge || (may_explode && std::abs(value) >= kScientificFrom));
     return scientific ? Scientific(value, kScientificDigits + more_digits) : Fixed(value, digits);
   };
-  CellParts parts;
-  parts.value = text(*cell.value);
-  if (cell.se && std::isfinite(*cell.se)) parts.error = text(*cell.se);
-  return parts;
+}
+
+bool HasFewClusters(const PivotCell& cell) {
+  return cell.n_clusters && *cell.n_clusters < kFewClusters;
+}
+
+// Whether the cell's estimate is a logarithm of its value.
+bool IsLog(const PivotTable& table, const PivotCell& cell) {
+  return table.against.empty() ? cell.metric.is_log : ComparesAsRatio(cell.metric);
+}
+
+std::vector<std::string> ErrorTexts(const PivotTable& table, const PivotCell& cell,
+                                    const NumberText& text, bool with_both) {
+  std::vector<std::string> errors;
+  const auto add = [&](const ErrorPart& part, const char* mark) {
+    const std::optional<double> half = OnValueScale(table, cell, part.half95());
+    if (!half || !std::isfinite(*half)) return;
+    const bool is_over_text = &part == &cell.estimate.text;
+    errors.push_back(Str(text(*half), table.errors_are_mixed || with_both ? mark : "",
+                         is_over_text && HasFewClusters(cell) ? "°" : ""));
+  };
+  const bool over_seeds = cell.se_is_over_seeds;
+  if (with_both || over_seeds) add(cell.estimate.seeds, "s");
+  if (with_both || !over_seeds) add(cell.estimate.text, "t");
+  return errors;
 }
 
 // The parts of the evaluation's axis that its name does not say already.
@@ -124,35 +151,85 @@ std::string TableTitle(const PivotTable& table) {
   for (const ResultMetric& metric : table.metrics) metrics.push_back(metric.words());
   std::string title = Join(metrics, ", ");
   if (table.relative) title += " relative to the train length,";
+  if (!table.against.empty()) title += Str(" against ", table.against, ",");
   title += Str(" by ", Join(across, ", "));
   if (!fixed.empty()) title += Str(" (", Join(fixed, ", "), ")");
   return title;
 }
 
 std::string ErrorLegend(const PivotTable& table) {
-  bool over_seeds = false;
-  bool own = false;
-  bool is_beyond = false;
-  bool has_value = false;
-  bool has_baseline_error = false;
+  bool over_seeds = false, over_text = false, is_unpaired = false, has_few = false;
+  bool has_windows = false, is_beyond = false;
   for (const PivotRow& row : table.rows) {
     for (const PivotCell& cell : row.cells) {
       is_beyond = is_beyond || cell.status == kOverflow;
-      has_value = has_value || cell.value.has_value();
-      has_baseline_error = has_baseline_error || (!row.baseline.empty() && cell.se);
-      if (!row.baseline.empty() || !cell.se) continue;
-      (cell.se_is_over_seeds ? over_seeds : own) = true;
+      if (!cell.se) continue;
+      (cell.se_is_over_seeds ? over_seeds : over_text) = true;
+      if (!cell.estimate.text.se) continue;
+      is_unpaired = is_unpaired || (!cell.is_text_paired && *cell.estimate.text.se > 0.0);
+      has_few = has_few || (!cell.se_is_over_seeds && HasFewClusters(cell));
+      has_windows = has_windows || cell.clusters == TextClusters::kWindows;
     }
   }
-  if (has_value && !over_seeds && !own && !is_beyond) return "";  // as of a throughput
-  std::string legend = "± standard error";
-  if (over_seeds) legend += own ? " (over seeds where there are several)" : " over seeds";
-  if (over_seeds && !own && has_baseline_error) legend += " (of a baseline: over the text)";
+  std::vector<std::string> parts;
   const bool is_share = std::ranges::any_of(table.metrics, &ResultMetric::is_share);
-  if (own && is_share && !table.relative) legend += " (of a share: Wilson's 95 % interval / 3.92)";
-  if (own && table.relative) legend += " (at most: as if the two errors were independent)";
-  if (is_beyond) legend += "; inf: too large for a number, the metric nll has it";
-  return legend;
+  const char* const text = is_share ? "the questions (Wilson)" : "the text";
+  if (over_seeds && over_text) {
+    parts.push_back(Str("± 95 % interval, s over seeds, t over ", text));
+  } else if (over_seeds || over_text) {
+    parts.push_back(Str("± 95 % interval over ", over_seeds ? "seeds" : text));
+  }
+  const bool compares = table.relative || !table.against.empty();
+  if (compares && over_text && is_unpaired) {
+    parts.back() += " (at most: as if the two errors were independent)";
+  }
+  if (has_few) parts.push_back(Str("° fewer than ", kFewClusters, " blocks of text: uncertain"));
+  if (has_windows) {
+    parts.emplace_back(
+        "the text's error of rows from older versions counts windows as independent: too small");
+  }
+  if (is_beyond) parts.emplace_back("inf: too large for a number, the metric nll has it");
+  return Join(parts, "; ");
+}
+
+std::string MarkLegend(const PivotTable& table) {
+  if (!table.against.empty()) {
+    return Str("differs from ", table.against, " (paired, 5 %, corrected for the number of tests)");
+  }
+  const bool has_tests = std::ranges::any_of(table.rows, [](const PivotRow& row) {
+    return std::ranges::any_of(row.cells,
+                               [](const PivotCell& cell) { return cell.p_best.has_value(); });
+  });
+  return Str("best ", table.best_of, has_tests ? ", or not separable from it" : "");
+}
+
+bool IsMarked(const PivotTable& table, const PivotCell& cell) {
+  return table.against.empty() ? cell.is_best : cell.p_holm && *cell.p_holm <= kTestLevel;
+}
+
+std::optional<double> OnValueScale(const PivotTable& table, const PivotCell& cell,
+                                   const std::optional<double>& error) {
+  if (!error || !cell.value) return std::nullopt;
+  return IsLog(table, cell) ? *error * *cell.value : *error;
+}
+
+std::optional<std::pair<double, double>> Interval95(const PivotTable& table,
+                                                    const PivotCell& cell) {
+  const std::optional<double> half = cell.estimate.wider().half95();
+  if (!half || !cell.value) return std::nullopt;
+  const double low = cell.estimate.x - *half, high = cell.estimate.x + *half;
+  if (!IsLog(table, cell)) return std::pair(low, high);
+  return std::pair(std::exp(low), std::exp(high));
+}
+
+bool IsRatio(const PivotTable& table, const PivotCell& cell) {
+  return table.relative || (!table.against.empty() && ComparesAsRatio(cell.metric));
+}
+
+std::string ValueText(const CellParts& parts, std::string_view plus_minus) {
+  std::string text = parts.value;
+  for (const std::string& error : parts.errors) text += Str(plus_minus, error);
+  return text;
 }
 
 std::string CellLegend(const PivotTable& table) {
@@ -174,18 +251,20 @@ std::vector<std::string> RowHead(const PivotTable& table, const PivotRow& row) {
   return head;
 }
 
-CellParts PartsOf(const PivotTable& table, const PivotCell& cell, int more_digits) {
+CellParts PartsOf(const PivotTable& table, const PivotCell& cell, int more_digits, bool with_both) {
   CellParts parts;
   if (cell.status == "not_asked") return parts;
   if (!cell.value) {
     parts.note = cell.status == "missing" ? "–" : cell.status;
     return parts;
   }
-  if (cell.metric.is_bytes() && !table.relative) {
-    parts.value = FormatBytes(std::llround(*cell.value));
-    if (cell.se) parts.error = FormatBytes(std::llround(*cell.se));
+  if (IsHuge(table, cell) && more_digits == 0) {
+    parts.value = kHuge;
   } else {
-    parts = NumberParts(table, cell, more_digits);
+    const NumberText text = NumberTextOf(table, cell, more_digits);
+    const bool is_difference = !table.against.empty() && !IsRatio(table, cell);
+    parts.value = Str(is_difference && *cell.value > 0.0 ? "+" : "", text(*cell.value));
+    parts.errors = ErrorTexts(table, cell, text, with_both);
   }
   if (cell.n_ok < cell.n_wanted) {
     parts.note = Str(cell.n_ok, "/", cell.n_wanted);

@@ -2,7 +2,10 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "client/tables/pivot.h"
@@ -13,20 +16,39 @@ namespace longrun::client {
 std::string ColumnHead(const PivotTable& table, std::size_t column);
 // "perplexity by context length (validation, nonoverlap)"
 std::string TableTitle(const PivotTable& table);
-// "± standard error", and over what if seeds are averaged; "" if no number has an error.
+// What ± means, and over what the errors are; "" if no number has one.
 std::string ErrorLegend(const PivotTable& table);
 // The same, and what short cells show instead of a number.
 std::string CellLegend(const PivotTable& table);
 // A row's axes as text; for a baseline, its name and dataset.
 std::vector<std::string> RowHead(const PivotTable& table, const PivotRow& row);
 
+// What a mark (a star, bold type) says of a cell: "best of the column, or not separable from it".
+std::string MarkLegend(const PivotTable& table);
+bool IsMarked(const PivotTable& table, const PivotCell& cell);
+
 // A cell's parts, before a format adds its markup.
 struct CellParts {
   std::string value = {};  // "6.69"; "" if there is none
-  std::string error = {};  // "0.05", with the digits of the value; ""
-  std::string note = {};   // "2/3", "diverged", "1/3 diverged"; ""
+  // Half of the 95 % interval, with the digits of the value: "0.05", or with the mark of its kind
+  // ("0.05s" over seeds, "0.05t" over the text) if the table has both kinds; the wider one, or if
+  // `with_both` was asked for each that there is; and "°" if the text has few blocks.
+  std::vector<std::string> errors = {};
+  std::string note = {};  // "2/3", "diverged", "1/3 diverged"; ""
 };
 // `more_digits`: digits beyond those for which a table has room.
-CellParts PartsOf(const PivotTable& table, const PivotCell& cell, int more_digits = 0);
+CellParts PartsOf(const PivotTable& table, const PivotCell& cell, int more_digits = 0,
+                  bool with_both = false);
+// The value with its errors: "6.69±0.05", by `plus_minus`.
+std::string ValueText(const CellParts& parts, std::string_view plus_minus);
+
+// A standard error of the estimate on the value's scale (delta method).
+std::optional<double> OnValueScale(const PivotTable& table, const PivotCell& cell,
+                                   const std::optional<double>& error);
+// The 95 % interval of the value, of the wider part of the error.
+std::optional<std::pair<double, double>> Interval95(const PivotTable& table, const PivotCell& cell);
+
+// A cell that is a ratio to another one.
+bool IsRatio(const PivotTable& table, const PivotCell& cell);
 
 }  // namespace longrun::client

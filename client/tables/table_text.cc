@@ -10,13 +10,13 @@ namespace {
 constexpr int kWideDigits = 3;  // beyond those of the narrow form
 
 // "6.69", "[6.69]" at the train length, "6.69*" for the best; "±" where it is known.
-std::string CellText(const PivotTable& table, const PivotCell& cell, int more_digits) {
-  const CellParts parts = PartsOf(table, cell, more_digits);
-  std::string text = parts.value;
-  if (!parts.error.empty()) text += "±" + parts.error;
+std::string CellText(const PivotTable& table, const PivotCell& cell, bool is_wide) {
+  const CellParts parts =
+      PartsOf(table, cell, is_wide ? kWideDigits : 0, is_wide && table.has_two_errors);
+  std::string text = ValueText(parts, "±");
   if (!parts.note.empty()) StrAppend(text, Str(text.empty() ? "" : " ", parts.note));
   if (cell.at_train_length && !text.empty()) text = Str("[", text, "]");
-  if (cell.is_best) text += "*";
+  if (IsMarked(table, cell)) text += "*";
   return text;
 }
 
@@ -31,7 +31,7 @@ std::vector<std::string> Fields(const PivotTable& table, const PivotRow& row, bo
     fields.push_back(Join(runs, ","));
   }
   for (const PivotCell& cell : row.cells) {
-    fields.push_back(CellText(table, cell, is_wide ? kWideDigits : 0));
+    fields.push_back(CellText(table, cell, is_wide));
   }
   return fields;
 }
@@ -56,7 +56,7 @@ std::string TableText(const PivotTable& table, bool is_wide) {
   }
   const std::string errors = is_wide ? ErrorLegend(table) : CellLegend(table);
   std::string legend =
-      Str("[ ] train length   * best ", table.best_of, errors.empty() ? "" : "   ", errors);
+      Str("[ ] train length   * ", MarkLegend(table), errors.empty() ? "" : "   ", errors);
   if (is_partial) legend += "   n/N seeds of those wanted";
   if (is_cancelled) legend += "   cancelled: `longrun retry` of the sweep resumes it";
   return Str(TableTitle(table), "\n", RenderColumns(header, align, rows), legend, "\n");

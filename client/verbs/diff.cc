@@ -164,13 +164,28 @@ bool IsEqual(const ResultDifference& one) {
 }
 
 Json ResultJson(const ResultDifference& one) {
-  return {{"metric", one.metric},         {"context_length", one.context_length},
-          {"split", one.split},           {"protocol", one.protocol},
-          {"variant", one.variant},       {"depth", one.depth},
-          {"evaluation", one.evaluation}, {"status_a", one.status_a},
-          {"status_b", one.status_b},     {"a", NumberOrNull(one.a)},
-          {"b", NumberOrNull(one.b)},     {"difference", NumberOrNull(one.difference)},
-          {"se", NumberOrNull(one.se)},   {"z", NumberOrNull(one.z)}};
+  return {{"metric", one.metric},
+          {"context_length", one.context_length},
+          {"split", one.split},
+          {"protocol", one.protocol},
+          {"variant", one.variant},
+          {"depth", one.depth},
+          {"evaluation", one.evaluation},
+          {"status_a", one.status_a},
+          {"status_b", one.status_b},
+          {"a", NumberOrNull(one.a)},
+          {"b", NumberOrNull(one.b)},
+          {"difference", NumberOrNull(one.difference)},
+          {"se", NumberOrNull(one.se)},
+          {"z", NumberOrNull(one.z)},
+          {"half95", NumberOrNull(one.half95)},
+          {"se_seeds", NumberOrNull(one.se_seeds)},
+          {"se_text", NumberOrNull(one.se_text)},
+          {"df", NumberOrNull(one.df)},
+          {"p", NumberOrNull(one.p)},
+          {"p_holm", NumberOrNull(one.p_holm)},
+          {"pairs", one.n_pairs},
+          {"text_is_paired", one.is_text_paired}};
 }
 
 // The largest difference between the training curves of one pair of runs.
@@ -309,9 +324,9 @@ std::string ResultsText(const std::vector<ResultDifference>& results) {
     rows.push_back({ResultName(one, alike.at(ResultName(one, false)).size() > 1),
                     one.context_length.is_null() ? "" : AxisText(one.context_length),
                     side(one.a, one.status_a), side(one.b, one.status_b), Short(one.difference, 4),
-                    Short(one.se, 3), Short(one.z, 3)});
+                    Short(one.half95, 3), Short(one.p_holm, 2)});
   }
-  return Indented(RenderColumns({"result", "length", "a", "b", "b - a", "±", "z"},
+  return Indented(RenderColumns({"result", "length", "a", "b", "b - a", "±", "p"},
                                 {Align::kLeft, Align::kRight, Align::kRight, Align::kRight,
                                  Align::kRight, Align::kRight, Align::kRight},
                                 rows));
@@ -349,32 +364,39 @@ bool HasHalfAPair(const PointDifference& point) {
   return n_whole > 0 && static_cast<std::size_t>(n_whole) < point.runs.size();
 }
 
-// Explains the ± errors: a difference has one only if every run of its point has a partner.
+// Explains ± and p.
 std::string ErrorsText(const std::vector<PointDifference>& points) {
-  std::set<std::size_t> n_pairs;
+  bool over_seeds = false, over_text = false, is_unpaired = false;
+  std::size_t n_tests = 0;
   for (const PointDifference& point : points) {
-    const bool has_error = std::ranges::any_of(point.results, [](const ResultDifference& one) {
-      return one.se && std::isfinite(*one.se);
-    });
-    if (has_error) n_pairs.insert(point.runs.size());
+    for (const ResultDifference& one : point.results) {
+      over_seeds = over_seeds || one.se_seeds;
+      over_text = over_text || one.se_text;
+      is_unpaired = is_unpaired || (one.se_text && !one.is_text_paired);
+      if (one.p) ++n_tests;
+    }
   }
-  if (n_pairs.empty()) {
-    const bool lacks_one = std::ranges::any_of(points, &HasHalfAPair);
-    return lacks_one ? "no b - a where only one side has a seed\n" : "";
+  std::string text;
+  if (over_seeds || over_text) {
+    StrAppend(text,
+              Str("±: 95 % interval of b - a, ",
+                  over_seeds && over_text ? "over seeds and text"
+                  : over_seeds            ? "over seeds"
+                               : "over the text alone: it says nothing about other seeds",
+                  is_unpaired ? "; where rows have no blocks of the text in common, as if both "
+                                "sides were independent: an upper bound"
+                              : "",
+                  "\n"));
   }
-  const std::string one =
-      "the error over the scored text, as if both sides were independent: an upper bound, since "
-      "both read the same text; it says nothing about other seeds";
-  const std::string several = "the error of the mean over the differences of the seeds";
-  if (*n_pairs.rbegin() == 1) return Str("± of b - a (one pair of runs): ", one, "\n");
-  if (*n_pairs.begin() > 1) {
-    const std::string most =
-        *n_pairs.begin() == *n_pairs.rbegin() ? "" : Str(" to ", *n_pairs.rbegin());
-    return Str("± of b - a (", *n_pairs.begin(), most,
-               " pairs of runs, each of one seed): ", several, "\n");
+  if (n_tests > 0) {
+    StrAppend(text,
+              Str("p: of a difference this large by chance",
+                  n_tests > 1 ? Str(", corrected for ", n_tests, " tests (Holm)") : "", "\n"));
   }
-  return Str("± of b - a, where runs of several seeds pair: ", several,
-             "; where there is only one pair: ", one, "\n");
+  if (std::ranges::any_of(points, &HasHalfAPair)) {
+    text += "a seed that only one side has is left out\n";
+  }
+  return text;
 }
 
 int Diff(const DiffArguments& arguments, const std::string& output, const std::string& state) {
@@ -396,6 +418,9 @@ int Diff(const DiffArguments& arguments, const std::string& output, const std::s
     if (!diff.ok()) return Report(diff.status());
     if (Differs(*diff)) points.push_back(*std::move(diff));
   }
+  std::vector<std::vector<ResultDifference>*> tested;
+  for (PointDifference& point : points) tested.push_back(&point.results);
+  CorrectForNumber(std::move(tested));
   const bool differs = !points.empty();
   if (output == "json") {
     Json list = Json::array();

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cmath>
+#include <cstddef>
 #include <string>
 #include <utility>
 #include <vector>
@@ -45,6 +46,25 @@ inline ResultRow RowOf(const std::string& key, int context_length, double perple
                    {"nll_sum", n * std::log(perplexity)},
                    {"bytes", n},
                    {"status", "ok"}}};
+}
+
+// A row of 100 tokens in each block of the text, with these means.
+inline ResultRow RowOfBlocks(const std::string& key, int context_length,
+                             const std::vector<double>& nll, double se = 0.3) {
+  Json begin = Json::array(), n = Json::array();
+  double mean = 0.0;
+  for (std::size_t b = 0; b < nll.size(); ++b) {
+    begin.push_back(100 * b);
+    n.push_back(100);
+    mean += nll[b] / static_cast<double>(nll.size());
+  }
+  ResultRow row =
+      RowOf(key, context_length, std::exp(mean), static_cast<int>(100 * nll.size()), nullptr, se);
+  row.body["extra"] = {{"clusters", "block"},
+                       {"n_clusters", nll.size()},
+                       {"df", static_cast<double>(nll.size()) - 1.0},
+                       {"blocks", {{"begin", begin}, {"n", n}, {"nll", nll}}}};
+  return row;
 }
 
 // A row whose nll is finite and whose perplexity, exp(1000), is beyond every double.

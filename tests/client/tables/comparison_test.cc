@@ -28,24 +28,30 @@ TEST(DifferencesTest, LeavesAreNamedByTheirPathAndWhatOneLacksIsNull) {
 
 TEST(CompareRowsTest, OneSeedHasTheErrorsOfBothAndZIsOfTheScaleOfNll) {
   // 10 and 20 with errors of nll 0.03 and 0.04: ln 2 apart, error 0.05; in perplexity 10 apart,
-  // error sqrt((10 * 0.03)^2 + (20 * 0.04)^2).
+  // with the error that gives the same z.
   const auto results = CompareRows({{.a = {RowOf("a", 64, 10.0, 100, nullptr, 0.03)},
                                      .b = {RowOf("b", 64, 20.0, 100, nullptr, 0.04)}}});
   ASSERT_EQ(results.size(), 1u);
   EXPECT_EQ(results[0].metric, "perplexity");
   EXPECT_NEAR(*results[0].difference, 10.0, 1e-12);
-  EXPECT_NEAR(*results[0].se, std::hypot(0.3, 0.8), 1e-12);
+  EXPECT_NEAR(*results[0].se, 10.0 / (std::log(2.0) / 0.05), 1e-12);
+  EXPECT_NEAR(*results[0].half95, 1.959963985 * *results[0].se, 1e-8);
+  EXPECT_FALSE(results[0].is_text_paired);  // the rows have no blocks
   EXPECT_NEAR(*results[0].z, std::log(2.0) / 0.05, 1e-9);
 }
 
 TEST(CompareRowsTest, SeedsArePairedAndLeaveOutWhatTheyShare) {
   // Seed 1: 10 -> 20, seed 2: 40 -> 160. The logarithms of the ratios are ln 2 and ln 4: mean
-  // 1.5 ln 2, half of their distance 0.5 ln 2, so z = 3.
+  // 1.5 ln 2, half of their distance 0.5 ln 2. Each row has an error of 0.01 over the text.
   const auto results =
       CompareRows({{.a = {RowOf("a", 64, 10.0, 100)}, .b = {RowOf("b", 64, 20.0, 100)}},
                    {.a = {RowOf("c", 64, 40.0, 100)}, .b = {RowOf("d", 64, 160.0, 100)}}});
   ASSERT_EQ(results.size(), 1u);
-  EXPECT_NEAR(*results[0].z, 3.0, 1e-9);
+  const double ln2 = std::log(2.0), over_text = 0.01 * std::sqrt(2.0);
+  EXPECT_NEAR(*results[0].z, 1.5 * ln2 / std::hypot(0.5 * ln2, over_text), 1e-9);
+  EXPECT_NEAR(*results[0].se_seeds / *results[0].se_text, 0.5 * ln2 / over_text, 1e-9);
+  EXPECT_EQ(results[0].n_pairs, 2u);
+  EXPECT_GT(*results[0].p, 0.2);                        // two seeds: 1 degree of freedom
   EXPECT_NEAR(*results[0].a, 20.0, 1e-9);               // sqrt(10 * 40)
   EXPECT_NEAR(*results[0].b, std::sqrt(3200.0), 1e-9);  // sqrt(20 * 160)
 }

@@ -103,14 +103,6 @@ TEST(MetricTest, AShareHasAnErrorAtItsEndsToo) {
   EXPECT_FALSE(Find("tokens_per_s").is_share());
 }
 
-TEST(FoldTest, OneReadingKeepsItsErrorAndSeveralHaveTheErrorOfTheirMean) {
-  EXPECT_EQ(MeanOf({{.x = 2.0, .se = 0.5}}).se, 0.5);
-  // 1, 2, 6: mean 3, squares 4 + 1 + 9 = 14, variance 7, of the mean 7/3.
-  const Reading mean = MeanOf({{.x = 1.0, .se = 9.0}, {.x = 2.0}, {.x = 6.0}});
-  EXPECT_NEAR(mean.x, 3.0, 1e-12);
-  EXPECT_NEAR(*mean.se, std::sqrt(7.0 / 3.0), 1e-12);
-}
-
 TEST(FoldTest, ARatioHasTheErrorsOfBoth) {
   // Logarithms: ln 6 - ln 2 = ln 3, error sqrt(0.3^2 + 0.4^2).
   const Reading log = RelativeTo(Find("perplexity"), {.x = std::log(6.0), .se = 0.3},

@@ -320,7 +320,7 @@ TEST(PivotTest, RelativeToTheTrainLengthIsPairedBySeed) {
                             {.relative = true});
   const auto& cells = tables[0].rows[0].cells;
   EXPECT_NEAR(*cells[0].value, 1.0, 1e-12);
-  EXPECT_NEAR(*cells[0].se, 0.0, 1e-12);
+  EXPECT_FALSE(cells[0].se.has_value());
   EXPECT_NEAR(*cells[1].value, 4.0, 1e-12);
   EXPECT_NEAR(*cells[1].se, 4.0 * std::log(2.0), 1e-12);
 }

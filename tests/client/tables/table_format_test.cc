@@ -34,10 +34,11 @@ TEST(TableFormatTest, TextMarksTrainLengthAndBestAndEndsWithTheBaseline) {
   EXPECT_EQ(RenderTables(Build(Small()), "table"),
             "perplexity by context length (validation, nonoverlap)\n"
             "position  train_length  dataset            64             128\n"
-            "cable     64            austen   [8.00±0.08]*      8.40±0.08*\n"
-            "learned   64            austen    [9.00±0.09]  not_applicable\n"
-            "unigram                 austen     22.00±0.22      22.00±0.22\n"
-            "[ ] train length   * best model of the column   ± standard error\n");
+            "cable     64            austen   [8.00±0.16]*      8.40±0.16*\n"
+            "learned   64            austen    [9.00±0.18]  not_applicable\n"
+            "unigram                 austen     22.00±0.43      22.00±0.43\n"
+            "[ ] train length   * best model of the column, or not separable from it   "
+            "± 95 % interval over the text\n");
 }
 
 TEST(TableFormatTest, WideAddsSeedsRunsAndDigits) {
@@ -45,10 +46,11 @@ TEST(TableFormatTest, WideAddsSeedsRunsAndDigits) {
                          "wide"),
             "perplexity by context length (validation, nonoverlap)\n"
             "position  train_length  dataset  seeds  runs                      64\n"
-            "cable     64            austen   1      aaaaaaaa  [8.00000±0.08000]*\n"
-            "learned   64            austen   1      bbbbbbbb   [9.00000±0.09000]\n"
-            "unigram                 austen                      22.00000±0.22000\n"
-            "[ ] train length   * best model of the column   ± standard error\n");
+            "cable     64            austen   1      aaaaaaaa  [8.00000±0.15680]*\n"
+            "learned   64            austen   1      bbbbbbbb   [9.00000±0.17640]\n"
+            "unigram                 austen                      22.00000±0.43119\n"
+            "[ ] train length   * best model of the column, or not separable from it   "
+            "± 95 % interval over the text\n");
 }
 
 TEST(TableFormatTest, WhatIsIncompleteSaysHowFarItIs) {
@@ -59,40 +61,47 @@ TEST(TableFormatTest, WhatIsIncompleteSaysHowFarItIs) {
       RowWithout("c", 64, "missing"),   RowWithout("d", 64, "missing"),
       RowOf("a", 128, 10.0, 10),        RowWithout("b", 128, "missing"),
       RowWithout("c", 128, "diverged"), RowWithout("d", 128, "missing")};
-  EXPECT_EQ(
-      RenderTables(Build(ResultsOf(runs, rows)), "table"),
-      "perplexity by context length (validation, nonoverlap)\n"
-      "position  train_length  dataset                64                      128\n"
-      "rope      64            austen   [10.00±0.00 2/3]  10.00±0.10 1/3 diverged\n"
-      "none      64            austen                [–]                        –\n"
-      "[ ] train length   * best of the column   ± standard error (over seeds where there are "
-      "several)   n/N seeds of those wanted\n");
+  EXPECT_EQ(RenderTables(Build(ResultsOf(runs, rows)), "table"),
+            "perplexity by context length (validation, nonoverlap)\n"
+            "position  train_length  dataset                64                      128\n"
+            "rope      64            austen   [10.00±0.20 2/3]  10.00±0.20 1/3 diverged\n"
+            "none      64            austen                [–]                        –\n"
+            "[ ] train length   * best of the column   ± 95 % interval over the text   n/N seeds "
+            "of those wanted\n");
 }
 
 // Perplexities of 3e21 are sizes: all their digits would hide the others. exp(49.44) = 2.96e21, and
-// the error of 0.5 on the log scale is half of that.
+// an error of 0.5 on the log scale gives an interval of 0.98 times that.
 TEST(TableFormatTest, WhatExplodesIsWrittenByItsSize) {
   const SweepResults results = ResultsOf(
       {RunOf("a", "cable", 64, 1)},
       {RowOf("a", 64, 999'999.0, 10, nullptr, 1e-6), RowOf("a", 128, 2.96e21, 10, nullptr, 0.5)});
   const std::string table = RenderTables(Build(results), "table");
-  EXPECT_NE(table.find("[999999±1]"), std::string::npos) << table;
+  EXPECT_NE(table.find("[999999±2]"), std::string::npos) << table;
   EXPECT_NE(table.find("  >1e6"), std::string::npos) << table;
   EXPECT_NE(table.find("; >1e6: the number is in -o wide\n"), std::string::npos) << table;
-  EXPECT_NE(RenderTables(Build(results), "wide").find("2.96000e+21±1.48000e+21"),
+  EXPECT_NE(RenderTables(Build(results), "wide").find("2.96000e+21±2.90075e+21"),
             std::string::npos);
   EXPECT_NE(RenderTables(Build(results), "markdown").find(" >1e6 "), std::string::npos);
 }
 
-// Each ± is what the legend says: over two seeds for the model, over the text for the baseline.
-TEST(TableFormatTest, TheLegendTellsTheBaselinesErrorFromTheModels) {
+// Each ± says what it is: over two seeds for the model, over the text for the baseline.
+TEST(TableFormatTest, AMarkTellsTheErrorOverSeedsFromTheTexts) {
   const SweepResults results = ResultsOf(
       {RunOf("a", "cable", 64, 1), RunOf("b", "cable", 64, 2)},
-      {RowOf("a", 64, 8.0, 10), RowOf("b", 64, 8.0, 10), RowOf("a", 64, 22.0, 10, "unigram")});
-  const std::string table = RenderTables(Build(results), "table");
-  EXPECT_NE(table.find("   ± standard error over seeds (of a baseline: over the text)\n"),
-            std::string::npos)
-      << table;
+      {RowOf("a", 64, 8.0, 10), RowOf("b", 64, 8.4, 10), RowOf("a", 64, 22.0, 10, "unigram")});
+  // The mean of the logarithms has the error ln(8.4 / 8) / 2 = 0.0244 over two seeds, 12.7 times
+  // that at 95 %, and 1.96 * 0.01 over the text.
+  EXPECT_EQ(RenderTables(Build(results), "table"),
+            "perplexity by context length (validation, nonoverlap)\n"
+            "position  train_length  dataset            64\n"
+            "cable     64            austen   [8.20±2.54s]\n"
+            "unigram                 austen    22.00±0.43t\n"
+            "[ ] train length   * best model of the column   ± 95 % interval, s over seeds, t over "
+            "the text\n");
+  const std::string wide = RenderTables(Build(results), "wide");
+  EXPECT_NE(wide.find("[8.19756±2.54099s±0.16067t]"), std::string::npos) << wide;
+  EXPECT_NE(RenderTables(Build(results), "markdown").find("\\[8.20 ± 2.54s\\]"), std::string::npos);
 }
 
 // What a protocol was given stands in the title; what has its default does not.
@@ -119,14 +128,14 @@ TEST(TableFormatTest, AnInfinitePerplexityIsWrittenInEveryForm) {
                 {RowOf("a", 64, 8.0, 10), RowOf("b", 64, 9.0, 10), RowOf("a", 128, 8.0, 10),
                  RowBeyond("b", 128)});
   const std::vector<PivotTable> tables = Build(results);
-  EXPECT_EQ(
-      RenderTables(tables, "table"),
-      "perplexity by context length (validation, nonoverlap)\n"
-      "position    train_length  dataset            64         128\n"
-      "cable       64            austen   [8.00±0.08]*  8.00±0.08*\n"
-      "sinusoidal  64            austen    [9.00±0.09]         inf\n"
-      "[ ] train length   * best of the column   ± standard error; inf: too large for a number, "
-      "the metric nll has it\n");
+  EXPECT_EQ(RenderTables(tables, "table"),
+            "perplexity by context length (validation, nonoverlap)\n"
+            "position    train_length  dataset            64         128\n"
+            "cable       64            austen   [8.00±0.16]*  8.00±0.16*\n"
+            "sinusoidal  64            austen    [9.00±0.18]         inf\n"
+            "[ ] train length   * best of the column, or not separable from it   ± 95 % "
+            "interval over the text; inf: too large for a number, "
+            "the metric nll has it\n");
   EXPECT_NE(RenderTables(tables, "wide").find("  inf\n"), std::string::npos);
   EXPECT_NE(RenderTables(tables, "markdown").find("| inf |\n"), std::string::npos);
   EXPECT_NE(RenderTables(tables, "latex").find("& inf \\\\\n"), std::string::npos);
@@ -178,10 +187,11 @@ TEST(TableFormatTest, AThroughputIsATableOfItsOwnForSpeedAndForMemory) {
 TEST(TableFormatTest, RelativeHasThreeDigitsAndSaysWhatItsErrorIs) {
   EXPECT_EQ(RenderTables(Build(Small(), {.relative = true}), "table"),
             "perplexity relative to the train length, by context length (validation, nonoverlap)\n"
-            "position  train_length  dataset             64             128\n"
-            "cable     64            austen   [1.000±0.000]    1.050±0.015*\n"
-            "learned   64            austen   [1.000±0.000]  not_applicable\n"
-            "[ ] train length   * best of the column   ± standard error (at most: as if the two "
+            "position  train_length  dataset       64             128\n"
+            "cable     64            austen   [1.000]    1.050±0.029*\n"
+            "learned   64            austen   [1.000]  not_applicable\n"
+            "[ ] train length   * best of the column   ± 95 % interval over the text (at most: as "
+            "if the two "
             "errors were independent)\n");
 }
 
@@ -193,11 +203,12 @@ TEST(TableFormatTest, MarkdownEscapesWhatWouldEndACell) {
             "\n"
             "| position | train_length | dataset | 64 | 128 |\n"
             "| --- | --- | --- | ---: | ---: |\n"
-            "| cable | 64 | austen | \\[**8.00 ± 0.08**\\] | **8.40 ± 0.08** |\n"
-            "| a\\|b\\*c | 64 | austen | \\[9.00 ± 0.09\\] | not_applicable |\n"
-            "| unigram |  | austen | 22.00 ± 0.22 | 22.00 ± 0.22 |\n"
+            "| cable | 64 | austen | \\[**8.00 ± 0.16**\\] | **8.40 ± 0.16** |\n"
+            "| a\\|b\\*c | 64 | austen | \\[9.00 ± 0.18\\] | not_applicable |\n"
+            "| unigram |  | austen | 22.00 ± 0.43 | 22.00 ± 0.43 |\n"
             "\n"
-            "\\[ \\] train length, **bold** best model of the column, ± standard error\n");
+            "\\[ \\] train length, **bold** best model of the column, or not separable from it, "
+            "± 95 % interval over the text\n");
 }
 
 TEST(TableFormatTest, LatexUsesTheRulesOfBooktabsAndEscapesItsCharacters) {
@@ -211,14 +222,15 @@ TEST(TableFormatTest, LatexUsesTheRulesOfBooktabsAndEscapesItsCharacters) {
       "  \\toprule\n"
       "  position & train\\_length & dataset & 64 & 128 \\\\\n"
       "  \\midrule\n"
-      "  cable & 64 & austen & {[}\\textbf{8.00 $\\pm$ 0.08}{]} & \\textbf{8.40 $\\pm$ 0.08} \\\\\n"
-      "  50\\%\\_\\{a\\}\\textbackslash{}b & 64 & austen & {[}9.00 $\\pm$ 0.09{]} & "
+      "  cable & 64 & austen & {[}\\textbf{8.00 $\\pm$ 0.16}{]} & \\textbf{8.40 $\\pm$ 0.16} \\\\\n"
+      "  50\\%\\_\\{a\\}\\textbackslash{}b & 64 & austen & {[}9.00 $\\pm$ 0.18{]} & "
       "not\\_applicable \\\\\n"
       "  \\midrule\n"
-      "  unigram &  & austen & 22.00 $\\pm$ 0.22 & 22.00 $\\pm$ 0.22 \\\\\n"
+      "  unigram &  & austen & 22.00 $\\pm$ 0.43 & 22.00 $\\pm$ 0.43 \\\\\n"
       "  \\bottomrule\n"
       "\\end{tabular}\n"
-      "% [ ] train length, bold: best model of the column, ± standard error\n");
+      "% [ ] train length, bold: best model of the column, or not separable from it, ± 95 % "
+      "interval over the text\n");
 }
 
 TEST(TableFormatTest, CsvHasALineForEachCellAndQuotesWhatNeedsIt) {
@@ -226,12 +238,15 @@ TEST(TableFormatTest, CsvHasALineForEachCellAndQuotesWhatNeedsIt) {
   ResultRow row = RowOf("a", 64, 8.0, 1000);
   row.body["nll_sum"] = 2000;  // nll 2
   const std::string csv = RenderTables(Build(ResultsOf({run}, {row}), {.metrics = {"nll"}}), "csv");
-  EXPECT_EQ(csv,
-            "position,train_length,dataset,baseline,split,protocol,context_length,nll,se,nll,n,"
-            "bits_per_byte,seeds,of,status,metric,se_over,runs,sweep,seed,evaluation,variant,"
-            "depth,tokens_of_context\n"
-            "\"rope(base=500000, layout=half)\",64,austen,,validation,nonoverlap,64,2,0.01,2,1000,"
-            "2.8853900817779268,1,1,ok,nll,text,a,sweep 1,1,,,,\n");  // 2 / ln 2
+  EXPECT_EQ(
+      csv,
+      "position,train_length,dataset,baseline,split,protocol,context_length,nll,se,nll,n,"
+      "bits_per_byte,seeds,of,status,metric,se_over,runs,sweep,seed,evaluation,variant,"
+      "depth,tokens_of_context,se_seeds,df_seeds,se_text,df_text,ci95_low,ci95_high,clusters,p,"
+      "p_holm\n"
+      "\"rope(base=500000, layout=half)\",64,austen,,validation,nonoverlap,64,2,0.01,2,1000,"
+      "2.8853900817779268,1,1,ok,nll,text,a,sweep 1,1,,,,,,,0.01,,"
+      "1.9804003601545994,2.0195996398454006,,,\n");  // 2 / ln 2; 1.96 * 0.01
 }
 
 TEST(TableFormatTest, CsvOfTwoTablesWithTheSameColumnsHasOneHeader) {
@@ -251,7 +266,7 @@ TEST(TableFormatTest, CsvHasTheSameColumnsInTheSameOrderHoweverItIsLaidOut) {
       plain,
       "position,train_length,dataset,baseline,split,protocol,context_length,perplexity,se,nll,"
       "n,bits_per_byte,seeds,of,status,metric,se_over,runs,sweep,seed,evaluation,variant,depth,"
-      "tokens_of_context");
+      "tokens_of_context,se_seeds,df_seeds,se_text,df_text,ci95_low,ci95_high,clusters,p,p_holm");
   EXPECT_EQ(header({.rows = {"position", "seed"}}), plain);
   EXPECT_EQ(header({.rows = {"sweep", "position"}}), plain);
   EXPECT_EQ(header({.cols = {"variant"}}), plain);
@@ -274,10 +289,10 @@ TEST(TableFormatTest, CsvHasTheSameColumnsForEveryMetricAndAnyNumberOfSweeps) {
   const std::string expected =
       "position,train_length,dataset,baseline,split,protocol,context_length,nll_by_position,se,nll,"
       "n,bits_per_byte,seeds,of,status,metric,se_over,runs,sweep,seed,evaluation,variant,depth,"
-      "tokens_of_context";
+      "tokens_of_context,se_seeds,df_seeds,se_text,df_text,ci95_low,ci95_high,clusters,p,p_holm";
   const auto of_positions = lines({by_position}, {.metrics = {"nll_by_position"}});
   EXPECT_EQ(of_positions.front(), expected);
-  EXPECT_TRUE(of_positions.at(1).ends_with(",nll_by_position,,a,sweep 1,7,,,,1"))
+  EXPECT_TRUE(of_positions.at(1).ends_with(",nll_by_position,,a,sweep 1,7,,,,1,,,,,,,,,"))
       << of_positions[1];
   std::string perplexity = expected;
   perplexity.replace(perplexity.find("nll_by_position"), 15, "perplexity");
@@ -285,17 +300,20 @@ TEST(TableFormatTest, CsvHasTheSameColumnsForEveryMetricAndAnyNumberOfSweeps) {
   second.name = "second";
   const auto of_two = lines({Small(), second}, {});
   EXPECT_EQ(of_two.front(), perplexity);
-  EXPECT_TRUE(std::ranges::any_of(
-      of_two, [](const std::string& line) { return line.ends_with(",aaaaaaaaaa,second,1,,,,"); }));
+  EXPECT_TRUE(std::ranges::any_of(of_two, [](const std::string& line) {
+    return line.find(",aaaaaaaaaa,second,1,,,,,") != std::string::npos;
+  }));
 }
 
 TEST(TableFormatTest, CsvOfSeveralMetricsIsOneTable) {
   const std::string csv = RenderTables(Build(Small(), {.metrics = {"perplexity", "nll"}}), "csv");
   const std::vector<std::string> lines = Split(csv, '\n');
-  EXPECT_EQ(lines.front(),
-            "position,train_length,dataset,baseline,split,protocol,context_length,value,se,nll,n,"
-            "bits_per_byte,seeds,of,status,metric,se_over,runs,sweep,seed,evaluation,variant,"
-            "depth,tokens_of_context");
+  EXPECT_EQ(
+      lines.front(),
+      "position,train_length,dataset,baseline,split,protocol,context_length,value,se,nll,n,"
+      "bits_per_byte,seeds,of,status,metric,se_over,runs,sweep,seed,evaluation,variant,"
+      "depth,tokens_of_context,se_seeds,df_seeds,se_text,df_text,ci95_low,ci95_high,clusters,p,"
+      "p_holm");
   EXPECT_EQ(std::ranges::count(lines, lines.front()), 1);
 }
 

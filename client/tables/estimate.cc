@@ -1,0 +1,215 @@
+#include "client/tables/estimate.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <utility>
+
+#include "base/check.h"
+#include "base/student_t.h"
+
+namespace longrun::client {
+namespace {
+
+struct Moments {
+  double mean = 0.0;
+  double variance = 0.0;  // of the mean; 0 for one value
+};
+
+template <typename Values, typename Projection>
+Moments MomentsOf(const Values& values, Projection x_of) {
+  const auto count = static_cast<double>(values.size());
+  Moments moments;
+  for (const auto& value : values) moments.mean += x_of(value) / count;
+  if (values.size() < 2) return moments;
+  double squares = 0.0;
+  for (const auto& value : values) {
+    squares += (x_of(value) - moments.mean) * (x_of(value) - moments.mean);
+  }
+  moments.variance = squares / (count - 1.0) / count;
+  return moments;
+}
+
+double DfOf(double n) { return n - 1.0; }
+
+// Of independent variances of means with their degrees of freedom (Satterthwaite 1946).
+double SatterthwaiteDf(double a, double df_a, double b, double df_b) {
+  const double sum = a + b;
+  const double below = a * a / df_a + b * b / df_b;
+  return below > 0.0 ? sum * sum / below : std::numeric_limits<double>::infinity();
+}
+
+bool HaveSameBlocks(const std::vector<const Reading*>& readings) {
+  const BlockParts& first = readings.front()->blocks;
+  return first.parts.size() > 1 && std::ranges::all_of(readings, [&](const Reading* reading) {
+           return reading->blocks.begin == first.begin;
+         });
+}
+
+// The mean over readings, block by block.
+std::vector<double> MeanParts(const std::vector<const Reading*>& readings) {
+  std::vector<double> parts(readings.front()->blocks.parts.size());
+  for (const Reading* reading : readings) {
+    for (std::size_t b = 0; b < parts.size(); ++b) {
+      parts[b] += reading->blocks.parts[b] / static_cast<double>(readings.size());
+    }
+  }
+  return parts;
+}
+
+// The mean of the readings' own errors.
+ErrorPart MeanText(const std::vector<const Reading*>& readings) {
+  ErrorPart text{.se = 0.0};
+  for (const Reading* reading : readings) {
+    if (!reading->se) return {};
+    *text.se += *reading->se / static_cast<double>(readings.size());
+    text.df = std::min(text.df, reading->df);
+  }
+  return text;
+}
+
+std::vector<const Reading*> Pointers(const std::vector<Reading>& readings) {
+  std::vector<const Reading*> pointers;
+  pointers.reserve(readings.size());
+  for (const Reading& reading : readings) pointers.push_back(&reading);
+  return pointers;
+}
+
+std::vector<const Reading*> Pointers(const std::vector<SeedReading>& readings) {
+  std::vector<const Reading*> pointers;
+  pointers.reserve(readings.size());
+  for (const SeedReading& reading : readings) pointers.push_back(&reading.reading);
+  return pointers;
+}
+
+// The seeds' part of a difference of means over different seeds. A side with one seed has the
+// variance of the other.
+ErrorPart WelchPart(const std::vector<SeedReading>& a, const std::vector<SeedReading>& b) {
+  const auto x_of = [](const SeedReading& one) { return one.reading.x; };
+  const auto n_a = static_cast<double>(a.size()), n_b = static_cast<double>(b.size());
+  double variance_a = MomentsOf(a, x_of).variance, variance_b = MomentsOf(b, x_of).variance;
+  if (a.size() < 2 && b.size() < 2) return {};
+  if (a.size() < 2) return {.se = std::sqrt(variance_b * (n_b + 1.0)), .df = DfOf(n_b)};
+  if (b.size() < 2) return {.se = std::sqrt(variance_a * (n_a + 1.0)), .df = DfOf(n_a)};
+  return {.se = std::sqrt(variance_a + variance_b),
+          .df = SatterthwaiteDf(variance_a, DfOf(n_a), variance_b, DfOf(n_b))};
+}
+
+// The readings of one side whose seeds the other side has, in the order of `a`.
+std::vector<std::pair<const Reading*, const Reading*>> Matched(const std::vector<SeedReading>& a,
+                                                               const std::vector<SeedReading>& b) {
+  std::vector<std::pair<const Reading*, const Reading*>> pairs;
+  for (const SeedReading& one : a) {
+    const auto other = std::ranges::find(b, one.seed, &SeedReading::seed);
+    if (other != b.end()) pairs.emplace_back(&one.reading, &other->reading);
+  }
+  return pairs;
+}
+
+// The text's part of B - A.
+ErrorPart TextPart(const std::vector<const Reading*>& a, const std::vector<const Reading*>& b,
+                   PairedDifference& out) {
+  std::vector<const Reading*> all = a;
+  all.insert(all.end(), b.begin(), b.end());
+  out.is_text_paired = HaveSameBlocks(all);
+  if (out.is_text_paired) {
+    std::vector<double> parts = MeanParts(b);
+    const std::vector<double> minus = MeanParts(a);
+    for (std::size_t i = 0; i < parts.size(); ++i) parts[i] -= minus[i];
+    out.of_blocks = std::move(parts);
+    return {.se = BlocksError(out.of_blocks),
+            .df = DfOf(static_cast<double>(out.of_blocks.size()))};
+  }
+  const ErrorPart of_a = MeanText(a), of_b = MeanText(b);
+  if (!of_a.se || !of_b.se) return {};
+  return {.se = std::hypot(*of_a.se, *of_b.se), .df = std::min(of_a.df, of_b.df)};
+}
+
+}  // namespace
+
+std::optional<double> ErrorPart::half95() const {
+  if (!se) return std::nullopt;
+  return *se == 0.0 ? 0.0 : HalfInterval95(*se, df);
+}
+
+bool Estimate::is_wider_over_seeds() const {
+  const std::optional<double> over_seeds = seeds.half95(), over_text = text.half95();
+  return over_seeds && (!over_text || *over_seeds >= *over_text);
+}
+
+ErrorPart Estimate::both() const {
+  if (!seeds.se || !text.se) return seeds.se ? seeds : text;
+  const double a = *seeds.se * *seeds.se, b = *text.se * *text.se;
+  return {.se = std::sqrt(a + b), .df = SatterthwaiteDf(a, seeds.df, b, text.df)};
+}
+
+std::optional<double> Estimate::p() const {
+  const ErrorPart error = both();
+  if (!error.se) return std::nullopt;
+  if (*error.se == 0.0) return x == 0.0 ? 1.0 : 0.0;
+  return StudentTwoSidedP(x / *error.se, error.df);
+}
+
+Estimate MeanOf(const std::vector<Reading>& readings) {
+  LR_CHECK(!readings.empty());
+  const Moments moments = MomentsOf(readings, [](const Reading& reading) { return reading.x; });
+  Estimate estimate{.x = moments.mean};
+  if (readings.size() > 1) {
+    estimate.seeds = {.se = std::sqrt(moments.variance),
+                      .df = DfOf(static_cast<double>(readings.size()))};
+  }
+  const std::vector<const Reading*> all = Pointers(readings);
+  const bool are_differences =
+      std::ranges::all_of(readings, [](const Reading& reading) { return reading.is_difference; });
+  if (are_differences && HaveSameBlocks(all)) {
+    const std::vector<double> parts = MeanParts(all);
+    estimate.text = {.se = BlocksError(parts), .df = DfOf(static_cast<double>(parts.size()))};
+  } else {
+    estimate.text = MeanText(all);
+  }
+  return estimate;
+}
+
+PairedDifference Compare(const std::vector<SeedReading>& a, const std::vector<SeedReading>& b) {
+  LR_CHECK(!a.empty() && !b.empty());
+  const auto pairs = Matched(a, b);
+  PairedDifference out{.n_seeds_matched = pairs.size()};
+  for (const auto& [one, other] : pairs) out.of_seeds.push_back(other->x - one->x);
+  const bool pairs_seeds = pairs.size() > 1 || (a.size() == 1 && b.size() == 1);
+  if (pairs.size() > 1) {
+    std::vector<const Reading*> of_a, of_b;
+    for (const auto& [one, other] : pairs) {
+      of_a.push_back(one);
+      of_b.push_back(other);
+    }
+    const Moments moments = MomentsOf(out.of_seeds, [](double difference) { return difference; });
+    out.estimate.x = moments.mean;
+    out.estimate.seeds = {.se = std::sqrt(moments.variance),
+                          .df = DfOf(static_cast<double>(pairs.size()))};
+    out.estimate.text = TextPart(of_a, of_b, out);
+    return out;
+  }
+  const auto x_of = [](const SeedReading& one) { return one.reading.x; };
+  out.estimate.x = MomentsOf(b, x_of).mean - MomentsOf(a, x_of).mean;
+  if (!pairs_seeds) out.estimate.seeds = WelchPart(a, b);
+  out.estimate.text = TextPart(Pointers(a), Pointers(b), out);
+  return out;
+}
+
+std::vector<std::optional<double>> Holm(const std::vector<std::optional<double>>& p) {
+  std::vector<std::size_t> order;
+  for (std::size_t i = 0; i < p.size(); ++i) {
+    if (p[i]) order.push_back(i);
+  }
+  std::ranges::stable_sort(order, {}, [&](std::size_t i) { return *p[i]; });
+  std::vector<std::optional<double>> corrected(p.size());
+  double largest = 0.0;
+  for (std::size_t rank = 0; rank < order.size(); ++rank) {
+    const auto n_left = static_cast<double>(order.size() - rank);
+    largest = std::max(largest, std::min(1.0, n_left * *p[order[rank]]));
+    corrected[order[rank]] = largest;
+  }
+  return corrected;
+}
+
+}  // namespace longrun::client

@@ -1,0 +1,188 @@
+// The errors of tables and the comparisons that rest on them, from rows to text. Closed forms.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/student_t.h"
+#include "client/tables/pivot.h"
+#include "client/tables/table_format.h"
+#include "client/tables/table_parts.h"
+#include "tests/client/sample_results.h"
+
+namespace longrun::client {
+namespace {
+
+constexpr std::size_t kBlocks = 16;
+
+std::vector<PivotTable> Build(const SweepResults& results, const PivotRequest& request = {}) {
+  auto tables = BuildPivot({results}, request);
+  EXPECT_TRUE(tables.ok()) << tables.status().message();
+  return tables.ok() ? std::move(tables).value() : std::vector<PivotTable>();
+}
+
+std::string Refusal(const SweepResults& results, const PivotRequest& request) {
+  const auto tables = BuildPivot({results}, request);
+  return tables.ok() ? "" : std::string(tables.status().message());
+}
+
+// A text that is easy in some blocks and hard in others; a model that loses `more` on all of it,
+// and `uneven` more or less in every second block.
+std::vector<double> Losses(double more, double uneven = 0.0) {
+  std::vector<double> nll;
+  for (std::size_t b = 0; b < kBlocks; ++b) {
+    nll.push_back(2.0 + 0.5 * static_cast<double>(b % 4) + more + (b % 2 == 0 ? uneven : -uneven));
+  }
+  return nll;
+}
+
+PivotFilter Against(const std::string& axis, const std::string& value) {
+  return {.axis = axis, .values = {value}};
+}
+
+TEST(TableErrorTest, ModelsThatDifferOnTheSameBlocksAreSeparable) {
+  // Each mean has an error of 0.3. The three models are 0.1 and 0.01 apart, and the differences'
+  // errors are 0.02 / sqrt(15).
+  const SweepResults results =
+      ResultsOf({RunOf("a", "cable", 64, 1), RunOf("b", "alibi", 64, 1), RunOf("c", "rope", 64, 1)},
+                {RowOfBlocks("a", 64, Losses(0.0)), RowOfBlocks("b", 64, Losses(0.1, 0.02)),
+                 RowOfBlocks("c", 64, Losses(0.01, 0.02))});
+  const auto tables = Build(results);
+  const auto cell = [&](std::size_t row) { return tables.at(0).rows.at(row).cells.at(0); };
+  EXPECT_TRUE(cell(0).is_best);
+  EXPECT_FALSE(cell(0).p_best.has_value());
+  EXPECT_FALSE(cell(1).is_best);
+  EXPECT_TRUE(cell(2).is_best);  // not separable from the best
+  const double error = 0.02 / std::sqrt(15.0);
+  EXPECT_NEAR(*cell(1).p_best, 2.0 * StudentTwoSidedP(0.1 / error, 15.0), 1e-12);
+  EXPECT_NEAR(*cell(2).p_best, StudentTwoSidedP(0.01 / error, 15.0), 1e-12);
+  EXPECT_NEAR(*cell(0).half95, std::exp(2.75) * 0.3 * StudentQuantile(0.95, 15.0), 1e-9);
+
+  // Of other blocks: as if independent, nothing is separable.
+  SweepResults moved = results;
+  for (Json& begin : moved.rows[1].body["extra"]["blocks"]["begin"]) begin = begin.get<int>() + 8;
+  EXPECT_TRUE(Build(moved)[0].rows[1].cells[0].is_best);
+}
+
+TEST(TableErrorTest, AgainstAnotherModelIsPairedByBlocksAndCorrected) {
+  const SweepResults results =
+      ResultsOf({RunOf("a", "cable", 64, 1), RunOf("b", "alibi", 64, 1)},
+                {RowOfBlocks("a", 64, Losses(0.0)), RowOfBlocks("b", 64, Losses(0.1, 0.02)),
+                 RowOfBlocks("a", 128, Losses(0.005)), RowOfBlocks("b", 128, Losses(0.01, 0.02))});
+  const auto tables = Build(results, {.against = Against("position", "alibi")});
+  EXPECT_EQ(tables.at(0).against, "position=alibi");
+  const PivotRow& cable = tables[0].rows.at(0);
+  const double error = 0.02 / std::sqrt(15.0);
+  EXPECT_NEAR(*cable.cells[0].value, std::exp(-0.1), 1e-12);
+  EXPECT_NEAR(*cable.cells[0].se, std::exp(-0.1) * error, 1e-12);
+  EXPECT_TRUE(cable.cells[0].is_text_paired);
+  // Two tests.
+  EXPECT_NEAR(*cable.cells[0].p_holm, 2.0 * StudentTwoSidedP(0.1 / error, 15.0), 1e-12);
+  EXPECT_NEAR(*cable.cells[1].p_holm, StudentTwoSidedP(0.005 / error, 15.0), 1e-12);
+  EXPECT_TRUE(IsMarked(tables[0], cable.cells[0]));
+  EXPECT_FALSE(IsMarked(tables[0], cable.cells[1]));
+  const PivotRow& alibi = tables[0].rows.at(1);
+  EXPECT_EQ(*alibi.cells[0].value, 1.0);
+  EXPECT_FALSE(alibi.cells[0].p.has_value());  // it is itself
+  const std::string text = RenderTables(tables, "table");
+  EXPECT_NE(text.find("perplexity against position=alibi, by context length"), std::string::npos)
+      << text;
+  EXPECT_NE(text.find("* differs from position=alibi (paired, 5 %, corrected for the number of "),
+            std::string::npos)
+      << text;
+
+  // A difference on the scale of nll, with its sign; filters do not remove the reference.
+  const auto nll = Build(results, {.where = {{.axis = "position", .values = {"cable"}}},
+                                   .metrics = {"nll"},
+                                   .against = Against("position", "alibi")});
+  EXPECT_NEAR(*nll.at(0).rows.at(0).cells[0].value, -0.1, 1e-12);
+  EXPECT_NEAR(*nll[0].rows[0].cells[0].se, error, 1e-12);
+}
+
+TEST(TableErrorTest, AgainstALengthIsTheSameModelsOther) {
+  const SweepResults results =
+      ResultsOf({RunOf("a", "cable", 64, 1)},
+                {RowOfBlocks("a", 64, Losses(0.0)), RowOfBlocks("a", 128, Losses(0.2, 0.02))});
+  const auto tables = Build(results, {.against = Against("context_length", "64")});
+  const PivotCell& cell = tables.at(0).rows.at(0).cells.at(1);
+  EXPECT_NEAR(*cell.value, std::exp(0.2), 1e-12);
+  EXPECT_NEAR(cell.estimate.text.se.value(), 0.02 / std::sqrt(15.0), 1e-12);
+  // The same pairing relative to the train length.
+  const auto relative = Build(results, {.relative = true});
+  EXPECT_NEAR(*relative.at(0).rows.at(0).cells.at(1).value, std::exp(0.2), 1e-12);
+  EXPECT_NEAR(relative[0].rows[0].cells[1].estimate.text.se.value(), 0.02 / std::sqrt(15.0), 1e-12);
+  EXPECT_TRUE(relative[0].rows[0].cells[1].is_text_paired);
+}
+
+TEST(TableErrorTest, WhatCannotBeComparedSaysWhy) {
+  const SweepResults results =
+      ResultsOf({RunOf("a", "cable", 64, 1), RunOf("b", {{"method", "rope"}, {"base", 1}}, 64, 1),
+                 RunOf("c", {{"method", "rope"}, {"base", 2}}, 64, 1)},
+                {RowOf("a", 64, 8.0, 10), RowOf("b", 64, 9.0, 10), RowOf("c", 64, 9.0, 10),
+                 RowOf("a", 128, 8.0, 10)});
+  EXPECT_EQ(Refusal(results, {.against = Against("position", "alibi")}),
+            "--against position: \"alibi\" is not a value of position; it has cable, rope(base=1), "
+            "rope(base=2)");
+  EXPECT_EQ(Refusal(results, {.against = Against("position", "rope")}),
+            "--against position: \"rope\" is any of rope(base=1), rope(base=2): write one of them "
+            "whole");
+  EXPECT_NE(Refusal(results, {.against = Against("seed", "1")}), "");
+  const auto tables = Build(results, {.against = Against("position", "rope(base=2)")});
+  EXPECT_NEAR(*tables.at(0).rows.at(0).cells.at(0).value, 8.0 / 9.0, 1e-12);
+  EXPECT_EQ(tables[0].rows[0].cells.at(1).status, "no_reference");
+  EXPECT_FALSE(tables[0].rows[0].cells[1].value.has_value());
+}
+
+TEST(TableErrorTest, SpeedsAreComparedAsRatiosOverSeeds) {
+  const auto speed = [](const char* key, double value) {
+    return ThroughputRow(key, "tokens_per_s", "prefill", 64, value);
+  };
+  const auto tables =
+      Build(ResultsOf({RunOf("a", "cable", 64, 1), RunOf("b", "alibi", 64, 1),
+                       RunOf("c", "cable", 64, 2), RunOf("d", "alibi", 64, 2)},
+                      {speed("a", 200.0), speed("b", 100.0), speed("c", 800.0), speed("d", 100.0)}),
+            {.metrics = {"tokens_per_s"}, .against = Against("position", "alibi")});
+  const PivotCell& cell = tables.at(0).rows.at(0).cells.at(0);
+  EXPECT_NEAR(*cell.value, 4.0, 1e-12);                        // the geometric mean of 2 and 8
+  EXPECT_NEAR(*cell.estimate.seeds.se, std::log(2.0), 1e-12);  // ln 2 and ln 8 lie ln 4 apart
+  EXPECT_EQ(cell.n_seeds_matched, 2u);
+}
+
+TEST(TableErrorTest, FewBlocksAndWindowsOfOlderVersionsAreSaid) {
+  const SweepResults few =
+      ResultsOf({RunOf("a", "cable", 64, 1)}, {RowOfBlocks("a", 64, {2.0, 2.1, 2.2}, 0.05)});
+  const std::string text = RenderTables(Build(few), "table");
+  EXPECT_NE(text.find("[8.17±1.76°]"), std::string::npos) << text;  // 4.30 * 0.05 * 8.17
+  EXPECT_NE(text.find("; ° fewer than 10 blocks of text: uncertain\n"), std::string::npos) << text;
+
+  ResultRow old = RowOf("a", 64, 8.0, 100);
+  old.body["extra"] = {{"clusters", "window"}, {"n_clusters", 40}};
+  const SweepResults windows = ResultsOf({RunOf("a", "cable", 64, 1)}, {old});
+  const std::string said = RenderTables(Build(windows), "table");
+  EXPECT_NE(said.find("; the text's error of rows from older versions counts windows as "
+                      "independent: too small\n"),
+            std::string::npos)
+      << said;
+  const Json json = Json::parse(RenderTables(Build(windows), "json"));
+  EXPECT_EQ(json[0].at("rows")[0].at("cells")[0].at("clusters"), "window");
+}
+
+TEST(TableErrorTest, JsonHasBothSources) {
+  const SweepResults results =
+      ResultsOf({RunOf("a", "cable", 64, 1), RunOf("b", "cable", 64, 2)},
+                {RowOfBlocks("a", 64, Losses(0.0)), RowOfBlocks("b", 64, Losses(0.2))});
+  const Json json = Json::parse(RenderTables(Build(results, {.metrics = {"nll"}}), "json"));
+  const Json& cell = json[0].at("rows")[0].at("cells")[0];
+  EXPECT_NEAR(cell.at("se_seeds").get<double>(), 0.1, 1e-12);
+  EXPECT_EQ(cell.at("df_seeds"), 1.0);
+  EXPECT_NEAR(cell.at("se_text").get<double>(), 0.3, 1e-12);
+  EXPECT_EQ(cell.at("df_text"), 15.0);
+  EXPECT_EQ(cell.at("se_over"), "seeds");  // 12.7 * 0.1 is wider than 2.13 * 0.3
+  EXPECT_NEAR(cell.at("ci95")[0].get<double>(), 2.85 - 12.706204736 * 0.1, 1e-8);
+  EXPECT_EQ(cell.at("n_clusters"), 16);
+}
+
+}  // namespace
+}  // namespace longrun::client
