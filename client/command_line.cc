@@ -62,7 +62,8 @@ struct VerbGroup {
 const VerbGroup kGroups[] = {
     {"Sweeps", {AddRun, AddUp, AddSubmit, AddValidate, AddPlan, AddCancel, AddRetry}},
     {"Progress", {AddLs, AddGet, AddWatch, AddLogs, AddWorkers}},
-    {"Results", {AddTable, AddPlot, AddAttention, AddDiff, AddQuery, AddReproduce, AddReport}},
+    {"Results",
+     {AddTable, AddClaims, AddPlot, AddAttention, AddDiff, AddQuery, AddReproduce, AddReport}},
     {"Data and models", {AddData, AddImport, AddModels, AddExport}},
     {"Upkeep", {AddRm, AddLabel, AddNote, AddGc, AddDoctor}},
     {"Help", {AddExplain, AddSchema, AddCompletion, AddVersion}}};

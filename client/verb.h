@@ -32,6 +32,7 @@ void AddGet(Verbs& verbs);
 void AddWatch(Verbs& verbs);
 void AddLogs(Verbs& verbs);
 void AddTable(Verbs& verbs);
+void AddClaims(Verbs& verbs);
 void AddPlot(Verbs& verbs);
 void AddAttention(Verbs& verbs);
 void AddDiff(Verbs& verbs);

@@ -9,6 +9,7 @@
 #include "base/units.h"
 #include "model/evaluation/evaluation.h"
 #include "model/position/method.h"
+#include "sweeps/claim.h"
 #include "sweeps/failure.h"
 #include "sweeps/schema.h"
 #include "sweeps/unbuilt.h"
@@ -22,6 +23,7 @@ using Type = ParamSpec::Type;
 constexpr std::string_view kSpec = "spec.";
 constexpr std::string_view kPosition = "position";
 constexpr std::string_view kEvaluate = "evaluate";
+constexpr std::string_view kClaim = "claims";
 constexpr std::string_view kFailure = "failure";
 
 std::string_view TypeName(const KeyRow& row) {
@@ -38,6 +40,8 @@ std::string_view TypeName(const KeyRow& row) {
       return "list of points";
     case KeyRow::Kind::kEvaluations:
       return "list of evaluations";
+    case KeyRow::Kind::kClaims:
+      return "list of claims";
     case KeyRow::Kind::kUnbuilt:
       return "not built";
   }
@@ -90,6 +94,8 @@ std::string SampleValue(const KeyRow& row) {
       return "[{position: rope, train_length: 64}]";
     case KeyRow::Kind::kEvaluations:
       return "[{perplexity: {context_lengths: [64, 256], split: validation}}]";
+    case KeyRow::Kind::kClaims:
+      return "[{below: {of: cable, than: alibi, context_lengths: [256]}}]";
     case KeyRow::Kind::kMap:
     case KeyRow::Kind::kUnbuilt:
       return "";
@@ -153,6 +159,11 @@ Json ExplainKey(const KeyRow& row) {
     for (const Evaluation* const evaluation : Evaluations()) {
       members.push_back(
           {{"path", Str(kEvaluate, ".", evaluation->name)}, {"meaning", evaluation->meaning}});
+    }
+  }
+  if (row.kind == KeyRow::Kind::kClaims) {
+    for (const ClaimKind& kind : ClaimKinds()) {
+      members.push_back({{"path", Str(kClaim, ".", kind.name)}, {"meaning", kind.meaning}});
     }
   }
   if (!members.empty()) json["members"] = std::move(members);
@@ -257,6 +268,22 @@ Result<Json> ExplainPosition(std::string_view rest) {
                      ExplainParams(path, method->params), param);
 }
 
+Result<Json> ExplainClaim(std::string_view rest) {
+  if (rest.empty()) {
+    ASSIGN_OR_RETURN(Json json, Explain("spec.claims"));
+    return json;
+  }
+  const auto [name, param] = Parts(rest);
+  const ClaimKind* const kind = FindClaimKind(name);
+  if (kind == nullptr) {
+    return Status(Code::kNotFound,
+                  Str("there is no claim \"", name, "\"", DidYouMean(name, ClaimKindNames())));
+  }
+  const std::string path = Str(kClaim, ".", name);
+  return WithMembers({{"path", path}, {"kind", "claim"}, {"meaning", kind->meaning}},
+                     ExplainParams(path, kind->params), param);
+}
+
 Result<Json> ExplainEvaluation(std::string_view rest) {
   if (rest.empty()) return ExplainKey(*FindKey("spec.evaluate"));
   const auto [name, param] = Parts(rest);
@@ -325,6 +352,7 @@ Result<Json> Explain(std::string_view path) {
   if (planned != nullptr) return ExplainUnbuilt(*planned);
   if (Begins(below, kPosition)) return ExplainPosition(After(below, kPosition));
   if (Begins(below, kEvaluate)) return ExplainEvaluation(After(below, kEvaluate));
+  if (Begins(below, kClaim)) return ExplainClaim(After(below, kClaim));
   if (Begins(below, kFailure)) return ExplainFailures(After(below, kFailure));
   // Without the whole path, its last word may be enough to tell what is meant.
   std::vector<std::string> ends_so;
@@ -400,6 +428,7 @@ std::vector<std::string> ExplainPaths() {
     add_params(owner, evaluation->params);
     if (HasSplitParam(*evaluation)) paths.push_back(Str(owner, ".", TrainOverlapKey().path));
   }
+  for (const ClaimKind& kind : ClaimKinds()) add_params(Str(kClaim, ".", kind.name), kind.params);
   paths.emplace_back(kFailure);
   for (const FailureRow& row : FailureTable()) paths.push_back(Str(kFailure, ".", row.name));
   return paths;

@@ -6,6 +6,7 @@
 #include "base/str.h"
 #include "model/evaluation/evaluation.h"
 #include "model/position/method.h"
+#include "sweeps/claim.h"
 #include "sweeps/limits.h"
 #include "sweeps/schema.h"
 #include "sweeps/sweep.h"
@@ -145,6 +146,19 @@ Json EvaluationsSchema() {
   return Json{{"type", "array"}, {"items", {{"anyOf", std::move(forms)}}}};
 }
 
+Json ClaimsSchema() {
+  Json forms = Json::array();
+  for (const ClaimKind& kind : ClaimKinds()) {
+    Json params = ParamsSchema(kind.params);
+    params["description"] = kind.meaning;
+    forms.push_back(Json{{"type", "object"},
+                         {"properties", {{std::string(kind.name), std::move(params)}}},
+                         {"required", {kind.name}},
+                         {"additionalProperties", false}});
+  }
+  return Json{{"type", "array"}, {"items", {{"anyOf", std::move(forms)}}}};
+}
+
 Json KeySchema(const KeyRow& row) {
   switch (row.kind) {
     case KeyRow::Kind::kValue:
@@ -157,6 +171,8 @@ Json KeySchema(const KeyRow& row) {
       return PositionSchema();
     case KeyRow::Kind::kEvaluations:
       return EvaluationsSchema();
+    case KeyRow::Kind::kClaims:
+      return ClaimsSchema();
     case KeyRow::Kind::kMap:
     case KeyRow::Kind::kPoints:
     case KeyRow::Kind::kUnbuilt:

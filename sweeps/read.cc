@@ -6,6 +6,7 @@
 #include "base/str.h"
 #include "model/evaluation/input_file.h"
 #include "model/position/method.h"
+#include "sweeps/claim.h"
 #include "sweeps/limits.h"
 #include "sweeps/schema.h"
 #include "sweeps/spec.h"
@@ -16,6 +17,9 @@ namespace longrun {
 namespace {
 
 using Kind = YamlNode::Kind;
+
+constexpr std::string_view kEvaluationName = "the name of an evaluation";
+constexpr std::string_view kClaimKind = "the kind of a claim";
 
 class Reader {
  public:
@@ -38,10 +42,29 @@ class Reader {
       ReadPoints(body->value.Find("include"), "spec.include", /*exclude=*/false);
     }
     CheckGivenTwice();
+    for (const PlacedClaim& claim : claims_) CheckClaim(claim);
     return std::move(spec_);
   }
 
+  // Only the claims of a file.
+  std::vector<Claim> ReadClaimsOf(const YamlNode& root) {
+    const YamlNode::Entry* const spec = root.Find("spec");
+    const YamlNode::Entry* const claims = spec != nullptr ? spec->value.Find("claims") : nullptr;
+    if (claims == nullptr) return {};
+    std::vector<Claim> out;
+    for (PlacedClaim& one : ReadClaims(claims->value, "spec.claims")) {
+      out.push_back(std::move(one.claim));
+    }
+    return out;
+  }
+
  private:
+  struct PlacedClaim {
+    Claim claim;
+    std::string path;  // "spec.claims[2].below"
+    const YamlNode* params = nullptr;
+  };
+
   void Report(Place place, std::string message) {
     problems_.push_back({.place = place, .message = std::move(message)});
   }
@@ -139,6 +162,9 @@ class Reader {
         return;  // read later, when all axes are known
       case KeyRow::Kind::kEvaluations:
         return ReadEvaluations(node, path);
+      case KeyRow::Kind::kClaims:
+        claims_ = ReadClaims(node, path);
+        return;
       case KeyRow::Kind::kValue:
       case KeyRow::Kind::kPosition:
       case KeyRow::Kind::kUnbuilt:
@@ -600,31 +626,44 @@ class Reader {
 
   // ---- evaluations -----------------------------------------------------------------------------
 
-  void ReadEvaluations(const YamlNode& node, const std::string& path) {
-    constexpr std::string_view kExpected = "a list of maps with one key, the name of an evaluation";
+  // Whether it is a list of maps with one key each; `key` says of what the key is: "the name of an
+  // evaluation".
+  bool ExpectListOfMaps(const YamlNode& node, const std::string& path, std::string_view key) {
+    const std::string expected = Str("a list of maps with one key, ", key);
     if (node.kind == Kind::kMap && !node.entries.empty()) {
       spec_.is_complete = false;
-      return Report(node.place, Str(path, ": expected ", kExpected, ", found a map: write \"- ",
-                                    node.entries[0].key, ": ...\""));
+      Report(node.place, Str(path, ": expected ", expected, ", found a map: write \"- ",
+                             node.entries[0].key, ": ...\""));
+      return false;
     }
-    if (!ExpectKind(node, Kind::kList, path, kExpected)) return;
+    return ExpectKind(node, Kind::kList, path, expected);
+  }
+
+  // The only entry of such a map; null after a report.
+  const YamlNode::Entry* ExpectOneKey(const YamlNode& node, const std::string& path,
+                                      std::string_view key) {
+    if (node.kind == Kind::kMap && node.entries.size() == 1) return &node.entries[0];
+    // `- perplexity:` with its parameters beside it, not indented below it.
+    const bool is_flat = node.kind == Kind::kMap && !node.entries.empty() &&
+                         node.entries[0].value.kind == Kind::kNothing;
+    Report(node.place,
+           Str(path, ": expected a map with one key, ", key, ", found ",
+               node.kind == Kind::kMap ? Str("a map with ", node.entries.size()) : ShowNode(node),
+               is_flat ? Str(": indent its parameters below \"", node.entries[0].key, ":\"") : ""));
+    return nullptr;
+  }
+
+  void ReadEvaluations(const YamlNode& node, const std::string& path) {
+    if (!ExpectListOfMaps(node, path, kEvaluationName)) return;
     for (std::size_t i = 0; i < node.items.size(); ++i) {
       ReadEvaluation(node.items[i], Str(path, "[", i, "]"), i);
     }
   }
 
   void ReadEvaluation(const YamlNode& node, const std::string& path, std::size_t index) {
-    if (node.kind != Kind::kMap || node.entries.size() != 1) {
-      // `- perplexity:` with its parameters beside it, not indented below it.
-      const bool is_flat = node.kind == Kind::kMap && !node.entries.empty() &&
-                           node.entries[0].value.kind == Kind::kNothing;
-      return Report(
-          node.place,
-          Str(path, ": expected a map with one key, the name of an evaluation, found ",
-              node.kind == Kind::kMap ? Str("a map with ", node.entries.size()) : ShowNode(node),
-              is_flat ? Str(": indent its parameters below \"", node.entries[0].key, ":\"") : ""));
-    }
-    const YamlNode::Entry& entry = node.entries[0];
+    const YamlNode::Entry* const only = ExpectOneKey(node, path, kEvaluationName);
+    if (only == nullptr) return;
+    const YamlNode::Entry& entry = *only;
     const std::string below = Str(path, ".", entry.key);
     const Result<const Evaluation*> evaluation = FindEvaluation(entry.key);
     if (!evaluation.ok()) {
@@ -693,6 +732,104 @@ class Reader {
                row.path, ": true"));
   }
 
+  // ---- claims ----------------------------------------------------------------------------------
+
+  std::vector<PlacedClaim> ReadClaims(const YamlNode& node, const std::string& path) {
+    std::vector<PlacedClaim> claims;
+    if (!ExpectListOfMaps(node, path, kClaimKind)) return claims;
+    for (std::size_t i = 0; i < node.items.size(); ++i) {
+      const std::string item_path = Str(path, "[", i, "]");
+      const YamlNode::Entry* const entry = ExpectOneKey(node.items[i], item_path, kClaimKind);
+      if (entry == nullptr) continue;
+      if (auto claim = ReadClaim(*entry, Str(item_path, ".", entry->key))) {
+        claims.push_back(std::move(*claim));
+      }
+    }
+    return claims;
+  }
+
+  std::optional<PlacedClaim> ReadClaim(const YamlNode::Entry& entry, const std::string& path) {
+    const ClaimKind* const kind = FindClaimKind(entry.key);
+    if (kind == nullptr) {
+      Report(entry.place,
+             Str(path, ": unknown kind of claim", DidYouMean(entry.key, ClaimKindNames())));
+      return std::nullopt;
+    }
+    if (!ExpectKind(entry.value, Kind::kMap, path, "a map of parameters")) return std::nullopt;
+    const std::optional<Json> given = ReadParams(kind->params, entry.value, path, "");
+    if (!given) return std::nullopt;
+    Result<Json> params = ResolveParams(kind->params, *given, path);
+    const std::string why = !params.ok()             ? std::string(params.status().message())
+                            : kind->check != nullptr ? kind->check(*params)
+                                                     : "";
+    if (!why.empty()) {
+      Report(entry.place, params.ok() ? Str(path, ": ", why) : why);
+      return std::nullopt;
+    }
+    return PlacedClaim{.claim = {.kind = entry.key, .params = std::move(params).value()},
+                       .path = path,
+                       .params = &entry.value};
+  }
+
+  // A claim about what this sweep does not measure could never be judged.
+  void CheckClaim(const PlacedClaim& claim) {
+    const Json& params = claim.claim.params;
+    const auto report = [&](const char* key, std::string_view message) {
+      const YamlNode::Entry* const given = claim.params->Find(key);
+      Report(given != nullptr ? given->value.place : claim.params->place,
+             Str(claim.path, ".", key, ": ", message));
+    };
+    const auto name = params.at("axis").get<std::string>();
+    const auto axis = std::ranges::find_if(spec_.axes, [&](const Axis& one) {
+      return one.name == name || one.name.ends_with("." + name);
+    });
+    if (axis != spec_.axes.end()) {
+      std::vector<std::string> values;
+      for (const AxisValue& value : axis->values) values.push_back(ShortName(value.shown));
+      for (const char* const key : {"of", "than"}) {
+        if (!params.contains(key)) continue;
+        for (const std::string& text : ValuesInList(params.at(key).get<std::string>())) {
+          const std::string meant = text.substr(0, text.find('('));
+          if (std::ranges::find(values, meant) != values.end()) continue;
+          // A number can be written in several ways.
+          const Json number = Json::parse(meant, nullptr, /*allow_exceptions=*/false);
+          const auto is_number = [&number](const AxisValue& value) {
+            return number.is_number() && value.shown == number;
+          };
+          if (std::ranges::any_of(axis->values, is_number)) continue;
+          report(key, Str("\"", text, "\" is not a value of ", name, DidYouMean(meant, values)));
+        }
+      }
+    }
+    std::set<std::int64_t> measured;
+    for (const EvaluationSpec& evaluation : spec_.evaluations) {
+      for (const Json& length : evaluation.params.at("context_lengths")) {
+        measured.insert(length.get<std::int64_t>());
+      }
+    }
+    if (measured.empty()) return;
+    const auto check_length = [&](const char* key, std::int64_t length) {
+      if (measured.contains(length)) return;
+      std::vector<std::string> lengths;
+      for (const std::int64_t one : measured) lengths.push_back(Str(one));
+      report(key, Str("no evaluation of this sweep measures context length ", length,
+                      "; they measure ", Join(lengths, ", ")));
+    };
+    for (const char* const key : {"from", "to"}) {
+      if (params.contains(key)) check_length(key, params.at(key).get<std::int64_t>());
+    }
+    if (!params.contains("context_lengths")) return;
+    for (const Json& length : params.at("context_lengths")) {
+      check_length("context_lengths", length.get<std::int64_t>());
+    }
+  }
+
+  // The value's first word: the name of a method, or the value itself.
+  static std::string ShortName(const Json& shown) {
+    const Json& name = shown.is_object() && shown.contains("method") ? shown.at("method") : shown;
+    return name.is_string() ? name.get<std::string>() : CanonicalJson(name);
+  }
+
   // ----------------------------------------------------------------------------------------------
 
   void CheckGivenTwice() {
@@ -707,10 +844,15 @@ class Reader {
   const DatasetCatalogue& datasets_;
   std::vector<Problem>& problems_;
   SweepSpec spec_;
+  std::vector<PlacedClaim> claims_;
   bool has_init_ = false;
 };
 
 }  // namespace
+
+std::vector<Claim> ReadClaims(const YamlNode& root, std::vector<Problem>& problems) {
+  return Reader(DatasetCatalogue(), problems).ReadClaimsOf(root);
+}
 
 SweepSpec ReadSweep(const YamlNode& root, const DatasetCatalogue& datasets,
                     std::vector<Problem>& problems) {

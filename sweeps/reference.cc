@@ -4,6 +4,7 @@
 #include "base/units.h"
 #include "model/evaluation/evaluation.h"
 #include "model/position/method.h"
+#include "sweeps/claim.h"
 #include "sweeps/schema.h"
 #include "sweeps/unbuilt.h"
 #include "sweeps/value.h"
@@ -100,6 +101,10 @@ std::string SweepReference() {
       out += Str("| `", overlap.path, "` | ", ExpectedValue(overlap), " | ", ShowDefault(overlap),
                  " | ", overlap.spec.meaning, " |\n");
     }
+  }
+  for (const ClaimKind& kind : ClaimKinds()) {
+    out += Str("\n## Claim `", kind.name, "`\n\n", kind.meaning, "\n\n", kParamHead,
+               ParamRows(kind.params));
   }
   out += Str("\n## Not built yet\n\n",
              "These are planned (`sweeps/unbuilt.cc`). A command or a sweep file that uses one is "

@@ -245,8 +245,10 @@ std::vector<KeyRow> OtherKeys() {
        .kind = Kind::kUnbuilt,
        .spec = {.meaning = "inference-time extensions"}},
       {.path = "spec.claims",
-       .kind = Kind::kUnbuilt,
-       .spec = {.meaning = "statements that the service checks"}},
+       .kind = Kind::kClaims,
+       .spec = {.default_value = Json::array(),
+                .meaning =
+                    "what the sweep sets out to show: `longrun claims` judges each statement"}},
       {.path = "spec.resources",
        .kind = Kind::kMap,
        .spec = {.meaning = "resources that a run needs"}},

@@ -28,6 +28,7 @@ struct KeyRow {
     kPosition,     // a method: its name, or {method: NAME, its parameters}
     kPoints,       // a list of maps from axis to value
     kEvaluations,  // a list of one-key maps: evaluation to its parameters
+    kClaims,       // a list of one-key maps: kind of claim (claim.h) to its parameters
     kUnbuilt,      // a known name that is refused
   };
   // When a required key may nevertheless be left out.

@@ -16,6 +16,7 @@
 #include "base/json.h"
 #include "base/status.h"
 #include "model/evaluation/evaluation.h"
+#include "sweeps/claim.h"
 #include "sweeps/sweep.h"
 #include "sweeps/yaml_tree.h"
 
@@ -68,6 +69,9 @@ Status ToStatus(std::vector<Problem> problems, std::string_view file_name,
 
 // Sets each override in the tree.
 void ApplyOverrides(const Overrides& overrides, YamlNode& root, std::vector<Problem>& problems);
+
+// Only its claims.
+std::vector<Claim> ReadClaims(const YamlNode& root, std::vector<Problem>& problems);
 
 SweepSpec ReadSweep(const YamlNode& root, const DatasetCatalogue& datasets,
                     std::vector<Problem>& problems);

@@ -6,6 +6,7 @@
 
 #include "base/hash.h"
 #include "base/str.h"
+#include "sweeps/claim.h"
 #include "sweeps/limits.h"
 #include "sweeps/schema.h"
 #include "sweeps/spec.h"
@@ -71,6 +72,19 @@ Result<Sweep> ParseSweep(std::string_view yaml, std::string_view file_name,
   sweep.checkpoint_keep = body["train"]["checkpoint"]["keep"];
   sweep.activation_checkpointing = body["train"]["activation_checkpointing"];
   return sweep;
+}
+
+Result<std::vector<Claim>> SweepClaims(std::string_view yaml, std::string_view file_name,
+                                       const Overrides& overrides) {
+  std::vector<Problem> problems;
+  std::optional<YamlNode> root = ParseYaml(yaml, /*source=*/0, problems);
+  std::vector<Claim> claims;
+  if (root) {
+    ApplyOverrides(overrides, *root, problems);
+    claims = ReadClaims(*root, problems);
+  }
+  if (!problems.empty()) return ToStatus(std::move(problems), file_name, overrides);
+  return claims;
 }
 
 std::string SweepExport(std::string_view yaml, const Overrides& overrides) {

@@ -159,6 +159,8 @@ std::string ExpectedValue(const KeyRow& row) {
       return "a list of maps from axis to value";
     case KeyRow::Kind::kEvaluations:
       return "a list of maps with one key, the name of an evaluation";
+    case KeyRow::Kind::kClaims:
+      return "a list of maps with one key, the kind of a claim";
     case KeyRow::Kind::kUnbuilt:
       return "nothing";
   }

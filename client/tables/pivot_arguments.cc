@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "base/split_outside.h"
 #include "base/str.h"
 #include "client/wire/retrying_client.h"
 
@@ -9,21 +10,6 @@ namespace longrun::client {
 namespace {
 
 constexpr std::int64_t kBucketsMax = 256;  // as many as an evaluation can have
-
-// At commas outside of parentheses: "rope(base=1, x=2),alibi" is two parts.
-std::vector<std::string> SplitOutside(const std::string& text) {
-  std::vector<std::string> parts(1);
-  int depth = 0;
-  for (const char c : text) {
-    depth += c == '(' ? 1 : c == ')' ? -1 : 0;
-    if (c == ',' && depth <= 0) {
-      parts.emplace_back();
-    } else {
-      parts.back() += c;
-    }
-  }
-  return parts;
-}
 
 // "position=rope": an axis' name and what follows. After a comma with a space, text belongs to a
 // value, as in "evaluation=k=8, every=64".
@@ -94,7 +80,7 @@ Result<PivotRequest> ReadPivotRequest(const PivotArguments& arguments) {
   request.where.reserve(arguments.where.size());
   for (const std::string& text : arguments.where) {
     bool is_first = true;
-    for (const std::string& part : SplitOutside(text)) {
+    for (const std::string& part : SplitOutside(text, ',')) {
       if (IsCondition(part)) {
         const std::size_t at = part.find('=');
         const std::string value = part.substr(at + 1);

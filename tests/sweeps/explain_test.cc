@@ -9,6 +9,7 @@
 #include "base/str.h"
 #include "model/evaluation/evaluation.h"
 #include "model/position/method.h"
+#include "sweeps/claim.h"
 #include "sweeps/failure.h"
 #include "sweeps/schema.h"
 #include "sweeps/sweep.h"
@@ -88,6 +89,14 @@ TEST(ExplainTest, EverythingInTheTablesIsKnownUnderItsPath) {
   }
   for (const Evaluation* evaluation : Evaluations()) {
     EXPECT_TRUE(has(Str("evaluate.", evaluation->name)));
+  }
+  for (const ClaimKind& kind : ClaimKinds()) {
+    const std::string path = Str("claims.", kind.name);
+    EXPECT_TRUE(has(path));
+    EXPECT_EQ(Known(path).at("meaning"), kind.meaning);
+    for (const ParamSpec& param : kind.params) {
+      EXPECT_EQ(Known(Str(path, ".", param.name)).at("meaning"), param.meaning);
+    }
   }
 }
 
@@ -198,7 +207,8 @@ TEST(ExplainTest, EachExampleOfAScalarKeyIsAValueThatTheKeyTakes) {
     }
     if (row.path.starts_with("spec.matrix.")) node = &node->items.at(0);
     if (row.kind == KeyRow::Kind::kLabels || row.kind == KeyRow::Kind::kPosition ||
-        row.kind == KeyRow::Kind::kPoints || row.kind == KeyRow::Kind::kEvaluations) {
+        row.kind == KeyRow::Kind::kPoints || row.kind == KeyRow::Kind::kEvaluations ||
+        row.kind == KeyRow::Kind::kClaims) {
       continue;  // not scalars
     }
     const Result<Json> value = TypeValue(row, *node);

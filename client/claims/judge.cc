@@ -1,0 +1,401 @@
+#include "client/claims/judge.h"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <limits>
+
+#include "base/check.h"
+#include "base/str.h"
+#include "base/student_t.h"
+#include "client/claims/bootstrap.h"
+#include "client/tables/pivot_arguments.h"
+#include "client/tables/pivot_axes.h"
+#include "client/tables/pivot_cell.h"
+#include "client/words/render.h"
+
+namespace longrun::client {
+namespace {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr std::size_t kSeedsMost = 1000;  // more are not named as a remedy
+
+Status Invalid(std::string message) { return {Code::kInvalidArgument, std::move(message)}; }
+
+// The limits of a comparison, on the scale of values.
+struct Limits {
+  double low = -kInfinity;
+  double high = kInfinity;
+};
+
+// One side of a comparison.
+struct Side {
+  std::string value;  // as the claim names it
+  std::int64_t context_length = 0;
+
+  std::string Text() const { return Str(value, " at ", context_length); }
+};
+
+// What is compared: `of` with `than`.
+struct Question {
+  Side of;
+  Side than;
+  Limits limits;
+};
+
+// The values of the claim's axis by the context length, from one table.
+class Board {
+ public:
+  static Result<Board> Make(const Claim& claim, const std::vector<SweepResults>& results) {
+    PivotArguments arguments;
+    arguments.rows = {claim.params.at("axis").get<std::string>()};
+    arguments.cols = {"context_length"};
+    arguments.metrics = {claim.params.at("metric").get<std::string>()};
+    const auto where = claim.params.at("where").get<std::string>();
+    if (!where.empty()) arguments.where = {where};
+    ASSIGN_OR_RETURN(const PivotRequest request, ReadPivotRequest(arguments));
+    ASSIGN_OR_RETURN(std::vector<PivotTable> tables, BuildPivot(results, request));
+    if (tables.size() != 1) {
+      std::vector<std::string> titles;
+      for (const PivotTable& table : tables) titles.push_back(FixedText(table));
+      return Invalid(tables.empty() ? "nothing was evaluated"
+                                    : Str("it is about several tables: ", Join(titles, "; "),
+                                          ". Choose one with where"));
+    }
+    return Board(std::move(tables.front()));
+  }
+
+  const ResultMetric& metric() const { return table_.metrics.front(); }
+
+  // The cell, or null if there is none at that length.
+  Result<const PivotCell*> Find(const Side& side) const {
+    const PivotRow* found = nullptr;
+    std::vector<std::string> names;
+    for (const PivotRow& row : table_.rows) {
+      if (!row.baseline.empty()) continue;
+      names.push_back(AxisText(row.key.front()));
+      if (!IsWritten(row.key.front(), side.value)) continue;
+      if (found != nullptr) {
+        return Invalid(
+            Str("\"", side.value, "\" is any of several values: write one of them whole"));
+      }
+      found = &row;
+    }
+    if (found == nullptr) {
+      return Invalid(Str("\"", side.value, "\" is not a value of ", table_.row_axes.front(),
+                         "; it has ", Join(names, ", ")));
+    }
+    for (std::size_t c = 0; c < table_.columns.size(); ++c) {
+      if (table_.columns[c].front() == side.context_length) return &found->cells[c];
+    }
+    return nullptr;
+  }
+
+  // The measured lengths, ascending.
+  std::vector<std::int64_t> Lengths() const {
+    std::vector<std::int64_t> lengths;
+    for (const std::vector<Json>& column : table_.columns) {
+      if (column.front().is_number_integer()) lengths.push_back(column.front().get<std::int64_t>());
+    }
+    std::ranges::sort(lengths);
+    return lengths;
+  }
+
+ private:
+  explicit Board(PivotTable table) : table_(std::move(table)) {}
+
+  static std::string FixedText(const PivotTable& table) {
+    std::vector<std::string> parts;
+    for (const auto& [axis, value] : table.fixed) {
+      if (!value.is_null()) parts.push_back(Str(axis, "=", AxisText(value)));
+    }
+    return Join(parts, ", ");
+  }
+
+  PivotTable table_;
+};
+
+std::string TextOf(const Claim& claim, const char* key) {
+  return claim.params.at(key).get<std::string>();
+}
+
+std::int64_t IntOf(const Claim& claim, const char* key) {
+  return claim.params.at(key).get<std::int64_t>();
+}
+
+double NumberOf(const Claim& claim, const char* key) { return claim.params.at(key).get<double>(); }
+
+std::vector<std::int64_t> LengthsOf(const Claim& claim) {
+  return claim.params.at("context_lengths").get<std::vector<std::int64_t>>();
+}
+
+// Less than the other by a part of it, or by an amount.
+Limits Below(bool is_ratio, double margin) { return {.high = is_ratio ? 1.0 - margin : -margin}; }
+
+Limits Above(bool is_ratio) { return {.low = is_ratio ? 1.0 : 0.0}; }
+
+using Questions = std::vector<Question>;
+
+// `of` and `than` at each length.
+Questions AtLengths(const Claim& claim, const Limits& limits) {
+  Questions questions;
+  for (const std::int64_t length : LengthsOf(claim)) {
+    questions.push_back({.of = {TextOf(claim, "of"), length},
+                         .than = {TextOf(claim, "than"), length},
+                         .limits = limits});
+  }
+  return questions;
+}
+
+Questions BelowQuestions(const Claim& claim, const Board&, bool is_ratio) {
+  return AtLengths(claim, Below(is_ratio, NumberOf(claim, "margin")));
+}
+
+Questions FlatQuestions(const Claim& claim, const Board& board, bool is_ratio) {
+  const double factor = NumberOf(claim, "factor");
+  const Limits limits = is_ratio ? Limits{.low = 1.0 / factor, .high = factor}
+                                 : Limits{.low = 1.0 - factor, .high = factor - 1.0};
+  Questions questions;
+  const std::string of = TextOf(claim, "of");
+  const std::int64_t from = IntOf(claim, "from"), to = IntOf(claim, "to");
+  for (const std::int64_t length : board.Lengths()) {
+    if (length <= from || length > to) continue;
+    questions.push_back({.of = {of, length}, .than = {of, from}, .limits = limits});
+  }
+  return questions;
+}
+
+Questions CrossesQuestions(const Claim& claim, const Board&, bool is_ratio) {
+  const std::string of = TextOf(claim, "of"), than = TextOf(claim, "than");
+  const std::int64_t from = IntOf(claim, "from"), to = IntOf(claim, "to");
+  return {{.of = {of, from}, .than = {than, from}, .limits = Below(is_ratio, 0.0)},
+          {.of = {of, to}, .than = {than, to}, .limits = Above(is_ratio)}};
+}
+
+Questions OrderedQuestions(const Claim& claim, const Board&, bool is_ratio) {
+  const std::vector<std::string> values = ValuesInList(TextOf(claim, "of"));
+  Questions questions;
+  for (const std::int64_t length : LengthsOf(claim)) {
+    for (std::size_t i = 0; i + 1 < values.size(); ++i) {
+      questions.push_back({.of = {values[i], length},
+                           .than = {values[i + 1], length},
+                           .limits = Below(is_ratio, 0.0)});
+    }
+  }
+  return questions;
+}
+
+Questions EqualQuestions(const Claim& claim, const Board&, bool is_ratio) {
+  const double tolerance = NumberOf(claim, "tolerance");
+  const double middle = is_ratio ? 1.0 : 0.0;
+  return AtLengths(claim, {.low = middle - tolerance, .high = middle + tolerance});
+}
+
+Questions RatioQuestions(const Claim& claim, const Board&, bool) {
+  return AtLengths(claim, {.low = NumberOf(claim, "at_least"), .high = NumberOf(claim, "at_most")});
+}
+
+struct KindRow {
+  std::string_view name;
+  Questions (*questions)(const Claim& claim, const Board& board, bool is_ratio);
+};
+constexpr KindRow kKinds[] = {
+    {"below", &BelowQuestions},     {"flat", &FlatQuestions},   {"crosses", &CrossesQuestions},
+    {"ordered", &OrderedQuestions}, {"equal", &EqualQuestions}, {"ratio", &RatioQuestions},
+};
+
+// "cable below alibi at 256, 1024"
+std::string StatementOf(const Claim& claim) {
+  const auto lengths = [&claim] {
+    std::vector<std::string> texts;
+    for (const std::int64_t length : LengthsOf(claim)) texts.push_back(Str(length));
+    return Join(texts, ", ");
+  };
+  const auto range = [&claim] {
+    return Str("from ", IntOf(claim, "from"), " to ", IntOf(claim, "to"));
+  };
+  const std::string of = TextOf(claim, "of");
+  std::string text;
+  if (claim.kind == "below") {
+    const double margin = NumberOf(claim, "margin");
+    text = Str(of, " below ", TextOf(claim, "than"), margin > 0.0 ? Str(" by ", margin) : "",
+               " at ", lengths());
+  } else if (claim.kind == "flat") {
+    text = Str(of, " flat within ", NumberOf(claim, "factor"), " ", range());
+  } else if (claim.kind == "crosses") {
+    text = Str(of, " crosses ", TextOf(claim, "than"), " ", range());
+  } else if (claim.kind == "ordered") {
+    text = Str(Join(ValuesInList(of), " < "), " at ", lengths());
+  } else if (claim.kind == "equal") {
+    text = Str(of, " equal to ", TextOf(claim, "than"), " within ", NumberOf(claim, "tolerance"),
+               " at ", lengths());
+  } else {
+    text = Str(of, " / ", TextOf(claim, "than"), " at ", lengths(), ":");
+    const double least = NumberOf(claim, "at_least");
+    if (least > 0.0) StrAppend(text, Str(" at least ", least));
+    if (FindClaimKind("ratio")->params[4].default_value != claim.params.at("at_most")) {
+      StrAppend(text, Str(" at most ", NumberOf(claim, "at_most")));
+    }
+  }
+  StrAppend(text, Str(" (", TextOf(claim, "metric")));
+  const std::string where = TextOf(claim, "where");
+  StrAppend(text, Str(where.empty() ? "" : ", ", where, ")"));
+  return text;
+}
+
+// On the scale of the comparison.
+Limits OnScale(const Limits& limits, bool is_ratio) {
+  if (!is_ratio) return limits;
+  return {.low = limits.low > 0.0 ? std::log(limits.low) : -kInfinity,
+          .high = std::log(limits.high)};
+}
+
+// Why a cell cannot be compared; "": it can.
+std::string WhyNot(const Side& side, const PivotCell* cell) {
+  if (cell == nullptr) return Str(side.Text(), " was not evaluated");
+  if (!cell->value) return Str(side.Text(), " has no number: ", cell->status);
+  if (cell->status != "ok") {
+    return Str(side.Text(), " is not complete: ", cell->n_ok, " of ", cell->n_wanted, " seeds");
+  }
+  return "";
+}
+
+// What would decide a comparison with this effect, from its measured variances: enough seeds, or a
+// longer text, so that half of the interval is shorter than the distance to the nearest limit.
+std::string Needed(const PairedDifference& difference, const Limits& limits, double level) {
+  const double effect = difference.estimate.x;
+  const double distance = std::min(std::abs(effect - limits.low), std::abs(limits.high - effect));
+  const auto n_seeds = static_cast<double>(difference.of_seeds.size());
+  const double over_seeds = *difference.estimate.seeds.se * std::sqrt(n_seeds);  // of one seed
+  const ErrorPart& text = difference.estimate.text;
+  const double over_text = text.se ? *text.se * StudentQuantile(level, text.df) : 0.0;
+  if (!(distance > 0.0)) return "";
+  const auto seeds_for = [&](double room) -> std::size_t {
+    if (over_seeds == 0.0) return difference.of_seeds.size();
+    for (std::size_t k = 2; k <= kSeedsMost; ++k) {
+      const auto count = static_cast<double>(k);
+      if (StudentQuantile(level, count - 1.0) * over_seeds / std::sqrt(count) < room) return k;
+    }
+    return 0;
+  };
+  const auto seeds_text = [&](std::size_t k) {
+    return k == 0 ? Str("more than ", kSeedsMost, " seeds") : Str("about ", k, " seeds");
+  };
+  const auto text_text = [&](double room) {
+    return Str("about ", std::ceil(10.0 * (over_text / room) * (over_text / room)) / 10.0,
+               " times the text");
+  };
+  if (over_text < distance) {
+    const double room = std::sqrt(distance * distance - over_text * over_text);
+    return seeds_text(seeds_for(room));
+  }
+  const double seeds_now = StudentQuantile(level, n_seeds - 1.0) * over_seeds / std::sqrt(n_seeds);
+  if (seeds_now < distance) {
+    return text_text(std::sqrt(distance * distance - seeds_now * seeds_now));
+  }
+  const double each = distance / std::sqrt(2.0);
+  return Str(seeds_text(seeds_for(each)), " and ", text_text(each));
+}
+
+Result<ClaimComparison> JudgeQuestion(const Question& question, const Board& board, bool is_ratio,
+                                      double level, std::size_t n_questions) {
+  ClaimComparison out{
+      .what = Str(question.of.value == question.than.value
+                      ? Str(question.of.Text(), is_ratio ? " / at " : " - at ",
+                            question.than.context_length)
+                      : Str(question.of.value, is_ratio ? " / " : " - ", question.than.Text())),
+      .is_ratio = is_ratio,
+      .low = question.limits.low,
+      .high = question.limits.high};
+  ASSIGN_OR_RETURN(const PivotCell* const of, board.Find(question.of));
+  ASSIGN_OR_RETURN(const PivotCell* const than, board.Find(question.than));
+  out.reason = WhyNot(question.of, of);
+  if (out.reason.empty()) out.reason = WhyNot(question.than, than);
+  if (!out.reason.empty()) return out;
+  const std::optional<PairedDifference> difference = CompareCells(*than, *of);
+  if (!difference) {
+    out.reason = "the two numbers cannot be compared";
+    return out;
+  }
+  const auto value = [is_ratio](double x) { return is_ratio ? std::exp(x) : x; };
+  out.effect = value(difference->estimate.x);
+  out.n_seeds = difference->of_seeds.size();
+  out.n_blocks = difference->of_blocks.size();
+  const ErrorPart& text = difference->estimate.text;
+  if (out.n_seeds < 2) {
+    out.reason = "one seed says nothing about others: run at least 3";
+  } else if (text.se && *text.se > 0.0 && !difference->is_text_paired) {
+    out.reason = "the rows have no blocks of the text in common: measure both again";
+  }
+  if (!out.reason.empty()) return out;
+  const BootstrapSample sample{.effect = difference->estimate.x,
+                               .seeds = difference->of_seeds,
+                               .blocks = difference->of_blocks};
+  const auto interval = BootstrapInterval(sample, level);
+  out.interval = {value(interval.first), value(interval.second)};
+  const Limits limits = OnScale(question.limits, is_ratio);
+  if (interval.first >= limits.low && interval.second <= limits.high) {
+    out.verdict = Verdict::kSupported;
+    return out;
+  }
+  const double corrected = 1.0 - (1.0 - level) / static_cast<double>(n_questions);
+  const auto wider = n_questions == 1 ? interval : BootstrapInterval(sample, corrected);
+  if (wider.first > limits.high || wider.second < limits.low) {
+    out.verdict = Verdict::kRefuted;
+    return out;
+  }
+  out.needed = Needed(*difference, limits, level);
+  return out;
+}
+
+Result<JudgedClaim> Judge(const Claim& claim, const std::vector<SweepResults>& results) {
+  ASSIGN_OR_RETURN(const Board board, Board::Make(claim, results));
+  const bool is_ratio = ComparesAsRatio(board.metric());
+  if (claim.kind == "ratio" && !is_ratio) {
+    return Invalid(
+        Str("values of ", board.metric().name, " are compared by differences: use below or equal"));
+  }
+  const auto* const row = std::ranges::find(kKinds, claim.kind, &KindRow::name);
+  LR_CHECK(row != std::end(kKinds));
+  const Questions questions = row->questions(claim, board, is_ratio);
+  JudgedClaim out{.claim = claim, .statement = StatementOf(claim), .verdict = Verdict::kSupported};
+  for (const Question& question : questions) {
+    ASSIGN_OR_RETURN(
+        ClaimComparison one,
+        JudgeQuestion(question, board, is_ratio, NumberOf(claim, "level"), questions.size()));
+    if (one.verdict == Verdict::kRefuted) out.verdict = Verdict::kRefuted;
+    const bool is_open = one.verdict == Verdict::kUndecided;
+    if (is_open && out.verdict == Verdict::kSupported) out.verdict = Verdict::kUndecided;
+    out.comparisons.push_back(std::move(one));
+  }
+  if (questions.empty()) out.verdict = Verdict::kUndecided;
+  return out;
+}
+
+}  // namespace
+
+std::string_view VerdictWord(Verdict verdict) {
+  switch (verdict) {
+    case Verdict::kSupported:
+      return "supported";
+    case Verdict::kRefuted:
+      return "refuted";
+    case Verdict::kUndecided:
+      return "undecided";
+  }
+  LR_CHECK(false);
+}
+
+Result<std::vector<JudgedClaim>> JudgeClaims(const std::vector<Claim>& claims,
+                                             const std::vector<SweepResults>& results) {
+  std::vector<JudgedClaim> judged;
+  judged.reserve(claims.size());
+  for (std::size_t i = 0; i < claims.size(); ++i) {
+    Result<JudgedClaim> one = Judge(claims[i], results);
+    if (!one.ok()) return std::move(one).status().In(Str("spec.claims[", i, "].", claims[i].kind));
+    judged.push_back(std::move(one).value());
+  }
+  return judged;
+}
+
+}  // namespace longrun::client

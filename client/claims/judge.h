@@ -1,0 +1,61 @@
+// Judges the claims of a sweep (sweeps/claim.h) from its results.
+//
+// A claim is one or more comparisons, each with limits between which the true value is said to lie.
+// A comparison is paired by seeds and by blocks of the text (estimate.h), on the scale on which
+// its metric is compared: the logarithm of a ratio, or a difference. Its bootstrap interval
+// (bootstrap.h) decides:
+//
+//   supported  the intervals of all comparisons lie within the limits, each at the claim's level:
+//              accepting all at once needs no correction (intersection-union test, Berger 1982)
+//   refuted    the interval of at least one lies outside of its limits, even at the level corrected
+//              for the number of comparisons (Bonferroni)
+//   undecided  neither, or there is no number, or only one seed: nothing is known about others
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/status.h"
+#include "client/tables/pivot.h"
+#include "client/tables/sweep_results.h"
+#include "sweeps/claim.h"
+
+namespace longrun::client {
+
+enum class Verdict { kSupported, kRefuted, kUndecided };
+std::string_view VerdictWord(Verdict verdict);  // "supported", "refuted", "undecided"
+
+struct ClaimComparison {
+  std::string what;       // "cable / alibi at 256", "cable - alibi at 256"
+  bool is_ratio = false;  // else a difference
+  double low = 0.0;       // the limits, on the value's scale; infinite: no limit
+  double high = 0.0;
+  Verdict verdict = Verdict::kUndecided;
+  std::string reason =
+      {};  // why it cannot be decided at all: "cable has no number at 256: missing"
+  // Nothing if there is a reason, but the effect of a single seed.
+  std::optional<double> effect = {};
+  std::optional<std::pair<double, double>> interval = {};  // of the claim's level
+  std::size_t n_seeds = 0;                                 // that both sides have
+  std::size_t n_blocks = 0;                                // of the text; 0: not paired by blocks
+  // What would decide it if the effect stays as it is: "about 4 seeds in all".
+  std::string needed = {};
+};
+
+struct JudgedClaim {
+  Claim claim;
+  std::string statement;  // "cable below alibi at 256, 1024 (perplexity)"
+  Verdict verdict = Verdict::kUndecided;
+  std::vector<ClaimComparison> comparisons = {};
+};
+
+// kInvalidArgument, with the claim's number, if it names what the results do not have: a metric, an
+// axis, a value; or if `where` leaves several tables, for instance of two datasets.
+Result<std::vector<JudgedClaim>> JudgeClaims(const std::vector<Claim>& claims,
+                                             const std::vector<SweepResults>& results);
+
+}  // namespace longrun::client

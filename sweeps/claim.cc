@@ -1,0 +1,147 @@
+#include "sweeps/claim.h"
+
+#include <algorithm>
+#include <array>
+#include <optional>
+#include <utility>
+
+#include "base/split_outside.h"
+#include "base/str.h"
+
+namespace longrun {
+namespace {
+
+using Type = ParamSpec::Type;
+
+constexpr double kContextLengthMax = 1 << 30;
+constexpr double kFactorMax = 1e6;
+constexpr double kTextMax = 4096;  // bytes
+
+ParamSpec Text(std::string_view name, Json default_value, std::string_view meaning) {
+  return {.name = name,
+          .type = Type::kText,
+          .default_value = std::move(default_value),
+          .max = kTextMax,
+          .meaning = meaning};
+}
+
+ParamSpec Number(std::string_view name, Json default_value, double min, double max,
+                 std::string_view meaning) {
+  return {.name = name,
+          .type = Type::kNumber,
+          .default_value = std::move(default_value),
+          .min = min,
+          .max = max,
+          .meaning = meaning};
+}
+
+ParamSpec Length(std::string_view name, std::string_view meaning) {
+  return {.name = name, .type = Type::kInt, .min = 1, .max = kContextLengthMax, .meaning = meaning};
+}
+
+ParamSpec Lengths() {
+  return {.name = "context_lengths",
+          .type = Type::kCountList,
+          .min = 1,
+          .max = kContextLengthMax,
+          .meaning = "the context lengths at which it must hold, each of them"};
+}
+
+// What every kind has.
+std::vector<ParamSpec> WithCommon(std::vector<ParamSpec> own) {
+  std::vector<ParamSpec> common = {
+      Text("axis", "position", "the axis whose values are compared"),
+      Text("metric", "perplexity", "as `longrun table --metric` names it"),
+      Text("where", "",
+           "other axes, as `longrun table --where` takes them: train_length=64,seed=1"),
+      Number("level", 0.95, 0.5, 0.9999, "of the intervals that decide"),
+  };
+  own.insert(own.end(), common.begin(), common.end());
+  return own;
+}
+
+std::string WhyNoRange(const Json& params) {
+  const auto from = params.at("from").get<std::int64_t>(), to = params.at("to").get<std::int64_t>();
+  return from < to ? "" : Str("from ", from, " must be below to ", to);
+}
+
+std::string WhyNoRatio(const Json& params) {
+  const double least = params.at("at_least"), most = params.at("at_most");
+  return least <= most ? "" : Str("at_least ", least, " must not exceed at_most ", most);
+}
+
+const std::vector<ClaimKind>& Table() {
+  static const auto& table = *new std::vector<ClaimKind>{
+      {.name = "below",
+       .meaning = "one value's number is below another's at each of the lengths",
+       .params = WithCommon(
+           {Text("of", nullptr, "the value of the axis that is said to be lower"),
+            Text("than", nullptr, "the value that it is compared with"), Lengths(),
+            Number("margin", 0.0, 0.0, 1.0,
+                   "by at least this part of it (nll, bits and accuracies: by this amount)")})},
+      {.name = "flat",
+       .meaning =
+           "the number at every measured length from `from` to `to` stays within a factor of "
+           "that at `from`",
+       .params = WithCommon(
+           {Text("of", nullptr, "the value of the axis"),
+            Length("from", "the first context length"), Length("to", "the last context length"),
+            Number("factor", 1.05, 1.0, kFactorMax,
+                   "the number is multiplied or divided by at most this (nll, bits "
+                   "and accuracies: it differs by at most factor - 1)")}),
+       .check = WhyNoRange},
+      {.name = "crosses",
+       .meaning = "one value's curve is below another's at `from` and above it at `to`",
+       .params = WithCommon({Text("of", nullptr, "the value of the axis that begins below"),
+                             Text("than", nullptr, "the value whose curve it crosses"),
+                             Length("from", "the context length at which it is below"),
+                             Length("to", "the context length at which it is above")}),
+       .check = WhyNoRange},
+      {.name = "ordered",
+       .meaning = "the numbers of several values ascend in this order at each of the lengths",
+       .params = WithCommon(
+           {Text("of", nullptr, "the values from the lowest number on, as cable, fox, alibi"),
+            Lengths()})},
+      {.name = "equal",
+       .meaning = "two values' numbers are equal within a tolerance at each of the lengths",
+       .params = WithCommon(
+           {Text("of", nullptr, "a value of the axis"), Text("than", nullptr, "the other value"),
+            Lengths(),
+            Number("tolerance", nullptr, 0.0, 1.0,
+                   "as a part of the number (nll, bits and accuracies: as an amount)")})},
+      {.name = "ratio",
+       .meaning = "the ratio of two values' numbers is within limits at each of the lengths: of "
+                  "speeds and memory, for example",
+       .params = WithCommon(
+           {Text("of", nullptr, "a value of the axis"),
+            Text("than", nullptr, "what it is divided by"), Lengths(),
+            Number("at_least", 0.0, 0.0, kFactorMax, "the ratio is at least this"),
+            Number("at_most", kFactorMax, 0.0, kFactorMax, "the ratio is at most this")}),
+       .check = WhyNoRatio},
+  };
+  return table;
+}
+
+}  // namespace
+
+std::span<const ClaimKind> ClaimKinds() { return Table(); }
+
+const ClaimKind* FindClaimKind(std::string_view name) {
+  const auto found = std::ranges::find(Table(), name, &ClaimKind::name);
+  return found == Table().end() ? nullptr : &*found;
+}
+
+std::vector<std::string> ValuesInList(std::string_view text) {
+  std::vector<std::string> parts = SplitOutside(text, ',');
+  for (std::string& part : parts) part = std::string(Trim(part));
+  std::erase(parts, "");
+  return parts;
+}
+
+std::vector<std::string> ClaimKindNames() {
+  std::vector<std::string> names;
+  for (const ClaimKind& kind : Table()) names.emplace_back(kind.name);
+  return names;
+}
+
+}  // namespace longrun
