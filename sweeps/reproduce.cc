@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "base/str.h"
 #include "base/version.h"
+#include "model/evaluation/evaluation.h"
 #include "sweeps/schema.h"
 #include "sweeps/sweep.h"
 
@@ -98,7 +99,8 @@ Result<std::string> Written(const Reproduction& wanted) {
   if (!wanted.evaluations.empty()) text += "  evaluate:\n";
   for (const Json& evaluation : wanted.evaluations) {
     for (const auto& [name, params] : evaluation.items()) {
-      Json written = params;
+      ASSIGN_OR_RETURN(const Evaluation* const what, FindEvaluation(name));
+      Json written = what->as_given != nullptr ? what->as_given(params) : params;
       // It changes no number, so the stored evaluation does not contain it.
       if (params.value("split", "") == "train") written["allow_train_overlap"] = true;
       text += Str("    - ", name, ": ", Flow(written), "\n");

@@ -88,6 +88,8 @@ struct Evaluation {
   // says what it measures independently of other cells. Returns an error, with the parameter's
   // name, if the dataset does not suffice.
   std::optional<ParamError> (*fit)(const DatasetShape& dataset, Json& params);
+  // The parameters for a sweep file of which `fit` makes these. Null: they are the same.
+  Json (*as_given)(Json params) = nullptr;
   // The models that it can evaluate: those that predict the next token,
   // those that predict hidden tokens, or all.
   enum class Reads { kAny, kCausal, kBidirectional };

@@ -5,15 +5,75 @@
 //
 // P = L makes the windows adjacent, so that each length scores different tokens. With one P of at
 // least the longest length (`every`), all lengths score exactly the same tokens.
+//
+// Windows end at or before token T: floor(T / P) k tokens are scored. Cells have called T
+// `score_tokens` since the first release, and keep that name, because their keys contain it. In a
+// sweep, `score_tokens` is what is scored, S, from which T = S / k P follows, and T itself is
+// `text_tokens`.
+#include <algorithm>
+
 #include "base/str.h"
+#include "model/evaluation/evaluation.h"
 #include "model/evaluation/protocol.h"
 
 namespace longrun {
 namespace {
 
-std::int64_t PeriodOf(const PlanRequest& request) {
-  const auto every = request.params.at("every").get<std::int64_t>();
-  return every == 0 ? request.context_length : every;
+constexpr const char* kText = "text_tokens";
+
+std::int64_t PeriodOf(const Json& params, std::int64_t context_length) {
+  const auto every = params.at("every").get<std::int64_t>();
+  return every == 0 ? context_length : every;
+}
+
+// S is a multiple of k, and S / k windows fit into the split, at the same places for every length.
+std::optional<ParamError> FitScoreTokens(const DatasetShape& dataset, Json& params) {
+  const auto lengths = params.at("context_lengths").get<std::vector<std::int64_t>>();
+  const auto k = params.at("k").get<std::int64_t>();
+  const auto scored = params.at("score_tokens").get<std::int64_t>();
+  const auto text = params.at(kText).get<std::int64_t>();
+  const auto& split = params.at("split").get_ref<const std::string&>();
+  const std::int64_t n_tokens = dataset.split_tokens.at(split);
+  const std::string of_split = Str("split ", split, " of dataset \"", dataset.name, "\"");
+  params.erase(kText);
+  if (text != 0) {
+    if (scored != 0) {
+      return ParamError{kText,
+                        "is the text that windows cover, and score_tokens what is scored of it; "
+                        "remove one of them"};
+    }
+    params["score_tokens"] = text;
+    if (text >= lengths.back() && text < n_tokens) return std::nullopt;
+    return ParamError{kText,
+                      Str("expected from ", lengths.back(), ", the longest context length, ", "to ",
+                          n_tokens - 1, ", what ", of_split, " can score, found ", text)};
+  }
+  if (scored == 0) return std::nullopt;
+  params["score_tokens"] = 0;  // for the errors of Check
+  const std::int64_t period = PeriodOf(params, lengths.back());
+  if (k > lengths.front() || period < lengths.back() || period >= n_tokens) return std::nullopt;
+  const std::int64_t most = (n_tokens - 1) / period * k;
+  if (scored > most) {
+    return ParamError{"score_tokens",
+                      Str("last_k scores ", k, " of every ", period, " tokens, at most ", most,
+                          " of the ", n_tokens, " of ", of_split, ", found ", scored, "; write ",
+                          most, " or less", period > lengths.back() ? ", or lower every" : "")};
+  }
+  if (scored % k != 0) {
+    const std::int64_t below = scored / k * k;
+    return ParamError{"score_tokens",
+                      Str("last_k scores ", k, " tokens of each window, so expected a multiple of ",
+                          k, ", found ", scored, "; write ", below == 0 ? k : below,
+                          below > 0 && below + k <= most ? Str(" or ", below + k) : "")};
+  }
+  if (params.at("every") == 0 && lengths.size() > 1) {
+    return ParamError{"score_tokens",
+                      Str("without every, the windows of each context length end at other places, "
+                          "so that no number holds for all; give every, from ",
+                          lengths.back(), ", the longest context length, on")};
+  }
+  params["score_tokens"] = scored / k * period;
+  return std::nullopt;
 }
 
 std::int64_t LastTarget(const PlanRequest& request) {
@@ -26,7 +86,7 @@ std::optional<ParamError> Check(const PlanRequest& request) {
     return ParamError{
         "k", Str("expected from 1 to the context length ", request.context_length, ", found ", k)};
   }
-  const std::int64_t period = PeriodOf(request);
+  const std::int64_t period = PeriodOf(request.params, request.context_length);
   if (period < request.context_length) {
     return ParamError{"every", Str("expected 0, or at least the context length ",
                                    request.context_length, ", found ", period)};
@@ -41,7 +101,7 @@ std::optional<ParamError> Check(const PlanRequest& request) {
 
 Result<std::vector<Window>> Plan(const PlanRequest& request) {
   const auto k = request.params.at("k").get<std::int64_t>();
-  const std::int64_t period = PeriodOf(request);
+  const std::int64_t period = PeriodOf(request.params, request.context_length);
   const std::int64_t last = LastTarget(request);
   if (last < period) {
     return Status(Code::kInvalidArgument,
@@ -79,8 +139,17 @@ const Protocol& LastKProtocol() {
             .max = 1 << 30,
             .meaning =
                 "tokens from one window's end to the next; 0: L, so that each length scores "
-                "different tokens; the longest length or more: all lengths score the same tokens"}},
+                "different tokens; the longest length or more: all lengths score the same tokens"},
+           {.name = kText,
+            .type = ParamSpec::Type::kCount,
+            .default_value = 0,
+            .min = 0,
+            .max = 1e15,
+            .meaning = "instead of score_tokens: the tokens of the split over which windows are "
+                       "laid, of which k of each window are scored"}},
       .check = &Check,
+      .fit_score_tokens = &FitScoreTokens,
+      .file_param = kText,
       .plan = &Plan,
   };
   return protocol;

@@ -46,6 +46,7 @@ Result<PerplexityParams> ReadParams(const EvaluationRequest& request) {
       .protocol = &FindProtocol(params["protocol"].get_ref<const std::string&>()),
       .score_tokens = params["score_tokens"].get<std::int64_t>(),
       .resolved = {}};
+  params.erase(std::string(read.protocol->file_param));
   read.resolved = std::move(params);
   return read;
 }
@@ -90,6 +91,9 @@ std::optional<ParamError> FitPerplexity(const DatasetShape& dataset, Json& param
                                              lengths.back(), " + 1 tokens, but split ", split,
                                              " of dataset \"", dataset.name, "\" has ", n_tokens)};
   }
+  if (protocol.fit_score_tokens != nullptr) {
+    if (auto error = protocol.fit_score_tokens(dataset, params); error) return error;
+  }
   // Checked as given, and again with the default of score_tokens filled in.
   const auto check = [&]() -> std::optional<ParamError> {
     for (const std::int64_t length : lengths) {
@@ -105,6 +109,14 @@ std::optional<ParamError> FitPerplexity(const DatasetShape& dataset, Json& param
   if (std::optional<ParamError> error = check(); error) return error;
   if (auto error = FitScoreTokens(protocol, dataset, lengths.back(), params); error) return error;
   return check();
+}
+
+Json PerplexityAsGiven(Json params) {
+  const Protocol& protocol = FindProtocol(params.at("protocol").get_ref<const std::string&>());
+  if (protocol.file_param.empty()) return params;
+  params[std::string(protocol.file_param)] = params.at("score_tokens");
+  params.erase("score_tokens");
+  return params;
 }
 
 // ---- the row -----------------------------------------------------------------------------------
@@ -180,6 +192,7 @@ Result<std::vector<TextSpan>> TrimmedDocuments(const TokenSplit& split, std::int
 }
 
 struct Plan {
+  bool over_documents = false;
   std::vector<Window> windows;
   std::vector<std::int64_t> bucket_edges;
 };
@@ -195,7 +208,9 @@ Result<Plan> MakePlan(const EvaluationRequest& request, const PerplexityParams& 
                       "protocol, as nonoverlap"));
   }
   std::vector<TextSpan> documents;
-  if (protocol.needs_documents != nullptr && protocol.needs_documents(params.resolved)) {
+  const bool over_documents =
+      protocol.needs_documents != nullptr && protocol.needs_documents(params.resolved);
+  if (over_documents) {
     ASSIGN_OR_RETURN(documents, TrimmedDocuments(split, request.dataset->eot_id()));
   }
   const PlanRequest wanted = {.n_tokens = split.n_tokens(),
@@ -215,7 +230,8 @@ Result<Plan> MakePlan(const EvaluationRequest& request, const PerplexityParams& 
   }
   Result<std::vector<Window>> windows = protocol.plan(wanted);
   if (!windows) return std::move(windows).status().In(Str("perplexity of split ", params.split));
-  return Plan{.windows = std::move(windows).value(),
+  return Plan{.over_documents = over_documents,
+              .windows = std::move(windows).value(),
               .bucket_edges = protocol.bucket_edges == nullptr ? std::vector<std::int64_t>()
                                                                : protocol.bucket_edges(wanted)};
 }
@@ -260,6 +276,10 @@ Result<EvaluationOutput> RunPerplexity(LanguageModel& model, const EvaluationReq
     row["extra"]["reason"] = score.status().message();
   } else {
     FillRow(row, *score, plan.bucket_edges);
+    // Windows inside documents leave out the end-of-text tokens between them.
+    if (plan.over_documents && params.score_tokens > score->n) {
+      row["extra"]["end_of_text"] = params.score_tokens - score->n;
+    }
     if (score->n_non_finite == 0) {
       AddTextSums(output, "nll", request, params.split, *score);
       if (!score->buckets.empty()) {
@@ -352,6 +372,7 @@ const Evaluation& PerplexityEvaluation() {
       .rows = &PerplexityRows,
       .variants_are_models = true,
       .fit = &FitPerplexity,
+      .as_given = &PerplexityAsGiven,
       .reads = Evaluation::Reads::kCausal,
       .run = &RunPerplexity,
       .tokens_read = &PerplexityTokensRead,

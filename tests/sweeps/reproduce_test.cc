@@ -95,6 +95,26 @@ spec:
 )");
 }
 
+// A cell of last_k has the tokens of the text where the file has those that are scored.
+TEST(ReproduceTest, EveryProtocolComesBackWithItsTokens) {
+  ExpectTheSameRuns(R"(apiVersion: longrun/v1
+kind: Sweep
+metadata: {name: a}
+spec:
+  model: {architecture: gpt2, size: micro}
+  matrix: {position: [alibi], train_length: [64], dataset: [toy]}
+  train: {tokens: 65536, batch_tokens: 1024}
+  evaluate:
+    - perplexity: {context_lengths: [64, 256], protocol: last_k, k: 16}
+    - perplexity: {context_lengths: [64, 256], protocol: last_k, k: 16, every: 256}
+    - perplexity: {context_lengths: [64, 256], protocol: last_k, k: 16, every: 256, score_tokens: 1024}
+    - perplexity: {context_lengths: [64, 256], protocol: last_k, k: 16, every: 256, text_tokens: 1024}
+    - perplexity: {context_lengths: [64, 256], protocol: sliding_bos, stride: 32, score_tokens: 999}
+    - perplexity: {context_lengths: [64, 256], protocol: rolling, over: documents}
+    - perplexity: {context_lengths: [64, 256], protocol: per_position, buckets: 8}
+)");
+}
+
 // Numbers that binary fractions cannot hold, a name that YAML would take for a number.
 TEST(ReproduceTest, EveryKeyAwayFromItsDefaultComesBack) {
   const std::string yaml = R"(apiVersion: longrun/v1

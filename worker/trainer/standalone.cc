@@ -500,22 +500,25 @@ Result<Json> GivenParams(const StandaloneOptions& options) {
   return given;
 }
 
-// Checks that the dataset can serve the evaluation.
-Status CheckFit(const StandaloneOptions& options, const Dataset& dataset,
-                const Resolved& resolved) {
+// Checks that the dataset can serve the evaluation, and fits its parameters to it.
+Status Fit(const StandaloneOptions& options, const Dataset& dataset, Resolved& resolved) {
   const std::string name = BaseName(options.dataset);
   DatasetShape shape = {.name = name, .split_tokens = {}};
   for (const std::string& split : dataset.split_names()) {
     ASSIGN_OR_RETURN(const TokenSplit* const tokens, dataset.Split(split));
     shape.split_tokens[split] = tokens->n_tokens();
   }
-  // A sweep would also fill in what depends on the dataset; here score_tokens 0 stays, and means
-  // every full window of each length.
+  const bool gives_tokens = resolved.params.value("score_tokens", std::int64_t{0}) != 0 ||
+                            resolved.params.value("text_tokens", std::int64_t{0}) != 0;
   Json fitted = resolved.params;
-  const auto error = resolved.evaluation->fit(shape, fitted);
-  if (!error) return Status();
-  return Status(Code::kInvalidArgument,
-                Str(resolved.evaluation->name, ".", error->key, ": ", error->message));
+  if (const auto error = resolved.evaluation->fit(shape, fitted); error) {
+    return Status(Code::kInvalidArgument,
+                  Str(resolved.evaluation->name, ".", error->key, ": ", error->message));
+  }
+  // A sweep also takes the default of what depends on the dataset; here score_tokens 0 stays, and
+  // means every full window of each length.
+  if (gives_tokens) resolved.params = std::move(fitted);
+  return Status();
 }
 
 Result<InputFile> ReadQuestions(const Evaluation& evaluation, const Json& params) {
@@ -545,7 +548,7 @@ Resolved ResolveEvaluation(const StandaloneOptions& options, const Inputs& input
   Json& lengths = resolved.params["context_lengths"];
   std::sort(lengths.begin(), lengths.end());
   resolved.lengths = lengths.get<std::vector<std::int64_t>>();
-  if (inputs.dataset) errors.Add(CheckFit(options, *inputs.dataset, resolved));
+  if (inputs.dataset) errors.Add(Fit(options, *inputs.dataset, resolved));
   if (!evaluation.file_param.empty()) {
     Open(ReadQuestions(evaluation, resolved.params), resolved.file, errors);
   }

@@ -87,6 +87,42 @@ TEST_F(PerplexityTest, RowIsAResultOfTheContract) {
   EXPECT_EQ(row.size(), 14u);
 }
 
+// Documents of 19 tokens and an end of text: windows inside documents leave out tokens 19 and 39.
+TEST_F(PerplexityTest, AsManyTokensAreScoredAsTheSweepAsks) {
+  const Dataset dataset = Import(10);  // 200 tokens
+  ConstantModel model(0.5f);
+  const auto extra_of_row = [&](std::int64_t score_tokens, Json params, std::int64_t n) {
+    params.update({{"score_tokens", score_tokens}, {"context_lengths", {4, 8}}});
+    Json fitted = ResolveParams(PerplexityEvaluation().params, params, "perplexity").value();
+    const auto error =
+        PerplexityEvaluation().fit({.name = "toy", .split_tokens = {{"validation", 200}}}, fitted);
+    EXPECT_FALSE(error) << error->message;
+    fitted.erase("context_lengths");
+    Json row;
+    for (const std::int64_t length : {4, 8}) {
+      row = PerplexityEvaluation()
+                .run(model, {.dataset = &dataset, .params = fitted, .context_length = length}, {})
+                .value()
+                .rows[0];
+      EXPECT_EQ(row.at("n"), n) << params.dump() << " " << length;
+    }
+    return row.at("extra");
+  };
+  for (const char* protocol : {"nonoverlap", "per_position", "rolling"}) {
+    extra_of_row(48, {{"protocol", protocol}}, 48);
+  }
+  for (const int k : {1, 2, 4}) {
+    extra_of_row(24 * k, {{"protocol", "last_k"}, {"k", k}, {"every", 8}}, 24 * k);
+  }
+  extra_of_row(18, {{"protocol", "last_k"}, {"k", 3}, {"every", 33}}, 18);
+  const Json in_documents[] = {{{"protocol", "sliding_bos"}, {"stride", 2}},
+                               {{"protocol", "rolling"}, {"over", "documents"}}};
+  for (const Json& params : in_documents) {
+    EXPECT_FALSE(extra_of_row(19, params, 19).contains("end_of_text"));
+    EXPECT_EQ(extra_of_row(48, params, 46).at("end_of_text"), 2);
+  }
+}
+
 TEST_F(PerplexityTest, PerDocumentSumsAddUpToTheRow) {
   const Dataset dataset = Import(2);
   ConstantModel model(0.5f);
@@ -488,6 +524,51 @@ TEST(PerplexityFitTest, EveryLengthScoresTheSameTokensUnlessItCannot) {
   EXPECT_EQ(Fitted({{"protocol", "sliding_bos"}, {"truncate", true}}), "0");
   EXPECT_EQ(Fitted({{"score_tokens", 5000}}), "5000");
   EXPECT_EQ(Fitted({{"protocol", "rolling"}, {"score_tokens", 10}}), "10");
+}
+
+// A cell of last_k has the text that its windows cover: 1024 / 16 windows, one every 256 tokens.
+TEST(PerplexityFitTest, LastKScoresWhatIsAskedOrSaysWhatItCan) {
+  const auto fitted = [](const Json& params) {
+    Json given = {{"protocol", "last_k"}, {"context_lengths", {64, 256}}};
+    given.update(params);
+    return Fitted(std::move(given));
+  };
+  EXPECT_EQ(fitted({{"k", 16}, {"every", 256}, {"score_tokens", 1024}}), "16384");
+  EXPECT_EQ(fitted({{"k", 16}, {"every", 256}, {"score_tokens", 16}}), "256");
+  EXPECT_EQ(fitted({{"k", 16}, {"score_tokens", 320}, {"context_lengths", {64}}}), "1280");
+  EXPECT_EQ(fitted({{"k", 16}, {"every", 256}, {"text_tokens", 1024}}), "1024");
+  // 19,999 / 256 = 78 windows.
+  EXPECT_EQ(fitted({{"k", 16}, {"every", 256}, {"score_tokens", 1248}}), "19968");
+  EXPECT_EQ(fitted({{"k", 16}, {"every", 512}, {"score_tokens", 1000}}),
+            "score_tokens: last_k scores 16 of every 512 tokens, at most 624 of the 20000 of split "
+            "validation of dataset \"austen\", found 1000; write 624 or less, or lower every");
+  EXPECT_EQ(
+      fitted({{"k", 16}, {"every", 256}, {"score_tokens", 1'000'000'000'000'000}}),
+      "score_tokens: last_k scores 16 of every 256 tokens, at most 1248 of the 20000 of split "
+      "validation of dataset \"austen\", found 1000000000000000; write 1248 or less");
+  EXPECT_EQ(fitted({{"k", 16}, {"every", 256}, {"score_tokens", 1000}}),
+            "score_tokens: last_k scores 16 tokens of each window, so expected a multiple of 16, "
+            "found 1000; write 992 or 1008");
+  EXPECT_EQ(fitted({{"k", 16}, {"every", 256}, {"score_tokens", 5}}),
+            "score_tokens: last_k scores 16 tokens of each window, so expected a multiple of 16, "
+            "found 5; write 16");
+  EXPECT_EQ(fitted({{"k", 16}, {"score_tokens", 320}}),
+            "score_tokens: without every, the windows of each context length end at other places, "
+            "so that no number holds for all; give every, from 256, the longest context length, "
+            "on");
+  EXPECT_EQ(fitted({{"k", 16}, {"text_tokens", 100}}),
+            "text_tokens: expected from 256, the longest context length, to 19999, what split "
+            "validation of dataset \"austen\" can score, found 100");
+  EXPECT_EQ(fitted({{"k", 16}, {"text_tokens", 1024}, {"score_tokens", 64}}),
+            "text_tokens: is the text that windows cover, and score_tokens what is scored of it; "
+            "remove one of them");
+  EXPECT_EQ(fitted({{"k", 65}, {"every", 256}, {"score_tokens", 64}}),
+            "k: expected from 1 to the context length 64, found 65");
+  EXPECT_EQ(fitted({{"k", 16}, {"every", 100}, {"score_tokens", 64}}),
+            "every: expected 0, or at least the context length 256, found 100");
+  EXPECT_EQ(fitted({{"k", 16}, {"every", 20'000}, {"score_tokens", 64}}),
+            "every: the first window ends at token 20000, but tokens up to 19999 can be scored: "
+            "lower it, or give the split more text");
 }
 
 TEST(PerplexityFitTest, WhatDoesNotFitIsNamedByItsParameter) {

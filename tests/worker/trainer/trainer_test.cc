@@ -492,6 +492,13 @@ TEST_F(TrainerTest, AnEvaluationTakesTheParametersOfASweep) {
   EXPECT_EQ(sliding[2].at("extra").at("shared"), (Json{{"windows", 1}, {"of", 1}}));
   EXPECT_EQ(sliding[2].at("nll_sum"), sliding[1].at("nll_sum"));
 
+  // As many tokens as a sweep with these parameters scores.
+  const std::vector<Json> last =
+      rows("last", {"--lengths", "16,64", "--params",
+                    R"({"protocol":"last_k","k":8,"every":64,"score_tokens":96})"});
+  ASSERT_EQ(last.size(), 2u);
+  for (const Json& row : last) EXPECT_EQ(row.at("n"), 96);
+
   const std::vector<Json> throughput =
       rows("throughput", {"--evaluation", "throughput", "--lengths", "16", "--params",
                           R"({"warm_up":1,"iterations":2,"new_tokens":2})"});
