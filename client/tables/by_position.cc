@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "model/evaluation/protocol.h"
+#include "model/evaluation/text_error.h"
 
 namespace longrun::client {
 namespace {
@@ -17,6 +18,7 @@ struct Bucket {
   std::int64_t end = 0;  // exclusive
   std::int64_t n = 0;
   double nll_sum = 0.0;
+  std::vector<ClusterSum> blocks = {};  // of the row, also without a token; empty: not known
 };
 
 // The first context length of each bucket, then L + 1; at most `n_buckets` buckets,
@@ -29,6 +31,22 @@ std::vector<std::int64_t> Edges(const ResultRow& row, std::int64_t n_buckets) {
   return FindProtocol(kProtocol).bucket_edges(
       {.context_length = row.body.at("context_length").get<std::int64_t>(),
        .params = std::move(params)});
+}
+
+// The sums of bucket i by text block.
+std::vector<ClusterSum> BlocksOf(const Json& curve, std::size_t i) {
+  const auto blocks = curve.find("blocks");
+  if (blocks == curve.end()) return {};
+  const Json &begin = blocks->at("begin"), &n = blocks->at("n").at(i),
+             &nll = blocks->at("nll").at(i);
+  std::vector<ClusterSum> sums;
+  sums.reserve(begin.size());
+  for (std::size_t b = 0; b < begin.size(); ++b) {
+    ClusterSum sum = {.id = begin.at(b).get<std::int64_t>(), .n = n.at(b).get<std::int64_t>()};
+    if (sum.n > 0) sum.nll_sum = nll.at(b).get<double>() * static_cast<double>(sum.n);
+    sums.push_back(sum);
+  }
+  return sums;
 }
 
 // A row's numbers, bucket by bucket; for a row without numbers, just the buckets' borders.
@@ -52,7 +70,8 @@ std::vector<Bucket> BucketsOf(const ResultRow& row) {
     buckets.push_back({.begin = begin.at(i).get<std::int64_t>(),
                        .end = end.get<std::int64_t>() + (i + 1 < begin.size() ? 0 : 1),
                        .n = n,
-                       .nll_sum = n > 0 ? nll.get<double>() * static_cast<double>(n) : 0.0});
+                       .nll_sum = n > 0 ? nll.get<double>() * static_cast<double>(n) : 0.0,
+                       .blocks = BlocksOf(*curve, i)});
   }
   return buckets;
 }
@@ -72,8 +91,30 @@ std::vector<Bucket> Merged(const std::vector<Bucket>& buckets,
     merged.back().end = bucket.end;
     merged.back().n += bucket.n;
     merged.back().nll_sum += bucket.nll_sum;
+    for (std::size_t b = 0; b < bucket.blocks.size(); ++b) {
+      merged.back().blocks[b].n += bucket.blocks[b].n;
+      merged.back().blocks[b].nll_sum += bucket.blocks[b].nll_sum;
+    }
   }
   return merged;
+}
+
+void AddError(Json& body, std::vector<ClusterSum> blocks) {
+  std::erase_if(blocks, [](const ClusterSum& block) { return block.n == 0; });
+  if (blocks.empty()) return;
+  const TextError error = BucketError(blocks);
+  Json& extra = body["extra"] = {{"clusters", error.clusters}, {"n_clusters", error.n_clusters}};
+  if (error.se) {
+    body["se"] = *error.se;
+    extra["df"] = error.df;
+  }
+  Json begin = Json::array(), n = Json::array(), nll = Json::array();
+  for (const ClusterSum& block : blocks) {
+    begin.push_back(block.id);
+    n.push_back(block.n);
+    nll.push_back(block.nll_sum / static_cast<double>(block.n));
+  }
+  extra["blocks"] = {{"begin", std::move(begin)}, {"n", std::move(n)}, {"nll", std::move(nll)}};
 }
 
 ResultRow RowOf(const ResultRow& row, const Bucket& bucket) {
@@ -87,6 +128,7 @@ ResultRow RowOf(const ResultRow& row, const Bucket& bucket) {
   if (bucket.n == 0) return one;
   body["nll_sum"] = bucket.nll_sum;
   body["value"] = bucket.nll_sum / static_cast<double>(bucket.n);
+  AddError(body, bucket.blocks);
   return one;
 }
 

@@ -5,6 +5,8 @@
 //   metric             "nll_by_position"
 //   tokens_of_context  {"from": 4, "to": 7}: the targets with 4 to 7 tokens of context
 //   n, nll_sum, value  for these targets only
+//   se, extra          their error from the text, and the blocks of which it is made, as in other
+//                      rows (model/evaluation/nll_row.h); rows of earlier releases have none
 #pragma once
 
 #include <cstdint>

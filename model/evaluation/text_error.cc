@@ -101,6 +101,38 @@ std::vector<ClusterSum> TextBlocks(const Score& score) {
   return groups;
 }
 
+std::vector<std::vector<ClusterSum>> TextBlocksOfBuckets(const Score& score) {
+  const std::vector<ClusterSum> groups = TextBlocks(score);
+  std::vector<std::vector<ClusterSum>> buckets;
+  buckets.reserve(score.bucket_blocks.size());
+  for (const std::vector<ClusterSum>& blocks : score.bucket_blocks) {
+    std::vector<ClusterSum>& sums = buckets.emplace_back();
+    std::size_t group = 0;
+    for (const ClusterSum& block : blocks) {
+      const std::int64_t begin = block.id * score.block_tokens;
+      while (group + 1 < groups.size() && groups[group + 1].id <= begin) ++group;
+      if (sums.empty() || sums.back().id != groups[group].id) {
+        sums.push_back({.id = groups[group].id});
+      }
+      sums.back().n += block.n;
+      sums.back().nll_sum += block.nll_sum;
+      sums.back().bytes += block.bytes;
+    }
+  }
+  return buckets;
+}
+
+TextError BucketError(std::span<const ClusterSum> blocks) {
+  constexpr double kEffectiveBlocksMin = 2.0;
+  TextError error = {
+      .se = {}, .clusters = "block", .n_clusters = static_cast<std::int64_t>(blocks.size())};
+  const double n_effective = EffectiveNumber(blocks);
+  if (n_effective < kEffectiveBlocksMin) return error;
+  error.se = BlockStandardError(blocks);
+  error.df = n_effective - 1.0;
+  return error;
+}
+
 std::optional<double> BlockStandardError(std::span<const ClusterSum> blocks) {
   if (blocks.size() < 2) return std::nullopt;
   double n = 0.0, nll_sum = 0.0;

@@ -58,6 +58,10 @@ std::int64_t TextBlockTokens(std::int64_t n_tokens, std::int64_t score_end);
 // its first token in the split.
 std::vector<ClusterSum> TextBlocks(const Score& score);
 
+// Of each of the score's buckets, its sums in the same groups, without those in which it has no
+// token. So a bucket's blocks may differ in n, and a bucket of few windows has few.
+std::vector<std::vector<ClusterSum>> TextBlocksOfBuckets(const Score& score);
+
 struct TextError {
   std::optional<double> se;   // of the mean NLL; nothing for a single cluster
   std::string_view clusters;  // "document" or "block"
@@ -67,6 +71,10 @@ struct TextError {
 };
 // From the score's documents and blocks.
 TextError TextErrorOf(const Score& score);
+
+// The error of a bucket's mean, from its blocks: nothing if their effective number is below 2, and
+// that number - 1 degrees of freedom.
+TextError BucketError(std::span<const ClusterSum> blocks);
 
 // se as above, of the mean over consecutive blocks of about equal n; nothing for a single block.
 std::optional<double> BlockStandardError(std::span<const ClusterSum> blocks);

@@ -60,6 +60,7 @@ class Scorer {
     for (std::size_t i = 0; i + 1 < request.bucket_edges.size(); ++i) {
       score_.buckets.push_back({.id = static_cast<std::int64_t>(i)});
     }
+    score_.bucket_blocks.resize(score_.buckets.size());
   }
 
   // Scores windows [begin, begin + n) by one call of the model, or from the cache.
@@ -91,7 +92,7 @@ class Scorer {
       const ClusterSum token = Token(t, nll[i]);
       AddTo(sum, token);
       places_.Add(t, token, score_);
-      if (!score_.buckets.empty()) AddTo(Bucket(window, t), token);
+      if (!score_.buckets.empty()) AddToBucket(window, t, token);
       if (!std::isfinite(nll[i])) score_.n_non_finite += 1;
     }
     score_.n += sum.n;
@@ -109,16 +110,22 @@ class Scorer {
     return token;
   }
 
-  ClusterSum& Bucket(const Window& window, std::int64_t t) {
+  // The context grows by one from token to token, so the bucket is nearly always the last one.
+  void AddToBucket(const Window& window, std::int64_t t, const ClusterSum& token) {
     const std::int64_t context = t - window.context_begin + (window.bos ? 1 : 0);
     const auto edges = request_.bucket_edges;
     LR_CHECK(context >= edges.front() && context < edges.back());
-    const auto next = std::upper_bound(edges.begin(), edges.end(), context);
-    return score_.buckets[static_cast<std::size_t>(next - edges.begin() - 1)];
+    if (context < edges[bucket_]) bucket_ = 0;
+    while (context >= edges[bucket_ + 1]) ++bucket_;
+    AddTo(score_.buckets[bucket_], token);
+    if (request_.block_tokens > 0) {
+      AddTo(FindOrAdd(score_.bucket_blocks[bucket_], t / request_.block_tokens), token);
+    }
   }
 
   const ScoreRequest& request_;
   PlaceSums places_;
+  std::size_t bucket_ = 0;  // of the token before
   longrun::Score score_;
 };
 

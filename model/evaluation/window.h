@@ -35,6 +35,8 @@ struct Score {
   std::int64_t block_tokens = 0;      // the length of blocks; 0: there are none
   std::vector<ClusterSum> blocks;     // those with a scored token; block b begins at b block_tokens
   std::vector<ClusterSum> buckets;    // one for each pair of neighbours in bucket_edges
+  // Of each bucket, the sums by block, as in `blocks`; empty vectors without blocks.
+  std::vector<std::vector<ClusterSum>> bucket_blocks;
 
   double MeanNll() const { return nll_sum / static_cast<double>(n); }
 };

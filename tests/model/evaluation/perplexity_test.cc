@@ -325,8 +325,22 @@ TEST_F(PerplexityTest, PerPositionTellsBucketsApartInTheRowAndInAFile) {
   const Json& row = output.rows[0];
   EXPECT_EQ(row.at("value"), 4.5);
   // round(9^(1/3)) = 2, round(9^(2/3)) = 4: contexts of 1, of 2 and 3, of 4 to 8.
-  EXPECT_EQ(row.at("extra").at("buckets"),
-            (Json{{"begin", {1, 2, 4}}, {"n", {4, 8, 20}}, {"nll", {1.0, 2.5, 6.0}}}));
+  // Tokens 1 to 15, 16 to 31 and 32 are three blocks. A context of 1 is that of tokens 1 and 9 of
+  // the first, and of 17 and 25 of the second. One of 4 to 8 has sums 30 + 22, 8 + 30 + 22 and 8.
+  Json buckets = row.at("extra").at("buckets");
+  const Json se = buckets.at("se");
+  buckets.erase("se");
+  const Json blocks = {{"begin", {0, 16, 32}},
+                       {"n", {{2, 2, 0}, {4, 4, 0}, {9, 10, 1}}},
+                       {"nll", {{1.0, 1.0, nullptr}, {2.5, 2.5, nullptr}, {5.77778, 6.0, 8.0}}}};
+  EXPECT_EQ(
+      buckets,
+      (Json{
+          {"begin", {1, 2, 4}}, {"n", {4, 8, 20}}, {"nll", {1.0, 2.5, 6.0}}, {"blocks", blocks}}));
+  EXPECT_EQ(se.at(0), 0.0);
+  EXPECT_EQ(se.at(1), 0.0);
+  // Of sums 52, 60, 8 of 9, 10, 1 tokens: text_error.h's formulas in Python.
+  EXPECT_NEAR(se.at(2).get<double>(), 0.220638482613, 1e-7);
   ASSERT_EQ(output.artifacts.size(), 3u);
   EXPECT_EQ(output.artifacts[2].name, "positions-nll-validation-8.csv");
   // The end of the first document, token 19, stands at a context of 3 and has no bytes.

@@ -73,6 +73,58 @@ TEST(BlockStandardErrorTest, EqualBlocksHaveNoErrorAndOneBlockHasNone) {
   EXPECT_EQ(BlockStandardError({}), std::nullopt);
 }
 
+// Four blocks of n 5, 2, 5, 4 are worth 16^2 / 70 equal ones. The error is that of the test above.
+TEST(BucketErrorTest, HasTheFreedomOfTheEffectiveBlocksAndNeedsTwo) {
+  auto unequal = Blocks({10.5, 3.25, 12.0, 11.5}, 5);
+  unequal[1].n = 2;
+  unequal[3].n = 4;
+  const TextError error = BucketError(unequal);
+  EXPECT_NEAR(error.se.value(), 0.271803430832349, 1e-12);
+  EXPECT_NEAR(error.df, 256.0 / 70.0 - 1.0, 1e-12);
+  EXPECT_EQ(error.n_clusters, 4);
+  EXPECT_EQ(error.clusters, "block");
+  EXPECT_TRUE(BucketError(Blocks({10.0, 13.0}, 5)).se.has_value());
+  auto one_long = Blocks({10.0, 13.0}, 5);
+  one_long[0].n = 4;
+  EXPECT_EQ(BucketError(one_long).se, std::nullopt);
+  EXPECT_EQ(BucketError({}).se, std::nullopt);
+}
+
+// Blocks of 16 tokens, 20 of them, in 16 groups; 24 tokens of one bucket, the others of the next.
+TEST(TextBlocksOfBucketsTest, ABucketHasTheGroupsOfTheText) {
+  Score score;
+  score.block_tokens = 16;
+  score.bucket_blocks.resize(3);
+  for (std::int64_t id = 0; id < 20; ++id) {
+    score.blocks.push_back({.id = id, .n = 16, .nll_sum = 32.0, .bytes = 16});
+    const std::int64_t n_first = id == 0 ? 16 : id == 4 ? 8 : 0;
+    const auto share = [&](std::int64_t n, double nll) {
+      return ClusterSum{.id = id, .n = n, .nll_sum = nll * static_cast<double>(n), .bytes = n};
+    };
+    if (n_first > 0) score.bucket_blocks[0].push_back(share(n_first, 2.0));
+    if (n_first < 16) score.bucket_blocks[1].push_back(share(16 - n_first, 2.0));
+  }
+  const std::vector<ClusterSum> whole = TextBlocks(score);
+  const auto buckets = TextBlocksOfBuckets(score);
+  ASSERT_EQ(whole.size(), 16u);
+  ASSERT_EQ(buckets.size(), 3u);
+  ASSERT_EQ(buckets[0].size(), 2u);
+  EXPECT_TRUE(buckets[2].empty());
+  std::map<std::int64_t, ClusterSum> sums;
+  for (const auto& bucket : buckets) {
+    for (const ClusterSum& block : bucket) {
+      sums[block.id].n += block.n;
+      sums[block.id].nll_sum += block.nll_sum;
+      sums[block.id].bytes += block.bytes;
+    }
+  }
+  for (const ClusterSum& block : whole) {
+    EXPECT_EQ(sums[block.id].n, block.n);
+    EXPECT_DOUBLE_EQ(sums[block.id].nll_sum, block.nll_sum);
+    EXPECT_EQ(sums[block.id].bytes, block.bytes);
+  }
+}
+
 TEST(TextBlockTokensTest, IsAPowerOfTwoThatDependsOnTheSplit) {
   EXPECT_EQ(TextBlockTokens(100, 100), 16);
   EXPECT_EQ(TextBlockTokens(4096, 4096), 16);
@@ -192,14 +244,16 @@ std::vector<Window> PlanOf(const ProtocolCase& given, std::int64_t score_tokens)
       .value();
 }
 
-Score ScoreOf(const Text& text, const std::vector<Window>& windows) {
+Score ScoreOf(const Text& text, const std::vector<Window>& windows,
+              std::span<const std::int64_t> bucket_edges = {}) {
   const std::vector<std::int32_t> tokens(text.loss.size());
   LossModel model(text.loss);
   return ScoreWindows(model, {.tokens = tokens,
                               .windows = windows,
                               .document_starts = text.document_starts,
                               .block_tokens = TextBlockTokens(kTokens, windows.back().score_end),
-                              .windows_per_call = 64})
+                              .windows_per_call = 64,
+                              .bucket_edges = bucket_edges})
       .value();
 }
 
@@ -271,6 +325,45 @@ TEST_P(CoverageTest, IntervalsCoverTheTruth) {
     EXPECT_LE(share, process.most) << given.protocol << " " << given.context_length;
     RecordProperty(std::string(given.protocol) + std::to_string(given.context_length),
                    std::to_string(share));
+  }
+}
+
+// The same for each bucket of context lengths, from one token of a window to half of it. Buckets
+// have no documents as clusters, so the last process would be the one before it.
+TEST_P(CoverageTest, IntervalsOfBucketsCoverTheTruth) {
+  constexpr int kTexts = 500;
+  const Process& process = GetParam();
+  if (process.clusters == "document") return;
+  SeededRandom random(20261123);
+  for (const std::int64_t length : {64, 1024}) {
+    const std::vector<Window> windows = PlanOf({"nonoverlap", Json::object(), length}, 0);
+    const std::vector<std::int64_t> edges =
+        FindProtocol("per_position")
+            .bucket_edges(
+                {.context_length = length, .params = {{"buckets", 6}, {"spacing", "log"}}});
+    std::vector<int> n_covered(edges.size() - 1);
+    for (int i = 0; i < kTexts; ++i) {
+      const Text text = process.make(random);
+      const Score score = ScoreOf(text, windows, edges);
+      const auto blocks = TextBlocksOfBuckets(score);
+      for (std::size_t b = 0; b < n_covered.size(); ++b) {
+        double truth = process.mean;
+        for (std::int64_t c = edges[b]; c < edges[b + 1]; ++c) {
+          truth += 1.0 / static_cast<double>((1 + c) * (edges[b + 1] - edges[b]));
+        }
+        const TextError error = BucketError(blocks[b]);
+        const double away =
+            std::abs(score.buckets[b].nll_sum / static_cast<double>(score.buckets[b].n) - truth);
+        if (away <= Quantile(error.df) * error.se.value()) n_covered[b] += 1;
+      }
+    }
+    for (std::size_t b = 0; b < n_covered.size(); ++b) {
+      const double share = static_cast<double>(n_covered[b]) / kTexts;
+      EXPECT_GE(share, 0.90) << length << " from " << edges[b];
+      EXPECT_LT(share, 1.0) << length << " from " << edges[b];
+      RecordProperty("bucket" + std::to_string(length) + "_" + std::to_string(edges[b]),
+                     std::to_string(share));
+    }
   }
 }
 
