@@ -7,8 +7,10 @@
 //                         tokens_per_s = B new_tokens / total time, so the mean over tokens
 //
 // Each step ends when the device has finished. Percentiles are by nearest rank: p q = the ceil(q
-// n)-th smallest of n; the median of an even n is the mean of the middle two. peak_bytes covers
-// only the timed steps. If it does not fit into memory, the row has status out_of_memory.
+// n)-th smallest of n; the median of an even n is the mean of the middle two. The speed's quantiles
+// are those of the steps' speeds, and their median is the speed of the median time: the value of
+// train_step and forward. peak_bytes covers only the timed steps. If it does not fit into memory,
+// the row has status out_of_memory.
 #include "model/evaluation/throughput.h"
 
 #include <algorithm>
@@ -107,6 +109,21 @@ double Median(const std::vector<double>& ascending) {
   return (ascending[(n - 1) / 2] + ascending[n / 2]) / 2.0;
 }
 
+// In tokens per second: {"n":..,"p10":..,"p25":..,"median":..,"p75":..,"p90":..}.
+Json SpeedQuantiles(const Plan& plan, const std::vector<double>& seconds_ascending) {
+  const auto n_tokens = static_cast<double>(plan.n_tokens);
+  std::vector<double> speeds;
+  speeds.reserve(seconds_ascending.size());
+  for (const double seconds : seconds_ascending) speeds.push_back(n_tokens / seconds);
+  std::ranges::reverse(speeds);
+  return {{"n", speeds.size()},
+          {"p10", Percentile(speeds, 0.1)},
+          {"p25", Percentile(speeds, 0.25)},
+          {"median", n_tokens / Median(seconds_ascending)},
+          {"p75", Percentile(speeds, 0.75)},
+          {"p90", Percentile(speeds, 0.9)}};
+}
+
 void FillRows(const Plan& plan, const Measured& measured, Json& speed, Json& memory) {
   constexpr double kMs = 1e3;
   const bool is_mean = plan.shape.direction == Direction::kGenerate;
@@ -118,7 +135,8 @@ void FillRows(const Plan& plan, const Measured& measured, Json& speed, Json& mem
   speed["extra"].update({{"step_ms_median", median * kMs},
                          {"step_ms_mean", mean * kMs},
                          {"step_ms_p10", Percentile(measured.seconds, 0.1) * kMs},
-                         {"step_ms_p90", Percentile(measured.seconds, 0.9) * kMs}});
+                         {"step_ms_p90", Percentile(measured.seconds, 0.9) * kMs},
+                         {"quantiles", SpeedQuantiles(plan, measured.seconds)}});
   memory["averaging"] = "max";
   memory["value"] = measured.peak.allocated_bytes;
   memory["extra"].update(

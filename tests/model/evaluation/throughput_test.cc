@@ -56,7 +56,7 @@ Result<EvaluationOutput> Timed(LanguageModel& model, const char* variant, Json p
 }
 
 // Timed are the steps of 3, 4, 5 and 6 ms: by nearest rank the 10th percentile is the first, the
-// 90th the last.
+// 90th the last. Speeds are 128 tokens by these times, the quartiles the first and the third.
 TEST(ThroughputTest, AForwardHasTheMedianOfItsTimedSteps) {
   TimedModel model;
   const auto output =
@@ -76,6 +76,13 @@ TEST(ThroughputTest, AForwardHasTheMedianOfItsTimedSteps) {
   EXPECT_NEAR(speed.at("extra").at("step_ms_median").get<double>(), 4.5, 1e-9);
   EXPECT_NEAR(speed.at("extra").at("step_ms_p10").get<double>(), 3.0, 1e-9);
   EXPECT_NEAR(speed.at("extra").at("step_ms_p90").get<double>(), 6.0, 1e-9);
+  const Json& quantiles = speed.at("extra").at("quantiles");
+  EXPECT_EQ(quantiles.at("n"), 4);
+  EXPECT_NEAR(quantiles.at("p10").get<double>(), 128 / 6e-3, 1e-6);
+  EXPECT_NEAR(quantiles.at("p25").get<double>(), 128 / 6e-3, 1e-6);
+  EXPECT_EQ(quantiles.at("median"), speed.at("value"));
+  EXPECT_NEAR(quantiles.at("p75").get<double>(), 128 / 4e-3, 1e-6);
+  EXPECT_NEAR(quantiles.at("p90").get<double>(), 128 / 3e-3, 1e-6);
   EXPECT_EQ(speed.at("extra").at("machine"), (Json{{"kind", "cpu"}}));
   EXPECT_EQ(speed.size(), 14u);
   const Json& memory = output.rows[1];
@@ -94,6 +101,10 @@ TEST(ThroughputTest, WritingHasTheMeanOverItsTokens) {
   // 3 sequences, in 2, 3 and 4 ms a token.
   EXPECT_NEAR(output.rows[0].at("value").get<double>(), 3 * 3 / 9e-3, 1e-6);
   EXPECT_EQ(output.rows[0].at("averaging"), "mean");
+  const Json& quantiles = output.rows[0].at("extra").at("quantiles");
+  EXPECT_NEAR(quantiles.at("p25").get<double>(), 3 / 4e-3, 1e-6);
+  EXPECT_NEAR(quantiles.at("median").get<double>(), 3 / 3e-3, 1e-6);
+  EXPECT_NEAR(quantiles.at("p75").get<double>(), 3 / 2e-3, 1e-6);
 }
 
 TEST(ThroughputTest, WhatDoesNotFitOrCannotBeDoneIsARow) {
