@@ -1,6 +1,6 @@
 // docs/*.md tells the truth: each ```sh and ```yaml block is run by a test, and this one runs those
-// of docs/cli.md, docs/query.md and docs/encoders.md by the real programs, on sweeps of the names
-// that the pages use.
+// of docs/cli.md, docs/query.md, docs/claims.md and docs/encoders.md by the real programs, on
+// sweeps of the names that the pages use.
 //
 // Which test runs which page stands in kRunBy; a block of a page that is not there fails.
 #include <gtest/gtest.h>
@@ -25,6 +25,7 @@ const std::map<std::string, std::string>& RunBy() {
       {"models.md", "docs"},
       {"data.md", "docs_data"},
       {"encoders.md", "docs"},
+      {"claims.md", "docs"},
       {"evaluation.md", "sweeps/sweep: its YAML is read as a sweep's"},
       {"position-methods.md",
        "model/net compiles and tries its method; its commands build the tree that a test is part "
@@ -181,6 +182,37 @@ TEST(DocsTest, TheEncoderOfItsPageIsTrainedAndScored) {
       "  [...]\n";
   const TempFolder folder;
   const std::string file = JoinPath(folder.path(), "encoders.test");
+  ASSERT_TRUE(WriteFileAtomic(file, steps).ok());
+
+  for (const std::string& failure : RunCliFile(file)) ADD_FAILURE() << failure;
+}
+
+// One seed, so that the verdicts do not depend on the processor: all are undecided.
+TEST(DocsTest, TheClaimsOfTheirPageAreJudged) {
+  const std::string page = Page("claims.md");
+  std::string steps =
+      "$ env LONGRUN_WORKER_TRAINER\n$ text a.txt 4000 1\n$ text b.txt 1000 2\n"
+      "$ longrun data import tiny --train a.txt --validation b.txt\n  tiny: [HEX]\n  [*]\n"
+      "$ write my.yaml\n"
+      "  apiVersion: longrun/v1\n"
+      "  kind: Sweep\n"
+      "  metadata: {name: my-sweep}\n"
+      "  spec:\n"
+      "    model: {architecture: gpt2, n_layer: 1, n_head: 2, d_model: 16}\n"
+      "    matrix: {position: [cable, rope, alibi], train_length: [64], dataset: [tiny]}\n"
+      "    train: {tokens: 2048, batch_tokens: 1024, schedule: {name: constant}}\n"
+      "    evaluate: [{perplexity: {context_lengths: [64, 256, 512]}}]\n";
+  std::string claims;
+  for (const std::string& line : BlockLines(page, "yaml")) claims += Str("    ", line, "\n");
+  ASSERT_FALSE(claims.empty());
+  steps += Str(claims, "$ write other-claims.yaml\n  spec:\n", claims,
+               "$ longrun validate my.yaml\n  [...]\n! [...]\n"
+               "$ longrun run my.yaml\n  [...]\n! [...]\n");
+  for (const std::string& command : CommandsOf(page)) {
+    steps += Str("$ ", command, "\n  [...]\n? 8\n");
+  }
+  const TempFolder folder;
+  const std::string file = JoinPath(folder.path(), "claims.test");
   ASSERT_TRUE(WriteFileAtomic(file, steps).ok());
 
   for (const std::string& failure : RunCliFile(file)) ADD_FAILURE() << failure;

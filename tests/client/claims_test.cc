@@ -16,9 +16,9 @@ namespace {
 
 constexpr std::size_t kBlocks = 16;
 
-const std::vector<double> kParts = {
-    0.3141,  -0.1273, 0.0519, -0.4407, 0.2189, 0.0233,  -0.0917, 0.1761,
-    -0.2309, 0.0853,  0.2611, -0.3163, 0.1127, -0.0701, 0.1553,  -0.1217};
+const std::vector<double> kParts = {0.3141,  -0.1273, 0.0519,  -0.4407, 0.2189, 0.0233,
+                                    -0.0917, 0.1761,  -0.2309, 0.0853,  0.2611, -0.3163,
+                                    0.1127,  -0.0701, 0.1553,  -0.1217};
 
 // tools/oracle/check_bootstrap.py: scipy.stats.bootstrap(method="percentile") over a million
 // resamples, and NumPy's for both sources together.
@@ -30,10 +30,9 @@ TEST(BootstrapTest, PercentilesAgreeWithSciPy) {
   const auto of_80 = BootstrapInterval({.blocks = kParts}, 0.8, kMany, false);
   EXPECT_NEAR(of_80.first, -0.06707, 5e-4);
   EXPECT_NEAR(of_80.second, 0.06591, 5e-4);
-  const auto of_both = BootstrapInterval({.effect = -0.158,
-                                          .seeds = {-0.1013, -0.3049, -0.1237, -0.2251, -0.0571},
-                                          .blocks = kParts},
-                                         0.95, kMany, false);
+  const auto of_both = BootstrapInterval(
+      {.effect = -0.158, .seeds = {-0.1013, -0.3049, -0.1237, -0.2251, -0.0571}, .blocks = kParts},
+      0.95, kMany, false);
   EXPECT_NEAR(of_both.first, -0.28950, 5e-4);
   EXPECT_NEAR(of_both.second, -0.03324, 5e-4);
 }
@@ -77,8 +76,7 @@ TEST(BootstrapTest, ExpandedIntervalsOfFewSeedsCover) {
 std::vector<double> Losses(double more, double luck = 0.0, double own = 0.002) {
   std::vector<double> nll;
   for (std::size_t b = 0; b < kBlocks; ++b) {
-    nll.push_back(2.0 + 0.5 * static_cast<double>(b % 4) + more + luck +
-                  (b % 2 == 0 ? own : -own));
+    nll.push_back(2.0 + 0.5 * static_cast<double>(b % 4) + more + luck + (b % 2 == 0 ? own : -own));
   }
   return nll;
 }
@@ -152,8 +150,8 @@ TEST(ClaimsTest, EachKindIsJudgedAsTheTruthIs) {
 }
 
 TEST(ClaimsTest, AComparisonCarriesItsEffectItsIntervalAndWhatWouldDecideIt) {
-  const JudgedClaim judged = JudgeOne(
-      "below: {of: cable, than: alibi, context_lengths: [64], margin: 0.095}", Known());
+  const JudgedClaim judged =
+      JudgeOne("below: {of: cable, than: alibi, context_lengths: [64], margin: 0.095}", Known());
   EXPECT_EQ(judged.statement, "cable below alibi by 0.095 at 64 (perplexity)");
   const ClaimComparison& one = judged.comparisons.at(0);
   EXPECT_EQ(one.what, "cable / alibi at 64");
@@ -165,8 +163,8 @@ TEST(ClaimsTest, AComparisonCarriesItsEffectItsIntervalAndWhatWouldDecideIt) {
   // The seeds' differences are -0.095, -0.1 and -0.105: a deviation of 0.005. The limit ln(0.905)
   // is 0.00018 away: t(k - 1) 0.005 / sqrt(k) falls below that with more than 1000 seeds.
   EXPECT_EQ(one.needed, "more than 1000 seeds");
-  const JudgedClaim nearer = JudgeOne(
-      "below: {of: cable, than: alibi, context_lengths: [64], margin: 0.092}", Known());
+  const JudgedClaim nearer =
+      JudgeOne("below: {of: cable, than: alibi, context_lengths: [64], margin: 0.092}", Known());
   // ln(0.908) is 0.0035 away: 2.31 * 0.005 / sqrt(11) = 0.0034 is less, with 10 it is 0.0036.
   EXPECT_EQ(nearer.comparisons.at(0).needed, "about 11 seeds");
 }
