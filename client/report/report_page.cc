@@ -8,6 +8,8 @@
 #include <utility>
 
 #include "base/str.h"
+#include "client/claims/claim_text.h"
+#include "client/claims/judge.h"
 #include "client/plots/plot.h"
 #include "client/plots/plot_curves.h"
 #include "client/plots/plot_layout.h"
@@ -184,6 +186,31 @@ std::string Curves(const ReportInput& input) {
                     " not drawn here: `longrun plot` and the view `curves` show the curves."),
                 "class=\"faint\"");
   }
+  return out;
+}
+
+std::string ClaimHtml(const JudgedClaim& judged) {
+  std::string head, body;
+  for (const std::string& text : ComparisonHeads(judged)) head += Text("th", text);
+  for (const ClaimComparison& one : judged.comparisons) {
+    std::string fields;
+    for (const std::string& text : ComparisonFields(one)) fields += Text("td", text);
+    body += Element("tr", "", fields) + "\n";
+  }
+  return Text("h3", Str(VerdictWord(judged.verdict), ": ", judged.statement)) +
+         Scroll(Str("<table aria-label=\"", HtmlText(judged.statement), "\"><thead><tr>", head,
+                    "</tr></thead>\n<tbody>", body, "</tbody></table>"));
+}
+
+// The section of the sweep's claims; "" if it has none.
+std::string Claims(const ReportInput& input, const std::vector<SweepResults>& measured) {
+  const Result<std::vector<Claim>> claims = SweepClaims(input.yaml, input.info.name(), {});
+  if (!claims.ok() || claims->empty()) return "";  // the yaml was accepted, so it has no errors
+  const Result<std::vector<JudgedClaim>> judged = JudgeClaims(*claims, measured);
+  std::string out = "<h2>Claims</h2>\n";
+  if (!judged.ok()) return out + Text("p", judged.status().message(), "class=\"bad\"") + "\n";
+  out += Text("p", ClaimsSummary(*judged)) + "\n";
+  for (const JudgedClaim& one : *judged) out += ClaimHtml(one);
   return out;
 }
 
@@ -367,8 +394,8 @@ Result<std::string> ReportPage(const ReportInput& input) {
       policy, "\">\n<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n",
       "<meta name=\"generator\" content=\"longrun\">\n", Text("title", name), "\n<style>",
       kReportStyle, "</style>\n</head>\n<body>\n<main>\n", Head(input), "<h2>Results</h2>\n",
-      results, "<h2>Training</h2>\n", Curves(input), "<h2>Failures</h2>\n", Failures(input),
-      "<h2>Provenance</h2>\n", Provenance(input), "<h2>Runs</h2>\n", Runs(input),
+      results, Claims(input, measured), "<h2>Training</h2>\n", Curves(input), "<h2>Failures</h2>\n",
+      Failures(input), "<h2>Provenance</h2>\n", Provenance(input), "<h2>Runs</h2>\n", Runs(input),
       "<h2>Again</h2>\n", Reproduction(input), "</main>\n", RawNumbers(input, tables), "<script>",
       kReportScript, "</script>\n</body>\n</html>\n");
 }

@@ -1,11 +1,12 @@
 // longrun claims SWEEP: judges what its file claims.
+#include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <string>
 #include <vector>
 
 #include "base/files.h"
 #include "base/str.h"
+#include "client/claims/claim_text.h"
 #include "client/claims/judge.h"
 #include "client/console/exit_code.h"
 #include "client/console/output.h"
@@ -21,51 +22,19 @@ struct ClaimsArguments {
   std::string file;  // "": the sweep's own
 };
 
-std::string Short(double value) {
-  char text[64];
-  std::snprintf(text, sizeof text, "%.4g", value);
-  return text;
-}
-
-// "below 0.95", "0.95 to 1.05", "above 1"
-std::string LimitsText(const ClaimComparison& one) {
-  const bool has_low = std::isfinite(one.low) && !(one.is_ratio && one.low <= 0.0);
-  const bool has_high = std::isfinite(one.high);
-  if (has_low && has_high) return Str(Short(one.low), " to ", Short(one.high));
-  return has_low ? Str("above ", Short(one.low)) : Str("below ", Short(one.high));
-}
-
-std::string IntervalText(const ClaimComparison& one) {
-  if (!one.interval) return "–";
-  return Str(Short(one.interval->first), " to ", Short(one.interval->second));
-}
-
-std::string BasisText(const ClaimComparison& one) {
-  if (!one.interval) return "";
-  return Str(Counted(static_cast<std::int64_t>(one.n_seeds), "seed"),
-             one.n_blocks > 0 ? Str(", ", one.n_blocks, " blocks") : "");
-}
-
-std::string RestText(const ClaimComparison& one) {
-  if (!one.reason.empty()) return one.reason;
-  return one.needed.empty() ? "" : Str("needs ", one.needed);
-}
-
 std::string ClaimText(const JudgedClaim& judged) {
   std::string out = Str(VerdictWord(judged.verdict), "  ", judged.statement, "\n");
+  std::vector<std::string> heads = ComparisonHeads(judged);
+  heads.insert(heads.begin(), "");
+  std::vector<Align> align(heads.size(), Align::kLeft);
+  align[2] = Align::kRight;
   std::vector<std::vector<std::string>> rows;
   rows.reserve(judged.comparisons.size());
   for (const ClaimComparison& one : judged.comparisons) {
-    rows.push_back({"", one.what, one.effect ? Short(*one.effect) : "–", IntervalText(one),
-                    LimitsText(one), std::string(VerdictWord(one.verdict)), BasisText(one),
-                    RestText(one)});
+    rows.push_back(ComparisonFields(one));
+    rows.back().insert(rows.back().begin(), "");
   }
-  const std::string level =
-      Str(Short(100.0 * judged.claim.params.at("level").get<double>()), " % interval");
-  std::vector<Align> align(8, Align::kLeft);
-  align[2] = Align::kRight;
-  return out + RenderColumns({"", "comparison", "effect", level, "claimed", "verdict", "from", ""},
-                             align, rows);
+  return out + RenderColumns(heads, align, rows);
 }
 
 Json Finite(double value) { return std::isfinite(value) ? Json(value) : Json(); }
@@ -124,25 +93,23 @@ int Claims(const ClaimsArguments& arguments, const std::string& output, const st
   const Result<std::vector<JudgedClaim>> judged = JudgeClaims(*claims, results);
   if (!judged.ok()) return Report(judged.status());
 
-  std::size_t n_refuted = 0, n_undecided = 0, n_comparisons = 0;
   std::string text;
   Json json = Json::array();
   for (const JudgedClaim& one : *judged) {
-    n_refuted += one.verdict == Verdict::kRefuted ? 1 : 0;
-    n_undecided += one.verdict == Verdict::kUndecided ? 1 : 0;
-    n_comparisons += one.comparisons.size();
     StrAppend(text, Str(ClaimText(one), "\n"));
     json.push_back(ClaimJson(one));
   }
-  const std::size_t n_supported = judged->size() - n_refuted - n_undecided;
+  const auto count = [&judged](Verdict verdict) {
+    return std::ranges::count(*judged, verdict, &JudgedClaim::verdict);
+  };
+  const auto n_refuted = count(Verdict::kRefuted), n_undecided = count(Verdict::kUndecided);
   if (output == "json") {
     Print(RenderJson({{"claims", std::move(json)},
-                      {"supported", n_supported},
+                      {"supported", count(Verdict::kSupported)},
                       {"refuted", n_refuted},
                       {"undecided", n_undecided}}));
   } else {
-    Print(Str(text, n_supported, " supported, ", n_refuted, " refuted, ", n_undecided,
-              " undecided; ", n_comparisons, " comparisons\n"));
+    Print(Str(text, ClaimsSummary(*judged), "\n"));
   }
   return n_refuted > 0 ? kExitFailed : n_undecided > 0 ? kExitIncomplete : kExitOk;
 }

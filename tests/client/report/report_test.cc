@@ -154,6 +154,25 @@ TEST(ReportPageTest, AThroughputHasTablesOfItsOwn) {
   }
 }
 
+TEST(ReportPageTest, ClaimsAreJudgedInIt) {
+  ReportInput input = SampleInput("claims");
+  EXPECT_EQ(ReportPage(input).value().find("<h2>Claims</h2>"), std::string::npos);
+  input.yaml =
+      "spec:\n  claims:\n"
+      "    - below: {of: alibi, than: rope, context_lengths: [64]}\n"
+      "    - below: {of: alibi, than: rope, context_lengths: [4096]}\n";
+  const std::string page = ReportPage(input).value();
+  EXPECT_NE(page.find("<h2>Claims</h2>\n<p>0 supported, 0 refuted, 2 undecided; 2 comparisons</p>"),
+            std::string::npos);
+  EXPECT_NE(page.find("<h3>undecided: alibi below rope at 64 (perplexity)</h3>"),
+            std::string::npos);
+  EXPECT_NE(page.find("<td>alibi at 4096 was not evaluated</td>"), std::string::npos);
+  // A claim about what the results do not have says so.
+  input.yaml = "spec:\n  claims:\n    - below: {of: fire, than: rope, context_lengths: [64]}\n";
+  EXPECT_NE(ReportPage(input).value().find("is not a value of position; it has alibi, rope</p>"),
+            std::string::npos);
+}
+
 TEST(ReportPageTest, TheRawNumbersAreInIt) {
   const ReportInput input = SampleInput("lengths");
   const auto page = ReportPage(input);
