@@ -44,17 +44,13 @@ std::string RestText(const ClaimComparison& one) {
 
 std::vector<std::string> ComparisonHeads(const JudgedClaim& judged) {
   const double level = judged.claim.params.at("level").get<double>();
-  return {"comparison", "effect",  Str(Short(100.0 * level), " % interval"), "claimed",
-          "verdict",    "from",    ""};
+  return {"comparison", "effect", Str(Short(100.0 * level), " % interval"), "claimed", "verdict",
+          "from",       ""};
 }
 
 std::vector<std::string> ComparisonFields(const ClaimComparison& one) {
-  return {one.what,
-          one.effect ? Short(*one.effect) : "–",
-          IntervalText(one),
-          LimitsText(one),
-          std::string(VerdictWord(one.verdict)),
-          BasisText(one),
+  return {one.what,        one.effect ? Short(*one.effect) : "–", IntervalText(one),
+          LimitsText(one), std::string(VerdictWord(one.verdict)), BasisText(one),
           RestText(one)};
 }
 

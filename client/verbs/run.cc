@@ -8,6 +8,8 @@
 
 #include "base/str.h"
 #include "base/units.h"
+#include "client/claims/claim_text.h"
+#include "client/claims/judge.h"
 #include "client/console/exit_code.h"
 #include "client/console/output.h"
 #include "client/tables/pivot.h"
@@ -44,8 +46,20 @@ void SayWhereToLook(const v1::SweepInfo& info, const std::string& state) {
   }
 }
 
-int PrintEnd(const v1::WatchSweepResponse& end, const std::string& output,
-             const std::string& state) {
+// The file may have other claims than the sweep had when it was submitted first, so it is named.
+void SayClaims(const v1::SubmitSweepRequest& request, const std::string& name,
+               const std::vector<SweepResults>& results) {
+  const Result<std::vector<Claim>> claims = SweepClaims(request.yaml(), request.file_name(), {});
+  if (!claims.ok() || claims->empty()) return;
+  const Result<std::vector<JudgedClaim>> judged = JudgeClaims(*claims, results);
+  const std::string summary =
+      judged.ok() ? ClaimsSummary(*judged) : std::string(judged.status().message());
+  std::fprintf(stderr, "\nclaims: %s\n  longrun claims %s --file %s\n", summary.c_str(),
+               name.c_str(), request.file_name().c_str());
+}
+
+int PrintEnd(const v1::WatchSweepResponse& end, const v1::SubmitSweepRequest& request,
+             const std::string& output, const std::string& state) {
   // Of whoever is there now: the service that carried the sweep out may have ended
   // with its command.
   const Result<v1::GetResultsResponse> answer =
@@ -59,6 +73,7 @@ int PrintEnd(const v1::WatchSweepResponse& end, const std::string& output,
   if (output == "table") {
     const std::string note = OtherMetricsNote(results);
     if (!note.empty()) std::fprintf(stderr, "\n%s\n", note.c_str());
+    SayClaims(request, end.info().name(), results);
     SayWhereToLook(end.info(), state);
   }
   return SweepExitCode({end.info().state()});
@@ -162,10 +177,10 @@ int Run(const RunArguments& arguments, const std::string& state) {
     return kExitInterrupted;
   }
   if (refused && refused->info().tasks_succeeded() > 0) {
-    PrintEnd(*refused, *arguments.output, state);
+    PrintEnd(*refused, *request, *arguments.output, state);
   }
   if (!end.ok()) return Report(end.status());
-  return PrintEnd(*end, *arguments.output, state);
+  return PrintEnd(*end, *request, *arguments.output, state);
 }
 
 }  // namespace
