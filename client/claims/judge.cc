@@ -195,52 +195,69 @@ Questions RatioQuestions(const Claim& claim, const Board&, bool) {
   return AtLengths(claim, {.low = NumberOf(claim, "at_least"), .high = NumberOf(claim, "at_most")});
 }
 
+// "256, 1024"
+std::string LengthsText(const Claim& claim) {
+  std::vector<std::string> texts;
+  for (const std::int64_t length : LengthsOf(claim)) texts.push_back(Str(length));
+  return Join(texts, ", ");
+}
+
+std::string RangeText(const Claim& claim) {
+  return Str("from ", IntOf(claim, "from"), " to ", IntOf(claim, "to"));
+}
+
+std::string BelowText(const Claim& claim) {
+  const double margin = NumberOf(claim, "margin");
+  return Str(TextOf(claim, "of"), " below ", TextOf(claim, "than"),
+             margin > 0.0 ? Str(" by ", margin) : "", " at ", LengthsText(claim));
+}
+
+std::string FlatText(const Claim& claim) {
+  return Str(TextOf(claim, "of"), " flat within ", NumberOf(claim, "factor"), " ",
+             RangeText(claim));
+}
+
+std::string CrossesText(const Claim& claim) {
+  return Str(TextOf(claim, "of"), " crosses ", TextOf(claim, "than"), " ", RangeText(claim));
+}
+
+std::string OrderedText(const Claim& claim) {
+  return Str(Join(ValuesInList(TextOf(claim, "of")), " < "), " at ", LengthsText(claim));
+}
+
+std::string EqualText(const Claim& claim) {
+  return Str(TextOf(claim, "of"), " equal to ", TextOf(claim, "than"), " within ",
+             NumberOf(claim, "tolerance"), " at ", LengthsText(claim));
+}
+
+std::string RatioText(const Claim& claim) {
+  return Str(TextOf(claim, "of"), " / ", TextOf(claim, "than"), " from ",
+             NumberOf(claim, "at_least"), " to ", NumberOf(claim, "at_most"), " at ",
+             LengthsText(claim));
+}
+
 struct KindRow {
   std::string_view name;
   Questions (*questions)(const Claim& claim, const Board& board, bool is_ratio);
+  std::string (*text)(const Claim& claim);
 };
 constexpr KindRow kKinds[] = {
-    {"below", &BelowQuestions},     {"flat", &FlatQuestions},   {"crosses", &CrossesQuestions},
-    {"ordered", &OrderedQuestions}, {"equal", &EqualQuestions}, {"ratio", &RatioQuestions},
+    {"below", &BelowQuestions, &BelowText},       {"flat", &FlatQuestions, &FlatText},
+    {"crosses", &CrossesQuestions, &CrossesText}, {"ordered", &OrderedQuestions, &OrderedText},
+    {"equal", &EqualQuestions, &EqualText},       {"ratio", &RatioQuestions, &RatioText},
 };
 
-// "cable below alibi at 256, 1024"
+const KindRow& RowOf(const Claim& claim) {
+  const auto* const row = std::ranges::find(kKinds, claim.kind, &KindRow::name);
+  LR_CHECK(row != std::end(kKinds));
+  return *row;
+}
+
+// "cable below alibi at 256, 1024 (perplexity, train_length=64)"
 std::string StatementOf(const Claim& claim) {
-  const auto lengths = [&claim] {
-    std::vector<std::string> texts;
-    for (const std::int64_t length : LengthsOf(claim)) texts.push_back(Str(length));
-    return Join(texts, ", ");
-  };
-  const auto range = [&claim] {
-    return Str("from ", IntOf(claim, "from"), " to ", IntOf(claim, "to"));
-  };
-  const std::string of = TextOf(claim, "of");
-  std::string text;
-  if (claim.kind == "below") {
-    const double margin = NumberOf(claim, "margin");
-    text = Str(of, " below ", TextOf(claim, "than"), margin > 0.0 ? Str(" by ", margin) : "",
-               " at ", lengths());
-  } else if (claim.kind == "flat") {
-    text = Str(of, " flat within ", NumberOf(claim, "factor"), " ", range());
-  } else if (claim.kind == "crosses") {
-    text = Str(of, " crosses ", TextOf(claim, "than"), " ", range());
-  } else if (claim.kind == "ordered") {
-    text = Str(Join(ValuesInList(of), " < "), " at ", lengths());
-  } else if (claim.kind == "equal") {
-    text = Str(of, " equal to ", TextOf(claim, "than"), " within ", NumberOf(claim, "tolerance"),
-               " at ", lengths());
-  } else {
-    text = Str(of, " / ", TextOf(claim, "than"), " at ", lengths(), ":");
-    const double least = NumberOf(claim, "at_least");
-    if (least > 0.0) StrAppend(text, Str(" at least ", least));
-    if (FindClaimKind("ratio")->params[4].default_value != claim.params.at("at_most")) {
-      StrAppend(text, Str(" at most ", NumberOf(claim, "at_most")));
-    }
-  }
-  StrAppend(text, Str(" (", TextOf(claim, "metric")));
   const std::string where = TextOf(claim, "where");
-  StrAppend(text, Str(where.empty() ? "" : ", ", where, ")"));
-  return text;
+  return Str(RowOf(claim).text(claim), " (", TextOf(claim, "metric"),
+             where.empty() ? "" : Str(", ", where), ")");
 }
 
 // On the scale of the comparison.
@@ -355,9 +372,7 @@ Result<JudgedClaim> Judge(const Claim& claim, const std::vector<SweepResults>& r
     return Invalid(
         Str("values of ", board.metric().name, " are compared by differences: use below or equal"));
   }
-  const auto* const row = std::ranges::find(kKinds, claim.kind, &KindRow::name);
-  LR_CHECK(row != std::end(kKinds));
-  const Questions questions = row->questions(claim, board, is_ratio);
+  const Questions questions = RowOf(claim).questions(claim, board, is_ratio);
   JudgedClaim out{.claim = claim, .statement = StatementOf(claim), .verdict = Verdict::kSupported};
   for (const Question& question : questions) {
     ASSIGN_OR_RETURN(

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/str.h"
 #include "client/claims/bootstrap.h"
 #include "client/claims/judge.h"
 #include "tests/client/sample_results.h"
@@ -147,6 +148,28 @@ TEST(ClaimsTest, EachKindIsJudgedAsTheTruthIs) {
   EXPECT_EQ(verdict("below: {of: cable, than: alibi, context_lengths: [64], margin: 0.15,"
                     " metric: nll}"),
             "refuted");
+}
+
+// The kinds of the sweep's language and those that are judged are two tables.
+TEST(ClaimsTest, EveryKindHasAJudge) {
+  for (const ClaimKind& kind : ClaimKinds()) {
+    std::string claim = Str(kind.name, ": {of: \"cable, alibi\", ");
+    for (const ParamSpec& param : kind.params) {
+      if (!param.default_value.is_null() || param.name == "of") continue;
+      StrAppend(claim, Str(param.name, ": ",
+                           param.name == "than"              ? "alibi"
+                           : param.name == "context_lengths" ? "[64]"
+                           : param.name == "from"            ? "64"
+                           : param.name == "to"              ? "128"
+                                                             : "0.1",
+                           ", "));
+    }
+    const auto judged = JudgeClaims(ClaimsOf("    - " + claim + "}\n"), {Known()});
+    // "cable, alibi" is two values only for an order: what matters is that each kind is known.
+    EXPECT_TRUE(judged.ok() ||
+                judged.status().message().find("is not a value") != std::string::npos)
+        << kind.name << ": " << judged.status().message();
+  }
 }
 
 TEST(ClaimsTest, AComparisonCarriesItsEffectItsIntervalAndWhatWouldDecideIt) {
