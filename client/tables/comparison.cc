@@ -52,14 +52,24 @@ struct Side {
   bool IsUsable() const { return reading.has_value() || status == "absent"; }
 };
 
-Side SideOf(const ResultMetric& metric, const Json* body) {
-  if (body == nullptr) return {};
-  Side side{.status = body->at("status").get<std::string>()};
-  if (side.status == "ok") side.reading = metric.Read(*body);
+// A row's body, if there is one, and its run, if it is known.
+struct Body {
+  const Json* json = nullptr;
+  const ResultRun* run = nullptr;
+};
+
+Side SideOf(const ResultMetric& metric, const Body& body) {
+  if (body.json == nullptr) return {};
+  Side side{.status = body.json->at("status").get<std::string>()};
+  if (side.status != "ok") return side;
+  side.reading = metric.Read(*body.json);
+  if (side.reading && body.run != nullptr) {
+    side.reading->blocks.text = TextOf(*body.run, *body.json);
+  }
   return side;
 }
 
-using BodyPair = std::pair<const Json*, const Json*>;
+using BodyPair = std::pair<Body, Body>;
 
 ResultDifference Compare(const Json& place, const std::vector<BodyPair>& seeds) {
   const ResultMetric metric = MetricFor(place[0].get<std::string>());
@@ -161,8 +171,12 @@ std::vector<ResultDifference> CompareRows(const std::vector<RowsPair>& seeds) {
       pairs.resize(seeds.size());
       return pairs[s];
     };
-    for (const ResultRow& row : seeds[s].a) at(row).first = &row.body;
-    for (const ResultRow& row : seeds[s].b) at(row).second = &row.body;
+    for (const ResultRow& row : seeds[s].a) {
+      at(row).first = {.json = &row.body, .run = seeds[s].run_a};
+    }
+    for (const ResultRow& row : seeds[s].b) {
+      at(row).second = {.json = &row.body, .run = seeds[s].run_b};
+    }
   }
   std::vector<ResultDifference> out;
   out.reserve(places.size());

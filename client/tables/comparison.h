@@ -46,10 +46,12 @@ struct ResultDifference {
   bool is_text_paired = false;                // block by block
 };
 
-// The rows of two runs.
+// The rows of two runs. Without the runs, all rows are taken to be of one dataset.
 struct RowsPair {
   std::vector<ResultRow> a = {};
   std::vector<ResultRow> b = {};
+  const ResultRun* run_a = nullptr;
+  const ResultRun* run_b = nullptr;
 };
 
 // `seeds`: the pairs of one point, one pair per seed. A row that only one side has is listed with

@@ -42,7 +42,7 @@ double SatterthwaiteDf(double a, double df_a, double b, double df_b) {
 bool HaveSameBlocks(const std::vector<const Reading*>& readings) {
   const BlockParts& first = readings.front()->blocks;
   return first.parts.size() > 1 && std::ranges::all_of(readings, [&](const Reading* reading) {
-           return reading->blocks.begin == first.begin;
+           return reading->blocks.begin == first.begin && reading->blocks.text == first.text;
          });
 }
 

@@ -224,6 +224,15 @@ std::set<std::string> SourcesOf(const std::vector<SweepResults>& results) {
   return sources;
 }
 
+std::string TextOf(const ResultRun& run, const Json& body) {
+  const auto dataset = run.resolved.find("dataset");
+  const bool has_digest = dataset != run.resolved.end() && dataset->is_object() &&
+                          dataset->contains("digest") && dataset->at("digest").is_string();
+  const auto split = body.find("split");
+  return Str(has_digest ? dataset->at("digest").get_ref<const std::string&>() : run.dataset, " ",
+             split != body.end() && split->is_string() ? split->get_ref<const std::string&>() : "");
+}
+
 void AddSources(const Json& metric, const Json& protocol, std::set<std::string>& sources) {
   sources.insert(metric.get<std::string>());
   if (HasBuckets(metric, protocol)) sources.emplace(kNllByPosition);

@@ -17,6 +17,9 @@ namespace longrun::client {
 // The blocks of the scored text and each one's part in a mean over it. A block with mean m_b over
 // n_b tokens has the part n_b (m_b - mean) / mean n, so the sum of all parts is 0.
 struct BlockParts {
+  // Which text it is, if readings of several are compared: blocks of two texts have nothing to do
+  // with each other, wherever they begin.
+  std::string text = {};
   std::vector<std::int64_t> begin = {};  // the block's first token in the split
   std::vector<double> parts = {};        // on the scale of averaging; empty: the row has no blocks
 };
@@ -78,6 +81,8 @@ struct ResultMetric {
 std::vector<ResultMetric> MetricsOf(const std::set<std::string>& sources);
 // The metrics of all rows, including those in buckets.
 std::set<std::string> SourcesOf(const std::vector<SweepResults>& results);
+// The text that a run's row scores: the dataset's digest and the split.
+std::string TextOf(const ResultRun& run, const Json& body);
 // The metrics of one row.
 void AddSources(const Json& metric, const Json& protocol, std::set<std::string>& sources);
 // "also measured: peak_bytes, tokens_per_s; --metric shows them": the metrics that a table of

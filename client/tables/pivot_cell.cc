@@ -168,7 +168,10 @@ Result<PivotCell> FoldSeeds(const ResultMetric& metric, const std::vector<SeedRo
       value.cell = seed.row->cell;
       value.attempt = seed.row->attempt;
     }
-    const std::optional<Reading> reading = ReadSeed(metric, seed, relative, value.status);
+    std::optional<Reading> reading = ReadSeed(metric, seed, relative, value.status);
+    if (reading && seed.row != nullptr) {
+      reading->blocks.text = TextOf(*seed.run->run, seed.row->body);
+    }
     cell.n_wanted += 1;
     const bool is_open = value.status == "missing" || value.status == "failed" ||
                          value.status == "cancelled" || value.status == "damaged";

@@ -214,7 +214,9 @@ Result<PointDifference> DiffPoint(RetryingClient& client, const Point& point, co
     const std::string key_b = run_b == nullptr ? "" : run_b->run_key;
     out.runs.emplace_back(key_a, key_b);
     rows.push_back({.a = key_a.empty() ? std::vector<ResultRow>() : RowsOf(a, key_a),
-                    .b = key_b.empty() ? std::vector<ResultRow>() : RowsOf(b, key_b)});
+                    .b = key_b.empty() ? std::vector<ResultRow>() : RowsOf(b, key_b),
+                    .run_a = run_a,
+                    .run_b = run_b});
     if (run_a == nullptr || run_b == nullptr || key_a == key_b) continue;
     if (out.keys.empty()) out.keys = DifferencesOf(run_a->resolved, run_b->resolved);
     ASSIGN_OR_RETURN(const v1::GetRunResponse info_a, client.GetRun(key_a));

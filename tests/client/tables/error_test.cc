@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/student_t.h"
+#include "client/tables/comparison.h"
 #include "client/tables/pivot.h"
 #include "client/tables/table_format.h"
 #include "client/tables/table_parts.h"
@@ -114,6 +115,27 @@ TEST(TableErrorTest, AgainstALengthIsTheSameModelsOther) {
   EXPECT_NEAR(*relative.at(0).rows.at(0).cells.at(1).value, std::exp(0.2), 1e-12);
   EXPECT_NEAR(relative[0].rows[0].cells[1].estimate.text.se.value(), 0.02 / std::sqrt(15.0), 1e-12);
   EXPECT_TRUE(relative[0].rows[0].cells[1].is_text_paired);
+}
+
+// The blocks of two datasets, or of two splits, begin at the same tokens and have nothing in common.
+TEST(TableErrorTest, BlocksOfDifferentTextsAreNotPaired) {
+  ResultRow test = RowOfBlocks("a", 64, Losses(0.1, 0.02));
+  test.body["split"] = "test";
+  const SweepResults splits =
+      ResultsOf({RunOf("a", "cable", 64, 1)}, {RowOfBlocks("a", 64, Losses(0.0)), test});
+  const auto against = Build(splits, {.rows = {"split"}, .against = Against("split", "test")});
+  const PivotCell& cell = against.at(0).rows.at(1).cells.at(0);
+  EXPECT_NEAR(*cell.value, std::exp(-0.1), 1e-12);
+  EXPECT_FALSE(cell.is_text_paired);
+  EXPECT_NEAR(*cell.estimate.text.se, std::hypot(0.3, 0.3), 1e-12);
+
+  const ResultRun here = RunOf("a", "cable", 64, 1), there = RunOf("b", "cable", 64, 1, "other");
+  const auto differences = CompareRows({{.a = {RowOfBlocks("a", 64, Losses(0.0))},
+                                         .b = {RowOfBlocks("b", 64, Losses(0.1, 0.02))},
+                                         .run_a = &here,
+                                         .run_b = &there}});
+  EXPECT_FALSE(differences.at(0).is_text_paired);
+  EXPECT_GT(*differences[0].p, 0.5);
 }
 
 TEST(TableErrorTest, WhatCannotBeComparedSaysWhy) {
