@@ -338,21 +338,28 @@ std::vector<ParamError> CheckParams(std::span<const ParamSpec> specs, const Json
   }
   std::vector<std::string> names;
   for (const ParamSpec& spec : specs) names.emplace_back(spec.name);
+  std::set<std::string> meant;  // the parameters that unknown keys seem to be meant for
   for (const auto& [key, value] : given.items()) {
     if (std::ranges::find(names, key) != names.end()) continue;
     const std::string nearest = Nearest(key, names);
+    meant.insert(nearest);
     errors.push_back({key, nearest.empty()
                                ? Str("unknown key; there ", names.empty() ? "are none" : "are ",
                                      Join(names, ", "))
                                : Str("unknown key; did you mean \"", nearest, "\"?")});
   }
   for (const ParamSpec& spec : specs) {
+    // What an unknown key is meant for is neither missing nor known to have its default.
+    const auto is_meant = [&](std::string_view name) {
+      return meant.contains(std::string(name)) && !given.contains(std::string(name));
+    };
+    if (spec.only_with && is_meant(spec.only_with->name)) continue;
     const auto member = given.find(std::string(spec.name));
     if (!Holds(spec, specs, given)) {
       if (member != given.end()) RefuseGiven(spec, specs, given, errors);
     } else if (member != given.end()) {
       CheckValue(spec, *member, errors);
-    } else if (spec.default_value.is_null()) {
+    } else if (spec.default_value.is_null() && !is_meant(spec.name)) {
       errors.push_back({std::string(spec.name),
                         Str("must be given: ", ExpectedValue(spec), ", ", spec.meaning)});
     }

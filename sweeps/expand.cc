@@ -402,8 +402,9 @@ class Expander {
     MissingShape missing;
     Fields(std::as_const(model), missing);
     for (const std::string_view name : missing.names) {
-      Report(PlaceOf("spec.model"),
-             Str("spec.model.", name, ": must be given if there is no size"));
+      const std::string path = Str("spec.model.", name);
+      if (spec_.meant.contains(path)) continue;  // the unknown key has an error
+      Report(PlaceOf("spec.model"), Str(path, ": must be given if there is no size"));
     }
     if (!missing.names.empty()) return;
     const Status known = model.SetArchitecture(given["architecture"].get<std::string>());

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/edit_distance.h"
 #include "base/str.h"
 #include "model/evaluation/input_file.h"
 #include "model/position/method.h"
@@ -42,6 +43,7 @@ class Reader {
       ReadPoints(body->value.Find("include"), "spec.include", /*exclude=*/false);
     }
     CheckGivenTwice();
+    ReportMissing();
     for (const PlacedClaim& claim : claims_) CheckClaim(claim);
     return std::move(spec_);
   }
@@ -65,6 +67,13 @@ class Reader {
     const YamlNode* params = nullptr;
   };
 
+  // A key that must be given and is not.
+  struct Missing {
+    std::string path;
+    Place place;
+    std::string message;
+  };
+
   void Report(Place place, std::string message) {
     problems_.push_back({.place = place, .message = std::move(message)});
   }
@@ -80,7 +89,7 @@ class Reader {
       const bool dotted = entry.key.find('.') != std::string::npos;
       const KeyRow* const row = dotted ? nullptr : FindKey(below);
       if (row == nullptr) {
-        Report(entry.place, Str(below, ": unknown key", WhereItBelongs(entry, path)));
+        Report(entry.place, Str(below, ": unknown key", WhereItBelongs(entry, path, node)));
       } else if (row->kind == KeyRow::Kind::kUnbuilt) {
         Report(entry.place, Str(below, ": ", kNotBuiltYet, " (", row->spec.meaning, ")"));
       } else if (below != "spec.matrix") {
@@ -93,11 +102,7 @@ class Reader {
       if (node.Find(name) != nullptr) continue;
       const KeyRow& row = *FindKey(below);
       if (row.required && !IsAxis(below) && !ComesFromModel(row)) {
-        // If the key is only misspelt, the error about the unknown key is enough.
-        if (!IsMisspelt(name, node, NamesBelow(path))) {
-          Report(place, Str(below, ": must be given: ", WhatToWrite(row)));
-        }
-        spec_.is_complete = false;
+        missing_.push_back({below, place, Str(below, ": must be given: ", WhatToWrite(row))});
       } else if (row.kind == KeyRow::Kind::kMap) {
         ReadMap(below, YamlNode(), place, out[name]);
       } else {
@@ -106,13 +111,23 @@ class Reader {
     }
   }
 
-  // Whether an unknown key of the map looks like a misspelt `name`.
-  static bool IsMisspelt(const std::string& name, const YamlNode& node,
-                         const std::vector<std::string>& names) {
-    return std::ranges::any_of(node.entries, [&](const YamlNode::Entry& entry) {
-      const bool is_known = std::ranges::find(names, entry.key) != names.end();
-      return !is_known && Nearest(entry.key, names) == name;
-    });
+  // Reports the missing keys. If an unknown key was meant for one, the error about that is enough,
+  // and nothing is expanded that rests on the missing one.
+  void ReportMissing() {
+    constexpr std::string_view kInit = "spec.model.init_from";
+    const bool means_init = spec_.meant.contains(std::string(kInit));
+    for (const Missing& missing : missing_) {
+      const KeyRow& row = *FindKey(missing.path);
+      const bool may_come_from_model = row.left_out != KeyRow::LeftOut::kNever;
+      const bool has_error =
+          spec_.meant.contains(missing.path) || (means_init && may_come_from_model);
+      if (!has_error) Report(missing.place, missing.message);
+      spec_.is_complete = false;
+    }
+    for (const std::string& path : spec_.meant) {
+      const bool is_given = spec_.places.contains(path) || IsAxis(path);
+      if (FindKey(path)->others_rest_on && !is_given) spec_.is_complete = false;
+    }
   }
 
   // "write kind: Sweep" if that is the only possible value; else the key's meaning.
@@ -123,14 +138,22 @@ class Reader {
     return std::string(row.spec.meaning);
   }
 
-  // A suggestion for an unknown key: the same name further below, if its map's key was forgotten; a
-  // similar name here; the same name in another map, if the indentation is wrong.
-  static std::string WhereItBelongs(const YamlNode::Entry& entry, const std::string& path) {
-    std::vector<std::string> paths = PathsOfName(entry.key, path);
-    if (paths.empty() && Nearest(entry.key, NamesBelow(path)).empty()) {
-      paths = PathsOfName(entry.key, "");
+  // A suggestion for an unknown key of the map `node`: a key that differs in one letter and is not
+  // given; the same name further below, if its map's key was forgotten; a similar name here; the
+  // same name in another map, if the indentation is wrong.
+  std::string WhereItBelongs(const YamlNode::Entry& entry, const std::string& path,
+                             const YamlNode& node) {
+    const std::string nearest = Nearest(entry.key, NamesBelow(path));
+    const bool is_slip =
+        !nearest.empty() && node.Find(nearest) == nullptr && EditDistance(entry.key, nearest) == 1;
+    std::vector<std::string> paths;
+    if (!is_slip) paths = PathsOfName(entry.key, path);
+    if (paths.empty() && nearest.empty()) paths = PathsOfName(entry.key, "");
+    spec_.meant.insert(paths.begin(), paths.end());
+    if (paths.empty()) {
+      if (!nearest.empty()) spec_.meant.insert(path.empty() ? nearest : Str(path, ".", nearest));
+      return DidYouMean(entry.key, NamesBelow(path));
     }
-    if (paths.empty()) return DidYouMean(entry.key, NamesBelow(path));
     if (paths.size() > 1) return Str("; did you mean one of ", Join(paths, ", "), "?");
     const std::string& meant = paths[0];
     const std::size_t parent_end = meant.rfind('.');
@@ -261,10 +284,10 @@ class Reader {
 
   void ReadNoTraining(const YamlNode& node, Json& out) {
     if (!has_init_) {
-      Report(node.place,
-             "spec.train: none measures a model without training it, which is useless with random "
-             "weights: give model.init_from (longrun import), or a training recipe");
-      spec_.is_complete = false;
+      missing_.push_back(
+          {"spec.model.init_from", node.place,
+           "spec.train: none measures a model without training it, which is useless with random "
+           "weights: give model.init_from (longrun import), or a training recipe"});
     }
     out = Json::object();
     // Every sweep has these two, which are not part of a run.
@@ -360,10 +383,8 @@ class Reader {
       if (node.Find(name) != nullptr) continue;
       const KeyRow& row = *FindAxis(name);
       if (row.required && !ComesFromModel(row)) {
-        if (!IsMisspelt(name, node, AxisNames())) {
-          Report(node.place, Str(row.path, ": must be given: ", row.spec.meaning));
-        }
-        spec_.is_complete = false;
+        missing_.push_back(
+            {row.path, node.place, Str(row.path, ": must be given: ", row.spec.meaning)});
       } else {
         spec_.axes.push_back({.name = name,
                               .given = false,
@@ -374,7 +395,7 @@ class Reader {
     }
   }
 
-  static std::string WhyNoAxis(const std::string& name) {
+  std::string WhyNoAxis(const std::string& name) {
     const KeyRow* const row = FindKey(Str("spec.", name));
     if (row != nullptr && row->kind == KeyRow::Kind::kUnbuilt) return std::string(kNotBuiltYet);
     if (row != nullptr && row->kind == KeyRow::Kind::kMap) {
@@ -383,6 +404,7 @@ class Reader {
     if (row != nullptr) return "it changes no run, so it cannot be an axis: give it below spec";
     std::string nearest = Nearest(name, AxisNames());
     if (nearest.empty()) nearest = AxisOfLastName(name);
+    if (!nearest.empty()) spec_.meant.insert(FindAxis(nearest)->path);
     return nearest.empty()
                ? "unknown axis; there is position, train_length, dataset, seed, and the path of "
                  "any "
@@ -845,6 +867,7 @@ class Reader {
   std::vector<Problem>& problems_;
   SweepSpec spec_;
   std::vector<PlacedClaim> claims_;
+  std::vector<Missing> missing_;
   bool has_init_ = false;
 };
 

@@ -134,7 +134,8 @@ std::vector<KeyRow> ModelKeys() {
                     "start from an imported model (longrun import); its config.json gives the "
                     "other keys of model, which are then optional and must agree with it"},
        .axis = true,
-       .refers = KeyRow::Refers::kModel});
+       .refers = KeyRow::Refers::kModel,
+       .others_rest_on = true});
   return rows;
 }
 

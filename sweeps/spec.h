@@ -52,6 +52,7 @@ struct SweepSpec {
   Json document;                        // {"metadata": {..}, "spec": {"train": {..}, ..}}
   std::map<std::string, Place> places;  // of the given values, by path
   std::set<std::string> broken;         // paths whose value was refused
+  std::set<std::string> meant;          // paths that an unknown key seems to be meant for
   bool trains = true;                   // false: train: none
   bool is_complete = true;              // there is enough to expand it
   std::vector<Axis> axes;

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include "base/edit_distance.h"
+
 namespace longrun {
 namespace {
 
@@ -24,6 +26,15 @@ TEST(StrTest, SplitKeepsEmptyPartsAndJoinUndoesIt) {
 TEST(StrTest, TrimTakesSpaceFromBothEnds) {
   EXPECT_EQ(Trim(" \t a b\r\n"), "a b");
   EXPECT_EQ(Trim("  "), "");
+}
+
+TEST(EditDistanceTest, CountsLettersMissingAddedChangedOrSwapped) {
+  EXPECT_EQ(EditDistance("token", "tokens"), 1u);
+  EXPECT_EQ(EditDistance("sise", "size"), 1u);
+  EXPECT_EQ(EditDistance("lenght", "length"), 1u);
+  EXPECT_EQ(EditDistance("seed", "spec"), 2u);
+  EXPECT_EQ(EditDistance("", "seed"), 4u);
+  EXPECT_EQ(EditDistance("seed", "seed"), 0u);
 }
 
 TEST(NearestTest, FindsTypingMistakes) {

@@ -102,6 +102,32 @@ TEST(ParamTest, EachErrorNamesTheKeyTheExpectationAndWhatWasFound) {
   EXPECT_EQ(Error(Json::array()), ": expected a mapping of parameters, found []");
 }
 
+TEST(ParamTest, AMisspeltKeyIsTheOnlyErrorAboutWhatItWasMeantFor) {
+  const std::vector<ParamSpec> specs = {
+      {.name = "protocol",
+       .type = ParamSpec::Type::kChoice,
+       .default_value = "plain",
+       .choices = {"plain", "sliding"}},
+      {.name = "stride",
+       .type = ParamSpec::Type::kInt,
+       .default_value = nullptr,
+       .min = 1,
+       .max = 9,
+       .only_with = ParamSpec::Condition{.name = "protocol", .values = {"sliding"}}},
+      {.name = "lengths",
+       .type = ParamSpec::Type::kCountList,
+       .default_value = nullptr,
+       .min = 1,
+       .max = 9}};
+  const auto errors = [&](const Json& given) { return ShowErrors("", CheckParams(specs, given)); };
+  EXPECT_EQ(errors({{"length", {1}}}), "length: unknown key; did you mean \"lengths\"?");
+  EXPECT_EQ(errors({{"protocl", "sliding"}, {"stride", 4}, {"lengths", {1}}}),
+            "protocl: unknown key; did you mean \"protocol\"?");
+  EXPECT_EQ(errors({{"protocl", "x"}, {"protocol", "sliding"}, {"lengths", {1}}}),
+            "protocl: unknown key; did you mean \"protocol\"?; "
+            "stride: must be given: an integer from 1 to 9, ");
+}
+
 TEST(ParamTest, EachTypeTakesItsValuesAndSaysWhatItExpects) {
   using Type = ParamSpec::Type;
   const std::vector<ParamSpec> specs = {
