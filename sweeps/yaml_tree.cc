@@ -18,6 +18,29 @@
 namespace longrun {
 namespace {
 
+// The length of the name of a key at the start of a text.
+std::size_t NameLength(std::string_view text) {
+  return std::min(text.find_first_not_of("abcdefghijklmnopqrstuvwxyz"
+                                         "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                         "0123456789_."),
+                  text.size());
+}
+
+// "...}" or "...]" after a bracket, else the text itself: what to write after a key.
+std::string ShowValue(std::string_view value) {
+  if (value.starts_with('{')) return "{...}";
+  return value.starts_with('[') ? "[...]" : std::string(value);
+}
+
+std::string ColonMissing(std::string_view key, std::string_view value) {
+  return Str("a colon is missing after \"", key, "\": write ", key, ":", value.empty() ? "" : " ",
+             ShowValue(value));
+}
+
+std::string SpaceMissing(std::string_view key, std::string_view value) {
+  return Str("a space is missing after \"", key, ":\": write ", key, ": ", ShowValue(value));
+}
+
 // Thrown through yaml-cpp's parser when parsing on would only cost memory.
 struct Refused {
   Place place;
@@ -66,8 +89,9 @@ class TreeBuilder final : public YAML::EventHandler {
   void OnSequenceEnd() override { Close(); }
 
   void OnMapStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
-                  YAML::EmitterStyle::value) override {
+                  YAML::EmitterStyle::value style) override {
     Open(mark, tag, anchor, YamlNode::Kind::kMap);
+    frames_.back().in_brackets = style == YAML::EmitterStyle::Flow;
   }
   void OnMapEnd() override { Close(); }
 
@@ -76,6 +100,7 @@ class TreeBuilder final : public YAML::EventHandler {
     YamlNode node;
     std::optional<YamlNode> key = std::nullopt;  // of a map, until its value comes
     std::map<std::string, Place> keys = {};      // of a map: the keys seen so far
+    bool in_brackets = false;                    // of a map: {..}
   };
 
   Place PlaceOf(const YAML::Mark& mark) const {
@@ -145,14 +170,7 @@ class TreeBuilder final : public YAML::EventHandler {
     if (key.text == "<<" && !key.quoted) {
       return Report(key.place, "merge keys (<<) are refused: write the keys out");
     }
-    // YAML reads "model {size: micro}" as the key "model {size", which nobody means.
-    const std::size_t bracket = key.quoted ? std::string::npos : key.text.find_first_of("[{");
-    const std::size_t word_end = key.text.find(' ');
-    if (bracket != std::string::npos && word_end != std::string::npos && word_end + 1 == bracket) {
-      const std::string word = key.text.substr(0, word_end);
-      throw Refused{key.place, Str("a colon is missing after \"", word, "\": write ", word, ": ",
-                                   key.text[bracket], key.text[bracket] == '{' ? "...}" : "...]")};
-    }
+    if (!key.quoted) RefuseKeyWithValue(key, value, frame.in_brackets);
     const auto [first, is_new] = frame.keys.emplace(key.text, key.place);
     if (!is_new) {
       return Report(key.place, Str("duplicate key \"", key.text, "\"; it is at ",
@@ -161,6 +179,21 @@ class TreeBuilder final : public YAML::EventHandler {
     // An empty value has no place of its own: yaml-cpp gives that of the next token.
     if (value.kind == YamlNode::Kind::kNothing) value.place = key.place;
     frame.node.entries.push_back({.key = key.text, .place = key.place, .value = std::move(value)});
+  }
+
+  // YAML reads "model {size: micro}" as the key "model {size", "model:{size: micro}" as the key
+  // "model:{size", and in {size micro} or {size:micro} it finds a key without a value.
+  static void RefuseKeyWithValue(const YamlNode& key, const YamlNode& value, bool in_brackets) {
+    const std::string_view text = key.text;
+    const std::size_t end = NameLength(text);
+    if (end == 0 || end + 1 >= text.size()) return;
+    const std::string_view word = text.substr(0, end);
+    const std::string_view rest = text.substr(end + 1);
+    const bool has_bracket = rest[0] == '{' || rest[0] == '[';
+    const bool is_alone = in_brackets && value.kind == YamlNode::Kind::kNothing;
+    if (!has_bracket && !is_alone) return;
+    if (text[end] == ' ') throw Refused{key.place, ColonMissing(word, rest)};
+    if (text[end] == ':') throw Refused{key.place, SpaceMissing(word, rest)};
   }
 
   const int source_;
@@ -253,18 +286,37 @@ std::vector<NumberedLine> LinesOutsideBrackets(std::string_view text, int last) 
   return outside;
 }
 
+// A line that is only a word: "  train", "- perplexity".
+std::optional<LineKey> BareWord(std::string_view line, int number) {
+  const std::size_t begin = line.find_first_not_of(" -");
+  if (begin == std::string_view::npos) return std::nullopt;
+  const std::string_view word = Trim(WithoutComment(line.substr(begin)));
+  if (word.empty() || NameLength(word) < word.size()) return std::nullopt;
+  return LineKey{.column = begin, .name = std::string(word), .has_value = false, .line = number};
+}
+
 struct Misplaced {
   int line = 0;
+  int column = 1;
   std::string message;
 };
 
 // The first line, up to `last`, whose key does not line up with the keys that are open above it:
 // the parser's own message would speak of tokens, or of another line. Skips lines inside brackets.
+// A bare word above a key that is indented further has lost its colon.
 std::optional<Misplaced> FirstMisplacedKey(std::string_view text, int last) {
   std::vector<LineKey> open;
+  std::optional<LineKey> above;  // the line above, if it is a bare word
   for (const auto& [number, line] : LinesOutsideBrackets(text, last)) {
+    if (Trim(line).empty() || Trim(line).starts_with('#')) continue;
     const std::optional<LineKey> key = KeyOfLine(line, number);
-    if (!key || line.starts_with('#')) continue;
+    const std::optional<LineKey> word = std::exchange(above, BareWord(line, number));
+    if (!key) continue;
+    if (word && word->column < key->column) {
+      return Misplaced{.line = word->line,
+                       .column = static_cast<int>(word->column) + 1,
+                       .message = ColonMissing(word->name, "")};
+    }
     std::optional<LineKey> closed;
     while (!open.empty() && open.back().column > key->column) {
       closed = open.back();
@@ -286,6 +338,7 @@ std::optional<Misplaced> FirstMisplacedKey(std::string_view text, int last) {
     const std::string parent =
         parent_at == 0 ? "" : Str("below \"", open[parent_at - 1].name, ":\" and ");
     return Misplaced{.line = number,
+                     .column = 1,
                      .message = Str("\"", key->name, "\" is indented by ", key->column,
                                     key->column == 1 ? " space" : " spaces", ", where no key can ",
                                     "stand: with ", beside.column, " it stands ", parent,
@@ -343,31 +396,29 @@ std::string WhatToClose(char what) {
   return "this quotation mark is not closed: write another one where the text ends";
 }
 
-// "kind Sweep": the first line before `last`, outside of brackets, that starts like a key but has
-// no colon, and does not continue a text.
-struct NoColon {
-  int line = 0;
-  int column = 0;
-  std::string key, rest;
-};
-std::optional<NoColon> FirstWithoutColon(std::string_view text, int last) {
+// "kind Sweep" or "kind:Sweep": the first line up to `last`, outside of brackets, that starts like
+// a key but has no colon or no space after it, and does not continue a text.
+std::optional<Misplaced> FirstWithoutColon(std::string_view text, int last) {
   bool goes_on = false;  // the line above has a key whose text may continue
   for (const auto& [number, line] : LinesOutsideBrackets(text, last)) {
     const std::string_view content = WithoutComment(line);
     const std::size_t begin = content.find_first_not_of(' ');
     if (begin == std::string_view::npos || content[begin] == '#') continue;
     const std::string_view words = content.substr(begin);
-    const std::size_t end = std::min(words.find_first_not_of("abcdefghijklmnopqrstuvwxyz"
-                                                             "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                                             "0123456789_"),
-                                     words.size());
+    const std::size_t end = NameLength(words);
     const bool has_colon = words.find(": ") != std::string_view::npos || words.ends_with(':');
-    const bool is_key_and_value = end > 0 && end + 1 < words.size() && words[end] == ' ';
-    if (!has_colon && !goes_on && is_key_and_value) {
-      return NoColon{.line = number,
-                     .column = static_cast<int>(begin) + 1,
-                     .key = std::string(words.substr(0, end)),
-                     .rest = std::string(Trim(words.substr(end)))};
+    const bool is_key_and_value = end > 0 && end + 1 < words.size();
+    if (is_key_and_value && !goes_on) {
+      const std::string_view key = words.substr(0, end);
+      const std::string_view value = Trim(words.substr(end + 1));
+      const bool opens = value.starts_with('{') || value.starts_with('[');
+      const int column = static_cast<int>(begin) + 1;
+      if (words[end] == ' ' && !has_colon) {
+        return Misplaced{.line = number, .column = column, .message = ColonMissing(key, value)};
+      }
+      if (words[end] == ':' && words[end + 1] != ' ' && (!has_colon || opens)) {
+        return Misplaced{.line = number, .column = column, .message = SpaceMissing(key, value)};
+      }
     }
     const std::size_t colon = words.find(':');
     const std::string_view value =
@@ -377,8 +428,24 @@ std::optional<NoColon> FirstWithoutColon(std::string_view text, int last) {
   return std::nullopt;
 }
 
-std::string ColonMissing(std::string_view key, std::string_view rest) {
-  return Str("a colon is missing after \"", key, "\": write ", key, ": ", rest);
+// "{position [cable]}": the word before the bracket at which the parser stopped.
+std::optional<Misplaced> WordBeforeBracket(std::string_view text, const YAML::Mark& mark) {
+  const std::vector<std::string> lines = Split(text, '\n');
+  const auto at = static_cast<std::size_t>(mark.line);
+  if (at >= lines.size()) return std::nullopt;
+  const std::string_view line = lines[at];
+  const auto column = static_cast<std::size_t>(mark.column);
+  const bool is_bracket = column < line.size() && (line[column] == '[' || line[column] == '{');
+  if (!is_bracket) return std::nullopt;
+  const std::string_view before = line.substr(0, column);
+  const std::size_t begin = before.find_last_of("{,") + 1;
+  const std::size_t word_at = before.find_first_not_of(' ', begin);
+  if (begin == 0 || word_at == std::string_view::npos) return std::nullopt;
+  const std::string_view word = Trim(before.substr(word_at));
+  if (NameLength(word) < word.size()) return std::nullopt;
+  return Misplaced{.line = mark.line + 1,
+                   .column = static_cast<int>(word_at) + 1,
+                   .message = ColonMissing(word, line.substr(column))};
 }
 
 }  // namespace
@@ -416,15 +483,16 @@ std::optional<YamlNode> ParseYaml(std::string_view text, int source,
                     "this line is indented with a tab: YAML takes spaces only");
     }
     if (const std::optional<Misplaced> key = FirstMisplacedKey(text, error.mark.line + 1)) {
-      return refuse({.source = source, .line = key->line, .column = 1}, key->message);
+      return refuse({.source = source, .line = key->line, .column = key->column}, key->message);
     }
     if (const std::optional<Unclosed> open = FirstUnclosed(text)) {
       return refuse({.source = source, .line = open->line, .column = open->column},
                     WhatToClose(open->what));
     }
-    if (const std::optional<NoColon> line = FirstWithoutColon(text, error.mark.line + 1)) {
-      return refuse({.source = source, .line = line->line, .column = line->column},
-                    ColonMissing(line->key, line->rest));
+    std::optional<Misplaced> key = FirstWithoutColon(text, error.mark.line + 1);
+    if (!key) key = WordBeforeBracket(text, error.mark);
+    if (key) {
+      return refuse({.source = source, .line = key->line, .column = key->column}, key->message);
     }
     return refuse({.source = source, .line = error.mark.line + 1, .column = error.mark.column + 1},
                   Str("this is not YAML: ", error.msg));
