@@ -106,6 +106,15 @@ std::string ValueMissing(const CLI::App& app, const CLI::App& verb, const std::s
   return problem;
 }
 
+// The error for an argument that must be given: says what it is.
+std::string ArgumentMissing(const CLI::App& verb, const std::string& problem) {
+  for (const CLI::Option* option : verb.get_options()) {
+    if (problem != option->get_name() + " is required") continue;
+    return Str(problem, ": ", option->get_description());
+  }
+  return problem;
+}
+
 std::string SubVerbMissing(const CLI::App& verb) {
   std::vector<std::string> names;
   for (const CLI::App* one : verb.get_subcommands(nullptr)) names.push_back(one->get_name());
@@ -148,6 +157,7 @@ std::string UsageProblem(const CLI::App& app, const CLI::ParseError& error, int 
       remaining, [](const std::string& word) { return word.starts_with("-"); });
   if (missing && misspelt != remaining.end()) return NotExpected(*verb, *misspelt);
   if (missing && !verb->get_subcommands(nullptr).empty()) return SubVerbMissing(*verb);
+  if (missing) return ArgumentMissing(*verb, problem);
   if (no_value) return ValueMissing(app, *verb, problem);
   if (dynamic_cast<const CLI::ConversionError*>(&error) != nullptr) {
     for (const CLI::Option* option : verb->get_options()) {

@@ -56,8 +56,8 @@ void AddDataRegister(Verbs& verbs, Verb& data) {
   verb.AddExamples({"longrun data register books prepared/books"});
   const auto name = std::make_shared<std::string>();
   const auto folder = std::make_shared<std::string>();
-  verb.AddArgument("NAME", *name, "of the dataset").Required();
-  verb.AddArgument("FOLDER", *folder, "that holds dataset.json").Required();
+  verb.AddArgument("NAME", *name, "name of the dataset").Required();
+  verb.AddArgument("FOLDER", *folder, "folder that holds dataset.json").Required();
   const auto output = AddOutput(verb, {"table", "json"});
   verb.SetRun([&verbs, name, folder, output] {
     return RegisterDataset(*name, *folder, verbs.state, *output);
@@ -139,7 +139,7 @@ void AddDataRm(Verbs& verbs, Verb& data) {
   Verb verb = data.AddVerb("rm", "remove a dataset that no pending task needs; results stay");
   verb.AddExamples({"longrun data rm mybook"});
   const auto name = std::make_shared<std::string>();
-  verb.AddArgument("NAME", *name, "of the dataset").Required();
+  verb.AddArgument("NAME", *name, "name of the dataset").Required();
   const auto output = AddOutput(verb, {"table", "json"});
   verb.SetRun([&verbs, name, output] { return Remove(*name, *output, verbs.state); });
 }

@@ -335,7 +335,7 @@ void AddDataImport(Verbs& verbs, Verb& data) {
   verb.AddExamples({"longrun data import mybook --train a.txt b.txt --validation c.txt",
                     "longrun data import web --train 'web-*.jsonl.gz' --validation 0.1"});
   const auto arguments = std::make_shared<ImportArguments>();
-  verb.AddArgument("NAME", arguments->name, "of the dataset").Required();
+  verb.AddArgument("NAME", arguments->name, "name of the dataset").Required();
   verb.AddArgument("--train", arguments->train, "files (or patterns) to train on").Required();
   verb.AddArgument("--validation", arguments->validation,
                    "held-out files; or a share of the documents of --train (0.1), or the number of "
@@ -373,7 +373,7 @@ void AddDataPrepare(Verbs& verbs, Verb& data) {
   Verb verb = data.AddVerb("prepare", "make a dataset from its YAML file, and register it");
   verb.AddExamples({"longrun data prepare books.yaml", "longrun data prepare books.yaml --jobs 4"});
   const auto arguments = std::make_shared<PrepareArguments>();
-  verb.AddArgument("FILE", arguments->file, "of the dataset, YAML (docs/data.md)").Required();
+  verb.AddArgument("FILE", arguments->file, "YAML file of the dataset (docs/data.md)").Required();
   verb.AddArgument("--out", arguments->out, "folder to make (default: in the state folder)");
   AddMaking(verb, arguments->making);
   verb.SetRun([&verbs, arguments] { return Prepare(*arguments, verbs.state); });

@@ -98,7 +98,7 @@ void AddRm(Verbs& verbs, Verb& models) {
   Verb verb = models.AddVerb("rm", "remove a model's name; results stay");
   verb.AddExamples({"longrun models rm pythia-70m"});
   const auto name = std::make_shared<std::string>();
-  verb.AddArgument("NAME", *name, "of an imported model").Required();
+  verb.AddArgument("NAME", *name, "name of an imported model").Required();
   const auto output = AddOutput(verb, {"table", "json"});
   verb.SetRun([&verbs, name, output] { return Remove(*name, *output, verbs.state); });
 }
