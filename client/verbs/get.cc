@@ -232,11 +232,13 @@ int ShowSweep(const GetArguments& arguments, const std::string& state, RetryingC
 
 int ShowRun(const std::string& output, const std::string& state, RetryingClient& client,
             v1::GetRunResponse answer) {
+  const bool service_runs = !client.coordinator().momentary();
   if (output == "json") {
-    Print(RenderJson(ToJson(answer.run())));
+    Json json = ToJson(answer.run());
+    json["service_runs"] = service_runs;
+    Print(RenderJson(json));
     return kExitOk;
   }
-  const bool service_runs = !client.coordinator().momentary();
   if (!service_runs && output == "table") ShowInterrupted(answer);
   Runs runs;
   *runs.Add() = answer.run();
