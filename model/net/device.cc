@@ -84,7 +84,7 @@ void FixNumerics(const Numerics& numerics, const c10::Device& device) {
   // cuBLAS gives the same bits each time only with a workspace of its own per stream.
   ::setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", 0);
   at::Context& context = at::globalContext();
-  context.setDeterministicAlgorithms(device.is_cpu() || numerics.fused_attention, false);
+  context.setDeterministicAlgorithms(device.is_cpu() || numerics.sdpa_attention, false);
   context.setAllowTF32CuBLAS(false);
   context.setDeterministicFillUninitializedMemory(false);
   context.setBenchmarkCuDNN(false);

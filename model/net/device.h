@@ -35,8 +35,8 @@ struct Compute {
 Result<Compute> OpenCompute(std::string_view device, std::string_view precision);
 
 struct Numerics {
-  std::int64_t threads = 1;      // for a product
-  bool fused_attention = false;  // LibTorch's own is used
+  std::int64_t threads = 1;     // for a product
+  bool sdpa_attention = false;  // LibTorch's scaled_dot_product_attention is used
   // The mode of all threads that compute: this one, those of LibTorch's pool, and those that they
   // start later. Our kernels use the mode of the thread that calls them.
   Subnormals subnormals = DefaultSubnormals();

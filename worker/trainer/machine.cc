@@ -100,7 +100,7 @@ Result<Machine> OpenMachine(const TaskFile& task, Precision precision) {
   machine.subnormals = DecideSubnormals(task.execution.subnormals, machine.device_kind);
   RETURN_IF_ERROR(Honour(task.execution, machine));
   FixNumerics({.threads = task.execution.threads,
-               .fused_attention = task.execution.attention == "torch",
+               .sdpa_attention = task.execution.attention == "torch",
                .subnormals = *FindSubnormals(machine.subnormals)},
               machine.compute.device);
   return machine;

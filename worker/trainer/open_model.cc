@@ -67,7 +67,7 @@ Result<Transformer> OpenModel(const ModelOptions& options) {
     ASSIGN_OR_RETURN(backend, ParseAttentionBackend(options.attention));
   }
   ASSIGN_OR_RETURN(const Compute compute, OpenCompute(options.device, options.dtype));
-  FixNumerics({.threads = options.threads, .fused_attention = backend == AttentionBackend::kTorch},
+  FixNumerics({.threads = options.threads, .sdpa_attention = backend == AttentionBackend::kTorch},
               compute.device);
   ASSIGN_OR_RETURN(const WeightFolder opened, OpenWeightFolder(options.folder));
   RETURN_IF_ERROR(CheckFinite(opened));

@@ -67,11 +67,11 @@ void Rotator::Set(std::vector<double> frequency, double magnitude) {
 }
 
 at::Tensor Rotator::Queries(const at::Tensor& x_BHTD, std::int64_t begin, std::int64_t middle) {
-  return Grown(Turned(x_BHTD, begin), begin - middle, kOfQueries);
+  return Grown(Rotated(x_BHTD, begin), begin - middle, kOfQueries);
 }
 
 at::Tensor Rotator::Keys(const at::Tensor& x_BHTD, std::int64_t begin, std::int64_t middle) {
-  return Grown(Turned(x_BHTD, begin), begin - middle, kOfKeys);
+  return Grown(Rotated(x_BHTD, begin), begin - middle, kOfKeys);
 }
 
 std::shared_ptr<const RotationNumbers> Rotator::Numbers(std::int64_t n) {
@@ -84,7 +84,7 @@ std::shared_ptr<const RotationNumbers> Rotator::Numbers(std::int64_t n) {
 
 // y[c] = x[c] cos - x[c + R/2] sin, y[c + R/2] = x[c + R/2] cos + x[c] sin (half), or the same on
 // pairs (2c, 2c + 1) (interleaved). Row t of x is at position begin + t.
-at::Tensor Rotator::Turned(const at::Tensor& x_BHTD, std::int64_t begin) {
+at::Tensor Rotator::Rotated(const at::Tensor& x_BHTD, std::int64_t begin) {
   const std::int64_t n_positions = begin + x_BHTD.size(2);
   const std::int64_t n_pairs = static_cast<std::int64_t>(rotation_.frequency.size());
   if (!cos_TR_.defined() || cos_TR_.size(0) < n_positions) {
@@ -100,22 +100,22 @@ at::Tensor Rotator::Turned(const at::Tensor& x_BHTD, std::int64_t begin) {
   const at::Tensor cos = cos_TR_.narrow(0, begin, x_BHTD.size(2));
   const at::Tensor sin = sin_TR_.narrow(0, begin, x_BHTD.size(2));
 
-  const at::Tensor turning = x_BHTD.narrow(3, 0, 2 * n_pairs).to(compute_.dtype);
-  at::Tensor turned;
+  const at::Tensor channels = x_BHTD.narrow(3, 0, 2 * n_pairs).to(compute_.dtype);
+  at::Tensor rotated;
   if (rotation_.layout == Rotation::Layout::kHalf) {
-    const at::Tensor a = turning.narrow(3, 0, n_pairs);
-    const at::Tensor b = turning.narrow(3, n_pairs, n_pairs);
-    turned = at::cat({a * cos - b * sin, b * cos + a * sin}, 3);
+    const at::Tensor a = channels.narrow(3, 0, n_pairs);
+    const at::Tensor b = channels.narrow(3, n_pairs, n_pairs);
+    rotated = at::cat({a * cos - b * sin, b * cos + a * sin}, 3);
   } else {
-    const at::Tensor pairs = turning.unflatten(3, {n_pairs, 2});
+    const at::Tensor pairs = channels.unflatten(3, {n_pairs, 2});
     const at::Tensor a = pairs.select(4, 0);
     const at::Tensor b = pairs.select(4, 1);
-    turned = at::stack({a * cos - b * sin, b * cos + a * sin}, 4).flatten(3, 4);
+    rotated = at::stack({a * cos - b * sin, b * cos + a * sin}, 4).flatten(3, 4);
   }
-  turned = turned.to(x_BHTD.scalar_type());
+  rotated = rotated.to(x_BHTD.scalar_type());
   const std::int64_t n_fixed = x_BHTD.size(3) - 2 * n_pairs;
-  if (n_fixed == 0) return turned;
-  return at::cat({turned, x_BHTD.narrow(3, 2 * n_pairs, n_fixed)}, 3);
+  if (n_fixed == 0) return rotated;
+  return at::cat({rotated, x_BHTD.narrow(3, 2 * n_pairs, n_fixed)}, 3);
 }
 
 // x[c] * exp(sign * growth[c] * (t - middle)) for each rotated pair; row t of x is at
@@ -130,11 +130,11 @@ at::Tensor Rotator::Grown(const at::Tensor& x_BHTD, std::int64_t begin_from_midd
   const bool half = rotation_.layout == Rotation::Layout::kHalf;
   const at::Tensor factor_TD =
       half ? at::cat({factor_TR, factor_TR}, 1) : factor_TR.repeat_interleave(2, 1);
-  const std::int64_t n_turned = factor_TD.size(1), n_fixed = x_BHTD.size(3) - n_turned;
+  const std::int64_t n_rotated = factor_TD.size(1), n_fixed = x_BHTD.size(3) - n_rotated;
   at::Tensor grown =
-      (x_BHTD.narrow(3, 0, n_turned).to(compute_.dtype) * factor_TD).to(x_BHTD.scalar_type());
+      (x_BHTD.narrow(3, 0, n_rotated).to(compute_.dtype) * factor_TD).to(x_BHTD.scalar_type());
   if (n_fixed == 0) return grown;
-  return at::cat({grown, x_BHTD.narrow(3, n_turned, n_fixed)}, 3);
+  return at::cat({grown, x_BHTD.narrow(3, n_rotated, n_fixed)}, 3);
 }
 
 }  // namespace longrun

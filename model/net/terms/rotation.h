@@ -33,7 +33,7 @@ class Rotator {
   std::shared_ptr<const RotationNumbers> Numbers(std::int64_t n);
 
  private:
-  at::Tensor Turned(const at::Tensor& x_BHTD, std::int64_t begin);
+  at::Tensor Rotated(const at::Tensor& x_BHTD, std::int64_t begin);
   at::Tensor Grown(const at::Tensor& x_BHTD, std::int64_t begin_from_middle, double sign) const;
 
   Rotation rotation_;

@@ -8,25 +8,25 @@ constexpr AttentionShape kShape = {.n_head = 2, .head_dim = 8, .d_model = 16};
 constexpr AttentionShape kBidirectional = {
     .n_head = 2, .head_dim = 8, .d_model = 16, .causal = false};
 
-// x = G([8], 0.37, 0.11), turned to position p.
-std::vector<double> Turned(const Json& given, std::int64_t p) {
+// x = G([8], 0.37, 0.11), rotated to position p.
+std::vector<double> Rotated(const Json& given, std::int64_t p) {
   const CarriedOut carried(TermsOf(given, kShape), true, 2, p + 1);
   std::vector<double> x = Wave(8, 0.37, 0.11);
   RotateRow(*carried.terms().rotation, p, false, x);
   return x;
 }
 
-TEST(RopeTest, TurnedRowsMatchTheVectors) {
-  ExpectNear(Turned("rope", 7),
+TEST(RopeTest, RotatedRowsMatchTheVectors) {
+  ExpectNear(Rotated("rope", 7),
              std::vector<double>{-0.57410335, -0.24284943, 0.69870507, 0.93608471, 0.82588612,
                                  1.00512712, 0.77615461, 0.43394305});
-  ExpectNear(Turned({{"method", "rope"}, {"layout", "interleaved"}}, 7),
+  ExpectNear(Rotated({{"method", "rope"}, {"layout", "interleaved"}}, 7),
              std::vector<double>{-0.22062062, 0.42025923, -0.03037347, 1.20225093, 0.93265514,
                                  0.99287563, 0.72237498, 0.43244706});
-  ExpectNear(Turned({{"method", "rope"}, {"partial", 0.5}}, 7),
+  ExpectNear(Rotated({{"method", "rope"}, {"partial", 0.5}}, 7),
              std::vector<double>{-0.41081905, 0.39496500, 0.63851486, 0.96909765, 0.99981562,
                                  0.92521152, 0.72538439, 0.42737988});
-  ExpectNear(Turned({{"method", "rope"}, {"base", 500000}}, 1000),
+  ExpectNear(Rotated({{"method", "rope"}, {"base", 500000}}, 1000),
              std::vector<double>{-0.76499006, 0.54577541, -0.59935255, 0.91505297, 0.65304881,
                                  0.87828559, 0.85520832, 0.47669616});
 }
@@ -56,7 +56,7 @@ TEST(RopeTest, ScoresSeeTheDistanceAlone) {
 }
 
 TEST(RopeTest, TheLayoutsAreOneFunctionAfterAPermutationOfChannels) {
-  const std::vector<double> half = Turned("rope", 7);
+  const std::vector<double> half = Rotated("rope", 7);
   const CarriedOut carried(TermsOf({{"method", "rope"}, {"layout", "interleaved"}}, kShape), true,
                            2, 8);
   const std::vector<double> x = Wave(8, 0.37, 0.11);
