@@ -3,8 +3,8 @@
 //
 //   queue -> Step() each -> one SQLite transaction for all -> commands and answers
 //
-// Nothing is sent or answered before COMMIT has returned (synchronous=FULL): whatever a peer was
-// told is on the disk. A batch is what is queued, for at most 5 ms or 2000 writes; while it is
+// Nothing is sent or answered before COMMIT has returned (synchronous=FULL): what a peer has
+// received is on the disk. A batch is what is queued, for at most 5 ms or 2000 writes; while it is
 // being committed the next one gathers.
 //
 // Crash-only: when a transaction fails, none of it was acknowledged, and the process ends. The next

@@ -337,12 +337,13 @@ std::optional<Misplaced> FirstMisplacedKey(std::string_view text, int last) {
     const std::size_t parent_at = open.size() - (closed ? 0 : 1);
     const std::string parent =
         parent_at == 0 ? "" : Str("below \"", open[parent_at - 1].name, ":\" and ");
-    return Misplaced{.line = number,
-                     .column = 1,
-                     .message = Str("\"", key->name, "\" is indented by ", key->column,
-                                    key->column == 1 ? " space" : " spaces", ", where no key can ",
-                                    "stand: with ", beside.column, " it stands ", parent,
-                                    "beside \"", beside.name, "\" (line ", beside.line, ")")};
+    const std::string_view unit = key->column == 1 ? " space" : " spaces";
+    return Misplaced{
+        .line = number,
+        .column = 1,
+        .message = Str("\"", key->name, "\" is indented by ", key->column, unit,
+                       ", like no key above it: with ", beside.column, " it is ", parent,
+                       "beside \"", beside.name, "\" (line ", beside.line, ")")};
   }
   return std::nullopt;
 }

@@ -24,7 +24,7 @@ namespace {
 
 constexpr std::size_t kRunDigitsMin = 8;  // with less, it can only be a sweep's name
 
-constexpr std::size_t kReasonBytes = 60;  // of what is told in full below the table
+constexpr std::size_t kReasonBytes = 60;  // in the table; the full reason is below it
 
 struct GetArguments {
   std::string thing;
@@ -32,15 +32,16 @@ struct GetArguments {
   std::shared_ptr<std::string> output;
 };
 
-// What failed is told in full below, and what was skipped for it is told there too.
+// Shortens the reasons of failed tasks, and of those skipped because of them: the list of failures
+// below the table has them in full.
 std::string ReasonOf(const v1::TaskInfo& task, bool in_full) {
   auto reason = task.reason();
-  const bool is_told_below = task.state() == "FAILED" || task.state() == "SKIPPED";
-  if (in_full || !is_told_below) return reason;
+  const bool is_listed_below = task.state() == "FAILED" || task.state() == "SKIPPED";
+  if (in_full || !is_listed_below) return reason;
   return Shortened(reason, kReasonBytes, " …");
 }
 
-// Which attention the layers of a run take: decided with its first attempt.
+// The attention back-end of a run's layers, which its first attempt decides.
 std::string PathOf(const v1::RunInfo& run) {
   const Json execution = JsonIn(run.execution_json());
   return execution.is_object() ? execution.at("paths").value("attention", "") : std::string();
@@ -54,7 +55,7 @@ struct TaskTable {
   std::vector<std::vector<std::string>> rows = {};
 };
 
-// "perplexity nonoverlap validation at 64, 128": what tells the evaluations of a run apart.
+// "perplexity nonoverlap validation at 64, 128": what distinguishes the evaluations of a run.
 std::string EvaluationOf(const v1::TaskInfo& task) {
   const Json evaluation = JsonIn(task.evaluation_json());
   if (!evaluation.is_object() || evaluation.empty()) return "";
@@ -111,7 +112,7 @@ TaskTable TasksOf(const Runs& runs, const std::vector<int>& shown, bool in_full)
   return table;
 }
 
-// The columns of the table, with times as plain numbers behind them.
+// The columns of the table, followed by times as plain numbers.
 std::string TasksCsv(const Runs& runs, const std::vector<int>& shown) {
   TaskTable table = TasksOf(runs, shown, /*in_full=*/true);
   const auto time = std::ranges::find(table.header, "time") - table.header.begin();
@@ -180,9 +181,9 @@ std::string RunText(const v1::RunInfo& run) {
       const std::string ran = DurationText(attempt.duration_ms());
       if (!ran.empty()) text += Str(", ran ", ran);
       const std::string& message = attempt.message();
-      // Of a task that failed, the newest attempt's message is its reason, told in full below.
-      const bool is_told_below = task.state() == "FAILED" && attempt.attempt() == task.attempt();
-      if (!message.empty() && !is_told_below) text += ": " + message;
+      // The newest attempt's message is the failed task's reason, which is below in full.
+      const bool is_listed_below = task.state() == "FAILED" && attempt.attempt() == task.attempt();
+      if (!message.empty() && !is_listed_below) text += ": " + message;
       text += "\n";
     }
   }

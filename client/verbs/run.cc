@@ -60,8 +60,7 @@ void SayClaims(const v1::SubmitSweepRequest& request, const std::string& name,
 
 int PrintEnd(const v1::WatchSweepResponse& end, const v1::SubmitSweepRequest& request,
              const std::string& output, const std::string& state) {
-  // Of whoever is there now: the service that carried the sweep out may have ended
-  // with its command.
+  // Ask the present service: the one that carried out the sweep may have ended with its command.
   const Result<v1::GetResultsResponse> answer =
       RetryingClient(state).GetResultsOfSweep(end.info().sweep_id());
   if (!answer.ok()) return Report(answer.status());
@@ -79,8 +78,8 @@ int PrintEnd(const v1::WatchSweepResponse& end, const v1::SubmitSweepRequest& re
   return SweepExitCode({end.info().state()});
 }
 
-// What may fill the disk is said before its worker begins. It is no refusal: the forecast is the
-// most that can stay, and a trainer that finds the disk full keeps what it has.
+// Warns, before the worker starts, if the sweep may fill the disk. It is only a warning: the
+// forecast is an upper bound, and a trainer that finds the disk full keeps its checkpoints.
 void SayWhatDiskItTakes(const v1::SubmitSweepResponse& submission) {
   const auto n_bytes = submission.disk_bytes();
   const auto n_free = submission.disk_free_bytes();
@@ -88,13 +87,13 @@ void SayWhatDiskItTakes(const v1::SubmitSweepResponse& submission) {
   if (!is_known || n_bytes <= n_free) return;
   std::fprintf(
       stderr,
-      "the checkpoints of this sweep that stay may need %s, and %s are free where the state "
-      "folder is: free some (`longrun gc`), take a smaller train.checkpoint.keep, or another "
-      "folder by --state\n",
+      "the checkpoints that this sweep keeps may need %s, but only %s are free on the disk of the "
+      "state folder: free some space (`longrun gc`), lower train.checkpoint.keep, or choose "
+      "another folder with --state\n",
       FormatBytes(n_bytes).c_str(), FormatBytes(n_free).c_str());
 }
 
-// A sweep's name, where its file is wanted.
+// The error about a file that cannot be read; it may be a sweep's name, given instead of its file.
 int ReportFile(const std::string& file, const Status& status, const std::string& state) {
   const bool is_file = file.ends_with(".yaml") || file.ends_with(".yml");
   if (status.code() != Code::kNotFound || is_file || !RetryingClient(state).GetSweep(file).ok()) {
@@ -111,17 +110,18 @@ int Run(const RunArguments& arguments, const std::string& state) {
   if (!request.ok()) return ReportFile(arguments.file->file, request.status(), state);
   CatchInterrupts();
 
-  // A service that runs already is used; else ours, for as long as this command lives. Its worker
-  // comes after the sweep: else what waits from before would take the slots.
+  // Uses a running service, or starts one that ends with this command. The worker of our own
+  // starts after the submission: otherwise older tasks would take the slots.
   std::unique_ptr<Daemons> daemons;
   if (!CoordinatorRuns(state)) {
     Result<std::unique_ptr<Daemons>> started =
         Daemons::Start(state, {.cpu_slots = arguments.cpu_slots});
-    // Another command may have been faster by a moment: then its service is used.
+    // If another command has started a service at the same moment, use that.
     if (!started.ok() && !CoordinatorRuns(state)) return Report(started.status());
     if (started.ok()) daemons = std::move(started).value();
   }
-  // Not kept: a coordinator of the moment must not pass for the service that carries the sweep out.
+  // This client ends after the submission: its momentary coordinator must not pass for the service
+  // that carries out the sweep.
   auto client = std::make_unique<RetryingClient>(
       state, [&] { return daemons != nullptr ? daemons->WhyLost() : Status(); });
   request->set_first(daemons != nullptr);
@@ -146,17 +146,17 @@ int Run(const RunArguments& arguments, const std::string& state) {
   if (daemons != nullptr && !answer->finished()) {
     if (const Status working = daemons->StartWorking(); !working.ok()) return Report(working);
   }
-  // The service may be another `run`'s, and end with it: then the work goes on with our own.
+  // The service may belong to another `run` and end with it: then continue with one of our own.
   const auto take_over = [&] {
     if (daemons != nullptr || CoordinatorRuns(state)) return;
     Result<std::unique_ptr<Daemons>> started =
         Daemons::Start(state, {.cpu_slots = arguments.cpu_slots});
-    if (!started.ok() || !(*started)->StartWorking().ok()) return;  // somebody else was faster
+    if (!started.ok() || !(*started)->StartWorking().ok()) return;  // another command has one
     std::fprintf(stderr, "the service has ended: continuing with a new one\n");
     daemons = std::move(started).value();
   };
-  // Of our own worker nothing can be hoped for that it cannot do now.
-  // How the sweep stood when nothing more could be done.
+  // A task that our own worker cannot do now, it never can: then end, and keep the sweep's last
+  // message.
   std::optional<v1::WatchSweepResponse> refused;
   const auto give_up = [&](const v1::WatchSweepResponse& message) {
     Status status = daemons != nullptr ? NothingFits(message) : Status();

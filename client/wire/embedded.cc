@@ -31,7 +31,7 @@
 namespace longrun::client {
 namespace {
 
-// For the checkpoint of a large model on a slow disk: a step that is lost is done again.
+// Time to write the checkpoint of a large model to a slow disk; otherwise steps would be repeated.
 constexpr std::int64_t kTrainerGraceMs = 60'000;
 constexpr std::int64_t kStopMs = kTrainerGraceMs + 30'000;
 constexpr std::int64_t kPollMs = 20;
@@ -39,9 +39,9 @@ constexpr std::int64_t kPollMs = 20;
 constexpr std::int64_t kQuickPollMs = 3;
 constexpr int kQuickLooks = 100;
 constexpr std::int64_t kLogTailBytes = 2'000;
-constexpr std::int64_t kReachMs = 30'000;  // as long as coordinators of other commands come and go
+constexpr std::int64_t kReachMs = 30'000;  // while coordinators of other commands come and go
 constexpr std::int64_t kLookMs = 200;
-constexpr std::int64_t kRunsAgainMs = 2'000;  // a daemon that lives so long has started
+constexpr std::int64_t kRunsAgainMs = 2'000;  // after this, a daemon counts as started
 
 void Pause(std::int64_t ms) { poll(nullptr, 0, static_cast<int>(ms)); }
 
@@ -51,8 +51,8 @@ std::vector<std::string> OwnEnvironment() {
   return env;
 }
 
-// Daemons have a process group of their own (Ctrl-C is for us: we stop them in order), and end when
-// we do.
+// Daemons have their own process group, so that Ctrl-C reaches only us and we stop them in order;
+// they end when we do.
 Result<int> SpawnDaemon(std::vector<std::string> argv, const std::string& log) {
   return Spawn({.argv = std::move(argv),
                 .env = OwnEnvironment(),
@@ -68,9 +68,8 @@ std::string LogTail(const std::string& path, std::int64_t begin) {
   return text->substr(static_cast<std::size_t>(std::max(begin, std::ssize(*text) - kLogTailBytes)));
 }
 
-// The last error that a daemon logged, for the message of the one who started it: what stands in
-// `error="..."`, or else its last line. `begin`: how long the log was before that daemon; it may
-// have been able to log nothing.
+// The last error in a daemon's log: the text of `error="..."`, or else the last line; "" if the
+// daemon could not log anything. `begin`: the length of the log before the daemon started.
 std::string LastError(const std::string& log, std::int64_t begin) {
   constexpr std::string_view kField = " error=\"";
   std::string last;
@@ -94,7 +93,7 @@ CoordinatorHolder HolderOf(const std::string& state) {
 }
 
 // Whether somebody stopped the process (SIGSTOP), so that it answers nothing until it is continued.
-// One that a debugger holds has another state, "t", which SIGCONT does not end.
+// A process under a debugger has another state, "t", which SIGCONT does not end.
 bool IsStopped(int pid) {
   const Result<std::string> status = ReadFile(Str("/proc/", pid, "/status"), 4096);
   return pid > 0 && status.ok() && status->find("\nState:\tT") != std::string::npos;
@@ -124,7 +123,7 @@ std::int64_t BytesOf(const std::string& log) {
   return n_bytes.ok() ? *n_bytes : 0;
 }
 
-// Of itself, and not killed by somebody.
+// Whether the program itself caused the signal, and nobody sent it.
 bool IsCrash(int signal) {
   constexpr int kCrashes[] = {SIGABRT, SIGSEGV, SIGBUS, SIGILL, SIGFPE};
   return std::ranges::find(kCrashes, signal) != std::end(kCrashes);
@@ -147,12 +146,12 @@ std::string HowEnded(const ExitInfo& exited, const std::string& log, std::int64_
 struct Answering {
   int pid = 0;
   std::string address;
-  std::string folder;          // that it serves, as it was given it
-  std::int64_t log_begin = 0;  // how long its log was when it started, if it was started here
+  std::string folder;          // the state folder that it serves, as given to it
+  std::int64_t log_begin = 0;  // the length of its log when it started, if we started it
 };
 
-// Who answers at the address that the state folder names. An address that a crash left behind
-// answers nothing; in a copy of a folder stands the address of the one that it was copied from.
+// The coordinator that answers at the address in the state folder. After a crash, nobody answers
+// there; a copied folder has the address of the original's coordinator.
 std::optional<Answering> WhoAnswersAt(const std::string& state) {
   const Result<std::string> address = ReadCoordinatorAddress(state);
   if (!address.ok()) return std::nullopt;
@@ -173,7 +172,7 @@ std::optional<Answering> WhoAnswers(const std::string& state) {
   return answering && Serves(*answering, state) ? answering : std::nullopt;
 }
 
-// Who carries work out on a copy should know that it is one.
+// Says that a state folder is a copy, if the original's coordinator runs.
 void SayIfCopied(const std::string& state) {
   const std::optional<Answering> other = WhoAnswersAt(state);
   if (!other || Serves(*other, state)) return;
@@ -181,17 +180,17 @@ void SayIfCopied(const std::string& state) {
               other->pid, "): this one works independently, and neither sees the other's results"));
 }
 
-// SIGTERM, then SIGKILL when it does not go. One that was waited for already gets neither: its pid
-// may be anybody's by now.
+// Sends SIGTERM, then SIGKILL if the process does not end. Sends nothing to a process that has been
+// waited for: its pid may belong to another one by now.
 void EndProcess(int pid) {
   if (pid <= 0) return;
   const auto gone = [pid](std::int64_t timeout_ms) {
     const Result<std::optional<ExitInfo>> exited = WaitFor(pid, timeout_ms);
-    return !exited.ok() || exited->has_value();  // an error: it is no child of ours any more
+    return !exited.ok() || exited->has_value();  // an error: it is not our child any more
   };
   if (gone(0)) return;
   kill(pid, SIGTERM);
-  kill(pid, SIGCONT);  // somebody may have stopped it, and it has work to end
+  kill(pid, SIGCONT);  // if somebody stopped it, it must run to end its work
   if (gone(kStopMs)) return;
   kill(pid, SIGKILL);
   static_cast<void>(WaitFor(pid, kStopMs).ok());
@@ -203,9 +202,9 @@ Code CodeOfExit(int exit_code) {
   return exit_code == kExitNoPermission ? Code::kPermissionDenied : Code::kFailedPrecondition;
 }
 
-// Starts a coordinator and waits until it answers. When another one takes the folder in the same
-// moment, ours ends and that one is used: then pid is 0. Only one that is to stay waits, as it does
-// itself (Store::Open), until a momentary one has gone with its command.
+// Starts a coordinator and waits until it answers. If another one takes the folder at the same
+// moment, ours ends, and the answer is the other one with pid 0. A coordinator that is to stay
+// waits until a momentary one has ended with its command, as Store::Open does.
 Result<Answering> StartAndWait(const std::string& state, const std::string& metrics,
                                bool is_momentary) {
   const int holding = CoordinatorRuns(state) ? HolderOf(state).pid : 0;
@@ -223,15 +222,15 @@ Result<Answering> StartAndWait(const std::string& state, const std::string& metr
   if (!spawned) return NamingDenied(spawned.status(), state);
   const int pid = *spawned;
   StartPatience patience(BootMs());
-  // Once ours has been waited for, its pid may be anybody's.
+  // After we have waited for ours, its pid may belong to another process.
   std::optional<ExitInfo> exited;
   int n_looks = 0;
   while (patience.Lasts(BootMs(), ProcessBusyTicks(exited ? HolderOf(state).pid : pid))) {
     std::optional<Answering> answering = WhoAnswers(state);
     const CoordinatorHolder holder = HolderOf(state);
     if (answering && answering->pid != pid && !is_momentary) {
-      // If nobody is named, it may have been a momentary one that has gone since it answered. It is
-      // not, if ours has ended because of it.
+      // If the lock names no holder, a momentary one may have answered and ended, unless ours ended
+      // because of it.
       const bool is_named = holder.pid == answering->pid;
       const bool has_gone = !is_named && (holder.pid != 0 || !exited);
       if (holder.is_momentary || has_gone) answering.reset();
@@ -266,8 +265,9 @@ Result<Answering> StartAndWait(const std::string& state, const std::string& metr
                     StartPatience::kIdleMsMax / 1000, " s; see ", log));
 }
 
-// What keeps a coordinator from starting is most often its folder: then that is told, and not in
-// what statement it noticed. A limit it names itself, with the file, if its log could grow.
+// If a coordinator cannot start, the cause is usually its folder: the error then names the folder's
+// problem, not the statement that failed. The coordinator's own error already names a limit and the
+// file, if its log could grow.
 Result<Answering> StartCoordinatorProgram(const std::string& state, const std::string& metrics,
                                           bool is_momentary) {
   const std::string log = JoinPath(state, "coordinator.log");
@@ -286,9 +286,9 @@ Result<Answering> StartCoordinatorProgram(const std::string& state, const std::s
                 Str("the coordinator cannot start: ", problem.found, "; ", problem.remedy));
 }
 
-// Why one that we started has ended by itself, after it stopped answering: it would end the same
-// way again. Ok for one that runs, that was told to stop, or that somebody killed. `pid` becomes 0
-// when it is gone.
+// After our coordinator stopped answering: the error with which it ended by itself, since it would
+// end the same way again. Ok if it runs, was asked to stop, or was killed. Sets `pid` to 0 if it
+// has ended.
 Status EndOfCoordinator(int& pid, const std::string& log, std::int64_t log_begin) {
   constexpr std::int64_t kEndMs = 1'000;  // between its last byte to us and its end
   if (pid <= 0) return Status();
@@ -339,15 +339,15 @@ Result<std::unique_ptr<Coordinator>> Coordinator::Reach(const std::string& state
   while (true) {
     const Status reached = coordinator->ReachOnce(state);
     if (reached.ok()) return coordinator;
-    // Another command's was there, and has gone with it.
+    // Another command's coordinator was there, and has ended with its command.
     if (reached.code() != Code::kUnavailable || BootMs() >= deadline) return reached;
   }
 }
 
-// kUnavailable when another one took the folder and is gone.
+// kUnavailable if another coordinator took the folder and has ended.
 Status Coordinator::ReachOnce(const std::string& state) {
   StartPatience patience(BootMs());
-  // One that holds the folder may be on its way up, or on its way out.
+  // The coordinator that holds the folder may be starting or ending.
   while (CoordinatorRuns(state) &&
          patience.Lasts(BootMs(), ProcessBusyTicks(HolderOf(state).pid))) {
     if (const std::optional<Answering> answering = WhoAnswers(state)) {
@@ -398,7 +398,7 @@ Status Daemons::StartWorking() {
   return {};
 }
 
-// kUnavailable when the folder, or the address, is somebody else's.
+// kUnavailable if another coordinator has the folder or the address.
 Status Daemons::StartCoordinator() {
   ASSIGN_OR_RETURN(const Answering started,
                    StartCoordinatorProgram(state_, options_.metrics, false));
@@ -435,13 +435,13 @@ Status Daemons::WhyLost() {
   return EndOfCoordinator(coordinator_.pid, coordinator_.log, coordinator_.log_begin);
 }
 
-// Starts again what has died, and ends both in order when asked to stop, or when nothing more can
-// come of them. PR_SET_PDEATHSIG is tied to the thread that spawned, so this thread outlives
-// whatever it has started.
+// Restarts a daemon that has died, and ends both in order when asked to stop, or when a restart
+// cannot help. PR_SET_PDEATHSIG ends a child with the thread that spawned it, so this thread
+// outlives the daemons.
 void Daemons::Supervise() {
   while (!stopping_) {
     Pause(kLookMs);
-    // First of all: a daemon that is started on a folder that is gone would make a new one.
+    // Check the folder first: a daemon that starts without it would make a new one.
     if (!Check().ok()) break;
     if (!stopping_) LookAfter(coordinator_, &Daemons::StartCoordinator);
     if (!stopping_ && Check().ok()) LookAfter(worker_, &Daemons::StartWorker);
@@ -473,14 +473,14 @@ void Daemons::NoteEnd(Daemon& daemon, const ExitInfo& exited) {
   const std::string how = HowEnded(exited, daemon.log, daemon.log_begin);
   auto end = RestartPolicy::End::kMayPass;
   if (exited.signal != 0) {
-    // One that crashes before it runs would do so at each start.
+    // A daemon that crashes while it starts would do so at each start.
     const bool has_run = BootMs() - daemon.policy.started_ms() >= kRunsAgainMs;
     if (IsCrash(exited.signal) && !has_run) end = RestartPolicy::End::kRefused;
   } else if (exited.code != 0) {
     const bool may_pass = is_coordinator ? exited.code == kExitTaken || exited.code == kExitStorage
                                          : exited.code == kExitWorkerTaken;
     if (!may_pass && !DiskIsFull(state_)) end = RestartPolicy::End::kRefused;
-    // Found at the start, and found again at each start until somebody has mended the folder.
+    // Each start would find the same damage, until somebody repairs the folder.
     if (exited.code == kExitDamaged) end = RestartPolicy::End::kForGood;
   }
   daemon.policy.Ended(end, BootMs());
@@ -517,7 +517,7 @@ void Daemons::Stop() {
   if (supervisor_.joinable()) {
     supervisor_.join();
   } else {
-    EndProcess(coordinator_.pid);  // nobody has watched over it yet
+    EndProcess(coordinator_.pid);  // it has no supervisor yet
   }
   coordinator_.pid = 0;
 }

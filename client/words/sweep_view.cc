@@ -353,7 +353,7 @@ std::string RenderProgress(const SweepProgress& progress, std::size_t n_lines) {
   // The headline, the column names and the last lines are always shown.
   const auto n_fixed = 2 + static_cast<std::size_t>(std::ranges::count(last, '\n'));
   const std::size_t room = n_lines > n_fixed ? n_lines - n_fixed : 1;
-  // One line says how many runs there is no room for.
+  // One line counts the runs for which there is no room.
   const auto n_runs = static_cast<std::size_t>(runs.size());
   const std::size_t n_shown = n_runs <= room ? room : room - 1;
   std::vector<std::vector<std::string>> rows;

@@ -144,7 +144,8 @@ Status CommitMark::Check(const std::string& database_path) {
   return Status(
       Code::kDataLoss,
       Str(n_frames, " pages were committed to the log of the database, but ", path, found,
-          ". The database lacks what they held. Put the log back if you have it, or restore a "
+          ". The database does not have what they held. Put the log back if you have it, or "
+          "restore a "
           "backup (docs/operating.md). If you restored one, or to go on without what is lost, "
           "remove ",
           PathOf(database_path), "; `longrun run` then measures what is missing"));

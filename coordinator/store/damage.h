@@ -49,7 +49,7 @@ std::vector<DamagedRow> InBrief(const std::vector<DamagedRow>& rows);
 inline constexpr std::string_view kRestoreRemedy = "restore a backup (docs/operating.md)";
 // The remedy for damaged indexes, and for tables whose rows are out of order.
 inline constexpr std::string_view kRepairRemedy =
-    "stop the coordinator and run `longrun doctor --repair`, which writes damaged tables and "
-    "indexes anew";
+    "stop the coordinator and run `longrun doctor --repair`, which rebuilds damaged tables and "
+    "indexes";
 
 }  // namespace longrun::coordinator

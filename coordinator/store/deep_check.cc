@@ -182,7 +182,7 @@ class Checker {
     }
   }
 
-  // The id of the state folder stands beside the database too.
+  // The state folder's id is also in a file beside the database.
   void CheckId() {
     const std::string path = JoinPath(folder_, "database.id");
     const Result<std::string> named = ReadFile(path, 4096);
@@ -232,8 +232,7 @@ class Checker {
     for (auto& [attempt, digest] : digests) {
       const auto expected = said.find(attempt);
       if (expected == said.end() || digest.FinishHex() == expected->second) continue;
-      if (damaged_results_.find(attempt) != std::string::npos)
-        continue;  // that one is told already
+      if (damaged_results_.find(attempt) != std::string::npos) continue;  // already reported
       Add(Str(names[attempt], " differ from those that its attempt recorded when it ended"),
           Str(kRestoreRemedy, ", or measure them again: `longrun retry`"));
     }

@@ -134,14 +134,14 @@ class Rewriter {
   }
 
   // Describes what was done, after the commit.
-  std::string Tell(bool is_written_anew) const {
-    LogWarning(is_written_anew ? "table_written_anew" : "rows_repaired",
+  std::string Tell(bool is_rebuilt) const {
+    LogWarning(is_rebuilt ? "table_written_anew" : "rows_repaired",
                {{"table", table_.name},
                 {"rows_damaged", Str(n_damaged())},
                 {"of_these_mended", Str(n_mended())}});
-    if (n_damaged() == 0) return Str("table ", table_.name, ", written anew");
+    if (n_damaged() == 0) return Str("table ", table_.name, ", rebuilt");
     return Str(n_mended(), " of ", n_damaged(), " damaged rows of table ", table_.name,
-               is_written_anew ? ", which was written anew" : "");
+               is_rebuilt ? ", which was rebuilt" : "");
   }
 
  private:

@@ -62,7 +62,7 @@ Status Rewrite(Connection& connection, const std::vector<MetaRow>& rows) {
   };
   Status status = write();
   if (!status.ok()) static_cast<void>(connection.Execute("ROLLBACK"));
-  return std::move(status).In("writing table meta anew");
+  return std::move(status).In("rewriting table meta");
 }
 
 bool HasSums(Connection& connection) {

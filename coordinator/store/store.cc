@@ -293,7 +293,7 @@ Result<bool> Store::CheckDatabase() {
   if (can_be_put_in_order()) {
     ASSIGN_OR_RETURN(bool is_ours, OneOfOursIsDamaged(*connection_));
     if (is_ours) {
-      LogWarning("database_damaged", {{"found", worst.second}, {"done", "written anew"}});
+      LogWarning("database_damaged", {{"found", worst.second}, {"done", "rebuilt"}});
       const Status done = PutInOrder(*connection_, repairs_);
       // A full disk or a limit is not damage.
       if (done.code() == Code::kInternal) return DamagedDatabase(path, done.message());

@@ -37,8 +37,8 @@ Complaint ComplaintOf(std::string_view row);
 // "index 1 of table task".
 std::string PlainComplaint(std::string_view row);
 // The first of the worst complaints about the table, or with "" about the whole database; kRow and
-// "" where there is none. What a row says is judged by its checksum:
-// then only that row stands still.
+// "" where there is none. A wrong row is found by its checksum instead, and then only
+// that row is left out.
 Result<std::pair<Complaint, std::string>> WorstComplaint(Connection& connection,
                                                          const std::string& table = "");
 

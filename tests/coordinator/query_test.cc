@@ -152,7 +152,7 @@ TEST_F(QueryTest, ThePageDescribesTheViews) {
     return;
   }
 
-  EXPECT_EQ(page.substr(begin), QueryPage()) << "LONGRUN_UPDATE=1 writes it anew";
+  EXPECT_EQ(page.substr(begin), QueryPage()) << "LONGRUN_UPDATE=1 rewrites it";
 }
 
 // Each value of each view is of the type that the page says.

@@ -103,7 +103,7 @@ TEST(MetricTableTest, TheReferencePageIsWhatTheTablePrints) {
   }
   const Result<std::string> page = ReadFile(path);
   ASSERT_TRUE(page.ok()) << "LONGRUN_UPDATE=1 writes it";
-  EXPECT_EQ(*page, MetricReference()) << "LONGRUN_UPDATE=1 writes it anew";
+  EXPECT_EQ(*page, MetricReference()) << "LONGRUN_UPDATE=1 rewrites it";
 }
 
 }  // namespace

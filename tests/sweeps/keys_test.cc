@@ -4,7 +4,7 @@
 //   CASE RUN_KEY CELLS CELL_KEYS      the run's key, its number of rows,
 //                                     SHA-256 of its rows' cell keys
 //
-// LONGRUN_UPDATE=1 adds the lines of new cases. A line that is there is never written anew: where a
+// LONGRUN_UPDATE=1 adds the lines of new cases. A line that is there is never rewritten: where a
 // key must change (kNumericsVersion), remove the line by hand.
 #include <gtest/gtest.h>
 

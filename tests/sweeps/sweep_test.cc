@@ -1,6 +1,6 @@
 // The sweep language. Files beside this one are tests as data: NAME.yaml gives NAME.expected, which
 // is the errors or a summary of the runs. Lines `# --set path=value` at a file's top are overrides.
-// LONGRUN_UPDATE=1 writes the expected files anew, and sweep.schema.json and reference.md with
+// LONGRUN_UPDATE=1 rewrites the expected files, and sweep.schema.json and reference.md with
 // them.
 #include "sweeps/sweep.h"
 
@@ -88,10 +88,10 @@ void ExpectFile(const std::string& path, const std::string& bytes) {
   }
   const Result<std::string> expected = ReadFile(path);
   ASSERT_TRUE(expected.ok()) << expected.status().message() << "; LONGRUN_UPDATE=1 writes it";
-  EXPECT_EQ(*expected, bytes) << path << "; LONGRUN_UPDATE=1 writes it anew";
+  EXPECT_EQ(*expected, bytes) << path << "; LONGRUN_UPDATE=1 rewrites it";
 }
 
-TEST(SweepFilesTest, EveryFileGivesWhatStandsBesideIt) {
+TEST(SweepFilesTest, EveryFileGivesTheExpectedTextBesideIt) {
   const std::string folder = SourcePath("tests/sweeps");
   int n_files = 0;
   const std::vector<std::string> names = *ListFolder(folder);

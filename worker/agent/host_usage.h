@@ -20,7 +20,7 @@ struct HostMemory {
 };
 std::optional<HostMemory> ParseHostMemory(std::string_view meminfo);
 
-// Reads anew at each call.
+// Reads it again at each call.
 class HostUsage {
  public:
   std::optional<double> CpuRatio();  // since the last call; at first, since boot

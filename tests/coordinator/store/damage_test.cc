@@ -483,8 +483,8 @@ TEST_F(DamageTest, ALargeDatabaseIsRepairedWhenThatIsAskedFor) {
   const auto repairs = RepairDatabase(folder.path());
 
   ASSERT_TRUE(repairs.ok()) << repairs.status().message();
-  EXPECT_EQ(*repairs, std::vector<std::string>{
-                          "1 of 1 damaged rows of table result, which was written anew"});
+  EXPECT_EQ(*repairs,
+            std::vector<std::string>{"1 of 1 damaged rows of table result, which was rebuilt"});
   EXPECT_EQ(CheckPages(), std::vector<std::string>{"ok"});
   const Answers after = Ask();
   EXPECT_TRUE(after.rows == before.rows);
@@ -602,9 +602,8 @@ TEST_F(UniqueTest, ARowThatGetsAnothersValueHidesNeitherAndRefusesNothing) {
 
   PutBack(WithBytes(change));
   ASSERT_NE(CheckPages(), std::vector<std::string>{"ok"});
-  EXPECT_EQ(
-      RepairDatabase(folder.path()).value(),
-      std::vector<std::string>{"1 of 1 damaged rows of table attempt, which was written anew"});
+  EXPECT_EQ(RepairDatabase(folder.path()).value(),
+            std::vector<std::string>{"1 of 1 damaged rows of table attempt, which was rebuilt"});
   const Answers mended = Ask();
   EXPECT_TRUE(mended.rows == before.rows);
   EXPECT_TRUE(mended.told.empty());
@@ -656,7 +655,7 @@ TEST_F(UniqueTest, OfTwoRowsThatHoldTheOlderIsToldWhereOnlyOneMayBe) {
   const auto repairs = RepairDatabase(folder.path());
 
   ASSERT_TRUE(repairs.ok()) << repairs.status().message();
-  EXPECT_EQ(*repairs, std::vector<std::string>{"table attempt, written anew"});
+  EXPECT_EQ(*repairs, std::vector<std::string>{"table attempt, rebuilt"});
 
   EXPECT_EQ(CheckPages(), std::vector<std::string>{"ok"});
   EXPECT_EQ(DamagedAttempts(), 1) << Join(Damaged(), "\n");
@@ -664,7 +663,7 @@ TEST_F(UniqueTest, OfTwoRowsThatHoldTheOlderIsToldWhereOnlyOneMayBe) {
 }
 
 // The check of all pages says several things in one row. Gaps that a page does not count may be
-// rows that it does not count: nothing is written anew.
+// rows that it does not count: nothing is rebuilt.
 TEST(ComplaintTest, TheWorstLineOfARowCounts) {
   const std::string rowid = "Tree 5 page 9 cell 0: Rowid 12 out of order";
   const std::string gap = "Fragmentation of 90 bytes reported as 1 on page 14";
