@@ -6,12 +6,12 @@
 
 #include <array>
 #include <cstdint>
-#include <string>
 #include <string_view>
 
 #include "base/enum_names.h"
 #include "base/json.h"
 #include "base/status.h"
+#include "model/data/order.h"
 #include "model/precision.h"
 
 namespace longrun {
@@ -25,8 +25,14 @@ struct EnumNames<Objective> {
   static constexpr std::array<std::string_view, 2> kNames = {"causal_lm", "masked_lm"};
 };
 
+enum class OptimizerKind { kAdamw };
+template <>
+struct EnumNames<OptimizerKind> {
+  static constexpr std::array<std::string_view, 1> kNames = {"adamw"};
+};
+
 struct OptimizerConfig {
-  std::string name = "adamw";
+  OptimizerKind name = OptimizerKind::kAdamw;
   double lr = 6e-4;
   double min_lr = 6e-5;
   double beta1 = 0.9;
@@ -36,8 +42,15 @@ struct OptimizerConfig {
   double grad_clip = 1.0;     // global norm; 0 turns it off
 };
 
+// Both after a linear warm-up.
+enum class ScheduleKind { kCosine, kConstant };
+template <>
+struct EnumNames<ScheduleKind> {
+  static constexpr std::array<std::string_view, 2> kNames = {"cosine", "constant"};
+};
+
 struct ScheduleConfig {
-  std::string name = "cosine";  // cosine | constant, both after a linear warm-up
+  ScheduleKind name = ScheduleKind::kCosine;
   std::int64_t warmup_tokens = 0;
 };
 
@@ -62,7 +75,7 @@ struct TrainConfig {
   std::int64_t tokens = 0;
   std::int64_t batch_tokens = 0;  // tokens in an optimiser step, a multiple of train_length
   Precision precision = Precision::kFp32;
-  std::string order = "random";  // random | shuffled | stream (model/data/order.h)
+  OrderKind order = OrderKind::kRandom;
   Objective objective = Objective::kCausalLm;
   MaskConfig mask = {};  // read only with masked_lm
   OptimizerConfig optimizer = {};

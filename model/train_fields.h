@@ -11,8 +11,7 @@
 namespace longrun {
 
 void Fields(Of<OptimizerConfig> auto& optimizer, auto& v) {
-  v(optimizer.name, {.name = "name", .choices = {"adamw"}, .meaning = "the optimiser"},
-    {.axis = false});
+  v(optimizer.name, {.name = "name", .meaning = "the optimiser"}, {.axis = false});
   v(optimizer.lr, {.name = "lr", .min = 1e-12, .max = 10, .meaning = "largest learning rate"});
   v(optimizer.min_lr,
     {.name = "min_lr", .min = 0, .max = 10, .meaning = "last learning rate (default: lr / 10)"},
@@ -34,9 +33,8 @@ void Fields(Of<OptimizerConfig> auto& optimizer, auto& v) {
 }
 
 void Fields(Of<ScheduleConfig> auto& schedule, auto& v) {
-  v(schedule.name, {.name = "name",
-                    .choices = {"cosine", "constant"},
-                    .meaning = "cosine: falls from lr to min_lr; constant: stays at lr"});
+  v(schedule.name,
+    {.name = "name", .meaning = "cosine: falls from lr to min_lr; constant: stays at lr"});
   v(schedule.warmup_tokens, {.name = "warmup_tokens",
                              .min = 0,
                              .max = kTokensMax,
@@ -100,7 +98,6 @@ void Fields(Of<TrainConfig> auto& train, auto& v) {
     {.kept = true});
   v(train.order,
     {.name = "order",
-     .choices = {"random", "shuffled", "stream"},
      .meaning = "order of the data: sequences from random starts, or consecutive slices in "
                 "shuffled or in file order"},
     {.kept = true});

@@ -38,26 +38,6 @@ std::uint64_t Permute(std::uint64_t i, std::uint64_t n, std::uint64_t key) {
   return i;
 }
 
-Result<SampleOrder::Kind> SampleOrder::Parse(std::string_view name) {
-  if (name == "stream") return Kind::kStream;
-  if (name == "shuffled") return Kind::kShuffled;
-  if (name == "random") return Kind::kRandom;
-  return Status(Code::kInvalidArgument,
-                Str("unknown order \"", name, "\": choose one of stream, shuffled, random"));
-}
-
-std::string_view SampleOrder::Name(Kind kind) {
-  switch (kind) {
-    case Kind::kStream:
-      return "stream";
-    case Kind::kShuffled:
-      return "shuffled";
-    case Kind::kRandom:
-      return "random";
-  }
-  LR_CHECK(false);
-}
-
 Status SampleOrder::Check() const {
   if (train_length <= 0) {
     return Status(Code::kInvalidArgument, Str("train_length ", train_length, " must be positive"));
@@ -77,13 +57,13 @@ std::int64_t SampleOrder::Start(std::int64_t g) const {
   const auto length = static_cast<std::uint64_t>(train_length);
   const auto n_slices = static_cast<std::uint64_t>((n_tokens - 1) / train_length);
   switch (kind) {
-    case Kind::kStream:
+    case OrderKind::kStream:
       return static_cast<std::int64_t>(index % n_slices * length);
-    case Kind::kShuffled: {
+    case OrderKind::kShuffled: {
       const std::uint64_t key = StreamKey(seed, index / n_slices, kShuffleStream);
       return static_cast<std::int64_t>(Permute(index % n_slices, n_slices, key) * length);
     }
-    case Kind::kRandom: {
+    case OrderKind::kRandom: {
       const auto n_starts = static_cast<std::uint64_t>(n_tokens - train_length);
       return static_cast<std::int64_t>(Sm64(StreamKey(seed, 0, kStartStream) ^ index) % n_starts);
     }

@@ -2,9 +2,11 @@
 // that a resumed run needs only {step, seed}.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string_view>
 
+#include "base/enum_names.h"
 #include "base/status.h"
 
 namespace longrun {
@@ -13,20 +15,23 @@ namespace longrun {
 // next power of four, applied again until the result is below n.
 std::uint64_t Permute(std::uint64_t i, std::uint64_t n, std::uint64_t key);
 
+// With n = floor((n_tokens - 1) / T) slices, of which slice i is tokens [i T, i T + T + 1).
+enum class OrderKind {
+  kRandom,    // start = Sm64(StreamKey(seed, 0, 2) ^ g) mod (n_tokens - T)
+  kShuffled,  // slice Permute(g mod n, n, StreamKey(seed, g div n, 0)): each once per epoch
+  kStream,    // slice g mod n
+};
+template <>
+struct EnumNames<OrderKind> {
+  static constexpr std::array<std::string_view, 3> kNames = {"random", "shuffled", "stream"};
+};
+
 struct SampleOrder {
-  enum class Kind {
-    // n = floor((n_tokens - 1) / T) slices; slice i is tokens [i T, i T + T + 1).
-    kStream,    // slice g mod n
-    kShuffled,  // slice Permute(g mod n, n, StreamKey(seed, g div n, 0)): each once per epoch
-    kRandom,    // start = Sm64(StreamKey(seed, 0, 2) ^ g) mod (n_tokens - T)
-  };
-  Kind kind = Kind::kRandom;
+  OrderKind kind = OrderKind::kRandom;
   std::uint64_t seed = 0;
   std::int64_t n_tokens = 0;
   std::int64_t train_length = 0;
 
-  static Result<Kind> Parse(std::string_view name);  // "stream", "shuffled", "random"
-  static std::string_view Name(Kind kind);
   // kInvalidArgument when the split is too short for one sequence of train_length + 1 tokens.
   Status Check() const;
   // First token of sample g; the sample is tokens [start, start + train_length + 1).

@@ -154,8 +154,7 @@ double LearningRate(const TrainConfig& train, std::int64_t t) {
   if (t <= n_warmup) {
     return optimizer.lr * static_cast<double>(t) / static_cast<double>(n_warmup);
   }
-  if (train.schedule.name == "constant") return optimizer.lr;
-  LR_CHECK(train.schedule.name == "cosine");
+  if (train.schedule.name == ScheduleKind::kConstant) return optimizer.lr;
   const double done =
       static_cast<double>(t - n_warmup) / static_cast<double>(train.steps() - n_warmup);
   return optimizer.min_lr +

@@ -329,6 +329,13 @@ TEST(TrainConfigTest, JsonIsReadStrictly) {
   EXPECT_EQ(message([](Json& json) { json["validate"] = 3; }), "train.validate: expected a map");
   EXPECT_EQ(message([](Json& json) { json["precision"] = "fp16"; }),
             "train.precision: expected one of fp32, bf16, found \"fp16\"; did you mean \"fp32\"?");
+  EXPECT_EQ(message([](Json& json) { json["order"] = "sorted"; }),
+            "train.order: expected one of random, shuffled, stream, found \"sorted\"");
+  EXPECT_EQ(message([](Json& json) { json["optimizer"]["name"] = "sgd"; }),
+            "train.optimizer.name: expected one of adamw, found \"sgd\"");
+  EXPECT_EQ(message([](Json& json) { json["schedule"]["name"] = "consine"; }),
+            "train.schedule.name: expected one of cosine, constant, found \"consine\"; did you "
+            "mean \"cosine\"?");
   EXPECT_EQ(message([](Json& json) { json["precision"] = 16; }),
             "train.precision: expected a string, found 16");
 }
@@ -370,8 +377,6 @@ TEST(TrainConfigTest, CheckNamesWhatIsOutOfRange) {
       "1024");
   EXPECT_EQ(message([](Config& c) { c.batch_tokens = 10; }),
             "train.batch_tokens: 10 is not a multiple of train_length 64; the nearest is 64");
-  EXPECT_EQ(message([](Config& c) { c.order = "sorted"; }),
-            "train.order: expected one of random, shuffled, stream, found \"sorted\"");
   EXPECT_EQ(message([](Config& c) { c.optimizer.lr = 0; }),
             "train.optimizer.lr: expected 1e-12 to 10, found 0");
   EXPECT_EQ(message([](Config& c) { c.optimizer.min_lr = 1; }),

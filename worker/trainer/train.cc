@@ -110,8 +110,7 @@ Result<Trainer> Trainer::Make(Session& session, const Dataset& dataset, const Ma
   const TaskFile& task = session.task();
   const Run& run = task.run;
   ASSIGN_OR_RETURN(const TokenSplit* split, dataset.Split("train"));
-  ASSIGN_OR_RETURN(const SampleOrder::Kind kind, SampleOrder::Parse(run.train.order));
-  const SampleOrder order = {.kind = kind,
+  const SampleOrder order = {.kind = run.train.order,
                              .seed = static_cast<std::uint64_t>(run.seed),
                              .n_tokens = split->n_tokens(),
                              .train_length = run.train.train_length};

@@ -54,19 +54,19 @@ TEST(PermuteTest, IsAPermutationForEverySmallSize) {
   }
 }
 
-SampleOrder Order(SampleOrder::Kind kind) {
+SampleOrder Order(OrderKind kind) {
   return {.kind = kind, .seed = 1337, .n_tokens = 101, .train_length = 10};
 }
 
 TEST(SampleOrderTest, StreamGoesThroughTheSlicesAndWraps) {
-  const SampleOrder order = Order(SampleOrder::Kind::kStream);
+  const SampleOrder order = Order(OrderKind::kStream);
   EXPECT_EQ(order.Start(0), 0);
   EXPECT_EQ(order.Start(9), 90);  // tokens [90, 101): the last token is the last target
   EXPECT_EQ(order.Start(10), 0);
 }
 
 TEST(SampleOrderTest, ShuffledVisitsEachSliceOnceInAnEpochAndEachEpochDiffers) {
-  const SampleOrder order = Order(SampleOrder::Kind::kShuffled);
+  const SampleOrder order = Order(OrderKind::kShuffled);
   std::vector<std::int64_t> first, second;
   for (std::int64_t g = 0; g < 10; ++g) {
     first.push_back(order.Start(g));
@@ -81,7 +81,7 @@ TEST(SampleOrderTest, ShuffledVisitsEachSliceOnceInAnEpochAndEachEpochDiffers) {
 }
 
 TEST(SampleOrderTest, RandomStartsStayInsideAndReachBothEnds) {
-  const SampleOrder order = Order(SampleOrder::Kind::kRandom);
+  const SampleOrder order = Order(OrderKind::kRandom);
   std::set<std::int64_t> starts;
   for (std::int64_t g = 0; g < 5000; ++g) starts.insert(order.Start(g));
   EXPECT_EQ(*starts.begin(), 0);
@@ -90,23 +90,13 @@ TEST(SampleOrderTest, RandomStartsStayInsideAndReachBothEnds) {
 }
 
 TEST(SampleOrderTest, ASplitOfOneTokenMoreThanTheTrainLengthIsEnough) {
-  SampleOrder order = Order(SampleOrder::Kind::kRandom);
+  SampleOrder order = Order(OrderKind::kRandom);
   order.n_tokens = 11;
   EXPECT_TRUE(order.Check().ok());
   EXPECT_EQ(order.Start(12345), 0);
   order.n_tokens = 10;
   EXPECT_EQ(order.Check().code(), Code::kInvalidArgument);
   EXPECT_NE(order.Check().message().find("has 10 tokens"), std::string::npos);
-}
-
-TEST(SampleOrderTest, NamesAreReadBackAndOthersRefused) {
-  for (const auto kind :
-       {SampleOrder::Kind::kStream, SampleOrder::Kind::kShuffled, SampleOrder::Kind::kRandom}) {
-    EXPECT_EQ(SampleOrder::Parse(SampleOrder::Name(kind)).value(), kind);
-  }
-  const auto unknown = SampleOrder::Parse("sorted");
-  ASSERT_FALSE(unknown.ok());
-  EXPECT_NE(unknown.status().message().find("stream, shuffled, random"), std::string::npos);
 }
 
 }  // namespace

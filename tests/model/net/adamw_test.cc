@@ -76,7 +76,7 @@ TEST(LearningRateTest, WarmsUpLinearlyAndEndsAtItsMinimum) {
   EXPECT_DOUBLE_EQ(LearningRate(train, 715), 6e-4);
   EXPECT_NEAR(LearningRate(train, (715 + 19073) / 2), 3.3e-4, 1e-12);
   EXPECT_DOUBLE_EQ(LearningRate(train, 19073), 6e-5);
-  train.schedule.name = "constant";
+  train.schedule.name = ScheduleKind::kConstant;
   EXPECT_DOUBLE_EQ(LearningRate(train, 19073), 6e-4);
 }
 
