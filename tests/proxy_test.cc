@@ -1,6 +1,6 @@
 // The smallest experiment that shows what position methods are compared for: trained at 64 bytes
 // for 600 steps on 0.54 MB of a novel, read at up to 16 times that. Asserted are orderings far from
-// chance (docs/position-methods-table.md has three seeds of each), with margins; the order at the
+// chance (docs/position-methods-table.md has five seeds of each), with margins; the order at the
 // train length is not among them, since a short training favours a prior for what is near.
 #include <gtest/gtest.h>
 
