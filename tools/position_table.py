@@ -62,7 +62,8 @@ def main():
     seeds = {cell["seeds"] for row in table["rows"] for cell in row["cells"] if cell["status"] == "ok"}
     if len(seeds) != 1:
         raise SystemExit(f"{SWEEP}: cells have {sorted(seeds)} seeds; wait until the sweep has finished")
-    markdown = ask(args.longrun, "table", SWEEP, "-o", "markdown").strip()
+    lines = ask(args.longrun, "table", SWEEP, "-o", "markdown").strip().split("\n")
+    markdown = "\n".join(line if line.startswith("|") else textwrap.fill(line, 120) for line in lines)
     claims = judged(args.longrun)
     sentences = "\n".join(sentence(claim) for claim in claims["claims"])
     (ROOT / "docs/position-methods-table.md").write_text(f"""# Position methods, trained at 64 bytes

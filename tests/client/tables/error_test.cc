@@ -117,7 +117,7 @@ TEST(TableErrorTest, AgainstALengthIsTheSameModelsOther) {
   EXPECT_TRUE(relative[0].rows[0].cells[1].is_text_paired);
 }
 
-// The blocks of two datasets, or of two splits, begin at the same tokens and have nothing in common.
+// Blocks of two datasets or two splits may begin at the same tokens and have nothing in common.
 TEST(TableErrorTest, BlocksOfDifferentTextsAreNotPaired) {
   ResultRow test = RowOfBlocks("a", 64, Losses(0.1, 0.02));
   test.body["split"] = "test";
