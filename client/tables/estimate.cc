@@ -32,11 +32,14 @@ Moments MomentsOf(const Values& values, Projection x_of) {
 
 double DfOf(double n) { return n - 1.0; }
 
-// Of independent variances of means with their degrees of freedom (Satterthwaite 1946).
+// Of independent variances of means with their degrees of freedom (Satterthwaite 1946):
+// (a + b)^2 / (a^2 / df_a + b^2 / df_b), by shares, so that no square overflows.
 double SatterthwaiteDf(double a, double df_a, double b, double df_b) {
-  const double sum = a + b;
-  const double below = a * a / df_a + b * b / df_b;
-  return below > 0.0 ? sum * sum / below : std::numeric_limits<double>::infinity();
+  if (!std::isfinite(a + b)) return std::min(df_a, df_b);
+  if (a + b == 0.0) return std::numeric_limits<double>::infinity();
+  const double share = a / (a + b);
+  const double below = share * share / df_a + (1.0 - share) * (1.0 - share) / df_b;
+  return below > 0.0 ? 1.0 / below : std::numeric_limits<double>::infinity();
 }
 
 bool HaveSameBlocks(const std::vector<const Reading*>& readings) {

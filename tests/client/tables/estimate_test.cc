@@ -60,6 +60,11 @@ TEST(EstimateTest, SeedsAndTextAreTwoSources) {
   EXPECT_EQ(equal.seeds.df, 1.0);
   EXPECT_NEAR(*equal.both().half95(), 1.959963985 * 0.2, 1e-8);
 
+  // A damaged row's error has no limit.
+  const Estimate absurd = MeanOf({{.x = 3.0, .se = 1e200, .df = 15.0}, {.x = 4.0, .se = 1e200}});
+  EXPECT_GT(absurd.both().df, 0.0);
+  EXPECT_NEAR(*absurd.p(), 1.0, 1e-12);
+
   const Estimate one = MeanOf({a});
   EXPECT_FALSE(one.seeds.se.has_value());
   EXPECT_EQ(one.wider().se, 0.2);
