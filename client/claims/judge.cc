@@ -342,7 +342,11 @@ Result<ClaimComparison> JudgeQuestion(const Question& question, const Board& boa
   if (out.n_seeds < 2) {
     out.reason = "one seed says nothing about others: run at least 3";
   } else if (text.se && *text.se > 0.0 && !difference->is_text_paired) {
-    out.reason = "the rows have no blocks of the text in common: measure both again";
+    out.reason = board.metric().is_nll()
+                     ? "the rows have no blocks of the text in common: measure both again"
+                     : Str(board.metric().words(),
+                           " has no blocks of the text to pair by: it "
+                           "cannot be judged yet");
   }
   if (!out.reason.empty()) return out;
   const BootstrapSample sample{.effect = difference->estimate.x,

@@ -139,7 +139,9 @@ void SetAgainst(const PivotCell* reference, PivotCell& cell) {
     return;
   }
   const PairedDifference& difference = *compared;
+  // Variants of a model share their cells, so the values must be equal, too.
   const bool is_itself =
+      difference.estimate.x == 0.0 &&
       std::ranges::equal(cell.seeds, reference->seeds, {}, &SeedValue::cell, &SeedValue::cell);
   Estimate estimate = difference.estimate;
   if (is_itself) estimate.seeds = estimate.text = {};  // it has no error

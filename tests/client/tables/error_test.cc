@@ -117,6 +117,19 @@ TEST(TableErrorTest, AgainstALengthIsTheSameModelsOther) {
   EXPECT_TRUE(relative[0].rows[0].cells[1].is_text_paired);
 }
 
+// The unigram baseline is a variant of the model's cell: it has the same SHA-256.
+TEST(TableErrorTest, AVariantIsComparedWithItsModel) {
+  ResultRow baseline = RowOfBlocks("a", 64, Losses(0.1, 0.02));
+  baseline.body["variant"] = "unigram";
+  const auto tables =
+      Build(ResultsOf({RunOf("a", "cable", 64, 1)}, {RowOfBlocks("a", 64, Losses(0.0)), baseline}),
+            {.rows = {"variant"}, .against = Against("variant", "unigram")});
+  const PivotCell& cell = tables.at(0).rows.at(0).cells.at(0);
+  EXPECT_NEAR(*cell.value, std::exp(-0.1), 1e-12);
+  EXPECT_NEAR(*cell.estimate.text.se, 0.02 / std::sqrt(15.0), 1e-12);
+  EXPECT_TRUE(cell.p_holm.has_value());
+}
+
 // Blocks of two datasets or two splits may begin at the same tokens and have nothing in common.
 TEST(TableErrorTest, BlocksOfDifferentTextsAreNotPaired) {
   ResultRow test = RowOfBlocks("a", 64, Losses(0.1, 0.02));
