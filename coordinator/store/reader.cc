@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "base/random.h"
 #include "base/str.h"
+#include "coordinator/store/damage.h"
 #include "coordinator/store/one_bit.h"
 #include "coordinator/store/read_rows.h"
 #include "coordinator/store/sqlite.h"
@@ -85,6 +86,15 @@ void StoreReader::Series::End() {
 
 Result<std::unique_ptr<StoreReader>> StoreReader::Open(const std::string& database_path) {
   ASSIGN_OR_RETURN(auto connection, Connection::Open(database_path, Connection::Mode::kRead));
+  // A damaged definition may be valid SQL without the column of checksums. A start repairs it, but
+  // a reader may come first.
+  for (const char* const name : {"attempt", "model", "result", "run", "sweep"}) {
+    const std::vector<SummedTable>& tables = connection->row_sums().tables();
+    if (std::ranges::find(tables, name, &SummedTable::name) != tables.end()) continue;
+    return Status(Code::kDataLoss,
+                  Str("the definition of table ", name,
+                      " is damaged: start the coordinator, which repairs it, or ", kRestoreRemedy));
+  }
   return std::unique_ptr<StoreReader>(new StoreReader(std::move(connection)));
 }
 
