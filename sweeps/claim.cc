@@ -60,14 +60,69 @@ std::vector<ParamSpec> WithCommon(std::vector<ParamSpec> own) {
   return own;
 }
 
+std::string TextAt(const Json& params, const char* key) {
+  return params.at(key).get<std::string>();
+}
+
+// `of` and `than` must each name one value, and not the same.
+std::string WhyNoPair(const Json& params) {
+  for (const char* const key : {"of", "than"}) {
+    const std::string text = TextAt(params, key);
+    const std::size_t n_values = ValuesInList(text).size();
+    if (n_values == 0) return Str(key, " must name a value of the axis");
+    if (n_values > 1) {
+      return Str(key, " \"", text, "\" names ", n_values,
+                 " values, expected one; a claim of kind ordered takes several");
+    }
+  }
+  const std::string of = TextAt(params, "of");
+  if (ValuesInList(of) != ValuesInList(TextAt(params, "than"))) return "";
+  return Str("of and than are both \"", of, "\": compare two values");
+}
+
+std::string WhyNoOrder(const Json& params) {
+  const std::vector<std::string> values = ValuesInList(TextAt(params, "of"));
+  if (values.size() < 2) {
+    return Str("of \"", TextAt(params, "of"), "\": expected two or more values, as cable, alibi");
+  }
+  for (std::size_t i = 1; i < values.size(); ++i) {
+    const auto end = values.begin() + static_cast<std::ptrdiff_t>(i);
+    if (std::find(values.begin(), end, values[i]) != end) {
+      return Str("of names \"", values[i], "\" twice");
+    }
+  }
+  return "";
+}
+
 std::string WhyNoRange(const Json& params) {
   const auto from = params.at("from").get<std::int64_t>(), to = params.at("to").get<std::int64_t>();
-  return from < to ? "" : Str("from ", from, " must be below to ", to);
+  return from < to ? "" : Str("`from` (", from, ") must be below `to` (", to, ")");
+}
+
+std::string WhyNotFlat(const Json& params) {
+  const std::size_t n_values = ValuesInList(TextAt(params, "of")).size();
+  return n_values == 1 ? WhyNoRange(params) : "of must name one value of the axis";
+}
+
+std::string WhyNoCrossing(const Json& params) {
+  const std::string why = WhyNoPair(params);
+  return why.empty() ? WhyNoRange(params) : why;
 }
 
 std::string WhyNoRatio(const Json& params) {
+  const std::string why = WhyNoPair(params);
+  if (!why.empty()) return why;
   const double least = params.at("at_least"), most = params.at("at_most");
-  return least <= most ? "" : Str("at_least ", least, " must not exceed at_most ", most);
+  if (least > most) return Str("`at_least` (", least, ") must not exceed `at_most` (", most, ")");
+  return least > 0.0 || most < kFactorMax ? "" : "give at_least, at_most or both";
+}
+
+// As `longrun table --where` reads it: axis=value, and further values or conditions after commas.
+std::string WhyNoConditions(const Json& params) {
+  const std::string where = TextAt(params, "where");
+  const std::size_t at = where.find('=');
+  if (where.empty() || (at != std::string::npos && at > 0 && at + 1 < where.size())) return "";
+  return Str("where \"", where, "\": expected axis=value, as in train_length=64");
 }
 
 const std::vector<ClaimKind>& Table() {
@@ -78,7 +133,8 @@ const std::vector<ClaimKind>& Table() {
            {Text("of", nullptr, "the value of the axis that is said to be lower"),
             Text("than", nullptr, "the value that it is compared with"), Lengths(),
             Number("margin", 0.0, 0.0, 1.0,
-                   "by at least this part of it (nll, bits and accuracies: by this amount)")})},
+                   "by at least this part of it (nll, bits and accuracies: by this amount)")}),
+       .check = WhyNoPair},
       {.name = "flat",
        .meaning =
            "the number at every measured length from `from` to `to` stays within a factor of "
@@ -89,26 +145,28 @@ const std::vector<ClaimKind>& Table() {
             Number("factor", 1.05, 1.0, kFactorMax,
                    "the number is multiplied or divided by at most this (nll, bits "
                    "and accuracies: it differs by at most factor - 1)")}),
-       .check = WhyNoRange},
+       .check = WhyNotFlat},
       {.name = "crosses",
        .meaning = "one value's curve is below another's at `from` and above it at `to`",
        .params = WithCommon({Text("of", nullptr, "the value of the axis that begins below"),
                              Text("than", nullptr, "the value whose curve it crosses"),
                              Length("from", "the context length at which it is below"),
                              Length("to", "the context length at which it is above")}),
-       .check = WhyNoRange},
+       .check = WhyNoCrossing},
       {.name = "ordered",
        .meaning = "the numbers of several values ascend in this order at each of the lengths",
        .params = WithCommon(
            {Text("of", nullptr, "the values from the lowest number on, as cable, fox, alibi"),
-            Lengths()})},
+            Lengths()}),
+       .check = WhyNoOrder},
       {.name = "equal",
        .meaning = "two values' numbers are equal within a tolerance at each of the lengths",
-       .params = WithCommon(
-           {Text("of", nullptr, "a value of the axis"), Text("than", nullptr, "the other value"),
-            Lengths(),
-            Number("tolerance", nullptr, 0.0, 1.0,
-                   "as a part of the number (nll, bits and accuracies: as an amount)")})},
+       .params =
+           WithCommon({Text("of", nullptr, "a value of the axis"),
+                       Text("than", nullptr, "the other value"), Lengths(),
+                       Number("tolerance", nullptr, 0.0, 1.0,
+                              "as a part of the number (nll, bits and accuracies: as an amount)")}),
+       .check = WhyNoPair},
       {.name = "ratio",
        .meaning = "the ratio of two values' numbers is within limits at each of the lengths: of "
                   "speeds and memory, for example",
@@ -136,6 +194,11 @@ std::vector<std::string> ValuesInList(std::string_view text) {
   for (std::string& part : parts) part = std::string(Trim(part));
   std::erase(parts, "");
   return parts;
+}
+
+std::string WhyWrongTogether(const ClaimKind& kind, const Json& params) {
+  const std::string why = WhyNoConditions(params);
+  return why.empty() ? kind.check(params) : why;
 }
 
 std::vector<std::string> ClaimKindNames() {

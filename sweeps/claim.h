@@ -12,7 +12,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "base/json.h"
@@ -25,9 +24,11 @@ struct ClaimKind {
   std::string_view name;  // "below"
   std::string_view meaning;
   std::vector<ParamSpec> params;
-  // Why parameters that are right one by one are wrong together; "": they are not. May be null.
+  // See WhyWrongTogether.
   std::string (*check)(const Json& params) = nullptr;
 };
+// Why parameters that are right one by one are wrong together; "": they are not.
+std::string WhyWrongTogether(const ClaimKind& kind, const Json& params);
 
 std::span<const ClaimKind> ClaimKinds();
 const ClaimKind* FindClaimKind(std::string_view name);  // null: unknown
@@ -38,11 +39,9 @@ struct Claim {
   Json params;       // complete
 };
 
-// The claims of a sweep file that was accepted, with its overrides. Does not need the datasets that
-// the rest of the file needs. kInvalidArgument with place and path if the claims have errors.
-Result<std::vector<Claim>> SweepClaims(
-    std::string_view yaml, std::string_view file_name,
-    const std::vector<std::pair<std::string, std::string>>& overrides);
+// The claims of a sweep file that was accepted. Does not need the datasets that the rest of the
+// file needs. kInvalidArgument with place and path if the claims have errors.
+Result<std::vector<Claim>> SweepClaims(std::string_view yaml, std::string_view file_name);
 
 // The parts of a list of values: "cable, rope(base=1, x=2)" has two.
 std::vector<std::string> ValuesInList(std::string_view text);

@@ -8,6 +8,7 @@
 #include "model/evaluation/input_file.h"
 #include "model/position/method.h"
 #include "sweeps/claim.h"
+#include "sweeps/claim_check.h"
 #include "sweeps/limits.h"
 #include "sweeps/schema.h"
 #include "sweeps/spec.h"
@@ -781,9 +782,8 @@ class Reader {
     const std::optional<Json> given = ReadParams(kind->params, entry.value, path, "");
     if (!given) return std::nullopt;
     Result<Json> params = ResolveParams(kind->params, *given, path);
-    const std::string why = !params.ok()             ? std::string(params.status().message())
-                            : kind->check != nullptr ? kind->check(*params)
-                                                     : "";
+    const std::string why =
+        params.ok() ? WhyWrongTogether(*kind, *params) : std::string(params.status().message());
     if (!why.empty()) {
       Report(entry.place, params.ok() ? Str(path, ": ", why) : why);
       return std::nullopt;
@@ -793,70 +793,12 @@ class Reader {
                        .params = &entry.value};
   }
 
-  // A claim about what this sweep does not measure could never be judged. Values given by --set are
-  // not compared: the claims are about the file's.
   void CheckClaim(const PlacedClaim& claim) {
-    const Json& params = claim.claim.params;
-    const auto report = [&](const char* key, std::string_view message) {
-      const YamlNode::Entry* const given = claim.params->Find(key);
+    for (const ClaimProblem& problem : ProblemsOf(claim.claim, spec_)) {
+      const YamlNode::Entry* const given = claim.params->Find(problem.key);
       Report(given != nullptr ? given->value.place : claim.params->place,
-             Str(claim.path, ".", key, ": ", message));
-    };
-    const auto name = params.at("axis").get<std::string>();
-    const auto axis = std::ranges::find_if(spec_.axes, [&](const Axis& one) {
-      return one.name == name || one.name.ends_with("." + name);
-    });
-    const bool is_given_in_file =
-        axis != spec_.axes.end() && std::ranges::all_of(axis->values, [](const AxisValue& value) {
-          return value.place.source == 0;
-        });
-    if (is_given_in_file) {
-      std::vector<std::string> values;
-      for (const AxisValue& value : axis->values) values.push_back(ShortName(value.shown));
-      for (const char* const key : {"of", "than"}) {
-        if (!params.contains(key)) continue;
-        for (const std::string& text : ValuesInList(params.at(key).get<std::string>())) {
-          const std::string meant = text.substr(0, text.find('('));
-          if (std::ranges::find(values, meant) != values.end()) continue;
-          // A number can be written in several ways.
-          const Json number = Json::parse(meant, nullptr, /*allow_exceptions=*/false);
-          const auto is_number = [&number](const AxisValue& value) {
-            return number.is_number() && value.shown == number;
-          };
-          if (std::ranges::any_of(axis->values, is_number)) continue;
-          report(key, Str("\"", text, "\" is not a value of ", name, DidYouMean(meant, values)));
-        }
-      }
+             Str(claim.path, ".", problem.key, ": ", problem.message));
     }
-    std::set<std::int64_t> measured;
-    for (const EvaluationSpec& evaluation : spec_.evaluations) {
-      const auto lengths = evaluation.param_places.find("context_lengths");
-      if (lengths != evaluation.param_places.end() && lengths->second.source != 0) return;
-      for (const Json& length : evaluation.params.at("context_lengths")) {
-        measured.insert(length.get<std::int64_t>());
-      }
-    }
-    if (measured.empty()) return;
-    const auto check_length = [&](const char* key, std::int64_t length) {
-      if (measured.contains(length)) return;
-      std::vector<std::string> lengths;
-      for (const std::int64_t one : measured) lengths.push_back(Str(one));
-      report(key, Str("no evaluation of this sweep measures context length ", length,
-                      "; they measure ", Join(lengths, ", ")));
-    };
-    for (const char* const key : {"from", "to"}) {
-      if (params.contains(key)) check_length(key, params.at(key).get<std::int64_t>());
-    }
-    if (!params.contains("context_lengths")) return;
-    for (const Json& length : params.at("context_lengths")) {
-      check_length("context_lengths", length.get<std::int64_t>());
-    }
-  }
-
-  // The value's first word: the name of a method, or the value itself.
-  static std::string ShortName(const Json& shown) {
-    const Json& name = shown.is_object() && shown.contains("method") ? shown.at("method") : shown;
-    return name.is_string() ? name.get<std::string>() : CanonicalJson(name);
   }
 
   // ----------------------------------------------------------------------------------------------

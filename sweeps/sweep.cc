@@ -74,16 +74,12 @@ Result<Sweep> ParseSweep(std::string_view yaml, std::string_view file_name,
   return sweep;
 }
 
-Result<std::vector<Claim>> SweepClaims(std::string_view yaml, std::string_view file_name,
-                                       const Overrides& overrides) {
+Result<std::vector<Claim>> SweepClaims(std::string_view yaml, std::string_view file_name) {
   std::vector<Problem> problems;
-  std::optional<YamlNode> root = ParseYaml(yaml, /*source=*/0, problems);
+  const std::optional<YamlNode> root = ParseYaml(yaml, /*source=*/0, problems);
   std::vector<Claim> claims;
-  if (root) {
-    ApplyOverrides(overrides, *root, problems);
-    claims = ReadClaims(*root, problems);
-  }
-  if (!problems.empty()) return ToStatus(std::move(problems), file_name, overrides);
+  if (root) claims = ReadClaims(*root, problems);
+  if (!problems.empty()) return ToStatus(std::move(problems), file_name, {});
   return claims;
 }
 

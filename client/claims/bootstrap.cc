@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numbers>
 
 #include "base/check.h"
 #include "base/random.h"
@@ -12,6 +13,8 @@ namespace longrun::client {
 namespace {
 
 constexpr std::uint64_t kSeed = 0x636c61696d73;  // any constant: the same answer every time
+constexpr double kReplicatesBeyond = 250.0;
+constexpr double kReplicatesMost = 1e6;
 
 double MeanOf(const std::vector<double>& values) {
   double sum = 0.0;
@@ -19,13 +22,54 @@ double MeanOf(const std::vector<double>& values) {
   return sum / static_cast<double>(values.size());
 }
 
-// The mean of as many draws as there are values, less the values' mean.
-double ResampledDeviation(const std::vector<double>& values, double mean, SeededRandom& random) {
-  double sum = 0.0;
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    sum += values[static_cast<std::size_t>(random.Below(values.size()))];
+double StandardError(const std::vector<double>& values) {
+  const double mean = MeanOf(values);
+  double squares = 0.0;
+  for (const double value : values) squares += (value - mean) * (value - mean);
+  const auto n = static_cast<double>(values.size());
+  return std::sqrt(squares / (n * (n - 1.0)));
+}
+
+// Draws the deviation of a mean of as many values from the mean of all.
+class Resampled {
+ public:
+  explicit Resampled(const std::vector<double>& values) : values_(values), mean_(MeanOf(values)) {}
+
+  double operator()(SeededRandom& random) const {
+    double sum = 0.0;
+    for (std::size_t i = 0; i < values_.size(); ++i) {
+      sum += values_[static_cast<std::size_t>(random.Below(values_.size()))];
+    }
+    return sum / static_cast<double>(values_.size()) - mean_;
   }
-  return sum / static_cast<double>(values.size()) - mean;
+
+ private:
+  const std::vector<double>& values_;
+  double mean_;
+};
+
+// -ln of a number that is uniform in (0, 1].
+double DrawExponential(SeededRandom& random) { return -std::log1p(-random.Uniform()); }
+
+// Box and Muller (1958).
+double DrawNormal(SeededRandom& random) {
+  const double radius = std::sqrt(2.0 * DrawExponential(random));
+  return radius * std::cos(2.0 * std::numbers::pi * random.Uniform());
+}
+
+// A normal number over the root of a mean of squares: chi-squared is a sum of exponentials, and of
+// one square more if its degrees of freedom are odd.
+double DrawStudent(std::size_t df, SeededRandom& random) {
+  const double normal = DrawNormal(random);
+  double squares = 0.0;
+  for (std::size_t i = 0; i + 1 < df; i += 2) squares += 2.0 * DrawExponential(random);
+  if (df % 2 == 1) {
+    const double last = DrawNormal(random);
+    squares += last * last;
+  }
+  // The smallest sums would divide by 0: such a replicate is beyond every end.
+  const double least = std::numeric_limits<double>::min();
+  return normal / std::sqrt(std::max(squares, least) / static_cast<double>(df));
 }
 
 double Expansion(std::size_t n, double level) {
@@ -34,41 +78,44 @@ double Expansion(std::size_t n, double level) {
   return StudentQuantile(level, df) / normal * std::sqrt(static_cast<double>(n) / df);
 }
 
-// The value below which the part `p` of the sorted values lies, between two of them by their
-// distances.
-double Quantile(const std::vector<double>& sorted, double p) {
-  const double at = p * static_cast<double>(sorted.size() - 1);
-  const auto below = static_cast<std::size_t>(at);
-  const std::size_t above = std::min(below + 1, sorted.size() - 1);
-  return sorted[below] + (at - static_cast<double>(below)) * (sorted[above] - sorted[below]);
+// The value below which the part `p` of the values lies, between two of them by their distances.
+// Reorders the values.
+double Quantile(std::vector<double>& values, double p) {
+  const double at = p * static_cast<double>(values.size() - 1);
+  const auto below = values.begin() + static_cast<std::ptrdiff_t>(at);
+  std::nth_element(values.begin(), below, values.end());
+  const auto above = below + 1 == values.end() ? below : std::min_element(below + 1, values.end());
+  return *below + (at - std::floor(at)) * (*above - *below);
 }
 
 }  // namespace
 
+std::size_t ReplicatesFor(double level) {
+  const double wanted = std::ceil(2.0 * kReplicatesBeyond / (1.0 - level));
+  return static_cast<std::size_t>(std::min(wanted, kReplicatesMost));
+}
+
 std::pair<double, double> BootstrapInterval(const BootstrapSample& sample, double level,
-                                            std::size_t n_replicates, bool is_expanded) {
+                                            std::size_t n_replicates) {
   LR_CHECK(n_replicates > 0 && level > 0.0 && level < 1.0);
-  struct Source {
-    const std::vector<double>* values;
-    double mean;
-    double expansion;
-  };
-  std::vector<Source> sources;
-  for (const std::vector<double>* values : {&sample.seeds, &sample.blocks}) {
-    if (values->size() < 2) continue;
-    sources.push_back({.values = values,
-                       .mean = MeanOf(*values),
-                       .expansion = is_expanded ? Expansion(values->size(), level) : 1.0});
+  const std::size_t n_seeds = sample.seeds.size(), n_blocks = sample.blocks.size();
+  const double over_seeds = n_seeds > 1 ? StandardError(sample.seeds) : 0.0;
+  if (n_blocks < 2) {
+    const double half =
+        over_seeds > 0.0 ? over_seeds * StudentQuantile(level, static_cast<double>(n_seeds) - 1.0)
+                         : 0.0;
+    return {sample.effect - half, sample.effect + half};
   }
+  const Resampled of_blocks(sample.blocks);
+  const double expansion = Expansion(n_blocks, level);
   SeededRandom random(kSeed);
   std::vector<double> replicates(n_replicates, sample.effect);
   for (double& replicate : replicates) {
-    for (const Source& source : sources) {
-      replicate += source.expansion * ResampledDeviation(*source.values, source.mean, random);
-    }
+    replicate += expansion * of_blocks(random);
+    if (over_seeds > 0.0) replicate += over_seeds * DrawStudent(n_seeds - 1, random);
   }
-  std::ranges::sort(replicates);
-  return {Quantile(replicates, (1.0 - level) / 2), Quantile(replicates, (1.0 + level) / 2)};
+  const double low = Quantile(replicates, (1.0 - level) / 2);
+  return {low, Quantile(replicates, (1.0 + level) / 2)};
 }
 
 }  // namespace longrun::client

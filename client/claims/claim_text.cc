@@ -59,10 +59,15 @@ std::string ClaimsSummary(const std::vector<JudgedClaim>& judged) {
     return std::ranges::count(judged, verdict, &JudgedClaim::verdict);
   };
   std::size_t n_comparisons = 0;
-  for (const JudgedClaim& one : judged) n_comparisons += one.comparisons.size();
+  std::int64_t n_errors = 0;
+  for (const JudgedClaim& one : judged) {
+    n_comparisons += one.comparisons.size();
+    n_errors += one.error.empty() ? 0 : 1;
+  }
   return Str(count(Verdict::kSupported), " supported, ", count(Verdict::kRefuted), " refuted, ",
              count(Verdict::kUndecided), " undecided; ",
-             Counted(static_cast<std::int64_t>(n_comparisons), "comparison"));
+             Counted(static_cast<std::int64_t>(n_comparisons), "comparison"),
+             n_errors > 0 ? Str("; ", Counted(n_errors, "claim"), " could not be judged") : "");
 }
 
 }  // namespace longrun::client

@@ -26,6 +26,16 @@ Status Invalid(std::string message) { return {Code::kInvalidArgument, std::move(
 struct Limits {
   double low = -kInfinity;
   double high = kInfinity;
+  bool is_strict = false;  // the limits themselves do not count: equal is not below
+
+  bool Hold(const std::pair<double, double>& interval) const {
+    return is_strict ? interval.first > low && interval.second < high
+                     : interval.first >= low && interval.second <= high;
+  }
+  bool AreMissedBy(const std::pair<double, double>& interval) const {
+    return is_strict ? interval.first >= high || interval.second <= low
+                     : interval.first > high || interval.second < low;
+  }
 };
 
 // One side of a comparison.
@@ -129,10 +139,12 @@ std::vector<std::int64_t> LengthsOf(const Claim& claim) {
   return claim.params.at("context_lengths").get<std::vector<std::int64_t>>();
 }
 
-// Less than the other by a part of it, or by an amount.
-Limits Below(bool is_ratio, double margin) { return {.high = is_ratio ? 1.0 - margin : -margin}; }
+// Less than the other; with a margin, by at least that part of it, or that amount.
+Limits Below(bool is_ratio, double margin) {
+  return {.high = is_ratio ? 1.0 - margin : -margin, .is_strict = margin == 0.0};
+}
 
-Limits Above(bool is_ratio) { return {.low = is_ratio ? 1.0 : 0.0}; }
+Limits Above(bool is_ratio) { return {.low = is_ratio ? 1.0 : 0.0, .is_strict = true}; }
 
 using Questions = std::vector<Question>;
 
@@ -159,9 +171,11 @@ Questions FlatQuestions(const Claim& claim, const Board& board, bool is_ratio) {
   const std::string of = TextOf(claim, "of");
   const std::int64_t from = IntOf(claim, "from"), to = IntOf(claim, "to");
   for (const std::int64_t length : board.Lengths()) {
-    if (length <= from || length > to) continue;
+    if (length <= from || length >= to) continue;
     questions.push_back({.of = {of, length}, .than = {of, from}, .limits = limits});
   }
+  // Also if it was not measured: a curve that ends before `to` proves nothing about it.
+  questions.push_back({.of = {of, to}, .than = {of, from}, .limits = limits});
   return questions;
 }
 
@@ -264,54 +278,78 @@ std::string StatementOf(const Claim& claim) {
 Limits OnScale(const Limits& limits, bool is_ratio) {
   if (!is_ratio) return limits;
   return {.low = limits.low > 0.0 ? std::log(limits.low) : -kInfinity,
-          .high = std::log(limits.high)};
+          .high = std::log(limits.high),
+          .is_strict = limits.is_strict};
 }
 
-// Why a cell cannot be compared; "": it can.
+// Why a cell cannot be compared; "": it can. A value beyond every double is compared by its nll.
 std::string WhyNot(const Side& side, const PivotCell* cell) {
   if (cell == nullptr) return Str(side.Text(), " was not evaluated");
   if (!cell->value) return Str(side.Text(), " has no number: ", cell->status);
-  if (cell->status != "ok") {
+  if (cell->status != "ok" && cell->status != kOverflow) {
     return Str(side.Text(), " is not complete: ", cell->n_ok, " of ", cell->n_wanted, " seeds");
   }
   return "";
 }
 
-// What would decide a comparison with this effect, from its measured variances: enough seeds, or a
-// longer text, so that half of the interval is shorter than the distance to the nearest limit.
+// What would decide a comparison with this effect, from its measured variances: more seeds, or a
+// longer text, so that half of the interval at `level` is shorter than the distance to the nearest
+// limit.
 std::string Needed(const PairedDifference& difference, const Limits& limits, double level) {
   const double effect = difference.estimate.x;
   const double distance = std::min(std::abs(effect - limits.low), std::abs(limits.high - effect));
-  const auto n_seeds = static_cast<double>(difference.of_seeds.size());
-  const double over_seeds = *difference.estimate.seeds.se * std::sqrt(n_seeds);  // of one seed
+  if (!(distance > 0.0)) return "";
+  const std::size_t n_seeds = difference.of_seeds.size();
+  const double over_seeds =  // of one seed
+      *difference.estimate.seeds.se * std::sqrt(static_cast<double>(n_seeds));
   const ErrorPart& text = difference.estimate.text;
   const double over_text = text.se ? *text.se * StudentQuantile(level, text.df) : 0.0;
-  if (!(distance > 0.0)) return "";
-  const auto seeds_for = [&](double room) -> std::size_t {
-    if (over_seeds == 0.0) return difference.of_seeds.size();
-    for (std::size_t k = 2; k <= kSeedsMost; ++k) {
-      const auto count = static_cast<double>(k);
-      if (StudentQuantile(level, count - 1.0) * over_seeds / std::sqrt(count) < room) return k;
-    }
-    return 0;
+  const auto half_of = [&](std::size_t k) {
+    const auto count = static_cast<double>(k);
+    return StudentQuantile(level, count - 1.0) * over_seeds / std::sqrt(count);
   };
-  const auto seeds_text = [&](std::size_t k) {
-    return k == 0 ? Str("more than ", kSeedsMost, " seeds") : Str("about ", k, " seeds");
+  const auto seeds_for = [&](double room) {
+    std::size_t k = n_seeds + 1;  // those that are there did not decide it
+    while (k <= kSeedsMost && half_of(k) >= room) ++k;
+    return k > kSeedsMost ? Str("more than ", kSeedsMost, " seeds") : Str("about ", k, " seeds");
   };
-  const auto text_text = [&](double room) {
-    return Str("about ", std::ceil(10.0 * (over_text / room) * (over_text / room)) / 10.0,
-               " times the text");
+  const auto text_for = [&](double room) {
+    const double times = (over_text / room) * (over_text / room);
+    return Str("about ", std::max(1.1, std::ceil(10.0 * times) / 10.0), " times the text");
   };
-  if (over_text < distance) {
-    const double room = std::sqrt(distance * distance - over_text * over_text);
-    return seeds_text(seeds_for(room));
+  const double over_seeds_now = half_of(n_seeds);
+  if (over_text < distance && over_seeds > 0.0) {
+    return seeds_for(std::sqrt(distance * distance - over_text * over_text));
   }
-  const double seeds_now = StudentQuantile(level, n_seeds - 1.0) * over_seeds / std::sqrt(n_seeds);
-  if (seeds_now < distance) {
-    return text_text(std::sqrt(distance * distance - seeds_now * seeds_now));
+  if (over_seeds_now < distance) {
+    return text_for(std::sqrt(distance * distance - over_seeds_now * over_seeds_now));
   }
   const double each = distance / std::sqrt(2.0);
-  return Str(seeds_text(seeds_for(each)), " and ", text_text(each));
+  return Str(seeds_for(each), " and ", text_for(each));
+}
+
+// Why the two cells' rows do not suffice to judge their difference; "": they do.
+std::string WhyUnjudged(const PairedDifference& difference, const PivotCell& of,
+                        const PivotCell& than) {
+  if (difference.of_seeds.size() < 2) {
+    return std::min(of.n_ok, than.n_ok) < 2
+               ? "one seed says nothing about others: run at least 3"
+               : Str("the two have ",
+                     Counted(static_cast<std::int64_t>(difference.n_seeds_matched), "seed"),
+                     " in common: run both with the same seeds, at least 3");
+  }
+  if (difference.is_text_paired) return "";
+  const auto is_one_block = [](const PivotCell& cell) {
+    return cell.clusters == TextClusters::kBlocks && cell.n_clusters && *cell.n_clusters < 2;
+  };
+  if (of.metric.is_nll()) {
+    return is_one_block(of) || is_one_block(than)
+               ? "the scored text is too short to be cut into blocks: score more tokens"
+               : "the rows have no blocks of the text in common: measure both again";
+  }
+  const ErrorPart& text = difference.estimate.text;
+  if (!text.se || *text.se == 0.0) return "";
+  return Str(of.metric.words(), " has no blocks of the text to pair by: it cannot be judged yet");
 }
 
 Result<ClaimComparison> JudgeQuestion(const Question& question, const Board& board, bool is_ratio,
@@ -338,34 +376,29 @@ Result<ClaimComparison> JudgeQuestion(const Question& question, const Board& boa
   out.effect = value(difference->estimate.x);
   out.n_seeds = difference->of_seeds.size();
   out.n_blocks = difference->of_blocks.size();
-  const ErrorPart& text = difference->estimate.text;
-  if (out.n_seeds < 2) {
-    out.reason = "one seed says nothing about others: run at least 3";
-  } else if (text.se && *text.se > 0.0 && !difference->is_text_paired) {
-    out.reason = board.metric().is_nll()
-                     ? "the rows have no blocks of the text in common: measure both again"
-                     : Str(board.metric().words(),
-                           " has no blocks of the text to pair by: it "
-                           "cannot be judged yet");
-  }
+  out.reason = WhyUnjudged(*difference, *of, *than);
   if (!out.reason.empty()) return out;
   const BootstrapSample sample{.effect = difference->estimate.x,
                                .seeds = difference->of_seeds,
                                .blocks = difference->of_blocks};
-  const auto interval = BootstrapInterval(sample, level);
+  const auto interval_at = [&sample](double of_level) {
+    return BootstrapInterval(sample, of_level, ReplicatesFor(of_level));
+  };
+  const auto interval = interval_at(level);
   out.interval = {value(interval.first), value(interval.second)};
   const Limits limits = OnScale(question.limits, is_ratio);
-  if (interval.first >= limits.low && interval.second <= limits.high) {
+  if (limits.Hold(interval)) {
     out.verdict = Verdict::kSupported;
     return out;
   }
   const double corrected = 1.0 - (1.0 - level) / static_cast<double>(n_questions);
-  const auto wider = n_questions == 1 ? interval : BootstrapInterval(sample, corrected);
-  if (wider.first > limits.high || wider.second < limits.low) {
+  const bool is_missed = limits.AreMissedBy(interval);
+  if (is_missed && (n_questions == 1 || limits.AreMissedBy(interval_at(corrected)))) {
     out.verdict = Verdict::kRefuted;
     return out;
   }
-  out.needed = Needed(*difference, limits, level);
+  const bool is_within = limits.Hold({sample.effect, sample.effect});
+  out.needed = Needed(*difference, limits, is_within ? level : corrected);
   return out;
 }
 
@@ -387,7 +420,6 @@ Result<JudgedClaim> Judge(const Claim& claim, const std::vector<SweepResults>& r
     if (is_open && out.verdict == Verdict::kSupported) out.verdict = Verdict::kUndecided;
     out.comparisons.push_back(std::move(one));
   }
-  if (questions.empty()) out.verdict = Verdict::kUndecided;
   return out;
 }
 
@@ -405,14 +437,20 @@ std::string_view VerdictWord(Verdict verdict) {
   LR_CHECK(false);
 }
 
-Result<std::vector<JudgedClaim>> JudgeClaims(const std::vector<Claim>& claims,
-                                             const std::vector<SweepResults>& results) {
+std::vector<JudgedClaim> JudgeClaims(const std::vector<Claim>& claims,
+                                     const std::vector<SweepResults>& results) {
   std::vector<JudgedClaim> judged;
   judged.reserve(claims.size());
   for (std::size_t i = 0; i < claims.size(); ++i) {
     Result<JudgedClaim> one = Judge(claims[i], results);
-    if (!one.ok()) return std::move(one).status().In(Str("spec.claims[", i, "].", claims[i].kind));
-    judged.push_back(std::move(one).value());
+    if (one.ok()) {
+      judged.push_back(std::move(one).value());
+      continue;
+    }
+    const std::string place = Str("spec.claims[", i, "].", claims[i].kind);
+    judged.push_back({.claim = claims[i],
+                      .statement = StatementOf(claims[i]),
+                      .error = std::move(one).status().In(place).message()});
   }
   return judged;
 }

@@ -10,6 +10,8 @@
 //   refuted    the interval of at least one lies outside of its limits, even at the level corrected
 //              for the number of comparisons (Bonferroni)
 //   undecided  neither, or there is no number, or only one seed: nothing is known about others
+//
+// A limit of "below" and "above" does not count as within: equal numbers refute both.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +21,6 @@
 #include <utility>
 #include <vector>
 
-#include "base/status.h"
 #include "client/tables/pivot.h"
 #include "client/tables/sweep_results.h"
 #include "sweeps/claim.h"
@@ -35,8 +36,8 @@ struct ClaimComparison {
   double low = 0.0;       // the limits, on the value's scale; infinite: no limit
   double high = 0.0;
   Verdict verdict = Verdict::kUndecided;
-  std::string reason =
-      {};  // why it cannot be decided at all: "cable has no number at 256: missing"
+  // Why it cannot be decided at all: "cable at 256 has no number: missing".
+  std::string reason = {};
   // Nothing if there is a reason, but the effect of a single seed.
   std::optional<double> effect = {};
   std::optional<std::pair<double, double>> interval = {};  // of the claim's level
@@ -51,11 +52,13 @@ struct JudgedClaim {
   std::string statement;  // "cable below alibi at 256, 1024 (perplexity)"
   Verdict verdict = Verdict::kUndecided;
   std::vector<ClaimComparison> comparisons = {};
+  // Why it could not be judged, with its number: it names what the results do not have (a metric,
+  // an axis, a value), or `where` leaves several tables, for instance of two datasets. Undecided.
+  std::string error = {};
 };
 
-// kInvalidArgument, with the claim's number, if it names what the results do not have: a metric, an
-// axis, a value; or if `where` leaves several tables, for instance of two datasets.
-Result<std::vector<JudgedClaim>> JudgeClaims(const std::vector<Claim>& claims,
-                                             const std::vector<SweepResults>& results);
+// One for each claim, in their order.
+std::vector<JudgedClaim> JudgeClaims(const std::vector<Claim>& claims,
+                                     const std::vector<SweepResults>& results);
 
 }  // namespace longrun::client

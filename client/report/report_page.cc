@@ -190,6 +190,8 @@ std::string Curves(const ReportInput& input) {
 }
 
 std::string ClaimHtml(const JudgedClaim& judged) {
+  const std::string title = Text("h3", Str(VerdictWord(judged.verdict), ": ", judged.statement));
+  if (!judged.error.empty()) return title + Text("p", judged.error, "class=\"bad\"") + "\n";
   std::string head, body;
   for (const std::string& text : ComparisonHeads(judged)) head += Text("th", text);
   for (const ClaimComparison& one : judged.comparisons) {
@@ -197,20 +199,17 @@ std::string ClaimHtml(const JudgedClaim& judged) {
     for (const std::string& text : ComparisonFields(one)) fields += Text("td", text);
     body += Element("tr", "", fields) + "\n";
   }
-  return Text("h3", Str(VerdictWord(judged.verdict), ": ", judged.statement)) +
-         Scroll(Str("<table aria-label=\"", HtmlText(judged.statement), "\"><thead><tr>", head,
-                    "</tr></thead>\n<tbody>", body, "</tbody></table>"));
+  return title + Scroll(Str("<table aria-label=\"", HtmlText(judged.statement), "\"><thead><tr>",
+                            head, "</tr></thead>\n<tbody>", body, "</tbody></table>"));
 }
 
 // The section of the sweep's claims; "" if it has none.
 std::string Claims(const ReportInput& input, const std::vector<SweepResults>& measured) {
-  const Result<std::vector<Claim>> claims = SweepClaims(input.yaml, input.info.name(), {});
+  const Result<std::vector<Claim>> claims = SweepClaims(input.yaml, input.info.name());
   if (!claims.ok() || claims->empty()) return "";  // the yaml was accepted, so it has no errors
-  const Result<std::vector<JudgedClaim>> judged = JudgeClaims(*claims, measured);
-  std::string out = "<h2>Claims</h2>\n";
-  if (!judged.ok()) return out + Text("p", judged.status().message(), "class=\"bad\"") + "\n";
-  out += Text("p", ClaimsSummary(*judged)) + "\n";
-  for (const JudgedClaim& one : *judged) out += ClaimHtml(one);
+  const std::vector<JudgedClaim> judged = JudgeClaims(*claims, measured);
+  std::string out = Str("<h2>Claims</h2>\n", Text("p", ClaimsSummary(judged)), "\n");
+  for (const JudgedClaim& one : judged) out += ClaimHtml(one);
   return out;
 }
 

@@ -23,7 +23,8 @@ struct ClaimsArguments {
 };
 
 std::string ClaimText(const JudgedClaim& judged) {
-  std::string out = Str(VerdictWord(judged.verdict), "  ", judged.statement, "\n");
+  const std::string out = Str(VerdictWord(judged.verdict), "  ", judged.statement, "\n");
+  if (!judged.error.empty()) return Str(out, judged.error, "\n");
   std::vector<std::string> heads = ComparisonHeads(judged);
   heads.insert(heads.begin(), "");
   std::vector<Align> align(heads.size(), Align::kLeft);
@@ -64,6 +65,7 @@ Json ClaimJson(const JudgedClaim& judged) {
   return {{"claim", {{judged.claim.kind, judged.claim.params}}},
           {"statement", judged.statement},
           {"verdict", VerdictWord(judged.verdict)},
+          {"error", judged.error.empty() ? Json() : Json(judged.error)},
           {"comparisons", std::move(comparisons)}};
 }
 
@@ -71,10 +73,10 @@ Json ClaimJson(const JudgedClaim& judged) {
 Result<std::vector<Claim>> FindClaims(RetryingClient& client, const ClaimsArguments& arguments) {
   if (!arguments.file.empty()) {
     ASSIGN_OR_RETURN(const std::string yaml, ReadFile(arguments.file));
-    return SweepClaims(yaml, arguments.file, {});
+    return SweepClaims(yaml, arguments.file);
   }
   ASSIGN_OR_RETURN(const v1::GetSweepResponse sweep, client.GetSweep(arguments.sweep));
-  return SweepClaims(sweep.yaml(), arguments.sweep, {});
+  return SweepClaims(sweep.yaml(), arguments.sweep);
 }
 
 int Claims(const ClaimsArguments& arguments, const std::string& output, const std::string& state) {
@@ -90,17 +92,16 @@ int Claims(const ClaimsArguments& arguments, const std::string& output, const st
   const Result<v1::GetResultsResponse> answer = client.GetResultsOfSweep(arguments.sweep);
   if (!answer.ok()) return client.ReportFailure(answer.status());
   const std::vector<SweepResults> results = {ReadResults(arguments.sweep, *answer)};
-  const Result<std::vector<JudgedClaim>> judged = JudgeClaims(*claims, results);
-  if (!judged.ok()) return Report(judged.status());
+  const std::vector<JudgedClaim> judged = JudgeClaims(*claims, results);
 
   std::string text;
   Json json = Json::array();
-  for (const JudgedClaim& one : *judged) {
+  for (const JudgedClaim& one : judged) {
     StrAppend(text, Str(ClaimText(one), "\n"));
     json.push_back(ClaimJson(one));
   }
   const auto count = [&judged](Verdict verdict) {
-    return std::ranges::count(*judged, verdict, &JudgedClaim::verdict);
+    return std::ranges::count(judged, verdict, &JudgedClaim::verdict);
   };
   const auto n_refuted = count(Verdict::kRefuted), n_undecided = count(Verdict::kUndecided);
   if (output == "json") {
@@ -109,9 +110,12 @@ int Claims(const ClaimsArguments& arguments, const std::string& output, const st
                       {"refuted", n_refuted},
                       {"undecided", n_undecided}}));
   } else {
-    Print(Str(text, ClaimsSummary(*judged), "\n"));
+    Print(Str(text, ClaimsSummary(judged), "\n"));
   }
-  return n_refuted > 0 ? kExitFailed : n_undecided > 0 ? kExitIncomplete : kExitOk;
+  const bool has_error =
+      !std::ranges::all_of(judged, [](const JudgedClaim& one) { return one.error.empty(); });
+  if (n_refuted > 0) return kExitFailed;
+  return has_error ? kExitUsage : n_undecided > 0 ? kExitIncomplete : kExitOk;
 }
 
 }  // namespace

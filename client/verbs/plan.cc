@@ -160,7 +160,7 @@ std::string PlanText(const v1::PlanSweepResponse& plan, bool service_runs, const
 
 // What too few seeds mean for the claims of the file; "" if it has none, or seeds enough.
 std::string ClaimsText(const v1::PlanSweepRequest& request, const v1::PlanSweepResponse& plan) {
-  const Result<std::vector<Claim>> claims = SweepClaims(request.yaml(), request.file_name(), {});
+  const Result<std::vector<Claim>> claims = SweepClaims(request.yaml(), request.file_name());
   if (!claims.ok() || claims->empty()) return "";
   std::set<Json> seeds;
   for (const v1::PlannedRunInfo& run : plan.runs()) {

@@ -49,13 +49,11 @@ void SayWhereToLook(const v1::SweepInfo& info, const std::string& state) {
 // The file may have other claims than the sweep had when it was submitted first, so it is named.
 void SayClaims(const v1::SubmitSweepRequest& request, const std::string& name,
                const std::vector<SweepResults>& results) {
-  const Result<std::vector<Claim>> claims = SweepClaims(request.yaml(), request.file_name(), {});
+  const Result<std::vector<Claim>> claims = SweepClaims(request.yaml(), request.file_name());
   if (!claims.ok() || claims->empty()) return;
-  const Result<std::vector<JudgedClaim>> judged = JudgeClaims(*claims, results);
-  const std::string summary =
-      judged.ok() ? ClaimsSummary(*judged) : std::string(judged.status().message());
-  std::fprintf(stderr, "\nclaims: %s\n  longrun claims %s --file %s\n", summary.c_str(),
-               name.c_str(), request.file_name().c_str());
+  std::fprintf(stderr, "\nclaims: %s\n  longrun claims %s --file %s\n",
+               ClaimsSummary(JudgeClaims(*claims, results)).c_str(), name.c_str(),
+               request.file_name().c_str());
 }
 
 int PrintEnd(const v1::WatchSweepResponse& end, const v1::SubmitSweepRequest& request,

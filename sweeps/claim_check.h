@@ -1,0 +1,21 @@
+// Whether a sweep measures what its claims are about. Internal to sweeps/.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "sweeps/claim.h"
+#include "sweeps/spec.h"
+
+namespace longrun {
+
+struct ClaimProblem {
+  std::string key;  // of the claim's parameters: "of"
+  std::string message;
+};
+
+// A claim about what the sweep does not measure could never be judged. Values given by --set are
+// not compared: the claims are about the file's.
+std::vector<ClaimProblem> ProblemsOf(const Claim& claim, const SweepSpec& spec);
+
+}  // namespace longrun

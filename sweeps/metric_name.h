@@ -1,0 +1,15 @@
+// The names by which a result is asked for (`longrun table --metric`, a claim's `metric`).
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace longrun {
+
+// What can be computed from rows of the metric `source`: "nll" gives perplexity, nll,
+// bits_per_token and bits_per_byte, "pseudo_nll" the same with "pseudo_" before each, another
+// metric itself.
+std::vector<std::string> MetricNames(std::string_view source);
+
+}  // namespace longrun
