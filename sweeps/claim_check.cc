@@ -4,9 +4,9 @@
 #include <cstdint>
 #include <set>
 
-#include "sweeps/value.h"
 #include "base/str.h"
 #include "sweeps/metric_name.h"
+#include "sweeps/value.h"
 #include "sweeps/yaml_tree.h"
 
 namespace longrun {

@@ -152,8 +152,9 @@ Plot PlotOf(const PivotTable& table) {
   if (!errors.empty()) legend.push_back("band: " + errors);
   if (plot.has_markers) legend.emplace_back("ring: train length");
   plot.legend = Join(legend, "; ");
-  if (table.metrics.front().is_bytes() && !table.relative) InUnits(plot);
-  if (table.metrics.front().is_share() && !table.relative) {
+  const bool is_compared = table.relative || !table.against.empty();
+  if (table.metrics.front().is_bytes() && !is_compared) InUnits(plot);
+  if (table.metrics.front().is_share() && !is_compared) {
     plot.y_least = 0.0;
     plot.y_most = 1.0;
   }

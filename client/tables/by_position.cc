@@ -33,17 +33,35 @@ std::vector<std::int64_t> Edges(const ResultRow& row, std::int64_t n_buckets) {
        .params = std::move(params)});
 }
 
-// The sums of bucket i by text block.
+// Whether the buckets of a row have their form.
+bool IsCurve(const Json& curve) {
+  if (!curve.is_object()) return false;
+  const Json begin = curve.value("begin", Json()), n = curve.value("n", Json()),
+             nll = curve.value("nll", Json());
+  const auto is_integer = [](const Json& one) { return one.is_number_integer(); };
+  return begin.is_array() && n.is_array() && nll.is_array() && begin.size() == n.size() &&
+         begin.size() == nll.size() && std::ranges::all_of(begin, is_integer) &&
+         std::ranges::all_of(n, is_integer);
+}
+
+// The sums of bucket i by text block; none if the curve does not have them in their form.
 std::vector<ClusterSum> BlocksOf(const Json& curve, std::size_t i) {
-  const auto blocks = curve.find("blocks");
-  if (blocks == curve.end()) return {};
-  const Json &begin = blocks->at("begin"), &n = blocks->at("n").at(i),
-             &nll = blocks->at("nll").at(i);
+  const Json blocks = curve.value("blocks", Json());
+  if (!blocks.is_object()) return {};
+  const Json begin = blocks.value("begin", Json::array());
+  const auto of_bucket = [&](const char* key) -> Json {
+    const Json all = blocks.value(key, Json::array());
+    return all.is_array() && i < all.size() ? all[i] : Json::array();
+  };
+  const Json n = of_bucket("n"), nll = of_bucket("nll");
+  if (n.size() != begin.size() || nll.size() != begin.size()) return {};
   std::vector<ClusterSum> sums;
   sums.reserve(begin.size());
   for (std::size_t b = 0; b < begin.size(); ++b) {
-    ClusterSum sum = {.id = begin.at(b).get<std::int64_t>(), .n = n.at(b).get<std::int64_t>()};
-    if (sum.n > 0) sum.nll_sum = nll.at(b).get<double>() * static_cast<double>(sum.n);
+    if (!begin[b].is_number_integer() || !n[b].is_number_integer()) return {};
+    ClusterSum sum = {.id = begin[b].get<std::int64_t>(), .n = n[b].get<std::int64_t>()};
+    if (sum.n > 0 && !nll[b].is_number()) return {};
+    if (sum.n > 0) sum.nll_sum = nll[b].get<double>() * static_cast<double>(sum.n);
     sums.push_back(sum);
   }
   return sums;
@@ -53,25 +71,25 @@ std::vector<ClusterSum> BlocksOf(const Json& curve, std::size_t i) {
 std::vector<Bucket> BucketsOf(const ResultRow& row) {
   std::vector<Bucket> buckets;
   const Json& body = row.body;
-  const Json extra = body.value("extra", Json::object());
-  const auto curve = extra.find("buckets");
-  if (curve == extra.end()) {
+  const Json extra = body.value("extra", Json());
+  const Json curve = extra.is_object() ? extra.value("buckets", Json()) : Json();
+  if (!IsCurve(curve)) {
     const std::vector<std::int64_t> edges = Edges(row, 0);
     for (std::size_t i = 0; i + 1 < edges.size(); ++i) {
       buckets.push_back({.begin = edges[i], .end = edges[i + 1]});
     }
     return buckets;
   }
-  const Json& begin = curve->at("begin");
+  const Json& begin = curve.at("begin");
   for (std::size_t i = 0; i < begin.size(); ++i) {
-    const Json& nll = curve->at("nll").at(i);
-    const auto n = nll.is_number() ? curve->at("n").at(i).get<std::int64_t>() : 0;
+    const Json& nll = curve.at("nll").at(i);
+    const auto n = nll.is_number() ? curve.at("n").at(i).get<std::int64_t>() : 0;
     const Json& end = i + 1 < begin.size() ? begin.at(i + 1) : body.at("context_length");
     buckets.push_back({.begin = begin.at(i).get<std::int64_t>(),
                        .end = end.get<std::int64_t>() + (i + 1 < begin.size() ? 0 : 1),
                        .n = n,
                        .nll_sum = n > 0 ? nll.get<double>() * static_cast<double>(n) : 0.0,
-                       .blocks = BlocksOf(*curve, i)});
+                       .blocks = BlocksOf(curve, i)});
   }
   return buckets;
 }
@@ -91,9 +109,11 @@ std::vector<Bucket> Merged(const std::vector<Bucket>& buckets,
     merged.back().end = bucket.end;
     merged.back().n += bucket.n;
     merged.back().nll_sum += bucket.nll_sum;
-    for (std::size_t b = 0; b < bucket.blocks.size(); ++b) {
-      merged.back().blocks[b].n += bucket.blocks[b].n;
-      merged.back().blocks[b].nll_sum += bucket.blocks[b].nll_sum;
+    std::vector<ClusterSum>& blocks = merged.back().blocks;
+    if (blocks.size() != bucket.blocks.size()) blocks.clear();  // not known of both
+    for (std::size_t b = 0; b < blocks.size(); ++b) {
+      blocks[b].n += bucket.blocks[b].n;
+      blocks[b].nll_sum += bucket.blocks[b].nll_sum;
     }
   }
   return merged;

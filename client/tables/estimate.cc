@@ -42,6 +42,13 @@ double SatterthwaiteDf(double a, double df_a, double b, double df_b) {
   return below > 0.0 ? 1.0 / below : std::numeric_limits<double>::infinity();
 }
 
+// The smallest of the readings' blocks.
+double BlocksDf(const std::vector<const Reading*>& readings) {
+  double df = std::numeric_limits<double>::infinity();
+  for (const Reading* reading : readings) df = std::min(df, reading->blocks.df);
+  return df;
+}
+
 bool HaveSameBlocks(const std::vector<const Reading*>& readings) {
   const BlockParts& first = readings.front()->blocks;
   return first.parts.size() > 1 && std::ranges::all_of(readings, [&](const Reading* reading) {
@@ -120,8 +127,7 @@ ErrorPart TextPart(const std::vector<const Reading*>& a, const std::vector<const
     const std::vector<double> minus = MeanParts(a);
     for (std::size_t i = 0; i < parts.size(); ++i) parts[i] -= minus[i];
     out.of_blocks = std::move(parts);
-    return {.se = BlocksError(out.of_blocks),
-            .df = DfOf(static_cast<double>(out.of_blocks.size()))};
+    return {.se = BlocksError(out.of_blocks), .df = BlocksDf(all)};
   }
   const ErrorPart of_a = MeanText(a), of_b = MeanText(b);
   if (!of_a.se || !of_b.se) return {};
@@ -165,8 +171,7 @@ Estimate MeanOf(const std::vector<Reading>& readings) {
   const bool are_differences =
       std::ranges::all_of(readings, [](const Reading& reading) { return reading.is_difference; });
   if (are_differences && HaveSameBlocks(all)) {
-    const std::vector<double> parts = MeanParts(all);
-    estimate.text = {.se = BlocksError(parts), .df = DfOf(static_cast<double>(parts.size()))};
+    estimate.text = {.se = BlocksError(MeanParts(all)), .df = BlocksDf(all)};
   } else {
     estimate.text = MeanText(all);
   }
@@ -199,7 +204,8 @@ PairedDifference Compare(const std::vector<SeedReading>& a, const std::vector<Se
   return out;
 }
 
-std::vector<std::optional<double>> Holm(const std::vector<std::optional<double>>& p) {
+std::vector<std::optional<double>> Holm(const std::vector<std::optional<double>>& p,
+                                        std::size_t n_tests) {
   std::vector<std::size_t> order;
   for (std::size_t i = 0; i < p.size(); ++i) {
     if (p[i]) order.push_back(i);
@@ -208,7 +214,7 @@ std::vector<std::optional<double>> Holm(const std::vector<std::optional<double>>
   std::vector<std::optional<double>> corrected(p.size());
   double largest = 0.0;
   for (std::size_t rank = 0; rank < order.size(); ++rank) {
-    const auto n_left = static_cast<double>(order.size() - rank);
+    const auto n_left = static_cast<double>(std::max(n_tests, order.size()) - rank);
     largest = std::max(largest, std::min(1.0, n_left * *p[order[rank]]));
     corrected[order[rank]] = largest;
   }

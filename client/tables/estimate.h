@@ -68,8 +68,11 @@ struct PairedDifference {
 };
 PairedDifference Compare(const std::vector<SeedReading>& a, const std::vector<SeedReading>& b);
 
-// Holm (1979): p-values corrected for their number, in the same order. Nothing stays nothing.
-std::vector<std::optional<double>> Holm(const std::vector<std::optional<double>>& p);
+// Holm (1979): p-values corrected for their number, in the same order. Nothing stays nothing. With
+// `n_tests`, those given were chosen of so many by their numbers: they are corrected for all of
+// them, as if the others were larger.
+std::vector<std::optional<double>> Holm(const std::vector<std::optional<double>>& p,
+                                        std::size_t n_tests = 0);
 
 // The level of the tests that tables mark.
 inline constexpr double kTestLevel = 0.05;

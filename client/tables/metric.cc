@@ -78,6 +78,10 @@ std::optional<Reading> ReadNll(const Json& body) {
   }
   if (const auto df = NumberAt(*extra, "df"); df && *df > 0.0) reading.df = *df;
   reading.blocks = BlocksIn(*extra);
+  const bool is_of_blocks = reading.clusters == TextClusters::kBlocks;
+  if (is_of_blocks && !reading.se) reading.blocks = {};  // too few of them have most of the tokens
+  reading.blocks.df = static_cast<double>(reading.blocks.parts.size()) - 1.0;
+  if (is_of_blocks) reading.blocks.df = std::min(reading.blocks.df, reading.df);
   return reading;
 }
 
@@ -267,6 +271,12 @@ std::vector<ResultMetric> MetricsOf(const std::set<std::string>& sources) {
   return metrics;
 }
 
+std::optional<std::int64_t> FewerClusters(const std::optional<std::int64_t>& a,
+                                          const std::optional<std::int64_t>& b) {
+  if (!a || !b) return a ? a : b;
+  return std::min(*a, *b);
+}
+
 std::optional<Reading> RelativeTo(const ResultMetric& metric, const Reading& reading,
                                   const Reading& reference) {
   if (!metric.is_log && reference.x == 0.0) return std::nullopt;
@@ -276,7 +286,7 @@ std::optional<Reading> RelativeTo(const ResultMetric& metric, const Reading& rea
   const double of_b = metric.is_log ? -1.0 : -ratio / reference.x;
   Reading out{.x = metric.is_log ? reading.x - reference.x : ratio,
               .clusters = std::max(reading.clusters, reference.clusters),
-              .n_clusters = reading.n_clusters,
+              .n_clusters = FewerClusters(reading.n_clusters, reference.n_clusters),
               .is_difference = true};
   if (reading.blocks.parts.size() > 1 && reading.blocks.begin == reference.blocks.begin) {
     out.blocks = reading.blocks;
@@ -284,7 +294,7 @@ std::optional<Reading> RelativeTo(const ResultMetric& metric, const Reading& rea
       out.blocks.parts[b] = of_a * reading.blocks.parts[b] + of_b * reference.blocks.parts[b];
     }
     out.se = BlocksError(out.blocks.parts);
-    out.df = static_cast<double>(out.blocks.parts.size()) - 1.0;
+    out.df = out.blocks.df = std::min(reading.blocks.df, reference.blocks.df);
   } else if (reading.se && reference.se) {
     out.se = std::hypot(of_a * *reading.se, of_b * *reference.se);
     out.df = std::min(reading.df, reference.df);

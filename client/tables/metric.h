@@ -22,6 +22,8 @@ struct BlockParts {
   std::string text = {};
   std::vector<std::int64_t> begin = {};  // the block's first token in the split
   std::vector<double> parts = {};        // on the scale of averaging; empty: the row has no blocks
+  // Of an error from them: blocks - 1, or less if they differ much in their numbers of tokens.
+  double df = 0.0;
 };
 // The standard error of a mean from the parts of q blocks, taken as independent:
 // sqrt(sum part^2 / (q (q - 1))). At least two blocks.
@@ -31,6 +33,10 @@ double BlocksError(const std::vector<double>& parts);
 // windows, which are not independent: their errors are too small.
 enum class TextClusters { kUnknown, kBlocks, kDocuments, kWindows };
 std::string_view ClustersName(TextClusters clusters);  // "", "block", "document", "window"
+
+// The smaller number of clusters of two readings: that of their comparison.
+std::optional<std::int64_t> FewerClusters(const std::optional<std::int64_t>& a,
+                                          const std::optional<std::int64_t>& b);
 
 // One row's number on the scale of averaging, with its standard error on that scale.
 struct Reading {

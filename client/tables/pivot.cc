@@ -145,11 +145,13 @@ class Pivot {
     if (request_.against) {
       ASSIGN_OR_RETURN(against_.axis, ResolveAxis(request_.against->axis, axes_, runs_));
       against_.values = request_.against->values;
-      if (against_.axis == "seed" || against_.axis == "metric") {
-        return {Code::kInvalidArgument,
-                Str("--against ", against_.axis,
-                    ": seeds are folded and metrics have no common "
-                    "scale; name an axis of the models or of the evaluations")};
+      const char* const why = against_.axis == "seed"      ? "seeds are averaged"
+                              : against_.axis == "metric"  ? "metrics have no common scale"
+                              : against_.axis == "dataset" ? "datasets are different texts"
+                                                           : nullptr;
+      if (why != nullptr) {
+        return {Code::kInvalidArgument, Str("--against ", against_.axis, ": ", why,
+                                            "; name an axis of the models or of the evaluations")};
       }
     }
     baselines_apart_ = !Named("variant");
@@ -678,7 +680,8 @@ class Pivot {
       if (rivals[i] == best) continue;
       p[i] = Compare(best->readings, rivals[i]->readings).estimate.p();
     }
-    p = Holm(p);
+    // The same numbers chose the best, so all pairs count and not only those with it.
+    p = Holm(p, rivals.size() * (rivals.size() - 1) / 2);
     for (std::size_t i = 0; i < rivals.size(); ++i) {
       rivals[i]->p_best = p[i];
       rivals[i]->is_best = *rivals[i]->value == *best->value || (p[i] && *p[i] > kTestLevel);

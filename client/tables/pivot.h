@@ -60,9 +60,9 @@ struct SeedValue {
 
 // `status`: "ok"; "missing", not measured yet; "not_asked", no evaluation wants it (blank);
 // "no_reference", nothing at the train length to which it is relative, or at the value of
-// `against`; "overflow", a value beyond
-// the largest double (infinite here; its nll is known); or the row's own ("not_applicable",
-// "out_of_memory", "diverged", "non_finite", "failed"). With several seeds, "ok" only if all are.
+// `against`; "overflow", a value beyond the largest double (infinite here; its nll is known); or
+// the row's own ("not_applicable", "out_of_memory", "diverged", "non_finite", "failed"). With
+// several seeds, "ok" only if all are.
 struct PivotCell {
   std::string status = "not_asked";
   ResultMetric metric = {};
@@ -92,8 +92,8 @@ struct PivotCell {
   std::size_t n_wanted = 0;                  // seeds in the sweep
   std::int64_t train_length = 0;
   bool at_train_length = false;  // by position: of the bucket with the train length
-  // The best of its rivals, or not separable from it: by a paired test, corrected for the number of
-  // rivals (Holm), at kTestLevel. A cell without any error is the best by its value.
+  // The best of its rivals, or not separable from it: by a paired test at kTestLevel, corrected for
+  // the number of pairs (Holm). A cell without any error is the best by its value.
   bool is_best = false;
   std::optional<double> p_best = {};  // of that test; nothing for the best itself
   std::vector<SeedValue> seeds = {};

@@ -85,8 +85,7 @@ void SetEstimate(const Estimate& estimate, bool is_log, PivotCell& cell) {
 void NoteClusters(PivotCell& cell) {
   for (const SeedReading& one : cell.readings) {
     cell.clusters = std::max(cell.clusters, one.reading.clusters);
-    const std::optional<std::int64_t> n = one.reading.n_clusters;
-    if (n && (!cell.n_clusters || *n < *cell.n_clusters)) cell.n_clusters = n;
+    cell.n_clusters = FewerClusters(cell.n_clusters, one.reading.n_clusters);
   }
 }
 
@@ -107,6 +106,15 @@ std::vector<SeedReading> ForComparison(const ResultMetric& metric,
     reading.x = std::log(reading.x);
   }
   return readings;
+}
+
+// A comparison with the mean of some of the seeds is no more complete than that.
+void NoteIncomplete(const PivotCell& reference, PivotCell& cell) {
+  if (reference.n_ok >= reference.n_wanted) return;
+  cell.n_ok = std::min(cell.n_ok, reference.n_ok);
+  cell.n_answered = std::min(cell.n_answered, reference.n_answered);
+  cell.n_wanted = std::max(cell.n_wanted, reference.n_wanted);
+  if (cell.status == "ok") cell.status = reference.status;
 }
 
 }  // namespace
@@ -150,6 +158,8 @@ void SetAgainst(const PivotCell* reference, PivotCell& cell) {
   cell.is_text_paired = difference.is_text_paired;
   cell.n_seeds_matched = difference.n_seeds_matched;
   cell.clusters = std::max(cell.clusters, reference->clusters);
+  cell.n_clusters = FewerClusters(cell.n_clusters, reference->n_clusters);
+  NoteIncomplete(*reference, cell);
   if (!is_itself) cell.p = difference.estimate.p();
 }
 
@@ -184,7 +194,6 @@ Result<PivotCell> FoldSeeds(const ResultMetric& metric, const std::vector<SeedRo
     if (reading) {
       value.n = sums.Add(*reading, seed.row->body);
       cell.readings.push_back({.seed = value.seed, .reading = *reading});
-      cell.is_text_paired = reading->is_difference && !reading->blocks.parts.empty();
       value.value = metric.Value(reading->x);
       if (reading->se) value.se = metric.ValueError(reading->x, *reading->se);
       if (std::isinf(*value.value)) value.status = kOverflow;
@@ -197,6 +206,7 @@ Result<PivotCell> FoldSeeds(const ResultMetric& metric, const std::vector<SeedRo
   if (std::ranges::any_of(cell.seeds, is_damaged)) {
     cell.status = "damaged";
     cell.n = 0;
+    cell.readings.clear();
     return cell;
   }
   cell.n_ok = sums.readings.size();
@@ -208,6 +218,9 @@ Result<PivotCell> FoldSeeds(const ResultMetric& metric, const std::vector<SeedRo
   SetEstimate(mean, metric.is_log, cell);
   if (cell.status == "ok" && std::isinf(*cell.value)) cell.status = kOverflow;
   NoteClusters(cell);
+  cell.is_text_paired = std::ranges::all_of(sums.readings, [](const Reading& reading) {
+    return reading.is_difference && !reading.blocks.parts.empty();
+  });
   const bool is_difference = std::ranges::any_of(sums.readings, &Reading::is_difference);
   if (is_difference) cell.p = DifferenceFromEquality(metric, cell.estimate);
   if (metric.is_nll()) cell.nll = sums.nll / static_cast<double>(cell.n_ok);

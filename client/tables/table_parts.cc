@@ -157,17 +157,19 @@ std::string TableTitle(const PivotTable& table) {
   return title;
 }
 
-std::string ErrorLegend(const PivotTable& table) {
+std::string ErrorLegend(const PivotTable& table, bool with_both) {
   bool over_seeds = false, over_text = false, is_unpaired = false, has_few = false;
   bool has_windows = false, is_beyond = false;
   for (const PivotRow& row : table.rows) {
     for (const PivotCell& cell : row.cells) {
       is_beyond = is_beyond || cell.status == kOverflow;
       if (!cell.se) continue;
-      (cell.se_is_over_seeds ? over_seeds : over_text) = true;
-      if (!cell.estimate.text.se) continue;
-      is_unpaired = is_unpaired || (!cell.is_text_paired && *cell.estimate.text.se > 0.0);
-      has_few = has_few || (!cell.se_is_over_seeds && HasFewClusters(cell));
+      const Estimate& estimate = cell.estimate;
+      over_seeds = over_seeds || cell.se_is_over_seeds || (with_both && estimate.seeds.se);
+      over_text = over_text || !cell.se_is_over_seeds || (with_both && estimate.text.se);
+      if (!estimate.text.se) continue;
+      is_unpaired = is_unpaired || (!cell.is_text_paired && *estimate.text.se > 0.0);
+      has_few = has_few || ((with_both || !cell.se_is_over_seeds) && HasFewClusters(cell));
       has_windows = has_windows || cell.clusters == TextClusters::kWindows;
     }
   }

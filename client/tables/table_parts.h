@@ -17,7 +17,8 @@ std::string ColumnHead(const PivotTable& table, std::size_t column);
 // "perplexity by context length (validation, nonoverlap)"
 std::string TableTitle(const PivotTable& table);
 // What ± means, and over what the errors are; "" if no number has one.
-std::string ErrorLegend(const PivotTable& table);
+// `with_both`: of cells that show both errors (PartsOf).
+std::string ErrorLegend(const PivotTable& table, bool with_both = false);
 // The same, and what short cells show instead of a number.
 std::string CellLegend(const PivotTable& table);
 // A row's axes as text; for a baseline, its name and dataset.

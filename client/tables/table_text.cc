@@ -54,7 +54,7 @@ std::string TableText(const PivotTable& table, bool is_wide) {
       is_cancelled = is_cancelled || cell.status == "cancelled";
     }
   }
-  const std::string errors = is_wide ? ErrorLegend(table) : CellLegend(table);
+  const std::string errors = is_wide ? ErrorLegend(table, table.has_two_errors) : CellLegend(table);
   std::string legend =
       Str("[ ] train length   * ", MarkLegend(table), errors.empty() ? "" : "   ", errors);
   if (is_partial) legend += "   n/N seeds of those wanted";

@@ -146,6 +146,15 @@ TEST(PlotTest, EachDirectionOfAThroughputHasAPlotAndBytesHaveAUnit) {
   EXPECT_EQ(plots->at(0).series.at(0).points.at(0).y, 3.0);
   EXPECT_EQ(plots->at(1).y_label, "peak memory (bytes)");
   EXPECT_EQ(plots->at(1).series.at(1).points.at(0).y, 256.0);
+
+  // A ratio has no unit.
+  const auto against =
+      BuildPivot({results}, {.against = PivotFilter{.axis = "position", .values = {"alibi"}}});
+  ASSERT_TRUE(against.ok());
+  const auto ratios = PlotsOfTables(*against);
+  ASSERT_TRUE(ratios.ok());
+  EXPECT_EQ(ratios->at(0).y_label, "peak memory, against position=alibi");
+  EXPECT_NEAR(ratios->at(0).series.at(0).points.at(0).y, 3.0, 1e-12);
 }
 
 TEST(PlotTest, ALengthThatOnlyAnotherSweepAsksForIsNoGap) {
@@ -185,6 +194,12 @@ TEST(PlotTest, AShareIsDrawnBetweenZeroAndOne) {
     EXPECT_NE(mark.text, "1.2");
     EXPECT_NE(mark.text, "-0.2");
   }
+  const auto against =
+      BuildPivot({ResultsOf({RunOf("a", "rope", 64, 1)}, {high, low})},
+                 {.against = PivotFilter{.axis = "context_length", .values = {"64"}}});
+  ASSERT_TRUE(against.ok());
+  EXPECT_FALSE(PlotsOfTables(*against)->at(0).y_least.has_value());  // a difference of -0.98
+
   const PlotScale scale = Within(ScaleOf({0.0, 1.1}, false, 0.06), 0.0, 1.0);
   EXPECT_EQ(scale.low, 0.0);
   EXPECT_EQ(scale.high, 1.0);

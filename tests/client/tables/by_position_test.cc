@@ -76,6 +76,39 @@ TEST(ByPositionTest, OneSeedHasAnErrorInTheTable) {
   EXPECT_NEAR(cell.se.value(), kError, 1e-12);
 }
 
+// A bucket of which one block has nearly all tokens has few degrees of freedom, also in a
+// comparison.
+TEST(ByPositionTest, AComparisonOfUnevenBlocksCountsTheirEffectiveNumber) {
+  SweepResults results = Positions();
+  Json& blocks = results.rows[0].body["extra"]["buckets"]["blocks"];
+  blocks["n"][1][0] = 60;  // and 15 of 4: (120)^2 / (60^2 + 15 * 4^2) = 3.75
+  results.runs.push_back(RunOf("b", "alibi", 2, 1));
+  results.rows.push_back(results.rows[0]);
+  results.rows[1].run_key = "b";
+  results.rows[1].cell = "b-4";
+  results.rows[1].body["extra"]["buckets"]["blocks"]["nll"][1][3] = 1.0;
+  const auto tables =
+      BuildPivot({results}, {.metrics = {"nll_by_position"},
+                             .against = PivotFilter{.axis = "position", .values = {"alibi"}}});
+  ASSERT_TRUE(tables.ok()) << tables.status().message();
+  const PivotCell& cell = tables->at(0).rows.at(0).cells.at(1);
+  EXPECT_TRUE(cell.is_text_paired);
+  EXPECT_NEAR(cell.estimate.text.df, 2.75, 1e-12);
+}
+
+TEST(ByPositionTest, BlocksOfAnotherFormAreLeftOut) {
+  for (const Json& wrong : {Json("x"), Json{{"begin", {1, 2}}}, Json{{"begin", "x"}, {"n", 1}}}) {
+    SweepResults results = Positions();
+    results.rows[0].body["extra"]["buckets"]["blocks"] = wrong;
+    const std::vector<ResultRow> rows = ByPosition({results}, 2).at(0).rows;
+    ASSERT_EQ(rows.size(), 2u) << wrong;
+    EXPECT_TRUE(rows[0].body.at("se").is_null()) << wrong;
+  }
+  SweepResults results = Positions();
+  results.rows[0].body["extra"]["buckets"]["n"] = 1;
+  EXPECT_NO_THROW(ByPosition({results}, 0));
+}
+
 TEST(ByPositionTest, RowsOfEarlierReleasesHaveNone) {
   const std::vector<ResultRow> rows =
       ByPosition({ResultsOf({RunOf("a", "cable", 2, 1)}, {RowByPosition("a", {4, 3, 2, 1})})}, 0)
