@@ -47,7 +47,7 @@ const std::vector<Floor> kClientFloors = {
     {"client/doctor", {"client/console", "client/wire"}},
     {"client/tables", {"client/console", "client/wire", "client/words"}},
     {"client/plots", {"client/console", "client/wire", "client/words", "client/tables"}},
-    {"client/claims", {"client/words", "client/tables"}},
+    {"client/claims", {"client/wire", "client/words", "client/tables"}},
     {"client/report",
      {"client/console", "client/wire", "client/words", "client/tables", "client/plots",
       "client/claims"}},

@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "base/str.h"
+#include "client/tables/table_format.h"
 #include "client/words/render.h"
 
 namespace longrun::client {
@@ -68,6 +69,24 @@ std::string ClaimsSummary(const std::vector<JudgedClaim>& judged) {
              count(Verdict::kUndecided), " undecided; ",
              Counted(static_cast<std::int64_t>(n_comparisons), "comparison"),
              n_errors > 0 ? Str("; ", Counted(n_errors, "claim"), " could not be judged") : "");
+}
+
+std::string ClaimsFootnote(const std::string& sweep, const std::vector<JudgedClaim>& judged,
+                           const std::set<std::string>& metrics, const std::string& format) {
+  std::vector<std::vector<std::string>> rows;
+  for (const JudgedClaim& one : judged) {
+    if (!metrics.contains(one.claim.params.at("metric").get<std::string>())) continue;
+    rows.push_back({std::string(VerdictWord(one.verdict)), one.statement});
+  }
+  if (rows.empty() || !IsForPeople(format)) return "";
+  std::string out;
+  if (format == "markdown") {
+    for (const auto& row : rows) StrAppend(out, Str("- ", row[0], ": ", row[1], "\n"));
+    return Str("\nClaims of ", sweep, ":\n\n", out);
+  }
+  const char* const begin = format == "latex" ? "% " : "";
+  for (const auto& row : rows) StrAppend(out, Str(begin, row[0], "  ", row[1], "\n"));
+  return Str("\n", begin, "claims of ", sweep, " (longrun claims ", sweep, " shows why)\n", out);
 }
 
 }  // namespace longrun::client

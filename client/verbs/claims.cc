@@ -8,6 +8,7 @@
 #include "base/str.h"
 #include "client/claims/claim_text.h"
 #include "client/claims/judge.h"
+#include "client/claims/sweep_claims.h"
 #include "client/console/exit_code.h"
 #include "client/console/output.h"
 #include "client/verb.h"
@@ -75,8 +76,7 @@ Result<std::vector<Claim>> FindClaims(RetryingClient& client, const ClaimsArgume
     ASSIGN_OR_RETURN(const std::string yaml, ReadFile(arguments.file));
     return SweepClaims(yaml, arguments.file);
   }
-  ASSIGN_OR_RETURN(const v1::GetSweepResponse sweep, client.GetSweep(arguments.sweep));
-  return SweepClaims(sweep.yaml(), arguments.sweep);
+  return ClaimsOfSweep(client, arguments.sweep);
 }
 
 int Claims(const ClaimsArguments& arguments, const std::string& output, const std::string& state) {

@@ -10,6 +10,7 @@
 #include "base/program.h"
 #include "base/str.h"
 #include "base/units.h"
+#include "client/claims/sweep_claims.h"
 #include "client/console/exit_code.h"
 #include "client/console/output.h"
 #include "client/verb.h"
@@ -162,10 +163,14 @@ int Query(const QueryArguments& arguments, const std::string& format, const std:
   const Result<std::int64_t> timeout_ms = ParseDurationMs(arguments.timeout);
   if (!timeout_ms.ok()) return Report(timeout_ms.status().In("--timeout"));
   RetryingClient client(state);
-  const Result<v1::QueryResponse> answer =
-      client.Query(*sql, {.timeout_ms = *timeout_ms,
-                          .rows_max = arguments.limit,
-                          .answer_ms = *timeout_ms + kGraceMs});
+  QueryOptions options = {
+      .timeout_ms = *timeout_ms, .rows_max = arguments.limit, .answer_ms = *timeout_ms + kGraceMs};
+  if (MentionsClaims(*sql)) {
+    Result<std::string> rows = ClaimRows(client);
+    if (!rows.ok()) return client.ReportFailure(rows.status());
+    options.claims_json = std::move(rows).value();
+  }
+  const Result<v1::QueryResponse> answer = client.Query(*sql, options);
   if (!answer.ok()) return client.ReportFailure(answer.status());
   const Json rows = JsonIn(answer->rows_json());
   Print(Rendered({answer->columns().begin(), answer->columns().end()}, rows, format));

@@ -1,17 +1,42 @@
 // longrun table SWEEP...: results by any axes.
 #include <cstdio>
+#include <set>
 #include <utility>
 
 #include "base/str.h"
+#include "client/claims/claim_text.h"
+#include "client/claims/judge.h"
+#include "client/claims/sweep_claims.h"
 #include "client/console/exit_code.h"
 #include "client/console/output.h"
 #include "client/tables/pivot.h"
 #include "client/tables/pivot_arguments.h"
 #include "client/tables/table_format.h"
 #include "client/verb.h"
+#include "client/wire/retrying_client.h"
 
 namespace longrun::client {
 namespace {
+
+// What the sweeps claim about the numbers shown. Tables are of use without them, so a sweep whose
+// file cannot be had has none.
+std::string Footnotes(const PivotArguments& arguments, const std::vector<SweepResults>& results,
+                      const std::vector<PivotTable>& tables, const std::string& output,
+                      const std::string& state) {
+  std::set<std::string> metrics;
+  for (const PivotTable& table : tables) {
+    for (const ResultMetric& metric : table.metrics) metrics.insert(metric.name);
+  }
+  RetryingClient client(state);
+  std::string out;
+  for (std::size_t i = 0; i < arguments.sweeps.size(); ++i) {
+    const std::string& sweep = arguments.sweeps[i];
+    const Result<std::vector<Claim>> claims = ClaimsOfSweep(client, sweep);
+    if (!claims.ok() || claims->empty()) continue;
+    out += ClaimsFootnote(sweep, JudgeClaims(*claims, {results[i]}), metrics, output);
+  }
+  return out;
+}
 
 int Table(const PivotArguments& arguments, const std::string& output, const std::string& state) {
   Result<PivotRequest> request = ReadPivotRequest(arguments);
@@ -27,6 +52,7 @@ int Table(const PivotArguments& arguments, const std::string& output, const std:
                  Join(arguments.sweeps, ", ").c_str());
   }
   Print(RenderTables(*tables, output));
+  if (IsForPeople(output)) Print(Footnotes(arguments, *results, *tables, output, state));
   const bool is_for_people = output == "table" || output == "wide";
   if (is_for_people && request->metrics.empty()) {
     const std::string note = OtherMetricsNote(*results);

@@ -32,6 +32,13 @@ Result<v1::GetSweepResponse> SweepCalls::GetSweep(const std::string& sweep, bool
   return Ask<v1::GetSweepResponse>(request);
 }
 
+Result<v1::GetSweepResponse> SweepCalls::GetSweepFile(const std::string& sweep) {
+  v1::GetSweepRequest request;
+  request.set_sweep(sweep);
+  request.set_file_only(true);
+  return Ask<v1::GetSweepResponse>(request);
+}
+
 Result<v1::GetRunResponse> SweepCalls::GetRun(const std::string& run) {
   v1::GetRunRequest request;
   request.set_run(run);
@@ -137,6 +144,7 @@ Result<v1::QueryResponse> SweepCalls::Query(const std::string& sql, const QueryO
   request.set_sql(sql);
   request.set_timeout_ms(options.timeout_ms);
   request.set_rows_max(options.rows_max);
+  request.set_claims_json(options.claims_json);
   return Ask<v1::QueryResponse>(request, options.answer_ms);
 }
 

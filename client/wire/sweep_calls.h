@@ -18,6 +18,7 @@ inline constexpr std::int64_t kPlanMs = 300'000;
 struct QueryOptions {
   std::int64_t timeout_ms = 0;         // of the statement; 0: the coordinator's default
   std::int64_t rows_max = 0;           // 0: the coordinator's default
+  std::string claims_json = {};        // the rows of `claims`; "": none are given
   std::int64_t answer_ms = kAnswerMs;  // of the whole call
 };
 
@@ -31,6 +32,8 @@ class SweepCalls {
   Result<v1::SubmitSweepResponse> SubmitSweep(const v1::SubmitSweepRequest& request);
   Result<v1::ListSweepsResponse> ListSweeps();
   Result<v1::GetSweepResponse> GetSweep(const std::string& sweep, bool brief = false);
+  // Its file as it was submitted, without its runs.
+  Result<v1::GetSweepResponse> GetSweepFile(const std::string& sweep);
   Result<v1::GetRunResponse> GetRun(const std::string& run);
   Result<v1::GetResultsResponse> GetResultsOfSweep(const std::string& sweep);
   Result<v1::GetResultsResponse> GetResultsOfRun(const std::string& run);

@@ -35,10 +35,11 @@ Status Answer(Call& call, const v1::QueryRequest& request, v1::QueryResponse* re
   if (request.rows_max() != 0) limits.rows_max = request.rows_max();
   RETURN_IF_ERROR(InRange("timeout_ms", limits.timeout_ms, kQueryTimeoutMsMax));
   RETURN_IF_ERROR(InRange("rows_max", limits.rows_max, kQueryRowsMax));
-  ASSIGN_OR_RETURN(
-      QueryAnswer answer,
-      AskQuery(call.parts.query_program, call.parts.core.store().database_path(), request.sql(),
-               limits, [&call] { return call.parts.stopping || call.context->IsCancelled(); }));
+  ASSIGN_OR_RETURN(QueryAnswer answer,
+                   AskQuery(call.parts.query_program, call.parts.core.store().database_path(),
+                            request.sql(), request.claims_json(), limits, [&call] {
+                              return call.parts.stopping || call.context->IsCancelled();
+                            }));
   for (std::string& column : answer.columns) response->add_columns(std::move(column));
   response->set_rows_json(std::move(answer.rows_json));
   response->set_cut_by(answer.cut_by);

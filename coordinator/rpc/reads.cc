@@ -137,6 +137,13 @@ Status GetSweep(Call& call, const v1::GetSweepRequest& request, v1::GetSweepResp
                    call.WithReason("SWEEP_NOT_FOUND", call.reader.FindSweep(request.sweep())));
   ASSIGN_OR_RETURN(SweepBody body, call.reader.BodyOfSweep(sweep.id));
   const bool brief = request.brief();
+  if (request.file_only()) {
+    response->mutable_info()->set_sweep_id(sweep.id);
+    response->mutable_info()->set_name(sweep.name);
+    response->set_yaml(std::move(body.yaml));
+    response->set_axes_json(std::move(body.axes_json));
+    return Status();
+  }
   if (!brief) response->set_yaml(std::move(body.yaml));
   response->set_axes_json(std::move(body.axes_json));
   SweepView view(call.parts.core, std::move(sweep), SweepView::Durations::kAlsoOfLive,

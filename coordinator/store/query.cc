@@ -9,6 +9,7 @@
 #include <cstring>
 #include <memory>
 
+#include "base/check.h"
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/str.h"
@@ -46,12 +47,27 @@ bool IsView(std::string_view name) {
 
 bool IsJsonTable(std::string_view name) { return name == "json_each" || name == "json_tree"; }
 
+const QueryView& GivenView() {
+  const auto views = QueryViews();
+  const auto view = std::ranges::find(views, true, &QueryView::is_given);
+  LR_CHECK(view != views.end());
+  return *view;
+}
+
+std::string ColumnList(const QueryView& view) {
+  std::vector<std::string> columns;
+  columns.reserve(view.columns.size());
+  for (const QueryColumn& column : view.columns) columns.push_back(Str('"', column.name, '"'));
+  return Join(columns, ", ");
+}
+
 // ---- what is allowed ----------------------------------------------------------------------------
 
 struct Guard {
   bool on_views_only = true;  // the database in memory; false: the real one, tables below the views
   std::string denied = {};    // the first operation that was refused
   std::set<std::string, std::less<>> tables = {};  // tables that the views read
+  bool reads_given = false;                        // the query names GivenView()
 };
 
 std::string ActionName(int action) {
@@ -92,6 +108,7 @@ bool IsInternal(std::string_view table) {
 // A read of no column is a count of the rows of a WITH or of a table below a view.
 int AuthorizeRead(Guard& guard, std::string_view table, std::string_view column,
                   const char* context) {
+  if (table == GivenView().name) guard.reads_given = true;
   if (IsView(table) || IsJsonTable(table)) return SQLITE_OK;
   const bool through_view = !guard.on_views_only && context != nullptr;
   if (!IsInternal(table) && (column.empty() || through_view)) {
@@ -178,8 +195,43 @@ Status Execute(sqlite3* db, const std::string& sql) {
   return code == SQLITE_OK ? Status() : SqliteStatus(db, code, "preparing a query's database");
 }
 
-// `sums` is for the real database, whose damaged rows are left out.
-Result<Db> Open(const std::string& path, int flags, Guard& guard, std::unique_ptr<RowSums>* sums) {
+// The rows that came with the query, as a table of this connection alone.
+Status AddGivenRows(sqlite3* db, const std::string& rows_json) {
+  const QueryView& view = GivenView();
+  const auto refuse = [&view](std::string_view what) {
+    return Status(Code::kInvalidArgument, Str("rows of ", view.name, ": ", what));
+  };
+  const Result<Json> rows = ParseJson(rows_json);
+  if (!rows.ok()) return refuse(rows.status().message());
+  const auto is_row = [&view](const Json& row) {
+    return row.is_array() && row.size() == view.columns.size() &&
+           std::ranges::none_of(row, [](const Json& value) { return value.is_structured(); });
+  };
+  if (!rows->is_array() || !std::ranges::all_of(*rows, is_row)) {
+    return refuse(Str("expected lists of ", view.columns.size(), " values"));
+  }
+  std::vector<std::string> values;
+  for (std::size_t c = 0; c < view.columns.size(); ++c) {
+    values.push_back(Str("json_extract(value, '$[", c, "]')"));
+  }
+  RETURN_IF_ERROR(Execute(db, Str("CREATE TEMP TABLE ", view.name, " (", ColumnList(view), ")")));
+  const std::string insert =
+      Str("INSERT INTO temp.", view.name, " SELECT ", Join(values, ", "), " FROM json_each(?1)");
+  sqlite3_stmt* raw = nullptr;
+  int code = sqlite3_prepare_v2(db, insert.c_str(), -1, &raw, nullptr);
+  const Prepared statement(raw);
+  if (code == SQLITE_OK) {
+    code =
+        sqlite3_bind_text64(raw, 1, rows_json.data(), rows_json.size(), SQLITE_STATIC, SQLITE_UTF8);
+  }
+  if (code == SQLITE_OK) code = sqlite3_step(raw);
+  return code == SQLITE_DONE ? Status() : SqliteStatus(db, code, "preparing a query's database");
+}
+
+// `sums` is for the real database, whose damaged rows are left out, and so is `given_json`, the
+// rows of GivenView().
+Result<Db> Open(const std::string& path, int flags, Guard& guard, std::unique_ptr<RowSums>* sums,
+                const std::string& given_json) {
   sqlite3* raw = nullptr;
   const int code = sqlite3_open_v2(path.c_str(), &raw,
                                    flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, nullptr);
@@ -199,16 +251,14 @@ Result<Db> Open(const std::string& path, int flags, Guard& guard, std::unique_pt
   RETURN_IF_ERROR(Execute(db.get(), "SELECT 1 FROM json_each('[]'), json_tree('[]')"));
   if (guard.on_views_only) {
     for (const QueryView& view : QueryViews()) {
-      std::vector<std::string> columns;
-      columns.reserve(view.columns.size());
-      for (const QueryColumn& column : view.columns) columns.push_back(Str('"', column.name, '"'));
       RETURN_IF_ERROR(
-          Execute(db.get(), Str("CREATE TABLE ", view.name, " (", Join(columns, ", "), ")")));
+          Execute(db.get(), Str("CREATE TABLE ", view.name, " (", ColumnList(view), ")")));
     }
   }
   if (sums != nullptr) {
     ASSIGN_OR_RETURN(*sums, RowSums::Of(db.get()));
     RETURN_IF_ERROR((*sums)->HideDamaged());
+    if (!given_json.empty()) RETURN_IF_ERROR(AddGivenRows(db.get(), given_json));
   }
   for (const int n_values : {2, 3}) {
     sqlite3_create_function(db.get(), "like", n_values,
@@ -386,7 +436,7 @@ Status QueryTimeout(const QueryLimits& limits) {
 }
 
 Result<QueryAnswer> RunQuery(const std::string& database_path, const std::string& sql,
-                             const QueryLimits& limits) {
+                             const std::string& claims_json, const QueryLimits& limits) {
   RETURN_IF_ERROR(CheckText(sql));
   {
     ASSIGN_OR_RETURN(const auto connection,
@@ -396,12 +446,19 @@ Result<QueryAnswer> RunQuery(const std::string& database_path, const std::string
   Guard names = {.on_views_only = true};
   {
     ASSIGN_OR_RETURN(const Db views,
-                     Open(":memory:", SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, names, nullptr));
+                     Open(":memory:", SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, names,
+                          /*sums=*/nullptr, /*given_json=*/""));
     RETURN_IF_ERROR(Prepare(views.get(), sql, names).status());
+  }
+  if (names.reads_given && claims_json.empty()) {
+    return Status(Code::kInvalidArgument,
+                  Str("the rows of ", GivenView().name,
+                      " come from the client that asks: `longrun query` sends them"));
   }
   Guard guard = {.on_views_only = false};
   std::unique_ptr<RowSums> sums;  // must outlive its connection
-  ASSIGN_OR_RETURN(const Db db, Open(database_path, SQLITE_OPEN_READONLY, guard, &sums));
+  ASSIGN_OR_RETURN(const Db db, Open(database_path, SQLITE_OPEN_READONLY, guard, &sums,
+                                     names.reads_given ? claims_json : ""));
   Watchdog dog = {.limits = limits, .deadline_ms = BootMs() + limits.timeout_ms};
   sqlite3_progress_handler(db.get(), kProgressOps, &Look, &dog);
   ASSIGN_OR_RETURN(const Prepared statement, Prepare(db.get(), sql, guard));

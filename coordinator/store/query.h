@@ -42,11 +42,14 @@ struct QueryAnswer {
   std::string cut_by;               // "", or the limit that ended it early: "rows", "bytes"
 };
 
+// `claims_json`: the rows of the view `claims`, each a list with a value for each column; "": they
+// are not known, and a query that reads the view is refused.
+//
 // Any thread. kInvalidArgument: not a single SELECT over documented views (the message says what);
 // kPermissionDenied: it uses something that a query may not; kDeadlineExceeded, kResourceExhausted:
 // it was stopped at a limit.
 Result<QueryAnswer> RunQuery(const std::string& database_path, const std::string& sql,
-                             const QueryLimits& limits);
+                             const std::string& claims_json, const QueryLimits& limits);
 
 // kDeadlineExceeded: the query took longer than its time.
 Status QueryTimeout(const QueryLimits& limits);

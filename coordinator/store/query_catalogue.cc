@@ -191,6 +191,32 @@ std::vector<QueryColumn> ArtifactColumns() {
   };
 }
 
+std::vector<QueryColumn> ClaimColumns() {
+  return {
+      kSweep,
+      kSweepId,
+      kNewest,
+      {"claim", "integer", "", "place in the file, from 0"},
+      {"kind", "text", "", "below, flat, crosses, ordered, equal or ratio"},
+      {"statement", "text", "", "the claim in words"},
+      {"metric", "text", "", "of the compared numbers: perplexity, ..."},
+      {"level", "real", "", "of the intervals, as 0.95"},
+      {"verdict", "text", "", "of the claim: supported, refuted or undecided"},
+      {"comparison", "text", "", "one of those that it consists of; null if it cannot be judged"},
+      {"comparison_verdict", "text", "", "the comparison's own"},
+      {"scale", "text", "", "of effect, interval and limits: ratio or difference"},
+      {"effect", "real", "", "of the first number over the second; null if there is none"},
+      {"low", "real", "", "lower end of the effect's interval"},
+      {"high", "real", "", "upper end"},
+      {"limit_low", "real", "", "the effect is claimed to be above; null: no limit"},
+      {"limit_high", "real", "", "the effect is claimed to be below; null: no limit"},
+      {"seeds", "integer", "", "that both numbers have"},
+      {"blocks", "integer", "", "of the text, by which they are paired; 0: they are not"},
+      {"reason", "text", "", "why it cannot be judged"},
+      {"needed", "text", "", "what would decide it"},
+  };
+}
+
 std::vector<QueryView> MakeViews() {
   return {
       {.name = "results",
@@ -264,6 +290,11 @@ std::vector<QueryView> MakeViews() {
                    kAttempt,
                    {"step_first", "integer", "steps", "from which its points count"},
                    {"step_last", "integer", "steps", "up to which its points count"}}},
+      {.name = "claims",
+       .meaning = "a comparison of a claim, judged from the present results by `longrun query` "
+                  "(docs/claims.md)",
+       .columns = ClaimColumns(),
+       .is_given = true},
   };
 }
 

@@ -1,6 +1,6 @@
 // The views that a user's query may read, with the meaning of each column. The views themselves are
-// in migrations/; a test compares names and order with the database,
-// and docs/query.md with this table.
+// in migrations/, except the one whose rows come with a query; a test compares names and order with
+// the database, and docs/query.md with this table.
 #pragma once
 
 #include <span>
@@ -21,6 +21,8 @@ struct QueryView {
   std::string_view name;
   std::string_view meaning;  // the meaning of a row
   std::vector<QueryColumn> columns;
+  // Whether its rows come with the query, from the client, and not from the database.
+  bool is_given = false;
 };
 
 std::span<const QueryView> QueryViews();

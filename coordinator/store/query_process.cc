@@ -52,8 +52,9 @@ Result<Frame> Unframed(std::string bytes) {
 }
 
 std::string QuestionText(const std::string& database_path, const std::string& sql,
-                         const QueryLimits& limits) {
+                         const std::string& claims_json, const QueryLimits& limits) {
   return Framed({{"answer_bytes_max", limits.answer_bytes_max},
+                 {"claims_json", claims_json},
                  {"database_path", database_path},
                  {"memory_bytes_max", limits.memory_bytes_max},
                  {"rows_max", limits.rows_max},
@@ -161,7 +162,8 @@ Result<QueryAnswer> AnswerTo(const Frame& question) {
   // Without its count of memory, SQLite has no limit.
   LR_CHECK(sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 1) == SQLITE_OK);
   sqlite3_hard_heap_limit64(limits.memory_bytes_max);
-  return RunQuery(path, question.text, limits);
+  ASSIGN_OR_RETURN(const std::string claims_json, GetString(question.header, "claims_json"));
+  return RunQuery(path, question.text, claims_json, limits);
 }
 
 Status ClientGone() { return {Code::kCancelled, "the query's client disconnected"}; }
@@ -169,12 +171,12 @@ Status ClientGone() { return {Code::kCancelled, "the query's client disconnected
 }  // namespace
 
 Result<QueryAnswer> AskQuery(const std::string& program, const std::string& database_path,
-                             const std::string& sql, const QueryLimits& limits,
-                             std::function<bool()> is_cancelled) {
+                             const std::string& sql, const std::string& claims_json,
+                             const QueryLimits& limits, std::function<bool()> is_cancelled) {
   if (is_cancelled && is_cancelled()) return ClientGone();
   const std::int64_t bytes_max = kJsonBytesPerByte * limits.answer_bytes_max + kHeaderBytesMax;
   auto asked = AskProcess({.argv = {program, kAnswerQueryFlag}, .env = Environment()},
-                          QuestionText(database_path, sql, limits),
+                          QuestionText(database_path, sql, claims_json, limits),
                           {.timeout_ms = limits.timeout_ms + kGraceMs,
                            .answer_bytes_max = static_cast<std::size_t>(bytes_max),
                            .is_cancelled = std::move(is_cancelled)});

@@ -24,8 +24,8 @@ inline constexpr const char* kAnswerQueryFlag = "--answer-query";
 // no room for a process; kCancelled; kInternal: the child could not be started, or ended without an
 // answer.
 Result<QueryAnswer> AskQuery(const std::string& program, const std::string& database_path,
-                             const std::string& sql, const QueryLimits& limits,
-                             std::function<bool()> is_cancelled = {});
+                             const std::string& sql, const std::string& claims_json,
+                             const QueryLimits& limits, std::function<bool()> is_cancelled = {});
 
 // The child: reads a question from standard input, writes its answer to standard output, and
 // returns the exit code. Must come before any other use of SQLite in the process.

@@ -84,12 +84,13 @@ class QueryTest : public testing::Test {
   }
 
   Result<QueryAnswer> Ask(const std::string& sql, QueryLimits limits = {}) {
-    return RunQuery(store->database_path(), sql, limits);
+    return RunQuery(store->database_path(), sql, claims_json, limits);
   }
   // In a process of its own, as the coordinator asks.
   Result<QueryAnswer> AskChild(const std::string& sql, QueryLimits limits = {},
                                std::function<bool()> is_cancelled = {}) {
-    return AskQuery(kProgram, store->database_path(), sql, limits, std::move(is_cancelled));
+    return AskQuery(kProgram, store->database_path(), sql, claims_json, limits,
+                    std::move(is_cancelled));
   }
   Json Rows(const std::string& sql) {
     const auto answer = Ask(sql);
@@ -105,6 +106,12 @@ class QueryTest : public testing::Test {
   TempFolder folder;
   std::unique_ptr<Store> store;
   State state;
+  // As a client sends them: two comparisons, the second of a claim that could not be judged.
+  std::string claims_json =
+      R"([["sample","01A",1,0,"below","a below b","nll",0.95,"refuted","a - b","refuted",)"
+      R"("difference",0.5,0.25,0.75,null,0.0,3,16,null,null],)"
+      R"(["sample","01A",1,1,"below","a below c","nll",0.95,"undecided",null,null,null,null,)"
+      R"(null,null,null,null,null,null,"\"c\" is not a value","3 seeds"]])";
 };
 
 // ---- the views ----------------------------------------------------------------------------------
@@ -134,7 +141,7 @@ TEST_F(QueryTest, TheDatabaseHasTheViewsThatAreDescribedColumnByColumn) {
   for (const QueryView& view : QueryViews()) {
     EXPECT_FALSE(view.meaning.empty()) << view.name;
     for (const QueryColumn& column : view.columns) {
-      described[std::string(view.name)].emplace_back(column.name);
+      if (!view.is_given) described[std::string(view.name)].emplace_back(column.name);
       EXPECT_FALSE(column.meaning.empty()) << view.name << "." << column.name;
     }
   }
@@ -186,6 +193,27 @@ TEST_F(QueryTest, EachViewHasRowsOfTheTypesThatAreDescribed) {
         EXPECT_TRUE(kinds.at(std::string(column.type)).contains(type[0])) << name << "." << field;
       }
     }
+  }
+}
+
+TEST_F(QueryTest, ClaimsComeWithTheQuestion) {
+  CarryOutSweep();
+  EXPECT_EQ(Rows("SELECT claim, verdict, effect, limit_low, reason FROM claims ORDER BY claim"),
+            Json::parse(R"([[0,"refuted",0.5,null,null],
+                            [1,"undecided",null,null,"\"c\" is not a value"]])"));
+  // Beside the views of the database, and in a process of its own.
+  const std::string joined =
+      "SELECT count(*) FROM claims c JOIN sweeps s ON s.sweep = c.sweep WHERE c.verdict = 'refuted'";
+  EXPECT_EQ(Rows(joined), Json::parse("[[1]]"));
+  EXPECT_EQ(AskChild(joined)->rows_json, "[[1]]");
+
+  claims_json = "";  // as a client that knows nothing of claims
+  ExpectRefused("SELECT * FROM claims", Code::kInvalidArgument,
+                "the rows of claims come from the client that asks: `longrun query` sends them");
+  EXPECT_EQ(Rows("SELECT count(*) FROM sweeps"), Json::parse("[[1]]"));
+  for (const char* const wrong : {"{", "{}", "[1]", "[[1]]", R"(["x"])"}) {
+    claims_json = wrong;
+    ExpectRefused("SELECT * FROM claims", Code::kInvalidArgument, "rows of claims: ");
   }
 }
 
@@ -548,7 +576,7 @@ TEST_F(QueryTest, AChildThatIsKilledIsAnErrorThatSaysSo) {
 
 TEST_F(QueryTest, AProgramThatCannotAnswerIsNamed) {
   const auto says = [&](const std::string& program) {
-    const Status status = AskQuery(program, store->database_path(), "SELECT 1", {}).status();
+    const Status status = AskQuery(program, store->database_path(), "SELECT 1", "", {}).status();
     EXPECT_EQ(status.code(), Code::kInternal) << status.message();
     return status.message();
   };

@@ -228,14 +228,14 @@ class DamageTest : public ::testing::Test {
     // would have added.
     for (const char* const view : {"results", "sweep_results", "curves", "tasks", "datasets",
                                    "sweep_runs", "transitions", "artifacts"}) {
-      const auto answer = RunQuery(DatabasePath(), Str("SELECT * FROM ", view), {});
+      const auto answer = RunQuery(DatabasePath(), Str("SELECT * FROM ", view), "", {});
       if (failed(answer.status())) continue;
       const Json rows = ParseJson(answer->rows_json).value();
       for (const Json& row : rows) answers.rows[view].insert(CanonicalJson(row));
       for (const DamagedRow& row : answer->damaged) answers.told.push_back(DamageText(row));
     }
     for (const QueryView& view : QueryViews()) {
-      failed(RunQuery(DatabasePath(), Str("SELECT * FROM ", view.name), {}).status());
+      failed(RunQuery(DatabasePath(), Str("SELECT * FROM ", view.name), "[]", {}).status());
     }
     return answers;
   }
@@ -947,7 +947,7 @@ TEST_F(DamageTest, AColumnOnATableOfOursIsNamedWithItsRemedy) {
   };
   for (const Status& status :
        {Store::Open(folder.path()).status(), RepairDatabase(folder.path()).status(),
-        RunQuery(DatabasePath(), "SELECT run_key FROM runs", {}).status()}) {
+        RunQuery(DatabasePath(), "SELECT run_key FROM runs", "", {}).status()}) {
     EXPECT_EQ(status.code(), Code::kFailedPrecondition);
     EXPECT_NE(status.message().find("the column mine to table meta"), std::string::npos)
         << status.message();
@@ -1052,11 +1052,11 @@ TEST_F(DamageTest, AFlippedBitInADefinitionIsFlippedBack) {
 TEST_F(DamageTest, AQueryBesideARunningServiceRefusesADamagedView) {
   const std::string sql = "SELECT run_key FROM runs";
   ASSERT_TRUE(RawDatabase(DatabasePath()).Execute("CREATE VIEW mine AS SELECT 1"));
-  EXPECT_TRUE(RunQuery(DatabasePath(), sql, {}).ok());
+  EXPECT_TRUE(RunQuery(DatabasePath(), sql, "", {}).ok());
   ASSERT_TRUE(RawDatabase(DatabasePath())
                   .Execute("PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql ="
                            " replace(sql, 'batch_tokens', 'catch_tokens') WHERE name = 'runs'"));
-  const Status status = RunQuery(DatabasePath(), sql, {}).status();
+  const Status status = RunQuery(DatabasePath(), sql, "", {}).status();
   EXPECT_EQ(status.code(), Code::kDataLoss);
   EXPECT_EQ(status.message(),
             "the database's definition of view runs is damaged: start the coordinator again, which "
