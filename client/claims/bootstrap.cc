@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numbers>
 
 #include "base/check.h"
 #include "base/random.h"
 #include "base/student_t.h"
+#include "client/claims/draw.h"
 
 namespace longrun::client {
 namespace {
@@ -47,30 +47,6 @@ class Resampled {
   const std::vector<double>& values_;
   double mean_;
 };
-
-// -ln of a number that is uniform in (0, 1].
-double DrawExponential(SeededRandom& random) { return -std::log1p(-random.Uniform()); }
-
-// Box and Muller (1958).
-double DrawNormal(SeededRandom& random) {
-  const double radius = std::sqrt(2.0 * DrawExponential(random));
-  return radius * std::cos(2.0 * std::numbers::pi * random.Uniform());
-}
-
-// A normal number over the root of a mean of squares: chi-squared is a sum of exponentials, and of
-// one square more if its degrees of freedom are odd.
-double DrawStudent(std::size_t df, SeededRandom& random) {
-  const double normal = DrawNormal(random);
-  double squares = 0.0;
-  for (std::size_t i = 0; i + 1 < df; i += 2) squares += 2.0 * DrawExponential(random);
-  if (df % 2 == 1) {
-    const double last = DrawNormal(random);
-    squares += last * last;
-  }
-  // The smallest sums would divide by 0: such a replicate is beyond every end.
-  const double least = std::numeric_limits<double>::min();
-  return normal / std::sqrt(std::max(squares, least) / static_cast<double>(df));
-}
 
 double Expansion(std::size_t n, double level) {
   const double df = static_cast<double>(n) - 1.0;

@@ -22,22 +22,6 @@ constexpr std::size_t kSeedsMost = 1000;  // more are not named as a remedy
 
 Status Invalid(std::string message) { return {Code::kInvalidArgument, std::move(message)}; }
 
-// The limits of a comparison, on the scale of values.
-struct Limits {
-  double low = -kInfinity;
-  double high = kInfinity;
-  bool is_strict = false;  // the limits themselves do not count: equal is not below
-
-  bool Hold(const std::pair<double, double>& interval) const {
-    return is_strict ? interval.first > low && interval.second < high
-                     : interval.first >= low && interval.second <= high;
-  }
-  bool AreMissedBy(const std::pair<double, double>& interval) const {
-    return is_strict ? interval.first >= high || interval.second <= low
-                     : interval.first > high || interval.second < low;
-  }
-};
-
 // One side of a comparison.
 struct Side {
   std::string value;  // as the claim names it
@@ -50,7 +34,7 @@ struct Side {
 struct Question {
   Side of;
   Side than;
-  Limits limits;
+  Limits limits;  // of the value
 };
 
 // The values of the claim's axis by the context length, from one table.
@@ -361,7 +345,8 @@ Result<ClaimComparison> JudgeQuestion(const Question& question, const Board& boa
                       : Str(question.of.value, is_ratio ? " / " : " - ", question.than.Text())),
       .is_ratio = is_ratio,
       .low = question.limits.low,
-      .high = question.limits.high};
+      .high = question.limits.high,
+      .limits = OnScale(question.limits, is_ratio)};
   ASSIGN_OR_RETURN(const PivotCell* const of, board.Find(question.of));
   ASSIGN_OR_RETURN(const PivotCell* const than, board.Find(question.than));
   out.reason = WhyNot(question.of, of);
@@ -378,6 +363,7 @@ Result<ClaimComparison> JudgeQuestion(const Question& question, const Board& boa
   out.n_blocks = difference->of_blocks.size();
   out.reason = WhyUnjudged(*difference, *of, *than);
   if (!out.reason.empty()) return out;
+  out.difference = difference;
   const BootstrapSample sample{.effect = difference->estimate.x,
                                .seeds = difference->of_seeds,
                                .blocks = difference->of_blocks};
@@ -386,7 +372,7 @@ Result<ClaimComparison> JudgeQuestion(const Question& question, const Board& boa
   };
   const auto interval = interval_at(level);
   out.interval = {value(interval.first), value(interval.second)};
-  const Limits limits = OnScale(question.limits, is_ratio);
+  const Limits& limits = out.limits;
   if (limits.Hold(interval)) {
     out.verdict = Verdict::kSupported;
     return out;

@@ -21,6 +21,7 @@
 #include <utility>
 #include <vector>
 
+#include "client/claims/limits.h"
 #include "client/tables/pivot.h"
 #include "client/tables/sweep_results.h"
 #include "sweeps/claim.h"
@@ -43,6 +44,9 @@ struct ClaimComparison {
   std::optional<std::pair<double, double>> interval = {};  // of the claim's level
   std::size_t n_seeds = 0;                                 // that both sides have
   std::size_t n_blocks = 0;                                // of the text; 0: not paired by blocks
+  // What was judged, on the scale of the comparison; nothing if there is a reason.
+  std::optional<PairedDifference> difference = {};
+  Limits limits = {};
   // What would decide it if the effect stays as it is: "about 4 seeds in all".
   std::string needed = {};
 };

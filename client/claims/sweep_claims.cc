@@ -85,17 +85,15 @@ Result<std::string> ClaimRows(SweepCalls& client) {
   Json rows = Json::array();
   std::set<std::string> names;
   for (const v1::SweepInfo& info : sweeps.sweeps()) {  // the newest first
-    const SweepOfRows sweep{.name = info.name(),
-                            .id = info.sweep_id(),
-                            .is_newest = names.insert(info.name()).second};
+    const SweepOfRows sweep{
+        .name = info.name(), .id = info.sweep_id(), .is_newest = names.insert(info.name()).second};
     const Result<std::vector<Claim>> claims = ClaimsOfSweep(client, sweep.id);
     // Removed since it was listed.
     if (!claims.ok() && claims.status().code() == Code::kNotFound) continue;
     RETURN_IF_ERROR(claims.status());
     if (claims->empty()) continue;
     ASSIGN_OR_RETURN(const v1::GetResultsResponse answer, client.GetResultsOfSweep(sweep.id));
-    const std::vector<JudgedClaim> judged =
-        JudgeClaims(*claims, {ReadResults(sweep.name, answer)});
+    const std::vector<JudgedClaim> judged = JudgeClaims(*claims, {ReadResults(sweep.name, answer)});
     for (std::size_t i = 0; i < judged.size(); ++i) {
       for (const ClaimComparison& one : judged[i].comparisons) {
         rows.push_back(RowOf(sweep, i, judged[i], &one));

@@ -6,8 +6,11 @@
 
 #include "base/str.h"
 #include "base/units.h"
+#include "client/claims/judge.h"
+#include "client/claims/power.h"
 #include "client/console/exit_code.h"
 #include "client/console/output.h"
+#include "client/tables/sweep_results.h"
 #include "client/verb.h"
 #include "client/wire/retrying_client.h"
 #include "client/words/no_service.h"
@@ -158,24 +161,122 @@ std::string PlanText(const v1::PlanSweepResponse& plan, bool service_runs, const
   return text;
 }
 
-// What too few seeds mean for the claims of the file; "" if it has none, or seeds enough.
-std::string ClaimsText(const v1::PlanSweepRequest& request, const v1::PlanSweepResponse& plan) {
-  const Result<std::vector<Claim>> claims = SweepClaims(request.yaml(), request.file_name());
-  if (!claims.ok() || claims->empty()) return "";
+std::size_t SeedsOf(const v1::PlanSweepResponse& plan) {
   std::set<Json> seeds;
   for (const v1::PlannedRunInfo& run : plan.runs()) {
     const Json axes = JsonIn(run.axes_json());
     if (axes.contains("seed")) seeds.insert(axes.at("seed"));
   }
-  const auto n_claims = static_cast<std::int64_t>(claims->size());
-  if (seeds.size() < 2) {
-    return Str("its ", Counted(n_claims, "claim"),
+  return seeds.size();
+}
+
+// What the file's claims can become with its seeds, by the variances of a pilot.
+struct ClaimsPlan {
+  std::size_t n_claims = 0;
+  std::size_t n_seeds = 0;
+  bool is_of_interest = false;  // there is something to run, or a forecast was asked for
+  std::string pilot = {};       // the sweep of the variances; "": there is none
+  std::vector<ClaimForecast> forecasts = {};
+};
+
+// `pilot`: as the user named it; "": the sweep of the file's own name, if there is one.
+Result<ClaimsPlan> PlanClaims(const v1::PlanSweepRequest& request,
+                              const v1::PlanSweepResponse& plan, const std::string& pilot,
+                              RetryingClient& client) {
+  ASSIGN_OR_RETURN(const std::vector<Claim> claims,
+                   SweepClaims(request.yaml(), request.file_name()));
+  ClaimsPlan out{.n_claims = claims.size(), .n_seeds = SeedsOf(plan)};
+  if (claims.empty() && !pilot.empty()) {
+    return Status(Code::kInvalidArgument,
+                  Str("--pilot ", pilot, ": ", request.file_name(), " has no claims"));
+  }
+  const bool has_work = std::ranges::any_of(plan.runs(), [](const v1::PlannedRunInfo& run) {
+    return run.training() == "to_do" || run.cells_missing() > 0;
+  });
+  out.is_of_interest = has_work || !pilot.empty();
+  if (claims.empty() || out.n_seeds < 2 || !out.is_of_interest) return out;
+  const std::string name = pilot.empty() ? plan.name() : pilot;
+  const Result<v1::GetResultsResponse> answer = client.GetResultsOfSweep(name);
+  if (!answer.ok() && pilot.empty() && answer.status().code() == Code::kNotFound) return out;
+  RETURN_IF_ERROR(answer.status());
+  out.pilot = name;
+  out.forecasts = ForecastClaims(JudgeClaims(claims, {ReadResults(name, *answer)}), out.n_seeds);
+  return out;
+}
+
+std::string PercentText(double share) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.0f %%", 100.0 * share);
+  return text;
+}
+
+std::string ShortText(const std::optional<double>& value) {
+  if (!value) return "–";
+  char text[32];
+  std::snprintf(text, sizeof text, "%.3g", *value);
+  return text;
+}
+
+std::string ForecastsText(const ClaimsPlan& claims) {
+  Rows rows;
+  for (const ClaimForecast& claim : claims.forecasts) {
+    if (claim.comparisons.empty()) rows.push_back({claim.statement, "", "", "", "", claim.error});
+    bool is_first = true;
+    for (const ComparisonForecast& one : claim.comparisons) {
+      rows.push_back({is_first ? claim.statement : "", one.what, ShortText(one.effect),
+                      one.power ? PercentText(*one.power) : "–", ShortText(one.smallest),
+                      one.reason});
+      is_first = false;
+    }
+  }
+  return Str("claims, if the effects and variances are those of ", claims.pilot, ":\n",
+             RenderColumns({"claim", "comparison", "effect there",
+                            Str("decided by ", claims.n_seeds, " seeds"), "smallest at 80 %", ""},
+                           {Align::kLeft, Align::kLeft, Align::kRight, Align::kRight, Align::kRight,
+                            Align::kLeft},
+                           rows));
+}
+
+// "" if the file has no claims.
+std::string ClaimsText(const ClaimsPlan& claims) {
+  if (claims.n_claims == 0 || !claims.is_of_interest) return "";
+  const std::string its_claims =
+      Str("its ", Counted(static_cast<std::int64_t>(claims.n_claims), "claim"));
+  if (claims.n_seeds < 2) {
+    return Str(its_claims,
                " will stay undecided: one seed says nothing about others; write seed: [1, 2, 3]\n");
   }
-  if (seeds.size() > 2) return "";
-  return Str("its ", Counted(n_claims, "claim"),
-             ": with 2 seeds a 95 % interval reaches 12.7 standard errors to each side, with 3 it "
-             "is 4.3\n");
+  std::string text;
+  if (claims.n_seeds == 2) {
+    text = Str(its_claims,
+               ": with 2 seeds a 95 % interval reaches 12.7 standard errors to each side, with 3 "
+               "it is 4.3\n");
+  }
+  if (!claims.pilot.empty()) return text + ForecastsText(claims);
+  return Str(text, its_claims,
+             ": what they can decide is foretold from results of the same runs with at least 2 "
+             "seeds (--pilot SWEEP)\n");
+}
+
+Json ClaimsJson(const ClaimsPlan& claims) {
+  Json list = Json::array();
+  for (const ClaimForecast& claim : claims.forecasts) {
+    Json comparisons = Json::array();
+    for (const ComparisonForecast& one : claim.comparisons) {
+      comparisons.push_back({{"what", one.what},
+                             {"effect", NumberOrNull(one.effect)},
+                             {"power", NumberOrNull(one.power)},
+                             {"smallest", NumberOrNull(one.smallest)},
+                             {"reason", one.reason.empty() ? Json() : Json(one.reason)}});
+    }
+    list.push_back({{"statement", claim.statement},
+                    {"error", claim.error.empty() ? Json() : Json(claim.error)},
+                    {"comparisons", std::move(comparisons)}});
+  }
+  return {{"count", claims.n_claims},
+          {"seeds", claims.n_seeds},
+          {"pilot", claims.pilot.empty() ? Json() : Json(claims.pilot)},
+          {"forecasts", std::move(list)}};
 }
 
 // Some of it was submitted before and has not ended: with a service it goes on.
@@ -240,21 +341,29 @@ void AddPlan(Verbs& verbs) {
   const auto output = AddOutput(verb, {"table", "json", "csv"});
   const auto limit = std::make_shared<RunLimit>();
   AddRunLimit(verb, *limit);
-  verb.SetRun([&verbs, file, output, limit] {
+  const auto pilot = std::make_shared<std::string>();
+  verb.AddArgument("--pilot", *pilot,
+                   "a sweep with results of the same runs, from whose variances it is foretold\n"
+                   "what the file's claims can decide (default: the sweep of its name)");
+  verb.SetRun([&verbs, file, output, limit, pilot] {
     const Result<v1::PlanSweepRequest> request = PlanRequest(*file);
     if (!request.ok()) return Report(request.status());
     RetryingClient client(verbs.state);
     Result<v1::PlanSweepResponse> plan = client.PlanSweep(*request);
     if (!plan.ok()) return client.ReportFailure(plan.status());
+    const Result<ClaimsPlan> claims = PlanClaims(*request, *plan, *pilot, client);
+    if (!claims.ok()) return client.ReportFailure(claims.status());
     const std::size_t n_shown = limit->Of(*output, static_cast<std::size_t>(plan->runs_size()));
     if (*output == "json") {
       const auto n_kept = static_cast<int>(n_shown);
       plan->mutable_runs()->DeleteSubrange(n_kept, plan->runs_size() - n_kept);
-      Print(RenderJson(ToJson(*plan)));
+      Json json = ToJson(*plan);
+      if (claims->n_claims > 0) json["claims"] = ClaimsJson(*claims);
+      Print(RenderJson(json));
     } else {
       const bool service_runs = !client.coordinator().momentary();
       Print(*output == "csv" ? PlanCsv(*plan, n_shown)
-                             : PlanText(*plan, service_runs, *limit) + ClaimsText(*request, *plan));
+                             : PlanText(*plan, service_runs, *limit) + ClaimsText(*claims));
       if (!service_runs && IsUnderWay(*plan)) {
         SayLine(NoServiceText(client.coordinator().connection(), verbs.state));
       }

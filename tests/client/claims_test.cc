@@ -10,6 +10,7 @@
 #include "base/str.h"
 #include "client/claims/bootstrap.h"
 #include "client/claims/judge.h"
+#include "client/claims/power.h"
 #include "client/tables/metric.h"
 #include "sweeps/metric_name.h"
 #include "tests/client/sample_results.h"
@@ -374,6 +375,79 @@ TEST(ClaimsTest, AWrongClaimIsSupportedAsRarelyAsItsLevelSays) {
     EXPECT_LE(part, 0.13) << n_seeds;
     EXPECT_GE(part, 0.02) << n_seeds;
   }
+}
+
+// ---- what a planned sweep can decide ----------------------------------------------------------
+
+// How often of 600 simulated sweeps the judge decides that cable is below alibi. The effect is the
+// same in all, the seeds' luck and the blocks' parts are drawn.
+double DecidedOf(const Spread& truth, int n_seeds) {
+  std::mt19937_64 random(20'261'123);
+  std::normal_distribution<double> normal;
+  constexpr int kSweeps = 600;
+  int n_decided = 0;
+  for (int sweep = 0; sweep < kSweeps; ++sweep) {
+    std::vector<ResultRun> runs;
+    std::vector<ResultRow> rows;
+    std::vector<double> text(kBlocks);
+    for (double& block : text) block = truth.over_text * std::sqrt(kBlocks) * normal(random);
+    for (int seed = 1; seed <= n_seeds; ++seed) {
+      for (const char* const method : {"cable", "alibi"}) {
+        const std::string run = std::string(method) + std::to_string(seed);
+        const bool is_cable = std::string(method) == "cable";
+        std::vector<double> nll =
+            Losses(0.0, is_cable ? truth.effect + truth.of_seed * normal(random) : 0.0, 0.0);
+        for (std::size_t b = 0; is_cable && b < kBlocks; ++b) nll[b] += text[b];
+        runs.push_back(RunOf(run, method, 64, seed));
+        rows.push_back(RowOfBlocks(run, 64, nll));
+      }
+    }
+    const SweepResults results = ResultsOf(std::move(runs), std::move(rows));
+    if (VerdictOf("below: {of: cable, than: alibi, context_lengths: [64]}", results) !=
+        "undecided") {
+      ++n_decided;
+    }
+  }
+  return static_cast<double>(n_decided) / kSweeps;
+}
+
+// One half of 600 has a deviation of 2 %.
+TEST(PowerTest, AsManySweepsAreDecidedAsWereForetold) {
+  for (const int n_seeds : {2, 3, 5}) {
+    for (const double over_text : {0.002, 0.03}) {
+      Spread truth{.of_seed = 0.02, .over_text = over_text, .n_blocks = kBlocks};
+      const auto n = static_cast<std::size_t>(n_seeds);
+      // From a power of about a fifth to about four fifths.
+      const double smallest = SmallestDecided(truth, 0.95, n);
+      for (const double part : {0.5, 1.0}) {
+        truth.effect = -part * smallest;
+        const double foretold = PowerOf(truth, {.high = 0.0, .is_strict = true}, 0.95, 0.95, n);
+        EXPECT_NEAR(DecidedOf(truth, n_seeds), foretold, 0.05)
+            << n_seeds << " seeds, text " << over_text << ", effect " << truth.effect;
+      }
+    }
+  }
+}
+
+TEST(PowerTest, AForecastIsOfThePilotsEffectsAndVariances) {
+  const auto forecast = [](const std::string& claim, std::size_t n_seeds, int n_in_pilot = 3) {
+    return ForecastClaims(JudgeClaims(ClaimsOf("    - " + claim + "\n"), {Known(n_in_pilot)}),
+                          n_seeds)
+        .at(0);
+  };
+  const std::string near = "below: {of: cable, than: alibi, context_lengths: [64], margin: 0.092}";
+  const ComparisonForecast few = forecast(near, 3).comparisons.at(0);
+  const ComparisonForecast many = forecast(near, 20).comparisons.at(0);
+  EXPECT_EQ(few.what, "cable / alibi at 64");
+  EXPECT_NEAR(*few.effect, std::exp(-0.1), 1e-12);
+  EXPECT_LT(*few.power, 0.5);
+  EXPECT_GT(*many.power, 0.8);
+  EXPECT_LT(*many.smallest, *few.smallest);
+  // What the pilot itself cannot say.
+  EXPECT_EQ(forecast(near, 3, 1).comparisons.at(0).reason,
+            "one seed says nothing about others: run at least 3");
+  EXPECT_FALSE(forecast(near, 3, 1).comparisons.at(0).power.has_value());
+  EXPECT_NE(forecast("below: {of: fire, than: alibi, context_lengths: [64]}", 3).error, "");
 }
 
 }  // namespace

@@ -203,7 +203,8 @@ TEST_F(QueryTest, ClaimsComeWithTheQuestion) {
                             [1,"undecided",null,null,"\"c\" is not a value"]])"));
   // Beside the views of the database, and in a process of its own.
   const std::string joined =
-      "SELECT count(*) FROM claims c JOIN sweeps s ON s.sweep = c.sweep WHERE c.verdict = 'refuted'";
+      "SELECT count(*) FROM claims c JOIN sweeps s ON s.sweep = c.sweep WHERE c.verdict = "
+      "'refuted'";
   EXPECT_EQ(Rows(joined), Json::parse("[[1]]"));
   EXPECT_EQ(AskChild(joined)->rows_json, "[[1]]");
 

@@ -1,0 +1,59 @@
+// What a sweep that has not run yet can decide of its claims, from the variances of a pilot:
+// results of the same runs with other or fewer seeds.
+//
+// The power of a comparison is the probability that a new sweep decides it, as supported or as
+// refuted, if the pilot's effect and variances are the true ones. New sweeps are simulated: with
+// s the deviation of one seed's difference and e the error of the text over q blocks,
+//
+//   effect  pilot's + e Z + s Z / sqrt(n)
+//   half    sqrt((t(n - 1) s' / sqrt(n))^2 + (t(q - 1) e')^2), s' and e' as such samples give them
+//
+// and decided as judge.h decides.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "client/claims/judge.h"
+#include "client/claims/limits.h"
+
+namespace longrun::client {
+
+// On the scale of the comparison.
+struct Spread {
+  double effect = 0.0;
+  double of_seed = 0.0;     // deviation of one seed's difference
+  double over_text = 0.0;   // standard error
+  std::size_t n_blocks = 0;  // 0: the text adds no error
+};
+
+// Both from the same draws every time. At least two seeds.
+double PowerOf(const Spread& spread, const Limits& limits, double level, double corrected_level,
+               std::size_t n_seeds);
+// The smallest distance from a limit that is decided with the probability kUsualPower.
+double SmallestDecided(const Spread& spread, double level, std::size_t n_seeds);
+
+inline constexpr double kUsualPower = 0.8;
+
+struct ComparisonForecast {
+  std::string what;    // "cable / alibi at 256"
+  std::string reason;  // why nothing is known of it; ""
+  std::optional<double> effect = {};    // the pilot's
+  std::optional<double> power = {};
+  // A ratio of this much more or less than a limit, or a difference by this much.
+  std::optional<double> smallest = {};
+};
+
+struct ClaimForecast {
+  std::string statement;
+  std::string error;  // of JudgedClaim
+  std::vector<ComparisonForecast> comparisons = {};
+};
+
+// `pilot`: the sweep's claims, judged from the pilot's results. At least two seeds.
+std::vector<ClaimForecast> ForecastClaims(const std::vector<JudgedClaim>& pilot,
+                                          std::size_t n_seeds);
+
+}  // namespace longrun::client
