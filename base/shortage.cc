@@ -24,8 +24,8 @@ constexpr Row kRows[] = {
     {EMFILE, Shortage::kOpenFiles,
      "the limit on open files is reached: raise it (`ulimit -n`, or LimitNOFILE= of the unit)"},
     {ENFILE, Shortage::kOpenFiles,
-     "the whole machine may open no more; close what has files open, or raise fs.file-max "
-     "(`sysctl`)"},
+     "the machine has reached its limit on open files; end programs that have many files open, or "
+     "raise fs.file-max (`sysctl`)"},
     {ENOMEM, Shortage::kMemory,
      "the memory of the machine or of its cgroup is used up, or the limit of this process is "
      "reached (`ulimit -v`)"},

@@ -28,8 +28,8 @@ Status Check(const ServerOptions& options) {
     return Status(Code::kInvalidArgument,
                   Str("--heartbeat-ms ", limits.heartbeat_ms, ", --suspect-ms ", limits.suspect_ms,
                       " and --lease-ms ", limits.lease_ms,
-                      " must rise: a worker is heard several times before it is suspect, and is "
-                      "suspect before it is lost"));
+                      " must be in ascending order: a worker becomes suspect only after missed "
+                      "heartbeats, and lost only after it is suspect"));
   }
   if (limits.back_off.base_ms > limits.back_off.limit_ms) {
     return Status(
@@ -139,7 +139,7 @@ int Main(int argc, char** argv) {
       ->check(WholeNumberCheck(0), "NONNEGATIVE")
       ->capture_default_str();
   app.add_flag("--momentary", options.is_momentary,
-               "For one command, which ends it: who wants to keep the folder waits until then");
+               "Serve one command, which ends this coordinator; others wait for the folder");
   bool check = false;
   app.add_flag("--check", check,
                "Read everything in the state folder, print damage as lines of JSON, and exit: 0, "

@@ -84,7 +84,7 @@ constexpr MetricRow kRows[] = {
     {Metric::kStoreDatabaseBytes, "longrun_store_database_bytes", kGauge, "", "bytes", kCoordinator,
      "Size of the database file."},
     {Metric::kStoreBusy, "longrun_store_busy_total", kCounter, "", "", kCoordinator,
-     "Times the write-ahead log could not be emptied because of a reader; tried again at once a "
+     "Times the write-ahead log could not be emptied because of a reader; tried again every "
      "second."},
 
     {Metric::kCallsHandled, "longrun_grpc_server_handled_total", kCounter, "method code", "",

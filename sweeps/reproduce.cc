@@ -162,9 +162,10 @@ Result<std::string> SweepYaml(const Reproduction& reproduction) {
   Result<std::string> key = KeyOf(yaml, reproduction);
   if (!key.ok()) return std::move(key).status().In("the file that would reproduce the run");
   if (*key != run.Key()) {
-    return Status(Code::kUnimplemented,
-                  Str("no sweep file gives run ", run.Key(),
-                      ": something of it has no key there; the nearest file gives ", *key));
+    return Status(
+        Code::kUnimplemented,
+        Str("no sweep file gives run ", run.Key(),
+            ": something in the run has no key in a sweep file; the nearest file gives ", *key));
   }
   return yaml;
 }

@@ -73,18 +73,19 @@ a GPT-2 body of 3 layers, 4 heads and width 96, trained for 600 steps of 16 sequ
 novels by Jane Austen, with {seeds.pop()} seeds each. The values are the perplexity per byte of a sixth novel in
 windows of each length, over the same 65,536 bytes at every length. Trained on {machine()}.
 
-± is what another seed or another text could have given. All methods read the same text, so their differences
-are known far better than each number: the bold numbers of a column are the best and what is not separable from it.
+± is half of the 95 % interval: another seed or another text could have given a number that far away. All methods read
+the same text, so their differences are known far better than each number. The bold numbers of a column are the best
+one and those that cannot be separated from it.
 
-Such a short training favours methods with a built-in prior for nearby tokens, and leaves learned,
-sinusoidal and T5 positions far from their values after more steps. Keep this in mind when you compare
+Such a short training favours methods with a built-in prior for nearby tokens. Learned, sinusoidal and T5 positions
+are still far from the perplexity that they would reach with more steps. Keep this in mind when you compare
 methods (down a column); it does not affect comparisons between lengths (along a row).
 
 {markdown}
 
 ## Claims
 
-What the papers of these methods say, as far as a small model can show it, stands as `claims` in the sweep's file.
+The sweep's file states as `claims` what the papers of these methods say, as far as a small model can show it.
 `longrun claims {SWEEP}` judged them ([claims.md](claims.md)): {claims["supported"]} supported,
 {claims["refuted"]} refuted, {claims["undecided"]} undecided. A ratio below 1 says that the first has the lower perplexity.
 

@@ -32,8 +32,7 @@ double DrawChiSquared(std::size_t df, SeededRandom& random) {
 double DrawStudent(std::size_t df, SeededRandom& random) {
   const double normal = DrawNormal(random);
   // The smallest sums would divide by 0: such a number is beyond every quantile.
-  const double squares =
-      std::max(DrawChiSquared(df, random), std::numeric_limits<double>::min());
+  const double squares = std::max(DrawChiSquared(df, random), std::numeric_limits<double>::min());
   return normal / std::sqrt(squares / static_cast<double>(df));
 }
 

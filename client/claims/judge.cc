@@ -71,7 +71,7 @@ class Board {
       if (!IsWritten(row.key.front(), side.value)) continue;
       if (found != nullptr) {
         return Invalid(
-            Str("\"", side.value, "\" is any of several values: write one of them whole"));
+            Str("\"", side.value, "\" matches several values: write out one of them in full"));
       }
       found = &row;
     }

@@ -100,11 +100,11 @@ std::vector<ClaimForecast> ForecastClaims(const std::vector<JudgedClaim>& pilot,
                                           std::size_t n_seeds) {
   std::vector<ClaimForecast> forecasts;
   for (const JudgedClaim& claim : pilot) {
-    ClaimForecast& forecast = forecasts.emplace_back(
-        ClaimForecast{.statement = claim.statement, .error = claim.error});
+    ClaimForecast& forecast =
+        forecasts.emplace_back(ClaimForecast{.statement = claim.statement, .error = claim.error});
     const double level = claim.claim.params.at("level").get<double>();
-    const double corrected =
-        1.0 - (1.0 - level) / static_cast<double>(std::max<std::size_t>(claim.comparisons.size(), 1));
+    const double corrected = 1.0 - (1.0 - level) / static_cast<double>(std::max<std::size_t>(
+                                                       claim.comparisons.size(), 1));
     for (const ClaimComparison& one : claim.comparisons) {
       ComparisonForecast& out = forecast.comparisons.emplace_back(
           ComparisonForecast{.what = one.what, .reason = one.reason, .effect = one.effect});

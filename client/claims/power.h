@@ -24,8 +24,8 @@ namespace longrun::client {
 // On the scale of the comparison.
 struct Spread {
   double effect = 0.0;
-  double of_seed = 0.0;     // deviation of one seed's difference
-  double over_text = 0.0;   // standard error
+  double of_seed = 0.0;      // deviation of one seed's difference
+  double over_text = 0.0;    // standard error
   std::size_t n_blocks = 0;  // 0: the text adds no error
 };
 
@@ -38,9 +38,9 @@ double SmallestDecided(const Spread& spread, double level, std::size_t n_seeds);
 inline constexpr double kUsualPower = 0.8;
 
 struct ComparisonForecast {
-  std::string what;    // "cable / alibi at 256"
-  std::string reason;  // why nothing is known of it; ""
-  std::optional<double> effect = {};    // the pilot's
+  std::string what;                   // "cable / alibi at 256"
+  std::string reason;                 // why nothing is known of it; ""
+  std::optional<double> effect = {};  // the pilot's
   std::optional<double> power = {};
   // A ratio of this much more or less than a limit, or a difference by this much.
   std::optional<double> smallest = {};

@@ -248,8 +248,9 @@ HeatMap MakeHeatMap(AttentionMap map, AttentionMap::Pool pool, std::int64_t trai
   HeatMap heat = {.map = PoolMap(std::move(map), kHeatSide, pool), .train_length = train_length};
   const AttentionMap& drawn = heat.map;
   if (drawn.block > 1) {
-    heat.notes.push_back(Str("a cell is the ", PoolName(drawn.pooled_by), " of ", drawn.block,
-                             " x ", drawn.block, " pairs of tokens, those that are visible"));
+    heat.notes.push_back(Str("a cell is the ", PoolName(drawn.pooled_by),
+                             " of the visible pairs among ", drawn.block, " x ", drawn.block,
+                             " pairs of tokens"));
   }
   if (drawn.is_causal) heat.notes.emplace_back("blank: keys that a query does not see");
   if (train_length >= drawn.n_tokens) {

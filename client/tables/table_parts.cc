@@ -190,7 +190,7 @@ std::string ErrorLegend(const PivotTable& table, bool with_both) {
     parts.emplace_back(
         "the text's error of rows from older versions counts windows as independent: too small");
   }
-  if (is_beyond) parts.emplace_back("inf: too large for a number, the metric nll has it");
+  if (is_beyond) parts.emplace_back("inf: too large to represent; `--metric nll` shows it");
   return Join(parts, "; ");
 }
 

@@ -124,8 +124,8 @@ Result<MapArtifact> ChooseMap(const std::vector<MapArtifact>& maps,
     return Status(Code::kNotFound,
                   Str("run ", run,
                       " has no attention map: add `- attention_map: {context_lengths: [...]}` to "
-                      "spec.evaluate of its sweep and submit that, or, when it was submitted, wait "
-                      "for it (`longrun watch`)"));
+                      "spec.evaluate of its sweep and submit the sweep again; if you have done "
+                      "so already, wait for the map (`longrun watch`)"));
   }
   std::vector<MapArtifact> wanted;
   std::ranges::copy_if(maps, std::back_inserter(wanted),

@@ -54,7 +54,7 @@ void AddCancel(Verbs& verbs) {
       std::fprintf(stderr, "%s\n", WhyNothing(before->info()).c_str());
     }
     if (!answer->others().empty()) {
-      std::fprintf(stderr, "that was %s; of the same name and not over:\n%s",
+      std::fprintf(stderr, "this was %s; other unfinished sweeps of the same name:\n%s",
                    answer->sweep_id().c_str(), OthersText(answer->others()).c_str());
     }
     return static_cast<int>(kExitOk);

@@ -384,7 +384,7 @@ std::string ErrorsText(const std::vector<PointDifference>& points) {
               Str("±: 95 % interval of b - a, ",
                   over_seeds && over_text ? "over seeds and text"
                   : over_seeds            ? "over seeds"
-                               : "over the text alone: it says nothing about other seeds",
+                                          : "over the text only: it says nothing about other seeds",
                   is_unpaired ? "; where rows have no blocks of the text in common, as if both "
                                 "sides were independent: an upper bound"
                               : "",

@@ -178,7 +178,7 @@ std::vector<Kept> KeptIn(const std::string& state, const Going& going, std::int6
   std::vector<Kept> kept = {
       {"final and best checkpoints, sums by document", std::max<std::int64_t>(0, artifacts),
        "results depend on them, and new context lengths will"},
-      {"imported models", models, "a name has them, or a run: longrun models rm"},
+      {"imported models", models, "a name or a run refers to them: longrun models rm"},
       {"datasets", datasets.finished, "you made them: longrun data rm"},
       {"logs", std::max<std::int64_t>(0, logs), "`longrun logs` shows them"},
       {"database", database.ok() ? *database : 0, "every result and where it comes from"}};

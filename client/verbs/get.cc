@@ -196,7 +196,7 @@ std::vector<int> ChooseRuns(const GetArguments& arguments, const v1::GetSweepRes
   const std::size_t n_shown = arguments.limit.Of(*arguments.output, n_runs);
   if (n_shown < n_runs) {
     SayLine(Str(n_shown, " of ", n_runs,
-                " runs, those that run or failed first, then those that wait: `longrun get ",
+                " runs, running and failed ones first, then waiting ones: `longrun get ",
                 sweep.info().name(), " --limit 0` shows all"));
   }
   return RunsToShow(runs, n_shown);

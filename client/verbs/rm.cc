@@ -25,8 +25,8 @@ int Remove(const std::string& sweep, const std::string& output, const std::strin
   const auto n_left = answer->tasks_left();
   if (n_left > 0) {
     std::fprintf(stderr,
-                 "%s of it %s in no other sweep: kept until `longrun gc`; if submitted again "
-                 "before that, nothing is done twice\n",
+                 "%s of this sweep %s in no other sweep, and will be kept until `longrun gc`; if "
+                 "you submit the sweep again before that, no work is repeated\n",
                  Counted(n_left, "task").c_str(), n_left == 1 ? "is" : "are");
   }
   for (const v1::SweepInfo& other : answer->others()) {

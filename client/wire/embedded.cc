@@ -113,8 +113,8 @@ void SayWhyItWaits(StartPatience& patience, const std::string& state) {
   }
   if (!patience.IsToBeTold(BootMs())) return;
   SayLine(
-      Str("the coordinator is still starting, as one does that brings a large database up to date; "
-          "this command waits as long as it works (its log: ",
+      Str("the coordinator is still starting; bringing a large database up to date can take "
+          "minutes, and this command waits as long as the coordinator makes progress (its log: ",
           JoinPath(state, "coordinator.log"), ")"));
 }
 

@@ -194,7 +194,7 @@ class Checker {
     if (named.ok() ? Trim(*named).empty() : named.status().code() == Code::kNotFound) return;
     Add(Str(path, named.ok() ? " does not have the id of the database beside it"
                              : Str(" cannot be read: ", named.status().message())),
-        Str("write it again, when the database is the one of this folder: `echo ", *id, " > ", path,
+        Str("if the database belongs to this folder, write its id again: `echo ", *id, " > ", path,
             "`"));
   }
 

@@ -421,8 +421,8 @@ Status CheckText(const std::string& sql) {
   }
   if (const double n = ExpandedTables(sql); n > kExpandedTablesMax) {
     return {Code::kInvalidArgument,
-            "the query uses the names of its WITH too often: written out, it could read more than "
-            "5000 tables; use fewer of them, or each fewer times"};
+            "the query uses the names defined in its WITH too often: expanded, it could read more "
+            "than 5000 tables; define fewer names, or use each of them less often"};
   }
   return {};
 }

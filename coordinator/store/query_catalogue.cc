@@ -60,7 +60,7 @@ std::vector<QueryColumn> ResultColumns() {
       {"bits_per_byte", "real", "bits", "nll_sum / ln 2 / bytes"},
       {"status", "text", "", "ok, diverged, not_applicable, out_of_memory, ..."},
       {"extra", "json", "", "what else the evaluation says"},
-      {"cell", "text", "", "the number asked for: SHA-256 of run, evaluation and length"},
+      {"cell", "text", "", "id of the cell: SHA-256 of run, evaluation and context length"},
       kTask,
       kAttempt,
       {"seq", "integer", "", "number of the journal record"},
@@ -117,7 +117,7 @@ std::vector<QueryColumn> TaskColumns() {
       {"losses", "integer", "", "of machines"},
       {"needs", "text", "", "the task that must succeed first, or empty"},
       {"evaluation", "json", "", "of evaluate tasks: what is measured"},
-      {"context_lengths", "json", "tokens", "list of the lengths it owes"},
+      {"context_lengths", "json", "tokens", "list of the context lengths that it has to measure"},
   };
 }
 

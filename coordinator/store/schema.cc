@@ -179,7 +179,7 @@ Status CheckAddedColumns(Connection& connection, std::int64_t version) {
   return Status(
       Code::kFailedPrecondition,
       PrintableBytes(Str("somebody added the column ", first.name, " to table ", first.table,
-                         " of the database, with which none of its rows has its "
+                         " of the database, so that no row of the table matches its "
                          "checksum: ",
                          RemedyFor(first))));
 }

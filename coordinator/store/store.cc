@@ -75,8 +75,10 @@ Status OtherDatabase(const std::string& path, const std::string& id, const std::
   if (!IsUlid(named)) {
     return Status(Code::kFailedPrecondition,
                   Str(id_path, " is damaged: it holds ", named.size(),
-                      " bytes that are not a database id. The database beside it, ", path, ", is ",
-                      id, "; when that is the one of this folder, ", remedy));
+                      " bytes that are not a database id. The database beside it, ", path,
+                      ", has "
+                      "the id ",
+                      id, "; if it belongs to this folder, ", remedy));
   }
   return Status(Code::kFailedPrecondition,
                 Str("the database ", path, " is ", id, ", but this state folder belongs to ", named,

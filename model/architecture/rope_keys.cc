@@ -141,7 +141,8 @@ Result<Json> OwnLength(const ConfigReader& read, const Scaling& scaling, const J
   return Status(Code::kUnimplemented,
                 Str("config.json: ", shown, ".", kOwnLength, " is ", text(own), ", and ",
                     kOwnLength, " beside ", shown, " ", text(beside),
-                    ": versions of transformers differ in which they take; give both alike"));
+                    ": versions of transformers differ in which of them they use; give both the "
+                    "same value"));
 }
 
 // L0 as transformers finds it, null if the scaling needs none; `absent`: a model's length if the

@@ -51,7 +51,7 @@ Result<std::vector<Token>> ReadTokens(const std::string& folder, const Json& fac
   std::vector<bool> is_there(tokens.size());
   const auto put = [&](std::uint64_t id, Token token) {
     if (id >= tokens.size() || is_there[id]) {
-      return Status(Code::kDataLoss, Str("id ", id, " is there twice, or above n_tokens"));
+      return Status(Code::kDataLoss, Str("id ", id, " occurs twice, or is not below n_tokens"));
     }
     is_there[id] = true;
     tokens[id] = std::move(token);

@@ -122,7 +122,7 @@ Result<std::vector<ChoiceItem>> ParseChoiceItems(std::string_view name, std::str
     item->line = n_lines;
     items.push_back(std::move(item).value());
   }
-  if (items.empty()) return Invalid(Str(name, ": holds no item: expected one a line, as JSON"));
+  if (items.empty()) return Invalid(Str(name, ": has no items: expected one JSON object per line"));
   return items;
 }
 

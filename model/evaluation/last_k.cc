@@ -68,9 +68,10 @@ std::optional<ParamError> FitScoreTokens(const DatasetShape& dataset, Json& para
   }
   if (params.at("every") == 0 && lengths.size() > 1) {
     return ParamError{"score_tokens",
-                      Str("without every, the windows of each context length end at other places, "
-                          "so that no number holds for all; give every, from ",
-                          lengths.back(), ", the longest context length, on")};
+                      Str("without `every`, windows of different context lengths end at different "
+                          "places, so that no number fits all of them; give `every` a value of "
+                          "at least ",
+                          lengths.back(), ", the longest context length")};
   }
   params["score_tokens"] = scored / k * period;
   return std::nullopt;

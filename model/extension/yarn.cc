@@ -90,7 +90,7 @@ const Extension& YarnExtension() {
                   .type = ParamSpec::Type::kChoice,
                   .default_value = "paper",
                   .choices = {"paper", "revised"},
-                  .meaning = "what is mixed: frequencies, or wavelengths as PoSE does"}},
+                  .meaning = "paper: mixes frequencies; revised: mixes wavelengths, as PoSE does"}},
       .refine_defaults = &RefineDefaults,
       .rotation = &Rotation};
   return extension;

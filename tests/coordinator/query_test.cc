@@ -470,7 +470,8 @@ TEST_F(QueryTest, AQueryThatGrowsWhileItIsPreparedIsRefusedAtOnce) {
   for (int i = 1; i <= 40; ++i) {
     sql += Str(", c", i, "(x) AS (SELECT a.x FROM c", i - 1, " a, c", i - 1, " b)");
   }
-  ExpectRefused(sql + " SELECT count(*) FROM c40", Code::kInvalidArgument, "names of its WITH");
+  ExpectRefused(sql + " SELECT count(*) FROM c40", Code::kInvalidArgument,
+                "names defined in its WITH");
   // The same in other clothes: quoted names, comments, capitals, windows of views.
   EXPECT_EQ(ExpandedTables("WITH \"A\" AS (SELECT 1) SELECT * FROM a, [a] /* a */, `a` -- a"), 3);
   EXPECT_EQ(ExpandedTables("WITH a AS MATERIALIZED (SELECT 1), b(x, y) AS NOT MATERIALIZED "

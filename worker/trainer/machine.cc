@@ -16,7 +16,7 @@ namespace {
 Status Differs(std::string_view what, std::string_view wanted, std::string_view found) {
   return Status(Code::kFailedPrecondition,
                 Str("this run computes with ", what, " \"", wanted, "\", this machine has \"",
-                    found, "\": its numbers would change; run it on a machine as the first"));
+                    found, "\": its numbers would change; run it on a machine like the first one"));
 }
 
 Status Honour(const Execution& wanted, const Machine& machine) {

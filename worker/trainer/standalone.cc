@@ -142,9 +142,9 @@ Status NoRunFile(const std::string& path, std::string_view text, const Status& e
   return Status(
       error.code(),
       Str(path,
-          ": no run's file, which is JSON with every number written out: {\"model\": {...}, "
-          "\"position\": ..., \"seed\": 1, \"train\": {...}}, as the member \"run\" of "
-          "longrun get RUN -o json; a sweep's file is for longrun run"));
+          ": not a run's file: expected JSON with every number written out, {\"model\": {...}, "
+          "\"position\": ..., \"seed\": 1, \"train\": {...}}, like the member \"run\" of "
+          "longrun get RUN -o json; for a sweep file, use longrun run"));
 }
 
 // Reads the run's file; {} if none is given.
@@ -268,7 +268,7 @@ Status CheckOutput(const std::string& folder, TaskKind kind) {
                 Str("--output ", folder, ": an attempt was written there already (", kJournalName,
                     "): give another folder, or remove this one",
                     kind == TaskKind::kTrain
-                        ? "; to go on with it, another folder and --resume with its last checkpoint"
+                        ? "; to continue it, give another folder and --resume LAST_CHECKPOINT"
                         : ""));
 }
 
@@ -324,10 +324,10 @@ Run CheckRun(const StandaloneOptions& options, TaskKind kind, const Inputs& inpu
              ErrorList& errors) {
   const bool has_init = !options.init.empty();
   if (options.run.empty() && (!has_init || kind == TaskKind::kTrain)) {
-    errors.Add(Status(
-        Code::kInvalidArgument,
-        has_init ? "--run is required: it says how to train, as {\"train\": {...}}"
-                 : "--run is required; of a model that is measured as it is, --init instead"));
+    errors.Add(Status(Code::kInvalidArgument,
+                      has_init
+                          ? "--run is required: it says how to train, as {\"train\": {...}}"
+                          : "--run is required; to measure a model as it is, give --init instead"));
     return Run();
   }
   ErrorList own;

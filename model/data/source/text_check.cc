@@ -186,7 +186,7 @@ class TextStream final : public ByteStream {
     if (byte == 0) {
       return Status(
           Code::kInvalidArgument,
-          Str(Place(piece, i), " is NUL, which is not in text: ",
+          Str(Place(piece, i), " is NUL, which text does not contain: ",
               Remedy("if these are token ids, read them with --format raw --dtype u16 (or u32)")));
     }
     constexpr std::string_view kHex = "0123456789abcdef";

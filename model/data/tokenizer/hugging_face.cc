@@ -243,7 +243,7 @@ Result<std::vector<Merge>> ReadMerges(const Json& list, const Json& vocab,
     if (slots[merge.whole].is_made || (!merges.empty() && merge.whole < merges.back().whole)) {
       return Invalid(Str(path, " makes token ", merge.whole, " after token ",
                          merges.empty() ? 0 : merges.back().whole,
-                         ": supported are merges in the order of the ids they make"));
+                         ": merges must be in the order of the ids that they make"));
     }
     slots[merge.whole].is_made = true;
     merges.push_back(merge);

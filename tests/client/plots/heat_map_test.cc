@@ -107,7 +107,7 @@ TEST(HeatMapTest, APictureHasAtMost512CellsASideAndNamesItsPooling) {
   const HeatMap heat = Heat(1200);
   EXPECT_EQ(heat.map.Side(), 400);
   EXPECT_EQ(heat.notes.front(),
-            "a cell is the mean of 3 x 3 pairs of tokens, those that are visible");
+            "a cell is the mean of the visible pairs among 3 x 3 pairs of tokens");
   const Drawing drawing = LayOut(heat, 760, 780);
   const auto image = std::ranges::find(drawing.marks, Mark::Kind::kImage, &Mark::kind);
   ASSERT_NE(image, drawing.marks.end());

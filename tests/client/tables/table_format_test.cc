@@ -134,8 +134,8 @@ TEST(TableFormatTest, AnInfinitePerplexityIsWrittenInEveryForm) {
             "cable       64            austen   [8.00±0.16]*  8.00±0.16*\n"
             "sinusoidal  64            austen    [9.00±0.18]         inf\n"
             "[ ] train length   * best of the column, or not separable from it   ± 95 % "
-            "interval over the text; inf: too large for a number, "
-            "the metric nll has it\n");
+            "interval over the text; inf: too large to represent; "
+            "`--metric nll` shows it\n");
   EXPECT_NE(RenderTables(tables, "wide").find("  inf\n"), std::string::npos);
   EXPECT_NE(RenderTables(tables, "markdown").find("| inf |\n"), std::string::npos);
   EXPECT_NE(RenderTables(tables, "latex").find("& inf \\\\\n"), std::string::npos);

@@ -178,7 +178,7 @@ TEST(ChoiceItemsTest, AFileWithoutItemsIsRefused) {
   for (const char* const text : {"", "\n", " \r\n\n"}) {
     const auto items = ParseChoiceItems("q.jsonl", text, ChoiceProtocol::kNanoGpt);
     ASSERT_FALSE(items.ok());
-    EXPECT_EQ(items.status().message(), "q.jsonl: holds no item: expected one a line, as JSON");
+    EXPECT_EQ(items.status().message(), "q.jsonl: has no items: expected one JSON object per line");
   }
 }
 

@@ -567,9 +567,9 @@ TEST(PerplexityFitTest, LastKScoresWhatIsAskedOrSaysWhatItCan) {
             "score_tokens: last_k scores 16 tokens of each window, so expected a multiple of 16, "
             "found 5; write 16");
   EXPECT_EQ(fitted({{"k", 16}, {"score_tokens", 320}}),
-            "score_tokens: without every, the windows of each context length end at other places, "
-            "so that no number holds for all; give every, from 256, the longest context length, "
-            "on");
+            "score_tokens: without `every`, windows of different context lengths end at different "
+            "places, so that no number fits all of them; give `every` a value of at least 256, the "
+            "longest context length");
   EXPECT_EQ(fitted({{"k", 16}, {"text_tokens", 100}}),
             "text_tokens: expected from 256, the longest context length, to 19999, what split "
             "validation of dataset \"austen\" can score, found 100");

@@ -243,7 +243,7 @@ TEST(ExtendedBodyTest, TheOriginalLengthMayStandBesideLongrope) {
   EXPECT_EQ(ParseModelConfig(config)->extension.at("original_length"), 16);
   config.erase("rope_parameters");
   config["rope_scaling"] = scaling;
-  EXPECT_TRUE(has(ParseModelConfig(config), "give both alike"));
+  EXPECT_TRUE(has(ParseModelConfig(config), "give both the same value"));
   config["original_max_position_embeddings"] = 16;
   EXPECT_EQ(ParseModelConfig(config)->extension.at("original_length"), 16);
 }

@@ -239,15 +239,15 @@ TEST(HuggingFaceTest, VocabulariesAndMergesThatMeanIllAreRefused) {
       {[](Json& f) {
          f["model"]["merges"] = {"a b", "a b"};
        },
-       "model.merges[1] makes token 256 after token 256: supported are merges in the order of the "
-       "ids they make"},
+       "model.merges[1] makes token 256 after token 256: merges must be in the order of the ids "
+       "that they make"},
       {[](Json& f) {
          f["model"]["vocab"]["de"] = 259;
          f["model"]["vocab"]["fg"] = 260;
          f["model"]["merges"] = {"f g", "d e"};
        },
-       "model.merges[1] makes token 259 after token 260: supported are merges in the order of the "
-       "ids they make"},
+       "model.merges[1] makes token 259 after token 260: merges must be in the order of the ids "
+       "that they make"},
       // With "b c" before it, a and b are never left beside c in "abc".
       {[](Json& f) {
          f["model"]["vocab"]["ab"] = 257;
