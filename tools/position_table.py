@@ -62,7 +62,9 @@ def main():
     seeds = {cell["seeds"] for row in table["rows"] for cell in row["cells"] if cell["status"] == "ok"}
     if len(seeds) != 1:
         raise SystemExit(f"{SWEEP}: cells have {sorted(seeds)} seeds; wait until the sweep has finished")
-    lines = ask(args.longrun, "table", SWEEP, "-o", "markdown").strip().split("\n")
+    # Below the table are the claims, which the page shows with their intervals.
+    table_text = ask(args.longrun, "table", SWEEP, "-o", "markdown").split("\nClaims of ")[0]
+    lines = table_text.strip().split("\n")
     markdown = "\n".join(line if line.startswith("|") else textwrap.fill(line, 120) for line in lines)
     claims = judged(args.longrun)
     sentences = "\n".join(sentence(claim) for claim in claims["claims"])
