@@ -271,6 +271,19 @@ std::vector<ResultMetric> MetricsOf(const std::set<std::string>& sources) {
   return metrics;
 }
 
+std::optional<Quantiles> QuantilesOf(const Json& body) {
+  const Json extra = body.value("extra", Json());
+  const Json given = extra.is_object() ? extra.value("quantiles", Json()) : Json();
+  if (!given.is_object()) return std::nullopt;
+  Quantiles quantiles{};
+  for (std::size_t i = 0; i < kQuantiles.size(); ++i) {
+    const std::optional<double> number = NumberAt(given, kQuantiles[i]);
+    if (!number) return std::nullopt;
+    quantiles[i] = *number;
+  }
+  return quantiles;
+}
+
 std::optional<std::int64_t> FewerClusters(const std::optional<std::int64_t>& a,
                                           const std::optional<std::int64_t>& b) {
   if (!a || !b) return a ? a : b;

@@ -1,6 +1,7 @@
 // What a table can show of a result row, and the scale on which the seeds of a cell are averaged.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <limits>
 #include <optional>
@@ -38,6 +39,12 @@ std::string_view ClustersName(TextClusters clusters);  // "", "block", "document
 std::optional<std::int64_t> FewerClusters(const std::optional<std::int64_t>& a,
                                           const std::optional<std::int64_t>& b);
 
+// Of the timed steps of a row of a speed (`extra.quantiles`).
+inline constexpr std::array<const char*, 5> kQuantiles = {"p10", "p25", "median", "p75", "p90"};
+using Quantiles = std::array<double, kQuantiles.size()>;
+// Nothing if the row has not all of them.
+std::optional<Quantiles> QuantilesOf(const Json& body);
+
 // One row's number on the scale of averaging, with its standard error on that scale.
 struct Reading {
   double x = 0.0;
@@ -65,6 +72,7 @@ struct ResultMetric {
   bool is_nll() const { return source.ends_with("nll") || is_by_position(); }
   bool is_by_position() const { return name.ends_with("_by_position"); }
   bool is_bytes() const { return name.ends_with("bytes"); }
+  bool is_speed() const { return name.ends_with("_per_s"); }
   bool is_share() const { return name == "acc" || name.starts_with("acc_"); }  // between 0 and 1
   // For likelihoods, rows with a variant are other models. Otherwise they are other measurements,
   // such as the directions of a throughput, and are not compared.

@@ -86,10 +86,12 @@ struct PivotCell {
   std::size_t n_seeds_matched = 0;           // of a difference
   std::optional<double> nll = {};            // mean over seeds, for rows of metric nll
   std::optional<double> bits_per_byte = {};  // pooled over seeds
-  std::int64_t n = 0;                        // tokens scored, over all seeds
-  std::size_t n_ok = 0;                      // seeds with a number
-  std::size_t n_answered = 0;                // seeds with a number or a reason for its absence
-  std::size_t n_wanted = 0;                  // seeds in the sweep
+  // Of a speed: of its timed steps, the mean over seeds. Nothing if a seed's row lacks them.
+  std::optional<Quantiles> quantiles = {};
+  std::int64_t n = 0;          // tokens scored, over all seeds
+  std::size_t n_ok = 0;        // seeds with a number
+  std::size_t n_answered = 0;  // seeds with a number or a reason for its absence
+  std::size_t n_wanted = 0;    // seeds in the sweep
   std::int64_t train_length = 0;
   bool at_train_length = false;  // by position: of the bucket with the train length
   // The best of its rivals, or not separable from it: by a paired test at kTestLevel, corrected for

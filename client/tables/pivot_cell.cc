@@ -82,6 +82,21 @@ void SetEstimate(const Estimate& estimate, bool is_log, PivotCell& cell) {
   cell.half95 = half95 ? std::optional(slope * *half95) : std::nullopt;
 }
 
+std::optional<Quantiles> MeanQuantiles(const std::vector<SeedRow>& seeds) {
+  Quantiles mean{};
+  double n_rows = 0.0;
+  for (const SeedRow& seed : seeds) {
+    if (seed.row == nullptr || seed.row->body.at("status") != "ok") continue;
+    const std::optional<Quantiles> one = QuantilesOf(seed.row->body);
+    if (!one) return std::nullopt;
+    n_rows += 1.0;
+    for (std::size_t i = 0; i < mean.size(); ++i) mean[i] += (*one)[i];
+  }
+  if (n_rows == 0.0) return std::nullopt;
+  for (double& quantile : mean) quantile /= n_rows;
+  return mean;
+}
+
 void NoteClusters(PivotCell& cell) {
   for (const SeedReading& one : cell.readings) {
     cell.clusters = std::max(cell.clusters, one.reading.clusters);
@@ -134,6 +149,7 @@ std::optional<PairedDifference> CompareCells(const PivotCell& reference, const P
 
 void SetAgainst(const PivotCell* reference, PivotCell& cell) {
   cell.se = cell.half95 = cell.nll = cell.bits_per_byte = std::nullopt;
+  cell.quantiles.reset();
   for (SeedValue& seed : cell.seeds) seed.value = seed.se = std::nullopt;
   if (cell.readings.empty()) return;
   cell.value.reset();
@@ -218,6 +234,7 @@ Result<PivotCell> FoldSeeds(const ResultMetric& metric, const std::vector<SeedRo
   SetEstimate(mean, metric.is_log, cell);
   if (cell.status == "ok" && std::isinf(*cell.value)) cell.status = kOverflow;
   NoteClusters(cell);
+  if (metric.is_speed() && !relative) cell.quantiles = MeanQuantiles(seeds);
   cell.is_text_paired = std::ranges::all_of(sums.readings, [](const Reading& reading) {
     return reading.is_difference && !reading.blocks.parts.empty();
   });

@@ -41,6 +41,7 @@ struct Columns {
   std::vector<std::string> matrix = {};  // in the order of the files, without seed and sweep
   std::vector<std::string> others = {};  // axes that have no other column
   bool has_one_metric = true;
+  bool has_speeds = false;  // their quantiles have columns
 };
 
 Columns ColumnsOf(const std::vector<PivotTable>& tables) {
@@ -50,7 +51,10 @@ Columns ColumnsOf(const std::vector<PivotTable>& tables) {
   for (const PivotTable& table : tables) {
     used.insert(table.row_axes.begin(), table.row_axes.end());
     used.insert(table.col_axes.begin(), table.col_axes.end());
-    for (const ResultMetric& metric : table.metrics) metrics.insert(metric.name);
+    for (const ResultMetric& metric : table.metrics) {
+      metrics.insert(metric.name);
+      columns.has_speeds = columns.has_speeds || metric.is_speed();
+    }
     for (const std::string& axis : table.matrix_axes) {
       const bool is_list = axis == "seed" || axis == "sweep";
       if (!is_list && !Contains(columns.matrix, axis)) columns.matrix.push_back(axis);
@@ -81,6 +85,7 @@ std::vector<std::string> Header(const std::vector<PivotTable>& tables, const Col
                                "se_over", "runs", "sweep", "seed"});
   header.insert(header.end(), std::begin(kOfEvaluationLast), std::end(kOfEvaluationLast));
   header.insert(header.end(), std::begin(kErrors), std::end(kErrors));
+  if (columns.has_speeds) header.insert(header.end(), kQuantiles.begin(), kQuantiles.end());
   header.insert(header.end(), columns.others.begin(), columns.others.end());
   return header;
 }
@@ -138,6 +143,9 @@ std::vector<std::string> Fields(const PivotTable& table, const PivotRow& row, st
                  Number(OnValueScale(table, cell, text.se)), df(text),
                  interval ? Number(interval->first) : "", interval ? Number(interval->second) : "",
                  std::string(ClustersName(cell.clusters)), Number(cell.p), Number(cell.p_holm)});
+  for (std::size_t i = 0; columns.has_speeds && i < kQuantiles.size(); ++i) {
+    fields.push_back(cell.quantiles ? Number((*cell.quantiles)[i]) : "");
+  }
   for (const std::string& axis : columns.others) add_axis(axis);
   return fields;
 }

@@ -62,6 +62,12 @@ Json CellJson(const PivotTable& table, std::size_t column, const PivotCell& cell
                {"at_train_length", cell.at_train_length},
                {"best", cell.is_best}};
   AddErrors(table, cell, json);
+  if (cell.metric.is_speed()) {
+    json["quantiles"] = nullptr;
+    for (std::size_t i = 0; cell.quantiles && i < kQuantiles.size(); ++i) {
+      json["quantiles"][kQuantiles[i]] = (*cell.quantiles)[i];
+    }
+  }
   json[ValueKey(table)] = NumberOrNull(cell.value);
   for (std::size_t a = 0; a < table.col_axes.size(); ++a) {
     json[table.col_axes[a]] = table.columns[column][a];

@@ -1,5 +1,7 @@
 #include "client/tables/table_text.h"
 
+#include <cmath>
+
 #include "base/str.h"
 #include "client/tables/table_parts.h"
 #include "client/words/render.h"
@@ -14,6 +16,10 @@ std::string CellText(const PivotTable& table, const PivotCell& cell, bool is_wid
   const CellParts parts =
       PartsOf(table, cell, is_wide ? kWideDigits : 0, is_wide && table.has_two_errors);
   std::string text = ValueText(parts, "±");
+  if (is_wide && cell.quantiles) {
+    StrAppend(text, Str(" (", std::llround(cell.quantiles->front()), " to ",
+                        std::llround(cell.quantiles->back()), ")"));
+  }
   if (!parts.note.empty()) StrAppend(text, Str(text.empty() ? "" : " ", parts.note));
   if (cell.at_train_length && !text.empty()) text = Str("[", text, "]");
   if (IsMarked(table, cell)) text += "*";
@@ -47,16 +53,19 @@ std::string TableText(const PivotTable& table, bool is_wide) {
   rows.reserve(table.rows.size());
   bool is_partial = false;
   bool is_cancelled = false;
+  bool has_quantiles = false;
   for (const PivotRow& row : table.rows) {
     rows.push_back(Fields(table, row, is_wide));
     for (const PivotCell& cell : row.cells) {
       is_partial = is_partial || (cell.n_ok > 0 && cell.n_ok < cell.n_wanted);
       is_cancelled = is_cancelled || cell.status == "cancelled";
+      has_quantiles = has_quantiles || (is_wide && cell.quantiles);
     }
   }
   const std::string errors = is_wide ? ErrorLegend(table, table.has_two_errors) : CellLegend(table);
   std::string legend =
       Str("[ ] train length   * ", MarkLegend(table), errors.empty() ? "" : "   ", errors);
+  if (has_quantiles) legend += "   ( ) 10th and 90th percentile of the timed steps";
   if (is_partial) legend += "   n/N seeds of those wanted";
   if (is_cancelled) legend += "   cancelled: `longrun retry` of the sweep resumes it";
   return Str(TableTitle(table), "\n", RenderColumns(header, align, rows), legend, "\n");

@@ -238,6 +238,33 @@ TEST(TableErrorTest, TheLegendOfAWideTableNamesItsMarks) {
   EXPECT_NE(wide.find("± 95 % interval, s over seeds, t over the text"), std::string::npos) << wide;
 }
 
+// A speed has the quantiles of its steps in every form for programs, and in the wide table.
+TEST(TableErrorTest, ASpeedHasItsQuantiles) {
+  const auto speed = [](const char* key, double value) {
+    ResultRow row = ThroughputRow(key, "tokens_per_s", "prefill", 64, value);
+    row.body["extra"]["quantiles"] = {{"n", 10},         {"p10", value - 20}, {"p25", value - 10},
+                                      {"median", value}, {"p75", value + 10}, {"p90", value + 20}};
+    return row;
+  };
+  SweepResults results = ResultsOf({RunOf("a", "cable", 64, 1), RunOf("b", "cable", 64, 2)},
+                                   {speed("a", 100.0), speed("b", 200.0)});
+  const PivotRequest request = {.metrics = {"tokens_per_s"}};
+  const auto tables = Build(results, request);
+  const std::string wide = RenderTables(tables, "wide");
+  EXPECT_NE(wide.find(" (130 to 170)"), std::string::npos) << wide;
+  EXPECT_NE(wide.find("( ) 10th and 90th percentile of the timed steps"), std::string::npos)
+      << wide;
+  const Json json = Json::parse(RenderTables(tables, "json"));
+  EXPECT_EQ(json[0].at("rows")[0].at("cells")[0].at("quantiles"),
+            Json::parse(R"({"p10":130.0,"p25":140.0,"median":150.0,"p75":160.0,"p90":170.0})"));
+  const std::string csv = RenderTables(tables, "csv");
+  EXPECT_NE(csv.find(",p,p_holm,p10,p25,median,p75,p90"), std::string::npos) << csv;
+  EXPECT_NE(csv.find(",130,140,150,160,170"), std::string::npos) << csv;
+  // A mean over the seeds that have them would be of other seeds than the value.
+  results.rows[1].body["extra"].erase("quantiles");
+  EXPECT_FALSE(Build(results, request)[0].rows[0].cells[0].quantiles.has_value());
+}
+
 TEST(TableErrorTest, SpeedsAreComparedAsRatiosOverSeeds) {
   const auto speed = [](const char* key, double value) {
     return ThroughputRow(key, "tokens_per_s", "prefill", 64, value);
