@@ -33,7 +33,8 @@ double StandardError(const std::vector<double>& values) {
 // Draws the deviation of a mean of as many values from the mean of all.
 class Resampled {
  public:
-  explicit Resampled(const std::vector<double>& values) : values_(values), mean_(MeanOf(values)) {}
+  explicit Resampled(const std::vector<double>& values)
+      : values_(values), mean_(values.empty() ? 0.0 : MeanOf(values)) {}
 
   double operator()(SeededRandom& random) const {
     double sum = 0.0;
@@ -76,18 +77,20 @@ std::pair<double, double> BootstrapInterval(const BootstrapSample& sample, doubl
   LR_CHECK(n_replicates > 0 && level > 0.0 && level < 1.0);
   const std::size_t n_seeds = sample.seeds.size(), n_blocks = sample.blocks.size();
   const double over_seeds = n_seeds > 1 ? StandardError(sample.seeds) : 0.0;
-  if (n_blocks < 2) {
+  const bool has_blocks = n_blocks > 1;
+  if (!has_blocks && sample.unpaired_text == 0.0) {
     const double half =
         over_seeds > 0.0 ? over_seeds * StudentQuantile(level, static_cast<double>(n_seeds) - 1.0)
                          : 0.0;
     return {sample.effect - half, sample.effect + half};
   }
   const Resampled of_blocks(sample.blocks);
-  const double expansion = Expansion(n_blocks, level);
+  const double expansion = has_blocks ? Expansion(n_blocks, level) : 0.0;
   SeededRandom random(kSeed);
   std::vector<double> replicates(n_replicates, sample.effect);
   for (double& replicate : replicates) {
-    replicate += expansion * of_blocks(random);
+    replicate +=
+        has_blocks ? expansion * of_blocks(random) : sample.unpaired_text * DrawNormal(random);
     if (over_seeds > 0.0) replicate += over_seeds * DrawStudent(n_seeds - 1, random);
   }
   const double low = Quantile(replicates, (1.0 - level) / 2);

@@ -9,8 +9,9 @@
 // which is the expanded percentile interval of Hesterberg (2015, "What teachers should know about
 // the bootstrap", section 4.1.2). Two or three seeds are too few to resample: their means take only
 // a handful of values. The seeds' part of a replicate is drawn from Student's t with n - 1 degrees
-// of freedom, times their standard error (a parametric bootstrap). With seeds alone the interval is
-// Student's, and is computed without drawing.
+// of freedom, times their standard error (a parametric bootstrap). With only seeds the interval is
+// Student's, and is computed without drawing. A text's error that is known without blocks, as
+// that of an accuracy, is drawn from the normal distribution.
 #pragma once
 
 #include <cstddef>
@@ -24,6 +25,8 @@ struct BootstrapSample {
   double effect = 0.0;
   std::vector<double> seeds = {};   // of each seed its difference; below two: no such source
   std::vector<double> blocks = {};  // of each block its part, about 0; below two: no such source
+  // In place of blocks: the text's standard error of a difference that is not paired by them.
+  double unpaired_text = 0.0;
 };
 
 // So many that 250 replicates lie beyond each end, at most a million.

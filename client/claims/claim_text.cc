@@ -33,7 +33,9 @@ std::string IntervalText(const ClaimComparison& one) {
 std::string BasisText(const ClaimComparison& one) {
   if (!one.interval) return "";
   return Str(Counted(static_cast<std::int64_t>(one.n_seeds), "seed"),
-             one.n_blocks > 0 ? Str(", ", one.n_blocks, " blocks") : "");
+             one.n_blocks > 0       ? Str(", ", one.n_blocks, " blocks")
+             : one.is_text_unpaired ? ", text not paired"
+                                    : "");
 }
 
 std::string RestText(const ClaimComparison& one) {

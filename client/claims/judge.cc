@@ -331,9 +331,7 @@ std::string WhyUnjudged(const PairedDifference& difference, const PivotCell& of,
                ? "the scored text is too short to be cut into blocks: score more tokens"
                : "the rows have no blocks of the text in common: measure both again";
   }
-  const ErrorPart& text = difference.estimate.text;
-  if (!text.se || *text.se == 0.0) return "";
-  return Str(of.metric.words(), " has no blocks of the text to pair by: it cannot be judged yet");
+  return "";
 }
 
 Result<ClaimComparison> JudgeQuestion(const Question& question, const Board& board, bool is_ratio,
@@ -361,12 +359,17 @@ Result<ClaimComparison> JudgeQuestion(const Question& question, const Board& boa
   out.effect = value(difference->estimate.x);
   out.n_seeds = difference->of_seeds.size();
   out.n_blocks = difference->of_blocks.size();
+  out.is_text_unpaired =
+      !difference->is_text_paired && difference->estimate.text.se.value_or(0.0) > 0.0;
   out.reason = WhyUnjudged(*difference, *of, *than);
   if (!out.reason.empty()) return out;
   out.difference = difference;
   const BootstrapSample sample{.effect = difference->estimate.x,
                                .seeds = difference->of_seeds,
-                               .blocks = difference->of_blocks};
+                               .blocks = difference->of_blocks,
+                               .unpaired_text = difference->is_text_paired
+                                                    ? 0.0
+                                                    : difference->estimate.text.se.value_or(0.0)};
   const auto interval_at = [&sample](double of_level) {
     return BootstrapInterval(sample, of_level, ReplicatesFor(of_level));
   };

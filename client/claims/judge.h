@@ -1,9 +1,9 @@
 // Judges the claims of a sweep (sweeps/claim.h) from its results.
 //
 // A claim is one or more comparisons, each with limits between which the true value is said to lie.
-// A comparison is paired by seeds and by blocks of the text (estimate.h), on the scale on which
-// its metric is compared: the logarithm of a ratio, or a difference. Its bootstrap interval
-// (bootstrap.h) decides:
+// A comparison is paired by seeds and, if its rows have blocks of the text, by these (estimate.h),
+// on the scale on which its metric is compared: the logarithm of a ratio, or a difference. Its
+// bootstrap interval (bootstrap.h) decides:
 //
 //   supported  the intervals of all comparisons lie within the limits, each at the claim's level:
 //              accepting all at once needs no correction (intersection-union test, Berger 1982)
@@ -44,6 +44,9 @@ struct ClaimComparison {
   std::optional<std::pair<double, double>> interval = {};  // of the claim's level
   std::size_t n_seeds = 0;                                 // that both sides have
   std::size_t n_blocks = 0;                                // of the text; 0: not paired by blocks
+  // The text's error is as if the two had read different texts: an upper bound, as of accuracies
+  // over the same questions.
+  bool is_text_unpaired = false;
   // What was judged, on the scale of the comparison; nothing if there is a reason.
   std::optional<PairedDifference> difference = {};
   Limits limits = {};

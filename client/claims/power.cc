@@ -29,13 +29,14 @@ std::vector<Draw> DrawSweeps(const Spread& spread, std::size_t n_seeds) {
   const double over_seeds = spread.of_seed / std::sqrt(static_cast<double>(n_seeds));
   std::vector<Draw> draws(kSweeps);
   for (Draw& draw : draws) {
-    const auto add = [&](double error, std::size_t n, double& square) {
-      const auto df = static_cast<double>(n) - 1.0;
+    // An error that is known exactly has infinitely many degrees of freedom.
+    const auto add = [&](double error, double df, double& square) {
       draw.deviation += error * DrawNormal(random);
-      square = error * error * DrawChiSquared(n - 1, random) / df;
+      square = error * error;
+      if (std::isfinite(df)) square *= DrawChiSquared(static_cast<std::size_t>(df), random) / df;
     };
-    add(over_seeds, n_seeds, draw.seeds2);
-    if (spread.n_blocks > 1) add(spread.over_text, spread.n_blocks, draw.text2);
+    add(over_seeds, static_cast<double>(n_seeds) - 1.0, draw.seeds2);
+    if (spread.over_text > 0.0) add(spread.over_text, spread.df_text, draw.text2);
   }
   return draws;
 }
@@ -45,9 +46,7 @@ class HalfIntervals {
  public:
   HalfIntervals(const Spread& spread, double level, std::size_t n_seeds)
       : of_seeds_(StudentQuantile(level, static_cast<double>(n_seeds) - 1.0)),
-        of_text_(spread.n_blocks > 1
-                     ? StudentQuantile(level, static_cast<double>(spread.n_blocks) - 1.0)
-                     : 0.0) {}
+        of_text_(StudentQuantile(level, spread.df_text)) {}
 
   double Of(const Draw& draw) const {
     return std::sqrt(of_seeds_ * of_seeds_ * draw.seeds2 + of_text_ * of_text_ * draw.text2);
@@ -64,7 +63,7 @@ Spread SpreadOf(const PairedDifference& difference) {
   return {.effect = estimate.x,
           .of_seed = *estimate.seeds.se * std::sqrt(n_seeds),
           .over_text = has_text ? *estimate.text.se : 0.0,
-          .n_blocks = has_text ? difference.of_blocks.size() : 0};
+          .df_text = estimate.text.df};
 }
 
 }  // namespace

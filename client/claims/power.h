@@ -3,15 +3,16 @@
 //
 // The power of a comparison is the probability that a new sweep decides it, as supported or as
 // refuted, if the pilot's effect and variances are the true ones. New sweeps are simulated: with
-// s the deviation of one seed's difference and e the error of the text over q blocks,
+// s the deviation of one seed's difference and e the error of the text (over q blocks; df = q - 1),
 //
 //   effect  pilot's + e Z + s Z / sqrt(n)
-//   half    sqrt((t(n - 1) s' / sqrt(n))^2 + (t(q - 1) e')^2), s' and e' as such samples give them
+//   half    sqrt((t(n - 1) s' / sqrt(n))^2 + (t(df) e')^2), s' and e' as such samples give them
 //
 // and decided as judge.h decides.
 #pragma once
 
 #include <cstddef>
+#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
@@ -24,9 +25,9 @@ namespace longrun::client {
 // On the scale of the comparison.
 struct Spread {
   double effect = 0.0;
-  double of_seed = 0.0;      // deviation of one seed's difference
-  double over_text = 0.0;    // standard error
-  std::size_t n_blocks = 0;  // 0: the text adds no error
+  double of_seed = 0.0;    // deviation of one seed's difference
+  double over_text = 0.0;  // standard error
+  double df_text = std::numeric_limits<double>::infinity();
 };
 
 // Both from the same draws every time. At least two seeds.

@@ -339,6 +339,36 @@ TEST(ClaimsTest, SpeedsAreRatiosOverSeeds) {
   EXPECT_EQ(VerdictOf(begin + "metric: tokens_per_s, at_least: 2.5}", results), "refuted");
 }
 
+// An accuracy has the error of its questions, which is taken as if both methods had had others.
+TEST(ClaimsTest, AccuraciesAreJudgedWithTheErrorOfTheirQuestions) {
+  const auto judge = [](double of_cable, double of_alibi) {
+    std::vector<ResultRun> runs;
+    std::vector<ResultRow> rows;
+    for (int seed = 1; seed <= 3; ++seed) {
+      for (const auto& [method, share] :
+           {std::pair("cable", of_cable), std::pair("alibi", of_alibi)}) {
+        const std::string run = std::string(method) + std::to_string(seed);
+        runs.push_back(RunOf(run, method, 64, seed));
+        ResultRow row = ThroughputRow(run, "acc", "", 64, share + 0.001 * seed);
+        row.body["variant"] = nullptr;
+        row.body["se"] = 0.02;
+        rows.push_back(row);
+      }
+    }
+    return JudgeOne("below: {of: alibi, than: cable, context_lengths: [64], metric: acc}",
+                    ResultsOf(std::move(runs), std::move(rows)));
+  };
+  const JudgedClaim far = judge(0.6, 0.5);
+  EXPECT_EQ(far.verdict, Verdict::kSupported);
+  const ClaimComparison& one = far.comparisons.at(0);
+  EXPECT_TRUE(one.is_text_unpaired);
+  EXPECT_EQ(one.n_blocks, 0u);
+  // The seeds do not differ: what is left is 1.96 sqrt(0.02^2 + 0.02^2).
+  EXPECT_NEAR(one.interval->second - one.interval->first, 2.0 * 1.96 * std::hypot(0.02, 0.02),
+              2e-3);
+  EXPECT_EQ(judge(0.6, 0.58).verdict, Verdict::kUndecided);
+}
+
 // How often of 1,000 sweeps two equal methods are found to be one below the other, by chance.
 double WronglySupported(int n_seeds) {
   std::mt19937_64 random(20'261'123);
@@ -415,7 +445,7 @@ double DecidedOf(const Spread& truth, int n_seeds) {
 TEST(PowerTest, AsManySweepsAreDecidedAsWereForetold) {
   for (const int n_seeds : {2, 3, 5}) {
     for (const double over_text : {0.002, 0.03}) {
-      Spread truth{.of_seed = 0.02, .over_text = over_text, .n_blocks = kBlocks};
+      Spread truth{.of_seed = 0.02, .over_text = over_text, .df_text = kBlocks - 1.0};
       const auto n = static_cast<std::size_t>(n_seeds);
       // From a power of about a fifth to about four fifths.
       const double smallest = SmallestDecided(truth, 0.95, n);
