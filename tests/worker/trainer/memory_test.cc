@@ -1,0 +1,108 @@
+// The memory of a training, as sweeps/cost.h foretells it, beside what a trainer's process takes.
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "base/files.h"
+#include "base/process.h"
+#include "base/str.h"
+#include "model/data/dataset.h"
+#include "model/position/method.h"
+#include "sweeps/cost.h"
+#include "sweeps/run.h"
+#include "tests/sanitized.h"
+
+namespace longrun::trainer {
+namespace {
+
+struct Case {
+  const char* method;
+  const char* attention;
+  std::int64_t train_length;
+  bool recomputes;
+};
+
+// With names in failures.
+void PrintTo(const Case& one, std::ostream* out) {
+  *out << one.method << ", " << one.attention << ", " << one.train_length
+       << (one.recomputes ? ", activation checkpointing" : "");
+}
+
+class MemoryTest : public testing::TestWithParam<Case> {
+ protected:
+  std::string At(const std::string& name) const { return JoinPath(folder_.path(), name); }
+
+  TempFolder folder_;
+};
+
+// Size tiny with a small vocabulary: activations are most of it, as they are of long trainings.
+Run RunOf(const Case& one) {
+  Run run;
+  run.model = *ModelConfig::Preset("tiny");
+  run.model.vocab_size = 320;
+  run.model.position = *ResolvePosition(one.method);
+  run.train.train_length = one.train_length;
+  run.train.batch_tokens = std::max<std::int64_t>(2048, one.train_length);
+  run.train.tokens = 2 * run.train.batch_tokens;
+  return run;
+}
+
+TEST_P(MemoryTest, IsWithinAQuarterOfWhatWasForetold) {
+#ifdef LONGRUN_SANITIZED
+  GTEST_SKIP() << "a sanitizer's own memory counts, too";
+#endif
+  const Case& one = GetParam();
+  std::string text;
+  for (int i = 0; text.size() < 40'000; ++i) text += Str(i * 7919 % 1000, " ");
+  ASSERT_TRUE(WriteFileAtomic(At("text.txt"), text).ok());
+  const Status imported = ImportText(
+      {.tokenizer = "bytes", .splits = {{"train", {At("text.txt")}}}}, At("dataset"));
+  ASSERT_TRUE(imported.ok()) << imported.message();
+  const auto run = RunOf(one);
+  // As a file for a training by hand, without what a coordinator adds.
+  Json file = run.ToJson();
+  for (const char* const key : {"numerics", "dataset", "tokenizer"}) file.erase(key);
+  ASSERT_TRUE(WriteFileAtomic(At("run.json"), file.dump()).ok());
+  const std::int64_t micro_batch = run.train.batch_tokens / one.train_length;
+  std::vector<std::string> argv = {LONGRUN_BIN_DIR "/longrun-trainer",
+                                   "train",
+                                   "--run",
+                                   At("run.json"),
+                                   "--dataset",
+                                   At("dataset"),
+                                   "--output",
+                                   At("out"),
+                                   "--attention",
+                                   one.attention,
+                                   "--micro-batch",
+                                   Str(micro_batch)};
+  if (one.recomputes) argv.emplace_back("--activation-checkpointing");
+  const Result<int> pid = Spawn({.argv = std::move(argv),
+                                 .env = {"OMP_WAIT_POLICY=passive"},
+                                 .stdout_path = At("stdout"),
+                                 .stderr_path = At("stderr")});
+  ASSERT_TRUE(pid.ok()) << pid.status().message();
+  int status = 0;
+  rusage usage{};
+  ASSERT_EQ(wait4(*pid, &status, 0, &usage), *pid);
+  ASSERT_EQ(status, 0) << ReadFile(At("stderr")).value();
+  const double measured = 1024.0 * static_cast<double>(usage.ru_maxrss);
+  const auto foretold = static_cast<double>(
+      TrainMemoryBytes(run.model, run.train, micro_batch,
+                       {.attention = one.attention, .activation_checkpointing = one.recomputes}));
+  EXPECT_GE(foretold / measured, 0.75) << foretold << " of " << measured;
+  EXPECT_LE(foretold / measured, 1.25) << foretold << " of " << measured;
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Paths, MemoryTest,
+    testing::Values(Case{"rope", "fused", 1024, false}, Case{"alibi", "fused", 1024, true},
+                    Case{"rope", "torch", 1024, false}, Case{"cope", "reference", 1024, true},
+                    Case{"cable", "fused", 4096, false}));
+
+}  // namespace
+}  // namespace longrun::trainer
