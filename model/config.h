@@ -46,6 +46,21 @@ struct EnumNames<BlockKind> {
                                                              "parallel_shared_norm"};
 };
 
+// Of the MLP, by Hugging Face's names.
+enum class MlpActivation {
+  kGeluNew,  // the tanh form
+  kGelu,     // by the error function
+  kRelu,
+  kSilu,
+  kTanh,
+  kQuickGelu,  // x sigma(1.702 x)
+};
+template <>
+struct EnumNames<MlpActivation> {
+  static constexpr std::array<std::string_view, 6> kNames = {"gelu_new", "gelu", "relu",
+                                                             "silu",     "tanh", "quick_gelu"};
+};
+
 // The properties that distinguish decoder bodies; the defaults are GPT-2's. Norms come before
 // attention and MLP.
 struct BodyConfig {
@@ -74,8 +89,7 @@ struct ModelConfig {
   std::int64_t d_model = 0;
   std::int64_t d_ff = 0;        // 4 * d_model
   std::int64_t vocab_size = 0;  // rows of the embedding (padded)
-  // Hugging Face's names: gelu_new (tanh) | gelu (erf) | relu | silu | tanh | quick_gelu.
-  std::string activation = "gelu_new";
+  MlpActivation activation = MlpActivation::kGeluNew;
   double layer_norm_epsilon = 1e-5;
   bool tie_embeddings = true;
   bool causal = true;

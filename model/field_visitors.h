@@ -138,7 +138,9 @@ class FieldReader {
     } else if constexpr (NamedEnum<T>) {
       std::string word;
       if (!errors_.Take(key, GetString(json_, spec.name, path_), word)) return;
-      if (Status known = OneOf(key, word, ChoicesOf<T>(spec)); known.ok()) {
+      std::vector<std::string> choices = ChoicesOf<T>(spec);
+      choices.insert(choices.end(), use.choices_imported.begin(), use.choices_imported.end());
+      if (Status known = OneOf(key, word, choices); known.ok()) {
         member = *FindEnum<T>(word);
       } else {
         errors_.AddWord(key, std::move(known));
@@ -210,9 +212,7 @@ class FieldChecker {
     }
     if (use.own_check) return;
     if constexpr (std::same_as<T, std::string>) {
-      std::vector<std::string> choices = spec.choices;
-      choices.insert(choices.end(), use.choices_imported.begin(), use.choices_imported.end());
-      Note(OneOf(path, member, choices), path);
+      Note(OneOf(path, member, spec.choices), path);
     } else if constexpr (!std::same_as<T, bool> && !NamedEnum<T>) {
       // A zero that stands for another value has no range.
       if (use.where_zero && member == 0) return;

@@ -198,20 +198,17 @@ Status CheckConfigKeys(const Json& config, std::span<const std::string_view> hon
   return Status();
 }
 
-Result<std::string> ReadActivation(const ConfigReader& read, std::string_view key,
-                                   std::string_view absent) {
-  static const std::map<std::string, std::string> kOurs = {{"gelu_new", "gelu_new"},
-                                                           {"gelu_pytorch_tanh", "gelu_new"},
-                                                           {"gelu_fast", "gelu_new"},
-                                                           {"gelu_accurate", "gelu_new"},
-                                                           {"gelu", "gelu"},
-                                                           {"gelu_python", "gelu"},
-                                                           {"relu", "relu"},
-                                                           {"silu", "silu"},
-                                                           {"swish", "silu"},
-                                                           {"tanh", "tanh"},
-                                                           {"quick_gelu", "quick_gelu"}};
-  ASSIGN_OR_RETURN(const std::string name, read.String(key, absent));
+Result<MlpActivation> ReadActivation(const ConfigReader& read, std::string_view key,
+                                     MlpActivation absent) {
+  using enum MlpActivation;
+  static const std::map<std::string, MlpActivation> kOurs = {
+      {"gelu_new", kGeluNew},    {"gelu_pytorch_tanh", kGeluNew},
+      {"gelu_fast", kGeluNew},   {"gelu_accurate", kGeluNew},
+      {"gelu", kGelu},           {"gelu_python", kGelu},
+      {"relu", kRelu},           {"silu", kSilu},
+      {"swish", kSilu},          {"tanh", kTanh},
+      {"quick_gelu", kQuickGelu}};
+  ASSIGN_OR_RETURN(const std::string name, read.String(key, EnumName(absent)));
   if (const auto it = kOurs.find(name); it != kOurs.end()) return it->second;
   std::vector<std::string> known;
   known.reserve(kOurs.size());

@@ -40,8 +40,8 @@ class ConfigReader {
 Status CheckConfigKeys(const Json& config, std::span<const std::string_view> honoured);
 
 // The value of `key` under our name; transformers has several names for the same function.
-Result<std::string> ReadActivation(const ConfigReader& read, std::string_view key,
-                                   std::string_view absent);
+Result<MlpActivation> ReadActivation(const ConfigReader& read, std::string_view key,
+                                     MlpActivation absent);
 
 // tie_word_embeddings, causal and initializer_range, which all architectures have.
 Status ReadCommon(const ConfigReader& read, bool tied_where_absent, ModelConfig& model);

@@ -52,7 +52,8 @@ Result<NetConfig> Read(const Json& config) {
   ASSIGN_OR_RETURN(model.n_head, read.Int("n_head", kDefaultHeads));
   RETURN_IF_ERROR(model.CheckShape());
   ASSIGN_OR_RETURN(model.d_ff, read.Int("n_inner", 4 * model.d_model));
-  ASSIGN_OR_RETURN(model.activation, ReadActivation(read, "activation_function", "gelu_new"));
+  ASSIGN_OR_RETURN(model.activation,
+                   ReadActivation(read, "activation_function", MlpActivation::kGeluNew));
   ASSIGN_OR_RETURN(model.layer_norm_epsilon, read.Double("layer_norm_epsilon", 1e-5));
   ASSIGN_OR_RETURN(net.scale_attn_weights, read.Bool("scale_attn_weights", true));
   ASSIGN_OR_RETURN(net.scale_attn_by_inverse_layer_idx,

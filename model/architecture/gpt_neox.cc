@@ -45,7 +45,7 @@ void SetBody(ModelConfig& model) {
   model.body = {
       .block = BlockKind::kParallel, .n_kv_head = model.n_head, .head_dim = model.EvenHeadDim()};
   model.d_ff = 4 * model.d_model;
-  model.activation = "gelu";
+  model.activation = MlpActivation::kGelu;
   model.layer_norm_epsilon = 1e-5;
   model.tie_embeddings = false;
 }
@@ -64,7 +64,7 @@ Result<NetConfig> Read(const Json& config) {
   RETURN_IF_ERROR(model.CheckShape());
   SetBody(model);
   ASSIGN_OR_RETURN(model.d_ff, read.Int("intermediate_size", 24576));
-  ASSIGN_OR_RETURN(model.activation, ReadActivation(read, "hidden_act", "gelu"));
+  ASSIGN_OR_RETURN(model.activation, ReadActivation(read, "hidden_act", MlpActivation::kGelu));
   ASSIGN_OR_RETURN(model.layer_norm_epsilon, read.Double("layer_norm_eps", 1e-5));
   ASSIGN_OR_RETURN(const bool parallel, read.Bool("use_parallel_residual", true));
   if (!parallel) model.body.block = BlockKind::kSequential;

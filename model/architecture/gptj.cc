@@ -33,7 +33,7 @@ void SetBody(ModelConfig& model) {
                 .out_bias = false,
                 .head_bias = true};
   model.d_ff = 4 * model.d_model;
-  model.activation = "gelu_new";
+  model.activation = MlpActivation::kGeluNew;
   model.layer_norm_epsilon = 1e-5;
   model.tie_embeddings = false;
 }
@@ -72,7 +72,8 @@ Result<NetConfig> Read(const Json& config) {
   RETURN_IF_ERROR(model.CheckShape());
   SetBody(model);
   ASSIGN_OR_RETURN(model.d_ff, read.Int("n_inner", model.d_ff));
-  ASSIGN_OR_RETURN(model.activation, ReadActivation(read, "activation_function", "gelu_new"));
+  ASSIGN_OR_RETURN(model.activation,
+                   ReadActivation(read, "activation_function", MlpActivation::kGeluNew));
   ASSIGN_OR_RETURN(model.layer_norm_epsilon, read.Double("layer_norm_epsilon", 1e-5));
   RETURN_IF_ERROR(ReadCommon(read, false, model));
   if (read.IsNull("rotary_dim")) {

@@ -37,7 +37,7 @@ void SetBody(ModelConfig& model) {
                 .out_projection = false,
                 .final_norm = false};
   model.d_ff = model.d_model;
-  model.activation = "gelu";
+  model.activation = MlpActivation::kGelu;
   model.layer_norm_epsilon = 1e-5;
   model.tie_embeddings = true;
 }
@@ -65,7 +65,8 @@ Result<NetConfig> Read(const Json& config) {
                   Str("config.json: expansion_factor: expected 1 to 1024, found ", expansion));
   }
   ASSIGN_OR_RETURN(model.d_ff, read.Int("d_ff", expansion * model.d_model));
-  ASSIGN_OR_RETURN(model.activation, ReadActivation(read, "activation_function", "gelu"));
+  ASSIGN_OR_RETURN(model.activation,
+                   ReadActivation(read, "activation_function", MlpActivation::kGelu));
   RETURN_IF_ERROR(ReadCommon(read, true, model));
   ASSIGN_OR_RETURN(model.layer_norm_epsilon, read.Double("layer_norm_epsilon", 1e-5));
   RETURN_IF_ERROR(ReadPosition(read, {{"method", "alibi"}, {"variant", "jaketae"}}, {}, model));

@@ -57,7 +57,7 @@ void SetLlamaBody(ModelConfig& model) {
                 .out_bias = false,
                 .mlp_bias = false};
   model.d_ff = (8 * model.d_model / 3 + kMultipleOf - 1) / kMultipleOf * kMultipleOf;
-  model.activation = "silu";
+  model.activation = MlpActivation::kSilu;
   model.layer_norm_epsilon = 1e-6;
   model.tie_embeddings = false;
 }
@@ -127,7 +127,7 @@ Status ReadLlamaShape(const ConfigReader& read, const LlamaDefaults& absent, Mod
         Str("config.json: num_key_value_heads: expected at least 1, found ", model.body.n_kv_head));
   }
   ASSIGN_OR_RETURN(model.d_ff, read.Int("intermediate_size", absent.intermediate_size));
-  ASSIGN_OR_RETURN(model.activation, ReadActivation(read, "hidden_act", "silu"));
+  ASSIGN_OR_RETURN(model.activation, ReadActivation(read, "hidden_act", MlpActivation::kSilu));
   ASSIGN_OR_RETURN(model.layer_norm_epsilon, read.Double("rms_norm_eps", 1e-6));
   return ReadCommon(read, false, model);
 }

@@ -227,19 +227,27 @@ class GateFunction : public torch::autograd::Function<GateFunction> {
   }
 };
 
-// The kernels' activation of this name, if they have it.
-std::optional<Activation> KernelActivation(const std::string& name, const Compute& compute) {
-  return compute.kernels ? FindActivation(name) : std::nullopt;
+// The kernels' own, if they have it.
+std::optional<Activation> KernelActivation(MlpActivation f, const Compute& compute) {
+  return compute.kernels ? FindActivation(EnumName(f)) : std::nullopt;
 }
 
-at::Tensor AtenActivation(const std::string& name, const at::Tensor& h) {
-  if (name == "gelu_new") return at::gelu(h, "tanh");
-  if (name == "gelu") return at::gelu(h, "none");
-  if (name == "relu") return at::relu(h);
-  if (name == "silu") return at::silu(h);
-  if (name == "tanh") return at::tanh(h);
-  LR_CHECK(name == "quick_gelu");
-  return h * at::sigmoid(h * 1.702);
+at::Tensor AtenActivation(MlpActivation f, const at::Tensor& h) {
+  switch (f) {
+    case MlpActivation::kGeluNew:
+      return at::gelu(h, "tanh");
+    case MlpActivation::kGelu:
+      return at::gelu(h, "none");
+    case MlpActivation::kRelu:
+      return at::relu(h);
+    case MlpActivation::kSilu:
+      return at::silu(h);
+    case MlpActivation::kTanh:
+      return at::tanh(h);
+    case MlpActivation::kQuickGelu:
+      return h * at::sigmoid(h * 1.702);
+  }
+  LR_CHECK(false);
 }
 
 class EmbedFunction : public torch::autograd::Function<EmbedFunction> {
@@ -345,26 +353,26 @@ AddedNorm AddNorm(const at::Tensor& x, const at::Tensor& addend, const NormWeigh
   return {.sum = sum, .normed = Norm(sum, norm, type, compute)};
 }
 
-bool ActivateTakesBias(const std::string& name, const Compute& compute) {
-  return KernelActivation(name, compute).has_value();
+bool ActivateTakesBias(MlpActivation f, const Compute& compute) {
+  return KernelActivation(f, compute).has_value();
 }
 
-at::Tensor Activate(const std::string& name, const at::Tensor& h, const at::Tensor& bias_C,
+at::Tensor Activate(MlpActivation f, const at::Tensor& h, const at::Tensor& bias_C,
                     const Compute& compute) {
-  const std::optional<Activation> activation = KernelActivation(name, compute);
+  const std::optional<Activation> activation = KernelActivation(f, compute);
   if (activation && IsFp32OrBf16(h) && (!bias_C.defined() || IsFp32(bias_C))) {
     return ActivationFunction::apply(h, Optional(bias_C), *activation, *compute.kernels);
   }
-  return AtenActivation(name, bias_C.defined() ? h + bias_C.to(h.scalar_type()) : h);
+  return AtenActivation(f, bias_C.defined() ? h + bias_C.to(h.scalar_type()) : h);
 }
 
-at::Tensor ActivateGate(const std::string& name, const at::Tensor& gate, const at::Tensor& up,
+at::Tensor ActivateGate(MlpActivation f, const at::Tensor& gate, const at::Tensor& up,
                         const Compute& compute) {
-  const std::optional<Activation> activation = KernelActivation(name, compute);
+  const std::optional<Activation> activation = KernelActivation(f, compute);
   if (activation && IsFp32OrBf16(gate) && up.scalar_type() == gate.scalar_type()) {
     return GateFunction::apply(gate, up, *activation, *compute.kernels);
   }
-  return AtenActivation(name, gate) * up;
+  return AtenActivation(f, gate) * up;
 }
 
 at::Tensor Embed(const at::Tensor& weight_VC, const at::Tensor& ids, std::int64_t padding_id,

@@ -11,9 +11,9 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
-#include <string>
 
 #include "kernels/simd.h"
+#include "model/config.h"
 #include "model/net/device.h"
 
 namespace longrun {
@@ -41,12 +41,12 @@ AddedNorm AddNorm(const at::Tensor& x, const at::Tensor& addend, const NormWeigh
                   c10::ScalarType type, const Compute& compute);
 
 // Whether Activate adds the bias in the same pass: then the product must leave it out.
-bool ActivateTakesBias(const std::string& name, const Compute& compute);
-// f(h + b); an undefined b means none. `name` is transformers' name.
-at::Tensor Activate(const std::string& name, const at::Tensor& h, const at::Tensor& bias_C,
+bool ActivateTakesBias(MlpActivation f, const Compute& compute);
+// f(h + b); an undefined b means none.
+at::Tensor Activate(MlpActivation f, const at::Tensor& h, const at::Tensor& bias_C,
                     const Compute& compute);
 // f(gate) up.
-at::Tensor ActivateGate(const std::string& name, const at::Tensor& gate, const at::Tensor& up,
+at::Tensor ActivateGate(MlpActivation f, const at::Tensor& gate, const at::Tensor& up,
                         const Compute& compute);
 
 // The rows of the ids; padding_id gets no gradient. If the weight is a leaf that already has a

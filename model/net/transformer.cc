@@ -265,7 +265,7 @@ at::Tensor Transformer::AttentionPart(const Layer& layer, const at::Tensor& norm
 }
 
 at::Tensor Transformer::MlpPart(const Layer& layer, const at::Tensor& normed_BTC) const {
-  const std::string& activation = config_.model.activation;
+  const MlpActivation activation = config_.model.activation;
   if (layer.mlp_gate.weight.defined()) {
     const at::Tensor gate = Linear(normed_BTC, layer.mlp_gate);
     const at::Tensor up = Linear(normed_BTC, layer.mlp_up);

@@ -87,7 +87,7 @@ TEST(ModelConfigTest, AnUnknownPresetIsAnsweredWithTheNearest) {
 
 TEST(ModelConfigTest, JsonRestoresTheConfig) {
   ModelConfig config = Tiny({{"method", "cable"}, {"variant", "scaled"}});
-  config.activation = "relu";
+  config.activation = MlpActivation::kRelu;
   const auto restored = ModelConfig::FromJson(config.ToJson(), config.position.ToJson());
   ASSERT_TRUE(restored.ok()) << restored.status().message();
   EXPECT_EQ(CanonicalJson(restored->ToJson()), CanonicalJson(config.ToJson()));
@@ -134,6 +134,12 @@ TEST(ModelConfigTest, JsonIsReadStrictly) {
   EXPECT_NE(message([](Json& json) { json["causal"] = 1; }).find("model.causal"),
             std::string::npos);
   EXPECT_EQ(message([](Json& json) { json = 3; }), "model: expected a map");
+  EXPECT_EQ(message([](Json& json) { json["activation"] = "gelu_neww"; }),
+            "model.activation: expected one of gelu_new, gelu, relu, silu, tanh, quick_gelu, found "
+            "\"gelu_neww\"; did you mean \"gelu_new\"?");
+  Json imported = Tiny().ToJson();
+  imported["activation"] = "quick_gelu";  // no sweep file may have it, but a model may
+  EXPECT_EQ(ModelConfig::FromJson(imported, "none")->activation, MlpActivation::kQuickGelu);
 
   ModelConfig llama = Tiny();
   ASSERT_TRUE(llama.SetArchitecture("llama").ok());
@@ -162,9 +168,6 @@ TEST(ModelConfigTest, CheckNamesWhatIsOutOfRange) {
             "model.d_model: 512 is not divisible by model.n_head 7; choose a multiple");
   EXPECT_EQ(message([](Config& c) { c.vocab_size = 0; }),
             "model.vocab_size: expected 2 to 16777216, found 0");
-  EXPECT_EQ(message([](Config& c) { c.activation = "gelu_neww"; }),
-            "model.activation: expected one of gelu_new, gelu, relu, silu, tanh, quick_gelu, found "
-            "\"gelu_neww\"; did you mean \"gelu_new\"?");
   EXPECT_EQ(message([](Config& c) { c.architecture = "lama"; }),
             "model.architecture: expected one of gpt2, gptj, gpt_neox, llama, mistral, qwen2, "
             "baichuan, jaketae, found "

@@ -103,7 +103,7 @@ TEST(PresetsTest, CablesRecipeHasItsValues) {
       EXPECT_EQ((std::vector{model.n_layer, model.n_head, model.d_model}), body.layers_heads_width);
       EXPECT_EQ(model.vocab_size, 50304);
       EXPECT_TRUE(model.tie_embeddings);
-      EXPECT_EQ(model.activation, "gelu_new");
+      EXPECT_EQ(model.activation, MlpActivation::kGeluNew);
       EXPECT_EQ(model.init_std, 0.02);
       EXPECT_EQ(planned.run.seed, 1337);
       std::vector<std::int64_t> lengths;

@@ -35,7 +35,7 @@ class ModelFolderTest : public testing::Test {
 
 TEST_F(ModelFolderTest, AConfigurationReadsBackAsItWasWritten) {
   NetConfig config = SmallConfig({{"method", "cable"}, {"variant", "scaled"}});
-  config.model.activation = "relu";
+  config.model.activation = MlpActivation::kRelu;
   config.model.d_ff = 20;
   config.scale_attn_by_inverse_layer_idx = true;
   const NetConfig read = ParseModelConfig(ModelConfigJson(config)).value();
@@ -77,8 +77,9 @@ TEST_F(ModelFolderTest, KeysThatChangeTheMathematicsAreHonouredOrRefusedByName) 
   EXPECT_TRUE(ParseModelConfig(with("pruned_heads", Json::object())).ok());
   EXPECT_TRUE(ParseModelConfig(with("attn_pdrop", 0.1)).ok());  // no dropout at inference
   EXPECT_EQ(ParseModelConfig(with("activation_function", "gelu_pytorch_tanh"))->model.activation,
-            "gelu_new");
-  EXPECT_EQ(ParseModelConfig(with("activation_function", "swish"))->model.activation, "silu");
+            MlpActivation::kGeluNew);
+  EXPECT_EQ(ParseModelConfig(with("activation_function", "swish"))->model.activation,
+            MlpActivation::kSilu);
   EXPECT_FALSE(ParseModelConfig(with("scale_attn_weights", false))->scale_attn_weights);
 }
 

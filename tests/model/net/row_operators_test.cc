@@ -129,16 +129,18 @@ TEST_P(RowOperatorsTest, ABf16AddendAndResultAreThoseOfAutocast) {
 }
 
 TEST_P(RowOperatorsTest, ActivationsAreLibTorchs) {
-  for (const std::string name : {"gelu_new", "gelu", "silu", "relu", "quick_gelu", "tanh"}) {
+  for (const std::string& name : EnumChoices<MlpActivation>()) {
+    SCOPED_TRACE(name);
+    const MlpActivation f = *FindEnum<MlpActivation>(name);
     for (const auto& type : {at::kFloat, at::kBFloat16}) {
-      const Function biased = [&name](const Tensors& x, const Compute& compute) -> Tensors {
-        return {Activate(name, x[0], x[1], compute)};
+      const Function biased = [f](const Tensors& x, const Compute& compute) -> Tensors {
+        return {Activate(f, x[0], x[1], compute)};
       };
-      const Function plain = [&name](const Tensors& x, const Compute& compute) -> Tensors {
-        return {Activate(name, x[0], {}, compute)};
+      const Function plain = [f](const Tensors& x, const Compute& compute) -> Tensors {
+        return {Activate(f, x[0], {}, compute)};
       };
-      const Function gated = [&name](const Tensors& x, const Compute& compute) -> Tensors {
-        return {ActivateGate(name, x[0], x[1], compute)};
+      const Function gated = [f](const Tensors& x, const Compute& compute) -> Tensors {
+        return {ActivateGate(f, x[0], x[1], compute)};
       };
       const at::Tensor h = Random({5, 13, 37}).to(type);
       const double bound = type == at::kFloat ? 3e-6 : 4e-3;

@@ -59,8 +59,8 @@ TEST_P(MemoryTest, IsWithinAQuarterOfWhatWasForetold) {
   std::string text;
   for (int i = 0; text.size() < 40'000; ++i) text += Str(i * 7919 % 1000, " ");
   ASSERT_TRUE(WriteFileAtomic(At("text.txt"), text).ok());
-  const Status imported = ImportText(
-      {.tokenizer = "bytes", .splits = {{"train", {At("text.txt")}}}}, At("dataset"));
+  const Status imported =
+      ImportText({.tokenizer = "bytes", .splits = {{"train", {At("text.txt")}}}}, At("dataset"));
   ASSERT_TRUE(imported.ok()) << imported.message();
   const auto run = RunOf(one);
   // As a file for a training by hand, without what a coordinator adds.
@@ -98,11 +98,12 @@ TEST_P(MemoryTest, IsWithinAQuarterOfWhatWasForetold) {
   EXPECT_LE(foretold / measured, 1.25) << foretold << " of " << measured;
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Paths, MemoryTest,
-    testing::Values(Case{"rope", "fused", 1024, false}, Case{"alibi", "fused", 1024, true},
-                    Case{"rope", "torch", 1024, false}, Case{"cope", "reference", 1024, true},
-                    Case{"cable", "fused", 4096, false}));
+INSTANTIATE_TEST_SUITE_P(Paths, MemoryTest,
+                         testing::Values(Case{"rope", "fused", 1024, false},
+                                         Case{"alibi", "fused", 1024, true},
+                                         Case{"rope", "torch", 1024, false},
+                                         Case{"cope", "reference", 1024, true},
+                                         Case{"cable", "fused", 4096, false}));
 
 }  // namespace
 }  // namespace longrun::trainer
