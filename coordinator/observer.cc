@@ -11,6 +11,7 @@ namespace longrun::coordinator {
 
 void Observer::See(const State& state, const StepResult& result) {
   for (const std::string& warning : result.warnings) LogWarning("peer", {{"what", warning}});
+  for (const std::string& what : result.differences) LogWarning("remeasured", {{"what", what}});
   for (const Write& write : result.writes) {
     const auto* moved = std::get_if<PutTransition>(&write);
     if (moved == nullptr) continue;

@@ -128,12 +128,13 @@ class PlanMaker {
  public:
   PlanMaker(const Standing& standing, const Forecast& forecast, CellCosts& costs,
             const std::vector<DatasetRow>& datasets, const Sweep& sweep,
-            std::int64_t disk_free_bytes)
+            const std::set<std::string>& refresh, std::int64_t disk_free_bytes)
       : standing_(standing),
         forecast_(forecast),
         costs_(costs),
         datasets_(datasets),
         sweep_(sweep),
+        refresh_(refresh),
         slots_(standing.slots),
         memory_bytes_(slots_.memory_bytes > 0 ? slots_.memory_bytes : MachineMemoryBytes()) {
     plan_.counts = standing.counts;
@@ -264,7 +265,7 @@ class PlanMaker {
   }
 
   void PlanCells(const PlannedRun& planned, RunPlan& plan, Estimate& chain) {
-    std::set<std::string> known, under_way, missing;
+    std::set<std::string> known, under_way, missing, refreshed;
     std::optional<double> flops = 0.0;
     std::set<std::string> not_applicable;
     std::int64_t longest = 0;
@@ -272,9 +273,15 @@ class PlanMaker {
     for (const PlannedEvaluation& evaluation : planned.evaluations) {
       const bool whole_windows = ReadsWholeWindows(evaluation.evaluation);
       for (const ExpectedCell& cell : evaluation.cells) {
-        if (IsOwned(cell.cell, known, under_way)) continue;
-        missing.insert(cell.cell);
-        if (whole_windows && cell.context_length > longest_read) not_applicable.insert(cell.cell);
+        const bool is_beyond = whole_windows && cell.context_length > longest_read;
+        if (IsOwned(cell.cell, known, under_way)) {
+          if (!refresh_.contains(cell.cell)) continue;
+          refreshed.insert(cell.cell);
+          if (is_beyond) continue;  // it costs nothing
+        } else {
+          missing.insert(cell.cell);
+          if (is_beyond) not_applicable.insert(cell.cell);
+        }
         if (!cells_.insert(cell.cell).second) continue;
         AddFlops(costs_.Flops(planned.run, evaluation.evaluation, cell.context_length), flops);
         longest = std::max(longest, cell.context_length);
@@ -283,6 +290,7 @@ class PlanMaker {
     plan.cells_known = std::ssize(known) + std::ssize(under_way);
     plan.cells_under_way = std::ssize(under_way);
     plan.cells_missing = std::ssize(missing);
+    plan.cells_refreshed = std::ssize(refreshed);
     plan.cells_not_applicable = std::ssize(not_applicable);
     if (longest == 0) return;
     plan.evaluate_flops = flops.value_or(0);
@@ -340,6 +348,7 @@ class PlanMaker {
   CellCosts& costs_;
   const std::vector<DatasetRow>& datasets_;
   const Sweep& sweep_;
+  const std::set<std::string>& refresh_;  // cells
   const Slots slots_;
   const std::int64_t memory_bytes_;
   SweepPlan plan_;
@@ -369,8 +378,9 @@ std::string_view PlannedTrainingName(PlannedTraining training) {
 }
 
 SubmissionPlanner::SubmissionPlanner(const Sweep& sweep,
-                                     std::map<std::string, std::string> known_cells)
-    : sweep_(sweep), known_cells_(std::move(known_cells)) {}
+                                     std::map<std::string, std::string> known_cells,
+                                     std::set<std::string> refresh)
+    : sweep_(sweep), known_cells_(std::move(known_cells)), refresh_(std::move(refresh)) {}
 
 void SubmissionPlanner::Look(const State& state, Instant now) {
   standing_ = StandingOf(state, sweep_, known_cells_);
@@ -381,7 +391,7 @@ SweepPlan SubmissionPlanner::Plan(const std::vector<DatasetRow>& datasets, CellC
                                   const std::vector<MeasuredTask>& measured,
                                   std::int64_t disk_free_bytes) {
   const Forecast forecast(measured);
-  PlanMaker maker(standing_, forecast, costs, datasets, sweep_, disk_free_bytes);
+  PlanMaker maker(standing_, forecast, costs, datasets, sweep_, refresh_, disk_free_bytes);
   SweepPlan plan = maker.Make();
   if (left_.any_open()) plan.time_left = left_.PredictFrom(measured, costs, maker.all_new());
   return plan;

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -37,10 +38,11 @@ struct RunPlan {
   std::int64_t disk_bytes = 0;             // of checkpoints that a training still to finish leaves
   std::int64_t cells_known = 0;            // measured or under way
   std::int64_t cells_under_way = 0;        // part of cells_known
+  std::int64_t cells_refreshed = 0;        // part of cells_known: measured again
   std::int64_t cells_missing = 0;          // to be measured
   std::int64_t cells_not_applicable = 0;   // part of cells_missing: longer than the method can read
-  double evaluate_flops = 0;               // of the missing cells; 0 if those of any are unknown
-  std::int64_t evaluate_memory_bytes = 0;  // of the longest missing cell
+  double evaluate_flops = 0;               // of missing and refreshed cells; 0 if any is unknown
+  std::int64_t evaluate_memory_bytes = 0;  // of the longest of them
   std::optional<Estimate> train_time = {};
   std::optional<Estimate> evaluate_time = {};
 };
@@ -63,8 +65,10 @@ struct SweepPlan {
 // Plans one submission: Look(), then Plan(). One thread at a time.
 class SubmissionPlanner {
  public:
-  // `known_cells` as in SweepSubmitted. `sweep` must outlive the planner.
-  SubmissionPlanner(const Sweep& sweep, std::map<std::string, std::string> known_cells);
+  // `known_cells` as in SweepSubmitted; `refresh`: those to measure again. `sweep` must outlive the
+  // planner.
+  SubmissionPlanner(const Sweep& sweep, std::map<std::string, std::string> known_cells,
+                    std::set<std::string> refresh = {});
 
   // Called on the core's thread: notes what the state has of the sweep. The rest waits for Plan().
   void Look(const State& state, Instant now);
@@ -86,6 +90,7 @@ class SubmissionPlanner {
  private:
   const Sweep& sweep_;
   const std::map<std::string, std::string> known_cells_;
+  const std::set<std::string> refresh_;
   Standing standing_;
   TimeLeft left_;
 };

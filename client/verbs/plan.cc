@@ -63,7 +63,9 @@ double WorkFlops(const v1::PlannedRunInfo& run) {
 std::string RunTimeText(const v1::PlannedRunInfo& run) {
   std::vector<std::string> parts;
   if (run.training() == "to_do") parts.push_back(TimeText(run.train_time()));
-  if (run.cells_missing() > 0) parts.push_back(TimeText(run.evaluate_time()));
+  if (run.cells_missing() + run.cells_refreshed() > 0) {
+    parts.push_back(TimeText(run.evaluate_time()));
+  }
   if (parts.size() == 2 && parts[0] == parts[1]) parts.pop_back();
   return Join(parts, " + ");
 }
@@ -74,7 +76,8 @@ std::string_view Pending(bool service_runs) { return service_runs ? "under way" 
 std::string CellsText(const v1::PlannedRunInfo& run, bool service_runs) {
   const std::int64_t n_under_way = run.cells_under_way();
   const std::pair<std::int64_t, std::string_view> counts[] = {
-      {run.cells_known() - n_under_way, "known"},
+      {run.cells_known() - n_under_way - run.cells_refreshed(), "known"},
+      {run.cells_refreshed(), "to measure again"},
       {n_under_way, Pending(service_runs)},
       {run.cells_missing(), "to do"}};
   std::vector<std::string> parts;
@@ -121,7 +124,7 @@ std::string PlanText(const v1::PlanSweepResponse& plan, bool service_runs, const
                      Align::kRight, Align::kLeft, Align::kLeft, Align::kLeft},
                     PlanRows(plan, service_runs, n_shown));
   text += MoreText(n_runs - n_shown);
-  text += SubmissionText(plan.name(), plan.counts()) + "\n";
+  text += SubmissionText(plan.name(), plan.counts(), RefreshOf(plan)) + "\n";
   const double flops = plan.train_flops() + plan.evaluate_flops();
   if (flops > 0) {
     text += Str("in all ", FlopsText(flops), " FLOPs, ", FormatBytes(plan.disk_bytes()),
@@ -305,7 +308,8 @@ std::string PlanCsv(const v1::PlanSweepResponse& plan, std::size_t n_shown) {
                                            "evaluate_s",
                                            "evaluate_s_low",
                                            "evaluate_s_high",
-                                           "cells_not_applicable"};
+                                           "cells_not_applicable",
+                                           "cells_refreshed"};
   Rows rows;
   rows.reserve(n_shown);
   for (int i = 0; i < static_cast<int>(n_shown); ++i) {
@@ -328,6 +332,7 @@ std::string PlanCsv(const v1::PlanSweepResponse& plan, std::size_t n_shown) {
       }
     }
     row.push_back(Str(run.cells_not_applicable()));
+    row.push_back(Str(run.cells_refreshed()));
   }
   return RenderCsv(header, rows);
 }
@@ -338,6 +343,7 @@ void AddPlan(Verbs& verbs) {
   Verb verb = verbs.AddVerb("plan", "show what a sweep would run, without storing anything");
   verb.AddExamples({"longrun plan sweep.yaml", "longrun plan sweep.yaml -o json"});
   const auto file = AddSweepFile(verb);
+  AddRefreshErrors(verb, *file);
   const auto output = AddOutput(verb, {"table", "json", "csv"});
   const auto limit = std::make_shared<RunLimit>();
   AddRunLimit(verb, *limit);
@@ -353,6 +359,9 @@ void AddPlan(Verbs& verbs) {
     if (!plan.ok()) return client.ReportFailure(plan.status());
     const Result<ClaimsPlan> claims = PlanClaims(*request, *plan, *pilot, client);
     if (!claims.ok()) return client.ReportFailure(claims.status());
+    if (request->refresh_errors()) {
+      std::fprintf(stderr, "%s", NotRefreshedText(RefreshOf(*plan)).c_str());
+    }
     const std::size_t n_shown = limit->Of(*output, static_cast<std::size_t>(plan->runs_size()));
     if (*output == "json") {
       const auto n_kept = static_cast<int>(n_shown);

@@ -127,7 +127,11 @@ int Run(const RunArguments& arguments, const std::string& state) {
   if (!answer.ok()) return client->ReportFailure(answer.status());
   client.reset();
   SayWhatDiskItTakes(*answer);
-  std::fprintf(stderr, "%s\n", SubmissionText(answer->name(), answer->counts()).c_str());
+  const v1::RefreshInfo* const refresh = RefreshOf(*answer);
+  std::fprintf(stderr, "%s\n", SubmissionText(answer->name(), answer->counts(), refresh).c_str());
+  if (request->refresh_errors()) {
+    std::fprintf(stderr, "%s", NotRefreshedText(refresh).c_str());
+  }
 
   const std::string& sweep = answer->sweep_id();
   if (daemons == nullptr) {
@@ -178,6 +182,9 @@ int Run(const RunArguments& arguments, const std::string& state) {
     PrintEnd(*refused, *request, *arguments.output, state);
   }
   if (!end.ok()) return Report(end.status());
+  if (refresh != nullptr) {
+    std::fprintf(stderr, "%s", RefreshOutcomeText(*refresh, end->runs()).c_str());
+  }
   return PrintEnd(*end, *request, *arguments.output, state);
 }
 
@@ -189,6 +196,7 @@ void AddRun(Verbs& verbs) {
       {"longrun run sweep.yaml", R"(longrun run sweep.yaml --set "seed=[1, 2, 3]" -o csv)"});
   auto arguments = std::make_shared<RunArguments>();
   arguments->file = AddSweepFile(verb);
+  AddRefreshErrors(verb, *arguments->file);
   arguments->output = AddOutput(verb, TableFormatNames());
   verb.AddArgument("--cpu-slots", arguments->cpu_slots,
                    "trainers to run at once on the CPU (default: one per core)")

@@ -38,6 +38,7 @@ void AddSubmit(Verbs& verbs) {
   verb.AddExamples({"longrun submit sweep.yaml",
                     "longrun submit sweep.yaml --set train.optimizer.lr=1e-3 --wait"});
   const auto file = AddSweepFile(verb);
+  AddRefreshErrors(verb, *file);
   const auto output = AddOutput(verb, {"table", "json"});
   const auto wait = std::make_shared<bool>(false);
   verb.AddFlag("--wait", *wait, "show progress until the sweep has ended (Ctrl-C detaches)");
@@ -49,8 +50,13 @@ void AddSubmit(Verbs& verbs) {
     CoordinatorConnection& connection = (*coordinator)->connection();
     const Result<v1::SubmitSweepResponse> answer = connection.SubmitSweep(*request);
     if (!answer.ok()) return Report(answer.status(), connection.violations());
-    Print(*output == "json" ? RenderJson(ToJson(*answer))
-                            : SubmissionText(answer->name(), answer->counts()) + "\n");
+    Print(*output == "json"
+              ? RenderJson(ToJson(*answer))
+              : SubmissionText(answer->name(), answer->counts(), RefreshOf(*answer)) + "\n");
+    const v1::RefreshInfo* const refresh = RefreshOf(*answer);
+    if (request->refresh_errors()) {
+      std::fprintf(stderr, "%s", NotRefreshedText(refresh).c_str());
+    }
     const std::string& sweep = answer->sweep_id();
     const bool finished = answer->finished();
     if ((*coordinator)->momentary()) {
@@ -64,6 +70,9 @@ void AddSubmit(Verbs& verbs) {
       if (Interrupted())
         std::fprintf(stderr, "detached: `longrun watch %s` comes back\n", sweep.c_str());
       return Report(end.status());
+    }
+    if (refresh != nullptr) {
+      std::fprintf(stderr, "%s", RefreshOutcomeText(*refresh, end->runs()).c_str());
     }
     return ShowEnd(*end);
   });

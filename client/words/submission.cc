@@ -1,5 +1,8 @@
 #include "client/words/submission.h"
 
+#include <cstdint>
+#include <map>
+#include <set>
 #include <vector>
 
 #include "base/str.h"
@@ -9,10 +12,12 @@ namespace longrun::client {
 namespace {
 
 constexpr std::size_t kOthersShown = 5;
+constexpr std::size_t kNotRefreshedShown = 20;
 
 }  // namespace
 
-std::string SubmissionText(const std::string& name, const v1::SubmitCounts& counts) {
+std::string SubmissionText(const std::string& name, const v1::SubmitCounts& counts,
+                           const v1::RefreshInfo* refresh) {
   std::vector<std::string> parts;
   if (counts.train_tasks_new() > 0) {
     parts.push_back(Counted(counts.train_tasks_new(), "run") + " to train");
@@ -26,8 +31,22 @@ std::string SubmissionText(const std::string& name, const v1::SubmitCounts& coun
     parts.push_back(
         Str(Counted(counts.tasks_retried(), "task"), " once more (failed or cancelled before)"));
   }
+  bool any_stale = false;
+  if (refresh != nullptr) {
+    const std::int64_t n_tasks = refresh->tasks_size(),
+                       n_under_way = refresh->tasks_under_way_size();
+    if (n_tasks > 0) {
+      parts.push_back(Str(Counted(refresh->cells(), "cell"),
+                          " to measure again for the text's error in ", Counted(n_tasks, "task")));
+    }
+    if (n_under_way > 0) {
+      parts.push_back(Str(Counted(n_under_way, "task"), " measuring again already"));
+    }
+    any_stale = n_tasks + n_under_way + refresh->impossible_size() > 0;
+  }
   std::string text = name + ": ";
   text += parts.empty() ? "nothing new" : Join(parts, ", ");
+  if (refresh != nullptr && !any_stale) text += "; nothing to refresh";
   if (counts.tasks_failed_for_good() > 0) {
     text += Str("; not tried again, since the same would fail again: ",
                 Counted(counts.tasks_failed_for_good(), "task"));
@@ -35,6 +54,42 @@ std::string SubmissionText(const std::string& name, const v1::SubmitCounts& coun
   if (counts.runs_reused() + counts.cells_reused() > 0) {
     text += Str("; known or under way: ", Counted(counts.runs_reused(), "run"), ", ",
                 Counted(counts.cells_reused(), "cell"));
+  }
+  return text;
+}
+
+std::string NotRefreshedText(const v1::RefreshInfo* refresh) {
+  if (refresh == nullptr) {
+    return "the running service is of an earlier build, which does not know --refresh-errors: "
+           "nothing is measured again\n";
+  }
+  std::string text;
+  std::size_t n = 0;
+  for (const std::string& one : refresh->impossible()) {
+    if (++n <= kNotRefreshedShown) text += Str("cannot be measured again: ", one, "\n");
+  }
+  if (n > kNotRefreshedShown) text += Str("  and ", n - kNotRefreshedShown, " more\n");
+  return text;
+}
+
+std::string RefreshOutcomeText(const v1::RefreshInfo& refresh, const Repeated<v1::RunInfo>& runs) {
+  std::set<std::string> tasks(refresh.tasks().begin(), refresh.tasks().end());
+  tasks.insert(refresh.tasks_under_way().begin(), refresh.tasks_under_way().end());
+  std::map<std::string, std::int64_t> outcomes;
+  for (const v1::RunInfo& run : runs) {
+    for (const v1::TaskInfo& task : run.tasks()) {
+      if (tasks.contains(task.task())) outcomes[task.reason()] += 1;
+    }
+  }
+  std::string text;
+  std::size_t n = 0;
+  for (const auto& [outcome, n_tasks] : outcomes) {
+    if (++n <= kNotRefreshedShown) {
+      text += Str("measured again: ", Counted(n_tasks, "task"), ": ", outcome, "\n");
+    }
+  }
+  if (n > kNotRefreshedShown) {
+    text += Str("  and ", n - kNotRefreshedShown, " more: `longrun get RUN` shows each\n");
   }
   return text;
 }

@@ -7,8 +7,22 @@
 
 namespace longrun::client {
 
-// `name`: the sweep's.
-std::string SubmissionText(const std::string& name, const v1::SubmitCounts& counts);
+// `name`: the sweep's. `refresh`: what is measured again; null if that was not asked for.
+std::string SubmissionText(const std::string& name, const v1::SubmitCounts& counts,
+                           const v1::RefreshInfo* refresh = nullptr);
+
+// Of an answer to a request that asked for refreshing errors. If the answer says nothing of it, the
+// service is of an earlier build, and the text says so; otherwise the numbers that cannot be
+// measured again, one per line.
+std::string NotRefreshedText(const v1::RefreshInfo* refresh);
+// How measuring again ended, by task, once the sweep has ended: one line for all that ended alike.
+std::string RefreshOutcomeText(const v1::RefreshInfo& refresh, const Repeated<v1::RunInfo>& runs);
+
+// Null if nobody asked for it, or the service does not know it.
+template <typename Answer>
+const v1::RefreshInfo* RefreshOf(const Answer& answer) {
+  return answer.has_refresh() ? &answer.refresh() : nullptr;
+}
 
 // Other active sweeps, one per line, and how to cancel them: from `others` of an answer.
 std::string OthersText(const Repeated<v1::SweepInfo>& others);

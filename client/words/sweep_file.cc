@@ -16,6 +16,12 @@ std::shared_ptr<SweepFileArguments> AddSweepFile(Verb& verb) {
   return arguments;
 }
 
+void AddRefreshErrors(Verb& verb, SweepFileArguments& arguments) {
+  verb.AddFlag("--refresh-errors", arguments.refresh_errors,
+               "also measure again, from the final checkpoints, known numbers whose error over the "
+               "text an earlier version took from windows");
+}
+
 namespace {
 
 // Stores named files. A file given as "sha256:HEX" must have been stored by an earlier submission.
@@ -58,6 +64,7 @@ Result<Request> RequestOf(const SweepFileArguments& arguments, const std::string
   Request request;
   request.set_yaml(std::move(yaml).value());
   request.set_file_name(arguments.file);
+  request.set_refresh_errors(arguments.refresh_errors);
   for (const auto& [key, value] : named.overrides) {
     v1::Override& one = *request.add_overrides();
     one.set_path(key);

@@ -14,9 +14,12 @@ namespace longrun::client {
 struct SweepFileArguments {
   std::string file;
   std::vector<std::string> sets;
+  bool refresh_errors = false;
 };
 
 std::shared_ptr<SweepFileArguments> AddSweepFile(Verb& verb);
+// `--refresh-errors`, for the verbs that plan or submit.
+void AddRefreshErrors(Verb& verb, SweepFileArguments& arguments);
 
 // The request for a plan. Reads and checks the files that the sweep names (sweeps/named_files.h).
 Result<v1::PlanSweepRequest> PlanRequest(const SweepFileArguments& arguments);

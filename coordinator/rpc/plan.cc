@@ -29,6 +29,7 @@ void FillRun(const PlannedRun& planned, const RunPlan& plan, v1::PlannedRunInfo*
   info->set_cells_known(static_cast<std::int32_t>(plan.cells_known));
   info->set_cells_under_way(static_cast<std::int32_t>(plan.cells_under_way));
   info->set_cells_missing(static_cast<std::int32_t>(plan.cells_missing));
+  info->set_cells_refreshed(static_cast<std::int32_t>(plan.cells_refreshed));
   info->set_cells_not_applicable(static_cast<std::int32_t>(plan.cells_not_applicable));
   info->set_evaluate_flops(plan.evaluate_flops);
   info->set_evaluate_memory_bytes(plan.evaluate_memory_bytes);
@@ -58,16 +59,21 @@ void FillResponse(const Sweep& sweep, const SweepPlan& plan, v1::PlanSweepRespon
 }  // namespace
 
 Status FillPlan(Core& core, StoreReader& reader, const Sweep& sweep,
+                std::map<std::string, std::string> known_cells, const Refresh* refresh,
                 v1::PlanSweepResponse* response) {
   const std::vector<DatasetRow> datasets = core.datasets();
   CellCosts costs(datasets);
   ASSIGN_OR_RETURN(const std::vector<MeasuredTask> measured,
                    NewestMeasured(reader, sweep.device_kind, costs));
-  ASSIGN_OR_RETURN(auto known_cells, reader.CellOwners(sweep));
-  SubmissionPlanner planner(sweep, std::move(known_cells));
+  SubmissionPlanner planner(sweep, std::move(known_cells),
+                            refresh != nullptr ? refresh->cells : std::set<std::string>());
   RETURN_IF_ERROR(core.LookAndWait([&](const State& state) { planner.Look(state, BootMs()); }));
   ASSIGN_OR_RETURN(const std::int64_t disk_free_bytes, core.FreeDiskBytes());
   FillResponse(sweep, planner.Plan(datasets, costs, measured, disk_free_bytes), response);
+  if (refresh == nullptr) return Status();
+  std::vector<std::string> tasks;
+  for (const StaleResult& one : refresh->stale) tasks.push_back(one.task);
+  FillRefresh(*refresh, tasks, response->mutable_refresh());
   return Status();
 }
 

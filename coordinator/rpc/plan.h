@@ -1,7 +1,11 @@
 // The plan of a submission (coordinator/plan.h) as an answer.
 #pragma once
 
+#include <map>
+#include <string>
+
 #include "coordinator/core.h"
+#include "coordinator/rpc/refresh.h"
 #include "coordinator/store/reader.h"
 #include "longrun/v1/sweeps.pb.h"
 #include "sweeps/sweep.h"
@@ -10,7 +14,9 @@ namespace longrun::coordinator {
 
 // Plans the submission of `sweep`, and fills the whole response. Times are predicted from the
 // newest tasks that have succeeded.
+// `known_cells`: StoreReader::CellOwners. `refresh`: what is to be measured again; null: not asked.
 Status FillPlan(Core& core, StoreReader& reader, const Sweep& sweep,
+                std::map<std::string, std::string> known_cells, const Refresh* refresh,
                 v1::PlanSweepResponse* response);
 
 }  // namespace longrun::coordinator

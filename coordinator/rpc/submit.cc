@@ -2,6 +2,7 @@
 #include "coordinator/rpc/submit.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 #include <string_view>
 #include <utility>
@@ -10,6 +11,7 @@
 #include "base/str.h"
 #include "coordinator/rpc/plan.h"
 #include "coordinator/rpc/planned.h"
+#include "coordinator/rpc/refresh.h"
 #include "coordinator/rpc/views.h"
 #include "sweeps/limits.h"
 #include "sweeps/sweep.h"
@@ -59,7 +61,13 @@ Status PlanSweep(Call& call, const v1::PlanSweepRequest& request, v1::PlanSweepR
   ASSIGN_OR_RETURN(
       const Sweep sweep,
       call.WithReason("SWEEP_INVALID", SweepOf(call, call.parts.core.datasets(), request)));
-  return FillPlan(call.parts.core, call.reader, sweep, response);
+  ASSIGN_OR_RETURN(auto known_cells, call.reader.CellOwners(sweep));
+  Refresh refresh;
+  if (request.refresh_errors()) {
+    ASSIGN_OR_RETURN(refresh, FindRefresh(call, known_cells));
+  }
+  return FillPlan(call.parts.core, call.reader, sweep, std::move(known_cells),
+                  request.refresh_errors() ? &refresh : nullptr, response);
 }
 
 Status SubmitSweep(Call& call, SeededRandom& random, const v1::SubmitSweepRequest& request,
@@ -83,6 +91,11 @@ Status SubmitSweep(Call& call, SeededRandom& random, const v1::SubmitSweepReques
   }));
   event.texts = TextsOf(sweep, known_runs);
   ASSIGN_OR_RETURN(event.known_cells, call.reader.CellOwners(sweep, &event.unrecorded_cells));
+  Refresh refresh;
+  if (request.refresh_errors()) {
+    ASSIGN_OR_RETURN(refresh, FindRefresh(call, event.known_cells));
+    event.stale = refresh.stale;
+  }
   ASSIGN_OR_RETURN(event.sweep_id, call.reader.SameSweep(sweep.name, event.texts.digest));
   response->set_created(event.sweep_id.empty());
   if (event.sweep_id.empty()) event.sweep_id = MakeUlid(WallMs(), random);
@@ -93,6 +106,7 @@ Status SubmitSweep(Call& call, SeededRandom& random, const v1::SubmitSweepReques
   const StepResult result = call.parts.core.PostAndWait(std::move(event));
   RETURN_IF_ERROR(result.status);
   FillCounts(result.submit, response->mutable_counts());
+  if (request.refresh_errors()) FillRefresh(refresh, result.refreshed, response->mutable_refresh());
   response->set_disk_bytes(result.submit.checkpoint_bytes);
   const Result<std::int64_t> disk_free_bytes = call.parts.core.FreeDiskBytes();
   if (disk_free_bytes.ok())

@@ -19,6 +19,11 @@ void CancelTask(StepContext& step, Task& task, const std::string& reason) {
   task.cancel_wanted = true;
   step.changed_tasks.insert(task.id);
   if (task.state == TaskState::kBlocked || task.state == TaskState::kReady) {
+    if (IsRefreshing(task)) {
+      KeepEarlier(step, task, reason);
+      step.result.cancel.cancelled += 1;
+      return;
+    }
     MoveTask(step, task, TaskState::kCancelled, reason);
     step.result.cancel.cancelled += 1;
     return;

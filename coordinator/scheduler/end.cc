@@ -65,6 +65,7 @@ std::string InShort(const std::string& message) {
 }
 
 void FailTask(StepContext& step, Task& task, const FailureRow& row, const std::string& message) {
+  if (IsRefreshing(task)) return KeepEarlier(step, task, Str(row.name, ": ", message));
   // A diverged run is a result, not an accident.
   const bool diverged = row.failure_class == FailureClass::kNumerical;
   const std::string why = !row.retryable ? "" : Str(" (", Spent(task, row), ")");
@@ -75,6 +76,7 @@ void FailTask(StepContext& step, Task& task, const FailureRow& row, const std::s
 }
 
 void CancelTaskNow(StepContext& step, Task& task, const std::string& message) {
+  if (IsRefreshing(task)) return KeepEarlier(step, task, Str("cancelled: ", message));
   MoveTask(step, task, TaskState::kCancelled, Str("cancelled: ", message));
   SkipDependants(step, task);
 }
@@ -169,6 +171,7 @@ void WithdrawOffer(StepContext& step, Attempt& attempt, const std::string& messa
 void Succeed(StepContext& step, Attempt& attempt) {
   Task& task = TaskOf(step.state, attempt);
   MoveAttempt(step, attempt, AttemptState::kSucceeded, "complete");
+  if (IsRefreshing(task)) return TakeRefreshed(step, task, attempt);
   task.result_attempt = attempt.id;
   task.final_checkpoint = attempt.final_checkpoint;
   MoveTask(step, task, TaskState::kSucceeded, Str("complete with attempt ", attempt.n));
@@ -238,6 +241,7 @@ void HandleEvent(StepContext& step, const AttemptFinished& event) {
     attempt->end_stored = true;
     attempt->tally = JournalTally();
     attempt->results = {};
+    attempt->numbers = {};
     attempt->progress.reset();
     step.changed_attempts.insert(attempt->id);
   }

@@ -75,11 +75,6 @@ void TakeCheckpoint(StepContext& step, Task& task, const Attempt& attempt,
 
 // ---- completeness ------------------------------------------------------------------------------
 
-std::string Describe(const ExpectedCell& cell) {
-  return Str(cell.metric, " at ", cell.context_length, DepthText(cell.depth),
-             cell.variant.empty() ? std::string() : Str(" (", cell.variant, ")"));
-}
-
 // What is missing when the attempt sends `final`, or "".
 std::string WhatIsMissing(const Task& task, const Attempt& attempt, const FinalRecord& said) {
   if (attempt.state != AttemptState::kRunning) return "it never reported that it had started";
@@ -205,6 +200,18 @@ Attempt* AttemptOf(StepContext& step, const Worker& worker, const JournalReceive
 
 }  // namespace
 
+std::string Describe(const ExpectedCell& cell) {
+  return Str(cell.metric, " at ", cell.context_length, DepthText(cell.depth),
+             cell.variant.empty() ? std::string() : Str(" (", cell.variant, ")"));
+}
+
+MeasuredNumber NumberOf(const ResultRecord& result) {
+  return {.asked = CellOf(result),
+          .status = result.status,
+          .n = result.n.value_or(0),
+          .nll_sum = result.nll_sum};
+}
+
 void NoteRecord(Attempt& attempt, const JournalRecord& record, std::string_view line) {
   if (record.kind == RecordKind::kFinal) {
     attempt.final_seen = true;
@@ -217,6 +224,7 @@ void NoteRecord(Attempt& attempt, const JournalRecord& record, std::string_view 
     attempt.progress = *progress;
   } else if (const auto* const result = record.As<ResultRecord>()) {
     attempt.results.push_back(CellOf(*result));
+    attempt.numbers.push_back(NumberOf(*result));
   } else if (const auto* const checkpoint = record.As<CheckpointRecord>()) {
     if (checkpoint->is_whole && checkpoint->is_final) {
       attempt.final_checkpoint = RefOf(attempt, *checkpoint);

@@ -32,6 +32,14 @@ struct SweepTexts {
   std::vector<std::string> run_json = {};   // canonical, of each run in order
   std::vector<std::string> axes_json = {};  // the same
 };
+// An evaluation whose numbers count, but lack something that this version measures: they count
+// until the new ones are complete.
+struct StaleResult {
+  std::string task;
+  std::string result_attempt;           // whose rows lack it: ignored if another one counts by now
+  std::vector<ExpectedCell> cells;      // all cells that the task must fill
+  std::vector<MeasuredNumber> numbers;  // of result_attempt
+};
 struct SweepSubmitted {
   std::string sweep_id;  // ULID, made by the caller; a known one is submitted again
   Sweep sweep;
@@ -44,6 +52,8 @@ struct SweepSubmitted {
   std::set<std::string> unrecorded_cells = {};
   SweepTexts texts = {};
   bool first = false;  // as SweepPrioritized
+  // Evaluations of the sweep to measure again, from their final checkpoints. Nothing is trained.
+  std::vector<StaleResult> stale = {};
 };
 // Places the sweep's tasks before those of all other sweeps, until another sweep is put first.
 struct SweepPrioritized {
@@ -288,8 +298,10 @@ struct StepResult {
   CancelCounts cancel;
   std::vector<GarbageCheckpoint> garbage;  // for GarbageWanted
   std::vector<std::string> garbage_tasks;  // the same, from `orphans`
+  std::vector<std::string> refreshed;      // for SweepSubmitted: tasks of `stale` in a new round
   std::int64_t tasks_left = 0;             // for SweepRemoved: tasks that no sweep has now
   std::vector<std::string> warnings;       // for the log: a peer that broke the protocol
+  std::vector<std::string> differences;    // for the log: a number that was measured again differs
   std::optional<Instant> wake_at;          // TimePassed is needed by then
 };
 
@@ -344,6 +356,12 @@ std::vector<const Attempt*> QuietAttempts(const State& state, Instant now);
 // Applies a record to its attempt, in the same way for an incoming record and for one read back
 // from the store. The loader calls it for all records, in order, of each live attempt.
 void NoteRecord(Attempt& attempt, const JournalRecord& record, std::string_view line);
+
+// What a result row says, for Attempt::numbers and Task::earlier.
+MeasuredNumber NumberOf(const ResultRecord& result);
+// Whether the task is measured again while its earlier numbers count. After a restart the loader
+// fills in Task::earlier for such tasks.
+bool IsRefreshing(const Task& task);
 
 // Restores the volatile parts after the tables were read back into `state`. `restored`: the
 // database came from a backup and restore_count has grown; nothing is placed for the length of a

@@ -90,6 +90,15 @@ struct EnumNames<coordinator::DurationClock> {
 
 namespace longrun::coordinator {
 
+// A number as its row has it, for comparing two measurements of a cell.
+struct MeasuredNumber {
+  ExpectedCell asked;
+  std::string status;                  // ok, or why there is no number
+  std::int64_t n = 0;                  // scored tokens
+  std::optional<double> nll_sum = {};  // nats
+  bool operator==(const MeasuredNumber&) const = default;
+};
+
 struct Attempt {
   std::string id;  // ULID
   std::string task;
@@ -114,8 +123,9 @@ struct Attempt {
   bool end_stored = false;  // AttemptEnded is stored: nothing more will come
   // From its records; rebuilt with NoteRecord after a restart while it is live, and dropped once
   // its end is stored:
-  JournalTally tally = {};                 // of the records before `final`
-  std::vector<ExpectedCell> results = {};  // stored rows
+  JournalTally tally = {};                   // of the records before `final`
+  std::vector<ExpectedCell> results = {};    // stored rows
+  std::vector<MeasuredNumber> numbers = {};  // the same, with what they say
   std::optional<CheckpointRef> final_checkpoint = {};
   bool final_seen = false;
   std::string unreadable = {};    // which stored record cannot be read, and why
@@ -149,8 +159,10 @@ struct Task {
   std::int64_t retry_round = 0;
   std::uint64_t epoch = 0;  // of the newest attempt
   std::int64_t attempts = 0;
-  std::string attempt;         // newest attempt, "" before the first
-  std::string result_attempt;  // the attempt that counts, after success
+  std::string attempt;  // newest attempt, "" before the first
+  // The attempt that counts, after success. It still counts while the task is measured again, until
+  // the new numbers are complete (refresh.cc).
+  std::string result_attempt;
   std::int64_t failures = 0;
   std::int64_t losses = 0;
   RetryPolicy retry;
@@ -166,8 +178,10 @@ struct Task {
   std::optional<CheckpointRef> best_checkpoint;   // train: of the lowest validation loss so far
   std::optional<CheckpointRef> final_checkpoint;  // train, once succeeded
   // Volatile:
-  std::string unknown;      // why this build cannot read its stored row; "": it can
-  bool damaged = false;     // its stored row is lost; until the next start
+  std::string unknown;   // why this build cannot read its stored row; "": it can
+  bool damaged = false;  // its stored row is lost; until the next start
+  // The numbers that count while it is measured again; rebuilt after a restart.
+  std::vector<MeasuredNumber> earlier;
   Instant not_before = 0;   // end of the back-off
   std::string ready_class;  // its class in Index::ready; "" if not there
 };

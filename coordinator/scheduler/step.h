@@ -49,8 +49,10 @@ bool IsAttemptEdge(AttemptState from, AttemptState to);
 Task& AddTask(StepContext& step, Task&& task, std::string reason);
 void MoveTask(StepContext& step, Task& task, TaskState to, std::string reason);
 // FAILED, CANCELLED or SKIPPED -> a new round with fresh counters; also SUCCEEDED if its result was
-// lost and taken back. The only way out of a terminal state.
+// lost and taken back. With RefreshTask, the only way out of a terminal state.
 void RetryTask(StepContext& step, Task& task, TaskState to, std::string reason);
+// The same for an evaluation that succeeded and is measured again: its result stays.
+void RefreshTask(StepContext& step, Task& task, std::string reason);
 Attempt& AddAttempt(StepContext& step, Attempt&& attempt, const std::string& reason);
 void MoveAttempt(StepContext& step, Attempt& attempt, AttemptState to, const std::string& reason);
 
@@ -104,6 +106,22 @@ std::string WaitReason(const Task& task);
 // Starts new rounds for those of `tasks` that failed, were skipped or cancelled, trainings before
 // the tasks that need them; their reason begins with `why`.
 void RetryGivenUp(StepContext& step, const std::set<std::string>& tasks, std::string_view why);
+
+// ---- refresh.cc ---------------------------------------------------------------------------------
+
+// Whether the result in question still counts, and the weights to measure it again are known.
+bool MayRefresh(const State& state, const StaleResult& stale);
+// Starts a new round for tasks that may be refreshed.
+void StartRefresh(StepContext& step, std::vector<StaleResult> stale);
+// Ends a refresh without new numbers: the task has succeeded with its earlier ones.
+void KeepEarlier(StepContext& step, Task& task, const std::string& why);
+// Ends a refresh with a complete attempt, whose numbers count from now on, unless one is missing
+// that the earlier ones have.
+void TakeRefreshed(StepContext& step, Task& task, const Attempt& attempt);
+
+// ---- ingest.cc ----------------------------------------------------------------------------------
+
+std::string Describe(const ExpectedCell& cell);  // "nll at 64 (unigram)"
 
 // ---- session.cc ---------------------------------------------------------------------------------
 

@@ -276,6 +276,11 @@ void HandleEvent(StepContext& step, SweepSubmitted& event) {
     const Task& task = step.state.tasks.at(id);
     if (task.state == TaskState::kBlocked) SkipDependants(step, step.state.tasks.at(task.needs));
   }
+  std::erase_if(event.stale, [&](const StaleResult& one) {
+    return !plan.tasks.contains(one.task) || !MayRefresh(step.state, one);
+  });
+  for (const StaleResult& one : event.stale) TakePolicy(step.state.tasks.at(one.task), event.sweep);
+  StartRefresh(step, std::move(event.stale));
   for (const std::string& cell : event.unrecorded_cells) {
     if (const std::string* const owner = OwnerOf(step.state, event.known_cells, cell)) {
       plan.new_cells.emplace(cell, *owner);

@@ -14,12 +14,26 @@ namespace {
 using enum TaskState;
 
 constexpr std::pair<TaskState, TaskState> kTaskEdges[] = {
-    {kBlocked, kReady},      {kBlocked, kCancelled}, {kBlocked, kSkipped},
-    {kReady, kReserved},     {kReady, kCancelled},   {kReserved, kRunning},
-    {kReserved, kReady},     {kReserved, kFailed},   {kReserved, kStopping},
-    {kRunning, kSucceeded},  {kRunning, kReady},     {kRunning, kFailed},
-    {kRunning, kStopping},   {kStopping, kReady},    {kStopping, kCancelled},
-    {kStopping, kSucceeded}, {kStopping, kFailed},
+    {kBlocked, kReady},
+    {kBlocked, kCancelled},
+    {kBlocked, kSkipped},
+    {kReady, kReserved},
+    {kReady, kCancelled},
+    {kReserved, kRunning},
+    {kReserved, kReady},
+    {kReserved, kFailed},
+    {kReserved, kStopping},
+    {kRunning, kSucceeded},
+    {kRunning, kReady},
+    {kRunning, kFailed},
+    {kRunning, kStopping},
+    {kStopping, kReady},
+    {kStopping, kCancelled},
+    {kStopping, kSucceeded},
+    {kStopping, kFailed},
+    // A refresh that ends early keeps the earlier result.
+    {kReady, kSucceeded},
+    {kReserved, kSucceeded},
 };
 
 using A = AttemptState;
@@ -51,6 +65,18 @@ void EnterTaskState(StepContext& step, Task& task, TaskState to, std::string rea
     IndexReady(step.state, task, step.now);
   }
   step.changed_tasks.insert(task.id);
+}
+
+void StartRound(StepContext& step, Task& task, TaskState to, std::string reason) {
+  task.retry_round += 1;
+  task.failures = 0;
+  task.losses = 0;
+  task.cancel_wanted = false;
+  task.avoid_worker.clear();
+  task.not_before = 0;
+  task.ready_seq = 0;
+  WriteTransition(step, "task", task.id, EnumName(task.state), EnumName(to), reason);
+  EnterTaskState(step, task, to, std::move(reason));
 }
 
 ReadyClass::Key ReadyKey(const State& state, const Task& task) {
@@ -162,15 +188,13 @@ void MoveTask(StepContext& step, Task& task, TaskState to, std::string reason) {
 void RetryTask(StepContext& step, Task& task, TaskState to, std::string reason) {
   LR_CHECK(IsTerminal(task.state) && (task.state != kSucceeded || task.result_attempt.empty()));
   LR_CHECK(to == kBlocked || to == kReady);
-  task.retry_round += 1;
-  task.failures = 0;
-  task.losses = 0;
-  task.cancel_wanted = false;
-  task.avoid_worker.clear();
-  task.not_before = 0;
-  task.ready_seq = 0;
-  WriteTransition(step, "task", task.id, EnumName(task.state), EnumName(to), reason);
-  EnterTaskState(step, task, to, std::move(reason));
+  StartRound(step, task, to, std::move(reason));
+}
+
+void RefreshTask(StepContext& step, Task& task, std::string reason) {
+  LR_CHECK(task.state == kSucceeded && task.kind == TaskKind::kEvaluate &&
+           !task.result_attempt.empty());
+  StartRound(step, task, kReady, std::move(reason));
 }
 
 Attempt& AddAttempt(StepContext& step, Attempt&& attempt, const std::string& reason) {

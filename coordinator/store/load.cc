@@ -8,6 +8,7 @@
 #include "coordinator/store/mend.h"
 #include "coordinator/store/sqlite.h"
 #include "coordinator/store/store.h"
+#include "coordinator/store/stored_numbers.h"
 #include "model/evaluation/evaluation.h"
 #include "sweeps/event.h"
 #include "sweeps/known.h"
@@ -387,6 +388,10 @@ Result<State> Store::Load() {
     if (!IsLive(attempt.state)) continue;
     StateByAttempt(state, attempt);
     RETURN_IF_ERROR(NoteRecords(*reader_, attempt));
+  }
+  for (auto& [id, task] : state.tasks) {
+    if (!IsRefreshing(task)) continue;
+    ASSIGN_OR_RETURN(task.earlier, ReadNumbers(*reader_, task.result_attempt));
   }
   NoteDamaged(reader_->row_sums().TakeDamaged());
   (void)sqlite3_db_release_memory(reader_->raw());  // everything was read once, for good

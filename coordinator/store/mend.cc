@@ -82,6 +82,10 @@ void SkipWhatNeeds(State& state) {
     const Task& training = state.tasks.at(task.needs);
     if (training.state != TaskState::kFailed || !training.reason.starts_with(kTaskDamaged))
       continue;
+    if (IsRefreshing(task)) {
+      task.state = TaskState::kSucceeded;  // with its earlier numbers
+      continue;
+    }
     task.state = TaskState::kSkipped;
     task.reason =
         Str("the training it needs (task ", task.needs.substr(0, 8), ") failed: ", training.reason);
@@ -94,7 +98,9 @@ void MendTask(State& state, Task& task) {
   const bool is_at_work = task.state == TaskState::kReserved || task.state == TaskState::kRunning ||
                           task.state == TaskState::kStopping;
   if (is_at_work && !(is_there && IsLive(attempt->second.state))) {
-    task.state = task.cancel_wanted ? TaskState::kCancelled : TaskState::kReady;
+    task.state = !task.cancel_wanted  ? TaskState::kReady
+                 : IsRefreshing(task) ? TaskState::kSucceeded
+                                      : TaskState::kCancelled;
     task.reason = kAttemptDamaged;
   }
   if (!is_there) task.attempt.clear();

@@ -13,6 +13,7 @@
 #include "coordinator/store/one_bit.h"
 #include "coordinator/store/read_rows.h"
 #include "coordinator/store/sqlite.h"
+#include "coordinator/store/stored_numbers.h"
 #include "sweeps/event.h"
 
 namespace longrun::coordinator {
@@ -363,10 +364,26 @@ Result<std::vector<StoreReader::OwnedCell>> StoreReader::OwnedCells(const std::s
       sweep_id);
 }
 
-// Goes by keys from few rows to few rows, however many results other sweeps have, and reads each
-// task once, since it has many cells.
 Result<std::vector<ResultBody>> StoreReader::ResultsOfSweep(const std::string& sweep_id) {
   ASSIGN_OR_RETURN(const std::vector<OwnedCell> cells, OwnedCells(sweep_id));
+  return ResultsOf(cells);
+}
+
+Result<std::vector<ResultBody>> StoreReader::ResultsOfCells(
+    const std::map<std::string, std::string>& owners) {
+  std::vector<OwnedCell> cells;
+  cells.reserve(owners.size());
+  for (const auto& [cell, task] : owners) cells.push_back({.cell = cell, .task = task});
+  return ResultsOf(cells);
+}
+
+Result<std::vector<MeasuredNumber>> StoreReader::NumbersOf(const std::string& attempt) {
+  return ReadNumbers(*connection_, attempt);
+}
+
+// Goes by keys from few rows to few rows, however many results other sweeps have, and reads each
+// task once, since it has many cells.
+Result<std::vector<ResultBody>> StoreReader::ResultsOf(const std::vector<OwnedCell>& cells) {
   struct Measured {
     std::string attempt;  // "": none counts
     std::string evaluation_json;

@@ -159,6 +159,10 @@ class StoreReader {
   Result<CellSet> CellsOfSweep(const std::string& sweep_id);
   // The rows that count for the sweep's numbers, in its order.
   Result<std::vector<ResultBody>> ResultsOfSweep(const std::string& sweep_id);
+  // The rows that count for cells, given the task that has each (CellOwners).
+  Result<std::vector<ResultBody>> ResultsOfCells(const std::map<std::string, std::string>& owners);
+  // What the rows of an attempt say.
+  Result<std::vector<MeasuredNumber>> NumbersOf(const std::string& attempt);
   // Every row of the run that counts, whichever sweep requested it.
   Result<std::vector<ResultBody>> ResultsOfRun(const std::string& run_key);
   // Rows that were stored but are no longer found (lost.cc), since a row or the way to it is
@@ -255,6 +259,7 @@ class StoreReader {
     std::string cell, task;
   };
   Result<std::vector<OwnedCell>> OwnedCells(const std::string& sweep_id);
+  Result<std::vector<ResultBody>> ResultsOf(const std::vector<OwnedCell>& cells);
   struct Member {
     std::int64_t ordinal = 0;
     std::string name;

@@ -71,6 +71,19 @@ void FillNllRow(Json& row, const Score& score) {
   if (blocks.size() > 1) row["extra"]["blocks"] = BlocksJson(blocks);
 }
 
+bool LacksTextError(const Json& row) {
+  if (!row.is_object() || row.value("status", Json()) != "ok") return false;
+  const Json metric = row.value("metric", Json());
+  if (metric != "nll" && metric != "pseudo_nll") return false;
+  const Json extra = row.value("extra", Json());
+  if (!extra.is_object()) return true;
+  const auto buckets = extra.find("buckets");
+  if (buckets != extra.end() && buckets->is_object() && !buckets->contains("blocks")) return true;
+  if (extra.contains("blocks")) return false;
+  // A text of a single block has no means by block.
+  return extra.value("clusters", Json()) != "block" || extra.value("n_clusters", Json()) != 1;
+}
+
 std::string NllArtifactName(std::string_view what, std::string_view metric,
                             const EvaluationRequest& request, std::string_view split) {
   return Str(what, "-", metric, "-", split, "-", request.context_length,

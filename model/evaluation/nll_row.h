@@ -22,6 +22,10 @@ Json EmptyTokenRow(std::string_view metric, const EvaluationRequest& request,
 // "blocks": {"begin":[..],"n":[..],"nll":[..]}, in nats per token.
 void FillNllRow(Json& row, const Score& score);
 
+// Whether a stored row has an NLL, but lacks what FillNllRow says of its text error, as rows of
+// older versions do: the means by block, which comparisons are paired by, or those of its buckets.
+bool LacksTextError(const Json& row);
+
 // "documents-nll-validation-1024-unigram.csv"
 std::string NllArtifactName(std::string_view what, std::string_view metric,
                             const EvaluationRequest& request, std::string_view split);

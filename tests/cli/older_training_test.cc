@@ -1,6 +1,6 @@
-// The unfinished trainings in the state folder of commit 4475e24 (tests/golden): they go on from
-// their checkpoints and give the very bits that the programs of that commit gave when nothing
-// interrupted them.
+// The state folder of commit 4475e24 (tests/golden). Its unfinished trainings go on from their
+// checkpoints and give the very bits that the programs of that commit gave when nothing interrupted
+// them. Its known rows are measured again for their error, to the same bits.
 #include <gtest/gtest.h>
 #include <signal.h>
 
@@ -44,6 +44,18 @@ spec:
   evaluate:
     - perplexity: {context_lengths: [32, 64], split: validation, protocol: nonoverlap,
                    score_tokens: 1024, baseline: none}
+)";
+
+constexpr const char* kFinished = R"(apiVersion: longrun/v1
+kind: Sweep
+metadata: {name: finished}
+spec:
+  model: {architecture: gpt2, n_layer: 1, n_head: 2, d_model: 8}
+  matrix: {position: [cable, learned], train_length: [32], dataset: [words], seed: [1]}
+  train: {tokens: 4096, batch_tokens: 256, optimizer: {lr: 1.0e-2}, schedule: {warmup_tokens: 256}}
+  evaluate:
+    - perplexity: {context_lengths: [32, 64], split: validation, protocol: nonoverlap,
+                   score_tokens: 1024, baseline: unigram}
 )";
 
 struct Ended {
@@ -101,6 +113,52 @@ TEST_F(OlderTrainingTest, GivesTheBitsOfAnUninterruptedTraining) {
   const Ended tries =
       Longrun({"query", "SELECT count(*) AS n FROM attempts WHERE resume_step > 0", "-o", "csv"});
   EXPECT_EQ(tries.out, "n\n2\n") << tries.errors;
+}
+
+// The finished sweep's rows count windows as independent. Measured again by this version they have
+// the same bits, and the error over blocks.
+TEST_F(OlderTrainingTest, ItsKnownRowsAreMeasuredAgainToTheSameBits) {
+  const CpuPaths paths = DetectCpuPaths();
+  if (paths.simd != kSimd || paths.linear != kLinear) {
+    GTEST_SKIP() << "the trainings were executed with " << kSimd << " and " << kLinear
+                 << "; this machine has " << paths.simd << " and " << paths.linear;
+  }
+  ASSERT_TRUE(WriteFileAtomic(PathOf("finished.yaml"), kFinished, 0600).ok());
+  const std::vector<std::string> numbers = {
+      "query",
+      "SELECT run_key, context_length, variant, nll_sum, n, status FROM results"
+      " ORDER BY 1, 2, 3",
+      "-o", "csv"};
+  const std::vector<std::string> attempts = {
+      "query",
+      "SELECT kind, count(*) AS n FROM attempts JOIN sweep_runs USING (run_key)"
+      " WHERE sweep = 'finished' GROUP BY kind ORDER BY kind",
+      "-o", "csv"};
+  const Ended before = Longrun(numbers);
+
+  const Ended run = Longrun({"run", PathOf("finished.yaml"), "--refresh-errors"});
+
+  ASSERT_EQ(run.code, 0) << run.errors;
+  EXPECT_NE(run.errors.find("4 cells to measure again for the text's error in 2 tasks"),
+            std::string::npos)
+      << run.errors;
+  EXPECT_NE(run.errors.find("its numbers are those of attempt 1, bit for bit"), std::string::npos)
+      << run.errors;
+  EXPECT_EQ(run.out.find("windows"), std::string::npos) << run.out;
+  EXPECT_EQ(Longrun(numbers).out, before.out);
+  EXPECT_EQ(Longrun({"query",
+                     "SELECT count(*) AS n FROM results WHERE status = 'ok'"
+                     " AND json_extract(extra, '$.blocks') IS NOT NULL",
+                     "-o", "csv"})
+                .out,
+            "n\n7\n");
+  const Ended tries = Longrun(attempts);
+  EXPECT_EQ(tries.out, "kind,n\nevaluate,4\ntrain,2\n") << tries.errors;
+
+  const Ended again = Longrun({"run", PathOf("finished.yaml"), "--refresh-errors"});
+  EXPECT_EQ(again.code, 0) << again.errors;
+  EXPECT_NE(again.errors.find("nothing to refresh"), std::string::npos) << again.errors;
+  EXPECT_EQ(Longrun(attempts).out, tries.out);
 }
 
 TEST_F(OlderTrainingTest, IsNotContinuedWithOtherArithmetic) {

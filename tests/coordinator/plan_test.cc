@@ -136,6 +136,27 @@ TEST_F(PlanTest, ADatasetThatIsGoneOrDamagedIsAProblem) {
       << plan.problems[0];
 }
 
+TEST_F(PlanTest, KnownCellsThatAreMeasuredAgainCostTimeAndTrainNothing) {
+  Arrive(SampleWorker(1));
+  Submit();
+  for (auto& [id, task] : state_.tasks) task.state = TaskState::kSucceeded;
+  const PlannedRun& run = sweep_.runs[0];
+  const std::string cell = run.evaluations[0].cells[1].cell;  // at 128
+  CellCosts costs(datasets_);
+  SubmissionPlanner planner(sweep_, {}, {cell});
+  planner.Look(state_, now_);
+  const SweepPlan plan = planner.Plan(datasets_, costs, {}, kAmpleDisk);
+
+  EXPECT_EQ(plan.runs[0].cells_known, 2);
+  EXPECT_EQ(plan.runs[0].cells_refreshed, 1);
+  EXPECT_EQ(plan.runs[0].cells_missing, 0);
+  EXPECT_EQ(plan.runs[1].cells_refreshed, 0);
+  const auto flops = costs.Flops(run.run, run.evaluations[0].evaluation, 128);
+  EXPECT_EQ(plan.evaluate_flops, flops.value_or(0));
+  EXPECT_GT(plan.runs[0].evaluate_memory_bytes, 0);
+  EXPECT_EQ(plan.train_flops, 0);
+}
+
 TEST_F(PlanTest, ATrainingThatDivergedIsNotPlannedAgain) {
   Submit();
   Task& task = TrainingOf(sweep_.runs[0]);

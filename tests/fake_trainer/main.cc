@@ -14,6 +14,7 @@
 //   checkpoint_every  5      steps; the end always has one
 //   checkpoint_bytes  65536  of its "weights" file
 //   gate              ""     a step waits as long as the file CACHE_DIR/GATE is there
+//   text_error        ""     of a row: "window" as of an earlier version, "block" as of this one
 //   fault             ""     one of:
 //     crash         abort() at fault_step
 //     kill          SIGKILL to itself at fault_step
@@ -73,6 +74,7 @@ struct Behaviour {
   std::int64_t checkpoint_every = 5;
   std::int64_t checkpoint_bytes = 65536;
   std::string gate;
+  std::string text_error;
   std::string fault;
   std::int64_t fault_step = 1;
   std::int64_t fault_exit_code = 70;
@@ -90,6 +92,7 @@ Status ReadBehaviour(const Json& json, Behaviour& behaviour) {
       {"fault_exit_code", &behaviour.fault_exit_code},
       {"fault_attempts", &behaviour.fault_attempts}};
   const std::pair<const char*, std::string*> texts[] = {{"gate", &behaviour.gate},
+                                                        {"text_error", &behaviour.text_error},
                                                         {"fault", &behaviour.fault},
                                                         {"fault_kind", &behaviour.fault_kind}};
   for (const auto& [key, value] : json.items()) {
@@ -330,6 +333,18 @@ class FakeTrainer {
     return Status();
   }
 
+  // What a row says of its error.
+  Json Extra(double nll) const {
+    if (behaviour_.text_error.empty()) return Json::object();
+    Json extra = {{"clusters", behaviour_.text_error}, {"n_clusters", 2}};
+    if (behaviour_.text_error != "block") return extra;
+    const Json n = {kFakeScored / 2, kFakeScored - kFakeScored / 2};
+    extra["df"] = 1;
+    extra["blocks"] = {
+        {"begin", {0, kFakeScored / 2}}, {"n", n}, {"nll", {nll - 0.01, nll + 0.01}}};
+    return extra;
+  }
+
   Result<int> Evaluate() {
     ASSIGN_OR_RETURN(const std::uint64_t weights, LoadCheckpoint(*task_.init));
     const Json params = task_.evaluation.begin().value();
@@ -361,7 +376,7 @@ class FakeTrainer {
                                 {"nll_sum", nll * static_cast<double>(kFakeScored)},
                                 {"bytes", kFakeScored},
                                 {"status", "ok"},
-                                {"extra", Json::object()}}));
+                                {"extra", Extra(nll)}}));
     }
     const std::string table = Str("doc,n,nll_sum,bytes\n0,", kFakeScored, ",1,", kFakeScored, "\n");
     RETURN_IF_ERROR(WriteFileAtomic(JoinPath(task_.attempt_dir, "documents.csv"), table));

@@ -208,17 +208,30 @@ void SimChecker::CheckAttempt(const Attempt& attempt) {
 }
 
 void SimChecker::CheckTask(const Task& task) {
-  const auto [it, is_new] = tasks_.try_emplace(
-      task.id, SeenTask{.state = task.state, .retry_round = task.retry_round, .epoch = task.epoch});
+  const auto [it, is_new] =
+      tasks_.try_emplace(task.id, SeenTask{.state = task.state,
+                                           .retry_round = task.retry_round,
+                                           .epoch = task.epoch,
+                                           .result_attempt = task.result_attempt});
   SeenTask& seen = it->second;
   const bool retried = task.retry_round > seen.retry_round;
-  if (!is_new && IsTerminal(seen.state) && task.state != seen.state &&
+  // What succeeded goes on only to be measured again, while its result counts.
+  const bool is_refresh =
+      retried && IsRefreshing(task) && seen.result_attempt == task.result_attempt;
+  if (!is_new && IsTerminal(seen.state) && task.state != seen.state && !is_refresh &&
       (seen.state == TaskState::kSucceeded || !retried)) {
     world_.Violate(Str("I-1: terminal task ", task.id, " went from ", EnumName(seen.state), " to ",
                        EnumName(task.state)));
   }
+  if (is_refresh) world_.stats.fired["refresh begun"] += 1;
+  if (!seen.result_attempt.empty() && task.result_attempt.empty()) {
+    world_.Violate(Str("I-8: task ", task.id, " has lost its result"));
+  }
   if (task.epoch < seen.epoch) world_.Violate(Str("I-2: the epoch of task ", task.id, " fell"));
   CheckBudget(task);
+  const bool is_refreshed = !is_new && task.kind == TaskKind::kEvaluate &&
+                            !seen.result_attempt.empty() &&
+                            seen.result_attempt != task.result_attempt;
   if (task.state == TaskState::kSucceeded && (is_new || seen.state != TaskState::kSucceeded)) {
     CheckSuccess(task);
   }
@@ -227,7 +240,11 @@ void SimChecker::CheckTask(const Task& task) {
       world_.Violate(Str("I-23: a checkpoint of task ", task.id, " counts without its bytes"));
     }
   }
-  seen = {.state = task.state, .retry_round = task.retry_round, .epoch = task.epoch};
+  if (is_refreshed) world_.stats.fired["refresh complete"] += 1;
+  seen = {.state = task.state,
+          .retry_round = task.retry_round,
+          .epoch = task.epoch,
+          .result_attempt = task.result_attempt};
 }
 
 // I-18: each counted end of this round's attempts is counted exactly once, and nothing else.

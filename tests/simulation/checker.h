@@ -50,6 +50,7 @@ class SimChecker {
     TaskState state = TaskState::kBlocked;
     std::int64_t retry_round = 0;
     std::uint64_t epoch = 0;
+    std::string result_attempt = {};
   };
   void CheckTask(const Task& task);
   void CheckBudget(const Task& task);

@@ -219,6 +219,17 @@ std::vector<std::string> FoldedStore::OrphanTasks() const {
   return orphans;
 }
 
+std::vector<MeasuredNumber> FoldedStore::NumbersOf(const std::string& attempt) const {
+  std::vector<MeasuredNumber> numbers;
+  const auto rows = records.find(attempt);
+  if (rows == records.end()) return numbers;
+  for (const StoredRecord& row : rows->second) {
+    const auto* const result = row.record.As<ResultRecord>();
+    if (result != nullptr) numbers.push_back(NumberOf(*result));
+  }
+  return numbers;
+}
+
 State FoldedStore::Load(const SchedulerLimits& limits, std::uint64_t restore_count, Instant now,
                         std::uint64_t seed, bool restored) const {
   State state;
@@ -258,6 +269,10 @@ State FoldedStore::Load(const SchedulerLimits& limits, std::uint64_t restore_cou
       for (const StoredRecord& row : rows->second) NoteRecord(attempt, row.record, row.line);
     }
     state.attempts.emplace(id, std::move(attempt));
+  }
+  for (auto& [id, task] : state.tasks) {
+    task.earlier.clear();
+    if (IsRefreshing(task)) task.earlier = NumbersOf(task.result_attempt);
   }
   AfterLoad(state, now, seed, restored);
   return state;

@@ -43,6 +43,8 @@ struct FoldedStore {
   // each before the one that its run goes on from.
   std::vector<std::string> OrphanTasks() const;
   bool HasSweep(const std::string& task) const;
+  // What the rows of an attempt say.
+  std::vector<MeasuredNumber> NumbersOf(const std::string& attempt) const;
   // Reads the tables back, as after a restart: nothing volatile survives.
   State Load(const SchedulerLimits& limits, std::uint64_t restore_count, Instant now,
              std::uint64_t seed, bool restored) const;

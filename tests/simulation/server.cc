@@ -99,6 +99,17 @@ StepResult SimServer::StepOnce(const SchedulerEvent& event) {
       state_.sweep_tasks.contains(first->sweep_id)) {
     return Step(state_, TimePassed{}, world_.now, world_.WallMs());
   }
+  if (world_.mutation == Mutation::kRefreshForgets) {
+    StepResult result = Step(state_, event, world_.now, world_.WallMs());
+    for (const std::string& id : result.refreshed) state_.tasks.at(id).result_attempt.clear();
+    for (Write& write : result.writes) {
+      auto* const put = std::get_if<PutTask>(&write);
+      if (put != nullptr && std::ranges::count(result.refreshed, put->task.id) > 0) {
+        put->task.result_attempt.clear();
+      }
+    }
+    return result;
+  }
   if (world_.mutation == Mutation::kRemovedEarly && removed != nullptr) {
     const auto tasks = state_.sweep_tasks.extract(removed->sweep_id);
     if (tasks.empty()) return Step(state_, event, world_.now, world_.WallMs());
@@ -310,6 +321,7 @@ void SimServer::RemoveRule(SchedulerEvent& event) {
     case Mutation::kLostTransition:
     case Mutation::kPutFirstIgnored:
     case Mutation::kRemovedEarly:
+    case Mutation::kRefreshForgets:
     case Mutation::kParentsForgotten:
       return;
   }

@@ -41,6 +41,31 @@ class SimUser {
                return true;
              }});
   }
+  // The same, and the sweep's known numbers are measured again.
+  void Refresh(const UserSweep& sweep, const std::function<void()>& refused) {
+    Add({.event =
+             [this, sweep] {
+               SweepSubmitted event = {.sweep_id = sweep.id,
+                                       .sweep = MakeSweep(sweep.sample),
+                                       .dataset_paths = SampleDatasets()};
+               for (const auto& [id, task] : server_.store().tasks) {
+                 const bool is_known =
+                     task.kind == TaskKind::kEvaluate && task.state == TaskState::kSucceeded;
+                 if (!is_known) continue;
+                 world_.stats.fired["refresh asked"] += 1;
+                 event.stale.push_back({.task = id,
+                                        .result_attempt = task.result_attempt,
+                                        .cells = task.expected_cells,
+                                        .numbers = server_.store().NumbersOf(task.result_attempt)});
+               }
+               return event;
+             },
+         .refused =
+             [refused](const Status&) {
+               refused();
+               return true;
+             }});
+  }
   // All tasks of the run, whichever sweep they belong to. Refused when they have none.
   void Retry(const std::string& run_key) {
     Add({.event = [this, run_key] {
@@ -127,7 +152,10 @@ class SimUser {
 class Simulation {
  public:
   Simulation(std::uint64_t seed, Mutation mutation)
-      : world_(seed, mutation), server_(world_, Limits(), workers_), user_(world_, server_) {
+      : world_(seed, mutation),
+        server_(world_, Limits(), workers_),
+        user_(world_, server_),
+        refresh_random_(~seed) {
     // One run of some histories diverges whenever it is trained.
     if (world_.random.Chance(0.3)) trainer_faults_.diverging_seed = 3;
     if (world_.random.Chance(0.3)) trainer_faults_.omits_row = 0.1;
@@ -205,9 +233,28 @@ class Simulation {
       if (world_.random.Chance(0.4)) CleanUp(sweep);
     }
     if (world_.random.Chance(0.3)) TryARunAgain();
+    if (refresh_random_.Chance(0.4)) {
+      for (std::uint64_t n = 1 + refresh_random_.Below(3); n > 0; --n) RefreshASweep();
+    }
     for (auto n = world_.random.Below(3); n > 0; --n) {  // also while much is to come
       world_.After(world_.Between(60'000, 280'000), [this] { user_.CollectGarbage(); });
     }
+  }
+
+  // It may be cancelled while it is measured again.
+  void RefreshASweep() {
+    UserSweep& sweep = sweeps_[refresh_random_.Below(sweeps_.size())];
+    const auto when = static_cast<std::int64_t>(100'000 + refresh_random_.Below(180'000));
+    world_.After(when, [this, &sweep] {
+      sweep.unwanted = sweep.refused = false;
+      user_.Refresh(sweep, [&sweep] { sweep.refused = true; });
+    });
+    if (!refresh_random_.Chance(0.3)) return;
+    const auto later = static_cast<std::int64_t>(1 + refresh_random_.Below(15'000));
+    world_.After(when + later, [this, &sweep] {
+      user_.Cancel(sweep.id);
+      sweep.unwanted = true;
+    });
   }
 
   // A sweep is given up, removed and collected; it may be asked for again, before or after that.
@@ -409,6 +456,7 @@ class Simulation {
   std::vector<std::unique_ptr<SimWorker>> workers_;
   SimServer server_;
   SimUser user_;
+  SeededRandom refresh_random_;  // of its own, so that a history without a refresh stays the same
   std::vector<UserSweep> sweeps_;
   bool restores_ = false;
   bool asked_again_ = false;

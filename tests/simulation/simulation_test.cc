@@ -59,6 +59,8 @@ TEST(SimulationTest, EveryPromiseIsKeptUnderFaults) {
                                  "task collected",
                                  "bytes removed",
                                  "told again after its end",
+                                 "refresh begun",
+                                 "refresh complete",
                                  "backup restored"}) {
     EXPECT_GT(total.fired[name], 0) << name << " never happened";
   }

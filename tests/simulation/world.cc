@@ -20,6 +20,7 @@ const std::vector<MutationRow>& Mutations() {
       {Mutation::kLostTransition, "losttransition"},
       {Mutation::kPutFirstIgnored, "putfirstignored"},
       {Mutation::kRemovedEarly, "removedearly"},
+      {Mutation::kRefreshForgets, "refreshforgets"},
       {Mutation::kEpochFloorLost, "epochfloorlost"},
       {Mutation::kParentsForgotten, "parentsforgotten"},
   };

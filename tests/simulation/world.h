@@ -38,6 +38,7 @@ enum class Mutation {
   kPutFirstIgnored,   // that a sweep is put first is confirmed, but not done
   kRemovedEarly,      // a sweep that is not over is removed
   kEpochFloorLost,    // what was collected leaves no trace in the epochs that follow
+  kRefreshForgets,    // what is measured again has no numbers until then
   kParentsForgotten,  // garbage is collected without asking which runs others go on from
 };
 struct MutationRow {

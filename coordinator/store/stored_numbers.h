@@ -1,0 +1,17 @@
+// What the stored rows of an attempt say, to compare two measurements of the same cells.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "coordinator/scheduler/state.h"
+
+namespace longrun::coordinator {
+
+class Connection;
+
+// Those that can be read.
+Result<std::vector<MeasuredNumber>> ReadNumbers(Connection& connection, const std::string& attempt);
+
+}  // namespace longrun::coordinator
