@@ -19,6 +19,7 @@ namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr std::size_t kSeedsMost = 1000;  // more are not named as a remedy
+constexpr double kRatioMax = 1e6;         // the default of a ratio's at_most: no limit
 
 Status Invalid(std::string message) { return {Code::kInvalidArgument, std::move(message)}; }
 
@@ -65,10 +66,14 @@ class Board {
   Result<const PivotCell*> Find(const Side& side) const {
     const PivotRow* found = nullptr;
     std::vector<std::string> names;
+    const bool is_whole = std::ranges::any_of(table_.rows, [&](const PivotRow& row) {
+      return row.baseline.empty() && IsWholeName(row.key.front(), side.value);
+    });
     for (const PivotRow& row : table_.rows) {
       if (!row.baseline.empty()) continue;
-      names.push_back(AxisText(row.key.front()));
-      if (!IsWritten(row.key.front(), side.value)) continue;
+      const Json& value = row.key.front();
+      names.push_back(AxisText(value));
+      if (!(is_whole ? IsWholeName(value, side.value) : IsWritten(value, side.value))) continue;
       if (found != nullptr) {
         return Invalid(
             Str("\"", side.value, "\" matches several values: write out one of them in full"));
@@ -125,7 +130,7 @@ std::vector<std::int64_t> LengthsOf(const Claim& claim) {
 
 // Less than the other; with a margin, by at least that part of it, or that amount.
 Limits Below(bool is_ratio, double margin) {
-  return {.high = is_ratio ? 1.0 - margin : -margin, .is_strict = margin == 0.0};
+  return {.high = is_ratio ? 1.0 - margin : 0.0 - margin, .is_strict = margin == 0.0};
 }
 
 Limits Above(bool is_ratio) { return {.low = is_ratio ? 1.0 : 0.0, .is_strict = true}; }
@@ -190,7 +195,9 @@ Questions EqualQuestions(const Claim& claim, const Board&, bool is_ratio) {
 }
 
 Questions RatioQuestions(const Claim& claim, const Board&, bool) {
-  return AtLengths(claim, {.low = NumberOf(claim, "at_least"), .high = NumberOf(claim, "at_most")});
+  const double most = NumberOf(claim, "at_most");
+  return AtLengths(
+      claim, {.low = NumberOf(claim, "at_least"), .high = most < kRatioMax ? most : kInfinity});
 }
 
 // "256, 1024"
@@ -229,9 +236,12 @@ std::string EqualText(const Claim& claim) {
 }
 
 std::string RatioText(const Claim& claim) {
-  return Str(TextOf(claim, "of"), " / ", TextOf(claim, "than"), " from ",
-             NumberOf(claim, "at_least"), " to ", NumberOf(claim, "at_most"), " at ",
-             LengthsText(claim));
+  const double least = NumberOf(claim, "at_least"), most = NumberOf(claim, "at_most");
+  const bool has_most = most < kRatioMax;
+  const std::string limits = !has_most      ? Str(" at least ", least)
+                             : least <= 0.0 ? Str(" at most ", most)
+                                            : Str(" from ", least, " to ", most);
+  return Str(TextOf(claim, "of"), " / ", TextOf(claim, "than"), limits, " at ", LengthsText(claim));
 }
 
 struct KindRow {
@@ -299,7 +309,8 @@ std::string Needed(const PairedDifference& difference, const Limits& limits, dou
   };
   const auto text_for = [&](double room) {
     const double times = (over_text / room) * (over_text / room);
-    return Str("about ", std::max(1.1, std::ceil(10.0 * times) / 10.0), " times the text");
+    return Str("about ", std::max(1.1, std::ceil(10.0 * times) / 10.0),
+               difference.is_text_paired ? " times the text" : " times the questions");
   };
   const double over_seeds_now = half_of(n_seeds);
   if (over_text < distance && over_seeds > 0.0) {
@@ -392,6 +403,11 @@ Result<ClaimComparison> JudgeQuestion(const Question& question, const Board& boa
 }
 
 Result<JudgedClaim> Judge(const Claim& claim, const std::vector<SweepResults>& results) {
+  if (TextOf(claim, "axis") == "dataset") {
+    return Invalid(
+        "datasets are different texts, so their numbers are not compared; name an axis "
+        "of the models");
+  }
   ASSIGN_OR_RETURN(const Board board, Board::Make(claim, results));
   const bool is_ratio = ComparesAsRatio(board.metric());
   if (claim.kind == "ratio" && !is_ratio) {

@@ -262,9 +262,7 @@ class Pivot {
 
   bool Keeps(const RunRef& run, const Coordinates& place) const {
     return std::ranges::all_of(where_, [&](const PivotFilter& filter) {
-      const Json value = ValueOn(filter.axis, run, place);
-      return std::ranges::any_of(filter.values,
-                                 [&](const std::string& text) { return IsWritten(value, text); });
+      return filter.Matches(ValueOn(filter.axis, run, place));
     });
   }
 
@@ -298,14 +296,22 @@ class Pivot {
     return CanonicalJson(key);
   }
 
+  static void NoteExact(const std::vector<Json>& there, PivotFilter& filter) {
+    for (const std::string& text : filter.values) {
+      const auto is_whole = [&text](const Json& value) { return IsWholeName(value, text); };
+      if (std::ranges::any_of(there, is_whole)) filter.exact.insert(text);
+    }
+  }
+
   // The numbers with which others are compared, whatever the filters keep.
   Status CollectReferences() {
     if (!request_.against) return {};
     const std::vector<Json> there = ValuesOn(against_.axis);
     std::vector<std::string> matching, names;
+    NoteExact(there, against_);
     for (const Json& value : there) {
       names.push_back(value.is_null() ? "none" : AxisText(value));
-      if (IsWritten(value, against_.values.front())) matching.push_back(names.back());
+      if (against_.Matches(value)) matching.push_back(names.back());
     }
     if (there.empty()) return {};  // nothing was evaluated
     if (matching.size() != 1) {
@@ -322,7 +328,7 @@ class Pivot {
         const RunRef& run = *run_of_.at({s, one.run_key});
         for (const auto& [of, place] : places_) {
           if (of != s) continue;
-          if (!IsWritten(ValueOn(against_.axis, run, *place), against_.values.front())) continue;
+          if (!against_.Matches(ValueOn(against_.axis, run, *place))) continue;
           const auto row = rows_.find({&run, place.get()});
           if (row == rows_.end()) continue;
           references_[ReferenceKey(run, *place)].push_back(
@@ -360,6 +366,7 @@ class Pivot {
                                    [&text](const Json& value) { return IsWritten(value, text); });
       };
       if (!filter.whole.empty() && has(filter.whole)) filter.values = {filter.whole};
+      NoteExact(there, filter);
       for (const std::string& text : filter.values) {
         if (has(text)) continue;
         std::vector<std::string> names;
@@ -765,6 +772,12 @@ Status RefusePositionAxis(const PivotRequest& request) {
 }
 
 }  // namespace
+
+bool PivotFilter::Matches(const Json& value) const {
+  return std::ranges::any_of(values, [&](const std::string& text) {
+    return exact.contains(text) ? IsWholeName(value, text) : IsWritten(value, text);
+  });
+}
 
 Result<std::vector<PivotTable>> BuildPivot(const std::vector<SweepResults>& results,
                                            const PivotRequest& request) {

@@ -12,6 +12,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -31,6 +32,10 @@ struct PivotFilter {
   std::string axis;
   std::vector<std::string> values = {};
   std::string whole = {};
+  // Of `values`, those that are a value's whole name, and match no other. Found by the pivot.
+  std::set<std::string> exact = {};
+
+  bool Matches(const Json& value) const;
 };
 
 struct PivotRequest {

@@ -146,9 +146,12 @@ Result<std::string> ResolveAxis(const std::string& name, const std::vector<std::
   return Status(Code::kInvalidArgument, message);
 }
 
+bool IsWholeName(const Json& value, const std::string& text) {
+  return AxisText(value) == text || AxisName(value) == text || CanonicalJson(value) == text;
+}
+
 bool IsWritten(const Json& value, const std::string& text) {
-  if (AxisText(value) == text || AxisName(value) == text || CanonicalJson(value) == text)
-    return true;
+  if (IsWholeName(value, text)) return true;
   if (value.is_null()) return text.empty();
   if (value.is_object() && value.contains("method")) return value.at("method") == text;
   if (!value.is_number()) return false;

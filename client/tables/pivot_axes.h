@@ -46,5 +46,8 @@ std::vector<Json> ValuesInOrder(const std::vector<RunRef>& runs,
 // Whether a value on an axis matches what a user wrote: "64", "1e-3", "cable",
 // "rope(base=500000)", "rope".
 bool IsWritten(const Json& value, const std::string& text);
+// Whether the text is the value's whole name. Where one is, it is meant: beside rope(base=500),
+// "rope" is the method with its defaults.
+bool IsWholeName(const Json& value, const std::string& text);
 
 }  // namespace longrun::client

@@ -38,6 +38,7 @@ int DigitsOf(const PivotTable& table, const PivotCell& cell) {
   if (IsRatio(table, cell)) return 3;
   if (cell.metric.is_nll() && cell.metric.is_log) return size < 100 ? 2 : size < 10'000 ? 1 : 0;
   if (cell.metric.is_nll()) return 4;
+  if (cell.metric.is_share() && size == 0.0) return 4;  // its error is not 0
   // Five digits in all.
   if (size == 0.0 || !std::isfinite(size)) return 0;
   return std::clamp(4 - static_cast<int>(std::floor(std::log10(size))), 0, 8);

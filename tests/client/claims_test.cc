@@ -295,6 +295,31 @@ TEST(ClaimsTest, AValueBeyondEveryDoubleIsCompared) {
             "supported");
 }
 
+// Beside variants of itself, a method's name is the method with its defaults.
+TEST(ClaimsTest, AWholeNameIsMeantWhereThereIsOne) {
+  std::vector<ResultRun> runs;
+  std::vector<ResultRow> rows;
+  for (int seed = 1; seed <= 3; ++seed) {
+    const Json methods[] = {Json{{"method", "rope"}, {"base", 500}}, "rope", "alibi"};
+    for (const auto& [name, more] : {std::pair(0, 0.2), std::pair(1, 0.0), std::pair(2, 0.1)}) {
+      const std::string run = Str(name, "-", seed);
+      runs.push_back(RunOf(run, methods[name], 64, seed));
+      rows.push_back(RowOfBlocks(run, 64, Losses(more, 0.01 * seed)));
+    }
+  }
+  const SweepResults results = ResultsOf(std::move(runs), std::move(rows));
+  EXPECT_EQ(VerdictOf("below: {of: rope, than: alibi, context_lengths: [64]}", results),
+            "supported");
+  EXPECT_EQ(VerdictOf("below: {of: rope(base=500), than: alibi, context_lengths: [64]}", results),
+            "refuted");
+  const auto tables =
+      BuildPivot({results}, {.where = {{.axis = "position", .values = {"rope"}}},
+                             .against = PivotFilter{.axis = "position", .values = {"rope"}}});
+  ASSERT_TRUE(tables.ok()) << tables.status().message();
+  ASSERT_EQ(tables->at(0).rows.size(), 1u);
+  EXPECT_EQ(*tables->at(0).rows[0].cells.at(0).value, 1.0);
+}
+
 TEST(ClaimsTest, AMistakeNamesTheClaimAndSparesTheOthers) {
   const auto error = [](const std::string& claim, const SweepResults& results = Known()) {
     return JudgeOne(claim, results).error;

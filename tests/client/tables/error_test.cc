@@ -238,6 +238,16 @@ TEST(TableErrorTest, TheLegendOfAWideTableNamesItsMarks) {
   EXPECT_NE(wide.find("± 95 % interval, s over seeds, t over the text"), std::string::npos) << wide;
 }
 
+// Wilson's interval of no right answer is not 0, so its digits are shown.
+TEST(TableErrorTest, AnAccuracyOfZeroShowsItsError) {
+  ResultRow row = ThroughputRow("a", "acc", "", 64, 0.0);
+  row.body["variant"] = nullptr;
+  row.body["se"] = 0.1;
+  const std::string text = RenderTables(
+      Build(ResultsOf({RunOf("a", "cable", 64, 1)}, {row}), {.metrics = {"acc"}}), "table");
+  EXPECT_NE(text.find("[0.0000±0.1960]"), std::string::npos) << text;
+}
+
 // A speed has the quantiles of its steps in every form for programs, and in the wide table.
 TEST(TableErrorTest, ASpeedHasItsQuantiles) {
   const auto speed = [](const char* key, double value) {
