@@ -12,6 +12,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/json.h"
@@ -39,9 +40,12 @@ struct Claim {
   Json params;       // complete
 };
 
-// The claims of a sweep file that was accepted. Does not need the datasets that the rest of the
-// file needs. kInvalidArgument with place and path if the claims have errors.
-Result<std::vector<Claim>> SweepClaims(std::string_view yaml, std::string_view file_name);
+// The claims of a sweep file that was accepted, with the values that --set gave. Does not need the
+// datasets that the rest of the file needs. kInvalidArgument with place and path if the claims have
+// errors.
+Result<std::vector<Claim>> SweepClaims(
+    std::string_view yaml, std::string_view file_name,
+    const std::vector<std::pair<std::string, std::string>>& overrides);
 
 // The parts of a list of values: "cable, rope(base=1, x=2)" has two.
 std::vector<std::string> ValuesInList(std::string_view text);

@@ -74,12 +74,16 @@ Result<Sweep> ParseSweep(std::string_view yaml, std::string_view file_name,
   return sweep;
 }
 
-Result<std::vector<Claim>> SweepClaims(std::string_view yaml, std::string_view file_name) {
+Result<std::vector<Claim>> SweepClaims(std::string_view yaml, std::string_view file_name,
+                                       const Overrides& overrides) {
   std::vector<Problem> problems;
-  const std::optional<YamlNode> root = ParseYaml(yaml, /*source=*/0, problems);
+  std::optional<YamlNode> root = ParseYaml(yaml, /*source=*/0, problems);
   std::vector<Claim> claims;
-  if (root) claims = ReadClaims(*root, problems);
-  if (!problems.empty()) return ToStatus(std::move(problems), file_name, {});
+  if (root) {
+    ApplyOverrides(overrides, *root, problems);
+    claims = ReadClaims(*root, problems);
+  }
+  if (!problems.empty()) return ToStatus(std::move(problems), file_name, overrides);
   return claims;
 }
 

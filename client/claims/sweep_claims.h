@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/status.h"
@@ -13,6 +14,16 @@ namespace longrun::client {
 
 // The claims of a sweep as it was submitted, by its name or id.
 Result<std::vector<Claim>> ClaimsOfSweep(SweepCalls& client, const std::string& sweep);
+
+// What --set gave, in its order, of a request or an answer.
+template <typename Message>
+std::vector<std::pair<std::string, std::string>> OverridesOf(const Message& message) {
+  std::vector<std::pair<std::string, std::string>> overrides;
+  for (const v1::Override& one : message.overrides()) {
+    overrides.emplace_back(one.path(), one.value());
+  }
+  return overrides;
+}
 
 // Whether a statement of SQL may read the view `claims`.
 bool MentionsClaims(const std::string& sql);

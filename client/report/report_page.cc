@@ -203,9 +203,18 @@ std::string ClaimHtml(const JudgedClaim& judged) {
                             head, "</tr></thead>\n<tbody>", body, "</tbody></table>"));
 }
 
+std::vector<std::pair<std::string, std::string>> OverridesIn(const Json& pairs) {
+  std::vector<std::pair<std::string, std::string>> overrides;
+  if (!pairs.is_array()) return overrides;
+  for (const Json& pair : pairs) {
+    overrides.emplace_back(pair.at(0).get<std::string>(), pair.at(1).get<std::string>());
+  }
+  return overrides;
+}
+
 // The section of the sweep's claims; "" if it has none.
 std::string Claims(const ReportInput& input, const std::vector<SweepResults>& measured) {
-  const Result<std::vector<Claim>> claims = SweepClaims(input.yaml, input.info.name());
+  const Result<std::vector<Claim>> claims = SweepClaims(input.yaml, input.info.name(), OverridesIn(input.overrides));
   if (!claims.ok() || claims->empty()) return "";  // the yaml was accepted, so it has no errors
   const std::vector<JudgedClaim> judged = JudgeClaims(*claims, measured);
   std::string out = Str("<h2>Claims</h2>\n", Text("p", ClaimsSummary(judged)), "\n");

@@ -54,6 +54,7 @@ std::vector<ClusterSum> BlocksOf(const Json& curve, std::size_t i) {
     return all.is_array() && i < all.size() ? all[i] : Json::array();
   };
   const Json n = of_bucket("n"), nll = of_bucket("nll");
+  if (!begin.is_array() || !n.is_array() || !nll.is_array()) return {};
   if (n.size() != begin.size() || nll.size() != begin.size()) return {};
   std::vector<ClusterSum> sums;
   sums.reserve(begin.size());

@@ -134,6 +134,26 @@ ErrorPart TextPart(const std::vector<const Reading*>& a, const std::vector<const
   return {.se = std::hypot(*of_a.se, *of_b.se), .df = std::min(of_a.df, of_b.df)};
 }
 
+// The p at which x is as far as sqrt((t_s(p) seeds)^2 + (t_t(p) text)^2), each t of its own degrees
+// of freedom. Satterthwaite's approximation takes these from the estimated variances: where few
+// seeds happen to agree, it forgets how little they say, and a small p would be far too small.
+double CautiousP(double x, const ErrorPart& seeds, const ErrorPart& text) {
+  constexpr double kLeast = 1e-12, kTolerance = 1e-7;
+  const auto is_beyond = [&](double p) {
+    const double s = *seeds.se * StudentQuantile(1.0 - p, seeds.df);
+    const double t = *text.se * StudentQuantile(1.0 - p, text.df);
+    return std::abs(x) > std::hypot(s, t);
+  };
+  if (x == 0.0) return 1.0;
+  if (is_beyond(kLeast)) return kLeast;
+  double low = std::log(kLeast), high = 0.0;  // |x| is beyond at high, and not at low
+  while (high - low > kTolerance) {
+    const double middle = 0.5 * (low + high);
+    (is_beyond(std::exp(middle)) ? high : low) = middle;
+  }
+  return std::exp(high);
+}
+
 }  // namespace
 
 std::optional<double> ErrorPart::half95() const {
@@ -157,6 +177,11 @@ std::optional<double> Estimate::p() const {
   if (!error.se) return std::nullopt;
   if (*error.se == 0.0) return x == 0.0 ? 1.0 : 0.0;
   return StudentTwoSidedP(x / *error.se, error.df);
+}
+
+std::optional<double> Estimate::cautious_p() const {
+  const bool has_two = seeds.se && text.se && *seeds.se > 0.0 && *text.se > 0.0;
+  return has_two ? CautiousP(x, seeds, text) : p();
 }
 
 Estimate MeanOf(const std::vector<Reading>& readings) {

@@ -45,6 +45,10 @@ struct Estimate {
   ErrorPart both() const;
   // The probability of an |x| this large if the true one is 0; nothing without any error.
   std::optional<double> p() const;
+  // The same, never too small: p() is right about one test at 5 %, and of two or three seeds it is
+  // much too small where it is small, which is where a correction for many tests looks. Of seeds
+  // and text it is the p at which |x| = sqrt((t_seeds(p) seeds)^2 + (t_text(p) text)^2).
+  std::optional<double> cautious_p() const;
 };
 
 struct SeedReading {

@@ -685,7 +685,7 @@ class Pivot {
     std::vector<std::optional<double>> p(rivals.size());
     for (std::size_t i = 0; i < rivals.size(); ++i) {
       if (rivals[i] == best) continue;
-      p[i] = Compare(best->readings, rivals[i]->readings).estimate.p();
+      p[i] = Compare(best->readings, rivals[i]->readings).estimate.cautious_p();
     }
     // The same numbers chose the best, so all pairs count and not only those with it.
     p = Holm(p, rivals.size() * (rivals.size() - 1) / 2);

@@ -74,7 +74,7 @@ Json ClaimJson(const JudgedClaim& judged) {
 Result<std::vector<Claim>> FindClaims(RetryingClient& client, const ClaimsArguments& arguments) {
   if (!arguments.file.empty()) {
     ASSIGN_OR_RETURN(const std::string yaml, ReadFile(arguments.file));
-    return SweepClaims(yaml, arguments.file);
+    return SweepClaims(yaml, arguments.file, {});
   }
   return ClaimsOfSweep(client, arguments.sweep);
 }

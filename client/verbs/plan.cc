@@ -8,6 +8,7 @@
 #include "base/units.h"
 #include "client/claims/judge.h"
 #include "client/claims/power.h"
+#include "client/claims/sweep_claims.h"
 #include "client/console/exit_code.h"
 #include "client/console/output.h"
 #include "client/tables/sweep_results.h"
@@ -187,7 +188,7 @@ Result<ClaimsPlan> PlanClaims(const v1::PlanSweepRequest& request,
                               const v1::PlanSweepResponse& plan, const std::string& pilot,
                               RetryingClient& client) {
   ASSIGN_OR_RETURN(const std::vector<Claim> claims,
-                   SweepClaims(request.yaml(), request.file_name()));
+                   SweepClaims(request.yaml(), request.file_name(), OverridesOf(request)));
   ClaimsPlan out{.n_claims = claims.size(), .n_seeds = SeedsOf(plan)};
   if (claims.empty() && !pilot.empty()) {
     return Status(Code::kInvalidArgument,

@@ -10,6 +10,7 @@
 #include "base/units.h"
 #include "client/claims/claim_text.h"
 #include "client/claims/judge.h"
+#include "client/claims/sweep_claims.h"
 #include "client/console/exit_code.h"
 #include "client/console/output.h"
 #include "client/tables/pivot.h"
@@ -49,7 +50,7 @@ void SayWhereToLook(const v1::SweepInfo& info, const std::string& state) {
 // The file may have other claims than the sweep had when it was submitted first, so it is named.
 void SayClaims(const v1::SubmitSweepRequest& request, const std::string& name,
                const std::vector<SweepResults>& results) {
-  const Result<std::vector<Claim>> claims = SweepClaims(request.yaml(), request.file_name());
+  const Result<std::vector<Claim>> claims = SweepClaims(request.yaml(), request.file_name(), OverridesOf(request));
   if (!claims.ok() || claims->empty()) return;
   std::fprintf(stderr, "\nclaims: %s\n  longrun claims %s --file %s\n",
                ClaimsSummary(JudgeClaims(*claims, results)).c_str(), name.c_str(),

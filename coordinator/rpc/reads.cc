@@ -142,6 +142,12 @@ Status GetSweep(Call& call, const v1::GetSweepRequest& request, v1::GetSweepResp
     response->mutable_info()->set_name(sweep.name);
     response->set_yaml(std::move(body.yaml));
     response->set_axes_json(std::move(body.axes_json));
+    ASSIGN_OR_RETURN(const Json overrides, ParseJson(body.overrides_json));
+    for (const Json& one : overrides) {
+      v1::Override* const override = response->add_overrides();
+      override->set_path(one.at(0).get<std::string>());
+      override->set_value(one.at(1).get<std::string>());
+    }
     return Status();
   }
   if (!brief) response->set_yaml(std::move(body.yaml));

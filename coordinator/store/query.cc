@@ -108,7 +108,12 @@ bool IsInternal(std::string_view table) {
 // A read of no column is a count of the rows of a WITH or of a table below a view.
 int AuthorizeRead(Guard& guard, std::string_view table, std::string_view column,
                   const char* context) {
-  if (table == GivenView().name) guard.reads_given = true;
+  // As it was typed, if no column is read.
+  const std::string_view given = GivenView().name;
+  if (table.size() == given.size() &&
+      sqlite3_strnicmp(table.data(), given.data(), static_cast<int>(given.size())) == 0) {
+    guard.reads_given = true;
+  }
   if (IsView(table) || IsJsonTable(table)) return SQLITE_OK;
   const bool through_view = !guard.on_views_only && context != nullptr;
   if (!IsInternal(table) && (column.empty() || through_view)) {

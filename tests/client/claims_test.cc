@@ -121,7 +121,7 @@ SweepResults Known(int n_seeds = 3) {
 }
 
 std::vector<Claim> ClaimsOf(const std::string& lines) {
-  const auto claims = SweepClaims("spec:\n  claims:\n" + lines, "test.yaml");
+  const auto claims = SweepClaims("spec:\n  claims:\n" + lines, "test.yaml", {});
   EXPECT_TRUE(claims.ok()) << claims.status().message();
   return claims.ok() ? *claims : std::vector<Claim>();
 }

@@ -208,6 +208,8 @@ TEST_F(QueryTest, ClaimsComeWithTheQuestion) {
   EXPECT_EQ(Rows(joined), Json::parse("[[1]]"));
   EXPECT_EQ(AskChild(joined)->rows_json, "[[1]]");
 
+  EXPECT_EQ(Rows("SELECT count(*) FROM CLAIMS"), Json::parse("[[2]]"));
+
   claims_json = "";  // as a client that knows nothing of claims
   ExpectRefused("SELECT * FROM claims", Code::kInvalidArgument,
                 "the rows of claims come from the client that asks: `longrun query` sends them");

@@ -97,7 +97,8 @@ TEST(ByPositionTest, AComparisonOfUnevenBlocksCountsTheirEffectiveNumber) {
 }
 
 TEST(ByPositionTest, BlocksOfAnotherFormAreLeftOut) {
-  for (const Json& wrong : {Json("x"), Json{{"begin", {1, 2}}}, Json{{"begin", "x"}, {"n", 1}}}) {
+  for (const Json& wrong : {Json("x"), Json{{"begin", {1, 2}}}, Json{{"begin", "x"}, {"n", 1}},
+                            Json::parse(R"({"begin":"x","n":[[1]],"nll":[[1.0]]})")}) {
     SweepResults results = Positions();
     results.rows[0].body["extra"]["buckets"]["blocks"] = wrong;
     const std::vector<ResultRow> rows = ByPosition({results}, 2).at(0).rows;

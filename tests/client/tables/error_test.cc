@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/str.h"
 #include "base/student_t.h"
 #include "client/tables/comparison.h"
 #include "client/tables/pivot.h"
@@ -69,31 +70,45 @@ TEST(TableErrorTest, ModelsThatDifferOnTheSameBlocksAreSeparable) {
   EXPECT_TRUE(Build(moved)[0].rows[1].cells[0].is_best);
 }
 
-// Ten models that are equally good: one is said to be worse in at most 5 of 100 tables, although
-// the best of ten by chance is far from the worst.
-TEST(TableErrorTest, EqualModelsAreRarelySaidToBeWorse) {
+// How many of 400 tables say of one of ten equally good models that it is worse. The text's error is
+// a fifth of that over seeds, where two seeds that happen to agree would deceive most.
+int TablesWithAWorseModel(int n_seeds) {
   std::mt19937_64 random(20'261'123);
   std::normal_distribution<double> normal;
   constexpr int kTables = 400, kModels = 10;
+  const auto name = [](int model, int seed) { return Str(model, "-", seed); };
   std::vector<ResultRun> runs;
   for (int m = 0; m < kModels; ++m) {
-    const std::string name = std::to_string(m);
-    runs.push_back(RunOf(name, {{"method", "rope"}, {"base", m}}, 64, 1));
+    for (int seed = 1; seed <= n_seeds; ++seed) {
+      runs.push_back(RunOf(name(m, seed), {{"method", "rope"}, {"base", m}}, 64, seed));
+    }
   }
   int n_wrong = 0;
   for (int table = 0; table < kTables; ++table) {
     std::vector<ResultRow> rows;
     for (int m = 0; m < kModels; ++m) {
       std::vector<double> nll = Losses(0.0);
-      for (double& block : nll) block += 0.05 * normal(random);
-      rows.push_back(RowOfBlocks(std::to_string(m), 64, nll));
+      const double of_block = 0.2 * 0.05 * std::sqrt(static_cast<double>(kBlocks) / n_seeds);
+      for (double& block : nll) block += of_block * normal(random);
+      for (int seed = 1; seed <= n_seeds; ++seed) {
+        const double luck = n_seeds > 1 ? 0.05 * normal(random) : 0.0;
+        std::vector<double> of_seed = nll;
+        for (double& block : of_seed) block += luck;
+        rows.push_back(RowOfBlocks(name(m, seed), 64, of_seed));
+      }
     }
     const auto tables = Build(ResultsOf(runs, rows));
     bool all_best = true;
     for (const PivotRow& row : tables.at(0).rows) all_best = all_best && row.cells[0].is_best;
     n_wrong += all_best ? 0 : 1;
   }
-  EXPECT_LE(n_wrong, 33);  // three deviations more than 20
+  return n_wrong;
+}
+
+// At most 5 of 100, although the best of ten by chance is far from the worst. 33 are three
+// deviations more than 20.
+TEST(TableErrorTest, EqualModelsAreRarelySaidToBeWorse) {
+  for (const int n_seeds : {1, 2, 3, 5}) EXPECT_LE(TablesWithAWorseModel(n_seeds), 33) << n_seeds;
 }
 
 TEST(TableErrorTest, AgainstAnotherModelIsPairedByBlocksAndCorrected) {
