@@ -148,7 +148,8 @@ class PublishedReader {
 
   void ReadText(const YamlNode& map, std::string_view key, std::string& out) {
     Typed(map, key, Text(), [&](const Json& json) {
-      out = OneLine(std::string(Trim(json.get_ref<const std::string&>())));
+      out = Trim(json.get_ref<const std::string&>());
+      std::ranges::replace(out, '\n', ' ');
     });
   }
 
@@ -157,8 +158,9 @@ class PublishedReader {
     if (node == nullptr) return;
     if (node->kind != Kind::kList || node->items.empty()) {
       const std::string found = node->kind == Kind::kList ? "an empty one" : ShowNode(*node);
-      return Report(node->place,
-                    Str(kRoot, ".axes: expected a list of axes, such as [position], found ", found));
+      return Report(
+          node->place,
+          Str(kRoot, ".axes: expected a list of axes, such as [position], found ", found));
     }
     for (std::size_t i = 0; i < node->items.size(); ++i) {
       const YamlNode& item = node->items[i];
@@ -183,8 +185,9 @@ class PublishedReader {
     const YamlNode* const node = Find(map, "settings");
     if (node == nullptr) return;
     if (node->kind != Kind::kMap) {
-      return Report(node->place, Str(kRoot, ".settings: expected a map from keys of a run to "
-                                            "values, as train.tokens: 1000, found ",
+      return Report(node->place, Str(kRoot,
+                                     ".settings: expected a map from keys of a run to "
+                                     "values, as train.tokens: 1000, found ",
                                      ShowNode(*node)));
     }
     for (const YamlNode::Entry& entry : node->entries) {
@@ -239,8 +242,8 @@ class PublishedReader {
     const std::vector<std::string> names = NamesOfValue();
     for (const YamlNode::Entry& entry : node.entries) {
       if (std::ranges::find(names, entry.key) == names.end()) {
-        Report(entry.place, Str(path, ".", entry.key, ": unknown key; expected one of ",
-                                Join(names, ", ")));
+        Report(entry.place,
+               Str(path, ".", entry.key, ": unknown key; expected one of ", Join(names, ", ")));
       }
     }
     PublishedValue value;
@@ -254,9 +257,8 @@ class PublishedReader {
         value.at.push_back(at->text);
       }
     }
-    const std::vector<Json> lengths =
-        Numbers(node, path, kContextLength,
-                {.type = Type::kCount, .min = 1, .max = kContextLengthMax});
+    const std::vector<Json> lengths = Numbers(
+        node, path, kContextLength, {.type = Type::kCount, .min = 1, .max = kContextLengthMax});
     const std::vector<Json> numbers =
         Numbers(node, path, kValue, {.type = Type::kNumber, .min = -kNumberMax, .max = kNumberMax});
     if (problems_.size() != n_before) return;
@@ -289,8 +291,9 @@ class PublishedReader {
     }
     const bool is_list = node->kind == Kind::kList;
     if (is_list && node->items.empty()) {
-      Report(node->place, Str(path, ".", key, ": expected a number or a list of numbers, found "
-                                              "an empty list"));
+      Report(node->place, Str(path, ".", key,
+                              ": expected a number or a list of numbers, found "
+                              "an empty list"));
     }
     std::vector<Json> numbers;
     for (const YamlNode& item : is_list ? node->items : std::vector<YamlNode>{*node}) {
@@ -363,10 +366,10 @@ std::vector<std::string> PublishedNames() {
 Result<PublishedTable> FindPublishedTable(std::string_view name) {
   const auto found = std::ranges::find(PublishedFiles(), name, &PublishedFile::name);
   if (found == PublishedFiles().end()) {
-    return Status(Code::kNotFound,
-                  Str("there is no published table \"", name, "\"",
-                      DidYouMean(name, PublishedNames()),
-                      "; a path with a slash or ending in .yaml is read as a file"));
+    return Status(
+        Code::kNotFound,
+        Str("there is no published table \"", name, "\"", DidYouMean(name, PublishedNames()),
+            "; a path with a slash or ending in .yaml is read as a file"));
   }
   return ParsePublishedTable(found->yaml, Str(found->name, ".yaml"));
 }
