@@ -263,9 +263,11 @@ class PublishedReader {
         Numbers(node, path, kValue, {.type = Type::kNumber, .min = -kNumberMax, .max = kNumberMax});
     if (problems_.size() != n_before) return;
     if (lengths.size() != numbers.size()) {
-      return Report(Find(node, kValue)->place,
-                    Str(path, ".value: ", numbers.size(), " numbers for ", lengths.size(),
-                        " context lengths: give one for each"));
+      return Report(
+          Find(node, kValue)->place,
+          Str(path, ".value: ", numbers.size(), numbers.size() == 1 ? " number" : " numbers",
+              " for ", lengths.size(), lengths.size() == 1 ? " context length" : " context lengths",
+              ": give one for each"));
     }
     for (std::size_t i = 0; i < lengths.size(); ++i) {
       value.context_length = lengths[i].get<std::int64_t>();

@@ -75,6 +75,25 @@ Status KeepWhere(const std::vector<PivotFilter>& where, PublishedTable& publishe
   return {};
 }
 
+// Says in what the tables differ.
+Status SeveralTables(const std::vector<PivotTable>& tables, const PublishedTable& published) {
+  std::vector<std::string> titles;
+  for (const PivotTable& table : tables) {
+    std::vector<std::string> parts;
+    for (const auto& fixed : table.fixed) {
+      const bool is_shared = std::ranges::all_of(tables, [&fixed](const PivotTable& other) {
+        return std::ranges::find(other.fixed, fixed) != other.fixed.end();
+      });
+      if (!is_shared) parts.push_back(Str(fixed.first, "=", AxisText(fixed.second)));
+    }
+    titles.push_back(Join(parts, ","));
+  }
+  return Invalid(Str(published.name,
+                     " can be compared with several tables of the sweep; choose "
+                     "one with --where: ",
+                     Join(titles, " or ")));
+}
+
 // The sweep's numbers by the published axes and the context length. Nothing if the sweep lacks an
 // axis or the metric; then `lacking` says which.
 Result<std::optional<PivotTable>> OurTable(const std::vector<SweepResults>& results,
@@ -105,18 +124,7 @@ Result<std::optional<PivotTable>> OurTable(const std::vector<SweepResults>& resu
   ours.cols = {kContextLength};
   ours.metrics = {published.metric};
   ASSIGN_OR_RETURN(std::vector<PivotTable> tables, BuildPivot(results, ours));
-  if (tables.size() > 1) {
-    std::vector<std::string> titles;
-    for (const PivotTable& table : tables) {
-      std::vector<std::string> parts;
-      for (const auto& [axis, value] : table.fixed) {
-        if (!value.is_null()) parts.push_back(Str(axis, "=", AxisText(value)));
-      }
-      titles.push_back(Join(parts, ", "));
-    }
-    return Invalid(Str("several tables of the sweep have the axes of ", published.name, ": ",
-                       Join(titles, "; "), ". Choose one with --where"));
-  }
+  if (tables.size() > 1) return SeveralTables(tables, published);
   if (tables.empty()) return std::optional<PivotTable>();
   return std::optional(std::move(tables.front()));
 }
@@ -251,7 +259,9 @@ void CompareSettings(const std::vector<SweepResults>& results, PublishedComparis
       }
     }
     const bool is_equal = setting.ours.size() == 1 && setting.ours.front() == theirs;
-    (is_equal ? comparison.equal : setting.ours.empty() ? comparison.absent : comparison.differing)
+    (is_equal               ? comparison.equal
+     : setting.ours.empty() ? comparison.absent
+                            : comparison.differing)
         .push_back(std::move(setting));
   }
 }

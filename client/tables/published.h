@@ -48,12 +48,12 @@ struct PublishedSetting {
 struct PublishedComparison {
   PublishedTable published;
   bool is_ratio = false;
-  std::string metric_words = {};           // "perplexity"
-  std::vector<PublishedLine> lines = {};   // in the order of the file
-  std::size_t n_published = 0;             // numbers, of which `where` keeps these
-  std::size_t n_measured = 0;              // those with one of ours
-  std::string error_legend = {};           // of the intervals; "": there are none
-  std::vector<std::string> lacking = {};   // why nothing of the sweep fits: its missing axes, metric
+  std::string metric_words = {};          // "perplexity"
+  std::vector<PublishedLine> lines = {};  // in the order of the file
+  std::size_t n_published = 0;            // numbers, of which `where` keeps these
+  std::size_t n_measured = 0;             // those with one of ours
+  std::string error_legend = {};          // of the intervals; "": there are none
+  std::vector<std::string> lacking = {};  // why nothing of the sweep fits: its missing axes, metric
   std::vector<PublishedSetting> differing = {}, absent = {}, equal = {};
 };
 

@@ -35,18 +35,20 @@ int DigitsOfTheirs(const PublishedComparison& comparison) {
 }
 
 // "1.009±0.003*", "+0.0123"; "" without one of ours.
-std::string DifferenceText(const PublishedComparison& comparison, const PublishedLine& line,
-                           const char* plus_minus) {
+std::string DifferenceText(const PublishedComparison& comparison, const PublishedLine& line) {
   if (!line.difference) return "";
-  if (!std::isfinite(*line.difference) || std::abs(*line.difference) >= kHugeFrom) return ">1e6";
+  const char* const mark = line.is_apart ? "*" : "";
+  if (!std::isfinite(*line.difference) || std::abs(*line.difference) >= kHugeFrom) {
+    return Str(">1e6", mark);
+  }
   const int digits = comparison.is_ratio ? kRatioDigits : kDifferenceDigits;
   std::string text = Str(!comparison.is_ratio && *line.difference > 0.0 ? "+" : "",
                          Fixed(*line.difference, digits));
   if (line.difference95) {
     const double half = (line.difference95->second - line.difference95->first) / 2;
-    if (std::isfinite(half)) StrAppend(text, Str(plus_minus, Fixed(half, digits)));
+    if (std::isfinite(half)) StrAppend(text, Str("±", Fixed(half, digits)));
   }
-  return text;
+  return text + mark;
 }
 
 const char* DifferenceHead(const PublishedComparison& comparison) {
@@ -74,14 +76,16 @@ std::string Title(const PublishedComparison& comparison) {
   return Str(comparison.metric_words, ", published and ours: ", comparison.published.title);
 }
 
-// "3 of 46 published numbers have one of ours; the others show –"
+// "3 of 46 published numbers have one of ours; 43 do not (–)"
 std::string CountText(const PublishedComparison& comparison) {
   const std::size_t n = comparison.n_published, n_measured = comparison.n_measured;
-  std::string text = Str(n_measured, " of ", n, " published numbers ",
-                         n_measured == 1 ? "has" : "have", " one of ours");
-  if (n_measured < n) StrAppend(text, Str("; the sweep has not measured the other ", n - n_measured));
+  const std::size_t n_open = n - n_measured;
+  std::string text =
+      Str(n_measured, " of ", n, n == 1 ? " published number " : " published numbers ",
+          n_measured == 1 ? "has" : "have", " one of ours");
+  if (n_open > 0) StrAppend(text, Str("; ", n_open, n_open == 1 ? " does" : " do", " not"));
   if (!comparison.lacking.empty()) {
-    StrAppend(text, Str(": it has no ", Join(comparison.lacking, ", no ")));
+    StrAppend(text, Str(": the sweep has no ", Join(comparison.lacking, ", no ")));
   }
   return text;
 }
@@ -139,7 +143,7 @@ std::string Text(const PublishedComparison& comparison) {
   for (const PublishedLine& line : comparison.lines) {
     std::vector<std::string> row = line.at;
     row.insert(row.end(), {Str(line.context_length), Fixed(line.theirs, digits), line.ours_text,
-                           Str(DifferenceText(comparison, line, "±"), line.is_apart ? "*" : "")});
+                           DifferenceText(comparison, line)});
     rows.push_back(std::move(row));
   }
   std::string out = Str(Title(comparison), "\n", RenderColumns(Heads(comparison), align, rows),
@@ -182,7 +186,7 @@ std::string Markdown(const PublishedComparison& comparison) {
   for (const PublishedLine& line : comparison.lines) {
     std::vector<std::string> row = line.at;
     row.insert(row.end(), {Str(line.context_length), Fixed(line.theirs, digits), line.ours_text,
-                           Str(DifferenceText(comparison, line, " ± "), line.is_apart ? "*" : "")});
+                           DifferenceText(comparison, line)});
     out += MarkdownLine(std::move(row));
   }
   out += Str("\n", Escaped(CountText(comparison)), "\n");
@@ -194,7 +198,8 @@ std::string Markdown(const PublishedComparison& comparison) {
                MarkdownLine({"---", "---", "---"}));
     for (const std::vector<std::string>& row : settings) out += MarkdownLine(row);
   }
-  out += Str("\n", Escaped(SettingsNote(comparison)), "\n\nSource: ", Escaped(published.source), "\n");
+  out +=
+      Str("\n", Escaped(SettingsNote(comparison)), "\n\nSource: ", Escaped(published.source), "\n");
   if (!published.notes.empty()) out += Str("\n", Escaped(published.notes), "\n");
   return out;
 }
@@ -259,10 +264,9 @@ std::string Number(const std::optional<double>& value) {
 // A line for each number. The settings are in JSON, and in the forms for people.
 std::string Csv(const PublishedComparison& comparison) {
   std::vector<std::string> header = comparison.published.axes;
-  header.insert(header.end(),
-                {"context_length", "metric", "theirs", "ours", "ci95_low", "ci95_high", "status",
-                 "scale", "difference", "difference_ci95_low", "difference_ci95_high", "apart",
-                 "runs", "published"});
+  header.insert(header.end(), {"context_length", "metric", "theirs", "ours", "ci95_low",
+                               "ci95_high", "status", "scale", "difference", "difference_ci95_low",
+                               "difference_ci95_high", "apart", "runs", "published"});
   std::vector<std::vector<std::string>> rows;
   for (const PublishedLine& line : comparison.lines) {
     const auto low = [](const auto& interval) {
@@ -288,8 +292,7 @@ struct Form {
   const char* name;
   std::string (*render)(const PublishedComparison& comparison);
 };
-constexpr Form kForms[] = {
-    {"table", Text}, {"markdown", Markdown}, {"json", AsJson}, {"csv", Csv}};
+constexpr Form kForms[] = {{"table", Text}, {"markdown", Markdown}, {"json", AsJson}, {"csv", Csv}};
 
 }  // namespace
 
@@ -302,8 +305,9 @@ std::vector<std::string> PublishedFormatNames() {
 Status CheckPublishedFormat(const std::string& name) {
   const std::vector<std::string> names = PublishedFormatNames();
   if (std::ranges::find(names, name) != names.end()) return {};
-  return {Code::kInvalidArgument, Str("-o ", name, " and --published: a comparison with published "
-                                                   "numbers has the forms ",
+  return {Code::kInvalidArgument, Str("-o ", name,
+                                      " and --published: a comparison with published "
+                                      "numbers has the forms ",
                                       Join(names, ", "))};
 }
 
