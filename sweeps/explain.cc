@@ -390,10 +390,11 @@ Result<Json> Explain(std::string_view path) {
   }
   const std::string nearest = Nearest(below, ExplainPaths());
   if (ends_so.empty() && !nearest.empty()) ends_so.push_back(nearest);
-  return Status(Code::kNotFound,
-                Str("unknown name \"", path, "\"",
-                    ends_so.empty() ? std::string("; try spec, position, evaluate or failure")
-                                    : Str("; did you mean ", Join(ends_so, " or "), "?")));
+  return Status(
+      Code::kNotFound,
+      Str("unknown name \"", path, "\"",
+          ends_so.empty() ? std::string("; try spec, position, evaluate, failure or published")
+                          : Str("; did you mean ", Join(ends_so, " or "), "?")));
 }
 
 std::string ExplainText(const Json& explained) {

@@ -75,6 +75,23 @@ Status KeepWhere(const std::vector<PivotFilter>& where, PublishedTable& publishe
   return {};
 }
 
+// Of several tables those with the dataset, the split and the protocol of the published settings,
+// as far as there are any.
+void KeepAsPublished(const PublishedTable& published, std::vector<PivotTable>& tables) {
+  constexpr std::pair<const char*, const char*> kSettings[] = {
+      {"dataset", "dataset"}, {"evaluate.split", "split"}, {"evaluate.protocol", "protocol"}};
+  for (const auto& [key, axis] : kSettings) {
+    const auto setting =
+        std::ranges::find(published.settings, key, [](const auto& one) { return one.first; });
+    if (setting == published.settings.end()) continue;
+    const std::pair<std::string, Json> wanted = {axis, setting->second};
+    const auto is_other = [&wanted](const PivotTable& table) {
+      return std::ranges::find(table.fixed, wanted) == table.fixed.end();
+    };
+    if (!std::ranges::all_of(tables, is_other)) std::erase_if(tables, is_other);
+  }
+}
+
 // Says in what the tables differ.
 Status SeveralTables(const std::vector<PivotTable>& tables, const PublishedTable& published) {
   std::vector<std::string> titles;
@@ -124,6 +141,7 @@ Result<std::optional<PivotTable>> OurTable(const std::vector<SweepResults>& resu
   ours.cols = {kContextLength};
   ours.metrics = {published.metric};
   ASSIGN_OR_RETURN(std::vector<PivotTable> tables, BuildPivot(results, ours));
+  KeepAsPublished(published, tables);
   if (tables.size() > 1) return SeveralTables(tables, published);
   if (tables.empty()) return std::optional<PivotTable>();
   return std::optional(std::move(tables.front()));
@@ -281,6 +299,7 @@ Result<PublishedComparison> CompareWithPublished(const std::vector<SweepResults>
     comparison.metric_words = table->metrics.front().words();
     comparison.is_ratio = ComparesAsRatio(table->metrics.front());
     comparison.error_legend = ErrorLegend(*table);
+    comparison.ours_title = TableTitle(*table);
   }
   AddLines(published, table ? &*table : nullptr, comparison);
   comparison.published = std::move(published);

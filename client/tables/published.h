@@ -49,6 +49,7 @@ struct PublishedComparison {
   PublishedTable published;
   bool is_ratio = false;
   std::string metric_words = {};          // "perplexity"
+  std::string ours_title = {};            // of our table; "" if there is none
   std::vector<PublishedLine> lines = {};  // in the order of the file
   std::size_t n_published = 0;            // numbers, of which `where` keeps these
   std::size_t n_measured = 0;             // those with one of ours
@@ -58,8 +59,9 @@ struct PublishedComparison {
 };
 
 // `request` may have `where`, which chooses among ours and, on the axes that the published table
-// has, among theirs, and the published metric. kInvalidArgument for anything else in it, for a
-// value of `where` that neither side has, and if several of our tables would fit.
+// has, among theirs, and the published metric. If several of our tables would fit, those count that
+// have the published dataset, split and protocol. kInvalidArgument for anything else in the
+// request, for a value of `where` that one side does not have, and if several tables are left.
 Result<PublishedComparison> CompareWithPublished(const std::vector<SweepResults>& results,
                                                  PublishedTable published,
                                                  const PivotRequest& request);

@@ -96,8 +96,9 @@ bool HasApart(const PublishedComparison& comparison) {
 
 std::string Legend(const PublishedComparison& comparison, const char* mark) {
   std::vector<std::string> parts;
-  if (!comparison.error_legend.empty()) {
-    parts.push_back(Str(comparison.error_legend, ", of ours only"));
+  const auto has_interval = [](const PublishedLine& line) { return line.ours95.has_value(); };
+  if (std::ranges::any_of(comparison.lines, has_interval)) {
+    parts.push_back(Str("of ours: ", comparison.error_legend));
   }
   if (HasApart(comparison)) parts.push_back(Str(mark, " theirs is outside the interval of ours"));
   if (comparison.published.reading_error > 0.0) {
@@ -157,6 +158,7 @@ std::string Text(const PublishedComparison& comparison) {
   }
   out += SettingsNote(comparison) + "\n";
   out += Str("\nsource: ", published.source, "\n");
+  if (!comparison.ours_title.empty()) out += Str("ours: ", comparison.ours_title, "\n");
   if (!published.notes.empty()) out += Str("notes: ", published.notes, "\n");
   return out;
 }
@@ -200,6 +202,9 @@ std::string Markdown(const PublishedComparison& comparison) {
   }
   out +=
       Str("\n", Escaped(SettingsNote(comparison)), "\n\nSource: ", Escaped(published.source), "\n");
+  if (!comparison.ours_title.empty()) {
+    out += Str("\nOurs: ", Escaped(comparison.ours_title), "\n");
+  }
   if (!published.notes.empty()) out += Str("\n", Escaped(published.notes), "\n");
   return out;
 }
@@ -207,6 +212,12 @@ std::string Markdown(const PublishedComparison& comparison) {
 Json IntervalJson(const std::optional<std::pair<double, double>>& interval) {
   if (!interval) return nullptr;
   return Json::array({NumberOrNull(interval->first), NumberOrNull(interval->second)});
+}
+
+// "64" as the number that it is.
+Json AxisJson(const std::string& text) {
+  const Result<Json> json = ParseJson(text);
+  return json.ok() && json->is_number() ? *json : Json(text);
 }
 
 Json LineJson(const PublishedComparison& comparison, const PublishedLine& line) {
@@ -220,7 +231,7 @@ Json LineJson(const PublishedComparison& comparison, const PublishedLine& line) 
                {"apart", line.is_apart},
                {"runs", line.runs}};
   for (std::size_t a = 0; a < line.at.size(); ++a) {
-    json[comparison.published.axes[a]] = line.at[a];
+    json[comparison.published.axes[a]] = AxisJson(line.at[a]);
   }
   return json;
 }

@@ -70,7 +70,8 @@ TEST(PublishedTest, EveryKeyReachesTheTable) {
 }
 
 TEST(PublishedTest, AllMistakesComeInOneAnswerByPlace) {
-  EXPECT_EQ(Errors(R"(published:
+  EXPECT_EQ(
+      Errors(R"(published:
   titel: t
   metric: a/b
   reading_error: -1
@@ -82,22 +83,28 @@ TEST(PublishedTest, AllMistakesComeInOneAnswerByPlace) {
     - 5
 other: 1
 )"),
-            "p.yaml:1:1: published.source: must be given: authors, year, paper, table or figure\n"
-            "p.yaml:1:1: published.title: must be given: what the table is, in a few words\n"
-            "p.yaml:2:3: published.titel: unknown key; did you mean \"title\"?\n"
-            "p.yaml:3:11: published.metric: expected a name of 1 to 128 letters, digits, '.', '_' or '-' that does not start with '.', found \"a/b\"\n"
-            "p.yaml:4:18: published.reading_error: expected a number from 0 to 1e+300, found \"-1\"\n"
-            "p.yaml:5:20: published.axes[1]: \"position\" is listed twice: remove one\n"
-            "p.yaml:5:30: published.axes[2]: \"context_length\" cannot be listed here: every table has it\n"
-            "p.yaml:5:46: published.axes[3]: expected the name of an axis, found a list\n"
-            "p.yaml:5:51: published.axes[4]: \"seed\" cannot be listed here: seeds are averaged\n"
-            "p.yaml:8:7: published.values[0].value: must be given\n"
-            "p.yaml:8:44: published.values[0].valu: unknown key; expected one of position, context_length, value\n"
-            "p.yaml:9:7: published.values[1].position: must be given: it is one of published.axes\n"
-            "p.yaml:9:24: published.values[1].context_length: expected a count from 1 to 1073741824 (4096, 64K, 200M, 8Ki), found \"0\"\n"
-            "p.yaml:9:34: published.values[1].value: expected a number from -1e+300 to 1e+300, found \"much\"\n"
-            "p.yaml:10:7: published.values[2]: expected a map with position, context_length, value, found \"5\"\n"
-            "p.yaml:11:1: other: unknown key; everything is below published");
+      "p.yaml:1:1: published.source: must be given: authors, year, paper, table or figure\n"
+      "p.yaml:1:1: published.title: must be given: what the table is, in a few words\n"
+      "p.yaml:2:3: published.titel: unknown key; did you mean \"title\"?\n"
+      "p.yaml:3:11: published.metric: expected a name of 1 to 128 letters, digits, '.', '_' or '-' "
+      "that does not start with '.', found \"a/b\"\n"
+      "p.yaml:4:18: published.reading_error: expected a number from 0 to 1e+300, found \"-1\"\n"
+      "p.yaml:5:20: published.axes[1]: \"position\" is listed twice: remove one\n"
+      "p.yaml:5:30: published.axes[2]: \"context_length\" cannot be listed here: every table has "
+      "it\n"
+      "p.yaml:5:46: published.axes[3]: expected the name of an axis, found a list\n"
+      "p.yaml:5:51: published.axes[4]: \"seed\" cannot be listed here: seeds are averaged\n"
+      "p.yaml:8:7: published.values[0].value: must be given\n"
+      "p.yaml:8:44: published.values[0].valu: unknown key; expected one of position, "
+      "context_length, value\n"
+      "p.yaml:9:7: published.values[1].position: must be given: it is one of published.axes\n"
+      "p.yaml:9:24: published.values[1].context_length: expected a count from 1 to 1073741824 "
+      "(4096, 64K, 200M, 8Ki), found \"0\"\n"
+      "p.yaml:9:34: published.values[1].value: expected a number from -1e+300 to 1e+300, found "
+      "\"much\"\n"
+      "p.yaml:10:7: published.values[2]: expected a map with position, context_length, value, "
+      "found \"5\"\n"
+      "p.yaml:11:1: other: unknown key; everything is below published");
 }
 
 TEST(PublishedTest, AFileMustHoldTheMapPublished) {
@@ -132,20 +139,27 @@ TEST(PublishedTest, WhatIsMissingInAValueIsNamed) {
   EXPECT_EQ(Errors(With("  values:\n    - {value: \"5\"}\n")),
             "p.yaml:7:7: published.values[0].context_length: must be given\n"
             "p.yaml:7:7: published.values[0].position: must be given: it is one of published.axes\n"
-            "p.yaml:7:15: published.values[0].value: expected a number from -1e+300 to 1e+300, found \"5\"; in quotes it is text: remove them");
+            "p.yaml:7:15: published.values[0].value: expected a number from -1e+300 to 1e+300, "
+            "found \"5\"; in quotes it is text: remove them");
   EXPECT_EQ(Errors(With("  values: []\n")),
             "p.yaml:6:11: published.values: expected a list of maps, found an empty one");
   EXPECT_EQ(Errors(With("")),
-            "p.yaml:1:1: published.values: must be given: a list of maps with a value for each axis, context_length and value");
+            "p.yaml:1:1: published.values: must be given: a list of maps with a value for each "
+            "axis, context_length and value");
 }
 
 TEST(PublishedTest, ASettingIsAKeyOfARunOrOfAnEvaluation) {
   EXPECT_EQ(Errors(With(Str("  settings: [1]\n", kValues))),
-            "p.yaml:6:13: published.settings: expected a map from keys of a run to values, as train.tokens: 1000, found a list");
-  EXPECT_EQ(Errors(With(Str("  settings: {n_layer: 2, position: rope, train.x: {a: 1}}\n", kValues))),
-            "p.yaml:6:14: published.settings.n_layer: unknown setting; expected dataset, tokenizer, or a key that begins with model., position., train. or evaluate.\n"
-            "p.yaml:6:26: published.settings.position: unknown setting; expected dataset, tokenizer, or a key that begins with model., position., train. or evaluate.\n"
-            "p.yaml:6:51: published.settings.train.x: expected a number, a text, true, false, or a list of these, found a map");
+            "p.yaml:6:13: published.settings: expected a map from keys of a run to values, as "
+            "train.tokens: 1000, found a list");
+  EXPECT_EQ(
+      Errors(With(Str("  settings: {n_layer: 2, position: rope, train.x: {a: 1}}\n", kValues))),
+      "p.yaml:6:14: published.settings.n_layer: unknown setting; expected dataset, tokenizer, or a "
+      "key that begins with model., position., train. or evaluate.\n"
+      "p.yaml:6:26: published.settings.position: unknown setting; expected dataset, tokenizer, or "
+      "a key that begins with model., position., train. or evaluate.\n"
+      "p.yaml:6:51: published.settings.train.x: expected a number, a text, true, false, or a list "
+      "of these, found a map");
   EXPECT_EQ(Errors(With(Str("  settings: {train.x: 1, train.x: 2}\n", kValues))),
             "p.yaml:6:26: duplicate key \"train.x\"; it is at 6:14 already");
 }
@@ -153,8 +167,7 @@ TEST(PublishedTest, ASettingIsAKeyOfARunOrOfAnEvaluation) {
 // Tables as data: a new one needs only its file, and every one of them can be read.
 TEST(PublishedTest, EveryFileOfTheFolderIsInTheProgramAndIsRight) {
   std::vector<std::string> names;
-  const std::vector<std::string> files =
-      ListFolder(LONGRUN_SOURCE_DIR "/sweeps/published").value();
+  const std::vector<std::string> files = ListFolder(LONGRUN_SOURCE_DIR "/sweeps/published").value();
   for (const std::string& file : files) {
     if (file.ends_with(".yaml")) names.push_back(file.substr(0, file.size() - 5));
   }

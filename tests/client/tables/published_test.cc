@@ -29,8 +29,8 @@ PublishedTable Table(const std::string& metric = "perplexity") {
 // cable has perplexity 12 and 16 at 64 and 128, with an error of 0.01 of the nll.
 SweepResults Ours() {
   return ResultsOf({RunOf("c", "cable", 64, 1), RunOf("r", "rope", 64, 1)},
-                   {RowOf("c", 64, 12.0, 500), RowOf("c", 128, 16.0, 500), RowOf("r", 64, 20.0, 500),
-                    RowOf("r", 128, 30.0, 500)});
+                   {RowOf("c", 64, 12.0, 500), RowOf("c", 128, 16.0, 500),
+                    RowOf("r", 64, 20.0, 500), RowOf("r", 128, 30.0, 500)});
 }
 
 // As `--where` has it.
@@ -42,16 +42,14 @@ PivotRequest Where(const std::string& text) {
 
 PublishedComparison Comparison(const SweepResults& ours, const PublishedTable& theirs,
                                const PivotRequest& request = {}) {
-  const Result<PublishedComparison> comparison =
-      CompareWithPublished({ours}, theirs, request);
+  const Result<PublishedComparison> comparison = CompareWithPublished({ours}, theirs, request);
   EXPECT_TRUE(comparison.ok()) << comparison.status().message();
   return comparison.ok() ? *comparison : PublishedComparison();
 }
 
 std::string WhyNot(const SweepResults& ours, const PublishedTable& theirs,
                    const PivotRequest& request) {
-  const auto comparison =
-      CompareWithPublished({ours}, theirs, request);
+  const auto comparison = CompareWithPublished({ours}, theirs, request);
   EXPECT_FALSE(comparison.ok());
   return comparison.status().message();
 }
@@ -123,9 +121,9 @@ TEST(PublishedComparisonTest, AReadingErrorWidensTheirs) {
 
 TEST(PublishedComparisonTest, SettingsAreThoseOfTheRunsThatAreCompared) {
   PublishedTable theirs = Table();
-  theirs.settings = {{"dataset", "austen"},       {"model.n_layer", 16},
+  theirs.settings = {{"dataset", "austen"},         {"model.n_layer", 16},
                      {"train.optimizer.lr", 0.002}, {"train.optimizer.name", "nag"},
-                     {"evaluate.split", "test"},  {"evaluate.protocol", "nonoverlap"},
+                     {"evaluate.split", "test"},    {"evaluate.protocol", "nonoverlap"},
                      {"position.base", 1}};
   SweepResults ours = Ours();
   ours.runs[1].resolved["model"]["n_layer"] = 99;  // of rope, which theirs does not have
@@ -186,6 +184,9 @@ TEST(PublishedComparisonTest, WhereChoosesAmongTheirsAndOurs) {
   EXPECT_EQ(WhyNot(ours, Table(), {}),
             "paper can be compared with several tables of the sweep; choose one with --where: "
             "split=test or split=validation");
+  PublishedTable of_test = Table();
+  of_test.settings = {{"evaluate.split", "test"}};
+  EXPECT_NEAR(*Comparison(ours, of_test).lines[0].ours, 13.0, 1e-12);
   comparison = Comparison(ours, Table(), Where("split=test"));
   EXPECT_NEAR(*comparison.lines[0].ours, 13.0, 1e-12);
 }
@@ -198,9 +199,10 @@ TEST(PublishedComparisonTest, OptionsThatContradictAPublishedTableAreRefused) {
   EXPECT_EQ(WhyNot(Ours(), Table(), {.relative = true}),
             "--relative and --published: each says what a number is compared with; leave "
             "--relative out");
-  EXPECT_EQ(WhyNot(Ours(), Table(), {.against = PivotFilter{.axis = "position", .values = {"rope"}}}),
-            "--against and --published: each says what a number is compared with; leave --against "
-            "out");
+  EXPECT_EQ(
+      WhyNot(Ours(), Table(), {.against = PivotFilter{.axis = "position", .values = {"rope"}}}),
+      "--against and --published: each says what a number is compared with; leave --against "
+      "out");
   EXPECT_EQ(WhyNot(Ours(), Table(), {.metrics = {"nll"}}),
             "--metric nll and --published: the numbers of paper are of metric perplexity; leave "
             "--metric out");
@@ -219,7 +221,7 @@ cable     64                 64      10  12.00±0.24   1.200±0.024*
 cable     64                128      16  16.00±0.31    1.000±0.020
 alibi     64                 64      11           –
 2 of 3 published numbers have one of ours; 1 does not
-± 95 % interval over the text, of ours only   * theirs is outside the interval of ours   theirs was read off a figure, within 0.05
+of ours: ± 95 % interval over the text   * theirs is outside the interval of ours   theirs was read off a figure, within 0.05
 
 settings that differ
 setting        theirs  ours
@@ -228,6 +230,7 @@ train.steps    5       –
 – the sweep does not have it   the same: dataset
 
 source: somebody 2020, Table 1
+ours: perplexity by context length (validation, nonoverlap, austen)
 notes: a note
 )");
   EXPECT_EQ(RenderPublished(comparison, "markdown"), R"(**perplexity, published and ours: a table**
@@ -240,7 +243,7 @@ notes: a note
 
 2 of 3 published numbers have one of ours; 1 does not
 
-± 95 % interval over the text, of ours only   \* theirs is outside the interval of ours   theirs was read off a figure, within 0.05
+of ours: ± 95 % interval over the text   \* theirs is outside the interval of ours   theirs was read off a figure, within 0.05
 
 | setting that differs | theirs | ours |
 | --- | --- | --- |
@@ -251,20 +254,23 @@ notes: a note
 
 Source: somebody 2020, Table 1
 
+Ours: perplexity by context length (validation, nonoverlap, austen)
+
 a note
 )");
   const std::vector<std::string> csv = Split(RenderPublished(comparison, "csv"), '\n');
   EXPECT_EQ(csv.at(0),
             "position,train_length,context_length,metric,theirs,ours,ci95_low,ci95_high,status,"
-            "scale,difference,difference_ci95_low,difference_ci95_high,apart,runs,published\r");
+            "scale,difference,difference_ci95_low,difference_ci95_high,apart,runs,published");
   EXPECT_TRUE(csv.at(1).starts_with("cable,64,64,perplexity,10,12,11.767")) << csv.at(1);
-  EXPECT_TRUE(csv.at(1).ends_with(",1,c,paper\r")) << csv.at(1);
-  EXPECT_EQ(csv.at(3), "alibi,64,64,perplexity,11,,,,not_in_sweep,,,,,,,paper\r");
+  EXPECT_TRUE(csv.at(1).ends_with(",1,c,paper")) << csv.at(1);
+  EXPECT_EQ(csv.at(3), "alibi,64,64,perplexity,11,,,,not_in_sweep,,,,,,,paper");
   const Json json = ParseJson(RenderPublished(comparison, "json")).value();
   EXPECT_EQ(json.at("scale"), "ratio");
   EXPECT_EQ(json.at("of"), 3);
   EXPECT_EQ(json.at("measured"), 2);
   EXPECT_EQ(json.at("values")[0].at("position"), "cable");
+  EXPECT_EQ(json.at("values")[0].at("train_length"), 64);
   EXPECT_NEAR(json.at("values")[0].at("difference").get<double>(), 1.2, 1e-12);
   EXPECT_TRUE(json.at("values")[2].at("ours").is_null());
   EXPECT_EQ(json.at("settings").at("differing")[0],
