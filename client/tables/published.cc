@@ -43,35 +43,54 @@ bool IsPublishedAs(const std::string& value, const std::string& text) {
   return value == text || IsWritten(Json(value), text);
 }
 
-// Those that `where` keeps; the conditions on other axes choose among ours.
-Status KeepWhere(const std::vector<PivotFilter>& where, PublishedTable& published) {
-  for (const PivotFilter& filter : where) {
-    const bool is_length = filter.axis == kContextLength;
-    const auto axis = std::ranges::find_if(published.axes, [&](const std::string& one) {
+// Keeps those of the published numbers that a condition on one of their axes names. Ours follow, as
+// they are looked for at the places of theirs.
+Status KeepWhere(const PivotFilter& filter, std::size_t axis, PublishedTable& published) {
+  const auto text_of = [axis](const PublishedValue& value) {
+    return axis < value.at.size() ? value.at[axis] : Str(value.context_length);
+  };
+  std::vector<std::string> there;
+  for (const PublishedValue& value : published.values) {
+    const std::string text = text_of(value);
+    if (std::ranges::find(there, text) == there.end()) there.push_back(text);
+  }
+  const auto has = [&there](const std::string& wanted) {
+    return std::ranges::any_of(
+        there, [&wanted](const std::string& text) { return IsPublishedAs(text, wanted); });
+  };
+  const std::vector<std::string> values =
+      has(filter.whole) ? std::vector{filter.whole} : filter.values;
+  for (const std::string& value : values) {
+    if (has(value)) continue;
+    return Invalid(Str("--where ", filter.axis, ": ", published.name, " has no number at \"", value,
+                       "\"; it has ", Join(there, ", ")));
+  }
+  std::erase_if(published.values, [&](const PublishedValue& value) {
+    const std::string text = text_of(value);
+    return std::ranges::none_of(
+        values, [&text](const std::string& wanted) { return IsPublishedAs(text, wanted); });
+  });
+  return {};
+}
+
+// Applies the conditions on the published axes. The others choose among ours, and are left.
+Status ApplyWhere(std::vector<PivotFilter>& where, PublishedTable& published) {
+  std::vector<PivotFilter> ours;
+  for (PivotFilter& filter : where) {
+    const auto axis = std::ranges::find_if(published.axes, [&filter](const std::string& one) {
       return one == filter.axis || ShortAxis(one) == filter.axis;
     });
-    if (!is_length && axis == published.axes.end()) continue;
-    const auto index = static_cast<std::size_t>(axis - published.axes.begin());
-    const auto text_of = [&](const PublishedValue& value) {
-      return is_length ? Str(value.context_length) : value.at[index];
-    };
-    std::vector<std::string> there;
-    for (const PublishedValue& value : published.values) {
-      const std::string text = text_of(value);
-      if (std::ranges::find(there, text) == there.end()) there.push_back(text);
+    if (axis == published.axes.end() && filter.axis != kContextLength) {
+      ours.push_back(std::move(filter));
+      continue;
     }
-    std::erase_if(published.values, [&](const PublishedValue& value) {
-      const std::string text = text_of(value);
-      return !IsPublishedAs(text, filter.whole) &&
-             std::ranges::none_of(filter.values, [&](const std::string& wanted) {
-               return IsPublishedAs(text, wanted);
-             });
-    });
+    const auto index = static_cast<std::size_t>(axis - published.axes.begin());
+    RETURN_IF_ERROR(KeepWhere(filter, index, published));
     if (published.values.empty()) {
-      return Invalid(Str("--where ", filter.axis, ": ", published.name, " has no number at \"",
-                         Join(filter.values, ", "), "\"; it has ", Join(there, ", ")));
+      return Invalid(Str("--where leaves none of the numbers of ", published.name));
     }
   }
+  where = std::move(ours);
   return {};
 }
 
@@ -287,10 +306,9 @@ void CompareSettings(const std::vector<SweepResults>& results, PublishedComparis
 }  // namespace
 
 Result<PublishedComparison> CompareWithPublished(const std::vector<SweepResults>& results,
-                                                 PublishedTable published,
-                                                 const PivotRequest& request) {
+                                                 PublishedTable published, PivotRequest request) {
   RETURN_IF_ERROR(CheckRequest(request, published));
-  RETURN_IF_ERROR(KeepWhere(request.where, published));
+  RETURN_IF_ERROR(ApplyWhere(request.where, published));
   PublishedComparison comparison;
   ASSIGN_OR_RETURN(const std::optional<PivotTable> table,
                    OurTable(results, published, request, comparison.lacking));

@@ -58,13 +58,13 @@ struct PublishedComparison {
   std::vector<PublishedSetting> differing = {}, absent = {}, equal = {};
 };
 
-// `request` may have `where`, which chooses among ours and, on the axes that the published table
-// has, among theirs, and the published metric. If several of our tables would fit, those count that
-// have the published dataset, split and protocol. kInvalidArgument for anything else in the
-// request, for a value of `where` that one side does not have, and if several tables are left.
+// `request` may have `where` and the published metric. A condition on one of the published axes or
+// the context length chooses among theirs, any other among ours. If several of our tables would
+// fit, those count that have the published dataset, split and protocol. kInvalidArgument for
+// anything else in the request, for a value of `where` that there is not, and if several tables are
+// left.
 Result<PublishedComparison> CompareWithPublished(const std::vector<SweepResults>& results,
-                                                 PublishedTable published,
-                                                 const PivotRequest& request);
+                                                 PublishedTable published, PivotRequest request);
 
 // `name` is one of sweeps/published/, or a path: with a slash, or ending in .yaml.
 Result<PublishedTable> ReadPublishedTable(const std::string& name);

@@ -174,8 +174,12 @@ TEST(PublishedComparisonTest, WhereChoosesAmongTheirsAndOurs) {
   EXPECT_EQ(comparison.lines[0].theirs, 16.0);
   EXPECT_EQ(WhyNot(Ours(), Table(), Where("position=rope")),
             "--where position: paper has no number at \"rope\"; it has cable, alibi");
-  EXPECT_EQ(WhyNot(Ours(), Table(), Where("position=alibi")),
-            "--where position: \"alibi\" is not a value of position; it has cable, rope");
+  EXPECT_EQ(WhyNot(Ours(), Table(), Where("context_length=64,100")),
+            "--where context_length: paper has no number at \"100\"; it has 64, 128");
+  EXPECT_EQ(WhyNot(Ours(), Table(), Where("dataset=books")),
+            "--where dataset: \"books\" is not a value of dataset; it has austen");
+  // Theirs, which the sweep does not have.
+  EXPECT_EQ(Comparison(Ours(), Table(), Where("position=alibi")).lines[0].ours_text, "–");
 
   // Two splits are two tables.
   SweepResults ours = Ours();
