@@ -19,7 +19,7 @@ namespace {
 
 constexpr const char* kContextLength = "context_length";
 
-Status Invalid(std::string message) { return {Code::kInvalidArgument, std::move(message)}; }
+Status Invalid(const std::string& message) { return {Code::kInvalidArgument, message}; }
 
 // What cannot be asked for together with published numbers.
 Status CheckRequest(const PivotRequest& request, const PublishedTable& published) {

@@ -110,6 +110,7 @@ std::string Legend(const PublishedComparison& comparison, const char* mark) {
 
 std::string NamesOf(const std::vector<PublishedSetting>& settings) {
   std::vector<std::string> names;
+  names.reserve(settings.size());
   for (const PublishedSetting& setting : settings) names.push_back(setting.key);
   return Join(names, ", ");
 }
