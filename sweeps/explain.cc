@@ -11,6 +11,7 @@
 #include "model/position/method.h"
 #include "sweeps/claim.h"
 #include "sweeps/failure.h"
+#include "sweeps/published.h"
 #include "sweeps/schema.h"
 #include "sweeps/unbuilt.h"
 #include "sweeps/value.h"
@@ -25,6 +26,7 @@ constexpr std::string_view kPosition = "position";
 constexpr std::string_view kEvaluate = "evaluate";
 constexpr std::string_view kClaim = "claims";
 constexpr std::string_view kFailure = "failure";
+constexpr std::string_view kPublished = "published";
 
 std::string_view TypeName(const KeyRow& row) {
   switch (row.kind) {
@@ -315,6 +317,32 @@ Result<Json> ExplainFailures(std::string_view rest) {
   return ListOf(kFailure, "how an attempt can fail, and what happens next", std::move(members));
 }
 
+Json ExplainPublishedTable(const PublishedTable& table) {
+  return {{"path", Str(kPublished, ".", table.name)},
+          {"kind", "published"},
+          {"meaning", table.title},
+          {"value", Str(table.values.size(), " numbers of ", table.metric, " by ",
+                        Join(table.axes, ", "), ", context_length")},
+          {"source", table.source},
+          {"notes", table.notes},
+          {"example", Str("longrun table my-sweep --published ", table.name, "\n")}};
+}
+
+// The published tables inside the program (published.h).
+Result<Json> ExplainPublished(std::string_view rest) {
+  if (!rest.empty()) {
+    ASSIGN_OR_RETURN(const PublishedTable table, FindPublishedTable(rest));
+    return ExplainPublishedTable(table);
+  }
+  Json members = Json::array();
+  for (const PublishedFile& file : PublishedFiles()) {
+    ASSIGN_OR_RETURN(const PublishedTable table, FindPublishedTable(file.name));
+    members.push_back({{"path", Str(kPublished, ".", table.name)}, {"meaning", table.title}});
+  }
+  return ListOf(kPublished, "tables of papers, for longrun table SWEEP --published NAME",
+                std::move(members));
+}
+
 Json ExplainUnbuilt(const Unbuilt& one) {
   return {{"path", one.path.empty() ? one.name : one.path},
           {"kind", "planned"},
@@ -354,6 +382,7 @@ Result<Json> Explain(std::string_view path) {
   if (Begins(below, kEvaluate)) return ExplainEvaluation(After(below, kEvaluate));
   if (Begins(below, kClaim)) return ExplainClaim(After(below, kClaim));
   if (Begins(below, kFailure)) return ExplainFailures(After(below, kFailure));
+  if (Begins(below, kPublished)) return ExplainPublished(After(below, kPublished));
   // Without the whole path, its last word may be enough to tell what is meant.
   std::vector<std::string> ends_so;
   for (const std::string& known : ExplainPaths()) {
@@ -361,10 +390,11 @@ Result<Json> Explain(std::string_view path) {
   }
   const std::string nearest = Nearest(below, ExplainPaths());
   if (ends_so.empty() && !nearest.empty()) ends_so.push_back(nearest);
-  return Status(Code::kNotFound,
-                Str("unknown name \"", path, "\"",
-                    ends_so.empty() ? std::string("; try spec, position, evaluate or failure")
-                                    : Str("; did you mean ", Join(ends_so, " or "), "?")));
+  return Status(
+      Code::kNotFound,
+      Str("unknown name \"", path, "\"",
+          ends_so.empty() ? std::string("; try spec, position, evaluate, failure or published")
+                          : Str("; did you mean ", Join(ends_so, " or "), "?")));
 }
 
 std::string ExplainText(const Json& explained) {
@@ -388,6 +418,7 @@ std::string ExplainText(const Json& explained) {
   fields += Field("source", text("source"));
   fields += Field("exits", explained.contains("exit_code") ? text("exit_code") : "");
   fields += Field("advice", text("advice"));
+  fields += Field("notes", text("notes"));
   if (!fields.empty()) out += "\n" + fields;
   if (const std::string example = text("example"); !example.empty()) {
     out += "\n  example:\n";
@@ -431,6 +462,10 @@ std::vector<std::string> ExplainPaths() {
   for (const ClaimKind& kind : ClaimKinds()) add_params(Str(kClaim, ".", kind.name), kind.params);
   paths.emplace_back(kFailure);
   for (const FailureRow& row : FailureTable()) paths.push_back(Str(kFailure, ".", row.name));
+  paths.emplace_back(kPublished);
+  for (const PublishedFile& file : PublishedFiles()) {
+    paths.push_back(Str(kPublished, ".", file.name));
+  }
   return paths;
 }
 

@@ -1,6 +1,6 @@
 // Explains a name of the sweep language: a key of the sweep file, a position method, an evaluation,
-// one of their parameters, a failure class. Everything comes from the tables that the parser, the
-// registries and the scheduler use.
+// one of their parameters, a failure class, a published table. Everything comes from the tables
+// that the parser, the registries and the scheduler use.
 #pragma once
 
 #include <string>
@@ -13,11 +13,12 @@
 namespace longrun {
 
 // "spec.train.optimizer.lr" (also without "spec."), "position.cable", "position.cable.variant",
-// "evaluate.perplexity", "failure.lost", what is planned ("pose", unbuilt.h); "position",
-// "evaluate" and "failure" list their members.
-//   {"path", "kind": key | position | evaluation | parameter | failure | list | planned, "meaning",
-//    and where they apply: "type", "value", "default", "required", "axis", "source",
-//    "example", "members"}
+// "evaluate.perplexity", "failure.lost", "published.alibi-wikitext103" (published.h), what is
+// planned ("pose", unbuilt.h); "position", "evaluate", "failure" and "published" list their
+// members.
+//   {"path", "kind": key | position | evaluation | parameter | failure | published | list |
+//    planned, "meaning", and where they apply: "type", "value", "default", "required", "axis",
+//    "source", "notes", "example", "members"}
 // kNotFound suggests the nearest name.
 Result<Json> Explain(std::string_view path);
 

@@ -1,6 +1,6 @@
 // docs/*.md tells the truth: each ```sh and ```yaml block is run by a test, and this one runs those
-// of docs/cli.md, docs/query.md, docs/claims.md and docs/encoders.md by the real programs, on
-// sweeps of the names that the pages use.
+// of docs/cli.md, docs/query.md, docs/published.md, docs/claims.md and docs/encoders.md by the real
+// programs, on sweeps of the names that the pages use.
 //
 // Which test runs which page stands in kRunBy; a block of a page that is not there fails.
 #include <gtest/gtest.h>
@@ -22,6 +22,7 @@ const std::map<std::string, std::string>& RunBy() {
   static const std::map<std::string, std::string> pages = {
       {"cli.md", "docs"},
       {"query.md", "docs"},
+      {"published.md", "docs"},
       {"models.md", "docs"},
       {"data.md", "docs_data"},
       {"encoders.md", "docs"},
@@ -101,9 +102,12 @@ $ longrun get my-sweep -o csv
 )";
 
 TEST(DocsTest, EachCommandOfTheCommandLineAndOfQueriesWorks) {
-  std::string steps = kSetUp;
+  std::string steps = Str(kSetUp, "$ write a-paper.yaml\n");
+  for (const std::string& line : BlockLines(Page("published.md"), "yaml")) {
+    steps += Str("  ", line, "\n");
+  }
   int n_commands = 0;
-  for (const char* page : {"cli.md", "query.md"}) {
+  for (const char* page : {"cli.md", "query.md", "published.md"}) {
     for (std::string command : CommandsOf(Page(page))) {
       ASSERT_TRUE(command.starts_with("longrun ")) << page << ": " << command;
       if (const std::size_t at = command.find("1f2e3d4c"); at != std::string::npos) {

@@ -11,6 +11,8 @@
 #include "client/console/output.h"
 #include "client/tables/pivot.h"
 #include "client/tables/pivot_arguments.h"
+#include "client/tables/published.h"
+#include "client/tables/published_format.h"
 #include "client/tables/table_format.h"
 #include "client/verb.h"
 #include "client/wire/retrying_client.h"
@@ -38,9 +40,33 @@ std::string Footnotes(const PivotArguments& arguments, const std::vector<SweepRe
   return out;
 }
 
-int Table(const PivotArguments& arguments, const std::string& output, const std::string& state) {
+int StateCode(const std::vector<SweepResults>& results) {
+  std::vector<std::string> states;
+  states.reserve(results.size());
+  for (const SweepResults& result : results) states.push_back(result.state);
+  return SweepExitCode(states);
+}
+
+// The sweep's numbers beside published ones.
+int Published(const PivotArguments& arguments, const PivotRequest& request, const std::string& name,
+              const std::string& output, const std::string& state) {
+  if (const Status form = CheckPublishedFormat(output); !form.ok()) return Report(form);
+  Result<PublishedTable> published = ReadPublishedTable(name);
+  if (!published.ok()) return Report(published.status());
+  const Result<std::vector<SweepResults>> results = AskResults(state, arguments.sweeps);
+  if (!results.ok()) return Report(results.status());
+  const Result<PublishedComparison> comparison =
+      CompareWithPublished(*results, *std::move(published), request);
+  if (!comparison.ok()) return Report(comparison.status());
+  Print(RenderPublished(*comparison, output));
+  return StateCode(*results);
+}
+
+int Table(const PivotArguments& arguments, const std::string& published, const std::string& output,
+          const std::string& state) {
   Result<PivotRequest> request = ReadPivotRequest(arguments);
   if (!request.ok()) return Report(request.status());
+  if (!published.empty()) return Published(arguments, *request, published, output, state);
   if (!arguments.buckets_max && IsForPeople(output)) request->buckets_max = kBucketsShown;
   // Never destroyed: with 10,000 runs, that would take a quarter of the client's time.
   static const auto& results = *new auto(AskResults(state, arguments.sweeps));
@@ -58,10 +84,7 @@ int Table(const PivotArguments& arguments, const std::string& output, const std:
     const std::string note = OtherMetricsNote(*results);
     if (!note.empty()) std::fprintf(stderr, "%s\n", note.c_str());
   }
-  std::vector<std::string> states;
-  states.reserve(results->size());
-  for (const SweepResults& result : *results) states.push_back(result.state);
-  return SweepExitCode(states);
+  return StateCode(*results);
 }
 
 }  // namespace
@@ -71,10 +94,17 @@ void AddTable(Verbs& verbs) {
   verb.AddExamples({"longrun table my-sweep",
                     "longrun table my-sweep --rows position --cols train_length,context_length",
                     "longrun table my-sweep --relative -o markdown",
-                    "longrun table my-sweep --metric nll_by_position"});
+                    "longrun table my-sweep --metric nll_by_position",
+                    "longrun table my-sweep --published alibi-wikitext103"});
   const auto arguments = AddPivot(verb);
+  const auto published = std::make_shared<std::string>();
+  verb.AddArgument("--published", *published,
+                   "the sweep's numbers beside published ones: a name of `longrun explain "
+                   "published`,\nor a file (a path with a slash, or ending in .yaml)");
   const auto output = AddOutput(verb, TableFormatNames());
-  verb.SetRun([&verbs, arguments, output] { return Table(*arguments, *output, verbs.state); });
+  verb.SetRun([&verbs, arguments, published, output] {
+    return Table(*arguments, *published, *output, verbs.state);
+  });
 }
 
 }  // namespace longrun::client

@@ -231,7 +231,7 @@ TEST(ExplainTest, ATypoIsAnsweredWithTheNearestName) {
   EXPECT_EQ(message("position.cable.varant"),
             "position.cable has no parameter \"varant\"; did you mean \"variant\"?");
   EXPECT_EQ(message("zzzzzzzz"),
-            "unknown name \"zzzzzzzz\"; try spec, position, evaluate or failure");
+            "unknown name \"zzzzzzzz\"; try spec, position, evaluate, failure or published");
   EXPECT_EQ(Explain("zzzzzzzz").status().code(), Code::kNotFound);
 }
 

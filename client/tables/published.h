@@ -1,0 +1,72 @@
+// A sweep's numbers beside those that a paper published (sweeps/published.h): theirs, ours, how far
+// apart they are, and in which settings the two differ.
+//
+//   perplexities, speeds, bytes   ours / theirs
+//   nll, bits, accuracies         ours - theirs     (ComparesAsRatio)
+//
+// A published number has no error that is known, so the interval of a comparison is that of ours.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/json.h"
+#include "base/status.h"
+#include "client/tables/pivot.h"
+#include "client/tables/sweep_results.h"
+#include "sweeps/published.h"
+
+namespace longrun::client {
+
+// One published number.
+struct PublishedLine {
+  std::vector<std::string> at = {};  // on each axis: ours where the sweep has it, else as published
+  std::int64_t context_length = 0;
+  double theirs = 0.0;
+  // Of ours: as PivotCell has it, or "not_in_sweep" if the sweep does not ask for this number.
+  std::string status = "not_in_sweep";
+  std::optional<double> ours = {};
+  std::optional<std::pair<double, double>> ours95 = {};  // its 95 % interval
+  std::string ours_text = {};                            // "19.91±0.05", "diverged", "–"
+  // ours / theirs or ours - theirs, and the same for the ends of the interval.
+  std::optional<double> difference = {};
+  std::optional<std::pair<double, double>> difference95 = {};
+  bool is_apart = false;  // theirs, with its reading error, is outside the interval of ours
+  std::vector<std::string> runs = {};
+};
+
+struct PublishedSetting {
+  std::string key;
+  Json theirs = {};
+  std::vector<Json> ours = {};  // each value once; empty: the sweep's runs do not have it
+};
+
+struct PublishedComparison {
+  PublishedTable published;
+  bool is_ratio = false;
+  std::string metric_words = {};          // "perplexity"
+  std::string ours_title = {};            // of our table; "" if there is none
+  std::vector<PublishedLine> lines = {};  // in the order of the file
+  std::size_t n_published = 0;            // numbers, of which `where` keeps these
+  std::size_t n_measured = 0;             // those with one of ours
+  std::string error_legend = {};          // of the intervals; "": there are none
+  std::vector<std::string> lacking = {};  // why nothing of the sweep fits: its missing axes, metric
+  std::vector<PublishedSetting> differing = {}, absent = {}, equal = {};
+};
+
+// `request` may have `where` and the published metric. A condition on one of the published axes or
+// the context length chooses among theirs, any other among ours. If several of our tables would
+// fit, those count that have the published dataset, split and protocol. kInvalidArgument for
+// anything else in the request, for a value of `where` that there is not, and if several tables are
+// left.
+Result<PublishedComparison> CompareWithPublished(const std::vector<SweepResults>& results,
+                                                 PublishedTable published, PivotRequest request);
+
+// `name` is one of sweeps/published/, or a path: with a slash, or ending in .yaml.
+Result<PublishedTable> ReadPublishedTable(const std::string& name);
+
+}  // namespace longrun::client
