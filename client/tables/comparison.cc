@@ -186,14 +186,15 @@ std::vector<ResultDifference> CompareRows(const std::vector<RowsPair>& seeds) {
 
 void CorrectForNumber(std::vector<std::vector<ResultDifference>*> results) {
   std::vector<ResultDifference*> tested;
-  std::vector<std::optional<double>> p;
+  std::vector<PValues> p;
   for (std::vector<ResultDifference>* list : results) {
     for (ResultDifference& one : *list) {
+      if (!one.p) continue;
       tested.push_back(&one);
-      p.push_back(one.p);
+      p.push_back(*one.p);
     }
   }
-  const std::vector<std::optional<double>> corrected = Holm(p);
+  const std::vector<double> corrected = CorrectForNumber(p);
   for (std::size_t i = 0; i < tested.size(); ++i) tested[i]->p_holm = corrected[i];
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/json.h"
+#include "client/tables/estimate.h"
 #include "client/tables/sweep_results.h"
 
 namespace longrun::client {
@@ -41,9 +42,10 @@ struct ResultDifference {
   std::optional<double> half95 = {};  // half of the 95 % interval, of both
   std::optional<double> z = {};       // the difference in standard errors, on the scale of nll
   std::optional<double> df = {};      // of Student's t for z; nothing: it is normal
-  std::optional<double> p = {}, p_holm = {};  // corrected for all results of the answer
-  std::size_t n_pairs = 0;                    // of runs that both have the number
-  bool is_text_paired = false;                // block by block
+  std::optional<PValues> p = {};
+  std::optional<double> p_holm = {};  // corrected for all results of the answer
+  std::size_t n_pairs = 0;            // of runs that both have the number
+  bool is_text_paired = false;        // block by block
 };
 
 // The rows of two runs. Without the runs, all rows are taken to be of one dataset.

@@ -172,16 +172,17 @@ ErrorPart Estimate::both() const {
   return {.se = std::sqrt(a + b), .df = SatterthwaiteDf(a, seeds.df, b, text.df)};
 }
 
-std::optional<double> Estimate::p() const {
+std::optional<PValues> Estimate::p() const {
   const ErrorPart error = both();
   if (!error.se) return std::nullopt;
-  if (*error.se == 0.0) return x == 0.0 ? 1.0 : 0.0;
-  return StudentTwoSidedP(x / *error.se, error.df);
-}
-
-std::optional<double> Estimate::cautious_p() const {
+  double p = 0.0;
+  if (*error.se == 0.0) {
+    p = x == 0.0 ? 1.0 : 0.0;
+  } else {
+    p = StudentTwoSidedP(x / *error.se, error.df);
+  }
   const bool has_two = seeds.se && text.se && *seeds.se > 0.0 && *text.se > 0.0;
-  return has_two ? CautiousP(x, seeds, text) : p();
+  return PValues{.p = p, .cautious = has_two ? std::max(p, CautiousP(x, seeds, text)) : p};
 }
 
 Estimate MeanOf(const std::vector<Reading>& readings) {
@@ -243,6 +244,16 @@ std::vector<std::optional<double>> Holm(const std::vector<std::optional<double>>
     largest = std::max(largest, std::min(1.0, n_left * *p[order[rank]]));
     corrected[order[rank]] = largest;
   }
+  return corrected;
+}
+
+std::vector<double> CorrectForNumber(const std::vector<PValues>& tests) {
+  if (tests.size() == 1) return {tests.front().p};
+  std::vector<std::optional<double>> p;
+  p.reserve(tests.size());
+  for (const PValues& test : tests) p.emplace_back(test.cautious);
+  std::vector<double> corrected;
+  for (const std::optional<double>& one : Holm(p)) corrected.push_back(*one);
   return corrected;
 }
 

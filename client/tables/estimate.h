@@ -34,6 +34,15 @@ struct ErrorPart {
   std::optional<double> half95() const;  // half of the 95 % interval, by Student's t
 };
 
+// The probability of a number this far from its expectation by chance.
+struct PValues {
+  double p = 1.0;         // right about one test at 5 %
+  double cautious = 1.0;  // never too small: for the correction of many tests
+};
+inline std::optional<double> OnlyP(const std::optional<PValues>& test) {
+  return test ? std::optional(test->p) : std::nullopt;
+}
+
 struct Estimate {
   double x = 0.0;  // on the metric's scale of averaging
   ErrorPart seeds = {};
@@ -43,12 +52,11 @@ struct Estimate {
   bool is_wider_over_seeds() const;
   const ErrorPart& wider() const { return is_wider_over_seeds() ? seeds : text; }
   ErrorPart both() const;
-  // The probability of an |x| this large if the true one is 0; nothing without any error.
-  std::optional<double> p() const;
-  // The same, never too small: p() is right about one test at 5 %, and of two or three seeds it is
-  // much too small where it is small, which is where a correction for many tests looks. Of seeds
-  // and text it is the p at which |x| = sqrt((t_seeds(p) seeds)^2 + (t_text(p) text)^2).
-  std::optional<double> cautious_p() const;
+  // The probability of an |x| this large if the true one is 0; nothing without any error. `p` is
+  // that of both(). Of two or three seeds it is much too small where it is small, which is where a
+  // correction for many tests looks. `cautious`, of seeds and text, is the p at which
+  // |x| = sqrt((t_seeds(p) seeds)^2 + (t_text(p) text)^2).
+  std::optional<PValues> p() const;
 };
 
 struct SeedReading {
@@ -77,6 +85,8 @@ PairedDifference Compare(const std::vector<SeedReading>& a, const std::vector<Se
 // them, as if the others were larger.
 std::vector<std::optional<double>> Holm(const std::vector<std::optional<double>>& p,
                                         std::size_t n_tests = 0);
+// The p-values of tests that are made together: Holm's of the cautious ones, or, of one test, its p.
+std::vector<double> CorrectForNumber(const std::vector<PValues>& tests);
 
 // The level of the tests that tables mark.
 inline constexpr double kTestLevel = 0.05;

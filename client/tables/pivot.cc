@@ -342,17 +342,17 @@ class Pivot {
   // Corrects the p-values of all tables of the answer for their number.
   void CorrectForNumber() {
     std::vector<PivotCell*> tested;
-    std::vector<std::optional<double>> p;
+    std::vector<PValues> p;
     for (PivotTable& table : tables_) {
       for (PivotRow& row : table.rows) {
         for (PivotCell& cell : row.cells) {
           if (!cell.p || (table.relative && cell.at_train_length)) continue;
           tested.push_back(&cell);
-          p.push_back(cell.p);
+          p.push_back(*cell.p);
         }
       }
     }
-    const std::vector<std::optional<double>> corrected = Holm(p);
+    const std::vector<double> corrected = client::CorrectForNumber(p);
     for (std::size_t i = 0; i < tested.size(); ++i) tested[i]->p_holm = corrected[i];
   }
 
@@ -685,7 +685,8 @@ class Pivot {
     std::vector<std::optional<double>> p(rivals.size());
     for (std::size_t i = 0; i < rivals.size(); ++i) {
       if (rivals[i] == best) continue;
-      p[i] = Compare(best->readings, rivals[i]->readings).estimate.cautious_p();
+      const auto test = Compare(best->readings, rivals[i]->readings).estimate.p();
+      if (test) p[i] = test->cautious;
     }
     // The same numbers chose the best, so all pairs count and not only those with it.
     p = Holm(p, rivals.size() * (rivals.size() - 1) / 2);

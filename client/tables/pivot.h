@@ -86,8 +86,9 @@ struct PivotCell {
   // Whether the text's error of a relative cell or of a difference is from the blocks' differences.
   bool is_text_paired = false;
   // Of relative cells and differences: the probability of a value this far from equality by chance;
-  // corrected for all that the answer tests (Holm).
-  std::optional<double> p = {}, p_holm = {};
+  // corrected for all that the answer tests (CorrectForNumber).
+  std::optional<PValues> p = {};
+  std::optional<double> p_holm = {};
   std::size_t n_seeds_matched = 0;           // of a difference
   std::optional<double> nll = {};            // mean over seeds, for rows of metric nll
   std::optional<double> bits_per_byte = {};  // pooled over seeds

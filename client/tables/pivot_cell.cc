@@ -105,7 +105,7 @@ void NoteClusters(PivotCell& cell) {
 }
 
 // A relative cell is 1 if nothing differs: 0 on a log scale.
-std::optional<double> DifferenceFromEquality(const ResultMetric& metric, Estimate relative) {
+std::optional<PValues> DifferenceFromEquality(const ResultMetric& metric, Estimate relative) {
   if (!metric.is_log) relative.x -= 1.0;
   return relative.p();
 }

@@ -138,11 +138,12 @@ std::vector<std::string> Fields(const PivotTable& table, const PivotRow& row, st
   const ErrorPart &seeds = cell.estimate.seeds, &text = cell.estimate.text;
   const auto interval = Interval95(table, cell);
   const auto df = [](const ErrorPart& part) { return part.se ? Number(part.df) : std::string(); };
-  fields.insert(fields.end(),
-                {Number(OnValueScale(table, cell, seeds.se)), df(seeds),
-                 Number(OnValueScale(table, cell, text.se)), df(text),
-                 interval ? Number(interval->first) : "", interval ? Number(interval->second) : "",
-                 std::string(ClustersName(cell.clusters)), Number(cell.p), Number(cell.p_holm)});
+  fields.insert(
+      fields.end(),
+      {Number(OnValueScale(table, cell, seeds.se)), df(seeds),
+       Number(OnValueScale(table, cell, text.se)), df(text),
+       interval ? Number(interval->first) : "", interval ? Number(interval->second) : "",
+       std::string(ClustersName(cell.clusters)), Number(OnlyP(cell.p)), Number(cell.p_holm)});
   for (std::size_t i = 0; columns.has_speeds && i < kQuantiles.size(); ++i) {
     fields.push_back(cell.quantiles ? Number((*cell.quantiles)[i]) : "");
   }

@@ -43,7 +43,7 @@ void AddErrors(const PivotTable& table, const PivotCell& cell, Json& json) {
     json["p_best"] = NumberOrNull(cell.p_best);
     return;
   }
-  json["p"] = NumberOrNull(cell.p);
+  json["p"] = NumberOrNull(OnlyP(cell.p));
   json["p_holm"] = NumberOrNull(cell.p_holm);
   json["text_is_paired"] = cell.is_text_paired;
   if (!table.against.empty()) json["seeds_matched"] = cell.n_seeds_matched;

@@ -182,7 +182,7 @@ Json ResultJson(const ResultDifference& one) {
           {"se_seeds", NumberOrNull(one.se_seeds)},
           {"se_text", NumberOrNull(one.se_text)},
           {"df", NumberOrNull(one.df)},
-          {"p", NumberOrNull(one.p)},
+          {"p", NumberOrNull(OnlyP(one.p))},
           {"p_holm", NumberOrNull(one.p_holm)},
           {"pairs", one.n_pairs},
           {"text_is_paired", one.is_text_paired}};

@@ -51,7 +51,7 @@ TEST(CompareRowsTest, SeedsArePairedAndLeaveOutWhatTheyShare) {
   EXPECT_NEAR(*results[0].z, 1.5 * ln2 / std::hypot(0.5 * ln2, over_text), 1e-9);
   EXPECT_NEAR(*results[0].se_seeds / *results[0].se_text, 0.5 * ln2 / over_text, 1e-9);
   EXPECT_EQ(results[0].n_pairs, 2u);
-  EXPECT_GT(*results[0].p, 0.2);                        // two seeds: 1 degree of freedom
+  EXPECT_GT(results[0].p->p, 0.2);                      // two seeds: 1 degree of freedom
   EXPECT_NEAR(*results[0].a, 20.0, 1e-9);               // sqrt(10 * 40)
   EXPECT_NEAR(*results[0].b, std::sqrt(3200.0), 1e-9);  // sqrt(20 * 160)
 }

@@ -192,7 +192,7 @@ TEST(TableErrorTest, BlocksOfDifferentTextsAreNotPaired) {
                                          .run_a = &here,
                                          .run_b = &there}});
   EXPECT_FALSE(differences.at(0).is_text_paired);
-  EXPECT_GT(*differences[0].p, 0.5);
+  EXPECT_GT(differences[0].p->p, 0.5);
 }
 
 TEST(TableErrorTest, WhatCannotBeComparedSaysWhy) {
