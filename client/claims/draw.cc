@@ -1,9 +1,9 @@
 #include "client/claims/draw.h"
 
-#include <algorithm>
 #include <cmath>
-#include <limits>
 #include <numbers>
+
+#include "base/check.h"
 
 namespace longrun::client {
 namespace {
@@ -18,22 +18,24 @@ double DrawNormal(SeededRandom& random) {
   return radius * std::cos(2.0 * std::numbers::pi * random.Uniform());
 }
 
-// Two squares of normal numbers are twice an exponential number.
-double DrawChiSquared(std::size_t df, SeededRandom& random) {
-  double squares = 0.0;
-  for (std::size_t i = 0; i + 1 < df; i += 2) squares += 2.0 * DrawExponential(random);
-  if (df % 2 == 1) {
-    const double last = DrawNormal(random);
-    squares += last * last;
+// Twice a gamma number of shape df / 2, by Marsaglia and Tsang (2000): shapes below 1 as a number
+// of shape + 1 times a power of a uniform one.
+double DrawChiSquared(double df, SeededRandom& random) {
+  LR_CHECK(df > 0.0);
+  const double shape = 0.5 * df;
+  const bool is_small = shape < 1.0;
+  const double d = (is_small ? shape + 1.0 : shape) - 1.0 / 3.0;
+  const double c = 1.0 / std::sqrt(9.0 * d);
+  const double power = is_small ? std::exp(-DrawExponential(random) / shape) : 1.0;
+  while (true) {
+    const double normal = DrawNormal(random);
+    const double root = 1.0 + c * normal;
+    if (root <= 0.0) continue;
+    const double v = root * root * root;
+    if (-DrawExponential(random) < 0.5 * normal * normal + d * (1.0 - v + std::log(v))) {
+      return 2.0 * d * v * power;
+    }
   }
-  return squares;
-}
-
-double DrawStudent(std::size_t df, SeededRandom& random) {
-  const double normal = DrawNormal(random);
-  // The smallest sums would divide by 0: such a number is beyond every quantile.
-  const double squares = std::max(DrawChiSquared(df, random), std::numeric_limits<double>::min());
-  return normal / std::sqrt(squares / static_cast<double>(df));
 }
 
 }  // namespace longrun::client

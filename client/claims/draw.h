@@ -1,7 +1,5 @@
-// Random numbers of a few distributions, for intervals and forecasts by simulation.
+// Random numbers of a few distributions, for forecasts by simulation.
 #pragma once
-
-#include <cstddef>
 
 #include "base/random.h"
 
@@ -9,9 +7,7 @@ namespace longrun::client {
 
 // Box and Muller (1958).
 double DrawNormal(SeededRandom& random);
-// The sum of `df` squares of normal numbers.
-double DrawChiSquared(std::size_t df, SeededRandom& random);
-// Student's t. df > 0.
-double DrawStudent(std::size_t df, SeededRandom& random);
+// With real degrees of freedom, above 0.
+double DrawChiSquared(double df, SeededRandom& random);
 
 }  // namespace longrun::client

@@ -378,13 +378,11 @@ Result<ClaimComparison> JudgeQuestion(const Question& question, const Board& boa
   const BootstrapSample sample{.effect = difference->estimate.x,
                                .seeds = difference->of_seeds,
                                .blocks = difference->of_blocks,
+                               .df_blocks = difference->estimate.text.df,
                                .unpaired_text = difference->is_text_paired
                                                     ? 0.0
                                                     : difference->estimate.text.se.value_or(0.0)};
-  const auto interval_at = [&sample](double of_level) {
-    return BootstrapInterval(sample, of_level, ReplicatesFor(of_level));
-  };
-  const auto interval = interval_at(level);
+  const auto interval = BootstrapInterval(sample, level);
   out.interval = {value(interval.first), value(interval.second)};
   const Limits& limits = out.limits;
   if (limits.Hold(interval)) {
@@ -393,7 +391,7 @@ Result<ClaimComparison> JudgeQuestion(const Question& question, const Board& boa
   }
   const double corrected = 1.0 - (1.0 - level) / static_cast<double>(n_questions);
   const bool is_missed = limits.AreMissedBy(interval);
-  if (is_missed && (n_questions == 1 || limits.AreMissedBy(interval_at(corrected)))) {
+  if (is_missed && (n_questions == 1 || limits.AreMissedBy(BootstrapInterval(sample, corrected)))) {
     out.verdict = Verdict::kRefuted;
     return out;
   }

@@ -33,7 +33,7 @@ std::vector<Draw> DrawSweeps(const Spread& spread, std::size_t n_seeds) {
     const auto add = [&](double error, double df, double& square) {
       draw.deviation += error * DrawNormal(random);
       square = error * error;
-      if (std::isfinite(df)) square *= DrawChiSquared(static_cast<std::size_t>(df), random) / df;
+      if (std::isfinite(df)) square *= DrawChiSquared(df, random) / df;
     };
     add(over_seeds, static_cast<double>(n_seeds) - 1.0, draw.seeds2);
     if (spread.over_text > 0.0) add(spread.over_text, spread.df_text, draw.text2);
@@ -82,13 +82,14 @@ double PowerOf(const Spread& spread, const Limits& limits, double level, double 
   return static_cast<double>(n_decided) / kSweeps;
 }
 
-double SmallestDecided(const Spread& spread, double level, std::size_t n_seeds) {
+double SmallestDecided(const Spread& spread, bool is_window, double level, std::size_t n_seeds) {
   const HalfIntervals halves(spread, level, n_seeds);
   // A sweep decides in favour where its distance from the limit, d + deviation, exceeds half of its
-  // interval: the wanted d is a quantile of half - deviation.
+  // interval: the wanted d is a quantile of half - deviation. Between two limits the deviation
+  // leads towards one of them.
   std::vector<double> needed;
   for (const Draw& draw : DrawSweeps(spread, n_seeds)) {
-    needed.push_back(halves.Of(draw) - draw.deviation);
+    needed.push_back(halves.Of(draw) + (is_window ? std::abs(draw.deviation) : -draw.deviation));
   }
   const auto at = needed.begin() + static_cast<std::ptrdiff_t>(kUsualPower * kSweeps);
   std::nth_element(needed.begin(), at, needed.end());
@@ -110,8 +111,11 @@ std::vector<ClaimForecast> ForecastClaims(const std::vector<JudgedClaim>& pilot,
       if (!one.difference) continue;
       const Spread spread = SpreadOf(*one.difference);
       out.power = PowerOf(spread, one.limits, level, corrected, n_seeds);
-      const double smallest = SmallestDecided(spread, level, n_seeds);
-      out.smallest = one.is_ratio ? std::expm1(smallest) : smallest;
+      const bool has_low = std::isfinite(one.limits.low), has_high = std::isfinite(one.limits.high);
+      const double smallest = SmallestDecided(spread, has_low && has_high, level, n_seeds);
+      out.smallest = !one.is_ratio ? smallest
+                     : has_low     ? std::expm1(smallest)
+                                   : -std::expm1(-smallest);
     }
   }
   return forecasts;

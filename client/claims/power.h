@@ -33,8 +33,9 @@ struct Spread {
 // Both from the same draws every time. At least two seeds.
 double PowerOf(const Spread& spread, const Limits& limits, double level, double corrected_level,
                std::size_t n_seeds);
-// The smallest distance from a limit that is decided with the probability kUsualPower.
-double SmallestDecided(const Spread& spread, double level, std::size_t n_seeds);
+// The smallest distance from a limit that is decided with the probability kUsualPower. Of a window
+// between two limits: half of the narrowest one in which a true value in the middle is found to lie.
+double SmallestDecided(const Spread& spread, bool is_window, double level, std::size_t n_seeds);
 
 inline constexpr double kUsualPower = 0.8;
 
@@ -43,7 +44,8 @@ struct ComparisonForecast {
   std::string reason;                 // why nothing is known of it; ""
   std::optional<double> effect = {};  // the pilot's
   std::optional<double> power = {};
-  // A ratio of this much more or less than a limit, or a difference by this much.
+  // A ratio of this part more or less than a limit, or a difference by this much; of two limits,
+  // half of the narrowest window (SmallestDecided).
   std::optional<double> smallest = {};
 };
 

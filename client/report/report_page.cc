@@ -214,7 +214,8 @@ std::vector<std::pair<std::string, std::string>> OverridesIn(const Json& pairs) 
 
 // The section of the sweep's claims; "" if it has none.
 std::string Claims(const ReportInput& input, const std::vector<SweepResults>& measured) {
-  const Result<std::vector<Claim>> claims = SweepClaims(input.yaml, input.info.name(), OverridesIn(input.overrides));
+  const Result<std::vector<Claim>> claims =
+      SweepClaims(input.yaml, input.info.name(), OverridesIn(input.overrides));
   if (!claims.ok() || claims->empty()) return "";  // the yaml was accepted, so it has no errors
   const std::vector<JudgedClaim> judged = JudgeClaims(*claims, measured);
   std::string out = Str("<h2>Claims</h2>\n", Text("p", ClaimsSummary(judged)), "\n");

@@ -50,7 +50,8 @@ void SayWhereToLook(const v1::SweepInfo& info, const std::string& state) {
 // The file may have other claims than the sweep had when it was submitted first, so it is named.
 void SayClaims(const v1::SubmitSweepRequest& request, const std::string& name,
                const std::vector<SweepResults>& results) {
-  const Result<std::vector<Claim>> claims = SweepClaims(request.yaml(), request.file_name(), OverridesOf(request));
+  const Result<std::vector<Claim>> claims =
+      SweepClaims(request.yaml(), request.file_name(), OverridesOf(request));
   if (!claims.ok() || claims->empty()) return;
   std::fprintf(stderr, "\nclaims: %s\n  longrun claims %s --file %s\n",
                ClaimsSummary(JudgeClaims(*claims, results)).c_str(), name.c_str(),
