@@ -114,6 +114,7 @@ std::string WhyNoRatio(const Json& params) {
   if (!why.empty()) return why;
   const double least = params.at("at_least"), most = params.at("at_most");
   if (least > most) return Str("`at_least` (", least, ") must not exceed `at_most` (", most, ")");
+  if (most <= 0.0) return "`at_most` 0 can never hold: ratios are above 0";
   return least > 0.0 || most < kFactorMax ? "" : "give at_least, at_most or both";
 }
 

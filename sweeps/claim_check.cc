@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/str.h"
+#include "model/evaluation/protocol.h"
 #include "sweeps/metric_name.h"
 #include "sweeps/value.h"
 #include "sweeps/yaml_tree.h"
@@ -19,6 +20,17 @@ std::string ShortName(const Json& shown) {
 }
 
 bool IsOfFile(const Place& place) { return place.source == 0; }
+
+// The metrics of the rows that an evaluation measures, and of those within them.
+std::vector<std::string> SourcesOf(const EvaluationSpec& spec) {
+  std::vector<std::string> sources;
+  for (const RowName& row : spec.evaluation->rows(spec.params)) sources.emplace_back(row.metric);
+  const auto protocol_name = spec.params.find("protocol");
+  if (protocol_name == spec.params.end()) return sources;
+  const Protocol& protocol = FindProtocol(protocol_name->get<std::string>());
+  if (protocol.bucket_edges != nullptr) sources.emplace_back("nll_by_position");
+  return sources;
+}
 
 class ClaimChecker {
  public:
@@ -75,8 +87,8 @@ class ClaimChecker {
     std::vector<std::string> names;
     for (const EvaluationSpec& one : spec_.evaluations) {
       bool is_of_metric = false;
-      for (const RowName& row : one.evaluation->rows(one.params)) {
-        for (std::string& name : MetricNames(row.metric)) {
+      for (const std::string& source : SourcesOf(one)) {
+        for (std::string& name : MetricNames(source)) {
           is_of_metric = is_of_metric || name == metric;
           if (std::ranges::find(names, name) == names.end()) names.push_back(std::move(name));
         }

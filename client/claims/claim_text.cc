@@ -74,10 +74,9 @@ std::string ClaimsSummary(const std::vector<JudgedClaim>& judged) {
 }
 
 std::string ClaimsFootnote(const std::string& sweep, const std::vector<JudgedClaim>& judged,
-                           const std::set<std::string>& metrics, const std::string& format) {
+                           const std::string& format) {
   std::vector<std::vector<std::string>> rows;
   for (const JudgedClaim& one : judged) {
-    if (!metrics.contains(one.claim.params.at("metric").get<std::string>())) continue;
     rows.push_back({std::string(VerdictWord(one.verdict)), one.statement});
   }
   if (rows.empty() || !IsForPeople(format)) return "";

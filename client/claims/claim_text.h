@@ -1,7 +1,6 @@
 // Judged claims in words, for the terminal and the report.
 #pragma once
 
-#include <set>
 #include <string>
 #include <vector>
 
@@ -16,9 +15,9 @@ std::vector<std::string> ComparisonFields(const ClaimComparison& comparison);
 // "3 supported, 1 refuted, 0 undecided; 12 comparisons"
 std::string ClaimsSummary(const std::vector<JudgedClaim>& judged);
 
-// The footnote of a table in the output form `format` (table_format.h): a line for each claim about
-// one of `metrics`, with its verdict. "" if there is none, or the form is for programs.
+// The footnote of a table in the output form `format` (table_format.h): a line for each claim, with
+// its verdict. "" if there is none, or the form is for programs.
 std::string ClaimsFootnote(const std::string& sweep, const std::vector<JudgedClaim>& judged,
-                           const std::set<std::string>& metrics, const std::string& format);
+                           const std::string& format);
 
 }  // namespace longrun::client

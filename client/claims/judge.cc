@@ -49,14 +49,15 @@ class Board {
     const auto where = claim.params.at("where").get<std::string>();
     if (!where.empty()) arguments.where = {where};
     ASSIGN_OR_RETURN(const PivotRequest request, ReadPivotRequest(arguments));
-    ASSIGN_OR_RETURN(std::vector<PivotTable> tables, BuildPivot(results, request));
-    if (tables.size() != 1) {
-      std::vector<std::string> titles;
-      for (const PivotTable& table : tables) titles.push_back(FixedText(table));
-      return Invalid(tables.empty() ? "nothing was evaluated"
-                                    : Str("it is about several tables: ", Join(titles, "; "),
-                                          ". Choose one with where"));
+    Result<std::vector<PivotTable>> built = BuildPivot(results, request);
+    if (!built.ok()) {
+      // A table's options are a claim's keys.
+      const std::string why = built.status().message();
+      return Invalid(why.starts_with("--") ? why.substr(2) : why);
     }
+    std::vector<PivotTable>& tables = *built;
+    if (tables.empty()) return Invalid("the sweep evaluates nothing: it has no `evaluate`");
+    if (tables.size() > 1) return Invalid(WhySeveral(tables));
     return Board(std::move(tables.front()));
   }
 
@@ -103,12 +104,29 @@ class Board {
  private:
   explicit Board(PivotTable table) : table_(std::move(table)) {}
 
-  static std::string FixedText(const PivotTable& table) {
-    std::vector<std::string> parts;
-    for (const auto& [axis, value] : table.fixed) {
-      if (!value.is_null()) parts.push_back(Str(axis, "=", AxisText(value)));
+  // The tables by the axes on which they differ, as `where` takes them.
+  static std::string WhySeveral(const std::vector<PivotTable>& tables) {
+    constexpr std::size_t kNamed = 4;
+    const auto& first = tables.front().fixed;
+    const auto is_same = [&](std::size_t i) {
+      return std::ranges::all_of(tables, [&](const PivotTable& table) {
+        return table.fixed.size() == first.size() && table.fixed[i] == first[i];
+      });
+    };
+    std::vector<std::string> names;
+    for (const PivotTable& table : tables) {
+      std::vector<std::string> parts;
+      for (std::size_t i = 0; i < table.fixed.size(); ++i) {
+        const auto& [axis, value] = table.fixed[i];
+        const bool is_told = !value.is_null() && (i >= first.size() || !is_same(i));
+        if (is_told) parts.push_back(Str(axis, "=", AxisText(value)));
+      }
+      names.push_back(Str("\"", Join(parts, ","), "\""));
+      if (names.size() == kNamed) break;
     }
-    return Join(parts, ", ");
+    return Str("it is about ", tables.size(),
+               " tables: choose one with where: ", Join(names, " or "),
+               tables.size() > kNamed ? " or another" : "");
   }
 
   PivotTable table_;
@@ -276,9 +294,11 @@ Limits OnScale(const Limits& limits, bool is_ratio) {
           .is_strict = limits.is_strict};
 }
 
+bool IsUnasked(const PivotCell* cell) { return cell == nullptr || cell->status == "not_asked"; }
+
 // Why a cell cannot be compared; "": it can. A value beyond every double is compared by its nll.
 std::string WhyNot(const Side& side, const PivotCell* cell) {
-  if (cell == nullptr) return Str(side.Text(), " was not evaluated");
+  if (IsUnasked(cell)) return Str("no evaluation of the sweep asks for ", side.Text());
   if (!cell->value) return Str(side.Text(), " has no number: ", cell->status);
   if (cell->status != "ok" && cell->status != kOverflow) {
     return Str(side.Text(), " is not complete: ", cell->n_ok, " of ", cell->n_wanted, " seeds");
@@ -358,6 +378,11 @@ Result<ClaimComparison> JudgeQuestion(const Question& question, const Board& boa
       .limits = OnScale(question.limits, is_ratio)};
   ASSIGN_OR_RETURN(const PivotCell* const of, board.Find(question.of));
   ASSIGN_OR_RETURN(const PivotCell* const than, board.Find(question.than));
+  if (of != nullptr && of == than) {
+    return Invalid(Str("\"", question.of.value, "\" and \"", question.than.value,
+                       "\" are the same value: compare two"));
+  }
+  out.is_unasked = IsUnasked(of) || IsUnasked(than);
   out.reason = WhyNot(question.of, of);
   if (out.reason.empty()) out.reason = WhyNot(question.than, than);
   if (!out.reason.empty()) return out;
@@ -411,6 +436,10 @@ Result<JudgedClaim> Judge(const Claim& claim, const std::vector<SweepResults>& r
   if (claim.kind == "ratio" && !is_ratio) {
     return Invalid(
         Str("values of ", board.metric().name, " are compared by differences: use below or equal"));
+  }
+  if (is_ratio && claim.kind == "below" && NumberOf(claim, "margin") >= 1.0) {
+    return Invalid(Str("margin 1 asks for a ", board.metric().name,
+                       " of 0: give a part below 1, as 0.05 for 5 %"));
   }
   const Questions questions = RowOf(claim).questions(claim, board, is_ratio);
   JudgedClaim out{.claim = claim, .statement = StatementOf(claim), .verdict = Verdict::kSupported};

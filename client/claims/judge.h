@@ -39,6 +39,7 @@ struct ClaimComparison {
   Verdict verdict = Verdict::kUndecided;
   // Why it cannot be decided at all: "cable at 256 has no number: missing".
   std::string reason = {};
+  bool is_unasked = false;  // the reason is that the sweep does not ask for one of the numbers
   // Nothing if there is a reason, but the effect of a single seed.
   std::optional<double> effect = {};
   std::optional<std::pair<double, double>> interval = {};  // of the claim's level

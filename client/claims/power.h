@@ -34,7 +34,7 @@ struct Spread {
 double PowerOf(const Spread& spread, const Limits& limits, double level, double corrected_level,
                std::size_t n_seeds);
 // The smallest distance from a limit that is decided with the probability kUsualPower. Of a window
-// between two limits: half of the narrowest one in which a true value in the middle is found to lie.
+// between two limits: half of the narrowest one in which a true value in its middle is found.
 double SmallestDecided(const Spread& spread, bool is_window, double level, std::size_t n_seeds);
 
 inline constexpr double kUsualPower = 0.8;

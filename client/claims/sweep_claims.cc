@@ -5,7 +5,9 @@
 #include <set>
 #include <utility>
 
+#include "base/clock.h"
 #include "base/json.h"
+#include "base/str.h"
 #include "client/tables/sweep_results.h"
 
 namespace longrun::client {
@@ -23,6 +25,19 @@ struct SweepOfRows {
   std::string id;
   bool is_newest = false;
 };
+
+// A sweep that was removed after it was listed.
+bool IsRemoved(const Status& status) { return status.code() == Code::kNotFound; }
+
+// A sweep whose file this version refuses: its claims are not known.
+Json RowOfRefused(const SweepOfRows& sweep, const std::string& why) {
+  constexpr int kBetween = 16;  // columns without a value
+  Json row = {sweep.name, sweep.id, sweep.is_newest ? 1 : 0};
+  for (int i = 0; i < kBetween; ++i) row.push_back(nullptr);
+  row.push_back(Str("the sweep's file cannot be read: ", why));
+  row.push_back(nullptr);
+  return row;
+}
 
 // In the order of the view's columns.
 Json RowOf(const SweepOfRows& sweep, std::size_t number, const JudgedClaim& claim,
@@ -59,12 +74,48 @@ Json RowOf(const SweepOfRows& sweep, std::size_t number, const JudgedClaim& clai
   return row;
 }
 
+bool IsByPosition(const Claim& claim) {
+  return claim.params.at("metric").get_ref<const std::string&>().ends_with("_by_position");
+}
+
+// `plan`: with the rows that the sweep asks for.
+Status CheckAsked(const std::string& file, const std::vector<Claim>& claims,
+                  const v1::PlanSweepResponse& plan) {
+  std::vector<std::string> problems;
+  const auto judged = JudgeClaims(claims, {ReadResults(plan.name(), plan.asked())});
+  for (std::size_t i = 0; i < judged.size(); ++i) {
+    if (IsByPosition(claims[i])) continue;
+    if (!judged[i].error.empty()) problems.push_back(Str(file, ": ", judged[i].error));
+    for (const ClaimComparison& one : judged[i].comparisons) {
+      if (!one.is_unasked) continue;
+      problems.push_back(Str(file, ": spec.claims[", i, "].", claims[i].kind, ": ", one.reason));
+    }
+  }
+  return problems.empty() ? Status() : Status(Code::kInvalidArgument, Join(problems, "\n"));
+}
+
 }  // namespace
 
 Result<std::vector<Claim>> ClaimsOfSweep(SweepCalls& client, const std::string& sweep) {
   ASSIGN_OR_RETURN(const v1::GetSweepResponse file, client.GetSweepFile(sweep));
   return SweepClaims(file.yaml(), sweep, OverridesOf(file));
 }
+
+template <typename Request>
+Status CheckClaims(SweepCalls& client, const Request& request) {
+  if (request.overrides_size() > 0) return Status();
+  const Result<std::vector<Claim>> claims = SweepClaims(request.yaml(), request.file_name(), {});
+  if (!claims.ok() || claims->empty()) return Status();
+  v1::PlanSweepRequest plan;
+  plan.set_yaml(request.yaml());
+  plan.set_file_name(request.file_name());
+  plan.set_with_rows(true);
+  const Result<v1::PlanSweepResponse> answer = client.PlanSweep(plan);
+  if (!answer.ok()) return Status();
+  return CheckAsked(request.file_name(), *claims, *answer);
+}
+template Status CheckClaims(SweepCalls&, const v1::PlanSweepRequest&);
+template Status CheckClaims(SweepCalls&, const v1::SubmitSweepRequest&);
 
 bool MentionsClaims(const std::string& sql) {
   std::string word;
@@ -80,24 +131,31 @@ bool MentionsClaims(const std::string& sql) {
   return false;
 }
 
-Result<std::string> ClaimRows(SweepCalls& client) {
+Result<std::string> ClaimRows(SweepCalls& client, std::int64_t timeout_ms) {
+  const std::int64_t deadline_ms = BootMs() + timeout_ms;
   ASSIGN_OR_RETURN(const v1::ListSweepsResponse sweeps, client.ListSweeps());
   Json rows = Json::array();
   std::set<std::string> names;
   for (const v1::SweepInfo& info : sweeps.sweeps()) {  // the newest first
+    if (BootMs() > deadline_ms) {
+      return Status(Code::kDeadlineExceeded,
+                    Str("judging the claims of ", sweeps.sweeps_size(),
+                        " sweeps takes longer than --timeout: give a longer one, or judge one "
+                        "sweep with `longrun claims SWEEP`"));
+    }
     const SweepOfRows sweep{
         .name = info.name(), .id = info.sweep_id(), .is_newest = names.insert(info.name()).second};
     const Result<std::vector<Claim>> claims = ClaimsOfSweep(client, sweep.id);
-    // Removed since it was listed, or its file is one that this version refuses: `longrun claims`
-    // says why. One sweep must not keep the others from an answer.
-    const auto is_left_out = [](const Status& status) {
-      return status.code() == Code::kNotFound || status.code() == Code::kInvalidArgument;
-    };
-    if (!claims.ok() && is_left_out(claims.status())) continue;
+    // One sweep must not keep the others from an answer.
+    if (IsRemoved(claims.status())) continue;
+    if (claims.status().code() == Code::kInvalidArgument) {
+      rows.push_back(RowOfRefused(sweep, claims.status().message()));
+      continue;
+    }
     RETURN_IF_ERROR(claims.status());
     if (claims->empty()) continue;
     const Result<v1::GetResultsResponse> answer = client.GetResultsOfSweep(sweep.id);
-    if (!answer.ok() && is_left_out(answer.status())) continue;
+    if (IsRemoved(answer.status())) continue;
     RETURN_IF_ERROR(answer.status());
     const auto judged = JudgeClaims(*claims, {ReadResults(sweep.name, *answer)});
     for (std::size_t i = 0; i < judged.size(); ++i) {

@@ -1,6 +1,7 @@
 // The claims of sweeps that a coordinator has, and their verdicts.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>
@@ -25,11 +26,19 @@ std::vector<std::pair<std::string, std::string>> OverridesOf(const Message& mess
   return overrides;
 }
 
+// Whether the sweep of a request asks for all that its claims compare: kInvalidArgument with a line
+// for each claim that could not be judged even if nothing failed. Claims about metrics by position
+// are not checked: only results have their buckets. Nor are those of a sweep that --set changes,
+// often to try a part of it. A file with other mistakes is left to whatever is asked of it. The
+// coordinator is asked only if there are claims.
+template <typename Request>
+Status CheckClaims(SweepCalls& client, const Request& request);
+
 // Whether a statement of SQL may read the view `claims`.
 bool MentionsClaims(const std::string& sql);
 
 // The rows of the view `claims` (coordinator/store/query_catalogue.cc): all sweeps' claims, judged
-// from their present results.
-Result<std::string> ClaimRows(SweepCalls& client);
+// from their present results. kDeadlineExceeded if that takes longer than `timeout_ms`.
+Result<std::string> ClaimRows(SweepCalls& client, std::int64_t timeout_ms);
 
 }  // namespace longrun::client

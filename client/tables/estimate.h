@@ -85,7 +85,7 @@ PairedDifference Compare(const std::vector<SeedReading>& a, const std::vector<Se
 // them, as if the others were larger.
 std::vector<std::optional<double>> Holm(const std::vector<std::optional<double>>& p,
                                         std::size_t n_tests = 0);
-// The p-values of tests that are made together: Holm's of the cautious ones, or, of one test, its p.
+// The p-values of tests made together: Holm's of the cautious ones, or, of one test, its p.
 std::vector<double> CorrectForNumber(const std::vector<PValues>& tests);
 
 // The level of the tests that tables mark.

@@ -4,7 +4,6 @@
 
 #include "base/split_outside.h"
 #include "base/str.h"
-#include "client/wire/retrying_client.h"
 
 namespace longrun::client {
 namespace {
@@ -98,9 +97,8 @@ Result<PivotRequest> ReadPivotRequest(const PivotArguments& arguments) {
   return request;
 }
 
-Result<std::vector<SweepResults>> AskResults(const std::string& state,
+Result<std::vector<SweepResults>> AskResults(SweepCalls& client,
                                              const std::vector<std::string>& sweeps) {
-  RetryingClient client(state);
   std::vector<SweepResults> results;
   results.reserve(sweeps.size());
   for (const std::string& sweep : sweeps) {

@@ -11,6 +11,7 @@
 #include "base/status.h"
 #include "client/console/arguments.h"
 #include "client/tables/pivot.h"
+#include "client/wire/sweep_calls.h"
 
 namespace longrun::client {
 
@@ -30,7 +31,7 @@ std::shared_ptr<PivotArguments> AddPivot(Verb& verb);
 Result<PivotRequest> ReadPivotRequest(const PivotArguments& arguments);
 
 // The results of each sweep, under its name as the user wrote it.
-Result<std::vector<SweepResults>> AskResults(const std::string& state,
+Result<std::vector<SweepResults>> AskResults(SweepCalls& client,
                                              const std::vector<std::string>& sweeps);
 
 }  // namespace longrun::client

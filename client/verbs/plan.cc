@@ -358,6 +358,8 @@ void AddPlan(Verbs& verbs) {
     RetryingClient client(verbs.state);
     Result<v1::PlanSweepResponse> plan = client.PlanSweep(*request);
     if (!plan.ok()) return client.ReportFailure(plan.status());
+    const Status checked = CheckClaims(client, *request);
+    if (!checked.ok()) return client.ReportFailure(checked);
     const Result<ClaimsPlan> claims = PlanClaims(*request, *plan, *pilot, client);
     if (!claims.ok()) return client.ReportFailure(claims.status());
     if (request->refresh_errors()) {

@@ -96,8 +96,9 @@ Result<LossCurve> AskCurve(RetryingClient& client, const RunRef& run, const std:
 // The curves of those runs of the sweeps that the filters keep.
 Result<std::vector<Plot>> LossPlots(const PlotArguments& arguments, const PivotRequest& request,
                                     const std::string& state) {
+  RetryingClient client(state);
   ASSIGN_OR_RETURN(const std::vector<SweepResults> results,
-                   AskResults(state, arguments.pivot->sweeps));
+                   AskResults(client, arguments.pivot->sweeps));
   std::vector<std::string> axes;
   std::vector<RunRef> all;
   for (const SweepResults& result : results) {
@@ -120,7 +121,6 @@ Result<std::vector<Plot>> LossPlots(const PlotArguments& arguments, const PivotR
   }
   const std::string metric = request.metrics.empty() ? "loss" : request.metrics.front();
   const bool by_tokens = arguments.x == "tokens";
-  RetryingClient client(state);
   std::vector<LossCurve> curves;
   curves.reserve(runs.size());
   for (const RunRef& run : runs) {
@@ -137,8 +137,9 @@ Result<std::vector<Plot>> LossPlots(const PlotArguments& arguments, const PivotR
 
 Result<std::vector<Plot>> ResultPlots(const PlotArguments& arguments, const PivotRequest& request,
                                       const std::string& state) {
+  RetryingClient client(state);
   ASSIGN_OR_RETURN(const std::vector<SweepResults> results,
-                   AskResults(state, arguments.pivot->sweeps));
+                   AskResults(client, arguments.pivot->sweeps));
   ASSIGN_OR_RETURN(const std::vector<PivotTable> tables, BuildPivot(results, request));
   return PlotsOfTables(tables);
 }

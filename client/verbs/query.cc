@@ -166,7 +166,7 @@ int Query(const QueryArguments& arguments, const std::string& format, const std:
   QueryOptions options = {
       .timeout_ms = *timeout_ms, .rows_max = arguments.limit, .answer_ms = *timeout_ms + kGraceMs};
   if (MentionsClaims(*sql)) {
-    Result<std::string> rows = ClaimRows(client);
+    Result<std::string> rows = ClaimRows(client, *timeout_ms);
     if (!rows.ok()) return client.ReportFailure(rows.status());
     options.claims_json = std::move(rows).value();
   }

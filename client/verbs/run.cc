@@ -125,6 +125,8 @@ int Run(const RunArguments& arguments, const std::string& state) {
   auto client = std::make_unique<RetryingClient>(
       state, [&] { return daemons != nullptr ? daemons->WhyLost() : Status(); });
   request->set_first(daemons != nullptr);
+  const Status checked = CheckClaims(*client, *request);
+  if (!checked.ok()) return client->ReportFailure(checked);
   const Result<v1::SubmitSweepResponse> answer = client->SubmitSweep(*request);
   if (!answer.ok()) return client->ReportFailure(answer.status());
   client.reset();

@@ -2,6 +2,7 @@
 #include <cstdio>
 
 #include "base/str.h"
+#include "client/claims/sweep_claims.h"
 #include "client/console/exit_code.h"
 #include "client/console/output.h"
 #include "client/verb.h"
@@ -48,6 +49,8 @@ void AddSubmit(Verbs& verbs) {
     const auto coordinator = Coordinator::Reach(verbs.state);
     if (!coordinator.ok()) return Report(coordinator.status());
     CoordinatorConnection& connection = (*coordinator)->connection();
+    const Status checked = CheckClaims(connection, *request);
+    if (!checked.ok()) return Report(checked);
     const Result<v1::SubmitSweepResponse> answer = connection.SubmitSweep(*request);
     if (!answer.ok()) return Report(answer.status(), connection.violations());
     Print(*output == "json"

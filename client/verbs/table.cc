@@ -20,22 +20,25 @@
 namespace longrun::client {
 namespace {
 
-// What the sweeps claim about the numbers shown. Tables are of use without them, so a sweep whose
+// What the sweeps claim about the metrics shown. Tables are of use without them, so a sweep whose
 // file cannot be had has none.
 std::string Footnotes(const PivotArguments& arguments, const std::vector<SweepResults>& results,
                       const std::vector<PivotTable>& tables, const std::string& output,
-                      const std::string& state) {
+                      RetryingClient& client) {
   std::set<std::string> metrics;
   for (const PivotTable& table : tables) {
     for (const ResultMetric& metric : table.metrics) metrics.insert(metric.name);
   }
-  RetryingClient client(state);
   std::string out;
   for (std::size_t i = 0; i < arguments.sweeps.size(); ++i) {
     const std::string& sweep = arguments.sweeps[i];
-    const Result<std::vector<Claim>> claims = ClaimsOfSweep(client, sweep);
-    if (!claims.ok() || claims->empty()) continue;
-    out += ClaimsFootnote(sweep, JudgeClaims(*claims, {results[i]}), metrics, output);
+    const Result<std::vector<Claim>> all = ClaimsOfSweep(client, sweep);
+    if (!all.ok()) continue;
+    std::vector<Claim> claims;
+    for (const Claim& claim : *all) {
+      if (metrics.contains(claim.params.at("metric").get<std::string>())) claims.push_back(claim);
+    }
+    out += ClaimsFootnote(sweep, JudgeClaims(claims, {results[i]}), output);
   }
   return out;
 }
@@ -49,11 +52,11 @@ int StateCode(const std::vector<SweepResults>& results) {
 
 // The sweep's numbers beside published ones.
 int Published(const PivotArguments& arguments, const PivotRequest& request, const std::string& name,
-              const std::string& output, const std::string& state) {
+              const std::string& output, RetryingClient& client) {
   if (const Status form = CheckPublishedFormat(output); !form.ok()) return Report(form);
   Result<PublishedTable> published = ReadPublishedTable(name);
   if (!published.ok()) return Report(published.status());
-  const Result<std::vector<SweepResults>> results = AskResults(state, arguments.sweeps);
+  const Result<std::vector<SweepResults>> results = AskResults(client, arguments.sweeps);
   if (!results.ok()) return Report(results.status());
   const Result<PublishedComparison> comparison =
       CompareWithPublished(*results, *std::move(published), request);
@@ -66,10 +69,11 @@ int Table(const PivotArguments& arguments, const std::string& published, const s
           const std::string& state) {
   Result<PivotRequest> request = ReadPivotRequest(arguments);
   if (!request.ok()) return Report(request.status());
-  if (!published.empty()) return Published(arguments, *request, published, output, state);
+  RetryingClient client(state);
+  if (!published.empty()) return Published(arguments, *request, published, output, client);
   if (!arguments.buckets_max && IsForPeople(output)) request->buckets_max = kBucketsShown;
   // Never destroyed: with 10,000 runs, that would take a quarter of the client's time.
-  static const auto& results = *new auto(AskResults(state, arguments.sweeps));
+  static const auto& results = *new auto(AskResults(client, arguments.sweeps));
   if (!results.ok()) return Report(results.status());
   const Result<std::vector<PivotTable>> tables = BuildPivot(*results, *request);
   if (!tables.ok()) return Report(tables.status());
@@ -78,7 +82,7 @@ int Table(const PivotArguments& arguments, const std::string& published, const s
                  Join(arguments.sweeps, ", ").c_str());
   }
   Print(RenderTables(*tables, output));
-  if (IsForPeople(output)) Print(Footnotes(arguments, *results, *tables, output, state));
+  if (IsForPeople(output)) Print(Footnotes(arguments, *results, *tables, output, client));
   const bool is_for_people = output == "table" || output == "wide";
   if (is_for_people && request->metrics.empty()) {
     const std::string note = OtherMetricsNote(*results);

@@ -1,6 +1,7 @@
 // longrun validate FILE: reports all mistakes of a sweep file; stores nothing.
 
 #include "base/str.h"
+#include "client/claims/sweep_claims.h"
 #include "client/console/exit_code.h"
 #include "client/console/output.h"
 #include "client/verb.h"
@@ -22,10 +23,10 @@ void AddValidate(Verbs& verbs) {
     if (!request.ok()) return Report(request.status());
     RetryingClient client(verbs.state);
     const Result<v1::PlanSweepResponse> plan = client.PlanSweep(*request);
-    if (!plan.ok()) {
-      if (*output == "json")
-        Print(RenderJson({{"file", file->file}, {"error", plan.status().message()}}));
-      return client.ReportFailure(plan.status());
+    const Status status = plan.ok() ? CheckClaims(client, *request) : plan.status();
+    if (!status.ok()) {
+      if (*output == "json") Print(RenderJson({{"file", file->file}, {"error", status.message()}}));
+      return client.ReportFailure(status);
     }
     const auto n_runs = plan->runs_size();
     if (*output == "json") {

@@ -65,6 +65,27 @@ DatasetCatalogue Catalogue(std::vector<DatasetRow> datasets, Core& core, StoreRe
   return catalogue;
 }
 
+void FillAsked(const Sweep& sweep, v1::GetResultsResponse* response) {
+  for (const std::string& axis : sweep.axes) response->add_axes(axis);
+  for (const PlannedRun& run : sweep.runs) {
+    v1::RunInfo* info = response->add_runs();
+    info->set_run_key(run.run_key);
+    info->set_axes_json(CanonicalJson(run.axes));
+    info->set_dataset(run.dataset_name);
+    info->set_run_json(CanonicalJson(run.run.ToJson()));
+    for (const PlannedEvaluation& evaluation : run.evaluations) {
+      const std::string evaluation_json = CanonicalJson(evaluation.evaluation);
+      for (const ExpectedCell& cell : evaluation.cells) {
+        v1::ResultRow* row = response->add_rows();
+        row->set_run_key(run.run_key);
+        row->set_cell(cell.cell);
+        row->set_body_json(OwedBody(cell, evaluation.evaluation.begin().value(), "missing"));
+        row->set_evaluation_json(evaluation_json);
+      }
+    }
+  }
+}
+
 std::string OwedBody(const ExpectedCell& cell, const Json& params, std::string_view status) {
   Json body{{"metric", cell.metric},
             {"context_length", cell.context_length},

@@ -16,6 +16,9 @@ namespace longrun::coordinator {
 // The names that a sweep file may use. `core` and `reader` must outlive it.
 DatasetCatalogue Catalogue(std::vector<DatasetRow> datasets, Core& core, StoreReader& reader);
 
+// The sweep's results as if nothing were known: each of its rows has status missing.
+void FillAsked(const Sweep& sweep, v1::GetResultsResponse* response);
+
 // The body of a result that does not exist.
 std::string OwedBody(const ExpectedCell& cell, const Json& params, std::string_view status);
 

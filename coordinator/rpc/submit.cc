@@ -61,6 +61,7 @@ Status PlanSweep(Call& call, const v1::PlanSweepRequest& request, v1::PlanSweepR
   ASSIGN_OR_RETURN(
       const Sweep sweep,
       call.WithReason("SWEEP_INVALID", SweepOf(call, call.parts.core.datasets(), request)));
+  if (request.with_rows()) FillAsked(sweep, response->mutable_asked());
   ASSIGN_OR_RETURN(auto known_cells, call.reader.CellOwners(sweep));
   Refresh refresh;
   if (request.refresh_errors()) {

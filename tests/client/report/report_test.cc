@@ -166,7 +166,8 @@ TEST(ReportPageTest, ClaimsAreJudgedInIt) {
             std::string::npos);
   EXPECT_NE(page.find("<h3>undecided: alibi below rope at 64 (perplexity)</h3>"),
             std::string::npos);
-  EXPECT_NE(page.find("<td>alibi at 4096 was not evaluated</td>"), std::string::npos);
+  EXPECT_NE(page.find("<td>no evaluation of the sweep asks for alibi at 4096</td>"),
+            std::string::npos);
   // A claim about what the results do not have says so.
   input.yaml = "spec:\n  claims:\n    - below: {of: fire, than: rope, context_lengths: [64]}\n";
   EXPECT_NE(ReportPage(input).value().find("is not a value of position; it has alibi, rope</p>"),

@@ -70,8 +70,8 @@ TEST(TableErrorTest, ModelsThatDifferOnTheSameBlocksAreSeparable) {
   EXPECT_TRUE(Build(moved)[0].rows[1].cells[0].is_best);
 }
 
-// How many of 400 tables say of one of ten equally good models that it is worse. The text's error is
-// a fifth of that over seeds, where two seeds that happen to agree would deceive most.
+// How many of 400 tables say of one of ten equally good models that it is worse. The text's error
+// is a fifth of that over seeds, where two seeds that happen to agree would deceive most.
 int TablesWithAWorseModel(int n_seeds) {
   std::mt19937_64 random(20'261'123);
   std::normal_distribution<double> normal;
