@@ -44,7 +44,7 @@ ParamSpec Lengths() {
           .type = Type::kCountList,
           .min = 1,
           .max = kContextLengthMax,
-          .meaning = "the context lengths at which it must hold, each of them"};
+          .meaning = "the context lengths; the claim must hold at each of them"};
 }
 
 // What every kind has.
@@ -130,10 +130,10 @@ const std::vector<ClaimKind>& Table() {
       {.name = "below",
        .meaning = "one value's number is below another's at each of the lengths",
        .params = WithCommon(
-           {Text("of", nullptr, "the value of the axis that is said to be lower"),
+           {Text("of", nullptr, "the value of the axis that is claimed to be lower"),
             Text("than", nullptr, "the value that it is compared with"), Lengths(),
             Number("margin", 0.0, 0.0, 1.0,
-                   "by at least this part of it (nll, bits and accuracies: by this amount)")}),
+                   "by at least this fraction of it (nll, bits and accuracies: by this amount)")}),
        .check = WhyNoPair},
       {.name = "flat",
        .meaning =
@@ -161,11 +161,11 @@ const std::vector<ClaimKind>& Table() {
        .check = WhyNoOrder},
       {.name = "equal",
        .meaning = "two values' numbers are equal within a tolerance at each of the lengths",
-       .params =
-           WithCommon({Text("of", nullptr, "a value of the axis"),
-                       Text("than", nullptr, "the other value"), Lengths(),
-                       Number("tolerance", nullptr, 0.0, 1.0,
-                              "as a part of the number (nll, bits and accuracies: as an amount)")}),
+       .params = WithCommon(
+           {Text("of", nullptr, "a value of the axis"), Text("than", nullptr, "the other value"),
+            Lengths(),
+            Number("tolerance", nullptr, 0.0, 1.0,
+                   "as a fraction of the number (nll, bits and accuracies: as an amount)")}),
        .check = WhyNoPair},
       {.name = "ratio",
        .meaning = "the ratio of two values' numbers is within limits at each of the lengths: of "
