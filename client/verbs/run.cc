@@ -50,7 +50,8 @@ void SayWhereToLook(const v1::SweepInfo& info, const std::string& state) {
 // The file may have other claims than the sweep had when it was submitted first, so it is named.
 void SayClaims(const v1::SubmitSweepRequest& request, const std::string& name,
                const std::vector<SweepResults>& results) {
-  const Result<std::vector<Claim>> claims = SweepClaims(request.yaml(), request.file_name(), OverridesOf(request));
+  const Result<std::vector<Claim>> claims =
+      SweepClaims(request.yaml(), request.file_name(), OverridesOf(request));
   if (!claims.ok() || claims->empty()) return;
   std::fprintf(stderr, "\nclaims: %s\n  longrun claims %s --file %s\n",
                ClaimsSummary(JudgeClaims(*claims, results)).c_str(), name.c_str(),
@@ -171,7 +172,7 @@ int Run(const RunArguments& arguments, const std::string& state) {
   if (Interrupted()) {
     if (daemons == nullptr) {
       std::fprintf(stderr,
-                   "\ndetached: `longrun watch %s` comes back, `longrun cancel %s` ends it\n",
+                   "\ndetached: `longrun watch %s` shows it again, `longrun cancel %s` ends it\n",
                    sweep.c_str(), sweep.c_str());
     } else {
       std::fprintf(stderr, "\n");  // behind the terminal's ^C
