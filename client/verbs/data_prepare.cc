@@ -166,7 +166,7 @@ Status CheckName(const std::string& name) {
   if (name.size() > kNameBytesMax) {
     return Status(Code::kInvalidArgument,
                   Str("\"", name.substr(0, kNameShown), "…\" cannot name a dataset: it has ",
-                      name.size(), " characters, ", kNameBytesMax, " are the most"));
+                      name.size(), " characters, at most ", kNameBytesMax, " are allowed"));
   }
   if (name.starts_with('.') && IsSafeName(Str("x", name))) {
     return refused("it must not begin with a dot");

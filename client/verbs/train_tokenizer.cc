@@ -42,7 +42,7 @@ Status Check(const Arguments& arguments) {
   }
   if (PathExists(arguments.out)) {
     return {Code::kAlreadyExists,
-            Str(arguments.out, " is there already: choose another name, or remove it first")};
+            Str(arguments.out, " exists already: choose another name, or remove it first")};
   }
   const auto size_max = static_cast<std::int64_t>(kVocabularyMax);
   if (arguments.vocab_size < kSizeMin || arguments.vocab_size > size_max) {
