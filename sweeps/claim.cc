@@ -54,7 +54,7 @@ std::vector<ParamSpec> WithCommon(std::vector<ParamSpec> own) {
       Text("metric", "perplexity", "as `longrun table --metric` names it"),
       Text("where", "",
            "other axes, as `longrun table --where` takes them: train_length=64,seed=1"),
-      Number("level", 0.95, 0.5, 0.9999, "of the intervals that decide"),
+      Number("level", 0.95, 0.5, 0.9999, "level of the intervals that decide the verdict"),
   };
   own.insert(own.end(), common.begin(), common.end());
   return own;
@@ -156,7 +156,8 @@ const std::vector<ClaimKind>& Table() {
       {.name = "ordered",
        .meaning = "the numbers of several values ascend in this order at each of the lengths",
        .params = WithCommon(
-           {Text("of", nullptr, "the values from the lowest number on, as cable, fox, alibi"),
+           {Text("of", nullptr,
+                 "the values, starting with the one of the lowest number, as cable, fox, alibi"),
             Lengths()}),
        .check = WhyNoOrder},
       {.name = "equal",
