@@ -66,7 +66,7 @@ constexpr MetricRow kRows[] = {
      "Journal bytes on a worker that are not acknowledged, as its newest heartbeat said."},
 
     {Metric::kIngestRows, "longrun_ingest_rows_total", kCounter, "kind", "", kCoordinator,
-     "Rows stored from journals: result, series (one a metric and step), record (all else)."},
+     "Rows stored from journals: result, series (one per metric and step), record (all else)."},
     {Metric::kIngestDuplicates, "longrun_ingest_duplicates_total", kCounter, "", "", kCoordinator,
      "Rows that were already stored, and therefore ignored."},
     {Metric::kIngestMalformed, "longrun_ingest_malformed_total", kCounter, "", "", kCoordinator,
@@ -104,8 +104,8 @@ constexpr MetricRow kRows[] = {
      "Pseudo-perplexity of masked language models, exp of the mean pseudo_nll; all else as "
      "longrun_result_ppl."},
     {Metric::kResultSeriesLeftOut, "longrun_result_series_left_out", kGauge, "", "", kCoordinator,
-     "Series of longrun_result_ppl and longrun_result_pseudo_ppl beyond the first 10000 together, "
-     "which are not shown."},
+     "Series of longrun_result_ppl and longrun_result_pseudo_ppl that are left out: together, at "
+     "most 10000 are shown."},
 
     {Metric::kWorkerSlots, "longrun_worker_slots", kGauge, "state", "", kWorker,
      "Slots of this worker: busy or free."},

@@ -44,7 +44,7 @@ ParamSpec Lengths() {
           .type = Type::kCountList,
           .min = 1,
           .max = kContextLengthMax,
-          .meaning = "the context lengths at which it must hold, each of them"};
+          .meaning = "the context lengths; the claim must hold at each of them"};
 }
 
 // What every kind has.
@@ -54,7 +54,7 @@ std::vector<ParamSpec> WithCommon(std::vector<ParamSpec> own) {
       Text("metric", "perplexity", "as `longrun table --metric` names it"),
       Text("where", "",
            "other axes, as `longrun table --where` takes them: train_length=64,seed=1"),
-      Number("level", 0.95, 0.5, 0.9999, "of the intervals that decide"),
+      Number("level", 0.95, 0.5, 0.9999, "level of the intervals that decide the verdict"),
   };
   own.insert(own.end(), common.begin(), common.end());
   return own;
@@ -131,10 +131,10 @@ const std::vector<ClaimKind>& Table() {
       {.name = "below",
        .meaning = "one value's number is below another's at each of the lengths",
        .params = WithCommon(
-           {Text("of", nullptr, "the value of the axis that is said to be lower"),
+           {Text("of", nullptr, "the value of the axis that is claimed to be lower"),
             Text("than", nullptr, "the value that it is compared with"), Lengths(),
             Number("margin", 0.0, 0.0, 1.0,
-                   "by at least this part of it (nll, bits and accuracies: by this amount)")}),
+                   "by at least this fraction of it (nll, bits and accuracies: by this amount)")}),
        .check = WhyNoPair},
       {.name = "flat",
        .meaning =
@@ -157,16 +157,17 @@ const std::vector<ClaimKind>& Table() {
       {.name = "ordered",
        .meaning = "the numbers of several values ascend in this order at each of the lengths",
        .params = WithCommon(
-           {Text("of", nullptr, "the values from the lowest number on, as cable, fox, alibi"),
+           {Text("of", nullptr,
+                 "the values, starting with the one of the lowest number, as cable, fox, alibi"),
             Lengths()}),
        .check = WhyNoOrder},
       {.name = "equal",
        .meaning = "two values' numbers are equal within a tolerance at each of the lengths",
-       .params =
-           WithCommon({Text("of", nullptr, "a value of the axis"),
-                       Text("than", nullptr, "the other value"), Lengths(),
-                       Number("tolerance", nullptr, 0.0, 1.0,
-                              "as a part of the number (nll, bits and accuracies: as an amount)")}),
+       .params = WithCommon(
+           {Text("of", nullptr, "a value of the axis"), Text("than", nullptr, "the other value"),
+            Lengths(),
+            Number("tolerance", nullptr, 0.0, 1.0,
+                   "as a fraction of the number (nll, bits and accuracies: as an amount)")}),
        .check = WhyNoPair},
       {.name = "ratio",
        .meaning = "the ratio of two values' numbers is within limits at each of the lengths: of "

@@ -283,7 +283,8 @@ class DatasetReader {
       file_.spec.files.emplace_back("", Files(*files, "source.files"));
     }
     if (const YamlNode* const train = Find(node, "train")) {
-      Report(train->place, Str("split.train: is the rest when the split is by ", by));
+      Report(train->place,
+             Str("split.train: leave it out, since it is the rest if the split is by ", by));
     }
     const std::size_t n_before = problems_.size();
     if (by == "document") {

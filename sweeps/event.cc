@@ -63,7 +63,8 @@ Result<std::string> RecordOfLine(std::string_view line) {
   if (line.size() <= kCrcBytes) return Broken("a journal line without a crc");
   const std::string_view prefix = line.substr(0, line.size() - kCrcBytes);
   if (line.substr(prefix.size()) != CrcMember(prefix)) {
-    return Broken(Str("a journal line whose crc does not hold; it should end in ", CrcHex(prefix)));
+    return Broken(
+        Str("a journal line whose crc does not match; it should end in ", CrcHex(prefix)));
   }
   return Str(prefix, "}");
 }

@@ -102,8 +102,8 @@ constexpr FailureRow kTable[] = {
      .back_off = true,
      .avoid_worker = true,
      .exit_code = 74,
-     .advice = "the worker cannot write: its disk is full or failing, or a folder is not its own; "
-               "free space there, or return the folder to the worker's user"},
+     .advice = "the worker cannot write: its disk is full or failing, or a folder belongs to "
+               "another user; free space there, or return the folder to the worker's user"},
     {.failure_class = FailureClass::kLimit,
      .name = "limit",
      .counted_as = CountedAs::kFailure,

@@ -71,8 +71,8 @@ Status CheckAllSaid(const Json& tree, const std::string& path, const std::set<st
     if (value.is_object()) {
       RETURN_IF_ERROR(CheckAllSaid(value, below, done));
     } else if (!done.contains(below)) {
-      return {Code::kUnimplemented, Str("no key of a sweep file says what this run has as ", below,
-                                        " (", CanonicalJson(value), ")")};
+      return {Code::kUnimplemented, Str("no key of a sweep file can give this run's ", below, " (",
+                                        CanonicalJson(value), ")")};
     }
   }
   return {};

@@ -98,7 +98,7 @@ std::vector<KeyRow> FileKeys() {
        .required = true},
       {.path = "metadata.labels",
        .kind = Kind::kLabels,
-       .spec = {.meaning = "texts by which the sweep can be found"}},
+       .spec = {.meaning = "named texts by which the sweep can be found"}},
       {.path = "metadata.export",
        .spec = {.type = Type::kChoice,
                 .default_value = sweep.export_to,

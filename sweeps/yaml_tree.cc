@@ -342,7 +342,7 @@ std::optional<Misplaced> FirstMisplacedKey(std::string_view text, int last) {
         .line = number,
         .column = 1,
         .message = Str("\"", key->name, "\" is indented by ", key->column, unit,
-                       ", like no key above it: with ", beside.column, " it is ", parent,
+                       ", unlike any key above it: with ", beside.column, " it is ", parent,
                        "beside \"", beside.name, "\" (line ", beside.line, ")")};
   }
   return std::nullopt;

@@ -800,7 +800,7 @@ Result<std::vector<PivotTable>> BuildPivot(const std::vector<SweepResults>& resu
   if (request.relative) {
     return Status(Code::kInvalidArgument,
                   Str("--relative compares context lengths, and ", request.metrics.front(),
-                      " shows the positions within one: leave it out"));
+                      " shows the positions within one context length: leave --relative out"));
   }
   return Pivot(ByPosition(results, request.buckets_max), request).Build();
 }

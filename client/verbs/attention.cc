@@ -199,7 +199,7 @@ Result<ResultRun> FindRun(RetryingClient& client, const std::string& thing) {
   if (n_runs > kListedMax) names.push_back(Str("and ", n_runs - kListedMax, " more"));
   return Status(Code::kInvalidArgument,
                 Str("sweep \"", thing, "\" has ", n_runs,
-                    " runs, and a map is of one: name it, as ", Join(names, ", ")));
+                    " runs, and a map shows only one: name it, as ", Join(names, ", ")));
 }
 
 // ---- drawing ------------------------------------------------------------------------------------
@@ -284,7 +284,7 @@ Status Draw(const AttentionArguments& arguments, const std::string& state) {
   if (as_it_is) {
     if (found.bytes.empty()) {
       return Status(Code::kInvalidArgument, Str("-o \"", output, "\": ", arguments.thing,
-                                                " is such a file already: copy it"));
+                                                " is already a file of this kind: copy it"));
     }
     return WriteOutputFile(output, found.bytes);
   }

@@ -18,7 +18,7 @@ std::string WhyNothing(const v1::SweepInfo& info) {
   const std::string& state = info.state();
   const std::string& name = info.name();
   if (state == "CANCELLED") return Str(name, " was cancelled already");
-  return Str(name, " is over already (", state, "): there is nothing to cancel");
+  return Str(name, " has already ended (", state, "): there is nothing to cancel");
 }
 
 }  // namespace

@@ -86,7 +86,7 @@ int Claims(const ClaimsArguments& arguments, const std::string& output, const st
   if (claims->empty()) {
     return Report(Status(Code::kInvalidArgument,
                          Str(arguments.file.empty() ? arguments.sweep : arguments.file,
-                             " claims nothing: spec.claims lists what it sets out to show "
+                             " has no claims: list what it sets out to show in spec.claims "
                              "(longrun explain claims)")));
   }
   const Result<v1::GetResultsResponse> answer = client.GetResultsOfSweep(arguments.sweep);

@@ -156,7 +156,7 @@ int Verify(const std::string& name, bool seals, const std::string& output,
   if (!verified->is_sealed) {
     std::fprintf(stderr,
                  "%s was written by an earlier release and has no digest of itself: damage to what "
-                 "it says of sources, packing and the tokenizer's name would not be noticed; "
+                 "it says about sources, packing and the tokenizer's name would not be noticed; "
                  "`longrun data verify %s --seal` adds one\n",
                  JoinPath(*folder, kManifestName).c_str(), name.c_str());
   }

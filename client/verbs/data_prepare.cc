@@ -96,10 +96,9 @@ struct Making {
 };
 
 void AddMaking(Verb& verb, Making& making) {
-  verb.AddArgument("--jobs", making.jobs, "files tokenised at a time (default: one a processor)")
+  verb.AddArgument("--jobs", making.jobs, "files tokenised at a time (default: one per processor)")
       .Between(1, 1024);
-  verb.AddFlag("--allow-overlap", making.allow_overlap,
-               "take the same document in two splits as it is");
+  verb.AddFlag("--allow-overlap", making.allow_overlap, "accept the same document in two splits");
   making.output = AddOutput(verb, {"table", "json"});
 }
 
@@ -148,7 +147,7 @@ Status MakeDataset(const std::string& name, const PrepareSpec& spec, const std::
     return Status(Code::kAlreadyExists,
                   Str(folder,
                       holding.damage.ok() ? " holds other content"
-                                          : " is damaged, and nothing in it is of these texts",
+                                          : " is damaged, and nothing in it is from these texts",
                       ": choose another name than ", name,
                       ", or remove it first: `longrun data rm ", name, "`"));
   }
@@ -167,10 +166,10 @@ Status CheckName(const std::string& name) {
   if (name.size() > kNameBytesMax) {
     return Status(Code::kInvalidArgument,
                   Str("\"", name.substr(0, kNameShown), "…\" cannot name a dataset: it has ",
-                      name.size(), " characters, ", kNameBytesMax, " are the most"));
+                      name.size(), " characters, at most ", kNameBytesMax, " are allowed"));
   }
   if (name.starts_with('.') && IsSafeName(Str("x", name))) {
-    return refused("it must not begin with a point");
+    return refused("it must not begin with a dot");
   }
   return refused("letters, digits, '.', '_' and '-' only");
 }
@@ -225,7 +224,7 @@ Result<std::string> Unescape(std::string_view text) {
       i += 3;
     } else {
       return Status(Code::kInvalidArgument, Str("--separator: \"", text.substr(i, 4),
-                                                "\" is none of \\n \\r \\t \\f \\0 \\\\ \\xHH"));
+                                                "\" is not one of \\n \\r \\t \\f \\0 \\\\ \\xHH"));
     }
   }
   return out;

@@ -392,7 +392,7 @@ std::string ErrorsText(const std::vector<PointDifference>& points) {
   }
   if (n_tests > 0) {
     StrAppend(text,
-              Str("p: of a difference this large by chance",
+              Str("p: probability of a difference this large by chance",
                   n_tests > 1 ? Str(", corrected for ", n_tests, " tests (Holm)") : "", "\n"));
   }
   if (std::ranges::any_of(points, &HasHalfAPair)) {

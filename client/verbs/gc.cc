@@ -76,7 +76,7 @@ struct KindRow {
 constexpr KindRow kKinds[] = {
     {"task", "tasks of removed sweeps",
      "no sweep has them; their results, curves and checkpoints go with them"},
-    {"log", "logs of removed tasks", "of attempts that the database knows no more"},
+    {"log", "logs of removed tasks", "of attempts that are no longer in the database"},
     {"checkpoint", "checkpoints of finished trainings",
      "no run continues from them; the final and the best one of each training stay"},
     {"bytes", "files of the artifact store", "no checkpoint and no result refers to them"},

@@ -271,8 +271,8 @@ int Get(const GetArguments& arguments, const std::string& state) {
   if (thing.size() < kRunDigitsMin) {
     const bool is_hex = thing.find_first_not_of("0123456789abcdef") == std::string::npos;
     return Report(is_hex ? Status(Code::kNotFound,
-                                  Str(sweep.status().message(), "; for a run's id, give ",
-                                      kRunDigitsMin, " of its digits or more, not ", thing.size()))
+                                  Str(sweep.status().message(), "; for a run's id, give at least ",
+                                      kRunDigitsMin, " of its digits, not ", thing.size()))
                          : sweep.status());
   }
   Result<v1::GetRunResponse> run = client.GetRun(thing);

@@ -163,7 +163,7 @@ void AddLogs(Verbs& verbs) {
   const auto follow = std::make_shared<bool>(false);
   verb.AddArgument("THING", *target, "a run, a task or an attempt (8 digits or more)").Required();
   verb.AddFlag("-f,--follow", *follow,
-               "follow the log until the attempt has ended, and say how far it is");
+               "follow the log until the attempt has ended, and report the progress");
   const auto output = AddOutput(verb, {"table", "json"});
   verb.SetRun([&verbs, target, follow, output] {
     return Logs(*target, *follow, *output == "json", verbs.state);

@@ -258,7 +258,7 @@ std::string ClaimsText(const ClaimsPlan& claims) {
   }
   if (!claims.pilot.empty()) return text + ForecastsText(claims);
   return Str(text, its_claims,
-             ": what they can decide is foretold from results of the same runs with at least 2 "
+             ": predicting what they can decide needs results of the same runs with at least 2 "
              "seeds (--pilot SWEEP)\n");
 }
 
@@ -350,7 +350,7 @@ void AddPlan(Verbs& verbs) {
   AddRunLimit(verb, *limit);
   const auto pilot = std::make_shared<std::string>();
   verb.AddArgument("--pilot", *pilot,
-                   "a sweep with results of the same runs, from whose variances it is foretold\n"
+                   "a sweep with results of the same runs, whose variances are used to predict\n"
                    "what the file's claims can decide (default: the sweep of its name)");
   verb.SetRun([&verbs, file, output, limit, pilot] {
     const Result<v1::PlanSweepRequest> request = PlanRequest(*file);

@@ -178,7 +178,7 @@ int Query(const QueryArguments& arguments, const std::string& format, const std:
   if (!cut_by.empty()) {
     std::fprintf(stderr, "longrun: only the first %zu rows are shown: %s\n", rows.size(),
                  cut_by == "rows" ? "--limit gives more"
-                                  : "an answer holds 16 MiB; select fewer columns or rows");
+                                  : "an answer holds at most 16 MiB; select fewer columns or rows");
   }
   return kExitOk;
 }

@@ -174,7 +174,7 @@ int Run(const RunArguments& arguments, const std::string& state) {
   if (Interrupted()) {
     if (daemons == nullptr) {
       std::fprintf(stderr,
-                   "\ndetached: `longrun watch %s` comes back, `longrun cancel %s` ends it\n",
+                   "\ndetached: `longrun watch %s` shows it again, `longrun cancel %s` ends it\n",
                    sweep.c_str(), sweep.c_str());
     } else {
       std::fprintf(stderr, "\n");  // behind the terminal's ^C

@@ -71,7 +71,7 @@ void AddSubmit(Verbs& verbs) {
     const Result<v1::WatchSweepResponse> end = FollowSweep(verbs.state, sweep);
     if (!end.ok()) {
       if (Interrupted())
-        std::fprintf(stderr, "detached: `longrun watch %s` comes back\n", sweep.c_str());
+        std::fprintf(stderr, "detached: `longrun watch %s` shows it again\n", sweep.c_str());
       return Report(end.status());
     }
     if (refresh != nullptr) {

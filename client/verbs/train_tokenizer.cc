@@ -38,11 +38,11 @@ bool IsTiktoken(const std::string& path) { return path.ends_with(".tiktoken"); }
 Status Check(const Arguments& arguments) {
   if (!IsTiktoken(arguments.out) && !arguments.out.ends_with(".json")) {
     return Invalid(Str("the name ", arguments.out,
-                       " says no format: expected one that ends in .tiktoken or .json"));
+                       " does not tell the format: expected one that ends in .tiktoken or .json"));
   }
   if (PathExists(arguments.out)) {
     return {Code::kAlreadyExists,
-            Str(arguments.out, " is there already: choose another name, or remove it first")};
+            Str(arguments.out, " exists already: choose another name, or remove it first")};
   }
   const auto size_max = static_cast<std::int64_t>(kVocabularyMax);
   if (arguments.vocab_size < kSizeMin || arguments.vocab_size > size_max) {

@@ -52,7 +52,7 @@ void AddWatch(Verbs& verbs) {
     const Result<v1::WatchSweepResponse> end = FollowSweep(verbs.state, *sweep, options);
     if (!end.ok()) {
       if (Interrupted()) {
-        std::fprintf(stderr, "\ndetached: `longrun watch %s` comes back\n", sweep->c_str());
+        std::fprintf(stderr, "\ndetached: `longrun watch %s` shows it again\n", sweep->c_str());
         return static_cast<int>(kExitInterrupted);
       }
       return Report(end.status());

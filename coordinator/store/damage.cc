@@ -304,7 +304,7 @@ std::string DamageText(const DamagedRow& row) {
       row.object,
       row.is_lost ? " cannot be found, although it was stored: its row, or what leads to it, "
                     "is damaged"
-                  : " is damaged: it does not have the checksum that it is stored with",
+                  : " is damaged: it does not match its stored checksum",
       "; it is left out, and everything else is kept: ", kRestoreRemedy, ", or ", row.remedy);
 }
 

@@ -91,8 +91,7 @@ Status MendMeta(Connection& connection, const std::string& path, const std::stri
                 const std::optional<MetaRow> found = Mended(row);
                 if (!found && !IsKnownAgain(row.key, id_beside)) {
                   return DamagedDatabase(
-                      path, Str("its own record (table meta) does not have the checksum that "
-                                "it is stored with"));
+                      path, Str("its own record (table meta) does not match its stored checksum"));
                 }
                 LogWarning("row_mended", {{"table", "meta"},
                                           {"key", found ? found->key : row.key},

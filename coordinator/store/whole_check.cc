@@ -23,7 +23,7 @@ Result<std::optional<Flaw>> FindDamagedRow(Connection& connection, const SummedT
                                           " NOT INDEXED WHERE NOT ", RowSums::HoldsCall(table))));
   if (n_damaged == 0) return std::optional<Flaw>();
   Flaw flaw = {.object = Str("a row of table ", table.name),
-               .how = "does not have the checksum that it is stored with",
+               .how = "does not match its stored checksum",
                .remedy = std::string(kRestoreRemedy)};
   const std::vector<DamagedRow> rows = connection.row_sums().TakeDamaged();
   const auto row = std::ranges::find(rows, table.name, &DamagedRow::table);

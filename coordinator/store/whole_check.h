@@ -20,7 +20,7 @@ class Connection;
 // The first damaged object, for people.
 struct Flaw {
   std::string object;  // "train task 5b0c77aa of run 3f2a91c0"
-  std::string how;     // "does not have the checksum that it is stored with"
+  std::string how;     // "does not match its stored checksum"
   std::string remedy;  // "restore a backup (docs/operating.md), or ..."
 };
 

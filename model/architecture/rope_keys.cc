@@ -141,8 +141,8 @@ Result<Json> OwnLength(const ConfigReader& read, const Scaling& scaling, const J
   return Status(Code::kUnimplemented,
                 Str("config.json: ", shown, ".", kOwnLength, " is ", text(own), ", and ",
                     kOwnLength, " beside ", shown, " ", text(beside),
-                    ": versions of transformers differ in which of them they use; give both the "
-                    "same value"));
+                    ": different versions of transformers use different ones of them; give both "
+                    "the same value"));
 }
 
 // L0 as transformers finds it, null if the scaling needs none; `absent`: a model's length if the

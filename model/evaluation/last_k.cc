@@ -146,8 +146,8 @@ const Protocol& LastKProtocol() {
             .default_value = 0,
             .min = 0,
             .max = 1e15,
-            .meaning = "instead of score_tokens: the tokens of the split over which windows are "
-                       "laid, of which k of each window are scored"}},
+            .meaning = "instead of score_tokens: how many tokens of the split the windows cover; "
+                       "k of each window are scored"}},
       .check = &Check,
       .fit_score_tokens = &FitScoreTokens,
       .file_param = kText,

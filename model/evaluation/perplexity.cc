@@ -349,8 +349,9 @@ std::vector<ParamSpec> PerplexitySpecs() {
        .min = 0,
        .max = 1e15,
        .meaning =
-           "tokens scored, the same for every length; 0 in a sweep: at least 8/9 of the split "
-           "(with sliding_bos and rolling all of it), a number that depends only on the split"},
+           "how many tokens are scored, the same at every length; 0 in a sweep: a number that "
+           "depends only on the split, at least 8/9 of it (with sliding_bos and rolling, all of "
+           "it)"},
       {.name = "baseline",
        .type = ParamSpec::Type::kChoice,
        .default_value = "none",

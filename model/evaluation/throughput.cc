@@ -223,7 +223,7 @@ const Evaluation& ThroughputEvaluation() {
   static const Evaluation evaluation = {
       .name = "throughput",
       .source = "docs/evaluation.md",
-      .meaning = "tokens a second and peak memory by context length, on random tokens",
+      .meaning = "tokens per second and peak memory by context length, on random tokens",
       .params = ThroughputSpecs(),
       .rows = &ThroughputRows,
       .variants_are_models = false,

@@ -79,9 +79,9 @@ shard_tokens: many
       "\"before\"?\nd.yaml:4:39: packing.max_doc_tokens: expected a count from 1 to "
       "1000000000000000 (4096, 64K, 200M, 8Ki), found \"0\"\nd.yaml:4:48: packing.join: expected "
       "text of at most 256 bytes, found a list\nd.yaml:5:35: split.validation: expected a number "
-      "from 0 to 1, found \"1.5\"\nd.yaml:5:47: split.train: is the rest when the split is by "
-      "document\nd.yaml:6:15: shard_tokens: expected a count from 1 to 1000000000000000 (4096, "
-      "64K, 200M, 8Ki), found \"many\"");
+      "from 0 to 1, found \"1.5\"\nd.yaml:5:47: split.train: leave it out, since it is the rest if "
+      "the split is by document\nd.yaml:6:15: shard_tokens: expected a count from 1 to "
+      "1000000000000000 (4096, 64K, 200M, 8Ki), found \"many\"");
 }
 
 TEST(DatasetFileTest, WhatOnlyTheWholeShowsIsRefusedToo) {

@@ -462,7 +462,7 @@ TEST(PivotTest, AMetricByPositionIsAskedForByItself) {
             "ask for each by itself");
   EXPECT_EQ(WhyNot({Positions()}, {.metrics = {"nll_by_position"}, .relative = true}),
             "--relative compares context lengths, and nll_by_position shows the positions within "
-            "one: leave it out");
+            "one context length: leave --relative out");
   EXPECT_EQ(WhyNot({Positions()}, {.cols = {"tokens_of_context"}}),
             "the axis tokens_of_context is one of metrics by position: give --metric "
             "nll_by_position");

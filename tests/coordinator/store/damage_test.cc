@@ -1182,7 +1182,8 @@ TEST_F(DamageTest, ADamagedRowThatTellsWhatIsNeededIsNamedAndNothingIsRemoved) {
     const Status status = (*reader)->CheckBeforeRemoval();
 
     EXPECT_EQ(status.code(), Code::kFailedPrecondition) << table;
-    EXPECT_NE(status.message().find("does not have the checksum"), std::string::npos) << table;
+    EXPECT_NE(status.message().find("does not match its stored checksum"), std::string::npos)
+        << table;
     EXPECT_NE(status.message().find("restore a backup"), std::string::npos) << table;
   }
 }
@@ -1396,9 +1397,9 @@ TEST_F(DamageTest, WhatElseIsKnownIsWrittenAnewAndTheRestIsRefused) {
   for (const char* const key : {"restore_count", "boot_epoch"}) {
     const Status status = open_with(key);
     EXPECT_EQ(status.code(), Code::kDataLoss) << key;
-    EXPECT_NE(status.message().find(
-                  "its own record (table meta) does not have the checksum that it is stored with"),
-              std::string::npos)
+    EXPECT_NE(
+        status.message().find("its own record (table meta) does not match its stored checksum"),
+        std::string::npos)
         << status.message();
   }
 }
