@@ -1,6 +1,8 @@
 // See attention_path.h.
 #include "model/attention_path.h"
 
+#include <optional>
+
 #include "base/str.h"
 #include "kernels/attention.h"
 #include "model/architecture/parameters.h"
@@ -23,12 +25,19 @@ Status CheckFusedAttention(const TermSpec& terms, std::string_view method,
   return {};
 }
 
-std::string AttentionPathFor(const ModelConfig& model, DeviceKind device_kind) {
-  if (device_kind != DeviceKind::kCpu) return "reference";
+Result<AttentionBackend> ParseAttentionBackend(std::string_view name) {
+  const std::optional<AttentionBackend> found = FindEnum<AttentionBackend>(name);
+  if (found) return *found;
+  return Status(Code::kInvalidArgument, Str("attention back-end \"", name,
+                                            "\" is unknown: auto, reference, torch or fused"));
+}
+
+AttentionBackend AttentionPathFor(const ModelConfig& model, DeviceKind device_kind) {
+  if (device_kind != DeviceKind::kCpu) return AttentionBackend::kReference;
   const Result<TermSpec> terms = TermsOf(model);
   const bool covered =
       terms && CheckFusedAttention(*terms, model.position.method, model.attention_shape()).ok();
-  return covered ? "fused" : "reference";
+  return covered ? AttentionBackend::kFused : AttentionBackend::kReference;
 }
 
 }  // namespace longrun

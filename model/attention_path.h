@@ -3,9 +3,10 @@
 // coordinator names it before any trainer starts.
 #pragma once
 
-#include <string>
+#include <array>
 #include <string_view>
 
+#include "base/enum_names.h"
 #include "base/status.h"
 #include "model/config.h"
 #include "model/device_kind.h"
@@ -13,13 +14,21 @@
 
 namespace longrun {
 
+enum class AttentionBackend { kReference, kTorch, kFused };
+template <>
+struct EnumNames<AttentionBackend> {
+  static constexpr std::array<std::string_view, 3> kNames = {"reference", "torch", "fused"};
+};
+// By its name; kInvalidArgument lists the names.
+Result<AttentionBackend> ParseAttentionBackend(std::string_view name);
+
 // kUnimplemented names what the CPU's fused attention (kernels/) lacks for these terms and heads,
 // in fp32 and bf16. `method` is the name for that message.
 Status CheckFusedAttention(const TermSpec& terms, std::string_view method,
                            const AttentionShape& shape);
 
-// The back-end of a run that begins on a device of this kind: "fused" if it supports
-// everything that the model needs, else "reference".
-std::string AttentionPathFor(const ModelConfig& model, DeviceKind device_kind);
+// The back-end of a run that begins on a device of this kind: fused if it supports everything that
+// the model needs, else the reference.
+AttentionBackend AttentionPathFor(const ModelConfig& model, DeviceKind device_kind);
 
 }  // namespace longrun

@@ -48,7 +48,6 @@
 #include <limits>
 
 #include "base/check.h"
-#include "model/attention_path.h"
 
 namespace longrun {
 namespace {
@@ -99,7 +98,7 @@ double KeysRead(const ModelConfig& model, double length) {
 // Bytes per token that attention keeps for its backward pass, besides q, k, v and its output.
 double KeptOfPairs(const ModelConfig& model, const TrainConfig& train, const MemoryPath& path) {
   const auto n_head = static_cast<double>(model.n_head);
-  if (path.attention != "reference") return 8.0 * n_head;
+  if (path.attention != AttentionBackend::kReference) return 8.0 * n_head;
   const double probability = train.precision == Precision::kBf16 ? 6.0 : 4.0;
   const double position = model.position.method == "cope" ? 40.0 : 0.0;
   return n_head * (probability + position) *
@@ -161,7 +160,7 @@ std::int64_t EvaluateMemoryBytes(const ModelConfig& model, std::int64_t context_
       static_cast<double>(EvaluateTokensPerCall(path.device_kind, context_length));
   const auto d_model = static_cast<double>(model.d_model);
   const double row_scores = static_cast<double>(model.n_head) * n_tokens;
-  const double scores = path.attention == "reference"
+  const double scores = path.attention == AttentionBackend::kReference
                             ? std::clamp(kScoresMax, 16.0 * row_scores, kBlockQueries * row_scores)
                             : 0.0;
   const double copies = model.position.method == "cope" ? 15.0 : 3.0;

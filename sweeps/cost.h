@@ -3,8 +3,8 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
 
+#include "model/attention_path.h"
 #include "model/config.h"
 #include "model/device_kind.h"
 #include "model/train_config.h"
@@ -14,7 +14,7 @@ namespace longrun {
 // The settings of a run's execution and its task that affect memory.
 struct MemoryPath {
   DeviceKind device_kind = DeviceKind::kCpu;
-  std::string attention = {};  // fused | torch | reference
+  AttentionBackend attention = AttentionBackend::kReference;
   bool activation_checkpointing = false;
 };
 

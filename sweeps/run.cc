@@ -187,9 +187,9 @@ std::string Run::Key() const { return Sha256Hex(CanonicalJson(ToJson())); }
 Json Execution::ToJson() const {
   Json paths{{"attention", attention},
              {"linear", linear},
-             {"operators", operators},
+             {"operators", operators ? EnumName(*operators) : ""},
              {"simd", simd},
-             {"subnormals", subnormals}};
+             {"subnormals", subnormals ? SubnormalsName(*subnormals) : ""}};
   if (!bf16.empty()) paths["bf16"] = bf16;
   return Json{{"device", {{"kind", device_kind}, {"name", device_name}}},
               {"micro_batch", micro_batch},
@@ -209,10 +209,12 @@ Result<Execution> Execution::FromJson(const Json& json) {
   device_fields.String("kind", device_kind).String("name", execution.device_name);
   RETURN_IF_ERROR(device_fields.Done());
   JsonFields path_fields(paths, "execution.paths");
-  path_fields.String("attention", execution.attention).String("linear", execution.linear);
-  if (paths.contains("operators")) path_fields.String("operators", execution.operators);
+  std::string attention, operators(EnumName(OperatorSet::kAten)),
+      subnormals(SubnormalsName(Subnormals::kKept));
+  path_fields.String("attention", attention).String("linear", execution.linear);
+  if (paths.contains("operators")) path_fields.String("operators", operators);
   path_fields.String("simd", execution.simd);
-  if (paths.contains("subnormals")) path_fields.String("subnormals", execution.subnormals);
+  if (paths.contains("subnormals")) path_fields.String("subnormals", subnormals);
   if (paths.contains("bf16")) path_fields.String("bf16", execution.bf16);
   RETURN_IF_ERROR(path_fields.Done());
   const auto known_kind = FindEnum<DeviceKind>(device_kind);
@@ -221,22 +223,24 @@ Result<Execution> Execution::FromJson(const Json& json) {
                   Str("execution.device.kind: expected cpu or gpu, found \"", device_kind, "\""));
   }
   execution.device_kind = *known_kind;
-  constexpr std::string_view kAttentions[] = {"reference", "torch", "fused"};
-  if (std::ranges::find(kAttentions, execution.attention) == std::end(kAttentions)) {
+  const auto known_attention = FindEnum<AttentionBackend>(attention);
+  if (!known_attention) {
     return Status(Code::kInvalidArgument,
                   Str("execution.paths.attention: expected reference, torch or fused, found \"",
-                      execution.attention, "\""));
+                      attention, "\""));
   }
-  constexpr std::string_view kOperators[] = {"", "aten", "longrun"};
-  if (std::ranges::find(kOperators, execution.operators) == std::end(kOperators)) {
+  execution.attention = *known_attention;
+  execution.operators = FindEnum<OperatorSet>(operators);
+  if (!execution.operators && !operators.empty()) {
     return Status(Code::kInvalidArgument,
-                  Str("execution.paths.operators: expected longrun or aten, found \"",
-                      execution.operators, "\""));
+                  Str("execution.paths.operators: expected longrun or aten, found \"", operators,
+                      "\""));
   }
-  if (!execution.subnormals.empty() && !FindSubnormals(execution.subnormals)) {
+  execution.subnormals = FindSubnormals(subnormals);
+  if (!execution.subnormals && !subnormals.empty()) {
     return Status(Code::kInvalidArgument,
-                  Str("execution.paths.subnormals: expected kept or flushed, found \"",
-                      execution.subnormals, "\""));
+                  Str("execution.paths.subnormals: expected kept or flushed, found \"", subnormals,
+                      "\""));
   }
   if (execution.threads < 1 || execution.micro_batch < 1) {
     return Status(
@@ -259,20 +263,19 @@ void CheckValidation(const TrainConfig& train, KeyErrors& errors) {
              {"train.train_length"});
 }
 
-std::string OperatorsFor(DeviceKind device_kind) {
+OperatorSet OperatorsFor(DeviceKind device_kind) {
   switch (device_kind) {
     case DeviceKind::kCpu:
-      return "longrun";
+      return OperatorSet::kLongrun;
     case DeviceKind::kGpu:
-      return "aten";
+      return OperatorSet::kAten;
   }
   LR_CHECK(false);
 }
 
 // Subnormals cost nothing on a GPU, and LibTorch's kernels there keep them.
-std::string SubnormalsFor(DeviceKind device_kind) {
-  return std::string(
-      SubnormalsName(device_kind == DeviceKind::kCpu ? DefaultSubnormals() : Subnormals::kKept));
+Subnormals SubnormalsFor(DeviceKind device_kind) {
+  return device_kind == DeviceKind::kCpu ? DefaultSubnormals() : Subnormals::kKept;
 }
 
 }  // namespace longrun

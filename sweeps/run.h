@@ -1,13 +1,17 @@
 // One point of a sweep's matrix, resolved and content-addressed.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
 
+#include "base/enum_names.h"
 #include "base/json.h"
 #include "base/status.h"
+#include "base/subnormals.h"
+#include "model/attention_path.h"
 #include "model/config.h"
 #include "model/device_kind.h"
 #include "model/train_config.h"
@@ -54,33 +58,39 @@ struct Run {
 // How a run is executed on a machine: everything that can change bits and is not part of the
 // question. Decided once per run, when its first attempt is placed, and kept by every later
 // attempt. A machine that cannot follow it gets no attempt of the run.
+// LibTorch's operators, or our kernels.
+enum class OperatorSet { kAten, kLongrun };
+template <>
+struct EnumNames<OperatorSet> {
+  static constexpr std::array<std::string_view, 2> kNames = {"aten", "longrun"};
+};
+
 struct Execution {
   DeviceKind device_kind = DeviceKind::kCpu;
   std::string device_name;              // a GPU's name: "NVIDIA H200"; "" on a CPU
   std::int64_t threads = 1;             // per trainer process
   std::int64_t micro_batch = 0;         // sequences in a forward-backward pass
-  std::string attention = "reference";  // back-end: reference | torch | fused
+  AttentionBackend attention = AttentionBackend::kReference;
   std::string linear = {};              // matrix path: "onednn/AuthenticAMD", "aten/cuda"
-  // All other operations: longrun (our kernels) | aten (LibTorch's operators).
-  std::string operators = "aten";
+  std::optional<OperatorSet> operators = OperatorSet::kAten;  // all other operations
   std::string simd;  // model/instruction_set.h
-  // Subnormal numbers, in every operation: kept | flushed (base/subnormals.h).
-  std::string subnormals = "kept";
+  std::optional<Subnormals> subnormals = Subnormals::kKept;  // in every operation
   // Products of a CPU run in bf16: "amx", "avx512_bf16" (model/instruction_set.h). "": the run has
   // none, or began before this was recorded.
   std::string bf16 = {};
 
   // {"device":{"kind","name"},"micro_batch",
   //  "paths":{"attention","linear","operators","simd","subnormals"},"threads"};
-  // "paths" has "bf16" too if it is not empty;
-  // without "operators" or "subnormals", from before there was a choice, it is read as aten, kept
+  // "paths" has "bf16" too if it is not empty; "operators" and "subnormals" are "" where the
+  // machine is to decide, and read as aten and kept if they are absent, as in records from before
+  // there was a choice
   Json ToJson() const;
   static Result<Execution> FromJson(const Json& json);
   bool operator==(const Execution&) const = default;
 };
 
 // For a run that begins on a device of this kind.
-std::string OperatorsFor(DeviceKind device_kind);
-std::string SubnormalsFor(DeviceKind device_kind);
+OperatorSet OperatorsFor(DeviceKind device_kind);
+Subnormals SubnormalsFor(DeviceKind device_kind);
 
 }  // namespace longrun

@@ -88,14 +88,6 @@ Status CheckTorch(const std::vector<std::unique_ptr<AttentionTerm>>& terms, std:
 
 }  // namespace
 
-Result<AttentionBackend> ParseAttentionBackend(std::string_view name) {
-  if (name == "reference") return AttentionBackend::kReference;
-  if (name == "torch") return AttentionBackend::kTorch;
-  if (name == "fused") return AttentionBackend::kFused;
-  return Status(Code::kInvalidArgument, Str("attention back-end \"", name,
-                                            "\" is unknown: auto, reference, torch or fused"));
-}
-
 Attention::Attention(const TermSpec& spec, const AttentionShape& shape, AttentionBackend backend,
                      const Compute& compute)
     : shape_(shape), backend_(backend), compute_(compute), terms_(MakeTerms(spec, shape, compute)) {

@@ -26,6 +26,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "model/attention_path.h"
 #include "model/net/device.h"
 #include "model/net/terms/rotation.h"
 #include "model/net/terms/term.h"
@@ -34,10 +35,6 @@
 namespace longrun {
 
 struct AttentionKernel;
-
-enum class AttentionBackend { kReference, kTorch, kFused };
-// "reference", "torch", "fused"
-Result<AttentionBackend> ParseAttentionBackend(std::string_view name);
 
 // The keys and values of one layer for tokens read before, rotated if the method rotates, in
 // tensors with room for more.

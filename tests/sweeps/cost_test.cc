@@ -26,11 +26,11 @@ TrainConfig Short() {
   return train;
 }
 
-MemoryPath Path(std::string attention, bool recomputes = false,
+using enum AttentionBackend;
+
+MemoryPath Path(AttentionBackend attention, bool recomputes = false,
                 DeviceKind kind = DeviceKind::kCpu) {
-  return {.device_kind = kind,
-          .attention = std::move(attention),
-          .activation_checkpointing = recomputes};
+  return {.device_kind = kind, .attention = attention, .activation_checkpointing = recomputes};
 }
 
 // What a block keeps of a token, beside attention's own: two norms' inputs, and in fp32 6 tensors
@@ -40,15 +40,15 @@ constexpr std::int64_t kBlock = 8 * 96 + 4 * (6 * 96 + 2 * 384);
 TEST(CostTest, MemoryOfAStepFollowsItsFormula) {
   const ModelConfig model = Micro();
   const std::int64_t weights = 16 * model.ParameterCount(), logits = 8 * 2 * 64 * 256;
-  EXPECT_EQ(TrainMemoryBytes(model, Short(), 2, Path("fused")),
+  EXPECT_EQ(TrainMemoryBytes(model, Short(), 2, Path(kFused)),
             kProgram + weights + 2 * 64 * 4 * (kBlock + 8 * 4) + logits);
   // With activation checkpointing 3 inputs of 96 fp32 and two layers.
-  EXPECT_EQ(TrainMemoryBytes(model, Short(), 2, Path("fused", true)),
+  EXPECT_EQ(TrainMemoryBytes(model, Short(), 2, Path(kFused, true)),
             kProgram + weights + 2 * 64 * (3 * 4 * 96 + 2 * (kBlock + 8 * 4)) + logits);
   // Probabilities of 4 heads and 64 keys.
-  EXPECT_EQ(TrainMemoryBytes(model, Short(), 2, Path("reference")),
+  EXPECT_EQ(TrainMemoryBytes(model, Short(), 2, Path(kReference)),
             kProgram + weights + 2 * 64 * 4 * (kBlock + 4 * 4 * 64) + logits);
-  EXPECT_EQ(TrainMemoryBytes(model, Short(), 2, Path("reference", false, DeviceKind::kGpu)),
+  EXPECT_EQ(TrainMemoryBytes(model, Short(), 2, Path(kReference, false, DeviceKind::kGpu)),
             weights + 2 * 64 * 4 * (kBlock + 4 * 4 * 64) + logits);
 }
 
@@ -56,21 +56,21 @@ TEST(CostTest, OnlyTheReferenceKeepsPairsOfTokens) {
   const ModelConfig model = Micro("rope");
   TrainConfig train = Short();
   train.train_length = train.batch_tokens = 16384;
-  const auto of_tokens = [&](std::string_view attention) {
-    return TrainMemoryBytes(model, train, 1, Path(std::string(attention)));
+  const auto of_tokens = [&](AttentionBackend attention) {
+    return TrainMemoryBytes(model, train, 1, Path(attention));
   };
   // 4 bytes of (16384 + 128) / 2 keys and 4 heads beside 8 bytes of 4 heads.
-  EXPECT_EQ(of_tokens("reference") - of_tokens("fused"),
+  EXPECT_EQ(of_tokens(kReference) - of_tokens(kFused),
             std::int64_t{16384} * 4 * 4 * (4 * 8256 - 8));
-  EXPECT_EQ(of_tokens("torch"), of_tokens("fused"));
+  EXPECT_EQ(of_tokens(kTorch), of_tokens(kFused));
   // A window ends them; without the mask each query reads all.
   ModelConfig windowed = model;
   windowed.body.window = 1000;
-  EXPECT_EQ(TrainMemoryBytes(windowed, train, 1, Path("reference")) - of_tokens("fused"),
+  EXPECT_EQ(TrainMemoryBytes(windowed, train, 1, Path(kReference)) - of_tokens(kFused),
             std::int64_t{16384} * 4 * 4 * (4 * 1128 - 8));
   ModelConfig encoder = model;
   encoder.causal = false;
-  EXPECT_EQ(TrainMemoryBytes(encoder, train, 1, Path("reference")) - of_tokens("fused"),
+  EXPECT_EQ(TrainMemoryBytes(encoder, train, 1, Path(kReference)) - of_tokens(kFused),
             std::int64_t{16384} * 4 * 4 * (4 * 16384 - 8));
 }
 
@@ -78,7 +78,7 @@ TEST(CostTest, Bf16KeepsHalfOfTheProductsAndRoundedWeights) {
   const ModelConfig model = Micro();
   TrainConfig train = Short();
   train.precision = Precision::kBf16;
-  EXPECT_EQ(TrainMemoryBytes(model, train, 1, Path("fused")),
+  EXPECT_EQ(TrainMemoryBytes(model, train, 1, Path(kFused)),
             kProgram + 18 * model.ParameterCount() +
                 64 * 4 * (8 * 96 + 2 * (6 * 96 + 2 * 384) + 8 * 4) + 8 * 64 * 256);
 }
@@ -92,16 +92,16 @@ TEST(CostTest, SizeTinyTrainsAt16384TokensOnHalfOf24Gigabytes) {
   for (const char* method : {"rope", "alibi", "cable", "t5", "fire", "none"}) {
     model.position = *ResolvePosition(method);
     const MemoryPath path = NewRunMemoryPath(model, DeviceKind::kCpu, false);
-    EXPECT_EQ(path.attention, "fused") << method;
+    EXPECT_EQ(path.attention, kFused) << method;
     EXPECT_LT(TrainMemoryBytes(model, train, 1, path), 12'000'000'000) << method;
   }
 }
 
 TEST(CostTest, ANewRunIsCountedOnThePathThatItWillTake) {
-  EXPECT_EQ(NewRunMemoryPath(Micro(), DeviceKind::kCpu, true).attention, "fused");
+  EXPECT_EQ(NewRunMemoryPath(Micro(), DeviceKind::kCpu, true).attention, kFused);
   EXPECT_TRUE(NewRunMemoryPath(Micro(), DeviceKind::kCpu, true).activation_checkpointing);
-  EXPECT_EQ(NewRunMemoryPath(Micro("cope"), DeviceKind::kCpu, false).attention, "reference");
-  EXPECT_EQ(NewRunMemoryPath(Micro(), DeviceKind::kGpu, false).attention, "reference");
+  EXPECT_EQ(NewRunMemoryPath(Micro("cope"), DeviceKind::kCpu, false).attention, kReference);
+  EXPECT_EQ(NewRunMemoryPath(Micro(), DeviceKind::kGpu, false).attention, kReference);
   EXPECT_EQ(NewRunMemoryPath(Micro(), DeviceKind::kGpu, false).device_kind, DeviceKind::kGpu);
 }
 
@@ -109,10 +109,10 @@ TEST(CostTest, MicroBatchIsTheLargestPowerOfTwoThatDividesAndFits) {
   const ModelConfig model = Micro();
   const TrainConfig train = Short();
   const auto bytes = [&](std::int64_t micro_batch) {
-    return TrainMemoryBytes(model, train, micro_batch, Path("fused"));
+    return TrainMemoryBytes(model, train, micro_batch, Path(kFused));
   };
   const auto fits = [&](std::int64_t memory_bytes) {
-    return AutoMicroBatch(model, train, memory_bytes, Path("fused"));
+    return AutoMicroBatch(model, train, memory_bytes, Path(kFused));
   };
   EXPECT_EQ(fits(bytes(1000)), 16);
   EXPECT_EQ(fits(bytes(16)), 16);
@@ -123,18 +123,18 @@ TEST(CostTest, MicroBatchIsTheLargestPowerOfTwoThatDividesAndFits) {
   // 2 * 13 * 6176 > 8 (12 * 384 + 2 * 6176) + 6 * 2048, for the logits.
   ModelConfig deep = model;
   deep.n_layer = 12;
-  const std::int64_t two_bytes = TrainMemoryBytes(deep, train, 2, Path("fused"));
-  EXPECT_EQ(AutoMicroBatch(deep, train, two_bytes, Path("fused")), 2);
-  EXPECT_EQ(AutoMicroBatch(deep, train, two_bytes, Path("fused", true)), 8);
+  const std::int64_t two_bytes = TrainMemoryBytes(deep, train, 2, Path(kFused));
+  EXPECT_EQ(AutoMicroBatch(deep, train, two_bytes, Path(kFused)), 2);
+  EXPECT_EQ(AutoMicroBatch(deep, train, two_bytes, Path(kFused, true)), 8);
   TrainConfig twelve = train;
   twelve.batch_tokens = 12 * 64;
-  EXPECT_EQ(AutoMicroBatch(model, twelve, bytes(1000), Path("fused")), 4);
+  EXPECT_EQ(AutoMicroBatch(model, twelve, bytes(1000), Path(kFused)), 4);
 }
 
 TEST(CostTest, MemoryOfAHugeModelIsCappedAndNeverWraps) {
   TrainConfig train = Short();
   train.train_length = std::int64_t{1} << 40;
-  EXPECT_GT(TrainMemoryBytes(Micro(), train, 1 << 20, Path("fused")), std::int64_t{1} << 62);
+  EXPECT_GT(TrainMemoryBytes(Micro(), train, 1 << 20, Path(kFused)), std::int64_t{1} << 62);
 }
 
 // The head never has the logits of all positions at once, so a long window of a large vocabulary
@@ -144,13 +144,13 @@ TEST(CostTest, MemoryOfAnEvaluationHasOneChunkOfLogits) {
   model.vocab_size = 50257;
   const std::int64_t weights = 4 * model.ParameterCount(), chunk = 1 << 23;
   // Ten tensors of 96 channels and two of 384; 8192 tokens in 128 windows of 64.
-  EXPECT_EQ(EvaluateMemoryBytes(model, 16384, Path("fused")),
+  EXPECT_EQ(EvaluateMemoryBytes(model, 16384, Path(kFused)),
             kProgram + weights + 4 * 16384 * (10 * 96 + 2 * 384) + 8 * chunk);
-  EXPECT_EQ(EvaluateMemoryBytes(model, 64, Path("fused")),
+  EXPECT_EQ(EvaluateMemoryBytes(model, 64, Path(kFused)),
             kProgram + weights + 4 * 8192 * (10 * 96 + 2 * 384) + 8 * chunk);
   // Three copies of the scores of 128 rows of 4 heads.
-  EXPECT_EQ(EvaluateMemoryBytes(model, 16384, Path("reference")),
-            EvaluateMemoryBytes(model, 16384, Path("fused")) + 12 * 4 * 128 * 16384);
+  EXPECT_EQ(EvaluateMemoryBytes(model, 16384, Path(kReference)),
+            EvaluateMemoryBytes(model, 16384, Path(kFused)) + 12 * 4 * 128 * 16384);
 }
 
 TEST(CostTest, AnEvaluationReadsWholeWindowsOfEightThousandTokens) {

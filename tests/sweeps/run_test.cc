@@ -198,11 +198,11 @@ TEST(ExecutionTest, ReadsBackWhatItWrote) {
                                .device_name = "NVIDIA H200",
                                .threads = 4,
                                .micro_batch = 16,
-                               .attention = "torch",
+                               .attention = AttentionBackend::kTorch,
                                .linear = "aten/cuda",
-                               .operators = "longrun",
+                               .operators = OperatorSet::kLongrun,
                                .simd = "avx2",
-                               .subnormals = "flushed"};
+                               .subnormals = Subnormals::kFlushed};
   const Result<Execution> read = Execution::FromJson(execution.ToJson());
   ASSERT_TRUE(read.ok()) << read.status().message();
   EXPECT_EQ(*read, execution);
@@ -238,29 +238,29 @@ TEST(ExecutionTest, OnlyARunInBf16HasAPathForIt) {
 TEST(ExecutionTest, ARecordWithoutOperatorsIsOfLibTorchs) {
   Execution execution;
   execution.micro_batch = 1;
-  execution.operators = "longrun";
+  execution.operators = OperatorSet::kLongrun;
   Json json = execution.ToJson();
   json["paths"].erase("operators");
   const Result<Execution> read = Execution::FromJson(json);
   ASSERT_TRUE(read.ok()) << read.status().message();
-  EXPECT_EQ(read->operators, "aten");
+  EXPECT_EQ(read->operators, OperatorSet::kAten);
 }
 
 // A run that began before there was a choice goes on with the bits that it would have had.
 TEST(ExecutionTest, ARecordWithoutSubnormalsKeepsThem) {
   Execution execution;
   execution.micro_batch = 1;
-  execution.subnormals = "flushed";
+  execution.subnormals = Subnormals::kFlushed;
   Json json = execution.ToJson();
   json["paths"].erase("subnormals");
   const Result<Execution> read = Execution::FromJson(json);
   ASSERT_TRUE(read.ok()) << read.status().message();
-  EXPECT_EQ(read->subnormals, "kept");
+  EXPECT_EQ(read->subnormals, Subnormals::kKept);
 }
 
 TEST(ExecutionTest, ANewRunFlushesSubnormalsOnACpu) {
-  EXPECT_EQ(SubnormalsFor(DeviceKind::kCpu), "flushed");
-  EXPECT_EQ(SubnormalsFor(DeviceKind::kGpu), "kept");
+  EXPECT_EQ(SubnormalsFor(DeviceKind::kCpu), Subnormals::kFlushed);
+  EXPECT_EQ(SubnormalsFor(DeviceKind::kGpu), Subnormals::kKept);
 }
 
 TaskFile EvaluateTask() {

@@ -191,7 +191,7 @@ Json DescribeMachine(const TaskFile& task, const Machine& machine) {
   described["simd"] = machine.simd;
   described["linear"] = machine.linear;
   described["operators"] = machine.operators;
-  described["subnormals"] = machine.subnormals;
+  described["subnormals"] = SubnormalsName(machine.subnormals);
   return described;
 }
 
@@ -222,7 +222,6 @@ Status Evaluate(Session& session, const Dataset& dataset, const Machine& machine
       !why.empty()) {
     return Status(Code::kInvalidArgument, Str(named.evaluation->name, ": ", why));
   }
-  ASSIGN_OR_RETURN(const AttentionBackend backend, ParseAttentionBackend(task.execution.attention));
   ASSIGN_OR_RETURN(StartWeights weights, Weights(task));
   ASSIGN_OR_RETURN(const std::int64_t mask_token, MaskToken(task, dataset));
   if (named.evaluation->reads == Evaluation::Reads::kBidirectional && mask_token < 0) {
@@ -232,7 +231,7 @@ Status Evaluate(Session& session, const Dataset& dataset, const Machine& machine
                       "dataset whose tokenizer has a mask token"));
   }
   ASSIGN_OR_RETURN(Transformer net, Transformer::Make(weights.config, std::move(weights.parameters),
-                                                      backend, machine.compute));
+                                                      task.execution.attention, machine.compute));
   Evaluator evaluator(session, dataset, std::move(named), DescribeMachine(task, machine),
                       std::move(net), mask_token);
   return evaluator.Run();

@@ -31,11 +31,12 @@ Status Honour(const Execution& wanted, const Machine& machine) {
   if (!wanted.linear.empty() && wanted.linear != machine.linear) {
     return Differs("matrix path", wanted.linear, machine.linear);
   }
-  if (!wanted.operators.empty() && wanted.operators != machine.operators) {
-    return Differs("operators", wanted.operators, machine.operators);
+  if (wanted.operators && *wanted.operators != machine.operators) {
+    return Differs("operators", EnumName(*wanted.operators), EnumName(machine.operators));
   }
-  if (!wanted.subnormals.empty() && wanted.subnormals != machine.subnormals) {
-    return Differs("subnormal numbers", wanted.subnormals, machine.subnormals);
+  if (wanted.subnormals && *wanted.subnormals != machine.subnormals) {
+    return Differs("subnormal numbers", SubnormalsName(*wanted.subnormals),
+                   SubnormalsName(machine.subnormals));
   }
   if (machine.device_kind == DeviceKind::kCpu && !wanted.simd.empty() &&
       wanted.simd != machine.simd) {
@@ -58,17 +59,16 @@ std::string DecideLinear(const std::string& wanted, Compute& compute) {
 }
 
 // The same for all other operators, which every machine can take from LibTorch.
-std::string DecideOperators(const std::string& wanted, Compute& compute) {
-  if (wanted == "aten") compute.kernels.reset();
-  return OperatorsName(compute);
+OperatorSet DecideOperators(std::optional<OperatorSet> wanted, Compute& compute) {
+  if (wanted == OperatorSet::kAten) compute.kernels.reset();
+  return compute.kernels ? OperatorSet::kLongrun : OperatorSet::kAten;
 }
 
 // The same for subnormal numbers: every machine can keep them, and a GPU always does.
-std::string DecideSubnormals(const std::string& wanted, DeviceKind device_kind) {
-  const std::optional<Subnormals> known = FindSubnormals(wanted);
+Subnormals DecideSubnormals(std::optional<Subnormals> wanted, DeviceKind device_kind) {
   const bool can_flush = device_kind == DeviceKind::kCpu && CanFlushSubnormals();
-  const bool honoured = known && (*known == Subnormals::kKept || can_flush);
-  return honoured ? wanted : SubnormalsFor(device_kind);
+  const bool honoured = wanted && (*wanted == Subnormals::kKept || can_flush);
+  return honoured ? *wanted : SubnormalsFor(device_kind);
 }
 
 }  // namespace
@@ -100,8 +100,8 @@ Result<Machine> OpenMachine(const TaskFile& task, Precision precision) {
   machine.subnormals = DecideSubnormals(task.execution.subnormals, machine.device_kind);
   RETURN_IF_ERROR(Honour(task.execution, machine));
   FixNumerics({.threads = task.execution.threads,
-               .sdpa_attention = task.execution.attention == "torch",
-               .subnormals = *FindSubnormals(machine.subnormals)},
+               .sdpa_attention = task.execution.attention == AttentionBackend::kTorch,
+               .subnormals = machine.subnormals},
               machine.compute.device);
   return machine;
 }
@@ -111,9 +111,9 @@ Execution Completed(Execution execution, const Machine& machine) {
     execution.device_name = machine.device_name;
   }
   if (execution.linear.empty()) execution.linear = machine.linear;
-  if (execution.operators.empty()) execution.operators = machine.operators;
+  if (!execution.operators) execution.operators = machine.operators;
   if (execution.simd.empty()) execution.simd = machine.simd;
-  if (execution.subnormals.empty()) execution.subnormals = machine.subnormals;
+  if (!execution.subnormals) execution.subnormals = machine.subnormals;
   if (execution.bf16.empty()) execution.bf16 = machine.bf16;
   return execution;
 }

@@ -19,8 +19,8 @@ struct Machine {
   std::int64_t memory_bytes = 0;
   std::string simd;
   std::string linear;
-  std::string operators;
-  std::string subnormals;
+  OperatorSet operators = OperatorSet::kAten;
+  Subnormals subnormals = Subnormals::kKept;
   std::string bf16;  // "" unless it computes in bf16 on a CPU
 
   Json ToJson() const;  // {"kind","name","memory_bytes"}
@@ -28,9 +28,8 @@ struct Machine {
 
 // Opens the device that the task names, with `precision`, and fixes thread count and
 // deterministic algorithms. kFailedPrecondition if the machine differs from the task's execution in
-// anything that changes bits: the message says in what. This machine decides what the
-// execution leaves open
-// ("").
+// anything that changes bits: the message says in what. This machine decides what the execution
+// leaves open.
 Result<Machine> OpenMachine(const TaskFile& task, Precision precision);
 
 // The execution, with the machine's values for what was left open.

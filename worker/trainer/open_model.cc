@@ -53,10 +53,9 @@ Status CheckIsNoText(const std::string& path) {
 }
 
 // The attention that a run of the model would use; the reference for doubles, which no run uses.
-Result<AttentionBackend> AttentionOf(const ModelConfig& model, const Compute& compute) {
+AttentionBackend AttentionOf(const ModelConfig& model, const Compute& compute) {
   if (compute.dtype == at::kDouble) return AttentionBackend::kReference;
-  return ParseAttentionBackend(
-      AttentionPathFor(model, compute.device.is_cpu() ? DeviceKind::kCpu : DeviceKind::kGpu));
+  return AttentionPathFor(model, compute.device.is_cpu() ? DeviceKind::kCpu : DeviceKind::kGpu);
 }
 
 }  // namespace
@@ -74,7 +73,7 @@ Result<Transformer> OpenModel(const ModelOptions& options) {
   ModelFolder folder = ToModelFolder(opened);
   RETURN_IF_ERROR(Extend(options.extend, folder.config));
   if (!backend) {
-    ASSIGN_OR_RETURN(backend, AttentionOf(folder.config.model, compute));
+    backend = AttentionOf(folder.config.model, compute);
   }
   return Transformer::Make(folder.config, std::move(folder.parameters), *backend, compute);
 }

@@ -70,8 +70,8 @@ Result<InitFolder> OpenInit(const std::string& given) {
 
 struct FoundCheckpoint {
   CheckpointRef ref;
-  std::string attention;  // what its run computes with; "" if unknown
-  std::string subnormals;
+  std::optional<AttentionBackend> attention = {};  // what its run computes with, if known
+  Subnormals subnormals = Subnormals::kKept;       // as in all runs that do not specify it
 };
 
 // The inputs that the arguments name; an input with an error is absent.
@@ -227,19 +227,25 @@ Result<FoundCheckpoint> FindCheckpoint(const std::string& folder) {
   SeededRandom random(EntropySeed());
   ASSIGN_OR_RETURN(std::string absolute, AbsolutePath(folder));
   const Json paths = loaded.state.value("paths", Json::object());
-  std::string attention, subnormals = "kept";  // as in all runs that do not specify it
+  FoundCheckpoint found{.ref = {.attempt = MakeUlid(WallMs(), random),
+                                .checkpoint = std::move(absolute),
+                                .sha256 = summary.sha256,
+                                .step = step}};
   if (paths.contains("attention")) {
-    ASSIGN_OR_RETURN(attention, GetString(paths, "attention", "state.json: paths"));
+    ASSIGN_OR_RETURN(const std::string name, GetString(paths, "attention", "state.json: paths"));
+    ASSIGN_OR_RETURN(found.attention, ParseAttentionBackend(name));
   }
   if (paths.contains("subnormals")) {
-    ASSIGN_OR_RETURN(subnormals, GetString(paths, "subnormals", "state.json: paths"));
+    ASSIGN_OR_RETURN(const std::string name, GetString(paths, "subnormals", "state.json: paths"));
+    const std::optional<Subnormals> known = FindSubnormals(name);
+    if (!known) {
+      return Status(Code::kInvalidArgument,
+                    Str("state.json: paths.subnormals: expected kept or flushed, found \"", name,
+                        "\""));
+    }
+    found.subnormals = *known;
   }
-  return FoundCheckpoint{.ref = {.attempt = MakeUlid(WallMs(), random),
-                                 .checkpoint = std::move(absolute),
-                                 .sha256 = summary.sha256,
-                                 .step = step},
-                         .attention = std::move(attention),
-                         .subnormals = std::move(subnormals)};
+  return found;
 }
 
 // Checks where the task gets its weights: from a checkpoint,
@@ -371,22 +377,21 @@ Result<TaskFile> MakeTask(const StandaloneOptions& options, TaskKind kind, const
   if (!options.matrix.empty()) {
     task.execution.linear = Str(options.matrix, "/", IdentifyCpu().vendor);
   }
-  task.execution.operators = options.operators;
-  task.execution.subnormals = options.subnormals;
+  task.execution.operators = FindEnum<OperatorSet>(options.operators);
+  task.execution.subnormals = FindSubnormals(options.subnormals);
   task.activation_checkpointing = options.activation_checkpointing;
   ASSIGN_OR_RETURN(task.attempt_dir, AbsolutePath(options.output));
   task.cache_dir = task.attempt_dir;
   task.checkpoint_every_ms = options.checkpoint_every_ms;
-  task.execution.attention =
-      options.attention == "auto" ? AttentionPathFor(task.run.model, *device) : options.attention;
+  const auto asked = FindEnum<AttentionBackend>(options.attention);  // or "auto"
+  task.execution.attention = asked ? *asked : AttentionPathFor(task.run.model, *device);
   if (parts.inputs.checkpoint) {
     const FoundCheckpoint& found = *parts.inputs.checkpoint;
     // Use the attention of the training, except that a GPU does not have the fused
     // attention of a CPU.
-    const bool is_here = found.attention != "fused" || device == DeviceKind::kCpu;
-    if (options.attention == "auto" && !found.attention.empty() && is_here) {
-      task.execution.attention = found.attention;
-    }
+    const bool is_here =
+        found.attention != AttentionBackend::kFused || device == DeviceKind::kCpu;
+    if (!asked && found.attention && is_here) task.execution.attention = *found.attention;
     // A GPU always keeps subnormals, whatever the checkpoint was trained on.
     if (options.subnormals.empty() && device == DeviceKind::kCpu) {
       task.execution.subnormals = found.subnormals;
@@ -412,9 +417,8 @@ Status DecideHere(TaskFile& task) {
   task.execution = Completed(std::move(task.execution), machine);
   const ModelConfig& model = task.run.model;
   ASSIGN_OR_RETURN(const TermSpec terms, TermsOf(model));
-  ASSIGN_OR_RETURN(const AttentionBackend backend, ParseAttentionBackend(task.execution.attention));
-  return Attention::Make(terms, model.position.method, model.attention_shape(), backend,
-                         machine.compute)
+  return Attention::Make(terms, model.position.method, model.attention_shape(),
+                         task.execution.attention, machine.compute)
       .status();
 }
 

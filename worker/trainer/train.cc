@@ -120,10 +120,9 @@ Result<Trainer> Trainer::Make(Session& session, const Dataset& dataset, const Ma
                   Str("model.vocab_size ", run.model.vocab_size, " is less than the ",
                       dataset.n_tokens(), " ids of dataset \"", task.dataset_name, "\""));
   }
-  ASSIGN_OR_RETURN(const AttentionBackend backend, ParseAttentionBackend(task.execution.attention));
 
   ASSIGN_OR_RETURN(Transformer net, Transformer::Make(start.config, std::move(start.parameters),
-                                                      backend, machine.compute));
+                                                      task.execution.attention, machine.compute));
   net.SetActivationCheckpointing(task.activation_checkpointing);
   Trainer trainer(session, *split, order, std::move(net), std::move(start.initial_weights));
   if (run.train.is_masked()) {

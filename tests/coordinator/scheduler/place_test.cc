@@ -84,9 +84,9 @@ TEST_F(PlaceTest, TheFirstPlacementDecidesTheExecutionForGood) {
   EXPECT_EQ(execution.threads, 2);
   EXPECT_EQ(execution.simd, "avx2");
   EXPECT_EQ(execution.linear, "aten/AuthenticAMD");
-  EXPECT_EQ(execution.attention, "fused");
-  EXPECT_EQ(execution.operators, "longrun");
-  EXPECT_EQ(execution.subnormals, "flushed");
+  EXPECT_EQ(execution.attention, AttentionBackend::kFused);
+  EXPECT_EQ(execution.operators, OperatorSet::kLongrun);
+  EXPECT_EQ(execution.subnormals, Subnormals::kFlushed);
   const longrun::Run run = SampleRun(1);  // not testing::Test::Run
   EXPECT_EQ(execution.micro_batch,
             AutoMicroBatch(run.model, run.train, 4'000'000'000,

@@ -111,7 +111,7 @@ std::vector<std::string> Covered() {
   std::vector<std::string> names;
   for (const PositionMethod* method : PositionMethods()) {
     const NetConfig config = OneLayer(method->name, 1);
-    if (AttentionPathFor(config.model, DeviceKind::kCpu) == "fused")
+    if (AttentionPathFor(config.model, DeviceKind::kCpu) == AttentionBackend::kFused)
       names.emplace_back(method->name);
   }
   return names;

@@ -10,6 +10,7 @@
 #include "base/files.h"
 #include "base/process.h"
 #include "base/str.h"
+#include "model/attention_path.h"
 #include "model/data/dataset.h"
 #include "model/position/method.h"
 #include "sweeps/cost.h"
@@ -21,14 +22,14 @@ namespace {
 
 struct Case {
   const char* method;
-  const char* attention;
+  AttentionBackend attention;
   std::int64_t train_length;
   bool recomputes;
 };
 
 // With names in failures.
 void PrintTo(const Case& one, std::ostream* out) {
-  *out << one.method << ", " << one.attention << ", " << one.train_length
+  *out << one.method << ", " << EnumName(one.attention) << ", " << one.train_length
        << (one.recomputes ? ", activation checkpointing" : "");
 }
 
@@ -77,7 +78,7 @@ TEST_P(MemoryTest, IsWithinAQuarterOfWhatWasForetold) {
                                    "--output",
                                    At("out"),
                                    "--attention",
-                                   one.attention,
+                                   std::string(EnumName(one.attention)),
                                    "--micro-batch",
                                    Str(micro_batch)};
   if (one.recomputes) argv.emplace_back("--activation-checkpointing");
@@ -99,11 +100,11 @@ TEST_P(MemoryTest, IsWithinAQuarterOfWhatWasForetold) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Paths, MemoryTest,
-                         testing::Values(Case{"rope", "fused", 1024, false},
-                                         Case{"alibi", "fused", 1024, true},
-                                         Case{"rope", "torch", 1024, false},
-                                         Case{"cope", "reference", 1024, true},
-                                         Case{"cable", "fused", 4096, false}));
+                         testing::Values(Case{"rope", AttentionBackend::kFused, 1024, false},
+                                         Case{"alibi", AttentionBackend::kFused, 1024, true},
+                                         Case{"rope", AttentionBackend::kTorch, 1024, false},
+                                         Case{"cope", AttentionBackend::kReference, 1024, true},
+                                         Case{"cable", AttentionBackend::kFused, 4096, false}));
 
 }  // namespace
 }  // namespace longrun::trainer
