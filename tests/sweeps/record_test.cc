@@ -90,7 +90,7 @@ TEST(StartedRecordTest, HasItsExecutionIfThatCanBeRead) {
   ASSERT_TRUE(std::get<StartedRecord>(body).execution.has_value());
   EXPECT_EQ(std::get<StartedRecord>(body).execution->threads, 3);
   EXPECT_EQ(std::get<StartedRecord>(body).execution->micro_batch, 4);
-  EXPECT_EQ(std::get<StartedRecord>(body).execution->attention, "fused");
+  EXPECT_EQ(std::get<StartedRecord>(body).execution->attention, AttentionBackend::kFused);
   for (const Json& other : {Json(), Json(1), Json::object(), Without(execution, "threads"),
                             With(execution, "/paths", nullptr)}) {
     const RecordBody without = Parse(RecordKind::kStarted, {{"execution", other}});
