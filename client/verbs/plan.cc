@@ -357,8 +357,8 @@ void AddPlan(Verbs& verbs) {
                    "a sweep with results of the same runs, from whose variances it is foretold\n"
                    "what the file's claims can decide (default: the sweep of its name)");
   verb.SetRun([&verbs, file, output, limit, pilot] {
-    const Result<v1::PlanSweepRequest> request = PlanRequest(*file);
-    if (!request.ok()) return Report(request.status());
+    const Result<v1::PlanSweepRequest> request = PlanRequest(*file, verbs.state);
+    if (!request.ok()) return ReportRequest(request.status());
     RetryingClient client(verbs.state);
     Result<v1::PlanSweepResponse> plan = client.PlanSweep(*request);
     if (!plan.ok()) return client.ReportFailure(plan.status());

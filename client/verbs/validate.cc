@@ -10,6 +10,13 @@
 #include "client/words/sweep_file.h"
 
 namespace longrun::client {
+namespace {
+
+std::string ErrorJson(const std::string& file, const Status& status) {
+  return RenderJson({{"file", file}, {"error", status.message()}});
+}
+
+}  // namespace
 
 void AddValidate(Verbs& verbs) {
   Verb verb = verbs.AddVerb("validate", "check a sweep file");
@@ -18,13 +25,15 @@ void AddValidate(Verbs& verbs) {
   const auto file = AddSweepFile(verb);
   const auto output = AddOutput(verb, {"table", "json"});
   verb.SetRun([&verbs, file, output] {
-    const Result<v1::PlanSweepRequest> request = PlanRequest(*file);
-    if (!request.ok()) return Report(request.status());
+    const Result<v1::PlanSweepRequest> request = PlanRequest(*file, verbs.state);
+    if (!request.ok()) {
+      if (*output == "json") Print(ErrorJson(file->file, request.status()));
+      return ReportRequest(request.status());
+    }
     RetryingClient client(verbs.state);
     const Result<v1::PlanSweepResponse> plan = client.PlanSweep(*request);
     if (!plan.ok()) {
-      if (*output == "json")
-        Print(RenderJson({{"file", file->file}, {"error", plan.status().message()}}));
+      if (*output == "json") Print(ErrorJson(file->file, plan.status()));
       return client.ReportFailure(plan.status());
     }
     const auto n_runs = plan->runs_size();

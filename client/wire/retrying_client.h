@@ -32,6 +32,7 @@ class RetryingClient final : public SweepCalls {
 
   // Reports why the last request failed, with a sweep file's violations; returns the exit code.
   int ReportFailure(const Status& status) const;
+  const std::vector<std::string>& violations() const { return violations_; }
 
   // The coordinator of the last answer.
   Coordinator& coordinator() { return *coordinator_; }
