@@ -359,7 +359,7 @@ void AddPlan(Verbs& verbs) {
   verb.SetRun([&verbs, file, output, limit, pilot] {
     const Result<v1::PlanSweepRequest> request = PlanRequest(*file, verbs.state);
     if (!request.ok()) return ReportRequest(request.status());
-    RetryingClient client(verbs.state);
+    RetryingClient client(verbs.state, RetryingClient::NoDatabase::kIsMade);
     Result<v1::PlanSweepResponse> plan = client.PlanSweep(*request);
     if (!plan.ok()) return client.ReportFailure(plan.status());
     const Result<ClaimsPlan> claims = PlanClaims(*request, *plan, *pilot, client);

@@ -30,7 +30,7 @@ void AddValidate(Verbs& verbs) {
       if (*output == "json") Print(ErrorJson(file->file, request.status()));
       return ReportRequest(request.status());
     }
-    RetryingClient client(verbs.state);
+    RetryingClient client(verbs.state, RetryingClient::NoDatabase::kIsMade);
     const Result<v1::PlanSweepResponse> plan = client.PlanSweep(*request);
     if (!plan.ok()) {
       if (*output == "json") Print(ErrorJson(file->file, plan.status()));

@@ -82,7 +82,7 @@ std::string_view UpToKey(std::string_view line) {
 // The mistakes in named files, and those that only the coordinator can find, in one list.
 Status WithOtherMistakes(const Status& of_files, const v1::PlanSweepRequest& request,
                          const std::string& state) {
-  RetryingClient client(state);
+  RetryingClient client(state, RetryingClient::NoDatabase::kIsMade);
   if (client.PlanSweep(request).ok() || client.violations().empty()) return of_files;
   std::vector<std::string> lines = Split(of_files.message(), '\n');
   const std::size_t n_of_files = lines.size();
