@@ -253,7 +253,10 @@ class PlanMaker {
     if (!is_under_way && plan.training != PlannedTraining::kToDo) return;
     if (!trainings_.insert(planned.run_key).second) return;
     plan.disk_bytes = (sweep_.checkpoint_keep + 1) * CheckpointBytes(run.model);
-    if (is_under_way) return;
+    if (is_under_way) {
+      plan_.under_way_flops += plan.train_flops;
+      return;
+    }
     plan_.train_flops += plan.train_flops;
     const bool recomputes = sweep_.activation_checkpointing;
     CheckMemory(planned, "training", TrainMemoryBytes(run.model, run.train, 1, PathOf(planned)),
@@ -266,25 +269,30 @@ class PlanMaker {
 
   void PlanCells(const PlannedRun& planned, RunPlan& plan, Estimate& chain) {
     std::set<std::string> known, under_way, missing, refreshed;
-    std::optional<double> flops = 0.0;
+    std::optional<double> flops = 0.0, under_way_flops = 0.0;
     std::set<std::string> not_applicable;
     std::int64_t longest = 0;
+    bool has_new = false;
     const std::int64_t longest_read = LongestRead(planned.run.model);
     for (const PlannedEvaluation& evaluation : planned.evaluations) {
       const bool whole_windows = ReadsWholeWindows(evaluation.evaluation);
       for (const ExpectedCell& cell : evaluation.cells) {
         const bool is_beyond = whole_windows && cell.context_length > longest_read;
+        bool is_new = true;
         if (IsOwned(cell.cell, known, under_way)) {
-          if (!refresh_.contains(cell.cell)) continue;
-          refreshed.insert(cell.cell);
-          if (is_beyond) continue;  // it costs nothing
+          is_new = refresh_.contains(cell.cell);
+          if (is_new) refreshed.insert(cell.cell);
+          const bool is_measured = is_new || under_way.contains(cell.cell);
+          if (!is_measured || is_beyond) continue;  // it costs nothing
         } else {
           missing.insert(cell.cell);
           if (is_beyond) not_applicable.insert(cell.cell);
         }
         if (!cells_.insert(cell.cell).second) continue;
-        AddFlops(costs_.Flops(planned.run, evaluation.evaluation, cell.context_length), flops);
+        AddFlops(costs_.Flops(planned.run, evaluation.evaluation, cell.context_length),
+                 is_new ? flops : under_way_flops);
         longest = std::max(longest, cell.context_length);
+        has_new = has_new || is_new;
       }
     }
     plan.cells_known = std::ssize(known) + std::ssize(under_way);
@@ -293,11 +301,14 @@ class PlanMaker {
     plan.cells_refreshed = std::ssize(refreshed);
     plan.cells_not_applicable = std::ssize(not_applicable);
     if (longest == 0) return;
-    plan.evaluate_flops = flops.value_or(0);
-    plan_.evaluate_flops += plan.evaluate_flops;
+    const bool is_priced = flops && under_way_flops;
+    plan.evaluate_flops = is_priced ? *flops + *under_way_flops : 0;
+    plan_.evaluate_flops += flops.value_or(0);
+    plan_.under_way_flops += under_way_flops.value_or(0);
     plan.evaluate_memory_bytes = EvaluateMemoryBytes(planned.run.model, longest, PathOf(planned));
     CheckMemory(planned, Str("evaluating at ", longest), plan.evaluate_memory_bytes,
                 "a smaller model or shorter context_lengths");
+    if (!has_new) return;  // the time left says it
     if (flops) plan.evaluate_time = forecast_.Of(TaskKind::kEvaluate, planned.run, *flops);
     Count(planned.run_key, plan.evaluate_time, chain);
   }

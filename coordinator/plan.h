@@ -31,17 +31,18 @@ std::string_view PlannedTrainingName(PlannedTraining training);
 // One point of the matrix. Work that several points share is counted at the first one.
 struct RunPlan {
   PlannedTraining training = PlannedTraining::kToDo;
-  std::int64_t parameters = 0;             // a tied head is counted once
-  double train_flops = 0;                  // of the run's own steps, without those of its parent
-  std::int64_t micro_batch = 0;            // sequences, for the largest slot; 0: no training
-  std::int64_t memory_bytes = 0;           // of a train step at this micro-batch; 0: no training
-  std::int64_t disk_bytes = 0;             // of checkpoints that a training still to finish leaves
-  std::int64_t cells_known = 0;            // measured or under way
-  std::int64_t cells_under_way = 0;        // part of cells_known
-  std::int64_t cells_refreshed = 0;        // part of cells_known: measured again
-  std::int64_t cells_missing = 0;          // to be measured
-  std::int64_t cells_not_applicable = 0;   // part of cells_missing: longer than the method can read
-  double evaluate_flops = 0;               // of missing and refreshed cells; 0 if any is unknown
+  std::int64_t parameters = 0;            // a tied head is counted once
+  double train_flops = 0;                 // of the run's own steps, without those of its parent
+  std::int64_t micro_batch = 0;           // sequences, for the largest slot; 0: no training
+  std::int64_t memory_bytes = 0;          // of a train step at this micro-batch; 0: no training
+  std::int64_t disk_bytes = 0;            // of checkpoints that a training still to finish leaves
+  std::int64_t cells_known = 0;           // measured or under way
+  std::int64_t cells_under_way = 0;       // part of cells_known
+  std::int64_t cells_refreshed = 0;       // part of cells_known: measured again
+  std::int64_t cells_missing = 0;         // to be measured
+  std::int64_t cells_not_applicable = 0;  // part of cells_missing: longer than the method can read
+  // Of the cells still to be measured, those under way included; 0 if any is unknown.
+  double evaluate_flops = 0;
   std::int64_t evaluate_memory_bytes = 0;  // of the longest of them
   std::optional<Estimate> train_time = {};
   std::optional<Estimate> evaluate_time = {};
@@ -52,6 +53,7 @@ struct SweepPlan {
   std::vector<RunPlan> runs;          // as Sweep::runs
   double train_flops = 0;             // of all training to do
   double evaluate_flops = 0;          // of all cells to measure
+  double under_way_flops = 0;         // of unfinished work that is stored already, in whole
   std::int64_t disk_free_bytes = 0;   // where the checkpoints will lie
   std::optional<Estimate> slot_time;  // of all slots together; known only if that of each part is
   std::optional<Estimate>

@@ -197,11 +197,7 @@ class Expander {
     return std::ranges::any_of(spec_.exclude, [&](const PointPattern& pattern) {
       return std::ranges::all_of(pattern, [&](const auto& entry) {
         const auto& [axis, wanted] = entry;
-        const Json& value = point[axis]->value;
-        if (spec_.axes[axis].name != "position") return value == wanted;
-        return std::ranges::all_of(wanted.items(), [&](const auto& param) {
-          return value.contains(param.key()) && value[param.key()] == param.value();
-        });
+        return longrun::IsExcluded(spec_.axes[axis], point[axis]->value, wanted);
       });
     });
   }
@@ -733,7 +729,10 @@ class Expander {
     Json params = block.params;
     const auto lengths = params.at("context_lengths").get<std::vector<std::int64_t>>();
     const std::optional<ParamError> error =
-        block.evaluation->fit({.name = dataset.name, .split_tokens = dataset.split_tokens}, params);
+        block.evaluation->fit({.name = dataset.name,
+                               .split_tokens = dataset.split_tokens,
+                               .split_documents = dataset.split_documents},
+                              params);
     if (error) {
       Report(PlaceOf(block, error->key), Str(PathOf(block), ".", error->key, ": ", error->message));
       return std::nullopt;
@@ -779,6 +778,13 @@ class Expander {
 };
 
 }  // namespace
+
+bool IsExcluded(const Axis& axis, const Json& value, const Json& wanted) {
+  if (axis.name != "position") return value == wanted;
+  return std::ranges::all_of(wanted.items(), [&](const auto& param) {
+    return value.contains(param.key()) && value[param.key()] == param.value();
+  });
+}
 
 std::vector<PlannedRun> ExpandSweep(const SweepSpec& spec, std::vector<Problem>& problems) {
   return Expander(spec, problems).Expand();

@@ -70,8 +70,8 @@ class FileReader {
 
 }  // namespace
 
-Result<NamedFiles> ReadNamedFiles(std::string_view yaml, std::string_view file_name,
-                                  const std::string& folder, const Overrides& overrides) {
+NamedFiles ReadNamedFiles(std::string_view yaml, std::string_view file_name,
+                          const std::string& folder, const Overrides& overrides) {
   FileReader reader(folder, overrides);
   std::vector<Problem> others;
   std::optional<YamlNode> root = ParseYaml(yaml, /*source=*/0, others);
@@ -83,10 +83,11 @@ Result<NamedFiles> ReadNamedFiles(std::string_view yaml, std::string_view file_n
   for (std::size_t i = 0; i < evaluate->value.items.size(); ++i) {
     reader.Read(evaluate->value.items[i], i);
   }
+  NamedFiles found = reader.Take();
   if (!reader.problems().empty()) {
-    return ToStatus(std::move(reader.problems()), file_name, overrides);
+    found.problems = ToStatus(std::move(reader.problems()), file_name, overrides);
   }
-  return reader.Take();
+  return found;
 }
 
 }  // namespace longrun

@@ -19,13 +19,15 @@ struct NamedFiles {
   std::vector<std::pair<std::string, std::string>> overrides;
   std::vector<InputFile> files;
   std::vector<std::string> ids;  // already given in the sweep as "sha256:HEX"
+  // Of files that cannot be read, or are not of the right kind: their places in the sweep file, a
+  // line each, like the errors of ParseSweep, which reports all other mistakes. Such a file has no
+  // override, so ParseSweep refuses it at the same place.
+  Status problems = {};
 };
 
-// Relative paths start at `folder`. A file that cannot be read, or is not of the right kind, is an
-// error with its place in the sweep file, like those of ParseSweep;
-// ParseSweep reports all other mistakes.
-Result<NamedFiles> ReadNamedFiles(
-    std::string_view yaml, std::string_view file_name, const std::string& folder,
-    const std::vector<std::pair<std::string, std::string>>& overrides);
+// Relative paths start at `folder`.
+NamedFiles ReadNamedFiles(std::string_view yaml, std::string_view file_name,
+                          const std::string& folder,
+                          const std::vector<std::pair<std::string, std::string>>& overrides);
 
 }  // namespace longrun

@@ -37,7 +37,11 @@ class Reader {
     }
     LookForInit(root);
     // The axes first: a key that is an axis need not be given in its own place.
-    if (const YamlNode* const matrix = FindMatrix(root)) ReadMatrix(*matrix);
+    if (const YamlNode* const matrix = FindMatrix(root)) {
+      const std::size_t n_problems = problems_.size();
+      ReadMatrix(*matrix);
+      is_matrix_read_ = problems_.size() == n_problems;
+    }
     ReadMap("", root, root.place, spec_.document);
     if (const YamlNode::Entry* const body = root.Find("spec")) {
       ReadPoints(body->value.Find("exclude"), "spec.exclude", /*exclude=*/true);
@@ -45,7 +49,10 @@ class Reader {
     }
     CheckGivenTwice();
     ReportMissing();
-    for (const PlacedClaim& claim : claims_) CheckClaim(claim);
+    // Otherwise a mistake there would be told again for every claim that names what it hides.
+    if (is_matrix_read_ && are_evaluations_read_) {
+      for (const PlacedClaim& claim : claims_) CheckClaim(claim);
+    }
     return std::move(spec_);
   }
 
@@ -184,8 +191,12 @@ class Reader {
         return ReadLabels(node, path, out);
       case KeyRow::Kind::kPoints:
         return;  // read later, when all axes are known
-      case KeyRow::Kind::kEvaluations:
-        return ReadEvaluations(node, path);
+      case KeyRow::Kind::kEvaluations: {
+        const std::size_t n_problems = problems_.size();
+        ReadEvaluations(node, path);
+        are_evaluations_read_ = problems_.size() == n_problems;
+        return;
+      }
       case KeyRow::Kind::kClaims:
         claims_ = ReadClaims(node, path);
         return;
@@ -202,7 +213,7 @@ class Reader {
       if (!why.empty()) Report(node.place, Str(path, ": ", why));
       return;
     }
-    Report(node.place, Str(path, ": ", value.status().message()));
+    Report(node.place, Str(path, ": ", value.status().message(), AsList(node, path)));
     out = row.spec.default_value;
     spec_.broken.insert(path);
     if (row.required || row.others_rest_on) spec_.is_complete = false;
@@ -464,12 +475,38 @@ class Reader {
                            would_do ? Str("; write ", list) : ""));
   }
 
+  // What to write for `--set seed=4,5`, if each part is a value of the axis; else "".
+  std::string AsList(const YamlNode& node, std::string path) {
+    const bool is_set = node.place.source != 0 && node.kind == Kind::kScalar;
+    if (!is_set || node.text.find(',') == std::string::npos) return "";
+    if (path.ends_with(']')) path.resize(path.rfind('['));
+    for (const std::string_view prefix : {"spec.matrix.", "spec."}) {
+      if (path.starts_with(prefix)) path.erase(0, prefix.size());
+    }
+    const KeyRow* const row = FindAxis(path);
+    const std::string list = Str("[", node.text, "]");
+    std::vector<Problem> problems;
+    const std::optional<YamlNode> meant = ParseYaml(list, node.place.source, problems);
+    if (row == nullptr || !meant || !problems.empty()) return "";
+    const std::size_t n_told = problems_.size();
+    for (const YamlNode& item : meant->items) ReadAxisValue(*row, item, path);
+    const bool would_do = problems_.size() == n_told;
+    problems_.resize(n_told);
+    return would_do ? Str("; for several values give --set \"", path, "=", list, "\"") : "";
+  }
+
   std::optional<AxisValue> ReadAxisValue(const KeyRow& row, const YamlNode& node,
                                          const std::string& path) {
-    if (row.kind == KeyRow::Kind::kPosition) return ReadPosition(node, path);
+    if (row.kind == KeyRow::Kind::kPosition) {
+      const std::string as_list = AsList(node, path);
+      if (as_list.empty()) return ReadPosition(node, path);
+      Report(node.place,
+             Str(path, ": expected one position method, found ", ShowNode(node), as_list));
+      return std::nullopt;
+    }
     Result<Json> value = TypeValue(row, node);
     if (!value.ok()) {
-      Report(node.place, Str(path, ": ", value.status().message()));
+      Report(node.place, Str(path, ": ", value.status().message(), AsList(node, path)));
       return std::nullopt;
     }
     if (!IsKnown(row, *value, node.place, path)) return std::nullopt;
@@ -604,6 +641,22 @@ class Reader {
     return std::nullopt;
   }
 
+  // A value that the axis does not have leaves nothing out, so it is a slip. With --set, the axis
+  // may have fewer values than the file.
+  void CheckExcluded(const Axis& axis, const Json& wanted, const YamlNode::Entry& entry,
+                     const std::string& path) {
+    if (!is_matrix_read_) return;
+    std::vector<std::string> values;
+    for (const AxisValue& one : axis.values) {
+      if (one.place.source != 0 || IsExcluded(axis, one.value, wanted)) return;
+      values.push_back(one.shown.is_string() ? one.shown.get<std::string>()
+                                             : CanonicalJson(one.shown));
+    }
+    Report(entry.value.place, Str(path, ": ", ShowNode(entry.value),
+                                  " leaves nothing out: expected a value that the matrix has for ",
+                                  axis.name, ": ", Join(values, ", ")));
+  }
+
   void ReadExclude(const YamlNode& node, const std::string& path) {
     PointPattern pattern;
     for (const YamlNode::Entry& entry : node.entries) {
@@ -620,6 +673,7 @@ class Reader {
         if (!value) return;
         pattern[*index] = std::move(value->value);
       }
+      CheckExcluded(spec_.axes[*index], pattern.at(*index), entry, entry_path);
     }
     spec_.exclude.push_back(std::move(pattern));
   }
@@ -691,7 +745,8 @@ class Reader {
     const Result<const Evaluation*> evaluation = FindEvaluation(entry.key);
     if (!evaluation.ok()) {
       return Report(entry.place, IsUnbuiltEvaluation(entry.key)
-                                     ? Str(below, ": ", kNotBuiltYet)
+                                     ? Str(below, ": ", kNotBuiltYet, ": remove it, or take ",
+                                           Join(EvaluationNames(), ", "))
                                      : Str(below, ": unknown evaluation",
                                            DidYouMean(entry.key, EvaluationNames())));
     }
@@ -818,6 +873,7 @@ class Reader {
   std::vector<PlacedClaim> claims_;
   std::vector<Missing> missing_;
   bool has_init_ = false;
+  bool is_matrix_read_ = false, are_evaluations_read_ = false;  // without a mistake
 };
 
 }  // namespace

@@ -50,6 +50,16 @@ std::string ShowValues(const ParamSpec& spec) {
   LR_CHECK(false);
 }
 
+// Text in a cell of a table, where a bare | would begin the next cell.
+std::string InCell(const std::string& text) {
+  std::string out;
+  for (const char c : text) {
+    if (c == '|') out += '\\';
+    out += c;
+  }
+  return out;
+}
+
 std::string ParamRows(std::span<const ParamSpec> specs) {
   std::string out;
   for (const ParamSpec& spec : specs) {
@@ -58,7 +68,7 @@ std::string ParamRows(std::span<const ParamSpec> specs) {
                                           ? spec.default_value.get<std::string>()
                                           : CanonicalJson(spec.default_value);
     out += Str("| `", spec.name, "` | ", ShowValues(spec), " | ", default_value, " | ",
-               ParamMeaning(spec), " |\n");
+               InCell(ParamMeaning(spec)), " |\n");
   }
   return out;
 }

@@ -39,6 +39,9 @@ struct Axis {
 // From the index of an axis to the value that a point must have;
 // for position only the given parameters.
 using PointPattern = std::map<std::size_t, Json>;
+// Whether a value of the axis is one that an entry leaves out: of a position, the entry may give
+// only some parameters.
+bool IsExcluded(const Axis& axis, const Json& value, const Json& wanted);
 
 struct EvaluationSpec {
   const Evaluation* evaluation = nullptr;

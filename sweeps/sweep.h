@@ -32,6 +32,8 @@ struct DatasetInfo {
   std::string tokenizer_fingerprint;
   std::int64_t vocab_size = 0;  // rows of an embedding
   std::map<std::string, std::int64_t> split_tokens;
+  std::map<std::string, std::int64_t> split_documents =
+      {};                        // of those splits for which it is known
   std::int64_t n_tokens = 0;     // ids of the tokenizer; further rows are padding; 0: unknown
   std::int64_t mask_token = -1;  // of the tokenizer; -1: it has none, or it is unknown
 

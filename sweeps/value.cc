@@ -272,7 +272,9 @@ std::string ShowNode(const YamlNode& node) {
 }
 
 std::string DidYouMean(std::string_view word, const std::vector<std::string>& names) {
-  const std::string nearest = Nearest(word, names);
+  // A number is near others by its value, not by its digits: nobody means 32 by 33.
+  const bool is_number = word.find_first_not_of("0123456789.+-eE") == std::string_view::npos;
+  const std::string nearest = is_number ? "" : Nearest(word, names);
   if (!nearest.empty()) return Str("; did you mean \"", nearest, "\"?");
   return names.empty() ? "" : Str("; expected one of ", Join(names, ", "));
 }

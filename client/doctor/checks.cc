@@ -384,7 +384,8 @@ Finding CheckDatabase(const MachineFacts& machine) {
   };
   // A coordinator that runs already answers without writing; none can be started.
   if (machine.write_errno != 0 && !CoordinatorRuns(machine.state)) return cannot_write();
-  const Result<v1::GetServerInfoResponse> info = RetryingClient(machine.state).GetServerInfo();
+  const Result<v1::GetServerInfoResponse> info =
+      RetryingClient(machine.state, RetryingClient::NoDatabase::kIsMade).GetServerInfo();
   if (!info.ok()) {
     if (machine.write_errno != 0) return cannot_write();
     if (info.status().code() == Code::kResourceExhausted) {

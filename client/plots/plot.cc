@@ -9,6 +9,12 @@
 
 namespace longrun::client {
 
+std::optional<std::pair<double, double>> PlotPoint::Band() const {
+  if (ends95) return ends95;
+  if (!half95 || !std::isfinite(*half95)) return std::nullopt;
+  return std::pair(y - *half95, y + *half95);
+}
+
 bool HasPoints(const Plot& plot) {
   return std::ranges::any_of(plot.series, [](const PlotSeries& series) {
     return std::ranges::any_of(series.points,
@@ -49,6 +55,9 @@ Json PlotJson(const Plot& plot) {
                         {"se", point.se ? number(*point.se) : Json()},
                         {"half95", point.half95 ? number(*point.half95) : Json()},
                         {"at_train_length", point.is_marked}});
+      if (const auto& ends = point.ends95) {
+        points.back()["ci95"] = Json::array({number(ends->first), number(ends->second)});
+      }
     }
     json["series"].push_back({{"name", series.name},
                               {"baseline", series.is_baseline},

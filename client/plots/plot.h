@@ -9,6 +9,7 @@
 
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/json.h"
@@ -20,7 +21,11 @@ struct PlotPoint {
   double y = 0.0;
   std::optional<double> se = {};
   std::optional<double> half95 = {};  // half of the 95 % interval, and of the band's height
-  bool is_marked = false;             // at the train length
+  // The band's ends, if it is not y ± half95: a share's.
+  std::optional<std::pair<double, double>> ends95 = {};
+  bool is_marked = false;  // at the train length
+
+  std::optional<std::pair<double, double>> Band() const;  // nothing if it is not finite
 };
 
 // One line. Points are in ascending order of x; a point whose y is not finite is a gap.

@@ -81,11 +81,13 @@ PlotSeries SeriesOf(const PivotTable& table, const PivotRow& row) {
     const PivotCell& cell = row.cells[c];
     // A length that only another sweep asked for is not a gap in this line.
     if (cell.status == "not_asked") continue;
-    series.points.push_back({.x = XOf(table.columns[c].front()),
-                             .y = cell.value.value_or(std::numeric_limits<double>::quiet_NaN()),
-                             .se = cell.se,
-                             .half95 = cell.half95,
-                             .is_marked = cell.at_train_length});
+    series.points.push_back(
+        {.x = XOf(table.columns[c].front()),
+         .y = cell.value.value_or(std::numeric_limits<double>::quiet_NaN()),
+         .se = cell.se,
+         .half95 = cell.half95,
+         .ends95 = IsShare(table, cell) ? Interval95(table, cell) : std::nullopt,
+         .is_marked = cell.at_train_length});
   }
   return series;
 }
@@ -147,7 +149,7 @@ Plot PlotOf(const PivotTable& table) {
   }
   SetHues(plot);
   if (marks.size() <= kMarkedLengths) plot.marks_x.assign(marks.begin(), marks.end());
-  const std::string errors = ErrorLegend(table);
+  const std::string errors = BandLegend(table);
   std::vector<std::string> legend;
   if (!errors.empty()) legend.push_back("band: " + errors);
   if (plot.has_markers) legend.emplace_back("ring: train length");

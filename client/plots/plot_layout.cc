@@ -57,10 +57,10 @@ class Layout {
         if (!std::isfinite(point.y)) continue;
         xs.push_back(point.x);
         ys.push_back(point.y);
-        if (point.half95 && std::isfinite(*point.half95)) {
-          ys.push_back(point.y + *point.half95);
+        if (const auto band = point.Band()) {
+          ys.push_back(band->second);
           // A band that reaches zero has no lower end on a logarithmic scale.
-          if (!plot_.y_is_log || *point.half95 < point.y) ys.push_back(point.y - *point.half95);
+          if (!plot_.y_is_log || band->first > 0.0) ys.push_back(band->first);
         }
       }
     }
@@ -177,8 +177,6 @@ class Layout {
     return std::isfinite(point.y) && (!plot_.y_is_log || point.y > 0.0);
   }
 
-  double LowEnd(const PlotPoint& point) const { return std::max(point.y - *point.half95, y_.low); }
-
   // One area for each stretch without a gap. Keeps only the outermost of the points in one
   // column of pixels.
   void Band(std::size_t s) {
@@ -197,13 +195,14 @@ class Layout {
       lower.clear();
     };
     for (const PlotPoint& point : plot_.series[s].points) {
-      if (!CanDraw(point) || !point.half95 || !std::isfinite(*point.half95)) {
+      const auto band = point.Band();
+      if (!CanDraw(point) || !band) {
         flush();
         continue;
       }
       const double x = X(point.x);
-      const double high = Y(std::min(point.y + *point.half95, y_.high));
-      const double low = Y(LowEnd(point));
+      const double high = Y(std::min(band->second, y_.high));
+      const double low = Y(std::max(band->first, y_.low));
       if (!plot_.has_markers && !upper.empty() && std::floor(upper.back().x) == std::floor(x)) {
         upper.back().y = std::min(upper.back().y, high);
         lower.back().y = std::max(lower.back().y, low);

@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/student_t.h"
+#include "base/wilson.h"
 
 namespace longrun::client {
 namespace {
@@ -76,6 +77,19 @@ ErrorPart MeanText(const std::vector<const Reading*>& readings) {
     text.df = std::min(text.df, reading->df);
   }
   return text;
+}
+
+// Wilson's interval of the mean of shares, with its width in deviations of a normal distribution as
+// the error; nothing if a reading is not a share with a number of answers.
+std::optional<ErrorPart> WilsonText(double mean, const std::vector<const Reading*>& readings) {
+  double n = std::numeric_limits<double>::infinity();
+  for (const Reading* reading : readings) {
+    if (!reading->n_answers) return std::nullopt;
+    n = std::min(n, *reading->n_answers);
+  }
+  constexpr double kDeviations = 2 * 1.959963984540054;  // across 95 % of a normal distribution
+  const auto ends = Wilson95(mean, n);
+  return ErrorPart{.se = (ends.second - ends.first) / kDeviations, .ends95 = ends};
 }
 
 std::vector<const Reading*> Pointers(const std::vector<Reading>& readings) {
@@ -157,6 +171,7 @@ double CautiousP(double x, const ErrorPart& seeds, const ErrorPart& text) {
 }  // namespace
 
 std::optional<double> ErrorPart::half95() const {
+  if (ends95) return (ends95->second - ends95->first) / 2.0;
   if (!se) return std::nullopt;
   return *se == 0.0 ? 0.0 : HalfInterval95(*se, df);
 }
@@ -198,6 +213,8 @@ Estimate MeanOf(const std::vector<Reading>& readings) {
       std::ranges::all_of(readings, [](const Reading& reading) { return reading.is_difference; });
   if (are_differences && HaveSameBlocks(all)) {
     estimate.text = {.se = BlocksError(MeanParts(all)), .df = BlocksDf(all)};
+  } else if (const auto wilson = WilsonText(moments.mean, all)) {
+    estimate.text = *wilson;
   } else {
     estimate.text = MeanText(all);
   }

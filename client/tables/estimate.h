@@ -20,6 +20,7 @@
 #include <limits>
 #include <optional>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/json.h"
@@ -30,8 +31,10 @@ namespace longrun::client {
 struct ErrorPart {
   std::optional<double> se = {};  // nothing: not known
   double df = std::numeric_limits<double>::infinity();
+  // The ends of the 95 % interval, if it is not x ± half95(): Wilson's, of a share.
+  std::optional<std::pair<double, double>> ends95 = {};
 
-  std::optional<double> half95() const;  // half of the 95 % interval, by Student's t
+  std::optional<double> half95() const;  // half of the 95 % interval, by Student's t or of its ends
 };
 
 // The probability of a number this far from its expectation by chance.
@@ -66,7 +69,9 @@ struct SeedReading {
 
 // The mean over seeds. At least one reading. Errors of readings of one text add up linearly at
 // most, so the text's is the mean of theirs (an upper bound, close since seeds err alike); of
-// readings that are differences it is taken block by block.
+// readings that are differences it is taken block by block. Of shares it is Wilson's interval of
+// the mean: the seeds answer the same questions, and the mean of answers that are 0 or 1 varies
+// over the questions at most like a single one.
 Estimate MeanOf(const std::vector<Reading>& readings);
 
 // B - A. Both have at least one reading.

@@ -124,6 +124,7 @@ std::optional<Reading> ReadShare(const Json& body) {
   if (!has_both) return reading;
   constexpr double kDeviations = 2 * 1.959963984540054;  // across 95 % of a normal distribution
   reading->se = (wilson->at(1).get<double>() - wilson->at(0).get<double>()) / kDeviations;
+  if (const auto n = NumberAt(body, "n"); n && *n > 0.0) reading->n_answers = n;
   return reading;
 }
 

@@ -53,6 +53,7 @@ struct Reading {
   BlockParts blocks = {};
   TextClusters clusters = TextClusters::kUnknown;
   std::optional<std::int64_t> n_clusters = {};
+  std::optional<double> n_answers = {};  // of a share with Wilson's interval
   bool is_difference = false;  // of two readings (RelativeTo): `se` is from `blocks`, if it has any
 };
 
@@ -106,11 +107,15 @@ std::string OtherMetricsNote(const std::vector<SweepResults>& results);
 // The status of a number that is finite on the scale of averaging but not as a value: exp(nll)
 // beyond the largest double. The nll itself is exact.
 inline constexpr const char* kOverflow = "overflow";
+// The status of a number without another one to compare it with, and of one relative to 0, by which
+// it cannot be divided.
+inline constexpr const char* kNoReference = "no_reference";
+inline constexpr const char* kZeroReference = "zero_reference";
 
 // A reading relative to another one of the same run. On a log scale the difference, which is the
 // logarithm of the ratio; else the ratio. If both have the same blocks, the error is that of the
 // blocks' differences. Otherwise it is as if the two were independent, which is an upper bound if
-// both score the same text.
+// both score the same text. Nothing if the reference of a ratio is 0.
 std::optional<Reading> RelativeTo(const ResultMetric& metric, const Reading& reading,
                                   const Reading& reference);
 

@@ -27,6 +27,8 @@ constexpr std::size_t kEvaluation = 3;
 constexpr std::size_t kAveraging = 4;
 constexpr std::size_t kVariant = 5;
 
+constexpr std::string_view kEvaluationAxis = "evaluation";
+
 using Ranks = std::vector<std::size_t>;
 
 // A number that a sweep wants: its row, if there is one yet.
@@ -49,6 +51,12 @@ Json ValueOn(const std::string& axis, const RunRef& run, const Coordinates& plac
 
 bool Contains(const std::vector<std::string>& list, std::string_view item) {
   return std::ranges::find(list, item) != list.end();
+}
+
+std::vector<std::string> Quoted(const std::set<std::string>& texts) {
+  std::vector<std::string> quoted;
+  for (const std::string& text : texts) quoted.push_back(Str("\"", text, "\""));
+  return quoted;
 }
 
 class Pivot {
@@ -140,6 +148,7 @@ class Pivot {
     RETURN_IF_ERROR(resolve(request_.cols, col_axes_));
     for (const PivotFilter& filter : request_.where) {
       ASSIGN_OR_RETURN(std::string axis, ResolveAxis(filter.axis, axes_, runs_));
+      names_evaluations_ = names_evaluations_ || axis == kEvaluationAxis;
       where_.push_back({.axis = std::move(axis), .values = filter.values, .whole = filter.whole});
     }
     if (request_.against) {
@@ -257,13 +266,33 @@ class Pivot {
       for (const Json* const value : values) shared->values.push_back(*value);
     }
     rows_[{&run, shared.get()}] = &row;
+    if (names_evaluations_) {
+      const std::string short_name = EvaluationName(row.evaluation, /*whole=*/false);
+      titles_[shared.get()].insert(
+          {short_name, TitleOfEvaluation(short_name, *values.at(kEvaluation))});
+    }
     if (in_sweep_.emplace(s, shared.get()).second) places_.emplace_back(s, shared);
   }
 
   bool Keeps(const RunRef& run, const Coordinates& place) const {
     return std::ranges::all_of(where_, [&](const PivotFilter& filter) {
-      return filter.Matches(ValueOn(filter.axis, run, place));
+      return filter.Matches(ValueOn(filter.axis, run, place)) || HasTitle(filter, place);
     });
+  }
+
+  // Whether one of the filter's values is what the title of a table says of the evaluation.
+  bool HasTitle(const PivotFilter& filter, const Coordinates& place) const {
+    if (filter.axis != kEvaluationAxis) return false;
+    const std::set<std::string>& titles = titles_.at(&place);
+    return std::ranges::any_of(filter.values,
+                               [&](const std::string& text) { return titles.contains(text); });
+  }
+
+  // What the titles say of all evaluations.
+  std::set<std::string> AllTitles() const {
+    std::set<std::string> all;
+    for (const auto& [place, titles] : titles_) all.insert(titles.begin(), titles.end());
+    return all;
   }
 
   // What stands on an axis anywhere, each value once.
@@ -361,9 +390,12 @@ class Pivot {
     for (PivotFilter& filter : where_) {
       const std::vector<Json> there = ValuesOn(filter.axis);
       if (there.empty()) continue;  // nothing was evaluated
-      const auto has = [&there](const std::string& text) {
-        return std::ranges::any_of(there,
-                                   [&text](const Json& value) { return IsWritten(value, text); });
+      const std::set<std::string> titles =
+          filter.axis == kEvaluationAxis ? AllTitles() : std::set<std::string>();
+      const auto has = [&there, &titles](const std::string& text) {
+        return titles.contains(text) || std::ranges::any_of(there, [&text](const Json& value) {
+                 return IsWritten(value, text);
+               });
       };
       if (!filter.whole.empty() && has(filter.whole)) filter.values = {filter.whole};
       NoteExact(there, filter);
@@ -371,6 +403,8 @@ class Pivot {
         if (has(text)) continue;
         std::vector<std::string> names;
         for (const Json& value : there) names.push_back(value.is_null() ? "none" : AxisText(value));
+        // Their values have commas, and the titles say all that the values do.
+        if (!titles.empty()) names = Quoted(titles);
         return {Code::kInvalidArgument,
                 Str("--where ", filter.axis, ": \"", text, "\" is not a value of ", filter.axis,
                     "; it has ", Join(names, ", "))};
@@ -753,6 +787,8 @@ class Pivot {
   std::map<std::string, Json> averaging_;  // of a sweep's metric, split and protocol
   const Json* last_averaged_ = nullptr;    // the last body that was noted there, and its sweep
   std::size_t last_averaged_of_ = 0;
+  bool names_evaluations_ = false;                              // a filter does
+  std::map<const Coordinates*, std::set<std::string>> titles_;  // of evaluations, if so
   std::map<std::pair<const RunRef*, const Coordinates*>, const ResultRow*> rows_;
   std::vector<Wanted> wanted_;
   bool is_full_ = true;  // the matrix

@@ -65,9 +65,10 @@ struct SeedValue {
 
 // `status`: "ok"; "missing", not measured yet; "not_asked", no evaluation wants it (blank);
 // "no_reference", nothing at the train length to which it is relative, or at the value of
-// `against`; "overflow", a value beyond the largest double (infinite here; its nll is known); or
-// the row's own ("not_applicable", "out_of_memory", "diverged", "non_finite", "failed"). With
-// several seeds, "ok" only if all are.
+// `against`; "zero_reference", 0 at the train length, by which nothing can be divided; "overflow",
+// a value beyond the largest double (infinite here; its nll is known); or the row's own
+// ("not_applicable", "out_of_memory", "diverged", "non_finite", "failed"). With several seeds, "ok"
+// only if all are.
 struct PivotCell {
   std::string status = "not_asked";
   ResultMetric metric = {};
@@ -89,7 +90,9 @@ struct PivotCell {
   // corrected for all that the answer tests (CorrectForNumber).
   std::optional<PValues> p = {};
   std::optional<double> p_holm = {};
-  std::size_t n_seeds_matched = 0;           // of a difference
+  std::size_t n_seeds_matched = 0;  // of a difference
+  // Of pll_approximate: every pass hid one token, so the number is that of pll.
+  bool hid_one_at_a_time = false;
   std::optional<double> nll = {};            // mean over seeds, for rows of metric nll
   std::optional<double> bits_per_byte = {};  // pooled over seeds
   // Of a speed: of its timed steps, the mean over seeds. Nothing if a seed's row lacks them.

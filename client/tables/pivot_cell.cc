@@ -39,11 +39,12 @@ std::optional<Reading> ReadSeed(const ResultMetric& metric, const SeedRow& seed,
                                 std::string& status) {
   const std::optional<Reading> reading = ReadRow(metric, seed.row, status);
   if (!reading || !relative) return reading;
-  if (seed.is_reference) return Reading{.x = metric.is_log ? 0.0 : 1.0};
   const std::optional<Reading> reference = ReadRow(metric, seed.reference, status);
-  if (seed.reference == nullptr) status = "no_reference";
+  if (seed.reference == nullptr) status = kNoReference;
   if (!reference) return std::nullopt;
-  return RelativeTo(metric, *reading, *reference);
+  const std::optional<Reading> ratio = RelativeTo(metric, *reading, *reference);
+  if (!ratio) status = kZeroReference;
+  return ratio && seed.is_reference ? Reading{.x = metric.is_log ? 0.0 : 1.0} : ratio;
 }
 
 // What is summed over the seeds that have a number.
@@ -95,6 +96,14 @@ std::optional<Quantiles> MeanQuantiles(const std::vector<SeedRow>& seeds) {
   if (n_rows == 0.0) return std::nullopt;
   for (double& quantile : mean) quantile /= n_rows;
   return mean;
+}
+
+// Whether a row of pll_approximate is as exact as one of pll, since no window had two of the tokens
+// that were scored.
+bool HidOneAtATime(const Json& body) {
+  if (body.value("protocol", Json()) != "pll_approximate") return false;
+  const Json extra = body.value("extra", Json());
+  return extra.is_object() && extra.contains("passes") && extra.at("passes") == body.at("n");
 }
 
 void NoteClusters(PivotCell& cell) {
@@ -154,7 +163,7 @@ void SetAgainst(const PivotCell* reference, PivotCell& cell) {
   if (cell.readings.empty()) return;
   cell.value.reset();
   if (reference == nullptr || reference->readings.empty()) {
-    cell.status = "no_reference";
+    cell.status = kNoReference;
     return;
   }
   const std::optional<PairedDifference> compared = CompareCells(*reference, cell);
@@ -214,6 +223,7 @@ Result<PivotCell> FoldSeeds(const ResultMetric& metric, const std::vector<SeedRo
       if (reading->se) value.se = metric.ValueError(reading->x, *reading->se);
       if (std::isinf(*value.value)) value.status = kOverflow;
       cell.n += value.n;
+      cell.hid_one_at_a_time = cell.hid_one_at_a_time || HidOneAtATime(seed.row->body);
     }
     cell.seeds.push_back(std::move(value));
   }

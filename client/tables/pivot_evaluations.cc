@@ -76,4 +76,18 @@ const Json& Evaluations::TextOf(const ResultRow& row, const std::string& dataset
   return *known.text;
 }
 
+std::string RestOfEvaluation(const std::string& name, const std::string& text) {
+  std::vector<std::string> parts;
+  for (const std::string& part : Split(text, ',')) {
+    const std::string_view trimmed = Trim(part);
+    if (name.find(trimmed) == std::string::npos) parts.emplace_back(trimmed);
+  }
+  return Join(parts, ", ");
+}
+
+std::string TitleOfEvaluation(const std::string& name, const Json& text) {
+  const std::string rest = text.is_null() ? "" : RestOfEvaluation(name, AxisText(text));
+  return rest.empty() ? name : Str(name, ", ", rest);
+}
+
 }  // namespace longrun::client

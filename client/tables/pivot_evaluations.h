@@ -38,4 +38,10 @@ class Evaluations {
   std::map<std::pair<std::string, std::string>, std::vector<Json>> values_;  // of group and key
 };
 
+// The parts of an evaluation's text that its name does not have: "score_tokens=8192" of "k=8,
+// score_tokens=8192" and "last_k(every=64,k=8)".
+std::string RestOfEvaluation(const std::string& name, const std::string& text);
+// What a table's title says of an evaluation: its protocol with its parameters, and the rest.
+std::string TitleOfEvaluation(const std::string& name, const Json& text);
+
 }  // namespace longrun::client

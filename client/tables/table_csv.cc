@@ -42,6 +42,7 @@ struct Columns {
   std::vector<std::string> others = {};  // axes that have no other column
   bool has_one_metric = true;
   bool has_speeds = false;  // their quantiles have columns
+  bool has_shares = false;  // as have their Wilson intervals
 };
 
 Columns ColumnsOf(const std::vector<PivotTable>& tables) {
@@ -54,6 +55,8 @@ Columns ColumnsOf(const std::vector<PivotTable>& tables) {
     for (const ResultMetric& metric : table.metrics) {
       metrics.insert(metric.name);
       columns.has_speeds = columns.has_speeds || metric.is_speed();
+      const bool compares = table.relative || !table.against.empty();
+      columns.has_shares = columns.has_shares || (metric.is_share() && !compares);
     }
     for (const std::string& axis : table.matrix_axes) {
       const bool is_list = axis == "seed" || axis == "sweep";
@@ -86,6 +89,7 @@ std::vector<std::string> Header(const std::vector<PivotTable>& tables, const Col
   header.insert(header.end(), std::begin(kOfEvaluationLast), std::end(kOfEvaluationLast));
   header.insert(header.end(), std::begin(kErrors), std::end(kErrors));
   if (columns.has_speeds) header.insert(header.end(), kQuantiles.begin(), kQuantiles.end());
+  if (columns.has_shares) header.insert(header.end(), {"wilson95_low", "wilson95_high"});
   header.insert(header.end(), columns.others.begin(), columns.others.end());
   return header;
 }
@@ -146,6 +150,11 @@ std::vector<std::string> Fields(const PivotTable& table, const PivotRow& row, st
        std::string(ClustersName(cell.clusters)), Number(OnlyP(cell.p)), Number(cell.p_holm)});
   for (std::size_t i = 0; columns.has_speeds && i < kQuantiles.size(); ++i) {
     fields.push_back(cell.quantiles ? Number((*cell.quantiles)[i]) : "");
+  }
+  if (columns.has_shares) {
+    const auto& wilson = text.ends95;
+    fields.push_back(wilson ? Number(wilson->first) : "");
+    fields.push_back(wilson ? Number(wilson->second) : "");
   }
   for (const std::string& axis : columns.others) add_axis(axis);
   return fields;

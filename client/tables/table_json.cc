@@ -24,7 +24,8 @@ std::string ValueKey(const PivotTable& table) {
   return table.metrics.size() == 1 ? table.metrics.front().name : "value";
 }
 
-// {"se_seeds","df_seeds","se_text","df_text","ci95",..}
+// {"se_seeds","df_seeds","se_text","df_text","ci95",..}; of a share also "wilson95", which is not
+// `ci95` where the seeds vary more.
 void AddErrors(const PivotTable& table, const PivotCell& cell, Json& json) {
   const ErrorPart &seeds = cell.estimate.seeds, &text = cell.estimate.text;
   const auto finite = [](double value) { return std::isfinite(value) ? Json(value) : Json(); };
@@ -35,6 +36,10 @@ void AddErrors(const PivotTable& table, const PivotCell& cell, Json& json) {
   json["ci95"] = nullptr;
   if (const auto interval = Interval95(table, cell)) {
     json["ci95"] = Json::array({finite(interval->first), finite(interval->second)});
+  }
+  if (IsShare(table, cell)) {
+    const auto& wilson = text.ends95;
+    json["wilson95"] = wilson ? Json::array({wilson->first, wilson->second}) : Json();
   }
   const std::string_view clusters = ClustersName(cell.clusters);
   json["clusters"] = clusters.empty() ? Json() : Json(clusters);

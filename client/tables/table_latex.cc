@@ -7,6 +7,8 @@
 namespace longrun::client {
 namespace {
 
+constexpr std::string_view kDash = "–";
+
 std::string Escaped(const std::string& text) {
   std::string out;
   for (const char c : text) {
@@ -51,6 +53,12 @@ std::string CellText(const PivotTable& table, const PivotCell& cell) {
   const CellParts parts = PartsOf(table, cell);
   std::string text = Escaped(parts.value);
   for (const std::string& error : parts.errors) text += Str(" $\\pm$ ", error);
+  std::vector<std::string> intervals;
+  for (const std::string& interval : parts.intervals) {
+    const std::size_t dash = interval.find(kDash);
+    intervals.push_back(Str(interval.substr(0, dash), "--", interval.substr(dash + kDash.size())));
+  }
+  if (!intervals.empty()) text += Str(" (", Join(intervals, ", "), ")");
   if (parts.note == "–") {
     text = "--";
   } else if (!parts.note.empty()) {
@@ -86,7 +94,8 @@ std::string TableText(const PivotTable& table) {
     out += Line(fields);
   }
   const std::string errors = CellLegend(table);
-  return out + Str("  \\bottomrule\n\\end{tabular}\n% [ ] train length, bold: ", MarkLegend(table),
+  return out + Str("  \\bottomrule\n\\end{tabular}\n% [ ] train length",
+                   HasMarks(table) ? ", bold: " + MarkLegend(table) : "",
                    errors.empty() ? "" : ", ", errors, "\n");
 }
 

@@ -51,8 +51,8 @@ std::string RenderTablesMarkdown(const std::vector<PivotTable>& tables) {
       out += Line(fields);
     }
     const std::string errors = CellLegend(table);
-    out += Str("\n\\[ \\] train length, **bold** ", MarkLegend(table), errors.empty() ? "" : ", ",
-               errors, "\n");
+    out += Str("\n\\[ \\] train length", HasMarks(table) ? ", **bold** " + MarkLegend(table) : "",
+               errors.empty() ? "" : ", ", errors, "\n");
   }
   return out;
 }

@@ -5,9 +5,11 @@
 #include <cmath>
 #include <cstdio>
 #include <functional>
+#include <string_view>
 
 #include "base/str.h"
 #include "base/units.h"
+#include "client/tables/pivot_evaluations.h"
 #include "client/words/render.h"
 
 namespace longrun::client {
@@ -38,7 +40,7 @@ int DigitsOf(const PivotTable& table, const PivotCell& cell) {
   if (IsRatio(table, cell)) return 3;
   if (cell.metric.is_nll() && cell.metric.is_log) return size < 100 ? 2 : size < 10'000 ? 1 : 0;
   if (cell.metric.is_nll()) return 4;
-  if (cell.metric.is_share() && size == 0.0) return 4;  // its error is not 0
+  if (IsShare(table, cell)) return 4;
   // Five digits in all.
   if (size == 0.0 || !std::isfinite(size)) return 0;
   return std::clamp(4 - static_cast<int>(std::floor(std::log10(size))), 0, 8);
@@ -75,31 +77,54 @@ bool IsLog(const PivotTable& table, const PivotCell& cell) {
   return table.against.empty() ? cell.metric.is_log : ComparesAsRatio(cell.metric);
 }
 
-std::vector<std::string> ErrorTexts(const PivotTable& table, const PivotCell& cell,
-                                    const NumberText& text, bool with_both) {
-  std::vector<std::string> errors;
-  const auto add = [&](const ErrorPart& part, const char* mark) {
+std::optional<std::pair<double, double>> IntervalOf(const PivotTable& table, const PivotCell& cell,
+                                                    const ErrorPart& part) {
+  const std::optional<double> half = part.half95();
+  if (!half || !cell.value) return std::nullopt;
+  const double low = cell.estimate.x - *half, high = cell.estimate.x + *half;
+  if (IsShare(table, cell)) {
+    return part.ends95 ? *part.ends95 : std::pair(std::max(0.0, low), std::min(1.0, high));
+  }
+  if (!IsLog(table, cell)) return std::pair(low, high);
+  return std::pair(std::exp(low), std::exp(high));
+}
+
+void AddErrors(const PivotTable& table, const PivotCell& cell, const NumberText& text,
+               bool with_both, CellParts& parts) {
+  const auto add = [&](const ErrorPart& part, const char* kind) {
     const std::optional<double> half = OnValueScale(table, cell, part.half95());
     if (!half || !std::isfinite(*half)) return;
     const bool is_over_text = &part == &cell.estimate.text;
-    errors.push_back(Str(text(*half), table.errors_are_mixed || with_both ? mark : "",
-                         is_over_text && HasFewClusters(cell) ? "°" : ""));
+    const std::string marks = Str(table.errors_are_mixed || with_both ? kind : "",
+                                  is_over_text && HasFewClusters(cell) ? "°" : "");
+    if (IsShare(table, cell)) {
+      const auto interval = IntervalOf(table, cell, part);
+      parts.intervals.push_back(Str(text(interval->first), "–", text(interval->second), marks));
+    } else {
+      parts.errors.push_back(Str(text(*half), marks));
+    }
   };
   const bool over_seeds = cell.se_is_over_seeds;
   if (with_both || over_seeds) add(cell.estimate.seeds, "s");
   if (with_both || !over_seeds) add(cell.estimate.text, "t");
-  return errors;
 }
 
-// The parts of the evaluation's axis that its name does not say already.
-std::string NotIn(const std::string& name, const std::string& evaluation) {
-  std::vector<std::string> parts;
-  for (const std::string& part : Split(evaluation, ',')) {
-    const std::string_view trimmed = Trim(part);
-    if (name.find(trimmed) == std::string::npos) parts.emplace_back(trimmed);
+// What the errors of some cells are over.
+struct ErrorSources {
+  bool seeds = false, text = false;
+
+  // "± 95 % interval, s over seeds, t over the text"; "" without any error.
+  std::string Legend(std::string_view sign, std::string_view text_words, bool has_marks) const {
+    if (seeds && text && has_marks) {
+      return Str(sign, " 95 % interval, s over seeds, t over ", text_words);
+    }
+    if (seeds && text) {
+      return Str(sign, " 95 % interval over seeds or over ", text_words, ", whichever is wider");
+    }
+    if (!seeds && !text) return "";
+    return Str(sign, " 95 % interval over ", seeds ? "seeds" : text_words);
   }
-  return Join(parts, ", ");
-}
+};
 
 // "train_length" -> "train length"
 std::string Words(std::string name) {
@@ -142,7 +167,7 @@ std::string TableTitle(const PivotTable& table) {
       continue;
     }
     if (axis == "evaluation") {
-      const std::string rest = NotIn(table.protocol, AxisText(value));
+      const std::string rest = RestOfEvaluation(table.protocol, AxisText(value));
       if (!rest.empty()) fixed.push_back(rest);
       continue;
     }
@@ -158,16 +183,24 @@ std::string TableTitle(const PivotTable& table) {
   return title;
 }
 
-std::string ErrorLegend(const PivotTable& table, bool with_both) {
-  bool over_seeds = false, over_text = false, is_unpaired = false, has_few = false;
-  bool has_windows = false, is_beyond = false;
+namespace {
+
+// `is_band`: of a plot, which has no room for marks.
+std::string LegendOf(const PivotTable& table, bool with_both, bool is_band) {
+  ErrorSources of_shares, of_others;
+  bool is_unpaired = false, has_few = false, has_windows = false, is_beyond = false;
+  bool is_of_none = false, is_of_zero = false, hid_one_at_a_time = false;
   for (const PivotRow& row : table.rows) {
     for (const PivotCell& cell : row.cells) {
       is_beyond = is_beyond || cell.status == kOverflow;
+      hid_one_at_a_time = hid_one_at_a_time || cell.hid_one_at_a_time;
+      is_of_none = is_of_none || cell.status == kNoReference;
+      is_of_zero = is_of_zero || cell.status == kZeroReference;
       if (!cell.se) continue;
       const Estimate& estimate = cell.estimate;
-      over_seeds = over_seeds || cell.se_is_over_seeds || (with_both && estimate.seeds.se);
-      over_text = over_text || !cell.se_is_over_seeds || (with_both && estimate.text.se);
+      ErrorSources& sources = IsShare(table, cell) ? of_shares : of_others;
+      sources.seeds = sources.seeds || cell.se_is_over_seeds || (with_both && estimate.seeds.se);
+      sources.text = sources.text || !cell.se_is_over_seeds || (with_both && estimate.text.se);
       if (!estimate.text.se) continue;
       is_unpaired = is_unpaired || (!cell.is_text_paired && *estimate.text.se > 0.0);
       has_few = has_few || ((with_both || !cell.se_is_over_seeds) && HasFewClusters(cell));
@@ -175,24 +208,58 @@ std::string ErrorLegend(const PivotTable& table, bool with_both) {
     }
   }
   std::vector<std::string> parts;
-  const bool is_share = std::ranges::any_of(table.metrics, &ResultMetric::is_share);
-  const char* const text = is_share ? "the questions (Wilson)" : "the text";
-  if (over_seeds && over_text) {
-    parts.push_back(Str("± 95 % interval, s over seeds, t over ", text));
-  } else if (over_seeds || over_text) {
-    parts.push_back(Str("± 95 % interval over ", over_seeds ? "seeds" : text));
+  const bool compares_shares = std::ranges::any_of(table.metrics, &ResultMetric::is_share) &&
+                               (table.relative || !table.against.empty());
+  constexpr std::string_view kQuestions = "the questions (Wilson)";
+  for (const std::string& legend :
+       {of_others.Legend("±", compares_shares ? kQuestions : "the text", !is_band),
+        of_shares.Legend(is_band ? "±" : "( )", kQuestions, !is_band)}) {
+    if (!legend.empty()) parts.push_back(legend);
   }
   const bool compares = table.relative || !table.against.empty();
-  if (compares && over_text && is_unpaired) {
+  if (compares && of_others.text && is_unpaired) {
     parts.back() += " (at most: as if the two errors were independent)";
   }
-  if (has_few) parts.push_back(Str("° fewer than ", kFewClusters, " blocks of text: uncertain"));
+  if (has_few) {
+    parts.push_back(Str(is_band ? "of some points " : "° ", "fewer than ", kFewClusters,
+                        " blocks of text: uncertain"));
+  }
   if (has_windows) {
     parts.emplace_back(
         "the text's error of rows from older versions counts windows as independent: too small");
   }
+  if (hid_one_at_a_time) {
+    parts.emplace_back(
+        "pll_approximate hid one token at a time, exactly as pll: no window had two of the tokens "
+        "scored; a larger score_tokens changes that");
+  }
+  if (is_of_none) {
+    parts.push_back(Str(kNoReference, ": there is no number ",
+                        table.relative ? "at the train length" : Str("of ", table.against)));
+  }
+  if (is_of_zero) {
+    parts.push_back(Str(kZeroReference, ": the value at the train length is 0, and nothing can be ",
+                        "divided by 0; without --relative the table shows the values"));
+  }
   if (is_beyond) parts.emplace_back("inf: too large to represent; `--metric nll` shows it");
   return Join(parts, "; ");
+}
+
+}  // namespace
+
+std::string ErrorLegend(const PivotTable& table, bool with_both) {
+  return LegendOf(table, with_both, /*is_band=*/false);
+}
+
+std::string BandLegend(const PivotTable& table) {
+  return LegendOf(table, /*with_both=*/false, /*is_band=*/true);
+}
+
+bool HasMarks(const PivotTable& table) {
+  return std::ranges::any_of(table.rows, [&](const PivotRow& row) {
+    return std::ranges::any_of(row.cells,
+                               [&](const PivotCell& cell) { return IsMarked(table, cell); });
+  });
 }
 
 std::string MarkLegend(const PivotTable& table) {
@@ -218,11 +285,11 @@ std::optional<double> OnValueScale(const PivotTable& table, const PivotCell& cel
 
 std::optional<std::pair<double, double>> Interval95(const PivotTable& table,
                                                     const PivotCell& cell) {
-  const std::optional<double> half = cell.estimate.wider().half95();
-  if (!half || !cell.value) return std::nullopt;
-  const double low = cell.estimate.x - *half, high = cell.estimate.x + *half;
-  if (!IsLog(table, cell)) return std::pair(low, high);
-  return std::pair(std::exp(low), std::exp(high));
+  return IntervalOf(table, cell, cell.estimate.wider());
+}
+
+bool IsShare(const PivotTable& table, const PivotCell& cell) {
+  return cell.metric.is_share() && !table.relative && table.against.empty();
 }
 
 bool IsRatio(const PivotTable& table, const PivotCell& cell) {
@@ -232,6 +299,7 @@ bool IsRatio(const PivotTable& table, const PivotCell& cell) {
 std::string ValueText(const CellParts& parts, std::string_view plus_minus) {
   std::string text = parts.value;
   for (const std::string& error : parts.errors) text += Str(plus_minus, error);
+  if (!parts.intervals.empty()) text += Str(" (", Join(parts.intervals, ", "), ")");
   return text;
 }
 
@@ -267,7 +335,7 @@ CellParts PartsOf(const PivotTable& table, const PivotCell& cell, int more_digit
     const NumberText text = NumberTextOf(table, cell, more_digits);
     const bool is_difference = !table.against.empty() && !IsRatio(table, cell);
     parts.value = Str(is_difference && *cell.value > 0.0 ? "+" : "", text(*cell.value));
-    parts.errors = ErrorTexts(table, cell, text, with_both);
+    AddErrors(table, cell, text, with_both, parts);
   }
   if (cell.n_ok < cell.n_wanted) {
     parts.note = Str(cell.n_ok, "/", cell.n_wanted);

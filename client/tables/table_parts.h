@@ -19,13 +19,17 @@ std::string TableTitle(const PivotTable& table);
 // What ± means, and over what the errors are; "" if no number has one.
 // `with_both`: of cells that show both errors (PartsOf).
 std::string ErrorLegend(const PivotTable& table, bool with_both = false);
-// The same, and what short cells show instead of a number.
+// The same of a plot's band, which is of the wider error and has no marks.
+std::string BandLegend(const PivotTable& table);
+// As ErrorLegend, and what short cells show instead of a number.
 std::string CellLegend(const PivotTable& table);
 // A row's axes as text; for a baseline, its name and dataset.
 std::vector<std::string> RowHead(const PivotTable& table, const PivotRow& row);
 
 // What a mark (a star, bold type) says of a cell: "best of the column, or not separable from it".
 std::string MarkLegend(const PivotTable& table);
+// Whether any cell is.
+bool HasMarks(const PivotTable& table);
 bool IsMarked(const PivotTable& table, const PivotCell& cell);
 
 // A cell's parts, before a format adds its markup.
@@ -35,19 +39,25 @@ struct CellParts {
   // ("0.05s" over seeds, "0.05t" over the text) if the table has both kinds; the wider one, or if
   // `with_both` was asked for each that there is; and "°" if the text has few blocks.
   std::vector<std::string> errors = {};
+  // Instead of `errors`, of a share: the interval's ends, "0.7864–0.9565", with the same marks.
+  // Half of an interval after ± would leave 0 to 1, and Wilson's is not symmetric.
+  std::vector<std::string> intervals = {};
   std::string note = {};  // "2/3", "diverged", "1/3 diverged"; ""
 };
 // `more_digits`: digits beyond those for which a table has room.
 CellParts PartsOf(const PivotTable& table, const PivotCell& cell, int more_digits = 0,
                   bool with_both = false);
-// The value with its errors: "6.69±0.05", by `plus_minus`.
+// The value with its errors, "6.69±0.05" by `plus_minus`, or "0.9000 (0.7864–0.9565)".
 std::string ValueText(const CellParts& parts, std::string_view plus_minus);
 
 // A standard error of the estimate on the value's scale (delta method).
 std::optional<double> OnValueScale(const PivotTable& table, const PivotCell& cell,
                                    const std::optional<double>& error);
-// The 95 % interval of the value, of the wider part of the error.
+// The 95 % interval of the value, of the wider part of the error. A share's stays within 0 and 1.
 std::optional<std::pair<double, double>> Interval95(const PivotTable& table, const PivotCell& cell);
+
+// A cell that is a share itself, not its comparison with another one.
+bool IsShare(const PivotTable& table, const PivotCell& cell);
 
 // A cell that is a ratio to another one.
 bool IsRatio(const PivotTable& table, const PivotCell& cell);

@@ -63,8 +63,8 @@ std::string TableText(const PivotTable& table, bool is_wide) {
     }
   }
   const std::string errors = is_wide ? ErrorLegend(table, table.has_two_errors) : CellLegend(table);
-  std::string legend =
-      Str("[ ] train length   * ", MarkLegend(table), errors.empty() ? "" : "   ", errors);
+  std::string legend = Str("[ ] train length", HasMarks(table) ? "   * " + MarkLegend(table) : "",
+                           errors.empty() ? "" : "   ", errors);
   if (has_quantiles) legend += "   ( ) 10th and 90th percentile of the timed steps";
   if (is_partial) legend += "   n/N seeds of those wanted";
   if (is_cancelled) legend += "   cancelled: `longrun retry` of the sweep resumes it";

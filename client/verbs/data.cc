@@ -23,7 +23,7 @@ namespace longrun::client {
 namespace {
 
 int List(const std::string& output, const std::string& state) {
-  const auto coordinator = Coordinator::Reach(state);
+  const auto coordinator = Coordinator::ReachToRead(state);
   if (!coordinator.ok()) return Report(coordinator.status());
   const Result<v1::ListDatasetsResponse> answer = (*coordinator)->connection().ListDatasets();
   if (!answer.ok()) return Report(answer.status());

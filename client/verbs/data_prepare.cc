@@ -237,26 +237,30 @@ struct HeldOut {
   std::int64_t n_tokens = 0;  // this many at the end
 };
 
-HeldOut HeldOutOf(const std::vector<std::string>& values) {
-  if (values.size() != 1 || PathExists(values[0])) return {};
+Result<HeldOut> HeldOutOf(std::string_view option, const std::vector<std::string>& values) {
+  if (values.size() != 1 || PathExists(values[0])) return HeldOut();
   const std::string& text = values[0];
   double share = 0;
   const auto end = std::from_chars(text.data(), text.data() + text.size(), share);
   const bool is_number = end.ec == std::errc() && end.ptr == text.data() + text.size();
   if (is_number && share > 0 && share < 1) {
-    return {.by = SplitRule::By::kDocument, .share = share};
+    return HeldOut{.by = SplitRule::By::kDocument, .share = share};
   }
   const Result<std::int64_t> n_tokens = ParseCount(text);
   if (n_tokens.ok() && *n_tokens > 0) {
-    return {.by = SplitRule::By::kLastTokens, .n_tokens = *n_tokens};
+    return HeldOut{.by = SplitRule::By::kLastTokens, .n_tokens = *n_tokens};
   }
-  return {};
+  if (!is_number && !n_tokens.ok()) return HeldOut();
+  return Status(Code::kInvalidArgument,
+                Str(option, " ", text,
+                    ": expected files, a share of the documents of --train between 0 and 1 (0.1), "
+                    "or a whole number of its tokens from 1 on (50K)"));
 }
 
 // Fills in either files for each split, or one list of files and a rule.
 Status FillSplits(const ImportArguments& arguments, PrepareSpec& spec) {
-  const HeldOut validation = HeldOutOf(arguments.validation);
-  const HeldOut test = HeldOutOf(arguments.test);
+  ASSIGN_OR_RETURN(const HeldOut validation, HeldOutOf("--validation", arguments.validation));
+  ASSIGN_OR_RETURN(const HeldOut test, HeldOutOf("--test", arguments.test));
   if (!arguments.test.empty() && test.by != validation.by) {
     return {Code::kInvalidArgument,
             "--validation and --test: expected files for both, a share of the documents for both "

@@ -77,6 +77,30 @@ bool HasSeveralEvaluations(const v1::RunInfo& run) {
              run.tasks(), [](const v1::TaskInfo& task) { return task.kind() == "evaluate"; }) > 1;
 }
 
+// What the scheduler says of a task that no worker has taken.
+constexpr std::string_view kWaitsForSlot = "waits for a free slot";
+
+// Without a service there are no slots, and none will be free.
+void SayServiceIsMissing(v1::RunInfo& run) {
+  for (v1::TaskInfo& task : *run.mutable_tasks()) {
+    if (task.state() == "READY" && task.reason() == kWaitsForSlot) {
+      task.set_reason("waits for a service");
+    }
+  }
+}
+
+// Leaves out the worker's column if no task has a worker at present.
+void DropEmptyWorkers(TaskTable& table) {
+  const auto column = std::ranges::find(table.header, "worker") - table.header.begin();
+  const auto at = static_cast<std::size_t>(column);
+  const bool any = std::ranges::any_of(
+      table.rows, [at](const std::vector<std::string>& row) { return !row[at].empty(); });
+  if (any) return;
+  table.header.erase(table.header.begin() + column);
+  table.align.erase(table.align.begin() + column);
+  for (std::vector<std::string>& row : table.rows) row.erase(row.begin() + column);
+}
+
 // Of the runs at `shown`.
 TaskTable TasksOf(const Runs& runs, const std::vector<int>& shown, bool in_full) {
   TaskTable table;
@@ -137,7 +161,8 @@ std::string LabelLine(const char* name, const std::string& text) {
 std::string SweepText(const v1::GetSweepResponse& sweep, const std::vector<int>& shown,
                       const std::string& kept) {
   const v1::SweepInfo& info = sweep.info();
-  const TaskTable tasks = TasksOf(sweep.runs(), shown, /*in_full=*/false);
+  TaskTable tasks = TasksOf(sweep.runs(), shown, /*in_full=*/false);
+  DropEmptyWorkers(tasks);
   const std::string ran = TimeRunText(info);
   const std::string left = TimeLeftText(sweep.time_left());
   return Str(info.name(), " (", info.sweep_id(), "): ", info.state(), ", submitted ",
@@ -217,7 +242,10 @@ int ShowSweep(const GetArguments& arguments, const std::string& state, RetryingC
     Print(RenderJson(json));
     return kExitOk;
   }
-  if (!service_runs && output == "table") ShowInterrupted(sweep);
+  if (!service_runs && output == "table") {
+    ShowInterrupted(sweep);
+    std::ranges::for_each(*sweep.mutable_runs(), SayServiceIsMissing);
+  }
   if (output == "csv") {
     Print(TasksCsv(sweep.runs(), shown));
   } else {
@@ -240,7 +268,10 @@ int ShowRun(const std::string& output, const std::string& state, RetryingClient&
     Print(RenderJson(json));
     return kExitOk;
   }
-  if (!service_runs && output == "table") ShowInterrupted(answer);
+  if (!service_runs && output == "table") {
+    ShowInterrupted(answer);
+    SayServiceIsMissing(*answer.mutable_run());
+  }
   Runs runs;
   *runs.Add() = answer.run();
   const v1::RunInfo& run = runs[0];

@@ -57,7 +57,7 @@ std::string TimeText(const v1::TimeEstimate& time) {
 }
 
 double WorkFlops(const v1::PlannedRunInfo& run) {
-  const bool trains = run.training() == "to_do";
+  const bool trains = run.training() == "to_do" || run.training() == "under_way";
   return run.evaluate_flops() + (trains ? run.train_flops() : 0);
 }
 
@@ -134,6 +134,10 @@ std::string PlanText(const v1::PlanSweepResponse& plan, bool service_runs, const
       text += Str(", ", TimeText(plan.slot_time()), " of one slot's time");
     }
     text += "\n";
+  }
+  if (plan.under_way_flops() > 0) {
+    text += Str(Pending(service_runs), ": ", FlopsText(plan.under_way_flops()),
+                " FLOPs, including what is done of them\n");
   }
   if (HasTime(plan.wall_time())) {
     const std::int64_t n_slots = plan.slots();
@@ -353,9 +357,9 @@ void AddPlan(Verbs& verbs) {
                    "a sweep with results of the same runs, whose variances are used to predict\n"
                    "what the file's claims can decide (default: the sweep of its name)");
   verb.SetRun([&verbs, file, output, limit, pilot] {
-    const Result<v1::PlanSweepRequest> request = PlanRequest(*file);
-    if (!request.ok()) return Report(request.status());
-    RetryingClient client(verbs.state);
+    const Result<v1::PlanSweepRequest> request = PlanRequest(*file, verbs.state);
+    if (!request.ok()) return ReportRequest(request.status());
+    RetryingClient client(verbs.state, RetryingClient::NoDatabase::kIsMade);
     Result<v1::PlanSweepResponse> plan = client.PlanSweep(*request);
     if (!plan.ok()) return client.ReportFailure(plan.status());
     const Status checked = CheckClaims(client, *request);

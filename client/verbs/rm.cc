@@ -13,7 +13,7 @@ namespace {
 
 int Remove(const std::string& sweep, const std::string& output, const std::string& state) {
   // Not repeated on failure: by then, another sweep may have the name, or none.
-  const auto coordinator = Coordinator::Reach(state);
+  const auto coordinator = Coordinator::ReachToRead(state);
   if (!coordinator.ok()) return Report(coordinator.status());
   const Result<v1::RemoveSweepResponse> answer = (*coordinator)->connection().RemoveSweep(sweep);
   if (!answer.ok()) return Report(answer.status());

@@ -97,7 +97,7 @@ void SayWhatDiskItTakes(const v1::SubmitSweepResponse& submission) {
 int ReportFile(const std::string& file, const Status& status, const std::string& state) {
   const bool is_file = file.ends_with(".yaml") || file.ends_with(".yml");
   if (status.code() != Code::kNotFound || is_file || !RetryingClient(state).GetSweep(file).ok()) {
-    return Report(status);
+    return ReportRequest(status);
   }
   return Report(Status(Code::kNotFound,
                        Str(status.message(), "; there is a sweep of that name: `longrun watch ",

@@ -45,7 +45,7 @@ void AddSubmit(Verbs& verbs) {
   verb.AddFlag("--wait", *wait, "show progress until the sweep has ended (Ctrl-C detaches)");
   verb.SetRun([&verbs, file, output, wait] {
     const Result<v1::SubmitSweepRequest> request = SubmitRequest(*file, verbs.state);
-    if (!request.ok()) return Report(request.status());
+    if (!request.ok()) return ReportRequest(request.status());
     const auto coordinator = Coordinator::Reach(verbs.state);
     if (!coordinator.ok()) return Report(coordinator.status());
     CoordinatorConnection& connection = (*coordinator)->connection();

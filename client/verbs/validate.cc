@@ -11,6 +11,13 @@
 #include "client/words/sweep_file.h"
 
 namespace longrun::client {
+namespace {
+
+std::string ErrorJson(const std::string& file, const Status& status) {
+  return RenderJson({{"file", file}, {"error", status.message()}});
+}
+
+}  // namespace
 
 void AddValidate(Verbs& verbs) {
   Verb verb = verbs.AddVerb("validate", "check a sweep file");
@@ -19,13 +26,16 @@ void AddValidate(Verbs& verbs) {
   const auto file = AddSweepFile(verb);
   const auto output = AddOutput(verb, {"table", "json"});
   verb.SetRun([&verbs, file, output] {
-    const Result<v1::PlanSweepRequest> request = PlanRequest(*file);
-    if (!request.ok()) return Report(request.status());
-    RetryingClient client(verbs.state);
+    const Result<v1::PlanSweepRequest> request = PlanRequest(*file, verbs.state);
+    if (!request.ok()) {
+      if (*output == "json") Print(ErrorJson(file->file, request.status()));
+      return ReportRequest(request.status());
+    }
+    RetryingClient client(verbs.state, RetryingClient::NoDatabase::kIsMade);
     const Result<v1::PlanSweepResponse> plan = client.PlanSweep(*request);
     const Status status = plan.ok() ? CheckClaims(client, *request) : plan.status();
     if (!status.ok()) {
-      if (*output == "json") Print(RenderJson({{"file", file->file}, {"error", status.message()}}));
+      if (*output == "json") Print(ErrorJson(file->file, status));
       return client.ReportFailure(status);
     }
     const auto n_runs = plan->runs_size();

@@ -26,7 +26,7 @@ void AddWatch(Verbs& verbs) {
   verb.AddArgument("SWEEP", *sweep, "name or id").Required();
   const auto output = AddOutput(verb, {"table", "json"});
   verb.SetRun([&verbs, sweep, output] {
-    const auto coordinator = Coordinator::Reach(verbs.state);
+    const auto coordinator = Coordinator::ReachToRead(verbs.state);
     if (!coordinator.ok()) return Report(coordinator.status());
     CatchInterrupts();
     if ((*coordinator)->momentary()) {

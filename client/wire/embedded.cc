@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <mutex>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -313,6 +314,19 @@ bool DiskIsFull(const std::string& state) {
   return error_number == ENOSPC || error_number == EDQUOT;
 }
 
+bool IsAbsent(const std::string& path) {
+  struct stat found = {};
+  return ::stat(path.c_str(), &found) != 0 && errno == ENOENT;
+}
+
+// Whether no coordinator has ever used the folder, which may not exist. A folder that lost its
+// database still has the database's id.
+bool HasNoDatabase(const std::string& state) {
+  if (IsAbsent(state)) return true;
+  return IsFolder(state) && IsAbsent(JoinPath(state, "longrun.db")) &&
+         IsAbsent(JoinPath(state, "database.id"));
+}
+
 }  // namespace
 
 bool CoordinatorRuns(const std::string& state) {
@@ -342,6 +356,20 @@ Result<std::unique_ptr<Coordinator>> Coordinator::Reach(const std::string& state
     // Another command's coordinator was there, and has ended with its command.
     if (reached.code() != Code::kUnavailable || BootMs() >= deadline) return reached;
   }
+}
+
+Result<std::unique_ptr<Coordinator>> Coordinator::ReachToRead(const std::string& state) {
+  if (CoordinatorRuns(state) || !HasNoDatabase(state)) return Reach(state);
+  static std::once_flag is_said;
+  std::call_once(is_said, [&state] {
+    SayLine(Str("there is nothing in ", state,
+                ": no sweep, dataset or model was ever stored there; --state FOLDER or "
+                "LONGRUN_HOME names another folder"));
+  });
+  auto empty = std::make_unique<TempFolder>();
+  ASSIGN_OR_RETURN(std::unique_ptr<Coordinator> coordinator, Reach(empty->path()));
+  coordinator->empty_ = std::move(empty);
+  return coordinator;
 }
 
 // kUnavailable if another coordinator took the folder and has ended.

@@ -15,6 +15,7 @@
 #include <string>
 #include <thread>
 
+#include "base/files.h"
 #include "base/process.h"
 #include "base/status.h"
 #include "client/wire/connection.h"
@@ -29,6 +30,9 @@ namespace longrun::client {
 class Coordinator {
  public:
   static Result<std::unique_ptr<Coordinator>> Reach(const std::string& state);
+  // For commands that only read. A folder that has no database yet gets none: a notice says so, and
+  // the answers are those of an empty one.
+  static Result<std::unique_ptr<Coordinator>> ReachToRead(const std::string& state);
   ~Coordinator();
   Coordinator(const Coordinator&) = delete;
   Coordinator& operator=(const Coordinator&) = delete;
@@ -41,6 +45,7 @@ class Coordinator {
   Coordinator() = default;
   Status ReachOnce(const std::string& state);
 
+  std::unique_ptr<TempFolder> empty_;  // in place of a folder without a database
   std::unique_ptr<CoordinatorConnection> connection_;
   int pid_ = 0;
 };

@@ -27,7 +27,9 @@ Status RetryingClient::Send(const google::protobuf::Message& request, std::int64
     violations_.clear();
     Status failed;
     if (coordinator_ == nullptr) {
-      Result<std::unique_ptr<Coordinator>> reached = Coordinator::Reach(state_);
+      Result<std::unique_ptr<Coordinator>> reached = no_database_ == NoDatabase::kIsMade
+                                                         ? Coordinator::Reach(state_)
+                                                         : Coordinator::ReachToRead(state_);
       failed = reached.status();
       if (reached.ok()) coordinator_ = std::move(reached).value();
     }
@@ -54,7 +56,7 @@ Status ReadLogs(const std::string& state, const std::string& target, bool follow
   const std::int64_t deadline = BootMs() + kCallMs;
   while (true) {
     bool begun = false;
-    const Result<std::unique_ptr<Coordinator>> reached = Coordinator::Reach(state);
+    const Result<std::unique_ptr<Coordinator>> reached = Coordinator::ReachToRead(state);
     Status status = reached.status();
     if (reached.ok()) {
       const auto noted = [&](const v1::GetLogsResponse& message) {

@@ -22,22 +22,30 @@ namespace longrun::client {
 // Only for calls that are safe to repeat. kUnavailable if nobody has answered within kCallMs.
 class RetryingClient final : public SweepCalls {
  public:
+  // What becomes of a folder that has no database yet: most commands leave it as it is.
+  enum class NoDatabase { kIsLeft, kIsMade };
+  explicit RetryingClient(std::string state, NoDatabase no_database = NoDatabase::kIsLeft)
+      : state_(std::move(state)), no_database_(no_database) {}
   // `why_lost` is called after a request that got no answer:
   // an error that it returns ends the retries.
-  explicit RetryingClient(std::string state, std::function<Status()> why_lost = nullptr)
-      : state_(std::move(state)), why_lost_(std::move(why_lost)) {}
+  RetryingClient(std::string state, std::function<Status()> why_lost)
+      : state_(std::move(state)),
+        no_database_(NoDatabase::kIsMade),
+        why_lost_(std::move(why_lost)) {}
 
   Status Send(const google::protobuf::Message& request, std::int64_t answer_ms,
               google::protobuf::Message* answer) override;
 
   // Reports why the last request failed, with a sweep file's violations; returns the exit code.
   int ReportFailure(const Status& status) const;
+  const std::vector<std::string>& violations() const { return violations_; }
 
   // The coordinator of the last answer.
   Coordinator& coordinator() { return *coordinator_; }
 
  private:
   std::string state_;
+  NoDatabase no_database_;
   std::function<Status()> why_lost_;
   std::unique_ptr<Coordinator> coordinator_;
   std::vector<std::string> violations_;

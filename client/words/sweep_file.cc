@@ -1,7 +1,17 @@
 #include "client/words/sweep_file.h"
 
+#include <algorithm>
+#include <charconv>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <string_view>
+#include <utility>
+
 #include "base/files.h"
 #include "base/str.h"
+#include "client/console/exit_code.h"
+#include "client/wire/retrying_client.h"
 #include "sweeps/limits.h"
 #include "sweeps/named_files.h"
 
@@ -35,9 +45,64 @@ Status KeepFiles(const NamedFiles& named, const std::string& state) {
   return Status();
 }
 
-// Reads the file and those that it names, which are stored in `state`/files unless that is "".
 template <typename Request>
-Result<Request> RequestOf(const SweepFileArguments& arguments, const std::string& state) {
+Request RequestFor(const SweepFileArguments& arguments, std::string yaml, const NamedFiles& named) {
+  Request request;
+  request.set_yaml(std::move(yaml));
+  request.set_file_name(arguments.file);
+  request.set_refresh_errors(arguments.refresh_errors);
+  for (const auto& [key, value] : named.overrides) {
+    v1::Override& one = *request.add_overrides();
+    one.set_path(key);
+    one.set_value(value);
+  }
+  return request;
+}
+
+// Where a line about a sweep file begins: "FILE:7:12: ...". Lines about --set come last.
+std::pair<std::int64_t, std::int64_t> PlaceOf(const std::string& line, const std::string& file) {
+  constexpr std::pair<std::int64_t, std::int64_t> kLast = {std::numeric_limits<std::int64_t>::max(),
+                                                           0};
+  if (!line.starts_with(Str(file, ":"))) return kLast;
+  std::pair<std::int64_t, std::int64_t> place;
+  const char* const end = line.data() + line.size();
+  const auto row = std::from_chars(line.data() + file.size() + 1, end, place.first);
+  if (row.ec != std::errc() || row.ptr == end || *row.ptr != ':') return kLast;
+  const auto column = std::from_chars(row.ptr + 1, end, place.second);
+  return column.ec == std::errc() ? place : kLast;
+}
+
+// "FILE:9:31: spec.evaluate[0].multiple_choice.file: ", which two errors of one place share.
+std::string_view UpToKey(std::string_view line) {
+  const std::size_t key = line.find("spec.");
+  const std::size_t end = key == std::string_view::npos ? key : line.find(": ", key);
+  return line.substr(0, end);
+}
+
+// The mistakes in named files, and those that only the coordinator can find, in one list.
+Status WithOtherMistakes(const Status& of_files, const v1::PlanSweepRequest& request,
+                         const std::string& state) {
+  RetryingClient client(state, RetryingClient::NoDatabase::kIsMade);
+  if (client.PlanSweep(request).ok() || client.violations().empty()) return of_files;
+  std::vector<std::string> lines = Split(of_files.message(), '\n');
+  const std::size_t n_of_files = lines.size();
+  for (const std::string& other : client.violations()) {
+    // The coordinator refuses such a file, too, since it was not given its content.
+    const bool is_known =
+        std::any_of(lines.begin(), lines.begin() + static_cast<std::ptrdiff_t>(n_of_files),
+                    [&other](const std::string& line) { return UpToKey(line) == UpToKey(other); });
+    if (!is_known) lines.push_back(other);
+  }
+  std::ranges::stable_sort(lines, {}, [&request](const std::string& line) {
+    return PlaceOf(line, request.file_name());
+  });
+  return {Code::kInvalidArgument, Join(lines, "\n")};
+}
+
+// Reads the file and those that it names, which are stored in `state`/files if `keeps`.
+template <typename Request>
+Result<Request> RequestOf(const SweepFileArguments& arguments, const std::string& state,
+                          bool keeps) {
   Result<std::string> yaml = ReadFile(arguments.file, kSweepBytesMax);
   if (!yaml.ok()) {
     const bool absent = yaml.status().code() == Code::kNotFound;
@@ -58,30 +123,32 @@ Result<Request> RequestOf(const SweepFileArguments& arguments, const std::string
     given.emplace_back(set.substr(0, equals), set.substr(equals + 1));
   }
   ASSIGN_OR_RETURN(const std::string path, AbsolutePath(arguments.file));
-  ASSIGN_OR_RETURN(const NamedFiles named,
-                   ReadNamedFiles(*yaml, arguments.file, FolderOf(path), given));
-  if (!state.empty()) RETURN_IF_ERROR(KeepFiles(named, state));
-  Request request;
-  request.set_yaml(std::move(yaml).value());
-  request.set_file_name(arguments.file);
-  request.set_refresh_errors(arguments.refresh_errors);
-  for (const auto& [key, value] : named.overrides) {
-    v1::Override& one = *request.add_overrides();
-    one.set_path(key);
-    one.set_value(value);
+  const NamedFiles named = ReadNamedFiles(*yaml, arguments.file, FolderOf(path), given);
+  if (!named.problems.ok()) {
+    return WithOtherMistakes(
+        named.problems, RequestFor<v1::PlanSweepRequest>(arguments, std::move(yaml).value(), named),
+        state);
   }
-  return request;
+  if (keeps) RETURN_IF_ERROR(KeepFiles(named, state));
+  return RequestFor<Request>(arguments, std::move(yaml).value(), named);
 }
 
 }  // namespace
 
-Result<v1::PlanSweepRequest> PlanRequest(const SweepFileArguments& arguments) {
-  return RequestOf<v1::PlanSweepRequest>(arguments, "");
+Result<v1::PlanSweepRequest> PlanRequest(const SweepFileArguments& arguments,
+                                         const std::string& state) {
+  return RequestOf<v1::PlanSweepRequest>(arguments, state, /*keeps=*/false);
 }
 
 Result<v1::SubmitSweepRequest> SubmitRequest(const SweepFileArguments& arguments,
                                              const std::string& state) {
-  return RequestOf<v1::SubmitSweepRequest>(arguments, state);
+  return RequestOf<v1::SubmitSweepRequest>(arguments, state, /*keeps=*/true);
+}
+
+int ReportRequest(const Status& status) {
+  // Several lines are the mistakes of a file, each of which begins with its place.
+  const std::vector<std::string> lines = Split(status.message(), '\n');
+  return lines.size() > 1 ? Report(status, lines) : Report(status);
 }
 
 }  // namespace longrun::client

@@ -22,10 +22,15 @@ std::shared_ptr<SweepFileArguments> AddSweepFile(Verb& verb);
 void AddRefreshErrors(Verb& verb, SweepFileArguments& arguments);
 
 // The request for a plan. Reads and checks the files that the sweep names (sweeps/named_files.h).
-Result<v1::PlanSweepRequest> PlanRequest(const SweepFileArguments& arguments);
+// If one of them cannot be read, the coordinator of `state` is asked for the other mistakes of the
+// sweep file, so that the error has all of them, a line each.
+Result<v1::PlanSweepRequest> PlanRequest(const SweepFileArguments& arguments,
+                                         const std::string& state);
 // The request for a submission: it also stores those files in `state`/files, where trainers find
 // them.
 Result<v1::SubmitSweepRequest> SubmitRequest(const SweepFileArguments& arguments,
                                              const std::string& state);
+// Reports why there is no request; returns the exit code.
+int ReportRequest(const Status& status);
 
 }  // namespace longrun::client

@@ -45,6 +45,7 @@ void FillResponse(const Sweep& sweep, const SweepPlan& plan, v1::PlanSweepRespon
   }
   response->set_train_flops(plan.train_flops);
   response->set_evaluate_flops(plan.evaluate_flops);
+  response->set_under_way_flops(plan.under_way_flops);
   response->set_disk_bytes(plan.counts.checkpoint_bytes);
   response->set_disk_free_bytes(plan.disk_free_bytes);
   response->set_slots(static_cast<std::int32_t>(plan.slots.n));

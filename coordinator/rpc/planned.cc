@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "coordinator/rpc/models.h"
 #include "coordinator/rpc/parents.h"
+#include "model/data/manifest.h"
 
 namespace longrun::coordinator {
 namespace {
@@ -47,6 +48,18 @@ void MarkOwed(const PlannedRun& run, const std::set<std::string>& open, std::set
   }
 }
 
+// The database does not have the numbers of documents. If the folder cannot be read here, a worker
+// may still have a copy, and its trainer checks them.
+DatasetInfo WithDocuments(const DatasetRow& row) {
+  DatasetInfo info = row.info;
+  const Result<Manifest> manifest = ReadManifest(row.folder);
+  if (!manifest.ok() || manifest->digest != info.digest) return info;
+  for (const ManifestSplit& split : manifest->splits) {
+    info.split_documents[split.identity.name] = split.identity.n_documents;
+  }
+  return info;
+}
+
 }  // namespace
 
 DatasetCatalogue Catalogue(std::vector<DatasetRow> datasets, Core& core, StoreReader& reader) {
@@ -58,7 +71,7 @@ DatasetCatalogue Catalogue(std::vector<DatasetRow> datasets, Core& core, StoreRe
   for (const DatasetRow& dataset : datasets) catalogue.names.push_back(dataset.info.name);
   catalogue.find = [rows = std::move(datasets)](const std::string& name) {
     for (const DatasetRow& row : rows) {
-      if (row.info.name == name) return std::optional(row.info);
+      if (row.info.name == name) return std::optional(WithDocuments(row));
     }
     return std::optional<DatasetInfo>();
   };

@@ -190,8 +190,8 @@ Status GetRun(Call& call, const v1::GetRunRequest& request, v1::GetRunResponse* 
       if (task == state.tasks.end()) continue;
       v1::TaskInfo* info = run->add_tasks();
       FillTask(state, task->second, "", now, info);
-      const std::optional<std::int64_t> ran_ms = RunningMs(state, task->second, now);
-      if (ran_ms) info->set_duration_ms(*ran_ms);
+      const RanTime ran = RanTimeOf(state, task->second, now);
+      if (!ran.is_partial) info->set_duration_ms(ran.ms);
     }
     AddMissedWorkers(state, now, WallMs(), response->mutable_notices());
     AddQuietTrainers(state, now, WallMs(), response->mutable_notices());

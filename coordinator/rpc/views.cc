@@ -151,17 +151,23 @@ Status FillActive(Core& core, StoreReader& reader, const std::string& name,
   });
 }
 
-std::optional<std::int64_t> RunningMs(const State& state, const Task& task, Instant now) {
-  const auto found = state.attempts.find(task.attempt);
-  if (found == state.attempts.end()) {
-    if (task.attempts > 0 || task.damaged) return std::nullopt;
-    return 0;
+RanTime RanTimeOf(const State& state, const Task& task, Instant now) {
+  RanTime ran;
+  std::int64_t n_known = 0;
+  if (const auto ended = state.index.ended.find(task.id); ended != state.index.ended.end()) {
+    ran.ms = ended->second.ran_ms;
+    n_known = ended->second.n;
   }
-  const Attempt& one = found->second;
-  if (!IsLive(one.state)) return one.duration_ms;
-  const bool is_timed = one.state == AttemptState::kRunning && !one.started_boot.empty() &&
-                        one.started_boot == state.boot && IsHeardOf(state, one.worker, now);
-  return is_timed ? std::max<std::int64_t>(now - one.started_boot_ms, 0) / 1000 * 1000 : 0;
+  const auto newest = state.attempts.find(task.attempt);
+  if (newest != state.attempts.end() && IsLive(newest->second.state)) {
+    const Attempt& one = newest->second;
+    const bool is_timed = one.state == AttemptState::kRunning && !one.started_boot.empty() &&
+                          one.started_boot == state.boot && IsHeardOf(state, one.worker, now);
+    if (is_timed) ran.ms += std::max<std::int64_t>(now - one.started_boot_ms, 0) / 1000 * 1000;
+    n_known += 1;
+  }
+  ran.is_partial = task.damaged || n_known < task.attempts;
+  return ran;
 }
 
 void FillDuration(const State& state, Instant now, v1::SweepInfo* message) {
@@ -169,9 +175,9 @@ void FillDuration(const State& state, Instant now, v1::SweepInfo* message) {
   if (tasks == state.sweep_tasks.end()) return;
   std::int64_t sum_ms = 0;
   for (const std::string& id : tasks->second) {
-    const std::optional<std::int64_t> ran_ms = RunningMs(state, state.tasks.at(id), now);
-    sum_ms += ran_ms.value_or(0);
-    if (!ran_ms) message->set_duration_is_partial(true);
+    const RanTime ran = RanTimeOf(state, state.tasks.at(id), now);
+    sum_ms += ran.ms;
+    if (ran.is_partial) message->set_duration_is_partial(true);
   }
   message->set_duration_ms(sum_ms);
 }
@@ -363,8 +369,8 @@ Status SweepView::Fill(StoreReader& reader, v1::WatchSweepResponse* message) {
       v1::TaskInfo* info = run->second->add_tasks();
       FillTask(state, *task, sweep_.name, now, info);
       const bool is_timed = IsTerminal(task->state) || durations_ == Durations::kAlsoOfLive;
-      const std::optional<std::int64_t> ran_ms = is_timed ? RunningMs(state, *task, now) : 0;
-      if (ran_ms) info->set_duration_ms(*ran_ms);
+      const RanTime ran = is_timed ? RanTimeOf(state, *task, now) : RanTime();
+      if (!ran.is_partial) info->set_duration_ms(ran.ms);
       if (task->kind != TaskKind::kTrain || losses_ == Losses::kLeftOut) continue;
       const auto attempt = state.attempts.find(task->attempt);
       if (attempt == state.attempts.end()) continue;

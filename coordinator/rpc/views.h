@@ -2,7 +2,6 @@
 #pragma once
 
 #include <map>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,9 +24,13 @@ Status FillActive(Core& core, StoreReader& reader, const std::string& name,
 // `sweep`: the name by which the user asked for it; "": not by a sweep.
 void FillTask(const State& state, const Task& task, const std::string& sweep, Instant now,
               v1::TaskInfo* message);
-// How long the task's newest attempt has run. For a live attempt: in whole seconds so far, while
-// its worker is heard from. nullopt: not known, because the stored row is damaged.
-std::optional<std::int64_t> RunningMs(const State& state, const Task& task, Instant now);
+// How long the task's attempts have run, added up. A live one counts in whole seconds so far, while
+// its worker is heard from.
+struct RanTime {
+  std::int64_t ms = 0;
+  bool is_partial = false;  // not known of all attempts: the stored row of one is damaged
+};
+RanTime RanTimeOf(const State& state, const Task& task, Instant now);
 // Sets the same, summed over the sweep's tasks.
 void FillDuration(const State& state, Instant now, v1::SweepInfo* message);
 // The runs that this build cannot read, in whole or in one of their tasks.

@@ -138,6 +138,7 @@ void DropOrphan(State& state, const std::string& id, Uses& uses, Dropped& droppe
   for (const std::string& attempt : uses.attempts.at(id)) state.attempts.erase(attempt);
   if (!task.needs.empty()) state.index.dependants.at(task.needs).erase(id);
   state.index.dependants.erase(id);
+  state.index.ended.erase(id);
   state.index.task_sweeps.erase(id);
   state.index.first.erase(id);
   state.tasks.erase(id);

@@ -69,7 +69,11 @@ void AfterLoad(State& state, Instant now, std::uint64_t seed, bool restored) {
     attempt.offered_at = now;
     attempt.listed_at = now;
     attempt.recorded_at = now;
-    if (IsLive(attempt.state)) state.index.live.insert(id);
+    if (IsLive(attempt.state)) {
+      state.index.live.insert(id);
+    } else {
+      NoteEnded(state.index, attempt);
+    }
   }
   for (const auto& [sweep_id, tasks] : state.sweep_tasks) {
     for (const std::string& task : tasks) state.index.task_sweeps[task].insert(sweep_id);

@@ -250,12 +250,19 @@ struct ReadyClass {
   std::string unfit;                  // why no known worker fits, or ""
 };
 
+// A task's attempts that have ended.
+struct EndedAttempts {
+  std::int64_t n = 0;
+  std::int64_t ran_ms = 0;  // all of them together
+};
+
 // Lets Step() find things without a search through all tasks. Derived and volatile;
 // AfterLoad builds it.
 struct Index {
   std::map<std::string, ReadyClass> ready;
   std::set<std::pair<Instant, std::string>> waiting;         // back-off: (end, task)
   std::set<std::string> live;                                // attempts
+  std::map<std::string, EndedAttempts> ended;                // by task
   std::map<std::string, std::set<std::string>> dependants;   // task -> tasks that need it
   std::map<std::string, std::set<std::string>> task_sweeps;  // task -> sweeps it belongs to
   std::map<SessionId, std::string> sessions;                 // open session -> worker

@@ -55,6 +55,8 @@ void RetryTask(StepContext& step, Task& task, TaskState to, std::string reason);
 void RefreshTask(StepContext& step, Task& task, std::string reason);
 Attempt& AddAttempt(StepContext& step, Attempt&& attempt, const std::string& reason);
 void MoveAttempt(StepContext& step, Attempt& attempt, AttemptState to, const std::string& reason);
+// Adds an attempt that has ended to Index::ended.
+void NoteEnded(Index& index, const Attempt& attempt);
 
 // Adds a task to Index::ready or Index::waiting (depending on task.not_before), and removes it.
 void IndexReady(State& state, Task& task, Instant now);

@@ -137,6 +137,12 @@ void MeasureDuration(const StepContext& step, Attempt& attempt) {
 
 }  // namespace
 
+void NoteEnded(Index& index, const Attempt& attempt) {
+  EndedAttempts& ended = index.ended[attempt.task];
+  ended.n += 1;
+  ended.ran_ms += attempt.duration_ms;
+}
+
 bool IsTaskEdge(TaskState from, TaskState to) {
   return std::ranges::find(kTaskEdges, std::pair(from, to)) != std::end(kTaskEdges);
 }
@@ -221,6 +227,7 @@ void MoveAttempt(StepContext& step, Attempt& attempt, AttemptState to, const std
     attempt.ended_wall_ms = step.wall_ms;
     MeasureDuration(step, attempt);
     step.state.index.live.erase(attempt.id);
+    NoteEnded(step.state.index, attempt);
   }
   step.changed_attempts.insert(attempt.id);
 }

@@ -228,6 +228,11 @@ class Assembler {
     if (builder.is_empty() && assembly_.spec.split.by == SplitRule::By::kDocument) {
       return NoDocumentDrawn(split);
     }
+    const SplitRule& rule = assembly_.spec.split;
+    const std::int64_t n_held_out = rule.validation_tokens + rule.test_tokens;
+    if (builder.is_empty() && rule.IsByTokens() && n_held_out >= TokensOf(assembly_)) {
+      return AllHeldOut(split, n_held_out);
+    }
     ASSIGN_OR_RETURN(SplitIdentity identity, builder.Finish(shards));
     return std::pair(std::move(identity), std::move(shards));
   }
@@ -255,6 +260,16 @@ class Assembler {
             "part of a document: ",
             Join(options, " "), ", or in a file split: {by: last_tokens, ", Join(members, ", "),
             "}")};
+  }
+
+  Status AllHeldOut(std::string_view split, std::int64_t n_held_out) const {
+    const std::int64_t n_tokens = TokensOf(assembly_);
+    return {Code::kInvalidArgument,
+            Str("split ", split, " has no documents: ", n_held_out,
+                " tokens are to be held out, and the text has only ", n_tokens,
+                ": hold out fewer, as --validation ", std::max<std::int64_t>(1, n_tokens / 10),
+                ", or in a file split: {by: last_tokens, validation: ",
+                std::max<std::int64_t>(1, n_tokens / 10), "}")};
   }
 
   // A stream of tokens may be split into files within a document (shards with a fixed

@@ -224,6 +224,15 @@ std::optional<ParamError> FitAttentionMap(const DatasetShape& dataset, Json& par
                       Str("context length ", longest, " is more than the ", n_tokens,
                           " tokens of split ", split, " of dataset \"", dataset.name, "\"")};
   }
+  if (const auto count = dataset.split_documents.find(split);
+      count != dataset.split_documents.end()) {
+    for (const std::int64_t document : params.at("documents")) {
+      if (document < count->second) continue;
+      return ParamError{"documents", Str("there is no document ", document, ": split ", split,
+                                         " of dataset \"", dataset.name, "\" has ", count->second,
+                                         ", numbered from 0 to ", count->second - 1)};
+    }
+  }
   // Their order does not change the measurement, so it must not change the cell.
   for (const char* key : {"documents", "layers", "heads"}) {
     if (params.at(key).is_array()) std::sort(params.at(key).begin(), params.at(key).end());

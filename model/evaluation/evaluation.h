@@ -49,6 +49,8 @@ struct EvaluationRequest {
 struct DatasetShape {
   std::string_view name;
   std::map<std::string, std::int64_t> split_tokens;
+  std::map<std::string, std::int64_t> split_documents =
+      {};  // of those splits for which it is known
 };
 
 // The name of a row of a cell: {"nll", ""}, {"nll", "unigram"}. A cell has each name once.

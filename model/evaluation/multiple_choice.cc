@@ -25,6 +25,7 @@
 
 #include "base/check.h"
 #include "base/str.h"
+#include "base/wilson.h"
 #include "model/data/tokenizer_file.h"
 #include "model/evaluation/choice_items.h"
 #include "model/evaluation/choice_score.h"
@@ -75,17 +76,6 @@ Tally Count(const std::vector<ChoiceItem>& items, const ChoiceQuestions& questio
 
 // ---- rows --------------------------------------------------------------------------------------
 
-// Wilson's 95 % interval of k of n.
-Json Wilson95(std::int64_t k, std::int64_t n) {
-  constexpr double kZ = 1.959963984540054;  // the normal distribution's 97.5th percentile
-  const auto count = static_cast<double>(n);
-  const double p = static_cast<double>(k) / count, z2n = kZ * kZ / count;
-  const double middle = p + z2n / 2.0;
-  const double half = kZ * std::sqrt(p * (1.0 - p) / count + z2n / (4.0 * count));
-  return {std::max(0.0, (middle - half) / (1.0 + z2n)),
-          std::min(1.0, (middle + half) / (1.0 + z2n))};
-}
-
 Json NewRow(const EvaluationRequest& request, const Json& params, std::string_view metric) {
   Json own = {{"file", ShortInputFileId(params.at("file").get_ref<const std::string&>())}};
   if (params.at("name") != "") own["name"] = params.at("name");
@@ -106,8 +96,9 @@ void FillRow(Json& row, std::int64_t n_right, std::int64_t n, const ChoiceQuesti
   row["value"] = p;
   if (n > 1) row["se"] = std::sqrt(p * (1.0 - p) / static_cast<double>(n));
   row["n"] = n;
+  const auto [low, high] = Wilson95(p, static_cast<double>(n));
   row["extra"].update({{"right", n_right},
-                       {"wilson95", Wilson95(n_right, n)},
+                       {"wilson95", {low, high}},
                        {"choices", questions.windows.size()},
                        {"choices_cut", questions.n_cut},
                        {"longest_tokens", questions.longest_fed}});

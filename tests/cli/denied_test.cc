@@ -37,8 +37,8 @@ class DeniedTest : public testing::Test {
     }
     EXPECT_TRUE(MakeFolders(state_, 0700).ok());
     Give(state_);
-    const Ended first = Longrun({"ls"});
-    EXPECT_EQ(first.code, 0) << first.err;
+    const Ended first = Longrun({"data", "rm", "nothing"});  // makes the database
+    EXPECT_EQ(first.code, 3) << first.err;
   }
   ~DeniedTest() override { chmod(state_.c_str(), 0700); }
 

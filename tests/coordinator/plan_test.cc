@@ -251,8 +251,29 @@ TEST_F(PlanTest, WhatIsUnderWayIsNotCountedAgain) {
   EXPECT_EQ(plan.runs[1].cells_under_way, 2);
   EXPECT_EQ(plan.runs[1].cells_missing, 0);
   EXPECT_EQ(plan.train_flops, 0);
+  EXPECT_EQ(plan.under_way_flops, plan.runs[1].train_flops);  // without the dataset, not more
   ASSERT_TRUE(plan.time_left);
   EXPECT_EQ(plan.time_left->tasks_not_measured, 3);  // a training and two evaluations
+}
+
+// Submitted, and not begun: what it needs is what it needed before.
+TEST_F(PlanTest, WhatIsUnderWayHasItsFlopsAndItsMemory) {
+  Arrive(SampleWorker(1));
+  datasets_ = {{.info = SampleDataset(), .folder = "/nowhere"}};
+  const SweepPlan before = Plan();
+  Submit();
+  const SweepPlan plan = Plan();
+  for (std::size_t i = 0; i < plan.runs.size(); ++i) {
+    EXPECT_EQ(plan.runs[i].training, PlannedTraining::kUnderWay);
+    EXPECT_EQ(plan.runs[i].train_flops, before.runs[i].train_flops);
+    EXPECT_EQ(plan.runs[i].memory_bytes, before.runs[i].memory_bytes);
+    EXPECT_GT(plan.runs[i].evaluate_flops, 0);
+    EXPECT_EQ(plan.runs[i].evaluate_flops, before.runs[i].evaluate_flops);
+    EXPECT_EQ(plan.runs[i].evaluate_memory_bytes, before.runs[i].evaluate_memory_bytes);
+    EXPECT_FALSE(plan.runs[i].evaluate_time);
+  }
+  EXPECT_EQ(plan.evaluate_flops, 0);
+  EXPECT_DOUBLE_EQ(plan.under_way_flops, before.train_flops + before.evaluate_flops);
 }
 
 TEST_F(PlanTest, ARunThatIsListedTwiceIsCountedOnce) {

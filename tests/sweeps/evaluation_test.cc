@@ -71,10 +71,10 @@ TEST(EvaluationCellTest, AFileIsItsContent) {
     EXPECT_TRUE(WriteFileAtomic(path, text).ok());
     const std::string yaml = Yaml(
         Str("  evaluate:\n    - multiple_choice: {context_lengths: [64], file: ", file, "}\n"));
-    const Result<NamedFiles> named = ReadNamedFiles(yaml, "sweep.yaml", folder.path(), {});
-    EXPECT_TRUE(named.ok()) << named.status().message();
-    EXPECT_EQ(named->files.at(0).bytes, text);
-    const Result<Sweep> sweep = ParseSweep(yaml, "sweep.yaml", named->overrides, Austen());
+    const NamedFiles named = ReadNamedFiles(yaml, "sweep.yaml", folder.path(), {});
+    EXPECT_TRUE(named.problems.ok()) << named.problems.message();
+    EXPECT_EQ(named.files.at(0).bytes, text);
+    const Result<Sweep> sweep = ParseSweep(yaml, "sweep.yaml", named.overrides, Austen());
     EXPECT_TRUE(sweep.ok()) << sweep.status().message();
     const PlannedEvaluation& planned = sweep->runs[0].evaluations[0];
     EXPECT_EQ(planned.cells.size(), 2u);

@@ -33,6 +33,7 @@ DatasetCatalogue TestDatasets() {
                         .split_tokens = {}};
     if (name == "austen") {
       info.split_tokens = {{"train", 4'000'000}, {"validation", 20'000}};
+      info.split_documents = {{"validation", 2}};
     } else if (name == "tiny") {
       info.split_tokens = {{"train", 100}};
     } else {
@@ -320,8 +321,9 @@ TEST(SweepMatrixTest, AnExcludedMethodIsExcludedWithAnyParameters) {
   };
   EXPECT_EQ(count("{position: rope}"), 1u);
   EXPECT_EQ(count("{position: {method: rope, base: 700}}"), 2u);
+  EXPECT_EQ(count("{position: rope, train_length: 64}"), 1u);
+  // With --set, an axis may lack what the file leaves out.
   EXPECT_EQ(count("{position: {method: rope, base: 900}}"), 3u);
-  EXPECT_EQ(count("{position: rope, train_length: 999}"), 3u);
 }
 
 TEST(SweepMatrixTest, AnIncludedPointThatIsThereAddsNothing) {

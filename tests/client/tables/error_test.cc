@@ -9,6 +9,8 @@
 
 #include "base/str.h"
 #include "base/student_t.h"
+#include "base/wilson.h"
+#include "client/plots/plot_curves.h"
 #include "client/tables/comparison.h"
 #include "client/tables/pivot.h"
 #include "client/tables/table_format.h"
@@ -253,14 +255,109 @@ TEST(TableErrorTest, TheLegendOfAWideTableNamesItsMarks) {
   EXPECT_NE(wide.find("± 95 % interval, s over seeds, t over the text"), std::string::npos) << wide;
 }
 
-// Wilson's interval of no right answer is not 0, so its digits are shown.
-TEST(TableErrorTest, AnAccuracyOfZeroShowsItsError) {
-  ResultRow row = ThroughputRow("a", "acc", "", 64, 0.0);
+ResultRow AccuracyRow(const char* key, int length, double share, double n) {
+  ResultRow row = ThroughputRow(key, "acc", "", length, share);
   row.body["variant"] = nullptr;
-  row.body["se"] = 0.1;
-  const std::string text = RenderTables(
-      Build(ResultsOf({RunOf("a", "cable", 64, 1)}, {row}), {.metrics = {"acc"}}), "table");
-  EXPECT_NE(text.find("[0.0000±0.1960]"), std::string::npos) << text;
+  row.body["n"] = n;
+  const auto [low, high] = Wilson95(share, n);
+  row.body["extra"] = {{"wilson95", {low, high}}};
+  return row;
+}
+
+// 45 of 50 are 0.9, of which Wilson's interval is 0.7864 to 0.9565 (R: prop.test(45, 50, correct =
+// FALSE)): it is not symmetric. Of 0 of 20 it is 0 to 0.1611, although sqrt(p (1 - p) / n) is 0.
+TEST(TableErrorTest, AnAccuracyHasWilsonsIntervalInEveryForm) {
+  const auto tables =
+      Build(ResultsOf({RunOf("a", "cable", 64, 1), RunOf("b", "rope", 64, 1)},
+                      {AccuracyRow("a", 64, 0.9, 50), AccuracyRow("b", 64, 0.0, 20)}),
+            {.metrics = {"acc"}});
+  const std::string text = RenderTables(tables, "table");
+  EXPECT_NE(text.find("[0.9000 (0.7864–0.9565)]*"), std::string::npos) << text;
+  EXPECT_NE(text.find("[0.0000 (0.0000–0.1611)]"), std::string::npos) << text;
+  EXPECT_NE(text.find("( ) 95 % interval over the questions (Wilson)\n"), std::string::npos)
+      << text;
+  const std::string markdown = RenderTables(tables, "markdown");
+  EXPECT_NE(markdown.find("0.9000 (0.7864–0.9565)"), std::string::npos) << markdown;
+  const std::string latex = RenderTables(tables, "latex");
+  EXPECT_NE(latex.find("0.9000 (0.7864--0.9565)"), std::string::npos) << latex;
+  const std::string csv = RenderTables(tables, "csv");
+  EXPECT_NE(csv.find(",p,p_holm,wilson95_low,wilson95_high\n"), std::string::npos) << csv;
+  EXPECT_NE(csv.find(",0.786397"), std::string::npos) << csv;
+  const Json json = Json::parse(RenderTables(tables, "json"));
+  const Json& cell = json[0].at("rows")[0].at("cells")[0];
+  for (const char* key : {"ci95", "wilson95"}) {
+    EXPECT_NEAR(cell.at(key)[0].get<double>(), 0.786397686, 1e-9);
+    EXPECT_NEAR(cell.at(key)[1].get<double>(), 0.956524235, 1e-9);
+  }
+}
+
+// Seeds of 48 and 42 of 50 right: the mean is 45 of 50. Student's t over two seeds would give 0.9 ±
+// 12.7 * 0.06, and ends with what is possible.
+TEST(TableErrorTest, TheIntervalOfSeveralSeedsAccuraciesStaysWithinZeroAndOne) {
+  const auto tables =
+      Build(ResultsOf({RunOf("a", "cable", 64, 1), RunOf("b", "cable", 64, 2)},
+                      {AccuracyRow("a", 64, 0.96, 50), AccuracyRow("b", 64, 0.84, 50)}),
+            {.metrics = {"acc"}});
+  const Json json = Json::parse(RenderTables(tables, "json"));
+  const Json& cell = json[0].at("rows")[0].at("cells")[0];
+  EXPECT_EQ(cell.at("se_over"), "seeds");
+  EXPECT_NEAR(cell.at("ci95")[0].get<double>(), 0.9 - 12.706204736 * 0.06, 1e-8);
+  EXPECT_EQ(cell.at("ci95")[1], 1.0);
+  EXPECT_NEAR(cell.at("wilson95")[0].get<double>(), 0.786397686, 1e-9);
+  EXPECT_NEAR(cell.at("wilson95")[1].get<double>(), 0.956524235, 1e-9);
+  const std::string wide = RenderTables(tables, "wide");
+  EXPECT_NE(wide.find("0.9000000 (0.1376277–1.0000000s, 0.7863977–0.9565242t)"), std::string::npos)
+      << wide;
+  EXPECT_NE(wide.find("( ) 95 % interval, s over seeds, t over the questions (Wilson)"),
+            std::string::npos)
+      << wide;
+}
+
+// A plot has no marks: its band is of the wider error.
+TEST(TableErrorTest, ABandsLegendHasNoMarks) {
+  const auto tables = Build(
+      ResultsOf({RunOf("a", "cable", 64, 1), RunOf("b", "cable", 64, 2), RunOf("c", "rope", 64, 1)},
+                {AccuracyRow("a", 64, 0.96, 50), AccuracyRow("b", 64, 0.84, 50),
+                 AccuracyRow("c", 64, 0.9, 50)}),
+      {.metrics = {"acc"}});
+  EXPECT_EQ(BandLegend(tables.at(0)),
+            "± 95 % interval over seeds or over the questions (Wilson), whichever is wider");
+  const auto plots = PlotsOfTables(tables);
+  ASSERT_TRUE(plots.ok()) << plots.status().message();
+  const auto band = plots->at(0).series.at(1).points.at(0).Band();
+  ASSERT_TRUE(band.has_value());
+  EXPECT_NEAR(band->first, 0.786397686, 1e-9);
+  EXPECT_NEAR(band->second, 0.956524235, 1e-9);
+}
+
+TEST(TableErrorTest, NothingIsDividedByAnAccuracyOfZero) {
+  const auto tables =
+      Build(ResultsOf({RunOf("a", "cable", 64, 1)},
+                      {AccuracyRow("a", 64, 0.0, 20), AccuracyRow("a", 128, 0.5, 20)}),
+            {.metrics = {"acc"}, .relative = true});
+  for (const PivotCell& cell : tables.at(0).rows.at(0).cells) {
+    EXPECT_EQ(cell.status, "zero_reference");
+    EXPECT_FALSE(cell.value.has_value());
+  }
+  const std::string text = RenderTables(tables, "table");
+  EXPECT_NE(text.find("zero_reference: the value at the train length is 0, and nothing can be "
+                      "divided by 0; without --relative the table shows the values\n"),
+            std::string::npos)
+      << text;
+}
+
+// With few scored tokens in a long split, each pass hides one: the approximation is none.
+TEST(TableErrorTest, AnApproximationThatHidOneTokenAtATimeIsSaidToBeExact) {
+  const auto text_of = [](int passes) {
+    ResultRow row = RowOf("a", 64, 8.0, 100);
+    row.body["metric"] = "pseudo_nll";
+    row.body["protocol"] = "pll_approximate";
+    row.body["extra"] = {{"passes", passes}};
+    return RenderTables(Build(ResultsOf({RunOf("a", "cable", 64, 1)}, {row})), "table");
+  };
+  const std::string note = "pll_approximate hid one token at a time, exactly as pll";
+  EXPECT_NE(text_of(100).find(note), std::string::npos) << text_of(100);
+  EXPECT_EQ(text_of(13).find(note), std::string::npos) << text_of(13);
 }
 
 // A speed has the quantiles of its steps in every form for programs, and in the wide table.

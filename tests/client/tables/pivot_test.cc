@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "client/tables/pivot_arguments.h"
+#include "client/tables/table_parts.h"
 #include "tests/client/sample_results.h"
 
 namespace longrun::client {
@@ -220,6 +221,27 @@ TEST(PivotTest, CommasWithinAValueSeparateNothing) {
   const auto evaluation = Where({"evaluation=k=8, every=64"});
   ASSERT_EQ(evaluation.size(), 1u);
   EXPECT_EQ(evaluation[0].whole, "k=8, every=64");
+}
+
+// The form in which a table's title shows an evaluation is one in which --where takes it.
+TEST(PivotTest, AnEvaluationIsChosenAsTheTitleShowsIt) {
+  SweepResults results = ResultsOf({RunOf("a", "rope", 64, 1)}, {});
+  for (const auto& [stride, value] : {std::pair(16, 8.0), std::pair(32, 9.0)}) {
+    ResultRow row = RowOf("a", 64, value, 10);
+    row.body["protocol"] = "sliding_bos";
+    row.evaluation = {{"perplexity", {{"protocol", "sliding_bos"}, {"stride", stride}}}};
+    results.rows.push_back(std::move(row));
+  }
+  ASSERT_EQ(Build({results}).size(), 2u);
+  EXPECT_NE(TableTitle(Build({results})[0]).find("sliding_bos(stride=16)"), std::string::npos);
+  for (const char* const text : {"evaluation=sliding_bos(stride=16)", "evaluation=stride=16"}) {
+    const auto tables = Build({results}, {.where = Where({text})});
+    ASSERT_EQ(tables.size(), 1u) << text;
+    EXPECT_NEAR(*tables[0].rows[0].cells[0].value, 8.0, 1e-12) << text;
+  }
+  EXPECT_EQ(WhyNot({results}, {.where = Where({"evaluation=sliding_bos"})}),
+            "--where evaluation: \"sliding_bos\" is not a value of evaluation; it has "
+            "\"sliding_bos(stride=16)\", \"sliding_bos(stride=32)\"");
 }
 
 TEST(PivotTest, WhatIsNotThereIsSaidWithWhatIs) {

@@ -66,8 +66,7 @@ TEST(TableFormatTest, WhatIsIncompleteSaysHowFarItIs) {
             "position  train_length  dataset                64                      128\n"
             "rope      64            austen   [10.00±0.20 2/3]  10.00±0.20 1/3 diverged\n"
             "none      64            austen                [–]                        –\n"
-            "[ ] train length   * best of the column   ± 95 % interval over the text   n/N seeds "
-            "of those wanted\n");
+            "[ ] train length   ± 95 % interval over the text   n/N seeds of those wanted\n");
 }
 
 // Perplexities of 3e21 are sizes: all their digits would hide the others. exp(49.44) = 2.96e21, and
@@ -97,7 +96,7 @@ TEST(TableFormatTest, AMarkTellsTheErrorOverSeedsFromTheTexts) {
             "position  train_length  dataset            64\n"
             "cable     64            austen   [8.20±2.54s]\n"
             "unigram                 austen    22.00±0.43t\n"
-            "[ ] train length   * best model of the column   ± 95 % interval, s over seeds, t over "
+            "[ ] train length   ± 95 % interval, s over seeds, t over "
             "the text\n");
   const std::string wide = RenderTables(Build(results), "wide");
   EXPECT_NE(wide.find("[8.19756±2.54099s±0.16067t]"), std::string::npos) << wide;

@@ -104,5 +104,40 @@ TEST_F(SweepViewTest, TheStepOfATrainingIsThatOfItsLoss) {
   EXPECT_EQ(progress.loss(), 2.25);
 }
 
+// A resumed training has several: what the earlier ones did counts, too.
+TEST(RanTimeTest, AllAttemptsOfATaskCount) {
+  State state;
+  state.boot = "boot-1";
+  Task& task = state.tasks["t"];
+  task.id = "t";
+  task.state = TaskState::kRunning;
+  task.attempts = 2;
+  task.attempt = "b";
+  Attempt& first = state.attempts["a"];
+  first.id = "a";
+  first.task = "t";
+  first.state = AttemptState::kPreempted;
+  first.duration_ms = 24'417;
+  Attempt& second = state.attempts["b"];
+  second.id = "b";
+  second.task = "t";
+  second.state = AttemptState::kRunning;
+  second.worker = "w";
+  second.started_boot_ms = 100'000;
+  second.started_boot = "boot-1";
+  AfterLoad(state, 100'000, 1);
+  EXPECT_EQ(RanTimeOf(state, task, 103'500).ms, 24'417);  // its worker has not come
+  Worker& worker = state.workers["w"];
+  worker.id = "w";
+  worker.session = SessionId{1};
+  worker.heard_at = 103'000;
+  EXPECT_EQ(RanTimeOf(state, task, 103'500).ms, 24'417 + 3'000);
+  EXPECT_FALSE(RanTimeOf(state, task, 103'500).is_partial);
+
+  state.attempts.erase("a");  // its stored row is damaged
+  AfterLoad(state, 100'000, 1);
+  EXPECT_TRUE(RanTimeOf(state, task, 103'500).is_partial);
+}
+
 }  // namespace
 }  // namespace longrun::coordinator

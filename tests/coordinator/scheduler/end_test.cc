@@ -89,6 +89,22 @@ TEST_F(EndTest, ADurationGoesOnOverARestartOfTheCoordinator) {
   EXPECT_EQ(state.attempts.at(id).duration_clock, DurationClock::kBoot);
 }
 
+TEST_F(EndTest, TheTimeOfEarlierAttemptsIsKept) {
+  const std::string task = Train().id;
+  Begin(Current(Train()));
+  now += 5'000;
+  Finish(Current(Train()), Signal(11));
+  AwaitPlacement();
+  Begin(Current(Train()));
+  now += 2'000;
+  Finish(Current(Train()), Signal(11));
+
+  EXPECT_EQ(state.index.ended.at(task).n, 2);
+  EXPECT_EQ(state.index.ended.at(task).ran_ms, 7'000);
+  Restart();
+  EXPECT_EQ(state.index.ended.at(task).ran_ms, 7'000);
+}
+
 // Of another boot, or of an earlier release, which did not note it.
 TEST_F(EndTest, OverARebootTheWallClockMeasuresADurationAndNeverBelowZero) {
   for (const char* const boot : {"boot-1", ""}) {

@@ -274,7 +274,9 @@ TEST_F(PrepareTest, TheLastTokensCanBeHeldOutAndADocumentOnTheBorderIsCut) {
   EXPECT_EQ(Documents(Made(spec), "validation"), Strings{"four|"});
   // Nothing is left to train on.
   spec.split.validation_tokens = 100;
-  ExpectRefused(spec, "split train has no documents");
+  ExpectRefused(spec,
+                "split train has no documents: 100 tokens are to be held out, and the text has "
+                "only 19: hold out fewer, as --validation 1,");
 }
 
 // By the formula of packing.h, "one" draws 0.705 and "two" 0.644.
