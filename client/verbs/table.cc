@@ -38,6 +38,7 @@ std::string Footnotes(const PivotArguments& arguments, const std::vector<SweepRe
     for (const Claim& claim : *all) {
       if (metrics.contains(claim.params.at("metric").get<std::string>())) claims.push_back(claim);
     }
+    if (claims.empty()) continue;
     out += ClaimsFootnote(sweep, JudgeClaims(claims, {results[i]}), output);
   }
   return out;
