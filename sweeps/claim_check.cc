@@ -5,7 +5,6 @@
 #include <set>
 
 #include "base/str.h"
-#include "model/evaluation/protocol.h"
 #include "sweeps/metric_name.h"
 #include "sweeps/value.h"
 #include "sweeps/yaml_tree.h"
@@ -25,10 +24,10 @@ bool IsOfFile(const Place& place) { return place.source == 0; }
 std::vector<std::string> SourcesOf(const EvaluationSpec& spec) {
   std::vector<std::string> sources;
   for (const RowName& row : spec.evaluation->rows(spec.params)) sources.emplace_back(row.metric);
-  const auto protocol_name = spec.params.find("protocol");
-  if (protocol_name == spec.params.end()) return sources;
-  const Protocol& protocol = FindProtocol(protocol_name->get<std::string>());
-  if (protocol.bucket_edges != nullptr) sources.emplace_back("nll_by_position");
+  const auto has_positions = spec.evaluation->has_positions;
+  if (has_positions != nullptr && has_positions(spec.params)) {
+    sources.emplace_back("nll_by_position");
+  }
   return sources;
 }
 

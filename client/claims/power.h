@@ -8,7 +8,8 @@
 //   effect  pilot's + e Z + s Z / sqrt(n)
 //   half    sqrt((t(n - 1) s' / sqrt(n))^2 + (t(df) e')^2), s' and e' as such samples give them
 //
-// and decided as judge.h decides.
+// and decided as judge.h decides. The judge's own interval is a little narrower where both sources
+// count (bootstrap.h), so a forecast is on the safe side.
 #pragma once
 
 #include <cstddef>

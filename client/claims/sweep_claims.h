@@ -28,9 +28,9 @@ std::vector<std::pair<std::string, std::string>> OverridesOf(const Message& mess
 
 // Whether the sweep of a request asks for all that its claims compare: kInvalidArgument with a line
 // for each claim that could not be judged even if nothing failed. Claims about metrics by position
-// are not checked: only results have their buckets. Nor are those of a sweep that --set changes,
-// often to try a part of it. A file with other mistakes is left to whatever is asked of it. The
-// coordinator is asked only if there are claims.
+// or about averaging are not checked: only results have these. Nor are those of a sweep that --set
+// changes, often to try a part of it, nor by a service of an earlier build. A file with other
+// mistakes is left to whatever is asked of it. The coordinator is asked only if there are claims.
 template <typename Request>
 Status CheckClaims(SweepCalls& client, const Request& request);
 

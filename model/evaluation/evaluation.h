@@ -83,6 +83,8 @@ struct Evaluation {
   // The rows of a cell (one context length) with resolved parameters: the model's own rows first,
   // then those of each variant together.
   std::vector<RowName> (*rows)(const Json& params);
+  // Whether rows with these parameters have buckets by position in the context; null: never.
+  bool (*has_positions)(const Json& params) = nullptr;
   // Whether a variant is another model that is scored in the same way ("unigram") and
   // passed by the caller.
   bool variants_are_models = false;

@@ -392,6 +392,10 @@ double PerplexityTokensRead(const DatasetShape& dataset, const Json& params,
   return n_read * static_cast<double>(n_all) / static_cast<double>(n_planned);
 }
 
+bool HasPositions(const Json& params) {
+  return FindProtocol(params.at("protocol").get<std::string>()).bucket_edges != nullptr;
+}
+
 }  // namespace
 
 const Evaluation& PerplexityEvaluation() {
@@ -401,6 +405,7 @@ const Evaluation& PerplexityEvaluation() {
       .meaning = "mean negative log-likelihood of held-out text in windows of each context length",
       .params = PerplexitySpecs(),
       .rows = &PerplexityRows,
+      .has_positions = &HasPositions,
       .variants_are_models = true,
       .fit = &FitPerplexity,
       .as_given = &PerplexityAsGiven,
