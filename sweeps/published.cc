@@ -26,6 +26,8 @@ constexpr double kNumberMax = 1e300;
 
 // Names that an axis cannot have, because they are something else here.
 constexpr std::string_view kNotAxes[] = {kContextLength, kValue, "metric", "seed"};
+// What a line of the comparison has besides its axes.
+constexpr std::string_view kOfLines[] = {"theirs", "ours", "status", "difference", "apart", "runs"};
 
 struct Key {
   std::string_view name;
@@ -173,6 +175,11 @@ class PublishedReader {
                                : item.text == "seed"       ? "seeds are averaged"
                                : item.text == "metric"     ? "published.metric says it"
                                                            : "it is the number itself"));
+      } else if (std::ranges::find(kOfLines, item.text) != std::end(kOfLines)) {
+        Report(item.place,
+               Str(path, "\"", item.text,
+                   "\" cannot be the name of an axis: comparisons have a column of that "
+                   "name"));
       } else if (std::ranges::find(table_.axes, item.text) != table_.axes.end()) {
         Report(item.place, Str(path, "\"", item.text, "\" is listed twice: remove one"));
       } else {

@@ -720,7 +720,7 @@ class Pivot {
     for (std::size_t i = 0; i < rivals.size(); ++i) {
       if (rivals[i] == best) continue;
       const auto test = Compare(best->readings, rivals[i]->readings).estimate.p();
-      if (test) p[i] = test->cautious;
+      if (test) p[i] = rivals.size() == 2 ? test->p : test->cautious;  // as CorrectForNumber
     }
     // The same numbers chose the best, so all pairs count and not only those with it.
     p = Holm(p, rivals.size() * (rivals.size() - 1) / 2);

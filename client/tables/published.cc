@@ -143,17 +143,23 @@ Result<std::optional<PivotTable>> OurTable(const std::vector<SweepResults>& resu
     for (const ResultRun& run : result.runs) runs.push_back(MakeRunRef(result.name, run));
   }
   for (const std::string& axis : published.axes) {
-    const bool has = std::ranges::any_of(runs, [&](const RunRef& run) {
-      const Result<std::string> name = ResolveAxis(axis, matrix, runs);
-      return name.ok() && (IsEvaluationAxis(*name) || !RunValue(run, *name).is_null());
-    });
+    const Result<std::string> name = ResolveAxis(axis, matrix, runs);
+    const bool has = name.ok() && std::ranges::any_of(runs, [&](const RunRef& run) {
+                       return IsEvaluationAxis(*name) || !RunValue(run, *name).is_null();
+                     });
     if (!has) lacking.push_back(Str("axis ", axis));
   }
   const std::vector<ResultMetric> metrics = MetricsOf(SourcesOf(results));
   if (std::ranges::find(metrics, published.metric, &ResultMetric::name) == metrics.end()) {
     lacking.push_back(Str("numbers of metric ", published.metric));
   }
-  if (!lacking.empty()) return std::optional<PivotTable>();
+  if (!lacking.empty()) {
+    // The conditions on ours are checked nevertheless.
+    PivotRequest any;
+    any.where = request.where;
+    RETURN_IF_ERROR(BuildPivot(results, any).status());
+    return std::optional<PivotTable>();
+  }
 
   PivotRequest ours = request;
   ours.rows = published.axes;
@@ -164,6 +170,15 @@ Result<std::optional<PivotTable>> OurTable(const std::vector<SweepResults>& resu
   if (tables.size() > 1) return SeveralTables(tables, published);
   if (tables.empty()) return std::optional<PivotTable>();
   return std::optional(std::move(tables.front()));
+}
+
+// The ends of the 95 % interval over both sources of error.
+std::pair<double, double> OverBoth(const PivotCell& cell) {
+  const Estimate& estimate = cell.estimate;
+  const double half =
+      std::hypot(estimate.seeds.half95().value_or(0.0), estimate.text.half95().value_or(0.0));
+  const auto value = [&cell](double x) { return cell.metric.is_log ? std::exp(x) : x; };
+  return {value(estimate.x - half), value(estimate.x + half)};
 }
 
 // Sets what the cell says: ours, its interval, and the comparison.
@@ -188,8 +203,8 @@ void SetOurs(const PivotTable& table, const PivotCell& cell, double reading_erro
   if (!line.ours95) return;
   const double a = compared(line.ours95->first), b = compared(line.ours95->second);
   line.difference95 = std::minmax(a, b);
-  line.is_apart = line.theirs + reading_error < line.ours95->first ||
-                  line.theirs - reading_error > line.ours95->second;
+  const auto [low, high] = OverBoth(cell);
+  line.is_apart = line.theirs + reading_error < low || line.theirs - reading_error > high;
 }
 
 // Adds a line for each of our rows that a published number is about: "rope" is also

@@ -35,7 +35,8 @@ struct PublishedLine {
   // ours / theirs or ours - theirs, and the same for the ends of the interval.
   std::optional<double> difference = {};
   std::optional<std::pair<double, double>> difference95 = {};
-  bool is_apart = false;  // theirs, with its reading error, is outside the interval of ours
+  // Theirs, with its reading error, is outside the interval of ours over both sources of its error.
+  bool is_apart = false;
   std::vector<std::string> runs = {};
 };
 

@@ -34,12 +34,18 @@ int DigitsOfTheirs(const PublishedComparison& comparison) {
   return static_cast<int>(digits);
 }
 
+// With `digits` after the point, if that says it in full.
+std::string TheirsText(double theirs, int digits) {
+  const std::string text = Str(theirs);
+  return text.find('e') == std::string::npos ? Fixed(theirs, digits) : text;
+}
+
 // "1.009±0.003*", "+0.0123"; "" without one of ours.
 std::string DifferenceText(const PublishedComparison& comparison, const PublishedLine& line) {
   if (!line.difference) return "";
   const char* const mark = line.is_apart ? "*" : "";
   if (!std::isfinite(*line.difference) || std::abs(*line.difference) >= kHugeFrom) {
-    return Str(">1e6", mark);
+    return Str(*line.difference < 0.0 ? "<-1e6" : ">1e6", mark);
   }
   const int digits = comparison.is_ratio ? kRatioDigits : kDifferenceDigits;
   std::string text = Str(!comparison.is_ratio && *line.difference > 0.0 ? "+" : "",
@@ -144,8 +150,8 @@ std::string Text(const PublishedComparison& comparison) {
   std::vector<std::vector<std::string>> rows;
   for (const PublishedLine& line : comparison.lines) {
     std::vector<std::string> row = line.at;
-    row.insert(row.end(), {Str(line.context_length), Fixed(line.theirs, digits), line.ours_text,
-                           DifferenceText(comparison, line)});
+    row.insert(row.end(), {Str(line.context_length), TheirsText(line.theirs, digits),
+                           line.ours_text, DifferenceText(comparison, line)});
     rows.push_back(std::move(row));
   }
   std::string out = Str(Title(comparison), "\n", RenderColumns(Heads(comparison), align, rows),
@@ -188,8 +194,8 @@ std::string Markdown(const PublishedComparison& comparison) {
                         MarkdownLine(rule));
   for (const PublishedLine& line : comparison.lines) {
     std::vector<std::string> row = line.at;
-    row.insert(row.end(), {Str(line.context_length), Fixed(line.theirs, digits), line.ours_text,
-                           DifferenceText(comparison, line)});
+    row.insert(row.end(), {Str(line.context_length), TheirsText(line.theirs, digits),
+                           line.ours_text, DifferenceText(comparison, line)});
     out += MarkdownLine(std::move(row));
   }
   out += Str("\n", Escaped(CountText(comparison)), "\n");

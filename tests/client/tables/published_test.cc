@@ -119,6 +119,26 @@ TEST(PublishedComparisonTest, AReadingErrorWidensTheirs) {
   EXPECT_FALSE(Comparison(Ours(), theirs).lines[0].is_apart);
 }
 
+// Each of the two intervals ends before theirs, and both together do not.
+TEST(PublishedComparisonTest, TheirsIsApartFromSeedsAndTextTogether) {
+  // The nll of two seeds, ln 12 ± d, has the error d over the seeds: 12.706 d to each side. The
+  // text's is 0.01 of each row: 1.96 times that.
+  const double d = 0.001, of_seeds = 12.706205 * d, of_text = 1.959964 * 0.01;
+  const SweepResults ours = ResultsOf(
+      {RunOf("a", "cable", 64, 1), RunOf("b", "cable", 64, 2)},
+      {RowOf("a", 64, 12.0 * std::exp(d), 500), RowOf("b", 64, 12.0 * std::exp(-d), 500)});
+  PublishedTable theirs = Table();
+  const auto is_apart = [&](double distance) {
+    theirs.values = {
+        {.at = {"cable", "64"}, .context_length = 64, .value = 12.0 * std::exp(distance)}};
+    return Comparison(ours, theirs).lines[0].is_apart;
+  };
+  const double both = std::hypot(of_seeds, of_text);
+  EXPECT_FALSE(is_apart(1.05 * std::max(of_seeds, of_text)));
+  EXPECT_FALSE(is_apart(0.99 * both));
+  EXPECT_TRUE(is_apart(1.01 * both));
+}
+
 TEST(PublishedComparisonTest, SettingsAreThoseOfTheRunsThatAreCompared) {
   PublishedTable theirs = Table();
   theirs.settings = {{"dataset", "austen"},         {"model.n_layer", 16},
@@ -165,6 +185,8 @@ TEST(PublishedComparisonTest, ASweepWithoutTheAxisOrTheMetricHasNothingToCompare
                       "extension, no numbers of metric acc\n"),
             std::string::npos)
       << text;
+  EXPECT_EQ(WhyNot(Ours(), theirs, Where("dataset=books")),
+            "--where dataset: \"books\" is not a value of dataset; it has austen");
 }
 
 TEST(PublishedComparisonTest, WhereChoosesAmongTheirsAndOurs) {
