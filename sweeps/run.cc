@@ -232,15 +232,15 @@ Result<Execution> Execution::FromJson(const Json& json) {
   execution.attention = *known_attention;
   execution.operators = FindEnum<OperatorSet>(operators);
   if (!execution.operators && !operators.empty()) {
-    return Status(Code::kInvalidArgument,
-                  Str("execution.paths.operators: expected longrun or aten, found \"", operators,
-                      "\""));
+    return Status(
+        Code::kInvalidArgument,
+        Str("execution.paths.operators: expected longrun or aten, found \"", operators, "\""));
   }
   execution.subnormals = FindSubnormals(subnormals);
   if (!execution.subnormals && !subnormals.empty()) {
-    return Status(Code::kInvalidArgument,
-                  Str("execution.paths.subnormals: expected kept or flushed, found \"", subnormals,
-                      "\""));
+    return Status(
+        Code::kInvalidArgument,
+        Str("execution.paths.subnormals: expected kept or flushed, found \"", subnormals, "\""));
   }
   if (execution.threads < 1 || execution.micro_batch < 1) {
     return Status(

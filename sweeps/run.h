@@ -67,14 +67,14 @@ struct EnumNames<OperatorSet> {
 
 struct Execution {
   DeviceKind device_kind = DeviceKind::kCpu;
-  std::string device_name;              // a GPU's name: "NVIDIA H200"; "" on a CPU
-  std::int64_t threads = 1;             // per trainer process
-  std::int64_t micro_batch = 0;         // sequences in a forward-backward pass
+  std::string device_name;       // a GPU's name: "NVIDIA H200"; "" on a CPU
+  std::int64_t threads = 1;      // per trainer process
+  std::int64_t micro_batch = 0;  // sequences in a forward-backward pass
   AttentionBackend attention = AttentionBackend::kReference;
-  std::string linear = {};              // matrix path: "onednn/AuthenticAMD", "aten/cuda"
+  std::string linear = {};  // matrix path: "onednn/AuthenticAMD", "aten/cuda"
   std::optional<OperatorSet> operators = OperatorSet::kAten;  // all other operations
-  std::string simd;  // model/instruction_set.h
-  std::optional<Subnormals> subnormals = Subnormals::kKept;  // in every operation
+  std::string simd;                                           // model/instruction_set.h
+  std::optional<Subnormals> subnormals = Subnormals::kKept;   // in every operation
   // Products of a CPU run in bf16: "amx", "avx512_bf16" (model/instruction_set.h). "": the run has
   // none, or began before this was recorded.
   std::string bf16 = {};

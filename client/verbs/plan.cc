@@ -199,7 +199,7 @@ Result<ClaimsPlan> PlanClaims(const v1::PlanSweepRequest& request,
                   Str("--pilot ", pilot, ": ", request.file_name(), " has no claims"));
   }
   const bool has_work = std::ranges::any_of(plan.runs(), [](const v1::PlannedRunInfo& run) {
-    return run.training() == "to_do" || run.cells_missing() > 0;
+    return run.training() == "to_do" || run.cells_missing() > 0 || run.cells_refreshed() > 0;
   });
   out.is_of_interest = has_work || !pilot.empty();
   if (claims.empty() || out.n_seeds < 2 || !out.is_of_interest) return out;

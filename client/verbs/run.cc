@@ -47,15 +47,16 @@ void SayWhereToLook(const v1::SweepInfo& info, const std::string& state) {
   }
 }
 
-// The file may have other claims than the sweep had when it was submitted first, so it is named.
+// The file may have other claims than the sweep had when it was submitted first, so it is named,
+// except if --set changes it: the command has no such option.
 void SayClaims(const v1::SubmitSweepRequest& request, const std::string& name,
                const std::vector<SweepResults>& results) {
   const Result<std::vector<Claim>> claims =
       SweepClaims(request.yaml(), request.file_name(), OverridesOf(request));
   if (!claims.ok() || claims->empty()) return;
-  std::fprintf(stderr, "\nclaims: %s\n  longrun claims %s --file %s\n",
-               ClaimsSummary(JudgeClaims(*claims, results)).c_str(), name.c_str(),
-               request.file_name().c_str());
+  const std::string file = request.overrides_size() > 0 ? "" : Str(" --file ", request.file_name());
+  std::fprintf(stderr, "\nclaims: %s\n  longrun claims %s%s\n",
+               ClaimsSummary(JudgeClaims(*claims, results)).c_str(), name.c_str(), file.c_str());
 }
 
 int PrintEnd(const v1::WatchSweepResponse& end, const v1::SubmitSweepRequest& request,

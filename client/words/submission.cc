@@ -85,7 +85,7 @@ std::string RefreshOutcomeText(const v1::RefreshInfo& refresh, const Repeated<v1
   std::size_t n = 0;
   for (const auto& [outcome, n_tasks] : outcomes) {
     if (++n <= kNotRefreshedShown) {
-      text += Str("measured again: ", Counted(n_tasks, "task"), ": ", outcome, "\n");
+      text += Str("--refresh-errors: ", Counted(n_tasks, "task"), ": ", outcome, "\n");
     }
   }
   if (n > kNotRefreshedShown) {

@@ -72,6 +72,14 @@ void NeedTrainings(State& state, Mended& mended) {
   }
 }
 
+// Ends the measuring again of a task that has numbers.
+void KeepNumbers(Task& task, std::string_view why) {
+  task.state = TaskState::kSucceeded;
+  task.reason = Str("keeps its earlier numbers, which were not measured again: ", why);
+  task.cancel_wanted = false;
+  task.earlier.clear();
+}
+
 // Skips the tasks that need the weights of a training whose row is damaged.
 void SkipWhatNeeds(State& state) {
   for (auto& [id, task] : state.tasks) {
@@ -82,13 +90,14 @@ void SkipWhatNeeds(State& state) {
     const Task& training = state.tasks.at(task.needs);
     if (training.state != TaskState::kFailed || !training.reason.starts_with(kTaskDamaged))
       continue;
+    const std::string why =
+        Str("the training it needs (task ", task.needs.substr(0, 8), ") failed: ", training.reason);
     if (IsRefreshing(task)) {
-      task.state = TaskState::kSucceeded;  // with its earlier numbers
+      KeepNumbers(task, why);
       continue;
     }
     task.state = TaskState::kSkipped;
-    task.reason =
-        Str("the training it needs (task ", task.needs.substr(0, 8), ") failed: ", training.reason);
+    task.reason = why;
   }
 }
 
@@ -98,10 +107,12 @@ void MendTask(State& state, Task& task) {
   const bool is_at_work = task.state == TaskState::kReserved || task.state == TaskState::kRunning ||
                           task.state == TaskState::kStopping;
   if (is_at_work && !(is_there && IsLive(attempt->second.state))) {
-    task.state = !task.cancel_wanted  ? TaskState::kReady
-                 : IsRefreshing(task) ? TaskState::kSucceeded
-                                      : TaskState::kCancelled;
-    task.reason = kAttemptDamaged;
+    if (task.cancel_wanted && IsRefreshing(task)) {
+      KeepNumbers(task, kAttemptDamaged);
+    } else {
+      task.state = task.cancel_wanted ? TaskState::kCancelled : TaskState::kReady;
+      task.reason = kAttemptDamaged;
+    }
   }
   if (!is_there) task.attempt.clear();
 }

@@ -15,9 +15,11 @@ ModelConfig Model(const char* size, const char* method) {
 TEST(AttentionPathTest, ACpuTakesTheFusedAttentionWhereItHasTheMethodAndTheHeads) {
   for (const char* method : {"none", "learned", "sinusoidal", "rope", "alibi", "cable", "t5",
                              "kerple", "fire", "xpos", "fox"}) {
-    EXPECT_EQ(AttentionPathFor(Model("micro", method), DeviceKind::kCpu), AttentionBackend::kFused) << method;
+    EXPECT_EQ(AttentionPathFor(Model("micro", method), DeviceKind::kCpu), AttentionBackend::kFused)
+        << method;
   }
-  EXPECT_EQ(AttentionPathFor(Model("micro", "cope"), DeviceKind::kCpu), AttentionBackend::kReference);
+  EXPECT_EQ(AttentionPathFor(Model("micro", "cope"), DeviceKind::kCpu),
+            AttentionBackend::kReference);
   ModelConfig odd = Model("micro", "rope");  // 96 channels in 8 heads: 12 each
   odd.n_head = 8;
   EXPECT_EQ(AttentionPathFor(odd, DeviceKind::kCpu), AttentionBackend::kReference);
@@ -27,7 +29,8 @@ TEST(AttentionPathTest, ACpuTakesTheFusedAttentionWhereItHasTheMethodAndTheHeads
 }
 
 TEST(AttentionPathTest, AGpuTakesTheReference) {
-  EXPECT_EQ(AttentionPathFor(Model("micro", "rope"), DeviceKind::kGpu), AttentionBackend::kReference);
+  EXPECT_EQ(AttentionPathFor(Model("micro", "rope"), DeviceKind::kGpu),
+            AttentionBackend::kReference);
 }
 
 }  // namespace

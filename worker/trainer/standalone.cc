@@ -239,9 +239,9 @@ Result<FoundCheckpoint> FindCheckpoint(const std::string& folder) {
     ASSIGN_OR_RETURN(const std::string name, GetString(paths, "subnormals", "state.json: paths"));
     const std::optional<Subnormals> known = FindSubnormals(name);
     if (!known) {
-      return Status(Code::kInvalidArgument,
-                    Str("state.json: paths.subnormals: expected kept or flushed, found \"", name,
-                        "\""));
+      return Status(
+          Code::kInvalidArgument,
+          Str("state.json: paths.subnormals: expected kept or flushed, found \"", name, "\""));
     }
     found.subnormals = *known;
   }
@@ -389,8 +389,7 @@ Result<TaskFile> MakeTask(const StandaloneOptions& options, TaskKind kind, const
     const FoundCheckpoint& found = *parts.inputs.checkpoint;
     // Use the attention of the training, except that a GPU does not have the fused
     // attention of a CPU.
-    const bool is_here =
-        found.attention != AttentionBackend::kFused || device == DeviceKind::kCpu;
+    const bool is_here = found.attention != AttentionBackend::kFused || device == DeviceKind::kCpu;
     if (!asked && found.attention && is_here) task.execution.attention = *found.attention;
     // A GPU always keeps subnormals, whatever the checkpoint was trained on.
     if (options.subnormals.empty() && device == DeviceKind::kCpu) {
