@@ -91,7 +91,7 @@ Result<Refresh> FindRefresh(Call& call, const std::map<std::string, std::string>
     if (!known->second.empty()) {
       refresh.impossible.push_back(NotRefreshedText(
           one, cells,
-          Str(known->second, ": its weights would have to be made again; the numbers stay")));
+          Str(known->second, ": the run would have to be trained again; the numbers stay")));
       continue;
     }
     ASSIGN_OR_RETURN(std::vector<MeasuredNumber> numbers, call.reader.NumbersOf(one.attempt));
