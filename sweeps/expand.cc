@@ -731,7 +731,8 @@ class Expander {
     const std::optional<ParamError> error =
         block.evaluation->fit({.name = dataset.name,
                                .split_tokens = dataset.split_tokens,
-                               .split_documents = dataset.split_documents},
+                               .split_documents = dataset.split_documents,
+                               .documents = dataset.documents},
                               params);
     if (error) {
       Report(PlaceOf(block, error->key), Str(PathOf(block), ".", error->key, ": ", error->message));

@@ -19,6 +19,7 @@
 #include "base/json.h"
 #include "base/status.h"
 #include "model/config.h"
+#include "model/data/documents.h"
 #include "sweeps/device_choice.h"
 #include "sweeps/run.h"
 #include "sweeps/task.h"
@@ -33,7 +34,10 @@ struct DatasetInfo {
   std::int64_t vocab_size = 0;  // rows of an embedding
   std::map<std::string, std::int64_t> split_tokens;
   std::map<std::string, std::int64_t> split_documents =
-      {};                        // of those splits for which it is known
+      {};  // of those splits for which it is known
+  // As DatasetShape::documents (model/evaluation/evaluation.h).
+  std::function<Result<std::vector<TextSpan>>(const std::string& split, std::int64_t n)> documents =
+      {};
   std::int64_t n_tokens = 0;     // ids of the tokenizer; further rows are padding; 0: unknown
   std::int64_t mask_token = -1;  // of the tokenizer; -1: it has none, or it is unknown
 

@@ -7,8 +7,11 @@
 #include <utility>
 
 #include "base/json.h"
+#include "base/str.h"
 #include "coordinator/rpc/models.h"
 #include "coordinator/rpc/parents.h"
+#include "model/data/dataset.h"
+#include "model/data/documents.h"
 #include "model/data/manifest.h"
 
 namespace longrun::coordinator {
@@ -48,10 +51,26 @@ void MarkOwed(const PlannedRun& run, const std::set<std::string>& open, std::set
   }
 }
 
+Result<std::vector<TextSpan>> DocumentsOf(const std::string& folder, const std::string& digest,
+                                          const std::string& split, std::int64_t n_tokens) {
+  ASSIGN_OR_RETURN(const Dataset dataset, Dataset::Open(folder));
+  if (dataset.digest() != digest) {
+    return Status(Code::kDataLoss,
+                  Str(folder, ": another dataset than the registered one: its digest is ",
+                      dataset.digest(), ", not ", digest));
+  }
+  ASSIGN_OR_RETURN(const TokenSplit* const tokens, dataset.Split(split));
+  return TextOfDocuments(*tokens, dataset.eot_id(), n_tokens);
+}
+
 // The database does not have the numbers of documents. If the folder cannot be read here, a worker
 // may still have a copy, and its trainer checks them.
 DatasetInfo WithDocuments(const DatasetRow& row) {
   DatasetInfo info = row.info;
+  info.documents = [folder = row.folder, digest = info.digest](const std::string& split,
+                                                               std::int64_t n_tokens) {
+    return DocumentsOf(folder, digest, split, n_tokens);
+  };
   const Result<Manifest> manifest = ReadManifest(row.folder);
   if (!manifest.ok() || manifest->digest != info.digest) return info;
   for (const ManifestSplit& split : manifest->splits) {

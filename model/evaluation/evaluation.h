@@ -15,6 +15,7 @@
 #include "base/json.h"
 #include "base/status.h"
 #include "model/data/dataset.h"
+#include "model/data/documents.h"
 #include "model/evaluation/window.h"
 #include "model/language_model.h"
 #include "model/param.h"
@@ -51,6 +52,10 @@ struct DatasetShape {
   std::map<std::string, std::int64_t> split_tokens;
   std::map<std::string, std::int64_t> split_documents =
       {};  // of those splits for which it is known
+  // The documents of a split until they have n tokens, without end-of-text tokens (documents.h).
+  // Null: the tokens cannot be read here.
+  std::function<Result<std::vector<TextSpan>>(const std::string& split, std::int64_t n)> documents =
+      {};
 };
 
 // The name of a row of a cell: {"nll", ""}, {"nll", "unigram"}. A cell has each name once.

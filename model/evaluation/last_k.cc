@@ -9,7 +9,7 @@
 // Windows end at or before token T: floor(T / P) k tokens are scored. Cells have called T
 // `score_tokens` since the first release, and keep that name, because their keys contain it. In a
 // sweep, `score_tokens` is what is scored, S, from which T = S / k P follows, and T itself is
-// `text_tokens`.
+// `text_tokens` (perplexity.cc).
 #include <algorithm>
 
 #include "base/str.h"
@@ -18,8 +18,6 @@
 
 namespace longrun {
 namespace {
-
-constexpr const char* kText = "text_tokens";
 
 std::int64_t PeriodOf(const Json& params, std::int64_t context_length) {
   const auto every = params.at("every").get<std::int64_t>();
@@ -31,24 +29,9 @@ std::optional<ParamError> FitScoreTokens(const DatasetShape& dataset, Json& para
   const auto lengths = params.at("context_lengths").get<std::vector<std::int64_t>>();
   const auto k = params.at("k").get<std::int64_t>();
   const auto scored = params.at("score_tokens").get<std::int64_t>();
-  const auto text = params.at(kText).get<std::int64_t>();
   const auto& split = params.at("split").get_ref<const std::string&>();
   const std::int64_t n_tokens = dataset.split_tokens.at(split);
   const std::string of_split = Str("split ", split, " of dataset \"", dataset.name, "\"");
-  params.erase(kText);
-  if (text != 0) {
-    if (scored != 0) {
-      return ParamError{kText,
-                        "is the text that windows cover, and score_tokens what is scored of it; "
-                        "remove one of them"};
-    }
-    params["score_tokens"] = text;
-    if (text >= lengths.back() && text < n_tokens) return std::nullopt;
-    return ParamError{kText,
-                      Str("expected from ", lengths.back(), ", the longest context length, ", "to ",
-                          n_tokens - 1, ", what ", of_split, " can score, found ", text)};
-  }
-  if (scored == 0) return std::nullopt;
   params["score_tokens"] = 0;  // for the errors of Check
   const std::int64_t period = PeriodOf(params, lengths.back());
   if (k > lengths.front() || period < lengths.back() || period >= n_tokens) return std::nullopt;
@@ -140,17 +123,9 @@ const Protocol& LastKProtocol() {
             .max = 1 << 30,
             .meaning =
                 "tokens from one window's end to the next; 0: L, so that each length scores "
-                "different tokens; the longest length or more: all lengths score the same tokens"},
-           {.name = kText,
-            .type = ParamSpec::Type::kCount,
-            .default_value = 0,
-            .min = 0,
-            .max = 1e15,
-            .meaning = "instead of score_tokens: how many tokens of the split the windows cover; "
-                       "k of each window are scored"}},
+                "different tokens; the longest length or more: all lengths score the same tokens"}},
       .check = &Check,
       .fit_score_tokens = &FitScoreTokens,
-      .file_param = kText,
       .plan = &Plan,
   };
   return protocol;

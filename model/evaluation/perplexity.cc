@@ -12,6 +12,7 @@
 
 #include "base/check.h"
 #include "base/str.h"
+#include "model/data/documents.h"
 #include "model/evaluation/nll_row.h"
 #include "model/evaluation/params.h"
 #include "model/evaluation/split.h"
@@ -30,6 +31,9 @@ namespace {
 
 // ---- parameters --------------------------------------------------------------------------------
 
+// A sweep's other way to give score_tokens: that of the cell as such (protocol.h).
+constexpr const char* kTextTokens = "text_tokens";
+
 struct PerplexityParams {
   std::string split;
   const Protocol* protocol = nullptr;
@@ -47,13 +51,14 @@ Result<PerplexityParams> ReadParams(const EvaluationRequest& request) {
       .protocol = &FindProtocol(params["protocol"].get_ref<const std::string&>()),
       .score_tokens = params["score_tokens"].get<std::int64_t>(),
       .resolved = {}};
-  params.erase(std::string(read.protocol->file_param));
+  params.erase(kTextTokens);
   read.resolved = std::move(params);
   return read;
 }
 
 std::optional<ParamError> FitScoreTokens(const Protocol& protocol, const DatasetShape& dataset,
-                                         std::int64_t length_max, Json& params) {
+                                         std::int64_t length_max, std::string_view given_as,
+                                         Json& params) {
   const auto split = params.at("split").get<std::string>();
   const std::int64_t n_tokens = dataset.split_tokens.at(split);
   std::int64_t score_tokens = params.at("score_tokens");
@@ -75,10 +80,30 @@ std::optional<ParamError> FitScoreTokens(const Protocol& protocol, const Dataset
             " tokens that every length scores by default of split ", split, " of dataset \"",
             dataset.name, "\": lower it, or give score_tokens from ", least, " to ", most)};
   }
-  return ParamError{"score_tokens", Str("expected from ", least,
-                                        protocol.uses_bos ? "" : ", the longest context length,",
-                                        " to ", most, ", what split ", split, " of dataset \"",
-                                        dataset.name, "\" can score, found ", score_tokens)};
+  return ParamError{
+      std::string(given_as),
+      Str("expected from ", least, protocol.uses_bos ? "" : ", the longest context length,", " to ",
+          most, ", what split ", split, " of dataset \"", dataset.name, "\" can score, found ",
+          score_tokens)};
+}
+
+// Replaces what the sweep gives, score_tokens or text_tokens, by the score_tokens of a cell.
+std::optional<ParamError> TakeTextTokens(const Protocol& protocol, const DatasetShape& dataset,
+                                         Json& params) {
+  if (protocol.fit_score_tokens == nullptr) return std::nullopt;
+  const auto text = params.at(kTextTokens).get<std::int64_t>();
+  params.erase(kTextTokens);
+  if (text == 0) {
+    return params.at("score_tokens") == 0 ? std::nullopt
+                                          : protocol.fit_score_tokens(dataset, params);
+  }
+  if (params.at("score_tokens") != 0) {
+    return ParamError{kTextTokens,
+                      "is the text that windows cover, and score_tokens what is scored of it; "
+                      "remove one of them"};
+  }
+  params["score_tokens"] = text;
+  return std::nullopt;
 }
 
 std::optional<ParamError> FitPerplexity(const DatasetShape& dataset, Json& params) {
@@ -92,9 +117,9 @@ std::optional<ParamError> FitPerplexity(const DatasetShape& dataset, Json& param
                                              lengths.back(), " + 1 tokens, but split ", split,
                                              " of dataset \"", dataset.name, "\" has ", n_tokens)};
   }
-  if (protocol.fit_score_tokens != nullptr) {
-    if (auto error = protocol.fit_score_tokens(dataset, params); error) return error;
-  }
+  const std::string_view given_as =
+      params.value(kTextTokens, std::int64_t{0}) != 0 ? kTextTokens : "score_tokens";
+  if (auto error = TakeTextTokens(protocol, dataset, params); error) return error;
   // Checked as given, and again with the default of score_tokens filled in.
   const auto check = [&]() -> std::optional<ParamError> {
     for (const std::int64_t length : lengths) {
@@ -108,14 +133,16 @@ std::optional<ParamError> FitPerplexity(const DatasetShape& dataset, Json& param
     return std::nullopt;
   };
   if (std::optional<ParamError> error = check(); error) return error;
-  if (auto error = FitScoreTokens(protocol, dataset, lengths.back(), params); error) return error;
+  if (auto error = FitScoreTokens(protocol, dataset, lengths.back(), given_as, params); error) {
+    return error;
+  }
   return check();
 }
 
 Json PerplexityAsGiven(Json params) {
   const Protocol& protocol = FindProtocol(params.at("protocol").get_ref<const std::string&>());
-  if (protocol.file_param.empty()) return params;
-  params[std::string(protocol.file_param)] = params.at("score_tokens");
+  if (protocol.fit_score_tokens == nullptr) return params;
+  params[kTextTokens] = params.at("score_tokens");
   params.erase("score_tokens");
   return params;
 }
@@ -194,33 +221,6 @@ EvaluationArtifact BucketSums(std::string name, std::span<const std::int64_t> ed
 
 // ---- the run -----------------------------------------------------------------------------------
 
-// The documents without end-of-text tokens at their ends; leaves out empty ones.
-Result<std::vector<TextSpan>> TrimmedDocuments(const TokenSplit& split, std::int32_t eot_id) {
-  const std::span<const std::int64_t> starts = split.document_starts();
-  const auto is_eot = [&](std::int64_t t) -> Result<bool> {
-    std::int32_t id = 0;
-    RETURN_IF_ERROR(split.Read(t, std::span(&id, 1)));
-    return id == eot_id;
-  };
-  std::vector<TextSpan> documents;
-  documents.reserve(starts.size());
-  for (std::size_t d = 0; d + 1 < starts.size(); ++d) {
-    TextSpan document = {starts[d], starts[d + 1]};
-    while (document.begin < document.end) {
-      ASSIGN_OR_RETURN(const bool eot, is_eot(document.end - 1));
-      if (!eot) break;
-      --document.end;
-    }
-    while (document.begin < document.end) {
-      ASSIGN_OR_RETURN(const bool eot, is_eot(document.begin));
-      if (!eot) break;
-      ++document.begin;
-    }
-    if (document.begin < document.end) documents.push_back(document);
-  }
-  return documents;
-}
-
 struct Plan {
   bool over_documents = false;
   std::vector<Window> windows;
@@ -241,7 +241,7 @@ Result<Plan> MakePlan(const EvaluationRequest& request, const PerplexityParams& 
   const bool over_documents =
       protocol.needs_documents != nullptr && protocol.needs_documents(params.resolved);
   if (over_documents) {
-    ASSIGN_OR_RETURN(documents, TrimmedDocuments(split, request.dataset->eot_id()));
+    ASSIGN_OR_RETURN(documents, TextOfDocuments(split, request.dataset->eot_id()));
   }
   const PlanRequest wanted = {.n_tokens = split.n_tokens(),
                               .context_length = request.context_length,
@@ -331,9 +331,11 @@ std::vector<RowName> PerplexityRows(const Json& params) {
 // ---- the table ---------------------------------------------------------------------------------
 
 std::vector<ParamSpec> PerplexitySpecs() {
-  std::vector<std::string> protocols;
-  protocols.reserve(Protocols().size());
-  for (const Protocol* const protocol : Protocols()) protocols.emplace_back(protocol->name);
+  std::vector<std::string> protocols, with_text_tokens;
+  for (const Protocol* const protocol : Protocols()) {
+    protocols.emplace_back(protocol->name);
+    if (protocol->fit_score_tokens != nullptr) with_text_tokens.emplace_back(protocol->name);
+  }
   std::vector<ParamSpec> specs = {
       ContextLengthsParam("tokens that a window feeds to the model"),
       SplitParam("the part of the dataset that is scored"),
@@ -357,6 +359,14 @@ std::vector<ParamSpec> PerplexitySpecs() {
        .default_value = "none",
        .choices = {"none", "unigram"},
        .meaning = "also score a model without context, fitted on the train split's token counts"},
+      {.name = kTextTokens,
+       .type = ParamSpec::Type::kCount,
+       .default_value = 0,
+       .min = 0,
+       .max = 1e15,
+       .meaning = "instead of score_tokens: how many tokens of the split the windows cover, scored "
+                  "or not",
+       .only_with = {{.name = "protocol", .values = std::move(with_text_tokens)}}},
   };
   for (const Protocol* const protocol : Protocols()) {
     for (ParamSpec spec : protocol->params) {

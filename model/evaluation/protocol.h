@@ -15,20 +15,13 @@
 
 #include "base/json.h"
 #include "base/status.h"
+#include "model/data/documents.h"
 #include "model/language_model.h"
 #include "model/param.h"
 
 namespace longrun {
 
 struct DatasetShape;  // evaluation.h
-
-// Tokens [begin, end) of the split.
-struct TextSpan {
-  std::int64_t begin = 0;
-  std::int64_t end = 0;
-
-  bool operator==(const TextSpan&) const = default;
-};
 
 struct PlanRequest {
   std::int64_t n_tokens = 0;  // of the split
@@ -56,12 +49,11 @@ struct Protocol {
   // An error between parameters, or between a parameter and the length, with the parameter's name;
   // null: there can be none.
   std::optional<ParamError> (*check)(const PlanRequest& request) = nullptr;
-  // Replaces an explicit score_tokens of a sweep, the number of scored tokens, by that of a cell,
-  // PlanRequest::score_tokens, and removes `file_param`. Null: they are the same.
+  // Replaces the score_tokens of a sweep, the number of scored tokens and more than 0, by that of a
+  // cell, PlanRequest::score_tokens; a sweep can also give the latter, as `text_tokens`. Null: they
+  // are the same, and there is no text_tokens.
   std::optional<ParamError> (*fit_score_tokens)(const DatasetShape& dataset,
                                                 Json& params) = nullptr;
-  // The one of `params` that sweeps have and cells do not: the cell's score_tokens as such.
-  std::string_view file_param = {};
   // The default of score_tokens, a number that depends only on the split, so that a length added
   // later changes no other cell; null: CommonScoreTokens(n_tokens).
   std::int64_t (*default_score_tokens)(std::int64_t n_tokens, const Json& params) = nullptr;

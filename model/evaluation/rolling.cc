@@ -10,12 +10,18 @@
 #include <algorithm>
 
 #include "base/str.h"
+#include "model/evaluation/document_tokens.h"
 #include "model/evaluation/protocol.h"
 
 namespace longrun {
 namespace {
 
 bool OverDocuments(const Json& params) { return params.at("over") == "documents"; }
+
+// As one stream, every token is scored.
+std::optional<ParamError> FitScoreTokens(const DatasetShape& dataset, Json& params) {
+  return OverDocuments(params) ? FitDocumentTokens(dataset, params) : std::nullopt;
+}
 
 std::int64_t DefaultScoreTokens(std::int64_t n_tokens, const Json&) { return n_tokens; }
 
@@ -82,6 +88,7 @@ const Protocol& RollingProtocol() {
       .uses_bos = true,
       .needs_documents = &OverDocuments,
       .check = &Check,
+      .fit_score_tokens = &FitScoreTokens,
       .default_score_tokens = &DefaultScoreTokens,
       .plan = &Plan,
   };

@@ -13,6 +13,7 @@
 #include <algorithm>
 
 #include "base/str.h"
+#include "model/evaluation/document_tokens.h"
 #include "model/evaluation/protocol.h"
 
 namespace longrun {
@@ -81,6 +82,12 @@ Result<std::vector<Window>> Plan(const PlanRequest& request) {
 
 bool NeedsDocuments(const Json&) { return true; }
 
+// With `truncate` there is no such number, which Check says.
+std::optional<ParamError> FitScoreTokens(const DatasetShape& dataset, Json& params) {
+  if (params.at("truncate").get<bool>()) return std::nullopt;
+  return FitDocumentTokens(dataset, params);
+}
+
 // Every length scores every token, except with `truncate`, which scores only what a length reads.
 std::int64_t DefaultScoreTokens(std::int64_t n_tokens, const Json& params) {
   return params.at("truncate").get<bool>() ? 0 : n_tokens;
@@ -109,6 +116,7 @@ const Protocol& SlidingBosProtocol() {
       .n_unfed = 1,  // L - 1 tokens are targets, and no target reads the last of them
       .needs_documents = &NeedsDocuments,
       .check = &Check,
+      .fit_score_tokens = &FitScoreTokens,
       .default_score_tokens = &DefaultScoreTokens,
       .plan = &Plan,
   };

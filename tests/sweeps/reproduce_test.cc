@@ -14,6 +14,15 @@
 namespace longrun {
 namespace {
 
+// Each with 99 tokens and an end of text.
+Result<std::vector<TextSpan>> DocumentsOf100Tokens(const std::string&, std::int64_t n) {
+  std::vector<TextSpan> documents;
+  for (std::int64_t begin = 0; begin < 100'000 && n > 0; begin += 100, n -= 99) {
+    documents.push_back({begin, begin + 99});
+  }
+  return documents;
+}
+
 DatasetCatalogue OneDataset(const std::string& wanted) {
   return {.find =
               [wanted](const std::string& name) {
@@ -23,7 +32,8 @@ DatasetCatalogue OneDataset(const std::string& wanted) {
                                  .digest = Sha256Hex("text"),
                                  .tokenizer_fingerprint = Sha256Hex("bytes"),
                                  .vocab_size = 320,
-                                 .split_tokens = {{"train", 1'000'000}, {"validation", 100'000}}})
+                                 .split_tokens = {{"train", 1'000'000}, {"validation", 100'000}},
+                                 .documents = &DocumentsOf100Tokens})
                            : std::nullopt;
               },
           .names = {wanted}};
@@ -95,7 +105,8 @@ spec:
 )");
 }
 
-// A cell of last_k has the tokens of the text where the file has those that are scored.
+// Cells of last_k and of windows in documents have the tokens of the text where the file has those
+// that are scored.
 TEST(ReproduceTest, EveryProtocolComesBackWithItsTokens) {
   ExpectTheSameRuns(R"(apiVersion: longrun/v1
 kind: Sweep

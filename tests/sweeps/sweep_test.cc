@@ -34,6 +34,9 @@ DatasetCatalogue TestDatasets() {
     if (name == "austen") {
       info.split_tokens = {{"train", 4'000'000}, {"validation", 20'000}};
       info.split_documents = {{"validation", 2}};
+      info.documents = [](const std::string&, std::int64_t) -> Result<std::vector<TextSpan>> {
+        return std::vector<TextSpan>{{0, 9999}, {10'000, 19'999}};
+      };
     } else if (name == "tiny") {
       info.split_tokens = {{"train", 100}};
     } else {

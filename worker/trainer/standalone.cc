@@ -511,6 +511,10 @@ Status Fit(const StandaloneOptions& options, const Dataset& dataset, Resolved& r
     ASSIGN_OR_RETURN(const TokenSplit* const tokens, dataset.Split(split));
     shape.split_tokens[split] = tokens->n_tokens();
   }
+  shape.documents = [&](const std::string& split, std::int64_t n) -> Result<std::vector<TextSpan>> {
+    ASSIGN_OR_RETURN(const TokenSplit* const tokens, dataset.Split(split));
+    return TextOfDocuments(*tokens, dataset.eot_id(), n);
+  };
   const bool gives_tokens = resolved.params.value("score_tokens", std::int64_t{0}) != 0 ||
                             resolved.params.value("text_tokens", std::int64_t{0}) != 0;
   Json fitted = resolved.params;

@@ -94,8 +94,11 @@ TEST_F(PerplexityTest, AsManyTokensAreScoredAsTheSweepAsks) {
   const auto extra_of_row = [&](std::int64_t score_tokens, Json params, std::int64_t n) {
     params.update({{"score_tokens", score_tokens}, {"context_lengths", {4, 8}}});
     Json fitted = ResolveParams(PerplexityEvaluation().params, params, "perplexity").value();
-    const auto error =
-        PerplexityEvaluation().fit({.name = "toy", .split_tokens = {{"validation", 200}}}, fitted);
+    const auto documents = [&](const std::string& split, std::int64_t enough) {
+      return TextOfDocuments(*dataset.Split(split).value(), dataset.eot_id(), enough);
+    };
+    const auto error = PerplexityEvaluation().fit(
+        {.name = "toy", .split_tokens = {{"validation", 200}}, .documents = documents}, fitted);
     EXPECT_FALSE(error) << error->message;
     fitted.erase("context_lengths");
     Json row;
@@ -119,7 +122,9 @@ TEST_F(PerplexityTest, AsManyTokensAreScoredAsTheSweepAsks) {
                                {{"protocol", "rolling"}, {"over", "documents"}}};
   for (const Json& params : in_documents) {
     EXPECT_FALSE(extra_of_row(19, params, 19).contains("end_of_text"));
-    EXPECT_EQ(extra_of_row(48, params, 46).at("end_of_text"), 2);
+    EXPECT_EQ(extra_of_row(20, params, 20).at("end_of_text"), 1);
+    EXPECT_EQ(extra_of_row(46, params, 46).at("end_of_text"), 2);
+    EXPECT_EQ(extra_of_row(190, params, 190).at("end_of_text"), 9);
   }
 }
 
@@ -515,17 +520,26 @@ TEST(PerplexityParamsTest, AProtocolAddsItsOwnParametersAndNoOthers) {
                             {"score_tokens", 0},
                             {"baseline", "none"},
                             {"stride", 16},
+                            {"text_tokens", 0},
                             {"truncate", false}}));
 }
 
 // ---- what depends on the dataset ---------------------------------------------------------------
 
-// Of a split of 20,000 tokens: what `fit` makes of score_tokens, or the error.
-std::string Fitted(Json params) {
+// Two documents of a split of 20,000 tokens, each closed by an end of text.
+Result<std::vector<TextSpan>> TwoDocuments(const std::string&, std::int64_t) {
+  return std::vector<TextSpan>{{0, 4999}, {5000, 19'999}};
+}
+
+// Of that split: what `fit` makes of score_tokens, or the error.
+std::string Fitted(Json params, decltype(DatasetShape::documents) documents = &TwoDocuments) {
   if (!params.contains("context_lengths")) params["context_lengths"] = {64, 1024};
   Json resolved = ResolveParams(PerplexityEvaluation().params, params, "perplexity").value();
-  const auto error = PerplexityEvaluation().fit(
-      {.name = "austen", .split_tokens = {{"train", 500}, {"validation", 20'000}}}, resolved);
+  const auto error =
+      PerplexityEvaluation().fit({.name = "austen",
+                                  .split_tokens = {{"train", 500}, {"validation", 20'000}},
+                                  .documents = std::move(documents)},
+                                 resolved);
   return error ? error->key + ": " + error->message : resolved.at("score_tokens").dump();
 }
 
@@ -583,6 +597,44 @@ TEST(PerplexityFitTest, LastKScoresWhatIsAskedOrSaysWhatItCan) {
   EXPECT_EQ(fitted({{"k", 16}, {"every", 20'000}, {"score_tokens", 64}}),
             "every: the first window ends at token 20000, but tokens up to 19999 can be scored: "
             "lower it, or give the split more text");
+}
+
+// A cell has the text up to the last scored token, with the end-of-text tokens before it.
+TEST(PerplexityFitTest, InDocumentsAsManyTokensAreScoredAsAsked) {
+  const Json in_documents[] = {{{"protocol", "sliding_bos"}, {"stride", 16}},
+                               {{"protocol", "rolling"}, {"over", "documents"}}};
+  for (const Json& protocol : in_documents) {
+    const auto fitted = [&](const Json& params,
+                            decltype(DatasetShape::documents) documents = &TwoDocuments) {
+      Json given = protocol;
+      given.update(params);
+      return Fitted(std::move(given), std::move(documents));
+    };
+    EXPECT_EQ(fitted({{"score_tokens", 1}}), "1");
+    EXPECT_EQ(fitted({{"score_tokens", 4999}}), "4999");
+    EXPECT_EQ(fitted({{"score_tokens", 5000}}), "5001");
+    EXPECT_EQ(fitted({{"score_tokens", 19'998}}), "19999");
+    EXPECT_EQ(fitted({{"score_tokens", 19'999}}),
+              "score_tokens: expected from 1 to 19998, the tokens of split validation of dataset "
+              "\"austen\" without end-of-text tokens, found 19999");
+    EXPECT_EQ(fitted({{"text_tokens", 5000}}), "5000");
+    EXPECT_EQ(fitted({{"text_tokens", 20'001}}),
+              "text_tokens: expected from 1 to 20000, what split validation of dataset \"austen\" "
+              "can score, found 20001");
+    EXPECT_EQ(fitted({{"score_tokens", 5000}, {"text_tokens", 5000}}),
+              "text_tokens: is the text that windows cover, and score_tokens what is scored of it; "
+              "remove one of them");
+    // Neither the default nor text_tokens needs to know where documents end.
+    EXPECT_EQ(fitted(Json::object(), nullptr), "20000");
+    EXPECT_EQ(fitted({{"text_tokens", 5000}}, nullptr), "5000");
+    const auto unreadable = [](const std::string&, std::int64_t) -> Result<std::vector<TextSpan>> {
+      return Status(Code::kDataLoss, "validation-00000.lrtk: damaged");
+    };
+    const std::string error = fitted({{"score_tokens", 5000}}, unreadable);
+    EXPECT_TRUE(Contains(error, "which cannot be read: validation-00000.lrtk: damaged; ")) << error;
+    EXPECT_TRUE(Contains(error, "give `text_tokens` instead")) << error;
+  }
+  EXPECT_EQ(Fitted({{"protocol", "rolling"}, {"score_tokens", 5000}}, nullptr), "5000");
 }
 
 TEST(PerplexityFitTest, WhatDoesNotFitIsNamedByItsParameter) {
