@@ -25,7 +25,9 @@
 // the backward pass.
 //
 // With activation checkpointing, blocks keep only their inputs (4 C per token), and two layers of K
-// exist at a time: the one being recomputed, and the temporaries.
+// exist at a time: the one being recomputed, and the one before it, whose freed memory the process
+// keeps for later steps. On a CPU it keeps no tensors of more than 32 MiB (worker/trainer/main.cc),
+// such as the reference's probabilities where B H 128 N > 2^23: of these only one layer exists.
 //
 // An evaluation gives the model B sequences of L tokens per call (8192 tokens on a CPU,
 // 65536 on a GPU):
@@ -56,6 +58,7 @@ namespace {
 constexpr double kProgramBytes = 150e6;
 constexpr double kBlockQueries = 128.0;
 constexpr double kChunkLogitsMax = 1 << 23;
+constexpr double kKeptNumbersMax = 1 << 23;  // fp32: 32 MiB
 
 std::int64_t Bytes(double bytes) {
   constexpr auto kMax = std::numeric_limits<std::int64_t>::max();
@@ -105,6 +108,20 @@ double KeptOfPairs(const ModelConfig& model, const TrainConfig& train, const Mem
          KeysRead(model, static_cast<double>(train.train_length));
 }
 
+// Of what a layer's attention keeps of pairs, the part in tensors that a process keeps after they
+// are freed. With a causal mask block i of queries has tensors of i + 1 blocks of keys.
+double PartKeptAfterFree(const ModelConfig& model, double length, double micro_batch,
+                         const MemoryPath& path) {
+  if (path.attention != AttentionBackend::kReference) return 1.0;
+  if (path.device_kind != DeviceKind::kCpu) return 1.0;  // PyTorch's allocator keeps all
+  const double block = std::min(length, kBlockQueries);
+  const double keys_kept =
+      kKeptNumbersMax / (micro_batch * static_cast<double>(model.n_head) * block);
+  const bool ascends = model.causal && model.body.window == 0;
+  if (ascends && keys_kept < length) return keys_kept * keys_kept / (length * length);
+  return KeysRead(model, length) <= keys_kept ? 1.0 : 0.0;
+}
+
 }  // namespace
 
 MemoryPath NewRunMemoryPath(const ModelConfig& model, DeviceKind device_kind,
@@ -121,14 +138,18 @@ std::int64_t TrainMemoryBytes(const ModelConfig& model, const TrainConfig& train
   const double element_bytes = rounds ? 2.0 : 4.0;
   const auto n_layer = static_cast<double>(model.n_layer);
   const auto d_model = static_cast<double>(model.d_model);
-  const double layer_bytes =
+  const double block_bytes =
       2.0 * 4.0 * d_model +
       element_bytes * (2.0 * d_model + MlpWidths(model) * static_cast<double>(model.d_ff) +
-                       HeadChannels(model)) +
-      KeptOfPairs(model, train, path);
-  const double layers_bytes = path.activation_checkpointing
-                                  ? n_layer * 4.0 * d_model + 2.0 * layer_bytes
-                                  : (n_layer + 1.0) * layer_bytes;
+                       HeadChannels(model));
+  const double pairs_bytes = KeptOfPairs(model, train, path);
+  const double layers_bytes =
+      path.activation_checkpointing
+          ? n_layer * 4.0 * d_model + 2.0 * block_bytes +
+                pairs_bytes *
+                    (1.0 + PartKeptAfterFree(model, static_cast<double>(train.train_length),
+                                             static_cast<double>(micro_batch), path))
+          : (n_layer + 1.0) * (block_bytes + pairs_bytes);
   const double n_tokens =
       static_cast<double>(micro_batch) * static_cast<double>(train.train_length);
   return Bytes(Program(path) +

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "model/position/method.h"
 
 namespace longrun {
@@ -45,6 +47,8 @@ TEST(CostTest, MemoryOfAStepFollowsItsFormula) {
   // With activation checkpointing 3 inputs of 96 fp32 and two layers.
   EXPECT_EQ(TrainMemoryBytes(model, Short(), 2, Path(kFused, true)),
             kProgram + weights + 2 * 64 * (3 * 4 * 96 + 2 * (kBlock + 8 * 4)) + logits);
+  EXPECT_EQ(TrainMemoryBytes(model, Short(), 2, Path(kReference, true)),
+            kProgram + weights + 2 * 64 * (3 * 4 * 96 + 2 * (kBlock + 4 * 4 * 64)) + logits);
   // Probabilities of 4 heads and 64 keys.
   EXPECT_EQ(TrainMemoryBytes(model, Short(), 2, Path(kReference)),
             kProgram + weights + 2 * 64 * 4 * (kBlock + 4 * 4 * 64) + logits);
@@ -72,6 +76,29 @@ TEST(CostTest, OnlyTheReferenceKeepsPairsOfTokens) {
   encoder.causal = false;
   EXPECT_EQ(TrainMemoryBytes(encoder, train, 1, Path(kReference)) - of_tokens(kFused),
             std::int64_t{16384} * 4 * 4 * (4 * 16384 - 8));
+}
+
+// Of 4 heads and 128 queries, 2^23 probabilities are those of 16,384 keys; of 4 sequences, 4096.
+TEST(CostTest, LargeFreedTensorsOfPairsAreNotKept) {
+  ModelConfig model = Micro("rope");
+  TrainConfig train = Short();
+  train.train_length = 16384;
+  train.batch_tokens = 65536;
+  const std::int64_t block = 8 * 96 + 4 * (6 * 96 + 2 * 384), inputs = 3 * 4 * 96;
+  const auto of_layers = [&](std::int64_t micro_batch, DeviceKind kind) {
+    const std::int64_t program = kind == DeviceKind::kCpu ? kProgram : 0;
+    const std::int64_t logits = 8 * std::min<std::int64_t>(micro_batch * 16384 * 256, 1 << 23);
+    return (TrainMemoryBytes(model, train, micro_batch, Path(kReference, true, kind)) - program -
+            16 * model.ParameterCount() - logits) /
+               (micro_batch * 16384) -
+           inputs - 2 * block;
+  };
+  const std::int64_t pairs = 4 * 4 * 8256;  // with (16384 + 128) / 2 keys
+  EXPECT_EQ(of_layers(1, DeviceKind::kCpu), 2 * pairs);
+  EXPECT_EQ(of_layers(4, DeviceKind::kCpu), pairs + pairs / 16);
+  EXPECT_EQ(of_layers(4, DeviceKind::kGpu), 2 * pairs);
+  model.causal = false;
+  EXPECT_EQ(of_layers(4, DeviceKind::kCpu), std::int64_t{4} * 4 * 16384);
 }
 
 TEST(CostTest, Bf16KeepsHalfOfTheProductsAndRoundedWeights) {

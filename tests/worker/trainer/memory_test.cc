@@ -104,6 +104,7 @@ INSTANTIATE_TEST_SUITE_P(Paths, MemoryTest,
                                          Case{"alibi", AttentionBackend::kFused, 1024, true},
                                          Case{"rope", AttentionBackend::kTorch, 1024, false},
                                          Case{"cope", AttentionBackend::kReference, 1024, true},
+                                         Case{"rope", AttentionBackend::kReference, 4096, true},
                                          Case{"cable", AttentionBackend::kFused, 4096, false}));
 
 }  // namespace
