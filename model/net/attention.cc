@@ -163,14 +163,17 @@ Attention::Prepared Attention::Prepare(const Call& call, std::int64_t n_position
   return prepared;
 }
 
+// Queries [q_begin, q_begin + n_query) of the sequence that the keys are of; the call has those
+// from q_offset on.
 at::Tensor Attention::BlockForward(const Call& call, const Prepared& prepared, std::int64_t q_begin,
                                    std::int64_t n_query, std::int64_t n_whole) {
-  const std::int64_t n_positions = call.q_BHTD.size(2);
+  const std::int64_t n_positions = call.k_BHTD.size(2);
+  const std::int64_t q_offset = n_positions - call.q_BHTD.size(2);
   // The block's queries see only keys from k_begin on, n_key of them.
   const std::int64_t k_begin =
       shape_.window > 0 ? std::max<std::int64_t>(0, q_begin - shape_.window + 1) : 0;
   const std::int64_t n_key = (shape_.causal ? q_begin + n_query : n_positions) - k_begin;
-  const at::Tensor q_BHQD = Part(call.q_BHTD, 2, q_begin, n_query);
+  const at::Tensor q_BHQD = Part(call.q_BHTD, 2, q_begin - q_offset, n_query);
   const at::Tensor k_BHKD = Part(call.k_BHTD, 2, k_begin, n_key);
   const at::Tensor v_BHKD = Part(call.v_BHTD, 2, k_begin, n_key);
 
@@ -201,34 +204,38 @@ void Attention::Show(const Call& call, const Prepared& prepared, const ScoreBloc
   (*call.observer)(shown);
 }
 
+// The queries are the last of the sequence that the keys are of.
 at::Tensor Attention::AllBlocks(const Call& call, const Prepared& prepared) {
-  const std::int64_t n_positions = call.q_BHTD.size(2);
+  const std::int64_t n_positions = call.k_BHTD.size(2), n_queries = call.q_BHTD.size(2);
   std::int64_t n_rows = call.q_BHTD.size(0) * call.q_BHTD.size(1);
   for (const auto& term : terms_) n_rows = std::max(n_rows, term->traits().n_per_pair);
   const std::int64_t n_whole = BlockQueries(n_rows, n_positions);
-  const std::int64_t n_blocks = (n_positions + n_whole - 1) / n_whole;
+  const std::int64_t n_blocks = (n_queries + n_whole - 1) / n_whole;
   std::vector<at::Tensor> blocks(static_cast<std::size_t>(n_blocks));
   // Without gradients the last block comes first: all others fit into the memory that
   // the longest frees.
   const bool from_last = !at::GradMode::is_enabled() && call.observer == nullptr;
   for (std::int64_t n_done = 0; n_done < n_blocks; ++n_done) {
     const std::int64_t b = from_last ? n_blocks - 1 - n_done : n_done;
-    const std::int64_t begin = b * n_whole, n_query = std::min(n_whole, n_positions - begin);
+    const std::int64_t begin = n_positions - n_queries + b * n_whole;
+    const std::int64_t n_query = std::min(n_whole, n_positions - begin);
     blocks[static_cast<std::size_t>(b)] = BlockForward(call, prepared, begin, n_query, n_whole);
   }
   return blocks.size() == 1 ? blocks.front() : at::cat(blocks, 2);
 }
 
-// All queries by the kernel, with the terms in its form. It rotates q and k itself.
-at::Tensor Attention::Kernel(const Call& call, Prepared prepared) {
+// All queries by the kernel, with the terms in its form. The queries are the last of the sequence
+// that the keys are of. The kernel rotates q and k itself, unless they are rotated already.
+at::Tensor Attention::Kernel(const Call& call, Prepared prepared, bool rotates) {
   KernelAttentionCall kernel = {.kernel = kernel_,
                                 .q_BHTD = call.q_BHTD,
                                 .k_BHTD = call.k_BHTD,
                                 .v_BHTD = call.v_BHTD,
                                 .scale = call.scale,
                                 .causal = shape_.causal,
+                                .q_offset = call.k_BHTD.size(2) - call.q_BHTD.size(2),
                                 .window = shape_.window};
-  if (rotator_) kernel.rotation = rotator_->Numbers(call.q_BHTD.size(2));
+  if (rotator_ && rotates) kernel.rotation = rotator_->Numbers(call.q_BHTD.size(2));
   for (std::size_t i = 0; i < terms_.size(); ++i) terms_[i]->Fill(std::move(prepared[i]), kernel);
   return KernelAttention(kernel);
 }
@@ -236,7 +243,7 @@ at::Tensor Attention::Kernel(const Call& call, Prepared prepared) {
 at::Tensor Attention::Forward(const Call& given) {
   const std::int64_t n_positions = given.q_BHTD.size(2);
   if (backend_ == AttentionBackend::kFused && given.observer == nullptr) {
-    return Kernel(given, Prepare(given, n_positions, nullptr));
+    return Kernel(given, Prepare(given, n_positions, nullptr), true);
   }
   Call call = given;
   if (rotator_) {
@@ -267,7 +274,7 @@ at::Tensor Attention::LastQuery(const Call& call, const Prepared& prepared,
 
 at::Tensor Attention::ForwardBehind(const Call& given, AttentionCache& cache) {
   const std::int64_t begin = cache.n, n = given.q_BHTD.size(2);
-  LR_CHECK(shape_.causal && (begin == 0 || n == 1) && begin + n <= cache.k_BHTD.size(2));
+  LR_CHECK(shape_.causal && begin + n <= cache.k_BHTD.size(2));
   const std::int64_t middle = (cache.k_BHTD.size(2) + 1) / 2;
   Call call = given;
   if (rotator_) call.k_BHTD = rotator_->Keys(given.k_BHTD, begin, middle);
@@ -276,15 +283,20 @@ at::Tensor Attention::ForwardBehind(const Call& given, AttentionCache& cache) {
   Prepared prepared = Prepare(given, begin + n, &cache);
   cache.n = begin + n;
   const bool is_prompt = begin == 0;
-  if (is_prompt && backend_ == AttentionBackend::kFused) return Kernel(given, std::move(prepared));
+  const bool by_kernel = backend_ == AttentionBackend::kFused;
+  if (is_prompt && by_kernel) return Kernel(given, std::move(prepared), true);
   if (rotator_) call.q_BHTD = rotator_->Queries(given.q_BHTD, begin, middle);
-  if (!is_prompt) {
-    const std::int64_t n_seen = shape_.window > 0 ? std::min(shape_.window, cache.n) : cache.n;
-    call.k_BHTD = cache.k_BHTD.narrow(2, cache.n - n_seen, n_seen);
-    call.v_BHTD = cache.v_BHTD.narrow(2, cache.n - n_seen, n_seen);
-    return LastQuery(call, prepared, cache.n);
+  if (is_prompt) {
+    if (backend_ == AttentionBackend::kTorch) return TorchAttention(call, true);
+    return AllBlocks(call, prepared);
   }
-  if (backend_ == AttentionBackend::kTorch) return TorchAttention(call, true);
+  const bool is_token = n == 1;
+  const std::int64_t n_seen =
+      is_token && shape_.window > 0 ? std::min(shape_.window, cache.n) : cache.n;
+  call.k_BHTD = cache.k_BHTD.narrow(2, cache.n - n_seen, n_seen);
+  call.v_BHTD = cache.v_BHTD.narrow(2, cache.n - n_seen, n_seen);
+  if (is_token) return LastQuery(call, prepared, cache.n);
+  if (by_kernel) return Kernel(call, std::move(prepared), false);
   return AllBlocks(call, prepared);
 }
 

@@ -9,8 +9,8 @@
 // 128 queries at a time and, when causal, only against the keys that they see: no T x T tensor
 // exists. `torch` is LibTorch's fused attention; it supports no bias, so it serves methods without
 // one and refuses the others by name. `fused` is the one of kernels/ on the CPU, in fp32 and
-// bf16: CheckFusedAttention names what it lacks. A single token after a cache is computed like in
-// `reference`.
+// bf16: CheckFusedAttention names what it lacks. After a cache, a single token is computed like in
+// `reference`, with `torch` several tokens too.
 //
 // Legend: B batch, T positions, H heads, D head_dim, C d_model, Q queries of a block.
 #pragma once
@@ -79,8 +79,8 @@ class Attention {
   bool reads_input() const;
   // o_BHTD, of type compute.product.
   at::Tensor Forward(const Call& call);
-  // The same for tokens that follow those in the cache, to which they are added: any number of
-  // tokens if the cache is empty, else one. Causal attention only, without gradients.
+  // The same for tokens that follow those in the cache, to which they are added, as many as it has
+  // room for. Causal attention only, without gradients.
   at::Tensor ForwardBehind(const Call& call, AttentionCache& cache);
   // An empty cache, with room for `capacity` tokens.
   AttentionCache MakeCache(std::int64_t batch, std::int64_t capacity) const;
@@ -94,7 +94,7 @@ class Attention {
   Attention(const TermSpec& spec, const AttentionShape& shape, AttentionBackend backend,
             const Compute& compute);
   Prepared Prepare(const Call& call, std::int64_t n_positions, const AttentionCache* cache) const;
-  at::Tensor Kernel(const Call& call, Prepared prepared);
+  at::Tensor Kernel(const Call& call, Prepared prepared, bool rotates);
   at::Tensor AllBlocks(const Call& call, const Prepared& prepared);
   at::Tensor BlockForward(const Call& call, const Prepared& prepared, std::int64_t q_begin,
                           std::int64_t n_query, std::int64_t n_whole);

@@ -19,8 +19,8 @@ class Decoder {
   // each new one. kOutOfRange if so many tokens do not fit its position table.
   static Result<Decoder> Make(Transformer& net, std::int64_t batch, std::int64_t capacity);
 
-  // Feeds tokens after those fed before and returns the logits (B, V) for the next token: first a
-  // prompt of any length, ids (B, T), then one token at a time, (B, 1).
+  // Feeds tokens, ids (B, T), after those fed before and returns the logits (B, V) for the next
+  // token. However a text is cut, the logits are the same, except for rounding.
   at::Tensor Feed(const at::Tensor& ids_BT);
   std::int64_t n_fed() const;
 

@@ -52,8 +52,9 @@ struct Fixed : torch::CustomClassHolder {
 
 // `call` without its tensors.
 AttentionTerms TermsOf(const KernelAttentionCall& call, const TermNumbers& numbers) {
-  AttentionTerms terms = {.scale = call.scale,
-                          .visibility = {.causal = call.causal, .window = call.window}};
+  AttentionTerms terms = {
+      .scale = call.scale,
+      .visibility = {.causal = call.causal, .q_offset = call.q_offset, .window = call.window}};
   if (numbers.key_bias.defined()) {
     terms.key_bias = KeyBias{.values = Doubles(numbers.key_bias), .two_sided = call.two_sided};
   } else if (!call.slope_H.empty()) {

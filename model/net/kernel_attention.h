@@ -28,7 +28,8 @@ struct KernelAttentionCall {
   at::Tensor q_BHTD, k_BHTD, v_BHTD;        // fp32 or bf16, on the CPU
   double scale = 0.0;
   bool causal = true;
-  std::int64_t window = 0;  // 0: none
+  std::int64_t q_offset = 0;  // the position of query 0; keys are at positions 0, 1, ...
+  std::int64_t window = 0;    // 0: none
   // At most one of the two, as in KeyBias: c, or r with two_sided.
   at::Tensor key_bias_BHT = {};  // double
   std::vector<double> slope_H = {};

@@ -114,7 +114,7 @@ class Distance final : public AttentionTerm {
 
   void Fill(Tensors prepared, KernelAttentionCall& kernel) const override {
     kernel.distances_HN = prepared[0];
-    kernel.first_distance = First(kernel.q_BHTD.size(2));
+    kernel.first_distance = First(kernel.k_BHTD.size(2));
   }
 
  private:

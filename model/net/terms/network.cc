@@ -97,7 +97,7 @@ class Network final : public AttentionTerm {
   // All in double; knots are ascending and positive, since u is never less than 0, and have no
   // gradient.
   void Fill(Tensors learned, KernelAttentionCall& kernel) const override {
-    const std::int64_t n_positions = kernel.q_BHTD.size(2);
+    const std::int64_t n_positions = kernel.k_BHTD.size(2);
     const at::Tensor w1_W = learned[0].to(at::kDouble).view(-1), b1_W = learned[1].to(at::kDouble);
     const at::Tensor w2_HW = learned[2].to(at::kDouble), b2_H = learned[3].to(at::kDouble);
     const at::Tensor c = learned[4].to(at::kDouble), lambda = learned[5].to(at::kDouble);

@@ -7,6 +7,7 @@
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 
+#include <algorithm>
 #include <limits>
 #include <optional>
 
@@ -67,10 +68,13 @@ class SlopeAndMask final : public AttentionTerm {
   //   table[h][r][m] = bias at distance i - j = r + (P - Q) - m,   key j = m + q_begin - (P - Q)
   // where P is n_positions rounded up to whole blocks of Q queries.
   at::Tensor Bias(const ScoreBlock& block) {
-    if (n_query_ != block.n_whole || n_positions_ < block.n_positions) {
-      table_HQW_ = Table(block.n_whole, block.n_positions);
+    // After a cache, blocks of queries need not begin at a multiple of Q.
+    const bool fits =
+        n_positions_ >= block.n_positions && Behind(n_query_, n_positions_) >= block.q_begin;
+    if (n_query_ != block.n_whole || !fits) {
       n_query_ = block.n_whole;
-      n_positions_ = block.n_positions;
+      n_positions_ = std::max(block.n_positions, block.q_begin + block.n_whole);
+      table_HQW_ = Table(n_query_, n_positions_);
     }
     const std::int64_t begin = Behind(n_query_, n_positions_) - block.q_begin + block.k_begin;
     return table_HQW_.narrow(1, 0, block.scores_BHQK.size(2))

@@ -284,6 +284,23 @@ TEST_P(ConformanceTest, CachedWritingGivesTheLogitsOfReadingAnew) {
   }
 }
 
+TEST_P(ConformanceTest, APromptReadInAnyCutsGivesTheLogitsOfReadingItAtOnce) {
+  Transformer net = Stirred(Config(), "fp64");
+  const std::int64_t n = Method().has_position_table ? kTrainLength : 3 * kTrainLength;
+  const at::Tensor ids = SmallTokens(3, n);
+  const at::Tensor expected = Logits(net, ids);
+  for (const std::int64_t cut : {std::int64_t{2}, std::int64_t{5}, n - 3}) {
+    Decoder decoder = Decoder::Make(net, 3, n).value();
+    for (std::int64_t begin = 0; begin < n; begin += cut) {
+      const std::int64_t n_fed = std::min(cut, n - begin);
+      EXPECT_LT(MaxDifference(decoder.Feed(ids.narrow(1, begin, n_fed)),
+                              expected.select(1, begin + n_fed - 1)),
+                1e-10)
+          << "cuts of " << cut << ", from token " << begin;
+    }
+  }
+}
+
 // fp32: logits of size 1 to 10 through sums in another order.
 TEST_P(ConformanceTest, WrittenTextsHaveTheLogitsOfReadingThem) {
   constexpr std::int64_t kNew = 6;

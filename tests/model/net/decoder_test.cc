@@ -79,6 +79,40 @@ TEST_P(DecoderTest, APromptThroughTheFusedAttentionFillsTheSameCache) {
   }
 }
 
+// More than one block of 128 queries and several tiles of keys, at offsets that are a multiple of
+// neither.
+TEST_P(DecoderTest, APromptInCutsGivesTheLogitsOfThePromptAtOnce) {
+  NetConfig config = Config();
+  config.model.d_model = 32;
+  const bool has_table = config.model.n_positions > 0;
+  const std::int64_t n = has_table ? 40 : 420;
+  const at::Tensor ids_BT = SmallTokens(2, n);
+  Transformer exact = SmallNet(config, "fp64");
+  const at::Tensor expected = Anew(exact, ids_BT);
+  const double size = expected.abs().max().item<double>();
+  const auto read = [&](Transformer& net, std::initializer_list<std::int64_t> cuts) {
+    Decoder decoder = Decoder::Make(net, 2, n).value();
+    at::Tensor logits;
+    for (const std::int64_t cut : cuts) {
+      const std::int64_t n_fed = std::min(cut, n - decoder.n_fed());
+      if (n_fed > 0) logits = decoder.Feed(ids_BT.narrow(1, decoder.n_fed(), n_fed));
+    }
+    EXPECT_EQ(decoder.n_fed(), n);
+    return logits;
+  };
+  for (const auto& cuts : {std::initializer_list<std::int64_t>{3, 30, 1, 200, 400},
+                           std::initializer_list<std::int64_t>{13, 5, 300, 2, 400}}) {
+    EXPECT_LT(MaxDifference(read(exact, cuts), expected), 1e-11);
+    Transformer fused = SmallNet(config, "fp32", 7, AttentionBackend::kFused);
+    EXPECT_LT(MaxDifference(read(fused, cuts), expected), 1e-5 * size);
+    const auto torch =
+        Transformer::Make(config, fused.parameters(), AttentionBackend::kTorch, fused.compute());
+    if (!torch.ok()) continue;  // a bias
+    Transformer plain = SmallNet(config, "fp32", 7, AttentionBackend::kTorch);
+    EXPECT_LT(MaxDifference(read(plain, cuts), expected), 1e-5 * size);
+  }
+}
+
 TEST_P(DecoderTest, TheMostLikelyTokenIsWrittenEachTimeWithACacheOrWithout) {
   Transformer net = SmallNet(Config(), "fp64");
   const at::Tensor prompt_BT = SmallTokens(2, 9);
