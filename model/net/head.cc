@@ -61,6 +61,14 @@ at::Tensor ChunkLoss(const at::Tensor& hidden_NC, const Head& head, const at::Te
   return z;
 }
 
+// (N, 1): the targets as indices, with any token for those that are ignored.
+struct Targets {
+  explicit Targets(const at::Tensor& targets_N)
+      : ignored(targets_N.eq(kIgnoredTarget).unsqueeze(1)),
+        index(targets_N.unsqueeze(1).masked_fill(ignored, 0)) {}
+  at::Tensor ignored, index;
+};
+
 }  // namespace
 
 at::Tensor HeadLogits(const at::Tensor& hidden_NC, const Head& head, const Compute& compute) {
@@ -83,8 +91,9 @@ at::Tensor HeadNll(const at::Tensor& hidden_NC, const Head& given, const at::Ten
       continue;
     }
     const at::Tensor z = HeadLogits(hidden_NC.narrow(0, begin, n), head, compute);
-    const at::Tensor target = targets_N.narrow(0, begin, n).unsqueeze(1);
-    nll_N.narrow(0, begin, n).copy_(at::logsumexp(z, 1) - z.gather(1, target).squeeze(1));
+    const Targets target(targets_N.narrow(0, begin, n));
+    const at::Tensor nll = at::logsumexp(z, 1, true) - z.gather(1, target.index);
+    nll_N.narrow(0, begin, n).copy_(nll.masked_fill(target.ignored, 0.0).squeeze(1));
   }
   return nll_N;
 }
@@ -108,12 +117,12 @@ HeadGradient HeadNllBackward(const at::Tensor& hidden_NC, const Head& given,
       dz = ChunkLoss(hidden, head, targets, weight, true, compute, nll);
     } else {
       const at::Tensor z = HeadLogits(hidden, head, compute);
-      const at::Tensor target = targets.unsqueeze(1);
+      const Targets target(targets);
       const at::Tensor lse = at::logsumexp(z, 1, true);
-      nll.copy_((lse - z.gather(1, target)).squeeze(1));
+      nll.copy_((lse - z.gather(1, target.index)).masked_fill(target.ignored, 0.0).squeeze(1));
       dz = z.sub_(lse).exp_();
-      dz.scatter_add_(1, target, at::full({n, 1}, -1.0, dz.options()));
-      dz = dz.mul_(weight);
+      dz.scatter_add_(1, target.index, at::full({n, 1}, -1.0, dz.options()));
+      dz = dz.masked_fill_(target.ignored, 0.0).mul_(weight);
     }
     if (head.bias_V.defined()) head_gradient.bias_V.add_(dz.sum(0));
     dz = dz.to(compute.product);

@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "base/str.h"
+#include "kernels/cross_entropy.h"
 #include "model/net/adamw.h"
 #include "model/net/gradient.h"
 #include "model/net/head.h"
@@ -199,6 +200,41 @@ TEST_P(RowOperatorsTest, TheHeadsLossAndGradientsAreLibTorchs) {
     const Tensors exact = run(Fp64()), ours = run(Ours());
     for (std::size_t i = 0; i < ours.size(); ++i) {
       EXPECT_LT(Error(ours[i], exact[i]), 5e-6) << "result " << i;
+    }
+  }
+}
+
+// As if the rows of ignored targets were not there.
+TEST_P(RowOperatorsTest, IgnoredTargetsAddNothingToLossAndGradients) {
+  const at::Tensor hidden = Random({50, 24}), weight = Random({333, 24}), bias = Random({333});
+  const at::Tensor kept = at::arange(50, at::kLong).remainder(3).ne(0);
+  const at::Tensor targets = at::randint(333, {50}, at::kLong);
+  const auto run = [&](const Compute& compute, const at::Tensor& rows,
+                       const at::Tensor& of_rows) -> Tensors {
+    const auto to = [&](const at::Tensor& x) { return x.to(compute.dtype); };
+    const Head head = {.weight_VC = to(weight), .bias_V = to(bias)};
+    const Head sums = {.weight_VC = at::zeros_like(head.weight_VC),
+                       .bias_V = at::zeros_like(head.bias_V)};
+    at::Tensor room;
+    const HeadGradient found = HeadNllBackward(to(rows), head, of_rows, 0.02, compute, sums, &room);
+    return {found.nll_N, found.hidden_NC, HeadNll(to(rows), head, of_rows, compute), sums.weight_VC,
+            sums.bias_V};
+  };
+  const at::Tensor ignoring = targets.masked_fill(kept.logical_not(), kIgnoredTarget);
+  const at::Tensor places = kept.nonzero().squeeze(1);
+  const Tensors expected =
+      run(Fp64(), hidden.index_select(0, places), targets.index_select(0, places));
+  for (const Compute& compute : {Fp64(), Ours(), Compute()}) {
+    const Tensors found = run(compute, hidden, ignoring);
+    const double tolerance = compute.dtype == at::kDouble ? 1e-13 : 5e-6;
+    for (std::size_t i = 0; i < found.size(); ++i) {
+      const bool by_row = i < 3;
+      const at::Tensor rows = by_row ? found[i].index_select(0, places) : found[i];
+      EXPECT_LT(Error(rows, expected[i]), tolerance) << "result " << i;
+      if (by_row) {
+        const at::Tensor others = found[i].index_select(0, kept.logical_not().nonzero().squeeze(1));
+        EXPECT_TRUE(at::equal(others, at::zeros_like(others))) << "result " << i;
+      }
     }
   }
 }
