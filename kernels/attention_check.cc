@@ -205,6 +205,11 @@ Status CheckRotation(const RotationTable& table, std::int64_t n_position, std::i
   return table.growth.empty() ? Status() : CheckCount("rotation.growth", table.growth, n_angle);
 }
 
+// Of a table that CheckRotation passed.
+std::int64_t RowsOf(const RotationTable& table) {
+  return static_cast<std::int64_t>(table.cos.size()) / (table.n_rotary / 2);
+}
+
 Status CheckTableRows(std::string_view name, std::span<const std::int32_t> rows,
                       std::int64_t expected, std::int64_t n_row) {
   RETURN_IF_ERROR(CheckCount(name, rows, expected));
@@ -246,8 +251,7 @@ Status CheckRegions(const AttentionTerms& terms, const Sizes& n) {
     return Wrong("regions",
                  Str("there are ", regions.size(), ", at most ", kRegionsMax, " are supported"));
   }
-  const RotationTable& table = *terms.rotation;
-  const std::int64_t n_row = static_cast<std::int64_t>(table.cos.size()) / (table.n_rotary / 2);
+  const std::int64_t n_row = RowsOf(*terms.rotation);
   for (std::size_t r = 0; r < regions.size(); ++r) {
     const auto name = [&](std::string_view field) { return Str("regions[", r, "].", field); };
     const Region& region = regions[r];
@@ -304,10 +308,18 @@ Status CheckTerms(const AttentionTerms& terms, const Sizes& n, std::int64_t head
   RETURN_IF_ERROR(CheckVisibility(terms.visibility, n));
   if (terms.key_bias) RETURN_IF_ERROR(CheckKeyBias(*terms.key_bias, n));
   if (terms.rotation) {
-    // Regions name the rows that they read; CheckRegions checks those.
-    const std::int64_t n_position =
-        terms.regions.empty() ? std::max(n.n_key, n.q_offset + n.n_query) : 0;
-    RETURN_IF_ERROR(CheckRotation(*terms.rotation, n_position, head_dim));
+    const RotationTable& table = *terms.rotation;
+    const std::int64_t n_position = std::max(n.n_key, n.q_offset + n.n_query);
+    // Rows that are named are checked one by one, those of regions by CheckRegions.
+    const bool names_rows = !terms.regions.empty() || !table.row.empty();
+    RETURN_IF_ERROR(CheckRotation(table, names_rows ? 0 : n_position, head_dim));
+    if (!table.row.empty()) {
+      if (!terms.regions.empty()) {
+        return Wrong("rotation.row", "must be empty: regions name rows of their own");
+      }
+      RETURN_IF_ERROR(
+          CheckTableRows("rotation.row", table.row, n.batch * n_position, RowsOf(table)));
+    }
   }
   if (!terms.regions.empty()) RETURN_IF_ERROR(CheckRegions(terms, n));
   if (terms.distance_table) RETURN_IF_ERROR(CheckDistanceTable(*terms.distance_table, n));

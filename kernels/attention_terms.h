@@ -95,6 +95,11 @@ struct RotationTable {
   Layout layout = Layout::kHalf;
   // (positions, R/2), or empty: queries are multiplied by it, keys divided by it (xPos).
   std::span<const double> growth = {};
+  // (B, T_p), T_p = max(T_k, q_offset + T_q): the row of the table to which the query and the key
+  // at each position are rotated; empty: the position itself. Training at positions that skip, such
+  // as PoSE's (arXiv:2309.10400), gives each sequence its own. Not with regions, which have rows
+  // too.
+  std::span<const std::int32_t> row = {};
 };
 
 // Keys rotated to two positions at once, given as rows of the rotation table:
@@ -154,7 +159,8 @@ struct AttentionTerms {
   Visibility visibility = {};
   std::optional<KeyBias> key_bias = {};
   std::optional<RotationTable> rotation = {};
-  std::span<const Region> regions = {};  // empty: queries are rotated to p, keys to j
+  std::span<const Region> regions = {};  // empty: queries are rotated to p, keys to j, or to their
+                                         // rotation.row
   std::optional<DistanceTable> distance_table = {};
   std::optional<PiecewiseLinear> piecewise = {};
   std::optional<Dropout> dropout = {};

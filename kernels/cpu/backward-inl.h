@@ -427,10 +427,11 @@ HWY_NOINLINE void VisitTileBackward(const AttentionPlan& plan, const AttentionBa
 HWY_NOINLINE void WriteGradient(const AttentionPlan& plan, const HeadsBuffer& to, Turn turn,
                                 std::int64_t b, std::int64_t h, std::int64_t begin,
                                 std::int64_t end, double factor, float* rows) {
-  const std::int64_t offset = turn == Turn::kQueryBack ? plan.terms.visibility.q_offset : 0;
   for (std::int64_t t = begin; t < end; ++t) {
     float* row = rows + (t - begin) * plan.width;
-    if (plan.terms.rotation && offset + t >= 0) TurnRow(TurnAt(plan, offset + t), turn, row);
+    const std::int64_t at =
+        turn == Turn::kQueryBack ? plan.QueryTurn(0, b, t) : plan.KeyTurn(0, b, t);
+    if (plan.terms.rotation && at >= 0) TurnRow(TurnAt(plan, at), turn, row);
     WriteRow(to, b, h, t, static_cast<float>(factor), row);
   }
 }

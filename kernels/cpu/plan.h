@@ -77,14 +77,14 @@ struct AttentionPlan {
   const float* Psi(std::int64_t p, std::int64_t key_begin) const {
     return psi.data() + key_begin - p + reversed_zero;
   }
-  // The row of the rotation table for query i, or key j, in a region. Without regions there is one
-  // region, and the row is the position; it may be negative for a query that sees no key.
-  std::int64_t QueryTurn(std::int64_t region, std::int64_t i) const {
-    if (terms.regions.empty()) return terms.visibility.q_offset + i;
+  // The row of the rotation table for query i, or key j, of sequence b in a region. Without regions
+  // there is one region. Negative for a query that sees no key, before position 0.
+  std::int64_t QueryTurn(std::int64_t region, std::int64_t b, std::int64_t i) const {
+    if (terms.regions.empty()) return TurnOf(b, terms.visibility.q_offset + i);
     return terms.regions[static_cast<std::size_t>(region)].query_row[static_cast<std::size_t>(i)];
   }
-  std::int64_t KeyTurn(std::int64_t region, std::int64_t j) const {
-    if (terms.regions.empty()) return j;
+  std::int64_t KeyTurn(std::int64_t region, std::int64_t b, std::int64_t j) const {
+    if (terms.regions.empty()) return TurnOf(b, j);
     return terms.regions[static_cast<std::size_t>(region)].key_row[static_cast<std::size_t>(j)];
   }
   // The blending of a region's keys; null: none.
@@ -129,6 +129,11 @@ struct AttentionPlan {
 
  private:
   void FindKeySets();
+  std::int64_t TurnOf(std::int64_t b, std::int64_t position) const {
+    if (!terms.rotation || terms.rotation->row.empty() || position < 0) return position;
+    const std::int64_t n_position = std::max(n_key, terms.visibility.q_offset + n_query);
+    return terms.rotation->row[static_cast<std::size_t>(b * n_position + position)];
+  }
 };
 
 }  // namespace longrun

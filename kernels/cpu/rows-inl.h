@@ -139,7 +139,7 @@ HWY_NOINLINE void ReadQueries(const AttentionPlan& plan, const HeadsView& q, std
   for (std::int64_t i = begin; i < end; ++i) {
     float* row = rows + (i - begin) * plan.width;
     ReadRow(q, b, h, i, plan.width, row);
-    const std::int64_t turn = plan.QueryTurn(region, i);
+    const std::int64_t turn = plan.QueryTurn(region, b, i);
     if (plan.terms.rotation && turn >= 0) TurnRow(TurnAt(plan, turn), Turn::kQuery, row);
     for (std::int64_t c = 0; c < plan.width; c += kLanes) {
       hn::Store(hn::Mul(scale, hn::Load(f, row + c)), f, row + c);
@@ -203,13 +203,13 @@ HWY_NOINLINE void ReadKeys(const AttentionPlan& plan, const HeadsView& k, std::i
     KeyBlend blend(*plan.terms.rotation);
     for (std::int64_t j = 0; j < n; ++j) {
       const auto key = static_cast<std::size_t>(begin + j);
-      blend.TurnKey(plan.KeyTurn(region, begin + j), blended->row[key], blended->weight[key],
+      blend.TurnKey(plan.KeyTurn(region, b, begin + j), blended->row[key], blended->weight[key],
                     rows + j * plan.width);
     }
     return;
   }
   for (std::int64_t j = 0; j < n; ++j) {
-    TurnRow(TurnAt(plan, plan.KeyTurn(region, begin + j)), Turn::kKey, rows + j * plan.width);
+    TurnRow(TurnAt(plan, plan.KeyTurn(region, b, begin + j)), Turn::kKey, rows + j * plan.width);
   }
 }
 

@@ -66,26 +66,34 @@ void GrowRow(const RotationTable& table, std::int64_t position, Side side, std::
   }
 }
 
-// The row of the rotation's table for the row of index t, by the region if there is one.
-std::int64_t TableRow(const AttentionTerms& terms, const Region* region, Side side,
-                      std::int64_t t) {
-  if (region == nullptr) return side == Side::kQuery ? terms.visibility.q_offset + t : t;
+// The row of the rotation's table for row t of sequence b, by the region if there is one.
+std::int64_t TableRow(const AttentionSize& n, const AttentionTerms& terms, const Region* region,
+                      Side side, std::int64_t b, std::int64_t t) {
+  if (region == nullptr) {
+    const std::int64_t position = side == Side::kQuery ? terms.visibility.q_offset + t : t;
+    if (terms.rotation->row.empty() || position < 0) return position;
+    const std::int64_t n_position = std::max(n.n_key, terms.visibility.q_offset + n.n_query);
+    return terms.rotation->row[static_cast<std::size_t>(b * n_position + position)];
+  }
   const std::span<const std::int32_t> rows =
       side == Side::kQuery ? region->query_row : region->key_row;
   return rows[static_cast<std::size_t>(t)];
 }
 
-// Rotates the rows of (n_series, T, D) to their positions, or back. A query before position 0
+// Rotates the rows of (B, heads, T, D) to their positions, or back. A query before position 0
 // sees no key and is left unchanged.
-std::vector<double> Rotate(std::span<const double> x, const AttentionTerms& terms,
-                           const Region* region, Side side, std::int64_t n_row,
-                           std::int64_t head_dim, bool inverse) {
+std::vector<double> Rotate(std::span<const double> x, const AttentionSize& n,
+                           const AttentionTerms& terms, const Region* region, Side side,
+                           bool inverse) {
   std::vector<double> y(x.begin(), x.end());
-  if (!terms.rotation || n_row == 0) return y;
-  const auto width = static_cast<std::size_t>(head_dim);
+  if (!terms.rotation || y.empty()) return y;
+  const auto width = static_cast<std::size_t>(n.head_dim);
+  const std::int64_t n_row = side == Side::kQuery ? n.n_query : n.n_key;
+  const auto n_rows_of_sequence = static_cast<std::int64_t>(y.size() / width) / n.batch;
   for (std::size_t row = 0; row * width < y.size(); ++row) {
+    const auto at = static_cast<std::int64_t>(row);
     const std::int64_t position =
-        TableRow(terms, region, side, static_cast<std::int64_t>(row) % n_row);
+        TableRow(n, terms, region, side, at / n_rows_of_sequence, at % n_row);
     if (position < 0) continue;
     const std::span<double> turned = std::span(y).subspan(row * width, width);
     RotateRow(*terms.rotation, position, inverse, turned);
@@ -109,12 +117,11 @@ struct Attention {
   Attention(const AttentionInput& input, const AttentionTerms& the_terms)
       : n(input.size), terms(the_terms), v(input.v) {
     const auto turn = [&](const Region* region) {
-      q.push_back(Rotate(input.q, terms, region, Side::kQuery, n.n_query, n.head_dim, false));
-      k.push_back(Rotate(input.k, terms, region, Side::kKey, n.n_key, n.head_dim, false));
+      q.push_back(Rotate(input.q, n, terms, region, Side::kQuery, false));
+      k.push_back(Rotate(input.k, n, terms, region, Side::kKey, false));
       if (region == nullptr || !region->blended) return;
       const Region other = {.key_row = region->blended->row};
-      Blend(*region->blended,
-            Rotate(input.k, terms, &other, Side::kKey, n.n_key, n.head_dim, false), n.head_dim,
+      Blend(*region->blended, Rotate(input.k, n, terms, &other, Side::kKey, false), n.head_dim,
             k.back());
     };
     if (terms.regions.empty()) turn(nullptr);
@@ -356,11 +363,11 @@ AttentionGradient ReferenceAttentionBackward(const AttentionInput& input,
     }
   }
   AttentionGradient gradient = std::move(terms_gradient);
-  const auto turned_back = [&](std::vector<double>& x, Side side, std::int64_t n_row) {
-    return is_signed ? Rotate(x, terms, nullptr, side, n_row, n.head_dim, true) : std::move(x);
+  const auto turned_back = [&](std::vector<double>& x, Side side) {
+    return is_signed ? Rotate(x, n, terms, nullptr, side, true) : std::move(x);
   };
-  gradient.q = turned_back(dq, Side::kQuery, n.n_query);
-  gradient.k = turned_back(dk, Side::kKey, n.n_key);
+  gradient.q = turned_back(dq, Side::kQuery);
+  gradient.k = turned_back(dk, Side::kKey);
   gradient.v = std::move(dv);
   return gradient;
 }

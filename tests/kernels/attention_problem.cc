@@ -204,6 +204,14 @@ void Problem::AddRotation(bool half, std::int64_t n_rotary, bool grows, std::int
       .growth = growth};
 }
 
+void Problem::AddRotationRows(SeededRandom& random) {
+  const std::int64_t n_position = std::max(shape.n_key, terms.visibility.q_offset + shape.n_query);
+  const std::uint64_t n_row = cos.size() / static_cast<std::size_t>(terms.rotation->n_rotary / 2);
+  rotation_rows.resize(static_cast<std::size_t>(shape.batch * n_position));
+  for (std::int32_t& row : rotation_rows) row = static_cast<std::int32_t>(random.Below(n_row));
+  terms.rotation->row = rotation_rows;
+}
+
 void Problem::AddRegions(SeededRandom& random, std::size_t n_region, bool blended) {
   const std::uint64_t n_row = cos.size() / static_cast<std::size_t>(std::max<std::int64_t>(
                                                1, terms.rotation->n_rotary / 2));
@@ -272,7 +280,7 @@ std::string Problem::Name() const {
       see.causal ? " causal" : " bidirectional", " offset=", see.q_offset, " window=", see.window,
       " sinks=", see.n_sink, see.document_begin.empty() ? "" : " documents",
       terms.key_bias ? (terms.key_bias->two_sided ? " two-sided" : " key-bias") : "",
-      terms.rotation ? " rotation" : "",
+      terms.rotation ? " rotation" : "", rotation_rows.empty() ? "" : " of rows",
       terms.regions.empty()
           ? ""
           : Str(" regions=", terms.regions.size(), blended_weights.empty() ? "" : " blended"),

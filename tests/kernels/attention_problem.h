@@ -56,6 +56,8 @@ struct Problem {
   void AddPiecewise(SeededRandom& random);
   // `spare` times as many rows as positions need.
   void AddRotation(bool half, std::int64_t n_rotary, bool grows = false, std::int64_t spare = 1);
+  // Random rows for each sequence (after AddRotation).
+  void AddRotationRows(SeededRandom& random);
   // Of random rows (after AddRotation); the second of three shares the first's keys. Begins are
   // random too, not only where methods have them.
   void AddRegions(SeededRandom& random, std::size_t n_region, bool blended = false);
@@ -72,6 +74,7 @@ struct Problem {
   AttentionTerms terms;
   std::vector<double> key_bias, slopes, table, psi, row_factor, knots, slope, intercept;
   std::vector<double> cos, sin, growth;
+  std::vector<std::int32_t> rotation_rows;
   std::vector<std::vector<std::int32_t>> region_numbers;
   std::vector<std::vector<double>> blended_weights;
   std::vector<Region> regions;

@@ -276,6 +276,60 @@ TEST_P(KernelTest, RotationsAreTheReferences) {
   }
 }
 
+TEST_P(KernelTest, RotationsToRowsOfEachSequenceAreTheReferences) {
+  for (const bool half : {true, false}) {
+    for (const std::int64_t offset : {0, 20, -3}) {
+      ForEachType({.batch = 3, .n_head = 4, .n_kv_head = 2, .n_query = 100, .n_key = 120},
+                  [&](Problem& p) {
+                    p.terms.visibility.q_offset = offset;
+                    p.AddRotation(half, half ? 8 : 32, half, half ? 1 : 5);
+                    p.AddRotationRows(random_);
+                  });
+    }
+  }
+}
+
+// A sequence with rows of its own is one with the table's rows at its positions; the row of each
+// position changes no bit.
+TEST_P(KernelTest, RowsOfTheRotationAreThoseOfATableInTheirOrder) {
+  for (const bool grows : {false, true}) {
+    Problem rows({.batch = 2, .n_query = 90, .n_key = 110}, Scalar::kFp32, random_);
+    rows.terms.visibility.q_offset = 20;
+    rows.AddKeyBias(random_);
+    rows.AddRotation(true, 32, grows, 3);
+    rows.AddRotationRows(random_);
+    const Outcome found = RunKernel(kernel(), rows);
+    for (std::int64_t b = 0; b < 2; ++b) {
+      Problem alone = rows;
+      const auto gathered = [&](const std::vector<double>& table) {
+        std::vector<double> out;
+        for (std::int64_t p = 0; p < (table.empty() ? 0 : 110); ++p) {
+          const std::int32_t row = rows.rotation_rows[static_cast<std::size_t>(b * 110 + p)];
+          out.insert(out.end(), table.begin() + row * 16, table.begin() + (row + 1) * 16);
+        }
+        return out;
+      };
+      alone.cos = gathered(rows.cos);
+      alone.sin = gathered(rows.sin);
+      alone.growth = gathered(rows.growth);
+      alone.terms.rotation->cos = alone.cos;
+      alone.terms.rotation->sin = alone.sin;
+      alone.terms.rotation->growth = alone.growth;
+      alone.terms.rotation->row = {};
+      const Outcome expected = RunKernel(kernel(), alone);
+      const auto part = [b](const std::vector<double>& x) {
+        const auto half = static_cast<std::ptrdiff_t>(x.size() / 2);
+        return std::vector<double>(x.begin() + b * half, x.begin() + (b + 1) * half);
+      };
+      EXPECT_EQ(part(found.o), part(expected.o));
+      EXPECT_EQ(part(found.lse), part(expected.lse));
+      EXPECT_EQ(part(found.dq), part(expected.dq));
+      EXPECT_EQ(part(found.dk), part(expected.dk));
+      EXPECT_EQ(part(found.dv), part(expected.dv));
+    }
+  }
+}
+
 TEST_P(KernelTest, DropoutIsTheReferences) {
   ForEachType({.n_query = 150, .n_key = 150, .head_dim = 16}, [](Problem& p) {
     p.terms.dropout = Dropout{.probability = 0.3, .seed = 0x123456789abcdef0, .offset = 7};
@@ -1083,6 +1137,18 @@ TEST_P(KernelTest, WhatDoesNotFitIsRefusedByName) {
   expect_refused(
       good, {.scale = 1.0, .rotation = RotationTable{.cos = seven, .sin = seven, .n_rotary = 4}},
       "rotation.cos");
+  const std::vector<std::int32_t> rows = {0, 1, 2, 3}, beyond = {0, 1, 2, 4};
+  const auto of_rows = [](std::span<const double> angles, std::span<const std::int32_t> row) {
+    return AttentionTerms{
+        .scale = 1.0,
+        .rotation = RotationTable{.cos = angles, .sin = angles, .n_rotary = 2, .row = row}};
+  };
+  const std::vector<double> four(4);
+  EXPECT_TRUE(kernel().forward(good, of_rows(four, rows), {}).ok());
+  expect_refused(good, of_rows(four, beyond),
+                 "rotation.row: number 3 is row 4, but the rotation table has 4 rows");
+  expect_refused(good, of_rows(four, std::span(rows).first(3)),
+                 "rotation.row: has 3 numbers, expected 4");
   expect_refused(good,
                  {.scale = 1.0, .distance_table = DistanceTable{.values = seven, .n_distance = 3}},
                  "distance_table.values");
@@ -1140,6 +1206,10 @@ TEST_P(KernelTest, RegionsThatDoNotFitAreRefusedByName) {
   };
   expect_named(forward(good, false), Code::kInvalidArgument,
                "regions: need a rotation, and there is none");
+  problem.terms.rotation->row = key_row;
+  expect_named(forward(good, true), Code::kInvalidArgument,
+               "rotation.row: must be empty: regions name rows of their own");
+  problem.terms.rotation->row = {};
   expect_refused("regions: there are 4, at most 3 are supported",
                  [&](auto& r) { r.insert(r.begin(), 2, good[0]); });
   expect_refused("regions[0].key_begin: has 0 numbers, expected 4",

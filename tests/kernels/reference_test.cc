@@ -260,6 +260,8 @@ void ExpectTermGradientsMatch(bool causal) {
                                    .intercept = intercept},
       .dropout = Dropout{.probability = 0.3, .seed = 17}};
   terms.rotation->growth = growth;
+  const std::vector<std::int32_t> rows = {2, 5, 0, 1, 1, 4, 3, 0, 2, 5, 4, 4};  // (B, T_k)
+  if (!causal) terms.rotation->row = rows;
 
   const AttentionInput input = {.size = size, .q = q, .k = k, .v = v};
   const auto loss = [&] { return Digest(ReferenceAttentionForward(input, terms).o); };
