@@ -253,7 +253,12 @@ std::vector<std::string> MetricNames(RetryingClient& client) {
   if (!answer.ok()) return {};
   const Json rows = JsonIn(answer->rows_json());
   std::set<std::string> sources;
-  for (const Json& row : rows) AddSources(row.at(0), row.at(1), sources);
+  for (const Json& row : rows) {
+    const Json& protocol = row.at(1);
+    AddSources(row.at(0).get<std::string>(),
+               protocol.is_string() ? std::optional(protocol.get<std::string>()) : std::nullopt,
+               sources);
+  }
   std::vector<std::string> names;
   for (ResultMetric& metric : MetricsOf(sources)) names.push_back(std::move(metric.name));
   return names;

@@ -3,17 +3,18 @@
 // tables and plots.
 //
 //   metric             "nll_by_position"
-//   tokens_of_context  {"from": 4, "to": 7}: the targets with 4 to 7 tokens of context
+//   tokens_of_context  from 4 to 7: the targets with 4 to 7 tokens of context
 //   n, nll_sum, value  for these targets only
-//   se, extra          their error from the text, and the blocks of which it is made, as in other
+//   se, of `extra`     their error from the text, and the blocks of which it is made, as in other
 //                      rows (model/evaluation/nll_row.h); rows of earlier releases have none
 #pragma once
 
 #include <cstdint>
+#include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
-#include "base/json.h"
 #include "client/tables/sweep_results.h"
 
 namespace longrun::client {
@@ -23,7 +24,7 @@ inline constexpr std::string_view kPositionAxis = "tokens_of_context";
 inline constexpr std::string_view kNllByPosition = "nll_by_position";
 
 // Whether a row of this metric and protocol has buckets.
-bool HasBuckets(const Json& metric, const Json& protocol);
+bool HasBuckets(std::string_view metric, const std::optional<std::string>& protocol);
 
 // Replaces such rows by a row for each bucket. If there are more than
 // `buckets_max` buckets (0: no limit), neighbours are merged, at the borders that the protocol

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <map>
 #include <set>
+#include <tuple>
+#include <utility>
 
 #include "base/str.h"
 #include "client/tables/estimate.h"
@@ -29,17 +31,19 @@ void Collect(const std::string& path, const Json& a, const Json& b,
   }
 }
 
-// What identifies a number, in the order in which numbers are listed.
-Json PlaceOf(const ResultRow& row) {
-  const Json& body = row.body;
-  Json place = Json::array();
-  for (const char* key : {"metric", "split", "protocol"}) place.push_back(body.value(key, Json()));
-  place.push_back(row.evaluation);  // two may differ only in a parameter
-  for (const char* key : {"variant", "depth", "context_length"}) {
-    place.push_back(body.value(key, Json()));
+// What identifies a number, in the order in which numbers are listed: that of a row that outlives
+// this.
+struct Place {
+  const ResultRow* row = nullptr;
+
+  auto Key() const {
+    const RowBody& body = row->body;
+    // Two evaluations may differ only in a parameter.
+    return std::tie(body.metric, body.split, body.protocol, row->evaluation, body.variant,
+                    body.depth, body.context_length);
   }
-  return place;
-}
+  bool operator<(const Place& other) const { return Key() < other.Key(); }
+};
 
 ResultMetric MetricFor(const std::string& source) { return MetricsOf({source}).front(); }
 
@@ -52,34 +56,34 @@ struct Side {
   bool IsUsable() const { return reading.has_value() || status == "absent"; }
 };
 
-// A row's body, if there is one, and its run, if it is known.
-struct Body {
-  const Json* json = nullptr;
+// A row, if there is one, and its run, if it is known.
+struct RowOfRun {
+  const ResultRow* row = nullptr;
   const ResultRun* run = nullptr;
 };
 
-Side SideOf(const ResultMetric& metric, const Body& body) {
-  if (body.json == nullptr) return {};
-  Side side{.status = body.json->at("status").get<std::string>()};
+Side SideOf(const ResultMetric& metric, const RowOfRun& one) {
+  if (one.row == nullptr) return {};
+  const RowBody& body = one.row->body;
+  Side side{.status = body.status};
   if (side.status != "ok") return side;
-  side.reading = metric.Read(*body.json);
-  if (side.reading && body.run != nullptr) {
-    side.reading->blocks.text = TextOf(*body.run, *body.json);
-  }
+  side.reading = metric.Read(body);
+  if (side.reading && one.run != nullptr) side.reading->blocks.text = TextOf(*one.run, body);
   return side;
 }
 
-using BodyPair = std::pair<Body, Body>;
+using RowPair = std::pair<RowOfRun, RowOfRun>;
 
-ResultDifference Compare(const Json& place, const std::vector<BodyPair>& seeds) {
-  const ResultMetric metric = MetricFor(place[0].get<std::string>());
+ResultDifference Compare(const ResultRow& of_place, const std::vector<RowPair>& seeds) {
+  const RowBody& place = of_place.body;
+  const ResultMetric metric = MetricFor(place.metric);
   ResultDifference out{.metric = metric.name,
-                       .context_length = place[6],
-                       .split = place[1],
-                       .protocol = place[2],
-                       .variant = place[4],
-                       .depth = place[5],
-                       .evaluation = place[3],
+                       .context_length = place.context_length,
+                       .split = place.split,
+                       .protocol = place.protocol,
+                       .variant = place.variant,
+                       .depth = place.depth,
+                       .evaluation = of_place.evaluation,
                        .status_a = "ok",
                        .status_b = "ok"};
   std::vector<SeedReading> as, bs, paired_as, paired_bs;
@@ -164,23 +168,19 @@ std::vector<Difference> DifferencesOf(const Json& a, const Json& b) {
 }
 
 std::vector<ResultDifference> CompareRows(const std::vector<RowsPair>& seeds) {
-  std::map<Json, std::vector<BodyPair>> places;
+  std::map<Place, std::vector<RowPair>> places;
   for (std::size_t s = 0; s < seeds.size(); ++s) {
-    const auto at = [&](const ResultRow& row) -> BodyPair& {
-      std::vector<BodyPair>& pairs = places[PlaceOf(row)];
+    const auto at = [&](const ResultRow& row) -> RowPair& {
+      std::vector<RowPair>& pairs = places[{.row = &row}];
       pairs.resize(seeds.size());
       return pairs[s];
     };
-    for (const ResultRow& row : seeds[s].a) {
-      at(row).first = {.json = &row.body, .run = seeds[s].run_a};
-    }
-    for (const ResultRow& row : seeds[s].b) {
-      at(row).second = {.json = &row.body, .run = seeds[s].run_b};
-    }
+    for (const ResultRow& row : seeds[s].a) at(row).first = {.row = &row, .run = seeds[s].run_a};
+    for (const ResultRow& row : seeds[s].b) at(row).second = {.row = &row, .run = seeds[s].run_b};
   }
   std::vector<ResultDifference> out;
   out.reserve(places.size());
-  for (const auto& [place, pairs] : places) out.push_back(Compare(place, pairs));
+  for (const auto& [place, pairs] : places) out.push_back(Compare(*place.row, pairs));
   return out;
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -26,11 +27,9 @@ std::vector<Difference> DifferencesOf(const Json& a, const Json& b);
 // variant, compared by Compare() (estimate.h).
 struct ResultDifference {
   std::string metric;  // "perplexity" for rows of nll
-  Json context_length = {};
-  Json split = {};
-  Json protocol = {};
-  Json variant = {};
-  Json depth = {};
+  std::optional<std::int64_t> context_length = {};
+  std::optional<std::string> split = {}, protocol = {}, variant = {};
+  std::optional<double> depth = {};
   Json evaluation = {};  // the evaluation: name -> parameters
   std::string status_a = {};
   std::string status_b = {};

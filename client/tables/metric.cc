@@ -13,73 +13,38 @@
 namespace longrun::client {
 namespace {
 
-std::optional<double> NumberAt(const Json& body, const char* key) {
-  const auto found = body.find(key);
-  if (found == body.end() || !found->is_number()) return std::nullopt;
-  return found->get<double>();
-}
-
-TextClusters ClustersIn(const Json& extra) {
-  const auto found = extra.find("clusters");
-  if (found == extra.end()) return TextClusters::kUnknown;
-  for (const TextClusters one :
-       {TextClusters::kBlocks, TextClusters::kDocuments, TextClusters::kWindows}) {
-    if (*found == ClustersName(one)) return one;
-  }
-  return TextClusters::kUnknown;
-}
-
-// The list of numbers at `key`, of the length `n` (0: any); empty if it is of another form.
-template <typename Number>
-std::vector<Number> NumbersAt(const Json& object, const char* key, std::size_t n = 0) {
-  const auto found = object.find(key);
-  if (found == object.end() || !found->is_array() || (n > 0 && found->size() != n)) return {};
-  std::vector<Number> numbers;
-  numbers.reserve(found->size());
-  for (const Json& number : *found) {
-    if (!number.is_number()) return {};
-    numbers.push_back(number.get<Number>());
-  }
-  return numbers;
-}
-
-BlockParts BlocksIn(const Json& extra) {
-  const auto blocks = extra.find("blocks");
-  if (blocks == extra.end() || !blocks->is_object()) return {};
-  BlockParts out{.begin = NumbersAt<std::int64_t>(*blocks, "begin")};
-  const std::size_t q = out.begin.size();
-  const std::vector<double> n = NumbersAt<double>(*blocks, "n", q);
-  const std::vector<double> nll = NumbersAt<double>(*blocks, "nll", q);
-  if (q < 2 || n.empty() || nll.empty()) return {};
+BlockParts PartsOf(const BlockMeans& blocks) {
+  const std::size_t q = blocks.begin.size();
+  if (q < 2) return {};
   double n_sum = 0.0, nll_sum = 0.0;
   for (std::size_t b = 0; b < q; ++b) {
-    n_sum += n[b];
-    nll_sum += n[b] * nll[b];
+    const auto n = static_cast<double>(blocks.n[b]);
+    n_sum += n;
+    nll_sum += n * blocks.nll[b];
   }
   if (!(n_sum > 0.0)) return {};
+  BlockParts out{.begin = blocks.begin};
   out.parts.reserve(q);
   for (std::size_t b = 0; b < q; ++b) {
-    out.parts.push_back(n[b] * (nll[b] - nll_sum / n_sum) * static_cast<double>(q) / n_sum);
+    out.parts.push_back(static_cast<double>(blocks.n[b]) * (blocks.nll[b] - nll_sum / n_sum) *
+                        static_cast<double>(q) / n_sum);
   }
   return out;
 }
 
-std::optional<Reading> ReadNll(const Json& body) {
-  const auto n = NumberAt(body, "n");
-  const auto nll_sum = NumberAt(body, "nll_sum");
-  if (!n || !nll_sum || *n <= 0) return std::nullopt;
-  Reading reading{.x = *nll_sum / *n, .se = NumberAt(body, "se")};
-  const auto extra = body.find("extra");
-  if (extra == body.end() || !extra->is_object()) return reading;
-  reading.clusters = ClustersIn(*extra);
-  if (const auto count = NumberAt(*extra, "n_clusters")) {
-    reading.n_clusters = static_cast<std::int64_t>(*count);
-    if (*count > 1.0) reading.df = *count - 1.0;
+std::optional<Reading> ReadNll(const RowBody& body) {
+  if (!body.n || !body.nll_sum || *body.n <= 0) return std::nullopt;
+  Reading reading{.x = *body.nll_sum / static_cast<double>(*body.n),
+                  .se = body.se,
+                  .clusters = body.clusters,
+                  .n_clusters = body.n_clusters};
+  if (body.n_clusters && *body.n_clusters > 1) {
+    reading.df = static_cast<double>(*body.n_clusters) - 1.0;
   }
-  if (const auto df = NumberAt(*extra, "df"); df && *df > 0.0) reading.df = *df;
-  reading.blocks = BlocksIn(*extra);
+  if (body.df && *body.df > 0.0) reading.df = *body.df;
   const bool is_of_blocks = reading.clusters == TextClusters::kBlocks;
-  if (is_of_blocks && !reading.se) reading.blocks = {};  // too few of them have most of the tokens
+  // Without an error, too few of them have most of the tokens.
+  if (!is_of_blocks || reading.se) reading.blocks = PartsOf(body.blocks);
   reading.blocks.df = static_cast<double>(reading.blocks.parts.size()) - 1.0;
   if (is_of_blocks) reading.blocks.df = std::min(reading.blocks.df, reading.df);
   return reading;
@@ -93,38 +58,32 @@ std::optional<Reading> Scaled(std::optional<Reading> reading, double factor) {
   return reading;
 }
 
-std::optional<Reading> ReadBitsPerToken(const Json& body) {
+std::optional<Reading> ReadBitsPerToken(const RowBody& body) {
   return Scaled(ReadNll(body), 1.0 / std::numbers::ln2);
 }
 
 // The number of bytes is a constant of the scored text, so the error of nll scales with it.
-std::optional<Reading> ReadBitsPerByte(const Json& body) {
-  const auto bytes = NumberAt(body, "bytes");
-  const auto n = NumberAt(body, "n");
-  if (!bytes || !n || *bytes <= 0) return std::nullopt;
-  return Scaled(ReadNll(body), *n / *bytes / std::numbers::ln2);
+std::optional<Reading> ReadBitsPerByte(const RowBody& body) {
+  if (!body.n_bytes || !body.n || *body.n_bytes <= 0) return std::nullopt;
+  const double tokens_per_byte = static_cast<double>(*body.n) / static_cast<double>(*body.n_bytes);
+  return Scaled(ReadNll(body), tokens_per_byte / std::numbers::ln2);
 }
 
-std::optional<Reading> ReadValue(const Json& body) {
-  const auto value = NumberAt(body, "value");
-  if (!value) return std::nullopt;
-  return Reading{.x = *value, .se = NumberAt(body, "se")};
+std::optional<Reading> ReadValue(const RowBody& body) {
+  if (!body.value) return std::nullopt;
+  return Reading{.x = *body.value, .se = body.se};
 }
 
 // The standard error of a share is 0 at 0 and at 1, even if a few questions prove little. Wilson's
 // interval is not 0 there: its width in units of a normal distribution's deviations
 // serves as the error.
-std::optional<Reading> ReadShare(const Json& body) {
+std::optional<Reading> ReadShare(const RowBody& body) {
   std::optional<Reading> reading = ReadValue(body);
-  const auto extra = body.find("extra");
-  if (!reading || extra == body.end() || !extra->is_object()) return reading;
-  const auto wilson = extra->find("wilson95");
-  const bool has_both = wilson != extra->end() && wilson->is_array() && wilson->size() == 2 &&
-                        wilson->at(0).is_number() && wilson->at(1).is_number();
-  if (!has_both) return reading;
+  if (!reading || !body.wilson95) return reading;
+  const auto& [low, high] = *body.wilson95;
   constexpr double kDeviations = 2 * 1.959963984540054;  // across 95 % of a normal distribution
-  reading->se = (wilson->at(1).get<double>() - wilson->at(0).get<double>()) / kDeviations;
-  if (const auto n = NumberAt(body, "n"); n && *n > 0.0) reading->n_answers = n;
+  reading->se = (high - low) / kDeviations;
+  if (body.n && *body.n > 0) reading->n_answers = static_cast<double>(*body.n);
   return reading;
 }
 
@@ -181,20 +140,6 @@ std::string ResultMetric::words() const {
   return text;
 }
 
-std::string_view ClustersName(TextClusters clusters) {
-  switch (clusters) {
-    case TextClusters::kUnknown:
-      return "";
-    case TextClusters::kBlocks:
-      return "block";
-    case TextClusters::kDocuments:
-      return "document";
-    case TextClusters::kWindows:
-      return "window";
-  }
-  LR_CHECK(false);
-}
-
 double BlocksError(const std::vector<double>& parts) {
   LR_CHECK(parts.size() > 1);
   double squares = 0.0;
@@ -203,7 +148,7 @@ double BlocksError(const std::vector<double>& parts) {
   return std::sqrt(squares / (q * (q - 1.0)));
 }
 
-std::optional<Reading> ResultMetric::Read(const Json& body) const {
+std::optional<Reading> ResultMetric::Read(const RowBody& body) const {
   return reader == nullptr ? ReadValue(body) : reader(body);
 }
 
@@ -216,30 +161,29 @@ double ResultMetric::ValueError(double x, double se) const {
 std::set<std::string> SourcesOf(const std::vector<SweepResults>& results) {
   std::set<std::string> sources;
   for (const SweepResults& result : results) {
-    const Json* last = nullptr;  // rows of one metric are mostly adjacent
+    const RowBody* last = nullptr;  // rows of one metric are mostly adjacent
     for (const ResultRow& row : result.rows) {
-      const Json& body = row.body;
-      const Json protocol = body.value("protocol", Json());
-      const bool is_as_before = last != nullptr && last->at("metric") == body.at("metric") &&
-                                last->value("protocol", Json()) == protocol;
-      if (!is_as_before) AddSources(body.at("metric"), protocol, sources);
+      const RowBody& body = row.body;
+      const bool is_as_before =
+          last != nullptr && last->metric == body.metric && last->protocol == body.protocol;
+      if (!is_as_before) AddSources(body.metric, body.protocol, sources);
       last = &body;
     }
   }
   return sources;
 }
 
-std::string TextOf(const ResultRun& run, const Json& body) {
+std::string TextOf(const ResultRun& run, const RowBody& body) {
   const auto dataset = run.resolved.find("dataset");
   const bool has_digest = dataset != run.resolved.end() && dataset->is_object() &&
                           dataset->contains("digest") && dataset->at("digest").is_string();
-  const auto split = body.find("split");
   return Str(has_digest ? dataset->at("digest").get_ref<const std::string&>() : run.dataset, " ",
-             split != body.end() && split->is_string() ? split->get_ref<const std::string&>() : "");
+             body.split ? std::string_view(*body.split) : "");
 }
 
-void AddSources(const Json& metric, const Json& protocol, std::set<std::string>& sources) {
-  sources.insert(metric.get<std::string>());
+void AddSources(const std::string& metric, const std::optional<std::string>& protocol,
+                std::set<std::string>& sources) {
+  sources.insert(metric);
   if (HasBuckets(metric, protocol)) sources.emplace(kNllByPosition);
 }
 
@@ -270,19 +214,6 @@ std::vector<ResultMetric> MetricsOf(const std::set<std::string>& sources) {
     return metric.is_nll() ? 0 : metric.name.ends_with("_per_s") ? 1 : 2;
   });
   return metrics;
-}
-
-std::optional<Quantiles> QuantilesOf(const Json& body) {
-  const Json extra = body.value("extra", Json());
-  const Json given = extra.is_object() ? extra.value("quantiles", Json()) : Json();
-  if (!given.is_object()) return std::nullopt;
-  Quantiles quantiles{};
-  for (std::size_t i = 0; i < kQuantiles.size(); ++i) {
-    const std::optional<double> number = NumberAt(given, kQuantiles[i]);
-    if (!number) return std::nullopt;
-    quantiles[i] = *number;
-  }
-  return quantiles;
 }
 
 std::optional<std::int64_t> FewerClusters(const std::optional<std::int64_t>& a,

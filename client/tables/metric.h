@@ -1,7 +1,6 @@
 // What a table can show of a result row, and the scale on which the seeds of a cell are averaged.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <limits>
 #include <optional>
@@ -10,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include "base/json.h"
+#include "client/tables/row_body.h"
 #include "client/tables/sweep_results.h"
 
 namespace longrun::client {
@@ -30,20 +29,9 @@ struct BlockParts {
 // sqrt(sum part^2 / (q (q - 1))). At least two blocks.
 double BlocksError(const std::vector<double>& parts);
 
-// What a row's text error was taken from (`extra.clusters`). Rows measured by older versions have
-// windows, which are not independent: their errors are too small.
-enum class TextClusters { kUnknown, kBlocks, kDocuments, kWindows };
-std::string_view ClustersName(TextClusters clusters);  // "", "block", "document", "window"
-
 // The smaller number of clusters of two readings: that of their comparison.
 std::optional<std::int64_t> FewerClusters(const std::optional<std::int64_t>& a,
                                           const std::optional<std::int64_t>& b);
-
-// Of the timed steps of a row of a speed (`extra.quantiles`).
-inline constexpr std::array<const char*, 5> kQuantiles = {"p10", "p25", "median", "p75", "p90"};
-using Quantiles = std::array<double, kQuantiles.size()>;
-// Nothing if the row has not all of them.
-std::optional<Quantiles> QuantilesOf(const Json& body);
 
 // One row's number on the scale of averaging, with its standard error on that scale.
 struct Reading {
@@ -66,7 +54,7 @@ struct ResultMetric {
   bool is_log = false;  // x is ln(value): the mean is geometric, the error relative
   // Reads a row's body; nothing if it lacks what the metric needs. Null: the body's value and se,
   // unchanged.
-  std::optional<Reading> (*reader)(const Json& body) = nullptr;
+  std::optional<Reading> (*reader)(const RowBody& body) = nullptr;
 
   // For rows that sum negative log-likelihoods: "nll", "pseudo_nll", and "nll_by_position", which
   // has an additional axis (by_position.h).
@@ -80,7 +68,7 @@ struct ResultMetric {
   bool variants_are_models() const { return is_nll(); }
   std::string words() const;  // "bits per byte", "pseudo-perplexity", "tokens/s", "peak memory"
 
-  std::optional<Reading> Read(const Json& body) const;
+  std::optional<Reading> Read(const RowBody& body) const;
   double Value(double x) const;                  // from the scale of averaging
   double ValueError(double x, double se) const;  // delta method: |dvalue/dx| * se
 };
@@ -97,9 +85,10 @@ std::vector<ResultMetric> MetricsOf(const std::set<std::string>& sources);
 // The metrics of all rows, including those in buckets.
 std::set<std::string> SourcesOf(const std::vector<SweepResults>& results);
 // The text that a run's row scores: the dataset's digest and the split.
-std::string TextOf(const ResultRun& run, const Json& body);
+std::string TextOf(const ResultRun& run, const RowBody& body);
 // The metrics of one row.
-void AddSources(const Json& metric, const Json& protocol, std::set<std::string>& sources);
+void AddSources(const std::string& metric, const std::optional<std::string>& protocol,
+                std::set<std::string>& sources);
 // "also measured: peak_bytes, tokens_per_s; --metric shows them": the metrics that a table of
 // perplexities (else of pseudo-perplexities) leaves out; "" if there are none.
 std::string OtherMetricsNote(const std::vector<SweepResults>& results);

@@ -4,7 +4,9 @@
 #include <cmath>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
+#include <tuple>
 
 #include "base/str.h"
 #include "client/tables/by_position.h"
@@ -22,10 +24,7 @@ namespace {
 // What an evaluation gives without a model, for each dataset (`baseline` of a sweep file).
 constexpr std::string_view kBaseline = "unigram";
 
-// In EvaluationAxes().
-constexpr std::size_t kEvaluation = 3;
-constexpr std::size_t kAveraging = 4;
-constexpr std::size_t kVariant = 5;
+constexpr std::size_t kVariant = 5;  // in EvaluationAxes()
 
 constexpr std::string_view kEvaluationAxis = "evaluation";
 
@@ -37,13 +36,6 @@ struct Wanted {
   const Coordinates* place = nullptr;
   const ResultRow* row = nullptr;
 };
-
-const Json kNull;
-
-const Json& MemberOrNull(const Json& object, const std::string& key) {
-  const auto found = object.find(key);
-  return found == object.end() ? kNull : *found;
-}
 
 Json ValueOn(const std::string& axis, const RunRef& run, const Coordinates& place) {
   return IsEvaluationAxis(axis) ? place.At(axis) : RunValue(run, axis);
@@ -190,24 +182,22 @@ class Pivot {
            std::ranges::find(where_, axis, &PivotFilter::axis) != where_.end();
   }
 
-  // What rows of one averaging share: the metric, and over which text.
-  static std::string AveragingKey(std::size_t s, const Json& body) {
-    return CanonicalJson(
-        {s, body.at("metric"), body.value("split", Json()), body.value("protocol", Json())});
+  // What rows of one averaging share: the sweep, the metric, and over which text: split, protocol.
+  using AveragingKey =
+      std::tuple<std::size_t, std::string, std::optional<std::string>, std::optional<std::string>>;
+  static AveragingKey AveragingKeyOf(std::size_t s, const RowBody& body) {
+    return {s, body.metric, body.split, body.protocol};
   }
 
-  void NoteAveraging(std::size_t s, const Json& body) {
-    const auto averaging = body.find("averaging");
-    if (averaging == body.end() || averaging->is_null()) return;
+  void NoteAveraging(std::size_t s, const RowBody& body) {
+    if (!body.averaging) return;
     // Mostly the same as of the row before.
-    const auto is_as_before = [&](const char* key) {
-      return MemberOrNull(body, key) == MemberOrNull(*last_averaged_, key);
-    };
-    if (last_averaged_ != nullptr && last_averaged_of_ == s && is_as_before("metric") &&
-        is_as_before("split") && is_as_before("protocol") && is_as_before("averaging")) {
+    if (last_averaged_ != nullptr && last_averaged_of_ == s &&
+        last_averaged_->metric == body.metric && last_averaged_->split == body.split &&
+        last_averaged_->protocol == body.protocol && last_averaged_->averaging == body.averaging) {
       return;
     }
-    averaging_[AveragingKey(s, body)] = *averaging;
+    averaging_[AveragingKeyOf(s, body)] = body.averaging;
     last_averaged_ = &body;
     last_averaged_of_ = s;
   }
@@ -225,7 +215,7 @@ class Pivot {
         const auto run = run_of_.find({s, row.run_key});
         if (run == run_of_.end()) continue;  // of a run that the sweep does not show
         for (const ResultMetric& metric : metrics_) {
-          if (metric.source == row.body.at("metric")) CollectRow(s, *run->second, metric, row);
+          if (metric.source == row.body.metric) CollectRow(s, *run->second, metric, row);
         }
       }
     }
@@ -241,35 +231,29 @@ class Pivot {
 
   void CollectRow(std::size_t s, const RunRef& run, const ResultMetric& metric,
                   const ResultRow& row) {
-    const Json& body = row.body;
-    const Json name = metric.name;
-    std::vector<const Json*> values;
-    values.reserve(EvaluationAxes().size());
-    for (const std::string& axis : EvaluationAxes()) {
-      values.push_back(axis == "metric" ? &name : &MemberOrNull(body, axis));
-    }
-    values.at(kEvaluation) = &evaluations_.TextOf(row, run.dataset());
+    const RowBody& body = row.body;
+    const Json& evaluation = evaluations_.TextOf(row, run.dataset());
     // Which averaging a row has that is not there yet, its fellows say. What is no mean over tokens
     // is not told apart by it: its variant says how it was taken.
-    const Json*& averaging = values.at(kAveraging);
-    if (!metric.is_nll()) averaging = &kNull;
-    if (averaging->is_null() && metric.is_nll()) averaging = &averaging_[AveragingKey(s, body)];
-    std::string key;
-    for (const Json* const value : values) {
-      StrAppend(key, Str(key.empty() ? "[" : ",", CanonicalJson(*value)));
-    }
-    key += ']';
+    std::optional<std::string> averaging = metric.is_nll() ? body.averaging : std::nullopt;
+    if (!averaging && metric.is_nll()) averaging = averaging_[AveragingKeyOf(s, body)];
+    // On EvaluationAxes().
+    Json values =
+        Json::array({metric.name, AxisValue(body.split), AxisValue(body.protocol), evaluation,
+                     AxisValue(averaging), AxisValue(body.variant), AxisValue(body.depth),
+                     AxisValue(body.tokens_of_context), AxisValue(body.context_length)});
+    std::string key = CanonicalJson(values);
     auto& shared = place_of_[key];
     if (shared == nullptr) {
       shared = std::make_shared<Coordinates>(
-          Coordinates{.metric = &metric, .values = {}, .key = std::move(key)});
-      for (const Json* const value : values) shared->values.push_back(*value);
+          Coordinates{.metric = &metric,
+                      .values = std::move(values.get_ref<Json::array_t&>()),
+                      .key = std::move(key)});
     }
     rows_[{&run, shared.get()}] = &row;
     if (names_evaluations_) {
       const std::string short_name = EvaluationName(row.evaluation, /*whole=*/false);
-      titles_[shared.get()].insert(
-          {short_name, TitleOfEvaluation(short_name, *values.at(kEvaluation))});
+      titles_[shared.get()].insert({short_name, TitleOfEvaluation(short_name, evaluation)});
     }
     if (in_sweep_.emplace(s, shared.get()).second) places_.emplace_back(s, shared);
   }
@@ -531,7 +515,7 @@ class Pivot {
         // Every run of a dataset has it: the last that is measured.
         std::vector<Wanted>& one =
             page.baselines[{std::string(kBaseline), wanted.run->dataset()}][column];
-        if (one.empty() || wanted.row->body.at("status") == "ok") one = {wanted};
+        if (one.empty() || wanted.row->body.status == "ok") one = {wanted};
       }
     }
     std::erase_if(pages_, [](const auto& entry) { return entry.second.lines.empty(); });
@@ -784,8 +768,8 @@ class Pivot {
   std::vector<std::pair<std::size_t, std::shared_ptr<Coordinates>>> places_;  // of each sweep
   std::set<std::pair<std::size_t, const Coordinates*>> in_sweep_;
   Evaluations evaluations_;
-  std::map<std::string, Json> averaging_;  // of a sweep's metric, split and protocol
-  const Json* last_averaged_ = nullptr;    // the last body that was noted there, and its sweep
+  std::map<AveragingKey, std::optional<std::string>> averaging_;
+  const RowBody* last_averaged_ = nullptr;  // the last body that was noted there, and its sweep
   std::size_t last_averaged_of_ = 0;
   bool names_evaluations_ = false;                              // a filter does
   std::map<const Coordinates*, std::set<std::string>> titles_;  // of evaluations, if so

@@ -28,7 +28,7 @@ Status RefuseToFold(const RunRef& a, const RunRef& b) {
 // A row's number on the scale of the fold, or nothing, with the reason in `status`.
 std::optional<Reading> ReadRow(const ResultMetric& metric, const ResultRow* row,
                                std::string& status) {
-  status = row == nullptr ? "missing" : row->body.at("status").get<std::string>();
+  status = row == nullptr ? "missing" : row->body.status;
   if (status != "ok") return std::nullopt;
   const std::optional<Reading> reading = metric.Read(row->body);
   if (!reading) status = "not_applicable";
@@ -55,19 +55,15 @@ struct Sums {
   double nll = 0.0;
 
   // The tokens that were scored.
-  std::int64_t Add(const Reading& reading, const Json& body) {
+  std::int64_t Add(const Reading& reading, const RowBody& body) {
     readings.push_back(reading);
-    const auto number = [&body](const char* key) {
-      const auto found = body.find(key);
-      return found == body.end() || !found->is_number() ? 0.0 : found->get<double>();
-    };
-    const double n = number("n");
-    if (n > 0 && body.contains("nll_sum") && body.at("nll_sum").is_number()) {
-      nll_sum += number("nll_sum");
-      nll += number("nll_sum") / n;
-      bytes += number("bytes");
+    const std::int64_t n = body.n.value_or(0);
+    if (n > 0 && body.nll_sum) {
+      nll_sum += *body.nll_sum;
+      nll += *body.nll_sum / static_cast<double>(n);
+      bytes += static_cast<double>(body.n_bytes.value_or(0));
     }
-    return static_cast<std::int64_t>(n);
+    return n;
   }
 };
 
@@ -87,8 +83,8 @@ std::optional<Quantiles> MeanQuantiles(const std::vector<SeedRow>& seeds) {
   Quantiles mean{};
   double n_rows = 0.0;
   for (const SeedRow& seed : seeds) {
-    if (seed.row == nullptr || seed.row->body.at("status") != "ok") continue;
-    const std::optional<Quantiles> one = QuantilesOf(seed.row->body);
+    if (seed.row == nullptr || seed.row->body.status != "ok") continue;
+    const std::optional<Quantiles>& one = seed.row->body.quantiles;
     if (!one) return std::nullopt;
     n_rows += 1.0;
     for (std::size_t i = 0; i < mean.size(); ++i) mean[i] += (*one)[i];
@@ -100,10 +96,8 @@ std::optional<Quantiles> MeanQuantiles(const std::vector<SeedRow>& seeds) {
 
 // Whether a row of pll_approximate is as exact as one of pll, since no window had two of the tokens
 // that were scored.
-bool HidOneAtATime(const Json& body) {
-  if (body.value("protocol", Json()) != "pll_approximate") return false;
-  const Json extra = body.value("extra", Json());
-  return extra.is_object() && extra.contains("passes") && extra.at("passes") == body.at("n");
+bool HidOneAtATime(const RowBody& body) {
+  return body.protocol == "pll_approximate" && body.passes && body.passes == body.n;
 }
 
 void NoteClusters(PivotCell& cell) {

@@ -9,14 +9,6 @@
 namespace longrun::client {
 namespace {
 
-constexpr const char* kOfGroup[] = {"metric", "split", "protocol"};
-
-const Json& MemberOf(const Json& object, const char* key) {
-  static const Json null;
-  const auto found = object.find(key);
-  return found == object.end() ? null : *found;
-}
-
 // Of the one evaluation that a row is of, without what has an axis of its own.
 Json ParamsOf(const Json& evaluation) {
   if (!evaluation.is_object() || evaluation.empty()) return Json::object();
@@ -34,20 +26,22 @@ std::string ShownParam(const Json& value) {
 }  // namespace
 
 Evaluations::Known& Evaluations::Find(const ResultRow& row, const std::string& dataset) {
-  const Json& body = row.body;
-  const Json* parts[] = {&body.at(kOfGroup[0]), &MemberOf(body, kOfGroup[1]),
-                         &MemberOf(body, kOfGroup[2]), &row.evaluation};
-  const auto is_same = [](const Json* a, const Json& b) { return *a == b; };
-  if (last_ != nullptr && last_->dataset == dataset &&
-      std::ranges::equal(parts, last_->parts, is_same)) {
+  const RowBody& body = row.body;
+  if (last_ != nullptr && last_->dataset == dataset && last_->metric == body.metric &&
+      last_->split == body.split && last_->protocol == body.protocol &&
+      last_->evaluation == row.evaluation) {
     return *last_;
   }
   Known known{.dataset = dataset,
-              .parts = {*parts[0], *parts[1], *parts[2], *parts[3]},
-              .group = CanonicalJson({dataset, *parts[0], *parts[1], *parts[2]})};
-  std::string key = Str(known.group, CanonicalJson(known.parts.back()));
+              .metric = body.metric,
+              .split = body.split,
+              .protocol = body.protocol,
+              .evaluation = row.evaluation,
+              .group = CanonicalJson(
+                  {dataset, body.metric, AxisValue(body.split), AxisValue(body.protocol)})};
+  std::string key = Str(known.group, CanonicalJson(known.evaluation));
   const auto [found, is_new] = known_.try_emplace(std::move(key), std::move(known));
-  if (is_new) found->second.params = ParamsOf(found->second.parts.back());
+  if (is_new) found->second.params = ParamsOf(found->second.evaluation);
   last_ = &found->second;
   return *last_;
 }

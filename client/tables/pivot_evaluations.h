@@ -26,9 +26,11 @@ class Evaluations {
   // What many rows share.
   struct Known {
     std::string dataset;
-    std::vector<Json> parts;  // metric, split, protocol, evaluation
-    std::string group;        // all but the evaluation
-    Json params = {};         // of the evaluation, without what has an axis of its own
+    std::string metric;
+    std::optional<std::string> split, protocol;
+    Json evaluation;
+    std::string group;  // all but the evaluation
+    Json params = {};   // of the evaluation, without what has an axis of its own
     std::optional<Json> text = {};
   };
   Known& Find(const ResultRow& row, const std::string& dataset);

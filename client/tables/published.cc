@@ -269,12 +269,26 @@ Json OfRun(const ResultRun& run, const std::string& key) {
   return fingerprint.is_string() ? Json(TokenizerName(fingerprint.get<std::string>())) : Json();
 }
 
+// A parameter of an evaluation as a row says it; null for another name.
+Json ParamOf(const RowBody& body, std::string_view param) {
+  if (param == "metric") return body.metric;
+  if (param == "split") return AxisValue(body.split);
+  if (param == "protocol") return AxisValue(body.protocol);
+  if (param == "averaging") return AxisValue(body.averaging);
+  if (param == "variant") return AxisValue(body.variant);
+  if (param == "depth") return AxisValue(body.depth);
+  if (param == kContextLength) return AxisValue(body.context_length);
+  if (param == "n") return AxisValue(body.n);
+  if (param == "bytes") return AxisValue(body.n_bytes);
+  return nullptr;
+}
+
 // A parameter of the row's evaluation: as it was asked, or as the row says it.
 Json OfEvaluation(const ResultRow& row, const std::string& param) {
   if (row.evaluation.is_object() && row.evaluation.size() == 1) {
     if (Json value = ValueAt(row.evaluation.begin().value(), param); !value.is_null()) return value;
   }
-  return ValueAt(row.body, param);
+  return ParamOf(row.body, param);
 }
 
 void CompareSettings(const std::vector<SweepResults>& results, PublishedComparison& comparison) {
@@ -304,9 +318,8 @@ void CompareSettings(const std::vector<SweepResults>& results, PublishedComparis
       }
       for (const ResultRow& row : result.rows) {
         if (!counts(row.run_key)) continue;
-        const Json length = ValueAt(row.body, kContextLength);
-        const bool is_here = lengths.empty() || (length.is_number_integer() &&
-                                                 lengths.contains(length.get<std::int64_t>()));
+        const std::optional<std::int64_t> length = row.body.context_length;
+        const bool is_here = lengths.empty() || (length && lengths.contains(*length));
         if (is_here) add(OfEvaluation(row, key.substr(kEvaluate.size())));
       }
     }

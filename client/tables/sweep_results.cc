@@ -19,10 +19,12 @@ SweepResults ReadResults(std::string name, const v1::GetResultsResponse& answer)
   for (const v1::RunInfo& run : answer.runs()) results.runs.push_back(ReadResultRun(run));
   results.rows.reserve(static_cast<std::size_t>(answer.rows_size()));
   for (const v1::ResultRow& row : answer.rows()) {
+    RowBody body = ReadBody(JsonIn(row.body_json()));
+    if (body.metric.empty() || body.status.empty()) continue;
     results.rows.push_back({.run_key = row.run_key(),
                             .cell = row.cell(),
                             .attempt = row.attempt(),
-                            .body = JsonIn(row.body_json()),
+                            .body = std::move(body),
                             .evaluation = JsonIn(row.evaluation_json())});
   }
   return results;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/json.h"
+#include "client/tables/row_body.h"
 #include "client/wire/messages.h"
 
 namespace longrun::client {
@@ -20,7 +21,7 @@ struct ResultRow {
   std::string run_key;
   std::string cell = {};     // SHA-256 of what was asked
   std::string attempt = {};  // ULID; "" if there is no result
-  Json body = {};            // of the `result` record: metric, value, se, n, ...
+  RowBody body = {};         // of the `result` record: metric, value, se, n, ...
   Json evaluation = {};      // what was asked: evaluation -> parameters
 };
 
@@ -32,6 +33,7 @@ struct SweepResults {
   std::vector<ResultRow> rows = {};
 };
 
+// Leaves out rows whose body has no metric or no status: a table has no place for them.
 SweepResults ReadResults(std::string name, const v1::GetResultsResponse& answer);
 // A run as GetSweep and GetRun describe it.
 ResultRun ReadResultRun(const v1::RunInfo& run);

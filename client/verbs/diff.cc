@@ -165,11 +165,11 @@ bool IsEqual(const ResultDifference& one) {
 
 Json ResultJson(const ResultDifference& one) {
   return {{"metric", one.metric},
-          {"context_length", one.context_length},
-          {"split", one.split},
-          {"protocol", one.protocol},
-          {"variant", one.variant},
-          {"depth", one.depth},
+          {"context_length", AxisValue(one.context_length)},
+          {"split", AxisValue(one.split)},
+          {"protocol", AxisValue(one.protocol)},
+          {"variant", AxisValue(one.variant)},
+          {"depth", AxisValue(one.depth)},
           {"evaluation", one.evaluation},
           {"status_a", one.status_a},
           {"status_b", one.status_b},
@@ -298,15 +298,15 @@ std::string KeysText(const std::string& title, const std::vector<Difference>& di
 // "perplexity validation sliding_bos(stride=16) unigram".
 std::string ResultName(const ResultDifference& result, bool whole) {
   std::vector<std::string> parts = {result.metric};
-  if (!result.split.is_null()) parts.push_back(AxisText(result.split));
+  if (result.split) parts.push_back(AxisText(*result.split));
   const std::string evaluation = EvaluationName(result.evaluation, whole);
   if (!evaluation.empty()) {
     parts.push_back(evaluation);
-  } else if (!result.protocol.is_null()) {
-    parts.push_back(AxisText(result.protocol));
+  } else if (result.protocol) {
+    parts.push_back(AxisText(*result.protocol));
   }
-  if (!result.variant.is_null()) parts.push_back(AxisText(result.variant));
-  if (!result.depth.is_null()) parts.push_back("depth " + AxisText(result.depth));
+  if (result.variant) parts.push_back(AxisText(*result.variant));
+  if (result.depth) parts.push_back("depth " + AxisText(*result.depth));
   return Join(parts, " ");
 }
 
@@ -324,7 +324,7 @@ std::string ResultsText(const std::vector<ResultDifference>& results) {
       return value && std::isfinite(*value) ? Short(value, 6) : status;
     };
     rows.push_back({ResultName(one, alike.at(ResultName(one, false)).size() > 1),
-                    one.context_length.is_null() ? "" : AxisText(one.context_length),
+                    one.context_length ? std::to_string(*one.context_length) : "",
                     side(one.a, one.status_a), side(one.b, one.status_b), Short(one.difference, 4),
                     Short(one.half95, 3), Short(one.p_holm, 2)});
   }

@@ -4,6 +4,8 @@
 
 namespace longrun::client {
 
+Json PositionRange::ToJson() const { return {{"from", from}, {"to", to}}; }
+
 bool IsPositionRange(const Json& value) {
   return value.is_object() && value.size() == 2 && value.contains("from") && value.contains("to");
 }

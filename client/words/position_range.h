@@ -8,6 +8,13 @@
 
 namespace longrun::client {
 
+struct PositionRange {
+  std::int64_t from = 0;
+  std::int64_t to = 0;  // inclusive
+
+  Json ToJson() const;
+};
+
 // Whether a value on an axis is such a bucket; and its place on a scale:
 // the geometric mean of its ends.
 bool IsPositionRange(const Json& value);

@@ -215,13 +215,13 @@ TEST(ClaimsTest, WhatIsNotKnownIsUndecidedWithItsReason) {
   EXPECT_EQ(reason("below: {of: cable, than: alibi, context_lengths: [300]}", Known()),
             "no evaluation of the sweep asks for cable at 300");
   SweepResults older = Known();
-  for (ResultRow& row : older.rows) row.body["extra"].erase("blocks");
+  for (ResultRow& row : older.rows) row.body.blocks = {};
   const char* const no_blocks = "the rows have no blocks of the text in common: measure both again";
   EXPECT_EQ(reason(below, older), no_blocks);
   // Nor is the text's error left out if it is not known.
-  for (ResultRow& row : older.rows) row.body["se"] = nullptr;
+  for (ResultRow& row : older.rows) row.body.se.reset();
   EXPECT_EQ(reason(below, older), no_blocks);
-  for (ResultRow& row : older.rows) row.body["extra"]["n_clusters"] = 1;
+  for (ResultRow& row : older.rows) row.body.n_clusters = 1;
   EXPECT_EQ(reason(below, older),
             "the scored text is too short to be cut into blocks: score more tokens");
   SweepResults apart = Known();
@@ -244,10 +244,9 @@ TEST(ClaimsTest, AValueBeyondEveryDoubleIsCompared) {
   SweepResults results = Known();
   for (ResultRow& row : results.rows) {
     if (row.run_key < "run-6") continue;  // cable and alibi
-    Json& body = row.body;
-    const double n = body["n"];
-    body["nll_sum"] = body["nll_sum"].get<double>() + 1000.0 * n;
-    for (Json& nll : body["extra"]["blocks"]["nll"]) nll = nll.get<double>() + 1000.0;
+    RowBody& body = row.body;
+    *body.nll_sum += 1000.0 * static_cast<double>(*body.n);
+    for (double& nll : body.blocks.nll) nll += 1000.0;
   }
   EXPECT_EQ(VerdictOf("below: {of: cable, than: rope, context_lengths: [64]}", results),
             "supported");
@@ -333,8 +332,8 @@ TEST(ClaimsTest, AccuraciesAreJudgedWithTheErrorOfTheirQuestions) {
         const std::string run = std::string(method) + std::to_string(seed);
         runs.push_back(RunOf(run, method, 64, seed));
         ResultRow row = ThroughputRow(run, "acc", "", 64, share + 0.001 * seed);
-        row.body["variant"] = nullptr;
-        row.body["se"] = 0.02;
+        row.body.variant.reset();
+        row.body.se = 0.02;
         rows.push_back(row);
       }
     }

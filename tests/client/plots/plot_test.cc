@@ -178,13 +178,13 @@ TEST(PlotTest, ALengthThatOnlyAnotherSweepAsksForIsNoGap) {
 
 TEST(PlotTest, AShareIsDrawnBetweenZeroAndOne) {
   ResultRow high = RowOf("a", 64, 1.0, 10);
-  high.body["metric"] = "acc";
-  high.body["value"] = 1.0;
-  high.body["se"] = 0.1;
-  high.body["protocol"] = nullptr;
+  high.body.metric = "acc";
+  high.body.value = 1.0;
+  high.body.se = 0.1;
+  high.body.protocol.reset();
   ResultRow low = high;
-  low.body["context_length"] = 128;
-  low.body["value"] = 0.02;
+  low.body.context_length = 128;
+  low.body.value = 0.02;
   const Plot plot = PlotOf(ResultsOf({RunOf("a", "rope", 64, 1)}, {high, low}));
   EXPECT_EQ(plot.y_least, 0.0);
   EXPECT_EQ(plot.y_most, 1.0);

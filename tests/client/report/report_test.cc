@@ -38,7 +38,19 @@ void AddRow(const ResultRow& row, ReportInput& input) {
   added.set_run_key(row.run_key);
   added.set_cell(row.cell);
   added.set_attempt(row.attempt);
-  added.set_body_json(CanonicalJson(row.body));
+  const RowBody& body = row.body;
+  added.set_body_json(CanonicalJson({{"metric", body.metric},
+                                     {"status", body.status},
+                                     {"context_length", AxisValue(body.context_length)},
+                                     {"split", AxisValue(body.split)},
+                                     {"protocol", AxisValue(body.protocol)},
+                                     {"averaging", AxisValue(body.averaging)},
+                                     {"variant", AxisValue(body.variant)},
+                                     {"value", AxisValue(body.value)},
+                                     {"se", AxisValue(body.se)},
+                                     {"n", AxisValue(body.n)},
+                                     {"nll_sum", AxisValue(body.nll_sum)},
+                                     {"bytes", AxisValue(body.n_bytes)}}));
   if (!row.evaluation.is_null()) added.set_evaluation_json(CanonicalJson(row.evaluation));
 }
 
@@ -232,7 +244,7 @@ TEST(ReportPageTest, WhatIsStillToComeIsSaidInPlaceOfAnEmptyChart) {
   const SweepResults before = ReadResults("half", input.results);
   input.results.clear_rows();
   for (const ResultRow& row : before.rows) {
-    const int context_length = row.body.at("context_length").get<int>();
+    const auto context_length = static_cast<int>(row.body.context_length.value());
     AddRow(RowWithout(row.run_key, context_length, "missing"), input);
   }
 

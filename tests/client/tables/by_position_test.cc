@@ -18,7 +18,7 @@ constexpr double kError = 0.157023203894391;
 
 // At a context of 1: the first token of each of these blocks, all with the NLL 2. At 2: the other
 // four. At 3: tokens of only one block. At 4: none.
-SweepResults Positions() {
+Json Curve() {
   Json begin = Json::array();
   Json n = {Json::array(), Json::array(), Json::array(), Json::array()}, nll = n;
   double sum = 0.0;
@@ -34,39 +34,41 @@ SweepResults Positions() {
     nll[3].push_back(nullptr);
     sum += kSums[b] - 2.0;
   }
-  ResultRow row = RowByPosition("a", {1, 1, 1, 1});
-  row.body["extra"]["buckets"] = {{"begin", {1, 2, 3, 4}},
-                                  {"n", {16, 64, 7, 0}},
-                                  {"nll", {2.0, sum / 64.0, 1.5, nullptr}},
-                                  {"blocks", {{"begin", begin}, {"n", n}, {"nll", nll}}}};
-  return ResultsOf({RunOf("a", "cable", 2, 1)}, {row});
+  return {{"begin", {1, 2, 3, 4}},
+          {"n", {16, 64, 7, 0}},
+          {"nll", {2.0, sum / 64.0, 1.5, nullptr}},
+          {"blocks", {{"begin", begin}, {"n", n}, {"nll", nll}}}};
+}
+
+SweepResults Positions(const Json& curve = Curve()) {
+  return ResultsOf({RunOf("a", "cable", 2, 1)}, {RowOfCurve("a", 0.0, 8, curve)});
 }
 
 TEST(ByPositionTest, ABucketHasTheErrorOfItsBlocks) {
   const std::vector<ResultRow> rows = ByPosition({Positions()}, 0).at(0).rows;
   ASSERT_EQ(rows.size(), 3u);
-  const Json& constant = rows[0].body;
-  EXPECT_EQ(constant.at("se"), 0.0);
-  EXPECT_EQ(constant.at("extra").at("clusters"), "block");
-  EXPECT_EQ(constant.at("extra").at("n_clusters"), 16);
-  EXPECT_EQ(constant.at("extra").at("df"), 15.0);
+  const RowBody& constant = rows[0].body;
+  EXPECT_EQ(constant.se, 0.0);
+  EXPECT_EQ(constant.clusters, TextClusters::kBlocks);
+  EXPECT_EQ(constant.n_clusters, 16);
+  EXPECT_EQ(constant.df, 15.0);
   // The sums less 2 each, and of 4 tokens instead of 5.
-  EXPECT_NEAR(rows[1].body.at("se").get<double>(), kError * 5.0 / 4.0, 1e-12);
-  EXPECT_EQ(rows[1].body.at("extra").at("blocks").at("begin").at(15), 960);
-  EXPECT_EQ(rows[1].body.at("extra").at("blocks").at("n").at(15), 4);
-  EXPECT_DOUBLE_EQ(rows[1].body.at("extra").at("blocks").at("nll").at(15).get<double>(), 2.5625);
-  const Json& one_block = rows[2].body;
-  EXPECT_TRUE(one_block.at("se").is_null());
-  EXPECT_EQ(one_block.at("extra").at("n_clusters"), 1);
-  EXPECT_FALSE(one_block.at("extra").contains("df"));
+  EXPECT_NEAR(rows[1].body.se.value(), kError * 5.0 / 4.0, 1e-12);
+  EXPECT_EQ(rows[1].body.blocks.begin.at(15), 960);
+  EXPECT_EQ(rows[1].body.blocks.n.at(15), 4);
+  EXPECT_DOUBLE_EQ(rows[1].body.blocks.nll.at(15), 2.5625);
+  const RowBody& one_block = rows[2].body;
+  EXPECT_FALSE(one_block.se.has_value());
+  EXPECT_EQ(one_block.n_clusters, 1);
+  EXPECT_FALSE(one_block.df.has_value());
 }
 
 // Contexts of 1 and 2 together are the blocks themselves.
 TEST(ByPositionTest, JoinedBucketsHaveTheErrorOfTheirSums) {
   const std::vector<ResultRow> rows = ByPosition({Positions()}, 2).at(0).rows;
   ASSERT_EQ(rows.size(), 2u);
-  EXPECT_NEAR(rows[0].body.at("se").get<double>(), kError, 1e-12);
-  EXPECT_EQ(rows[0].body.at("extra").at("df"), 15.0);
+  EXPECT_NEAR(rows[0].body.se.value(), kError, 1e-12);
+  EXPECT_EQ(rows[0].body.df, 15.0);
 }
 
 TEST(ByPositionTest, OneSeedHasAnErrorInTheTable) {
@@ -79,14 +81,12 @@ TEST(ByPositionTest, OneSeedHasAnErrorInTheTable) {
 // A bucket of which one block has nearly all tokens has few degrees of freedom, also in a
 // comparison.
 TEST(ByPositionTest, AComparisonOfUnevenBlocksCountsTheirEffectiveNumber) {
-  SweepResults results = Positions();
-  Json& blocks = results.rows[0].body["extra"]["buckets"]["blocks"];
-  blocks["n"][1][0] = 60;  // and 15 of 4: (120)^2 / (60^2 + 15 * 4^2) = 3.75
+  Json curve = Curve();
+  curve["blocks"]["n"][1][0] = 60;  // and 15 of 4: (120)^2 / (60^2 + 15 * 4^2) = 3.75
+  SweepResults results = Positions(curve);
+  curve["blocks"]["nll"][1][3] = 1.0;
   results.runs.push_back(RunOf("b", "alibi", 2, 1));
-  results.rows.push_back(results.rows[0]);
-  results.rows[1].run_key = "b";
-  results.rows[1].cell = "b-4";
-  results.rows[1].body["extra"]["buckets"]["blocks"]["nll"][1][3] = 1.0;
+  results.rows.push_back(RowOfCurve("b", 0.0, 8, curve));
   const auto tables =
       BuildPivot({results}, {.metrics = {"nll_by_position"},
                              .against = PivotFilter{.axis = "position", .values = {"alibi"}}});
@@ -99,15 +99,15 @@ TEST(ByPositionTest, AComparisonOfUnevenBlocksCountsTheirEffectiveNumber) {
 TEST(ByPositionTest, BlocksOfAnotherFormAreLeftOut) {
   for (const Json& wrong : {Json("x"), Json{{"begin", {1, 2}}}, Json{{"begin", "x"}, {"n", 1}},
                             Json::parse(R"({"begin":"x","n":[[1]],"nll":[[1.0]]})")}) {
-    SweepResults results = Positions();
-    results.rows[0].body["extra"]["buckets"]["blocks"] = wrong;
-    const std::vector<ResultRow> rows = ByPosition({results}, 2).at(0).rows;
+    Json curve = Curve();
+    curve["blocks"] = wrong;
+    const std::vector<ResultRow> rows = ByPosition({Positions(curve)}, 2).at(0).rows;
     ASSERT_EQ(rows.size(), 2u) << wrong;
-    EXPECT_TRUE(rows[0].body.at("se").is_null()) << wrong;
+    EXPECT_FALSE(rows[0].body.se.has_value()) << wrong;
   }
-  SweepResults results = Positions();
-  results.rows[0].body["extra"]["buckets"]["n"] = 1;
-  EXPECT_NO_THROW(ByPosition({results}, 0));
+  Json curve = Curve();
+  curve["n"] = 1;
+  EXPECT_NO_THROW(ByPosition({Positions(curve)}, 0));
 }
 
 TEST(ByPositionTest, RowsOfEarlierReleasesHaveNone) {
@@ -116,8 +116,9 @@ TEST(ByPositionTest, RowsOfEarlierReleasesHaveNone) {
           .at(0)
           .rows;
   ASSERT_EQ(rows.size(), 4u);
-  EXPECT_TRUE(rows[0].body.at("se").is_null());
-  EXPECT_FALSE(rows[0].body.contains("extra"));
+  EXPECT_FALSE(rows[0].body.se.has_value());
+  EXPECT_FALSE(rows[0].body.n_clusters.has_value());
+  EXPECT_TRUE(rows[0].body.blocks.begin.empty());
 }
 
 }  // namespace

@@ -68,7 +68,7 @@ TEST(TableErrorTest, ModelsThatDifferOnTheSameBlocksAreSeparable) {
 
   // Of other blocks: as if independent, nothing is separable.
   SweepResults moved = results;
-  for (Json& begin : moved.rows[1].body["extra"]["blocks"]["begin"]) begin = begin.get<int>() + 8;
+  for (std::int64_t& begin : moved.rows[1].body.blocks.begin) begin += 8;
   EXPECT_TRUE(Build(moved)[0].rows[1].cells[0].is_best);
 }
 
@@ -166,7 +166,7 @@ TEST(TableErrorTest, AgainstALengthIsTheSameModelsOther) {
 // The unigram baseline is a variant of the model's cell: it has the same SHA-256.
 TEST(TableErrorTest, AVariantIsComparedWithItsModel) {
   ResultRow baseline = RowOfBlocks("a", 64, Losses(0.1, 0.02));
-  baseline.body["variant"] = "unigram";
+  baseline.body.variant = "unigram";
   const auto tables =
       Build(ResultsOf({RunOf("a", "cable", 64, 1)}, {RowOfBlocks("a", 64, Losses(0.0)), baseline}),
             {.rows = {"variant"}, .against = Against("variant", "unigram")});
@@ -179,7 +179,7 @@ TEST(TableErrorTest, AVariantIsComparedWithItsModel) {
 // Blocks of two datasets or two splits may begin at the same tokens and have nothing in common.
 TEST(TableErrorTest, BlocksOfDifferentTextsAreNotPaired) {
   ResultRow test = RowOfBlocks("a", 64, Losses(0.1, 0.02));
-  test.body["split"] = "test";
+  test.body.split = "test";
   const SweepResults splits =
       ResultsOf({RunOf("a", "cable", 64, 1)}, {RowOfBlocks("a", 64, Losses(0.0)), test});
   const auto against = Build(splits, {.rows = {"split"}, .against = Against("split", "test")});
@@ -257,10 +257,9 @@ TEST(TableErrorTest, TheLegendOfAWideTableNamesItsMarks) {
 
 ResultRow AccuracyRow(const char* key, int length, double share, double n) {
   ResultRow row = ThroughputRow(key, "acc", "", length, share);
-  row.body["variant"] = nullptr;
-  row.body["n"] = n;
-  const auto [low, high] = Wilson95(share, n);
-  row.body["extra"] = {{"wilson95", {low, high}}};
+  row.body.variant.reset();
+  row.body.n = static_cast<std::int64_t>(n);
+  row.body.wilson95 = Wilson95(share, n);
   return row;
 }
 
@@ -350,9 +349,9 @@ TEST(TableErrorTest, NothingIsDividedByAnAccuracyOfZero) {
 TEST(TableErrorTest, AnApproximationThatHidOneTokenAtATimeIsSaidToBeExact) {
   const auto text_of = [](int passes) {
     ResultRow row = RowOf("a", 64, 8.0, 100);
-    row.body["metric"] = "pseudo_nll";
-    row.body["protocol"] = "pll_approximate";
-    row.body["extra"] = {{"passes", passes}};
+    row.body.metric = "pseudo_nll";
+    row.body.protocol = "pll_approximate";
+    row.body.passes = passes;
     return RenderTables(Build(ResultsOf({RunOf("a", "cable", 64, 1)}, {row})), "table");
   };
   const std::string note = "pll_approximate hid one token at a time, exactly as pll";
@@ -364,8 +363,7 @@ TEST(TableErrorTest, AnApproximationThatHidOneTokenAtATimeIsSaidToBeExact) {
 TEST(TableErrorTest, ASpeedHasItsQuantiles) {
   const auto speed = [](const char* key, double value) {
     ResultRow row = ThroughputRow(key, "tokens_per_s", "prefill", 64, value);
-    row.body["extra"]["quantiles"] = {{"n", 10},         {"p10", value - 20}, {"p25", value - 10},
-                                      {"median", value}, {"p75", value + 10}, {"p90", value + 20}};
+    row.body.quantiles = {value - 20, value - 10, value, value + 10, value + 20};
     return row;
   };
   SweepResults results = ResultsOf({RunOf("a", "cable", 64, 1), RunOf("b", "cable", 64, 2)},
@@ -383,7 +381,7 @@ TEST(TableErrorTest, ASpeedHasItsQuantiles) {
   EXPECT_NE(csv.find(",p,p_holm,p10,p25,median,p75,p90"), std::string::npos) << csv;
   EXPECT_NE(csv.find(",130,140,150,160,170"), std::string::npos) << csv;
   // A mean over the seeds that have them would be of other seeds than the value.
-  results.rows[1].body["extra"].erase("quantiles");
+  results.rows[1].body.quantiles.reset();
   EXPECT_FALSE(Build(results, request)[0].rows[0].cells[0].quantiles.has_value());
 }
 
@@ -410,7 +408,8 @@ TEST(TableErrorTest, FewBlocksAndWindowsOfOlderVersionsAreSaid) {
   EXPECT_NE(text.find("; ° fewer than 10 blocks of text: uncertain\n"), std::string::npos) << text;
 
   ResultRow old = RowOf("a", 64, 8.0, 100);
-  old.body["extra"] = {{"clusters", "window"}, {"n_clusters", 40}};
+  old.body.clusters = TextClusters::kWindows;
+  old.body.n_clusters = 40;
   const SweepResults windows = ResultsOf({RunOf("a", "cable", 64, 1)}, {old});
   const std::string said = RenderTables(Build(windows), "table");
   EXPECT_NE(said.find("; the text's error of rows from older versions counts windows as "

@@ -28,15 +28,15 @@ Reading ReadingOf(const std::vector<double>& nll, std::int64_t first = 0) {
   }
   const auto count = static_cast<double>(100 * nll.size());
   const ResultMetric metric = MetricsOf({"nll"})[1];
-  return *metric.Read({{"n", count},
-                       {"nll_sum", sum},
-                       {"value", sum / count},
-                       {"se", 0.3},
-                       {"extra",
-                        {{"clusters", "block"},
-                         {"n_clusters", nll.size()},
-                         {"df", static_cast<double>(nll.size()) - 1.0},
-                         {"blocks", {{"begin", begin}, {"n", n}, {"nll", nll}}}}}});
+  return *metric.Read(ReadBody({{"n", count},
+                                {"nll_sum", sum},
+                                {"value", sum / count},
+                                {"se", 0.3},
+                                {"extra",
+                                 {{"clusters", "block"},
+                                  {"n_clusters", nll.size()},
+                                  {"df", static_cast<double>(nll.size()) - 1.0},
+                                  {"blocks", {{"begin", begin}, {"n", n}, {"nll", nll}}}}}}));
 }
 
 TEST(EstimateTest, SeedsAndTextAreTwoSources) {

@@ -17,9 +17,7 @@ ResultMetric Find(const std::string& name) {
 }
 
 // 1000 tokens, 2000 bytes, mean ln 8: 3 bits a token, 1.5 bits a byte.
-Json Body() {
-  return {{"n", 1000}, {"nll_sum", 1000 * std::log(8.0)}, {"bytes", 2000}, {"se", 0.02}};
-}
+RowBody Body() { return {.se = 0.02, .nll_sum = 1000 * std::log(8.0), .n = 1000, .n_bytes = 2000}; }
 
 TEST(MetricTest, PerplexityIsFoldedAsNllAndItsErrorIsRelative) {
   const ResultMetric metric = Find("perplexity");
@@ -39,8 +37,8 @@ TEST(MetricTest, BitsAreNatsOverLnTwoByTokenOrByByte) {
 }
 
 TEST(MetricTest, WithoutBytesThereAreNoBitsPerByte) {
-  Json body = Body();
-  body["bytes"] = nullptr;
+  RowBody body = Body();
+  body.n_bytes.reset();
   EXPECT_FALSE(Find("bits_per_byte").Read(body).has_value());
   EXPECT_TRUE(Find("nll").Read(body).has_value());
 }
@@ -60,14 +58,14 @@ TEST(MetricTest, APseudoPerplexityIsFoldedAsAPerplexityIsAndHasItsOwnName) {
   EXPECT_NEAR(MetricsOf({"pseudo_nll"}).back().Read(Body())->x, 1.5, 1e-12);
   std::vector<ResultRow> rows;
   for (const char* source : {"pseudo_nll", "peak_bytes"}) {
-    rows.push_back({.run_key = "a", .body = {{"metric", source}}});
+    rows.push_back({.run_key = "a", .body = {.metric = source}});
   }
   const std::vector<SweepResults> results = {{.rows = rows}};
   EXPECT_EQ(OtherMetricsNote(results), "also measured: peak_bytes; --metric shows it");
 }
 
 TEST(MetricTest, ARowThatHoldsBucketsHasMetricsByPositionToo) {
-  const ResultRow row = {.run_key = "a", .body = {{"metric", "nll"}, {"protocol", "per_position"}}};
+  const ResultRow row = {.run_key = "a", .body = {.metric = "nll", .protocol = "per_position"}};
   const std::vector<SweepResults> results = {{.rows = {row}}};
   std::vector<std::string> names;
   for (const ResultMetric& metric : MetricsOf(SourcesOf(results))) names.push_back(metric.name);
@@ -82,7 +80,7 @@ TEST(MetricTest, AnotherMetricStandsForItselfAndItsNameSaysWhichWayIsBetter) {
   EXPECT_EQ(metric.better, ResultMetric::Better::kHigher);
   EXPECT_EQ(Find("peak_bytes").better, ResultMetric::Better::kLower);
   EXPECT_EQ(Find("shoe_size").better, ResultMetric::Better::kNeither);
-  const Reading reading = metric.Read({{"value", 120.5}, {"se", nullptr}}).value();
+  const Reading reading = metric.Read({.value = 120.5}).value();
   EXPECT_EQ(reading.x, 120.5);
   EXPECT_FALSE(reading.se.has_value());
 }
@@ -90,16 +88,15 @@ TEST(MetricTest, AnotherMetricStandsForItselfAndItsNameSaysWhichWayIsBetter) {
 // Of 10 right answers of 10 the plain error is sqrt(1 * 0 / 10) = 0;
 // Wilson's interval is 0.7225 to 1.
 TEST(MetricTest, AShareHasAnErrorAtItsEndsToo) {
-  const Json all_right = {{"value", 1.0}, {"se", 0.0}, {"extra", {{"wilson95", {0.722467, 1.0}}}}};
+  const RowBody all_right = {.value = 1.0, .se = 0.0, .wilson95 = {{0.722467, 1.0}}};
   const ResultMetric metric = Find("acc");
   EXPECT_TRUE(metric.is_share());
   EXPECT_NEAR(*metric.Read(all_right)->se, (1.0 - 0.722467) / (2 * 1.959964), 1e-6);
   // 500 of 1000: 0.46907 to 0.53093, where sqrt(p (1 - p) / n) = 0.015811.
-  const Json half = {
-      {"value", 0.5}, {"se", 0.015811}, {"extra", {{"wilson95", {0.469070, 0.530930}}}}};
+  const RowBody half = {.value = 0.5, .se = 0.015811, .wilson95 = {{0.469070, 0.530930}}};
   EXPECT_NEAR(*metric.Read(half)->se, 0.015811, 5e-5);
   // A row without the interval keeps the error that it has.
-  EXPECT_EQ(metric.Read({{"value", 0.5}, {"se", 0.1}})->se, 0.1);
+  EXPECT_EQ(metric.Read({.value = 0.5, .se = 0.1})->se, 0.1);
   EXPECT_FALSE(Find("tokens_per_s").is_share());
 }
 

@@ -228,7 +228,7 @@ TEST(PivotTest, AnEvaluationIsChosenAsTheTitleShowsIt) {
   SweepResults results = ResultsOf({RunOf("a", "rope", 64, 1)}, {});
   for (const auto& [stride, value] : {std::pair(16, 8.0), std::pair(32, 9.0)}) {
     ResultRow row = RowOf("a", 64, value, 10);
-    row.body["protocol"] = "sliding_bos";
+    row.body.protocol = "sliding_bos";
     row.evaluation = {{"perplexity", {{"protocol", "sliding_bos"}, {"stride", stride}}}};
     results.rows.push_back(std::move(row));
   }
@@ -325,7 +325,7 @@ TEST(PivotTest, TheBestIsLookedForAmongRunsOfOneDatasetAndTheLargerCanBeBetter) 
   for (const PivotRow& row : lower[0].rows) best.push_back(row.cells[0].is_best);
   EXPECT_EQ(best, (std::vector<bool>{true, false, false, true}));  // cable austen, rope bible
 
-  for (ResultRow& row : rows) row.body["metric"] = "tokens_per_s";
+  for (ResultRow& row : rows) row.body.metric = "tokens_per_s";
   const auto higher = Build({ResultsOf(runs, rows)});
   ASSERT_EQ(higher[0].metrics.size(), 1u);
   EXPECT_EQ(higher[0].metrics[0].name, "tokens_per_s");
@@ -428,9 +428,10 @@ TEST(PivotTest, AVariantOfTheModelIsARowAndABaselineStandsApart) {
 // cable, trained at 2, and learned, which ends before 4; both read by position at 4.
 SweepResults Positions() {
   ResultRow not_applicable = RowByPosition("b", {1, 1, 1, 1});
-  not_applicable.body["status"] = "not_applicable";
-  not_applicable.body.erase("extra");
-  for (const char* name : {"value", "nll_sum"}) not_applicable.body[name] = nullptr;
+  not_applicable.body.status = "not_applicable";
+  not_applicable.body.buckets.clear();
+  not_applicable.body.value.reset();
+  not_applicable.body.nll_sum.reset();
   return ResultsOf({RunOf("a", "cable", 2, 1), RunOf("b", "learned", 2, 1)},
                    {RowByPosition("a", {16, 8, 4, 2}), not_applicable, RowOf("a", 8, 9.0, 10)});
 }

@@ -206,7 +206,7 @@ TEST(PublishedComparisonTest, WhereChoosesAmongTheirsAndOurs) {
   // Two splits are two tables.
   SweepResults ours = Ours();
   ours.rows.push_back(RowOf("c", 64, 13.0, 500));
-  ours.rows.back().body["split"] = "test";
+  ours.rows.back().body.split = "test";
   EXPECT_EQ(WhyNot(ours, Table(), {}),
             "paper can be compared with several tables of the sweep; choose one with --where: "
             "split=test or split=validation");

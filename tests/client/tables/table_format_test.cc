@@ -106,7 +106,7 @@ TEST(TableFormatTest, AMarkTellsTheErrorOverSeedsFromTheTexts) {
 // What a protocol was given stands in the title; what has its default does not.
 TEST(TableFormatTest, TheTitleHasTheParametersOfTheProtocol) {
   ResultRow row = RowOf("a", 64, 8.0, 10);
-  row.body["protocol"] = "last_k";
+  row.body.protocol = "last_k";
   row.evaluation = {{"perplexity",
                      {{"split", "validation"},
                       {"protocol", "last_k"},
@@ -235,7 +235,7 @@ TEST(TableFormatTest, LatexUsesTheRulesOfBooktabsAndEscapesItsCharacters) {
 TEST(TableFormatTest, CsvHasALineForEachCellAndQuotesWhatNeedsIt) {
   ResultRun run = RunOf("a", {{"method", "rope"}, {"base", 500000}, {"layout", "half"}}, 64, 1);
   ResultRow row = RowOf("a", 64, 8.0, 1000);
-  row.body["nll_sum"] = 2000;  // nll 2
+  row.body.nll_sum = 2000.0;  // nll 2
   const std::string csv = RenderTables(Build(ResultsOf({run}, {row}), {.metrics = {"nll"}}), "csv");
   EXPECT_EQ(
       csv,
@@ -356,7 +356,7 @@ TEST(TableFormatTest, JsonlIsOneObjectALine) {
 
 TEST(TableFormatTest, InfinityIsSaidInTextAndNullInJson) {
   ResultRow row = RowOf("a", 64, 8.0, 10);
-  row.body["nll_sum"] = 8000.0;  // exp(800) is more than a double holds
+  row.body.nll_sum = 8000.0;  // exp(800) is more than a double holds
   const auto tables = Build(ResultsOf({RunOf("a", "sinusoidal", 64, 1)}, {row}));
   EXPECT_NE(RenderTables(tables, "table").find("[inf]"), std::string::npos);
   const Json cell = ParseJson(RenderTables(tables, "json")).value()[0].at("rows")[0].at("cells")[0];
