@@ -235,7 +235,11 @@ at::Tensor Attention::Kernel(const Call& call, Prepared prepared, bool rotates) 
                                 .causal = shape_.causal,
                                 .q_offset = call.k_BHTD.size(2) - call.q_BHTD.size(2),
                                 .window = shape_.window};
-  if (rotator_ && rotates) kernel.rotation = rotator_->Numbers(call.q_BHTD.size(2));
+  if (rotator_ && rotates) {
+    const bool has_ids = call.position_ids_BT.defined();
+    kernel.rotation = rotator_->Numbers(has_ids ? call.n_positions : call.q_BHTD.size(2));
+    if (has_ids) kernel.rotation_rows_BT = call.position_ids_BT.contiguous();
+  }
   for (std::size_t i = 0; i < terms_.size(); ++i) terms_[i]->Fill(std::move(prepared[i]), kernel);
   return KernelAttention(kernel);
 }
@@ -247,9 +251,11 @@ at::Tensor Attention::Forward(const Call& given) {
   }
   Call call = given;
   if (rotator_) {
-    const std::int64_t middle = (n_positions + 1) / 2;
-    call.q_BHTD = rotator_->Queries(given.q_BHTD, 0, middle);
-    call.k_BHTD = rotator_->Keys(given.k_BHTD, 0, middle);
+    const bool has_ids = given.position_ids_BT.defined();
+    const RowPositions at = {.ids_BT = given.position_ids_BT,
+                             .n_positions = has_ids ? given.n_positions : n_positions};
+    call.q_BHTD = rotator_->Queries(given.q_BHTD, at);
+    call.k_BHTD = rotator_->Keys(given.k_BHTD, at);
   }
   if (backend_ == AttentionBackend::kTorch && call.observer == nullptr) {
     return TorchAttention(call, shape_.causal);
@@ -275,9 +281,9 @@ at::Tensor Attention::LastQuery(const Call& call, const Prepared& prepared,
 at::Tensor Attention::ForwardBehind(const Call& given, AttentionCache& cache) {
   const std::int64_t begin = cache.n, n = given.q_BHTD.size(2);
   LR_CHECK(shape_.causal && begin + n <= cache.k_BHTD.size(2));
-  const std::int64_t middle = (cache.k_BHTD.size(2) + 1) / 2;
+  const RowPositions at = {.begin = begin, .n_positions = cache.k_BHTD.size(2)};
   Call call = given;
-  if (rotator_) call.k_BHTD = rotator_->Keys(given.k_BHTD, begin, middle);
+  if (rotator_) call.k_BHTD = rotator_->Keys(given.k_BHTD, at);
   cache.k_BHTD.narrow(2, begin, n).copy_(call.k_BHTD);
   cache.v_BHTD.narrow(2, begin, n).copy_(call.v_BHTD);
   Prepared prepared = Prepare(given, begin + n, &cache);
@@ -285,7 +291,7 @@ at::Tensor Attention::ForwardBehind(const Call& given, AttentionCache& cache) {
   const bool is_prompt = begin == 0;
   const bool by_kernel = backend_ == AttentionBackend::kFused;
   if (is_prompt && by_kernel) return Kernel(given, std::move(prepared), true);
-  if (rotator_) call.q_BHTD = rotator_->Queries(given.q_BHTD, begin, middle);
+  if (rotator_) call.q_BHTD = rotator_->Queries(given.q_BHTD, at);
   if (is_prompt) {
     if (backend_ == AttentionBackend::kTorch) return TorchAttention(call, true);
     return AllBlocks(call, prepared);

@@ -68,6 +68,11 @@ class Attention {
     Tensors learned;                    // the method's tensors, in the order of TermSpec::learned
     double scale = 0.0;
     Tensors shared = {};  // Shared(learned, n), up to the last query; may be empty
+    // (B, T), int32, on the device: the position to which each token's query and key are rotated,
+    // below n_positions; undefined: its place in the sequence. Only for Forward, and for methods
+    // whose only term is a rotation.
+    at::Tensor position_ids_BT = {};
+    std::int64_t n_positions = 0;
     // Only for Forward without gradients. An observed call is computed like in `reference` with
     // either back-end, since the fused attention forms no p.
     const AttentionObserver* observer = nullptr;

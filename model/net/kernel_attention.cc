@@ -31,6 +31,11 @@ std::span<double> Doubles(const at::Tensor& x) {
   return {x.data_ptr<double>(), static_cast<std::size_t>(x.numel())};
 }
 
+std::span<const std::int32_t> Rows(const at::Tensor& rows_BT) {
+  if (!rows_BT.defined()) return {};
+  return {rows_BT.const_data_ptr<std::int32_t>(), static_cast<std::size_t>(rows_BT.numel())};
+}
+
 // The tensors among the numbers of the terms: dense, double, or undefined.
 struct TermNumbers {
   at::Tensor key_bias, distances, psi, row_factor, knots, slope, intercept;
@@ -77,7 +82,8 @@ AttentionTerms TermsOf(const KernelAttentionCall& call, const TermNumbers& numbe
                                    .sin = call.rotation->sin,
                                    .n_rotary = call.rotation->n_rotary,
                                    .layout = call.rotation->layout,
-                                   .growth = call.rotation->growth};
+                                   .growth = call.rotation->growth,
+                                   .row = Rows(call.rotation_rows_BT)};
   }
   return terms;
 }

@@ -40,6 +40,7 @@ struct KernelAttentionCall {
   // As in PiecewiseLinear: double, all or none. Knots have no gradient.
   at::Tensor psi_T = {}, row_factor_T = {}, knots_K = {}, slope_HS = {}, intercept_HS = {};
   std::shared_ptr<const RotationNumbers> rotation = nullptr;
+  at::Tensor rotation_rows_BT = {};  // int32, as in RotationTable::row; undefined: none
 };
 
 // The kernel of the instruction set that LibTorch uses,

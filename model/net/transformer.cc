@@ -241,8 +241,7 @@ Transformer::Tensors Transformer::Projections(const Layer& layer,
 }
 
 at::Tensor Transformer::AttentionPart(const Layer& layer, const at::Tensor& normed_BTC,
-                                      const Tensors& shared, AttentionCache* cache,
-                                      const AttentionObserver* observer) {
+                                      const BlockCall& given) {
   const Tensors qkv_BHTD = Projections(layer, normed_BTC);
   Attention::Call call = {.q_BHTD = qkv_BHTD[0],
                           .k_BHTD = qkv_BHTD[1],
@@ -250,15 +249,17 @@ at::Tensor Transformer::AttentionPart(const Layer& layer, const at::Tensor& norm
                           .x_BTC = normed_BTC,
                           .learned = layer.learned,
                           .scale = layer.scale,
-                          .observer = observer};
-  if (!shared.empty()) {
+                          .position_ids_BT = given.position_ids_BT,
+                          .n_positions = given.n_positions,
+                          .observer = given.observer};
+  if (const Tensors& shared = given.shared; !shared.empty()) {
     const auto n = static_cast<std::ptrdiff_t>(layer.learned.size());
     call.learned.assign(shared.begin(), shared.begin() + n);
     call.shared.assign(shared.begin() + n, shared.end());
   }
   Attention& attention = layer.sees_all ? *full_attention_ : attention_;
-  const at::Tensor o_BHTD =
-      cache == nullptr ? attention.Forward(call) : attention.ForwardBehind(call, *cache);
+  const at::Tensor o_BHTD = given.cache == nullptr ? attention.Forward(call)
+                                                   : attention.ForwardBehind(call, *given.cache);
   const at::Tensor o_BTHD = o_BHTD.transpose(1, 2);
   const at::Tensor heads_BTC = o_BTHD.reshape({o_BTHD.size(0), o_BTHD.size(1), -1});
   return layer.attn_out.weight.defined() ? Linear(heads_BTC, layer.attn_out) : heads_BTC;
@@ -285,14 +286,13 @@ c10::ScalarType Transformer::TypeFor(bool one_product) const {
   return one_product ? compute_.product : compute_.dtype;
 }
 
-at::Tensor Transformer::Block(const Layer& layer, const at::Tensor& x_BTC, const Tensors& shared,
-                              AttentionCache* cache, const AttentionObserver* observer) {
+at::Tensor Transformer::Block(const Layer& layer, const at::Tensor& x_BTC, const BlockCall& given) {
   const bool sequential = config_.model.body.block == BlockKind::kSequential;
   const bool one_norm = !layer.norm_2.weight.defined();
   const bool attention_alone =
       layer.qkv.weight.defined() && !attention_.reads_input() && (sequential || !one_norm);
   const at::Tensor normed_BTC = Norm(x_BTC, Of(layer.norm_1), TypeFor(attention_alone), compute_);
-  const at::Tensor attended_BTC = AttentionPart(layer, normed_BTC, shared, cache, observer);
+  const at::Tensor attended_BTC = AttentionPart(layer, normed_BTC, given);
   const c10::ScalarType mlp_type = TypeFor(!layer.mlp_gate.weight.defined());
   if (sequential) {
     const AddedNorm between = AddNorm(x_BTC, attended_BTC, Of(layer.norm_2), mlp_type, compute_);
@@ -324,36 +324,56 @@ Transformer::Tensors Transformer::SharedPositions(std::int64_t n_positions) cons
 }
 
 at::Tensor Transformer::RecomputedBlock(const Layer& layer, const at::Tensor& x_BTC,
-                                        const Tensors& shared) {
+                                        const BlockCall& given) {
   Tensors leaves;
   for (const Weights* of : {&layer.norm_1, &layer.norm_2, &layer.qkv, &layer.q, &layer.k, &layer.v,
                             &layer.attn_out, &layer.mlp_gate, &layer.mlp_up, &layer.mlp_down}) {
     if (of->weight.defined()) leaves.push_back(of->weight);
     if (of->bias.defined()) leaves.push_back(of->bias);
   }
-  if (shared.empty()) leaves.insert(leaves.end(), layer.learned.begin(), layer.learned.end());
+  if (given.shared.empty()) {
+    leaves.insert(leaves.end(), layer.learned.begin(), layer.learned.end());
+  }
   return Recomputed(
-      [this, &layer](const at::Tensor& x, const Tensors& of_all) {
-        return Block(layer, x, of_all, nullptr);
+      [this, &layer, ids = given.position_ids_BT, n = given.n_positions](const at::Tensor& x,
+                                                                         const Tensors& of_all) {
+        return Block(layer, x, {.shared = of_all, .position_ids_BT = ids, .n_positions = n});
       },
-      x_BTC, shared, leaves);
+      x_BTC, given.shared, leaves);
 }
 
-at::Tensor Transformer::Hidden(const at::Tensor& ids_BT) {
-  SetRotationFor(ids_BT.size(1));
-  at::Tensor x_BTC = Embedded(ids_BT, 0);
-  const Tensors shared = SharedPositions(ids_BT.size(1));
+Status Transformer::CheckPositionIds() const {
+  const bool only_rotates = terms_.rotation && !terms_.input_add && !terms_.key_bias_slope &&
+                            !terms_.key_bias_gate && !terms_.distance_bias &&
+                            !terms_.distance_network && !terms_.content_position;
+  if (only_rotates) return Status();
+  return Status(Code::kUnimplemented,
+                Str("position method \"", config_.model.position.method,
+                    "\" takes a token's place in its sequence, and no position of its own: use a "
+                    "method that only rotates, as rope"));
+}
+
+at::Tensor Transformer::Hidden(const Batch& batch) {
+  const std::int64_t n_tokens = batch.ids_BT.size(1);
+  const bool has_ids = batch.position_ids_BT.defined();
+  LR_CHECK(!has_ids || CheckPositionIds().ok());
+  SetRotationFor(has_ids ? batch.n_positions : n_tokens);
+  at::Tensor x_BTC = Embedded(batch.ids_BT, 0);
+  BlockCall given = {.shared = SharedPositions(n_tokens),
+                     .position_ids_BT = batch.position_ids_BT,
+                     .n_positions = batch.n_positions};
+  const Tensors shared = given.shared;
   for (const Layer& layer : layers_) {
     if (recomputes_ && at::GradMode::is_enabled()) {
-      x_BTC = RecomputedBlock(layer, x_BTC, shared);
+      given.shared = shared;
+      x_BTC = RecomputedBlock(layer, x_BTC, given);
       continue;
     }
     // Aliases per layer: a layer's parts of a gradient are added up before those of the layers, in
     // the same order with and without activation checkpointing.
-    Tensors of_layer;
-    of_layer.reserve(shared.size());
-    for (const at::Tensor& tensor : shared) of_layer.push_back(at::alias(tensor));
-    x_BTC = Block(layer, x_BTC, of_layer, nullptr);
+    given.shared.clear();
+    for (const at::Tensor& tensor : shared) given.shared.push_back(at::alias(tensor));
+    x_BTC = Block(layer, x_BTC, given);
   }
   return FinalNorm(x_BTC);
 }
@@ -369,7 +389,8 @@ bool Transformer::Observe(
     AttentionObserver observer;
     if (!before(l, observer)) return false;
     const Layer& layer = layers_[static_cast<std::size_t>(l)];
-    x_BTC = Block(layer, x_BTC, shared, nullptr, observer ? &observer : nullptr);
+    x_BTC = Block(layer, x_BTC,
+                  {.shared = shared, .cache = nullptr, .observer = observer ? &observer : nullptr});
   }
   return true;
 }
@@ -391,7 +412,7 @@ at::Tensor Transformer::HiddenBehind(const at::Tensor& ids_BT, std::span<Attenti
   at::Tensor x_BTC = Embedded(ids_BT, caches.front().n);
   const Tensors shared = SharedPositions(n_positions);
   for (std::size_t l = 0; l < layers_.size(); ++l) {
-    x_BTC = Block(layers_[l], x_BTC, shared, &caches[l]);
+    x_BTC = Block(layers_[l], x_BTC, {.shared = shared, .cache = &caches[l]});
   }
   return FinalNorm(x_BTC);
 }

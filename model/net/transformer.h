@@ -33,6 +33,16 @@
 
 namespace longrun {
 
+// What a network reads.
+struct Batch {
+  at::Tensor ids_BT;  // int64, on the device, within [0, V), of a length that passed CheckLength
+  // (B, T), int32, on the device: the position to which the query and the key of each token are
+  // rotated, from 0 to n_positions - 1; undefined: its place in the sequence. Only for a network
+  // that passed CheckPositionIds.
+  at::Tensor position_ids_BT = {};
+  std::int64_t n_positions = 0;
+};
+
 class Transformer {
  public:
   // Takes the named parameters and moves them to the device and type of `compute`. They must be
@@ -57,8 +67,11 @@ class Transformer {
   // The longest text that can be generated with a cache; 0: any. An extension that depends on the
   // length rotates all tokens of a longer text again (model/extension/).
   std::int64_t CachedLengthMax() const;
-  // ids: int64, on the device, within [0, V), of a length that passed CheckLength.
-  at::Tensor Hidden(const at::Tensor& ids_BT);
+  // kUnimplemented unless a rotation is all that tells this network a token's position.
+  Status CheckPositionIds() const;
+  // (B, T, C), after the final norm.
+  at::Tensor Hidden(const Batch& batch);
+  at::Tensor Hidden(const at::Tensor& ids_BT) { return Hidden(Batch{.ids_BT = ids_BT}); }
   // The same for tokens that follow those in the caches (one per layer), to which they are added
   // (Attention::ForwardBehind); the length of the whole sequence must have passed CheckLength.
   at::Tensor HiddenBehind(const at::Tensor& ids_BT, std::span<AttentionCache> caches);
@@ -101,12 +114,19 @@ class Transformer {
   at::Tensor InputAddition(std::int64_t begin, std::int64_t n);
   at::Tensor Embedded(const at::Tensor& ids_BT, std::int64_t begin);
   Tensors SharedPositions(std::int64_t n_positions) const;
-  at::Tensor Block(const Layer& layer, const at::Tensor& x_BTC, const Tensors& shared,
-                   AttentionCache* cache, const AttentionObserver* observer = nullptr);
-  at::Tensor RecomputedBlock(const Layer& layer, const at::Tensor& x_BTC, const Tensors& shared);
+  // What a block is given besides its input.
+  struct BlockCall {
+    Tensors shared = {};
+    AttentionCache* cache = nullptr;
+    const AttentionObserver* observer = nullptr;
+    at::Tensor position_ids_BT = {};
+    std::int64_t n_positions = 0;
+  };
+  at::Tensor Block(const Layer& layer, const at::Tensor& x_BTC, const BlockCall& given);
+  at::Tensor RecomputedBlock(const Layer& layer, const at::Tensor& x_BTC, const BlockCall& given);
   Tensors Projections(const Layer& layer, const at::Tensor& normed_BTC) const;
-  at::Tensor AttentionPart(const Layer& layer, const at::Tensor& normed_BTC, const Tensors& shared,
-                           AttentionCache* cache, const AttentionObserver* observer);
+  at::Tensor AttentionPart(const Layer& layer, const at::Tensor& normed_BTC,
+                           const BlockCall& given);
   at::Tensor MlpPart(const Layer& layer, const at::Tensor& normed_BTC) const;
   at::Tensor Linear(const at::Tensor& x, const Weights& product) const;
   NormWeights Of(const Weights& norm) const;

@@ -5,6 +5,7 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/cos.h>
 #include <ATen/ops/exp.h>
+#include <ATen/ops/index_select.h>
 #include <ATen/ops/outer.h>
 #include <ATen/ops/sin.h>
 #include <ATen/ops/stack.h>
@@ -27,6 +28,15 @@ at::Tensor Doubles(const std::vector<double>& values, const c10::Device& device)
   return at::tensor(values, at::TensorOptions().dtype(at::kDouble)).to(device);
 }
 
+// The rows of a table for these positions: (T, R), or (B, 1, T, R) for each sequence's own.
+at::Tensor RowsOf(const at::Tensor& table_PR, const RowPositions& at, std::int64_t n) {
+  if (!at.ids_BT.defined()) return table_PR.narrow(0, at.begin, n);
+  const at::Tensor rows = table_PR.index_select(0, at.ids_BT.flatten());
+  return rows.view({at.ids_BT.size(0), 1, at.ids_BT.size(1), table_PR.size(1)});
+}
+
+std::int64_t MiddleOf(std::int64_t n_positions) { return (n_positions + 1) / 2; }
+
 // Growth counts from the middle of the n positions.
 std::shared_ptr<const RotationNumbers> MakeRotationNumbers(const Rotation& rotation,
                                                            double magnitude, std::int64_t n) {
@@ -34,7 +44,7 @@ std::shared_ptr<const RotationNumbers> MakeRotationNumbers(const Rotation& rotat
                              .layout = rotation.layout == Rotation::Layout::kHalf
                                            ? RotationTable::Layout::kHalf
                                            : RotationTable::Layout::kInterleaved};
-  const std::int64_t middle = (n + 1) / 2;
+  const std::int64_t middle = MiddleOf(n);
   const auto n_pairs = static_cast<std::int64_t>(rotation.frequency.size());
   numbers.cos.reserve(static_cast<std::size_t>(n * n_pairs));
   numbers.sin.reserve(static_cast<std::size_t>(n * n_pairs));
@@ -66,12 +76,12 @@ void Rotator::Set(std::vector<double> frequency, double magnitude) {
   sin_TR_.reset();
 }
 
-at::Tensor Rotator::Queries(const at::Tensor& x_BHTD, std::int64_t begin, std::int64_t middle) {
-  return Grown(Rotated(x_BHTD, begin), begin - middle, kOfQueries);
+at::Tensor Rotator::Queries(const at::Tensor& x_BHTD, const RowPositions& at) {
+  return Grown(Rotated(x_BHTD, at), at, kOfQueries);
 }
 
-at::Tensor Rotator::Keys(const at::Tensor& x_BHTD, std::int64_t begin, std::int64_t middle) {
-  return Grown(Rotated(x_BHTD, begin), begin - middle, kOfKeys);
+at::Tensor Rotator::Keys(const at::Tensor& x_BHTD, const RowPositions& at) {
+  return Grown(Rotated(x_BHTD, at), at, kOfKeys);
 }
 
 std::shared_ptr<const RotationNumbers> Rotator::Numbers(std::int64_t n) {
@@ -83,9 +93,10 @@ std::shared_ptr<const RotationNumbers> Rotator::Numbers(std::int64_t n) {
 }
 
 // y[c] = x[c] cos - x[c + R/2] sin, y[c + R/2] = x[c + R/2] cos + x[c] sin (half), or the same on
-// pairs (2c, 2c + 1) (interleaved). Row t of x is at position begin + t.
-at::Tensor Rotator::Rotated(const at::Tensor& x_BHTD, std::int64_t begin) {
-  const std::int64_t n_positions = begin + x_BHTD.size(2);
+// pairs (2c, 2c + 1) (interleaved).
+at::Tensor Rotator::Rotated(const at::Tensor& x_BHTD, const RowPositions& at) {
+  const std::int64_t begin = at.begin;
+  const std::int64_t n_positions = at.ids_BT.defined() ? at.n_positions : begin + x_BHTD.size(2);
   const std::int64_t n_pairs = static_cast<std::int64_t>(rotation_.frequency.size());
   if (!cos_TR_.defined() || cos_TR_.size(0) < n_positions) {
     // Double the table, so that generating token by token does not make a new one each time.
@@ -97,8 +108,8 @@ at::Tensor Rotator::Rotated(const at::Tensor& x_BHTD, std::int64_t begin) {
     cos_TR_ = (at::cos(angle) * magnitude_).to(compute_.dtype);
     sin_TR_ = (at::sin(angle) * magnitude_).to(compute_.dtype);
   }
-  const at::Tensor cos = cos_TR_.narrow(0, begin, x_BHTD.size(2));
-  const at::Tensor sin = sin_TR_.narrow(0, begin, x_BHTD.size(2));
+  const at::Tensor cos = RowsOf(cos_TR_, at, x_BHTD.size(2));
+  const at::Tensor sin = RowsOf(sin_TR_, at, x_BHTD.size(2));
 
   const at::Tensor channels = x_BHTD.narrow(3, 0, 2 * n_pairs).to(compute_.dtype);
   at::Tensor rotated;
@@ -118,19 +129,20 @@ at::Tensor Rotator::Rotated(const at::Tensor& x_BHTD, std::int64_t begin) {
   return at::cat({rotated, x_BHTD.narrow(3, 2 * n_pairs, n_fixed)}, 3);
 }
 
-// x[c] * exp(sign * growth[c] * (t - middle)) for each rotated pair; row t of x is at
-// begin_from_middle + t.
-at::Tensor Rotator::Grown(const at::Tensor& x_BHTD, std::int64_t begin_from_middle,
-                          double sign) const {
+// x[c] * exp(sign * growth[c] * (position - middle)) for each rotated pair.
+at::Tensor Rotator::Grown(const at::Tensor& x_BHTD, const RowPositions& at, double sign) const {
   if (rotation_.growth.empty()) return x_BHTD;
   const at::Tensor growth = Doubles(rotation_.growth, compute_.device) * sign;
-  const at::Tensor position =
-      at::arange(begin_from_middle, begin_from_middle + x_BHTD.size(2), growth.options());
+  const std::int64_t begin = at.ids_BT.defined() ? 0 : at.begin;
+  const std::int64_t end = at.ids_BT.defined() ? at.n_positions : at.begin + x_BHTD.size(2);
+  const std::int64_t middle = MiddleOf(at.n_positions);
+  const at::Tensor position = at::arange(begin - middle, end - middle, growth.options());
   const at::Tensor factor_TR = at::exp(at::outer(position, growth)).to(compute_.dtype);
   const bool half = rotation_.layout == Rotation::Layout::kHalf;
-  const at::Tensor factor_TD =
+  at::Tensor factor_TD =
       half ? at::cat({factor_TR, factor_TR}, 1) : factor_TR.repeat_interleave(2, 1);
   const std::int64_t n_rotated = factor_TD.size(1), n_fixed = x_BHTD.size(3) - n_rotated;
+  if (at.ids_BT.defined()) factor_TD = RowsOf(factor_TD, at, x_BHTD.size(2));
   at::Tensor grown =
       (x_BHTD.narrow(3, 0, n_rotated).to(compute_.dtype) * factor_TD).to(x_BHTD.scalar_type());
   if (n_fixed == 0) return grown;

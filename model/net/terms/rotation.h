@@ -17,6 +17,14 @@ namespace longrun {
 
 struct RotationNumbers;
 
+// The positions to which the rows of a tensor are rotated.
+struct RowPositions {
+  std::int64_t begin = 0;  // row t is at position begin + t; without `ids`
+  // (B, T), integers on the device: each row's own, below n_positions; undefined: none.
+  at::Tensor ids_BT = {};
+  std::int64_t n_positions = 0;  // of the sequence; growth counts from its middle
+};
+
 class Rotator {
  public:
   Rotator(Rotation rotation, const Compute& compute);
@@ -25,16 +33,14 @@ class Rotator {
   // the next call on; the layout stays.
   void Set(std::vector<double> frequency, double magnitude);
 
-  // The first of the rows is at position `begin` of a sequence with this middle, from which growth
-  // counts.
-  at::Tensor Queries(const at::Tensor& x_BHTD, std::int64_t begin, std::int64_t middle);
-  at::Tensor Keys(const at::Tensor& x_BHTD, std::int64_t begin, std::int64_t middle);
+  at::Tensor Queries(const at::Tensor& x_BHTD, const RowPositions& at);
+  at::Tensor Keys(const at::Tensor& x_BHTD, const RowPositions& at);
   // The same for the fused kernel, for positions 0 .. n - 1.
   std::shared_ptr<const RotationNumbers> Numbers(std::int64_t n);
 
  private:
-  at::Tensor Rotated(const at::Tensor& x_BHTD, std::int64_t begin);
-  at::Tensor Grown(const at::Tensor& x_BHTD, std::int64_t begin_from_middle, double sign) const;
+  at::Tensor Rotated(const at::Tensor& x_BHTD, const RowPositions& at);
+  at::Tensor Grown(const at::Tensor& x_BHTD, const RowPositions& at, double sign) const;
 
   Rotation rotation_;
   Compute compute_;

@@ -87,9 +87,9 @@ TEST(RowBodyTest, APartOfExtraOfAnotherFormIsAbsent) {
   EXPECT_EQ(read("clusters", R"("document")").clusters, TextClusters::kDocuments);
   EXPECT_EQ(read("clusters", R"("page")").clusters, TextClusters::kUnknown);
   EXPECT_EQ(read("clusters", "3").clusters, TextClusters::kUnknown);
-  for (const char* const blocks :
-       {"[]", R"({"begin": [0, 16], "n": [6], "nll": [1.5, 2.75]})",
-        R"({"begin": [0, 16], "n": [6, 4]})", R"({"begin": [0, 16], "n": [6, 4], "nll": [1, ""]})"}) {
+  for (const char* const blocks : {"[]", R"({"begin": [0, 16], "n": [6], "nll": [1.5, 2.75]})",
+                                   R"({"begin": [0, 16], "n": [6, 4]})",
+                                   R"({"begin": [0, 16], "n": [6, 4], "nll": [1, ""]})"}) {
     EXPECT_TRUE(read("blocks", blocks).blocks.begin.empty()) << blocks;
   }
   for (const char* const buckets :

@@ -8,6 +8,7 @@
 #include <ATen/ops/max.h>
 #include <ATen/ops/sin.h>
 #include <ATen/ops/softplus.h>
+#include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
 #include <gtest/gtest.h>
 
@@ -92,7 +93,9 @@ struct Problem {
                               .v_BHTD = cast(v),
                               .x_BTC = cast(x),
                               .learned = {cast(weight), cast(bias)},
-                              .scale = terms.scale});
+                              .scale = terms.scale,
+                              .position_ids_BT = position_ids,
+                              .n_positions = n_positions});
   }
 
   // The same through kernels/reference; gradients for dL/do = o_gradient.
@@ -131,11 +134,15 @@ struct Problem {
     }
     RotationTableData table;
     if (terms.rotation) {
-      table = MakeRotationTable(terms.rotation->frequency, kT);
+      table = MakeRotationTable(terms.rotation->frequency, std::max(kT, n_positions));
       const bool half = terms.rotation->layout == Rotation::Layout::kHalf;
       plain.rotation =
           table.View(half ? RotationTable::Layout::kHalf : RotationTable::Layout::kInterleaved,
                      2 * static_cast<std::int64_t>(terms.rotation->frequency.size()));
+      if (position_ids.defined()) {
+        plain.rotation->row = {position_ids.const_data_ptr<std::int32_t>(),
+                               static_cast<std::size_t>(position_ids.numel())};
+      }
     }
     gradient = ReferenceAttentionBackward(input, plain, View(o_gradient));
     return ReferenceAttentionForward(input, plain);
@@ -144,7 +151,17 @@ struct Problem {
   AttentionShape shape;
   TermSpec terms;
   at::Tensor q, k, v, x, weight, bias;
+  at::Tensor position_ids = {};
+  std::int64_t n_positions = 0;
 };
+
+// Each sequence at positions of its own, with and without order.
+void AddPositionIds(Problem& problem) {
+  const at::Tensor t = at::arange(Problem::kT, at::kLong);
+  problem.n_positions = 500;
+  problem.position_ids =
+      at::stack({t + (t >= 60) * 300, (t * 77 + 13).remainder(500)}).to(at::kInt);
+}
 
 class AttentionTest : public testing::TestWithParam<Case> {};
 
@@ -163,6 +180,36 @@ TEST_P(AttentionTest, OutputAndGradientsAreThoseOfTheReferenceLoops) {
   EXPECT_LT(MaxDifference(problem.q.grad(), Tensor(expected.q, shape)), 1e-7);
   EXPECT_LT(MaxDifference(problem.k.grad(), Tensor(expected.k, shape)), 1e-7);
   EXPECT_LT(MaxDifference(problem.v.grad(), Tensor(expected.v, shape)), 1e-7);
+}
+
+TEST_P(AttentionTest, PositionsOfEachSequenceAreThoseOfTheReferenceLoops) {
+  Problem problem(GetParam());
+  if (!problem.terms.rotation) return;
+  AddPositionIds(problem);
+  const at::Tensor o_gradient = G({2, 3, 133, 8}, 0.19, 0.4);
+  AttentionGradient expected;
+  AttentionOutput output = problem.Reference(o_gradient, expected);
+  struct Way {
+    AttentionBackend backend;
+    const char* precision;
+    double tolerance;
+  };
+  for (const Way& way : {Way{AttentionBackend::kReference, "fp64", 1e-12},
+                         Way{AttentionBackend::kTorch, "fp64", 1e-12},
+                         Way{AttentionBackend::kFused, "fp32", 2e-5}}) {
+    Problem one(GetParam());
+    AddPositionIds(one);
+    const at::ScalarType type = OpenCompute("cpu", way.precision).value().dtype;
+    for (at::Tensor* input : {&one.q, &one.k, &one.v}) {
+      *input = input->to(type).requires_grad_(true);
+    }
+    const at::Tensor o = one.Run(way.backend, way.precision);
+    o.backward(o_gradient.to(type));
+    EXPECT_LT(MaxDifference(o, Tensor(output.o, o.sizes())), way.tolerance);
+    EXPECT_LT(MaxDifference(one.q.grad(), Tensor(expected.q, o.sizes())), way.tolerance);
+    EXPECT_LT(MaxDifference(one.k.grad(), Tensor(expected.k, o.sizes())), way.tolerance);
+    EXPECT_LT(MaxDifference(one.v.grad(), Tensor(expected.v, o.sizes())), way.tolerance);
+  }
 }
 
 TEST_P(AttentionTest, TheBackEndTorchAgreesOrRefuses) {
