@@ -22,7 +22,8 @@ namespace {
 
 constexpr std::size_t kSqlBytesMax = 1
                                      << 20;  // the coordinator's own limit is smaller, and says so
-constexpr std::int64_t kGraceMs = 10'000;    // in addition to the query's own time
+constexpr std::int64_t kTimeoutMsMax = 60'000;
+constexpr std::int64_t kGraceMs = 10'000;  // in addition to the query's own time
 
 struct QueryArguments {
   std::string sql;
@@ -162,6 +163,10 @@ int Query(const QueryArguments& arguments, const std::string& format, const std:
   }
   const Result<std::int64_t> timeout_ms = ParseDurationMs(arguments.timeout);
   if (!timeout_ms.ok()) return Report(timeout_ms.status().In("--timeout"));
+  if (*timeout_ms < 1 || *timeout_ms > kTimeoutMsMax) {
+    return Report(Status(Code::kInvalidArgument,
+                         Str("--timeout: expected from 1ms to 60s, found ", arguments.timeout)));
+  }
   RetryingClient client(state);
   QueryOptions options = {
       .timeout_ms = *timeout_ms, .rows_max = arguments.limit, .answer_ms = *timeout_ms + kGraceMs};

@@ -46,7 +46,7 @@ grpc::ServerUnaryReactor* Handle(CoordinatorParts& parts, Executor& executor,
     reactor->Finish(
         EndCall(parts, method,
                 Status(Code::kInvalidArgument,
-                       "the call's deadline is more than an hour away: give a nearer one"),
+                       "the call's deadline is more than an hour away: the longest is an hour"),
                 {.reason = "DEADLINE_TOO_LONG", .subject = method}, context));
     return reactor;
   }
