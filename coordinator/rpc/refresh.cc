@@ -16,6 +16,7 @@ struct Standing {
   bool is_gone = false;  // its result is another one by now
   bool has_unreadable = false;
   std::string weights = {};  // sha256 of the manifest of its checkpoint or imported model; "": none
+  bool is_imported = false;  // the weights are the model's that the run starts from
 };
 
 Standing StandingOf(const State& state, const StaleTask& stale) {
@@ -31,6 +32,7 @@ Standing StandingOf(const State& state, const StaleTask& stale) {
   Standing standing;
   if (task.needs.empty()) {
     if (run.run.init) standing.weights = run.run.init->sha256;
+    standing.is_imported = run.run.init.has_value();
     return standing;
   }
   const auto training = state.tasks.find(task.needs);
@@ -42,18 +44,28 @@ Standing StandingOf(const State& state, const StaleTask& stale) {
   return standing;
 }
 
-// What of a checkpoint is missing, or "".
-Result<std::string> WhatIsMissing(Call& call, const std::string& weights) {
-  constexpr std::string_view kGone = "its final checkpoint was removed";
-  if (weights.empty()) return std::string(kGone);
-  const Result<std::vector<ArtifactFile>> files = call.reader.CheckpointFiles(weights);
+// Why there are no weights to measure again, with `detail`: what is missing of them.
+std::string NoWeights(const Standing& standing, const std::string& detail) {
+  if (standing.is_imported) {
+    return Str("the imported model that it starts from was removed or damaged", detail,
+               ": import it again (longrun import NAME FOLDER); the numbers stay");
+  }
+  return Str("its final checkpoint was removed", detail,
+             ": the run would have to be trained again; the numbers stay");
+}
+
+// Why the weights cannot be used, or "".
+Result<std::string> WhyUnusable(Call& call, const Standing& standing) {
+  if (standing.weights.empty()) return NoWeights(standing, "");
+  const Result<std::vector<ArtifactFile>> files = call.reader.CheckpointFiles(standing.weights);
   if (!files.ok()) {
     if (files.status().code() != Code::kNotFound) return files.status();
-    return std::string(kGone);
+    return NoWeights(standing, "");
   }
   for (const ArtifactFile& file : *files) {
     if (call.parts.artifacts.Has(file.sha256)) continue;
-    return Str(kGone, " or lost (", file.name, " is not in the artifact store)");
+    return NoWeights(standing, Str(standing.is_imported ? "" : " or lost", " (", file.name,
+                                   " is not in the artifact store)"));
   }
   return std::string();
 }
@@ -69,7 +81,7 @@ Result<Refresh> FindRefresh(Call& call, const std::map<std::string, std::string>
   RETURN_IF_ERROR(call.parts.core.LookAndWait([&](const State& state) {
     for (const StaleTask& one : tasks) standings.push_back(StandingOf(state, one));
   }));
-  std::map<std::string, std::string> missing;  // by weights: evaluations of a run share them
+  std::map<std::string, std::string> unusable;  // by weights: evaluations of a run share them
   for (std::size_t i = 0; i < tasks.size(); ++i) {
     const StaleTask& one = tasks[i];
     const Standing& standing = standings[i];
@@ -84,14 +96,12 @@ Result<Refresh> FindRefresh(Call& call, const std::map<std::string, std::string>
           NotRefreshedText(one, cells, "this build cannot read the run or the evaluation"));
       continue;
     }
-    const auto [known, is_new] = missing.try_emplace(standing.weights);
+    const auto [known, is_new] = unusable.try_emplace(standing.weights);
     if (is_new) {
-      ASSIGN_OR_RETURN(known->second, WhatIsMissing(call, standing.weights));
+      ASSIGN_OR_RETURN(known->second, WhyUnusable(call, standing));
     }
     if (!known->second.empty()) {
-      refresh.impossible.push_back(NotRefreshedText(
-          one, cells,
-          Str(known->second, ": the run would have to be trained again; the numbers stay")));
+      refresh.impossible.push_back(NotRefreshedText(one, cells, known->second));
       continue;
     }
     ASSIGN_OR_RETURN(std::vector<MeasuredNumber> numbers, call.reader.NumbersOf(one.attempt));
