@@ -9,6 +9,7 @@
 #include <ATen/ops/abs.h>
 #include <ATen/ops/equal.h>
 #include <ATen/ops/max.h>
+#include <ATen/ops/stack.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -195,6 +196,35 @@ TEST_P(DeviceTest, WritingBehindAPromptGivesTheLogitsOfTheOracle) {
       EXPECT_LT(MaxDifference(decoder.Feed(ids_BT.narrow(1, t, 1)), expected.select(1, t)), 1e-8)
           << name << " token " << t;
     }
+    Decoder in_cuts = Decoder::Make(net, ids_BT.size(0), n).value();
+    in_cuts.Feed(ids_BT.narrow(1, 0, 2));
+    in_cuts.Feed(ids_BT.narrow(1, 2, 3));
+    EXPECT_LT(MaxDifference(in_cuts.Feed(ids_BT.narrow(1, 5, n - 5)), expected.select(1, n - 1)),
+              1e-8)
+        << name;
+  }
+}
+
+TEST_P(DeviceTest, PositionsOfEachSequenceGiveWhatTheyGiveOnTheCpu) {
+  const at::Tensor t = at::arange(150, at::kLong);
+  const at::Tensor positions = at::stack({t + (t >= 40) * 300, t * 2}).to(at::kInt);
+  for (const char* method : {"rope", "xpos"}) {
+    const NetConfig config = SmallConfig(method);
+    const ParameterMap parameters = InitialParameters(ParametersOf(config.model).value(), 7);
+    Transformer net = Net(config, parameters, "fp64");
+    Transformer on_cpu = Transformer::Make(config, parameters, AttentionBackend::kReference,
+                                           OpenCompute("cpu", "fp64").value())
+                             .value();
+    const auto read = [&](Transformer& by) {
+      const at::NoGradGuard no_grad;
+      const c10::Device device = by.compute().device;
+      return by
+          .Hidden({.ids_BT = SmallTokens(2, 150).to(device),
+                   .position_ids_BT = positions.to(device),
+                   .n_positions = 500})
+          .to(at::kCPU);
+    };
+    EXPECT_LT(MaxDifference(read(net), read(on_cpu)), 1e-10) << method;
   }
 }
 
