@@ -90,6 +90,7 @@ std::string Meant(const ParamSpec& spec, const Json& value) {
     case ParamSpec::Type::kName:
     case ParamSpec::Type::kDuration:
     case ParamSpec::Type::kNumberPair:
+    case ParamSpec::Type::kNumberList:
     case ParamSpec::Type::kCountList:
     case ParamSpec::Type::kChoiceList:
       return "";
@@ -179,8 +180,8 @@ void CheckChoiceList(const ParamSpec& spec, const Json& value, std::vector<Param
   }
 }
 
-bool IsNumberPair(const ParamSpec& spec, const Json& value) {
-  return value.is_array() && value.size() == 2 && std::ranges::all_of(value, [&](const Json& item) {
+bool AreNumbers(const ParamSpec& spec, const Json& value) {
+  return value.is_array() && !value.empty() && std::ranges::all_of(value, [&](const Json& item) {
            return item.is_number() && InRange(spec, item.get<double>());
          });
 }
@@ -212,7 +213,10 @@ void CheckValue(const ParamSpec& spec, const Json& value, std::vector<ParamError
       valid = value.is_number() && InRange(spec, value.get<double>());
       break;
     case ParamSpec::Type::kNumberPair:
-      valid = IsNumberPair(spec, value);
+      valid = AreNumbers(spec, value) && value.size() == 2;
+      break;
+    case ParamSpec::Type::kNumberList:
+      valid = AreNumbers(spec, value);
       break;
   }
   if (!valid) {
@@ -292,6 +296,8 @@ std::string ExpectedValue(const ParamSpec& spec) {
       return Str("milliseconds from ", Range(spec));
     case ParamSpec::Type::kNumberPair:
       return Str("a list of two numbers from ", Range(spec));
+    case ParamSpec::Type::kNumberList:
+      return Str("a list of numbers from ", Range(spec));
     case ParamSpec::Type::kCountList:
       return Str(spec.choices.empty() ? "" : Str(Join(spec.choices, ", "), ", or "),
                  "a list of integers from ", Range(spec));

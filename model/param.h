@@ -30,6 +30,7 @@ struct ParamSpec {
     kName,        // 1 to 128 letters, digits, '.', '_', '-'
     kDuration,    // milliseconds; a file writes 30s, 10min, 1h
     kNumberPair,  // [a, b]
+    kNumberList,  // at least one
     kCountList,   // integers, at least one, all different; or one of `choices`
     kChoiceList,  // from `choices`, at least one, all different
   };

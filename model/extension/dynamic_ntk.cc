@@ -29,11 +29,15 @@ ParamResult<ExtendedRotation> Rotation(const Json& params, const RopeShape& shap
 }  // namespace
 
 const Extension& DynamicNtkExtension() {
-  static const Extension extension = {.name = "dynamic_ntk",
-                                      .source = "emozilla 2023; transformers, rope_type dynamic",
-                                      .params = {FactorParam(), OriginalLengthParam(true)},
-                                      .rotation = &Rotation,
-                                      .by_length = true};
+  static const Extension extension = {
+      .name = "dynamic_ntk",
+      .source = "emozilla 2023; transformers, rope_type dynamic",
+      .meaning =
+          "the base grows with the text, and a text within original_length is read unchanged",
+      .params = {FactorParam(), OriginalLengthParam(true)},
+      .rotation = &Rotation,
+      .by_length = [](const Json&) { return true; },
+      .needs_original_length = true};
   return extension;
 }
 

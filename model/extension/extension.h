@@ -1,13 +1,18 @@
-// An extension: how a rotary model reads texts longer than those it was trained on. It changes the
-// frequencies and a magnitude and learns nothing. One file and one line of registry.cc each.
+// An extension: how a rotary model reads texts longer than those it was trained on. It learns
+// nothing. One file and one line of registry.cc each. There are two kinds: those that change the
+// frequencies and a magnitude,
 //
 //   q, k are rotated by p * frequency'[c], and their rotated channels are multiplied by `magnitude`
+//
+// and those that keep the frequencies and change the positions of queries and keys, or which keys a
+// query sees (reading.h).
 //
 // Notation: d rotary channels of a head, base, frequency[c] = base^(-2c/d), c = 0 .. d/2 - 1; s
 // factor, L0 original_length, L tokens of the text. Torch-free.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -15,9 +20,12 @@
 
 #include "base/json.h"
 #include "base/status.h"
+#include "model/extension/reading.h"
 #include "model/param.h"
 
 namespace longrun {
+
+struct ModelConfig;
 
 // The rotation that a model was trained with.
 struct RopeShape {
@@ -33,22 +41,40 @@ struct ExtendedRotation {
 struct Extension {
   std::string_view name;
   std::string_view source;
+  std::string_view meaning;
   std::vector<ParamSpec> params;
-  // Names of parameters that are lists of d/2 positive numbers.
-  std::span<const std::string_view> lists = {};
   // Writes the defaults that depend on other parameters,
   // for those that `given` lacks. Usually null.
   void (*refine_defaults)(const Json& given, Json& params) = nullptr;
   // The rotation for a text of n_tokens. An error names the parameter ("method" for the extension
   // itself) that does not fit the model's rotation.
+  // Null: the model's own rotation.
   ParamResult<ExtendedRotation> (*rotation)(const Json& params, const RopeShape& shape,
-                                            std::int64_t n_tokens);
-  // The rotation depends on n_tokens if n_tokens exceeds params.original_length.
-  bool by_length = false;
+                                            std::int64_t n_tokens) = nullptr;
+  // Whether a text of more than params.original_length tokens is read differently at each length.
+  // Null: never.
+  bool (*by_length)(const Json& params) = nullptr;
+  // It is not defined without params.original_length.
+  bool needs_original_length = false;
+  // The plan for a stretch of a text. Null: every key at its own position, and all are seen.
+  Reading (*read)(const Json& params, const Stretch& stretch) = nullptr;
+  // Behind n_read tokens of a text, how many are read at once, each of them where it stands when
+  // all are there; at least 1. Null: all that there are, and none depends on how many.
+  std::int64_t (*piece)(const Json& params, std::int64_t n_read) = nullptr;
+  // How many of the first keys have the same rows of the key sets in a text of n_now tokens as in
+  // one of n_before <= n_now. Null: n_before.
+  std::int64_t (*keys_kept)(const Json& params, std::int64_t n_before,
+                            std::int64_t n_now) = nullptr;
+  // An error if a text of n_tokens has distances that texts of params.original_length do not have,
+  // though the extension is there to avoid them. Null: never.
+  std::optional<ParamError> (*check_length)(const Json& params, std::int64_t n_tokens) = nullptr;
+  // What the types of parameters do not say, as that one must not exceed another. Usually null.
+  std::optional<ParamError> (*check)(const Json& params) = nullptr;
 };
 
 // All, in listing order.
 std::span<const Extension* const> Extensions();
+std::vector<std::string> ExtensionNames();
 // kNotFound with the nearest name and the list.
 Result<const Extension*> FindExtension(std::string_view name);
 
@@ -58,11 +84,36 @@ std::vector<ParamError> ExtensionErrors(const Json& given);
 // Returns the complete parameters with "method", or all errors as "extend.KEY: message".
 Result<Json> ResolveExtension(const Json& given);
 
+// `given`, which names an extension, for a model that was trained on texts of trained_length tokens
+// (0: unknown): that is the original_length, if the extension needs one and `given` has none.
+Json WithOriginalLength(Json given, std::int64_t trained_length);
+// What a person would write for resolved parameters of such a model: {"method": "yarn", "factor":
+// 4}, without defaults; only "pi" if nothing else is left.
+Json AsGiven(const Json& resolved, std::int64_t trained_length);
+
+// Why the model cannot be read under the resolved extension: an error by key, as above.
+std::optional<ParamError> WhyNotExtended(const Json& extension, const ModelConfig& model);
+// The rotation of a model for which that is nothing.
+RopeShape RopeShapeOf(const ModelConfig& model);
+
 // base^(-2c/d)
 std::vector<double> RopeFrequencies(const RopeShape& shape);
 
 // Parameters that most extensions have.
 ParamSpec FactorParam();
-ParamSpec OriginalLengthParam(bool required);
+ParamSpec OriginalLengthParam(bool needed);
+// A number of tokens; at least 1, or 0 for a default that depends on other parameters.
+ParamSpec LengthParam(std::string_view name, Json default_value, std::string_view meaning);
+inline constexpr std::int64_t kGroupMax = 1 << 20;
+// Of the methods by Su: whether scores grow with the logarithm of the position.
+ParamSpec LognParam();
+// max(1, ln(p + 1) / ln L0) of each query if params.logn, else nothing.
+std::vector<double> LogFactors(const Json& params, const Stretch& stretch);
+// For a method that divides distances beyond params.window by params[divisor]: an error if they do
+// not stay below L0 in a text of n_tokens. It says what would do.
+std::optional<ParamError> CheckDivided(const char* divisor, const Json& params,
+                                       std::int64_t n_tokens);
+// An error if the parameter is original_length or more: then nothing would be extended.
+std::optional<ParamError> CheckBelowOriginal(const char* name, const Json& params);
 
 }  // namespace longrun

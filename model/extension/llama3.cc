@@ -41,6 +41,7 @@ const Extension& Llama3Extension() {
   static const Extension extension = {
       .name = "llama3",
       .source = "arXiv:2407.21783; transformers, rope_type llama3",
+      .meaning = "long wavelengths are interpolated, short ones stay",
       .params = {FactorParam(),
                  OriginalLengthParam(true),
                  {.name = "low_freq_factor",
@@ -55,7 +56,8 @@ const Extension& Llama3Extension() {
                   .min = 1e-3,
                   .max = 1e6,
                   .meaning = "wavelengths shorter than original_length / this stay unchanged"}},
-      .rotation = &Rotation};
+      .rotation = &Rotation,
+      .needs_original_length = true};
   return extension;
 }
 

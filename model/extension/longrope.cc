@@ -15,6 +15,15 @@ namespace {
 
 constexpr std::string_view kLists[] = {"short_factor", "long_factor"};
 
+ParamSpec ListParam(std::string_view name, std::string_view meaning) {
+  return {.name = name,
+          .type = ParamSpec::Type::kNumberList,
+          .default_value = nullptr,
+          .min = 1e-6,
+          .max = 1e6,
+          .meaning = meaning};
+}
+
 void RefineDefaults(const Json& given, Json& params) {
   if (given.contains("attention_factor")) return;
   const double factor = params.at("factor").get<double>();
@@ -48,6 +57,7 @@ const Extension& LongropeExtension() {
   static const Extension extension = {
       .name = "longrope",
       .source = "arXiv:2402.13753; transformers, rope_type longrope",
+      .meaning = "each pair is divided by a factor from a list",
       .params = {FactorParam(),
                  OriginalLengthParam(true),
                  {.name = "attention_factor",
@@ -56,11 +66,15 @@ const Extension& LongropeExtension() {
                   .min = 0.0,
                   .max = 1e3,
                   .meaning = "of rotated q and k alike (default: sqrt(1 + ln factor / ln "
-                             "original_length))"}},
-      .lists = kLists,
+                             "original_length))"},
+                 ListParam(kLists[0],
+                           "what each pair's frequency is divided by in texts of at most "
+                           "original_length tokens"),
+                 ListParam(kLists[1], "the same in longer texts")},
       .refine_defaults = &RefineDefaults,
       .rotation = &Rotation,
-      .by_length = true};
+      .by_length = [](const Json&) { return true; },
+      .needs_original_length = true};
   return extension;
 }
 

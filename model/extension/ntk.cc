@@ -22,6 +22,9 @@ ParamResult<ExtendedRotation> Rotation(const Json& params, const RopeShape& shap
 const Extension& NtkExtension() {
   static const Extension extension = {.name = "ntk",
                                       .source = "bloc97 2023; arXiv:2309.10400, section 2.2",
+                                      .meaning =
+                                          "a larger base: the fastest pair keeps its frequency, "
+                                          "the slowest is divided by the factor",
                                       .params = {FactorParam(), OriginalLengthParam(false)},
                                       .rotation = &Rotation};
   return extension;

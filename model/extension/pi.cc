@@ -19,6 +19,7 @@ ParamResult<ExtendedRotation> Rotation(const Json& params, const RopeShape& shap
 const Extension& PiExtension() {
   static const Extension extension = {.name = "pi",
                                       .source = "arXiv:2306.15595, section 2.3",
+                                      .meaning = "all frequencies are divided by the factor",
                                       .params = {FactorParam(), OriginalLengthParam(false)},
                                       .rotation = &Rotation};
   return extension;

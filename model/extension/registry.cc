@@ -1,10 +1,13 @@
 // The list of extensions, and the step from a user's text to complete parameters.
+#include <algorithm>
 #include <array>
 #include <cmath>
-#include <optional>
 #include <utility>
 
+#include "base/check.h"
 #include "base/str.h"
+#include "model/architecture/parameters.h"
+#include "model/config.h"
 #include "model/extension/extension.h"
 #include "model/limits.h"
 
@@ -13,54 +16,64 @@ namespace longrun {
 const Extension& PiExtension();
 const Extension& NtkExtension();
 const Extension& DynamicNtkExtension();
+const Extension& NtkByPartsExtension();
 const Extension& YarnExtension();
 const Extension& Llama3Extension();
 const Extension& LongropeExtension();
+const Extension& SelfExtendExtension();
+const Extension& DcaExtension();
+const Extension& GaliExtension();
+const Extension& ReropeExtension();
+const Extension& LeakyReropeExtension();
+const Extension& LmInfiniteExtension();
+const Extension& StreamingExtension();
+const Extension& WindowExtension();
 
 namespace {
 
-constexpr double kFactorMax = 1e6;
+constexpr const char* kOriginalLength = "original_length";
 
-std::optional<ParamError> CheckList(const Json& given, const std::string& name) {
-  const auto refuse = [&](const std::string& found) {
-    return ParamError{.key = name,
-                      .message = Str("expected a list of numbers from ", 1.0 / kFactorMax, " to ",
-                                     kFactorMax, ", found ", found)};
-  };
-  if (!given.contains(name)) return refuse("none");
-  const Json& list = given[name];
-  if (!list.is_array() || list.empty()) return refuse(list.dump());
-  for (const Json& number : list) {
-    if (!number.is_number()) return refuse(number.dump());
-    const double value = number.get<double>();
-    if (!(value >= 1.0 / kFactorMax && value <= kFactorMax)) return refuse(number.dump());
-  }
-  return std::nullopt;
+Json WithoutMethod(Json given) {
+  given.erase("method");
+  return given;
 }
 
-// `given` without the method and without the lists.
-Json NumbersOf(const Extension& extension, Json given) {
-  given.erase("method");
-  for (const std::string_view list : extension.lists) given.erase(std::string(list));
-  return given;
+// `given` has passed CheckParams.
+Json Complete(const Extension& extension, const Json& given) {
+  Result<Json> params = ResolveParams(extension.params, WithoutMethod(given), "extend");
+  LR_CHECK(params.ok());
+  if (extension.refine_defaults != nullptr) extension.refine_defaults(given, *params);
+  return std::move(params).value();
+}
+
+bool HasError(std::span<const ParamError> errors, std::string_view key) {
+  return std::ranges::find(errors, key, &ParamError::key) != errors.end();
 }
 
 }  // namespace
 
 std::span<const Extension* const> Extensions() {
-  static const std::array extensions = {&PiExtension(),         &NtkExtension(),
-                                        &DynamicNtkExtension(), &YarnExtension(),
-                                        &Llama3Extension(),     &LongropeExtension()};
+  static const std::array extensions = {
+      &PiExtension(),         &NtkExtension(),        &DynamicNtkExtension(),
+      &NtkByPartsExtension(), &YarnExtension(),       &Llama3Extension(),
+      &LongropeExtension(),   &SelfExtendExtension(), &DcaExtension(),
+      &GaliExtension(),       &ReropeExtension(),     &LeakyReropeExtension(),
+      &LmInfiniteExtension(), &StreamingExtension(),  &WindowExtension()};
   return extensions;
 }
 
-Result<const Extension*> FindExtension(std::string_view name) {
+std::vector<std::string> ExtensionNames() {
   std::vector<std::string> names;
   names.reserve(Extensions().size());
+  for (const Extension* extension : Extensions()) names.emplace_back(extension->name);
+  return names;
+}
+
+Result<const Extension*> FindExtension(std::string_view name) {
   for (const Extension* extension : Extensions()) {
     if (extension->name == name) return extension;
-    names.emplace_back(extension->name);
   }
+  const std::vector<std::string> names = ExtensionNames();
   const std::string nearest = Nearest(name, names);
   return Status(Code::kNotFound,
                 Str("unknown extension \"", name, "\"",
@@ -81,12 +94,22 @@ std::vector<ParamError> ExtensionErrors(const Json& given) {
              .message = extension.status().message(),
              .code = extension.status().code()}};
   }
-  std::vector<ParamError> errors;
-  for (const std::string_view list : (*extension)->lists) {
-    if (auto error = CheckList(given, std::string(list))) errors.push_back(std::move(*error));
+  std::vector<ParamError> errors = CheckParams((*extension)->params, WithoutMethod(given));
+  if (!(*extension)->needs_original_length || HasError(errors, kOriginalLength)) return errors;
+  const Json length = given.value(kOriginalLength, Json(0));
+  if (length < 2) {
+    ParamSpec needed = OriginalLengthParam(true);
+    needed.min = 2.0;
+    const std::string expected = ExpectedValue(needed);
+    errors.push_back(
+        {kOriginalLength, length == 0 ? Str("must be given: ", expected,
+                                            ", tokens of the texts that the model was trained on")
+                                      : Str("expected ", expected, ", found ", length.dump())});
   }
-  for (ParamError& error : CheckParams((*extension)->params, NumbersOf(**extension, given))) {
-    errors.push_back(std::move(error));
+  if (errors.empty() && (*extension)->check != nullptr) {
+    if (auto error = (*extension)->check(Complete(**extension, given))) {
+      errors.push_back(std::move(*error));
+    }
   }
   return errors;
 }
@@ -96,14 +119,64 @@ Result<Json> ResolveExtension(const Json& given) {
     return Status(errors.front().code, ShowErrors("extend", errors));
   }
   const Extension& extension = **FindExtension(given["method"].get<std::string>());
-  const Json numbers = NumbersOf(extension, given);
-  ASSIGN_OR_RETURN(Json params, ResolveParams(extension.params, numbers, "extend"));
-  if (extension.refine_defaults != nullptr) extension.refine_defaults(numbers, params);
-  for (const std::string_view list : extension.lists) {
-    params[std::string(list)] = given[std::string(list)];
-  }
+  Json params = Complete(extension, given);
   params["method"] = given["method"];
   return params;
+}
+
+Json WithOriginalLength(Json given, std::int64_t trained_length) {
+  const Result<const Extension*> extension = FindExtension(given.at("method").get<std::string>());
+  LR_CHECK(extension.ok());
+  const bool is_given = given.value(kOriginalLength, Json(0)) != 0;
+  if ((*extension)->needs_original_length && !is_given && trained_length > 0) {
+    given[kOriginalLength] = trained_length;
+  }
+  return given;
+}
+
+Json AsGiven(const Json& resolved, std::int64_t trained_length) {
+  Json given = resolved;
+  for (const auto& [name, value] : resolved.items()) {
+    if (name == "method") continue;
+    Json without = given;
+    without.erase(name);
+    const Result<Json> again = ResolveExtension(WithOriginalLength(without, trained_length));
+    if (again.ok() && *again == resolved) given = std::move(without);
+  }
+  return given.size() == 1 ? given.at("method") : given;
+}
+
+std::optional<ParamError> WhyNotExtended(const Json& extension, const ModelConfig& model) {
+  const Result<TermSpec> terms = TermsOf(model);
+  LR_CHECK(terms.ok());
+  if (!terms->rotation || model.position.method != "rope") {
+    return ParamError{.key = "method",
+                      .message = Str("the model's position method is \"", model.position.method,
+                                     "\"; an extension needs \"rope\"")};
+  }
+  const Result<const Extension*> known = FindExtension(extension.at("method").get<std::string>());
+  LR_CHECK(known.ok());
+  if ((*known)->rotation != nullptr) {
+    const auto rotation = (*known)->rotation(extension, RopeShapeOf(model), 1);
+    if (!rotation.ok()) return rotation.error();
+  }
+  if ((*known)->read != nullptr && (model.body.window > 0 || !model.causal)) {
+    return ParamError{
+        .key = "method",
+        .message = Str((*known)->name,
+                       " places the keys of a causal model that sees "
+                       "all of them, and this one ",
+                       model.causal ? Str("has a sliding window of ", model.body.window, " tokens")
+                                    : "has no causal mask")};
+  }
+  return std::nullopt;
+}
+
+RopeShape RopeShapeOf(const ModelConfig& model) {
+  const Result<TermSpec> terms = TermsOf(model);
+  LR_CHECK(terms.ok() && terms->rotation);
+  return {.base = model.position.params.at("base").get<double>(),
+          .n_rotary = 2 * static_cast<std::int64_t>(terms->rotation->frequency.size())};
 }
 
 std::vector<double> RopeFrequencies(const RopeShape& shape) {
@@ -121,18 +194,70 @@ ParamSpec FactorParam() {
           .type = ParamSpec::Type::kNumber,
           .default_value = nullptr,
           .min = 1.0,
-          .max = kFactorMax,
+          .max = 1e6,
           .meaning = "how many times longer than original_length the texts are"};
 }
 
-ParamSpec OriginalLengthParam(bool required) {
-  return {.name = "original_length",
+ParamSpec OriginalLengthParam(bool needed) {
+  return {.name = kOriginalLength,
           .type = ParamSpec::Type::kCount,
-          .default_value = required ? Json() : Json(0),
-          .min = required ? 2.0 : 0.0,
+          .default_value = 0,
           .max = kLengthMax,
-          .meaning = required ? "tokens of the texts that the model was trained on"
-                              : "tokens of the texts that the model was trained on; not needed"};
+          .meaning = needed ? "tokens of the texts that the model was trained on; 0: its "
+                              "train_length, in a sweep"
+                            : "tokens of the texts that the model was trained on; not needed"};
+}
+
+ParamSpec LengthParam(std::string_view name, Json default_value, std::string_view meaning) {
+  const bool is_derived = default_value == 0;
+  return {.name = name,
+          .type = ParamSpec::Type::kCount,
+          .default_value = std::move(default_value),
+          .min = is_derived ? 0.0 : 1.0,
+          .max = kLengthMax,
+          .meaning = meaning};
+}
+
+ParamSpec LognParam() {
+  return {.name = "logn",
+          .type = ParamSpec::Type::kBool,
+          .default_value = true,
+          .meaning = "scores of query p are multiplied by max(1, ln(p + 1) / ln original_length)"};
+}
+
+std::vector<double> LogFactors(const Json& params, const Stretch& stretch) {
+  if (!params.at("logn").get<bool>()) return {};
+  const double of_original = std::log(params.at("original_length").get<double>());
+  std::vector<double> factors;
+  factors.reserve(static_cast<std::size_t>(stretch.n_query));
+  for (std::int64_t p = stretch.q_begin; p < stretch.n_key(); ++p) {
+    factors.push_back(std::max(1.0, std::log(static_cast<double>(p + 1)) / of_original));
+  }
+  return factors;
+}
+
+std::optional<ParamError> CheckDivided(const char* divisor, const Json& params,
+                                       std::int64_t n_tokens) {
+  const auto original = params.at(kOriginalLength).get<std::int64_t>();
+  const auto window = params.at("window").get<std::int64_t>();
+  const auto value = params.at(divisor).get<std::int64_t>();
+  const std::int64_t n_max = (original - window) * value + window;
+  if (n_tokens <= n_max) return std::nullopt;
+  const std::int64_t needed = (n_tokens - window + original - window - 1) / (original - window);
+  return ParamError{
+      .key = divisor,
+      .message = Str(value, " with window ", window, " keeps distances below original_length ",
+                     original, " only in texts of up to ", n_max, " tokens, and a context has ",
+                     n_tokens, ": expected ", needed, " or more")};
+}
+
+std::optional<ParamError> CheckBelowOriginal(const char* name, const Json& params) {
+  const auto original = params.at(kOriginalLength).get<std::int64_t>();
+  const auto value = params.at(name).get<std::int64_t>();
+  if (value < original) return std::nullopt;
+  return ParamError{
+      .key = name,
+      .message = Str("expected less than original_length ", original, ", found ", value)};
 }
 
 }  // namespace longrun

@@ -10,12 +10,13 @@
 //   revised: frequency' = frequency / ((1 - gamma) s + gamma)       PoSE
 //                                                                   (arXiv:2309.10400): wavelengths
 //   magnitude = attention_factor, by default 0.1 ln s + 1
+#include "model/extension/yarn.h"
+
 #include <algorithm>
 #include <cmath>
 #include <numbers>
 
 #include "base/str.h"
-#include "model/extension/extension.h"
 
 namespace longrun {
 namespace {
@@ -25,10 +26,29 @@ void RefineDefaults(const Json& given, Json& params) {
   params["attention_factor"] = 0.1 * std::log(params.at("factor").get<double>()) + 1.0;
 }
 
+std::vector<ParamSpec> Params() {
+  std::vector<ParamSpec> params = PartsParams();
+  params.push_back({.name = "attention_factor",
+                    .type = ParamSpec::Type::kNumber,
+                    .default_value = 1.0,
+                    .min = 0.0,
+                    .max = 1e3,
+                    .meaning = "of rotated q and k alike (default: 0.1 ln factor + 1)"});
+  return params;
+}
+
 ParamResult<ExtendedRotation> Rotation(const Json& params, const RopeShape& shape, std::int64_t) {
+  return RotationByParts(params, shape, params.at("attention_factor").get<double>());
+}
+
+}  // namespace
+
+ParamResult<ExtendedRotation> RotationByParts(const Json& params, const RopeShape& shape,
+                                              double magnitude) {
   if (!(shape.base > 1.0)) {
     return ParamError{.key = "method",
-                      .message = Str("yarn needs a base above 1, and the model's is ", shape.base)};
+                      .message = Str(params.at("method").get<std::string>(),
+                                     " needs a base above 1, and the model's is ", shape.base)};
   }
   const double factor = params.at("factor").get<double>();
   const auto original = params.at("original_length").get<double>();
@@ -43,8 +63,7 @@ ParamResult<ExtendedRotation> Rotation(const Json& params, const RopeShape& shap
   double hi = std::min(truncate ? std::ceil(last) : last, d - 1.0);
   if (lo == hi) hi += 0.001;
   const bool revised = params.at("variant") == "revised";
-  ExtendedRotation rotation = {.frequency = RopeFrequencies(shape),
-                               .magnitude = params.at("attention_factor").get<double>()};
+  ExtendedRotation rotation = {.frequency = RopeFrequencies(shape), .magnitude = magnitude};
   double c = 0.0;
   for (double& frequency : rotation.frequency) {
     const double gamma = 1.0 - std::clamp((c - lo) / (hi - lo), 0.0, 1.0);
@@ -55,44 +74,42 @@ ParamResult<ExtendedRotation> Rotation(const Json& params, const RopeShape& shap
   return rotation;
 }
 
-}  // namespace
+std::vector<ParamSpec> PartsParams() {
+  return {FactorParam(),
+          OriginalLengthParam(true),
+          {.name = "beta_fast",
+           .type = ParamSpec::Type::kNumber,
+           .default_value = 32.0,
+           .min = 1e-3,
+           .max = 1e6,
+           .meaning = "pairs that rotate more often than this in original_length stay unchanged"},
+          {.name = "beta_slow",
+           .type = ParamSpec::Type::kNumber,
+           .default_value = 1.0,
+           .min = 1e-3,
+           .max = 1e6,
+           .meaning = "pairs that rotate less often than this are interpolated"},
+          {.name = "truncate",
+           .type = ParamSpec::Type::kBool,
+           .default_value = true,
+           .meaning = "the range of mixed pairs is widened to whole channels"},
+          {.name = "variant",
+           .type = ParamSpec::Type::kChoice,
+           .default_value = "paper",
+           .choices = {"paper", "revised"},
+           .meaning = "paper: mixes frequencies; revised: mixes wavelengths, as PoSE does"}};
+}
 
 const Extension& YarnExtension() {
   static const Extension extension = {
       .name = "yarn",
       .source = "arXiv:2309.00071, sections 3.2 to 3.4",
-      .params = {FactorParam(),
-                 OriginalLengthParam(true),
-                 {.name = "beta_fast",
-                  .type = ParamSpec::Type::kNumber,
-                  .default_value = 32.0,
-                  .min = 1e-3,
-                  .max = 1e6,
-                  .meaning =
-                      "pairs that rotate more often than this in original_length stay unchanged"},
-                 {.name = "beta_slow",
-                  .type = ParamSpec::Type::kNumber,
-                  .default_value = 1.0,
-                  .min = 1e-3,
-                  .max = 1e6,
-                  .meaning = "pairs that rotate less often than this are interpolated"},
-                 {.name = "attention_factor",
-                  .type = ParamSpec::Type::kNumber,
-                  .default_value = 1.0,
-                  .min = 0.0,
-                  .max = 1e3,
-                  .meaning = "of rotated q and k alike (default: 0.1 ln factor + 1)"},
-                 {.name = "truncate",
-                  .type = ParamSpec::Type::kBool,
-                  .default_value = true,
-                  .meaning = "the range of mixed pairs is widened to whole channels"},
-                 {.name = "variant",
-                  .type = ParamSpec::Type::kChoice,
-                  .default_value = "paper",
-                  .choices = {"paper", "revised"},
-                  .meaning = "paper: mixes frequencies; revised: mixes wavelengths, as PoSE does"}},
+      .meaning =
+          "fast pairs stay, slow ones are divided by the factor, and attention becomes sharper",
+      .params = Params(),
       .refine_defaults = &RefineDefaults,
-      .rotation = &Rotation};
+      .rotation = &Rotation,
+      .needs_original_length = true};
   return extension;
 }
 

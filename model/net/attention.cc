@@ -15,6 +15,8 @@
 #include "base/str.h"
 #include "model/attention_path.h"
 #include "model/net/kernel_attention.h"
+#include "model/net/planned_reading.h"
+#include "model/net/region_scores.h"
 
 namespace longrun {
 namespace {
@@ -30,16 +32,6 @@ std::int64_t BlockQueries(std::int64_t n_rows, std::int64_t n_positions) {
   std::int64_t block = kBlockQueries;
   while (block > kBlockQueriesMin && block > fits) block /= 2;
   return block;
-}
-
-// <q_i, k_j> of each query head with the key head that it reads: the query heads of a group are
-// rows of one product, so that keys are never copied.
-at::Tensor Scores(const at::Tensor& q_BHQD, const at::Tensor& k_BGKD) {
-  const at::Tensor k_BGDK = k_BGKD.transpose(2, 3);
-  const std::int64_t h = q_BHQD.size(1), g = k_BGKD.size(1), n_query = q_BHQD.size(2);
-  if (h == g) return at::matmul(q_BHQD, k_BGDK);
-  const at::Tensor q_BGRD = q_BHQD.reshape({-1, g, h / g * n_query, q_BHQD.size(3)});
-  return at::matmul(q_BGRD, k_BGDK).view({-1, h, n_query, k_BGKD.size(2)});
 }
 
 // sum over j of p_ij v_j, grouped as in Scores.
@@ -165,7 +157,8 @@ Attention::Prepared Attention::Prepare(const Call& call, std::int64_t n_position
 
 // Queries [q_begin, q_begin + n_query) of the sequence that the keys are of; the call has those
 // from q_offset on.
-at::Tensor Attention::BlockForward(const Call& call, const Prepared& prepared, std::int64_t q_begin,
+at::Tensor Attention::BlockForward(const Call& call, const Prepared& prepared,
+                                   const RegionScorer* regions, std::int64_t q_begin,
                                    std::int64_t n_query, std::int64_t n_whole) {
   const std::int64_t n_positions = call.k_BHTD.size(2);
   const std::int64_t q_offset = n_positions - call.q_BHTD.size(2);
@@ -177,7 +170,10 @@ at::Tensor Attention::BlockForward(const Call& call, const Prepared& prepared, s
   const at::Tensor k_BHKD = Part(call.k_BHTD, 2, k_begin, n_key);
   const at::Tensor v_BHKD = Part(call.v_BHTD, 2, k_begin, n_key);
 
-  ScoreBlock block = {.scores_BHQK = Scores(q_BHQD * call.scale, k_BHKD).to(compute_.dtype),
+  const at::Tensor scores_BHQK = regions != nullptr
+                                     ? regions->Of(q_begin, n_query, n_key) * call.scale
+                                     : Scores(q_BHQD * call.scale, k_BHKD);
+  ScoreBlock block = {.scores_BHQK = scores_BHQK.to(compute_.dtype),
                       .q_BHQD = q_BHQD,
                       .q_begin = q_begin,
                       .k_begin = k_begin,
@@ -205,7 +201,8 @@ void Attention::Show(const Call& call, const Prepared& prepared, const ScoreBloc
 }
 
 // The queries are the last of the sequence that the keys are of.
-at::Tensor Attention::AllBlocks(const Call& call, const Prepared& prepared) {
+at::Tensor Attention::AllBlocks(const Call& call, const Prepared& prepared,
+                                const RegionScorer* regions) {
   const std::int64_t n_positions = call.k_BHTD.size(2), n_queries = call.q_BHTD.size(2);
   std::int64_t n_rows = call.q_BHTD.size(0) * call.q_BHTD.size(1);
   for (const auto& term : terms_) n_rows = std::max(n_rows, term->traits().n_per_pair);
@@ -219,14 +216,16 @@ at::Tensor Attention::AllBlocks(const Call& call, const Prepared& prepared) {
     const std::int64_t b = from_last ? n_blocks - 1 - n_done : n_done;
     const std::int64_t begin = n_positions - n_queries + b * n_whole;
     const std::int64_t n_query = std::min(n_whole, n_positions - begin);
-    blocks[static_cast<std::size_t>(b)] = BlockForward(call, prepared, begin, n_query, n_whole);
+    blocks[static_cast<std::size_t>(b)] =
+        BlockForward(call, prepared, regions, begin, n_query, n_whole);
   }
   return blocks.size() == 1 ? blocks.front() : at::cat(blocks, 2);
 }
 
 // All queries by the kernel, with the terms in its form. The queries are the last of the sequence
 // that the keys are of. The kernel rotates q and k itself, unless they are rotated already.
-at::Tensor Attention::Kernel(const Call& call, Prepared prepared, bool rotates) {
+at::Tensor Attention::Kernel(const Call& call, Prepared prepared, bool rotates,
+                             std::shared_ptr<const PlannedReading> plan) {
   KernelAttentionCall kernel = {.kernel = kernel_,
                                 .q_BHTD = call.q_BHTD,
                                 .k_BHTD = call.k_BHTD,
@@ -235,7 +234,10 @@ at::Tensor Attention::Kernel(const Call& call, Prepared prepared, bool rotates) 
                                 .causal = shape_.causal,
                                 .q_offset = call.k_BHTD.size(2) - call.q_BHTD.size(2),
                                 .window = shape_.window};
-  if (rotator_ && rotates) {
+  if (plan) {
+    kernel.rotation = rotator_->Numbers(*plan);
+    kernel.reading = std::move(plan);
+  } else if (rotator_ && rotates) {
     const bool has_ids = call.position_ids_BT.defined();
     kernel.rotation = rotator_->Numbers(has_ids ? call.n_positions : call.q_BHTD.size(2));
     if (has_ids) kernel.rotation_rows_BT = call.position_ids_BT.contiguous();
@@ -244,7 +246,72 @@ at::Tensor Attention::Kernel(const Call& call, Prepared prepared, bool rotates) 
   return KernelAttention(kernel);
 }
 
+// All queries under a reading; the keys, not rotated, are all of the text so far.
+at::Tensor Attention::ForwardReading(const Call& given) {
+  LR_CHECK(rotator_.has_value() && terms_.size() == 1);  // the term is the causal mask
+  const std::int64_t n_query = given.q_BHTD.size(2), q_begin = given.k_BHTD.size(2) - n_query;
+  std::vector<at::Tensor> pieces;
+  for (const Stretch& piece : given.reading->Pieces(q_begin, n_query, given.n_to_come)) {
+    Call call = given;
+    call.q_BHTD = Part(given.q_BHTD, 2, piece.q_begin - q_begin, piece.n_query);
+    call.k_BHTD = Part(given.k_BHTD, 2, 0, piece.n_key());
+    call.v_BHTD = Part(given.v_BHTD, 2, 0, piece.n_key());
+    pieces.push_back(ForwardPiece(call, given.reading->Plan(piece, 0)));
+  }
+  return pieces.size() == 1 ? pieces.front() : at::cat(pieces, 2);
+}
+
+at::Tensor Attention::ForwardPiece(const Call& given, std::shared_ptr<const PlannedReading> plan) {
+  Call call = given;
+  call.q_BHTD = WithFactors(given.q_BHTD, plan->reading.query_factor, compute_.dtype);
+  if (backend_ == AttentionBackend::kFused && call.observer == nullptr) {
+    return Kernel(call, {{}}, true, std::move(plan));
+  }
+  const RegionScorer scorer(call.q_BHTD, call.k_BHTD, *plan, *rotator_);
+  return AllBlocks(call, {{}}, &scorer);
+}
+
+// One token under a reading. Each key is scored once, in its own region.
+at::Tensor Attention::LastQueryOfReading(const Call& given, AttentionCache& cache) {
+  const Stretch token = given.reading->Pieces(cache.n - 1, 1, given.n_to_come).front();
+  const std::int64_t n_kept =
+      std::min(cache.n_rotated, given.reading->KeysKept(cache.n_rotated_text, token.n_text()));
+  const std::shared_ptr<const PlannedReading> planned = given.reading->Plan(token, n_kept);
+  const PlannedReading& plan = *planned;
+  const std::int64_t n_new = cache.n - n_kept;
+  if (cache.key_sets.empty()) {
+    for (std::size_t s = 0; s < plan.reading.key_sets.size(); ++s) {
+      cache.key_sets.push_back(at::empty_like(cache.k_BHTD));
+    }
+  }
+  const at::Tensor k_BHND = cache.k_BHTD.narrow(2, n_kept, n_new);
+  for (std::size_t s = 0; s < plan.reading.key_sets.size(); ++s) {
+    cache.key_sets[s].narrow(2, n_kept, n_new).copy_(rotator_->Keys(k_BHND, plan, s));
+  }
+  cache.n_rotated = cache.n;
+  cache.n_rotated_text = token.n_text();
+  const at::Tensor q_BHQD =
+      WithFactors(given.q_BHTD, plan.reading.query_factor, compute_.dtype) * given.scale;
+  std::vector<at::Tensor> scores, values;
+  for (const VisibleKeys& keys : VisibleKeysOfLast(plan)) {
+    const at::Tensor q = rotator_->Queries(q_BHQD, plan, keys.region);
+    const at::Tensor& set = cache.key_sets[plan.reading.regions[keys.region].key_set];
+    scores.push_back(Scores(q, set.narrow(2, keys.begin, keys.end - keys.begin)));
+    values.push_back(cache.v_BHTD.narrow(2, keys.begin, keys.end - keys.begin));
+  }
+  const at::Tensor p = at::softmax(at::cat(scores, 3).to(compute_.dtype), -1).to(compute_.product);
+  at::Tensor o_BHQD;
+  std::int64_t begin = 0;
+  for (const at::Tensor& v_BHKD : values) {
+    const at::Tensor part = Mix(p.narrow(3, begin, v_BHKD.size(2)).contiguous(), v_BHKD);
+    o_BHQD = o_BHQD.defined() ? o_BHQD + part : part;
+    begin += v_BHKD.size(2);
+  }
+  return o_BHQD;
+}
+
 at::Tensor Attention::Forward(const Call& given) {
+  if (given.reading != nullptr) return ForwardReading(given);
   const std::int64_t n_positions = given.q_BHTD.size(2);
   if (backend_ == AttentionBackend::kFused && given.observer == nullptr) {
     return Kernel(given, Prepare(given, n_positions, nullptr), true);
@@ -283,9 +350,16 @@ at::Tensor Attention::ForwardBehind(const Call& given, AttentionCache& cache) {
   LR_CHECK(shape_.causal && begin + n <= cache.k_BHTD.size(2));
   const RowPositions at = {.begin = begin, .n_positions = cache.k_BHTD.size(2)};
   Call call = given;
-  if (rotator_) call.k_BHTD = rotator_->Keys(given.k_BHTD, at);
+  if (rotator_ && given.reading == nullptr) call.k_BHTD = rotator_->Keys(given.k_BHTD, at);
   cache.k_BHTD.narrow(2, begin, n).copy_(call.k_BHTD);
   cache.v_BHTD.narrow(2, begin, n).copy_(call.v_BHTD);
+  if (given.reading != nullptr) {
+    cache.n = begin + n;
+    if (n == 1) return LastQueryOfReading(given, cache);
+    call.k_BHTD = cache.k_BHTD.narrow(2, 0, cache.n);
+    call.v_BHTD = cache.v_BHTD.narrow(2, 0, cache.n);
+    return ForwardReading(call);
+  }
   Prepared prepared = Prepare(given, begin + n, &cache);
   cache.n = begin + n;
   const bool is_prompt = begin == 0;

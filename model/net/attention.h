@@ -35,13 +35,20 @@
 namespace longrun {
 
 struct AttentionKernel;
+struct PlannedReading;
+class ReadingPlanner;
+class RegionScorer;
 
-// The keys and values of one layer for tokens read before, rotated if the method rotates, in
-// tensors with room for more.
+// The keys and values of one layer for tokens read before, in tensors with room for more. Keys are
+// rotated if the method rotates; under a reading they are not, and `key_sets` has them rotated.
 struct AttentionCache {
   at::Tensor k_BHTD, v_BHTD;     // of type compute.product
   std::vector<at::Tensor> held;  // by term: its TermCall::held_BHT, or undefined
   std::int64_t n = 0;            // number of tokens held
+  // Like k_BHTD, by set of the plan (planned_reading.h); made when single tokens are read.
+  std::vector<at::Tensor> key_sets = {};
+  std::int64_t n_rotated = 0;       // number of tokens in each of key_sets
+  std::int64_t n_rotated_text = 0;  // of the text in which they stand there
 };
 
 // The attention of queries [q_begin, q_begin + Q) of a call over keys [k_begin, k_begin + K), which
@@ -73,6 +80,10 @@ class Attention {
     // whose only term is a rotation.
     at::Tensor position_ids_BT = {};
     std::int64_t n_positions = 0;
+    // Where keys are placed, for methods whose only term is a rotation, without gradients; null:
+    // each at its own position. n_to_come tokens of the same text follow in later calls.
+    ReadingPlanner* reading = nullptr;
+    std::int64_t n_to_come = 0;
     // Only for Forward without gradients. An observed call is computed like in `reference` with
     // either back-end, since the fused attention forms no p.
     const AttentionObserver* observer = nullptr;
@@ -99,11 +110,17 @@ class Attention {
   Attention(const TermSpec& spec, const AttentionShape& shape, AttentionBackend backend,
             const Compute& compute);
   Prepared Prepare(const Call& call, std::int64_t n_positions, const AttentionCache* cache) const;
-  at::Tensor Kernel(const Call& call, Prepared prepared, bool rotates);
-  at::Tensor AllBlocks(const Call& call, const Prepared& prepared);
-  at::Tensor BlockForward(const Call& call, const Prepared& prepared, std::int64_t q_begin,
-                          std::int64_t n_query, std::int64_t n_whole);
+  at::Tensor Kernel(const Call& call, Prepared prepared, bool rotates,
+                    std::shared_ptr<const PlannedReading> plan = nullptr);
+  // `regions` has the scores under a plan; null: they are products of q and k.
+  at::Tensor AllBlocks(const Call& call, const Prepared& prepared,
+                       const RegionScorer* regions = nullptr);
+  at::Tensor BlockForward(const Call& call, const Prepared& prepared, const RegionScorer* regions,
+                          std::int64_t q_begin, std::int64_t n_query, std::int64_t n_whole);
   at::Tensor LastQuery(const Call& call, const Prepared& prepared, std::int64_t n_positions);
+  at::Tensor ForwardReading(const Call& call);
+  at::Tensor ForwardPiece(const Call& call, std::shared_ptr<const PlannedReading> plan);
+  at::Tensor LastQueryOfReading(const Call& call, AttentionCache& cache);
   void Show(const Call& call, const Prepared& prepared, const ScoreBlock& block,
             const at::Tensor& p_BHQK) const;
 

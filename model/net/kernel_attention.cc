@@ -15,6 +15,7 @@
 #include "model/net/device.h"
 #include "model/net/packed_heads.h"
 #include "model/net/parallel.h"
+#include "model/net/planned_reading.h"
 
 namespace longrun {
 namespace {
@@ -55,11 +56,31 @@ struct Fixed : torch::CustomClassHolder {
   bool is_inference;
 };
 
-// `call` without its tensors.
-AttentionTerms TermsOf(const KernelAttentionCall& call, const TermNumbers& numbers) {
+std::vector<Region> RegionsOf(const KernelAttentionCall& call) {
+  std::vector<Region> regions;
+  if (!call.reading) return regions;
+  const Reading& reading = call.reading->reading;
+  for (const ReadingRegion& region : reading.regions) {
+    const KeySet& keys = reading.key_sets[region.key_set];
+    regions.push_back(
+        {.key_begin = region.key_begin, .query_row = region.query_row, .key_row = keys.row});
+    if (keys.blended_weight.empty()) continue;
+    regions.back().blended = BlendedKeys{.row = keys.blended_row, .weight = keys.blended_weight};
+  }
+  return regions;
+}
+
+// `call` without its tensors; `regions` are its RegionsOf.
+AttentionTerms TermsOf(const KernelAttentionCall& call, const TermNumbers& numbers,
+                       std::span<const Region> regions) {
   AttentionTerms terms = {
       .scale = call.scale,
-      .visibility = {.causal = call.causal, .q_offset = call.q_offset, .window = call.window}};
+      .visibility = {.causal = call.causal, .q_offset = call.q_offset, .window = call.window},
+      .regions = regions};
+  if (call.reading) {
+    terms.visibility.window = call.reading->reading.window;
+    terms.visibility.n_sink = call.reading->reading.n_sink;
+  }
   if (numbers.key_bias.defined()) {
     terms.key_bias = KeyBias{.values = Doubles(numbers.key_bias), .two_sided = call.two_sided};
   } else if (!call.slope_H.empty()) {
@@ -127,14 +148,15 @@ class KernelFunction : public torch::autograd::Function<KernelFunction> {
       first_key.resize(
           static_cast<std::size_t>(q.size(0) * q.size(1) * VisitedKeys::Count(q.size(2))));
     }
-    const Status status =
-        fixed->call.kernel->forward({.inputs = {.q = HeadsOf<HeadsView>(q),
-                                                .k = HeadsOf<HeadsView>(k),
-                                                .v = HeadsOf<HeadsView>(v)},
-                                     .o = HeadsOf<HeadsBuffer>(o),
-                                     .lse = Doubles(lse),
-                                     .first_key = first_key},
-                                    TermsOf(fixed->call, numbers), Options(fixed->is_inference));
+    const std::vector<Region> regions = RegionsOf(fixed->call);
+    const Status status = fixed->call.kernel->forward({.inputs = {.q = HeadsOf<HeadsView>(q),
+                                                                  .k = HeadsOf<HeadsView>(k),
+                                                                  .v = HeadsOf<HeadsView>(v)},
+                                                       .o = HeadsOf<HeadsBuffer>(o),
+                                                       .lse = Doubles(lse),
+                                                       .first_key = first_key},
+                                                      TermsOf(fixed->call, numbers, regions),
+                                                      Options(fixed->is_inference));
     TORCH_CHECK(status.ok(), status.message());
     context->save_for_backward({q, k, v, o, lse, numbers.key_bias, numbers.distances, numbers.psi,
                                 numbers.row_factor, numbers.slope, numbers.intercept});
@@ -170,23 +192,23 @@ class KernelFunction : public torch::autograd::Function<KernelFunction> {
     at::Tensor d_distances = buffer(numbers.distances);
     const at::Tensor d_psi = buffer(numbers.psi), d_row_factor = buffer(numbers.row_factor);
     const at::Tensor d_slope = buffer(numbers.slope), d_intercept = buffer(numbers.intercept);
-    const Status status =
-        call.kernel->backward({.inputs = {.q = HeadsOf<HeadsView>(q),
-                                          .k = HeadsOf<HeadsView>(k),
-                                          .v = HeadsOf<HeadsView>(v)},
-                               .o = HeadsOf<HeadsView>(o),
-                               .do_ = HeadsOf<HeadsView>(o_gradient),
-                               .lse = Doubles(lse),
-                               .dq = HeadsOf<HeadsBuffer>(dq),
-                               .dk = HeadsOf<HeadsBuffer>(dk),
-                               .dv = HeadsOf<HeadsBuffer>(dv),
-                               .d_key_bias = Doubles(d_bias),
-                               .d_distance_table = Doubles(d_distances),
-                               .d_slope = Doubles(d_slope),
-                               .d_intercept = Doubles(d_intercept),
-                               .d_psi = Doubles(d_psi),
-                               .d_row_factor = Doubles(d_row_factor)},
-                              TermsOf(call, numbers), Options(/*is_inference=*/false));
+    const Status status = call.kernel->backward({.inputs = {.q = HeadsOf<HeadsView>(q),
+                                                            .k = HeadsOf<HeadsView>(k),
+                                                            .v = HeadsOf<HeadsView>(v)},
+                                                 .o = HeadsOf<HeadsView>(o),
+                                                 .do_ = HeadsOf<HeadsView>(o_gradient),
+                                                 .lse = Doubles(lse),
+                                                 .dq = HeadsOf<HeadsBuffer>(dq),
+                                                 .dk = HeadsOf<HeadsBuffer>(dk),
+                                                 .dv = HeadsOf<HeadsBuffer>(dv),
+                                                 .d_key_bias = Doubles(d_bias),
+                                                 .d_distance_table = Doubles(d_distances),
+                                                 .d_slope = Doubles(d_slope),
+                                                 .d_intercept = Doubles(d_intercept),
+                                                 .d_psi = Doubles(d_psi),
+                                                 .d_row_factor = Doubles(d_row_factor)},
+                                                TermsOf(call, numbers, RegionsOf(call)),
+                                                Options(/*is_inference=*/false));
     TORCH_CHECK(status.ok(), status.message());
     if (d_distances.defined()) {
       d_distances = d_distances.to(

@@ -16,6 +16,8 @@
 
 namespace longrun {
 
+struct PlannedReading;
+
 // The rotation of a call, for positions from 0, in double.
 struct RotationNumbers {
   std::vector<double> cos = {}, sin = {}, growth = {};  // as in RotationTable
@@ -41,6 +43,8 @@ struct KernelAttentionCall {
   at::Tensor psi_T = {}, row_factor_T = {}, knots_K = {}, slope_HS = {}, intercept_HS = {};
   std::shared_ptr<const RotationNumbers> rotation = nullptr;
   at::Tensor rotation_rows_BT = {};  // int32, as in RotationTable::row; undefined: none
+  // Its regions and visibility, with `rotation` its table; null: none. For inference.
+  std::shared_ptr<const PlannedReading> reading = nullptr;
 };
 
 // The kernel of the instruction set that LibTorch uses,

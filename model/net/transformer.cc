@@ -52,20 +52,26 @@ Result<Transformer> Transformer::Make(const NetConfig& config, ParameterMap para
 
 Status Transformer::Extend() {
   if (config_.extension.is_null()) return Status();
-  if (!terms_.rotation || config_.model.position.method != "rope") {
-    return Status(Code::kInvalidArgument,
-                  Str("extend: the model's position method is \"", config_.model.position.method,
-                      "\"; an extension needs \"rope\""));
-  }
   ASSIGN_OR_RETURN(extension_, FindExtension(config_.extension.at("method").get<std::string>()));
-  rope_ = {.base = config_.model.position.params.at("base").get<double>(),
-           .n_rotary = 2 * static_cast<std::int64_t>(terms_.rotation->frequency.size())};
-  return extension_->rotation(config_.extension, rope_, 1).status("extend");
+  if (const auto error = WhyNotExtended(config_.extension, config_.model)) {
+    return Status(error->code, ShowErrors("extend", std::span(&*error, 1)));
+  }
+  if (extension_->read != nullptr && attention_.backend() == AttentionBackend::kTorch) {
+    return Status(
+        Code::kUnimplemented,
+        Str("attention back-end \"torch\" has each key at one position, and ", extension_->name,
+            " moves them: use the back-end \"auto\", \"fused\" or \"reference\""));
+  }
+  rope_ = RopeShapeOf(config_.model);
+  if (extension_->read != nullptr) {
+    reading_ = std::make_unique<ReadingPlanner>(*extension_, config_.extension);
+  }
+  return Status();
 }
 
 // Sets the rotation for a text of n_tokens; Extend() has checked its parameters.
 void Transformer::SetRotationFor(std::int64_t n_tokens) {
-  if (extension_ == nullptr) return;
+  if (extension_ == nullptr || extension_->rotation == nullptr) return;
   const ParamResult<ExtendedRotation> rotation =
       extension_->rotation(config_.extension, rope_, n_tokens);
   LR_CHECK(rotation.ok());
@@ -74,7 +80,9 @@ void Transformer::SetRotationFor(std::int64_t n_tokens) {
 }
 
 std::int64_t Transformer::CachedLengthMax() const {
-  if (extension_ == nullptr || !extension_->by_length) return 0;
+  const bool by_length = extension_ != nullptr && extension_->by_length != nullptr &&
+                         extension_->by_length(config_.extension);
+  if (!by_length) return 0;
   return config_.extension.at("original_length").get<std::int64_t>();
 }
 
@@ -251,6 +259,8 @@ at::Tensor Transformer::AttentionPart(const Layer& layer, const at::Tensor& norm
                           .scale = layer.scale,
                           .position_ids_BT = given.position_ids_BT,
                           .n_positions = given.n_positions,
+                          .reading = given.reading,
+                          .n_to_come = given.n_to_come,
                           .observer = given.observer};
   if (const Tensors& shared = given.shared; !shared.empty()) {
     const auto n = static_cast<std::ptrdiff_t>(layer.learned.size());
@@ -361,7 +371,9 @@ at::Tensor Transformer::Hidden(const Batch& batch) {
   at::Tensor x_BTC = Embedded(batch.ids_BT, 0);
   BlockCall given = {.shared = SharedPositions(n_tokens),
                      .position_ids_BT = batch.position_ids_BT,
-                     .n_positions = batch.n_positions};
+                     .n_positions = batch.n_positions,
+                     .reading = reading_.get()};
+  LR_CHECK(!has_ids || given.reading == nullptr);
   const Tensors shared = given.shared;
   for (const Layer& layer : layers_) {
     if (recomputes_ && at::GradMode::is_enabled()) {
@@ -390,7 +402,10 @@ bool Transformer::Observe(
     if (!before(l, observer)) return false;
     const Layer& layer = layers_[static_cast<std::size_t>(l)];
     x_BTC = Block(layer, x_BTC,
-                  {.shared = shared, .cache = nullptr, .observer = observer ? &observer : nullptr});
+                  {.shared = shared,
+                   .cache = nullptr,
+                   .observer = observer ? &observer : nullptr,
+                   .reading = reading_.get()});
   }
   return true;
 }
@@ -405,14 +420,17 @@ std::vector<AttentionCache> Transformer::MakeCaches(std::int64_t batch,
   return caches;
 }
 
-at::Tensor Transformer::HiddenBehind(const at::Tensor& ids_BT, std::span<AttentionCache> caches) {
+at::Tensor Transformer::HiddenBehind(const at::Tensor& ids_BT, std::span<AttentionCache> caches,
+                                     std::int64_t n_to_come) {
   LR_CHECK(caches.size() == layers_.size());
-  const std::int64_t n_positions = caches.front().n + ids_BT.size(1);
+  const std::int64_t n_tokens = ids_BT.size(1), n_positions = caches.front().n + n_tokens;
   SetRotationFor(n_positions);
   at::Tensor x_BTC = Embedded(ids_BT, caches.front().n);
   const Tensors shared = SharedPositions(n_positions);
   for (std::size_t l = 0; l < layers_.size(); ++l) {
-    x_BTC = Block(layers_[l], x_BTC, {.shared = shared, .cache = &caches[l]});
+    x_BTC = Block(
+        layers_[l], x_BTC,
+        {.shared = shared, .cache = &caches[l], .reading = reading_.get(), .n_to_come = n_to_come});
   }
   return FinalNorm(x_BTC);
 }

@@ -29,6 +29,7 @@
 #include "model/net/device.h"
 #include "model/net/head.h"
 #include "model/net/parameters.h"
+#include "model/net/planned_reading.h"
 #include "model/net/row_operators.h"
 
 namespace longrun {
@@ -65,7 +66,7 @@ class Transformer {
   // kOutOfRange if a sequence of n_tokens does not fit the model's position table.
   Status CheckLength(std::int64_t n_tokens) const;
   // The longest text that can be generated with a cache; 0: any. An extension that depends on the
-  // length rotates all tokens of a longer text again (model/extension/).
+  // length reads all tokens of a longer text again (model/extension/).
   std::int64_t CachedLengthMax() const;
   // kUnimplemented unless a rotation is all that tells this network a token's position.
   Status CheckPositionIds() const;
@@ -74,7 +75,8 @@ class Transformer {
   at::Tensor Hidden(const at::Tensor& ids_BT) { return Hidden(Batch{.ids_BT = ids_BT}); }
   // The same for tokens that follow those in the caches (one per layer), to which they are added
   // (Attention::ForwardBehind); the length of the whole sequence must have passed CheckLength.
-  at::Tensor HiddenBehind(const at::Tensor& ids_BT, std::span<AttentionCache> caches);
+  at::Tensor HiddenBehind(const at::Tensor& ids_BT, std::span<AttentionCache> caches,
+                          std::int64_t n_to_come = 0);
   // Runs the first n_layers layers like Hidden, without gradients. `before(l, observer)` is called
   // before layer l: it sets the observer of its attention (empty: none), or returns false to stop.
   // Returns false if it did.
@@ -121,6 +123,8 @@ class Transformer {
     const AttentionObserver* observer = nullptr;
     at::Tensor position_ids_BT = {};
     std::int64_t n_positions = 0;
+    ReadingPlanner* reading = nullptr;
+    std::int64_t n_to_come = 0;
   };
   at::Tensor Block(const Layer& layer, const at::Tensor& x_BTC, const BlockCall& given);
   at::Tensor RecomputedBlock(const Layer& layer, const at::Tensor& x_BTC, const BlockCall& given);
@@ -150,7 +154,8 @@ class Transformer {
   at::Tensor head_room_;
   std::vector<Layer> layers_;
   bool recomputes_ = false;
-  at::Tensor filled_TC_;  // a closed-form E[t]; grows
+  at::Tensor filled_TC_;                     // a closed-form E[t]; grows
+  std::unique_ptr<ReadingPlanner> reading_;  // null: keys stand where they are
 };
 
 }  // namespace longrun

@@ -13,10 +13,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
+#include <span>
 #include <utility>
 
 #include "base/check.h"
 #include "model/net/kernel_attention.h"
+#include "model/net/planned_reading.h"
 
 namespace longrun {
 namespace {
@@ -35,27 +38,34 @@ at::Tensor RowsOf(const at::Tensor& table_PR, const RowPositions& at, std::int64
   return rows.view({at.ids_BT.size(0), 1, at.ids_BT.size(1), table_PR.size(1)});
 }
 
+// rows[from], rows[from + 1], ...
+at::Tensor RowTensor(const std::vector<std::int32_t>& rows, std::int64_t from,
+                     const c10::Device& device) {
+  const std::vector<std::int64_t> wide(rows.begin() + from, rows.end());
+  return at::tensor(wide, at::TensorOptions().dtype(at::kLong)).to(device);
+}
+
 std::int64_t MiddleOf(std::int64_t n_positions) { return (n_positions + 1) / 2; }
 
 // Growth counts from the middle of the n positions.
 std::shared_ptr<const RotationNumbers> MakeRotationNumbers(const Rotation& rotation,
-                                                           double magnitude, std::int64_t n) {
+                                                           double magnitude,
+                                                           std::span<const double> positions) {
   RotationNumbers numbers = {.n_rotary = 2 * static_cast<std::int64_t>(rotation.frequency.size()),
                              .layout = rotation.layout == Rotation::Layout::kHalf
                                            ? RotationTable::Layout::kHalf
                                            : RotationTable::Layout::kInterleaved};
-  const std::int64_t middle = MiddleOf(n);
-  const auto n_pairs = static_cast<std::int64_t>(rotation.frequency.size());
-  numbers.cos.reserve(static_cast<std::size_t>(n * n_pairs));
-  numbers.sin.reserve(static_cast<std::size_t>(n * n_pairs));
-  for (std::int64_t t = 0; t < n; ++t) {
+  const auto middle = static_cast<double>(MiddleOf(std::ssize(positions)));
+  numbers.cos.reserve(positions.size() * rotation.frequency.size());
+  numbers.sin.reserve(positions.size() * rotation.frequency.size());
+  for (const double position : positions) {
     for (const double frequency : rotation.frequency) {
-      const double angle = static_cast<double>(t) * frequency;
+      const double angle = position * frequency;
       numbers.cos.push_back(std::cos(angle) * magnitude);
       numbers.sin.push_back(std::sin(angle) * magnitude);
     }
     for (const double growth : rotation.growth) {
-      numbers.growth.push_back(std::exp(growth * static_cast<double>(t - middle)));
+      numbers.growth.push_back(std::exp(growth * (position - middle)));
     }
   }
   return std::make_shared<const RotationNumbers>(std::move(numbers));
@@ -74,6 +84,7 @@ void Rotator::Set(std::vector<double> frequency, double magnitude) {
   numbers_.reset();
   cos_TR_.reset();
   sin_TR_.reset();
+  planned_.clear();
 }
 
 at::Tensor Rotator::Queries(const at::Tensor& x_BHTD, const RowPositions& at) {
@@ -86,10 +97,61 @@ at::Tensor Rotator::Keys(const at::Tensor& x_BHTD, const RowPositions& at) {
 
 std::shared_ptr<const RotationNumbers> Rotator::Numbers(std::int64_t n) {
   if (!numbers_ || n_numbers_ != n) {
-    numbers_ = MakeRotationNumbers(rotation_, magnitude_, n);
+    std::vector<double> positions(static_cast<std::size_t>(n));
+    std::iota(positions.begin(), positions.end(), 0.0);
+    numbers_ = MakeRotationNumbers(rotation_, magnitude_, positions);
     n_numbers_ = n;
   }
   return numbers_;
+}
+
+at::Tensor Rotator::Queries(const at::Tensor& x_BHQD, const PlannedReading& plan,
+                            std::size_t region) {
+  const Table& table = TableOf(plan);
+  const at::Tensor rows = RowTensor(plan.reading.regions.at(region).query_row, 0, compute_.device);
+  return RotatedBy(x_BHQD, table.cos_PR.index_select(0, rows), table.sin_PR.index_select(0, rows));
+}
+
+at::Tensor Rotator::Keys(const at::Tensor& x_BHKD, const PlannedReading& plan,
+                         std::size_t key_set) {
+  const Table& table = TableOf(plan);
+  const KeySet& set = plan.reading.key_sets.at(key_set);
+  const auto rotated = [&](const std::vector<std::int32_t>& numbers) {
+    const at::Tensor rows = RowTensor(numbers, plan.keys_from, compute_.device);
+    return RotatedBy(x_BHKD, table.cos_PR.index_select(0, rows),
+                     table.sin_PR.index_select(0, rows));
+  };
+  const at::Tensor keys = rotated(set.row);
+  if (set.blended_weight.empty()) return keys;
+  const std::vector<double> weights(set.blended_weight.begin() + plan.keys_from,
+                                    set.blended_weight.end());
+  const at::Tensor weight_K1 = Doubles(weights, compute_.device).to(compute_.dtype).unsqueeze(1);
+  return ((1.0 - weight_K1) * keys + weight_K1 * rotated(set.blended_row)).to(x_BHKD.scalar_type());
+}
+
+std::shared_ptr<const RotationNumbers> Rotator::Numbers(const PlannedReading& plan) {
+  if (!planned_numbers_ || planned_ != plan.position) {
+    planned_ = plan.position;
+    planned_table_ = {};
+    planned_numbers_ = MakeRotationNumbers(rotation_, magnitude_, plan.position);
+  }
+  return planned_numbers_;
+}
+
+Rotator::Table Rotator::TableOf(const at::Tensor& position) const {
+  const at::Tensor angle = at::outer(position, Doubles(rotation_.frequency, compute_.device));
+  return {.cos_PR = (at::cos(angle) * magnitude_).to(compute_.dtype),
+          .sin_PR = (at::sin(angle) * magnitude_).to(compute_.dtype)};
+}
+
+Rotator::Table Rotator::TableOf(const PlannedReading& plan) {
+  LR_CHECK(rotation_.growth.empty());
+  if (!planned_table_.cos_PR.defined() || planned_ != plan.position) {
+    planned_ = plan.position;
+    planned_numbers_.reset();
+    planned_table_ = TableOf(Doubles(plan.position, compute_.device));
+  }
+  return planned_table_;
 }
 
 // y[c] = x[c] cos - x[c + R/2] sin, y[c + R/2] = x[c + R/2] cos + x[c] sin (half), or the same on
@@ -97,20 +159,23 @@ std::shared_ptr<const RotationNumbers> Rotator::Numbers(std::int64_t n) {
 at::Tensor Rotator::Rotated(const at::Tensor& x_BHTD, const RowPositions& at) {
   const std::int64_t begin = at.begin;
   const std::int64_t n_positions = at.ids_BT.defined() ? at.n_positions : begin + x_BHTD.size(2);
-  const std::int64_t n_pairs = static_cast<std::int64_t>(rotation_.frequency.size());
   if (!cos_TR_.defined() || cos_TR_.size(0) < n_positions) {
     // Double the table, so that generating token by token does not make a new one each time.
     const std::int64_t n_rows =
         begin > 0 && cos_TR_.defined() ? std::max(n_positions, 2 * cos_TR_.size(0)) : n_positions;
     const at::Tensor position =
         at::arange(n_rows, at::TensorOptions().dtype(at::kDouble).device(compute_.device));
-    const at::Tensor angle = at::outer(position, Doubles(rotation_.frequency, compute_.device));
-    cos_TR_ = (at::cos(angle) * magnitude_).to(compute_.dtype);
-    sin_TR_ = (at::sin(angle) * magnitude_).to(compute_.dtype);
+    const Table table = TableOf(position);
+    cos_TR_ = table.cos_PR;
+    sin_TR_ = table.sin_PR;
   }
-  const at::Tensor cos = RowsOf(cos_TR_, at, x_BHTD.size(2));
-  const at::Tensor sin = RowsOf(sin_TR_, at, x_BHTD.size(2));
+  return RotatedBy(x_BHTD, RowsOf(cos_TR_, at, x_BHTD.size(2)),
+                   RowsOf(sin_TR_, at, x_BHTD.size(2)));
+}
 
+at::Tensor Rotator::RotatedBy(const at::Tensor& x_BHTD, const at::Tensor& cos,
+                              const at::Tensor& sin) const {
+  const auto n_pairs = static_cast<std::int64_t>(rotation_.frequency.size());
   const at::Tensor channels = x_BHTD.narrow(3, 0, 2 * n_pairs).to(compute_.dtype);
   at::Tensor rotated;
   if (rotation_.layout == Rotation::Layout::kHalf) {

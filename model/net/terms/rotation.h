@@ -15,6 +15,7 @@
 
 namespace longrun {
 
+struct PlannedReading;
 struct RotationNumbers;
 
 // The positions to which the rows of a tensor are rotated.
@@ -38,7 +39,21 @@ class Rotator {
   // The same for the fused kernel, for positions 0 .. n - 1.
   std::shared_ptr<const RotationNumbers> Numbers(std::int64_t n);
 
+  // For a rotation without growth: the queries of a plan in a region, x (B, H, Q, D).
+  at::Tensor Queries(const at::Tensor& x_BHQD, const PlannedReading& plan, std::size_t region);
+  // The keys from plan.keys_from on, (B, H, K - keys_from, D), as the plan's set of keys has them.
+  at::Tensor Keys(const at::Tensor& x_BHKD, const PlannedReading& plan, std::size_t key_set);
+  // The table of its rows for the fused kernel.
+  std::shared_ptr<const RotationNumbers> Numbers(const PlannedReading& plan);
+
  private:
+  struct Table {
+    at::Tensor cos_PR, sin_PR;  // times magnitude_
+  };
+  Table TableOf(const at::Tensor& position) const;
+  Table TableOf(const PlannedReading& plan);
+  at::Tensor RotatedBy(const at::Tensor& x_BHTD, const at::Tensor& cos,
+                       const at::Tensor& sin) const;
   at::Tensor Rotated(const at::Tensor& x_BHTD, const RowPositions& at);
   at::Tensor Grown(const at::Tensor& x_BHTD, const RowPositions& at, double sign) const;
 
@@ -47,6 +62,10 @@ class Rotator {
   double magnitude_ = 1.0;
   // Tables that are kept between calls.
   at::Tensor cos_TR_, sin_TR_;  // (T, R/2), times magnitude_; they only grow
+  // Those of the last plan, known by its positions.
+  std::vector<double> planned_;
+  Table planned_table_ = {};
+  std::shared_ptr<const RotationNumbers> planned_numbers_;
   std::shared_ptr<const RotationNumbers> numbers_;
   std::int64_t n_numbers_ = 0;  // positions of numbers_
 };

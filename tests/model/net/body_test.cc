@@ -154,7 +154,7 @@ TEST(ExtendedBodyTest, AnExtensionNeedsRotaryPositions) {
       Transformer::Make(config, InitialParameters(specs, 1), AttentionBackend::kReference,
                         OpenCompute("cpu", "fp32").value());
   EXPECT_EQ(made.status().message(),
-            "extend: the model's position method is \"alibi\"; an extension needs \"rope\"");
+            "extend.method: the model's position method is \"alibi\"; an extension needs \"rope\"");
 }
 
 TEST(ExtendedBodyTest, AScalingIsReadBackAsItWasWritten) {

@@ -1,0 +1,34 @@
+// A sliding window: a query sees only its last keys, at their distances. Beltagy et al. 2020
+// (arXiv:2004.05150); the baseline of methods that see more.
+#include "model/extension/extension.h"
+
+namespace longrun {
+namespace {
+
+void RefineDefaults(const Json& given, Json& params) {
+  if (given.value("window", Json(0)) == 0) params["window"] = params.at("original_length");
+}
+
+Reading Read(const Json& params, const Stretch& stretch) {
+  return {.regions = {{.query_row = stretch.Queries([](std::int64_t p) { return p; })}},
+          .key_sets = {{.row = stretch.Keys([](std::int64_t j) { return j; })}},
+          .window = params.at("window").get<std::int64_t>()};
+}
+
+}  // namespace
+
+const Extension& WindowExtension() {
+  static const Extension extension = {
+      .name = "window",
+      .source = "arXiv:2004.05150",
+      .meaning = "a query sees only its last keys",
+      .params = {LengthParam("window", 0,
+                             "keys, including the query's own (default: original_length)"),
+                 OriginalLengthParam(true)},
+      .refine_defaults = &RefineDefaults,
+      .needs_original_length = true,
+      .read = &Read};
+  return extension;
+}
+
+}  // namespace longrun

@@ -1,0 +1,102 @@
+#include "model/net/planned_reading.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+
+namespace longrun {
+namespace {
+
+// Numbers the rows that are used, in rising order: plans that use the same have the same table.
+class RowTable {
+ public:
+  explicit RowTable(std::int64_t steps) : steps_(static_cast<double>(steps)) {}
+
+  void Use(const std::vector<std::int32_t>& rows, std::int64_t from) {
+    for (std::size_t i = static_cast<std::size_t>(from); i < rows.size(); ++i) {
+      const auto row = static_cast<std::size_t>(rows[i]);
+      if (number_.size() <= row) number_.resize(std::max(2 * number_.size(), row + 1), kNone);
+      number_[row] = 0;
+    }
+  }
+  std::vector<double> Positions() {
+    std::vector<double> positions;
+    for (std::size_t row = 0; row < number_.size(); ++row) {
+      if (number_[row] == kNone) continue;
+      number_[row] = static_cast<std::int32_t>(positions.size());
+      positions.push_back(static_cast<double>(row) / steps_);
+    }
+    return positions;
+  }
+  // Those before `from` become 0.
+  void Number(std::vector<std::int32_t>& rows, std::int64_t from) const {
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      const bool is_used = static_cast<std::int64_t>(i) >= from;
+      rows[i] = is_used ? number_[static_cast<std::size_t>(rows[i])] : 0;
+    }
+  }
+
+ private:
+  static constexpr std::int32_t kNone = -1;
+
+  double steps_;
+  std::vector<std::int32_t> number_;
+};
+
+}  // namespace
+
+PlannedReading PlanReading(Reading reading, const Stretch& stretch, std::int64_t keys_from) {
+  RowTable table(reading.steps);
+  for (const ReadingRegion& region : reading.regions) {
+    LR_CHECK(std::ssize(region.query_row) == stretch.n_query &&
+             region.key_set < reading.key_sets.size());
+    table.Use(region.query_row, 0);
+  }
+  for (const KeySet& keys : reading.key_sets) {
+    LR_CHECK(std::ssize(keys.row) == stretch.n_key());
+    table.Use(keys.row, keys_from);
+    table.Use(keys.blended_row, keys_from);
+  }
+  std::vector<double> position = table.Positions();
+  for (ReadingRegion& region : reading.regions) table.Number(region.query_row, 0);
+  for (KeySet& keys : reading.key_sets) {
+    table.Number(keys.row, keys_from);
+    table.Number(keys.blended_row, keys_from);
+  }
+  return {.stretch = stretch,
+          .keys_from = keys_from,
+          .reading = std::move(reading),
+          .position = std::move(position)};
+}
+
+std::vector<Stretch> ReadingPlanner::Pieces(std::int64_t q_begin, std::int64_t n_query,
+                                            std::int64_t n_to_come) const {
+  std::vector<Stretch> pieces;
+  for (const std::int64_t end = q_begin + n_query; q_begin < end;) {
+    const std::int64_t n_left = end - q_begin;
+    const std::int64_t n_piece =
+        extension_->piece == nullptr ? n_left : extension_->piece(params_, q_begin);
+    const std::int64_t n = std::min(n_piece, n_left);
+    pieces.push_back(
+        {.q_begin = q_begin, .n_query = n, .n_to_come = std::min(n_piece - n, n_to_come)});
+    q_begin += n;
+  }
+  return pieces;
+}
+
+std::shared_ptr<const PlannedReading> ReadingPlanner::Plan(const Stretch& stretch,
+                                                           std::int64_t keys_from) {
+  if (!last_ || last_->stretch != stretch || last_->keys_from != keys_from) {
+    last_ = std::make_shared<const PlannedReading>(
+        PlanReading(extension_->read(params_, stretch), stretch, keys_from));
+  }
+  return last_;
+}
+
+std::int64_t ReadingPlanner::KeysKept(std::int64_t n_before, std::int64_t n_now) const {
+  return extension_->keys_kept == nullptr ? n_before
+                                          : extension_->keys_kept(params_, n_before, n_now);
+}
+
+}  // namespace longrun

@@ -1,0 +1,292 @@
+// Where the plans of extensions place keys, beside the formulas of their papers
+// (tests/kernels/region_methods.h) and rows that a program in Python gave.
+#include "model/extension/reading.h"
+
+#include <gtest/gtest.h>
+
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "base/random.h"
+#include "base/str.h"
+#include "model/extension/extension.h"
+#include "tests/commit_seed.h"
+#include "tests/kernels/region_methods.h"
+
+namespace longrun {
+namespace {
+
+using testing::RegionMethod;
+
+constexpr double kUnseen = std::numeric_limits<double>::infinity();
+
+Reading Plan(const Json& given, const Stretch& stretch) {
+  const Json params = ResolveExtension(given).value();
+  return FindExtension(params.at("method").get<std::string>()).value()->read(params, stretch);
+}
+
+// The distance at which the plan's query i sees key j; infinite: not at all.
+double Distance(const Reading& reading, const Stretch& stretch, std::size_t i, std::size_t j) {
+  const std::int64_t p = stretch.q_begin + static_cast<std::int64_t>(i);
+  const auto key = static_cast<std::int64_t>(j);
+  if (key > p || (reading.window > 0 && p - key >= reading.window && key >= reading.n_sink)) {
+    return kUnseen;
+  }
+  std::size_t r = 0;
+  while (r + 1 < reading.regions.size() && key < reading.regions[r].key_begin.at(i)) ++r;
+  const ReadingRegion& region = reading.regions[r];
+  return static_cast<double>(region.query_row.at(i) -
+                             reading.key_sets.at(region.key_set).row.at(j)) /
+         static_cast<double>(reading.steps);
+}
+
+std::vector<double> LastRow(const Json& given, std::int64_t n) {
+  const Stretch stretch = {.n_query = n};
+  const Reading reading = Plan(given, stretch);
+  std::vector<double> row;
+  for (std::size_t j = 0; j < static_cast<std::size_t>(n); ++j) {
+    row.push_back(Distance(reading, stretch, static_cast<std::size_t>(n - 1), j));
+  }
+  return row;
+}
+
+TEST(ReadingTest, TheLastRowsAreThoseOfThePublishedPrograms) {
+  constexpr double x = kUnseen;
+  using Row = std::vector<double>;
+  EXPECT_EQ(
+      LastRow({{"method", "streaming"}, {"sinks", 2}, {"recent", 4}, {"original_length", 8}}, 9),
+      (Row{5, 4, x, x, x, 3, 2, 1, 0}));
+  EXPECT_EQ(
+      LastRow({{"method", "lm_infinite"}, {"local", 4}, {"global", 2}, {"original_length", 4}}, 9),
+      (Row{4, 4, x, x, x, 3, 2, 1, 0}));
+  const Json self_extend = {
+      {"method", "self_extend"}, {"group", 3}, {"window", 4}, {"original_length", 8}};
+  EXPECT_EQ(LastRow(self_extend, 12), (Row{6, 6, 6, 5, 5, 5, 4, 4, 3, 2, 1, 0}));
+  EXPECT_EQ(LastRow(self_extend, 9), (Row{5, 5, 5, 4, 4, 3, 2, 1, 0}));
+  const Json dca = {{"method", "dca"}, {"original_length", 16}};
+  EXPECT_EQ(LastRow(dca, 14), (Row{12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 3, 2, 1, 0}));
+  EXPECT_EQ(LastRow(dca, 24),
+            (Row{12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 3, 2, 1, 0}));
+  EXPECT_EQ(LastRow({{"method", "window"}, {"window", 3}, {"original_length", 3}}, 5),
+            (Row{x, x, 2, 1, 0}));
+  EXPECT_EQ(LastRow({{"method", "rerope"}, {"window", 3}, {"original_length", 4}}, 6),
+            (Row{3, 3, 3, 2, 1, 0}));
+  EXPECT_EQ(
+      LastRow({{"method", "leaky_rerope"}, {"window", 3}, {"k", 2}, {"original_length", 4}}, 6),
+      (Row{4, 3.5, 3, 2, 1, 0}));
+}
+
+// ---- GALI ---------------------------------------------------------------------------------------
+
+Json Gali(std::int64_t original, std::int64_t window) {
+  return {{"method", "gali"}, {"local_window", window}, {"original_length", original}};
+}
+
+// Each key's position: what is above it, less what is missing to there.
+std::vector<double> GaliPositions(std::int64_t original, std::int64_t window, std::int64_t n) {
+  const Reading reading = Plan(Gali(original, window), {.n_query = n});
+  const KeySet& keys = reading.key_sets.at(0);
+  std::vector<double> positions;
+  for (std::size_t j = 0; j < keys.row.size(); ++j) {
+    positions.push_back(keys.row[j] - keys.blended_weight[j]);
+    EXPECT_EQ(reading.regions.at(0).query_row[j], keys.row[j]);
+    EXPECT_EQ(keys.row[j] - keys.blended_row[j], keys.blended_weight[j] > 0.0 ? 1 : 0);
+  }
+  return positions;
+}
+
+TEST(GaliTest, PositionsAreThoseOfThePublishedProgram) {
+  const auto expect = [](const std::vector<double>& found, const std::vector<double>& expected) {
+    ASSERT_EQ(found.size(), expected.size());
+    for (std::size_t t = 0; t < found.size(); ++t) EXPECT_NEAR(found[t], expected[t], 1e-6) << t;
+  };
+  expect(GaliPositions(8, 2, 12), {0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4, 5, 6, 7});
+  expect(GaliPositions(8, 2, 15), {0, 0.333333, 0.666667, 1, 1.333333, 1.666667, 2, 2.333333,
+                                   2.666667, 3, 3.333333, 4, 5, 6, 7});
+  expect(GaliPositions(8, 2, 9), {0, 0.5, 1, 2, 3, 4, 5, 6, 7});
+  expect(GaliPositions(8, 2, 8), {0, 1, 2, 3, 4, 5, 6, 7});
+  const std::vector<double> longer = GaliPositions(16, 4, 41);
+  double sum = 0.0;
+  for (const double position : longer) sum += position;
+  EXPECT_NEAR(sum, 224.25, 1e-9);
+  EXPECT_EQ(longer.back(), 15.0);
+}
+
+TEST(GaliTest, AnyPositionsAreThoseThatTheLoopOfThePaperGives) {
+  SeededRandom random(testing::CommitSeed());
+  for (int draw = 0; draw < 300; ++draw) {
+    const auto original = static_cast<std::int64_t>(2 + random.Below(60));
+    const auto window =
+        static_cast<std::int64_t>(1 + random.Below(static_cast<std::uint64_t>(original - 1)));
+    const auto n = static_cast<std::int64_t>(1 + random.Below(1500));
+    const std::vector<double> found = GaliPositions(original, window, n);
+    const std::vector<double> expected = testing::GaliPositions(original, window, n);
+    for (std::size_t t = 0; t < found.size(); ++t) {
+      ASSERT_NEAR(found[t], expected[t], 1e-9)
+          << "token " << t << " of " << n << ", " << original << ", " << window << ", seed "
+          << testing::CommitSeed();
+    }
+  }
+}
+
+// The keys that stay have the same rows, and no fewer stay than the next one could show.
+TEST(GaliTest, KeysThatStayStandWhereTheyStood) {
+  const Extension& gali = **FindExtension("gali");
+  const Json params = ResolveExtension(Gali(16, 4)).value();
+  for (std::int64_t before = 1; before < 120; ++before) {
+    for (const std::int64_t now : {before, before + 1, before + 5}) {
+      const auto kept = static_cast<std::size_t>(gali.keys_kept(params, before, now));
+      ASSERT_LE(kept, static_cast<std::size_t>(before));
+      const Reading a = gali.read(params, {.n_query = before}),
+                    b = gali.read(params, {.n_query = now});
+      std::size_t same = 0;
+      while (same < static_cast<std::size_t>(before) &&
+             a.key_sets[0].row[same] == b.key_sets[0].row[same] &&
+             a.key_sets[0].blended_weight[same] == b.key_sets[0].blended_weight[same]) {
+        ++same;
+      }
+      EXPECT_LE(kept, same) << before << " to " << now;
+      if (now == before + 1 && before > 16 && kept > 0) {
+        EXPECT_LE(same, kept + 1);
+      }
+    }
+  }
+  EXPECT_EQ(gali.keys_kept(params, 9, 16), 9);  // within the original length
+  EXPECT_GT(gali.keys_kept(params, 101, 102), 80);
+}
+
+TEST(GaliTest, PiecesEndAtTheOriginalLengthAndThenAfterEachChunk) {
+  const Extension& gali = **FindExtension("gali");
+  Json given = Gali(16, 4);
+  EXPECT_EQ(ResolveExtension(given)->at("chunk"), 4);
+  given["chunk"] = 10;
+  const Json params = ResolveExtension(given).value();
+  EXPECT_EQ(gali.piece(params, 0), 16);
+  EXPECT_EQ(gali.piece(params, 5), 11);
+  EXPECT_EQ(gali.piece(params, 16), 10);
+  EXPECT_EQ(gali.piece(params, 25), 1);
+  EXPECT_EQ(gali.piece(params, 26), 10);
+  EXPECT_EQ(ResolveExtension({{"method", "gali"}, {"original_length", 4096}})->at("chunk"), 128);
+}
+
+// ---- every plan ---------------------------------------------------------------------------------
+
+struct Case {
+  Json given;
+  RegionMethod method;
+};
+
+// Each method with parameters that are drawn, and its formulas.
+std::vector<Case> AnyCases(const testing::Stretch& n, SeededRandom& random) {
+  const auto between = [&](std::int64_t from, std::int64_t to) {
+    return from +
+           static_cast<std::int64_t>(random.Below(static_cast<std::uint64_t>(to - from + 1)));
+  };
+  const std::int64_t original = between(8, 40), w = between(1, original - 1), g = between(1, 6);
+  const std::int64_t s = 3 * original / 4, local_window = between(1, s - 1);
+  const std::int64_t sinks = between(1, 9), limit = between(1, 50);
+  const auto given = [&](Json params) {
+    params["original_length"] = original;
+    return params;
+  };
+  return {{given({{"method", "self_extend"}, {"group", g}, {"window", w}}), SelfExtend(n, g, w)},
+          {given({{"method", "self_extend"}, {"group", g}, {"window", w}, {"float_offset", true}}),
+           SelfExtend(n, g, w, true)},
+          {given({{"method", "dca"}, {"local_window", local_window}}),
+           ChunkLlama(n, s - local_window, s)},
+          {given({{"method", "rerope"}, {"window", w}}), ReRope(n, w, 0)},
+          {given({{"method", "leaky_rerope"}, {"window", w}, {"k", g}}), ReRope(n, w, g)},
+          {given({{"method", "lm_infinite"}, {"local", w}, {"global", sinks}, {"limit", limit}}),
+           LmInfinite(n, w, sinks, limit)},
+          {given({{"method", "streaming"}, {"sinks", sinks}, {"recent", w}}),
+           StreamingLlm(n, sinks, w)}};
+}
+
+TEST(ReadingTest, EveryPairIsWhereTheFormulaOfThePaperPutsIt) {
+  SeededRandom random(testing::CommitSeed());
+  for (int draw = 0; draw < 300; ++draw) {
+    const auto n_query = static_cast<std::int64_t>(1 + random.Below(30));
+    const Stretch stretch = {.q_begin = static_cast<std::int64_t>(random.Below(60)),
+                             .n_query = n_query};
+    const testing::Stretch n = {
+        .n_query = n_query, .n_key = stretch.n_key(), .q_offset = stretch.q_begin};
+    for (const Case& one : AnyCases(n, random)) {
+      const Reading reading = Plan(one.given, stretch);
+      for (std::int64_t i = 0; i < n_query; ++i) {
+        const std::int64_t p = stretch.q_begin + i;
+        for (std::int64_t j = 0; j <= p; ++j) {
+          const double expected = one.method.sees(p, j) ? one.method.distance(p, j) : kUnseen;
+          const double found =
+              Distance(reading, stretch, static_cast<std::size_t>(i), static_cast<std::size_t>(j));
+          ASSERT_DOUBLE_EQ(found, expected) << one.given.dump() << " query " << p << " key " << j
+                                            << " of " << stretch.q_begin << " + " << n_query;
+        }
+      }
+    }
+  }
+}
+
+TEST(ReadingTest, FactorsGrowWithTheLogarithmOnlyBeyondTheOriginalLength) {
+  Json rerope = {{"method", "rerope"}, {"window", 2}, {"original_length", 4}};
+  const Reading scaled = Plan(rerope, {.q_begin = 2, .n_query = 14});
+  ASSERT_EQ(scaled.query_factor.size(), 14U);
+  EXPECT_EQ(scaled.query_factor[0], 1.0);
+  EXPECT_EQ(scaled.query_factor[1], 1.0);            // position 3: ln 4 / ln 4
+  EXPECT_NEAR(scaled.query_factor[13], 2.0, 1e-12);  // position 15: ln 16 / ln 4
+  rerope["logn"] = false;
+  EXPECT_TRUE(Plan(rerope, {.n_query = 16}).query_factor.empty());
+
+  Json dca = {{"method", "dca"}, {"temperature", 0.1}, {"original_length", 16}};
+  EXPECT_TRUE(Plan(dca, {.n_query = 16}).query_factor.empty());
+  const Reading hot = Plan(dca, {.n_query = 24});
+  EXPECT_NEAR(hot.query_factor.at(3), 1.0827370412, 1e-9);  // (0.1 ln 1.5 + 1)^2
+  const Extension& extension = **FindExtension("dca");
+  EXPECT_TRUE(extension.by_length(ResolveExtension(dca).value()));
+  dca["temperature"] = 0.0;
+  EXPECT_FALSE(extension.by_length(ResolveExtension(dca).value()));
+}
+
+TEST(ReadingTest, WhatDoesNotFitTheOriginalLengthIsNamed) {
+  const auto message = [](Json given) {
+    given["original_length"] = 64;
+    return std::string(ResolveExtension(given).status().message());
+  };
+  EXPECT_EQ(message({{"method", "self_extend"}, {"group", 4}, {"window", 64}}),
+            "extend.window: expected less than original_length 64, found 64");
+  EXPECT_EQ(message({{"method", "self_extend"}, {"window", 8}}).find("extend.group: must be given"),
+            0U);
+  EXPECT_EQ(message({{"method", "dca"}, {"local_window", 48}}),
+            "extend.local_window: expected less than 48, three quarters of original_length 64, "
+            "found 48");
+  EXPECT_EQ(message({{"method", "rerope"}, {"window", 99}}),
+            "extend.window: expected less than original_length 64, found 99");
+  EXPECT_EQ(message({{"method", "streaming"}, {"sinks", 64}}),
+            "extend.sinks: expected less than original_length 64, found 64; or give recent");
+}
+
+TEST(ReadingTest, ATextThatAGroupDoesNotFitIsRefusedWithTheGroupThatDoes) {
+  const auto error = [](const Json& given, std::int64_t n_tokens) {
+    const Json params = ResolveExtension(given).value();
+    return FindExtension(params.at("method").get<std::string>())
+        .value()
+        ->check_length(params, n_tokens);
+  };
+  Json given = {{"method", "self_extend"}, {"group", 4}, {"window", 64}, {"original_length", 256}};
+  EXPECT_FALSE(error(given, 832).has_value());  // 4 (256 - 64) + 64
+  const auto too_long = error(given, 833);
+  ASSERT_TRUE(too_long.has_value());
+  EXPECT_EQ(too_long->key, "group");
+  EXPECT_EQ(too_long->message,
+            "4 with window 64 keeps distances below original_length 256 only in texts of up to 832 "
+            "tokens, and a context has 833: expected 5 or more");
+  given["group"] = 5;
+  EXPECT_FALSE(error(given, 833).has_value());
+  const Json leaky = {
+      {"method", "leaky_rerope"}, {"window", 64}, {"k", 4}, {"original_length", 256}};
+  EXPECT_FALSE(error(leaky, 832).has_value());
+  EXPECT_EQ(error(leaky, 833)->key, "k");
+}
+
+}  // namespace
+}  // namespace longrun
