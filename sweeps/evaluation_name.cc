@@ -6,6 +6,7 @@
 #include "base/str.h"
 #include "model/evaluation/evaluation.h"
 #include "model/evaluation/input_file.h"
+#include "sweeps/extended.h"
 
 namespace longrun {
 namespace {
@@ -17,10 +18,20 @@ bool IsDefault(const std::string& evaluation, const std::string& parameter, cons
   return spec != (*found)->params.end() && spec->default_value == value;
 }
 
-}  // namespace
+// "pi", or "yarn(factor=4)".
+std::string MethodText(const Json& method) {
+  if (method.is_string()) return method.get<std::string>();
+  std::vector<std::string> params;
+  for (const auto& [name, value] : method.items()) {
+    if (name == "method") continue;
+    params.push_back(
+        Str(name, "=", value.is_string() ? value.get<std::string>() : CanonicalJson(value)));
+  }
+  return Str(method.value("method", ""), "(", Join(params, ","), ")");
+}
 
-std::string EvaluationName(const Json& evaluation, bool whole) {
-  if (!evaluation.is_object() || evaluation.empty() || !evaluation.begin()->is_object()) return "";
+// Of one without an extension.
+std::string PlainName(const Json& evaluation, bool whole) {
   const std::string& name = evaluation.begin().key();
   const Json& params = evaluation.begin().value();
   if (!whole && !params.contains("protocol")) return name;
@@ -34,6 +45,15 @@ std::string EvaluationName(const Json& evaluation, bool whole) {
   }
   const std::string protocol = params.value("protocol", name);
   return parts.empty() ? protocol : Str(protocol, "(", Join(parts, ","), ")");
+}
+
+}  // namespace
+
+std::string EvaluationName(const Json& evaluation, bool whole) {
+  if (!evaluation.is_object() || evaluation.empty() || !evaluation.begin()->is_object()) return "";
+  const std::string plain = PlainName(WithoutExtension(evaluation), whole);
+  if (ExtensionOf(evaluation).is_null()) return plain;
+  return Str(plain, " under ", MethodText(ExtensionName(evaluation, /*trained_length=*/0)));
 }
 
 }  // namespace longrun

@@ -11,7 +11,8 @@ namespace longrun {
 // parameters: "sliding_bos(stride=16)", "nonoverlap"; the evaluation's name if it has no protocol.
 // Leaves out split, baseline and lengths, which are shown elsewhere, and defaults. Unless `whole`,
 // it also leaves out the number of scored tokens, which follows from the dataset by default, and
-// the parameters of an evaluation without a protocol. "" if it is not an evaluation.
+// the parameters of an evaluation without a protocol. Under an extension: "nonoverlap under
+// pi(factor=4)". "" if it is not an evaluation.
 std::string EvaluationName(const Json& evaluation, bool whole);
 
 }  // namespace longrun

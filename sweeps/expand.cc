@@ -13,10 +13,12 @@
 #include "model/data/tokenizer.h"
 #include "model/evaluation/evaluation.h"
 #include "model/evaluation/split.h"
+#include "model/extension/extension.h"
 #include "model/fields.h"
 #include "model/position/method.h"
 #include "model/train_config_errors.h"
 #include "model/train_fields.h"
+#include "sweeps/extended.h"
 #include "sweeps/limits.h"
 #include "sweeps/run_errors.h"
 #include "sweeps/schema.h"
@@ -33,6 +35,7 @@ struct ResolvedEvaluation {
   Json evaluation;  // {"perplexity": {no lengths, score_tokens explicit}}
   std::vector<std::int64_t> context_lengths;
   std::vector<RowName> rows;  // of each cell
+  bool variants_are_models = false;
 };
 
 // x / 10 as a person would write it: 6e-05 for 6e-04, where binary division gives
@@ -255,8 +258,16 @@ class Expander {
                                          runs_[twin->second].axes.dump(), " are the same run",
                                          "; remove one of them"));
     }
+    std::int64_t n_longest = 0;
     for (const ResolvedEvaluation& resolved : evaluations) {
-      planned.evaluations.push_back(PlanEvaluation(resolved, planned.run_key));
+      for (const std::int64_t n : resolved.context_lengths) n_longest = std::max(n_longest, n);
+    }
+    const std::vector<Json> extensions = ExtensionsOf(point, planned.run, n_longest);
+    if (!problems_.empty()) return;
+    for (const ResolvedEvaluation& resolved : evaluations) {
+      for (const Json& extension : extensions) {
+        planned.evaluations.push_back(PlanEvaluation(resolved, extension, planned.run_key));
+      }
     }
     if (!spec_.include.empty()) points_.insert(NameOf(point));
     runs_.push_back(std::move(planned));
@@ -284,9 +295,7 @@ class Expander {
     run.tokenizer_fingerprint = dataset.tokenizer_fingerprint;
     run.seed = Value(point, "seed").value.get<std::int64_t>();  // ResolveParent compares it
     run.numerics = kNumericsVersion;
-    const Json& init_from = body["model"]["init_from"];
-    const ModelInfo* const init =
-        init_from.is_string() ? &spec_.models.at(init_from.get<std::string>()) : nullptr;
+    const ModelInfo* const init = InitOf(point);
     ResolveTrain(point, body["train"], init, dataset, run.train);
     if (init != nullptr) {
       ResolveImported(point, body["model"], *init, dataset, run);
@@ -302,6 +311,15 @@ class Expander {
     }
     if (run.trains()) CheckData(point, dataset, run.train);
     return run;
+  }
+
+  // The imported model from which the runs of a point start; null: none.
+  const ModelInfo* InitOf(const Point& point) const {
+    const Json* name = &base_.at("model").at("init_from");
+    for (std::size_t a = 0; a < point.size(); ++a) {
+      if (spec_.axes[a].name == "model.init_from") name = &point[a]->value;
+    }
+    return name->is_string() ? &spec_.models.at(name->get<std::string>()) : nullptr;
   }
 
   static void SetPath(Json& body, const std::string& path, const Json& value) {
@@ -747,15 +765,68 @@ class Expander {
     }
     return ResolvedEvaluation{.evaluation = Json{{std::string(block.evaluation->name), params}},
                               .context_lengths = lengths,
-                              .rows = std::move(rows)};
+                              .rows = std::move(rows),
+                              .variants_are_models = block.evaluation->variants_are_models};
   }
 
-  static PlannedEvaluation PlanEvaluation(const ResolvedEvaluation& resolved,
+  // The extensions of a run whose longest context is n_longest, resolved; null: none. Reports those
+  // that it cannot be read under.
+  std::vector<Json> ExtensionsOf(const Point& point, const Run& run, std::int64_t n_longest) {
+    std::vector<Json> resolved;
+    for (const ExtensionSpec& spec : spec_.extensions) {
+      if (spec.given.is_null()) {
+        resolved.emplace_back();
+        continue;
+      }
+      const Json given = WithOriginalLength(spec.given, run.train.train_length);
+      std::vector<ParamError> errors = ExtensionErrors(given);
+      if (errors.empty()) {
+        resolved.push_back(ResolveExtension(given).value());
+        if (auto error = WhyNotExtended(resolved.back(), run.model)) {
+          errors.push_back(std::move(*error));
+        } else if (auto too_long = WhyTooLong(resolved.back(), n_longest)) {
+          errors.push_back(std::move(*too_long));
+        } else if (const std::string own = OwnExtension(point); !own.empty()) {
+          errors.push_back({"method", own});
+        }
+      }
+      for (const ParamError& error : errors) {
+        const bool is_method = error.key == "method";
+        Report(spec.PlaceOf(error.key),
+               Str(spec.path,
+                   is_method ? Str(" (", spec.given.at("method").get<std::string>(), ")")
+                             : Str(".", error.key),
+                   ": ", error.message,
+                   is_method ? "; leave it out, or measure such models in a "
+                               "sweep of their own"
+                             : ""));
+      }
+    }
+    return resolved;
+  }
+
+  // Why an imported model cannot be extended; "": it can.
+  std::string OwnExtension(const Point& point) const {
+    const ModelInfo* const init = InitOf(point);
+    if (init == nullptr || init->extension.is_null()) return "";
+    return Str("config.json of model \"", init->name, "\" extends it already, by ",
+               init->extension.at("method").get<std::string>());
+  }
+
+  static std::optional<ParamError> WhyTooLong(const Json& extension, std::int64_t n_tokens) {
+    const Extension& known = **FindExtension(extension.at("method").get<std::string>());
+    return known.check_length == nullptr ? std::nullopt : known.check_length(extension, n_tokens);
+  }
+
+  static PlannedEvaluation PlanEvaluation(const ResolvedEvaluation& resolved, const Json& extension,
                                           const std::string& run_key) {
-    PlannedEvaluation planned = {.evaluation = resolved.evaluation, .cells = {}};
+    PlannedEvaluation planned = {.evaluation = WithExtension(resolved.evaluation, extension),
+                                 .cells = {}};
     for (const std::int64_t context_length : resolved.context_lengths) {
-      const std::string cell = CellKey(run_key, resolved.evaluation, context_length);
+      const std::string cell = CellKey(run_key, planned.evaluation, context_length);
       for (const RowName& row : resolved.rows) {
+        // A baseline that is another model is measured once, without an extension.
+        if (!extension.is_null() && resolved.variants_are_models && !row.variant.empty()) continue;
         planned.cells.push_back({.cell = cell,
                                  .metric = std::string(row.metric),
                                  .context_length = context_length,

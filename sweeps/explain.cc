@@ -8,6 +8,7 @@
 #include "base/str.h"
 #include "base/units.h"
 #include "model/evaluation/evaluation.h"
+#include "model/extension/extension.h"
 #include "model/position/method.h"
 #include "sweeps/claim.h"
 #include "sweeps/failure.h"
@@ -24,6 +25,7 @@ using Type = ParamSpec::Type;
 constexpr std::string_view kSpec = "spec.";
 constexpr std::string_view kPosition = "position";
 constexpr std::string_view kEvaluate = "evaluate";
+constexpr std::string_view kExtension = "extension";
 constexpr std::string_view kClaim = "claims";
 constexpr std::string_view kFailure = "failure";
 constexpr std::string_view kPublished = "published";
@@ -42,6 +44,8 @@ std::string_view TypeName(const KeyRow& row) {
       return "list of points";
     case KeyRow::Kind::kEvaluations:
       return "list of evaluations";
+    case KeyRow::Kind::kExtensions:
+      return "list of extensions";
     case KeyRow::Kind::kClaims:
       return "list of claims";
     case KeyRow::Kind::kUnbuilt:
@@ -66,6 +70,8 @@ std::string_view TypeName(const KeyRow& row) {
       return "duration";
     case Type::kNumberPair:
       return "pair of numbers";
+    case Type::kNumberList:
+      return "list of numbers";
     case Type::kCountList:
       return "list of counts";
     case Type::kChoiceList:
@@ -83,6 +89,7 @@ std::string SampleValue(const KeyRow& row) {
                ? "10min"
                : FormatDurationMs(row.spec.default_value.get<std::int64_t>());
   }
+  if (row.kind == KeyRow::Kind::kExtensions) return "[none, {method: yarn, factor: 4}]";
   if (row.spec.default_value.is_string()) return row.spec.default_value.get<std::string>();
   if (!row.spec.default_value.is_null() && row.spec.default_value != Json::array()) {
     return CanonicalJson(row.spec.default_value);
@@ -101,6 +108,7 @@ std::string SampleValue(const KeyRow& row) {
     case KeyRow::Kind::kMap:
     case KeyRow::Kind::kUnbuilt:
       return "";
+    case KeyRow::Kind::kExtensions:
     case KeyRow::Kind::kValue:
       break;
   }
@@ -161,6 +169,12 @@ Json ExplainKey(const KeyRow& row) {
     for (const Evaluation* const evaluation : Evaluations()) {
       members.push_back(
           {{"path", Str(kEvaluate, ".", evaluation->name)}, {"meaning", evaluation->meaning}});
+    }
+  }
+  if (row.kind == KeyRow::Kind::kExtensions) {
+    for (const Extension* const extension : Extensions()) {
+      members.push_back(
+          {{"path", Str(kExtension, ".", extension->name)}, {"meaning", extension->meaning}});
     }
   }
   if (row.kind == KeyRow::Kind::kClaims) {
@@ -268,6 +282,18 @@ Result<Json> ExplainPosition(std::string_view rest) {
                       {"source", method->source},
                       {"example", Str("spec:\n  matrix:\n    position: [", name, "]\n")}},
                      ExplainParams(path, method->params), param);
+}
+
+Result<Json> ExplainExtension(std::string_view rest) {
+  if (rest.empty()) return ExplainKey(*FindKey("spec.extend"));
+  const auto [name, param] = Parts(rest);
+  ASSIGN_OR_RETURN(const Extension* extension, FindExtension(name));
+  const std::string path = Str(kExtension, ".", name);
+  return WithMembers({{"path", path},
+                      {"kind", "extension"},
+                      {"meaning", extension->meaning},
+                      {"source", extension->source}},
+                     ExplainParams(path, extension->params), param);
 }
 
 Result<Json> ExplainClaim(std::string_view rest) {
@@ -380,6 +406,7 @@ Result<Json> Explain(std::string_view path) {
   if (planned != nullptr) return ExplainUnbuilt(*planned);
   if (Begins(below, kPosition)) return ExplainPosition(After(below, kPosition));
   if (Begins(below, kEvaluate)) return ExplainEvaluation(After(below, kEvaluate));
+  if (Begins(below, kExtension)) return ExplainExtension(After(below, kExtension));
   if (Begins(below, kClaim)) return ExplainClaim(After(below, kClaim));
   if (Begins(below, kFailure)) return ExplainFailures(After(below, kFailure));
   if (Begins(below, kPublished)) return ExplainPublished(After(below, kPublished));
@@ -393,8 +420,9 @@ Result<Json> Explain(std::string_view path) {
   return Status(
       Code::kNotFound,
       Str("unknown name \"", path, "\"",
-          ends_so.empty() ? std::string("; try spec, position, evaluate, failure or published")
-                          : Str("; did you mean ", Join(ends_so, " or "), "?")));
+          ends_so.empty()
+              ? std::string("; try spec, position, evaluate, extension, failure or published")
+              : Str("; did you mean ", Join(ends_so, " or "), "?")));
 }
 
 std::string ExplainText(const Json& explained) {
@@ -458,6 +486,10 @@ std::vector<std::string> ExplainPaths() {
     const std::string owner = Str(kEvaluate, ".", evaluation->name);
     add_params(owner, evaluation->params);
     if (HasSplitParam(*evaluation)) paths.push_back(Str(owner, ".", TrainOverlapKey().path));
+  }
+  paths.emplace_back(kExtension);
+  for (const Extension* const extension : Extensions()) {
+    add_params(Str(kExtension, ".", extension->name), extension->params);
   }
   for (const ClaimKind& kind : ClaimKinds()) add_params(Str(kClaim, ".", kind.name), kind.params);
   paths.emplace_back(kFailure);

@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "base/str.h"
 #include "model/evaluation/evaluation.h"
+#include "model/extension/extension.h"
 #include "model/position/method.h"
 #include "sweeps/claim.h"
 #include "sweeps/limits.h"
@@ -58,6 +59,9 @@ Json ValueSchema(const ParamSpec& spec) {
                   {"items", Ranged("number", spec.min, spec.max)},
                   {"minItems", 2},
                   {"maxItems", 2}};
+    case Type::kNumberList:
+      return Json{
+          {"type", "array"}, {"items", Ranged("number", spec.min, spec.max)}, {"minItems", 1}};
     case Type::kChoiceList:
       return Json{{"type", "array"},
                   {"items", {{"enum", spec.choices}}},
@@ -114,16 +118,33 @@ Json ParamsSchema(std::span<const ParamSpec> specs) {
   return schema;
 }
 
+// A method of a list: {method: NAME, its parameters}.
+template <typename Method>
+Json MethodSchema(const Method& method) {
+  Json form = ParamsSchema(method.params);
+  form["properties"]["method"] = Json{{"const", method.name}};
+  form["required"].push_back("method");
+  form["description"] = method.source;
+  return form;
+}
+
 Json PositionSchema() {
   Json forms = Json::array({Json{{"enum", PositionMethodNames()}}});
   for (const PositionMethod* const method : PositionMethods()) {
-    Json form = ParamsSchema(method->params);
-    form["properties"]["method"] = Json{{"const", method->name}};
-    form["required"].push_back("method");
-    form["description"] = method->source;
-    forms.push_back(std::move(form));
+    forms.push_back(MethodSchema(*method));
   }
   return Json{{"anyOf", std::move(forms)}};
+}
+
+Json ExtensionsSchema() {
+  Json names = ExtensionNames();
+  names.insert(names.begin(), kNoExtension);
+  Json forms = Json::array({Json{{"enum", std::move(names)}}});
+  for (const Extension* const extension : Extensions()) forms.push_back(MethodSchema(*extension));
+  return Json{{"type", "array"},
+              {"items", {{"anyOf", std::move(forms)}}},
+              {"minItems", 1},
+              {"uniqueItems", true}};
 }
 
 Json EvaluationsSchema() {
@@ -171,6 +192,8 @@ Json KeySchema(const KeyRow& row) {
       return PositionSchema();
     case KeyRow::Kind::kEvaluations:
       return EvaluationsSchema();
+    case KeyRow::Kind::kExtensions:
+      return ExtensionsSchema();
     case KeyRow::Kind::kClaims:
       return ClaimsSchema();
     case KeyRow::Kind::kMap:

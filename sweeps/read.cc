@@ -6,6 +6,7 @@
 #include "base/edit_distance.h"
 #include "base/str.h"
 #include "model/evaluation/input_file.h"
+#include "model/extension/extension.h"
 #include "model/position/method.h"
 #include "sweeps/claim.h"
 #include "sweeps/claim_check.h"
@@ -197,6 +198,8 @@ class Reader {
         are_evaluations_read_ = problems_.size() == n_problems;
         return;
       }
+      case KeyRow::Kind::kExtensions:
+        return ReadExtensions(node, path);
       case KeyRow::Kind::kClaims:
         claims_ = ReadClaims(node, path);
         return;
@@ -808,6 +811,72 @@ class Reader {
                ".split: the models are trained on split train: choose validation or test, or "
                "add ",
                row.path, ": true"));
+  }
+
+  // ---- extensions ------------------------------------------------------------------------------
+
+  void ReadExtensions(const YamlNode& node, const std::string& path) {
+    if (node.kind != Kind::kList || node.items.empty()) {
+      spec_.is_complete = false;
+      const bool is_one = node.kind == Kind::kScalar &&
+                          (node.text == kNoExtension || FindExtension(node.text).ok());
+      return Report(node.place, Str(path, ": expected ", ExpectedValue(*FindKey(path)), ", found ",
+                                    node.kind == Kind::kList ? "an empty one" : ShowNode(node),
+                                    is_one ? Str("; write [", node.text, "]") : ""));
+    }
+    std::set<std::string> seen;
+    spec_.extensions.clear();
+    for (std::size_t i = 0; i < node.items.size(); ++i) {
+      const YamlNode& item = node.items[i];
+      const std::string item_path = Str(path, "[", i, "]");
+      std::optional<Json> given = ReadExtension(item, item_path);
+      if (!given) continue;
+      if (!seen.insert(CanonicalJson(*given)).second) {
+        Report(item.place, Str(item_path, ": ", ShowNode(item), " is already in the list"));
+        continue;
+      }
+      ExtensionSpec extension = {
+          .given = std::move(*given), .path = item_path, .place = item.place, .param_places = {}};
+      for (const YamlNode::Entry& param : item.entries) {
+        extension.param_places[param.key] = param.value.place;
+      }
+      spec_.extensions.push_back(std::move(extension));
+    }
+    if (spec_.extensions.empty()) spec_.is_complete = false;
+  }
+
+  // {"method": .., given parameters}, checked as far as no model is needed; null: none.
+  std::optional<Json> ReadExtension(const YamlNode& node, const std::string& path) {
+    const YamlNode::Entry* const entry = node.Find("method");
+    const YamlNode& name = entry != nullptr ? entry->value : node;
+    if (name.kind != Kind::kScalar) {
+      const bool is_named = !node.entries.empty() && FindExtension(node.entries[0].key).ok();
+      Report(node.place,
+             Str(path,
+                 ": expected none, the name of an extension, or {method: NAME, its parameters}, "
+                 "found ",
+                 node.kind == Kind::kMap ? "a map without method" : ShowNode(node),
+                 is_named ? Str("; write {method: ", node.entries[0].key, ", ...}") : ""));
+      return std::nullopt;
+    }
+    if (name.text == kNoExtension) {
+      if (node.entries.size() > 1) {
+        Report(node.place, Str(path, ": none has no parameters: write only none"));
+        return std::nullopt;
+      }
+      return Json();
+    }
+    const Result<const Extension*> extension = FindExtension(name.text);
+    if (!extension.ok()) {
+      std::vector<std::string> names = ExtensionNames();
+      names.emplace(names.begin(), kNoExtension);
+      Report(name.place,
+             Str(path, ": unknown extension \"", name.text, "\"", DidYouMean(name.text, names)));
+      return std::nullopt;
+    }
+    std::optional<Json> given = ReadParams((*extension)->params, node, path, "method");
+    if (given) (*given)["method"] = name.text;
+    return given;
   }
 
   // ---- claims ----------------------------------------------------------------------------------

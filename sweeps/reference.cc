@@ -3,6 +3,7 @@
 #include "base/str.h"
 #include "base/units.h"
 #include "model/evaluation/evaluation.h"
+#include "model/extension/extension.h"
 #include "model/position/method.h"
 #include "sweeps/claim.h"
 #include "sweeps/schema.h"
@@ -45,6 +46,7 @@ std::string ShowValues(const ParamSpec& spec) {
     case Type::kName:
     case Type::kDuration:
     case Type::kNumberPair:
+    case Type::kNumberList:
       return ExpectedValue(spec);
   }
   LR_CHECK(false);
@@ -111,6 +113,10 @@ std::string SweepReference() {
       out += Str("| `", overlap.path, "` | ", ExpectedValue(overlap), " | ", ShowDefault(overlap),
                  " | ", overlap.spec.meaning, " |\n");
     }
+  }
+  for (const Extension* const extension : Extensions()) {
+    out += Str("\n## Extension `", extension->name, "`\n\n", extension->meaning, "\n(",
+               extension->source, ")\n\n", kParamHead, ParamRows(extension->params));
   }
   for (const ClaimKind& kind : ClaimKinds()) {
     out += Str("\n## Claim `", kind.name, "`\n\n", kind.meaning, "\n\n", kParamHead,

@@ -1,14 +1,19 @@
 #include "sweeps/reproduce.h"
 
 #include <algorithm>
+#include <cstdint>
+#include <map>
 #include <set>
+#include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "base/check.h"
 #include "base/str.h"
 #include "base/version.h"
 #include "model/evaluation/evaluation.h"
+#include "sweeps/extended.h"
 #include "sweeps/schema.h"
 #include "sweeps/sweep.h"
 
@@ -17,6 +22,8 @@ namespace {
 
 // Size of the stand-in dataset that the check resolves against: larger than any context length.
 constexpr std::int64_t kSplitTokens = 1'000'000'000'000'000;
+
+constexpr const char* kLengths = "context_lengths";
 
 // YAML on one line; text is in double quotes, which JSON and YAML read alike.
 std::string Flow(const Json& value) {
@@ -78,6 +85,42 @@ Status CheckAllSaid(const Json& tree, const std::string& path, const std::set<st
   return {};
 }
 
+// The evaluations without their extensions, each once with the lengths of all: a file asks for each
+// under every extension.
+std::vector<Json> PlainEvaluations(const std::vector<Json>& evaluations) {
+  std::vector<Json> plain;
+  std::map<std::string, std::size_t> index_of;  // by the evaluation without its lengths
+  for (const Json& evaluation : evaluations) {
+    Json one = WithoutExtension(evaluation);
+    Json without = one;
+    without.begin()->erase(kLengths);
+    const auto [found, is_new] = index_of.try_emplace(CanonicalJson(without), plain.size());
+    if (is_new) {
+      plain.push_back(std::move(one));
+      continue;
+    }
+    std::set<std::int64_t> lengths;
+    Json& known = plain[found->second].begin()->at(kLengths);
+    for (const Json* const list : {&known, &one.begin()->at(kLengths)}) {
+      for (const Json& length : *list) lengths.insert(length.get<std::int64_t>());
+    }
+    known = lengths;
+  }
+  return plain;
+}
+
+// As a file has them; empty: no evaluation has one.
+std::vector<Json> ExtensionsOf(const Reproduction& wanted) {
+  std::vector<Json> names;
+  for (const Json& evaluation : wanted.evaluations) {
+    Json name = ExtensionName(evaluation, wanted.run.train.train_length);
+    if (std::ranges::find(names, name) == names.end()) names.push_back(std::move(name));
+  }
+  const bool has_any =
+      std::ranges::any_of(names, [](const Json& one) { return one != kNoExtension; });
+  return has_any ? names : std::vector<Json>();
+}
+
 Result<std::string> Written(const Reproduction& wanted) {
   const Run& run = wanted.run;
   const Json whole = run.ToJson();
@@ -97,7 +140,7 @@ Result<std::string> Written(const Reproduction& wanted) {
   text += run.trains() ? Str("  train:\n", Block(body, "train", "    ", done))
                        : std::string("  train: none\n");
   if (!wanted.evaluations.empty()) text += "  evaluate:\n";
-  for (const Json& evaluation : wanted.evaluations) {
+  for (const Json& evaluation : PlainEvaluations(wanted.evaluations)) {
     for (const auto& [name, params] : evaluation.items()) {
       ASSIGN_OR_RETURN(const Evaluation* const what, FindEvaluation(name));
       Json written = what->as_given != nullptr ? what->as_given(params) : params;
@@ -105,6 +148,9 @@ Result<std::string> Written(const Reproduction& wanted) {
       if (params.value("split", "") == "train") written["allow_train_overlap"] = true;
       text += Str("    - ", name, ": ", Flow(written), "\n");
     }
+  }
+  if (const std::vector<Json> extensions = ExtensionsOf(wanted); !extensions.empty()) {
+    text += Str("  extend: ", Flow(extensions), "\n");
   }
   if (!wanted.device_kind.empty()) {
     text += Str("  resources:\n    kind: ", wanted.device_kind, "\n");

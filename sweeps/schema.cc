@@ -243,8 +243,11 @@ std::vector<KeyRow> OtherKeys() {
        .spec = {.default_value = Json::array(),
                 .meaning = "what to measure on each trained model"}},
       {.path = "spec.extend",
-       .kind = Kind::kUnbuilt,
-       .spec = {.meaning = "inference-time extensions"}},
+       .kind = Kind::kExtensions,
+       .spec = {.default_value = Json::array({kNoExtension}),
+                .meaning =
+                    "how rotary models are read beyond the length that they were trained on: each "
+                    "evaluation is made under each of these; none: as they were trained"}},
       {.path = "spec.claims",
        .kind = Kind::kClaims,
        .spec = {.default_value = Json::array(),

@@ -28,6 +28,7 @@ struct KeyRow {
     kPosition,     // a method: its name, or {method: NAME, its parameters}
     kPoints,       // a list of maps from axis to value
     kEvaluations,  // a list of one-key maps: evaluation to its parameters
+    kExtensions,   // a list of "none", the name of an extension, or {method: NAME, its parameters}
     kClaims,       // a list of one-key maps: kind of claim (claim.h) to its parameters
     kUnbuilt,      // a known name that is refused
   };
@@ -75,6 +76,9 @@ bool HasSplitParam(const Evaluation& evaluation);
 std::vector<std::string> AxisNames();
 // The row with the type of an axis' values; null if there is no such axis.
 const KeyRow* FindAxis(std::string_view axis);
+
+// The entry of spec.extend under which a model is read as it was trained.
+inline constexpr std::string_view kNoExtension = "none";
 
 // How names of unbuilt.h are refused.
 inline constexpr std::string_view kNotBuiltYet = "not built yet in this release";

@@ -51,6 +51,19 @@ struct EvaluationSpec {
   std::size_t index = 0;                      // in spec.evaluate
 };
 
+// An entry of spec.extend.
+struct ExtensionSpec {
+  Json given;  // {"method": .., given parameters}; null: none
+  std::string path;
+  Place place;
+  std::map<std::string, Place> param_places;  // "method", "factor"
+
+  Place PlaceOf(const std::string& param) const {
+    const auto found = param_places.find(param);
+    return found == param_places.end() ? place : found->second;
+  }
+};
+
 struct SweepSpec {
   Json document;                        // {"metadata": {..}, "spec": {"train": {..}, ..}}
   std::map<std::string, Place> places;  // of the given values, by path
@@ -62,8 +75,9 @@ struct SweepSpec {
   std::vector<PointPattern> exclude;
   std::vector<std::vector<AxisValue>> include;  // one value per axis
   std::vector<EvaluationSpec> evaluations;
-  std::map<std::string, DatasetInfo> datasets;  // the names that the axes use
-  std::map<std::string, ModelInfo> models;      // the names that init_from uses
+  std::vector<ExtensionSpec> extensions = {ExtensionSpec()};  // at least one
+  std::map<std::string, DatasetInfo> datasets;                // the names that the axes use
+  std::map<std::string, ModelInfo> models;                    // the names that init_from uses
   std::function<Result<std::pair<std::string, Run>>(const std::string&)> find_run;
 };
 

@@ -7,6 +7,7 @@
 #include "base/hash.h"
 #include "base/str.h"
 #include "sweeps/claim.h"
+#include "sweeps/extended.h"
 #include "sweeps/limits.h"
 #include "sweeps/schema.h"
 #include "sweeps/spec.h"
@@ -98,6 +99,16 @@ std::string SweepExport(std::string_view yaml, const Overrides& overrides) {
   return wanted == nullptr ? Sweep().export_to : wanted->value.text;
 }
 
+namespace {
+
+// As keys have it.
+Json ExtensionIn(const Json& evaluation) {
+  const Json extension = ExtensionOf(evaluation);
+  return extension.is_null() ? Json(kNoExtension) : extension;
+}
+
+}  // namespace
+
 std::string TrainTaskKey(const std::string& run_key) {
   return Sha256Hex(CanonicalJson(Json{{"kind", "train"}, {"run_key", run_key}}));
 }
@@ -107,8 +118,8 @@ std::string EvaluateTaskKey(const std::string& run_key, const Json& evaluation,
   std::set<std::string> ids;  // the variants of a cell share its id
   for (const ExpectedCell& cell : cells) ids.insert(cell.cell);
   return Sha256Hex(CanonicalJson(Json{{"cells", ids},
-                                      {"evaluation", evaluation},
-                                      {"extension", "none"},
+                                      {"evaluation", WithoutExtension(evaluation)},
+                                      {"extension", ExtensionIn(evaluation)},
                                       {"kind", "evaluate"},
                                       {"run_key", run_key}}));
 }
@@ -117,8 +128,9 @@ std::string CellKey(const std::string& run_key, const Json& evaluation,
                     std::int64_t context_length) {
   // Builds the canonical JSON by hand, to avoid a copy of the evaluation for every cell of a sweep.
   return Sha256Hex(Str("{\"context_length\":", context_length,
-                       ",\"evaluation\":", CanonicalJson(evaluation),
-                       ",\"extension\":\"none\",\"run_key\":", CanonicalJson(run_key), "}"));
+                       ",\"evaluation\":", CanonicalJson(WithoutExtension(evaluation)),
+                       ",\"extension\":", CanonicalJson(ExtensionIn(evaluation)),
+                       ",\"run_key\":", CanonicalJson(run_key), "}"));
 }
 
 }  // namespace longrun

@@ -49,6 +49,7 @@ struct ModelInfo {
   std::string name;
   std::string digest;               // of its manifest
   ModelConfig model = {};           // of its config.json, checked
+  Json extension = {};              // by which config.json extends it, as NetConfig has it; or null
   std::int64_t trained_length = 0;  // for which config.json says it was made; 0: it does not say
   std::int64_t mask_token = -1;     // of an encoder, as config.json says; -1: it does not say
 };
@@ -116,6 +117,7 @@ inline constexpr std::string_view kExportPrometheus = "prometheus";
 // The task keys of a run: SHA-256 over canonical JSON of kind, run key and the kind's own members.
 std::string TrainTaskKey(const std::string& run_key);
 // `cells` are the cells that the task must fill (those missing at submission).
+// An evaluation has its extension, if any (extended.h).
 std::string EvaluateTaskKey(const std::string& run_key, const Json& evaluation,
                             const std::vector<ExpectedCell>& cells);
 std::string CellKey(const std::string& run_key, const Json& evaluation,

@@ -9,6 +9,8 @@
 #include "base/hash.h"
 #include "base/random.h"
 #include "base/str.h"
+#include "model/extension/extension.h"
+#include "sweeps/extended.h"
 #include "sweeps/fields.h"
 
 namespace longrun {
@@ -153,8 +155,8 @@ Json TaskFile::ToJson() const {
       {"epoch", Str(epoch)},
       {"kind", EnumName(kind)},
       {"run", run.ToJson()},
-      {"evaluation", evaluation},
-      {"extension", nullptr},
+      {"evaluation", WithoutExtension(evaluation)},
+      {"extension", ExtensionOf(evaluation)},
       {"init", ToJsonOrNull(init)},
       {"resume", ToJsonOrNull(resume)},
       {"dataset", {{"name", dataset_name}, {"digest", run.dataset_digest}, {"path", dataset_path}}},
@@ -201,10 +203,17 @@ Result<TaskFile> TaskFile::FromJson(const Json& json) {
   }
   RETURN_IF_ERROR(fields.Done());
 
-  if (!extension.is_null() || rank != 0 || world != 1 || !rendezvous.is_null()) {
+  if (rank != 0 || world != 1 || !rendezvous.is_null()) {
     return Status(Code::kUnimplemented,
-                  "task: extensions and more than one device a task are not built yet in this "
-                  "release (expected extension null, rank 0, world 1, rendezvous null)");
+                  "task: more than one device a task is not built yet in this release (expected "
+                  "rank 0, world 1, rendezvous null)");
+  }
+  if (!extension.is_null()) {
+    if (!task.evaluation.is_object() || task.evaluation.size() != 1) {
+      return Status(Code::kInvalidArgument, "task.extension: belongs to an evaluation");
+    }
+    ASSIGN_OR_RETURN(const Json resolved, ResolveExtension(extension));
+    task.evaluation = WithExtension(std::move(task.evaluation), resolved);
   }
   ASSIGN_OR_RETURN(task.epoch, ParseEpoch(epoch));
   ASSIGN_OR_RETURN(task.kind, ParseTaskKind(kind));

@@ -1,7 +1,7 @@
 // The task file: everything that a trainer is told, written once by the worker.
 // Its paths are the worker's; the rest comes from the coordinator. Features that this release lacks
-// are present in the file all the same ("extension": null, "world": 1),
-// and other values for them are refused.
+// are present in the file all the same ("rank": 0, "world": 1), and other values for them are
+// refused.
 #pragma once
 
 #include <array>
@@ -61,7 +61,9 @@ struct TaskFile {
   std::uint64_t epoch = 0;  // fencing token; a string in JSON
   TaskKind kind = TaskKind::kTrain;
   Run run;
-  Json evaluation;  // {"perplexity": {params without context_lengths}} or null
+  // {"perplexity": {params without context_lengths}} or null; with its extension (extended.h),
+  // which stands beside it in the JSON.
+  Json evaluation;
   // evaluate: the weights; train: the imported checkpoint from which the run starts.
   std::optional<CheckpointRef> init;
   std::optional<CheckpointRef> resume;  // train: where an earlier attempt stopped

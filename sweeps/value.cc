@@ -57,6 +57,7 @@ std::string ExpectedInFile(const ParamSpec& spec) {
     case Type::kText:
     case Type::kName:
     case Type::kNumberPair:
+    case Type::kNumberList:
     case Type::kCountList:
     case Type::kChoiceList:
       return ExpectedValue(spec);
@@ -159,6 +160,8 @@ std::string ExpectedValue(const KeyRow& row) {
       return "a list of maps from axis to value";
     case KeyRow::Kind::kEvaluations:
       return "a list of maps with one key, the name of an evaluation";
+    case KeyRow::Kind::kExtensions:
+      return "a list of extensions: none, a name, or {method: NAME, its parameters}";
     case KeyRow::Kind::kClaims:
       return "a list of maps with one key, the kind of a claim";
     case KeyRow::Kind::kUnbuilt:
@@ -231,7 +234,8 @@ Json TypeParam(const ParamSpec& spec, const YamlNode& node) {
       return node.text == "true" || node.text == "false" ? Json(node.text == "true")
                                                          : Json(node.text);
     case Type::kNumber:
-    case Type::kNumberPair: {
+    case Type::kNumberPair:
+    case Type::kNumberList: {
       const std::optional<double> number = ParseNumber(node.text);
       return number ? Json(*number) : Json(node.text);
     }

@@ -28,6 +28,7 @@ const std::map<std::string, std::string>& RunBy() {
       {"encoders.md", "docs"},
       {"claims.md", "docs"},
       {"evaluation.md", "sweeps/sweep: its YAML is read as a sweep's"},
+      {"extensions.md", "sweeps/sweep: its YAML is read as a sweep's"},
       {"position-methods.md",
        "model/net compiles and tries its method; its commands build the tree that a test is part "
        "of"},

@@ -17,6 +17,7 @@
 #include "client/words/position_range.h"
 #include "client/words/render.h"
 #include "sweeps/evaluation_name.h"
+#include "sweeps/extended.h"
 
 namespace longrun::client {
 namespace {
@@ -24,7 +25,7 @@ namespace {
 // What an evaluation gives without a model, for each dataset (`baseline` of a sweep file).
 constexpr std::string_view kBaseline = "unigram";
 
-constexpr std::size_t kVariant = 5;  // in EvaluationAxes()
+constexpr std::size_t kExtension = 5, kVariant = 6;  // in EvaluationAxes()
 
 constexpr std::string_view kEvaluationAxis = "evaluation";
 
@@ -207,7 +208,9 @@ class Pivot {
       for (const ResultRow& row : results_[s].rows) {
         NoteAveraging(s, row.body);
         const auto run = run_of_.find({s, row.run_key});
-        if (run != run_of_.end()) evaluations_.Add(row, run->second->dataset());
+        if (run == run_of_.end()) continue;
+        evaluations_.Add(row, run->second->dataset());
+        has_extensions_ = has_extensions_ || !ExtensionOf(row.evaluation).is_null();
       }
     }
     for (std::size_t s = 0; s < results_.size(); ++s) {
@@ -227,6 +230,10 @@ class Pivot {
         !Named("variant") && request_.rows.empty()) {
       row_axes_.emplace_back("variant");
     }
+    const std::vector<Json> extensions = ValuesOn("extension");
+    if (extensions.size() > 1 && !Named("extension") && request_.rows.empty()) {
+      row_axes_.emplace_back("extension");
+    }
   }
 
   void CollectRow(std::size_t s, const RunRef& run, const ResultMetric& metric,
@@ -238,10 +245,10 @@ class Pivot {
     std::optional<std::string> averaging = metric.is_nll() ? body.averaging : std::nullopt;
     if (!averaging && metric.is_nll()) averaging = averaging_[AveragingKeyOf(s, body)];
     // On EvaluationAxes().
-    Json values =
-        Json::array({metric.name, AxisValue(body.split), AxisValue(body.protocol), evaluation,
-                     AxisValue(averaging), AxisValue(body.variant), AxisValue(body.depth),
-                     AxisValue(body.tokens_of_context), AxisValue(body.context_length)});
+    Json values = Json::array({metric.name, AxisValue(body.split), AxisValue(body.protocol),
+                               evaluation, AxisValue(averaging), ExtensionValue(run, row),
+                               AxisValue(body.variant), AxisValue(body.depth),
+                               AxisValue(body.tokens_of_context), AxisValue(body.context_length)});
     std::string key = CanonicalJson(values);
     auto& shared = place_of_[key];
     if (shared == nullptr) {
@@ -252,10 +259,16 @@ class Pivot {
     }
     rows_[{&run, shared.get()}] = &row;
     if (names_evaluations_) {
-      const std::string short_name = EvaluationName(row.evaluation, /*whole=*/false);
+      const std::string short_name =
+          EvaluationName(WithoutExtension(row.evaluation), /*whole=*/false);
       titles_[shared.get()].insert({short_name, TitleOfEvaluation(short_name, evaluation)});
     }
     if (in_sweep_.emplace(s, shared.get()).second) places_.emplace_back(s, shared);
+  }
+
+  // Null in results without any extension, which need no such axis.
+  Json ExtensionValue(const RunRef& run, const ResultRow& row) const {
+    return has_extensions_ ? ExtensionName(row.evaluation, run.train_length) : Json();
   }
 
   bool Keeps(const RunRef& run, const Coordinates& place) const {
@@ -503,7 +516,7 @@ class Pivot {
             col_axes_,
             [](const std::string& axis) { return IsEvaluationAxis(axis) || axis == "dataset"; }) &&
         std::ranges::none_of(row_axes_, [](const std::string& axis) {
-          return IsEvaluationAxis(axis) && axis != "variant";
+          return IsEvaluationAxis(axis) && axis != "variant" && axis != "extension";
         });
     for (const Wanted& wanted : wanted_) {
       const Ranks column = RanksOf(col_orders_, wanted);
@@ -589,7 +602,7 @@ class Pivot {
       for (const auto& [column, seeds] : line) {
         for (const Wanted& wanted : seeds) {
           if (wanted.row == nullptr) continue;
-          names.insert(EvaluationName(wanted.row->evaluation, /*whole=*/false));
+          names.insert(EvaluationName(WithoutExtension(wanted.row->evaluation), /*whole=*/false));
         }
       }
     }
@@ -674,9 +687,11 @@ class Pivot {
     return {};
   }
 
-  // Numbers that can be compared: of one metric, over the same text, at the same length.
+  // Numbers that can be compared: of one metric, over the same text, at the same length, under any
+  // extension.
   static std::string RivalKey(const Wanted& wanted) {
     std::vector<Json> key = wanted.place->values;
+    key.at(kExtension) = nullptr;
     if (wanted.place->metric->variants_are_models()) key.at(kVariant) = nullptr;
     key.emplace_back(wanted.run->dataset());
     return CanonicalJson(key);
@@ -729,7 +744,7 @@ class Pivot {
       std::vector<std::string> axes;
       for (std::size_t i = 0; i < orders.size(); ++i) {
         const std::string& axis = orders[i].axis();
-        const bool compares = (axis == "variant" && variants_compete) ||
+        const bool compares = (axis == "variant" && variants_compete) || axis == "extension" ||
                               (!IsEvaluationAxis(axis) && axis != "dataset");
         if (compares != of_models) continue;
         const bool varies = std::ranges::any_of(
@@ -771,6 +786,7 @@ class Pivot {
   std::map<AveragingKey, std::optional<std::string>> averaging_;
   const RowBody* last_averaged_ = nullptr;  // the last body that was noted there, and its sweep
   std::size_t last_averaged_of_ = 0;
+  bool has_extensions_ = false;
   bool names_evaluations_ = false;                              // a filter does
   std::map<const Coordinates*, std::set<std::string>> titles_;  // of evaluations, if so
   std::map<std::pair<const RunRef*, const Coordinates*>, const ResultRow*> rows_;

@@ -49,8 +49,9 @@ RunRef MakeRunRef(std::string sweep, const ResultRun& run) {
 
 const std::vector<std::string>& EvaluationAxes() {
   static const std::vector<std::string> axes = {
-      "metric",        "split",   "protocol", "evaluation",
-      "averaging",     "variant", "depth",    std::string(kPositionAxis),
+      "metric",        "split",     "protocol",
+      "evaluation",    "averaging", "extension",
+      "variant",       "depth",     std::string(kPositionAxis),
       "context_length"};
   return axes;
 }

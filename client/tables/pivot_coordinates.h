@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "client/tables/metric.h"
 #include "client/tables/pivot_axes.h"
+#include "sweeps/extended.h"
 
 namespace longrun::client {
 
@@ -42,7 +43,11 @@ class AxisOrder {
   // A sweep's values keep the order of its file; an evaluation's are sorted in ascending order.
   void Sort() {
     if (!IsEvaluationAxis(axis_) || axis_ == "metric") return;
-    std::ranges::sort(values_);
+    if (axis_ == "extension") {
+      std::ranges::sort(values_, IsExtensionBefore);
+    } else {
+      std::ranges::sort(values_);
+    }
     for (std::size_t i = 0; i < values_.size(); ++i) ranks_.at(values_[i]) = i;
   }
   std::size_t RankOf(const Json& value) const { return ranks_.at(value); }  // of an added value

@@ -13,7 +13,9 @@ namespace {
 Json ParamsOf(const Json& evaluation) {
   if (!evaluation.is_object() || evaluation.empty()) return Json::object();
   Json params = evaluation.begin().value();
-  for (const char* key : {"split", "protocol", "baseline", "context_lengths"}) params.erase(key);
+  for (const char* key : {"split", "protocol", "baseline", "context_lengths", "extension"}) {
+    params.erase(key);
+  }
   return params;
 }
 

@@ -52,6 +52,10 @@ Columns ColumnsOf(const std::vector<PivotTable>& tables) {
   for (const PivotTable& table : tables) {
     used.insert(table.row_axes.begin(), table.row_axes.end());
     used.insert(table.col_axes.begin(), table.col_axes.end());
+    // It has a column wherever a sweep has extensions, as one of those below.
+    for (const auto& [axis, value] : table.fixed) {
+      if (axis == "extension") used.insert(axis);
+    }
     for (const ResultMetric& metric : table.metrics) {
       metrics.insert(metric.name);
       columns.has_speeds = columns.has_speeds || metric.is_speed();

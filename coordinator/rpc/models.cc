@@ -195,6 +195,7 @@ std::function<std::optional<ModelInfo>(const std::string&)> ModelFinder(
     known[row.name] = {.name = row.name,
                        .digest = row.digest,
                        .model = std::move(net->model),
+                       .extension = std::move(net->extension),
                        .trained_length = TrainedLength(*config),
                        .mask_token = *mask_token};
   }

@@ -60,10 +60,13 @@ std::vector<QueryColumn> ResultColumns() {
       {"bits_per_byte", "real", "bits", "nll_sum / ln 2 / bytes"},
       {"status", "text", "", "ok, diverged, not_applicable, out_of_memory, ..."},
       {"extra", "json", "", "what else the evaluation says"},
-      {"cell", "text", "", "id of the cell: SHA-256 of run, evaluation and context length"},
+      {"cell", "text", "",
+       "id of the cell: SHA-256 of run, evaluation, extension and context length"},
       kTask,
       kAttempt,
       {"seq", "integer", "", "number of the journal record"},
+      {"extension", "json", "",
+       "how the model was read beyond its train length; null: as it was trained"},
   };
 }
 

@@ -1,4 +1,5 @@
-// Evaluations in the sweep language: which cells they become, and that docs/evaluation.md is right.
+// Evaluations in the sweep language: which cells they become, and that the examples of
+// docs/evaluation.md and docs/extensions.md are right.
 #include <gtest/gtest.h>
 
 #include <string>
@@ -130,6 +131,19 @@ TEST(EvaluationDocsTest, EachExampleIsAnEvaluationOfASweep) {
     }
   }
   EXPECT_GE(n_blocks, 5);
+}
+
+TEST(EvaluationDocsTest, TheExampleOfExtensionsIsASweep) {
+  const std::string page = ReadFile(LONGRUN_SOURCE_DIR "/docs/extensions.md").value();
+  const std::size_t begin = page.find("```yaml\nspec:\n") + 8;
+  const std::string spec = page.substr(begin, page.find("```", begin) - begin);
+  const Result<Sweep> sweep =
+      ParseSweep(Str("apiVersion: longrun/v1\nkind: Sweep\nmetadata: {name: small}\n", spec,
+                     "  model: {size: micro}\n  train: {tokens: 614400, batch_tokens: 1024}\n"),
+                 "sweep.yaml", {}, Austen());
+  ASSERT_TRUE(sweep.ok()) << sweep.status().message();
+  ASSERT_EQ(sweep->runs.size(), 1u);
+  EXPECT_EQ(sweep->runs[0].evaluations.size(), 4u);
 }
 
 }  // namespace

@@ -208,7 +208,7 @@ TEST(ExplainTest, EachExampleOfAScalarKeyIsAValueThatTheKeyTakes) {
     if (row.path.starts_with("spec.matrix.")) node = &node->items.at(0);
     if (row.kind == KeyRow::Kind::kLabels || row.kind == KeyRow::Kind::kPosition ||
         row.kind == KeyRow::Kind::kPoints || row.kind == KeyRow::Kind::kEvaluations ||
-        row.kind == KeyRow::Kind::kClaims) {
+        row.kind == KeyRow::Kind::kExtensions || row.kind == KeyRow::Kind::kClaims) {
       continue;  // not scalars
     }
     const Result<Json> value = TypeValue(row, *node);
@@ -230,8 +230,9 @@ TEST(ExplainTest, ATypoIsAnsweredWithTheNearestName) {
             "unknown position method \"cabel\"; did you mean \"cable\"? (methods");
   EXPECT_EQ(message("position.cable.varant"),
             "position.cable has no parameter \"varant\"; did you mean \"variant\"?");
-  EXPECT_EQ(message("zzzzzzzz"),
-            "unknown name \"zzzzzzzz\"; try spec, position, evaluate, failure or published");
+  EXPECT_EQ(
+      message("zzzzzzzz"),
+      "unknown name \"zzzzzzzz\"; try spec, position, evaluate, extension, failure or published");
   EXPECT_EQ(Explain("zzzzzzzz").status().code(), Code::kNotFound);
 }
 

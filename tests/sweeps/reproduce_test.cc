@@ -105,6 +105,32 @@ spec:
 )");
 }
 
+TEST(ReproduceTest, ExtensionsComeBack) {
+  ExpectTheSameRuns(R"(apiVersion: longrun/v1
+kind: Sweep
+metadata: {name: a}
+spec:
+  model: {architecture: llama, size: micro}
+  matrix: {position: [rope], train_length: [64, 128], dataset: [toy]}
+  train: {tokens: 65536, batch_tokens: 1024}
+  evaluate:
+    - perplexity: {context_lengths: [64, 256]}
+    - perplexity: {context_lengths: [64], protocol: last_k, k: 16}
+  extend: [none, {method: pi, factor: 4}, {method: yarn, factor: 8, original_length: 32}]
+)");
+  ExpectTheSameRuns(R"(apiVersion: longrun/v1
+kind: Sweep
+metadata: {name: a}
+spec:
+  model: {architecture: llama, size: micro}
+  matrix: {position: [rope], train_length: [64], dataset: [toy]}
+  train: {tokens: 65536, batch_tokens: 1024}
+  evaluate:
+    - perplexity: {context_lengths: [64, 256]}
+  extend: [{method: dynamic_ntk, factor: 1}]
+)");
+}
+
 // Cells of last_k and of windows in documents have the tokens of the text where the file has those
 // that are scored.
 TEST(ReproduceTest, EveryProtocolComesBackWithItsTokens) {

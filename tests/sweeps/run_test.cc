@@ -6,7 +6,9 @@
 #include "base/hash.h"
 #include "base/str.h"
 #include "base/version.h"
+#include "model/extension/extension.h"
 #include "model/position/method.h"
+#include "sweeps/extended.h"
 #include "sweeps/run_errors.h"
 #include "sweeps/run_reader.h"
 #include "sweeps/task.h"
@@ -302,6 +304,22 @@ TEST(TaskFileTest, ReadsBackWhatItWrote) {
   EXPECT_EQ(read->expected_cells, task.expected_cells);
   EXPECT_EQ(read->resume, std::nullopt);
   EXPECT_TRUE(read->activation_checkpointing);
+}
+
+// An older trainer would leave out a member that it does not know, but refuses this one.
+TEST(TaskFileTest, AnExtensionStandsBesideTheEvaluation) {
+  TaskFile task = EvaluateTask();
+  const Json yarn =
+      ResolveExtension({{"method", "yarn"}, {"factor", 4}, {"original_length", 64}}).value();
+  const Json plain = task.evaluation;
+  task.evaluation = WithExtension(plain, yarn);
+  const Json json = task.ToJson();
+  EXPECT_EQ(json.at("evaluation"), plain);
+  EXPECT_EQ(json.at("extension"), yarn);
+  const Result<TaskFile> read = TaskFile::FromJson(json);
+  ASSERT_TRUE(read.ok()) << read.status().message();
+  EXPECT_EQ(read->evaluation, task.evaluation);
+  EXPECT_EQ(EvaluateTask().ToJson().at("extension"), Json());
 }
 
 TEST(TaskFileTest, ADepthStandsOnlyInACellThatHasOne) {

@@ -21,6 +21,7 @@
 #include "model/net/model_folder.h"
 #include "model/net/scorer.h"
 #include "sweeps/cost.h"
+#include "sweeps/extended.h"
 #include "worker/trainer/stop.h"
 #include "worker/trainer/weights.h"
 
@@ -36,7 +37,7 @@ struct NamedEvaluation {
   std::string files_dir;
 };
 
-// Parses {"perplexity": {...}}; a file is given by its path, FOLDER/HEX.
+// Parses {"perplexity": {...}} without its extension; a file is given by its path, FOLDER/HEX.
 Result<NamedEvaluation> ParseEvaluation(const Json& json) {
   if (!json.is_object() || json.size() != 1) {
     return Status(Code::kInvalidArgument, "task.evaluation: expected one evaluation by its name");
@@ -217,7 +218,7 @@ Result<std::int64_t> MaskToken(const TaskFile& task, const Dataset& dataset) {
 
 Status Evaluate(Session& session, const Dataset& dataset, const Machine& machine) {
   const TaskFile& task = session.task();
-  ASSIGN_OR_RETURN(NamedEvaluation named, ParseEvaluation(task.evaluation));
+  ASSIGN_OR_RETURN(NamedEvaluation named, ParseEvaluation(WithoutExtension(task.evaluation)));
   if (const std::string why = WhyUnsupported(*named.evaluation, task.run.model.causal);
       !why.empty()) {
     return Status(Code::kInvalidArgument, Str(named.evaluation->name, ": ", why));
@@ -230,6 +231,7 @@ Status Evaluate(Session& session, const Dataset& dataset, const Machine& machine
                       ": there is no mask token: give config.json a mask_token_id, or take a "
                       "dataset whose tokenizer has a mask token"));
   }
+  RETURN_IF_ERROR(SetExtension(ExtensionOf(task.evaluation), weights.config).In("task.extension"));
   ASSIGN_OR_RETURN(Transformer net, Transformer::Make(weights.config, std::move(weights.parameters),
                                                       task.execution.attention, machine.compute));
   Evaluator evaluator(session, dataset, std::move(named), DescribeMachine(task, machine),

@@ -12,28 +12,17 @@
 #include "model/hugging_face/finite.h"
 #include "model/net/model_folder.h"
 #include "model/net/tensor_file.h"
+#include "worker/trainer/weights.h"
 
 namespace longrun::trainer {
 namespace {
 
-// Sets the extension, as {"method": "yarn", ...}; config.json must not have one of its own.
 Status Extend(const std::string& text, NetConfig& net) {
   if (text.empty()) return Status();
-  Result<Json> given = ParseJson(text);
-  if (!given) return std::move(given).status().In("--extend");
-  if (!net.extension.is_null()) {
-    return Status(Code::kInvalidArgument,
-                  Str("--extend: config.json extends the model already, by rope_scaling or "
-                      "rope_parameters with method \"",
-                      net.extension.at("method").get<std::string>(),
-                      "\"; take it out there, or leave out --extend"));
-  }
-  Result<Json> extension = ResolveExtension(*given);
-  if (!extension) {
-    return Status(Code::kInvalidArgument, extension.status().message()).In("--extend");
-  }
-  net.extension = std::move(extension).value();
-  return Status();
+  ASSIGN_OR_RETURN(const Json given, ParseJson(text));
+  const Result<Json> extension = ResolveExtension(given);
+  if (!extension.ok()) return Status(Code::kInvalidArgument, extension.status().message());
+  return SetExtension(*extension, net);
 }
 
 // Refuses text files. A safetensors file begins with the length of its header, eight bytes of which
@@ -71,7 +60,7 @@ Result<Transformer> OpenModel(const ModelOptions& options) {
   ASSIGN_OR_RETURN(const WeightFolder opened, OpenWeightFolder(options.folder));
   RETURN_IF_ERROR(CheckFinite(opened));
   ModelFolder folder = ToModelFolder(opened);
-  RETURN_IF_ERROR(Extend(options.extend, folder.config));
+  RETURN_IF_ERROR(Extend(options.extend, folder.config).In("--extend"));
   if (!backend) {
     backend = AttentionOf(folder.config.model, compute);
   }

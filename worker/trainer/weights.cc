@@ -49,4 +49,17 @@ Result<StartWeights> LoadImported(const CheckpointRef& init, const Run& run) {
   return imported;
 }
 
+Status SetExtension(const Json& extension, NetConfig& net) {
+  if (extension.is_null()) return Status();
+  if (!net.extension.is_null()) {
+    return Status(Code::kInvalidArgument,
+                  Str("config.json extends the model already, by rope_scaling or rope_parameters "
+                      "with method \"",
+                      net.extension.at("method").get<std::string>(),
+                      "\"; take it out there, or leave this one out"));
+  }
+  net.extension = extension;
+  return Status();
+}
+
 }  // namespace longrun::trainer

@@ -25,4 +25,7 @@ struct StartWeights {
 // method if the run has that method, else new ones from the run's seed, like random weights.
 Result<StartWeights> LoadImported(const CheckpointRef& init, const Run& run);
 
+// Sets a resolved extension (null: leaves the network as it is); config.json must not have one.
+Status SetExtension(const Json& extension, NetConfig& net);
+
 }  // namespace longrun::trainer

@@ -3,10 +3,14 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
+#include "base/str.h"
 #include "client/tables/pivot_arguments.h"
 #include "client/tables/table_parts.h"
+#include "model/extension/extension.h"
+#include "sweeps/extended.h"
 #include "tests/client/sample_results.h"
 
 namespace longrun::client {
@@ -409,6 +413,71 @@ TEST(PivotTest, EvaluationsThatDifferInAParameterAreTablesOfTheirOwn) {
   ASSERT_EQ(tables[1].columns.size(), 2u);
   EXPECT_NEAR(*tables[1].rows[0].cells[0].value, 7.0, 1e-12);
   EXPECT_EQ(tables[1].rows[0].cells[1].status, "missing");
+}
+
+// Under the default of original_length, runs of several train lengths share a row's name.
+TEST(PivotTest, ExtensionsAreRowsInTheirOrderAndTheBaselineStandsApart) {
+  std::vector<ResultRun> runs;
+  std::vector<ResultRow> rows;
+  const auto evaluation = [](const Json& given, int train_length) {
+    const Json plain = {{"perplexity", {{"protocol", "nonoverlap"}}}};
+    if (given.is_null()) return plain;
+    return WithExtension(plain, ResolveExtension(WithOriginalLength(given, train_length)).value());
+  };
+  const Json yarn = {{"method", "yarn"}, {"factor", 4}}, pi = {{"method", "pi"}, {"factor", 4}};
+  const auto add = [&](int train_length, const Json& given, double perplexity,
+                       const Json& variant = nullptr) {
+    for (const int context_length : {64, 256}) {
+      ResultRow row = RowOf(Str("r", train_length), context_length, perplexity, 1000, variant);
+      row.evaluation = evaluation(given, train_length);
+      row.cell += Str("-", given.is_null() ? "none" : given.at("method").get<std::string>());
+      rows.push_back(row);
+    }
+  };
+  for (const int train_length : {64, 128}) {
+    runs.push_back(RunOf(Str("r", train_length), "rope", train_length, 1));
+    add(train_length, yarn, 20);
+    add(train_length, Json(), 30);
+    add(train_length, Json(), 90, "unigram");
+    add(train_length, pi, 25);
+  }
+  const std::vector<SweepResults> results = {ResultsOf(runs, rows)};
+  const auto named = Build(
+      results, {.rows = {"extension"}, .where = {{.axis = "train_length", .values = {"128"}}}});
+  ASSERT_EQ(named.size(), 1U);
+  const PivotTable& table = named[0];
+  ASSERT_EQ(table.rows.size(), 4U);
+  EXPECT_EQ(table.rows[0].key, (std::vector<Json>{"none"}));
+  EXPECT_EQ(table.rows[1].key, (std::vector<Json>{pi}));
+  EXPECT_EQ(table.rows[2].key, (std::vector<Json>{yarn}));
+  EXPECT_EQ(table.rows[3].baseline, "unigram");
+  // They are compared with each other.
+  EXPECT_FALSE(table.rows[0].cells[0].is_best);
+  EXPECT_TRUE(table.rows[2].cells[0].is_best);
+
+  const auto all = Build(results);
+  ASSERT_EQ(all.size(), 1U);
+  EXPECT_EQ(all[0].row_axes.back(), "extension");
+  ASSERT_EQ(all[0].rows.size(), 7U);
+  EXPECT_EQ(all[0].rows[4].key.back(), pi);
+  for (const PivotRow& row : all[0].rows) {
+    for (const PivotCell& cell : row.cells) EXPECT_EQ(cell.status, "ok");
+  }
+
+  const auto chosen =
+      Build(results, {.where = {{.axis = "extension", .values = {"yarn"}}},
+                      .against = PivotFilter{.axis = "extension", .values = {"none"}}});
+  ASSERT_EQ(chosen.size(), 1U);
+  ASSERT_EQ(chosen[0].rows.size(), 2U);
+  EXPECT_NEAR(*chosen[0].rows[0].cells[0].value, 20.0 / 30.0, 1e-9);
+}
+
+// What has no extension has no such axis in its tables.
+TEST(PivotTest, WithoutExtensionsTheirAxisIsEmpty) {
+  const auto tables = Build({Grid()});
+  const auto& fixed = tables.at(0).fixed;
+  EXPECT_EQ(std::ranges::find(fixed, "extension", &std::pair<std::string, Json>::first),
+            fixed.end());
 }
 
 TEST(PivotTest, AVariantOfTheModelIsARowAndABaselineStandsApart) {
