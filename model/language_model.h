@@ -1,5 +1,5 @@
-// The interface through which an evaluation uses a model: the negative log-likelihood of tokens
-// and, for a network, its timing and its attention.
+// The interface through which an evaluation uses a model: the negative log-likelihood of tokens,
+// the tokens that it writes after a text and, for a network, its timing and its attention.
 #pragma once
 
 #include <cstdint>
@@ -35,6 +35,15 @@ struct MaskedSequence {
   bool operator==(const MaskedSequence&) const = default;
 };
 
+// A text for the model to continue.
+struct Prompt {
+  std::vector<std::int32_t> tokens;  // at least one
+  std::int64_t new_tokens = 1;       // how many to write, at least one
+  std::vector<std::int32_t> stop{};  // ids that end the answer
+
+  bool operator==(const Prompt&) const = default;
+};
+
 class LanguageModel {
  public:
   virtual ~LanguageModel() = default;
@@ -48,6 +57,14 @@ class LanguageModel {
   virtual Result<std::vector<std::vector<float>>> MaskedNll(
       std::span<const MaskedSequence> /*sequences*/) {
     return Status(Code::kUnimplemented, "this model guesses no hidden tokens");
+  }
+  // What the model writes after each prompt: at each step the most likely token, and of equally
+  // likely ones the smallest id, until new_tokens are there or one of `stop`, which is left out.
+  // Prompts affect each other's answers only by rounding. kUnimplemented if the model cannot write;
+  // kOutOfRange as above; kAborted if a logit is not finite.
+  virtual Result<std::vector<std::vector<std::int32_t>>> Continue(
+      std::span<const Prompt> /*prompts*/) {
+    return Status(Code::kUnimplemented, "this model writes no text");
   }
   // The id that replaces hidden tokens; nothing if the model has none.
   virtual std::optional<std::int32_t> mask_token() const { return std::nullopt; }

@@ -804,7 +804,7 @@ class Reader {
       }
       allowed = value->get<bool>();
     }
-    if (allowed || params.at("split") != "train") return;
+    if (allowed || params.value("split", "") != "train") return;
     const YamlNode::Entry* const split = entry.value.Find("split");
     Report(split != nullptr ? split->value.place : entry.place,
            Str(below,

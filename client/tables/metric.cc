@@ -114,7 +114,7 @@ void AddMetricsOfNll(const NllSource& source, std::vector<ResultMetric>& metrics
 
 // Guesses from words in the name which way is better; without such a word, nothing is marked.
 ResultMetric::Better BetterByName(std::string_view name) {
-  constexpr std::string_view kHigher[] = {"per_s", "acc", "f1", "rouge", "exact_match"};
+  constexpr std::string_view kHigher[] = {"per_s", "acc", "recall", "f1", "rouge", "exact"};
   constexpr std::string_view kLower[] = {"bytes", "loss", "ms", "seconds"};
   const auto within = [name](std::string_view word) {
     return name.find(word) != std::string_view::npos;
@@ -126,6 +126,10 @@ ResultMetric::Better BetterByName(std::string_view name) {
 }
 
 }  // namespace
+
+bool ResultMetric::is_share() const {
+  return name == "acc" || name.starts_with("acc_") || name == "recall" || name == "exact";
+}
 
 std::string ResultMetric::words() const {
   std::string text = name;

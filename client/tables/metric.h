@@ -62,7 +62,7 @@ struct ResultMetric {
   bool is_by_position() const { return name.ends_with("_by_position"); }
   bool is_bytes() const { return name.ends_with("bytes"); }
   bool is_speed() const { return name.ends_with("_per_s"); }
-  bool is_share() const { return name == "acc" || name.starts_with("acc_"); }  // between 0 and 1
+  bool is_share() const;  // of answers, between 0 and 1
   // For likelihoods, rows with a variant are other models. Otherwise they are other measurements,
   // such as the directions of a throughput, and are not compared.
   bool variants_are_models() const { return is_nll(); }

@@ -5,6 +5,8 @@
 #include "model/evaluation/attention_map.h"
 #include "model/evaluation/evaluation.h"
 #include "model/evaluation/multiple_choice.h"
+#include "model/evaluation/needle.h"
+#include "model/evaluation/passkey.h"
 #include "model/evaluation/perplexity.h"
 #include "model/evaluation/pseudo_perplexity.h"
 #include "model/evaluation/throughput.h"
@@ -14,7 +16,8 @@ namespace longrun {
 std::span<const Evaluation* const> Evaluations() {
   static const std::array evaluations = {
       &PerplexityEvaluation(),   &ThroughputEvaluation(),       &MultipleChoiceEvaluation(),
-      &AttentionMapEvaluation(), &PseudoPerplexityEvaluation(),
+      &AttentionMapEvaluation(), &PseudoPerplexityEvaluation(), &PasskeyEvaluation(),
+      &NeedleEvaluation(),
   };
   return evaluations;
 }

@@ -5,8 +5,10 @@
 #include <ATen/ops/index_select.h>
 
 #include <algorithm>
+#include <functional>
 
 #include "base/str.h"
+#include "model/net/generate.h"
 #include "model/net/head.h"
 #include "model/net/masked_batch.h"
 #include "model/net/out_of_memory.h"
@@ -16,6 +18,11 @@ namespace {
 
 std::int64_t FedLength(const Window& window) {
   return window.score_end - 1 - window.context_begin + (window.bos ? 1 : 0);
+}
+
+// The tokens that are read to continue the prompt: the last one written is not.
+std::int64_t ReadLength(const Prompt& prompt) {
+  return static_cast<std::int64_t>(prompt.tokens.size()) + prompt.new_tokens - 1;
 }
 
 // Whether both windows fit into one batch.
@@ -97,6 +104,72 @@ Result<std::vector<std::vector<float>>> NetScorer::Nll(std::span<const std::int3
     return {};
   }));
   return nll;
+}
+
+Status NetScorer::CheckPrompts(std::span<const Prompt> prompts) const {
+  const std::int64_t n_vocab = net_.config().model.vocab_size;
+  for (const Prompt& prompt : prompts) {
+    LR_CHECK(!prompt.tokens.empty() && prompt.new_tokens > 0);
+    RETURN_IF_ERROR(net_.CheckLength(ReadLength(prompt)));
+    for (const std::int32_t id : prompt.tokens) {
+      if (id >= 0 && id < n_vocab) continue;
+      return Status(Code::kInvalidArgument, Str("a token of a prompt is ", id,
+                                                ", the model has the ids 0 to ", n_vocab - 1));
+    }
+  }
+  return Status();
+}
+
+Status NetScorer::ContinueBatch(std::span<const Prompt> prompts,
+                                std::span<std::vector<std::int32_t>> answers) {
+  const auto b = static_cast<std::int64_t>(prompts.size());
+  const auto t = static_cast<std::int64_t>(prompts.front().tokens.size());
+  const at::Tensor prompt_BT = at::empty({b, t}, at::kLong);
+  std::int64_t* id = prompt_BT.data_ptr<std::int64_t>();
+  for (const Prompt& prompt : prompts) id = std::ranges::copy(prompt.tokens, id).out;
+
+  std::vector<bool> has_ended(prompts.size(), false);
+  const auto keep = [&](std::span<const std::int64_t> ids) {
+    for (std::size_t p = 0; p < prompts.size(); ++p) {
+      if (has_ended[p]) continue;
+      const auto written = static_cast<std::int32_t>(ids[p]);
+      if (std::ranges::find(prompts[p].stop, written) != prompts[p].stop.end()) {
+        has_ended[p] = true;
+      } else {
+        answers[p].push_back(written);
+      }
+    }
+    return !std::ranges::all_of(has_ended, std::identity());
+  };
+  const std::int64_t longest_cached = net_.CachedLengthMax();
+  return Generate(net_, prompt_BT,
+                  {.new_tokens = prompts.front().new_tokens,
+                   .cache = longest_cached == 0 || ReadLength(prompts.front()) <= longest_cached,
+                   .keep_logits = false,
+                   .on_step = keep})
+      .status();
+}
+
+Result<std::vector<std::vector<std::int32_t>>> NetScorer::Continue(
+    std::span<const Prompt> prompts) {
+  RETURN_IF_ERROR(CheckPrompts(prompts));
+  std::vector<std::vector<std::int32_t>> answers(prompts.size());
+  RETURN_IF_ERROR(WithinMemory([&]() -> Status {
+    for (std::size_t begin = 0; begin < prompts.size();) {
+      const Prompt& first = prompts[begin];
+      std::size_t end = begin + 1;
+      while (end < prompts.size() && prompts[end].tokens.size() == first.tokens.size() &&
+             prompts[end].new_tokens == first.new_tokens) {
+        ++end;
+      }
+      Status status = ContinueBatch(prompts.subspan(begin, end - begin),
+                                    std::span(answers).subspan(begin, end - begin));
+      if (!status.ok()) return status;
+      begin = end;
+    }
+    return {};
+  }));
+  return answers;
 }
 
 std::optional<std::int32_t> NetScorer::mask_token() const {

@@ -1,5 +1,5 @@
 // A network as a LanguageModel: windows of equal shape are fed together, and logits exist only for
-// the scored tokens, one chunk at a time.
+// the scored tokens, one chunk at a time. Prompts of equal length are continued together.
 #pragma once
 
 #include <cstdint>
@@ -29,6 +29,8 @@ class NetScorer final : public LanguageModel {
                                               std::span<const Window> windows) override;
   Result<std::vector<std::vector<float>>> MaskedNll(
       std::span<const MaskedSequence> sequences) override;
+  // Prompts of one length and number of new tokens are read together if they are adjacent.
+  Result<std::vector<std::vector<std::int32_t>>> Continue(std::span<const Prompt> prompts) override;
   std::optional<std::int32_t> mask_token() const override;
   ThroughputProbe* throughput() override;
   AttentionProbe* attention() override;
@@ -43,6 +45,11 @@ class NetScorer final : public LanguageModel {
   // Sequences of one length.
   void MaskedNllOfBatch(std::span<const MaskedSequence> sequences,
                         std::span<std::vector<float>> nll);
+
+  Status CheckPrompts(std::span<const Prompt> prompts) const;
+  // Prompts of one length and number of new tokens.
+  Status ContinueBatch(std::span<const Prompt> prompts,
+                       std::span<std::vector<std::int32_t>> answers);
 
   Transformer& net_;
   std::int32_t bos_id_;

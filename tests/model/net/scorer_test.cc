@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "model/evaluation/window.h"
+#include "model/extension/extension.h"
 #include "model/net/head.h"
 #include "tests/model/net/small_model.h"
 
@@ -54,6 +55,68 @@ TEST(NetScorerTest, GivesTheNllOfEachScoredTokenInItsWindow) {
       EXPECT_NEAR((*nll)[w][static_cast<std::size_t>(t - window.score_begin)], expected, 1e-5);
     }
   }
+}
+
+// The most likely token after a text, from a pass over the whole of it.
+std::int32_t LikeliestAfter(Transformer& net, const std::vector<std::int32_t>& text) {
+  const at::NoGradGuard no_grad;
+  const at::Tensor ids = at::empty({1, static_cast<std::int64_t>(text.size())}, at::kLong);
+  std::ranges::copy(text, ids.data_ptr<std::int64_t>());
+  const at::Tensor last = net.Hidden(ids).select(1, ids.size(1) - 1);
+  return static_cast<std::int32_t>(
+      HeadLogits(last, net.head(), net.compute()).argmax(1).item<std::int64_t>());
+}
+
+TEST(NetScorerTest, ContinuesPromptsOfAnyLengthUntilTheirStop) {
+  const Json dynamic = {{"method", "dynamic_ntk"}, {"factor", 2.0}, {"original_length", 12}};
+  for (const Json& extension : {Json(), dynamic}) {
+    NetConfig config = SmallConfig("rope");
+    if (!extension.is_null()) config.extension = ResolveExtension(extension).value();
+    Transformer net = SmallNet(config, "fp32");
+    const std::vector<std::int32_t> ids = Ids(60);
+    const auto part = [&](std::ptrdiff_t begin, std::ptrdiff_t n) {
+      return std::vector<std::int32_t>(ids.begin() + begin, ids.begin() + begin + n);
+    };
+    // Two of one shape side by side, another length, and another number of tokens.
+    std::vector<Prompt> prompts = {{.tokens = part(0, 9), .new_tokens = 7},
+                                   {.tokens = part(20, 9), .new_tokens = 7},
+                                   {.tokens = part(5, 17), .new_tokens = 7},
+                                   {.tokens = part(5, 17), .new_tokens = 1}};
+    NetScorer scorer(net);
+
+    const auto written = scorer.Continue(prompts);
+
+    ASSERT_TRUE(written.ok()) << written.status().message();
+    ASSERT_EQ(written->size(), prompts.size());
+    for (std::size_t p = 0; p < prompts.size(); ++p) {
+      std::vector<std::int32_t> text = prompts[p].tokens;
+      ASSERT_EQ(static_cast<std::int64_t>((*written)[p].size()), prompts[p].new_tokens);
+      for (const std::int32_t id : (*written)[p]) {
+        EXPECT_EQ(id, LikeliestAfter(net, text)) << p << " after " << text.size();
+        text.push_back(id);
+      }
+    }
+    // A stop ends its own prompt only, and is left out.
+    const std::vector<std::int32_t> first = (*written)[0], second = (*written)[1];
+    prompts[0].stop = {first[3]};
+    const auto stopped = scorer.Continue(prompts);
+    ASSERT_TRUE(stopped.ok());
+    const auto end = std::ranges::find(first, first[3]);
+    EXPECT_EQ((*stopped)[0], std::vector<std::int32_t>(first.begin(), end));
+    EXPECT_EQ((*stopped)[1], second);
+  }
+}
+
+TEST(NetScorerTest, APromptMustFitThePositionTableAndTheVocabulary) {
+  constexpr std::int64_t n_rows = 8;
+  Transformer learned = SmallNet(SmallConfig("learned", n_rows), "fp32");
+  NetScorer scorer(learned);
+  const std::vector<Prompt> fits = {{.tokens = Ids(n_rows), .new_tokens = 1}};
+  const std::vector<Prompt> longer = {{.tokens = Ids(n_rows), .new_tokens = 2}};
+  EXPECT_TRUE(scorer.Continue(fits).ok());
+  EXPECT_EQ(scorer.Continue(longer).status().code(), Code::kOutOfRange);
+  const std::vector<Prompt> unknown = {{.tokens = {1, 100'000}, .new_tokens = 1}};
+  EXPECT_EQ(scorer.Continue(unknown).status().code(), Code::kInvalidArgument);
 }
 
 // Against the logits of one sequence at a time, as `longrun-trainer forward` writes them.

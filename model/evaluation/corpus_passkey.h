@@ -1,0 +1,57 @@
+// Passkeys of random tokens in a text of the dataset, as ant-research/long-context-modeling (DRT,
+// arXiv:2410.01651) asks for them: utils/data_loader_utils.py and eval/slidewin_eval.py. A key is k
+// random tokens; statements about keys are inserted into T consecutive tokens of a split, which end
+// with a question and its answer:
+//
+//   kind      statements                                                    question, then answer
+//   single    |The passkey is: K|                                           |What is the passkey?
+//                                                                           The passkey is K
+//   multihop  4 of |DEF a->b|: v0->v1, v1->v2, and such a chain of others    |The path from v0 is
+//                                                                           v1,v2
+//   multi     6 of |One of the special magic numbers for a is b|            |The value of a is b
+//
+// Each string and each key is tokenised by itself. With chunks of C tokens the answer begins at
+// T - C + 1, directly after the last chunk has begun; otherwise it ends with the text. What is
+// inserted moves the text to the right, beyond T it is cut off.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "base/status.h"
+#include "model/data/tokenizer.h"
+#include "model/language_model.h"
+
+namespace longrun {
+
+struct CorpusPasskeyRules {
+  enum class Kind { kSingle, kMultihop, kMulti };
+  Kind kind = Kind::kSingle;
+  std::int64_t key_tokens = 5;
+  std::int64_t chunk = 64;
+  bool in_last_chunk = true;  // where the answer stands
+  std::uint64_t seed = 0;
+};
+
+struct CorpusPasskey {
+  std::vector<std::int32_t> tokens;  // ends with the answer
+  std::int64_t answer_begin = 0;
+  std::int64_t scored = 0;                   // the place of the token that DRT's metric asks for
+  std::vector<std::int64_t> statement_begin;  // the first one is what the question asks for
+};
+
+// Why no text of context_length tokens can have all this, as the end of a sentence; "" if it can.
+std::string WhyTooShort(const CorpusPasskeyRules& rules, const Tokenizer& tokenizer,
+                        std::int64_t context_length);
+
+// Case `i` over `text`, whose T tokens are long enough. Keys are drawn from `ids`. A pure function
+// of the arguments.
+CorpusPasskey MakeCorpusPasskey(const CorpusPasskeyRules& rules, const Tokenizer& tokenizer,
+                                std::span<const std::int32_t> ids,
+                                std::span<const std::int32_t> text, std::int64_t i);
+
+}  // namespace longrun

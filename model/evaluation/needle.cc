@@ -1,0 +1,254 @@
+// A key is hidden at each depth of a text of filler (LandmarkPrompt), which ends by asking for it:
+//
+//   depth = i / D,  i = 1 .. D;  of n characters of filler floor(depth n) stand before the key
+//   recall(L, depth) = share of `trials` prompts with an answer that contains the key
+//
+// and one row without a depth over the prompts of all depths. The key is uniform in
+// 50000 .. 500000, a function of (seed, L, i, trial). By `filler`, with context length L:
+//
+//   gali    n = GaliCharacters(L)
+//   fitted  n as large as the prompt with its answer fits into L tokens
+//
+// For a key of m tokens the model writes m - 1 + new_tokens. AcademyCityL/GALI: pred.py, with its
+// prompt for models without a chat template.
+#include "model/evaluation/needle.h"
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <utility>
+
+#include "base/check.h"
+#include "base/random.h"
+#include "base/str.h"
+#include "model/data/tokenizer_file.h"
+#include "model/evaluation/nll_row.h"
+#include "model/evaluation/params.h"
+#include "model/evaluation/passkey_prompt.h"
+#include "model/evaluation/recall.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::string_view kRecall = "recall";
+constexpr std::int64_t kKeyMin = 50'000, kKeyMax = 500'000;
+
+std::int64_t DepthsOf(const Json& params) { return params.at("depths"); }
+
+double DepthOf(std::int64_t i, std::int64_t n_depths) {
+  return static_cast<double>(i) / static_cast<double>(n_depths);
+}
+
+struct Asked {
+  Json params;
+  std::unique_ptr<Tokenizer> tokenizer;
+  std::vector<RecallQuestion> questions;
+};
+
+// The most characters of filler with which a prompt fits; nothing if none does without any.
+std::optional<std::int64_t> FittingCharacters(const Tokenizer& tokenizer, std::int32_t bos,
+                                              std::int64_t new_tokens, std::int64_t length) {
+  const auto fits = [&](std::int64_t n) {
+    const std::string text = LandmarkPrompt(n, 0, kKeyMax);
+    return static_cast<std::int64_t>(PromptTokens(tokenizer, text, bos).size()) + new_tokens <=
+           length;
+  };
+  if (!fits(0)) return std::nullopt;
+  std::int64_t low = 0, high = 1;
+  while (fits(high)) low = std::exchange(high, 2 * high);
+  while (high - low > 1) {
+    const std::int64_t middle = low + (high - low) / 2;
+    (fits(middle) ? low : high) = middle;
+  }
+  return low;
+}
+
+Result<std::vector<RecallQuestion>> QuestionsOf(const EvaluationRequest& request,
+                                                const Json& params, const Tokenizer& tokenizer) {
+  const std::int32_t bos = params.at("bos").get<bool>() ? request.dataset->bos_id() : -1;
+  const std::int64_t length = request.context_length, n_depths = DepthsOf(params);
+  const auto n_trials = params.at("trials").get<std::int64_t>();
+  const auto new_tokens = [&](std::int64_t key) {
+    std::vector<std::int32_t> ids;
+    tokenizer.Encode(Str(key), ids);
+    return static_cast<std::int64_t>(ids.size()) - 1 + params.at("new_tokens").get<std::int64_t>();
+  };
+  std::int64_t n = GaliCharacters(length);
+  if (params.at("filler") == "fitted") {
+    const auto fitting = FittingCharacters(tokenizer, bos, new_tokens(kKeyMax), length);
+    if (!fitting) {
+      return Status(Code::kOutOfRange,
+                    Str("the prompt and its answer do not fit into ", length,
+                        " tokens even without filler: take a larger context length, or fewer "
+                        "new_tokens"));
+    }
+    n = *fitting;
+  }
+  std::vector<RecallQuestion> questions;
+  for (std::int64_t i = 1; i <= n_depths; ++i) {
+    const double depth = DepthOf(i, n_depths);
+    const auto before = static_cast<std::int64_t>(depth * static_cast<double>(n));
+    for (std::int64_t trial = 0; trial < n_trials; ++trial) {
+      SeededRandom random(StreamKey(params.at("seed").get<std::uint64_t>(),
+                                    static_cast<std::uint64_t>(length),
+                                    static_cast<std::uint64_t>((i - 1) * n_trials + trial)));
+      const std::int64_t key =
+          kKeyMin + static_cast<std::int64_t>(random.Below(kKeyMax - kKeyMin + 1));
+      const std::string reference = Str(key);
+      questions.push_back(
+          {.prompt = {.tokens = PromptTokens(tokenizer, LandmarkPrompt(before, n - before, key),
+                                             bos),
+                      .new_tokens = new_tokens(key)},
+           .reference = reference,
+           .is_right =
+               [reference](std::span<const std::int32_t>, std::string_view text) {
+                 return text.find(reference) != std::string_view::npos;
+               },
+           .depth = depth,
+           .facts = {{"key", key}, {"before", before}, {"filler", n}}});
+    }
+  }
+  return questions;
+}
+
+Json NewRow(const EvaluationRequest& request, const Json& params) {
+  Json row = EmptyRow(kRecall, request);
+  row["protocol"] = params.at("filler");
+  row["extra"]["params"] = {{"trials", params.at("trials")}, {"seed", params.at("seed")}};
+  return row;
+}
+
+Json AtDepth(Json row, std::int64_t i, std::int64_t n_depths) {
+  row["depth"] = DepthOf(i, n_depths);
+  return row;
+}
+
+Result<EvaluationOutput> Measured(LanguageModel& model, const EvaluationRequest& request,
+                                  const Json& params, const EvaluationProgress& progress) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
+                   OpenTokenizerOf(request.dataset_folder));
+  ASSIGN_OR_RETURN(const std::vector<RecallQuestion> questions,
+                   QuestionsOf(request, params, *tokenizer));
+  ASSIGN_OR_RETURN(const std::vector<RecallAnswer> answers,
+                   Ask(model, *tokenizer, questions, request.windows_per_call, progress));
+  const auto longest = std::ranges::max(
+      questions, {}, [](const RecallQuestion& one) { return one.prompt.tokens.size(); });
+  const auto row_of = [&](std::span<const RecallAnswer> of_row) {
+    Json row = NewRow(request, params);
+    FillRecallRow(row, std::ranges::count_if(of_row, &RecallAnswer::is_right),
+                  static_cast<std::int64_t>(of_row.size()));
+    row["extra"]["longest_prompt"] = longest.prompt.tokens.size();
+    return row;
+  };
+  EvaluationOutput output;
+  output.rows.push_back(row_of(answers));
+  const std::int64_t n_depths = DepthsOf(params);
+  const auto n_trials = params.at("trials").get<std::size_t>();
+  for (std::int64_t i = 1; i <= n_depths; ++i) {
+    const auto begin = static_cast<std::size_t>(i - 1) * n_trials;
+    output.rows.push_back(
+        AtDepth(row_of(std::span(answers).subspan(begin, n_trials)), i, n_depths));
+  }
+  output.artifacts.push_back(AnswersFile(
+      Str("needle-", params.at("filler").get<std::string>()), request.context_length, questions,
+      answers));
+  return output;
+}
+
+Result<EvaluationOutput> RunNeedle(LanguageModel& model, const EvaluationRequest& request,
+                                   const EvaluationProgress& progress) {
+  LR_CHECK(request.dataset != nullptr);
+  Json given = request.params;
+  if (given.is_object()) given["context_lengths"] = {request.context_length};
+  ASSIGN_OR_RETURN(const Json params, ResolveParams(NeedleEvaluation().params, given, "needle"));
+  Result<EvaluationOutput> output = Measured(model, request, params, progress);
+  if (output.ok()) return output;
+  const std::string_view status = StatusOfModelError(output.status().code());
+  if (status.empty()) return output;
+  Json row = NewRow(request, params);
+  row["status"] = status;
+  row["extra"]["reason"] = output.status().message();
+  EvaluationOutput without;
+  without.rows.push_back(row);
+  for (std::int64_t i = 1; i <= DepthsOf(params); ++i) {
+    without.rows.push_back(AtDepth(row, i, DepthsOf(params)));
+  }
+  return without;
+}
+
+// ---- the table ---------------------------------------------------------------------------------
+
+std::vector<RowName> NeedleRows(const Json& params) {
+  std::vector<RowName> rows = {{.metric = kRecall, .variant = ""}};
+  for (std::int64_t i = 1; i <= DepthsOf(params); ++i) {
+    rows.push_back({.metric = kRecall, .variant = "", .depth = DepthOf(i, DepthsOf(params))});
+  }
+  return rows;
+}
+
+// The text is our own, so any dataset fits: only its tokenizer is used.
+std::optional<ParamError> FitNeedle(const DatasetShape&, Json&) { return std::nullopt; }
+
+double NeedleTokensRead(const DatasetShape&, const Json& params, std::int64_t context_length) {
+  return params.at("trials").get<double>() * params.at("depths").get<double>() *
+         static_cast<double>(context_length);
+}
+
+std::vector<ParamSpec> NeedleSpecs() {
+  return {
+      ContextLengthsParam("tokens of a prompt; by what rule, `filler` says", 1 << 24),
+      {.name = "depths",
+       .type = ParamSpec::Type::kCount,
+       .default_value = 16,
+       .min = 1,
+       .max = 100,
+       .meaning = "number of depths, at equal distances up to the end of the filler"},
+      {.name = "trials",
+       .type = ParamSpec::Type::kCount,
+       .default_value = 20,
+       .min = 1,
+       .max = 1e5,
+       .meaning = "prompts for each context length and depth"},
+      {.name = "filler",
+       .type = ParamSpec::Type::kChoice,
+       .default_value = "gali",
+       .choices = {"gali", "fitted"},
+       .meaning = "how much filler a prompt has: 3.75 characters for each token of the context "
+                  "length, in multiples of 1024, or as much as fits with any tokenizer"},
+      {.name = "new_tokens",
+       .type = ParamSpec::Type::kCount,
+       .default_value = 100,
+       .min = 1,
+       .max = 10'000,
+       .meaning = "tokens that the model writes, besides those of the key but one"},
+      {.name = "seed",
+       .type = ParamSpec::Type::kCount,
+       .default_value = 42,
+       .min = 0,
+       .max = 9e15,
+       .meaning = "seed for the keys"},
+      {.name = "bos",
+       .type = ParamSpec::Type::kBool,
+       .default_value = true,
+       .meaning = "begin each prompt with the begin-of-text token, if the tokenizer has one"},
+  };
+}
+
+}  // namespace
+
+const Evaluation& NeedleEvaluation() {
+  static const Evaluation evaluation = {
+      .name = "needle",
+      .source = "docs/evaluation.md",
+      .meaning = "how often the model repeats a key, by the depth at which it is hidden in a text",
+      .params = NeedleSpecs(),
+      .rows = &NeedleRows,
+      .fit = &FitNeedle,
+      .reads = Evaluation::Reads::kCausal,
+      .run = &RunNeedle,
+      .tokens_read = &NeedleTokensRead,
+  };
+  return evaluation;
+}
+
+}  // namespace longrun

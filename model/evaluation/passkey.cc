@@ -1,0 +1,393 @@
+// A key is hidden in a text, which ends by asking for it; `recall` is the share of `trials` prompts
+// that the model continues with the key. By `protocol`, with context length L:
+//
+//   pose      PosePrompt with n = PoseRepetitions(L) in all; u of them before the key
+//   fitted    the same, n as large as the prompt with its answer fits into L tokens
+//   landmark  LandmarkPrompt with n = GaliCharacters(L) characters in all; u of them before the key
+//   gali      the same prompts; right is an answer that contains the key
+//   drt       keys of random tokens in a text of the dataset (corpus_passkey.h)
+//
+// u is uniform in 0 .. n, the key in 1 .. 50000; both are a function of (seed, L, trial). In pose,
+// fitted and landmark the model writes 10 tokens, and the first number in them must be the key. In
+// gali it writes 100 more tokens than the key has.
+//
+// drt has two rows: `recall`, the token that DRT scores after all those before it, and `exact`, the
+// whole answer written by the model. Case i is over tokens [i L, i L + L) of the split, so that a
+// split of N tokens has at most N / L cases.
+#include "model/evaluation/passkey.h"
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+#include "base/check.h"
+#include "base/random.h"
+#include "base/str.h"
+#include "model/data/tokenizer_file.h"
+#include "model/evaluation/corpus_passkey.h"
+#include "model/evaluation/nll_row.h"
+#include "model/evaluation/params.h"
+#include "model/evaluation/passkey_prompt.h"
+#include "model/evaluation/recall.h"
+#include "model/evaluation/split.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::string_view kRecall = "recall", kExact = "exact";
+constexpr std::int64_t kKeyMax = 50'000, kNewTokens = 10, kGaliNewTokens = 100;
+
+bool IsDrt(const Json& params) { return params.at("protocol") == "drt"; }
+
+// What all questions of a cell are made from.
+struct Source {
+  const EvaluationRequest& request;
+  Json params;
+  std::unique_ptr<Tokenizer> tokenizer;
+  std::int32_t bos = -1;
+
+  std::uint64_t seed() const { return params.at("seed").get<std::uint64_t>(); }
+  std::int64_t trials() const { return params.at("trials"); }
+};
+
+// ---- text --------------------------------------------------------------------------------------
+
+using MakePrompt = std::string (*)(std::int64_t, std::int64_t, std::int64_t);
+
+Prompt PromptOf(const Source& source, std::string_view text, std::int64_t new_tokens) {
+  return {.tokens = PromptTokens(*source.tokenizer, text, source.bos), .new_tokens = new_tokens};
+}
+
+// The most repetitions with which any prompt of the trial fits; -1: not even without any.
+std::int64_t FittingRepetitions(const Source& source, std::int64_t key) {
+  const auto fits = [&](std::int64_t n) {
+    const Prompt prompt = PromptOf(source, PosePrompt(n, 0, key), kNewTokens);
+    return static_cast<std::int64_t>(prompt.tokens.size()) + prompt.new_tokens <=
+           source.request.context_length;
+  };
+  if (!fits(0)) return -1;
+  std::int64_t low = 0, high = 1;
+  while (fits(high)) low = std::exchange(high, 2 * high);
+  while (high - low > 1) {
+    const std::int64_t middle = low + (high - low) / 2;
+    (fits(middle) ? low : high) = middle;
+  }
+  return low;
+}
+
+Status TooShort(const Source& source, std::string_view why) {
+  return Status(Code::kOutOfRange, Str("a prompt of protocol ",
+                                       source.params.at("protocol").get<std::string>(),
+                                       " does not fit into ", source.request.context_length,
+                                       " tokens", why.empty() ? "" : ": ", why));
+}
+
+Result<std::vector<RecallQuestion>> TextQuestions(const Source& source) {
+  const auto protocol = source.params.at("protocol").get<std::string>();
+  const bool is_pose = protocol == "pose", is_fitted = protocol == "fitted";
+  const MakePrompt make = is_pose || is_fitted ? &PosePrompt : &LandmarkPrompt;
+  const std::int64_t length = source.request.context_length;
+  std::vector<RecallQuestion> questions;
+  for (std::int64_t trial = 0; trial < source.trials(); ++trial) {
+    SeededRandom random(StreamKey(source.seed(), static_cast<std::uint64_t>(length),
+                                  static_cast<std::uint64_t>(trial)));
+    const std::int64_t key = 1 + static_cast<std::int64_t>(random.Below(kKeyMax));
+    const std::int64_t n = is_fitted ? FittingRepetitions(source, key)
+                           : is_pose ? PoseRepetitions(length)
+                                     : GaliCharacters(length);
+    if (n < 0) {
+      const std::size_t n_tokens =
+          PromptOf(source, PosePrompt(0, 0, key), kNewTokens).tokens.size();
+      return TooShort(source, is_pose ? std::string("it counts 69 tokens without any filler")
+                                      : Str("without any filler it has ", n_tokens,
+                                            ", and the answer ", kNewTokens));
+    }
+    const auto before =
+        static_cast<std::int64_t>(random.Below(static_cast<std::uint64_t>(n) + 1));
+    const std::string reference = Str(key);
+    RecallQuestion question = {.reference = reference,
+                               .facts = {{"key", key}, {"before", before}, {"filler", n}}};
+    std::int64_t new_tokens = kNewTokens;
+    if (protocol == "gali") {
+      std::vector<std::int32_t> answer;
+      source.tokenizer->Encode(reference, answer);
+      new_tokens = static_cast<std::int64_t>(answer.size()) + kGaliNewTokens;
+      question.is_right = [reference](std::span<const std::int32_t>, std::string_view text) {
+        return text.find(reference) != std::string_view::npos;
+      };
+    } else {
+      question.is_right = [key](std::span<const std::int32_t>, std::string_view text) {
+        return FirstNumberIs(text, key);
+      };
+    }
+    question.prompt = PromptOf(source, make(before, n - before, key), new_tokens);
+    questions.push_back(std::move(question));
+  }
+  return questions;
+}
+
+// ---- tokens of the dataset ---------------------------------------------------------------------
+
+struct CorpusQuestions {
+  std::vector<RecallQuestion> scored, exact;
+};
+
+CorpusPasskeyRules RulesOf(const Json& params) {
+  using Kind = CorpusPasskeyRules::Kind;
+  const Json& kind = params.at("kind");
+  return {.kind = kind == "single"     ? Kind::kSingle
+                  : kind == "multihop" ? Kind::kMultihop
+                                       : Kind::kMulti,
+          .key_tokens = params.at("key_tokens"),
+          .chunk = params.at("chunk"),
+          .in_last_chunk = params.at("answer_at") == "last_chunk",
+          .seed = params.at("seed").get<std::uint64_t>()};
+}
+
+RecallQuestion TokenQuestion(const Source& source, const CorpusPasskey& passkey,
+                             std::int64_t begin, std::int64_t end) {
+  const auto first = passkey.tokens.begin();
+  std::vector<std::int32_t> expected(first + begin, first + end);
+  RecallQuestion question = {
+      .prompt = {.tokens = {first, first + begin}, .new_tokens = end - begin},
+      .reference = source.tokenizer->Decode(expected).value(),
+      .is_right = [expected](std::span<const std::int32_t> ids, std::string_view) {
+        return std::ranges::equal(ids, expected);
+      },
+      .facts = {{"before", passkey.statement_begin.front()}}};
+  return question;
+}
+
+Result<CorpusQuestions> QuestionsInCorpus(const Source& source) {
+  const CorpusPasskeyRules rules = RulesOf(source.params);
+  const std::int64_t length = source.request.context_length;
+  if (const std::string why = WhyTooShort(rules, *source.tokenizer, length); !why.empty()) {
+    return TooShort(source, why);
+  }
+  const Dataset& dataset = *source.request.dataset;
+  ASSIGN_OR_RETURN(const TokenSplit* split,
+                   dataset.Split(source.params.at("split").get<std::string>()));
+  std::vector<std::int32_t> ids = IdsOfText(dataset);
+  std::erase(ids, dataset.eot_id());
+  CorpusQuestions questions;
+  const std::int64_t n = std::min(source.trials(), split->n_tokens() / length);
+  std::vector<std::int32_t> text(static_cast<std::size_t>(length));
+  for (std::int64_t i = 0; i < n; ++i) {
+    RETURN_IF_ERROR(split->Read(i * length, text));
+    const CorpusPasskey passkey = MakeCorpusPasskey(rules, *source.tokenizer, ids, text, i);
+    const auto end = static_cast<std::int64_t>(passkey.tokens.size());
+    questions.scored.push_back(
+        TokenQuestion(source, passkey, passkey.scored, passkey.scored + 1));
+    questions.exact.push_back(TokenQuestion(source, passkey, passkey.answer_begin, end));
+  }
+  return questions;
+}
+
+// ---- the run -----------------------------------------------------------------------------------
+
+Result<Source> SourceOf(const EvaluationRequest& request) {
+  LR_CHECK(request.dataset != nullptr);
+  Json given = request.params;
+  if (given.is_object()) given["context_lengths"] = {request.context_length};
+  ASSIGN_OR_RETURN(Json params, ResolveParams(PasskeyEvaluation().params, given, "passkey"));
+  ASSIGN_OR_RETURN(std::unique_ptr<Tokenizer> tokenizer, OpenTokenizerOf(request.dataset_folder));
+  const bool has_bos = params.value("bos", false);
+  return Source{.request = request,
+                .params = std::move(params),
+                .tokenizer = std::move(tokenizer),
+                .bos = has_bos ? request.dataset->bos_id() : -1};
+}
+
+Json NewRow(const Source& source, std::string_view metric) {
+  Json own = {{"trials", source.trials()}, {"seed", source.params.at("seed")}};
+  if (IsDrt(source.params)) own["kind"] = source.params.at("kind");
+  Json row = EmptyRow(metric, source.request);
+  row["protocol"] = source.params.at("protocol");
+  if (IsDrt(source.params)) row["split"] = source.params.at("split");
+  row["extra"]["params"] = std::move(own);
+  return row;
+}
+
+// Asks the questions of one row.
+Status Measure(LanguageModel& model, const Source& source, std::string_view metric,
+               const std::vector<RecallQuestion>& questions, const EvaluationProgress& progress,
+               EvaluationOutput& output) {
+  ASSIGN_OR_RETURN(const std::vector<RecallAnswer> answers,
+                   Ask(model, *source.tokenizer, questions, source.request.windows_per_call,
+                       progress));
+  Json row = NewRow(source, metric);
+  FillRecallRow(row, std::ranges::count_if(answers, &RecallAnswer::is_right),
+                static_cast<std::int64_t>(answers.size()));
+  const auto longest = std::ranges::max(
+      questions, {}, [](const RecallQuestion& one) { return one.prompt.tokens.size(); });
+  row["extra"]["longest_prompt"] = longest.prompt.tokens.size();
+  output.rows.push_back(std::move(row));
+  output.artifacts.push_back(AnswersFile(
+      Str("passkey-", source.params.at("protocol").get<std::string>(), "-", metric),
+      source.request.context_length, questions, answers));
+  return Status();
+}
+
+Result<EvaluationOutput> Measured(LanguageModel& model, const Source& source,
+                                  const EvaluationProgress& progress) {
+  EvaluationOutput output;
+  if (!IsDrt(source.params)) {
+    ASSIGN_OR_RETURN(const std::vector<RecallQuestion> questions, TextQuestions(source));
+    RETURN_IF_ERROR(Measure(model, source, kRecall, questions, progress, output));
+    return output;
+  }
+  ASSIGN_OR_RETURN(const CorpusQuestions questions, QuestionsInCorpus(source));
+  const auto part = [&](std::int64_t nth) {
+    return [&progress, nth](std::int64_t done, std::int64_t of) {
+      return !progress || progress(nth * of + done, 2 * of);
+    };
+  };
+  RETURN_IF_ERROR(Measure(model, source, kRecall, questions.scored, part(0), output));
+  RETURN_IF_ERROR(Measure(model, source, kExact, questions.exact, part(1), output));
+  return output;
+}
+
+std::vector<RowName> PasskeyRows(const Json& params) {
+  std::vector<RowName> rows = {{.metric = kRecall, .variant = ""}};
+  if (IsDrt(params)) rows.push_back({.metric = kExact, .variant = ""});
+  return rows;
+}
+
+Result<EvaluationOutput> RunPasskey(LanguageModel& model, const EvaluationRequest& request,
+                                    const EvaluationProgress& progress) {
+  ASSIGN_OR_RETURN(const Source source, SourceOf(request));
+  Result<EvaluationOutput> output = Measured(model, source, progress);
+  if (output.ok()) return output;
+  const std::string_view status = StatusOfModelError(output.status().code());
+  if (status.empty()) return output;
+  EvaluationOutput without;
+  for (const RowName& name : PasskeyRows(source.params)) {
+    Json row = NewRow(source, name.metric);
+    row["status"] = status;
+    row["extra"]["reason"] = output.status().message();
+    without.rows.push_back(std::move(row));
+  }
+  return without;
+}
+
+// ---- the table ---------------------------------------------------------------------------------
+
+std::optional<ParamError> FitPasskey(const DatasetShape& dataset, Json& params) {
+  const std::int64_t shortest = params.at("context_lengths").front();
+  if (params.at("protocol") == "pose" && PoseRepetitions(shortest) < 0) {
+    return ParamError{"context_lengths",
+                      Str("protocol pose counts 69 tokens without any filler: expected context "
+                          "lengths from 69 on, found ",
+                          shortest)};
+  }
+  if (!IsDrt(params)) return std::nullopt;
+  const auto split = params.at("split").get<std::string>();
+  if (auto error = CheckSplit(dataset, split); error) return error;
+  const std::int64_t n_tokens = dataset.split_tokens.at(split);
+  const std::int64_t longest = params.at("context_lengths").back();
+  if (longest > n_tokens) {
+    return ParamError{"context_lengths",
+                      Str("context length ", longest, " is more than the ", n_tokens,
+                          " tokens of split ", split, " of dataset \"", dataset.name, "\"")};
+  }
+  if (params.at("answer_at") == "last_chunk") {
+    const std::int64_t chunk = params.at("chunk");
+    for (const std::int64_t length : params.at("context_lengths")) {
+      if (length % chunk == 0) continue;
+      return ParamError{"context_lengths",
+                        Str("expected multiples of the chunk of ", chunk, ", found ", length)};
+    }
+  }
+  return std::nullopt;
+}
+
+double PasskeyTokensRead(const DatasetShape& dataset, const Json& params,
+                         std::int64_t context_length) {
+  double trials = params.at("trials").get<double>();
+  if (IsDrt(params)) {
+    const auto split = dataset.split_tokens.find(params.at("split").get<std::string>());
+    if (split != dataset.split_tokens.end()) {
+      trials = 2.0 * std::min(trials, static_cast<double>(split->second / context_length));
+    }
+  }
+  return trials * static_cast<double>(context_length);
+}
+
+ParamSpec OfDrt(ParamSpec spec) {
+  spec.only_with = ParamSpec::Condition{.name = "protocol", .values = {"drt"}};
+  return spec;
+}
+
+std::vector<ParamSpec> PasskeySpecs() {
+  return {
+      ContextLengthsParam("tokens of a prompt; by what rule, the protocol says", 1 << 24),
+      {.name = "protocol",
+       .type = ParamSpec::Type::kChoice,
+       .default_value = "pose",
+       .choices = {"pose", "fitted", "landmark", "gali", "drt"},
+       .meaning = "whose prompts and whose rule for a right answer; fitted: PoSE's, as long as fits "
+                  "into the context length with any tokenizer"},
+      {.name = "trials",
+       .type = ParamSpec::Type::kCount,
+       .default_value = 50,
+       .min = 1,
+       .max = 1e6,
+       .meaning = "prompts for each context length; with drt at most as many as the split has texts"},
+      {.name = "seed",
+       .type = ParamSpec::Type::kCount,
+       .default_value = 42,
+       .min = 0,
+       .max = 9e15,
+       .meaning = "seed for the keys and for where they are hidden"},
+      {.name = "bos",
+       .type = ParamSpec::Type::kBool,
+       .default_value = true,
+       .meaning = "begin each prompt with the begin-of-text token, if the tokenizer has one",
+       .only_with = ParamSpec::Condition{.name = "protocol",
+                                         .values = {"pose", "fitted", "landmark", "gali"}}},
+      OfDrt({.name = "kind",
+             .type = ParamSpec::Type::kChoice,
+             .default_value = "single",
+             .choices = {"single", "multihop", "multi"},
+             .meaning = "single: one key; multihop: a path of two steps, among another path; multi: "
+                        "one of six values"}),
+      OfDrt({.name = "key_tokens",
+             .type = ParamSpec::Type::kCount,
+             .default_value = 5,
+             .min = 1,
+             .max = 1000,
+             .meaning = "random tokens of a key"}),
+      OfDrt({.name = "answer_at",
+             .type = ParamSpec::Type::kChoice,
+             .default_value = "last_chunk",
+             .choices = {"last_chunk", "end"},
+             .meaning = "where the answer stands: after the first token of the last chunk, or at the "
+                        "end of the text"}),
+      OfDrt({.name = "chunk",
+             .type = ParamSpec::Type::kCount,
+             .default_value = 64,
+             .min = 2,
+             .max = 1 << 20,
+             .meaning = "tokens of a chunk; context lengths are multiples of it"}),
+      OfDrt(SplitParam("the part of the dataset in whose texts keys are hidden")),
+  };
+}
+
+}  // namespace
+
+const Evaluation& PasskeyEvaluation() {
+  static const Evaluation evaluation = {
+      .name = "passkey",
+      .source = "docs/evaluation.md",
+      .meaning = "how often the model repeats a key that is hidden in a long text",
+      .params = PasskeySpecs(),
+      .rows = &PasskeyRows,
+      .fit = &FitPasskey,
+      .reads = Evaluation::Reads::kCausal,
+      .run = &RunPasskey,
+      .tokens_read = &PasskeyTokensRead,
+  };
+  return evaluation;
+}
+
+}  // namespace longrun

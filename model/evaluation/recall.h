@@ -1,0 +1,64 @@
+// What evaluations that ask a model to write have in common: they ask, judge each answer, and keep
+// it.
+//
+//   recall = right answers / n,  standard error sqrt(p (1 - p) / n);  extra.wilson95 is Wilson's
+//   interval
+//
+// Answers are kept as JSON lines, one for each question in the order asked:
+//   {"prompt_sha256","prompt_tokens","reference","prediction","score", and what the evaluation says
+//    of the question: "key","before","depth"}
+// A prediction's bytes that are not UTF-8 are replaced.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/json.h"
+#include "base/status.h"
+#include "model/data/tokenizer.h"
+#include "model/evaluation/evaluation.h"
+#include "model/language_model.h"
+
+namespace longrun {
+
+struct RecallQuestion {
+  Prompt prompt = {};
+  std::string reference = {};  // the right answer, for people
+  // Whether an answer is right, given its ids and its text.
+  std::function<bool(std::span<const std::int32_t> ids, std::string_view text)> is_right = {};
+  std::optional<double> depth = {};  // place of what is asked for, 0 to 1
+  Json facts = Json::object();       // further members of its line
+};
+
+struct RecallAnswer {
+  std::vector<std::int32_t> ids;
+  std::string text;
+  bool is_right = false;
+};
+
+// Asks all, at most `prompts_per_call` in one call of the model, those of equal length together;
+// the answers are in the order of the questions. Errors: the model's, and kCancelled if `progress`
+// returned false.
+Result<std::vector<RecallAnswer>> Ask(LanguageModel& model, const Tokenizer& tokenizer,
+                                      std::span<const RecallQuestion> questions,
+                                      std::int64_t prompts_per_call,
+                                      const EvaluationProgress& progress);
+
+// Fills in value, standard error, n and interval of a row over at least one answer.
+void FillRecallRow(Json& row, std::int64_t n_right, std::int64_t n);
+
+// The lines, as the artifact NAME-LENGTH.jsonl.
+EvaluationArtifact AnswersFile(std::string_view name, std::int64_t context_length,
+                               std::span<const RecallQuestion> questions,
+                               std::span<const RecallAnswer> answers);
+
+// The ids of `text` for the dataset's model, with `bos` in front unless that is negative.
+std::vector<std::int32_t> PromptTokens(const Tokenizer& tokenizer, std::string_view text,
+                                       std::int32_t bos);
+
+}  // namespace longrun

@@ -1,0 +1,457 @@
+// The evaluations that ask a model for a hidden key, with models that know the answer, or never do.
+#include "model/evaluation/recall.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+
+#include "base/files.h"
+#include "base/hash.h"
+#include "base/random.h"
+#include "base/str.h"
+#include "base/wilson.h"
+#include "model/data/tokenizer_file.h"
+#include "model/evaluation/corpus_passkey.h"
+#include "model/evaluation/needle.h"
+#include "model/evaluation/passkey.h"
+#include "model/evaluation/passkey_prompt.h"
+
+namespace longrun {
+namespace {
+
+// ---- prompts -----------------------------------------------------------------------------------
+
+std::string ShortHash(const std::string& text) { return Sha256Hex(text).substr(0, 16); }
+
+// The hashes are those of the authors' prompts, made by their formulas in Python.
+TEST(PasskeyPromptTest, IsTheAuthorsToTheLetter) {
+  struct Case {
+    std::int64_t length, n;
+    std::size_t characters;
+    std::string_view hash;
+  };
+  for (const auto& [length, n, characters, hash] : {Case{512, 17, 1760, "b5725542ca9e54f8"},
+                                                    {1024, 38, 3629, "a71677e8a3783053"},
+                                                    {2048, 79, 7278, "13eb58ec380764e0"},
+                                                    {4096, 161, 14576, "7604d9513c364138"},
+                                                    {16384, 652, 58275, "27e36ffdca5bdc4c"},
+                                                    {32768, 1307, 116570, "c5626aa10505ba46"}}) {
+    EXPECT_EQ(PoseRepetitions(length), n);
+    const std::string prompt = PosePrompt(n / 2, n - n / 2, 12345);
+    EXPECT_EQ(prompt.size(), characters);
+    EXPECT_EQ(ShortHash(prompt), hash) << length;
+  }
+  for (const auto& [_, n, characters, hash] : {Case{0, 0, 247, "711d76060bd2b500"},
+                                               {0, 100, 347, "f42e5951936dd064"},
+                                               {0, 500, 747, "ea7dd9883037e145"},
+                                               {0, 1000, 1247, "781c6d8ba7490402"},
+                                               {0, 5000, 5247, "9fde331f0a868f3a"},
+                                               {0, 10000, 10247, "6f2031d8d4968e49"},
+                                               {0, 38000, 38247, "268551899c70700b"}}) {
+    const std::string prompt = LandmarkPrompt(n / 2, n - n / 2, 12345);
+    EXPECT_EQ(prompt.size(), characters);
+    EXPECT_EQ(ShortHash(prompt), hash) << n;
+  }
+  EXPECT_EQ(PoseRepetitions(68), -1);
+  EXPECT_EQ(PoseRepetitions(69), 0);
+  EXPECT_EQ(PoseRepetitions(94), 1);
+  const std::int64_t kThousands[] = {1, 5, 9, 13, 17, 21, 25, 29};
+  const std::int64_t kCharacters[] = {3072, 18432, 32768, 48128, 63488, 77824, 93184, 108544};
+  for (std::size_t i = 0; i < std::size(kThousands); ++i) {
+    EXPECT_EQ(GaliCharacters(1000 * kThousands[i]), kCharacters[i]);
+  }
+}
+
+TEST(PasskeyPromptTest, TheFirstNumberIsReadAsAnInteger) {
+  EXPECT_TRUE(FirstNumberIs(" 12345. Remember", 12345));
+  EXPECT_TRUE(FirstNumberIs("key 0077!", 77));
+  EXPECT_TRUE(FirstNumberIs("7", 7));
+  EXPECT_FALSE(FirstNumberIs("7 12345", 12345));
+  EXPECT_FALSE(FirstNumberIs("123456", 12345));
+  EXPECT_FALSE(FirstNumberIs("1234", 12345));
+  EXPECT_FALSE(FirstNumberIs("", 12345));
+  EXPECT_FALSE(FirstNumberIs("none", 12345));
+  EXPECT_FALSE(FirstNumberIs("18446744073709563961", 12345));  // 2^64 + 12345
+  EXPECT_FALSE(FirstNumberIs("0", 12345));
+}
+
+// ---- models ------------------------------------------------------------------------------------
+
+// Writes what a function says, one byte a token.
+class WritingModel final : public LanguageModel {
+ public:
+  using Answer = std::string (*)(std::string_view prompt);
+  explicit WritingModel(Answer answer) : answer_(answer) {}
+
+  Result<std::vector<std::vector<float>>> Nll(std::span<const std::int32_t>,
+                                              std::span<const Window>) override {
+    return Status(Code::kUnimplemented, "no likelihoods");
+  }
+  Result<std::vector<std::vector<std::int32_t>>> Continue(
+      std::span<const Prompt> prompts) override {
+    calls_.push_back(prompts.size());
+    std::vector<std::vector<std::int32_t>> answers;
+    for (const Prompt& prompt : prompts) {
+      prompts_.push_back(prompt);
+      std::string text;
+      for (const std::int32_t id : prompt.tokens) {
+        if (id < 256) text.push_back(static_cast<char>(id));
+      }
+      std::string answer = answer_(text);
+      answer.resize(static_cast<std::size_t>(prompt.new_tokens), ' ');
+      std::vector<std::int32_t>& ids = answers.emplace_back();
+      for (const char c : answer) ids.push_back(static_cast<unsigned char>(c));
+    }
+    return answers;
+  }
+
+  const std::vector<Prompt>& prompts() const { return prompts_; }
+  const std::vector<std::size_t>& calls() const { return calls_; }
+
+ private:
+  Answer answer_;
+  std::vector<Prompt> prompts_;
+  std::vector<std::size_t> calls_;
+};
+
+std::string FindsDigits(std::string_view prompt) {
+  const std::size_t begin = prompt.find_first_of("0123456789");
+  const std::size_t end = prompt.find_first_not_of("0123456789", begin);
+  return Str(" ", prompt.substr(begin, end - begin), ".");
+}
+
+std::string WritesSeven(std::string_view) { return "7"; }
+
+// The token model: `|The passkey is:` K `|` ... `|What is the passkey? The passkey is` and, after
+// the first tokens of the answer, the rest of it.
+std::string FindsStatement(std::string_view prompt) {
+  constexpr std::string_view kSays = "|The passkey is:", kAsks = "The passkey is";
+  const std::size_t key = prompt.find(kSays) + kSays.size();
+  const std::size_t asked = prompt.rfind(kAsks) + kAsks.size();
+  return std::string(prompt.substr(key + (prompt.size() - asked), 64));
+}
+
+class NoWriter final : public LanguageModel {
+ public:
+  explicit NoWriter(Code code) : code_(code) {}
+  Result<std::vector<std::vector<float>>> Nll(std::span<const std::int32_t>,
+                                              std::span<const Window>) override {
+    return Status(code_, "told to fail");
+  }
+  Result<std::vector<std::vector<std::int32_t>>> Continue(std::span<const Prompt>) override {
+    return Status(code_, "told to fail");
+  }
+
+ private:
+  Code code_;
+};
+
+// ---- evaluations -------------------------------------------------------------------------------
+
+class RecallTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    SeededRandom random(7);
+    std::string text;
+    // Without digits and bars, so that the models above find what was inserted.
+    for (int i = 0; i < 5000; ++i) text.push_back(static_cast<char>('a' + random.Below(26)));
+    const std::string train = JoinPath(folder_.path(), "train.txt");
+    const std::string validation = JoinPath(folder_.path(), "validation.txt");
+    ASSERT_TRUE(WriteFileAtomic(train, "some text").ok());
+    ASSERT_TRUE(WriteFileAtomic(validation, text).ok());
+    ASSERT_TRUE(
+        ImportText({.splits = {{"train", {train}}, {"validation", {validation}}}}, Data()).ok());
+    dataset_.emplace(Dataset::Open(Data()).value());
+    tokenizer_ = OpenTokenizerOf(Data()).value();
+  }
+
+  std::string Data() const { return JoinPath(folder_.path(), "data"); }
+  const Dataset& dataset() const { return *dataset_; }
+  const Tokenizer& tokenizer() const { return *tokenizer_; }
+
+  Result<EvaluationOutput> Run(const Evaluation& evaluation, LanguageModel& model,
+                               std::int64_t context_length, Json params,
+                               std::int64_t windows_per_call = 4) {
+    return evaluation.run(model,
+                          {.dataset = &*dataset_,
+                           .params = std::move(params),
+                           .context_length = context_length,
+                           .windows_per_call = windows_per_call,
+                           .dataset_folder = Data()},
+                          {});
+  }
+
+ private:
+  TempFolder folder_;
+  std::optional<Dataset> dataset_;
+  std::unique_ptr<Tokenizer> tokenizer_;
+};
+
+std::vector<Json> Lines(const std::string& bytes) {
+  std::vector<Json> lines;
+  for (const std::string& line : Split(bytes, '\n')) {
+    if (!line.empty()) lines.push_back(ParseJson(line).value());
+  }
+  return lines;
+}
+
+TEST_F(RecallTest, AModelThatFindsTheKeyHasAllAndOneThatDoesNotHasNone) {
+  for (const char* protocol : {"pose", "fitted", "landmark", "gali"}) {
+    WritingModel finds(&FindsDigits), guesses(&WritesSeven);
+    const Json params = {{"protocol", protocol}, {"trials", 20}};
+    const auto all = Run(PasskeyEvaluation(), finds, 1024, params);
+    const auto none = Run(PasskeyEvaluation(), guesses, 1024, params);
+    ASSERT_TRUE(all.ok() && none.ok()) << all.status().message() << none.status().message();
+    ASSERT_EQ(all->rows.size(), 1U);
+    const Json& row = all->rows[0];
+    EXPECT_EQ(row["metric"], "recall");
+    EXPECT_EQ(row["protocol"], protocol);
+    EXPECT_EQ(row["value"], 1.0) << protocol;
+    EXPECT_EQ(row["n"], 20);
+    EXPECT_EQ(none->rows[0]["value"], 0.0) << protocol;
+    EXPECT_NEAR(row["extra"]["wilson95"][0].get<double>(), 0.838874842, 1e-9);
+    EXPECT_NEAR(none->rows[0]["extra"]["wilson95"][1].get<double>(), 0.161125158, 1e-9);
+    // Each answer is kept, with what was asked.
+    ASSERT_EQ(all->artifacts.size(), 1U);
+    EXPECT_EQ(all->artifacts[0].name, Str("passkey-", protocol, "-recall-1024.jsonl"));
+    const std::vector<Json> lines = Lines(all->artifacts[0].bytes);
+    ASSERT_EQ(lines.size(), 20U);
+    std::set<std::int64_t> keys, before;
+    for (const Json& line : lines) {
+      keys.insert(line["key"].get<std::int64_t>());
+      before.insert(line["before"].get<std::int64_t>());
+      EXPECT_LE(line["before"], line["filler"]);
+      EXPECT_EQ(line["score"], 1);
+      EXPECT_EQ(line["reference"], line["key"].dump());
+      EXPECT_NE(line["prediction"].get<std::string>().find(line["key"].dump()), std::string::npos);
+    }
+    EXPECT_GE(keys.size(), 19U);
+    EXPECT_GE(*keys.begin(), 1);
+    EXPECT_LE(*keys.rbegin(), 50'000);
+    EXPECT_GE(before.size(), 4U);
+  }
+}
+
+TEST_F(RecallTest, FittedPromptsFillTheContextLengthAndNoMore) {
+  WritingModel model(&FindsDigits);
+  for (const std::int64_t length : {300, 347, 1024, 4096}) {
+    const auto output =
+        Run(PasskeyEvaluation(), model, length, {{"protocol", "fitted"}, {"trials", 8}});
+    ASSERT_TRUE(output.ok()) << output.status().message();
+    EXPECT_EQ(output->rows[0]["status"], "ok");
+  }
+  for (const Prompt& prompt : model.prompts()) {
+    const auto n = static_cast<std::int64_t>(prompt.tokens.size()) + prompt.new_tokens;
+    const std::int64_t length = n <= 300 ? 300 : n <= 347 ? 347 : n <= 1024 ? 1024 : 4096;
+    EXPECT_LE(n, length);
+    EXPECT_GT(n + 89, length);  // one repetition more does not fit
+  }
+  const auto too_short = Run(PasskeyEvaluation(), model, 200, {{"protocol", "fitted"}});
+  ASSERT_TRUE(too_short.ok());
+  EXPECT_EQ(too_short->rows[0]["status"], "not_applicable");
+  EXPECT_EQ(too_short->rows[0]["value"], Json());
+}
+
+// What a model is asked depends on neither the size of a call nor other trials.
+TEST_F(RecallTest, QuestionsDependOnTheirNumberAndSeedOnly) {
+  const auto keys = [&](std::int64_t trials, std::uint64_t seed, std::int64_t per_call) {
+    WritingModel model(&FindsDigits);
+    const auto output =
+        Run(PasskeyEvaluation(), model, 512,
+            {{"protocol", "fitted"}, {"trials", trials}, {"seed", seed}}, per_call);
+    std::vector<std::string> hashes;
+    for (const Json& line : Lines(output.value().artifacts[0].bytes)) {
+      hashes.push_back(line["prompt_sha256"]);
+    }
+    return hashes;
+  };
+  const std::vector<std::string> many = keys(12, 1, 4), few = keys(5, 1, 1);
+  EXPECT_TRUE(std::ranges::equal(few, std::span(many).first(5)));
+  EXPECT_NE(keys(12, 2, 4), many);
+  EXPECT_EQ(keys(12, 1, 100), many);
+}
+
+TEST_F(RecallTest, PromptsOfOneLengthAreAskedTogether) {
+  WritingModel model(&FindsDigits);
+  ASSERT_TRUE(
+      Run(PasskeyEvaluation(), model, 1024, {{"protocol", "fitted"}, {"trials", 50}}, 8).ok());
+  EXPECT_EQ(model.calls().size(), 7U);
+  EXPECT_TRUE(std::ranges::is_sorted(model.prompts(), {}, [](const Prompt& prompt) {
+    return prompt.tokens.size();
+  }));
+}
+
+TEST_F(RecallTest, ATextOfTheDatasetHidesTokens) {
+  for (const char* at : {"last_chunk", "end"}) {
+    WritingModel finds(&FindsStatement), guesses(&WritesSeven);
+    const Json params = {{"protocol", "drt"}, {"trials", 100}, {"answer_at", at}, {"key_tokens", 4}};
+    const auto all = Run(PasskeyEvaluation(), finds, 512, params);
+    const auto none = Run(PasskeyEvaluation(), guesses, 512, params);
+    ASSERT_TRUE(all.ok() && none.ok()) << all.status().message();
+    ASSERT_EQ(all->rows.size(), 2U);
+    for (std::size_t r = 0; r < 2; ++r) {
+      EXPECT_EQ(all->rows[r]["metric"], r == 0 ? "recall" : "exact");
+      EXPECT_EQ(all->rows[r]["value"], 1.0) << at << r;
+      EXPECT_EQ(all->rows[r]["n"], 9);  // 5000 tokens have 9 texts of 512
+      EXPECT_LE(none->rows[r]["value"], 0.12);
+    }
+  }
+}
+
+TEST_F(RecallTest, ATextHasItsStatementsBeforeTheQuestionAndTheAnswerInItsPlace) {
+  using Kind = CorpusPasskeyRules::Kind;
+  const std::vector<std::int32_t> ids = {'0', '1', '2', '3', '4', '5', '6', '7', '8', '9'};
+  SeededRandom random(3);
+  for (int i = 0; i < 600; ++i) {
+    const Kind kind = i % 3 == 0 ? Kind::kSingle : i % 3 == 1 ? Kind::kMultihop : Kind::kMulti;
+    const CorpusPasskeyRules rules = {.kind = kind,
+                                      .key_tokens = 5,
+                                      .chunk = 64,
+                                      .in_last_chunk = i % 2 == 0,
+                                      .seed = static_cast<std::uint64_t>(i)};
+    const std::vector<std::int32_t> text(576, '.');
+    ASSERT_EQ(WhyTooShort(rules, tokenizer(), 576), "");
+    const CorpusPasskey made = MakeCorpusPasskey(rules, tokenizer(), ids, text, i);
+    const std::string shown = tokenizer().Decode(made.tokens).value();
+    const std::string answer = shown.substr(static_cast<std::size_t>(made.answer_begin));
+    const std::int64_t n = kind == Kind::kMultihop ? 11 : 5;
+    EXPECT_EQ(static_cast<std::int64_t>(answer.size()), n);
+    EXPECT_EQ(made.answer_begin, rules.in_last_chunk ? 576 - 63 : 576 - n);
+    const bool asks_first = kind == Kind::kSingle && rules.in_last_chunk;
+    EXPECT_EQ(made.scored, asks_first ? made.answer_begin : made.answer_begin + n - 1);
+    const auto count = [&](std::string_view word) {
+      std::int64_t found = 0;
+      for (std::size_t at = shown.find(word); at != std::string::npos;
+           at = shown.find(word, at + 1)) {
+        found += 1;
+      }
+      return found;
+    };
+    const auto says = [&](const std::string& statement) {
+      return shown.find(statement) == static_cast<std::size_t>(made.statement_begin[0]);
+    };
+    if (kind == Kind::kSingle) {
+      EXPECT_TRUE(says(Str("|The passkey is:", answer, "|"))) << shown;
+      EXPECT_EQ(count("|The passkey is:"), 1);
+      EXPECT_NE(shown.find(Str("|What is the passkey? The passkey is", answer)),
+                std::string::npos);
+      if (rules.in_last_chunk) {
+        EXPECT_LT(made.statement_begin[0], 576 - 2 * 64 - 12);
+      }
+    } else if (kind == Kind::kMultihop) {
+      const std::size_t asked = shown.rfind("|The path from") + 14;
+      const std::string start = shown.substr(asked, 5);
+      EXPECT_EQ(shown.substr(asked + 5, 2), "is");
+      EXPECT_TRUE(says(Str("|DEF", start, "->", answer.substr(0, 5), "|"))) << shown;
+      EXPECT_NE(shown.find(Str("|DEF", answer.substr(0, 5), "->", answer.substr(6), "|")),
+                std::string::npos);
+      EXPECT_EQ(answer[5], ',');
+      EXPECT_EQ(count("|DEF"), 4);
+    } else {
+      const std::size_t asked = shown.rfind("|The value of ") + 14;
+      const std::string name = shown.substr(asked, 5);
+      EXPECT_TRUE(says(Str("|One of the special magic numbers for ", name, " is ", answer, "|")))
+          << shown;
+      EXPECT_EQ(count("magic numbers"), 6);
+    }
+  }
+}
+
+TEST_F(RecallTest, StatementsStandAnywhereInTheText) {
+  const CorpusPasskeyRules rules = {.chunk = 64, .seed = 5};
+  const std::vector<std::int32_t> text(1024, '.');
+  std::set<std::int64_t> eighths;
+  for (std::int64_t i = 0; i < 200; ++i) {
+    const std::vector<std::int32_t> ids = {'0', '1'};
+    eighths.insert(
+        MakeCorpusPasskey(rules, tokenizer(), ids, text, i).statement_begin[0] / (1024 / 8));
+  }
+  EXPECT_EQ(eighths.size(), 7U);  // the last one holds the question and the reserve before it
+}
+
+TEST_F(RecallTest, ATextThatIsTooShortSaysHowLongItMustBe) {
+  WritingModel model(&FindsStatement);
+  const auto output = Run(PasskeyEvaluation(), model, 128, {{"protocol", "drt"}, {"kind", "multi"}});
+  ASSERT_TRUE(output.ok());
+  EXPECT_EQ(output->rows[0]["status"], "not_applicable");
+  EXPECT_EQ(output->rows[1]["status"], "not_applicable");
+  const CorpusPasskeyRules rules = {.kind = CorpusPasskeyRules::Kind::kMulti};
+  std::int64_t shortest = 128;
+  while (!WhyTooShort(rules, tokenizer(), shortest).empty()) ++shortest;
+  const std::string said = WhyTooShort(rules, tokenizer(), 128);
+  EXPECT_NE(said.find(Str("at least ", shortest)), std::string::npos) << said;
+}
+
+TEST_F(RecallTest, NeedlesHaveARowForEachDepthAndOneForAll) {
+  WritingModel model([](std::string_view prompt) {
+    // Finds only what stands in the second half, where the filler's middle is too.
+    const std::size_t at = prompt.find_first_of("0123456789");
+    return at > prompt.size() / 2 ? FindsDigits(prompt) : std::string("?");
+  });
+  const auto output = Run(NeedleEvaluation(), model, 2048,
+                          {{"depths", 8}, {"trials", 3}, {"filler", "fitted"}, {"new_tokens", 10}});
+  ASSERT_TRUE(output.ok()) << output.status().message();
+  const std::vector<RowName> names =
+      NeedleEvaluation().rows({{"depths", 8}});
+  ASSERT_EQ(output->rows.size(), names.size());
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    const Json& row = output->rows[i];
+    EXPECT_EQ(row["depth"], names[i].depth ? Json(*names[i].depth) : Json());
+    if (i == 0) {
+      EXPECT_EQ(row["n"], 24);
+      EXPECT_EQ(row["value"], 0.625);
+    } else {
+      EXPECT_EQ(row["n"], 3);
+      EXPECT_EQ(row["value"], *names[i].depth >= 0.5 ? 1.0 : 0.0) << *names[i].depth;
+    }
+  }
+  for (const Json& line : Lines(output->artifacts[0].bytes)) {
+    EXPECT_GE(line["key"], 50'000);
+    EXPECT_LE(line["key"], 500'000);
+    EXPECT_EQ(line["before"].get<std::int64_t>(),
+              static_cast<std::int64_t>(line["depth"].get<double>() *
+                                        line["filler"].get<double>()));
+  }
+}
+
+TEST_F(RecallTest, WhatAModelCannotDoIsARowAndOtherErrorsAreErrors) {
+  for (const Evaluation* const evaluation : {&PasskeyEvaluation(), &NeedleEvaluation()}) {
+    NoWriter too_long(Code::kOutOfRange), no_memory(Code::kResourceExhausted),
+        cannot(Code::kUnimplemented);
+    EXPECT_EQ(Run(*evaluation, too_long, 1024, Json::object()).value().rows[0]["status"],
+              "not_applicable");
+    EXPECT_EQ(Run(*evaluation, no_memory, 1024, Json::object()).value().rows[0]["status"],
+              "out_of_memory");
+    EXPECT_EQ(Run(*evaluation, cannot, 1024, Json::object()).status().code(),
+              Code::kUnimplemented);
+  }
+}
+
+TEST_F(RecallTest, ContextLengthsThatCannotBeAreRefusedAtSubmission) {
+  const DatasetShape shape = {.name = "d", .split_tokens = {{"validation", 5000}}};
+  const auto fit = [&](const Json& given) {
+    Json params = ResolveParams(PasskeyEvaluation().params, given, "passkey").value();
+    const auto error = PasskeyEvaluation().fit(shape, params);
+    return error ? Str(error->key, ": ", error->message) : std::string();
+  };
+  EXPECT_EQ(fit({{"context_lengths", {69, 128}}}), "");
+  EXPECT_EQ(fit({{"context_lengths", {64, 128}}}),
+            "context_lengths: protocol pose counts 69 tokens without any filler: expected context "
+            "lengths from 69 on, found 64");
+  EXPECT_EQ(fit({{"context_lengths", {8192}}, {"protocol", "drt"}}),
+            "context_lengths: context length 8192 is more than the 5000 tokens of split validation "
+            "of dataset \"d\"");
+  EXPECT_EQ(fit({{"context_lengths", {128, 200}}, {"protocol", "drt"}}),
+            "context_lengths: expected multiples of the chunk of 64, found 200");
+  EXPECT_EQ(fit({{"context_lengths", {128, 200}}, {"protocol", "drt"}, {"answer_at", "end"}}), "");
+  EXPECT_NE(fit({{"context_lengths", {128}}, {"protocol", "drt"}, {"split", "test"}}), "");
+}
+
+}  // namespace
+}  // namespace longrun
