@@ -167,8 +167,8 @@ AttentionMap PoolMap(AttentionMap map, std::int64_t side_max, AttentionMap::Pool
       for (std::int64_t i = r * factor; i < std::min(side, (r + 1) * factor); ++i) {
         for (std::int64_t j = c * factor; j < std::min(side, (c + 1) * factor); ++j) {
           const std::int64_t visible = map.VisiblePairs(i, j);
-          if (visible == 0) continue;
           const double value = map.values[static_cast<std::size_t>(i * side + j)];
+          if (visible == 0 || std::isnan(value)) continue;
           n_pairs += visible;
           sum += static_cast<double>(visible) * value;
           largest = std::max(largest, value);

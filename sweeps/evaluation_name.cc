@@ -6,6 +6,7 @@
 #include "base/str.h"
 #include "model/evaluation/evaluation.h"
 #include "model/evaluation/input_file.h"
+#include "model/extension/extension.h"
 #include "sweeps/extended.h"
 
 namespace longrun {
@@ -16,18 +17,6 @@ bool IsDefault(const std::string& evaluation, const std::string& parameter, cons
   if (!found.ok()) return false;
   const auto spec = std::ranges::find((*found)->params, parameter, &ParamSpec::name);
   return spec != (*found)->params.end() && spec->default_value == value;
-}
-
-// "pi", or "yarn(factor=4)".
-std::string MethodText(const Json& method) {
-  if (method.is_string()) return method.get<std::string>();
-  std::vector<std::string> params;
-  for (const auto& [name, value] : method.items()) {
-    if (name == "method") continue;
-    params.push_back(
-        Str(name, "=", value.is_string() ? value.get<std::string>() : CanonicalJson(value)));
-  }
-  return Str(method.value("method", ""), "(", Join(params, ","), ")");
 }
 
 // Of one without an extension.
@@ -53,7 +42,7 @@ std::string EvaluationName(const Json& evaluation, bool whole) {
   if (!evaluation.is_object() || evaluation.empty() || !evaluation.begin()->is_object()) return "";
   const std::string plain = PlainName(WithoutExtension(evaluation), whole);
   if (ExtensionOf(evaluation).is_null()) return plain;
-  return Str(plain, " under ", MethodText(ExtensionName(evaluation, /*trained_length=*/0)));
+  return Str(plain, " under ", ExtensionText(ExtensionName(evaluation, /*trained_length=*/0)));
 }
 
 }  // namespace longrun

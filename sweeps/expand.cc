@@ -268,6 +268,13 @@ class Expander {
       for (const Json& extension : extensions) {
         planned.evaluations.push_back(PlanEvaluation(resolved, extension, planned.run_key));
       }
+      // Its baseline is not under any of them.
+      const bool has_plain = std::ranges::find(extensions, Json()) != extensions.end();
+      if (!has_plain && resolved.variants_are_models && resolved.rows.size() > 1) {
+        PlannedEvaluation plain = PlanEvaluation(resolved, Json(), planned.run_key);
+        std::erase_if(plain.cells, [](const ExpectedCell& cell) { return cell.variant.empty(); });
+        planned.evaluations.push_back(std::move(plain));
+      }
     }
     if (!spec_.include.empty()) points_.insert(NameOf(point));
     runs_.push_back(std::move(planned));
@@ -781,7 +788,10 @@ class Expander {
       const Json given = WithOriginalLength(spec.given, run.train.train_length);
       std::vector<ParamError> errors = ExtensionErrors(given);
       if (errors.empty()) {
-        resolved.push_back(ResolveExtension(given).value());
+        Json extension = ResolveExtension(given).value();
+        // For other train lengths, entries that are equal here may differ.
+        if (std::ranges::find(resolved, extension) != resolved.end()) continue;
+        resolved.push_back(std::move(extension));
         if (auto error = WhyNotExtended(resolved.back(), run.model)) {
           errors.push_back(std::move(*error));
         } else if (auto too_long = WhyTooLong(resolved.back(), n_longest)) {
@@ -811,11 +821,6 @@ class Expander {
     if (init == nullptr || init->extension.is_null()) return "";
     return Str("config.json of model \"", init->name, "\" extends it already, by ",
                init->extension.at("method").get<std::string>());
-  }
-
-  static std::optional<ParamError> WhyTooLong(const Json& extension, std::int64_t n_tokens) {
-    const Extension& known = **FindExtension(extension.at("method").get<std::string>());
-    return known.check_length == nullptr ? std::nullopt : known.check_length(extension, n_tokens);
   }
 
   static PlannedEvaluation PlanEvaluation(const ResolvedEvaluation& resolved, const Json& extension,

@@ -13,6 +13,7 @@
 #include "base/str.h"
 #include "base/version.h"
 #include "model/evaluation/evaluation.h"
+#include "model/extension/extension.h"
 #include "sweeps/extended.h"
 #include "sweeps/schema.h"
 #include "sweeps/sweep.h"
@@ -109,16 +110,41 @@ std::vector<Json> PlainEvaluations(const std::vector<Json>& evaluations) {
   return plain;
 }
 
-// As a file has them; empty: no evaluation has one.
-std::vector<Json> ExtensionsOf(const Reproduction& wanted) {
-  std::vector<Json> names;
+struct FileExtensions {
+  std::vector<Json> names;         // as a file has them; empty: no evaluation has one
+  std::vector<std::string> notes;  // about those that the file cannot have
+};
+
+// A file asks for every evaluation under each extension, but one that was measured on shorter texts
+// only may be undefined on the longest.
+FileExtensions ExtensionsOf(const Reproduction& wanted) {
+  std::int64_t n_longest = 0;
   for (const Json& evaluation : wanted.evaluations) {
-    Json name = ExtensionName(evaluation, wanted.run.train.train_length);
-    if (std::ranges::find(names, name) == names.end()) names.push_back(std::move(name));
+    for (const std::int64_t length : evaluation.begin()->at(kLengths)) {
+      n_longest = std::max(n_longest, length);
+    }
   }
-  const bool has_any =
-      std::ranges::any_of(names, [](const Json& one) { return one != kNoExtension; });
-  return has_any ? names : std::vector<Json>();
+  FileExtensions of_file;
+  std::set<Json> left_out;
+  bool has_any = false;
+  for (const Json& evaluation : wanted.evaluations) {
+    const Json extension = ExtensionOf(evaluation);
+    Json name = ExtensionName(evaluation, wanted.run.train.train_length);
+    if (!extension.is_null() && WhyTooLong(extension, n_longest)) {
+      if (!left_out.insert(name).second) continue;
+      of_file.notes.push_back(Str("without extension ", ExtensionText(name),
+                                  ": it was measured at shorter context lengths only, and cannot "
+                                  "read ",
+                                  n_longest, "; a sweep with those lengths can have it"));
+      continue;
+    }
+    has_any = has_any || !extension.is_null();
+    if (std::ranges::find(of_file.names, name) == of_file.names.end()) {
+      of_file.names.push_back(std::move(name));
+    }
+  }
+  if (!has_any) of_file.names.clear();
+  return of_file;
 }
 
 Result<std::string> Written(const Reproduction& wanted) {
@@ -130,7 +156,10 @@ Result<std::string> Written(const Reproduction& wanted) {
   if (!run.parent.empty()) body["train"]["continue_from"] = run.parent;
   std::set<std::string> done = {"train.train_length"};
   std::string text;
-  for (const std::string& note : wanted.notes) text += Str("# ", note, "\n");
+  const FileExtensions extensions = ExtensionsOf(wanted);
+  for (const auto* const notes : {&wanted.notes, &extensions.notes}) {
+    for (const std::string& note : *notes) text += Str("# ", note, "\n");
+  }
   text += Str("apiVersion: longrun/v1\nkind: Sweep\nmetadata:\n  name: ", Flow(wanted.sweep_name),
               "\nspec:\n");
   text += Str("  model:\n", Block(body, "model", "    ", done));
@@ -149,9 +178,7 @@ Result<std::string> Written(const Reproduction& wanted) {
       text += Str("    - ", name, ": ", Flow(written), "\n");
     }
   }
-  if (const std::vector<Json> extensions = ExtensionsOf(wanted); !extensions.empty()) {
-    text += Str("  extend: ", Flow(extensions), "\n");
-  }
+  if (!extensions.names.empty()) text += Str("  extend: ", Flow(extensions.names), "\n");
   if (!wanted.device_kind.empty()) {
     text += Str("  resources:\n    kind: ", wanted.device_kind, "\n");
   }

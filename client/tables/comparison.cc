@@ -10,6 +10,7 @@
 #include "base/str.h"
 #include "client/tables/estimate.h"
 #include "client/tables/metric.h"
+#include "sweeps/extended.h"
 
 namespace longrun::client {
 namespace {
@@ -35,15 +36,28 @@ void Collect(const std::string& path, const Json& a, const Json& b,
 // this.
 struct Place {
   const ResultRow* row = nullptr;
+  // Only of an evaluation under an extension: with the extension as a person gives it, so that what
+  // follows from a run's train length is not a difference.
+  std::optional<Json> evaluation = {};
 
   auto Key() const {
     const RowBody& body = row->body;
     // Two evaluations may differ only in a parameter.
-    return std::tie(body.metric, body.split, body.protocol, row->evaluation, body.variant,
-                    body.depth, body.context_length);
+    return std::tie(body.metric, body.split, body.protocol,
+                    evaluation ? *evaluation : row->evaluation, body.variant, body.depth,
+                    body.context_length);
   }
   bool operator<(const Place& other) const { return Key() < other.Key(); }
 };
+
+Place PlaceOf(const ResultRow& row, const ResultRun* run) {
+  Place place{.row = &row};
+  if (ExtensionOf(row.evaluation).is_null() || run == nullptr) return place;
+  const Json length = run->resolved.value("/train/train_length"_json_pointer, Json(0));
+  place.evaluation = WithExtension(WithoutExtension(row.evaluation),
+                                   ExtensionName(row.evaluation, length.get<std::int64_t>()));
+  return place;
+}
 
 ResultMetric MetricFor(const std::string& source) { return MetricsOf({source}).front(); }
 
@@ -170,13 +184,14 @@ std::vector<Difference> DifferencesOf(const Json& a, const Json& b) {
 std::vector<ResultDifference> CompareRows(const std::vector<RowsPair>& seeds) {
   std::map<Place, std::vector<RowPair>> places;
   for (std::size_t s = 0; s < seeds.size(); ++s) {
-    const auto at = [&](const ResultRow& row) -> RowPair& {
-      std::vector<RowPair>& pairs = places[{.row = &row}];
+    const auto at = [&](const ResultRow& row, const ResultRun* run) -> RowPair& {
+      std::vector<RowPair>& pairs = places[PlaceOf(row, run)];
       pairs.resize(seeds.size());
       return pairs[s];
     };
-    for (const ResultRow& row : seeds[s].a) at(row).first = {.row = &row, .run = seeds[s].run_a};
-    for (const ResultRow& row : seeds[s].b) at(row).second = {.row = &row, .run = seeds[s].run_b};
+    const auto& [a, b, run_a, run_b] = seeds[s];
+    for (const ResultRow& row : a) at(row, run_a).first = {.row = &row, .run = run_a};
+    for (const ResultRow& row : b) at(row, run_b).second = {.row = &row, .run = run_b};
   }
   std::vector<ResultDifference> out;
   out.reserve(places.size());

@@ -267,8 +267,13 @@ class Pivot {
   }
 
   // Null in results without any extension, which need no such axis.
-  Json ExtensionValue(const RunRef& run, const ResultRow& row) const {
-    return has_extensions_ ? ExtensionName(row.evaluation, run.train_length) : Json();
+  Json ExtensionValue(const RunRef& run, const ResultRow& row) {
+    if (!has_extensions_) return Json();
+    const Json extension = ExtensionOf(row.evaluation);
+    if (extension.is_null()) return ExtensionName(row.evaluation, run.train_length);
+    Json& name = extension_names_[{CanonicalJson(extension), run.train_length}];
+    if (name.is_null()) name = ExtensionName(row.evaluation, run.train_length);
+    return name;
   }
 
   bool Keeps(const RunRef& run, const Coordinates& place) const {
@@ -466,8 +471,11 @@ class Pivot {
   }
 
   Json ValueFor(const std::string& axis, const Wanted& wanted) const {
-    // A baseline stands in the table of the models that it is the baseline of.
-    if (axis == "variant" && IsApart(wanted)) return nullptr;
+    // A baseline stands in the table of the models that it is the baseline of, however those were
+    // read.
+    const bool is_apart = IsApart(wanted);
+    if (is_apart && axis == "variant") return nullptr;
+    if (is_apart && axis == "extension" && Contains(PageAxes(), axis)) return nullptr;
     return ValueOn(axis, *wanted.run, *wanted.place);
   }
 
@@ -787,6 +795,8 @@ class Pivot {
   const RowBody* last_averaged_ = nullptr;  // the last body that was noted there, and its sweep
   std::size_t last_averaged_of_ = 0;
   bool has_extensions_ = false;
+  // By resolved extension and train length.
+  std::map<std::pair<std::string, std::int64_t>, Json> extension_names_;
   bool names_evaluations_ = false;                              // a filter does
   std::map<const Coordinates*, std::set<std::string>> titles_;  // of evaluations, if so
   std::map<std::pair<const RunRef*, const Coordinates*>, const ResultRow*> rows_;

@@ -13,6 +13,7 @@
 #include "client/tables/table_parts.h"
 #include "client/words/render.h"
 #include "model/data/tokenizer.h"
+#include "sweeps/extended.h"
 
 namespace longrun::client {
 namespace {
@@ -142,9 +143,16 @@ Result<std::optional<PivotTable>> OurTable(const std::vector<SweepResults>& resu
     matrix.insert(matrix.end(), result.axes.begin(), result.axes.end());
     for (const ResultRun& run : result.runs) runs.push_back(MakeRunRef(result.name, run));
   }
+  const auto is_extended = [](const ResultRow& row) {
+    return !ExtensionOf(row.evaluation).is_null();
+  };
+  const bool has_extensions = std::ranges::any_of(results, [&](const SweepResults& result) {
+    return std::ranges::any_of(result.rows, is_extended);
+  });
   for (const std::string& axis : published.axes) {
     const Result<std::string> name = ResolveAxis(axis, matrix, runs);
     const bool has = name.ok() && std::ranges::any_of(runs, [&](const RunRef& run) {
+                       if (*name == "extension") return has_extensions;
                        return IsEvaluationAxis(*name) || !RunValue(run, *name).is_null();
                      });
     if (!has) lacking.push_back(Str("axis ", axis));

@@ -29,6 +29,8 @@
 #include "client/wire/retrying_client.h"
 #include "client/words/render.h"
 #include "model/evaluation/attention_map.h"
+#include "model/extension/extension.h"
+#include "sweeps/schema.h"
 
 namespace longrun::client {
 namespace {
@@ -46,6 +48,7 @@ struct AttentionArguments {
   std::int64_t document = -1;       // -1: the first
   std::string split;
   std::string values;
+  std::string extension;
   std::string name;
   std::int64_t train_length = 0;
   std::string pool_by = "mean";
@@ -65,6 +68,7 @@ struct FoundMap {
 
 struct MapArtifact {
   AttentionMapName name;
+  Json extension = nullptr;  // resolved; null: none
   std::string file_name;
   std::string sha256;
 };
@@ -74,37 +78,67 @@ std::string Label(const AttentionMap& map, const std::string& key) {
   return found == map.labels.end() ? "" : Printable(found->second);
 }
 
+// ---- extensions ---------------------------------------------------------------------------------
+
+// From the column of results.
+Result<Json> ExtensionIn(const Json& column) {
+  if (!column.is_string()) return Json();
+  return ParseJson(column.get_ref<const std::string&>());
+}
+
 // ---- a run's maps -------------------------------------------------------------------------------
 
 Result<std::vector<MapArtifact>> MapsOfRun(RetryingClient& client, const std::string& run_key) {
   LR_CHECK(IsSha256Hex(run_key));
   const std::string of_run = Str(" WHERE run_key = '", run_key, "'");
   ASSIGN_OR_RETURN(const v1::QueryResponse answer,
-                   client.Query(Str("SELECT DISTINCT name, sha256 FROM artifacts", of_run,
-                                    " AND name LIKE 'attention-%'"
-                                    " AND attempt IN (SELECT attempt FROM results",
-                                    of_run, ") ORDER BY name")));
+                   client.Query(Str("SELECT DISTINCT name, sha256, extension FROM artifacts"
+                                    " JOIN (SELECT DISTINCT attempt, extension FROM results",
+                                    of_run, ") USING (attempt)", of_run,
+                                    " AND name LIKE 'attention-%' ORDER BY name")));
   const Json rows = JsonIn(answer.rows_json());
   std::vector<MapArtifact> maps;
   for (const Json& row : rows) {
     const auto file_name = row.at(0).get<std::string>();
     std::optional<AttentionMapName> name = AttentionMapName::Parse(file_name);
     if (!name) continue;
-    maps.push_back(
-        {.name = std::move(*name), .file_name = file_name, .sha256 = row.at(1).get<std::string>()});
+    ASSIGN_OR_RETURN(Json extension, ExtensionIn(row.at(2)));
+    maps.push_back({.name = std::move(*name),
+                    .extension = std::move(extension),
+                    .file_name = file_name,
+                    .sha256 = row.at(1).get<std::string>()});
   }
   // The default choice comes first.
   std::ranges::stable_sort(maps, {}, [](const MapArtifact& map) {
-    return std::tuple(map.name.values == "logits", -map.name.context_length, map.name.document,
-                      map.name.split != "validation", map.name.tag);
+    return std::tuple(!map.extension.is_null(), map.name.values == "logits",
+                      -map.name.context_length, map.name.document, map.name.split != "validation",
+                      map.name.tag);
   });
   return maps;
+}
+
+// For lists: with the length that the model was trained at.
+std::string ExtensionShown(const Json& extension) {
+  return extension.is_null() ? std::string(kNoExtension)
+                             : ExtensionText(AsGiven(extension, /*trained_length=*/0));
+}
+
+// Whether a person means it, by "none", "yarn", or the beginning of
+// "yarn(factor=4,original_length=64)".
+bool IsExtension(const Json& extension, const std::string& wanted) {
+  const std::string shown = ExtensionShown(extension);
+  const std::string open = shown.ends_with(")") ? shown.substr(0, shown.size() - 1) : shown;
+  const std::string given = wanted.ends_with(")") ? wanted.substr(0, wanted.size() - 1) : wanted;
+  const std::string method = shown.substr(0, shown.find('('));
+  return wanted == method || open == given || open.starts_with(Str(given, ","));
 }
 
 std::string Listed(const std::vector<MapArtifact>& maps) {
   std::vector<std::string> names;
   for (std::size_t i = 0; i < std::min(maps.size(), kListedMax); ++i) {
-    names.push_back(maps[i].file_name);
+    const std::string extension = ExtensionShown(maps[i].extension);
+    names.push_back(
+        Str(maps[i].file_name, maps[i].extension.is_null() ? "" : Str(" under ", extension)));
   }
   if (maps.size() > kListedMax) names.push_back(Str("and ", maps.size() - kListedMax, " more"));
   return Join(names, ", ");
@@ -115,6 +149,7 @@ bool IsWanted(const MapArtifact& map, const AttentionArguments& wanted) {
          (wanted.document < 0 || map.name.document == wanted.document) &&
          (wanted.split.empty() || map.name.split == wanted.split) &&
          (wanted.values.empty() || map.name.values == wanted.values) &&
+         (wanted.extension.empty() || IsExtension(map.extension, wanted.extension)) &&
          (wanted.name.empty() || map.file_name == wanted.name);
 }
 
@@ -135,12 +170,11 @@ Result<MapArtifact> ChooseMap(const std::vector<MapArtifact>& maps,
                   Str("run ", run, " has no such attention map; there is ", Listed(maps)));
   }
   if (wanted.size() > 1) {
-    std::fprintf(
-        stderr,
-        "%s, one of %zu maps of run %s: --context-length, --document, --split, --values or "
-        "--name choose another (%s)\n",
-        wanted.front().file_name.c_str(), wanted.size(), run.c_str(),
-        Listed({wanted.begin() + 1, wanted.end()}).c_str());
+    std::fprintf(stderr,
+                 "%s, one of %zu maps of run %s: --context-length, --document, --split, --values, "
+                 "--extension or --name choose another (%s)\n",
+                 wanted.front().file_name.c_str(), wanted.size(), run.c_str(),
+                 Listed({wanted.begin() + 1, wanted.end()}).c_str());
   }
   return wanted.front();
 }
@@ -166,7 +200,10 @@ Result<FoundMap> FindInRun(RetryingClient& client, const ResultRun& run,
   const Json position = RunValue(ref, "position");
   found.title =
       Str("Attention of ", position.is_null() ? Label(found.map, "method") : AxisText(position),
-          ", trained at ", ref.train_length);
+          ", trained at ", ref.train_length,
+          chosen.extension.is_null()
+              ? ""
+              : Str(", under ", ExtensionText(AsGiven(chosen.extension, ref.train_length))));
   found.origin = {Str("run ", ShortId(run_key)), Str("document ", chosen.name.document, " of ",
                                                      chosen.name.split, " (", ref.dataset(), ")")};
   return found;
@@ -324,6 +361,8 @@ void AddAttention(Verbs& verbs) {
       .OneOf({"train", "validation", "test"});
   verb.AddArgument("--values", arguments->values, "probabilities if there are any, else logits")
       .OneOf({"probabilities", "logits"});
+  verb.AddArgument("--extension", arguments->extension,
+                   "extension that the model was read under: none, yarn, \"yarn(factor=4)\"");
   verb.AddArgument("--name", arguments->name,
                    "name of the artifact, if the other options do not identify it");
   verb.AddArgument("--train-length", arguments->train_length,

@@ -55,15 +55,16 @@ std::vector<std::int64_t> Chosen(const Json& list) {
 // Parameters that an AttentionMapName spells out.
 constexpr std::string_view kInName[] = {"context_lengths", "split", "documents", "values"};
 
-// 8 hex digits that distinguish other artifacts of the same document: a hash of all other
-// parameters that do not have their default.
-std::string TagOf(const Json& params) {
+// 8 hex digits that distinguish other artifacts of the same document: a hash of the extension and
+// of all other parameters that do not have their default.
+std::string TagOf(const Json& params, const Json& extension) {
   Json own = Json::object();
   for (const ParamSpec& spec : AttentionMapEvaluation().params) {
     const std::string name(spec.name);
     const bool is_in_name = std::ranges::find(kInName, spec.name) != std::end(kInName);
     if (!is_in_name && params.at(name) != spec.default_value) own[name] = params.at(name);
   }
+  if (!extension.is_null()) own["extension"] = extension;
   return own.empty() ? "" : Sha256Hex(CanonicalJson(own)).substr(0, 8);
 }
 
@@ -128,7 +129,7 @@ EvaluationArtifact MapFile(const EvaluationRequest& request, const Json& params,
                                  .split = params.at("split"),
                                  .document = document,
                                  .context_length = request.context_length,
-                                 .tag = TagOf(params)};
+                                 .tag = TagOf(params, request.extension)};
   map.labels["split"] = name.split;
   map.labels["document"] = Str(document);
   map =

@@ -44,6 +44,7 @@ struct EvaluationRequest {
   Json machine = nullptr;             // the measuring machine, for rows that depend on it
   std::string dataset_folder{};       // of `dataset`, with its tokenizer
   std::string files_dir{};            // where files named by parameters are kept (input_file.h)
+  Json extension = nullptr;           // resolved, which the model is read under; null: none
 };
 
 // A dataset as a sweep knows it before any token is read.

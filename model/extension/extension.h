@@ -68,6 +68,9 @@ struct Extension {
   // An error if a text of n_tokens has distances that texts of params.original_length do not have,
   // though the extension is there to avoid them. Null: never.
   std::optional<ParamError> (*check_length)(const Json& params, std::int64_t n_tokens) = nullptr;
+  // An error if the positions of a text of n_tokens, in steps of Reading::steps, are more than fit.
+  // Null: steps is 1.
+  std::optional<ParamError> (*check_positions)(const Json& params, std::int64_t n_tokens) = nullptr;
   // What the types of parameters do not say, as that one must not exceed another. Usually null.
   std::optional<ParamError> (*check)(const Json& params) = nullptr;
 };
@@ -91,9 +94,16 @@ Json WithOriginalLength(Json given, std::int64_t trained_length);
 // 4}, without defaults; only "pi" if nothing else is left.
 Json AsGiven(const Json& resolved, std::int64_t trained_length);
 
+// A resolved extension, or what a person would write for it, in one line: "pi",
+// "yarn(factor=4)".
+std::string ExtensionText(const Json& extension);
+
 // Why the model cannot be read under the resolved extension: an error by key, as above.
 std::optional<ParamError> WhyNotExtended(const Json& extension, const ModelConfig& model);
-// The rotation of a model for which that is nothing.
+// Why a text of n_tokens cannot be read under it, or would be read at distances that the extension
+// is there to avoid.
+std::optional<ParamError> WhyTooLong(const Json& extension, std::int64_t n_tokens);
+// The rotation of a model for which WhyNotExtended() is nothing.
 RopeShape RopeShapeOf(const ModelConfig& model);
 
 // base^(-2c/d)
@@ -110,9 +120,13 @@ ParamSpec LognParam();
 // max(1, ln(p + 1) / ln L0) of each query if params.logn, else nothing.
 std::vector<double> LogFactors(const Json& params, const Stretch& stretch);
 // For a method that divides distances beyond params.window by params[divisor]: an error if they do
-// not stay below L0 in a text of n_tokens. It says what would do.
-std::optional<ParamError> CheckDivided(const char* divisor, const Json& params,
-                                       std::int64_t n_tokens);
+// not stay below L0 in a text of n_tokens. It says what would do. longest(L0, window, divisor): the
+// longest text in which they do.
+std::optional<ParamError> CheckDivided(
+    const char* divisor, const Json& params, std::int64_t n_tokens,
+    std::int64_t (*longest)(std::int64_t original, std::int64_t window, std::int64_t divisor));
+// For a method whose positions are in steps of 1 / params[key]: an error as check_positions has it.
+std::optional<ParamError> CheckSteps(const char* key, const Json& params, std::int64_t n_tokens);
 // An error if the parameter is original_length or more: then nothing would be extended.
 std::optional<ParamError> CheckBelowOriginal(const char* name, const Json& params);
 

@@ -25,8 +25,17 @@ Reading Read(const Json& params, const Stretch& stretch) {
       .query_factor = LogFactors(params, stretch)};
 }
 
+// The largest n with w + (n - 1 - w) / k < L0.
+std::int64_t Longest(std::int64_t original, std::int64_t w, std::int64_t k) {
+  return (original - w) * k + w;
+}
+
 std::optional<ParamError> CheckLength(const Json& params, std::int64_t n_tokens) {
-  return CheckDivided("k", params, n_tokens);
+  return CheckDivided("k", params, n_tokens, &Longest);
+}
+
+std::optional<ParamError> CheckPositions(const Json& params, std::int64_t n_tokens) {
+  return CheckSteps("k", params, n_tokens);
 }
 
 std::optional<ParamError> Check(const Json& params) { return CheckBelowOriginal("window", params); }
@@ -52,6 +61,7 @@ const Extension& LeakyReropeExtension() {
       .needs_original_length = true,
       .read = &Read,
       .check_length = &CheckLength,
+      .check_positions = &CheckPositions,
       .check = &Check};
   return extension;
 }

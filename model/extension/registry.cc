@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 #include <utility>
 
 #include "base/check.h"
@@ -172,6 +173,25 @@ std::optional<ParamError> WhyNotExtended(const Json& extension, const ModelConfi
   return std::nullopt;
 }
 
+std::optional<ParamError> WhyTooLong(const Json& extension, std::int64_t n_tokens) {
+  const Extension& known = **FindExtension(extension.at("method").get<std::string>());
+  if (known.check_positions != nullptr) {
+    if (auto error = known.check_positions(extension, n_tokens)) return error;
+  }
+  return known.check_length == nullptr ? std::nullopt : known.check_length(extension, n_tokens);
+}
+
+std::string ExtensionText(const Json& extension) {
+  if (extension.is_string()) return extension.get<std::string>();
+  std::vector<std::string> params;
+  for (const auto& [name, value] : extension.items()) {
+    if (name == "method") continue;
+    params.push_back(
+        Str(name, "=", value.is_string() ? value.get<std::string>() : CanonicalJson(value)));
+  }
+  return Str(extension.value("method", ""), "(", Join(params, ","), ")");
+}
+
 RopeShape RopeShapeOf(const ModelConfig& model) {
   const Result<TermSpec> terms = TermsOf(model);
   LR_CHECK(terms.ok() && terms->rotation);
@@ -237,18 +257,34 @@ std::vector<double> LogFactors(const Json& params, const Stretch& stretch) {
 }
 
 std::optional<ParamError> CheckDivided(const char* divisor, const Json& params,
-                                       std::int64_t n_tokens) {
+                                       std::int64_t n_tokens,
+                                       std::int64_t (*longest)(std::int64_t, std::int64_t,
+                                                               std::int64_t)) {
   const auto original = params.at(kOriginalLength).get<std::int64_t>();
   const auto window = params.at("window").get<std::int64_t>();
   const auto value = params.at(divisor).get<std::int64_t>();
-  const std::int64_t n_max = (original - window) * value + window;
+  const std::int64_t n_max = longest(original, window, value);
   if (n_tokens <= n_max) return std::nullopt;
-  const std::int64_t needed = (n_tokens - window + original - window - 1) / (original - window);
+  std::int64_t needed =
+      std::max<std::int64_t>(value + 1, (n_tokens - window) / (original - window));
+  while (longest(original, window, needed) < n_tokens) ++needed;
   return ParamError{
       .key = divisor,
       .message = Str(value, " with window ", window, " keeps distances below original_length ",
                      original, " only in texts of up to ", n_max, " tokens, and a context has ",
                      n_tokens, ": expected ", needed, " or more")};
+}
+
+std::optional<ParamError> CheckSteps(const char* key, const Json& params, std::int64_t n_tokens) {
+  const auto steps = params.at(key).get<std::int64_t>();
+  // Far queries stand at most a window after the last token, and that is less than original_length.
+  const std::int64_t n_positions = n_tokens + params.at(kOriginalLength).get<std::int64_t>();
+  constexpr std::int64_t kPositionsMax = std::numeric_limits<std::int32_t>::max();
+  if (n_positions <= kPositionsMax / steps) return std::nullopt;
+  return ParamError{
+      .key = key,
+      .message = Str(steps, " divides each position into as many, and a context has ", n_tokens,
+                     " tokens: expected ", kPositionsMax / n_positions, " or less")};
 }
 
 std::optional<ParamError> CheckBelowOriginal(const char* name, const Json& params) {

@@ -36,8 +36,17 @@ Reading Read(const Json& params, const Stretch& stretch) {
           .steps = steps};
 }
 
+// The largest n with floor((n - 1) / g) + w - floor(w / g) < L0.
+std::int64_t Longest(std::int64_t original, std::int64_t w, std::int64_t g) {
+  return g * (original - w + w / g);
+}
+
 std::optional<ParamError> CheckLength(const Json& params, std::int64_t n_tokens) {
-  return CheckDivided("group", params, n_tokens);
+  return CheckDivided("group", params, n_tokens, &Longest);
+}
+
+std::optional<ParamError> CheckPositions(const Json& params, std::int64_t n_tokens) {
+  return Of(params).float_offset ? CheckSteps("group", params, n_tokens) : std::nullopt;
 }
 
 std::optional<ParamError> Check(const Json& params) { return CheckBelowOriginal("window", params); }
@@ -66,6 +75,7 @@ const Extension& SelfExtendExtension() {
       .needs_original_length = true,
       .read = &Read,
       .check_length = &CheckLength,
+      .check_positions = &CheckPositions,
       .check = &Check};
   return extension;
 }

@@ -170,9 +170,9 @@ at::Tensor Attention::BlockForward(const Call& call, const Prepared& prepared,
   const at::Tensor k_BHKD = Part(call.k_BHTD, 2, k_begin, n_key);
   const at::Tensor v_BHKD = Part(call.v_BHTD, 2, k_begin, n_key);
 
-  const at::Tensor scores_BHQK = regions != nullptr
-                                     ? regions->Of(q_begin, n_query, n_key) * call.scale
-                                     : Scores(q_BHQD * call.scale, k_BHKD);
+  const at::Tensor scores_BHQK =
+      regions != nullptr ? regions->Of(q_begin, n_query, n_key).to(compute_.dtype) * call.scale
+                         : Scores(q_BHQD * call.scale, k_BHKD);
   ScoreBlock block = {.scores_BHQK = scores_BHQK.to(compute_.dtype),
                       .q_BHQD = q_BHQD,
                       .q_begin = q_begin,

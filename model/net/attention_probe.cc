@@ -12,6 +12,7 @@
 #include <numeric>
 
 #include "base/str.h"
+#include "model/extension/extension.h"
 #include "model/net/out_of_memory.h"
 
 namespace longrun {
@@ -41,6 +42,7 @@ class MapSums {
     const auto t = static_cast<std::size_t>(map.n_tokens);
     map.values.assign(t * t, 0.0F);
     map.head_entropy.assign(t, 0.0);
+    if (map.values_of == AttentionMap::Values::kLogits) n_seen_.assign(t * t, 0);
     if (map.heads.size() < static_cast<std::size_t>(n_head)) {
       heads_ = at::tensor(map.heads, at::TensorOptions().dtype(at::kLong)).to(device);
     }
@@ -49,44 +51,48 @@ class MapSums {
   void Add(const AttentionBlock& block) {
     const at::Tensor p = Chosen(block.p_BHQK);
     const bool of_logits = map_.values_of == AttentionMap::Values::kLogits;
-    // Hidden keys add 0 here; Finish() marks cells without any visible pair.
-    const at::Tensor shown =
-        of_logits
-            ? Chosen(block.scores_BHQK)
-                  .masked_fill(
-                      Chosen(block.scores_BHQK).eq(-std::numeric_limits<double>::infinity()), 0.0)
-            : p;
+    at::Tensor shown = p, hidden_QK;
+    if (of_logits) {
+      const at::Tensor scores = Chosen(block.scores_BHQK);
+      const at::Tensor hidden = scores.eq(-std::numeric_limits<double>::infinity());
+      shown = scores.masked_fill(hidden, 0.0);
+      // All heads of a layer see the same keys.
+      hidden_QK = hidden.select(0, 0).select(0, 0).to(at::kCPU).contiguous();
+    }
     const at::Tensor mean_QK = MeanOverHeads(shown);
     const at::Tensor entropy_Q = MeanOverHeads(at::special_entr(p).sum(-1, false, at::kDouble));
     const std::int64_t n_query = mean_QK.size(0), n_key = mean_QK.size(1);
     const double* value = mean_QK.const_data_ptr<double>();
+    const bool* hidden = of_logits ? hidden_QK.const_data_ptr<bool>() : nullptr;
     for (std::int64_t r = 0; r < n_query; ++r) {
       const std::int64_t i = block.q_begin + r;
-      float* const row = map_.values.data() + i * map_.n_tokens + block.k_begin;
+      const std::int64_t first = i * map_.n_tokens + block.k_begin;
+      float* const row = map_.values.data() + first;
       for (std::int64_t c = 0; c < n_key; ++c) row[c] += static_cast<float>(*value++);
+      if (of_logits) {
+        std::int32_t* const n_seen = n_seen_.data() + first;
+        for (std::int64_t c = 0; c < n_key; ++c) n_seen[c] += *hidden++ ? 0 : 1;
+      }
       map_.head_entropy[static_cast<std::size_t>(i)] += entropy_Q.const_data_ptr<double>()[r];
     }
   }
 
-  // `n_maps` were added; `n_full` of these see beyond `window` (0: there is none).
-  void Finish(std::int64_t n_maps, std::int64_t n_full, std::int64_t window) {
+  // `n_maps` were added.
+  void Finish(std::int64_t n_maps) {
     const bool of_logits = map_.values_of == AttentionMap::Values::kLogits;
     if (!of_logits) map_.entropy.assign(static_cast<std::size_t>(map_.n_tokens), 0.0);
     for (std::int64_t i = 0; i < map_.n_tokens; ++i) {
       const auto at = static_cast<std::size_t>(i);
       map_.head_entropy[at] /= static_cast<double>(n_maps);
       for (std::int64_t j = 0; j < map_.n_tokens; ++j) {
-        float& value = map_.values[static_cast<std::size_t>(i * map_.n_tokens + j)];
+        const auto pair = static_cast<std::size_t>(i * map_.n_tokens + j);
+        float& value = map_.values[pair];
         // A probability is 0 where a layer does not look; a logit is averaged only over layers
         // that look there.
-        const bool is_beyond = of_logits && window > 0 && i - j >= window;
-        const double mean =
-            static_cast<double>(value) /
-            static_cast<double>(is_beyond ? std::max<std::int64_t>(1, n_full) : n_maps);
+        const std::int64_t n = of_logits ? n_seen_[pair] : n_maps;
+        const double mean = n == 0 ? std::numeric_limits<double>::quiet_NaN()
+                                   : static_cast<double>(value) / static_cast<double>(n);
         value = static_cast<float>(mean);
-        if (of_logits && map_.VisiblePairs(i, j) == 0) {
-          value = std::numeric_limits<float>::quiet_NaN();
-        }
         if (!of_logits && mean != 0.0) map_.entropy[at] -= mean * std::log(mean);
       }
     }
@@ -103,8 +109,17 @@ class MapSums {
   }
 
   AttentionMap& map_;
-  at::Tensor heads_;  // undefined: all
+  std::vector<std::int32_t> n_seen_;  // of logits: in how many layers each pair is visible
+  at::Tensor heads_;                  // undefined: all
 };
+
+// The window of a model under an extension; 0: it hides no keys, or not only those beyond a window.
+std::int64_t WindowUnder(const Json& params, std::int64_t window) {
+  const Extension& extension = **FindExtension(params.at("method").get<std::string>());
+  if (extension.read == nullptr) return window;
+  const Reading reading = extension.read(params, {.q_begin = 0, .n_query = 1});
+  return reading.n_sink == 0 ? reading.window : 0;
+}
 
 }  // namespace
 
@@ -143,6 +158,10 @@ Result<AttentionMap> NetAttention::Map(
   });
   map.window = n_full > 0 ? 0 : model.body.window;
   map.labels = {{"architecture", model.architecture}, {"method", model.position.method}};
+  if (const Json& extension = net_.config().extension; !extension.is_null()) {
+    map.labels["extension"] = ExtensionText(AsGiven(extension, /*trained_length=*/0));
+    map.window = WindowUnder(extension, map.window);
+  }
   const auto n_chosen = static_cast<std::int64_t>(map.layers.size());
   const std::int64_t n_layers = map.layers.back() + 1, n_all = n_layers * request.n_texts;
   RETURN_IF_ERROR(WithinMemory([&]() -> Status {
@@ -161,7 +180,7 @@ Result<AttentionMap> NetAttention::Map(
         return Status(Code::kCancelled, "the attention map was stopped");
       }
     }
-    sums.Finish(n_chosen * request.n_texts, n_full * request.n_texts, model.body.window);
+    sums.Finish(n_chosen * request.n_texts);
     return Status();
   }));
   return map;

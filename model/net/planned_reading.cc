@@ -11,21 +11,17 @@ namespace {
 // Numbers the rows that are used, in rising order: plans that use the same have the same table.
 class RowTable {
  public:
-  explicit RowTable(std::int64_t steps) : steps_(static_cast<double>(steps)) {}
-
   void Use(const std::vector<std::int32_t>& rows, std::int64_t from) {
-    for (std::size_t i = static_cast<std::size_t>(from); i < rows.size(); ++i) {
-      const auto row = static_cast<std::size_t>(rows[i]);
-      if (number_.size() <= row) number_.resize(std::max(2 * number_.size(), row + 1), kNone);
-      number_[row] = 0;
-    }
+    if (std::ssize(rows) > from) used_.insert(used_.end(), rows.begin() + from, rows.end());
   }
-  std::vector<double> Positions() {
+  std::vector<double> Positions(std::int64_t steps) {
+    std::ranges::sort(used_);
+    const auto rest = std::ranges::unique(used_);
+    used_.erase(rest.begin(), rest.end());
     std::vector<double> positions;
-    for (std::size_t row = 0; row < number_.size(); ++row) {
-      if (number_[row] == kNone) continue;
-      number_[row] = static_cast<std::int32_t>(positions.size());
-      positions.push_back(static_cast<double>(row) / steps_);
+    positions.reserve(used_.size());
+    for (const std::int32_t row : used_) {
+      positions.push_back(static_cast<double>(row) / static_cast<double>(steps));
     }
     return positions;
   }
@@ -33,21 +29,21 @@ class RowTable {
   void Number(std::vector<std::int32_t>& rows, std::int64_t from) const {
     for (std::size_t i = 0; i < rows.size(); ++i) {
       const bool is_used = static_cast<std::int64_t>(i) >= from;
-      rows[i] = is_used ? number_[static_cast<std::size_t>(rows[i])] : 0;
+      rows[i] =
+          is_used
+              ? static_cast<std::int32_t>(std::ranges::lower_bound(used_, rows[i]) - used_.begin())
+              : 0;
     }
   }
 
  private:
-  static constexpr std::int32_t kNone = -1;
-
-  double steps_;
-  std::vector<std::int32_t> number_;
+  std::vector<std::int32_t> used_;
 };
 
 }  // namespace
 
 PlannedReading PlanReading(Reading reading, const Stretch& stretch, std::int64_t keys_from) {
-  RowTable table(reading.steps);
+  RowTable table;
   for (const ReadingRegion& region : reading.regions) {
     LR_CHECK(std::ssize(region.query_row) == stretch.n_query &&
              region.key_set < reading.key_sets.size());
@@ -58,7 +54,7 @@ PlannedReading PlanReading(Reading reading, const Stretch& stretch, std::int64_t
     table.Use(keys.row, keys_from);
     table.Use(keys.blended_row, keys_from);
   }
-  std::vector<double> position = table.Positions();
+  std::vector<double> position = table.Positions(reading.steps);
   for (ReadingRegion& region : reading.regions) table.Number(region.query_row, 0);
   for (KeySet& keys : reading.key_sets) {
     table.Number(keys.row, keys_from);

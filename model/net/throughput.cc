@@ -71,6 +71,7 @@ Status NetThroughput::Begin(const ProbeShape& shape) {
   const std::int64_t length = shape.context_length;
   const bool trains = shape.direction == Direction::kTrainStep;
   RETURN_IF_ERROR(source_.CheckLength(length));
+  if (trains) RETURN_IF_ERROR(source_.CheckGradients());
   ASSIGN_OR_RETURN(Transformer net, CopyOf(source_, shape.precision));
   net_.emplace(std::move(net));
   const std::int64_t n_ids = trains ? length + 1 : length;

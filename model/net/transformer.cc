@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "base/str.h"
+#include "model/extension/extension.h"
 #include "model/net/linear.h"
 #include "model/net/packed_heads.h"
 #include "model/net/recompute.h"
@@ -143,6 +144,17 @@ void Transformer::RequireGradients(bool required) {
 }
 
 Status Transformer::CheckLength(std::int64_t n_tokens) const {
+  if (!config_.extension.is_null()) {
+    const auto method = config_.extension.at("method").get<std::string>();
+    const Extension& extension = **FindExtension(method);
+    const auto error = extension.check_positions == nullptr
+                           ? std::nullopt
+                           : extension.check_positions(config_.extension, n_tokens);
+    if (error) {
+      return Status(Code::kOutOfRange,
+                    Str("extension \"", method, "\": ", error->key, ": ", error->message));
+    }
+  }
   if (terms_.length_max && n_tokens > *terms_.length_max) {
     return Status(Code::kOutOfRange,
                   Str("a sequence of ", n_tokens, " tokens exceeds the ", *terms_.length_max,
@@ -158,6 +170,15 @@ Status Transformer::CheckLength(std::int64_t n_tokens) const {
                 Str("a sequence of ", n_tokens, " tokens exceeds the ", wpe_PC_.size(0),
                     " positions of method \"", config_.model.position.method,
                     "\": choose another method, or a shorter length"));
+}
+
+Status Transformer::CheckGradients() const {
+  if (config_.extension.is_null()) return Status();
+  const auto method = config_.extension.at("method").get<std::string>();
+  if ((*FindExtension(method))->read == nullptr) return Status();
+  return Status(Code::kUnimplemented,
+                Str("extension \"", method,
+                    "\" moves or hides keys only for reading: a model has no gradient under it"));
 }
 
 // Clamps the parameters themselves, as the official code of such methods does: before

@@ -68,6 +68,8 @@ class Transformer {
   // The longest text that can be generated with a cache; 0: any. An extension that depends on the
   // length reads all tokens of a longer text again (model/extension/).
   std::int64_t CachedLengthMax() const;
+  // kUnimplemented under an extension that places keys (Extension::read).
+  Status CheckGradients() const;
   // kUnimplemented unless a rotation is all that tells this network a token's position.
   Status CheckPositionIds() const;
   // (B, T, C), after the final norm.

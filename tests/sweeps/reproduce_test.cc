@@ -131,6 +131,38 @@ spec:
 )");
 }
 
+// One file cannot ask for an extension at some lengths only: what the longest does not allow is
+// left out, and the file says so.
+TEST(ReproduceTest, AnExtensionOfShorterContextsIsLeftOutWithANote) {
+  const auto planned = [](const std::string& lengths, const std::string& extend) {
+    const auto sweep = ParseSweep(Str(R"(apiVersion: longrun/v1
+kind: Sweep
+metadata: {name: a}
+spec:
+  model: {architecture: llama, size: micro}
+  matrix: {position: [rope], train_length: [64], dataset: [toy]}
+  train: {tokens: 65536, batch_tokens: 1024}
+  evaluate: [perplexity: {context_lengths: )",
+                                      lengths, "}]\n  extend: ", extend, "\n"),
+                                  "a.yaml", {}, OneDataset("toy"));
+    EXPECT_TRUE(sweep.ok()) << sweep.status().message();
+    return sweep->runs[0];
+  };
+  const PlannedRun plain = planned("[64, 512]", "[none]");
+  const PlannedRun extended =
+      planned("[64]", "[{method: self_extend, group: 4, window: 16}, streaming]");
+  std::vector<Json> evaluations = EvaluationsOf(plain);
+  std::ranges::copy(EvaluationsOf(extended), std::back_inserter(evaluations));
+  const auto text = SweepYaml(
+      {.run = plain.run, .sweep_name = "again", .dataset_name = "toy", .evaluations = evaluations});
+  ASSERT_TRUE(text.ok()) << text.status().message();
+  EXPECT_NE(text->find("# without extension self_extend(group=4,window=16): it was measured at "
+                       "shorter context lengths only, and cannot read 512; "),
+            std::string::npos)
+      << *text;
+  EXPECT_NE(text->find("extend: [\"none\", \"streaming\"]"), std::string::npos) << *text;
+}
+
 // Cells of last_k and of windows in documents have the tokens of the text where the file has those
 // that are scored.
 TEST(ReproduceTest, EveryProtocolComesBackWithItsTokens) {

@@ -145,7 +145,8 @@ Status Evaluator::RunCells(std::span<const ExpectedCell> cells, std::int64_t ind
        .shared = &shared_,
        .machine = machine_,
        .dataset_folder = session_.task().dataset_path,
-       .files_dir = named_.files_dir},
+       .files_dir = named_.files_dir,
+       .extension = ExtensionOf(session_.task().evaluation)},
       progress);
   RETURN_IF_ERROR(reported);
   if (!output) return std::move(output).status();

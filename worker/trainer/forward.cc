@@ -75,6 +75,7 @@ Status Grad(const ForwardOptions& options) {
     return Status(Code::kInvalidArgument,
                   Str(options.tokens, ": a next-token loss needs at least 2 tokens a row"));
   }
+  RETURN_IF_ERROR(net.CheckGradients().In("--extend"));
   ClearGradients(net);
   for (std::int64_t row = 0; row < b; ++row) {
     const at::Tensor ids_1T = loaded.tokens_BT.narrow(0, row, 1);
@@ -100,7 +101,6 @@ Status MapAttention(const AttentionOptions& options) {
   ASSIGN_OR_RETURN(const std::string model, AbsolutePath(options.of.model.folder));
   map.labels["model"] = BaseName(model);
   map.labels["dtype"] = options.of.model.dtype;
-  if (!options.of.model.extend.empty()) map.labels["extend"] = options.of.model.extend;
   map = PoolMap(std::move(map), options.pool,
                 options.pool_by == "max" ? AttentionMap::Pool::kMax : AttentionMap::Pool::kMean);
   return WriteFileAtomic(options.of.output, AttentionMapBytes(map));

@@ -1,5 +1,5 @@
--- The extension under which a number was measured. Releases before this one do not know that a stored
--- evaluation may have one, and refuse the newer database.
+-- The extension under which a number was measured. Releases before this one do not know that a
+-- stored evaluation may have one, and refuse the newer database.
 
 DROP VIEW IF EXISTS results;
 CREATE VIEW results AS

@@ -8,6 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "model/extension/extension.h"
+#include "sweeps/extended.h"
 #include "tests/client/sample_results.h"
 
 namespace longrun::client {
@@ -64,6 +66,33 @@ TEST(CompareRowsTest, WhatOneSideLacksIsAbsentAndAReasonIsKept) {
   EXPECT_FALSE(results[0].difference.has_value());
   EXPECT_EQ(results[1].status_b, "absent");
   EXPECT_EQ(results[1].context_length, 128);
+}
+
+// Two train lengths under the extension of one file, whose original_length is each run's own.
+TEST(CompareRowsTest, WhatFollowsFromTheTrainLengthIsNotADifference) {
+  ResultRun short_run, long_run;
+  short_run.resolved = {{"train", {{"train_length", 64}}}};
+  long_run.resolved = {{"train", {{"train_length", 128}}}};
+  const auto under = [](const std::string& key, double factor, int original_length) {
+    ResultRow row = RowOf(key, 256, 10.0, 100);
+    const Json extension =
+        ResolveExtension(
+            {{"method", "yarn"}, {"factor", factor}, {"original_length", original_length}})
+            .value();
+    row.evaluation = WithExtension({{"perplexity", Json::object()}}, extension);
+    return row;
+  };
+  const auto compare = [&](ResultRow a, ResultRow b) {
+    return CompareRows({{.a = {RowOf("a", 256, 20.0, 100), std::move(a)},
+                         .b = {RowOf("b", 256, 20.0, 100), std::move(b)},
+                         .run_a = &short_run,
+                         .run_b = &long_run}});
+  };
+  const auto same = compare(under("a", 4, 64), under("b", 4, 128));
+  ASSERT_EQ(same.size(), 2u);
+  for (const auto& one : same) EXPECT_TRUE(one.difference.has_value());
+  EXPECT_EQ(compare(under("a", 4, 64), under("b", 8, 128)).size(), 3u);
+  EXPECT_EQ(compare(under("a", 4, 64), under("b", 4, 64)).size(), 3u);
 }
 
 v1::GetSeriesResponse Series(const std::vector<std::pair<std::int64_t, double>>& points) {

@@ -288,5 +288,41 @@ TEST(ReadingTest, ATextThatAGroupDoesNotFitIsRefusedWithTheGroupThatDoes) {
   EXPECT_EQ(error(leaky, 833)->key, "k");
 }
 
+// The bound against the largest distance of each text.
+TEST(ReadingTest, TheLongestTextOfAGroupIsTheLongestWithoutANewDistance) {
+  for (std::int64_t original = 2; original <= 9; ++original) {
+    for (std::int64_t window = 1; window < original; ++window) {
+      for (std::int64_t group = 1; group <= 5; ++group) {
+        const Json params = ResolveExtension({{"method", "self_extend"},
+                                              {"group", group},
+                                              {"window", window},
+                                              {"original_length", original}})
+                                .value();
+        for (std::int64_t n = original; n <= 60; ++n) {
+          const std::int64_t farthest = (n - 1) / group + window - window / group;
+          EXPECT_EQ(WhyTooLong(params, n).has_value(), farthest >= original)
+              << original << " " << window << " " << group << " " << n;
+        }
+      }
+    }
+  }
+}
+
+TEST(ReadingTest, PositionsBeyond32BitsAreRefusedByTheirDivisor) {
+  Json params =
+      ResolveExtension(
+          {{"method", "leaky_rerope"}, {"window", 16}, {"k", 1 << 20}, {"original_length", 64}})
+          .value();
+  EXPECT_FALSE(WhyTooLong(params, 1983).has_value());
+  const auto error = WhyTooLong(params, 1984);
+  ASSERT_TRUE(error.has_value());
+  EXPECT_EQ(error->key, "k");
+  EXPECT_EQ(error->message,
+            "1048576 divides each position into as many, and a context has 1984 tokens: expected "
+            "1048575 or less");
+  params["k"] = (1 << 20) - 1;
+  EXPECT_FALSE(WhyTooLong(params, 1984).has_value());
+}
+
 }  // namespace
 }  // namespace longrun

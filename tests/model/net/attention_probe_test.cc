@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/str.h"
+#include "model/extension/extension.h"
 #include "model/net/scorer.h"
 #include "tests/model/net/golden.h"
 #include "tests/model/net/small_model.h"
@@ -387,6 +388,64 @@ TEST(NetAttentionTest, OfWindowsByLayerItHasWhatAnyLayerSees) {
     for (std::int64_t j = 0; j <= i; ++j) {
       const auto k = static_cast<std::size_t>(i * n + j);
       EXPECT_NEAR(whole.values[k], sum[k] / count[k], 1e-4) << i << " " << j;
+    }
+  }
+}
+
+// Probabilities that an extension gives are those of its logits, and what it hides has none.
+TEST(NetAttentionTest, UnderAnExtensionHiddenKeysHaveNoLogit) {
+  constexpr std::int64_t n = 24;
+  for (const Json& given : {Json{{"method", "streaming"}, {"sinks", 2}, {"recent", 5}},
+                            Json{{"method", "window"}, {"window", 6}},
+                            Json{{"method", "self_extend"}, {"group", 4}, {"window", 4}},
+                            Json{{"method", "gali"}, {"local_window", 4}}}) {
+    Json with_length = given;
+    with_length["original_length"] = 12;
+    NetConfig config = SmallConfig("rope");
+    config.extension = ResolveExtension(with_length).value();
+    Transformer net = SmallNet(config, "fp32");
+    const std::vector<std::int32_t> ids = Ids(1, n);
+    AttentionMapRequest request = {.tokens = ids, .layers = {1}, .heads = {0}};
+    const AttentionMap p = MapOf(net, request);
+    request.values_of = AttentionMap::Values::kLogits;
+    const AttentionMap s = MapOf(net, request);
+    EXPECT_TRUE(s.labels.at("extension").starts_with(given.at("method").get<std::string>()));
+    EXPECT_EQ(s.window, given.at("method") == "window" ? 6 : 0);
+    for (std::int64_t i = 0; i < n; ++i) {
+      double sum = 0.0;
+      for (std::int64_t j = 0; j <= i; ++j) {
+        const float logit = s.values[static_cast<std::size_t>(i * n + j)];
+        const bool is_hidden = given.at("method") == "streaming" ? j >= 2 && i - j >= 5
+                               : given.at("method") == "window"  ? i - j >= 6
+                                                                 : false;
+        ASSERT_EQ(std::isnan(logit), is_hidden) << given << i << " " << j;
+        if (!is_hidden) sum += std::exp(logit);
+      }
+      for (std::int64_t j = 0; j <= i; ++j) {
+        const auto k = static_cast<std::size_t>(i * n + j);
+        const double expected = std::isnan(s.values[k]) ? 0.0 : std::exp(s.values[k]) / sum;
+        EXPECT_NEAR(p.values[k], expected, 1e-5) << given << i << " " << j;
+      }
+    }
+    // Pooled, a cell is the mean of what is not hidden.
+    const AttentionMap pooled = PoolMap(s, 6, AttentionMap::Pool::kMean);
+    for (std::int64_t r = 0; r < 6; ++r) {
+      for (std::int64_t c = 0; c < 6; ++c) {
+        double sum = 0.0, count = 0.0;
+        for (std::int64_t i = 4 * r; i < 4 * r + 4; ++i) {
+          for (std::int64_t j = 4 * c; j < 4 * c + 4; ++j) {
+            const float logit = s.values[static_cast<std::size_t>(i * n + j)];
+            if (j > i || std::isnan(logit)) continue;
+            sum += logit;
+            count += 1.0;
+          }
+        }
+        const float value = pooled.values[static_cast<std::size_t>(r * 6 + c)];
+        ASSERT_EQ(std::isnan(value), count == 0.0) << given << r << " " << c;
+        if (count > 0.0) {
+          EXPECT_NEAR(value, sum / count, 1e-5);
+        }
+      }
     }
   }
 }

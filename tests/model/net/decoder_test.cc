@@ -298,6 +298,31 @@ TEST(NetThroughputTest, ASequencePastATableIsRefusedInEachDirection) {
   EXPECT_EQ(code(ProbeShape::Direction::kGenerate, 7), Code::kOutOfRange);
 }
 
+TEST(NetThroughputTest, UnderAPlanOfKeysATrainStepIsRefusedAndReadingIsTimed) {
+  NetConfig config = SmallConfig("rope");
+  config.extension =
+      ResolveExtension({{"method", "rerope"}, {"window", 4}, {"original_length", 16}}).value();
+  Transformer net = SmallNet(config, "fp32");
+  NetThroughput probe(net);
+  const auto prepare = [&](ProbeShape::Direction direction) {
+    return probe.Prepare({.direction = direction, .context_length = 32, .new_tokens = 2});
+  };
+  const Status status = prepare(ProbeShape::Direction::kTrainStep);
+  EXPECT_EQ(status.code(), Code::kUnimplemented);
+  EXPECT_NE(status.message().find("extension \"rerope\""), std::string::npos) << status.message();
+  for (const auto direction : {ProbeShape::Direction::kForward, ProbeShape::Direction::kGenerate}) {
+    ASSERT_TRUE(prepare(direction).ok());
+    EXPECT_GT(probe.Step().value(), 0.0);
+  }
+  config.extension = ResolveExtension({{"method", "pi"}, {"factor", 4.0}}).value();
+  Transformer scaled = SmallNet(config, "fp32");
+  NetThroughput of_scaled(scaled);
+  EXPECT_TRUE(
+      of_scaled.Prepare({.direction = ProbeShape::Direction::kTrainStep, .context_length = 32})
+          .ok());
+  EXPECT_GT(of_scaled.Step().value(), 0.0);
+}
+
 TEST(NetThroughputTest, MoreMemoryThanThereIsIsAStatus) {
   Transformer net = SmallNet(SmallConfig("none"), "fp32");
   NetThroughput probe(net);
