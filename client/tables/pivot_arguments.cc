@@ -105,6 +105,7 @@ Result<std::vector<SweepResults>> AskResults(SweepCalls& client,
     ASSIGN_OR_RETURN(const v1::GetResultsResponse answer, client.GetResultsOfSweep(sweep));
     results.push_back(ReadResults(sweep, answer));
   }
+  TellDatasetsApart(results);
   return results;
 }
 

@@ -263,7 +263,7 @@ Json ValueAt(const Json& object, std::string_view path) {
 }
 
 Json OfRun(const ResultRun& run, const std::string& key) {
-  if (key == "dataset") return run.dataset;
+  if (key == "dataset") return std::string(DatasetName(run.dataset));
   if (key != "tokenizer") return ValueAt(run.resolved, key);
   const Json fingerprint = ValueAt(run.resolved, "tokenizer.fingerprint");
   return fingerprint.is_string() ? Json(TokenizerName(fingerprint.get<std::string>())) : Json();
