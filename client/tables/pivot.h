@@ -91,6 +91,9 @@ struct PivotCell {
   std::optional<PValues> p = {};
   std::optional<double> p_holm = {};
   std::size_t n_seeds_matched = 0;  // of a difference
+  // Of "no_reference" with `against`: the keys in which the most similar run that has the value of
+  // `against` differs.
+  std::vector<std::string> keys_that_differ = {};
   // Of pll_approximate: every pass hid one token, so the number is that of pll.
   bool hid_one_at_a_time = false;
   std::optional<double> nll = {};            // mean over seeds, for rows of metric nll

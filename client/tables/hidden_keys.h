@@ -1,0 +1,24 @@
+// Keys of runs that differ although no axis of a table shows it.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "client/tables/pivot_axes.h"
+
+namespace longrun::client {
+
+// The run without its seed, and without what the sweep language derives from another key if the
+// file does not give it: the last learning rate, a tenth of the first.
+Json WithoutDerivedKeys(const ResultRun& run);
+
+// The keys of the resolved runs, without the seed, in which two runs differ: "train.optimizer.lr",
+// "dataset". Without those below `except`, the path of an axis ("" for none).
+std::vector<std::string> KeysThatDiffer(const ResultRun& a, const ResultRun& b,
+                                        const std::string& except);
+
+// The path of an axis in the resolved run: "train.train_length" for "train_length".
+std::string PathOfAxis(const std::string& axis);
+
+}  // namespace longrun::client
