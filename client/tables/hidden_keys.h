@@ -21,4 +21,10 @@ std::vector<std::string> KeysThatDiffer(const ResultRun& a, const ResultRun& b,
 // The path of an axis in the resolved run: "train.train_length" for "train_length".
 std::string PathOfAxis(const std::string& axis);
 
+// The keys in which these runs differ and that no axis shows: two runs have the same values on
+// `axes` and differ in the key, or each sweep has one value of the key and another sweep another.
+// `axes`: those that the table shows, without `sweep` and `seed`.
+std::vector<std::string> HiddenKeys(const std::vector<const RunRef*>& runs,
+                                    const std::vector<std::string>& axes);
+
 }  // namespace longrun::client

@@ -82,6 +82,7 @@ class Pivot {
     RETURN_IF_ERROR(Filter());
     RETURN_IF_ERROR(CollectReferences());
     OrderPages();
+    NoteHiddenKeys();
     for (auto& [ranks, page] : pages_) {
       ASSIGN_OR_RETURN(PivotTable table, BuildTable(ranks, page));
       tables_.push_back(std::move(table));
@@ -573,10 +574,27 @@ class Pivot {
     std::erase_if(pages_, [](const auto& entry) { return entry.second.lines.empty(); });
   }
 
+  void NoteHiddenKeys() {
+    if (results_.size() < 2) return;  // the axes of one sweep say in what its runs differ
+    std::set<const RunRef*> shown;
+    for (const Wanted& wanted : wanted_) shown.insert(wanted.run);
+    std::vector<std::string> named = axes_;
+    named.insert(named.end(), row_axes_.begin(), row_axes_.end());
+    named.insert(named.end(), col_axes_.begin(), col_axes_.end());
+    if (request_.against) named.push_back(against_.axis);
+    std::vector<std::string> axes;
+    for (const std::string& axis : named) {
+      const bool is_of_run = axis != "sweep" && axis != "seed" && !IsEvaluationAxis(axis);
+      if (is_of_run && !Contains(axes, axis)) axes.push_back(axis);
+    }
+    hidden_keys_ = HiddenKeys({shown.begin(), shown.end()}, axes);
+  }
+
   Result<PivotTable> BuildTable(const Ranks& ranks, const Page& page) const {
     PivotTable table{.matrix_axes = axes_,
                      .relative = request_.relative,
                      .against = request_.against ? Str(against_.axis, "=", against_.whole) : "",
+                     .hidden_keys = hidden_keys_,
                      .row_axes = row_axes_,
                      .col_axes = col_axes_};
     for (std::size_t i = 0; i < ranks.size(); ++i) {
@@ -841,6 +859,7 @@ class Pivot {
   std::vector<std::string> row_axes_, col_axes_;
   std::vector<PivotFilter> where_;
   PivotFilter against_ = {};
+  std::vector<std::string> hidden_keys_;
   std::map<std::string, std::vector<Wanted>> references_;            // by ReferenceKey
   std::map<std::string, std::vector<Wanted>> references_elsewhere_;  // by ReferenceKeyElsewhere
   std::map<std::string, std::set<const RunRef*>> reference_runs_;    // by ReferencePlace

@@ -266,6 +266,12 @@ std::string LegendOf(const PivotTable& table, bool with_both, bool is_band) {
     parts.push_back(Str(kZeroReference, ": the value at the train length is 0, and nothing can be ",
                         "divided by 0; without --relative the table shows the values"));
   }
+  std::set<std::string> hidden(table.hidden_keys.begin(), table.hidden_keys.end());
+  for (const std::string& key : differing) hidden.erase(key);  // it is named above
+  if (!hidden.empty() && !is_band) {
+    parts.push_back(Str("the runs also differ in ", SomeKeys(hidden),
+                        ": `--rows` and `--cols` take any key as an axis"));
+  }
   if (is_beyond) parts.emplace_back("inf: too large to represent; `--metric nll` shows it");
   return Join(parts, "; ");
 }
