@@ -335,12 +335,21 @@ class Pivot {
     return key;
   }
 
+  // The run's value on an axis, without the key of it that `against` names: against
+  // position.base=10000, rope and rope(base=500) are equal.
+  Json ValueWithoutAgainst(const RunRef& run, const std::string& axis) const {
+    if (!against_.axis.starts_with(Str(axis, "."))) return RunValue(run, axis);
+    const auto resolved = run.run->resolved.find(axis);
+    if (resolved == run.run->resolved.end()) return RunValue(run, axis);
+    return Without(*resolved, against_.axis.substr(axis.size() + 1));
+  }
+
   // What a number and the one that it is compared with have in common. Within a sweep it is the
   // other axes: keys that follow from them may differ.
   std::string ReferenceKey(const RunRef& run, const Coordinates& place) const {
     std::vector<Json> key = ReferencePlace(place);
     for (const std::string& axis : axes_) {
-      if (axis != "seed" && axis != against_.axis) key.push_back(RunValue(run, axis));
+      if (axis != "seed" && axis != against_.axis) key.push_back(ValueWithoutAgainst(run, axis));
     }
     key.emplace_back(run.dataset());
     if (against_.axis == "sweep") key.emplace_back(run.folded);
