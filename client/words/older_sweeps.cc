@@ -27,12 +27,12 @@ void SayOlderSweeps(SweepCalls& client, const std::string& sweep, const std::str
   // The name is one of a stored sweep, so it has no quotes.
   const std::string older = Str("sweep = '", sweep, "' AND sweep_id <> '", newest_id, "'");
   const std::string newest = Str("sweep_id = '", newest_id, "'");
-  const Result<v1::QueryResponse> answer = client.Query(
-      Str("SELECT count(*) FROM (SELECT sweep_id FROM sweep_runs WHERE ", older,
-          " AND run_key NOT IN (SELECT run_key FROM sweep_runs WHERE ", newest,
-          ") UNION SELECT sweep_id FROM sweep_results WHERE ", older,
-          " AND cell NOT IN (SELECT cell FROM sweep_results WHERE ", newest, "))"),
-      {.timeout_ms = kTimeoutMs});
+  const Result<v1::QueryResponse> answer =
+      client.Query(Str("SELECT count(*) FROM (SELECT sweep_id FROM sweep_runs WHERE ", older,
+                       " AND run_key NOT IN (SELECT run_key FROM sweep_runs WHERE ", newest,
+                       ") UNION SELECT sweep_id FROM sweep_results WHERE ", older,
+                       " AND cell NOT IN (SELECT cell FROM sweep_results WHERE ", newest, "))"),
+                   {.timeout_ms = kTimeoutMs});
   if (!answer.ok()) return;
   const Json rows = JsonIn(answer->rows_json());
   const bool has_count = rows.is_array() && rows.size() == 1 && rows[0].is_array() &&
