@@ -7,6 +7,7 @@
 #include <span>
 
 #include "base/str.h"
+#include "model/config.h"
 #include "model/evaluation/evaluation.h"
 #include "model/position/method.h"
 #include "sweeps/claim.h"
@@ -36,6 +37,15 @@ TEST(ExplainTest, AKeyIsFoundWithAndWithoutSpec) {
   EXPECT_EQ(lr.at("example"), "spec:\n  train:\n    optimizer:\n      lr: 6e-04\n");
   EXPECT_EQ(Known("spec.train.optimizer.lr"), lr);
   EXPECT_EQ(Known("seed").at("path"), "spec.matrix.seed");
+}
+
+TEST(ExplainTest, ASizeSaysWhatItStandsFor) {
+  const std::string meaning = Known("model.size").at("meaning");
+  for (const std::string& name : ModelConfig::PresetNames()) {
+    const ModelConfig size = *ModelConfig::Preset(name);
+    const std::string text = Str(name, " ", size.n_layer, ", ", size.n_head, ", ", size.d_model);
+    EXPECT_NE(meaning.find(text), std::string::npos) << text << " is not in " << meaning;
+  }
 }
 
 TEST(ExplainTest, AMethodGivesItsSourceAndItsParameters) {
