@@ -16,6 +16,7 @@
 #include "client/tables/table_format.h"
 #include "client/verb.h"
 #include "client/wire/retrying_client.h"
+#include "client/words/submission.h"
 
 namespace longrun::client {
 namespace {
@@ -79,8 +80,7 @@ int Table(const PivotArguments& arguments, const std::string& published, const s
   const Result<std::vector<PivotTable>> tables = BuildPivot(*results, *request);
   if (!tables.ok()) return Report(tables.status());
   if (tables->empty()) {
-    std::fprintf(stderr, "%s evaluates nothing: its file has no `evaluate`\n",
-                 Join(arguments.sweeps, ", ").c_str());
+    SayLine(EvaluatesNothing(Join(arguments.sweeps, ", ")));
   }
   Print(RenderTables(*tables, output));
   if (IsForPeople(output)) Print(Footnotes(arguments, *results, *tables, output, client));
