@@ -86,8 +86,12 @@ std::optional<std::pair<double, double>> IntervalOf(const PivotTable& table, con
   if (IsShare(table, cell)) {
     return part.ends95 ? *part.ends95 : std::pair(std::max(0.0, low), std::min(1.0, high));
   }
-  if (!IsLog(table, cell)) return std::pair(low, high);
-  return std::pair(std::exp(low), std::exp(high));
+  // A probability is at most 1, so no loss is negative and no perplexity less than 1: with few
+  // seeds, the interval by Student's t can be too wide to know.
+  const bool is_loss = cell.metric.is_nll() && !table.relative && table.against.empty();
+  const double from = is_loss ? std::max(0.0, low) : low;
+  if (!IsLog(table, cell)) return std::pair(from, high);
+  return std::pair(std::exp(from), std::exp(high));
 }
 
 void AddErrors(const PivotTable& table, const PivotCell& cell, const NumberText& text,
