@@ -15,6 +15,7 @@
 #include "client/console/output.h"
 #include "client/tables/pivot.h"
 #include "client/tables/table_format.h"
+#include "client/tables/worse_than_guessing.h"
 #include "client/verb.h"
 #include "client/wire/embedded.h"
 #include "client/wire/retrying_client.h"
@@ -71,6 +72,7 @@ int PrintEnd(const v1::WatchSweepResponse& end, const v1::SubmitSweepRequest& re
   PrintFailures(end);
   if (tables->empty()) SayLine(EvaluatesNothing(end.info().name()));
   Print(RenderTables(*tables, output));
+  if (const std::string note = WorseThanGuessing(results); !note.empty()) SayLine(note);
   if (output == "table") {
     const std::string note = OtherMetricsNote(results);
     if (!note.empty()) std::fprintf(stderr, "\n%s\n", note.c_str());

@@ -14,6 +14,7 @@
 #include "client/tables/published.h"
 #include "client/tables/published_format.h"
 #include "client/tables/table_format.h"
+#include "client/tables/worse_than_guessing.h"
 #include "client/verb.h"
 #include "client/wire/retrying_client.h"
 #include "client/words/submission.h"
@@ -84,6 +85,7 @@ int Table(const PivotArguments& arguments, const std::string& published, const s
   }
   Print(RenderTables(*tables, output));
   if (IsForPeople(output)) Print(Footnotes(arguments, *results, *tables, output, client));
+  if (const std::string note = WorseThanGuessing(*results); !note.empty()) SayLine(note);
   const bool is_for_people = output == "table" || output == "wide";
   if (is_for_people && request->metrics.empty()) {
     const std::string note = OtherMetricsNote(*results);
