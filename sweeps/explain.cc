@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/str.h"
 #include "base/units.h"
+#include "model/config.h"
 #include "model/evaluation/evaluation.h"
 #include "model/extension/extension.h"
 #include "model/position/method.h"
@@ -114,6 +115,20 @@ std::string SampleValue(const KeyRow& row) {
   }
   if (row.is(Type::kChoice)) return row.spec.choices.front();
   if (row.is(Type::kName)) return "my-name";
+  // Sizes of a model that go together, and a training that is worth its name.
+  const ModelConfig model = *ModelConfig::Preset(ModelConfig::PresetNames().front());
+  const std::pair<std::string_view, std::string> samples[] = {
+      {"spec.model.n_layer", Str(model.n_layer)},
+      {"spec.model.n_head", Str(model.n_head)},
+      {"spec.model.n_kv_head", Str(model.n_head / 2)},
+      {"spec.model.d_model", Str(model.d_model)},
+      {"spec.model.head_dim", Str(model.d_model / model.n_head)},
+      {"spec.model.d_ff", Str(model.d_ff)},
+      {"spec.train.tokens", "200M"},
+      {"spec.train.batch_tokens", "64K"}};
+  for (const auto& [path, value] : samples) {
+    if (row.path == path) return value;
+  }
   if (row.is(Type::kInt) || row.is(Type::kCount) || row.is(Type::kNumber)) {
     constexpr double kSample = 512;
     return Str(static_cast<std::int64_t>(std::clamp(kSample, row.spec.min, row.spec.max)));
@@ -377,6 +392,29 @@ Json ExplainUnbuilt(const Unbuilt& one) {
           {"value", kNotBuiltYet}};
 }
 
+// The keys and parameters of which the text is a choice.
+std::vector<std::string> TakersOf(std::string_view value) {
+  std::vector<std::string> takers;
+  const auto add = [&](const std::string& path, const ParamSpec& spec) {
+    if (std::ranges::find(spec.choices, value) != spec.choices.end()) takers.push_back(path);
+  };
+  for (const KeyRow& row : SweepKeys()) {
+    const std::string_view path = row.path;
+    add(std::string(path.starts_with(kSpec) ? path.substr(kSpec.size()) : path), row.spec);
+  }
+  for (const Evaluation* const evaluation : Evaluations()) {
+    for (const ParamSpec& spec : evaluation->params) {
+      add(Str(kEvaluate, ".", evaluation->name, ".", spec.name), spec);
+    }
+  }
+  for (const PositionMethod* const method : PositionMethods()) {
+    for (const ParamSpec& spec : method->params) {
+      add(Str(kPosition, ".", method->name, ".", spec.name), spec);
+    }
+  }
+  return takers;
+}
+
 bool Begins(std::string_view path, std::string_view first) {
   return path == first || path.starts_with(Str(first, "."));
 }
@@ -414,6 +452,16 @@ Result<Json> Explain(std::string_view path) {
   std::vector<std::string> ends_so;
   for (const std::string& known : ExplainPaths()) {
     if (known.ends_with(Str(".", below))) ends_so.push_back(known);
+  }
+  if (ends_so.size() == 1) return Explain(ends_so.front());
+  if (ends_so.empty()) {
+    // A value is explained with the key or parameter that takes it.
+    const std::vector<std::string> owners = TakersOf(below);
+    if (!owners.empty()) {
+      return Status(Code::kNotFound,
+                    Str("\"", path, "\" is not a key; it is a value of ", Join(owners, ", "),
+                        ": `longrun explain ", owners.front(), "` explains it"));
+    }
   }
   const std::string nearest = Nearest(below, ExplainPaths());
   if (ends_so.empty() && !nearest.empty()) ends_so.push_back(nearest);

@@ -108,7 +108,20 @@ std::vector<KeyRow> FileKeys() {
   };
 }
 
+// "micro 3, 4, 96; tiny 6, 8, 512; ...": what the named sizes stand for.
+std::string SizesText() {
+  std::vector<std::string> sizes;
+  for (const std::string& name : ModelConfig::PresetNames()) {
+    const ModelConfig size = *ModelConfig::Preset(name);
+    sizes.push_back(Str(name, " ", size.n_layer, ", ", size.n_head, ", ", size.d_model));
+  }
+  return Join(sizes, "; ");
+}
+
 std::vector<KeyRow> ModelKeys() {
+  static const std::string size_meaning =
+      Str("preset of n_layer, n_head and d_model (", SizesText(),
+          "); without a size, all three must be given");
   std::vector<KeyRow> rows = RowsOf<ModelConfig>("spec.model.");
   rows.insert(rows.begin(), {.path = "spec.model",
                              .kind = Kind::kMap,
@@ -116,17 +129,14 @@ std::vector<KeyRow> ModelKeys() {
                                                  "it (optional with the axis model.init_from)"},
                              .required = true,
                              .left_out = KeyRow::LeftOut::kWithInit});
-  InsertAfter(
-      "spec.model.architecture",
-      {{.path = "spec.model.size",
-        .spec =
-            {.type = Type::kChoice,
-             .choices = ModelConfig::PresetNames(),
-             .meaning =
-                 "preset of n_layer, n_head and d_model; without a size, all three must be given"},
-        .axis = true,
-        .others_rest_on = true}},
-      rows);
+  InsertAfter("spec.model.architecture",
+              {{.path = "spec.model.size",
+                .spec = {.type = Type::kChoice,
+                         .choices = ModelConfig::PresetNames(),
+                         .meaning = size_meaning},
+                .axis = true,
+                .others_rest_on = true}},
+              rows);
   rows.push_back(
       {.path = "spec.model.init_from",
        .spec = {.type = Type::kName,

@@ -178,10 +178,8 @@ std::set<std::string> SourcesOf(const std::vector<SweepResults>& results) {
 }
 
 std::string TextOf(const ResultRun& run, const RowBody& body) {
-  const auto dataset = run.resolved.find("dataset");
-  const bool has_digest = dataset != run.resolved.end() && dataset->is_object() &&
-                          dataset->contains("digest") && dataset->at("digest").is_string();
-  return Str(has_digest ? dataset->at("digest").get_ref<const std::string&>() : run.dataset, " ",
+  const std::string digest = DatasetDigest(run);
+  return Str(digest.empty() ? run.dataset : digest, " ",
              body.split ? std::string_view(*body.split) : "");
 }
 

@@ -10,6 +10,7 @@
 
 #include "base/str.h"
 #include "client/tables/by_position.h"
+#include "client/tables/hidden_keys.h"
 #include "client/tables/pivot_axes.h"
 #include "client/tables/pivot_cell.h"
 #include "client/tables/pivot_coordinates.h"
@@ -52,6 +53,22 @@ std::vector<std::string> Quoted(const std::set<std::string>& texts) {
   return quoted;
 }
 
+// Without the value at a dotted path, which need not be there.
+Json Without(Json object, const std::string& path) {
+  Json* at = &object;
+  const std::vector<std::string> parts = Split(path, '.');
+  for (std::size_t i = 0; at->is_object(); ++i) {
+    const auto found = at->find(parts[i]);
+    if (found == at->end()) break;
+    if (i + 1 == parts.size()) {
+      at->erase(found);
+      break;
+    }
+    at = &*found;
+  }
+  return object;
+}
+
 class Pivot {
  public:
   Pivot(const std::vector<SweepResults>& results, const PivotRequest& request)
@@ -65,6 +82,7 @@ class Pivot {
     RETURN_IF_ERROR(Filter());
     RETURN_IF_ERROR(CollectReferences());
     OrderPages();
+    NoteHiddenKeys();
     for (auto& [ranks, page] : pages_) {
       ASSIGN_OR_RETURN(PivotTable table, BuildTable(ranks, page));
       tables_.push_back(std::move(table));
@@ -311,8 +329,7 @@ class Pivot {
     return values;
   }
 
-  // What a number and the one that it is compared with have in common.
-  std::string ReferenceKey(const RunRef& run, const Coordinates& place) const {
+  std::vector<Json> ReferencePlace(const Coordinates& place) const {
     std::vector<Json> key;
     const bool any_protocol = against_.axis == "protocol" || against_.axis == "evaluation";
     for (const std::string& axis : EvaluationAxes()) {
@@ -320,12 +337,38 @@ class Pivot {
       const bool is_free = axis == against_.axis || (any_protocol && is_of_protocol);
       key.push_back(is_free ? Json() : place.At(axis));
     }
+    return key;
+  }
+
+  // The run's value on an axis, without the key of it that `against` names: against
+  // position.base=10000, rope and rope(base=500) are equal.
+  Json ValueWithoutAgainst(const RunRef& run, const std::string& axis) const {
+    if (!against_.axis.starts_with(Str(axis, "."))) return RunValue(run, axis);
+    const auto resolved = run.run->resolved.find(axis);
+    if (resolved == run.run->resolved.end()) return RunValue(run, axis);
+    return Without(*resolved, against_.axis.substr(axis.size() + 1));
+  }
+
+  // What a number and the one that it is compared with have in common. Within a sweep it is the
+  // other axes: keys that follow from them may differ.
+  std::string ReferenceKey(const RunRef& run, const Coordinates& place) const {
+    std::vector<Json> key = ReferencePlace(place);
     for (const std::string& axis : axes_) {
-      if (axis != "seed" && axis != against_.axis) key.push_back(RunValue(run, axis));
+      if (axis != "seed" && axis != against_.axis) key.push_back(ValueWithoutAgainst(run, axis));
     }
     key.emplace_back(run.dataset());
+    if (against_.axis == "sweep") key.emplace_back(run.folded);
     return CanonicalJson(key);
   }
+
+  // The same for a number of another sweep, whose axes need not say in what its runs differ.
+  std::string ReferenceKeyElsewhere(const RunRef& run, const Coordinates& place) const {
+    std::vector<Json> key = ReferencePlace(place);
+    key.push_back(Without(WithoutDerivedKeys(*run.run), PathOfAxis(against_.axis)));
+    return CanonicalJson(key);
+  }
+
+  bool MayBeElsewhere() const { return results_.size() > 1 && against_.axis != "sweep"; }
 
   static void NoteExact(const std::vector<Json>& there, PivotFilter& filter) {
     for (const std::string& text : filter.values) {
@@ -362,8 +405,14 @@ class Pivot {
           if (!against_.Matches(ValueOn(against_.axis, run, *place))) continue;
           const auto row = rows_.find({&run, place.get()});
           if (row == rows_.end()) continue;
-          references_[ReferenceKey(run, *place)].push_back(
-              {.run = &run, .place = place.get(), .row = row->second});
+          const Wanted reference = {.run = &run, .place = place.get(), .row = row->second};
+          references_[ReferenceKey(run, *place)].push_back(reference);
+          if (MayBeElsewhere()) {
+            references_elsewhere_[ReferenceKeyElsewhere(run, *place)].push_back(reference);
+          }
+          if (!IsEvaluationAxis(against_.axis)) {
+            reference_runs_[CanonicalJson(ReferencePlace(*place))].insert(&run);
+          }
         }
       }
     }
@@ -542,10 +591,27 @@ class Pivot {
     std::erase_if(pages_, [](const auto& entry) { return entry.second.lines.empty(); });
   }
 
+  void NoteHiddenKeys() {
+    if (results_.size() < 2) return;  // the axes of one sweep say in what its runs differ
+    std::set<const RunRef*> shown;
+    for (const Wanted& wanted : wanted_) shown.insert(wanted.run);
+    std::vector<std::string> named = axes_;
+    named.insert(named.end(), row_axes_.begin(), row_axes_.end());
+    named.insert(named.end(), col_axes_.begin(), col_axes_.end());
+    if (request_.against) named.push_back(against_.axis);
+    std::vector<std::string> axes;
+    for (const std::string& axis : named) {
+      const bool is_of_run = axis != "sweep" && axis != "seed" && !IsEvaluationAxis(axis);
+      if (is_of_run && !Contains(axes, axis)) axes.push_back(axis);
+    }
+    hidden_keys_ = HiddenKeys({shown.begin(), shown.end()}, axes);
+  }
+
   Result<PivotTable> BuildTable(const Ranks& ranks, const Page& page) const {
     PivotTable table{.matrix_axes = axes_,
                      .relative = request_.relative,
                      .against = request_.against ? Str(against_.axis, "=", against_.whole) : "",
+                     .hidden_keys = hidden_keys_,
                      .row_axes = row_axes_,
                      .col_axes = col_axes_};
     for (std::size_t i = 0; i < ranks.size(); ++i) {
@@ -679,16 +745,41 @@ class Pivot {
     return cell;
   }
 
-  Status CompareWithReference(const Wanted& first, PivotCell& cell) const {
+  const std::vector<Wanted>* FindReferences(const Wanted& first) const {
     const auto found = references_.find(ReferenceKey(*first.run, *first.place));
-    if (found == references_.end()) {
+    if (found != references_.end()) return &found->second;
+    if (!MayBeElsewhere()) return nullptr;
+    const auto elsewhere =
+        references_elsewhere_.find(ReferenceKeyElsewhere(*first.run, *first.place));
+    return elsewhere == references_elsewhere_.end() ? nullptr : &elsewhere->second;
+  }
+
+  // The keys in which the run differs from the run most like it of those that have the value of
+  // `against`.
+  std::vector<std::string> KeysOfNearest(const Wanted& first) const {
+    constexpr std::size_t kRunsMax = 64;  // a footnote is not worth more time
+    std::optional<std::vector<std::string>> nearest;
+    const auto runs = reference_runs_.find(CanonicalJson(ReferencePlace(*first.place)));
+    if (runs == reference_runs_.end()) return {};
+    for (std::size_t n = 0; const RunRef* run : runs->second) {
+      if (n++ == kRunsMax) break;
+      std::vector<std::string> keys =
+          KeysThatDiffer(*run->run, *first.run->run, against_.axis == "sweep" ? "" : against_.axis);
+      if (!nearest || keys.size() < nearest->size()) nearest = std::move(keys);
+    }
+    return nearest.value_or(std::vector<std::string>());
+  }
+
+  Status CompareWithReference(const Wanted& first, PivotCell& cell) const {
+    const std::vector<Wanted>* const found = FindReferences(first);
+    if (found == nullptr) {
       SetAgainst(nullptr, cell);
+      if (cell.status == kNoReference) cell.keys_that_differ = KeysOfNearest(first);
       return {};
     }
     std::vector<SeedRow> rows;
-    rows.reserve(found->second.size());
-    for (const Wanted& wanted : found->second)
-      rows.push_back({.run = wanted.run, .row = wanted.row});
+    rows.reserve(found->size());
+    for (const Wanted& wanted : *found) rows.push_back({.run = wanted.run, .row = wanted.row});
     ASSIGN_OR_RETURN(const PivotCell reference,
                      FoldSeeds(*first.place->metric, rows, /*relative=*/false));
     SetAgainst(&reference, cell);
@@ -785,7 +876,10 @@ class Pivot {
   std::vector<std::string> row_axes_, col_axes_;
   std::vector<PivotFilter> where_;
   PivotFilter against_ = {};
-  std::map<std::string, std::vector<Wanted>> references_;  // by ReferenceKey
+  std::vector<std::string> hidden_keys_;
+  std::map<std::string, std::vector<Wanted>> references_;            // by ReferenceKey
+  std::map<std::string, std::vector<Wanted>> references_elsewhere_;  // by ReferenceKeyElsewhere
+  std::map<std::string, std::set<const RunRef*>> reference_runs_;    // by ReferencePlace
   bool baselines_apart_ = true;
   std::map<std::string, std::shared_ptr<Coordinates>> place_of_;
   std::vector<std::pair<std::size_t, std::shared_ptr<Coordinates>>> places_;  // of each sweep

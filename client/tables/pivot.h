@@ -91,6 +91,9 @@ struct PivotCell {
   std::optional<PValues> p = {};
   std::optional<double> p_holm = {};
   std::size_t n_seeds_matched = 0;  // of a difference
+  // Of "no_reference" with `against`: the keys in which the most similar run that has the value of
+  // `against` differs.
+  std::vector<std::string> keys_that_differ = {};
   // Of pll_approximate: every pass hid one token, so the number is that of pll.
   bool hid_one_at_a_time = false;
   std::optional<double> nll = {};            // mean over seeds, for rows of metric nll
@@ -126,7 +129,9 @@ struct PivotTable {
   std::vector<std::string> matrix_axes = {};  // the sweeps', in the order of their files
   std::vector<ResultMetric> metrics = {};     // one, unless `metric` is an axis
   bool relative = false;
-  std::string against = {};       // "position=alibi": cells are ratios to it, or differences
+  std::string against = {};  // "position=alibi": cells are ratios to it, or differences
+  // Of several sweeps: the keys in which the runs of all tables differ although no axis shows it.
+  std::vector<std::string> hidden_keys = {};
   bool errors_are_mixed = false;  // some cells' wider error is over seeds, others' over the text
   bool has_two_errors = false;    // some cell has both
   std::vector<std::pair<std::string, Json>> fixed =

@@ -4,6 +4,7 @@
 
 #include "base/split_outside.h"
 #include "base/str.h"
+#include "client/words/older_sweeps.h"
 
 namespace longrun::client {
 namespace {
@@ -103,8 +104,10 @@ Result<std::vector<SweepResults>> AskResults(SweepCalls& client,
   results.reserve(sweeps.size());
   for (const std::string& sweep : sweeps) {
     ASSIGN_OR_RETURN(const v1::GetResultsResponse answer, client.GetResultsOfSweep(sweep));
+    SayOlderSweeps(client, sweep, answer.info().sweep_id());
     results.push_back(ReadResults(sweep, answer));
   }
+  TellDatasetsApart(results);
   return results;
 }
 

@@ -30,7 +30,8 @@ std::shared_ptr<PivotArguments> AddPivot(Verb& verb);
 
 Result<PivotRequest> ReadPivotRequest(const PivotArguments& arguments);
 
-// The results of each sweep, under its name as the user wrote it.
+// The results of each sweep, under its name as the user wrote it. Says on stderr if a name hides
+// older sweeps.
 Result<std::vector<SweepResults>> AskResults(SweepCalls& client,
                                              const std::vector<std::string>& sweeps);
 

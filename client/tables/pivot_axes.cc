@@ -155,6 +155,8 @@ bool IsWritten(const Json& value, const std::string& text) {
   if (IsWholeName(value, text)) return true;
   if (value.is_null()) return text.empty();
   if (value.is_object() && value.contains("method")) return value.at("method") == text;
+  // "mybook" is each dataset of that name.
+  if (value.is_string()) return DatasetName(value.get_ref<const std::string&>()) == text;
   if (!value.is_number()) return false;
   double number = 0.0;
   const auto end = std::from_chars(text.data(), text.data() + text.size(), number);

@@ -44,7 +44,7 @@ std::vector<Json> ValuesInOrder(const std::vector<RunRef>& runs,
                                 const std::vector<std::string>& axes, const std::string& axis);
 
 // Whether a value on an axis matches what a user wrote: "64", "1e-3", "cable",
-// "rope(base=500000)", "rope".
+// "rope(base=500000)", "rope"; "mybook" for "mybook@0e5a8f1c".
 bool IsWritten(const Json& value, const std::string& text);
 // Whether the text is the value's whole name. Where one is, it is meant: beside rope(base=500),
 // "rope" is the method with its defaults.

@@ -186,7 +186,9 @@ std::pair<double, double> OverBoth(const PivotCell& cell) {
   const double half =
       std::hypot(estimate.seeds.half95().value_or(0.0), estimate.text.half95().value_or(0.0));
   const auto value = [&cell](double x) { return cell.metric.is_log ? std::exp(x) : x; };
-  return {value(estimate.x - half), value(estimate.x + half)};
+  const double low = estimate.x - half;
+  // No loss is negative (table_parts.cc).
+  return {value(cell.metric.is_nll() ? std::max(0.0, low) : low), value(estimate.x + half)};
 }
 
 // Sets what the cell says: ours, its interval, and the comparison.
@@ -271,7 +273,7 @@ Json ValueAt(const Json& object, std::string_view path) {
 }
 
 Json OfRun(const ResultRun& run, const std::string& key) {
-  if (key == "dataset") return run.dataset;
+  if (key == "dataset") return std::string(DatasetName(run.dataset));
   if (key != "tokenizer") return ValueAt(run.resolved, key);
   const Json fingerprint = ValueAt(run.resolved, "tokenizer.fingerprint");
   return fingerprint.is_string() ? Json(TokenizerName(fingerprint.get<std::string>())) : Json();

@@ -92,6 +92,12 @@ std::string CountText(const PublishedComparison& comparison) {
   if (n_open > 0) StrAppend(text, Str("; ", n_open, n_open == 1 ? " does" : " do", " not"));
   if (!comparison.lacking.empty()) {
     StrAppend(text, Str(": the sweep has no ", Join(comparison.lacking, ", no ")));
+  } else if (std::ranges::all_of(comparison.lines,
+                                 [](const PublishedLine& line) { return line.runs.empty(); })) {
+    StrAppend(text,
+              Str(": the two have nothing in common, since no run of the sweep has published ",
+                  "values of ", Join(comparison.published.axes, ", "),
+                  " and is evaluated at their context_length"));
   }
   return text;
 }

@@ -1,6 +1,11 @@
 #include "client/tables/sweep_results.h"
 
+#include <map>
+#include <set>
 #include <utility>
+
+#include "base/str.h"
+#include "client/words/render.h"
 
 namespace longrun::client {
 
@@ -28,6 +33,31 @@ SweepResults ReadResults(std::string name, const v1::GetResultsResponse& answer)
                             .evaluation = JsonIn(row.evaluation_json())});
   }
   return results;
+}
+
+std::string_view DatasetName(std::string_view dataset) {
+  return dataset.substr(0, dataset.find('@'));
+}
+
+std::string DatasetDigest(const ResultRun& run) {
+  const auto dataset = run.resolved.find("dataset");
+  if (dataset == run.resolved.end() || !dataset->is_object()) return "";
+  const auto digest = dataset->find("digest");
+  return digest != dataset->end() && digest->is_string() ? digest->get<std::string>() : "";
+}
+
+void TellDatasetsApart(std::vector<SweepResults>& results) {
+  std::map<std::string, std::set<std::string>> digests;
+  for (const SweepResults& result : results) {
+    for (const ResultRun& run : result.runs) digests[run.dataset].insert(DatasetDigest(run));
+  }
+  for (SweepResults& result : results) {
+    for (ResultRun& run : result.runs) {
+      if (digests.at(run.dataset).size() == 1) continue;
+      run.dataset = Str(run.dataset, "@", ShortId(DatasetDigest(run)));
+      if (run.axes.contains("dataset")) run.axes["dataset"] = run.dataset;
+    }
+  }
 }
 
 }  // namespace longrun::client

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/json.h"
@@ -12,7 +13,7 @@ namespace longrun::client {
 
 struct ResultRun {
   std::string run_key;  // SHA-256 of the resolved run
-  std::string dataset;  // name
+  std::string dataset;  // name; "mybook@0e5a8f1c" where a name has several digests
   Json axes = {};       // axis path -> value
   Json resolved = {};   // the run with every default written out
 };
@@ -35,6 +36,13 @@ struct SweepResults {
 
 // Leaves out rows whose body has no metric or no status: a table has no place for them.
 SweepResults ReadResults(std::string name, const v1::GetResultsResponse& answer);
+// Adds the beginning of the digest to the dataset's name wherever the results have several datasets
+// of one name, as if it was registered again with other texts: they are different texts.
+void TellDatasetsApart(std::vector<SweepResults>& results);
+// "mybook" of "mybook" and of "mybook@0e5a8f1c".
+std::string_view DatasetName(std::string_view dataset);
+// The digest of the run's dataset; "" if the run does not have it.
+std::string DatasetDigest(const ResultRun& run);
 // A run as GetSweep and GetRun describe it.
 ResultRun ReadResultRun(const v1::RunInfo& run);
 

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdio>
 #include <functional>
+#include <set>
 #include <string_view>
 
 #include "base/str.h"
@@ -85,8 +86,12 @@ std::optional<std::pair<double, double>> IntervalOf(const PivotTable& table, con
   if (IsShare(table, cell)) {
     return part.ends95 ? *part.ends95 : std::pair(std::max(0.0, low), std::min(1.0, high));
   }
-  if (!IsLog(table, cell)) return std::pair(low, high);
-  return std::pair(std::exp(low), std::exp(high));
+  // A probability is at most 1, so no loss is negative and no perplexity less than 1: with few
+  // seeds, the interval by Student's t can be too wide to know.
+  const bool is_loss = cell.metric.is_nll() && !table.relative && table.against.empty();
+  const double from = is_loss ? std::max(0.0, low) : low;
+  if (!IsLog(table, cell)) return std::pair(from, high);
+  return std::pair(std::exp(from), std::exp(high));
 }
 
 void AddErrors(const PivotTable& table, const PivotCell& cell, const NumberText& text,
@@ -185,16 +190,39 @@ std::string TableTitle(const PivotTable& table) {
 
 namespace {
 
+std::string SomeKeys(const std::set<std::string>& keys) {
+  constexpr std::ptrdiff_t kShown = 6;
+  std::vector<std::string> names(keys.begin(), keys.end());
+  if (std::ssize(names) <= kShown) return Join(names, ", ");
+  const std::ptrdiff_t n_more = std::ssize(names) - kShown;
+  names.resize(kShown);
+  return Str(Join(names, ", "), " and ", n_more, " more keys");
+}
+
+// Why no run with the value of `against` is the same as that of a cell, and what to do about it.
+std::string NoReferenceText(const PivotTable& table, const std::set<std::string>& differing) {
+  if (differing.empty()) return "";
+  std::string text = Str(" from a run that is otherwise the same: ", SomeKeys(differing),
+                         differing.size() == 1 ? " differs" : " differ");
+  if (table.against.starts_with("sweep=") && differing.size() == 1 &&
+      *differing.begin() != "dataset") {
+    text += Str(" (`--against ", *differing.begin(), "=VALUE` compares its values)");
+  }
+  return text;
+}
+
 // `is_band`: of a plot, which has no room for marks.
 std::string LegendOf(const PivotTable& table, bool with_both, bool is_band) {
   ErrorSources of_shares, of_others;
   bool is_unpaired = false, has_few = false, has_windows = false, is_beyond = false;
+  std::set<std::string> differing;
   bool is_of_none = false, is_of_zero = false, hid_one_at_a_time = false;
   for (const PivotRow& row : table.rows) {
     for (const PivotCell& cell : row.cells) {
       is_beyond = is_beyond || cell.status == kOverflow;
       hid_one_at_a_time = hid_one_at_a_time || cell.hid_one_at_a_time;
       is_of_none = is_of_none || cell.status == kNoReference;
+      differing.insert(cell.keys_that_differ.begin(), cell.keys_that_differ.end());
       is_of_zero = is_of_zero || cell.status == kZeroReference;
       if (!cell.se) continue;
       const Estimate& estimate = cell.estimate;
@@ -235,11 +263,18 @@ std::string LegendOf(const PivotTable& table, bool with_both, bool is_band) {
   }
   if (is_of_none) {
     parts.push_back(Str(kNoReference, ": there is no number ",
-                        table.relative ? "at the train length" : Str("of ", table.against)));
+                        table.relative ? "at the train length" : Str("of ", table.against),
+                        NoReferenceText(table, differing)));
   }
   if (is_of_zero) {
     parts.push_back(Str(kZeroReference, ": the value at the train length is 0, and nothing can be ",
                         "divided by 0; without --relative the table shows the values"));
+  }
+  std::set<std::string> hidden(table.hidden_keys.begin(), table.hidden_keys.end());
+  for (const std::string& key : differing) hidden.erase(key);  // it is named above
+  if (!hidden.empty() && !is_band) {
+    parts.push_back(Str("the runs also differ in ", SomeKeys(hidden),
+                        ": `--rows` and `--cols` take any key as an axis"));
   }
   if (is_beyond) parts.emplace_back("inf: too large to represent; `--metric nll` shows it");
   return Join(parts, "; ");

@@ -91,6 +91,32 @@ Status RemoveRest(CoordinatorConnection& connection, const std::string& folder,
   return removal->Finish();
 }
 
+// The names of the sweeps with runs on a dataset of that name. None if that cannot be determined:
+// it decides only what is said.
+std::vector<std::string> SweepsOn(CoordinatorConnection& connection, const std::string& name) {
+  if (!IsSafeName(name)) return {};
+  const Result<v1::QueryResponse> answer = connection.Query(
+      Str("SELECT DISTINCT sweep FROM sweep_runs JOIN runs USING (run_key) WHERE runs.dataset = '",
+          name, "' ORDER BY sweep"));
+  if (!answer.ok()) return {};
+  const Json rows = JsonIn(answer->rows_json());
+  std::vector<std::string> sweeps;
+  for (const Json& row : rows) sweeps.push_back(row.at(0).get<std::string>());
+  return sweeps;
+}
+
+std::string LeftWithoutText(const std::string& name, const std::vector<std::string>& sweeps) {
+  constexpr std::size_t kShown = 5;
+  const std::size_t n_shown = std::min(sweeps.size(), kShown);
+  std::string names =
+      Join(std::vector<std::string>(sweeps.begin(), sweeps.begin() + n_shown), ", ");
+  if (n_shown < sweeps.size()) names += Str(" and ", sweeps.size() - n_shown, " more");
+  return Str("the results of ", names, " stay, but nothing can be added to ",
+             sweeps.size() == 1 ? "this sweep" : "these sweeps",
+             " or measured again until a dataset of the same texts is registered as ", name,
+             " (`longrun data import ", name, "` or `longrun data register ", name, "`)");
+}
+
 int Remove(const std::string& name, const std::string& output, const std::string& state) {
   const auto coordinator = Coordinator::Reach(state);
   if (!coordinator.ok()) return Report(coordinator.status());
@@ -123,6 +149,10 @@ int Remove(const std::string& name, const std::string& output, const std::string
   }
   if (!removed.ok()) return Report(removed);
   const bool goes = why_it_stays == nullptr;
+  if (answer.ok()) {
+    const std::vector<std::string> sweeps = SweepsOn(connection, name);
+    if (!sweeps.empty()) SayLine(LeftWithoutText(name, sweeps));
+  }
   if (output == "json") {
     Print(RenderJson({{"name", name}, {"folder", folder}, {"folder_removed", goes}}));
     return kExitOk;

@@ -13,6 +13,7 @@
 #include "client/words/kept_work.h"
 #include "client/words/labels.h"
 #include "client/words/no_service.h"
+#include "client/words/older_sweeps.h"
 #include "client/words/provenance.h"
 #include "client/words/render.h"
 #include "client/words/run_limit.h"
@@ -297,7 +298,10 @@ int Get(const GetArguments& arguments, const std::string& state) {
   RetryingClient client(state);
   Result<v1::GetSweepResponse> sweep =
       client.GetSweep(thing, /*brief=*/*arguments.output != "json");
-  if (sweep.ok()) return ShowSweep(arguments, state, client, std::move(sweep).value());
+  if (sweep.ok()) {
+    SayOlderSweeps(client, thing, sweep->info().sweep_id());
+    return ShowSweep(arguments, state, client, std::move(sweep).value());
+  }
   if (sweep.status().code() != Code::kNotFound) return Report(sweep.status());
   if (thing.size() < kRunDigitsMin) {
     const bool is_hex = thing.find_first_not_of("0123456789abcdef") == std::string::npos;

@@ -27,6 +27,7 @@
 #include "client/verb.h"
 #include "client/wire/retrying_client.h"
 #include "client/words/render.h"
+#include "client/words/submission.h"
 
 namespace longrun::client {
 namespace {
@@ -215,6 +216,10 @@ int NothingToDraw(const std::vector<Plot>& plots, const std::vector<std::string>
     states.push_back(answer->info().state());
   }
   const int code = SweepExitCode(states);
+  if (plots.empty()) {
+    SayLine(EvaluatesNothing(Join(sweeps, ", ")));
+    return code == kExitOk ? static_cast<int>(kExitFailed) : code;
+  }
   if (code != kExitIncomplete) {
     std::fprintf(stderr,
                  "longrun: there are no numbers to draw: %s is %s, and nothing more comes\n",

@@ -85,23 +85,33 @@ std::vector<std::string> ObjectKeys(const std::vector<std::string>& columns) {
   return keys;
 }
 
+// A row as an object whose members are in the order of the columns, which an object of Json is not:
+// on one line, or as RenderJson would write it in a list.
+std::string ObjectText(const std::vector<std::string>& keys, const Json& row, bool on_one_line) {
+  std::vector<std::string> members;
+  for (std::size_t c = 0; c < keys.size(); ++c) {
+    const std::string key = CanonicalJson(Json(keys[c]));
+    if (on_one_line) {
+      members.push_back(Str(key, ":", CanonicalJson(row.at(c))));
+      continue;
+    }
+    const std::vector<std::string> lines = Split(std::string(Trim(RenderJson(row.at(c)))), '\n');
+    members.push_back(Str("    ", key, ": ", Join(lines, "\n    ")));
+  }
+  if (on_one_line) return Str("{", Join(members, ","), "}");
+  return members.empty() ? "  {}" : Str("  {\n", Join(members, ",\n"), "\n  }");
+}
+
 // `rows`: lists with a value for each column.
 std::string Rendered(const std::vector<std::string>& columns, const Json& rows,
                      const std::string& format) {
   if (format == "json" || format == "jsonl") {
+    std::vector<std::string> objects;
     const std::vector<std::string> keys = ObjectKeys(columns);
-    Json list = Json::array();
-    std::string lines;
-    for (const Json& row : rows) {
-      Json object = Json::object();
-      for (std::size_t c = 0; c < keys.size(); ++c) object[keys[c]] = row.at(c);
-      if (format == "jsonl") {
-        lines += CanonicalJson(object) + "\n";
-      } else {
-        list.push_back(std::move(object));
-      }
-    }
-    return format == "jsonl" ? lines : RenderJson(list);
+    for (const Json& row : rows) objects.push_back(ObjectText(keys, row, format == "jsonl"));
+    if (format == "json")
+      return objects.empty() ? "[]\n" : Str("[\n", Join(objects, ",\n"), "\n]\n");
+    return objects.empty() ? "" : Join(objects, "\n") + "\n";
   }
   std::vector<Align> align(columns.size(), Align::kRight);
   Rows texts;

@@ -15,6 +15,7 @@
 #include "client/console/output.h"
 #include "client/tables/pivot.h"
 #include "client/tables/table_format.h"
+#include "client/tables/worse_than_guessing.h"
 #include "client/verb.h"
 #include "client/wire/embedded.h"
 #include "client/wire/retrying_client.h"
@@ -32,11 +33,11 @@ struct RunArguments {
   std::int64_t cpu_slots = 0;
 };
 
-void SayWhereToLook(const v1::SweepInfo& info, const std::string& state) {
+void SayWhereToLook(const v1::SweepInfo& info, bool has_table, const std::string& state) {
   const std::string& name = info.name();
   std::vector<std::pair<std::string, std::string>> next = {
       {"longrun get " + name, "runs, tasks, attempts"}, {"longrun ls", "all sweeps"}};
-  if (info.tasks_succeeded() > 0) {
+  if (has_table && info.tasks_succeeded() > 0) {
     next.emplace(next.begin(), "longrun table " + name + " -o json",
                  "the same numbers, with token counts");
   }
@@ -69,12 +70,14 @@ int PrintEnd(const v1::WatchSweepResponse& end, const v1::SubmitSweepRequest& re
   const Result<std::vector<PivotTable>> tables = BuildPivot(results, {});
   if (!tables.ok()) return Report(tables.status());
   PrintFailures(end);
+  if (tables->empty()) SayLine(EvaluatesNothing(end.info().name()));
   Print(RenderTables(*tables, output));
+  if (const std::string note = WorseThanGuessing(results); !note.empty()) SayLine(note);
   if (output == "table") {
     const std::string note = OtherMetricsNote(results);
     if (!note.empty()) std::fprintf(stderr, "\n%s\n", note.c_str());
     SayClaims(request, end.info().name(), results);
-    SayWhereToLook(end.info(), state);
+    SayWhereToLook(end.info(), /*has_table=*/!tables->empty(), state);
   }
   return SweepExitCode({end.info().state()});
 }

@@ -14,8 +14,10 @@
 #include "client/tables/published.h"
 #include "client/tables/published_format.h"
 #include "client/tables/table_format.h"
+#include "client/tables/worse_than_guessing.h"
 #include "client/verb.h"
 #include "client/wire/retrying_client.h"
+#include "client/words/submission.h"
 
 namespace longrun::client {
 namespace {
@@ -79,11 +81,11 @@ int Table(const PivotArguments& arguments, const std::string& published, const s
   const Result<std::vector<PivotTable>> tables = BuildPivot(*results, *request);
   if (!tables.ok()) return Report(tables.status());
   if (tables->empty()) {
-    std::fprintf(stderr, "%s evaluates nothing: its file has no `evaluate`\n",
-                 Join(arguments.sweeps, ", ").c_str());
+    SayLine(EvaluatesNothing(Join(arguments.sweeps, ", ")));
   }
   Print(RenderTables(*tables, output));
   if (IsForPeople(output)) Print(Footnotes(arguments, *results, *tables, output, client));
+  if (const std::string note = WorseThanGuessing(*results); !note.empty()) SayLine(note);
   const bool is_for_people = output == "table" || output == "wide";
   if (is_for_people && request->metrics.empty()) {
     const std::string note = OtherMetricsNote(*results);

@@ -39,6 +39,7 @@ void AddValidate(Verbs& verbs) {
       return client.ReportFailure(status);
     }
     const auto n_runs = plan->runs_size();
+    if (PlansNoEvaluation(*plan)) SayLine(EvaluatesNothing(plan->name()));
     if (*output == "json") {
       Print(RenderJson({{"file", file->file}, {"name", plan->name()}, {"runs", n_runs}}));
       return static_cast<int>(kExitOk);

@@ -42,6 +42,8 @@ constexpr int kQuickLooks = 100;
 constexpr std::int64_t kLogTailBytes = 2'000;
 constexpr std::int64_t kReachMs = 30'000;  // while coordinators of other commands come and go
 constexpr std::int64_t kLookMs = 200;
+constexpr std::int64_t kRestartMs = 15'000;   // RestartPolicy waits for 10 s at most
+constexpr std::int64_t kWonderMs = 1'000;     // then a user would like to know why nothing happens
 constexpr std::int64_t kRunsAgainMs = 2'000;  // after this, a daemon counts as started
 
 void Pause(std::int64_t ms) { poll(nullptr, 0, static_cast<int>(ms)); }
@@ -327,6 +329,35 @@ bool HasNoDatabase(const std::string& state) {
          IsAbsent(JoinPath(state, "database.id"));
 }
 
+std::string ServiceLockPath(const std::string& state) { return JoinPath(state, "service.lock"); }
+
+// Other commands look at the lock by taking it for a moment, so the first try may fail.
+std::optional<FileLock> TakeServiceLock(const std::string& state) {
+  constexpr int kTries = 50;
+  for (int i = 0; i < kTries; ++i) {
+    Result<FileLock> lock = FileLock::Acquire(ServiceLockPath(state), "the state folder's service");
+    if (lock.ok()) return std::move(lock).value();
+    Pause(kQuickPollMs);
+  }
+  return std::nullopt;  // another service is just ending: ours only goes unannounced
+}
+
+// After the death of a coordinator under a living `run` or `up`: waits until it is started again.
+// Whether it was.
+bool AwaitRestart(const std::string& state) {
+  const std::int64_t begin = BootMs();
+  bool is_told = false;
+  while (FileLock::IsHeld(ServiceLockPath(state)) && BootMs() - begin < kRestartMs) {
+    if (CoordinatorRuns(state)) return true;
+    if (!is_told && BootMs() - begin >= kWonderMs) {
+      is_told = true;
+      SayLine("the coordinator has ended and is being started again; this command waits for it");
+    }
+    Pause(kPollMs);
+  }
+  return CoordinatorRuns(state);
+}
+
 }  // namespace
 
 bool CoordinatorRuns(const std::string& state) {
@@ -376,7 +407,7 @@ Result<std::unique_ptr<Coordinator>> Coordinator::ReachToRead(const std::string&
 Status Coordinator::ReachOnce(const std::string& state) {
   StartPatience patience(BootMs());
   // The coordinator that holds the folder may be starting or ending.
-  while (CoordinatorRuns(state) &&
+  while ((CoordinatorRuns(state) || AwaitRestart(state)) &&
          patience.Lasts(BootMs(), ProcessBusyTicks(HolderOf(state).pid))) {
     if (const std::optional<Answering> answering = WhoAnswers(state)) {
       connection_ = std::make_unique<CoordinatorConnection>(answering->address);
@@ -422,6 +453,7 @@ Result<std::unique_ptr<Daemons>> Daemons::Start(const std::string& state,
 
 Status Daemons::StartWorking() {
   RETURN_IF_ERROR(StartWorker());
+  service_lock_ = TakeServiceLock(state_);
   supervisor_ = StartThread([this] { Supervise(); });
   return {};
 }
@@ -544,6 +576,7 @@ void Daemons::Stop() {
   stopping_ = true;
   if (supervisor_.joinable()) {
     supervisor_.join();
+    service_lock_.reset();
   } else {
     EndProcess(coordinator_.pid);  // it has no supervisor yet
   }

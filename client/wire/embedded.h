@@ -4,6 +4,7 @@
 //     coordinator.address      address of the running, or last, coordinator
 //     coordinator.lock         held by it, with its pid (sweeps/coordinator_lock.h)
 //     coordinator.log worker.log
+//     service.lock             held by `run` or `up` while it restarts daemons that die
 //     worker/                  the worker's own folder (`run` and `up` start one)
 #pragma once
 
@@ -104,6 +105,7 @@ class Daemons {
   DaemonOptions options_;
   std::string address_;  // the coordinator's; a restart keeps it
   std::optional<HeldState> held_;
+  std::optional<FileLock> service_lock_;  // while the supervisor runs
   std::atomic<bool> stopping_{false};
   // Only for the supervisor thread, once it runs:
   Daemon coordinator_;

@@ -1,5 +1,6 @@
 #include "client/words/submission.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <set>
@@ -15,6 +16,10 @@ constexpr std::size_t kOthersShown = 5;
 constexpr std::size_t kNotRefreshedShown = 20;
 
 }  // namespace
+
+std::string EvaluatesNothing(const std::string& sweep) {
+  return Str(sweep, " evaluates nothing: its file has no `evaluate`");
+}
 
 std::string SubmissionText(const std::string& name, const v1::SubmitCounts& counts,
                            const v1::RefreshInfo* refresh) {
@@ -56,6 +61,13 @@ std::string SubmissionText(const std::string& name, const v1::SubmitCounts& coun
                 Counted(counts.cells_reused(), "cell"));
   }
   return text;
+}
+
+bool PlansNoEvaluation(const v1::PlanSweepResponse& plan) {
+  return std::ranges::all_of(plan.runs(), [](const v1::PlannedRunInfo& run) {
+    // What a failed training will not have measured is not counted.
+    return run.training() != "failed" && run.cells_known() + run.cells_missing() == 0;
+  });
 }
 
 std::string NotRefreshedText(const v1::RefreshInfo* refresh) {

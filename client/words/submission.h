@@ -7,9 +7,15 @@
 
 namespace longrun::client {
 
+// "my-sweep evaluates nothing: its file has no `evaluate`": every verb says the same.
+std::string EvaluatesNothing(const std::string& sweep);
+
 // `name`: the sweep's. `refresh`: what is measured again; null if that was not asked for.
 std::string SubmissionText(const std::string& name, const v1::SubmitCounts& counts,
                            const v1::RefreshInfo* refresh = nullptr);
+
+// Whether the planned sweep asks for no number.
+bool PlansNoEvaluation(const v1::PlanSweepResponse& plan);
 
 // Of an answer to a request that asked for refreshing errors. If the answer says nothing of it, the
 // service is of an earlier build, and the text says so; otherwise the numbers that cannot be

@@ -103,6 +103,14 @@ std::string ExitText(int exit_code) {
   return Str("the trainer ended with exit code ", exit_code);
 }
 
+// From where a task that is tried again starts; "" where it has no checkpoints.
+std::string StartOf(const State& state, const Task& task) {
+  if (task.kind != TaskKind::kTrain) return "";
+  const std::optional<CheckpointRef> point = ResumePoint(state, task);
+  return point ? Str(", from the checkpoint of step ", point->step)
+               : ", from the beginning, since there is no checkpoint yet";
+}
+
 void DecideTask(StepContext& step, Task& task, const Attempt& attempt, const FailureRow& row,
                 const std::string& message) {
   // If its cancellation was taken back in the meantime, it counts as preempted.
@@ -129,7 +137,8 @@ void DecideTask(StepContext& step, Task& task, const Attempt& attempt, const Fai
   const std::string when =
       wait ? Str("tried again in ", (wait_ms + 999) / 1000, " s") : std::string("tried again");
   MoveTask(step, task, TaskState::kReady,
-           Str(when, ": attempt ", attempt.n, " ended as ", row.name, ": ", message));
+           Str(when, StartOf(step.state, task), ": attempt ", attempt.n, " ended as ", row.name,
+               ": ", message));
 }
 
 // The message for a cancelled trainer that did not yield: how it ended, besides being cancelled.

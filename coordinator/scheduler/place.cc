@@ -205,24 +205,6 @@ const Execution& DecideExecution(StepContext& step, const Task& task, RunRecord&
   return *run.execution;
 }
 
-// The newest checkpoint, or an older one if the last attempt could not read the one it was given.
-std::optional<CheckpointRef> ResumePoint(const State& state, const Task& task) {
-  std::int64_t step_end = std::numeric_limits<std::int64_t>::max();
-  if (const auto last = state.attempts.find(task.attempt); last != state.attempts.end()) {
-    const Attempt& attempt = last->second;
-    if (attempt.failure_class == FailureOf(FailureClass::kData).name && attempt.resume) {
-      step_end = attempt.resume->step;
-    }
-  }
-  for (auto it = task.checkpoints.rbegin(); it != task.checkpoints.rend(); ++it) {
-    if (it->step < step_end) return *it;
-  }
-  // Without a checkpoint of its own, it starts where its parent ended.
-  const std::string& parent = state.runs.at(task.run_key).run.parent;
-  if (parent.empty()) return std::nullopt;
-  return state.tasks.at(TrainTaskKey(parent)).final_checkpoint;
-}
-
 // The start of a task if not a checkpoint of its own: an evaluation's weights, or the imported
 // model whose weights a training begins with.
 std::optional<CheckpointRef> InitOf(const State& state, const Task& task, const Attempt& attempt,
@@ -305,6 +287,23 @@ void EndBackOffs(StepContext& step) {
 }
 
 }  // namespace
+
+std::optional<CheckpointRef> ResumePoint(const State& state, const Task& task) {
+  std::int64_t step_end = std::numeric_limits<std::int64_t>::max();
+  if (const auto last = state.attempts.find(task.attempt); last != state.attempts.end()) {
+    const Attempt& attempt = last->second;
+    if (attempt.failure_class == FailureOf(FailureClass::kData).name && attempt.resume) {
+      step_end = attempt.resume->step;
+    }
+  }
+  for (auto it = task.checkpoints.rbegin(); it != task.checkpoints.rend(); ++it) {
+    if (it->step < step_end) return *it;
+  }
+  // Without a checkpoint of its own, it starts where its parent ended.
+  const std::string& parent = state.runs.at(task.run_key).run.parent;
+  if (parent.empty()) return std::nullopt;
+  return state.tasks.at(TrainTaskKey(parent)).final_checkpoint;
+}
 
 void HandleEvent(StepContext& step, const SweepPrioritized& event) {
   State& state = step.state;

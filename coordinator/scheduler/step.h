@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -95,6 +96,9 @@ void ExtendLeasesOverSleep(StepContext& step);                       // lease.cc
 Instant NextDeadline(const State& state, Instant now);               // lease.cc
 void HandleEvent(StepContext& step, const SweepPrioritized& event);  // place.cc
 void PlaceReadyTasks(StepContext& step);
+// The checkpoint from which the training's next attempt starts: the newest, or an older one if the
+// last attempt could not read the one it was given. Nothing: it starts from the beginning.
+std::optional<CheckpointRef> ResumePoint(const State& state, const Task& task);  // place.cc
 
 // ---- load.cc ------------------------------------------------------------------------------------
 

@@ -16,17 +16,18 @@ namespace {
 constexpr std::int64_t kSampleTokens = 64;
 
 Json LengthFacts(const std::vector<std::int64_t>& sorted) {
-  const auto at = [&](double quantile) {
-    return sorted[static_cast<std::size_t>(quantile * static_cast<double>(sorted.size() - 1))];
+  // By nearest rank: the smallest length that at least `percent` % of the documents do not exceed.
+  const auto at = [&](std::size_t percent) {
+    return sorted[(percent * sorted.size() + 99) / 100 - 1];
   };
   double sum = 0.0;
   for (const std::int64_t length : sorted) sum += static_cast<double>(length);
   return {{"min", sorted.front()},
-          {"p10", at(0.1)},
-          {"median", at(0.5)},
-          {"p90", at(0.9)},
-          {"p99", at(0.99)},
-          {"max", at(1.0)},
+          {"p10", at(10)},
+          {"median", at(50)},
+          {"p90", at(90)},
+          {"p99", at(99)},
+          {"max", at(100)},
           {"mean", sum / static_cast<double>(sorted.size())}};
 }
 

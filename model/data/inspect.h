@@ -16,10 +16,10 @@ namespace longrun {
 //              "documents_of_at_least": [{"tokens": 256, "documents", "share_of_tokens"}, ...],
 //              "sample": text}]}
 //
-// Lengths count the end-of-text token. Quantiles are the sorted lengths at index floor(q (n - 1)).
-// text_bytes counts the bytes that the text tokens stand for. The sample is the beginning of the
-// first document, with invalid UTF-8 replaced; it is null, with "sample_error", if the tokenizer
-// cannot be opened.
+// Lengths count the end-of-text token. Quantiles are by nearest rank: the ceil(q n)-th of the
+// sorted lengths. text_bytes counts the bytes that the text tokens stand for. The sample is the
+// beginning of the first document, with invalid UTF-8 replaced; it is null, with "sample_error", if
+// the tokenizer cannot be opened.
 Result<Json> InspectDataset(const std::string& folder);
 
 }  // namespace longrun

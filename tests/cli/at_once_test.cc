@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <optional>
 #include <string>
@@ -147,6 +148,48 @@ TEST(AtOnceTest, AStoppedCoordinatorIsNamedAndWaitedFor) {
   EXPECT_TRUE(Says(JoinPath(folder.path(), "up"), "the coordinator runs again")) << said("up");
   kill(*up, SIGINT);
   EXPECT_NE(ExitOf(*up), -1);
+}
+
+// What `longrun workers` says; "" and a failure if it hangs.
+std::string WorkersOf(const std::string& state, const std::string& output) {
+  const Result<int> pid =
+      Spawn({.argv = {JoinPath(LONGRUN_BIN_DIR, "longrun"), "--state", state, "workers"},
+             .env = {},
+             .stdout_path = output,
+             .stderr_path = output});
+  EXPECT_TRUE(pid.ok()) << pid.status().message();
+  if (!pid.ok() || ExitOf(*pid) < 0) return "";
+  const Result<std::string> said = ReadFile(output);
+  static_cast<void>(truncate(output.c_str(), 0));
+  return said.ok() ? *said : "";
+}
+
+// `up` starts its coordinator again: until then there is a service, although nobody answers.
+TEST(AtOnceTest, ACommandWaitsForACoordinatorThatIsStartedAgain) {
+  const TempFolder folder;
+  const std::string state = JoinPath(folder.path(), "home");
+  const std::string output = JoinPath(folder.path(), "workers");
+  const Result<int> up =
+      Spawn({.argv = {JoinPath(LONGRUN_BIN_DIR, "longrun"), "--state", state, "up"},
+             .env = {},
+             .stdout_path = JoinPath(folder.path(), "up"),
+             .stderr_path = JoinPath(folder.path(), "up")});
+  ASSERT_TRUE(up.ok()) << up.status().message();
+  const std::int64_t deadline = BootMs() + kEndMs;
+  std::string said;
+  while (said.find("READY") == std::string::npos && BootMs() < deadline) {
+    said = WorkersOf(state, output);
+  }
+  ASSERT_NE(said.find("READY"), std::string::npos) << said;
+  for (int round = 0; round < kRounds; ++round) {
+    const std::optional<CoordinatorHolder> holder = ReadCoordinatorLock(state);
+    ASSERT_TRUE(holder && holder->pid > 0 && !holder->is_momentary) << "round " << round;
+    ASSERT_EQ(kill(holder->pid, SIGKILL), 0);
+    EXPECT_EQ(WorkersOf(state, output).find("no service runs"), std::string::npos)
+        << "round " << round;
+  }
+  EXPECT_EQ(kill(*up, SIGTERM), 0);
+  EXPECT_EQ(ExitOf(*up), 0);
 }
 
 }  // namespace

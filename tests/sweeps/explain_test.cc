@@ -7,6 +7,7 @@
 #include <span>
 
 #include "base/str.h"
+#include "model/config.h"
 #include "model/evaluation/evaluation.h"
 #include "model/position/method.h"
 #include "sweeps/claim.h"
@@ -36,6 +37,26 @@ TEST(ExplainTest, AKeyIsFoundWithAndWithoutSpec) {
   EXPECT_EQ(lr.at("example"), "spec:\n  train:\n    optimizer:\n      lr: 6e-04\n");
   EXPECT_EQ(Known("spec.train.optimizer.lr"), lr);
   EXPECT_EQ(Known("seed").at("path"), "spec.matrix.seed");
+}
+
+TEST(ExplainTest, TheLastWordOfAPathIsEnoughIfNoOtherPathEndsSo) {
+  EXPECT_EQ(Known("lr"), Known("train.optimizer.lr"));
+  EXPECT_EQ(Known("cable"), Known("position.cable"));
+}
+
+TEST(ExplainTest, TheExampleOfASizeIsOneOfAModel) {
+  const ModelConfig micro = *ModelConfig::Preset("micro");
+  EXPECT_EQ(Known("model.n_layer").at("example"),
+            Str("spec:\n  model:\n    n_layer: ", micro.n_layer, "\n"));
+}
+
+TEST(ExplainTest, ASizeSaysWhatItStandsFor) {
+  const std::string meaning = Known("model.size").at("meaning");
+  for (const std::string& name : ModelConfig::PresetNames()) {
+    const ModelConfig size = *ModelConfig::Preset(name);
+    const std::string text = Str(name, " ", size.n_layer, ", ", size.n_head, ", ", size.d_model);
+    EXPECT_NE(meaning.find(text), std::string::npos) << text << " is not in " << meaning;
+  }
 }
 
 TEST(ExplainTest, AMethodGivesItsSourceAndItsParameters) {
@@ -224,7 +245,11 @@ TEST(ExplainTest, ATypoIsAnsweredWithTheNearestName) {
   };
   EXPECT_EQ(message("train.optimizer.lrr"),
             "unknown name \"train.optimizer.lrr\"; did you mean train.optimizer.lr?");
-  EXPECT_EQ(message("cable"), "unknown name \"cable\"; did you mean position.cable?");
+  EXPECT_EQ(message("variant").substr(0, 59),
+            "unknown name \"variant\"; did you mean position.alibi.variant");
+  EXPECT_EQ(message("pll"),
+            "\"pll\" is not a key; it is a value of evaluate.pseudo_perplexity.protocol: `longrun "
+            "explain evaluate.pseudo_perplexity.protocol` explains it");
   EXPECT_EQ(message("failure.lots"), "there is no failure class \"lots\"; did you mean \"lost\"?");
   EXPECT_EQ(message("position.cabel").substr(0, 63),
             "unknown position method \"cabel\"; did you mean \"cable\"? (methods");

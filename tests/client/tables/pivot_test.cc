@@ -9,6 +9,7 @@
 #include "base/str.h"
 #include "client/tables/pivot_arguments.h"
 #include "client/tables/table_parts.h"
+#include "client/tables/worse_than_guessing.h"
 #include "model/extension/extension.h"
 #include "sweeps/extended.h"
 #include "tests/client/sample_results.h"
@@ -561,6 +562,28 @@ TEST(PivotTest, AMetricByPositionIsAskedForByItself) {
   EXPECT_EQ(WhyNot({Grid()}, {.metrics = {"nll_by_position"}}),
             "there are no numbers of metric \"nll_by_position\"; there are: perplexity, nll, "
             "bits_per_token, bits_per_byte; a perplexity with protocol: per_position measures it");
+}
+
+// Guessing evenly among 320 tokens has perplexity 320. What is read beyond the train length may be
+// worse, and a run that does not train may be, too.
+TEST(PivotTest, TrainingsThatAreWorseThanGuessingAreNamed) {
+  const auto run = [](const std::string& key, bool trains) {
+    ResultRun one = RunOf(key, "rope", 64, 1);
+    one.resolved["model"]["vocab_size"] = 320;
+    if (trains) one.resolved["train"]["tokens"] = 1000;
+    return one;
+  };
+  const auto said = [&](double at_64, double at_128, bool trains) {
+    return WorseThanGuessing({ResultsOf(
+        {run("a", trains)}, {RowOf("a", 64, at_64, 500), RowOf("a", 128, at_128, 500)})});
+  };
+  EXPECT_EQ(said(319.0, 5000.0, true), "");
+  EXPECT_EQ(said(5000.0, 5000.0, false), "");
+  const std::string text = said(5000.0, 319.0, true);
+  EXPECT_NE(text.find("1 run is worse at the train length than guessing all tokens evenly: run a "
+                      "(rope, train length 64, seed 1) has perplexity 5e+03 there, guessing 320."),
+            std::string::npos)
+      << text;
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/str.h"
 #include "client/tables/pivot.h"
@@ -362,6 +363,20 @@ TEST(TableFormatTest, InfinityIsSaidInTextAndNullInJson) {
   const Json cell = ParseJson(RenderTables(tables, "json")).value()[0].at("rows")[0].at("cells")[0];
   EXPECT_TRUE(cell.at("perplexity").is_null());
   EXPECT_EQ(cell.at("nll"), 800);
+}
+
+// Losses 0.01 and 0.21: 0.11 ± 12.7 * 0.1 reaches below 0, which no loss does. A perplexity begins
+// at 1.
+TEST(TableFormatTest, TheIntervalOfAPerplexityBeginsAtOne) {
+  const SweepResults results =
+      ResultsOf({RunOf("a", "rope", 64, 1), RunOf("b", "rope", 64, 2)},
+                {RowOf("a", 64, std::exp(0.01), 500), RowOf("b", 64, std::exp(0.21), 500)});
+  const auto tables = BuildPivot({results}, {});
+  ASSERT_TRUE(tables.ok()) << tables.status().message();
+  const auto interval = Interval95(tables->front(), tables->front().rows.at(0).cells.at(0));
+  ASSERT_TRUE(interval.has_value());
+  EXPECT_EQ(interval->first, 1.0);
+  EXPECT_GT(interval->second, 3.0);
 }
 
 }  // namespace

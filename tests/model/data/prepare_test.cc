@@ -545,5 +545,15 @@ TEST_F(PrepareTest, InspectionCountsLengthsAndShowsTheBeginning) {
   EXPECT_EQ(train.at("sample"), "1234567");
 }
 
+// By nearest rank, ceil(0.9 * 3) = 3: nine tenths of three documents are all of them.
+TEST_F(PrepareTest, QuantilesOfLengthsAreByNearestRank) {
+  const Json three = InspectDataset(Made(Lines(File("a.txt", "1\n22\n333\n")))).value();
+  const Json& few = three.at("splits").at(0).at("document_tokens");
+  EXPECT_EQ(few.at("p10"), 2);  // a byte and the end of the text
+  EXPECT_EQ(few.at("median"), 3);
+  EXPECT_EQ(few.at("p90"), 4);
+  EXPECT_EQ(few.at("p99"), 4);
+}
+
 }  // namespace
 }  // namespace longrun

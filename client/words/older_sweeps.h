@@ -1,0 +1,15 @@
+// Sweeps that a name hides: it stands for the newest sweep of that name.
+#pragma once
+
+#include <string>
+
+#include "client/wire/sweep_calls.h"
+
+namespace longrun::client {
+
+// Says on stderr how many older sweeps of that name have runs or numbers that the newest does not
+// have. Nothing if `sweep` is an id, or if every older sweep is part of the newest, as after a file
+// was extended and submitted again.
+void SayOlderSweeps(SweepCalls& client, const std::string& sweep, const std::string& newest_id);
+
+}  // namespace longrun::client
