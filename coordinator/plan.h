@@ -79,7 +79,7 @@ class SubmissionPlanner {
   SweepPlan Plan(const std::vector<DatasetRow>& datasets, CellCosts& costs,
                  const std::vector<MeasuredTask>& measured, std::int64_t disk_free_bytes);
 
-  // What Look() finds.
+  // The facts that Look() notes.
   struct Standing {
     SubmitCounts counts;
     Slots slots;

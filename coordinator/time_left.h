@@ -22,7 +22,7 @@
 
 namespace longrun::coordinator {
 
-// What is left of a sweep.
+// The time and the tasks that are left of a sweep.
 struct Remaining {
   std::optional<Estimate> time = {};    // of all tasks with a known speed; absent if there is none
   std::int64_t tasks_not_measured = 0;  // not in `time`: no similar task was measured yet

@@ -36,7 +36,7 @@ struct SweepTexts {
 // count until the new ones are complete.
 struct StaleResult {
   std::string task;
-  std::string result_attempt;           // whose rows lack it; all ignored if another attempt counts
+  std::string result_attempt;           // its rows lack it; ignored if another attempt counts now
   std::vector<ExpectedCell> cells;      // all cells that the task must fill
   std::vector<MeasuredNumber> numbers;  // of result_attempt
 };
@@ -78,7 +78,7 @@ struct LostResult {
 // them. kNotFound: the sweep was removed meanwhile; kFailedPrecondition: no sweep has any of the
 // tasks.
 struct RetryRequested {
-  std::string sweep_id;  // if given, it is no longer cancelled
+  std::string sweep_id;  // if given, this sweep is no longer cancelled
   std::vector<std::string> tasks;
   std::vector<LostResult> lost = {};
 };
@@ -330,8 +330,8 @@ bool IsActiveSweep(const State& state, const std::string& sweep_id);
 bool FailedForGood(const State& state, const Task& task);
 
 // Returns why a task is not placed, if this build cannot read it or its run. The text is shown
-// instead of the task's own reason, which becomes valid again once a build can read the task. "":
-// this build can read it, or the task has ended.
+// instead of the task's own reason, which becomes valid again once a build can read the task. Empty
+// if this build can read it, or if the task has ended.
 std::string WhyUnknown(const State& state, const Task& task);
 
 // Whether a worker is known to be holding its attempts: its session is open, or ended only a moment

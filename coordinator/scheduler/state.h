@@ -113,8 +113,8 @@ struct Attempt {
   std::string message = {};        // for people
   std::int64_t started_wall_ms = 0;
   std::int64_t ended_wall_ms = 0;
-  // On the boot clock of the coordinator's machine, and the boot from which this clock counts ("":
-  // unknown):
+  // On the boot clock of the coordinator's machine. `started_boot` is the boot from which this
+  // clock counts; it is empty if unknown.
   Instant started_boot_ms = 0;
   std::string started_boot = {};
   // From RUNNING to its end; see MoveAttempt.
@@ -135,8 +135,8 @@ struct Attempt {
   Instant offered_at = 0;
   Instant listed_at = 0;  // when its worker last reported it
   // If the worker came back from a restart and none of its attempts still had a trainer: the number
-  // of these attempts, including this one. All of the machine's processes had ended together. 0:
-  // otherwise.
+  // of these attempts, including this one. All of the machine's processes had ended together.
+  // Otherwise 0.
   std::int64_t died_together = 0;
   std::optional<ProgressRecord> progress = {};  // the newest
   Instant recorded_at = 0;                      // when the newest records (or the offer) came
@@ -283,7 +283,7 @@ struct State {
   std::map<std::string, RunRecord> runs;
   std::map<std::string, Worker> workers;
   // cell -> the task that owes or has it. Cells of tasks that had succeeded when the state was
-  // loaded may be absent, since they are as many as the results (SweepSubmitted::known_cells).
+  // loaded may be absent, since there are as many of them as results (SweepSubmitted::known_cells).
   std::map<std::string, std::string> cell_task;
   // sweep id -> its tasks. A task may belong to several sweeps, and a run may be listed without any
   // task.

@@ -17,7 +17,7 @@ class Connection;
 // runs and tasks that other rows refer to, which Store::Load() finds by itself.
 Result<std::vector<DamagedRow>> FindMissingRows(Connection& connection, bool names_all);
 
-// The same for only the rows that say what is needed: the runs and tasks of sweeps, and the
+// The same, but only for rows that record what is needed: the runs and tasks of sweeps, and the
 // attempts of tasks.
 Result<std::vector<DamagedRow>> FindMissingMembers(Connection& connection);
 

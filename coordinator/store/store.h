@@ -198,7 +198,7 @@ class Store {
   std::optional<CommitMark> mark_;  // set once the store is open
   std::string coordinator_id_;
   std::int64_t boot_epoch_ = 0;
-  std::map<std::string, std::int64_t> metric_ids_;  // as in the open transaction
+  std::map<std::string, std::int64_t> metric_ids_;  // as seen in the open transaction
   std::unique_ptr<Connection> reader_;              // does not see damaged rows
   std::vector<std::string> repairs_;
   mutable std::mutex damaged_mutex_;

@@ -32,7 +32,7 @@ struct Machine {
 // changes bits; the message names it. This machine decides what the execution leaves open.
 Result<Machine> OpenMachine(const TaskFile& task, Precision precision);
 
-// The execution, with the machine's values for what was left open.
+// The execution, with the machine's values in place of those that were left open.
 Execution Completed(Execution execution, const Machine& machine);
 
 }  // namespace longrun::trainer
