@@ -45,7 +45,7 @@ auto ReadRows(Connection& connection, const char* sql, Make make, const Bound&..
 // Returns the first column of a row, for ReadRows.
 inline std::string FirstText(const Statement& row) { return row.Text(0); }
 
-// Returns result.depth, which is in this column.
+// Returns the value of result.depth, which is in this column.
 inline std::optional<double> DepthAt(const Statement& row, int column) {
   return row.IsNull(column) ? std::nullopt : std::optional(row.Double(column));
 }

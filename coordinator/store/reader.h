@@ -215,9 +215,9 @@ class StoreReader {
   Result<std::map<std::string, std::string>> TasksByAttempt();  // attempt -> its task
   // The newest tasks, at most `n_max`.
   Result<std::vector<MeasuredRow>> MeasuredTasks(std::int64_t n_max);
-  // Finds the attempts whose logs are meant by a reference to a run, a task or an attempt; for a
-  // run or a task, the newest attempt of each task. kNotFound, kInvalidArgument. Leaves out
-  // attempts with damaged rows, and notes these for TakeDamaged().
+  // Finds the attempts whose logs a reference asks for. A run or a task asks for the newest attempt
+  // of each task; an attempt asks for itself. kNotFound, kInvalidArgument. Leaves out attempts with
+  // damaged rows, and notes these for TakeDamaged().
   Result<std::vector<std::string>> FindLogs(const std::string& reference);
 
   // A task's curve over its lineage. points_max > 0: that many points over the whole curve,

@@ -9,11 +9,12 @@
 
 namespace longrun::coordinator {
 
-// Checks in table run that run_key is the SHA-256 of `run`, and that the other columns agree with
-// `run`; in task, that id is the hash of the task's content, and each cell's id the hash of the
-// cell's parameters; in result, that the line's crc is correct, and that the columns agree with the
-// line; in record, that the line's crc is correct. Returns true for rows of other tables, and for
-// rows that only another build can read.
+// Checks, by table:
+//   run     run_key is the SHA-256 of `run`, and the other columns agree with `run`
+//   task    id is the hash of the task's content, and each cell's id that of the cell's parameters
+//   result  the line's crc is correct, and the columns agree with the line
+//   record  the line's crc is correct
+// Returns true for rows of other tables, and for rows that only another build can read.
 bool RowAgrees(const std::string& table, const RowValues& row);
 bool HasOwnDigests(const std::string& table);  // one of these four
 
