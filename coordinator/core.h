@@ -3,13 +3,13 @@
 //
 //   queue -> Step() each -> one SQLite transaction for all -> commands and answers
 //
-// Nothing is sent or answered before COMMIT has returned (synchronous=FULL): what a peer has
-// received is on the disk. A batch is what is queued, for at most 5 ms or 2000 writes; while it is
-// being committed the next one gathers.
+// Nothing is sent or answered before COMMIT has returned (synchronous=FULL): everything that a peer
+// has been told is on the disk. A batch takes items from the queue until it has 2000 writes or 5 ms
+// have passed. While it is being committed, the next one gathers.
 //
-// Crash-only: when a transaction fails, none of it was acknowledged, and the process ends. The next
-// start rebuilds the state from the store. The process also ends when its state folder is deleted
-// or moved, which it checks before each COMMIT and once a second.
+// Crash-only: if a transaction fails, the process ends, and nothing in the transaction had been
+// acknowledged. The next start rebuilds the state from the store. The process also ends if its
+// state folder was deleted or moved, which it checks before each COMMIT and once a second.
 #pragma once
 
 #include <atomic>
@@ -50,7 +50,7 @@ struct CoreOptions {
   // Returns the free bytes on the state folder's disk; the default asks the file system.
   std::function<Result<std::int64_t>()> disk_free_bytes = {};
   std::uint64_t seed = 0;  // attempt ids and jitter
-  // Called when a transaction failed or the state folder is gone. The default ends the process.
+  // Called if a transaction fails or the state folder is gone. The default ends the process.
   std::function<void(const Status&)> on_fatal;
 };
 
@@ -76,16 +76,17 @@ class Core {
   Status RemoveDataset(const std::string& name);
 
   // Stores the name of an imported checkpoint whose files are in the artifact store; waits for
-  // COMMIT. Returns false if the name already refers to it; kAlreadyExists if the name
+  // COMMIT. Returns false if the name already refers to this checkpoint; kAlreadyExists if it
   // refers to another one.
   Result<bool> RegisterModel(const ModelRow& model, const std::vector<ArtifactFile>& files);
-  // Removes the name. Returns true if its bytes are removed too, since nothing else refers to them.
-  // kNotFound.
+  // Removes the name. Returns true if nothing else refers to its bytes, so that they are removed
+  // too. kNotFound.
   Result<bool> RemoveModel(const std::string& name);
 
   // Stores labels and note of a sweep, unless the sweep was removed meanwhile; waits for COMMIT.
   Status Annotate(const SweepAnnotation& annotation);
-  // Apparently unreferenced bytes; deleted once they are old enough.
+  // Notes bytes that seem to be unreferenced. They are checked again, and deleted once they are old
+  // enough.
   void NoteUnreferenced(const std::vector<std::string>& digests) { garbage_->Add(digests); }
 
   // Post and Look that wait; not to be called on the core's thread.
@@ -93,8 +94,8 @@ class Core {
   StepResult PostAndWait(SchedulerEvent event);
   Status LookAndWait(const std::function<void(const State&)>& look);
 
-  SessionId AddSession(std::shared_ptr<SessionSink> sink);  // shared: a command may be under way
-  void RemoveSession(SessionId session);                    // and tells the scheduler
+  SessionId AddSession(std::shared_ptr<SessionSink> sink);  // shared: the core may be using it
+  void RemoveSession(SessionId session);                    // also tells the scheduler
   void CloseSessions(const std::string& reason);            // all of them
 
   std::vector<DatasetRow> datasets() const;
@@ -122,14 +123,14 @@ class Core {
   struct LookItem {
     std::function<void(const State&)> look;
   };
-  // A write that the scheduler does not know of. An error of either function ends the process.
+  // A write that the scheduler does not know about. An error of either function ends the process.
   struct WriteItem {
     std::function<Status(ApplyCounts&)> apply;  // in the open transaction
     std::function<Status()> after = {};         // after COMMIT
     std::size_t n_writes = 1;                   // rows, at most
   };
   using Item = std::variant<EventItem, LookItem, WriteItem>;
-  // A step whose writes are in the open transaction, and what follows after COMMIT.
+  // A step whose writes are in the open transaction, and the actions that follow COMMIT.
   struct Stepped {
     StepResult result;
     Done done;
@@ -143,9 +144,9 @@ class Core {
                             const std::function<Result<bool>(ApplyCounts&)>& change);
   Status ReloadDatasets();
   Status ReloadModels();
-  bool Push(Item item);  // false: the core has stopped
+  bool Push(Item item);  // returns false if the core has stopped
   void Run();
-  std::deque<Item> TakeQueue();  // waits for work; empty: time has passed
+  std::deque<Item> TakeQueue();  // waits for work or a deadline; empty: a deadline
   Status RunBatch(std::deque<Item>& items);
   Status Take(Batch& batch, EventItem item);
   Status Take(Batch& batch, LookItem item);
@@ -153,7 +154,7 @@ class Core {
   void Deliver(const SendStart& start);
   void Deliver(const SendMessage& command);
   void Deliver(const CloseSession& command);
-  // Null: it has ended; the next session sends it again.
+  // Null if the session has ended. The worker's next session repeats what is still needed.
   std::shared_ptr<SessionSink> FindSession(SessionId session) const;
   void MarkStoredBytes(JournalReceived& event);
   Status EachSecond();

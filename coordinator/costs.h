@@ -1,5 +1,5 @@
-// The known costs of work, for forecasts: FLOPs of a cell, the tasks measured so far, and the slots
-// there are.
+// The known costs of work, for forecasts: FLOPs of a cell, the tasks measured so far, and the
+// existing slots.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +26,7 @@ class CellCosts {
  public:
   explicit CellCosts(const std::vector<DatasetRow>& datasets);
 
-  // The FLOPs of one cell; nothing if they are unknown (an evaluation that measures time, a dataset
+  // The FLOPs of one cell; nullopt if they are unknown (an evaluation that measures time, a dataset
   // that is no longer registered).
   std::optional<double> Flops(const Run& run, const Json& evaluation, std::int64_t context_length);
 
@@ -39,21 +39,22 @@ class CellCosts {
   std::map<Key, std::optional<double>> tokens_;
 };
 
-// Adds the cell's FLOPs to `sum`, which becomes nothing once any cell's are unknown.
+// Adds the cell's FLOPs to `sum`, which becomes nullopt if those of any cell are unknown.
 void AddFlops(const std::optional<double>& flops, std::optional<double>& sum);
 
-// The newest tasks that succeeded, in a forecast's form, for the devices that a sweep may use.
+// The newest succeeded tasks on devices that a sweep may use, in the form that a forecast takes.
 Result<std::vector<MeasuredTask>> NewestMeasured(StoreReader& reader, DeviceChoice device_kind,
                                                  CellCosts& costs);
 
-// The slots that a sweep may use: those of present workers; else those of known absent workers;
-// else this machine's, as one slot with all its resources, standing for a worker yet to come.
+// The slots that a sweep may use: those of present workers, or else of known absent workers. If no
+// worker is known, `n` is 0, and `memory_bytes` is this machine's memory (0 if the sweep needs a
+// GPU).
 struct Slots {
   std::int64_t n = 0;
   std::int64_t memory_bytes = 0;       // of the largest slot
   DeviceKind kind = DeviceKind::kCpu;  // of the largest slot
   bool any_worker = false;
-  std::string_view of = "machine";  // "workers", the present ones; "last workers"; "machine"
+  std::string_view of = "machine";  // "workers" (present), "last workers" (absent), "machine"
 };
 Slots SlotsFor(const State& state, DeviceChoice device_kind);
 

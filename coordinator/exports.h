@@ -2,11 +2,11 @@
 // sweeps whose file says `metadata.export: prometheus`. They are read from the store before a
 // scrape if something was stored since the last one.
 //
-// One value is exp of the mean nll over the seeds of a point (like in `longrun table`) and over
-// further axes, since the labels are fixed: sweep, method, train_length, context_length, dataset,
-// split, protocol, evaluation (the protocol with its parameters, so that numbers with different
-// strides are never averaged). Among the sweeps with one name the newest counts. If there are more
-// series than are shown, newer sweeps come first.
+// A value is exp(mean nll). The mean is over the seeds of a point, as in `longrun table`, and over
+// all axes that are not among the labels. The labels are sweep, method, train_length,
+// context_length, dataset, split, protocol and evaluation (the protocol with its parameters, so
+// that numbers with different strides are never averaged). Of several sweeps with the same name,
+// the newest counts. If there are too many series to show, those of the oldest sweeps are left out.
 #pragma once
 
 #include <cstdint>
@@ -42,7 +42,8 @@ class ResultExports {
   bool capped_ = false;
 };
 
-// "rope" unchanged; {"method": "rope", "theta": 500000} as "rope(theta=500000)".
+// The method as a label: "rope" stays "rope"; {"method": "rope", "theta": 500000} becomes
+// "rope(theta=500000)".
 std::string MethodLabel(const std::string& axes_json);
 
 }  // namespace longrun::coordinator

@@ -1,7 +1,7 @@
 // Predicts how long work will take from how long similar work took. Pure: no clock, no I/O.
 //
 // A task's rate is FLOPs (by the formulas of sweeps/cost.h) per second of its attempt. Work is
-// compared with the narrowest group of measured tasks of the same kind that has any:
+// compared with measured tasks of the same kind: with the first of these groups that has any.
 //
 //   same shape      the same model except for its position method, train length and precision
 //   same method     the same position method on other shapes
@@ -25,7 +25,7 @@
 
 namespace longrun::coordinator {
 
-// A task that succeeded in one attempt, from its first step.
+// A task that one attempt completed, from the first step to the last.
 struct MeasuredTask {
   TaskKind kind = TaskKind::kTrain;
   std::string device;    // DeviceName of the run's execution
@@ -52,14 +52,14 @@ class Forecast {
  public:
   explicit Forecast(const std::vector<MeasuredTask>& measured);
 
-  // Nothing if no task of this kind has been measured on the device.
+  // Returns nullopt if no task of this kind has been measured on the device.
   std::optional<Estimate> Of(TaskKind kind, const Run& run, double flops) const;
   // The device whose tasks are used: the one with the most tasks; "" if there are none.
   const std::string& device() const { return device_; }
 
  private:
-  // FLOPs per second, ascending, for the tasks of a kind that ran on device_: by shape, by position
-  // method, and all of them (under "").
+  // The FLOPs per second of the tasks of each kind that ran on device_, in ascending order: by
+  // shape, by position method, or all of them under "".
   using Rates = std::map<std::pair<TaskKind, std::string>, std::vector<double>>;
   static const std::vector<double>* Find(const Rates& rates, TaskKind kind,
                                          const std::string& name);

@@ -4,8 +4,8 @@
 // It considers only the candidates that it is given: bytes that lost their last reference, or that
 // `longrun gc` found unreferenced. Bytes that are in the store at a start are not candidates: the
 // database may be an older copy, or a new one after the old one was lost, and deleted bytes could
-// not be recovered. A reading connection checks each candidate again; one that was requested too
-// recently stays a candidate until its time comes.
+// not be recovered. Each candidate is checked again on a reading connection. A candidate that was
+// requested too recently is checked again later.
 #pragma once
 
 #include <condition_variable>
@@ -43,7 +43,7 @@ class GarbageRemover {
 
   ArtifactStore& artifacts_;
   const std::unique_ptr<StoreReader> reader_;
-  std::string told_flaw_;  // reported flaw that keeps everything; Look() only
+  std::string told_flaw_;  // the flaw that was logged last; used only by Look()
   std::mutex mutex_;       // guards the three below
   std::set<std::string> candidates_;
   bool added_ = false;

@@ -1,5 +1,5 @@
-// The coordinator's metrics: which numbers of the table (metrics/table.h) change when. Every value
-// of a closed set of labels is present from the start.
+// The coordinator's metrics: the functions that change its numbers in the table (metrics/table.h).
+// Every value of a closed set of labels is present from the start.
 //
 // Any thread.
 #pragma once
@@ -88,8 +88,8 @@ class Metrics {
   void CountCall(std::string_view method, std::string_view code);
   void ObserveCall(std::string_view method, double seconds);
 
-  // Replaces all previous values. Shows the first kResultSeriesMax,
-  // and the number of those left out.
+  // Replaces all previous values. Shows the first kResultSeriesMax, and the number of those left
+  // out.
   void SetResults(const std::vector<ResultSeries>& series);
   static constexpr std::size_t kResultSeriesMax = 10'000;
 

@@ -1,4 +1,4 @@
-// What the core's steps and its state mean for the metrics and the log.
+// Turns the core's steps and state into metrics and log lines.
 #pragma once
 
 #include <cstdint>
@@ -16,10 +16,10 @@ class Observer {
  public:
   explicit Observer(Metrics& metrics) : metrics_(metrics) {}
 
-  // After each step, with the state as it left it: counts and logs what has changed.
+  // Called after each step, with the state that it left: counts and logs the changes.
   void See(const State& state, const StepResult& result);
-  // Once a second: how many tasks and workers are in which state. Tasks are counted again only if
-  // `version` (Core::version) has changed.
+  // Called once a second: counts the tasks and workers in each state. Tasks are counted again only
+  // if `version` (Core::version) has changed.
   void Count(const State& state, std::int64_t version);
 
  private:
@@ -31,7 +31,7 @@ class Observer {
 
   Metrics& metrics_;
   std::int64_t counted_version_ = -1;
-  std::map<std::string, Instant> ready_at_;  // tasks that have not started since then
+  std::map<std::string, Instant> ready_at_;  // by task: waiting for a start since then
   std::set<std::string> known_workers_;      // workers whose failures are counted
 };
 

@@ -1,5 +1,6 @@
-// What a submission would do and cost in the scheduler's current state: what is trained and
-// measured, what it needs of memory, disk and time, and what cannot run at present. Stores nothing.
+// Plans a submission in the scheduler's current state: the trainings and measurements that it would
+// start, the memory, disk and time that they need, and the problems that would stop them. Stores
+// nothing.
 #pragma once
 
 #include <cstdint>
@@ -20,11 +21,11 @@
 namespace longrun::coordinator {
 
 enum class PlannedTraining {
-  kNone,      // an imported model as it is
+  kNone,      // the run only evaluates an imported model
   kKnown,     // has succeeded
   kUnderWay,  // runs or waits
   kToDo,
-  kFailed,  // has failed and would fail again: nothing of the run follows
+  kFailed,  // has failed and would fail again: the run gets nothing
 };
 std::string_view PlannedTrainingName(PlannedTraining training);
 
@@ -35,31 +36,31 @@ struct RunPlan {
   double train_flops = 0;                 // of the run's own steps, without those of its parent
   std::int64_t micro_batch = 0;           // sequences, for the largest slot; 0: no training
   std::int64_t memory_bytes = 0;          // of a train step at this micro-batch; 0: no training
-  std::int64_t disk_bytes = 0;            // of checkpoints that a training still to finish leaves
+  std::int64_t disk_bytes = 0;            // of the checkpoints of an unfinished training
   std::int64_t cells_known = 0;           // measured or under way
   std::int64_t cells_under_way = 0;       // part of cells_known
-  std::int64_t cells_refreshed = 0;       // part of cells_known: measured again
+  std::int64_t cells_refreshed = 0;       // part of cells_known: to be measured again
   std::int64_t cells_missing = 0;         // to be measured
   std::int64_t cells_not_applicable = 0;  // part of cells_missing: longer than the method can read
-  // Of the cells still to be measured, those under way included; 0 if any is unknown.
+  // Of the cells still to be measured, including those under way; 0 if that of any cell is unknown.
   double evaluate_flops = 0;
-  std::int64_t evaluate_memory_bytes = 0;  // of the longest of them
+  std::int64_t evaluate_memory_bytes = 0;  // of the longest of these cells
   std::optional<Estimate> train_time = {};
   std::optional<Estimate> evaluate_time = {};
 };
 
 struct SweepPlan {
   SubmitCounts counts;
-  std::vector<RunPlan> runs;          // as Sweep::runs
+  std::vector<RunPlan> runs;          // in the order of Sweep::runs
   double train_flops = 0;             // of all training to do
   double evaluate_flops = 0;          // of all cells to measure
-  double under_way_flops = 0;         // of unfinished work that is stored already, in whole
-  std::int64_t disk_free_bytes = 0;   // where the checkpoints will lie
+  double under_way_flops = 0;         // of submitted, unfinished work, counted whole
+  std::int64_t disk_free_bytes = 0;   // where checkpoints will be stored
   std::optional<Estimate> slot_time;  // of all slots together; known only if that of each part is
   std::optional<Estimate>
-      wall_time;       // with all slots that fit, if there are any; known as slot_time
+      wall_time;       // with all slots that fit; absent if none fits, or if slot_time is absent
   Slots slots;         // that fit
-  std::string device;  // whose measured tasks the times use; "": none
+  std::string device;  // its measured tasks predict the times; "": none
   std::vector<std::string> problems;   // what cannot run at present, with the remedy
   std::optional<Remaining> time_left;  // of the whole sweep, if some of it is under way
 };
@@ -67,24 +68,24 @@ struct SweepPlan {
 // Plans one submission: Look(), then Plan(). One thread at a time.
 class SubmissionPlanner {
  public:
-  // `known_cells` as in SweepSubmitted; `refresh`: those to measure again. `sweep` must outlive the
-  // planner.
+  // `known_cells`: see SweepSubmitted. `refresh`: those of them to measure again. `sweep` must
+  // outlive the planner.
   SubmissionPlanner(const Sweep& sweep, std::map<std::string, std::string> known_cells,
                     std::set<std::string> refresh = {});
 
-  // Called on the core's thread: notes what the state has of the sweep. The rest waits for Plan().
+  // Called on the core's thread: notes what the state knows about the sweep. Plan() does the rest.
   void Look(const State& state, Instant now);
   // Reads the manifests of the sweep's datasets. `measured`: NewestMeasured for its kind of device.
   SweepPlan Plan(const std::vector<DatasetRow>& datasets, CellCosts& costs,
                  const std::vector<MeasuredTask>& measured, std::int64_t disk_free_bytes);
 
-  // What Look() finds.
+  // The facts that Look() notes.
   struct Standing {
     SubmitCounts counts;
     Slots slots;
     std::map<std::string, TaskState> trainings;   // by run key; absent: never requested
-    std::map<std::string, std::string> failed;    // why those that would fail again did, by run key
-    std::map<std::string, TaskState> cells;       // of the task that owes or has it, by cell
+    std::map<std::string, std::string> failed;    // reasons, for those that would fail again
+    std::map<std::string, TaskState> cells;       // of the task that owes or has the cell, by cell
     std::map<std::string, double> parents_flops;  // of a parent's whole training, by run key
     std::map<std::string, Execution> executions;  // of runs that have begun, by run key
   };

@@ -1,5 +1,5 @@
-// Which known numbers `--refresh-errors` measures again: those whose rows lack what this version
-// measures for the error from the text (model/evaluation/nll_row.h). Pure.
+// Finds the known numbers that `--refresh-errors` measures again: those whose rows lack values from
+// which this version computes the error from the text (model/evaluation/nll_row.h). Pure.
 #pragma once
 
 #include <set>
@@ -10,18 +10,19 @@
 
 namespace longrun::coordinator {
 
-// An evaluation at least one of whose rows lacks it. It is measured again as a whole, since one
-// attempt counts for all of its rows.
+// An evaluation with at least one row that lacks these values. The whole evaluation is measured
+// again, since one attempt counts for all of its rows.
 struct StaleTask {
   std::string task;
-  std::string attempt;  // that counts
+  std::string attempt;  // the one that counts
   std::string run_key;
-  std::set<std::string> cells;  // whose rows lack it
+  std::set<std::string> cells;  // whose rows lack these values
 };
-// By task. `rows`: rows that count; one that cannot be read is left to `longrun retry`.
+// Returns them in the order of their tasks. `rows`: the rows that count. Rows that cannot be read
+// are skipped: `longrun retry` is for them.
 std::vector<StaleTask> FindStale(const std::vector<ResultBody>& rows);
 
-// "run 3f2a91c0: nll at 64, 256: WHY": of its stale cells, for people. `cells`: all of the task.
+// "run 3f2a91c0: nll at 64, 256: WHY", with the stale cells, for people. `cells`: all of the task.
 std::string NotRefreshedText(const StaleTask& stale, const std::vector<ExpectedCell>& cells,
                              std::string_view why);
 

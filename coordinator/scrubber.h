@@ -33,7 +33,7 @@ class Scrubber {
 
  private:
   void Run();
-  bool Pause(std::int64_t wait_ms);  // false: it must stop
+  bool Pause(std::int64_t wait_ms);  // returns false if it must stop
 
   const std::unique_ptr<Scrub> scrub_;
   const std::function<void(const std::vector<DamagedRow>&)> note_;

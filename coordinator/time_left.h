@@ -2,8 +2,8 @@
 // including tasks that have not begun. Running tasks are measured by their own speed, so that the
 // first training of a state folder already predicts the others.
 //
-//   left of a task   likely time of its kind of work * (1 - share done);
-//                    for a running task what it reports
+//   left of a task   likely time of its kind of work * (1 - share done),
+//                    or the time that a running task reports
 //   of the sweep     max(sum over tasks / slots, largest sum over the tasks of one run)
 #pragma once
 
@@ -22,10 +22,10 @@
 
 namespace longrun::coordinator {
 
-// What is left of a sweep.
+// The time and the tasks that are left of a sweep.
 struct Remaining {
-  std::optional<Estimate> time = {};    // of all tasks with a known speed; nothing if there is none
-  std::int64_t tasks_not_measured = 0;  // not in `time`: nothing like them has been measured yet
+  std::optional<Estimate> time = {};    // of all tasks with a known speed; absent if there is none
+  std::int64_t tasks_not_measured = 0;  // not in `time`: no similar task was measured yet
   std::int64_t slots = 0;               // that share the work: SlotsFor
 };
 
@@ -35,25 +35,25 @@ class TimeLeft {
   TimeLeft() = default;
   TimeLeft(const TimeLeft&) = delete;  // open_ points into it
   TimeLeft& operator=(const TimeLeft&) = delete;
-  // Called on the core's thread: notes the unfinished tasks and their progress.
-  // Slow work waits for Predict().
+  // Called on the core's thread: notes the unfinished tasks and their progress. Predict() does the
+  // slow work.
   void Look(const State& state, const std::vector<const Task*>& tasks, Instant now);
-  // As of the last look; all zeros if nothing was unfinished.
-  // Reads measured tasks again after a while.
+  // Predicts from the last look. Returns all zeros if nothing was unfinished. Reads the measured
+  // tasks again after a while.
   Result<Remaining> Predict(StoreReader& reader, const std::vector<DatasetRow>& datasets);
   // Work that is not submitted yet, and how long it will take, if known.
   struct New {
     std::string run_key;
     std::optional<Estimate> time = {};
   };
-  // The same from these measured tasks, in addition to the running ones, and with new work.
+  // The same, but from the given measured tasks and the running ones, and for the new work too.
   Remaining PredictFrom(std::vector<MeasuredTask> measured, CellCosts& costs,
                         const std::vector<New>& all_new = {});
   bool any_open() const { return !open_.empty(); }
 
  private:
-  // Tasks that take equally long: their runs differ only in the seed or in parameters of a
-  // position method.
+  // A group of tasks that take equally long: their runs differ only in the seed or in parameters of
+  // a position method.
   struct Work {
     TaskKind kind = TaskKind::kTrain;
     Run run;
@@ -70,7 +70,7 @@ class TimeLeft {
     std::optional<double> seconds_left = {};  // as reported by the task
     std::string device = {};                  // device of a task that reports its time
   };
-  // The last report of an attempt about its work; validations in between do not change it.
+  // An attempt's last report about its own kind of work; reports of validations do not change it.
   struct Said {
     double share_done = 0;
     std::optional<double> seconds_left = {};

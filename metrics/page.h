@@ -23,27 +23,27 @@ using LabelValues = std::initializer_list<std::string_view>;
 
 class MetricPage {
  public:
-  // Starts with the numbers of the process and of this build;
-  // other numbers appear when they are first used.
+  // Starts with the numbers of the process and of this build. Other numbers appear when they are
+  // first used.
   explicit MetricPage(MetricOwner owner);
   ~MetricPage();
   MetricPage(const MetricPage&) = delete;
   MetricPage& operator=(const MetricPage&) = delete;
 
   // Serves the page on `address` ("127.0.0.1:9411"; port 0: any free one) and returns the address
-  // with its port. kInvalidArgument if it is not a loopback address,
-  // kUnavailable if the port is in use.
+  // with its port. kInvalidArgument if it is not a loopback address, kUnavailable if the port is in
+  // use.
   Result<std::string> Expose(const std::string& address);
   std::string Text() const;  // the page
-  // `refresh` runs before each scrape, on the server's thread, in the order of these calls. To be
-  // called before Expose.
+  // Runs `refresh` before each scrape, on the server's thread; several run in the order of these
+  // calls. To be called before Expose.
   void BeforeEachScrape(std::function<void()> refresh);
 
   void Touch(Metric metric, LabelValues labels);  // creates the series, with 0 if it is new
   void Add(Metric metric, LabelValues labels, double by = 1);
   void Set(Metric metric, LabelValues labels, double value);
   void Observe(Metric metric, LabelValues labels, double value);
-  void Remove(Metric metric, LabelValues labels);  // for a gauge; the series ends
+  void Remove(Metric metric, LabelValues labels);  // of a gauge; its series ends
   void Clear(Metric metric);                       // all series of a gauge
 
  private:

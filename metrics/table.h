@@ -91,7 +91,7 @@ struct MetricRow {
   std::vector<std::string> label_names() const;
 };
 
-// By enumerator.
+// The rows, in the order of the enumerators.
 std::span<const MetricRow> MetricTable();
 const MetricRow& RowOf(Metric metric);
 // Upper bounds, in the row's unit; empty except for histograms.

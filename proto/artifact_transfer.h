@@ -1,5 +1,5 @@
-// Copies a file to the artifact store and back, over gRPC's blocking interface, for both the worker
-// and the client. Each function is one call; both ends check the digest.
+// Copies a file to the artifact store or from it, over gRPC's blocking interface, for both the
+// worker and the client. Each function is one call; both ends check the digest.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,7 @@
 
 namespace longrun {
 
-// gRPC's status as ours; both have the canonical codes.
+// Turns gRPC's status into ours; both have the canonical codes.
 Status StatusOfRpc(const grpc::Status& status);
 
 struct ArtifactFileRef {

@@ -1,4 +1,4 @@
-// Runs a coordinator as a separate process: the program beside the running one.
+// Runs a coordinator as a separate process, from the program in the same folder as the running one.
 #pragma once
 
 #include <grpcpp/grpcpp.h>

@@ -1,5 +1,6 @@
-// Fills a database as if sweeps had run: the scheduler decides, the store's writer stores, and a
-// worker and trainers are simulated. So the coordinator itself would have written every row.
+// Fills a database with the rows of sweeps that have run: the scheduler decides, the store's writer
+// stores, and a worker and trainers are simulated. So each row is one that the coordinator itself
+// would have written.
 #pragma once
 
 #include <cstdint>
@@ -17,8 +18,8 @@ namespace longrun::coordinator {
 // The line of a journal record, like JournalWriter's.
 std::string JournalLine(std::int64_t seq, RecordKind kind, const Json& body, const Json& step);
 
-// What to submit: one run for each of four position methods and each seed,
-// evaluated at each length.
+// A sweep to submit: one run for each of four position methods and each seed, evaluated at each
+// length.
 struct SweepShape {
   std::string name;
   int first_seed = 1;

@@ -25,24 +25,24 @@ struct CoordinatorParts {
   LogStore& logs;
   Metrics& metrics;
   Executor& executor;
-  Executor& submitter;   // one thread: sweep files may take seconds and delay nothing else
+  Executor& submitter;   // one thread, apart: a sweep file may take seconds
   Executor& log_writer;  // one thread: chunks of a log stay in order
-  Executor& querier;     // waits for users' SQL, which may take long and delays nothing else
+  Executor& querier;     // apart: waits for users' SQL, which may take long
   Ticker& ticker;
   std::string metrics_address;
   std::string query_program;           // answers users' SQL in a child: store/query_process.h
   std::atomic<bool> stopping = false;  // streams must end
 };
 
-// A unary call at work.
+// A unary call in progress.
 struct Call {
   CoordinatorParts& parts;
   StoreReader& reader;
   grpc::CallbackServerContext* context;
-  RpcError error;  // what a failure of the call tells programs
+  RpcError error;  // for programs, if the call fails
 
-  // Returns `result`, a Status or a Result. If it is an error, it is the call's, for `reason`;
-  // otherwise nothing is noted, and a later error has no reason but its code.
+  // Returns `result`, a Status or a Result. If `result` is an error, notes `reason` for programs.
+  // An error that gets no reason in this way has only its code.
   template <typename T>
   T WithReason(const char* reason, T result) {
     if (!result.ok()) error.reason = reason;
@@ -60,8 +60,8 @@ grpc::ServerUnaryReactor* Handle(CoordinatorParts& parts, Executor& executor,
 grpc::ServerUnaryReactor* Handle(CoordinatorParts& parts, grpc::CallbackServerContext* context,
                                  const char* method, CallBody body);
 
-// Notes the damage known since the start in the tables on which an answer rests, whether or not the
-// answer's reads met it, unless it has been repaired since.
+// Notes known damage in the tables on which an answer rests, even if the answer's reads did not
+// meet it, unless it has been repaired since.
 Status NoteKnownDamage(CoordinatorParts& parts, StoreReader& reader,
                        const std::set<std::string>& tables);
 

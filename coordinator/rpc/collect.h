@@ -1,4 +1,4 @@
-// The call that removes what nothing needs: tasks, checkpoints, logs and bytes.
+// The call that removes tasks, checkpoints, logs and bytes that nothing needs.
 #pragma once
 
 #include "coordinator/rpc/call.h"

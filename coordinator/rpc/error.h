@@ -1,5 +1,5 @@
-// Turns our Status into gRPC's. The codes are the same; for programs, an ErrorDetail travels in the
-// trailer "longrun-error-bin"; people read the message.
+// Turns our Status into gRPC's. The codes are the same. The message is for people; for programs,
+// there is an ErrorDetail in the trailer "longrun-error-bin".
 #pragma once
 
 #include <grpcpp/grpcpp.h>

@@ -1,5 +1,5 @@
-// Threads for slow work: parsing, reading the database, bytes of artifacts.
-// gRPC's own threads only hand work over.
+// Threads for slow work: parsing, reading the database, transferring bytes of artifacts. gRPC's own
+// threads only hand work over.
 #pragma once
 
 #include <condition_variable>
@@ -24,14 +24,15 @@ class Executor {
   using Failed = std::function<void(const Status& why)>;
 
   // Each thread has its own reading connection to the database of `store`, which must outlive the
-  // executor. It is opened at the thread's first job, since it takes some milliseconds: a
-  // coordinator that lives for one command needs one.
+  // executor. A thread opens its connection at its first job. Opening takes some milliseconds, and
+  // a coordinator that lives for one command needs only one connection.
   static std::unique_ptr<Executor> Start(const Store& store, int n_threads, std::size_t jobs_max);
   ~Executor();  // Stop()
 
-  // Returns false if too much is queued or the executor has stopped: then the job will not run. Its
-  // reader knows the damage that the store knows, and has none of an earlier job for TakeDamaged().
-  // If the connection cannot be opened, `failed` runs instead, and the next job tries again.
+  // Returns false if too much is queued or the executor has stopped: then the job will not run. The
+  // reader that a job gets knows of all damage that the store knows of. Its TakeDamaged() never
+  // returns damage found by an earlier job. If the connection cannot be opened, `failed` runs
+  // instead, and the next job tries again.
   bool Post(Job job, Failed failed);
   bool PostWithoutReader(std::function<void()> job);
   // Runs the queued jobs and ends the threads.

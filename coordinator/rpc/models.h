@@ -1,4 +1,4 @@
-// Imported checkpoints: their names, and what a sweep needs to know about them. Also the files of
+// Imported checkpoints: their names, and the facts about them that a sweep needs. Also the files of
 // any checkpoint, for an export.
 #pragma once
 
@@ -13,7 +13,7 @@
 
 namespace longrun::coordinator {
 
-// For DatasetCatalogue::find_model: finds a model by its name. Each is parsed only once.
+// For DatasetCatalogue::find_model: finds a model by its name. Parses each model only once.
 std::function<std::optional<ModelInfo>(const std::string&)> ModelFinder(
     const std::vector<ModelRow>& models);
 

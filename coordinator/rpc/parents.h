@@ -12,9 +12,9 @@
 namespace longrun::coordinator {
 
 // For DatasetCatalogue::find_run: finds a run by its key or an unambiguous beginning of it, if its
-// training has succeeded. Each is searched only once, so the answers are those of one submission.
-// Not on the core's thread, and one thread at a time; `core` and `reader` must outlive the
-// returned function.
+// training has succeeded. Each run is looked up only once, so the function is for one submission.
+// Not on the core's thread, and one thread at a time; `core` and `reader` must outlive the returned
+// function.
 std::function<Result<std::pair<std::string, Run>>(const std::string&)> ParentFinder(
     Core& core, StoreReader& reader);
 

@@ -1,4 +1,4 @@
-// What `--refresh-errors` asks of a submission or its plan.
+// The part of a submission or its plan that `--refresh-errors` asks for.
 #pragma once
 
 #include <map>
@@ -15,12 +15,12 @@ namespace longrun::coordinator {
 struct Refresh {
   std::vector<StaleResult> stale;       // to measure again
   std::set<std::string> cells;          // of their tasks
-  std::vector<std::string> under_way;   // tasks that are measured again already
+  std::vector<std::string> under_way;   // tasks that already measure again
   std::vector<std::string> impossible;  // what cannot be measured again, and why
 };
 
-// Finds the numbers among `known_cells` (StoreReader::CellOwners) whose rows lack what this version
-// measures for the text's error, and checks that the weights to measure them again are stored.
+// Finds the numbers among `known_cells` (StoreReader::CellOwners) whose rows lack values from which
+// this version computes the text's error. Checks that the weights to measure them again are stored.
 Result<Refresh> FindRefresh(Call& call, const std::map<std::string, std::string>& known_cells);
 
 // `started`: tasks that measure again, apart from those under way.

@@ -1,4 +1,4 @@
-// Calls with a sweep file: what its submission would do, and its submission.
+// Calls with a sweep file: planning its submission, and submitting it.
 #pragma once
 
 #include "base/random.h"

@@ -1,6 +1,6 @@
-// SweepService: the calls of the command line. Each is answered by a function of the file that is
-// named after its subject (submit, reads, sweeps, datasets, ...);
-// the service says on which threads it runs.
+// SweepService: the calls of the command line. A function in the file that is named after a call's
+// subject (submit, reads, sweeps, datasets, ...) answers the call. The service says on which
+// threads it runs.
 #pragma once
 
 #include <grpcpp/grpcpp.h>

@@ -14,8 +14,8 @@ class Ticker {
   Ticker();
   ~Ticker();  // Stop()
 
-  // Calls `wake` once, at the next tick, on the ticker's thread;
-  // immediately if the ticker has stopped.
+  // Calls `wake` once, at the next tick, on the ticker's thread. If the ticker has stopped, calls
+  // it immediately.
   void Add(std::function<void()> wake);
   // Wakes all waiting calls and ends the thread.
   void Stop();

@@ -17,23 +17,23 @@ void FillCounts(const SubmitCounts& counts, v1::SubmitCounts* message);
 void FillTime(const Estimate& estimate, v1::TimeEstimate* message);
 void FillTimeLeft(const Remaining& remaining, v1::TimeLeft* message);
 void FillSweep(const State& state, const SweepRow& sweep, v1::SweepInfo* message);
-// Adds the active sweeps other than `sweep_id`; only those named `name` unless that is "".
+// Adds the active sweeps other than `sweep_id`. Unless `name` is "", adds only sweeps of that name.
 Status FillActive(Core& core, StoreReader& reader, const std::string& name,
                   const std::string& sweep_id,
                   google::protobuf::RepeatedPtrField<v1::SweepInfo>* others);
-// `sweep`: the name by which the user asked for it; "": not by a sweep.
+// `sweep`: the sweep by whose name the user asked for the task; "": not by a sweep.
 void FillTask(const State& state, const Task& task, const std::string& sweep, Instant now,
               v1::TaskInfo* message);
-// How long the task's attempts have run, added up. A live one counts in whole seconds so far, while
-// its worker is heard from.
+// The total time that the task's attempts have run. A live attempt adds the whole seconds until
+// now, while its worker is heard from.
 struct RanTime {
   std::int64_t ms = 0;
-  bool is_partial = false;  // not known of all attempts: the stored row of one is damaged
+  bool is_partial = false;  // some attempts are not counted: a stored row is damaged
 };
 RanTime RanTimeOf(const State& state, const Task& task, Instant now);
-// Sets the same, summed over the sweep's tasks.
+// Sets the sum of these times over the sweep's tasks.
 void FillDuration(const State& state, Instant now, v1::SweepInfo* message);
-// The runs that this build cannot read, in whole or in one of their tasks.
+// Adds the runs that this build cannot read, or of which it cannot read a task.
 void FillUnknownRuns(const State& state, v1::GetServerInfoResponse* message);
 void FillWorker(const State& state, const Worker& worker, Instant now, v1::WorkerInfo* message);
 // Notices about obstacles to work: missing workers, trainers that report nothing, a full disk.
@@ -46,9 +46,10 @@ void AddFullDisk(const Core& core, Notices* notices);
 // between two looks. One thread at a time.
 class SweepView {
  public:
-  // Durations of live attempts change every second, and a watcher would be told of each change.
+  // Durations of live attempts change every second, and a watcher would get a message for each
+  // change.
   enum class Durations { kOfEndedOnly, kAlsoOfLive };
-  // Each curve is a read of its own.
+  // Showing losses costs one read for each curve.
   enum class Losses { kShown, kLeftOut };
   SweepView(Core& core, SweepRow sweep, Durations durations, Losses losses)
       : core_(core), sweep_(std::move(sweep)), durations_(durations), losses_(losses) {}
@@ -58,14 +59,14 @@ class SweepView {
   // task is terminal.
   Status Fill(StoreReader& reader, v1::WatchSweepResponse* message);
   const std::vector<SweepRunRow>& runs() const { return runs_; }
-  // As the first look found them.
+  // The lengths that the first Fill() found.
   const StoreReader::LengthsByTask& lengths() const { return lengths_; }
 
  private:
   struct Tail {
-    std::string as_of;  // attempt and stored records when it was read
+    std::string as_of;  // the attempts and the number of records when it was read
     std::vector<float> losses;
-    std::int64_t step = 0;  // of the last one
+    std::int64_t step = 0;  // of the last loss
   };
 
   Core& core_;

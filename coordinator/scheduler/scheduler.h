@@ -25,18 +25,18 @@ namespace longrun::coordinator {
 
 // ---- events ------------------------------------------------------------------------------------
 
-// A sweep's texts for the store, made on a thread for which nothing waits. Absent texts are made
-// when the sweep is stored.
+// A sweep's texts for the store, made on a thread that nothing waits for. Texts that are absent are
+// made when the sweep is stored.
 struct SweepTexts {
   std::string digest = {};                  // of the sweep's content
   std::vector<std::string> run_json = {};   // canonical, of each run in order
-  std::vector<std::string> axes_json = {};  // the same
+  std::vector<std::string> axes_json = {};  // of each run in order
 };
-// An evaluation whose numbers count, but lack something that this version measures: they count
-// until the new ones are complete.
+// An evaluation whose numbers count, but lack something that this version measures. The old numbers
+// count until the new ones are complete.
 struct StaleResult {
   std::string task;
-  std::string result_attempt;           // whose rows lack it: ignored if another one counts by now
+  std::string result_attempt;           // its rows lack it; ignored if another attempt counts now
   std::vector<ExpectedCell> cells;      // all cells that the task must fill
   std::vector<MeasuredNumber> numbers;  // of result_attempt
 };
@@ -44,15 +44,15 @@ struct SweepSubmitted {
   std::string sweep_id;  // ULID, made by the caller; a known one is submitted again
   Sweep sweep;
   std::map<std::string, std::string> dataset_paths;  // dataset name -> registered folder
-  // The sweep's cells that the store knew a moment ago, with the task that owes or has each: the
-  // state need not know cells of tasks that had succeeded when it was loaded.
+  // The sweep's cells that the store knew a moment ago, with the task that owes or has each. The
+  // state itself may lack cells of tasks that had succeeded when it was loaded.
   std::map<std::string, std::string> known_cells = {};
-  // Those of known_cells whose own row is damaged, so that only their task knows about them: they
-  // are written again.
+  // The cells in known_cells whose own row is damaged, so that only their task knows of them. Their
+  // rows are written again.
   std::set<std::string> unrecorded_cells = {};
   SweepTexts texts = {};
-  bool first = false;  // as SweepPrioritized
-  // Evaluations of the sweep to measure again, from their final checkpoints. Nothing is trained.
+  bool first = false;  // also does what SweepPrioritized does
+  // Evaluations of the sweep to measure again, from final checkpoints. Nothing is trained for them.
   std::vector<StaleResult> stale = {};
 };
 // Places the sweep's tasks before those of all other sweeps, until another sweep is put first.
@@ -68,17 +68,17 @@ struct SweepRemoved {
   std::string sweep_id;
 };
 
-// An evaluation that succeeded, but one of whose numbers was lost since: its result is taken back.
+// A succeeded evaluation that has since lost one of its numbers. Its result is taken back.
 struct LostResult {
   std::string task;
   std::vector<ExpectedCell> cells;  // all cells that the task must fill
 };
 
-// Gives a new round to those of `tasks` that failed, were skipped or cancelled, if a sweep has
-// them. kNotFound: the sweep was removed meanwhile; kFailedPrecondition:
-// no sweep has any of the tasks.
+// Gives a new round to those of `tasks` that failed or were skipped or cancelled, if a sweep has
+// them. kNotFound: the sweep was removed meanwhile; kFailedPrecondition: no sweep has any of the
+// tasks.
 struct RetryRequested {
-  std::string sweep_id;  // if given, it is no longer cancelled
+  std::string sweep_id;  // if given, this sweep is no longer cancelled
   std::vector<std::string> tasks;
   std::vector<LostResult> lost = {};
 };
@@ -88,15 +88,15 @@ struct StoredCheckpoint {
   std::int64_t step = 0;
   std::string sha256;  // of its manifest
 };
-// Names those of `candidates` that nothing will need, and drops them unless dry_run. Does the same
-// with those of `orphans`, tasks that no sweep has: evaluations before trainings, and a training
-// before the training that it continues. The caller gives few at a time, so that each step is short
-// and each transaction small.
+// Names the `candidates` that nothing will need, and drops them unless dry_run. Does the same for
+// `orphans`, tasks that no sweep has. The caller lists evaluations before trainings, and a training
+// before the training that it continues, and passes few at a time, so that each step is short and
+// each transaction small.
 struct GarbageWanted {
   bool dry_run = true;
   std::vector<StoredCheckpoint> candidates = {};
   std::vector<std::string> orphans = {};
-  // With dry_run: tasks that were already named and count as removed.
+  // With dry_run: tasks that earlier steps have named, and that count as removed.
   std::set<std::string> gone = {};
 };
 
@@ -121,11 +121,11 @@ struct AttemptAccepted {
   std::string attempt;
   std::uint64_t epoch = 0;
 };
-struct AttemptRejected {  // also for an accepted one: nothing has run
+struct AttemptRejected {  // possible even after AttemptAccepted; nothing has run
   SessionId session = 0;
   std::string attempt;
   std::uint64_t epoch = 0;
-  std::string failure_class;  // "" : the slot was busy; not counted
+  std::string failure_class;  // "": the slot was busy; not counted
   std::string reason;
 };
 struct BatchRecord {
@@ -153,8 +153,8 @@ struct AttemptFinished {  // AttemptEnded
   EndEvidence evidence;  // without the journal's part
   std::string log_tail;
 };
-// Comes about once a second, and when a deadline is near. A longer gap means that this machine was
-// suspended: it extends all leases.
+// Comes about once a second, and when a deadline is near. A much longer gap between two events
+// (suspend_ms) means that this machine was suspended, and extends all leases.
 struct TimePassed {};
 
 using SchedulerEvent =
@@ -168,7 +168,7 @@ using SchedulerEvent =
 // sweeps, workers, attempts, records, transitions, dropped checkpoints, removals. Only
 // Task.result_attempt and Task.attempt refer to later rows. Each row occurs at most once per step.
 
-struct PutSweep {  // the sweep, its runs and the tasks that serve it; not cancelled
+struct PutSweep {  // the sweep, its runs and its tasks; it is no longer cancelled
   std::string sweep_id;
   Sweep sweep;
   std::vector<std::string> tasks;  // sorted
@@ -195,15 +195,15 @@ struct PutCell {  // the task that owes or has a cell
   std::string cell;
   std::string task;
 };
-// An unchanged journal record. `result` and `series` have their own tables; the others share one.
+// A journal record, unchanged. Results and series have tables of their own; other kinds share one.
 struct PutRecord {
   std::string attempt;
   std::string task;
   std::string run_key;
   JournalRecord record;
   std::string line;
-  // For a checkpoint or artifact: its files cannot be fetched, or will not be, since its attempt no
-  // longer counts. The record is kept, but refers to no bytes.
+  // For a checkpoint or artifact: its files cannot be fetched, or will not be because its attempt
+  // no longer counts. The record is kept, but refers to no bytes.
   bool files_gone = false;
 };
 // Every change of a state has exactly one of these.
@@ -214,8 +214,8 @@ struct PutTransition {
   std::string to;
   std::string reason;
 };
-// A checkpoint to which its task no longer refers: removes its rows,
-// and its bytes if nothing else refers to them.
+// Removes the rows of a checkpoint to which its task no longer refers, and its bytes if nothing
+// else refers to them.
 struct DropCheckpoint {
   std::string task;
   std::string sha256;
@@ -225,8 +225,8 @@ struct DropSweep {
   std::string sweep_id;
 };
 // Removes tasks that no sweep has, each before the task that it needs, with their attempts, their
-// records and the cells that they owe or have. Their bytes are removed if nothing
-// else refers to them.
+// records and the cells that they owe or have. Their bytes are removed if nothing else refers to
+// them.
 struct DropTasks {
   std::vector<std::string> tasks;
 };
@@ -285,7 +285,7 @@ struct CancelCounts {
 // A checkpoint that is no longer needed.
 struct GarbageCheckpoint {
   StoredCheckpoint checkpoint;
-  bool task_succeeded = false;  // else a later attempt has superseded it
+  bool task_succeeded = false;  // false: a later attempt has superseded it
 };
 
 struct StepResult {
@@ -297,7 +297,7 @@ struct StepResult {
   SubmitCounts submit;
   CancelCounts cancel;
   std::vector<GarbageCheckpoint> garbage;  // for GarbageWanted
-  std::vector<std::string> garbage_tasks;  // the same, from `orphans`
+  std::vector<std::string> garbage_tasks;  // for GarbageWanted: from `orphans`
   std::vector<std::string> refreshed;      // for SweepSubmitted: tasks of `stale` in a new round
   std::int64_t tasks_left = 0;             // for SweepRemoved: tasks that no sweep has now
   std::vector<std::string> warnings;       // for the log: a peer that broke the protocol
@@ -305,16 +305,16 @@ struct StepResult {
   std::optional<Instant> wake_at;          // TimePassed is needed by then
 };
 
-// `wall_ms` is for display columns, and for the duration of an attempt across a reboot. The event
-// is taken apart: records of a journal are moved into the writes.
+// `wall_ms` is for display columns, and for the duration of an attempt across a reboot. Step
+// consumes the event: it moves journal records into the writes.
 StepResult Step(State& state, SchedulerEvent event, Instant now, std::int64_t wall_ms);
 
-// The task that owes or has a cell, from the state or from `known_cells`
-// (SweepSubmitted); null: none.
+// Returns the task that owes or has a cell, from the state or from `known_cells` (see
+// SweepSubmitted); null if there is none.
 const std::string* OwnerOf(const State& state,
                            const std::map<std::string, std::string>& known_cells,
                            const std::string& cell);
-// What Step(SweepSubmitted) would do, without doing it. `known_cells` as in SweepSubmitted.
+// Returns what Step(SweepSubmitted) would do, without doing it. `known_cells`: see SweepSubmitted.
 SubmitCounts PlanSubmission(const State& state, const Sweep& sweep,
                             const std::map<std::string, std::string>& known_cells = {});
 
@@ -322,50 +322,50 @@ SubmitCounts PlanSubmission(const State& state, const Sweep& sweep,
 // SUCCEEDED, PARTIAL (some of it succeeded, and no more will follow), FAILED (none of it
 // succeeded), CANCELLED.
 std::string_view SweepStateName(const State& state, const std::string& sweep_id);
-// Whether some of the sweep is still to come: PENDING or RUNNING.
+// Whether the sweep is PENDING or RUNNING.
 bool IsActiveSweep(const State& state, const std::string& sweep_id);
 
 // Whether the task, or the training that it needs, has failed and would fail again: training is
 // deterministic, so a diverged training is not retried when it is submitted again.
 bool FailedForGood(const State& state, const Task& task);
 
-// Why a task is not placed if this build cannot read it or its run, and what ends this. It is shown
-// instead of the task's reason, which becomes valid again once a build can read it. "": this build
-// can read it, or the task has ended.
+// Returns why a task is not placed, if this build cannot read it or its run. The text is shown
+// instead of the task's own reason, which becomes valid again once a build can read the task. Empty
+// if this build can read it, or if the task has ended.
 std::string WhyUnknown(const State& state, const Task& task);
 
 // Whether a worker is known to be holding its attempts: its session is open, or ended only a moment
-// ago, as when either end restarts. False for a silent worker, for one that has not connected since
-// this process began, and for one replaced by another worker on its machine.
+// ago, for example because either end is restarting. False for a worker that is silent, that has
+// not connected since this process began, or that was replaced by another worker on its machine.
 bool IsHeardOf(const State& state, const std::string& worker, Instant now);
 
-// A worker with attempts in progress that has been silent for longer than a restart takes, or has
-// been replaced by another worker on its machine.
+// A worker with attempts in progress that has been silent for longer than a restart takes, or that
+// was replaced by another worker on its machine.
 struct MissedWorker {
   const Worker* worker = nullptr;
   const Worker* instead = nullptr;  // the replacing worker; null: none
   std::int64_t n_tasks = 0;
-  Instant lease_end = 0;  // then its tasks go to others
+  Instant lease_end = 0;  // when its tasks go to other workers
 };
 std::vector<MissedWorker> MissedWorkers(const State& state, Instant now);
 
 // Running attempts that have reported nothing for much longer than before, although their worker is
-// heard from: the trainer may have been stopped, or waits for memory or a disk.
+// heard from. Their trainer may have been suspended, or may be waiting for memory or a disk.
 std::vector<const Attempt*> QuietAttempts(const State& state, Instant now);
 
 // Applies a record to its attempt, in the same way for an incoming record and for one read back
-// from the store. The loader calls it for all records, in order, of each live attempt.
+// from the store. The loader calls it for all records of each live attempt, in order.
 void NoteRecord(Attempt& attempt, const JournalRecord& record, std::string_view line);
 
-// What a result row says, for Attempt::numbers and Task::earlier.
+// The number in a result row, for Attempt::numbers and Task::earlier.
 MeasuredNumber NumberOf(const ResultRecord& result);
 // Whether the task is measured again while its earlier numbers count. After a restart the loader
 // fills in Task::earlier for such tasks.
 bool IsRefreshing(const Task& task);
 
 // Restores the volatile parts after the tables were read back into `state`. `restored`: the
-// database came from a backup and restore_count has grown; nothing is placed for the length of a
-// lease, so that workers can first report what they did since.
+// database came from a backup, and restore_count has grown. Nothing is then placed for the length
+// of a lease, so that workers can first report what they did since the backup.
 void AfterLoad(State& state, Instant now, std::uint64_t seed, bool restored = false);
 
 }  // namespace longrun::coordinator

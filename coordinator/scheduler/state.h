@@ -46,7 +46,7 @@ bool IsTerminal(TaskState state);
 
 enum class AttemptState {
   kOffered,    // Start was sent
-  kAccepted,   // the worker accepted it: it prepares, or its trainer has not reported yet
+  kAccepted,   // the worker accepted it, and prepares it or waits for its trainer's first record
   kRunning,    // its `started` record is durable
   kSucceeded,  // terminal from here on
   kFailed,
@@ -68,7 +68,7 @@ enum class DurationClock {
 
 namespace longrun {
 
-// As in the database, on the wire and in messages.
+// The names used in the database, on the wire and in messages.
 template <>
 struct EnumNames<coordinator::TaskState> {
   static constexpr std::array<std::string_view, 9> kNames = {"BLOCKED", "READY",     "RESERVED",
@@ -90,7 +90,7 @@ struct EnumNames<coordinator::DurationClock> {
 
 namespace longrun::coordinator {
 
-// A number as its row has it, for comparing two measurements of a cell.
+// A number as stored in its row, for comparing two measurements of a cell.
 struct MeasuredNumber {
   ExpectedCell asked;
   std::string status;                  // ok, or why there is no number
@@ -113,19 +113,19 @@ struct Attempt {
   std::string message = {};        // for people
   std::int64_t started_wall_ms = 0;
   std::int64_t ended_wall_ms = 0;
-  // By the boot clock of the coordinator's machine, with the boot from which it
-  // counts ("": unknown):
+  // On the boot clock of the coordinator's machine. `started_boot` is the boot from which this
+  // clock counts; it is empty if unknown.
   Instant started_boot_ms = 0;
   std::string started_boot = {};
   // From RUNNING to its end; see MoveAttempt.
   std::int64_t duration_ms = 0;
   DurationClock duration_clock = DurationClock::kNone;
   bool end_stored = false;  // AttemptEnded is stored: nothing more will come
-  // From its records; rebuilt with NoteRecord after a restart while it is live, and dropped once
-  // its end is stored:
+  // Derived from its records: rebuilt with NoteRecord after a restart while the attempt is live,
+  // and dropped once its end is stored.
   JournalTally tally = {};                   // of the records before `final`
-  std::vector<ExpectedCell> results = {};    // stored rows
-  std::vector<MeasuredNumber> numbers = {};  // the same, with what they say
+  std::vector<ExpectedCell> results = {};    // of its stored rows
+  std::vector<MeasuredNumber> numbers = {};  // of the same rows
   std::optional<CheckpointRef> final_checkpoint = {};
   bool final_seen = false;
   std::string unreadable = {};    // which stored record cannot be read, and why
@@ -134,15 +134,17 @@ struct Attempt {
   // Volatile:
   Instant offered_at = 0;
   Instant listed_at = 0;  // when its worker last reported it
-  // How many attempts had no trainer any more, this one among them, when their worker came back
-  // from a restart, if none of its others had one: the machine's processes ended
-  // together. 0: not so.
+  // If the worker came back from a restart and none of its attempts still had a trainer: the number
+  // of these attempts, including this one. All of the machine's processes had ended together.
+  // Otherwise 0.
   std::int64_t died_together = 0;
   std::optional<ProgressRecord> progress = {};  // the newest
-  Instant recorded_at = 0;                      // when the newest records came, or it was offered
-  // The longest time between records since it runs; -1: less than two have come.
+  Instant recorded_at = 0;                      // when the newest records (or the offer) came
+  // The longest time between the arrivals of records while it runs; -1: none have come since
+  // `started`.
   std::int64_t record_gap_ms = -1;
-  // As its worker listed it last: the newest record in its journal, and whether its trainer lives.
+  // From its worker's newest list: the last record in its journal, and whether its trainer is
+  // running.
   std::int64_t listed_seq = 0;
   bool is_listed_running = false;
 };
@@ -160,8 +162,8 @@ struct Task {
   std::uint64_t epoch = 0;  // of the newest attempt
   std::int64_t attempts = 0;
   std::string attempt;  // newest attempt, "" before the first
-  // The attempt that counts, after success. It still counts while the task is measured again, until
-  // the new numbers are complete (refresh.cc).
+  // The attempt whose numbers count, after success. During a refresh, it counts until the new
+  // numbers are complete (refresh.cc).
   std::string result_attempt;
   std::int64_t failures = 0;
   std::int64_t losses = 0;
@@ -178,9 +180,9 @@ struct Task {
   std::optional<CheckpointRef> best_checkpoint;   // train: of the lowest validation loss so far
   std::optional<CheckpointRef> final_checkpoint;  // train, once succeeded
   // Volatile:
-  std::string unknown;   // why this build cannot read its stored row; "": it can
-  bool damaged = false;  // its stored row is lost; until the next start
-  // The numbers that count while it is measured again; rebuilt after a restart.
+  std::string unknown;   // why this build cannot read its stored row; "": it can be read
+  bool damaged = false;  // its stored row was lost when the state was loaded
+  // The numbers that count during a refresh; rebuilt after a restart.
   std::vector<MeasuredNumber> earlier;
   Instant not_before = 0;   // end of the back-off
   std::string ready_class;  // its class in Index::ready; "" if not there
@@ -192,8 +194,8 @@ struct RunRecord {
   std::string dataset_name;
   std::string dataset_path;
   std::optional<Execution> execution;  // decided with the first attempt
-  // Volatile: why this build cannot read its stored row, for example after a position method was
-  // removed; then `run` has no meaning, and none of its tasks is placed. "": it can.
+  // Volatile: why this build cannot read its stored row, for example because a position method was
+  // removed. `run` then has no meaning, and none of its tasks is placed. "": it can be read.
   std::string unknown = {};
   bool damaged = false;  // `unknown` because its row is damaged: a new submission writes it again
 };
@@ -221,8 +223,8 @@ struct SchedulerLimits {
   std::int64_t lease_ms = 90'000;    // a worker's tasks are reassigned after this silence
   std::int64_t offer_ms = 10'000;    // from Start to Accepted
   std::int64_t stop_grace_ms = 20'000;
-  std::int64_t busy_ms = 1'000;     // no offer to a slot for so long after it refused one as busy
-  std::int64_t suspend_ms = 5'000;  // a gap between two events that means we were suspended
+  std::int64_t busy_ms = 1'000;     // pause after a slot refused an offer as busy
+  std::int64_t suspend_ms = 5'000;  // a longer gap between events means that we were suspended
   BackOffRange back_off;
   std::int64_t tasks_max = 1'000'000;
 };
@@ -231,9 +233,9 @@ struct SchedulerLimits {
 struct ReadyClass {
   DeviceChoice device_kind = DeviceChoice::kAny;
   std::optional<Execution> execution;  // once decided; compared without micro_batch
-  // The memory that a slot of each kind must have: the two compute on different paths. An
-  // evaluation needs none on a GPU, which reports exhausted memory, and the cell's answer is then
-  // `out_of_memory`; on a CPU nothing reports it, and the whole machine suffers.
+  // The memory that a slot of each kind must have, since the two kinds compute on different paths.
+  // For an evaluation, no memory is required of a GPU: if it runs out, the cell's answer is
+  // `out_of_memory`. A CPU does not report exhausted memory, and the whole machine suffers.
   std::int64_t gpu_memory_bytes = 0, cpu_memory_bytes = 0;
   // In the order of placement: the sweep that was put first, priority, evaluate before train, time
   // of becoming ready, id.
@@ -273,25 +275,25 @@ struct Index {
 struct State {
   SchedulerLimits limits;
   std::uint64_t restore_count = 0;  // grows when the database is restored from a backup
-  // The greatest epoch of all tasks that gc dropped. New tasks start there, since a new task may
-  // have the key of a dropped one whose attempt may still come back.
+  // The greatest epoch of all tasks that gc dropped. New tasks start with it, since a new task may
+  // have the key of a dropped one, whose attempt may still come back.
   std::uint64_t epoch_floor = 0;
   std::map<std::string, Task> tasks;
-  std::map<std::string, Attempt> attempts;  // all, since an old one may still send messages
+  std::map<std::string, Attempt> attempts;  // also old ones: they may still send messages
   std::map<std::string, RunRecord> runs;
   std::map<std::string, Worker> workers;
   // cell -> the task that owes or has it. Cells of tasks that had succeeded when the state was
-  // loaded may be absent, since they are as many as the results (SweepSubmitted::known_cells).
+  // loaded may be absent, since there are as many of them as results (SweepSubmitted::known_cells).
   std::map<std::string, std::string> cell_task;
-  // sweep id -> its tasks. A task may belong to several sweeps,
-  // and a run may be listed without any task.
+  // sweep id -> its tasks. A task may belong to several sweeps, and a run may be listed without any
+  // task.
   std::map<std::string, std::set<std::string>> sweep_tasks;
   std::map<std::string, std::set<std::string>> sweep_runs;  // sweep id -> its runs
   std::set<std::string> cancelled_sweeps;
   std::int64_t next_ready_seq = 1;
   // Volatile:
   std::string boot = {};         // the boot of this machine from which `now` counts; "": unknown
-  Instant booted_at = 0;         // no lease counts from an earlier time
+  Instant booted_at = 0;         // leases count from this time at the earliest
   Instant place_not_before = 0;  // after a restore, until workers have reported
   Instant last_event_at = 0;
   SeededRandom random{0};  // attempt ids, jitter

@@ -1,5 +1,5 @@
-// The context of one Step(), passed through its concerns: each has its own file and adds its writes
-// and commands to the same context. Private to this folder.
+// The context of one Step(). Each concern has its own file, and adds its writes and commands to
+// this context. Private to this folder.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +20,7 @@ struct StepContext {
   const Instant now;
   const std::int64_t wall_ms;
   StepResult result;
-  // Changed rows: written once, in their form at the end of the step.
+  // Rows that have changed: each is written once, as it is at the end of the step.
   std::set<std::string> changed_runs;
   std::set<std::string> changed_tasks;
   std::set<std::string> changed_attempts;
@@ -49,10 +49,11 @@ bool IsAttemptEdge(AttemptState from, AttemptState to);
 // Adds a new task, in kBlocked or kReady.
 Task& AddTask(StepContext& step, Task&& task, std::string reason);
 void MoveTask(StepContext& step, Task& task, TaskState to, std::string reason);
-// FAILED, CANCELLED or SKIPPED -> a new round with fresh counters; also SUCCEEDED if its result was
-// lost and taken back. With RefreshTask, the only way out of a terminal state.
+// Starts a new round, with fresh counters, for a task that is FAILED, CANCELLED or SKIPPED, or that
+// is SUCCEEDED but lost its result. RetryTask and RefreshTask are the only ways out of a terminal
+// state.
 void RetryTask(StepContext& step, Task& task, TaskState to, std::string reason);
-// The same for an evaluation that succeeded and is measured again: its result stays.
+// The same for a succeeded evaluation that is measured again; its result stays.
 void RefreshTask(StepContext& step, Task& task, std::string reason);
 Attempt& AddAttempt(StepContext& step, Attempt&& attempt, const std::string& reason);
 void MoveAttempt(StepContext& step, Attempt& attempt, AttemptState to, const std::string& reason);
@@ -74,7 +75,7 @@ void WithdrawOffer(StepContext& step, Attempt& attempt, const std::string& messa
 void Succeed(StepContext& step, Attempt& attempt);
 void HandleEvent(StepContext& step, const AttemptFinished& event);
 
-// Skips the tasks that wait for a task which will never succeed.
+// Skips the tasks that wait for `task`, which will never succeed.
 void SkipDependants(StepContext& step, const Task& task);
 
 // ---- the other concerns -------------------------------------------------------------------------
@@ -102,27 +103,27 @@ std::optional<CheckpointRef> ResumePoint(const State& state, const Task& task); 
 
 // ---- load.cc ------------------------------------------------------------------------------------
 
-// Whether any sweep has the task. None does once all of its sweeps were removed.
+// Whether any sweep has the task; false once all of its sweeps were removed.
 bool HasSweep(const State& state, const std::string& task);
 
 // ---- retry.cc -----------------------------------------------------------------------------------
 
-// What a task in kBlocked or kReady waits for, if nothing is known about workers.
+// The reason of a task in kBlocked or kReady before any worker is considered.
 std::string WaitReason(const Task& task);
-// Starts new rounds for those of `tasks` that failed, were skipped or cancelled, trainings before
-// the tasks that need them; their reason begins with `why`.
+// Starts new rounds for those of `tasks` that failed or were skipped or cancelled, trainings before
+// the tasks that need them. The reasons of the tasks then begin with `why`.
 void RetryGivenUp(StepContext& step, const std::set<std::string>& tasks, std::string_view why);
 
 // ---- refresh.cc ---------------------------------------------------------------------------------
 
-// Whether the result in question still counts, and the weights to measure it again are known.
+// Whether the stale result still counts, and the weights to measure it again are known.
 bool MayRefresh(const State& state, const StaleResult& stale);
 // Starts a new round for tasks that may be refreshed.
 void StartRefresh(StepContext& step, std::vector<StaleResult> stale);
 // Ends a refresh without new numbers: the task has succeeded with its earlier ones.
 void KeepEarlier(StepContext& step, Task& task, const std::string& why);
-// Ends a refresh with a complete attempt, whose numbers count from now on, unless one is missing
-// that the earlier ones have.
+// Ends a refresh with a complete attempt. Its numbers count from now on, unless it lacks one that
+// the earlier attempt has.
 void TakeRefreshed(StepContext& step, Task& task, const Attempt& attempt);
 
 // ---- ingest.cc ----------------------------------------------------------------------------------
@@ -137,8 +138,9 @@ Worker* Hear(StepContext& step, SessionId session);
 void SendStopTo(StepContext& step, const Attempt& attempt, const std::string& reason);
 // Whether this is its task's current attempt, which may still change the task.
 bool IsCurrent(const State& state, const Attempt& attempt);
-// The attempt with this id. If this database does not know it, but knows its task with an older
-// epoch (it was restored from a backup), adopts the attempt. Null if it is of no use any more.
+// Returns the attempt with this id. If this database was restored from a backup, and so does not
+// know the attempt but knows its task with an older epoch, adopts the attempt. Null if it is of no
+// use any more.
 Attempt* FindOrAdopt(StepContext& step, const Worker& worker, const std::string& attempt,
                      const std::string& task, std::uint64_t epoch);
 

@@ -10,7 +10,7 @@ namespace longrun::coordinator {
 
 struct SweepAnnotation {
   std::string sweep_id;
-  std::map<std::string, std::optional<std::string>> labels;  // nothing: removes the label
+  std::map<std::string, std::optional<std::string>> labels;  // nullopt: removes the label
   std::optional<std::string> note;                           // "": removes it
 };
 

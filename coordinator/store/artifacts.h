@@ -28,9 +28,10 @@ class ArtifactStore {
     std::string folder;                     // STATE/artifacts, created if missing
     std::int64_t disk_low_water_bytes = 0;  // refuse uploads that would leave less free
     // Unreferenced bytes stay this long after they were last requested: a worker may have been told
-    // that they are here, while its record about them is still on the way.
+    // that they are here, and its record that refers to them may still be on the way.
     std::int64_t keep_unreferenced_ms = 600'000;
-    std::function<std::int64_t()> wall_ms = &WallMs;  // a file's time is that of its last request
+    // A file's modification time is that of its last request, by this clock.
+    std::function<std::int64_t()> wall_ms = &WallMs;
   };
   // Removes unfinished uploads and removals from the folder.
   static Result<std::unique_ptr<ArtifactStore>> Open(Options options);
@@ -39,7 +40,7 @@ class ArtifactStore {
   struct Found {
     std::string path;
     std::int64_t n_bytes = 0;
-    std::int64_t may_go_at_ms = 0;  // wall clock; may be removed then if unreferenced
+    std::int64_t may_go_at_ms = 0;  // wall clock; from then on it may be removed if unreferenced
   };
   // kNotFound.
   Result<Found> Find(const std::string& sha256) const;
@@ -75,11 +76,11 @@ class ArtifactStore {
     std::int64_t n_bytes = 0;
     std::int64_t may_go_at_ms = 0;
   };
-  // Removes those of `candidates` that are old enough and unreferenced. Returns those still too
-  // young and, as if they may be removed now, those that could not be removed (logged).
-  // `is_referenced` must see every commit that has returned. Code that is about to refer to bytes
-  // first calls Has(), which makes them young, so nothing is removed between that
-  // call and the commit.
+  // Removes those of `candidates` that are old enough and unreferenced. Returns those that are
+  // still too young, and those whose removal failed (which is logged). The `may_go_at_ms` of the
+  // latter has passed, so the caller can try again at once. `is_referenced` must see every commit
+  // that has returned. Code that is about to refer to bytes first calls Has(), which makes them
+  // young, so they are not removed between that call and the commit.
   std::vector<Young> RemoveUnreferenced(
       const std::vector<std::string>& candidates,
       const std::function<Result<bool>(const std::string& sha256)>& is_referenced);
@@ -91,12 +92,13 @@ class ArtifactStore {
   explicit ArtifactStore(Options options) : options_(std::move(options)) {}
   std::string PathOf(const std::string& sha256) const;
   std::string TemporaryPath();  // a new path
-  // Moves the file out of reach, unless it is young: then returns false.
-  // Unlinking it may take long.
+  // Moves the file out of reach, for the caller to unlink, which may take long. Returns false if
+  // the file is young, and leaves it.
   Result<bool> TakeAway(const std::string& sha256, const std::string& to);
 
   Options options_;
-  std::mutex mutex_;  // guards files against removal between Has and its answer; and n_begun_
+  // Guards n_begun_, and keeps a file from being removed while Has() looks at it.
+  std::mutex mutex_;
   std::int64_t n_begun_ = 0;  // number of temporary paths
 };
 

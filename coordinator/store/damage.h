@@ -1,5 +1,5 @@
-// Describes damage in the database: which object is damaged, what is not affected, and what to do.
-// The same form wherever a user meets it.
+// Describes damage in the database: the damaged object, the consequences, and the remedy. The form
+// is the same wherever a user meets it.
 #pragma once
 
 #include <compare>
@@ -30,19 +30,19 @@ std::string DamageText(const DamagedRow& row);
 DamagedRow DescribeDamage(const std::string& table, const std::vector<std::string>& key_columns,
                           const RowValues& row);
 
-// Describes something that is referred to but missing: its row, or the way to it, is damaged.
-// `is_lost`: no damaged row was found that could be this result.
+// Describes an object that is referred to but missing, because its row, or the way to the row, is
+// damaged. `is_lost`: no damaged row was found that could be this result.
 DamagedRow DescribeLostResult(const std::string& run_key, const std::string& task,
                               const std::string& metric, std::int64_t context_length,
                               const std::string& variant, bool is_lost);
 DamagedRow DescribeLostObject(const std::string& table, const std::string& id);  // a run or a task
 DamagedRow DescribeLostMember(const std::string& table, const std::string& what);  // of a sweep
-// Rows of a table that are gone, although no row that is left is damaged.
+// Describes rows of a table that are missing although no remaining row is damaged.
 DamagedRow DescribeMissing(const std::string& table, const std::string& what);
 
-// Whether results depend on such rows; if not, "go on without it" is a remedy.
+// Whether results depend on the rows of this table. If not, "go on without it" is a remedy.
 bool NumbersRestOn(std::string_view table);
-// The rows on which results depend, and one row that represents all others if there are several.
+// Returns the rows on which results depend. If there are several others, one row represents them.
 std::vector<DamagedRow> InBrief(const std::vector<DamagedRow>& rows);
 
 // The remedy that restores everything, in the same words in every message.

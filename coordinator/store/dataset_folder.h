@@ -1,5 +1,5 @@
 // The folder of a registered dataset, as the database stores it. A folder within the state folder
-// is stored relative to it: so a moved state folder keeps its datasets, and a copy has datasets of
+// is stored relative to it, so a moved state folder keeps its datasets, and a copy has datasets of
 // its own. All other folders are stored as they were given.
 #pragma once
 
@@ -10,9 +10,9 @@ namespace longrun::coordinator {
 // `folder`: absolute. Follows symbolic links only to find out whether the folder is within `state`.
 std::string StoredDatasetFolder(const std::string& state, const std::string& folder);
 
-// The absolute path of a stored folder. An earlier release stored absolute paths only: one that
-// ends with datasets/NAME means the folder of this name in `state`,
-// if that holds the dataset with this digest.
+// The absolute path of a stored folder. An earlier release stored only absolute paths. Such a path,
+// if it ends with datasets/NAME, means the folder of this name in `state`, if that folder holds the
+// dataset with this digest.
 std::string CurrentDatasetFolder(const std::string& state, const std::string& name,
                                  const std::string& digest, const std::string& stored);
 

@@ -28,9 +28,9 @@ struct DeepCheck {
 // cannot be read at all.
 Result<DeepCheck> CheckDeep(const std::string& state_folder);
 
-// Repairs a database of any size as far as possible, like each start does for a small one. Returns
-// descriptions of the repairs. Errors: kNotFound as above, else those of Store::Open (kUnavailable
-// beside a coordinator).
+// Repairs a database of any size as far as possible, as each start does for a small one. Returns
+// descriptions of the repairs. Errors: kNotFound as above, or those of Store::Open (kUnavailable
+// while a coordinator is running).
 Result<std::vector<std::string>> RepairDatabase(const std::string& state_folder);
 
 }  // namespace longrun::coordinator

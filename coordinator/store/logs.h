@@ -21,8 +21,8 @@ class LogStore {
  public:
   explicit LogStore(std::string folder) : folder_(std::move(folder)) {}  // STATE/logs
 
-  // Appends bytes of the worker's file from `offset`. Skips bytes that are already here; a gap is
-  // mentioned in the text. kInvalidArgument if `attempt` is not a ULID.
+  // Appends the bytes of the worker's file from `offset` on. Skips bytes that are already here, and
+  // mentions a gap in the text. kInvalidArgument if `attempt` is not a ULID.
   Status Append(const std::string& attempt, std::int64_t offset, std::string_view bytes);
   // Reads our copy from an offset, at most bytes_max; "" at its end, and if there is no log.
   Result<std::string> Read(const std::string& attempt, std::int64_t offset,
@@ -33,7 +33,7 @@ class LogStore {
     std::int64_t n_bytes = 0;
   };
   Result<std::vector<Log>> List() const;  // by attempt
-  // Succeeds also if there is none.
+  // Also succeeds if there is none.
   Status Remove(const std::string& attempt);
 
  private:

@@ -1,5 +1,5 @@
-// Repairs a loaded state from which damaged rows were left out: whatever refers to such a row is
-// stopped or retried, and says why; everything else continues.
+// Repairs a loaded state from which damaged rows were left out. Tasks and attempts that refer to
+// such a row are stopped or retried, with a reason; everything else continues.
 #pragma once
 
 #include <string>

@@ -1,5 +1,5 @@
-// The numbered changes of the schema, oldest first: the first makes version 1. An old one is never
-// edited; for a change, add a new file in migrations/ and its name in CMakeLists.txt.
+// The numbered changes of the schema, oldest first. The first one makes version 1. An old one is
+// never edited; for a change, add a new file in migrations/ and its name in CMakeLists.txt.
 #pragma once
 
 #include <span>
@@ -14,8 +14,8 @@ struct Migration {
 
 std::span<const Migration> Migrations();
 
-// Whether a table, view or index of this name is made by one of them;
-// others were added by somebody else.
+// Whether a migration makes a table, view or index of this name. Others were added by somebody
+// else.
 bool IsOurTable(std::string_view name);
 bool IsOurView(std::string_view name);
 bool IsOurIndex(std::string_view name);

@@ -18,17 +18,18 @@ struct StoredRow {
   bool Holds() const { return sum == RowSum(values); }
 };
 
-// Texts up to this length with one checksum differ in at least six bits (Koopman 2002, CRC-32C), so
-// that up to four flipped bits are not taken for one. Longer texts differ in at least four.
+// Two different texts of up to this length with the same checksum differ in at least six bits
+// (Koopman 2002, CRC-32C), so two to four flipped bits are never taken for one. Longer texts differ
+// in at least four bits.
 inline constexpr std::size_t kShortRowBytes = 655;
 
-// How many bytes of the row its checksum covers.
+// The number of bytes that the row's checksum covers.
 std::size_t SummedBytes(const StoredRow& row);
 
-// The valid row that is one flipped bit away from `damaged`, in a value or in the sum; there is
-// only one. `damaged` itself if its values are valid as given: their type had flipped. Nothing for
-// a row whose checksum covers more than `bytes_max` bytes, and for one that was changed or got its
-// sum while it was damaged: that sum is a mark (row_sum.h).
+// Returns the valid row that differs from `damaged` in one bit, of a value or of the sum; there is
+// at most one. Returns `damaged` itself if its values, as given, match the sum: then the bit was in
+// a value's type. Returns nullopt if the checksum covers more than `bytes_max` bytes, or if the row
+// was changed or got its sum while it was damaged: its sum is then a mark (row_sum.h).
 std::optional<StoredRow> OneBitAway(const StoredRow& damaged,
                                     std::size_t bytes_max = kShortRowBytes);
 

@@ -2,13 +2,13 @@
 //
 // The text passes three checks before a row is read:
 //   1. It is prepared against an empty database in memory that has the views as tables and nothing
-//      else: anything but a documented view does not exist there, whatever its name.
+//      else. Only the documented views exist there, so no other name can be used.
 //   2. An authorizer allows only SELECT, the listed functions and recursion, in any form.
-//   3. The uses of names of WITH are limited, since SQLite copies what they stand for while it
-//      prepares, where nothing can stop it.
+//   3. Names that WITH defines may be used only a limited number of times: SQLite copies their
+//      definitions while it prepares a statement, and cannot be interrupted then.
 // Then it runs on its own connection, opened for reading. Time, rows, bytes of the answer and
-// lengths of text are limited, and memory where it runs in a process of its own (query_process.h);
-// nothing is written, not even a temporary file.
+// lengths of text are limited. Memory is also limited if it runs in a process of its own
+// (query_process.h). Nothing is written, not even a temporary file.
 #pragma once
 
 #include <cstdint>
@@ -38,12 +38,12 @@ struct QueryAnswer {
   std::vector<std::string> columns;
   std::string rows_json = "[]";     // one list per row; null, number or text; a blob as "x'0a'"
   std::vector<DamagedRow> damaged;  // damaged rows that were left out
-  std::set<std::string> tables;     // of the database, behind its views
+  std::set<std::string> tables;     // the database's tables that its views read
   std::string cut_by;               // "", or the limit that ended it early: "rows", "bytes"
 };
 
-// `claims_json`: the rows of the view `claims`, each a list with a value for each column; "": they
-// are not known, and a query that reads the view is refused.
+// `claims_json`: the rows of the view `claims`, each a list with a value for each column. "": the
+// rows are not known, and a query that reads the view is refused.
 //
 // Any thread. kInvalidArgument: not a single SELECT over documented views (the message says what);
 // kPermissionDenied: it uses something that a query may not; kDeadlineExceeded, kResourceExhausted:
@@ -51,11 +51,12 @@ struct QueryAnswer {
 Result<QueryAnswer> RunQuery(const std::string& database_path, const std::string& sql,
                              const std::string& claims_json, const QueryLimits& limits);
 
-// kDeadlineExceeded: the query took longer than its time.
+// Returns kDeadlineExceeded, for a query that took longer than its limit.
 Status QueryTimeout(const QueryLimits& limits);
 
 // An upper bound of the number of tables and views to which SQLite expands a statement while it
-// prepares it: the views named, times the uses of each name of a WITH.
+// prepares it: the number of views named, multiplied by the number of uses of each name that a WITH
+// defines.
 double ExpandedTables(std::string_view sql);
 
 // The names, keywords and quoted texts of a statement, in lower case and without their quotes.
@@ -65,8 +66,8 @@ struct SqlName {
 };
 std::vector<SqlName> NamesOf(std::string_view sql);
 
-// LIKE like SQLite's, in time proportional to text times pattern: '%' any text, '_' one character,
-// ASCII letters without regard to case. `escape` 0: none.
+// SQLite's LIKE, in time proportional to text times pattern: '%' stands for any text, '_' for one
+// character, and the case of ASCII letters does not matter. `escape` 0: none.
 bool LikeMatches(std::string_view pattern, std::string_view text, char32_t escape);
 
 }  // namespace longrun::coordinator

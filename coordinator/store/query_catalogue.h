@@ -1,5 +1,5 @@
 // The views that a user's query may read, with the meaning of each column. The views themselves are
-// in migrations/, except the one whose rows come with a query; a test compares names and order with
+// in migrations/, except the one whose rows come with a query. A test compares names and order with
 // the database, and docs/query.md with this table.
 #pragma once
 
@@ -21,7 +21,7 @@ struct QueryView {
   std::string_view name;
   std::string_view meaning;  // the meaning of a row
   std::vector<QueryColumn> columns;
-  // Whether its rows come with the query, from the client, and not from the database.
+  // Whether its rows come from the client, with the query, and not from the database.
   bool is_given = false;
 };
 

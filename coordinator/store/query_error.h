@@ -1,5 +1,5 @@
-// Explains SQLite's error about a statement that it cannot prepare: the place in the text, what
-// does not exist, and what does.
+// Explains SQLite's error about a statement that it cannot prepare: the place in the text, the name
+// that does not exist, and similar or possible names.
 #pragma once
 
 #include <string>

@@ -1,4 +1,4 @@
-// Reads with a time limit, the parts of StoreReader's queries.
+// Reads with a time limit: the building blocks of StoreReader's queries.
 #pragma once
 
 #include <cstdint>
@@ -15,8 +15,8 @@ namespace longrun::coordinator {
 
 inline constexpr std::int64_t kReadMsMax = 2000;  // per read; beyond it: kDeadlineExceeded
 
-// A query (a literal) with `bound` for its question marks, in their order; its time begins. Texts
-// must outlive the statement.
+// Prepares a query (a literal), binds `bound` to its question marks in order, and starts its time
+// limit. Texts in `bound` must outlive the statement.
 template <typename... Bound>
 Result<Statement> Read(Connection& connection, const char* sql, const Bound&... bound) {
   connection.SetTimeLimit(kReadMsMax);
@@ -25,14 +25,14 @@ Result<Statement> Read(Connection& connection, const char* sql, const Bound&... 
   return statement;
 }
 
-// Calls `each` for all rows of such a query; if it returns an error, the reading ends with it.
+// Calls `each` for each row of such a query. If `each` returns an error, the reading ends with it.
 template <typename Each, typename... Bound>
 Status ReadEach(Connection& connection, const char* sql, Each each, const Bound&... bound) {
   ASSIGN_OR_RETURN(Statement row, Read(connection, sql, bound...));
   return ForEachRow(row, std::move(each));
 }
 
-// All rows of such a query, each as `make` returns it.
+// Returns the values that `make` returns for the rows of such a query.
 template <typename Make, typename... Bound>
 auto ReadRows(Connection& connection, const char* sql, Make make, const Bound&... bound)
     -> Result<std::vector<std::invoke_result_t<Make, const Statement&>>> {
@@ -42,10 +42,10 @@ auto ReadRows(Connection& connection, const char* sql, Make make, const Bound&..
   return rows;
 }
 
-// The first column of a row, for ReadRows.
+// Returns the first column of a row, for ReadRows.
 inline std::string FirstText(const Statement& row) { return row.Text(0); }
 
-// result.depth in this column.
+// Returns the value of result.depth, which is in this column.
 inline std::optional<double> DepthAt(const Statement& row, int column) {
   return row.IsNull(column) ? std::nullopt : std::optional(row.Double(column));
 }

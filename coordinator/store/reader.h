@@ -62,7 +62,8 @@ struct AttemptRow {
   std::string started_json;  // body of its `started` record, or ""
 };
 
-// The settings and the duration of a task that succeeded in one attempt, from its first step on.
+// The settings and the duration of a task that one attempt completed, from the first step to the
+// last.
 struct MeasuredRow {
   std::string kind;  // train | evaluate
   std::string run_json;
@@ -79,11 +80,11 @@ struct ResultBody {
   std::string attempt;
   std::string body_json;        // unchanged from the trainer
   std::string evaluation_json;  // of the task: evaluation -> parameters, without lengths
-  ExpectedCell asked = {};      // which of the task's expected numbers it is
+  ExpectedCell asked = {};      // the task's expected number that this row answers
 };
 
-// A sweep that may have its results at /metrics: the newest with its name,
-// if its file mentions export.
+// A sweep that may show its results at /metrics: the newest of its name, if its file mentions
+// export.
 struct ExportCandidate {
   std::string id;
   std::string name;
@@ -122,9 +123,9 @@ class StoreReader {
   static Result<std::unique_ptr<StoreReader>> Open(const std::string& database_path);
   ~StoreReader();
 
-  // For thousands of small reads, one after the other: while it exists, they see one snapshot of
-  // the database and take its locks once. Call Next() before each read; every few hundred calls it
-  // moves on to the present, so that the WAL can be checkpointed.
+  // For thousands of small reads, one after the other: while a Series exists, they see one snapshot
+  // of the database and take its locks once. Call Next() before each read. Every few hundred calls,
+  // it starts a new snapshot, so that the WAL can be checkpointed.
   class Series {
    public:
     explicit Series(StoreReader& reader) : reader_(reader) {}
@@ -145,11 +146,11 @@ class StoreReader {
   // least 8 characters. kNotFound suggests similar names, kInvalidArgument lists the sweeps that
   // share the beginning.
   Result<SweepRow> FindSweep(const std::string& reference);
-  // The newest sweep with this name and the same content, or "". A sweep whose row is damaged also
-  // matches if all but one character of its known data fits, and keeps its id.
+  // The id of the newest sweep with this name and the same content, or "". A sweep with a damaged
+  // row also matches if its name and digest differ in at most one character, and keeps its id.
   Result<std::string> SameSweep(const std::string& name, const std::string& digest);
-  // Those of the sweep's cells that are known, with the task that owes or has each. A cell whose
-  // own row is damaged is found through its task and added to `unrecorded`.
+  // The known cells of the sweep, with the task that owes or has each. A cell whose own row is
+  // damaged is found through its task, and added to `unrecorded`.
   Result<std::map<std::string, std::string>> CellOwners(
       const Sweep& sweep, std::set<std::string>* unrecorded = nullptr);
   Result<std::vector<std::string>> TasksOfSweep(const std::string& sweep_id);
@@ -161,39 +162,42 @@ class StoreReader {
   Result<std::vector<ResultBody>> ResultsOfSweep(const std::string& sweep_id);
   // The rows that count for cells, given the task that has each (CellOwners).
   Result<std::vector<ResultBody>> ResultsOfCells(const std::map<std::string, std::string>& owners);
-  // What the rows of an attempt say.
+  // The numbers in an attempt's rows.
   Result<std::vector<MeasuredNumber>> NumbersOf(const std::string& attempt);
   // Every row of the run that counts, whichever sweep requested it.
   Result<std::vector<ResultBody>> ResultsOfRun(const std::string& run_key);
-  // Rows that were stored but are no longer found (lost.cc), since a row or the way to it is
-  // damaged: a flipped bit in a key hides a sound row. Everything found in this way is noted
-  // for TakeDamaged().
+  // The next two functions find numbers that were stored but can no longer be read (lost.cc), since
+  // their row or the way to it is damaged: for example, a flipped bit in a key hides a sound row.
+  // They note what they find for TakeDamaged().
   //
-  // Numbers that count and are missing in `results`, without body_json. `cells`:
+  // They return the numbers that count and are missing in `results`, without body_json. `cells`:
   // those of the sweep.
   Result<std::vector<ResultBody>> LostOfSweep(const std::string& sweep_id, const CellSet& cells,
                                               const std::vector<ResultBody>& results);
   Result<std::vector<ResultBody>> LostOfRun(const std::string& run_key,
                                             const std::vector<ResultBody>& results);
   // Whether all runs, cells and tasks of a sweep are there. To be called after the reads on which
-  // the answer rests. Runs in `runs` were read and are sound, and are not read again. `lengths`, if
-  // given, gets the context lengths that each of its evaluations requests, in ascending order.
+  // the answer rests. The runs in `runs` were read and are sound, so they are not read again.
+  // `lengths`, if given, gets the context lengths that each of the sweep's evaluations requests, in
+  // ascending order.
   using LengthsByTask = std::map<std::string, std::vector<std::int64_t>>;
   Result<bool> IsWhole(const std::string& sweep_id, const std::vector<SweepRunRow>& runs = {},
                        LengthsByTask* lengths = nullptr);
-  // Makes later reads take pages from the file again, since another connection has just read them.
+  // Empties the cache of pages, so that later reads see the same bytes of the file as another
+  // connection that has just read it.
   void ForgetPages();
-  // Notes the numbers of a sweep's tasks (of all tasks with "") that a query would not find.
+  // Notes the numbers of a sweep's tasks that a query would not find; "": of all tasks.
   Status NoteLostNumbers(const std::string& sweep_id);
-  // Notes all damaged rows of these tables, however they are reached.
+  // Reads these tables completely, and notes all damaged rows.
   Status NoteDamagedOf(const std::set<std::string>& tables);
   // The damage found since the last call, which was left out of all answers.
   std::vector<DamagedRow> TakeDamaged();
   void NoteDamaged(const std::vector<DamagedRow>& rows);
-  // Rows that were reported already: a number that is missing because of them is reported
-  // in the same words.
+  // Sets the rows that were already reported. A number that is missing because of one of them is
+  // reported in the same words.
   void SetKnown(std::vector<DamagedRow> rows) { known_ = std::move(rows); }
-  // All cells that the task must fill, known or not; none if the task does not exist.
+  // All cells that the task must fill, whether they are known or not. Empty if the task does not
+  // exist.
   Result<std::vector<ExpectedCell>> ExpectedCellsOf(const std::string& task);
 
   // Finds a run by an unambiguous beginning of at least 8 digits; kNotFound, kInvalidArgument.
@@ -205,15 +209,15 @@ class StoreReader {
   Result<std::vector<std::int64_t>> LengthsOfTask(const std::string& task);
   Result<std::vector<AttemptRow>> AttemptsOfTask(const std::string& task);  // oldest first
   Result<bool> HasAttempt(const std::string& attempt);
-  // The wall clock of the newest stored record of the worker's newest attempt; 0:
-  // it never had an attempt.
+  // The wall clock of the newest stored record of the worker's newest attempt; 0 if it never had an
+  // attempt.
   Result<std::int64_t> LastStoredOfWorker(const std::string& worker);
   Result<std::map<std::string, std::string>> TasksByAttempt();  // attempt -> its task
   // The newest tasks, at most `n_max`.
   Result<std::vector<MeasuredRow>> MeasuredTasks(std::int64_t n_max);
-  // The attempts whose logs a reference means: to a run or a task (the newest attempt of each
-  // task), or to an attempt; kNotFound, kInvalidArgument. Left out are those of damaged rows,
-  // for TakeDamaged().
+  // Finds the attempts whose logs a reference asks for. A run or a task asks for the newest attempt
+  // of each task; an attempt asks for itself. kNotFound, kInvalidArgument. Leaves out attempts with
+  // damaged rows, and notes these for TakeDamaged().
   Result<std::vector<std::string>> FindLogs(const std::string& reference);
 
   // A task's curve over its lineage. points_max > 0: that many points over the whole curve,
@@ -221,21 +225,21 @@ class StoreReader {
   Result<std::vector<CurvePoint>> Curve(const std::string& task, const std::string& metric,
                                         std::int64_t points_max = 0);
 
-  // A number that changes when another connection has stored something.
+  // A number that changes whenever another connection stores something.
   Result<std::int64_t> DataVersion();
   Result<std::vector<ExportCandidate>> ExportCandidates();  // newest first
   Result<std::vector<ExportRow>> ExportRows(const std::string& sweep_id);
 
-  // Every checkpoint that has rows, once for each task. CheckpointBytes: every file of them.
-  // IsReferenced: whether anything refers to these bytes.
+  // Every checkpoint that has rows, once for each task. CheckpointBytes: every file of these
+  // checkpoints. IsReferenced: whether anything refers to these bytes.
   Result<std::vector<StoredCheckpoint>> Checkpoints();
   // Tasks that no sweep has: evaluations, then trainings,
   // each before the training that its run continues.
   Result<std::vector<std::string>> OrphanTasks();
   Result<std::vector<CheckpointBytesRow>> CheckpointBytes();
   Result<bool> IsReferenced(const std::string& sha256);
-  // Why IsReferenced() is true for all bytes: which table that names files is damaged. "" if none
-  // is.
+  // The reason for which IsReferenced() is true for all bytes: a damaged table that names files. ""
+  // if there is none.
   const std::string& files_flaw() const { return files_flaw_; }
   // kFailedPrecondition while a table that decides what may be removed is damaged.
   Status CheckBeforeRemoval();
@@ -244,7 +248,7 @@ class StoreReader {
   Status ReadFileDigests(std::int64_t version);
   Status AddLabels(std::vector<SweepRow>& sweeps);
   Result<std::string> IdOfMembers(const std::string& flipped);
-  // Adds to `owners` those of a run's cells that are in its tasks' lists.
+  // Finds those of a run's cells that are in its tasks' lists, and adds them to `owners`.
   Status FindByTasks(const std::string& run_key, const std::set<std::string>& cells,
                      std::map<std::string, std::string>& owners);
   explicit StoreReader(std::unique_ptr<Connection> connection);
@@ -274,39 +278,40 @@ class StoreReader {
   Result<std::vector<Member>> Members(const std::string& table, const std::string& sweep_id);
   void NoteMember(const std::string& table, const std::string& what);
   bool IsTold(std::string_view table, std::string_view id) const;  // "": anything in the table
-  // The lost results among a query's evaluations that count, with one value bound; `cells`: only
-  // these, if not null.
+  // The lost results of the evaluations that a query returns, with one value bound. `cells`: only
+  // of these cells, unless null.
   Result<std::vector<ResultBody>> Lost(const char* sql, const std::string& bound,
                                        const CellSet* cells,
                                        const std::vector<ResultBody>& results);
   Result<std::vector<Evaluated>> Evaluations(const char* sql, const std::string& bound);
-  // The numbers that a task owes, computed once, since its id depends on them. Null:
-  // the task cannot be read.
+  // The numbers that a task owes. They are computed once, since they never change (the task's id
+  // depends on them). Null if the task cannot be read.
   Result<const std::vector<OwedNumber>*> OwedBy(const std::string& task);
-  // The same, from the expected cells of its row, if they can be read.
+  // Computes the same from the expected cells in the task's row, if they can be read.
   void RememberOwed(const std::string& task, const std::string& expected_cells);
   const std::vector<OwedNumber>& Remember(const std::string& task,
                                           const std::vector<ExpectedCell>& cells);
   static Result<std::vector<ExpectedCell>> ExpectedCellsIn(const std::string& json);
-  // The numbers of the task that cannot be found, or that no sweep leads to, and that no other task
-  // has measured since.
+  // The numbers of the task that cannot be found, or to which no sweep leads, except those that
+  // another task has measured since.
   Result<std::vector<ResultBody>> LostOfTask(const Evaluated& evaluated,
                                              const std::unordered_set<std::size_t>* cells);
   Result<std::unordered_set<std::size_t>> NumbersBy(const char* way, const Evaluated& evaluated);
   Result<std::int64_t> CountBy(const char* way, const std::string& attempt);
   void NoteNumbers(const std::vector<ResultBody>& lost);
-  // A statement that is assembled once, for Prepare().
+  // Keeps the text of an assembled statement, so that Prepare() always gets the same pointer.
   const char* Kept(const std::string& sql);
-  // kNotFound for a row of these tables.
+  // Returns kNotFound, for a row of these tables.
   Status NotFound(const std::vector<std::string_view>& tables, std::string_view reference);
   bool IsDamageNoted(std::string_view table) const;
-  // The only row of a query for one column, with the beginning bound twice; "" if there is none.
+  // The only row of a query for one column, with the range of texts that have this beginning bound
+  // to it; "" if there is none.
   Result<std::string> OneOf(const char* sql, std::string_view what, const std::string& beginning);
   Result<std::string> FindRunKey(const std::string& beginning);  // "" if there is none
 
   std::unique_ptr<Connection> connection_;
   const std::string results_of_cell_;  // SQL
-  // From the tables that name files, read completely at one version of the data.
+  // Read completely from the tables that name files, at one version of the data.
   std::int64_t files_version_ = -1;
   std::int64_t files_read_ms_ = 0;  // when they were read (boot clock)
   std::string files_flaw_;
@@ -314,7 +319,7 @@ class StoreReader {
   std::map<std::string, std::vector<OwedNumber>> owed_;  // by task
   std::set<std::string> kept_sql_;
   std::vector<DamagedRow> known_;
-  // For attempts whose numbers were all found: their number of rows, which no longer changes.
+  // By attempt, if all its numbers were found: the number of its rows, which no longer changes.
   std::map<std::string, std::int64_t> n_rows_of_;
 };
 

@@ -1,6 +1,6 @@
 // Checks rows that contain their own digests: data stored under a hash must have that hash, and the
-// columns beside a journal line must agree with the line. Done when a checksum is first written,
-// and by the deep check; otherwise the row's checksum suffices (row_sum.h).
+// columns beside a journal line must agree with the line. The check is made when a checksum is
+// first written, and by the deep check; otherwise the row's checksum suffices (row_sum.h).
 #pragma once
 
 #include <string>
@@ -9,10 +9,12 @@
 
 namespace longrun::coordinator {
 
-// run: run_key is the SHA-256 of `run`, and the columns have its values. task: id is the hash of
-// its content, and each cell's id that of its parameters. result: the line's crc is correct, and
-// the columns agree with it. record: the line's crc is correct. True for rows of other tables, and
-// for rows that only another build can read.
+// Checks, by table:
+//   run     run_key is the SHA-256 of `run`, and the other columns agree with `run`
+//   task    id is the hash of the task's content, and each cell's id that of the cell's parameters
+//   result  the line's crc is correct, and the columns agree with the line
+//   record  the line's crc is correct
+// Returns true for rows of other tables, and for rows that only another build can read.
 bool RowAgrees(const std::string& table, const RowValues& row);
 bool HasOwnDigests(const std::string& table);  // one of these four
 

@@ -1,10 +1,10 @@
 // A checksum for each row. Every table has a column `sum`: the CRC32C of the row's other columns,
 // in order. Every writing connection maintains it, and reading connections never see a row that
-// does not match it. So a bit that flipped on its way to the disk,
-// on it or back never becomes another number.
+// does not match it. So a bit that flips on the disk, or on the way to or from it, never leads to a
+// wrong number.
 //
-// Both work outside of the schema, by triggers and views in the connection's own temporary schema:
-// any other program can open the file, and its changes there count as damage.
+// Both use triggers and views in the connection's own temporary schema, not in the database's. So
+// any other program can open the file, but its changes count as damage.
 #pragma once
 
 #include <sqlite3.h>
@@ -27,7 +27,7 @@ namespace longrun::coordinator {
 struct SummedTable {
   std::string name;
   std::vector<std::string> columns = {};  // without `sum`
-  std::vector<std::string> key = {};      // of these, those of the primary key
+  std::vector<std::string> key = {};      // the columns of the primary key
   bool has_rowid = false;
   bool operator==(const SummedTable&) const = default;
 };
@@ -38,12 +38,12 @@ using StoredValue = std::variant<std::monostate, std::int64_t, double, std::stri
 // The checksum of a row's columns without `sum`.
 std::int64_t RowSum(std::span<const StoredValue> values);
 
-// The sum of a damaged row when it is written: no valid row has it. In databases of builds before
-// 0.1 it is the sum of the row's values plus one.
+// The sum that a damaged row gets when it is written; no valid row has it. In databases of builds
+// before 0.1, it is the sum of the row's values plus one.
 inline constexpr std::int64_t kDamagedSum = -1;
 inline constexpr std::int64_t kDamagedSumAdded = 1;
 
-// For one connection, which it must outlive.
+// The checksums of one connection, which this object must outlive.
 class RowSums {
  public:
   static constexpr std::size_t kDamagedMax = 1000;  // damaged rows kept between two TakeDamaged()
@@ -57,8 +57,8 @@ class RowSums {
   // From now on this connection writes every row with its checksum. A row that was already damaged
   // before it was changed stays damaged.
   Status Keep();
-  // From now on this connection does not see damaged rows in tables and views,
-  // which keep their names.
+  // From now on this connection does not see damaged rows in tables and views. The names stay the
+  // same.
   Status HideDamaged();
   // Writes the checksums of a table that has none yet. A row that does not agree with its own
   // digests gets an invalid one.
@@ -66,7 +66,7 @@ class RowSums {
 
   const std::vector<SummedTable>& tables() const { return tables_; }
   const SummedTable& table(std::string_view name) const;  // there must be one
-  // "row_holds_task(id, ..., sum)", with the columns of `alias` if given.
+  // Returns "row_holds_task(id, ..., sum)", with the columns of `alias` if given.
   static std::string HoldsCall(const SummedTable& table, std::string_view alias = "");
   static std::string AgreesCall(const SummedTable& table);
 

@@ -13,7 +13,7 @@ class RowValues {
   virtual ~RowValues() = default;
   virtual std::string Text(
       std::string_view column) const = 0;  // "" for NULL and for an unknown column
-  virtual std::optional<std::int64_t> Int(std::string_view column) const = 0;  // of that type only
+  virtual std::optional<std::int64_t> Int(std::string_view column) const = 0;  // else nullopt
   virtual std::optional<double> Real(std::string_view column) const = 0;
   virtual bool IsNull(std::string_view column) const = 0;
 };

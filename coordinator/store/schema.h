@@ -18,16 +18,16 @@ struct SchemaDifference {
   std::string sql;  // the correct definition
 };
 
-// The differences of a database with schema version `version`. Additional objects are ignored.
+// The differences between a database and schema version `version`. Ignores additional objects.
 Result<std::vector<SchemaDifference>> DifferencesOfSchema(Connection& connection,
                                                           std::int64_t version);
 
-// A column that somebody added to one of our tables, none of whose rows then has its checksum.
+// A column that somebody added to one of our tables. No row of the table then matches its checksum.
 struct AddedColumn {
   std::string table;
   std::string name;
 };
-// None for a table that lacks a column of ours: that one is damaged.
+// Returns none for a table that lacks a column of ours, since that table is damaged.
 Result<std::vector<AddedColumn>> FindAddedColumns(Connection& connection, std::int64_t version);
 // "remove it (`sqlite3 longrun.db '...'`)"
 std::string RemedyFor(const AddedColumn& column);
@@ -40,18 +40,18 @@ Status CheckAddedColumns(Connection& connection, std::int64_t version);
 Status CheckHeader(Connection& connection, const std::string& path, std::int64_t newest);
 std::string HeaderOf(std::int64_t version);  // statements that write it
 
-// Creates damaged views and indexes again, since they have nothing that tables do not have.
-// kDataLoss if a table differs. If the definitions have the checksum that NoteSchema stored, there
-// is nothing to do, which is quick.
+// Creates damaged views and indexes again, since they contain nothing that tables do not contain.
+// kDataLoss if a table differs. If the definitions have the checksum that NoteSchema stored,
+// returns at once.
 Status MendSchema(Connection& connection, const std::string& path, std::int64_t version,
                   std::vector<std::string>& repairs);
 Status NoteSchema(Connection& connection, std::int64_t version);
-// Whether SQLite can read the definitions, and they have the checksum that NoteSchema stored. That
-// is quick. False also for a new database, which has no checksum yet.
+// Whether SQLite can read the definitions, and they have the checksum that NoteSchema stored. The
+// check is quick. Also false for a new database, which has no checksum yet.
 bool DefinitionsHold(Connection& connection);
-// kDataLoss, with the remedy, if the definition of one of our objects is damaged, or as
-// CheckAddedColumns: for readers beside a running coordinator,
-// which repairs definitions only when it starts.
+// For readers beside a running coordinator, which repairs definitions only when it starts.
+// kDataLoss, with the remedy, if the definition of one of our objects is damaged; otherwise the
+// errors of CheckAddedColumns.
 Status CheckDefinitions(Connection& connection);
 
 // An empty database in memory with schema version `version`.

@@ -1,5 +1,5 @@
-// Reads every row of a database, in steps so small that no checkpoint of the WAL has to wait, to
-// find damage before anybody needs the damaged row, and while a backup still has it.
+// Reads every row of a database, to find damage before anybody needs the damaged row, and while a
+// backup still has it. The steps are so small that no checkpoint of the WAL has to wait.
 #pragma once
 
 #include <cstddef>

@@ -21,8 +21,8 @@ namespace longrun::coordinator {
 
 inline constexpr int kBusyMs = 5000;  // how long a statement waits for another connection
 
-// A prepared statement in use. Bind() in the order of the question marks, then Step() or Run(). Its
-// destructor returns it (reset, bindings cleared).
+// A prepared statement in use. Call Bind() in the order of the question marks, then Step() or
+// Run(). The destructor resets the statement and clears its bindings, for the next use.
 class Statement {
  public:
   explicit Statement(sqlite3_stmt* statement, bool is_kept = true)
@@ -45,10 +45,10 @@ class Statement {
     return value ? Bind(*value) : BindNull();
   }
 
-  // For the next row of the same statement: Bind() starts again.
+  // Resets the statement for the next row: Bind() starts again with the first question mark.
   Statement& Again();
 
-  Result<bool> Step();  // true: there is a row
+  Result<bool> Step();  // returns true if there is a row
   Status Run();         // to the end; ignores rows
 
   std::string Text(int column) const;  // "" for NULL
@@ -59,7 +59,7 @@ class Statement {
 
  private:
   sqlite3_stmt* statement_;
-  bool is_kept_;  // its connection keeps it for the next use
+  bool is_kept_;  // the connection keeps it for the next use
   int n_bound_ = 0;
 };
 
@@ -67,7 +67,7 @@ class Statement {
 class Connection {
  public:
   // kRead does not see rows with a wrong checksum (row_sum.h); kReadAll sees every row.
-  // kDefinitions reads and writes sqlite_schema as text, also where SQLite cannot parse it.
+  // kDefinitions reads and writes sqlite_schema as text, even if SQLite cannot parse it.
   enum class Mode { kWrite, kRead, kReadAll, kDefinitions };
   static Result<std::unique_ptr<Connection>> Open(const std::string& path, Mode mode);
   ~Connection();
@@ -84,11 +84,11 @@ class Connection {
       const std::string& sql);     // the first column of all rows
   std::int64_t n_changed() const;  // rows changed by the newest statement
   sqlite3* raw() const { return db_; }
-  // Creates this connection's row checksums; to be called again after the tables have changed.
+  // Creates this connection's RowSums. To be called again after the tables have changed.
   Status FindRowSums();
   RowSums& row_sums() { return *row_sums_; }
 
-  // Ends a read that takes longer with kDeadlineExceeded. 0: no limit.
+  // A read that takes longer ends with kDeadlineExceeded. 0: no limit.
   void SetTimeLimit(std::int64_t limit_ms);
 
  private:
@@ -100,7 +100,7 @@ class Connection {
   std::int64_t deadline_ms_ = 0;
 };
 
-// Calls `each` for each row of the statement; if it returns an error, the reading ends with it.
+// Calls `each` for each row of the statement. If `each` returns an error, the reading ends with it.
 template <typename Each>
 Status ForEachRow(Statement& row, Each each) {
   while (true) {

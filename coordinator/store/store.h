@@ -1,9 +1,9 @@
 // The coordinator's durable state: one SQLite database in the state folder.
 //
-// One connection, on one thread, writes and checkpoints the WAL, and no other ever may: Debian's
-// SQLite 3.40.1 has a bug that needs a checkpoint on one connection to overlap a commit on another.
-// synchronous=FULL: when Commit() has returned, the rows are on the disk. All others read, each
-// through its own StoreReader (reader.h).
+// One connection, on one thread, writes and checkpoints the WAL. No other connection may: Debian's
+// SQLite 3.40.1 has a bug that occurs if a checkpoint on one connection overlaps a commit on
+// another. synchronous=FULL: when Commit() has returned, the rows are on the disk. All others read,
+// each through its own StoreReader (reader.h).
 #pragma once
 
 #include <cstdint>
@@ -61,8 +61,8 @@ struct ApplyCounts {
   std::int64_t result_rows = 0;
   std::int64_t series_rows = 0;
   std::int64_t record_rows = 0;
-  std::int64_t duplicates = 0;       // rows already there, or that stood in for one that was
-  std::int64_t malformed = 0;        // records kept unchanged, since their body does not fit a row
+  std::int64_t duplicates = 0;       // rows, or plain records, that were already there
+  std::int64_t malformed = 0;        // records kept unchanged that did not give a row
   std::vector<std::string> dropped;  // digests that may have lost their last reference
   std::int64_t rows() const { return result_rows + series_rows + record_rows; }
 };
@@ -90,7 +90,8 @@ class Store {
 
   const std::string& folder() const { return folder_; }
   std::string database_path() const;
-  // Before the process ends without destructors: the folder's lock names nobody then.
+  // For a process that ends without destructors: removes this process's name from the folder's
+  // lock.
   void RemoveHolderName() { lock_.RemoveName(); }
   const std::string& coordinator_id() const { return coordinator_id_; }  // ULID of the database
   std::int64_t boot_epoch() const { return boot_epoch_; }
@@ -102,33 +103,33 @@ class Store {
   std::vector<DamagedRow> damaged() const;
   void NoteDamaged(const std::vector<DamagedRow>& rows);
 
-  // The durable part of the state, and the result of NoteRecord for the records of live attempts.
-  // Reads an amount that grows with runs, tasks and attempts, but not with their results. The
-  // caller calls AfterLoad().
+  // Returns the durable part of the state, with NoteRecord applied to the records of live attempts.
+  // The amount that it reads grows with runs, tasks and attempts, but not with their results. The
+  // caller then calls AfterLoad().
   Result<State> Load();
   Result<std::vector<DatasetRow>> LoadDatasets();
   Result<std::vector<ModelRow>> LoadModels();
 
-  // One transaction: Begin, any number of Apply and of the Puts and Drops below, Commit. After an
-  // error call Rollback(), and nothing of it is stored.
+  // One transaction: Begin, any number of Apply and of the Puts and Drops below, then Commit. After
+  // an error, call Rollback(): nothing of the transaction is stored.
   Status Begin();
   Status Apply(std::span<const Write> writes, std::int64_t wall_ms, ApplyCounts& counts);
-  // True if the name referred to other content before.
+  // Returns true if the name referred to other content before.
   Result<bool> PutDataset(const DatasetRow& dataset);
   Status DropDataset(const std::string& name);
   // Stores nothing if the sweep was removed meanwhile.
   Status PutAnnotation(const SweepAnnotation& annotation);
-  // False if the name already refers to the same digest;
-  // kAlreadyExists if it refers to another one.
+  // Returns false if the name already refers to the same digest; kAlreadyExists if it refers to
+  // another one.
   Result<bool> PutModel(const ModelRow& model, std::span<const ArtifactFile> files);
-  // Removes the name, and also the files if no other name and no run refers to them: then their
-  // digests are added to counts.dropped, and it returns true. kNotFound.
+  // Removes the name. If no other name and no run refers to the files, also removes their rows,
+  // adds their digests to counts.dropped, and returns true. kNotFound.
   Result<bool> DropModel(const std::string& name, ApplyCounts& counts);
   Status Commit();
   void Rollback();
 
-  // kDataLoss once the lock, the database or its WAL is no longer the file at its path, since later
-  // commits could not be found.
+  // kDataLoss if the lock, the database or its WAL is no longer the file at its path, since nobody
+  // would find later commits.
   Status CheckInPlace() const;
 
   // The files of a checkpoint, manifest.json included; kNotFound.
@@ -136,9 +137,9 @@ class Store {
 
   // The sizes of the files, and how often a reader kept the WAL from being emptied.
   StoreSizes Sizes() const;
-  // Checkpoints the WAL into the database when it has grown; with `idle`, when it has any content,
-  // and then empties the file. Only between transactions. A WAL that starts again keeps 16
-  // MiB of its file.
+  // Checkpoints the WAL into the database if it has grown. With `idle`, does so if it has any
+  // content, and then empties the file. Only between transactions. Without `idle`, the file keeps
+  // up to 16 MiB when the WAL starts again.
   Status CheckpointWal(bool idle);
 
  private:
@@ -147,7 +148,7 @@ class Store {
   Result<bool> CheckDatabase();
   Status RunMigration(const Migration& migration);
   Status CheckRows();
-  void NoteLost(const std::vector<DamagedRow>& objects);  // if not already found damaged
+  void NoteLost(const std::vector<DamagedRow>& objects);  // except those already found damaged
   Status CountStart();
   Status OpenReader();
   Status EndDamagedAttempts(const std::vector<std::string>& lost);
@@ -178,7 +179,7 @@ class Store {
   Result<std::vector<std::string>> Texts(const char* sql, const std::string& bound);
   Result<bool> IsModelUsed(const std::string& digest);
   Status PutUnknownTask(const Task& task);
-  // The body is that of `write.record`. False: no row was new.
+  // `result` or `series` is the body of `write.record`. Returns false if no row was new.
   Result<bool> PutResultRow(const PutRecord& write, const ResultRecord& result);
   Result<bool> PutSeriesRows(const PutRecord& write, const SeriesRecord& series,
                              ApplyCounts& counts);
@@ -197,7 +198,7 @@ class Store {
   std::optional<CommitMark> mark_;  // set once the store is open
   std::string coordinator_id_;
   std::int64_t boot_epoch_ = 0;
-  std::map<std::string, std::int64_t> metric_ids_;  // as in the open transaction
+  std::map<std::string, std::int64_t> metric_ids_;  // as seen in the open transaction
   std::unique_ptr<Connection> reader_;              // does not see damaged rows
   std::vector<std::string> repairs_;
   mutable std::mutex damaged_mutex_;
@@ -208,11 +209,11 @@ class Store {
   std::int64_t n_busy_ = 0;
 };
 
-// The digest of a sweep's content: two files with one digest are the same sweep,
-// whatever their comments.
+// The digest of a sweep's content. Two files with the same digest are the same sweep, whatever
+// their comments.
 std::string SweepDigest(const Sweep& sweep);
-// The sweep's texts for the store; not on the core's thread. Runs in `known_runs`, which are
-// already stored, get no run_json: it is made later if needed.
+// Makes the sweep's texts for the store; not on the core's thread. Runs in `known_runs`, which are
+// already stored, get no run_json; it is made later if needed.
 SweepTexts TextsOf(const Sweep& sweep, const std::set<std::string>& known_runs = {});
 
 }  // namespace longrun::coordinator

@@ -1,4 +1,5 @@
-// What the stored rows of an attempt say, to compare two measurements of the same cells.
+// Reads the numbers in the stored rows of an attempt, to compare two measurements of the same
+// cells.
 #pragma once
 
 #include <string>
@@ -11,7 +12,7 @@ namespace longrun::coordinator {
 
 class Connection;
 
-// Those that can be read.
+// Skips rows that cannot be read.
 Result<std::vector<MeasuredNumber>> ReadNumbers(Connection& connection, const std::string& attempt);
 
 }  // namespace longrun::coordinator

@@ -1,7 +1,7 @@
 // Checks that tables are complete, without trusting anything that may be damaged. A lookup by key
-// or index shows only the rows that it can reach; with one flipped bit in a key or an index, a row
-// exists but is not found. Removals depend on rows that are not found, so these tables are read
-// completely first.
+// or index shows only the rows that it can reach: after a bit flips in a key or an index, a row may
+// exist but not be found. A removal relies on a row not being found, so the tables are first read
+// completely.
 #pragma once
 
 #include <cstdint>
@@ -24,8 +24,8 @@ struct Flaw {
   std::string remedy;  // "restore a backup (docs/operating.md), or ..."
 };
 
-// The subject of a row of PRAGMA integrity_check, the least severe first. If a row has several
-// lines, from the check of all pages, the worst counts.
+// The subject of a row of PRAGMA integrity_check, the least severe first. The check of all pages
+// gives a row of several lines, of which the worst counts.
 enum class Complaint {
   kRow,        // a row's content, which its checksum judges
   kIndex,      // an index, which can be made again from the rows
@@ -33,12 +33,12 @@ enum class Complaint {
   kStructure,  // cannot be repaired
 };
 Complaint ComplaintOf(std::string_view row);
-// The first of its worst lines, for people. It translates SQLite's own name of an index:
+// The first of the row's worst lines, for people. SQLite's own name of an index is translated:
 // "index 1 of table task".
 std::string PlainComplaint(std::string_view row);
-// The first of the worst complaints about the table, or with "" about the whole database; kRow and
-// "" where there is none. A wrong row is found by its checksum instead, and then only
-// that row is left out.
+// The first of the worst complaints about the table, or about the whole database with "". Returns
+// kRow and "" if there are no complaints, or only about the content of rows: a wrong row is found
+// by its checksum, and then only that row is left out.
 Result<std::pair<Complaint, std::string>> WorstComplaint(Connection& connection,
                                                          const std::string& table = "");
 

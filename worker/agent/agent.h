@@ -1,7 +1,7 @@
 // The worker daemon: it keeps one session with the coordinator, starts a trainer per Start under a
-// shim, and forwards journals. One thread owns all of its state (that of Run); gRPC and transfers
-// post to it. Everything that must survive is in the attempts' folders,
-// so kill -9 at any moment loses nothing.
+// shim, and forwards journals. One thread, that of Run(), owns all of its state; gRPC and transfers
+// post to it. Everything that must survive is in the attempts' folders, so kill -9 at any moment
+// loses nothing.
 //
 //   attempt:  Start -> Accepted -> preparing (dataset, checkpoints) -> running (shim alive) ->
 //             ended -> reported until Ack says `ended` -> folder kept for the retention time
@@ -50,7 +50,7 @@ struct AgentOptions {
   std::string worker_id;                // "": the one in the folder, or else a new one
   std::string metrics = "127.0.0.1:0";  // address
   int cpu_slots = 0;                    // 0: detect
-  std::int64_t grace_ms = 20'000;       // when the worker itself stops
+  std::int64_t grace_ms = 20'000;       // for trainers, when the worker itself stops
   std::int64_t disk_free_bytes_min = std::int64_t{256} << 20;   // below this: Starts are rejected
   std::int64_t retain_ms = std::int64_t{7} * 24 * 3600 * 1000;  // for folders of reported attempts
   std::int64_t retain_bytes_max = std::int64_t{2} << 30;
@@ -64,8 +64,8 @@ class Agent {
   ~Agent();
 
   // Runs until RequestStop, which stops trainers, or until a Drain with no attempts left. kAborted
-  // once the folder was deleted or moved: the trainers are killed then, since nothing that they
-  // write could be found.
+  // if the folder was deleted or moved; the trainers are then killed, since nobody could find what
+  // they write.
   Status Run();
   // Any thread.
   void RequestStop();
@@ -80,7 +80,7 @@ class Agent {
     JournalUplink uplink;
     bool was_running = false;
     bool cancelled = false;          // the coordinator wants it stopped
-    std::int64_t session = 0;        // the last one in which the coordinator named it
+    std::int64_t session = 0;        // the last one in which the coordinator named the attempt
     std::optional<SlotMeter> meter;  // while its trainer is running
   };
 
@@ -117,8 +117,8 @@ class Agent {
 
   // Forwarding.
   void Pump(Live& live, std::int64_t now_ms);
-  bool SendNext(Live& live, std::int64_t now_ms);  // false: nothing more to send now
-  bool SendBatch(Live& live);                      // false: too much is in flight
+  bool SendNext(Live& live, std::int64_t now_ms);  // returns false if nothing can be sent now
+  bool SendBatch(Live& live);                      // returns false if too much is in flight
   void StartUpload(Live& live);
   void OnUploaded(const std::string& id, std::int64_t seq, const Status& status);
   void ReportEnded(Live& live);
@@ -140,7 +140,7 @@ class Agent {
   std::vector<Slot> devices_;
   std::unique_ptr<WorkerMetrics> metrics_;
   SeededRandom random_;
-  // Both by attempt, which is in at most one of them.
+  // Both maps are by attempt. An attempt is in at most one of them.
   std::map<std::string, Order> orders_;
   std::map<std::string, Live> attempts_;
 

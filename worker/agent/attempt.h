@@ -36,7 +36,7 @@ class LocalAttempt {
   // Creates the folder and starts the shim, in its own session (setsid).
   static Result<std::unique_ptr<LocalAttempt>> Start(const Launch& launch);
   // Takes over a folder from an earlier worker process. kNotFound if nothing was started in it (no
-  // task.json): the folder may be removed.
+  // task.json); the folder may then be removed.
   static Result<std::unique_ptr<LocalAttempt>> Adopt(const AttemptFolder& folder);
 
   const AttemptIds& ids() const { return ids_; }
@@ -52,20 +52,21 @@ class LocalAttempt {
   bool stop_requested() const { return stop_requested_; }
   // SIGKILL to the shim and its trainer, at once and without using their folder, which may be gone.
   void Kill();
-  // The shim's exit record; nothing if the shim died without one. Only when not running.
+  // The shim's exit record; nullopt if the shim died without one. Only when not running.
   std::optional<ExitRecord> Exit() const;
 
-  // Journal. Fill reads further records into pending(), after an fdatasync of the journal, so that
-  // a power loss cannot undo anything that was sent. Returns false if there was nothing new.
+  // Journal. Fill() reads further records, and adds them to pending() only after an fdatasync of
+  // the journal, so that a power loss cannot undo anything that was sent. Returns false if there
+  // was nothing new.
   Result<bool> Fill(std::int64_t now_ms);
   std::deque<JournalReader::Line>& pending() { return pending_; }
   void RewindTo(std::int64_t durable_seq);  // empties pending; the next record is durable_seq + 1
   std::int64_t last_seq() const { return reader_.last_seq(); }
-  // The bytes of the journal that were not read yet, and those of pending().
+  // The number of bytes in the journal that were not read yet, plus those in pending().
   std::int64_t BacklogBytes() const;
 
-  // New bytes of trainer.log, at most 64 KiB per second; nothing if there are none. After the end
-  // of the trainer, LogTail has the rest.
+  // New bytes of trainer.log, at most 64 KiB per second; nullopt if there are none. If it falls far
+  // behind, it skips to the end of the log. After the trainer's end, LogTail has the last bytes.
   struct LogPiece {
     std::int64_t offset = 0;
     std::string data;
@@ -74,7 +75,8 @@ class LocalAttempt {
   std::string LogTail() const;  // the last 4 KiB
 
   void Acknowledge(std::int64_t durable_seq);
-  // Writes at once; Acknowledge is written only by FlushAcked, at most once a second.
+  // Writes to the disk at once. Acknowledge() only notes the number, and FlushAcked() writes it, at
+  // most once a second.
   Status MarkEnded(std::int64_t wall_ms);
   // Called if the coordinator no longer has the end.
   void TakeBackEnd();
@@ -92,7 +94,7 @@ class LocalAttempt {
   std::int64_t acked_written_ms_ = 0;
 
   bool running_ = false;
-  int child_pid_ = -1;              // a shim that is our child and not reaped; -1: adopted
+  int child_pid_ = -1;              // a shim that is our child; -1: adopted or reaped
   std::optional<ShimRecord> shim_;  // as last read
   bool stop_requested_ = false;
   bool stop_sent_ = false;

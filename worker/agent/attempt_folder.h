@@ -28,8 +28,8 @@ struct AttemptFolder {
   std::string Abandoned() const { return path + "/abandoned"; }
 };
 
-// What the worker knows about the attempt beyond its task file. `durable_seq` is for people and for
-// a start without a coordinator; otherwise the value in Welcome counts.
+// The facts about the attempt that the worker keeps beside its task file. `durable_seq` is for
+// people and for a start without a coordinator. Otherwise the value in Welcome counts.
 struct AckedRecord {
   int device_index = 0;          // the slot it occupies
   std::int64_t durable_seq = 0;  // committed and synced by the coordinator
@@ -42,8 +42,8 @@ struct ProcessName {
   int pid = 0;
   std::uint64_t start_ticks = 0;
 };
-// Sends `signal` if the pid is still that process; returns false if it is gone. `group`: signals
-// its whole process group.
+// Sends `signal` if the pid still is that process; returns false if the process is gone. `group`:
+// signals its whole process group.
 bool SignalProcess(const ProcessName& process, int signal, bool group);
 
 // False for a zombie: it holds no resources any more.
@@ -54,7 +54,7 @@ struct ShimRecord {
   std::optional<ProcessName> trainer;  // leads its own process group
 };
 
-// How the trainer ended.
+// The end of the trainer, as the shim saw it.
 struct ExitRecord {
   int code = -1;                // exit code, or -1
   int signal = 0;               // the signal that ended it, or 0

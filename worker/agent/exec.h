@@ -4,8 +4,9 @@
 //   lock shim.lock (until it ends) -> limits -> start the trainer -> wait -> exit.json -> unlock
 //
 // SIGTERM is passed on to the trainer; if the shim is killed, the kernel kills the trainer. The
-// holder of shim.lock decides: a worker that finds it free without exit.json writes `abandoned`
-// while holding the lock, and a shim that starts late finds that file and starts nothing.
+// holder of shim.lock decides. A worker that finds the lock free, and no exit.json, writes
+// `abandoned` while it holds the lock; a shim that starts later finds this file, and starts
+// nothing.
 #pragma once
 
 #include <cstdint>
@@ -16,13 +17,13 @@ namespace longrun::agent {
 
 inline constexpr int kShimStartedNothing = 3;  // its exit code if the attempt must not be started
 
-// Returns the program's exit code. The trainer gets the shim's environment and stderr,
-// which the worker chose.
+// Returns the program's exit code. The trainer gets the shim's environment and stderr, which the
+// worker chose.
 int ExecAttempt(const std::string& attempt_dir, const std::string& trainer);
 
-// How often the kernel's out-of-memory killer has acted: in our cgroup (version 2) or, if there is
-// none, on the whole machine. Nothing if neither can be read.
-// `root` is the prefix of /proc and /sys.
+// The number of times that the kernel's out-of-memory killer has acted: in our cgroup (version 2)
+// or, if there is none, on the whole machine. nullopt if neither can be read. `root` is the prefix
+// of /proc and /sys.
 std::optional<std::int64_t> CountOomKills(const std::string& root);
 
 }  // namespace longrun::agent

@@ -1,6 +1,6 @@
-// The contents of a worker's folder that can go: the folders of attempts whose end the coordinator
-// has stored, and fetched checkpoints. `longrun gc` removes those of a stopped worker; a running
-// one removes what is too old or too large.
+// The contents of a worker's folder that can be removed: the folders of attempts whose end the
+// coordinator has stored, and fetched checkpoints. `longrun gc` removes those of a stopped worker.
+// A running worker removes old ones, and those that exceed its limits on bytes.
 #pragma once
 
 #include <cstdint>
@@ -12,23 +12,25 @@
 
 namespace longrun::agent {
 
-// {"busy": true if a worker runs there: then nothing is examined, "items": [{"kind":
-// attempt | cache, "name", "reason", "bytes"}]}; without dry_run they are removed. The cache stays
-// while a trainer may read it: as long as an attempt has not ended, or its end is not stored.
+// Returns {"busy", "items": [{"kind": attempt | cache, "name", "reason", "bytes"}]}, and removes
+// the items unless dry_run. "busy" is true if a worker runs there; then nothing is examined. The
+// cache stays while a trainer may read it: as long as an attempt has not ended, or its end is not
+// stored.
 Result<Json> CollectWorkerGarbage(const std::string& folder, bool dry_run);
 
 // The folder of an attempt whose end is stored. It is kept for a while, so that a coordinator
-// restored from a backup can have the journal again.
+// restored from a backup can get the journal again.
 struct KeptAttempt {
   std::string id, path;
   std::int64_t ended_wall_ms = 0;
 };
-// Removes those that ended before `wall_ms`, and then the oldest until the rest has at most
-// `bytes_max`. Returns their ids. A folder that cannot be removed is logged, and counts as removed.
+// Removes the folders of attempts that ended before `wall_ms`, and then the oldest until the rest
+// has at most `bytes_max`. Returns their ids. A folder that cannot be removed is logged, and counts
+// as removed.
 std::vector<std::string> RemoveOldAttempts(std::vector<KeptAttempt> kept, std::int64_t wall_ms,
                                            std::int64_t bytes_max);
 // Removes the checkpoints that were fetched first until the rest has at most `bytes_max`. Only
-// while nothing reads them: a removed one is fetched again.
+// while nothing reads them. A removed checkpoint is fetched again if it is needed.
 void TrimCache(const std::string& state, std::int64_t bytes_max);
 
 }  // namespace longrun::agent

@@ -11,7 +11,8 @@ struct CpuTicks {
   std::int64_t busy = 0;
   std::int64_t all = 0;
 };
-// From the text of /proc/stat; nothing if it has another form. Waiting for a disk is not busy.
+// From the text of /proc/stat; nullopt if it has another form. Time spent waiting for a disk is not
+// busy.
 std::optional<CpuTicks> ParseCpuTicks(std::string_view stat);
 
 struct HostMemory {
@@ -20,7 +21,7 @@ struct HostMemory {
 };
 std::optional<HostMemory> ParseHostMemory(std::string_view meminfo);
 
-// Reads it again at each call.
+// Reads the current values at each call.
 class HostUsage {
  public:
   std::optional<double> CpuRatio();  // since the last call; at first, since boot

@@ -1,6 +1,6 @@
-// The way of one attempt's journal to the coordinator: what is sent next, what has to wait for its
-// files, and what was sent but is not acknowledged. It decides; the agent sends and uploads. Time
-// is passed in (milliseconds of BootMs()).
+// Decides how one attempt's journal gets to the coordinator: which records are sent next, which
+// have to wait for their files, and which were sent but not acknowledged. The agent does the
+// sending and uploading. Time is passed in (milliseconds of BootMs()).
 #pragma once
 
 #include <cstddef>
@@ -22,15 +22,15 @@ class JournalUplink {
   explicit JournalUplink(LocalAttempt& attempt) : attempt_(attempt) {}  // must outlive this
 
   enum class Next {
-    kNothing,  // to send now
+    kNothing,  // there is nothing to send now
     kUpload,   // the next record names files, which must arrive before it
     kBatch,
     kEnd,  // the whole journal was sent, or is not wanted
   };
-  // Reads further records if none is waiting.
+  // Says what to send next. Reads further records if none is waiting.
   Next Look(std::int64_t now_ms);
 
-  // After kUpload. One upload at a time: RetryUpload or NoteUploaded ends it.
+  // To be called after kUpload. Uploads come one at a time: RetryUpload or NoteUploaded ends one.
   struct Upload {
     std::int64_t seq = 0;  // of the record
     Result<std::vector<LocalArtifact>> files;
@@ -38,21 +38,21 @@ class JournalUplink {
   Upload TakeUpload();
   void RetryUpload(std::int64_t at_ms);
   // The record is sent in any case. A trainer keeps only its last few checkpoints, so after an
-  // outage the files of older ones are gone (kNotFound): the record says so, and is stored but does
-  // not count.
+  // outage the files of older ones are gone (kNotFound). The batch then says so, and the record is
+  // stored but does not count.
   void NoteUploaded(std::int64_t seq, const Status& status);
 
-  // After kBatch.
+  // To be called after kBatch.
   struct Batch {
     JournalBatchMessage message;
     std::vector<JournalRecord> records;  // of its lines
   };
   std::size_t batch_bytes() const;
   Batch TakeBatch();
-  // Sent and not acknowledged.
+  // The number of bytes that were sent and are not acknowledged.
   std::size_t in_flight_bytes() const;
 
-  // After kEnd, which then does not come again before Rewind or RepeatEnd.
+  // To be called after kEnd. Look() does not return kEnd again before Rewind() or RepeatEnd().
   AttemptEndedMessage TakeEnd();
   void RepeatEnd() { end_sent_ = false; }
 
@@ -61,9 +61,9 @@ class JournalUplink {
   // Sends the records after `durable_seq` again.
   void Rewind(std::int64_t durable_seq);
   void Acknowledge(std::int64_t durable_seq);
-  // A fenced attempt's journal is not urgent: one batch at a time, without waiting for files.
-  // `journal_wanted`: false if the coordinator does not know the attempt; then only its end is
-  // sent.
+  // A fenced attempt's journal is not urgent: it is sent one batch at a time, without waiting for
+  // files. `journal_wanted`: false if the coordinator does not know the attempt; then only its end
+  // is sent.
   void Fence(bool journal_wanted);
   // The coordinator has stored the attempt's end.
   void Finish() { in_flight_.clear(); }
@@ -74,7 +74,7 @@ class JournalUplink {
 
  private:
   bool WaitsForFiles(const JournalRecord& record) const;
-  // How many of the waiting lines the next batch has, and their bytes.
+  // The number of waiting lines in the next batch, and their bytes.
   std::pair<std::size_t, std::size_t> NextBatch() const;
 
   LocalAttempt& attempt_;
@@ -83,7 +83,8 @@ class JournalUplink {
   bool files_damaged_ = false;
   bool uploading_ = false;
   std::int64_t upload_again_ms_ = 0;
-  // Records whose files were sent: true if they are in the store, false if they are gone here.
+  // By seq, the records whose upload has ended: true if the files are in the store, false if they
+  // could not be uploaded (missing or damaged on this machine).
   std::map<std::int64_t, bool> uploaded_;
   std::deque<std::pair<std::int64_t, std::size_t>> in_flight_;  // last seq, bytes
   bool end_sent_ = false;

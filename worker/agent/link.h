@@ -1,6 +1,7 @@
 // The worker's link to its coordinator: one session at a time, opened again after a growing pause,
-// kept alive by heartbeats, and given up after a long silence. It decides; the agent says hello and
-// obeys. Belongs to the agent's thread; time is passed in (milliseconds of BootMs()).
+// kept alive by heartbeats, and given up after a long silence. The link decides when; the agent
+// sends what Look() asks for. Belongs to the agent's thread; time is passed in (milliseconds of
+// BootMs()).
 #pragma once
 
 #include <cstddef>
@@ -31,7 +32,7 @@ class Link {
     kHello,  // no session, and the pause is over
     kBeat,
   };
-  // Gives up a session whose coordinator is silent.
+  // Says what to send now. Gives up a session whose coordinator is silent.
   Next Look(std::int64_t now_ms);
   void Open(HelloMessage hello, std::int64_t now_ms);  // after kHello
   // After kBeat.
@@ -46,9 +47,9 @@ class Link {
   void Finish(std::int64_t wait_ms);
 
   bool welcomed() const { return welcomed_; }
-  // 1, 2, ...: tells the sessions apart.
+  // The number of the session: 1, 2, ...
   std::int64_t session_number() const { return number_; }
-  // When Look has something to do if no message comes.
+  // The time of the next Look() that will have something to do, unless a message comes first.
   std::int64_t next_ms() const { return session_ != nullptr ? beat_at_ms_ : connect_at_ms_; }
 
  private:

@@ -1,5 +1,6 @@
-// The worker's metrics: which numbers of the table (metrics/table.h) change when. A slot's live
-// numbers exist while it is busy, and are labelled by the slot, never by its attempt.
+// The worker's metrics: the functions that change its numbers in the table (metrics/table.h). A
+// slot's live numbers exist while the slot is busy, and are labelled by the slot, never by its
+// attempt.
 //
 // Any thread.
 #pragma once
@@ -35,7 +36,7 @@ class WorkerMetrics {
 
   void ObserveStepSeconds(int slot, double seconds);
   void ShowSlot(int slot, const SlotMeter& meter);  // the current live numbers
-  void HideSlot(int slot, const SlotMeter& meter);  // it no longer works on that
+  void HideSlot(int slot, const SlotMeter& meter);  // the slot no longer works on that
 
  private:
   WorkerMetrics() : page_(MetricOwner::kWorker) {}

@@ -17,8 +17,8 @@ struct GpuName {
   std::int64_t memory_bytes = 0;
 };
 
-// The current usage of a GPU; nothing for values that it does not report (utilisation
-// of a MIG slice).
+// The current usage of a GPU; nullopt for values that it does not report (for example, the
+// utilisation of a MIG slice).
 struct GpuUsage {
   std::optional<double> memory_bytes;
   std::optional<double> memory_used_bytes;

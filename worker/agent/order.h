@@ -20,16 +20,16 @@ struct Order {
   StartMessage start;
   TaskFile task;  // of `start`
   int tries = 0;
-  bool is_busy = false;       // a job fetches what it needs
+  bool is_busy = false;       // a job is fetching what it needs
   std::int64_t again_ms = 0;  // when to try again, unless it is busy
   bool unwanted = false;      // stopped or withdrawn before it was started
 };
 
-// Everything that can change bits must be the same as in the run's first attempt.
+// Checks that everything that can change bits is the same as in the run's first attempt.
 // kInvalidArgument, kFailedPrecondition.
 Status CheckStart(const StartMessage& start, const TaskFile& task, const Slot& slot);
 
-// What an order needs, as paths of this machine.
+// The dataset and the checkpoints that an order needs, as paths of this machine.
 struct Prepared {
   std::string dataset_path;
   std::map<std::string, std::string> checkpoints;  // sha256 -> folder
@@ -38,8 +38,8 @@ struct Prepared {
 Result<Prepared> PrepareOrder(const StartMessage& start, const std::string& state,
                               ArtifactTransfer& artifacts);
 
-// The order's task file with this machine's paths. kInvalidArgument if it names a checkpoint that
-// the order does not have.
+// The order's task file with this machine's paths. kInvalidArgument if the task file names a
+// checkpoint that the order does not have.
 Result<TaskFile> PlacedTask(const Order& order, const Prepared& prepared,
                             const AttemptFolder& folder, const std::string& state);
 

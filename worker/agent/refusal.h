@@ -1,4 +1,4 @@
-// Why an attempt cannot be started here, as the failure class for the coordinator.
+// The failure class, for the coordinator, of an attempt that cannot be started here.
 #pragma once
 
 #include <string_view>
@@ -7,8 +7,8 @@
 
 namespace longrun::agent {
 
-// The class of an error before anything has run: "storage" (it waits until there is room), "limit",
-// "out_of_memory", "data"; "" for an error that may pass by itself.
+// The class of an error that came before anything has run: "storage" (the task waits until there is
+// room), "limit", "out_of_memory", "data"; "" for an error that may pass by itself.
 std::string_view RefusalClass(const Status& status);
 
 // Turns an error of writing the cache, whatever its code, into one of this machine: the checkpoint

@@ -22,11 +22,11 @@ struct CoordinatorChannel {
 };
 Result<CoordinatorChannel> ConnectTo(const std::string& address);
 
-// One stream, from Hello to its end; each try opens a new one.
+// One stream, from Hello to its end. Each try opens a new session.
 class CoordinatorSession {
  public:
-  // Called on gRPC's threads, one at a time; the calls post to the agent.
-  // `on_end` is called once, last.
+  // Called on gRPC's threads, one at a time. The functions post to the agent. `on_end` is called
+  // once, last.
   struct Listener {
     std::function<void(DownMessage)> on_message;
     std::function<void(Status)> on_end;
@@ -35,13 +35,13 @@ class CoordinatorSession {
                                                   HelloMessage hello, Listener listener);
   ~CoordinatorSession();  // cancels the stream and waits for its end
 
-  // Queues a message; any thread. A heartbeat goes to the front.
-  // Nothing is sent once the stream has ended.
+  // Queues a message; any thread. A heartbeat goes to the front. Nothing is sent once the stream
+  // has ended.
   void Send(UpMessage message);
   std::size_t queued_bytes() const;
-  // Sends nothing more, and waits until the coordinator has read everything that was sent: it then
-  // ends the stream. Waits at most `wait_ms`, and not at all if the stream has ended or something
-  // is still queued.
+  // Sends nothing more, and waits until the coordinator has read everything that was sent and ends
+  // the stream. Waits at most `wait_ms`, and not at all if the stream has ended or something is
+  // still queued.
   void Close(std::int64_t wait_ms);
 
  private:

@@ -16,14 +16,15 @@ class SlotMeter {
  public:
   explicit SlotMeter(const TaskFile& task);
 
-  // The seconds of one step, if the record ends one: the mean over the steps since the last loss.
+  // If the record ends a step, returns the seconds per step: the mean over the steps since the last
+  // loss.
   std::optional<double> Note(const JournalRecord& record);
 
   // Labels.
   const std::string& kind() const { return kind_; }
   const std::string& method() const { return method_; }
   const std::string& dataset() const { return dataset_; }
-  // Nothing until a record has it.
+  // nullopt until a record has the number.
   std::optional<double> loss() const { return loss_; }
   std::optional<double> tokens_per_s() const { return tokens_per_s_; }
   std::optional<double> progress() const { return progress_; }  // 0 to 1
@@ -46,7 +47,7 @@ class SlotMeter {
 };
 
 // The peak of dense matrix products in FLOP/s, from NVIDIA's data sheets: bf16 on the tensor cores;
-// fp32 on the CUDA cores, since the trainer never uses TF32. Nothing for other devices.
+// fp32 on the CUDA cores, since the trainer never uses TF32. nullopt for other devices.
 std::optional<double> PeakFlops(std::string_view device_name, Precision precision);
 
 }  // namespace longrun::agent

@@ -34,8 +34,8 @@ class ArtifactTransfer {
   // To be called before any transfer.
   void Connect(CoordinatorChannel coordinator) { coordinator_ = std::move(coordinator); }
 
-  // Uploads the files that the store does not have. kNotFound: a file is gone; kDataLoss: its
-  // bytes, read for the upload, are not those of the record.
+  // Uploads the files that the store does not have. kNotFound: a file is gone; kDataLoss: the bytes
+  // read for the upload do not match the record.
   Status Upload(const std::vector<LocalArtifact>& files);
 
   // Stores the complete, verified checkpoint in cache_dir/SHA256 and returns its path. Existing
@@ -52,7 +52,7 @@ class ArtifactTransfer {
 
   CoordinatorChannel coordinator_;
   std::mutex fetching_;  // one fetch at a time: two tasks may want the same checkpoint
-  std::mutex mutex_;     // guards what follows
+  std::mutex mutex_;     // guards the two below
   std::set<grpc::ClientContext*> calls_;
   bool cancelled_ = false;
 };

@@ -1,5 +1,5 @@
-// How a trainer ends: turns a Status into a failure class and an exit code, and LibTorch's
-// exceptions into both.
+// The end of a trainer: turns a Status or an exception of LibTorch into a failure class and an exit
+// code.
 #pragma once
 
 #include <functional>

@@ -31,7 +31,7 @@ struct AttentionOptions {
   std::string pool_by = "mean";               // mean | max
 };
 
-// Writes the attention averaged over the chosen layers and heads and the B texts, in the form of
+// Writes the attention, averaged over the chosen layers, heads and the B texts, in the form of
 // model/attention_map.h, with the label "model".
 Status MapAttention(const AttentionOptions& options);
 

@@ -1,4 +1,5 @@
-// The machine of a trainer: what it computes on, and whether that matches the run's first attempt.
+// The machine of a trainer: the device on which it computes, and a check that the machine matches
+// the run's first attempt.
 #pragma once
 
 #include <cstdint>
@@ -26,13 +27,12 @@ struct Machine {
   Json ToJson() const;  // {"kind","name","memory_bytes"}
 };
 
-// Opens the device that the task names, with `precision`, and fixes thread count and
-// deterministic algorithms. kFailedPrecondition if the machine differs from the task's execution in
-// anything that changes bits: the message says in what. This machine decides what the execution
-// leaves open.
+// Opens the device that the task names, with `precision`, and fixes thread count and deterministic
+// algorithms. kFailedPrecondition if the machine differs from the task's execution in anything that
+// changes bits; the message names it. This machine decides what the execution leaves open.
 Result<Machine> OpenMachine(const TaskFile& task, Precision precision);
 
-// The execution, with the machine's values for what was left open.
+// The execution, with the machine's values in place of those that were left open.
 Execution Completed(Execution execution, const Machine& machine);
 
 }  // namespace longrun::trainer

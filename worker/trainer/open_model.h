@@ -20,7 +20,7 @@ struct ModelOptions {
   int threads = 1;
 };
 
-// Also fixes the process's threads and algorithms (FixNumerics).
+// Opens the model. Also fixes the process's threads and algorithms (FixNumerics).
 Result<Transformer> OpenModel(const ModelOptions& options);
 
 // `tokens` (B, T), int64, of a safetensors file; on the CPU, not empty,

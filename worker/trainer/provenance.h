@@ -1,7 +1,7 @@
 // The provenance of a number: the body of a journal's `started` record.
 //
 //   version, commit, dirty, numerics        of this build; dirty: tracked files were changed
-//   compiler, torch, cuda, driver           what it was built with and runs on;
+//   compiler, torch, cuda, driver           with which it was built and on which it runs;
 //                                           cuda and driver "" without a GPU
 //   device {kind, name, memory_bytes}       the device on which it computes
 //   execution {..}                          threads, micro-batch, attention, matrix path,

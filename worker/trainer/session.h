@@ -19,8 +19,8 @@ using RecordWatcher = std::function<void(const RecordBody& body, std::int64_t st
 
 class Session {
  public:
-  // Creates the journal and writes record 1, `attempt`.
-  // kAlreadyExists if there is a journal already.
+  // Creates the journal and writes record 1, `attempt`. kAlreadyExists if there is a journal
+  // already.
   static Result<Session> Begin(TaskFile task, RecordWatcher watcher = {});
 
   const TaskFile& task() const { return task_; }

@@ -11,12 +11,12 @@
 namespace longrun::trainer {
 
 struct StandaloneOptions {
-  // JSON as in sweeps/run.h; dataset, tokenizer and numerics may be left out, and with `init` also
-  // model, position, init, seed (1) and, if nothing is trained, train. "": {}.
+  // The run as JSON (sweeps/run.h). dataset, tokenizer and numerics may be left out; with `init`,
+  // also model, position, init, seed (1) and, if nothing is trained, train. "": {}.
   std::string run;
-  // A Hugging Face folder, like model.init_from of a sweep: what the run starts from or, if it does
-  // not train, what is evaluated. The run's key is that of a sweep whose model was imported
-  // from the folder.
+  // A Hugging Face folder, like model.init_from of a sweep: the model from which the run starts or,
+  // if the run does not train, the model to evaluate. The run's key is that of a sweep whose model
+  // was imported from the folder.
   std::string init;
   std::string dataset;                    // folder
   std::string output;                     // attempt folder: journal.jsonl, checkpoints/, artifacts/
@@ -26,12 +26,12 @@ struct StandaloneOptions {
   std::vector<std::int64_t> lengths;      // evaluate: context_lengths, override those of params
   std::string split;                      // evaluate: overrides that of params; "": as in params
   std::string device = "cpu";             // cpu | gpu
-  // reference | torch | fused | auto: that of the checkpoint's run; for a new run that of
-  // AttentionPathFor
+  // reference | torch | fused | auto: the path of the checkpoint's run; for a new run,
+  // AttentionPathFor decides
   std::string attention = "auto";
   std::string matrix;     // for a CPU: aten | onednn; "": that of a new run
   std::string operators;  // longrun | aten; "": longrun on a CPU
-  // kept | flushed; "": that of the checkpoint's run; for a new run, flushed on a CPU
+  // kept | flushed; "": the value of the checkpoint's run; for a new run, flushed on a CPU
   std::string subnormals;
   std::int64_t threads = 1;
   std::int64_t micro_batch = 0;  // 0: by the memory formula, for 4 GiB

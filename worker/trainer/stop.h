@@ -8,8 +8,8 @@ namespace longrun::trainer {
 
 // To be called before any other thread starts, since threads inherit the blocked signals.
 void HoldStopSignals();
-// Until the first call of StopRequested(), a stop signal ends the program at once: while the inputs
-// are read, there is nothing to save.
+// Makes a stop signal end the program at once, until the first call of StopRequested(): while the
+// inputs are read, there is nothing to save.
 void EndWhenStopped();
 bool StopRequested();
 

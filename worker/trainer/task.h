@@ -8,9 +8,9 @@
 
 namespace longrun::trainer {
 
-// Writes the journal into the task's attempt_dir: attempt, started, ..., final; or `failed` with
-// the class and the place, unless it was asked to stop. The caller must have blocked the stop
-// signals (stop.h).
+// Writes the journal into the task's attempt_dir: attempt, started, ..., final. After an error, the
+// last record is `failed` with the class and the place, unless the trainer was asked to stop. The
+// caller must have blocked the stop signals (stop.h).
 Ending RunTask(const std::string& path, RecordWatcher watcher = {});
 
 }  // namespace longrun::trainer

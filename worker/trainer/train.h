@@ -31,8 +31,8 @@ struct TrainStart {
 };
 Result<TrainStart> LoadStart(const TaskFile& task);
 
-// Trains from `start` to the last step, and then has written the final checkpoint to the journal.
-// kAborted: NaN or infinity. kCancelled: it was asked to stop, and wrote a checkpoint.
+// Trains from `start` to the last step, and writes the final checkpoint and its journal record.
+// kAborted: NaN or infinity. kCancelled: the trainer was asked to stop, and wrote a checkpoint.
 Status Train(Session& session, const Dataset& dataset, const Machine& machine, TrainStart start);
 
 }  // namespace longrun::trainer

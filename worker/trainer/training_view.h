@@ -1,5 +1,5 @@
-// The output of `longrun-trainer train`, run by hand, while it trains: its progress, and where its
-// checkpoints are.
+// The output of `longrun-trainer train`, run by hand, while it trains: its progress, and the folder
+// of its checkpoints.
 //
 //   step 120 of 1600   loss 3.4123 (validation 3.5012)   8.21K tokens/s   2min 3s left
 //
@@ -23,7 +23,7 @@ class TrainingView {
   struct Of {
     std::int64_t n_steps = 0;
     std::int64_t batch_tokens = 0;
-    std::int64_t first_step = 0;  // that of the checkpoint it continues; 0: none
+    std::int64_t first_step = 0;  // of the checkpoint that it continues; 0: none
     std::int64_t checkpoint_every_ms = 0;
     std::string output;  // the attempt's folder, as the user wrote it
     bool on_terminal = false;
@@ -34,7 +34,7 @@ class TrainingView {
   std::string Begin() const;
   // The text for a record of the journal; "": none.
   std::string Show(const RecordBody& body, std::int64_t step, std::int64_t now_ms);
-  // The end of a line that would be redrawn; "" if there is none.
+  // Returns the end of a line that would be redrawn; "" if there is none.
   std::string End();
 
   // The folder of the newest checkpoint; "" if there is none yet.
