@@ -1,4 +1,4 @@
-// The claims of sweeps that a coordinator has, and their verdicts.
+// The claims of a coordinator's sweeps, and their verdicts.
 #pragma once
 
 #include <cstdint>

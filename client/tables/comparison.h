@@ -1,5 +1,5 @@
 // The differences between two runs or two sweeps: keys, provenance, results, curves.
-// Differences are data.
+// They are returned as data, not as text.
 #pragma once
 
 #include <cstddef>

@@ -12,8 +12,8 @@
 
 namespace longrun::client {
 
-// Whether both stdout and stderr are terminals: otherwise,
-// drawing on one would appear in the other's file.
+// Whether both stdout and stderr are terminals. Otherwise nothing is redrawn or coloured, since the
+// output may go to a file.
 bool OnTerminal();
 // True on a terminal, unless NO_COLOR is set or TERM is "dumb".
 bool UseColour();
