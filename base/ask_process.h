@@ -28,7 +28,7 @@ struct ProcessAnswer {
 };
 
 // Starts the child, and returns when it has ended and been reaped. It dies with the calling thread,
-// and writes errors where we do. An error: it could not be started, or waited for.
+// and writes errors where we do. Returns an error if it could not be started or waited for.
 Result<ProcessAnswer> AskProcess(SpawnOptions options, std::string_view question,
                                  const AskLimits& limits);
 

@@ -1,4 +1,4 @@
-// How many typing mistakes lie between two words.
+// The number of typing mistakes that turn one word into another.
 #pragma once
 
 #include <cstddef>

@@ -1,6 +1,6 @@
-// The exit codes of our programs other than `longrun`, from sysexits(3). The process that started a
-// program reads them: a worker those of its trainers (the rest of these are in sweeps/failure.h),
-// `longrun run` those of its daemons.
+// The exit codes of our programs other than `longrun`, from sysexits(3). They are read by the
+// process that started the program: a worker reads those of its trainers (which have more codes, in
+// sweeps/failure.h), and `longrun run` reads those of its daemons.
 #pragma once
 
 namespace longrun {

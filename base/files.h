@@ -18,11 +18,11 @@ Status SyncFile(const std::string& path);  // fsync of an existing file
 Status SyncFolder(const std::string& path);
 Status RenameSync(const std::string& from,
                   const std::string& to);                      // rename, then fsync of the folder
-Status MakeFolders(const std::string& path, int mode = 0755);  // as mkdir -p
-// Makes one folder, unless it is there. kNotFound if its parent is not: what writes into a folder
-// that may be moved away must not make a second one in its old place.
+Status MakeFolders(const std::string& path, int mode = 0755);  // like mkdir -p
+// Makes one folder, unless it exists. kNotFound if its parent does not exist: a program that writes
+// into a folder which may be moved away must not make a second one in the old place.
 Status MakeFolder(const std::string& path, int mode = 0755);
-Status RemoveAll(const std::string& path);  // as rm -rf; an absent path is fine
+Status RemoveAll(const std::string& path);  // like rm -rf; an absent path is fine
 bool PathExists(const std::string& path);
 bool IsFolder(const std::string& path);
 Result<std::vector<std::string>> ListFolder(const std::string& path);  // names, sorted byte-wise
@@ -33,7 +33,7 @@ std::string BaseName(std::string_view path);
 std::string FolderOf(std::string_view path);
 Result<std::string> AbsolutePath(const std::string& path);
 
-// A name that may become a path: letters, digits, '.', '_', '-', not starting with '.', 1 to 128.
+// Whether the name may become a path: 1 to 128 letters, digits, '.', '_' or '-', the first not '.'.
 bool IsSafeName(std::string_view name);
 
 // A folder that removes itself.

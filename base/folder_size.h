@@ -1,4 +1,4 @@
-// What files take on disk, for reports and for folders that have a limit.
+// The size of files on disk, for reports and for folders that have a limit.
 #pragma once
 
 #include <cstdint>
@@ -6,8 +6,8 @@
 
 namespace longrun {
 
-// The bytes of all files below a folder, or of the one file that `path` is. Links to folders are
-// not followed. What cannot be read, or is removed meanwhile, counts nothing.
+// The bytes of all files below a folder, or of the file itself if `path` is one. Links to folders
+// are not followed. A file that cannot be read, or is removed meanwhile, counts as 0 bytes.
 std::int64_t BytesBelow(const std::string& path);
 
 }  // namespace longrun

@@ -1,6 +1,6 @@
 // A file or folder identified by its inode and not by its name, to tell whether a path still leads
-// to it. It is held open meanwhile, so that no other file gets its inode number. O_PATH takes no
-// part in locks: closing it releases none of SQLite's.
+// to it. It is held open meanwhile, so that no other file gets its inode number. It is opened with
+// O_PATH, which has no part in locks: closing it releases none of SQLite's.
 #pragma once
 
 #include <string>

@@ -1,6 +1,6 @@
-// JSON that enters or leaves longrun: parsed with limits, and written canonically, that is in UTF-8
-// with sorted keys, no insignificant space, numbers in shortest round-trip form, and no NaN or
-// infinity. The same bytes are hashed, stored, sent and given to the trainer.
+// JSON that enters or leaves longrun: parsed with limits, and written canonically. Canonical text
+// is UTF-8 with sorted keys, no insignificant space, numbers in shortest round-trip form, and no
+// NaN or infinity. The same bytes are hashed, stored, sent and given to the trainer.
 #pragma once
 
 #include <cstdint>

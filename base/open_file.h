@@ -1,6 +1,5 @@
 // An open file of which parts are read and written in place: for files that are too large for the
-// memory, or that others read meanwhile. What is written whole belongs to
-// WriteFileAtomic (files.h).
+// memory, or that others read meanwhile. To write a whole file, use WriteFileAtomic (files.h).
 #pragma once
 
 #include <cstdint>
@@ -14,7 +13,7 @@ namespace longrun {
 class OpenFile {
  public:
   enum class Mode { kRead, kReadWrite };
-  // kNotFound where no file is.
+  // kNotFound if there is no such file.
   static Result<OpenFile> Open(const std::string& path, Mode mode);
   OpenFile(OpenFile&& other) noexcept;
   OpenFile& operator=(OpenFile&& other) noexcept;
@@ -22,7 +21,7 @@ class OpenFile {
 
   const std::string& path() const { return path_; }
   Result<std::int64_t> n_bytes() const;
-  // Fewer bytes only where the file ends.
+  // Returns fewer bytes only at the end of the file.
   Result<std::string> ReadAt(std::int64_t offset, std::size_t n_bytes) const;
   Status WriteAt(std::int64_t offset, std::string_view bytes);
   Status Sync();

@@ -1,5 +1,5 @@
-// A place in canonical JSON (json.h) that is in ASCII and without escapes:
-// what the readers of such text share.
+// A place in canonical JSON (json.h) that is in ASCII and without escapes: the base class of the
+// readers of such text.
 #pragma once
 
 #include <cstddef>
@@ -7,7 +7,7 @@
 
 namespace longrun {
 
-// ASCII that a string in JSON contains as it is.
+// Whether a string in JSON contains this ASCII character as it is.
 constexpr bool IsPlainJson(char c) { return c >= 0x20 && c < 0x7f && c != '"' && c != '\\'; }
 
 class PlainCursor {

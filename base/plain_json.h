@@ -10,7 +10,7 @@
 
 namespace longrun {
 
-// Each member's name and the canonical text of its value. Returns nothing if `text` is not the
+// Each member's name and the canonical text of its value. Returns nullopt if `text` is not the
 // canonical text of an object, in ASCII and without escapes. The views point into `text`.
 using MemberTexts = std::vector<std::pair<std::string_view, std::string_view>>;
 std::optional<MemberTexts> PlainMembers(std::string_view text, const JsonLimits& limits = {});

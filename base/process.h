@@ -25,7 +25,7 @@ struct SpawnOptions {
   bool die_with_parent = false;     // PR_SET_PDEATHSIG: when the thread that starts it ends
 };
 
-// As the path of a program: the running one, also after its file was replaced.
+// A path for argv[0] that means the running program, even after its file was replaced.
 inline constexpr const char* kOwnProgram = "/proc/self/exe";
 
 // Returns the pid. The child has no descriptors other than its standard files.
@@ -37,15 +37,15 @@ struct ExitInfo {
   rusage usage{};
 };
 
-// Waits for a child of ours. With timeout_ms >= 0: nothing if it is still running then.
+// Waits for a child of ours. With timeout_ms >= 0: nullopt if it is still running after that time.
 Result<std::optional<ExitInfo>> WaitFor(int pid, std::int64_t timeout_ms);
 
 // The folder of the running program; our other programs are beside it.
 std::string ProgramFolder();
-// The current environment's value, or nothing.
+// The current environment's value, or nullopt.
 std::optional<std::string> GetEnv(const std::string& name);
-// Processor time that all threads of a process have used, in clock ticks;
-// nothing if the process is gone.
+// Processor time that all threads of a process have used, in clock ticks; nullopt if the process is
+// gone.
 std::optional<std::uint64_t> ProcessBusyTicks(int pid);
 // (pid, start time in clock ticks) identifies a process permanently, since pids are reused.
 std::optional<std::uint64_t> ProcessStartTicks(int pid);

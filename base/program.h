@@ -19,8 +19,9 @@ struct FailureCodes {
 // after the program's name, and the exit code comes from `codes`. If memory or threads run out on
 // any other thread, or where nothing can be caught, the program ends in the same way; other
 // exceptions there are printed, and the program aborts. Standard output is flushed at the end. If
-// it could not be written, a message says so and success becomes 1, unless its reader went away. A
-// write beyond the limit on file size gives an error like others (EFBIG), not a signal that kills.
+// it could not be written, a message says so and exit code 0 becomes 1, unless the reader of the
+// output went away. A write beyond the limit on file size gives the error EFBIG, not a signal that
+// kills the program.
 //
 // Before `main` is called, the program ends with one sentence and `codes.usage` if an argument, an
 // environment variable of ours (LONGRUN_*) or the program's own folder is not UTF-8. A standard

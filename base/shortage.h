@@ -1,5 +1,5 @@
 // Resources that can run out: disk space, a limit of the process, memory. All are
-// kResourceExhausted, but the user must do something else about each.
+// kResourceExhausted, but each needs another remedy.
 #pragma once
 
 #include <optional>
@@ -22,7 +22,7 @@ enum class Shortage {
   kMemory,     // ENOMEM
 };
 
-// From an errno; nothing if it does not mean a shortage.
+// From an errno; nullopt if it does not mean a shortage.
 std::optional<Shortage> ShortageOf(int error_number);
 // From an error that ErrnoStatus made, here or on the other side of the wire. A Status that crossed
 // the wire has only its code and its message, so this looks for the system's words in the message.

@@ -1,4 +1,4 @@
-// Student's t distribution, with real degrees of freedom. Infinitely many are the normal
+// Student's t distribution, with real degrees of freedom. With infinitely many, it is the normal
 // distribution.
 #pragma once
 

@@ -7,8 +7,8 @@
 //             zero; the sign stays. Flush-to-zero and denormals-are-zero of MXCSR on x86,
 //             FZ of FPCR on Arm
 //
-// Flushing changes each operand and each result by less than the least normal number, that is in
-// fp32 by less than 2^-126 = 1.2e-38 each. The sum over n of x[i] y[i] with |x| <= X, |y| <= Y and
+// Flushing changes each operand and each result by less than the least normal number, which is
+// 2^-126 = 1.2e-38 in fp32. There, the sum over n of x[i] y[i] with |x| <= X, |y| <= Y and
 // X, Y >= 1 is off by less than 3 n 2^-126 X Y. For a sum above 3 n 2^-102 X Y this is less than
 // its rounding in fp32. docs/numerics.md says what follows for attention and for AdamW.
 //

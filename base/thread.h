@@ -8,9 +8,9 @@
 
 namespace longrun {
 
-// Starts a thread that runs `body`. If the system refuses it, the program ends as after an
-// exception that leaves its `main` (program.h), since the threads already running cannot be ended
-// in order without it.
+// Starts a thread that runs `body`. If the system refuses to start it, the program ends as after an
+// exception that leaves its `main` (program.h): without the new thread, those already running could
+// not be ended in order.
 std::thread StartThread(std::function<void()> body);
 
 // kResourceExhausted, with the limit to raise, unless `n_threads` more could run now. Call it

@@ -7,7 +7,7 @@
 
 namespace longrun {
 
-// When the ULID was made, in ms since 1970; nothing if the text is not a ULID.
+// The time at which the ULID was made, in ms since 1970; nullopt if the text is not a ULID.
 std::optional<std::int64_t> UlidWallMs(std::string_view ulid);
 
 }  // namespace longrun

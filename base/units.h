@@ -1,6 +1,6 @@
 // Sizes and durations as people write them. K, M, G are decimal, Ki, Mi, Gi binary, B = 10^9 for
 // counts of tokens; durations take ms, s, min, h, d.
-// And whole numbers as a command line takes them.
+// Also the check of whole numbers on a command line.
 #pragma once
 
 #include <cstdint>

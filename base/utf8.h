@@ -1,5 +1,5 @@
 // Names and paths from outside must be UTF-8: they go into JSON, Protobuf and the database, which
-// hold only UTF-8. And text in pieces: where it may be cut.
+// hold only UTF-8. Also finds the places where text may be cut.
 #pragma once
 
 #include <string>
@@ -13,17 +13,17 @@ namespace longrun {
 // UTF-8, which names and paths must be: REMEDY.
 Status CheckUtf8(std::string_view bytes, std::string_view what, std::string_view remedy);
 
-// The text on one line, with control characters and bytes of no character written as \x1b and \xff:
-// for the name of something damaged, whose bytes may tell what it was.
+// The text on one line. Control characters, and bytes that belong to no character, are written like
+// \x1b and \xff. For the name of something damaged, whose bytes may tell what it was.
 std::string PrintableBytes(std::string_view bytes);
 
 // The beginning of the text, at most `bytes_max` bytes, that does not end inside a character.
 std::string_view CutAt(std::string_view text, std::size_t bytes_max);
-// The text; a longer one is cut there and `mark` is added to it.
+// The text; if it is longer than `bytes_max`, it is cut as by CutAt(), and `mark` is added.
 std::string Shortened(std::string_view text, std::size_t bytes_max, std::string_view mark = " ...");
 
-// The bytes without a character that is still incomplete at their end: the next piece of a stream
-// may hold the rest of it.
+// The bytes without an incomplete character at their end: the next piece of a stream may hold the
+// rest of it.
 std::string_view WithoutCutCharacter(std::string_view bytes);
 
 }  // namespace longrun

@@ -2,20 +2,20 @@
 //
 // Its error has two sources, and a replicate is the sum of a deviation from each. The text's blocks
 // are resampled, each with its part in the difference. A percentile interval over few units is too
-// narrow: their resampled spread is smaller by sqrt((n - 1) / n), and normal where Student's t
-// would be right. So the deviations are widened by
+// narrow: the resampled means spread less, by sqrt((n - 1) / n), and like a normal distribution
+// where Student's t would be right. So the deviations are widened by
 //
 //   t(level, df) / z(level) * sqrt(n / (n - 1))
 //
 // which is the expanded percentile interval of Hesterberg (2015, "What teachers should know about
 // the bootstrap", section 4.1.2). Two or three seeds are too few to resample: their means take only
 // a handful of values. The seeds' deviation is Student's t with n - 1 degrees of freedom, times
-// their standard error (a parametric bootstrap); it is not drawn, but added to each deviation of
-// the blocks as a distribution, so its tails have no noise. A text's error that is known without
-// blocks, as that of an accuracy, is normal.
+// their standard error (a parametric bootstrap). It is not drawn at random: its whole distribution
+// is added to each deviation of the blocks, so its tails have no noise. If a text's error is known
+// without blocks, like that of an accuracy, it is taken as normal.
 //
-// Beyond kResampledLevel too few of the resampled means lie beyond an end to place it. There half
-// of the interval is sqrt((t_seeds se_seeds)^2 + (t_text se_text)^2), each t of its own degrees of
+// Above kResampledLevel, too few resampled means lie beyond an end to place it. There, half of the
+// interval is sqrt((t_seeds se_seeds)^2 + (t_text se_text)^2), each t with its own degrees of
 // freedom.
 #pragma once
 
@@ -31,15 +31,16 @@ inline constexpr std::size_t kReplicates = 10'000;
 
 struct BootstrapSample {
   double effect = 0.0;
-  std::vector<double> seeds = {};   // of each seed its difference; below two: no such source
-  std::vector<double> blocks = {};  // of each block its part, about 0; below two: no such source
-  // Of the blocks' error; fewer than their number less one where some hold little of the text.
+  std::vector<double> seeds = {};   // each seed's difference; fewer than two: no such source
+  std::vector<double> blocks = {};  // each block's part, around 0; fewer than two: no such source
+  // Degrees of freedom of the blocks' error: n - 1, or fewer if some blocks hold little text.
   double df_blocks = std::numeric_limits<double>::infinity();
-  // In place of blocks: the text's standard error of a difference that is not paired by them.
+  // Instead of blocks: the text's standard error, if the difference is not paired by blocks.
   double unpaired_text = 0.0;
 };
 
-// The ends of the interval; equal if the sample has no source. They depend only on the arguments.
+// The ends of the interval; equal if there is no source of error. They depend only on the
+// arguments.
 std::pair<double, double> BootstrapInterval(const BootstrapSample& sample, double level,
                                             std::size_t n_replicates = kReplicates);
 

@@ -16,7 +16,7 @@ std::vector<std::string> ComparisonFields(const ClaimComparison& comparison);
 std::string ClaimsSummary(const std::vector<JudgedClaim>& judged);
 
 // The footnote of a table in the output form `format` (table_format.h): a line for each claim, with
-// its verdict. "" if there is none, or the form is for programs.
+// its verdict. "" if there are no claims, or if the form is for programs.
 std::string ClaimsFootnote(const std::string& sweep, const std::vector<JudgedClaim>& judged,
                            const std::string& format);
 

@@ -1,17 +1,18 @@
 // Judges the claims of a sweep (sweeps/claim.h) from its results.
 //
 // A claim is one or more comparisons, each with limits between which the true value is said to lie.
-// A comparison is paired by seeds and, if its rows have blocks of the text, by these (estimate.h),
-// on the scale on which its metric is compared: the logarithm of a ratio, or a difference. Its
+// A comparison is paired by seeds, and also by blocks of the text if its rows have them
+// (estimate.h). Its scale depends on the metric: the logarithm of a ratio, or a difference. Its
 // bootstrap interval (bootstrap.h) decides:
 //
 //   supported  the intervals of all comparisons lie within the limits, each at the claim's level:
 //              accepting all at once needs no correction (intersection-union test, Berger 1982)
 //   refuted    the interval of at least one lies outside of its limits, even at the level corrected
 //              for the number of comparisons (Bonferroni)
-//   undecided  neither, or there is no number, or only one seed: nothing is known about others
+//   undecided  neither of these; also if a number is missing, or if there is only one seed, which
+//              says nothing about other seeds
 //
-// A limit of "below" and "above" does not count as within: equal numbers refute both.
+// The limits of "below" and "above" are strict: if the two numbers are equal, both are refuted.
 #pragma once
 
 #include <cstdint>
@@ -40,15 +41,16 @@ struct ClaimComparison {
   // Why it cannot be decided at all: "cable at 256 has no number: missing".
   std::string reason = {};
   bool is_unasked = false;  // the reason is that the sweep does not ask for one of the numbers
-  // Nothing if there is a reason, but the effect of a single seed.
+  // Empty if the two numbers cannot be compared. It is given even if seeds or blocks are too few.
   std::optional<double> effect = {};
-  std::optional<std::pair<double, double>> interval = {};  // of the claim's level
-  std::size_t n_seeds = 0;                                 // that both sides have
-  std::size_t n_blocks = 0;                                // of the text; 0: not paired by blocks
-  // The text's error is as if the two had read different texts: an upper bound, as of accuracies
-  // over the same questions.
+  // At the claim's level; empty if there is a reason.
+  std::optional<std::pair<double, double>> interval = {};
+  std::size_t n_seeds = 0;   // that both sides have
+  std::size_t n_blocks = 0;  // of the text; 0: not paired by blocks
+  // True if the text's error was computed as if the two had read different texts. That makes it an
+  // upper bound. Accuracies over the same questions are an example.
   bool is_text_unpaired = false;
-  // What was judged, on the scale of the comparison; nothing if there is a reason.
+  // What was judged, on the scale of the comparison; empty if there is a reason.
   std::optional<PairedDifference> difference = {};
   Limits limits = {};
   // What would decide it if the effect stays as it is: "about 4 seeds in all".
@@ -60,8 +62,9 @@ struct JudgedClaim {
   std::string statement;  // "cable below alibi at 256, 1024 (perplexity)"
   Verdict verdict = Verdict::kUndecided;
   std::vector<ClaimComparison> comparisons = {};
-  // Why it could not be judged, with its number: it names what the results do not have (a metric,
-  // an axis, a value), or `where` leaves several tables, for instance of two datasets. Undecided.
+  // Why the claim could not be judged; begins with its place in the file ("spec.claims[1].below").
+  // For example, the claim names something that the results lack (a metric, an axis, a value), or
+  // its `where` leaves several tables, such as of two datasets. The verdict is then kUndecided.
   std::string error = {};
 };
 

@@ -1,4 +1,4 @@
-// Between which values a comparison is claimed to lie.
+// The limits between which a comparison is claimed to lie.
 #pragma once
 
 #include <limits>

@@ -1,15 +1,16 @@
-// What a sweep that has not run yet can decide of its claims, from the variances of a pilot:
-// results of the same runs with other or fewer seeds.
+// Forecasts whether a sweep that has not run yet can decide its claims. The variances come from a
+// pilot: results of the same runs with other or fewer seeds.
 //
 // The power of a comparison is the probability that a new sweep decides it, as supported or as
-// refuted, if the pilot's effect and variances are the true ones. New sweeps are simulated: with
-// s the deviation of one seed's difference and e the error of the text (over q blocks; df = q - 1),
+// refuted, if the pilot's effect and variances are the true ones. New sweeps are simulated, and
+// decided like in judge.h. Let s be the deviation of one seed's difference, e the error of the text
+// (over q blocks; df = q - 1), and each Z a normal random number:
 //
 //   effect  pilot's + e Z + s Z / sqrt(n)
-//   half    sqrt((t(n - 1) s' / sqrt(n))^2 + (t(df) e')^2), s' and e' as such samples give them
+//   half    sqrt((t(n - 1) s' / sqrt(n))^2 + (t(df) e')^2), s' and e' as such samples estimate them
 //
-// and decided as judge.h decides. The judge's own interval is a little narrower where both sources
-// count (bootstrap.h), so a forecast is on the safe side.
+// The judge's own interval is a little narrower where both sources count (bootstrap.h), so a
+// forecast is on the safe side.
 #pragma once
 
 #include <cstddef>
@@ -31,28 +32,29 @@ struct Spread {
   double df_text = std::numeric_limits<double>::infinity();
 };
 
-// Both from the same draws every time. At least two seeds.
+// Both functions use the same random draws every time. They need at least two seeds.
 double PowerOf(const Spread& spread, const Limits& limits, double level, double corrected_level,
                std::size_t n_seeds);
-// The smallest distance from a limit that is decided with the probability kUsualPower. Of a window
-// between two limits: half of the narrowest one in which a true value in its middle is found.
+// The smallest distance from a limit that is decided with the probability kUsualPower. For a window
+// between two limits: half of the narrowest window in which a true value at its centre is confirmed
+// with that probability.
 double SmallestDecided(const Spread& spread, bool is_window, double level, std::size_t n_seeds);
 
 inline constexpr double kUsualPower = 0.8;
 
 struct ComparisonForecast {
   std::string what;                   // "cable / alibi at 256"
-  std::string reason;                 // why nothing is known of it; ""
+  std::string reason;                 // why there is no forecast; ""
   std::optional<double> effect = {};  // the pilot's
   std::optional<double> power = {};
-  // A ratio of this part more or less than a limit, or a difference by this much; of two limits,
-  // half of the narrowest window (SmallestDecided).
+  // SmallestDecided() on the value's scale: for a ratio, 0.02 is 2 % more or less than a limit; for
+  // a difference, 0.02 is the distance itself.
   std::optional<double> smallest = {};
 };
 
 struct ClaimForecast {
   std::string statement;
-  std::string error;  // of JudgedClaim
+  std::string error;  // JudgedClaim::error
   std::vector<ComparisonForecast> comparisons = {};
 };
 

@@ -1,4 +1,4 @@
-// The claims of sweeps that a coordinator has, and their verdicts.
+// The claims of a coordinator's sweeps, and their verdicts.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,7 @@ namespace longrun::client {
 // The claims of a sweep as it was submitted, by its name or id.
 Result<std::vector<Claim>> ClaimsOfSweep(SweepCalls& client, const std::string& sweep);
 
-// What --set gave, in its order, of a request or an answer.
+// The paths and values that --set gave, in its order, from a request or an answer.
 template <typename Message>
 std::vector<std::pair<std::string, std::string>> OverridesOf(const Message& message) {
   std::vector<std::pair<std::string, std::string>> overrides;
@@ -26,11 +26,12 @@ std::vector<std::pair<std::string, std::string>> OverridesOf(const Message& mess
   return overrides;
 }
 
-// Whether the sweep of a request asks for all that its claims compare: kInvalidArgument with a line
-// for each claim that could not be judged even if nothing failed. Claims about metrics by position
-// or about averaging are not checked: only results have these. Nor are those of a sweep that --set
-// changes, often to try a part of it, nor by a service of an earlier build. A file with other
-// mistakes is left to whatever is asked of it. The coordinator is asked only if there are claims.
+// Checks that the sweep of a request asks for everything that its claims compare. Returns
+// kInvalidArgument with a line for each claim that could not be judged even if nothing failed.
+// Claims about metrics by position or about averaging are not checked, since only results have
+// these. Nothing is checked if --set changes the sweep (often to try a part of it), or if the
+// service is of an earlier build. Other mistakes in the file are left to the request itself. Asks
+// the coordinator only if there are claims.
 template <typename Request>
 Status CheckClaims(SweepCalls& client, const Request& request);
 

@@ -16,23 +16,23 @@ class Option;
 
 namespace longrun::client {
 
-// A positional argument or an option: what else is to be said about it. The parser refuses a value
-// that breaks a rule, before any verb runs.
+// Sets further properties of a positional argument or an option. The parser refuses a value that
+// breaks a rule, before any verb runs.
 class Argument {
  public:
   explicit Argument(CLI::Option& option) : option_(&option) {}
 
   Argument& Required();
-  Argument& ShowDefault();  // the present value of the variable, in --help
-  // In --help, what stands for a value: "N" in `--limit N`.
+  Argument& ShowDefault();  // --help shows the present value of the variable
+  // The word that stands for a value in --help: "N" in `--limit N`.
   Argument& Placeholder(const std::string& text);
   Argument& OneOf(const std::vector<std::string>& values);
   Argument& OneOfInAnyCase(const std::vector<std::string>& values);
   Argument& Between(std::int64_t least, std::int64_t most);  // a number, both ends included
   Argument& AtLeast(std::int64_t least);                     // a whole number; `least` is 0 or 1
-  // Of a list: each use of the option takes one word, as in `--set a --set b`.
+  // For a list: each use of the option takes one word, as in `--set a --set b`.
   Argument& OneEach();
-  Argument& SplitAt(char delimiter);  // of a list: a word is split into values
+  Argument& SplitAt(char delimiter);  // for a list: splits a word into values
 
  private:
   CLI::Option* option_;
@@ -42,7 +42,7 @@ class Argument {
 // must outlive it. The name of an option is "-o,--output", that of a positional argument "SWEEP".
 class Verb {
  public:
-  // Parsing sets `run` to what the verb that the user chose was given by SetRun().
+  // Parsing sets `run` to the function that SetRun() gave to the verb that the user chose.
   Verb(CLI::App& app, std::function<int()>& run) : app_(&app), run_(&run) {}
 
   Verb AddVerb(const std::string& name, const std::string& meaning);
@@ -62,7 +62,7 @@ class Verb {
   // The end of the verb's --help: lines to copy. A test parses each.
   void AddExamples(const std::vector<std::string>& lines);
 
-  // What the verb does; returns the exit code (exit_code.h).
+  // Sets what the verb does; `run` returns the exit code (exit_code.h).
   void SetRun(std::function<int()> run);
 
  private:

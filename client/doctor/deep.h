@@ -23,7 +23,8 @@ struct DeepFindings {
   std::int64_t n_files = 0;
 };
 
-// With `repairs`, first repairs the database as far as possible: kUnavailable beside a coordinator.
+// With `repairs`, first repairs the database as far as possible; kUnavailable while a coordinator
+// runs.
 Result<DeepFindings> LookDeep(const std::string& state, bool repairs);
 
 }  // namespace longrun::client

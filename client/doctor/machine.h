@@ -19,16 +19,17 @@ struct MachineFacts {
   std::int64_t newest_file_wall_ms = 0;  // of the state folder
   std::int64_t memory_bytes = 0;         // available to us now
   std::int64_t disk_free_bytes = 0;
-  double sync_ms = 0;  // of 4 KiB, median
+  double sync_ms = 0;  // median time to write and sync 4 KiB
   // The errno of writing into the state folder, or of creating it if it does not exist.
   int write_errno = 0;
-  std::int64_t open_files = 0;          // soft limit
-  std::int64_t processes = 0;           // soft limit
-  std::int64_t file_bytes = 0;          // soft limit on the size of a file
-  CpuPaths cpu_paths = {};              // what a worker here offers for a new run
-  bool has_nvidia_device = false;       // on the PCI bus
-  std::optional<int> nvidia_gpus = {};  // counted by the driver's library; nothing: no library
-  std::string metrics_address = {};     // $LONGRUN_METRICS, or ""
+  std::int64_t open_files = 0;     // soft limit
+  std::int64_t processes = 0;      // soft limit
+  std::int64_t file_bytes = 0;     // soft limit on the size of a file
+  CpuPaths cpu_paths = {};         // what a worker here offers for a new run
+  bool has_nvidia_device = false;  // on the PCI bus
+  // Counted by the driver's library; nullopt: no library; -1: the library gives no number.
+  std::optional<int> nvidia_gpus = {};
+  std::string metrics_address = {};                 // $LONGRUN_METRICS, or ""
   std::vector<std::string> ignored_variables = {};  // IgnoredFolderVariables()
 };
 

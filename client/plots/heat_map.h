@@ -23,12 +23,12 @@ struct HeatMap {
   std::vector<std::string> subtitle = {};
   std::vector<std::string> notes = {};  // shown below: how it was pooled, limits of the colours
   AttentionMap map = {};
-  std::int64_t train_length = 0;  // a line, if it lies within the map; 0: unknown
+  std::int64_t train_length = 0;  // drawn as a line if it lies within the map; 0: unknown
   // The scale of the colours: logarithmic for probabilities, linear for logits.
   // Values below `low` get its colour.
   PlotScale scale = {};
 
-  // A cell's place on the colour scale, 0 to 1; nothing if none of its pairs is visible or its
+  // A cell's place on the colour scale, 0 to 1; nullopt if none of its pairs is visible or its
   // value is not a number.
   std::optional<double> UnitAt(std::int64_t row, std::int64_t column) const;
 };
@@ -43,7 +43,7 @@ HeatMap MakeHeatMap(AttentionMap map, AttentionMap::Pool pool, std::int64_t trai
 // Lays the map out at a size in pixels (at least 360 x 360): a square, with queries downwards.
 Drawing LayOut(const HeatMap& heat, int width, int height);
 
-// The numbers that are drawn; null if nothing is visible.
+// The numbers that are drawn; null for a cell that shows nothing.
 Json HeatMapJson(const HeatMap& heat);
 
 }  // namespace longrun::client

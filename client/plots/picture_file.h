@@ -1,4 +1,4 @@
-// The form of a picture by the name of its file.
+// The output form of a picture, which the ending of its file's name decides.
 #pragma once
 
 #include <string>

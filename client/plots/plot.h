@@ -21,11 +21,11 @@ struct PlotPoint {
   double y = 0.0;
   std::optional<double> se = {};
   std::optional<double> half95 = {};  // half of the 95 % interval, and of the band's height
-  // The band's ends, if it is not y ± half95: a share's.
+  // The band's ends if they are not y ± half95, as for a share.
   std::optional<std::pair<double, double>> ends95 = {};
   bool is_marked = false;  // at the train length
 
-  std::optional<std::pair<double, double>> Band() const;  // nothing if it is not finite
+  std::optional<std::pair<double, double>> Band() const;  // nullopt if it is not finite
 };
 
 // One line. Points are in ascending order of x; a point whose y is not finite is a gap.
@@ -53,11 +53,12 @@ struct Plot {
   std::vector<double> marks_x = {};  // train lengths: one dashed line each
   std::string marks_label = {};      // "train length"
   std::vector<PlotSeries> series = {};
-  std::string legend = {};  // the meaning of the band: "band: ± standard error over seeds"
+  std::string legend = {};  // the meaning of the band: "band: 95 % interval over seeds"
 };
 
-// Whether there is anything to draw; and the missing parts of its lines: "rope: missing at 64".
+// Whether there is anything to draw.
 bool HasPoints(const Plot& plot);
+// The missing parts of the lines: "rope: missing at 64".
 std::vector<std::string> NotesOf(const Plot& plot);
 
 // Numbers the groups in order of appearance, and the lines within each.

@@ -1,7 +1,7 @@
 // The layout of a plot: Plot -> Drawing.
 //
-// The names of the lines are at their right ends, pushed apart if they would overlap, each joined
-// to its line by a thin line.
+// Each line's name is at the line's right end, joined to it by a thin line. Names that would
+// overlap are pushed apart.
 #pragma once
 
 #include "client/plots/drawing.h"

@@ -19,10 +19,10 @@ struct LossCurve {
   std::vector<double> y = {};  // not finite if missing
 };
 
-// The tokens of an optimiser step of a resolved run; nothing if it does not train.
+// The tokens of an optimiser step of a resolved run; nullopt if the run does not train.
 std::optional<double> BatchTokens(const Json& run);
 
-// Seeds are averaged at the x that all of them have: mean and standard error of the mean.
+// Seeds are averaged at the x that all of them have: the mean, and its 95 % interval over seeds.
 Plot PlotOfLosses(const std::vector<LossCurve>& curves, const std::string& title,
                   const std::string& x_label, const std::string& y_label);
 

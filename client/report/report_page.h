@@ -22,7 +22,7 @@ struct ReportRun {
   Json seed;
   std::string train_state;                  // of its training task; "" if there is none yet
   std::string checkpoint;                   // SHA-256 of the trained weights' manifest, or ""
-  std::optional<double> batch_tokens = {};  // per optimiser step; nothing if it does not train
+  std::optional<double> batch_tokens = {};  // per optimiser step; empty if the run does not train
   Json started;                             // body of the `started` record of its training, or null
 };
 

@@ -5,8 +5,9 @@
 //   metric             "nll_by_position"
 //   tokens_of_context  from 4 to 7: the targets with 4 to 7 tokens of context
 //   n, nll_sum, value  for these targets only
-//   se, of `extra`     their error from the text, and the blocks of which it is made, as in other
-//                      rows (model/evaluation/nll_row.h); rows of earlier releases have none
+//   se, blocks         the error of these targets over the text, and the blocks that it is taken
+//                      from, as in other rows (model/evaluation/nll_row.h); rows of earlier
+//                      releases have neither
 #pragma once
 
 #include <cstdint>

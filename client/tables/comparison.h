@@ -1,5 +1,5 @@
 // The differences between two runs or two sweeps: keys, provenance, results, curves.
-// Differences are data.
+// They are returned as data, not as text.
 #pragma once
 
 #include <cstddef>
@@ -40,7 +40,7 @@ struct ResultDifference {
   std::optional<double> se_seeds = {}, se_text = {}, se = {};
   std::optional<double> half95 = {};  // half of the 95 % interval, of both
   std::optional<double> z = {};       // the difference in standard errors, on the scale of nll
-  std::optional<double> df = {};      // of Student's t for z; nothing: it is normal
+  std::optional<double> df = {};      // of Student's t for z; empty: z is normal
   std::optional<PValues> p = {};
   std::optional<double> p_holm = {};  // corrected for all results of the answer
   std::size_t n_pairs = 0;            // of runs that both have the number
@@ -56,7 +56,7 @@ struct RowsPair {
 };
 
 // `seeds`: the pairs of one point, one pair per seed. A row that only one side has is listed with
-// status "absent" for the other. Where some pairs have both numbers, the others are left out.
+// status "absent" for the other. If some pairs have both numbers, the other pairs are left out.
 // Equal numbers have difference 0.
 std::vector<ResultDifference> CompareRows(const std::vector<RowsPair>& seeds);
 
@@ -70,7 +70,7 @@ struct CurveDifference {
   double a = 0.0;
   double b = 0.0;
 };
-// Nothing if no step has a number in both.
+// Returns nullopt if no step has a number in both.
 std::optional<CurveDifference> CompareCurves(const v1::GetSeriesResponse& series_a,
                                              const v1::GetSeriesResponse& series_b);
 

@@ -11,8 +11,9 @@
 //   x        mean over seeds of r_b - r_a
 //   seeds    sd of the seeds' differences / sqrt(k), Student's t with k - 1; if fewer than two
 //            seeds match, Welch (1947) over the seeds of both sides
-//   text     d_b = mean over seeds of y_b of B - that of A; sqrt(sum d_b^2 / (q (q - 1))) over q
-//            blocks, Student's t with q - 1 (Ibragimov and Mueller 2010)
+//   text     d_b = mean over seeds of y_b of B, minus the same of A;
+//            sqrt(sum d_b^2 / (q (q - 1))) over q blocks, Student's t with q - 1 (Ibragimov and
+//            Mueller 2010)
 //   both     sqrt(seeds^2 + text^2), Student's t with Satterthwaite's (1946) degrees of freedom
 #pragma once
 
@@ -31,15 +32,16 @@ namespace longrun::client {
 struct ErrorPart {
   std::optional<double> se = {};  // nothing: not known
   double df = std::numeric_limits<double>::infinity();
-  // The ends of the 95 % interval, if it is not x ± half95(): Wilson's, of a share.
+  // The ends of the 95 % interval if they are not x ± half95(): Wilson's interval of a share.
   std::optional<std::pair<double, double>> ends95 = {};
 
-  std::optional<double> half95() const;  // half of the 95 % interval, by Student's t or of its ends
+  // Half of the 95 % interval: half the distance of `ends95`, or else by Student's t.
+  std::optional<double> half95() const;
 };
 
 // The probability of a number this far from its expectation by chance.
 struct PValues {
-  double p = 1.0;         // right about one test at 5 %
+  double p = 1.0;         // right for a single test at 5 %
   double cautious = 1.0;  // never too small: for the correction of many tests
 };
 inline std::optional<double> OnlyP(const std::optional<PValues>& test) {
@@ -55,10 +57,11 @@ struct Estimate {
   bool is_wider_over_seeds() const;
   const ErrorPart& wider() const { return is_wider_over_seeds() ? seeds : text; }
   ErrorPart both() const;
-  // The probability of an |x| this large if the true one is 0; nothing without any error. `p` is
-  // that of both(). Of two or three seeds it is much too small where it is small, which is where a
-  // correction for many tests looks. `cautious`, of seeds and text, is the p at which
-  // |x| = sqrt((t_seeds(p) seeds)^2 + (t_text(p) text)^2).
+  // The probability of an |x| this large if the true x is 0; nullopt without any error. `p` is
+  // computed from both(). With two or three seeds, small values of `p` are much too small, and a
+  // correction for many tests uses just these. If there are errors over seeds and over the text,
+  // `cautious` is the p at which |x| = sqrt((t_seeds(p) seeds)^2 + (t_text(p) text)^2), or `p` if
+  // that is larger.
   std::optional<PValues> p() const;
 };
 
@@ -67,30 +70,32 @@ struct SeedReading {
   Reading reading = {};
 };
 
-// The mean over seeds. At least one reading. Errors of readings of one text add up linearly at
-// most, so the text's is the mean of theirs (an upper bound, close since seeds err alike); of
-// readings that are differences it is taken block by block. Of shares it is Wilson's interval of
-// the mean: the seeds answer the same questions, and the mean of answers that are 0 or 1 varies
-// over the questions at most like a single one.
+// The mean over seeds; needs at least one reading. The text's error is the mean of the readings'
+// errors over the text. That is an upper bound for readings of one text, and close to the truth
+// since seeds err alike. For readings that are differences, the error is instead taken block by
+// block. For shares, it is Wilson's interval of the mean: the seeds answer the same questions, and
+// their mean answer varies over the questions at most as much as a single seed's answers, which are
+// 0 or 1.
 Estimate MeanOf(const std::vector<Reading>& readings);
 
 // B - A. Both have at least one reading.
 struct PairedDifference {
   Estimate estimate = {};
   std::size_t n_seeds_matched = 0;
-  bool is_text_paired = false;  // otherwise the text's error is as if the two were independent
+  bool is_text_paired = false;  // else the text's error is computed as if the two were independent
   // The sources: each matched seed's difference; each block's part, if the text is paired.
   std::vector<double> of_seeds = {};
   std::vector<double> of_blocks = {};
 };
 PairedDifference Compare(const std::vector<SeedReading>& a, const std::vector<SeedReading>& b);
 
-// Holm (1979): p-values corrected for their number, in the same order. Nothing stays nothing. With
-// `n_tests`, those given were chosen of so many by their numbers: they are corrected for all of
-// them, as if the others were larger.
+// Holm (1979): p-values corrected for their number, in the same order. Empty ones stay empty.
+// `n_tests` is the number of all tests if the given ones were selected from more, by their numbers:
+// the correction is then for all tests, as if the p-values of the others were larger.
 std::vector<std::optional<double>> Holm(const std::vector<std::optional<double>>& p,
                                         std::size_t n_tests = 0);
-// The p-values of tests made together: Holm's of the cautious ones, or, of one test, its p.
+// The p-values of tests made together: Holm's correction of the cautious ones. A single test keeps
+// its p.
 std::vector<double> CorrectForNumber(const std::vector<PValues>& tests);
 
 // The level of the tests that tables mark.

@@ -22,14 +22,15 @@ struct BlockParts {
   std::string text = {};
   std::vector<std::int64_t> begin = {};  // the block's first token in the split
   std::vector<double> parts = {};        // on the scale of averaging; empty: the row has no blocks
-  // Of an error from them: blocks - 1, or less if they differ much in their numbers of tokens.
+  // Degrees of freedom of an error from the blocks: their number less one, or fewer if they differ
+  // much in their numbers of tokens.
   double df = 0.0;
 };
 // The standard error of a mean from the parts of q blocks, taken as independent:
 // sqrt(sum part^2 / (q (q - 1))). At least two blocks.
 double BlocksError(const std::vector<double>& parts);
 
-// The smaller number of clusters of two readings: that of their comparison.
+// The number of clusters in a comparison of two readings: the smaller of their numbers.
 std::optional<std::int64_t> FewerClusters(const std::optional<std::int64_t>& a,
                                           const std::optional<std::int64_t>& b);
 
@@ -52,8 +53,8 @@ struct ResultMetric {
   std::string source;  // the `metric` of its rows: "nll"
   Better better = Better::kNeither;
   bool is_log = false;  // x is ln(value): the mean is geometric, the error relative
-  // Reads a row's body; nothing if it lacks what the metric needs. Null: the body's value and se,
-  // unchanged.
+  // Reads a row's body; returns nullopt if the body lacks what the metric needs. A null reader
+  // stands for the body's value and se, unchanged.
   std::optional<Reading> (*reader)(const RowBody& body) = nullptr;
 
   // For rows that sum negative log-likelihoods: "nll", "pseudo_nll", and "nll_by_position", which
@@ -78,9 +79,10 @@ struct ResultMetric {
 //   bits_per_token  nll / ln 2
 //   bits_per_byte   nll_sum / (ln 2 * bytes)         if bytes are known
 //
-// the first three by position (nll_by_position, ...) if rows have buckets, the same for pseudo_nll,
-// as pseudo_perplexity, pseudo_nll, pseudo_bits_per_token, pseudo_bits_per_byte, and each other
-// metric of the rows by its own name, those per second first. `sources`: the metrics of the rows.
+// If rows have buckets, also the first three by position (nll_by_position, ...). Rows of pseudo_nll
+// have the same four metrics: pseudo_perplexity, pseudo_nll, pseudo_bits_per_token and
+// pseudo_bits_per_byte. Each other metric of the rows follows by its own name, those per second
+// first. `sources`: the metrics of the rows.
 std::vector<ResultMetric> MetricsOf(const std::set<std::string>& sources);
 // The metrics of all rows, including those in buckets.
 std::set<std::string> SourcesOf(const std::vector<SweepResults>& results);
@@ -96,15 +98,15 @@ std::string OtherMetricsNote(const std::vector<SweepResults>& results);
 // The status of a number that is finite on the scale of averaging but not as a value: exp(nll)
 // beyond the largest double. The nll itself is exact.
 inline constexpr const char* kOverflow = "overflow";
-// The status of a number without another one to compare it with, and of one relative to 0, by which
-// it cannot be divided.
+// The statuses of a number that cannot be compared: the one to compare it with is missing, or is 0,
+// by which it cannot be divided.
 inline constexpr const char* kNoReference = "no_reference";
 inline constexpr const char* kZeroReference = "zero_reference";
 
-// A reading relative to another one of the same run. On a log scale the difference, which is the
-// logarithm of the ratio; else the ratio. If both have the same blocks, the error is that of the
-// blocks' differences. Otherwise it is as if the two were independent, which is an upper bound if
-// both score the same text. Nothing if the reference of a ratio is 0.
+// A reading relative to another one of the same run. On a log scale, it is the difference, which is
+// the logarithm of the ratio; else it is the ratio. If both have the same blocks, the error is that
+// of the blocks' differences. Otherwise the error is computed as if the two were independent, which
+// is an upper bound if both score the same text. Returns nullopt if the reference of a ratio is 0.
 std::optional<Reading> RelativeTo(const ResultMetric& metric, const Reading& reading,
                                   const Reading& reference);
 

@@ -26,13 +26,14 @@
 namespace longrun::client {
 
 // Keeps the rows with one of `values` on an axis. A value is text as a table shows it ("64",
-// "cable", "rope(base=500000)"), or only a position's method. If a row has `whole` on the axis, the
-// commas in it belong to that value, and it is the only one.
+// "cable", "rope(base=500000)"), or only a position's method. `whole` is the text before it was
+// split at commas: if a row has this value on the axis, it replaces `values`.
 struct PivotFilter {
   std::string axis;
   std::vector<std::string> values = {};
   std::string whole = {};
-  // Of `values`, those that are a value's whole name, and match no other. Found by the pivot.
+  // Those of `values` that are the whole name of a row's value, and so match only that value. Set
+  // by the pivot.
   std::set<std::string> exact = {};
 
   bool Matches(const Json& value) const;
@@ -46,7 +47,8 @@ struct PivotRequest {
   std::vector<PivotFilter> where = {};    // all must match
   std::vector<std::string> metrics = {};  // empty: perplexity, or all if there is none
   bool relative = false;                  // divided by the value at the run's train length
-  // Compared with the value at the same place whose `axis` has this one value, as "position=alibi".
+  // Compares each number with the one that has this value on this axis ("position=alibi") and is
+  // otherwise the same.
   std::optional<PivotFilter> against = {};
   // For metrics by position: the largest number of buckets (neighbours are merged); 0: as measured.
   std::int64_t buckets_max = 0;
@@ -63,12 +65,15 @@ struct SeedValue {
   std::int64_t n = 0;  // tokens scored
 };
 
-// `status`: "ok"; "missing", not measured yet; "not_asked", no evaluation wants it (blank);
-// "no_reference", nothing at the train length to which it is relative, or at the value of
-// `against`; "zero_reference", 0 at the train length, by which nothing can be divided; "overflow",
-// a value beyond the largest double (infinite here; its nll is known); or the row's own
-// ("not_applicable", "out_of_memory", "diverged", "non_finite", "failed"). With several seeds, "ok"
-// only if all are.
+// `status` is one of these, or the row's own ("not_applicable", "out_of_memory", "diverged",
+// "non_finite", "failed"):
+//
+//   ok              with several seeds, only if all are
+//   missing         not measured yet
+//   not_asked       no evaluation asks for it; the cell is blank
+//   no_reference    no number at the train length (`relative`), or at the value of `against`
+//   zero_reference  the number at the train length is 0, by which nothing can be divided
+//   overflow        the value is beyond the largest double (infinite here); its nll is known
 struct PivotCell {
   std::string status = "not_asked";
   ResultMetric metric = {};
@@ -86,8 +91,8 @@ struct PivotCell {
   std::optional<std::int64_t> n_clusters = {};
   // Whether the text's error of a relative cell or of a difference is from the blocks' differences.
   bool is_text_paired = false;
-  // Of relative cells and differences: the probability of a value this far from equality by chance;
-  // corrected for all that the answer tests (CorrectForNumber).
+  // For relative cells and differences: the probability of a value this far from equality by
+  // chance. `p_holm` is corrected for all tests of the answer (CorrectForNumber).
   std::optional<PValues> p = {};
   std::optional<double> p_holm = {};
   std::size_t n_seeds_matched = 0;  // of a difference
@@ -98,7 +103,8 @@ struct PivotCell {
   bool hid_one_at_a_time = false;
   std::optional<double> nll = {};            // mean over seeds, for rows of metric nll
   std::optional<double> bits_per_byte = {};  // pooled over seeds
-  // Of a speed: of its timed steps, the mean over seeds. Nothing if a seed's row lacks them.
+  // For a speed: the quantiles over its timed steps, averaged over seeds. Empty if a seed's row
+  // lacks them.
   std::optional<Quantiles> quantiles = {};
   std::int64_t n = 0;          // tokens scored, over all seeds
   std::size_t n_ok = 0;        // seeds with a number
@@ -106,12 +112,13 @@ struct PivotCell {
   std::size_t n_wanted = 0;    // seeds in the sweep
   std::int64_t train_length = 0;
   bool at_train_length = false;  // by position: of the bucket with the train length
-  // The best of its rivals, or not separable from it: by a paired test at kTestLevel, corrected for
-  // the number of pairs (Holm). A cell without any error is the best by its value.
+  // True for the best of several rival cells, and for each rival that a paired test at kTestLevel,
+  // corrected for the number of pairs (Holm), cannot separate from it. Without any error, only
+  // equal values count as best.
   bool is_best = false;
   std::optional<double> p_best = {};  // of that test; nothing for the best itself
   std::vector<SeedValue> seeds = {};
-  std::vector<std::string> sweeps = {};  // names of those whose runs these are
+  std::vector<std::string> sweeps = {};  // names of the sweeps that have these runs
 };
 
 inline constexpr std::int64_t kFewClusters = 10;

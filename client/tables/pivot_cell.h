@@ -20,8 +20,8 @@ struct SeedRow {
 };
 
 // The cell's comparison with another one of its metric, on the scale of ComparesAsRatio: the
-// logarithm of cell / reference, or cell - reference. Nothing if one of them has no number that can
-// be compared.
+// logarithm of cell / reference, or cell - reference. Returns nullopt if one of them has no number
+// that can be compared.
 std::optional<PairedDifference> CompareCells(const PivotCell& reference, const PivotCell& cell);
 
 // Turns a cell into its comparison with another one: cell / reference or cell - reference

@@ -4,7 +4,7 @@
 //   perplexities, speeds, bytes   ours / theirs
 //   nll, bits, accuracies         ours - theirs     (ComparesAsRatio)
 //
-// A published number has no error that is known, so the interval of a comparison is that of ours.
+// The error of a published number is not known, so the interval of a comparison is that of ours.
 #pragma once
 
 #include <cstddef>
@@ -27,7 +27,7 @@ struct PublishedLine {
   std::vector<std::string> at = {};  // on each axis: ours where the sweep has it, else as published
   std::int64_t context_length = 0;
   double theirs = 0.0;
-  // Of ours: as PivotCell has it, or "not_in_sweep" if the sweep does not ask for this number.
+  // Our number's status: that of PivotCell, or "not_in_sweep" if the sweep does not ask for it.
   std::string status = "not_in_sweep";
   std::optional<double> ours = {};
   std::optional<std::pair<double, double>> ours95 = {};  // its 95 % interval
@@ -35,7 +35,8 @@ struct PublishedLine {
   // ours / theirs or ours - theirs, and the same for the ends of the interval.
   std::optional<double> difference = {};
   std::optional<std::pair<double, double>> difference95 = {};
-  // Theirs, with its reading error, is outside the interval of ours over both sources of its error.
+  // True if their number, give or take its reading error, is outside the 95 % interval of ours over
+  // both sources of error.
   bool is_apart = false;
   std::vector<std::string> runs = {};
 };
@@ -52,18 +53,18 @@ struct PublishedComparison {
   std::string metric_words = {};          // "perplexity"
   std::string ours_title = {};            // of our table; "" if there is none
   std::vector<PublishedLine> lines = {};  // in the order of the file
-  std::size_t n_published = 0;            // numbers, of which `where` keeps these
-  std::size_t n_measured = 0;             // those with one of ours
+  std::size_t n_published = 0;            // published numbers that `where` keeps
+  std::size_t n_measured = 0;             // those for which the sweep has a number
   std::string error_legend = {};          // of the intervals; "": there are none
-  std::vector<std::string> lacking = {};  // why nothing of the sweep fits: its missing axes, metric
+  std::vector<std::string> lacking = {};  // axes or metric that the sweep lacks, so nothing fits
   std::vector<PublishedSetting> differing = {}, absent = {}, equal = {};
 };
 
-// `request` may have `where` and the published metric. A condition on one of the published axes or
-// the context length chooses among theirs, any other among ours. If several of our tables would
-// fit, those count that have the published dataset, split and protocol. kInvalidArgument for
-// anything else in the request, for a value of `where` that there is not, and if several tables are
-// left.
+// `request` may have `where` and the published metric. A condition on a published axis or on the
+// context length chooses among their numbers, any other condition among ours. If several of our
+// tables fit, only those with the published dataset, split and protocol count. kInvalidArgument for
+// anything else in the request, for a value of `where` that does not exist, and if several tables
+// are left.
 Result<PublishedComparison> CompareWithPublished(const std::vector<SweepResults>& results,
                                                  PublishedTable published, PivotRequest request);
 

@@ -23,7 +23,7 @@ namespace longrun::client {
 enum class TextClusters { kUnknown, kBlocks, kDocuments, kWindows };
 std::string_view ClustersName(TextClusters clusters);  // "", "block", "document", "window"
 
-// Of the timed steps of a row of a speed (`extra.quantiles`).
+// The quantiles over the timed steps, in a row that measures a speed (`extra.quantiles`).
 inline constexpr std::array<const char*, 5> kQuantiles = {"p10", "p25", "median", "p75", "p90"};
 using Quantiles = std::array<double, kQuantiles.size()>;
 
@@ -47,7 +47,7 @@ struct PositionBucket {
   std::int64_t end = 0;
   std::int64_t n = 0;  // tokens scored; 0 if the bucket has no number
   double nll_sum = 0.0;
-  std::vector<BlockSum> blocks = {};  // of the row, also without a token; empty: not known
+  std::vector<BlockSum> blocks = {};  // all of the row, even if without tokens; empty: not known
 };
 
 struct RowBody {
@@ -72,11 +72,11 @@ struct RowBody {
   std::optional<std::int64_t> passes = {};                 // of a pseudo-likelihood
 };
 
-// Of any JSON: without an object, all is absent.
+// Accepts any JSON: if it is not an object, all members are absent.
 RowBody ReadBody(const Json& body);
 
-// A member as a value on an axis and in an answer: null if it is absent, and a whole number as the
-// canonical JSON of a body has it, without a fraction.
+// A member as a value on an axis and in an answer: null if it is absent. A whole number has no
+// fraction, as in the canonical JSON of a body.
 Json AxisValue(const std::optional<std::string>& text);
 Json AxisValue(std::optional<std::int64_t> number);
 Json AxisValue(std::optional<double> number);

@@ -16,44 +16,45 @@ namespace longrun::client {
 std::string ColumnHead(const PivotTable& table, std::size_t column);
 // "perplexity by context length (validation, nonoverlap)"
 std::string TableTitle(const PivotTable& table);
-// What ± means, and over what the errors are; "" if no number has one.
-// `with_both`: of cells that show both errors (PartsOf).
+// What ± means, and whether the errors are over seeds or over the text; "" if no number has an
+// error. `with_both`: for cells that show both errors (PartsOf).
 std::string ErrorLegend(const PivotTable& table, bool with_both = false);
-// The same of a plot's band, which is of the wider error and has no marks.
+// The same for a plot's band, which shows the wider error and has no marks.
 std::string BandLegend(const PivotTable& table);
-// As ErrorLegend, and what short cells show instead of a number.
+// ErrorLegend, and what short cells show instead of a huge number.
 std::string CellLegend(const PivotTable& table);
 // A row's axes as text; for a baseline, its name and dataset.
 std::vector<std::string> RowHead(const PivotTable& table, const PivotRow& row);
 
 // What a mark (a star, bold type) says of a cell: "best of the column, or not separable from it".
 std::string MarkLegend(const PivotTable& table);
-// Whether any cell is.
+// Whether any cell is marked.
 bool HasMarks(const PivotTable& table);
 bool IsMarked(const PivotTable& table, const PivotCell& cell);
 
 // A cell's parts, before a format adds its markup.
 struct CellParts {
   std::string value = {};  // "6.69"; "" if there is none
-  // Half of the 95 % interval, with the digits of the value: "0.05", or with the mark of its kind
-  // ("0.05s" over seeds, "0.05t" over the text) if the table has both kinds; the wider one, or if
-  // `with_both` was asked for each that there is; and "°" if the text has few blocks.
+  // Half of the 95 % interval, with the digits of the value: for the wider error, or with
+  // `with_both` for each error. If the table shows both kinds, each has a mark: "0.05s" over seeds,
+  // "0.05t" over the text. "°" is added if the text has few blocks.
   std::vector<std::string> errors = {};
-  // Instead of `errors`, of a share: the interval's ends, "0.7864–0.9565", with the same marks.
-  // Half of an interval after ± would leave 0 to 1, and Wilson's is not symmetric.
+  // For a share, instead of `errors`: the interval's ends, "0.7864–0.9565", with the same marks.
+  // Share ± half of the interval could leave 0 to 1, and Wilson's interval is not symmetric.
   std::vector<std::string> intervals = {};
   std::string note = {};  // "2/3", "diverged", "1/3 diverged"; ""
 };
 // `more_digits`: digits beyond those for which a table has room.
 CellParts PartsOf(const PivotTable& table, const PivotCell& cell, int more_digits = 0,
                   bool with_both = false);
-// The value with its errors, "6.69±0.05" by `plus_minus`, or "0.9000 (0.7864–0.9565)".
+// The value with its errors after `plus_minus`, "6.69±0.05", or "0.9000 (0.7864–0.9565)".
 std::string ValueText(const CellParts& parts, std::string_view plus_minus);
 
 // A standard error of the estimate on the value's scale (delta method).
 std::optional<double> OnValueScale(const PivotTable& table, const PivotCell& cell,
                                    const std::optional<double>& error);
-// The 95 % interval of the value, of the wider part of the error. A share's stays within 0 and 1.
+// The 95 % interval of the value, from the wider part of its error. That of a share stays within 0
+// and 1.
 std::optional<std::pair<double, double>> Interval95(const PivotTable& table, const PivotCell& cell);
 
 // A cell that is a share itself, not its comparison with another one.

@@ -24,8 +24,8 @@ class CoordinatorConnection final : public SweepCalls {
   CoordinatorConnection(const CoordinatorConnection&) = delete;
   CoordinatorConnection& operator=(const CoordinatorConnection&) = delete;
 
-  // `why` is called when the coordinator no longer answers. If it returns an error, for example how
-  // our own coordinator ended, that is the call's error.
+  // `why` is called when the coordinator no longer answers. If it returns an error (for example,
+  // how our own coordinator ended), the call returns that error.
   void WhenLost(std::function<Status()> why) { why_lost_ = std::move(why); }
 
   Status Send(const google::protobuf::Message& request, std::int64_t answer_ms,
@@ -36,7 +36,8 @@ class CoordinatorConnection final : public SweepCalls {
                     const std::function<bool(const v1::WatchSweepResponse&)>& each);
   Status GetLogs(const std::string& target, bool follow,
                  const std::function<bool(const v1::GetLogsResponse&)>& each);
-  // Ends a running stream, from another thread or a signal's watcher; it then returns kCancelled.
+  // Ends a running stream, from another thread or a signal's watcher. The call that reads the
+  // stream then returns kCancelled.
   void CancelStream();
 
   // The bytes of an artifact in the store, checked against `sha256`; kDataLoss if they differ,
@@ -47,10 +48,10 @@ class CoordinatorConnection final : public SweepCalls {
   const std::vector<std::string>& violations() const { return violations_; }
 
  private:
-  // `message` is each answer in turn.
+  // Reads each answer into `message`, then calls `each`.
   Status Stream(const google::protobuf::Message& request, google::protobuf::Message* message,
                 const std::function<bool()>& each);
-  // `failed`, or the reason why nobody answers, if it is known.
+  // Returns the reason why nobody answers if it is known, else `failed`.
   Status Lost(Status failed) const;
 
   struct Impl;

@@ -14,8 +14,8 @@ void NoticeDamage(const std::string& method, const std::vector<std::string>& obj
 // Everything reported so far.
 std::set<std::string> DamageNoticed();
 
-// The exit code of a command that would otherwise end with `code`: kExitPartial if the answers lack
-// something and the command otherwise succeeded, or did not find something that may be damaged.
+// The exit code of a command that would otherwise end with `code`: kExitPartial if the command
+// succeeded but its answers lack something, or if it did not find something that may be damaged.
 int ExitCodeWithDamage(int code);
 
 }  // namespace longrun::client

@@ -31,8 +31,8 @@ namespace longrun::client {
 class Coordinator {
  public:
   static Result<std::unique_ptr<Coordinator>> Reach(const std::string& state);
-  // For commands that only read. A folder that has no database yet gets none: a notice says so, and
-  // the answers are those of an empty one.
+  // For commands that only read. Makes no database in a folder that has none: a notice says so, and
+  // the answers are those of an empty database.
   static Result<std::unique_ptr<Coordinator>> ReachToRead(const std::string& state);
   ~Coordinator();
   Coordinator(const Coordinator&) = delete;
@@ -56,11 +56,11 @@ struct DaemonOptions {
   std::string metrics = {};    // the coordinator's: "127.0.0.1:9411"; "": any free port
 };
 
-// A coordinator and a worker that are kept running: if one dies, it is started again, like an init
-// system would (restart_policy.h). Both end when this process does, however it ends.
+// A coordinator and a worker that are kept running: like an init system, this restarts one that
+// dies (restart_policy.h). Both end when this process does, however it ends.
 class Daemons {
  public:
-  // Starts only the coordinator: sweeps submitted to it before StartWorking() are known before the
+  // Starts only the coordinator, so that sweeps submitted before StartWorking() are known when the
   // first task is placed.
   static Result<std::unique_ptr<Daemons>> Start(const std::string& state,
                                                 const DaemonOptions& options);
@@ -74,8 +74,8 @@ class Daemons {
   // state folder is gone, or one of them refuses to run. Any thread.
   Status Check() const;
 
-  // Before StartWorking(), after a request that got no answer: why the coordinator ended; ok if
-  // another can be asked.
+  // Called after a request that got no answer. Returns why the coordinator ended, or ok if the
+  // request can be sent again.
   Status WhyLost();
 
   // Stops the worker first: its trainers write a checkpoint, and the rest of their journals is
@@ -116,8 +116,8 @@ class Daemons {
   Status given_up_;
 };
 
-// Stops the daemons after Ctrl-C and says so on stderr: `goes_on` if something can be
-// continued, else why not.
+// Stops the daemons after Ctrl-C and says so on stderr, followed by `goes_on`, or by the reason why
+// nothing can be continued.
 void StopAtInterrupt(Daemons& daemons, const std::string& goes_on);
 
 // True while a coordinator holds the state folder.

@@ -11,7 +11,7 @@ namespace longrun::client {
 
 class LastingNotice {
  public:
-  // Called while it lasts. `about` identifies the condition, whatever numbers are in the text.
+  // Called while the condition lasts. `about` identifies it, even if numbers in `text` change.
   std::string While(const std::string& about, const std::string& text, std::int64_t now_ms);
   // `text` if something was reported since the last Over().
   std::string Over(const std::string& text);
@@ -29,7 +29,7 @@ class LastingNotices {
     std::string over;  // printed when it is over
   };
 
-  // Sets all current conditions; those no longer among them are over.
+  // Sets all current conditions; earlier ones that are not among them are over.
   void Set(std::vector<Notice> notices);
   std::vector<std::string> Due(std::int64_t now_ms);
 

@@ -1,8 +1,8 @@
 // The coordinator's answers as the client reads them: the classes that protoc generates from
 // proto/longrun/v1/sweeps.proto, so that a renamed or retyped field fails to compile.
 //
-// JSON is only the form in which `-o json` prints an answer, and what the members that end in
-// `_json` hold by nature: a run, its axes, the body of a record.
+// JSON has only two uses here: `-o json` prints an answer as JSON, and the members whose names end
+// in `_json` hold it (a run, its axes, the body of a record).
 #pragma once
 
 #include <string>
@@ -29,7 +29,8 @@ Json ToJson(const Repeated<T>& messages) {
   return list;
 }
 
-// What a member that ends in `_json` holds: null if it is empty, and its text if that is not JSON.
+// The content of a member whose name ends in `_json`: null if it is empty, and a string with its
+// text if that is not JSON.
 Json JsonIn(const std::string& member);
 
 }  // namespace longrun::client

@@ -51,8 +51,8 @@ class RetryingClient final : public SweepCalls {
   std::vector<std::string> violations_;
 };
 
-// The log of `target` (GetLogs) as a stream of answers. Sent again, to the next coordinator, only
-// while no answer has arrived. `each` returns false to end the stream early.
+// The log of `target` (GetLogs) as a stream of answers. The request is sent again, to the next
+// coordinator, only if no answer has arrived yet. `each` returns false to end the stream early.
 Status ReadLogs(const std::string& state, const std::string& target, bool follow,
                 const std::function<bool(const v1::GetLogsResponse&)>& each);
 

@@ -14,8 +14,8 @@ class StartPatience {
 
   explicit StartPatience(std::int64_t now_ms) : begun_ms_(now_ms), worked_ms_(now_ms) {}
 
-  // Whether to continue waiting. `busy_ticks` is ProcessBusyTicks();
-  // nothing if the process is not known.
+  // Whether to continue waiting. `busy_ticks` is ProcessBusyTicks(); nullopt if the process is not
+  // known.
   bool Lasts(std::int64_t now_ms, std::optional<std::uint64_t> busy_ticks);
   // Returns true once, after a time at which a user would wonder.
   bool IsToBeTold(std::int64_t now_ms);

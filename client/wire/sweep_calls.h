@@ -32,7 +32,7 @@ class SweepCalls {
   Result<v1::SubmitSweepResponse> SubmitSweep(const v1::SubmitSweepRequest& request);
   Result<v1::ListSweepsResponse> ListSweeps();
   Result<v1::GetSweepResponse> GetSweep(const std::string& sweep, bool brief = false);
-  // Its file as it was submitted, without its runs.
+  // The sweep's file as it was submitted, without the sweep's runs.
   Result<v1::GetSweepResponse> GetSweepFile(const std::string& sweep);
   Result<v1::GetRunResponse> GetRun(const std::string& run);
   Result<v1::GetResultsResponse> GetResultsOfSweep(const std::string& sweep);
@@ -56,7 +56,7 @@ class SweepCalls {
   Result<v1::QueryResponse> Query(const std::string& sql, const QueryOptions& options = {});
   Result<v1::ListViewsResponse> ListViews();
 
-  // Sends a request, whose type says which method it is of, and fills in the method's answer.
+  // Sends a request, whose type determines the method, and fills in the method's answer.
   virtual Status Send(const google::protobuf::Message& request, std::int64_t answer_ms,
                       google::protobuf::Message* answer) = 0;
 

@@ -1,8 +1,8 @@
 // The progress of a sweep for a log: a line for each run that has changed,
 // at a rate that a reader can follow.
 //
-// For a large sweep, runs that are waiting or finished at first are counted in one line, and there
-// are at most kLinesPerSecond lines per second; the next line counts what was left out.
+// For a large sweep, one line counts the runs that are waiting or finished at the start. After
+// that, there are at most kLinesPerSecond lines per second, and a line counts those left out.
 #pragma once
 
 #include <cstddef>

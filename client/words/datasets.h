@@ -16,7 +16,7 @@ int RegisterDataset(const std::string& name, const std::string& folder, const st
                     const std::string& output);
 
 // The folder of NAME|FOLDER: a folder that holds a dataset; else the one in the state folder; else
-// the one that the coordinator has registered under that name. kNotFound lists the places searched.
+// the one that the coordinator has registered under that name. kNotFound if there is none.
 Result<std::string> FindDataset(const std::string& name_or_folder, const std::string& state);
 
 }  // namespace longrun::client

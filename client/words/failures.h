@@ -1,4 +1,5 @@
-// The failures, with the last lines of each trainer's log and the command to type next.
+// The failures of a sweep as text, with the last lines of each trainer's log and the command to
+// type next.
 #pragma once
 
 #include <string>

@@ -8,9 +8,9 @@
 namespace longrun::client {
 
 // "2 tasks of a go on, since sweep b wants them too"; "" if none continues, or the sweep was not
-// cancelled. `sweeps`: those of an answer of ListSweeps, which have the names.
+// cancelled. `sweeps` is from an answer of ListSweeps, and provides the names.
 std::string KeptWorkText(const v1::SweepInfo& info, const Repeated<v1::SweepInfo>& sweeps);
-// Asks for the names if they are needed.
+// The same; asks the coordinator for the names if they are needed.
 std::string KeptWorkText(RetryingClient& client, const v1::SweepInfo& info);
 
 }  // namespace longrun::client

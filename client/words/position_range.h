@@ -15,9 +15,9 @@ struct PositionRange {
   Json ToJson() const;
 };
 
-// Whether a value on an axis is such a bucket; and its place on a scale:
-// the geometric mean of its ends.
+// Whether a value on an axis is such a bucket.
 bool IsPositionRange(const Json& value);
+// The place of a bucket on a scale: the geometric mean of its ends.
 double MiddleOf(const Json& range);
 bool Holds(const Json& range, std::int64_t tokens);
 

@@ -17,8 +17,8 @@ using ProvenanceLine = std::pair<std::string, std::string>;
 // releases can be shown.
 std::vector<ProvenanceLine> ProvenanceOf(const Json& started);
 
-// The body of the `started` record of a run's training, from an answer of GetRun: of the attempt
-// that succeeded, else of the newest that started; null if there is none.
+// The body of the `started` record of a run's training, from an answer of GetRun. It is that of the
+// attempt that succeeded, or else of the newest one that started; null if none has.
 Json StartedOf(const v1::RunInfo& run);
 
 }  // namespace longrun::client

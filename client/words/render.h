@@ -12,8 +12,8 @@
 
 namespace longrun::client {
 
-// Whether both stdout and stderr are terminals: otherwise,
-// drawing on one would appear in the other's file.
+// Whether both stdout and stderr are terminals. Otherwise nothing is redrawn or coloured, since the
+// output may go to a file.
 bool OnTerminal();
 // True on a terminal, unless NO_COLOR is set or TERM is "dumb".
 bool UseColour();
@@ -34,15 +34,15 @@ std::string RenderColumns(const std::vector<std::string>& header, const std::vec
 std::string RenderCsv(const std::vector<std::string>& header,
                       const std::vector<std::vector<std::string>>& rows);
 
-// "▇▆▅▃▂▁": the values from smallest to largest; what is not finite is blank. At most `width`
-// characters.
+// "▇▆▅▃▂▁": a bar for each value, scaled to the smallest and the largest one; values that are not
+// finite are blank. Shows at most `width` values, evenly spaced.
 std::string Sparkline(const google::protobuf::RepeatedField<float>& values, std::size_t width);
 
-// A position's name with only the given parameters: "cable" or "rope(base=500000)". "4..7": a
-// bucket of positions.
+// A value on an axis as text. A position has only the parameters that were given: "cable" or
+// "rope(base=500000)". A bucket of positions is "4..7".
 std::string AxisName(const Json& value);
-// The same for people, "cable(variant=bidirectional) (experimental)": marks values without a
-// publication (model/param.h).
+// The same for people. It marks values without a publication (model/param.h):
+// "cable(variant=bidirectional) (experimental)".
 std::string AxisText(const Json& value);
 
 // The last part of an axis' name: "lr".

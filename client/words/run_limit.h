@@ -10,7 +10,7 @@
 
 namespace longrun::client {
 
-// A table has at most 50 runs by itself; a program gets all runs, unless it asks for fewer.
+// By default, a table shows at most 50 runs, and the formats for programs have all runs.
 struct RunLimit {
   std::optional<std::int64_t> given = {};  // 0: all
 

@@ -10,13 +10,14 @@ namespace longrun::client {
 struct RunWanted {
   std::string verb;
   std::string rest = "";  // of the command line, after the run
-  // Whether a run of GetSweep suits; null: each does.
+  // Whether a run of GetSweep is suitable; null: every run is.
   bool (*serves)(const v1::RunInfo& run) = nullptr;
-  std::string unless = "";  // the message if no run suits
+  std::string unless = "";  // the message if no run is suitable
 };
 
 // The run of the sweep `thing`, if it has only one. For several, kInvalidArgument with the command
-// for each suitable run (`longrun VERB RUN REST`). `otherwise` if there is no such sweep.
+// for each suitable run (`longrun VERB RUN REST`), or kFailedPrecondition if none is suitable.
+// Returns `otherwise` if there is no such sweep.
 Result<std::string> RunOf(RetryingClient& client, const std::string& thing, const RunWanted& wanted,
                           const Status& otherwise);
 

@@ -17,14 +17,14 @@ std::string SubmissionText(const std::string& name, const v1::SubmitCounts& coun
 // Whether the planned sweep asks for no number.
 bool PlansNoEvaluation(const v1::PlanSweepResponse& plan);
 
-// Of an answer to a request that asked for refreshing errors. If the answer says nothing of it, the
-// service is of an earlier build, and the text says so; otherwise the numbers that cannot be
-// measured again, one per line.
+// For a request with --refresh-errors: the numbers that cannot be measured again, one per line.
+// Null means that the service is of an earlier build, which the text then says.
 std::string NotRefreshedText(const v1::RefreshInfo* refresh);
-// How measuring again ended, by task, once the sweep has ended: one line for all that ended alike.
+// How measuring again ended, once the sweep has ended: a line for each outcome, which counts the
+// tasks with this outcome.
 std::string RefreshOutcomeText(const v1::RefreshInfo& refresh, const Repeated<v1::RunInfo>& runs);
 
-// Null if nobody asked for it, or the service does not know it.
+// The answer's `refresh`; null if nobody asked for it, or the service does not know it.
 template <typename Answer>
 const v1::RefreshInfo* RefreshOf(const Answer& answer) {
   return answer.has_refresh() ? &answer.refresh() : nullptr;

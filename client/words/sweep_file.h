@@ -26,7 +26,7 @@ void AddRefreshErrors(Verb& verb, SweepFileArguments& arguments);
 // sweep file, so that the error has all of them, a line each.
 Result<v1::PlanSweepRequest> PlanRequest(const SweepFileArguments& arguments,
                                          const std::string& state);
-// The request for a submission: it also stores those files in `state`/files, where trainers find
+// The request for a submission. Also stores the named files in `state`/files, where trainers find
 // them.
 Result<v1::SubmitSweepRequest> SubmitRequest(const SweepFileArguments& arguments,
                                              const std::string& state);

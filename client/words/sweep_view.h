@@ -19,7 +19,7 @@ struct TerminalSize;
 
 using Runs = Repeated<v1::RunInfo>;
 
-// How a sweep stands, from a message of WatchSweep or GetSweep, which must outlive this.
+// The state of a sweep: a view of a message of WatchSweep or GetSweep, which must outlive it.
 struct SweepProgress {
   // NOLINTNEXTLINE(google-explicit-constructor): a message is such a view.
   SweepProgress(const v1::WatchSweepResponse& message)
@@ -42,28 +42,28 @@ struct SweepProgress {
 std::string RenderProgress(const SweepProgress& progress,
                            std::size_t n_lines = std::numeric_limits<std::size_t>::max());
 
-// RenderProgress with as many lines as the window has besides `after`, the text that comes below
-// it, and none that wraps.
+// RenderProgress fitted to the window: leaves room for `after`, the text that comes below it, and
+// cuts lines that would wrap.
 std::string FitProgress(const SweepProgress& progress, const TerminalSize& window,
                         const std::string& after = "");
 
 // "time left: about 3min (2min to 6min) on 2 slots"; "" if it is not known.
 std::string TimeLeftText(const v1::TimeLeft& left);
 
-// At most `n_max` of all runs, in their order: those at work or failed are chosen before those that
-// wait, and those before the ones that are done.
+// The indices of at most `n_max` runs, in their order. Runs that are working or have failed are
+// chosen first, then waiting runs, then finished ones.
 std::vector<int> RunsToShow(const Runs& runs, std::size_t n_max);
 
-// When a sweep (SweepInfo) was first submitted, from its id; `submitted_ms` is the time of the last
-// submission.
+// The time of a sweep's first submission, from its id (`submitted_ms` of SweepInfo is the time of
+// the last one).
 std::string FirstSubmitted(const v1::SweepInfo& info);
 
-// The matrix axes other than position and train_length that distinguish the runs, by path; for the
-// runs of a message of GetSweep or WatchSweep.
+// The paths of the matrix axes, other than position and train_length, that distinguish the runs of
+// a message of GetSweep or WatchSweep.
 std::set<std::string> OtherAxes(const Runs& runs);
 
 // Names each of `runs`, which must outlive this: "rope lr=0.001 seed=2", the run's position and
-// what else distinguishes it. All runs are read for the first name.
+// what else distinguishes it. The first call reads all runs.
 class RunNames {
  public:
   explicit RunNames(const Runs& runs) : runs_(runs) {}
@@ -91,8 +91,8 @@ bool IsDone(const v1::RunInfo& run);
 // kCancelled if interrupted; kFailedPrecondition if the state folder is deleted or moved meanwhile,
 // or the command's own daemons cannot continue.
 struct FollowOptions {
-  // The daemons of this command, if it has any: then the sweep is put before all others, and the
-  // command waits for them as long as they may come back.
+  // Returns the daemons of this command, or null. With daemons of its own, the command puts the
+  // sweep before all others, and keeps waiting as long as the daemons may come back.
   std::function<const Daemons*()> own = {};
   std::function<void()> away = {};  // called repeatedly while nobody answers
   std::function<void(const v1::WatchSweepResponse&)> show =
@@ -114,16 +114,16 @@ bool Interrupted();
 // Prints obstacles to work (`notices` of a message), one per line, on stderr.
 void PrintNotices(const Repeated<v1::Notice>& notices);
 
-// Failures, with the reason and where to look; of many, only the first, and how many more. From a
-// message of WatchSweep.
+// The failed tasks, each with the reason and where to look. If there are many, shows the first ones
+// and counts the others.
 std::string FailedTasksText(const SweepProgress& progress);
 // Prints it on stderr.
 void PrintFailures(const SweepProgress& progress);
 
 // Prints the end of a sweep: its failures. Returns the exit code.
 int ShowEnd(const v1::WatchSweepResponse& message);
-// Prints the state of a sweep while nothing runs, from a message of GetSweep, in as many lines as
-// the terminal has, with `after` below it unless the sweep has ended; returns the exit code.
+// Prints the state of a sweep while no service runs, from a message of GetSweep, fitted to the
+// terminal. Prints `after` below it unless the sweep has ended. Returns the exit code.
 int ShowNow(const v1::GetSweepResponse& message, const std::string& after = "");
 
 }  // namespace longrun::client

@@ -12,14 +12,15 @@ struct TerminalSize {
   std::size_t columns = 0;  // 0: lines may have any width
 };
 
-// The terminal of stderr. A terminal of unknown size counts as 25 rows of 80 letters; without a
-// terminal, the text is for a log: as many rows, of any width.
+// The size of stderr's terminal; 25 rows of 80 letters if it is unknown. Without a terminal, the
+// text is for a log: 25 rows of any width.
 TerminalSize SizeOfStderr();
 
-// Letters on a terminal: UTF-8 continuation bytes and colour codes take no room.
+// The number of letters that a terminal shows: UTF-8 continuation bytes and colour codes take no
+// room.
 std::size_t DisplayWidth(std::string_view text);
 
-// How many rows of a terminal with so many columns a text takes; a line that is wider wraps.
+// The number of rows that a text takes on a terminal with so many columns; wider lines wrap.
 std::size_t RowsOf(std::string_view text, std::size_t columns);
 
 }  // namespace longrun::client
