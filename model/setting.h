@@ -34,8 +34,8 @@
 namespace longrun {
 
 struct SettingUse {
-  // In a sweep file: `required` settings must be given; `derived` ones, if left out, are what the
-  // meaning says; all others have the member's default.
+  // In a sweep file: `required` settings must be given. `derived` ones, if left out, get the value
+  // that their meaning states; all others get the member's default.
   bool required = false;
   bool derived = false;
   bool axis = true;

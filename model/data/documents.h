@@ -1,4 +1,4 @@
-// Where the documents of a split are, without the end-of-text tokens between them.
+// The places of a split's documents, without the end-of-text tokens between them.
 #pragma once
 
 #include <cstdint>

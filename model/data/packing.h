@@ -16,7 +16,7 @@ namespace longrun {
 struct Packing {
   enum class Eot { kAfter, kBefore, kBoth, kNone };
   enum class Order { kSorted, kListed, kGiven };
-  // Where the end-of-text token is placed. For formats of tokens it says where the files have it;
+  // Where the end-of-text token is placed. For token formats, `eot` says where the files have it;
   // their ids are kept unchanged.
   Eot eot = Eot::kAfter;
   bool universal_newlines = false;  // "newline: universal", else "keep"

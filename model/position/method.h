@@ -179,8 +179,8 @@ std::vector<std::string> PositionMethodNames();
 // False if it is not such a map.
 bool IsExperimental(const Json& position);
 
-// For a method that is not defined for keys after the query:
-// its refusal of a model without a causal mask.
+// For a method that is not defined for keys after the query: returns an error if the model has no
+// causal mask.
 std::optional<ParamError> NeedsCausal(std::string_view method, const AttentionShape& shape);
 
 // The errors of "cable" or {"method": "cable", "variant": "scaled"}, by key ("method" or a
