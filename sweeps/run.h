@@ -39,7 +39,7 @@ struct Run {
   // continues; "": it starts anew. "" is left out of the JSON,
   // so that it changes no other run's key.
   std::string parent = {};
-  // Nothing: random weights. Then left out of the JSON, like `parent`.
+  // nullopt: the run starts from random weights, and the JSON leaves `init` out, like `parent`.
   std::optional<RunInit> init = {};
 
   // False: the imported model is evaluated unchanged. Then `train` has only train_length, the
@@ -81,9 +81,9 @@ struct Execution {
 
   // {"device":{"kind","name"},"micro_batch",
   //  "paths":{"attention","linear","operators","simd","subnormals"},"threads"};
-  // "paths" has "bf16" too if it is not empty; "operators" and "subnormals" are "" where the
-  // machine is to decide, and read as aten and kept if they are absent, as in records from before
-  // there was a choice
+  // "paths" also has "bf16" if it is not empty. "operators" and "subnormals" are "" if the machine
+  // is to decide. If they are absent, as in records from before there was a choice, they are read
+  // as aten and kept.
   Json ToJson() const;
   static Result<Execution> FromJson(const Json& json);
   bool operator==(const Execution&) const = default;

@@ -1,5 +1,5 @@
-// What is planned and not built yet, in one table: names of the sweep language that are refused as
-// such, not as unknown, and other things that documents and messages mention.
+// One table of everything that is planned and not built yet: names of the sweep language, which are
+// refused as not built instead of as unknown, and other things that documents and messages mention.
 // `longrun explain NAME` and the reference page print it.
 #pragma once
 
