@@ -31,7 +31,7 @@ namespace longrun {
 
 enum class Activation { kGeluNew, kGelu, kSilu };
 
-// "gelu_new", "gelu", "silu", the names in transformers; nothing for any other name.
+// "gelu_new", "gelu", "silu", the names in transformers; nullopt for any other name.
 std::optional<Activation> FindActivation(std::string_view name);
 
 struct ActivationShape {

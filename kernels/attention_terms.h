@@ -18,7 +18,7 @@
 
 namespace longrun {
 
-// Query i sees key j if all of these conditions hold, as far as they are set:
+// Query i sees key j if all of these conditions that are set hold:
 //   causal     j <= p
 //   window w   |p - j| < w, or j is one of the first n_sink keys (of the document)
 //   documents  p and j belong to the same document

@@ -94,7 +94,7 @@ struct ModelConfig {
   bool tie_embeddings = true;
   bool causal = true;
   double init_std = 0.02;        // residual output projections: * (2 n_layer)^-0.5
-  std::int64_t n_positions = 0;  // rows of a learned position table; 0 for methods without
+  std::int64_t n_positions = 0;  // rows of a learned position table; 0: the method has none
   PositionConfig position = {};
   BodyConfig body = {};
 

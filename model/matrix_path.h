@@ -22,7 +22,7 @@ MatrixPath NewRunMatrixPath(std::string_view vendor, std::string_view simd);
 
 // The name in a run's record: "onednn/AuthenticAMD", "aten/GenuineIntel".
 std::string MatrixPathName(MatrixPath path, std::string_view vendor);
-// The path with this name; nothing for another vendor's name or an unknown path.
+// The path with this name; nullopt for another vendor's name or an unknown path.
 std::optional<MatrixPath> FindMatrixPath(std::string_view name, std::string_view vendor);
 // Whether a machine that would choose `own` for a new run can continue a run that began with
 // `wanted`: where oneDNN's path is available, so is ATen's.

@@ -18,7 +18,7 @@ struct MemoryPath {
   bool activation_checkpointing = false;
 };
 
-// For a run that begins on a device of this kind.
+// The path of a run that begins on a device of this kind.
 MemoryPath NewRunMemoryPath(const ModelConfig& model, DeviceKind device_kind,
                             bool activation_checkpointing);
 

@@ -60,7 +60,7 @@ struct PublishedFile {
 std::span<const PublishedFile> PublishedFiles();
 std::vector<std::string> PublishedNames();
 
-// One of those files. kNotFound suggests the nearest name, or lists them.
+// The table in one of those files. kNotFound suggests the nearest name, or lists them.
 Result<PublishedTable> FindPublishedTable(std::string_view name);
 
 }  // namespace longrun

@@ -21,7 +21,7 @@ namespace longrun {
 // The imported checkpoint whose weights a run starts from.
 struct RunInit {
   std::string sha256;            // of its manifest: 64 hex digits
-  std::int64_t n_positions = 0;  // rows of the model's position table; 0 for methods without
+  std::int64_t n_positions = 0;  // rows of the model's position table; 0: it has none
 
   bool operator==(const RunInit&) const = default;
 };
@@ -55,9 +55,9 @@ struct Run {
   std::string Key() const;
 };
 
-// How a run is executed on a machine: everything that can change bits and is not part of the
-// question. Decided once per run, when its first attempt is placed, and kept by every later
-// attempt. A machine that cannot follow it gets no attempt of the run.
+// How a run is executed on a machine: everything that can change bits but is not part of the Run.
+// Decided once per run, when its first attempt is placed, and kept by every later attempt. A
+// machine that cannot execute the run in this way gets no attempt of it.
 // LibTorch's operators, or our kernels.
 enum class OperatorSet { kAten, kLongrun };
 template <>
@@ -89,7 +89,7 @@ struct Execution {
   bool operator==(const Execution&) const = default;
 };
 
-// For a run that begins on a device of this kind.
+// The choices for a run that begins on a device of this kind.
 OperatorSet OperatorsFor(DeviceKind device_kind);
 Subnormals SubnormalsFor(DeviceKind device_kind);
 

@@ -36,8 +36,8 @@ struct Axis {
   std::vector<AxisValue> values;
 };
 
-// From the index of an axis to the value that a point must have;
-// for position only the given parameters.
+// Maps the index of an axis to the value that a point must have; for position, only the given
+// parameters.
 using PointPattern = std::map<std::size_t, Json>;
 // Whether an entry of `exclude`, which wants the value `wanted` of the axis, matches `value`. For a
 // position, the entry may give only some of the parameters.

@@ -35,7 +35,7 @@ struct DatasetInfo {
   std::map<std::string, std::int64_t> split_tokens;
   std::map<std::string, std::int64_t> split_documents =
       {};  // of those splits for which it is known
-  // As DatasetShape::documents (model/evaluation/evaluation.h).
+  // Like DatasetShape::documents (model/evaluation/evaluation.h).
   std::function<Result<std::vector<TextSpan>>(const std::string& split, std::int64_t n)> documents =
       {};
   std::int64_t n_tokens = 0;     // ids of the tokenizer; further rows are padding; 0: unknown
@@ -53,7 +53,7 @@ struct ModelInfo {
   std::int64_t trained_length = 0;  // according to config.json; 0: it does not say
   std::int64_t mask_token = -1;     // of an encoder, according to config.json; -1: it does not say
 };
-// `find` returns nothing for an unknown name; `names` lists the known ones for the message.
+// `find` returns nullopt for an unknown name; `names` lists the known ones for the message.
 struct DatasetCatalogue {
   std::function<std::optional<DatasetInfo>(const std::string& name)> find;
   std::vector<std::string> names;

@@ -20,7 +20,7 @@ struct Unbuilt {
 // Keys first, then methods, evaluations, values, and what is not part of a sweep file.
 const std::vector<Unbuilt>& UnbuiltTable();
 
-// By its path, or its name ("position.pose", "pose"); null if it is not in the table.
+// Finds an entry by its path or its name ("position.pose", "pose"); null if there is none.
 const Unbuilt* FindUnbuilt(std::string_view name);
 bool IsUnbuiltMethod(std::string_view method);
 bool IsUnbuiltEvaluation(std::string_view evaluation);

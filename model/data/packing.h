@@ -1,5 +1,5 @@
-// How documents become one row of tokens. This is data,
-// stored in a dataset's file and in its manifest.
+// The rules by which documents become one row of tokens. They are data, stored in a dataset's file
+// and in its manifest.
 #pragma once
 
 #include <cstdint>
@@ -47,7 +47,7 @@ struct SplitRule {
                    // u < validation + test, else train. Other documents have no influence.
     kFirstTokens,  // the first tokens of the whole row are validation, the next test; a document on
                    // the border is cut
-    kLastTokens,   // the last tokens are test, those before them validation; likewise
+    kLastTokens,   // the last tokens are test, those before them validation; documents are cut too
   };
   By by = By::kFiles;
   double validation = 0.0;  // fractions, for kDocument

@@ -65,7 +65,7 @@ Status PrepareDataset(const PrepareSpec& spec, const std::string& folder,
 // How the finished dataset of a folder compares with a spec.
 struct Holding {
   bool same =
-      false;        // as the spec would give: the same settings and the same bytes in source files
+      false;        // it was made with the spec's settings, from the same bytes in all source files
   Status damage{};  // kDataLoss if the folder is damaged; `longrun data verify` says the same
 };
 

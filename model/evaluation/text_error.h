@@ -70,7 +70,7 @@ struct TextError {
   // Degrees of freedom of Student's t for intervals: blocks - 1, or effective documents - 1.
   double df = 0.0;
 };
-// From the score's documents and blocks.
+// The error of the score's mean NLL, from its documents or blocks.
 TextError TextErrorOf(const Score& score);
 
 // The error of a bucket's mean, from its blocks. df is their effective number - 1. If the effective

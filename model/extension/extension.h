@@ -43,8 +43,8 @@ struct Extension {
   std::string_view source;
   std::string_view meaning;
   std::vector<ParamSpec> params;
-  // Writes the defaults that depend on other parameters,
-  // for those that `given` lacks. Usually null.
+  // For parameters that `given` lacks, writes the defaults that depend on other parameters. Usually
+  // null.
   void (*refine_defaults)(const Json& given, Json& params) = nullptr;
   // The rotation for a text of n_tokens. An error names the parameter ("method" for the extension
   // itself) that does not fit the model's rotation.

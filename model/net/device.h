@@ -1,6 +1,6 @@
-// Where and with which types a network computes: the device, the type of its weights, and whether
-// products are taken in bf16 (autocast: weights, LayerNorm, residual stream, softmax and loss stay
-// fp32; only the factors of matrix products are rounded).
+// How a network computes: its device, the type of its weights, and whether products are taken in
+// bf16 (autocast: weights, LayerNorm, residual stream, softmax and loss stay fp32; only the factors
+// of matrix products are rounded).
 #pragma once
 
 #include <c10/core/Device.h>

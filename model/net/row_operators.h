@@ -18,8 +18,8 @@
 
 namespace longrun {
 
-// Options for the kernels: divides rows of `n_channel` elements among LibTorch's threads,
-// in parts of enough rows.
+// Options with which kernels divide rows of `n_channel` elements among LibTorch's threads, in parts
+// that have enough rows to be worth a thread.
 KernelOptions RowOptions(Simd simd, std::int64_t n_channel);
 
 struct NormWeights {

@@ -155,7 +155,7 @@ class Transformer {
   std::vector<Layer> layers_;
   bool recomputes_ = false;
   at::Tensor filled_TC_;                     // a closed-form E[t]; grows
-  std::unique_ptr<ReadingPlanner> reading_;  // null: keys stand where they are
+  std::unique_ptr<ReadingPlanner> reading_;  // null: keys are at their own positions
 };
 
 }  // namespace longrun

@@ -84,7 +84,8 @@ std::vector<std::unique_ptr<AttentionTerm>> MakeTerms(const TermSpec& spec,
                                                       const AttentionShape& shape,
                                                       const Compute& compute);
 
-// The places of these tensors among TermSpec::learned, and the tensors at these places in a call.
+// PlacesOf returns the indices of these tensors in TermSpec::learned; LearnedAt returns a call's
+// tensors at such indices.
 using LearnedPlaces = std::vector<std::size_t>;
 LearnedPlaces PlacesOf(const TermSpec& spec, const std::vector<std::string>& names);
 AttentionTerm::Tensors LearnedAt(const LearnedPlaces& places, const TermCall& call);
