@@ -20,8 +20,8 @@ struct Packing {
   // their ids are kept unchanged.
   Eot eot = Eot::kAfter;
   bool universal_newlines = false;  // "newline: universal", else "keep"
-  // The order of the files: sorted byte-wise by path; as the folder lists them; or as given, with
-  // the matches of each pattern sorted byte-wise by path.
+  // The order of the files: kSorted byte-wise by path, kListed as the folder lists them, or kGiven:
+  // as given, with the matches of each pattern sorted byte-wise by path.
   Order order = Order::kSorted;
   // If set, the documents of one file are joined by this text into one document.
   std::optional<std::string> join = std::nullopt;
