@@ -2,8 +2,8 @@
 // kernels over rows (kernels/norm.h, activation.h, embedding.h, key_bias.h) if `compute.kernels`
 // names an instruction set and they support the operation, else through LibTorch's operators.
 //
-// The kernels support LayerNorm and RMSNorm, and gelu_new, gelu and silu, gated or not, in fp32 on a
-// CPU and with bf16 results of products. A gradient can be taken once (no double backward).
+// The kernels support LayerNorm and RMSNorm, and gelu_new, gelu and silu, gated or not, in fp32 on
+// a CPU and with bf16 results of products. A gradient can be taken once (no double backward).
 //
 // Legend: B batch, T positions, H heads, C channels, V vocabulary; ".." any leading dimensions.
 #pragma once
