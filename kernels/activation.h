@@ -16,7 +16,7 @@
 //
 // Shapes:  h, g, u, y and their gradients (N, C), dense; b (C)
 // Types:   all (N, C) tensors have one type, fp32 or bf16; b, db and intermediate values are fp32
-// Bits:    an element's bits depend only on that element; those of db on the rows, not on threads
+// Bits:    an element's bits depend only on that element; the bits of db on the rows, not threads
 // Errors:  a null or negative argument, or types that differ, are a bug of the caller (LR_CHECK)
 #pragma once
 
@@ -31,7 +31,7 @@ namespace longrun {
 
 enum class Activation { kGeluNew, kGelu, kSilu };
 
-// "gelu_new", "gelu", "silu", the names in transformers; nothing for any other name.
+// "gelu_new", "gelu", "silu", the names in transformers; nullopt for any other name.
 std::optional<Activation> FindActivation(std::string_view name);
 
 struct ActivationShape {

@@ -6,15 +6,16 @@
 //   theta = theta - lr (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)
 //
 // Types:   fp32, with the coefficients formed in double
-// Bits:    an element's bits depend only on that element; the norm's on the gradients, not on
-//          threads: it is summed in fp32 over parts of fixed size,
-//          and the parts in double, in order
+// Bits:    an element's bits depend only on that element. The norm's bits depend on the gradients,
+//          not on threads: parts of fixed size are summed in fp32, and their sums in double, in
+//          order
 // Subnormal numbers: flushed, or kept where the options say so (base/subnormals.h). Flushing
 //          changes sqrt(v) by less than 2^-63 sqrt(3 / (1 - beta2)), 6e-18 for beta2 = 0.999, which
 //          an eps of 1e-10 or more hides below fp32's rounding, and m by less than
 //          2^-124 / (1 - beta1). It makes the norm of n numbers smaller by less than 2^-63 sqrt(n):
-//          each multiply-add of a square to a sum, itself zero or at least 2^-126, loses less than
-//          2^-126; S squares lose d < n 2^-126 in all, and sqrt(S) - sqrt(S - d) <= sqrt(d)
+//          each multiply-add of a square to a sum, which is zero or at least 2^-126, loses less
+//          than 2^-126. So the sum S of the squares loses d < n 2^-126 in all, and
+//          sqrt(S) - sqrt(S - d) <= sqrt(d)
 // Errors:  a null or negative argument is a bug of the caller (LR_CHECK)
 #pragma once
 

@@ -17,16 +17,15 @@
 // Memory:  the caller owns every result buffer; working memory is O(B H T D)
 // Threads: bits depend neither on the number of threads nor on the other sequences of the batch
 // Subnormal numbers: flushed, or kept where the options say so (base/subnormals.h). Over n keys
-//          flushing changes o by less than (n + 1) 2^-124 max(1, |v|), apart from what it changes
-//          in the scores, which are sums of products (base/subnormals.h). For l >= 1, where l is
-//          the sum of the probabilities before they are divided, in units of 2^-126: each key's p
-//          changes by at most 1, whether p itself or the factor that rescales it is flushed, so sum
-//          p v changes by n |v| and l by n; each product and each rescaling of a tile may flush its
-//          result, 2 n together; v as an operand and o as a result add 1 each
-// Errors: a shape, stride, type or size that does not fit is kInvalidArgument and
-// names the argument;
-//          a term that the back-end lacks is kUnimplemented and names the term; regions are
-//          kUnimplemented in backward, since they are for inference
+//          flushing changes o by less than (n + 1) 2^-124 max(1, |v|), apart from its effect on the
+//          scores, which are sums of products (base/subnormals.h). Proof, for l >= 1, where l is
+//          the sum of the probabilities before the division, with changes in units of 2^-126: each
+//          key's p changes by at most 1, whether p itself or the factor that rescales it is
+//          flushed, so sum p v changes by n |v| and l by n. Each product and each rescaling of a
+//          tile may flush its result, which adds 2 n. v as an operand and o as a result add 1 each
+// Errors:  a shape, stride, type or size that does not fit is kInvalidArgument and names the
+//          argument; a term that the back-end lacks is kUnimplemented and names the term; regions
+//          are kUnimplemented in backward, since they are for inference
 //
 // tests/kernels/conformance_test.cc holds every back-end to this contract.
 #pragma once
@@ -69,8 +68,8 @@ struct AttentionInputs {
   HeadsView q, k, v;
 };
 
-// The keys that forward skipped in a row of tiles, because their probabilities sum to less than
-// skip_epsilon. Backward needs this: for each 32 queries, the first key that forward visited.
+// For each 32 queries: the first key that forward visited, which backward needs. Forward skips the
+// keys before it if their probabilities sum to less than skip_epsilon.
 struct VisitedKeys {
   static constexpr std::int64_t kQueries = 32;
   static std::int64_t Count(std::int64_t n_query) { return (n_query + kQueries - 1) / kQueries; }
@@ -113,9 +112,9 @@ struct AttentionBackwardCall {
   std::span<double> d_row_factor = {};
 };
 
-// A way to compute attention. `cpu` is the best that this processor can run of "cpu/avx512",
-// "cpu/avx2", "cpu/sse4" and "cpu/portable", on ARM of "cpu/sve256" and "cpu/neon". These give
-// nearly the same numbers but not the same bits.
+// A way to compute attention. `cpu` is the best one that this processor can run: on x86 of
+// "cpu/avx512", "cpu/avx2", "cpu/sse4" and "cpu/portable", on ARM of "cpu/sve256" and "cpu/neon".
+// These give nearly the same numbers but not the same bits.
 struct AttentionKernel {
   std::string_view name;
   Status (*forward)(const AttentionForwardCall& call, const AttentionTerms& terms,

@@ -1,4 +1,4 @@
-// What every attention back-end (attention.h) checks before it computes.
+// The checks that every attention back-end (attention.h) makes before it computes.
 #pragma once
 
 #include "base/status.h"

@@ -1,4 +1,4 @@
-// Position terms of attention, as the kernels see them: views of numbers that the caller owns.
+// Position terms of attention, in the form that kernels take: views of the caller's numbers.
 //
 //   s[b][h][i][j] = scale * <rotate(q_i, p), rotate(k_j, j)> + bias[b][h][i][j],   p = q_offset + i
 //                 = -inf where query i does not see key j
@@ -18,7 +18,7 @@
 
 namespace longrun {
 
-// Query i sees key j if all of these conditions hold, as far as they are set:
+// Query i sees key j if all of these conditions that are set hold:
 //   causal     j <= p
 //   window w   |p - j| < w, or j is one of the first n_sink keys (of the document)
 //   documents  p and j belong to the same document
@@ -97,8 +97,8 @@ struct RotationTable {
   std::span<const double> growth = {};
   // (B, T_p), T_p = max(T_k, q_offset + T_q): the row of the table to which the query and the key
   // at each position are rotated; empty: the position itself. Training at positions that skip, such
-  // as PoSE's (arXiv:2309.10400), gives each sequence its own. Not with regions, which have rows
-  // too.
+  // as PoSE's (arXiv:2309.10400), gives each sequence its own rows. Must be empty with regions,
+  // which have rows of their own.
   std::span<const std::int32_t> row = {};
 };
 
@@ -107,19 +107,19 @@ struct RotationTable {
 //   rotate(k_j) = (1 - weight[j]) rotate(k_j, key_row[j]) + weight[j] rotate(k_j, row[j])
 //
 // so that a score is interpolated between those of two distances. In GALI (arXiv:2502.02659)
-// positions need not be integers: it rounds a query's position up, to n_i, and combines the scores
-// at both neighbours of a key's position p_j: (1 - r) s(n_i, ceil p_j) + r s(n_i, floor p_j), r the
-// fraction of n_i - p_j. Since n_i is an integer, r = ceil(p_j) - p_j depends only on the key, and
-// one blended key serves both.
+// positions need not be integers. GALI rounds a query's position up, to n_i, and combines the
+// scores at both neighbours of a key's position p_j: (1 - r) s(n_i, ceil p_j) + r s(n_i, floor
+// p_j), where r is the fraction of n_i - p_j. Since n_i is an integer, r = ceil(p_j) - p_j depends
+// only on the key, and one blended key gives both scores.
 struct BlendedKeys {
   std::span<const std::int32_t> row = {};  // (T_k)
   std::span<const double> weight = {};     // (T_k), in [0, 1]
 };
 
-// Some of a query's keys, and the positions to which it and they are rotated. Methods that let a
-// rotary model read texts beyond its length without training place near and far keys at positions
-// other than their own. Regions divide the keys of a query, from the nearest to the oldest. Key j
-// of query i is in region r if
+// Some of a query's keys, and the positions to which the query and these keys are rotated. Some
+// methods let a rotary model read texts beyond its length without training: they place near and far
+// keys at positions other than their own. Regions divide the keys of a query, from the nearest to
+// the oldest. Key j of query i is in region r if
 //
 //   key_begin[r][i] <= j < key_begin[r - 1][i]     the first has no upper end,
 //                                                  the last no lower one

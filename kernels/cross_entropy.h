@@ -9,8 +9,8 @@
 // Types:   z and dz fp32 or bf16; nll and lse fp32, from sums in fp32
 // Edges:   a logit that is NaN or +inf gives NaN; -inf is probability 0
 // Bits:    a row's bits depend only on that row
-// Errors: a null or negative argument, or a target outside of [0, V), is a bug of the
-// caller (LR_CHECK)
+// Errors:  a null or negative argument, or a target outside of [0, V), is a bug of the caller
+//          (LR_CHECK)
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,6 @@
 // The C interface of liblongrun_cuda.so, the part of longrun that nvcc compiles. The trainer loads
-// it at run time, so that one build serves machines with and without a GPU. The interface has no
-// types of CUDA's or LibTorch's headers.
+// it at run time, so that one build serves machines with and without a GPU. The interface uses no
+// types from CUDA's or LibTorch's headers.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// Which probabilities dropout keeps: a pure function, so that backward and every back-end compute
-// forward's mask again instead of storing it.
+// Decides which probabilities dropout keeps. This is a pure function, so that backward and every
+// back-end compute forward's mask again instead of storing it.
 //
 //   word[0..3] = Philox4x32-10(counter = (j / 8, i, b H + h, offset), key = seed, low word first)
 //   element j  = the 16 bits of word[(j % 8) / 2], the low half for even j

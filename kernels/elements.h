@@ -1,5 +1,5 @@
-// Elements of a tensor, as a kernel reads and writes them: fp32, or bf16, whose sums are taken in
-// fp32 and rounded once, to nearest even.
+// Elements of a tensor, as a kernel reads and writes them: fp32 or bf16. Sums of bf16 elements are
+// taken in fp32 and rounded once, to nearest even.
 #pragma once
 
 #include <cstdint>

@@ -5,8 +5,8 @@
 //
 // Shapes:  id (N); dy (N, C), dense; dW (V, C), dense, fp32
 // Bits:    depend only on the ids and rows, not on threads
-// Errors: a null or negative argument, or an id outside of [0, V), is a bug of the
-// caller (LR_CHECK)
+// Errors:  a null or negative argument, or an id outside of [0, V), is a bug of the caller
+//          (LR_CHECK)
 #pragma once
 
 #include <cstdint>

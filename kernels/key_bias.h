@@ -5,10 +5,10 @@
 //   r[b][h][t] = before[b][h] - sum over u <= t of softplus(sigma a[b][u][h])
 //   da[b][t][h] = -sigma sigmoid(sigma a[b][t][h]) sum over u >= t of dr[b][h][u]
 //
-// r reaches 1e4 and more, where the spacing of fp32 is 1e-3, so it is summed in double and returned
+// r reaches 1e4 and more, where the spacing of fp32 is 1e-3. So it is summed in double and returned
 // in one of two forms: as r, or as local and anchor with
-// r[t] = anchor[t / kKeyBiasBlock] + local[t], where anchor[J] is the sum before block J, so that
-// local stays small.
+// r[t] = anchor[t / kKeyBiasBlock] + local[t]. anchor[J] is the sum before block J, so that local
+// stays small.
 //
 // Shapes:  a, da (B, T, H); r, dr, local (B, H, T); anchor (B, H, ceil(T / kKeyBiasBlock));
 //          before (B, H)

@@ -6,9 +6,10 @@
 //
 // i query, j key, both from 0; s and p as in model/net/attention.h: p[i][.] = softmax of s[i][.]
 // over the keys that query i sees. A bias that is the same for all keys of a query cancels in p, so
-// s is defined only up to one number per row; here it is the number of the formulas' relative form:
-// -slope (i - j), b_i - b_j. If j is not visible to i, A is 0 (probabilities) or NaN (logits). If
-// only some layers see it (a window in some layers), a logit is the mean over those layers.
+// s is defined only up to one number per row. Here biases are in their relative form, which fixes
+// that number: -slope (i - j), b_i - b_j. If j is not visible to i, A is 0 (probabilities) or NaN
+// (logits). If j is visible in some layers only (others have a window), a logit is the mean over
+// the layers in which it is visible.
 //
 //   entropy[i]      = -sum over j of A[i][j] ln A[i][j]         of the averaged row (nats)
 //   head_entropy[i] = mean over texts, layers and heads of -sum over j of p[i][j] ln p[i][j]

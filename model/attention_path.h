@@ -19,7 +19,7 @@ template <>
 struct EnumNames<AttentionBackend> {
   static constexpr std::array<std::string_view, 3> kNames = {"reference", "torch", "fused"};
 };
-// By its name; kInvalidArgument lists the names.
+// Finds a back-end by its name; kInvalidArgument lists the names.
 Result<AttentionBackend> ParseAttentionBackend(std::string_view name);
 
 // kUnimplemented names what the CPU's fused attention (kernels/) lacks for these terms and heads,

@@ -46,7 +46,7 @@ struct EnumNames<BlockKind> {
                                                              "parallel_shared_norm"};
 };
 
-// Of the MLP, by Hugging Face's names.
+// The activation function of the MLP, by Hugging Face's names.
 enum class MlpActivation {
   kGeluNew,  // the tanh form
   kGelu,     // by the error function
@@ -94,7 +94,7 @@ struct ModelConfig {
   bool tie_embeddings = true;
   bool causal = true;
   double init_std = 0.02;        // residual output projections: * (2 n_layer)^-0.5
-  std::int64_t n_positions = 0;  // rows of a learned position table; 0 for methods without
+  std::int64_t n_positions = 0;  // rows of a learned position table; 0: the method has none
   PositionConfig position = {};
   BodyConfig body = {};
 
@@ -103,7 +103,7 @@ struct ModelConfig {
   // d_model / n_head if it is an integer, else 0, which Check() refuses.
   std::int64_t EvenHeadDim() const;
   AttentionShape attention_shape() const;  // only after CheckShape() passed
-  // Without "position" and "n_positions". The keys of the body are present for all architectures
+  // Leaves out "position" and "n_positions". The keys of the body are present for all architectures
   // except gpt2, whose body is always the same.
   Json ToJson() const;
   // The inverse: requires every key and allows no other. Checks only types; n_positions stays 0,
@@ -116,8 +116,8 @@ struct ModelConfig {
   // Sets the body, d_ff, activation, layer_norm_epsilon and tie_embeddings to those of
   // `architecture`; n_head and d_model must be set. kInvalidArgument for an unknown name.
   Status SetArchitecture(const std::string& name);
-  // For queries, keys and values, and also for the output if the architecture has one
-  // switch for both.
+  // Sets the biases of queries, keys and values, and also that of the output if the architecture
+  // has one switch for both.
   void SetAttentionBias(bool qkv_bias);
   // Checks ranges and relations (d_model divisible by n_head, what the architecture's body may be,
   // the position method's own demands).

@@ -8,11 +8,11 @@
 namespace longrun {
 
 // Like FromJson. A member with an error keeps its default; a floating-point number becomes NaN. If
-// CheckModel then reports a path that already had an error, it is the same error again.
+// CheckModel then reports a key that already has an error, it repeats that error.
 ModelConfig ReadModel(const Json& model, const Json& position, KeyErrors& errors);
 
-// Like Check, but does not report consequences of a value that is itself wrong. `read`: the errors
-// of ReadModel, whose unknown words are reported again, in their places among the others.
+// Like Check, but does not report consequences of a value that is itself wrong. `read` has the
+// errors of ReadModel: its unknown words are reported again, in the order of the settings.
 void CheckModel(const ModelConfig& model, KeyErrors& errors, const KeyErrors& read = {});
 
 // Adds the errors of a "position" (PositionErrors). Returns true if there are none.

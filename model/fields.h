@@ -11,8 +11,8 @@
 
 namespace longrun {
 
-// The architecture without keys of the body: its runs are older than these keys, and its body is
-// always the same.
+// The architecture whose JSON has no keys of the body: its runs are older than these keys, and its
+// body is always the same.
 inline constexpr std::string_view kBodyless = "gpt2";
 
 void Fields(Of<ModelConfig> auto& model, auto& v) {

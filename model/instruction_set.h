@@ -1,7 +1,7 @@
 // The instruction sets, with the names in a run's record (Execution::simd):
 //
 //   x86   avx512, avx2, default    LibTorch's dispatcher has the same names
-//   ARM   sve256, neon             likewise, except that LibTorch calls "neon" its default too
+//   ARM   sve256, neon             likewise, but LibTorch's name for "neon" is "default"
 //
 // One name covers LibTorch's operators and ours (kernels/simd.h), and never two architectures. SVE
 // with vectors of other than 256 bits is not used: neither LibTorch nor we have code for it, so a
@@ -17,14 +17,14 @@ namespace longrun {
 // kernels run. Found without LibTorch.
 std::string DetectSimd();
 
-// With what LibTorch multiplies matrices in bf16 on a CPU with these flags (CpuIdentity::flags),
-// where the widest instruction set is `simd`: oneDNN takes the best of "amx", "avx512_bf16" and
-// "avx512" (which widens to fp32), on Arm "bf16". "none": LibTorch's own loops. Each gives other
-// bits, so a run in bf16 keeps the one that it began with (Execution::bf16).
+// The instructions with which LibTorch multiplies matrices in bf16 on a CPU with these flags
+// (CpuIdentity::flags) and `simd` as its widest instruction set. oneDNN takes the best of "amx",
+// "avx512_bf16" and "avx512" (which widens to fp32), on Arm "bf16". "none": LibTorch's own loops.
+// Each gives other bits, so a run in bf16 keeps the one that it began with (Execution::bf16).
 std::string Bf16Path(std::string_view cpu_flags, std::string_view simd);
 
-// Our name for an answer of at::get_cpu_capability() in this program: "AVX512",
-// "NO AVX", "DEFAULT".
+// Our name for what at::get_cpu_capability() returned in this program: "AVX512", "NO AVX" or
+// "DEFAULT".
 std::string SimdOfCapability(std::string_view capability);
 // LibTorch's name for it, for ATEN_CPU_CAPABILITY.
 std::string_view CapabilityOfSimd(std::string_view simd);

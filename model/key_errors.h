@@ -25,7 +25,7 @@ struct KeyError {
 
 class KeyErrors {
  public:
-  // True if `status` is ok and nothing was added.
+  // Returns true if `status` is ok; otherwise adds it.
   bool Add(std::string_view key, Status status, std::vector<std::string> others = {}) {
     if (status.ok()) return true;
     errors_.push_back(

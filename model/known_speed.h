@@ -1,5 +1,5 @@
 // The measured speed of one core by instruction set and matrix path, and the processor on which it
-// was measured. A speed measured on one make says nothing about another: what is not in the table
+// was measured. A speed measured on one make says nothing about another. What is not in the table
 // was not measured. docs/benchmarks.md has the measurements themselves, as ratios to peers.
 #pragma once
 
@@ -28,7 +28,7 @@ struct KnownSpeed {
 
 std::span<const KnownSpeed> KnownSpeeds();
 
-// The row of these paths; among several, the one of this processor's microarchitecture.
+// The row with these paths; if there are several, the one for this processor's microarchitecture.
 // Null: not measured.
 const KnownSpeed* FindKnownSpeed(const CpuPaths& paths);
 

@@ -1,4 +1,4 @@
-// With which types a model is trained or timed. Its weights are fp32 in both.
+// The types with which a model is trained or timed. With either, its weights are fp32.
 #pragma once
 
 #include <array>

@@ -1,8 +1,8 @@
 // How a setting of a model (fields.h) or a recipe (train_fields.h) is declared, once. A declaration
-// gives the JSON form, its strict reading and its range (config.cc, train_config.cc); the key of a
-// sweep file, its default, its line in the reference and in the JSON Schema (sweeps/schema.cc); and
-// whether a run that starts from an imported model or continues another run must agree in it
-// (sweeps/expand.cc).
+// gives the JSON form, its strict reading and its range (config.cc, train_config.cc). It also gives
+// the key of a sweep file, its default, and its lines in the reference and in the JSON Schema
+// (sweeps/schema.cc). It says whether a run that starts from an imported model or continues another
+// run must have the same value (sweeps/expand.cc).
 // A new setting needs a member of its struct, its declaration, and the code that uses it:
 //
 //   v(optimizer.lr, {.name = "lr", .min = 1e-12, .max = 10, .meaning = "largest learning rate"});
@@ -34,8 +34,8 @@
 namespace longrun {
 
 struct SettingUse {
-  // In a sweep file: `required` settings must be given; `derived` ones, if left out, are what the
-  // meaning says; all others have the member's default.
+  // In a sweep file: `required` settings must be given. `derived` ones, if left out, get the value
+  // that their meaning states; all others get the member's default.
   bool required = false;
   bool derived = false;
   bool axis = true;

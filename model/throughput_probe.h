@@ -1,5 +1,5 @@
-// The interface of a model for benchmarks: repeat one step of training, reading or writing, and
-// report its cost. Torch-free.
+// The interface of a model for benchmarks: repeats one step of training, reading or writing, and
+// reports its cost. Torch-free.
 #pragma once
 
 #include <cstdint>

@@ -42,7 +42,7 @@ struct OptimizerConfig {
   double grad_clip = 1.0;     // global norm; 0 turns it off
 };
 
-// Both after a linear warm-up.
+// Both begin with a linear warm-up.
 enum class ScheduleKind { kCosine, kConstant };
 template <>
 struct EnumNames<ScheduleKind> {

@@ -9,15 +9,15 @@
 namespace longrun {
 
 // Like FromJson. A member with an error keeps its default; a floating-point number becomes NaN. If
-// CheckTrain then reports a path that already had an error, it is the same error again.
+// CheckTrain then reports a key that already has an error, it repeats that error.
 TrainConfig ReadTrain(const Json& train, KeyErrors& errors);
 
-// Like Check, but does not report consequences of a value that is itself wrong. `read`: the errors
-// of ReadTrain, whose unknown words are reported again, in their places among the others.
+// Like Check, but does not report consequences of a value that is itself wrong. `read` has the
+// errors of ReadTrain: its unknown words are reported again, in the order of the settings.
 void CheckTrain(const TrainConfig& train, KeyErrors& errors, const KeyErrors& read = {});
 
-// Checks the demands of model and objective on each other: a model that sees the next token cannot
-// learn to predict it, and the mask token needs a row of the embedding.
+// Checks that model and objective fit each other: a model that sees the next token cannot learn to
+// predict it, and the mask token needs a row of the embedding.
 void CheckObjective(const ModelConfig& model, const TrainConfig& train, KeyErrors& errors);
 
 }  // namespace longrun

@@ -101,7 +101,7 @@ void Fields(Of<TrainConfig> auto& train, auto& v) {
      .meaning = "order of the data: sequences from random starts, or consecutive slices in "
                 "shuffled or in file order"},
     {.kept = true});
-  // A JSON that has the objective has this one.
+  // If a run's JSON has the objective, it is masked_lm.
   std::vector<std::string> objectives;
   if (is_masked) objectives.emplace_back(EnumName(Objective::kMaskedLm));
   v(train.objective,

@@ -5,8 +5,8 @@
 //     - below: {of: cable, than: alibi, context_lengths: [256, 1024], margin: 0.05}
 //     - flat: {of: alibi, from: 64, to: 1024, factor: 1.05}
 //
-// `of` and `than` are values of `axis` as a table shows them: "cable", "rope(base=500000)", or only
-// a method's name where one value of the axis has it.
+// `of` and `than` are values of `axis` as a table shows them: "cable", "rope(base=500000)"; a
+// method's name is enough if only one value of the axis has it.
 #pragma once
 
 #include <span>
@@ -28,7 +28,7 @@ struct ClaimKind {
   // See WhyWrongTogether.
   std::string (*check)(const Json& params) = nullptr;
 };
-// Why parameters that are right one by one are wrong together; "": they are not.
+// The reason why parameters that are right one by one are wrong together; "" if they are not.
 std::string WhyWrongTogether(const ClaimKind& kind, const Json& params);
 
 std::span<const ClaimKind> ClaimKinds();

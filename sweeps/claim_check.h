@@ -1,4 +1,4 @@
-// Whether a sweep measures what its claims are about. Internal to sweeps/.
+// Checks that a sweep measures what its claims are about. Internal to sweeps/.
 #pragma once
 
 #include <string>
@@ -14,8 +14,8 @@ struct ClaimProblem {
   std::string message;
 };
 
-// A claim about what the sweep does not measure could never be judged. Values given by --set are
-// not compared: the claims are about the file's.
+// The problems of a claim. A claim about something that the sweep does not measure could never be
+// judged. Values given by --set are not compared, since claims are about the values of the file.
 std::vector<ClaimProblem> ProblemsOf(const Claim& claim, const SweepSpec& spec);
 
 }  // namespace longrun

@@ -2,8 +2,8 @@
 //
 //   STATE/coordinator.address     unix:PATH crc32c=XXXXXXXX
 //
-// The address of the running coordinator, or of the last one if it was killed. A single flipped bit
-// does no harm: with a wrong address every command would wait for a coordinator that is there.
+// The address of the running coordinator, or of the last one if it was killed. The checksum detects
+// damage: with a wrong address, every command would wait in vain for a coordinator that is running.
 #pragma once
 
 #include <string>

@@ -1,10 +1,10 @@
 // The lock of a state folder, with the name of its holder:
 //
 //   STATE/coordinator.lock     PID crc32c=XXXXXXXX             the coordinator of a service
-//                              PID momentary crc32c=XXXXXXXX   that of one command,
-//                                                              with which it ends
-//                              empty                           nobody,
-//                                                              or one that has just taken it
+//                              PID momentary crc32c=XXXXXXXX   the coordinator of one command,
+//                                                              which ends with the command
+//                              empty                           nobody, or a holder that has not
+//                                                              written its name yet
 //
 // A holder that was killed stays named until the next one takes the lock. The checksum protects the
 // pid, which a message shows to a user, who may end that process.
@@ -26,7 +26,7 @@ struct CoordinatorHolder {
 
 std::string CoordinatorLockPath(const std::string& state_folder);
 std::string CoordinatorLockText(const CoordinatorHolder& holder);
-// Nothing if the file does not exist, is empty, or is damaged.
+// Returns nullopt if the file does not exist, is empty, or is damaged.
 std::optional<CoordinatorHolder> ReadCoordinatorLock(const std::string& state_folder);
 // Whether a process of this machine has the pid. A killed holder's pid may be another
 // process's by now.
@@ -41,8 +41,9 @@ class CoordinatorLock {
   CoordinatorLock(CoordinatorLock&&) noexcept = default;
   CoordinatorLock& operator=(CoordinatorLock&&) noexcept = default;
   ~CoordinatorLock();
-  // Removes the holder's name while the lock is held, so that nobody takes it for that of the next
-  // holder. The destructor does it, too; a process that ends without destructors calls it.
+  // Removes the holder's name while the lock is held, so that nobody takes it for the name of the
+  // next holder. The destructor also does this; a process that ends without destructors must call
+  // it.
   void RemoveName();
 
  private:

@@ -1,5 +1,5 @@
-// The cost of a run: memory on its code path, FLOPs, disk. Formulas of shapes (cost.cc), the same
-// for placement, the micro-batch and `plan`.
+// The cost of a run: memory on its code path, FLOPs, disk. Computed from shapes alone (cost.cc);
+// placement, the choice of the micro-batch and `plan` use the same formulas.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,7 @@ struct MemoryPath {
   bool activation_checkpointing = false;
 };
 
-// For a run that begins on a device of this kind.
+// The path of a run that begins on a device of this kind.
 MemoryPath NewRunMemoryPath(const ModelConfig& model, DeviceKind device_kind,
                             bool activation_checkpointing);
 
@@ -27,8 +27,8 @@ MemoryPath NewRunMemoryPath(const ModelConfig& model, DeviceKind device_kind,
 std::int64_t TrainMemoryBytes(const ModelConfig& model, const TrainConfig& train,
                               std::int64_t micro_batch, const MemoryPath& path);
 
-// The largest power of two of sequences that divides a step and with which a training fits into
-// memory_bytes (a formula of shapes, never a timing). At least 1.
+// The micro-batch: the largest power of two that divides the number of sequences in a step and with
+// which training fits into memory_bytes (a formula of shapes, never a timing). At least 1.
 std::int64_t AutoMicroBatch(const ModelConfig& model, const TrainConfig& train,
                             std::int64_t memory_bytes, const MemoryPath& path);
 

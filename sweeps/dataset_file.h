@@ -9,9 +9,9 @@
 //   split: {by: document, validation: 0.05, test: 0.05, seed: 7}
 //   shard_tokens: 128Mi
 //
-// split: {by: files, train: [..], validation: [..], test: [..]} replaces source.files; {by:
-// first_tokens, validation: 100M} holds out the beginning of the row, {by:
-// last_tokens, ..} its end.
+// split: {by: files, train: [..], validation: [..], test: [..]} replaces source.files.
+// {by: first_tokens, validation: 100M} holds out the beginning of the row of tokens,
+// {by: last_tokens, ..} its end.
 #pragma once
 
 #include <string>

@@ -28,11 +28,11 @@ namespace longrun {
 std::string CloseJournalLine(std::string_view prefix);
 // Parses a line without its newline; checks its crc and form.
 Result<JournalRecord> ParseJournalLine(std::string_view line);
-// Canonical JSON of the record's body: the same errors.
+// Returns the record's body as canonical JSON, or the errors of ParseJournalLine.
 Result<std::string> BodyOfJournalLine(std::string_view line);
 
-// The content of `final` about the records before it: counted by the writer, and again by the
-// reader that checks it.
+// What `final` states about the records before it. The writer counts them, and so does the reader,
+// to check `final`.
 class JournalTally {
  public:
   void Add(RecordKind kind, std::string_view line);  // without its newline

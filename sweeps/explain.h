@@ -25,7 +25,7 @@ Result<Json> Explain(std::string_view path);
 // The same as text for people.
 std::string ExplainText(const Json& explained);
 
-// Every path that Explain accepts of what is built, for completion.
+// Every path that Explain accepts, for completion; without those of unbuilt.h.
 std::vector<std::string> ExplainPaths();
 
 }  // namespace longrun

@@ -41,7 +41,7 @@ struct FailureRow {
 
 std::span<const FailureRow> FailureTable();
 const FailureRow& FailureOf(FailureClass failure_class);
-// By name; null when unknown.
+// Finds a class by its name; null if unknown.
 const FailureRow* FindFailure(std::string_view name);
 
 // The failure class of a task that met a shortage.

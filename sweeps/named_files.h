@@ -1,6 +1,6 @@
 // The files that a sweep file names: an evaluation's questions (Evaluation::file_param). An
-// evaluation depends on their content, so each is replaced in the sweep by "sha256:HEX" through an
-// override, as with `--set`: a submission does not depend on where files are.
+// evaluation depends on their content, so each name is replaced in the sweep by "sha256:HEX"
+// through an override, as with `--set`. So a submission does not depend on where files are.
 #pragma once
 
 #include <string>
@@ -19,9 +19,9 @@ struct NamedFiles {
   std::vector<std::pair<std::string, std::string>> overrides;
   std::vector<InputFile> files;
   std::vector<std::string> ids;  // already given in the sweep as "sha256:HEX"
-  // Of files that cannot be read, or are not of the right kind: their places in the sweep file, a
-  // line each, like the errors of ParseSweep, which reports all other mistakes. Such a file has no
-  // override, so ParseSweep refuses it at the same place.
+  // Names files that cannot be read or are not of the right kind, with their places in the sweep
+  // file, one per line, like the errors of ParseSweep. ParseSweep reports all other mistakes; it
+  // also refuses such a file at the same place, since the file has no override.
   Status problems = {};
 };
 

@@ -29,7 +29,7 @@ namespace longrun {
 
 // A published number and its place.
 struct PublishedValue {
-  std::vector<std::string> at = {};  // on each of the table's axes, as a file writes it: "rope"
+  std::vector<std::string> at = {};  // its value on each of the table's axes, as in a file: "rope"
   std::int64_t context_length = 0;
   double value = 0.0;
 };
@@ -40,10 +40,10 @@ struct PublishedTable {
   std::string source = {};
   std::string notes = {};
   std::string metric = {};
-  // The published numbers are known within this: of numbers read off a figure.
+  // How far numbers that were read off a figure may be off; 0 for others.
   double reading_error = 0.0;
-  // What they did: "model.n_layer" -> 16, by the keys of a resolved run, "dataset", "tokenizer",
-  // and "evaluate.PARAMETER" of the evaluation. In the order of the file.
+  // The paper's settings, in the order of the file: "model.n_layer" -> 16. The keys are those of a
+  // resolved run, "dataset", "tokenizer", and "evaluate.PARAMETER" for the evaluation.
   std::vector<std::pair<std::string, Json>> settings = {};
   std::vector<std::string> axes = {};  // other than the context length
   std::vector<PublishedValue> values = {};
@@ -60,7 +60,7 @@ struct PublishedFile {
 std::span<const PublishedFile> PublishedFiles();
 std::vector<std::string> PublishedNames();
 
-// One of those files. kNotFound suggests the nearest name, or lists them.
+// The table in one of those files. kNotFound suggests the nearest name, or lists them.
 Result<PublishedTable> FindPublishedTable(std::string_view name);
 
 }  // namespace longrun

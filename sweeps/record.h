@@ -18,9 +18,9 @@
 //   final       {"counts":{kind: n},"digest"}   over all records before it; digest: SHA-256 over
 //                the lines of the result records, each with its newline
 //
-// A trainer's body need not have the form of its kind. Such a body is an UnreadableBody: its line
-// is stored unchanged, and counts for nothing else. In an optional member null is as good as
-// absent; a member of another type makes the body unreadable, unless its struct says otherwise.
+// A body that a trainer wrote may not have the form of its kind. It is then an UnreadableBody: its
+// line is stored unchanged, and has no other effect. In an optional member, null means the same as
+// absent. A member of another type makes the body unreadable, unless its struct says otherwise.
 // 2.0 is not an integer. Members that no struct has are ignored.
 #pragma once
 
@@ -60,7 +60,7 @@ struct EnumNames<RecordKind> {
       "checkpoint", "artifact", "warning",  "failed", "final"};
 };
 
-// A struct with ToJson() is also what a trainer writes: the body, with every member of its kind.
+// A trainer writes the bodies whose structs have ToJson(), with every member of the kind.
 
 // Always readable: a member of another form is absent.
 struct AttemptRecord {
@@ -83,11 +83,11 @@ struct ProgressRecord {
   Json ToJson() const;
 };
 
-// Readable only with a step in its record, and with at least one metric.
+// Readable only if its record has a step and the body has at least one metric.
 struct SeriesRecord {
   std::vector<std::pair<std::string, std::optional<double>>> values = {};  // by name, sorted
 
-  std::optional<double> ValueOf(std::string_view metric) const;  // null is as good as absent
+  std::optional<double> ValueOf(std::string_view metric) const;  // nullopt if null or absent
 
   static constexpr RecordKind kKind = RecordKind::kSeries;
   Json ToJson() const;
@@ -104,7 +104,7 @@ struct ResultRecord {
   std::string extra = "{}";  // of any type, as canonical JSON; {} if absent
 };
 
-// Always readable: a member of another form is absent, and then the checkpoint may not be whole.
+// Always readable: a member of another form is absent, and may make is_whole false.
 struct CheckpointRecord {
   std::optional<std::string> path = {};
   std::string sha256 = {};  // of its manifest; "": absent
@@ -140,7 +140,7 @@ struct FailedRecord {
   Json ToJson() const;
 };
 
-// Always readable: whatever it says is compared with what is stored.
+// Always readable, since its content is only compared with what is stored.
 struct FinalRecord {
   std::optional<Json> counts = {};
   std::optional<Json> digest = {};
@@ -151,13 +151,13 @@ struct FinalRecord {
   Json ToJson() const;
 };
 
-// Of another form than its record's kind.
+// A body that does not have the form of its record's kind.
 struct UnreadableBody {
   std::string why;
 };
 
-// Nothing (std::monostate) for a warning, which no program reads, and for a record of which only
-// the number was kept.
+// std::monostate for a warning, which no program reads, and for a record of which only the number
+// was kept.
 using RecordBody = std::variant<std::monostate, UnreadableBody, AttemptRecord, StartedRecord,
                                 ProgressRecord, SeriesRecord, ResultRecord, CheckpointRecord,
                                 ArtifactRecord, FailedRecord, FinalRecord>;

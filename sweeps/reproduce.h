@@ -20,16 +20,16 @@ struct Reproduction {
   Run run;
   std::string sweep_name;
   std::string dataset_name;  // the name under which the run's dataset is registered
-  // For a run that starts from an imported model: what the name refers to here.
+  // The imported model, if the run starts from one: the file has its name, which must refer to it.
   std::optional<ModelInfo> init = {};
   std::string device_kind = {};         // cpu | gpu: written into the file; "": any
   std::vector<Json> evaluations = {};   // {"perplexity": {.., "context_lengths": [..]}}
   std::vector<std::string> notes = {};  // comment lines at the top
 };
 
-// The text of the file. It has been parsed again and gave the run's key: kFailedPrecondition if
-// this release cannot give it (the run has other numerics), kUnimplemented if no key can express a
-// value of the run.
+// The text of the file. It has been checked: parsed again, it gives the run's key.
+// kFailedPrecondition if this release cannot give that key (the run has other numerics),
+// kUnimplemented if no key of a sweep file can express a value of the run.
 Result<std::string> SweepYaml(const Reproduction& reproduction);
 
 }  // namespace longrun

@@ -21,7 +21,7 @@ namespace longrun {
 // The imported checkpoint whose weights a run starts from.
 struct RunInit {
   std::string sha256;            // of its manifest: 64 hex digits
-  std::int64_t n_positions = 0;  // rows of the model's position table; 0 for methods without
+  std::int64_t n_positions = 0;  // rows of the model's position table; 0: it has none
 
   bool operator==(const RunInit&) const = default;
 };
@@ -39,7 +39,7 @@ struct Run {
   // continues; "": it starts anew. "" is left out of the JSON,
   // so that it changes no other run's key.
   std::string parent = {};
-  // Nothing: random weights. Then left out of the JSON, like `parent`.
+  // nullopt: the run starts from random weights, and the JSON leaves `init` out, like `parent`.
   std::optional<RunInit> init = {};
 
   // False: the imported model is evaluated unchanged. Then `train` has only train_length, the
@@ -55,9 +55,9 @@ struct Run {
   std::string Key() const;
 };
 
-// How a run is executed on a machine: everything that can change bits and is not part of the
-// question. Decided once per run, when its first attempt is placed, and kept by every later
-// attempt. A machine that cannot follow it gets no attempt of the run.
+// How a run is executed on a machine: everything that can change bits but is not part of the Run.
+// Decided once per run, when its first attempt is placed, and kept by every later attempt. A
+// machine that cannot execute the run in this way gets no attempt of it.
 // LibTorch's operators, or our kernels.
 enum class OperatorSet { kAten, kLongrun };
 template <>
@@ -81,15 +81,15 @@ struct Execution {
 
   // {"device":{"kind","name"},"micro_batch",
   //  "paths":{"attention","linear","operators","simd","subnormals"},"threads"};
-  // "paths" has "bf16" too if it is not empty; "operators" and "subnormals" are "" where the
-  // machine is to decide, and read as aten and kept if they are absent, as in records from before
-  // there was a choice
+  // "paths" also has "bf16" if it is not empty. "operators" and "subnormals" are "" if the machine
+  // is to decide. If they are absent, as in records from before there was a choice, they are read
+  // as aten and kept.
   Json ToJson() const;
   static Result<Execution> FromJson(const Json& json);
   bool operator==(const Execution&) const = default;
 };
 
-// For a run that begins on a device of this kind.
+// The choices for a run that begins on a device of this kind.
 OperatorSet OperatorsFor(DeviceKind device_kind);
 Subnormals SubnormalsFor(DeviceKind device_kind);
 

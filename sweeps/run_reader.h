@@ -1,5 +1,5 @@
-// Reads many runs from their canonical JSON. Most runs of a large sweep differ only in the seed, on
-// which nothing else of a run depends: each such group is parsed once.
+// Reads many runs from their canonical JSON. Most runs of a large sweep differ only in the seed,
+// and nothing else of a run depends on it. So each group of such runs is parsed once.
 #pragma once
 
 #include <string>

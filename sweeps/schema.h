@@ -18,8 +18,8 @@ namespace longrun {
 
 struct Evaluation;
 
-// A value with one of the types that every table shares (ParamSpec::Type), or one of the additional
-// forms of a sweep file.
+// The row of a key. Its value has one of the types that all tables share (ParamSpec::Type), or one
+// of the additional forms of a sweep file.
 struct KeyRow {
   enum class Kind {
     kValue,        // as `spec` says
@@ -32,13 +32,13 @@ struct KeyRow {
     kClaims,       // a list of one-key maps: kind of claim (claim.h) to its parameters
     kUnbuilt,      // a known name that is refused
   };
-  // When a required key may nevertheless be left out.
+  // The case in which a required key may nevertheless be left out.
   enum class LeftOut {
     kNever,
     kWithInit,           // with model.init_from: the imported model's value
     kWithInitUntrained,  // and train: none
   };
-  // What a name must refer to.
+  // The thing that a name must refer to.
   enum class Refers { kNothing, kDataset, kModel };
   std::string path;  // "spec.train.tokens"
   Kind kind = Kind::kValue;
@@ -49,7 +49,8 @@ struct KeyRow {
   Refers refers = Refers::kNothing;
   bool may_be_none = false;     // the word none may replace a map
   bool others_rest_on = false;  // if it is wrong, no run is resolved
-  // Why a value of the right type is refused; "": it is accepted. Null: all are accepted.
+  // Returns the reason why a value of the right type is refused, "" if it is accepted. Null: all
+  // are accepted.
   std::string (*check)(const Json& value) = nullptr;
 
   bool is(ParamSpec::Type type) const { return kind == Kind::kValue && spec.type == type; }
@@ -80,7 +81,7 @@ const KeyRow* FindAxis(std::string_view axis);
 // The entry of spec.extend under which a model is read as it was trained.
 inline constexpr std::string_view kNoExtension = "none";
 
-// How names of unbuilt.h are refused.
+// The words with which names of unbuilt.h are refused.
 inline constexpr std::string_view kNotBuiltYet = "not built yet in this release";
 
 // The reference page: a table of all keys, in Markdown.

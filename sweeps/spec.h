@@ -36,11 +36,11 @@ struct Axis {
   std::vector<AxisValue> values;
 };
 
-// From the index of an axis to the value that a point must have;
-// for position only the given parameters.
+// Maps the index of an axis to the value that a point must have; for position, only the given
+// parameters.
 using PointPattern = std::map<std::size_t, Json>;
-// Whether a value of the axis is one that an entry leaves out: of a position, the entry may give
-// only some parameters.
+// Whether an entry of `exclude`, which wants the value `wanted` of the axis, matches `value`. For a
+// position, the entry may give only some of the parameters.
 bool IsExcluded(const Axis& axis, const Json& value, const Json& wanted);
 
 struct EvaluationSpec {
@@ -88,7 +88,7 @@ Status ToStatus(std::vector<Problem> problems, std::string_view file_name,
 // Sets each override in the tree.
 void ApplyOverrides(const Overrides& overrides, YamlNode& root, std::vector<Problem>& problems);
 
-// Only its claims.
+// Reads only the claims.
 std::vector<Claim> ReadClaims(const YamlNode& root, std::vector<Problem>& problems);
 
 SweepSpec ReadSweep(const YamlNode& root, const DatasetCatalogue& datasets,

@@ -35,7 +35,7 @@ struct DatasetInfo {
   std::map<std::string, std::int64_t> split_tokens;
   std::map<std::string, std::int64_t> split_documents =
       {};  // of those splits for which it is known
-  // As DatasetShape::documents (model/evaluation/evaluation.h).
+  // Like DatasetShape::documents (model/evaluation/evaluation.h).
   std::function<Result<std::vector<TextSpan>>(const std::string& split, std::int64_t n)> documents =
       {};
   std::int64_t n_tokens = 0;     // ids of the tokenizer; further rows are padding; 0: unknown
@@ -49,16 +49,16 @@ struct ModelInfo {
   std::string name;
   std::string digest;               // of its manifest
   ModelConfig model = {};           // of its config.json, checked
-  Json extension = {};              // by which config.json extends it, as NetConfig has it; or null
-  std::int64_t trained_length = 0;  // for which config.json says it was made; 0: it does not say
-  std::int64_t mask_token = -1;     // of an encoder, as config.json says; -1: it does not say
+  Json extension = {};              // the one that config.json asks for, as in NetConfig; or null
+  std::int64_t trained_length = 0;  // according to config.json; 0: it does not say
+  std::int64_t mask_token = -1;     // of an encoder, according to config.json; -1: it does not say
 };
-// `find` returns nothing for an unknown name; `names` lists the known ones for the message.
+// `find` returns nullopt for an unknown name; `names` lists the known ones for the message.
 struct DatasetCatalogue {
   std::function<std::optional<DatasetInfo>(const std::string& name)> find;
   std::vector<std::string> names;
-  // Finds a run that can be continued, and its key, by the key or its beginning; the error says why
-  // there is none. If it is not set, no run can be continued.
+  // Finds a run that can be continued, and its key, by the key or the beginning of the key. The
+  // error says why there is none. If the function is not set, no run can be continued.
   std::function<Result<std::pair<std::string, Run>>(const std::string& run)> find_run = {};
   // Imported models, like datasets.
   std::function<std::optional<ModelInfo>(const std::string& name)> find_model = {};
@@ -92,7 +92,7 @@ struct Sweep {
   std::string file_name;
   std::vector<std::pair<std::string, std::string>> overrides;  // --set path=value, in order
   std::vector<std::string> axes;                               // axis paths in matrix order
-  std::vector<PlannedRun> runs;  // in matrix order, without the excluded, the included last
+  std::vector<PlannedRun> runs;  // in matrix order without excluded ones; included ones are last
   std::int64_t devices = 1;
   DeviceChoice device_kind = DeviceChoice::kAny;
   RetryPolicy retry;
@@ -116,8 +116,8 @@ inline constexpr std::string_view kExportPrometheus = "prometheus";
 
 // The task keys of a run: SHA-256 over canonical JSON of kind, run key and the kind's own members.
 std::string TrainTaskKey(const std::string& run_key);
-// `cells` are the cells that the task must fill (those missing at submission).
-// An evaluation has its extension, if any (extended.h).
+// `cells` are the cells that the task must fill (those missing at submission). `evaluation` has its
+// extension in it, if any (extended.h).
 std::string EvaluateTaskKey(const std::string& run_key, const Json& evaluation,
                             const std::vector<ExpectedCell>& cells);
 std::string CellKey(const std::string& run_key, const Json& evaluation,

@@ -1,7 +1,6 @@
 // The task file: everything that a trainer is told, written once by the worker.
-// Its paths are the worker's; the rest comes from the coordinator. Features that this release lacks
-// are present in the file all the same ("rank": 0, "world": 1), and other values for them are
-// refused.
+// Its paths are the worker's; the rest comes from the coordinator. The file also has members for
+// features that this release lacks ("rank": 0, "world": 1), and other values of these are refused.
 #pragma once
 
 #include <array>
@@ -61,8 +60,8 @@ struct TaskFile {
   std::uint64_t epoch = 0;  // fencing token; a string in JSON
   TaskKind kind = TaskKind::kTrain;
   Run run;
-  // {"perplexity": {params without context_lengths}} or null; with its extension (extended.h),
-  // which stands beside it in the JSON.
+  // {"perplexity": {params without context_lengths}} or null. Its extension (extended.h) is in it
+  // here, but a member of its own in the JSON.
   Json evaluation;
   // evaluate: the weights; train: the imported checkpoint from which the run starts.
   std::optional<CheckpointRef> init;

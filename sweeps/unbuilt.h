@@ -1,5 +1,5 @@
-// What is planned and not built yet, in one table: names of the sweep language that are refused as
-// such, not as unknown, and other things that documents and messages mention.
+// One table of everything that is planned and not built yet: names of the sweep language, which are
+// refused as not built instead of as unknown, and other things that documents and messages mention.
 // `longrun explain NAME` and the reference page print it.
 #pragma once
 
@@ -20,7 +20,7 @@ struct Unbuilt {
 // Keys first, then methods, evaluations, values, and what is not part of a sweep file.
 const std::vector<Unbuilt>& UnbuiltTable();
 
-// By its path, or its name ("position.pose", "pose"); null if it is not in the table.
+// Finds an entry by its path or its name ("position.pose", "pose"); null if there is none.
 const Unbuilt* FindUnbuilt(std::string_view name);
 bool IsUnbuiltMethod(std::string_view method);
 bool IsUnbuiltEvaluation(std::string_view evaluation);

@@ -14,8 +14,8 @@
 
 namespace longrun {
 
-// A scalar (or pair of numbers) with its row's type. An error is the part after the path: "expected
-// a count from 1 to 10, found "fast"".
+// A scalar (or pair of numbers) as JSON, with its row's type. An error's message is the part that
+// follows the path: "expected a count from 1 to 10, found "fast"".
 Result<Json> TypeValue(const KeyRow& row, const YamlNode& node);
 Result<Json> TypeValue(const ParamSpec& spec, const YamlNode& node);
 // A parameter's value as JSON, read with the parameter's type. A value that does not fit stays

@@ -2,9 +2,10 @@
 //
 //   STATE/worker_id     NAME crc32c=XXXXXXXX
 //
-// The checksum protects the name, so that damage is noticed at the start: with another name it
-// would be another worker, and its current attempts would only be given up at the end of the lease.
-// A name without a checksum, as written by earlier releases and by people, is accepted.
+// The checksum protects the name, so that damage is noticed at the start. A worker with a damaged
+// name would count as another worker, and the attempts of the first one would be given up only at
+// the end of the lease. A name without a checksum, as written by earlier releases and by people, is
+// accepted.
 #pragma once
 
 #include <string>

@@ -48,7 +48,7 @@ struct YamlNode::Entry {
   YamlNode value;
 };
 
-// Nothing if the text is not a tree; then there are problems. A tree may come with problems too
+// Returns nullopt, and adds problems, if the text is not a tree. A tree may come with problems too
 // (duplicate keys, tags), so that the schema's problems are found in the same pass.
 std::optional<YamlNode> ParseYaml(std::string_view text, int source,
                                   std::vector<Problem>& problems);

@@ -227,7 +227,7 @@ HWY_NOINLINE void AddTwoSidedGradient(const AttentionPlan& plan, const Tile& til
   AddColumnSums(tile, plan.n_key, ds, -1.0, to);
 }
 
-// Sums along the diagonals of a tile: the result's entry for (r, j) is kQueryTile - 1 + j - r.
+// Sums along the diagonals of a tile: element (r, j) is added to entry kQueryTile - 1 + j - r.
 // Successive rows go to different partial sums, since adding to a sum that the row before has just
 // written, one float apart, would stall.
 struct DiagonalSums {

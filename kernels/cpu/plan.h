@@ -1,5 +1,5 @@
-// What a call of fused attention computes before any product: the keys that each query sees, the
-// resulting tiles, and the terms' numbers in the form and order in which tiles read them.
+// The part of a fused attention call that is computed before any product: the keys that each query
+// sees, the resulting tiles, and the terms' numbers in the form and order in which tiles read them.
 #pragma once
 
 #include <array>
@@ -49,9 +49,9 @@ struct Span {
   std::int32_t begin = 0, end = 0;
 };
 
-// The visible part of a tile, in the form that products take: for each block of kRowBlock rows the
-// keys, in whole blocks of keys; for each block of kRowBlock keys the rows,
-// in whole blocks of rows.
+// The visible part of a tile, in the form that products take: for each block of kRowBlock rows its
+// visible keys, in whole blocks of keys, and for each block of kRowBlock keys the rows that see
+// them, in whole blocks of rows.
 struct TileSpans {
   static constexpr std::size_t kRowBlocks = kQueryTile / kRowBlock;
   static constexpr std::size_t kColumnBlocks = (kKeyTile + kRowBlock - 1) / kRowBlock;
@@ -78,7 +78,7 @@ struct AttentionPlan {
     return psi.data() + key_begin - p + reversed_zero;
   }
   // The row of the rotation table for query i, or key j, of sequence b in a region. Without regions
-  // there is one region. Negative for a query that sees no key, before position 0.
+  // there is one region. Negative for a query before position 0, which sees no key.
   std::int64_t QueryTurn(std::int64_t region, std::int64_t b, std::int64_t i) const {
     if (terms.regions.empty()) return TurnOf(b, terms.visibility.q_offset + i);
     return terms.regions[static_cast<std::size_t>(region)].query_row[static_cast<std::size_t>(i)];

@@ -123,9 +123,9 @@ HWY_INLINE void ForColumns(std::int64_t n, const Body& body) {
   if (c < n) body(c, Part{n - c});
 }
 
-// kSums sums over a row: body(c, at, sums) adds to sums[0 .. kSums), whose lanes after the row's
-// end must stay 0. The order depends only on n. Chains of additions are kept short, and the error
-// of adding them up is carried along (Kahan 1965), so that the rounding error does not grow
+// Takes kSums sums over a row: body(c, at, sums) adds to sums[0 .. kSums), whose lanes after the
+// row's end must stay 0. The order depends only on n. Chains of additions are kept short, and the
+// error of adding them up is carried along (Kahan 1965), so that the rounding error does not grow
 // with the vocabulary.
 template <int kSums, typename Body>
 HWY_INLINE void SumColumns(std::int64_t n, float* totals, const Body& body) {

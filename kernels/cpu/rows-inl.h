@@ -159,8 +159,8 @@ HWY_NOINLINE void ReadTile(const AttentionPlan& plan, const HeadsView& x, std::i
   std::fill(rows + n * plan.width, rows + kKeyTile * plan.width, 0.0F);
 }
 
-// Rotates a key to row `from` of the table and to row `to` at once. The rotation is linear in
-// cosine and sine, so these are blended instead of the keys, in double.
+// Rotates a key to row `from` of the table and to row `to` at once. A rotated key is linear in
+// cosine and sine, so these are blended, in double, instead of two rotated keys.
 class KeyBlend {
  public:
   explicit KeyBlend(const RotationTable& table)

@@ -207,8 +207,9 @@ HWY_NOINLINE void Hide(std::span<const KeyRange> ranges, const Tile& tile, float
   }
 }
 
-// Calls body(first) for the visited vectors [first, first + n) of row r, with n a constant of its
-// type: body.template operator()<n>(first). Writes zeros into the other vectors of each of `rows`.
+// Calls body(first) for the visited vectors [first, first + n) of row r, with n as a template
+// argument: body.template operator()<n>(first). Writes zeros into the other vectors of each of
+// `rows`.
 template <typename Body>
 HWY_INLINE void ForVisited(const Tile& tile, std::int64_t r, std::initializer_list<float*> rows,
                            const Body& body) {

@@ -54,7 +54,7 @@ struct AttentionOutput {
 };
 
 struct AttentionGradient {
-  std::vector<double> q, k, v;   // as the inputs
+  std::vector<double> q, k, v;   // with the inputs' shapes
   std::vector<double> key_bias;  // (B, H, T_k): of c, or of r; empty without the term
   // As in AttentionTerms; empty without the term.
   std::vector<double> distance_table;
@@ -63,10 +63,10 @@ struct AttentionGradient {
 
 AttentionOutput ReferenceAttentionForward(const AttentionInput& input, const AttentionTerms& terms);
 
-// kMagnitudes: every sum is taken over the absolute values of its summands, ds as p (|<do,
-// v>| + |delta|); q and k stay as they are after rotation. The result is not a gradient: tests
-// measure the rounding of a gradient against it, since a relative error says nothing where
-// summands cancel.
+// kMagnitudes: every sum is taken over the absolute values of its summands, with
+// ds = p (|<do, v>| + |delta|); q and k are used as they are after rotation. The result is not a
+// gradient: tests measure the rounding of a gradient against it, since a relative error says
+// nothing where summands cancel.
 enum class GradientSums { kSigned, kMagnitudes };
 
 // `o_gradient` (B, H, T_q, D) is dL/do. `o` is forward's result as the caller stored it, perhaps

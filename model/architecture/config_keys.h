@@ -34,8 +34,8 @@ class ConfigReader {
   const Json& config_;
 };
 
-// Refuses by name every key that is not in `honoured` (the keys that the architecture reads), not
-// one that all architectures have, and not known to change nothing in a forward pass.
+// Refuses every key by name, except those in `honoured` (which the architecture reads), those that
+// all architectures have, and those known to change nothing in a forward pass.
 // Also refuses features of the common keys that are not implemented (quantization_config, …).
 Status CheckConfigKeys(const Json& config, std::span<const std::string_view> honoured);
 
@@ -51,8 +51,8 @@ struct RopeKey {
   std::string_view param, key;
 };
 
-// Sets the position to `rope`, which the file's own keys describe, or to the key "position" if
-// present. kInvalidArgument if that is also rope and contradicts one of the file's keys.
+// Sets the position to the key "position" if present, else to `rope`, which the file's own keys
+// describe. kInvalidArgument if "position" is also rope and contradicts one of the file's keys.
 Status ReadPosition(const ConfigReader& read, const Json& rope,
                     std::initializer_list<RopeKey> rope_keys, ModelConfig& model);
 

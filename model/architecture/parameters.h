@@ -40,9 +40,9 @@ struct ParameterSpec {
 // The terms of the model's position method.
 Result<TermSpec> TermsOf(const ModelConfig& model);
 
-// Names of the tensors that `model`'s position method learns but that cannot be taken from `from`,
-// whose body is the same: `from` has another method, or another shape of that tensor. Both models
-// must be checked.
+// Names of the tensors that `model`'s position method learns and that cannot be taken from `from`,
+// because `from` has another method or another shape of that tensor. Both models must have the same
+// body, and must be checked.
 std::vector<std::string> NewPositionTensors(const ModelConfig& from, const ModelConfig& model);
 
 // In the order of the network.

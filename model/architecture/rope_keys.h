@@ -1,6 +1,6 @@
 // The keys of config.json for rotary positions: the base, the share of the channels, and the
-// scaling for texts beyond the model's length, in the two spellings rope_scaling and
-// rope_parameters (transformers 5, which holds base and share as well).
+// scaling for texts beyond the model's length. The scaling has two spellings: rope_scaling, and
+// rope_parameters (transformers 5), which holds base and share as well.
 #pragma once
 
 #include <cstdint>
@@ -27,12 +27,12 @@ struct RopeSpelling {
 // that they ask for).
 Status ReadRope(const ConfigReader& read, const RopeSpelling& spelling, NetConfig& net);
 
-// Refuses a "yarn" without an original length: published files mean two different things by it, and
-// nothing in them tells which, so the person who imports one must say. Models imported earlier are
-// read as in the paper.
+// Refuses a "yarn" without an original length. Published files mean two different things by it and
+// do not say which, so the person who imports one must say. Models imported earlier are read as in
+// the paper.
 Status CheckYarnIsTold(const Json& config);
 
-// The inverse, for a model whose position method is rope; does nothing for others.
+// The inverse of ReadRope, for a model whose position method is rope; does nothing for others.
 void WriteRope(const NetConfig& net, const RopeSpelling& spelling, Json& config);
 
 }  // namespace longrun

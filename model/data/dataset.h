@@ -7,8 +7,8 @@
 //   FOLDER/SPLIT-00000.lrtk    token shards, model/data/shard.h
 //
 // The digest is SHA-256 over the tokenizer's fingerprint, split names, token ids and document
-// table, but not over tool version, shard size, name or the manifest's own seal (manifest.h).
-// Exactly, it is over the canonical JSON
+// table, but not over tool version, shard size, name or the manifest's own seal (manifest.h). The
+// bytes hashed are the canonical JSON
 //
 //   {"format":1,
 //    "splits":[{"documents_sha256","n_documents","n_tokens","name","tokens_sha256"}, ...],

@@ -1,4 +1,4 @@
-// Where the documents of a split are, without the end-of-text tokens between them.
+// The places of a split's documents, without the end-of-text tokens between them.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +20,7 @@ struct TextSpan {
 };
 
 // The documents in order, without end-of-text tokens at their ends, until they have `enough` tokens
-// together; empty ones are left out. `eot_id` is that of the dataset; -1: there are no such tokens.
+// together. Empty documents are left out. `eot_id` is the dataset's (-1: there are no such tokens).
 // Errors are those of TokenSplit::Read.
 Result<std::vector<TextSpan>> TextOfDocuments(
     const TokenSplit& split, std::int32_t eot_id,

@@ -1,5 +1,5 @@
-// dataset.json, the manifest of a dataset's folder: the identity of its splits (the digest is over
-// that) and their files. Nothing in it is trusted until the files agree with it.
+// dataset.json, the manifest of a dataset's folder: the identity of its splits (which the digest
+// covers) and their files. Nothing in it is trusted until the files agree with it.
 //
 // Its member manifest_sha256 is the SHA-256 of the canonical JSON of all other members: the seal.
 // It protects the members that neither the digest nor another file repeats (sources, packing, the
@@ -60,7 +60,7 @@ std::string DatasetDigest(const std::string& tokenizer_fingerprint,
                           const std::vector<SplitIdentity>& splits);
 // Adds ids, which must not be negative, as u32.
 void HashTokens(Sha256& hash, std::span<const std::int32_t> tokens);
-// Over the document starts and the split's end.
+// The SHA-256 over the document starts and the split's end.
 std::string DocumentsSha256(std::span<const std::int64_t> starts);
 
 // True if there is nothing at `path`. Something that exists but cannot be examined

@@ -5,9 +5,9 @@
 //   ones mask_replace_prob are replaced by the mask token, random_replace_prob by a random one, and
 //   the rest stay. All chosen tokens must be predicted.
 //
-// If no token of a sample was chosen, the one that came nearest to it is, so that every sample has
-// something to predict (BERT's max(1, n)). An end of text is treated like any other token, as in
-// training a decoder.
+// If no token of a sample is chosen, the one with the smallest random number is taken, so that
+// every sample has something to predict (BERT's max(1, n)). An end of text is treated like any
+// other token, as in training a decoder.
 //
 // The random numbers are Philox's at (t, g, stream) under the seed: a pure function, independent of
 // micro-batches, of where a run was resumed, and of the machine.

@@ -1,5 +1,5 @@
-// Which tokens a training sequence holds: a pure function of (order, seed, global sample index), so
-// that a resumed run needs only {step, seed}.
+// The tokens of a training sequence: a pure function of (order, seed, global sample index), so that
+// a resumed run needs only {step, seed}.
 #pragma once
 
 #include <array>
@@ -15,7 +15,7 @@ namespace longrun {
 // next power of four, applied again until the result is below n.
 std::uint64_t Permute(std::uint64_t i, std::uint64_t n, std::uint64_t key);
 
-// With n = floor((n_tokens - 1) / T) slices, of which slice i is tokens [i T, i T + T + 1).
+// A split has n = floor((n_tokens - 1) / T) slices; slice i is the tokens [i T, i T + T + 1).
 enum class OrderKind {
   kRandom,    // start = Sm64(StreamKey(seed, 0, 2) ^ g) mod (n_tokens - T)
   kShuffled,  // slice Permute(g mod n, n, StreamKey(seed, g div n, 0)): each once per epoch

@@ -1,5 +1,5 @@
-// How documents become one row of tokens. This is data,
-// stored in a dataset's file and in its manifest.
+// The rules by which documents become one row of tokens. They are data, stored in a dataset's file
+// and in its manifest.
 #pragma once
 
 #include <cstdint>
@@ -16,12 +16,12 @@ namespace longrun {
 struct Packing {
   enum class Eot { kAfter, kBefore, kBoth, kNone };
   enum class Order { kSorted, kListed, kGiven };
-  // Where the end-of-text token is placed. For formats of tokens it says where the files have it;
+  // Where the end-of-text token is placed. For token formats, `eot` says where the files have it;
   // their ids are kept unchanged.
   Eot eot = Eot::kAfter;
   bool universal_newlines = false;  // "newline: universal", else "keep"
-  // The order of the files: sorted byte-wise by path; as the folder lists them; or as given, with
-  // the matches of each pattern sorted byte-wise by path.
+  // The order of the files: kSorted byte-wise by path, kListed as the folder lists them, or kGiven:
+  // as given, with the matches of each pattern sorted byte-wise by path.
   Order order = Order::kSorted;
   // If set, the documents of one file are joined by this text into one document.
   std::optional<std::string> join = std::nullopt;
@@ -47,7 +47,7 @@ struct SplitRule {
                    // u < validation + test, else train. Other documents have no influence.
     kFirstTokens,  // the first tokens of the whole row are validation, the next test; a document on
                    // the border is cut
-    kLastTokens,   // the last tokens are test, those before them validation; likewise
+    kLastTokens,   // the last tokens are test, those before them validation; documents are cut too
   };
   By by = By::kFiles;
   double validation = 0.0;  // fractions, for kDocument

@@ -1,6 +1,6 @@
 // A part: one source file, tokenised. An import makes one part for each file, in any order and
-// several at a time, and then assembles the parts. So its result does not depend on the number of
-// threads, and an interrupted import continues with the files that have no part yet.
+// several at a time, and then assembles the parts. So the result of an import does not depend on
+// the number of threads, and an interrupted import continues with the files that have no part yet.
 //
 //   KEY.tokens     ids, 2 or 4 bytes each, with the end-of-text tokens of the packing
 //   KEY.documents  PartDocument[]
@@ -116,12 +116,12 @@ class PartWriter final : public DocumentSink {
 // Reads a part in order. The files are mapped, so the system can drop pages that were read.
 class PartReader {
  public:
-  // The facts of a finished part; kNotFound if it is not finished or its files are not as long as
-  // its facts say (the machine stopped): it must be made again.
+  // The facts of a finished part. kNotFound if the part must be made again: it is not finished, or
+  // its files are not as long as its facts say (the machine stopped).
   static Result<PartFacts> Facts(const std::string& folder, const std::string& key,
                                  std::uint8_t width);
-  // The same, but checks every byte against the CRC32C: for a part that an earlier process made. A
-  // part of an earlier release has no CRC32C and is made again.
+  // The same, but also checks every byte against the CRC32C; for a part that an earlier process
+  // made. A part of an earlier release has no CRC32C and must be made again.
   static Result<PartFacts> VerifiedFacts(const std::string& folder, const std::string& key,
                                          std::uint8_t width);
   static Result<PartReader> Open(const std::string& folder, const std::string& key,

@@ -6,8 +6,9 @@
 //                          this doubles the disk space meanwhile
 //   FOLDER/dataset.json    written last: a folder without it is not a dataset
 //
-// If it is killed at any moment, the same call continues: a file that has a part is not tokenised
-// again as long as its size, its time of change and every setting that concerns it are unchanged.
+// If the process is killed at any moment, the same call continues: a file that has a part is not
+// tokenised again as long as its size, its time of change and every setting that concerns it are
+// unchanged.
 #pragma once
 
 #include <cstdint>
@@ -40,7 +41,7 @@ struct PrepareProgress {
   Phase phase = Phase::kTokenising;
   std::int64_t files_done = 0;
   std::int64_t files = 0;
-  std::int64_t files_before = 0;  // of files_done: by an earlier, interrupted call
+  std::int64_t files_before = 0;  // those of files_done that an earlier, interrupted call did
   std::int64_t bytes_done = 0;    // of the source files on the disk
   std::int64_t bytes = 0;
   std::int64_t tokens_written = 0;  // of kWriting
@@ -52,8 +53,8 @@ struct PrepareOptions {
   bool allow_overlap = false;  // accept the same document in two splits
   // Called on the calling thread, several times per second and at the end of each phase.
   std::function<void(const PrepareProgress&)> progress = nullptr;
-  // Called with one sentence for each thing that the user should know about a dataset that is made
-  // nevertheless.
+  // Called with one sentence for each problem that the user should know about but that does not
+  // stop the import.
   std::function<void(const std::string&)> note = nullptr;
 };
 
@@ -64,7 +65,7 @@ Status PrepareDataset(const PrepareSpec& spec, const std::string& folder,
 // How the finished dataset of a folder compares with a spec.
 struct Holding {
   bool same =
-      false;        // as the spec would give: the same settings and the same bytes in source files
+      false;        // it was made with the spec's settings, from the same bytes in all source files
   Status damage{};  // kDataLoss if the folder is damaged; `longrun data verify` says the same
 };
 
@@ -72,13 +73,13 @@ struct Holding {
 // dataset.json is damaged, the shards' headers tell which spec they belong to.
 Result<Holding> HoldsPreparation(const PrepareSpec& spec, const std::string& folder);
 
-// Makes a damaged dataset again beside its folder and then replaces the folder in one step. If it
-// is killed at any moment, the same call continues.
+// Makes a damaged dataset again beside its folder and then replaces the folder in one step. If the
+// process is killed at any moment, the same call continues.
 Status RemakeDataset(const PrepareSpec& spec, const std::string& folder,
                      const PrepareOptions& options);
 
-// Removes what these functions made in a folder and beside it, finished or not. It holds their
-// lock, so that nothing is made there until the removal has finished or is given up. If nothing was
+// Removes what these functions made in a folder and beside it, finished or not. A Removal holds
+// their lock, so that nothing is made there until it has finished or is given up. If nothing was
 // made there, it holds and removes nothing.
 class Removal {
  public:
@@ -88,7 +89,8 @@ class Removal {
   ~Removal();  // leaves everything unchanged, unless Finish was called
 
   bool has_anything() const { return !held_.empty(); }
-  // If it is killed at any moment, the rest is not a dataset, and another removal continues.
+  // If the process is killed at any moment, what is left is not a dataset, and another removal
+  // continues.
   Status Finish();
 
  private:

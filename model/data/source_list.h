@@ -29,8 +29,8 @@ struct ListedSource {
 Result<std::vector<ListedSource>> ListSources(const PrepareSpec& spec, const SourceFormat& format,
                                               const std::string& tokenizer_fingerprint);
 
-// For one file its error. For several the code of the first, and a line for each of the first
-// kFileErrorsMax.
+// Joins the errors of files. For one file: its error. For several: the code of the first error, and
+// a line for each of the first kFileErrorsMax.
 inline constexpr std::size_t kFileErrorsMax = 20;
 Status Together(const ErrorList& of_files);
 

@@ -6,7 +6,7 @@
 // A tokenizer is defined by its vocabulary: the bytes and the kind of each id, and the name of the
 // rule that cuts a text before the lookup. The fingerprint is SHA-256 over exactly these, so two
 // tokenizers with one fingerprint give the same ids, whichever file they came from.
-// It is over the canonical JSON
+// The bytes hashed are the canonical JSON
 //
 //   {"bos_id","eot_id","pad_id","pre_tokenizer","tokens":[[hex of the bytes, id, kind], ...]}
 //

@@ -34,8 +34,8 @@ Result<std::string> SaveTokenizer(const Vocabulary& vocabulary, const std::strin
 // kDataLoss names the file and the fault; `sha256` is the one in dataset.json.
 Result<TokenizerFacts> ReadTokenizerFacts(const std::string& folder, const std::string& sha256);
 // The tokenizer itself, to turn ids into text or further text into the same ids. Also opens folders
-// of earlier releases. kDataLoss if the vocabulary does not match the fingerprint beside it, or
-// tokenizer.json not the SHA-256 in the folder's manifest.
+// of earlier releases. kDataLoss if the vocabulary does not match the fingerprint beside it, or if
+// tokenizer.json does not match the SHA-256 in the folder's manifest.
 Result<std::unique_ptr<Tokenizer>> OpenTokenizerOf(const std::string& folder);
 
 }  // namespace longrun

@@ -25,7 +25,7 @@ struct AttentionMapName {
   std::string tag = {};
 
   std::string Text() const;
-  static std::optional<AttentionMapName> Parse(std::string_view text);  // nothing: not such a name
+  static std::optional<AttentionMapName> Parse(std::string_view text);  // nullopt: not such a name
 };
 
 }  // namespace longrun

@@ -3,10 +3,10 @@
 //   context of an example + " " + its right choice, one after the other, each followed by "\n\n",
 //   then the question's own context
 //
-// Examples are drawn without replacement from the items whose line has "split": "train", which are
-// then not asked themselves; if there are none, from the other questions. The choice depends only
-// on the seed, the question's line and the file (the harness uses Python's generator and
-// chooses others).
+// Examples are drawn without replacement from the items whose line has "split": "train"; these are
+// then not asked as questions. If there are no such items, examples are drawn from the other
+// questions. The choice depends only on the seed, the question's line and the file. The harness
+// uses Python's generator and chooses other examples.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// How much of a split has a given number of scored tokens, for protocols that score every token of
-// the documents but not the end-of-text tokens between them.
+// Finds how much of a split has a given number of scored tokens, for protocols that score every
+// token of the documents but not the end-of-text tokens between them.
 #pragma once
 
 #include <optional>

@@ -63,7 +63,7 @@ struct DatasetShape {
 struct RowName {
   std::string_view metric;
   std::string variant;            // "": the model itself
-  std::optional<double> depth{};  // place in the context, 0 to 1; nothing where it has no meaning
+  std::optional<double> depth{};  // place in the context, 0 to 1; nullopt where it has no meaning
 
   bool operator==(const RowName&) const = default;
 };
@@ -86,8 +86,8 @@ struct Evaluation {
   std::string_view source;  // where the protocol is defined
   std::string_view meaning;
   std::vector<ParamSpec> params;
-  // The rows of a cell (one context length) with resolved parameters: the model's own rows first,
-  // then those of each variant together.
+  // The rows of a cell (one context length) with resolved parameters: first the model's own rows,
+  // then the rows of one variant after the other.
   std::vector<RowName> (*rows)(const Json& params);
   // Whether rows with these parameters have buckets by position in the context; null: never.
   bool (*has_positions)(const Json& params) = nullptr;
@@ -98,10 +98,11 @@ struct Evaluation {
   // says what it measures independently of other cells. Returns an error, with the parameter's
   // name, if the dataset does not suffice.
   std::optional<ParamError> (*fit)(const DatasetShape& dataset, Json& params);
-  // The parameters for a sweep file of which `fit` makes these. Null: they are the same.
+  // Returns parameters for a sweep file from which `fit` makes the given ones. Null: they are the
+  // same.
   Json (*as_given)(Json params) = nullptr;
-  // The models that it can evaluate: those that predict the next token,
-  // those that predict hidden tokens, or all.
+  // The models that the evaluation can read: those that predict the next token, those that predict
+  // hidden tokens, or all.
   enum class Reads { kAny, kCausal, kBidirectional };
   Reads reads = Reads::kAny;
   // Errors are those of the request (a missing split, too few tokens; both named) and of the
@@ -113,15 +114,15 @@ struct Evaluation {
   // forecasts rest. Counted on the beginning of the split and scaled. Null: not known.
   double (*tokens_read)(const DatasetShape& dataset, const Json& params,
                         std::int64_t context_length) = nullptr;
-  // The parameter that names a file, by its path or as "sha256:HEX"; resolved, it is always the
-  // latter (input_file.h). "": none.
+  // The parameter that names a file: its path or "sha256:HEX" as given, always "sha256:HEX" when
+  // resolved (input_file.h). "": none.
   std::string_view file_param = "";
   // Checks that file, with complete parameters; an error begins with "NAME:LINE: ".
   Status (*check_file)(std::string_view name, std::string_view bytes, const Json& params) = nullptr;
 };
 
-// Why the evaluation cannot use a model, as the end of a sentence after its name:
-// "needs model.causal true ..."; "" if it can.
+// The reason why the evaluation cannot use a model, as the end of a sentence that begins with the
+// evaluation's name: "needs model.causal true ..."; "" if it can.
 std::string WhyUnsupported(const Evaluation& evaluation, bool causal);
 
 // All evaluations, in listing order.

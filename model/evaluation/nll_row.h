@@ -17,26 +17,27 @@ Json EmptyRow(std::string_view metric, const EvaluationRequest& request);
 // The same, for a mean over tokens of a split.
 Json EmptyTokenRow(std::string_view metric, const EvaluationRequest& request,
                    std::string_view split);
-// Fills in the numbers of a mean NLL, or the status non_finite. `extra` has of the text error
-// (text_error.h): "clusters", "n_clusters", "df", and of two or more TextBlocks()
+// Fills in the numbers of a mean NLL, or the status non_finite. `extra` describes the text error
+// (text_error.h): "clusters", "n_clusters", "df", and, if there are two or more TextBlocks(),
 // "blocks": {"begin":[..],"n":[..],"nll":[..]}, in nats per token.
 void FillNllRow(Json& row, const Score& score);
 
-// Whether a stored row has an NLL, but lacks what FillNllRow says of its text error, as rows of
-// older versions do: the means by block, which comparisons are paired by, or those of its buckets.
+// Whether a stored row has an NLL but lacks its means by block (by which comparisons are paired) or
+// those of its buckets. Rows of older versions do.
 bool LacksTextError(const Json& row);
 
 // "documents-nll-validation-1024-unigram.csv"
 std::string NllArtifactName(std::string_view what, std::string_view metric,
                             const EvaluationRequest& request, std::string_view split);
-// Adds the sums by place in the text, a line for each place with scored tokens:
+// Adds the artifacts with the sums by place in the text, one line for each place with scored
+// tokens:
 //   documents-....csv   doc,n,nll_sum,bytes
 //   blocks-....csv      begin,n,nll_sum,bytes; `begin`: the block's first token in the split. At
 //                       most kStoredBlocksMax + 1 lines (text_error.h), so at most 20 KB
 void AddTextSums(EvaluationOutput& output, std::string_view metric,
                  const EvaluationRequest& request, std::string_view split, const Score& score);
 
-// The status of a row for something the model cannot do at this length, which tables show as a
+// The status of a row if the model cannot do something at this length, which tables show as a
 // result; "" if the error is not a property of the model.
 std::string_view StatusOfModelError(Code code);
 

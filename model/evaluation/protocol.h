@@ -26,7 +26,7 @@ struct DatasetShape;  // evaluation.h
 struct PlanRequest {
   std::int64_t n_tokens = 0;  // of the split
   std::int64_t context_length = 0;
-  // Windows cover the beginning of the text: with a BOS its first S tokens, else tokens 0 .. S,
+  // S: windows cover the beginning of the text, with a BOS its first S tokens, else tokens 0 .. S,
   // where token 0 is only context. 0: the whole text.
   std::int64_t score_tokens = 0;
   // The documents in order, without their end-of-text tokens; for protocols whose windows stay
@@ -49,16 +49,16 @@ struct Protocol {
   // An error between parameters, or between a parameter and the length, with the parameter's name;
   // null: there can be none.
   std::optional<ParamError> (*check)(const PlanRequest& request) = nullptr;
-  // Replaces the score_tokens of a sweep, the number of scored tokens and more than 0, by that of a
-  // cell, PlanRequest::score_tokens; a sweep can also give the latter, as `text_tokens`. Null: they
-  // are the same, and there is no text_tokens.
+  // Converts params.score_tokens (more than 0) from a sweep's meaning, the number of scored tokens,
+  // to a cell's meaning, PlanRequest::score_tokens. A sweep can also give the cell's number, as
+  // `text_tokens`. Null: the two numbers are the same, and there is no text_tokens.
   std::optional<ParamError> (*fit_score_tokens)(const DatasetShape& dataset,
                                                 Json& params) = nullptr;
   // The default of score_tokens, a number that depends only on the split, so that a length added
   // later changes no other cell; null: CommonScoreTokens(n_tokens).
   std::int64_t (*default_score_tokens)(std::int64_t n_tokens, const Json& params) = nullptr;
-  // For a request that passed `check`. In the order of the text.
-  // kInvalidArgument if no window fits.
+  // The windows in the order of the text, for a request that passed `check`. kInvalidArgument if no
+  // window fits.
   Result<std::vector<Window>> (*plan)(const PlanRequest& request) = nullptr;
   // The first context lengths of the buckets that the row distinguishes, ascending from 1, and
   // L + 1 at the end; null: no buckets.

@@ -35,16 +35,17 @@ struct Score {
   std::int64_t block_tokens = 0;      // the length of blocks; 0: there are none
   std::vector<ClusterSum> blocks;     // those with a scored token; block b begins at b block_tokens
   std::vector<ClusterSum> buckets;    // one for each pair of neighbours in bucket_edges
-  // Of each bucket, the sums by block, as in `blocks`; empty vectors without blocks.
+  // For each bucket, its sums by block, like `blocks`; empty vectors without blocks.
   std::vector<std::vector<ClusterSum>> bucket_blocks;
 
   double MeanNll() const { return nll_sum / static_cast<double>(n); }
 };
 
-// Where a token adds to the sums of a score's documents and blocks.
+// Adds tokens to the sums of the documents and blocks in which they lie.
 class PlaceSums {
  public:
-  // `document_starts` as in ScoreRequest. Both are left out where they are empty or 0.
+  // `document_starts` as in ScoreRequest. If it is empty, documents are left out; if block_tokens
+  // is 0, blocks are.
   PlaceSums(std::span<const std::int64_t> document_starts, std::int64_t block_tokens)
       : document_starts_(document_starts), block_tokens_(block_tokens) {}
   // Adds `token`, the sums of only token t.
@@ -55,13 +56,13 @@ class PlaceSums {
   std::int64_t block_tokens_;
 };
 
-// Standard error of the mean NLL by the ratio estimator over m clusters; nothing for one cluster.
+// Standard error of the mean NLL by the ratio estimator over m clusters; nullopt for one cluster.
 //   se = sqrt(m / (m - 1) * sum (S_i - r n_i)^2) / sum n_i,  r = sum S / sum n
 std::optional<double> StandardError(std::span<const ClusterSum> clusters);
 
-// NLLs of windows that were each the only window of a model call. The same window in a call of its
-// own is the same call, so a stored result has exactly the bits that the model would return. For
-// one model and one text. Holds 2^26 NLLs (256 MiB) and then accepts no more.
+// NLLs of windows that were each the only window of a model call. To give the model such a window
+// again would be the same call, so a stored result has exactly the bits that the model would
+// return. For one model and one text. Holds 2^26 NLLs (256 MiB) and then accepts no more.
 class WindowCache {
  public:
   const std::vector<float>* Find(const Window& window) const;  // null: not kept

@@ -1,11 +1,11 @@
 // An extension: how a rotary model reads texts longer than those it was trained on. It learns
-// nothing. One file and one line of registry.cc each. There are two kinds: those that change the
-// frequencies and a magnitude,
+// nothing. One file and one line of registry.cc each. Extensions of the first kind change the
+// frequencies and a magnitude:
 //
 //   q, k are rotated by p * frequency'[c], and their rotated channels are multiplied by `magnitude`
 //
-// and those that keep the frequencies and change the positions of queries and keys, or which keys a
-// query sees (reading.h).
+// Extensions of the second kind keep the frequencies. They change the positions of queries and
+// keys, or which keys a query sees (reading.h).
 //
 // Notation: d rotary channels of a head, base, frequency[c] = base^(-2c/d), c = 0 .. d/2 - 1; s
 // factor, L0 original_length, L tokens of the text. Torch-free.
@@ -43,8 +43,8 @@ struct Extension {
   std::string_view source;
   std::string_view meaning;
   std::vector<ParamSpec> params;
-  // Writes the defaults that depend on other parameters,
-  // for those that `given` lacks. Usually null.
+  // For parameters that `given` lacks, writes the defaults that depend on other parameters. Usually
+  // null.
   void (*refine_defaults)(const Json& given, Json& params) = nullptr;
   // The rotation for a text of n_tokens. An error names the parameter ("method" for the extension
   // itself) that does not fit the model's rotation.
@@ -54,24 +54,26 @@ struct Extension {
   // Whether a text of more than params.original_length tokens is read differently at each length.
   // Null: never.
   bool (*by_length)(const Json& params) = nullptr;
-  // It is not defined without params.original_length.
+  // params.original_length must be given or known.
   bool needs_original_length = false;
-  // The plan for a stretch of a text. Null: every key at its own position, and all are seen.
+  // The plan for a stretch of a text. Null: every key is at its own position, and is seen.
   Reading (*read)(const Json& params, const Stretch& stretch) = nullptr;
-  // Behind n_read tokens of a text, how many are read at once, each of them where it stands when
-  // all are there; at least 1. Null: all that there are, and none depends on how many.
+  // The number of tokens to read at once after n_read tokens (at least 1). Each gets the position
+  // that it has once the whole piece is there. Null: any number may be read at once, with the same
+  // result.
   std::int64_t (*piece)(const Json& params, std::int64_t n_read) = nullptr;
-  // How many of the first keys have the same rows of the key sets in a text of n_now tokens as in
-  // one of n_before <= n_now. Null: n_before.
+  // When a text grows from n_before to n_now tokens: the number of leading keys whose rows in all
+  // key sets stay the same. Null: n_before.
   std::int64_t (*keys_kept)(const Json& params, std::int64_t n_before,
                             std::int64_t n_now) = nullptr;
-  // An error if a text of n_tokens has distances that texts of params.original_length do not have,
-  // though the extension is there to avoid them. Null: never.
+  // Returns an error if the extension is meant to avoid distances that texts of
+  // params.original_length do not have, but a text of n_tokens still has some. Null: never.
   std::optional<ParamError> (*check_length)(const Json& params, std::int64_t n_tokens) = nullptr;
-  // An error if the positions of a text of n_tokens, in steps of Reading::steps, are more than fit.
-  // Null: steps is 1.
+  // Returns an error if the positions of a text of n_tokens, in steps of Reading::steps, do not fit
+  // into 32 bits. Null: steps is 1.
   std::optional<ParamError> (*check_positions)(const Json& params, std::int64_t n_tokens) = nullptr;
-  // What the types of parameters do not say, as that one must not exceed another. Usually null.
+  // Checks what parameter types cannot express, for example that one parameter must not exceed
+  // another. Usually null.
   std::optional<ParamError> (*check)(const Json& params) = nullptr;
 };
 
@@ -87,23 +89,25 @@ std::vector<ParamError> ExtensionErrors(const Json& given);
 // Returns the complete parameters with "method", or all errors as "extend.KEY: message".
 Result<Json> ResolveExtension(const Json& given);
 
-// `given`, which names an extension, for a model that was trained on texts of trained_length tokens
-// (0: unknown): that is the original_length, if the extension needs one and `given` has none.
+// Returns `given` with original_length = trained_length (0: unknown) if the extension needs one and
+// `given` has none.
 Json WithOriginalLength(Json given, std::int64_t trained_length);
-// What a person would write for resolved parameters of such a model: {"method": "yarn", "factor":
-// 4}, without defaults; only "pi" if nothing else is left.
+// Returns what a person would write for resolved parameters, without those that follow from
+// trained_length and the defaults: {"method": "yarn", "factor": 4}; "pi" if only the method is
+// left.
 Json AsGiven(const Json& resolved, std::int64_t trained_length);
 
 // A resolved extension, or what a person would write for it, in one line: "pi",
 // "yarn(factor=4)".
 std::string ExtensionText(const Json& extension);
 
-// Why the model cannot be read under the resolved extension: an error by key, as above.
+// Returns the reason why the model cannot be read under the resolved extension: an error with its
+// key ("method" or a parameter's name). Returns nothing if it can.
 std::optional<ParamError> WhyNotExtended(const Json& extension, const ModelConfig& model);
-// Why a text of n_tokens cannot be read under it, or would be read at distances that the extension
-// is there to avoid.
+// Returns the reason why a text of n_tokens cannot be read under the resolved extension, or would be
+// read at distances that the extension is meant to avoid.
 std::optional<ParamError> WhyTooLong(const Json& extension, std::int64_t n_tokens);
-// The rotation of a model for which WhyNotExtended() is nothing.
+// The rotation of a model. Call it only if WhyNotExtended() returned nothing.
 RopeShape RopeShapeOf(const ModelConfig& model);
 
 // base^(-2c/d)
@@ -115,17 +119,17 @@ ParamSpec OriginalLengthParam(bool needed);
 // A number of tokens; at least 1, or 0 for a default that depends on other parameters.
 ParamSpec LengthParam(std::string_view name, Json default_value, std::string_view meaning);
 inline constexpr std::int64_t kGroupMax = 1 << 20;
-// Of the methods by Su: whether scores grow with the logarithm of the position.
+// A parameter of Su's methods: whether scores grow with the logarithm of the position.
 ParamSpec LognParam();
-// max(1, ln(p + 1) / ln L0) of each query if params.logn, else nothing.
+// max(1, ln(p + 1) / ln L0) for each query; empty unless params.logn.
 std::vector<double> LogFactors(const Json& params, const Stretch& stretch);
-// For a method that divides distances beyond params.window by params[divisor]: an error if they do
-// not stay below L0 in a text of n_tokens. It says what would do. longest(L0, window, divisor): the
-// longest text in which they do.
+// For a method that divides distances beyond params.window by params[divisor]: an error if the
+// distances in a text of n_tokens do not stay below L0. The message names values that would work.
+// longest(L0, window, divisor) is the longest text in which they do.
 std::optional<ParamError> CheckDivided(
     const char* divisor, const Json& params, std::int64_t n_tokens,
     std::int64_t (*longest)(std::int64_t original, std::int64_t window, std::int64_t divisor));
-// For a method whose positions are in steps of 1 / params[key]: an error as check_positions has it.
+// For a method whose positions are in steps of 1 / params[key]: the error of check_positions.
 std::optional<ParamError> CheckSteps(const char* key, const Json& params, std::int64_t n_tokens);
 // An error if the parameter is original_length or more: then nothing would be extended.
 std::optional<ParamError> CheckBelowOriginal(const char* name, const Json& params);

@@ -1,4 +1,4 @@
-// How an extension places the keys of each query: a plan for one stretch of a text, in the terms of
+// How an extension places the keys of each query: a plan for one stretch of a text, expressed by
 // the kernels' regions (kernels/attention_terms.h). Torch-free.
 //
 // Legend: Q queries of the stretch, K keys.
@@ -12,8 +12,8 @@
 namespace longrun {
 
 // The queries are the tokens [q_begin, q_begin + n_query) of a text, the keys its tokens
-// [0, n_key), n_key = q_begin + n_query. n_to_come tokens that are read at once with them follow in
-// other calls.
+// [0, n_key), n_key = q_begin + n_query. n_to_come more tokens belong to the same piece
+// (Extension::piece) and follow in later calls.
 struct Stretch {
   std::int64_t q_begin = 0, n_query = 0, n_to_come = 0;
 
@@ -30,7 +30,7 @@ struct Stretch {
   std::vector<std::int32_t> Keys(const Function& f) const {
     return Each(0, n_key(), f);
   }
-  // f(p) as the first key of a region, which may not exist.
+  // f(p) of each query, limited to [0, n_key()]: the first key of a region, which may be empty.
   template <typename Function>
   std::vector<std::int32_t> Begins(const Function& f) const {
     return Queries([&](std::int64_t p) { return std::clamp<std::int64_t>(f(p), 0, n_key()); });
@@ -48,18 +48,18 @@ struct Stretch {
   }
 };
 
-// As Region: those of a query's keys from key_begin on that no earlier region has. A row r of the
-// rotation's table has the angles of position r / Reading::steps.
+// Like Region: contains a query's keys from key_begin on, except those of earlier regions. Row r of
+// the rotation's table has the angles of position r / Reading::steps.
 struct ReadingRegion {
   std::vector<std::int32_t> key_begin = {};  // (Q); empty in the last region
   std::vector<std::int32_t> query_row = {};  // (Q)
   std::size_t key_set = 0;                   // in Reading::key_sets
 };
 
-// The keys as a region has them: rotated to the positions of these rows.
+// The keys in the form that a region uses: rotated to the positions of these rows.
 struct KeySet {
   std::vector<std::int32_t> row = {};  // (K)
-  // (K), as BlendedKeys; empty: not blended.
+  // (K), like BlendedKeys; empty: not blended.
   std::vector<std::int32_t> blended_row = {};
   std::vector<double> blended_weight = {};
 };
@@ -67,8 +67,8 @@ struct KeySet {
 // A plan for a stretch. Query p sees key j <= p if p - j < window, or j < n_sink; window 0: all.
 struct Reading {
   std::vector<ReadingRegion> regions = {};  // from the nearest keys to the oldest; at least one
-  // As many for each stretch of a text. A set's row of a key is the same in each,
-  // unless Extension::keys_kept says otherwise.
+  // Every stretch of a text has the same number of key sets. In each set, a key has the same row in
+  // all stretches, unless Extension::keys_kept says otherwise.
   std::vector<KeySet> key_sets = {};
   std::int64_t steps = 1;
   std::int64_t window = 0, n_sink = 0;

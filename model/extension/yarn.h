@@ -1,4 +1,4 @@
-// YaRN's mix of frequencies, which NTK-by-parts has too. Formulas: yarn.cc.
+// YaRN's mix of frequencies, which NTK-by-parts uses too. Formulas: yarn.cc.
 #pragma once
 
 #include <vector>
@@ -7,7 +7,7 @@
 
 namespace longrun {
 
-// factor, original_length, and the range of pairs that are mixed, and how.
+// The parameters factor and original_length, and those that say which pairs are mixed and how.
 std::vector<ParamSpec> PartsParams();
 ParamResult<ExtendedRotation> RotationByParts(const Json& params, const RopeShape& shape,
                                               double magnitude);

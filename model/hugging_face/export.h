@@ -20,7 +20,7 @@ struct ExportFacts {
   std::int64_t trained_length = 0;  // tokens; 0: unknown
   std::int32_t bos_id = -1, eos_id = -1;
   std::int64_t mask_token_id = -1;
-  std::optional<StoredType> type;  // nothing: the stored type
+  std::optional<StoredType> type;  // nullopt: the stored type
   std::int64_t shard_bytes_max = 5'000'000'000;
 };
 

@@ -26,7 +26,7 @@ namespace longrun {
 class AdamW {
  public:
   // Moments and t start at 0. The parameters are shared with this object, and Step changes them.
-  // With `kernels` (Compute::kernels) our kernel is used, and they must be fp32 on a CPU.
+  // With `kernels` (Compute::kernels) our kernel is used, and the parameters must be fp32 on a CPU.
   AdamW(const OptimizerConfig& config, const ParameterMap& parameters,
         std::optional<Simd> kernels = {});
 

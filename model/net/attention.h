@@ -8,9 +8,9 @@
 // Three back-ends. `reference` computes the formula with LibTorch's plain operators, for at most
 // 128 queries at a time and, when causal, only against the keys that they see: no T x T tensor
 // exists. `torch` is LibTorch's fused attention; it supports no bias, so it serves methods without
-// one and refuses the others by name. `fused` is the one of kernels/ on the CPU, in fp32 and
-// bf16: CheckFusedAttention names what it lacks. After a cache, a single token is computed like in
-// `reference`, with `torch` several tokens too.
+// one and refuses the others by name. `fused` is the attention of kernels/ on the CPU, in fp32 and
+// bf16; CheckFusedAttention names what it lacks. After cached tokens, `fused` computes a single
+// token like `reference` does, and `torch` several tokens.
 //
 // Legend: B batch, T positions, H heads, D head_dim, C d_model, Q queries of a block.
 #pragma once
@@ -39,22 +39,24 @@ struct PlannedReading;
 class ReadingPlanner;
 class RegionScorer;
 
-// The keys and values of one layer for tokens read before, in tensors with room for more. Keys are
-// rotated if the method rotates; under a reading they are not, and `key_sets` has them rotated.
+// The keys and values of one layer for tokens read before, in tensors with room for more. k_BHTD
+// has rotated keys if the method rotates. Under a reading (Call::reading) its keys are not rotated,
+// and key_sets has the rotated ones.
 struct AttentionCache {
   at::Tensor k_BHTD, v_BHTD;     // of type compute.product
   std::vector<at::Tensor> held;  // by term: its TermCall::held_BHT, or undefined
   std::int64_t n = 0;            // number of tokens held
-  // Like k_BHTD, by set of the plan (planned_reading.h); made when single tokens are read.
+  // Like k_BHTD, one for each key set of the plan (planned_reading.h); made when single tokens are
+  // read.
   std::vector<at::Tensor> key_sets = {};
   std::int64_t n_rotated = 0;       // number of tokens in each of key_sets
-  std::int64_t n_rotated_text = 0;  // of the text in which they stand there
+  std::int64_t n_rotated_text = 0;  // length of the text for which they were rotated
 };
 
 // The attention of queries [q_begin, q_begin + Q) of a call over keys [k_begin, k_begin + K), which
 // are all the keys that any of them sees.
 struct AttentionBlock {
-  at::Tensor scores_BHQK;  // s, with what terms leave out of their sums; -inf where hidden
+  at::Tensor scores_BHQK;  // s, including what terms leave out (LeftOut); -inf where hidden
   at::Tensor p_BHQK;       // not rounded to compute.product
   std::int64_t q_begin = 0, k_begin = 0;
 };
@@ -80,15 +82,15 @@ class Attention {
     // whose only term is a rotation.
     at::Tensor position_ids_BT = {};
     std::int64_t n_positions = 0;
-    // Where keys are placed, for methods whose only term is a rotation, without gradients; null:
-    // each at its own position. n_to_come tokens of the same text follow in later calls.
+    // Places the keys, for methods whose only term is a rotation, without gradients; null: each key
+    // is at its own position. n_to_come more tokens of the text follow in later calls.
     ReadingPlanner* reading = nullptr;
     std::int64_t n_to_come = 0;
-    // Only for Forward without gradients. An observed call is computed like in `reference` with
-    // either back-end, since the fused attention forms no p.
+    // Only for Forward without gradients. Every back-end computes an observed call like
+    // `reference` does, since a fused attention forms no p.
     const AttentionObserver* observer = nullptr;
   };
-  // What the terms compute from the learned tensors for calls that share these, computed once;
+  // The tensors that terms compute from the learned ones, computed once for calls that share those;
   // often empty. n_positions counts the whole sequence.
   Tensors Shared(const Tensors& learned, std::int64_t n_positions) const;
   // Whether a term reads Call::x_BTC.

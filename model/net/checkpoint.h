@@ -30,12 +30,12 @@ struct CheckpointContent {
   const Json& state;
 };
 
-// `folder` must not exist. Its parent is made, but not what that is in: kNotFound if the attempt's
-// folder was moved away.
+// `folder` must not exist. Its parent is created if needed, but no folder above that one: kNotFound
+// if the attempt's folder was moved away.
 Result<CheckpointSummary> WriteCheckpoint(const std::string& folder,
                                           const CheckpointContent& content);
 
-// VerifyFolder, and checks that the folder has all of the above.
+// Like VerifyFolder; also checks that the folder has all of the above.
 Result<CheckpointSummary> VerifyCheckpointFolder(const std::string& folder,
                                                  const std::string& sha256);
 

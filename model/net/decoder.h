@@ -20,8 +20,9 @@ class Decoder {
   static Result<Decoder> Make(Transformer& net, std::int64_t batch, std::int64_t capacity);
 
   // Feeds tokens, ids (B, T), after those fed before and returns the logits (B, V) for the next
-  // token. However a text is cut, the logits are the same, except for rounding: an extension that
-  // reads in pieces (Extension::piece) has to be told that n_to_come tokens of it follow.
+  // token. However a text is cut into calls, the logits are the same, except for rounding. For an
+  // extension that reads in pieces (Extension::piece), this needs n_to_come: the number of tokens
+  // of the text that follow.
   at::Tensor Feed(const at::Tensor& ids_BT, std::int64_t n_to_come = 0);
   std::int64_t n_fed() const;
 

@@ -1,6 +1,6 @@
-// Where and with which types a network computes: the device, the type of its weights, and whether
-// products are taken in bf16 (autocast: weights, LayerNorm, residual stream, softmax and loss stay
-// fp32; only the factors of matrix products are rounded).
+// How a network computes: its device, the type of its weights, and whether products are taken in
+// bf16 (autocast: weights, LayerNorm, residual stream, softmax and loss stay fp32; only the factors
+// of matrix products are rounded).
 #pragma once
 
 #include <c10/core/Device.h>
@@ -23,9 +23,9 @@ struct Compute {
   c10::ScalarType dtype = c10::ScalarType::Float;    // of weights and results: Float or Double
   c10::ScalarType product = c10::ScalarType::Float;  // of matrix products: dtype, or BFloat16
   MatrixPath path = MatrixPath::kAten;               // for a CPU's fp32 products
-  // For everything other than products and attention, and for the optimiser: our kernels of this
-  // instruction set (row_operators.h); nothing: LibTorch's operators. Our kernels run on a CPU,
-  // and not in fp64.
+  // What computes everything other than products and attention, and the optimiser: our kernels of
+  // this instruction set (row_operators.h); nullopt: LibTorch's operators. Our kernels run on a
+  // CPU, and not in fp64.
   std::optional<Simd> kernels = {};
 };
 
@@ -37,8 +37,8 @@ Result<Compute> OpenCompute(std::string_view device, std::string_view precision)
 struct Numerics {
   std::int64_t threads = 1;     // for a product
   bool sdpa_attention = false;  // LibTorch's scaled_dot_product_attention is used
-  // The mode of all threads that compute: this one, those of LibTorch's pool, and those that they
-  // start later. Our kernels use the mode of the thread that calls them.
+  // The mode of all threads that compute: the calling one, those of LibTorch's pool, and any that
+  // these start later. Our kernels use the mode of the thread that calls them.
   Subnormals subnormals = DefaultSubnormals();
 };
 
@@ -50,9 +50,9 @@ void FixNumerics(const Numerics& numerics, const c10::Device& device);
 
 std::string TorchVersion();  // "2.11.0"
 std::string CudaVersion();   // "13.0", once the CUDA half is loaded; else ""
-// What decides a CPU's bits besides the number of threads: LibTorch's vector path (named as in
-// model/instruction_set.h) and its matrix products, which depend on the CPU's vendor too
-// ("onednn/AuthenticAMD").
+// The parts of LibTorch that decide a CPU's bits, besides the number of threads: its vector path
+// (named as in model/instruction_set.h), and its matrix products, which also depend on the CPU's
+// vendor ("onednn/AuthenticAMD").
 std::string SimdPath();
 std::string LinearName(const Compute& compute);  // "aten/cuda" on a GPU
 std::string OperatorsName(

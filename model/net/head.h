@@ -6,8 +6,8 @@
 //       db = sum of dz's rows
 //
 // The softmax is taken in the network's own type (fp32, or fp64), over all rows of the vocabulary.
-// A target of -100 (kIgnoredTarget) is ignored: its nll and its gradient are 0. Another one outside
-// of [0, V) is a bug of the caller.
+// A target of -100 (kIgnoredTarget) is ignored: its nll and its gradient are 0. Any other target
+// outside of [0, V) is a bug of the caller.
 //
 // Legend: N rows (B * T), C d_model, V vocabulary.
 #pragma once

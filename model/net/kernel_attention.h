@@ -36,14 +36,15 @@ struct KernelAttentionCall {
   at::Tensor key_bias_BHT = {};  // double
   std::vector<double> slope_H = {};
   bool two_sided = false;
-  // From distance first_distance; undefined: none.
+  // The biases from distance first_distance on; undefined: none.
   at::Tensor distances_HN = {};
   std::int64_t first_distance = 0;
-  // As in PiecewiseLinear: double, all or none. Knots have no gradient.
+  // As in PiecewiseLinear, in double; either all are defined or none. Knots have no gradient.
   at::Tensor psi_T = {}, row_factor_T = {}, knots_K = {}, slope_HS = {}, intercept_HS = {};
   std::shared_ptr<const RotationNumbers> rotation = nullptr;
   at::Tensor rotation_rows_BT = {};  // int32, as in RotationTable::row; undefined: none
-  // Its regions and visibility, with `rotation` its table; null: none. For inference.
+  // The plan whose regions and visibility apply; `rotation` is then its table. Null: none. For
+  // inference.
   std::shared_ptr<const PlannedReading> reading = nullptr;
 };
 

@@ -20,8 +20,8 @@ at::Tensor MatrixProduct(const at::Tensor& a_MK, const at::Tensor& b_KN, MatrixP
 // x_NI^T dy_NO: the gradient of a weight (I, O).
 at::Tensor WeightGradient(const at::Tensor& x_NI, const at::Tensor& dy_NO, MatrixPath path);
 
-// Adds the same to sum_IO, with exactly the bits of adding the product. `room` is memory that the
-// caller keeps between calls: undefined at first, afterwards of sum_IO's size if it
+// Adds the same to sum_IO, with exactly the bits that adding the product would give. `room` is
+// memory that the caller keeps between calls: undefined at first, afterwards of sum_IO's size if it
 // is worth keeping.
 void AddWeightGradient(const at::Tensor& x_NI, const at::Tensor& dy_NO, MatrixPath path,
                        const at::Tensor& sum_IO, at::Tensor* room);

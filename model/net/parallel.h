@@ -2,7 +2,7 @@
 //
 // at::parallel_for is a template, and becomes a plain loop unless the compiler's own OpenMP is
 // enabled; clang's OpenMP would bring a second library with threads of its own. So we call
-// LibTorch's OpenMP library in the way of g++'s code (libgomp's ABI).
+// LibTorch's OpenMP library as code compiled by g++ does (libgomp's ABI).
 #pragma once
 
 #include <cstdint>

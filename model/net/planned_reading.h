@@ -1,5 +1,5 @@
-// A reading (model/extension/reading.h) as attention computes it: with one table of the rotation's
-// angles for all rows that it uses.
+// A reading (model/extension/reading.h) in the form in which attention computes it: with one table
+// of the rotation's angles for all rows that it uses.
 #pragma once
 
 #include <cstdint>
@@ -15,28 +15,29 @@ namespace longrun {
 
 struct PlannedReading {
   Stretch stretch;
-  std::int64_t keys_from = 0;  // rows of earlier keys are not planned
+  std::int64_t keys_from = 0;  // the first key with planned rows
   Reading reading;             // its rows are indices into `position`
   std::vector<double> position;
 };
 
-// keys_from: the rotated keys before are known from earlier calls.
+// keys_from: keys before it were rotated in earlier calls.
 PlannedReading PlanReading(Reading reading, const Stretch& stretch, std::int64_t keys_from);
 
-// The plans of an extension that has them, for the layers of a network: all ask for the same ones
-// in turn, and the last one is kept.
+// Makes the plans of an extension for the layers of a network. Each layer asks for the same plan in
+// turn, so the last one is kept.
 class ReadingPlanner {
  public:
   // `params` are resolved.
   ReadingPlanner(const Extension& extension, Json params)
       : extension_(&extension), params_(std::move(params)) {}
 
-  // The pieces in which n_query tokens behind q_begin others are read, in order; the n_to_come
-  // tokens behind them are there too and are read later.
+  // The pieces in which n_query tokens after the first q_begin ones are read, in order. n_to_come
+  // more tokens follow; they are known to exist but are read later.
   std::vector<Stretch> Pieces(std::int64_t q_begin, std::int64_t n_query,
                               std::int64_t n_to_come) const;
   std::shared_ptr<const PlannedReading> Plan(const Stretch& stretch, std::int64_t keys_from);
-  // How many of the first keys stand in a text of n_now tokens as in one of n_before.
+  // When a text grows from n_before to n_now tokens: the number of leading keys that keep their
+  // rows (Extension::keys_kept).
   std::int64_t KeysKept(std::int64_t n_before, std::int64_t n_now) const;
 
  private:

@@ -1,8 +1,8 @@
 // Activation checkpointing: the intermediate results of a block are not kept for its backward pass
 // but computed again there, from the block's input (Chen et al. 2016, arXiv:1604.06174). The second
-// time the same operators get the same numbers, so losses and gradients have the same bits; memory
-// holds the activations of one block and the inputs of the others, and time grows by one forward
-// pass of the blocks.
+// time the same operators get the same numbers, so losses and gradients have the same bits. Memory
+// holds the activations of one block and the inputs of the others, and the time grows by one
+// forward pass of the blocks.
 #pragma once
 
 #include <ATen/core/Tensor.h>

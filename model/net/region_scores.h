@@ -1,5 +1,5 @@
 // Scores under a reading by LibTorch's operators: for the `reference` back-end, and for single
-// tokens behind a cache.
+// tokens after cached ones.
 //
 // Legend: B batch, H heads, D head_dim, Q queries, K keys.
 #pragma once
@@ -26,12 +26,13 @@ at::Tensor WithFactors(const at::Tensor& q_BHQD, const std::vector<double>& fact
 // The scores of a call's queries, each with the rotations of its keys' regions.
 class RegionScorer {
  public:
-  // q, k: those of the call, not rotated; the queries are the plan's, the keys all of the text.
+  // q, k: those of the call, not rotated. The queries are those of the plan, the keys those of the
+  // whole text so far.
   RegionScorer(const at::Tensor& q_BHQD, const at::Tensor& k_BHKD, const PlannedReading& plan,
                Rotator& rotator);
 
   // <q~_i, k~_j> of the queries at positions [q_begin, q_begin + n_query) with keys [0, n_key);
-  // -inf where the window of the reading hides a key. Later keys are not hidden.
+  // -inf where the window of the reading hides a key. Keys after the query are not hidden.
   at::Tensor Of(std::int64_t q_begin, std::int64_t n_query, std::int64_t n_key) const;
 
  private:
@@ -45,7 +46,7 @@ struct VisibleKeys {
   std::size_t region = 0;
   std::int64_t begin = 0, end = 0;
 };
-// Those that the only query of a plan sees, from the oldest to the nearest.
+// The keys that the only query of a plan sees, from the oldest to the nearest.
 std::vector<VisibleKeys> VisibleKeysOfLast(const PlannedReading& plan);
 
 }  // namespace longrun

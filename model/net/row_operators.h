@@ -2,8 +2,8 @@
 // kernels over rows (kernels/norm.h, activation.h, embedding.h, key_bias.h) if `compute.kernels`
 // names an instruction set and they support the operation, else through LibTorch's operators.
 //
-// The kernels support fp32 on a CPU, and bf16 results of products; LayerNorm and RMSNorm; gelu_new,
-// gelu and silu, gated or not. A gradient can be taken once (no double backward).
+// The kernels support LayerNorm and RMSNorm, and gelu_new, gelu and silu, gated or not, in fp32 on
+// a CPU and with bf16 results of products. A gradient can be taken once (no double backward).
 //
 // Legend: B batch, T positions, H heads, C channels, V vocabulary; ".." any leading dimensions.
 #pragma once
@@ -18,8 +18,8 @@
 
 namespace longrun {
 
-// Options for the kernels: divides rows of `n_channel` elements among LibTorch's threads,
-// in parts of enough rows.
+// Options with which kernels divide rows of `n_channel` elements among LibTorch's threads, in parts
+// that have enough rows to be worth a thread.
 KernelOptions RowOptions(Simd simd, std::int64_t n_channel);
 
 struct NormWeights {

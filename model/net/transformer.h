@@ -58,9 +58,9 @@ class Transformer {
   // Leaves of the graph; with RequireGradients(true), Hidden() records gradients.
   const ParameterMap& parameters() const { return parameters_; }
   void RequireGradients(bool required);
-  // The backward pass computes a block's intermediate results again instead of keeping them
-  // (recompute.h): the same bits, less memory. This object must not move between Hidden() and
-  // the backward pass.
+  // If on, the backward pass computes a block's intermediate results again instead of keeping them
+  // (recompute.h): the same bits, less memory. This object must not move between Hidden() and the
+  // backward pass.
   void SetActivationCheckpointing(bool on) { recomputes_ = on; }
 
   // kOutOfRange if a sequence of n_tokens does not fit the model's position table.
@@ -80,8 +80,8 @@ class Transformer {
   at::Tensor HiddenBehind(const at::Tensor& ids_BT, std::span<AttentionCache> caches,
                           std::int64_t n_to_come = 0);
   // Runs the first n_layers layers like Hidden, without gradients. `before(l, observer)` is called
-  // before layer l: it sets the observer of its attention (empty: none), or returns false to stop.
-  // Returns false if it did.
+  // before layer l: it sets the observer of the layer's attention (empty: none), or returns false
+  // to stop. Returns false if `before` stopped it.
   bool Observe(const at::Tensor& ids_BT, std::int64_t n_layers,
                const std::function<bool(std::int64_t layer, AttentionObserver&)>& before);
   // Empty caches, one per layer, with room for `capacity` tokens.
@@ -89,8 +89,8 @@ class Transformer {
   AttentionBackend backend() const { return attention_.backend(); }
   // If the embeddings are tied, the head's weight is the embedding.
   const Head& head() const { return head_; }
-  // Memory for the product that is added to the gradient of head().weight_VC, at most as large. It
-  // is kept like that gradient, since allocating new pages would cost time in each pass.
+  // Memory for the product that is added to the gradient of head().weight_VC, at most of its size.
+  // It is kept between passes, since allocating new pages would cost time in each pass.
   at::Tensor* head_room() { return &head_room_; }
 
  private:
@@ -157,7 +157,7 @@ class Transformer {
   std::vector<Layer> layers_;
   bool recomputes_ = false;
   at::Tensor filled_TC_;                     // a closed-form E[t]; grows
-  std::unique_ptr<ReadingPlanner> reading_;  // null: keys stand where they are
+  std::unique_ptr<ReadingPlanner> reading_;  // null: keys are at their own positions
 };
 
 }  // namespace longrun

@@ -159,8 +159,8 @@ struct PositionMethod {
   std::string_view source;  // paper and section
   std::string_view beyond;  // what happens past the train length
   std::vector<PositionParam> params = {};
-  // Writes the defaults that depend on another parameter, in `params` (complete and checked), for
-  // those that `given` does not name. Usually null.
+  // For parameters that `given` does not name, writes the defaults that depend on another parameter
+  // into `params` (complete and checked). Usually null.
   void (*refine_defaults)(const Json& given, Json& params) = nullptr;
   // Makes terms from complete and checked params. An error names the parameter ("method" for the
   // method itself) that does not fit the shape: odd rotary dims, a causal-only
@@ -175,12 +175,12 @@ std::span<const PositionMethod* const> PositionMethods();
 Result<const PositionMethod*> FindPositionMethod(std::string_view name);
 std::vector<std::string> PositionMethodNames();
 
-// Whether {"method": .., its parameters} has an experimental value (ParamSpec).
-// False if it is not such a map.
+// Whether {"method": .., its parameters} has an experimental value (ParamSpec). False if `position`
+// is not such a map.
 bool IsExperimental(const Json& position);
 
-// For a method that is not defined for keys after the query:
-// its refusal of a model without a causal mask.
+// For a method that is not defined for keys after the query: returns an error if the model has no
+// causal mask.
 std::optional<ParamError> NeedsCausal(std::string_view method, const AttentionShape& shape);
 
 // The errors of "cable" or {"method": "cable", "variant": "scaled"}, by key ("method" or a

@@ -1,5 +1,4 @@
-// The Parquet reader, in the optional library longrun::parquet (-DLONGRUN_PARQUET=ON). Each value
-// of the column `options.field` ("text") is a document; `options.filter` compares another column.
+// The Parquet reader, in the optional library longrun::parquet (-DLONGRUN_PARQUET=ON).
 #pragma once
 
 #include <string>

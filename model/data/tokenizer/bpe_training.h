@@ -2,10 +2,10 @@
 // algorithm 1; over bytes and after the GPT-2 rule).
 //
 // The GPT-2 rule cuts texts into pieces; a piece starts as its bytes, ids 0..255. Repeatedly, the
-// most frequent pair of neighbours becomes the next id everywhere, from left to right; among pairs
-// with equal counts, the one whose left bytes, then whose right bytes, come first. A count is the
-// number of occurrences: "aaa" has the pair (a, a) twice. Pairs that occur only once are not
-// merged, nor pairs with more than 256 bytes.
+// most frequent pair of neighbours becomes the next id everywhere, from left to right. Pairs with
+// equal counts are ordered by their left bytes, then by their right bytes, and the first is taken.
+// A count is the number of occurrences: "aaa" has the pair (a, a) twice. Pairs that occur only once
+// are not merged, nor pairs with more than 256 bytes.
 //
 // The result depends only on the texts, not on their order, nor on their division into files as
 // long as no file ends inside a piece.

@@ -36,8 +36,8 @@ namespace longrun {
 // `text` is the content of the file; `name` becomes the vocabulary's name. kInvalidArgument names
 // the key and the value.
 Result<Vocabulary> ParseHuggingFace(std::string_view text, std::string name);
-// The text of such a file for a vocabulary. kInvalidArgument if no list of merges can express it:
-// merging a token's bytes does not give the token.
+// The text of such a file for a vocabulary. kInvalidArgument if no list of merges can express it,
+// because merging a token's bytes does not give the token.
 Result<std::string> HuggingFaceText(const Vocabulary& vocabulary);
 
 // Bytes as printable UTF-8 characters, and back: kInvalidArgument for a character that

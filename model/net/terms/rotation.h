@@ -1,5 +1,5 @@
-// The rotation of queries and keys by position (Rotation), and its growth: in front of the scores,
-// not a term of them. Angles are computed in double.
+// The rotation of queries and keys by position (Rotation), and its growth. It is applied before the
+// scores are formed, so it is not a term of them. Angles are computed in double.
 //
 // Legend: B batch, H heads, T positions, D head_dim, R rotary channels.
 #pragma once
@@ -36,14 +36,15 @@ class Rotator {
 
   at::Tensor Queries(const at::Tensor& x_BHTD, const RowPositions& at);
   at::Tensor Keys(const at::Tensor& x_BHTD, const RowPositions& at);
-  // The same for the fused kernel, for positions 0 .. n - 1.
+  // The table for the fused kernel, for positions 0 .. n - 1.
   std::shared_ptr<const RotationNumbers> Numbers(std::int64_t n);
 
   // For a rotation without growth: the queries of a plan in a region, x (B, H, Q, D).
   at::Tensor Queries(const at::Tensor& x_BHQD, const PlannedReading& plan, std::size_t region);
-  // The keys from plan.keys_from on, (B, H, K - keys_from, D), as the plan's set of keys has them.
+  // The keys from plan.keys_from on, (B, H, K - keys_from, D), rotated as a key set of the plan
+  // says.
   at::Tensor Keys(const at::Tensor& x_BHKD, const PlannedReading& plan, std::size_t key_set);
-  // The table of its rows for the fused kernel.
+  // The table of the plan's rows for the fused kernel.
   std::shared_ptr<const RotationNumbers> Numbers(const PlannedReading& plan);
 
  private:
@@ -62,7 +63,7 @@ class Rotator {
   double magnitude_ = 1.0;
   // Tables that are kept between calls.
   at::Tensor cos_TR_, sin_TR_;  // (T, R/2), times magnitude_; they only grow
-  // Those of the last plan, known by its positions.
+  // The tables of the last plan, which is recognised by its positions.
   std::vector<double> planned_;
   Table planned_table_ = {};
   std::shared_ptr<const RotationNumbers> planned_numbers_;

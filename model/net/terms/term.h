@@ -49,10 +49,10 @@ class AttentionTerm {
     bool is_bias = true;  // false: it only hides keys
     // Whether Prepare reads x_BTC. A cache holds the result, a double per head and token.
     bool reads_input = false;
-    // Whether Prepare reads only `learned` and n_positions and returns one tensor: layers that
-    // share what is learned share this tensor too.
+    // Whether Prepare reads only `learned` and n_positions and returns one tensor. Layers that
+    // share their learned tensors then share this tensor too.
     bool is_shareable = false;
-    // How many numbers AddTo needs at once for each query and key, besides the scores.
+    // The numbers that AddTo holds at once for each query and key, besides the scores.
     std::int64_t n_per_pair = 0;
   };
 
@@ -84,7 +84,8 @@ std::vector<std::unique_ptr<AttentionTerm>> MakeTerms(const TermSpec& spec,
                                                       const AttentionShape& shape,
                                                       const Compute& compute);
 
-// The places of these tensors among TermSpec::learned, and the tensors at these places in a call.
+// PlacesOf returns the indices of these tensors in TermSpec::learned; LearnedAt returns a call's
+// tensors at such indices.
 using LearnedPlaces = std::vector<std::size_t>;
 LearnedPlaces PlacesOf(const TermSpec& spec, const std::vector<std::string>& names);
 AttentionTerm::Tensors LearnedAt(const LearnedPlaces& places, const TermCall& call);
