@@ -92,13 +92,13 @@ void CheckObjective(const ModelConfig& model, const TrainConfig& train, KeyError
   if (!train.is_masked() && !model.causal) {
     errors.Add(
         "train.objective",
-        Invalid("train.objective: causal_lm needs model.causal true: without the causal mask "
-                "a token sees the next one, which it is to predict; choose masked_lm"),
+        Invalid("train.objective: causal_lm needs model.causal: true, since without the causal "
+                "mask a token sees the next one, which it is to predict; set it, or use masked_lm"),
         {"model.causal"});
   } else if (train.is_masked() && model.causal) {
     errors.Add("train.objective",
-               Invalid("train.objective: masked_lm needs model.causal false: a hidden token is "
-                       "guessed from both sides; set it, or choose causal_lm"),
+               Invalid("train.objective: masked_lm needs model.causal: false, since a hidden token "
+                       "is guessed from both sides; set it, or use causal_lm"),
                {"model.causal"});
   } else if (train.is_masked() && train.mask.token >= model.vocab_size) {
     errors.Add("train.mask.token",

@@ -115,7 +115,7 @@ std::string HeldOutText(const SplitRule& rule) {
     case SplitRule::By::kLastTokens:
       return Str("validation: the last ", what,
                  rule.test_tokens > 0 ? Str(" before the ", rule.test_tokens, " of test") : "",
-                 "; what comes before is train");
+                 "; train: everything before them");
     default:
       return "";
   }
@@ -253,8 +253,8 @@ Result<HeldOut> HeldOutOf(std::string_view option, const std::vector<std::string
   if (!is_number && !n_tokens.ok()) return HeldOut();
   return Status(Code::kInvalidArgument,
                 Str(option, " ", text,
-                    ": expected files, a share of the documents of --train between 0 and 1 (0.1), "
-                    "or a whole number of its tokens from 1 on (50K)"));
+                    ": expected files, a share of the documents in --train (between 0 and 1, such "
+                    "as 0.1), or a number of its tokens (at least 1, such as 50K)"));
 }
 
 // Fills in either files for each split, or one list of files and a rule.

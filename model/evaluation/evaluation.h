@@ -120,7 +120,7 @@ struct Evaluation {
 };
 
 // Why the evaluation cannot use a model, as the end of a sentence after its name:
-// "needs model.causal true ..."; "" if it can.
+// "needs model.causal: true ..."; "" if it can.
 std::string WhyUnsupported(const Evaluation& evaluation, bool causal);
 
 // All evaluations, in listing order.

@@ -23,13 +23,15 @@ std::string WhyUnsupported(const Evaluation& evaluation, bool causal) {
   using Reads = Evaluation::Reads;
   if (evaluation.reads == Reads::kCausal && !causal) {
     return Str(
-        "needs model.causal true: without the causal mask a token's probability is not that of the "
-        "next token; choose ",
+        "needs model.causal: true, since without the causal mask a token's probability is not that "
+        "of the next token; for this model use ",
         PseudoPerplexityEvaluation().name);
   }
   if (evaluation.reads == Reads::kBidirectional && causal) {
-    return Str("needs model.causal false: a hidden token is guessed from both sides; choose ",
-               PerplexityEvaluation().name);
+    return Str(
+        "needs model.causal: false, since a hidden token is guessed from both sides; for this "
+        "model use ",
+        PerplexityEvaluation().name);
   }
   return "";
 }

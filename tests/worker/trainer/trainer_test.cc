@@ -334,7 +334,7 @@ TEST_F(TrainerTest, AnEncoderLearnsHiddenTokensAndIsScoredByThem) {
   EXPECT_EQ(n_rows, 2);
   // The tail of the text is no next token to it.
   EXPECT_EQ(evaluate("perplexity", R"({"context_lengths":[16]})"), 78);
-  EXPECT_NE(Stderr().find("perplexity: needs model.causal true"), std::string::npos) << Stderr();
+  EXPECT_NE(Stderr().find("perplexity: needs model.causal: true"), std::string::npos) << Stderr();
 }
 
 // The number of a row is what asking for each token by itself gives:
@@ -418,7 +418,7 @@ TEST_F(TrainerTest, AModelThatSeesTheNextTokenIsNotTrainedToPredictIt) {
   run["train"].erase("mask");
   WriteRun(run);
   EXPECT_EQ(Exec(TrainArguments("out")), 78);
-  EXPECT_NE(Stderr().find("train.objective: causal_lm needs model.causal true"), std::string::npos)
+  EXPECT_NE(Stderr().find("train.objective: causal_lm needs model.causal: true"), std::string::npos)
       << Stderr();
 }
 
