@@ -72,8 +72,8 @@ void CheckTrain(const TrainConfig& train, KeyErrors& errors, const KeyErrors& re
   const ValidateConfig& validate = train.validate;
   if ((validate.every == 0) != (validate.tokens == 0)) {
     errors.Add("train.validate",
-               Invalid(Str("train.validate: every ", validate.every, " and tokens ",
-                           validate.tokens, "; expected both, or neither")),
+               Invalid(Str("train.validate: \"every\" is ", validate.every, " and \"tokens\" is ",
+                           validate.tokens, "; set both, or neither")),
                {"train.validate.every", "train.validate.tokens"});
   }
   if (train.is_masked() &&

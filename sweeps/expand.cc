@@ -369,7 +369,8 @@ class Expander {
       const std::string path = Str("train.mask.", name);
       if (const std::optional<Place> place = PlaceGiven(point, path); place && !varies) {
         Report(*place,
-               Str("spec.", path, ": belongs to train.objective masked_lm, found causal_lm"));
+               Str("spec.", path,
+                   ": belongs to train.objective: masked_lm, but the objective is causal_lm"));
       }
     }
     train.erase("objective");
@@ -391,8 +392,8 @@ class Expander {
   static std::string NoMaskToken(const DatasetInfo& dataset) {
     std::vector<std::string> names;
     for (const std::string_view name : MaskTokenNames()) names.emplace_back(name);
-    return Str("the tokenizer of dataset \"", dataset.name, "\" names none (", Join(names, ", "),
-               ")");
+    return Str("the tokenizer of dataset \"", dataset.name, "\" has no mask token (",
+               Join(names, ", "), ")");
   }
 
   // The place in the file or on an axis that gives a key below spec; nullopt if it has its default.
@@ -450,7 +451,8 @@ class Expander {
       ReportCause(point, {"model.vocab_size", "dataset"},
                   Str("model.vocab_size: ", model.vocab_size,
                       " leaves no row for a mask token, and ", NoMaskToken(dataset),
-                      "; leave it out to have one, or give the id as spec.train.mask.token"));
+                      "; leave out vocab_size to get such a row, or give the token's id as "
+                      "spec.train.mask.token"));
     } else {
       CheckObjective(model, run.train, errors);
     }
@@ -724,9 +726,10 @@ class Expander {
     if (init.model.causal || init.mask_token >= 0 || dataset.mask_token >= 0) return;
     for (const EvaluationSpec& block : spec_.evaluations) {
       if (block.evaluation->reads != Evaluation::Reads::kBidirectional) continue;
-      Report(block.place, Str(PathOf(block), ": there is no mask token: config.json of model \"",
-                              init.name, "\" has no mask_token_id, and ", NoMaskToken(dataset),
-                              "; write it there, and import the model again"));
+      Report(block.place,
+             Str(PathOf(block), ": there is no mask token: config.json of model \"", init.name,
+                 "\" has no mask_token_id, and ", NoMaskToken(dataset),
+                 "; add mask_token_id to that config.json, and import the model again"));
     }
   }
 
@@ -792,14 +795,14 @@ class Expander {
       }
       for (const ParamError& error : errors) {
         const bool is_method = error.key == "method";
-        Report(spec.PlaceOf(error.key),
-               Str(spec.path,
-                   is_method ? Str(" (", spec.given.at("method").get<std::string>(), ")")
-                             : Str(".", error.key),
-                   ": ", error.message,
-                   is_method ? "; leave it out, or measure such models in a "
-                               "sweep of their own"
-                             : ""));
+        Report(
+            spec.PlaceOf(error.key),
+            Str(spec.path,
+                is_method ? Str(" (", spec.given.at("method").get<std::string>(), ")")
+                          : Str(".", error.key),
+                ": ", error.message,
+                is_method ? "; leave the extension out, or measure such models in a separate sweep"
+                          : ""));
       }
     }
     return resolved;

@@ -82,9 +82,9 @@ std::optional<ParamError> FitScoreTokens(const Protocol& protocol, const Dataset
   }
   return ParamError{
       std::string(given_as),
-      Str("expected from ", least, protocol.uses_bos ? "" : ", the longest context length,", " to ",
-          most, ", what split ", split, " of dataset \"", dataset.name, "\" can score, found ",
-          score_tokens)};
+      Str("expected ", least, protocol.uses_bos ? "" : " (the longest context length)", " to ",
+          most, " (the tokens that split ", split, " of dataset \"", dataset.name,
+          "\" can score), found ", score_tokens)};
 }
 
 // Replaces what the sweep gives, score_tokens or text_tokens, by the score_tokens of a cell.

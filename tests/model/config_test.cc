@@ -385,7 +385,7 @@ TEST(TrainConfigTest, CheckNamesWhatIsOutOfRange) {
   EXPECT_EQ(message([](Config& c) { c.schedule.warmup_tokens = 700'000; }),
             "train.schedule.warmup_tokens: expected 0 to 600000, found 700000");
   EXPECT_EQ(message([](Config& c) { c.validate.every = 100; }),
-            "train.validate: every 100 and tokens 0; expected both, or neither");
+            "train.validate: \"every\" is 100 and \"tokens\" is 0; set both, or neither");
 }
 
 }  // namespace

@@ -218,7 +218,7 @@ TEST_F(InitTest, TheMaskTokenIsTheFilesElseTheModelsElseTheTokenizers) {
   EXPECT_EQ(
       parse("one", "").status().message(),
       "a.yaml:5:22: spec.train.mask.token: must be given: config.json of model \"rotary\" has "
-      "no mask_token_id, and the tokenizer of dataset \"one\" names none (<|mask|>, <mask>, "
+      "no mask_token_id, and the tokenizer of dataset \"one\" has no mask token (<|mask|>, <mask>, "
       "[MASK])");
   EXPECT_EQ(token("padded"), 249);
   EXPECT_EQ(token("one", ", mask: {token: 7}"), 7);

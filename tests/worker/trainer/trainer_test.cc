@@ -520,9 +520,9 @@ TEST_F(TrainerTest, AnEvaluationTakesTheParametersOfASweep) {
             "longrun-trainer: perplexity.stride: belongs to protocol sliding_bos, but protocol is "
             "nonoverlap: remove it, or choose that protocol\n");
   EXPECT_EQ(refused(R"({"context_lengths":[16],"split":"test"})"),
-            "longrun-trainer: perplexity.split: dataset \"dataset\" has no split test; there is "
-            "train, validation (longrun data import --test FILE, or split.test of longrun data "
-            "prepare, makes one that has it)\n");
+            "longrun-trainer: perplexity.split: dataset \"dataset\" has no split test; it has "
+            "train, validation (to make a dataset with split test, use `longrun data import --test "
+            "FILE`, or the key split.test in a file for `longrun data prepare`)\n");
 }
 
 TEST_F(TrainerTest, AMachineThatComputesOtherwiseRefusesTheTask) {
