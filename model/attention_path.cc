@@ -28,8 +28,9 @@ Status CheckFusedAttention(const TermSpec& terms, std::string_view method,
 Result<AttentionBackend> ParseAttentionBackend(std::string_view name) {
   const std::optional<AttentionBackend> found = FindEnum<AttentionBackend>(name);
   if (found) return *found;
-  return Status(Code::kInvalidArgument, Str("attention back-end \"", name,
-                                            "\" is unknown: auto, reference, torch or fused"));
+  return Status(Code::kInvalidArgument,
+                Str("attention back-end \"", name,
+                    "\" is unknown: expected auto, reference, torch or fused"));
 }
 
 AttentionBackend AttentionPathFor(const ModelConfig& model, DeviceKind device_kind) {

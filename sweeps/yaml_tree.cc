@@ -135,7 +135,7 @@ class TreeBuilder final : public YAML::EventHandler {
     CheckAnchor(mark, anchor);
     CheckTag(mark, tag);
     if (frames_.size() >= static_cast<std::size_t>(kYamlDepthMax)) {
-      throw Refused{PlaceOf(mark), Str("nested deeper than ", kYamlDepthMax)};
+      throw Refused{PlaceOf(mark), Str("nested more than ", kYamlDepthMax, " levels deep")};
     }
     frames_.push_back({.node = Node(mark, kind)});
   }
@@ -481,7 +481,7 @@ std::optional<YamlNode> ParseYaml(std::string_view text, int source,
   } catch (const YAML::Exception& error) {
     if (const int line = FirstTabbedLine(text, error.mark.line + 1); line > 0) {
       return refuse({.source = source, .line = line, .column = 1},
-                    "this line is indented with a tab: YAML takes spaces only");
+                    "this line is indented with a tab: YAML allows only spaces");
     }
     if (const std::optional<Misplaced> key = FirstMisplacedKey(text, error.mark.line + 1)) {
       return refuse({.source = source, .line = key->line, .column = key->column}, key->message);

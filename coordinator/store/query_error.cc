@@ -115,7 +115,7 @@ std::string Syntax(std::string_view message) {
   std::ranges::transform(near, near.begin(), [](char c) {
     return static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
   });
-  return Str("the SQL cannot be read from \"", token, "\" on",
+  return Str("the SQL cannot be parsed from \"", token, "\" onwards",
              Suggest(near, "docs/query.md has examples"));
 }
 

@@ -327,8 +327,8 @@ Status Judge(const Overlap& overlap, const PrepareOptions& options) {
   if (!options.allow_overlap) {
     return Status(Code::kInvalidArgument,
                   Str(overlap.first,
-                      ": what a model is measured on must not be what it is trained on; remove it "
-                      "from one split, or accept it with --allow-overlap"));
+                      ": a model must not be measured on text that it is trained on; remove the "
+                      "document from one split, or accept it with --allow-overlap"));
   }
   if (!options.note) return Status();
   options.note(

@@ -130,7 +130,7 @@ Result<std::int32_t> MaskIdOf(const Json& facts, std::int64_t n_tokens) {
 Status CheckSha256(const std::string& path, const std::string& text, const std::string& sha256) {
   const std::string found = Sha256Hex(text);
   if (found == sha256) return Status();
-  return DatasetDamaged(path, Str("SHA-256 is ", found, ", dataset.json says ", sha256));
+  return DatasetDamaged(path, Str("SHA-256 is ", found, ", but dataset.json says ", sha256));
 }
 
 // Opens a tokenizer that SaveTokenizer wrote.

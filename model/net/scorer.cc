@@ -42,7 +42,7 @@ Status NetScorer::CheckWindows(std::span<const std::int32_t> tokens,
       const std::int32_t id = tokens[static_cast<std::size_t>(t)];
       if (id >= 0 && id < n_vocab) continue;
       return Status(Code::kInvalidArgument,
-                    Str("token ", t, " is ", id, ", the model has the ids 0 to ", n_vocab - 1));
+                    Str("token ", t, " is ", id, ", but the model has the ids 0 to ", n_vocab - 1));
     }
   }
   return Status();
@@ -118,10 +118,9 @@ Status NetScorer::CheckSequences(std::span<const MaskedSequence> sequences) cons
     for (const std::vector<std::int32_t>* const ids : {&sequence.tokens, &sequence.targets}) {
       for (const std::int32_t id : *ids) {
         if (id >= 0 && id < n_vocab) continue;
-        return Status(Code::kInvalidArgument, Str("a hidden or visible token is ", id,
-                                                  ", the model has "
-                                                  "the ids 0 to ",
-                                                  n_vocab - 1));
+        return Status(Code::kInvalidArgument,
+                      Str("a hidden or visible token is ", id, ", but the model has the ids 0 to ",
+                          n_vocab - 1));
       }
     }
   }

@@ -75,10 +75,9 @@ Result<std::unique_ptr<Tokenizer>> OpenTokenizer(const GenerateOptions& options)
   Result<std::unique_ptr<Tokenizer>> tokenizer = MakeTokenizer(given);
   if (tokenizer.ok() || IsTokenizerSpec(given)) return tokenizer;
   // The trainer does not know the state folder, so it cannot find a dataset by name.
-  return Status(Code::kInvalidArgument,
-                Str(tokenizer.status().message(),
-                    "; that of a dataset is named by its folder, which `longrun "
-                    "data ls` shows"));
+  return Status(Code::kInvalidArgument, Str(tokenizer.status().message(),
+                                            "; for the tokenizer of a dataset, give the dataset's "
+                                            "folder, which `longrun data ls` shows"));
 }
 
 Result<at::Tensor> TokensOfText(const GenerateOptions& options, const Tokenizer& tokenizer) {
@@ -159,9 +158,10 @@ Status RunGenerate(const GenerateOptions& options) {
     const bool no_cache = status.code() == Code::kUnimplemented;
     return Status(status.code(),
                   Str(status.message(),
-                      no_cache ? "; --no-cache reads the whole text again for each token" : ""))
+                      no_cache ? "; use --no-cache, which reads the whole text again for each token"
+                               : ""))
         .In(Str("a prompt of ", prompt_BT.size(1), " tokens and ", options.new_tokens,
-                " after it"));
+                " new ones"));
   }
   if (is_text) std::printf("\n");
   const std::int64_t n_written = generated->tokens_BT.size(1) - prompt_BT.size(1);

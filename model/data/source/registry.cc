@@ -71,9 +71,9 @@ Result<const SourceFormat*> CheckSourceOptions(const SourceOptions& options) {
                   Str("format ", format->name, " has no key \"any_bytes\": leave it out"));
   }
   if (options.universal_newlines && format->gives != SourceFormat::Gives::kText) {
-    return Status(
-        Code::kInvalidArgument,
-        Str("format ", format->name, " gives tokens: newline: universal is for formats of text"));
+    return Status(Code::kInvalidArgument,
+                  Str("format ", format->name,
+                      " gives tokens, but `newline: universal` is only for formats of text"));
   }
   RETURN_IF_ERROR(format->check(options));
   return format;

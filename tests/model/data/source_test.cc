@@ -364,8 +364,8 @@ TEST_F(SourceTest, NpyFilesThatMeanIllAreRefusedByName) {
   }
   refused("", "ends within the first 8 bytes");
   refused("PK\x03\x04 a zip file", "does not begin with \\x93NUMPY");
-  refused(good + "xx", "holds 6 ids, its header says 5");
-  refused(good.substr(0, good.size() - 2), "holds 4 ids, its header says 5: it is cut short");
+  refused(good + "xx", "holds 6 ids, but its header says 5");
+  refused(good.substr(0, good.size() - 2), "holds 4 ids, but its header says 5: it is cut short");
   refused(good.substr(0, good.size() - 1), "not a multiple of their 2 bytes");
   std::string changed = good;
   changed[6] = 3;
