@@ -17,9 +17,9 @@ Status CheckFusedAttention(const TermSpec& terms, std::string_view method,
                       "\": use the back-end \"reference\""));
   }
   if (shape.head_dim % kCpuHeadDimStep != 0 || shape.head_dim > kCpuHeadDimMax) {
-    return Status(Code::kUnimplemented, Str("attention back-end \"fused\" takes heads of ",
+    return Status(Code::kUnimplemented, Str("attention back-end \"fused\" supports heads of ",
                                             kCpuHeadDimStep, ", ", 2 * kCpuHeadDimStep, ", ... ",
-                                            kCpuHeadDimMax, " channels, and the model's have ",
+                                            kCpuHeadDimMax, " channels, but the model's have ",
                                             shape.head_dim, ": use the back-end \"reference\""));
   }
   return {};

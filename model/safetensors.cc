@@ -269,7 +269,7 @@ Status SafetensorsFile::ParseHeader() {
   }
   if (at != data.size()) {
     return Status(Code::kDataLoss,
-                  Str("the tensors cover ", at, " bytes of data, the file has ", data.size()));
+                  Str("the tensors cover ", at, " bytes of data, but the file has ", data.size()));
   }
   for (Entry& entry : entries) tensors_.emplace(std::move(entry.name), std::move(entry.tensor));
   return Status();

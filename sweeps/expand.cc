@@ -434,7 +434,7 @@ class Expander {
       return ReportCause(
           point, {"model.vocab_size", "dataset"},
           Str("model.vocab_size: ", model.vocab_size, " is less than the ", dataset.n_ids(),
-              " of dataset \"", dataset.name, "\"; leave it out to take the dataset's"));
+              " of dataset \"", dataset.name, "\"; leave vocab_size out to use the dataset's"));
     }
     Result<PositionConfig> position = ResolvePosition(Value(point, "position").value);
     LR_CHECK(position.ok());
@@ -484,9 +484,9 @@ class Expander {
     if (model.vocab_size < dataset.n_ids()) {
       return Report(PlaceOfInit(point),
                     Str("spec.model.init_from: model \"", init.name, "\" has ", model.vocab_size,
-                        " ids, dataset \"", dataset.name, "\" ", dataset.n_ids(),
+                        " ids, but dataset \"", dataset.name, "\" has ", dataset.n_ids(),
                         "; import the text with the model's own tokenizer.json "
-                        "(longrun data import --tokenizer)"));
+                        "(`longrun data import --tokenizer`)"));
     }
     if (!ResolveImportedPosition(point, init, run, model)) return;
     if (run.trains()) {
@@ -550,8 +550,8 @@ class Expander {
     } else if (run.train.train_length > model.n_positions) {
       Report(Value(point, "train_length").place,
              Str("spec.matrix.train_length: ", run.train.train_length, " is more than the ",
-                 model.n_positions, " positions of model \"", init.name,
-                 "\"; choose at most that, or another position method"));
+                 model.n_positions, " positions of model \"", init.name, "\"; choose ",
+                 model.n_positions, " or less, or another position method"));
       return false;
     }
     KeyErrors errors;

@@ -339,7 +339,7 @@ class Reader {
                                   ? "none is imported"
                                   : Str("imported are ", Join(datasets_.model_names, ", "));
     Report(place, Str(path, ": unknown model \"", name, "\"; ", known,
-                      " (longrun import NAME FOLDER takes a Hugging Face folder)"));
+                      " (`longrun import NAME FOLDER` imports a Hugging Face folder)"));
     return false;
   }
 
@@ -530,7 +530,7 @@ class Reader {
                                   ? "none is registered"
                                   : Str("registered are ", Join(datasets_.names, ", "));
     Report(place, Str(path, ": unknown dataset \"", name, "\"; ", known,
-                      " (longrun data import makes one from text files)"));
+                      " (`longrun data import` makes one from text files)"));
     return false;
   }
 

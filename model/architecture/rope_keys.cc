@@ -122,7 +122,7 @@ Result<const Scaling*> FindScaling(const std::string& type, std::string_view sho
     known.emplace_back(scaling.type);
   }
   return Status(Code::kUnimplemented, Str("config.json: ", shown, ".rope_type \"", type,
-                                          "\" is not built; there are ", Join(known, ", ")));
+                                          "\" is not built; expected one of ", Join(known, ", ")));
 }
 
 // The length at which the model was trained: in the scaling, or beside it (as in Phi-3); null if

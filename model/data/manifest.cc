@@ -73,8 +73,8 @@ Result<ManifestSplit> ParseSplit(const Json& json, const std::string& path) {
     split.shards.push_back(std::move(shard));
   }
   if (n_tokens != identity.n_tokens) {
-    return Status(Code::kDataLoss,
-                  Str(path, ".n_tokens is ", identity.n_tokens, ", its shards have ", n_tokens));
+    return Status(Code::kDataLoss, Str(path, ".n_tokens is ", identity.n_tokens,
+                                       ", but its shards have ", n_tokens));
   }
   return split;
 }

@@ -57,7 +57,7 @@ Status CheckSpec(const PrepareSpec& spec, const SourceFormat& format,
   }
   if (packing.eot != Packing::Eot::kNone && vocabulary.eot_id < 0) {
     return Invalid(Str("tokenizer \"", vocabulary.name,
-                       "\" has no end-of-text token: set eot: none (packing.eot, or --eot)"));
+                       "\" has no end-of-text token: set `eot: none` (packing.eot, or --eot)"));
   }
   return spec.split.Check();
 }

@@ -223,7 +223,7 @@ Result<std::unique_ptr<Tokenizer>> OpenTokenizerOf(const std::string& folder) {
   if (!tokenizer) return DatasetDamaged(path, tokenizer.status().message());
   if (const std::string found = (*tokenizer)->vocabulary().Fingerprint(); found != *fingerprint) {
     return DatasetDamaged(
-        path, Str("its tokenizer has fingerprint ", found, ", the file says ", *fingerprint));
+        path, Str("its tokenizer has fingerprint ", found, ", but the file says ", *fingerprint));
   }
   return tokenizer;
 }

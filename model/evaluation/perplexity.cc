@@ -235,7 +235,7 @@ Result<Plan> MakePlan(const EvaluationRequest& request, const PerplexityParams& 
                   Str("protocol ", protocol.name,
                       " starts windows with a begin-of-text token, but "
                       "the dataset's tokenizer has neither that nor an end of text: choose another "
-                      "protocol, as nonoverlap"));
+                      "protocol, such as nonoverlap"));
   }
   std::vector<TextSpan> documents;
   const bool over_documents =

@@ -48,9 +48,10 @@ Result<const Evaluation*> FindEvaluation(std::string_view name) {
   }
   const std::vector<std::string> names = EvaluationNames();
   const std::string nearest = Nearest(name, names);
-  return Status(Code::kNotFound,
-                Str("unknown evaluation \"", name, "\"", nearest.empty() ? "" : "; did you mean \"",
-                    nearest, nearest.empty() ? "" : "\"?", "; there is ", Join(names, ", ")));
+  return Status(
+      Code::kNotFound,
+      Str("unknown evaluation \"", name, "\"", nearest.empty() ? "" : "; did you mean \"", nearest,
+          nearest.empty() ? "" : "\"?", " (evaluations: ", Join(names, ", "), ")"));
 }
 
 }  // namespace longrun

@@ -90,7 +90,7 @@ Status CheckFinite(const WeightFolder& model,
                         "\" holds NaN or infinity, first at ", PlaceText(tensor->shape, *at), " (",
                         NonFiniteText(FloatOf(tensor->type, tensor->bytes, *at)),
                         "): the file is damaged, or its training diverged; fetch or save it again, "
-                        "or take an earlier checkpoint"));
+                        "or use an earlier checkpoint"));
     }
     n_bytes += static_cast<std::int64_t>(tensor->bytes.size());
     if (progress) progress(n_bytes);

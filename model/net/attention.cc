@@ -72,7 +72,7 @@ Status CheckTorch(const std::vector<std::unique_ptr<AttentionTerm>>& terms, std:
   }
   if (shape.window > 0) {
     return Status(Code::kUnimplemented,
-                  Str("attention back-end \"torch\" has no sliding window, and the model's is ",
+                  Str("attention back-end \"torch\" has no sliding window, but the model's is ",
                       shape.window, " tokens: use the back-end \"reference\""));
   }
   return {};

@@ -105,8 +105,9 @@ std::optional<std::int32_t> NetScorer::mask_token() const {
 
 Status NetScorer::CheckSequences(std::span<const MaskedSequence> sequences) const {
   if (net_.config().model.causal) {
-    return Status(Code::kUnimplemented,
-                  "a causal model guesses no hidden tokens: it does not see what follows them");
+    return Status(
+        Code::kUnimplemented,
+        "a causal model cannot guess hidden tokens, since it does not see what follows them");
   }
   const std::int64_t n_vocab = net_.config().model.vocab_size;
   for (const MaskedSequence& sequence : sequences) {

@@ -57,7 +57,7 @@ Result<std::string> WorkerId(const std::string& state, const std::string& wanted
     if (!wanted.empty() && wanted != id) {
       return Status(Code::kFailedPrecondition,
                     Str("the folder ", state, " belongs to worker ", id, ", not ", wanted,
-                        ": leave --id out, or take another folder"));
+                        ": leave --id out, or choose another folder"));
     }
     return id;
   }

@@ -392,7 +392,7 @@ TEST(ArchitectureTest, KeysOfWellKnownCheckpointsThatChangeNothingAreAccepted) {
                     key.first + std::string(": ") + key.second.dump() + " is not built; only"));
   }
   EXPECT_TRUE(Has(ErrorOf({{"model_type", "qwen2"}, {"dual_chunk_attention_config", {{"a", 1}}}}),
-                  "take it out to read the model with plain attention"));
+                  "remove it to read the model with plain attention"));
 }
 
 // int(head_dim * partial) must be rotary_dim again: 49 * (1 / 49) is below 1.

@@ -376,7 +376,7 @@ TEST_F(PerplexityTest, AProtocolWithABosIsRefusedWhereTheTokenizerHasNone) {
   EXPECT_EQ(
       refused.status().message(),
       "protocol rolling starts windows with a begin-of-text token, but the dataset's "
-      "tokenizer has neither that nor an end of text: choose another protocol, as nonoverlap");
+      "tokenizer has neither that nor an end of text: choose another protocol, such as nonoverlap");
 }
 
 // ---- what lengths share ------------------------------------------------------------------------
@@ -676,9 +676,10 @@ TEST(EvaluationRegistryTest, FindsByNameAndRefusesOthersWithTheList) {
   EXPECT_EQ(FindEvaluation("perplexity").value(), &PerplexityEvaluation());
   const auto unknown = FindEvaluation("perplexty");
   ASSERT_FALSE(unknown.ok());
-  EXPECT_EQ(unknown.status().message(),
-            "unknown evaluation \"perplexty\"; did you mean \"perplexity\"?; there is perplexity, "
-            "throughput, multiple_choice, attention_map, pseudo_perplexity");
+  EXPECT_EQ(
+      unknown.status().message(),
+      "unknown evaluation \"perplexty\"; did you mean \"perplexity\"? (evaluations: perplexity, "
+      "throughput, multiple_choice, attention_map, pseudo_perplexity)");
 }
 
 // By hand, of a split of 1,000,001 tokens; nonoverlap and last_k score 983,040 of them by default.

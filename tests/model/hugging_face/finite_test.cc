@@ -102,7 +102,7 @@ TEST(FiniteTest, TensorPlaceAndFileAreNamedAndBuffersAreNotLookedAt) {
       Str(folder.path(),
           "/model.safetensors: tensor \"transformer.wte.weight\" holds NaN or infinity, first "
           "at [4, 1] (NaN): the file is damaged, or its training diverged; fetch or save it "
-          "again, or take an earlier checkpoint"));
+          "again, or use an earlier checkpoint"));
   values.at("transformer.ln_f.bias")[3] = -kInfinity;
   EXPECT_NE(
       error().find("\"transformer.ln_f.bias\" holds NaN or infinity, first at [3] (-infinity)"),
