@@ -151,7 +151,7 @@ Status MakeFolder(const std::string& path, int mode) {
   if (error_number == EEXIST) {
     return Status(Code::kAlreadyExists,
                   Str("cannot make folder ", path,
-                      ": a file of that name is there; move it away, or choose another folder"));
+                      ": there is a file of that name; move it away, or choose another folder"));
   }
   return ErrnoStatus(error_number, Str("cannot make folder ", path));
 }

@@ -83,7 +83,7 @@ void ResultExports::Refresh(Metrics& metrics) {
     LogWarning("results_capped",
                {{"series", Str(series->size())},
                 {"shown", Str(Metrics::kResultSeriesMax)},
-                {"remedy", "take `export: prometheus` out of sweeps that are done"}});
+                {"remedy", "remove `export: prometheus` from sweeps that are done"}});
   }
   capped_ = capped;
 }

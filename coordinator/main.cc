@@ -95,7 +95,7 @@ int PrintDeepCheck(const std::string& state_folder, bool repairs) {
 int Main(int argc, char** argv) {
   ServerOptions options;
   CLI::App app{
-      "The coordinator of longrun: takes sweeps, schedules their tasks onto workers, keeps "
+      "The coordinator of longrun: accepts sweeps, schedules their tasks onto workers, keeps "
       "every result.\nStops in order at SIGTERM; safe to kill at any time."};
   const std::string version = Str("longrun-coordinator ", kVersion, " (", BuildCommit(), ")");
   app.set_version_flag("--version", version);
@@ -117,22 +117,22 @@ int Main(int argc, char** argv) {
         ->check(CLI::Range(std::int64_t{1}, std::int64_t{86'400'000}))
         ->capture_default_str();
   };
-  add_ms("--heartbeat-ms", options.limits.heartbeat_ms, "A worker says that it is there this often",
+  add_ms("--heartbeat-ms", options.limits.heartbeat_ms, "Time between two heartbeats of a worker",
          "LONGRUN_HEARTBEAT_MS");
-  add_ms("--suspect-ms", options.limits.suspect_ms, "No new work for a worker silent this long",
-         "LONGRUN_SUSPECT_MS");
+  add_ms("--suspect-ms", options.limits.suspect_ms,
+         "A worker that is silent this long gets no new work", "LONGRUN_SUSPECT_MS");
   add_ms("--lease-ms", options.limits.lease_ms,
-         "The tasks of a worker silent this long are given to others", "LONGRUN_LEASE_MS");
-  add_ms("--offer-ms", options.limits.offer_ms, "A worker must take an offer within this time",
+         "The tasks of a worker that is silent this long are given to others", "LONGRUN_LEASE_MS");
+  add_ms("--offer-ms", options.limits.offer_ms, "Time in which a worker must accept an offer",
          "LONGRUN_OFFER_MS");
   add_ms("--stop-grace-ms", options.limits.stop_grace_ms,
          "Time for a checkpoint between asking a trainer to stop and killing it",
          "LONGRUN_STOP_GRACE_MS");
   add_ms("--back-off-base-ms", options.limits.back_off.base_ms,
-         "A task that failed waits about this long; twice as long after each further failure",
+         "A failed task waits about this long, and twice as long after each further failure",
          "LONGRUN_BACK_OFF_BASE_MS");
-  add_ms("--back-off-limit-ms", options.limits.back_off.limit_ms, "It never waits longer than this",
-         "LONGRUN_BACK_OFF_LIMIT_MS");
+  add_ms("--back-off-limit-ms", options.limits.back_off.limit_ms,
+         "A failed task never waits longer than this", "LONGRUN_BACK_OFF_LIMIT_MS");
   app.add_option("--disk-low-water", options.disk_low_water_bytes,
                  "Bytes that stay free: with less, submits and uploads are refused")
       ->envname("LONGRUN_DISK_LOW_WATER")

@@ -187,10 +187,11 @@ class PlanMaker {
   void CheckDisk() {
     const std::int64_t n_bytes = plan_.counts.checkpoint_bytes;
     if (n_bytes <= plan_.disk_free_bytes) return;
-    AddProblem(Str("disk: the checkpoints that stay need about ", FormatBytes(n_bytes), ", and ",
-                   FormatBytes(plan_.disk_free_bytes),
-                   " are free where the state folder is: free some (`longrun gc`), take a smaller "
-                   "train.checkpoint.keep, or another state folder"));
+    AddProblem(Str(
+        "disk: the checkpoints that are kept need about ", FormatBytes(n_bytes), ", but only ",
+        FormatBytes(plan_.disk_free_bytes),
+        " are free on the disk of the state folder: free some space (`longrun gc`), use a smaller "
+        "train.checkpoint.keep, or choose another state folder"));
   }
 
   RunPlan PlanRun(const PlannedRun& planned) {
@@ -331,7 +332,7 @@ class PlanMaker {
                                  : slots_.of == "workers" ? "the largest slot has "
                                                           : "the largest slot known had ";
     AddProblem(Str("run ", planned.run_key.substr(0, kDigitsShown), ": ", what, " needs about ",
-                   FormatBytes(n_bytes), ", and ", has, FormatBytes(slots_.memory_bytes), ": take ",
+                   FormatBytes(n_bytes), ", but ", has, FormatBytes(slots_.memory_bytes), ": use ",
                    smaller, ", or a worker with more memory"));
   }
 

@@ -17,9 +17,9 @@ Status CheckFusedAttention(const TermSpec& terms, std::string_view method,
                       "\": use the back-end \"reference\""));
   }
   if (shape.head_dim % kCpuHeadDimStep != 0 || shape.head_dim > kCpuHeadDimMax) {
-    return Status(Code::kUnimplemented, Str("attention back-end \"fused\" takes heads of ",
+    return Status(Code::kUnimplemented, Str("attention back-end \"fused\" supports heads of ",
                                             kCpuHeadDimStep, ", ", 2 * kCpuHeadDimStep, ", ... ",
-                                            kCpuHeadDimMax, " channels, and the model's have ",
+                                            kCpuHeadDimMax, " channels, but the model's have ",
                                             shape.head_dim, ": use the back-end \"reference\""));
   }
   return {};
@@ -28,8 +28,9 @@ Status CheckFusedAttention(const TermSpec& terms, std::string_view method,
 Result<AttentionBackend> ParseAttentionBackend(std::string_view name) {
   const std::optional<AttentionBackend> found = FindEnum<AttentionBackend>(name);
   if (found) return *found;
-  return Status(Code::kInvalidArgument, Str("attention back-end \"", name,
-                                            "\" is unknown: auto, reference, torch or fused"));
+  return Status(Code::kInvalidArgument,
+                Str("attention back-end \"", name,
+                    "\" is unknown: expected auto, reference, torch or fused"));
 }
 
 AttentionBackend AttentionPathFor(const ModelConfig& model, DeviceKind device_kind) {

@@ -160,7 +160,7 @@ void CheckBody(const ModelConfig& model, const Architecture& architecture, KeyEr
   if (body.window > 0 && !model.causal) {
     errors.Add("model.sliding_window",
                Invalid(Str("model.sliding_window: ", body.window,
-                           " needs model.causal true; set sliding_window to 0")),
+                           " needs model.causal: true; set sliding_window to 0")),
                {"model.causal"});
   }
 }

@@ -117,8 +117,8 @@ void CheckChoice(const ParamSpec& spec, const Json& value, std::vector<ParamErro
   if (value.is_string() && std::ranges::find(spec.choices, text) != spec.choices.end()) return;
   if (value.is_string() &&
       std::ranges::find(spec.choices_unbuilt, text) != spec.choices_unbuilt.end()) {
-    errors.push_back(
-        {key, Str("\"", text, "\" is not built yet; today there is ", Join(spec.choices, ", "))});
+    errors.push_back({key, Str("\"", text, "\" is not built yet; expected ",
+                               spec.choices.size() == 1 ? spec.choices[0] : ExpectedValue(spec))});
     return;
   }
   std::string message = Str("expected ", ExpectedValue(spec), ", found ", Shown(value));
@@ -252,7 +252,7 @@ void RefuseGiven(const ParamSpec& spec, std::span<const ParamSpec> specs, const 
   if (std::ranges::find(other->choices, chosen) == other->choices.end()) return;
   errors.push_back(
       {std::string(spec.name),
-       Str("belongs to ", condition.name, " ", Join(condition.values, ", "), ", but ",
+       Str("belongs to ", condition.name, " ", Join(condition.values, " or "), ", but ",
            condition.name, " is ", chosen, ": remove it, or choose that ", condition.name)});
 }
 
@@ -349,10 +349,10 @@ std::vector<ParamError> CheckParams(std::span<const ParamSpec> specs, const Json
     if (std::ranges::find(names, key) != names.end()) continue;
     const std::string nearest = Nearest(key, names);
     meant.insert(nearest);
-    errors.push_back({key, nearest.empty()
-                               ? Str("unknown key; there ", names.empty() ? "are none" : "are ",
-                                     Join(names, ", "))
-                               : Str("unknown key; did you mean \"", nearest, "\"?")});
+    errors.push_back({key, nearest.empty() ? Str("unknown key; ",
+                                                 names.empty() ? "there are none" : "the keys are ",
+                                                 Join(names, ", "))
+                                           : Str("unknown key; did you mean \"", nearest, "\"?")});
   }
   for (const ParamSpec& spec : specs) {
     // What an unknown key is meant for is neither missing nor known to have its default.

@@ -76,7 +76,7 @@ Result<Entry> ParseEntry(const std::string& name, const Json& json, std::uint64_
   if (row == std::end(kTypes)) {
     std::string known;
     for (const TypeRow& each : kTypes) known += Str(known.empty() ? "" : ", ", each.name);
-    return bad(Str("dtype ", dtype, " is not read here (", known, " are)"));
+    return bad(Str("dtype ", dtype, " is not supported (expected one of ", known, ")"));
   }
   entry.tensor.type = row->type;
   std::uint64_t n_bytes = row->n_bytes;
@@ -91,12 +91,12 @@ Result<Entry> ParseEntry(const std::string& name, const Json& json, std::uint64_
   const std::optional<std::uint64_t> end = AsUnsigned(json["data_offsets"][1]);
   if (!begin || !end) return bad("data_offsets must be whole numbers");
   if (*begin > *end || *end > n_data) {
-    return bad(Str("data_offsets [", *begin, ", ", *end, "] leave the ", n_data,
-                   " bytes of data that the file has: it is truncated or damaged"));
+    return bad(Str("data_offsets [", *begin, ", ", *end, "] are outside the ", n_data,
+                   " bytes of data in the file: the file is truncated or damaged"));
   }
   if (*end - *begin != n_bytes) {
     return bad(Str("shape ", ShapeText(entry.tensor.shape), " of ", dtype, " needs ", n_bytes,
-                   " bytes, data_offsets give ", *end - *begin));
+                   " bytes, but data_offsets give ", *end - *begin));
   }
   entry.begin = *begin;
   entry.end = *end;
@@ -216,14 +216,15 @@ Result<SafetensorsFile> SafetensorsFile::Open(const std::string& path) {
 Status SafetensorsFile::ParseHeader() {
   const std::span<const std::byte> bytes = file_.bytes();
   if (bytes.size() < 8) {
-    return Status(Code::kDataLoss, Str("no safetensors file: it has ", bytes.size(),
-                                       " bytes, the header's length alone takes 8"));
+    return Status(Code::kDataLoss, Str("not a safetensors file: it has ", bytes.size(),
+                                       " bytes, but the header's length alone takes 8"));
   }
   std::uint64_t n_header = 0;
   std::memcpy(&n_header, bytes.data(), sizeof n_header);
   if (n_header > kHeaderBytesMax || n_header > bytes.size() - 8) {
-    return Status(Code::kDataLoss, Str("the header claims ", n_header, " bytes, the file has ",
-                                       bytes.size(), " (and ", kHeaderBytesMax, " are allowed)"));
+    return Status(Code::kDataLoss,
+                  Str("the header claims ", n_header, " bytes, but the file has ", bytes.size(),
+                      " (at most ", kHeaderBytesMax, " are allowed)"));
   }
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()) + 8,
                               static_cast<std::size_t>(n_header));
@@ -261,14 +262,14 @@ Status SafetensorsFile::ParseHeader() {
   for (const Entry& entry : entries) {
     if (entry.begin != at) {
       return Status(Code::kDataLoss, Str("tensor \"", entry.name, "\" starts at byte ", entry.begin,
-                                         " of the data, ", at, " was expected (",
+                                         " of the data, but ", at, " was expected (",
                                          entry.begin < at ? "overlap" : "hole", ")"));
     }
     at = entry.end;
   }
   if (at != data.size()) {
     return Status(Code::kDataLoss,
-                  Str("the tensors cover ", at, " bytes of data, the file has ", data.size()));
+                  Str("the tensors cover ", at, " bytes of data, but the file has ", data.size()));
   }
   for (Entry& entry : entries) tensors_.emplace(std::move(entry.name), std::move(entry.tensor));
   return Status();

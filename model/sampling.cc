@@ -45,7 +45,7 @@ Status Sampling::Check() const {
     return Status(Code::kInvalidArgument,
                   Str(top_k > 0 ? "--top-k" : "--top-p",
                       ": limits the tokens to sample from, but --temperature 0 does not sample: "
-                      "give a temperature, 1 for the model's own probabilities"));
+                      "give a temperature above 0 (1 keeps the model's own probabilities)"));
   }
   return Status();
 }

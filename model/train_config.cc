@@ -72,8 +72,8 @@ void CheckTrain(const TrainConfig& train, KeyErrors& errors, const KeyErrors& re
   const ValidateConfig& validate = train.validate;
   if ((validate.every == 0) != (validate.tokens == 0)) {
     errors.Add("train.validate",
-               Invalid(Str("train.validate: every ", validate.every, " and tokens ",
-                           validate.tokens, "; expected both, or neither")),
+               Invalid(Str("train.validate: \"every\" is ", validate.every, " and \"tokens\" is ",
+                           validate.tokens, "; set both, or neither")),
                {"train.validate.every", "train.validate.tokens"});
   }
   if (train.is_masked() &&
@@ -92,13 +92,13 @@ void CheckObjective(const ModelConfig& model, const TrainConfig& train, KeyError
   if (!train.is_masked() && !model.causal) {
     errors.Add(
         "train.objective",
-        Invalid("train.objective: causal_lm needs model.causal true: without the causal mask "
-                "a token sees the next one, which it is to predict; choose masked_lm"),
+        Invalid("train.objective: causal_lm needs model.causal: true, since without the causal "
+                "mask a token sees the next one, which it is to predict; set it, or use masked_lm"),
         {"model.causal"});
   } else if (train.is_masked() && model.causal) {
     errors.Add("train.objective",
-               Invalid("train.objective: masked_lm needs model.causal false: a hidden token is "
-                       "guessed from both sides; set it, or choose causal_lm"),
+               Invalid("train.objective: masked_lm needs model.causal: false, since a hidden token "
+                       "is guessed from both sides; set it, or use causal_lm"),
                {"model.causal"});
   } else if (train.is_masked() && train.mask.token >= model.vocab_size) {
     errors.Add("train.mask.token",

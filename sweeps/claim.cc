@@ -69,26 +69,27 @@ std::string WhyNoPair(const Json& params) {
   for (const char* const key : {"of", "than"}) {
     const std::string text = TextAt(params, key);
     const std::size_t n_values = ValuesInList(text).size();
-    if (n_values == 0) return Str(key, " must name a value of the axis");
+    if (n_values == 0) return Str("`", key, "` must name a value of the axis");
     if (n_values > 1) {
-      return Str(key, " \"", text, "\" names ", n_values,
-                 " values, expected one; a claim of kind ordered takes several");
+      return Str("`", key, "` names ", n_values, " values, \"", text,
+                 "\"; expected one (only claims of kind \"ordered\" may name several)");
     }
   }
   const std::string of = TextAt(params, "of");
   if (ValuesInList(of) != ValuesInList(TextAt(params, "than"))) return "";
-  return Str("of and than are both \"", of, "\": compare two values");
+  return Str("`of` and `than` are both \"", of, "\": compare two different values");
 }
 
 std::string WhyNoOrder(const Json& params) {
   const std::vector<std::string> values = ValuesInList(TextAt(params, "of"));
   if (values.size() < 2) {
-    return Str("of \"", TextAt(params, "of"), "\": expected two or more values, as cable, alibi");
+    return Str("`of` is \"", TextAt(params, "of"),
+               "\"; expected two or more values, such as \"cable, alibi\"");
   }
   for (std::size_t i = 1; i < values.size(); ++i) {
     const auto end = values.begin() + static_cast<std::ptrdiff_t>(i);
     if (std::find(values.begin(), end, values[i]) != end) {
-      return Str("of names \"", values[i], "\" twice");
+      return Str("`of` names \"", values[i], "\" twice");
     }
   }
   return "";
@@ -101,7 +102,7 @@ std::string WhyNoRange(const Json& params) {
 
 std::string WhyNotFlat(const Json& params) {
   const std::size_t n_values = ValuesInList(TextAt(params, "of")).size();
-  return n_values == 1 ? WhyNoRange(params) : "of must name one value of the axis";
+  return n_values == 1 ? WhyNoRange(params) : "`of` must name one value of the axis";
 }
 
 std::string WhyNoCrossing(const Json& params) {
@@ -115,7 +116,7 @@ std::string WhyNoRatio(const Json& params) {
   const double least = params.at("at_least"), most = params.at("at_most");
   if (least > most) return Str("`at_least` (", least, ") must not exceed `at_most` (", most, ")");
   if (most <= 0.0) return "`at_most` 0 can never hold: ratios are above 0";
-  return least > 0.0 || most < kFactorMax ? "" : "give at_least, at_most or both";
+  return least > 0.0 || most < kFactorMax ? "" : "give `at_least`, `at_most` or both";
 }
 
 // As `longrun table --where` reads it: axis=value, and further values or conditions after commas.

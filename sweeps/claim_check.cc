@@ -116,7 +116,7 @@ class ClaimChecker {
       for (const std::int64_t one : measured) lengths.push_back(Str(one));
       Report(key, Str("no evaluation of this sweep measures ",
                       params_.at("metric").get_ref<const std::string&>(), " at context length ",
-                      length, "; they measure it at ", Join(lengths, ", ")));
+                      length, "; it is measured at ", Join(lengths, ", ")));
     };
     for (const char* const key : {"from", "to"}) {
       if (params_.contains(key)) check(key, params_.at(key).get<std::int64_t>());

@@ -376,7 +376,8 @@ class Expander {
       const std::string path = Str("train.mask.", name);
       if (const std::optional<Place> place = PlaceGiven(point, path); place && !varies) {
         Report(*place,
-               Str("spec.", path, ": belongs to train.objective masked_lm, found causal_lm"));
+               Str("spec.", path,
+                   ": belongs to train.objective: masked_lm, but the objective is causal_lm"));
       }
     }
     train.erase("objective");
@@ -398,8 +399,8 @@ class Expander {
   static std::string NoMaskToken(const DatasetInfo& dataset) {
     std::vector<std::string> names;
     for (const std::string_view name : MaskTokenNames()) names.emplace_back(name);
-    return Str("the tokenizer of dataset \"", dataset.name, "\" names none (", Join(names, ", "),
-               ")");
+    return Str("the tokenizer of dataset \"", dataset.name, "\" has no mask token (",
+               Join(names, ", "), ")");
   }
 
   // The place in the file or on an axis that gives a key below spec; nullopt if it has its default.
@@ -440,7 +441,7 @@ class Expander {
       return ReportCause(
           point, {"model.vocab_size", "dataset"},
           Str("model.vocab_size: ", model.vocab_size, " is less than the ", dataset.n_ids(),
-              " of dataset \"", dataset.name, "\"; leave it out to take the dataset's"));
+              " of dataset \"", dataset.name, "\"; leave vocab_size out to use the dataset's"));
     }
     Result<PositionConfig> position = ResolvePosition(Value(point, "position").value);
     LR_CHECK(position.ok());
@@ -457,7 +458,8 @@ class Expander {
       ReportCause(point, {"model.vocab_size", "dataset"},
                   Str("model.vocab_size: ", model.vocab_size,
                       " leaves no row for a mask token, and ", NoMaskToken(dataset),
-                      "; leave it out to have one, or give the id as spec.train.mask.token"));
+                      "; leave out vocab_size to get such a row, or give the token's id as "
+                      "spec.train.mask.token"));
     } else {
       CheckObjective(model, run.train, errors);
     }
@@ -489,9 +491,9 @@ class Expander {
     if (model.vocab_size < dataset.n_ids()) {
       return Report(PlaceOfInit(point),
                     Str("spec.model.init_from: model \"", init.name, "\" has ", model.vocab_size,
-                        " ids, dataset \"", dataset.name, "\" ", dataset.n_ids(),
+                        " ids, but dataset \"", dataset.name, "\" has ", dataset.n_ids(),
                         "; import the text with the model's own tokenizer.json "
-                        "(longrun data import --tokenizer)"));
+                        "(`longrun data import --tokenizer`)"));
     }
     if (!ResolveImportedPosition(point, init, run, model)) return;
     if (run.trains()) {
@@ -555,8 +557,8 @@ class Expander {
     } else if (run.train.train_length > model.n_positions) {
       Report(Value(point, "train_length").place,
              Str("spec.matrix.train_length: ", run.train.train_length, " is more than the ",
-                 model.n_positions, " positions of model \"", init.name,
-                 "\"; choose at most that, or another position method"));
+                 model.n_positions, " positions of model \"", init.name, "\"; choose ",
+                 model.n_positions, " or less, or another position method"));
       return false;
     }
     KeyErrors errors;
@@ -731,9 +733,10 @@ class Expander {
     if (init.model.causal || init.mask_token >= 0 || dataset.mask_token >= 0) return;
     for (const EvaluationSpec& block : spec_.evaluations) {
       if (block.evaluation->reads != Evaluation::Reads::kBidirectional) continue;
-      Report(block.place, Str(PathOf(block), ": there is no mask token: config.json of model \"",
-                              init.name, "\" has no mask_token_id, and ", NoMaskToken(dataset),
-                              "; write it there, and import the model again"));
+      Report(block.place,
+             Str(PathOf(block), ": there is no mask token: config.json of model \"", init.name,
+                 "\" has no mask_token_id, and ", NoMaskToken(dataset),
+                 "; add mask_token_id to that config.json, and import the model again"));
     }
   }
 
@@ -802,14 +805,14 @@ class Expander {
       }
       for (const ParamError& error : errors) {
         const bool is_method = error.key == "method";
-        Report(spec.PlaceOf(error.key),
-               Str(spec.path,
-                   is_method ? Str(" (", spec.given.at("method").get<std::string>(), ")")
-                             : Str(".", error.key),
-                   ": ", error.message,
-                   is_method ? "; leave it out, or measure such models in a "
-                               "sweep of their own"
-                             : ""));
+        Report(
+            spec.PlaceOf(error.key),
+            Str(spec.path,
+                is_method ? Str(" (", spec.given.at("method").get<std::string>(), ")")
+                          : Str(".", error.key),
+                ": ", error.message,
+                is_method ? "; leave the extension out, or measure such models in a separate sweep"
+                          : ""));
       }
     }
     return resolved;

@@ -37,7 +37,8 @@ std::string ItemsOf(const YamlNode& list, const std::string& name, std::string_v
   const auto holds = [&](const YamlNode& item) { return item.Find(wanted) != nullptr; };
   const auto item = std::ranges::find_if(list.items, holds);
   if (item != list.items.end()) {
-    return Str("; of the list's items write ", name, "[", item - list.items.begin(), "].", wanted);
+    return Str("; it is a key of the list's items: write ", name, "[", item - list.items.begin(),
+               "].", wanted);
   }
   return Str("; the list's items are ", name, "[0]",
              n_items == 1 ? "" : Str(" to ", name, "[", n_items - 1, "]"));

@@ -139,11 +139,11 @@ class Reader {
     }
   }
 
-  // "write kind: Sweep" if that is the only possible value; else the key's meaning.
+  // "write `kind: Sweep`" if that is the only possible value; else the key's meaning.
   static std::string WhatToWrite(const KeyRow& row) {
     const std::string path(row.path);
-    if (row.spec.choices.size() == 1) return Str("write ", path, ": ", row.spec.choices[0]);
-    if (path == "metadata") return "write metadata: {name: NAME}, with a name for the sweep";
+    if (row.spec.choices.size() == 1) return Str("write `", path, ": ", row.spec.choices[0], "`");
+    if (path == "metadata") return "write `metadata: {name: NAME}`, with a name for the sweep";
     return std::string(row.spec.meaning);
   }
 
@@ -233,7 +233,7 @@ class Reader {
     return false;
   }
 
-  // "; write {name: adamw}" for `optimizer: adamw`, if exactly one key accepts the word and no
+  // "; write `{name: adamw}`" for `optimizer: adamw`, if exactly one key accepts the word and no
   // other key is required. Otherwise lists the keys, and the choices of `name`.
   static std::string MapMeant(const YamlNode& node, std::string_view path) {
     if (node.kind != Kind::kScalar) return "";
@@ -250,7 +250,7 @@ class Reader {
       if (row.required) required = row.name();
       const bool is_name = name == "name";
       if (is_name && !row.spec.choices.empty())
-        choices = Str(", and name is one of ", Join(row.spec.choices, ", "));
+        choices = Str(", and \"name\" is one of ", Join(row.spec.choices, ", "));
       if (!row.is(ParamSpec::Type::kChoice) && !is_name) continue;
       // An architecture does not make a model by itself.
       if (has_base && !row.others_rest_on) continue;
@@ -262,8 +262,9 @@ class Reader {
       }
     }
     const bool is_all = required.empty() || (meant.size() == 1 && meant[0].starts_with(required));
-    return meant.size() == 1 && is_all ? Str("; write {", meant[0], "}")
-                                       : Str("; its keys are ", Join(names, ", "), choices);
+    return meant.size() == 1 && is_all
+               ? Str("; write `{", meant[0], "}`")
+               : Str("; the map's keys are \"", Join(names, "\", \""), "\"", choices);
   }
 
   // ---- models to start from --------------------------------------------------------------------
@@ -338,7 +339,7 @@ class Reader {
                                   ? "none is imported"
                                   : Str("imported are ", Join(datasets_.model_names, ", "));
     Report(place, Str(path, ": unknown model \"", name, "\"; ", known,
-                      " (longrun import NAME FOLDER takes a Hugging Face folder)"));
+                      " (`longrun import NAME FOLDER` imports a Hugging Face folder)"));
     return false;
   }
 
@@ -421,9 +422,9 @@ class Reader {
     if (nearest.empty()) nearest = AxisOfLastName(name);
     if (!nearest.empty()) spec_.meant.insert(FindAxis(nearest)->path);
     return nearest.empty()
-               ? "unknown axis; there is position, train_length, dataset, seed, and the path of "
-                 "any "
-                 "key below spec that changes a run, like train.optimizer.lr or model.n_layer"
+               ? "unknown axis; the axes are position, train_length, dataset, seed, and the path "
+                 "of any key below spec that changes a run, like train.optimizer.lr or "
+                 "model.n_layer"
                : Str("unknown axis; did you mean \"", nearest, "\"?");
   }
 
@@ -529,7 +530,7 @@ class Reader {
                                   ? "none is registered"
                                   : Str("registered are ", Join(datasets_.names, ", "));
     Report(place, Str(path, ": unknown dataset \"", name, "\"; ", known,
-                      " (longrun data import makes one from text files)"));
+                      " (`longrun data import` makes one from text files)"));
     return false;
   }
 
@@ -656,7 +657,7 @@ class Reader {
                                              : CanonicalJson(one.shown));
     }
     Report(entry.value.place, Str(path, ": ", ShowNode(entry.value),
-                                  " leaves nothing out: expected a value that the matrix has for ",
+                                  " excludes nothing, since the matrix has only these values of ",
                                   axis.name, ": ", Join(values, ", ")));
   }
 
@@ -697,7 +698,8 @@ class Reader {
       } else if (!axis.given) {
         values.push_back(axis.values[0]);
       } else {
-        Report(node.place, Str(path, ".", axis.name, ": must be given: a point gives every axis"));
+        Report(node.place,
+               Str(path, ".", axis.name, ": must be given: a point needs a value for every axis"));
         return;
       }
     }
@@ -748,7 +750,7 @@ class Reader {
     const Result<const Evaluation*> evaluation = FindEvaluation(entry.key);
     if (!evaluation.ok()) {
       return Report(entry.place, IsUnbuiltEvaluation(entry.key)
-                                     ? Str(below, ": ", kNotBuiltYet, ": remove it, or take ",
+                                     ? Str(below, ": ", kNotBuiltYet, ": remove it, or use one of ",
                                            Join(EvaluationNames(), ", "))
                                      : Str(below, ": unknown evaluation",
                                            DidYouMean(entry.key, EvaluationNames())));
@@ -856,12 +858,12 @@ class Reader {
                  ": expected none, the name of an extension, or {method: NAME, its parameters}, "
                  "found ",
                  node.kind == Kind::kMap ? "a map without method" : ShowNode(node),
-                 is_named ? Str("; write {method: ", node.entries[0].key, ", ...}") : ""));
+                 is_named ? Str("; write `{method: ", node.entries[0].key, ", ...}`") : ""));
       return std::nullopt;
     }
     if (name.text == kNoExtension) {
       if (node.entries.size() > 1) {
-        Report(node.place, Str(path, ": none has no parameters: write only none"));
+        Report(node.place, Str(path, ": \"none\" has no parameters: write only none"));
         return std::nullopt;
       }
       return Json();

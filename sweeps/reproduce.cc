@@ -222,14 +222,14 @@ Result<std::string> SweepYaml(const Reproduction& reproduction) {
   const Run& run = reproduction.run;
   if (run.numerics != kNumericsVersion) {
     return Status(Code::kFailedPrecondition,
-                  Str("the run was made with numerics ", run.numerics, ", this release has ",
+                  Str("the run was made with numerics ", run.numerics, ", but this release has ",
                       kNumericsVersion,
                       ": its results cannot be mixed with new ones; use the release that made it"));
   }
   if (run.init && !reproduction.init) {
     return Status(Code::kFailedPrecondition,
                   Str("the run starts from an imported model of digest ", run.init->sha256,
-                      ", which has no name here: import it again (longrun import NAME FOLDER)"));
+                      ", which has no name here: import it again (`longrun import NAME FOLDER`)"));
   }
   ASSIGN_OR_RETURN(const std::string yaml, Written(reproduction));
   Result<std::string> key = KeyOf(yaml, reproduction);

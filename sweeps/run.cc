@@ -257,9 +257,10 @@ void CheckValidation(const TrainConfig& train, KeyErrors& errors) {
   const bool validates = validate.every > 0 && validate.tokens > 0;
   if (!validates || validate.tokens >= train.train_length) return;
   errors.Add("train.validate.tokens",
-             Status(Code::kInvalidArgument, Str("train.validate.tokens: ", validate.tokens,
-                                                " is less than one window of train_length ",
-                                                train.train_length, "; give at least that")),
+             Status(Code::kInvalidArgument,
+                    Str("train.validate.tokens: ", validate.tokens,
+                        " is less than one window of train_length ", train.train_length,
+                        "; give at least ", train.train_length)),
              {"train.train_length"});
 }
 

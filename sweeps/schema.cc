@@ -125,7 +125,7 @@ std::vector<KeyRow> ModelKeys() {
   std::vector<KeyRow> rows = RowsOf<ModelConfig>("spec.model.");
   rows.insert(rows.begin(), {.path = "spec.model",
                              .kind = Kind::kMap,
-                             .spec = {.meaning = "the model: a size, and the keys that differ from "
+                             .spec = {.meaning = "size of the model, and the keys that differ from "
                                                  "it (optional with the axis model.init_from)"},
                              .required = true,
                              .left_out = KeyRow::LeftOut::kWithInit});

@@ -210,9 +210,10 @@ Result<Json> TypeValue(const KeyRow& row, const YamlNode& node) {
   if (value.ok() || !is_list || !is_single || !row.axis || !row.path.starts_with("spec.train.")) {
     return value;
   }
-  return Status(Code::kInvalidArgument,
-                Str(value.status().message(), "; several values go into spec.matrix, as ",
-                    row.path.substr(kSpec.size()), ": [...]"));
+  return Status(
+      Code::kInvalidArgument,
+      Str(value.status().message(), "; to try several values, list them in spec.matrix, as `",
+          row.path.substr(kSpec.size()), ": [...]`"));
 }
 
 Json TypeParam(const ParamSpec& spec, const YamlNode& node) {

@@ -36,7 +36,7 @@ Result<std::string> ParseWorkerId(std::string_view text, const std::string& path
       Code::kDataLoss,
       Str(path, " is damaged: it holds ", Shown(line),
           IsSafeName(id) ? Str(", and ", id, " has ", ChecksumText(id)) : "",
-          ". Write the name into it that `longrun workers` shows for this machine (`echo NAME > ",
+          ". Write into it the name that `longrun workers` shows for this machine (`echo NAME > ",
           path,
           "`); or remove the file: then this is a new worker, and the old one's tasks continue "
           "from their last checkpoints once its lease is over"));

@@ -33,12 +33,12 @@ std::string ShowValue(std::string_view value) {
 }
 
 std::string ColonMissing(std::string_view key, std::string_view value) {
-  return Str("a colon is missing after \"", key, "\": write ", key, ":", value.empty() ? "" : " ",
-             ShowValue(value));
+  return Str("a colon is missing after \"", key, "\": write `", key, ":", value.empty() ? "" : " ",
+             ShowValue(value), "`");
 }
 
 std::string SpaceMissing(std::string_view key, std::string_view value) {
-  return Str("a space is missing after \"", key, ":\": write ", key, ": ", ShowValue(value));
+  return Str("a space is missing after \"", key, ":\": write `", key, ": ", ShowValue(value), "`");
 }
 
 // Thrown through yaml-cpp's parser when parsing on would only cost memory.
@@ -135,7 +135,7 @@ class TreeBuilder final : public YAML::EventHandler {
     CheckAnchor(mark, anchor);
     CheckTag(mark, tag);
     if (frames_.size() >= static_cast<std::size_t>(kYamlDepthMax)) {
-      throw Refused{PlaceOf(mark), Str("nested deeper than ", kYamlDepthMax)};
+      throw Refused{PlaceOf(mark), Str("nested more than ", kYamlDepthMax, " levels deep")};
     }
     frames_.push_back({.node = Node(mark, kind)});
   }
@@ -173,8 +173,8 @@ class TreeBuilder final : public YAML::EventHandler {
     if (!key.quoted) RefuseKeyWithValue(key, value, frame.in_brackets);
     const auto [first, is_new] = frame.keys.emplace(key.text, key.place);
     if (!is_new) {
-      return Report(key.place, Str("duplicate key \"", key.text, "\"; it is at ",
-                                   first->second.line, ":", first->second.column, " already"));
+      return Report(key.place, Str("duplicate key \"", key.text, "\"; it was already given at ",
+                                   first->second.line, ":", first->second.column));
     }
     // An empty value has no place of its own: yaml-cpp gives that of the next token.
     if (value.kind == YamlNode::Kind::kNothing) value.place = key.place;
@@ -481,7 +481,7 @@ std::optional<YamlNode> ParseYaml(std::string_view text, int source,
   } catch (const YAML::Exception& error) {
     if (const int line = FirstTabbedLine(text, error.mark.line + 1); line > 0) {
       return refuse({.source = source, .line = line, .column = 1},
-                    "this line is indented with a tab: YAML takes spaces only");
+                    "this line is indented with a tab: YAML allows only spaces");
     }
     if (const std::optional<Misplaced> key = FirstMisplacedKey(text, error.mark.line + 1)) {
       return refuse({.source = source, .line = key->line, .column = key->column}, key->message);

@@ -124,8 +124,8 @@ class Board {
       names.push_back(Str("\"", Join(parts, ","), "\""));
       if (names.size() == kNamed) break;
     }
-    return Str("it is about ", tables.size(),
-               " tables: choose one with where: ", Join(names, " or "),
+    return Str("the claim fits ", tables.size(),
+               " tables: choose one with `where`: ", Join(names, " or "),
                tables.size() > kNamed ? " or another" : "");
   }
 
@@ -380,7 +380,7 @@ Result<ClaimComparison> JudgeQuestion(const Question& question, const Board& boa
   ASSIGN_OR_RETURN(const PivotCell* const than, board.Find(question.than));
   if (of != nullptr && of == than) {
     return Invalid(Str("\"", question.of.value, "\" and \"", question.than.value,
-                       "\" are the same value: compare two"));
+                       "\" are the same value: compare two different values"));
   }
   out.is_unasked = IsUnasked(of) || IsUnasked(than);
   out.reason = WhyNot(question.of, of);
@@ -439,7 +439,7 @@ Result<JudgedClaim> Judge(const Claim& claim, const std::vector<SweepResults>& r
   }
   if (is_ratio && claim.kind == "below" && NumberOf(claim, "margin") >= 1.0) {
     return Invalid(Str("margin 1 asks for a ", board.metric().name,
-                       " of 0: give a part below 1, as 0.05 for 5 %"));
+                       " of 0: give a fraction below 1, such as 0.05 for 5 %"));
   }
   const Questions questions = RowOf(claim).questions(claim, board, is_ratio);
   JudgedClaim out{.claim = claim, .statement = StatementOf(claim), .verdict = Verdict::kSupported};

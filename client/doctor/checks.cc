@@ -288,7 +288,8 @@ Finding CheckFolder(const MachineFacts& machine) {
                 "choose another folder with --state or LONGRUN_HOME");
   }
   if (info.st_uid != geteuid()) {
-    return Fail(Str(machine.state, " belongs to user ", info.st_uid, ", we are ", geteuid()),
+    return Fail(Str(machine.state, " belongs to user ", info.st_uid, ", but longrun runs as user ",
+                    geteuid()),
                 Str("run as that user, or choose another folder with --state"));
   }
   if (machine.write_errno == EROFS) return CannotWrite(machine);
@@ -315,9 +316,10 @@ Finding CheckSocket(const MachineFacts& machine) {
   const Result<std::string> run_time = RuntimeFolder();
   const std::string place =
       run_time.ok() && !run_time->empty() ? *run_time : GetEnv("TMPDIR").value_or("/tmp");
-  return Warn(Str("the state folder's path is too long for a socket (", path.size(), " bytes, ",
-                  kSocketPathBytesMax, " are the most): it is made under ", place, " instead"),
-              "give a shorter --state if several users share that folder");
+  return Warn(
+      Str("the state folder's path is too long for a socket (", path.size(), " bytes, at most ",
+          kSocketPathBytesMax, " are possible): it is made under ", place, " instead"),
+      "give a shorter --state if several users share that folder");
 }
 
 // Locks are the kernel's, so a dead process holds none: who holds one must answer.

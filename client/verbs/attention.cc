@@ -167,7 +167,7 @@ Result<MapArtifact> ChooseMap(const std::vector<MapArtifact>& maps,
                        [&](const MapArtifact& map) { return IsWanted(map, arguments); });
   if (wanted.empty()) {
     return Status(Code::kNotFound,
-                  Str("run ", run, " has no such attention map; there is ", Listed(maps)));
+                  Str("run ", run, " has no such attention map; its maps are ", Listed(maps)));
   }
   if (wanted.size() > 1) {
     std::fprintf(stderr,
@@ -236,7 +236,7 @@ Result<ResultRun> FindRun(RetryingClient& client, const std::string& thing) {
   if (n_runs > kListedMax) names.push_back(Str("and ", n_runs - kListedMax, " more"));
   return Status(Code::kInvalidArgument,
                 Str("sweep \"", thing, "\" has ", n_runs,
-                    " runs, and a map shows only one: name it, as ", Join(names, ", ")));
+                    " runs, but a map shows only one; name one of ", Join(names, ", ")));
 }
 
 // ---- drawing ------------------------------------------------------------------------------------

@@ -87,7 +87,7 @@ int Claims(const ClaimsArguments& arguments, const std::string& output, const st
     return Report(Status(Code::kInvalidArgument,
                          Str(arguments.file.empty() ? arguments.sweep : arguments.file,
                              " has no claims: list what it sets out to show in spec.claims "
-                             "(longrun explain claims)")));
+                             "(`longrun explain claims` describes them)")));
   }
   const Result<v1::GetResultsResponse> answer = client.GetResultsOfSweep(arguments.sweep);
   if (!answer.ok()) return client.ReportFailure(answer.status());

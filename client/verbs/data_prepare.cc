@@ -110,12 +110,13 @@ std::string HeldOutText(const SplitRule& rule) {
   const std::string what = Str(rule.validation_tokens, " tokens");
   switch (rule.by) {
     case SplitRule::By::kFirstTokens:
-      return Str("validation: the first ", what, ", as an earlier release imported it; the last ",
-                 what, " need another name");
+      return Str("validation: the first ", what,
+                 ", as an earlier release imported them; to hold out the last ", what,
+                 ", choose another name");
     case SplitRule::By::kLastTokens:
       return Str("validation: the last ", what,
                  rule.test_tokens > 0 ? Str(" before the ", rule.test_tokens, " of test") : "",
-                 "; what comes before is train");
+                 "; train: everything before them");
     default:
       return "";
   }
@@ -166,12 +167,12 @@ Status CheckName(const std::string& name) {
   if (name.size() > kNameBytesMax) {
     return Status(Code::kInvalidArgument,
                   Str("\"", name.substr(0, kNameShown), "…\" cannot name a dataset: it has ",
-                      name.size(), " characters, at most ", kNameBytesMax, " are allowed"));
+                      name.size(), " characters, but at most ", kNameBytesMax, " are allowed"));
   }
   if (name.starts_with('.') && IsSafeName(Str("x", name))) {
     return refused("it must not begin with a dot");
   }
-  return refused("letters, digits, '.', '_' and '-' only");
+  return refused("use only letters, digits, '.', '_' and '-'");
 }
 
 int MakeAndRegister(const std::string& name, const PrepareSpec& spec, const std::string& folder,
@@ -253,8 +254,8 @@ Result<HeldOut> HeldOutOf(std::string_view option, const std::vector<std::string
   if (!is_number && !n_tokens.ok()) return HeldOut();
   return Status(Code::kInvalidArgument,
                 Str(option, " ", text,
-                    ": expected files, a share of the documents of --train between 0 and 1 (0.1), "
-                    "or a whole number of its tokens from 1 on (50K)"));
+                    ": expected files, a share of the documents in --train (between 0 and 1, such "
+                    "as 0.1), or a number of its tokens (at least 1, such as 50K)"));
 }
 
 // Fills in either files for each split, or one list of files and a rule.

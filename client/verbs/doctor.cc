@@ -72,7 +72,9 @@ void AddDoctor(Verbs& verbs) {
   verb.AddExamples({"longrun doctor", "longrun doctor --deep -o json", "longrun doctor --repair"});
   const auto output = AddOutput(verb, {"table", "json"});
   const auto deep = std::make_shared<bool>(false);
-  verb.AddFlag("--deep", *deep, "instead, read everything that is stored and list what is damaged");
+  verb.AddFlag(
+      "--deep", *deep,
+      "read everything that is stored and list what is damaged, instead of the usual checks");
   const auto repair = std::make_shared<bool>(false);
   verb.AddFlag("--repair", *repair,
                "the same, after repairing what can be repaired in the database; not while a "

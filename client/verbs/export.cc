@@ -346,7 +346,7 @@ void AddExport(Verbs& verbs) {
   verb.AddArgument("--dtype", arguments->dtype, "type of the weights (default: as stored)")
       .OneOf({"fp32", "bf16", "fp16"});
   verb.AddArgument("--checkpoint", arguments->which,
-                   "that of the last step, or of the lowest validation loss (default: last)")
+                   "last: of the last step; best: of the lowest validation loss (default: last)")
       .OneOf({"last", "best"});
   verb.AddArgument("--shard-size", arguments->shard_size,
                    "largest size of one file of weights (default: 5G)");

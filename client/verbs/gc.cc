@@ -178,13 +178,14 @@ std::vector<Kept> KeptIn(const std::string& state, const Going& going, std::int6
   std::vector<Kept> kept = {
       {"final and best checkpoints, sums by document", std::max<std::int64_t>(0, artifacts),
        "results depend on them, and new context lengths will"},
-      {"imported models", models, "a name or a run refers to them: longrun models rm"},
-      {"datasets", datasets.finished, "you made them: longrun data rm"},
+      {"imported models", models,
+       "a name or a run refers to them; `longrun models rm` removes a name"},
+      {"datasets", datasets.finished, "you made them; `longrun data rm` removes one"},
       {"logs", std::max<std::int64_t>(0, logs), "`longrun logs` shows them"},
       {"database", database.ok() ? *database : 0, "every result and where it comes from"}};
   if (datasets.unfinished > 0) {
     kept.push_back({"imports that did not finish", datasets.unfinished,
-                    "the same import continues with them; longrun data rm removes them"});
+                    "the same import continues with them; `longrun data rm` removes them"});
   }
   return kept;
 }

@@ -76,7 +76,8 @@ Status CheckNameIsFree(CoordinatorConnection& connection, const std::string& nam
       return Status(Code::kAlreadyExists,
                     Str("model \"", name, "\" already exists with other content (digest ",
                         ShortId(found), ", not ", ShortId(digest),
-                        "): choose another name, or remove it first: longrun models rm ", name));
+                        "): choose another name, or remove that model first: `longrun models rm ",
+                        name, "`"));
     }
     is_there = true;
   }
@@ -204,10 +205,11 @@ std::string HowToFetch(const std::string& name, const std::string& given) {
 int Import(const std::string& name, const std::string& given, const std::string& output,
            const std::string& state) {
   if (!IsSafeName(name)) {
-    return Report(Status(Code::kInvalidArgument,
-                         Str("\"", name.substr(0, 128),
-                             "\" cannot name a model: 1 to 128 letters, digits, '.', '_' or '-', "
-                             "not starting with '.'")));
+    return Report(
+        Status(Code::kInvalidArgument,
+               Str("\"", name.substr(0, 128),
+                   "\" cannot name a model: expected 1 to 128 letters, digits, '.', '_' or '-', "
+                   "not starting with '.'")));
   }
   if (given.empty()) {
     return Report(Status(Code::kInvalidArgument,

@@ -251,14 +251,15 @@ std::string ClaimsText(const ClaimsPlan& claims) {
   const std::string its_claims =
       Str("its ", Counted(static_cast<std::int64_t>(claims.n_claims), "claim"));
   if (claims.n_seeds < 2) {
-    return Str(its_claims,
-               " will stay undecided: one seed says nothing about others; write seed: [1, 2, 3]\n");
+    return Str(
+        its_claims,
+        " will stay undecided: one seed says nothing about others; write `seed: [1, 2, 3]`\n");
   }
   std::string text;
   if (claims.n_seeds == 2) {
     text = Str(its_claims,
-               ": with 2 seeds a 95 % interval reaches 12.7 standard errors to each side, with 3 "
-               "it is 4.3\n");
+               ": with 2 seeds a 95 % interval reaches 12.7 standard errors to each side; with 3 "
+               "seeds, only 4.3\n");
   }
   if (!claims.pilot.empty()) return text + ForecastsText(claims);
   return Str(text, its_claims,

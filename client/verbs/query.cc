@@ -163,8 +163,8 @@ int Query(const QueryArguments& arguments, const std::string& format, const std:
   if (arguments.views) return ListViews(format, state);
   if (arguments.sql.empty()) {
     return Report(Status(Code::kInvalidArgument,
-                         "a query is missing: longrun query \"SELECT ...\", or - to read it from "
-                         "standard input; --views lists what there is"));
+                         "a query is missing: write `longrun query \"SELECT ...\"`, or `longrun "
+                         "query -` to read it from standard input; --views lists the views"));
   }
   const Result<std::string> sql = arguments.sql == "-" ? ReadStdin() : arguments.sql;
   if (!sql.ok()) return Report(sql.status());
@@ -192,7 +192,7 @@ int Query(const QueryArguments& arguments, const std::string& format, const std:
   const std::string& cut_by = answer->cut_by();
   if (!cut_by.empty()) {
     std::fprintf(stderr, "longrun: only the first %zu rows are shown: %s\n", rows.size(),
-                 cut_by == "rows" ? "--limit gives more"
+                 cut_by == "rows" ? "use --limit for more"
                                   : "an answer holds at most 16 MiB; select fewer columns or rows");
   }
   return kExitOk;

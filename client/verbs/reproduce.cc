@@ -55,7 +55,7 @@ void AddReproduce(Verbs& verbs) {
   const auto check = std::make_shared<bool>(false);
   verb.AddArgument("RUN", *run, "a run's id (8 digits or more)").Required();
   verb.AddFlag("--check", *check,
-               "instead, give the file to the coordinator and say whether the run is the same");
+               "instead of printing the file, ask the coordinator whether it gives the same run");
   const auto output = AddOutput(verb, {"yaml", "json"});
   verb.AddExamples({"longrun reproduce 3f2a91c0", "longrun reproduce 3f2a91c0 --check"});
   verb.SetRun([&verbs, run, check, output] {

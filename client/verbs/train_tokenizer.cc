@@ -38,7 +38,7 @@ bool IsTiktoken(const std::string& path) { return path.ends_with(".tiktoken"); }
 Status Check(const Arguments& arguments) {
   if (!IsTiktoken(arguments.out) && !arguments.out.ends_with(".json")) {
     return Invalid(Str("the name ", arguments.out,
-                       " does not tell the format: expected one that ends in .tiktoken or .json"));
+                       " does not show the format: expected one that ends in .tiktoken or .json"));
   }
   if (PathExists(arguments.out)) {
     return {Code::kAlreadyExists,

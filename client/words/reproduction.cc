@@ -53,13 +53,13 @@ std::string DatasetName(const std::string& own, const Run& run,
   }
   if (!own_digest.empty()) {
     warnings.push_back(Str("dataset \"", own, "\" points to other content now: its digest is ",
-                           own_digest, ", the run used ", run.dataset_digest,
-                           other.empty() ? "; register that content under a name (longrun data "
-                                           "register NAME FOLDER) and put the name into the file"
+                           own_digest, ", but the run used ", run.dataset_digest,
+                           other.empty() ? "; register that content under a name (`longrun data "
+                                           "register NAME FOLDER`) and put the name into the file"
                                          : Str("; \"", other, "\" has it, and is in the file")));
   } else if (other.empty()) {
     warnings.push_back(Str("dataset \"", own, "\" is not registered here: the run needs digest ",
-                           run.dataset_digest, " (longrun data register ", own, " FOLDER)"));
+                           run.dataset_digest, " (`longrun data register ", own, " FOLDER`)"));
   }
   return other.empty() ? own : other;
 }
@@ -107,7 +107,7 @@ Result<ReproducedRun> ReproduceFrom(const v1::RunInfo& run,
   }
   if (!wanted.run.parent.empty()) {
     wanted.notes.push_back(Str("continues run ", wanted.run.parent,
-                               ", which must be trained first (longrun reproduce)"));
+                               ", which must be trained first (`longrun reproduce`)"));
   }
   for (const auto& [name, text] : ProvenanceOf(StartedOf(run))) {
     if (name != "dataset" && name != "seed" && name != "parameters") {

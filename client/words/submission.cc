@@ -34,7 +34,7 @@ std::string SubmissionText(const std::string& name, const v1::SubmitCounts& coun
   if (counts.tasks_retried() > 0) {
     // This includes tasks that were cancelled before they ever ran.
     parts.push_back(
-        Str(Counted(counts.tasks_retried(), "task"), " once more (failed or cancelled before)"));
+        Str(Counted(counts.tasks_retried(), "task"), " to try again (failed or cancelled before)"));
   }
   bool any_stale = false;
   if (refresh != nullptr) {

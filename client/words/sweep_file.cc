@@ -21,7 +21,7 @@ std::shared_ptr<SweepFileArguments> AddSweepFile(Verb& verb) {
   auto arguments = std::make_shared<SweepFileArguments>();
   verb.AddArgument("FILE", arguments->file, "sweep file (YAML)").Required();
   verb.AddArgument("--set", arguments->sets,
-                   "PATH=VALUE: replaces a key, as train.optimizer.lr=1e-3")
+                   "a key and its new value, such as train.optimizer.lr=1e-3")
       .OneEach();
   return arguments;
 }

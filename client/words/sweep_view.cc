@@ -433,8 +433,8 @@ Result<v1::WatchSweepResponse> FollowSweep(const std::string& state, const std::
     if (!away) return status;
     if (options.away) options.away();
     if (own() == nullptr && BootMs() > deadline) {
-      return Status(Code::kUnavailable, "the coordinator went away; `longrun watch " + sweep +
-                                            "` takes up again when it is back");
+      return Status(Code::kUnavailable, "the coordinator is gone; `longrun watch " + sweep +
+                                            "` continues when it is back");
     }
     poll(nullptr, 0, static_cast<int>(kPollMs));
   }
@@ -467,7 +467,7 @@ Status NothingFits(const v1::WatchSweepResponse& message) {
       Code::kFailedPrecondition,
       Str(Join(refused, "\n"),
           "\nthis command has no other worker: `longrun plan` says what the sweep needs; with "
-          "fewer --cpu-slots, each has more memory; a worker on another machine can join"));
+          "fewer --cpu-slots, each slot has more memory; a worker on another machine can join"));
 }
 
 void PrintNotices(const Repeated<v1::Notice>& notices) {

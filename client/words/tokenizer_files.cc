@@ -17,7 +17,7 @@ Result<std::unique_ptr<Tokenizer>> OpenFolderTokenizer(const std::string& folder
   const auto n_tokens = static_cast<std::int64_t>(tokenizer->vocabulary().tokens.size());
   if (n_tokens <= vocab_size) return tokenizer;
   return Status(Code::kInvalidArgument,
-                Str(path, " has ", n_tokens, " tokens, the model ", vocab_size));
+                Str(path, " has ", n_tokens, " tokens, but the model has ", vocab_size));
 }
 
 }  // namespace longrun::client

@@ -118,10 +118,9 @@ Result<Wanted> WantedOfRun(CoordinatorParts& parts, SweepRunRow row, const std::
     found = which == "best" ? task->second.best_checkpoint : task->second.final_checkpoint;
   }));
   if (!found && which == "best") {
-    return Status(Code::kFailedPrecondition,
-                  Str(name,
-                      " has no best checkpoint: its sweep has no train.validate; take the "
-                      "last one"));
+    return Status(
+        Code::kFailedPrecondition,
+        Str(name, " has no best checkpoint: its sweep has no train.validate; use the last one"));
   }
   if (!found || !is_trained) {
     return Status(Code::kFailedPrecondition, Str(name, " has not finished training: `longrun get ",

@@ -76,7 +76,7 @@ Status CheckProtocol(std::int64_t version) {
   if (version == kProtocolVersion) return Status();
   return Status(
       Code::kFailedPrecondition,
-      Str("the worker speaks protocol version ", version, ", this coordinator (", kVersion,
+      Str("the worker speaks protocol version ", version, ", but this coordinator (", kVersion,
           ") speaks version ", kProtocolVersion, ": run both from the same release"));
 }
 

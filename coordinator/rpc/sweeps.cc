@@ -36,7 +36,7 @@ Result<SweepAnnotation> AnnotationOf(const SweepRow& sweep,
     if (!IsSafeName(change.key())) {
       return Status(Code::kInvalidArgument,
                     Str("\"", change.key(),
-                        "\" cannot name a label: letters, digits, '.', '_' and '-' only"));
+                        "\" cannot name a label: use only letters, digits, '.', '_' and '-'"));
     }
     RETURN_IF_ERROR(CheckText("label " + change.key(), change.value(), kTextBytesMax));
     if (change.remove()) {

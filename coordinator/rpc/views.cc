@@ -245,7 +245,7 @@ void AddMissedWorkers(const State& state, Instant now, std::int64_t wall_ms, Not
                                         "its folder was changed or lost: write \"",
                                         id, "\" into it and start it again"),
         ". At ", at(missed.lease_end), " ", missed.n_tasks == 1 ? "the task is" : "the tasks are",
-        " given to another worker, from the last checkpoint on"));
+        " given to another worker, which continues from the last checkpoint"));
     notice->set_over(Str("worker ", id, " is no longer waited for"));
   }
 }

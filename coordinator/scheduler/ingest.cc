@@ -83,8 +83,8 @@ std::string WhatIsMissing(const Task& task, const Attempt& attempt, const FinalR
        {std::pair("counts", &FinalRecord::counts), std::pair("digest", &FinalRecord::digest)}) {
     if (said.*member != stored.*member) {
       return Str("its final record says ", name, " ",
-                 said.*member ? (said.*member)->dump() : "nothing", ", but stored are ",
-                 (stored.*member)->dump());
+                 said.*member ? (said.*member)->dump() : "nothing", ", but ",
+                 (stored.*member)->dump(), " is stored");
     }
   }
   for (const ExpectedCell& cell : task.expected_cells) {

@@ -59,8 +59,8 @@ std::vector<std::string> Mismatches(const ReadyClass& ready, const Slot& slot) {
   const std::int64_t needed =
       slot.kind == DeviceKind::kCpu ? ready.cpu_memory_bytes : ready.gpu_memory_bytes;
   if (slot.memory_bytes < needed) {
-    out.push_back(
-        Str("its memory is ", Gigabytes(slot.memory_bytes), ", needed are ", Gigabytes(needed)));
+    out.push_back(Str("its memory is ", Gigabytes(slot.memory_bytes), ", less than the required ",
+                      Gigabytes(needed)));
   }
   return out;
 }
@@ -77,8 +77,8 @@ std::string WhyUnfit(const State& state, const ReadyClass& ready) {
       if (lacks.empty()) return "";
       if (lacks.size() >= n_least) continue;
       n_least = lacks.size();
-      nearest = Str("slot ", slot.index, " of worker ", id, " (", worker.host, ") is nearest, but ",
-                    Join(lacks, ", and "));
+      nearest = Str("slot ", slot.index, " of worker ", id, " (", worker.host,
+                    ") comes closest, but ", Join(lacks, ", and "));
     }
   }
   if (nearest.empty()) return "";  // there is no worker yet: it just waits

@@ -177,7 +177,7 @@ Attempt* FindOrAdopt(StepContext& step, const Worker& worker, const std::string&
                     task.state == TaskState::kRunning;
   if (!open || epoch <= task.epoch) return nullptr;
   const std::string reason =
-      Str("taken in from worker ", worker.id, ": a restored database did not know it");
+      Str("adopted from worker ", worker.id, ", since a restored database did not know it");
   if (task.state != TaskState::kReady) {
     Attempt& older = state.attempts.at(task.attempt);
     MoveAttempt(step, older, AttemptState::kLost, reason);

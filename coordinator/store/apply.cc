@@ -648,11 +648,11 @@ Result<bool> Store::PutModel(const ModelRow& model, std::span<const ArtifactFile
     ASSIGN_OR_RETURN(const bool is_there, statement.Bind(model.name).Step());
     if (is_there && statement.Text(0) == model.digest) return false;
     if (is_there) {
-      return Status(
-          Code::kAlreadyExists,
-          Str("model \"", model.name, "\" already exists with other content (digest ",
-              statement.Text(0).substr(0, 8), ", not ", model.digest.substr(0, 8),
-              "): choose another name, or remove it first: longrun models rm ", model.name));
+      return Status(Code::kAlreadyExists,
+                    Str("model \"", model.name, "\" already exists with other content (digest ",
+                        statement.Text(0).substr(0, 8), ", not ", model.digest.substr(0, 8),
+                        "): choose another name, or remove that model first: `longrun models rm ",
+                        model.name, "`"));
     }
   }
   {
@@ -679,7 +679,7 @@ Result<bool> Store::DropModel(const std::string& name, ApplyCounts& counts) {
     ASSIGN_OR_RETURN(const bool is_there, statement.Bind(name).Step());
     if (!is_there) {
       return Status(Code::kNotFound, Str("there is no model \"", name,
-                                         "\"; `longrun models ls` lists those that are"));
+                                         "\"; `longrun models ls` lists the imported models"));
     }
     digest = statement.Text(0);
   }

@@ -293,19 +293,21 @@ std::vector<DamagedRow> InBrief(const std::vector<DamagedRow>& rows) {
   }
   brief.push_back({.table = *tables.begin(),
                    .key = "",
-                   .object = Str("the database's history (rows: ", others.size(), ", of ",
+                   .object = Str("part of the database's history (", others.size(), " rows of ",
+                                 tables.size() == 1 ? "table " : "tables ",
                                  Join({tables.begin(), tables.end()}, ", "), ")"),
-                   .remedy = Str(RemedyOf(role), "; `longrun doctor --deep` lists it")});
+                   .remedy = Str(RemedyOf(role), "; `longrun doctor --deep` lists these rows")});
   return brief;
 }
 
 std::string DamageText(const DamagedRow& row) {
-  return Str(
-      row.object,
-      row.is_lost ? " cannot be found, although it was stored: its row, or what leads to it, "
-                    "is damaged"
-                  : " is damaged: it does not match its stored checksum",
-      "; it is left out, and everything else is kept: ", kRestoreRemedy, ", or ", row.remedy);
+  return Str(row.object,
+             row.is_lost
+                 ? " cannot be found, although it was stored: its row, or what leads to it, "
+                   "is damaged"
+                 : " is damaged: it does not match its stored checksum",
+             "; it is left out, and everything else is kept. You can ", kRestoreRemedy, ", or ",
+             row.remedy);
 }
 
 }  // namespace longrun::coordinator

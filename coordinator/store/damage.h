@@ -23,7 +23,7 @@ struct DamagedRow {
 };
 
 // "OBJECT is damaged: ...", or "OBJECT cannot be found: ...; it is left out, and everything else is
-// kept: restore a backup (...), or ..."
+// kept. You can restore a backup (...), or ..."
 std::string DamageText(const DamagedRow& row);
 
 // Describes the object and the remedy of a row with damaged values.

@@ -437,7 +437,7 @@ Status CheckText(const std::string& sql) {
 Status QueryTimeout(const QueryLimits& limits) {
   return {Code::kDeadlineExceeded,
           Str("the query was stopped after ", limits.timeout_ms,
-              " ms: narrow it with WHERE, or give it more with --timeout")};
+              " ms: narrow the query with WHERE, or allow more time with --timeout")};
 }
 
 Result<QueryAnswer> RunQuery(const std::string& database_path, const std::string& sql,

@@ -70,7 +70,7 @@ std::string NoView(const std::string& name) {
   const bool is_singular = std::ranges::find(names, lower + "s") != names.end();
   const std::string near = is_singular ? lower + "s" : Nearest(lower, names);
   return Str("there is no view \"", name, "\"",
-             near.empty() ? Str("; there are: ", Join(names, ", "))
+             near.empty() ? Str("; the views are: ", Join(names, ", "))
                           : Str("; did you mean \"", near, "\"?"));
 }
 
@@ -115,7 +115,7 @@ std::string Syntax(std::string_view message) {
   std::ranges::transform(near, near.begin(), [](char c) {
     return static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
   });
-  return Str("the SQL cannot be read from \"", token, "\" on",
+  return Str("the SQL cannot be parsed from \"", token, "\" onwards",
              Suggest(near, "docs/query.md has examples"));
 }
 

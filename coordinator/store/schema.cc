@@ -79,7 +79,7 @@ Status CheckVersionByTables(Connection& connection, const std::string& path, std
                             std::int64_t newest) {
   const auto damaged = [&](std::string_view tables_of) {
     return DamagedDatabase(path, Str("its header says schema version ", version,
-                                     ", its tables are those of ", tables_of));
+                                     ", but its tables are those of ", tables_of));
   };
   if (version > newest) {
     ASSIGN_OR_RETURN(const Definitions found, DefinitionsOf(connection));
@@ -108,8 +108,8 @@ Status CheckHeader(Connection& connection, const std::string& path, std::int64_t
   if (application_id != kApplicationId) {
     if (has_our_tables) {
       return DamagedDatabase(
-          path, Str("its tables are longrun's, and its header has application_id ", application_id,
-                    " in place of ", kApplicationId));
+          path, Str("its tables are longrun's, but its header has application_id ", application_id,
+                    " instead of ", kApplicationId));
     }
     return Status(Code::kFailedPrecondition,
                   Str(path, " is not a longrun database: use another state folder"));
@@ -119,13 +119,13 @@ Status CheckHeader(Connection& connection, const std::string& path, std::int64_t
   ASSIGN_OR_RETURN(const std::int64_t in_meta, SchemaVersionInMeta(connection));
   if (in_meta != 0 && in_meta != version) {
     return DamagedDatabase(path, Str("its header says schema version ", version,
-                                     ", its own record (table meta) ", in_meta));
+                                     ", but its own record (table meta) says ", in_meta));
   }
   if (in_meta == 0) RETURN_IF_ERROR(CheckVersionByTables(connection, path, version, newest));
   if (version <= newest) return Status();
   return Status(
       Code::kFailedPrecondition,
-      Str("the database ", path, " has schema version ", version, ", this program (", kVersion,
+      Str("the database ", path, " has schema version ", version, ", but this program (", kVersion,
           ") knows versions up to ", newest, ": use the newer release that wrote it"));
 }
 

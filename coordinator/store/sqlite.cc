@@ -70,11 +70,9 @@ bool IsOfTheFile(int code) {
 }
 
 Status DamagedDatabase(const std::string& path, std::string_view how) {
-  return Status(
-      Code::kDataLoss,
-      Str("the database ", path,
-          " is damaged: put back a copy of it, or move the state folder away to start over (", how,
-          ")"));
+  return Status(Code::kDataLoss,
+                Str("the database ", path, " is damaged (", how,
+                    "): put back a copy of it, or move the state folder away to start over"));
 }
 
 Status SqliteStatus(sqlite3* db, int code, std::string_view what) {

@@ -71,7 +71,8 @@ Status FolderIsTaken(const std::string& folder) {
 // `named`: the content of the folder's database.id, whatever it is.
 Status OtherDatabase(const std::string& path, const std::string& id, const std::string& id_path,
                      const std::string& named) {
-  const std::string remedy = Str("write its id into the file: `echo ", id, " > ", id_path, "`");
+  const std::string remedy =
+      Str("write the database's id into the file: `echo ", id, " > ", id_path, "`");
   if (!IsUlid(named)) {
     return Status(Code::kFailedPrecondition,
                   Str(id_path, " is damaged: it holds ", named.size(),
@@ -81,10 +82,10 @@ Status OtherDatabase(const std::string& path, const std::string& id, const std::
                       id, "; if it belongs to this folder, ", remedy));
   }
   return Status(Code::kFailedPrecondition,
-                Str("the database ", path, " is ", id, ", but this state folder belongs to ", named,
-                    ", as its database.id says: put the right database back, or use another state "
-                    "folder; when it is "
-                    "the right one and the file is damaged, ",
+                Str("the database ", path, " has the id ", id,
+                    ", but the file database.id of this state folder says ", named,
+                    ": put the right database back, or use another state folder; if this database "
+                    "is the right one and the file is damaged, ",
                     remedy));
 }
 

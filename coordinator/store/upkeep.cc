@@ -139,8 +139,8 @@ Status StoreReader::CheckBeforeRemoval() {
   }
   return Status(Code::kFailedPrecondition,
                 Str("nothing is removed while the stored data is damaged, since the damaged part "
-                    "may say that something is needed: ",
-                    flaw->object, " ", flaw->how, ": ", flaw->remedy,
+                    "may say that something is needed (",
+                    flaw->object, " ", flaw->how, "): ", flaw->remedy,
                     "; `longrun doctor --deep` lists all that is damaged"));
 }
 

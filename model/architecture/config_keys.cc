@@ -145,7 +145,7 @@ Status CheckForeignKey(const std::string& key, const Json& value,
   if (std::find(kHarmless.begin(), kHarmless.end(), key) != kHarmless.end()) return Status();
   if (key == "dual_chunk_attention_config" && !value.is_null()) {
     return Status(Code::kUnimplemented,
-                  "config.json: dual_chunk_attention_config is not built; take it out to read the "
+                  "config.json: dual_chunk_attention_config is not built; remove it to read the "
                   "model with plain attention, as transformers does");
   }
   const std::string near = Nearest(key, known);
@@ -214,7 +214,7 @@ Result<MlpActivation> ReadActivation(const ConfigReader& read, std::string_view 
   known.reserve(kOurs.size());
   for (const auto& [theirs, ours] : kOurs) known.push_back(theirs);
   return Status(Code::kUnimplemented, Str("config.json: ", key, " \"", name,
-                                          "\" is not built; there are ", Join(known, ", ")));
+                                          "\" is not built; expected one of ", Join(known, ", ")));
 }
 
 Status ReadCommon(const ConfigReader& read, bool tied_where_absent, ModelConfig& model) {

@@ -122,7 +122,7 @@ Result<const Scaling*> FindScaling(const std::string& type, std::string_view sho
     known.emplace_back(scaling.type);
   }
   return Status(Code::kUnimplemented, Str("config.json: ", shown, ".rope_type \"", type,
-                                          "\" is not built; there are ", Join(known, ", ")));
+                                          "\" is not built; expected one of ", Join(known, ", ")));
 }
 
 // The length at which the model was trained: in the scaling, or beside it (as in Phi-3); null if
@@ -155,8 +155,8 @@ Result<Json> OriginalLength(const ConfigReader& read, const Scaling& scaling, co
     if (Given(object, kOwnLength) && object[kOwnLength] != of_model) {
       return Status(Code::kUnimplemented,
                     Str("config.json: ", shown, ".", kOwnLength, " ", object[kOwnLength].dump(),
-                        " is not built for rope_type \"", scaling.type, "\"; transformers takes ",
-                        kModelLength, ": give the one of the two that you mean there"));
+                        " is not built for rope_type \"", scaling.type, "\"; transformers uses ",
+                        kModelLength, " instead: set it to the length that you mean"));
     }
     return of_model;
   }
@@ -405,8 +405,9 @@ Status ReadRope(const ConfigReader& read, const RopeSpelling& spelling, NetConfi
     return Status(
         Code::kUnimplemented,
         Str("config.json: ", kPartial, " ", share, ": transformers' ", net.model.architecture,
-            " rotates all channels of a head; \"position\": {\"method\": \"rope\", \"partial\": ",
-            share, "} asks for it here"));
+            " rotates all channels of a head; to rotate only a part of them, give \"position\": "
+            "{\"method\": \"rope\", \"partial\": ",
+            share, "}"));
   }
   const std::string base_key = base.Key(spelling.base), partial_key = partial.Key(spelling.partial);
   const Json said = {{"method", "rope"}, {"base", turned_base}, {"partial", share}};

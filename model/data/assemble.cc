@@ -257,19 +257,19 @@ class Assembler {
         Str("split ", split, " has no documents: none of ", n_documents,
             n_documents == 1 ? " document" : " documents",
             " was drawn for it, by the hash of its bytes; hold out tokens instead, which may be "
-            "part of a document: ",
-            Join(options, " "), ", or in a file split: {by: last_tokens, ", Join(members, ", "),
-            "}")};
+            "only a part of a document (",
+            Join(options, " "), ", or in a dataset file `split: {by: last_tokens, ",
+            Join(members, ", "), "}`)")};
   }
 
   Status AllHeldOut(std::string_view split, std::int64_t n_held_out) const {
     const std::int64_t n_tokens = TokensOf(assembly_);
     return {Code::kInvalidArgument,
             Str("split ", split, " has no documents: ", n_held_out,
-                " tokens are to be held out, and the text has only ", n_tokens,
-                ": hold out fewer, as --validation ", std::max<std::int64_t>(1, n_tokens / 10),
-                ", or in a file split: {by: last_tokens, validation: ",
-                std::max<std::int64_t>(1, n_tokens / 10), "}")};
+                " tokens are to be held out, but the text has only ", n_tokens,
+                "; hold out fewer (--validation ", std::max<std::int64_t>(1, n_tokens / 10),
+                ", or in a dataset file `split: {by: last_tokens, validation: ",
+                std::max<std::int64_t>(1, n_tokens / 10), "}`)")};
   }
 
   // A stream of tokens may be split into files within a document (shards with a fixed

@@ -34,7 +34,7 @@ class ShardedSplit final : public TokenSplit {
       const auto disagrees = [&](std::string_view field, std::uint64_t found,
                                  std::uint64_t expected) {
         return DatasetDamaged(shard.path(),
-                              Str(field, " is ", found, ", dataset.json says ", expected));
+                              Str(field, " is ", found, ", but dataset.json says ", expected));
       };
       if (shard.file_bytes() != listed.bytes) {
         return disagrees("file size", static_cast<std::uint64_t>(shard.file_bytes()),
@@ -95,8 +95,9 @@ class ShardedSplit final : public TokenSplit {
       RETURN_IF_ERROR(shards_[i].Verify());
       ASSIGN_OR_RETURN(const std::string sha256, Sha256OfFile(shards_[i].path()));
       if (sha256 != manifest_.shards[i].sha256) {
-        return DatasetDamaged(shards_[i].path(), Str("SHA-256 is ", sha256, ", dataset.json says ",
-                                                     manifest_.shards[i].sha256));
+        return DatasetDamaged(
+            shards_[i].path(),
+            Str("SHA-256 is ", sha256, ", but dataset.json says ", manifest_.shards[i].sha256));
       }
     }
     Sha256 hash;
@@ -107,9 +108,10 @@ class ShardedSplit final : public TokenSplit {
       HashTokens(hash, tokens);
     }
     if (const std::string sha256 = hash.FinishHex(); sha256 != manifest_.identity.tokens_sha256) {
-      return DatasetDamaged(FolderOf(shards_[0].path()),
-                            Str("the tokens of split ", manifest_.identity.name, " have SHA-256 ",
-                                sha256, ", dataset.json says ", manifest_.identity.tokens_sha256));
+      return DatasetDamaged(
+          FolderOf(shards_[0].path()),
+          Str("the tokens of split ", manifest_.identity.name, " have SHA-256 ", sha256,
+              ", but dataset.json says ", manifest_.identity.tokens_sha256));
     }
     return Status();
   }

@@ -73,8 +73,8 @@ Result<ManifestSplit> ParseSplit(const Json& json, const std::string& path) {
     split.shards.push_back(std::move(shard));
   }
   if (n_tokens != identity.n_tokens) {
-    return Status(Code::kDataLoss,
-                  Str(path, ".n_tokens is ", identity.n_tokens, ", its shards have ", n_tokens));
+    return Status(Code::kDataLoss, Str(path, ".n_tokens is ", identity.n_tokens,
+                                       ", but its shards have ", n_tokens));
   }
   return split;
 }
@@ -100,7 +100,7 @@ Status CheckSeal(const Json& manifest) {
     ASSIGN_OR_RETURN(const std::string sha256, GetString(manifest, kSealKey));
     const std::string found = DigestWithout(manifest, kSealKey);
     if (found == sha256) return Status();
-    return Status(Code::kDataLoss, Str("the SHA-256 of its other members is ", found, ", ",
+    return Status(Code::kDataLoss, Str("the SHA-256 of its other members is ", found, ", but ",
                                        kSealKey, " says ", sha256));
   }
   // Damage to the name of the digest must not make this look like a manifest of an earlier release.
@@ -198,8 +198,8 @@ Result<Manifest> ParseManifest(const Json& json) {
   }
   const std::string digest = DatasetDigest(manifest.tokenizer_fingerprint, identities);
   if (digest != manifest.digest) {
-    return Status(Code::kDataLoss,
-                  Str("digest is ", manifest.digest, ", its splits and tokenizer give ", digest));
+    return Status(Code::kDataLoss, Str("digest is ", manifest.digest,
+                                       ", but its splits and tokenizer give ", digest));
   }
   return manifest;
 }

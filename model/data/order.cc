@@ -45,7 +45,7 @@ Status SampleOrder::Check() const {
   if (n_tokens - 1 < train_length) {
     return Status(
         Code::kInvalidArgument,
-        Str("the split has ", n_tokens, " tokens, a sequence of train_length ", train_length,
+        Str("the split has ", n_tokens, " tokens, but a sequence of train_length ", train_length,
             " needs one more than its length: lower train_length, or import more text"));
   }
   return Status();

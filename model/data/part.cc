@@ -282,8 +282,8 @@ Status PartWriter::CheckIds(std::span<const std::int32_t> ids) {
     if (ids[i] < n_tokens) continue;
     const std::int64_t index = facts_.n_tokens + n_kept_ + static_cast<std::int64_t>(i);
     return Status(Code::kDataLoss,
-                  Str("token ", index, " is ", ids[i], ": tokenizer \"",
-                      tokenizer_.vocabulary().name, "\" has ids 0 to ", n_tokens - 1,
+                  Str("token ", index, " is ", ids[i], ", but tokenizer \"",
+                      tokenizer_.vocabulary().name, "\" has the ids 0 to ", n_tokens - 1,
                       "; name the tokenizer that made the file, and its dtype"));
   }
   return Status();
@@ -314,7 +314,7 @@ Status PartWriter::CheckClosedByEot() {
       Code::kInvalidArgument,
       Str("document ", facts_.n_documents, " does not ",
           packing_.EotBefore() && first_id_ != eot ? "begin" : "end", " with the end-of-text id ",
-          eot, ", as packing.eot says: set eot: none if the file has none there"));
+          eot, ", although packing.eot says so: set `eot: none` if the file has none there"));
 }
 
 // Splits a stream into documents at its end-of-text tokens. Without these (eot: none) a file

@@ -57,7 +57,7 @@ Status CheckSpec(const PrepareSpec& spec, const SourceFormat& format,
   }
   if (packing.eot != Packing::Eot::kNone && vocabulary.eot_id < 0) {
     return Invalid(Str("tokenizer \"", vocabulary.name,
-                       "\" has no end-of-text token: set eot: none (packing.eot, or --eot)"));
+                       "\" has no end-of-text token: set `eot: none` (packing.eot, or --eot)"));
   }
   return spec.split.Check();
 }
@@ -327,8 +327,8 @@ Status Judge(const Overlap& overlap, const PrepareOptions& options) {
   if (!options.allow_overlap) {
     return Status(Code::kInvalidArgument,
                   Str(overlap.first,
-                      ": what a model is measured on must not be what it is trained on; remove it "
-                      "from one split, or accept it with --allow-overlap"));
+                      ": a model must not be measured on text that it is trained on; remove the "
+                      "document from one split, or accept it with --allow-overlap"));
   }
   if (!options.note) return Status();
   options.note(

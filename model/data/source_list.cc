@@ -174,10 +174,10 @@ Result<std::vector<ListedSource>> ListSources(const PrepareSpec& spec, const Sou
       if (!base.empty() && path.starts_with(base)) source.shown = path.substr(base.size());
       ASSIGN_OR_RETURN(const std::string absolute, AbsolutePath(path));
       if (const auto [at, fresh] = split_of_path.emplace(absolute, source.split); !fresh) {
-        const char* const remedy =
-            at->second == name ? "list it once"
-                               : "list it in one of them; to measure on what is trained on, list a "
-                                 "copy of it with --allow-overlap";
+        const char* const remedy = at->second == name
+                                       ? "list it once"
+                                       : "list it in one of them; to evaluate on training text, "
+                                         "list a copy of the file and add --allow-overlap";
         errors.Add(Invalid(name.empty() ? Str(source.shown, " is listed twice: ", remedy)
                                         : Str(source.shown, " is listed twice, in split ",
                                               at->second, " and in split ", name,

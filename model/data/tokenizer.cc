@@ -87,8 +87,8 @@ Result<std::string> Tokenizer::Decode(std::span<const std::int32_t> ids) const {
   for (std::size_t i = 0; i < ids.size(); ++i) {
     if (ids[i] < 0 || static_cast<std::size_t>(ids[i]) >= vocabulary_.tokens.size()) {
       return Status(Code::kOutOfRange,
-                    Str("token ", i, " has id ", ids[i], ": tokenizer \"", vocabulary_.name,
-                        "\" has ids 0 to ", vocabulary_.tokens.size() - 1));
+                    Str("token ", i, " has id ", ids[i], ", but tokenizer \"", vocabulary_.name,
+                        "\" has the ids 0 to ", vocabulary_.tokens.size() - 1));
     }
     const Token& token = vocabulary_.tokens[static_cast<std::size_t>(ids[i])];
     if (token.kind == Token::Kind::kText) text += token.bytes;

@@ -130,7 +130,7 @@ Result<std::int32_t> MaskIdOf(const Json& facts, std::int64_t n_tokens) {
 Status CheckSha256(const std::string& path, const std::string& text, const std::string& sha256) {
   const std::string found = Sha256Hex(text);
   if (found == sha256) return Status();
-  return DatasetDamaged(path, Str("SHA-256 is ", found, ", dataset.json says ", sha256));
+  return DatasetDamaged(path, Str("SHA-256 is ", found, ", but dataset.json says ", sha256));
 }
 
 // Opens a tokenizer that SaveTokenizer wrote.
@@ -223,7 +223,7 @@ Result<std::unique_ptr<Tokenizer>> OpenTokenizerOf(const std::string& folder) {
   if (!tokenizer) return DatasetDamaged(path, tokenizer.status().message());
   if (const std::string found = (*tokenizer)->vocabulary().Fingerprint(); found != *fingerprint) {
     return DatasetDamaged(
-        path, Str("its tokenizer has fingerprint ", found, ", the file says ", *fingerprint));
+        path, Str("its tokenizer has fingerprint ", found, ", but the file says ", *fingerprint));
   }
   return tokenizer;
 }

@@ -21,7 +21,9 @@ std::string Shown(const Json& value) { return ToUtf8(CanonicalJson(value).substr
 
 // Reads "label" or "answer": an index, possibly written as text.
 Result<std::size_t> LabelOf(const Json& item, const char* key, std::size_t n_choices) {
-  if (!item.contains(key)) return Invalid(Str(key, " is missing: the index of the right choice"));
+  if (!item.contains(key)) {
+    return Invalid(Str(key, " is missing: expected the index of the right choice"));
+  }
   const Json& value = item.at(key);
   std::int64_t label = -1;
   if (value.is_number_integer()) {

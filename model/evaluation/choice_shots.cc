@@ -44,7 +44,7 @@ Status AddShots(const ShotRules& rules, std::vector<ChoiceItem>& items) {
                       ? std::string("every line has \"split\": \"train\", so no question is left")
                       : Str(n_shots, " shots need as many ",
                             has_train ? "lines with \"split\": \"train\"" : "other questions",
-                            ", the file has ", n_free));
+                            ", but the file has ", n_free));
   }
   for (std::size_t q = 0; q < questions.size(); ++q) {
     const std::uint64_t key =

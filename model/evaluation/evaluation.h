@@ -122,7 +122,7 @@ struct Evaluation {
 };
 
 // The reason why the evaluation cannot use a model, as the end of a sentence that begins with the
-// evaluation's name: "needs model.causal true ..."; "" if it can.
+// evaluation's name: "needs model.causal: true ..."; "" if it can.
 std::string WhyUnsupported(const Evaluation& evaluation, bool causal);
 
 // All evaluations, in listing order.

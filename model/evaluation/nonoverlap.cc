@@ -17,10 +17,10 @@ Result<std::vector<Window>> PlanNonOverlap(const NonOverlapPlan& plan) {
   const auto& [n_tokens, context_length, score_tokens] = plan;
   LR_CHECK(n_tokens >= 0 && context_length > 0 && score_tokens >= 0);
   if (n_tokens - 1 < context_length) {
-    return Status(
-        Code::kInvalidArgument,
-        Str("context_length ", context_length, " needs ", context_length, " + 1 tokens, there are ",
-            n_tokens, ": lower context_length, or give the split more text"));
+    return Status(Code::kInvalidArgument,
+                  Str("context_length ", context_length, " needs ", context_length,
+                      " + 1 tokens, but there are ", n_tokens,
+                      ": lower context_length, or give the split more text"));
   }
   if (score_tokens > n_tokens - 1) {
     return Status(Code::kInvalidArgument,

@@ -82,9 +82,9 @@ std::optional<ParamError> FitScoreTokens(const Protocol& protocol, const Dataset
   }
   return ParamError{
       std::string(given_as),
-      Str("expected from ", least, protocol.uses_bos ? "" : ", the longest context length,", " to ",
-          most, ", what split ", split, " of dataset \"", dataset.name, "\" can score, found ",
-          score_tokens)};
+      Str("expected ", least, protocol.uses_bos ? "" : " (the longest context length)", " to ",
+          most, " (the tokens that split ", split, " of dataset \"", dataset.name,
+          "\" can score), found ", score_tokens)};
 }
 
 // Replaces what the sweep gives, score_tokens or text_tokens, by the score_tokens of a cell.
@@ -235,7 +235,7 @@ Result<Plan> MakePlan(const EvaluationRequest& request, const PerplexityParams& 
                   Str("protocol ", protocol.name,
                       " starts windows with a begin-of-text token, but "
                       "the dataset's tokenizer has neither that nor an end of text: choose another "
-                      "protocol, as nonoverlap"));
+                      "protocol, such as nonoverlap"));
   }
   std::vector<TextSpan> documents;
   const bool over_documents =

@@ -26,13 +26,15 @@ std::string WhyUnsupported(const Evaluation& evaluation, bool causal) {
   using Reads = Evaluation::Reads;
   if (evaluation.reads == Reads::kCausal && !causal) {
     return Str(
-        "needs model.causal true: without the causal mask a token's probability is not that of the "
-        "next token; choose ",
+        "needs model.causal: true, since without the causal mask a token's probability is not that "
+        "of the next token; for this model use ",
         PseudoPerplexityEvaluation().name);
   }
   if (evaluation.reads == Reads::kBidirectional && causal) {
-    return Str("needs model.causal false: a hidden token is guessed from both sides; choose ",
-               PerplexityEvaluation().name);
+    return Str(
+        "needs model.causal: false, since a hidden token is guessed from both sides; for this "
+        "model use ",
+        PerplexityEvaluation().name);
   }
   return "";
 }
@@ -49,9 +51,10 @@ Result<const Evaluation*> FindEvaluation(std::string_view name) {
   }
   const std::vector<std::string> names = EvaluationNames();
   const std::string nearest = Nearest(name, names);
-  return Status(Code::kNotFound,
-                Str("unknown evaluation \"", name, "\"", nearest.empty() ? "" : "; did you mean \"",
-                    nearest, nearest.empty() ? "" : "\"?", "; there is ", Join(names, ", ")));
+  return Status(
+      Code::kNotFound,
+      Str("unknown evaluation \"", name, "\"", nearest.empty() ? "" : "; did you mean \"", nearest,
+          nearest.empty() ? "" : "\"?", " (evaluations: ", Join(names, ", "), ")"));
 }
 
 }  // namespace longrun

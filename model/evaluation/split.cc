@@ -6,9 +6,9 @@ namespace longrun {
 
 std::string NoSplit(std::string_view dataset, const std::vector<std::string>& names,
                     std::string_view split) {
-  return Str("dataset \"", dataset, "\" has no split ", split, "; there is ", Join(names, ", "),
-             " (longrun data import --", split, " FILE, or split.", split,
-             " of longrun data prepare, makes one that has it)");
+  return Str("dataset \"", dataset, "\" has no split ", split, "; it has ", Join(names, ", "),
+             " (to make a dataset with split ", split, ", use `longrun data import --", split,
+             " FILE`, or the key split.", split, " in a file for `longrun data prepare`)");
 }
 
 std::optional<ParamError> CheckSplit(const DatasetShape& dataset, const std::string& split) {

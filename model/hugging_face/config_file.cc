@@ -36,8 +36,8 @@ Result<const Architecture*> ArchitectureOf(const Json& config) {
   const auto found = FindArchitecture(type);
   if (found.ok()) return *found;
   return Status(Code::kUnimplemented,
-                Str("config.json: model_type \"", type,
-                    "\" is not built; these are: ", Join(ArchitectureNames(), ", ")));
+                Str("config.json: model_type \"", type, "\" is not built; expected one of ",
+                    Join(ArchitectureNames(), ", ")));
 }
 
 }  // namespace

@@ -61,7 +61,7 @@ Result<FolderContent> ReadFolderContent(const std::string& folder, const WeightF
   if (content.files.size() > kFolderFilesMax) {
     return Status(Code::kInvalidArgument,
                   Str(folder, " has ", content.files.size(), " files of weights; at most ",
-                      kFolderFilesMax, " are taken: save it with a larger max_shard_size"));
+                      kFolderFilesMax, " are supported: save it with a larger max_shard_size"));
   }
   content.manifest = FolderManifest(content.files);
   content.digest = Sha256Hex(content.manifest);

@@ -89,8 +89,8 @@ Status CheckFinite(const WeightFolder& model,
                     Str(model.files.PathOf(*tensor), ": tensor \"", name,
                         "\" holds NaN or infinity, first at ", PlaceText(tensor->shape, *at), " (",
                         NonFiniteText(FloatOf(tensor->type, tensor->bytes, *at)),
-                        "): the file is damaged, or its training diverged; fetch or save it again, "
-                        "or take an earlier checkpoint"));
+                        "): the file is damaged, or its training diverged; fetch the file or save "
+                        "it again, or use an earlier checkpoint"));
     }
     n_bytes += static_cast<std::int64_t>(tensor->bytes.size());
     if (progress) progress(n_bytes);

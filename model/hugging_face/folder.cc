@@ -68,7 +68,7 @@ Status CheckTensor(const ParameterSpec& spec, const StoredTensor& stored) {
   if (stored.shape != spec.shape) {
     return Status(Code::kDataLoss,
                   Str("tensor \"", spec.name, "\" has the shape ", ShapeText(stored.shape),
-                      ", config.json asks for ", ShapeText(spec.shape)));
+                      ", but config.json asks for ", ShapeText(spec.shape)));
   }
   if (IsFloatingPoint(stored.type)) return Status();
   return Status(Code::kDataLoss, Str("tensor \"", spec.name, "\" holds ",

@@ -18,12 +18,12 @@ Status CheckFile(const std::string& folder, const FolderFile& file) {
   if (!PathExists(path)) return Damaged(Str(path, " is missing; choose another checkpoint"));
   ASSIGN_OR_RETURN(const std::int64_t n_bytes, FileBytes(path));
   if (n_bytes != file.n_bytes) {
-    return Damaged(Str(path, " has ", n_bytes, " bytes, its manifest says ", file.n_bytes,
+    return Damaged(Str(path, " has ", n_bytes, " bytes, but its manifest says ", file.n_bytes,
                        ": it is truncated or damaged; choose another checkpoint"));
   }
   ASSIGN_OR_RETURN(const std::string found, Sha256OfFile(path));
   if (found == file.sha256) return Status();
-  return Damaged(Str(path, ": its SHA-256 is ", found, ", its manifest says ", file.sha256,
+  return Damaged(Str(path, ": its SHA-256 is ", found, ", but its manifest says ", file.sha256,
                      ": it is damaged; choose another checkpoint"));
 }
 

@@ -58,7 +58,8 @@ Status WeightFiles::OpenIndexed(const std::string& folder) {
     const std::string path = JoinPath(folder, file);
     if (files_.contains(path)) continue;
     if (!PathExists(path)) {
-      return Damaged(Str(path, " is missing: ", path_, " has tensor \"", tensor, "\" in it"));
+      return Damaged(Str(path, " is missing, although ", path_,
+                         " lists it as the file of tensor \"", tensor, "\""));
     }
     RETURN_IF_ERROR(AddFile(path));
   }

@@ -67,12 +67,12 @@ Status CheckTorch(const std::vector<std::unique_ptr<AttentionTerm>>& terms, std:
   if (std::ranges::any_of(terms, [](const auto& term) { return term->traits().is_bias; })) {
     return Status(
         Code::kUnimplemented,
-        Str("attention back-end \"torch\" cannot add to the scores, and position method \"", method,
-            "\" does: use the back-end \"auto\", \"fused\" or \"reference\""));
+        Str("attention back-end \"torch\" cannot add to the scores, which position method \"",
+            method, "\" requires: use the back-end \"auto\", \"fused\" or \"reference\""));
   }
   if (shape.window > 0) {
     return Status(Code::kUnimplemented,
-                  Str("attention back-end \"torch\" has no sliding window, and the model's is ",
+                  Str("attention back-end \"torch\" has no sliding window, but the model's is ",
                       shape.window, " tokens: use the back-end \"reference\""));
   }
   return {};

@@ -133,7 +133,7 @@ Status NetAttention::Check(const AttentionMapRequest& request, std::int64_t n_to
     if (id >= 0 && id < model.vocab_size) continue;
     return Status(
         Code::kInvalidArgument,
-        Str("token ", t, " is ", id, ", the model has the ids 0 to ", model.vocab_size - 1));
+        Str("token ", t, " is ", id, ", but the model has the ids 0 to ", model.vocab_size - 1));
   }
   return Status();
 }

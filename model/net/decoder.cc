@@ -16,11 +16,11 @@ Result<Decoder> Decoder::Make(Transformer& net, std::int64_t batch, std::int64_t
   }
   RETURN_IF_ERROR(net.CheckLength(capacity));
   if (const std::int64_t longest = net.CachedLengthMax(); longest > 0 && capacity > longest) {
-    return Status(Code::kUnimplemented,
-                  Str("extension \"", net.config().extension.at("method").get<std::string>(),
-                      "\" has no cache beyond its original_length ", longest,
-                      ": each new token changes the rotation of all earlier ones; found ", capacity,
-                      " tokens"));
+    return Status(
+        Code::kUnimplemented,
+        Str("extension \"", net.config().extension.at("method").get<std::string>(),
+            "\" cannot use the cache beyond its original_length ", longest, " (found ", capacity,
+            " tokens), since each new token changes the rotation of all earlier ones"));
   }
   return Decoder(net, net.MakeCaches(batch, capacity));
 }

@@ -54,7 +54,7 @@ Result<Compute> OpenCompute(std::string_view device, std::string_view precision)
     compute.product = c10::ScalarType::BFloat16;
   } else if (precision != "fp32") {
     return Status(Code::kInvalidArgument,
-                  Str("precision \"", precision, "\" is unknown: fp32, fp64 or bf16"));
+                  Str("precision \"", precision, "\" is unknown: expected fp32, fp64 or bf16"));
   }
   if (device == "cpu") {
     compute.path = NewRunMatrixPath(IdentifyCpu().vendor, SimdPath());
@@ -68,7 +68,7 @@ Result<Compute> OpenCompute(std::string_view device, std::string_view precision)
     const auto end = std::from_chars(digits.data(), digits.data() + digits.size(), index);
     if (digits.empty() || digits.size() > 2 || end.ptr != digits.data() + digits.size()) {
       return Status(Code::kInvalidArgument,
-                    Str("device \"", device, "\" is unknown: cpu, cuda, or cuda:N"));
+                    Str("device \"", device, "\" is unknown: expected cpu, cuda or cuda:N"));
     }
   }
   RETURN_IF_ERROR(LoadCudaHalf());

@@ -49,7 +49,7 @@ Status NetScorer::CheckWindows(std::span<const std::int32_t> tokens,
       const std::int32_t id = tokens[static_cast<std::size_t>(t)];
       if (id >= 0 && id < n_vocab) continue;
       return Status(Code::kInvalidArgument,
-                    Str("token ", t, " is ", id, ", the model has the ids 0 to ", n_vocab - 1));
+                    Str("token ", t, " is ", id, ", but the model has the ids 0 to ", n_vocab - 1));
     }
   }
   return Status();
@@ -178,8 +178,9 @@ std::optional<std::int32_t> NetScorer::mask_token() const {
 
 Status NetScorer::CheckSequences(std::span<const MaskedSequence> sequences) const {
   if (net_.config().model.causal) {
-    return Status(Code::kUnimplemented,
-                  "a causal model guesses no hidden tokens: it does not see what follows them");
+    return Status(
+        Code::kUnimplemented,
+        "a causal model cannot guess hidden tokens, since it does not see what follows them");
   }
   const std::int64_t n_vocab = net_.config().model.vocab_size;
   for (const MaskedSequence& sequence : sequences) {
@@ -191,10 +192,9 @@ Status NetScorer::CheckSequences(std::span<const MaskedSequence> sequences) cons
     for (const std::vector<std::int32_t>* const ids : {&sequence.tokens, &sequence.targets}) {
       for (const std::int32_t id : *ids) {
         if (id >= 0 && id < n_vocab) continue;
-        return Status(Code::kInvalidArgument, Str("a hidden or visible token is ", id,
-                                                  ", the model has "
-                                                  "the ids 0 to ",
-                                                  n_vocab - 1));
+        return Status(Code::kInvalidArgument,
+                      Str("a hidden or visible token is ", id, ", but the model has the ids 0 to ",
+                          n_vocab - 1));
       }
     }
   }

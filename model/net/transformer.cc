@@ -60,7 +60,7 @@ Status Transformer::Extend() {
   if (extension_->read != nullptr && attention_.backend() == AttentionBackend::kTorch) {
     return Status(
         Code::kUnimplemented,
-        Str("attention back-end \"torch\" has each key at one position, and ", extension_->name,
+        Str("attention back-end \"torch\" has each key at one position, but ", extension_->name,
             " moves them: use the back-end \"auto\", \"fused\" or \"reference\""));
   }
   rope_ = RopeShapeOf(config_.model);

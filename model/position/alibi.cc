@@ -43,14 +43,14 @@ ParamResult<TermSpec> AlibiTerms(const Json& params, const AttentionShape& shape
   if (variant == "press" && !shape.causal) {
     return ParamError{.key = "variant",
                       .message =
-                          "\"press\" of method \"alibi\" needs model.causal true; choose "
+                          "\"press\" of method \"alibi\" needs model.causal: true; choose "
                           "\"symmetric\" for a model without a causal mask",
                       .others = {"model.causal"}};
   }
   if (variant == "symmetric" && shape.causal) {
     return ParamError{.key = "variant",
                       .message =
-                          "\"symmetric\" of method \"alibi\" needs model.causal false; "
+                          "\"symmetric\" of method \"alibi\" needs model.causal: false; "
                           "choose \"press\" for a causal model",
                       .others = {"model.causal"}};
   }

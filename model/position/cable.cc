@@ -26,15 +26,15 @@ ParamResult<TermSpec> CableTerms(const Json& params, const AttentionShape& shape
   if (two_sided && shape.causal) {
     return ParamError{.key = "variant",
                       .message =
-                          "\"bidirectional\" of method \"cable\" needs model.causal "
-                          "false; choose \"official\" or \"scaled\" for a causal model",
+                          "\"bidirectional\" of method \"cable\" needs model.causal: false; choose "
+                          "\"official\" or \"scaled\" for a causal model",
                       .others = {"model.causal"}};
   }
   if (!two_sided && !shape.causal) {
     return ParamError{
         .key = "variant",
         .message = Str("\"", variant,
-                       "\" of method \"cable\" needs model.causal true; choose \"bidirectional\" "
+                       "\" of method \"cable\" needs model.causal: true; choose \"bidirectional\" "
                        "for a model without a causal mask"),
         .others = {"model.causal"}};
   }

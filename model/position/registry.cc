@@ -74,8 +74,9 @@ std::optional<ParamError> NeedsCausal(std::string_view method, const AttentionSh
   if (shape.causal) return std::nullopt;
   return ParamError{
       .key = "method",
-      .message = Str("\"", method,
-                     "\" needs model.causal true: it is not defined for keys ahead of a query"),
+      .message =
+          Str("\"", method,
+              "\" needs model.causal: true, since it is not defined for keys ahead of a query"),
       .others = {"model.causal"}};
 }
 

@@ -290,7 +290,7 @@ TEST(ClaimsTest, AMistakeNamesTheClaimAndSparesTheOthers) {
   two.runs.push_back(RunOf("other", "cable", 32, 1));
   two.rows.push_back(RowOfBlocks("other", 64, Losses(0.0)));
   EXPECT_EQ(error("below: {of: cable, than: alibi, context_lengths: [64]}", two),
-            "spec.claims[0].below: it is about 2 tables: choose one with where: "
+            "spec.claims[0].below: the claim fits 2 tables: choose one with `where`: "
             "\"train_length=64\" or \"train_length=32\"");
   EXPECT_EQ(error("below: {of: cable, than: alibi, context_lengths: [64],"
                   " where: train_length=64}",

@@ -96,7 +96,7 @@ TEST_F(PlanTest, WhatNoSlotHasTheMemoryForIsAProblemOfItsRun) {
   EXPECT_TRUE(plan.problems[1].starts_with(run + "evaluating at 128 needs about "))
       << plan.problems[1];
   for (const std::string& problem : plan.problems) {
-    EXPECT_NE(problem.find("and the largest slot has 1 MiB"), std::string::npos) << problem;
+    EXPECT_NE(problem.find("but the largest slot has 1 MiB"), std::string::npos) << problem;
     EXPECT_NE(problem.find("or a worker with more memory"), std::string::npos) << problem;
   }
 }
@@ -118,7 +118,7 @@ TEST_F(PlanTest, CheckpointsThatExceedTheDiskAreAProblem) {
   EXPECT_TRUE(Plan({}, n_bytes).problems.empty());
   const SweepPlan plan = Plan({}, n_bytes - 1);
   ASSERT_EQ(plan.problems.size(), 1U);
-  EXPECT_TRUE(plan.problems[0].starts_with("disk: the checkpoints that stay need about "))
+  EXPECT_TRUE(plan.problems[0].starts_with("disk: the checkpoints that are kept need about "))
       << plan.problems[0];
 }
 

@@ -350,12 +350,12 @@ TEST_F(QueryTest, WhatIsNoSelectIsRefused) {
 TEST_F(QueryTest, WhatCannotBeReadIsNamedWithItsPlaceAndARemedy) {
   const std::pair<const char*, const char*> cases[] = {
       {"SELEC 1",
-       "line 1, column 1: the SQL cannot be read from \"SELEC\" on; did you mean "
+       "line 1, column 1: the SQL cannot be parsed from \"SELEC\" onwards; did you mean "
        "\"SELECT\"?"},
       {"SELECT *\n  FORM runs",
-       "line 2, column 3: the SQL cannot be read from \"FORM\" on; did you mean \"FROM\"?"},
+       "line 2, column 3: the SQL cannot be parsed from \"FORM\" onwards; did you mean \"FROM\"?"},
       {"SELECT 1 FROM runs runs2 runs3",
-       "line 1, column 26: the SQL cannot be read from \"runs3\" on; docs/query.md has "
+       "line 1, column 26: the SQL cannot be parsed from \"runs3\" onwards; docs/query.md has "
        "examples"},
       {"SELECT 'ü', positon FROM runs",
        "line 1, column 13: no view here has a column \"positon\"; did you mean \"position\"?"},

@@ -189,7 +189,7 @@ TEST(ModelConfigTest, CheckAsksThePositionMethod) {
   ModelConfig config = Tiny("alibi");
   config.causal = false;
   EXPECT_EQ(config.Check().message(),
-            "position.variant: \"press\" of method \"alibi\" needs model.causal true; choose "
+            "position.variant: \"press\" of method \"alibi\" needs model.causal: true; choose "
             "\"symmetric\" for a model without a causal mask");
   config = Tiny("rope");
   config.position.params.erase("base");
@@ -283,20 +283,18 @@ TEST(TrainConfigTest, AModelThatSeesTheAnswerIsNotTrainedOnIt) {
   };
   EXPECT_EQ(error(), "");
   model.causal = false;
-  EXPECT_EQ(
-      error(),
-      "train.objective: causal_lm needs model.causal true: without the causal mask a token sees "
-      "the next one, which it is to predict; choose masked_lm");
+  EXPECT_EQ(error(),
+            "train.objective: causal_lm needs model.causal: true, since without the causal mask a "
+            "token sees the next one, which it is to predict; set it, or use masked_lm");
   train.objective = Objective::kMaskedLm;
   train.mask.token = model.vocab_size - 1;
   EXPECT_EQ(error(), "");
   train.mask.token = model.vocab_size;
   EXPECT_EQ(error().substr(0, 56), "train.mask.token: expected one of the ids 0 to 50303 of ");
   model.causal = true;
-  EXPECT_EQ(
-      error(),
-      "train.objective: masked_lm needs model.causal false: a hidden token is guessed from both "
-      "sides; set it, or choose causal_lm");
+  EXPECT_EQ(error(),
+            "train.objective: masked_lm needs model.causal: false, since a hidden token is guessed "
+            "from both sides; set it, or use causal_lm");
 }
 
 TEST(TrainConfigTest, StepsAreRoundedUp) {
@@ -387,7 +385,7 @@ TEST(TrainConfigTest, CheckNamesWhatIsOutOfRange) {
   EXPECT_EQ(message([](Config& c) { c.schedule.warmup_tokens = 700'000; }),
             "train.schedule.warmup_tokens: expected 0 to 600000, found 700000");
   EXPECT_EQ(message([](Config& c) { c.validate.every = 100; }),
-            "train.validate: every 100 and tokens 0; expected both, or neither");
+            "train.validate: \"every\" is 100 and \"tokens\" is 0; set both, or neither");
 }
 
 }  // namespace

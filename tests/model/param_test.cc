@@ -88,7 +88,7 @@ TEST(ParamTest, EachErrorNamesTheKeyTheExpectationAndWhatWasFound) {
             "kind: expected one of plain, scaled, found \"scalde\"; did you mean \"scaled\"?");
   EXPECT_EQ(Error({{"kind", 1}}), "kind: expected one of plain, scaled, found 1");
   EXPECT_EQ(Error({{"kind", "learned"}}),
-            "kind: \"learned\" is not built yet; today there is plain, scaled");
+            "kind: \"learned\" is not built yet; expected one of plain, scaled");
   EXPECT_EQ(Error({{"lengths", 64}}),
             "lengths: expected a list of integers from 1 to 4096, found 64; write [64]");
   EXPECT_EQ(Error({{"lengths", Json::array()}}),
@@ -98,7 +98,7 @@ TEST(ParamTest, EachErrorNamesTheKeyTheExpectationAndWhatWasFound) {
   EXPECT_EQ(Error({{"lengths", {64, 64.0}}}), "lengths[1]: 64 is in the list twice");
   EXPECT_EQ(Error({{"bucket", 8}}), "bucket: unknown key; did you mean \"buckets\"?");
   EXPECT_EQ(Error({{"colour", 8}}),
-            "colour: unknown key; there are buckets, scale, kind, lengths, layers");
+            "colour: unknown key; the keys are buckets, scale, kind, lengths, layers");
   EXPECT_EQ(Error(Json::array()), ": expected a mapping of parameters, found []");
 }
 
@@ -206,9 +206,10 @@ TEST(ParamTest, AParameterOfAnotherValueIsLeftOutOrRefused) {
             R"({"both":true,"factor":2,"kind":"turned","sides":["left"]})");
   EXPECT_EQ(Resolved({{"kind", "turned"}}),
             "factor: must be given: an integer from 1 to 9, by how much");
-  EXPECT_EQ(Resolved({{"factor", 2}}),
-            "factor: belongs to kind scaled, turned, but kind is plain: remove it, or choose that "
-            "kind");
+  EXPECT_EQ(
+      Resolved({{"factor", 2}}),
+      "factor: belongs to kind scaled or turned, but kind is plain: remove it, or choose that "
+      "kind");
   // One mistake, one message.
   EXPECT_EQ(Resolved({{"kind", "turnd"}, {"both", true}}),
             "kind: expected one of plain, scaled, turned, found \"turnd\"; did you mean "

@@ -165,14 +165,13 @@ TEST(AdviceTest, AWordInThePlaceOfAMapIsToldWhatThereIs) {
     return errors.empty() ? "" : errors[0].substr(errors[0].find("expected"));
   };
   EXPECT_EQ(error("spec.train.schedule", "cosine"),
-            "expected a map, found \"cosine\"; write {name: cosine}");
+            "expected a map, found \"cosine\"; write `{name: cosine}`");
   EXPECT_EQ(error("spec.train.schedule", "cosin"),
-            "expected a map, found \"cosin\"; write {name: cosine}");
-  EXPECT_EQ(
-      error("spec.train.schedule", "linear"),
-      "expected a map, found \"linear\"; its keys are name, warmup_tokens, and name is one of "
-      "cosine, constant");
-  EXPECT_EQ(error("spec.model", "micro"), "expected a map, found \"micro\"; write {size: micro}");
+            "expected a map, found \"cosin\"; write `{name: cosine}`");
+  EXPECT_EQ(error("spec.train.schedule", "linear"),
+            "expected a map, found \"linear\"; the map's keys are \"name\", \"warmup_tokens\", and "
+            "\"name\" is one of cosine, constant");
+  EXPECT_EQ(error("spec.model", "micro"), "expected a map, found \"micro\"; write `{size: micro}`");
 }
 
 }  // namespace

@@ -148,7 +148,7 @@ TEST_F(InitTest, ATableKeepsItsRowsAndANewOneHasThoseOfTheTrainLength) {
   EXPECT_EQ(anew.init->n_positions, 64);
   EXPECT_EQ(Error("{init_from: table}", "{train_length: [256], dataset: [one]}", kTrain),
             "a.yaml:6:27: spec.matrix.train_length: 256 is more than the 128 positions of model "
-            "\"table\"; choose at most that, or another position method");
+            "\"table\"; choose 128 or less, or another position method");
 }
 
 TEST_F(InitTest, WhatTheFileSaysMustBeWhatTheModelHas) {
@@ -166,11 +166,12 @@ TEST_F(InitTest, WhatTheFileSaysMustBeWhatTheModelHas) {
 TEST_F(InitTest, WhatCannotBeIsRefusedWithItsPlace) {
   EXPECT_EQ(Error("{init_from: rotery}", "{dataset: [one]}", "none"),
             "a.yaml:5:22: spec.model.init_from: unknown model \"rotery\"; did you mean \"rotary\"? "
-            "(longrun import NAME FOLDER takes a Hugging Face folder)");
-  EXPECT_EQ(Error("{init_from: rotary}", "{dataset: [wide]}", "none"),
-            "a.yaml:5:22: spec.model.init_from: model \"rotary\" has 300 ids, dataset \"wide\" "
-            "301; import the text with the model's own tokenizer.json (longrun data import "
-            "--tokenizer)");
+            "(`longrun import NAME FOLDER` imports a Hugging Face folder)");
+  EXPECT_EQ(
+      Error("{init_from: rotary}", "{dataset: [wide]}", "none"),
+      "a.yaml:5:22: spec.model.init_from: model \"rotary\" has 300 ids, but dataset \"wide\" has "
+      "301; import the text with the model's own tokenizer.json (`longrun data import "
+      "--tokenizer`)");
   EXPECT_EQ(Error("{init_from: rotary}", "{position: [cable], dataset: [one]}", "none"),
             "a.yaml:6:23: spec.matrix.position: cable learns "
             "transformer.h.0.attn.position.weight, which model \"rotary\" does not have, and "
@@ -192,9 +193,9 @@ TEST_F(InitTest, RowsThatNoTokenHasAreNotAskedOfTheModel) {
   models[0].model.vocab_size = 250;
   EXPECT_TRUE(Parse("{init_from: rotary}", "{dataset: [padded]}", "none").ok());
   models[0].model.vocab_size = 249;
-  EXPECT_EQ(
-      Error("{init_from: rotary}", "{dataset: [padded]}", "none").substr(0, 83),
-      "a.yaml:5:22: spec.model.init_from: model \"rotary\" has 249 ids, dataset \"padded\" 250");
+  EXPECT_EQ(Error("{init_from: rotary}", "{dataset: [padded]}", "none").substr(0, 91),
+            "a.yaml:5:22: spec.model.init_from: model \"rotary\" has 249 ids, but dataset "
+            "\"padded\" has 250");
 }
 
 TEST_F(InitTest, TheMaskTokenIsTheFilesElseTheModelsElseTheTokenizers) {
@@ -218,7 +219,7 @@ TEST_F(InitTest, TheMaskTokenIsTheFilesElseTheModelsElseTheTokenizers) {
   EXPECT_EQ(
       parse("one", "").status().message(),
       "a.yaml:5:22: spec.train.mask.token: must be given: config.json of model \"rotary\" has "
-      "no mask_token_id, and the tokenizer of dataset \"one\" names none (<|mask|>, <mask>, "
+      "no mask_token_id, and the tokenizer of dataset \"one\" has no mask token (<|mask|>, <mask>, "
       "[MASK])");
   EXPECT_EQ(token("padded"), 249);
   EXPECT_EQ(token("one", ", mask: {token: 7}"), 7);
@@ -239,7 +240,7 @@ TEST_F(InitTest, ARunIsGivenAgainByAFileThatNamesTheModel) {
     EXPECT_EQ(
         SweepYaml({.run = run, .sweep_name = "again", .dataset_name = "one"}).status().message(),
         Str("the run starts from an imported model of digest ", Sha256Hex("rotary"),
-            ", which has no name here: import it again (longrun import NAME FOLDER)"));
+            ", which has no name here: import it again (`longrun import NAME FOLDER`)"));
   }
 }
 

@@ -161,7 +161,7 @@ TEST(PublishedTest, ASettingIsAKeyOfARunOrOfAnEvaluation) {
       "p.yaml:6:51: published.settings.train.x: expected a number, a text, true, false, or a list "
       "of these, found a map");
   EXPECT_EQ(Errors(With(Str("  settings: {train.x: 1, train.x: 2}\n", kValues))),
-            "p.yaml:6:26: duplicate key \"train.x\"; it is at 6:14 already");
+            "p.yaml:6:26: duplicate key \"train.x\"; it was already given at 6:14");
 }
 
 // Tables as data: a new one needs only its file, and every one of them can be read.

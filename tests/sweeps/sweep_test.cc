@@ -348,8 +348,8 @@ TEST(SweepLimitsTest, RefusesTextThatIsTooLong) {
 
 TEST(SweepLimitsTest, RefusesTextThatIsNestedTooDeep) {
   const std::string nested = std::string(65, '[') + std::string(65, ']');
-  EXPECT_EQ(ErrorOf(Parse("a: " + nested)), "sweep.yaml:1:67: nested deeper than 64");
-  EXPECT_NE(ErrorOf(Parse(std::string(100'000, '['))).find("nested deeper than 64"),
+  EXPECT_EQ(ErrorOf(Parse("a: " + nested)), "sweep.yaml:1:67: nested more than 64 levels deep");
+  EXPECT_NE(ErrorOf(Parse(std::string(100'000, '['))).find("nested more than 64 levels deep"),
             std::string::npos);
 }
 

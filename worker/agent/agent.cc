@@ -57,7 +57,7 @@ Result<std::string> WorkerId(const std::string& state, const std::string& wanted
     if (!wanted.empty() && wanted != id) {
       return Status(Code::kFailedPrecondition,
                     Str("the folder ", state, " belongs to worker ", id, ", not ", wanted,
-                        ": leave --id out, or take another folder"));
+                        ": leave --id out, or choose another folder"));
     }
     return id;
   }
@@ -87,8 +87,8 @@ Agent::~Agent() {
 Result<std::unique_ptr<Agent>> Agent::Create(AgentOptions options) {
   ASSIGN_OR_RETURN(CoordinatorChannel coordinator, ConnectTo(options.coordinator));
   if (access(options.trainer.c_str(), X_OK) != 0) {
-    return ErrnoStatus(
-        errno, Str("the trainer ", options.trainer, " cannot be run (--trainer names another)"));
+    return ErrnoStatus(errno, Str("the trainer ", options.trainer,
+                                  " cannot be run (use --trainer to name another)"));
   }
   ASSIGN_OR_RETURN(options.state, AbsolutePath(options.state));
   RETURN_IF_ERROR(MakeFolders(options.state, 0700));

@@ -66,9 +66,10 @@ void Link::Beat(std::vector<LiveAttempt> attempts, std::int64_t backlog_bytes,
 
 bool Link::TakeWelcome(const WelcomeMessage& welcome, std::int64_t now_ms) {
   if (welcome.protocol_version != kProtocolVersion) {
-    Close(now_ms, Status(Code::kFailedPrecondition,
-                         Str("the coordinator speaks protocol ", welcome.protocol_version,
-                             ", this worker ", kProtocolVersion, ": update the older one")));
+    Close(now_ms,
+          Status(Code::kFailedPrecondition,
+                 Str("the coordinator speaks protocol ", welcome.protocol_version,
+                     ", but this worker speaks ", kProtocolVersion, ": update the older one")));
     return false;
   }
   if (welcome.coordinator_id == coordinator_id_ && welcome.boot_epoch < boot_epoch_) {

@@ -25,9 +25,10 @@ std::string PathsText(const T& paths) {
 Status CheckStart(const StartMessage& start, const TaskFile& task, const Slot& slot) {
   if (task.attempt != start.attempt || task.epoch != start.epoch ||
       task.run.dataset_digest != start.dataset_digest) {
-    return Status(Code::kInvalidArgument,
-                  Str("the task file is of attempt ", task.attempt, " and epoch ", task.epoch,
-                      ", the order of ", start.attempt, " and ", start.epoch));
+    return Status(
+        Code::kInvalidArgument,
+        Str("the task file is for attempt ", task.attempt, " and epoch ", task.epoch,
+            ", but the order is for attempt ", start.attempt, " and epoch ", start.epoch));
   }
   const Execution& wanted = task.execution;
   if (wanted.device_kind != slot.kind || !HonoursMatrixPath(slot.linear, wanted.linear) ||

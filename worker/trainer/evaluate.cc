@@ -229,7 +229,7 @@ Status Evaluate(Session& session, const Dataset& dataset, const Machine& machine
   if (named.evaluation->reads == Evaluation::Reads::kBidirectional && mask_token < 0) {
     return Status(Code::kInvalidArgument,
                   Str(named.evaluation->name,
-                      ": there is no mask token: give config.json a mask_token_id, or take a "
+                      ": there is no mask token: add mask_token_id to config.json, or use a "
                       "dataset whose tokenizer has a mask token"));
   }
   RETURN_IF_ERROR(SetExtension(ExtensionOf(task.evaluation), weights.config).In("task.extension"));

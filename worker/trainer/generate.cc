@@ -36,7 +36,8 @@ Status CheckOptions(const GenerateOptions& options) {
   }
   if (!options.tokens.empty() && !options.tokenizer.empty()) {
     return Status(Code::kInvalidArgument,
-                  "--tokenizer is for a text, and --tokens are ids already: leave one out");
+                  "--tokenizer is for a text, and --tokens gives ids, which need no tokenizer: "
+                  "leave one of them out");
   }
   return options.sampling.Check();
 }
@@ -63,9 +64,9 @@ Result<std::unique_ptr<Tokenizer>> OpenTokenizer(const GenerateOptions& options)
     const std::string beside = JoinPath(options.model.folder, kTokenizerFile);
     if (PathExists(beside)) return MakeTokenizer(beside);
     return Status(Code::kInvalidArgument,
-                  Str("the model's folder has no tokenizer.json: name the tokenizer that it was "
-                      "trained with by --tokenizer: a dataset's folder, ",
-                      Join(TokenizerNames(), ", ")));
+                  Str("the model's folder has no tokenizer.json: use --tokenizer to name the "
+                      "tokenizer that the model was trained with (a dataset's folder, ",
+                      Join(TokenizerNames(), ", "), ")"));
   }
   if (IsFolder(given)) return OpenTokenizerIn(given);
   const bool is_of_dataset =
@@ -74,10 +75,9 @@ Result<std::unique_ptr<Tokenizer>> OpenTokenizer(const GenerateOptions& options)
   Result<std::unique_ptr<Tokenizer>> tokenizer = MakeTokenizer(given);
   if (tokenizer.ok() || IsTokenizerSpec(given)) return tokenizer;
   // The trainer does not know the state folder, so it cannot find a dataset by name.
-  return Status(Code::kInvalidArgument,
-                Str(tokenizer.status().message(),
-                    "; that of a dataset is named by its folder, which `longrun "
-                    "data ls` shows"));
+  return Status(Code::kInvalidArgument, Str(tokenizer.status().message(),
+                                            "; for the tokenizer of a dataset, give the dataset's "
+                                            "folder, which `longrun data ls` shows"));
 }
 
 Result<at::Tensor> TokensOfText(const GenerateOptions& options, const Tokenizer& tokenizer) {
@@ -102,9 +102,10 @@ Result<at::Tensor> TokensOfText(const GenerateOptions& options, const Tokenizer&
 Status CheckTokenizer(const Vocabulary& vocabulary, std::int64_t vocab_size) {
   const auto n_tokens = static_cast<std::int64_t>(vocabulary.tokens.size());
   if (n_tokens <= vocab_size) return Status();
-  return Status(Code::kInvalidArgument,
-                Str("tokenizer \"", vocabulary.name, "\" has ", n_tokens, " tokens, the model has ",
-                    vocab_size, ": name the tokenizer that it was trained with by --tokenizer"));
+  return Status(
+      Code::kInvalidArgument,
+      Str("tokenizer \"", vocabulary.name, "\" has ", n_tokens, " tokens, but the model has ",
+          vocab_size, ": use --tokenizer to name the tokenizer that the model was trained with"));
 }
 
 // Prints each token's text as it comes; returns false at the end of the text.
@@ -157,9 +158,10 @@ Status RunGenerate(const GenerateOptions& options) {
     const bool no_cache = status.code() == Code::kUnimplemented;
     return Status(status.code(),
                   Str(status.message(),
-                      no_cache ? "; --no-cache reads the whole text again for each token" : ""))
+                      no_cache ? "; use --no-cache, which reads the whole text again for each token"
+                               : ""))
         .In(Str("a prompt of ", prompt_BT.size(1), " tokens and ", options.new_tokens,
-                " after it"));
+                " new ones"));
   }
   if (is_text) std::printf("\n");
   const std::int64_t n_written = generated->tokens_BT.size(1) - prompt_BT.size(1);

@@ -15,8 +15,8 @@ namespace {
 
 Status Differs(std::string_view what, std::string_view wanted, std::string_view found) {
   return Status(Code::kFailedPrecondition,
-                Str("this run computes with ", what, " \"", wanted, "\", this machine has \"",
-                    found, "\": its numbers would change; run it on a machine like the first one"));
+                Str("this run computes with ", what, " \"", wanted, "\", but this machine has \"",
+                    found, "\": the numbers would change; run it on a machine like the first one"));
 }
 
 Status Honour(const Execution& wanted, const Machine& machine) {

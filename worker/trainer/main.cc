@@ -83,7 +83,7 @@ void AddGenerate(CLI::App& app, GenerateOptions& options, std::function<Ending()
   sub->add_option("--prompt", options.prompt, "a text to continue; its continuation is printed");
   sub->add_option("--prompt-file", options.prompt_file, "a file with the text, used unchanged");
   sub->add_option("--tokenizer", options.tokenizer,
-                  Str("of a text: a dataset's folder, ", Join(TokenizerNames(), ", "),
+                  Str("tokenizer of the prompt: a dataset's folder, ", Join(TokenizerNames(), ", "),
                       "; default: tokenizer.json in the model's folder"));
   sub->add_option("--output", options.output,
                   "safetensors file to write: tokens (B, T + N), and logits (B, N, V), from which "
@@ -132,12 +132,12 @@ void AddAttention(CLI::App& app, AttentionOptions& options, std::function<Ending
 void AddStandalone(CLI::App* sub, StandaloneOptions& options) {
   sub->add_option("--run", options.run,
                   "JSON file of a run, with every number written out (docs/models.md); for an "
-                  "existing run, the member \"run\" of longrun get RUN -o json")
+                  "existing run, the member \"run\" of `longrun get RUN -o json`")
       ->type_name("FILE");
   sub->add_option("--init", options.init,
                   "Hugging Face folder that the run starts from, like model.init_from in a sweep")
       ->type_name("FOLDER");
-  sub->add_option("--dataset", options.dataset, "a dataset's folder: longrun data ls shows it")
+  sub->add_option("--dataset", options.dataset, "a dataset's folder; `longrun data ls` shows it")
       ->type_name("FOLDER")
       ->required();
   sub->add_option("--output", options.output, "new folder for the journal and the checkpoints")

@@ -90,7 +90,7 @@ Result<at::Tensor> LoadTokens(const std::string& path, std::int64_t vocab_size) 
     if (ids[i] >= 0 && ids[i] < vocab_size) continue;
     return Status(Code::kInvalidArgument,
                   Str(path, ": tokens[", i / tokens.size(1), "][", i % tokens.size(1), "] is ",
-                      ids[i], ", the vocabulary has the ids 0 to ", vocab_size - 1));
+                      ids[i], ", but the vocabulary has the ids 0 to ", vocab_size - 1));
   }
   return tokens;
 }

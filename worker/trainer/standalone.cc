@@ -102,7 +102,7 @@ void AddInit(const InitFolder& init, Json& run, ErrorList& errors) {
       errors.Add(Status(Code::kInvalidArgument,
                         Str(init.path,
                             ": config.json does not say for which length the model was made: "
-                            "give it as {\"train\": {\"train_length\": N}} of --run")));
+                            "give the length in --run, as {\"train\": {\"train_length\": N}}")));
     }
     run["train"] = {{"train_length", std::max<std::int64_t>(length, 1)}};
   }
@@ -144,7 +144,7 @@ Status NoRunFile(const std::string& path, std::string_view text, const Status& e
       Str(path,
           ": not a run's file: expected JSON with every number written out, {\"model\": {...}, "
           "\"position\": ..., \"seed\": 1, \"train\": {...}}, like the member \"run\" of "
-          "longrun get RUN -o json; for a sweep file, use longrun run"));
+          "`longrun get RUN -o json`; for a sweep file, use `longrun run`"));
 }
 
 // Reads the run's file; {} if none is given.
@@ -169,8 +169,9 @@ void Complete(const Inputs& inputs, bool has_init, Json& json, ErrorList& errors
   if (inputs.init) return AddInit(*inputs.init, json, errors);
   if (!has_init && !json.contains("init")) return;
   if (!has_init) {
-    errors.Add(Status(Code::kInvalidArgument,
-                      "the run starts from an imported model: give its folder by --init"));
+    errors.Add(
+        Status(Code::kInvalidArgument,
+               "the run starts from an imported model: use --init to give the model's folder"));
   }
   AddUnknownInit(json);
 }
@@ -188,10 +189,11 @@ Run LoadRun(const std::string& path, const Inputs& inputs, bool has_init, ErrorL
   if (own.empty() && !run.trains() && inputs.init) {
     const std::vector<std::string> untrained = NewPositionTensors(inputs.init->model, run.model);
     if (!untrained.empty()) {
-      own.Add(Status(Code::kInvalidArgument,
-                     Str("position method ", run.model.position.method, " learns ", untrained[0],
-                         ", which ", inputs.init->path,
-                         " does not have, and nothing is trained: choose another, or train")));
+      own.Add(
+          Status(Code::kInvalidArgument,
+                 Str("position method ", run.model.position.method, " learns ", untrained[0],
+                     ", which ", inputs.init->path,
+                     " does not have, and nothing is trained: choose another method, or train")));
     }
   }
   // A missing member is reported like any other error of the file, not as a missing file.
@@ -218,8 +220,9 @@ Result<CheckpointRef> LinkInit(const InitFolder& init, const std::string& folder
 
 Result<FoundCheckpoint> FindCheckpoint(const std::string& folder) {
   if (!IsFolder(folder)) {
-    return Status(Code::kNotFound, Str("there is no checkpoint folder ", folder,
-                                       ": checkpoints/ in the --output of a training has them"));
+    return Status(Code::kNotFound,
+                  Str("there is no checkpoint folder \"", folder,
+                      "\": a training writes them to checkpoints/ in its --output"));
   }
   ASSIGN_OR_RETURN(const LoadedCheckpoint loaded, LoadCheckpoint(folder, ""));
   ASSIGN_OR_RETURN(const CheckpointSummary summary, VerifyCheckpointFolder(folder, ""));
@@ -258,11 +261,12 @@ Status CheckCheckpoint(const StandaloneOptions& options, TaskKind kind, const Ru
   if (!run.trains() && !options.checkpoint.empty()) {
     return Status(
         Code::kInvalidArgument,
-        "--checkpoint: the run trains nothing, so that it has no checkpoint; leave it out");
+        "--checkpoint: the run does no training, so it has no checkpoint; leave the option out");
   }
   if (run.trains() && kind == TaskKind::kEvaluate && options.checkpoint.empty()) {
-    return Status(Code::kInvalidArgument,
-                  "--checkpoint is required: the run is trained, and its checkpoint is scored");
+    return Status(
+        Code::kInvalidArgument,
+        "--checkpoint is required: this run does training, and a checkpoint of it is scored");
   }
   return Status();
 }
@@ -300,10 +304,9 @@ void CheckMachine(const StandaloneOptions& options, ErrorList& errors) {
 // Datasets have names in sweeps; here they are folders.
 Result<Dataset> OpenDataset(const std::string& folder) {
   if (!PathExists(folder)) {
-    return Status(
-        Code::kNotFound,
-        Str("--dataset: there is no folder ", folder,
-            ": a dataset's folder is meant here, not its name; longrun data ls shows it"));
+    return Status(Code::kNotFound,
+                  Str("--dataset: there is no folder \"", folder,
+                      "\": give the dataset's folder, not its name; `longrun data ls` shows it"));
   }
   Result<Dataset> dataset = Dataset::Open(folder);
   if (!dataset.ok()) return std::move(dataset).status().In("--dataset");

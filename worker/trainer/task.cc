@@ -55,8 +55,8 @@ Status Work(Session& session) {
   const bool trains = task.kind == TaskKind::kTrain;
   if (task.run.numerics != kNumericsVersion) {
     return Status(Code::kFailedPrecondition,
-                  Str("this run was made for numerics ", task.run.numerics, ", this trainer has ",
-                      kNumericsVersion, ": their results do not mix"));
+                  Str("this run was made for numerics ", task.run.numerics,
+                      ", but this trainer has ", kNumericsVersion, ": their results do not mix"));
   }
   session.SetPlace("opening the device");
   ASSIGN_OR_RETURN(const Machine machine,

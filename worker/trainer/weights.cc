@@ -52,11 +52,11 @@ Result<StartWeights> LoadImported(const CheckpointRef& init, const Run& run) {
 Status SetExtension(const Json& extension, NetConfig& net) {
   if (extension.is_null()) return Status();
   if (!net.extension.is_null()) {
-    return Status(Code::kInvalidArgument,
-                  Str("config.json extends the model already, by rope_scaling or rope_parameters "
-                      "with method \"",
-                      net.extension.at("method").get<std::string>(),
-                      "\"; take it out there, or leave this one out"));
+    return Status(
+        Code::kInvalidArgument,
+        Str("config.json already extends the model (rope_scaling or rope_parameters, method \"",
+            net.extension.at("method").get<std::string>(),
+            "\"); remove that, or leave out --extend"));
   }
   net.extension = extension;
   return Status();

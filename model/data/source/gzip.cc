@@ -61,7 +61,8 @@ class GzipStream final : public ByteStream {
  private:
   Status Damaged(std::string_view why) const {
     return Status(Code::kDataLoss,
-                  Str("no whole gzip file (", why, "): fetch it again, or give it another name"));
+                  Str("not a complete gzip file (", why,
+                      "): fetch it again; if it is not gzip, remove .gz from its name"));
   }
 
   std::unique_ptr<ByteStream> packed_;

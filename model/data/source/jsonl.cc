@@ -49,10 +49,10 @@ Status ReadJsonl(SourceInput& input, const SourceOptions& options, DocumentSink&
     Json parsed;
     const Json* const text = FindField(*object, path, parsed);
     if (text == nullptr || !text->is_string()) {
-      return at_line(
-          Status(Code::kInvalidArgument, Str("expected text at field \"", field, "\", found ",
-                                             text == nullptr ? "nothing" : text->type_name(),
-                                             "; --field or source.field names another")));
+      return at_line(Status(Code::kInvalidArgument,
+                            Str("expected text at field \"", field, "\", found ",
+                                text == nullptr ? "nothing" : text->type_name(),
+                                "; use --field or source.field to name another field")));
     }
     const auto& bytes = text->get_ref<const std::string&>();
     RETURN_IF_ERROR(sink.Text(options.universal_newlines ? UniversalNewlines(bytes) : bytes));

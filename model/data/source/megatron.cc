@@ -173,7 +173,7 @@ Status ReadMegatron(SourceInput& input, const SourceOptions&, DocumentSink& sink
   const std::string& idx = input.path();
   if (!idx.ends_with(".idx")) {
     return Status(Code::kInvalidArgument,
-                  "list the .idx file, not packed; the .bin file of the same name goes with it");
+                  "list the .idx file (uncompressed); the .bin file of the same name goes with it");
   }
   const std::string bin = BinOf(idx);
   RETURN_IF_ERROR(input.Hash(idx));

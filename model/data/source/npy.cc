@@ -110,7 +110,7 @@ bool TakeDictionary(Literals& in, Dictionary& out) {
 Status ReadExactly(ByteStream& stream, std::span<char> out, std::string_view what) {
   while (!out.empty()) {
     ASSIGN_OR_RETURN(const std::size_t n, stream.Read(out));
-    if (n == 0) return Refused(Str("it ends within the ", what, ": not a whole .npy file"));
+    if (n == 0) return Refused(Str("it ends within the ", what, ": not a complete .npy file"));
     out = out.subspan(n);
   }
   return Status();
@@ -146,7 +146,7 @@ Status ReadNpy(SourceInput& input, const SourceOptions&, DocumentSink& sink) {
   ASSIGN_OR_RETURN(const NpyHeader header, ReadHeader(*stream));
   ASSIGN_OR_RETURN(const std::int64_t n, ReadIds(*stream, header.type, sink));
   if (n != header.n) {
-    return Refused(Str("it holds ", n, " ids, its header says ", header.n,
+    return Refused(Str("it holds ", n, " ids, but its header says ", header.n,
                        n < header.n ? ": it is cut short; fetch it again" : ""));
   }
   return Status();

@@ -63,17 +63,17 @@ Result<const SourceFormat*> CheckSourceOptions(const SourceOptions& options) {
   for (const Given& given : GivenOptions(options)) {
     if (given.value && std::ranges::find(format->takes, given.name) == format->takes.end()) {
       return Status(Code::kInvalidArgument,
-                    Str("format ", format->name, " takes no ", given.name, ": leave it out"));
+                    Str("format ", format->name, " has no key \"", given.name, "\": leave it out"));
     }
   }
   if (options.any_bytes && std::ranges::find(format->takes, "any_bytes") == format->takes.end()) {
     return Status(Code::kInvalidArgument,
-                  Str("format ", format->name, " takes no any_bytes: leave it out"));
+                  Str("format ", format->name, " has no key \"any_bytes\": leave it out"));
   }
   if (options.universal_newlines && format->gives != SourceFormat::Gives::kText) {
-    return Status(
-        Code::kInvalidArgument,
-        Str("format ", format->name, " gives tokens: newline: universal is for formats of text"));
+    return Status(Code::kInvalidArgument,
+                  Str("format ", format->name,
+                      " gives tokens, but `newline: universal` is only for formats of text"));
   }
   RETURN_IF_ERROR(format->check(options));
   return format;

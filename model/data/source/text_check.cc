@@ -176,7 +176,7 @@ class TextStream final : public ByteStream {
   // Nothing in the file hints at its format; a shard without a header ends in ".bin".
   std::string Remedy(std::string_view other) const {
     return Str(WithoutCompression(path_).ends_with(".bin")
-                   ? "token ids are read with --format raw --dtype u16 (or u32)"sv
+                   ? "if these are token ids, read them with --format raw --dtype u16 (or u32)"sv
                    : other,
                ", ", kAsTheyAre);
   }

@@ -50,8 +50,9 @@ class ZstdStream final : public ByteStream {
 
  private:
   Status Damaged(std::string_view why) const {
-    return Status(Code::kDataLoss, Str("no whole Zstandard file (", why,
-                                       "): fetch it again, or give it another name"));
+    return Status(Code::kDataLoss,
+                  Str("not a complete Zstandard file (", why,
+                      "): fetch it again; if it is not Zstandard, remove .zst from its name"));
   }
 
   std::unique_ptr<ByteStream> packed_;

@@ -75,8 +75,8 @@ Result<BpeMerger> BpeMerger::Make(const std::vector<Token>& tokens) {
     }
     const auto [there, fresh] = merger.id_of_bytes_.emplace(token.bytes, id);
     if (!fresh) {
-      return Invalid(Str("token ", id, " has the bytes ", Shown(token.bytes), " of token ",
-                         there->second, ": each may be there only once"));
+      return Invalid(Str("token ", id, " has the same bytes as token ", there->second, " (",
+                         Shown(token.bytes), "): the bytes of each token must differ"));
     }
   }
   for (int byte = 0; byte < 256; ++byte) {
@@ -459,7 +459,7 @@ class BpeTokenizer final : public Tokenizer {
 Result<std::unique_ptr<Tokenizer>> MakeBpeTokenizer(Vocabulary vocabulary) {
   if (vocabulary.pre_tokenizer != kGpt2Rule) {
     return Invalid(Str("the rule that cuts the text is \"", vocabulary.pre_tokenizer,
-                       "\", supported is \"", kGpt2Rule, "\""));
+                       "\", but only \"", kGpt2Rule, "\" is supported"));
   }
   ASSIGN_OR_RETURN(BpeMerger merger, BpeMerger::Make(vocabulary.tokens));
   return std::unique_ptr<Tokenizer>(

@@ -181,10 +181,10 @@ Result<std::vector<std::string>> BpeTraining::Train(
   Merging merging(pieces);
   while (merging.bytes_of().size() < n_ids) {
     if (!merging.Step()) {
-      return Status(
-          Code::kFailedPrecondition,
-          Str("the texts give ", merging.bytes_of().size(), " tokens, asked for are ", n_ids,
-              ": no further pair occurs twice; give more text, or ask ", "for fewer"));
+      return Status(Code::kFailedPrecondition,
+                    Str("the texts give only ", merging.bytes_of().size(), " of the ", n_ids,
+                        " tokens asked for, since no other pair occurs twice; give more text, or "
+                        "ask for fewer tokens"));
     }
     if (progress && merging.bytes_of().size() % kProgressEvery == 0) {
       progress(merging.bytes_of().size());

@@ -63,7 +63,7 @@ Result<std::unique_ptr<Tokenizer>> MakeGpt2Tokenizer(const std::string& name) {
   return Status(Code::kNotFound,
                 Str("the vocabulary of tokenizer \"gpt2\" is not here: no ", kFileName, " in ",
                     folders.empty() ? "$LONGRUN_TOKENIZERS" : Join(folders, ", "),
-                    "; ./dev vocab fetches it, or $LONGRUN_TOKENIZERS names its folder"));
+                    "; fetch it with `./dev vocab`, or set LONGRUN_TOKENIZERS to its folder"));
 }
 
 }  // namespace longrun

@@ -74,7 +74,7 @@ Status CheckKeys(const Json& object, std::string_view path, const std::vector<Ke
   for (const auto& [key, value] : object.items()) {
     const auto rule = std::ranges::find(rules, key, &KeyRule::key);
     if (rule == rules.end()) {
-      return Invalid(Str(Named(path, ToUtf8(key)), ": unknown key: it may change the ids"));
+      return Invalid(Str(Named(path, ToUtf8(key)), ": unknown key, which may change the ids"));
     }
     if (rule->values.empty() || std::ranges::find(rule->values, value) != rule->values.end()) {
       continue;
@@ -82,8 +82,8 @@ Status CheckKeys(const Json& object, std::string_view path, const std::vector<Ke
     std::vector<std::string> values;
     values.reserve(rule->values.size());
     for (const Json& supported : rule->values) values.push_back(Shown(supported));
-    return Invalid(
-        Str(Named(path, key), " is ", Shown(value), ": supported is ", Join(values, " or ")));
+    return Invalid(Str(Named(path, key), " is ", Shown(value), ", but only ", Join(values, " or "),
+                       " is supported"));
   }
   return {};
 }
@@ -188,7 +188,7 @@ class Builder {
  private:
   Status Put(std::uint32_t id, const std::string& path, Token token) {
     if (id >= slots_.size()) slots_.resize(id + 1);
-    if (slots_[id].is_there) return Invalid(Str(path, ": id ", id, " is there twice"));
+    if (slots_[id].is_there) return Invalid(Str(path, ": id ", id, " occurs twice"));
     slots_[id] = {.is_there = true, .token = std::move(token)};
     return {};
   }
@@ -316,7 +316,7 @@ Result<std::string> BytesOfPrintable(std::string_view text) {
     if (!is_known) {
       return Invalid(Str("\"", ToUtf8(text.substr(0, 40)),
                          "\" has a character that does not stand for a ",
-                         "byte: supported are byte-level vocabularies"));
+                         "byte: only byte-level vocabularies are supported"));
     }
     bytes += static_cast<char>(Bytes().byte_of[code]);
     i += n;

@@ -65,7 +65,7 @@ void AppendBase64(std::string_view bytes, std::string& text) {
 Result<RankedBytes> ParseLine(std::string_view line) {
   const std::size_t blank = line.find(' ');
   if (blank == std::string_view::npos) {
-    return Invalid(Str("expected the base64 of a token, a blank and its rank, found \"",
+    return Invalid(Str("expected the base64 of a token, a space and its rank, found \"",
                        ToUtf8(line.substr(0, 40)), "\""));
   }
   const std::string_view base64 = line.substr(0, blank), digits = line.substr(blank + 1);
@@ -110,7 +110,7 @@ Result<std::vector<std::string>> BytesOfRanks(std::vector<RankedBytes> tokens) {
   bytes_of_rank.reserve(tokens.size());
   for (RankedBytes& token : tokens) {
     if (token.rank < bytes_of_rank.size()) {
-      return Invalid(Str("rank ", token.rank, " is there twice: a rank is the id of one token"));
+      return Invalid(Str("rank ", token.rank, " occurs twice: a rank is the id of one token"));
     }
     if (token.rank > bytes_of_rank.size()) {
       return Invalid(Str("rank ", bytes_of_rank.size(), " is missing: the highest is ",

@@ -164,7 +164,8 @@ TEST_F(PlaceTest, AnEvaluationThatACpuHasNoMemoryForIsNotOfferedAndTheReasonSays
   Complete(Current(Train()));
 
   EXPECT_EQ(Evaluate().state, TaskState::kReady);
-  EXPECT_NE(Evaluate().reason.find("its memory is 4.0 GB, needed are "), std::string::npos)
+  EXPECT_NE(Evaluate().reason.find("its memory is 4.0 GB, less than the required "),
+            std::string::npos)
       << Evaluate().reason;
 }
 
@@ -219,9 +220,10 @@ TEST_F(PlaceTest, ATaskThatNoWorkerCouldRunNamesWhatItWantsAndTheNearest) {
   Arrive("w", {CpuSlot(0), small}, 1);
 
   EXPECT_EQ(Train().state, TaskState::kReady);
-  EXPECT_EQ(Train().reason,
-            "no worker can run it: slot 0 of worker w (w.example) is nearest, but its kind is cpu, "
-            "not gpu");
+  EXPECT_EQ(
+      Train().reason,
+      "no worker can run it: slot 0 of worker w (w.example) comes closest, but its kind is cpu, "
+      "not gpu");
 }
 
 // Invariant I-3.

@@ -880,11 +880,12 @@ TEST(DescribeDamageTest, ManyRowsOnWhichNoNumberDependsAreOneAndASingleOneIsName
   EXPECT_EQ(InBrief({checkpoint, result}), (std::vector<DamagedRow>{result, checkpoint}));
   const std::vector<DamagedRow> history = InBrief({change, change});
   ASSERT_EQ(history.size(), 1u);
-  EXPECT_EQ(history.front().object, "the database's history (rows: 2, of transition)");
+  EXPECT_EQ(history.front().object, "part of the database's history (2 rows of table transition)");
   EXPECT_EQ(history.front().remedy.find("gc"), std::string::npos);
   const std::vector<DamagedRow> both = InBrief({checkpoint, change});
   ASSERT_EQ(both.size(), 1u);
-  EXPECT_EQ(both.front().object, "the database's history (rows: 2, of checkpoint, transition)");
+  EXPECT_EQ(both.front().object,
+            "part of the database's history (2 rows of tables checkpoint, transition)");
   EXPECT_NE(both.front().remedy.find("`longrun gc` removes nothing"), std::string::npos);
 }
 

@@ -280,8 +280,8 @@ TEST(ArchitectureTest, APartOfTheBodyThatTheArchitectureHasNotIsRefusedByName) {
       "model.block"));
   EXPECT_EQ(message("llama", [](ModelConfig& m) { m.body.n_kv_head = 3; }),
             "model.n_kv_head: 3 does not divide model.n_head 4; choose a divisor");
-  EXPECT_TRUE(
-      Has(message("mistral", [](ModelConfig& m) { m.causal = false; }), "needs model.causal true"));
+  EXPECT_TRUE(Has(message("mistral", [](ModelConfig& m) { m.causal = false; }),
+                  "needs model.causal: true"));
   EXPECT_EQ(message("llama", [](ModelConfig& m) { m.body.n_kv_head = 2; }), "");
   EXPECT_EQ(message("llama", [](ModelConfig& m) { m.SetAttentionBias(true); }), "");
   EXPECT_EQ(message("gpt_neox", [](ModelConfig& m) { m.body.block = BlockKind::kSequential; }), "");
@@ -392,7 +392,7 @@ TEST(ArchitectureTest, KeysOfWellKnownCheckpointsThatChangeNothingAreAccepted) {
                     key.first + std::string(": ") + key.second.dump() + " is not built; only"));
   }
   EXPECT_TRUE(Has(ErrorOf({{"model_type", "qwen2"}, {"dual_chunk_attention_config", {{"a", 1}}}}),
-                  "take it out to read the model with plain attention"));
+                  "remove it to read the model with plain attention"));
 }
 
 // int(head_dim * partial) must be rotary_dim again: 49 * (1 / 49) is below 1.

@@ -283,7 +283,7 @@ TEST_F(DatasetTest, ASwappedShardIsRefused) {
   ASSERT_TRUE(WriteFileAtomic(JoinPath(data, "train-00002.lrtk"), bytes).ok());
   const auto dataset = Dataset::Open(data);
   ASSERT_FALSE(dataset.ok());
-  EXPECT_TRUE(Contains(dataset.status(), "shard_index is 1, dataset.json says 2"))
+  EXPECT_TRUE(Contains(dataset.status(), "shard_index is 1, but dataset.json says 2"))
       << dataset.status().message();
 }
 

@@ -219,7 +219,8 @@ TEST_F(PrepareTest, DocumentsOfTokenStreamsAreRecoveredByEndOfTextAlsoAcrossFile
 TEST_F(PrepareTest, TokensThatAreNoneOfTheTokenizerOrWouldBeChangedAreRefused) {
   PrepareSpec spec = {.source = {.format = "raw", .dtype = "u16"},
                       .files = {{"train", {File("a.bin", U16({'a', 256, 300}))}}}};
-  ExpectRefused(spec, "a.bin (split train): token 2 is 300: tokenizer \"bytes\" has ids 0 to 258");
+  ExpectRefused(
+      spec, "a.bin (split train): token 2 is 300, but tokenizer \"bytes\" has the ids 0 to 258");
   spec.packing.min_doc_tokens = 1;
   ExpectRefused(spec, "format raw gives tokens, which are kept as they are");
 }
@@ -275,8 +276,8 @@ TEST_F(PrepareTest, TheLastTokensCanBeHeldOutAndADocumentOnTheBorderIsCut) {
   // Nothing is left to train on.
   spec.split.validation_tokens = 100;
   ExpectRefused(spec,
-                "split train has no documents: 100 tokens are to be held out, and the text has "
-                "only 19: hold out fewer, as --validation 1,");
+                "split train has no documents: 100 tokens are to be held out, but the text has "
+                "only 19; hold out fewer (--validation 1,");
 }
 
 // By the formula of packing.h, "one" draws 0.705 and "two" 0.644.
@@ -284,10 +285,11 @@ TEST_F(PrepareTest, AShareOfTooFewDocumentsNamesTheSplitByTokens) {
   PrepareSpec spec = Lines(File("a.txt", "one\ntwo\n"));
   spec.files[0].first = "";
   spec.split = {.by = SplitRule::By::kDocument, .validation = 0.1};
-  ExpectRefused(spec,
-                "split validation has no documents: none of 2 documents was drawn for it, by the "
-                "hash of its bytes; hold out tokens instead, which may be part of a document: "
-                "--validation 1, or in a file split: {by: last_tokens, validation: 1}");
+  ExpectRefused(
+      spec,
+      "split validation has no documents: none of 2 documents was drawn for it, by the "
+      "hash of its bytes; hold out tokens instead, which may be only a part of a document "
+      "(--validation 1, or in a dataset file `split: {by: last_tokens, validation: 1}`)");
 }
 
 TEST_F(PrepareTest, TheSameDocumentInTwoSplitsIsRefusedUnlessAskedFor) {
@@ -297,7 +299,7 @@ TEST_F(PrepareTest, TheSameDocumentInTwoSplitsIsRefusedUnlessAskedFor) {
                                 {"test", {File("c.txt", "five\ntwo\n")}}}};
   ExpectRefused(spec, Str("document 1 of ", Folder("c.txt"),
                           " (split test) has the same bytes as document 1 of ", Folder("a.txt"),
-                          " (split train): what a model is measured on"));
+                          " (split train): a model must not be measured on text"));
   std::string note;
   const PrepareOptions asked = {.allow_overlap = true,
                                 .note = [&note](const std::string& text) { note = text; }};

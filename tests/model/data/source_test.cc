@@ -153,7 +153,7 @@ TEST_F(SourceTest, WhatIsNoTextIsRefusedByItsFirstByteThatIsNot) {
   ExpectRefused({}, File("train.bin", "ab\xff"), "--format raw --dtype u16");
   ExpectRefused({.format = "jsonl"}, File("a.jsonl", "%PDF-1.4\n"), "byte 0: it begins as a PDF");
   ExpectRefused({.format = "jsonl", .any_bytes = true}, File("a.jsonl", "{}"),
-                "format jsonl takes no any_bytes");
+                "format jsonl has no key \"any_bytes\"");
 }
 
 TEST_F(SourceTest, TextOfEveryLengthOfUtf8IsTaken) {
@@ -249,18 +249,18 @@ TEST_F(SourceTest, PackedFilesThatAreCutShortOrGoOnWithSomethingElseAreRefused) 
   const std::string gzip = Bytes(kGzip), zstd = Bytes(kZstd);
   for (std::size_t n = 0; n < gzip.size(); ++n) {
     if (n == 24) continue;  // the end of the first member: a whole file
-    ExpectRefused({.format = "text"}, File("a.gz", gzip.substr(0, n)), "no whole gzip file");
+    ExpectRefused({.format = "text"}, File("a.gz", gzip.substr(0, n)), "not a complete gzip file");
   }
-  ExpectRefused({.format = "text"}, File("a.gz", gzip + "x"), "no whole gzip file");
+  ExpectRefused({.format = "text"}, File("a.gz", gzip + "x"), "not a complete gzip file");
   std::string changed = gzip;
   changed[12] ^= 1;
-  ExpectRefused({.format = "text"}, File("a.gz", changed), "no whole gzip file");
-  ExpectRefused({.format = "text"}, File("a.gz", "plain text"), "no whole gzip file");
+  ExpectRefused({.format = "text"}, File("a.gz", changed), "not a complete gzip file");
+  ExpectRefused({.format = "text"}, File("a.gz", "plain text"), "not a complete gzip file");
   ExpectRefused({.format = "text"}, File("a.zst", zstd.substr(0, zstd.size() - 1)),
-                "no whole Zstandard file");
-  ExpectRefused({.format = "text"}, File("a.zst", zstd + "x"), "no whole Zstandard file");
-  ExpectRefused({.format = "text"}, File("a.zst", "plain text"), "no whole Zstandard file");
-  ExpectRefused({.format = "text"}, File("a.zst", ""), "no whole Zstandard file");
+                "not a complete Zstandard file");
+  ExpectRefused({.format = "text"}, File("a.zst", zstd + "x"), "not a complete Zstandard file");
+  ExpectRefused({.format = "text"}, File("a.zst", "plain text"), "not a complete Zstandard file");
+  ExpectRefused({.format = "text"}, File("a.zst", ""), "not a complete Zstandard file");
 }
 #else
 TEST_F(SourceTest, ABuildWithoutALibraryRefusesWhatItWouldUnpack) {
@@ -364,8 +364,8 @@ TEST_F(SourceTest, NpyFilesThatMeanIllAreRefusedByName) {
   }
   refused("", "ends within the first 8 bytes");
   refused("PK\x03\x04 a zip file", "does not begin with \\x93NUMPY");
-  refused(good + "xx", "holds 6 ids, its header says 5");
-  refused(good.substr(0, good.size() - 2), "holds 4 ids, its header says 5: it is cut short");
+  refused(good + "xx", "holds 6 ids, but its header says 5");
+  refused(good.substr(0, good.size() - 2), "holds 4 ids, but its header says 5: it is cut short");
   refused(good.substr(0, good.size() - 1), "not a multiple of their 2 bytes");
   std::string changed = good;
   changed[6] = 3;
@@ -506,8 +506,10 @@ TEST(SourceOptionsTest, UnknownFormatsAndOptionsOfOthersAreRefused) {
       message({.format = "json"}),
       "unknown format \"json\"; did you mean \"jsonl\"? (choose one of text, jsonl, npy, raw, "
       "megatron, parquet)");
-  EXPECT_EQ(message({.format = "text", .field = "a"}), "format text takes no field: leave it out");
-  EXPECT_EQ(message({.format = "npy", .dtype = "u16"}), "format npy takes no dtype: leave it out");
+  EXPECT_EQ(message({.format = "text", .field = "a"}),
+            "format text has no key \"field\": leave it out");
+  EXPECT_EQ(message({.format = "npy", .dtype = "u16"}),
+            "format npy has no key \"dtype\": leave it out");
   EXPECT_NE(message({.format = "npy", .universal_newlines = true}).find("format npy gives tokens"),
             std::string::npos);
   EXPECT_NE(message({.format = "text", .separator = ""}).find("separator: expected line"),

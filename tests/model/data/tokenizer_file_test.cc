@@ -129,8 +129,8 @@ TEST_F(TokenizerFileTest, FilesThatDoNotFitTogetherAreRefused) {
       {"control", Json::array({{97, "x"}, {258, "y"}, {259, "z"}}),
        "id 97 occurs twice, or is not below n_tokens"},
       {"pre_tokenizer", "words",
-       "the rule that cuts the text is \"words\", supported is "
-       "\"gpt2-unicode16\""},
+       "the rule that cuts the text is \"words\", but only \"gpt2-unicode16\" is "
+       "supported"},
   };
   for (const Case& bad : cases) {
     Json changed = facts;

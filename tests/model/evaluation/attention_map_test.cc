@@ -218,9 +218,9 @@ TEST(AttentionMapFitTest, TheDatasetIsAskedBeforeAnythingRuns) {
     return error ? Str(error->key, ": ", error->message) : CanonicalJson(params);
   };
   EXPECT_EQ(fitted({{"split", "test"}}),
-            "split: dataset \"novels\" has no split test; there is train, validation "
-            "(longrun data import --test FILE, or split.test of longrun data prepare, makes one "
-            "that has it)");
+            "split: dataset \"novels\" has no split test; it has train, validation (to make a "
+            "dataset with split test, use `longrun data import --test FILE`, or the key split.test "
+            "in a file for `longrun data prepare`)");
   EXPECT_EQ(fitted({{"context_lengths", {16, 91}}}),
             "context_lengths: context length 91 is more than the 90 tokens of split validation of "
             "dataset \"novels\"");

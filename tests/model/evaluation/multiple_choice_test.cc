@@ -249,9 +249,10 @@ TEST(ChoiceShotsTest, TooFewExamplesAreRefused) {
   const auto refusal = [](std::int64_t n_shots, std::vector<ChoiceItem> items) {
     return AddShots({.n_shots = n_shots, .seed = 1}, items).message();
   };
-  EXPECT_EQ(refusal(3, Letters("abc", "")), "3 shots need as many other questions, the file has 2");
+  EXPECT_EQ(refusal(3, Letters("abc", "")),
+            "3 shots need as many other questions, but the file has 2");
   EXPECT_EQ(refusal(2, Letters("abc", "c")),
-            "2 shots need as many lines with \"split\": \"train\", the file has 1");
+            "2 shots need as many lines with \"split\": \"train\", but the file has 1");
   EXPECT_EQ(refusal(1, Letters("ab", "ab")),
             "every line has \"split\": \"train\", so no question is left");
   EXPECT_EQ(refusal(1, Letters("ab", "")), "");
@@ -416,8 +417,8 @@ TEST_F(MultipleChoiceTest, ShotsAreFedAndNamedInTheRow) {
   EXPECT_EQ(one->rows[0]["extra"]["params"]["shots_seed"], 1234);
   const auto two = Ask(model, jsonl, 64, {{"shots", 2}});
   EXPECT_EQ(two.status().code(), Code::kInvalidArgument);
-  EXPECT_TRUE(
-      two.status().message().ends_with(": 2 shots need as many other questions, the file has 1"))
+  EXPECT_TRUE(two.status().message().ends_with(
+      ": 2 shots need as many other questions, but the file has 1"))
       << two.status().message();
 }
 

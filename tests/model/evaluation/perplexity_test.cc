@@ -376,7 +376,7 @@ TEST_F(PerplexityTest, AProtocolWithABosIsRefusedWhereTheTokenizerHasNone) {
   EXPECT_EQ(
       refused.status().message(),
       "protocol rolling starts windows with a begin-of-text token, but the dataset's "
-      "tokenizer has neither that nor an end of text: choose another protocol, as nonoverlap");
+      "tokenizer has neither that nor an end of text: choose another protocol, such as nonoverlap");
 }
 
 // ---- what lengths share ------------------------------------------------------------------------
@@ -486,7 +486,7 @@ TEST(PerplexityParamsTest, WhatIsNotBuiltIsKnownByName) {
     EXPECT_EQ(errors[0].key, "protocol");
     EXPECT_EQ(errors[0].message,
               std::string("\"") + protocol +
-                  "\" is not built yet; today there is nonoverlap, sliding_bos, rolling, last_k, "
+                  "\" is not built yet; expected one of nonoverlap, sliding_bos, rolling, last_k, "
                   "per_position");
   }
 }
@@ -585,8 +585,8 @@ TEST(PerplexityFitTest, LastKScoresWhatIsAskedOrSaysWhatItCan) {
             "places, so that no number fits all of them; give `every` a value of at least 256, the "
             "longest context length");
   EXPECT_EQ(fitted({{"k", 16}, {"text_tokens", 100}}),
-            "text_tokens: expected from 256, the longest context length, to 19999, what split "
-            "validation of dataset \"austen\" can score, found 100");
+            "text_tokens: expected 256 (the longest context length) to 19999 (the tokens that "
+            "split validation of dataset \"austen\" can score), found 100");
   EXPECT_EQ(fitted({{"k", 16}, {"text_tokens", 1024}, {"score_tokens", 64}}),
             "text_tokens: is the text that windows cover, and score_tokens what is scored of it; "
             "remove one of them");
@@ -619,8 +619,8 @@ TEST(PerplexityFitTest, InDocumentsAsManyTokensAreScoredAsAsked) {
               "\"austen\" without end-of-text tokens, found 19999");
     EXPECT_EQ(fitted({{"text_tokens", 5000}}), "5000");
     EXPECT_EQ(fitted({{"text_tokens", 20'001}}),
-              "text_tokens: expected from 1 to 20000, what split validation of dataset \"austen\" "
-              "can score, found 20001");
+              "text_tokens: expected 1 to 20000 (the tokens that split validation of dataset "
+              "\"austen\" can score), found 20001");
     EXPECT_EQ(fitted({{"score_tokens", 5000}, {"text_tokens", 5000}}),
               "text_tokens: is the text that windows cover, and score_tokens what is scored of it; "
               "remove one of them");
@@ -639,19 +639,19 @@ TEST(PerplexityFitTest, InDocumentsAsManyTokensAreScoredAsAsked) {
 
 TEST(PerplexityFitTest, WhatDoesNotFitIsNamedByItsParameter) {
   EXPECT_EQ(Fitted({{"split", "test"}}),
-            "split: dataset \"austen\" has no split test; there is train, validation "
-            "(longrun data import --test FILE, or split.test of longrun data prepare, makes one "
-            "that has it)");
+            "split: dataset \"austen\" has no split test; it has train, validation (to make a "
+            "dataset with split test, use `longrun data import --test FILE`, or the key split.test "
+            "in a file for `longrun data prepare`)");
   EXPECT_EQ(
       Fitted({{"split", "train"}}),
       "context_lengths: context length 1024 needs 1024 + 1 tokens, but split train of dataset "
       "\"austen\" has 500");
   EXPECT_EQ(Fitted({{"score_tokens", 1000}}),
-            "score_tokens: expected from 1024, the longest context length, to 19999, what split "
-            "validation of dataset \"austen\" can score, found 1000");
+            "score_tokens: expected 1024 (the longest context length) to 19999 (the tokens that "
+            "split validation of dataset \"austen\" can score), found 1000");
   EXPECT_EQ(Fitted({{"protocol", "rolling"}, {"score_tokens", 20'001}}),
-            "score_tokens: expected from 1 to 20000, what split validation of dataset \"austen\" "
-            "can score, found 20001");
+            "score_tokens: expected 1 to 20000 (the tokens that split validation of dataset "
+            "\"austen\" can score), found 20001");
   EXPECT_EQ(Fitted({{"protocol", "sliding_bos"}, {"stride", 64}}),
             "stride: a stride of 64 skips tokens: at context length 64 it is at most 63 (one place "
             "of a window is the begin-of-text token's)");
@@ -676,9 +676,10 @@ TEST(EvaluationRegistryTest, FindsByNameAndRefusesOthersWithTheList) {
   EXPECT_EQ(FindEvaluation("perplexity").value(), &PerplexityEvaluation());
   const auto unknown = FindEvaluation("perplexty");
   ASSERT_FALSE(unknown.ok());
-  EXPECT_EQ(unknown.status().message(),
-            "unknown evaluation \"perplexty\"; did you mean \"perplexity\"?; there is perplexity, "
-            "throughput, multiple_choice, attention_map, pseudo_perplexity");
+  EXPECT_EQ(
+      unknown.status().message(),
+      "unknown evaluation \"perplexty\"; did you mean \"perplexity\"? (evaluations: perplexity, "
+      "throughput, multiple_choice, attention_map, pseudo_perplexity)");
 }
 
 // By hand, of a split of 1,000,001 tokens; nonoverlap and last_k score 983,040 of them by default.

@@ -386,7 +386,7 @@ TEST(NonOverlapTest, PlansWithoutOneFullWindowAreRefused) {
   ASSERT_FALSE(text.ok());
   EXPECT_EQ(text.status().code(), Code::kInvalidArgument);
   EXPECT_TRUE(
-      Contains(text.status().message(), "context_length 5 needs 5 + 1 tokens, there are 5"));
+      Contains(text.status().message(), "context_length 5 needs 5 + 1 tokens, but there are 5"));
   const auto tail = PlanNonOverlap({.n_tokens = 23, .context_length = 5, .score_tokens = 4});
   EXPECT_TRUE(Contains(tail.status().message(), "score_tokens 4 is less than context_length 5"));
   const auto past = PlanNonOverlap({.n_tokens = 23, .context_length = 5, .score_tokens = 23});

@@ -330,9 +330,9 @@ TEST(PseudoPerplexityFitTest, WritesInWhatIsScoredAndRefusesWhatDoesNotFit) {
             "context_lengths: context length 5001 is more than the 5000 tokens of split validation "
             "of dataset \"novels\"");
   EXPECT_EQ(fit({{"context_lengths", {64}}, {"split", "test"}}),
-            "split: dataset \"novels\" has no split test; there is train, validation "
-            "(longrun data import --test FILE, or split.test of longrun data prepare, makes one "
-            "that has it)");
+            "split: dataset \"novels\" has no split test; it has train, validation (to make a "
+            "dataset with split test, use `longrun data import --test FILE`, or the key split.test "
+            "in a file for `longrun data prepare`)");
   const Json exact = {{"split", "validation"}, {"protocol", "pll"}, {"score_tokens", 100}};
   EXPECT_EQ(PseudoPerplexityEvaluation().tokens_read(dataset, exact, 64), 6400.0);
   const Json approximate = {{"split", "validation"},

@@ -101,8 +101,8 @@ TEST(FiniteTest, TensorPlaceAndFileAreNamedAndBuffersAreNotLookedAt) {
       error(),
       Str(folder.path(),
           "/model.safetensors: tensor \"transformer.wte.weight\" holds NaN or infinity, first "
-          "at [4, 1] (NaN): the file is damaged, or its training diverged; fetch or save it "
-          "again, or take an earlier checkpoint"));
+          "at [4, 1] (NaN): the file is damaged, or its training diverged; fetch the file or save "
+          "it again, or use an earlier checkpoint"));
   values.at("transformer.ln_f.bias")[3] = -kInfinity;
   EXPECT_NE(
       error().find("\"transformer.ln_f.bias\" holds NaN or infinity, first at [3] (-infinity)"),

@@ -498,7 +498,7 @@ TEST(WindowTest, TheBackEndTorchRefusesIt) {
                                         OpenCompute("cpu", "fp32").value())
                             .status();
   EXPECT_EQ(status.code(), Code::kUnimplemented);
-  EXPECT_NE(status.message().find("window, and the model's is 7 tokens"), std::string::npos);
+  EXPECT_NE(status.message().find("window, but the model's is 7 tokens"), std::string::npos);
 }
 
 // b falls by about 0.7 a step: at T = 8192 it is -5700, where an fp32 has a spacing of 5e-4. The

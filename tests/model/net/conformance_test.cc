@@ -182,7 +182,7 @@ TEST_P(ConformanceTest, AnEncoderIsServedOrRefusedByName) {
   EXPECT_EQ(status.code(), Code::kInvalidArgument);
   EXPECT_NE(status.message().find('"' + GetParam().method + '"'), std::string::npos)
       << status.message();
-  EXPECT_NE(status.message().find("needs model.causal true"), std::string::npos)
+  EXPECT_NE(status.message().find("needs model.causal: true"), std::string::npos)
       << status.message();
 }
 

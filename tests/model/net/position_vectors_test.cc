@@ -439,8 +439,8 @@ TEST(XposTest, OddHeadsAndModelsThatSeeAheadAreRefused) {
             "position.method: \"xpos\" turns pairs of channels and needs an even head_dim "
             "(model.d_model / model.n_head), found 5");
   EXPECT_EQ(Refusal("xpos", {.n_head = 2, .head_dim = 8, .d_model = 16, .causal = false}),
-            "position.method: \"xpos\" needs model.causal true: it is not defined for keys ahead "
-            "of a query");
+            "position.method: \"xpos\" needs model.causal: true, since it is not defined for keys "
+            "ahead of a query");
 }
 
 // ---- CoPE ---------------------------------------------------------------------------------------

@@ -405,7 +405,7 @@ TEST(ReadingNetTest, WhatCannotBeReadSaysSo) {
         .status();
   };
   EXPECT_EQ(made(ReadingConfig(given, "llama"), AttentionBackend::kTorch).message(),
-            "attention back-end \"torch\" has each key at one position, and window moves them: use "
+            "attention back-end \"torch\" has each key at one position, but window moves them: use "
             "the back-end \"auto\", \"fused\" or \"reference\"");
   EXPECT_EQ(made(ReadingConfig(given, "mistral"), AttentionBackend::kReference).message(),
             "extend.method: window places the keys of a causal model that sees all of them, and "

@@ -72,10 +72,10 @@ TEST(AlibiTest, JaketaeTakesTheOtherSlopesWhenAsked) {
 
 TEST(AlibiTest, RefusesAVariantThatTheMaskContradicts) {
   EXPECT_EQ(RefusalOf("alibi", kBidirectional),
-            "position.variant: \"press\" of method \"alibi\" needs model.causal true; choose "
+            "position.variant: \"press\" of method \"alibi\" needs model.causal: true; choose "
             "\"symmetric\" for a model without a causal mask");
   EXPECT_EQ(RefusalOf(kSymmetric, kCausal),
-            "position.variant: \"symmetric\" of method \"alibi\" needs model.causal false; choose "
+            "position.variant: \"symmetric\" of method \"alibi\" needs model.causal: false; choose "
             "\"press\" for a causal model");
 }
 

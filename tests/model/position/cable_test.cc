@@ -115,10 +115,10 @@ TEST(CableTest, TheOfficialScaleIsOne) {
 
 TEST(CableTest, RefusesAVariantThatTheMaskContradicts) {
   EXPECT_EQ(RefusalOf("cable", kBidirectional),
-            "position.variant: \"official\" of method \"cable\" needs model.causal true; choose "
+            "position.variant: \"official\" of method \"cable\" needs model.causal: true; choose "
             "\"bidirectional\" for a model without a causal mask");
   EXPECT_EQ(RefusalOf(Variant("bidirectional"), kCausal),
-            "position.variant: \"bidirectional\" of method \"cable\" needs model.causal false; "
+            "position.variant: \"bidirectional\" of method \"cable\" needs model.causal: false; "
             "choose \"official\" or \"scaled\" for a causal model");
 }
 

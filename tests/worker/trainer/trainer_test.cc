@@ -334,7 +334,7 @@ TEST_F(TrainerTest, AnEncoderLearnsHiddenTokensAndIsScoredByThem) {
   EXPECT_EQ(n_rows, 2);
   // The tail of the text is no next token to it.
   EXPECT_EQ(evaluate("perplexity", R"({"context_lengths":[16]})"), 78);
-  EXPECT_NE(Stderr().find("perplexity: needs model.causal true"), std::string::npos) << Stderr();
+  EXPECT_NE(Stderr().find("perplexity: needs model.causal: true"), std::string::npos) << Stderr();
 }
 
 // The number of a row is what asking for each token by itself gives:
@@ -418,7 +418,7 @@ TEST_F(TrainerTest, AModelThatSeesTheNextTokenIsNotTrainedToPredictIt) {
   run["train"].erase("mask");
   WriteRun(run);
   EXPECT_EQ(Exec(TrainArguments("out")), 78);
-  EXPECT_NE(Stderr().find("train.objective: causal_lm needs model.causal true"), std::string::npos)
+  EXPECT_NE(Stderr().find("train.objective: causal_lm needs model.causal: true"), std::string::npos)
       << Stderr();
 }
 
@@ -520,9 +520,9 @@ TEST_F(TrainerTest, AnEvaluationTakesTheParametersOfASweep) {
             "longrun-trainer: perplexity.stride: belongs to protocol sliding_bos, but protocol is "
             "nonoverlap: remove it, or choose that protocol\n");
   EXPECT_EQ(refused(R"({"context_lengths":[16],"split":"test"})"),
-            "longrun-trainer: perplexity.split: dataset \"dataset\" has no split test; there is "
-            "train, validation (longrun data import --test FILE, or split.test of longrun data "
-            "prepare, makes one that has it)\n");
+            "longrun-trainer: perplexity.split: dataset \"dataset\" has no split test; it has "
+            "train, validation (to make a dataset with split test, use `longrun data import --test "
+            "FILE`, or the key split.test in a file for `longrun data prepare`)\n");
 }
 
 TEST_F(TrainerTest, AMachineThatComputesOtherwiseRefusesTheTask) {

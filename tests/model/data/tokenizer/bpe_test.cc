@@ -240,7 +240,7 @@ TEST(BpeMergerTest, VocabulariesThatCannotBeAreRefused) {
        "no token is the byte \"\\x20\": a byte-level vocabulary has a token for each "
        "of the 256 bytes"},
       {TextTokens({"ab", "b", "c"}),
-       "token 257 has the bytes \"b\" of token 98: each may be there only once"},
+       "token 257 has the same bytes as token 98 (\"b\"): the bytes of each token must differ"},
       {TextTokens({"ab", ""}), "token 257 has no bytes"},
       {TextTokens({std::string(257, 'a')}), "token 256 has 257 bytes, at most 256 are supported"},
       {std::vector<Token>(1'048'576), "there are 1048576 tokens, at most 1048575 are supported"},

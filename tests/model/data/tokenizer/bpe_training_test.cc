@@ -139,8 +139,8 @@ TEST(BpeTrainingTest, TooFewPairsAreAnErrorThatSaysHowManyThereAre) {
   ASSERT_FALSE(bytes.ok());
   EXPECT_EQ(bytes.status().code(), Code::kFailedPrecondition);
   EXPECT_EQ(bytes.status().message(),
-            "the texts give 257 tokens, asked for are 300: no further pair occurs twice; give more "
-            "text, or ask for fewer");
+            "the texts give only 257 of the 300 tokens asked for, since no other pair occurs "
+            "twice; give more text, or ask for fewer tokens");
   EXPECT_TRUE(training.Train(257).ok());
 }
 

@@ -133,7 +133,7 @@ TEST(Gpt2LookUpTest, AVocabularyThatIsAbsentIsRefusedWithTheCommandThatFetchesIt
   EXPECT_EQ(
       absent.status().message(),
       Str("the vocabulary of tokenizer \"gpt2\" is not here: no gpt2.tiktoken in ", folder.path(),
-          "; ./dev vocab fetches it, or $LONGRUN_TOKENIZERS names its folder"));
+          "; fetch it with `./dev vocab`, or set LONGRUN_TOKENIZERS to its folder"));
 }
 
 TEST(Gpt2LookUpTest, AnotherFileOfThatNameIsRefusedByItsHash) {

@@ -147,40 +147,41 @@ struct Case {
 TEST(HuggingFaceTest, WhatIsNotOfTheGpt2KindIsRefusedByKeyAndValue) {
   const std::vector<Case> cases = {
       {[](Json& f) { f["model"]["type"] = "WordPiece"; },
-       "model.type is \"WordPiece\": supported is \"BPE\""},
+       "model.type is \"WordPiece\", but only \"BPE\" is supported"},
       {[](Json& f) {
          f["model"] = {{"type", "Unigram"}, {"vocab", {{"a", 0.5}}}};
        },
-       "model.type is \"Unigram\": supported is \"BPE\""},
+       "model.type is \"Unigram\", but only \"BPE\" is supported"},
       {[](Json& f) { f["model"].erase("type"); }, "model.type is missing"},
       {[](Json& f) { f.erase("model"); }, "model is missing"},
       {[](Json& f) { f["model"] = 3; }, "model is 3: expected an object"},
-      {[](Json& f) { f["model"]["dropout"] = 0.1; }, "model.dropout is 0.1: supported is null"},
+      {[](Json& f) { f["model"]["dropout"] = 0.1; },
+       "model.dropout is 0.1, but only null is supported"},
       {[](Json& f) { f["model"]["byte_fallback"] = true; },
-       "model.byte_fallback is true: supported is false"},
+       "model.byte_fallback is true, but only false is supported"},
       {[](Json& f) { f["model"]["ignore_merges"] = true; },
-       "model.ignore_merges is true: supported is false"},
+       "model.ignore_merges is true, but only false is supported"},
       {[](Json& f) { f["model"]["end_of_word_suffix"] = "</w>"; },
-       "model.end_of_word_suffix is \"</w>\": supported is null or \"\""},
+       "model.end_of_word_suffix is \"</w>\", but only null or \"\" is supported"},
       {[](Json& f) { f["model"]["continuing_subword_prefix"] = "##"; },
-       "model.continuing_subword_prefix is \"##\": supported is null or \"\""},
+       "model.continuing_subword_prefix is \"##\", but only null or \"\" is supported"},
       {[](Json& f) { f["model"]["splits"] = 1; },
-       "model.splits: unknown key: it may change the ids"},
-      {[](Json& f) { f["extra"] = 1; }, "extra: unknown key: it may change the ids"},
-      {[](Json& f) { f["version"] = "2.0"; }, "version is \"2.0\": supported is \"1.0\""},
+       "model.splits: unknown key, which may change the ids"},
+      {[](Json& f) { f["extra"] = 1; }, "extra: unknown key, which may change the ids"},
+      {[](Json& f) { f["version"] = "2.0"; }, "version is \"2.0\", but only \"1.0\" is supported"},
       {[](Json& f) {
          f["normalizer"] = {{"type", "NFC"}};
        },
-       "normalizer is {\"type\":\"NFC\"}: supported is null"},
+       "normalizer is {\"type\":\"NFC\"}, but only null is supported"},
       {[](Json& f) { f["pre_tokenizer"] = nullptr; }, "pre_tokenizer is null: expected an object"},
       {[](Json& f) {
          f["pre_tokenizer"] = {{"type", "Metaspace"}, {"replacement", "_"}};
        },
-       "pre_tokenizer.type is \"Metaspace\": supported is \"ByteLevel\""},
+       "pre_tokenizer.type is \"Metaspace\", but only \"ByteLevel\" is supported"},
       {[](Json& f) { f["pre_tokenizer"]["use_regex"] = false; },
-       "pre_tokenizer.use_regex is false: supported is true"},
+       "pre_tokenizer.use_regex is false, but only true is supported"},
       {[](Json& f) { f["pre_tokenizer"]["add_prefix_space"] = 1; },
-       "pre_tokenizer.add_prefix_space is 1: supported is true or false"},
+       "pre_tokenizer.add_prefix_space is 1, but only true or false is supported"},
   };
   for (const Case& bad : cases) {
     Json file = SmallFile();
@@ -204,12 +205,12 @@ TEST(HuggingFaceTest, VocabulariesAndMergesThatMeanIllAreRefused) {
       {[](Json& f) { f["model"]["vocab"]["ab"] = "256"; },
        "model.vocab[\"ab\"] is \"256\": expected an id of 0 to 1048574"},
       {[](Json& f) { f["model"]["vocab"]["ab"] = 257; },
-       "model.vocab[\"abc\"]: id 257 is there twice"},
+       "model.vocab[\"abc\"]: id 257 occurs twice"},
       {[](Json& f) { f["model"]["vocab"]["abc"] = 300; },
        "model.vocab: id 257 is missing: the highest is 300, and all below it are expected"},
       {[](Json& f) { f["model"]["vocab"]["\u2581a"] = 259; },
        "model.vocab[\"\u2581a\"]: \"\u2581a\" has a character that does not stand for a byte: "
-       "supported are byte-level vocabularies"},
+       "only byte-level vocabularies are supported"},
       {[](Json& f) {
          f["model"]["vocab"].erase("\u0120");
          f["added_tokens"].push_back({{"id", 220}, {"content", "blank"}});
@@ -263,7 +264,7 @@ TEST(HuggingFaceTest, VocabulariesAndMergesThatMeanIllAreRefused) {
       {[](Json& f) { f["added_tokens"][0]["content"] = 1; },
        "added_tokens[0].content is 1: expected a text"},
       {[](Json& f) { f["added_tokens"][0]["id"] = 97; },
-       "model.vocab[\"\u00a4\"]: id 97 is there twice"},
+       "model.vocab[\"\u00a4\"]: id 97 occurs twice"},
       {[](Json& f) {
          f["added_tokens"].push_back({{"id", 256}, {"content", "ab"}});
        },

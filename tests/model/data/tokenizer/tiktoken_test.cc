@@ -45,9 +45,9 @@ TEST(TiktokenTest, BadLinesAreRefusedByTheirNumber) {
     std::string text, message;
   };
   const std::vector<Case> cases = {
-      {"YQ==", "line 1: expected the base64 of a token, a blank and its rank, found \"YQ==\""},
+      {"YQ==", "line 1: expected the base64 of a token, a space and its rank, found \"YQ==\""},
       {"YQ== 0\nYg==\t1",
-       "line 2: expected the base64 of a token, a blank and its rank, found \"Yg==\\t1\""},
+       "line 2: expected the base64 of a token, a space and its rank, found \"Yg==\\t1\""},
       {" 0", "line 1: \"\" is not base64"},
       {"YQ= 0", "line 1: \"YQ=\" is not base64"},
       {"Y===  0", "line 1: \"Y===\" is not base64"},
@@ -75,7 +75,7 @@ TEST(TiktokenTest, RanksThatAreMissingOrThereTwiceAreRefused) {
   EXPECT_EQ(missing.status().message(),
             "rank 1 is missing: the highest is 2, and all below it are expected");
   const auto twice = BytesOfRanks(ParseTiktoken("YQ== 0\nYg== 1\nYw== 1\n").value());
-  EXPECT_EQ(twice.status().message(), "rank 1 is there twice: a rank is the id of one token");
+  EXPECT_EQ(twice.status().message(), "rank 1 occurs twice: a rank is the id of one token");
 }
 
 TEST(TiktokenFileTest, IsATokenizerWithAnEndOfTextBehindItsRanks) {
@@ -108,7 +108,7 @@ TEST(TiktokenFileTest, FilesThatAreNoneAreRefusedByTheirPath) {
                 "each of the 256 bytes"));
   ASSERT_TRUE(WriteFileAtomic(path, "nonsense").ok());
   EXPECT_EQ(MakeTokenizer(path).status().message(),
-            Str(path, ": line 1: expected the base64 of a token, a blank and its rank, found ",
+            Str(path, ": line 1: expected the base64 of a token, a space and its rank, found ",
                 "\"nonsense\""));
   const std::string a_folder = JoinPath(folder.path(), "folder.tiktoken");
   ASSERT_TRUE(MakeFolders(a_folder).ok());
