@@ -452,7 +452,7 @@ class Expander {
                       " leaves no row for a mask token, and ", NoMaskToken(dataset),
                       "; leave it out to have one, or give the id as spec.train.mask.token"));
     } else {
-      CheckObjective(model, run.train, errors);
+      CheckModelAndTrain(model, run.train, errors);
     }
     ReportErrors(point, errors);
     run.model = std::move(model);
@@ -489,7 +489,7 @@ class Expander {
     if (!ResolveImportedPosition(point, init, run, model)) return;
     if (run.trains()) {
       KeyErrors errors;
-      CheckObjective(model, run.train, errors);
+      CheckModelAndTrain(model, run.train, errors);
       ReportErrors(point, errors);
     }
     run.init = {.sha256 = init.digest, .n_positions = model.n_positions};

@@ -46,7 +46,7 @@ std::optional<ParamError> Check(const Json& params, std::int64_t train_length) {
         .others = {"train.train_length"}};
   }
   const Json text = params.value("text_length", Json());
-  if (text.is_number() && text != 0 && text < train_length) {
+  if (text.is_number() && text < train_length) {
     return ParamError{
         .key = "text_length",
         .message = Str("expected train_length ", train_length,

@@ -64,7 +64,7 @@ const PositionSchedule* FindPositionSchedule(std::string_view name) {
   return found == PositionSchedules().end() ? nullptr : *found;
 }
 
-std::vector<ParamError> PositionScheduleErrors(const Json& given, std::int64_t train_length) {
+std::vector<ParamError> PositionScheduleErrors(const Json& given) {
   if (!given.is_object()) return {{"", "expected a map with the key \"method\""}};
   const auto name = given.find("method");
   if (name == given.end()) return {{"method", "missing"}};
@@ -82,18 +82,11 @@ std::vector<ParamError> PositionScheduleErrors(const Json& given, std::int64_t t
                                             : Str("; did you mean \"", nearest, "\"?")),
              .code = Code::kNotFound}};
   }
-  std::vector<ParamError> errors = CheckParams(schedule->params, WithoutMethod(given));
-  if (!errors.empty() || train_length == 0) return errors;
-  const Json params = *ResolveParams(schedule->params, WithoutMethod(given), "train.positions");
-  if (auto error = CheckTarget(params, train_length)) errors.push_back(std::move(*error));
-  if (schedule->check != nullptr) {
-    if (auto error = schedule->check(params, train_length)) errors.push_back(std::move(*error));
-  }
-  return errors;
+  return CheckParams(schedule->params, WithoutMethod(given));
 }
 
 Result<Json> ResolvePositionSchedule(const Json& given, std::int64_t train_length) {
-  const std::vector<ParamError> errors = PositionScheduleErrors(given, train_length);
+  const std::vector<ParamError> errors = PositionScheduleErrors(given);
   if (!errors.empty()) {
     return Status(errors.front().code, ShowErrors("train.positions", errors));
   }
@@ -104,9 +97,18 @@ Result<Json> ResolvePositionSchedule(const Json& given, std::int64_t train_lengt
   return params;
 }
 
-std::optional<ParamError> WhyNotScheduled(std::string_view method, const ModelConfig& model) {
+std::vector<ParamError> CheckPositionSchedule(const Json& schedule, std::int64_t train_length) {
+  std::vector<ParamError> errors;
+  if (auto error = CheckTarget(schedule, train_length)) errors.push_back(std::move(*error));
+  const PositionSchedule& known = ScheduleOf(schedule);
+  if (known.check == nullptr) return errors;
+  if (auto error = known.check(schedule, train_length)) errors.push_back(std::move(*error));
+  return errors;
+}
+
+std::optional<ParamError> WhyNotScheduled(const Json& schedule, const ModelConfig& model) {
   const Result<TermSpec> terms = TermsOf(model);
-  LR_CHECK(terms.ok());
+  if (!terms.ok()) return std::nullopt;
   // As Transformer::CheckPositionIds: any other term counts the places of tokens.
   const bool only_rotates = terms->rotation && !terms->input_add && !terms->key_bias_slope &&
                             !terms->key_bias_gate && !terms->distance_bias &&
@@ -114,10 +116,11 @@ std::optional<ParamError> WhyNotScheduled(std::string_view method, const ModelCo
   if (only_rotates) return std::nullopt;
   return ParamError{
       .key = "method",
-      .message = Str(method, " gives each token a position, and the model's position method \"",
+      .message = Str(schedule.at("method").get<std::string>(),
+                     " gives each token a position, and the model's position method \"",
                      model.position.method,
-                     "\" knows only a token's place; choose one that only rotates, as rope"),
-      .others = {"position"}};
+                     "\" knows only its place; choose one that only rotates, as rope"),
+      .others = {"position.method"}};
 }
 
 std::int64_t NumberOfPositions(const Json& schedule) {

@@ -60,17 +60,21 @@ std::vector<std::string> PositionScheduleNames();
 // Null: plain, or there is no such schedule.
 const PositionSchedule* FindPositionSchedule(std::string_view name);
 
-// All errors of {"method": "pose", "target_length": 1024} for samples of train_length tokens, by
-// key: "method" or a parameter's name. train_length 0: unknown.
-std::vector<ParamError> PositionScheduleErrors(const Json& given, std::int64_t train_length);
-// The complete parameters with "method", or all errors as "train.positions.KEY: message".
-// Resolving resolved parameters changes nothing.
+// The errors of {"method": "pose", "target_length": 1024} in types and ranges, by key: "method" or
+// a parameter's name.
+std::vector<ParamError> PositionScheduleErrors(const Json& given);
+// The complete parameters with "method", or all those errors as "train.positions.KEY: message".
+// Resolving resolved parameters changes nothing. A train_length of 0 is unknown: defaults that
+// depend on it stay 0.
 Result<Json> ResolvePositionSchedule(const Json& given, std::int64_t train_length);
 
-// Why a model cannot be trained at other positions than plain ones, for the key "method".
-std::optional<ParamError> WhyNotScheduled(std::string_view method, const ModelConfig& model);
-
 // The rest is for resolved parameters.
+
+// What does not fit samples of train_length tokens: all errors, by key.
+std::vector<ParamError> CheckPositionSchedule(const Json& schedule, std::int64_t train_length);
+// Why the model cannot be trained at the schedule's positions, for the key "method". A model with
+// errors of its own has no such error.
+std::optional<ParamError> WhyNotScheduled(const Json& schedule, const ModelConfig& model);
 
 // The number of positions that occur, target_length.
 std::int64_t NumberOfPositions(const Json& schedule);

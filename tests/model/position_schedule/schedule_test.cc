@@ -378,7 +378,9 @@ TEST(PositionScheduleTest, ResolvingWritesTheDefaultsAndIsIdempotent) {
 
 TEST(PositionScheduleTest, ErrorsNameTheParameterAndWhatWouldDo) {
   const auto error = [](const Json& given, std::int64_t train_length) {
-    return std::string(ResolvePositionSchedule(given, train_length).status().message());
+    const Result<Json> resolved = ResolvePositionSchedule(given, train_length);
+    if (!resolved.ok()) return std::string(resolved.status().message());
+    return ShowErrors("train.positions", CheckPositionSchedule(*resolved, train_length));
   };
   EXPECT_EQ(error({{"method", "pse"}}, 8),
             "train.positions.method: unknown position schedule \"pse\"; did you mean \"pose\"?");
@@ -407,6 +409,7 @@ TEST(PositionScheduleTest, ErrorsNameTheParameterAndWhatWouldDo) {
             "taken from that text; found 7");
   short_text["content"] = "aligned";
   EXPECT_NE(error(short_text, 8).find("train.positions.text_length"), std::string::npos);
+  EXPECT_EQ(error({{"method", "pose"}, {"target_length", 9}, {"text_length", 8}}, 8), "");
 }
 
 // Of all position methods, those that only rotate.
@@ -417,7 +420,7 @@ TEST(PositionScheduleTest, OnlyModelsThatRotateHaveOne) {
     model.vocab_size = 256;
     model.position = *ResolvePosition(method);
     if (method == "learned") model.n_positions = 64;
-    const auto why = WhyNotScheduled("pose", model);
+    const auto why = WhyNotScheduled(Resolved(Pose(256, 2, "random"), 64), model);
     if (!why) {
       taken.push_back(method);
     } else {
