@@ -37,11 +37,11 @@ struct Axis {
 };
 
 // From the index of an axis to the value that a point must have;
-// for position only the given parameters.
+// for position and train.positions only the given parameters.
 using PointPattern = std::map<std::size_t, Json>;
-// Whether a value of the axis is one that an entry leaves out: of a position, the entry may give
-// only some parameters.
-bool IsExcluded(const Axis& axis, const Json& value, const Json& wanted);
+// Whether a value of an axis is one that an entry leaves out: of a method with parameters, the
+// entry may give only some.
+bool IsExcluded(const Json& value, const Json& wanted);
 
 struct EvaluationSpec {
   const Evaluation* evaluation = nullptr;

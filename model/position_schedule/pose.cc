@@ -42,16 +42,14 @@ std::optional<ParamError> Check(const Json& params, std::int64_t train_length) {
     return ParamError{
         .key = "chunks",
         .message = Str("a sequence of train_length ", train_length, " has room for at most ",
-                       train_length, " chunks, found ", n_chunks),
-        .others = {"train.train_length"}};
+                       train_length, " chunks, found ", n_chunks)};
   }
   const Json text = params.value("text_length", Json());
   if (text.is_number() && text < train_length) {
     return ParamError{
         .key = "text_length",
         .message = Str("expected train_length ", train_length,
-                       " or more, since a sample is taken from that text; found ", text.dump()),
-        .others = {"train.train_length"}};
+                       " or more, since a sample is taken from that text; found ", text.dump())};
   }
   return std::nullopt;
 }

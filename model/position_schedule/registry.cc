@@ -42,8 +42,7 @@ std::optional<ParamError> CheckTarget(const Json& params, std::int64_t train_len
   return ParamError{
       .key = kTargetLength,
       .message = Str("expected more than train_length ", train_length, ", found ", target,
-                     ": it is the length of the texts that the model is to read afterwards"),
-      .others = {"train.train_length"}};
+                     ": it is the length of the texts that the model is to read afterwards")};
 }
 
 }  // namespace

@@ -280,8 +280,7 @@ TEST(TrainConfigTest, PositionsThatDoNotFitTheRecipeOrTheModelAreRefused) {
             "token a position, and the model's position method \"alibi\" knows only its place; "
             "choose one that only rotates, as rope");
   train.positions["target_length"] = train.train_length;
-  EXPECT_EQ(error("rope").substr(0, 56),
-            "train.positions.target_length (train.train_length): trai");
+  EXPECT_TRUE(error("rope").starts_with("train.positions.target_length: ")) << error("rope");
   train.positions["target_length"] = 65536;
   train.objective = Objective::kMaskedLm;
   train.mask.token = 5;
