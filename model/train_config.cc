@@ -1,13 +1,43 @@
 #include "model/train_config.h"
 
+#include <algorithm>
+
 #include "base/str.h"
 #include "model/config.h"
 #include "model/field_visitors.h"
+#include "model/position_schedule/schedule.h"
 #include "model/train_config_errors.h"
 #include "model/train_fields.h"
 
 namespace longrun {
 namespace {
+
+constexpr const char* kPositions = "positions";
+
+void AddErrors(std::string_view path, const std::vector<ParamError>& found, KeyErrors& errors) {
+  for (const ParamError& error : found) {
+    const std::string key = error.key.empty() ? std::string(path) : Str(path, ".", error.key);
+    errors.Add(key, Status(error.code, Str(key, ": ", error.message)), error.others);
+  }
+}
+
+// A schedule of the known ones, with its defaults; else null, and its errors.
+Json ReadPositions(const Json& given, std::int64_t train_length, KeyErrors& errors) {
+  const std::vector<ParamError> found = PositionScheduleErrors(given);
+  AddErrors("train.positions", found, errors);
+  if (!found.empty()) return {};
+  return *ResolvePositionSchedule(given, std::max<std::int64_t>(train_length, 0));
+}
+
+void CheckPositions(const TrainConfig& train, KeyErrors& errors) {
+  AddErrors("train.positions", CheckPositionSchedule(train.positions, train.train_length), errors);
+  if (!train.is_masked()) return;
+  errors.Add(
+      "train.positions.method",
+      Invalid(Str("train.positions.method: ", train.positions.at("method").get<std::string>(),
+                  " is for objective causal_lm, found masked_lm: leave out positions")),
+      {"train.objective"});
+}
 
 void CheckMask(const MaskConfig& mask, KeyErrors& errors) {
   // A rounding may make 0.8 + 0.2 exceed 1.
@@ -25,16 +55,24 @@ Json TrainConfig::ToJson() const {
   Json json;
   FieldWriter writer(json, /*with_body=*/false);
   Fields(*this, writer);
+  if (!positions.is_null()) json[kPositions] = positions;
   return json;
 }
 
 TrainConfig ReadTrain(const Json& train, KeyErrors& errors) {
   TrainConfig config;
-  if (!RefuseUnknownFields<TrainConfig>(train, "train", /*with_body=*/false, errors)) return config;
+  Json fields = train;
+  if (fields.is_object()) fields.erase(kPositions);
+  if (!RefuseUnknownFields<TrainConfig>(fields, "train", /*with_body=*/false, errors)) {
+    return config;
+  }
   const bool is_masked = train.contains("objective") || train.contains("mask");
   if (is_masked) config.objective = Objective::kMaskedLm;  // so that both are read
   FieldReader reader(train, "train", errors);
   Fields(config, reader);
+  if (train.contains(kPositions)) {
+    config.positions = ReadPositions(train[kPositions], config.train_length, errors);
+  }
   return config;
 }
 
@@ -80,6 +118,9 @@ void CheckTrain(const TrainConfig& train, KeyErrors& errors, const KeyErrors& re
       checker.AreRight({"train.mask.mask_replace_prob", "train.mask.random_replace_prob"})) {
     CheckMask(train.mask, errors);
   }
+  if (!train.positions.is_null() && checker.AreRight({"train.train_length"})) {
+    CheckPositions(train, errors);
+  }
 }
 
 Status TrainConfig::Check() const {
@@ -88,7 +129,7 @@ Status TrainConfig::Check() const {
   return errors.First();
 }
 
-void CheckObjective(const ModelConfig& model, const TrainConfig& train, KeyErrors& errors) {
+void CheckModelAndTrain(const ModelConfig& model, const TrainConfig& train, KeyErrors& errors) {
   if (!train.is_masked() && !model.causal) {
     errors.Add(
         "train.objective",
@@ -106,6 +147,10 @@ void CheckObjective(const ModelConfig& model, const TrainConfig& train, KeyError
                            " of model.vocab_size ", model.vocab_size, ", found ", train.mask.token,
                            "; leave out vocab_size to have a row for it")),
                {"model.vocab_size"});
+  }
+  if (train.positions.is_null()) return;
+  if (const auto why = WhyNotScheduled(train.positions, model)) {
+    AddErrors("train.positions", {*why}, errors);
   }
 }
 

@@ -16,8 +16,9 @@ TrainConfig ReadTrain(const Json& train, KeyErrors& errors);
 // errors of ReadTrain: its unknown words are reported again, in the order of the settings.
 void CheckTrain(const TrainConfig& train, KeyErrors& errors, const KeyErrors& read = {});
 
-// Checks that model and objective fit each other: a model that sees the next token cannot learn to
-// predict it, and the mask token needs a row of the embedding.
-void CheckObjective(const ModelConfig& model, const TrainConfig& train, KeyErrors& errors);
+// Checks that model and recipe fit each other: a model that sees the next token cannot learn to
+// predict it, the mask token needs a row of the embedding, and positions that are not plain need a
+// model that only rotates.
+void CheckModelAndTrain(const ModelConfig& model, const TrainConfig& train, KeyErrors& errors);
 
 }  // namespace longrun

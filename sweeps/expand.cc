@@ -16,6 +16,7 @@
 #include "model/extension/extension.h"
 #include "model/fields.h"
 #include "model/position/method.h"
+#include "model/position_schedule/schedule.h"
 #include "model/train_config_errors.h"
 #include "model/train_fields.h"
 #include "sweeps/extended.h"
@@ -200,7 +201,7 @@ class Expander {
     return std::ranges::any_of(spec_.exclude, [&](const PointPattern& pattern) {
       return std::ranges::all_of(pattern, [&](const auto& entry) {
         const auto& [axis, wanted] = entry;
-        return longrun::IsExcluded(spec_.axes[axis], point[axis]->value, wanted);
+        return longrun::IsExcluded(point[axis]->value, wanted);
       });
     });
   }
@@ -350,6 +351,8 @@ class Expander {
     given.erase("continue_from");
     ResolveObjective(point, dataset, init, given);
     given["train_length"] = Value(point, "train_length").value;
+    // The run of plain positions has no `positions`.
+    if (given["positions"] == kPlainPositions) given.erase("positions");
     Json& optimizer = given["optimizer"];
     if (optimizer["min_lr"].is_null()) optimizer["min_lr"] = TenthOf(optimizer["lr"].get<double>());
     Result<TrainConfig> config = TrainConfig::FromJson(given);
@@ -461,7 +464,7 @@ class Expander {
                       "; leave out vocab_size to get such a row, or give the token's id as "
                       "spec.train.mask.token"));
     } else {
-      CheckObjective(model, run.train, errors);
+      CheckModelAndTrain(model, run.train, errors);
     }
     ReportErrors(point, errors);
     run.model = std::move(model);
@@ -498,7 +501,7 @@ class Expander {
     if (!ResolveImportedPosition(point, init, run, model)) return;
     if (run.trains()) {
       KeyErrors errors;
-      CheckObjective(model, run.train, errors);
+      CheckModelAndTrain(model, run.train, errors);
       ReportErrors(point, errors);
     }
     run.init = {.sha256 = init.digest, .n_positions = model.n_positions};
@@ -591,7 +594,7 @@ class Expander {
     if (!differs.empty()) {
       return refuse(Str(name, " has another ", differs,
                         "; a run continues with the same model, position, dataset, seed, "
-                        "train_length, batch_tokens, precision and order"));
+                        "train_length, batch_tokens, precision, order and positions"));
     }
     if (run.train.steps() <= parent.train.steps()) {
       return refuse(Str(name, " was trained on ", parent.train.tokens,
@@ -611,6 +614,7 @@ class Expander {
     const TrainConfig defaults;
     KeptNames kept;
     Fields(defaults, kept);
+    kept.names.emplace_back("positions");
     for (const std::string& part : kept.names) {
       // Some parts are present only in some runs.
       if (ours.at("train").value(part, Json()) != theirs.at("train").value(part, Json())) {
@@ -671,11 +675,24 @@ class Expander {
 
   void CheckData(const Point& point, const DatasetInfo& dataset, const TrainConfig& train) {
     CheckSplit(point, dataset, "train", train.train_length);
+    CheckAlignedText(point, dataset, train);
     if (train.validate.every == 0) return;
     CheckSplit(point, dataset, "validation", train.train_length);
     KeyErrors errors;
     CheckValidation(train, errors);
     ReportErrors(point, errors);
+  }
+
+  // Chunks of aligned content stand as far apart in the text as their positions.
+  void CheckAlignedText(const Point& point, const DatasetInfo& dataset, const TrainConfig& train) {
+    if (train.positions.is_null() || train.positions.value("content", "") != "aligned") return;
+    const auto tokens = dataset.split_tokens.find("train");
+    const std::int64_t target = NumberOfPositions(train.positions);
+    if (tokens == dataset.split_tokens.end() || tokens->second > target) return;
+    ReportCause(point, {"train.positions.content", "train.positions.target_length", "dataset"},
+                Str("train.positions.content: aligned needs texts of target_length ", target,
+                    " + 1 tokens, but split train of dataset \"", dataset.name, "\" has ",
+                    tokens->second, "; choose contiguous or random, or import more text"));
   }
 
   void CheckSplit(const Point& point, const DatasetInfo& dataset, const std::string& split,
@@ -859,8 +876,9 @@ class Expander {
 
 }  // namespace
 
-bool IsExcluded(const Axis& axis, const Json& value, const Json& wanted) {
-  if (axis.name != "position") return value == wanted;
+bool IsExcluded(const Json& value, const Json& wanted) {
+  // Only values of the axes position and train.positions are maps.
+  if (!wanted.is_object() || !value.is_object()) return value == wanted;
   return std::ranges::all_of(wanted.items(), [&](const auto& param) {
     return value.contains(param.key()) && value[param.key()] == param.value();
   });

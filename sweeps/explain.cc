@@ -11,6 +11,7 @@
 #include "model/evaluation/evaluation.h"
 #include "model/extension/extension.h"
 #include "model/position/method.h"
+#include "model/position_schedule/schedule.h"
 #include "sweeps/claim.h"
 #include "sweeps/failure.h"
 #include "sweeps/published.h"
@@ -25,6 +26,7 @@ using Type = ParamSpec::Type;
 
 constexpr std::string_view kSpec = "spec.";
 constexpr std::string_view kPosition = "position";
+constexpr std::string_view kPositions = "positions";
 constexpr std::string_view kEvaluate = "evaluate";
 constexpr std::string_view kExtension = "extension";
 constexpr std::string_view kClaim = "claims";
@@ -41,6 +43,8 @@ std::string_view TypeName(const KeyRow& row) {
       return "map of text";
     case KeyRow::Kind::kPosition:
       return "position method";
+    case KeyRow::Kind::kSchedule:
+      return "position schedule";
     case KeyRow::Kind::kPoints:
       return "list of points";
     case KeyRow::Kind::kEvaluations:
@@ -91,6 +95,7 @@ std::string SampleValue(const KeyRow& row) {
                : FormatDurationMs(row.spec.default_value.get<std::int64_t>());
   }
   if (row.kind == KeyRow::Kind::kExtensions) return "[none, {method: yarn, factor: 4}]";
+  if (row.kind == KeyRow::Kind::kSchedule) return "{method: pose, target_length: 4096}";
   if (row.spec.default_value.is_string()) return row.spec.default_value.get<std::string>();
   if (!row.spec.default_value.is_null() && row.spec.default_value != Json::array()) {
     return CanonicalJson(row.spec.default_value);
@@ -110,6 +115,7 @@ std::string SampleValue(const KeyRow& row) {
     case KeyRow::Kind::kUnbuilt:
       return "";
     case KeyRow::Kind::kExtensions:
+    case KeyRow::Kind::kSchedule:
     case KeyRow::Kind::kValue:
       break;
   }
@@ -178,6 +184,12 @@ Json ExplainKey(const KeyRow& row) {
           {{"path", Str(kPosition, ".", method->name)},
            {"meaning",
             Str(method->source, experimental.empty() ? "" : "; experimental: ", experimental)}});
+    }
+  }
+  if (row.kind == KeyRow::Kind::kSchedule) {
+    for (const PositionSchedule* const schedule : PositionSchedules()) {
+      members.push_back(
+          {{"path", Str(kPositions, ".", schedule->name)}, {"meaning", schedule->meaning}});
     }
   }
   if (row.kind == KeyRow::Kind::kEvaluations) {
@@ -297,6 +309,22 @@ Result<Json> ExplainPosition(std::string_view rest) {
                       {"source", method->source},
                       {"example", Str("spec:\n  matrix:\n    position: [", name, "]\n")}},
                      ExplainParams(path, method->params), param);
+}
+
+Result<Json> ExplainPositions(std::string_view rest) {
+  if (rest.empty()) return ExplainKey(*FindKey("spec.train.positions"));
+  const auto [name, param] = Parts(rest);
+  const PositionSchedule* const schedule = FindPositionSchedule(name);
+  if (schedule == nullptr) {
+    return Status(Code::kNotFound, Str("there is no position schedule \"", name, "\"",
+                                       DidYouMean(name, PositionScheduleNames())));
+  }
+  const std::string path = Str(kPositions, ".", name);
+  return WithMembers({{"path", path},
+                      {"kind", "positions"},
+                      {"meaning", schedule->meaning},
+                      {"source", schedule->source}},
+                     ExplainParams(path, schedule->params), param);
 }
 
 Result<Json> ExplainExtension(std::string_view rest) {
@@ -443,6 +471,8 @@ Result<Json> Explain(std::string_view path) {
   if (planned == nullptr) planned = FindUnbuilt(below);
   if (planned != nullptr) return ExplainUnbuilt(*planned);
   if (Begins(below, kPosition)) return ExplainPosition(After(below, kPosition));
+  if (Begins(below, "train.positions")) below = After(below, "train");
+  if (Begins(below, kPositions)) return ExplainPositions(After(below, kPositions));
   if (Begins(below, kEvaluate)) return ExplainEvaluation(After(below, kEvaluate));
   if (Begins(below, kExtension)) return ExplainExtension(After(below, kExtension));
   if (Begins(below, kClaim)) return ExplainClaim(After(below, kClaim));
@@ -529,6 +559,9 @@ std::vector<std::string> ExplainPaths() {
   };
   for (const PositionMethod* const method : PositionMethods()) {
     add_params(Str(kPosition, ".", method->name), method->params);
+  }
+  for (const PositionSchedule* const schedule : PositionSchedules()) {
+    add_params(Str(kPositions, ".", schedule->name), schedule->params);
   }
   for (const Evaluation* const evaluation : Evaluations()) {
     const std::string owner = Str(kEvaluate, ".", evaluation->name);

@@ -7,6 +7,7 @@
 #include "model/evaluation/evaluation.h"
 #include "model/extension/extension.h"
 #include "model/position/method.h"
+#include "model/position_schedule/schedule.h"
 #include "sweeps/claim.h"
 #include "sweeps/limits.h"
 #include "sweeps/schema.h"
@@ -136,6 +137,15 @@ Json PositionSchema() {
   return Json{{"anyOf", std::move(forms)}};
 }
 
+Json PositionScheduleSchema() {
+  // Each schedule has a parameter that must be given, so only the plain one is a bare name.
+  Json forms = Json::array({Json{{"const", kPlainPositions}}});
+  for (const PositionSchedule* const schedule : PositionSchedules()) {
+    forms.push_back(MethodSchema(*schedule));
+  }
+  return Json{{"anyOf", std::move(forms)}};
+}
+
 Json ExtensionsSchema() {
   Json names = ExtensionNames();
   names.insert(names.begin(), kNoExtension);
@@ -190,6 +200,8 @@ Json KeySchema(const KeyRow& row) {
                   {"additionalProperties", {{"type", "string"}, {"maxLength", kTextBytesMax}}}};
     case KeyRow::Kind::kPosition:
       return PositionSchema();
+    case KeyRow::Kind::kSchedule:
+      return PositionScheduleSchema();
     case KeyRow::Kind::kEvaluations:
       return EvaluationsSchema();
     case KeyRow::Kind::kExtensions:

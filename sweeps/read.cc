@@ -8,6 +8,7 @@
 #include "model/evaluation/input_file.h"
 #include "model/extension/extension.h"
 #include "model/position/method.h"
+#include "model/position_schedule/schedule.h"
 #include "sweeps/claim.h"
 #include "sweeps/claim_check.h"
 #include "sweeps/limits.h"
@@ -203,6 +204,8 @@ class Reader {
       case KeyRow::Kind::kClaims:
         claims_ = ReadClaims(node, path);
         return;
+      case KeyRow::Kind::kSchedule:
+        return ReadPositions(row, node, path, out);
       case KeyRow::Kind::kValue:
       case KeyRow::Kind::kPosition:
       case KeyRow::Kind::kUnbuilt:
@@ -508,6 +511,7 @@ class Reader {
              Str(path, ": expected one position method, found ", ShowNode(node), as_list));
       return std::nullopt;
     }
+    if (row.kind == KeyRow::Kind::kSchedule) return ReadPositionsOfAxis(node, path);
     Result<Json> value = TypeValue(row, node);
     if (!value.ok()) {
       Report(node.place, Str(path, ": ", value.status().message(), AsList(node, path)));
@@ -549,7 +553,13 @@ class Reader {
     }
     const Result<const PositionMethod*> method = FindPositionMethod(name.text);
     if (!method.ok()) {
-      Report(name.place, IsUnbuiltMethod(name.text)
+      const bool is_schedule = FindPositionSchedule(name.text) != nullptr;
+      Report(name.place, is_schedule
+                             ? Str(path, ": ", name.text,
+                                   " numbers the tokens of a training, and "
+                                   "is not a position method: write train.positions: {method: ",
+                                   name.text, ", ...}, and a method that rotates here, as rope")
+                         : IsUnbuiltMethod(name.text)
                              ? Str(path, ": position method \"", name.text, "\" is ", kNotBuiltYet,
                                    "; expected one of ", Join(PositionMethodNames(), ", "))
                              : Str(path, ": unknown position method \"", name.text, "\"",
@@ -559,6 +569,72 @@ class Reader {
     std::optional<Json> given = ReadParams((*method)->params, node, path, "method");
     if (given) (*given)["method"] = name.text;
     return given;
+  }
+
+  // ---- position schedules ----------------------------------------------------------------------
+
+  // "plain", or {"method": .., given parameters}, checked as far as no train_length is needed.
+  std::optional<Json> ReadSchedule(const YamlNode& node, const std::string& path) {
+    const YamlNode::Entry* const entry = node.Find("method");
+    const YamlNode& name = entry != nullptr ? entry->value : node;
+    if (name.kind != Kind::kScalar) {
+      const bool is_named =
+          !node.entries.empty() && FindPositionSchedule(node.entries[0].key) != nullptr;
+      Report(node.place,
+             Str(path, ": expected ", ExpectedValue(*FindKey("spec.train.positions")), ", found ",
+                 node.kind == Kind::kMap ? "a map without method" : ShowNode(node),
+                 is_named ? Str("; write {method: ", node.entries[0].key, ", ...}") : "",
+                 node.kind == Kind::kList ? "; several values go into spec.matrix, as "
+                                            "train.positions: [...]"
+                                          : ""));
+      return std::nullopt;
+    }
+    if (name.text == kPlainPositions) {
+      if (node.entries.size() > 1) {
+        Report(node.place, Str(path, ": plain has no parameters: write only plain"));
+        return std::nullopt;
+      }
+      return Json(kPlainPositions);
+    }
+    const PositionSchedule* const schedule = FindPositionSchedule(name.text);
+    if (schedule == nullptr) {
+      Report(name.place, Str(path, ": unknown position schedule \"", name.text, "\"",
+                             DidYouMean(name.text, PositionScheduleNames())));
+      return std::nullopt;
+    }
+    std::optional<Json> given = ReadParams(schedule->params, node, path, "method");
+    if (given) (*given)["method"] = name.text;
+    return given;
+  }
+
+  // An entry of spec.exclude may be only the name.
+  std::optional<Json> ReadExcludedSchedule(const YamlNode& node, const std::string& path) {
+    if (node.kind == Kind::kScalar && FindPositionSchedule(node.text) != nullptr) {
+      return Json{{"method", node.text}};
+    }
+    return ReadSchedule(node, path);
+  }
+
+  void ReadPositions(const KeyRow& row, const YamlNode& node, const std::string& path, Json& out) {
+    const std::optional<AxisValue> value = ReadPositionsOfAxis(node, path);
+    if (!value) {
+      out = row.spec.default_value;
+      spec_.broken.insert(path);
+      return;
+    }
+    out = value->value;
+    for (const YamlNode::Entry& param : node.entries) {
+      spec_.places[Str(path, ".", param.key)] = param.value.place;
+    }
+  }
+
+  std::optional<AxisValue> ReadPositionsOfAxis(const YamlNode& node, const std::string& path) {
+    const std::optional<Json> given = ReadSchedule(node, path);
+    if (!given) return std::nullopt;
+    // The defaults that depend on train_length are for the runs.
+    return AxisValue{.value = given->is_object() ? *ResolvePositionSchedule(*given, 0) : *given,
+                     .shown = *given,
+                     .place = node.place};
   }
 
   std::optional<AxisValue> ReadPosition(const YamlNode& node, const std::string& path) {
@@ -652,7 +728,7 @@ class Reader {
     if (!is_matrix_read_) return;
     std::vector<std::string> values;
     for (const AxisValue& one : axis.values) {
-      if (one.place.source != 0 || IsExcluded(axis, one.value, wanted)) return;
+      if (one.place.source != 0 || IsExcluded(one.value, wanted)) return;
       values.push_back(one.shown.is_string() ? one.shown.get<std::string>()
                                              : CanonicalJson(one.shown));
     }
@@ -670,6 +746,10 @@ class Reader {
       const std::string entry_path = Str(path, ".", entry.key);
       if (row.kind == KeyRow::Kind::kPosition) {
         std::optional<Json> given = ReadMethod(entry.value, entry_path);
+        if (!given) return;
+        pattern[*index] = std::move(*given);
+      } else if (row.kind == KeyRow::Kind::kSchedule) {
+        std::optional<Json> given = ReadExcludedSchedule(entry.value, entry_path);
         if (!given) return;
         pattern[*index] = std::move(*given);
       } else {

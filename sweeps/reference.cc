@@ -5,6 +5,7 @@
 #include "model/evaluation/evaluation.h"
 #include "model/extension/extension.h"
 #include "model/position/method.h"
+#include "model/position_schedule/schedule.h"
 #include "sweeps/claim.h"
 #include "sweeps/schema.h"
 #include "sweeps/unbuilt.h"
@@ -104,6 +105,10 @@ std::string SweepReference() {
   for (const PositionMethod* const method : PositionMethods()) {
     out += Str("\n## Position method `", method->name, "`\n\n", method->source, "\n");
     if (!method->params.empty()) out += Str("\n", kParamHead, ParamRows(method->params));
+  }
+  for (const PositionSchedule* const schedule : PositionSchedules()) {
+    out += Str("\n## Position schedule `", schedule->name, "`\n\n", schedule->meaning, "\n(",
+               schedule->source, ")\n\n", kParamHead, ParamRows(schedule->params));
   }
   for (const Evaluation* const evaluation : Evaluations()) {
     out += Str("\n## Evaluation `", evaluation->name, "`\n\n", evaluation->meaning, "\n(",

@@ -62,7 +62,7 @@ std::string Block(const Json& body, std::string_view path, const std::string& in
     const std::string below = Str(path, ".", name);
     const Json* const value = Find(body, below);
     if (value == nullptr) continue;
-    if (value->is_object()) {
+    if (value->is_object() && FindKey(Str("spec.", below))->kind == KeyRow::Kind::kMap) {
       text += Str(indent, name, ":\n", Block(body, below, indent + "  ", done));
     } else {
       text += Str(indent, name, ": ", Flow(*value), "\n");
@@ -76,9 +76,10 @@ std::string Block(const Json& body, std::string_view path, const std::string& in
 Status CheckAllSaid(const Json& tree, const std::string& path, const std::set<std::string>& done) {
   for (const auto& [name, value] : tree.items()) {
     const std::string below = path.empty() ? name : Str(path, ".", name);
+    if (done.contains(below)) continue;
     if (value.is_object()) {
       RETURN_IF_ERROR(CheckAllSaid(value, below, done));
-    } else if (!done.contains(below)) {
+    } else {
       return {Code::kUnimplemented, Str("no key of a sweep file can give this run's ", below, " (",
                                         CanonicalJson(value), ")")};
     }

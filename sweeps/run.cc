@@ -171,7 +171,7 @@ Run ReadRun(const Json& json, KeyErrors& errors) {
   if (!has_position) position = "none";
   const bool is_model = has_model ? ReadModelOf(model, position, run, errors)
                                   : CheckGivenPosition(position, errors) && false;
-  if (is_train && is_model && run.trains()) CheckObjective(run.model, run.train, errors);
+  if (is_train && is_model && run.trains()) CheckModelAndTrain(run.model, run.train, errors);
   return run;
 }
 

@@ -11,6 +11,7 @@
 #include "model/config.h"
 #include "model/evaluation/evaluation.h"
 #include "model/fields.h"
+#include "model/position_schedule/schedule.h"
 #include "model/train_fields.h"
 #include "sweeps/sweep.h"
 
@@ -209,8 +210,12 @@ std::vector<KeyRow> TrainKeys() {
                             "not, since the cosine depends on tokens"},
         .axis = true},
        {.path = "spec.train.positions",
-        .kind = Kind::kUnbuilt,
-        .spec = {.meaning = "position schedule of training"}}},
+        .kind = Kind::kSchedule,
+        .spec = {.default_value = kPlainPositions,
+                 .meaning = "how the tokens of a training sequence are numbered: plain, from 0, or "
+                            "at positions of a longer range, so that a rotary model learns the "
+                            "distances of longer texts"},
+        .axis = true}},
       rows);
   const std::vector<KeyRow> of_the_sweep = {
       {.path = "spec.train.activation_checkpointing",

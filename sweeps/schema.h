@@ -26,6 +26,7 @@ struct KeyRow {
     kMap,          // its members have their own rows
     kLabels,       // a map of text
     kPosition,     // a method: its name, or {method: NAME, its parameters}
+    kSchedule,     // plain, the name of a position schedule, or {method: NAME, its parameters}
     kPoints,       // a list of maps from axis to value
     kEvaluations,  // a list of one-key maps: evaluation to its parameters
     kExtensions,   // a list of "none", the name of an extension, or {method: NAME, its parameters}

@@ -36,12 +36,12 @@ struct Axis {
   std::vector<AxisValue> values;
 };
 
-// Maps the index of an axis to the value that a point must have; for position, only the given
-// parameters.
+// Maps the index of an axis to the value that a point must have; for position and train.positions,
+// only the given parameters.
 using PointPattern = std::map<std::size_t, Json>;
-// Whether an entry of `exclude`, which wants the value `wanted` of the axis, matches `value`. For a
-// position, the entry may give only some of the parameters.
-bool IsExcluded(const Axis& axis, const Json& value, const Json& wanted);
+// Whether an entry of `exclude`, which wants the value `wanted` of an axis, matches `value`. For a
+// method with parameters, the entry may give only some of the parameters.
+bool IsExcluded(const Json& value, const Json& wanted);
 
 struct EvaluationSpec {
   const Evaluation* evaluation = nullptr;

@@ -22,10 +22,6 @@ struct Planned {
 
 constexpr Planned kInSweeps[] = {
     {kMethod, "sandwich", "a bias by the inner product of sinusoids (arXiv:2212.10356)"},
-    {kMethod, "randpos",
-     "trains at random increasing positions of a longer range (arXiv:2305.16843)"},
-    {kMethod, "pose",
-     "trains at the positions of chunks with skips between them (arXiv:2309.10400)"},
     {kEvaluation, "longbench", "the tasks of LongBench (arXiv:2308.14508)"},
     {kEvaluation, "leval", "the closed-ended tasks of L-Eval (arXiv:2307.11088)"},
     {kEvaluation, "retrieval", "looks up values in a long text"},

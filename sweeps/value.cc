@@ -156,6 +156,8 @@ std::string ExpectedValue(const KeyRow& row) {
       return "a map of text";
     case KeyRow::Kind::kPosition:
       return "a position method: its name, or {method: NAME, its parameters}";
+    case KeyRow::Kind::kSchedule:
+      return "plain, or a position schedule: {method: NAME, its parameters}";
     case KeyRow::Kind::kPoints:
       return "a list of maps from axis to value";
     case KeyRow::Kind::kEvaluations:

@@ -14,7 +14,8 @@ namespace longrun {
 namespace {
 
 constexpr int kRounds = 6;
-// Streams of a seed's random numbers (StreamKey); 3 decides splits (packing.cc).
+// Streams of a seed's random numbers (StreamKey); 3 decides splits (packing.cc), 4 numbers the
+// tokens of samples (model/position_schedule/registry.cc).
 constexpr std::uint64_t kShuffleStream = 0;
 constexpr std::uint64_t kStartStream = 2;
 

@@ -41,10 +41,11 @@ void ClearGradients(Transformer& net) {
   }
 }
 
-at::Tensor AddGradients(Transformer& net, const at::Tensor& ids_BT, const at::Tensor& targets_BN,
+at::Tensor AddGradients(Transformer& net, const Batch& batch, const at::Tensor& targets_BN,
                         double weight) {
-  at::Tensor hidden_BNC = net.Hidden(ids_BT);
-  if (targets_BN.size(1) < ids_BT.size(1)) hidden_BNC = hidden_BNC.narrow(1, 0, targets_BN.size(1));
+  at::Tensor hidden_BNC = net.Hidden(batch);
+  if (targets_BN.size(1) < batch.ids_BT.size(1))
+    hidden_BNC = hidden_BNC.narrow(1, 0, targets_BN.size(1));
   return Backward(net, hidden_BNC, targets_BN.flatten(), weight);
 }
 

@@ -15,8 +15,12 @@ void ClearGradients(Transformer& net);
 
 // Adds one pass; returns the nll of each target, (B * N), of type compute.dtype. targets_BN belong
 // to the first N <= T positions (a network without a causal mask sees all T).
-at::Tensor AddGradients(Transformer& net, const at::Tensor& ids_BT, const at::Tensor& targets_BN,
+at::Tensor AddGradients(Transformer& net, const Batch& batch, const at::Tensor& targets_BN,
                         double weight);
+inline at::Tensor AddGradients(Transformer& net, const at::Tensor& ids_BT,
+                               const at::Tensor& targets_BN, double weight) {
+  return AddGradients(net, Batch{.ids_BT = ids_BT}, targets_BN, weight);
+}
 
 // The same for the hidden tokens of masked sequences.
 at::Tensor AddMaskedGradients(Transformer& net, const MaskedBatch& batch, double weight);

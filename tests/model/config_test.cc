@@ -11,6 +11,7 @@
 #include "base/str.h"
 #include "model/config_errors.h"
 #include "model/position/method.h"
+#include "model/position_schedule/schedule.h"
 #include "model/train_config_errors.h"
 
 namespace longrun {
@@ -225,6 +226,69 @@ TEST(TrainConfigTest, WhatHidesNothingHasNoWordOfIt) {
   EXPECT_FALSE(TrainConfig::FromJson(without).ok());
 }
 
+std::string KeysOf(const KeyErrors& errors) {
+  std::vector<std::string> keys;
+  for (const KeyError& error : errors.all()) {
+    keys.push_back(error.others.empty() ? error.key
+                                        : Str(error.key, " (", Join(error.others, ", "), ")"));
+  }
+  return Join(keys, "; ");
+}
+
+TEST(TrainConfigTest, PositionsArePresentOnlyIfTheyAreNotPlain) {
+  TrainConfig config = Recipe();
+  EXPECT_FALSE(config.ToJson().contains("positions"));
+  Json json = config.ToJson();
+  json["positions"] = {{"method", "pose"}, {"target_length", 4096}};
+  const Result<TrainConfig> given = TrainConfig::FromJson(json);
+  ASSERT_TRUE(given.ok()) << given.status().message();
+  EXPECT_TRUE(given->Check().ok()) << given->Check().message();
+  const Json whole = {{"method", "pose"},
+                      {"target_length", 4096},
+                      {"chunks", 2},
+                      {"content", "random"},
+                      {"text_length", 5 * config.train_length}};
+  EXPECT_EQ(given->ToJson().at("positions"), whole);
+  EXPECT_EQ(TrainConfig::FromJson(given->ToJson())->ToJson(), given->ToJson());
+
+  // One run has one form.
+  json["positions"] = "plain";
+  EXPECT_EQ(TrainConfig::FromJson(json).status().message(),
+            "train.positions: expected a map with the key \"method\"");
+  json["positions"] = {{"method", "pose"}, {"target_length", "4K"}, {"chunk", 2}};
+  KeyErrors errors;
+  ReadTrain(json, errors);
+  EXPECT_EQ(KeysOf(errors), "train.positions.chunk; train.positions.target_length");
+}
+
+TEST(TrainConfigTest, PositionsThatDoNotFitTheRecipeOrTheModelAreRefused) {
+  TrainConfig train = Recipe();
+  train.positions = *ResolvePositionSchedule({{"method", "randpos"}, {"target_length", 65536}},
+                                             train.train_length);
+  const auto error = [&](const char* position) {
+    ModelConfig model = Tiny(position);
+    if (model.position.method == "learned") model.n_positions = train.train_length;
+    KeyErrors errors;
+    CheckTrain(train, errors);
+    CheckModelAndTrain(model, train, errors);
+    return Str(KeysOf(errors), errors.empty() ? "" : ": ", errors.First().message());
+  };
+  EXPECT_EQ(error("rope"), "");
+  EXPECT_EQ(error("xpos"), "");
+  EXPECT_EQ(error("alibi"),
+            "train.positions.method (position.method): train.positions.method: randpos gives each "
+            "token a position, and the model's position method \"alibi\" knows only its place; "
+            "choose one that only rotates, as rope");
+  train.positions["target_length"] = train.train_length;
+  EXPECT_TRUE(error("rope").starts_with("train.positions.target_length: ")) << error("rope");
+  train.positions["target_length"] = 65536;
+  train.objective = Objective::kMaskedLm;
+  train.mask.token = 5;
+  EXPECT_EQ(train.Check().message(),
+            "train.positions.method: randpos is for objective causal_lm, found masked_lm: leave "
+            "out positions");
+}
+
 TEST(TrainConfigTest, SharesOfAMaskAreShares) {
   TrainConfig config = Recipe();
   config.objective = Objective::kMaskedLm;
@@ -240,15 +304,6 @@ TEST(TrainConfigTest, SharesOfAMaskAreShares) {
   EXPECT_EQ(config.Check().message(), "train.mask.probability: expected 1e-06 to 1, found 0");
   config.mask = {};
   EXPECT_EQ(config.Check().message(), "train.mask.token: expected 0 to 16777215, found -1");
-}
-
-std::string KeysOf(const KeyErrors& errors) {
-  std::vector<std::string> keys;
-  for (const KeyError& error : errors.all()) {
-    keys.push_back(error.others.empty() ? error.key
-                                        : Str(error.key, " (", Join(error.others, ", "), ")"));
-  }
-  return Join(keys, "; ");
 }
 
 TEST(ConfigErrorsTest, CarryTheirKeys) {
@@ -278,7 +333,7 @@ TEST(TrainConfigTest, AModelThatSeesTheAnswerIsNotTrainedOnIt) {
   TrainConfig train = Recipe();
   const auto error = [&] {
     KeyErrors errors;
-    CheckObjective(model, train, errors);
+    CheckModelAndTrain(model, train, errors);
     return errors.First().message();
   };
   EXPECT_EQ(error(), "");

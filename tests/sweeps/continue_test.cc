@@ -90,11 +90,24 @@ TEST_F(ContinueTest, WhatACheckpointHoldsMayNot) {
               Str("--set train.continue_from=01234567: spec.train.continue_from: run ",
                   parent.Key().substr(0, 8), " has another ", c.part,
                   "; a run continues with the same model, position, dataset, seed, train_length, "
-                  "batch_tokens, precision and order"));
+                  "batch_tokens, precision, order and positions"));
   }
 }
 
 // 65,000 and 65,536 tokens are both 64 steps of 1,024.
+TEST_F(ContinueTest, ItGoesOnAtTheSamePositions) {
+  constexpr const char* kPose = "{method: pose, target_length: 256}";
+  parent = Parse({{"position", "rope"}, {"train.positions", kPose}})->runs.at(0).run;
+  const Result<Sweep> same = GoOn({{"position", "rope"}, {"train.positions", kPose}});
+  EXPECT_TRUE(same.ok()) << same.status().message();
+  for (const char* other : {"plain", "{method: pose, target_length: 512}"}) {
+    const Result<Sweep> sweep = GoOn({{"position", "rope"}, {"train.positions", other}});
+    ASSERT_FALSE(sweep.ok()) << other;
+    EXPECT_NE(sweep.status().message().find("has another positions"), std::string::npos)
+        << sweep.status().message();
+  }
+}
+
 TEST_F(ContinueTest, ThereMustBeMoreToDo) {
   for (const char* tokens : {"65536", "65000", "1024"}) {
     EXPECT_EQ(

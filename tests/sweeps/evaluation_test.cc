@@ -3,11 +3,13 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/str.h"
+#include "model/position_schedule/schedule.h"
 #include "sweeps/named_files.h"
 #include "sweeps/sweep.h"
 
@@ -133,17 +135,25 @@ TEST(EvaluationDocsTest, EachExampleIsAnEvaluationOfASweep) {
   EXPECT_GE(n_blocks, 5);
 }
 
-TEST(EvaluationDocsTest, TheExampleOfExtensionsIsASweep) {
+TEST(EvaluationDocsTest, TheExamplesOfExtensionsAreSweeps) {
   const std::string page = ReadFile(LONGRUN_SOURCE_DIR "/docs/extensions.md").value();
-  const std::size_t begin = page.find("```yaml\nspec:\n") + 8;
-  const std::string spec = page.substr(begin, page.find("```", begin) - begin);
-  const Result<Sweep> sweep =
-      ParseSweep(Str("apiVersion: longrun/v1\nkind: Sweep\nmetadata: {name: small}\n", spec,
-                     "  model: {size: micro}\n  train: {tokens: 614400, batch_tokens: 1024}\n"),
-                 "sweep.yaml", {}, Austen());
-  ASSERT_TRUE(sweep.ok()) << sweep.status().message();
-  ASSERT_EQ(sweep->runs.size(), 1u);
-  EXPECT_EQ(sweep->runs[0].evaluations.size(), 4u);
+  std::vector<Sweep> sweeps;
+  for (std::size_t at = page.find("```yaml\n"); at != std::string::npos;
+       at = page.find("```yaml\n", at)) {
+    at += 8;
+    const std::string spec = page.substr(at, page.find("```", at) - at);
+    Result<Sweep> sweep =
+        ParseSweep(Str("apiVersion: longrun/v1\nkind: Sweep\nmetadata: {name: small}\n", spec,
+                       "  model: {size: micro}\n  train: {tokens: 614400, batch_tokens: 1024}\n"),
+                   "sweep.yaml", {}, Austen());
+    ASSERT_TRUE(sweep.ok()) << spec << sweep.status().message();
+    sweeps.push_back(std::move(sweep).value());
+  }
+  ASSERT_EQ(sweeps.size(), 2u);
+  ASSERT_EQ(sweeps[0].runs.size(), 1u);
+  EXPECT_EQ(sweeps[0].runs[0].evaluations.size(), 4u);
+  ASSERT_EQ(sweeps[1].runs.size(), 3u);
+  EXPECT_EQ(NumberOfPositions(sweeps[1].runs[1].run.train.positions), 1024);
 }
 
 }  // namespace

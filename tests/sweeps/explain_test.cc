@@ -134,14 +134,27 @@ TEST(ExplainTest, WhatIsPlannedIsExplainedByItsNameAndItsPath) {
         SweepReference().find(Str("| ", one.what, " | `", one.name, "` |")) != std::string::npos;
     EXPECT_TRUE(is_in_reference) << one.name;
   }
-  EXPECT_EQ(Known("pose").at("path"), "position.pose");
-  EXPECT_EQ(Known("spec.matrix.position.pose").at("kind"), "planned");
+  EXPECT_EQ(Known("sandwich").at("path"), "position.sandwich");
+  EXPECT_EQ(Known("spec.matrix.position.sandwich").at("kind"), "planned");
   EXPECT_TRUE(IsUnbuiltVerb("restore"));
-  EXPECT_FALSE(IsUnbuiltVerb("pose"));
+  EXPECT_FALSE(IsUnbuiltVerb("sandwich"));
   // What is built is not in the table.
   for (const PositionMethod* const method : PositionMethods()) {
     EXPECT_EQ(FindUnbuilt(method->name), nullptr) << method->name;
   }
+}
+
+TEST(ExplainTest, APositionScheduleIsKnownUnderItsKey) {
+  for (const char* path : {"positions.pose", "train.positions.pose", "spec.train.positions.pose"}) {
+    EXPECT_EQ(Known(path).at("source"), "arXiv:2309.10400, section 3") << path;
+    EXPECT_EQ(Known(path).at("members").size(), 4u) << path;
+  }
+  EXPECT_EQ(Known("train.positions.pose.chunks").at("default"), 2);
+  EXPECT_EQ(Known("positions"), Known("spec.train.positions"));
+  EXPECT_EQ(Explain("positions.pse").status().message(),
+            "there is no position schedule \"pse\"; did you mean \"pose\"?");
+  EXPECT_EQ(Explain("pose").status().message(),
+            "unknown name \"pose\"; did you mean positions.pose?");
 }
 
 TEST(ExplainTest, AParameterSaysWhichProtocolsItBelongsTo) {
@@ -229,7 +242,8 @@ TEST(ExplainTest, EachExampleOfAScalarKeyIsAValueThatTheKeyTakes) {
     if (row.path.starts_with("spec.matrix.")) node = &node->items.at(0);
     if (row.kind == KeyRow::Kind::kLabels || row.kind == KeyRow::Kind::kPosition ||
         row.kind == KeyRow::Kind::kPoints || row.kind == KeyRow::Kind::kEvaluations ||
-        row.kind == KeyRow::Kind::kExtensions || row.kind == KeyRow::Kind::kClaims) {
+        row.kind == KeyRow::Kind::kExtensions || row.kind == KeyRow::Kind::kClaims ||
+        row.kind == KeyRow::Kind::kSchedule) {
       continue;  // not scalars
     }
     const Result<Json> value = TypeValue(row, *node);

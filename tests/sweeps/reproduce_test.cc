@@ -239,9 +239,26 @@ spec:
     if (axis == "model.size") continue;  // the other way to say n_layer, n_head and d_model
     if (axis == "train.continue_from") continue;  // in the test below
     if (axis == "model.init_from") continue;      // tests/sweeps/init_test.cc
+    if (axis == "train.positions") continue;      // below, with a model that rotates
     EXPECT_NE(yaml.find(name + ":"), std::string::npos) << axis;
   }
   ExpectTheSameRuns(yaml, "1e3");
+}
+
+TEST(ReproduceTest, PositionsComeBack) {
+  ExpectTheSameRuns(R"(apiVersion: longrun/v1
+kind: Sweep
+metadata: {name: a}
+spec:
+  model: {architecture: llama, size: micro}
+  matrix:
+    position: [rope]
+    train_length: [64, 128]
+    dataset: [toy]
+    train.positions: [plain, {method: pose, target_length: 1K}, {method: randpos, target_length: 512},
+                      {method: pose, target_length: 512, chunks: 3, content: aligned}]
+  train: {tokens: 65536, batch_tokens: 1024}
+)");
 }
 
 // What differs from an architecture's own body, and what does not.

@@ -25,6 +25,7 @@
 #include "model/net/gradient.h"
 #include "model/net/masked_batch.h"
 #include "model/net/scorer.h"
+#include "model/position_schedule/schedule.h"
 #include "worker/trainer/stop.h"
 #include "worker/trainer/weights.h"
 
@@ -71,6 +72,7 @@ class Trainer {
   Result<at::Tensor> AddPass(std::int64_t first, std::int64_t n, double weight);
   Result<at::Tensor> AddMaskedPass(std::int64_t first, std::int64_t n, double weight);
   Status ReadBatch(std::int64_t first, std::int64_t n);
+  Status ReadSample(std::int64_t g, std::span<std::int32_t> positions);
   bool ValidationIsDue() const;
   Result<bool> Validate();
   Result<double> ValidationLoss();
@@ -97,7 +99,8 @@ class Trainer {
   double tokens_per_s_ = 0.0;
 
   std::vector<std::int32_t> row_;
-  at::Tensor samples_BT_;  // micro-batch, T + 1 tokens per row
+  at::Tensor samples_BT_;       // micro-batch, T + 1 tokens per row
+  at::Tensor position_ids_BT_;  // int32, T per row; undefined if the run's positions are plain
   std::vector<std::int32_t> validation_tokens_;
   std::vector<Window> validation_windows_;
   // Only for a masked language model.
@@ -124,6 +127,7 @@ Result<Trainer> Trainer::Make(Session& session, const Dataset& dataset, const Ma
   ASSIGN_OR_RETURN(Transformer net, Transformer::Make(start.config, std::move(start.parameters),
                                                       task.execution.attention, machine.compute));
   net.SetActivationCheckpointing(task.activation_checkpointing);
+  if (!run.train.positions.is_null()) RETURN_IF_ERROR(net.CheckPositionIds());
   Trainer trainer(session, *split, order, std::move(net), std::move(start.initial_weights));
   if (run.train.is_masked()) {
     std::vector<std::int32_t> ids = IdsOfText(dataset);
@@ -192,17 +196,45 @@ Status Trainer::PrepareValidation(const Dataset& dataset) {
   return Status();
 }
 
-// Reads samples first .. first + n - 1 into the rows of samples_BT_.
+// Reads samples first .. first + n - 1 into the rows of samples_BT_ and position_ids_BT_.
 Status Trainer::ReadBatch(std::int64_t first, std::int64_t n) {
-  const std::int64_t n_row = run_.train.train_length + 1;
+  const std::int64_t n_length = run_.train.train_length;
+  const bool is_plain = run_.train.positions.is_null();
   if (!samples_BT_.defined() || samples_BT_.size(0) != n) {
-    samples_BT_ = at::empty({n, n_row}, at::kLong);
+    samples_BT_ = at::empty({n, n_length + 1}, at::kLong);
+    if (!is_plain) position_ids_BT_ = at::empty({n, n_length}, at::kInt);
   }
-  row_.resize(static_cast<std::size_t>(n_row));
+  row_.resize(static_cast<std::size_t>(n_length + 1));
   std::int64_t* out = samples_BT_.data_ptr<std::int64_t>();
+  std::int32_t* positions = is_plain ? nullptr : position_ids_BT_.data_ptr<std::int32_t>();
   for (std::int64_t g = first; g < first + n; ++g) {
-    RETURN_IF_ERROR(split_.Read(order_.Start(g), row_));
+    if (is_plain) {
+      RETURN_IF_ERROR(split_.Read(order_.Start(g), row_));
+    } else {
+      RETURN_IF_ERROR(ReadSample(g, {positions, static_cast<std::size_t>(n_length)}));
+      positions += n_length;
+    }
     out = std::copy(row_.begin(), row_.end(), out);
+  }
+  return Status();
+}
+
+// Reads sample g of a position schedule into row_. Its text begins where a plain sample would, and
+// is shorter at the end of the split.
+Status Trainer::ReadSample(std::int64_t g, std::span<std::int32_t> positions) {
+  const TrainConfig& train = run_.train;
+  const std::int64_t start = order_.Start(g);
+  const std::int64_t n_text = std::min(ScheduleTextLength(train.positions, train.train_length),
+                                       order_.n_tokens - 1 - start);
+  const NumberedSample sample =
+      NumberSample(train.positions, train.train_length, n_text, order_.seed, g);
+  std::ranges::copy(sample.position, positions.begin());
+  // Tokens that follow each other in the text are read together.
+  for (std::size_t begin = 0, end = 0; begin < row_.size(); begin = end) {
+    do ++end;
+    while (end < row_.size() && sample.place[end] == sample.place[end - 1] + 1);
+    RETURN_IF_ERROR(
+        split_.Read(start + sample.place[begin], std::span(row_).subspan(begin, end - begin)));
   }
   return Status();
 }
@@ -226,7 +258,12 @@ Result<at::Tensor> Trainer::AddPass(std::int64_t first, std::int64_t n, double w
   RETURN_IF_ERROR(ReadBatch(first, n));
   const std::int64_t n_length = run_.train.train_length;
   const at::Tensor samples = samples_BT_.to(net_.compute().device);
-  return AddGradients(net_, samples.narrow(1, 0, n_length), samples.narrow(1, 1, n_length), weight);
+  Batch batch = {.ids_BT = samples.narrow(1, 0, n_length)};
+  if (position_ids_BT_.defined()) {
+    batch.position_ids_BT = position_ids_BT_.to(net_.compute().device);
+    batch.n_positions = NumberOfPositions(run_.train.positions);
+  }
+  return AddGradients(net_, batch, samples.narrow(1, 1, n_length), weight);
 }
 
 Result<at::Tensor> Trainer::AddMaskedPass(std::int64_t first, std::int64_t n, double weight) {

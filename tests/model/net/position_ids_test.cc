@@ -8,6 +8,7 @@
 #include <ATen/ops/stack.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <string>
 #include <vector>
 
@@ -101,6 +102,46 @@ TEST_P(PositionIdsTest, EachSequenceHasItsOwnAndGradientsHaveThemToo) {
     EXPECT_LT(MaxDifference(kept[i], expected[i]), 1e-4 * size) << "parameter " << i;
     EXPECT_TRUE(at::equal(recomputed[i], kept[i])) << "parameter " << i;
   }
+}
+
+// The gradients that a training adds up, along one direction through all parameters.
+TEST_P(PositionIdsTest, GradientsOfTheLossMatchCentralDifferences) {
+  Transformer net = SmallNet(RotatingConfig(GetParam(), "rope"), "fp64");
+  const at::Tensor tokens = SmallTokens(2, 21), t = at::arange(20);
+  const Batch batch = {.ids_BT = tokens.narrow(1, 0, 20),
+                       .position_ids_BT = at::stack({t + (t >= 7) * 300, t * 5}).to(at::kInt),
+                       .n_positions = kPositions};
+  const at::Tensor targets = tokens.narrow(1, 1, 20);
+  const auto loss = [&] {
+    ClearGradients(net);
+    return AddGradients(net, batch, targets, 1.0).sum().item<double>();
+  };
+  const auto direction = [](const at::Tensor& parameter) {
+    return at::arange(parameter.numel(), at::kDouble).mul(0.9).cos().view(parameter.sizes());
+  };
+  const auto move = [&](double step) {
+    const at::NoGradGuard no_grad;
+    for (const auto& [name, parameter] : net.parameters()) {
+      const_cast<at::Tensor&>(parameter).add_(direction(parameter), step);
+    }
+  };
+  const double at_positions = loss();
+  double slope = 0.0;
+  for (const auto& [name, parameter] : net.parameters()) {
+    slope += (GradientOf(parameter) * direction(parameter)).sum().item<double>();
+  }
+  constexpr double kStep = 1e-5;
+  move(kStep);
+  const double above = loss();
+  move(-2 * kStep);
+  const double below = loss();
+  // The error of central differences is of the order of kStep^2.
+  EXPECT_NEAR((above - below) / (2 * kStep) / slope, 1.0, 1e-6);
+  // Plain positions are another function.
+  move(kStep);
+  ClearGradients(net);
+  const double plain = AddGradients(net, batch.ids_BT, targets, 1.0).sum().item<double>();
+  EXPECT_GT(std::abs(plain - at_positions), 1e-3);
 }
 
 INSTANTIATE_TEST_SUITE_P(Bodies, PositionIdsTest, testing::Values("gpt2", "llama", "qwen2"),

@@ -3,6 +3,7 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/argmax.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/equal.h>
 #include <gtest/gtest.h>
 #include <sys/wait.h>
@@ -19,11 +20,15 @@
 #include "model/attention_map.h"
 #include "model/cpu_paths.h"
 #include "model/data/dataset.h"
+#include "model/data/order.h"
 #include "model/net/adamw.h"
 #include "model/net/checkpoint.h"
+#include "model/net/gradient.h"
 #include "model/net/head.h"
 #include "model/net/parameters.h"
 #include "model/net/tensor_file.h"
+#include "model/net/transformer.h"
+#include "model/position_schedule/schedule.h"
 #include "sweeps/event.h"
 #include "sweeps/task.h"
 #include "tests/deadline.h"
@@ -227,6 +232,104 @@ TEST_F(TrainerTest, KilledAndResumedItReachesTheSameBits) {
   EXPECT_TRUE(Series("third", "loss").empty());
   EXPECT_TRUE(Bytes(StepFolder("third", "20"), "manifest.json") ==
               Bytes(StepFolder("whole", "20"), "manifest.json"));
+}
+
+Json PositionsJson(const char* method) {
+  Json run = RunJson("rope");
+  run["train"]["positions"] = {{"method", method}, {"target_length", 64}};
+  return run;
+}
+
+// The samples are a function of the seed and their number, so what was killed in the middle goes on
+// with those that follow.
+TEST_F(TrainerTest, AtPositionsOfAScheduleKilledAndResumedItReachesTheSameBits) {
+  for (const char* method : {"pose", "randpos"}) {
+    SCOPED_TRACE(method);
+    const auto output = [&](const char* name) { return Str(method, "-", name); };
+    WriteRun(PositionsJson(method));
+    ASSERT_EQ(Exec(TrainArguments(output("whole"))), 0) << Stderr();
+    const int first = Spawn(Command(TrainArguments(output("first"), {"--checkpoint-every-ms", "0"}),
+                                    "trainer_mid_step:stop@11"))
+                          .value();
+    int status = 0;
+    ASSERT_EQ(waitpid(first, &status, WUNTRACED), first);
+    ASSERT_TRUE(WIFSTOPPED(status)) << Stderr();
+    kill(first, SIGKILL);
+    EXPECT_EQ(WaitFor(first, -1).value()->signal, SIGKILL);
+    ASSERT_EQ(
+        Exec(TrainArguments(output("second"), {"--resume", StepFolder(output("first"), "10")})), 0)
+        << Stderr();
+    for (const char* name : {"model.safetensors", "optimizer.safetensors", "state.json"}) {
+      EXPECT_TRUE(Bytes(StepFolder(output("whole"), "20"), name) ==
+                  Bytes(StepFolder(output("second"), "20"), name))
+          << name;
+    }
+    EXPECT_LT(Series(output("whole"), "loss").back(), Series(output("whole"), "loss").front());
+  }
+}
+
+// One sequence per pass, not four; each sequence keeps its own positions.
+TEST_F(TrainerTest, AtPositionsOfAScheduleASmallerMicroBatchGivesTheSameStepButForRounding) {
+  WriteRun(PositionsJson("pose"));
+  std::vector<std::string> parts = TrainArguments("parts");
+  parts.back() = "1";
+  ASSERT_EQ(Exec(TrainArguments("whole")), 0) << Stderr();
+  ASSERT_EQ(Exec(parts), 0) << Stderr();
+  for (const char* series : {"loss", "grad_norm"}) {
+    const double whole = Series("whole", series).front(), part = Series("parts", series).front();
+    EXPECT_NEAR(part / whole, 1.0, 1e-6) << series;
+  }
+}
+
+// The loss of the first step, from the text itself, the initial weights and the samples that
+// tests/model/position_schedule/ compares with an independent program.
+TEST_F(TrainerTest, TheFirstLossIsThatOfTheSchedulesSamples) {
+  Json run = PositionsJson("pose");
+  run["train"]["positions"]["chunks"] = 3;
+  run["train"]["order"] = "random";
+  WriteRun(run);
+  ASSERT_EQ(Exec(TrainArguments("out")), 0) << Stderr();
+
+  const TaskFile task = *TaskFile::FromJson(*ParseJson(Bytes(At("out"), "task.json")));
+  const Dataset dataset = Dataset::Open(Data("dataset")).value();
+  const TokenSplit* const split = *dataset.Split("train");
+  std::vector<std::int32_t> text(static_cast<std::size_t>(split->n_tokens()));
+  ASSERT_TRUE(split->Read(0, text).ok());
+  const SampleOrder order = {
+      .kind = OrderKind::kRandom, .seed = 11, .n_tokens = split->n_tokens(), .train_length = 16};
+  const at::Tensor tokens = at::empty({4, 17}, at::kLong), ids = at::empty({4, 16}, at::kInt);
+  auto* token = tokens.data_ptr<std::int64_t>();
+  auto* position = ids.data_ptr<std::int32_t>();
+  for (std::int64_t g = 0; g < 4; ++g) {
+    const std::int64_t start = order.Start(g), left = split->n_tokens() - 1 - start;
+    const NumberedSample sample =
+        NumberSample(task.run.train.positions, 16, std::min<std::int64_t>(80, left), 11, g);
+    for (const std::int64_t place : sample.place) {
+      *token++ = text[static_cast<std::size_t>(start + place)];
+    }
+    position = std::ranges::copy(sample.position, position).out;
+  }
+  Transformer net =
+      Transformer::Make({.model = task.run.model},
+                        InitialParameters(*ParametersOf(task.run.model), 11),
+                        AttentionBackend::kReference, OpenCompute("cpu", "fp64").value())
+          .value();
+  ClearGradients(net);
+  const at::Tensor nll = AddGradients(
+      net, {.ids_BT = tokens.narrow(1, 0, 16), .position_ids_BT = ids, .n_positions = 64},
+      tokens.narrow(1, 1, 16), 1.0);
+  EXPECT_NEAR(Series("out", "loss").front() / nll.mean().item<double>(), 1.0, 1e-6);
+}
+
+TEST_F(TrainerTest, AModelThatKnowsOnlyPlacesIsNotTrainedAtOtherPositions) {
+  Json run = PositionsJson("pose");
+  run["position"] = "alibi";
+  WriteRun(run);
+  EXPECT_EQ(Exec(TrainArguments("out")), 78);
+  EXPECT_NE(Stderr().find("pose gives each token a position, and the model's position method "
+                          "\"alibi\" knows only its place"),
+            std::string::npos)
+      << Stderr();
 }
 
 TEST_F(TrainerTest, KilledWhileACheckpointIsWrittenItLeavesNoHalfOne) {
