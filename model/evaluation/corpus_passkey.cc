@@ -34,12 +34,11 @@ const Words& WordsOf(CorpusPasskeyRules::Kind kind) {
                                  .between = ",",
                                  .n_statements = 4,
                                  .n_answer = 2};
-  static const Words multi = {
-      .statement = {"|One of the special magic numbers for ", " is ", "|"},
-      .question = {"|The value of ", "is"},
-      .between = "",
-      .n_statements = 6,
-      .n_answer = 1};
+  static const Words multi = {.statement = {"|One of the special magic numbers for ", " is ", "|"},
+                              .question = {"|The value of ", "is"},
+                              .between = "",
+                              .n_statements = 6,
+                              .n_answer = 1};
   return kind == Kind::kSingle ? single : kind == Kind::kMultihop ? multihop : multi;
 }
 
@@ -143,9 +142,9 @@ std::string WhyTooShort(const CorpusPasskeyRules& rules, const Tokenizer& tokeni
   const auto n_places = static_cast<std::int64_t>(made.statements.size());
   const std::int64_t n_free = FreePlaces(rules, made, context_length);
   if (n_free >= n_places) return "";
-  return Str("its statements, the question and the answer (", n_asked, " tokens) leave no place in ",
-             context_length, " tokens: expected a context length of at least ",
-             context_length + n_places - n_free);
+  return Str("its statements, the question and the answer (", n_asked,
+             " tokens) leave no place in ", context_length,
+             " tokens: expected a context length of at least ", context_length + n_places - n_free);
 }
 
 CorpusPasskey MakeCorpusPasskey(const CorpusPasskeyRules& rules, const Tokenizer& tokenizer,
@@ -160,8 +159,7 @@ CorpusPasskey MakeCorpusPasskey(const CorpusPasskeyRules& rules, const Tokenizer
   LR_CHECK(n_free >= static_cast<std::int64_t>(n));
   std::vector<std::int64_t> places;
   while (places.size() < n) {
-    const auto place =
-        static_cast<std::int64_t>(random.Below(static_cast<std::uint64_t>(n_free)));
+    const auto place = static_cast<std::int64_t>(random.Below(static_cast<std::uint64_t>(n_free)));
     if (std::ranges::find(places, place) == places.end()) places.push_back(place);
   }
   std::ranges::sort(places);

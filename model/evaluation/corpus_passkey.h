@@ -40,7 +40,7 @@ struct CorpusPasskeyRules {
 struct CorpusPasskey {
   std::vector<std::int32_t> tokens;  // ends with the answer
   std::int64_t answer_begin = 0;
-  std::int64_t scored = 0;                   // the place of the token that DRT's metric asks for
+  std::int64_t scored = 0;                    // the place of the token that DRT's metric asks for
   std::vector<std::int64_t> statement_begin;  // the first one is what the question asks for
 };
 

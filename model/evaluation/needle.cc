@@ -95,17 +95,16 @@ Result<std::vector<RecallQuestion>> QuestionsOf(const EvaluationRequest& request
       const std::int64_t key =
           kKeyMin + static_cast<std::int64_t>(random.Below(kKeyMax - kKeyMin + 1));
       const std::string reference = Str(key);
-      questions.push_back(
-          {.prompt = {.tokens = PromptTokens(tokenizer, LandmarkPrompt(before, n - before, key),
-                                             bos),
-                      .new_tokens = new_tokens(key)},
-           .reference = reference,
-           .is_right =
-               [reference](std::span<const std::int32_t>, std::string_view text) {
-                 return text.find(reference) != std::string_view::npos;
-               },
-           .depth = depth,
-           .facts = {{"key", key}, {"before", before}, {"filler", n}}});
+      questions.push_back({.prompt = {.tokens = PromptTokens(
+                                          tokenizer, LandmarkPrompt(before, n - before, key), bos),
+                                      .new_tokens = new_tokens(key)},
+                           .reference = reference,
+                           .is_right =
+                               [reference](std::span<const std::int32_t>, std::string_view text) {
+                                 return text.find(reference) != std::string_view::npos;
+                               },
+                           .depth = depth,
+                           .facts = {{"key", key}, {"before", before}, {"filler", n}}});
     }
   }
   return questions;
@@ -149,9 +148,8 @@ Result<EvaluationOutput> Measured(LanguageModel& model, const EvaluationRequest&
     output.rows.push_back(
         AtDepth(row_of(std::span(answers).subspan(begin, n_trials)), i, n_depths));
   }
-  output.artifacts.push_back(AnswersFile(
-      Str("needle-", params.at("filler").get<std::string>()), request.context_length, questions,
-      answers));
+  output.artifacts.push_back(AnswersFile(Str("needle-", params.at("filler").get<std::string>()),
+                                         request.context_length, questions, answers));
   return output;
 }
 

@@ -76,10 +76,10 @@ std::int64_t FittingRepetitions(const Source& source, std::int64_t key) {
 }
 
 Status TooShort(const Source& source, std::string_view why) {
-  return Status(Code::kOutOfRange, Str("a prompt of protocol ",
-                                       source.params.at("protocol").get<std::string>(),
-                                       " does not fit into ", source.request.context_length,
-                                       " tokens", why.empty() ? "" : ": ", why));
+  return Status(Code::kOutOfRange,
+                Str("a prompt of protocol ", source.params.at("protocol").get<std::string>(),
+                    " does not fit into ", source.request.context_length, " tokens",
+                    why.empty() ? "" : ": ", why));
 }
 
 Result<std::vector<RecallQuestion>> TextQuestions(const Source& source) {
@@ -102,8 +102,7 @@ Result<std::vector<RecallQuestion>> TextQuestions(const Source& source) {
                                       : Str("without any filler it has ", n_tokens,
                                             ", and the answer ", kNewTokens));
     }
-    const auto before =
-        static_cast<std::int64_t>(random.Below(static_cast<std::uint64_t>(n) + 1));
+    const auto before = static_cast<std::int64_t>(random.Below(static_cast<std::uint64_t>(n) + 1));
     const std::string reference = Str(key);
     RecallQuestion question = {.reference = reference,
                                .facts = {{"key", key}, {"before", before}, {"filler", n}}};
@@ -144,16 +143,15 @@ CorpusPasskeyRules RulesOf(const Json& params) {
           .seed = params.at("seed").get<std::uint64_t>()};
 }
 
-RecallQuestion TokenQuestion(const Source& source, const CorpusPasskey& passkey,
-                             std::int64_t begin, std::int64_t end) {
+RecallQuestion TokenQuestion(const Source& source, const CorpusPasskey& passkey, std::int64_t begin,
+                             std::int64_t end) {
   const auto first = passkey.tokens.begin();
   std::vector<std::int32_t> expected(first + begin, first + end);
   RecallQuestion question = {
       .prompt = {.tokens = {first, first + begin}, .new_tokens = end - begin},
       .reference = source.tokenizer->Decode(expected).value(),
-      .is_right = [expected](std::span<const std::int32_t> ids, std::string_view) {
-        return std::ranges::equal(ids, expected);
-      },
+      .is_right = [expected](std::span<const std::int32_t> ids,
+                             std::string_view) { return std::ranges::equal(ids, expected); },
       .facts = {{"before", passkey.statement_begin.front()}}};
   return question;
 }
@@ -176,8 +174,7 @@ Result<CorpusQuestions> QuestionsInCorpus(const Source& source) {
     RETURN_IF_ERROR(split->Read(i * length, text));
     const CorpusPasskey passkey = MakeCorpusPasskey(rules, *source.tokenizer, ids, text, i);
     const auto end = static_cast<std::int64_t>(passkey.tokens.size());
-    questions.scored.push_back(
-        TokenQuestion(source, passkey, passkey.scored, passkey.scored + 1));
+    questions.scored.push_back(TokenQuestion(source, passkey, passkey.scored, passkey.scored + 1));
     questions.exact.push_back(TokenQuestion(source, passkey, passkey.answer_begin, end));
   }
   return questions;
@@ -212,9 +209,9 @@ Json NewRow(const Source& source, std::string_view metric) {
 Status Measure(LanguageModel& model, const Source& source, std::string_view metric,
                const std::vector<RecallQuestion>& questions, const EvaluationProgress& progress,
                EvaluationOutput& output) {
-  ASSIGN_OR_RETURN(const std::vector<RecallAnswer> answers,
-                   Ask(model, *source.tokenizer, questions, source.request.windows_per_call,
-                       progress));
+  ASSIGN_OR_RETURN(
+      const std::vector<RecallAnswer> answers,
+      Ask(model, *source.tokenizer, questions, source.request.windows_per_call, progress));
   Json row = NewRow(source, metric);
   FillRecallRow(row, std::ranges::count_if(answers, &RecallAnswer::is_right),
                 static_cast<std::int64_t>(answers.size()));
@@ -222,9 +219,9 @@ Status Measure(LanguageModel& model, const Source& source, std::string_view metr
       questions, {}, [](const RecallQuestion& one) { return one.prompt.tokens.size(); });
   row["extra"]["longest_prompt"] = longest.prompt.tokens.size();
   output.rows.push_back(std::move(row));
-  output.artifacts.push_back(AnswersFile(
-      Str("passkey-", source.params.at("protocol").get<std::string>(), "-", metric),
-      source.request.context_length, questions, answers));
+  output.artifacts.push_back(
+      AnswersFile(Str("passkey-", source.params.at("protocol").get<std::string>(), "-", metric),
+                  source.request.context_length, questions, answers));
   return Status();
 }
 
@@ -325,14 +322,16 @@ std::vector<ParamSpec> PasskeySpecs() {
        .type = ParamSpec::Type::kChoice,
        .default_value = "pose",
        .choices = {"pose", "fitted", "landmark", "gali", "drt"},
-       .meaning = "whose prompts and whose rule for a right answer; fitted: PoSE's, as long as fits "
-                  "into the context length with any tokenizer"},
+       .meaning =
+           "whose prompts and whose rule for a right answer; fitted: PoSE's, as long as fits "
+           "into the context length with any tokenizer"},
       {.name = "trials",
        .type = ParamSpec::Type::kCount,
        .default_value = 50,
        .min = 1,
        .max = 1e6,
-       .meaning = "prompts for each context length; with drt at most as many as the split has texts"},
+       .meaning =
+           "prompts for each context length; with drt at most as many as the split has texts"},
       {.name = "seed",
        .type = ParamSpec::Type::kCount,
        .default_value = 42,
@@ -349,8 +348,9 @@ std::vector<ParamSpec> PasskeySpecs() {
              .type = ParamSpec::Type::kChoice,
              .default_value = "single",
              .choices = {"single", "multihop", "multi"},
-             .meaning = "single: one key; multihop: a path of two steps, among another path; multi: "
-                        "one of six values"}),
+             .meaning =
+                 "single: one key; multihop: a path of two steps, among another path; multi: "
+                 "one of six values"}),
       OfDrt({.name = "key_tokens",
              .type = ParamSpec::Type::kCount,
              .default_value = 5,
@@ -361,8 +361,9 @@ std::vector<ParamSpec> PasskeySpecs() {
              .type = ParamSpec::Type::kChoice,
              .default_value = "last_chunk",
              .choices = {"last_chunk", "end"},
-             .meaning = "where the answer stands: after the first token of the last chunk, or at the "
-                        "end of the text"}),
+             .meaning =
+                 "where the answer stands: after the first token of the last chunk, or at the "
+                 "end of the text"}),
       OfDrt({.name = "chunk",
              .type = ParamSpec::Type::kCount,
              .default_value = 64,

@@ -44,7 +44,8 @@ std::string PosePrompt(std::int64_t n_before, std::int64_t n_after, std::int64_t
 }
 
 std::int64_t PoseRepetitions(std::int64_t context_length) {
-  constexpr std::int64_t kTaskTokens = 32, kInfoTokens = 26, kQuestionTokens = 11, kFillerTokens = 25;
+  constexpr std::int64_t kTaskTokens = 32, kInfoTokens = 26, kQuestionTokens = 11,
+                         kFillerTokens = 25;
   const std::int64_t n_left = context_length - kTaskTokens - kInfoTokens - kQuestionTokens;
   return n_left < 0 ? -1 : n_left / kFillerTokens;
 }

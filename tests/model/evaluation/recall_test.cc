@@ -262,9 +262,8 @@ TEST_F(RecallTest, FittedPromptsFillTheContextLengthAndNoMore) {
 TEST_F(RecallTest, QuestionsDependOnTheirNumberAndSeedOnly) {
   const auto keys = [&](std::int64_t trials, std::uint64_t seed, std::int64_t per_call) {
     WritingModel model(&FindsDigits);
-    const auto output =
-        Run(PasskeyEvaluation(), model, 512,
-            {{"protocol", "fitted"}, {"trials", trials}, {"seed", seed}}, per_call);
+    const auto output = Run(PasskeyEvaluation(), model, 512,
+                            {{"protocol", "fitted"}, {"trials", trials}, {"seed", seed}}, per_call);
     std::vector<std::string> hashes;
     for (const Json& line : Lines(output.value().artifacts[0].bytes)) {
       hashes.push_back(line["prompt_sha256"]);
@@ -282,15 +281,15 @@ TEST_F(RecallTest, PromptsOfOneLengthAreAskedTogether) {
   ASSERT_TRUE(
       Run(PasskeyEvaluation(), model, 1024, {{"protocol", "fitted"}, {"trials", 50}}, 8).ok());
   EXPECT_EQ(model.calls().size(), 7U);
-  EXPECT_TRUE(std::ranges::is_sorted(model.prompts(), {}, [](const Prompt& prompt) {
-    return prompt.tokens.size();
-  }));
+  EXPECT_TRUE(std::ranges::is_sorted(model.prompts(), {},
+                                     [](const Prompt& prompt) { return prompt.tokens.size(); }));
 }
 
 TEST_F(RecallTest, ATextOfTheDatasetHidesTokens) {
   for (const char* at : {"last_chunk", "end"}) {
     WritingModel finds(&FindsStatement), guesses(&WritesSeven);
-    const Json params = {{"protocol", "drt"}, {"trials", 100}, {"answer_at", at}, {"key_tokens", 4}};
+    const Json params = {
+        {"protocol", "drt"}, {"trials", 100}, {"answer_at", at}, {"key_tokens", 4}};
     const auto all = Run(PasskeyEvaluation(), finds, 512, params);
     const auto none = Run(PasskeyEvaluation(), guesses, 512, params);
     ASSERT_TRUE(all.ok() && none.ok()) << all.status().message();
@@ -339,8 +338,7 @@ TEST_F(RecallTest, ATextHasItsStatementsBeforeTheQuestionAndTheAnswerInItsPlace)
     if (kind == Kind::kSingle) {
       EXPECT_TRUE(says(Str("|The passkey is:", answer, "|"))) << shown;
       EXPECT_EQ(count("|The passkey is:"), 1);
-      EXPECT_NE(shown.find(Str("|What is the passkey? The passkey is", answer)),
-                std::string::npos);
+      EXPECT_NE(shown.find(Str("|What is the passkey? The passkey is", answer)), std::string::npos);
       if (rules.in_last_chunk) {
         EXPECT_LT(made.statement_begin[0], 576 - 2 * 64 - 12);
       }
@@ -369,15 +367,16 @@ TEST_F(RecallTest, StatementsStandAnywhereInTheText) {
   std::set<std::int64_t> eighths;
   for (std::int64_t i = 0; i < 200; ++i) {
     const std::vector<std::int32_t> ids = {'0', '1'};
-    eighths.insert(
-        MakeCorpusPasskey(rules, tokenizer(), ids, text, i).statement_begin[0] / (1024 / 8));
+    eighths.insert(MakeCorpusPasskey(rules, tokenizer(), ids, text, i).statement_begin[0] /
+                   (1024 / 8));
   }
   EXPECT_EQ(eighths.size(), 7U);  // the last one holds the question and the reserve before it
 }
 
 TEST_F(RecallTest, ATextThatIsTooShortSaysHowLongItMustBe) {
   WritingModel model(&FindsStatement);
-  const auto output = Run(PasskeyEvaluation(), model, 128, {{"protocol", "drt"}, {"kind", "multi"}});
+  const auto output =
+      Run(PasskeyEvaluation(), model, 128, {{"protocol", "drt"}, {"kind", "multi"}});
   ASSERT_TRUE(output.ok());
   EXPECT_EQ(output->rows[0]["status"], "not_applicable");
   EXPECT_EQ(output->rows[1]["status"], "not_applicable");
@@ -397,8 +396,7 @@ TEST_F(RecallTest, NeedlesHaveARowForEachDepthAndOneForAll) {
   const auto output = Run(NeedleEvaluation(), model, 2048,
                           {{"depths", 8}, {"trials", 3}, {"filler", "fitted"}, {"new_tokens", 10}});
   ASSERT_TRUE(output.ok()) << output.status().message();
-  const std::vector<RowName> names =
-      NeedleEvaluation().rows({{"depths", 8}});
+  const std::vector<RowName> names = NeedleEvaluation().rows({{"depths", 8}});
   ASSERT_EQ(output->rows.size(), names.size());
   for (std::size_t i = 0; i < names.size(); ++i) {
     const Json& row = output->rows[i];
@@ -414,9 +412,9 @@ TEST_F(RecallTest, NeedlesHaveARowForEachDepthAndOneForAll) {
   for (const Json& line : Lines(output->artifacts[0].bytes)) {
     EXPECT_GE(line["key"], 50'000);
     EXPECT_LE(line["key"], 500'000);
-    EXPECT_EQ(line["before"].get<std::int64_t>(),
-              static_cast<std::int64_t>(line["depth"].get<double>() *
-                                        line["filler"].get<double>()));
+    EXPECT_EQ(
+        line["before"].get<std::int64_t>(),
+        static_cast<std::int64_t>(line["depth"].get<double>() * line["filler"].get<double>()));
   }
 }
 
@@ -428,8 +426,7 @@ TEST_F(RecallTest, WhatAModelCannotDoIsARowAndOtherErrorsAreErrors) {
               "not_applicable");
     EXPECT_EQ(Run(*evaluation, no_memory, 1024, Json::object()).value().rows[0]["status"],
               "out_of_memory");
-    EXPECT_EQ(Run(*evaluation, cannot, 1024, Json::object()).status().code(),
-              Code::kUnimplemented);
+    EXPECT_EQ(Run(*evaluation, cannot, 1024, Json::object()).status().code(), Code::kUnimplemented);
   }
 }
 
