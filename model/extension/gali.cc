@@ -14,7 +14,7 @@
 // position is not whole lose the distances of their neighbours: a chunk of at most the last L0 - m
 // tokens, of which there are at least W, has none. The authors' chunk is 3000.
 //
-// In the authors' code positions are bf16. Beyond 256 these are whole, so that it interpolates
+// In the authors' code positions are bf16. Beyond 128 these are whole, so that it interpolates
 // nothing; here they are exact.
 #include <algorithm>
 

@@ -16,6 +16,7 @@
 #include "base/utf8.h"
 #include "base/version.h"
 #include "model/data/tokenizer.h"
+#include "model/extension/extension.h"
 #include "model/net/device.h"
 #include "worker/trainer/data.h"
 #include "worker/trainer/ending.h"
@@ -37,8 +38,9 @@ void AddModel(CLI::App* sub, ModelOptions& options) {
       ->capture_default_str();
   sub->add_option(
       "--extend", options.extend,
-      "extension of a rotary model to longer texts, as JSON: {\"method\": "
-      "\"pi|ntk|dynamic_ntk|yarn|llama3|longrope\", \"factor\": 4, \"original_length\": 4096}");
+      Str("extension of a rotary model to longer texts, as JSON: {\"method\": \"yarn\", "
+          "\"factor\": 4, \"original_length\": 4096}; methods: ",
+          Join(ExtensionNames(), ", ")));
   sub->add_option("--device", options.device, "cpu, cuda or cuda:N")->capture_default_str();
   sub->add_option("--threads", options.threads, "CPU threads")
       ->capture_default_str()
