@@ -4,6 +4,7 @@
 
 #include "base/str.h"
 #include "model/config.h"
+#include "model/extension/extension.h"
 #include "model/field_visitors.h"
 #include "model/position_schedule/schedule.h"
 #include "model/train_config_errors.h"
@@ -13,6 +14,7 @@ namespace longrun {
 namespace {
 
 constexpr const char* kPositions = "positions";
+constexpr const char* kExtend = "extend";
 
 void AddErrors(std::string_view path, const std::vector<ParamError>& found, KeyErrors& errors) {
   for (const ParamError& error : found) {
@@ -27,6 +29,18 @@ Json ReadPositions(const Json& given, std::int64_t train_length, KeyErrors& erro
   AddErrors("train.positions", found, errors);
   if (!found.empty()) return {};
   return *ResolvePositionSchedule(given, std::max<std::int64_t>(train_length, 0));
+}
+
+// An extension of the known ones, with its defaults; else null, and its errors.
+Json ReadExtension(const Json& given, std::int64_t train_length, KeyErrors& errors) {
+  const bool is_known = given.is_object() && given.contains("method") &&
+                        given["method"].is_string() &&
+                        FindExtension(given["method"].get<std::string>()).ok();
+  const Json whole = is_known ? WithOriginalLength(given, train_length) : given;
+  const std::vector<ParamError> found = ExtensionErrors(whole);
+  AddErrors("train.extend", found, errors);
+  if (!found.empty()) return {};
+  return *ResolveExtension(whole);
 }
 
 void CheckPositions(const TrainConfig& train, KeyErrors& errors) {
@@ -56,13 +70,17 @@ Json TrainConfig::ToJson() const {
   FieldWriter writer(json, /*with_body=*/false);
   Fields(*this, writer);
   if (!positions.is_null()) json[kPositions] = positions;
+  if (!extension.is_null()) json[kExtend] = extension;
   return json;
 }
 
 TrainConfig ReadTrain(const Json& train, KeyErrors& errors) {
   TrainConfig config;
   Json fields = train;
-  if (fields.is_object()) fields.erase(kPositions);
+  if (fields.is_object()) {
+    fields.erase(kPositions);
+    fields.erase(kExtend);
+  }
   if (!RefuseUnknownFields<TrainConfig>(fields, "train", /*with_body=*/false, errors)) {
     return config;
   }
@@ -72,6 +90,9 @@ TrainConfig ReadTrain(const Json& train, KeyErrors& errors) {
   Fields(config, reader);
   if (train.contains(kPositions)) {
     config.positions = ReadPositions(train[kPositions], config.train_length, errors);
+  }
+  if (train.contains(kExtend)) {
+    config.extension = ReadExtension(train[kExtend], config.train_length, errors);
   }
   return config;
 }
@@ -147,6 +168,11 @@ void CheckModelAndTrain(const ModelConfig& model, const TrainConfig& train, KeyE
                            " of model.vocab_size ", model.vocab_size, ", found ", train.mask.token,
                            "; leave out vocab_size to have a row for it")),
                {"model.vocab_size"});
+  }
+  if (!train.extension.is_null()) {
+    if (const auto why = WhyNotTrainedUnder(train.extension, model)) {
+      AddErrors("train.extend", {*why}, errors);
+    }
   }
   if (train.positions.is_null()) return;
   if (const auto why = WhyNotScheduled(train.positions, model)) {

@@ -353,6 +353,7 @@ class Expander {
     given["train_length"] = Value(point, "train_length").value;
     // The run of plain positions has no `positions`.
     if (given["positions"] == kPlainPositions) given.erase("positions");
+    ResolveTrainedExtension(point, init, given);
     Json& optimizer = given["optimizer"];
     if (optimizer["min_lr"].is_null()) optimizer["min_lr"] = TenthOf(optimizer["lr"].get<double>());
     Result<TrainConfig> config = TrainConfig::FromJson(given);
@@ -362,6 +363,28 @@ class Expander {
     KeyErrors errors;
     CheckTrain(train, errors);
     ReportErrors(point, errors);
+  }
+
+  // The run of a model that is trained without an extension has no `extend`.
+  void ResolveTrainedExtension(const Point& point, const ModelInfo* init, Json& train) {
+    const Json given = train["extend"];
+    train.erase("extend");
+    if (given == kNoExtension) return;
+    const auto report = [&](const std::string& key, const std::string& message) {
+      ReportCause(point, {Str("train.extend.", key)}, Str("train.extend.", key, ": ", message));
+    };
+    const Json whole =
+        WithOriginalLength(given, Value(point, "train_length").value.get<std::int64_t>());
+    const std::vector<ParamError> errors = ExtensionErrors(whole);
+    for (const ParamError& error : errors) report(error.key, error.message);
+    if (!errors.empty()) return;
+    if (init != nullptr && !init->extension.is_null()) {
+      return report("method",
+                    Str("config.json of model \"", init->name, "\" extends it already, by ",
+                        init->extension.at("method").get<std::string>(),
+                        ", and it is trained under that; leave this out"));
+    }
+    train["extend"] = *ResolveExtension(whole);
   }
 
   // The run of a causal model has no `objective` and no `mask`.
@@ -594,7 +617,7 @@ class Expander {
     if (!differs.empty()) {
       return refuse(Str(name, " has another ", differs,
                         "; a run continues with the same model, position, dataset, seed, "
-                        "train_length, batch_tokens, precision, order and positions"));
+                        "train_length, batch_tokens, precision, order, positions and extend"));
     }
     if (run.train.steps() <= parent.train.steps()) {
       return refuse(Str(name, " was trained on ", parent.train.tokens,
@@ -614,7 +637,7 @@ class Expander {
     const TrainConfig defaults;
     KeptNames kept;
     Fields(defaults, kept);
-    kept.names.emplace_back("positions");
+    for (const char* const name : {"positions", "extend"}) kept.names.emplace_back(name);
     for (const std::string& part : kept.names) {
       // Some parts are present only in some runs.
       if (ours.at("train").value(part, Json()) != theirs.at("train").value(part, Json())) {
@@ -877,7 +900,7 @@ class Expander {
 }  // namespace
 
 bool IsExcluded(const Json& value, const Json& wanted) {
-  // Only values of the axes position and train.positions are maps.
+  // Only methods with their parameters are maps.
   if (!wanted.is_object() || !value.is_object()) return value == wanted;
   return std::ranges::all_of(wanted.items(), [&](const auto& param) {
     return value.contains(param.key()) && value[param.key()] == param.value();

@@ -49,6 +49,8 @@ std::string_view TypeName(const KeyRow& row) {
       return "list of points";
     case KeyRow::Kind::kEvaluations:
       return "list of evaluations";
+    case KeyRow::Kind::kExtension:
+      return "extension";
     case KeyRow::Kind::kExtensions:
       return "list of extensions";
     case KeyRow::Kind::kClaims:
@@ -95,6 +97,7 @@ std::string SampleValue(const KeyRow& row) {
                : FormatDurationMs(row.spec.default_value.get<std::int64_t>());
   }
   if (row.kind == KeyRow::Kind::kExtensions) return "[none, {method: yarn, factor: 4}]";
+  if (row.kind == KeyRow::Kind::kExtension) return "{method: pi, factor: 4}";
   if (row.kind == KeyRow::Kind::kSchedule) return "{method: pose, target_length: 4096}";
   if (row.spec.default_value.is_string()) return row.spec.default_value.get<std::string>();
   if (!row.spec.default_value.is_null() && row.spec.default_value != Json::array()) {
@@ -114,6 +117,7 @@ std::string SampleValue(const KeyRow& row) {
     case KeyRow::Kind::kMap:
     case KeyRow::Kind::kUnbuilt:
       return "";
+    case KeyRow::Kind::kExtension:
     case KeyRow::Kind::kExtensions:
     case KeyRow::Kind::kSchedule:
     case KeyRow::Kind::kValue:
@@ -198,8 +202,10 @@ Json ExplainKey(const KeyRow& row) {
           {{"path", Str(kEvaluate, ".", evaluation->name)}, {"meaning", evaluation->meaning}});
     }
   }
-  if (row.kind == KeyRow::Kind::kExtensions) {
+  const bool trains = row.kind == KeyRow::Kind::kExtension;
+  if (trains || row.kind == KeyRow::Kind::kExtensions) {
     for (const Extension* const extension : Extensions()) {
+      if (trains && !extension->trains) continue;
       members.push_back(
           {{"path", Str(kExtension, ".", extension->name)}, {"meaning", extension->meaning}});
     }

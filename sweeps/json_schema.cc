@@ -146,13 +146,21 @@ Json PositionScheduleSchema() {
   return Json{{"anyOf", std::move(forms)}};
 }
 
+// With `training`, only those that a model may be trained under.
+Json ExtensionSchema(bool training) {
+  Json names = Json::array({kNoExtension}), forms = Json::array({Json()});
+  for (const Extension* const extension : Extensions()) {
+    if (training && !extension->trains) continue;
+    names.push_back(extension->name);
+    forms.push_back(MethodSchema(*extension));
+  }
+  forms[0] = Json{{"enum", std::move(names)}};
+  return Json{{"anyOf", std::move(forms)}};
+}
+
 Json ExtensionsSchema() {
-  Json names = ExtensionNames();
-  names.insert(names.begin(), kNoExtension);
-  Json forms = Json::array({Json{{"enum", std::move(names)}}});
-  for (const Extension* const extension : Extensions()) forms.push_back(MethodSchema(*extension));
   return Json{{"type", "array"},
-              {"items", {{"anyOf", std::move(forms)}}},
+              {"items", ExtensionSchema(/*training=*/false)},
               {"minItems", 1},
               {"uniqueItems", true}};
 }
@@ -204,6 +212,8 @@ Json KeySchema(const KeyRow& row) {
       return PositionScheduleSchema();
     case KeyRow::Kind::kEvaluations:
       return EvaluationsSchema();
+    case KeyRow::Kind::kExtension:
+      return ExtensionSchema(/*training=*/true);
     case KeyRow::Kind::kExtensions:
       return ExtensionsSchema();
     case KeyRow::Kind::kClaims:

@@ -205,7 +205,8 @@ class Reader {
         claims_ = ReadClaims(node, path);
         return;
       case KeyRow::Kind::kSchedule:
-        return ReadPositions(row, node, path, out);
+      case KeyRow::Kind::kExtension:
+        return ReadMethodOfTraining(row, node, path, out);
       case KeyRow::Kind::kValue:
       case KeyRow::Kind::kPosition:
       case KeyRow::Kind::kUnbuilt:
@@ -512,6 +513,7 @@ class Reader {
       return std::nullopt;
     }
     if (row.kind == KeyRow::Kind::kSchedule) return ReadPositionsOfAxis(node, path);
+    if (row.kind == KeyRow::Kind::kExtension) return ReadExtensionOfAxis(node, path);
     Result<Json> value = TypeValue(row, node);
     if (!value.ok()) {
       Report(node.place, Str(path, ": ", value.status().message(), AsList(node, path)));
@@ -608,15 +610,24 @@ class Reader {
   }
 
   // An entry of spec.exclude may be only the name.
-  std::optional<Json> ReadExcludedSchedule(const YamlNode& node, const std::string& path) {
-    if (node.kind == Kind::kScalar && FindPositionSchedule(node.text) != nullptr) {
-      return Json{{"method", node.text}};
-    }
-    return ReadSchedule(node, path);
+  std::optional<Json> ReadExcludedMethod(const KeyRow& row, const YamlNode& node,
+                                         const std::string& path) {
+    const bool is_schedule = row.kind == KeyRow::Kind::kSchedule;
+    const bool is_name =
+        node.kind == Kind::kScalar &&
+        (is_schedule ? FindPositionSchedule(node.text) != nullptr : FindExtension(node.text).ok());
+    if (is_name) return Json{{"method", node.text}};
+    if (is_schedule) return ReadSchedule(node, path);
+    const std::optional<AxisValue> value = ReadExtensionOfAxis(node, path);
+    return value ? std::optional(value->value) : std::nullopt;
   }
 
-  void ReadPositions(const KeyRow& row, const YamlNode& node, const std::string& path, Json& out) {
-    const std::optional<AxisValue> value = ReadPositionsOfAxis(node, path);
+  // A key that one word or {method: NAME, its parameters} gives, and that may also be an axis.
+  void ReadMethodOfTraining(const KeyRow& row, const YamlNode& node, const std::string& path,
+                            Json& out) {
+    const std::optional<AxisValue> value = row.kind == KeyRow::Kind::kSchedule
+                                               ? ReadPositionsOfAxis(node, path)
+                                               : ReadExtensionOfAxis(node, path);
     if (!value) {
       out = row.spec.default_value;
       spec_.broken.insert(path);
@@ -635,6 +646,16 @@ class Reader {
     return AxisValue{.value = given->is_object() ? *ResolvePositionSchedule(*given, 0) : *given,
                      .shown = *given,
                      .place = node.place};
+  }
+
+  std::optional<AxisValue> ReadExtensionOfAxis(const YamlNode& node, const std::string& path) {
+    const std::optional<Json> given = ReadExtension(node, path);
+    if (!given) return std::nullopt;
+    const Json shown = given->is_null()     ? Json(kNoExtension)
+                       : given->size() == 1 ? given->at("method")
+                                            : *given;
+    return AxisValue{
+        .value = given->is_null() ? shown : *given, .shown = shown, .place = node.place};
   }
 
   std::optional<AxisValue> ReadPosition(const YamlNode& node, const std::string& path) {
@@ -748,8 +769,8 @@ class Reader {
         std::optional<Json> given = ReadMethod(entry.value, entry_path);
         if (!given) return;
         pattern[*index] = std::move(*given);
-      } else if (row.kind == KeyRow::Kind::kSchedule) {
-        std::optional<Json> given = ReadExcludedSchedule(entry.value, entry_path);
+      } else if (row.kind == KeyRow::Kind::kSchedule || row.kind == KeyRow::Kind::kExtension) {
+        std::optional<Json> given = ReadExcludedMethod(row, entry.value, entry_path);
         if (!given) return;
         pattern[*index] = std::move(*given);
       } else {

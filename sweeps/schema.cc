@@ -215,6 +215,12 @@ std::vector<KeyRow> TrainKeys() {
                  .meaning = "how the tokens of a training sequence are numbered: plain, from 0, or "
                             "at positions of a longer range, so that a rotary model learns the "
                             "distances of longer texts"},
+        .axis = true},
+       {.path = "spec.train.extend",
+        .kind = Kind::kExtension,
+        .spec = {.default_value = kNoExtension,
+                 .meaning = "the extension under which a rotary model is trained, and read unless "
+                            "extend says otherwise: one that changes only frequencies"},
         .axis = true}},
       rows);
   const std::vector<KeyRow> of_the_sweep = {

@@ -29,6 +29,7 @@ struct KeyRow {
     kSchedule,     // plain, the name of a position schedule, or {method: NAME, its parameters}
     kPoints,       // a list of maps from axis to value
     kEvaluations,  // a list of one-key maps: evaluation to its parameters
+    kExtension,    // "none", the name of an extension, or {method: NAME, its parameters}
     kExtensions,   // a list of "none", the name of an extension, or {method: NAME, its parameters}
     kClaims,       // a list of one-key maps: kind of claim (claim.h) to its parameters
     kUnbuilt,      // a known name that is refused

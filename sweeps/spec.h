@@ -36,8 +36,8 @@ struct Axis {
   std::vector<AxisValue> values;
 };
 
-// Maps the index of an axis to the value that a point must have; for position and train.positions,
-// only the given parameters.
+// Maps the index of an axis to the value that a point must have; for a method, only the given
+// parameters.
 using PointPattern = std::map<std::size_t, Json>;
 // Whether an entry of `exclude`, which wants the value `wanted` of an axis, matches `value`. For a
 // method with parameters, the entry may give only some of the parameters.

@@ -162,6 +162,8 @@ std::string ExpectedValue(const KeyRow& row) {
       return "a list of maps from axis to value";
     case KeyRow::Kind::kEvaluations:
       return "a list of maps with one key, the name of an evaluation";
+    case KeyRow::Kind::kExtension:
+      return "none, or an extension: its name, or {method: NAME, its parameters}";
     case KeyRow::Kind::kExtensions:
       return "a list of extensions: none, a name, or {method: NAME, its parameters}";
     case KeyRow::Kind::kClaims:

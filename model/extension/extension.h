@@ -54,6 +54,8 @@ struct Extension {
   // Whether a text of more than params.original_length tokens is read differently at each length.
   // Null: never.
   bool (*by_length)(const Json& params) = nullptr;
+  // A model may be trained under it, at the frequencies with which it is read afterwards.
+  bool trains = false;
   // params.original_length must be given or known.
   bool needs_original_length = false;
   // The plan for a stretch of a text. Null: every key is at its own position, and is seen.
@@ -104,6 +106,9 @@ std::string ExtensionText(const Json& extension);
 // Returns the reason why the model cannot be read under the resolved extension: an error with its
 // key ("method" or a parameter's name). Returns nothing if it can.
 std::optional<ParamError> WhyNotExtended(const Json& extension, const ModelConfig& model);
+// Returns the reason why the model cannot be trained under the resolved extension, like
+// WhyNotExtended().
+std::optional<ParamError> WhyNotTrainedUnder(const Json& extension, const ModelConfig& model);
 // Returns the reason why a text of n_tokens cannot be read under the resolved extension, or would be
 // read at distances that the extension is meant to avoid.
 std::optional<ParamError> WhyTooLong(const Json& extension, std::int64_t n_tokens);

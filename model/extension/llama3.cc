@@ -57,6 +57,7 @@ const Extension& Llama3Extension() {
                   .max = 1e6,
                   .meaning = "wavelengths shorter than original_length / this stay unchanged"}},
       .rotation = &Rotation,
+      .trains = true,
       .needs_original_length = true};
   return extension;
 }

@@ -74,6 +74,7 @@ const Extension& LongropeExtension() {
       .refine_defaults = &RefineDefaults,
       .rotation = &Rotation,
       .by_length = [](const Json&) { return true; },
+      .trains = true,
       .needs_original_length = true};
   return extension;
 }

@@ -26,7 +26,8 @@ const Extension& NtkExtension() {
                                           "a larger base: the fastest pair keeps its frequency, "
                                           "the slowest is divided by the factor",
                                       .params = {FactorParam(), OriginalLengthParam(false)},
-                                      .rotation = &Rotation};
+                                      .rotation = &Rotation,
+                                      .trains = true};
   return extension;
 }
 

@@ -18,6 +18,7 @@ const Extension& NtkByPartsExtension() {
       .meaning = "fast pairs stay, slow ones are divided by the factor",
       .params = PartsParams(),
       .rotation = &Rotation,
+      .trains = true,
       .needs_original_length = true};
   return extension;
 }

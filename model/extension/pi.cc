@@ -21,7 +21,8 @@ const Extension& PiExtension() {
                                       .source = "arXiv:2306.15595, section 2.3",
                                       .meaning = "all frequencies are divided by the factor",
                                       .params = {FactorParam(), OriginalLengthParam(false)},
-                                      .rotation = &Rotation};
+                                      .rotation = &Rotation,
+                                      .trains = true};
   return extension;
 }
 

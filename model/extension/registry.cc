@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/str.h"
+#include "model/architecture/architecture.h"
 #include "model/architecture/parameters.h"
 #include "model/config.h"
 #include "model/extension/extension.h"
@@ -190,6 +191,37 @@ std::string ExtensionText(const Json& extension) {
         Str(name, "=", value.is_string() ? value.get<std::string>() : CanonicalJson(value)));
   }
   return Str(extension.value("method", ""), "(", Join(params, ","), ")");
+}
+
+std::optional<ParamError> WhyNotTrainedUnder(const Json& extension, const ModelConfig& model) {
+  const auto name = extension.at("method").get<std::string>();
+  if (!(*FindExtension(name))->trains) {
+    std::vector<std::string> names;
+    for (const Extension* known : Extensions()) {
+      if (known->trains) names.emplace_back(known->name);
+    }
+    return ParamError{.key = "method",
+                      .message = Str("models are not trained under ", name, ": expected one of ",
+                                     Join(names, ", "),
+                                     "; spec.extend reads trained models "
+                                     "under any extension")};
+  }
+  // A model with errors of its own has them reported.
+  if (!TermsOf(model).ok()) return std::nullopt;
+  if (auto error = WhyNotExtended(extension, model)) {
+    error->others.emplace_back("position.method");
+    return error;
+  }
+  const Architecture& architecture = **FindArchitecture(model.architecture);
+  const Json probe = *ResolveExtension({{"method", "pi"}, {"factor", 2}});
+  if (architecture.write({.model = model, .extension = probe}) !=
+      architecture.write({.model = model})) {
+    return std::nullopt;
+  }
+  return ParamError{.key = "method",
+                    .message = Str("config.json of architecture ", model.architecture,
+                                   " has no word for an extension; choose one that has, as llama"),
+                    .others = {"model.architecture"}};
 }
 
 RopeShape RopeShapeOf(const ModelConfig& model) {

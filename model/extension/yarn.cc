@@ -109,6 +109,7 @@ const Extension& YarnExtension() {
       .params = Params(),
       .refine_defaults = &RefineDefaults,
       .rotation = &Rotation,
+      .trains = true,
       .needs_original_length = true};
   return extension;
 }

@@ -90,7 +90,7 @@ TEST_F(ContinueTest, WhatACheckpointHoldsMayNot) {
               Str("--set train.continue_from=01234567: spec.train.continue_from: run ",
                   parent.Key().substr(0, 8), " has another ", c.part,
                   "; a run continues with the same model, position, dataset, seed, train_length, "
-                  "batch_tokens, precision, order and positions"));
+                  "batch_tokens, precision, order, positions and extend"));
   }
 }
 
@@ -106,6 +106,23 @@ TEST_F(ContinueTest, ItGoesOnAtTheSamePositions) {
     EXPECT_NE(sweep.status().message().find("has another positions"), std::string::npos)
         << sweep.status().message();
   }
+}
+
+TEST_F(ContinueTest, ItGoesOnUnderTheSameExtension) {
+  const Overrides llama = {{"position", "rope"}, {"model.architecture", "llama"}};
+  const auto under = [&](const char* extension) {
+    Overrides overrides = llama;
+    overrides.emplace_back("train.extend", extension);
+    return overrides;
+  };
+  constexpr const char* kPi = "{method: pi, factor: 4}";
+  parent = Parse(under(kPi))->runs.at(0).run;
+  const Result<Sweep> same = GoOn(under(kPi));
+  EXPECT_TRUE(same.ok()) << same.status().message();
+  const Result<Sweep> other = GoOn(under("{method: pi, factor: 2}"));
+  ASSERT_FALSE(other.ok());
+  EXPECT_NE(other.status().message().find("has another extend;"), std::string::npos)
+      << other.status().message();
 }
 
 TEST_F(ContinueTest, ThereMustBeMoreToDo) {

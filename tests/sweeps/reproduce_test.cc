@@ -237,12 +237,27 @@ spec:
     if (of_bodies.contains(axis)) continue;
     const std::string name = axis.substr(axis.rfind('.') + 1);
     if (axis == "model.size") continue;  // the other way to say n_layer, n_head and d_model
-    if (axis == "train.continue_from") continue;  // in the test below
-    if (axis == "model.init_from") continue;      // tests/sweeps/init_test.cc
-    if (axis == "train.positions") continue;      // below, with a model that rotates
+    if (axis == "train.continue_from") continue;                        // in the test below
+    if (axis == "model.init_from") continue;                            // tests/sweeps/init_test.cc
+    if (axis == "train.positions" || axis == "train.extend") continue;  // below, with rope
     EXPECT_NE(yaml.find(name + ":"), std::string::npos) << axis;
   }
   ExpectTheSameRuns(yaml, "1e3");
+}
+
+TEST(ReproduceTest, WhatARunWasTrainedUnderComesBack) {
+  ExpectTheSameRuns(R"(apiVersion: longrun/v1
+kind: Sweep
+metadata: {name: a}
+spec:
+  model: {architecture: llama, size: micro}
+  matrix:
+    position: [rope]
+    train_length: [64, 128]
+    dataset: [toy]
+    train.extend: [none, {method: ntk, factor: 4}, {method: yarn, factor: 8, original_length: 32}]
+  train: {tokens: 65536, batch_tokens: 1024}
+)");
 }
 
 TEST(ReproduceTest, PositionsComeBack) {

@@ -232,6 +232,10 @@ Status Evaluate(Session& session, const Dataset& dataset, const Machine& machine
                       ": there is no mask token: add mask_token_id to config.json, or use a "
                       "dataset whose tokenizer has a mask token"));
   }
+  // An extension of the evaluation stands in for the one of the training.
+  if (!task.run.train.extension.is_null() && !ExtensionOf(task.evaluation).is_null()) {
+    weights.config.extension = Json();
+  }
   RETURN_IF_ERROR(SetExtension(ExtensionOf(task.evaluation), weights.config).In("task.extension"));
   ASSIGN_OR_RETURN(Transformer net, Transformer::Make(weights.config, std::move(weights.parameters),
                                                       task.execution.attention, machine.compute));

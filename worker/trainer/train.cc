@@ -505,9 +505,11 @@ Result<TrainStart> LoadStart(const TaskFile& task) {
   }
   TrainStart start;
   start.config.model = run.model;
+  start.config.extension = run.train.extension;
   if (task.init) {
     ASSIGN_OR_RETURN(StartWeights imported, LoadImported(*task.init, run));
     start.config = std::move(imported.config);
+    RETURN_IF_ERROR(SetExtension(run.train.extension, start.config).In("train.extend"));
     start.parameters = std::move(imported.parameters);
     start.initial_weights = ParametersSha256(start.parameters);
     return start;

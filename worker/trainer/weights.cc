@@ -18,7 +18,16 @@ Status OfAnotherModel(const std::string& folder) {
 }  // namespace
 
 Result<NetConfig> ConfigOfRun(const NetConfig& stored, const Run& run, const std::string& folder) {
-  const NetConfig own = {.model = run.model};
+  const Json& extension = run.train.extension;
+  if (run.init && !extension.is_null()) {
+    // A file may say the extension in other words, as by a larger base, but no others for ours.
+    NetConfig config = stored;
+    config.model = run.model;
+    config.extension = extension;
+    if (ModelConfigJson(stored) != ModelConfigJson(config)) return OfAnotherModel(folder);
+    return config;
+  }
+  const NetConfig own = {.model = run.model, .extension = extension};
   const NetConfig shape = run.init ? NetConfig{.model = stored.model} : stored;
   if (ModelConfigJson(shape) != ModelConfigJson(own)) return OfAnotherModel(folder);
   if (!run.init) return own;

@@ -268,6 +268,49 @@ TEST_F(TrainerTest, AtPositionsOfAScheduleKilledAndResumedItReachesTheSameBits) 
   }
 }
 
+// Its checkpoints say under which extension they were trained, and go on under it.
+TEST_F(TrainerTest, UnderAnExtensionKilledAndResumedItReachesTheSameBits) {
+  for (const char* method : {"pi", "ntk", "yarn"}) {
+    SCOPED_TRACE(method);
+    const auto output = [&](const char* name) { return Str(method, "-", name); };
+    Json run = PositionsJson("pose");
+    run["model"] = {{"architecture", "llama"},
+                    {"n_layer", 1},
+                    {"n_head", 2},
+                    {"d_model", 16},
+                    {"d_ff", 32},
+                    {"vocab_size", 320},
+                    {"activation", "silu"},
+                    {"block", "sequential"},
+                    {"causal", true},
+                    {"head_dim", 8},
+                    {"init_std", 0.02},
+                    {"layer_norm_epsilon", 1e-6},
+                    {"mlp_bias", false},
+                    {"n_kv_head", 2},
+                    {"qkv_bias", false},
+                    {"sliding_window", 0},
+                    {"tie_embeddings", false}};
+    WriteRun(run);
+    ASSERT_EQ(Exec(TrainArguments(output("plain"))), 0) << Stderr();
+    run["train"]["extend"] = {{"method", method}, {"factor", 4}};
+    WriteRun(run);
+    ASSERT_EQ(Exec(TrainArguments(output("whole"))), 0) << Stderr();
+    EXPECT_NE(Series(output("whole"), "loss").back(), Series(output("plain"), "loss").back());
+    EXPECT_EQ(Exec(TrainArguments(output("first"), {"--checkpoint-every-ms", "0"}),
+                   "trainer_mid_step:exit@11"),
+              99);
+    ASSERT_EQ(
+        Exec(TrainArguments(output("second"), {"--resume", StepFolder(output("first"), "10")})), 0)
+        << Stderr();
+    for (const char* name : {"model.safetensors", "optimizer.safetensors", "config.json"}) {
+      EXPECT_TRUE(Bytes(StepFolder(output("whole"), "20"), name) ==
+                  Bytes(StepFolder(output("second"), "20"), name))
+          << name;
+    }
+  }
+}
+
 // One sequence per pass, not four; each sequence keeps its own positions.
 TEST_F(TrainerTest, AtPositionsOfAScheduleASmallerMicroBatchGivesTheSameStepButForRounding) {
   WriteRun(PositionsJson("pose"));
