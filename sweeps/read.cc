@@ -531,10 +531,10 @@ class Reader {
       return true;
     }
     const std::string nearest = Nearest(name, datasets_.names);
-    const std::string known = !nearest.empty() ? Str("did you mean \"", nearest, "\"?")
-                              : datasets_.names.empty()
-                                  ? "none is registered"
-                                  : Str("registered are ", Join(datasets_.names, ", "));
+    const std::string known = !nearest.empty()          ? Str("did you mean \"", nearest, "\"?")
+                              : datasets_.names.empty() ? "none is registered"
+                                                        : Str("the registered datasets are ",
+                                                              Join(datasets_.names, ", "));
     Report(place, Str(path, ": unknown dataset \"", name, "\"; ", known,
                       " (`longrun data import` makes one from text files)"));
     return false;
@@ -556,16 +556,17 @@ class Reader {
     const Result<const PositionMethod*> method = FindPositionMethod(name.text);
     if (!method.ok()) {
       const bool is_schedule = FindPositionSchedule(name.text) != nullptr;
-      Report(name.place, is_schedule
-                             ? Str(path, ": ", name.text,
-                                   " numbers the tokens of a training, and "
-                                   "is not a position method: write train.positions: {method: ",
-                                   name.text, ", ...}, and a method that rotates here, as rope")
-                         : IsUnbuiltMethod(name.text)
-                             ? Str(path, ": position method \"", name.text, "\" is ", kNotBuiltYet,
-                                   "; expected one of ", Join(PositionMethodNames(), ", "))
-                             : Str(path, ": unknown position method \"", name.text, "\"",
-                                   DidYouMean(name.text, PositionMethodNames())));
+      Report(name.place,
+             is_schedule
+                 ? Str(path, ": ", name.text,
+                       " is not a position method but a way to number the tokens in "
+                       "training: write `train.positions: {method: ",
+                       name.text, ", ...}`, and here a position method that rotates, such as rope")
+             : IsUnbuiltMethod(name.text)
+                 ? Str(path, ": position method \"", name.text, "\" is ", kNotBuiltYet,
+                       "; expected one of ", Join(PositionMethodNames(), ", "))
+                 : Str(path, ": unknown position method \"", name.text, "\"",
+                       DidYouMean(name.text, PositionMethodNames())));
       return std::nullopt;
     }
     std::optional<Json> given = ReadParams((*method)->params, node, path, "method");

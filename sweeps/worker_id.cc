@@ -36,10 +36,12 @@ Result<std::string> ParseWorkerId(std::string_view text, const std::string& path
       Code::kDataLoss,
       Str(path, " is damaged: it holds ", Shown(line),
           IsSafeName(id) ? Str(", and ", id, " has ", ChecksumText(id)) : "",
-          ". Write into it the name that `longrun workers` shows for this machine (`echo NAME > ",
+          ". Either write the name that `longrun workers` shows for this machine into the file "
+          "(`echo NAME > ",
           path,
-          "`); or remove the file: then this is a new worker, and the old one's tasks continue "
-          "from their last checkpoints once its lease is over"));
+          "`), or remove the file: the machine then becomes a new worker, and the old worker's "
+          "tasks "
+          "continue from their last checkpoints once its lease is over"));
 }
 
 Result<std::string> ReadWorkerId(const std::string& path) {

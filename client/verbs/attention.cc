@@ -221,7 +221,7 @@ Result<ResultRun> FindRun(RetryingClient& client, const std::string& thing) {
   if (!sweep.ok()) {
     const bool is_neither = may_be_run && sweep.status().code() == Code::kNotFound;
     return Status(sweep.status().code(),
-                  Str(sweep.status().message(), is_neither ? "; nor a run" : ""));
+                  Str(sweep.status().message(), is_neither ? "; and there is no such run" : ""));
   }
   if (sweep->runs_size() == 1) return ReadResultRun(sweep->runs(0));
   const auto n_runs = static_cast<std::size_t>(sweep->runs_size());

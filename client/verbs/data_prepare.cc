@@ -341,9 +341,10 @@ void AddDataImport(Verbs& verbs, Verb& data) {
   const auto arguments = std::make_shared<ImportArguments>();
   verb.AddArgument("NAME", arguments->name, "name of the dataset").Required();
   verb.AddArgument("--train", arguments->train, "files (or patterns) to train on").Required();
-  verb.AddArgument("--validation", arguments->validation,
-                   "held-out files; or a share of the documents of --train (0.1), or the number of "
-                   "its last tokens to hold out (50K)")
+  verb.AddArgument(
+          "--validation", arguments->validation,
+          "held-out files, a share of the documents in --train (such as 0.1), or how many of "
+          "the last tokens of --train to hold out (such as 50K)")
       .Required();
   verb.AddArgument("--test", arguments->test, "more held-out files, given in the same way");
   verb.AddArgument(

@@ -52,7 +52,7 @@ Result<Subject> Find(RetryingClient& client, const std::string& thing) {
     return Subject{.name = key, .results = ReadResults(key, *run)};
   }
   if (run.status().code() != Code::kNotFound) return run.status();
-  return Status(Code::kNotFound, sweep.status().message() + "; nor a run");
+  return Status(Code::kNotFound, sweep.status().message() + "; and there is no such run");
 }
 
 std::vector<ResultRow> RowsOf(const Subject& subject, const std::string& run_key) {

@@ -171,7 +171,7 @@ Result<std::string> Exporter::WriteOwnTokenizer(const ModelConfig& model, const 
   facts_.eos_id = IdIn(config, "eos_token_id");
   if (TokenizerWord(TokenizerFilesIn(fetched_)).empty()) {
     return std::string(
-        "none is stored with these weights: export the run, or copy the one that came"
+        "none is stored with these weights; export the run instead, or copy the tokenizer that came"
         " with the model");
   }
   const auto tokenizer = OpenFolderTokenizer(fetched_, model.vocab_size);
@@ -326,7 +326,7 @@ int Export(const ExportArguments& arguments, const std::string& output, const st
   std::fprintf(stderr, "AutoModelForCausalLM.from_pretrained(\"%s\"%s)\n", folder.c_str(),
                done->written.has_code ? ", trust_remote_code=True" : "");
   if (!done->no_tokenizer.empty()) {
-    std::fprintf(stderr, "without a tokenizer: %s\n", done->no_tokenizer.c_str());
+    std::fprintf(stderr, "exported without a tokenizer: %s\n", done->no_tokenizer.c_str());
   }
   return kExitOk;
 }

@@ -312,9 +312,10 @@ int Get(const GetArguments& arguments, const std::string& state) {
   }
   Result<v1::GetRunResponse> run = client.GetRun(thing);
   if (!run.ok()) {
-    return Report(run.status().code() == Code::kNotFound
-                      ? Status(Code::kNotFound, sweep.status().message() + "; nor a run")
-                      : run.status());
+    return Report(
+        run.status().code() == Code::kNotFound
+            ? Status(Code::kNotFound, sweep.status().message() + "; and there is no such run")
+            : run.status());
   }
   return ShowRun(*arguments.output, state, client, std::move(run).value());
 }

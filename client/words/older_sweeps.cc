@@ -39,9 +39,9 @@ void SayOlderSweeps(SweepCalls& client, const std::string& sweep, const std::str
                          rows[0].size() == 1 && rows[0][0].is_number_integer();
   const auto n_older = has_count ? rows[0][0].get<std::int64_t>() : 0;
   if (n_older == 0) return;
-  SayLine(Str(n_older == 1 ? "1 older sweep is" : Str(n_older, " older sweeps are"), " called ",
-              sweep, " and ", n_older == 1 ? "has" : "have",
-              " runs or numbers that this one does not have: `longrun ls ", sweep,
+  SayLine(Str(n_older, n_older == 1 ? " older sweep" : " older sweeps", " named \"", sweep, "\" ",
+              n_older == 1 ? "has" : "have",
+              " runs or numbers that the newest does not have: `longrun ls ", sweep,
               "` shows the ids"));
 }
 

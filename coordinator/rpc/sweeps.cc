@@ -88,7 +88,7 @@ Result<RetryRequested> RetryOf(StoreReader& reader, const std::string& target, s
     if (sweep.status().code() != Code::kNotFound) return sweep.status();
     const Result<SweepRunRow> run = reader.FindRun(target);
     if (run.status().code() == Code::kNotFound) {
-      return Status(Code::kNotFound, sweep.status().message() + "; nor a run");
+      return Status(Code::kNotFound, sweep.status().message() + "; and there is no such run");
     }
     // A target too short for a run was probably meant as a sweep.
     if (!run.ok()) {

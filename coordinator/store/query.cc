@@ -146,7 +146,7 @@ int Authorize(void* self, int action, const char* first, const char* second, con
       return Deny(guard, Str("call ", name, "(): docs/query.md lists the functions"));
     }
     default:
-      return Deny(guard, Str(ActionName(action), ": it only reads"));
+      return Deny(guard, Str(ActionName(action), ": queries can only read"));
   }
 }
 

@@ -73,8 +73,9 @@ struct Holding {
 // dataset.json is damaged, the shards' headers tell which spec they belong to.
 Result<Holding> HoldsPreparation(const PrepareSpec& spec, const std::string& folder);
 
-// Makes a damaged dataset again beside its folder and then replaces the folder in one step. If the
-// process is killed at any moment, the same call continues.
+// Remakes a damaged dataset in a second folder beside it, and then exchanges the two folders in one
+// step. If the process is killed, call this again: it goes on with an unfinished copy, and begins
+// again if the copy was finished but not exchanged.
 Status RemakeDataset(const PrepareSpec& spec, const std::string& folder,
                      const PrepareOptions& options);
 

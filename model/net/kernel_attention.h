@@ -1,5 +1,6 @@
-// The fused attention of kernels/ as a node of LibTorch's graph: q, k, v and the numbers of the
-// terms are tensors with gradients; neither forward nor backward forms a T x T tensor.
+// The fused attention of kernels/ as a node of LibTorch's graph: q, k, v and the learned parameters
+// of the attention terms are tensors with gradients; neither forward nor backward forms a T x T
+// tensor.
 //
 // Legend: B batch, T positions, H heads, D head_dim, N distances.
 #pragma once
@@ -18,7 +19,7 @@ namespace longrun {
 
 struct PlannedReading;
 
-// The rotation of a call, for positions from 0, in double.
+// The rotation of a call in double, for positions from 0 or for those of a plan.
 struct RotationNumbers {
   std::vector<double> cos = {}, sin = {}, growth = {};  // as in RotationTable
   std::int64_t n_rotary = 0;
@@ -32,7 +33,8 @@ struct KernelAttentionCall {
   bool causal = true;
   std::int64_t q_offset = 0;  // the position of query 0; keys are at positions 0, 1, ...
   std::int64_t window = 0;    // 0: none
-  // At most one of the two, as in KeyBias: c, or r with two_sided.
+  // The key bias (KeyBias): at most one of key_bias_BHT and slope_H is set. It gives r if two_sided,
+  // else c.
   at::Tensor key_bias_BHT = {};  // double
   std::vector<double> slope_H = {};
   bool two_sided = false;
@@ -43,8 +45,8 @@ struct KernelAttentionCall {
   at::Tensor psi_T = {}, row_factor_T = {}, knots_K = {}, slope_HS = {}, intercept_HS = {};
   std::shared_ptr<const RotationNumbers> rotation = nullptr;
   at::Tensor rotation_rows_BT = {};  // int32, as in RotationTable::row; undefined: none
-  // The plan whose regions and visibility apply; `rotation` is then its table. Null: none. For
-  // inference.
+  // The plan that sets regions, window (instead of `window`) and sinks; `rotation` then has the
+  // positions of PlannedReading::position. Null: no plan. Only for inference.
   std::shared_ptr<const PlannedReading> reading = nullptr;
 };
 
