@@ -108,19 +108,17 @@ Case MakeCase(const CorpusPasskeyRules& rules, const Tokenizer& tokenizer,
 
 std::int64_t SizeOf(const Tokens& tokens) { return static_cast<std::int64_t>(tokens.size()); }
 
-// Places in the text before which statements may be inserted: [0, n). Statements must end before
-// the question.
+// Places in the text before which statements may be inserted: [0, n). DRT keeps the same distance
+// from the end wherever the answer stands.
 std::int64_t FreePlaces(const CorpusPasskeyRules& rules, const Case& made,
                         std::int64_t context_length) {
   std::int64_t n_inserted = 0;
   for (const Tokens& statement : made.statements) n_inserted += SizeOf(statement);
-  // The reserve that DRT keeps for a single one.
-  if (rules.kind == CorpusPasskeyRules::Kind::kSingle && rules.in_last_chunk) {
+  if (rules.kind == CorpusPasskeyRules::Kind::kSingle) {
     return context_length - 2 * rules.chunk - n_inserted;
   }
   const std::int64_t n_asked = SizeOf(made.question) + SizeOf(made.answer);
-  const std::int64_t n_after = rules.in_last_chunk ? rules.chunk - 1 - SizeOf(made.answer) : 0;
-  return context_length - n_inserted - n_after - n_asked;
+  return context_length - n_inserted - (rules.chunk - 1 - SizeOf(made.answer)) - n_asked;
 }
 
 }  // namespace
@@ -131,20 +129,22 @@ std::string WhyTooShort(const CorpusPasskeyRules& rules, const Tokenizer& tokeni
   const std::int32_t any = 0;
   const Case made = MakeCase(rules, tokenizer, std::span(&any, 1), random);
   const std::int64_t n_asked = SizeOf(made.question) + SizeOf(made.answer);
-  if (rules.in_last_chunk && SizeOf(made.answer) > rules.chunk - 1) {
+  if (SizeOf(made.answer) > rules.chunk - 1) {
     return Str("the answer has ", made.answer.size(), " tokens, and a chunk of ", rules.chunk,
                " has room for ", rules.chunk - 1);
   }
-  if (rules.in_last_chunk && SizeOf(made.question) > rules.chunk + 1) {
+  if (SizeOf(made.question) > rules.chunk + 1) {
     return Str("the question has ", made.question.size(), " tokens, more than the chunk of ",
                rules.chunk, " and one");
   }
   const auto n_places = static_cast<std::int64_t>(made.statements.size());
   const std::int64_t n_free = FreePlaces(rules, made, context_length);
   if (n_free >= n_places) return "";
+  const std::int64_t needed = context_length + n_places - n_free;
   return Str("its statements, the question and the answer (", n_asked,
              " tokens) leave no place in ", context_length,
-             " tokens: expected a context length of at least ", context_length + n_places - n_free);
+             " tokens: expected a context length of at least ",
+             (needed + rules.chunk - 1) / rules.chunk * rules.chunk);
 }
 
 CorpusPasskey MakeCorpusPasskey(const CorpusPasskeyRules& rules, const Tokenizer& tokenizer,

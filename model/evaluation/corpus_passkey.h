@@ -10,9 +10,9 @@
 //                                                                           v1,v2
 //   multi     6 of |One of the special magic numbers for a is b|            |The value of a is b
 //
-// Each string and each key is tokenised by itself. With chunks of C tokens the answer begins at
-// T - C + 1, directly after the last chunk has begun; otherwise it ends with the text. What is
-// inserted moves the text to the right, beyond T it is cut off.
+// Each string and each key is tokenised by itself. The answer begins at T - C + 1, one token after
+// the beginning of the last chunk of C tokens, or it ends with the text. What is inserted moves the
+// text to the right; beyond T it is cut off.
 #pragma once
 
 #include <cstdint>

@@ -9,12 +9,12 @@
 //   gali    n = GaliCharacters(L)
 //   fitted  n as large as the prompt with its answer fits into L tokens
 //
-// For a key of m tokens the model writes m - 1 + new_tokens. AcademyCityL/GALI: pred.py, with its
+// For a key of m tokens the model writes m + new_tokens, or fewer up to an end of text. AcademyCityL/GALI: pred.py, with its
 // prompt for models without a chat template.
 #include "model/evaluation/needle.h"
 
 #include <algorithm>
-#include <cmath>
+#include <functional>
 #include <memory>
 #include <utility>
 
@@ -39,81 +39,72 @@ double DepthOf(std::int64_t i, std::int64_t n_depths) {
   return static_cast<double>(i) / static_cast<double>(n_depths);
 }
 
-struct Asked {
-  Json params;
-  std::unique_ptr<Tokenizer> tokenizer;
-  std::vector<RecallQuestion> questions;
-};
-
-// The most characters of filler with which a prompt fits; nothing if none does without any.
-std::optional<std::int64_t> FittingCharacters(const Tokenizer& tokenizer, std::int32_t bos,
-                                              std::int64_t new_tokens, std::int64_t length) {
-  const auto fits = [&](std::int64_t n) {
-    const std::string text = LandmarkPrompt(n, 0, kKeyMax);
-    return static_cast<std::int64_t>(PromptTokens(tokenizer, text, bos).size()) + new_tokens <=
-           length;
-  };
-  if (!fits(0)) return std::nullopt;
-  std::int64_t low = 0, high = 1;
-  while (fits(high)) low = std::exchange(high, 2 * high);
-  while (high - low > 1) {
-    const std::int64_t middle = low + (high - low) / 2;
-    (fits(middle) ? low : high) = middle;
-  }
-  return low;
+// How many characters of filler all prompts have.
+Result<std::int64_t> Characters(const EvaluationRequest& request, const Json& params,
+                                const std::function<bool(std::int64_t)>& fits) {
+  if (params.at("filler") != "fitted") return GaliCharacters(request.context_length);
+  const std::int64_t n = LargestFitting(fits, 0);
+  if (n >= 0) return n;
+  return Status(Code::kOutOfRange,
+                Str("the prompt and its answer do not fit into ", request.context_length,
+                    " tokens even without filler: use a larger context length, "
+                    "or fewer new_tokens"));
 }
 
 Result<std::vector<RecallQuestion>> QuestionsOf(const EvaluationRequest& request,
                                                 const Json& params, const Tokenizer& tokenizer) {
   const std::int32_t bos = params.at("bos").get<bool>() ? request.dataset->bos_id() : -1;
+  const std::int32_t eot = request.dataset->eot_id();
   const std::int64_t length = request.context_length, n_depths = DepthsOf(params);
   const auto n_trials = params.at("trials").get<std::int64_t>();
-  const auto new_tokens = [&](std::int64_t key) {
-    std::vector<std::int32_t> ids;
-    tokenizer.Encode(Str(key), ids);
-    return static_cast<std::int64_t>(ids.size()) - 1 + params.at("new_tokens").get<std::int64_t>();
-  };
-  std::int64_t n = GaliCharacters(length);
-  if (params.at("filler") == "fitted") {
-    const auto fitting = FittingCharacters(tokenizer, bos, new_tokens(kKeyMax), length);
-    if (!fitting) {
-      return Status(Code::kOutOfRange,
-                    Str("the prompt and its answer do not fit into ", length,
-                        " tokens even without filler: take a larger context length, or fewer "
-                        "new_tokens"));
-    }
-    n = *fitting;
-  }
+  const auto seed = params.at("seed").get<std::uint64_t>();
   std::vector<RecallQuestion> questions;
   for (std::int64_t i = 1; i <= n_depths; ++i) {
-    const double depth = DepthOf(i, n_depths);
-    const auto before = static_cast<std::int64_t>(depth * static_cast<double>(n));
+    const std::uint64_t of_depth =
+        StreamKey(seed, static_cast<std::uint64_t>(length), static_cast<std::uint64_t>(i));
     for (std::int64_t trial = 0; trial < n_trials; ++trial) {
-      SeededRandom random(StreamKey(params.at("seed").get<std::uint64_t>(),
-                                    static_cast<std::uint64_t>(length),
-                                    static_cast<std::uint64_t>((i - 1) * n_trials + trial)));
+      SeededRandom random(StreamKey(of_depth, 0, static_cast<std::uint64_t>(trial)));
       const std::int64_t key =
           kKeyMin + static_cast<std::int64_t>(random.Below(kKeyMax - kKeyMin + 1));
       const std::string reference = Str(key);
-      questions.push_back({.prompt = {.tokens = PromptTokens(
-                                          tokenizer, LandmarkPrompt(before, n - before, key), bos),
-                                      .new_tokens = new_tokens(key)},
-                           .reference = reference,
-                           .is_right =
-                               [reference](std::span<const std::int32_t>, std::string_view text) {
-                                 return text.find(reference) != std::string_view::npos;
-                               },
-                           .depth = depth,
-                           .facts = {{"key", key}, {"before", before}, {"filler", n}}});
+      const std::int64_t n_key = std::ssize(PromptTokens(tokenizer, reference, -1));
+      RecallQuestion& question = questions.emplace_back();
+      question.prompt.new_tokens = n_key + params.at("new_tokens").get<std::int64_t>();
+      if (eot >= 0) question.prompt.stop = {eot};
+      question.reference = reference;
+      question.is_right = [reference](std::span<const std::int32_t>, std::string_view text) {
+        return text.find(reference) != std::string_view::npos;
+      };
+      question.depth = DepthOf(i, n_depths);
+      question.facts = {{"key", key}};
     }
   }
+  // Makes all prompts with n characters of filler; false if one does not fit.
+  const auto make = [&](std::int64_t n) {
+    bool fits = true;
+    for (RecallQuestion& question : questions) {
+      const auto before = static_cast<std::int64_t>(*question.depth * static_cast<double>(n));
+      const std::string text =
+          LandmarkPrompt(before, n - before, question.facts.at("key").get<std::int64_t>());
+      question.prompt.tokens = PromptTokens(tokenizer, text, bos);
+      question.facts["before"] = before;
+      question.facts["filler"] = n;
+      fits = fits && std::ssize(question.prompt.tokens) + question.prompt.new_tokens <= length;
+      if (!fits && params.at("filler") == "fitted") return false;
+    }
+    return fits;
+  };
+  ASSIGN_OR_RETURN(std::int64_t n, Characters(request, params, make));
+  // A character more can be a token less, so that the search may end where not all fit.
+  while (!make(n) && params.at("filler") == "fitted" && n > 0) --n;
   return questions;
 }
 
 Json NewRow(const EvaluationRequest& request, const Json& params) {
   Json row = EmptyRow(kRecall, request);
-  row["protocol"] = params.at("filler");
-  row["extra"]["params"] = {{"trials", params.at("trials")}, {"seed", params.at("seed")}};
+  row["extra"]["params"] = {{"filler", params.at("filler")},
+                            {"trials", params.at("trials")},
+                            {"seed", params.at("seed")}};
   return row;
 }
 
@@ -129,24 +120,21 @@ Result<EvaluationOutput> Measured(LanguageModel& model, const EvaluationRequest&
   ASSIGN_OR_RETURN(const std::vector<RecallQuestion> questions,
                    QuestionsOf(request, params, *tokenizer));
   ASSIGN_OR_RETURN(const std::vector<RecallAnswer> answers,
-                   Ask(model, *tokenizer, questions, request.windows_per_call, progress));
-  const auto longest = std::ranges::max(
-      questions, {}, [](const RecallQuestion& one) { return one.prompt.tokens.size(); });
-  const auto row_of = [&](std::span<const RecallAnswer> of_row) {
+                   Ask(model, *tokenizer, questions,
+                       request.windows_per_call * request.context_length, progress));
+  const auto row_of = [&](std::size_t begin, std::size_t n) {
     Json row = NewRow(request, params);
-    FillRecallRow(row, std::ranges::count_if(of_row, &RecallAnswer::is_right),
-                  static_cast<std::int64_t>(of_row.size()));
-    row["extra"]["longest_prompt"] = longest.prompt.tokens.size();
+    FillRecallRow(row, std::span(questions).subspan(begin, n),
+                  std::span(answers).subspan(begin, n));
     return row;
   };
   EvaluationOutput output;
-  output.rows.push_back(row_of(answers));
+  output.rows.push_back(row_of(0, answers.size()));
   const std::int64_t n_depths = DepthsOf(params);
   const auto n_trials = params.at("trials").get<std::size_t>();
   for (std::int64_t i = 1; i <= n_depths; ++i) {
     const auto begin = static_cast<std::size_t>(i - 1) * n_trials;
-    output.rows.push_back(
-        AtDepth(row_of(std::span(answers).subspan(begin, n_trials)), i, n_depths));
+    output.rows.push_back(AtDepth(row_of(begin, n_trials), i, n_depths));
   }
   output.artifacts.push_back(AnswersFile(Str("needle-", params.at("filler").get<std::string>()),
                                          request.context_length, questions, answers));
@@ -161,7 +149,7 @@ Result<EvaluationOutput> RunNeedle(LanguageModel& model, const EvaluationRequest
   ASSIGN_OR_RETURN(const Json params, ResolveParams(NeedleEvaluation().params, given, "needle"));
   Result<EvaluationOutput> output = Measured(model, request, params, progress);
   if (output.ok()) return output;
-  const std::string_view status = StatusOfModelError(output.status().code());
+  const std::string_view status = StatusOfAsking(output.status().code());
   if (status.empty()) return output;
   Json row = NewRow(request, params);
   row["status"] = status;
@@ -218,7 +206,7 @@ std::vector<ParamSpec> NeedleSpecs() {
        .default_value = 100,
        .min = 1,
        .max = 10'000,
-       .meaning = "tokens that the model writes, besides those of the key but one"},
+       .meaning = "tokens that the model writes besides those of the key"},
       {.name = "seed",
        .type = ParamSpec::Type::kCount,
        .default_value = 42,
@@ -228,7 +216,8 @@ std::vector<ParamSpec> NeedleSpecs() {
       {.name = "bos",
        .type = ParamSpec::Type::kBool,
        .default_value = true,
-       .meaning = "begin each prompt with the begin-of-text token, if the tokenizer has one"},
+       .meaning = "begin each prompt with the begin-of-text token, or with the end of text if the "
+                  "tokenizer has only that"},
   };
 }
 

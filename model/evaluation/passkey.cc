@@ -9,7 +9,7 @@
 //
 // u is uniform in 0 .. n, the key in 1 .. 50000; both are a function of (seed, L, trial). In pose,
 // fitted and landmark the model writes 10 tokens, and the first number in them must be the key. In
-// gali it writes 100 more tokens than the key has.
+// gali it writes 100 more tokens than the key has. An end of text ends the answer.
 //
 // drt has two rows: `recall`, the token that DRT scores after all those before it, and `exact`, the
 // whole answer written by the model. Case i is over tokens [i L, i L + L) of the split, so that a
@@ -55,24 +55,16 @@ struct Source {
 using MakePrompt = std::string (*)(std::int64_t, std::int64_t, std::int64_t);
 
 Prompt PromptOf(const Source& source, std::string_view text, std::int64_t new_tokens) {
-  return {.tokens = PromptTokens(*source.tokenizer, text, source.bos), .new_tokens = new_tokens};
+  Prompt prompt;
+  prompt.tokens = PromptTokens(*source.tokenizer, text, source.bos);
+  prompt.new_tokens = new_tokens;
+  if (const std::int32_t eot = source.request.dataset->eot_id(); eot >= 0) prompt.stop = {eot};
+  return prompt;
 }
 
-// The most repetitions with which any prompt of the trial fits; -1: not even without any.
-std::int64_t FittingRepetitions(const Source& source, std::int64_t key) {
-  const auto fits = [&](std::int64_t n) {
-    const Prompt prompt = PromptOf(source, PosePrompt(n, 0, key), kNewTokens);
-    return static_cast<std::int64_t>(prompt.tokens.size()) + prompt.new_tokens <=
-           source.request.context_length;
-  };
-  if (!fits(0)) return -1;
-  std::int64_t low = 0, high = 1;
-  while (fits(high)) low = std::exchange(high, 2 * high);
-  while (high - low > 1) {
-    const std::int64_t middle = low + (high - low) / 2;
-    (fits(middle) ? low : high) = middle;
-  }
-  return low;
+bool Fits(const Source& source, const std::string& text) {
+  const Prompt prompt = PromptOf(source, text, kNewTokens);
+  return std::ssize(prompt.tokens) + prompt.new_tokens <= source.request.context_length;
 }
 
 Status TooShort(const Source& source, std::string_view why) {
@@ -87,14 +79,20 @@ Result<std::vector<RecallQuestion>> TextQuestions(const Source& source) {
   const bool is_pose = protocol == "pose", is_fitted = protocol == "fitted";
   const MakePrompt make = is_pose || is_fitted ? &PosePrompt : &LandmarkPrompt;
   const std::int64_t length = source.request.context_length;
+  std::int64_t n_fitting = 0;  // repetitions of the last trial
   std::vector<RecallQuestion> questions;
   for (std::int64_t trial = 0; trial < source.trials(); ++trial) {
     SeededRandom random(StreamKey(source.seed(), static_cast<std::uint64_t>(length),
                                   static_cast<std::uint64_t>(trial)));
     const std::int64_t key = 1 + static_cast<std::int64_t>(random.Below(kKeyMax));
-    const std::int64_t n = is_fitted ? FittingRepetitions(source, key)
-                           : is_pose ? PoseRepetitions(length)
-                                     : GaliCharacters(length);
+    if (is_fitted) {
+      n_fitting = LargestFitting(
+          [&](std::int64_t n_before) { return Fits(source, PosePrompt(n_before, 0, key)); },
+          n_fitting);
+    }
+    std::int64_t n = is_fitted ? n_fitting
+                     : is_pose ? PoseRepetitions(length)
+                               : GaliCharacters(length);
     if (n < 0) {
       const std::size_t n_tokens =
           PromptOf(source, PosePrompt(0, 0, key), kNewTokens).tokens.size();
@@ -102,10 +100,15 @@ Result<std::vector<RecallQuestion>> TextQuestions(const Source& source) {
                                       : Str("without any filler it has ", n_tokens,
                                             ", and the answer ", kNewTokens));
     }
-    const auto before = static_cast<std::int64_t>(random.Below(static_cast<std::uint64_t>(n) + 1));
+    auto before = static_cast<std::int64_t>(random.Below(static_cast<std::uint64_t>(n) + 1));
+    // Where the key stands can change how its neighbours are cut into tokens.
+    while (is_fitted && n > 0 && !Fits(source, PosePrompt(before, n - before, key))) {
+      before = std::min(before, --n);
+    }
     const std::string reference = Str(key);
-    RecallQuestion question = {.reference = reference,
-                               .facts = {{"key", key}, {"before", before}, {"filler", n}}};
+    RecallQuestion question;
+    question.reference = reference;
+    question.facts = {{"key", key}, {"before", before}, {"filler", n}};
     std::int64_t new_tokens = kNewTokens;
     if (protocol == "gali") {
       std::vector<std::int32_t> answer;
@@ -209,15 +212,11 @@ Json NewRow(const Source& source, std::string_view metric) {
 Status Measure(LanguageModel& model, const Source& source, std::string_view metric,
                const std::vector<RecallQuestion>& questions, const EvaluationProgress& progress,
                EvaluationOutput& output) {
-  ASSIGN_OR_RETURN(
-      const std::vector<RecallAnswer> answers,
-      Ask(model, *source.tokenizer, questions, source.request.windows_per_call, progress));
+  ASSIGN_OR_RETURN(const std::vector<RecallAnswer> answers,
+                   Ask(model, *source.tokenizer, questions,
+                       source.request.windows_per_call * source.request.context_length, progress));
   Json row = NewRow(source, metric);
-  FillRecallRow(row, std::ranges::count_if(answers, &RecallAnswer::is_right),
-                static_cast<std::int64_t>(answers.size()));
-  const auto longest = std::ranges::max(
-      questions, {}, [](const RecallQuestion& one) { return one.prompt.tokens.size(); });
-  row["extra"]["longest_prompt"] = longest.prompt.tokens.size();
+  FillRecallRow(row, questions, answers);
   output.rows.push_back(std::move(row));
   output.artifacts.push_back(
       AnswersFile(Str("passkey-", source.params.at("protocol").get<std::string>(), "-", metric),
@@ -255,7 +254,7 @@ Result<EvaluationOutput> RunPasskey(LanguageModel& model, const EvaluationReques
   ASSIGN_OR_RETURN(const Source source, SourceOf(request));
   Result<EvaluationOutput> output = Measured(model, source, progress);
   if (output.ok()) return output;
-  const std::string_view status = StatusOfModelError(output.status().code());
+  const std::string_view status = StatusOfAsking(output.status().code());
   if (status.empty()) return output;
   EvaluationOutput without;
   for (const RowName& name : PasskeyRows(source.params)) {
@@ -287,13 +286,11 @@ std::optional<ParamError> FitPasskey(const DatasetShape& dataset, Json& params) 
                       Str("context length ", longest, " is more than the ", n_tokens,
                           " tokens of split ", split, " of dataset \"", dataset.name, "\"")};
   }
-  if (params.at("answer_at") == "last_chunk") {
-    const std::int64_t chunk = params.at("chunk");
-    for (const std::int64_t length : params.at("context_lengths")) {
-      if (length % chunk == 0) continue;
-      return ParamError{"context_lengths",
-                        Str("expected multiples of the chunk of ", chunk, ", found ", length)};
-    }
+  const std::int64_t chunk = params.at("chunk");
+  for (const std::int64_t length : params.at("context_lengths")) {
+    if (length % chunk == 0) continue;
+    return ParamError{"context_lengths",
+                      Str("expected multiples of the chunk of ", chunk, ", found ", length)};
   }
   return std::nullopt;
 }
@@ -341,7 +338,8 @@ std::vector<ParamSpec> PasskeySpecs() {
       {.name = "bos",
        .type = ParamSpec::Type::kBool,
        .default_value = true,
-       .meaning = "begin each prompt with the begin-of-text token, if the tokenizer has one",
+       .meaning = "begin each prompt with the begin-of-text token, or with the end of text if the "
+                  "tokenizer has only that",
        .only_with = ParamSpec::Condition{.name = "protocol",
                                          .values = {"pose", "fitted", "landmark", "gali"}}},
       OfDrt({.name = "kind",
@@ -369,7 +367,9 @@ std::vector<ParamSpec> PasskeySpecs() {
              .default_value = 64,
              .min = 2,
              .max = 1 << 20,
-             .meaning = "tokens of a chunk; context lengths are multiples of it"}),
+             .meaning =
+                 "tokens of a chunk; context lengths are multiples of it, and statements end "
+                 "before the last one"}),
       OfDrt(SplitParam("the part of the dataset in whose texts keys are hidden")),
   };
 }

@@ -8,6 +8,7 @@
 #include "base/hash.h"
 #include "base/str.h"
 #include "base/wilson.h"
+#include "model/evaluation/nll_row.h"
 
 namespace longrun {
 namespace {
@@ -29,7 +30,7 @@ std::string PromptSha256(std::span<const std::int32_t> tokens) {
 
 Result<std::vector<RecallAnswer>> Ask(LanguageModel& model, const Tokenizer& tokenizer,
                                       std::span<const RecallQuestion> questions,
-                                      std::int64_t prompts_per_call,
+                                      std::int64_t tokens_per_call,
                                       const EvaluationProgress& progress) {
   std::vector<std::size_t> order(questions.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
@@ -42,10 +43,13 @@ Result<std::vector<RecallAnswer>> Ask(LanguageModel& model, const Tokenizer& tok
   std::vector<RecallAnswer> answers(questions.size());
   const auto n = static_cast<std::int64_t>(questions.size());
   for (std::int64_t done = 0; done < n;) {
-    const std::int64_t end = std::min(n, done + std::max<std::int64_t>(1, prompts_per_call));
     std::vector<Prompt> prompts;
-    for (std::int64_t i = done; i < end; ++i) {
-      prompts.push_back(questions[order[static_cast<std::size_t>(i)]].prompt);
+    std::int64_t end = done;
+    for (; end < n; ++end) {
+      const Prompt& prompt = questions[order[static_cast<std::size_t>(end)]].prompt;
+      const std::int64_t n_read = std::ssize(prompt.tokens) * (end - done + 1);
+      if (end > done && n_read > tokens_per_call) break;
+      prompts.push_back(prompt);
     }
     ASSIGN_OR_RETURN(std::vector<std::vector<std::int32_t>> written, model.Continue(prompts));
     for (std::int64_t i = done; i < end; ++i) {
@@ -66,14 +70,25 @@ Result<std::vector<RecallAnswer>> Ask(LanguageModel& model, const Tokenizer& tok
   return answers;
 }
 
-void FillRecallRow(Json& row, std::int64_t n_right, std::int64_t n) {
+std::string_view StatusOfAsking(Code code) {
+  return code == Code::kAborted ? "non_finite" : StatusOfModelError(code);
+}
+
+void FillRecallRow(Json& row, std::span<const RecallQuestion> questions,
+                   std::span<const RecallAnswer> answers) {
+  const std::int64_t n = std::ssize(answers);
+  const std::int64_t n_right = std::ranges::count_if(answers, &RecallAnswer::is_right);
+  std::size_t longest = 0;
+  for (const RecallQuestion& question : questions) {
+    longest = std::max(longest, question.prompt.tokens.size());
+  }
   const double p = static_cast<double>(n_right) / static_cast<double>(n);
   row["value"] = p;
   if (n > 1) row["se"] = std::sqrt(p * (1.0 - p) / static_cast<double>(n));
   row["n"] = n;
   row["averaging"] = "item";
   const auto [low, high] = Wilson95(p, static_cast<double>(n));
-  row["extra"].update({{"right", n_right}, {"wilson95", {low, high}}});
+  row["extra"].update({{"right", n_right}, {"wilson95", {low, high}}, {"longest_prompt", longest}});
 }
 
 EvaluationArtifact AnswersFile(std::string_view name, std::int64_t context_length,
@@ -100,6 +115,22 @@ std::vector<std::int32_t> PromptTokens(const Tokenizer& tokenizer, std::string_v
   if (bos >= 0) ids.push_back(bos);
   tokenizer.Encode(text, ids);
   return ids;
+}
+
+std::int64_t LargestFitting(const std::function<bool(std::int64_t)>& fits, std::int64_t near) {
+  std::int64_t low = -1, high = near + 1;
+  if (near >= 0 && fits(near)) {
+    low = near;
+    for (std::int64_t step = 1; fits(high); step *= 2) {
+      low = high;
+      high += step;
+    }
+  }
+  while (high - low > 1) {
+    const std::int64_t middle = low + (high - low) / 2;
+    (fits(middle) ? low : high) = middle;
+  }
+  return low;
 }
 
 }  // namespace longrun

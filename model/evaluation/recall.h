@@ -41,16 +41,20 @@ struct RecallAnswer {
   bool is_right = false;
 };
 
-// Asks all, at most `prompts_per_call` in one call of the model, those of equal length together;
-// the answers are in the order of the questions. Errors: the model's, and kCancelled if `progress`
-// returned false.
+// Asks all, the shortest first. One call of the model gets prompts of at most `tokens_per_call`
+// tokens, but at least one prompt. The answers are in the order of the questions. Errors: the
+// model's, and kCancelled if `progress` returned false.
 Result<std::vector<RecallAnswer>> Ask(LanguageModel& model, const Tokenizer& tokenizer,
                                       std::span<const RecallQuestion> questions,
-                                      std::int64_t prompts_per_call,
+                                      std::int64_t tokens_per_call,
                                       const EvaluationProgress& progress);
+// The status of a row whose questions end with this error; "" if it is not a property of the model.
+std::string_view StatusOfAsking(Code code);
 
-// Fills in value, standard error, n and interval of a row over at least one answer.
-void FillRecallRow(Json& row, std::int64_t n_right, std::int64_t n);
+// Fills in value, standard error, n and interval of a row over at least one answer, and the tokens
+// of the longest prompt.
+void FillRecallRow(Json& row, std::span<const RecallQuestion> questions,
+                   std::span<const RecallAnswer> answers);
 
 // The lines, as the artifact NAME-LENGTH.jsonl.
 EvaluationArtifact AnswersFile(std::string_view name, std::int64_t context_length,
@@ -60,5 +64,9 @@ EvaluationArtifact AnswersFile(std::string_view name, std::int64_t context_lengt
 // The ids of `text` for the dataset's model, with `bos` in front unless that is negative.
 std::vector<std::int32_t> PromptTokens(const Tokenizer& tokenizer, std::string_view text,
                                        std::int32_t bos);
+
+// The largest n for which fits(n), searched from `near`; -1 if there is none. If n fits, so do
+// smaller ones.
+std::int64_t LargestFitting(const std::function<bool(std::int64_t)>& fits, std::int64_t near);
 
 }  // namespace longrun

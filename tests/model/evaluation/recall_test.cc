@@ -16,6 +16,8 @@
 #include "base/random.h"
 #include "base/str.h"
 #include "base/wilson.h"
+#include "model/data/tokenizer/bpe_training.h"
+#include "model/data/tokenizer/tiktoken.h"
 #include "model/data/tokenizer_file.h"
 #include "model/evaluation/corpus_passkey.h"
 #include "model/evaluation/needle.h"
@@ -156,7 +158,9 @@ class NoWriter final : public LanguageModel {
 
 class RecallTest : public testing::Test {
  protected:
-  void SetUp() override {
+  void SetUp() override { Import("bytes"); }
+
+  void Import(const std::string& tokenizer_name) {
     SeededRandom random(7);
     std::string text;
     // Without digits and bars, so that the models above find what was inserted.
@@ -165,13 +169,17 @@ class RecallTest : public testing::Test {
     const std::string validation = JoinPath(folder_.path(), "validation.txt");
     ASSERT_TRUE(WriteFileAtomic(train, "some text").ok());
     ASSERT_TRUE(WriteFileAtomic(validation, text).ok());
-    ASSERT_TRUE(
-        ImportText({.splits = {{"train", {train}}, {"validation", {validation}}}}, Data()).ok());
+    data_ = Str("data", n_imported_++);
+    ASSERT_TRUE(ImportText({.tokenizer = tokenizer_name,
+                            .splits = {{"train", {train}}, {"validation", {validation}}}},
+                           Data())
+                    .ok());
     dataset_.emplace(Dataset::Open(Data()).value());
     tokenizer_ = OpenTokenizerOf(Data()).value();
   }
 
-  std::string Data() const { return JoinPath(folder_.path(), "data"); }
+  std::string Data() const { return JoinPath(folder_.path(), data_); }
+  std::string Path(const std::string& name) const { return JoinPath(folder_.path(), name); }
   const Dataset& dataset() const { return *dataset_; }
   const Tokenizer& tokenizer() const { return *tokenizer_; }
 
@@ -189,6 +197,8 @@ class RecallTest : public testing::Test {
 
  private:
   TempFolder folder_;
+  std::string data_;
+  int n_imported_ = 0;
   std::optional<Dataset> dataset_;
   std::unique_ptr<Tokenizer> tokenizer_;
 };
@@ -258,6 +268,52 @@ TEST_F(RecallTest, FittedPromptsFillTheContextLengthAndNoMore) {
   EXPECT_EQ(too_short->rows[0]["value"], Json());
 }
 
+// With a trained vocabulary, where a key stands changes how its neighbours are cut into tokens.
+TEST_F(RecallTest, FittedPromptsFitWithAnyVocabulary) {
+  BpeTraining training;
+  training.Add(LandmarkPrompt(2000, 2000, 123));
+  for (int key = 1; key < 500'000; key += 997) training.Add(Str(" ", key, "."));
+  const std::vector<std::string> bytes = training.Train(420).value();
+  std::vector<RankedBytes> tokens;
+  for (const std::string& token : bytes) {
+    tokens.push_back({.rank = static_cast<std::uint32_t>(tokens.size()), .bytes = token});
+  }
+  ASSERT_TRUE(WriteFileAtomic(Path("small.tiktoken"), TiktokenText(tokens)).ok());
+  Import(Path("small.tiktoken"));
+  for (const std::int64_t length : {256, 400, 700}) {
+    WritingModel model(&WritesSeven);
+    ASSERT_TRUE(
+        Run(PasskeyEvaluation(), model, length, {{"protocol", "fitted"}, {"trials", 30}}).ok());
+    ASSERT_TRUE(Run(NeedleEvaluation(), model, length,
+                    {{"depths", 5}, {"trials", 10}, {"filler", "fitted"}, {"new_tokens", 10}})
+                    .ok());
+    ASSERT_EQ(model.prompts().size(), 80U);
+    std::int64_t longest = 0;
+    for (const Prompt& prompt : model.prompts()) {
+      longest = std::max(longest, std::ssize(prompt.tokens) + prompt.new_tokens);
+    }
+    EXPECT_LE(longest, length);
+    EXPECT_GT(longest, length - 20);
+  }
+}
+
+// The keys of a depth stay if there are more trials.
+TEST_F(RecallTest, NeedlesDependOnTheirNumberAndSeedOnly) {
+  const auto keys = [&](std::int64_t trials) {
+    WritingModel model(&WritesSeven);
+    const auto output = Run(NeedleEvaluation(), model, 1024, {{"depths", 2}, {"trials", trials}});
+    std::map<double, std::vector<Json>> of_depth;
+    for (const Json& line : Lines(output.value().artifacts[0].bytes)) {
+      of_depth[line["depth"].get<double>()].push_back(line["key"]);
+    }
+    return of_depth;
+  };
+  const auto few = keys(3), many = keys(7);
+  for (const auto& [depth, of_few] : few) {
+    EXPECT_TRUE(std::ranges::equal(of_few, std::span(many.at(depth)).first(3)));
+  }
+}
+
 // What a model is asked depends on neither the size of a call nor other trials.
 TEST_F(RecallTest, QuestionsDependOnTheirNumberAndSeedOnly) {
   const auto keys = [&](std::int64_t trials, std::uint64_t seed, std::int64_t per_call) {
@@ -280,6 +336,7 @@ TEST_F(RecallTest, PromptsOfOneLengthAreAskedTogether) {
   WritingModel model(&FindsDigits);
   ASSERT_TRUE(
       Run(PasskeyEvaluation(), model, 1024, {{"protocol", "fitted"}, {"trials", 50}}, 8).ok());
+  // A call has 8 * 1024 tokens.
   EXPECT_EQ(model.calls().size(), 7U);
   EXPECT_TRUE(std::ranges::is_sorted(model.prompts(), {},
                                      [](const Prompt& prompt) { return prompt.tokens.size(); }));
@@ -339,9 +396,7 @@ TEST_F(RecallTest, ATextHasItsStatementsBeforeTheQuestionAndTheAnswerInItsPlace)
       EXPECT_TRUE(says(Str("|The passkey is:", answer, "|"))) << shown;
       EXPECT_EQ(count("|The passkey is:"), 1);
       EXPECT_NE(shown.find(Str("|What is the passkey? The passkey is", answer)), std::string::npos);
-      if (rules.in_last_chunk) {
-        EXPECT_LT(made.statement_begin[0], 576 - 2 * 64 - 12);
-      }
+      EXPECT_LT(made.statement_begin[0], 576 - 2 * 64 - 12);
     } else if (kind == Kind::kMultihop) {
       const std::size_t asked = shown.rfind("|The path from") + 14;
       const std::string start = shown.substr(asked, 5);
@@ -382,7 +437,7 @@ TEST_F(RecallTest, ATextThatIsTooShortSaysHowLongItMustBe) {
   EXPECT_EQ(output->rows[1]["status"], "not_applicable");
   const CorpusPasskeyRules rules = {.kind = CorpusPasskeyRules::Kind::kMulti};
   std::int64_t shortest = 128;
-  while (!WhyTooShort(rules, tokenizer(), shortest).empty()) ++shortest;
+  while (!WhyTooShort(rules, tokenizer(), shortest).empty()) shortest += rules.chunk;
   const std::string said = WhyTooShort(rules, tokenizer(), 128);
   EXPECT_NE(said.find(Str("at least ", shortest)), std::string::npos) << said;
 }
@@ -421,11 +476,13 @@ TEST_F(RecallTest, NeedlesHaveARowForEachDepthAndOneForAll) {
 TEST_F(RecallTest, WhatAModelCannotDoIsARowAndOtherErrorsAreErrors) {
   for (const Evaluation* const evaluation : {&PasskeyEvaluation(), &NeedleEvaluation()}) {
     NoWriter too_long(Code::kOutOfRange), no_memory(Code::kResourceExhausted),
-        cannot(Code::kUnimplemented);
+        not_finite(Code::kAborted), cannot(Code::kUnimplemented);
     EXPECT_EQ(Run(*evaluation, too_long, 1024, Json::object()).value().rows[0]["status"],
               "not_applicable");
     EXPECT_EQ(Run(*evaluation, no_memory, 1024, Json::object()).value().rows[0]["status"],
               "out_of_memory");
+    EXPECT_EQ(Run(*evaluation, not_finite, 1024, Json::object()).value().rows[0]["status"],
+              "non_finite");
     EXPECT_EQ(Run(*evaluation, cannot, 1024, Json::object()).status().code(), Code::kUnimplemented);
   }
 }
@@ -446,7 +503,7 @@ TEST_F(RecallTest, ContextLengthsThatCannotBeAreRefusedAtSubmission) {
             "of dataset \"d\"");
   EXPECT_EQ(fit({{"context_lengths", {128, 200}}, {"protocol", "drt"}}),
             "context_lengths: expected multiples of the chunk of 64, found 200");
-  EXPECT_EQ(fit({{"context_lengths", {128, 200}}, {"protocol", "drt"}, {"answer_at", "end"}}), "");
+  EXPECT_EQ(fit({{"context_lengths", {128, 256}}, {"protocol", "drt"}, {"answer_at", "end"}}), "");
   EXPECT_NE(fit({{"context_lengths", {128}}, {"protocol", "drt"}, {"split", "test"}}), "");
 }
 
