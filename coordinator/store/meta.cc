@@ -114,6 +114,16 @@ Result<std::int64_t> SchemaVersionInMeta(Connection& connection) {
       RowSums::HoldsCall(connection.row_sums().table("meta")), " AND key = 'schema_version'), 0)"));
 }
 
+Result<bool> IsWithoutSchemaVersion(Connection& connection) {
+  if (!HasSums(connection)) return true;
+  ASSIGN_OR_RETURN(
+      const std::int64_t n_other,
+      connection.ReadInt(Str("SELECT count(*) FROM main.meta WHERE key ="
+                             " 'schema_version' OR NOT (",
+                             RowSums::HoldsCall(connection.row_sums().table("meta")), ")")));
+  return n_other == 0;
+}
+
 Status PutSchemaVersion(Connection& connection, std::int64_t version) {
   if (!HasSums(connection)) return Status();
   const std::string value = Str(version);

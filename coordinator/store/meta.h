@@ -21,6 +21,8 @@ Status MendMeta(Connection& connection, const std::string& path, const std::stri
 // The schema version in meta, which is stored in addition to the one in the file's header:
 // 0 if it has none.
 Result<std::int64_t> SchemaVersionInMeta(Connection& connection);
+// Whether no row of meta has the schema version, or may have had it before it was damaged.
+Result<bool> IsWithoutSchemaVersion(Connection& connection);
 Status PutSchemaVersion(Connection& connection, std::int64_t version);
 
 }  // namespace longrun::coordinator

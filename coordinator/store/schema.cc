@@ -73,25 +73,31 @@ Result<bool> HasOurTables(Connection& connection) {
   return n_ours == 7;
 }
 
-// Checks the version by the tables if table meta does not have it (releases up to 10 did not write
-// it there).
+// Releases with later versions write the version into table meta, too.
+constexpr std::int64_t kLastOnlyInHeader = 10;
+
+// Checks the version by the tables if table meta does not have it, or has it damaged.
 Status CheckVersionByTables(Connection& connection, const std::string& path, std::int64_t version,
                             std::int64_t newest) {
-  const auto damaged = [&](std::string_view tables_of) {
-    return DamagedDatabase(path, Str("its header says schema version ", version,
-                                     ", but its tables are those of ", tables_of));
+  const auto damaged = [&](std::string_view what) {
+    return DamagedDatabase(path, Str("its header says schema version ", version, ", but ", what));
   };
+  if (version > kLastOnlyInHeader) {
+    ASSIGN_OR_RETURN(const bool is_without, IsWithoutSchemaVersion(connection));
+    if (is_without)
+      return damaged("table meta does not have it, as a database of that version has");
+  }
   if (version > newest) {
     ASSIGN_OR_RETURN(const Definitions found, DefinitionsOf(connection));
     ASSIGN_OR_RETURN(const Definitions ours, DefinitionsOfVersion(newest));
-    return found == ours ? damaged(Str("version ", newest)) : Status();
+    return found == ours ? damaged(Str("its tables are those of version ", newest)) : Status();
   }
   if (version == newest) return Status();  // MendSchema checks its tables
   ASSIGN_OR_RETURN(const std::vector<SchemaDifference> differences,
                    DifferencesOfSchema(connection, version));
   const bool differs = std::ranges::any_of(
       differences, [](const SchemaDifference& object) { return object.type == "table"; });
-  return differs ? damaged("another version") : Status();
+  return differs ? damaged("its tables are those of another version") : Status();
 }
 
 }  // namespace

@@ -9,8 +9,8 @@
 //   gali    n = GaliCharacters(L)
 //   fitted  n as large as the prompt with its answer fits into L tokens
 //
-// For a key of m tokens the model writes m + new_tokens, or fewer up to an end of text. AcademyCityL/GALI: pred.py, with its
-// prompt for models without a chat template.
+// For a key of m tokens the model writes m + new_tokens, or fewer up to an end of text.
+// AcademyCityL/GALI: pred.py, with its prompt for models without a chat template.
 #include "model/evaluation/needle.h"
 
 #include <algorithm>

@@ -109,8 +109,8 @@ std::optional<ParamError> WhyNotExtended(const Json& extension, const ModelConfi
 // Returns the reason why the model cannot be trained under the resolved extension, like
 // WhyNotExtended().
 std::optional<ParamError> WhyNotTrainedUnder(const Json& extension, const ModelConfig& model);
-// Returns the reason why a text of n_tokens cannot be read under the resolved extension, or would be
-// read at distances that the extension is meant to avoid.
+// Returns the reason why a text of n_tokens cannot be read under the resolved extension, or would
+// be read at distances that the extension is meant to avoid.
 std::optional<ParamError> WhyTooLong(const Json& extension, std::int64_t n_tokens);
 // The rotation of a model. Call it only if WhyNotExtended() returned nothing.
 RopeShape RopeShapeOf(const ModelConfig& model);

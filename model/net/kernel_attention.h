@@ -33,8 +33,8 @@ struct KernelAttentionCall {
   bool causal = true;
   std::int64_t q_offset = 0;  // the position of query 0; keys are at positions 0, 1, ...
   std::int64_t window = 0;    // 0: none
-  // The key bias (KeyBias): at most one of key_bias_BHT and slope_H is set. It gives r if two_sided,
-  // else c.
+  // The key bias (KeyBias): at most one of key_bias_BHT and slope_H is set. It gives r if
+  // two_sided, else c.
   at::Tensor key_bias_BHT = {};  // double
   std::vector<double> slope_H = {};
   bool two_sided = false;

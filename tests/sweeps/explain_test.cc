@@ -122,7 +122,7 @@ TEST(ExplainTest, EverythingInTheTablesIsKnownUnderItsPath) {
 }
 
 TEST(ExplainTest, WhatIsPlannedIsExplainedByItsNameAndItsPath) {
-  ASSERT_GT(UnbuiltTable().size(), 15u);
+  ASSERT_GT(UnbuiltTable().size(), 10u);
   for (const Unbuilt& one : UnbuiltTable()) {
     for (const std::string& name : {one.name, one.path.empty() ? one.name : one.path}) {
       const Json explained = Known(name);
@@ -153,8 +153,7 @@ TEST(ExplainTest, APositionScheduleIsKnownUnderItsKey) {
   EXPECT_EQ(Known("positions"), Known("spec.train.positions"));
   EXPECT_EQ(Explain("positions.pse").status().message(),
             "there is no position schedule \"pse\"; did you mean \"pose\"?");
-  EXPECT_EQ(Explain("pose").status().message(),
-            "unknown name \"pose\"; did you mean positions.pose?");
+  EXPECT_EQ(Known("pose"), Known("positions.pose"));
 }
 
 TEST(ExplainTest, AParameterSaysWhichProtocolsItBelongsTo) {

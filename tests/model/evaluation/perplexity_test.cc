@@ -679,7 +679,7 @@ TEST(EvaluationRegistryTest, FindsByNameAndRefusesOthersWithTheList) {
   EXPECT_EQ(
       unknown.status().message(),
       "unknown evaluation \"perplexty\"; did you mean \"perplexity\"? (evaluations: perplexity, "
-      "throughput, multiple_choice, attention_map, pseudo_perplexity)");
+      "throughput, multiple_choice, attention_map, pseudo_perplexity, passkey, needle)");
 }
 
 // By hand, of a split of 1,000,001 tokens; nonoverlap and last_k score 983,040 of them by default.
