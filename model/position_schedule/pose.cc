@@ -15,7 +15,7 @@
 //          aligned     v_i = u_i: the tokens that stand at these positions in the text
 //
 // Draws: the lengths, then v_1 .. v_{N-1}, then u_1 .. u_{N-1}. Those of v are made for any
-// content, so that all have the same positions.
+// content, so that all have the same positions, except with `aligned` near the end of the text.
 #include <algorithm>
 #include <numeric>
 #include <string>
