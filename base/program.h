@@ -16,12 +16,12 @@ struct FailureCodes {
 };
 
 // Returns the exit code of `main(argc, argv)`. An exception that leaves `main` is printed on stderr
-// after the program's name, and the exit code comes from `codes`. If memory or threads run out on
-// any other thread, or where nothing can be caught, the program ends in the same way; other
-// exceptions there are printed, and the program aborts. Standard output is flushed at the end. If
-// it could not be written, a message says so and exit code 0 becomes 1, unless the reader of the
-// output went away. A write beyond the limit on file size gives the error EFBIG, not a signal that
-// kills the program.
+// after the program's name, and the exit code comes from `codes`. An exception that nothing
+// catches, on another thread or in a function that must not throw, is printed too: if memory or
+// threads ran out, the program then ends with the code from `codes`; otherwise it aborts. Standard
+// output is flushed at the end. If it could not be written, a message says so and exit code 0
+// becomes 1, unless the reader of the output went away. A write beyond the limit on file size gives
+// the error EFBIG, not a signal that kills the program.
 //
 // Before `main` is called, the program ends with one sentence and `codes.usage` if an argument, an
 // environment variable of ours (LONGRUN_*) or the program's own folder is not UTF-8. A standard
@@ -29,9 +29,9 @@ struct FailureCodes {
 int RunMain(const char* program, int (*main)(int, char**), int argc, char** argv,
             FailureCodes codes = {});
 
-// Writes to standard output, as std::cout does in RunMain. The reason for a failure is kept for the
-// message that RunMain prints at the end, since text that fills stdio's buffer is written
-// long before the end.
+// Writes to standard output; inside RunMain, std::cout does the same. If a write fails, its errno
+// is kept for the message that RunMain prints at the end: stdio writes whenever its buffer is full,
+// so a write can fail long before that.
 void WriteOutput(std::string_view text);
 void FlushOutput();
 

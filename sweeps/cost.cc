@@ -175,7 +175,7 @@ std::int64_t EvaluateTokensPerCall(DeviceKind device_kind, std::int64_t context_
 }
 
 std::int64_t EvaluateMemoryBytes(const ModelConfig& model, std::int64_t context_length,
-                                 const MemoryPath& path) {
+                                 const MemoryPath& path, bool writes) {
   constexpr double kScoresMax = 1 << 25;
   const auto n_tokens =
       static_cast<double>(EvaluateTokensPerCall(path.device_kind, context_length));
@@ -185,9 +185,11 @@ std::int64_t EvaluateMemoryBytes(const ModelConfig& model, std::int64_t context_
                             ? std::clamp(kScoresMax, 16.0 * row_scores, kBlockQueries * row_scores)
                             : 0.0;
   const double copies = model.position.method == "cope" ? 15.0 : 3.0;
+  const auto d_keys = static_cast<double>(model.n_kv_head() * model.head_dim());
+  const double cached = writes ? 2.0 * static_cast<double>(model.n_layer) * d_keys : 0.0;
   return Bytes(Program(path) + 4.0 * static_cast<double>(model.ParameterCount()) +
                4.0 * n_tokens *
-                   (10.0 * d_model + MlpWidths(model) * static_cast<double>(model.d_ff)) +
+                   (cached + 10.0 * d_model + MlpWidths(model) * static_cast<double>(model.d_ff)) +
                LogitsBytes(model, n_tokens) + 4.0 * copies * scores);
 }
 

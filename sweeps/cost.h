@@ -38,8 +38,9 @@ std::int64_t EvaluateTokensPerCall(DeviceKind device_kind, std::int64_t context_
 
 // The bytes of the program, the weights and the forward pass of one call without
 // gradients, in fp32.
+// `writes` (Evaluation::writes): also the cache of keys and values.
 std::int64_t EvaluateMemoryBytes(const ModelConfig& model, std::int64_t context_length,
-                                 const MemoryPath& path);
+                                 const MemoryPath& path, bool writes);
 
 // The training FLOPs of the whole run: 6 * parameters * tokens + attention. Repeated work of
 // activation checkpointing is not counted.

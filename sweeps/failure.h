@@ -70,8 +70,9 @@ struct EndEvidence {
   std::string log_tail = {};    // the end of the trainer's log
 };
 // The class by evidence, strongest first: what we requested, what the worker itself saw (signal,
-// oom_kill), the trainer's `failed` record, its exit code. The log is evidence for a program that
-// ends before or outside its own code: the loader, a static initialiser, the thread library.
+// oom_kill), the trainer's `failed` record, its exit code. The log counts before the signal, but
+// only for ends that the trainer's own code cannot report: the loader has too little memory, an
+// uncaught std::bad_alloc aborts it, or the thread library cannot create a thread.
 FailureClass ClassifyEnd(const EndEvidence& evidence);
 
 }  // namespace longrun

@@ -92,7 +92,8 @@ struct Sweep {
   std::string file_name;
   std::vector<std::pair<std::string, std::string>> overrides;  // --set path=value, in order
   std::vector<std::string> axes;                               // axis paths in matrix order
-  std::vector<PlannedRun> runs;  // in matrix order without excluded ones; included ones are last
+  // In matrix order, without the points of `exclude`; then the points of `include`.
+  std::vector<PlannedRun> runs;
   std::int64_t devices = 1;
   DeviceChoice device_kind = DeviceChoice::kAny;
   RetryPolicy retry;

@@ -15,7 +15,8 @@
 
 namespace longrun::client {
 
-// The place of a number among evaluations: a value for each of EvaluationAxes().
+// Where a result lies on the evaluation axes: one value for each of EvaluationAxes(), in that
+// order.
 struct Coordinates {
   const ResultMetric* metric = nullptr;
   std::vector<Json> values = {};

@@ -46,8 +46,8 @@ Status Check(const Arguments& arguments) {
   }
   const auto size_max = static_cast<std::int64_t>(kVocabularyMax);
   if (arguments.vocab_size < kSizeMin || arguments.vocab_size > size_max) {
-    return Invalid(Str("--vocab-size ", arguments.vocab_size, ": expected ", kSizeMin,
-                       " (256 bytes and the end of text) to ", size_max));
+    return Invalid(Str("--vocab-size ", arguments.vocab_size, ": expected at least ", kSizeMin,
+                       " (256 bytes and the end of text) and at most ", size_max));
   }
   return {};
 }

@@ -93,7 +93,7 @@ Result<std::string> FindDataset(const std::string& name_or_folder, const std::st
   }
   return Status(Code::kNotFound,
                 Str("\"", name_or_folder, "\" is neither a folder that holds ", kManifestName,
-                    " nor a registered dataset; `longrun data ls` lists those"));
+                    " nor a registered dataset; `longrun data ls` lists the registered ones"));
 }
 
 }  // namespace longrun::client

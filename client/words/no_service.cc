@@ -80,11 +80,12 @@ std::string NoServiceText(const Repeated<v1::WorkerInfo>& workers, const std::st
       last = &worker;
     }
   }
-  return Str("no service runs on ", state,
-             last == nullptr ? std::string()
-                             : Str("; worker ", last->worker_id(), " was last heard of at ",
-                                   FormatWallMs(heard_ms(*last))),
-             ": `longrun up` continues all work, `longrun run FILE` that of one sweep");
+  return Str(
+      "no service runs on ", state,
+      last == nullptr ? std::string()
+                      : Str("; worker ", last->worker_id(), " was last heard from at ",
+                            FormatWallMs(heard_ms(*last))),
+      ": `longrun up` continues all work; `longrun run FILE` continues only the sweep in FILE");
 }
 
 std::string NoServiceText(CoordinatorConnection& connection, const std::string& state) {

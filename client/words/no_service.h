@@ -22,8 +22,8 @@ void ShowInterrupted(v1::GetRunResponse& message);
 bool WasAtWork(const v1::WorkerInfo& worker);
 void ShowInterrupted(v1::ListWorkersResponse& message);
 
-// "no service runs on /state; worker box-1 was last heard of at 2026-01-02T03:04:05Z: `longrun up`
-// continues all work, `longrun run FILE` that of one sweep"
+// "no service runs on /state; worker box-1 was last heard from at 2026-01-02T03:04:05Z:
+// `longrun up` continues all work; `longrun run FILE` continues only the sweep in FILE"
 std::string NoServiceText(CoordinatorConnection& connection, const std::string& state);
 // The same, from an answer of ListWorkers.
 std::string NoServiceText(const Repeated<v1::WorkerInfo>& workers, const std::string& state);

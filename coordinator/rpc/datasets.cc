@@ -126,7 +126,7 @@ Status RemoveDataset(Call& call, const v1::RemoveDatasetRequest& request,
     return call.WithReason(
         "DATASET_NOT_FOUND",
         Status(Code::kNotFound, Str("there is no dataset \"", request.name(),
-                                    "\"; `longrun data ls` lists those that are")));
+                                    "\"; `longrun data ls` lists the datasets")));
   }
   RETURN_IF_ERROR(call.WithReason("DAMAGED", call.reader.CheckBeforeRemoval()));
   RETURN_IF_ERROR(

@@ -237,7 +237,7 @@ void AddMissedWorkers(const State& state, Instant now, std::int64_t wall_ms, Not
     notice->set_text(Str(
         "worker ", id, " has ", missed.n_tasks, missed.n_tasks == 1 ? " task" : " tasks",
         " under way and ",
-        came ? Str("was last heard of at ", at(missed.worker->heard_at)) : "has not come back",
+        came ? Str("was last heard from at ", at(missed.worker->heard_at)) : "has not come back",
         missed.instead == nullptr ? ""
                                   : Str("; worker ", missed.instead->id,
                                         " came from its machine instead. If that is the same "

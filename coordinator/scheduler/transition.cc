@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "coordinator/scheduler/step.h"
+#include "model/evaluation/evaluation.h"
 #include "sweeps/cost.h"
 
 namespace longrun::coordinator {
@@ -108,10 +109,11 @@ ReadyClass ClassOf(const State& state, const Task& task) {
     ready.gpu_memory_bytes = bytes(DeviceKind::kGpu);
     ready.cpu_memory_bytes = bytes(DeviceKind::kCpu);
   }
+  const bool writes = EvaluationWrites(task.evaluation);
   for (const ExpectedCell& cell : task.expected_cells) {
     ready.cpu_memory_bytes = std::max(
         ready.cpu_memory_bytes,
-        EvaluateMemoryBytes(run.run.model, cell.context_length, path_on(DeviceKind::kCpu)));
+        EvaluateMemoryBytes(run.run.model, cell.context_length, path_on(DeviceKind::kCpu), writes));
   }
   return ready;
 }

@@ -210,10 +210,10 @@ std::string_view RemedyOf(Role role) {
     case Role::kNumbers:
       return kSubmitAgain;
     case Role::kNeeds:
-      return "go on without it: no number in a table depends on it, but `longrun gc` removes "
+      return "go on without it: no result depends on it, but `longrun gc` removes "
              "nothing until it is restored";
     case Role::kHistory:
-      return "go on without it: no number in a table depends on it";
+      return "go on without it: no result depends on it";
   }
   __builtin_unreachable();
 }

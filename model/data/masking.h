@@ -1,9 +1,9 @@
 // Which tokens of a sample a masked language model must predict, and what replaces them (BERT,
 // Devlin et al. 2019, arXiv:1810.04805, section 3.1; drawn again for each sample, as in RoBERTa):
 //
-//   token t of sample g is chosen with `probability`, independently of the others; of the chosen
-//   ones mask_replace_prob are replaced by the mask token, random_replace_prob by a random one, and
-//   the rest stay. All chosen tokens must be predicted.
+//   token t of sample g is chosen with `probability`, independently of the others. A chosen token
+//   is replaced by the mask token with probability mask_replace_prob, by a random token with
+//   probability random_replace_prob, and otherwise stays. All chosen tokens must be predicted.
 //
 // If no token of a sample is chosen, the one with the smallest random number is taken, so that
 // every sample has something to predict (BERT's max(1, n)). An end of text is treated like any

@@ -114,6 +114,8 @@ struct Evaluation {
   // forecasts rest. Counted on the beginning of the split and scaled. Null: not known.
   double (*tokens_read)(const DatasetShape& dataset, const Json& params,
                         std::int64_t context_length) = nullptr;
+  // Whether the model continues texts, and so holds the keys and values of all tokens of a call.
+  bool writes = false;
   // The parameter that names a file: its path or "sha256:HEX" as given, always "sha256:HEX" when
   // resolved (input_file.h). "": none.
   std::string_view file_param = "";
@@ -130,5 +132,7 @@ std::span<const Evaluation* const> Evaluations();
 // kNotFound with the nearest name and the list.
 Result<const Evaluation*> FindEvaluation(std::string_view name);
 std::vector<std::string> EvaluationNames();
+// Evaluation::writes of {name: parameters}; false if this build does not know the name.
+bool EvaluationWrites(const Json& evaluation);
 
 }  // namespace longrun

@@ -234,6 +234,7 @@ const Evaluation& NeedleEvaluation() {
       .reads = Evaluation::Reads::kCausal,
       .run = &RunNeedle,
       .tokens_read = &NeedleTokensRead,
+      .writes = true,
   };
   return evaluation;
 }

@@ -387,6 +387,7 @@ const Evaluation& PasskeyEvaluation() {
       .reads = Evaluation::Reads::kCausal,
       .run = &RunPasskey,
       .tokens_read = &PasskeyTokensRead,
+      .writes = true,
   };
   return evaluation;
 }

@@ -57,4 +57,10 @@ Result<const Evaluation*> FindEvaluation(std::string_view name) {
           nearest.empty() ? "" : "\"?", " (evaluations: ", Join(names, ", "), ")"));
 }
 
+bool EvaluationWrites(const Json& evaluation) {
+  if (!evaluation.is_object() || evaluation.empty()) return false;
+  const Result<const Evaluation*> known = FindEvaluation(evaluation.begin().key());
+  return known.ok() && (*known)->writes;
+}
+
 }  // namespace longrun

@@ -171,13 +171,20 @@ TEST(CostTest, MemoryOfAnEvaluationHasOneChunkOfLogits) {
   model.vocab_size = 50257;
   const std::int64_t weights = 4 * model.ParameterCount(), chunk = 1 << 23;
   // Ten tensors of 96 channels and two of 384; 8192 tokens in 128 windows of 64.
-  EXPECT_EQ(EvaluateMemoryBytes(model, 16384, Path(kFused)),
+  EXPECT_EQ(EvaluateMemoryBytes(model, 16384, Path(kFused), false),
             kProgram + weights + 4 * 16384 * (10 * 96 + 2 * 384) + 8 * chunk);
-  EXPECT_EQ(EvaluateMemoryBytes(model, 64, Path(kFused)),
+  EXPECT_EQ(EvaluateMemoryBytes(model, 64, Path(kFused), false),
             kProgram + weights + 4 * 8192 * (10 * 96 + 2 * 384) + 8 * chunk);
   // Three copies of the scores of 128 rows of 4 heads.
-  EXPECT_EQ(EvaluateMemoryBytes(model, 16384, Path(kReference)),
-            EvaluateMemoryBytes(model, 16384, Path(kFused)) + 12 * 4 * 128 * 16384);
+  EXPECT_EQ(EvaluateMemoryBytes(model, 16384, Path(kReference), false),
+            EvaluateMemoryBytes(model, 16384, Path(kFused), false) + 12 * 4 * 128 * 16384);
+}
+
+TEST(CostTest, MemoryOfAnEvaluationThatWritesHasTheKeysAndValuesOfEachLayer) {
+  const ModelConfig model = Micro();
+  EXPECT_EQ(EvaluateMemoryBytes(model, 16384, Path(kFused), true) -
+                EvaluateMemoryBytes(model, 16384, Path(kFused), false),
+            4 * 16384 * model.n_layer * 2 * 96);
 }
 
 TEST(CostTest, AnEvaluationReadsWholeWindowsOfEightThousandTokens) {

@@ -1,5 +1,5 @@
-// Trains byte-level byte-pair encoding on texts (Sennrich, Haddow, Birch 2016, arXiv:1508.07909,
-// algorithm 1; over bytes and after the GPT-2 rule).
+// Trains byte-level byte-pair encoding on texts: algorithm 1 of Sennrich, Haddow, Birch 2016
+// (arXiv:1508.07909), applied to bytes, once the GPT-2 rule has cut the texts into pieces.
 //
 // The GPT-2 rule cuts texts into pieces; a piece starts as its bytes, ids 0..255. Repeatedly, the
 // most frequent pair of neighbours becomes the next id everywhere, from left to right. Pairs with

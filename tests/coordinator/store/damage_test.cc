@@ -869,7 +869,7 @@ TEST(DescribeDamageTest, ANameSaysNothingAboutWhatDependsOnTheRow) {
   }
   for (const std::string table : {"record", "series", "metric_name", "transition", "unheard_of"}) {
     EXPECT_FALSE(NumbersRestOn(table)) << table;
-    EXPECT_EQ(remedy(table), "go on without it: no number in a table depends on it") << table;
+    EXPECT_EQ(remedy(table), "go on without it: no result depends on it") << table;
   }
 }
 
