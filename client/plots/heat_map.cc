@@ -7,15 +7,12 @@
 #include <utility>
 
 #include "base/str.h"
+#include "client/plots/colour_bar.h"
 #include "client/plots/plot_letters.h"
-#include "client/plots/viridis.h"
 #include "client/words/render.h"
 
 namespace longrun::client {
 namespace {
-
-constexpr double kBarWidth = 14.0;
-constexpr double kBarGap = 20.0;
 
 // ---- scale --------------------------------------------------------------------------------------
 
@@ -57,16 +54,6 @@ std::shared_ptr<const PixelImage> ImageOf(const HeatMap& heat) {
       if (unit)
         image->argb[static_cast<std::size_t>(r * side + c)] = 0xff000000 | HeatColour(*unit);
     }
-  }
-  return image;
-}
-
-std::shared_ptr<const PixelImage> BarImage() {
-  auto image = std::make_shared<PixelImage>();
-  image->width = 1;
-  image->height = kHeatColours;
-  for (int i = 0; i < kHeatColours; ++i) {
-    image->argb.push_back(0xff000000 | HeatColour(1.0 - i / (kHeatColours - 1.0)));
   }
   return image;
 }
@@ -123,16 +110,10 @@ class HeatLayout {
   void Box() {
     const double tick_width = TextWidth(TickText(tokens_.high), kTextSize);
     left_ = kEdge + kTextSize + 12 + tick_width + 8;
-    bar_ticks_ = Ticks(heat_.scale, 6);
-    double bar_text = 0.0;
-    for (const double tick : bar_ticks_) {
-      bar_text = std::max(bar_text, TextWidth(TickText(tick), kTextSize));
-    }
-    const double right =
-        drawing_.width - kEdge - kTextSize - 10 - bar_text - 8 - kBarWidth - kBarGap;
     const double below = kTextSize + 20 + kTextSize + 8;  // ticks and the axis' name
-    size_ = std::max(80.0, std::min(right - left_, bottom_ - below - top_));
-    bar_ticks_ = Ticks(heat_.scale, std::clamp(static_cast<int>(size_ / 60), 2, 6));
+    const double height = bottom_ - below - top_;
+    const double right = drawing_.width - kEdge - ColourBar(heat_.scale, height).Room();
+    size_ = std::max(80.0, std::min(right - left_, height));
   }
 
   // Covers the part of the last cells that extends beyond the map's end.
@@ -193,25 +174,10 @@ class HeatLayout {
   }
 
   void Bar() {
-    const double left = left_ + size_ + kBarGap, right = left + kBarWidth, bottom = top_ + size_;
-    drawing_.marks.push_back({.kind = Mark::Kind::kImage,
-                              .points = {{.x = left, .y = top_}, {.x = right, .y = bottom}},
-                              .image = BarImage()});
-    double widest = 0.0;
-    for (const double tick : bar_ticks_) {
-      const double y = bottom - heat_.scale.Unit(tick) * size_;
-      Line(Ink::kAxis, {.x = right, .y = y}, {.x = right + 4, .y = y});
-      drawing_.marks.push_back(
-          TextMark(TickText(tick), right + 8, y, Mark::Anchor::kStart, Ink::kText, kTextSize));
-      widest = std::max(widest, TextWidth(TickText(tick), kTextSize));
-    }
-    const bool is_log = heat_.scale.is_log;
-    Mark name =
-        TextMark(is_log ? Fitting({"attention probability (logarithmic)", "probability"}) : "logit",
-                 right + 8 + widest + 6 + kTextSize / 2, (top_ + bottom) / 2, Mark::Anchor::kMiddle,
-                 Ink::kText, kTextSize);
-    name.is_upright = false;
-    drawing_.marks.push_back(std::move(name));
+    const std::string name = heat_.scale.is_log
+                                 ? Fitting({"attention probability (logarithmic)", "probability"})
+                                 : "logit";
+    ColourBar(heat_.scale, size_).Put({.x = left_ + size_, .y = top_}, name, drawing_);
   }
 
   void Describe() {
@@ -226,15 +192,9 @@ class HeatLayout {
   const PlotScale tokens_;
   Drawing drawing_;
   double left_ = 0.0, top_ = 0.0, size_ = 0.0, bottom_ = 0.0;
-  std::vector<double> bar_ticks_;
 };
 
 }  // namespace
-
-std::uint32_t HeatColour(double unit) {
-  const double clamped = std::clamp(unit, 0.0, 1.0);
-  return kViridis[static_cast<std::size_t>(std::lround(clamped * (kHeatColours - 1)))];
-}
 
 std::optional<double> HeatMap::UnitAt(std::int64_t row, std::int64_t column) const {
   if (map.VisiblePairs(row, column) == 0) return std::nullopt;

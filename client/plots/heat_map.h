@@ -14,10 +14,6 @@
 
 namespace longrun::client {
 
-// Colours from dark to light (viridis.h).
-inline constexpr int kHeatColours = 256;
-std::uint32_t HeatColour(double unit);  // 0 lowest to 1 highest; 0xRRGGBB
-
 struct HeatMap {
   std::string title = {};
   std::vector<std::string> subtitle = {};

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/str.h"
+#include "client/plots/colour_bar.h"
 
 namespace longrun::client {
 namespace {

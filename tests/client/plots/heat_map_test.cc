@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "base/str.h"
+#include "client/plots/colour_bar.h"
 #include "client/plots/drawing.h"
 #include "client/plots/heat_map_text.h"
 #include "client/plots/plot_cairo.h"
