@@ -1,14 +1,15 @@
 // The proof that the keys not yet visited by a row of tiles may be skipped.
 //
-// Tiles are visited from the newest keys to the oldest. Let n be the number of visible keys not yet
-// visited, R the largest |k~| among them, c* the largest bias among them; |q~_i| includes the
-// factor scale log2(e):
+// Tiles are visited from the newest keys to the oldest. For a row i of queries, let n be the number
+// of its visible keys that are not yet visited, R the largest |k~| and c* the largest bias among
+// the keys not yet visited, and largest_i the row's reference, the x of a key that it has visited.
+// |q~_i| includes the factor scale log2(e). The remaining keys may be skipped if
 //
-//   log2 n + |q~_i| R + c* - largest_i <= log2 epsilon     for every row i that sees one of them
+//   log2 n + |q~_i| R + c* - largest_i <= log2 epsilon     for every row i with n > 0
 //
-// Each of their terms 2^(x - largest_i) is then at most epsilon / n, and the row's sum is at least
-// 1, so they hold at most epsilon of the row's probability. R and c* are maxima over ALL older
-// keys: maxima over the current tile would miss a single huge key further away.
+// Then each term 2^(x - largest_i) of these keys is at most epsilon / n, and the row's sum is at
+// least 1, so these keys hold at most epsilon of the row's probability. R and c* are maxima over
+// ALL older keys: maxima over the current tile would miss a single huge key further away.
 #pragma once
 
 #include <cstdint>
@@ -25,17 +26,18 @@ class SkipBounds {
   // `norms`: (B, H_kv, n_key_tile), the largest |k~| of each tile.
   SkipBounds(const AttentionPlan& plan, double epsilon, const float* norms);
 
-  // Whether these terms have a bound: two-sided and piecewise terms and growth do not.
+  // Whether epsilon > 0 and the terms have a bound: a two-sided key bias, a piecewise term or a
+  // rotation with growth has none.
   static bool Applies(const AttentionTerms& terms, double epsilon);
   bool skips() const { return plan_ != nullptr; }
 
   struct At {
     std::int64_t b = 0, h = 0;
-    std::int64_t tile = 0;            // the tile visited last; all before it are not yet visited
+    std::int64_t tile = 0;            // the tile just visited; those before it are still to come
     std::int64_t first_position = 0;  // the position of row 0
     double anchor = 0.0;              // anchor of the key bias
     std::span<const KeyRange> ranges;
-    std::span<const float> norms, largest;  // |q~_i| and the largest x, by row
+    std::span<const float> norms, largest;  // |q~_i| and largest_i, by row
   };
   bool MayStop(const At& at) const;
 
@@ -44,7 +46,7 @@ class SkipBounds {
   double log2_epsilon_ = 0.0;
   std::vector<float> norm_max_;      // (B, H_kv, n_key_tile): of this tile and all before it
   std::vector<double> bias_max_;     // (B, H, n_key_tile): the same; empty without a key bias
-  std::vector<float> distance_max_;  // (H, n_reversed): the largest at this j - p or less
+  std::vector<float> distance_max_;  // (H, n_reversed): the largest bias at this j - p or less
 };
 
 }  // namespace longrun
