@@ -20,7 +20,7 @@
 
 namespace longrun {
 
-// Whose convention is followed: how the text of an item is made, cut into tokens, and compared.
+// The convention by which the text of an item is made, cut into tokens, and compared.
 enum class ChoiceProtocol { kNanoGpt, kLmEval };
 
 struct ChoiceItem {

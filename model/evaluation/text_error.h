@@ -19,8 +19,8 @@
 //   ln L(H) = -(ln |R| + ln 1'R^-1 1 + (q - 1) ln s^2(H)) / 2       restricted likelihood
 //   se = exp of the mean of ln (s(H) q^(H - 1)), weighted by L(H) exp(-6 (H - 1/2))
 //
-// over H = 0.5, 0.525, ..., 0.95. Sixteen blocks say little about H. So the mean over H is taken
-// instead of its likeliest value, with a weight that prefers independence. With only H = 1/2, se is
+// over H = 0.5, 0.525, ..., 0.95. Sixteen blocks say little about H. So se is a mean over H, with a
+// weight that prefers independence, and not the value at the likeliest H. With only H = 1/2, se is
 // the ratio estimator over the blocks. The exponent 6 is chosen by coverage. If a novel is cut into
 // 20 parts, the 95 % interval of a part covers the mean of the rest in 90 % of cases (six novels,
 // losses of a model with five letters of context). For independent tokens, intervals cover the

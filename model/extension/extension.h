@@ -54,9 +54,9 @@ struct Extension {
   // Whether a text of more than params.original_length tokens is read differently at each length.
   // Null: never.
   bool (*by_length)(const Json& params) = nullptr;
-  // A model may be trained under it, at the frequencies with which it is read afterwards.
+  // Whether a model may be trained under it, at the frequencies with which it is read afterwards.
   bool trains = false;
-  // params.original_length must be given or known.
+  // Whether params.original_length must be given or known.
   bool needs_original_length = false;
   // The plan for a stretch of a text. Null: every key is at its own position, and is seen.
   Reading (*read)(const Json& params, const Stretch& stretch) = nullptr;
@@ -79,7 +79,7 @@ struct Extension {
   std::optional<ParamError> (*check)(const Json& params) = nullptr;
 };
 
-// All, in listing order.
+// All extensions, in listing order.
 std::span<const Extension* const> Extensions();
 std::vector<std::string> ExtensionNames();
 // kNotFound with the nearest name and the list.
