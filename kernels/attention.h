@@ -12,7 +12,7 @@
 //          lse (B, H, T_q). On the CPU, D is a multiple of kCpuHeadDimStep,
 //          at most kCpuHeadDimMax
 // Types:   fp32 or bf16 (the reference also fp64); the CPU's sums, softmax and bias in fp32;
-//          numbers of positions, their gradients and lse in double
+//          numbers that belong to positions (attention_terms.h), their gradients and lse in double
 // Edges:   a query that sees no key gives o = 0, lse = -inf and no gradient, never NaN
 // Memory:  the caller owns every result buffer; working memory is O(B H T D)
 // Threads: bits depend neither on the number of threads nor on the other sequences of the batch
@@ -41,7 +41,8 @@
 
 namespace longrun {
 
-// The channels of a head that the CPU back-end takes; the reference takes any.
+// The CPU back-end supports multiples of kCpuHeadDimStep up to kCpuHeadDimMax as head_dim; the
+// reference supports any head_dim.
 inline constexpr std::int64_t kCpuHeadDimStep = 8;
 inline constexpr std::int64_t kCpuHeadDimMax = 256;
 

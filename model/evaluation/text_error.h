@@ -48,19 +48,20 @@ inline constexpr std::size_t kDocumentsMin = 10;
 inline constexpr double kEffectiveDocumentsMin = 9.0;
 inline constexpr std::int64_t kStoredBlocksMax = 256;
 
-// The length of the stored blocks, which are joined into those for the error: a power of two, at
-// least 16, so that two scores of one split can be compared block by block. It is the smallest with
-// which at most kStoredBlocksMax blocks cover the split. If fewer than 64 such blocks cover the
-// scored tokens, those before `score_end`, the length is halved until 64 do or it is 16.
+// The length of the stored blocks, which are joined into larger blocks for the error. It is a power
+// of two, so that two scores of one split can be compared block by block: the smallest from 16 on
+// with which at most kStoredBlocksMax blocks cover the split. If fewer than 64 such blocks cover
+// the scored tokens (those before `score_end`), the length is halved until 64 do, or until it is
+// 16.
 std::int64_t TextBlockTokens(std::int64_t n_tokens, std::int64_t score_end);
 
-// The score's blocks, joined into at most kTextBlocks of about equal numbers of scored tokens: a
-// block belongs to the group in which the middle of its tokens lies. A group's id is the index of
-// its first token in the split.
+// The score's blocks, joined into at most kTextBlocks groups of about equal numbers of scored
+// tokens. A block belongs to the group in which the middle of its tokens lies. A group's id is the
+// index of its first token in the split.
 std::vector<ClusterSum> TextBlocks(const Score& score);
 
-// For each of the score's buckets, its sums in the same groups, without the groups in which it has
-// no token. So a bucket's blocks may differ in n, and a bucket of few windows has few blocks.
+// For each of the score's buckets, its sums in the same groups. Groups in which a bucket has no
+// token are left out. So a bucket's groups may differ in n, and a bucket of few windows has few.
 std::vector<std::vector<ClusterSum>> TextBlocksOfBuckets(const Score& score);
 
 struct TextError {

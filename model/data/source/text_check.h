@@ -18,7 +18,7 @@ namespace longrun {
 std::unique_ptr<ByteStream> CheckedText(std::unique_ptr<ByteStream> stream, std::string path,
                                         std::string_view separator);
 
-// Checks only the beginning, for formats whose own reader finds the rest.
+// Checks only the beginning, for formats whose own reader finds faults in the rest.
 std::unique_ptr<ByteStream> CheckedBeginning(std::unique_ptr<ByteStream> stream);
 
 }  // namespace longrun
