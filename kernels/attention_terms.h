@@ -116,10 +116,10 @@ struct BlendedKeys {
   std::span<const double> weight = {};     // (T_k), in [0, 1]
 };
 
-// Some of a query's keys, and the positions to which the query and these keys are rotated. Some
-// methods let a rotary model read texts beyond its length without training: they place near and far
-// keys at positions other than their own. Regions divide the keys of a query, from the nearest to
-// the oldest. Key j of query i is in region r if
+// Some of a query's keys, and the positions to which the query and these keys are rotated. Methods
+// that let a rotary model read texts beyond its length without training need regions, since they
+// place near and far keys at positions other than their own. Regions divide the keys of a query,
+// from the nearest to the oldest. Key j of query i is in region r if
 //
 //   key_begin[r][i] <= j < key_begin[r - 1][i]     the first has no upper end,
 //                                                  the last no lower one

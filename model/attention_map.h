@@ -59,10 +59,9 @@ std::string_view PoolName(AttentionMap::Pool pool);        // "mean", "max"
 
 // Reduces a map to at most side_max cells per side, by the smallest block that achieves this. The
 // mean is weighted by visible pairs, so pooling twice equals pooling once. NaN is left out: it is
-// the logit of a key that an extension hides and no window. In a second pooling such keys count as
-// visible. A small enough map is returned unchanged, and a map that was pooled before keeps its
-// kind of pooling.
-// side_max 0: any size.
+// the logit of a key that an extension hides although no window does. In a second pooling such keys
+// count as visible. A small enough map is returned unchanged, and a map that was pooled before
+// keeps its kind of pooling. side_max 0: any size.
 AttentionMap PoolMap(AttentionMap map, std::int64_t side_max, AttentionMap::Pool pool);
 
 // The bytes of a safetensors file: `attention` (S, S) F32, `entropy` (T) F64 (not for logits),

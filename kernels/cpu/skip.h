@@ -1,9 +1,11 @@
-// The proof that the keys not yet visited by a row of tiles may be skipped.
+// The proof that a tile of queries may skip the keys that it has not visited yet, except sinks.
+// kernels/cpu/attention.h defines x; q~ and k~ are rotated, and q~ includes the factor
+// scale log2(e).
 //
-// Tiles are visited from the newest keys to the oldest. For a row i of queries, let n be the number
-// of its visible keys that are not yet visited, R the largest |k~| and c* the largest bias among
-// the keys not yet visited, and largest_i the row's reference, the x of a key that it has visited.
-// |q~_i| includes the factor scale log2(e). The remaining keys may be skipped if
+// Tiles are visited from the newest keys to the oldest. Let R be the largest |k~| and c* the
+// largest bias, times log2(e), among the keys not yet visited. For a row i, let n be the number of
+// these keys that it sees, and largest_i the x to which its terms are relative, the x of a visited
+// key. The keys not yet visited may be skipped if
 //
 //   log2 n + |q~_i| R + c* - largest_i <= log2 epsilon     for every row i with n > 0
 //
@@ -45,7 +47,7 @@ class SkipBounds {
   const AttentionPlan* plan_ = nullptr;
   double log2_epsilon_ = 0.0;
   std::vector<float> norm_max_;      // (B, H_kv, n_key_tile): of this tile and all before it
-  std::vector<double> bias_max_;     // (B, H, n_key_tile): the same; empty without a key bias
+  std::vector<double> bias_max_;     // (B, H, n_key_tile): likewise; empty without a key bias
   std::vector<float> distance_max_;  // (H, n_reversed): the largest bias at this j - p or less
 };
 

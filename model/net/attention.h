@@ -9,8 +9,8 @@
 // 128 queries at a time and, when causal, only against the keys that they see: no T x T tensor
 // exists. `torch` is LibTorch's fused attention; it supports no bias, so it serves methods without
 // one and refuses the others by name. `fused` is the attention of kernels/ on the CPU, in fp32 and
-// bf16; CheckFusedAttention names what it lacks. After cached tokens, `torch` computes all tokens
-// like `reference` does, and `fused` does so for a single token.
+// bf16; CheckFusedAttention names what it lacks. After cached tokens, `fused` computes a single
+// token like `reference` does, and `torch` computes several tokens like `reference` does.
 //
 // Legend: B batch, T positions, H heads, D head_dim, C d_model, Q queries of a block.
 #pragma once

@@ -23,9 +23,9 @@ struct Compute {
   c10::ScalarType dtype = c10::ScalarType::Float;    // of weights and results: Float or Double
   c10::ScalarType product = c10::ScalarType::Float;  // of matrix products: dtype, or BFloat16
   MatrixPath path = MatrixPath::kAten;               // for a CPU's fp32 products
-  // If set, our kernels of this instruction set (row_operators.h) compute the optimiser's steps and
-  // all of the network except products and attention; nullopt: LibTorch's operators do. Our kernels
-  // run only on a CPU, and not in fp64.
+  // If set, our kernels of this instruction set compute the optimiser's steps and the operations of
+  // row_operators.h, which are all but products and attention; nullopt: LibTorch's operators do.
+  // Our kernels run only on a CPU, and not in fp64.
   std::optional<Simd> kernels = {};
 };
 

@@ -52,7 +52,7 @@ class AttentionTerm {
     // Whether Prepare reads only `learned` and n_positions and returns one tensor. Layers that
     // share their learned tensors then share this tensor too.
     bool is_shareable = false;
-    // The numbers that AddTo holds at once for each query and key, besides the scores.
+    // How many numbers AddTo holds at once for each query and key, besides the scores.
     std::int64_t n_per_pair = 0;
   };
 
@@ -66,7 +66,7 @@ class AttentionTerm {
   virtual Tensors Prepare(const TermCall&) const { return {}; }
   // Adds the term to block.scores_BHQK.
   virtual void AddTo(const Tensors& prepared, ScoreBlock& block) = 0;
-  // The same for a block of one query after all its keys, when tokens are read one by one.
+  // The same for a block whose only query is the last token, when tokens are read one by one.
   virtual void AddToLast(const Tensors& prepared, ScoreBlock& block) { AddTo(prepared, block); }
   // (B, H, Q): what AddTo left out because it is the same for all keys of a query, and cancels in
   // the softmax; undefined: nothing.
