@@ -45,11 +45,11 @@ std::vector<std::int32_t> DocumentBegins(std::span<const std::int32_t> cu_seqlen
 struct KeyBias {
   std::span<const double> values = {};  // (B, H, T_k): c, or r
   bool two_sided = false;
-  // The same in less memory: c_j = anchor[j / kAnchorKeys] + local[j].
+  // The second form needs less memory: c_j = anchor[j / kAnchorKeys] + local[j].
   static constexpr std::int64_t kAnchorKeys = 128;
   std::span<const float> local = {};    // (B, H, T_k)
   std::span<const double> anchor = {};  // (B, H, ceil(T_k / kAnchorKeys))
-  // c_j = slope[h] j (ALiBi).
+  // The third form: c_j = slope[h] j (ALiBi).
   std::span<const double> slope = {};  // (H)
 
   // `head` is b H + h.

@@ -7,8 +7,8 @@
 //
 //   (Ba, Kiros, Hinton 2016, arXiv:1607.06450; Zhang, Sennrich 2019, arXiv:1910.07467)
 //
-// Backward, given dy and ds, the gradient of s from its other readers; with n = (s - mean) rstd
-// (RMSNorm: s rstd) and g = dy gamma,
+// Backward. Given are dy, and ds, which is the gradient of s from its other readers. With
+// n = (s - mean) rstd (RMSNorm: s rstd) and g = dy gamma:
 //
 //   dx = da = ds + rstd (g - mean(g) - n mean(g n))          RMSNorm: without mean(g)
 //   dgamma = sum over rows of dy n,   dbeta = sum over rows of dy

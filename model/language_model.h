@@ -52,7 +52,7 @@ class LanguageModel {
   // positions (a learned table): the caller then marks the cell as not_applicable.
   virtual Result<std::vector<std::vector<float>>> Nll(std::span<const std::int32_t> tokens,
                                                       std::span<const Window> windows) = 0;
-  // The same for each position of each sequence, for models without a causal mask. kUnimplemented
+  // nll[s][i] of targets[i] of each sequence s, for models without a causal mask. kUnimplemented
   // if the model has a causal mask; kOutOfRange as above.
   virtual Result<std::vector<std::vector<float>>> MaskedNll(
       std::span<const MaskedSequence> /*sequences*/) {

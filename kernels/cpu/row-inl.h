@@ -162,8 +162,8 @@ HWY_INLINE void SumColumns(std::int64_t n, float* totals, const Body& body) {
   }
 }
 
-// e^x: 2^n e^r with |r| <= ln 2 / 2, e^r by a polynomial of degree 6 through the Chebyshev nodes
-// (relative error 3e-9). 0 below the least normal number; NaN for NaN.
+// e^x = 2^n e^r with |r| <= ln 2 / 2. e^r is computed by a polynomial of degree 6 through the
+// Chebyshev nodes (relative error 3e-9). 0 below the least normal number; NaN for NaN.
 HWY_INLINE V Exp(V x) {
   const F f;
 #if HWY_TARGET == HWY_AVX3

@@ -36,7 +36,7 @@ struct Tile {
   TileRows rows;
   TileSpans spans;
 
-  // The visited keys of row r, as vectors of the row.
+  // The vectors of row r that hold its visited keys.
   Span Vectors(std::int64_t r) const {
     const Span& keys = spans.keys[static_cast<std::size_t>(r / kRowBlock)];
     return {.begin = static_cast<std::int32_t>(keys.begin / kLanes),

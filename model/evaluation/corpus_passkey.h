@@ -1,7 +1,7 @@
-// Passkeys of random tokens in a text of the dataset, as ant-research/long-context-modeling (DRT,
-// arXiv:2410.01651) asks for them: utils/data_loader_utils.py and eval/slidewin_eval.py. A key is k
-// random tokens; statements about keys are inserted into T consecutive tokens of a split, which end
-// with a question and its answer:
+// Passkeys of random tokens in a text of the dataset. The questions are those of
+// ant-research/long-context-modeling (DRT, arXiv:2410.01651), utils/data_loader_utils.py and
+// eval/slidewin_eval.py. A key is k random tokens. Statements about keys are inserted into T
+// consecutive tokens of a split, and the text ends with a question and its answer:
 //
 //   kind      statements                                                    question, then answer
 //   single    |The passkey is: K|                                           |What is the passkey?

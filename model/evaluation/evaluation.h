@@ -123,8 +123,8 @@ struct Evaluation {
   Status (*check_file)(std::string_view name, std::string_view bytes, const Json& params) = nullptr;
 };
 
-// The reason why the evaluation cannot use a model, as the end of a sentence that begins with the
-// evaluation's name: "needs model.causal: true ..."; "" if it can.
+// The reason why the evaluation cannot use a model, for example "needs model.causal: true ...". It
+// is the end of a sentence that begins with the evaluation's name. "" if the evaluation can use it.
 std::string WhyUnsupported(const Evaluation& evaluation, bool causal);
 
 // All evaluations, in listing order.

@@ -1,5 +1,5 @@
-// What evaluations that ask a model to write have in common: they ask, judge each answer, and keep
-// it.
+// The part that evaluations share which ask a model to write: it asks each question, judges the
+// answer, and keeps it.
 //
 //   recall = right answers / n,  standard error sqrt(p (1 - p) / n);  extra.wilson95 is Wilson's
 //   interval

@@ -9,10 +9,10 @@
 // According to Ibragimov and Mueller (2010), Student's t over 16 groups keeps its level even if the
 // groups' variances differ.
 //
-// Blocks of a text are not independent either: the variance of a block's mean falls with its
-// length b like b^(2H - 2), with H near 2/3 for novels, and not like 1 / b (H = 1/2). So H is
-// estimated from the blocks, as if their means were fractional Gaussian noise (Mandelbrot and Van
-// Ness 1968; Beran 1994, chapter 5):
+// Blocks of a text are not independent either. If they were, the variance of a block's mean would
+// fall with its length b like 1 / b. It falls like b^(2H - 2), with H near 2/3 for novels instead
+// of 1/2. So H is estimated from the blocks, as if their means were fractional Gaussian noise
+// (Mandelbrot and Van Ness 1968; Beran 1994, chapter 5):
 //
 //   R(H)_ij = (|k+1|^2H - 2 |k|^2H + |k-1|^2H) / 2, k = i - j       correlations of q blocks
 //   s^2(H) = (y - m)' R^-1 (y - m) / (q - 1), m = 1'R^-1 y / 1'R^-1 1

@@ -94,9 +94,9 @@ Result<Json> ResolveExtension(const Json& given);
 // Returns `given` with original_length = trained_length (0: unknown) if the extension needs one and
 // `given` has none.
 Json WithOriginalLength(Json given, std::int64_t trained_length);
-// Returns what a person would write for resolved parameters, without those that follow from
-// trained_length and the defaults: {"method": "yarn", "factor": 4}; "pi" if only the method is
-// left.
+// Returns resolved parameters as a person would write them, without those that follow from
+// trained_length and the defaults. Example: {"method": "yarn", "factor": 4}, or "pi" if only the
+// method is left.
 Json AsGiven(const Json& resolved, std::int64_t trained_length);
 
 // A resolved extension, or what a person would write for it, in one line: "pi",

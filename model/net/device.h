@@ -1,6 +1,6 @@
 // How a network computes: its device, the type of its weights, and whether products are taken in
-// bf16 (autocast: weights, LayerNorm, residual stream, softmax and loss stay fp32; only the factors
-// of matrix products are rounded).
+// bf16. With bf16 (autocast), only the factors of matrix products are rounded; weights, LayerNorm,
+// residual stream, softmax and loss stay fp32.
 #pragma once
 
 #include <c10/core/Device.h>
