@@ -16,7 +16,8 @@
 //
 // Shapes:  h, g, u, y and their gradients (N, C), dense; b (C)
 // Types:   all (N, C) tensors have one type, fp32 or bf16; b, db and intermediate values are fp32
-// Bits:    an element's bits depend only on that element; the bits of db on the rows, not threads
+// Bits:    an element's bits depend only on that element; the bits of db depend on the rows, not on
+//          threads
 // Errors:  a null or negative argument, or types that differ, are a bug of the caller (LR_CHECK)
 #pragma once
 

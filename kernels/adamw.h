@@ -10,12 +10,12 @@
 //          not on threads: parts of fixed size are summed in fp32, and their sums in double, in
 //          order
 // Subnormal numbers: flushed, or kept where the options say so (base/subnormals.h). Flushing
-//          changes sqrt(v) by less than 2^-63 sqrt(3 / (1 - beta2)), 6e-18 for beta2 = 0.999, which
-//          an eps of 1e-10 or more hides below fp32's rounding, and m by less than
-//          2^-124 / (1 - beta1). It makes the norm of n numbers smaller by less than 2^-63 sqrt(n):
-//          each multiply-add of a square to a sum, which is zero or at least 2^-126, loses less
-//          than 2^-126. So the sum S of the squares loses d < n 2^-126 in all, and
-//          sqrt(S) - sqrt(S - d) <= sqrt(d)
+//          changes m by less than 2^-124 / (1 - beta1), and sqrt(v) by less than
+//          2^-63 sqrt(3 / (1 - beta2)). For beta2 = 0.999 this is 6e-18, less than fp32's rounding
+//          of an eps of 1e-10 or more. Flushing makes the norm of n numbers smaller by less than
+//          2^-63 sqrt(n). Proof: each multiply-add of a square to a sum, which is zero or at least
+//          2^-126, loses less than 2^-126. So the sum S of the squares loses d < n 2^-126 in all,
+//          and sqrt(S) - sqrt(S - d) <= sqrt(d)
 // Errors:  a null or negative argument is a bug of the caller (LR_CHECK)
 #pragma once
 
@@ -26,11 +26,11 @@
 
 namespace longrun {
 
-// The square root of the sum of all squares.
 struct ConstVector {
   const float* data = nullptr;
   std::int64_t n = 0;
 };
+// The square root of the sum of all squares.
 double GlobalNorm(std::span<const ConstVector> gradients, const KernelOptions& options);
 
 struct AdamWTensor {
@@ -45,7 +45,7 @@ struct AdamWTensor {
 struct AdamWStep {
   double lr = 0.0, beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
   std::int64_t t = 1;
-  double clip = 1.0;  // scales g'; the gradients in memory do not change
+  double clip = 1.0;  // g' = clip g; the gradients in memory do not change
 };
 void AdamWUpdate(std::span<const AdamWTensor> tensors, const AdamWStep& step,
                  const KernelOptions& options);

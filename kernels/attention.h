@@ -12,17 +12,17 @@
 //          lse (B, H, T_q). On the CPU, D is a multiple of kCpuHeadDimStep,
 //          at most kCpuHeadDimMax
 // Types:   fp32 or bf16 (the reference also fp64); the CPU's sums, softmax and bias in fp32;
-//          numbers of positions, their gradients and lse in double
+//          numbers that belong to positions (attention_terms.h), their gradients and lse in double
 // Edges:   a query that sees no key gives o = 0, lse = -inf and no gradient, never NaN
 // Memory:  the caller owns every result buffer; working memory is O(B H T D)
 // Threads: bits depend neither on the number of threads nor on the other sequences of the batch
-// Subnormal numbers: flushed, or kept where the options say so (base/subnormals.h). Over n keys
+// Subnormal numbers: flushed, or kept where the options say so (base/subnormals.h). With n keys,
 //          flushing changes o by less than (n + 1) 2^-124 max(1, |v|), apart from its effect on the
-//          scores, which are sums of products (base/subnormals.h). Proof, for l >= 1, where l is
-//          the sum of the probabilities before the division, with changes in units of 2^-126: each
-//          key's p changes by at most 1, whether p itself or the factor that rescales it is
-//          flushed, so sum p v changes by n |v| and l by n. Each product and each rescaling of a
-//          tile may flush its result, which adds 2 n. v as an operand and o as a result add 1 each
+//          scores, which are sums of products (base/subnormals.h). Proof, with changes in units of
+//          2^-126: let l >= 1 be the sum of the p before they are divided by it. Each key's p
+//          changes by at most 1, whether p itself or the factor that rescales p is flushed. So
+//          sum p v changes by n |v|, and l by n. Each product and each rescaling of a tile may
+//          flush its result, which adds 2 n. Flushing v as an operand and o as a result adds 1 each
 // Errors:  a shape, stride, type or size that does not fit is kInvalidArgument and names the
 //          argument; a term that the back-end lacks is kUnimplemented and names the term; regions
 //          are kUnimplemented in backward, since they are for inference
@@ -41,7 +41,8 @@
 
 namespace longrun {
 
-// The channels of a head that the CPU back-end takes; the reference takes any.
+// The CPU back-end supports multiples of kCpuHeadDimStep up to kCpuHeadDimMax as head_dim; the
+// reference supports any head_dim.
 inline constexpr std::int64_t kCpuHeadDimStep = 8;
 inline constexpr std::int64_t kCpuHeadDimMax = 256;
 
@@ -68,8 +69,9 @@ struct AttentionInputs {
   HeadsView q, k, v;
 };
 
-// For each 32 queries: the first key that forward visited, which backward needs. Forward skips the
-// keys before it if their probabilities sum to less than skip_epsilon.
+// For each 32 queries, forward returns the key before which it skipped all keys but sinks (0: it
+// skipped none), and backward needs this key. The skipped keys hold less than skip_epsilon of every
+// row's probability.
 struct VisitedKeys {
   static constexpr std::int64_t kQueries = 32;
   static std::int64_t Count(std::int64_t n_query) { return (n_query + kQueries - 1) / kQueries; }
@@ -79,10 +81,11 @@ struct AttentionKernelOptions {
   ParallelFor parallel_for = {};
   // 0: every visible key is visited. Otherwise the oldest keys are skipped once they provably hold
   // less than this fraction of every row's probability: |error of o| <= 2 epsilon max|v| (divided
-  // by 1 - probability with dropout). Never skipped with two-sided, piecewise and growing terms.
+  // by 1 - probability with dropout). Nothing is skipped if the terms have a two-sided key bias, a
+  // piecewise term or a rotation with growth.
   double skip_epsilon = 0.0;
-  // The mode of every thread while it runs the kernel.
-  // The reference computes in double and ignores it.
+  // How every thread treats subnormal numbers while it runs the kernel. The reference computes in
+  // double and ignores this.
   Subnormals subnormals = DefaultSubnormals();
 };
 
@@ -112,9 +115,9 @@ struct AttentionBackwardCall {
   std::span<double> d_row_factor = {};
 };
 
-// A way to compute attention. `cpu` is the best one that this processor can run: on x86 of
-// "cpu/avx512", "cpu/avx2", "cpu/sse4" and "cpu/portable", on ARM of "cpu/sve256" and "cpu/neon".
-// These give nearly the same numbers but not the same bits.
+// A way to compute attention. The name "cpu" stands for the first of these that this processor can
+// run: on x86 "cpu/avx512", "cpu/avx2", "cpu/sse4", "cpu/portable"; on ARM "cpu/sve256",
+// "cpu/neon". They give nearly the same numbers but not the same bits.
 struct AttentionKernel {
   std::string_view name;
   Status (*forward)(const AttentionForwardCall& call, const AttentionTerms& terms,

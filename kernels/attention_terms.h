@@ -32,13 +32,12 @@ struct Visibility {
   std::span<const std::int32_t> document_begin = {};
 };
 
-// The (n_positions) row of Visibility::document_begin for documents that begin at
-// cu_seqlens[0] = 0, cu_seqlens[1], ... and end where the next begins, the last at
-// cu_seqlens.back() = n_positions.
+// Returns a row of Visibility::document_begin, with cu_seqlens.back() entries. Document d has the
+// positions [cu_seqlens[d], cu_seqlens[d + 1]), and cu_seqlens[0] = 0.
 std::vector<std::int32_t> DocumentBegins(std::span<const std::int32_t> cu_seqlens);
 
-// One-sided: bias = c_j. A bias a_i + c_j is equivalent, since a_i cancels in the softmax if every
-// visible key of row i has it: b_i - b_j is passed as c = -b.
+// One-sided: bias = c_j. A bias a_i + c_j is equivalent, since a_i is the same for all keys of row
+// i and cancels in the softmax. For example, b_i - b_j is passed as c = -b.
 // Two-sided: bias = r_p - r_j for j <= p, else r_j - r_p. Every query must then be at the position
 // of a key: 0 <= q_offset, q_offset + T_q <= T_k.
 //
@@ -46,11 +45,11 @@ std::vector<std::int32_t> DocumentBegins(std::span<const std::int32_t> cu_seqlen
 struct KeyBias {
   std::span<const double> values = {};  // (B, H, T_k): c, or r
   bool two_sided = false;
-  // The same in less memory: c_j = anchor[j / kAnchorKeys] + local[j].
+  // The second form needs less memory: c_j = anchor[j / kAnchorKeys] + local[j].
   static constexpr std::int64_t kAnchorKeys = 128;
   std::span<const float> local = {};    // (B, H, T_k)
   std::span<const double> anchor = {};  // (B, H, ceil(T_k / kAnchorKeys))
-  // c_j = slope[h] j (ALiBi).
+  // The third form: c_j = slope[h] j (ALiBi).
   std::span<const double> slope = {};  // (H)
 
   // `head` is b H + h.
@@ -74,9 +73,9 @@ struct DistanceTable {
   std::int64_t n_ahead = 0;  // entry 0 is distance -n_ahead; 0 if no query sees a key ahead
 };
 
-// bias = slope[h][s] u + intercept[h][s], u = psi[|p - j|] row_factor[p], s the number of
-// knots <= u. A network with one hidden layer of ReLUs over u (FIRE) is such a function. row_factor
-// must cover every query's position.
+// bias = slope[h][s] u + intercept[h][s], where u = psi[|p - j|] row_factor[p] and s is the number
+// of knots <= u. A network with one hidden layer of ReLUs over u (FIRE) is such a function.
+// row_factor must cover every query's position.
 struct PiecewiseLinear {
   std::span<const double> psi = {};         // (n >= the largest distance seen + 1)
   std::span<const double> row_factor = {};  // (n >= q_offset + T_q), by position
@@ -93,12 +92,12 @@ struct RotationTable {
   std::span<const double> cos, sin;  // (positions, R/2), of the angle position * frequency[c]
   std::int64_t n_rotary = 0;         // R
   Layout layout = Layout::kHalf;
-  // (positions, R/2), or empty: queries are multiplied by it, keys divided by it (xPos).
+  // (positions, R/2), or empty: factors by which queries are multiplied and keys divided (xPos).
   std::span<const double> growth = {};
   // (B, T_p), T_p = max(T_k, q_offset + T_q): the row of the table to which the query and the key
-  // at each position are rotated; empty: the position itself. Training at positions that skip, such
-  // as PoSE's (arXiv:2309.10400), gives each sequence its own rows. Must be empty with regions,
-  // which have rows of their own.
+  // at each position are rotated; empty: the position itself. Training that skips positions, like
+  // PoSE (arXiv:2309.10400), gives each sequence its own rows. Must be empty with regions, which
+  // have rows of their own.
   std::span<const std::int32_t> row = {};
 };
 
@@ -106,34 +105,35 @@ struct RotationTable {
 //
 //   rotate(k_j) = (1 - weight[j]) rotate(k_j, key_row[j]) + weight[j] rotate(k_j, row[j])
 //
-// so that a score is interpolated between those of two distances. In GALI (arXiv:2502.02659)
-// positions need not be integers. GALI rounds a query's position up, to n_i, and combines the
-// scores at both neighbours of a key's position p_j: (1 - r) s(n_i, ceil p_j) + r s(n_i, floor
-// p_j), where r is the fraction of n_i - p_j. Since n_i is an integer, r = ceil(p_j) - p_j depends
-// only on the key, and one blended key gives both scores.
+// so that the score is interpolated between the scores at two distances. In GALI
+// (arXiv:2502.02659) positions need not be integers. GALI rounds a query's position up, to n_i, and
+// combines the scores at the two integers next to a key's position p_j:
+// (1 - r) s(n_i, ceil p_j) + r s(n_i, floor p_j), where r is the fraction of n_i - p_j. Since n_i
+// is an integer, r = ceil(p_j) - p_j depends only on the key, so one blended key gives the combined
+// score.
 struct BlendedKeys {
   std::span<const std::int32_t> row = {};  // (T_k)
   std::span<const double> weight = {};     // (T_k), in [0, 1]
 };
 
-// Some of a query's keys, and the positions to which the query and these keys are rotated. Some
-// methods let a rotary model read texts beyond its length without training: they place near and far
-// keys at positions other than their own. Regions divide the keys of a query, from the nearest to
-// the oldest. Key j of query i is in region r if
+// Some of a query's keys, and the positions to which the query and these keys are rotated. Methods
+// that let a rotary model read texts beyond its length without training need regions, since they
+// place near and far keys at positions other than their own. Regions divide the keys of a query,
+// from the nearest to the oldest. Key j of query i is in region r if
 //
 //   key_begin[r][i] <= j < key_begin[r - 1][i]     the first has no upper end,
 //                                                  the last no lower one
 //
 // where   s[i][j] = scale <rotate(q_i, query_row[r][i]), rotate(k_j, key_row[r][j])> + bias[i][j].
 //
-// A row is an index into the rotation table, whose angles may be those of any positions: half a
-// position has a row of its own. All sequences of the batch and all heads have the same regions.
+// A row is an index into the rotation table, whose angles may belong to any positions: a position
+// such as 0.5 has a row of its own. All sequences of the batch and all heads have the same regions.
 // Regions with the same key_row (and the same blending) share the rotated keys.
 //
 //   SelfExtend      arXiv:2401.01325: near keys unchanged, far ones at positions divided by a group
 //   ReRoPE, Leaky   kexue.fm/archives/9708: far keys at one distance, or at distances divided by k
-//   ChunkLlama      arXiv:2402.17463: keys at j mod c; queries by whether j is in their own chunk,
-//                   in the one before, or in an older one
+//   ChunkLlama      arXiv:2402.17463: keys at j mod c; the query's position depends on whether j is
+//                   in the query's chunk, in the one before, or in an older one
 //   StreamingLLM    arXiv:2309.17453, LM-Infinite arXiv:2308.16137: sinks beside a window
 //
 // For inference: regions have no gradient.
@@ -159,8 +159,8 @@ struct AttentionTerms {
   Visibility visibility = {};
   std::optional<KeyBias> key_bias = {};
   std::optional<RotationTable> rotation = {};
-  std::span<const Region> regions = {};  // empty: queries are rotated to p, keys to j, or to their
-                                         // rotation.row
+  std::span<const Region> regions = {};  // empty: queries are rotated to p and keys to j, or both
+                                         // to rotation.row
   std::optional<DistanceTable> distance_table = {};
   std::optional<PiecewiseLinear> piecewise = {};
   std::optional<Dropout> dropout = {};

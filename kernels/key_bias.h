@@ -1,5 +1,5 @@
 // Computes a learned bias per key (CABLE, FoX), forward and backward; kernels/reference/key_bias.h
-// has CABLE's formulas. With sigma = 1 for CABLE's gate, -softplus(a), and sigma = -1 for FoX's,
+// has CABLE's formulas. sigma is 1 for CABLE's gate -softplus(a), and -1 for FoX's gate
 // log sigmoid(a) = -softplus(-a):
 //
 //   r[b][h][t] = before[b][h] - sum over u <= t of softplus(sigma a[b][u][h])
@@ -34,7 +34,7 @@ struct KeyBiasForwardCall {
   KeyBiasShape shape;
   const float* a = nullptr;
   const double* before = nullptr;  // null: 0
-  double* r = nullptr;             // either r, or both of
+  double* r = nullptr;             // the result: either r, or both local and anchor
   float* local = nullptr;
   double* anchor = nullptr;
   bool negated = false;  // returns c = -r, which attention takes one-sided

@@ -7,16 +7,16 @@
 //
 //   (Ba, Kiros, Hinton 2016, arXiv:1607.06450; Zhang, Sennrich 2019, arXiv:1910.07467)
 //
-// Backward, given dy and ds, the gradient of s from its other readers; with n = (s - mean) rstd
-// (RMSNorm: s rstd) and g = dy gamma,
+// Backward. Given are dy, and ds, which is the gradient of s from its other readers. With
+// n = (s - mean) rstd (RMSNorm: s rstd) and g = dy gamma:
 //
 //   dx = da = ds + rstd (g - mean(g) - n mean(g n))          RMSNorm: without mean(g)
 //   dgamma = sum over rows of dy n,   dbeta = sum over rows of dy
 //
 // Shapes:  x, a, s, y and their gradients (N, C), dense; gamma, beta (C); mean, rstd (N)
 // Types:   a, da, y, dy fp32 or bf16; everything else, and every sum, fp32
-// Bits:    a row's bits depend only on that row; the bits of dgamma and dbeta on the rows, not on
-//          threads
+// Bits:    a row's bits depend only on that row; the bits of dgamma and dbeta depend on the rows,
+//          not on threads
 // Errors:  a null or negative argument is a bug of the caller (LR_CHECK)
 #pragma once
 

@@ -23,13 +23,13 @@ std::optional<Simd> FindSimd(std::string_view name);
 // Whether a processor whose widest instruction set is `own` also runs code for `wanted`.
 bool Includes(Simd own, Simd wanted);
 
-// The instruction sets that this processor runs, the widest first: at least kNeon on ARM, elsewhere
-// kDefault.
+// The instruction sets that this processor runs, the widest first. On ARM they include kNeon,
+// elsewhere kDefault.
 std::span<const Simd> RunnableSimds();
 bool IsRunnable(Simd simd);
 
-// The widest one that this processor runs in our kernels and in LibTorch's operators, which need
-// other features: a run uses one instruction set for both.
+// The widest instruction set that this processor can run both in our kernels and in LibTorch's
+// operators, which need other features. A run uses it for both.
 Simd WidestSharedSimd();
 
 // Attention is compiled for SSE4 too. It is not a Simd, since LibTorch has no code for it.

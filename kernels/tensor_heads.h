@@ -8,8 +8,8 @@
 
 namespace longrun {
 
-// `View` is HeadsView or HeadsBuffer, of a tensor (B, H, T, D) of fp32 or bf16 with any steps
-// but dense channels.
+// `View` is HeadsView or HeadsBuffer. The tensor is (B, H, T, D) in fp32 or bf16, with dense
+// channels and any other steps.
 template <typename View>
 View HeadsOf(const at::Tensor& x_BHTD) {
   LR_CHECK(x_BHTD.size(3) <= 1 || x_BHTD.stride(3) == 1);

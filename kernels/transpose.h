@@ -10,8 +10,8 @@
 
 namespace longrun {
 
-// The rows of `from` that are transposed together, into whole cache lines of the result.
-// `parallel_for` gets blocks of these.
+// The number of rows of `from` that are transposed together, into whole cache lines of the result.
+// `parallel_for` gets blocks of so many rows.
 inline constexpr std::int64_t kTransposeBlock = 64;
 
 struct TransposeCall {

@@ -58,11 +58,10 @@ std::string_view ValuesName(AttentionMap::Values values);  // "probabilities", "
 std::string_view PoolName(AttentionMap::Pool pool);        // "mean", "max"
 
 // Reduces a map to at most side_max cells per side, by the smallest block that achieves this. The
-// mean is weighted by visible pairs, so pooling twice equals pooling once. NaN is left out: logits
-// of keys that an extension hides, though no window does; they count as visible in a second
-// pooling. A small enough map is returned unchanged, and a map that was pooled before keeps its
-// kind of pooling.
-// side_max 0: any size.
+// mean is weighted by visible pairs, so pooling twice equals pooling once. NaN is left out: it is
+// the logit of a key that an extension hides although no window does. In a second pooling such keys
+// count as visible. A small enough map is returned unchanged, and a map that was pooled before
+// keeps its kind of pooling. side_max 0: any size.
 AttentionMap PoolMap(AttentionMap map, std::int64_t side_max, AttentionMap::Pool pool);
 
 // The bytes of a safetensors file: `attention` (S, S) F32, `entropy` (T) F64 (not for logits),

@@ -12,7 +12,7 @@ namespace longrun {
 ModelConfig ReadModel(const Json& model, const Json& position, KeyErrors& errors);
 
 // Like Check, but does not report consequences of a value that is itself wrong. `read` has the
-// errors of ReadModel: its unknown words are reported again, in the order of the settings.
+// errors of ReadModel: those about unknown words are reported again, in the order of the settings.
 void CheckModel(const ModelConfig& model, KeyErrors& errors, const KeyErrors& read = {});
 
 // Adds the errors of a "position" (PositionErrors). Returns true if there are none.

@@ -191,7 +191,8 @@ class FieldReader {
 };
 
 // Checks every range of a struct. Relations between members are checked elsewhere. Unknown words
-// among the errors of reading are reported again, so that they are in the order of the settings.
+// among the errors of reading are reported again, so that all errors are in the order of the
+// settings.
 class FieldChecker {
  public:
   enum class Part { kAll, kShape };

@@ -18,15 +18,16 @@ namespace longrun {
 std::string DetectSimd();
 
 // The instructions with which LibTorch multiplies matrices in bf16 on a CPU with these flags
-// (CpuIdentity::flags) and `simd` as its widest instruction set. oneDNN takes the best of "amx",
-// "avx512_bf16" and "avx512" (which widens to fp32), on Arm "bf16". "none": LibTorch's own loops.
-// Each gives other bits, so a run in bf16 keeps the one that it began with (Execution::bf16).
+// (CpuIdentity::flags) and `simd` as its widest instruction set. On x86 oneDNN takes the best of
+// "amx", "avx512_bf16" and "avx512" (which widens to fp32), on Arm "bf16". "none" stands for
+// LibTorch's own loops. Each gives other bits, so a run in bf16 keeps the instructions with which
+// it began (Execution::bf16).
 std::string Bf16Path(std::string_view cpu_flags, std::string_view simd);
 
 // Our name for what at::get_cpu_capability() returned in this program: "AVX512", "NO AVX" or
 // "DEFAULT".
 std::string SimdOfCapability(std::string_view capability);
-// LibTorch's name for it, for ATEN_CPU_CAPABILITY.
+// LibTorch's name for `simd`, for ATEN_CPU_CAPABILITY.
 std::string_view CapabilityOfSimd(std::string_view simd);
 
 // Whether a processor whose best instruction set is `own` also runs code for `wanted`.

@@ -1,5 +1,6 @@
 // Configuration errors that carry their keys. A sweep file, a run's file and config.json each have
-// their own name and place for a key; they map this key and never search for it in a message.
+// their own name and place for a key. Their readers find these from KeyError::key, and never search
+// a message for the key.
 //
 //   KeyErrors errors;
 //   errors.Take("model.n_layer", GetInt(json, "n_layer", "model"), config.n_layer);

@@ -1,6 +1,7 @@
 // The measured speed of one core by instruction set and matrix path, and the processor on which it
-// was measured. A speed measured on one make says nothing about another. What is not in the table
-// was not measured. docs/benchmarks.md has the measurements themselves, as ratios to peers.
+// was measured. A speed measured on one make of processor says nothing about another. What is not
+// in the table was not measured. docs/benchmarks.md has the measurements themselves, as ratios to
+// the speed of other programs.
 #pragma once
 
 #include <span>

@@ -52,21 +52,21 @@ class LanguageModel {
   // positions (a learned table): the caller then marks the cell as not_applicable.
   virtual Result<std::vector<std::vector<float>>> Nll(std::span<const std::int32_t> tokens,
                                                       std::span<const Window> windows) = 0;
-  // The same for each position of each sequence, for models without a causal mask. kUnimplemented
+  // nll[s][i] of targets[i] of each sequence s, for models without a causal mask. kUnimplemented
   // if the model has a causal mask; kOutOfRange as above.
   virtual Result<std::vector<std::vector<float>>> MaskedNll(
       std::span<const MaskedSequence> /*sequences*/) {
     return Status(Code::kUnimplemented, "this model guesses no hidden tokens");
   }
   // What the model writes after each prompt: at each step the most likely token, and of equally
-  // likely ones the smallest id, until new_tokens are there or one of `stop`, which is left out.
-  // Prompts affect each other's answers only by rounding. kUnimplemented if the model cannot write;
-  // kOutOfRange as above; kAborted if a logit is not finite.
+  // likely tokens the one with the smallest id. An answer ends after new_tokens tokens, or before a
+  // token of `stop`. Prompts affect each other's answers only by rounding. kUnimplemented if the
+  // model cannot write; kOutOfRange as above; kAborted if a logit is not finite.
   virtual Result<std::vector<std::vector<std::int32_t>>> Continue(
       std::span<const Prompt> /*prompts*/) {
     return Status(Code::kUnimplemented, "this model writes no text");
   }
-  // The id that replaces hidden tokens; nothing if the model has none.
+  // The id that replaces hidden tokens; nullopt if the model has none.
   virtual std::optional<std::int32_t> mask_token() const { return std::nullopt; }
   // Null for a model without steps to time, such as a table of counts. Valid as long as the model.
   virtual ThroughputProbe* throughput() { return nullptr; }

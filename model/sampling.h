@@ -1,11 +1,12 @@
 // The choice of the next token: a function of all tokens' logits and one uniform number, in double,
 // so that a device or a batch affects a text only through its logits.
 //
-//   temperature 0:  the largest logit, and among equal ones the smallest id
-//   else, over the top_k largest logits:  p = softmax(logits / temperature)
-//   of these, the most likely tokens until their p sums to top_p or more (Holtzman et al. 2020,
-//   arXiv:1904.09751, section 3.1);  the id at which their p, added up in the order of ids, first
-//   exceeds u times their sum
+//   temperature 0:  the token with the largest logit, and of equal ones the smallest id
+//   else:  1. keep the top_k largest logits, and let p = softmax(logits / temperature) over these
+//          2. keep the most likely tokens until their p sum to top_p or more (Holtzman et al. 2020,
+//             arXiv:1904.09751, section 3.1)
+//          3. add up the p of the kept tokens in the order of ids; choose the id at which this sum
+//             first exceeds u times the whole sum
 //
 // The sum is in the order of ids, not of p: if rounding swaps two logits,
 // the sums change only by that rounding.

@@ -16,9 +16,9 @@
 //       Fields(member) below a name
 //
 // Only for .cc files; other headers see only the structs. A member's default is the setting's
-// default, and its C++ type decides the type of the value (TypeOf), except for an integer that is
-// not a count: kInt. The choices of an enum are its words (ChoicesOf), unless the declaration lists
-// fewer.
+// default, and its C++ type decides the type of the value (TypeOf); only an integer that is not a
+// count must be declared as kInt. The choices of an enum are its words (ChoicesOf), unless the
+// declaration lists fewer.
 #pragma once
 
 #include <concepts>

@@ -38,7 +38,7 @@ class ThroughputProbe {
   // prepared before. kOutOfRange past the end of a position table, kUnimplemented if the model
   // lacks this direction, kResourceExhausted if there is too little memory.
   virtual Status Prepare(const ProbeShape& shape) = 0;
-  // Seconds until the device has finished one step. kResourceExhausted.
+  // The seconds until the device has finished one step. kResourceExhausted if memory is short.
   virtual Result<double> Step() = 0;
   virtual void ResetPeak() = 0;
   virtual PeakMemory Peak() = 0;

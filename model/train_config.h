@@ -89,9 +89,9 @@ struct TrainConfig {
   std::int64_t steps() const { return (tokens + batch_tokens - 1) / batch_tokens; }
   std::int64_t batch_sequences() const { return batch_tokens / train_length; }
   bool is_masked() const { return objective == Objective::kMaskedLm; }
-  // optimizer: {..., "betas": [beta1, beta2]}; "objective" and "mask" are present only with
-  // masked_lm, and "positions" and "extend" only if they are not plain and none, so that they
-  // change no other run's key.
+  // optimizer: {..., "betas": [beta1, beta2]}. "objective" and "mask" are present only with
+  // masked_lm, "positions" only if they are not plain, and "extend" only with an extension, so that
+  // these members change no other run's key.
   Json ToJson() const;
   static Result<TrainConfig> FromJson(const Json& train);  // exactly the known keys
   Status Check() const;

@@ -13,7 +13,7 @@ namespace longrun {
 TrainConfig ReadTrain(const Json& train, KeyErrors& errors);
 
 // Like Check, but does not report consequences of a value that is itself wrong. `read` has the
-// errors of ReadTrain: its unknown words are reported again, in the order of the settings.
+// errors of ReadTrain: those about unknown words are reported again, in the order of the settings.
 void CheckTrain(const TrainConfig& train, KeyErrors& errors, const KeyErrors& read = {});
 
 // Checks that model and recipe fit each other: a model that sees the next token cannot learn to

@@ -228,8 +228,8 @@ HWY_NOINLINE void AddTwoSidedGradient(const AttentionPlan& plan, const Tile& til
 }
 
 // Sums along the diagonals of a tile: element (r, j) is added to entry kQueryTile - 1 + j - r.
-// Successive rows go to different partial sums, since adding to a sum that the row before has just
-// written, one float apart, would stall.
+// Successive rows go to different partial sums. If a row read sums that the row before it had just
+// written one float further on, it would have to wait for them.
 struct DiagonalSums {
   static constexpr std::int64_t kEntries = kQueryTile + kKeyTile;
   static constexpr std::int64_t kParts = 8;
@@ -453,7 +453,7 @@ void BackwardItem(const AttentionPlan& plan, const AttentionBackwardCall& call,
     std::fill(own, own + plan.group * plan.n_key, 0.0);
   }
   for (std::int64_t key_tile = plan.n_key_tile - 1; key_tile >= 0; --key_tile) {
-    // Uses the room of the key rows for the value rows first.
+    // The room of the key rows first holds the value rows.
     ReadTile(plan, call.inputs.v, b, h_kv, key_tile, room.key_rows);
     TransposeTile(room.key_rows, plan.width, plan.head_dim, room.value_columns);
     ReadKeys(plan, call.inputs.k, 0, b, h_kv, key_tile, room.key_rows);
@@ -484,7 +484,7 @@ void BackwardItem(const AttentionPlan& plan, const AttentionBackwardCall& call,
   }
 }
 
-// to[k] = sum over b (and, where n_to is one head's, over heads) of parts (B H, n).
+// to[k] = the sum of `parts` (B H, n) over b; over heads too if `to` has the size n of one head.
 void SumParts(const std::vector<double>& parts, std::int64_t n, std::span<double> to) {
   std::fill(to.begin(), to.end(), 0.0);
   const auto n_to = static_cast<std::int64_t>(to.size());

@@ -66,7 +66,7 @@ void PackTile(const AttentionPlan& plan, const AttentionInputs& in, bool with_no
   float* values = packed.values.get() + item * packed.value_floats;
   float largest = 0.0F;
   for (std::size_t set = 0; set < plan.key_set_region.size(); ++set) {
-    // Uses the room of the values for the rows of the keys first.
+    // The room of the values first holds the rows of the keys.
     ReadKeys(plan, in.k, plan.key_set_region[set], b, h_kv, tile, values);
     for (std::int64_t j = 0; with_norms && j < kKeyTile; ++j) {
       largest = std::max(largest, Norm(values + j * plan.width, plan.head_dim));
@@ -102,9 +102,9 @@ struct QueryTile {
   AlignedFloats room;
   float* q;  // (region, kQueryTile, width)
   float *o, *scores;
-  float* product;  // of a tile's second and later regions
+  float* product;  // the scores of a tile's second and later regions
   float* sums;     // (row, lane): of 2^(x - largest), lane by lane
-  float* largest;  // by row, of x, up to kGrowthMax
+  float* largest;  // by row: the largest x so far, or up to kGrowthMax less
   float *bias, *z;
 };
 
@@ -160,7 +160,7 @@ HWY_NOINLINE void Softmax(const AttentionPlan& plan, const Tile& tile, std::int6
   }
 }
 
-// The products of rows [begin, end) of a tile with its keys, both rotated as `region` says.
+// Multiplies rows [begin, end) of a tile by its keys, both rotated as `region` says.
 HWY_INLINE void MultiplyKeys(const AttentionPlan& plan, const PackedKeys& packed,
                              std::int64_t region, std::int64_t packed_tile, std::int64_t begin,
                              std::int64_t end, const Tile& tile, const QueryTile& t,
@@ -195,7 +195,7 @@ HWY_INLINE void TakeProducts(const AttentionPlan::KeySpan& keys, std::int64_t ke
   }
 }
 
-// The same with regions. Nearly every tile lies in one region and needs only its product.
+// The same with several regions. Nearly every tile lies in one of them, and needs only one product.
 HWY_NOINLINE void MultiplyRegions(const AttentionPlan& plan, const PackedKeys& packed,
                                   std::int64_t packed_tile, std::int64_t begin, std::int64_t end,
                                   const Tile& tile, QueryTile& t) {

@@ -49,9 +49,9 @@ struct Span {
   std::int32_t begin = 0, end = 0;
 };
 
-// The visible part of a tile, in the form that products take: for each block of kRowBlock rows its
-// visible keys, in whole blocks of keys, and for each block of kRowBlock keys the rows that see
-// them, in whole blocks of rows.
+// The visible part of a tile, in the form that products take. `keys` has, for each block of
+// kRowBlock rows, the keys that these rows see, widened to whole blocks of kKeyBlock keys. `rows`
+// has, for each block of kRowBlock keys, the rows that see these keys, widened to whole blocks.
 struct TileSpans {
   static constexpr std::size_t kRowBlocks = kQueryTile / kRowBlock;
   static constexpr std::size_t kColumnBlocks = (kKeyTile + kRowBlock - 1) / kRowBlock;
@@ -70,7 +70,7 @@ struct AttentionPlan {
                                      static_cast<std::size_t>(end - begin));
   }
   // A term's numbers for row p; entry m belongs to key (key_begin + m).
-  // Distances include log2(e), psi does not.
+  // Distances include the factor log2(e), psi does not.
   const float* Distances(std::int64_t h, std::int64_t p, std::int64_t key_begin) const {
     return distances.data() + h * n_reversed + key_begin - p + reversed_zero;
   }
@@ -107,8 +107,8 @@ struct AttentionPlan {
   std::int64_t n_query_tile, n_key_tile;
   std::int64_t group;  // query heads per key head
 
-  // The number of regions, at least 1; and the sets of rotated keys that the regions use, each with
-  // the region that gives its rotation.
+  // The number of regions, at least 1. Regions that rotate the keys alike share a set of rotated
+  // keys; key_set_region has the first of these regions.
   std::int64_t n_region;
   std::vector<std::int64_t> key_set;  // by region
   std::vector<std::int64_t> key_set_region;
@@ -116,7 +116,8 @@ struct AttentionPlan {
   std::vector<KeyRange> ranges;  // (B or 1, T_q)
   bool ranges_are_shared = true;
 
-  // Rows of numbers by j - p: (H, n_reversed), (n_reversed), entry 0 at j - p = -reversed_zero.
+  // `distances` (H, n_reversed) and `psi` (n_reversed) are indexed by j - p, which is
+  // -reversed_zero in entry 0.
   std::int64_t n_reversed = 0, reversed_zero = 0;
   std::vector<float> distances;
   bool distances_are_finite = true;

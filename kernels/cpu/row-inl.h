@@ -124,9 +124,9 @@ HWY_INLINE void ForColumns(std::int64_t n, const Body& body) {
 }
 
 // Takes kSums sums over a row: body(c, at, sums) adds to sums[0 .. kSums), whose lanes after the
-// row's end must stay 0. The order depends only on n. Chains of additions are kept short, and the
-// error of adding them up is carried along (Kahan 1965), so that the rounding error does not grow
-// with the vocabulary.
+// row's end must stay 0. The order depends only on n. Chains of additions are kept short, and when
+// the sums of the chains are added up, the rounding error is carried along (Kahan 1965), so that
+// the error does not grow with the vocabulary.
 template <int kSums, typename Body>
 HWY_INLINE void SumColumns(std::int64_t n, float* totals, const Body& body) {
   constexpr std::int64_t kChain = 128 * kLanes;
@@ -162,8 +162,8 @@ HWY_INLINE void SumColumns(std::int64_t n, float* totals, const Body& body) {
   }
 }
 
-// e^x: 2^n e^r with |r| <= ln 2 / 2, e^r by a polynomial of degree 6 through the Chebyshev nodes
-// (relative error 3e-9). 0 below the least normal number; NaN for NaN.
+// e^x = 2^n e^r with |r| <= ln 2 / 2. e^r is computed by a polynomial of degree 6 through the
+// Chebyshev nodes (relative error 3e-9). 0 below the least normal number; NaN for NaN.
 HWY_INLINE V Exp(V x) {
   const F f;
 #if HWY_TARGET == HWY_AVX3
@@ -199,10 +199,11 @@ HWY_INLINE V Sigmoid(V x) {
   return hn::Div(one, hn::Add(one, Exp(hn::Neg(x))));
 }
 
-// For a standard normal X: P(X > |x|), and its density at x. With z = |x| / sqrt 2,
-// t = 1 / (1 + 0.4 z): erfc(z) = e^(-z^2) t P(t), P of degree 8 through the Chebyshev nodes for
-// z <= 6.5 (relative error 5e-8; beyond, where erfc is below 1e-19, it stays near). The
-// coefficients are P's halves.
+// For a standard normal X: the probability that X > |x|, which is erfc(z) / 2 with
+// z = |x| / sqrt 2, and the density of X at x. erfc(z) = e^(-z^2) t P(t) with t = 1 / (1 + 0.4 z)
+// and a polynomial P of degree 8 through the Chebyshev nodes for z <= 6.5. There the relative error
+// is 5e-8; for larger z, erfc is below 1e-19 and the formula stays close to it. The coefficients
+// below are those of P / 2.
 struct NormalTail {
   Kept tail, density;
 };

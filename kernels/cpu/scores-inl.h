@@ -36,7 +36,7 @@ struct Tile {
   TileRows rows;
   TileSpans spans;
 
-  // The visited keys of row r, as vectors of the row.
+  // The vectors of row r that hold its visited keys.
   Span Vectors(std::int64_t r) const {
     const Span& keys = spans.keys[static_cast<std::size_t>(r / kRowBlock)];
     return {.begin = static_cast<std::int32_t>(keys.begin / kLanes),
@@ -65,7 +65,7 @@ HWY_NOINLINE void KeyBiasOf(const AttentionPlan& plan, const Tile& tile, double 
   }
 }
 
-// The number to which the key bias of a tile of queries is relative.
+// The anchor of a tile of queries: the number that is subtracted from the key bias there.
 HWY_INLINE double AnchorOf(const AttentionPlan& plan, std::int64_t b, std::int64_t h,
                            std::int64_t query_begin) {
   if (!plan.terms.key_bias || plan.n_key == 0) return 0.0;
@@ -96,8 +96,8 @@ HWY_NOINLINE void AddTwoSided(const AttentionPlan& plan, const Tile& tile, doubl
 }
 
 // Whether the reader of the scores adds the biases by distance as it reads them, which saves a pass
-// over the tile. It cannot where another term comes after them, or where a number that is not
-// finite would undo a hidden key's -infinity.
+// over the tile. It cannot do so if a piecewise term is added after them, or if a bias that is not
+// finite could undo the -infinity of a hidden key.
 HWY_INLINE bool ReaderAddsDistances(const AttentionPlan& plan, const Tile& tile) {
   return plan.terms.distance_table && !plan.terms.piecewise &&
          (!tile.rows.masked || plan.distances_are_finite);
@@ -252,7 +252,7 @@ HWY_INLINE void AddTerms(const AttentionPlan& plan, const Tile& tile,
   if (tile.rows.masked) Hide(ranges, tile, scores);
 }
 
-// One vector of a row's scores after AddTerms. `distances`: as DistancesOf gives them, if
+// One vector of a row's scores after AddTerms. `distances` is the result of DistancesOf if
 // ReaderAddsDistances, else null.
 HWY_INLINE V ScoresAt(const float* row, const float* distances, const float* bias,
                       std::int64_t at) {

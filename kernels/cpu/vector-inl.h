@@ -24,8 +24,8 @@ inline constexpr int kColumnVectors = 4;
 inline constexpr int kColumnVectors = 2;
 #endif
 
-// 2^x for x <= 0 or slightly above; 0 below 2^-126, NaN for NaN. On [-1/2, 1/2] a polynomial of
-// degree 6 through the Chebyshev nodes: relative error 3e-9, below fp32's rounding.
+// 2^x for x <= 0 or slightly above; 0 if 2^x is below 2^-126, NaN for NaN. On [-1/2, 1/2] it is a
+// polynomial of degree 6 through the Chebyshev nodes: relative error 3e-9, below fp32's rounding.
 HWY_INLINE V Exp2(V x) {
   const F f;
 #if HWY_TARGET == HWY_AVX3

@@ -56,7 +56,7 @@ struct AttentionOutput {
 struct AttentionGradient {
   std::vector<double> q, k, v;   // with the inputs' shapes
   std::vector<double> key_bias;  // (B, H, T_k): of c, or of r; empty without the term
-  // As in AttentionTerms; empty without the term.
+  // With the shapes of AttentionTerms; empty without the term.
   std::vector<double> distance_table;
   std::vector<double> slope, intercept, psi, row_factor;
 };

@@ -48,7 +48,7 @@ struct TensorNames {
   bool keys_first = false;
   // Weights of products are (inputs, outputs), like GPT-2's Conv1D, instead of (outputs, inputs).
   bool inputs_first = false;
-  // The prefix that a model saved without its head lacks.
+  // The prefix of all names but the head's; a model that was saved without its head lacks it.
   std::string_view base_prefix;
   // Suffixes of buffers that some versions save: masks and tables.
   std::span<const std::string_view> buffers = {};
@@ -76,7 +76,7 @@ struct Architecture {
   // tie_embeddings) of a model whose n_head and d_model are set.
   void (*set_body)(ModelConfig& model);
   BodyFreedom freedom = {};
-  // The last weights of a residual branch are initialised with init_std / sqrt(2 n_layer).
+  // Whether the last weights of a residual branch are initialised with init_std / sqrt(2 n_layer).
   bool scaled_residual_init = false;
   TensorNames names;
   // Reads and writes config.json. The result of reading is not checked yet (ModelConfig::Check).
@@ -86,7 +86,7 @@ struct Architecture {
   std::span<const FileWord> words = {};
 };
 
-// All, in listing order.
+// All architectures, in listing order.
 std::span<const Architecture* const> Architectures();
 std::vector<std::string> ArchitectureNames();
 // kInvalidArgument with the nearest name and the list.

@@ -45,7 +45,7 @@ Result<TermSpec> TermsOf(const ModelConfig& model);
 // body, and must be checked.
 std::vector<std::string> NewPositionTensors(const ModelConfig& from, const ModelConfig& model);
 
-// In the order of the network.
+// All tensors of the model, in the order of the network.
 Result<std::vector<ParameterSpec>> ParametersOf(const ModelConfig& model);
 
 }  // namespace longrun

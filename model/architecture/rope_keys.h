@@ -15,7 +15,7 @@ namespace longrun {
 
 struct RopeSpelling {
   std::string_view base = "rope_theta";
-  std::string_view other_base = "";  // another key with the same meaning; has no effect alone
+  std::string_view other_base = "";  // transformers writes it beside `base`, and ignores it alone
   std::string_view partial = "partial_rotary_factor";
   std::string_view other_partial = "";
   double partial_where_absent = 1.0;

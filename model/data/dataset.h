@@ -40,8 +40,8 @@ class TokenSplit {
   // The token index at which each document starts; the last entry is n_tokens().
   virtual std::span<const std::int64_t> document_starts() const = 0;
   // Copies tokens [begin, begin + out.size()), which must be inside the split (else a bug). A
-  // block's hash is checked when the block is first read: kDataLoss names the shard and the
-  // block. Any thread.
+  // block's hash is checked when the block is first read; kDataLoss names the shard and the damaged
+  // block. May be called from any thread.
   virtual Status Read(std::int64_t begin, std::span<std::int32_t> out) const = 0;
 };
 

@@ -3,7 +3,8 @@
 //
 //   offset 0      ShardHeader, then zeros
 //   4096          tokens, 1, 2 or 4 bytes each
-//   then          u64 document_start[n_documents + 1], in tokens of the shard, the last n_tokens
+//   then          u64 document_start[n_documents + 1], token indices in the shard; the last entry
+//                 is n_tokens
 //   then          ShardDocument[n_documents]
 //   then          u64 XXH3-64 of each block of 1 MiB of the token section (the last may be short)
 //
@@ -118,8 +119,8 @@ class ShardWriter {
   bool in_document_ = false;       // tokens of an unfinished document were written
 };
 
-// One shard, memory-mapped. Open checks every field of the header against the file, and the
-// document table; a block's hash is checked when the block is first read.
+// One shard, memory-mapped. Open checks the document table, and every field of the header against
+// the file; a block's hash is checked when the block is first read.
 class ShardReader {
  public:
   // kNotFound, or kDataLoss naming the file, the field, the value found and the value expected.
@@ -134,7 +135,7 @@ class ShardReader {
   std::span<const ShardDocument> documents() const;
   std::int64_t file_bytes() const;
   // Copies tokens [begin, begin + out.size()), which must be inside the shard (else a bug).
-  // kDataLoss names the block. Any thread.
+  // kDataLoss names the damaged block. May be called from any thread.
   Status Read(std::int64_t begin, std::span<std::int32_t> out) const;
   // Checks the hash of every block, read before or not.
   Status Verify() const;

@@ -20,7 +20,7 @@
 
 namespace longrun {
 
-// Whose convention is followed: how the text of an item is made, cut into tokens, and compared.
+// The convention by which the text of an item is made, cut into tokens, and compared.
 enum class ChoiceProtocol { kNanoGpt, kLmEval };
 
 struct ChoiceItem {
@@ -33,9 +33,10 @@ struct ChoiceItem {
 
 // The items with the text that `protocol` feeds to the model: nanogpt takes `ctx` and `endings`
 // unchanged, lm_eval builds HellaSwag's context from activity_label, ctx_a and ctx_b
-// (choice_text.h). kInvalidArgument begins with "NAME:LINE: ": a line that is not a JSON object, a
-// missing member or one of another type, fewer than 2 or more than 256 choices, a choice without
-// text, a label that matches no choice; also a file without items.
+// (choice_text.h). kInvalidArgument for a file without items. kInvalidArgument that begins with
+// "NAME:LINE: " for a line that is not a JSON object, has a missing member or one of another type,
+// has fewer than 2 or more than 256 choices, has a choice without text, or has a label that matches
+// no choice.
 Result<std::vector<ChoiceItem>> ParseChoiceItems(std::string_view name, std::string_view jsonl,
                                                  ChoiceProtocol protocol);
 

@@ -15,7 +15,7 @@ std::string_view StripPython(std::string_view text);
 // str.rstrip(): the same at the end only.
 std::string_view StripEndPython(std::string_view text);
 // str.capitalize(), as in CPython 3.11 (Unicode 14, case_table.h): the first character in title
-// case, the rest in lower case, including characters that become several characters and
+// case, the rest in lower case. Also correct for characters that become several characters, and for
 // the final sigma.
 std::string CapitalizePython(std::string_view text);
 // preprocess() of lm_eval/tasks/hellaswag/utils.py: strips; replaces " [title]" by ". "; removes

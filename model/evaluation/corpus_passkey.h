@@ -1,7 +1,7 @@
-// Passkeys of random tokens in a text of the dataset, as ant-research/long-context-modeling (DRT,
-// arXiv:2410.01651) asks for them: utils/data_loader_utils.py and eval/slidewin_eval.py. A key is k
-// random tokens; statements about keys are inserted into T consecutive tokens of a split, which end
-// with a question and its answer:
+// Passkeys of random tokens in a text of the dataset. The questions are those of
+// ant-research/long-context-modeling (DRT, arXiv:2410.01651), utils/data_loader_utils.py and
+// eval/slidewin_eval.py. A key is k random tokens. Statements about keys are inserted into T
+// consecutive tokens of a split, and the text ends with a question and its answer:
 //
 //   kind      statements                                                    question, then answer
 //   single    |The passkey is: K|                                           |What is the passkey?
@@ -10,9 +10,9 @@
 //                                                                           v1,v2
 //   multi     6 of |One of the special magic numbers for a is b|            |The value of a is b
 //
-// Each string and each key is tokenised by itself. The answer begins at T - C + 1, one token after
-// the beginning of the last chunk of C tokens, or it ends with the text. What is inserted moves the
-// text to the right; beyond T it is cut off.
+// Each string and each key is tokenised by itself. With in_last_chunk the answer begins at
+// T - C + 1, one token after the beginning of the last chunk of C tokens. Otherwise it ends at T.
+// Inserted tokens move the text to the right, and text beyond T is cut off.
 #pragma once
 
 #include <cstdint>
@@ -40,11 +40,12 @@ struct CorpusPasskeyRules {
 struct CorpusPasskey {
   std::vector<std::int32_t> tokens;  // ends with the answer
   std::int64_t answer_begin = 0;
-  std::int64_t scored = 0;                    // the place of the token that DRT's metric asks for
-  std::vector<std::int64_t> statement_begin;  // the first one is what the question asks for
+  std::int64_t scored = 0;                    // index of the token that DRT's metric looks at
+  std::vector<std::int64_t> statement_begin;  // the question is about the first of these statements
 };
 
-// Why no text of context_length tokens can have all this, as the end of a sentence; "" if it can.
+// The reason why statements, question and answer do not fit into context_length tokens, as the end
+// of a sentence; "" if they fit.
 std::string WhyTooShort(const CorpusPasskeyRules& rules, const Tokenizer& tokenizer,
                         std::int64_t context_length);
 

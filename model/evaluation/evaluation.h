@@ -110,21 +110,21 @@ struct Evaluation {
   // than ok. kCancelled if `progress` returned false.
   Result<EvaluationOutput> (*run)(LanguageModel& model, const EvaluationRequest& request,
                                   const EvaluationProgress& progress);
-  // The number of tokens that the model reads for one cell with fitted parameters, on which time
-  // forecasts rest. Counted on the beginning of the split and scaled. Null: not known.
+  // The number of tokens that the model reads for one cell with fitted parameters; time forecasts
+  // are based on it. It is counted for the beginning of the split, and scaled. Null: not known.
   double (*tokens_read)(const DatasetShape& dataset, const Json& params,
                         std::int64_t context_length) = nullptr;
   // Whether the model continues texts, and so holds the keys and values of all tokens of a call.
   bool writes = false;
-  // The parameter that names a file: its path or "sha256:HEX" as given, always "sha256:HEX" when
-  // resolved (input_file.h). "": none.
+  // The parameter that names a file, by a path or by "sha256:HEX"; in resolved parameters it is
+  // always "sha256:HEX" (input_file.h). "": none.
   std::string_view file_param = "";
-  // Checks that file, with complete parameters; an error begins with "NAME:LINE: ".
+  // Checks the file of file_param, given complete parameters; an error begins with "NAME:LINE: ".
   Status (*check_file)(std::string_view name, std::string_view bytes, const Json& params) = nullptr;
 };
 
-// The reason why the evaluation cannot use a model, as the end of a sentence that begins with the
-// evaluation's name: "needs model.causal: true ..."; "" if it can.
+// The reason why the evaluation cannot use a model, for example "needs model.causal: true ...". It
+// is the end of a sentence that begins with the evaluation's name. "" if the evaluation can use it.
 std::string WhyUnsupported(const Evaluation& evaluation, bool causal);
 
 // All evaluations, in listing order.

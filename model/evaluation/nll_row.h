@@ -23,7 +23,7 @@ Json EmptyTokenRow(std::string_view metric, const EvaluationRequest& request,
 void FillNllRow(Json& row, const Score& score);
 
 // Whether a stored row has an NLL but lacks its means by block (by which comparisons are paired) or
-// those of its buckets. Rows of older versions do.
+// the means by block of its buckets. Rows of older versions lack them.
 bool LacksTextError(const Json& row);
 
 // "documents-nll-validation-1024-unigram.csv"
@@ -37,8 +37,8 @@ std::string NllArtifactName(std::string_view what, std::string_view metric,
 void AddTextSums(EvaluationOutput& output, std::string_view metric,
                  const EvaluationRequest& request, std::string_view split, const Score& score);
 
-// The status of a row if the model cannot do something at this length, which tables show as a
-// result; "" if the error is not a property of the model.
+// The status of the row if the error says that the model cannot do something at this length; tables
+// show this status as a result. "" if the error is not a property of the model.
 std::string_view StatusOfModelError(Code code);
 
 }  // namespace longrun

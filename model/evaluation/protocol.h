@@ -26,8 +26,8 @@ struct DatasetShape;  // evaluation.h
 struct PlanRequest {
   std::int64_t n_tokens = 0;  // of the split
   std::int64_t context_length = 0;
-  // S: windows cover the beginning of the text, with a BOS its first S tokens, else tokens 0 .. S,
-  // where token 0 is only context. 0: the whole text.
+  // S: windows cover only the beginning of the text: its first S tokens if the protocol uses a BOS,
+  // else tokens 0 .. S, of which token 0 is only context. 0: the whole text.
   std::int64_t score_tokens = 0;
   // The documents in order, without their end-of-text tokens; for protocols whose windows stay
   // inside a document.
@@ -46,8 +46,8 @@ struct Protocol {
   std::int64_t n_unfed = 0;  // a window cut by L feeds L - n_unfed tokens, including its BOS
   // Whether PlanRequest::documents is needed with these parameters; null: never.
   bool (*needs_documents)(const Json& params) = nullptr;
-  // An error between parameters, or between a parameter and the length, with the parameter's name;
-  // null: there can be none.
+  // Returns an error, with the parameter's name, if a parameter contradicts another one or the
+  // length. Null: there can be no such error.
   std::optional<ParamError> (*check)(const PlanRequest& request) = nullptr;
   // Converts params.score_tokens (more than 0) from a sweep's meaning, the number of scored tokens,
   // to a cell's meaning, PlanRequest::score_tokens. A sweep can also give the cell's number, as

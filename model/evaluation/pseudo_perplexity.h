@@ -27,9 +27,9 @@ struct MaskedPass {
 };
 
 // Windows are side by side, the last one moved back to [N - L, N), so that every target has the
-// L - 1 other tokens of a full window. `at_once` = 1: one pass per target; k: the n targets of a
-// window are divided among ceil(n / k) passes, target i in pass i mod ceil(n / k), so that tokens
-// hidden together are far apart. n_tokens >= context_length.
+// L - 1 other tokens of a full window. With `at_once` = 1 there is one pass per target. With a
+// larger k, the n targets of a window are divided among ceil(n / k) passes. Target i is in pass
+// i mod ceil(n / k), so that tokens hidden together are far apart. n_tokens >= context_length.
 std::vector<MaskedPass> PlanMasked(std::int64_t n_tokens, std::int64_t context_length,
                                    std::span<const std::int64_t> targets, std::int64_t at_once);
 

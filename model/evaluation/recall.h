@@ -1,5 +1,5 @@
-// What evaluations that ask a model to write have in common: they ask, judge each answer, and keep
-// it.
+// The part that evaluations share which ask a model to write: it asks each question, judges the
+// answer, and keeps it.
 //
 //   recall = right answers / n,  standard error sqrt(p (1 - p) / n);  extra.wilson95 is Wilson's
 //   interval
@@ -48,7 +48,8 @@ Result<std::vector<RecallAnswer>> Ask(LanguageModel& model, const Tokenizer& tok
                                       std::span<const RecallQuestion> questions,
                                       std::int64_t tokens_per_call,
                                       const EvaluationProgress& progress);
-// The status of a row whose questions end with this error; "" if it is not a property of the model.
+// The status of a row whose questions fail with this error; "" if the error is not a property of
+// the model.
 std::string_view StatusOfAsking(Code code);
 
 // Fills in value, standard error, n and interval of a row over at least one answer, and the tokens
@@ -56,7 +57,7 @@ std::string_view StatusOfAsking(Code code);
 void FillRecallRow(Json& row, std::span<const RecallQuestion> questions,
                    std::span<const RecallAnswer> answers);
 
-// The lines, as the artifact NAME-LENGTH.jsonl.
+// The answers as JSON lines: the artifact NAME-LENGTH.jsonl.
 EvaluationArtifact AnswersFile(std::string_view name, std::int64_t context_length,
                                std::span<const RecallQuestion> questions,
                                std::span<const RecallAnswer> answers);
@@ -65,8 +66,8 @@ EvaluationArtifact AnswersFile(std::string_view name, std::int64_t context_lengt
 std::vector<std::int32_t> PromptTokens(const Tokenizer& tokenizer, std::string_view text,
                                        std::int32_t bos);
 
-// The largest n for which fits(n), searched from `near`; -1 if there is none. If n fits, so do
-// smaller ones.
+// The largest n for which fits(n) is true, searched from `near`; -1 if there is none. If n fits,
+// every smaller number must fit too.
 std::int64_t LargestFitting(const std::function<bool(std::int64_t)>& fits, std::int64_t near);
 
 }  // namespace longrun

@@ -54,9 +54,9 @@ struct Extension {
   // Whether a text of more than params.original_length tokens is read differently at each length.
   // Null: never.
   bool (*by_length)(const Json& params) = nullptr;
-  // A model may be trained under it, at the frequencies with which it is read afterwards.
+  // Whether a model may be trained under it, at the frequencies with which it is read afterwards.
   bool trains = false;
-  // params.original_length must be given or known.
+  // Whether params.original_length must be given or known.
   bool needs_original_length = false;
   // The plan for a stretch of a text. Null: every key is at its own position, and is seen.
   Reading (*read)(const Json& params, const Stretch& stretch) = nullptr;
@@ -79,7 +79,7 @@ struct Extension {
   std::optional<ParamError> (*check)(const Json& params) = nullptr;
 };
 
-// All, in listing order.
+// All extensions, in listing order.
 std::span<const Extension* const> Extensions();
 std::vector<std::string> ExtensionNames();
 // kNotFound with the nearest name and the list.
@@ -94,9 +94,9 @@ Result<Json> ResolveExtension(const Json& given);
 // Returns `given` with original_length = trained_length (0: unknown) if the extension needs one and
 // `given` has none.
 Json WithOriginalLength(Json given, std::int64_t trained_length);
-// Returns what a person would write for resolved parameters, without those that follow from
-// trained_length and the defaults: {"method": "yarn", "factor": 4}; "pi" if only the method is
-// left.
+// Returns resolved parameters as a person would write them, without those that follow from
+// trained_length and the defaults. Example: {"method": "yarn", "factor": 4}, or "pi" if only the
+// method is left.
 Json AsGiven(const Json& resolved, std::int64_t trained_length);
 
 // A resolved extension, or what a person would write for it, in one line: "pi",

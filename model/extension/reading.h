@@ -11,8 +11,8 @@
 
 namespace longrun {
 
-// The queries are the tokens [q_begin, q_begin + n_query) of a text, the keys its tokens
-// [0, n_key), n_key = q_begin + n_query. n_to_come more tokens belong to the same piece
+// The queries are the tokens [q_begin, q_begin + n_query) of a text. The keys are its tokens
+// [0, n_key), where n_key = q_begin + n_query. n_to_come more tokens belong to the same piece
 // (Extension::piece) and follow in later calls.
 struct Stretch {
   std::int64_t q_begin = 0, n_query = 0, n_to_come = 0;

@@ -18,8 +18,8 @@ namespace longrun {
 bool IsTokenizerFile(std::string_view name);
 // The names of such files in the folder.
 std::vector<std::string> TokenizerFilesIn(const std::string& folder);
-// The file among `names` (files of a folder) that holds the ids: "tokenizer.json";
-// "" if there is none.
+// The file among `names` (files of a folder) that defines the tokenizer's ids, for example
+// "tokenizer.json"; "" if there is none.
 std::string TokenizerWord(const std::vector<std::string>& names);
 
 struct FolderContent {

@@ -1,9 +1,10 @@
 // Writes a model folder that transformers and lm-evaluation-harness can load:
 // the inverse of folder.h.
 //
-// If transformers has the model, config.json has only its keys. If it does not (a position method
-// of our own), a gpt2 body is implemented by modeling_longrun.py, which is written beside it and
-// named in config.json's auto_map (trust_remote_code); other bodies are refused by name.
+// If transformers has the model, config.json has only the keys of transformers. If it does not (a
+// position method of our own), modeling_longrun.py implements a gpt2 body; this file is written
+// beside config.json and named in its auto_map (trust_remote_code). Other bodies are refused by
+// name.
 #pragma once
 
 #include <cstdint>
@@ -34,7 +35,7 @@ bool IsInTransformers(const NetConfig& net);
 
 // Writes config.json, generation_config.json, the weights (one file, or shards with their index)
 // and, if needed, modeling_longrun.py, into an existing folder. kUnimplemented for a body that is
-// refused, as above.
+// refused (see above).
 Result<ExportedFolder> WriteModelFolder(const WeightFolder& model, const ExportFacts& facts,
                                         const std::string& folder);
 

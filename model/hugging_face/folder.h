@@ -21,9 +21,9 @@ struct WeightFolder {
   std::map<std::string, const StoredTensor*> tensors;
 };
 
-// Names tensors that are missing, surplus, of a wrong shape or not of a floating-point type. Also
-// accepts names without "transformer." or "model." (a saved base model), buffers of masks and
-// tables, and a tied head's weight if it equals the embedding or replaces it.
+// Errors name tensors that are missing, surplus, of a wrong shape or not of a floating-point type.
+// Names without "transformer." or "model." (a saved base model), buffers of masks and tables, and a
+// tied head's weight that equals the embedding or replaces it are accepted.
 Result<WeightFolder> OpenWeightFolder(const std::string& folder);
 
 }  // namespace longrun

@@ -10,8 +10,8 @@
 
 namespace longrun {
 
-// -1 if the file has no such key, or the model is causal. `model` is the file's; kInvalidArgument
-// if the value is not one of its ids.
+// -1 if the file has no such key, or the model is causal. `model` is the model of the same file.
+// kInvalidArgument if the value is not an id of this model.
 Result<std::int64_t> MaskTokenOf(const Json& config, const ModelConfig& model);
 
 }  // namespace longrun

@@ -10,7 +10,7 @@
 // exists. `torch` is LibTorch's fused attention; it supports no bias, so it serves methods without
 // one and refuses the others by name. `fused` is the attention of kernels/ on the CPU, in fp32 and
 // bf16; CheckFusedAttention names what it lacks. After cached tokens, `fused` computes a single
-// token like `reference` does, and `torch` several tokens.
+// token like `reference` does, and `torch` computes several tokens like `reference` does.
 //
 // Legend: B batch, T positions, H heads, D head_dim, C d_model, Q queries of a block.
 #pragma once
@@ -39,9 +39,9 @@ struct PlannedReading;
 class ReadingPlanner;
 class RegionScorer;
 
-// The keys and values of one layer for tokens read before, in tensors with room for more. k_BHTD
-// has rotated keys if the method rotates. Under a reading (Call::reading) its keys are not rotated,
-// and key_sets has the rotated ones.
+// The keys and values of one layer for tokens read before, in tensors with room for more. If the
+// method rotates, k_BHTD has rotated keys, except under a reading (Call::reading): then its keys
+// are not rotated, and key_sets has the rotated ones.
 struct AttentionCache {
   at::Tensor k_BHTD, v_BHTD;     // of type compute.product
   std::vector<at::Tensor> held;  // by term: its TermCall::held_BHT, or undefined
@@ -53,8 +53,8 @@ struct AttentionCache {
   std::int64_t n_rotated_text = 0;  // length of the text for which they were rotated
 };
 
-// The attention of queries [q_begin, q_begin + Q) of a call over keys [k_begin, k_begin + K), which
-// are all the keys that any of them sees.
+// The attention of queries [q_begin, q_begin + Q) of a call over keys [k_begin, k_begin + K). These
+// are all the keys that any of these queries sees.
 struct AttentionBlock {
   at::Tensor scores_BHQK;  // s, including what terms leave out (LeftOut); -inf where hidden
   at::Tensor p_BHQK;       // not rounded to compute.product
@@ -76,29 +76,30 @@ class Attention {
     at::Tensor x_BTC;                   // the layer's input after its LayerNorm
     Tensors learned;                    // the method's tensors, in the order of TermSpec::learned
     double scale = 0.0;
-    Tensors shared = {};  // Shared(learned, n), up to the last query; may be empty
+    Tensors shared = {};  // Shared(learned, n), n: positions up to the last query; may be empty
     // (B, T), int32, on the device: the position to which each token's query and key are rotated,
     // below n_positions; undefined: its place in the sequence. Only for Forward, and for methods
     // whose only term is a rotation.
     at::Tensor position_ids_BT = {};
     std::int64_t n_positions = 0;
-    // Places the keys, for methods whose only term is a rotation, without gradients; null: each key
-    // is at its own position. n_to_come more tokens of the text follow in later calls.
+    // Gives keys other positions; only for methods whose only term is a rotation, and without
+    // gradients. Null: each key is at its own position. n_to_come more tokens of the text follow in
+    // later calls.
     ReadingPlanner* reading = nullptr;
     std::int64_t n_to_come = 0;
     // Only for Forward without gradients. Every back-end computes an observed call like
     // `reference` does, since a fused attention forms no p.
     const AttentionObserver* observer = nullptr;
   };
-  // The tensors that terms compute from the learned ones, computed once for calls that share those;
-  // often empty. n_positions counts the whole sequence.
+  // The tensors that terms compute from the learned tensors alone, for all calls that have the same
+  // learned tensors; often empty. n_positions counts the whole sequence.
   Tensors Shared(const Tensors& learned, std::int64_t n_positions) const;
   // Whether a term reads Call::x_BTC.
   bool reads_input() const;
   // o_BHTD, of type compute.product.
   at::Tensor Forward(const Call& call);
-  // The same for tokens that follow those in the cache, to which they are added, as many as it has
-  // room for. Causal attention only, without gradients.
+  // The same for tokens that follow those in the cache. They are added to the cache, which must
+  // have room for them. Causal attention only, without gradients.
   at::Tensor ForwardBehind(const Call& call, AttentionCache& cache);
   // An empty cache, with room for `capacity` tokens.
   AttentionCache MakeCache(std::int64_t batch, std::int64_t capacity) const;

@@ -30,12 +30,12 @@ struct CheckpointContent {
   const Json& state;
 };
 
-// `folder` must not exist. Its parent is created if needed, but no folder above that one: kNotFound
-// if the attempt's folder was moved away.
+// `folder` must not exist. Its parent is created if needed, but no folder above the parent. So
+// kNotFound is returned if the attempt's folder was moved away.
 Result<CheckpointSummary> WriteCheckpoint(const std::string& folder,
                                           const CheckpointContent& content);
 
-// Like VerifyFolder; also checks that the folder has all of the above.
+// Like VerifyFolder; also checks that the folder has all files of a checkpoint.
 Result<CheckpointSummary> VerifyCheckpointFolder(const std::string& folder,
                                                  const std::string& sha256);
 

@@ -1,6 +1,6 @@
 // How a network computes: its device, the type of its weights, and whether products are taken in
-// bf16 (autocast: weights, LayerNorm, residual stream, softmax and loss stay fp32; only the factors
-// of matrix products are rounded).
+// bf16. With bf16 (autocast), only the factors of matrix products are rounded; weights, LayerNorm,
+// residual stream, softmax and loss stay fp32.
 #pragma once
 
 #include <c10/core/Device.h>
@@ -23,9 +23,9 @@ struct Compute {
   c10::ScalarType dtype = c10::ScalarType::Float;    // of weights and results: Float or Double
   c10::ScalarType product = c10::ScalarType::Float;  // of matrix products: dtype, or BFloat16
   MatrixPath path = MatrixPath::kAten;               // for a CPU's fp32 products
-  // What computes everything other than products and attention, and the optimiser: our kernels of
-  // this instruction set (row_operators.h); nullopt: LibTorch's operators. Our kernels run on a
-  // CPU, and not in fp64.
+  // If set, our kernels of this instruction set compute the optimiser's steps and the operations of
+  // row_operators.h, which are all but products and attention; nullopt: LibTorch's operators do.
+  // Our kernels run only on a CPU, and not in fp64.
   std::optional<Simd> kernels = {};
 };
 
@@ -42,10 +42,11 @@ struct Numerics {
   Subnormals subnormals = DefaultSubnormals();
 };
 
-// Call this once at the start of a process: it fixes threads, subnormal numbers, no TF32, and
-// algorithms that give the same bits each time. On a GPU, LibTorch's own switch for deterministic
-// algorithms is used only with its fused attention: it refuses the cumulative sum, although that is
-// as repeatable as everything else that the reference back-end calls.
+// Call this once at the start of a process. It sets the number of threads and the mode of subnormal
+// numbers, turns TF32 off, and chooses algorithms that give the same bits each time. On a GPU,
+// LibTorch's own switch for deterministic algorithms is used only with its fused attention: the
+// switch refuses the cumulative sum, although that operator is as repeatable as all others that the
+// reference back-end calls.
 void FixNumerics(const Numerics& numerics, const c10::Device& device);
 
 std::string TorchVersion();  // "2.11.0"

@@ -1,5 +1,5 @@
-// The fused attention of kernels/ as a node of LibTorch's graph: q, k, v and the learned parameters
-// of the attention terms are tensors with gradients; neither forward nor backward forms a T x T
+// The fused attention of kernels/ as a node of LibTorch's graph. q, k, v and the learned parameters
+// of the attention terms are tensors with gradients. Neither forward nor backward forms a T x T
 // tensor.
 //
 // Legend: B batch, T positions, H heads, D head_dim, N distances.

@@ -16,8 +16,9 @@ namespace longrun {
 std::array<at::Tensor, 3> UnpackHeads(const at::Tensor& qkv_BTC, std::int64_t n_head,
                                       bool heads_first);
 
-// Uninitialised gradients of q, k and v (B, H, T, D): parts of one tensor if q, k and v are, else
-// each with memory layout (B, T, H, D), so that the projection before them reads rows of all heads.
+// Uninitialised gradients of q, k and v (B, H, T, D). If q, k and v are parts of one tensor, so are
+// the gradients. Otherwise each has the memory layout (B, T, H, D), so that the projection before
+// them reads rows of all heads.
 std::array<at::Tensor, 3> EmptyGradients(const at::Tensor& q_BHTD, const at::Tensor& k_BHTD,
                                          const at::Tensor& v_BHTD);
 

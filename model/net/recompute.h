@@ -12,8 +12,9 @@
 
 namespace longrun {
 
-// The computation of a block from its input and from tensors that other blocks read as well, whose
-// gradients are added up outside. All other tensors that need a gradient are leaves.
+// The computation of a block from its input and from tensors that other blocks read as well. The
+// gradients of these shared tensors are added up outside. All other tensors that need a gradient
+// are leaves.
 using BlockFunction =
     std::function<at::Tensor(const at::Tensor& x, const std::vector<at::Tensor>& shared)>;
 

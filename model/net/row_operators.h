@@ -1,6 +1,7 @@
-// The operations of a network between its products and its attention, with gradients: through the
-// kernels over rows (kernels/norm.h, activation.h, embedding.h, key_bias.h) if `compute.kernels`
-// names an instruction set and they support the operation, else through LibTorch's operators.
+// The operations of a network between its products and its attention, with gradients. They are
+// computed by the kernels over rows (kernels/norm.h, activation.h, embedding.h, key_bias.h) if
+// `compute.kernels` names an instruction set and the kernels support the operation, else by
+// LibTorch's operators.
 //
 // The kernels support LayerNorm and RMSNorm, and gelu_new, gelu and silu, gated or not, in fp32 on
 // a CPU and with bf16 results of products. A gradient can be taken once (no double backward).

@@ -75,8 +75,9 @@ class Transformer {
   // (B, T, C), after the final norm.
   at::Tensor Hidden(const Batch& batch);
   at::Tensor Hidden(const at::Tensor& ids_BT) { return Hidden(Batch{.ids_BT = ids_BT}); }
-  // The same for tokens that follow those in the caches (one per layer), to which they are added
-  // (Attention::ForwardBehind); the length of the whole sequence must have passed CheckLength.
+  // The same for tokens that follow those in the caches (one per layer). They are added to the
+  // caches (Attention::ForwardBehind). The length of the whole sequence must have passed
+  // CheckLength.
   at::Tensor HiddenBehind(const at::Tensor& ids_BT, std::span<AttentionCache> caches,
                           std::int64_t n_to_come = 0);
   // Runs the first n_layers layers like Hidden, without gradients. `before(l, observer)` is called

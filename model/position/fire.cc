@@ -58,7 +58,7 @@ const PositionMethod& FireMethod() {
                   .default_value = 512,
                   .min = 1,
                   .max = 1 << 26,
-                  .meaning = "L: up to about this position distances are not normalised further"},
+                  .meaning = "L: queries before about this position all have the same normaliser"},
                  {.name = "share_layers",
                   .type = PositionParam::Type::kBool,
                   .default_value = false,

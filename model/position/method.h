@@ -30,8 +30,8 @@ struct AttentionShape {
   std::int64_t head_dim = 0;
   std::int64_t d_model = 0;
   bool causal = true;
-  // Heads of keys and values, a divisor of n_head; 0: n_head. Query head h reads their head
-  // h / (n_head / n_kv_head).
+  // The number of key heads, and of value heads: a divisor of n_head; 0: n_head. Query head h reads
+  // key head and value head h / (n_head / n_kv_head).
   std::int64_t n_kv_head = 0;
   // Query i sees key j where 0 <= i - j < window; 0: all keys up to i. Causal attention only.
   std::int64_t window = 0;
@@ -47,7 +47,7 @@ struct KeyBiasSlope {
   bool two_sided = false;
 };
 
-// A bias per key from the layer's input x (after its LayerNorm), learned:
+// A learned bias per key, computed from the layer's input x (after its LayerNorm):
 //   h = x W^T + beta (W: H x C, beta: H),  g = gate(h),  b_t = sum over u <= t of g_u
 //   bias[i][j] = b_i - b_j, or with `two_sided` -|b_i - b_j|
 struct KeyBiasGate {
@@ -70,14 +70,14 @@ struct Rotation {
   std::vector<double> frequency = {};  // r/2; channels from r on are unchanged
   Layout layout = Layout::kHalf;
   // r/2, or empty: q is also multiplied by exp(growth[c] * p) and k divided by it, so that their
-  // product has the factor exp(growth[c] * (i - j)). Positions count from the middle of the text
-  // that is read, which keeps the numbers smallest.
+  // product has the factor exp(growth[c] * (i - j)). This p is counted from the middle of the text
+  // that is read, which keeps the largest factor small.
   std::vector<double> growth = {};
 };
 
-// bias[i][j] = f_h(i - j), learned or not. A method computes f and its gradient in double: a row of
-// distances is cheap compared with the scores, and so the whole formula is in the
-// method's own file.
+// bias[i][j] = f_h(i - j), learned or not. The method computes f and its gradient itself, in
+// double. This is cheap compared with the scores, since f is needed once per distance, and keeps
+// the whole formula in the method's own file.
 struct DistanceBias {
   using Tensors = std::vector<std::span<const double>>;
   using Gradients = std::vector<std::span<double>>;
@@ -117,7 +117,7 @@ struct InputAdd {
   enum class Beyond { kRefuse, kClamp, kWrap } beyond = Beyond::kRefuse;  // past the table's end
 };
 
-// N(mean, std^2), or U(low, high) if high > low; with std 0 the mean itself.
+// U(low, high) if high > low; else N(mean, std^2), or the mean itself if std is 0.
 struct InitialValues {
   double mean = 0.0;
   double std = 0.0;

@@ -1,13 +1,14 @@
-// A position schedule of training: how the tokens of a sample are numbered, and which tokens of its
-// text they are. A rotary model that is trained on short samples at positions of a longer range
-// learns the distances of long texts. One file and one line of registry.cc each. Torch-free.
+// A position schedule of training: which tokens of a text a sample has, and at which positions they
+// are. A rotary model that is trained on short samples at positions of a longer range learns the
+// distances of long texts. One file and one line of registry.cc each. Torch-free.
 //
-// A schedule changes nothing but the sample: attention is causal over the tokens as they stand, and
-// the target of each token is the next one of the sample, across the border of two chunks too. An
-// evaluation reads texts at their plain positions.
+// A schedule changes only the sample. Attention is causal in the order of the sample's tokens, and
+// the target of each token is the sample's next token, even if that token begins another chunk.
+// Evaluations read texts at plain positions.
 //
-// Notation: T train_length, tokens of a sample; Lt target_length, positions that occur; Lx tokens
-// of the text from which a sample is taken, T <= Lx, and one more, which is only a target.
+// Notation: T train_length, the number of tokens of a sample; Lt target_length, the number of
+// possible positions; Lx the number of tokens of the text from which a sample is taken, T <= Lx.
+// The text has one more token, which can only be a target.
 #pragma once
 
 #include <cstdint>
@@ -38,10 +39,10 @@ struct PositionSchedule {
   std::string_view name;
   std::string_view source;
   std::string_view meaning;
-  std::vector<ParamSpec> params;  // with target_length
+  std::vector<ParamSpec> params;  // including target_length
   // Writes the defaults that depend on T.
   void (*refine_defaults)(Json& params, std::int64_t train_length) = nullptr;
-  // What the types of parameters do not say. Usually null.
+  // Checks what parameter types cannot express. Usually null.
   std::optional<ParamError> (*check)(const Json& params, std::int64_t train_length) = nullptr;
   // The largest Lx. Null: T.
   std::int64_t (*text_length)(const Json& params, std::int64_t train_length) = nullptr;
@@ -53,30 +54,30 @@ struct PositionSchedule {
 // The name of no schedule: token t of a sample is at position t.
 inline constexpr std::string_view kPlainPositions = "plain";
 
-// All, in listing order; without the plain one.
+// All schedules except the plain one, in listing order.
 std::span<const PositionSchedule* const> PositionSchedules();
-// With the plain one, which is the first.
+// The names of all schedules; the plain one is the first.
 std::vector<std::string> PositionScheduleNames();
-// Null: plain, or there is no such schedule.
+// Null for the plain one and for an unknown name.
 const PositionSchedule* FindPositionSchedule(std::string_view name);
 
 // The errors of {"method": "pose", "target_length": 1024} in types and ranges, by key: "method" or
 // a parameter's name.
 std::vector<ParamError> PositionScheduleErrors(const Json& given);
-// The complete parameters with "method", or all those errors as "train.positions.KEY: message".
-// Resolving resolved parameters changes nothing. A train_length of 0 is unknown: defaults that
-// depend on it stay 0.
+// Returns the complete parameters with "method", or all those errors as
+// "train.positions.KEY: message". Resolving resolved parameters changes nothing. If train_length is
+// 0 (unknown), defaults that depend on it stay 0.
 Result<Json> ResolvePositionSchedule(const Json& given, std::int64_t train_length);
 
-// The rest is for resolved parameters.
+// The functions below take resolved parameters.
 
-// What does not fit samples of train_length tokens: all errors, by key.
+// All errors of a schedule for samples of train_length tokens, by key.
 std::vector<ParamError> CheckPositionSchedule(const Json& schedule, std::int64_t train_length);
-// Why the model cannot be trained at the schedule's positions, for the key "method". A model with
-// errors of its own has no such error.
+// Returns the reason why the model cannot be trained at the schedule's positions, as an error of
+// the key "method". Returns nullopt if it can, and for a model that has errors of its own.
 std::optional<ParamError> WhyNotScheduled(const Json& schedule, const ModelConfig& model);
 
-// The number of positions that occur, target_length.
+// The number of possible positions: target_length.
 std::int64_t NumberOfPositions(const Json& schedule);
 // Tokens of the text that a sample may be taken from: the largest Lx.
 std::int64_t ScheduleTextLength(const Json& schedule, std::int64_t train_length);

@@ -64,8 +64,8 @@ class BpeMerger {
 
   // The token of exactly these bytes, or PairTable::kNone.
   std::uint32_t Find(std::string_view bytes) const;
-  // Whether merging the bytes of each longer token gives that token, as in every trained
-  // vocabulary. Then a piece need not be looked up as a whole, since merging finds it.
+  // Whether merging the bytes of any token gives that token, as in every trained vocabulary. Then
+  // a piece need not be looked up as a whole, since merging finds its token.
   bool every_token_is_merged() const { return every_token_is_merged_; }
   // Appends the ids of `piece`, using only merges to tokens below `below`. n log n in its length;
   // needs about 40 bytes of memory per byte of a long piece.

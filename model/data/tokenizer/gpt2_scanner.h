@@ -8,9 +8,9 @@
 //   1  an apostrophe followed by s, t, re, ve, m, ll or d                       -> both
 //   2  an optional blank, then a letter, number or other character
 //       -> the blank and the run
-//   3  white space up to r: at the end of the text, or a single character       -> [i, r)
-//      otherwise
-//          -> without its last character
+//   3  a run [i, r) of white space, at the end of the text or of one character  -> [i, r)
+//      any other run of white space
+//          -> the run without its last character
 //
 // The pieces, one after the other, are the text.
 #pragma once

@@ -14,8 +14,10 @@
 // Our merging goes by id (bpe.h), theirs by a list of pairs.
 // Both give the same ids for every text if
 //
-//   each merge forms a token that no other merge forms, with ids that increase along the list,
-//   and the merges before its own turn each token's bytes into the two halves of its own merge.
+//   each merge forms a token that no other merge forms,
+//   the ids of these tokens increase along the list,
+//   and for each merge, the merges before it turn the bytes of its token into the two halves that
+//   it joins.
 //
 // A list from training has these properties; each list is checked, and others are refused. An entry
 // of the vocabulary that is longer than a byte and that no merge forms can never occur, so it

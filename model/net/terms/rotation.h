@@ -20,8 +20,9 @@ struct RotationNumbers;
 
 // The positions to which the rows of a tensor are rotated.
 struct RowPositions {
-  std::int64_t begin = 0;  // row t is at position begin + t; without `ids`
-  // (B, T), integers on the device: each row's own, below n_positions; undefined: none.
+  std::int64_t begin = 0;  // without ids_BT, row t is at position begin + t
+  // (B, T), integers on the device: the position of each row, below n_positions. Undefined: `begin`
+  // is used.
   at::Tensor ids_BT = {};
   std::int64_t n_positions = 0;  // of the sequence; growth counts from its middle
 };
@@ -30,8 +31,8 @@ class Rotator {
  public:
   Rotator(Rotation rotation, const Compute& compute);
 
-  // Other frequencies for the same pairs of channels, and a factor for the rotated channels, from
-  // the next call on; the layout stays.
+  // Sets other frequencies for the same pairs of channels, and a factor for the rotated channels,
+  // from the next call on; the layout stays.
   void Set(std::vector<double> frequency, double magnitude);
 
   at::Tensor Queries(const at::Tensor& x_BHTD, const RowPositions& at);

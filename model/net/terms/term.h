@@ -28,7 +28,7 @@ constexpr std::int64_t kBlockQueries = 128;
 struct TermCall {
   at::Tensor x_BTC;                     // the layer's input after its LayerNorm
   std::span<const at::Tensor> learned;  // in the order of TermSpec::learned
-  std::int64_t n_positions = 0;         // up to the call's last token, with those of a cache
+  std::int64_t n_positions = 0;         // up to the call's last token, including a cache's tokens
   at::Tensor held_BHT = {};             // the term's tensor in a cache; undefined without one
 };
 
@@ -52,7 +52,7 @@ class AttentionTerm {
     // Whether Prepare reads only `learned` and n_positions and returns one tensor. Layers that
     // share their learned tensors then share this tensor too.
     bool is_shareable = false;
-    // The numbers that AddTo holds at once for each query and key, besides the scores.
+    // How many numbers AddTo holds at once for each query and key, besides the scores.
     std::int64_t n_per_pair = 0;
   };
 
@@ -66,13 +66,13 @@ class AttentionTerm {
   virtual Tensors Prepare(const TermCall&) const { return {}; }
   // Adds the term to block.scores_BHQK.
   virtual void AddTo(const Tensors& prepared, ScoreBlock& block) = 0;
-  // The same for a block of one query after all its keys, when tokens are read one by one.
+  // The same for a block whose only query is the last token, when tokens are read one by one.
   virtual void AddToLast(const Tensors& prepared, ScoreBlock& block) { AddTo(prepared, block); }
   // (B, H, Q): what AddTo left out because it is the same for all keys of a query, and cancels in
   // the softmax; undefined: nothing.
   virtual at::Tensor LeftOut(const Tensors&, const ScoreBlock&) const { return {}; }
-  // Writes the term in the form of the fused kernel. Takes `prepared`, so that no more of it is in
-  // memory than the kernel reads.
+  // Writes the term in the form of the fused kernel. Takes ownership of `prepared`, so that only
+  // the tensors that the kernel reads stay in memory.
   virtual void Fill(Tensors prepared, KernelAttentionCall& kernel) const = 0;
 
  private:
@@ -90,8 +90,8 @@ using LearnedPlaces = std::vector<std::size_t>;
 LearnedPlaces PlacesOf(const TermSpec& spec, const std::vector<std::string>& names);
 AttentionTerm::Tensors LearnedAt(const LearnedPlaces& places, const TermCall& call);
 
-// A part along a dimension; returns the tensor itself for the whole,
-// which saves a copy in the backward pass.
+// The n entries of x from `begin` on along a dimension. Returns x itself if these are all its
+// entries, which saves a copy in the backward pass.
 inline at::Tensor Part(const at::Tensor& x, std::int64_t dim, std::int64_t begin, std::int64_t n) {
   return n == x.size(dim) ? x : x.narrow(dim, begin, n);
 }
