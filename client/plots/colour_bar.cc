@@ -42,9 +42,7 @@ ColourBar::ColourBar(const PlotScale& scale, double height)
       height_(height),
       ticks_(Ticks(scale, std::clamp(static_cast<int>(height / 60), 2, 6))) {}
 
-double ColourBar::Room() const {
-  return kGap + kWidth + 8 + WidestTick(ticks_) + 10 + kTextSize;
-}
+double ColourBar::Room() const { return kGap + kWidth + 8 + WidestTick(ticks_) + 10 + kTextSize; }
 
 void ColourBar::Put(DrawPoint corner, const std::string& name, Drawing& drawing) const {
   const double left = corner.x + kGap, right = left + kWidth, bottom = corner.y + height_;

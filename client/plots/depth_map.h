@@ -18,9 +18,9 @@ namespace longrun::client {
 struct DepthCell {
   // As in PivotCell: "ok" if there is a number, "not_asked" if no evaluation asks for one.
   std::string status = "not_asked";
-  std::optional<double> value = {};                       // a share, 0 to 1
+  std::optional<double> value = {};                      // a share, 0 to 1
   std::optional<std::pair<double, double>> ends95 = {};  // of the 95 % interval
-  std::int64_t n = 0;                                     // answers
+  std::int64_t n = 0;                                    // answers
 };
 
 // One row of a table: a model, or a model under an extension.
@@ -49,8 +49,11 @@ Result<PivotRequest> ByDepth(PivotRequest request);
 // shares.
 Result<std::vector<DepthMap>> DepthMapsOf(const std::vector<PivotTable>& tables);
 
+// "12%".
+std::string Percent(double share);
 bool HasNumbers(const DepthMap& map);
-// The cells without a number: "not_applicable at 0.5 of 512". Reasons with many cells are counted.
+// The lengths without a number, and at which depths unless at all of them:
+// "not_applicable at 128, 512 (depth 50%)".
 std::vector<std::string> NotesOf(const DepthMap& map);
 
 // Lays the map out at a size in pixels (at least 360 x 240): depths downwards, a number in each cell

@@ -39,7 +39,10 @@ unsigned ColourOf(const Mark& mark) {
     case Ink::kSeries:
       return kPalette[mark.series % kPaletteSize].on_light;
     case Ink::kPaper:
+    case Ink::kWhite:
       return 0xffffff;
+    case Ink::kBlack:
+      return 0x000000;
   }
   return 0;
 }

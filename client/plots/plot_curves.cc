@@ -19,35 +19,11 @@ constexpr double kLogFromRatio = 20.0;     // from here on, equal steps would hi
 constexpr std::size_t kMarkedLengths = 3;  // with more, only the rings at the points mark them
 constexpr std::size_t kMarkersMax = 24;    // points per line; more marks would touch
 
-std::string Words(std::string name) {
-  std::ranges::replace(name, '_', ' ');
-  return name;
-}
-
 bool IsByPosition(const PivotTable& table) { return table.col_axes.front() == kPositionAxis; }
 
 // A column's place on the x axis.
 double XOf(const Json& column) {
   return IsPositionRange(column) ? MiddleOf(column) : column.get<double>();
-}
-
-// What distinguishes a row from the others: "rope", or "rope" and "train length 64".
-std::vector<std::string> NameParts(const PivotTable& table, const PivotRow& row) {
-  if (!row.baseline.empty()) return {row.baseline};
-  std::vector<std::string> parts;
-  for (std::size_t a = 0; a < table.row_axes.size(); ++a) {
-    const bool varies = std::ranges::any_of(table.rows, [&](const PivotRow& other) {
-      return other.baseline.empty() && other.key[a] != row.key[a];
-    });
-    if (!varies || row.key[a].is_null()) continue;
-    const std::string text = AxisText(row.key[a]);
-    parts.push_back(row.key[a].is_number() ? Str(Words(ShortAxis(table.row_axes[a])), " ", text)
-                                           : text);
-  }
-  const auto first =
-      std::ranges::find_if(row.key, [](const Json& value) { return !value.is_null(); });
-  if (parts.empty() && first != row.key.end()) parts.push_back(AxisText(*first));
-  return parts;
 }
 
 // The cells of a row that a plot cannot draw: "not_applicable at 128, 256; inf at 512".
@@ -72,7 +48,7 @@ std::string NoteOf(const PivotTable& table, const PivotRow& row) {
 }
 
 PlotSeries SeriesOf(const PivotTable& table, const PivotRow& row) {
-  const std::vector<std::string> parts = NameParts(table, row);
+  const std::vector<std::string> parts = RowName(table, row);
   PlotSeries series{.name = Join(parts, ", "),
                     .note = NoteOf(table, row),
                     .is_baseline = !row.baseline.empty(),

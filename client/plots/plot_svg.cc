@@ -48,6 +48,10 @@ std::string ClassOf(const Mark& mark) {
       return "lr-base";
     case Ink::kPaper:
       return "lr-back";
+    case Ink::kWhite:
+      return "lr-white";
+    case Ink::kBlack:
+      return "lr-black";
     case Ink::kSeries:
       return Str("lr-s", mark.series % kPaletteSize);
   }
@@ -68,7 +72,7 @@ std::string Style() {
     return css;
   };
   return Str("<style>.lr-plot text{font-family:system-ui,-apple-system,'Segoe UI','DejaVu Sans',",
-             "sans-serif;fill:currentColor}",
+             "sans-serif;fill:currentColor}", ".lr-white{color:#ffffff}.lr-black{color:#000000}",
              rules("#ffffff", "#1b1b1b", "#5a5a5a", "#8a8a8a", "#e4e4e4", false),
              "@media (prefers-color-scheme:dark){",
              rules("#16181c", "#eceff1", "#aab2ba", "#7d858d", "#2c3138", true), "}</style>\n");

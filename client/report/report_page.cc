@@ -10,6 +10,7 @@
 #include "base/str.h"
 #include "client/claims/claim_text.h"
 #include "client/claims/judge.h"
+#include "client/plots/depth_map.h"
 #include "client/plots/plot.h"
 #include "client/plots/plot_curves.h"
 #include "client/plots/plot_layout.h"
@@ -168,6 +169,25 @@ std::string Figure(const Plot& plot) {
            "\n";
   }
   return Str("<figure>", RenderSvg(LayOut(plot, kPlotWidth, kPlotHeight)), "</figure>\n");
+}
+
+// A map for each model that was asked at several depths; "" if there is none.
+Result<std::string> DepthFigures(const std::vector<SweepResults>& measured) {
+  const bool has_depths = std::ranges::any_of(measured, [](const SweepResults& results) {
+    return std::ranges::any_of(results.rows, [](const ResultRow& row) {
+      return row.body.metric == "recall" && row.body.depth.has_value();
+    });
+  });
+  if (!has_depths) return std::string();
+  ASSIGN_OR_RETURN(const PivotRequest request, ByDepth({}));
+  ASSIGN_OR_RETURN(const std::vector<PivotTable> tables, BuildPivot(measured, request));
+  ASSIGN_OR_RETURN(const std::vector<DepthMap> maps, DepthMapsOf(tables));
+  std::string figures;
+  for (const DepthMap& map : maps) {
+    if (!HasNumbers(map)) continue;
+    figures += Str("<figure>", RenderSvg(LayOut(map, kPlotWidth, kPlotHeight)), "</figure>\n");
+  }
+  return figures;
 }
 
 std::string Curves(const ReportInput& input) {
@@ -366,14 +386,16 @@ namespace {
 // position have at most `buckets_max` buckets.
 Result<std::vector<PivotTable>> ResultTables(const std::vector<SweepResults>& results,
                                              std::int64_t buckets_max) {
-  ASSIGN_OR_RETURN(std::vector<PivotTable> tables, BuildPivot(results, {}));
+  PivotRequest request{.buckets_max = buckets_max,
+                       .over_all_depths = true};  // maps have the depths
+  ASSIGN_OR_RETURN(std::vector<PivotTable> tables, BuildPivot(results, request));
   const std::vector<ResultMetric> metrics = MetricsOf(SourcesOf(results));
   if (metrics.empty() || !metrics.front().is_nll()) return tables;  // `tables` has them all
   for (const ResultMetric& metric : metrics) {
     const bool is_there = metric.name == metrics.front().name;
     if (is_there || (metric.is_nll() && !metric.is_log)) continue;
-    ASSIGN_OR_RETURN(std::vector<PivotTable> more,
-                     BuildPivot(results, {.metrics = {metric.name}, .buckets_max = buckets_max}));
+    request.metrics = {metric.name};
+    ASSIGN_OR_RETURN(std::vector<PivotTable> more, BuildPivot(results, request));
     std::ranges::move(more, std::back_inserter(tables));
   }
   return tables;
@@ -390,6 +412,8 @@ Result<std::string> ReportPage(const ReportInput& input) {
     ASSIGN_OR_RETURN(const std::vector<PivotTable> drawn, ResultTables(measured, 0));
     ASSIGN_OR_RETURN(const std::vector<Plot> plots, PlotsOfTables(drawn));
     for (const Plot& plot : plots) results += Figure(plot);
+    ASSIGN_OR_RETURN(const std::string maps, DepthFigures(measured));
+    results += maps;
   } else {
     results = Text("p", "The sweep evaluates nothing: its file has no `evaluate`.");
   }

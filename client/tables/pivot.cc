@@ -227,6 +227,7 @@ class Pivot {
         NoteAveraging(s, row.body);
         const auto run = run_of_.find({s, row.run_key});
         if (run == run_of_.end()) continue;
+        if (!row.body.depth) over_all_depths_.emplace(row.run_key, row.cell, row.body.metric);
         evaluations_.Add(row, run->second->dataset());
         has_extensions_ = has_extensions_ || !ExtensionOf(row.evaluation).is_null();
       }
@@ -235,6 +236,10 @@ class Pivot {
       for (const ResultRow& row : results_[s].rows) {
         const auto run = run_of_.find({s, row.run_key});
         if (run == run_of_.end()) continue;  // of a run that the sweep does not show
+        if (IsLeftOutDepth(row)) {
+          leaves_out_depths_ = true;
+          continue;
+        }
         for (const ResultMetric& metric : metrics_) {
           if (metric.source == row.body.metric) CollectRow(s, *run->second, metric, row);
         }
@@ -252,6 +257,11 @@ class Pivot {
     if (extensions.size() > 1 && !Named("extension") && request_.rows.empty()) {
       row_axes_.emplace_back("extension");
     }
+  }
+
+  bool IsLeftOutDepth(const ResultRow& row) const {
+    return request_.over_all_depths && row.body.depth && !Named("depth") &&
+           over_all_depths_.contains({row.run_key, row.cell, row.body.metric});
   }
 
   void CollectRow(std::size_t s, const RunRef& run, const ResultMetric& metric,
@@ -612,6 +622,7 @@ class Pivot {
                      .relative = request_.relative,
                      .against = request_.against ? Str(against_.axis, "=", against_.whole) : "",
                      .hidden_keys = hidden_keys_,
+                     .leaves_out_depths = leaves_out_depths_,
                      .row_axes = row_axes_,
                      .col_axes = col_axes_};
     for (std::size_t i = 0; i < ranks.size(); ++i) {
@@ -891,6 +902,9 @@ class Pivot {
   bool has_extensions_ = false;
   // By resolved extension and train length.
   std::map<std::pair<std::string, std::int64_t>, Json> extension_names_;
+  // Of runs, cells and metrics: those with a row over all depths.
+  std::set<std::tuple<std::string, std::string, std::string>> over_all_depths_;
+  bool leaves_out_depths_ = false;
   bool names_evaluations_ = false;                              // a filter does
   std::map<const Coordinates*, std::set<std::string>> titles_;  // of evaluations, if so
   std::map<std::pair<const RunRef*, const Coordinates*>, const ResultRow*> rows_;

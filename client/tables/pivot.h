@@ -52,6 +52,9 @@ struct PivotRequest {
   std::optional<PivotFilter> against = {};
   // For metrics by position: the largest number of buckets (neighbours are merged); 0: as measured.
   std::int64_t buckets_max = 0;
+  // Leaves out the rows of single depths where a cell also has a row over all depths, unless `rows`,
+  // `cols` or `where` name the depth.
+  bool over_all_depths = false;
 };
 
 struct SeedValue {
@@ -139,8 +142,9 @@ struct PivotTable {
   std::string against = {};  // "position=alibi": cells are ratios to it, or differences
   // Of several sweeps: the keys in which the runs of all tables differ although no axis shows it.
   std::vector<std::string> hidden_keys = {};
-  bool errors_are_mixed = false;  // some cells' wider error is over seeds, others' over the text
-  bool has_two_errors = false;    // some cell has both
+  bool errors_are_mixed = false;   // some cells' wider error is over seeds, others' over the text
+  bool has_two_errors = false;     // some cell has both
+  bool leaves_out_depths = false;  // of some table of the answer (PivotRequest::over_all_depths)
   std::vector<std::pair<std::string, Json>> fixed =
       {};                                  // values that all cells share: split, protocol, ...
   std::vector<std::string> row_axes = {};  // full names

@@ -188,6 +188,24 @@ std::string TableTitle(const PivotTable& table) {
   return title;
 }
 
+std::vector<std::string> RowName(const PivotTable& table, const PivotRow& row) {
+  if (!row.baseline.empty()) return {row.baseline};
+  std::vector<std::string> parts;
+  for (std::size_t a = 0; a < table.row_axes.size(); ++a) {
+    const bool varies = std::ranges::any_of(table.rows, [&](const PivotRow& other) {
+      return other.baseline.empty() && other.key[a] != row.key[a];
+    });
+    if (!varies || row.key[a].is_null()) continue;
+    const std::string text = AxisText(row.key[a]);
+    parts.push_back(row.key[a].is_number() ? Str(Words(ShortAxis(table.row_axes[a])), " ", text)
+                                           : text);
+  }
+  const auto first =
+      std::ranges::find_if(row.key, [](const Json& value) { return !value.is_null(); });
+  if (parts.empty() && first != row.key.end()) parts.push_back(AxisText(*first));
+  return parts;
+}
+
 namespace {
 
 std::string SomeKeys(const std::set<std::string>& keys) {

@@ -25,6 +25,8 @@ std::string BandLegend(const PivotTable& table);
 std::string CellLegend(const PivotTable& table);
 // A row's axes as text; for a baseline, its name and dataset.
 std::vector<std::string> RowHead(const PivotTable& table, const PivotRow& row);
+// What sets a row apart from the others: "rope", or "rope" and "train length 64".
+std::vector<std::string> RowName(const PivotTable& table, const PivotRow& row);
 
 // What a mark (a star, bold type) says of a cell: "best of the column, or not separable from it".
 std::string MarkLegend(const PivotTable& table);

@@ -1,5 +1,5 @@
-// longrun plot SWEEP...: a metric by context length, or training curves;
-// in the terminal, as SVG, as PNG.
+// longrun plot SWEEP...: a metric by context length, training curves, or recall by depth and
+// context length; in the terminal, as SVG, as PNG.
 #include "client/plots/plot.h"
 
 #include <sys/ioctl.h>
@@ -14,6 +14,8 @@
 #include "client/console/exit_code.h"
 #include "client/console/output.h"
 #include "client/console/output_file.h"
+#include "client/plots/depth_map.h"
+#include "client/plots/depth_map_text.h"
 #include "client/plots/drawing.h"
 #include "client/plots/picture_file.h"
 #include "client/plots/plot_curves.h"
@@ -141,8 +143,44 @@ Result<std::vector<Plot>> ResultPlots(const PlotArguments& arguments, const Pivo
   RetryingClient client(state);
   ASSIGN_OR_RETURN(const std::vector<SweepResults> results,
                    AskResults(client, arguments.pivot->sweeps));
-  ASSIGN_OR_RETURN(const std::vector<PivotTable> tables, BuildPivot(results, request));
+  PivotRequest shown = request;
+  shown.over_all_depths = true;  // a curve for each depth would hide the others
+  ASSIGN_OR_RETURN(const std::vector<PivotTable> tables, BuildPivot(results, shown));
   return PlotsOfTables(tables);
+}
+
+Result<std::vector<DepthMap>> DepthMaps(const PlotArguments& arguments, PivotRequest request,
+                                        const std::string& state) {
+  ASSIGN_OR_RETURN(request, ByDepth(std::move(request)));
+  RetryingClient client(state);
+  ASSIGN_OR_RETURN(const std::vector<SweepResults> results,
+                   AskResults(client, arguments.pivot->sweeps));
+  ASSIGN_OR_RETURN(const std::vector<PivotTable> tables, BuildPivot(results, request));
+  ASSIGN_OR_RETURN(std::vector<DepthMap> maps, DepthMapsOf(tables));
+  if (maps.empty()) {
+    return Status(Code::kInvalidArgument,
+                  Str("no ", request.metrics.front(), " of ", Join(arguments.pivot->sweeps, ", "),
+                      " is by depth: the evaluation `needle` measures recall by depth"));
+  }
+  return maps;
+}
+
+std::string TextOf(const std::vector<DepthMap>& maps, const PlotArguments& /*arguments*/,
+                   const PlotSize& size, bool to_stdout) {
+  DepthTextStyle style{.width = kTextWidth};
+  winsize window = {};
+  if (to_stdout && OnTerminal() && ioctl(STDOUT_FILENO, TIOCGWINSZ, &window) == 0 &&
+      window.ws_col > 0) {
+    style.width = window.ws_col;
+  }
+  if (size.width > 0) style.width = size.width;
+  style.colour = to_stdout && UseColour();
+  std::string out;
+  for (const DepthMap& map : maps) {
+    if (!out.empty()) out += "\n";
+    out += RenderDepthText(map, style);
+  }
+  return out;
 }
 
 std::string TextOf(const std::vector<Plot>& plots, const PlotArguments& arguments,
@@ -165,6 +203,9 @@ std::string TextOf(const std::vector<Plot>& plots, const PlotArguments& argument
   return out;
 }
 
+Json JsonOf(const Plot& plot) { return PlotJson(plot); }
+Json JsonOf(const DepthMap& map) { return DepthMapJson(map); }
+
 // FILE.svg for one plot; FILE-1.svg, FILE-2.svg, ... for several.
 std::string FileOf(const std::string& output, std::size_t plot, std::size_t n_plots) {
   if (n_plots == 1) return output;
@@ -172,7 +213,9 @@ std::string FileOf(const std::string& output, std::size_t plot, std::size_t n_pl
   return Str(output.substr(0, dot), "-", plot + 1, output.substr(dot));
 }
 
-Status WritePictures(const std::vector<Plot>& plots, const std::string& output,
+// `Picture`: Plot or DepthMap.
+template <typename Picture>
+Status WritePictures(const std::vector<Picture>& plots, const std::string& output,
                      const PlotSize& size) {
   for (std::size_t i = 0; i < plots.size(); ++i) {
     const Drawing drawing = LayOut(plots[i], size.width > 0 ? size.width : kPictureWidth,
@@ -180,12 +223,13 @@ Status WritePictures(const std::vector<Plot>& plots, const std::string& output,
     ASSIGN_OR_RETURN(const std::string bytes, RenderPicture(drawing, output));
     const std::string file = FileOf(output, i, plots.size());
     RETURN_IF_ERROR(WriteOutputFile(file, bytes));
-    std::fprintf(stderr, "%s: %s\n", file.c_str(), plots[i].title.c_str());
+    std::fprintf(stderr, "%s: %s\n", file.c_str(), drawing.title.c_str());
   }
   return {};
 }
 
-Status WriteOutput(const std::vector<Plot>& plots, const PlotArguments& arguments,
+template <typename Picture>
+Status WriteOutput(const std::vector<Picture>& plots, const PlotArguments& arguments,
                    const PlotSize& size) {
   const std::string& output = arguments.output;
   if (output == "text") {
@@ -194,7 +238,7 @@ Status WriteOutput(const std::vector<Plot>& plots, const PlotArguments& argument
   }
   if (output == "json") {
     Json list = Json::array();
-    for (const Plot& plot : plots) list.push_back(PlotJson(plot));
+    for (const Picture& plot : plots) list.push_back(JsonOf(plot));
     Print(RenderJson(list));
     return {};
   }
@@ -205,7 +249,8 @@ Status WriteOutput(const std::vector<Plot>& plots, const PlotArguments& argument
 }
 
 // Explains why there is nothing to draw: the sweep is over, or no curve has numbers yet.
-int NothingToDraw(const std::vector<Plot>& plots, const std::vector<std::string>& sweeps,
+template <typename Picture>
+int NothingToDraw(const std::vector<Picture>& plots, const std::vector<std::string>& sweeps,
                   const std::string& state) {
   std::vector<std::string> states;
   states.reserve(sweeps.size());
@@ -228,13 +273,26 @@ int NothingToDraw(const std::vector<Plot>& plots, const std::vector<std::string>
   }
   std::fprintf(stderr, "longrun: there are no numbers to draw yet\n");
   std::vector<std::string> notes;
-  for (const Plot& plot : plots) std::ranges::move(NotesOf(plot), std::back_inserter(notes));
+  for (const Picture& plot : plots) std::ranges::move(NotesOf(plot), std::back_inserter(notes));
   const std::size_t n_told = std::min(notes.size(), kNotesMax);
   for (std::size_t i = 0; i < n_told; ++i) std::fprintf(stderr, "  %s\n", notes[i].c_str());
   if (n_told < notes.size()) {
     std::fprintf(stderr, "  and %zu more curves\n", notes.size() - n_told);
   }
   return kExitIncomplete;
+}
+
+bool HasNumbers(const Plot& plot) { return HasPoints(plot); }
+
+template <typename Picture>
+int Draw(const Result<std::vector<Picture>>& plots, const PlotArguments& arguments,
+         const PlotSize& size, const std::string& state) {
+  if (!plots.ok()) return Report(plots.status());
+  const bool has_numbers =
+      std::ranges::any_of(*plots, [](const Picture& plot) { return HasNumbers(plot); });
+  if (!has_numbers) return NothingToDraw(*plots, arguments.pivot->sweeps, state);
+  const Status written = WriteOutput(*plots, arguments, size);
+  return written.ok() ? static_cast<int>(kExitOk) : Report(written);
 }
 
 int DrawPlots(const PlotArguments& arguments, const std::string& state) {
@@ -251,15 +309,12 @@ int DrawPlots(const PlotArguments& arguments, const std::string& state) {
   if (!size.ok()) return Report(size.status());
   const Result<PivotRequest> request = ReadPivotRequest(*arguments.pivot);
   if (!request.ok()) return Report(request.status());
-  const Result<std::vector<Plot>> plots = arguments.what == "loss"
-                                              ? LossPlots(arguments, *request, state)
-                                              : ResultPlots(arguments, *request, state);
-  if (!plots.ok()) return Report(plots.status());
-  if (std::ranges::none_of(*plots, HasPoints)) {
-    return NothingToDraw(*plots, arguments.pivot->sweeps, state);
+  if (arguments.what == "depth") {
+    return Draw(DepthMaps(arguments, *request, state), arguments, *size, state);
   }
-  const Status written = WriteOutput(*plots, arguments, *size);
-  return written.ok() ? static_cast<int>(kExitOk) : Report(written);
+  return Draw(arguments.what == "loss" ? LossPlots(arguments, *request, state)
+                                       : ResultPlots(arguments, *request, state),
+              arguments, *size, state);
 }
 
 }  // namespace
@@ -269,12 +324,14 @@ void AddPlot(Verbs& verbs) {
   verb.AddExamples({"longrun plot my-sweep", "longrun plot my-sweep -o curves.svg",
                     "longrun plot my-sweep -o paper.pdf",
                     "longrun plot my-sweep --metric nll_by_position",
-                    "longrun plot my-sweep --what loss --where position=rope -o loss.png"});
+                    "longrun plot my-sweep --what loss --where position=rope -o loss.png",
+                    "longrun plot my-sweep --what depth -o recall.svg"});
   auto arguments = std::make_shared<PlotArguments>();
   arguments->pivot = AddPivot(verb);
   verb.AddArgument("--what", arguments->what,
-                   "results, or loss: training curves (--metric val_loss, lr, ... names another)")
-      .OneOf({"results", "loss"})
+                   "results; loss: training curves (--metric val_loss, lr, ... names another);\n"
+                   "depth: recall by depth and context length")
+      .OneOf({"results", "loss", "depth"})
       .ShowDefault();
   verb.AddArgument("--x", arguments->x, "x axis of training curves: tokens | step")
       .OneOf({"tokens", "step"})

@@ -1,4 +1,5 @@
 // longrun table SWEEP...: results by any axes.
+#include <algorithm>
 #include <cstdio>
 #include <set>
 #include <utility>
@@ -75,6 +76,7 @@ int Table(const PivotArguments& arguments, const std::string& published, const s
   RetryingClient client(state);
   if (!published.empty()) return Published(arguments, *request, published, output, client);
   if (!arguments.buckets_max && IsForPeople(output)) request->buckets_max = kBucketsShown;
+  request->over_all_depths = IsForPeople(output);
   // Never destroyed: with 10,000 runs, that would take a quarter of the client's time.
   static const auto& results = *new auto(AskResults(client, arguments.sweeps));
   if (!results.ok()) return Report(results.status());
@@ -86,6 +88,11 @@ int Table(const PivotArguments& arguments, const std::string& published, const s
   Print(RenderTables(*tables, output));
   if (IsForPeople(output)) Print(Footnotes(arguments, *results, *tables, output, client));
   if (const std::string note = WorseThanGuessing(*results); !note.empty()) SayLine(note);
+  if (std::ranges::any_of(*tables, &PivotTable::leaves_out_depths)) {
+    std::fprintf(stderr,
+                 "also measured by depth: `--rows depth` or `longrun plot SWEEP --what depth` "
+                 "shows it\n");
+  }
   const bool is_for_people = output == "table" || output == "wide";
   if (is_for_people && request->metrics.empty()) {
     const std::string note = OtherMetricsNote(*results);
