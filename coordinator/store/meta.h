@@ -18,10 +18,10 @@ class Connection;
 Status MendMeta(Connection& connection, const std::string& path, const std::string& id_beside,
                 std::vector<std::string>& repairs);
 
-// The schema version in meta, which is stored in addition to the one in the file's header:
-// 0 if it has none.
+// The schema version in table meta, which is stored in addition to the one in the file's header.
+// 0 if meta has none.
 Result<std::int64_t> SchemaVersionInMeta(Connection& connection);
-// Whether no row of meta has the schema version, or may have had it before it was damaged.
+// Whether meta has neither a row with the schema version nor a damaged row, which may have been it.
 Result<bool> IsWithoutSchemaVersion(Connection& connection);
 Status PutSchemaVersion(Connection& connection, std::int64_t version);
 
