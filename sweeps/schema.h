@@ -44,7 +44,7 @@ struct KeyRow {
   enum class Refers { kNothing, kDataset, kModel };
   std::string path;  // "spec.train.tokens"
   Kind kind = Kind::kValue;
-  ParamSpec spec = {};  // has the meaning for every kind; a null default is described there
+  ParamSpec spec = {};  // its `meaning` counts for every kind, and describes a null default
   bool required = false;
   bool axis = false;  // may be in the matrix, by its path below spec
   LeftOut left_out = LeftOut::kNever;

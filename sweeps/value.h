@@ -1,5 +1,5 @@
-// Values of a sweep file: a YAML node with the type of its row of the table, and the words for what
-// was expected and what was found.
+// Values of a sweep file: turns a YAML node into JSON with the type that the table has for its key,
+// and words the errors: what was expected, and what was found.
 #pragma once
 
 #include <string>

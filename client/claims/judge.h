@@ -45,12 +45,12 @@ struct ClaimComparison {
   std::optional<double> effect = {};
   // At the claim's level; empty if there is a reason.
   std::optional<std::pair<double, double>> interval = {};
-  std::size_t n_seeds = 0;   // that both sides have
+  std::size_t n_seeds = 0;   // seeds that both sides have
   std::size_t n_blocks = 0;  // of the text; 0: not paired by blocks
   // True if the text's error was computed as if the two had read different texts. That makes it an
   // upper bound. Accuracies over the same questions are an example.
   bool is_text_unpaired = false;
-  // What was judged, on the scale of the comparison; empty if there is a reason.
+  // The difference that was judged, on the scale of the comparison; empty if there is a reason.
   std::optional<PairedDifference> difference = {};
   Limits limits = {};
   // What would decide it if the effect stays as it is: "about 4 seeds in all".

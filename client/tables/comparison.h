@@ -16,7 +16,7 @@ namespace longrun::client {
 
 struct Difference {
   std::string path;  // "train.optimizer.lr"
-  Json a = {};       // null if it has none
+  Json a = {};       // null if this value has no such leaf
   Json b = {};
 };
 
@@ -36,15 +36,16 @@ struct ResultDifference {
   std::optional<double> a = {};
   std::optional<double> b = {};
   std::optional<double> difference = {};  // b - a, on the metric's own scale
-  // Of the difference, on the metric's own scale: over seeds, over the text, and of both together.
+  // Standard errors of the difference, on the metric's own scale: over seeds, over the text, and
+  // from both together.
   std::optional<double> se_seeds = {}, se_text = {}, se = {};
-  std::optional<double> half95 = {};  // half of the 95 % interval, of both
+  std::optional<double> half95 = {};  // half of the 95 % interval, from both together
   std::optional<double> z = {};       // the difference in standard errors, on the scale of nll
   std::optional<double> df = {};      // of Student's t for z; empty: z is normal
   std::optional<PValues> p = {};
   std::optional<double> p_holm = {};  // corrected for all results of the answer
-  std::size_t n_pairs = 0;            // of runs that both have the number
-  bool is_text_paired = false;        // block by block
+  std::size_t n_pairs = 0;            // pairs of runs in which both have the number
+  bool is_text_paired = false;        // se_text is from a comparison block by block
 };
 
 // The rows of two runs. Without the runs, all rows are taken to be of one dataset.

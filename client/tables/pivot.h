@@ -86,7 +86,8 @@ struct PivotCell {
   std::optional<double> half95 = {};  // half of the 95 % interval
   bool se_is_over_seeds = false;
   std::vector<SeedReading> readings = {};  // of the seeds with a number
-  // What the text's error was taken from. With fewer than kFewClusters of them it is uncertain.
+  // The units of text from which the text's error was computed. With fewer than kFewClusters of
+  // them, the error is uncertain.
   TextClusters clusters = TextClusters::kUnknown;
   std::optional<std::int64_t> n_clusters = {};
   // Whether the text's error of a relative cell or of a difference is from the blocks' differences.
@@ -96,8 +97,8 @@ struct PivotCell {
   std::optional<PValues> p = {};
   std::optional<double> p_holm = {};
   std::size_t n_seeds_matched = 0;  // of a difference
-  // Of "no_reference" with `against`: the keys in which the most similar run that has the value of
-  // `against` differs.
+  // For the status "no_reference" with `against`: the keys in which the cell's run differs from the
+  // most similar run that has the value of `against`.
   std::vector<std::string> keys_that_differ = {};
   // Of pll_approximate: every pass hid one token, so the number is that of pll.
   bool hid_one_at_a_time = false;
@@ -116,7 +117,7 @@ struct PivotCell {
   // corrected for the number of pairs (Holm), cannot separate from it. Without any error, only
   // equal values count as best.
   bool is_best = false;
-  std::optional<double> p_best = {};  // of that test; nothing for the best itself
+  std::optional<double> p_best = {};  // of that test; empty for the best itself
   std::vector<SeedValue> seeds = {};
   std::vector<std::string> sweeps = {};  // names of the sweeps that have these runs
 };

@@ -1,4 +1,4 @@
-// What a sweep has measured: an answer of GetResults, read once, with the JSON in it parsed.
+// The results of a sweep: an answer of GetResults, read once, with the JSON in it parsed.
 #pragma once
 
 #include <string>
@@ -36,8 +36,8 @@ struct SweepResults {
 
 // Leaves out rows whose body has no metric or no status: a table has no place for them.
 SweepResults ReadResults(std::string name, const v1::GetResultsResponse& answer);
-// Adds the beginning of the digest to the dataset's name wherever the results have several datasets
-// of one name, as if it was registered again with other texts: they are different texts.
+// Adds the beginning of the digest to a dataset's name if the results have several datasets of this
+// name, for example because the name was registered again with other texts.
 void TellDatasetsApart(std::vector<SweepResults>& results);
 // "mybook" of "mybook" and of "mybook@0e5a8f1c".
 std::string_view DatasetName(std::string_view dataset);

@@ -21,7 +21,7 @@ std::string TableTitle(const PivotTable& table);
 std::string ErrorLegend(const PivotTable& table, bool with_both = false);
 // The same for a plot's band, which shows the wider error and has no marks.
 std::string BandLegend(const PivotTable& table);
-// ErrorLegend, and what short cells show instead of a huge number.
+// ErrorLegend, and the meaning of the sign that short cells show instead of a huge number.
 std::string CellLegend(const PivotTable& table);
 // A row's axes as text; for a baseline, its name and dataset.
 std::vector<std::string> RowHead(const PivotTable& table, const PivotRow& row);
@@ -40,7 +40,8 @@ struct CellParts {
   // "0.05t" over the text. "°" is added if the text has few blocks.
   std::vector<std::string> errors = {};
   // For a share, instead of `errors`: the interval's ends, "0.7864–0.9565", with the same marks.
-  // Share ± half of the interval could leave 0 to 1, and Wilson's interval is not symmetric.
+  // (A share ± half of its interval could lie outside of 0 to 1, and Wilson's interval is not
+  // symmetric.)
   std::vector<std::string> intervals = {};
   std::string note = {};  // "2/3", "diverged", "1/3 diverged"; ""
 };

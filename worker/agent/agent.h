@@ -67,7 +67,7 @@ class Agent {
   // if the folder was deleted or moved; the trainers are then killed, since nobody could find what
   // they write.
   Status Run();
-  // Any thread.
+  // May be called from any thread.
   void RequestStop();
 
  private:
