@@ -24,9 +24,9 @@ std::string NearestBool(std::string_view text);
 // "10min" -> 600000 (milliseconds). A number without a unit is refused.
 Result<std::int64_t> ParseDurationMs(std::string_view text);
 
-// For a whole number on a command line: returns "" for one of at least `least`, else what was
-// expected and what was given, in one sentence. (CLI11's own check for a non-negative number prints
-// the largest double.)
+// For a whole number on a command line: returns "" if the number is at least `least`, else one
+// sentence that says what was expected and what was given. (CLI11's own check for a non-negative
+// number prints the largest double.)
 std::function<std::string(const std::string&)> WholeNumberCheck(std::int64_t least);
 
 std::string FormatCount(std::int64_t count);    // 200000000 -> "200M", 44670976 -> "44.7M"

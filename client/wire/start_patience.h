@@ -17,7 +17,7 @@ class StartPatience {
   // Whether to continue waiting. `busy_ticks` is ProcessBusyTicks(); nullopt if the process is not
   // known.
   bool Lasts(std::int64_t now_ms, std::optional<std::uint64_t> busy_ticks);
-  // Returns true once, after a time at which a user would wonder.
+  // Returns true once: when the wait is so long that a user would wonder.
   bool IsToBeTold(std::int64_t now_ms);
 
  private:

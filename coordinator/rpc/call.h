@@ -61,7 +61,7 @@ grpc::ServerUnaryReactor* Handle(CoordinatorParts& parts, grpc::CallbackServerCo
                                  const char* method, CallBody body);
 
 // Notes known damage in the tables on which an answer rests, even if the answer's reads did not
-// meet it, unless it has been repaired since.
+// meet this damage. Leaves out damage that has been repaired since.
 Status NoteKnownDamage(CoordinatorParts& parts, StoreReader& reader,
                        const std::set<std::string>& tables);
 
