@@ -22,7 +22,7 @@ Result<Json> TypeValue(const ParamSpec& spec, const YamlNode& node);
 // text, and CheckParams refuses it.
 Json TypeParam(const ParamSpec& spec, const YamlNode& node);
 
-// What a key accepts, for messages and the reference: "a number from 0 to 10".
+// The values that a key accepts, for messages and the reference: "a number from 0 to 10".
 std::string ExpectedValue(const KeyRow& row);
 
 // The meaning of a parameter after its conditions: "(protocol rolling, last_k) tokens that ...".

@@ -75,8 +75,8 @@ struct CurveDifference {
 std::optional<CurveDifference> CompareCurves(const v1::GetSeriesResponse& series_a,
                                              const v1::GetSeriesResponse& series_b);
 
-// How a run was made: {"execution": .., "train": .., "evaluate": [..]} of the attempts that count,
-// without values that are new in every attempt (times, folders, ids).
+// The provenance of a run: {"execution": .., "train": .., "evaluate": [..]} from the attempts that
+// count, without values that are new in every attempt (times, folders, ids).
 Json RecordsOf(const v1::RunInfo& run);
 
 }  // namespace longrun::client

@@ -1,7 +1,7 @@
-// What the rows of several seeds say together: a mean or a difference, with the two sources of its
+// Combines the rows of several seeds into a mean or a difference, with the two sources of its
 // error. Seeds: another training seed would give another model. Text: another text of the same kind
 // would give other losses. All seeds read the same text, so the error over seeds does not contain
-// the text's, and both are reported.
+// the text's error, and both are reported.
 //
 // Differences B - A are paired. Two rows that score the same blocks of the same text are compared
 // block by block, which removes what the two have in common (the text is easy here and hard there),

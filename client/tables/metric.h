@@ -1,4 +1,5 @@
-// What a table can show of a result row, and the scale on which the seeds of a cell are averaged.
+// The metrics that a table can show of a result row, and the scale on which each metric is averaged
+// over the seeds of a cell.
 #pragma once
 
 #include <cstdint>

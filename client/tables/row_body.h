@@ -61,7 +61,7 @@ struct RowBody {
   std::optional<double> value = {}, se = {}, nll_sum = {};
   std::optional<std::int64_t> n = {}, n_bytes = {};
 
-  // Of `extra`.
+  // Members of `extra`.
   TextClusters clusters = TextClusters::kUnknown;
   std::optional<std::int64_t> n_clusters = {};
   std::optional<double> df = {};  // of `se`

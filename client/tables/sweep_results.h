@@ -20,10 +20,10 @@ struct ResultRun {
 
 struct ResultRow {
   std::string run_key;
-  std::string cell = {};     // SHA-256 of what was asked
+  std::string cell = {};     // the id of the cell: a SHA-256
   std::string attempt = {};  // ULID; "" if there is no result
   RowBody body = {};         // of the `result` record: metric, value, se, n, ...
-  Json evaluation = {};      // what was asked: evaluation -> parameters
+  Json evaluation = {};      // the evaluation that asked for it: name -> parameters
 };
 
 struct SweepResults {

@@ -1,4 +1,4 @@
-// What the output formats of a table share: titles, heads, legends, and the parts of a cell.
+// The parts that the output formats of a table share: titles, heads, legends, and parts of cells.
 #pragma once
 
 #include <cstddef>
@@ -16,7 +16,7 @@ namespace longrun::client {
 std::string ColumnHead(const PivotTable& table, std::size_t column);
 // "perplexity by context length (validation, nonoverlap)"
 std::string TableTitle(const PivotTable& table);
-// What ± means, and whether the errors are over seeds or over the text; "" if no number has an
+// Says what ± means, and whether the errors are over seeds or over the text; "" if no number has an
 // error. `with_both`: for cells that show both errors (PartsOf).
 std::string ErrorLegend(const PivotTable& table, bool with_both = false);
 // The same for a plot's band, which shows the wider error and has no marks.
@@ -26,7 +26,8 @@ std::string CellLegend(const PivotTable& table);
 // A row's axes as text; for a baseline, its name and dataset.
 std::vector<std::string> RowHead(const PivotTable& table, const PivotRow& row);
 
-// What a mark (a star, bold type) says of a cell: "best of the column, or not separable from it".
+// The meaning of a mark on a cell (a star, bold type): "best of the column, or not separable from
+// it".
 std::string MarkLegend(const PivotTable& table);
 // Whether any cell is marked.
 bool HasMarks(const PivotTable& table);

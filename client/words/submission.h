@@ -10,7 +10,7 @@ namespace longrun::client {
 // "my-sweep evaluates nothing: its file has no `evaluate`": every verb says the same.
 std::string EvaluatesNothing(const std::string& sweep);
 
-// `name`: the sweep's. `refresh`: what is measured again; null if that was not asked for.
+// `name`: the sweep's. `refresh`: the numbers to measure again; null if nobody asked for this.
 std::string SubmissionText(const std::string& name, const v1::SubmitCounts& counts,
                            const v1::RefreshInfo* refresh = nullptr);
 
