@@ -18,7 +18,7 @@ struct AskLimits {
   std::function<bool()> is_cancelled = {};  // called about every 20 ms; may be empty
 };
 
-// Why a child's answer ended. Except at kExit, we killed the child.
+// The reason why a child's answer ended. In all cases but kExit, we killed the child.
 enum class AnswerEnd { kExit, kTimeout, kTooLong, kCancelled };
 
 struct ProcessAnswer {

@@ -15,8 +15,8 @@ namespace longrun {
 // "200M" -> 200000000, "64Ki" -> 65536, "1.5K" -> 1500. The value must be an integer that fits into
 // 63 bits. Negative numbers are parsed, so that the caller's range check can name them.
 Result<std::int64_t> ParseCount(std::string_view text);
-// What the user probably meant by a text that ParseCount refuses: "100k" -> "100K", "1e5" ->
-// "100000", "100_000" -> "100000"; "" if it has no suggestion.
+// The text that the user probably meant instead of one that ParseCount refuses: "100k" -> "100K",
+// "1e5" -> "100000", "100_000" -> "100000"; "" if there is no suggestion.
 std::string NearestCount(std::string_view text);
 // The boolean that a word of YAML 1.1 stands for: "yes", "True", "on" -> "true"; "no", "OFF" ->
 // "false"; "" for others.

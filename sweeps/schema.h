@@ -38,7 +38,7 @@ struct KeyRow {
   enum class LeftOut {
     kNever,
     kWithInit,           // with model.init_from: the imported model's value
-    kWithInitUntrained,  // and train: none
+    kWithInitUntrained,  // with model.init_from and `train: none`
   };
   // The thing that a name must refer to.
   enum class Refers { kNothing, kDataset, kModel };

@@ -36,9 +36,9 @@ struct Spread {
 // Both functions use the same random draws every time. They need at least two seeds.
 double PowerOf(const Spread& spread, const Limits& limits, double level, double corrected_level,
                std::size_t n_seeds);
-// The smallest distance from a limit that is decided with the probability kUsualPower. For a window
-// between two limits: half of the narrowest window in which a true value at its centre is confirmed
-// with that probability.
+// The smallest distance of a true value from a limit, on the claimed side, at which the comparison
+// is supported with the probability kUsualPower. For a window between two limits: half the width of
+// the narrowest window whose centre, as the true value, is supported with that probability.
 double SmallestDecided(const Spread& spread, bool is_window, double level, std::size_t n_seeds);
 
 inline constexpr double kUsualPower = 0.8;

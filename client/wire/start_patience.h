@@ -1,6 +1,7 @@
-// How long to wait for a coordinator that was started and does not answer yet: until its process
-// has been idle for half a minute. Updating a large database of an earlier release takes minutes,
-// and killing the coordinator would lose that work. Time is passed in, in milliseconds of BootMs().
+// Decides how long to wait for a coordinator that was started and does not answer yet: until its
+// process has been idle for half a minute. Updating a large database of an earlier release takes
+// minutes, and killing the coordinator would lose that work. Time is passed in, in milliseconds of
+// BootMs().
 #pragma once
 
 #include <cstdint>

@@ -55,8 +55,8 @@ Result<QueryAnswer> RunQuery(const std::string& database_path, const std::string
 Status QueryTimeout(const QueryLimits& limits);
 
 // An upper bound of the number of tables and views to which SQLite expands a statement while it
-// prepares it: the number of views named, multiplied by the number of uses of each name that a WITH
-// defines.
+// prepares it: one more than the number of views that it names, multiplied by the number of uses of
+// each name that a WITH defines.
 double ExpandedTables(std::string_view sql);
 
 // A name, keyword or quoted text of a statement, in lower case and without its quotes.

@@ -212,8 +212,8 @@ class Store {
 // The digest of a sweep's content. Two files with the same digest are the same sweep, whatever
 // their comments.
 std::string SweepDigest(const Sweep& sweep);
-// Makes the sweep's texts for the store; not on the core's thread. Runs in `known_runs`, which are
-// already stored, get no run_json; it is made later if needed.
+// Makes the sweep's texts for the store. Not to be called on the core's thread. Runs in
+// `known_runs`, which are already stored, get no run_json; it is made later if needed.
 SweepTexts TextsOf(const Sweep& sweep, const std::set<std::string>& known_runs = {});
 
 }  // namespace longrun::coordinator
