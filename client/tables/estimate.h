@@ -4,8 +4,8 @@
 // the text's error, and both are reported.
 //
 // Differences B - A are paired. Two rows that score the same blocks of the same text are compared
-// block by block, which removes what the two have in common (the text is easy here and hard there),
-// and seeds that both sides have are compared seed by seed. Let r be the mean of a row, and m_b the
+// block by block, which removes what the two have in common (the text is easy here and hard there).
+// Seeds that both sides have are compared seed by seed. Let r be the mean of a row, and m_b the
 // mean over the n_b tokens of its block b. The block's part in the ratio estimator is
 // y_b = n_b (m_b - r) / mean n. Then:
 //
@@ -74,9 +74,9 @@ struct SeedReading {
 // The mean over seeds; needs at least one reading. The text's error is the mean of the readings'
 // errors over the text. That is an upper bound for readings of one text, and close to the truth
 // since seeds err alike. For readings that are differences, the error is instead taken block by
-// block. For shares, it is Wilson's interval of the mean: the seeds answer the same questions, and
-// their mean answer varies over the questions at most as much as a single seed's answers, which are
-// 0 or 1.
+// block. For shares, it is Wilson's interval of the mean: the seeds answer the same questions, so
+// their mean answer varies over the questions no more than a single seed's answers, which are 0 or
+// 1.
 Estimate MeanOf(const std::vector<Reading>& readings);
 
 // B - A. Both have at least one reading.

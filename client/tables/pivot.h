@@ -1,10 +1,10 @@
 // The pivot of result rows: any axes as rows, any axes as columns, seeds averaged, and one table
 // for each value of the remaining axes. Formats: table_format.h.
 //
-// Axes: those of the sweeps' matrices (`position`, `train_length`, `train.optimizer.lr`, or `lr` if
-// no other has that name), `dataset`, `seed`, `sweep`, any key of the resolved run
-// (`model.n_layer`), and those of an evaluation: `metric`, `split`, `protocol`, `averaging`,
-// `variant`, `depth`, `tokens_of_context` (for metrics by position), `context_length`.
+// Axes of runs: those of the sweeps' matrices (`position`, `train_length`, `train.optimizer.lr`, or
+// `lr` if no other has that name), `dataset`, `seed`, `sweep`, and any key of the resolved run
+// (`model.n_layer`). Axes of evaluations: `metric`, `split`, `protocol`, `evaluation`, `averaging`,
+// `extension`, `variant`, `depth`, `tokens_of_context` (for metrics by position), `context_length`.
 //
 // A cell averages the seeds of one run. Numbers of different runs are never averaged: an axis that
 // is neither in rows nor in columns makes a table for each of its values.

@@ -11,10 +11,10 @@ namespace longrun::coordinator {
 
 class Connection;
 
-// Writes damaged rows again if their content is known: the checksum identifies a single flipped
-// bit, and some rows are also stored elsewhere (the id is also in the state folder's database.id:
-// `id_beside`) or are only informative. kDataLoss for content that cannot be recovered, such as the
-// count of restores. For a connection whose writes do not keep checksums yet.
+// Writes damaged rows again if their content is known. It is known if the checksum identifies a
+// single flipped bit, if it is also stored elsewhere (`id_beside`: the id in the state folder's
+// database.id), or if it is only informative. kDataLoss for content that cannot be recovered, such
+// as the count of restores. For a connection whose writes do not keep checksums yet.
 Status MendMeta(Connection& connection, const std::string& path, const std::string& id_beside,
                 std::vector<std::string>& repairs);
 

@@ -166,12 +166,10 @@ class StoreReader {
   Result<std::vector<MeasuredNumber>> NumbersOf(const std::string& attempt);
   // All rows of the run that count, whichever sweep requested them.
   Result<std::vector<ResultBody>> ResultsOfRun(const std::string& run_key);
-  // The next two functions find numbers that were stored but can no longer be read (lost.cc), since
-  // their row or the way to it is damaged: for example, a flipped bit in a key hides a sound row.
-  // They note what they find for TakeDamaged().
-  //
-  // They return the numbers that count and are missing in `results`, without body_json. `cells`:
-  // those of the sweep.
+  // The next two functions find numbers that were stored but can no longer be read (lost.cc). The
+  // number's row is damaged, or the way to it: for example, a flipped bit in a key hides a sound
+  // row. Both note what they find for TakeDamaged(), and return the numbers that count and are
+  // missing in `results`, without body_json. `cells`: those of the sweep.
   Result<std::vector<ResultBody>> LostOfSweep(const std::string& sweep_id, const CellSet& cells,
                                               const std::vector<ResultBody>& results);
   Result<std::vector<ResultBody>> LostOfRun(const std::string& run_key,
