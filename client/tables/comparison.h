@@ -23,8 +23,8 @@ struct Difference {
 // The leaves in which two JSON values differ, in the order of their paths.
 std::vector<Difference> DifferencesOf(const Json& a, const Json& b);
 
-// One number that both sides have: the same metric, length, split, protocol, averaging, depth and
-// variant, compared by Compare() (estimate.h).
+// One number of both sides: that of the same metric, evaluation, split, protocol, variant, depth
+// and length. They are compared by Compare() (estimate.h).
 struct ResultDifference {
   std::string metric;  // "perplexity" for rows of nll
   std::optional<std::int64_t> context_length = {};
@@ -57,8 +57,9 @@ struct RowsPair {
 };
 
 // `seeds`: the pairs of one point, one pair per seed. A row that only one side has is listed with
-// status "absent" for the other. If some pairs have both numbers, the other pairs are left out.
-// Equal numbers have difference 0.
+// status "absent" for the other. If some pairs have both numbers, pairs with an absent one are left
+// out. There is no difference if a number is missing for another reason (its seed has diverged,
+// say). Equal numbers have difference 0.
 std::vector<ResultDifference> CompareRows(const std::vector<RowsPair>& seeds);
 
 // Sets `p_holm` of all results, which are tested together.

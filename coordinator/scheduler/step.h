@@ -97,8 +97,9 @@ void ExtendLeasesOverSleep(StepContext& step);                       // lease.cc
 Instant NextDeadline(const State& state, Instant now);               // lease.cc
 void HandleEvent(StepContext& step, const SweepPrioritized& event);  // place.cc
 void PlaceReadyTasks(StepContext& step);
-// The checkpoint from which the training's next attempt starts: the newest, or an older one if the
-// last attempt could not read the one it was given. nullopt: the attempt starts from the beginning.
+// The checkpoint from which the training's next attempt starts: the newest one, or an older one if
+// the last attempt could not read the one that it was given. If the training has none, the final
+// checkpoint of the run that it continues. nullopt: the attempt starts from the beginning.
 std::optional<CheckpointRef> ResumePoint(const State& state, const Task& task);  // place.cc
 
 // ---- load.cc ------------------------------------------------------------------------------------
