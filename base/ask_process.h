@@ -1,5 +1,5 @@
-// Asks a child process one question: it reads the question from its standard input to the end,
-// writes the answer to its standard output, and exits.
+// Asks a child process one question: the child reads the question from its standard input to the
+// end, writes the answer to its standard output, and exits.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,7 @@ struct AskLimits {
   std::function<bool()> is_cancelled = {};  // called about every 20 ms; may be empty
 };
 
-// Why a child's answer ended. Except at kExit, we killed the child.
+// The reason why a child's answer ended. In all cases but kExit, we killed the child.
 enum class AnswerEnd { kExit, kTimeout, kTooLong, kCancelled };
 
 struct ProcessAnswer {
@@ -27,8 +27,8 @@ struct ProcessAnswer {
   ExitInfo exit = {};
 };
 
-// Starts the child, and returns when it has ended and been reaped. It dies with the calling thread,
-// and writes errors where we do. Returns an error if it could not be started or waited for.
+// Starts the child, and returns when it has ended and been reaped. The child dies with the calling
+// thread, and shares our standard error. Returns an error if it could not be started or waited for.
 Result<ProcessAnswer> AskProcess(SpawnOptions options, std::string_view question,
                                  const AskLimits& limits);
 

@@ -1,5 +1,5 @@
-// The processor that we run on. Its vendor decides which code a matrix product takes, and with it
-// the bits of a result. Its microarchitecture goes with every measured speed.
+// The processor that we run on. Its vendor decides which code computes a matrix product, and so the
+// bits of a result. Measured speeds (model/known_speed.h) are listed by its microarchitecture.
 #pragma once
 
 #include <string>
@@ -14,7 +14,7 @@ struct CpuIdentity {
   // part. -1: unknown.
   int family = -1;
   int model = -1;
-  // What the kernel lets us use: "fpu vme ... amx_bf16"; on ARM its "Features".
+  // The features that the kernel lets us use: "fpu vme ... amx_bf16"; on ARM its "Features".
   std::string flags = {};
 };
 

@@ -1,4 +1,4 @@
-// Room for open files: a process may have only so many.
+// Room for open files: the number that a process may have open is limited.
 #pragma once
 
 #include "base/status.h"

@@ -2,8 +2,8 @@
 //
 //   I 2026-11-20T08:03:46.123Z attempt_started task=3f2a91c0 worker=gpu-1 devices=0,1
 //
-// Info is what an operator would tell a colleague. A user's mistake is not an error of ours.
-// Secrets and the text of sweep files are never logged.
+// LogInfo is for facts that an operator would tell a colleague. A user's mistake is not logged as
+// an error. Secrets and the text of sweep files are never logged.
 #pragma once
 
 #include <initializer_list>

@@ -17,8 +17,8 @@ struct FailureCodes {
 
 // Returns the exit code of `main(argc, argv)`. An exception that leaves `main` is printed on stderr
 // after the program's name, and the exit code comes from `codes`. An exception that nothing
-// catches, on another thread or in a function that must not throw, is printed too: if memory or
-// threads ran out, the program then ends with the code from `codes`; otherwise it aborts. Standard
+// catches, on another thread or in a function that must not throw, is printed too. The program then
+// ends with the code from `codes` if memory or threads ran out, and aborts otherwise. Standard
 // output is flushed at the end. If it could not be written, a message says so and exit code 0
 // becomes 1, unless the reader of the output went away. A write beyond the limit on file size gives
 // the error EFBIG, not a signal that kills the program.

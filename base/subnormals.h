@@ -12,9 +12,9 @@
 // X, Y >= 1 is off by less than 3 n 2^-126 X Y. For a sum above 3 n 2^-102 X Y this is less than
 // its rounding in fp32. docs/numerics.md says what follows for attention and for AdamW.
 //
-// x86 decides after rounding whether a result is too small, Arm before: a product that rounds up to
-// the least normal number stays there only on x86. Moves, copies and comparisons of bits keep
-// subnormal numbers.
+// x86 decides after rounding whether a result is too small, and Arm decides before rounding. So a
+// product that rounds up to the least normal number is kept on x86 and flushed on Arm. Moves,
+// copies and comparisons of bits keep subnormal numbers.
 //
 // Each thread has its own mode. A new thread starts with the mode of the thread that starts it.
 #pragma once

@@ -8,9 +8,9 @@
 //   same kind       any training, or any evaluation
 //
 // The likely time is FLOPs over the group's median rate. The range goes from the 10th to the 90th
-// percentile of the rates, widened for differences within the group: by 1.25 for the same shape, by
-// 2 for the same method, by 4 otherwise (an attention of T^2 FLOPs has another rate than a matrix
-// product, and start-up weighs more in smaller tasks).
+// percentile of the rates. It is widened for differences within the group: by a factor of 1.25 for
+// the same shape, 2 for the same method, and 4 otherwise. (An attention of T^2 FLOPs has another
+// rate than a matrix product, and start-up weighs more in smaller tasks.)
 #pragma once
 
 #include <cstddef>

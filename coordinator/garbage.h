@@ -2,10 +2,10 @@
 // time, and the core must not wait for it.
 //
 // It considers only the candidates that it is given: bytes that lost their last reference, or that
-// `longrun gc` found unreferenced. Bytes that are in the store at a start are not candidates: the
-// database may be an older copy, or a new one after the old one was lost, and deleted bytes could
-// not be recovered. Each candidate is checked again on a reading connection. A candidate that was
-// requested too recently is checked again later.
+// `longrun gc` found unreferenced. It does not look for others at a start: the database may then be
+// an older copy, or a new one after the old one was lost, and deleted bytes could not be recovered.
+// Each candidate is checked again on a reading connection. A candidate that was requested too
+// recently is checked again later.
 #pragma once
 
 #include <condition_variable>
@@ -32,7 +32,7 @@ class GarbageRemover {
 
   // Starts the thread, which checks candidates when they are due.
   void Start();
-  // Any thread; never waits for the disk.
+  // May be called from any thread; never waits for the disk.
   void Add(const std::vector<std::string>& digests);
   // Checks all candidates once; one thread at a time. Returns the milliseconds until the next check
   // is useful; -1: no candidates are left.

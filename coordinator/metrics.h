@@ -1,7 +1,7 @@
 // The coordinator's metrics: the functions that change its numbers in the table (metrics/table.h).
 // Every value of a closed set of labels is present from the start.
 //
-// Any thread.
+// May be called from any thread.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// Finds the known numbers that `--refresh-errors` measures again: those whose rows lack values from
-// which this version computes the error from the text (model/evaluation/nll_row.h). Pure.
+// Finds the known numbers that `--refresh-errors` measures again: those whose rows lack values that
+// this version needs to compute the error over the text (model/evaluation/nll_row.h). Pure.
 #pragma once
 
 #include <set>

@@ -52,8 +52,8 @@ class TimeLeft {
   bool any_open() const { return !open_.empty(); }
 
  private:
-  // A group of tasks that take equally long: their runs differ only in the seed or in parameters of
-  // a position method.
+  // A group of tasks that take equally long: they agree in kind of work, size of the model,
+  // position method, lengths and precision. Their runs may differ, for example, in the seed.
   struct Work {
     TaskKind kind = TaskKind::kTrain;
     Run run;

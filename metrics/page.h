@@ -5,7 +5,8 @@
 //   page.Add(Metric::kTaskTransitions, {"READY", "RUNNING"});
 //   page.Set(Metric::kSessions, {}, 3);
 //
-// A wrong number of label values, or setting a counter, is a bug (LR_CHECK). Any thread.
+// A wrong number of label values, or setting a counter, is a bug (LR_CHECK). May be called from any
+// thread.
 #pragma once
 
 #include <functional>

@@ -1,5 +1,5 @@
-// What a sweep sets out to show: the statements of `spec.claims`. They change no run, and are
-// judged from the results when somebody asks (client/claims/).
+// The statements that a sweep sets out to show: `spec.claims`. They change no run, and are judged
+// from the results when somebody asks (client/claims/).
 //
 //   claims:
 //     - below: {of: cable, than: alibi, context_lengths: [256, 1024], margin: 0.05}

@@ -1,8 +1,8 @@
-// Where the coordinator of a state folder listens:
+// The address at which the coordinator of a state folder listens:
 //
 //   STATE/coordinator.address     unix:PATH crc32c=XXXXXXXX
 //
-// The address of the running coordinator, or of the last one if it was killed. The checksum detects
+// The file names the running coordinator, or the last one if it was killed. The checksum detects
 // damage: with a wrong address, every command would wait in vain for a coordinator that is running.
 #pragma once
 

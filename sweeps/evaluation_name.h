@@ -9,10 +9,10 @@ namespace longrun {
 
 // The protocol of an evaluation ({name: parameters}, as in GetResults and the store) with its own
 // parameters: "sliding_bos(stride=16)", "nonoverlap"; the evaluation's name if it has no protocol.
-// Leaves out split, baseline and lengths, which are shown elsewhere, and defaults. Unless `whole`,
-// it also leaves out the number of scored tokens, which follows from the dataset by default, and
-// the parameters of an evaluation without a protocol. Under an extension: "nonoverlap under
-// pi(factor=4)". "" if it is not an evaluation.
+// Leaves out defaults, and split, baseline and lengths, which are shown elsewhere. Unless `whole`,
+// it also leaves out the number of scored tokens (by default, it follows from the dataset) and the
+// parameters of an evaluation without a protocol. Under an extension: "nonoverlap under
+// pi(factor=4)". "" if the JSON is not an evaluation.
 std::string EvaluationName(const Json& evaluation, bool whole);
 
 }  // namespace longrun

@@ -31,8 +31,8 @@ Result<JournalRecord> ParseJournalLine(std::string_view line);
 // Returns the record's body as canonical JSON, or the errors of ParseJournalLine.
 Result<std::string> BodyOfJournalLine(std::string_view line);
 
-// What `final` states about the records before it. The writer counts them, and so does the reader,
-// to check `final`.
+// The counts and the digest that the record `final` states about the records before it. The writer
+// computes them, and so does the reader, to check `final`.
 class JournalTally {
  public:
   void Add(RecordKind kind, std::string_view line);  // without its newline

@@ -13,12 +13,12 @@
 namespace longrun {
 
 // "spec.train.optimizer.lr" (also without "spec."), "position.cable", "position.cable.variant",
-// "evaluate.perplexity", "failure.lost", "published.alibi-wikitext103" (published.h), what is
-// planned ("pose", unbuilt.h); "position", "evaluate", "failure" and "published" list their
+// "evaluate.perplexity", "failure.lost", "published.alibi-wikitext103" (published.h), or a planned
+// name ("pose", unbuilt.h). The names "position", "evaluate", "failure" and "published" list their
 // members.
 //   {"path", "kind": key | position | evaluation | parameter | failure | published | list |
-//    planned, "meaning", and where they apply: "type", "value", "default", "required", "axis",
-//    "source", "notes", "example", "members"}
+//    planned, "meaning"; and those of these that apply: "type", "value", "default", "required",
+//    "axis", "source", "notes", "example", "members"}
 // kNotFound suggests the nearest name.
 Result<Json> Explain(std::string_view path);
 

@@ -69,10 +69,11 @@ struct EndEvidence {
   bool stop_requested = false;  // asked to yield, to continue later
   std::string log_tail = {};    // the end of the trainer's log
 };
-// The class by evidence, strongest first: what we requested, what the worker itself saw (signal,
-// oom_kill), the trainer's `failed` record, its exit code. The log counts before the signal, but
-// only for ends that the trainer's own code cannot report: the loader has too little memory, an
-// uncaught std::bad_alloc aborts it, or the thread library cannot create a thread.
+// The class by the strongest evidence, in this order: a cancellation, the end of the lease, what
+// the worker itself saw (oom_kill, the signal), the trainer's `failed` record, its exit code. The
+// log counts before the signal, but only for ends that the trainer's own code cannot report: the
+// loader has too little memory, an uncaught std::bad_alloc aborts the trainer, or the thread
+// library cannot create a thread.
 FailureClass ClassifyEnd(const EndEvidence& evidence);
 
 }  // namespace longrun

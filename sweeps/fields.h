@@ -36,7 +36,7 @@ class JsonFields {
     Take(key, T::FromJson(member), out);
     return *this;
   }
-  // null gives nothing.
+  // A member that is null gives nullopt.
   template <typename T>
   JsonFields& Optional(std::string_view key, std::optional<T>& out) {
     Json member;

@@ -11,8 +11,8 @@ namespace longrun {
 inline constexpr std::size_t kSweepBytesMax = std::size_t{1} << 20;
 inline constexpr int kYamlDepthMax = 64;
 inline constexpr int kYamlNodesMax = 100'000;
-// Points of the matrix, before `exclude` and with `include`. So many can be planned, answered in
-// one message and shown within seconds.
+// Points of the matrix, before `exclude` and with `include`. A sweep of this size can still be
+// planned, sent in one message and shown within seconds.
 inline constexpr std::int64_t kRunsMax = 100'000;
 // Entries of `exclude`; each is compared with every point.
 inline constexpr std::size_t kExcludesMax = 1000;

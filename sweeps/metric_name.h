@@ -7,9 +7,10 @@
 
 namespace longrun {
 
-// The metrics that can be computed from rows of the metric `source`: "nll" gives perplexity, nll,
-// bits_per_token and bits_per_byte, "pseudo_nll" the same with "pseudo_" before each,
-// "nll_by_position" the first three with "_by_position" after each, another metric itself.
+// The metrics that can be computed from rows of the metric `source`. "nll" gives perplexity, nll,
+// bits_per_token and bits_per_byte; "pseudo_nll" gives the same, each with "pseudo_" before it;
+// "nll_by_position" gives the first three, each with "_by_position" after it. Any other metric
+// gives only itself.
 std::vector<std::string> MetricNames(std::string_view source);
 
 }  // namespace longrun

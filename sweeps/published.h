@@ -1,5 +1,5 @@
 // A table that a paper published, as data: sweeps/published/NAME.yaml, or a user's own file. With
-// it, `longrun table SWEEP --published NAME` shows their numbers beside ours.
+// it, `longrun table SWEEP --published NAME` shows the paper's numbers beside ours.
 //
 //   published:
 //     title: ALiBi on WikiText-103
@@ -36,7 +36,7 @@ struct PublishedValue {
 
 struct PublishedTable {
   std::string name;        // of the file, without its folder and ".yaml"
-  std::string title = {};  // what it is, in a few words
+  std::string title = {};  // the table's content in a few words
   std::string source = {};
   std::string notes = {};
   std::string metric = {};

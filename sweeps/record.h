@@ -112,8 +112,8 @@ struct CheckpointRecord {
   std::optional<std::vector<ArtifactFile>> files = {};  // absent if one of them is of another form
   bool is_final = false;
   bool is_best = false;
-  // Whether training can resume from it, once read: it has a digest, a step and files, and its
-  // flags are true, false or absent, but not null.
+  // Whether training can resume from the checkpoint: the record has a digest, a step and files, and
+  // its flags are true, false or absent, but not null.
   bool is_whole = false;
 
   static constexpr RecordKind kKind = RecordKind::kCheckpoint;

@@ -36,8 +36,8 @@ struct Run {
   std::int64_t seed = 0;
   int numerics = 0;  // kNumericsVersion when it was resolved
   // The key of the run from whose final checkpoint (weights, optimiser, place in the data) this one
-  // continues; "": it starts anew. "" is left out of the JSON,
-  // so that it changes no other run's key.
+  // continues; "": this run starts anew. The JSON leaves "" out, so that runs without a parent keep
+  // their keys.
   std::string parent = {};
   // nullopt: the run starts from random weights, and the JSON leaves `init` out, like `parent`.
   std::optional<RunInit> init = {};
@@ -55,9 +55,6 @@ struct Run {
   std::string Key() const;
 };
 
-// How a run is executed on a machine: everything that can change bits but is not part of the Run.
-// Decided once per run, when its first attempt is placed, and kept by every later attempt. A
-// machine that cannot execute the run in this way gets no attempt of it.
 // LibTorch's operators, or our kernels.
 enum class OperatorSet { kAten, kLongrun };
 template <>
@@ -65,6 +62,9 @@ struct EnumNames<OperatorSet> {
   static constexpr std::array<std::string_view, 2> kNames = {"aten", "longrun"};
 };
 
+// How a run is executed on a machine: everything that can change bits but is not part of the Run.
+// Decided once per run, when its first attempt is placed, and kept by every later attempt. A
+// machine that cannot execute the run in this way gets no attempt of it.
 struct Execution {
   DeviceKind device_kind = DeviceKind::kCpu;
   std::string device_name;       // a GPU's name: "NVIDIA H200"; "" on a CPU
@@ -75,8 +75,8 @@ struct Execution {
   std::optional<OperatorSet> operators = OperatorSet::kAten;  // all other operations
   std::string simd;                                           // model/instruction_set.h
   std::optional<Subnormals> subnormals = Subnormals::kKept;   // in every operation
-  // Products of a CPU run in bf16: "amx", "avx512_bf16" (model/instruction_set.h). "": the run has
-  // none, or began before this was recorded.
+  // The instructions for a CPU run's products in bf16: "amx", "avx512_bf16"
+  // (model/instruction_set.h). "": the run has no such products, or began before this was recorded.
   std::string bf16 = {};
 
   // {"device":{"kind","name"},"micro_batch",

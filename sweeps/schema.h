@@ -38,13 +38,13 @@ struct KeyRow {
   enum class LeftOut {
     kNever,
     kWithInit,           // with model.init_from: the imported model's value
-    kWithInitUntrained,  // and train: none
+    kWithInitUntrained,  // with model.init_from and `train: none`
   };
   // The thing that a name must refer to.
   enum class Refers { kNothing, kDataset, kModel };
   std::string path;  // "spec.train.tokens"
   Kind kind = Kind::kValue;
-  ParamSpec spec = {};  // has the meaning for every kind; a null default is described there
+  ParamSpec spec = {};  // its `meaning` counts for every kind, and describes a null default
   bool required = false;
   bool axis = false;  // may be in the matrix, by its path below spec
   LeftOut left_out = LeftOut::kNever;

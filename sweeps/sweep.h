@@ -26,7 +26,7 @@
 
 namespace longrun {
 
-// What a sweep needs to know about a registered dataset.
+// The facts about a registered dataset that a sweep needs.
 struct DatasetInfo {
   std::string name;
   std::string digest;
@@ -44,7 +44,7 @@ struct DatasetInfo {
   // Every id of the dataset is smaller.
   std::int64_t n_ids() const { return n_tokens > 0 ? n_tokens : vocab_size; }
 };
-// What a sweep needs to know about an imported model.
+// The facts about an imported model that a sweep needs.
 struct ModelInfo {
   std::string name;
   std::string digest;               // of its manifest

@@ -24,7 +24,7 @@ struct ExpectedCell {
   std::string metric = {};  // "nll"
   std::int64_t context_length = 0;
   std::string variant = {};  // "" (null in JSON): the model itself; "unigram": a baseline
-  // Place in the context, 0 to 1. Nothing (absent in JSON): the row has no depth.
+  // Place in the context, 0 to 1. nullopt (absent in JSON): the row has no depth.
   std::optional<double> depth = {};
 
   bool operator==(const ExpectedCell&) const = default;
@@ -60,8 +60,8 @@ struct TaskFile {
   std::uint64_t epoch = 0;  // fencing token; a string in JSON
   TaskKind kind = TaskKind::kTrain;
   Run run;
-  // {"perplexity": {params without context_lengths}} or null. Its extension (extended.h) is in it
-  // here, but a member of its own in the JSON.
+  // {"perplexity": {params without context_lengths}} or null. Here the evaluation contains its
+  // extension (extended.h); in the JSON, the extension is a separate member.
   Json evaluation;
   // evaluate: the weights; train: the imported checkpoint from which the run starts.
   std::optional<CheckpointRef> init;

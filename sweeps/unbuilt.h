@@ -17,7 +17,7 @@ struct Unbuilt {
   std::string meaning;  // what it will be
 };
 
-// Keys first, then methods, evaluations, values, and what is not part of a sweep file.
+// First keys, then methods, evaluations and values, then things that are not in a sweep file.
 const std::vector<Unbuilt>& UnbuiltTable();
 
 // Finds an entry by its path or its name ("position.pose", "pose"); null if there is none.

@@ -1,5 +1,5 @@
-// Values of a sweep file: a YAML node with the type of its row of the table, and the words for what
-// was expected and what was found.
+// Values of a sweep file: turns a YAML node into JSON with the type that the table has for its key,
+// and words the errors: what was expected, and what was found.
 #pragma once
 
 #include <string>
@@ -22,7 +22,7 @@ Result<Json> TypeValue(const ParamSpec& spec, const YamlNode& node);
 // text, and CheckParams refuses it.
 Json TypeParam(const ParamSpec& spec, const YamlNode& node);
 
-// What a key accepts, for messages and the reference: "a number from 0 to 10".
+// The values that a key accepts, for messages and the reference: "a number from 0 to 10".
 std::string ExpectedValue(const KeyRow& row);
 
 // The meaning of a parameter after its conditions: "(protocol rolling, last_k) tokens that ...".

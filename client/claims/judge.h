@@ -38,22 +38,22 @@ struct ClaimComparison {
   double low = 0.0;       // the limits, on the value's scale; infinite: no limit
   double high = 0.0;
   Verdict verdict = Verdict::kUndecided;
-  // Why it cannot be decided at all: "cable at 256 has no number: missing".
+  // The reason why nothing can be decided: "cable at 256 has no number: missing".
   std::string reason = {};
   bool is_unasked = false;  // the reason is that the sweep does not ask for one of the numbers
   // Empty if the two numbers cannot be compared. It is given even if seeds or blocks are too few.
   std::optional<double> effect = {};
   // At the claim's level; empty if there is a reason.
   std::optional<std::pair<double, double>> interval = {};
-  std::size_t n_seeds = 0;   // that both sides have
+  std::size_t n_seeds = 0;   // seeds that both sides have
   std::size_t n_blocks = 0;  // of the text; 0: not paired by blocks
   // True if the text's error was computed as if the two had read different texts. That makes it an
   // upper bound. Accuracies over the same questions are an example.
   bool is_text_unpaired = false;
-  // What was judged, on the scale of the comparison; empty if there is a reason.
+  // The difference that was judged, on the scale of the comparison; empty if there is a reason.
   std::optional<PairedDifference> difference = {};
   Limits limits = {};
-  // What would decide it if the effect stays as it is: "about 4 seeds in all".
+  // The data that would decide the comparison if the effect stays the same: "about 4 seeds in all".
   std::string needed = {};
 };
 
@@ -62,7 +62,8 @@ struct JudgedClaim {
   std::string statement;  // "cable below alibi at 256, 1024 (perplexity)"
   Verdict verdict = Verdict::kUndecided;
   std::vector<ClaimComparison> comparisons = {};
-  // Why the claim could not be judged; begins with its place in the file ("spec.claims[1].below").
+  // The reason why the claim could not be judged, after its place in the file
+  // ("spec.claims[1].below").
   // For example, the claim names something that the results lack (a metric, an axis, a value), or
   // its `where` leaves several tables, such as of two datasets. The verdict is then kUndecided.
   std::string error = {};

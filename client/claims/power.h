@@ -3,11 +3,12 @@
 //
 // The power of a comparison is the probability that a new sweep decides it, as supported or as
 // refuted, if the pilot's effect and variances are the true ones. New sweeps are simulated, and
-// decided like in judge.h. Let s be the deviation of one seed's difference, e the error of the text
-// (over q blocks; df = q - 1), and each Z a normal random number:
+// judged by the rules of judge.h. Let s be the deviation of one seed's difference, n the number of
+// seeds, e the error of the text (over q blocks; df = q - 1), each Z a normal random number, and s'
+// and e' the estimates of s and e from such a sample:
 //
 //   effect  pilot's + e Z + s Z / sqrt(n)
-//   half    sqrt((t(n - 1) s' / sqrt(n))^2 + (t(df) e')^2), s' and e' as such samples estimate them
+//   half    sqrt((t(n - 1) s' / sqrt(n))^2 + (t(df) e')^2)
 //
 // The judge's own interval is a little narrower where both sources count (bootstrap.h), so a
 // forecast is on the safe side.
@@ -24,7 +25,7 @@
 
 namespace longrun::client {
 
-// On the scale of the comparison.
+// A pilot's comparison, on the comparison's scale.
 struct Spread {
   double effect = 0.0;
   double of_seed = 0.0;    // deviation of one seed's difference
@@ -35,9 +36,9 @@ struct Spread {
 // Both functions use the same random draws every time. They need at least two seeds.
 double PowerOf(const Spread& spread, const Limits& limits, double level, double corrected_level,
                std::size_t n_seeds);
-// The smallest distance from a limit that is decided with the probability kUsualPower. For a window
-// between two limits: half of the narrowest window in which a true value at its centre is confirmed
-// with that probability.
+// The smallest distance of a true value from a limit, on the claimed side, at which the comparison
+// is supported with the probability kUsualPower. For a window between two limits: half the width of
+// the narrowest window whose centre, as the true value, is supported with that probability.
 double SmallestDecided(const Spread& spread, bool is_window, double level, std::size_t n_seeds);
 
 inline constexpr double kUsualPower = 0.8;

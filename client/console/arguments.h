@@ -1,5 +1,5 @@
 // The verbs of the command line and their arguments. CLI11 parses the line, but its header takes
-// seconds to compile: the verbs include this one instead, and only the sources that examine the
+// seconds to compile. So the verbs include this header, and only the sources that examine the
 // whole line include CLI11.
 #pragma once
 

@@ -15,9 +15,9 @@ struct DrawPoint {
 };
 
 // The role of a mark, which decides its colour: a form chooses colours for a light or a dark page.
-// `kSeries` marks have a number that selects a colour of the palette. kPaper is the page itself, to
-// set a line off from what is below it. kWhite and kBlack are the same on every page, for text on a
-// coloured area.
+// kSeries marks have a number that selects a colour of the palette. kPaper is the colour of the
+// page, which sets a line off from the marks below it. kWhite and kBlack are the same on every
+// page, for text on a coloured area.
 enum class Ink { kText, kFaintText, kAxis, kGrid, kSeries, kBaseline, kPaper, kWhite, kBlack };
 
 // Coloured squares, row by row from the upper left; drawn at any size with sharp edges.

@@ -23,8 +23,9 @@ PlotScale ScaleOf(const std::vector<double>& values, bool is_log, double room);
 // Cuts the scale at the limits of its quantity, for example the room above a share of 1.
 PlotScale Within(PlotScale scale, std::optional<double> least, std::optional<double> most);
 
-// About `count` round numbers within the scale: steps of 1, 2 or 5, with `is_whole` never less than
-// 1; on a logarithmic scale 1, 2, 5 of each decade, or only the decades if there are many.
+// About `count` round numbers within the scale, in steps of 1, 2 or 5 times a power of ten; with
+// `is_whole`, a step is at least 1. On a logarithmic scale: 1, 2 and 5 of each decade, or only the
+// decades if there are many.
 std::vector<double> Ticks(const PlotScale& scale, int count, bool is_whole = false);
 
 // Whether each value may have its own tick: few values, all integers.

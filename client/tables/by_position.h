@@ -5,8 +5,8 @@
 //   metric             "nll_by_position"
 //   tokens_of_context  from 4 to 7: the targets with 4 to 7 tokens of context
 //   n, nll_sum, value  for these targets only
-//   se, blocks         the error of these targets over the text, and the blocks that it is taken
-//                      from, as in other rows (model/evaluation/nll_row.h); rows of earlier
+//   se, blocks         the error of their mean over the text, and the blocks from which it is
+//                      computed, as in other rows (model/evaluation/nll_row.h); rows of earlier
 //                      releases have neither
 #pragma once
 
@@ -29,8 +29,8 @@ bool HasBuckets(std::string_view metric, const std::optional<std::string>& proto
 
 // Replaces such rows by a row for each bucket. If there are more than
 // `buckets_max` buckets (0: no limit), neighbours are merged, at the borders that the protocol
-// itself would choose for so many. A row without a number, or not measured yet, has the same
-// buckets with its status.
+// itself would choose for that number of buckets. A row that has no number, or is not measured yet,
+// becomes the same buckets, each with the row's status.
 std::vector<SweepResults> ByPosition(const std::vector<SweepResults>& results,
                                      std::int64_t buckets_max);
 

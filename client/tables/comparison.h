@@ -16,15 +16,15 @@ namespace longrun::client {
 
 struct Difference {
   std::string path;  // "train.optimizer.lr"
-  Json a = {};       // null if it has none
+  Json a = {};       // null if this value has no such leaf
   Json b = {};
 };
 
 // The leaves in which two JSON values differ, in the order of their paths.
 std::vector<Difference> DifferencesOf(const Json& a, const Json& b);
 
-// One number that both sides have: the same metric, length, split, protocol, averaging, depth and
-// variant, compared by Compare() (estimate.h).
+// One number of both sides: that of the same metric, evaluation, split, protocol, variant, depth
+// and length. They are compared by Compare() (estimate.h).
 struct ResultDifference {
   std::string metric;  // "perplexity" for rows of nll
   std::optional<std::int64_t> context_length = {};
@@ -36,15 +36,16 @@ struct ResultDifference {
   std::optional<double> a = {};
   std::optional<double> b = {};
   std::optional<double> difference = {};  // b - a, on the metric's own scale
-  // Of the difference, on the metric's own scale: over seeds, over the text, and of both together.
+  // Standard errors of the difference, on the metric's own scale: over seeds, over the text, and
+  // from both together.
   std::optional<double> se_seeds = {}, se_text = {}, se = {};
-  std::optional<double> half95 = {};  // half of the 95 % interval, of both
+  std::optional<double> half95 = {};  // half of the 95 % interval, from both together
   std::optional<double> z = {};       // the difference in standard errors, on the scale of nll
   std::optional<double> df = {};      // of Student's t for z; empty: z is normal
   std::optional<PValues> p = {};
   std::optional<double> p_holm = {};  // corrected for all results of the answer
-  std::size_t n_pairs = 0;            // of runs that both have the number
-  bool is_text_paired = false;        // block by block
+  std::size_t n_pairs = 0;            // pairs of runs in which both have the number
+  bool is_text_paired = false;        // se_text is from a comparison block by block
 };
 
 // The rows of two runs. Without the runs, all rows are taken to be of one dataset.
@@ -56,8 +57,9 @@ struct RowsPair {
 };
 
 // `seeds`: the pairs of one point, one pair per seed. A row that only one side has is listed with
-// status "absent" for the other. If some pairs have both numbers, the other pairs are left out.
-// Equal numbers have difference 0.
+// status "absent" for the other. If some pairs have both numbers, pairs with an absent one are left
+// out. There is no difference if a number is missing for another reason (its seed has diverged,
+// say). Equal numbers have difference 0.
 std::vector<ResultDifference> CompareRows(const std::vector<RowsPair>& seeds);
 
 // Sets `p_holm` of all results, which are tested together.
@@ -74,8 +76,8 @@ struct CurveDifference {
 std::optional<CurveDifference> CompareCurves(const v1::GetSeriesResponse& series_a,
                                              const v1::GetSeriesResponse& series_b);
 
-// How a run was made: {"execution": .., "train": .., "evaluate": [..]} of the attempts that count,
-// without values that are new in every attempt (times, folders, ids).
+// The provenance of a run: {"execution": .., "train": .., "evaluate": [..]} from the attempts that
+// count, without values that are new in every attempt (times, folders, ids).
 Json RecordsOf(const v1::RunInfo& run);
 
 }  // namespace longrun::client

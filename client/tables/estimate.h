@@ -1,16 +1,17 @@
-// What the rows of several seeds say together: a mean or a difference, with the two sources of its
+// Combines the rows of several seeds into a mean or a difference, with the two sources of its
 // error. Seeds: another training seed would give another model. Text: another text of the same kind
 // would give other losses. All seeds read the same text, so the error over seeds does not contain
-// the text's, and both are reported.
+// the text's error, and both are reported.
 //
-// Differences are paired. Two rows that score the same blocks of the same text are compared block
-// by block, which removes what the two have in common (the text is easy here and hard there), and
-// seeds that both sides have are compared seed by seed. With r the mean of a row and y_b = n_b
-// (m_b - r) / mean n the part of block b (mean m_b over n_b tokens) in the ratio estimator:
+// Differences B - A are paired. Two rows that score the same blocks of the same text are compared
+// block by block, which removes what the two have in common (the text is easy here and hard there).
+// Seeds that both sides have are compared seed by seed. Let r be the mean of a row, and m_b the
+// mean over the n_b tokens of its block b. The block's part in the ratio estimator is
+// y_b = n_b (m_b - r) / mean n. Then:
 //
-//   x        mean over seeds of r_b - r_a
-//   seeds    sd of the seeds' differences / sqrt(k), Student's t with k - 1; if fewer than two
-//            seeds match, Welch (1947) over the seeds of both sides
+//   x        mean over seeds of (r of B - r of A)
+//   seeds    sd of the differences of the k seeds that match / sqrt(k), Student's t with k - 1; if
+//            fewer than two seeds match, Welch (1947) over the seeds of both sides
 //   text     d_b = mean over seeds of y_b of B, minus the same of A;
 //            sqrt(sum d_b^2 / (q (q - 1))) over q blocks, Student's t with q - 1 (Ibragimov and
 //            Mueller 2010)
@@ -30,7 +31,7 @@
 namespace longrun::client {
 
 struct ErrorPart {
-  std::optional<double> se = {};  // nothing: not known
+  std::optional<double> se = {};  // nullopt: not known
   double df = std::numeric_limits<double>::infinity();
   // The ends of the 95 % interval if they are not x ± half95(): Wilson's interval of a share.
   std::optional<std::pair<double, double>> ends95 = {};
@@ -57,11 +58,11 @@ struct Estimate {
   bool is_wider_over_seeds() const;
   const ErrorPart& wider() const { return is_wider_over_seeds() ? seeds : text; }
   ErrorPart both() const;
-  // The probability of an |x| this large if the true x is 0; nullopt without any error. `p` is
+  // The probability of an |x| this large if the true x is 0; nullopt if no error is known. `p` is
   // computed from both(). With two or three seeds, small values of `p` are much too small, and a
-  // correction for many tests uses just these. If there are errors over seeds and over the text,
-  // `cautious` is the p at which |x| = sqrt((t_seeds(p) seeds)^2 + (t_text(p) text)^2), or `p` if
-  // that is larger.
+  // correction for many tests depends on exactly these small values. If there are errors over seeds
+  // and over the text, `cautious` is the p at which
+  // |x| = sqrt((t_seeds(p) seeds)^2 + (t_text(p) text)^2), or `p` if that is larger.
   std::optional<PValues> p() const;
 };
 
@@ -73,9 +74,9 @@ struct SeedReading {
 // The mean over seeds; needs at least one reading. The text's error is the mean of the readings'
 // errors over the text. That is an upper bound for readings of one text, and close to the truth
 // since seeds err alike. For readings that are differences, the error is instead taken block by
-// block. For shares, it is Wilson's interval of the mean: the seeds answer the same questions, and
-// their mean answer varies over the questions at most as much as a single seed's answers, which are
-// 0 or 1.
+// block. For shares, it is Wilson's interval of the mean: the seeds answer the same questions, so
+// their mean answer varies over the questions no more than a single seed's answers, which are 0 or
+// 1.
 Estimate MeanOf(const std::vector<Reading>& readings);
 
 // B - A. Both have at least one reading.
@@ -90,8 +91,8 @@ struct PairedDifference {
 PairedDifference Compare(const std::vector<SeedReading>& a, const std::vector<SeedReading>& b);
 
 // Holm (1979): p-values corrected for their number, in the same order. Empty ones stay empty.
-// `n_tests` is the number of all tests if the given ones were selected from more, by their numbers:
-// the correction is then for all tests, as if the p-values of the others were larger.
+// `n_tests`: the number of all tests, if the given ones were selected from them by their results.
+// The correction is then for all tests, and takes the p-values of the others to be larger.
 std::vector<std::optional<double>> Holm(const std::vector<std::optional<double>>& p,
                                         std::size_t n_tests = 0);
 // The p-values of tests made together: Holm's correction of the cautious ones. A single test keeps

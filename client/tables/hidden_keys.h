@@ -9,12 +9,12 @@
 
 namespace longrun::client {
 
-// The run without its seed, and without what the sweep language derives from another key if the
-// file does not give it: the last learning rate, a tenth of the first.
+// The run without its seed, and without the last learning rate if that is a tenth of the first: the
+// sweep language derives it in this way if a file does not give it.
 Json WithoutDerivedKeys(const ResultRun& run);
 
 // The keys of the resolved runs, without the seed, in which two runs differ: "train.optimizer.lr",
-// "dataset". Without those below `except`, the path of an axis ("" for none).
+// "dataset". Leaves out the keys below `except`, the path of an axis ("" for none).
 std::vector<std::string> KeysThatDiffer(const ResultRun& a, const ResultRun& b,
                                         const std::string& except);
 
@@ -22,8 +22,8 @@ std::vector<std::string> KeysThatDiffer(const ResultRun& a, const ResultRun& b,
 std::string PathOfAxis(const std::string& axis);
 
 // The keys in which these runs differ and that no axis shows: two runs have the same values on
-// `axes` and differ in the key, or each sweep has one value of the key and another sweep another.
-// `axes`: those that the table shows, without `sweep` and `seed`.
+// `axes` but differ in the key, or each sweep has a single value of the key, and these values
+// differ. `axes`: those that the table shows, without `sweep` and `seed`.
 std::vector<std::string> HiddenKeys(const std::vector<const RunRef*>& runs,
                                     const std::vector<std::string>& axes);
 

@@ -1,4 +1,5 @@
-// What a table can show of a result row, and the scale on which the seeds of a cell are averaged.
+// The metrics that a table can show of a result row, and the scale on which each metric is averaged
+// over the seeds of a cell.
 #pragma once
 
 #include <cstdint>
@@ -17,13 +18,13 @@ namespace longrun::client {
 // The blocks of the scored text and each one's part in a mean over it. A block with mean m_b over
 // n_b tokens has the part n_b (m_b - mean) / mean n, so the sum of all parts is 0.
 struct BlockParts {
-  // Which text it is, if readings of several are compared: blocks of two texts have nothing to do
-  // with each other, wherever they begin.
+  // Identifies the text, if readings of several texts are compared: blocks of two texts have
+  // nothing to do with each other, wherever they begin.
   std::string text = {};
   std::vector<std::int64_t> begin = {};  // the block's first token in the split
   std::vector<double> parts = {};        // on the scale of averaging; empty: the row has no blocks
-  // Degrees of freedom of an error from the blocks: their number less one, or fewer if they differ
-  // much in their numbers of tokens.
+  // Degrees of freedom of an error that is computed from the blocks: the number of blocks less one,
+  // or fewer if some blocks have many more tokens than others.
   double df = 0.0;
 };
 // The standard error of a mean from the parts of q blocks, taken as independent:
@@ -74,7 +75,7 @@ struct ResultMetric {
   double ValueError(double x, double se) const;  // delta method: |dvalue/dx| * se
 };
 
-//   perplexity      exp(nll_sum / n)                 folded as nll
+//   perplexity      exp(nll_sum / n)                 averaged as nll
 //   nll             nll_sum / n
 //   bits_per_token  nll / ln 2
 //   bits_per_byte   nll_sum / (ln 2 * bytes)         if bytes are known

@@ -1,10 +1,10 @@
 // The pivot of result rows: any axes as rows, any axes as columns, seeds averaged, and one table
 // for each value of the remaining axes. Formats: table_format.h.
 //
-// Axes: those of the sweeps' matrices (`position`, `train_length`, `train.optimizer.lr`, or `lr` if
-// no other has that name), `dataset`, `seed`, `sweep`, any key of the resolved run
-// (`model.n_layer`), and those of an evaluation: `metric`, `split`, `protocol`, `averaging`,
-// `variant`, `depth`, `tokens_of_context` (for metrics by position), `context_length`.
+// Axes of runs: those of the sweeps' matrices (`position`, `train_length`, `train.optimizer.lr`, or
+// `lr` if no other has that name), `dataset`, `seed`, `sweep`, and any key of the resolved run
+// (`model.n_layer`). Axes of evaluations: `metric`, `split`, `protocol`, `evaluation`, `averaging`,
+// `extension`, `variant`, `depth`, `tokens_of_context` (for metrics by position), `context_length`.
 //
 // A cell averages the seeds of one run. Numbers of different runs are never averaged: an axis that
 // is neither in rows nor in columns makes a table for each of its values.
@@ -89,7 +89,8 @@ struct PivotCell {
   std::optional<double> half95 = {};  // half of the 95 % interval
   bool se_is_over_seeds = false;
   std::vector<SeedReading> readings = {};  // of the seeds with a number
-  // What the text's error was taken from. With fewer than kFewClusters of them it is uncertain.
+  // The units of text from which the text's error was computed. With fewer than kFewClusters of
+  // them, the error is uncertain.
   TextClusters clusters = TextClusters::kUnknown;
   std::optional<std::int64_t> n_clusters = {};
   // Whether the text's error of a relative cell or of a difference is from the blocks' differences.
@@ -99,8 +100,8 @@ struct PivotCell {
   std::optional<PValues> p = {};
   std::optional<double> p_holm = {};
   std::size_t n_seeds_matched = 0;  // of a difference
-  // Of "no_reference" with `against`: the keys in which the most similar run that has the value of
-  // `against` differs.
+  // For the status "no_reference" with `against`: the keys in which the cell's run differs from the
+  // most similar run that has the value of `against`.
   std::vector<std::string> keys_that_differ = {};
   // Of pll_approximate: every pass hid one token, so the number is that of pll.
   bool hid_one_at_a_time = false;
@@ -119,7 +120,7 @@ struct PivotCell {
   // corrected for the number of pairs (Holm), cannot separate from it. Without any error, only
   // equal values count as best.
   bool is_best = false;
-  std::optional<double> p_best = {};  // of that test; nothing for the best itself
+  std::optional<double> p_best = {};  // of that test; empty for the best itself
   std::vector<SeedValue> seeds = {};
   std::vector<std::string> sweeps = {};  // names of the sweeps that have these runs
 };

@@ -26,7 +26,7 @@ struct RunRef {
 
 RunRef MakeRunRef(std::string sweep, const ResultRun& run);
 
-// An evaluation's axis, in the order in which tables are titled.
+// The axes of an evaluation, in the order in which a table's title names them.
 bool IsEvaluationAxis(std::string_view axis);
 const std::vector<std::string>& EvaluationAxes();
 
@@ -46,8 +46,8 @@ std::vector<Json> ValuesInOrder(const std::vector<RunRef>& runs,
 // Whether a value on an axis matches what a user wrote: "64", "1e-3", "cable",
 // "rope(base=500000)", "rope"; "mybook" for "mybook@0e5a8f1c".
 bool IsWritten(const Json& value, const std::string& text);
-// Whether the text is the value's whole name. Where one is, it is meant: beside rope(base=500),
-// "rope" is the method with its defaults.
+// Whether the text is the value's whole name. If an axis has such a value, the text means only this
+// value: beside rope(base=500), "rope" is the method with its defaults.
 bool IsWholeName(const Json& value, const std::string& text);
 
 }  // namespace longrun::client

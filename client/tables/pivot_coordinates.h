@@ -15,8 +15,7 @@
 
 namespace longrun::client {
 
-// Where a result lies on the evaluation axes: one value for each of EvaluationAxes(), in that
-// order.
+// A result's place on the evaluation axes: one value for each of EvaluationAxes(), in that order.
 struct Coordinates {
   const ResultMetric* metric = nullptr;
   std::vector<Json> values = {};

@@ -19,18 +19,18 @@ namespace longrun::client {
 class Evaluations {
  public:
   void Add(const ResultRow& row, const std::string& dataset);
-  // Null if there is only one. After all rows were added.
+  // Null if there is only one such evaluation. To be called after all rows were added.
   const Json& TextOf(const ResultRow& row, const std::string& dataset);
 
  private:
-  // What many rows share.
+  // The data that many rows share.
   struct Known {
     std::string dataset;
     std::string metric;
     std::optional<std::string> split, protocol;
     Json evaluation;
     std::string group;  // all but the evaluation
-    Json params = {};   // of the evaluation, without what has an axis of its own
+    Json params = {};   // of the evaluation, without those that are axes
     std::optional<Json> text = {};
   };
   Known& Find(const ResultRow& row, const std::string& dataset);
@@ -43,7 +43,7 @@ class Evaluations {
 // The parts of an evaluation's text that its name does not have: "score_tokens=8192" of "k=8,
 // score_tokens=8192" and "last_k(every=64,k=8)".
 std::string RestOfEvaluation(const std::string& name, const std::string& text);
-// What a table's title says of an evaluation: its protocol with its parameters, and the rest.
+// The part of a table's title for an evaluation: the protocol with its parameters, and the rest.
 std::string TitleOfEvaluation(const std::string& name, const Json& text);
 
 }  // namespace longrun::client

@@ -24,7 +24,7 @@ namespace longrun::client {
 
 // One published number.
 struct PublishedLine {
-  std::vector<std::string> at = {};  // on each axis: ours where the sweep has it, else as published
+  std::vector<std::string> at = {};  // by axis: our value if the sweep has it, else as published
   std::int64_t context_length = 0;
   double theirs = 0.0;
   // Our number's status: that of PivotCell, or "not_in_sweep" if the sweep does not ask for it.
@@ -61,7 +61,7 @@ struct PublishedComparison {
 };
 
 // `request` may have `where` and the published metric. A condition on a published axis or on the
-// context length chooses among their numbers, any other condition among ours. If several of our
+// context length selects published numbers; any other condition selects ours. If several of our
 // tables fit, only those with the published dataset, split and protocol count. kInvalidArgument for
 // anything else in the request, for a value of `where` that does not exist, and if several tables
 // are left.

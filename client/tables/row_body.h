@@ -1,4 +1,4 @@
-// What a row of results says: the body of a `result` record (sweeps/record.h), parsed once.
+// The content of a row of results: the body of a `result` record (sweeps/record.h), parsed once.
 //
 // Bodies are stored unchanged, so those of older versions lack members, and `extra` may have any
 // form. A member of another form than its type here is treated as absent, and one that is not
@@ -18,8 +18,9 @@
 
 namespace longrun::client {
 
-// What a row's text error was taken from (`extra.clusters`). Rows measured by older versions have
-// windows, which are not independent: their errors are too small.
+// The units of text from which a row's error was computed (`extra.clusters`). Rows measured by
+// older versions have windows, which are not independent, so the errors of these rows are too
+// small.
 enum class TextClusters { kUnknown, kBlocks, kDocuments, kWindows };
 std::string_view ClustersName(TextClusters clusters);  // "", "block", "document", "window"
 
@@ -47,7 +48,7 @@ struct PositionBucket {
   std::int64_t end = 0;
   std::int64_t n = 0;  // tokens scored; 0 if the bucket has no number
   double nll_sum = 0.0;
-  std::vector<BlockSum> blocks = {};  // all of the row, even if without tokens; empty: not known
+  std::vector<BlockSum> blocks = {};  // all blocks of the row, some without tokens; empty: unknown
 };
 
 struct RowBody {
@@ -60,15 +61,15 @@ struct RowBody {
   std::optional<double> value = {}, se = {}, nll_sum = {};
   std::optional<std::int64_t> n = {}, n_bytes = {};
 
-  // Of `extra`.
+  // Members of `extra`.
   TextClusters clusters = TextClusters::kUnknown;
   std::optional<std::int64_t> n_clusters = {};
   std::optional<double> df = {};  // of `se`
   BlockMeans blocks = {};         // empty: not known
-  // Of the protocol per_position; empty without a curve, or without the context length.
+  // Of the protocol per_position; empty if the row has no curve or no context length.
   std::vector<PositionBucket> buckets = {};
   std::optional<std::pair<double, double>> wilson95 = {};  // of a share: low and high
-  std::optional<Quantiles> quantiles = {};                 // nothing if one of them is absent
+  std::optional<Quantiles> quantiles = {};                 // empty if one of them is absent
   std::optional<std::int64_t> passes = {};                 // of a pseudo-likelihood
 };
 

@@ -1,4 +1,4 @@
-// What a sweep has measured: an answer of GetResults, read once, with the JSON in it parsed.
+// The results of a sweep: an answer of GetResults, read once, with the JSON in it parsed.
 #pragma once
 
 #include <string>
@@ -20,10 +20,10 @@ struct ResultRun {
 
 struct ResultRow {
   std::string run_key;
-  std::string cell = {};     // SHA-256 of what was asked
+  std::string cell = {};     // the id of the cell: a SHA-256
   std::string attempt = {};  // ULID; "" if there is no result
   RowBody body = {};         // of the `result` record: metric, value, se, n, ...
-  Json evaluation = {};      // what was asked: evaluation -> parameters
+  Json evaluation = {};      // the evaluation that asked for it: name -> parameters
 };
 
 struct SweepResults {
@@ -36,8 +36,8 @@ struct SweepResults {
 
 // Leaves out rows whose body has no metric or no status: a table has no place for them.
 SweepResults ReadResults(std::string name, const v1::GetResultsResponse& answer);
-// Adds the beginning of the digest to the dataset's name wherever the results have several datasets
-// of one name, as if it was registered again with other texts: they are different texts.
+// Adds the beginning of the digest to a dataset's name if the results have several datasets of this
+// name, for example because the name was registered again with other texts.
 void TellDatasetsApart(std::vector<SweepResults>& results);
 // "mybook" of "mybook" and of "mybook@0e5a8f1c".
 std::string_view DatasetName(std::string_view dataset);

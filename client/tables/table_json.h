@@ -1,4 +1,4 @@
-// -o json and -o jsonl: every number, with the results behind it.
+// -o json and -o jsonl: every number, with the results from which it was computed.
 #pragma once
 
 #include <string>

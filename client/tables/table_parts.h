@@ -1,4 +1,4 @@
-// What the output formats of a table share: titles, heads, legends, and the parts of a cell.
+// The parts that the output formats of a table share: titles, heads, legends, and parts of cells.
 #pragma once
 
 #include <cstddef>
@@ -16,19 +16,20 @@ namespace longrun::client {
 std::string ColumnHead(const PivotTable& table, std::size_t column);
 // "perplexity by context length (validation, nonoverlap)"
 std::string TableTitle(const PivotTable& table);
-// What ± means, and whether the errors are over seeds or over the text; "" if no number has an
+// Says what ± means, and whether the errors are over seeds or over the text; "" if no number has an
 // error. `with_both`: for cells that show both errors (PartsOf).
 std::string ErrorLegend(const PivotTable& table, bool with_both = false);
 // The same for a plot's band, which shows the wider error and has no marks.
 std::string BandLegend(const PivotTable& table);
-// ErrorLegend, and what short cells show instead of a huge number.
+// ErrorLegend, and the meaning of the sign that short cells show instead of a huge number.
 std::string CellLegend(const PivotTable& table);
 // A row's axes as text; for a baseline, its name and dataset.
 std::vector<std::string> RowHead(const PivotTable& table, const PivotRow& row);
 // What sets a row apart from the others: "rope", or "rope" and "train length 64".
 std::vector<std::string> RowName(const PivotTable& table, const PivotRow& row);
 
-// What a mark (a star, bold type) says of a cell: "best of the column, or not separable from it".
+// The meaning of a mark on a cell (a star, bold type): "best of the column, or not separable from
+// it".
 std::string MarkLegend(const PivotTable& table);
 // Whether any cell is marked.
 bool HasMarks(const PivotTable& table);
@@ -42,7 +43,8 @@ struct CellParts {
   // "0.05t" over the text. "°" is added if the text has few blocks.
   std::vector<std::string> errors = {};
   // For a share, instead of `errors`: the interval's ends, "0.7864–0.9565", with the same marks.
-  // Share ± half of the interval could leave 0 to 1, and Wilson's interval is not symmetric.
+  // (A share ± half of its interval could lie outside of 0 to 1, and Wilson's interval is not
+  // symmetric.)
   std::vector<std::string> intervals = {};
   std::string note = {};  // "2/3", "diverged", "1/3 diverged"; ""
 };

@@ -12,7 +12,7 @@
 
 namespace longrun::client {
 
-// Whether gRPC can start its threads and open its files, without which it would abort; checked
+// Whether gRPC can start its threads and open its files; if it could not, it would abort. Checked
 // once, before gRPC starts.
 const Status& RoomForConnections();
 

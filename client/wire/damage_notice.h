@@ -1,5 +1,5 @@
 // Reports what the coordinator left out of an answer because it is damaged: once on standard error,
-// with the remedy, and through the exit code. Any thread.
+// with the remedy, and through the exit code. May be called from any thread.
 #pragma once
 
 #include <set>

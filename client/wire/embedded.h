@@ -2,7 +2,7 @@
 //
 //   STATE/                     0700
 //     coordinator.address      address of the running, or last, coordinator
-//     coordinator.lock         held by it, with its pid (sweeps/coordinator_lock.h)
+//     coordinator.lock         held by a running one; has its pid (sweeps/coordinator_lock.h)
 //     coordinator.log worker.log
 //     service.lock             held by `run` or `up` while it restarts daemons that die
 //     worker/                  the worker's own folder (`run` and `up` start one)
@@ -71,7 +71,7 @@ class Daemons {
   Daemons& operator=(const Daemons&) = delete;
 
   // kFailedPrecondition, with the reason and the remedy, once the daemons cannot continue: the
-  // state folder is gone, or one of them refuses to run. Any thread.
+  // state folder is gone, or one of them refuses to run. May be called from any thread.
   Status Check() const;
 
   // Called after a request that got no answer. Returns why the coordinator ended, or ok if the

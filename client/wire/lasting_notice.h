@@ -13,7 +13,7 @@ class LastingNotice {
  public:
   // Called while the condition lasts. `about` identifies it, even if numbers in `text` change.
   std::string While(const std::string& about, const std::string& text, std::int64_t now_ms);
-  // `text` if something was reported since the last Over().
+  // Returns `text` if something was reported since the last Over().
   std::string Over(const std::string& text);
 
  private:

@@ -1,7 +1,7 @@
 // Decides when a daemon that has ended is started again, and when it is given up. Time is passed
-// in, in milliseconds of BootMs().
+// in, in milliseconds of BootMs(). The reason for its end, and when it is started again:
 //
-//   it ran for a minute or more   as if it had never failed before
+//   it ran for a minute or more   as below, as if it had never failed before
 //   it was killed, or the obstacle may pass (a full disk, a folder that is still held)
 //                                 after 0.2 s, 0.4 s, ... 10 s, forever
 //   it refused to run             once more; then it is given up, since it would refuse again

@@ -22,7 +22,7 @@ namespace longrun::client {
 // Only for calls that are safe to repeat. kUnavailable if nobody has answered within kCallMs.
 class RetryingClient final : public SweepCalls {
  public:
-  // What becomes of a folder that has no database yet: most commands leave it as it is.
+  // Whether a database is made in a folder that has none yet. Most commands leave it without one.
   enum class NoDatabase { kIsLeft, kIsMade };
   explicit RetryingClient(std::string state, NoDatabase no_database = NoDatabase::kIsLeft)
       : state_(std::move(state)), no_database_(no_database) {}

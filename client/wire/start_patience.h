@@ -1,6 +1,7 @@
-// How long to wait for a coordinator that was started and does not answer yet: until its process
-// has been idle for half a minute. Updating a large database of an earlier release takes minutes,
-// and killing the coordinator would lose that work. Time is passed in, in milliseconds of BootMs().
+// Decides how long to wait for a coordinator that was started and does not answer yet: until its
+// process has been idle for half a minute. Updating a large database of an earlier release takes
+// minutes, and killing the coordinator would lose that work. Time is passed in, in milliseconds of
+// BootMs().
 #pragma once
 
 #include <cstdint>
@@ -17,7 +18,7 @@ class StartPatience {
   // Whether to continue waiting. `busy_ticks` is ProcessBusyTicks(); nullopt if the process is not
   // known.
   bool Lasts(std::int64_t now_ms, std::optional<std::uint64_t> busy_ticks);
-  // Returns true once, after a time at which a user would wonder.
+  // Returns true once: when the wait is so long that a user would wonder.
   bool IsToBeTold(std::int64_t now_ms);
 
  private:

@@ -1,5 +1,5 @@
-// The unary calls of SweepService, one function each: what a call does is in
-// proto/longrun/v1/sweeps.proto, and what it returns is the generated class of its answer.
+// The unary calls of SweepService, one function each. proto/longrun/v1/sweeps.proto describes the
+// calls; a function returns the generated class of its call's answer.
 #pragma once
 
 #include <cstdint>

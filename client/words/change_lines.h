@@ -1,8 +1,9 @@
 // The progress of a sweep for a log: a line for each run that has changed,
 // at a rate that a reader can follow.
 //
-// For a large sweep, one line counts the runs that are waiting or finished at the start. After
-// that, there are at most kLinesPerSecond lines per second, and a line counts those left out.
+// For a large sweep, a first line counts the tasks, and runs that are waiting or finished at the
+// start get no line. There are at most kLinesPerSecond lines per second, and a line counts the
+// changes that were left out.
 #pragma once
 
 #include <cstddef>

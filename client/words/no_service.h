@@ -1,4 +1,4 @@
-// How commands that read show sweeps while no service runs: the states in the database are still
+// Shows sweeps while no service runs, for commands that read: the states in the database are still
 // those of the moment when the service ended.
 #pragma once
 

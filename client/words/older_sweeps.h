@@ -1,4 +1,4 @@
-// Sweeps that a name hides: it stands for the newest sweep of that name.
+// Sweeps that a name hides: a name stands for the newest sweep of that name.
 #pragma once
 
 #include <string>
@@ -8,8 +8,8 @@
 namespace longrun::client {
 
 // Says on stderr how many older sweeps of that name have runs or numbers that the newest does not
-// have. Nothing if `sweep` is an id, or if every older sweep is part of the newest, as after a file
-// was extended and submitted again.
+// have. Says nothing if `sweep` is an id, or if every older sweep is part of the newest, for
+// example after a file was extended and submitted again.
 void SayOlderSweeps(SweepCalls& client, const std::string& sweep, const std::string& newest_id);
 
 }  // namespace longrun::client

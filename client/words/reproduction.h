@@ -14,8 +14,8 @@ namespace longrun::client {
 struct ReproducedRun {
   std::string run_key;
   std::string yaml;
-  // Why the unchanged file would not give the same run here: its dataset's name refers to other
-  // content, or to none.
+  // The reasons why the unchanged file would not give the same run here: the name of its dataset
+  // refers to other content, or to none.
   std::vector<std::string> warnings = {};
 };
 

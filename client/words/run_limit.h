@@ -14,7 +14,7 @@ namespace longrun::client {
 struct RunLimit {
   std::optional<std::int64_t> given = {};  // 0: all
 
-  // How many of `n_runs` to print in the format `output`.
+  // The number of runs, out of `n_runs`, to print in the format `output`.
   std::size_t Of(const std::string& output, std::size_t n_runs) const;
 };
 

@@ -10,7 +10,7 @@ namespace longrun::client {
 // "my-sweep evaluates nothing: its file has no `evaluate`": every verb says the same.
 std::string EvaluatesNothing(const std::string& sweep);
 
-// `name`: the sweep's. `refresh`: what is measured again; null if that was not asked for.
+// `name`: the sweep's. `refresh`: the numbers to measure again; null if nobody asked for this.
 std::string SubmissionText(const std::string& name, const v1::SubmitCounts& counts,
                            const v1::RefreshInfo* refresh = nullptr);
 
@@ -20,8 +20,8 @@ bool PlansNoEvaluation(const v1::PlanSweepResponse& plan);
 // For a request with --refresh-errors: the numbers that cannot be measured again, one per line.
 // Null means that the service is of an earlier build, which the text then says.
 std::string NotRefreshedText(const v1::RefreshInfo* refresh);
-// How measuring again ended, once the sweep has ended: a line for each outcome, which counts the
-// tasks with this outcome.
+// The outcomes of the tasks that measured again, once the sweep has ended: a line for each outcome,
+// which counts the tasks with this outcome.
 std::string RefreshOutcomeText(const v1::RefreshInfo& refresh, const Repeated<v1::RunInfo>& runs);
 
 // The answer's `refresh`; null if nobody asked for it, or the service does not know it.

@@ -37,8 +37,8 @@ struct SweepProgress {
   const Repeated<v1::WorkerInfo>* workers = nullptr;  // null: not known
 };
 
-// A headline, and one line per run with state, progress, loss, sparkline and ETA. If that is more
-// than `n_lines` in total, running ones come first and the others are counted.
+// A headline, and one line per run with state, progress, loss, sparkline and ETA. If these are more
+// than `n_lines` lines, chooses runs as RunsToShow() does, and counts the others.
 std::string RenderProgress(const SweepProgress& progress,
                            std::size_t n_lines = std::numeric_limits<std::size_t>::max());
 
@@ -96,7 +96,7 @@ struct FollowOptions {
   std::function<const Daemons*()> own = {};
   std::function<void()> away = {};  // called repeatedly while nobody answers
   std::function<void(const v1::WatchSweepResponse&)> show =
-      {};  // gets each message instead of the drawing
+      {};  // called with each message; nothing is drawn then
   std::function<Status(const v1::WatchSweepResponse&)> give_up =
       {};  // called after each message; an error ends it
 };
@@ -117,7 +117,7 @@ void PrintNotices(const Repeated<v1::Notice>& notices);
 // The failed tasks, each with the reason and where to look. If there are many, shows the first ones
 // and counts the others.
 std::string FailedTasksText(const SweepProgress& progress);
-// Prints it on stderr.
+// Prints FailedTasksText() on stderr.
 void PrintFailures(const SweepProgress& progress);
 
 // Prints the end of a sweep: its failures. Returns the exit code.

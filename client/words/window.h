@@ -20,7 +20,7 @@ TerminalSize SizeOfStderr();
 // room.
 std::size_t DisplayWidth(std::string_view text);
 
-// The number of rows that a text takes on a terminal with so many columns; wider lines wrap.
+// The number of rows that a text takes on a terminal with `columns` columns; wider lines wrap.
 std::size_t RowsOf(std::string_view text, std::size_t columns);
 
 }  // namespace longrun::client

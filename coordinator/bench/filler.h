@@ -15,7 +15,7 @@
 
 namespace longrun::coordinator {
 
-// The line of a journal record, like JournalWriter's.
+// A journal record as a line, in the form that JournalWriter writes.
 std::string JournalLine(std::int64_t seq, RecordKind kind, const Json& body, const Json& step);
 
 // A sweep to submit: one run for each of four position methods and each seed, evaluated at each

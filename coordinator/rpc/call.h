@@ -25,9 +25,9 @@ struct CoordinatorParts {
   LogStore& logs;
   Metrics& metrics;
   Executor& executor;
-  Executor& submitter;   // one thread, apart: a sweep file may take seconds
-  Executor& log_writer;  // one thread: chunks of a log stay in order
-  Executor& querier;     // apart: waits for users' SQL, which may take long
+  Executor& submitter;   // one separate thread, since a sweep file may take seconds
+  Executor& log_writer;  // one thread, so that chunks of a log stay in order
+  Executor& querier;     // separate threads, which wait for users' SQL
   Ticker& ticker;
   std::string metrics_address;
   std::string query_program;           // answers users' SQL in a child: store/query_process.h
@@ -61,7 +61,7 @@ grpc::ServerUnaryReactor* Handle(CoordinatorParts& parts, grpc::CallbackServerCo
                                  const char* method, CallBody body);
 
 // Notes known damage in the tables on which an answer rests, even if the answer's reads did not
-// meet it, unless it has been repaired since.
+// meet this damage. Leaves out damage that has been repaired since.
 Status NoteKnownDamage(CoordinatorParts& parts, StoreReader& reader,
                        const std::set<std::string>& tables);
 

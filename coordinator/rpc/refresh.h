@@ -19,8 +19,9 @@ struct Refresh {
   std::vector<std::string> impossible;  // what cannot be measured again, and why
 };
 
-// Finds the numbers among `known_cells` (StoreReader::CellOwners) whose rows lack values from which
-// this version computes the text's error. Checks that the weights to measure them again are stored.
+// Finds the numbers among `known_cells` (StoreReader::CellOwners) whose rows lack values that this
+// version needs to compute the error over the text. Checks that the weights to measure them again
+// are stored.
 Result<Refresh> FindRefresh(Call& call, const std::map<std::string, std::string>& known_cells);
 
 // `started`: tasks that measure again, apart from those under way.

@@ -36,7 +36,7 @@ struct SweepTexts {
 // count until the new ones are complete.
 struct StaleResult {
   std::string task;
-  std::string result_attempt;           // its rows lack it; ignored if another attempt counts now
+  std::string result_attempt;           // has the old numbers; if another counts now: ignored
   std::vector<ExpectedCell> cells;      // all cells that the task must fill
   std::vector<MeasuredNumber> numbers;  // of result_attempt
 };
@@ -272,7 +272,7 @@ struct SubmitCounts {
   std::int64_t cells_new = 0;
   std::int64_t cells_reused = 0;
   std::int64_t tasks_retried = 0;
-  std::int64_t tasks_failed_for_good = 0;  // existing or newly requested
+  std::int64_t tasks_failed_for_good = 0;  // FailedForGood(); existing tasks or new ones
   // An upper bound of the checkpoint bytes that will stay on the disk from trainings that are new,
   // retried or in progress.
   std::int64_t checkpoint_bytes = 0;
@@ -349,8 +349,9 @@ struct MissedWorker {
 };
 std::vector<MissedWorker> MissedWorkers(const State& state, Instant now);
 
-// Running attempts that have reported nothing for much longer than before, although their worker is
-// heard from. Their trainer may have been suspended, or may be waiting for memory or a disk.
+// Running attempts that have reported nothing for much longer than their longest pause so far,
+// although their worker is heard from. Their trainer may have been suspended, or may be waiting for
+// memory or a disk.
 std::vector<const Attempt*> QuietAttempts(const State& state, Instant now);
 
 // Applies a record to its attempt, in the same way for an incoming record and for one read back

@@ -59,7 +59,7 @@ bool IsLive(AttemptState state);
 
 // The clock that measured a duration.
 enum class DurationClock {
-  kNone,  // it is live, or never ran
+  kNone,  // the attempt is live, or never ran
   kBoot,  // the boot clock, which nobody can set
   kWall,  // two readings of the wall clock, which may have been set between them: never below 0
 };
@@ -134,8 +134,8 @@ struct Attempt {
   // Volatile:
   Instant offered_at = 0;
   Instant listed_at = 0;  // when its worker last reported it
-  // If the worker came back from a restart and none of its attempts still had a trainer: the number
-  // of these attempts, including this one. All of the machine's processes had ended together.
+  // The number of the worker's attempts, including this one, that ended together: after a restart
+  // of the worker, none of them still had a trainer, so all of the machine's processes had ended.
   // Otherwise 0.
   std::int64_t died_together = 0;
   std::optional<ProgressRecord> progress = {};  // the newest
@@ -234,8 +234,8 @@ struct ReadyClass {
   DeviceChoice device_kind = DeviceChoice::kAny;
   std::optional<Execution> execution;  // once decided; compared without micro_batch
   // The memory that a slot of each kind must have, since the two kinds compute on different paths.
-  // For an evaluation, no memory is required of a GPU: if it runs out, the cell's answer is
-  // `out_of_memory`. A CPU does not report exhausted memory, and the whole machine suffers.
+  // An evaluation requires none of a GPU: if its memory runs out, the cell's answer is
+  // `out_of_memory`. On a CPU, nothing reports exhausted memory, and the whole machine suffers.
   std::int64_t gpu_memory_bytes = 0, cpu_memory_bytes = 0;
   // In the order of placement: the sweep that was put first, priority, evaluate before train, time
   // of becoming ready, id.

@@ -20,7 +20,7 @@ struct StepContext {
   const Instant now;
   const std::int64_t wall_ms;
   StepResult result;
-  // Rows that have changed: each is written once, as it is at the end of the step.
+  // Rows that have changed. Each is written once, in its form at the end of the step.
   std::set<std::string> changed_runs;
   std::set<std::string> changed_tasks;
   std::set<std::string> changed_attempts;
@@ -60,7 +60,7 @@ void MoveAttempt(StepContext& step, Attempt& attempt, AttemptState to, const std
 // Adds an attempt that has ended to Index::ended.
 void NoteEnded(Index& index, const Attempt& attempt);
 
-// Adds a task to Index::ready or Index::waiting (depending on task.not_before), and removes it.
+// Add a task to Index::ready or Index::waiting (depending on task.not_before), and remove it.
 void IndexReady(State& state, Task& task, Instant now);
 void UnindexReady(State& state, Task& task);
 
@@ -97,8 +97,9 @@ void ExtendLeasesOverSleep(StepContext& step);                       // lease.cc
 Instant NextDeadline(const State& state, Instant now);               // lease.cc
 void HandleEvent(StepContext& step, const SweepPrioritized& event);  // place.cc
 void PlaceReadyTasks(StepContext& step);
-// The checkpoint from which the training's next attempt starts: the newest, or an older one if the
-// last attempt could not read the one it was given. Nothing: it starts from the beginning.
+// The checkpoint from which the training's next attempt starts: the newest one, or an older one if
+// the last attempt could not read the one that it was given. If the training has none, the final
+// checkpoint of the run that it continues. nullopt: the attempt starts from the beginning.
 std::optional<CheckpointRef> ResumePoint(const State& state, const Task& task);  // place.cc
 
 // ---- load.cc ------------------------------------------------------------------------------------
@@ -108,7 +109,7 @@ bool HasSweep(const State& state, const std::string& task);
 
 // ---- retry.cc -----------------------------------------------------------------------------------
 
-// The reason of a task in kBlocked or kReady before any worker is considered.
+// The reason that a task in kBlocked or kReady has before any worker is considered.
 std::string WaitReason(const Task& task);
 // Starts new rounds for those of `tasks` that failed or were skipped or cancelled, trainings before
 // the tasks that need them. The reasons of the tasks then begin with `why`.
@@ -139,8 +140,8 @@ void SendStopTo(StepContext& step, const Attempt& attempt, const std::string& re
 // Whether this is its task's current attempt, which may still change the task.
 bool IsCurrent(const State& state, const Attempt& attempt);
 // Returns the attempt with this id. If this database was restored from a backup, and so does not
-// know the attempt but knows its task with an older epoch, adopts the attempt. Null if it is of no
-// use any more.
+// know the attempt but knows its task with an older epoch, adopts the attempt. Null if the attempt
+// is of no use any more.
 Attempt* FindOrAdopt(StepContext& step, const Worker& worker, const std::string& attempt,
                      const std::string& task, std::uint64_t epoch);
 

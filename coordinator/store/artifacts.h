@@ -3,7 +3,7 @@
 // Bytes appear complete or not at all: an upload is written to a temporary file and hashed, then
 // synced and renamed. Remains of an interrupted upload are removed at the next start.
 //
-// Any thread; an Upload belongs to one caller at a time.
+// May be called from any thread; an Upload belongs to one caller at a time.
 #pragma once
 
 #include <cstdint>
@@ -30,7 +30,7 @@ class ArtifactStore {
     // Unreferenced bytes stay this long after they were last requested: a worker may have been told
     // that they are here, and its record that refers to them may still be on the way.
     std::int64_t keep_unreferenced_ms = 600'000;
-    // A file's modification time is that of its last request, by this clock.
+    // The clock for modification times: a file's is the time of the last request for the file.
     std::function<std::int64_t()> wall_ms = &WallMs;
   };
   // Removes unfinished uploads and removals from the folder.
@@ -42,7 +42,7 @@ class ArtifactStore {
     std::int64_t n_bytes = 0;
     std::int64_t may_go_at_ms = 0;  // wall clock; from then on it may be removed if unreferenced
   };
-  // kNotFound.
+  // kNotFound if the store does not have it.
   Result<Found> Find(const std::string& sha256) const;
 
   class Upload {
@@ -67,10 +67,10 @@ class ArtifactStore {
     int fd_;
     Sha256 hash_;
   };
-  // kInvalidArgument if `sha256` is not a digest, kResourceExhausted if it would not fit.
+  // kInvalidArgument if `sha256` is not a digest, kResourceExhausted if the bytes would not fit.
   Result<std::unique_ptr<Upload>> Begin(const std::string& sha256, std::int64_t n_bytes_total);
 
-  // Unreferenced bytes that were requested too recently.
+  // Unreferenced bytes that were requested too recently to be removed.
   struct Young {
     std::string sha256;
     std::int64_t n_bytes = 0;
@@ -92,8 +92,8 @@ class ArtifactStore {
   explicit ArtifactStore(Options options) : options_(std::move(options)) {}
   std::string PathOf(const std::string& sha256) const;
   std::string TemporaryPath();  // a new path
-  // Moves the file out of reach, for the caller to unlink, which may take long. Returns false if
-  // the file is young, and leaves it.
+  // Moves the file to the path `to`, where the caller unlinks it, since unlinking may take long. If
+  // the file is young, leaves it in place and returns false.
   Result<bool> TakeAway(const std::string& sha256, const std::string& to);
 
   Options options_;

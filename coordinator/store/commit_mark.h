@@ -4,9 +4,9 @@
 //
 // The note is written after each commit, without waiting for the disk. The log has reached the disk
 // by then, so after a kill or a loss of power it never has less than the newest note that survived.
-// The note names a page that was only in the log, with the checksum of the database's page in that
-// place. So the note no longer counts once the log was moved into the database, or the database was
-// replaced by another.
+// The note names a page that was only in the log, with the checksum of the bytes that the database
+// had in that page's place. If the database has other bytes there, the log was moved into it or it
+// was replaced by another database, and the note no longer counts.
 #pragma once
 
 #include <cstdint>
@@ -36,12 +36,12 @@ class CommitMark {
   Status Clear();
 
  private:
-  // The part of the note that cannot change until the log is moved.
+  // The part of the note that stays the same until the log is moved.
   struct Base {
     std::string salts;         // of the log, 16 hex digits
     std::int64_t page_at = 0;  // byte in the database
     std::int64_t page_bytes = 0;
-    std::uint32_t before = 0;  // CRC-32C of these bytes; zeros after the database's end
+    std::uint32_t before = 0;  // CRC-32C of these bytes; bytes after the database's end are zeros
     std::int64_t database_bytes = 0;
   };
 

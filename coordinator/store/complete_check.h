@@ -12,13 +12,12 @@ namespace longrun::coordinator {
 
 class Connection;
 
-// For a database in which every row matches its checksum, since a damaged key would look like a
-// missing row. Returns at most a few missing rows of each kind. `names_all`: also returns missing
+// Requires that every row matches its checksum, since a row with a damaged key would count as
+// missing. Returns at most a few missing rows of each kind. `names_all`: also returns missing
 // runs and tasks that other rows refer to, which Store::Load() finds by itself.
 Result<std::vector<DamagedRow>> FindMissingRows(Connection& connection, bool names_all);
 
-// The same, but only for rows that record what is needed: the runs and tasks of sweeps, and the
-// attempts of tasks.
+// The same, but returns only missing runs and tasks of sweeps, and missing attempts of tasks.
 Result<std::vector<DamagedRow>> FindMissingMembers(Connection& connection);
 
 }  // namespace longrun::coordinator

@@ -42,7 +42,7 @@ DamagedRow DescribeMissing(const std::string& table, const std::string& what);
 
 // Whether results depend on the rows of this table. If not, "go on without it" is a remedy.
 bool NumbersRestOn(std::string_view table);
-// Returns the rows on which results depend. If there are several others, one row represents them.
+// Returns the rows on which results depend, and the others summed up in a single row.
 std::vector<DamagedRow> InBrief(const std::vector<DamagedRow>& rows);
 
 // The remedy that restores everything, in the same words in every message.

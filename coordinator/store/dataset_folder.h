@@ -10,9 +10,9 @@ namespace longrun::coordinator {
 // `folder`: absolute. Follows symbolic links only to find out whether the folder is within `state`.
 std::string StoredDatasetFolder(const std::string& state, const std::string& folder);
 
-// The absolute path of a stored folder. An earlier release stored only absolute paths. Such a path,
-// if it ends with datasets/NAME, means the folder of this name in `state`, if that folder holds the
-// dataset with this digest.
+// The absolute path of a stored folder. An earlier release stored only absolute paths. If such a
+// path ends with datasets/NAME, and the folder of this name in `state` holds the dataset with this
+// digest, returns the folder in `state`.
 std::string CurrentDatasetFolder(const std::string& state, const std::string& name,
                                  const std::string& digest, const std::string& stored);
 

@@ -1,7 +1,7 @@
 // Copies of trainers' logs, for people: STATE/logs/ATTEMPT.log. Best effort and bounded: only a
 // copy can be lost, and after kLogBytesMax no more is kept for an attempt.
 //
-// Any thread.
+// May be called from any thread.
 #pragma once
 
 #include <cstdint>

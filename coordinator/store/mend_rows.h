@@ -13,8 +13,8 @@ namespace longrun::coordinator {
 
 class Connection;
 
-// A row whose key has a flipped bit is out of order: a search that meets it finds neither it nor
-// the rows after it, and a row that is not found may be written a second time. A flipped bit in
+// A row whose key has a flipped bit is out of order: a search that reaches this row finds neither
+// it nor the rows after it. A row that is not found may be written a second time. A flipped bit in
 // another unique column can give two rows the same value, which their index cannot hold. PutInOrder
 // writes the rows of each such table again in the order of their keys, and rebuilds damaged indexes
 // from the rows. A row that does not match its checksum is repaired if the checksum identifies the

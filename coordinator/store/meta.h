@@ -11,17 +11,17 @@ namespace longrun::coordinator {
 
 class Connection;
 
-// Writes damaged rows again if their content is known: the checksum identifies a single flipped
-// bit, and some rows are also stored elsewhere (the id is also in the state folder's database.id:
-// `id_beside`) or are only informative. kDataLoss for content that cannot be recovered, such as the
-// count of restores. For a connection whose writes do not keep checksums yet.
+// Writes damaged rows again if their content is known. It is known if the checksum identifies a
+// single flipped bit, if it is also stored elsewhere (`id_beside`: the id in the state folder's
+// database.id), or if it is only informative. kDataLoss for content that cannot be recovered, such
+// as the count of restores. For a connection whose writes do not keep checksums yet.
 Status MendMeta(Connection& connection, const std::string& path, const std::string& id_beside,
                 std::vector<std::string>& repairs);
 
-// The schema version in meta, which is stored in addition to the one in the file's header:
-// 0 if it has none.
+// The schema version in table meta, which is stored in addition to the one in the file's header.
+// 0 if meta has none.
 Result<std::int64_t> SchemaVersionInMeta(Connection& connection);
-// Whether no row of meta has the schema version, or may have had it before it was damaged.
+// Whether meta has neither a row with the schema version nor a damaged row, which may have been it.
 Result<bool> IsWithoutSchemaVersion(Connection& connection);
 Status PutSchemaVersion(Connection& connection, std::int64_t version);
 

@@ -1,4 +1,4 @@
-// The numbered changes of the schema, oldest first. The first one makes version 1. An old one is
+// The numbered changes of the schema, oldest first. The first one makes version 1. A migration is
 // never edited; for a change, add a new file in migrations/ and its name in CMakeLists.txt.
 #pragma once
 

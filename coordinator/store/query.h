@@ -3,7 +3,7 @@
 // The text passes three checks before a row is read:
 //   1. It is prepared against an empty database in memory that has the views as tables and nothing
 //      else. Only the documented views exist there, so no other name can be used.
-//   2. An authorizer allows only SELECT, the listed functions and recursion, in any form.
+//   2. An authorizer allows only SELECT, also a recursive one, and the listed functions.
 //   3. Names that WITH defines may be used only a limited number of times: SQLite copies their
 //      definitions while it prepares a statement, and cannot be interrupted then.
 // Then it runs on its own connection, opened for reading. Time, rows, bytes of the answer and
@@ -45,9 +45,9 @@ struct QueryAnswer {
 // `claims_json`: the rows of the view `claims`, each a list with a value for each column. "": the
 // rows are not known, and a query that reads the view is refused.
 //
-// Any thread. kInvalidArgument: not a single SELECT over documented views (the message says what);
-// kPermissionDenied: it uses something that a query may not; kDeadlineExceeded, kResourceExhausted:
-// it was stopped at a limit.
+// May be called from any thread. kInvalidArgument: the text is not a single SELECT over documented
+// views (the message says why); kPermissionDenied: it uses something that a query may not use;
+// kDeadlineExceeded, kResourceExhausted: it was stopped at a limit.
 Result<QueryAnswer> RunQuery(const std::string& database_path, const std::string& sql,
                              const std::string& claims_json, const QueryLimits& limits);
 
@@ -55,19 +55,20 @@ Result<QueryAnswer> RunQuery(const std::string& database_path, const std::string
 Status QueryTimeout(const QueryLimits& limits);
 
 // An upper bound of the number of tables and views to which SQLite expands a statement while it
-// prepares it: the number of views named, multiplied by the number of uses of each name that a WITH
-// defines.
+// prepares it: one more than the number of views that it names, multiplied by the number of uses of
+// each name that a WITH defines.
 double ExpandedTables(std::string_view sql);
 
-// The names, keywords and quoted texts of a statement, in lower case and without their quotes.
+// A name, keyword or quoted text of a statement, in lower case and without its quotes.
 struct SqlName {
   std::string text;
   std::size_t begin = 0;  // bytes into the statement
 };
 std::vector<SqlName> NamesOf(std::string_view sql);
 
-// SQLite's LIKE, in time proportional to text times pattern: '%' stands for any text, '_' for one
-// character, and the case of ASCII letters does not matter. `escape` 0: none.
+// SQLite's LIKE, in time proportional to the length of the text times that of the pattern. '%'
+// stands for any text, '_' for one character, and the case of ASCII letters does not matter.
+// `escape` 0: no escape character.
 bool LikeMatches(std::string_view pattern, std::string_view text, char32_t escape);
 
 }  // namespace longrun::coordinator

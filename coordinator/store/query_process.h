@@ -19,9 +19,10 @@ namespace longrun::coordinator {
 inline constexpr const char* kAnswerQueryFlag = "--answer-query";
 
 // Starts `program` with that flag, and kills it if it exceeds a limit or `is_cancelled` (which may
-// be empty) returns true. Any thread; the child dies with this process. Errors: those of RunQuery;
-// kResourceExhausted if SQLite needs more than limits.memory_bytes_max, or the machine has no room
-// for a process; kCancelled; kInternal: the child could not be started, or ended without an answer.
+// be empty) returns true. The child dies with this process. May be called from any thread. Errors:
+// those of RunQuery; kResourceExhausted if SQLite needs more than limits.memory_bytes_max, or the
+// machine has no room for a process; kCancelled; kInternal: the child could not be started, or
+// ended without an answer.
 Result<QueryAnswer> AskQuery(const std::string& program, const std::string& database_path,
                              const std::string& sql, const std::string& claims_json,
                              const QueryLimits& limits, std::function<bool()> is_cancelled = {});

@@ -158,20 +158,18 @@ class StoreReader {
   Result<std::vector<SweepRunRow>> RunsOfSweep(const std::string& sweep_id);
   using CellSet = std::unordered_set<std::string>;
   Result<CellSet> CellsOfSweep(const std::string& sweep_id);
-  // The rows that count for the sweep's numbers, in its order.
+  // The rows that count for the sweep's numbers, in the sweep's order.
   Result<std::vector<ResultBody>> ResultsOfSweep(const std::string& sweep_id);
   // The rows that count for cells, given the task that has each (CellOwners).
   Result<std::vector<ResultBody>> ResultsOfCells(const std::map<std::string, std::string>& owners);
   // The numbers in an attempt's rows.
   Result<std::vector<MeasuredNumber>> NumbersOf(const std::string& attempt);
-  // Every row of the run that counts, whichever sweep requested it.
+  // All rows of the run that count, whichever sweep requested them.
   Result<std::vector<ResultBody>> ResultsOfRun(const std::string& run_key);
-  // The next two functions find numbers that were stored but can no longer be read (lost.cc), since
-  // their row or the way to it is damaged: for example, a flipped bit in a key hides a sound row.
-  // They note what they find for TakeDamaged().
-  //
-  // They return the numbers that count and are missing in `results`, without body_json. `cells`:
-  // those of the sweep.
+  // The next two functions find numbers that were stored but can no longer be read (lost.cc). The
+  // number's row is damaged, or the way to it: for example, a flipped bit in a key hides a sound
+  // row. Both note what they find for TakeDamaged(), and return the numbers that count and are
+  // missing in `results`, without body_json. `cells`: those of the sweep.
   Result<std::vector<ResultBody>> LostOfSweep(const std::string& sweep_id, const CellSet& cells,
                                               const std::vector<ResultBody>& results);
   Result<std::vector<ResultBody>> LostOfRun(const std::string& run_key,
@@ -215,13 +213,13 @@ class StoreReader {
   Result<std::map<std::string, std::string>> TasksByAttempt();  // attempt -> its task
   // The newest tasks, at most `n_max`.
   Result<std::vector<MeasuredRow>> MeasuredTasks(std::int64_t n_max);
-  // Finds the attempts whose logs a reference asks for. A run or a task asks for the newest attempt
-  // of each task; an attempt asks for itself. kNotFound, kInvalidArgument. Leaves out attempts with
+  // Finds the attempts whose logs to show. For a run or a task: the newest attempt of each task;
+  // for an attempt: only this attempt. kNotFound, kInvalidArgument. Leaves out attempts with
   // damaged rows, and notes these for TakeDamaged().
   Result<std::vector<std::string>> FindLogs(const std::string& reference);
 
-  // A task's curve over its lineage. points_max > 0: that many points over the whole curve,
-  // including the last one.
+  // A task's curve over its lineage. points_max > 0: at most that many points, spread over the
+  // whole curve and including its last point.
   Result<std::vector<CurvePoint>> Curve(const std::string& task, const std::string& metric,
                                         std::int64_t points_max = 0);
 
@@ -230,16 +228,15 @@ class StoreReader {
   Result<std::vector<ExportCandidate>> ExportCandidates();  // newest first
   Result<std::vector<ExportRow>> ExportRows(const std::string& sweep_id);
 
-  // Every checkpoint that has rows, once for each task. CheckpointBytes: every file of these
-  // checkpoints. IsReferenced: whether anything refers to these bytes.
+  // Every checkpoint that has rows, once for each task.
   Result<std::vector<StoredCheckpoint>> Checkpoints();
-  // Tasks that no sweep has: evaluations, then trainings,
-  // each before the training that its run continues.
+  // Tasks that no sweep has: first evaluations, then trainings, each training before the one that
+  // its run continues.
   Result<std::vector<std::string>> OrphanTasks();
-  Result<std::vector<CheckpointBytesRow>> CheckpointBytes();
+  Result<std::vector<CheckpointBytesRow>> CheckpointBytes();  // every file of Checkpoints()
+  // Whether anything refers to these bytes.
   Result<bool> IsReferenced(const std::string& sha256);
-  // The reason for which IsReferenced() is true for all bytes: a damaged table that names files. ""
-  // if there is none.
+  // Why IsReferenced() is true for all bytes: a table that names files is damaged. "" if none is.
   const std::string& files_flaw() const { return files_flaw_; }
   // kFailedPrecondition while a table that decides what may be removed is damaged.
   Status CheckBeforeRemoval();
@@ -252,8 +249,8 @@ class StoreReader {
   Status FindByTasks(const std::string& run_key, const std::set<std::string>& cells,
                      std::map<std::string, std::string>& owners);
   explicit StoreReader(std::unique_ptr<Connection> connection);
-  // Results of a query for run key, cell, task, attempt, journal line, evaluation, metric, length,
-  // variant and depth, with one value bound.
+  // The results that a query returns. Its columns are run key, cell, task, attempt, journal line,
+  // evaluation, metric, length, variant and depth; `bound` is its only parameter.
   Result<std::vector<ResultBody>> Results(const char* sql, const std::string& bound);
   // The context lengths of a task's expected cells, ascending.
   static Result<std::vector<std::int64_t>> LengthsIn(const std::string& expected_cells);
@@ -278,8 +275,8 @@ class StoreReader {
   Result<std::vector<Member>> Members(const std::string& table, const std::string& sweep_id);
   void NoteMember(const std::string& table, const std::string& what);
   bool IsTold(std::string_view table, std::string_view id) const;  // "": anything in the table
-  // The lost results of the evaluations that a query returns, with one value bound. `cells`: only
-  // of these cells, unless null.
+  // The lost results of the evaluations that a query returns; `bound` is the query's only
+  // parameter. `cells`: only results of these cells, unless null.
   Result<std::vector<ResultBody>> Lost(const char* sql, const std::string& bound,
                                        const CellSet* cells,
                                        const std::vector<ResultBody>& results);
@@ -292,8 +289,8 @@ class StoreReader {
   const std::vector<OwedNumber>& Remember(const std::string& task,
                                           const std::vector<ExpectedCell>& cells);
   static Result<std::vector<ExpectedCell>> ExpectedCellsIn(const std::string& json);
-  // The numbers of the task that cannot be found, or to which no sweep leads, except those that
-  // another task has measured since.
+  // The task's numbers that cannot be found or, if `cells` is given, to which no row of table
+  // `cell` leads. Leaves out numbers that another task has measured since.
   Result<std::vector<ResultBody>> LostOfTask(const Evaluated& evaluated,
                                              const std::unordered_set<std::size_t>* cells);
   Result<std::unordered_set<std::size_t>> NumbersBy(const char* way, const Evaluated& evaluated);
@@ -304,8 +301,8 @@ class StoreReader {
   // Returns kNotFound, for a row of these tables.
   Status NotFound(const std::vector<std::string_view>& tables, std::string_view reference);
   bool IsDamageNoted(std::string_view table) const;
-  // The only row of a query for one column, with the range of texts that have this beginning bound
-  // to it; "" if there is none.
+  // Runs a query for one column, with the range of the texts that begin with `beginning` as its
+  // parameters. Returns its only row, or the row that is `beginning` itself; "" if there is none.
   Result<std::string> OneOf(const char* sql, std::string_view what, const std::string& beginning);
   Result<std::string> FindRunKey(const std::string& beginning);  // "" if there is none
 

@@ -1,4 +1,4 @@
-// Treats the damaged rows that a submission writes again: keeps data that only these rows have, and
+// Handles the damaged rows that a submission writes again: keeps data that only they have, and
 // drops rows under a key with a flipped bit. Nothing refers to such a row any more, but it still
 // counts as damaged, and while anything is damaged, nothing is removed (whole_check.h).
 #pragma once

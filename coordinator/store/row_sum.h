@@ -43,14 +43,14 @@ std::int64_t RowSum(std::span<const StoredValue> values);
 inline constexpr std::int64_t kDamagedSum = -1;
 inline constexpr std::int64_t kDamagedSumAdded = 1;
 
-// The checksums of one connection, which this object must outlive.
+// The checksums of one connection. This object must outlive the connection.
 class RowSums {
  public:
   static constexpr std::size_t kDamagedMax = 1000;  // damaged rows kept between two TakeDamaged()
 
   // Finds the tables with a column `sum`, and adds these functions to the connection:
   //   row_sum(COLUMN, ...)               the checksum
-  //   row_holds_TABLE(COLUMN, ..., sum)  1, or 0 and a note for TakeDamaged()
+  //   row_holds_TABLE(COLUMN, ..., sum)  1; or 0, and the row is noted for TakeDamaged()
   //   row_agrees_TABLE(COLUMN, ...)      the same for the row's own digests (row_identity.h)
   static Result<std::unique_ptr<RowSums>> Of(sqlite3* db);
 

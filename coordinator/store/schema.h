@@ -34,9 +34,9 @@ std::string RemedyFor(const AddedColumn& column);
 // kFailedPrecondition, with the remedy, if there is such a column.
 Status CheckAddedColumns(Connection& connection, std::int64_t version);
 
-// The header of the file has no checksum, so its content (whose file it is, and which schema
-// version) is compared with the tables and with table meta. kDataLoss if it does not agree with
-// them, kFailedPrecondition for the file of another program or of a newer release.
+// The header of the file has no checksum. So its content (the application id and the schema
+// version) is compared with the file's tables, including table meta. kDataLoss if they do not
+// agree, kFailedPrecondition for the file of another program or of a newer release.
 Status CheckHeader(Connection& connection, const std::string& path, std::int64_t newest);
 std::string HeaderOf(std::int64_t version);  // statements that write it
 

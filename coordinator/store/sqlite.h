@@ -122,8 +122,9 @@ Status ForEach(Connection& connection, const char* sql, Each each) {
 }
 
 // The connection's newest error as a message: the database, the problem, the remedy, SQLite's own
-// words and, if it may be the cause, `what` was requested. The code matches: kResourceExhausted for
-// a full disk or a limit of the process (base/shortage.h), kDataLoss for a damaged file.
+// words and, unless the file is damaged, the beginning of `what`, the request that failed. The code
+// matches: kResourceExhausted for a full disk or a limit of the process (base/shortage.h),
+// kDataLoss for a damaged file.
 Status SqliteStatus(sqlite3* db, int code, std::string_view what);
 // Whether an error comes from the file or its disk, and not from the statement.
 bool IsOfTheFile(int code);

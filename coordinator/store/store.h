@@ -2,8 +2,8 @@
 //
 // One connection, on one thread, writes and checkpoints the WAL. No other connection may: Debian's
 // SQLite 3.40.1 has a bug that occurs if a checkpoint on one connection overlaps a commit on
-// another. synchronous=FULL: when Commit() has returned, the rows are on the disk. All others read,
-// each through its own StoreReader (reader.h).
+// another. synchronous=FULL: when Commit() has returned, the rows are on the disk. All other
+// threads only read, each through its own StoreReader (reader.h).
 #pragma once
 
 #include <cstdint>
@@ -53,7 +53,7 @@ struct ModelRow {
 struct StoreSizes {
   std::int64_t wal_bytes = 0;
   std::int64_t database_bytes = 0;
-  std::int64_t n_busy = 0;  // since the store was opened
+  std::int64_t n_busy = 0;  // checkpoints that a reader kept from finishing, since Open()
 };
 
 // The effects of a batch of writes.
@@ -69,7 +69,7 @@ struct ApplyCounts {
 
 struct StoreOptions {
   bool is_momentary = false;     // ends with the command that started it
-  bool checks_any_size = false;  // checks and repairs any size; else only up to 16 MiB
+  bool checks_any_size = false;  // checks and repairs any database; else only one up to 16 MiB
 };
 
 class Store {
@@ -99,7 +99,7 @@ class Store {
   // Descriptions of the repairs made when the store was opened.
   const std::vector<std::string>& repairs() const { return repairs_; }
   // The damage found when the store was opened and loaded, which was left out, and the damage found
-  // by others since. Any thread.
+  // by others since. May be called from any thread.
   std::vector<DamagedRow> damaged() const;
   void NoteDamaged(const std::vector<DamagedRow>& rows);
 
@@ -137,9 +137,9 @@ class Store {
 
   // The sizes of the files, and how often a reader kept the WAL from being emptied.
   StoreSizes Sizes() const;
-  // Checkpoints the WAL into the database if it has grown. With `idle`, does so if it has any
-  // content, and then empties the file. Only between transactions. Without `idle`, the file keeps
-  // up to 16 MiB when the WAL starts again.
+  // Checkpoints the WAL into the database if the WAL is large; its file then keeps up to 16 MiB.
+  // With `idle`, checkpoints a WAL of any size and empties its file. Call only between
+  // transactions.
   Status CheckpointWal(bool idle);
 
  private:
@@ -212,8 +212,8 @@ class Store {
 // The digest of a sweep's content. Two files with the same digest are the same sweep, whatever
 // their comments.
 std::string SweepDigest(const Sweep& sweep);
-// Makes the sweep's texts for the store; not on the core's thread. Runs in `known_runs`, which are
-// already stored, get no run_json; it is made later if needed.
+// Makes the sweep's texts for the store. Not to be called on the core's thread. Runs in
+// `known_runs`, which are already stored, get no run_json; it is made later if needed.
 SweepTexts TextsOf(const Sweep& sweep, const std::set<std::string>& known_runs = {});
 
 }  // namespace longrun::coordinator

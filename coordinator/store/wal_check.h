@@ -5,7 +5,7 @@
 // A frame's checksum also covers all frames before it, and shows whether a single bit flipped. The
 // checksum identifies the bit, which is then flipped back, unless it is one of the highest bits of
 // a 32-bit word (with pages of 4096 bytes, the highest 9). Such a frame counts as damaged. Two
-// flipped bits can look like another single one, so check a repaired database.
+// flipped bits can look like another single one, so a repaired database must be checked.
 //
 // A crash leaves an unfinished write at the end. So a frame whose checksum is wrong in any other
 // way counts as damaged only if whole transactions follow it. One is enough if the machine has not
@@ -15,10 +15,10 @@
 // another start of the machine, so do flipped bits in the rest of that commit and in the last frame
 // of the commit before it.
 //
-// After a checkpoint, pages of the log are in the database too. If a damaged frame's page is there
-// as it was, which the frame's checksum shows, the frame is written again from there, however many
-// of its bits are damaged. If a later frame has replaced the page, and the database has all pages
-// as the log's last commit left them, the log is not needed.
+// After a checkpoint, pages of the log are in the database too. If the database still has the page
+// of a damaged frame (the frame's checksum shows whether it is the same), the frame is written
+// again from there, however many of its bits are damaged. If a later frame has replaced the page,
+// and the database has all pages as the log's last commit left them, the log is not needed.
 //
 // Format: https://www.sqlite.org/fileformat2.html (4, "The Write-Ahead Log").
 #pragma once

@@ -1,7 +1,7 @@
-// The worker daemon: it keeps one session with the coordinator, starts a trainer per Start under a
-// shim, and forwards journals. One thread, that of Run(), owns all of its state; gRPC and transfers
-// post to it. Everything that must survive is in the attempts' folders, so kill -9 at any moment
-// loses nothing.
+// The worker daemon: it keeps one session with the coordinator, starts a trainer under a shim for
+// each Start, and forwards journals. One thread, that of Run(), owns all of its state; gRPC and
+// transfers post to it. Everything that must survive is in the attempts' folders, so kill -9 at any
+// moment loses nothing.
 //
 //   attempt:  Start -> Accepted -> preparing (dataset, checkpoints) -> running (shim alive) ->
 //             ended -> reported until Ack says `ended` -> folder kept for the retention time
@@ -67,7 +67,7 @@ class Agent {
   // if the folder was deleted or moved; the trainers are then killed, since nobody could find what
   // they write.
   Status Run();
-  // Any thread.
+  // May be called from any thread.
   void RequestStop();
 
  private:

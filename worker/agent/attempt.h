@@ -75,8 +75,8 @@ class LocalAttempt {
   std::string LogTail() const;  // the last 4 KiB
 
   void Acknowledge(std::int64_t durable_seq);
-  // Writes to the disk at once. Acknowledge() only notes the number, and FlushAcked() writes it, at
-  // most once a second.
+  // Notes that the end is stored, and writes this to the disk at once. Acknowledge() only notes its
+  // number; FlushAcked() writes what was noted, at most once a second.
   Status MarkEnded(std::int64_t wall_ms);
   // Called if the coordinator no longer has the end.
   void TakeBackEnd();

@@ -3,10 +3,10 @@
 //
 //   lock shim.lock (until it ends) -> limits -> start the trainer -> wait -> exit.json -> unlock
 //
-// SIGTERM is passed on to the trainer; if the shim is killed, the kernel kills the trainer. The
-// holder of shim.lock decides. A worker that finds the lock free, and no exit.json, writes
-// `abandoned` while it holds the lock; a shim that starts later finds this file, and starts
-// nothing.
+// SIGTERM is passed on to the trainer; if the shim is killed, the kernel kills the trainer. Only
+// the holder of shim.lock may start the trainer or give the attempt up. A worker that finds the
+// lock free, and no exit.json, writes `abandoned` while it holds the lock; a shim that starts later
+// finds this file, and starts nothing.
 #pragma once
 
 #include <cstdint>

@@ -2,7 +2,7 @@
 // slot's live numbers exist while the slot is busy, and are labelled by the slot, never by its
 // attempt.
 //
-// Any thread.
+// May be called from any thread.
 #pragma once
 
 #include <cstdint>

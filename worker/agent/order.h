@@ -34,7 +34,7 @@ struct Prepared {
   std::string dataset_path;
   std::map<std::string, std::string> checkpoints;  // sha256 -> folder
 };
-// Blocks; any thread. `state`: the worker's folder.
+// Blocks; may be called from any thread. `state`: the worker's folder.
 Result<Prepared> PrepareOrder(const StartMessage& start, const std::string& state,
                               ArtifactTransfer& artifacts);
 

@@ -11,8 +11,8 @@ namespace longrun::agent {
 // room), "limit", "out_of_memory", "data"; "" for an error that may pass by itself.
 std::string_view RefusalClass(const Status& status);
 
-// Turns an error of writing the cache, whatever its code, into one of this machine: the checkpoint
-// itself is not damaged.
+// Gives an error of writing the cache a code that blames this machine, whatever its code was: the
+// checkpoint itself is not damaged.
 Status CacheNotWritten(const Status& status);
 
 }  // namespace longrun::agent

@@ -35,8 +35,8 @@ class CoordinatorSession {
                                                   HelloMessage hello, Listener listener);
   ~CoordinatorSession();  // cancels the stream and waits for its end
 
-  // Queues a message; any thread. A heartbeat goes to the front. Nothing is sent once the stream
-  // has ended.
+  // Queues a message; may be called from any thread. A heartbeat goes to the front. Nothing is sent
+  // once the stream has ended.
   void Send(UpMessage message);
   std::size_t queued_bytes() const;
   // Sends nothing more, and waits until the coordinator has read everything that was sent and ends

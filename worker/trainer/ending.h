@@ -23,7 +23,7 @@ struct Ending {
 // In the trainer, kAborted means that a computation gave NaN or infinity, and kCancelled that it
 // was asked to stop and has saved its state.
 Ending EndingOf(Status status);
-// Decided by the first error; there must be one.
+// The first error decides; there must be at least one.
 Ending EndingOf(const ErrorList& errors);
 
 // Runs `body`; exceptions of LibTorch or the standard library become an ending too.

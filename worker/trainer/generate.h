@@ -31,8 +31,9 @@ struct GenerateOptions {
 // Writes `tokens` (B, T + N), the prompt and its continuation, and `logits` (B, N, V), from which
 // each new token was chosen: F64 for fp64, else F32.
 //
-// For a text, the continuation goes to standard output as it is generated. Only the tokenizer's ids
-// are chosen, and its end of text ends the generation, so N may be smaller than requested.
+// For a text, the continuation goes to standard output while it is generated. Only ids of the
+// tokenizer are chosen, and the tokenizer's end-of-text id ends the generation, so N may be smaller
+// than requested.
 Status RunGenerate(const GenerateOptions& options);
 
 }  // namespace longrun::trainer

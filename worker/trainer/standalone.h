@@ -11,8 +11,9 @@
 namespace longrun::trainer {
 
 struct StandaloneOptions {
-  // The run as JSON (sweeps/run.h). dataset, tokenizer and numerics may be left out; with `init`,
-  // also model, position, init, seed (1) and, if nothing is trained, train. "": {}.
+  // The run as JSON (sweeps/run.h); "" means {}. dataset, tokenizer and numerics may be left out.
+  // With `init`, so may model, position, init, seed (which is then 1) and, if nothing is trained,
+  // train.
   std::string run;
   // A Hugging Face folder, like model.init_from of a sweep: the model from which the run starts or,
   // if the run does not train, the model to evaluate. The run's key is that of a sweep whose model
@@ -26,7 +27,7 @@ struct StandaloneOptions {
   std::vector<std::int64_t> lengths;      // evaluate: context_lengths, override those of params
   std::string split;                      // evaluate: overrides that of params; "": as in params
   std::string device = "cpu";             // cpu | gpu
-  // reference | torch | fused | auto: the path of the checkpoint's run; for a new run,
+  // reference | torch | fused, or auto: the path of the checkpoint's run; for a new run,
   // AttentionPathFor decides
   std::string attention = "auto";
   std::string matrix;     // for a CPU: aten | onednn; "": that of a new run

@@ -1,10 +1,10 @@
 // Training: the loop over optimiser steps of a run.
 //
 // Step t = 1, 2, ... takes the samples (t - 1) G .. t G - 1 of the data order (G sequences per
-// step), in micro-batches whose gradients add up to the mean over the step: over all its tokens or,
-// for a masked language model, over the hidden ones (model/data/masking.h). Only the weights and
-// the optimiser's moments carry over from one step to the next, so a checkpoint {t, weights,
-// moments} continues with the same bits.
+// step), in micro-batches. Their gradients add up to that of the mean loss over all tokens of the
+// step or, for a masked language model, over its hidden tokens (model/data/masking.h). Only the
+// weights and the optimiser's moments carry over from one step to the next, so a checkpoint {t,
+// weights, moments} continues with the same bits.
 #pragma once
 
 #include <optional>

@@ -11,9 +11,9 @@
 
 namespace longrun::trainer {
 
-// The network of a checkpoint of the run. Properties of an imported model other than its shape (the
-// extension of rotary positions, GPT-2's switches for the scale) hold in everything derived from
-// it. kDataLoss for a checkpoint of another model.
+// The network of a checkpoint of the run. If the run starts from an imported model, the network
+// keeps properties of that model other than its shape (the extension of rotary positions, GPT-2's
+// switches for the scale). kDataLoss for a checkpoint of another model.
 Result<NetConfig> ConfigOfRun(const NetConfig& stored, const Run& run, const std::string& folder);
 
 struct StartWeights {
