@@ -34,21 +34,23 @@ struct Synonym {
   std::string_view word;
   const char* verb;  // with its arguments
 };
-constexpr Synonym kSynonyms[] = {{"status", "get SWEEP` or `longrun ls"},
-                                 {"show", "get SWEEP"},
-                                 {"describe", "get SWEEP"},
-                                 {"list", "ls"},
-                                 {"delete", "rm SWEEP"},
-                                 {"remove", "rm SWEEP"},
-                                 {"compare", "diff"},
-                                 {"stop", "cancel SWEEP"},
-                                 {"kill", "cancel SWEEP"},
-                                 {"start", "up"},
-                                 {"serve", "up"},
-                                 {"results", "table SWEEP"},
-                                 {"tail", "logs -f RUN"},
-                                 {"check", "validate FILE"},
-                                 {"download", "import NAME FOLDER"}};
+constexpr Synonym kSynonyms[] = {
+    {"status", "get SWEEP` or `longrun ls"},
+    {"show", "get SWEEP"},
+    {"describe", "get SWEEP"},
+    {"list", "ls"},
+    {"delete", "rm SWEEP"},
+    {"remove", "rm SWEEP"},
+    {"compare", "diff"},
+    {"stop", "cancel SWEEP"},
+    {"kill", "cancel SWEEP"},
+    {"down", "cancel SWEEP` for a sweep, and Ctrl-C or SIGTERM for `longrun up"},
+    {"start", "up"},
+    {"serve", "up"},
+    {"results", "table SWEEP"},
+    {"tail", "logs -f RUN"},
+    {"check", "validate FILE"},
+    {"download", "import NAME FOLDER"}};
 
 std::string NoSuchVerb(const std::string& before, const std::string& word, const CLI::App& among) {
   std::vector<std::string> verbs;

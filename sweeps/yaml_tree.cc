@@ -429,6 +429,27 @@ std::optional<Misplaced> FirstWithoutColon(std::string_view text, int last) {
   return std::nullopt;
 }
 
+// "schedule: warmup_tokens: 20480": a second key on the line at which the parser stopped.
+std::optional<Misplaced> SecondKeyOnLine(std::string_view text, int number) {
+  for (const auto& [at, line] : LinesOutsideBrackets(text, number)) {
+    if (at != number) continue;
+    std::string_view words = Trim(WithoutComment(line));
+    while (words.starts_with("- ")) words = Trim(words.substr(2));
+    const std::size_t first = words.find(": ");
+    if (first == std::string_view::npos) return std::nullopt;
+    const std::string_view key = words.substr(0, first);
+    const std::string_view value = Trim(words.substr(first + 2));
+    const std::size_t end = NameLength(value);
+    if (end == 0 || !value.substr(end).starts_with(": ")) return std::nullopt;
+    return Misplaced{.line = number,
+                     .column = static_cast<int>(value.data() - line.data()) + 1,
+                     .message = Str("a second key on the line of \"", key, "\": write `", key,
+                                    ": {", value, "}`, or \"", value.substr(0, end),
+                                    "\" on a line of its own, indented further")};
+  }
+  return std::nullopt;
+}
+
 // "{position [cable]}": the word before the bracket at which the parser stopped.
 std::optional<Misplaced> WordBeforeBracket(std::string_view text, const YAML::Mark& mark) {
   const std::vector<std::string> lines = Split(text, '\n');
@@ -491,6 +512,7 @@ std::optional<YamlNode> ParseYaml(std::string_view text, int source,
                     WhatToClose(open->what));
     }
     std::optional<Misplaced> key = FirstWithoutColon(text, error.mark.line + 1);
+    if (!key) key = SecondKeyOnLine(text, error.mark.line + 1);
     if (!key) key = WordBeforeBracket(text, error.mark);
     if (key) {
       return refuse({.source = source, .line = key->line, .column = key->column}, key->message);

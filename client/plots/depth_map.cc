@@ -70,8 +70,8 @@ std::optional<DepthMap> MapOfRow(const PivotTable& table, const PivotRow& row, c
       has_all = true;
       continue;
     }
-    const auto at = static_cast<std::size_t>(
-        std::ranges::find(grid.depths, depth.get<double>()) - grid.depths.begin());
+    const auto at = static_cast<std::size_t>(std::ranges::find(grid.depths, depth.get<double>()) -
+                                             grid.depths.begin());
     map.cells[at * n_lengths + length] = CellOf(table, cell);
     has_depths = true;
   }
@@ -115,8 +115,7 @@ class DepthLayout {
     if (!map_.all.empty()) PutRow(map_.depths.size(), true);
     Columns();
     TrainLength();
-    ColourBar(kShares, grid_bottom_ - top_)
-        .Put({.x = right_, .y = top_}, map_.quantity, drawing_);
+    ColourBar(kShares, grid_bottom_ - top_).Put({.x = right_, .y = top_}, map_.quantity, drawing_);
     Describe();
     return std::move(drawing_);
   }
@@ -133,8 +132,8 @@ class DepthLayout {
     left_ = kEdge + kTextSize + 12 + widest + 8;
     const double below = kTextSize + 20 + kTextSize + 8;  // the lengths and the axis' name
     grid_bottom_ = std::max(top_ + 60.0, bottom_ - below);
-    right_ = std::max(left_ + 80.0, drawing_.width - kEdge -
-                                        ColourBar(kShares, grid_bottom_ - top_).Room());
+    right_ = std::max(left_ + 80.0,
+                      drawing_.width - kEdge - ColourBar(kShares, grid_bottom_ - top_).Room());
     cell_width_ = (right_ - left_) / static_cast<double>(map_.lengths.size());
     const std::size_t n_rows = map_.depths.size() + (map_.all.empty() ? 0 : 1);
     const double gap = map_.all.empty() ? 0.0 : kAllGap;
@@ -181,10 +180,9 @@ class DepthLayout {
     }
     const auto every = static_cast<std::size_t>(std::ceil(widest / cell_width_));
     for (std::size_t l = 0; l < map_.lengths.size(); l += every) {
-      drawing_.marks.push_back(TextMark(map_.lengths[l],
-                                        left_ + (static_cast<double>(l) + 0.5) * cell_width_,
-                                        grid_bottom_ + 15, Mark::Anchor::kMiddle, Ink::kText,
-                                        kTextSize));
+      drawing_.marks.push_back(
+          TextMark(map_.lengths[l], left_ + (static_cast<double>(l) + 0.5) * cell_width_,
+                   grid_bottom_ + 15, Mark::Anchor::kMiddle, Ink::kText, kTextSize));
     }
     drawing_.marks.push_back(TextMark("context length (tokens)", (left_ + right_) / 2,
                                       grid_bottom_ + 34, Mark::Anchor::kMiddle, Ink::kText,
@@ -214,9 +212,11 @@ class DepthLayout {
       std::vector<std::string> values;
       for (std::size_t d = 0; d < map_.depths.size(); ++d) {
         const DepthCell& cell = map_.At(d, l);
-        if (cell.value) values.push_back(Str(Percent(*cell.value), " at ", Percent(map_.depths[d])));
+        if (cell.value)
+          values.push_back(Str(Percent(*cell.value), " at ", Percent(map_.depths[d])));
       }
-      if (!values.empty()) parts.push_back(Str("length ", map_.lengths[l], ": ", Join(values, ", ")));
+      if (!values.empty())
+        parts.push_back(Str("length ", map_.lengths[l], ": ", Join(values, ", ")));
     }
     const std::vector<std::string> notes = NotesOf(map_);
     parts.insert(parts.end(), notes.begin(), notes.end());

@@ -21,7 +21,7 @@ std::string OnColour(const std::string& text, double share) {
 }
 
 std::string CellText(const DepthCell& cell, std::size_t width, bool colour) {
-  const std::string text = cell.value                  ? Percent(*cell.value)
+  const std::string text = cell.value                   ? Percent(*cell.value)
                            : cell.status == "not_asked" ? ""
                                                         : "-";
   const std::string padded = Padded(text, width);

@@ -135,6 +135,7 @@ std::string TableLegend(const PivotTable& table) {
   if (any(&PivotCell::is_best)) sentences.push_back(Str("Green: ", MarkLegend(table), "."));
   const std::string errors = CellLegend(table);
   if (!errors.empty()) sentences.push_back(Str(errors, "."));
+  for (const std::string& note : ReasonNotes(table)) sentences.push_back(Str(note, "."));
   return Join(sentences, " ");
 }
 

@@ -80,6 +80,7 @@ class Pivot {
     RETURN_IF_ERROR(ChooseAxes());
     CollectRows();
     RETURN_IF_ERROR(Filter());
+    ChooseExtensionAxis();
     RETURN_IF_ERROR(CollectReferences());
     OrderPages();
     NoteHiddenKeys();
@@ -253,10 +254,26 @@ class Pivot {
         !Named("variant") && request_.rows.empty()) {
       row_axes_.emplace_back("variant");
     }
-    const std::vector<Json> extensions = ValuesOn("extension");
-    if (extensions.size() > 1 && !Named("extension") && request_.rows.empty()) {
-      row_axes_.emplace_back("extension");
+  }
+
+  // Extensions are rows of one table, so that they can be compared, unless the user placed them or
+  // chose a single one.
+  void ChooseExtensionAxis() {
+    if (!has_extensions_) return;
+    constexpr const char* kAxis = "extension";
+    std::vector<Json> shown;
+    for (const Wanted& wanted : wanted_) {
+      if (IsApart(wanted)) continue;
+      Json value = ValueOn(kAxis, *wanted.run, *wanted.place);
+      if (std::ranges::find(shown, value) == shown.end()) shown.push_back(std::move(value));
     }
+    if (!shown.empty()) {
+      extension_of_baselines_ = *std::ranges::min_element(shown, IsExtensionBefore);
+    }
+    const bool is_placed = Contains(row_axes_, kAxis) || Contains(col_axes_, kAxis);
+    const bool is_filtered = std::ranges::find(where_, kAxis, &PivotFilter::axis) != where_.end();
+    const std::size_t n_values = is_filtered ? shown.size() : ValuesOn(kAxis).size();
+    if (n_values > 1 && !is_placed && request_.rows.empty()) row_axes_.emplace_back(kAxis);
   }
 
   bool IsLeftOutDepth(const ResultRow& row) const {
@@ -273,7 +290,7 @@ class Pivot {
     std::optional<std::string> averaging = metric.is_nll() ? body.averaging : std::nullopt;
     if (!averaging && metric.is_nll()) averaging = averaging_[AveragingKeyOf(s, body)];
     // On EvaluationAxes().
-    Json values = Json::array({metric.name, AxisValue(body.split), AxisValue(body.protocol),
+    Json values = Json::array({metric.name, AxisValue(body.split), ProtocolOf(metric, row),
                                evaluation, AxisValue(averaging), ExtensionValue(run, row),
                                AxisValue(body.variant), AxisValue(body.depth),
                                AxisValue(body.tokens_of_context), AxisValue(body.context_length)});
@@ -294,6 +311,14 @@ class Pivot {
     if (in_sweep_.emplace(s, shared.get()).second) places_.emplace_back(s, shared);
   }
 
+  // Questions without protocols, such as those of `needle`, stand under the name of their
+  // evaluation, beside the protocols of others.
+  static Json ProtocolOf(const ResultMetric& metric, const ResultRow& row) {
+    const bool has_name = row.evaluation.is_object() && !row.evaluation.empty();
+    if (row.body.protocol || !metric.is_share() || !has_name) return AxisValue(row.body.protocol);
+    return row.evaluation.begin().key();
+  }
+
   // Null in results without any extension, which need no such axis.
   Json ExtensionValue(const RunRef& run, const ResultRow& row) {
     if (!has_extensions_) return Json();
@@ -305,7 +330,10 @@ class Pivot {
   }
 
   bool Keeps(const RunRef& run, const Coordinates& place) const {
+    const bool is_baseline = baselines_apart_ && place.At("variant") == kBaseline;
     return std::ranges::all_of(where_, [&](const PivotFilter& filter) {
+      // A baseline is that of the models, however they are read.
+      if (is_baseline && filter.axis == "extension") return true;
       return filter.Matches(ValueOn(filter.axis, run, place)) || HasTitle(filter, place);
     });
   }
@@ -534,7 +562,9 @@ class Pivot {
     // read.
     const bool is_apart = IsApart(wanted);
     if (is_apart && axis == "variant") return nullptr;
-    if (is_apart && axis == "extension" && Contains(PageAxes(), axis)) return nullptr;
+    if (is_apart && axis == "extension" && Contains(PageAxes(), axis)) {
+      return extension_of_baselines_;
+    }
     return ValueOn(axis, *wanted.run, *wanted.place);
   }
 
@@ -781,6 +811,10 @@ class Pivot {
     return nearest.value_or(std::vector<std::string>());
   }
 
+  static bool HasSeed(const PivotCell& cell, const Json& seed) {
+    return std::ranges::find(cell.seeds, seed, &SeedValue::seed) != cell.seeds.end();
+  }
+
   Status CompareWithReference(const Wanted& first, PivotCell& cell) const {
     const std::vector<Wanted>* const found = FindReferences(first);
     if (found == nullptr) {
@@ -790,7 +824,16 @@ class Pivot {
     }
     std::vector<SeedRow> rows;
     rows.reserve(found->size());
-    for (const Wanted& wanted : *found) rows.push_back({.run = wanted.run, .row = wanted.row});
+    for (const Wanted& wanted : *found) {
+      // One seed is compared with the same seed, not with the mean of all.
+      if (Named("seed") && !HasSeed(cell, wanted.run->seed)) continue;
+      rows.push_back({.run = wanted.run, .row = wanted.row});
+    }
+    if (rows.empty()) {
+      SetAgainst(nullptr, cell);
+      if (cell.status == kNoReference) cell.keys_that_differ = {"seed"};
+      return {};
+    }
     ASSIGN_OR_RETURN(const PivotCell reference,
                      FoldSeeds(*first.place->metric, rows, /*relative=*/false));
     SetAgainst(&reference, cell);
@@ -892,6 +935,8 @@ class Pivot {
   std::map<std::string, std::vector<Wanted>> references_elsewhere_;  // by ReferenceKeyElsewhere
   std::map<std::string, std::set<const RunRef*>> reference_runs_;    // by ReferencePlace
   bool baselines_apart_ = true;
+  // With a table for each extension, the baselines are in the first one.
+  Json extension_of_baselines_ = nullptr;
   std::map<std::string, std::shared_ptr<Coordinates>> place_of_;
   std::vector<std::pair<std::size_t, std::shared_ptr<Coordinates>>> places_;  // of each sweep
   std::set<std::pair<std::size_t, const Coordinates*>> in_sweep_;

@@ -79,6 +79,7 @@ struct SeedValue {
 //   overflow        the value is beyond the largest double (infinite here); its nll is known
 struct PivotCell {
   std::string status = "not_asked";
+  std::string reason = {};  // why there is no number, as the row says; "" if it says nothing
   ResultMetric metric = {};
   // exp(mean nll) for perplexity, over the existing seeds.
   std::optional<double> value = {};

@@ -153,7 +153,7 @@ bool IsWholeName(const Json& value, const std::string& text) {
 
 bool IsWritten(const Json& value, const std::string& text) {
   if (IsWholeName(value, text)) return true;
-  if (value.is_null()) return text.empty();
+  if (value.is_null()) return text.empty() || text == "none";  // as messages name it
   if (value.is_object() && value.contains("method")) return value.at("method") == text;
   // "mybook" is each dataset of that name.
   if (value.is_string()) return DatasetName(value.get_ref<const std::string&>()) == text;

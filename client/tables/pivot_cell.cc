@@ -209,6 +209,7 @@ Result<PivotCell> FoldSeeds(const ResultMetric& metric, const std::vector<SeedRo
     if (!is_open) cell.n_answered += 1;
     if (value.status != "ok" && (cell.status == "ok" || cell.status == "missing")) {
       cell.status = value.status;
+      if (seed.row != nullptr) cell.reason = seed.row->body.reason;
     }
     if (reading) {
       value.n = sums.Add(*reading, seed.row->body);

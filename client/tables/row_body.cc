@@ -193,6 +193,7 @@ RowBody ReadBody(const Json& body) {
               .n_bytes = WholeAt(body, "bytes")};
   const Json* const extra = Find(body, "extra");
   if (extra == nullptr) return out;
+  if (out.status != "ok") out.reason = TextAt(*extra, "reason").value_or("");
   out.clusters = ClustersIn(*extra);
   out.n_clusters = WholeAt(*extra, "n_clusters");
   out.df = NumberAt(*extra, "df");

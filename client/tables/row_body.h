@@ -71,6 +71,7 @@ struct RowBody {
   std::optional<std::pair<double, double>> wilson95 = {};  // of a share: low and high
   std::optional<Quantiles> quantiles = {};                 // empty if one of them is absent
   std::optional<std::int64_t> passes = {};                 // of a pseudo-likelihood
+  std::string reason = {};  // why the status is not ok; "" if it is, or if nothing was said
 };
 
 // Accepts any JSON: if it is not an object, all members are absent.

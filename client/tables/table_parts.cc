@@ -188,6 +188,25 @@ std::string TableTitle(const PivotTable& table) {
   return title;
 }
 
+std::vector<std::string> ReasonNotes(const PivotTable& table) {
+  constexpr std::size_t kShown = 3;
+  std::vector<std::string> notes;
+  for (const PivotRow& row : table.rows) {
+    for (const PivotCell& cell : row.cells) {
+      if (cell.reason.empty()) continue;
+      std::string note = Str(cell.status, ": ", cell.reason);
+      if (std::ranges::find(notes, note) == notes.end()) notes.push_back(std::move(note));
+    }
+  }
+  if (notes.size() <= kShown) return notes;
+  const std::size_t n_more = notes.size() - kShown;
+  notes.resize(kShown);
+  notes.push_back(Str("and ", n_more, n_more == 1 ? " more reason" : " more reasons",
+                      ": `longrun query \"SELECT DISTINCT json_extract(extra, '$.reason') FROM "
+                      "results\"` lists them"));
+  return notes;
+}
+
 std::vector<std::string> RowName(const PivotTable& table, const PivotRow& row) {
   if (!row.baseline.empty()) return {row.baseline};
   std::vector<std::string> parts;

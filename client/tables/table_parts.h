@@ -28,6 +28,9 @@ std::vector<std::string> RowHead(const PivotTable& table, const PivotRow& row);
 // What sets a row apart from the others: "rope", or "rope" and "train length 64".
 std::vector<std::string> RowName(const PivotTable& table, const PivotRow& row);
 
+// Why cells have no number: "not_applicable: REASON", each reason once and only the first few.
+std::vector<std::string> ReasonNotes(const PivotTable& table);
+
 // The meaning of a mark on a cell (a star, bold type): "best of the column, or not separable from
 // it".
 std::string MarkLegend(const PivotTable& table);

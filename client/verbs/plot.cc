@@ -38,6 +38,9 @@ constexpr int kPictureWidth = 800;
 constexpr int kPictureHeight = 480;
 constexpr int kTextWidth = 80;
 constexpr int kTextHeight = 20;
+// The series of a training, as the trainer records them.
+constexpr std::string_view kValLoss = "val_loss";
+constexpr std::string_view kSeries[] = {"grad_norm", "loss", "lr", "tokens_per_s", kValLoss};
 constexpr std::size_t kNotesMax = 5;  // at most so many curves without numbers are named
 
 struct PlotArguments {
@@ -123,6 +126,11 @@ Result<std::vector<Plot>> LossPlots(const PlotArguments& arguments, const PivotR
     return Status(Code::kInvalidArgument, "--where leaves no run: `longrun get SWEEP` shows them");
   }
   const std::string metric = request.metrics.empty() ? "loss" : request.metrics.front();
+  if (std::ranges::find(kSeries, metric) == std::end(kSeries)) {
+    return Status(Code::kInvalidArgument,
+                  Str("--metric ", metric, ": the curves of a training are ",
+                      Join({std::begin(kSeries), std::end(kSeries)}, ", ")));
+  }
   const bool by_tokens = arguments.x == "tokens";
   std::vector<LossCurve> curves;
   curves.reserve(runs.size());
@@ -132,6 +140,14 @@ Result<std::vector<Plot>> LossPlots(const PlotArguments& arguments, const PivotR
     curve.name = Join(name, ", ");
     curve.group = name.front();
     curves.push_back(std::move(curve));
+  }
+  const bool validates = std::ranges::any_of(runs, [](const RunRef& run) {
+    const Json& train = run.run->resolved.value("train", Json::object());
+    return train.contains("validate") && !train.at("validate").is_null();
+  });
+  if (metric == kValLoss && !validates) {
+    return Status(Code::kInvalidArgument,
+                  "no run measures val_loss: `train.validate` in the sweep file turns it on");
   }
   return std::vector<Plot>{
       PlotOfLosses(curves, Str(metric, " in training (", Join(arguments.pivot->sweeps, ", "), ")"),

@@ -153,7 +153,11 @@ std::string AxisText(const Json& value) {
   return Str(AxisName(value), IsExperimental(value) ? " (experimental)" : "");
 }
 
-std::string ShortAxis(const std::string& axis) { return axis.substr(axis.rfind('.') + 1); }
+std::string ShortAxis(const std::string& axis) {
+  // The file's `extend` is another axis, `extension`.
+  if (axis == "train.extend") return axis;
+  return axis.substr(axis.rfind('.') + 1);
+}
 
 std::string ShortId(const std::string& id) { return id.substr(0, 8); }
 

@@ -45,7 +45,7 @@ std::string AxisName(const Json& value);
 // "cable(variant=bidirectional) (experimental)".
 std::string AxisText(const Json& value);
 
-// The last part of an axis' name: "lr".
+// The last part of an axis' name, "lr"; the whole of "train.extend".
 std::string ShortAxis(const std::string& axis);
 
 // The first 8 digits of an id.

@@ -465,12 +465,57 @@ TEST(PivotTest, ExtensionsAreRowsInTheirOrderAndTheBaselineStandsApart) {
     for (const PivotCell& cell : row.cells) EXPECT_EQ(cell.status, "ok");
   }
 
+  // Several chosen ones share a table too, and a table of one has the baseline.
+  const auto two = Build(results, {.where = {{.axis = "extension", .values = {"none", "yarn"}}}});
+  ASSERT_EQ(two.size(), 1U);
+  EXPECT_EQ(two[0].row_axes.back(), "extension");
+  EXPECT_EQ(two[0].rows.size(), 5U);
+  for (const char* const one : {"none", "yarn"}) {
+    const auto only = Build(results, {.where = {{.axis = "extension", .values = {one}}}});
+    ASSERT_EQ(only.size(), 1U) << one;
+    ASSERT_EQ(only[0].rows.size(), 3U) << one;
+    EXPECT_EQ(only[0].rows[2].baseline, "unigram");
+  }
+  // A table for each extension: the first has the baseline.
+  const auto apart = Build(results, {.rows = {"train_length"}});
+  ASSERT_EQ(apart.size(), 3U);
+  EXPECT_EQ(apart[0].rows.size(), 3U);
+  EXPECT_EQ(apart[1].rows.size(), 2U);
+
   const auto chosen =
       Build(results, {.where = {{.axis = "extension", .values = {"yarn"}}},
                       .against = PivotFilter{.axis = "extension", .values = {"none"}}});
   ASSERT_EQ(chosen.size(), 1U);
   ASSERT_EQ(chosen[0].rows.size(), 2U);
   EXPECT_NEAR(*chosen[0].rows[0].cells[0].value, 20.0 / 30.0, 1e-9);
+}
+
+// A number of one seed is compared with the same seed's number.
+TEST(PivotTest, AgainstComparesSeedsThatAreNamedOneByOne) {
+  const PivotFilter cable = {.axis = "position", .values = {"cable"}};
+  const PivotFilter one_seed = {.axis = "seed", .values = {"1"}};
+  for (const PivotRequest& request :
+       {PivotRequest{.where = {one_seed}, .against = cable},
+        PivotRequest{.rows = {"train_length", "position", "seed"}, .against = cable}}) {
+    const auto tables = Build({Grid()}, request);
+    ASSERT_EQ(tables.size(), 1U);
+    for (const PivotRow& row : tables[0].rows) {
+      const bool is_long = std::ranges::find(row.key, Json(128)) != row.key.end();
+      const bool is_cable = std::ranges::find(row.key, Json("cable")) != row.key.end();
+      const PivotCell& cell = row.cells.at(0);
+      ASSERT_EQ(cell.seeds.size(), 1U);
+      const double base = is_long ? 110 : 10;
+      const double seed = cell.seeds[0].seed.get<double>();
+      EXPECT_NEAR(*cell.value, is_cable ? 1.0 : (base + 10 + seed) / (base + seed), 1e-9);
+    }
+  }
+  // Seeds that the other does not have are not compared with.
+  std::vector<ResultRun> runs = {RunOf("a", "cable", 64, 1), RunOf("b", "rope", 64, 2)};
+  const auto none = Build({ResultsOf(runs, {RowOf("a", 64, 8, 500), RowOf("b", 64, 9, 500)})},
+                          {.where = {{.axis = "seed", .values = {"2"}}}, .against = cable});
+  ASSERT_EQ(none.size(), 1U);
+  EXPECT_EQ(none[0].rows[0].cells[0].status, "no_reference");
+  EXPECT_EQ(none[0].rows[0].cells[0].keys_that_differ, std::vector<std::string>{"seed"});
 }
 
 // What has no extension has no such axis in its tables.
