@@ -57,7 +57,7 @@ std::string SubmissionText(const std::string& name, const v1::SubmitCounts& coun
                 Counted(counts.tasks_failed_for_good(), "task"));
   }
   if (counts.runs_reused() + counts.cells_reused() > 0) {
-    text += Str("; known or under way: ", Counted(counts.runs_reused(), "run"), ", ",
+    text += Str("; already submitted: ", Counted(counts.runs_reused(), "run"), ", ",
                 Counted(counts.cells_reused(), "cell"));
   }
   return text;

@@ -1199,7 +1199,7 @@ TEST_F(DamageTest, ARowThatIsGoneIsMissedByThoseThatReferToIt) {
     const Status status = (*reader)->CheckBeforeRemoval();
 
     EXPECT_EQ(status.code(), Code::kFailedPrecondition) << table;
-    EXPECT_NE(status.message().find(Str("a row of table ", table, " that table ")),
+    EXPECT_NE(status.message().find(Str("refers to a row of table ", table, " that is missing")),
               std::string::npos)
         << status.message();
   }

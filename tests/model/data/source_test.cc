@@ -391,8 +391,8 @@ TEST(NpyHeaderTest, OnlyOneRowOfIdsInCOrderIsTaken) {
   };
   has("{'descr': '<u2', 'fortran_order': False, 'shape': (3,), }  \n", "ok");
   has("{\"shape\":(3,),'fortran_order':False,'descr':'<i8'}", "ok");
-  has("{'descr': '>u2', 'fortran_order': False, 'shape': (3,), }", "its numbers are \">u2\"");
-  has("{'descr': '<f4', 'fortran_order': False, 'shape': (3,), }", "its numbers are \"<f4\"");
+  has("{'descr': '>u2', 'fortran_order': False, 'shape': (3,), }", "its dtype is \">u2\"");
+  has("{'descr': '<f4', 'fortran_order': False, 'shape': (3,), }", "its dtype is \"<f4\"");
   has("{'descr': '<u2', 'fortran_order': True, 'shape': (3,), }", "Fortran");
   has("{'descr': '<u2', 'fortran_order': False, 'shape': (3, 4), }", "it has 2 dimensions");
   has("{'descr': '<u2', 'fortran_order': False, 'shape': (), }", "it has 0 dimensions");
