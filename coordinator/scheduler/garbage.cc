@@ -205,8 +205,8 @@ void HandleEvent(StepContext& step, const SweepRemoved& event) {
     const std::string why =
         is_stopping ? Str("is still stopping: try again once `longrun get ", event.sweep_id,
                           "` shows no task at work; where no service runs, `longrun up` ends it")
-                    : Str("is ", SweepStateName(state, event.sweep_id), ": `longrun cancel ",
-                          event.sweep_id, "` ends it first");
+                    : Str("is ", SweepStateName(state, event.sweep_id),
+                          ": end it first with `longrun cancel ", event.sweep_id, "`");
     step.result.status = Status(Code::kFailedPrecondition, Str("sweep ", event.sweep_id, " ", why));
     return;
   }

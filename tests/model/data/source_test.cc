@@ -525,7 +525,7 @@ TEST(SourceOptionsTest, AMistypedNameOfASeparatorIsNotTakenForBytes) {
   };
   EXPECT_EQ(message("blank-lines"),
             "separator: unknown name \"blank-lines\"; did you mean \"blank_lines\"? (choose one of "
-            "line, form_feed, blank_lines; documents separated by this very word: "
+            "line, form_feed, blank_lines; to separate documents by this very word, write "
             "bytes:blank-lines)");
   EXPECT_EQ(
       message("eof"),
