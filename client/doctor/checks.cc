@@ -420,8 +420,8 @@ Finding CheckDatabase(const MachineFacts& machine) {
   const std::string found = Str(checked, "; ", UnknownRuns(unknown));
   if (n_waiting == 0) return Ok(found);
   return Warn(Str(found, "; tasks waiting for a build that knows it: ", n_waiting),
-              "build with what they need, or `longrun cancel` their sweeps (`longrun get RUN`); "
-              "their results stay readable");
+              "use a build that knows what these runs need, or `longrun cancel` their sweeps "
+              "(`longrun get RUN` shows them); their results stay readable");
 }
 
 Finding CheckWorkerId(const MachineFacts& machine) {
