@@ -318,7 +318,7 @@ Finding CheckSocket(const MachineFacts& machine) {
       run_time.ok() && !run_time->empty() ? *run_time : GetEnv("TMPDIR").value_or("/tmp");
   return Warn(
       Str("the state folder's path is too long for a socket (", path.size(), " bytes, at most ",
-          kSocketPathBytesMax, " are possible): it is made under ", place, " instead"),
+          kSocketPathBytesMax, " are possible): the socket is made under ", place, " instead"),
       "give a shorter --state if several users share that folder");
 }
 

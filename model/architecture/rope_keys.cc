@@ -141,7 +141,7 @@ Result<Json> OwnLength(const ConfigReader& read, const Scaling& scaling, const J
   return Status(Code::kUnimplemented,
                 Str("config.json: ", shown, ".", kOwnLength, " is ", text(own), ", and ",
                     kOwnLength, " beside ", shown, " ", text(beside),
-                    ": different versions of transformers use different ones of them; give both "
+                    ": versions of transformers differ in which of the two they use; give both "
                     "the same value"));
 }
 

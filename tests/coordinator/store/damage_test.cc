@@ -755,9 +755,10 @@ TEST_F(DamageTest, TheDeepCheckSaysWhatAStartDoesWithADamagedLog) {
   };
   EXPECT_EQ(remedy_of_bit(), "start the coordinator, which repairs it");
   wal[32 + 4120 + 24 + 100] ^= 9;
-  EXPECT_EQ(remedy_of_bit(),
-            "put the other damage of the log right first: until then the coordinator refuses to "
-            "start; then it repairs this");
+  EXPECT_EQ(
+      remedy_of_bit(),
+      "repair the other damage of the log first: until then the coordinator refuses to start; "
+      "after that, it repairs this");
   EXPECT_EQ(Store::Open(folder.path()).status().code(), Code::kDataLoss);
 }
 
