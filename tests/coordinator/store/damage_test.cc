@@ -1269,7 +1269,8 @@ TEST_F(DamageTest, ARowThatADamagedIndexHidesIsNotSaidToBeMissing) {
     PutBack(bytes);
     const auto reader = StoreReader::Open(DatabasePath()).value();
     const std::string message = reader->CheckBeforeRemoval().message();
-    EXPECT_EQ(message.find("is not there"), std::string::npos) << "byte " << at << ": " << message;
+    EXPECT_EQ(message.find("that is missing"), std::string::npos)
+        << "byte " << at << ": " << message;
     n_indexes += message.find("index of the database's table task") != std::string::npos ? 1 : 0;
     n_places += 1;
   }
