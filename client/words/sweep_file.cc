@@ -29,7 +29,7 @@ std::shared_ptr<SweepFileArguments> AddSweepFile(Verb& verb) {
 void AddRefreshErrors(Verb& verb, SweepFileArguments& arguments) {
   verb.AddFlag("--refresh-errors", arguments.refresh_errors,
                "also measure again, from the final checkpoints, numbers of earlier\n"
-               "versions, which took the error over the text from windows");
+               "versions whose error over the text was not measured in full");
 }
 
 namespace {
