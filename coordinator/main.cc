@@ -147,8 +147,8 @@ int Main(int argc, char** argv) {
   bool repair = false;
   app.add_flag(
       "--repair", repair,
-      "The same after repairing what can be repaired in a database of any size (each start "
-      "repairs one of up to 16 MiB)");
+      "Repair what can be repaired in a database of any size (each start repairs one of up to "
+      "16 MiB), then do the same as --check");
   bool answers_query = false;  // a child of a coordinator, for nobody else
   app.add_flag(kAnswerQueryFlag, answers_query)->group("");
   try {

@@ -316,14 +316,18 @@ std::vector<std::string> MarkedChoices(const ParamSpec& spec) {
   return marked;
 }
 
-std::string ExperimentalValues(std::span<const ParamSpec> specs) {
+std::vector<std::string> ExperimentalValues(std::span<const ParamSpec> specs) {
   std::vector<std::string> values;
   for (const ParamSpec& spec : specs) {
-    if (!spec.experimental.empty()) {
-      values.push_back(Str(spec.name, " ", Join(spec.experimental, ", ")));
-    }
+    for (const std::string& value : spec.experimental) values.push_back(Str(spec.name, " ", value));
   }
-  return Join(values, "; ");
+  return values;
+}
+
+std::string ExperimentalNote(std::span<const std::string> values) {
+  if (values.empty()) return "";
+  return Str(" (", Join({values.begin(), values.end()}, ", "), values.size() == 1 ? " is" : " are",
+             " experimental)");
 }
 
 std::string ShowErrors(std::string_view path, std::span<const ParamError> errors) {

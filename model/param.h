@@ -57,9 +57,10 @@ struct ParamSpec {
 
 // The choices for listings: "official", "bidirectional (experimental)".
 std::vector<std::string> MarkedChoices(const ParamSpec& spec);
-// "variant bidirectional": the experimental values of parameters, joined by ", ";
-// "" if there are none.
-std::string ExperimentalValues(std::span<const ParamSpec> specs);
+// The experimental values of parameters: "variant bidirectional".
+std::vector<std::string> ExperimentalValues(std::span<const ParamSpec> specs);
+// " (variant bidirectional is experimental)"; "" if there are none.
+std::string ExperimentalNote(std::span<const std::string> values);
 
 // A bound as people write it: 64, 1e-12.
 std::string ShowNumber(double number);

@@ -135,7 +135,8 @@ const std::vector<ClaimKind>& Table() {
            {Text("of", nullptr, "the value of the axis that is claimed to be lower"),
             Text("than", nullptr, "the value that it is compared with"), Lengths(),
             Number("margin", 0.0, 0.0, 1.0,
-                   "by at least this fraction of it (nll, bits and accuracies: by this amount)")}),
+                   "smallest difference, as a fraction of the number of `than` (nll, bits and "
+                   "accuracies: as an amount)")}),
        .check = WhyNoPair},
       {.name = "flat",
        .meaning =
@@ -145,8 +146,8 @@ const std::vector<ClaimKind>& Table() {
            {Text("of", nullptr, "the value of the axis"),
             Length("from", "the first context length"), Length("to", "the last context length"),
             Number("factor", 1.05, 1.0, kFactorMax,
-                   "the number is multiplied or divided by at most this (nll, bits "
-                   "and accuracies: it differs by at most factor - 1)")}),
+                   "largest factor by which the number may differ from that at `from` (nll, "
+                   "bits and accuracies: it may differ by factor - 1)")}),
        .check = WhyNotFlat},
       {.name = "crosses",
        .meaning = "one value's curve is below another's at `from` and above it at `to`",
@@ -159,7 +160,7 @@ const std::vector<ClaimKind>& Table() {
        .meaning = "the numbers of several values ascend in this order at each of the lengths",
        .params = WithCommon(
            {Text("of", nullptr,
-                 "the values, starting with the one of the lowest number, as cable, fox, alibi"),
+                 "the values, the one with the lowest number first, such as cable, fox, alibi"),
             Lengths()}),
        .check = WhyNoOrder},
       {.name = "equal",
@@ -168,11 +169,12 @@ const std::vector<ClaimKind>& Table() {
            {Text("of", nullptr, "a value of the axis"), Text("than", nullptr, "the other value"),
             Lengths(),
             Number("tolerance", nullptr, 0.0, 1.0,
-                   "as a fraction of the number (nll, bits and accuracies: as an amount)")}),
+                   "largest difference, as a fraction of the number of `than` (nll, bits and "
+                   "accuracies: as an amount)")}),
        .check = WhyNoPair},
       {.name = "ratio",
-       .meaning = "the ratio of two values' numbers is within limits at each of the lengths: of "
-                  "speeds and memory, for example",
+       .meaning = "the ratio of two values' numbers (such as speeds or memory) is within limits "
+                  "at each of the lengths",
        .params = WithCommon(
            {Text("of", nullptr, "a value of the axis"),
             Text("than", nullptr, "what it is divided by"), Lengths(),

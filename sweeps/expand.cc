@@ -403,7 +403,8 @@ class Expander {
       if (const std::optional<Place> place = PlaceGiven(point, path); place && !varies) {
         Report(*place,
                Str("spec.", path,
-                   ": belongs to train.objective: masked_lm, but the objective is causal_lm"));
+                   ": belongs to train.objective: masked_lm, but the objective is causal_lm: "
+                   "remove it, or choose that objective"));
       }
     }
     train.erase("objective");

@@ -183,11 +183,9 @@ Json ExplainKey(const KeyRow& row) {
   }
   if (row.kind == KeyRow::Kind::kPosition) {
     for (const PositionMethod* const method : PositionMethods()) {
-      const std::string experimental = ExperimentalValues(method->params);
-      members.push_back(
-          {{"path", Str(kPosition, ".", method->name)},
-           {"meaning",
-            Str(method->source, experimental.empty() ? "" : "; experimental: ", experimental)}});
+      const std::vector<std::string> experimental = ExperimentalValues(method->params);
+      members.push_back({{"path", Str(kPosition, ".", method->name)},
+                         {"meaning", Str(method->source, ExperimentalNote(experimental))}});
     }
   }
   if (row.kind == KeyRow::Kind::kSchedule) {

@@ -42,7 +42,7 @@ constexpr Key kKeys[] = {
     {"values", "a list of maps with a value for each axis, context_length and value"},
     {"settings", "what they trained and how they evaluated it", false},
     {"notes", "what a reader of the comparison should know", false},
-    {"reading_error", "the numbers are known within this", false},
+    {"reading_error", "largest error of the numbers, such as that of reading a figure", false},
 };
 
 std::vector<std::string> KeyNames() {

@@ -754,9 +754,11 @@ class Reader {
       values.push_back(one.shown.is_string() ? one.shown.get<std::string>()
                                              : CanonicalJson(one.shown));
     }
-    Report(entry.value.place, Str(path, ": ", ShowNode(entry.value),
-                                  " excludes nothing, since the matrix has only these values of ",
-                                  axis.name, ": ", Join(values, ", ")));
+    Report(entry.value.place,
+           Str(path, ": ",
+               entry.value.kind == YamlNode::Kind::kMap ? "this map" : ShowNode(entry.value),
+               " excludes nothing, since the matrix has only these values of ", axis.name, ": ",
+               Join(values, ", ")));
   }
 
   void ReadExclude(const YamlNode& node, const std::string& path) {

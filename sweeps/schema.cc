@@ -212,15 +212,16 @@ std::vector<KeyRow> TrainKeys() {
        {.path = "spec.train.positions",
         .kind = Kind::kSchedule,
         .spec = {.default_value = kPlainPositions,
-                 .meaning = "how the tokens of a training sequence are numbered: plain, from 0, or "
-                            "at positions of a longer range, so that a rotary model learns the "
-                            "distances of longer texts"},
+                 .meaning = "how the tokens of a training sequence are numbered; plain: from 0; "
+                            "a schedule: with positions from a longer range, so that a rotary "
+                            "model learns the distances of longer texts"},
         .axis = true},
        {.path = "spec.train.extend",
         .kind = Kind::kExtension,
         .spec = {.default_value = kNoExtension,
-                 .meaning = "the extension under which a rotary model is trained, and read unless "
-                            "extend says otherwise: one that changes only frequencies"},
+                 .meaning = "the extension under which a rotary model is trained (one that "
+                            "changes only frequencies), and evaluated unless spec.extend says "
+                            "otherwise"},
         .axis = true}},
       rows);
   const std::vector<KeyRow> of_the_sweep = {

@@ -175,8 +175,7 @@ std::string ExpectedValue(const KeyRow& row) {
 }
 
 std::string ParamMeaning(const ParamSpec& spec) {
-  const std::string experimental =
-      spec.experimental.empty() ? "" : Str("; experimental: ", Join(spec.experimental, ", "));
+  const std::string experimental = ExperimentalNote(spec.experimental);
   if (!spec.only_with) return Str(spec.meaning, experimental);
   return Str("(", spec.only_with->name, " ", Join(spec.only_with->values, ", "), ") ", spec.meaning,
              experimental);

@@ -35,7 +35,7 @@ Result<std::string> ParseWorkerId(std::string_view text, const std::string& path
   return Status(
       Code::kDataLoss,
       Str(path, " is damaged: it holds ", Shown(line),
-          IsSafeName(id) ? Str(", and ", id, " has ", ChecksumText(id)) : "",
+          IsSafeName(id) ? Str(", but the checksum of ", id, " is ", ChecksumText(id)) : "",
           ". Either write the name that `longrun workers` shows for this machine into the file "
           "(`echo NAME > ",
           path,

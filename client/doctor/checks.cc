@@ -318,7 +318,7 @@ Finding CheckSocket(const MachineFacts& machine) {
       run_time.ok() && !run_time->empty() ? *run_time : GetEnv("TMPDIR").value_or("/tmp");
   return Warn(
       Str("the state folder's path is too long for a socket (", path.size(), " bytes, at most ",
-          kSocketPathBytesMax, " are possible): it is made under ", place, " instead"),
+          kSocketPathBytesMax, " are possible): the socket is made under ", place, " instead"),
       "give a shorter --state if several users share that folder");
 }
 
@@ -420,8 +420,8 @@ Finding CheckDatabase(const MachineFacts& machine) {
   const std::string found = Str(checked, "; ", UnknownRuns(unknown));
   if (n_waiting == 0) return Ok(found);
   return Warn(Str(found, "; tasks waiting for a build that knows it: ", n_waiting),
-              "build with what they need, or `longrun cancel` their sweeps (`longrun get RUN`); "
-              "their results stay readable");
+              "use a build that knows what these runs need, or `longrun cancel` their sweeps "
+              "(`longrun get RUN` shows them); their results stay readable");
 }
 
 Finding CheckWorkerId(const MachineFacts& machine) {

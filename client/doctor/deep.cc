@@ -21,8 +21,9 @@ namespace {
 constexpr std::size_t kRecordsAtOnce = 1000;
 constexpr std::size_t kBytesAtOnce = std::size_t{1} << 20;
 constexpr const char* kAttemptRemedy =
-    "there is nothing to do: the coordinator keeps what it has stored of it; an attempt that still "
-    "needs it is ended, and its task continues from an earlier checkpoint";
+    "there is nothing to do: the coordinator keeps what it has stored of the attempt; if the "
+    "attempt still needs this file, it is ended, and its task continues from an earlier "
+    "checkpoint";
 
 class Looker {
  public:

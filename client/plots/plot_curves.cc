@@ -182,7 +182,10 @@ Result<std::vector<Plot>> PlotsOfTables(const std::vector<PivotTable>& tables) {
       return Status(
           Code::kInvalidArgument,
           Str("a plot shows one metric by ", by_position ? "tokens of context" : "context length",
-              ", found ", Join(table.col_axes, ", "), " and ", Join(metrics, ", "),
+              ", but this table has ",
+              table.col_axes.empty() ? "no columns"
+                                     : Str("columns by ", Join(table.col_axes, ", ")),
+              " and the ", metrics.size() == 1 ? "metric " : "metrics ", Join(metrics, ", "),
               ": leave --cols out, and give one --metric"));
     }
     const bool has_lengths = std::ranges::all_of(table.columns, [](const auto& column) {

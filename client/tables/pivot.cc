@@ -993,8 +993,8 @@ Result<std::vector<PivotTable>> BuildPivot(const std::vector<SweepResults>& resu
   if (!std::ranges::all_of(asked, is_by_position)) {
     return Status(Code::kInvalidArgument,
                   Str("--metric ", Join(request.metrics, ","),
-                      ": a metric by position has other columns than the others: ask for each by "
-                      "itself"));
+                      ": metrics by position have other columns than the rest: ask for them "
+                      "separately"));
   }
   if (request.relative) {
     return Status(Code::kInvalidArgument,

@@ -82,22 +82,21 @@ std::string Title(const PublishedComparison& comparison) {
   return Str(comparison.metric_words, ", published and ours: ", comparison.published.title);
 }
 
-// "3 of 46 published numbers have one of ours; 43 do not (–)"
+// "3 of 46 published numbers have a counterpart in ours; 43 do not (–)"
 std::string CountText(const PublishedComparison& comparison) {
   const std::size_t n = comparison.n_published, n_measured = comparison.n_measured;
   const std::size_t n_open = n - n_measured;
   std::string text =
       Str(n_measured, " of ", n, n == 1 ? " published number " : " published numbers ",
-          n_measured == 1 ? "has" : "have", " one of ours");
+          n_measured == 1 ? "has" : "have", " a counterpart in ours");
   if (n_open > 0) StrAppend(text, Str("; ", n_open, n_open == 1 ? " does" : " do", " not"));
   if (!comparison.lacking.empty()) {
     StrAppend(text, Str(": the sweep has no ", Join(comparison.lacking, ", no ")));
   } else if (std::ranges::all_of(comparison.lines,
                                  [](const PublishedLine& line) { return line.runs.empty(); })) {
-    StrAppend(text,
-              Str(": the two have nothing in common, since no run of the sweep has published ",
-                  "values of ", Join(comparison.published.axes, ", "),
-                  " and is evaluated at their context_length"));
+    StrAppend(text, Str(": no run of the sweep has published values of ",
+                        Join(comparison.published.axes, ", "),
+                        " and is evaluated at their context_length"));
   }
   return text;
 }

@@ -283,7 +283,7 @@ std::string LegendOf(const PivotTable& table, bool with_both, bool is_band) {
   }
   const bool compares = table.relative || !table.against.empty();
   if (compares && of_others.text && is_unpaired) {
-    parts.back() += " (at most: as if the two errors were independent)";
+    parts.back() += " (an upper bound: the two errors are treated as independent)";
   }
   if (has_few) {
     parts.push_back(Str(is_band ? "of some points " : "° ", "fewer than ", kFewClusters,
@@ -291,7 +291,8 @@ std::string LegendOf(const PivotTable& table, bool with_both, bool is_band) {
   }
   if (has_windows) {
     parts.emplace_back(
-        "the text's error of rows from older versions counts windows as independent: too small");
+        "the error over the text of rows from older versions is too small: it counts windows as "
+        "independent");
   }
   if (hid_one_at_a_time) {
     parts.emplace_back(

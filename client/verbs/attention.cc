@@ -380,7 +380,7 @@ void AddAttention(Verbs& verbs) {
       .ShowDefault();
   verb.AddArgument("--size", arguments->size,
                    Str("WIDTHxHEIGHT: pixels of a picture (", kPictureWidth, "x", kPictureHeight,
-                       "); of a text its width in characters counts"));
+                       "); for a text only the width counts, in characters"));
   verb.AddFlag("--ascii", arguments->ascii, "plain ASCII text without colours");
   verb.SetRun([&verbs, arguments] {
     const Status status = Draw(*arguments, verbs.state);

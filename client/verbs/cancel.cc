@@ -40,8 +40,8 @@ void AddCancel(Verbs& verbs) {
     // Trainers outlive their worker, and only a worker can stop them.
     if (n_stopping > 0 && client.coordinator().momentary()) {
       std::fprintf(stderr,
-                   "no service is running for %s, so its trainers keep running until one starts; "
-                   "`longrun up` stops them\n",
+                   "no service is running for %s, so its trainers keep running: `longrun up` "
+                   "starts a service, which stops them\n",
                    verbs.state.c_str());
     }
     Print(*output == "json"
@@ -54,7 +54,9 @@ void AddCancel(Verbs& verbs) {
       std::fprintf(stderr, "%s\n", WhyNothing(before->info()).c_str());
     }
     if (!answer->others().empty()) {
-      std::fprintf(stderr, "this was %s; other unfinished sweeps of the same name:\n%s",
+      std::fprintf(stderr,
+                   "this command was for sweep %s; other unfinished sweeps have the same "
+                   "name:\n%s",
                    answer->sweep_id().c_str(), OthersText(answer->others()).c_str());
     }
     return static_cast<int>(kExitOk);

@@ -186,8 +186,8 @@ void AddDataVerify(Verbs& verbs, Verb& data) {
   const auto dataset = AddDataset(verb);
   const auto seals = std::make_shared<bool>(false);
   verb.AddFlag("--seal", *seals,
-               "if everything is right, add the manifest's digest of itself, which earlier "
-               "releases did not write");
+               "if everything is right, add the manifest's own digest, which earlier releases "
+               "did not write");
   const auto output = AddOutput(verb, {"table", "json"});
   verb.SetRun(
       [&verbs, dataset, seals, output] { return Verify(*dataset, *seals, *output, verbs.state); });

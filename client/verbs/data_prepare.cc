@@ -114,9 +114,11 @@ std::string HeldOutText(const SplitRule& rule) {
                  ", as an earlier release imported them; to hold out the last ", what,
                  ", choose another name");
     case SplitRule::By::kLastTokens:
-      return Str("validation: the last ", what,
-                 rule.test_tokens > 0 ? Str(" before the ", rule.test_tokens, " of test") : "",
-                 "; train: everything before them");
+      if (rule.test_tokens > 0) {
+        return Str("test: the last ", rule.test_tokens, " tokens; validation: the ",
+                   rule.validation_tokens, " before those; train: everything before both");
+      }
+      return Str("validation: the last ", what, "; train: everything before them");
     default:
       return "";
   }

@@ -144,10 +144,9 @@ std::string WhyNothingPairs(const Subject& a, const Subject& b) {
   };
   return Str(
       "no runs to compare: runs are compared at the same point of the matrix, with the same seed, "
-      "and the sweeps have ",
-      apart.empty() ? "no point in common" : Str("nothing in common in ", Join(apart, ", ")),
-      "; run one of them with the values of the other (--set), or compare two runs: `longrun "
-      "diff ",
+      "and the sweeps ",
+      apart.empty() ? "have no point in common" : Str("share no value of ", Join(apart, ", ")),
+      "; run one sweep with the other's values (--set), or compare two runs: `longrun diff ",
       first(a), " ", first(b), "`");
 }
 

@@ -77,8 +77,8 @@ void AddDoctor(Verbs& verbs) {
       "read everything that is stored and list what is damaged, instead of the usual checks");
   const auto repair = std::make_shared<bool>(false);
   verb.AddFlag("--repair", *repair,
-               "the same, after repairing what can be repaired in the database; not while a "
-               "coordinator runs");
+               "repair what can be repaired in the database, then do the same as --deep; not "
+               "while a coordinator runs");
   verb.SetRun([&verbs, output, deep, repair] {
     return *deep || *repair ? DoctorDeep(*output, verbs.state, *repair)
                             : Doctor(*output, verbs.state);

@@ -270,8 +270,8 @@ int Gc(const GcArguments& arguments, const std::string& output, const std::strin
   if (later > 0) {
     const std::int64_t later_ms = coordinator->later_ms();
     std::fprintf(stderr,
-                 "%s were requested recently and are kept for up to %s min; then a running service "
-                 "removes them, else the next `longrun gc`\n",
+                 "%s were requested recently and are kept for up to %s min; a running service "
+                 "then removes them; if none runs, the next `longrun gc` does\n",
                  FormatBytes(later).c_str(), Str((later_ms + 59'999) / 60'000).c_str());
   }
   if (busy) {

@@ -356,7 +356,7 @@ void AddPlan(Verbs& verbs) {
   const auto pilot = std::make_shared<std::string>();
   verb.AddArgument("--pilot", *pilot,
                    "a sweep with results of the same runs, whose variances are used to predict\n"
-                   "what the file's claims can decide (default: the sweep of its name)");
+                   "what the file's claims can decide (default: the sweep of the same name)");
   verb.SetRun([&verbs, file, output, limit, pilot] {
     const Result<v1::PlanSweepRequest> request = PlanRequest(*file, verbs.state);
     if (!request.ok()) return ReportRequest(request.status());

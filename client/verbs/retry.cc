@@ -46,8 +46,8 @@ void WarnOfDiverged(const std::vector<std::string>& names) {
   if (names.size() > kShown) shown.push_back(Str("and ", names.size() - kShown, " more"));
   std::fprintf(
       stderr,
-      "with the seed and the settings that diverged: %s; %s: change the sweep file, and run "
-      "that\n",
+      "tried again with the seed and the settings that diverged: %s; %s in the sweep file, and "
+      "run that file\n",
       Join(shown, ", ").c_str(), std::string(FailureOf(FailureClass::kNumerical).advice).c_str());
 }
 

@@ -150,7 +150,8 @@ int Run(const RunArguments& arguments, const std::string& state) {
     std::fprintf(stderr, "%s:\n%s",
                  daemons == nullptr
                      ? "other unfinished sweeps share the service"
-                     : "this sweep goes first; other unfinished sweeps take what it leaves free",
+                     : "this sweep goes first; other unfinished sweeps use the slots that it "
+                       "leaves free",
                  OthersText(answer->others()).c_str());
   }
   if (daemons != nullptr && !answer->finished()) {

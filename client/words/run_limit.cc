@@ -18,9 +18,9 @@ std::size_t RunLimit::Of(const std::string& output, std::size_t n_runs) const {
 }
 
 void AddRunLimit(Verb& verb, RunLimit& limit) {
-  verb.AddArgument(
-          "--limit", limit.given,
-          Str("of a sweep only N runs; 0: all (default: ", kShownInTable, " in a table, else all)"))
+  verb.AddArgument("--limit", limit.given,
+                   Str("show at most N runs of a sweep; 0: all (default: ", kShownInTable,
+                       " in a table, else all)"))
       .Placeholder("N")
       .AtLeast(0);
 }

@@ -41,8 +41,8 @@ std::string SubmissionText(const std::string& name, const v1::SubmitCounts& coun
     const std::int64_t n_tasks = refresh->tasks_size(),
                        n_under_way = refresh->tasks_under_way_size();
     if (n_tasks > 0) {
-      parts.push_back(Str(Counted(refresh->cells(), "cell"),
-                          " to measure again for the text's error in ", Counted(n_tasks, "task")));
+      parts.push_back(Str(Counted(refresh->cells(), "cell"), " to measure again in ",
+                          Counted(n_tasks, "task"), " for their error over the text"));
     }
     if (n_under_way > 0) {
       parts.push_back(Str(Counted(n_under_way, "task"), " measuring again already"));
@@ -53,11 +53,11 @@ std::string SubmissionText(const std::string& name, const v1::SubmitCounts& coun
   text += parts.empty() ? "nothing new" : Join(parts, ", ");
   if (refresh != nullptr && !any_stale) text += "; nothing to refresh";
   if (counts.tasks_failed_for_good() > 0) {
-    text += Str("; not tried again, since the same would fail again: ",
-                Counted(counts.tasks_failed_for_good(), "task"));
+    text += Str("; ", Counted(counts.tasks_failed_for_good(), "task"), " not tried again, since ",
+                counts.tasks_failed_for_good() == 1 ? "it" : "they", " would fail in the same way");
   }
   if (counts.runs_reused() + counts.cells_reused() > 0) {
-    text += Str("; known or under way: ", Counted(counts.runs_reused(), "run"), ", ",
+    text += Str("; already submitted: ", Counted(counts.runs_reused(), "run"), ", ",
                 Counted(counts.cells_reused(), "cell"));
   }
   return text;

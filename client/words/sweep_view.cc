@@ -466,8 +466,8 @@ Status NothingFits(const v1::WatchSweepResponse& message) {
   return Status(
       Code::kFailedPrecondition,
       Str(Join(refused, "\n"),
-          "\nno other worker is connected: see with `longrun plan` what the sweep needs, then give "
-          "each slot more memory (fewer --cpu-slots), or let a worker on another machine join"));
+          "\nno other worker is connected: `longrun plan` shows what the sweep needs; give each "
+          "slot more memory (fewer --cpu-slots), or let a worker on another machine join"));
 }
 
 void PrintNotices(const Repeated<v1::Notice>& notices) {

@@ -84,7 +84,7 @@ Status CheckUnused(Core& core, StoreReader& reader, const std::string& name) {
   if (!users.empty()) {
     return Status(Code::kFailedPrecondition,
                   Str("dataset \"", name, "\" is needed by unfinished tasks of ", Join(users, ", "),
-                      ": let it end, or cancel it"));
+                      ": wait until these tasks have ended, or cancel them"));
   }
   if (!stopping.empty()) {
     return Status(

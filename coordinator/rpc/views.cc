@@ -194,7 +194,7 @@ void FillTask(const State& state, const Task& task, const std::string& sweep, In
     message->set_reason(state.runs.at(task.run_key).damaged
                             ? Str(unknown, ": ", kRestoreRemedy,
                                   ", submit the sweep's file again, which rewrites it, or ", cancel)
-                            : Str(unknown, ": build with it, or ", cancel));
+                            : Str(unknown, ": use a build that does, or ", cancel));
   } else {
     message->set_reason(task.reason);
   }
@@ -240,10 +240,10 @@ void AddMissedWorkers(const State& state, Instant now, std::int64_t wall_ms, Not
         came ? Str("was last heard from at ", at(missed.worker->heard_at)) : "has not come back",
         missed.instead == nullptr ? ""
                                   : Str("; worker ", missed.instead->id,
-                                        " came from its machine instead. If that is the same "
-                                        "worker, the file worker_id of "
-                                        "its folder was changed or lost: write \"",
-                                        id, "\" into it and start it again"),
+                                        " connected from the same machine. If both are one worker, "
+                                        "the file worker_id in its folder was changed or lost: "
+                                        "write \"",
+                                        id, "\" into that file and start the worker again"),
         ". At ", at(missed.lease_end), " ", missed.n_tasks == 1 ? "the task is" : "the tasks are",
         " given to another worker, which continues from the last checkpoint"));
     notice->set_over(Str("worker ", id, " is no longer waited for"));

@@ -204,9 +204,10 @@ void HandleEvent(StepContext& step, const SweepRemoved& event) {
   if (is_to_come) {
     const std::string why =
         is_stopping ? Str("is still stopping: try again once `longrun get ", event.sweep_id,
-                          "` shows no task at work; where no service runs, `longrun up` ends it")
-                    : Str("is ", SweepStateName(state, event.sweep_id), ": `longrun cancel ",
-                          event.sweep_id, "` ends it first");
+                          "` shows no task at work; if no service is running, `longrun up` "
+                          "stops the tasks")
+                    : Str("is ", SweepStateName(state, event.sweep_id),
+                          ": end it first with `longrun cancel ", event.sweep_id, "`");
     step.result.status = Status(Code::kFailedPrecondition, Str("sweep ", event.sweep_id, " ", why));
     return;
   }

@@ -111,7 +111,8 @@ void StartRefresh(StepContext& step, std::vector<StaleResult> stale) {
     task.expected_cells = std::move(one.cells);
     task.earlier = std::move(one.numbers);
     RefreshTask(step, task,
-                Str("measured again for the text's error: waits for a free slot; the numbers of ",
+                Str("measured again for its error over the text: waits for a free slot; the "
+                    "numbers of ",
                     NameOf(step.state, task.result_attempt), " count until then"));
     step.result.refreshed.push_back(task.id);
   }

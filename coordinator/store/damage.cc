@@ -306,8 +306,8 @@ std::string DamageText(const DamagedRow& row) {
                  ? " cannot be found, although it was stored: its row, or what leads to it, "
                    "is damaged"
                  : " is damaged: it does not match its stored checksum",
-             "; it is left out, and everything else is kept. You can ", kRestoreRemedy, ", or ",
-             row.remedy);
+             "; it is not used, and all other data stays as it is. You can ", kRestoreRemedy,
+             ", or ", row.remedy);
 }
 
 }  // namespace longrun::coordinator

@@ -22,8 +22,8 @@ struct DamagedRow {
   auto operator<=>(const DamagedRow&) const = default;
 };
 
-// "OBJECT is damaged: ...", or "OBJECT cannot be found: ...; it is left out, and everything else is
-// kept. You can restore a backup (...), or ..."
+// "OBJECT is damaged: ...", or "OBJECT cannot be found: ...; it is not used, and all other data
+// stays as it is. You can restore a backup (...), or ..."
 std::string DamageText(const DamagedRow& row);
 
 // Describes the object and the remedy of a row with damaged values.

@@ -33,7 +33,7 @@ constexpr std::string_view kReadRemedy =
     "give this user the right to read it (`chmod u+rwX`), then check again";
 
 constexpr std::string_view kUnneededRemedy =
-    "nothing refers to it: `longrun gc` removes it, or a backup has it";
+    "nothing refers to it: remove it with `longrun gc`, or restore it from a backup";
 
 class Checker {
  public:
@@ -104,8 +104,8 @@ class Checker {
     const std::string_view remedy =
         flaws->lost.ok()
             ? "start the coordinator, which repairs it"
-            : "put the other damage of the log right first: until then the coordinator "
-              "refuses to start; then it repairs this";
+            : "repair the other damage of the log first: until then the coordinator refuses to "
+              "start; after that, it repairs this";
     for (const WalPage& page : flaws->in_database) {
       Add(Str("the database's log: the page at byte ", page.offset, " of longrun.db-wal"), remedy);
     }

@@ -40,8 +40,8 @@ void NeedTraining(State& state, const std::string& id, const std::string& run_ke
   task->second.run_key = run_key;
   task->second.kind = TaskKind::kTrain;
   task->second.state = TaskState::kFailed;
-  task->second.reason = Str(kTaskDamaged, ": `longrun retry ", run_key.substr(0, 8),
-                            "` trains it again, a backup has it");
+  task->second.reason = Str(kTaskDamaged, ": train it again with `longrun retry ",
+                            run_key.substr(0, 8), "`, or restore a backup");
   task->second.damaged = true;
   task->second.checkpoint_every_ms = kCheckpointEveryMs;
   task->second.checkpoint_keep = kCheckpointKeep;

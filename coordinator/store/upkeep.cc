@@ -138,10 +138,9 @@ Status StoreReader::CheckBeforeRemoval() {
                 .remedy = std::string(kRestoreRemedy)};
   }
   return Status(Code::kFailedPrecondition,
-                Str("nothing is removed while the stored data is damaged, since the damaged part "
-                    "may say that something is needed (",
-                    flaw->object, " ", flaw->how, "): ", flaw->remedy,
-                    "; `longrun doctor --deep` lists all that is damaged"));
+                Str("nothing is removed while the stored data is damaged (", flaw->object, " ",
+                    flaw->how, "), since the damaged part may say what is still needed: ",
+                    flaw->remedy, "; `longrun doctor --deep` lists all that is damaged"));
 }
 
 Status StoreReader::ReadFileDigests(std::int64_t version) {

@@ -62,8 +62,8 @@ Result<std::optional<Flaw>> FindLostRow(Connection& connection, const std::strin
                                "', 'main') ORDER BY 1")));
   if (parents.empty()) return std::optional<Flaw>();
   return std::optional<Flaw>(
-      Flaw{.object = Str("a row of table ", parents.front(), " that table ", table, " refers to"),
-           .how = "is not there",
+      Flaw{.object = Str("table ", table, " refers to a row of table ", parents.front()),
+           .how = "that is missing",
            .remedy = std::string(kRestoreRemedy)});
 }
 

@@ -141,7 +141,7 @@ Result<Json> OwnLength(const ConfigReader& read, const Scaling& scaling, const J
   return Status(Code::kUnimplemented,
                 Str("config.json: ", shown, ".", kOwnLength, " is ", text(own), ", and ",
                     kOwnLength, " beside ", shown, " ", text(beside),
-                    ": different versions of transformers use different ones of them; give both "
+                    ": versions of transformers differ in which of the two they use; give both "
                     "the same value"));
 }
 
@@ -444,10 +444,9 @@ Status CheckYarnIsTold(const Json& config) {
   if (!is_open) return Status();
   return Status(
       Code::kInvalidArgument,
-      Str("config.json: rope_scaling of type \"yarn\" without ", kOwnLength,
-          ": PoSE's models mean the revised form of YaRN by that, others the paper's, and "
-          "the file does not say which; add \"variant\": \"revised\" or \"variant\": "
-          "\"paper\" to rope_scaling"));
+      Str("config.json: rope_scaling of type \"yarn\" has no ", kOwnLength,
+          ", so it may mean the revised form of YaRN (PoSE's models) or the paper's (others); "
+          "add \"variant\": \"revised\" or \"variant\": \"paper\" to rope_scaling"));
 }
 
 void WriteRope(const NetConfig& net, const RopeSpelling& spelling, Json& config) {

@@ -252,14 +252,13 @@ class Assembler {
       options.push_back(Str("--", held_out, " ", n_tokens));
       members.push_back(Str(held_out, ": ", n_tokens));
     }
-    return {
-        Code::kInvalidArgument,
-        Str("split ", split, " has no documents: none of ", n_documents,
-            n_documents == 1 ? " document" : " documents",
-            " was drawn for it, by the hash of its bytes; hold out tokens instead, which may be "
-            "only a part of a document (",
-            Join(options, " "), ", or in a dataset file `split: {by: last_tokens, ",
-            Join(members, ", "), "}`)")};
+    return {Code::kInvalidArgument,
+            Str("split ", split, " has no documents: none of ", n_documents,
+                n_documents == 1 ? " document" : " documents",
+                " was chosen for it by its SHA-256; hold out a number of tokens instead, which may "
+                "be part of a document (",
+                Join(options, " "), ", or in a dataset file `split: {by: last_tokens, ",
+                Join(members, ", "), "}`)")};
   }
 
   Status AllHeldOut(std::string_view split, std::int64_t n_held_out) const {

@@ -182,7 +182,7 @@ double NeedleTokensRead(const DatasetShape&, const Json& params, std::int64_t co
 
 std::vector<ParamSpec> NeedleSpecs() {
   return {
-      ContextLengthsParam("tokens of a prompt; by what rule, `filler` says", 1 << 24),
+      ContextLengthsParam("tokens of a prompt; `filler` says how they are counted", 1 << 24),
       {.name = "depths",
        .type = ParamSpec::Type::kCount,
        .default_value = 16,

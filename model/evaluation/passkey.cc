@@ -314,14 +314,14 @@ ParamSpec OfDrt(ParamSpec spec) {
 
 std::vector<ParamSpec> PasskeySpecs() {
   return {
-      ContextLengthsParam("tokens of a prompt; by what rule, the protocol says", 1 << 24),
+      ContextLengthsParam("tokens of a prompt; the protocol says how they are counted", 1 << 24),
       {.name = "protocol",
        .type = ParamSpec::Type::kChoice,
        .default_value = "pose",
        .choices = {"pose", "fitted", "landmark", "gali", "drt"},
        .meaning =
-           "whose prompts and whose rule for a right answer; fitted: PoSE's, as long as fits "
-           "into the context length with any tokenizer"},
+           "which paper's prompts, and its rule for a right answer; fitted: PoSE's prompts, as "
+           "long as the context length allows with any tokenizer"},
       {.name = "trials",
        .type = ParamSpec::Type::kCount,
        .default_value = 50,

@@ -46,8 +46,8 @@ std::optional<ParamError> Check(const PlanRequest& request) {
   if (StrideOf(request) <= n_beside_bos) return std::nullopt;
   return ParamError{"stride",
                     Str("a stride of ", StrideOf(request), " skips tokens: at context length ",
-                        request.context_length, " it is at most ", n_beside_bos,
-                        " (one place of a window is the begin-of-text token's)")};
+                        request.context_length, ", expected at most ", n_beside_bos,
+                        " (the begin-of-text token takes one place of each window)")};
 }
 
 // Windows of tokens [document.begin, document.begin + n).

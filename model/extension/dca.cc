@@ -68,18 +68,18 @@ const Extension& DcaExtension() {
       .name = "dca",
       .source = "arXiv:2402.17463, section 3 (ChunkLlama)",
       .meaning =
-          "positions repeat in chunks; a query has others for the chunk before and for older "
-          "ones",
+          "positions start again in each chunk; a query has different ones for its own chunk, "
+          "the chunk before and all older chunks",
       .params = {LengthParam("local_window", 0,
-                             "three quarters of original_length less this are a chunk (default: "
-                             "original_length / 8)"),
+                             "tokens by which a chunk is shorter than three quarters of "
+                             "original_length (default: original_length / 8)"),
                  {.name = "temperature",
                   .type = ParamSpec::Type::kNumber,
                   .default_value = 0.0,
                   .min = 0.0,
                   .max = 10.0,
-                  .meaning = "scores are multiplied by (this ln(T / original_length) + 1)^2 in "
-                             "texts of T tokens, beyond original_length"},
+                  .meaning = "t: in texts of T > original_length tokens, scores are multiplied "
+                             "by (t ln(T / original_length) + 1)^2"},
                  OriginalLengthParam(true)},
       .refine_defaults = &RefineDefaults,
       .by_length = &DependsOnLength,

@@ -94,10 +94,12 @@ const Extension& GaliExtension() {
   static const Extension extension = {
       .name = "gali",
       .source = "arXiv:2502.02659, section 3",
-      .meaning = "old keys share the positions that are known, and scores are interpolated",
+      .meaning =
+          "old keys are squeezed into positions below original_length, and scores are "
+          "interpolated between whole distances",
       .params = {LengthParam("local_window", 0,
-                             "tokens at the end that keep whole positions, at least (default: 128, "
-                             "or half of original_length if that is less)"),
+                             "smallest number of tokens at the end that keep whole positions "
+                             "(default: 128, or half of original_length if that is less)"),
                  LengthParam("chunk", 0,
                              "tokens beyond original_length that are read at once; the result "
                              "depends on it (default: local_window)"),
@@ -112,7 +114,7 @@ const Extension& GaliExtension() {
                   .default_value = "fp32",
                   .choices = {"fp32"},
                   .choices_unbuilt = {"bf16_compat"},
-                  .meaning = "in which positions are subtracted"},
+                  .meaning = "number format in which positions are subtracted"},
                  OriginalLengthParam(true)},
       .refine_defaults = &RefineDefaults,
       .needs_original_length = true,

@@ -36,14 +36,16 @@ const Extension& LmInfiniteExtension() {
   static const Extension extension = {
       .name = "lm_infinite",
       .source = "arXiv:2308.16137, section 3",
-      .meaning = "a query sees the last keys, and the first ones at one distance",
+      .meaning =
+          "a query sees the last keys at their distances, and the first keys all at one "
+          "distance",
       .params = {LengthParam("local", 0,
                              "the last keys, including the query's own (default: "
                              "original_length)"),
                  LengthParam("global", 10, "the first keys"),
                  LengthParam("limit", 0,
-                             "the distance of the first keys beyond the last ones "
-                             "(default: local)"),
+                             "the distance at which first keys are seen that are not among the "
+                             "last ones (default: local)"),
                  OriginalLengthParam(true)},
       .refine_defaults = &RefineDefaults,
       .needs_original_length = true,

@@ -57,7 +57,7 @@ const Extension& LongropeExtension() {
   static const Extension extension = {
       .name = "longrope",
       .source = "arXiv:2402.13753; transformers, rope_type longrope",
-      .meaning = "each pair is divided by a factor from a list",
+      .meaning = "each pair's frequency is divided by its factor in a list",
       .params = {FactorParam(),
                  OriginalLengthParam(true),
                  {.name = "attention_factor",
@@ -65,8 +65,8 @@ const Extension& LongropeExtension() {
                   .default_value = 1.0,
                   .min = 0.0,
                   .max = 1e3,
-                  .meaning = "of rotated q and k alike (default: sqrt(1 + ln factor / ln "
-                             "original_length))"},
+                  .meaning = "factor on rotated q and on rotated k (default: sqrt(1 + ln factor "
+                             "/ ln original_length))"},
                  ListParam(kLists[0],
                            "what each pair's frequency is divided by in texts of at most "
                            "original_length tokens"),

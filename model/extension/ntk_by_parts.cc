@@ -15,7 +15,9 @@ const Extension& NtkByPartsExtension() {
   static const Extension extension = {
       .name = "ntk_by_parts",
       .source = "arXiv:2309.00071, section 3.2",
-      .meaning = "fast pairs stay, slow ones are divided by the factor",
+      .meaning =
+          "fast pairs keep their frequencies, those of slow pairs are divided by the "
+          "factor",
       .params = PartsParams(),
       .rotation = &Rotation,
       .trains = true,

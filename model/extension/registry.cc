@@ -165,9 +165,7 @@ std::optional<ParamError> WhyNotExtended(const Json& extension, const ModelConfi
   if ((*known)->read != nullptr && (model.body.window > 0 || !model.causal)) {
     return ParamError{
         .key = "method",
-        .message = Str((*known)->name,
-                       " places the keys of a causal model that sees "
-                       "all of them, and this one ",
+        .message = Str((*known)->name, " needs a causal model that sees all keys, but this one ",
                        model.causal ? Str("has a sliding window of ", model.body.window, " tokens")
                                     : "has no causal mask")};
   }
@@ -300,11 +298,11 @@ std::optional<ParamError> CheckDivided(const char* divisor, const Json& params,
   std::int64_t needed =
       std::max<std::int64_t>(value + 1, (n_tokens - window) / (original - window));
   while (longest(original, window, needed) < n_tokens) ++needed;
-  return ParamError{
-      .key = divisor,
-      .message = Str(value, " with window ", window, " keeps distances below original_length ",
-                     original, " only in texts of up to ", n_max, " tokens, and a context has ",
-                     n_tokens, ": expected ", needed, " or more")};
+  return ParamError{.key = divisor,
+                    .message = Str(divisor, " ", value, " with window ", window,
+                                   " keeps distances below original_length ", original,
+                                   " only in texts of up to ", n_max, " tokens, but a context has ",
+                                   n_tokens, ": expected ", needed, " or more")};
 }
 
 std::optional<ParamError> CheckSteps(const char* key, const Json& params, std::int64_t n_tokens) {

@@ -57,7 +57,9 @@ const Extension& SelfExtendExtension() {
   static const Extension extension = {
       .name = "self_extend",
       .source = "arXiv:2401.01325, section 3.2",
-      .meaning = "keys within a window stay, older ones are read at positions divided by a group",
+      .meaning =
+          "keys within a window keep their distances; for older keys, positions are "
+          "divided by `group`",
       .params = {{.name = "group",
                   .type = ParamSpec::Type::kCount,
                   .default_value = nullptr,

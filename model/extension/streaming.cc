@@ -51,8 +51,8 @@ const Extension& StreamingExtension() {
       .name = "streaming",
       .source = "arXiv:2309.17453, section 3.2 (StreamingLLM)",
       .meaning =
-          "a query sees the first keys and the last ones, at their places in a cache of only "
-          "these",
+          "a query sees only the first keys and the last ones, at their places in a cache that "
+          "holds no others",
       .params = {LengthParam("sinks", 4, "the first keys"),
                  LengthParam("recent", 0,
                              "the last keys, including the query's own (default: "

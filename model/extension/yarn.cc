@@ -33,7 +33,8 @@ std::vector<ParamSpec> Params() {
                     .default_value = 1.0,
                     .min = 0.0,
                     .max = 1e3,
-                    .meaning = "of rotated q and k alike (default: 0.1 ln factor + 1)"});
+                    .meaning = "factor on rotated q and on rotated k (default: 0.1 ln factor + "
+                               "1)"});
   return params;
 }
 
@@ -105,7 +106,8 @@ const Extension& YarnExtension() {
       .name = "yarn",
       .source = "arXiv:2309.00071, sections 3.2 to 3.4",
       .meaning =
-          "fast pairs stay, slow ones are divided by the factor, and attention becomes sharper",
+          "fast pairs keep their frequencies, those of slow pairs are divided by the factor, "
+          "and attention becomes sharper",
       .params = Params(),
       .refine_defaults = &RefineDefaults,
       .rotation = &Rotation,

@@ -127,9 +127,9 @@ const PositionSchedule& PoseSchedule() {
                   .type = ParamSpec::Type::kChoice,
                   .default_value = "random",
                   .choices = {"random", "contiguous", "aligned"},
-                  .meaning = "random: chunks skip text too, by a number of their own (v = U); "
-                             "contiguous: none is skipped (v = 0); aligned: as many tokens as "
-                             "positions are skipped (v = u)"},
+                  .meaning = "how much text is skipped between chunks; random: random numbers "
+                             "of tokens (v = U); contiguous: none (v = 0); aligned: as many "
+                             "tokens as positions (v = u)"},
                  {.name = "text_length",
                   .type = ParamSpec::Type::kCount,
                   .default_value = 0,

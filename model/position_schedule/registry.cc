@@ -115,10 +115,10 @@ std::optional<ParamError> WhyNotScheduled(const Json& schedule, const ModelConfi
   if (only_rotates) return std::nullopt;
   return ParamError{
       .key = "method",
-      .message = Str(schedule.at("method").get<std::string>(),
-                     " gives each token a position, and the model's position method \"",
-                     model.position.method,
-                     "\" knows only its place; choose one that only rotates, as rope"),
+      .message =
+          Str(schedule.at("method").get<std::string>(),
+              " gives tokens positions of their own, but position method \"", model.position.method,
+              "\" cannot use them; choose a method that only rotates, such as rope"),
       .others = {"position.method"}};
 }
 

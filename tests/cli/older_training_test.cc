@@ -139,7 +139,7 @@ TEST_F(OlderTrainingTest, ItsKnownRowsAreMeasuredAgainToTheSameBits) {
   const Ended run = Longrun({"run", PathOf("finished.yaml"), "--refresh-errors"});
 
   ASSERT_EQ(run.code, 0) << run.errors;
-  EXPECT_NE(run.errors.find("4 cells to measure again for the text's error in 2 tasks"),
+  EXPECT_NE(run.errors.find("4 cells to measure again in 2 tasks for their error over the text"),
             std::string::npos)
       << run.errors;
   EXPECT_NE(run.errors.find("its numbers are those of attempt 1, bit for bit"), std::string::npos)

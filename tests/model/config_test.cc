@@ -276,9 +276,9 @@ TEST(TrainConfigTest, PositionsThatDoNotFitTheRecipeOrTheModelAreRefused) {
   EXPECT_EQ(error("rope"), "");
   EXPECT_EQ(error("xpos"), "");
   EXPECT_EQ(error("alibi"),
-            "train.positions.method (position.method): train.positions.method: randpos gives each "
-            "token a position, and the model's position method \"alibi\" knows only its place; "
-            "choose one that only rotates, as rope");
+            "train.positions.method (position.method): train.positions.method: randpos gives "
+            "tokens positions of their own, but position method \"alibi\" cannot use them; "
+            "choose a method that only rotates, such as rope");
   train.positions["target_length"] = train.train_length;
   EXPECT_TRUE(error("rope").starts_with("train.positions.target_length: ")) << error("rope");
   train.positions["target_length"] = 65536;

@@ -73,14 +73,15 @@ TEST(ExplainTest, AMethodGivesItsSourceAndItsParameters) {
 // in the reference, in the schema.
 TEST(ExplainTest, WhatIsExperimentalIsMarkedInEveryListing) {
   EXPECT_EQ(Known("position.cable.variant").at("meaning"),
-            "the scale of <q, k>; bidirectional is for encoders; experimental: bidirectional");
+            "the scale of <q, k>; bidirectional is for encoders (bidirectional is experimental)");
   const Json methods = Known("position").at("members");
   const auto cable =
       std::ranges::find(methods, "position.cable", [](const Json& one) { return one.at("path"); });
-  EXPECT_NE(cable->at("meaning").get<std::string>().find("; experimental: variant bidirectional"),
-            std::string::npos);
+  EXPECT_NE(
+      cable->at("meaning").get<std::string>().find(" (variant bidirectional is experimental)"),
+      std::string::npos);
   EXPECT_NE(SweepReference().find("augmented, bidirectional (experimental) |"), std::string::npos);
-  EXPECT_NE(SweepJsonSchema().dump().find("experimental: bidirectional"), std::string::npos);
+  EXPECT_NE(SweepJsonSchema().dump().find("(bidirectional is experimental)"), std::string::npos);
   EXPECT_TRUE(IsExperimental({{"method", "cable"}, {"variant", "bidirectional"}}));
   EXPECT_FALSE(IsExperimental({{"method", "cable"}, {"variant", "official"}}));
   EXPECT_FALSE(IsExperimental("cable"));

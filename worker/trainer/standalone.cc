@@ -102,7 +102,7 @@ void AddInit(const InitFolder& init, Json& run, ErrorList& errors) {
       errors.Add(Status(Code::kInvalidArgument,
                         Str(init.path,
                             ": config.json does not say for which length the model was made: "
-                            "give the length in --run, as {\"train\": {\"train_length\": N}}")));
+                            "give the length in --run: {\"train\": {\"train_length\": N}}")));
     }
     run["train"] = {{"train_length", std::max<std::int64_t>(length, 1)}};
   }
@@ -222,7 +222,7 @@ Result<FoundCheckpoint> FindCheckpoint(const std::string& folder) {
   if (!IsFolder(folder)) {
     return Status(Code::kNotFound,
                   Str("there is no checkpoint folder \"", folder,
-                      "\": a training writes them to checkpoints/ in its --output"));
+                      "\": a training writes its checkpoints to checkpoints/ in its --output"));
   }
   ASSIGN_OR_RETURN(const LoadedCheckpoint loaded, LoadCheckpoint(folder, ""));
   ASSIGN_OR_RETURN(const CheckpointSummary summary, VerifyCheckpointFolder(folder, ""));
@@ -264,9 +264,9 @@ Status CheckCheckpoint(const StandaloneOptions& options, TaskKind kind, const Ru
         "--checkpoint: the run does no training, so it has no checkpoint; leave the option out");
   }
   if (run.trains() && kind == TaskKind::kEvaluate && options.checkpoint.empty()) {
-    return Status(
-        Code::kInvalidArgument,
-        "--checkpoint is required: this run does training, and a checkpoint of it is scored");
+    return Status(Code::kInvalidArgument,
+                  "--checkpoint is required: this run trains a model, and an evaluation needs a "
+                  "checkpoint of it");
   }
   return Status();
 }
@@ -335,7 +335,7 @@ Run CheckRun(const StandaloneOptions& options, TaskKind kind, const Inputs& inpu
   if (options.run.empty() && (!has_init || kind == TaskKind::kTrain)) {
     errors.Add(Status(Code::kInvalidArgument,
                       has_init
-                          ? "--run is required: it says how to train, as {\"train\": {...}}"
+                          ? "--run is required: it says how to train: {\"train\": {...}}"
                           : "--run is required; to measure a model as it is, give --init instead"));
     return Run();
   }
@@ -497,9 +497,9 @@ Result<Json> GivenParams(const StandaloneOptions& options) {
   Result<Json> given = ParseJson(options.params);
   if (!given) return std::move(given).status().In("--params");
   if (!given->is_object()) {
-    return Status(
-        Code::kInvalidArgument,
-        Str("--params: expected a JSON object, as {\"score_tokens\": 0}, found ", options.params));
+    return Status(Code::kInvalidArgument,
+                  Str("--params: expected a JSON object, such as {\"score_tokens\": 0}, found ",
+                      options.params));
   }
   if (!options.lengths.empty()) (*given)["context_lengths"] = options.lengths;
   if (!options.split.empty()) (*given)["split"] = options.split;

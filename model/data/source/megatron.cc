@@ -46,7 +46,7 @@ Result<IdType> TypeOfCode(std::uint8_t code) {
       return IdType::kU16;
     default:
       return Broken("type code", Str(static_cast<int>(code)),
-                    "1 to 5 or 8, integers (6 and 7 are floating-point numbers)");
+                    "an integer type, 1 to 5 or 8 (6 and 7 are floating-point types)");
   }
 }
 
@@ -57,7 +57,7 @@ Status CheckSequences(const MegatronIndex& index, std::int64_t bin_bytes) {
     if (length < 0) return Broken(Str("length[", i, "]"), Str(length), "0 or more");
     if (pointer < 0 || pointer > bin_bytes || length * width > bin_bytes - pointer) {
       return Broken(Str("pointer[", i, "]"), Str(pointer, " (with ", length, " ids from there)"),
-                    Str("within the ", bin_bytes, " bytes of the .bin file"));
+                    Str("a range within the ", bin_bytes, " bytes of the .bin file"));
     }
   }
   return Status();
@@ -223,8 +223,8 @@ Result<MegatronIndex> ParseMegatronIndex(std::span<const std::byte> idx, std::in
     if (n_boundaries == 0 || n_boundaries > idx.size() / 8 ||
         idx.size() != at + 12 * n + 8 * n_boundaries) {
       return Broken("file size", Str(idx.size()),
-                    Str(kFixedBytes + 12 * n, " (fairseq's), or ", kFixedBytes + 8 + 12 * n,
-                        " and 8 for each document boundary"));
+                    Str(kFixedBytes + 12 * n, " (fairseq's format), or ", kFixedBytes + 8 + 12 * n,
+                        " plus 8 for each document boundary"));
     }
     index.n_boundaries = static_cast<std::int64_t>(n_boundaries);
   }

@@ -172,8 +172,8 @@ Result<NpyHeader> ParseNpyHeader(std::string_view text) {
   } else if (dictionary.type == "<i8") {
     header.type = IdType::kI64;
   } else {
-    return Refused(Str("its numbers are ", Shown(dictionary.type),
-                       ", expected <u2, <u4, <i4 or <i8: save it with .astype(\"uint16\")"));
+    return Refused(Str("its dtype is ", Shown(dictionary.type),
+                       ", expected <u2, <u4, <i4 or <i8: save it with .astype(\"uint32\")"));
   }
   if (dictionary.fortran_order || dictionary.shape.size() != 1) {
     return Refused(Str("it has ", dictionary.shape.size(), " dimensions in ",

@@ -49,11 +49,12 @@ Result<std::string> SeparatorBytes(const std::string& separator) {
   std::string bytes = separator.substr(literal ? kLiteral.size() : 0);
   if (!literal && LooksLikeName(separator)) {
     const std::string nearest = Nearest(separator, names);
-    return Status(Code::kInvalidArgument,
-                  Str("separator: unknown name \"", separator, "\"",
-                      nearest.empty() ? "" : Str("; did you mean \"", nearest, "\"?"),
-                      " (choose one of ", Join(names, ", "),
-                      "; documents separated by this very word: ", kLiteral, separator, ")"));
+    return Status(
+        Code::kInvalidArgument,
+        Str("separator: unknown name \"", separator, "\"",
+            nearest.empty() ? "" : Str("; did you mean \"", nearest, "\"?"), " (choose one of ",
+            Join(names, ", "), "; to separate documents by this very word, write ", kLiteral,
+            separator, ")"));
   }
   if (bytes.empty() || bytes.size() > kSeparatorBytesMax) {
     return Status(

@@ -53,9 +53,9 @@ constexpr std::string_view kAsTheyAre = "or accept any bytes with --any-bytes or
 Status CheckBeginning(std::string_view bytes, bool may_be_taken) {
   for (const Beginning& known : kBeginnings) {
     if (!bytes.starts_with(known.bytes)) continue;
-    return Status(Code::kInvalidArgument, Str("byte 0: it begins as ", known.what,
-                                              " does, which is not text: ", known.remedy,
-                                              may_be_taken ? Str(", ", kAsTheyAre) : ""));
+    return Status(Code::kInvalidArgument,
+                  Str("byte 0: it begins like ", known.what, ", which is not text: ", known.remedy,
+                      may_be_taken ? Str(", ", kAsTheyAre) : ""));
   }
   return Status();
 }

@@ -412,8 +412,8 @@ TEST(TableErrorTest, FewBlocksAndWindowsOfOlderVersionsAreSaid) {
   old.body.n_clusters = 40;
   const SweepResults windows = ResultsOf({RunOf("a", "cable", 64, 1)}, {old});
   const std::string said = RenderTables(Build(windows), "table");
-  EXPECT_NE(said.find("; the text's error of rows from older versions counts windows as "
-                      "independent: too small\n"),
+  EXPECT_NE(said.find("; the error over the text of rows from older versions is too small: it "
+                      "counts windows as independent\n"),
             std::string::npos)
       << said;
   const Json json = Json::parse(RenderTables(Build(windows), "json"));

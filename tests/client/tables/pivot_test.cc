@@ -596,8 +596,8 @@ TEST(PivotTest, PositionsMayStandDownWithTheMethodsAcross) {
 
 TEST(PivotTest, AMetricByPositionIsAskedForByItself) {
   EXPECT_EQ(WhyNot({Positions()}, {.metrics = {"nll_by_position", "nll"}}),
-            "--metric nll_by_position,nll: a metric by position has other columns than the others: "
-            "ask for each by itself");
+            "--metric nll_by_position,nll: metrics by position have other columns than the rest: "
+            "ask for them separately");
   EXPECT_EQ(WhyNot({Positions()}, {.metrics = {"nll_by_position"}, .relative = true}),
             "--relative compares context lengths, and nll_by_position shows the positions within "
             "one context length: leave --relative out");

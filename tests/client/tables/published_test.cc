@@ -181,9 +181,11 @@ TEST(PublishedComparisonTest, ASweepWithoutTheAxisOrTheMetricHasNothingToCompare
   EXPECT_EQ(comparison.lacking,
             (std::vector<std::string>{"axis extension", "numbers of metric acc"}));
   const std::string text = RenderPublished(comparison, "table");
-  EXPECT_NE(text.find("0 of 3 published numbers have one of ours; 3 do not: the sweep has no axis "
-                      "extension, no numbers of metric acc\n"),
-            std::string::npos)
+  EXPECT_NE(
+      text.find(
+          "0 of 3 published numbers have a counterpart in ours; 3 do not: the sweep has no axis "
+          "extension, no numbers of metric acc\n"),
+      std::string::npos)
       << text;
   EXPECT_EQ(WhyNot(Ours(), theirs, Where("dataset=books")),
             "--where dataset: \"books\" is not a value of dataset; it has austen");
@@ -246,7 +248,7 @@ position  train_length  context  theirs        ours  ours / theirs
 cable     64                 64      10  12.00±0.24   1.200±0.024*
 cable     64                128      16  16.00±0.31    1.000±0.020
 alibi     64                 64      11           –
-2 of 3 published numbers have one of ours; 1 does not
+2 of 3 published numbers have a counterpart in ours; 1 does not
 of ours: ± 95 % interval over the text   * theirs is outside the interval of ours   theirs was read off a figure, within 0.05
 
 settings that differ
@@ -267,7 +269,7 @@ notes: a note
 | cable | 64 | 128 | 16 | 16.00±0.31 | 1.000±0.020 |
 | alibi | 64 | 64 | 11 | – |  |
 
-2 of 3 published numbers have one of ours; 1 does not
+2 of 3 published numbers have a counterpart in ours; 1 does not
 
 of ours: ± 95 % interval over the text   \* theirs is outside the interval of ours   theirs was read off a figure, within 0.05
 

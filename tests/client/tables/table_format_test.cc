@@ -190,9 +190,8 @@ TEST(TableFormatTest, RelativeHasThreeDigitsAndSaysWhatItsErrorIs) {
             "position  train_length  dataset       64             128\n"
             "cable     64            austen   [1.000]    1.050±0.029*\n"
             "learned   64            austen   [1.000]  not_applicable\n"
-            "[ ] train length   * best of the column   ± 95 % interval over the text (at most: as "
-            "if the two "
-            "errors were independent)\n");
+            "[ ] train length   * best of the column   ± 95 % interval over the text (an upper "
+            "bound: the two errors are treated as independent)\n");
 }
 
 TEST(TableFormatTest, MarkdownEscapesWhatWouldEndACell) {

@@ -755,9 +755,10 @@ TEST_F(DamageTest, TheDeepCheckSaysWhatAStartDoesWithADamagedLog) {
   };
   EXPECT_EQ(remedy_of_bit(), "start the coordinator, which repairs it");
   wal[32 + 4120 + 24 + 100] ^= 9;
-  EXPECT_EQ(remedy_of_bit(),
-            "put the other damage of the log right first: until then the coordinator refuses to "
-            "start; then it repairs this");
+  EXPECT_EQ(
+      remedy_of_bit(),
+      "repair the other damage of the log first: until then the coordinator refuses to start; "
+      "after that, it repairs this");
   EXPECT_EQ(Store::Open(folder.path()).status().code(), Code::kDataLoss);
 }
 
@@ -1199,7 +1200,7 @@ TEST_F(DamageTest, ARowThatIsGoneIsMissedByThoseThatReferToIt) {
     const Status status = (*reader)->CheckBeforeRemoval();
 
     EXPECT_EQ(status.code(), Code::kFailedPrecondition) << table;
-    EXPECT_NE(status.message().find(Str("a row of table ", table, " that table ")),
+    EXPECT_NE(status.message().find(Str("refers to a row of table ", table, " that is missing")),
               std::string::npos)
         << status.message();
   }
@@ -1268,7 +1269,8 @@ TEST_F(DamageTest, ARowThatADamagedIndexHidesIsNotSaidToBeMissing) {
     PutBack(bytes);
     const auto reader = StoreReader::Open(DatabasePath()).value();
     const std::string message = reader->CheckBeforeRemoval().message();
-    EXPECT_EQ(message.find("is not there"), std::string::npos) << "byte " << at << ": " << message;
+    EXPECT_EQ(message.find("that is missing"), std::string::npos)
+        << "byte " << at << ": " << message;
     n_indexes += message.find("index of the database's table task") != std::string::npos ? 1 : 0;
     n_places += 1;
   }

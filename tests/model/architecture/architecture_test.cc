@@ -231,9 +231,9 @@ TEST(ArchitectureTest, AYarnThatCanBeTwoThingsIsAskedAboutAndTheAnswerIsTaken) {
                  {"max_position_embeddings", 64},
                  {"rope_scaling", {{"type", "yarn"}, {"factor", 8}}}};
   EXPECT_EQ(CheckYarnIsTold(config).message(),
-            "config.json: rope_scaling of type \"yarn\" without original_max_position_embeddings: "
-            "PoSE's models mean the revised form of YaRN by that, others the paper's, and the file "
-            "does not say which; add \"variant\": \"revised\" or \"variant\": \"paper\" to "
+            "config.json: rope_scaling of type \"yarn\" has no original_max_position_embeddings, "
+            "so it may mean the revised form of YaRN (PoSE's models) or the paper's (others); "
+            "add \"variant\": \"revised\" or \"variant\": \"paper\" to "
             "rope_scaling");
   EXPECT_EQ(Read(config).extension.at("variant"), "paper");  // as it was imported before
   config["rope_scaling"]["variant"] = "revised";

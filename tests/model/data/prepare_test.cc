@@ -285,11 +285,10 @@ TEST_F(PrepareTest, AShareOfTooFewDocumentsNamesTheSplitByTokens) {
   PrepareSpec spec = Lines(File("a.txt", "one\ntwo\n"));
   spec.files[0].first = "";
   spec.split = {.by = SplitRule::By::kDocument, .validation = 0.1};
-  ExpectRefused(
-      spec,
-      "split validation has no documents: none of 2 documents was drawn for it, by the "
-      "hash of its bytes; hold out tokens instead, which may be only a part of a document "
-      "(--validation 1, or in a dataset file `split: {by: last_tokens, validation: 1}`)");
+  ExpectRefused(spec,
+                "split validation has no documents: none of 2 documents was chosen for it by its "
+                "SHA-256; hold out a number of tokens instead, which may be part of a document "
+                "(--validation 1, or in a dataset file `split: {by: last_tokens, validation: 1}`)");
 }
 
 TEST_F(PrepareTest, TheSameDocumentInTwoSplitsIsRefusedUnlessAskedFor) {

@@ -123,16 +123,16 @@ TEST_F(SourceTest, WhatIsNoTextIsRefusedByItsFirstByteThatIsNot) {
   };
   using namespace std::string_literals;
   const std::vector<Case> cases = {
-      {"%PDF-1.4\n", "byte 0: it begins as a PDF does"},
-      {"PK\x03\x04", "byte 0: it begins as a ZIP archive"},
+      {"%PDF-1.4\n", "byte 0: it begins like a PDF"},
+      {"PK\x03\x04", "byte 0: it begins like a ZIP archive"},
       {"\x7f"
        "ELF\x02",
-       "byte 0: it begins as a program (ELF)"},
-      {"\x89PNG\r\n", "byte 0: it begins as a picture (PNG)"},
+       "byte 0: it begins like a program (ELF)"},
+      {"\x89PNG\r\n", "byte 0: it begins like a picture (PNG)"},
       {"\x93NUMPY\x01", "read its token ids with --format npy"},
       {"\x1f\x8b\x08", "let its name end in .gz"},
-      {"\xff\xfeo\0n\0e\0"s, "byte 0: it begins as text in UTF-16"},
-      {"\x80\x04\x95", "byte 0: it begins as a Python pickle"},
+      {"\xff\xfeo\0n\0e\0"s, "byte 0: it begins like text in UTF-16"},
+      {"\x80\x04\x95", "byte 0: it begins like a Python pickle"},
       {"one\ntwo\0\n"s, "byte 7 (line 2) is NUL"},
       {"one\n\xfftwo\n", "byte 4 (line 2) is \\xff, which does not start a valid UTF-8 character"},
       {"caf\xe9 noir", "byte 3 (line 1) is \\xe9, which does not start"},
@@ -151,7 +151,7 @@ TEST_F(SourceTest, WhatIsNoTextIsRefusedByItsFirstByteThatIsNot) {
   }
   ExpectRefused({}, File("train.bin", "\x0b\0"s), "--format raw --dtype u16");
   ExpectRefused({}, File("train.bin", "ab\xff"), "--format raw --dtype u16");
-  ExpectRefused({.format = "jsonl"}, File("a.jsonl", "%PDF-1.4\n"), "byte 0: it begins as a PDF");
+  ExpectRefused({.format = "jsonl"}, File("a.jsonl", "%PDF-1.4\n"), "byte 0: it begins like a PDF");
   ExpectRefused({.format = "jsonl", .any_bytes = true}, File("a.jsonl", "{}"),
                 "format jsonl has no key \"any_bytes\"");
 }
@@ -391,8 +391,8 @@ TEST(NpyHeaderTest, OnlyOneRowOfIdsInCOrderIsTaken) {
   };
   has("{'descr': '<u2', 'fortran_order': False, 'shape': (3,), }  \n", "ok");
   has("{\"shape\":(3,),'fortran_order':False,'descr':'<i8'}", "ok");
-  has("{'descr': '>u2', 'fortran_order': False, 'shape': (3,), }", "its numbers are \">u2\"");
-  has("{'descr': '<f4', 'fortran_order': False, 'shape': (3,), }", "its numbers are \"<f4\"");
+  has("{'descr': '>u2', 'fortran_order': False, 'shape': (3,), }", "its dtype is \">u2\"");
+  has("{'descr': '<f4', 'fortran_order': False, 'shape': (3,), }", "its dtype is \"<f4\"");
   has("{'descr': '<u2', 'fortran_order': True, 'shape': (3,), }", "Fortran");
   has("{'descr': '<u2', 'fortran_order': False, 'shape': (3, 4), }", "it has 2 dimensions");
   has("{'descr': '<u2', 'fortran_order': False, 'shape': (), }", "it has 0 dimensions");
@@ -481,7 +481,7 @@ TEST_F(SourceTest, MegatronFilesThatMeanIllAreRefusedByField) {
   };
   has(with(0, "X"), "does not begin with MMIDIDX");
   has(with(9, Le<std::uint64_t>(2)), "version is 2, expected 1");
-  has(with(17, "\x06"), "type code is 6, expected 1 to 5 or 8");
+  has(with(17, "\x06"), "type code is 6, expected an integer type, 1 to 5 or 8");
   has(with(18, Le<std::uint64_t>(UINT64_MAX)), "n_sequences is 18446744073709551615");
   has(with(26, Le<std::uint64_t>(UINT64_MAX / 8)), "file size is");
   has(with(34, Le<std::int32_t>(-1)), "length[0] is -1");
@@ -525,12 +525,11 @@ TEST(SourceOptionsTest, AMistypedNameOfASeparatorIsNotTakenForBytes) {
   };
   EXPECT_EQ(message("blank-lines"),
             "separator: unknown name \"blank-lines\"; did you mean \"blank_lines\"? (choose one of "
-            "line, form_feed, blank_lines; documents separated by this very word: "
+            "line, form_feed, blank_lines; to separate documents by this very word, write "
             "bytes:blank-lines)");
-  EXPECT_EQ(
-      message("eof"),
-      "separator: unknown name \"eof\" (choose one of line, form_feed, blank_lines; documents "
-      "separated by this very word: bytes:eof)");
+  EXPECT_EQ(message("eof"),
+            "separator: unknown name \"eof\" (choose one of line, form_feed, blank_lines; to "
+            "separate documents by this very word, write bytes:eof)");
   for (const char* const bytes :
        {"\f", "---", "<|endoftext|>", "\nEND\n", "the end", "bytes:eof"}) {
     EXPECT_EQ(message(bytes), "") << bytes;

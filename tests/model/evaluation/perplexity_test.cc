@@ -653,8 +653,8 @@ TEST(PerplexityFitTest, WhatDoesNotFitIsNamedByItsParameter) {
             "score_tokens: expected 1 to 20000 (the tokens that split validation of dataset "
             "\"austen\" can score), found 20001");
   EXPECT_EQ(Fitted({{"protocol", "sliding_bos"}, {"stride", 64}}),
-            "stride: a stride of 64 skips tokens: at context length 64 it is at most 63 (one place "
-            "of a window is the begin-of-text token's)");
+            "stride: a stride of 64 skips tokens: at context length 64, expected at most 63 (the "
+            "begin-of-text token takes one place of each window)");
   EXPECT_EQ(Fitted({{"protocol", "sliding_bos"}, {"stride", 3}, {"truncate", true}}),
             "stride: has no meaning with truncate, which leaves one window of each document; "
             "remove one of them");

@@ -307,8 +307,8 @@ TEST(ProtocolTest, WhatTheSplitCannotServeIsRefusedBeforeItIsRun) {
   EXPECT_EQ(fit(R"({"context_lengths":[4096],"protocol":"rolling"})"), "");
   EXPECT_EQ(fit(R"({"context_lengths":[4096],"protocol":"sliding_bos"})"), "");
   EXPECT_EQ(fit(R"({"context_lengths":[64,128],"protocol":"sliding_bos","stride":64})"),
-            "stride: a stride of 64 skips tokens: at context length 64 it is at most 63 (one place "
-            "of a window is the begin-of-text token's)");
+            "stride: a stride of 64 skips tokens: at context length 64, expected at most 63 (the "
+            "begin-of-text token takes one place of each window)");
 }
 
 // ---- nonoverlap --------------------------------------------------------------------------------

@@ -277,9 +277,10 @@ TEST(ReadingTest, ATextThatAGroupDoesNotFitIsRefusedWithTheGroupThatDoes) {
   const auto too_long = error(given, 833);
   ASSERT_TRUE(too_long.has_value());
   EXPECT_EQ(too_long->key, "group");
-  EXPECT_EQ(too_long->message,
-            "4 with window 64 keeps distances below original_length 256 only in texts of up to 832 "
-            "tokens, and a context has 833: expected 5 or more");
+  EXPECT_EQ(
+      too_long->message,
+      "group 4 with window 64 keeps distances below original_length 256 only in texts of up to "
+      "832 tokens, but a context has 833: expected 5 or more");
   given["group"] = 5;
   EXPECT_FALSE(error(given, 833).has_value());
   const Json leaky = {

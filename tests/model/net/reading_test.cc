@@ -408,8 +408,8 @@ TEST(ReadingNetTest, WhatCannotBeReadSaysSo) {
             "attention back-end \"torch\" has each key at one position, but window moves them: use "
             "the back-end \"auto\", \"fused\" or \"reference\"");
   EXPECT_EQ(made(ReadingConfig(given, "mistral"), AttentionBackend::kReference).message(),
-            "extend.method: window places the keys of a causal model that sees all of them, and "
-            "this one has a sliding window of 5 tokens");
+            "extend.method: window needs a causal model that sees all keys, but this one has "
+            "a sliding window of 5 tokens");
 }
 
 }  // namespace

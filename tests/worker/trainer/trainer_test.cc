@@ -369,8 +369,8 @@ TEST_F(TrainerTest, AModelThatKnowsOnlyPlacesIsNotTrainedAtOtherPositions) {
   run["position"] = "alibi";
   WriteRun(run);
   EXPECT_EQ(Exec(TrainArguments("out")), 78);
-  EXPECT_NE(Stderr().find("pose gives each token a position, and the model's position method "
-                          "\"alibi\" knows only its place"),
+  EXPECT_NE(Stderr().find("pose gives tokens positions of their own, but position method "
+                          "\"alibi\" cannot use them"),
             std::string::npos)
       << Stderr();
 }
