@@ -147,7 +147,7 @@ int Main(int argc, char** argv) {
   }
   if (exec->parsed()) return ExecAttempt(attempt_dir, trainer);
   if (options.state.empty() || options.coordinator.empty()) {
-    std::cerr << "longrun-worker: --state FOLDER and --coordinator unix:PATH are needed\n";
+    std::cerr << "longrun-worker: --state FOLDER and --coordinator unix:PATH are required\n";
     return kExitBadUsage;
   }
   return RunDaemon(options);
