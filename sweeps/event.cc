@@ -57,14 +57,14 @@ namespace {
 // The record of a line without its crc, which is checked first.
 Result<std::string> RecordOfLine(std::string_view line) {
   if (line.size() > kJournalLineBytesMax) {
-    return Broken(Str("a journal line of ", line.size(), " bytes; at most ", kJournalLineBytesMax,
+    return Broken(Str("a journal line has ", line.size(), " bytes; at most ", kJournalLineBytesMax,
                       " are allowed"));
   }
-  if (line.size() <= kCrcBytes) return Broken("a journal line without a crc");
+  if (line.size() <= kCrcBytes) return Broken("a journal line has no crc");
   const std::string_view prefix = line.substr(0, line.size() - kCrcBytes);
   if (line.substr(prefix.size()) != CrcMember(prefix)) {
     return Broken(
-        Str("a journal line whose crc does not match; it should end in ", CrcHex(prefix)));
+        Str("the crc of a journal line does not match; the line should end in ", CrcHex(prefix)));
   }
   return Str(prefix, "}");
 }
@@ -245,7 +245,7 @@ Result<std::vector<JournalReader::Line>> JournalReader::Next(std::size_t records
   if (::fstat(file.get(), &about) != 0) return ErrnoStatus(errno, Str("cannot read ", path_));
   if (about.st_size < offset_) {
     return Broken(Str("the journal ", path_, " has ", about.st_size, " bytes, but ", offset_,
-                      " were read: it was cut"));
+                      " were read before: it was truncated"));
   }
 
   std::string buffer;  // the bytes from offset_ on
