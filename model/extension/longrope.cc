@@ -70,7 +70,7 @@ const Extension& LongropeExtension() {
                  ListParam(kLists[0],
                            "what each pair's frequency is divided by in texts of at most "
                            "original_length tokens"),
-                 ListParam(kLists[1], "the same in longer texts")},
+                 ListParam(kLists[1], "what each pair's frequency is divided by in longer texts")},
       .refine_defaults = &RefineDefaults,
       .rotation = &Rotation,
       .by_length = [](const Json&) { return true; },

@@ -198,11 +198,11 @@ std::optional<ParamError> WhyNotTrainedUnder(const Json& extension, const ModelC
     for (const Extension* known : Extensions()) {
       if (known->trains) names.emplace_back(known->name);
     }
-    return ParamError{.key = "method",
-                      .message = Str("models are not trained under ", name, ": expected one of ",
-                                     Join(names, ", "),
-                                     "; spec.extend reads trained models "
-                                     "under any extension")};
+    return ParamError{
+        .key = "method",
+        .message = Str("training does not support extension ", name, ": expected one of ",
+                       Join(names, ", "),
+                       "; to evaluate trained models under any extension, use spec.extend")};
   }
   // A model with errors of its own has them reported.
   if (!TermsOf(model).ok()) return std::nullopt;
@@ -216,10 +216,12 @@ std::optional<ParamError> WhyNotTrainedUnder(const Json& extension, const ModelC
       architecture.write({.model = model})) {
     return std::nullopt;
   }
-  return ParamError{.key = "method",
-                    .message = Str("config.json of architecture ", model.architecture,
-                                   " has no word for an extension; choose one that has, as llama"),
-                    .others = {"model.architecture"}};
+  return ParamError{
+      .key = "method",
+      .message = Str(
+          "config.json of architecture ", model.architecture,
+          " cannot name an extension; choose an architecture whose config.json can, such as llama"),
+      .others = {"model.architecture"}};
 }
 
 RopeShape RopeShapeOf(const ModelConfig& model) {
@@ -313,8 +315,8 @@ std::optional<ParamError> CheckSteps(const char* key, const Json& params, std::i
   if (n_positions <= kPositionsMax / steps) return std::nullopt;
   return ParamError{
       .key = key,
-      .message = Str(steps, " divides each position into as many, and a context has ", n_tokens,
-                     " tokens: expected ", kPositionsMax / n_positions, " or less")};
+      .message = Str(steps, " divides each position into that many steps, and a context has ",
+                     n_tokens, " tokens: expected ", kPositionsMax / n_positions, " or less")};
 }
 
 std::optional<ParamError> CheckBelowOriginal(const char* name, const Json& params) {
