@@ -342,16 +342,15 @@ Finding CheckLocks(const MachineFacts& machine) {
     return Fail(address.status().message(), "commands cannot reach the coordinator until then");
   }
   if (!address.ok()) {
-    return Warn("a coordinator holds the folder but has no address yet",
+    return Warn("a coordinator uses the folder but has no address yet",
                 "it is starting: check again; if this remains, see coordinator.log");
   }
   CoordinatorConnection connection{*address};
   const Result<v1::GetServerInfoResponse> info = connection.GetServerInfo(5'000);
   if (!info.ok()) {
-    return Fail(
-        Str("a coordinator holds the folder and does not answer: ", info.status().message()),
-        Str("find it with `fuser -v ", CoordinatorLockPath(machine.state),
-            "` and end it: it may be killed at any time"));
+    return Fail(Str("a coordinator uses the folder but does not answer: ", info.status().message()),
+                Str("find it with `fuser -v ", CoordinatorLockPath(machine.state),
+                    "` and end it: it may be killed at any time"));
   }
   return Ok(Str("the coordinator with pid ", info->pid(), " answers",
                 worker ? ", and a worker runs" : ""));

@@ -355,7 +355,7 @@ void AddDataImport(Verbs& verbs, Verb& data) {
       Str(Join(SourceFormatNames(), ", "), " (default: by the name of the first file)"));
   verb.AddArgument(
       "--separator", arguments->separator,
-      "what separates documents in text: line, form_feed, blank_lines, or any bytes; for one of "
+      "separator of documents in text: line, form_feed, blank_lines, or any bytes; for one of "
       "these words as bytes, bytes:WORD (default: each file is one document)");
   verb.AddArgument("--field", arguments->field, "for jsonl: field with the text (default: text)");
   verb.AddArgument("--filter", arguments->filter,

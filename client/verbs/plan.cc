@@ -239,12 +239,13 @@ std::string ForecastsText(const ClaimsPlan& claims) {
       is_first = false;
     }
   }
-  return Str("claims, if the effects and variances are those of ", claims.pilot, ":\n",
-             RenderColumns({"claim", "comparison", "pilot effect",
-                            Str("decided by ", claims.n_seeds, " seeds"), "smallest at 80 %", ""},
-                           {Align::kLeft, Align::kLeft, Align::kRight, Align::kRight, Align::kRight,
-                            Align::kLeft},
-                           rows));
+  return Str(
+      "predictions for the claims, assuming the effects and variances of ", claims.pilot, ":\n",
+      RenderColumns(
+          {"claim", "comparison", "pilot effect", Str("decided by ", claims.n_seeds, " seeds"),
+           "smallest at 80 %", ""},
+          {Align::kLeft, Align::kLeft, Align::kRight, Align::kRight, Align::kRight, Align::kLeft},
+          rows));
 }
 
 // "" if the file has no claims.
@@ -265,8 +266,8 @@ std::string ClaimsText(const ClaimsPlan& claims) {
   }
   if (!claims.pilot.empty()) return text + ForecastsText(claims);
   return Str(text, its_claims,
-             ": predicting what they can decide needs results of the same runs with at least 2 "
-             "seeds (--pilot SWEEP)\n");
+             ": to predict whether they will be decided, longrun needs results of the same runs "
+             "with at least 2 seeds (--pilot SWEEP)\n");
 }
 
 Json ClaimsJson(const ClaimsPlan& claims) {
@@ -356,9 +357,10 @@ void AddPlan(Verbs& verbs) {
   const auto limit = std::make_shared<RunLimit>();
   AddRunLimit(verb, *limit);
   const auto pilot = std::make_shared<std::string>();
-  verb.AddArgument("--pilot", *pilot,
-                   "a sweep with results of the same runs, whose variances are used to predict\n"
-                   "what the file's claims can decide (default: the sweep of the same name)");
+  verb.AddArgument(
+      "--pilot", *pilot,
+      "a sweep with results of the same runs, whose variances are used to predict\nwhether the "
+      "file's claims will be decided (default: the sweep of the same name)");
   verb.SetRun([&verbs, file, output, limit, pilot] {
     const Result<v1::PlanSweepRequest> request = PlanRequest(*file, verbs.state);
     if (!request.ok()) return ReportRequest(request.status());
