@@ -178,7 +178,7 @@ std::vector<KeyRow> MatrixKeys() {
       {.path = "spec.exclude",
        .kind = Kind::kPoints,
        .spec = {.default_value = Json::array(),
-                .meaning = "points to leave out: those that have all the values of an entry"}},
+                .meaning = "points to leave out: each point that has all the values of an entry"}},
       {.path = "spec.include",
        .kind = Kind::kPoints,
        .spec = {.default_value = Json::array(),
@@ -268,13 +268,13 @@ std::vector<KeyRow> OtherKeys() {
        .kind = Kind::kExtensions,
        .spec = {.default_value = Json::array({kNoExtension}),
                 .meaning =
-                    "how rotary models are read beyond the length that they were trained on: each "
-                    "evaluation is made under each of these; none: as they were trained"}},
+                    "extensions with which rotary models read texts beyond their train length: "
+                    "each evaluation is made with each of them; none: without an extension"}},
       {.path = "spec.claims",
        .kind = Kind::kClaims,
        .spec = {.default_value = Json::array(),
                 .meaning =
-                    "what the sweep sets out to show: `longrun claims` judges each statement"}},
+                    "statements that the sweep should show: `longrun claims` judges each of them"}},
       {.path = "spec.resources",
        .kind = Kind::kMap,
        .spec = {.meaning = "resources that a run needs"}},

@@ -47,8 +47,8 @@ class OneValue {
     ASSIGN_OR_RETURN(const double value, read.Double(echo, absent));
     if (value == absent) return Status();
     return Status(Code::kInvalidArgument,
-                  Str("config.json: ", echo, " ", value, " without ", key,
-                      ": transformers ignores it and uses ", absent, "; give ", key));
+                  Str("config.json: ", echo, " ", value, " has no effect without ", key,
+                      ": transformers uses ", absent, "; give ", key));
   }
   double Or(double absent) const { return given_ ? value_ : absent; }
   // The key as the file has it, or `absent`.

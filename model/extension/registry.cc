@@ -103,10 +103,10 @@ std::vector<ParamError> ExtensionErrors(const Json& given) {
     ParamSpec needed = OriginalLengthParam(true);
     needed.min = 2.0;
     const std::string expected = ExpectedValue(needed);
-    errors.push_back(
-        {kOriginalLength, length == 0 ? Str("must be given: ", expected,
-                                            ", tokens of the texts that the model was trained on")
-                                      : Str("expected ", expected, ", found ", length.dump())});
+    errors.push_back({kOriginalLength,
+                      length == 0 ? Str("must be given: ", expected,
+                                        ", the length of the texts on which the model was trained")
+                                  : Str("expected ", expected, ", found ", length.dump())});
   }
   if (errors.empty() && (*extension)->check != nullptr) {
     if (auto error = (*extension)->check(Complete(**extension, given))) {
@@ -255,9 +255,9 @@ ParamSpec OriginalLengthParam(bool needed) {
           .type = ParamSpec::Type::kCount,
           .default_value = 0,
           .max = kLengthMax,
-          .meaning = needed ? "tokens of the texts that the model was trained on; 0: its "
-                              "train_length, in a sweep"
-                            : "tokens of the texts that the model was trained on; not needed"};
+          .meaning = needed ? "length of the texts on which the model was trained; 0 (only in a "
+                              "sweep): its train_length"
+                            : "length of the texts on which the model was trained; not needed"};
 }
 
 ParamSpec LengthParam(std::string_view name, Json default_value, std::string_view meaning) {
