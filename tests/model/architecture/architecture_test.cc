@@ -425,7 +425,8 @@ TEST(ArchitectureTest, TheBaseOfRopeMayBeSpelledInThreeWaysThatAgree) {
   // Alone, transformers 4.57 and 5.23 pass over it.
   EXPECT_EQ(base({{"rope_theta", 10000}}), 10000.0);
   EXPECT_EQ(ErrorOf({{"model_type", "gpt_neox"}, {"rope_theta", 500}}),
-            "config.json: rope_theta 500 has no effect without rotary_emb_base: transformers uses 10000; give "
+            "config.json: rope_theta 500 has no effect without rotary_emb_base: transformers uses "
+            "10000; give "
             "rotary_emb_base");
   EXPECT_TRUE(Has(ErrorOf({{"model_type", "gpt_neox"}, {"partial_rotary_factor", 0.5}}),
                   "partial_rotary_factor 0.5 without rotary_pct"));
