@@ -206,8 +206,8 @@ Status JournalWriter::Append(RecordKind kind, const Json& body, std::optional<st
   line = CloseJournalLine(line);
   if (line.size() > kJournalLineBytesMax) {
     return Status(Code::kInvalidArgument,
-                  Str("a ", EnumName(kind), " record of ", line.size(),
-                      " bytes; a journal line has at most ", kJournalLineBytesMax));
+                  Str("a ", EnumName(kind), " record has ", line.size(),
+                      " bytes; a journal line may have at most ", kJournalLineBytesMax));
   }
   line += '\n';
   // At a fixed offset, so that after a full disk the next record overwrites the torn one.

@@ -430,8 +430,8 @@ Result<std::string> ReportPage(const ReportInput& input) {
       kReportStyle, "</style>\n</head>\n<body>\n<main>\n", Head(input), "<h2>Results</h2>\n",
       results, Claims(input, measured), "<h2>Training</h2>\n", Curves(input), "<h2>Failures</h2>\n",
       Failures(input), "<h2>Provenance</h2>\n", Provenance(input), "<h2>Runs</h2>\n", Runs(input),
-      "<h2>Again</h2>\n", Reproduction(input), "</main>\n", RawNumbers(input, tables), "<script>",
-      kReportScript, "</script>\n</body>\n</html>\n");
+      "<h2>Reproduction</h2>\n", Reproduction(input), "</main>\n", RawNumbers(input, tables),
+      "<script>", kReportScript, "</script>\n</body>\n</html>\n");
 }
 
 }  // namespace longrun::client

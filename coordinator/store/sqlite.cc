@@ -111,7 +111,7 @@ Status SqliteStatus(sqlite3* db, int code, std::string_view what) {
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
       return told(Code::kUnavailable,
-                  Str("another program holds ", database, ": end it, then try again"));
+                  Str("another program has locked ", database, ": end it, then try again"));
     case SQLITE_IOERR:
       return told(
           Code::kUnavailable,

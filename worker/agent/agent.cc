@@ -448,8 +448,9 @@ void Agent::ApplyVerdict(const AttemptVerdict& verdict, Live& live) {
     link_->Send(AcceptedMessage{.attempt = attempt.ids().attempt, .epoch = attempt.ids().epoch});
   }
   if (stops && attempt.running() && !attempt.stop_requested()) {
-    LogInfo("attempt_stopping", {{"attempt", verdict.attempt},
-                                 {"why", is_fenced ? "a newer attempt has the task" : "told to"}});
+    LogInfo("attempt_stopping",
+            {{"attempt", verdict.attempt},
+             {"why", is_fenced ? "a newer attempt has the task" : "the coordinator asked for it"}});
   }
   live.cancelled = live.cancelled || verdict.verdict == Verdict::kStop;
   if (stops) attempt.RequestStop(BootMs(), kFencedGraceMs);
