@@ -221,7 +221,7 @@ std::vector<QueryColumn> ClaimColumns() {
       {"seeds", "integer", "", "number of seeds that both numbers have"},
       {"blocks", "integer", "",
        "number of blocks of the text by which the two numbers are paired; 0: not paired by blocks"},
-      {"reason", "text", "", "why the comparison cannot be judged"},
+      {"reason", "text", "", "why the claim or this comparison cannot be judged"},
       {"needed", "text", "", "what would decide the comparison"},
   };
 }

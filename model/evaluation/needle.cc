@@ -200,7 +200,7 @@ std::vector<ParamSpec> NeedleSpecs() {
        .default_value = "gali",
        .choices = {"gali", "fitted"},
        .meaning =
-           "how much filler a prompt has: gali: 3.75 characters for each token of the context "
+           "amount of filler in a prompt; gali: 3.75 characters for each token of the context "
            "length, in multiples of 1024; fitted: as much as fits with any tokenizer"},
       {.name = "new_tokens",
        .type = ParamSpec::Type::kCount,
