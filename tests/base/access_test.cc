@@ -80,7 +80,7 @@ TEST_F(AccessTest, WhatTheErrorNamesGoesBeforeOtherFiles) {
   ASSERT_EQ(chmod(At("a.db").c_str(), 0400), 0);
   ASSERT_EQ(chmod(At("notes").c_str(), 0000), 0);
   const Status named(Code::kPermissionDenied, Str("cannot open ", At("notes")));
-  EXPECT_EQ(Told(named).find(Str(At("notes"), " may not be read")), 0u) << Told(named);
+  EXPECT_EQ(Told(named).find(Str(At("notes"), ": no permission to read")), 0u) << Told(named);
 }
 
 TEST_F(AccessTest, AnotherErrorAndOneWithNothingInTheWayStayAsTheyAre) {

@@ -69,8 +69,9 @@ packing: {eot: befor, max_doc_tokens: 0, join: [a]}
 split: {by: document, validation: 1.5, train: [a]}
 shard_tokens: many
 )"),
-      "d.yaml:1:1: nam: unknown key; did you mean \"name\"?\nd.yaml:1:1: name: must be given: of "
-      "the dataset\nd.yaml:2:18: source.format: expected one of text, jsonl, npy, raw, megatron, "
+      "d.yaml:1:1: nam: unknown key; did you mean \"name\"?\nd.yaml:1:1: name: must be given: name "
+      "of the dataset\nd.yaml:2:18: source.format: expected one of text, jsonl, npy, raw, "
+      "megatron, "
       "parquet, found \"jsnl\"; did you mean \"jsonl\"?\nd.yaml:2:31: source.files: expected a "
       "list of paths and patterns, found an empty one\nd.yaml:2:35: source.filtr: unknown key; did "
       "you mean \"filter\"?\nd.yaml:2:52: source.dtype: expected one of u16, u32, found "

@@ -157,7 +157,7 @@ spec:
       {.run = plain.run, .sweep_name = "again", .dataset_name = "toy", .evaluations = evaluations});
   ASSERT_TRUE(text.ok()) << text.status().message();
   EXPECT_NE(text->find("# extension self_extend(group=4,window=16) is left out: it was "
-                       "measured only at shorter context lengths, and cannot read 512; "),
+                       "measured only at shorter context lengths, and cannot read 512 tokens; "),
             std::string::npos)
       << *text;
   EXPECT_NE(text->find("extend: [\"none\", \"streaming\"]"), std::string::npos) << *text;

@@ -225,7 +225,7 @@ TEST_F(UpkeepTest, WhatNoSweepHasIsNotTriedAgain) {
   Do(SweepRemoved{.sweep_id = "removed"});
   const StepResult none = Do(all);
   EXPECT_EQ(none.status.code(), Code::kFailedPrecondition);
-  EXPECT_NE(none.status.message().find("submit it again"), std::string::npos);
+  EXPECT_NE(none.status.message().find("submit the sweep again"), std::string::npos);
   EXPECT_TRUE(none.writes.empty());
 }
 

@@ -329,7 +329,7 @@ TEST_F(AgentTest, ADeletedFolderEndsTheWorkerAndItsTrainersAtOnce) {
   EXPECT_EQ(EndOfWorker().code, 70);
   EXPECT_NE(WorkerLog().find(Str("the folder ", state_, " of worker ")), std::string::npos)
       << WorkerLog();
-  EXPECT_NE(WorkerLog().find(" was deleted under it"), std::string::npos);
+  EXPECT_NE(WorkerLog().find(" was deleted while the worker was using it"), std::string::npos);
   while (IsRunning(shim.shim) || IsRunning(*shim.trainer)) ASSERT_LT(BootMs(), deadline);
 }
 
