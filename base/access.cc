@@ -47,8 +47,8 @@ std::optional<Denial> DenialOf(const std::string& path, int wanted) {
   }
   return Denial{
       .path = path,
-      .words = Str(path, " may not be read and written, its mode is ", Octal(info.st_mode),
-                   ": chmod ", S_ISDIR(info.st_mode) ? "700 " : "600 ", path)};
+      .words = Str(path, ": no permission to read and write it (mode ", Octal(info.st_mode),
+                   "): run chmod ", S_ISDIR(info.st_mode) ? "700 " : "600 ", path)};
 }
 
 // Denials at the folders above, from the root down (below one that may not be entered nothing is

@@ -94,7 +94,7 @@ Result<std::string> ReadFile(const std::string& path, std::size_t bytes_max) {
     if (n < 0) return ErrnoStatus(error_number, Str("cannot read ", path));
     if (bytes.size() > bytes_max) {
       return Status(Code::kResourceExhausted,
-                    Str(path, " is larger than the ", bytes_max, " bytes that are read from it"));
+                    Str(path, " is too large: expected at most ", bytes_max, " bytes"));
     }
     n_room = std::max<std::size_t>(4096, bytes.size() / 2);
   }

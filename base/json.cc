@@ -38,7 +38,7 @@ class Builder final : public nlohmann::json_sax<Json> {
   bool key(string_t& name) override {
     auto& members = *open_.back()->get_ptr<Json::object_t*>();
     const auto [at, is_new] = members.emplace(name, nullptr);
-    if (!is_new) return Fail(Str("the key \"", name, "\" is there twice"));
+    if (!is_new) return Fail(Str("the key \"", name, "\" occurs twice"));
     member_ = &at->second;
     return true;
   }
@@ -337,7 +337,7 @@ Result<const Json*> FindMember(const Json& object, std::string_view key, std::st
 Result<Json> ParseJson(std::string_view text, const JsonLimits& limits) {
   if (text.size() > limits.bytes_max) {
     return Status(Code::kResourceExhausted,
-                  Str("JSON of ", text.size(), " bytes: at most ", limits.bytes_max, " are read"));
+                  Str("JSON has ", text.size(), " bytes: expected at most ", limits.bytes_max));
   }
   if (Json plain; PlainReader(text, limits).Read(plain)) return plain;
   Builder builder(limits);

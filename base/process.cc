@@ -121,7 +121,7 @@ std::string Describe(Step step, const SpawnOptions& options) {
     case Step::kGroup:
       return Str("cannot start ", program, " in a process group of its own");
     case Step::kParent:
-      return Str("cannot tie ", program, " to our life");
+      return Str("cannot make ", program, " end with this program");
     case Step::kFolder:
       return Str("cannot start ", program, " in the folder ", options.cwd);
     case Step::kOutput:

@@ -84,7 +84,7 @@ Result<std::int64_t> ParseWithUnit(std::string_view text, std::span<const Unit> 
   for (std::size_t i = 0; i < n_fraction; ++i) {
     for (const std::int64_t prime : {std::int64_t{2}, std::int64_t{5}}) {
       std::int64_t& part = factor % prime == 0 ? factor : value;
-      if (part % prime != 0) return refuse("it does not come out whole");
+      if (part % prime != 0) return refuse("it is not a whole number");
       part /= prime;
     }
   }

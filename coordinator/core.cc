@@ -40,7 +40,7 @@ double SecondsSince(std::chrono::steady_clock::time_point begin) {
 std::string_view RemedyOf(const Status& status) {
   // SQLite refused our write: something in the database is not as we left it.
   if (status.code() == Code::kInternal) {
-    return "`longrun doctor --deep` lists what is damaged: restore a backup (docs/operating.md), "
+    return "`longrun doctor --deep` lists the damage: restore a backup (docs/operating.md), "
            "then "
            "start again";
   }

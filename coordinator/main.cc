@@ -35,7 +35,7 @@ Status Check(const ServerOptions& options) {
     return Status(
         Code::kInvalidArgument,
         Str("--back-off-base-ms ", limits.back_off.base_ms, " is more than --back-off-limit-ms ",
-            limits.back_off.limit_ms, ": the first wait is the shortest"));
+            limits.back_off.limit_ms, ": the first wait must not be longer than the limit"));
   }
   return Status();
 }
@@ -96,7 +96,7 @@ int Main(int argc, char** argv) {
   ServerOptions options;
   CLI::App app{
       "The coordinator of longrun: accepts sweeps, schedules their tasks onto workers, keeps "
-      "every result.\nStops in order at SIGTERM; safe to kill at any time."};
+      "every result.\nIt stops cleanly at SIGTERM, and may be killed at any time."};
   const std::string version = Str("longrun-coordinator ", kVersion, " (", BuildCommit(), ")");
   app.set_version_flag("--version", version);
   app.add_option("--state", options.state_folder,
@@ -133,22 +133,22 @@ int Main(int argc, char** argv) {
          "LONGRUN_BACK_OFF_BASE_MS");
   add_ms("--back-off-limit-ms", options.limits.back_off.limit_ms,
          "A failed task never waits longer than this", "LONGRUN_BACK_OFF_LIMIT_MS");
-  app.add_option("--disk-low-water", options.disk_low_water_bytes,
-                 "Bytes that stay free: with less, submits and uploads are refused")
+  app.add_option(
+         "--disk-low-water", options.disk_low_water_bytes,
+         "Bytes of disk to keep free; with less, the coordinator refuses sweeps and uploads")
       ->envname("LONGRUN_DISK_LOW_WATER")
       ->check(WholeNumberCheck(0), "NONNEGATIVE")
       ->capture_default_str();
   app.add_flag("--momentary", options.is_momentary,
-               "Serve one command, which ends this coordinator; others wait for the folder");
+               "Serve one command, which ends this coordinator; other commands wait until then");
   bool check = false;
   app.add_flag("--check", check,
                "Read everything in the state folder, print damage as lines of JSON, and exit: 0, "
                "or 65 if anything is damaged");
   bool repair = false;
-  app.add_flag(
-      "--repair", repair,
-      "Repair what can be repaired in a database of any size (each start repairs one of up to "
-      "16 MiB), then do the same as --check");
+  app.add_flag("--repair", repair,
+               "Repair the database as far as possible, however large it is (a start repairs only "
+               "databases of up to 16 MiB), then do the same as --check");
   bool answers_query = false;  // a child of a coordinator, for nobody else
   app.add_flag(kAnswerQueryFlag, answers_query)->group("");
   try {

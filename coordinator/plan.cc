@@ -210,7 +210,7 @@ class PlanMaker {
       plan.training = PlannedTraining::kFailed;
       if (trainings_.insert(planned.run_key).second) {
         AddProblem(Str("run ", planned.run_key.substr(0, kDigitsShown),
-                       ": its training failed before, and would again: ", failed->second));
+                       ": its training failed before, and would fail again: ", failed->second));
       }
       return plan;
     }

@@ -105,9 +105,8 @@ Result<std::string> SocketPath(const ServerOptions& options) {
   if (!options.listen.empty()) {
     const std::string path = options.listen.substr(kUnix.size());
     if (path.empty() || path.size() > kSocketPathBytesMax) {
-      return Status(Code::kInvalidArgument,
-                    Str("the socket path \"", path, "\" has ", path.size(),
-                        " bytes: a socket's path has 1 to ", kSocketPathBytesMax));
+      return Status(Code::kInvalidArgument, Str("the socket path \"", path, "\" has ", path.size(),
+                                                " bytes: expected 1 to ", kSocketPathBytesMax));
     }
     return AbsolutePath(path);
   }

@@ -16,7 +16,7 @@ constexpr MetricRow kRows[] = {
     {Metric::kBuildInfo, "longrun_build_info", kGauge, "version revision", "info", kBoth,
      "Always 1; the labels are release and commit."},
     {Metric::kDiskFreeBytes, "longrun_disk_free_bytes", kGauge, "", "bytes", kBoth,
-     "Free on the disk of the state folder, for an ordinary user."},
+     "Free space on the disk of the state folder, for an ordinary user."},
     {Metric::kDiskBytes, "longrun_disk_bytes", kGauge, "", "bytes", kBoth,
      "Size of the disk of the state folder."},
     {Metric::kProcessCpuSeconds, "process_cpu_seconds_total", kCounter, "", "seconds", kBoth,
@@ -35,16 +35,17 @@ constexpr MetricRow kRows[] = {
     {Metric::kTasks, "longrun_tasks", kGauge, "kind state", "", kCoordinator,
      "Tasks by kind (train, evaluate) and state, of all sweeps."},
     {Metric::kTaskTransitions, "longrun_task_transitions_total", kCounter, "from to", "",
-     kCoordinator, "State changes of tasks; a new task comes from nowhere (from is empty)."},
+     kCoordinator, "State changes of tasks; for a new task, `from` is empty."},
     {Metric::kTaskQueueSeconds, "longrun_task_queue_seconds", kHistogram, "kind", "seconds",
      kCoordinator,
-     "From READY to RUNNING: back-off, waiting for a slot, fetching, the trainer's start."},
+     "Time from READY to RUNNING: back-off, waiting for a slot, fetching, the trainer's start."},
     {Metric::kScheduleLatencySeconds, "longrun_schedule_latency_seconds", kHistogram, "kind",
-     "seconds", kCoordinator, "From READY to the offer of a slot."},
+     "seconds", kCoordinator, "Time from READY to the offer of a slot."},
     {Metric::kSchedulerStepSeconds, "longrun_scheduler_step_seconds", kHistogram, "", "seconds",
-     kCoordinator, "One event in the scheduler, placing included."},
+     kCoordinator, "Time to process one event in the scheduler, including placement."},
     {Metric::kUnplacedReadyTasks, "longrun_unplaced_ready_tasks", kGauge, "gate", "", kCoordinator,
-     "READY tasks by what holds them back: back_off, unfit (no worker can run them), no_worker, "
+     "READY tasks by the cause of their waiting: back_off, unfit (no worker can run them), "
+     "no_worker, "
      "no_free_slot, restore."},
     {Metric::kAttemptFailures, "longrun_attempt_failures_total", kCounter, "class worker", "",
      kCoordinator, "Attempts that failed, by failure class and worker."},
@@ -60,7 +61,7 @@ constexpr MetricRow kRows[] = {
     {Metric::kLeaseExpirations, "longrun_lease_expirations_total", kCounter, "", "", kCoordinator,
      "Attempts lost because nothing was heard from their worker for a whole lease."},
     {Metric::kFenced, "longrun_fenced_total", kCounter, "", "", kCoordinator,
-     "Answers to attempts that are not the current one of their task."},
+     "Messages that told a worker that an attempt is no longer the current one of its task."},
     {Metric::kJournalBacklogBytes, "longrun_journal_backlog_bytes", kGauge, "worker", "bytes",
      kCoordinator,
      "Journal bytes on a worker that are not acknowledged, as its newest heartbeat said."},
@@ -76,7 +77,7 @@ constexpr MetricRow kRows[] = {
      "Age of a journal batch's newest record when it was committed, by the clocks of the two "
      "machines."},
     {Metric::kStoreCommitSeconds, "longrun_store_commit_seconds", kHistogram, "", "seconds",
-     kCoordinator, "From BEGIN to the end of COMMIT, with its fsync."},
+     kCoordinator, "Time from BEGIN to the end of COMMIT, including its fsync."},
     {Metric::kStoreBatchRows, "longrun_store_batch_rows", kHistogram, "", "", kCoordinator,
      "Writes in one transaction."},
     {Metric::kStoreWalBytes, "longrun_store_wal_bytes", kGauge, "", "bytes", kCoordinator,
@@ -84,24 +85,24 @@ constexpr MetricRow kRows[] = {
     {Metric::kStoreDatabaseBytes, "longrun_store_database_bytes", kGauge, "", "bytes", kCoordinator,
      "Size of the database file."},
     {Metric::kStoreBusy, "longrun_store_busy_total", kCounter, "", "", kCoordinator,
-     "Times the write-ahead log could not be emptied because of a reader; tried again every "
-     "second."},
+     "How often the write-ahead log could not be emptied because of a reader; the coordinator "
+     "tries again every second."},
 
     {Metric::kCallsHandled, "longrun_grpc_server_handled_total", kCounter, "method code", "",
      kCoordinator, "Calls that ended, by method and code."},
     {Metric::kCallSeconds, "longrun_grpc_server_handling_seconds", kHistogram, "method", "seconds",
-     kCoordinator, "Unary calls, from their arrival to their answer, waiting included."},
+     kCoordinator, "Time of unary calls from arrival to answer, including waiting."},
 
     {Metric::kResultPpl, "longrun_result_ppl", kGauge,
      "sweep method train_length context_length dataset split protocol evaluation", "ppl",
      kCoordinator,
      "Perplexity, exp of the mean nll over seeds and further axes, of sweeps with "
-     "`metadata.export: prometheus`. `evaluation` is the protocol with its own parameters, "
-     "`sliding_bos(stride=16)`; with `score_tokens` too where a sweep asks for several."},
+     "`metadata.export: prometheus`. `evaluation` is the protocol with its own parameters, such as "
+     "`sliding_bos(stride=16)`; it includes `score_tokens` if a sweep asks for several values."},
     {Metric::kResultPseudoPpl, "longrun_result_pseudo_ppl", kGauge,
      "sweep method train_length context_length dataset split protocol evaluation", "ppl",
      kCoordinator,
-     "Pseudo-perplexity of masked language models, exp of the mean pseudo_nll; all else as "
+     "Pseudo-perplexity of masked language models, exp of the mean pseudo_nll; otherwise like "
      "longrun_result_ppl."},
     {Metric::kResultSeriesLeftOut, "longrun_result_series_left_out", kGauge, "", "", kCoordinator,
      "Series of longrun_result_ppl and longrun_result_pseudo_ppl that are left out: together, at "
@@ -128,14 +129,14 @@ constexpr MetricRow kRows[] = {
     {Metric::kWorkerSlotLossNats, "longrun_worker_slot_loss_nats", kGauge, "slot", "nats", kWorker,
      "Newest training loss of the task on a slot, in nats per token."},
     {Metric::kWorkerSlotMfuRatio, "longrun_worker_slot_mfu_ratio", kGauge, "slot", "ratio", kWorker,
-     "Model FLOP/s of the training on a slot over the device's peak; only where the peak is "
+     "Model FLOP/s of the training on a slot, divided by the device's peak; only if the peak is "
      "known."},
     {Metric::kWorkerStepSeconds, "longrun_worker_step_seconds", kHistogram, "slot", "seconds",
-     kWorker, "Optimiser steps of trainers, from one loss in the journal to the next."},
+     kWorker, "Time of trainers' optimiser steps, from one loss in the journal to the next."},
     {Metric::kWorkerDeviceInfo, "longrun_worker_device_info", kGauge, "device kind name", "info",
      kWorker, "Always 1; the labels describe the device."},
     {Metric::kWorkerDeviceMemoryBytes, "longrun_worker_device_memory_bytes", kGauge, "device",
-     "bytes", kWorker, "Memory of a device; for cpu, that of the machine or its cgroup."},
+     "bytes", kWorker, "Memory of a device; for cpu, the memory of the machine or its cgroup."},
     {Metric::kWorkerDeviceMemoryUsedBytes, "longrun_worker_device_memory_used_bytes", kGauge,
      "device", "bytes", kWorker, "Memory of a device in use by any program."},
     {Metric::kWorkerDeviceUtilizationRatio, "longrun_worker_device_utilization_ratio", kGauge,
@@ -207,11 +208,11 @@ std::span<const double> BucketsOf(const MetricRow& row) {
 std::string MetricReference() {
   std::string page =
       "# Metrics\n\n"
-      "Printed from the table in `metrics/table.cc`; the test `metrics/table` keeps it equal\n"
-      "(`LONGRUN_UPDATE=1` rewrites it). `coordinator` and `worker` say whose `/metrics` page\n"
-      "shows a row. Histograms have buckets from 1 ms to 10 min, or from 1 to 10000 for numbers "
-      "of\n"
-      "things.\n\n"
+      "This page is generated from the table in `metrics/table.cc`. The test `metrics/table`\n"
+      "fails if the page and the table differ; with `LONGRUN_UPDATE=1`, the test rewrites the\n"
+      "page. The column `of` names the daemon that exports the metric at `/metrics`. A\n"
+      "histogram of seconds has buckets from 1 ms to 10 min; any other histogram has buckets\n"
+      "from 1 to 10000.\n\n"
       "| metric | type | labels | unit | of | meaning |\n"
       "| --- | --- | --- | --- | --- | --- |\n";
   for (const MetricRow& row : kRows) {

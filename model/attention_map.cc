@@ -68,7 +68,7 @@ class MapReader {
     ASSIGN_OR_RETURN(map.heads, ListOf("heads"));
     map.is_causal = Text("causal") != "0";
     if (map.n_tokens < 1 || map.block < 1 || map.block > map.n_tokens) {
-      return Bad("has no tokens, or a block that is not part of them");
+      return Bad("has no tokens, or a block that is not between 1 and the number of tokens");
     }
     RETURN_IF_ERROR(Fill("head_entropy", StoredType::kF64, {map.n_tokens}, map.head_entropy));
     // T is known to be smaller than the file by now, so that S x S does not overflow.

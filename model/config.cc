@@ -120,7 +120,7 @@ Status Own(std::string_view path, const Value& found, const Value& own,
   if (found == own) return Status();
   return Invalid(Str(path, ": architecture \"", architecture.name, "\" has ", Json(own).dump(),
                      ", found ", Json(found).dump(),
-                     "; choose another architecture, or leave it out"));
+                     "; choose another architecture, or leave this key out"));
 }
 
 void CheckBody(const ModelConfig& model, const Architecture& architecture, KeyErrors& errors) {

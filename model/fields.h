@@ -35,7 +35,7 @@ void Fields(Of<ModelConfig> auto& model, auto& v) {
      .type = Type::kInt,
      .min = 1,
      .max = kHeadsMax,
-     .meaning = "attention heads (default: the size's)"},
+     .meaning = "number of attention heads (default: the size's)"},
     {.derived = true, .shape = true});
   v(model.d_model,
     {.name = "d_model",
@@ -55,7 +55,7 @@ void Fields(Of<ModelConfig> auto& model, auto& v) {
      .type = Type::kInt,
      .min = 1,
      .max = kHeadsMax,
-     .meaning = "heads of keys and values, a divisor of n_head (default: n_head)"},
+     .meaning = "number of key and value heads, a divisor of n_head (default: n_head)"},
     {.derived = true, .of_body = true, .own_check = true, .where_zero = [&model] {
        return model.n_kv_head();
      }});

@@ -56,7 +56,7 @@ class LanguageModel {
   // if the model has a causal mask; kOutOfRange as above.
   virtual Result<std::vector<std::vector<float>>> MaskedNll(
       std::span<const MaskedSequence> /*sequences*/) {
-    return Status(Code::kUnimplemented, "this model guesses no hidden tokens");
+    return Status(Code::kUnimplemented, "this model cannot predict hidden tokens");
   }
   // What the model writes after each prompt: at each step the most likely token, and of equally
   // likely tokens the one with the smallest id. An answer ends after new_tokens tokens, or before a
@@ -64,7 +64,7 @@ class LanguageModel {
   // model cannot write; kOutOfRange as above; kAborted if a logit is not finite.
   virtual Result<std::vector<std::vector<std::int32_t>>> Continue(
       std::span<const Prompt> /*prompts*/) {
-    return Status(Code::kUnimplemented, "this model writes no text");
+    return Status(Code::kUnimplemented, "this model cannot generate text");
   }
   // The id that replaces hidden tokens; nullopt if the model has none.
   virtual std::optional<std::int32_t> mask_token() const { return std::nullopt; }

@@ -59,7 +59,8 @@ void CheckMask(const MaskConfig& mask, KeyErrors& errors) {
   errors.Add("train.mask.random_replace_prob",
              Invalid(Str("train.mask.random_replace_prob: ", mask.random_replace_prob,
                          " and mask_replace_prob ", mask.mask_replace_prob,
-                         " add up to more than 1; the rest of the tokens stays unchanged")),
+                         " add up to more than 1; their sum must be at most 1, and the remaining "
+                         "share of the chosen tokens stays unchanged")),
              {"train.mask.mask_replace_prob"});
 }
 

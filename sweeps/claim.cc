@@ -51,9 +51,9 @@ ParamSpec Lengths() {
 std::vector<ParamSpec> WithCommon(std::vector<ParamSpec> own) {
   std::vector<ParamSpec> common = {
       Text("axis", "position", "the axis whose values are compared"),
-      Text("metric", "perplexity", "as `longrun table --metric` names it"),
+      Text("metric", "perplexity", "the metric to compare, as in `longrun table --metric`"),
       Text("where", "",
-           "other axes, as `longrun table --where` takes them: train_length=64,seed=1"),
+           "conditions on other axes, as in `longrun table --where`: train_length=64,seed=1"),
       Number("level", 0.95, 0.5, 0.9999, "level of the intervals that decide the verdict"),
   };
   own.insert(own.end(), common.begin(), common.end());
@@ -131,23 +131,22 @@ const std::vector<ClaimKind>& Table() {
   static const auto& table = *new std::vector<ClaimKind>{
       {.name = "below",
        .meaning = "one value's number is below another's at each of the lengths",
-       .params = WithCommon(
-           {Text("of", nullptr, "the value of the axis that is claimed to be lower"),
-            Text("than", nullptr, "the value that it is compared with"), Lengths(),
-            Number("margin", 0.0, 0.0, 1.0,
-                   "smallest difference, as a fraction of the number of `than` (nll, bits and "
-                   "accuracies: as an amount)")}),
+       .params =
+           WithCommon({Text("of", nullptr, "the value of the axis that is claimed to be lower"),
+                       Text("than", nullptr, "the value that it is compared with"), Lengths(),
+                       Number("margin", 0.0, 0.0, 1.0,
+                              "smallest difference, as a fraction of the number of `than` (for "
+                              "nll, bits and accuracies: the difference itself)")}),
        .check = WhyNoPair},
       {.name = "flat",
-       .meaning =
-           "the number at every measured length from `from` to `to` stays within a factor of "
-           "that at `from`",
+       .meaning = "the number at every measured length from `from` to `to` stays within a factor "
+                  "of the number at `from`",
        .params = WithCommon(
            {Text("of", nullptr, "the value of the axis"),
             Length("from", "the first context length"), Length("to", "the last context length"),
             Number("factor", 1.05, 1.0, kFactorMax,
-                   "largest factor by which the number may differ from that at `from` (nll, "
-                   "bits and accuracies: it may differ by factor - 1)")}),
+                   "largest factor by which the number may differ from the number at `from` (for "
+                   "nll, bits and accuracies: the largest difference is factor - 1)")}),
        .check = WhyNotFlat},
       {.name = "crosses",
        .meaning = "one value's curve is below another's at `from` and above it at `to`",
@@ -165,19 +164,18 @@ const std::vector<ClaimKind>& Table() {
        .check = WhyNoOrder},
       {.name = "equal",
        .meaning = "two values' numbers are equal within a tolerance at each of the lengths",
-       .params = WithCommon(
-           {Text("of", nullptr, "a value of the axis"), Text("than", nullptr, "the other value"),
-            Lengths(),
-            Number("tolerance", nullptr, 0.0, 1.0,
-                   "largest difference, as a fraction of the number of `than` (nll, bits and "
-                   "accuracies: as an amount)")}),
+       .params = WithCommon({Text("of", nullptr, "a value of the axis"),
+                             Text("than", nullptr, "the other value"), Lengths(),
+                             Number("tolerance", nullptr, 0.0, 1.0,
+                                    "largest difference, as a fraction of the number of `than` "
+                                    "(for nll, bits and accuracies: the difference itself)")}),
        .check = WhyNoPair},
       {.name = "ratio",
        .meaning = "the ratio of two values' numbers (such as speeds or memory) is within limits "
                   "at each of the lengths",
        .params = WithCommon(
            {Text("of", nullptr, "a value of the axis"),
-            Text("than", nullptr, "what it is divided by"), Lengths(),
+            Text("than", nullptr, "the value of the axis whose number is the divisor"), Lengths(),
             Number("at_least", 0.0, 0.0, kFactorMax, "the ratio is at least this"),
             Number("at_most", kFactorMax, 0.0, kFactorMax, "the ratio is at most this")}),
        .check = WhyNoRatio},

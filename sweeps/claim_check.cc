@@ -51,8 +51,8 @@ class ClaimChecker {
     const auto name = params_.at("axis").get<std::string>();
     if (name == "dataset") {
       Report("axis",
-             "datasets are different texts, so their numbers are not compared; name an axis "
-             "of the models");
+             "numbers of different datasets cannot be compared, since their texts differ; choose "
+             "another axis, such as position");
       return;
     }
     const auto axis = std::ranges::find_if(spec_.axes, [&](const Axis& one) {

@@ -22,25 +22,31 @@ using Type = ParamSpec::Type;
 const std::vector<KeyRow>& Keys() {
   static const std::vector<KeyRow> keys = {
       {.path = "name",
-       .spec = {.type = Type::kName, .meaning = "of the dataset"},
+       .spec = {.type = Type::kName, .meaning = "name of the dataset"},
        .required = true},
       {.path = "source",
        .kind = KeyRow::Kind::kMap,
-       .spec = {.meaning = "what is read"},
+       .spec = {.meaning = "the files to read, and their format"},
        .required = true},
       {.path = "source.format",
-       .spec = {.type = Type::kChoice, .choices = SourceFormatNames(), .meaning = "of the files"},
+       .spec = {.type = Type::kChoice,
+                .choices = SourceFormatNames(),
+                .meaning = "format of the files"},
        .required = true},
       {.path = "source.files",
        .spec = {.type = Type::kText, .max = kTextBytesMax, .meaning = "paths and patterns"}},
       {.path = "source.separator",
-       .spec = {.type = Type::kText, .max = kTextBytesMax, .meaning = "between documents of text"}},
+       .spec = {.type = Type::kText,
+                .max = kTextBytesMax,
+                .meaning = "text between two documents"}},
       {.path = "source.field",
-       .spec = {.type = Type::kText, .max = kTextBytesMax, .meaning = "path of the text"}},
+       .spec = {.type = Type::kText,
+                .max = kTextBytesMax,
+                .meaning = "path of the field with the text"}},
       {.path = "source.filter",
        .spec = {.type = Type::kText, .max = kTextBytesMax, .meaning = "PATH==VALUE"}},
       {.path = "source.dtype",
-       .spec = {.type = Type::kChoice, .choices = {"u16", "u32"}, .meaning = "of raw ids"}},
+       .spec = {.type = Type::kChoice, .choices = {"u16", "u32"}, .meaning = "type of raw ids"}},
       {.path = "source.any_bytes",
        .spec = {.type = Type::kBool, .meaning = "text: also accept files that are not text"}},
       {.path = "tokenizer",
@@ -48,9 +54,11 @@ const std::vector<KeyRow>& Keys() {
                 .max = kTextBytesMax,
                 .meaning = "a name, a file, or {kind, file}"}},
       {.path = "tokenizer.kind",
-       .spec = {.type = Type::kText, .max = kTextBytesMax, .meaning = "its name"}},
+       .spec = {.type = Type::kText, .max = kTextBytesMax, .meaning = "name of the tokenizer"}},
       {.path = "tokenizer.file",
-       .spec = {.type = Type::kText, .max = kTextBytesMax, .meaning = "its vocabulary"}},
+       .spec = {.type = Type::kText,
+                .max = kTextBytesMax,
+                .meaning = "file with the tokenizer's vocabulary"}},
       {.path = "packing",
        .kind = KeyRow::Kind::kMap,
        .spec = {.meaning = "how documents become one row of tokens"}},
@@ -65,12 +73,12 @@ const std::vector<KeyRow>& Keys() {
        .spec = {.type = Type::kCount, .min = 1, .max = kTokensMax}},
       {.path = "split",
        .kind = KeyRow::Kind::kMap,
-       .spec = {.meaning = "which documents are held out"},
+       .spec = {.meaning = "how documents are divided into train, validation and test"},
        .required = true},
       {.path = "split.by",
        .spec = {.type = Type::kChoice,
                 .choices = {"files", "document", "first_tokens", "last_tokens"},
-                .meaning = "what decides"},
+                .meaning = "the rule that divides the documents"},
        .required = true},
       {.path = "split.train", .spec = {.type = Type::kText, .max = kTextBytesMax}},
       {.path = "split.validation", .spec = {.type = Type::kText, .max = kTextBytesMax}},
@@ -267,7 +275,9 @@ class DatasetReader {
     const YamlNode* const files = source == nullptr ? nullptr : Find(source->value, "files");
     if (by == "files") {
       if (files != nullptr) {
-        Report(files->place, "source.files: split by files lists them by split; remove it here");
+        Report(files->place,
+               "source.files: remove this key; with `split: {by: files}`, the files are listed "
+               "under `split`");
       }
       for (const std::string_view name : {"train", "validation", "test"}) {
         const YamlNode* const list = Find(node, name);
@@ -283,8 +293,9 @@ class DatasetReader {
       file_.spec.files.emplace_back("", Files(*files, "source.files"));
     }
     if (const YamlNode* const train = Find(node, "train")) {
-      Report(train->place,
-             Str("split.train: leave it out, since it is the rest if the split is by ", by));
+      Report(train->place, Str("split.train: remove this key; train has all documents that are not "
+                               "held out when the split is by ",
+                               by));
     }
     const std::size_t n_before = problems_.size();
     if (by == "document") {

@@ -57,14 +57,14 @@ namespace {
 // The record of a line without its crc, which is checked first.
 Result<std::string> RecordOfLine(std::string_view line) {
   if (line.size() > kJournalLineBytesMax) {
-    return Broken(Str("a journal line of ", line.size(), " bytes; at most ", kJournalLineBytesMax,
+    return Broken(Str("a journal line has ", line.size(), " bytes; at most ", kJournalLineBytesMax,
                       " are allowed"));
   }
-  if (line.size() <= kCrcBytes) return Broken("a journal line without a crc");
+  if (line.size() <= kCrcBytes) return Broken("a journal line has no crc");
   const std::string_view prefix = line.substr(0, line.size() - kCrcBytes);
   if (line.substr(prefix.size()) != CrcMember(prefix)) {
     return Broken(
-        Str("a journal line whose crc does not match; it should end in ", CrcHex(prefix)));
+        Str("the crc of a journal line does not match; the line should end in ", CrcHex(prefix)));
   }
   return Str(prefix, "}");
 }
@@ -206,8 +206,8 @@ Status JournalWriter::Append(RecordKind kind, const Json& body, std::optional<st
   line = CloseJournalLine(line);
   if (line.size() > kJournalLineBytesMax) {
     return Status(Code::kInvalidArgument,
-                  Str("a ", EnumName(kind), " record of ", line.size(),
-                      " bytes; a journal line has at most ", kJournalLineBytesMax));
+                  Str("a ", EnumName(kind), " record has ", line.size(),
+                      " bytes; a journal line may have at most ", kJournalLineBytesMax));
   }
   line += '\n';
   // At a fixed offset, so that after a full disk the next record overwrites the torn one.
@@ -245,7 +245,7 @@ Result<std::vector<JournalReader::Line>> JournalReader::Next(std::size_t records
   if (::fstat(file.get(), &about) != 0) return ErrnoStatus(errno, Str("cannot read ", path_));
   if (about.st_size < offset_) {
     return Broken(Str("the journal ", path_, " has ", about.st_size, " bytes, but ", offset_,
-                      " were read: it was cut"));
+                      " were read before: it was truncated"));
   }
 
   std::string buffer;  // the bytes from offset_ on

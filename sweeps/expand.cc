@@ -139,7 +139,7 @@ class Expander {
       if (!points_.contains(NameOf(point))) AddRun(point);
     }
     if (runs_.empty() && problems_.empty()) {
-      Report(PlaceOf("spec.exclude"), "spec.exclude: removes every run");
+      Report(PlaceOf("spec.exclude"), "spec.exclude: excludes every run: keep at least one");
     }
     return std::move(runs_);
   }
@@ -187,7 +187,7 @@ class Expander {
     Report(PlaceOf("spec.matrix"),
            Str("spec.matrix: ", Join(factors, " x "), " points",
                spec_.include.empty() ? "" : " and those of include", " are more than the ",
-               kRunsMax, " that a sweep may have; split it into several"));
+               kRunsMax, " that a sweep may have; split the sweep into several"));
     return false;
   }
 
@@ -384,9 +384,9 @@ class Expander {
     if (!errors.empty()) return;
     if (init != nullptr && !init->extension.is_null()) {
       return report("method",
-                    Str("config.json of model \"", init->name, "\" extends it already, by ",
+                    Str("config.json of model \"", init->name, "\" already extends the model with ",
                         init->extension.at("method").get<std::string>(),
-                        ", and it is trained under that; leave this out"));
+                        ", and training uses this extension; leave out train.extend"));
     }
     train["extend"] = *ResolveExtension(whole);
   }
@@ -472,7 +472,7 @@ class Expander {
       return ReportCause(
           point, {"model.vocab_size", "dataset"},
           Str("model.vocab_size: ", model.vocab_size, " is less than the ", dataset.n_ids(),
-              " of dataset \"", dataset.name, "\"; leave vocab_size out to use the dataset's"));
+              " ids of dataset \"", dataset.name, "\"; leave vocab_size out to use the dataset's"));
     }
     Result<PositionConfig> position = ResolvePosition(Value(point, "position").value);
     LR_CHECK(position.ok());
@@ -872,7 +872,7 @@ class Expander {
   std::string OwnExtension(const Point& point) const {
     const ModelInfo* const init = InitOf(point);
     if (init == nullptr || init->extension.is_null()) return "";
-    return Str("config.json of model \"", init->name, "\" extends it already, by ",
+    return Str("config.json of model \"", init->name, "\" already extends the model with ",
                init->extension.at("method").get<std::string>());
   }
 

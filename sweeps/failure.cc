@@ -37,8 +37,8 @@ constexpr FailureRow kTable[] = {
      .back_off = true,
      .avoid_worker = true,
      .exit_code = 0,
-     .advice = "the trainer ended without a trace: a reboot, or its shim was killed; look at the "
-               "system log of the worker's machine"},
+     .advice = "the trainer ended without a trace: the machine rebooted, or the trainer's shim was "
+               "killed; look at the system log of the worker's machine"},
     {.failure_class = FailureClass::kKilled,
      .name = "killed",
      .counted_as = CountedAs::kLoss,
@@ -74,10 +74,10 @@ constexpr FailureRow kTable[] = {
      .back_off = true,
      .avoid_worker = true,
      .exit_code = 81,
-     .advice =
-         "the memory of the device or the host is too small, or the worker's limit on it (`ulimit "
-         "-v`): use a larger one, a smaller model, train_length or context length, or for a "
-         "training train.activation_checkpointing: true"},
+     .advice = "the device or the host has too little memory, or the worker's limit on memory "
+               "(`ulimit -v`) is too low: use more memory or a higher limit, a smaller model, a "
+               "shorter train_length or context length, or, for a training, "
+               "train.activation_checkpointing: true"},
     {.failure_class = FailureClass::kInvalid,
      .name = "invalid",
      .counted_as = CountedAs::kNothing,

@@ -35,13 +35,13 @@ struct Key {
   bool required = true;
 };
 constexpr Key kKeys[] = {
-    {"title", "what the table is, in a few words"},
+    {"title", "a short title of the table"},
     {"source", "authors, year, paper, table or figure"},
-    {"metric", "what the numbers are, as `longrun table --metric` names it"},
+    {"metric", "the metric of the numbers, as in `longrun table --metric`"},
     {"axes", "a list of the axes that tell the numbers apart, such as [position, train_length]"},
     {"values", "a list of maps with a value for each axis, context_length and value"},
-    {"settings", "what they trained and how they evaluated it", false},
-    {"notes", "what a reader of the comparison should know", false},
+    {"settings", "settings of the published training and evaluation", false},
+    {"notes", "remarks for readers of the comparison", false},
     {"reading_error", "largest error of the numbers, such as that of reading a figure", false},
 };
 

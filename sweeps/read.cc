@@ -834,7 +834,8 @@ class Reader {
                          node.entries[0].value.kind == Kind::kNothing;
     Report(node.place,
            Str(path, ": expected a map with one key, ", key, ", found ",
-               node.kind == Kind::kMap ? Str("a map with ", node.entries.size()) : ShowNode(node),
+               node.kind == Kind::kMap ? Str("a map with ", node.entries.size(), " keys")
+                                       : ShowNode(node),
                is_flat ? Str(": indent its parameters below \"", node.entries[0].key, ":\"") : ""));
     return nullptr;
   }

@@ -185,10 +185,10 @@ FileExtensions ExtensionsOf(const Reproduction& wanted, const FileWindow& window
     Json name = ExtensionName(evaluation, wanted.run.train.train_length);
     if (!extension.is_null() && WhyTooLong(extension, n_longest)) {
       if (!left_out.insert(name).second) continue;
-      of_file.notes.push_back(Str("without extension ", ExtensionText(name),
-                                  ": it was measured at shorter context lengths only, and cannot "
-                                  "read ",
-                                  n_longest, "; a sweep with those lengths can have it"));
+      of_file.notes.push_back(
+          Str("extension ", ExtensionText(name),
+              " is left out: it was measured only at shorter context lengths, and cannot read ",
+              n_longest, " tokens; to measure it, use another sweep with those lengths"));
       continue;
     }
     has_any = has_any || !extension.is_null();

@@ -85,14 +85,14 @@ std::vector<KeyRow> FileKeys() {
       {.path = "apiVersion",
        .spec = {.type = Type::kChoice,
                 .choices = {"longrun/v1"},
-                .meaning = "version of this language"},
+                .meaning = "version of the file format"},
        .required = true},
       {.path = "kind",
        .spec = {.type = Type::kChoice, .choices = {"Sweep"}, .meaning = "kind of the file"},
        .required = true},
       {.path = "metadata",
        .kind = Kind::kMap,
-       .spec = {.meaning = "for people; not part of a run's identity"},
+       .spec = {.meaning = "name and labels of the sweep; not part of a run's identity"},
        .required = true},
       {.path = "metadata.name",
        .spec = {.type = Type::kName, .meaning = "name of the sweep"},
@@ -178,7 +178,7 @@ std::vector<KeyRow> MatrixKeys() {
       {.path = "spec.exclude",
        .kind = Kind::kPoints,
        .spec = {.default_value = Json::array(),
-                .meaning = "points to leave out: those that have all the values of an entry"}},
+                .meaning = "points to leave out: each point that has all the values of an entry"}},
       {.path = "spec.include",
        .kind = Kind::kPoints,
        .spec = {.default_value = Json::array(),
@@ -233,8 +233,8 @@ std::vector<KeyRow> TrainKeys() {
                     "about a third more time, the same numbers; not part of a run's identity"}},
       {.path = "spec.train.checkpoint",
        .kind = Kind::kMap,
-       .spec = {.meaning =
-                    "limits the work that a lost machine costs; not part of a run's identity"}},
+       .spec = {.meaning = "checkpoints limit the work that is lost with a machine; not part of a "
+                           "run's identity"}},
       {.path = "spec.train.checkpoint.every",
        .spec = {.type = Type::kDuration,
                 .default_value = sweep.checkpoint_every_ms,
@@ -268,13 +268,13 @@ std::vector<KeyRow> OtherKeys() {
        .kind = Kind::kExtensions,
        .spec = {.default_value = Json::array({kNoExtension}),
                 .meaning =
-                    "how rotary models are read beyond the length that they were trained on: each "
-                    "evaluation is made under each of these; none: as they were trained"}},
+                    "extensions with which rotary models read texts beyond their train length: "
+                    "each evaluation is made with each of them; none: without an extension"}},
       {.path = "spec.claims",
        .kind = Kind::kClaims,
        .spec = {.default_value = Json::array(),
                 .meaning =
-                    "what the sweep sets out to show: `longrun claims` judges each statement"}},
+                    "statements that the sweep should show: `longrun claims` judges each of them"}},
       {.path = "spec.resources",
        .kind = Kind::kMap,
        .spec = {.meaning = "resources that a run needs"}},

@@ -40,7 +40,8 @@ Result<Sweep> ParseSweep(std::string_view yaml, std::string_view file_name,
                          const Overrides& overrides, const DatasetCatalogue& datasets) {
   if (overrides.size() > kOverridesMax) {
     return Status(Code::kInvalidArgument,
-                  Str(overrides.size(), " overrides; at most ", kOverridesMax, " are taken"));
+                  Str("found ", overrides.size(), " overrides (--set); at most ", kOverridesMax,
+                      " are allowed"));
   }
   std::vector<Problem> problems;
   std::optional<YamlNode> root = ParseYaml(yaml, /*source=*/0, problems);

@@ -84,7 +84,7 @@ class Board {
     }
     if (found == nullptr) {
       return Invalid(Str("\"", side.value, "\" is not a value of ", table_.row_axes.front(),
-                         "; it has ", Join(names, ", ")));
+                         "; its values are ", Join(names, ", ")));
     }
     for (std::size_t c = 0; c < table_.columns.size(); ++c) {
       if (table_.columns[c].front() == side.context_length) return &found->cells[c];
@@ -358,7 +358,7 @@ std::string WhyUnjudged(const PairedDifference& difference, const PivotCell& of,
                         const PivotCell& than) {
   if (difference.of_seeds.size() < 2) {
     return std::min(of.n_ok, than.n_ok) < 2
-               ? "one seed says nothing about others: run at least 3"
+               ? "one seed says nothing about other seeds: run at least 3 seeds"
                : Str("the two have ",
                      Counted(static_cast<std::int64_t>(difference.n_seeds_matched), "seed"),
                      " in common: run both with the same seeds, at least 3");
@@ -438,8 +438,8 @@ Result<ClaimComparison> JudgeQuestion(const Question& question, const Board& boa
 Result<JudgedClaim> Judge(const Claim& claim, const std::vector<SweepResults>& results) {
   if (TextOf(claim, "axis") == "dataset") {
     return Invalid(
-        "datasets are different texts, so their numbers are not compared; name an axis "
-        "of the models");
+        "numbers of different datasets cannot be compared, since their texts differ; choose "
+        "another axis, such as position");
   }
   ASSIGN_OR_RETURN(const Board board, Board::Make(claim, results));
   const bool is_ratio = ComparesAsRatio(board.metric());

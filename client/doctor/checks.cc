@@ -125,8 +125,8 @@ Finding CheckCpu(const MachineFacts& machine) {
                    {"known_speed", nullptr}};
   if (known == nullptr) {
     finding.found +=
-        "not measured on this make: `./dev bench train --page` in a checkout of longrun measures "
-        "it and writes docs/benchmarks.md";
+        "its speed was not measured on processors of this make: `./dev bench train --page` in a "
+        "checkout of longrun measures it and writes docs/benchmarks.md";
   } else {
     const std::string measured_on = Str(known->make, ", ", known->microarchitecture);
     const bool is_same = known->microarchitecture == MicroarchitectureOf(paths.cpu);
@@ -190,13 +190,13 @@ Finding CheckDisk(const MachineFacts& machine) {
   if (machine.write_errno == ENOSPC || machine.write_errno == EDQUOT) return CannotWrite(machine);
   if (machine.disk_free_bytes < kDiskFail) {
     return Fail(found,
-                "make room (`longrun gc --dry-run` shows what can be removed), or give another "
-                "place with --state: nothing is accepted below 64 MiB");
+                "make room (`longrun gc --dry-run` shows what can be removed), or choose another "
+                "folder with --state: with less than 64 MiB free, the coordinator accepts no work");
   }
   if (machine.disk_free_bytes < kDiskNoWork) {
     return Fail(found,
-                "make room: `longrun gc --dry-run` shows what can be removed; no task starts below "
-                "256 MiB, and all continue by themselves when there is room");
+                "make room: `longrun gc --dry-run` shows what can be removed; with less than 256 "
+                "MiB free, no task starts; all tasks continue by themselves when there is room");
   }
   if (machine.disk_free_bytes < kDiskWarn) {
     return Warn(found, "make room: `longrun gc --dry-run` shows what can be removed");
@@ -260,10 +260,11 @@ Finding CheckClock(const MachineFacts& machine) {
 }
 
 Finding CheckEnvironment(const MachineFacts& machine) {
-  if (machine.ignored_variables.empty()) return Ok("no variable names a folder by a relative path");
+  if (machine.ignored_variables.empty())
+    return Ok("no environment variable sets a folder to a relative path");
   return Warn(Str(Join(machine.ignored_variables, ", "),
-                  machine.ignored_variables.size() == 1 ? ", a relative path, is ignored"
-                                                        : ", relative paths, are ignored",
+                  machine.ignored_variables.size() == 1 ? " is a relative path and is ignored"
+                                                        : " are relative paths and are ignored",
                   ", as the XDG base directory specification asks"),
               "set it to an absolute path, or unset it; --state and LONGRUN_HOME may be relative");
 }
@@ -341,16 +342,15 @@ Finding CheckLocks(const MachineFacts& machine) {
     return Fail(address.status().message(), "commands cannot reach the coordinator until then");
   }
   if (!address.ok()) {
-    return Warn("a coordinator holds the folder but has no address yet",
+    return Warn("a coordinator uses the folder but has no address yet",
                 "it is starting: check again; if this remains, see coordinator.log");
   }
   CoordinatorConnection connection{*address};
   const Result<v1::GetServerInfoResponse> info = connection.GetServerInfo(5'000);
   if (!info.ok()) {
-    return Fail(
-        Str("a coordinator holds the folder and does not answer: ", info.status().message()),
-        Str("find it with `fuser -v ", CoordinatorLockPath(machine.state),
-            "` and end it: it may be killed at any time"));
+    return Fail(Str("a coordinator uses the folder but does not answer: ", info.status().message()),
+                Str("find it with `fuser -v ", CoordinatorLockPath(machine.state),
+                    "` and end it: it may be killed at any time"));
   }
   return Ok(Str("the coordinator with pid ", info->pid(), " answers",
                 worker ? ", and a worker runs" : ""));
@@ -374,7 +374,7 @@ std::string UnknownRuns(const Repeated<v1::UnknownRun>& unknown) {
 Finding CheckDatabase(const MachineFacts& machine) {
   if (!PathExists(JoinPath(machine.state, "longrun.db"))) {
     if (PathExists(JoinPath(machine.state, "database.id"))) {
-      return Fail("longrun.db is gone although it was there",
+      return Fail("longrun.db is missing, although this folder had a database",
                   "put it back from a backup; or remove database.id to start over");
     }
     return Ok("none yet");
@@ -382,7 +382,7 @@ Finding CheckDatabase(const MachineFacts& machine) {
   const auto cannot_write = [&] {
     const WriteProblem problem = DescribeWriteErrno(machine.write_errno, machine.state);
     return Fail(Str("not checked: ", problem.found),
-                Str(problem.remedy, "; nothing says that the database is at fault"));
+                Str(problem.remedy, "; there is no sign that the database is damaged"));
   };
   // A coordinator that runs already answers without writing; none can be started.
   if (machine.write_errno != 0 && !CoordinatorRuns(machine.state)) return cannot_write();
@@ -392,7 +392,7 @@ Finding CheckDatabase(const MachineFacts& machine) {
     if (machine.write_errno != 0) return cannot_write();
     if (info.status().code() == Code::kResourceExhausted) {
       return Fail(Str("not checked: ", info.status().message()),
-                  "do what the message says; nothing says that the database is at fault");
+                  "do what the message says; there is no sign that the database is damaged");
     }
     // Nobody looked into the database: that says nothing about it.
     const bool no_answer = info.status().code() == Code::kUnavailable ||
@@ -419,7 +419,7 @@ Finding CheckDatabase(const MachineFacts& machine) {
   for (const v1::UnknownRun& run : unknown) n_waiting += run.tasks_waiting();
   const std::string found = Str(checked, "; ", UnknownRuns(unknown));
   if (n_waiting == 0) return Ok(found);
-  return Warn(Str(found, "; tasks waiting for a build that knows it: ", n_waiting),
+  return Warn(Str(found, "; tasks waiting for a build that knows these runs: ", n_waiting),
               "use a build that knows what these runs need, or `longrun cancel` their sweeps "
               "(`longrun get RUN` shows them); their results stay readable");
 }

@@ -21,8 +21,8 @@ namespace {
 constexpr std::size_t kRecordsAtOnce = 1000;
 constexpr std::size_t kBytesAtOnce = std::size_t{1} << 20;
 constexpr const char* kAttemptRemedy =
-    "there is nothing to do: the coordinator keeps what it has stored of the attempt; if the "
-    "attempt still needs this file, it is ended, and its task continues from an earlier "
+    "you need not do anything: the coordinator keeps the records that it has stored; if the "
+    "attempt still needs this file, the attempt ends, and its task continues from an earlier "
     "checkpoint";
 
 class Looker {

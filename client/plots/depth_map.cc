@@ -260,9 +260,9 @@ Result<std::vector<DepthMap>> DepthMapsOf(const std::vector<PivotTable>& tables)
     if (table.metrics.size() != 1 || !table.metrics.front().is_share()) {
       std::vector<std::string> names;
       for (const ResultMetric& metric : table.metrics) names.push_back(metric.name);
-      return Status(Code::kInvalidArgument,
-                    Str("a map by depth shows one share of answers, such as recall, found ",
-                        Join(names, ", ")));
+      return Status(Code::kInvalidArgument, Str("a map by depth shows exactly one metric that is a "
+                                                "share of answers, such as recall; found ",
+                                                Join(names, ", ")));
     }
     const Grid grid = GridOf(table);
     for (const PivotRow& row : table.rows) {

@@ -39,7 +39,7 @@ PlotScale ScaleOfMap(const AttentionMap& map, std::vector<std::string>& notes) {
   const double least = high * std::pow(10.0, -kHeatDecades);
   if (!is_log || (low >= least && !has_zero)) return scale;
   scale.low = std::max(low, least);
-  notes.push_back(Str("the darkest colour is ", TickText(scale.low), " and less"));
+  notes.push_back(Str("the darkest colour stands for ", TickText(scale.low), " and less"));
   return scale;
 }
 
@@ -212,7 +212,7 @@ HeatMap MakeHeatMap(AttentionMap map, AttentionMap::Pool pool, std::int64_t trai
                              " of the visible pairs among ", drawn.block, " x ", drawn.block,
                              " pairs of tokens"));
   }
-  if (drawn.is_causal) heat.notes.emplace_back("blank: keys that a query does not see");
+  if (drawn.is_causal) heat.notes.emplace_back("blank: keys that the query cannot see");
   if (train_length >= drawn.n_tokens) {
     heat.notes.push_back(Str("the whole map is within the train length ", train_length));
   }

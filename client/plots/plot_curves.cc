@@ -193,7 +193,8 @@ Result<std::vector<Plot>> PlotsOfTables(const std::vector<PivotTable>& tables) {
     });
     if (!has_lengths) {
       return Status(Code::kInvalidArgument,
-                    Str(table.metrics.front().name, " has no context length"));
+                    Str(table.metrics.front().name,
+                        " has no context length, so it cannot be drawn: choose another --metric"));
     }
     for (const PivotTable& part : ByVariant(table)) plots.push_back(PlotOf(part));
   }

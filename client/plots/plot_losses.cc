@@ -45,7 +45,7 @@ PlotSeries Fold(const std::string& name, const std::vector<const LossCurve*>& cu
                         ", the first at ", TickText(*not_finite.begin())));
   }
   if (n_left_out > 0) {
-    notes.push_back(Str(Counted(n_left_out, "point"), " that not every seed has left out"));
+    notes.push_back(Str(Counted(n_left_out, "point"), " left out, since not every seed has them"));
   }
   if (at.empty() && not_finite.empty()) notes.emplace_back("no points");
   series.note = Join(notes, "; ");

@@ -84,9 +84,9 @@ std::string Question(const ReportInput& input) {
   if (input.labels.is_object() && input.labels.contains("question")) {
     return input.labels.at("question").get<std::string>();
   }
-  return Str("What happens to ", Values(input.runs, "position"), ", trained at length ",
-             Values(input.runs, "train_length"), " on ", Values(input.runs, "dataset"),
-             ", when they read a text of other lengths?");
+  return Str("What happens when models with ", Values(input.runs, "position"),
+             ", trained at length ", Values(input.runs, "train_length"), " on ",
+             Values(input.runs, "dataset"), ", read texts of other lengths?");
 }
 
 std::string Head(const ReportInput& input) {
@@ -134,7 +134,7 @@ std::string TableLegend(const PivotTable& table) {
   };
   std::vector<std::string> sentences;
   if (any(&PivotCell::at_train_length)) {
-    sentences.emplace_back("Shaded: the length it was trained at.");
+    sentences.emplace_back("Shaded: the train length.");
   }
   if (any(&PivotCell::is_best)) sentences.push_back(Str("Green: ", MarkLegend(table), "."));
   const std::string window = WindowLegend(table);
@@ -170,7 +170,7 @@ std::string Figure(const Plot& plot) {
   if (!HasPoints(plot)) {
     const std::vector<std::string> notes = NotesOf(plot);
     return Text("p",
-                Str("Nothing to draw yet of ", plot.title, notes.empty() ? "" : ": ",
+                Str("There are no numbers to draw yet for ", plot.title, notes.empty() ? "" : ": ",
                     Join(notes, "; "), "."),
                 "class=\"faint\"") +
            "\n";
@@ -359,8 +359,8 @@ std::string Reproduction(const ReportInput& input) {
   }
   return Str(
       Text("p",
-           "The sweep again, with the file below; a dataset of each digest above must "
-           "be registered under its name."),
+           "These commands run the sweep again with the file below. First register each dataset "
+           "above under its name; its digest must be the same."),
       Text("pre", commands),
       Element("details", "", Str("<summary>the sweep file</summary>", Text("pre", input.yaml))),
       "\n");
@@ -436,8 +436,8 @@ Result<std::string> ReportPage(const ReportInput& input) {
       kReportStyle, "</style>\n</head>\n<body>\n<main>\n", Head(input), "<h2>Results</h2>\n",
       results, Claims(input, measured), "<h2>Training</h2>\n", Curves(input), "<h2>Failures</h2>\n",
       Failures(input), "<h2>Provenance</h2>\n", Provenance(input), "<h2>Runs</h2>\n", Runs(input),
-      "<h2>Again</h2>\n", Reproduction(input), "</main>\n", RawNumbers(input, tables), "<script>",
-      kReportScript, "</script>\n</body>\n</html>\n");
+      "<h2>Reproduction</h2>\n", Reproduction(input), "</main>\n", RawNumbers(input, tables),
+      "<script>", kReportScript, "</script>\n</body>\n</html>\n");
 }
 
 }  // namespace longrun::client

@@ -138,8 +138,8 @@ class Pivot {
       const auto found = std::ranges::find(all, name, &ResultMetric::name);
       if (found == all.end()) {
         return {Code::kInvalidArgument,
-                Str("there are no numbers of metric \"", name,
-                    "\"; there are: ", names.empty() ? "none" : Join(names, ", "),
+                Str("the results have no metric \"", name,
+                    "\"; their metrics: ", names.empty() ? "none" : Join(names, ", "),
                     name.ends_with("_by_position")
                         ? "; a perplexity with protocol: per_position measures it"
                         : "")};
@@ -171,13 +171,15 @@ class Pivot {
     if (request_.against) {
       ASSIGN_OR_RETURN(against_.axis, ResolveAxis(request_.against->axis, axes_, runs_));
       against_.values = request_.against->values;
-      const char* const why = against_.axis == "seed"      ? "seeds are averaged"
-                              : against_.axis == "metric"  ? "metrics have no common scale"
-                              : against_.axis == "dataset" ? "datasets are different texts"
-                                                           : nullptr;
+      const char* const why =
+          against_.axis == "seed" ? "seeds are averaged, so there is no single one to compare with"
+          : against_.axis == "metric" ? "numbers of different metrics cannot be compared"
+          : against_.axis == "dataset"
+              ? "numbers of different datasets cannot be compared, since their texts differ"
+              : nullptr;
       if (why != nullptr) {
         return {Code::kInvalidArgument, Str("--against ", against_.axis, ": ", why,
-                                            "; name an axis of the models or of the evaluations")};
+                                            "; choose another axis, such as position or protocol")};
       }
     }
     baselines_apart_ = !Named("variant");
@@ -437,11 +439,11 @@ class Pivot {
     if (there.empty()) return {};  // nothing was evaluated
     if (matching.size() != 1) {
       const std::string begin = Str("--against ", against_.axis, ": \"", against_.values.front());
-      return {
-          Code::kInvalidArgument,
-          matching.empty()
-              ? Str(begin, "\" is not a value of ", against_.axis, "; it has ", Join(names, ", "))
-              : Str(begin, "\" is any of ", Join(matching, ", "), ": write one of them whole")};
+      return {Code::kInvalidArgument,
+              matching.empty() ? Str(begin, "\" is not a value of ", against_.axis,
+                                     "; its values are ", Join(names, ", "))
+                               : Str(begin, "\" matches several values, ", Join(matching, ", "),
+                                     ": write one of them in full")};
     }
     against_.whole = matching.front();
     for (std::size_t s = 0; s < results_.size(); ++s) {
@@ -543,7 +545,7 @@ class Pivot {
         if (!titles.empty()) names = Quoted(titles);
         return {Code::kInvalidArgument,
                 Str("--where ", filter.axis, ": \"", text, "\" is not a value of ", filter.axis,
-                    "; it has ", Join(names, ", "))};
+                    "; its values are ", Join(names, ", "))};
       }
     }
     return {};
@@ -588,9 +590,10 @@ class Pivot {
           if (!Contains(values, text)) values.push_back(text);
         }
       }
-      parts.push_back(Str(filter.axis, " has ", Join(values, ", ")));
+      parts.push_back(Str(filter.axis, " has the values ", Join(values, ", ")));
     }
-    return {Code::kInvalidArgument, Str("--where leaves nothing: ", Join(parts, "; "))};
+    return {Code::kInvalidArgument,
+            Str("no result fulfils all conditions of --where: ", Join(parts, "; "))};
   }
 
   bool IsApart(const Wanted& wanted) const {
@@ -1045,7 +1048,7 @@ Status RefusePositionAxis(const PivotRequest& request) {
   for (const auto* axes : {&request.rows, &request.cols}) {
     if (!Contains(*axes, kPositionAxis)) continue;
     return {Code::kInvalidArgument,
-            Str("the axis ", kPositionAxis, " is one of metrics by position: give --metric ",
+            Str("the axis ", kPositionAxis, " exists only for metrics by position: add --metric ",
                 kNllByPosition)};
   }
   return {};
@@ -1071,10 +1074,10 @@ Result<std::vector<PivotTable>> BuildPivot(const std::vector<SweepResults>& resu
     return Pivot(results, request).Build();
   }
   if (!std::ranges::all_of(asked, is_by_position)) {
-    return Status(Code::kInvalidArgument,
-                  Str("--metric ", Join(request.metrics, ","),
-                      ": metrics by position have other columns than the rest: ask for them "
-                      "separately"));
+    return Status(
+        Code::kInvalidArgument,
+        Str("--metric ", Join(request.metrics, ","),
+            ": metrics by position have columns of their own: use a separate command for them"));
   }
   if (request.relative) {
     return Status(Code::kInvalidArgument,

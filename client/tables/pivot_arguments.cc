@@ -36,24 +36,25 @@ std::shared_ptr<PivotArguments> AddPivot(Verb& verb) {
        "table\n"
        "for each of its values; seeds are combined");
   list("--cols", arguments->cols,
-       "axes of the columns (default: context_length; of a metric by position tokens_of_context)");
+       "axes of the columns (default: context_length, or tokens_of_context for a metric by "
+       "position)");
   list("--metric", arguments->metrics,
        "perplexity | nll | bits_per_byte | bits_per_token | pseudo_perplexity | nll_by_position | "
        "perplexity_by_position | any other metric of the results");
   verb.AddArgument("--where", arguments->where,
-                   "axis=value, axis=value,value or axis=value,other_axis=value; can be repeated: "
-                   "all must hold")
+                   "axis=value, axis=value,value or axis=value,other_axis=value; can be repeated; "
+                   "a result is shown only if it fulfils all conditions")
       .OneEach();
   verb.AddFlag("--relative", arguments->relative, "divide by the value at the train length");
-  verb.AddArgument("--against", arguments->against,
-                   "axis=value: compare everything with that value of the axis at the same place\n"
-                   "(position=alibi, context_length=64, protocol=nonoverlap), seed by seed and\n"
-                   "block by block of the text: ratios of perplexities, speeds and bytes,\n"
-                   "differences of nll, bits and accuracies");
   verb.AddArgument(
-          "--buckets", arguments->buckets_max,
-          "of a metric by position: at most this many buckets, neighbours merged; 0: as measured\n"
-          "(default: 8 in a table for people, else 0)")
+      "--against", arguments->against,
+      "axis=value, such as position=alibi or context_length=64: compare each number with "
+      "the\nnumber for this value of the axis, with all other axes the same. Seeds, and blocks of "
+      "the\ntext, are compared pairwise. The table shows ratios of perplexities, speeds and bytes, "
+      "and\ndifferences of nll, bits and accuracies");
+  verb.AddArgument("--buckets", arguments->buckets_max,
+                   "for a metric by position: show at most this many buckets, merging neighbours; "
+                   "0: all\n(default: 8 in text tables, else 0)")
       .Between(0, kBucketsMax);
   return arguments;
 }
@@ -71,8 +72,9 @@ Result<PivotRequest> ReadPivotRequest(const PivotArguments& arguments) {
                                                 "\": expected axis=value, as in position=alibi"));
     }
     if (arguments.relative) {
-      return Status(Code::kInvalidArgument,
-                    "--against and --relative each say what a number is compared with: give one");
+      return Status(
+          Code::kInvalidArgument,
+          "--against and --relative both choose the number to compare with: use only one of them");
     }
     request.against = {.axis = arguments.against.substr(0, at),
                        .values = {arguments.against.substr(at + 1)}};

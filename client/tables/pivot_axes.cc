@@ -142,7 +142,7 @@ Result<std::string> ResolveAxis(const std::string& name, const std::vector<std::
   if (const std::string near = Nearest(name, all); !near.empty()) {
     StrAppend(message, Str("; did you mean \"", near, "\"?"));
   } else {
-    StrAppend(message, Str("; there are: ", Join(known, ", "), ", and the keys of a run"));
+    StrAppend(message, Str("; the axes are ", Join(known, ", "), ", and the keys of a run"));
   }
   return Status(Code::kInvalidArgument, message);
 }

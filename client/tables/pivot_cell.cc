@@ -21,8 +21,8 @@ Status RefuseToFold(const RunRef& a, const RunRef& b) {
     if (path != "seed") paths.push_back(path);
   }
   return {Code::kInvalidArgument,
-          Str("one cell would hold runs that differ in ", Join(paths, ", "),
-              ": name that in --rows or --cols, or choose one with --where")};
+          Str("one cell of the table would combine runs that differ in ", Join(paths, ", "),
+              ": add this to --rows or --cols, or choose one value with --where")};
 }
 
 // A row's number on the scale of the fold, or nothing, with the reason in `status`.

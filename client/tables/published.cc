@@ -25,16 +25,18 @@ Status Invalid(const std::string& message) { return {Code::kInvalidArgument, mes
 // What cannot be asked for together with published numbers.
 Status CheckRequest(const PivotRequest& request, const PublishedTable& published) {
   const auto refuse = [](const char* option, const char* why) {
-    return Invalid(Str(option, " and --published: ", why, "; leave ", option, " out"));
+    return Invalid(
+        Str(option, " cannot be used with --published: ", why, "; leave ", option, " out"));
   };
   if (!request.rows.empty()) return refuse("--rows", "the published table has its own axes");
   if (!request.cols.empty()) return refuse("--cols", "the published table has its own axes");
-  if (request.relative) return refuse("--relative", "each says what a number is compared with");
-  if (request.against) return refuse("--against", "each says what a number is compared with");
+  if (request.relative) return refuse("--relative", "both choose the number to compare with");
+  if (request.against) return refuse("--against", "both choose the number to compare with");
   for (const std::string& metric : request.metrics) {
     if (metric == published.metric) continue;
-    return Invalid(Str("--metric ", metric, " and --published: the numbers of ", published.name,
-                       " are of metric ", published.metric, "; leave --metric out"));
+    return Invalid(Str("--metric ", metric, " cannot be used with --published: the numbers of ",
+                       published.name, " are of metric ", published.metric,
+                       "; leave --metric out"));
   }
   return {};
 }
@@ -64,7 +66,7 @@ Status KeepWhere(const PivotFilter& filter, std::size_t axis, PublishedTable& pu
   for (const std::string& value : values) {
     if (has(value)) continue;
     return Invalid(Str("--where ", filter.axis, ": ", published.name, " has no number at \"", value,
-                       "\"; it has ", Join(there, ", ")));
+                       "\"; it has numbers at ", Join(there, ", ")));
   }
   std::erase_if(published.values, [&](const PublishedValue& value) {
     const std::string text = text_of(value);
@@ -88,7 +90,7 @@ Status ApplyWhere(std::vector<PivotFilter>& where, PublishedTable& published) {
     const auto index = static_cast<std::size_t>(axis - published.axes.begin());
     RETURN_IF_ERROR(KeepWhere(filter, index, published));
     if (published.values.empty()) {
-      return Invalid(Str("--where leaves none of the numbers of ", published.name));
+      return Invalid(Str("no number of ", published.name, " fulfils all conditions of --where"));
     }
   }
   where = std::move(ours);

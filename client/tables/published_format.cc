@@ -94,9 +94,9 @@ std::string CountText(const PublishedComparison& comparison) {
     StrAppend(text, Str(": the sweep has no ", Join(comparison.lacking, ", no ")));
   } else if (std::ranges::all_of(comparison.lines,
                                  [](const PublishedLine& line) { return line.runs.empty(); })) {
-    StrAppend(text, Str(": no run of the sweep has published values of ",
+    StrAppend(text, Str(": no run of the sweep has the published values of ",
                         Join(comparison.published.axes, ", "),
-                        " and is evaluated at their context_length"));
+                        " and a result at the published context_length"));
   }
   return text;
 }
@@ -113,8 +113,8 @@ std::string Legend(const PublishedComparison& comparison, const char* mark) {
   }
   if (HasApart(comparison)) parts.push_back(Str(mark, " theirs is outside the interval of ours"));
   if (comparison.published.reading_error > 0.0) {
-    parts.push_back(
-        Str("theirs was read off a figure, within ", comparison.published.reading_error));
+    parts.push_back(Str("theirs was read off a figure, with errors of up to ",
+                        comparison.published.reading_error));
   }
   return Join(parts, "   ");
 }
@@ -141,7 +141,7 @@ std::vector<std::vector<std::string>> SettingRows(const PublishedComparison& com
 std::string SettingsNote(const PublishedComparison& comparison) {
   if (comparison.published.settings.empty()) return "the published table names no settings";
   std::vector<std::string> parts;
-  if (!comparison.absent.empty()) parts.emplace_back("– the sweep does not have it");
+  if (!comparison.absent.empty()) parts.emplace_back("–: the sweep has no such setting");
   parts.push_back(comparison.equal.empty() ? "no setting is the same"
                                            : Str("the same: ", NamesOf(comparison.equal)));
   return Join(parts, "   ");
@@ -328,10 +328,11 @@ std::vector<std::string> PublishedFormatNames() {
 Status CheckPublishedFormat(const std::string& name) {
   const std::vector<std::string> names = PublishedFormatNames();
   if (std::ranges::find(names, name) != names.end()) return {};
-  return {Code::kInvalidArgument, Str("-o ", name,
-                                      " and --published: a comparison with published "
-                                      "numbers has the forms ",
-                                      Join(names, ", "))};
+  return {
+      Code::kInvalidArgument,
+      Str("-o ", name,
+          " cannot be used with --published: comparisons with published numbers have the forms ",
+          Join(names, ", "))};
 }
 
 std::string RenderPublished(const PublishedComparison& comparison, const std::string& name) {

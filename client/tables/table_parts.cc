@@ -296,8 +296,8 @@ std::string LegendOf(const PivotTable& table, bool with_both, bool is_band) {
   }
   if (hid_one_at_a_time) {
     parts.emplace_back(
-        "pll_approximate hid one token at a time, exactly as pll: no window had two of the tokens "
-        "scored; a larger score_tokens changes that");
+        "no window had two scored tokens, so pll_approximate hid one token at a time, as pll does; "
+        "to hide several, raise score_tokens");
   }
   if (is_of_none) {
     parts.push_back(Str(kNoReference, ": there is no number ",

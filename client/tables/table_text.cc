@@ -70,8 +70,8 @@ std::string TableText(const PivotTable& table, bool is_wide) {
       Str("[ ] train length", HasMarks(table) ? "   * " + MarkLegend(table) : "",
           window.empty() ? "" : "   ~ ", window, errors.empty() ? "" : "   ", errors);
   if (has_quantiles) legend += "   ( ) 10th and 90th percentile of the timed steps";
-  if (is_partial) legend += "   n/N seeds of those wanted";
-  if (is_cancelled) legend += "   cancelled: `longrun retry` of the sweep resumes it";
+  if (is_partial) legend += "   n/N: n of N requested seeds have a number";
+  if (is_cancelled) legend += "   cancelled: `longrun retry SWEEP` continues it";
   for (const std::string& note : ReasonNotes(table)) legend += Str("\n", note);
   return Str(TableTitle(table), "\n", RenderColumns(header, align, rows), legend, "\n");
 }

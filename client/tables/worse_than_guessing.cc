@@ -56,21 +56,22 @@ std::string WorseThanGuessing(const std::vector<SweepResults>& results) {
       if (sweep.empty()) sweep = result.name;
       bad.push_back(Str("run ", ShortId(row.run_key), " (", AxisText(RunValue(ref, "position")),
                         ", train length ", ref.train_length, ", seed ", AxisText(ref.seed),
-                        ") has perplexity ", PerplexityText(*body.value), " there, guessing ",
+                        ") has perplexity ", PerplexityText(*body.value), ", guessing has ",
                         static_cast<std::int64_t>(*vocabulary)));
     }
   }
   if (bad.empty()) return "";
   const std::size_t n_runs = bad.size();
   if (n_runs > kShown) bad.resize(kShown);
-  return Str(n_runs == 1 ? "1 run is" : Str(n_runs, " runs are"),
-             " worse at the train length than guessing all tokens evenly: ", Join(bad, "; "),
-             n_runs > kShown ? Str("; and ", n_runs - kShown, " more") : "",
-             ". The training diverged although its loss stayed finite, or was too short: `longrun "
-             "plot ",
-             sweep,
-             " --what loss` shows which. If it diverged, lower train.optimizer.lr or lengthen "
-             "train.schedule.warmup_tokens");
+  return Str(
+      n_runs == 1 ? "1 run is" : Str(n_runs, " runs are"),
+      " worse at the train length than a guess that gives every token the same probability: ",
+      Join(bad, "; "), n_runs > kShown ? Str("; and ", n_runs - kShown, " more") : "",
+      ". The training diverged although its loss stayed finite, or was too short: `longrun "
+      "plot ",
+      sweep,
+      " --what loss` shows which. If it diverged, lower train.optimizer.lr or lengthen "
+      "train.schedule.warmup_tokens");
 }
 
 }  // namespace longrun::client

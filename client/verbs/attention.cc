@@ -171,8 +171,8 @@ Result<MapArtifact> ChooseMap(const std::vector<MapArtifact>& maps,
   }
   if (wanted.size() > 1) {
     std::fprintf(stderr,
-                 "%s, one of %zu maps of run %s: --context-length, --document, --split, --values, "
-                 "--extension or --name choose another (%s)\n",
+                 "showing %s, one of %zu maps of run %s; choose another with --context-length, "
+                 "--document, --split, --values, --extension or --name (%s)\n",
                  wanted.front().file_name.c_str(), wanted.size(), run.c_str(),
                  Listed({wanted.begin() + 1, wanted.end()}).c_str());
   }
@@ -362,7 +362,7 @@ void AddAttention(Verbs& verbs) {
   verb.AddArgument("--values", arguments->values, "probabilities if there are any, else logits")
       .OneOf({"probabilities", "logits"});
   verb.AddArgument("--extension", arguments->extension,
-                   "extension that the model was read under: none, yarn, \"yarn(factor=4)\"");
+                   "extension with which the model read the text: none, yarn, \"yarn(factor=4)\"");
   verb.AddArgument("--name", arguments->name,
                    "name of the artifact, if the other options do not identify it");
   verb.AddArgument("--train-length", arguments->train_length,

@@ -84,10 +84,10 @@ int Claims(const ClaimsArguments& arguments, const std::string& output, const st
   const Result<std::vector<Claim>> claims = FindClaims(client, arguments);
   if (!claims.ok()) return client.ReportFailure(claims.status());
   if (claims->empty()) {
-    return Report(Status(Code::kInvalidArgument,
-                         Str(arguments.file.empty() ? arguments.sweep : arguments.file,
-                             " has no claims: list what it sets out to show in spec.claims "
-                             "(`longrun explain claims` describes them)")));
+    return Report(Status(
+        Code::kInvalidArgument,
+        Str(arguments.file.empty() ? arguments.sweep : arguments.file,
+            " has no claims: list them in spec.claims (`longrun explain claims` describes them)")));
   }
   const Result<v1::GetResultsResponse> answer = client.GetResultsOfSweep(arguments.sweep);
   if (!answer.ok()) return client.ReportFailure(answer.status());
@@ -121,7 +121,7 @@ int Claims(const ClaimsArguments& arguments, const std::string& output, const st
 }  // namespace
 
 void AddClaims(Verbs& verbs) {
-  Verb verb = verbs.AddVerb("claims", "judge what a sweep claims, from its results");
+  Verb verb = verbs.AddVerb("claims", "judge the claims of a sweep from its results");
   const auto arguments = std::make_shared<ClaimsArguments>();
   verb.AddArgument("SWEEP", arguments->sweep, "its name or id").Required();
   verb.AddArgument("--file", arguments->file,

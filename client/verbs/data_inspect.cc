@@ -155,9 +155,9 @@ int Verify(const std::string& name, bool seals, const std::string& output,
   }
   if (!verified->is_sealed) {
     std::fprintf(stderr,
-                 "%s was written by an earlier release and has no digest of itself: damage to what "
-                 "it says about sources, packing and the tokenizer's name would not be noticed; "
-                 "`longrun data verify %s --seal` adds one\n",
+                 "%s was written by an earlier release and has no digest of its own: damage to its "
+                 "entries for sources, packing and the tokenizer's name would not be noticed; "
+                 "`longrun data verify %s --seal` adds the digest\n",
                  JoinPath(*folder, kManifestName).c_str(), name.c_str());
   }
   return kExitOk;

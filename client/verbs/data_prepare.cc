@@ -147,12 +147,13 @@ Status MakeDataset(const std::string& name, const PrepareSpec& spec, const std::
   if (!HoldsManifest(folder)) return PrepareDataset(spec, folder, options);
   ASSIGN_OR_RETURN(const Holding holding, HoldsPreparation(spec, folder));
   if (!holding.same) {
-    return Status(Code::kAlreadyExists,
-                  Str(folder,
-                      holding.damage.ok() ? " holds other content"
-                                          : " is damaged, and nothing in it is from these texts",
-                      ": choose another name than ", name,
-                      ", or remove it first: `longrun data rm ", name, "`"));
+    return Status(
+        Code::kAlreadyExists,
+        Str(folder,
+            holding.damage.ok() ? " holds other content"
+                                : " is damaged, and contains nothing made from these texts",
+            ": choose another name than ", name, ", or remove it first: `longrun data rm ", name,
+            "`"));
   }
   if (holding.damage.ok()) return Status();
   std::fprintf(stderr, "%s is damaged (%s): making it again\n", name.c_str(),
@@ -354,7 +355,7 @@ void AddDataImport(Verbs& verbs, Verb& data) {
       Str(Join(SourceFormatNames(), ", "), " (default: by the name of the first file)"));
   verb.AddArgument(
       "--separator", arguments->separator,
-      "what separates documents in text: line, form_feed, blank_lines, or any bytes; for one of "
+      "separator of documents in text: line, form_feed, blank_lines, or any bytes; for one of "
       "these words as bytes, bytes:WORD (default: each file is one document)");
   verb.AddArgument("--field", arguments->field, "for jsonl: field with the text (default: text)");
   verb.AddArgument("--filter", arguments->filter,

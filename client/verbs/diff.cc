@@ -379,15 +379,16 @@ std::string ErrorsText(const std::vector<PointDifference>& points) {
   }
   std::string text;
   if (over_seeds || over_text) {
-    StrAppend(text,
-              Str("±: 95 % interval of b - a, ",
-                  over_seeds && over_text ? "over seeds and text"
-                  : over_seeds            ? "over seeds"
-                                          : "over the text only: it says nothing about other seeds",
-                  is_unpaired ? "; where rows have no blocks of the text in common, as if both "
-                                "sides were independent: an upper bound"
-                              : "",
-                  "\n"));
+    StrAppend(
+        text,
+        Str("±: 95 % interval of b - a, ",
+            over_seeds && over_text ? "over seeds and text"
+            : over_seeds            ? "over seeds"
+                         : "over the text only (with other seeds, the difference may be another)",
+            is_unpaired ? "; for rows without common blocks of text it is an upper bound, since "
+                          "both sides are treated as independent"
+                        : "",
+            "\n"));
   }
   if (n_tests > 0) {
     StrAppend(text,
@@ -395,7 +396,7 @@ std::string ErrorsText(const std::vector<PointDifference>& points) {
                   n_tests > 1 ? Str(", corrected for ", n_tests, " tests (Holm)") : "", "\n"));
   }
   if (std::ranges::any_of(points, &HasHalfAPair)) {
-    text += "a seed that only one side has is left out\n";
+    text += "seeds that only one side has are left out\n";
   }
   return text;
 }

@@ -72,13 +72,12 @@ void AddDoctor(Verbs& verbs) {
   verb.AddExamples({"longrun doctor", "longrun doctor --deep -o json", "longrun doctor --repair"});
   const auto output = AddOutput(verb, {"table", "json"});
   const auto deep = std::make_shared<bool>(false);
-  verb.AddFlag(
-      "--deep", *deep,
-      "read everything that is stored and list what is damaged, instead of the usual checks");
+  verb.AddFlag("--deep", *deep,
+               "instead of the usual checks, read all stored data and list what is damaged");
   const auto repair = std::make_shared<bool>(false);
   verb.AddFlag("--repair", *repair,
-               "repair what can be repaired in the database, then do the same as --deep; not "
-               "while a coordinator runs");
+               "repair the database as far as possible, then do the same as --deep; no coordinator "
+               "may be running");
   verb.SetRun([&verbs, output, deep, repair] {
     return *deep || *repair ? DoctorDeep(*output, verbs.state, *repair)
                             : Doctor(*output, verbs.state);

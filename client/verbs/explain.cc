@@ -26,7 +26,7 @@ void AddExplain(Verbs& verbs) {
 }
 
 void AddSchema(Verbs& verbs) {
-  Verb verb = verbs.AddVerb("schema", "JSON Schema of the sweep file, for editors");
+  Verb verb = verbs.AddVerb("schema", "print the JSON Schema of the sweep file, for editors");
   verb.AddExamples({"longrun schema"});
   verb.SetRun([] {
     Print(RenderJson(SweepJsonSchema()));

@@ -76,7 +76,7 @@ struct KindRow {
 constexpr KindRow kKinds[] = {
     {"task", "tasks of removed sweeps",
      "no sweep has them; their results, curves and checkpoints go with them"},
-    {"log", "logs of removed tasks", "of attempts that are no longer in the database"},
+    {"log", "logs of removed tasks", "their attempts are no longer in the database"},
     {"checkpoint", "checkpoints of finished trainings",
      "no run continues from them; the final and the best one of each training stay"},
     {"bytes", "files of the artifact store", "no checkpoint and no result refers to them"},
@@ -177,7 +177,7 @@ std::vector<Kept> KeptIn(const std::string& state, const Going& going, std::int6
   const DatasetBytes datasets = BytesOfDatasets(state);
   std::vector<Kept> kept = {
       {"final and best checkpoints, sums by document", std::max<std::int64_t>(0, artifacts),
-       "results depend on them, and new context lengths will"},
+       "results depend on them, and evaluations at new context lengths need them"},
       {"imported models", models,
        "a name or a run refers to them; `longrun models rm` removes a name"},
       {"datasets", datasets.finished, "you made them; `longrun data rm` removes one"},
@@ -264,8 +264,8 @@ int Gc(const GcArguments& arguments, const std::string& output, const std::strin
                             SummaryText(items)));
   Print(Str(arguments.list ? ListText(items) : "", KeptText(kept)));
   if (dry_run && !items.empty()) {
-    std::fprintf(stderr, "without --dry-run they are removed%s\n",
-                 arguments.list ? "" : "; --list names each");
+    std::fprintf(stderr, "`longrun gc` without --dry-run removes all of this%s\n",
+                 arguments.list ? "" : "; --list shows each item");
   }
   if (later > 0) {
     const std::int64_t later_ms = coordinator->later_ms();
@@ -287,7 +287,7 @@ int Gc(const GcArguments& arguments, const std::string& output, const std::strin
 
 void AddGc(Verbs& verbs) {
   Verb verb =
-      verbs.AddVerb("gc", "remove checkpoints, caches and folders that nothing needs any more");
+      verbs.AddVerb("gc", "remove checkpoints, caches and folders that are no longer needed");
   verb.AddExamples({"longrun gc --dry-run", "longrun gc --dry-run --list", "longrun gc"});
   const auto arguments = std::make_shared<GcArguments>();
   verb.AddFlag("--dry-run", arguments->dry_run, "only list what would be removed, with its size");

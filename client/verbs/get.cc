@@ -184,8 +184,9 @@ std::string RunText(const v1::RunInfo& run) {
     text += Str("  parent: ", resolved.at("parent").get<std::string>(), "\n");
   }
   if (resolved.is_object() && resolved.contains("init")) {
-    text += Str("  starts from: ", resolved.at("init").at("sha256").get<std::string>(),
-                resolved.at("train").contains("tokens") ? "" : " (measured as it is)", "\n");
+    text +=
+        Str("  starts from: ", resolved.at("init").at("sha256").get<std::string>(),
+            resolved.at("train").contains("tokens") ? "" : " (evaluated without training)", "\n");
   }
   const Json execution = JsonIn(run.execution_json());
   if (execution.is_object()) text += "  execution: " + CanonicalJson(execution) + "\n";
@@ -323,7 +324,7 @@ int Get(const GetArguments& arguments, const std::string& state) {
 }  // namespace
 
 void AddGet(Verbs& verbs) {
-  Verb verb = verbs.AddVerb("get", "a sweep with its tasks, or a run with its attempts");
+  Verb verb = verbs.AddVerb("get", "show a sweep with its tasks, or a run with its attempts");
   verb.AddExamples(
       {"longrun get my-sweep", "longrun get 1f2e3d4c -o json", "longrun get my-sweep --limit 0"});
   auto arguments = std::make_shared<GetArguments>();

@@ -197,7 +197,7 @@ std::string TokenizerLine(const KeptTokenizer& tokenizer) {
 // A model's name on a hub is not a folder here: longrun opens no network connection.
 std::string HowToFetch(const std::string& name, const std::string& given) {
   const std::string model = given.empty() ? name : given;
-  return Str("longrun downloads nothing: fetch the folder first, as with `hf download ",
+  return Str("longrun downloads nothing: fetch the folder first, for example with `hf download ",
              model.starts_with("/") || model.starts_with(".") ? "OWNER/MODEL" : model,
              " --local-dir ", name, "-folder`, then `longrun import ", name, " ", name, "-folder`");
 }

@@ -26,8 +26,9 @@ Result<v1::LabelChange> ChangeOf(const std::string& word) {
     change.set_remove(true);
     return change;
   }
-  return Status(Code::kInvalidArgument,
-                Str("\"", word, "\" changes no label: expected KEY=VALUE, or KEY- to remove one"));
+  return Status(
+      Code::kInvalidArgument,
+      Str("\"", word, "\" is not a label: expected KEY=VALUE to set one, or KEY- to remove it"));
 }
 
 int Annotate(const v1::AnnotateSweepRequest& request, const std::string& output,

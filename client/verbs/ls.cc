@@ -104,7 +104,7 @@ void KeepNewest(const LsArguments& arguments, Sweeps& sweeps) {
   const auto limit = static_cast<std::size_t>(arguments.limit.value_or(by_itself));
   if (limit == 0 || sweeps.size() <= limit) return;
   SayLine(Str("the newest ", limit, " of ", sweeps.size(),
-              " sweeps: `longrun ls --limit 0` shows all, `longrun ls 'NAME*'` those whose "
+              " sweeps: `longrun ls --limit 0` shows all, `longrun ls 'NAME*'` shows those whose "
               "names begin with NAME"));
   const auto n_older = static_cast<std::ptrdiff_t>(sweeps.size() - limit);
   sweeps.erase(sweeps.begin(), sweeps.begin() + n_older);

@@ -137,24 +137,25 @@ std::string PlanText(const v1::PlanSweepResponse& plan, bool service_runs, const
   }
   if (plan.under_way_flops() > 0) {
     text += Str(Pending(service_runs), ": ", FlopsText(plan.under_way_flops()),
-                " FLOPs, including what is done of them\n");
+                " FLOPs, including the part that is done\n");
   }
   if (HasTime(plan.wall_time())) {
     const std::int64_t n_slots = plan.slots();
     const bool are_there = plan.slots_of() == "workers";
     text += Str("on the ", Counted(n_slots, "slot"),
                 are_there ? " known now: " : " known last: ", TimeText(plan.wall_time()),
-                ", based on what ran on ", plan.device(), "\n");
+                ", estimated from tasks that ran on ", plan.device(), "\n");
   }
   if (const std::string left = TimeLeftText(plan.time_left()); !left.empty()) {
-    text += Str(left, ", with what is ", Pending(service_runs), " or waits for a slot\n");
+    text +=
+        Str(left, ", including tasks that are ", Pending(service_runs), " or wait for a slot\n");
   }
   std::int64_t n_not_applicable = 0;
   for (const v1::PlannedRunInfo& run : plan.runs()) n_not_applicable += run.cells_not_applicable();
   if (n_not_applicable > 0) {
-    text += Str(
-        Counted(n_not_applicable, "cell"),
-        " will be not_applicable: the context length is more than the position method can read\n");
+    text += Str(Counted(n_not_applicable, "cell"),
+                " will be not_applicable: their context length is longer than the position method "
+                "can read\n");
   }
   const Repeated<std::string>& problems = plan.problems();
   const auto n_problems = static_cast<std::size_t>(problems.size());
@@ -164,7 +165,8 @@ std::string PlanText(const v1::PlanSweepResponse& plan, bool service_runs, const
   }
   text += MoreText(n_problems - n_told);
   if (plan.slots_of() == "machine") {
-    text += "no worker is known yet: memory and disk were compared with this machine's\n";
+    text +=
+        "no worker is known yet: the needs for memory and disk were compared with this machine\n";
   }
   return text;
 }
@@ -237,12 +239,13 @@ std::string ForecastsText(const ClaimsPlan& claims) {
       is_first = false;
     }
   }
-  return Str("claims, if the effects and variances are those of ", claims.pilot, ":\n",
-             RenderColumns({"claim", "comparison", "effect there",
-                            Str("decided by ", claims.n_seeds, " seeds"), "smallest at 80 %", ""},
-                           {Align::kLeft, Align::kLeft, Align::kRight, Align::kRight, Align::kRight,
-                            Align::kLeft},
-                           rows));
+  return Str(
+      "predictions for the claims, assuming the effects and variances of ", claims.pilot, ":\n",
+      RenderColumns(
+          {"claim", "comparison", "pilot effect", Str("decided by ", claims.n_seeds, " seeds"),
+           "smallest at 80 %", ""},
+          {Align::kLeft, Align::kLeft, Align::kRight, Align::kRight, Align::kRight, Align::kLeft},
+          rows));
 }
 
 // "" if the file has no claims.
@@ -253,7 +256,7 @@ std::string ClaimsText(const ClaimsPlan& claims) {
   if (claims.n_seeds < 2) {
     return Str(
         its_claims,
-        " will stay undecided: one seed says nothing about others; write `seed: [1, 2, 3]`\n");
+        " will stay undecided: one seed says nothing about other seeds; write `seed: [1, 2, 3]`\n");
   }
   std::string text;
   if (claims.n_seeds == 2) {
@@ -263,8 +266,8 @@ std::string ClaimsText(const ClaimsPlan& claims) {
   }
   if (!claims.pilot.empty()) return text + ForecastsText(claims);
   return Str(text, its_claims,
-             ": predicting what they can decide needs results of the same runs with at least 2 "
-             "seeds (--pilot SWEEP)\n");
+             ": to predict whether they will be decided, longrun needs results of the same runs "
+             "with at least 2 seeds (--pilot SWEEP)\n");
 }
 
 Json ClaimsJson(const ClaimsPlan& claims) {
@@ -354,9 +357,10 @@ void AddPlan(Verbs& verbs) {
   const auto limit = std::make_shared<RunLimit>();
   AddRunLimit(verb, *limit);
   const auto pilot = std::make_shared<std::string>();
-  verb.AddArgument("--pilot", *pilot,
-                   "a sweep with results of the same runs, whose variances are used to predict\n"
-                   "what the file's claims can decide (default: the sweep of the same name)");
+  verb.AddArgument(
+      "--pilot", *pilot,
+      "a sweep with results of the same runs, whose variances are used to predict\nwhether the "
+      "file's claims will be decided (default: the sweep of the same name)");
   verb.SetRun([&verbs, file, output, limit, pilot] {
     const Result<v1::PlanSweepRequest> request = PlanRequest(*file, verbs.state);
     if (!request.ok()) return ReportRequest(request.status());

@@ -176,7 +176,7 @@ Result<std::vector<DepthMap>> DepthMaps(const PlotArguments& arguments, PivotReq
   if (maps.empty()) {
     return Status(Code::kInvalidArgument,
                   Str("no ", request.metrics.front(), " of ", Join(arguments.pivot->sweeps, ", "),
-                      " is by depth: the evaluation `needle` measures recall by depth"));
+                      " was measured by depth: the evaluation `needle` measures recall by depth"));
   }
   return maps;
 }
@@ -283,7 +283,7 @@ int NothingToDraw(const std::vector<Picture>& plots, const std::vector<std::stri
   }
   if (code != kExitIncomplete) {
     std::fprintf(stderr,
-                 "longrun: there are no numbers to draw: %s is %s, and nothing more comes\n",
+                 "longrun: there are no numbers to draw: %s is %s, so there will be no more\n",
                  Join(sweeps, ", ").c_str(), Join(states, ", ").c_str());
     return code == kExitOk ? static_cast<int>(kExitFailed) : code;
   }
@@ -336,7 +336,7 @@ int DrawPlots(const PlotArguments& arguments, const std::string& state) {
 }  // namespace
 
 void AddPlot(Verbs& verbs) {
-  Verb verb = verbs.AddVerb("plot", "perplexity by context length or training curves, drawn");
+  Verb verb = verbs.AddVerb("plot", "draw perplexity by context length, or training curves");
   verb.AddExamples({"longrun plot my-sweep", "longrun plot my-sweep -o curves.svg",
                     "longrun plot my-sweep -o paper.pdf",
                     "longrun plot my-sweep --metric nll_by_position",

@@ -221,11 +221,11 @@ int WriteReport(const std::string& sweep, const std::string& file, const std::st
   for (const std::string_view format :
        {"json", "jsonl", "csv", "table", "wide", "markdown", "latex"}) {
     if (file != format) continue;
-    return Report(
-        Status(Code::kInvalidArgument, Str("-o ", file,
-                                           ": a report is a page of HTML, and -o names its file; "
-                                           "`longrun table ",
-                                           sweep, " -o ", file, "` gives the numbers")));
+    return Report(Status(
+        Code::kInvalidArgument,
+        Str("-o ", file,
+            ": a report is always an HTML page, and -o gives the name of its file; `longrun table ",
+            sweep, " -o ", file, "` gives the numbers")));
   }
   RetryingClient client(state);
   const Result<ReportInput> input = ReadSweep(client, sweep);
@@ -248,8 +248,8 @@ int WriteReport(const std::string& sweep, const std::string& file, const std::st
 }  // namespace
 
 void AddReport(Verbs& verbs) {
-  Verb verb =
-      verbs.AddVerb("report", "a sweep as one HTML page: table, curves, failures, provenance");
+  Verb verb = verbs.AddVerb("report",
+                            "write a sweep as one HTML page: table, curves, failures, provenance");
   const auto sweep = std::make_shared<std::string>();
   const auto file = std::make_shared<std::string>();
   verb.AddArgument("SWEEP", *sweep, "name or id").Required();

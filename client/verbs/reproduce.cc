@@ -21,8 +21,9 @@ int Check(RetryingClient& client, const ReproducedRun& run, bool as_json) {
   if (!plan.ok()) return client.ReportFailure(plan.status());
   const std::string& key = plan->runs().at(0).run_key();
   if (key != run.run_key) {
-    return Report(Status(Code::kFailedPrecondition,
-                         Str("the file gives run ", key, " here, not ", run.run_key)));
+    return Report(
+        Status(Code::kFailedPrecondition,
+               Str("the file gives run ", key, " on this coordinator, not ", run.run_key)));
   }
   Print(as_json ? RenderJson({{"run", run.run_key}, {"same", true}})
                 : Str("the file gives run ", run.run_key, "\n"));

@@ -30,8 +30,9 @@ int Remove(const std::string& sweep, const std::string& output, const std::strin
                  Counted(n_left, "task").c_str(), n_left == 1 ? "is" : "are");
   }
   for (const v1::SweepInfo& other : answer->others()) {
-    std::fprintf(stderr, "of the same name: %s, %s: `longrun rm %s`\n", other.sweep_id().c_str(),
-                 other.state().c_str(), other.sweep_id().c_str());
+    std::fprintf(stderr,
+                 "another sweep has the same name: %s (%s); to remove it, too: `longrun rm %s`\n",
+                 other.sweep_id().c_str(), other.state().c_str(), other.sweep_id().c_str());
   }
   return kExitOk;
 }

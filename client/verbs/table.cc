@@ -104,7 +104,7 @@ int Table(const PivotArguments& arguments, const std::string& published, const s
 }  // namespace
 
 void AddTable(Verbs& verbs) {
-  Verb verb = verbs.AddVerb("table", "perplexity by context length, or any pivot");
+  Verb verb = verbs.AddVerb("table", "show perplexity by context length, or any other pivot table");
   verb.AddExamples({"longrun table my-sweep",
                     "longrun table my-sweep --rows position --cols train_length,context_length",
                     "longrun table my-sweep --relative -o markdown",

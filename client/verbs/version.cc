@@ -11,7 +11,7 @@
 namespace longrun::client {
 
 void AddVersion(Verbs& verbs) {
-  Verb verb = verbs.AddVerb("version", "release, commit, protocol");
+  Verb verb = verbs.AddVerb("version", "print release, commit and protocol version");
   verb.AddExamples({"longrun version", "longrun version -o json"});
   const auto output = AddOutput(verb, {"table", "json"});
   verb.SetRun([output] {

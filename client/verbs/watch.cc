@@ -20,7 +20,7 @@ void PrintLine(const Json& message) {
 }  // namespace
 
 void AddWatch(Verbs& verbs) {
-  Verb verb = verbs.AddVerb("watch", "live progress of a sweep (Ctrl-C detaches)");
+  Verb verb = verbs.AddVerb("watch", "show live progress of a sweep (Ctrl-C detaches)");
   verb.AddExamples({"longrun watch my-sweep", "longrun watch my-sweep -o json"});
   const auto sweep = std::make_shared<std::string>();
   verb.AddArgument("SWEEP", *sweep, "name or id").Required();

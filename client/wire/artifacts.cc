@@ -47,8 +47,9 @@ Result<std::vector<bool>> ArtifactClient::Has(const std::vector<std::string>& di
   context.set_deadline(std::chrono::system_clock::now() + kQuestionDeadline);
   RETURN_IF_ERROR(StatusOfRpc(impl_->stub->HasArtifacts(&context, request, &response)));
   if (response.present_size() != static_cast<int>(digests.size())) {
-    return Status(Code::kInternal, Str("asked for ", digests.size(),
-                                       " artifacts, the store answered ", response.present_size()));
+    return Status(Code::kInternal,
+                  Str("the client asked about ", digests.size(),
+                      " artifacts, but the coordinator answered about ", response.present_size()));
   }
   return std::vector<bool>(response.present().begin(), response.present().end());
 }

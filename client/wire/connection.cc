@@ -257,7 +257,7 @@ Result<std::string> CoordinatorConnection::Download(const std::string& sha256,
       context.TryCancel();
       return Status(Code::kResourceExhausted,
                     Str("artifact ", sha256, " has ", std::max(n_bytes, frame.total_bytes()),
-                        " bytes, at most ", bytes_max, " are read"));
+                        " bytes, but at most ", bytes_max, " can be read"));
     }
     bytes += frame.data();
   }

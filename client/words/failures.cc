@@ -46,7 +46,7 @@ std::string OneFailure(CoordinatorConnection& connection, const std::string& nam
                          ShortId(run.run_key()), " failed: ", task.reason(), "\n");
   if (attempt.empty()) return text;
   text += LogTail(connection, attempt);
-  return Str(text, "  all of it: `longrun logs ", attempt, "`\n");
+  return Str(text, "  the whole log: `longrun logs ", attempt, "`\n");
 }
 
 }  // namespace

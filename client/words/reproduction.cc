@@ -52,11 +52,13 @@ std::string DatasetName(const std::string& own, const Run& run,
     if (name == own) own_digest = dataset.digest();
   }
   if (!own_digest.empty()) {
-    warnings.push_back(Str("dataset \"", own, "\" points to other content now: its digest is ",
-                           own_digest, ", but the run used ", run.dataset_digest,
-                           other.empty() ? "; register that content under a name (`longrun data "
-                                           "register NAME FOLDER`) and put the name into the file"
-                                         : Str("; \"", other, "\" has it, and is in the file")));
+    warnings.push_back(
+        Str("dataset \"", own, "\" points to other content now: its digest is ", own_digest,
+            ", but the run used ", run.dataset_digest,
+            other.empty()
+                ? "; register that content under a name (`longrun data "
+                  "register NAME FOLDER`) and put the name into the file"
+                : Str("; \"", other, "\" has the right content, so the file names that one")));
   } else if (other.empty()) {
     warnings.push_back(Str("dataset \"", own, "\" is not registered here: the run needs digest ",
                            run.dataset_digest, " (`longrun data register ", own, " FOLDER`)"));

@@ -28,8 +28,8 @@ std::shared_ptr<SweepFileArguments> AddSweepFile(Verb& verb) {
 
 void AddRefreshErrors(Verb& verb, SweepFileArguments& arguments) {
   verb.AddFlag("--refresh-errors", arguments.refresh_errors,
-               "also measure again, from the final checkpoints, numbers of earlier\n"
-               "versions whose error over the text was not measured in full");
+               "also measure again, without training, each number whose error over\nthe text an "
+               "earlier version of longrun did not measure in full");
 }
 
 namespace {

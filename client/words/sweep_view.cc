@@ -338,7 +338,7 @@ std::string TimeLeftText(const v1::TimeLeft& left) {
   const auto n_unknown = left.tasks_not_measured();
   return Str("time left: about ", text(time.likely_s()), " (", text(time.low_s()), " to ",
              text(time.high_s()), ")", n_slots > 0 ? Str(" on ", Counted(n_slots, "slot")) : "",
-             n_unknown > 0 ? Str(", without ", Counted(n_unknown, "task"),
+             n_unknown > 0 ? Str(", not counting ", Counted(n_unknown, "task"),
                                  " of kinds that were never measured")
                            : "");
 }
@@ -485,7 +485,7 @@ std::string FailedTasksText(const SweepProgress& progress) {
       any_for_good = any_for_good || task.failed_for_good();
       if (++n_failed > kFailuresShown) continue;
       text += Str(task.kind(), " of ", names.Of(run), " failed: ", task.reason(),
-                  "\n  `longrun logs ", ShortId(task.task()), "` shows what it said\n");
+                  "\n  `longrun logs ", ShortId(task.task()), "` shows its log\n");
     }
   }
   if (n_failed > kFailuresShown) {

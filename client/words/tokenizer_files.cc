@@ -16,8 +16,9 @@ Result<std::unique_ptr<Tokenizer>> OpenFolderTokenizer(const std::string& folder
   ASSIGN_OR_RETURN(std::unique_ptr<Tokenizer> tokenizer, MakeTokenizer(path));
   const auto n_tokens = static_cast<std::int64_t>(tokenizer->vocabulary().tokens.size());
   if (n_tokens <= vocab_size) return tokenizer;
-  return Status(Code::kInvalidArgument,
-                Str(path, " has ", n_tokens, " tokens, but the model has ", vocab_size));
+  return Status(
+      Code::kInvalidArgument,
+      Str(path, " has ", n_tokens, " tokens, but the model's vocabulary has only ", vocab_size));
 }
 
 }  // namespace longrun::client

@@ -41,7 +41,7 @@ class Upload final : public grpc::ServerReadReactor<v1::UploadArtifactRequest> {
 
   Status TakeFrame() {
     if (frame_.data().size() > kArtifactFrameBytesMax) {
-      return Status(Code::kInvalidArgument, Str("a frame of ", frame_.data().size(),
+      return Status(Code::kInvalidArgument, Str("a frame of an artifact has ", frame_.data().size(),
                                                 " bytes: at most ", kArtifactFrameBytesMax));
     }
     if (!upload_) {
@@ -57,7 +57,7 @@ class Upload final : public grpc::ServerReadReactor<v1::UploadArtifactRequest> {
   }
 
   Status TakeEnd() {
-    if (!upload_) return Status(Code::kInvalidArgument, "an upload without a frame");
+    if (!upload_) return Status(Code::kInvalidArgument, "the upload of an artifact has no frame");
     return upload_->Finish();
   }
 
@@ -150,8 +150,9 @@ class ArtifactService final : public v1::ArtifactService::CallbackService {
                                          v1::HasArtifactsResponse* response) override {
     return Handle(parts_, context, "HasArtifacts", [=, this](Call&) {
       if (request->sha256_size() > kDigestsMax) {
-        return Status(Code::kInvalidArgument, Str("asked for ", request->sha256_size(),
-                                                  " artifacts at once: at most ", kDigestsMax));
+        return Status(Code::kInvalidArgument,
+                      Str("the request asks about ", request->sha256_size(),
+                          " artifacts; one request may ask about at most ", kDigestsMax));
       }
       for (const std::string& sha256 : request->sha256()) {
         response->add_present(parts_.artifacts.Has(sha256));

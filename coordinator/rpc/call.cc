@@ -43,11 +43,11 @@ grpc::ServerUnaryReactor* Handle(CoordinatorParts& parts, Executor& executor,
   const auto now = std::chrono::system_clock::now();
   const bool has_deadline = deadline != std::chrono::system_clock::time_point::max();
   if (has_deadline && deadline > now + kDeadlineMax) {
-    reactor->Finish(
-        EndCall(parts, method,
-                Status(Code::kInvalidArgument,
-                       "the call's deadline is more than an hour away: the longest is an hour"),
-                {.reason = "DEADLINE_TOO_LONG", .subject = method}, context));
+    reactor->Finish(EndCall(
+        parts, method,
+        Status(Code::kInvalidArgument,
+               "the call's deadline is more than an hour away: at most one hour is allowed"),
+        {.reason = "DEADLINE_TOO_LONG", .subject = method}, context));
     return reactor;
   }
   const std::int64_t begun_ms = BootMs();

@@ -137,7 +137,7 @@ Status CollectLogs(CoordinatorParts& parts, StoreReader& reader, const std::set<
     const bool goes = task == tasks.end() || (dry_run && left.contains(task->second));
     if (!goes) continue;
     if (!dry_run) RETURN_IF_ERROR(parts.logs.Remove(log.attempt));
-    AddItem(response, "log", log.attempt, "of an attempt of a task that no sweep has",
+    AddItem(response, "log", log.attempt, "its attempt belongs to a task that no sweep has",
             {.n_bytes = log.n_bytes});
   }
   return Status();
@@ -172,7 +172,7 @@ Status Collect(CoordinatorParts& parts, StoreReader& reader, bool dry_run,
         Str("step ", checkpoint.step, " of task ", checkpoint.task.substr(0, 8));
     AddItem(response, "checkpoint", checkpoint.sha256,
             one.task_succeeded ? what + ", which has succeeded: its final and best checkpoints stay"
-                               : what + ", of an attempt that a later one has overtaken",
+                               : what + ", of an attempt that a later attempt has overtaken",
             std::exchange(freed[checkpoint.sha256], {}));
   }
   for (const std::string& task : left) {

@@ -56,8 +56,8 @@ Result<std::vector<TextSpan>> DocumentsOf(const std::string& folder, const std::
   ASSIGN_OR_RETURN(const Dataset dataset, Dataset::Open(folder));
   if (dataset.digest() != digest) {
     return Status(Code::kDataLoss,
-                  Str(folder, ": another dataset than the registered one: its digest is ",
-                      dataset.digest(), ", not ", digest));
+                  Str(folder, " does not contain the registered dataset: its digest is ",
+                      dataset.digest(), ", expected ", digest));
   }
   ASSIGN_OR_RETURN(const TokenSplit* const tokens, dataset.Split(split));
   return TextOfDocuments(*tokens, dataset.eot_id(), n_tokens);

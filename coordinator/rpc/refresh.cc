@@ -47,11 +47,12 @@ Standing StandingOf(const State& state, const StaleTask& stale) {
 // Why there are no weights to measure again, with `detail`: what is missing of them.
 std::string NoWeights(const Standing& standing, const std::string& detail) {
   if (standing.is_imported) {
-    return Str("the imported model that it starts from was removed or damaged", detail,
-               ": import it again (longrun import NAME FOLDER); the numbers stay");
+    return Str("the run's imported model was removed or damaged", detail,
+               "; to measure again, first import the model again (longrun import NAME FOLDER). The "
+               "stored numbers stay");
   }
-  return Str("its final checkpoint was removed", detail,
-             ": the run would have to be trained again; the numbers stay");
+  return Str("the run's final checkpoint was removed", detail,
+             "; to measure again, the run would have to be trained again. The stored numbers stay");
 }
 
 // Why the weights cannot be used, or "".

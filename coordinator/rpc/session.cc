@@ -106,12 +106,12 @@ Result<WorkerArrived> ArrivalOf(HelloMessage hello) {
   if (hello.devices.size() > kDevicesMax || hello.attempts.size() > kAttemptsMax) {
     return Malformed(Str("worker ", hello.worker_id, " reports ", hello.devices.size(),
                          " devices and ", hello.attempts.size(), " attempts: at most ", kDevicesMax,
-                         " and ", kAttemptsMax, " are taken"));
+                         " and ", kAttemptsMax, " are allowed"));
   }
   if (!IsShortText(hello.host) || !IsShortText(hello.version)) {
     return Malformed(Str("worker ", hello.worker_id, " has a host of ", hello.host.size(),
                          " bytes and a version of ", hello.version.size(), ": at most ",
-                         kTextBytesMax, " each are taken, without control characters"));
+                         kTextBytesMax, " each are allowed, without control characters"));
   }
   std::set<std::int64_t> indices;
   for (const Slot& device : hello.devices) {
@@ -139,8 +139,8 @@ Result<WorkerArrived> ArrivalOf(HelloMessage hello) {
 
 Result<JournalReceived> JournalOf(JournalBatchMessage batch) {
   if (batch.lines.size() > kBatchRecordsMax) {
-    return Malformed(Str("a batch of ", batch.lines.size(), " records: at most ", kBatchRecordsMax,
-                         " are taken"));
+    return Malformed(Str("the batch has ", batch.lines.size(), " records: at most ",
+                         kBatchRecordsMax, " are allowed"));
   }
   JournalReceived received{.session = 0,
                            .attempt = std::move(batch.attempt),
@@ -157,7 +157,7 @@ Result<JournalReceived> JournalOf(JournalBatchMessage batch) {
     }
     if (record->seq != seq) {
       return Malformed(Str("attempt ", received.attempt, ": record ", record->seq,
-                           " is where record ", seq, " belongs"));
+                           " was found where record ", seq, " was expected"));
     }
     received.records.push_back({.record = std::move(record).value(), .line = std::move(line)});
   }
@@ -165,8 +165,8 @@ Result<JournalReceived> JournalOf(JournalBatchMessage batch) {
     const std::uint64_t at = static_cast<std::uint64_t>(gone) - first;
     if (at >= received.records.size()) {
       return Malformed(Str("attempt ", received.attempt, ": record ", gone,
-                           " has no files, but the batch has ", received.records.size(),
-                           " records from ", batch.first_seq, " on"));
+                           " is listed in without_files, but the batch has only ",
+                           received.records.size(), " records from ", batch.first_seq, " on"));
     }
     received.records[at].files_gone = true;
   }
@@ -317,12 +317,12 @@ class Session final : public Stream {
       return Malformed("the first message of a session must be Hello");
     }
     if (!message && incoming_.has_hello()) return UnreadHello(incoming_.hello());
-    if (!message) return Malformed("a message of a kind that this coordinator does not know");
+    if (!message) return Malformed("this coordinator does not know this kind of message");
     return std::visit([this](auto& one) { return On(std::move(one)); }, *message);
   }
 
   Status On(HelloMessage hello) {
-    if (session_ != 0) return Malformed("a second Hello in one session");
+    if (session_ != 0) return Malformed("a session must have only one Hello");
     ASSIGN_OR_RETURN(WorkerArrived arrival, ArrivalOf(std::move(hello)));
     session_ = parts_.core.AddSession(outbox_);
     arrival.session = session_;
@@ -333,8 +333,8 @@ class Session final : public Stream {
 
   Status On(HeartbeatMessage heartbeat) {
     if (heartbeat.attempts.size() > kAttemptsMax) {
-      return Malformed(Str("a heartbeat with ", heartbeat.attempts.size(), " attempts: at most ",
-                           kAttemptsMax, " are taken"));
+      return Malformed(Str("the heartbeat lists ", heartbeat.attempts.size(), " attempts: at most ",
+                           kAttemptsMax, " are allowed"));
     }
     parts_.metrics.SetBacklog(worker_, heartbeat.backlog_bytes);
     Post(WorkerHeard{.session = session_,

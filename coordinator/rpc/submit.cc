@@ -41,7 +41,7 @@ Status CheckFile(const std::string& file_name,
   for (const v1::Override& one : overrides) n_bytes += one.path().size() + one.value().size();
   if (n_bytes > kSweepBytesMax) {
     return Status(Code::kInvalidArgument, Str("the overrides have ", n_bytes, " bytes: at most ",
-                                              kSweepBytesMax, " are taken"));
+                                              kSweepBytesMax, " are allowed"));
   }
   return Status();
 }

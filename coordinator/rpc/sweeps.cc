@@ -50,7 +50,7 @@ Result<SweepAnnotation> AnnotationOf(const SweepRow& sweep,
   if (after.size() > kLabelsMax) {
     return Status(Code::kInvalidArgument,
                   Str("sweep \"", sweep.name, "\" would have ", after.size(), " labels; at most ",
-                      kLabelsMax, " are kept: remove some with KEY-"));
+                      kLabelsMax, " are allowed: remove some with KEY-"));
   }
   if (request.set_note()) {
     RETURN_IF_ERROR(CheckText("note", request.note(), kNoteBytesMax));

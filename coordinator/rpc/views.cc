@@ -246,7 +246,7 @@ void AddMissedWorkers(const State& state, Instant now, std::int64_t wall_ms, Not
                                         id, "\" into that file and start the worker again"),
         ". At ", at(missed.lease_end), " ", missed.n_tasks == 1 ? "the task is" : "the tasks are",
         " given to another worker, which continues from the last checkpoint"));
-    notice->set_over(Str("worker ", id, " is no longer waited for"));
+    notice->set_over(Str("the coordinator no longer waits for worker ", id));
   }
 }
 

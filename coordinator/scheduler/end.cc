@@ -217,8 +217,9 @@ void HandleEvent(StepContext& step, const AttemptFinished& event) {
   }
   if (attempt->worker != worker->id || attempt->epoch != event.epoch) {
     step.result.warnings.push_back(Str("worker ", worker->id, " reports the end of attempt ",
-                                       attempt->id, " of epoch ", event.epoch, ", but it is of ",
-                                       attempt->worker, " and epoch ", attempt->epoch));
+                                       attempt->id, " of epoch ", event.epoch,
+                                       ", but that attempt is on worker ", attempt->worker,
+                                       " with epoch ", attempt->epoch));
     step.Send(event.session, FencedMessage{.attempt = event.attempt,
                                            .current_epoch = TaskOf(step.state, *attempt).epoch});
     return;

@@ -92,7 +92,7 @@ std::string WhatIsMissing(const Task& task, const Attempt& attempt, const FinalR
     if (n_rows != 1) return Str("it gave ", n_rows, " rows of ", Describe(cell), " instead of 1");
   }
   if (attempt.results.size() != task.expected_cells.size()) {
-    return Str("it gave ", attempt.results.size(), " rows, but ", task.expected_cells.size(),
+    return Str("it gave ", attempt.results.size(), " rows instead of ", task.expected_cells.size(),
                " are expected of it");
   }
   if (task.kind == TaskKind::kTrain && !attempt.final_checkpoint) {
@@ -109,7 +109,7 @@ void WarnOfUnexpectedRow(StepContext& step, const Task& task, const Attempt& att
                         std::ranges::count(attempt.results, cell) == 1;
   if (expected) return;
   step.result.warnings.push_back(Str("attempt ", attempt.id, " of task ", ShortId(task.id),
-                                     " gave a row that is not expected of it: ", Describe(cell)));
+                                     " gave an unexpected row: ", Describe(cell)));
 }
 
 // The effect of a record of the current attempt, besides being stored.
@@ -244,9 +244,9 @@ void HandleEvent(StepContext& step, JournalReceived& event) {
       .current_epoch = attempt == nullptr ? 0 : TaskOf(step.state, *attempt).epoch};
   if (attempt == nullptr) return step.Send(event.session, fenced);
   if (attempt->worker != worker->id || attempt->epoch != event.epoch) {
-    step.result.warnings.push_back(Str("worker ", worker->id, " sends records of attempt ",
-                                       attempt->id, " of epoch ", event.epoch, ", but it is of ",
-                                       attempt->worker, " and epoch ", attempt->epoch));
+    step.result.warnings.push_back(Str(
+        "worker ", worker->id, " sends records of attempt ", attempt->id, " of epoch ", event.epoch,
+        ", but that attempt is on worker ", attempt->worker, " with epoch ", attempt->epoch));
     return step.Send(event.session, fenced);
   }
   attempt->listed_at = step.now;

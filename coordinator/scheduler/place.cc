@@ -82,7 +82,8 @@ std::string WhyUnfit(const State& state, const ReadyClass& ready) {
     }
   }
   if (nearest.empty()) return "";  // there is no worker yet: it just waits
-  return Str("no worker can run it", ready.execution ? " as its run was begun: " : ": ", nearest);
+  return Str("no worker can run it",
+             ready.execution ? " with the settings with which its run began: " : ": ", nearest);
 }
 
 // Updates the reason of a class's tasks when the class becomes unplaceable, or placeable again.

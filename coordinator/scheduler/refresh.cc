@@ -134,11 +134,11 @@ void TakeRefreshed(StepContext& step, Task& task, const Attempt& attempt) {
   const std::string before = NameOf(step.state, task.result_attempt);
   std::string outcome;
   if (task.earlier.empty()) {
-    outcome = Str("those of ", before, " could not be read to compare them");
+    outcome = Str("the numbers of ", before, " could not be read, so they were not compared");
   } else if (compared.same_bits) {
-    outcome = Str("its numbers are those of ", before, ", bit for bit");
+    outcome = Str("its numbers equal those of ", before, ", bit for bit");
   } else if (compared.differs.empty()) {
-    outcome = Str("its numbers are those of ", before, " up to rounding (",
+    outcome = Str("its numbers equal those of ", before, " up to rounding (",
                   Digits(compared.largest), " of the sum)");
   } else {
     outcome = Str("its numbers differ from those of ", before,

@@ -86,8 +86,9 @@ void HandleEvent(StepContext& step, const RetryRequested& event) {
     if (!task.needs.empty() && GaveUp(state.tasks.at(task.needs))) retried.insert(task.needs);
   }
   if (was_removed && !has_sweep) {
-    step.result.status = Status(Code::kFailedPrecondition,
-                                "the sweep that asked for it was removed: submit it again");
+    step.result.status =
+        Status(Code::kFailedPrecondition,
+               "the sweep that asked for this task was removed: submit the sweep again");
     return;
   }
   if (!event.sweep_id.empty() && state.cancelled_sweeps.erase(event.sweep_id) > 0) {

@@ -214,8 +214,8 @@ void HandleEvent(StepContext& step, const WorkerArrived& event) {
   // its id comes from a clock that may jump.
   if (worker.session && worker.incarnation > event.worker.incarnation) {
     step.Send(CloseSession{.session = event.session,
-                           .reason = Str("a newer start of worker ", worker.id,
-                                         " has a session: does its folder ", "exist twice?")});
+                           .reason = Str("a newer process of worker ", worker.id,
+                                         " has a session: is there a copy of its folder?")});
     return;
   }
   if (worker.session != event.session) {

@@ -161,9 +161,9 @@ Status Check(const State& state, const SweepSubmitted& event, const Submission& 
   const std::size_t n_tasks = state.tasks.size() + plan.new_tasks.size();
   if (n_tasks > static_cast<std::size_t>(state.limits.tasks_max)) {
     return Status(Code::kResourceExhausted,
-                  Str("sweep \"", event.sweep.name, "\" adds ", plan.new_tasks.size(), " tasks to ",
-                      state.tasks.size(), "; at most ", state.limits.tasks_max,
-                      " are kept: make the matrix smaller"));
+                  Str("sweep \"", event.sweep.name, "\" would add ", plan.new_tasks.size(),
+                      " tasks to the existing ", state.tasks.size(), "; at most ",
+                      state.limits.tasks_max, " are allowed: make the matrix smaller"));
   }
   return Status();
 }

@@ -79,7 +79,7 @@ Result<std::unique_ptr<ArtifactStore::Upload>> ArtifactStore::Begin(const std::s
     return Status(Code::kResourceExhausted,
                   Str("no room for an artifact of ", n_bytes_total, " bytes: ", n_free,
                       " bytes are free at ", options_.folder, ", of which ",
-                      options_.disk_low_water_bytes, " stay free: make room there"));
+                      options_.disk_low_water_bytes, " must stay free: make room there"));
   }
   std::string path = TemporaryPath();
   const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);

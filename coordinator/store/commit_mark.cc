@@ -144,11 +144,10 @@ Status CommitMark::Check(const std::string& database_path) {
   return Status(
       Code::kDataLoss,
       Str(n_frames, " pages were committed to the log of the database, but ", path, found,
-          ". The database does not have what they held. Put the log back if you have it, or "
-          "restore a "
-          "backup (docs/operating.md). If you restored one, or to go on without what is lost, "
-          "remove ",
-          PathOf(database_path), "; `longrun run` then measures what is missing"));
+          ". The database lacks the changes in these pages. Put the log back if you have it, or "
+          "restore a backup (docs/operating.md). After restoring a backup, or to go on without the "
+          "lost changes, remove ",
+          PathOf(database_path), "; `longrun run` then measures the missing results again"));
 }
 
 Result<CommitMark> CommitMark::Open(const std::string& database_path) {

@@ -105,7 +105,7 @@ constexpr TableFacts kTables[] = {
      .role = Role::kNumbers,
      .object =
          [](const RowValues& row) {
-           return Str("what is registered of dataset \"", Shown(row.Text("name")), "\"");
+           return Str("the registration of dataset \"", Shown(row.Text("name")), "\"");
          },
      .remedy =
          [](const RowValues&) {
@@ -115,7 +115,7 @@ constexpr TableFacts kTables[] = {
      .role = Role::kNumbers,
      .object =
          [](const RowValues& row) {
-           return Str("what is registered of model \"", Shown(row.Text("name")), "\"");
+           return Str("the registration of model \"", Shown(row.Text("name")), "\"");
          },
      .remedy =
          [](const RowValues&) {
@@ -125,7 +125,7 @@ constexpr TableFacts kTables[] = {
      .role = Role::kNumbers,
      .object =
          [](const RowValues& row) {
-           return Str("what is known of worker ", Shown(row.Text("id")), " on host \"",
+           return Str("the stored row of worker ", Shown(row.Text("id")), " on host \"",
                       Shown(row.Text("host")), "\"");
          },
      .remedy =
@@ -302,12 +302,11 @@ std::vector<DamagedRow> InBrief(const std::vector<DamagedRow>& rows) {
 
 std::string DamageText(const DamagedRow& row) {
   return Str(row.object,
-             row.is_lost
-                 ? " cannot be found, although it was stored: its row, or what leads to it, "
-                   "is damaged"
-                 : " is damaged: it does not match its stored checksum",
-             "; it is not used, and all other data stays as it is. You can ", kRestoreRemedy,
-             ", or ", row.remedy);
+             row.is_lost ? " cannot be found, although it was stored: its row, or a row that leads "
+                           "to it, is damaged"
+                         : " is damaged: it does not match its stored checksum",
+             "; longrun does not use it, and all other data is unaffected. You can ",
+             kRestoreRemedy, ", or ", row.remedy);
 }
 
 }  // namespace longrun::coordinator

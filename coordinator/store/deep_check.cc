@@ -97,7 +97,7 @@ class Checker {
     Try("the database's log", flaws->lost);
     if (flaws->needless_from) {
       Add(Str("the database's log: longrun.db-wal is damaged at byte ", *flaws->needless_from,
-              ", and the database has all that it held"),
+              ", but the database already has all changes from this log"),
           "start the coordinator, which empties it");
       return;
     }
@@ -140,8 +140,8 @@ class Checker {
       Add(Str("column ", column.name, ", which somebody added to the database's table ",
               column.table),
           Str(RemedyFor(column),
-              ", then check again: with it, the rows of the table have no "
-              "checksum and were not checked"));
+              ", then check again: because of this column, the rows of the table have no checksum "
+              "and were not checked"));
     }
     for (const SchemaDifference& object : *differences) {
       const bool is_table = object.type == "table";
@@ -168,13 +168,13 @@ class Checker {
                                 .remedy = Str(kRestoreRemedy, ", or ", row.remedy)});
     }
     if (rows.size() < RowSums::kDamagedMax) return;
-    Add(Str("table ", table.name, ": more rows than the ", rows.size(), " named here"),
+    Add(Str("table ", table.name, ": more damaged rows than the ", rows.size(), " named here"),
         kRestoreRemedy);
   }
 
   void CheckMissing() {
     const Result<std::vector<DamagedRow>> missing = FindMissingRows(*connection_, true);
-    Try("what the database's tables say of each other", missing.status());
+    Try("the references between the database's tables", missing.status());
     if (!missing.ok()) return;
     for (const DamagedRow& row : *missing) {
       Add(Str(row.object, " (", row.table, "), which cannot be found"),
@@ -297,7 +297,7 @@ class Checker {
       if (sha256.ok() && *sha256 == name) continue;
       const auto file = named_.find(name);
       Add(Str(path, file == named_.end() ? "" : Str(" (", file->second, ")"),
-              sha256.ok() ? " does not have the SHA-256 that is its name"
+              sha256.ok() ? " does not match the SHA-256 that is its name"
                           : Str(" cannot be read: ", sha256.status().message())),
           sha256.status().code() == Code::kPermissionDenied  ? kReadRemedy
           : is_needed || !all_named_ || file != named_.end() ? kFileRemedy

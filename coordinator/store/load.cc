@@ -46,7 +46,7 @@ Result<std::optional<T>> OptionalOf(const Statement& row, int column) {
 // back, and everything else is loaded.
 std::string NotKnown(const std::string& unknown, std::string_view what, const Status& read) {
   if (!unknown.empty()) return "this build does not know " + unknown;
-  return Str("this build cannot read what is stored of ", what, " (", read.message(), ")");
+  return Str("this build cannot read the stored form of ", what, " (", read.message(), ")");
 }
 
 // The runs of a machine are executed in only a few ways: each is parsed once.

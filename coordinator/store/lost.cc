@@ -167,7 +167,8 @@ Result<bool> StoreReader::IsWhole(const std::string& sweep_id,
     if (!found && !IsTold("task", task.name)) {
       connection_->row_sums().NoteDamaged(DescribeLostObject("task", task.name));
     } else if (found && !run_keys.contains(run_key)) {
-      NoteMember(kRuns.name, Str("that run ", run_key.substr(0, 8), " is of sweep ", sweep_id));
+      NoteMember(kRuns.name,
+                 Str("the record that run ", run_key.substr(0, 8), " belongs to sweep ", sweep_id));
     }
     if (!found || lengths == nullptr || row.Text(1) != EnumName(TaskKind::kEvaluate)) continue;
     if (auto asked = LengthsIn(row.Text(2)); asked.ok()) {
@@ -263,8 +264,8 @@ Result<std::vector<ResultBody>> StoreReader::LostOfTask(
     // Checks the way from the sweep to the number, which is itself valid.
     if (is_found && (has_owner || cells == nullptr)) continue;
     if (is_found) {
-      NoteMember("cell", Str("which task has the result ", cell.metric, " at ", cell.context_length,
-                             " of run ", evaluated.run_key.substr(0, 8)));
+      NoteMember("cell", Str("the record of the task that has the result ", cell.metric, " at ",
+                             cell.context_length, " of run ", evaluated.run_key.substr(0, 8)));
     }
     lost.push_back({.run_key = evaluated.run_key,
                     .cell = cell.cell,
@@ -397,7 +398,8 @@ Status StoreReader::NoteLostNumbers(const std::string& sweep_id) {
                         " (SELECT 1 FROM main.cell WHERE cell.cell = sweep_cell.cell) LIMIT 1",
                         sweep_id));
   ASSIGN_OR_RETURN(const bool found, row.Step());
-  if (found) NoteMember("cell", Str("which task has cell ", row.Text(0).substr(0, 8)));
+  if (found)
+    NoteMember("cell", Str("the record of the task that has cell ", row.Text(0).substr(0, 8)));
   return Status();
 }
 

@@ -62,7 +62,7 @@ void NeedTrainings(State& state, Mended& mended) {
   for (const std::string& key : orphans) {
     RunRecord& run = state.runs.at(key);
     wanted.emplace_back(TrainTaskKey(run.run.parent), run.run.parent);
-    run.unknown = Str("what is stored of run ", run.run.parent.substr(0, 8),
+    run.unknown = Str("the stored data of run ", run.run.parent.substr(0, 8),
                       ", from which it continues, is damaged");
     run.damaged = true;
   }

@@ -164,13 +164,13 @@ void Like(sqlite3_context* context, int n_values, sqlite3_value** values) {
   };
   const std::string_view pattern = text(0);
   if (pattern.size() > kLikePatternBytesMax) {
-    return sqlite3_result_error(context, "a LIKE pattern may have 100 bytes", -1);
+    return sqlite3_result_error(context, "a LIKE pattern may have at most 100 bytes", -1);
   }
   char32_t escape = 0;
   if (n_values == 3) {
     const std::string_view given = text(2);
     if (given.size() != 1) {
-      return sqlite3_result_error(context, "ESCAPE expects one character of ASCII", -1);
+      return sqlite3_result_error(context, "ESCAPE expects one ASCII character", -1);
     }
     escape = static_cast<unsigned char>(given[0]);
   }
@@ -301,7 +301,8 @@ Result<Prepared> Prepare(sqlite3* db, const std::string& sql, const Guard& guard
   }
   if (code == SQLITE_NOMEM) {
     return Status(Code::kResourceExhausted,
-                  "the query is too large once its views are written out");
+                  "the query is too large after its views are expanded: use fewer views, or each "
+                  "of them less often");
   }
   if (IsOfTheFile(code)) return SqliteStatus(db, code, "preparing a query");
   if (code != SQLITE_OK) {
@@ -456,9 +457,10 @@ Result<QueryAnswer> RunQuery(const std::string& database_path, const std::string
     RETURN_IF_ERROR(Prepare(views.get(), sql, names).status());
   }
   if (names.reads_given && claims_json.empty()) {
-    return Status(Code::kInvalidArgument,
-                  Str("the rows of ", GivenView().name,
-                      " come from the client that asks: `longrun query` sends them"));
+    return Status(
+        Code::kInvalidArgument,
+        Str("the rows of ", GivenView().name,
+            " come from the client: use `longrun query`, which sends them with the query"));
   }
   Guard guard = {.on_views_only = false};
   std::unique_ptr<RowSums> sums;  // must outlive its connection

@@ -193,7 +193,7 @@ Result<SweepRow> StoreReader::FindSweep(const std::string& reference) {
   } else {
     const auto n_more = static_cast<std::int64_t>(names.size()) - kShown;
     if (n_more > 0) names.erase(names.begin(), names.end() - kShown);
-    StrAppend(message, Str("; there are: ", Join(names, ", ")));
+    StrAppend(message, Str("; existing sweeps: ", Join(names, ", ")));
     if (n_more > 0) StrAppend(message, Str(", and ", n_more, " older ones (`longrun ls`)"));
   }
   return Status(Code::kNotFound, message);

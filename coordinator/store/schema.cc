@@ -85,7 +85,9 @@ Status CheckVersionByTables(Connection& connection, const std::string& path, std
   if (version > kLastOnlyInHeader) {
     ASSIGN_OR_RETURN(const bool is_without, IsWithoutSchemaVersion(connection));
     if (is_without)
-      return damaged("table meta does not have it, as a database of that version has");
+      return damaged(
+          "its table meta has no schema version, although every database of that version has one "
+          "there");
   }
   if (version > newest) {
     ASSIGN_OR_RETURN(const Definitions found, DefinitionsOf(connection));
@@ -227,8 +229,8 @@ Status MendSchema(Connection& connection, const std::string& path, std::int64_t 
                    DifferencesOfSchema(connection, version));
   for (const SchemaDifference& object : differences) {
     if (object.type == "table") {
-      return DamagedDatabase(
-          path, Str("the definition of table ", object.name, " is not what a release wrote"));
+      return DamagedDatabase(path, Str("the definition of table ", object.name,
+                                       " differs from the one that longrun writes"));
     }
     LogWarning("database_definition_damaged",
                {{"type", object.type}, {"name", object.name}, {"done", "made again"}});

@@ -31,7 +31,7 @@ Status Scrub::Step(std::int64_t n_rows_max) {
     connection_->row_sums().NoteDamaged({.table = table.name,
                                          .key = "",
                                          .object = Str("a page of table ", table.name),
-                                         .remedy = "see what else it hit: `longrun doctor --deep`",
+                                         .remedy = "look for other damage: `longrun doctor --deep`",
                                          .is_lost = true});
   }
   return more.status();

@@ -111,26 +111,26 @@ Status SqliteStatus(sqlite3* db, int code, std::string_view what) {
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
       return told(Code::kUnavailable,
-                  Str("another program holds ", database, ": end it, then try again"));
+                  Str("another program has locked ", database, ": end it, then try again"));
     case SQLITE_IOERR:
-      return told(Code::kUnavailable,
-                  Str("the disk of ", database,
-                      " does not read or write: look at it (`dmesg`, `df`), then "
-                      "try again"));
+      return told(
+          Code::kUnavailable,
+          Str("the disk of ", database,
+              " cannot be read or written: check the disk (`dmesg`, `df`), then try again"));
     case SQLITE_INTERRUPT:
-      return told(Code::kDeadlineExceeded,
-                  Str("reading ", database,
-                      " took too long: ask for less, or again when the coordinator is less busy"));
+      return told(
+          Code::kDeadlineExceeded,
+          Str("reading ", database,
+              " took too long: ask for less, or try again when the coordinator is less busy"));
     default:
       // SQLite 3 always writes 4 into this byte of the header.
       if (said.find("unsupported file format") != std::string::npos) {
         return DamagedDatabase(
             path, Str("its header names a schema format that no SQLite writes; ", said));
       }
-      return told(
-          Code::kInternal,
-          Str(database,
-              " rejected one of our statements: ask `longrun doctor` whether it is damaged"));
+      return told(Code::kInternal, Str(database,
+                                       " rejected a statement of longrun: check with `longrun "
+                                       "doctor` whether the database is damaged"));
   }
 }
 

@@ -63,9 +63,10 @@ Status FolderIsTaken(const std::string& folder) {
   if (holder && !IsAlive(*holder)) holder.reset();
   const std::string remedy =
       holder ? "" : Str(" (`fuser -v ", CoordinatorLockPath(folder), "` shows its pid)");
-  return Status(Code::kUnavailable,
-                Str("another coordinator", holder ? Str(" (pid ", holder->pid, ")") : "",
-                    " has the state folder ", folder, ": use it, or stop it first", remedy));
+  return Status(
+      Code::kUnavailable,
+      Str("another coordinator", holder ? Str(" (pid ", holder->pid, ")") : "",
+          " uses the state folder ", folder, ": use that coordinator, or stop it first", remedy));
 }
 
 // `named`: the content of the folder's database.id, whatever it is.
@@ -130,10 +131,11 @@ Status MakePrivate(const std::string& folder) {
     return ErrnoStatus(errno, Str("cannot look at the state folder ", folder));
   }
   if ((info.st_mode & S_IRWXU) != S_IRWXU) {
-    return Status(Code::kPermissionDenied,
-                  Str("the state folder ", folder,
-                      " was made read-only, and nothing in it is changed: to use it, `chmod 700 ",
-                      folder, "`"));
+    return Status(
+        Code::kPermissionDenied,
+        Str("the state folder ", folder,
+            " was made read-only, so longrun changes nothing in it; to use it, run `chmod 700 ",
+            folder, "`"));
   }
   if ((info.st_mode & ALLPERMS) == S_IRWXU || chmod(folder.c_str(), S_IRWXU) == 0) return Status();
   return ErrnoStatus(errno, Str("cannot make the state folder ", folder, " private"));
@@ -419,10 +421,10 @@ Status Store::CheckInPlace() const {
   return Status(
       Code::kDataLoss,
       Str("the state folder ", folder_, " was ", now.empty() ? "deleted" : "moved",
-          " under the coordinator: ", gone->path(),
+          " while the coordinator was using it: ", gone->path(),
           now.empty() ? " is no longer the file that it opened" : Str(" is now at ", now),
-          "; it ends, since nobody would find what it stores from now on. Put the folder or a copy "
-          "of it back, and start it again"));
+          "; the coordinator ends, since nobody would find the data that it stores from now on. "
+          "Put the folder or a copy of it back, and start the coordinator again"));
 }
 
 Status Store::Commit() {

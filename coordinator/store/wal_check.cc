@@ -156,7 +156,7 @@ class Reader {
       if (std::ssize(frame) < kFrameHeaderBytes) return std::move(flaws_);
       ASSIGN_OR_RETURN(const std::optional<std::size_t> bit, FlippedBitOfHeader());
       if (!bit) {
-        if (SharesSaltWith(frame)) Lose(0, "all that it holds");
+        if (SharesSaltWith(frame)) Lose(0, "its whole content");
         return std::move(flaws_);
       }
       NoteFlipped(0, header_.bytes, *bit);
@@ -173,8 +173,7 @@ class Reader {
         if (is_needless) {
           flaws_.needless_from = OffsetOf(frame);
         } else {
-          Lose(OffsetOf(frame),
-               Str("what it holds from there on, ", n_commits, " or more commits,"));
+          Lose(OffsetOf(frame), Str("its content from there on (", n_commits, " or more commits)"));
         }
       }
       break;
@@ -373,8 +372,8 @@ class Reader {
             "without its log (remove ",
             BaseName(path), "), or with only the intact beginning of the log (`truncate -s ",
             offset, " ", BaseName(path),
-            "`); `longrun --state COPY doctor --deep` says whether it is whole, and `longrun run` "
-            "measures what is missing"));
+            "`); `longrun --state COPY doctor --deep` says whether a copy is undamaged, and "
+            "`longrun run` measures missing results again"));
   }
 
   struct DamagedFrame {
@@ -458,7 +457,7 @@ Status MendWal(const std::string& database_path, std::vector<std::string>& repai
                                {"damaged_at_byte", Str(*flaws.needless_from)},
                                {"meaning", "the database has all that it held"}});
     repairs.push_back(Str(path, ", damaged at byte ", *flaws.needless_from,
-                          ", emptied: the database has all that it held"));
+                          ", emptied: the database already has all changes from it"));
     return SyncFile(path);
   }
   ASSIGN_OR_RETURN(OpenFile file, OpenFile::Open(WalOf(database_path), OpenFile::Mode::kReadWrite));

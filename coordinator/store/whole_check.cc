@@ -132,7 +132,7 @@ Result<std::optional<Flaw>> FindFlaw(Connection& connection,
     const auto found = std::ranges::find(known, name, &SummedTable::name);
     if (found == known.end()) {
       return std::optional<Flaw>(Flaw{.object = Str("the definition of table ", name),
-                                      .how = "is not what a release wrote",
+                                      .how = "differs from the one that longrun writes",
                                       .remedy = std::string(kRestoreRemedy)});
     }
     const SummedTable& table = *found;

@@ -24,7 +24,7 @@ Result<NetConfig> Read(const Json& config) {
   if (config.contains("model_max_length")) {
     return Status(Code::kUnimplemented,
                   "config.json: model_max_length is a key of Baichuan-13B and Baichuan 2, whose "
-                  "ALiBi and normalised head are not built; Baichuan-7B is");
+                  "ALiBi and normalised head are not supported; only Baichuan-7B is supported");
   }
   RETURN_IF_ERROR(CheckConfigKeys(config, kHonoured));
   const ConfigReader read(config);

@@ -139,14 +139,16 @@ Status CheckForeignKey(const std::string& key, const Json& value,
   for (const OnlyAs& only : kOnlyAs) {
     if (key != only.key) continue;
     if (value.is_null() || value.dump() == only.value) return Status();
-    return Status(Code::kUnimplemented, Str("config.json: ", key, ": ", value.dump(),
-                                            " is not built; only ", only.value, " is"));
+    return Status(Code::kUnimplemented,
+                  Str("config.json: ", key, ": ", value.dump(), " is not supported; only ",
+                      only.value, " is supported"));
   }
   if (std::find(kHarmless.begin(), kHarmless.end(), key) != kHarmless.end()) return Status();
   if (key == "dual_chunk_attention_config" && !value.is_null()) {
-    return Status(Code::kUnimplemented,
-                  "config.json: dual_chunk_attention_config is not built; remove it to read the "
-                  "model with plain attention, as transformers does");
+    return Status(
+        Code::kUnimplemented,
+        "config.json: dual_chunk_attention_config is not supported; remove it to read the "
+        "model with plain attention, as transformers does");
   }
   const std::string near = Nearest(key, known);
   return Status(Code::kInvalidArgument,
@@ -187,12 +189,12 @@ Status CheckConfigKeys(const Json& config, std::span<const std::string_view> hon
   for (const std::string_view key : {"add_cross_attention", "is_encoder_decoder"}) {
     ASSIGN_OR_RETURN(const bool wanted, read.Bool(key, false));
     if (wanted) {
-      return Status(Code::kUnimplemented, Str("config.json: ", key, ": true is not built"));
+      return Status(Code::kUnimplemented, Str("config.json: ", key, ": true is not supported"));
     }
   }
   for (const std::string_view key : {"quantization_config", "pruned_heads"}) {
     if (read.Has(key) && !config[key].empty()) {
-      return Status(Code::kUnimplemented, Str("config.json: ", key, " is not built"));
+      return Status(Code::kUnimplemented, Str("config.json: ", key, " is not supported"));
     }
   }
   return Status();
@@ -213,8 +215,9 @@ Result<MlpActivation> ReadActivation(const ConfigReader& read, std::string_view 
   std::vector<std::string> known;
   known.reserve(kOurs.size());
   for (const auto& [theirs, ours] : kOurs) known.push_back(theirs);
-  return Status(Code::kUnimplemented, Str("config.json: ", key, " \"", name,
-                                          "\" is not built; expected one of ", Join(known, ", ")));
+  return Status(Code::kUnimplemented,
+                Str("config.json: ", key, " \"", name, "\" is not supported; expected one of ",
+                    Join(known, ", ")));
 }
 
 Status ReadCommon(const ConfigReader& read, bool tied_where_absent, ModelConfig& model) {

@@ -58,7 +58,7 @@ Result<NetConfig> Read(const Json& config) {
   for (const std::string_view key : {"rotary", "scale_attn_weights"}) {
     ASSIGN_OR_RETURN(const bool as_always, read.Bool(key, true));
     if (!as_always) {
-      return Status(Code::kUnimplemented, Str("config.json: ", key, ": false is not built"));
+      return Status(Code::kUnimplemented, Str("config.json: ", key, ": false is not supported"));
     }
   }
   NetConfig net;
@@ -77,9 +77,10 @@ Result<NetConfig> Read(const Json& config) {
   ASSIGN_OR_RETURN(model.layer_norm_epsilon, read.Double("layer_norm_epsilon", 1e-5));
   RETURN_IF_ERROR(ReadCommon(read, false, model));
   if (read.IsNull("rotary_dim")) {
-    return Status(Code::kUnimplemented,
-                  "config.json: rotary_dim: null is not built; give the number of rotated channels "
-                  "of a head");
+    return Status(
+        Code::kUnimplemented,
+        "config.json: rotary_dim: null is not supported; give the number of rotated channels "
+        "of a head");
   }
   ASSIGN_OR_RETURN(const std::int64_t rotary_dim, read.Int("rotary_dim", 64));
   ASSIGN_OR_RETURN(const double share, RotaryShare(rotary_dim, model.head_dim()));

@@ -47,8 +47,8 @@ class OneValue {
     ASSIGN_OR_RETURN(const double value, read.Double(echo, absent));
     if (value == absent) return Status();
     return Status(Code::kInvalidArgument,
-                  Str("config.json: ", echo, " ", value, " without ", key,
-                      ": transformers ignores it and uses ", absent, "; give ", key));
+                  Str("config.json: ", echo, " ", value, " has no effect without ", key,
+                      ": transformers uses ", absent, "; give ", key));
   }
   double Or(double absent) const { return given_ ? value_ : absent; }
   // The key as the file has it, or `absent`.
@@ -121,8 +121,9 @@ Result<const Scaling*> FindScaling(const std::string& type, std::string_view sho
     if (scaling.type == type) return &scaling;
     known.emplace_back(scaling.type);
   }
-  return Status(Code::kUnimplemented, Str("config.json: ", shown, ".rope_type \"", type,
-                                          "\" is not built; expected one of ", Join(known, ", ")));
+  return Status(Code::kUnimplemented,
+                Str("config.json: ", shown, ".rope_type \"", type,
+                    "\" is not supported; expected one of ", Join(known, ", ")));
 }
 
 // The length at which the model was trained: in the scaling, or beside it (as in Phi-3); null if
@@ -153,10 +154,11 @@ Result<Json> OriginalLength(const ConfigReader& read, const Scaling& scaling, co
   const Json of_model = read.Has(kModelLength) ? read[kModelLength] : Json(absent);
   if (scaling.length == Scaling::Length::kOfModel) {
     if (Given(object, kOwnLength) && object[kOwnLength] != of_model) {
-      return Status(Code::kUnimplemented,
-                    Str("config.json: ", shown, ".", kOwnLength, " ", object[kOwnLength].dump(),
-                        " is not built for rope_type \"", scaling.type, "\"; transformers uses ",
-                        kModelLength, " instead: set it to the length that you mean"));
+      return Status(
+          Code::kUnimplemented,
+          Str("config.json: ", shown, ".", kOwnLength, " ", object[kOwnLength].dump(),
+              " is not supported for rope_type \"", scaling.type, "\", since transformers uses ",
+              kModelLength, " instead: set it to the length that you mean"));
     }
     return of_model;
   }
@@ -164,8 +166,8 @@ Result<Json> OriginalLength(const ConfigReader& read, const Scaling& scaling, co
   if (!own.is_null()) return own;
   if (scaling.length == Scaling::Length::kOwn) {
     return Status(Code::kInvalidArgument,
-                  Str("config.json: ", shown, ".", kOwnLength, " is missing, which rope_type \"",
-                      scaling.type, "\" needs"));
+                  Str("config.json: ", shown, ".", kOwnLength, " is missing, although rope_type \"",
+                      scaling.type, "\" needs it"));
   }
   return of_model;
 }
@@ -254,8 +256,8 @@ Result<Json> ScalingParams(const Scaling& scaling, const Json& object, std::stri
     if (!Among(scaling.keys, key) && !Among(scaling.own_keys, key) &&
         (key != "factor" || scaling.method.empty())) {
       return Status(Code::kUnimplemented,
-                    Str("config.json: ", shown, ".", key, " ", value.dump(),
-                        " is not built for rope_type \"", scaling.type, "\""));
+                    Str("config.json: ", shown, ".", key, " is not supported with rope_type \"",
+                        scaling.type, "\", found ", value.dump()));
     }
     params[key] = value;
   }
@@ -418,8 +420,8 @@ Status ReadRope(const ConfigReader& read, const RopeSpelling& spelling, NetConfi
   if (share != said_share && !net.extension.is_null() && !read.Has("position")) {
     return Status(Code::kUnimplemented,
                   Str("config.json: ", partial_key, " ", said_share, " of ", net.model.head_dim(),
-                      " channels rotates an odd number of them, for which no scaling of rotary "
-                      "positions is built"));
+                      " channels rotates an odd number of them; scaling of rotary positions is not "
+                      "supported for an odd number"));
   }
   const Json rope = {{"method", "rope"}, {"base", turned_base}, {"partial", share}};
   const bool as_said = share == said_share;

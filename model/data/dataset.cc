@@ -55,10 +55,11 @@ class ShardedSplit final : public TokenSplit {
       }
       if (header.tokenizer_fingerprint != BytesOfSha256Hex(manifest.tokenizer_fingerprint)) {
         return DatasetDamaged(shard.path(),
-                              "its tokenizer fingerprint is not that of dataset.json");
+                              "its tokenizer fingerprint differs from the one in dataset.json");
       }
       if (header.spec_sha256 != BytesOfSha256Hex(manifest.spec_sha256)) {
-        return DatasetDamaged(shard.path(), "its dataset spec is not that of dataset.json");
+        return DatasetDamaged(shard.path(),
+                              "its dataset spec differs from the one in dataset.json");
       }
       opened->Append(std::move(shard));
     }
@@ -67,7 +68,7 @@ class ShardedSplit final : public TokenSplit {
     if (static_cast<std::int64_t>(opened->document_starts_.size()) - 1 != identity.n_documents ||
         DocumentsSha256(opened->document_starts_) != identity.documents_sha256) {
       return DatasetDamaged(folder, Str("the document table of split ", identity.name,
-                                        " is not that of dataset.json"));
+                                        " differs from the one in dataset.json"));
     }
     return opened;
   }

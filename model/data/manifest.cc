@@ -117,7 +117,7 @@ Result<std::string> ReadPlainFile(const std::string& path) {
   struct stat info {};
   if (::stat(path.c_str(), &info) != 0) return ErrnoStatus(errno, Str("cannot read ", path));
   if (!S_ISREG(info.st_mode)) {
-    return Status(Code::kInvalidArgument, Str(path, " is not a regular file: expected one"));
+    return Status(Code::kInvalidArgument, Str(path, " is not a regular file"));
   }
   return ReadFile(path, kJsonBytesMax);
 }

@@ -333,9 +333,10 @@ Status PartWriter::AddStream(std::span<const std::int32_t> ids) {
     RETURN_IF_ERROR(AddId(id));
     if (is_eot && packing_.eot == Packing::Eot::kAfter) {
       if (facts_.n_documents == 0 && n_kept_ == 1) {
-        return Status(Code::kInvalidArgument,
-                      Str("it begins with the end-of-text id ", eot,
-                          ", so it was packed with eot: before; set that (packing.eot, or --eot)"));
+        return Status(
+            Code::kInvalidArgument,
+            Str("it begins with the end-of-text id ", eot,
+                ", so it was packed with eot: before; set packing.eot or --eot to before"));
       }
       RETURN_IF_ERROR(CloseIds(0));
     }

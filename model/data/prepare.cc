@@ -433,7 +433,7 @@ Result<Removal> Removal::Begin(const std::string& folder) {
     Result<FileLock> lock = LockWork(at);
     if (lock.status().code() == Code::kUnavailable) {
       return Status(Code::kFailedPrecondition,
-                    Str("an import into ", folder, " is at work: let it end, or stop it"));
+                    Str("an import into ", folder, " is running: wait until it ends, or stop it"));
     }
     RETURN_IF_ERROR(lock.status());
     removal.held_.push_back(

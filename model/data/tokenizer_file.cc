@@ -87,12 +87,13 @@ Result<std::unique_ptr<Tokenizer>> FromVocabulary(const std::string& folder, con
   ASSIGN_OR_RETURN(vocabulary.tokens, ReadTokens(folder, facts));
   const auto n_tokens = static_cast<std::int64_t>(vocabulary.tokens.size());
   if (vocabulary.n_rows < n_tokens || vocabulary.n_rows > 2 * n_tokens + 64) {
-    return Status(Code::kDataLoss, Str("n_rows is ", vocabulary.n_rows, ", n_tokens ", n_tokens));
+    return Status(Code::kDataLoss,
+                  Str("n_rows is ", vocabulary.n_rows, ", but n_tokens is ", n_tokens));
   }
   const auto special = [&](std::string_view key, std::int32_t& id) {
     ASSIGN_OR_RETURN(const std::int64_t given, GetInt(facts, key));
     if (given < -1 || given >= n_tokens) {
-      return Status(Code::kDataLoss, Str(key, " is ", given, ", n_tokens ", n_tokens));
+      return Status(Code::kDataLoss, Str(key, " is ", given, ", but n_tokens is ", n_tokens));
     }
     id = static_cast<std::int32_t>(given);
     return Status();
@@ -194,7 +195,7 @@ Result<TokenizerFacts> ReadTokenizerFacts(const std::string& folder, const std::
   if (!list->is_array()) return DatasetDamaged(path, "token_bytes is not a list");
   if (static_cast<std::int64_t>(list->size()) != facts.vocab_size) {
     return DatasetDamaged(
-        path, Str("token_bytes has ", list->size(), " entries, n_rows is ", facts.vocab_size));
+        path, Str("token_bytes has ", list->size(), " entries, but n_rows is ", facts.vocab_size));
   }
   for (std::size_t id = 0; id < list->size(); ++id) {
     const Json& entry = (*list)[id];

@@ -257,7 +257,7 @@ std::vector<ParamSpec> AttentionMapSpecs() {
                      .meaning = meaning};
   };
   return {
-      ContextLengthsParam("tokens of each document that are read, from its beginning", 1 << 17),
+      ContextLengthsParam("tokens to read from the beginning of each document", 1 << 17),
       SplitParam("the part of the dataset that contains the documents"),
       {.name = "documents",
        .type = ParamSpec::Type::kCountList,

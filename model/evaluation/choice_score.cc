@@ -58,7 +58,7 @@ class QuestionMaker {
     if (n_choice > rules_.context_length) {
       return Status(Code::kOutOfRange,
                     Str("line ", item.line, ": choice ", k, " has ", n_choice,
-                        " tokens, the context length is ", rules_.context_length));
+                        " tokens, but the context length is only ", rules_.context_length));
     }
     AddWindow(encoded);
     const std::int64_t n_text =

@@ -130,8 +130,8 @@ std::string WhyTooShort(const CorpusPasskeyRules& rules, const Tokenizer& tokeni
   const Case made = MakeCase(rules, tokenizer, std::span(&any, 1), random);
   const std::int64_t n_asked = SizeOf(made.question) + SizeOf(made.answer);
   if (SizeOf(made.answer) > rules.chunk - 1) {
-    return Str("the answer has ", made.answer.size(), " tokens, and a chunk of ", rules.chunk,
-               " has room for ", rules.chunk - 1);
+    return Str("the answer has ", made.answer.size(), " tokens, but a chunk of ", rules.chunk,
+               " tokens has room for only ", rules.chunk - 1);
   }
   if (SizeOf(made.question) > rules.chunk + 1) {
     return Str("the question has ", made.question.size(), " tokens, more than the chunk of ",

@@ -17,11 +17,12 @@ std::optional<ParamError> FitDocumentTokens(const DatasetShape& dataset, Json& p
           ? Status(Code::kUnavailable, Str("the documents of ", of_split, " are not known here"))
           : dataset.documents(split, scored);
   if (!documents.ok()) {
-    return ParamError{"score_tokens",
-                      Str("where ", scored, " scored tokens end follows from the documents of ",
-                          of_split, ", which cannot be read: ", documents.status().message(),
-                          "; or give `text_tokens` instead, the tokens of the split that windows "
-                          "cover, with the end-of-text tokens between the documents")};
+    return ParamError{
+        "score_tokens",
+        Str("the end of ", scored, " scored tokens depends on the documents of ", of_split,
+            ", which cannot be read: ", documents.status().message(),
+            "; instead, you can give `text_tokens`: the number of tokens of the split that the "
+            "windows cover, including the end-of-text tokens between the documents")};
   }
   std::int64_t n_left = scored;
   for (const TextSpan& document : *documents) {

@@ -39,7 +39,7 @@ Result<InputFile> ReadInputFile(const std::string& path) {
   struct stat info {};
   if (::stat(path.c_str(), &info) != 0) return ErrnoStatus(errno, Str("cannot read ", path));
   if (!S_ISREG(info.st_mode)) {
-    return Status(Code::kInvalidArgument, Str(path, " is not a regular file: expected one"));
+    return Status(Code::kInvalidArgument, Str(path, " is not a regular file"));
   }
   ASSIGN_OR_RETURN(std::string bytes, ReadFile(path, kInputFileBytesMax));
   return InputFile{.id = Str(kScheme, Sha256Hex(bytes)), .bytes = std::move(bytes)};

@@ -37,10 +37,11 @@ std::optional<ParamError> FitScoreTokens(const DatasetShape& dataset, Json& para
   if (k > lengths.front() || period < lengths.back() || period >= n_tokens) return std::nullopt;
   const std::int64_t most = (n_tokens - 1) / period * k;
   if (scored > most) {
-    return ParamError{"score_tokens",
-                      Str("last_k scores ", k, " of every ", period, " tokens, at most ", most,
-                          " of the ", n_tokens, " of ", of_split, ", found ", scored, "; write ",
-                          most, " or less", period > lengths.back() ? ", or lower every" : "")};
+    return ParamError{
+        "score_tokens",
+        Str("last_k scores ", k, " of every ", period, " tokens, so it can score at most ", most,
+            " of the ", n_tokens, " of ", of_split, ", found ", scored, "; write ", most,
+            " or less", period > lengths.back() ? ", or lower every" : "")};
   }
   if (scored % k != 0) {
     const std::int64_t below = scored / k * k;
@@ -77,7 +78,7 @@ std::optional<ParamError> Check(const PlanRequest& request) {
   }
   if (LastTarget(request) < period && request.params.at("every") != 0) {
     return ParamError{
-        "every", Str("the first window ends at token ", period, ", but tokens up to ",
+        "every", Str("the first window ends at token ", period, ", but only tokens up to ",
                      LastTarget(request), " can be scored: lower it, or give the split more text")};
   }
   return std::nullopt;
@@ -89,7 +90,7 @@ Result<std::vector<Window>> Plan(const PlanRequest& request) {
   const std::int64_t last = LastTarget(request);
   if (last < period) {
     return Status(Code::kInvalidArgument,
-                  Str("the first window ends at token ", period, ", but tokens up to ", last,
+                  Str("the first window ends at token ", period, ", but only tokens up to ", last,
                       " can be scored: lower context_length, or give the split more text"));
   }
   std::vector<Window> windows;

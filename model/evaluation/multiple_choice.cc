@@ -235,13 +235,13 @@ std::vector<ParamSpec> MultipleChoiceSpecs() {
        .type = ParamSpec::Type::kChoice,
        .default_value = "nanogpt",
        .choices = {"nanogpt", "lm_eval"},
-       .meaning = "whose convention: build-nanogpt's completion style, or that of "
+       .meaning = "nanogpt: the completion style of build-nanogpt; lm_eval: the convention of "
                   "lm-evaluation-harness"},
       {.name = "length",
        .type = ParamSpec::Type::kChoice,
        .default_value = "characters",
        .choices = {"characters", "bytes"},
-       .meaning = "what acc_norm divides by",
+       .meaning = "the length by which acc_norm divides",
        .only_with = ParamSpec::Condition{.name = "protocol", .values = {"lm_eval"}}},
       {.name = "shots",
        .type = ParamSpec::Type::kCount,

@@ -199,8 +199,9 @@ std::vector<ParamSpec> NeedleSpecs() {
        .type = ParamSpec::Type::kChoice,
        .default_value = "gali",
        .choices = {"gali", "fitted"},
-       .meaning = "how much filler a prompt has: 3.75 characters for each token of the context "
-                  "length, in multiples of 1024, or as much as fits with any tokenizer"},
+       .meaning =
+           "amount of filler in a prompt; gali: 3.75 characters for each token of the context "
+           "length, in multiples of 1024; fitted: as much as fits with any tokenizer"},
       {.name = "new_tokens",
        .type = ParamSpec::Type::kCount,
        .default_value = 100,

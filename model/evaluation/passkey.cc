@@ -359,9 +359,8 @@ std::vector<ParamSpec> PasskeySpecs() {
              .type = ParamSpec::Type::kChoice,
              .default_value = "last_chunk",
              .choices = {"last_chunk", "end"},
-             .meaning =
-                 "where the answer stands: after the first token of the last chunk, or at the "
-                 "end of the text"}),
+             .meaning = "where the answer is: after the first token of the last chunk, or at the "
+                        "end of the text"}),
       OfDrt({.name = "chunk",
              .type = ParamSpec::Type::kCount,
              .default_value = 64,

@@ -77,7 +77,7 @@ std::optional<ParamError> FitScoreTokens(const Protocol& protocol, const Dataset
     return ParamError{
         "context_lengths",
         Str("context length ", length_max, " is more than the ", score_tokens,
-            " tokens that every length scores by default of split ", split, " of dataset \"",
+            " tokens that are scored by default at every length in split ", split, " of dataset \"",
             dataset.name, "\": lower it, or give score_tokens from ", least, " to ", most)};
   }
   return ParamError{
@@ -99,8 +99,8 @@ std::optional<ParamError> TakeTextTokens(const Protocol& protocol, const Dataset
   }
   if (params.at("score_tokens") != 0) {
     return ParamError{kTextTokens,
-                      "is the text that windows cover, and score_tokens what is scored of it; "
-                      "remove one of them"};
+                      "sets the text that the windows cover, and score_tokens sets the number of "
+                      "scored tokens; remove one of the two"};
   }
   params["score_tokens"] = text;
   return std::nullopt;

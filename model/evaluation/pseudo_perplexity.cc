@@ -227,8 +227,8 @@ std::vector<ParamSpec> PseudoPerplexitySpecs() {
        .type = ParamSpec::Type::kChoice,
        .default_value = "pll",
        .choices = {"pll", "pll_approximate"},
-       .meaning =
-           "pll: hides one token at a time, exact; pll_approximate: hides several of a window"},
+       .meaning = "pll: exact, hides one token of a window at a time; pll_approximate: hides "
+                  "several at a time"},
       {.name = "at_once",
        .type = ParamSpec::Type::kCount,
        .default_value = 8,

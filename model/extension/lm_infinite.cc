@@ -44,8 +44,8 @@ const Extension& LmInfiniteExtension() {
                              "original_length)"),
                  LengthParam("global", 10, "the first keys"),
                  LengthParam("limit", 0,
-                             "the distance at which first keys are seen that are not among the "
-                             "last ones (default: local)"),
+                             "the distance at which a query sees the first keys that are not among "
+                             "the last ones (default: local)"),
                  OriginalLengthParam(true)},
       .refine_defaults = &RefineDefaults,
       .needs_original_length = true,

@@ -67,10 +67,10 @@ const Extension& LongropeExtension() {
                   .max = 1e3,
                   .meaning = "factor on rotated q and on rotated k (default: sqrt(1 + ln factor "
                              "/ ln original_length))"},
-                 ListParam(kLists[0],
-                           "what each pair's frequency is divided by in texts of at most "
-                           "original_length tokens"),
-                 ListParam(kLists[1], "the same in longer texts")},
+                 ListParam(
+                     kLists[0],
+                     "divisor of each pair's frequency in texts of at most original_length tokens"),
+                 ListParam(kLists[1], "divisor of each pair's frequency in longer texts")},
       .refine_defaults = &RefineDefaults,
       .rotation = &Rotation,
       .by_length = [](const Json&) { return true; },

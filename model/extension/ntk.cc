@@ -24,7 +24,7 @@ const Extension& NtkExtension() {
                                       .source = "bloc97 2023; arXiv:2309.10400, section 2.2",
                                       .meaning =
                                           "a larger base: the fastest pair keeps its frequency, "
-                                          "the slowest is divided by the factor",
+                                          "the frequency of the slowest is divided by the factor",
                                       .params = {FactorParam(), OriginalLengthParam(false)},
                                       .rotation = &Rotation,
                                       .trains = true};

@@ -103,10 +103,10 @@ std::vector<ParamError> ExtensionErrors(const Json& given) {
     ParamSpec needed = OriginalLengthParam(true);
     needed.min = 2.0;
     const std::string expected = ExpectedValue(needed);
-    errors.push_back(
-        {kOriginalLength, length == 0 ? Str("must be given: ", expected,
-                                            ", tokens of the texts that the model was trained on")
-                                      : Str("expected ", expected, ", found ", length.dump())});
+    errors.push_back({kOriginalLength,
+                      length == 0 ? Str("must be given: ", expected,
+                                        ", the length of the texts on which the model was trained")
+                                  : Str("expected ", expected, ", found ", length.dump())});
   }
   if (errors.empty() && (*extension)->check != nullptr) {
     if (auto error = (*extension)->check(Complete(**extension, given))) {
@@ -198,11 +198,11 @@ std::optional<ParamError> WhyNotTrainedUnder(const Json& extension, const ModelC
     for (const Extension* known : Extensions()) {
       if (known->trains) names.emplace_back(known->name);
     }
-    return ParamError{.key = "method",
-                      .message = Str("models are not trained under ", name, ": expected one of ",
-                                     Join(names, ", "),
-                                     "; spec.extend reads trained models "
-                                     "under any extension")};
+    return ParamError{
+        .key = "method",
+        .message = Str("training does not support extension ", name, ": expected one of ",
+                       Join(names, ", "),
+                       "; to evaluate trained models under any extension, use spec.extend")};
   }
   // A model with errors of its own has them reported.
   if (!TermsOf(model).ok()) return std::nullopt;
@@ -216,10 +216,12 @@ std::optional<ParamError> WhyNotTrainedUnder(const Json& extension, const ModelC
       architecture.write({.model = model})) {
     return std::nullopt;
   }
-  return ParamError{.key = "method",
-                    .message = Str("config.json of architecture ", model.architecture,
-                                   " has no word for an extension; choose one that has, as llama"),
-                    .others = {"model.architecture"}};
+  return ParamError{
+      .key = "method",
+      .message = Str(
+          "config.json of architecture ", model.architecture,
+          " cannot name an extension; choose an architecture whose config.json can, such as llama"),
+      .others = {"model.architecture"}};
 }
 
 RopeShape RopeShapeOf(const ModelConfig& model) {
@@ -253,9 +255,9 @@ ParamSpec OriginalLengthParam(bool needed) {
           .type = ParamSpec::Type::kCount,
           .default_value = 0,
           .max = kLengthMax,
-          .meaning = needed ? "tokens of the texts that the model was trained on; 0: its "
-                              "train_length, in a sweep"
-                            : "tokens of the texts that the model was trained on; not needed"};
+          .meaning = needed ? "length of the texts on which the model was trained; 0 (only in a "
+                              "sweep): its train_length"
+                            : "length of the texts on which the model was trained; not needed"};
 }
 
 ParamSpec LengthParam(std::string_view name, Json default_value, std::string_view meaning) {
@@ -313,8 +315,8 @@ std::optional<ParamError> CheckSteps(const char* key, const Json& params, std::i
   if (n_positions <= kPositionsMax / steps) return std::nullopt;
   return ParamError{
       .key = key,
-      .message = Str(steps, " divides each position into as many, and a context has ", n_tokens,
-                     " tokens: expected ", kPositionsMax / n_positions, " or less")};
+      .message = Str(steps, " divides each position into that many steps, and a context has ",
+                     n_tokens, " tokens: expected ", kPositionsMax / n_positions, " or less")};
 }
 
 std::optional<ParamError> CheckBelowOriginal(const char* name, const Json& params) {

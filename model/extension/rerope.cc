@@ -28,7 +28,7 @@ const Extension& ReropeExtension() {
   static const Extension extension = {
       .name = "rerope",
       .source = "kexue.fm/archives/9708",
-      .meaning = "all keys beyond a window are read at one distance, the window's",
+      .meaning = "all keys beyond a window are read at the same distance, the size of the window",
       .params = {LengthParam("window", nullptr,
                              "keys, including the query's own, that keep their "
                              "distance"),

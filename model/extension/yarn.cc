@@ -106,8 +106,8 @@ const Extension& YarnExtension() {
       .name = "yarn",
       .source = "arXiv:2309.00071, sections 3.2 to 3.4",
       .meaning =
-          "fast pairs keep their frequencies, those of slow pairs are divided by the factor, "
-          "and attention becomes sharper",
+          "fast pairs keep their frequencies, the frequencies of slow pairs are divided by the "
+          "factor, and attention becomes sharper",
       .params = Params(),
       .refine_defaults = &RefineDefaults,
       .rotation = &Rotation,

@@ -36,7 +36,7 @@ Result<const Architecture*> ArchitectureOf(const Json& config) {
   const auto found = FindArchitecture(type);
   if (found.ok()) return *found;
   return Status(Code::kUnimplemented,
-                Str("config.json: model_type \"", type, "\" is not built; expected one of ",
+                Str("config.json: model_type \"", type, "\" is not supported; expected one of ",
                     Join(ArchitectureNames(), ", ")));
 }
 

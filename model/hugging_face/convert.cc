@@ -127,7 +127,7 @@ Status Convert(const StoredTensor& tensor, StoredType type, std::vector<std::byt
       const std::uint16_t half = HalfOf(value);
       if (std::isfinite(value) && !std::isfinite(FloatOfHalf(half))) {
         return Status(Code::kOutOfRange,
-                      Str("the number ", value, " is larger than fp16 holds: take bf16"));
+                      Str("the number ", value, " is too large for fp16: use bf16"));
       }
       Store(at, half);
     }

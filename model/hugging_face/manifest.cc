@@ -45,8 +45,8 @@ Result<std::vector<FolderFile>> ParseFolderManifest(std::string_view text) {
     return Damaged("not a manifest of format 1");
   }
   if ((*json)["files"].size() > kFolderFilesMax) {
-    return Damaged(Str("a manifest of ", (*json)["files"].size(), " files; at most ",
-                       kFolderFilesMax, " are taken"));
+    return Damaged(Str("a manifest with ", (*json)["files"].size(), " files; at most ",
+                       kFolderFilesMax, " are allowed"));
   }
   std::vector<FolderFile> files;
   std::set<std::string> names;

@@ -65,12 +65,12 @@ Status WeightFiles::OpenIndexed(const std::string& folder) {
   }
   for (const auto& [tensor, file] : file_of) {
     if (files_.at(JoinPath(folder, file)).Find(tensor) != nullptr) continue;
-    return Damaged(
-        Str(JoinPath(folder, file), ": tensor \"", tensor, "\" is not in it, as ", path_, " says"));
+    return Damaged(Str(JoinPath(folder, file), ": tensor \"", tensor, "\" is not in it, although ",
+                       path_, " says so"));
   }
   for (const auto& [tensor, stored] : tensors_) {
     if (file_of.contains(tensor)) continue;
-    return Damaged(Str(path_, ": tensor \"", tensor, "\" of the files is not in weight_map"));
+    return Damaged(Str(path_, ": tensor \"", tensor, "\" is in the files, but not in weight_map"));
   }
   return Status();
 }

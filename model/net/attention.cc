@@ -51,12 +51,13 @@ at::Tensor TorchAttention(const Attention::Call& call, bool causal) {
 Status CheckFused(const TermSpec& terms, std::string_view method, const AttentionShape& shape,
                   const Compute& compute) {
   if (!compute.device.is_cpu()) {
-    return Status(Code::kUnimplemented,
-                  "attention back-end \"fused\" runs on a CPU: use the back-end \"reference\"");
+    return Status(
+        Code::kUnimplemented,
+        "attention back-end \"fused\" runs only on a CPU: use the back-end \"reference\"");
   }
   if (compute.dtype == at::kDouble) {
     return Status(Code::kUnimplemented,
-                  "attention back-end \"fused\" computes in fp32 and bf16: use the back-end "
+                  "attention back-end \"fused\" computes only in fp32 and bf16: use the back-end "
                   "\"reference\"");
   }
   return CheckFusedAttention(terms, method, shape);

@@ -24,13 +24,13 @@ Status LoadCudaHalf() {
     if (dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) == nullptr) {
       const char* why = dlerror();
       return Status(Code::kFailedPrecondition,
-                    Str("a GPU was asked for, but LibTorch's CUDA half cannot be loaded: ",
+                    Str("a GPU was requested, but LibTorch's CUDA half cannot be loaded: ",
                         why == nullptr ? "unknown reason" : why,
                         "; install torch with its NVIDIA packages, or use the device \"cpu\""));
     }
     if (!at::globalContext().hasCUDA()) {
       return Status(Code::kFailedPrecondition,
-                    "a GPU was asked for, but LibTorch finds none: check nvidia-smi, or use the "
+                    "a GPU was requested, but LibTorch finds none: check nvidia-smi, or use the "
                     "device \"cpu\"");
     }
     return Status();

@@ -114,7 +114,7 @@ Status NetScorer::CheckPrompts(std::span<const Prompt> prompts) const {
     for (const std::int32_t id : prompt.tokens) {
       if (id >= 0 && id < n_vocab) continue;
       return Status(Code::kInvalidArgument, Str("a token of a prompt is ", id,
-                                                ", the model has the ids 0 to ", n_vocab - 1));
+                                                ", but the model has the ids 0 to ", n_vocab - 1));
     }
   }
   return Status();

@@ -60,8 +60,9 @@ Status Transformer::Extend() {
   if (extension_->read != nullptr && attention_.backend() == AttentionBackend::kTorch) {
     return Status(
         Code::kUnimplemented,
-        Str("attention back-end \"torch\" has each key at one position, but ", extension_->name,
-            " moves them: use the back-end \"auto\", \"fused\" or \"reference\""));
+        Str("attention back-end \"torch\" supports only one position for each key, but extension ",
+            extension_->name,
+            " moves keys: use the back-end \"auto\", \"fused\" or \"reference\""));
   }
   rope_ = RopeShapeOf(config_.model);
   if (extension_->read != nullptr) {
@@ -178,7 +179,7 @@ Status Transformer::CheckGradients() const {
   if ((*FindExtension(method))->read == nullptr) return Status();
   return Status(Code::kUnimplemented,
                 Str("extension \"", method,
-                    "\" moves or hides keys only for reading: a model has no gradient under it"));
+                    "\" moves or hides keys, and works only in evaluation: it gives no gradients"));
 }
 
 // Clamps the parameters themselves, as the official code of such methods does: before
@@ -380,8 +381,8 @@ Status Transformer::CheckPositionIds() const {
   if (only_rotates) return Status();
   return Status(Code::kUnimplemented,
                 Str("position method \"", config_.model.position.method,
-                    "\" takes a token's place in its sequence, and no position of its own: use a "
-                    "method that only rotates, as rope"));
+                    "\" uses each token's place in its sequence, and cannot take other positions: "
+                    "use a method that only rotates, such as rope"));
 }
 
 at::Tensor Transformer::Hidden(const Batch& batch) {

@@ -49,7 +49,8 @@ std::optional<ParamError> Check(const Json& params, std::int64_t train_length) {
     return ParamError{
         .key = "text_length",
         .message = Str("expected train_length ", train_length,
-                       " or more, since a sample is taken from that text; found ", text.dump())};
+                       " or more, since each sample is taken from a text of this length; found ",
+                       text.dump())};
   }
   return std::nullopt;
 }

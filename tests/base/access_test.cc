@@ -61,19 +61,17 @@ const Status kDenied(Code::kPermissionDenied, "attempt to write a readonly datab
 
 TEST_F(AccessTest, AFileIsNamedWithItsModeAndItsCommand) {
   ASSERT_EQ(chmod(At("a.db").c_str(), 0400), 0);
-  EXPECT_EQ(Told(kDenied), Str(At("a.db"),
-                               " may not be read and written, its mode is 0400: chmod "
-                               "600 ",
-                               At("a.db"), " (attempt to write a readonly database)"));
+  EXPECT_EQ(Told(kDenied),
+            Str(At("a.db"), ": no permission to read and write it (mode 0400): run chmod 600 ",
+                At("a.db"), " (attempt to write a readonly database)"));
 }
 
 TEST_F(AccessTest, AFolderIsNamedBeforeWhatLiesInIt) {
   ASSERT_EQ(chmod(At("a.db").c_str(), 0000), 0);
   ASSERT_EQ(chmod(folder_.c_str(), 0500), 0);
-  EXPECT_EQ(Told(kDenied).find(Str(folder_,
-                                   " may not be read and written, its mode is 0500: chmod "
-                                   "700 ",
-                                   folder_, " (")),
+  EXPECT_EQ(Told(kDenied).find(
+                Str(folder_, ": no permission to read and write it (mode 0500): run chmod 700 ",
+                    folder_, " (")),
             0u)
       << Told(kDenied);
 }

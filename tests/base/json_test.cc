@@ -86,7 +86,7 @@ TEST(ParseJsonTest, TheFastReaderGivesWhatTheCarefulOneGives) {
 }
 
 TEST(ParseJsonTest, RefusesWhatAReaderCouldTakeInTwoWays) {
-  EXPECT_TRUE(Says(ErrorOf(R"({"a":1,"b":{"c":1,"c":2}})"), R"("c" is there twice)"));
+  EXPECT_TRUE(Says(ErrorOf(R"({"a":1,"b":{"c":1,"c":2}})"), R"("c" occurs twice)"));
   ErrorOf("{} {}");
   ErrorOf("");
   ErrorOf("{\"a\":1,}");

@@ -154,9 +154,9 @@ TEST_F(TextTest, ARelativeDataHomeIsIgnored) {
   EXPECT_EQ(Run({"longrun", "data", "rm", "nothing"}, env).code, 3);
   EXPECT_FALSE(PathExists(JoinPath(folder.path(), "data")));
   EXPECT_TRUE(IsFolder(JoinPath(folder.path(), ".local/share/longrun")));
-  EXPECT_NE(
-      Run({"longrun", "doctor"}, env).out.find("XDG_DATA_HOME=data, a relative path, is ignored"),
-      std::string::npos);
+  EXPECT_NE(Run({"longrun", "doctor"}, env)
+                .out.find("XDG_DATA_HOME=data is a relative path and is ignored"),
+            std::string::npos);
 }
 
 TEST_F(TextTest, AClosedOrFullStandardOutputIsSaidOnce) {

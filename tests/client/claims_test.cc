@@ -208,7 +208,8 @@ TEST(ClaimsTest, WhatIsNotKnownIsUndecidedWithItsReason) {
     return judged.comparisons.empty() ? "" : judged.comparisons.front().reason;
   };
   const std::string below = "below: {of: cable, than: alibi, context_lengths: [64]}";
-  EXPECT_EQ(reason(below, Known(1)), "one seed says nothing about others: run at least 3");
+  EXPECT_EQ(reason(below, Known(1)),
+            "one seed says nothing about other seeds: run at least 3 seeds");
   SweepResults partial = Known();
   partial.rows[0] = RowWithout("run-0", 64, "missing");
   EXPECT_EQ(reason(below, partial), "cable at 64 is not complete: 2 of 3 seeds");
@@ -282,7 +283,8 @@ TEST(ClaimsTest, AMistakeNamesTheClaimAndSparesTheOthers) {
     return JudgeOne(claim, results).error;
   };
   EXPECT_EQ(error("below: {of: fire, than: alibi, context_lengths: [64]}"),
-            "spec.claims[0].below: \"fire\" is not a value of position; it has cable, alibi, rope");
+            "spec.claims[0].below: \"fire\" is not a value of position; its values are cable, "
+            "alibi, rope");
   EXPECT_EQ(
       error("ratio: {of: cable, than: alibi, context_lengths: [64], metric: nll, at_most: 1}"),
       "spec.claims[0].ratio: values of nll are compared by differences: use below or equal");
@@ -394,7 +396,7 @@ TEST(PowerTest, AForecastIsOfThePilotsEffectsAndVariances) {
   EXPECT_LT(*many.smallest, *few.smallest);
   // What the pilot itself cannot say.
   EXPECT_EQ(forecast(near, 3, 1).comparisons.at(0).reason,
-            "one seed says nothing about others: run at least 3");
+            "one seed says nothing about other seeds: run at least 3 seeds");
   EXPECT_FALSE(forecast(near, 3, 1).comparisons.at(0).power.has_value());
   EXPECT_NE(forecast("below: {of: fire, than: alibi, context_lengths: [64]}", 3).error, "");
 }

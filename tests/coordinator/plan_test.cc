@@ -170,9 +170,10 @@ TEST_F(PlanTest, ATrainingThatDivergedIsNotPlannedAgain) {
   EXPECT_EQ(plan.runs[0].disk_bytes, 0);
   EXPECT_EQ(plan.runs[1].training, PlannedTraining::kUnderWay);
   ASSERT_EQ(plan.problems.size(), 1U);
-  EXPECT_EQ(plan.problems[0], Str("run ", sweep_.runs[0].run_key.substr(0, 8),
-                                  ": its training failed before, and would again: diverged: loss "
-                                  "is NaN at step 7"));
+  EXPECT_EQ(plan.problems[0],
+            Str("run ", sweep_.runs[0].run_key.substr(0, 8),
+                ": its training failed before, and would fail again: diverged: loss "
+                "is NaN at step 7"));
 }
 
 TEST_F(PlanTest, AnyOtherFailureIsTriedAgain) {

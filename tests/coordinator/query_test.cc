@@ -212,7 +212,8 @@ TEST_F(QueryTest, ClaimsComeWithTheQuestion) {
 
   claims_json = "";  // as a client that knows nothing of claims
   ExpectRefused("SELECT * FROM claims", Code::kInvalidArgument,
-                "the rows of claims come from the client that asks: `longrun query` sends them");
+                "the rows of claims come from the client: use `longrun query`, which sends them "
+                "with the query");
   EXPECT_EQ(Rows("SELECT count(*) FROM sweeps"), Json::parse("[[1]]"));
   for (const char* const wrong : {"{", "{}", "[1]", "[[1]]", R"(["x"])"}) {
     claims_json = wrong;

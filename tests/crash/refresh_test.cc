@@ -170,7 +170,8 @@ TEST_F(RefreshTest, WithoutTheCheckpointItSaysSoAndTrainsNothing) {
   EXPECT_EQ(refresh.at("cells"), 0);
   ASSERT_EQ(refresh.at("impossible").size(), 2u);
   const auto said = refresh.at("impossible").at(0).get<std::string>();
-  EXPECT_NE(said.find("nll at 32, 64, 128: its final checkpoint was removed"), std::string::npos)
+  EXPECT_NE(said.find("nll at 32, 64, 128: the run's final checkpoint was removed"),
+            std::string::npos)
       << said;
   EXPECT_NE(said.find("would have to be trained again"), std::string::npos) << said;
   EXPECT_EQ(service.SweepState("words"), "SUCCEEDED");

@@ -297,9 +297,10 @@ TEST(TrainConfigTest, SharesOfAMaskAreShares) {
   config.mask.mask_replace_prob = 0.9;
   EXPECT_TRUE(config.Check().ok());  // 0.9 + 0.1: none stays
   config.mask.random_replace_prob = 0.2;
-  EXPECT_EQ(config.Check().message(),
-            "train.mask.random_replace_prob: 0.2 and mask_replace_prob 0.9 add up to more than 1; "
-            "the rest of the tokens stays unchanged");
+  EXPECT_EQ(
+      config.Check().message(),
+      "train.mask.random_replace_prob: 0.2 and mask_replace_prob 0.9 add up to more than 1; their "
+      "sum must be at most 1, and the remaining share of the chosen tokens stays unchanged");
   config.mask = {.probability = 0.0, .token = 320};
   EXPECT_EQ(config.Check().message(), "train.mask.probability: expected 1e-06 to 1, found 0");
   config.mask = {};

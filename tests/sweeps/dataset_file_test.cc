@@ -79,15 +79,17 @@ shard_tokens: many
       "\"before\"?\nd.yaml:4:39: packing.max_doc_tokens: expected a count from 1 to "
       "1000000000000000 (4096, 64K, 200M, 8Ki), found \"0\"\nd.yaml:4:48: packing.join: expected "
       "text of at most 256 bytes, found a list\nd.yaml:5:35: split.validation: expected a number "
-      "from 0 to 1, found \"1.5\"\nd.yaml:5:47: split.train: leave it out, since it is the rest if "
-      "the split is by document\nd.yaml:6:15: shard_tokens: expected a count from 1 to "
+      "from 0 to 1, found \"1.5\"\nd.yaml:5:47: split.train: remove this key; train has all "
+      "documents that are not held out when the split is by document\nd.yaml:6:15: shard_tokens: "
+      "expected a count from 1 to "
       "1000000000000000 (4096, 64K, 200M, 8Ki), found \"many\"");
 }
 
 TEST(DatasetFileTest, WhatOnlyTheWholeShowsIsRefusedToo) {
   const std::string head = "name: d\nsource: {format: text, files: [a]}\n";
   EXPECT_EQ(Errors(Str(head, "split: {by: files, train: [b]}\n")),
-            "d.yaml:2:31: source.files: split by files lists them by split; remove it here");
+            "d.yaml:2:31: source.files: remove this key; with `split: {by: files}`, the files are "
+            "listed under `split`");
   EXPECT_EQ(Errors("name: d\nsource: {format: text}\nsplit: {by: document, test: 0.1}\n"),
             "d.yaml:2:9: source.files: must be given when the split is by document");
   EXPECT_EQ(Errors("name: d\nsource: {format: text}\nsplit: {by: files}\n"),

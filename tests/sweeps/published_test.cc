@@ -84,7 +84,7 @@ TEST(PublishedTest, AllMistakesComeInOneAnswerByPlace) {
 other: 1
 )"),
       "p.yaml:1:1: published.source: must be given: authors, year, paper, table or figure\n"
-      "p.yaml:1:1: published.title: must be given: what the table is, in a few words\n"
+      "p.yaml:1:1: published.title: must be given: a short title of the table\n"
       "p.yaml:2:3: published.titel: unknown key; did you mean \"title\"?\n"
       "p.yaml:3:11: published.metric: expected a name of 1 to 128 letters, digits, '.', '_' or '-' "
       "that does not start with '.', found \"a/b\"\n"

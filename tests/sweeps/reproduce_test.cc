@@ -156,8 +156,8 @@ spec:
   const auto text = SweepYaml(
       {.run = plain.run, .sweep_name = "again", .dataset_name = "toy", .evaluations = evaluations});
   ASSERT_TRUE(text.ok()) << text.status().message();
-  EXPECT_NE(text->find("# without extension self_extend(group=4,window=16): it was measured at "
-                       "shorter context lengths only, and cannot read 512; "),
+  EXPECT_NE(text->find("# extension self_extend(group=4,window=16) is left out: it was "
+                       "measured only at shorter context lengths, and cannot read 512; "),
             std::string::npos)
       << *text;
   EXPECT_NE(text->find("extend: [\"none\", \"streaming\"]"), std::string::npos) << *text;

@@ -230,7 +230,7 @@ Status Agent::CheckInPlace() const {
   return Status(
       Code::kAborted,
       Str("the folder ", options_.state, " of worker ", worker_id_, " was ",
-          now.empty() ? "deleted" : "moved", " under it: ", held_lock_->path(),
+          now.empty() ? "deleted" : "moved", " while the worker was using it: ", held_lock_->path(),
           now.empty() ? " is no longer the file that it opened" : Str(" is now at ", now),
           "; its trainers were ended, since nobody would find their output: their tasks continue "
           "from the last checkpoint that the coordinator has"));
@@ -448,8 +448,9 @@ void Agent::ApplyVerdict(const AttemptVerdict& verdict, Live& live) {
     link_->Send(AcceptedMessage{.attempt = attempt.ids().attempt, .epoch = attempt.ids().epoch});
   }
   if (stops && attempt.running() && !attempt.stop_requested()) {
-    LogInfo("attempt_stopping", {{"attempt", verdict.attempt},
-                                 {"why", is_fenced ? "a newer attempt has the task" : "told to"}});
+    LogInfo("attempt_stopping",
+            {{"attempt", verdict.attempt},
+             {"why", is_fenced ? "a newer attempt has the task" : "the coordinator asked for it"}});
   }
   live.cancelled = live.cancelled || verdict.verdict == Verdict::kStop;
   if (stops) attempt.RequestStop(BootMs(), kFencedGraceMs);
@@ -575,7 +576,7 @@ void Agent::On(const StartMessage& start) {
   const auto known_order = orders_.find(id);
   const auto known_live = attempts_.find(id);
   if (known_order != orders_.end() && known_order->second.unwanted) {
-    return Reject(id, start.epoch, "", "it was returned before");
+    return Reject(id, start.epoch, "", "this worker has returned the attempt already");
   }
   if (known_live != attempts_.end()) known_live->second.session = link_->session_number();
   if (known_order != orders_.end() || known_live != attempts_.end()) {
@@ -585,7 +586,8 @@ void Agent::On(const StartMessage& start) {
   if (stopping_ || draining_) return Reject(id, start.epoch, "", "this worker is stopping");
   if (start.device_index < 0 || start.device_index >= static_cast<int>(devices_.size())) {
     return Reject(id, start.epoch, "",
-                  Str("slot ", start.device_index, " does not exist: there are ", devices_.size()));
+                  Str("slot ", start.device_index, " does not exist: the number of slots is ",
+                      devices_.size()));
   }
   if (const std::string why = WhySlotIsTaken(start.device_index); !why.empty()) {
     return Reject(id, start.epoch, "", why);

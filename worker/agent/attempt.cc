@@ -43,8 +43,9 @@ Result<AttemptIds> ReadIds(const AttemptFolder& folder) {
   ASSIGN_OR_RETURN(const std::string epoch, GetString(json, "epoch", "task"));
   const auto parsed = std::from_chars(epoch.data(), epoch.data() + epoch.size(), ids.epoch);
   if (parsed.ec != std::errc() || ids.attempt != BaseName(folder.path)) {
-    return Status(Code::kDataLoss, Str(folder.TaskFilePath(), " is of attempt ", ids.attempt,
-                                       " and epoch ", epoch, ", in the folder of another"));
+    return Status(Code::kDataLoss,
+                  Str(folder.TaskFilePath(), " names attempt ", ids.attempt, " and epoch ", epoch,
+                      ", but is in the folder of another attempt"));
   }
   return ids;
 }

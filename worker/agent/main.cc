@@ -123,8 +123,8 @@ int Main(int argc, char** argv) {
 
   std::string garbage_folder;
   bool dry_run = false;
-  CLI::App* const gc =
-      app.add_subcommand("gc", "remove what is no longer needed from a stopped worker's folder");
+  CLI::App* const gc = app.add_subcommand(
+      "gc", "remove data that is no longer needed from a stopped worker's folder");
   gc->add_option("--folder", garbage_folder, "folder of the worker")->required();
   gc->add_flag("--dry-run", dry_run, "only list what would be removed");
   std::string attempt_dir, trainer;
@@ -147,7 +147,7 @@ int Main(int argc, char** argv) {
   }
   if (exec->parsed()) return ExecAttempt(attempt_dir, trainer);
   if (options.state.empty() || options.coordinator.empty()) {
-    std::cerr << "longrun-worker: --state FOLDER and --coordinator unix:PATH are needed\n";
+    std::cerr << "longrun-worker: --state FOLDER and --coordinator unix:PATH are required\n";
     return kExitBadUsage;
   }
   return RunDaemon(options);

@@ -35,10 +35,11 @@ Status CheckStart(const StartMessage& start, const TaskFile& task, const Slot& s
       (!wanted.simd.empty() && !RunsSimd(slot.simd, wanted.simd)) ||
       (!wanted.bf16.empty() && wanted.bf16 != slot.bf16) ||
       (slot.kind == DeviceKind::kGpu && wanted.device_name != slot.name)) {
-    return Status(Code::kFailedPrecondition,
-                  Str("the run uses ", EnumName(wanted.device_kind), " \"", wanted.device_name,
-                      "\" with ", PathsText(wanted), "; this worker has ", EnumName(slot.kind),
-                      " \"", slot.name, "\" with ", PathsText(slot), ": its bits would differ"));
+    return Status(
+        Code::kFailedPrecondition,
+        Str("the run uses ", EnumName(wanted.device_kind), " \"", wanted.device_name, "\" with ",
+            PathsText(wanted), "; this worker has ", EnumName(slot.kind), " \"", slot.name,
+            "\" with ", PathsText(slot), ": the results would not be bit for bit the same"));
   }
   return Status();
 }

@@ -78,8 +78,9 @@ Status ArtifactTransfer::Upload(const std::vector<LocalArtifact>& files) {
                         .In("asking for artifacts"));
   }
   if (response.present_size() != static_cast<int>(files.size())) {
-    return Status(Code::kInternal, Str("asked for ", files.size(),
-                                       " artifacts, the store answered ", response.present_size()));
+    return Status(Code::kInternal,
+                  Str("the worker asked about ", files.size(),
+                      " artifacts, but the coordinator answered about ", response.present_size()));
   }
   for (std::size_t i = 0; i < files.size(); ++i) {
     if (response.present(static_cast<int>(i))) continue;
@@ -125,9 +126,10 @@ Result<std::string> ArtifactTransfer::FetchCheckpoint(const CheckpointSource& so
   bool has_manifest = false;
   for (const ArtifactFile& file : source.files) {
     if (!IsSafeName(file.name) || !IsSha256Hex(file.sha256) || file.n_bytes < 0) {
-      return Status(Code::kInvalidArgument, Str("checkpoint ", source.sha256, ": the file \"",
-                                                file.name, "\" with SHA-256 \"", file.sha256,
-                                                "\" and ", file.n_bytes, " bytes cannot be"));
+      return Status(
+          Code::kInvalidArgument,
+          Str("checkpoint ", source.sha256, ": the file \"", file.name, "\" with SHA-256 \"",
+              file.sha256, "\" and ", file.n_bytes, " bytes is not a valid entry"));
     }
     has_manifest |= file.name == "manifest.json" && file.sha256 == source.sha256;
   }

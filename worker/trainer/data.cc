@@ -42,10 +42,10 @@ Status DataInspect(const std::string& folder) {
 Status DataVerify(const std::string& folder) {
   ASSIGN_OR_RETURN(const Dataset dataset, Dataset::Open(folder));
   RETURN_IF_ERROR(dataset.Verify());
-  std::printf("%s holds\n", folder.c_str());
+  std::printf("%s is intact\n", folder.c_str());
   ASSIGN_OR_RETURN(const Json manifest, ReadManifestJson(folder));
   if (!IsSealed(manifest)) {
-    std::printf("its %s has no digest of itself: `longrun data verify %s --seal` adds one\n",
+    std::printf("its %s has no digest of its own: `longrun data verify %s --seal` adds it\n",
                 std::string(kManifestName).c_str(), folder.c_str());
   }
   return Status();

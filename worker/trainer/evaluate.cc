@@ -89,9 +89,9 @@ class Evaluator {
 Result<LanguageModel*> Evaluator::ModelOf(const std::string& variant) {
   if (variant.empty() || !named_.evaluation->variants_are_models) return &scorer_;
   if (variant != "unigram") {
-    return Status(Code::kUnimplemented, Str("variant \"", variant,
-                                            "\" of an evaluation is not "
-                                            "built; \"unigram\" is"));
+    return Status(Code::kUnimplemented,
+                  Str("unknown variant \"", variant,
+                      "\" of an evaluation: expected \"unigram\", or none for the model itself"));
   }
   if (unigram_ == nullptr) {
     ASSIGN_OR_RETURN(unigram_, UnigramModel::Fit(dataset_));

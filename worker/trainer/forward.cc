@@ -42,10 +42,9 @@ Result<std::vector<std::int64_t>> ReadIndices(std::string_view option, const std
     const auto [end, error] = std::from_chars(part.data(), part.data() + part.size(), index);
     const bool is_whole = error == std::errc() && end == part.data() + part.size();
     if (!is_whole || index < 0 || !indices.insert(index).second) {
-      return Status(
-          Code::kInvalidArgument,
-          Str(option, " \"", text,
-              "\": expected all, or numbers from 0 with commas between them, none twice"));
+      return Status(Code::kInvalidArgument,
+                    Str(option, " \"", text,
+                        "\": expected all, or different numbers from 0 separated by commas"));
     }
   }
   return std::vector<std::int64_t>(indices.begin(), indices.end());

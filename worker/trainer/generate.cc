@@ -102,10 +102,10 @@ Result<at::Tensor> TokensOfText(const GenerateOptions& options, const Tokenizer&
 Status CheckTokenizer(const Vocabulary& vocabulary, std::int64_t vocab_size) {
   const auto n_tokens = static_cast<std::int64_t>(vocabulary.tokens.size());
   if (n_tokens <= vocab_size) return Status();
-  return Status(
-      Code::kInvalidArgument,
-      Str("tokenizer \"", vocabulary.name, "\" has ", n_tokens, " tokens, but the model has ",
-          vocab_size, ": use --tokenizer to name the tokenizer that the model was trained with"));
+  return Status(Code::kInvalidArgument,
+                Str("tokenizer \"", vocabulary.name, "\" has ", n_tokens,
+                    " tokens, but the model's vocabulary has only ", vocab_size,
+                    ": use --tokenizer to name the tokenizer that the model was trained with"));
 }
 
 // Prints each token's text as it comes; returns false at the end of the text.

@@ -26,8 +26,8 @@ Result<Plugin> LoadPlugin() {
   }
   void* symbol = dlsym(library, kLongrunGpuDescribeSymbol);
   if (symbol == nullptr) {
-    return Status(Code::kFailedPrecondition,
-                  Str(path, " has no ", kLongrunGpuDescribeSymbol, ": it is of another build"));
+    return Status(Code::kFailedPrecondition, Str(path, " has no ", kLongrunGpuDescribeSymbol,
+                                                 ": it is from another build of longrun"));
   }
   return Plugin{.describe = reinterpret_cast<LongrunGpuDescribe>(symbol)};
 }

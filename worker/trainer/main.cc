@@ -177,7 +177,7 @@ void AddData(CLI::App& app, DataImportOptions& import, std::string& folder,
   data->require_subcommand(1);
   CLI::App* sub = data->add_subcommand("import", "tokenises text files into a folder");
   sub->add_option("--output", import.output, "folder to make")->required();
-  sub->add_option("--tokenizer", import.tokenizer, "its name")->capture_default_str();
+  sub->add_option("--tokenizer", import.tokenizer, "name of the tokenizer")->capture_default_str();
   sub->add_option("--train", import.train, "text files")->required();
   sub->add_option("--validation", import.validation, "text files");
   sub->add_option("--test", import.test, "text files");

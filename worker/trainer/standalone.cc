@@ -333,10 +333,10 @@ Run CheckRun(const StandaloneOptions& options, TaskKind kind, const Inputs& inpu
              ErrorList& errors) {
   const bool has_init = !options.init.empty();
   if (options.run.empty() && (!has_init || kind == TaskKind::kTrain)) {
-    errors.Add(Status(Code::kInvalidArgument,
-                      has_init
-                          ? "--run is required: it says how to train: {\"train\": {...}}"
-                          : "--run is required; to measure a model as it is, give --init instead"));
+    errors.Add(Status(
+        Code::kInvalidArgument,
+        has_init ? "--run is required: it says how to train: {\"train\": {...}}"
+                 : "--run is required; to evaluate a model without training, give --init instead"));
     return Run();
   }
   ErrorList own;

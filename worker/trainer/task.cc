@@ -40,12 +40,12 @@ Result<Dataset> OpenDataset(const TaskFile& task) {
   if (dataset.digest() != task.run.dataset_digest) {
     return Status(Code::kDataLoss,
                   Str("dataset ", task.dataset_path, " has the digest ", dataset.digest(),
-                      ", this run was made for ", task.run.dataset_digest));
+                      ", but this run was made with ", task.run.dataset_digest));
   }
   if (dataset.tokenizer_fingerprint() != task.run.tokenizer_fingerprint) {
-    return Status(Code::kDataLoss, Str("dataset ", task.dataset_path,
-                                       " has another tokenizer than "
-                                       "this run was made for"));
+    return Status(Code::kDataLoss,
+                  Str("dataset ", task.dataset_path,
+                      " has another tokenizer than the one with which this run was made"));
   }
   return dataset;
 }
@@ -55,8 +55,9 @@ Status Work(Session& session) {
   const bool trains = task.kind == TaskKind::kTrain;
   if (task.run.numerics != kNumericsVersion) {
     return Status(Code::kFailedPrecondition,
-                  Str("this run was made for numerics ", task.run.numerics,
-                      ", but this trainer has ", kNumericsVersion, ": their results do not mix"));
+                  Str("this run was made with numerics ", task.run.numerics,
+                      ", but this trainer has numerics ", kNumericsVersion,
+                      ": their results must not be mixed"));
   }
   session.SetPlace("opening the device");
   ASSIGN_OR_RETURN(const Machine machine,

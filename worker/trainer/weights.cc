@@ -12,7 +12,8 @@ namespace longrun::trainer {
 namespace {
 
 Status OfAnotherModel(const std::string& folder) {
-  return Status(Code::kDataLoss, Str("checkpoint ", folder, " is of another model than the run's"));
+  return Status(Code::kDataLoss,
+                Str("checkpoint ", folder, " contains another model than the run's"));
 }
 
 }  // namespace

@@ -65,7 +65,7 @@ Status ReadJsonl(SourceInput& input, const SourceOptions& options, DocumentSink&
 const SourceFormat& JsonlFormat() {
   static const SourceFormat format = {
       .name = "jsonl",
-      .meaning = "a JSON object a line, with its text at a field",
+      .meaning = "one JSON object per line, with the text in a field",
       .gives = SourceFormat::Gives::kText,
       .takes = {"field", "filter"},
       .check = &CheckFieldOptions,

@@ -16,7 +16,7 @@ Status CheckParquet(const SourceOptions& options) {
 #else
   (void)options;
   return Status(Code::kUnimplemented,
-                "format parquet: this build was made without it: configure with "
+                "format parquet: this build does not support it; to add it, configure with "
                 "-DLONGRUN_PARQUET=ON and a Python that has pyarrow (docs/data.md), or write the "
                 "column as JSON lines with pandas: df[[\"text\"]].to_json(f, orient=\"records\", "
                 "lines=True)");

@@ -81,7 +81,7 @@ Status ReadFile(const std::string& path, const SourceOptions& options, DocumentS
   if (options.filter) {
     ASSIGN_OR_RETURN(filter, ParseFieldFilter(*options.filter));
     if (filter->path.size() != 1) {
-      return Status(Code::kInvalidArgument, "filter: of a Parquet file, name a column");
+      return Status(Code::kInvalidArgument, "filter: for a Parquet file, name a column");
     }
   }
   parquet::arrow::FileReaderBuilder builder;

@@ -61,7 +61,7 @@ Result<std::unique_ptr<ByteStream>> SourceInput::OpenPlain(const std::string& pa
   struct stat info {};
   if (::fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
     ::close(fd);
-    return Status(Code::kInvalidArgument, Str(path, " is not a regular file: expected one"));
+    return Status(Code::kInvalidArgument, Str(path, " is not a regular file"));
   }
   tracks_.push_back(std::make_shared<Track>(Track{.path = path}));
   return std::unique_ptr<ByteStream>(std::make_unique<FileStream>(fd, tracks_.back(), progress_));

@@ -210,7 +210,7 @@ Status ReadText(SourceInput& input, const SourceOptions& options, DocumentSink& 
 const SourceFormat& TextFormat() {
   static const SourceFormat format = {
       .name = "text",
-      .meaning = "plain text: a file is a document, or documents are separated",
+      .meaning = "plain text: each file is one document, or a separator divides it into documents",
       .gives = SourceFormat::Gives::kText,
       .takes = {"separator", "any_bytes"},
       .check = &CheckText,

@@ -32,9 +32,9 @@ constexpr std::array kBeginnings = {
     Beginning{"\x93NUMPY"sv, "a NumPy array", "read its token ids with --format npy"},
     Beginning{"MMIDIDX\0"sv, "a Megatron index", "read it with --format megatron"},
     Beginning{"PAR1"sv, "Parquet", "read it with --format parquet"},
-    Beginning{"\x1f\x8b"sv, "gzip", "let its name end in .gz, and it is unpacked as it is read"},
+    Beginning{"\x1f\x8b"sv, "gzip", "give it a name that ends in .gz, and longrun unpacks it"},
     Beginning{"\x28\xb5\x2f\xfd"sv, "Zstandard",
-              "let its name end in .zst, and it is unpacked as it is read"},
+              "give it a name that ends in .zst, and longrun unpacks it"},
     Beginning{"\xfd"
               "7zXZ\0"sv,
               "xz", "unpack it (unxz)"},

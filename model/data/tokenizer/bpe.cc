@@ -60,8 +60,8 @@ void PairTable::Add(std::uint32_t left, std::uint32_t right, std::uint32_t whole
 
 Result<BpeMerger> BpeMerger::Make(const std::vector<Token>& tokens) {
   if (tokens.size() > kVocabularyMax) {
-    return Invalid(
-        Str("there are ", tokens.size(), " tokens, at most ", kVocabularyMax, " are supported"));
+    return Invalid(Str("there are ", tokens.size(), " tokens, but at most ", kVocabularyMax,
+                       " are supported"));
   }
   BpeMerger merger;
   merger.id_of_bytes_.reserve(tokens.size());
@@ -70,7 +70,7 @@ Result<BpeMerger> BpeMerger::Make(const std::vector<Token>& tokens) {
     if (token.kind != Token::Kind::kText) continue;
     if (token.bytes.empty()) return Invalid(Str("token ", id, " has no bytes"));
     if (token.bytes.size() > kTokenBytesMax) {
-      return Invalid(Str("token ", id, " has ", token.bytes.size(), " bytes, at most ",
+      return Invalid(Str("token ", id, " has ", token.bytes.size(), " bytes, but at most ",
                          kTokenBytesMax, " are supported"));
     }
     const auto [there, fresh] = merger.id_of_bytes_.emplace(token.bytes, id);

@@ -235,7 +235,7 @@ Result<std::vector<Merge>> ReadMerges(const Json& list, const Json& vocab,
     RETURN_IF_ERROR(id_of(left + right, merge.whole));
     if (!slots[merge.left].is_made || !slots[merge.right].is_made) {
       return Invalid(Str(path, ": ", Shown(slots[merge.left].is_made ? right : left),
-                         " is neither a byte nor made by a merge before"));
+                         " is neither a byte nor the result of an earlier merge"));
     }
     if (slots[merge.whole].token.kind == Token::Kind::kControl) {
       return Invalid(Str(path, " makes ", Shown(left + right), ", which is an added token"));
@@ -382,8 +382,8 @@ Result<std::string> HuggingFaceText(const Vocabulary& vocabulary) {
     const bool is_control = token.kind == Token::Kind::kControl;
     const std::string text = is_control ? token.bytes : PrintableOfBytes(token.bytes);
     if (!vocab.emplace(text, id).second) {
-      return Invalid(Str("token ", id, " would be written as ", Shown(text), ", as token ",
-                         Shown(vocab.at(text)), " is"));
+      return Invalid(Str("token ", id, " would be written as ", Shown(text), ", like token ",
+                         Shown(vocab.at(text))));
     }
     if (is_control) {
       added.push_back({{"id", id},
@@ -399,7 +399,8 @@ Result<std::string> HuggingFaceText(const Vocabulary& vocabulary) {
     ids.clear();
     merger.Merge(token.bytes, id, ids);
     if (ids.size() != 2) {
-      return Invalid(Str("token ", id, " (", Shown(text), ") comes from no merge of two tokens"));
+      return Invalid(
+          Str("token ", id, " (", Shown(text), ") is not the result of merging two tokens"));
     }
     const auto half = [&](std::size_t i) {
       return PrintableOfBytes(vocabulary.tokens[static_cast<std::size_t>(ids[i])].bytes);

@@ -135,7 +135,7 @@ std::string TiktokenText(const std::vector<RankedBytes>& tokens) {
 Result<std::string> ReadVocabularyFile(const std::string& path) {
   struct stat info {};
   if (::stat(path.c_str(), &info) != 0) return ErrnoStatus(errno, Str("cannot read ", path));
-  if (!S_ISREG(info.st_mode)) return Invalid(Str(path, " is not a regular file: expected one"));
+  if (!S_ISREG(info.st_mode)) return Invalid(Str(path, " is not a regular file"));
   return ReadFile(path, kFileBytesMax);
 }
 

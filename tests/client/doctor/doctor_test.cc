@@ -74,7 +74,8 @@ TEST_F(DoctorTest, AHealthyMachineIsWellInEveryCheck) {
 
 TEST_F(DoctorTest, AVariableThatIsIgnoredForItsRelativePath) {
   machine.ignored_variables = {"XDG_DATA_HOME=data"};
-  Expect("environment", CheckVerdict::kWarn, "XDG_DATA_HOME=data, a relative path, is ignored");
+  Expect("environment", CheckVerdict::kWarn,
+         "XDG_DATA_HOME=data is a relative path and is ignored");
 }
 
 TEST_F(DoctorTest, ATrainerThatIsNotThereOrCannotLoadItsLibraries) {
@@ -121,7 +122,7 @@ TEST_F(DoctorTest, ACpuOfAMakeThatWasNotMeasuredIsToldSo) {
       .simd = "avx2",
       .linear = "aten/HygonGenuine"};
   Expect("cpu", CheckVerdict::kOk,
-         "matrix path aten/HygonGenuine, subnormal numbers flushed; not measured on this make");
+         "matrix path aten/HygonGenuine, subnormal numbers flushed; its speed was not measured on");
   EXPECT_NE(Of("cpu").found.find("`./dev bench train --page` in a checkout of longrun measures it"),
             std::string::npos);
   EXPECT_TRUE(Of("cpu").facts.at("known_speed").is_null());
@@ -134,7 +135,7 @@ TEST_F(DoctorTest, AnArmCpuIsNamedByItsPartAndMissesNoAvx2) {
                        .linear = "aten/0x41"};
   Expect("cpu", CheckVerdict::kOk,
          "Arm Neoverse V2: instruction set neon, matrix path aten/0x41, subnormal numbers flushed; "
-         "not measured on this make");
+         "its speed was not measured on");
 }
 
 // The names are those that a worker of this machine offers.
@@ -192,7 +193,8 @@ TEST_F(DoctorTest, TooLittleMemoryDiskOrDescriptors) {
 TEST_F(DoctorTest, ADiskOnWhichNoWorkBegins) {
   machine.disk_free_bytes = std::int64_t{255} << 20;
   Expect("disk", CheckVerdict::kFail, "255 MiB free");
-  EXPECT_NE(Of("disk").remedy.find("no task starts below 256 MiB"), std::string::npos);
+  EXPECT_NE(Of("disk").remedy.find("with less than 256 MiB free, no task starts"),
+            std::string::npos);
 }
 
 // The database is not at fault, and the remedy is another one for each cause.
@@ -207,7 +209,8 @@ TEST_F(DoctorTest, AFolderThatCannotBeWrittenIsNoDamageOfTheDatabase) {
   EXPECT_NE(Of("state").remedy.find("mount it writable"), std::string::npos);
   const Finding database = Of("database");
   EXPECT_TRUE(database.found.starts_with("not checked: the file system of")) << database.found;
-  EXPECT_NE(database.remedy.find("nothing says that the database is at fault"), std::string::npos);
+  EXPECT_NE(database.remedy.find("there is no sign that the database is damaged"),
+            std::string::npos);
 }
 
 // /proc takes no folders, from root neither.
@@ -276,7 +279,7 @@ TEST_F(DoctorTest, AWorkerWithoutACoordinator) {
 
 TEST_F(DoctorTest, ADatabaseThatIsGone) {
   ASSERT_TRUE(WriteFileAtomic(JoinPath(folder.path(), "database.id"), "x").ok());
-  Expect("database", CheckVerdict::kFail, "is gone although it was there");
+  Expect("database", CheckVerdict::kFail, "is missing, although this folder had a database");
 }
 
 TEST_F(DoctorTest, AWorkersIdThatIsDamaged) {

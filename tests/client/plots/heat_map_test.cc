@@ -95,9 +95,9 @@ TEST(HeatMapTest, WhatLiesFarBelowTheHighestIsCutAndSaidSo) {
   EXPECT_NEAR(heat.scale.low, 1e-5, 1e-12);
   EXPECT_EQ(*heat.UnitAt(40, 0), 0.0);
   EXPECT_TRUE(std::ranges::any_of(heat.notes, [](const std::string& note) {
-    return note == "the darkest colour is 1e-05 and less";
+    return note == "the darkest colour stands for 1e-05 and less";
   })) << Join(heat.notes, "; ");
-  EXPECT_EQ(Heat(9).notes, std::vector<std::string>{"blank: keys that a query does not see"});
+  EXPECT_EQ(Heat(9).notes, std::vector<std::string>{"blank: keys that the query cannot see"});
   // All alike, and zeros alone, have colours too.
   AttentionMap flat = Falling(3);
   for (float& value : flat.values) value = 0.0F;
@@ -219,7 +219,7 @@ TEST(HeatTextTest, QueriesGoDownTwoALineAndHiddenKeysAreBlank) {
             "        0      8\n"
             "        rows: queries, columns: keys\n"
             "        logarithmic from 0.0078125 . to 1 @\n"
-            "        blank: keys that a query does not see\n");
+            "        blank: keys that the query cannot see\n");
   const std::string coloured = RenderHeatText(heat, {.colour = true});
   EXPECT_NE(coloured.find("\x1b[38;2;"), std::string::npos);
   EXPECT_NE(coloured.find("▀"), std::string::npos);

@@ -106,9 +106,9 @@ TEST(PlotTest, TrainingCurvesOfOneNameAreFoldedWhereAllHaveAPoint) {
   ASSERT_EQ(plot.series[0].points.size(), 1u);  // at 2 one has no number, at 3 one has no point
   EXPECT_NEAR(plot.series[0].points[0].y, 5.0, 1e-12);
   EXPECT_NEAR(*plot.series[0].points[0].se, 1.0, 1e-12);  // 4 and 6: |6 - 4| / 2
-  EXPECT_EQ(
-      plot.series[0].note,
-      "no finite number at 1 point, the first at 2; 2 points that not every seed has left out");
+  EXPECT_EQ(plot.series[0].note,
+            "no finite number at 1 point, the first at 2; 2 points left out, since not every seed "
+            "has them");
   EXPECT_FALSE(plot.series[1].points[0].se.has_value());
 }
 

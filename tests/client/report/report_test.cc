@@ -154,7 +154,7 @@ TEST(ReportPageTest, ItSaysWhatTheSweepSays) {
        {"<title>lengths</title>", "6.25", "7.25", "27.50", "out_of_memory", "line one",
         "AMD EPYC 9V74", "commit 3f2a91c0b7d4", "LibTorch 2.11.0", "Debian GNU/Linux 12",
         "OMP_NUM_THREADS=2", "longrun submit lengths.yaml", "longrun reproduce alibi-1",
-        "What happens to alibi, rope, trained at length 64 on austen"}) {
+        "What happens when models with alibi, rope, trained at length 64 on austen"}) {
     EXPECT_NE(page->find(text), std::string::npos) << text;
   }
   EXPECT_NE(page->find(std::string(64, 'd')), std::string::npos);
@@ -220,8 +220,9 @@ TEST(ReportPageTest, ClaimsAreJudgedInIt) {
             std::string::npos);
   // A claim about what the results do not have says so.
   input.yaml = "spec:\n  claims:\n    - below: {of: fire, than: rope, context_lengths: [64]}\n";
-  EXPECT_NE(ReportPage(input).value().find("is not a value of position; it has alibi, rope</p>"),
-            std::string::npos);
+  EXPECT_NE(
+      ReportPage(input).value().find("is not a value of position; its values are alibi, rope</p>"),
+      std::string::npos);
 }
 
 TEST(ReportPageTest, TheRawNumbersAreInIt) {
@@ -289,7 +290,8 @@ TEST(ReportPageTest, WhatIsStillToComeIsSaidInPlaceOfAnEmptyChart) {
   const auto page = ReportPage(input);
 
   ASSERT_TRUE(page.ok()) << page.status().message();
-  EXPECT_NE(page->find("Nothing to draw yet of perplexity by context length"), std::string::npos);
+  EXPECT_NE(page->find("There are no numbers to draw yet for perplexity by context length"),
+            std::string::npos);
   EXPECT_NE(page->find("alibi: missing at 64, 256; rope: missing at 64, 256."), std::string::npos);
 }
 

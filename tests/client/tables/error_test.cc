@@ -204,16 +204,18 @@ TEST(TableErrorTest, WhatCannotBeComparedSaysWhy) {
                 {RowOf("a", 64, 8.0, 10), RowOf("b", 64, 9.0, 10), RowOf("c", 64, 9.0, 10),
                  RowOf("a", 128, 8.0, 10)});
   EXPECT_EQ(Refusal(results, {.against = Against("position", "alibi")}),
-            "--against position: \"alibi\" is not a value of position; it has cable, rope(base=1), "
+            "--against position: \"alibi\" is not a value of position; its values are cable, "
+            "rope(base=1), "
             "rope(base=2)");
   EXPECT_EQ(Refusal(results, {.against = Against("position", "rope")}),
-            "--against position: \"rope\" is any of rope(base=1), rope(base=2): write one of them "
-            "whole");
+            "--against position: \"rope\" matches several values, rope(base=1), rope(base=2): "
+            "write one of them in full");
   EXPECT_EQ(Refusal(results, {.against = Against("seed", "1")}),
-            "--against seed: seeds are averaged; name an axis of the models or of the evaluations");
+            "--against seed: seeds are averaged, so there is no single one to compare with; choose "
+            "another axis, such as position or protocol");
   EXPECT_EQ(Refusal(results, {.against = Against("dataset", "austen")}),
-            "--against dataset: datasets are different texts; name an axis of the models or of the "
-            "evaluations");
+            "--against dataset: numbers of different datasets cannot be compared, since their "
+            "texts differ; choose another axis, such as position or protocol");
   const auto tables = Build(results, {.against = Against("position", "rope(base=2)")});
   EXPECT_NEAR(*tables.at(0).rows.at(0).cells.at(0).value, 8.0 / 9.0, 1e-12);
   EXPECT_EQ(tables[0].rows[0].cells.at(1).status, "no_reference");
@@ -354,7 +356,7 @@ TEST(TableErrorTest, AnApproximationThatHidOneTokenAtATimeIsSaidToBeExact) {
     row.body.passes = passes;
     return RenderTables(Build(ResultsOf({RunOf("a", "cable", 64, 1)}, {row})), "table");
   };
-  const std::string note = "pll_approximate hid one token at a time, exactly as pll";
+  const std::string note = "pll_approximate hid one token at a time, as pll does";
   EXPECT_NE(text_of(100).find(note), std::string::npos) << text_of(100);
   EXPECT_EQ(text_of(13).find(note), std::string::npos) << text_of(13);
 }

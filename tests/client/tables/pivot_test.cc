@@ -179,8 +179,8 @@ TEST(PivotTest, RunsThatDifferInMoreThanTheSeedAreNeverFolded) {
   SweepResults results = Grid();
   results.runs[1].resolved["train"]["optimizer"]["lr"] = 0.004;
   EXPECT_EQ(WhyNot({results}, {}),
-            "one cell would hold runs that differ in train.optimizer.lr: name that in --rows or "
-            "--cols, or choose one with --where");
+            "one cell of the table would combine runs that differ in train.optimizer.lr: add this "
+            "to --rows or --cols, or choose one value with --where");
 }
 
 TEST(PivotTest, FiltersTakeTextAsATableShowsItAndNumbersInAnyForm) {
@@ -245,7 +245,7 @@ TEST(PivotTest, AnEvaluationIsChosenAsTheTitleShowsIt) {
     EXPECT_NEAR(*tables[0].rows[0].cells[0].value, 8.0, 1e-12) << text;
   }
   EXPECT_EQ(WhyNot({results}, {.where = Where({"evaluation=sliding_bos"})}),
-            "--where evaluation: \"sliding_bos\" is not a value of evaluation; it has "
+            "--where evaluation: \"sliding_bos\" is not a value of evaluation; its values are "
             "\"sliding_bos(stride=16)\", \"sliding_bos(stride=32)\"");
 }
 
@@ -257,10 +257,10 @@ TEST(PivotTest, WhatIsNotThereIsSaidWithWhatIs) {
   for (const std::vector<std::string>& values :
        {std::vector<std::string>{"alibi"}, std::vector<std::string>{"rope", "alibi"}}) {
     EXPECT_EQ(WhyNot({Grid()}, {.where = {{.axis = "position", .values = values}}}),
-              "--where position: \"alibi\" is not a value of position; it has cable, rope");
+              "--where position: \"alibi\" is not a value of position; its values are cable, rope");
   }
   EXPECT_EQ(WhyNot({Grid()}, {.metrics = {"accuracy"}}),
-            "there are no numbers of metric \"accuracy\"; there are: perplexity, nll, "
+            "the results have no metric \"accuracy\"; their metrics: perplexity, nll, "
             "bits_per_token, bits_per_byte");
   SweepResults results = Grid();
   results.axes = {"a.lr", "b.lr"};
@@ -596,16 +596,16 @@ TEST(PivotTest, PositionsMayStandDownWithTheMethodsAcross) {
 
 TEST(PivotTest, AMetricByPositionIsAskedForByItself) {
   EXPECT_EQ(WhyNot({Positions()}, {.metrics = {"nll_by_position", "nll"}}),
-            "--metric nll_by_position,nll: metrics by position have other columns than the rest: "
-            "ask for them separately");
+            "--metric nll_by_position,nll: metrics by position have columns of their own: use a "
+            "separate command for them");
   EXPECT_EQ(WhyNot({Positions()}, {.metrics = {"nll_by_position"}, .relative = true}),
             "--relative compares context lengths, and nll_by_position shows the positions within "
             "one context length: leave --relative out");
   EXPECT_EQ(WhyNot({Positions()}, {.cols = {"tokens_of_context"}}),
-            "the axis tokens_of_context is one of metrics by position: give --metric "
+            "the axis tokens_of_context exists only for metrics by position: add --metric "
             "nll_by_position");
   EXPECT_EQ(WhyNot({Grid()}, {.metrics = {"nll_by_position"}}),
-            "there are no numbers of metric \"nll_by_position\"; there are: perplexity, nll, "
+            "the results have no metric \"nll_by_position\"; their metrics: perplexity, nll, "
             "bits_per_token, bits_per_byte; a perplexity with protocol: per_position measures it");
 }
 
@@ -625,8 +625,9 @@ TEST(PivotTest, TrainingsThatAreWorseThanGuessingAreNamed) {
   EXPECT_EQ(said(319.0, 5000.0, true), "");
   EXPECT_EQ(said(5000.0, 5000.0, false), "");
   const std::string text = said(5000.0, 319.0, true);
-  EXPECT_NE(text.find("1 run is worse at the train length than guessing all tokens evenly: run a "
-                      "(rope, train length 64, seed 1) has perplexity 5e+03 there, guessing 320."),
+  EXPECT_NE(text.find("1 run is worse at the train length than a guess that gives every token the "
+                      "same probability: run a "
+                      "(rope, train length 64, seed 1) has perplexity 5e+03, guessing has 320."),
             std::string::npos)
       << text;
 }

@@ -188,7 +188,7 @@ TEST(PublishedComparisonTest, ASweepWithoutTheAxisOrTheMetricHasNothingToCompare
       std::string::npos)
       << text;
   EXPECT_EQ(WhyNot(Ours(), theirs, Where("dataset=books")),
-            "--where dataset: \"books\" is not a value of dataset; it has austen");
+            "--where dataset: \"books\" is not a value of dataset; its values are austen");
 }
 
 TEST(PublishedComparisonTest, WhereChoosesAmongTheirsAndOurs) {
@@ -197,11 +197,11 @@ TEST(PublishedComparisonTest, WhereChoosesAmongTheirsAndOurs) {
   ASSERT_EQ(comparison.lines.size(), 1u);
   EXPECT_EQ(comparison.lines[0].theirs, 16.0);
   EXPECT_EQ(WhyNot(Ours(), Table(), Where("position=rope")),
-            "--where position: paper has no number at \"rope\"; it has cable, alibi");
+            "--where position: paper has no number at \"rope\"; it has numbers at cable, alibi");
   EXPECT_EQ(WhyNot(Ours(), Table(), Where("context_length=64,100")),
-            "--where context_length: paper has no number at \"100\"; it has 64, 128");
+            "--where context_length: paper has no number at \"100\"; it has numbers at 64, 128");
   EXPECT_EQ(WhyNot(Ours(), Table(), Where("dataset=books")),
-            "--where dataset: \"books\" is not a value of dataset; it has austen");
+            "--where dataset: \"books\" is not a value of dataset; its values are austen");
   // Theirs, which the sweep does not have.
   EXPECT_EQ(Comparison(Ours(), Table(), Where("position=alibi")).lines[0].ours_text, "–");
 
@@ -221,18 +221,23 @@ TEST(PublishedComparisonTest, WhereChoosesAmongTheirsAndOurs) {
 
 TEST(PublishedComparisonTest, OptionsThatContradictAPublishedTableAreRefused) {
   EXPECT_EQ(WhyNot(Ours(), Table(), {.rows = {"position"}}),
-            "--rows and --published: the published table has its own axes; leave --rows out");
+            "--rows cannot be used with --published: the published table has its own axes; leave "
+            "--rows out");
   EXPECT_EQ(WhyNot(Ours(), Table(), {.cols = {"position"}}),
-            "--cols and --published: the published table has its own axes; leave --cols out");
-  EXPECT_EQ(WhyNot(Ours(), Table(), {.relative = true}),
-            "--relative and --published: each says what a number is compared with; leave "
-            "--relative out");
+            "--cols cannot be used with --published: the published table has its own axes; leave "
+            "--cols out");
+  EXPECT_EQ(
+      WhyNot(Ours(), Table(), {.relative = true}),
+      "--relative cannot be used with --published: both choose the number to compare with; leave "
+      "--relative out");
   EXPECT_EQ(
       WhyNot(Ours(), Table(), {.against = PivotFilter{.axis = "position", .values = {"rope"}}}),
-      "--against and --published: each says what a number is compared with; leave --against "
+      "--against cannot be used with --published: both choose the number to compare with; leave "
+      "--against "
       "out");
   EXPECT_EQ(WhyNot(Ours(), Table(), {.metrics = {"nll"}}),
-            "--metric nll and --published: the numbers of paper are of metric perplexity; leave "
+            "--metric nll cannot be used with --published: the numbers of paper are of metric "
+            "perplexity; leave "
             "--metric out");
   EXPECT_EQ(Comparison(Ours(), Table(), {.metrics = {"perplexity"}}).n_measured, 2u);
 }
@@ -249,13 +254,13 @@ cable     64                 64      10  12.00±0.24   1.200±0.024*
 cable     64                128      16  16.00±0.31    1.000±0.020
 alibi     64                 64      11           –
 2 of 3 published numbers have a counterpart in ours; 1 does not
-of ours: ± 95 % interval over the text   * theirs is outside the interval of ours   theirs was read off a figure, within 0.05
+of ours: ± 95 % interval over the text   * theirs is outside the interval of ours   theirs was read off a figure, with errors of up to 0.05
 
 settings that differ
 setting        theirs  ours
 model.n_layer  16      3
 train.steps    5       –
-– the sweep does not have it   the same: dataset
+–: the sweep has no such setting   the same: dataset
 
 source: somebody 2020, Table 1
 ours: perplexity by context length (validation, nonoverlap, austen)
@@ -271,14 +276,14 @@ notes: a note
 
 2 of 3 published numbers have a counterpart in ours; 1 does not
 
-of ours: ± 95 % interval over the text   \* theirs is outside the interval of ours   theirs was read off a figure, within 0.05
+of ours: ± 95 % interval over the text   \* theirs is outside the interval of ours   theirs was read off a figure, with errors of up to 0.05
 
 | setting that differs | theirs | ours |
 | --- | --- | --- |
 | model.n_layer | 16 | 3 |
 | train.steps | 5 | – |
 
-– the sweep does not have it   the same: dataset
+–: the sweep has no such setting   the same: dataset
 
 Source: somebody 2020, Table 1
 
@@ -308,7 +313,8 @@ a note
 TEST(PublishedFormatTest, FormsOfOtherTablesAreRefused) {
   EXPECT_TRUE(CheckPublishedFormat("csv").ok());
   EXPECT_EQ(CheckPublishedFormat("latex").message(),
-            "-o latex and --published: a comparison with published numbers has the forms table, "
+            "-o latex cannot be used with --published: comparisons with published numbers have the "
+            "forms table, "
             "markdown, json, csv");
 }
 

@@ -67,7 +67,8 @@ TEST(TableFormatTest, WhatIsIncompleteSaysHowFarItIs) {
             "position  train_length  dataset                64                      128\n"
             "rope      64            austen   [10.00±0.20 2/3]  10.00±0.20 1/3 diverged\n"
             "none      64            austen                [–]                        –\n"
-            "[ ] train length   ± 95 % interval over the text   n/N seeds of those wanted\n");
+            "[ ] train length   ± 95 % interval over the text   n/N: n of N requested seeds have a "
+            "number\n");
 }
 
 // Perplexities of 3e21 are sizes: all their digits would hide the others. exp(49.44) = 2.96e21, and

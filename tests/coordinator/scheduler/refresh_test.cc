@@ -93,7 +93,7 @@ TEST_F(RefreshTest, OnlyTheEvaluationRunsAgainAndItsNewRowsCount) {
   EXPECT_EQ(Evaluate().state, TaskState::kSucceeded);
   EXPECT_NE(Evaluate().result_attempt, first);
   EXPECT_EQ(Evaluate().reason,
-            "complete with attempt 2; its numbers are those of attempt 1, bit for bit");
+            "complete with attempt 2; its numbers equal those of attempt 1, bit for bit");
   EXPECT_EQ(Train().attempts, 1);
 }
 

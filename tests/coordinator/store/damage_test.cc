@@ -803,7 +803,7 @@ TEST(DescribeLostTest, NoNameHasOtherThanPrintableText) {
   for (const DamagedRow& row :
        {DescribeLostResult("3f\xb2", "\xff", "nll\x1b", 64, "\xc3", /*is_lost=*/true),
         DescribeLostObject("run", "3f\xb2"), DescribeLostObject("task", "\xff\n"),
-        DescribeLostMember("cell", "which task has cell \xff\n")}) {
+        DescribeLostMember("cell", "the record of the task that has cell \xff\n")}) {
     for (const char c : DamageText(row) + row.key) {
       EXPECT_TRUE(c >= ' ' && c <= '~') << DamageText(row);
     }

@@ -705,7 +705,7 @@ TEST_F(StoreTest, ATaskInAStateThatThisBuildDoesNotKnowStandsStillAlone) {
 
   std::map<std::string, int> why;
   for (const auto& [id, task] : state.tasks) why[WhyUnknown(state, task)] += 1;
-  EXPECT_EQ(why["this build cannot read what is stored of it (the database holds an unknown state "
+  EXPECT_EQ(why["this build cannot read the stored form of it (the database holds an unknown state "
                 "\"PAUSED\")"],
             1);
   const StepResult step =

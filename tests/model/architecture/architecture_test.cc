@@ -262,10 +262,9 @@ TEST(ArchitectureTest, APartOfTheBodyThatTheArchitectureHasNotIsRefusedByName) {
     spoil(model);
     return model.Check().message();
   };
-  EXPECT_EQ(
-      message("gpt2", [](ModelConfig& m) { m.body.n_kv_head = 2; }),
-      "model.n_kv_head: architecture \"gpt2\" has 4, found 2; choose another architecture, or "
-      "leave it out");
+  EXPECT_EQ(message("gpt2", [](ModelConfig& m) { m.body.n_kv_head = 2; }),
+            "model.n_kv_head: architecture \"gpt2\" has 4, found 2; choose another architecture, "
+            "or leave this key out");
   EXPECT_TRUE(Has(message("gpt2", [](ModelConfig& m) { m.body.window = 8; }),
                   "model.sliding_window: architecture \"gpt2\" has 0, found 8"));
   EXPECT_TRUE(Has(message("llama", [](ModelConfig& m) { m.body.norm = NormKind::kLayerNorm; }),
@@ -297,8 +296,9 @@ TEST(ArchitectureTest, KeysThatChangeTheMathematicsAreHonouredOrRefusedByName) {
     EXPECT_TRUE(Has(ErrorOf(with(type, key, 1)), "is unknown, and could change")) << key;
   }
   EXPECT_TRUE(
-      Has(ErrorOf(with("llama", "hidden_act", "mish")), "hidden_act \"mish\" is not built"));
-  EXPECT_TRUE(Has(ErrorOf(with("gptj", "rotary_dim", Json())), "rotary_dim: null is not built"));
+      Has(ErrorOf(with("llama", "hidden_act", "mish")), "hidden_act \"mish\" is not supported"));
+  EXPECT_TRUE(
+      Has(ErrorOf(with("gptj", "rotary_dim", Json())), "rotary_dim: null is not supported"));
   EXPECT_TRUE(Has(ErrorOf(with("gptj", "rotary_dim", 257)), "rotary_dim: expected 2 to the 256"));
   EXPECT_TRUE(Has(ErrorOf(with("gptj", "n_head", 0)), "model.n_head: expected 1"));
   for (const char* key : {"head_dim", "num_key_value_heads"}) {
@@ -380,7 +380,7 @@ TEST(ArchitectureTest, KeysOfWellKnownCheckpointsThatChangeNothingAreAccepted) {
             "");
   EXPECT_EQ(ErrorOf({{"model_type", "llama"}, {"max_sequence_length", 2048}}), "");
   EXPECT_EQ(ErrorOf({{"model_type", "gptj"}, {"rotary", false}}),
-            "config.json: rotary: false is not built");
+            "config.json: rotary: false is not supported");
   // At any other value they are refused.
   EXPECT_EQ(ErrorOf({{"model_type", "mistral"}, {"attention_bias", false}}), "");
   const std::pair<const char*, std::pair<const char*, Json>> refused[] = {
@@ -389,7 +389,7 @@ TEST(ArchitectureTest, KeysOfWellKnownCheckpointsThatChangeNothingAreAccepted) {
       {"llama", {"rope_interleaved", true}}, {"llama", {"is_llama_config", false}}};
   for (const auto& [type, key] : refused) {
     EXPECT_TRUE(Has(ErrorOf({{"model_type", type}, {key.first, key.second}}),
-                    key.first + std::string(": ") + key.second.dump() + " is not built; only"));
+                    key.first + std::string(": ") + key.second.dump() + " is not supported; only"));
   }
   EXPECT_TRUE(Has(ErrorOf({{"model_type", "qwen2"}, {"dual_chunk_attention_config", {{"a", 1}}}}),
                   "remove it to read the model with plain attention"));
@@ -425,8 +425,9 @@ TEST(ArchitectureTest, TheBaseOfRopeMayBeSpelledInThreeWaysThatAgree) {
   // Alone, transformers 4.57 and 5.23 pass over it.
   EXPECT_EQ(base({{"rope_theta", 10000}}), 10000.0);
   EXPECT_EQ(ErrorOf({{"model_type", "gpt_neox"}, {"rope_theta", 500}}),
-            "config.json: rope_theta 500 without rotary_emb_base: transformers ignores it and "
-            "uses 10000; give rotary_emb_base");
+            "config.json: rope_theta 500 has no effect without rotary_emb_base: transformers uses "
+            "10000; give "
+            "rotary_emb_base");
   EXPECT_TRUE(Has(ErrorOf({{"model_type", "gpt_neox"}, {"partial_rotary_factor", 0.5}}),
                   "partial_rotary_factor 0.5 without rotary_pct"));
 }
@@ -538,8 +539,8 @@ TEST(ArchitectureTest, AnOddNumberOfRotaryChannelsIsRoundedUpAsInTransformers) {
   EXPECT_NEAR(terms.rotation->frequency[1], std::pow(10000.0, -2.0 / 3.0), 1e-15);
   config["rope_scaling"] = {{"type", "linear"}, {"factor", 2}};
   EXPECT_EQ(ErrorOf(config),
-            "config.json: rotary_pct 0.3 of 12 channels rotates an odd number of them, for which "
-            "no scaling of rotary positions is built");
+            "config.json: rotary_pct 0.3 of 12 channels rotates an odd number of them; scaling of "
+            "rotary positions is not supported for an odd number");
 }
 
 // transformers 4.57 fails on it, 5.23 passes over it.

@@ -130,7 +130,7 @@ TEST_F(SourceTest, WhatIsNoTextIsRefusedByItsFirstByteThatIsNot) {
        "byte 0: it begins like a program (ELF)"},
       {"\x89PNG\r\n", "byte 0: it begins like a picture (PNG)"},
       {"\x93NUMPY\x01", "read its token ids with --format npy"},
-      {"\x1f\x8b\x08", "let its name end in .gz"},
+      {"\x1f\x8b\x08", "give it a name that ends in .gz"},
       {"\xff\xfeo\0n\0e\0"s, "byte 0: it begins like text in UTF-16"},
       {"\x80\x04\x95", "byte 0: it begins like a Python pickle"},
       {"one\ntwo\0\n"s, "byte 7 (line 2) is NUL"},

@@ -443,7 +443,8 @@ TEST_F(MultipleChoiceTest, WhatDoesNotFitIsARowWithAReasonAndNoNumber) {
   for (const Json& row : longer->rows) {
     EXPECT_EQ(row["status"], "not_applicable");
     EXPECT_EQ(row["value"], nullptr);
-    EXPECT_EQ(row["extra"]["reason"], "line 1: choice 1 has 7 tokens, the context length is 6");
+    EXPECT_EQ(row["extra"]["reason"],
+              "line 1: choice 1 has 7 tokens, but the context length is only 6");
   }
   FailingModel past_its_table(Code::kOutOfRange), too_large(Code::kResourceExhausted);
   EXPECT_EQ(Ask(past_its_table, kTwoItems, 64)->rows[1]["status"], "not_applicable");

@@ -568,12 +568,13 @@ TEST(PerplexityFitTest, LastKScoresWhatIsAskedOrSaysWhatItCan) {
   // 19,999 / 256 = 78 windows.
   EXPECT_EQ(fitted({{"k", 16}, {"every", 256}, {"score_tokens", 1248}}), "19968");
   EXPECT_EQ(fitted({{"k", 16}, {"every", 512}, {"score_tokens", 1000}}),
-            "score_tokens: last_k scores 16 of every 512 tokens, at most 624 of the 20000 of split "
+            "score_tokens: last_k scores 16 of every 512 tokens, so it can score at most 624 of "
+            "the 20000 of split "
             "validation of dataset \"austen\", found 1000; write 624 or less, or lower every");
-  EXPECT_EQ(
-      fitted({{"k", 16}, {"every", 256}, {"score_tokens", 1'000'000'000'000'000}}),
-      "score_tokens: last_k scores 16 of every 256 tokens, at most 1248 of the 20000 of split "
-      "validation of dataset \"austen\", found 1000000000000000; write 1248 or less");
+  EXPECT_EQ(fitted({{"k", 16}, {"every", 256}, {"score_tokens", 1'000'000'000'000'000}}),
+            "score_tokens: last_k scores 16 of every 256 tokens, so it can score at most 1248 of "
+            "the 20000 of split "
+            "validation of dataset \"austen\", found 1000000000000000; write 1248 or less");
   EXPECT_EQ(fitted({{"k", 16}, {"every", 256}, {"score_tokens", 1000}}),
             "score_tokens: last_k scores 16 tokens of each window, so expected a multiple of 16, "
             "found 1000; write 992 or 1008");
@@ -588,15 +589,16 @@ TEST(PerplexityFitTest, LastKScoresWhatIsAskedOrSaysWhatItCan) {
             "text_tokens: expected 256 (the longest context length) to 19999 (the tokens that "
             "split validation of dataset \"austen\" can score), found 100");
   EXPECT_EQ(fitted({{"k", 16}, {"text_tokens", 1024}, {"score_tokens", 64}}),
-            "text_tokens: is the text that windows cover, and score_tokens what is scored of it; "
-            "remove one of them");
+            "text_tokens: sets the text that the windows cover, and score_tokens sets the number "
+            "of scored tokens; remove one of the two");
   EXPECT_EQ(fitted({{"k", 65}, {"every", 256}, {"score_tokens", 64}}),
             "k: expected from 1 to the context length 64, found 65");
   EXPECT_EQ(fitted({{"k", 16}, {"every", 100}, {"score_tokens", 64}}),
             "every: expected 0, or at least the context length 256, found 100");
-  EXPECT_EQ(fitted({{"k", 16}, {"every", 20'000}, {"score_tokens", 64}}),
-            "every: the first window ends at token 20000, but tokens up to 19999 can be scored: "
-            "lower it, or give the split more text");
+  EXPECT_EQ(
+      fitted({{"k", 16}, {"every", 20'000}, {"score_tokens", 64}}),
+      "every: the first window ends at token 20000, but only tokens up to 19999 can be scored: "
+      "lower it, or give the split more text");
 }
 
 // A cell has the text up to the last scored token, with the end-of-text tokens before it.
@@ -622,8 +624,8 @@ TEST(PerplexityFitTest, InDocumentsAsManyTokensAreScoredAsAsked) {
               "text_tokens: expected 1 to 20000 (the tokens that split validation of dataset "
               "\"austen\" can score), found 20001");
     EXPECT_EQ(fitted({{"score_tokens", 5000}, {"text_tokens", 5000}}),
-              "text_tokens: is the text that windows cover, and score_tokens what is scored of it; "
-              "remove one of them");
+              "text_tokens: sets the text that the windows cover, and score_tokens sets the number "
+              "of scored tokens; remove one of the two");
     // Neither the default nor text_tokens needs to know where documents end.
     EXPECT_EQ(fitted(Json::object(), nullptr), "20000");
     EXPECT_EQ(fitted({{"text_tokens", 5000}}, nullptr), "5000");

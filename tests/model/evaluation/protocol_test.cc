@@ -236,11 +236,11 @@ TEST(ProtocolTest, BucketsCoverEveryContextOnce) {
 
 TEST(ProtocolTest, TextThatIsTooShortIsRefused) {
   EXPECT_EQ(PlanOf({"last_k", R"({"k":1})", 23}).status().message(),
-            "the first window ends at token 23, but tokens up to 22 can be scored: lower "
+            "the first window ends at token 23, but only tokens up to 22 can be scored: lower "
             "context_length, or give the split more text");
   EXPECT_EQ(
       PlanOf({"last_k", R"({"k":1,"every":30})", 8}).status().message(),
-      "every: the first window ends at token 30, but tokens up to 22 can be scored: lower it, "
+      "every: the first window ends at token 30, but only tokens up to 22 can be scored: lower it, "
       "or give the split more text");
   const auto empty = FindProtocol("sliding_bos")
                          .plan({.n_tokens = 23,
@@ -290,17 +290,18 @@ TEST(ProtocolTest, WhatTheSplitCannotServeIsRefusedBeforeItIsRun) {
   // 999 = 1111100111 in binary: 1111000000 = 960 are scored by default.
   EXPECT_EQ(fit(R"({"context_lengths":[960]})"), "");
   EXPECT_EQ(fit(R"({"context_lengths":[64,970]})"),
-            "context_lengths: context length 970 is more than the 960 tokens that every length "
-            "scores by default of split validation of dataset \"d\": lower it, or give "
+            "context_lengths: context length 970 is more than the 960 tokens that are scored by "
+            "default at every length in split validation of dataset \"d\": lower it, or give "
             "score_tokens from 970 to 999");
   EXPECT_EQ(fit(R"({"context_lengths":[64,970],"score_tokens":970})"), "");
   EXPECT_EQ(fit(R"({"context_lengths":[1000]})"),
             "context_lengths: context length 1000 needs 1000 + 1 tokens, but split validation of "
             "dataset \"d\" has 1000");
   EXPECT_EQ(fit(R"({"context_lengths":[64],"protocol":"last_k","k":8,"every":960})"), "");
-  EXPECT_EQ(fit(R"({"context_lengths":[64],"protocol":"last_k","k":8,"every":961})"),
-            "every: the first window ends at token 961, but tokens up to 960 can be scored: lower "
-            "it, or give the split more text");
+  EXPECT_EQ(
+      fit(R"({"context_lengths":[64],"protocol":"last_k","k":8,"every":961})"),
+      "every: the first window ends at token 961, but only tokens up to 960 can be scored: lower "
+      "it, or give the split more text");
   EXPECT_EQ(fit(R"({"context_lengths":[64],"protocol":"last_k","k":65})"),
             "k: expected from 1 to the context length 64, found 65");
   // With a begin of text a window may be longer than the text.

@@ -318,9 +318,10 @@ TEST(ReadingTest, PositionsBeyond32BitsAreRefusedByTheirDivisor) {
   const auto error = WhyTooLong(params, 1984);
   ASSERT_TRUE(error.has_value());
   EXPECT_EQ(error->key, "k");
-  EXPECT_EQ(error->message,
-            "1048576 divides each position into as many, and a context has 1984 tokens: expected "
-            "1048575 or less");
+  EXPECT_EQ(
+      error->message,
+      "1048576 divides each position into that many steps, and a context has 1984 tokens: expected "
+      "1048575 or less");
   params["k"] = (1 << 20) - 1;
   EXPECT_FALSE(WhyTooLong(params, 1984).has_value());
 }

@@ -64,7 +64,7 @@ TEST(ConvertTest, ANumberThatFp16CannotHoldIsRefused) {
       .type = StoredType::kF32, .shape = {2}, .bytes = std::as_bytes(std::span(values))};
   std::vector<std::byte> bytes;
   EXPECT_EQ(Convert(tensor, StoredType::kF16, bytes).message(),
-            "the number 70000 is larger than fp16 holds: take bf16");
+            "the number 70000 is too large for fp16: use bf16");
   ASSERT_TRUE(Convert(tensor, StoredType::kBF16, bytes).ok());
   EXPECT_EQ(bytes.size(), 4u);
 }

@@ -64,9 +64,9 @@ TEST_F(ModelFolderTest, KeysThatChangeTheMathematicsAreHonouredOrRefusedByName) 
   EXPECT_TRUE(Has(ErrorOf(with("n_hidden", 3)), "\"n_hidden\" is unknown"));
   EXPECT_TRUE(Has(ErrorOf(with("n_laier", 3)), "did you mean \"n_layer\"?"));
   EXPECT_TRUE(Has(ErrorOf(with("rope_theta", 1e4)), "\"rope_theta\" is unknown"));
-  EXPECT_TRUE(Has(ErrorOf(with("model_type", "opt")), "model_type \"opt\" is not built"));
+  EXPECT_TRUE(Has(ErrorOf(with("model_type", "opt")), "model_type \"opt\" is not supported"));
   EXPECT_TRUE(Has(ErrorOf(with("add_cross_attention", true)), "add_cross_attention"));
-  EXPECT_TRUE(Has(ErrorOf(with("activation_function", "mish")), "\"mish\" is not built"));
+  EXPECT_TRUE(Has(ErrorOf(with("activation_function", "mish")), "\"mish\" is not supported"));
   EXPECT_TRUE(Has(ErrorOf(with("quantization_config", {{"bits", 4}})), "quantization_config"));
   EXPECT_TRUE(Has(ErrorOf(with("position", "cabel")), "cable"));
   EXPECT_TRUE(Has(ErrorOf(with("n_head", 3)), "n_head"));

@@ -405,7 +405,8 @@ TEST(ReadingNetTest, WhatCannotBeReadSaysSo) {
         .status();
   };
   EXPECT_EQ(made(ReadingConfig(given, "llama"), AttentionBackend::kTorch).message(),
-            "attention back-end \"torch\" has each key at one position, but window moves them: use "
+            "attention back-end \"torch\" supports only one position for each key, but extension "
+            "window moves keys: use "
             "the back-end \"auto\", \"fused\" or \"reference\"");
   EXPECT_EQ(made(ReadingConfig(given, "mistral"), AttentionBackend::kReference).message(),
             "extend.method: window needs a causal model that sees all keys, but this one has "

@@ -405,8 +405,8 @@ TEST(PositionScheduleTest, ErrorsNameTheParameterAndWhatWouldDo) {
   Json short_text = Pose(32, 2, "random");
   short_text["text_length"] = 7;
   EXPECT_EQ(error(short_text, 8),
-            "train.positions.text_length: expected train_length 8 or more, since a sample is "
-            "taken from that text; found 7");
+            "train.positions.text_length: expected train_length 8 or more, since each sample is "
+            "taken from a text of this length; found 7");
   short_text["content"] = "aligned";
   EXPECT_NE(error(short_text, 8).find("train.positions.text_length"), std::string::npos);
   EXPECT_EQ(error({{"method", "pose"}, {"target_length", 9}, {"text_length", 8}}, 8), "");

@@ -983,7 +983,8 @@ TEST_F(TrainerTest, TheDoorAttentionAveragesOverLayersHeadsAndTexts) {
   EXPECT_EQ(run({"--layers", "0,9"}), 78);
   EXPECT_NE(Stderr().find("there is no layer 9"), std::string::npos) << Stderr();
   EXPECT_EQ(run({"--heads", "1,,2"}), 78);
-  EXPECT_NE(Stderr().find("--heads \"1,,2\": expected all, or numbers"), std::string::npos)
+  EXPECT_NE(Stderr().find("--heads \"1,,2\": expected all, or different numbers"),
+            std::string::npos)
       << Stderr();
   EXPECT_EQ(run({"--values", "scores"}), 64);
 }

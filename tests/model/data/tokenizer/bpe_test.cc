@@ -242,8 +242,10 @@ TEST(BpeMergerTest, VocabulariesThatCannotBeAreRefused) {
       {TextTokens({"ab", "b", "c"}),
        "token 257 has the same bytes as token 98 (\"b\"): the bytes of each token must differ"},
       {TextTokens({"ab", ""}), "token 257 has no bytes"},
-      {TextTokens({std::string(257, 'a')}), "token 256 has 257 bytes, at most 256 are supported"},
-      {std::vector<Token>(1'048'576), "there are 1048576 tokens, at most 1048575 are supported"},
+      {TextTokens({std::string(257, 'a')}),
+       "token 256 has 257 bytes, but at most 256 are supported"},
+      {std::vector<Token>(1'048'576),
+       "there are 1048576 tokens, but at most 1048575 are supported"},
   };
   for (const Case& bad : cases) {
     const auto merger = BpeMerger::Make(bad.tokens);

@@ -236,7 +236,7 @@ TEST(HuggingFaceTest, VocabulariesAndMergesThatMeanIllAreRefused) {
       {[](Json& f) {
          f["model"]["merges"] = {"ab c", "a b"};
        },
-       "model.merges[0]: \"ab\" is neither a byte nor made by a merge before"},
+       "model.merges[0]: \"ab\" is neither a byte nor the result of an earlier merge"},
       {[](Json& f) {
          f["model"]["merges"] = {"a b", "a b"};
        },
@@ -288,7 +288,7 @@ TEST(HuggingFaceTest, TheFileOfADatasetsFolderIsTold) {
 
 TEST(HuggingFaceTest, WhatNoMergesMakeIsNotWritten) {
   const auto text = HuggingFaceText(RanksWithEndOfText("x", BytesAnd({"xyz"})));
-  EXPECT_EQ(text.status().message(), "token 256 (\"xyz\") comes from no merge of two tokens");
+  EXPECT_EQ(text.status().message(), "token 256 (\"xyz\") is not the result of merging two tokens");
 }
 
 TEST(HuggingFaceFileTest, IsOpenedByItsPathAndRefusedByIt) {
