@@ -12,6 +12,7 @@
 #include "model/config_errors.h"
 #include "model/data/tokenizer.h"
 #include "model/evaluation/evaluation.h"
+#include "model/evaluation/params.h"
 #include "model/evaluation/split.h"
 #include "model/extension/extension.h"
 #include "model/fields.h"
@@ -24,6 +25,7 @@
 #include "sweeps/run_errors.h"
 #include "sweeps/schema.h"
 #include "sweeps/spec.h"
+#include "sweeps/window_baseline.h"
 
 namespace longrun {
 namespace {
@@ -37,6 +39,7 @@ struct ResolvedEvaluation {
   std::vector<std::int64_t> context_lengths;
   std::vector<RowName> rows;  // of each cell
   bool variants_are_models = false;
+  bool has_window_baseline = false;
 };
 
 // x / 10 as a person would write it: 6e-05 for 6e-04, where binary division gives
@@ -276,6 +279,7 @@ class Expander {
         std::erase_if(plain.cells, [](const ExpectedCell& cell) { return cell.variant.empty(); });
         planned.evaluations.push_back(std::move(plain));
       }
+      AddWindowBaseline(point, resolved, extensions, planned);
     }
     if (!spec_.include.empty()) points_.insert(NameOf(point));
     runs_.push_back(std::move(planned));
@@ -808,6 +812,10 @@ class Expander {
       return std::nullopt;
     }
     params.erase("context_lengths");
+    const bool has_window_baseline =
+        block.evaluation->writes && params.at(kBaselineParam) == kWindowBaseline;
+    // It adds cells and changes none.
+    if (block.evaluation->writes) params.erase(kBaselineParam);
     std::vector<RowName> rows = block.evaluation->rows(params);
     const bool has_baseline = block.evaluation->variants_are_models && rows.size() > 1;
     if (has_baseline && !dataset.split_tokens.contains("train")) {
@@ -817,7 +825,8 @@ class Expander {
     return ResolvedEvaluation{.evaluation = Json{{std::string(block.evaluation->name), params}},
                               .context_lengths = lengths,
                               .rows = std::move(rows),
-                              .variants_are_models = block.evaluation->variants_are_models};
+                              .variants_are_models = block.evaluation->variants_are_models,
+                              .has_window_baseline = has_window_baseline};
   }
 
   // The extensions of a run whose longest context is n_longest, resolved; null: none. Reports those
@@ -865,6 +874,20 @@ class Expander {
     if (init == nullptr || init->extension.is_null()) return "";
     return Str("config.json of model \"", init->name, "\" already extends the model with ",
                init->extension.at("method").get<std::string>());
+  }
+
+  // Plans the evaluation under a plain window, at the context lengths that are longer than the
+  // window: at the others the window hides nothing.
+  void AddWindowBaseline(const Point& point, const ResolvedEvaluation& resolved,
+                         const std::vector<Json>& extensions, PlannedRun& planned) const {
+    if (!resolved.has_window_baseline || !OwnExtension(point).empty()) return;
+    const Json window = WindowBaseline(planned.run);
+    if (window.is_null() || std::ranges::find(extensions, window) != extensions.end()) return;
+    PlannedEvaluation baseline = PlanEvaluation(resolved, window, planned.run_key);
+    std::erase_if(baseline.cells, [&](const ExpectedCell& cell) {
+      return cell.context_length <= planned.run.train.train_length;
+    });
+    if (!baseline.cells.empty()) planned.evaluations.push_back(std::move(baseline));
   }
 
   static PlannedEvaluation PlanEvaluation(const ResolvedEvaluation& resolved, const Json& extension,

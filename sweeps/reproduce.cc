@@ -13,10 +13,12 @@
 #include "base/str.h"
 #include "base/version.h"
 #include "model/evaluation/evaluation.h"
+#include "model/evaluation/params.h"
 #include "model/extension/extension.h"
 #include "sweeps/extended.h"
 #include "sweeps/schema.h"
 #include "sweeps/sweep.h"
+#include "sweeps/window_baseline.h"
 
 namespace longrun {
 namespace {
@@ -111,6 +113,55 @@ std::vector<Json> PlainEvaluations(const std::vector<Json>& evaluations) {
   return plain;
 }
 
+// The plain window that a file's evaluations that write have as their baseline.
+class FileWindow {
+ public:
+  explicit FileWindow(const Reproduction& wanted)
+      : original_(wanted.run.train.train_length), is_needless_(true) {
+    const bool is_extended = wanted.init && !wanted.init->extension.is_null();
+    if (!is_extended) window_ = WindowBaseline(wanted.run);
+    bool has_others = false;
+    for (const Json& evaluation : wanted.evaluations) {
+      if (!IsUnderIt(evaluation)) {
+        has_others = true;
+        continue;
+      }
+      const Json& lengths = evaluation.begin()->at(kLengths);
+      const bool is_beyond = std::ranges::none_of(
+          lengths, [&](const Json& length) { return length.get<std::int64_t>() <= original_; });
+      is_needless_ = is_needless_ && EvaluationWrites(evaluation) && is_beyond;
+      measured_.insert(WithoutLengths(WithoutExtension(evaluation)));
+    }
+    is_needless_ = is_needless_ && has_others;
+  }
+
+  bool IsUnderIt(const Json& evaluation) const {
+    return !window_.is_null() && ExtensionOf(evaluation) == window_;
+  }
+  // Whether `extend` of the file need not name it, since all that was measured under it is the
+  // baseline of an evaluation.
+  bool is_needless() const { return is_needless_; }
+  // Whether the file would measure it for an evaluation for which it was not measured.
+  bool IsTooMuchFor(const Json& evaluation) const {
+    const Json& lengths = evaluation.begin()->at(kLengths);
+    const bool is_beyond = std::ranges::any_of(
+        lengths, [&](const Json& length) { return length.get<std::int64_t>() > original_; });
+    return !window_.is_null() && is_needless_ && is_beyond && EvaluationWrites(evaluation) &&
+           !measured_.contains(WithoutLengths(evaluation));
+  }
+
+ private:
+  static std::string WithoutLengths(Json evaluation) {
+    evaluation.begin()->erase(kLengths);
+    return CanonicalJson(evaluation);
+  }
+
+  std::int64_t original_;
+  Json window_ = nullptr;
+  bool is_needless_;
+  std::set<std::string> measured_;
+};
+
 struct FileExtensions {
   std::vector<Json> names;         // as a file has them; empty: no evaluation has one
   std::vector<std::string> notes;  // about those that the file cannot have
@@ -118,7 +169,7 @@ struct FileExtensions {
 
 // A file asks for every evaluation under each extension, but one that was measured on shorter texts
 // only may be undefined on the longest.
-FileExtensions ExtensionsOf(const Reproduction& wanted) {
+FileExtensions ExtensionsOf(const Reproduction& wanted, const FileWindow& window) {
   std::int64_t n_longest = 0;
   for (const Json& evaluation : wanted.evaluations) {
     for (const std::int64_t length : evaluation.begin()->at(kLengths)) {
@@ -129,6 +180,7 @@ FileExtensions ExtensionsOf(const Reproduction& wanted) {
   std::set<Json> left_out;
   bool has_any = false;
   for (const Json& evaluation : wanted.evaluations) {
+    if (window.is_needless() && window.IsUnderIt(evaluation)) continue;
     const Json extension = ExtensionOf(evaluation);
     Json name = ExtensionName(evaluation, wanted.run.train.train_length);
     if (!extension.is_null() && WhyTooLong(extension, n_longest)) {
@@ -157,7 +209,8 @@ Result<std::string> Written(const Reproduction& wanted) {
   if (!run.parent.empty()) body["train"]["continue_from"] = run.parent;
   std::set<std::string> done = {"train.train_length"};
   std::string text;
-  const FileExtensions extensions = ExtensionsOf(wanted);
+  const FileWindow window(wanted);
+  const FileExtensions extensions = ExtensionsOf(wanted, window);
   for (const auto* const notes : {&wanted.notes, &extensions.notes}) {
     for (const std::string& note : *notes) text += Str("# ", note, "\n");
   }
@@ -176,6 +229,7 @@ Result<std::string> Written(const Reproduction& wanted) {
       Json written = what->as_given != nullptr ? what->as_given(params) : params;
       // It changes no number, so the stored evaluation does not contain it.
       if (params.value("split", "") == "train") written["allow_train_overlap"] = true;
+      if (window.IsTooMuchFor(evaluation)) written[kBaselineParam] = kNoBaseline;
       text += Str("    - ", name, ": ", Flow(written), "\n");
     }
   }

@@ -109,7 +109,11 @@ std::string CellHtml(const PivotTable& table, const PivotCell& cell) {
   for (const std::string& error : parts.errors) {
     inner += Str("<span class=\"se\"> ± ", HtmlText(error), "</span>");
   }
+  if (!parts.intervals.empty()) {
+    inner += Text("span", Str(" (", Join(parts.intervals, ", "), ")"), "class=\"se\"");
+  }
   if (!parts.note.empty()) StrAppend(inner, Str(" ", Text("span", parts.note, "class=\"se\"")));
+  if (cell.is_like_window) inner += Text("span", "~", "class=\"se\"");
   std::string classes = "n";
   if (cell.at_train_length) classes += " train";
   if (IsMarked(table, cell)) classes += " best";
@@ -133,6 +137,8 @@ std::string TableLegend(const PivotTable& table) {
     sentences.emplace_back("Shaded: the train length.");
   }
   if (any(&PivotCell::is_best)) sentences.push_back(Str("Green: ", MarkLegend(table), "."));
+  const std::string window = WindowLegend(table);
+  if (!window.empty()) sentences.push_back(Str("~ ", window, "."));
   const std::string errors = CellLegend(table);
   if (!errors.empty()) sentences.push_back(Str(errors, "."));
   for (const std::string& note : ReasonNotes(table)) sentences.push_back(Str(note, "."));

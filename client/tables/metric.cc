@@ -84,6 +84,7 @@ std::optional<Reading> ReadShare(const RowBody& body) {
   constexpr double kDeviations = 2 * 1.959963984540054;  // across 95 % of a normal distribution
   reading->se = (high - low) / kDeviations;
   if (body.n && *body.n > 0) reading->n_answers = static_cast<double>(*body.n);
+  reading->scores = body.scores;
   return reading;
 }
 

@@ -44,6 +44,7 @@ struct Reading {
   TextClusters clusters = TextClusters::kUnknown;
   std::optional<std::int64_t> n_clusters = {};
   std::optional<double> n_answers = {};  // of a share with Wilson's interval
+  std::string scores = {};               // 1 or 0 for each of these answers; "": not known
   bool is_difference = false;  // of two readings (RelativeTo): `se` is from `blocks`, if it has any
 };
 

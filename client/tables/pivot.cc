@@ -15,10 +15,13 @@
 #include "client/tables/pivot_cell.h"
 #include "client/tables/pivot_coordinates.h"
 #include "client/tables/pivot_evaluations.h"
+#include "client/tables/plain_window.h"
 #include "client/words/position_range.h"
 #include "client/words/render.h"
+#include "model/evaluation/evaluation.h"
 #include "sweeps/evaluation_name.h"
 #include "sweeps/extended.h"
+#include "sweeps/window_baseline.h"
 
 namespace longrun::client {
 namespace {
@@ -82,6 +85,7 @@ class Pivot {
     RETURN_IF_ERROR(Filter());
     ChooseExtensionAxis();
     RETURN_IF_ERROR(CollectReferences());
+    CollectWindows();
     OrderPages();
     NoteHiddenKeys();
     for (auto& [ranks, page] : pages_) {
@@ -89,6 +93,7 @@ class Pivot {
       tables_.push_back(std::move(table));
     }
     CorrectForNumber();
+    MarkLikeWindow();
     return std::move(tables_);
   }
 
@@ -232,7 +237,11 @@ class Pivot {
         if (run == run_of_.end()) continue;
         if (!row.body.depth) over_all_depths_.emplace(row.run_key, row.cell, row.body.metric);
         evaluations_.Add(row, run->second->dataset());
-        has_extensions_ = has_extensions_ || !ExtensionOf(row.evaluation).is_null();
+        if (ExtensionOf(row.evaluation).is_null()) continue;
+        has_extensions_ = true;
+        shows_extensions_ =
+            shows_extensions_ || std::ranges::find(metrics_, row.body.metric,
+                                                   &ResultMetric::source) != metrics_.end();
       }
     }
     for (std::size_t s = 0; s < results_.size(); ++s) {
@@ -459,6 +468,24 @@ class Pivot {
     return {};
   }
 
+  // The numbers of models under a plain window, whatever the filters keep.
+  void CollectWindows() {
+    if (request_.relative || request_.against) return;
+    for (const auto& [key, row] : rows_) {
+      const auto& [run, place] = key;
+      if (!place->metric->is_share() || !EvaluationWrites(row->evaluation)) continue;
+      if (BaselineWindow(ExtensionOf(row->evaluation), run->train_length) == 0) continue;
+      windows_[WindowKey(*run, *place)].push_back({.run = run, .place = place, .row = row});
+    }
+  }
+
+  // What a number and that of the same model under a plain window have in common.
+  static std::string WindowKey(const RunRef& run, const Coordinates& place) {
+    std::vector<Json> key = place.values;
+    key.at(kExtension) = nullptr;
+    return Str(run.folded, CanonicalJson(key));
+  }
+
   // Corrects the p-values of all tables of the answer for their number.
   void CorrectForNumber() {
     std::vector<PivotCell*> tested;
@@ -474,6 +501,26 @@ class Pivot {
     }
     const std::vector<double> corrected = client::CorrectForNumber(p);
     for (std::size_t i = 0; i < tested.size(); ++i) tested[i]->p_holm = corrected[i];
+  }
+
+  // Marks the cells of all tables of the answer that are not separable from a plain window.
+  void MarkLikeWindow() {
+    std::vector<PivotCell*> tested;
+    std::vector<PValues> p;
+    for (PivotTable& table : tables_) {
+      for (PivotRow& row : table.rows) {
+        for (PivotCell& cell : row.cells) {
+          if (!cell.p_window) continue;
+          tested.push_back(&cell);
+          p.push_back(*cell.p_window);
+        }
+      }
+    }
+    const std::vector<double> corrected = client::CorrectForNumber(p);
+    for (std::size_t i = 0; i < tested.size(); ++i) {
+      tested[i]->p_window_holm = corrected[i];
+      tested[i]->is_like_window = corrected[i] > kTestLevel;
+    }
   }
 
   // A value that nothing has is a slip, and no condition.
@@ -516,6 +563,9 @@ class Pivot {
           const bool apart = baselines_apart_ && place->At("variant") == kBaseline;
           const bool compares = request_.relative || request_.against.has_value();
           if (apart && (row == rows_.end() || compares)) continue;
+          // What a sweep asks for has a row, even before it is measured. A plain window is asked for
+          // only beyond a run's own train length.
+          if (row == rows_.end() && IsPlainWindow(*place)) continue;
           wanted_.push_back({.run = &run,
                              .place = place.get(),
                              .row = row == rows_.end() ? nullptr : row->second});
@@ -524,6 +574,10 @@ class Pivot {
     }
     if (!wanted_.empty() || places_.empty()) return {};
     return NothingLeft();
+  }
+
+  static bool IsPlainWindow(const Coordinates& place) {
+    return place.metric->is_share() && place.At("extension") == "window";
   }
 
   Status NothingLeft() const {
@@ -664,6 +718,8 @@ class Pivot {
       if (axis == "metric") {
         table.metrics = {
             *std::ranges::find(metrics_, value.get<std::string>(), &ResultMetric::name)};
+      } else if (axis == "extension" && !shows_extensions_) {
+        continue;  // "none", which goes without saying
       } else if (!value.is_null() && axis != "averaging") {
         table.fixed.emplace_back(axis, value);
       }
@@ -678,6 +734,7 @@ class Pivot {
       for (std::size_t c = 0; const Ranks& column : page.columns) {
         if (const auto at = line.find(column); at != line.end()) {
           rivals[RivalKey(at->second.front())].emplace_back(table.rows.size(), c);
+          RETURN_IF_ERROR(CompareWithWindow(at->second.front(), row.cells[c]));
         }
         ++c;
       }
@@ -843,6 +900,27 @@ class Pivot {
     return {};
   }
 
+  Status CompareWithWindow(const Wanted& first, PivotCell& cell) const {
+    const bool is_complete = cell.status == "ok" && cell.n_ok == cell.n_wanted;
+    if (windows_.empty() || first.row == nullptr || !is_complete) return {};
+    const std::int64_t tokens = first.run->train_length;
+    const bool is_window = BaselineWindow(ExtensionOf(first.row->evaluation), tokens) > 0;
+    if (is_window || first.place->At("context_length") <= tokens) return {};
+    const auto found = windows_.find(WindowKey(*first.run, *first.place));
+    if (found == windows_.end()) return {};
+    std::vector<SeedRow> rows;
+    for (const Wanted& wanted : found->second) {
+      if (HasSeed(cell, wanted.run->seed)) rows.push_back({.run = wanted.run, .row = wanted.row});
+    }
+    if (rows.empty()) return {};
+    ASSIGN_OR_RETURN(const PivotCell window,
+                     FoldSeeds(*first.place->metric, rows, /*relative=*/false));
+    if (window.status != "ok" || window.n_ok < cell.n_ok) return {};
+    cell.p_window = DiffersFromWindow(window.readings, cell.readings);
+    if (cell.p_window) cell.window_tokens = tokens;
+    return {};
+  }
+
   // Numbers that can be compared: of one metric, over the same text, at the same length, under any
   // extension.
   static std::string RivalKey(const Wanted& wanted) {
@@ -937,6 +1015,7 @@ class Pivot {
   std::map<std::string, std::vector<Wanted>> references_;            // by ReferenceKey
   std::map<std::string, std::vector<Wanted>> references_elsewhere_;  // by ReferenceKeyElsewhere
   std::map<std::string, std::set<const RunRef*>> reference_runs_;    // by ReferencePlace
+  std::map<std::string, std::vector<Wanted>> windows_;               // by WindowKey
   bool baselines_apart_ = true;
   // With a table for each extension, the baselines are in the first one.
   Json extension_of_baselines_ = nullptr;
@@ -948,6 +1027,7 @@ class Pivot {
   const RowBody* last_averaged_ = nullptr;  // the last body that was noted there, and its sweep
   std::size_t last_averaged_of_ = 0;
   bool has_extensions_ = false;
+  bool shows_extensions_ = false;  // of the metrics shown
   // By resolved extension and train length.
   std::map<std::pair<std::string, std::int64_t>, Json> extension_names_;
   // Of runs, cells and metrics: those with a row over all depths.

@@ -122,6 +122,13 @@ struct PivotCell {
   // equal values count as best.
   bool is_best = false;
   std::optional<double> p_best = {};  // of that test; empty for the best itself
+  // For a share beside that of the same model under a plain window (plain_window.h), at a context
+  // length beyond the window: its number of tokens, and the test against it. `p_window_holm` is
+  // corrected for all such tests of the answer.
+  std::int64_t window_tokens = 0;
+  std::optional<PValues> p_window = {};
+  std::optional<double> p_window_holm = {};
+  bool is_like_window = false;  // not separable from the window at kTestLevel
   std::vector<SeedValue> seeds = {};
   std::vector<std::string> sweeps = {};  // names of the sweeps that have these runs
 };

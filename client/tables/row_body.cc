@@ -149,6 +149,12 @@ std::optional<std::pair<double, double>> Wilson95In(const Json& extra) {
   return std::pair(ends[0], ends[1]);
 }
 
+std::string ScoresIn(const Json& extra) {
+  std::optional<std::string> scores = TextAt(extra, "scores");
+  const bool is_known = scores && scores->find_first_not_of("01") == std::string::npos;
+  return is_known ? *std::move(scores) : std::string();
+}
+
 std::optional<Quantiles> QuantilesIn(const Json& extra) {
   const Json* const given = Find(extra, "quantiles");
   if (given == nullptr) return std::nullopt;
@@ -200,6 +206,7 @@ RowBody ReadBody(const Json& body) {
   out.blocks = BlocksIn(*extra);
   out.buckets = BucketsIn(*extra, out.context_length);
   out.wilson95 = Wilson95In(*extra);
+  out.scores = ScoresIn(*extra);
   out.quantiles = QuantilesIn(*extra);
   out.passes = WholeAt(*extra, "passes");
   return out;

@@ -69,8 +69,9 @@ struct RowBody {
   // Of the protocol per_position; empty if the row has no curve or no context length.
   std::vector<PositionBucket> buckets = {};
   std::optional<std::pair<double, double>> wilson95 = {};  // of a share: low and high
-  std::optional<Quantiles> quantiles = {};                 // empty if one of them is absent
-  std::optional<std::int64_t> passes = {};                 // of a pseudo-likelihood
+  std::string scores = {};                  // of a share: 1 or 0 for each answer; "": not known
+  std::optional<Quantiles> quantiles = {};  // empty if one of them is absent
+  std::optional<std::int64_t> passes = {};  // of a pseudo-likelihood
   std::string reason = {};  // why the status is not ok; "" if it is, or if nothing was said
 };
 

@@ -41,8 +41,9 @@ struct Columns {
   std::vector<std::string> matrix = {};  // in the order of the files, without seed and sweep
   std::vector<std::string> others = {};  // axes that have no other column
   bool has_one_metric = true;
-  bool has_speeds = false;  // their quantiles have columns
-  bool has_shares = false;  // as have their Wilson intervals
+  bool has_speeds = false;   // their quantiles have columns
+  bool has_shares = false;   // as have their Wilson intervals
+  bool has_windows = false;  // as have the tests against a plain window
 };
 
 Columns ColumnsOf(const std::vector<PivotTable>& tables) {
@@ -61,6 +62,12 @@ Columns ColumnsOf(const std::vector<PivotTable>& tables) {
       columns.has_speeds = columns.has_speeds || metric.is_speed();
       const bool compares = table.relative || !table.against.empty();
       columns.has_shares = columns.has_shares || (metric.is_share() && !compares);
+    }
+    for (const PivotRow& row : table.rows) {
+      columns.has_windows =
+          columns.has_windows || std::ranges::any_of(row.cells, [](const PivotCell& cell) {
+            return cell.window_tokens > 0;
+          });
     }
     for (const std::string& axis : table.matrix_axes) {
       const bool is_list = axis == "seed" || axis == "sweep";
@@ -95,6 +102,7 @@ std::vector<std::string> Header(const std::vector<PivotTable>& tables, const Col
   if (columns.has_speeds) header.insert(header.end(), kQuantiles.begin(), kQuantiles.end());
   if (columns.has_shares) header.insert(header.end(), {"wilson95_low", "wilson95_high"});
   header.insert(header.end(), columns.others.begin(), columns.others.end());
+  if (columns.has_windows) header.insert(header.end(), {"window_tokens", "p_window"});
   return header;
 }
 
@@ -161,6 +169,10 @@ std::vector<std::string> Fields(const PivotTable& table, const PivotRow& row, st
     fields.push_back(wilson ? Number(wilson->second) : "");
   }
   for (const std::string& axis : columns.others) add_axis(axis);
+  if (columns.has_windows) {
+    fields.push_back(cell.window_tokens > 0 ? Str(cell.window_tokens) : "");
+    fields.push_back(Number(cell.p_window_holm));
+  }
   return fields;
 }
 

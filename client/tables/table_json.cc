@@ -67,6 +67,11 @@ Json CellJson(const PivotTable& table, std::size_t column, const PivotCell& cell
                {"at_train_length", cell.at_train_length},
                {"best", cell.is_best}};
   AddErrors(table, cell, json);
+  if (cell.window_tokens > 0) {
+    json["window_tokens"] = cell.window_tokens;
+    json["p_window"] = NumberOrNull(cell.p_window_holm);
+    json["like_window"] = cell.is_like_window;
+  }
   if (cell.metric.is_speed()) {
     json["quantiles"] = nullptr;
     for (std::size_t i = 0; cell.quantiles && i < kQuantiles.size(); ++i) {

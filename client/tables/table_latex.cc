@@ -65,6 +65,7 @@ std::string CellText(const PivotTable& table, const PivotCell& cell) {
     StrAppend(text, Str(text.empty() ? "" : " ", Escaped(parts.note)));
   }
   if (IsMarked(table, cell)) text = Str("\\textbf{", text, "}");
+  if (cell.is_like_window) text += "$^{\\sim}$";
   // In braces: a bracket behind \\ would be its argument.
   if (cell.at_train_length && !text.empty()) text = Str("{[}", text, "{]}");
   return text;
@@ -93,10 +94,10 @@ std::string TableText(const PivotTable& table) {
     for (const PivotCell& cell : row.cells) fields.push_back(CellText(table, cell));
     out += Line(fields);
   }
-  const std::string errors = CellLegend(table);
+  const std::string errors = CellLegend(table), window = WindowLegend(table);
   return out + Str("  \\bottomrule\n\\end{tabular}\n% [ ] train length",
                    HasMarks(table) ? ", bold: " + MarkLegend(table) : "",
-                   errors.empty() ? "" : ", ", errors, "\n");
+                   window.empty() ? "" : ", ~ ", window, errors.empty() ? "" : ", ", errors, "\n");
 }
 
 }  // namespace

@@ -22,6 +22,7 @@ std::string CellText(const PivotTable& table, const PivotCell& cell) {
   std::string text = ValueText(parts, " ± ");
   if (!parts.note.empty()) StrAppend(text, Str(text.empty() ? "" : " ", Escaped(parts.note)));
   if (IsMarked(table, cell)) text = Str("**", text, "**");
+  if (cell.is_like_window) text += "\\~";
   if (cell.at_train_length && !text.empty()) text = Str("\\[", text, "\\]");
   return text;
 }
@@ -50,9 +51,9 @@ std::string RenderTablesMarkdown(const std::vector<PivotTable>& tables) {
       for (const PivotCell& cell : row.cells) fields.push_back(CellText(table, cell));
       out += Line(fields);
     }
-    const std::string errors = CellLegend(table);
+    const std::string errors = CellLegend(table), window = WindowLegend(table);
     out += Str("\n\\[ \\] train length", HasMarks(table) ? ", **bold** " + MarkLegend(table) : "",
-               errors.empty() ? "" : ", ", errors, "\n");
+               window.empty() ? "" : ", \\~ ", window, errors.empty() ? "" : ", ", errors, "\n");
   }
   return out;
 }

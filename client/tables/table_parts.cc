@@ -346,6 +346,20 @@ std::string MarkLegend(const PivotTable& table) {
   return Str("best ", table.best_of, has_tests ? ", or not separable from it" : "");
 }
 
+std::string WindowLegend(const PivotTable& table) {
+  std::set<std::int64_t> tokens;
+  for (const PivotRow& row : table.rows) {
+    for (const PivotCell& cell : row.cells) {
+      if (cell.is_like_window) tokens.insert(cell.window_tokens);
+    }
+  }
+  if (tokens.empty()) return "";
+  return Str("not separable from a plain window of ",
+             tokens.size() == 1 ? Str(*tokens.begin(), " tokens")
+                                : std::string("as many tokens as the train length"),
+             " (5 %, corrected for the number of tests)");
+}
+
 bool IsMarked(const PivotTable& table, const PivotCell& cell) {
   return table.against.empty() ? cell.is_best : cell.p_holm && *cell.p_holm <= kTestLevel;
 }

@@ -37,6 +37,9 @@ std::string MarkLegend(const PivotTable& table);
 // Whether any cell is marked.
 bool HasMarks(const PivotTable& table);
 bool IsMarked(const PivotTable& table, const PivotCell& cell);
+// The meaning of the second mark, a tilde: "not separable from a plain window of 64 tokens". "" if
+// no cell has it.
+std::string WindowLegend(const PivotTable& table);
 
 // A cell's parts, before a format adds its markup.
 struct CellParts {

@@ -219,6 +219,7 @@ std::vector<ParamSpec> NeedleSpecs() {
        .default_value = true,
        .meaning = "begin each prompt with the begin-of-text token, or with the end of text if the "
                   "tokenizer has only that"},
+      WindowBaselineParam(),
   };
 }
 

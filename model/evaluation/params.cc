@@ -19,4 +19,14 @@ ParamSpec SplitParam(std::string_view meaning) {
           .meaning = meaning};
 }
 
+ParamSpec WindowBaselineParam() {
+  return {.name = kBaselineParam,
+          .type = ParamSpec::Type::kChoice,
+          .default_value = kWindowBaseline,
+          .choices = {kNoBaseline, kWindowBaseline},
+          .meaning =
+              "also measure the model with a plain window as long as its train length, at "
+              "longer context lengths"};
+}
+
 }  // namespace longrun

@@ -370,6 +370,7 @@ std::vector<ParamSpec> PasskeySpecs() {
                  "tokens of a chunk; context lengths are multiples of it, and statements end "
                  "before the last one"}),
       OfDrt(SplitParam("the part of the dataset in whose texts keys are hidden")),
+      WindowBaselineParam(),
   };
 }
 

@@ -13,6 +13,9 @@
 namespace longrun {
 namespace {
 
+// A row of more answers does not keep them: the artifact does.
+constexpr std::int64_t kScoresMax = 1024;
+
 // Of the ids as 32-bit integers, little-endian, so that also prompts made of tokens have it.
 std::string PromptSha256(std::span<const std::int32_t> tokens) {
   std::string bytes;
@@ -89,6 +92,10 @@ void FillRecallRow(Json& row, std::span<const RecallQuestion> questions,
   row["averaging"] = "item";
   const auto [low, high] = Wilson95(p, static_cast<double>(n));
   row["extra"].update({{"right", n_right}, {"wilson95", {low, high}}, {"longest_prompt", longest}});
+  if (n > kScoresMax) return;
+  std::string scores;
+  for (const RecallAnswer& answer : answers) scores += answer.is_right ? '1' : '0';
+  row["extra"]["scores"] = std::move(scores);
 }
 
 EvaluationArtifact AnswersFile(std::string_view name, std::int64_t context_length,

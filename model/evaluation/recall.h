@@ -2,7 +2,8 @@
 // answer, and keeps it.
 //
 //   recall = right answers / n,  standard error sqrt(p (1 - p) / n);  extra.wilson95 is Wilson's
-//   interval
+//   interval;  extra.scores has 1 for a right answer and 0 for a wrong one, in the order asked, so
+//   that answers to the same questions can be compared one by one (of at most 1024 answers)
 //
 // Answers are kept as JSON lines, one for each question in the order asked:
 //   {"prompt_sha256","prompt_tokens","reference","prediction","score", and what the evaluation says
@@ -52,8 +53,8 @@ Result<std::vector<RecallAnswer>> Ask(LanguageModel& model, const Tokenizer& tok
 // the model.
 std::string_view StatusOfAsking(Code code);
 
-// Fills in value, standard error, n and interval of a row over at least one answer, and the tokens
-// of the longest prompt.
+// Fills in value, standard error, n, interval and scores of a row over at least one answer, and the
+// tokens of the longest prompt.
 void FillRecallRow(Json& row, std::span<const RecallQuestion> questions,
                    std::span<const RecallAnswer> answers);
 

@@ -307,6 +307,31 @@ TEST(ClaimsTest, AMistakeNamesTheClaimAndSparesTheOthers) {
   EXPECT_EQ(judged[1].verdict, Verdict::kSupported);
 }
 
+// The rows of a plain window beside those of the models are about something else.
+TEST(ClaimsTest, AClaimAboutRetrievalIsNotAboutItsBaseline) {
+  const auto recall = [](const char* run, double value, const Json& extension) {
+    ResultRow row = ThroughputRow(run, "recall", "", 256, value);
+    row.body.variant.reset();
+    row.evaluation = {{"passkey", {{"trials", 50}}}};
+    if (!extension.is_null()) row.evaluation["passkey"]["extension"] = extension;
+    return row;
+  };
+  const Json window = {{"method", "window"}, {"window", 64}, {"original_length", 64}};
+  const SweepResults results =
+      ResultsOf({RunOf("a", "alibi", 64, 1), RunOf("b", "rope", 64, 1)},
+                {recall("a", 0.25, nullptr), recall("b", 0.75, nullptr), recall("b", 0.5, window)});
+  const auto judged = [&](const std::string& more) {
+    return JudgeOne(
+        Str("below: {of: alibi, than: rope, context_lengths: [256], metric: recall", more, "}"),
+        results);
+  };
+  EXPECT_EQ(judged("").error, "");
+  ASSERT_EQ(judged("").comparisons.size(), 1u);
+  EXPECT_NEAR(judged("").comparisons[0].effect.value_or(0.0), -0.5, 1e-12);
+  EXPECT_EQ(judged(", where: extension=window").error,
+            "spec.claims[0].below: \"alibi\" is not a value of position; it has rope");
+}
+
 TEST(ClaimsTest, SpeedsAreRatiosOverSeeds) {
   std::vector<ResultRun> runs;
   std::vector<ResultRow> rows;

@@ -64,6 +64,34 @@ TEST(EvaluationCellTest, TheQuickStartsCellIsGolden) {
   EXPECT_EQ(planned.cells[0].cell, planned.cells[1].cell);
 }
 
+// The row of a plain window adds cells of its own. Those of the model are what they were before
+// there was such a row; the key is from Python: hashlib.sha256 over the canonical JSON.
+TEST(EvaluationCellTest, TheBaselineOfRetrievalChangesNoCell) {
+  const auto planned = [](const char* more) {
+    const Result<Sweep> sweep = ParseSweep(
+        Yaml(Str("  evaluate:\n    - passkey: {context_lengths: [32, 128], protocol: fitted", more,
+                 "}\n")),
+        "sweep.yaml", {{"position", "rope"}}, Austen());
+    EXPECT_TRUE(sweep.ok()) << sweep.status().message();
+    return sweep->runs.at(0);
+  };
+  const PlannedRun with = planned(""), without = planned(", baseline: none");
+  ASSERT_EQ(with.evaluations.size(), 2u);
+  ASSERT_EQ(without.evaluations.size(), 1u);
+  EXPECT_EQ(with.evaluations[0].cells, without.evaluations[0].cells);
+  const Json passkey = {
+      {"passkey", {{"bos", true}, {"protocol", "fitted"}, {"seed", 42}, {"trials", 50}}}};
+  EXPECT_EQ(CanonicalJson(with.evaluations[0].evaluation), CanonicalJson(passkey));
+  EXPECT_EQ(CellKey(std::string(64, 'a'), passkey, 128),
+            "ef0a11e1ce895d02eb913ecf69b1a7725de936900ef79389e3e666fd5c39d3e8");
+  EXPECT_EQ(with.evaluations[0].cells[1].cell, CellKey(with.run_key, passkey, 128));
+  // Only beyond the train length of 64.
+  ASSERT_EQ(with.evaluations[1].cells.size(), 1u);
+  EXPECT_EQ(with.evaluations[1].cells[0].context_length, 128);
+  EXPECT_EQ(CanonicalJson(with.evaluations[1].evaluation["passkey"]["extension"]),
+            CanonicalJson({{"method", "window"}, {"original_length", 64}, {"window", 64}}));
+}
+
 // Of the questions a cell knows the content alone: a file by two names is the same cell,
 // changed it is another one.
 TEST(EvaluationCellTest, AFileIsItsContent) {

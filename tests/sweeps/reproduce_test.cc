@@ -44,9 +44,9 @@ std::vector<Json> EvaluationsOf(const PlannedRun& planned) {
   std::vector<Json> blocks;
   for (const PlannedEvaluation& one : planned.evaluations) {
     Json block = one.evaluation;
-    Json lengths = Json::array();
+    std::set<std::int64_t> lengths;
     for (const ExpectedCell& cell : one.cells) {
-      if (cell.variant.empty()) lengths.push_back(cell.context_length);
+      if (cell.variant.empty()) lengths.insert(cell.context_length);
     }
     block.begin().value()["context_lengths"] = lengths;
     blocks.push_back(std::move(block));
@@ -258,6 +258,31 @@ spec:
     train.extend: [none, {method: ntk, factor: 4}, {method: yarn, factor: 8, original_length: 32}]
   train: {tokens: 65536, batch_tokens: 1024}
 )");
+}
+
+// With the rows of a plain window, without them, and where the file asks for them itself.
+TEST(ReproduceTest, RetrievalComesBackWithItsBaseline) {
+  const std::string pi = "{method: pi, factor: 4}", window = "{method: window, window: 16}";
+  for (const std::string& more :
+       {std::string("position: [rope, alibi]}"), std::string("position: [rope]}\n  extend: [none]"),
+        Str("position: [rope]}\n  extend: [none, ", pi, "]"),
+        Str("position: [rope]}\n  extend: [", pi, "]"),
+        std::string("position: [rope]}\n  extend: [none, window]"),
+        Str("position: [rope]}\n  extend: [none, ", window, "]")}) {
+    ExpectTheSameRuns(Str(R"(apiVersion: longrun/v1
+kind: Sweep
+metadata: {name: a}
+spec:
+  matrix: {train_length: [64, 512], dataset: [toy], )",
+                          more, R"(
+  model: {architecture: llama, size: micro}
+  train: {tokens: 65536, batch_tokens: 1024}
+  evaluate:
+    - perplexity: {context_lengths: [64, 256]}
+    - passkey: {context_lengths: [64, 256], protocol: fitted}
+    - needle: {context_lengths: [256], depths: 3, baseline: none}
+)"));
+  }
 }
 
 TEST(ReproduceTest, PositionsComeBack) {

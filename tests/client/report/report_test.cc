@@ -8,6 +8,7 @@
 #include "base/files.h"
 #include "base/process.h"
 #include "base/str.h"
+#include "base/wilson.h"
 #include "client/plots/plot_losses.h"
 #include "client/report/report_page.h"
 #include "client/report/report_style.h"
@@ -33,6 +34,13 @@ Json Started() {
           {"environment", {{"OMP_NUM_THREADS", "2"}}}};
 }
 
+Json ExtraOf(const RowBody& body) {
+  Json extra = Json::object();
+  if (body.wilson95) extra["wilson95"] = {body.wilson95->first, body.wilson95->second};
+  if (!body.scores.empty()) extra["scores"] = body.scores;
+  return extra;
+}
+
 void AddRow(const ResultRow& row, ReportInput& input) {
   v1::ResultRow& added = *input.results.add_rows();
   added.set_run_key(row.run_key);
@@ -50,7 +58,8 @@ void AddRow(const ResultRow& row, ReportInput& input) {
                                      {"se", AxisValue(body.se)},
                                      {"n", AxisValue(body.n)},
                                      {"nll_sum", AxisValue(body.nll_sum)},
-                                     {"bytes", AxisValue(body.n_bytes)}}));
+                                     {"bytes", AxisValue(body.n_bytes)},
+                                     {"extra", ExtraOf(body)}}));
   if (!row.evaluation.is_null()) added.set_evaluation_json(CanonicalJson(row.evaluation));
 }
 
@@ -164,6 +173,35 @@ TEST(ReportPageTest, AThroughputHasTablesOfItsOwn) {
                            "peak memory by context length", "5 MiB", "train_step", "generate"}) {
     EXPECT_NE(page->find(text), std::string::npos) << text;
   }
+}
+
+// 6 and 5 of 8 right; Wilson's interval of 6 of 8 is 0.4093 to 0.9285 (R: prop.test(6, 8, correct =
+// FALSE)).
+TEST(ReportPageTest, RetrievalHasItsIntervalAndItsMark) {
+  ReportInput input = SampleInput("keys");
+  for (const std::size_t run : {2, 3}) {
+    for (const bool is_window : {false, true}) {
+      ResultRow row = ThroughputRow(input.runs[run].run_key.c_str(), "recall", "", 256, 0.75);
+      row.body.variant.reset();
+      row.body.n = 8;
+      row.body.scores = is_window ? "11111000" : "11111100";
+      row.body.wilson95 = Wilson95(0.75, 8);
+      row.evaluation = {{"passkey", {{"trials", 8}}}};
+      if (is_window) {
+        row.body.value = 0.625;
+        row.evaluation["passkey"]["extension"] = {
+            {"method", "window"}, {"window", 64}, {"original_length", 64}};
+      }
+      AddRow(row, input);
+    }
+  }
+  const auto page = ReportPage(input);
+  ASSERT_TRUE(page.ok()) << page.status().message();
+  EXPECT_NE(
+      page->find("0.7500<span class=\"se\"> (0.4093–0.9285)</span><span class=\"se\">~</span>"),
+      std::string::npos)
+      << *page;
+  EXPECT_NE(page->find("~ not separable from a plain window of 64 tokens"), std::string::npos);
 }
 
 TEST(ReportPageTest, ClaimsAreJudgedInIt) {

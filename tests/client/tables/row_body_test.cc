@@ -17,7 +17,7 @@ Json Whole() {
       "extra": {"clusters": "block", "n_clusters": 3, "df": 1.5, "passes": 7,
                 "blocks": {"begin": [0, 16], "n": [6, 4], "nll": [1.5, 2.75]},
                 "buckets": {"begin": [1, 33], "n": [6, 4], "nll": [1.5, null]},
-                "wilson95": [0.25, 0.75], "machine": {"cpu": "x"},
+                "wilson95": [0.25, 0.75], "scores": "0110", "machine": {"cpu": "x"},
                 "quantiles": {"n": 5, "p10": 1, "p25": 2, "median": 3.5, "p75": 4, "p90": 5}}})");
 }
 
@@ -52,6 +52,7 @@ TEST(RowBodyTest, EveryMemberIsRead) {
   EXPECT_EQ(body.buckets[1].end, 65);
   EXPECT_EQ(body.buckets[1].n, 0);  // without a mean
   EXPECT_EQ(body.wilson95, std::pair(0.25, 0.75));
+  EXPECT_EQ(body.scores, "0110");
   EXPECT_EQ(body.quantiles, (Quantiles{1, 2, 3.5, 4, 5}));
 }
 
@@ -98,6 +99,7 @@ TEST(RowBodyTest, APartOfExtraOfAnotherFormIsAbsent) {
     EXPECT_TRUE(read("buckets", buckets).buckets.empty()) << buckets;
   }
   EXPECT_FALSE(read("wilson95", "[0.25]").wilson95.has_value());
+  EXPECT_EQ(read("scores", R"("01x")").scores, "");
   EXPECT_FALSE(read("quantiles", R"({"p10": 1})").quantiles.has_value());
 }
 

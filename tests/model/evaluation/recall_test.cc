@@ -248,6 +248,35 @@ TEST_F(RecallTest, AModelThatFindsTheKeyHasAllAndOneThatDoesNotHasNone) {
   }
 }
 
+// Finds keys whose last digit is even.
+std::string FindsHalf(std::string_view prompt) {
+  const std::string key = FindsDigits(prompt);
+  const std::size_t last = key.find_last_of("0123456789");
+  return last != std::string::npos && (key[last] - '0') % 2 == 0 ? key : "7";
+}
+
+// In the order of the lines, and of each depth its own.
+TEST_F(RecallTest, ARowSaysWhichAnswersAreRight) {
+  WritingModel model(&FindsHalf);
+  const auto output =
+      Run(NeedleEvaluation(), model, 2048, {{"depths", 2}, {"trials", 20}, {"new_tokens", 10}});
+  ASSERT_TRUE(output.ok()) << output.status().message();
+  std::string scores;
+  for (const Json& line : Lines(output->artifacts[0].bytes)) scores += line["score"].dump();
+  ASSERT_EQ(scores.size(), 40U);
+  EXPECT_NE(scores.find('0'), std::string::npos);
+  EXPECT_NE(scores.find('1'), std::string::npos);
+  ASSERT_EQ(output->rows.size(), 3U);
+  EXPECT_EQ(output->rows[0]["extra"]["scores"], scores);
+  EXPECT_EQ(output->rows[1]["extra"]["scores"], scores.substr(0, 20));
+  EXPECT_EQ(output->rows[2]["extra"]["scores"], scores.substr(20));
+
+  // A long list is only in the artifact.
+  const auto many = Run(PasskeyEvaluation(), model, 69, {{"trials", 1025}});
+  ASSERT_TRUE(many.ok()) << many.status().message();
+  EXPECT_FALSE(many->rows[0]["extra"].contains("scores"));
+}
+
 TEST_F(RecallTest, FittedPromptsFillTheContextLengthAndNoMore) {
   WritingModel model(&FindsDigits);
   for (const std::int64_t length : {300, 347, 1024, 4096}) {
