@@ -67,6 +67,9 @@ std::vector<QueryColumn> ResultColumns() {
       {"seq", "integer", "", "number of the journal record"},
       {"extension", "json", "",
        "how the model was read beyond its train length; null: as it was trained"},
+      {"evaluated_dataset", "text", "",
+       "dataset that was read, by its name at the first submission; null: the run's own"},
+      {"evaluated_dataset_digest", "text", "", "SHA-256 of that dataset; null: the run's own"},
   };
 }
 
