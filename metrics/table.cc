@@ -207,11 +207,11 @@ std::span<const double> BucketsOf(const MetricRow& row) {
 std::string MetricReference() {
   std::string page =
       "# Metrics\n\n"
-      "Printed from the table in `metrics/table.cc`; the test `metrics/table` keeps it equal\n"
-      "(`LONGRUN_UPDATE=1` rewrites it). `coordinator` and `worker` say whose `/metrics` page\n"
-      "shows a row. Histograms have buckets from 1 ms to 10 min, or from 1 to 10000 for numbers "
-      "of\n"
-      "things.\n\n"
+      "This page is generated from the table in `metrics/table.cc`. The test `metrics/table`\n"
+      "fails if the page and the table differ; with `LONGRUN_UPDATE=1`, the test rewrites the\n"
+      "page. The column `of` names the daemon that exports the metric at `/metrics`. A\n"
+      "histogram of seconds has buckets from 1 ms to 10 min; any other histogram has buckets\n"
+      "from 1 to 10000.\n\n"
       "| metric | type | labels | unit | of | meaning |\n"
       "| --- | --- | --- | --- | --- | --- |\n";
   for (const MetricRow& row : kRows) {

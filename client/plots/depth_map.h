@@ -56,8 +56,8 @@ bool HasNumbers(const DepthMap& map);
 // "not_applicable at 128, 512 (depth 50%)".
 std::vector<std::string> NotesOf(const DepthMap& map);
 
-// Lays the map out at a size in pixels (at least 360 x 240): depths downwards, a number in each cell
-// that is large enough.
+// Lays the map out at a size in pixels (at least 360 x 240): depths downwards, a number in each
+// cell that is large enough.
 Drawing LayOut(const DepthMap& map, int width, int height);
 
 // The numbers that are drawn; null for a cell without one.

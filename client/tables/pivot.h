@@ -52,8 +52,8 @@ struct PivotRequest {
   std::optional<PivotFilter> against = {};
   // For metrics by position: the largest number of buckets (neighbours are merged); 0: as measured.
   std::int64_t buckets_max = 0;
-  // Leaves out the rows of single depths where a cell also has a row over all depths, unless `rows`,
-  // `cols` or `where` name the depth.
+  // Leaves out the rows of single depths where a cell also has a row over all depths, unless
+  // `rows`, `cols` or `where` name the depth.
   bool over_all_depths = false;
 };
 

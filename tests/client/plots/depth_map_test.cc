@@ -97,7 +97,7 @@ TEST(DepthMapTest, RowsWithoutDepthMakeNoMap) {
 TEST(DepthMapTest, TextShowsEveryShareInItsPlace) {
   const std::vector<DepthMap> maps = Maps(Needles());
   EXPECT_EQ(RenderDepthText(maps[0], {}),
-            "recall by depth, context length\n"
+            "recall by depth, context length (needle)\n"
             "rope\n"
             "\n"
             " depth    32   64  128\n"

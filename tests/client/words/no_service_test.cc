@@ -75,8 +75,8 @@ TEST(NoServiceTest, TheNewestWordOfAWorkerIsToldWithWhatGoesOn) {
             "no service runs on /state; worker box-1 was last heard from at 2026-01-02T03:04:05Z: "
             "`longrun up` continues all work; `longrun run FILE` continues only the sweep in FILE");
   EXPECT_EQ(NoServiceText(Repeated<v1::WorkerInfo>(), "/state"),
-            "no service runs on /state: `longrun up` continues all work, `longrun run FILE` that "
-            "of one sweep");
+            "no service runs on /state: `longrun up` continues all work; `longrun run FILE` "
+            "continues only the sweep in FILE");
 }
 
 }  // namespace
