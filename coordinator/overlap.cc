@@ -116,12 +116,12 @@ std::vector<std::string> OverlapNotes(const std::vector<DatasetRow>& datasets, c
       continue;
     }
     const TextOverlap& overlap = compared->overlap;
-    if (overlap.n_shared == 0) continue;
+    if (overlap.n_shared == 0 && overlap.is_exact) continue;
     const bool is_all_searched = compared->n_searched == compared->n_train;
     notes.push_back(
-        Str(PercentText(overlap.n_shared, overlap.n_tokens), " % of the ",
-            compared->is_whole_text ? "" : "first ", Grouped(overlap.n_tokens), " tokens of ", text,
-            " occur in ",
+        Str(overlap.is_exact ? "" : "at least ", PercentText(overlap.n_shared, overlap.n_tokens),
+            " % of the ", compared->is_whole_text ? "" : "first ", Grouped(overlap.n_tokens),
+            " tokens of ", text, " occur in ",
             is_all_searched ? "" : Str("the first ", Grouped(compared->n_searched), " tokens of "),
             of_train, ", in stretches of ", kOverlapTokens, " tokens or more"));
   }

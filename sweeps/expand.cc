@@ -756,13 +756,14 @@ class Expander {
       std::optional<ResolvedEvaluation> evaluation = ResolveEvaluation(point, block, dataset);
       if (!evaluation) continue;
       const auto [twin, is_new] =
-          blocks.emplace(CanonicalJson(evaluation->evaluation), std::pair(&block, resolved.size()));
+          blocks.emplace(CanonicalJson(WithDigestOnly(evaluation->evaluation)),
+                         std::pair(&block, resolved.size()));
       if (is_new) {
         resolved.push_back(std::move(*evaluation));
         continue;
       }
       const auto& [first, index] = twin->second;
-      // Only for the runs of the dataset that one of them names are they the same.
+      // They are the same only because of what the names mean now, or for these runs.
       if (first->dataset != block.dataset) {
         TakeLengths(evaluation->context_lengths, resolved[index].context_lengths);
         continue;

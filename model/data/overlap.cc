@@ -14,6 +14,9 @@ namespace {
 
 constexpr std::int64_t kBlock = kOverlapTokens / 2;
 constexpr std::int64_t kChunk = std::int64_t{1} << 18;  // tokens read at once
+// Comparisons of a block with a place, each of at most 3 kBlock tokens. Ordinary text needs about
+// as many as it has blocks in common.
+constexpr std::int64_t kComparisonsMax = std::int64_t{1} << 22;
 // Of a block: sum over i of (token[i] + 1) * kBase^(kBlock - 1 - i), modulo 2^64.
 constexpr std::uint64_t kBase = 0x9e3779b97f4a7c15;
 
@@ -49,14 +52,16 @@ class Search {
     }
   }
 
-  // Looks for blocks that begin in `chunk` at [begin, end).
-  void Read(std::span<const std::int32_t> chunk, std::int64_t begin, std::int64_t end) {
+  // Looks for blocks that begin in `chunk` at [begin, end). Returns false if that took too many
+  // comparisons.
+  bool Read(std::span<const std::int32_t> chunk, std::int64_t begin, std::int64_t end) {
     constexpr std::uint64_t kOldest = Power(kBase, kBlock);
     std::uint64_t hash = HashOf(chunk.data() + begin);
     for (std::int64_t at = begin;; ++at) {
       const std::uint64_t bit = BitOf(hash);
       if ((filter_[bit / 64] >> (bit % 64) & 1) != 0) Compare(hash, chunk, at);
-      if (at + 1 >= end) return;
+      if (n_left_ < 0) return false;
+      if (at + 1 >= end) return true;
       hash = hash * kBase + Digit(chunk[static_cast<std::size_t>(at + kBlock)]) -
              kOldest * Digit(chunk[static_cast<std::size_t>(at)]);
     }
@@ -74,7 +79,9 @@ class Search {
     const auto first = std::ranges::lower_bound(blocks_, std::pair(hash, std::int64_t{0}));
     for (auto block = first; block != blocks_.end() && block->first == hash; ++block) {
       const auto i = static_cast<std::size_t>(block - blocks_.begin());
-      if (!is_done_[i]) is_done_[i] = Mark(block->second, chunk, at);
+      if (is_done_[i]) continue;
+      if (--n_left_ < 0) return;
+      is_done_[i] = Mark(block->second, chunk, at);
     }
   }
 
@@ -105,6 +112,7 @@ class Search {
   int shift_ = 0;
   std::vector<std::uint64_t> filter_;  // a bit is set if a block's hash has it
   std::vector<bool> is_shared_;        // of each token
+  std::int64_t n_left_ = kComparisonsMax;
 };
 
 }  // namespace
@@ -123,7 +131,8 @@ Result<TextOverlap> FindOverlap(std::span<const std::int32_t> text, const TokenS
     const std::int64_t to = std::min(n_searched, end + 2 * kBlock);
     chunk.resize(static_cast<std::size_t>(to - from));
     RETURN_IF_ERROR(searched.Read(from, chunk));
-    search.Read(chunk, place - from, end - from);
+    overlap.is_exact = search.Read(chunk, place - from, end - from);
+    if (!overlap.is_exact) break;
   }
   overlap.n_shared = search.n_shared();
   return overlap;

@@ -6,7 +6,8 @@
 // Exact, in one pass over the searched text: the text is cut into blocks of kOverlapTokens / 2
 // tokens, and a rolling hash finds each block wherever the searched text has it. Any stretch
 // contains such a block whole, and reaches at most one block further than the whole blocks in it,
-// so that tokens are compared only that far.
+// so that tokens are compared only that far. Texts that repeat the same few tokens endlessly would
+// need too many comparisons: the search of such texts ends early, and has found less than there is.
 #pragma once
 
 #include <cstdint>
@@ -22,6 +23,7 @@ inline constexpr std::int64_t kOverlapTokens = 64;
 struct TextOverlap {
   std::int64_t n_tokens = 0;  // of the text
   std::int64_t n_shared = 0;  // of these, tokens in a stretch
+  bool is_exact = true;       // false: the search ended early, and n_shared may be too small
 };
 
 // Searches the first n_searched tokens of a split. kDataLoss: the split's.

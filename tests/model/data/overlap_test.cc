@@ -57,6 +57,7 @@ std::int64_t Shared(const Tokens& text, const Tokens& searched) {
   const Result<TextOverlap> overlap = FindOverlap(text, split, split.n_tokens());
   EXPECT_TRUE(overlap.ok()) << overlap.status().message();
   EXPECT_EQ(overlap->n_tokens, static_cast<std::int64_t>(text.size()));
+  EXPECT_TRUE(overlap->is_exact);
   return overlap->n_shared;
 }
 
@@ -116,6 +117,17 @@ TEST(OverlapTest, OnlyTheTokensThatAreToBeSearchedAreSearched) {
 TEST(OverlapTest, ATextThatIsTooShortForAStretchSharesNothing) {
   for (const std::size_t n : {0u, 1u, 31u, 32u, 63u}) EXPECT_EQ(Shared(Different(n, 0), {}), 0);
   EXPECT_EQ(Shared(Different(63, 0), Different(63, 0)), 0);
+}
+
+TEST(OverlapTest, OfEndlessRepetitionsASearchThatEndedEarlySaysSo) {
+  // Every block of the text without a break is at every place, and no stretch is: breaks are 50
+  // tokens apart.
+  Tokens text(50'000, 7);
+  for (std::size_t i = 0; i < text.size(); i += 50) text[i] = 9;
+  const MadeSplit split(Tokens(100'000, 7));
+  const Result<TextOverlap> overlap = FindOverlap(text, split, split.n_tokens());
+  EXPECT_FALSE(overlap->is_exact);
+  EXPECT_EQ(overlap->n_shared, 0);
 }
 
 // Repeated and periodic texts, copied parts that touch and overlap.
