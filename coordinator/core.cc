@@ -23,6 +23,7 @@
 #include "base/version.h"
 #include "model/evaluation/evaluation.h"
 #include "model/evaluation/input_file.h"
+#include "sweeps/evaluated_dataset.h"
 
 namespace longrun::coordinator {
 namespace {
@@ -463,10 +464,13 @@ void Core::Deliver(const SendStart& start) {
   }
   const std::shared_ptr<SessionSink> sink = FindSession(start.session);
   if (sink == nullptr) return;
-  // Use the dataset's folder as registered now: it may have moved since the submission.
+  // Use the folders as registered now: datasets may have moved since the submission.
+  std::optional<EvaluatedDataset> read = EvaluatedDatasetOf(task.evaluation);
   for (const DatasetRow& dataset : datasets()) {
     if (dataset.info.digest == start.dataset_digest) message.dataset_path = dataset.folder;
+    if (read && dataset.info.digest == read->digest) read->path = dataset.folder;
   }
+  if (read) task.evaluation = WithEvaluatedDataset(std::move(task.evaluation), *read);
   if (task.evaluation.is_object()) LocateFile(store_.folder(), task.evaluation);
   message.task_json = CanonicalJson(task.ToJson());
   sink->Send(std::move(message));

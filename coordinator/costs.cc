@@ -8,6 +8,7 @@
 #include "base/memory.h"
 #include "model/evaluation/evaluation.h"
 #include "sweeps/cost.h"
+#include "sweeps/evaluated_dataset.h"
 
 namespace longrun::coordinator {
 namespace {
@@ -73,7 +74,8 @@ CellCosts::CellCosts(const std::vector<DatasetRow>& datasets) {
 
 std::optional<double> CellCosts::Flops(const Run& run, const Json& evaluation,
                                        std::int64_t context_length) {
-  const auto tokens = Tokens(run.dataset_digest, evaluation, context_length);
+  const auto tokens =
+      Tokens(DigestOfText(evaluation, run.dataset_digest), evaluation, context_length);
   if (!tokens) return std::nullopt;
   return EvaluateFlops(run.model, *tokens, context_length);
 }

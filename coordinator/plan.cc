@@ -16,6 +16,7 @@
 #include "model/evaluation/evaluation.h"
 #include "model/position/method.h"
 #include "sweeps/cost.h"
+#include "sweeps/evaluated_dataset.h"
 
 namespace longrun::coordinator {
 namespace {
@@ -165,14 +166,22 @@ class PlanMaker {
 
   // A worker prefers its own copy of a dataset; the registered folder is the one that all can use.
   void CheckDatasets() {
-    std::set<std::string> names;
-    for (const PlannedRun& run : sweep_.runs) names.insert(run.dataset_name);
-    for (const std::string& name : names) {
+    std::map<std::string, std::string> names;  // and the key that gives each
+    for (const PlannedRun& run : sweep_.runs) {
+      names.emplace(run.dataset_name, "matrix.dataset");
+      for (const PlannedEvaluation& evaluation : run.evaluations) {
+        const auto read = EvaluatedDatasetOf(evaluation.evaluation);
+        if (read)
+          names.emplace(read->name,
+                        Str("evaluate.", evaluation.evaluation.begin().key(), ".dataset"));
+      }
+    }
+    for (const auto& [name, key] : names) {
       const auto dataset = std::ranges::find(datasets_, name, &DatasetNameOf);
       if (dataset == datasets_.end()) continue;
       const std::string& folder = dataset->folder;
       if (IsMissing(JoinPath(folder, kManifestName))) {
-        AddProblem(Str("matrix.dataset: dataset \"", name, "\" is no longer in ", folder,
+        AddProblem(Str(key, ": dataset \"", name, "\" is no longer in ", folder,
                        ": put it back; if it was moved, register its new place: `longrun data "
                        "register ",
                        name, " FOLDER`; or import it again"));
@@ -180,7 +189,7 @@ class PlanMaker {
       }
       const Status read = ReadManifest(folder).status();
       if (read.code() != Code::kDataLoss) continue;  // a worker may still be able to read it
-      AddProblem(Str("matrix.dataset: dataset \"", name, "\": ", read.message()));
+      AddProblem(Str(key, ": dataset \"", name, "\": ", read.message()));
     }
   }
 

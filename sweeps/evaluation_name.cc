@@ -7,6 +7,7 @@
 #include "model/evaluation/evaluation.h"
 #include "model/evaluation/input_file.h"
 #include "model/extension/extension.h"
+#include "sweeps/evaluated_dataset.h"
 #include "sweeps/extended.h"
 
 namespace longrun {
@@ -19,7 +20,7 @@ bool IsDefault(const std::string& evaluation, const std::string& parameter, cons
   return spec != (*found)->params.end() && spec->default_value == value;
 }
 
-// Of one without an extension.
+// Of one without a dataset of its own and without an extension.
 std::string PlainName(const Json& evaluation, bool whole) {
   const std::string& name = evaluation.begin().key();
   const Json& params = evaluation.begin().value();
@@ -40,9 +41,12 @@ std::string PlainName(const Json& evaluation, bool whole) {
 
 std::string EvaluationName(const Json& evaluation, bool whole) {
   if (!evaluation.is_object() || evaluation.empty() || !evaluation.begin()->is_object()) return "";
-  const std::string plain = PlainName(WithoutExtension(evaluation), whole);
-  if (ExtensionOf(evaluation).is_null()) return plain;
-  return Str(plain, " under ", ExtensionText(ExtensionName(evaluation, /*trained_length=*/0)));
+  std::string name = PlainName(WithoutEvaluatedDataset(WithoutExtension(evaluation)), whole);
+  if (const std::optional<EvaluatedDataset> dataset = EvaluatedDatasetOf(evaluation)) {
+    StrAppend(name, Str(" on ", dataset->name));
+  }
+  if (ExtensionOf(evaluation).is_null()) return name;
+  return Str(name, " under ", ExtensionText(ExtensionName(evaluation, /*trained_length=*/0)));
 }
 
 }  // namespace longrun

@@ -11,8 +11,8 @@ namespace longrun {
 // parameters: "sliding_bos(stride=16)", "nonoverlap"; the evaluation's name if it has no protocol.
 // Leaves out defaults, and split, baseline and lengths, which are shown elsewhere. Unless `whole`,
 // it also leaves out the number of scored tokens (by default, it follows from the dataset) and the
-// parameters of an evaluation without a protocol. Under an extension: "nonoverlap under
-// pi(factor=4)". "" if the JSON is not an evaluation.
+// parameters of an evaluation without a protocol. With a dataset of its own and under an extension:
+// "nonoverlap on books under pi(factor=4)". "" if the JSON is not an evaluation.
 std::string EvaluationName(const Json& evaluation, bool whole);
 
 }  // namespace longrun

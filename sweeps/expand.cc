@@ -20,6 +20,7 @@
 #include "model/position_schedule/schedule.h"
 #include "model/train_config_errors.h"
 #include "model/train_fields.h"
+#include "sweeps/evaluated_dataset.h"
 #include "sweeps/extended.h"
 #include "sweeps/limits.h"
 #include "sweeps/run_errors.h"
@@ -29,6 +30,8 @@
 
 namespace longrun {
 namespace {
+
+constexpr std::size_t kDigitsShown = 8;  // of a fingerprint
 
 // A value for each axis.
 using Point = std::vector<const AxisValue*>;
@@ -751,19 +754,34 @@ class Expander {
     const auto known = evaluations_.find(dataset.name);
     if (known != evaluations_.end()) return known->second;
     std::vector<ResolvedEvaluation> resolved;
-    std::map<std::string, std::size_t> blocks;
+    // By the evaluation: its block, and its place in `resolved`.
+    std::map<std::string, std::pair<const EvaluationSpec*, std::size_t>> blocks;
     for (const EvaluationSpec& block : spec_.evaluations) {
       std::optional<ResolvedEvaluation> evaluation = ResolveEvaluation(point, block, dataset);
       if (!evaluation) continue;
       const auto [twin, is_new] =
-          blocks.emplace(CanonicalJson(evaluation->evaluation), block.index);
-      if (!is_new) {
-        Report(block.place, Str(PathOf(block), ": measures the same as spec.evaluate[",
-                                twin->second, "]; put its context_lengths there"));
+          blocks.emplace(CanonicalJson(WithDigestOnly(evaluation->evaluation)),
+                         std::pair(&block, resolved.size()));
+      if (is_new) {
+        resolved.push_back(std::move(*evaluation));
+        continue;
       }
-      resolved.push_back(std::move(*evaluation));
+      const auto& [first, index] = twin->second;
+      // They are the same only because of what the names mean now, or for these runs.
+      if (first->dataset != block.dataset) {
+        TakeLengths(evaluation->context_lengths, resolved[index].context_lengths);
+        continue;
+      }
+      Report(block.place, Str(PathOf(block), ": measures the same as spec.evaluate[", first->index,
+                              "]; put its context_lengths there"));
     }
     return evaluations_.emplace(dataset.name, std::move(resolved)).first->second;
+  }
+
+  static void TakeLengths(const std::vector<std::int64_t>& more, std::vector<std::int64_t>& all) {
+    std::set<std::int64_t> lengths(all.begin(), all.end());
+    lengths.insert(more.begin(), more.end());
+    all.assign(lengths.begin(), lengths.end());
   }
 
   void CheckEvaluations(bool causal) {
@@ -794,9 +812,32 @@ class Expander {
     return place == block.param_places.end() ? block.place : place->second;
   }
 
+  // The dataset that an evaluation of runs on `own` reads; null after a report.
+  const DatasetInfo* TextOf(const EvaluationSpec& block, const DatasetInfo& own) {
+    if (block.dataset.empty()) return &own;
+    const DatasetInfo& text = spec_.datasets.at(block.dataset);
+    const bool is_own = text.digest == own.digest;
+    if (is_own && !block.allows_train_overlap && block.params.value("split", "") == "train") {
+      Report(PlaceOf(block, "split"), Str(PathOf(block), ".split: ", TrainOverlapError()));
+      return nullptr;
+    }
+    if (text.tokenizer_fingerprint == own.tokenizer_fingerprint) return &text;
+    Report(
+        PlaceOf(block, "dataset"),
+        Str(PathOf(block), ".dataset: dataset \"", text.name, "\" was made with tokenizer ",
+            text.tokenizer_fingerprint.substr(0, kDigitsShown), ", but the models of dataset \"",
+            own.name, "\" read tokenizer ", own.tokenizer_fingerprint.substr(0, kDigitsShown),
+            ": import its text again with the tokenizer of \"", own.name, "\" (`longrun data ",
+            "inspect ", own.name, "` names it; `longrun data import NAME --tokenizer TOKENIZER`)"));
+    return nullptr;
+  }
+
   std::optional<ResolvedEvaluation> ResolveEvaluation(const Point& point,
                                                       const EvaluationSpec& block,
-                                                      const DatasetInfo& dataset) {
+                                                      const DatasetInfo& own) {
+    const DatasetInfo* const text = TextOf(block, own);
+    if (text == nullptr) return std::nullopt;
+    const DatasetInfo& dataset = *text;
     // Defaults that depend on the dataset are written out, so that a cell does not depend on the
     // other lengths of its sweep.
     Json params = block.params;
@@ -818,11 +859,17 @@ class Expander {
     if (block.evaluation->writes) params.erase(kBaselineParam);
     std::vector<RowName> rows = block.evaluation->rows(params);
     const bool has_baseline = block.evaluation->variants_are_models && rows.size() > 1;
-    if (has_baseline && !dataset.split_tokens.contains("train")) {
-      CheckSplit(point, dataset, "train", 0);
+    // A baseline counts the tokens of what the run is trained on.
+    if (has_baseline && !own.split_tokens.contains("train")) {
+      CheckSplit(point, own, "train", 0);
       return std::nullopt;
     }
-    return ResolvedEvaluation{.evaluation = Json{{std::string(block.evaluation->name), params}},
+    Json evaluation = {{std::string(block.evaluation->name), params}};
+    if (dataset.digest != own.digest) {
+      evaluation = WithEvaluatedDataset(std::move(evaluation),
+                                        {.name = dataset.name, .digest = dataset.digest});
+    }
+    return ResolvedEvaluation{.evaluation = std::move(evaluation),
                               .context_lengths = lengths,
                               .rows = std::move(rows),
                               .variants_are_models = block.evaluation->variants_are_models,

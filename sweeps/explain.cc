@@ -238,9 +238,8 @@ std::vector<Json> ExplainParams(const std::string& owner, std::span<const ParamS
   return params;
 }
 
-// The key allow_train_overlap, which every evaluation that reads a split has.
-Json ExplainOverlap(const std::string& owner) {
-  const KeyRow& row = TrainOverlapKey();
+// A key of an evaluation that is not one of its parameters.
+Json ExplainBesideParams(const std::string& owner, const KeyRow& row) {
   return {{"path", Str(owner, ".", row.path)}, {"kind", "key"},
           {"meaning", row.spec.meaning},       {"value", ExpectedValue(row)},
           {"default", row.spec.default_value}, {"required", false}};
@@ -365,7 +364,9 @@ Result<Json> ExplainEvaluation(std::string_view rest) {
   ASSIGN_OR_RETURN(const Evaluation* evaluation, FindEvaluation(name));
   const std::string path = Str(kEvaluate, ".", name);
   std::vector<Json> below = ExplainParams(path, evaluation->params);
-  if (HasSplitParam(*evaluation)) below.push_back(ExplainOverlap(path));
+  for (const KeyRow* const row : KeysBesideParams(*evaluation)) {
+    below.push_back(ExplainBesideParams(path, *row));
+  }
   return WithMembers({{"path", path},
                       {"kind", "evaluation"},
                       {"meaning", evaluation->meaning},
@@ -570,7 +571,9 @@ std::vector<std::string> ExplainPaths() {
   for (const Evaluation* const evaluation : Evaluations()) {
     const std::string owner = Str(kEvaluate, ".", evaluation->name);
     add_params(owner, evaluation->params);
-    if (HasSplitParam(*evaluation)) paths.push_back(Str(owner, ".", TrainOverlapKey().path));
+    for (const KeyRow* const row : KeysBesideParams(*evaluation)) {
+      paths.push_back(Str(owner, ".", row->path));
+    }
   }
   paths.emplace_back(kExtension);
   for (const Extension* const extension : Extensions()) {

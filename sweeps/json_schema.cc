@@ -170,12 +170,10 @@ Json EvaluationsSchema() {
   for (const Evaluation* const evaluation : Evaluations()) {
     Json params = ParamsSchema(evaluation->params);
     params["description"] = evaluation->meaning;
-    if (HasSplitParam(*evaluation)) {
-      const KeyRow& overlap = TrainOverlapKey();
-      params["properties"][std::string(overlap.path)] =
-          Json{{"type", "boolean"},
-               {"default", overlap.spec.default_value},
-               {"description", overlap.spec.meaning}};
+    for (const KeyRow* const row : KeysBesideParams(*evaluation)) {
+      Json& schema = params["properties"][row->path] = ValueSchema(row->spec);
+      if (!row->spec.default_value.is_null()) schema["default"] = row->spec.default_value;
+      schema["description"] = row->spec.meaning;
     }
     forms.push_back(Json{{"type", "object"},
                          {"properties", {{std::string(evaluation->name), std::move(params)}}},

@@ -569,7 +569,7 @@ class Reader {
                        DidYouMean(name.text, PositionMethodNames())));
       return std::nullopt;
     }
-    std::optional<Json> given = ReadParams((*method)->params, node, path, "method");
+    std::optional<Json> given = ReadParams((*method)->params, node, path, {"method"});
     if (given) (*given)["method"] = name.text;
     return given;
   }
@@ -605,7 +605,7 @@ class Reader {
                              DidYouMean(name.text, PositionScheduleNames())));
       return std::nullopt;
     }
-    std::optional<Json> given = ReadParams(schedule->params, node, path, "method");
+    std::optional<Json> given = ReadParams(schedule->params, node, path, {"method"});
     if (given) (*given)["method"] = name.text;
     return given;
   }
@@ -672,12 +672,13 @@ class Reader {
                      .place = node.place};
   }
 
-  // The parameters given in a map (without the key `apart`), checked against their table.
+  // The parameters given in a map (without the keys `apart`), checked against their table.
   std::optional<Json> ReadParams(std::span<const ParamSpec> specs, const YamlNode& node,
-                                 const std::string& path, std::string_view apart) {
+                                 const std::string& path,
+                                 std::initializer_list<std::string_view> apart) {
     Json given = Json::object();
     for (const YamlNode::Entry& entry : node.entries) {
-      if (entry.key == apart) continue;
+      if (std::ranges::find(apart, entry.key) != apart.end()) continue;
       const auto spec = std::ranges::find(specs, entry.key, &ParamSpec::name);
       given[entry.key] = spec != specs.end() ? TypeParam(*spec, entry.value) : Json();
     }
@@ -867,17 +868,27 @@ class Reader {
     const std::span<const ParamSpec> specs = (*evaluation)->params;
     const bool names_split = HasSplitParam(**evaluation);
     const std::optional<Json> given =
-        ReadParams(specs, entry.value, below, names_split ? TrainOverlapKey().path : "");
+        ReadParams(specs, entry.value, below,
+                   {EvaluatedDatasetKey().path, names_split ? TrainOverlapKey().path : ""});
     if (!given) return;
     Result<Json> params = ResolveParams(specs, *given, below);
     if (!params.ok()) return Report(entry.place, params.status().message());
-    if (names_split) CheckTrainOverlap(entry, below, *params);
+    const std::optional<std::string> dataset =
+        ReadEvaluatedDataset(**evaluation, entry, below, *params);
+    if (!dataset) return;
+    const bool allows_overlap = names_split && AllowsTrainOverlap(entry, below);
+    // Of another dataset, split train is not what the models were trained on: expand.cc knows.
+    if (names_split && dataset->empty() && !allows_overlap) {
+      CheckTrainOverlap(entry, below, *params);
+    }
     if (!CheckFile(**evaluation, entry, below, *params)) return;
     EvaluationSpec spec = {.evaluation = *evaluation,
                            .params = std::move(params).value(),
                            .place = entry.place,
                            .param_places = {},
-                           .index = index};
+                           .index = index,
+                           .dataset = *dataset,
+                           .allows_train_overlap = allows_overlap};
     for (const YamlNode::Entry& param : entry.value.entries) {
       spec.param_places[param.key] = param.value.place;
     }
@@ -898,26 +909,51 @@ class Reader {
     return false;
   }
 
+  // The name of the dataset that the evaluation reads; "": the run's own; nullopt: reported.
+  std::optional<std::string> ReadEvaluatedDataset(const Evaluation& evaluation,
+                                                  const YamlNode::Entry& entry,
+                                                  const std::string& below, const Json& params) {
+    const KeyRow& row = EvaluatedDatasetKey();
+    const YamlNode::Entry* const given = entry.value.Find(row.path);
+    if (given == nullptr) return "";
+    const std::string path = Str(below, ".", row.path);
+    const Place place = given->value.place;
+    if (!params.contains("split")) {
+      const auto split = std::ranges::find(evaluation.params, "split", &ParamSpec::name);
+      const bool may_read = split != evaluation.params.end() && split->only_with;
+      Report(given->place, Str(path, ": ", evaluation.name, " reads no text of a dataset",
+                               may_read ? Str(" unless its ", split->only_with->name, " is ",
+                                              Join(split->only_with->values, " or "))
+                                        : "",
+                               ": remove this key"));
+      return std::nullopt;
+    }
+    const Result<Json> value = TypeValue(row, given->value);
+    if (!value.ok()) {
+      Report(place, Str(path, ": ", value.status().message()));
+      return std::nullopt;
+    }
+    if (!IsKnown(row, *value, place, path)) return std::nullopt;
+    return value->get<std::string>();
+  }
+
+  bool AllowsTrainOverlap(const YamlNode::Entry& entry, const std::string& below) {
+    const KeyRow& row = TrainOverlapKey();
+    const YamlNode::Entry* const given = entry.value.Find(row.path);
+    if (given == nullptr) return false;
+    const Result<Json> value = TypeValue(row, given->value);
+    if (value.ok()) return value->get<bool>();
+    Report(given->value.place, Str(below, ".", row.path, ": ", value.status().message()));
+    return true;  // it has its error
+  }
+
   // A model must not be measured on its training data unless the file allows that explicitly.
   void CheckTrainOverlap(const YamlNode::Entry& entry, const std::string& below,
                          const Json& params) {
-    const KeyRow& row = TrainOverlapKey();
-    bool allowed = false;
-    if (const YamlNode::Entry* const given = entry.value.Find(row.path)) {
-      const Result<Json> value = TypeValue(row, given->value);
-      if (!value.ok()) {
-        return Report(given->value.place,
-                      Str(below, ".", row.path, ": ", value.status().message()));
-      }
-      allowed = value->get<bool>();
-    }
-    if (allowed || params.value("split", "") != "train") return;
+    if (params.value("split", "") != "train") return;
     const YamlNode::Entry* const split = entry.value.Find("split");
     Report(split != nullptr ? split->value.place : entry.place,
-           Str(below,
-               ".split: the models are trained on split train: choose validation or test, or "
-               "add ",
-               row.path, ": true"));
+           Str(below, ".split: ", TrainOverlapError()));
   }
 
   // ---- extensions ------------------------------------------------------------------------------
@@ -981,7 +1017,7 @@ class Reader {
              Str(path, ": unknown extension \"", name.text, "\"", DidYouMean(name.text, names)));
       return std::nullopt;
     }
-    std::optional<Json> given = ReadParams((*extension)->params, node, path, "method");
+    std::optional<Json> given = ReadParams((*extension)->params, node, path, {"method"});
     if (given) (*given)["method"] = name.text;
     return given;
   }
@@ -1010,7 +1046,7 @@ class Reader {
       return std::nullopt;
     }
     if (!ExpectKind(entry.value, Kind::kMap, path, "a map of parameters")) return std::nullopt;
-    const std::optional<Json> given = ReadParams(kind->params, entry.value, path, "");
+    const std::optional<Json> given = ReadParams(kind->params, entry.value, path, {});
     if (!given) return std::nullopt;
     Result<Json> params = ResolveParams(kind->params, *given, path);
     const std::string why =

@@ -113,10 +113,9 @@ std::string SweepReference() {
   for (const Evaluation* const evaluation : Evaluations()) {
     out += Str("\n## Evaluation `", evaluation->name, "`\n\n", evaluation->meaning, "\n(",
                evaluation->source, ")\n\n", kParamHead, ParamRows(evaluation->params));
-    if (HasSplitParam(*evaluation)) {
-      const KeyRow& overlap = TrainOverlapKey();
-      out += Str("| `", overlap.path, "` | ", ExpectedValue(overlap), " | ", ShowDefault(overlap),
-                 " | ", overlap.spec.meaning, " |\n");
+    for (const KeyRow* const row : KeysBesideParams(*evaluation)) {
+      out += Str("| `", row->path, "` | ", ExpectedValue(*row), " | ", ShowDefault(*row), " | ",
+                 row->spec.meaning, " |\n");
     }
   }
   for (const Extension* const extension : Extensions()) {

@@ -15,6 +15,7 @@
 #include "model/evaluation/evaluation.h"
 #include "model/evaluation/params.h"
 #include "model/extension/extension.h"
+#include "sweeps/evaluated_dataset.h"
 #include "sweeps/extended.h"
 #include "sweeps/schema.h"
 #include "sweeps/sweep.h"
@@ -227,8 +228,10 @@ Result<std::string> Written(const Reproduction& wanted) {
     for (const auto& [name, params] : evaluation.items()) {
       ASSIGN_OR_RETURN(const Evaluation* const what, FindEvaluation(name));
       Json written = what->as_given != nullptr ? what->as_given(params) : params;
+      const std::optional<EvaluatedDataset> read = EvaluatedDatasetOf(evaluation);
+      if (read) written[EvaluatedDatasetKey().path] = read->name;
       // It changes no number, so the stored evaluation does not contain it.
-      if (params.value("split", "") == "train") written["allow_train_overlap"] = true;
+      if (!read && params.value("split", "") == "train") written[TrainOverlapKey().path] = true;
       if (window.IsTooMuchFor(evaluation)) written[kBaselineParam] = kNoBaseline;
       text += Str("    - ", name, ": ", Flow(written), "\n");
     }
@@ -248,18 +251,28 @@ Result<std::string> KeyOf(const std::string& yaml, const Reproduction& wanted) {
                          .tokenizer_fingerprint = wanted.run.tokenizer_fingerprint,
                          .vocab_size = wanted.run.model.vocab_size,
                          .split_tokens = {{"train", kSplitTokens}, {"validation", kSplitTokens}},
-                         .mask_token = 0};  // the file or the model says which
+                         .mask_token = 0};       // the file or the model says which
+  std::map<std::string, std::string> evaluated;  // names and digests
   for (const Json& evaluation : wanted.evaluations) {
     for (const auto& [name, params] : evaluation.items()) {
       if (params.contains("split")) dataset.split_tokens[params.at("split")] = kSplitTokens;
     }
+    const std::optional<EvaluatedDataset> read = EvaluatedDatasetOf(evaluation);
+    if (read) evaluated.emplace(read->name, read->digest);
   }
+  const auto find = [&](const std::string& name) -> std::optional<DatasetInfo> {
+    DatasetInfo info = dataset;
+    info.name = name;
+    const auto other = evaluated.find(name);
+    if (name != wanted.dataset_name && other != evaluated.end()) info.digest = other->second;
+    return info;
+  };
   // Stands in for the parent, which only a coordinator knows: the run itself after one step.
   Run parent = wanted.run;
   parent.parent.clear();
   parent.train.tokens = parent.train.batch_tokens;
   const DatasetCatalogue catalogue = {
-      .find = [&](const std::string&) { return std::optional(dataset); },
+      .find = find,
       .names = {wanted.dataset_name},
       .find_run = [&](const std::string& key) -> Result<std::pair<std::string, Run>> {
         return std::pair(key, parent);

@@ -339,8 +339,28 @@ const KeyRow& TrainOverlapKey() {
   return row;
 }
 
+std::string TrainOverlapError() {
+  return Str("the models are trained on split train: choose validation or test, or add ",
+             TrainOverlapKey().path, ": true");
+}
+
+const KeyRow& EvaluatedDatasetKey() {
+  static const KeyRow row = {
+      .path = "dataset",
+      .spec = {.type = Type::kName,
+               .meaning = "a registered dataset to read instead of the run's own, made with the "
+                          "same tokenizer; its digest is part of the cell"},
+      .refers = KeyRow::Refers::kDataset};
+  return row;
+}
+
 bool HasSplitParam(const Evaluation& evaluation) {
   return std::ranges::find(evaluation.params, "split", &ParamSpec::name) != evaluation.params.end();
+}
+
+std::vector<const KeyRow*> KeysBesideParams(const Evaluation& evaluation) {
+  if (!HasSplitParam(evaluation)) return {};
+  return {&EvaluatedDatasetKey(), &TrainOverlapKey()};
 }
 
 const KeyRow* FindKey(std::string_view path) {

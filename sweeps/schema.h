@@ -72,7 +72,12 @@ std::vector<std::string> PathsOfName(std::string_view name, std::string_view bel
 // `allow_train_overlap` of an evaluation that names a split. It changes no number, so it is neither
 // a parameter of the evaluation nor part of a cell.
 const KeyRow& TrainOverlapKey();
+std::string TrainOverlapError();  // of a split: train without it
+// `dataset` of such an evaluation (evaluated_dataset.h).
+const KeyRow& EvaluatedDatasetKey();
 bool HasSplitParam(const Evaluation& evaluation);
+// The keys of an evaluation that are not among its parameters.
+std::vector<const KeyRow*> KeysBesideParams(const Evaluation& evaluation);
 
 // The possible axes of the matrix: position, train_length, dataset, seed, and the dotted paths
 // below spec ("train.optimizer.lr") of everything that changes a run.

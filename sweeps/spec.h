@@ -49,6 +49,8 @@ struct EvaluationSpec {
   Place place;
   std::map<std::string, Place> param_places;  // "context_lengths", "context_lengths[2]"
   std::size_t index = 0;                      // in spec.evaluate
+  std::string dataset = {};                   // the name of the one to read; "": the run's own
+  bool allows_train_overlap = false;
 };
 
 // An entry of spec.extend.

@@ -7,6 +7,7 @@
 #include "base/hash.h"
 #include "base/str.h"
 #include "sweeps/claim.h"
+#include "sweeps/evaluated_dataset.h"
 #include "sweeps/extended.h"
 #include "sweeps/limits.h"
 #include "sweeps/schema.h"
@@ -119,7 +120,7 @@ std::string EvaluateTaskKey(const std::string& run_key, const Json& evaluation,
   std::set<std::string> ids;  // the variants of a cell share its id
   for (const ExpectedCell& cell : cells) ids.insert(cell.cell);
   return Sha256Hex(CanonicalJson(Json{{"cells", ids},
-                                      {"evaluation", WithoutExtension(evaluation)},
+                                      {"evaluation", WithDigestOnly(WithoutExtension(evaluation))},
                                       {"extension", ExtensionIn(evaluation)},
                                       {"kind", "evaluate"},
                                       {"run_key", run_key}}));
@@ -128,8 +129,8 @@ std::string EvaluateTaskKey(const std::string& run_key, const Json& evaluation,
 std::string CellKey(const std::string& run_key, const Json& evaluation,
                     std::int64_t context_length) {
   // Builds the canonical JSON by hand, to avoid a copy of the evaluation for every cell of a sweep.
-  return Sha256Hex(Str("{\"context_length\":", context_length,
-                       ",\"evaluation\":", CanonicalJson(WithoutExtension(evaluation)),
+  return Sha256Hex(Str("{\"context_length\":", context_length, ",\"evaluation\":",
+                       CanonicalJson(WithDigestOnly(WithoutExtension(evaluation))),
                        ",\"extension\":", CanonicalJson(ExtensionIn(evaluation)),
                        ",\"run_key\":", CanonicalJson(run_key), "}"));
 }

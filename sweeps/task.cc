@@ -10,6 +10,7 @@
 #include "base/random.h"
 #include "base/str.h"
 #include "model/extension/extension.h"
+#include "sweeps/evaluated_dataset.h"
 #include "sweeps/extended.h"
 #include "sweeps/fields.h"
 
@@ -79,6 +80,21 @@ Status CheckTask(const TaskFile& task) {
         Str("task: checkpoint_every_ms ", task.checkpoint_every_ms, ", checkpoint_keep ",
             task.checkpoint_keep, " and grace_ms ", task.grace_ms, " must be at least 0, 1 and 0"));
   }
+  return Status();
+}
+
+// Takes the dataset that an evaluation reads instead of the run's own.
+Status ReadEvaluatedDataset(const Json& json, TaskFile& task) {
+  if (!task.evaluation.is_object() || task.evaluation.size() != 1) {
+    return Status(Code::kInvalidArgument, "task.evaluated_dataset: belongs to an evaluation");
+  }
+  EvaluatedDataset dataset;
+  JsonFields fields(json, "task.evaluated_dataset");
+  fields.String("name", dataset.name).String("digest", dataset.digest);
+  fields.String("path", dataset.path);
+  RETURN_IF_ERROR(fields.Done());
+  RETURN_IF_ERROR(ExpectHex("task.evaluated_dataset.digest", dataset.digest));
+  task.evaluation = WithEvaluatedDataset(std::move(task.evaluation), dataset);
   return Status();
 }
 
@@ -155,7 +171,7 @@ Json TaskFile::ToJson() const {
       {"epoch", Str(epoch)},
       {"kind", EnumName(kind)},
       {"run", run.ToJson()},
-      {"evaluation", WithoutExtension(evaluation)},
+      {"evaluation", WithoutEvaluatedDataset(WithoutExtension(evaluation))},
       {"extension", ExtensionOf(evaluation)},
       {"init", ToJsonOrNull(init)},
       {"resume", ToJsonOrNull(resume)},
@@ -171,6 +187,10 @@ Json TaskFile::ToJson() const {
       {"grace_ms", grace_ms},
       {"expected_cells", std::move(cells)}});
   if (activation_checkpointing) json["activation_checkpointing"] = true;
+  if (const std::optional<EvaluatedDataset> read = EvaluatedDatasetOf(evaluation)) {
+    json["evaluated_dataset"] = {
+        {"name", read->name}, {"digest", read->digest}, {"path", read->path}};
+  }
   return json;
 }
 
@@ -201,6 +221,8 @@ Result<TaskFile> TaskFile::FromJson(const Json& json) {
   if (json.contains("activation_checkpointing")) {
     fields.Bool("activation_checkpointing", task.activation_checkpointing);
   }
+  Json evaluated_dataset;
+  if (json.contains("evaluated_dataset")) fields.Member("evaluated_dataset", evaluated_dataset);
   RETURN_IF_ERROR(fields.Done());
 
   if (rank != 0 || world != 1 || !rendezvous.is_null()) {
@@ -215,6 +237,7 @@ Result<TaskFile> TaskFile::FromJson(const Json& json) {
     ASSIGN_OR_RETURN(const Json resolved, ResolveExtension(extension));
     task.evaluation = WithExtension(std::move(task.evaluation), resolved);
   }
+  if (!evaluated_dataset.is_null()) RETURN_IF_ERROR(ReadEvaluatedDataset(evaluated_dataset, task));
   ASSIGN_OR_RETURN(task.epoch, ParseEpoch(epoch));
   ASSIGN_OR_RETURN(task.kind, ParseTaskKind(kind));
   ASSIGN_OR_RETURN(task.execution, Execution::FromJson(Json{{"device", device},

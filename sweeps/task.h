@@ -60,8 +60,8 @@ struct TaskFile {
   std::uint64_t epoch = 0;  // fencing token; a string in JSON
   TaskKind kind = TaskKind::kTrain;
   Run run;
-  // {"perplexity": {params without context_lengths}} or null. Here the evaluation contains its
-  // extension (extended.h); in the JSON, the extension is a separate member.
+  // {"perplexity": {params without context_lengths}} or null. Here it has its extension and its
+  // dataset (extended.h, evaluated_dataset.h); in the JSON, these are separate members.
   Json evaluation;
   // evaluate: the weights; train: the imported checkpoint from which the run starts.
   std::optional<CheckpointRef> init;

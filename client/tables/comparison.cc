@@ -10,6 +10,7 @@
 #include "base/str.h"
 #include "client/tables/estimate.h"
 #include "client/tables/metric.h"
+#include "sweeps/evaluated_dataset.h"
 #include "sweeps/extended.h"
 
 namespace longrun::client {
@@ -36,8 +37,9 @@ void Collect(const std::string& path, const Json& a, const Json& b,
 // this.
 struct Place {
   const ResultRow* row = nullptr;
-  // Only of an evaluation under an extension: with the extension as a person gives it, so that what
-  // follows from a run's train length is not a difference.
+  // Only of an evaluation under an extension or of another dataset than the run's: with the
+  // extension as a person gives it, so that what follows from a run's train length is not a
+  // difference, and without the name of the dataset, which may change.
   std::optional<Json> evaluation = {};
 
   auto Key() const {
@@ -52,9 +54,10 @@ struct Place {
 
 Place PlaceOf(const ResultRow& row, const ResultRun* run) {
   Place place{.row = &row};
+  if (EvaluatedDatasetOf(row.evaluation)) place.evaluation = WithDigestOnly(row.evaluation);
   if (ExtensionOf(row.evaluation).is_null() || run == nullptr) return place;
   const Json length = run->resolved.value("/train/train_length"_json_pointer, Json(0));
-  place.evaluation = WithExtension(WithoutExtension(row.evaluation),
+  place.evaluation = WithExtension(WithDigestOnly(WithoutExtension(row.evaluation)),
                                    ExtensionName(row.evaluation, length.get<std::int64_t>()));
   return place;
 }
@@ -82,7 +85,7 @@ Side SideOf(const ResultMetric& metric, const RowOfRun& one) {
   Side side{.status = body.status};
   if (side.status != "ok") return side;
   side.reading = metric.Read(body);
-  if (side.reading && one.run != nullptr) side.reading->blocks.text = TextOf(*one.run, body);
+  if (side.reading && one.run != nullptr) side.reading->blocks.text = TextOf(*one.run, *one.row);
   return side;
 }
 

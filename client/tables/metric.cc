@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/str.h"
 #include "client/tables/by_position.h"
+#include "sweeps/evaluated_dataset.h"
 
 namespace longrun::client {
 namespace {
@@ -178,10 +179,10 @@ std::set<std::string> SourcesOf(const std::vector<SweepResults>& results) {
   return sources;
 }
 
-std::string TextOf(const ResultRun& run, const RowBody& body) {
-  const std::string digest = DatasetDigest(run);
+std::string TextOf(const ResultRun& run, const ResultRow& row) {
+  const std::string digest = DigestOfText(row.evaluation, DatasetDigest(run));
   return Str(digest.empty() ? run.dataset : digest, " ",
-             body.split ? std::string_view(*body.split) : "");
+             row.body.split ? std::string_view(*row.body.split) : "");
 }
 
 void AddSources(const std::string& metric, const std::optional<std::string>& protocol,

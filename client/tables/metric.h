@@ -89,7 +89,7 @@ std::vector<ResultMetric> MetricsOf(const std::set<std::string>& sources);
 // The metrics of all rows, including those in buckets.
 std::set<std::string> SourcesOf(const std::vector<SweepResults>& results);
 // The text that a run's row scores: the dataset's digest and the split.
-std::string TextOf(const ResultRun& run, const RowBody& body);
+std::string TextOf(const ResultRun& run, const ResultRow& row);
 // The metrics of one row.
 void AddSources(const std::string& metric, const std::optional<std::string>& protocol,
                 std::set<std::string>& sources);

@@ -19,6 +19,7 @@
 #include "client/words/position_range.h"
 #include "client/words/render.h"
 #include "model/evaluation/evaluation.h"
+#include "sweeps/evaluated_dataset.h"
 #include "sweeps/evaluation_name.h"
 #include "sweeps/extended.h"
 #include "sweeps/window_baseline.h"
@@ -29,7 +30,7 @@ namespace {
 // What an evaluation gives without a model, for each dataset (`baseline` of a sweep file).
 constexpr std::string_view kBaseline = "unigram";
 
-constexpr std::size_t kExtension = 5, kVariant = 6;  // in EvaluationAxes()
+constexpr std::size_t kExtension = 6, kVariant = 7;  // in EvaluationAxes()
 
 constexpr std::string_view kEvaluationAxis = "evaluation";
 
@@ -236,7 +237,8 @@ class Pivot {
         const auto run = run_of_.find({s, row.run_key});
         if (run == run_of_.end()) continue;
         if (!row.body.depth) over_all_depths_.emplace(row.run_key, row.cell, row.body.metric);
-        evaluations_.Add(row, run->second->dataset());
+        NoteEvaluatedDataset(*run->second, row);
+        evaluations_.Add(row, TextName(*run->second, row));
         if (ExtensionOf(row.evaluation).is_null()) continue;
         has_extensions_ = true;
         shows_extensions_ =
@@ -295,16 +297,18 @@ class Pivot {
   void CollectRow(std::size_t s, const RunRef& run, const ResultMetric& metric,
                   const ResultRow& row) {
     const RowBody& body = row.body;
-    const Json& evaluation = evaluations_.TextOf(row, run.dataset());
+    if (has_evaluated_datasets_) texts_of_.emplace(&run, TextName(run, row));
+    const Json& evaluation = evaluations_.TextOf(row, TextName(run, row));
     // Which averaging a row has that is not there yet, its fellows say. What is no mean over tokens
     // is not told apart by it: its variant says how it was taken.
     std::optional<std::string> averaging = metric.is_nll() ? body.averaging : std::nullopt;
     if (!averaging && metric.is_nll()) averaging = averaging_[AveragingKeyOf(s, body)];
     // On EvaluationAxes().
-    Json values = Json::array({metric.name, AxisValue(body.split), ProtocolOf(metric, row),
-                               evaluation, AxisValue(averaging), ExtensionValue(run, row),
-                               AxisValue(body.variant), AxisValue(body.depth),
-                               AxisValue(body.tokens_of_context), AxisValue(body.context_length)});
+    Json values =
+        Json::array({metric.name, EvaluatedDatasetValue(run, row), AxisValue(body.split),
+                     ProtocolOf(metric, row), evaluation, AxisValue(averaging),
+                     ExtensionValue(run, row), AxisValue(body.variant), AxisValue(body.depth),
+                     AxisValue(body.tokens_of_context), AxisValue(body.context_length)});
     std::string key = CanonicalJson(values);
     auto& shared = place_of_[key];
     if (shared == nullptr) {
@@ -315,8 +319,7 @@ class Pivot {
     }
     rows_[{&run, shared.get()}] = &row;
     if (names_evaluations_) {
-      const std::string short_name =
-          EvaluationName(WithoutExtension(row.evaluation), /*whole=*/false);
+      const std::string short_name = EvaluationName(Plain(row.evaluation), /*whole=*/false);
       titles_[shared.get()].insert({short_name, TitleOfEvaluation(short_name, evaluation)});
     }
     if (in_sweep_.emplace(s, shared.get()).second) places_.emplace_back(s, shared);
@@ -328,6 +331,41 @@ class Pivot {
     const bool has_name = row.evaluation.is_object() && !row.evaluation.empty();
     if (row.body.protocol || !metric.is_share() || !has_name) return AxisValue(row.body.protocol);
     return row.evaluation.begin().key();
+  }
+
+  // Without what has an axis of its own.
+  static Json Plain(const Json& evaluation) {
+    return WithoutEvaluatedDataset(WithoutExtension(evaluation));
+  }
+
+  // Of the dataset that an evaluation read.
+  static std::string TextName(const RunRef& run, const ResultRow& row) {
+    const std::optional<EvaluatedDataset> read = EvaluatedDatasetOf(row.evaluation);
+    return read ? read->name : run.dataset();
+  }
+
+  void NoteEvaluatedDataset(const RunRef& run, const ResultRow& row) {
+    const std::optional<EvaluatedDataset> read = EvaluatedDatasetOf(row.evaluation);
+    if (!read || !texts_of_.emplace(&run, read->name).second) return;
+    has_evaluated_datasets_ = true;
+    const auto is_trained_on_it = [&read](const RunRef& other) {
+      return other.dataset() == read->name;
+    };
+    names_own_datasets_ = names_own_datasets_ || std::ranges::any_of(runs_, is_trained_on_it);
+  }
+
+  Json EvaluatedDatasetValue(const RunRef& run, const ResultRow& row) const {
+    if (!has_evaluated_datasets_) return Json();
+    const std::optional<EvaluatedDataset> read = EvaluatedDatasetOf(row.evaluation);
+    if (read) return read->name;
+    return names_own_datasets_ ? Json(run.dataset()) : Json();
+  }
+
+  // Whether the run was evaluated on the text of a place at all: not all runs need be.
+  bool ReadsTextOf(const RunRef& run, const Coordinates& place) const {
+    if (!has_evaluated_datasets_) return true;
+    const Json& name = place.At(std::string(kEvaluatedDatasetAxis));
+    return texts_of_.contains({&run, name.is_null() ? run.dataset() : name.get<std::string>()});
   }
 
   // Null in results without any extension, which need no such axis.
@@ -560,6 +598,7 @@ class Pivot {
         for (const auto& [of, place] : places_) {
           if (of != s || !Keeps(run, *place)) continue;
           const auto row = rows_.find({&run, place.get()});
+          if (row == rows_.end() && !ReadsTextOf(run, *place)) continue;
           const bool apart = baselines_apart_ && place->At("variant") == kBaseline;
           const bool compares = request_.relative || request_.against.has_value();
           if (apart && (row == rows_.end() || compares)) continue;
@@ -777,7 +816,7 @@ class Pivot {
       for (const auto& [column, seeds] : line) {
         for (const Wanted& wanted : seeds) {
           if (wanted.row == nullptr) continue;
-          names.insert(EvaluationName(WithoutExtension(wanted.row->evaluation), /*whole=*/false));
+          names.insert(EvaluationName(Plain(wanted.row->evaluation), /*whole=*/false));
         }
       }
     }
@@ -927,7 +966,8 @@ class Pivot {
     std::vector<Json> key = wanted.place->values;
     key.at(kExtension) = nullptr;
     if (wanted.place->metric->variants_are_models()) key.at(kVariant) = nullptr;
-    key.emplace_back(wanted.run->dataset());
+    const bool is_own = wanted.place->At(std::string(kEvaluatedDatasetAxis)).is_null();
+    key.emplace_back(is_own ? wanted.run->dataset() : "");
     return CanonicalJson(key);
   }
 
@@ -1028,6 +1068,9 @@ class Pivot {
   std::size_t last_averaged_of_ = 0;
   bool has_extensions_ = false;
   bool shows_extensions_ = false;  // of the metrics shown
+  bool has_evaluated_datasets_ = false;
+  bool names_own_datasets_ = false;                           // kEvaluatedDatasetAxis
+  std::set<std::pair<const RunRef*, std::string>> texts_of_;  // datasets that each run was read on
   // By resolved extension and train length.
   std::map<std::pair<std::string, std::int64_t>, Json> extension_names_;
   // Of runs, cells and metrics: those with a row over all depths.

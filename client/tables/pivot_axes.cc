@@ -48,11 +48,12 @@ RunRef MakeRunRef(std::string sweep, const ResultRun& run) {
 }
 
 const std::vector<std::string>& EvaluationAxes() {
-  static const std::vector<std::string> axes = {
-      "metric",        "split",     "protocol",
-      "evaluation",    "averaging", "extension",
-      "variant",       "depth",     std::string(kPositionAxis),
-      "context_length"};
+  static const std::vector<std::string> axes = {"metric",        std::string(kEvaluatedDatasetAxis),
+                                                "split",         "protocol",
+                                                "evaluation",    "averaging",
+                                                "extension",     "variant",
+                                                "depth",         std::string(kPositionAxis),
+                                                "context_length"};
   return axes;
 }
 

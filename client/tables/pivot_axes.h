@@ -26,6 +26,10 @@ struct RunRef {
 
 RunRef MakeRunRef(std::string sweep, const ResultRun& run);
 
+// The dataset that an evaluation read. Null for the run's own, unless a run of the results was
+// trained on an evaluated dataset: then the own ones have their names, too.
+inline constexpr std::string_view kEvaluatedDatasetAxis = "evaluated_dataset";
+
 // The axes of an evaluation, in the order in which a table's title names them.
 bool IsEvaluationAxis(std::string_view axis);
 const std::vector<std::string>& EvaluationAxes();

@@ -201,7 +201,7 @@ Result<PivotCell> FoldSeeds(const ResultMetric& metric, const std::vector<SeedRo
     }
     std::optional<Reading> reading = ReadSeed(metric, seed, relative, value.status);
     if (reading && seed.row != nullptr) {
-      reading->blocks.text = TextOf(*seed.run->run, seed.row->body);
+      reading->blocks.text = TextOf(*seed.run->run, *seed.row);
     }
     cell.n_wanted += 1;
     const bool is_open = value.status == "missing" || value.status == "failed" ||

@@ -13,7 +13,8 @@ namespace {
 Json ParamsOf(const Json& evaluation) {
   if (!evaluation.is_object() || evaluation.empty()) return Json::object();
   Json params = evaluation.begin().value();
-  for (const char* key : {"split", "protocol", "baseline", "context_lengths", "extension"}) {
+  for (const char* key :
+       {"split", "protocol", "baseline", "context_lengths", "extension", "dataset"}) {
     params.erase(key);
   }
   return params;

@@ -98,8 +98,13 @@ Status ApplyWhere(std::vector<PivotFilter>& where, PublishedTable& published) {
 }
 
 // Of several tables those with the dataset, the split and the protocol of the published settings,
-// as far as there are any.
+// as far as there are any, and those of the text that the models were trained on.
 void KeepAsPublished(const PublishedTable& published, std::vector<PivotTable>& tables) {
+  const auto reads_another = [](const PivotTable& table) {
+    return std::ranges::any_of(
+        table.fixed, [](const auto& fixed) { return fixed.first == kEvaluatedDatasetAxis; });
+  };
+  if (!std::ranges::all_of(tables, reads_another)) std::erase_if(tables, reads_another);
   constexpr std::pair<const char*, const char*> kSettings[] = {
       {"dataset", "dataset"}, {"evaluate.split", "split"}, {"evaluate.protocol", "protocol"}};
   for (const auto& [key, axis] : kSettings) {

@@ -1,11 +1,13 @@
 #include "client/tables/sweep_results.h"
 
 #include <map>
+#include <optional>
 #include <set>
 #include <utility>
 
 #include "base/str.h"
 #include "client/words/render.h"
+#include "sweeps/evaluated_dataset.h"
 
 namespace longrun::client {
 
@@ -32,6 +34,7 @@ SweepResults ReadResults(std::string name, const v1::GetResultsResponse& answer)
                             .body = std::move(body),
                             .evaluation = JsonIn(row.evaluation_json())});
   }
+  TellDatasetsApart({&results, 1});
   return results;
 }
 
@@ -46,12 +49,33 @@ std::string DatasetDigest(const ResultRun& run) {
   return digest != dataset->end() && digest->is_string() ? digest->get<std::string>() : "";
 }
 
-void TellDatasetsApart(std::vector<SweepResults>& results) {
+void TellDatasetsApart(std::span<SweepResults> results) {
   std::map<std::string, std::set<std::string>> digests;
+  std::map<std::string, std::string> names;  // of evaluated datasets: one for each digest
   for (const SweepResults& result : results) {
-    for (const ResultRun& run : result.runs) digests[run.dataset].insert(DatasetDigest(run));
+    for (const ResultRun& run : result.runs) {
+      digests[run.dataset].insert(DatasetDigest(run));
+      names.emplace(DatasetDigest(run), run.dataset);
+    }
+  }
+  for (const SweepResults& result : results) {
+    for (const ResultRow& row : result.rows) {
+      const std::optional<EvaluatedDataset> read = EvaluatedDatasetOf(row.evaluation);
+      if (!read) continue;
+      const auto name = names.emplace(read->digest, read->name).first;
+      digests[name->second].insert(read->digest);
+    }
   }
   for (SweepResults& result : results) {
+    for (ResultRow& row : result.rows) {
+      std::optional<EvaluatedDataset> read = EvaluatedDatasetOf(row.evaluation);
+      if (!read) continue;
+      read->name = names.at(read->digest);
+      if (digests.at(read->name).size() > 1) {
+        read->name = Str(read->name, "@", ShortId(read->digest));
+      }
+      row.evaluation = WithEvaluatedDataset(std::move(row.evaluation), *read);
+    }
     for (ResultRun& run : result.runs) {
       if (digests.at(run.dataset).size() == 1) continue;
       run.dataset = Str(run.dataset, "@", ShortId(DatasetDigest(run)));

@@ -1,6 +1,7 @@
 // The results of a sweep: an answer of GetResults, read once, with the JSON in it parsed.
 #pragma once
 
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -34,11 +35,13 @@ struct SweepResults {
   std::vector<ResultRow> rows = {};
 };
 
-// Leaves out rows whose body has no metric or no status: a table has no place for them.
+// Leaves out rows whose body has no metric or no status: a table has no place for them. Tells the
+// answer's datasets apart.
 SweepResults ReadResults(std::string name, const v1::GetResultsResponse& answer);
 // Adds the beginning of the digest to a dataset's name if the results have several datasets of this
-// name, for example because the name was registered again with other texts.
-void TellDatasetsApart(std::vector<SweepResults>& results);
+// name, for example because the name was registered again with other texts. A dataset that was
+// evaluated under several names gets one of them everywhere.
+void TellDatasetsApart(std::span<SweepResults> results);
 // "mybook" of "mybook" and of "mybook@0e5a8f1c".
 std::string_view DatasetName(std::string_view dataset);
 // The digest of the run's dataset; "" if the run does not have it.

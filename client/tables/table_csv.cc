@@ -6,6 +6,7 @@
 #include <set>
 
 #include "base/str.h"
+#include "client/tables/pivot_axes.h"
 #include "client/tables/table_parts.h"
 #include "client/words/render.h"
 
@@ -53,9 +54,9 @@ Columns ColumnsOf(const std::vector<PivotTable>& tables) {
   for (const PivotTable& table : tables) {
     used.insert(table.row_axes.begin(), table.row_axes.end());
     used.insert(table.col_axes.begin(), table.col_axes.end());
-    // It has a column wherever a sweep has extensions, as one of those below.
+    // They have a column wherever a sweep has extensions, or evaluations of several datasets.
     for (const auto& [axis, value] : table.fixed) {
-      if (axis == "extension") used.insert(axis);
+      if (axis == "extension" || axis == kEvaluatedDatasetAxis) used.insert(axis);
     }
     for (const ResultMetric& metric : table.metrics) {
       metrics.insert(metric.name);

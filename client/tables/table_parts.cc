@@ -10,6 +10,7 @@
 
 #include "base/str.h"
 #include "base/units.h"
+#include "client/tables/pivot_axes.h"
 #include "client/tables/pivot_evaluations.h"
 #include "client/words/render.h"
 
@@ -165,8 +166,8 @@ std::string TableTitle(const PivotTable& table) {
   std::vector<std::string> fixed;
   for (const auto& [axis, value] : table.fixed) {
     if (value.is_null()) continue;  // as the split of what reads no text
-    const bool speaks =
-        axis == "split" || axis == "protocol" || axis == "dataset" || axis == "variant";
+    const bool speaks = axis == "split" || axis == "protocol" || axis == "dataset" ||
+                        axis == "variant" || axis == kEvaluatedDatasetAxis;
     if (axis == "protocol" && !table.protocol.empty()) {
       fixed.push_back(table.protocol);
       continue;

@@ -11,6 +11,7 @@
 #include "base/str.h"
 #include "client/tables/pivot_axes.h"
 #include "client/words/render.h"
+#include "sweeps/evaluated_dataset.h"
 #include "sweeps/extended.h"
 
 namespace longrun::client {
@@ -45,7 +46,8 @@ std::string WorseThanGuessing(const std::vector<SweepResults>& results) {
       const RowBody& body = row.body;
       const bool is_loss = body.metric == "nll" && body.status == "ok" && body.value &&
                            !body.variant && body.context_length &&
-                           ExtensionOf(row.evaluation).is_null();
+                           ExtensionOf(row.evaluation).is_null() &&
+                           !EvaluatedDatasetOf(row.evaluation);
       const auto run = runs.find(row.run_key);
       if (!is_loss || run == runs.end()) continue;
       const RunRef ref = MakeRunRef(result.name, *run->second);

@@ -69,6 +69,7 @@ struct FoundMap {
 struct MapArtifact {
   AttentionMapName name;
   Json extension = nullptr;  // resolved; null: none
+  std::string dataset;       // that was read; "": the run's own
   std::string file_name;
   std::string sha256;
 };
@@ -91,11 +92,13 @@ Result<Json> ExtensionIn(const Json& column) {
 Result<std::vector<MapArtifact>> MapsOfRun(RetryingClient& client, const std::string& run_key) {
   LR_CHECK(IsSha256Hex(run_key));
   const std::string of_run = Str(" WHERE run_key = '", run_key, "'");
-  ASSIGN_OR_RETURN(const v1::QueryResponse answer,
-                   client.Query(Str("SELECT DISTINCT name, sha256, extension FROM artifacts"
-                                    " JOIN (SELECT DISTINCT attempt, extension FROM results",
-                                    of_run, ") USING (attempt)", of_run,
-                                    " AND name LIKE 'attention-%' ORDER BY name")));
+  ASSIGN_OR_RETURN(
+      const v1::QueryResponse answer,
+      client.Query(Str("SELECT DISTINCT name, sha256, extension, evaluated_dataset FROM"
+                       " artifacts JOIN (SELECT DISTINCT attempt, extension,"
+                       " evaluated_dataset FROM results",
+                       of_run, ") USING (attempt)", of_run,
+                       " AND name LIKE 'attention-%' ORDER BY name")));
   const Json rows = JsonIn(answer.rows_json());
   std::vector<MapArtifact> maps;
   for (const Json& row : rows) {
@@ -105,12 +108,13 @@ Result<std::vector<MapArtifact>> MapsOfRun(RetryingClient& client, const std::st
     ASSIGN_OR_RETURN(Json extension, ExtensionIn(row.at(2)));
     maps.push_back({.name = std::move(*name),
                     .extension = std::move(extension),
+                    .dataset = row.at(3).is_string() ? row.at(3).get<std::string>() : "",
                     .file_name = file_name,
                     .sha256 = row.at(1).get<std::string>()});
   }
   // The default choice comes first.
   std::ranges::stable_sort(maps, {}, [](const MapArtifact& map) {
-    return std::tuple(!map.extension.is_null(), map.name.values == "logits",
+    return std::tuple(!map.extension.is_null(), map.dataset, map.name.values == "logits",
                       -map.name.context_length, map.name.document, map.name.split != "validation",
                       map.name.tag);
   });
@@ -137,8 +141,9 @@ std::string Listed(const std::vector<MapArtifact>& maps) {
   std::vector<std::string> names;
   for (std::size_t i = 0; i < std::min(maps.size(), kListedMax); ++i) {
     const std::string extension = ExtensionShown(maps[i].extension);
-    names.push_back(
-        Str(maps[i].file_name, maps[i].extension.is_null() ? "" : Str(" under ", extension)));
+    names.push_back(Str(maps[i].file_name,
+                        maps[i].dataset.empty() ? "" : Str(" on ", maps[i].dataset),
+                        maps[i].extension.is_null() ? "" : Str(" under ", extension)));
   }
   if (maps.size() > kListedMax) names.push_back(Str("and ", maps.size() - kListedMax, " more"));
   return Join(names, ", ");
@@ -204,8 +209,9 @@ Result<FoundMap> FindInRun(RetryingClient& client, const ResultRun& run,
           chosen.extension.is_null()
               ? ""
               : Str(", under ", ExtensionText(AsGiven(chosen.extension, ref.train_length))));
-  found.origin = {Str("run ", ShortId(run_key)), Str("document ", chosen.name.document, " of ",
-                                                     chosen.name.split, " (", ref.dataset(), ")")};
+  found.origin = {Str("run ", ShortId(run_key)),
+                  Str("document ", chosen.name.document, " of ", chosen.name.split, " (",
+                      chosen.dataset.empty() ? ref.dataset() : chosen.dataset, ")")};
   return found;
 }
 

@@ -91,13 +91,14 @@ Status RemoveRest(CoordinatorConnection& connection, const std::string& folder,
   return removal->Finish();
 }
 
-// The names of the sweeps with runs on a dataset of that name. None if that cannot be determined:
-// it decides only what is said.
+// The names of the sweeps with runs or evaluations on a dataset of that name. None if that cannot
+// be determined: it decides only what is said.
 std::vector<std::string> SweepsOn(CoordinatorConnection& connection, const std::string& name) {
   if (!IsSafeName(name)) return {};
   const Result<v1::QueryResponse> answer = connection.Query(
-      Str("SELECT DISTINCT sweep FROM sweep_runs JOIN runs USING (run_key) WHERE runs.dataset = '",
-          name, "' ORDER BY sweep"));
+      Str("SELECT sweep FROM sweep_runs JOIN runs USING (run_key) WHERE runs.dataset = '", name,
+          "' UNION SELECT sweep FROM sweep_results WHERE evaluated_dataset = '", name,
+          "' ORDER BY sweep"));
   if (!answer.ok()) return {};
   const Json rows = JsonIn(answer->rows_json());
   std::vector<std::string> sweeps;

@@ -375,6 +375,7 @@ void AddPlan(Verbs& verbs) {
       std::fprintf(stderr, "%s", NotRefreshedText(RefreshOf(*plan)).c_str());
     }
     if (PlansNoEvaluation(*plan)) SayLine(EvaluatesNothing(plan->name()));
+    SayNotes(plan->notes());
     const std::size_t n_shown = limit->Of(*output, static_cast<std::size_t>(plan->runs_size()));
     if (*output == "json") {
       const auto n_kept = static_cast<int>(n_shown);

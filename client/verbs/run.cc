@@ -135,6 +135,7 @@ int Run(const RunArguments& arguments, const std::string& state) {
   if (!answer.ok()) return client->ReportFailure(answer.status());
   client.reset();
   SayWhatDiskItTakes(*answer);
+  SayNotes(answer->notes());
   const v1::RefreshInfo* const refresh = RefreshOf(*answer);
   std::fprintf(stderr, "%s\n", SubmissionText(answer->name(), answer->counts(), refresh).c_str());
   if (request->refresh_errors()) {

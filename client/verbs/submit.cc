@@ -56,6 +56,7 @@ void AddSubmit(Verbs& verbs) {
     Print(*output == "json"
               ? RenderJson(ToJson(*answer))
               : SubmissionText(answer->name(), answer->counts(), RefreshOf(*answer)) + "\n");
+    SayNotes(answer->notes());
     const v1::RefreshInfo* const refresh = RefreshOf(*answer);
     if (request->refresh_errors()) {
       std::fprintf(stderr, "%s", NotRefreshedText(refresh).c_str());

@@ -40,8 +40,12 @@ void AddValidate(Verbs& verbs) {
     }
     const auto n_runs = plan->runs_size();
     if (PlansNoEvaluation(*plan)) SayLine(EvaluatesNothing(plan->name()));
+    SayNotes(plan->notes());
     if (*output == "json") {
-      Print(RenderJson({{"file", file->file}, {"name", plan->name()}, {"runs", n_runs}}));
+      Json json = {{"file", file->file}, {"name", plan->name()}, {"runs", n_runs}};
+      if (!plan->notes().empty())
+        json["notes"] = std::vector<std::string>(plan->notes().begin(), plan->notes().end());
+      Print(RenderJson(json));
       return static_cast<int>(kExitOk);
     }
     Print(Str(file->file, ": ", Counted(n_runs, "run"), ", no mistakes\n"));

@@ -10,6 +10,7 @@
 #include "client/words/render.h"
 #include "model/hugging_face/config_file.h"
 #include "model/hugging_face/mask_token.h"
+#include "sweeps/evaluated_dataset.h"
 #include "sweeps/reproduce.h"
 
 namespace longrun::client {
@@ -36,32 +37,33 @@ Result<std::vector<Json>> Blocks(const Json& evaluations) {
   return blocks;
 }
 
-// The name under which the run's dataset is registered: its own,
-// else any name with the same content.
-std::string DatasetName(const std::string& own, const Run& run,
+// The name under which a dataset of the run is registered: its own, else any name with the same
+// content. `user`: "the run".
+std::string DatasetName(const EvaluatedDataset& wanted, const Run& run, std::string_view user,
                         const Repeated<v1::DatasetInfo>& datasets,
                         std::vector<std::string>& warnings) {
+  const std::string& own = wanted.name;
   std::string other;
   std::string own_digest;
   for (const v1::DatasetInfo& dataset : datasets) {
     const auto name = dataset.name();
     const bool same =
-        dataset.digest() == run.dataset_digest && dataset.tokenizer() == run.tokenizer_fingerprint;
+        dataset.digest() == wanted.digest && dataset.tokenizer() == run.tokenizer_fingerprint;
     if (same && name == own) return own;
     if (same && other.empty()) other = name;
     if (name == own) own_digest = dataset.digest();
   }
   if (!own_digest.empty()) {
     warnings.push_back(
-        Str("dataset \"", own, "\" points to other content now: its digest is ", own_digest,
-            ", but the run used ", run.dataset_digest,
+        Str("dataset \"", own, "\" points to other content now: its digest is ", own_digest, ", but ",
+            user, " used ", wanted.digest,
             other.empty()
                 ? "; register that content under a name (`longrun data "
                   "register NAME FOLDER`) and put the name into the file"
                 : Str("; \"", other, "\" has the right content, so the file names that one")));
   } else if (other.empty()) {
-    warnings.push_back(Str("dataset \"", own, "\" is not registered here: the run needs digest ",
-                           run.dataset_digest, " (`longrun data register ", own, " FOLDER`)"));
+    warnings.push_back(Str("dataset \"", own, "\" is not registered here: ", user, " needs digest ",
+                           wanted.digest, " (`longrun data register ", own, " FOLDER`)"));
   }
   return other.empty() ? own : other;
 }
@@ -93,7 +95,18 @@ Result<ReproducedRun> ReproduceFrom(const v1::RunInfo& run,
   ReproducedRun result{.run_key = run.run_key(), .yaml = {}};
   ASSIGN_OR_RETURN(Run parsed, Run::FromJson(JsonIn(run.run_json())));
   ASSIGN_OR_RETURN(std::vector<Json> blocks, Blocks(evaluations));
-  const std::string dataset = DatasetName(run.dataset(), parsed, datasets, result.warnings);
+  const std::string dataset = DatasetName({.name = run.dataset(), .digest = parsed.dataset_digest},
+                                          parsed, "the run", datasets, result.warnings);
+  std::map<std::string, std::string> evaluated;  // digests and names
+  for (Json& block : blocks) {
+    const std::optional<EvaluatedDataset> read = EvaluatedDatasetOf(block);
+    if (!read) continue;
+    const auto [found, is_new] = evaluated.try_emplace(read->digest);
+    if (is_new) {
+      found->second = DatasetName(*read, parsed, "its evaluation", datasets, result.warnings);
+    }
+    block = WithEvaluatedDataset(std::move(block), {.name = found->second, .digest = read->digest});
+  }
   ASSIGN_OR_RETURN(std::optional<ModelInfo> init, InitOf(parsed, models));
   Reproduction wanted{.run = std::move(parsed),
                       .sweep_name = "reproduce-" + ShortId(result.run_key),
@@ -103,6 +116,10 @@ Result<ReproducedRun> ReproduceFrom(const v1::RunInfo& run,
   wanted.notes = {Str("gives run ", result.run_key, " again"),
                   Str("dataset ", dataset, " must have digest ", wanted.run.dataset_digest),
                   Str("  and tokenizer ", wanted.run.tokenizer_fingerprint)};
+  for (const auto& [digest, name] : evaluated) {
+    wanted.notes.push_back(
+        Str("dataset ", name, ", which it is evaluated on, must have digest ", digest));
+  }
   if (wanted.init) {
     wanted.notes.push_back(
         Str("model ", wanted.init->name, " must have digest ", wanted.init->digest));

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/str.h"
+#include "client/console/output.h"
 #include "client/words/render.h"
 
 namespace longrun::client {
@@ -19,6 +20,10 @@ constexpr std::size_t kNotRefreshedShown = 20;
 
 std::string EvaluatesNothing(const std::string& sweep) {
   return Str(sweep, " evaluates nothing: its file has no `evaluate`");
+}
+
+void SayNotes(const Repeated<std::string>& notes) {
+  for (const std::string& note : notes) SayLine(Str("note: ", note));
 }
 
 std::string SubmissionText(const std::string& name, const v1::SubmitCounts& counts,

@@ -10,6 +10,9 @@ namespace longrun::client {
 // "my-sweep evaluates nothing: its file has no `evaluate`": every verb says the same.
 std::string EvaluatesNothing(const std::string& sweep);
 
+// Prints each note of an answer about a sweep file on stderr: "note: ..."
+void SayNotes(const Repeated<std::string>& notes);
+
 // `name`: the sweep's. `refresh`: the numbers to measure again; null if nobody asked for this.
 std::string SubmissionText(const std::string& name, const v1::SubmitCounts& counts,
                            const v1::RefreshInfo* refresh = nullptr);

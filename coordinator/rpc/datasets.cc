@@ -10,6 +10,7 @@
 #include "base/files.h"
 #include "base/str.h"
 #include "model/data/dataset.h"
+#include "sweeps/evaluated_dataset.h"
 
 namespace longrun::coordinator {
 namespace {
@@ -55,15 +56,18 @@ Result<DatasetRow> DatasetOf(const v1::RegisterDatasetRequest& request) {
   return row;
 }
 
-// kFailedPrecondition while a task that has not ended reads the dataset.
-Status CheckUnused(Core& core, StoreReader& reader, const std::string& name) {
+// kFailedPrecondition while a task that has not ended reads the dataset: as the one of its run, or
+// as the one that its evaluation names.
+Status CheckUnused(Core& core, StoreReader& reader, const DatasetRow& dataset) {
+  const std::string& name = dataset.info.name;
   ASSIGN_OR_RETURN(const std::vector<SweepRow> sweeps, reader.Sweeps());
   std::vector<std::string> users, stopping;
   RETURN_IF_ERROR(core.LookAndWait([&](const State& state) {
     std::set<std::string> of_sweeps, to_come;  // to_come: not all that is left is stopping
     for (const auto& [id, task] : state.tasks) {
       if (IsTerminal(task.state)) continue;
-      if (state.runs.at(task.run_key).dataset_name != name) continue;
+      const bool is_of_run = state.runs.at(task.run_key).dataset_name == name;
+      if (!is_of_run && DigestOfText(task.evaluation, "") != dataset.info.digest) continue;
       const auto asking = state.index.task_sweeps.find(id);
       if (asking == state.index.task_sweeps.end() || asking->second.empty()) {
         users.push_back(Str("task ", id.substr(0, kTaskDigitsShown), ", which no sweep has"));
@@ -130,7 +134,7 @@ Status RemoveDataset(Call& call, const v1::RemoveDatasetRequest& request,
   }
   RETURN_IF_ERROR(call.WithReason("DAMAGED", call.reader.CheckBeforeRemoval()));
   RETURN_IF_ERROR(
-      call.WithReason("DATASET_IN_USE", CheckUnused(call.parts.core, call.reader, request.name())));
+      call.WithReason("DATASET_IN_USE", CheckUnused(call.parts.core, call.reader, *dataset)));
   response->set_folder(dataset->folder);
   response->set_folder_is_named(std::ranges::any_of(datasets, [&](const DatasetRow& row) {
     return !is_it(row) && row.folder == dataset->folder;

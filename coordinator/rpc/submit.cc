@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/str.h"
+#include "coordinator/overlap.h"
 #include "coordinator/rpc/plan.h"
 #include "coordinator/rpc/planned.h"
 #include "coordinator/rpc/refresh.h"
@@ -58,10 +59,14 @@ Result<Sweep> SweepOf(Call& call, const std::vector<DatasetRow>& datasets, const
 
 Status PlanSweep(Call& call, const v1::PlanSweepRequest& request, v1::PlanSweepResponse* response) {
   call.error.subject = request.file_name();
-  ASSIGN_OR_RETURN(
-      const Sweep sweep,
-      call.WithReason("SWEEP_INVALID", SweepOf(call, call.parts.core.datasets(), request)));
-  if (request.with_rows()) FillAsked(sweep, response->mutable_asked());
+  const std::vector<DatasetRow> datasets = call.parts.core.datasets();
+  ASSIGN_OR_RETURN(const Sweep sweep,
+                   call.WithReason("SWEEP_INVALID", SweepOf(call, datasets, request)));
+  if (request.with_rows()) {
+    FillAsked(sweep, response->mutable_asked());
+  } else {
+    for (std::string& note : OverlapNotes(datasets, sweep)) response->add_notes(std::move(note));
+  }
   ASSIGN_OR_RETURN(auto known_cells, call.reader.CellOwners(sweep));
   Refresh refresh;
   if (request.refresh_errors()) {
@@ -77,6 +82,7 @@ Status SubmitSweep(Call& call, SeededRandom& random, const v1::SubmitSweepReques
   RETURN_IF_ERROR(call.WithReason("DISK_LOW", call.parts.core.CheckDiskSpace()));
   const std::vector<DatasetRow> datasets = call.parts.core.datasets();
   ASSIGN_OR_RETURN(Sweep sweep, call.WithReason("SWEEP_INVALID", SweepOf(call, datasets, request)));
+  for (std::string& note : OverlapNotes(datasets, sweep)) response->add_notes(std::move(note));
   SweepSubmitted event;
   for (const DatasetRow& dataset : datasets) {
     event.dataset_paths[dataset.info.name] = dataset.folder;

@@ -12,6 +12,7 @@
 #include "coordinator/scheduler/step.h"
 #include "model/matrix_path.h"
 #include "sweeps/cost.h"
+#include "sweeps/evaluated_dataset.h"
 
 namespace longrun::coordinator {
 namespace {
@@ -146,9 +147,11 @@ const FreeSlot* ChooseSlot(const State& state, const ReadyClass& ready, const Ta
   const bool avoid = !task.avoid_worker.empty() && OtherWorkerFits(state, ready, task.avoid_worker);
   const std::string home = HomeOf(state, task);
   const std::string& dataset = state.runs.at(task.run_key).run.dataset_digest;
+  const std::string text = DigestOfText(task.evaluation, dataset);
   const FreeSlot* best = nullptr;
   const auto rank = [&](const FreeSlot& slot) {
-    return std::tuple(slot.worker->id != home, !slot.worker->dataset_digests.contains(dataset),
+    const std::set<std::string>& there = slot.worker->dataset_digests;
+    return std::tuple(slot.worker->id != home, !there.contains(dataset) + !there.contains(text),
                       slot.worker->id, slot.slot->index);
   };
   for (const FreeSlot& slot : free) {

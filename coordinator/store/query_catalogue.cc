@@ -67,6 +67,9 @@ std::vector<QueryColumn> ResultColumns() {
       kAttempt,
       {"seq", "integer", "", "number of the journal record"},
       {"extension", "json", "", "the extension with which the model read the text; null: none"},
+      {"evaluated_dataset", "text", "",
+       "dataset that was read, by its name at the first submission; null: the run's own"},
+      {"evaluated_dataset_digest", "text", "", "SHA-256 of that dataset; null: the run's own"},
   };
 }
 

@@ -55,16 +55,18 @@ std::vector<std::int64_t> Chosen(const Json& list) {
 // Parameters that an AttentionMapName spells out.
 constexpr std::string_view kInName[] = {"context_lengths", "split", "documents", "values"};
 
-// 8 hex digits that distinguish other artifacts of the same document: a hash of the extension and
-// of all other parameters that do not have their default.
-std::string TagOf(const Json& params, const Json& extension) {
+// 8 hex digits that distinguish other artifacts of the same document number: a hash of the
+// extension, of another dataset than the run's own, and of all other parameters that do not have
+// their default.
+std::string TagOf(const Json& params, const EvaluationRequest& request) {
   Json own = Json::object();
   for (const ParamSpec& spec : AttentionMapEvaluation().params) {
     const std::string name(spec.name);
     const bool is_in_name = std::ranges::find(kInName, spec.name) != std::end(kInName);
     if (!is_in_name && params.at(name) != spec.default_value) own[name] = params.at(name);
   }
-  if (!extension.is_null()) own["extension"] = extension;
+  if (!request.extension.is_null()) own["extension"] = request.extension;
+  if (!request.is_own_dataset) own["dataset"] = request.dataset->digest();
   return own.empty() ? "" : Sha256Hex(CanonicalJson(own)).substr(0, 8);
 }
 
@@ -129,7 +131,7 @@ EvaluationArtifact MapFile(const EvaluationRequest& request, const Json& params,
                                  .split = params.at("split"),
                                  .document = document,
                                  .context_length = request.context_length,
-                                 .tag = TagOf(params, request.extension)};
+                                 .tag = TagOf(params, request)};
   map.labels["split"] = name.split;
   map.labels["document"] = Str(document);
   map =

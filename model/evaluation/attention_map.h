@@ -15,8 +15,8 @@ const Evaluation& AttentionMapEvaluation();
 
 // The name of the artifact for one document at one length:
 //   attention-[logits-]SPLIT-dDOCUMENT-LENGTH[-TAG].safetensors
-// TAG: 8 hex digits of a hash of the parameters layers, heads, pool and pool_by, if any of them
-// differs from its default.
+// TAG: 8 hex digits of a hash of the parameters layers, heads, pool and pool_by, the extension and
+// the dataset, if any of them differs from its default.
 struct AttentionMapName {
   std::string values = "probabilities";
   std::string split = {};

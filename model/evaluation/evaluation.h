@@ -33,6 +33,7 @@ struct SharedWork {
 
 struct EvaluationRequest {
   const Dataset* dataset = nullptr;
+  bool is_own_dataset = true;  // the one that the model was trained on
   // Resolved parameters; the list of lengths may be absent (a task works on single cells).
   Json params = Json::object();
   std::int64_t context_length = 0;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "model/extension/extension.h"
+#include "sweeps/evaluated_dataset.h"
 #include "sweeps/extended.h"
 
 namespace longrun {
@@ -43,6 +44,16 @@ TEST(EvaluationNameTest, AnExtensionStandsBehindTheName) {
   EXPECT_EQ(WithExtension(plain, Json()), plain);
   EXPECT_EQ(WithoutExtension(WithExtension(plain, yarn)), plain);
   EXPECT_EQ(ExtensionOf(WithExtension(plain, yarn)), yarn);
+}
+
+TEST(EvaluationNameTest, AnotherDatasetThanTheRunsStandsBehindTheProtocol) {
+  const Json pi = ResolveExtension({{"method", "pi"}, {"factor", 4}}).value();
+  const Json plain = {{"perplexity", {{"protocol", "last_k"}, {"k", 8}}}};
+  const Json books = WithEvaluatedDataset(plain, {.name = "books", .digest = "5f"});
+  EXPECT_EQ(EvaluationName(books, false), "last_k(k=8) on books");
+  EXPECT_EQ(EvaluationName(books, true), "last_k(k=8) on books");
+  EXPECT_EQ(EvaluationName(WithExtension(books, pi), false),
+            "last_k(k=8) on books under " + ExtensionText(AsGiven(pi, 0)));
 }
 
 TEST(EvaluationNameTest, TablesNameAnExtensionWithoutItsDefaults) {

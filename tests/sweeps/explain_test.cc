@@ -218,9 +218,10 @@ TEST(ExplainTest, EveryKeyOfALanguageTableIsExplainedAndStandsInTheJsonSchema) {
     const std::string owner = Str("evaluate.", evaluation.name);
     const Json form = below(evaluations.at(e), evaluation.name);
     expect_params(owner, evaluation.params, form);
-    const std::string overlap = "allow_train_overlap";
-    EXPECT_EQ(form.at("properties").contains(overlap), HasSplitParam(evaluation));
-    EXPECT_EQ(Explain(Str(owner, ".", overlap)).ok(), HasSplitParam(evaluation));
+    for (const std::string key : {"allow_train_overlap", "dataset"}) {
+      EXPECT_EQ(form.at("properties").contains(key), HasSplitParam(evaluation));
+      EXPECT_EQ(Explain(Str(owner, ".", key)).ok(), HasSplitParam(evaluation));
+    }
   }
 }
 

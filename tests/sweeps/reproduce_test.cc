@@ -105,6 +105,43 @@ spec:
 )");
 }
 
+TEST(ReproduceTest, EvaluationsOfOtherDatasetsComeBack) {
+  const auto find = [](const std::string& name) {
+    std::optional<DatasetInfo> info = OneDataset(name).find(name);
+    info->digest = Sha256Hex(name == "toy" ? "text" : "text of " + name);
+    return info;
+  };
+  const DatasetCatalogue catalogue = {.find = find, .names = {"toy", "books"}};
+  const auto sweep = ParseSweep(R"(apiVersion: longrun/v1
+kind: Sweep
+metadata: {name: a}
+spec:
+  model: {architecture: gpt2, size: micro}
+  matrix: {position: [rope], train_length: [64], dataset: [toy]}
+  train: {tokens: 65536, batch_tokens: 1024}
+  evaluate:
+    - perplexity: {context_lengths: [64, 128]}
+    - perplexity: {context_lengths: [64], split: train, dataset: books}
+  extend: [none, {method: pi, factor: 2}]
+)",
+                                "a.yaml", {}, catalogue);
+  ASSERT_TRUE(sweep.ok()) << sweep.status().message();
+  const PlannedRun& planned = sweep->runs[0];
+  const auto text = SweepYaml({.run = planned.run,
+                               .sweep_name = "again",
+                               .dataset_name = "toy",
+                               .evaluations = EvaluationsOf(planned)});
+  ASSERT_TRUE(text.ok()) << text.status().message();
+  EXPECT_NE(text->find("dataset: \"books\""), std::string::npos) << *text;
+  EXPECT_EQ(text->find("allow_train_overlap"), std::string::npos) << *text;
+  const auto again = ParseSweep(*text, "again.yaml", {}, catalogue);
+  ASSERT_TRUE(again.ok()) << again.status().message() << "\n" << *text;
+  ASSERT_EQ(again->runs[0].evaluations.size(), planned.evaluations.size());
+  for (std::size_t e = 0; e < planned.evaluations.size(); ++e) {
+    EXPECT_EQ(again->runs[0].evaluations[e].cells, planned.evaluations[e].cells) << *text;
+  }
+}
+
 TEST(ReproduceTest, ExtensionsComeBack) {
   ExpectTheSameRuns(R"(apiVersion: longrun/v1
 kind: Sweep

@@ -8,6 +8,7 @@
 #include "base/version.h"
 #include "model/extension/extension.h"
 #include "model/position/method.h"
+#include "sweeps/evaluated_dataset.h"
 #include "sweeps/extended.h"
 #include "sweeps/run_errors.h"
 #include "sweeps/run_reader.h"
@@ -320,6 +321,27 @@ TEST(TaskFileTest, AnExtensionStandsBesideTheEvaluation) {
   ASSERT_TRUE(read.ok()) << read.status().message();
   EXPECT_EQ(read->evaluation, task.evaluation);
   EXPECT_EQ(EvaluateTask().ToJson().at("extension"), Json());
+}
+
+TEST(TaskFileTest, AnotherDatasetThanTheRunsStandsBesideTheEvaluationWithItsPath) {
+  TaskFile task = EvaluateTask();
+  EXPECT_FALSE(task.ToJson().contains("evaluated_dataset"));
+  const Json plain = task.evaluation;
+  const std::string digest = Sha256Hex("books");
+  task.evaluation =
+      WithEvaluatedDataset(plain, {.name = "books", .digest = digest, .path = "datasets/books"});
+  const Json json = task.ToJson();
+  EXPECT_EQ(json.at("evaluation"), plain);
+  EXPECT_EQ(json.at("dataset").at("name"), "austen");
+  EXPECT_EQ(json.at("evaluated_dataset"),
+            Json({{"name", "books"}, {"digest", digest}, {"path", "datasets/books"}}));
+  const Result<TaskFile> read = TaskFile::FromJson(json);
+  ASSERT_TRUE(read.ok()) << read.status().message();
+  EXPECT_EQ(read->evaluation, task.evaluation);
+  EXPECT_EQ(EvaluatedDatasetOf(read->evaluation)->path, "datasets/books");
+  Json wrong = json;
+  wrong["evaluated_dataset"]["digest"] = "5f";
+  EXPECT_FALSE(TaskFile::FromJson(wrong).ok());
 }
 
 TEST(TaskFileTest, ADepthStandsOnlyInACellThatHasOne) {

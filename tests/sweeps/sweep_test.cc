@@ -12,6 +12,7 @@
 #include "base/hash.h"
 #include "base/str.h"
 #include "base/version.h"
+#include "sweeps/evaluated_dataset.h"
 #include "sweeps/limits.h"
 #include "sweeps/schema.h"
 #include "tests/sweeps/overrides.h"
@@ -23,7 +24,8 @@ std::string SourcePath(std::string_view path) { return JoinPath(LONGRUN_SOURCE_D
 
 bool Updates() { return std::getenv("LONGRUN_UPDATE") != nullptr; }
 
-// austen: 256 ids, 4 M and 20,000 tokens; tiny: too short for most things, and without validation.
+// austen: 256 ids, 4 M and 20,000 tokens; tiny: too short for most things, and without validation;
+// books: for evaluations, of more documents; words: of another tokenizer.
 DatasetCatalogue TestDatasets() {
   const auto find = [](const std::string& name) -> std::optional<DatasetInfo> {
     DatasetInfo info = {.name = name,
@@ -39,6 +41,15 @@ DatasetCatalogue TestDatasets() {
       };
     } else if (name == "tiny") {
       info.split_tokens = {{"train", 100}};
+    } else if (name == "books") {
+      info.split_tokens = {{"train", 50'000}, {"test", 9'000}};
+      info.split_documents = {{"test", 3}};
+      info.documents = [](const std::string&, std::int64_t) -> Result<std::vector<TextSpan>> {
+        return std::vector<TextSpan>{{0, 2999}, {3000, 5999}, {6000, 8999}};
+      };
+    } else if (name == "words") {
+      info.split_tokens = {{"train", 50'000}, {"test", 9'000}};
+      info.tokenizer_fingerprint = Sha256Hex("words");
     } else {
       return std::nullopt;
     }
@@ -260,6 +271,71 @@ TEST(SweepIdentityTest, TaskAndCellKeysAreTheDigestsOfTheirCanonicalJson) {
             Sha256Hex(Str(R"({"cells":[")", cell, R"("],"evaluation":{"perplexity":{"split":)",
                           R"("validation"}},"extension":"none","kind":"evaluate","run_key":")",
                           run_key, R"("})")));
+}
+
+// The parts of the keys are written by hand, as above.
+TEST(SweepIdentityTest, TheDigestOfAnEvaluatedDatasetIsPartOfItsKeysButItsNameIsNot) {
+  const std::string run_key = Sha256Hex("run"), digest = Sha256Hex("text");
+  const Json plain = {{"perplexity", {{"split", "test"}}}};
+  const Json books = WithEvaluatedDataset(plain, {.name = "books", .digest = digest});
+  const Json renamed = WithEvaluatedDataset(plain, {.name = "novels", .digest = digest});
+  const Json other =
+      WithEvaluatedDataset(plain, {.name = "books", .digest = Sha256Hex("another text")});
+  const std::string cell = CellKey(run_key, books, 64);
+  const std::string evaluation =
+      Str(R"({"perplexity":{"dataset":")", digest, R"(","split":"test"}})");
+  EXPECT_EQ(cell, Sha256Hex(Str(R"({"context_length":64,"evaluation":)", evaluation,
+                                R"(,"extension":"none","run_key":")", run_key, R"("})")));
+  EXPECT_EQ(CellKey(run_key, renamed, 64), cell);
+  EXPECT_NE(CellKey(run_key, other, 64), cell);
+  EXPECT_NE(CellKey(run_key, plain, 64), cell);
+  const std::vector<ExpectedCell> cells = {
+      {.cell = cell, .metric = "nll", .context_length = 64, .variant = ""}};
+  EXPECT_EQ(
+      EvaluateTaskKey(run_key, books, cells),
+      Sha256Hex(Str(R"({"cells":[")", cell, R"("],"evaluation":)", evaluation,
+                    R"(,"extension":"none","kind":"evaluate","run_key":")", run_key, R"("})")));
+  EXPECT_EQ(EvaluateTaskKey(run_key, renamed, cells), EvaluateTaskKey(run_key, books, cells));
+  EXPECT_EQ(WithoutEvaluatedDataset(books), plain);
+  EXPECT_EQ(EvaluatedDatasetOf(plain), std::nullopt);
+}
+
+TEST(SweepIdentityTest, AnEvaluationThatNamesTheDatasetOfItsRunIsTheSameAsOneThatNamesNone) {
+  const auto run = [](std::string_view evaluate) {
+    const Result<Sweep> sweep = Parse(SmallSweep(Str("evaluate: [", evaluate, "]")));
+    EXPECT_TRUE(sweep.ok()) << ErrorOf(sweep);
+    return sweep->runs[0];
+  };
+  const PlannedRun plain = run("perplexity: {context_lengths: [64, 128]}");
+  const PlannedRun named = run("perplexity: {context_lengths: [64, 128], dataset: austen}");
+  EXPECT_EQ(named.run_key, plain.run_key);
+  ASSERT_EQ(named.evaluations.size(), 1u);
+  EXPECT_EQ(named.evaluations[0].evaluation, plain.evaluations[0].evaluation);
+  EXPECT_EQ(named.evaluations[0].cells, plain.evaluations[0].cells);
+  // Only for the runs of that dataset are the two the same: their lengths come together.
+  const PlannedRun both =
+      run("perplexity: {context_lengths: [128]}, "
+          "{perplexity: {context_lengths: [64], dataset: austen}}");
+  ASSERT_EQ(both.evaluations.size(), 1u);
+  EXPECT_EQ(both.evaluations[0].cells, plain.evaluations[0].cells);
+}
+
+TEST(SweepIdentityTest, DefaultsAndRangesAreThoseOfTheEvaluatedDataset) {
+  const auto tokens = [](std::string_view params) {
+    const Result<Sweep> sweep =
+        Parse(SmallSweep(Str("evaluate: [perplexity: {context_lengths: [64], ", params, "}]")));
+    EXPECT_TRUE(sweep.ok()) << ErrorOf(sweep);
+    return sweep->runs[0].evaluations[0].evaluation["perplexity"]["score_tokens"].get<int>();
+  };
+  // A multiple of 64 windows of at least 8/9 of the split's 8,999 and 19,999 predictions.
+  EXPECT_GT(tokens("split: validation"), 9'000);
+  EXPECT_GE(tokens("split: test, dataset: books"), 8'000);
+  EXPECT_LT(tokens("split: test, dataset: books"), 9'000);
+  EXPECT_EQ(tokens("split: test, dataset: books, score_tokens: 8192"), 8'192);
+  EXPECT_NE(ErrorOf(Parse(SmallSweep("evaluate: [perplexity: {context_lengths: [64], split: test, "
+                                     "dataset: books, score_tokens: 9000}]")))
+                .find("dataset \"books\""),
+            std::string::npos);
 }
 
 // ---- matrix and overrides -----------------------------------------------------------------------

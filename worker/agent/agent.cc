@@ -618,8 +618,8 @@ void Agent::On(const StartMessage& start) {
 void Agent::Prepare(Order& order) {
   order.is_busy = true;
   order.tries += 1;
-  jobs_->Post([this, start = order.start, state = options_.state] {
-    Post([this, id = start.attempt, prepared = PrepareOrder(start, state, artifacts_)] {
+  jobs_->Post([this, start = order.start, task = order.task, state = options_.state] {
+    Post([this, id = start.attempt, prepared = PrepareOrder(start, task, state, artifacts_)] {
       OnPrepared(id, prepared);
     });
   });

@@ -8,6 +8,7 @@
 #include "base/str.h"
 #include "model/instruction_set.h"
 #include "model/matrix_path.h"
+#include "sweeps/evaluated_dataset.h"
 #include "worker/agent/datasets.h"
 
 namespace longrun::agent {
@@ -44,12 +45,17 @@ Status CheckStart(const StartMessage& start, const TaskFile& task, const Slot& s
   return Status();
 }
 
-Result<Prepared> PrepareOrder(const StartMessage& start, const std::string& state,
-                              ArtifactTransfer& artifacts) {
+Result<Prepared> PrepareOrder(const StartMessage& start, const TaskFile& task,
+                              const std::string& state, ArtifactTransfer& artifacts) {
   Prepared prepared;
   ASSIGN_OR_RETURN(
       prepared.dataset_path,
       FindDataset(start.dataset_digest, JoinPath(state, "datasets"), start.dataset_path));
+  if (const std::optional<EvaluatedDataset> read = EvaluatedDatasetOf(task.evaluation)) {
+    Result<std::string> found = FindDataset(read->digest, JoinPath(state, "datasets"), read->path);
+    if (!found) return std::move(found).status().In(Str("evaluated dataset \"", read->name, "\""));
+    prepared.evaluated_dataset_path = *std::move(found);
+  }
   for (const CheckpointSource& source : start.checkpoints) {
     ASSIGN_OR_RETURN(prepared.checkpoints[source.sha256],
                      artifacts.FetchCheckpoint(source, JoinPath(state, "cache")));
@@ -70,6 +76,10 @@ Result<TaskFile> PlacedTask(const Order& order, const Prepared& prepared,
     (*ref)->checkpoint = found->second;
   }
   task.dataset_path = prepared.dataset_path;
+  if (std::optional<EvaluatedDataset> read = EvaluatedDatasetOf(task.evaluation)) {
+    read->path = prepared.evaluated_dataset_path;
+    task.evaluation = WithEvaluatedDataset(std::move(task.evaluation), *read);
+  }
   task.attempt_dir = folder.path;
   task.cache_dir = JoinPath(state, "cache");
   // CUDA_VISIBLE_DEVICES shows the trainer its one GPU, as ordinal 0.

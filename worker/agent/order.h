@@ -1,5 +1,5 @@
-// An accepted task whose trainer has not started: the dataset and the checkpoints that it needs are
-// looked for or fetched first.
+// An accepted task whose trainer has not started: the datasets and the checkpoints that it needs
+// are looked for or fetched first.
 #pragma once
 
 #include <cstdint>
@@ -29,14 +29,15 @@ struct Order {
 // kInvalidArgument, kFailedPrecondition.
 Status CheckStart(const StartMessage& start, const TaskFile& task, const Slot& slot);
 
-// The dataset and the checkpoints that an order needs, as paths of this machine.
+// The datasets and the checkpoints that an order needs, as paths of this machine.
 struct Prepared {
   std::string dataset_path;
+  std::string evaluated_dataset_path;              // "": the evaluation reads the run's own
   std::map<std::string, std::string> checkpoints;  // sha256 -> folder
 };
 // Blocks; may be called from any thread. `state`: the worker's folder.
-Result<Prepared> PrepareOrder(const StartMessage& start, const std::string& state,
-                              ArtifactTransfer& artifacts);
+Result<Prepared> PrepareOrder(const StartMessage& start, const TaskFile& task,
+                              const std::string& state, ArtifactTransfer& artifacts);
 
 // The order's task file with this machine's paths. kInvalidArgument if the task file names a
 // checkpoint that the order does not have.

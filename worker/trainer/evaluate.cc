@@ -21,6 +21,7 @@
 #include "model/net/model_folder.h"
 #include "model/net/scorer.h"
 #include "sweeps/cost.h"
+#include "sweeps/evaluated_dataset.h"
 #include "sweeps/extended.h"
 #include "worker/trainer/stop.h"
 #include "worker/trainer/weights.h"
@@ -55,16 +56,23 @@ Result<NamedEvaluation> ParseEvaluation(const Json& json) {
   return named;
 }
 
+// The folder of the dataset that the evaluation reads.
+std::string FolderOfText(const TaskFile& task) {
+  const std::optional<EvaluatedDataset> read = EvaluatedDatasetOf(task.evaluation);
+  return read ? read->path : task.dataset_path;
+}
+
 class Evaluator {
  public:
-  Evaluator(Session& session, const Dataset& dataset, NamedEvaluation named, Json machine,
-            Transformer net, std::int64_t mask_token)
+  Evaluator(Session& session, const Dataset& trained_on, const Dataset& text, NamedEvaluation named,
+            Json machine, Transformer net, std::int64_t mask_token)
       : session_(session),
-        dataset_(dataset),
+        trained_on_(trained_on),
+        text_(text),
         named_(std::move(named)),
         machine_(std::move(machine)),
         net_(std::move(net)),
-        scorer_(net_, dataset.bos_id(), static_cast<std::int32_t>(mask_token)) {}
+        scorer_(net_, text.bos_id(), static_cast<std::int32_t>(mask_token)) {}
   Evaluator(const Evaluator&) = delete;
   Evaluator& operator=(const Evaluator&) = delete;
 
@@ -77,7 +85,8 @@ class Evaluator {
   Status WriteArtifact(const EvaluationArtifact& artifact);
 
   Session& session_;
-  const Dataset& dataset_;
+  const Dataset& trained_on_;
+  const Dataset& text_;
   NamedEvaluation named_;
   Json machine_;
   Transformer net_;
@@ -94,7 +103,7 @@ Result<LanguageModel*> Evaluator::ModelOf(const std::string& variant) {
                       "\" of an evaluation: expected \"unigram\", or none for the model itself"));
   }
   if (unigram_ == nullptr) {
-    ASSIGN_OR_RETURN(unigram_, UnigramModel::Fit(dataset_));
+    ASSIGN_OR_RETURN(unigram_, UnigramModel::Fit(trained_on_));
   }
   return unigram_.get();
 }
@@ -137,14 +146,15 @@ Status Evaluator::RunCells(std::span<const ExpectedCell> cells, std::int64_t ind
   };
   Result<EvaluationOutput> output = named_.evaluation->run(
       *model,
-      {.dataset = &dataset_,
+      {.dataset = &text_,
+       .is_own_dataset = &text_ == &trained_on_,
        .params = named_.params,
        .context_length = context_length,
        .variant = variant,
        .windows_per_call = EvaluateTokensPerCall(device_kind, context_length) / context_length,
        .shared = &shared_,
        .machine = machine_,
-       .dataset_folder = session_.task().dataset_path,
+       .dataset_folder = FolderOfText(session_.task()),
        .files_dir = named_.files_dir,
        .extension = ExtensionOf(session_.task().evaluation)},
       progress);
@@ -217,15 +227,17 @@ Result<std::int64_t> MaskToken(const TaskFile& task, const Dataset& dataset) {
 
 }  // namespace
 
-Status Evaluate(Session& session, const Dataset& dataset, const Machine& machine) {
+Status Evaluate(Session& session, const Dataset& trained_on, const Dataset& text,
+                const Machine& machine) {
   const TaskFile& task = session.task();
-  ASSIGN_OR_RETURN(NamedEvaluation named, ParseEvaluation(WithoutExtension(task.evaluation)));
+  ASSIGN_OR_RETURN(NamedEvaluation named,
+                   ParseEvaluation(WithoutEvaluatedDataset(WithoutExtension(task.evaluation))));
   if (const std::string why = WhyUnsupported(*named.evaluation, task.run.model.causal);
       !why.empty()) {
     return Status(Code::kInvalidArgument, Str(named.evaluation->name, ": ", why));
   }
   ASSIGN_OR_RETURN(StartWeights weights, Weights(task));
-  ASSIGN_OR_RETURN(const std::int64_t mask_token, MaskToken(task, dataset));
+  ASSIGN_OR_RETURN(const std::int64_t mask_token, MaskToken(task, text));
   if (named.evaluation->reads == Evaluation::Reads::kBidirectional && mask_token < 0) {
     return Status(Code::kInvalidArgument,
                   Str(named.evaluation->name,
@@ -239,7 +251,7 @@ Status Evaluate(Session& session, const Dataset& dataset, const Machine& machine
   RETURN_IF_ERROR(SetExtension(ExtensionOf(task.evaluation), weights.config).In("task.extension"));
   ASSIGN_OR_RETURN(Transformer net, Transformer::Make(weights.config, std::move(weights.parameters),
                                                       task.execution.attention, machine.compute));
-  Evaluator evaluator(session, dataset, std::move(named), DescribeMachine(task, machine),
+  Evaluator evaluator(session, trained_on, text, std::move(named), DescribeMachine(task, machine),
                       std::move(net), mask_token);
   return evaluator.Run();
 }

@@ -14,6 +14,7 @@
 #include "base/str.h"
 #include "base/version.h"
 #include "model/net/device.h"
+#include "sweeps/evaluated_dataset.h"
 
 namespace longrun::trainer {
 namespace {
@@ -100,32 +101,36 @@ constexpr std::string_view CompilerName() {
 
 Json StartedBody(const TaskFile& task, const Machine& machine, const std::string& initial_weights) {
   const bool on_gpu = machine.device_kind == DeviceKind::kGpu;
-  return {{"version", kVersion},
-          {"commit", BuildCommit()},
-          {"dirty", BuildCommit().ends_with("-dirty")},
-          {"numerics", kNumericsVersion},
-          {"compiler", CompilerName()},
-          {"torch", TorchVersion()},
-          {"cuda", on_gpu ? CudaVersion() : ""},
-          {"driver", on_gpu ? DriverVersion() : ""},
-          {"device", machine.ToJson()},
-          {"host", Host()},
-          {"execution", Completed(task.execution, machine).ToJson()},
-          {"activation_checkpointing", task.activation_checkpointing},
-          {"parameters", task.run.model.ParameterCount()},
-          {"steps", task.kind == TaskKind::kTrain ? task.run.train.steps() : 0},
-          {"seed", task.run.seed},
-          {"dataset",
-           {{"name", task.dataset_name},
-            {"digest", task.run.dataset_digest},
-            {"tokenizer", task.run.tokenizer_fingerprint}}},
-          {"init", task.init     ? Json(task.init->sha256)
-                   : task.resume ? Json(task.resume->sha256)
-                                 : Json()},
-          {"initial_weights", initial_weights.empty() ? Json() : Json(initial_weights)},
-          {"command", Command()},
-          {"environment", Environment()},
-          {"pid", ::getpid()}};
+  Json body = {{"version", kVersion},
+               {"commit", BuildCommit()},
+               {"dirty", BuildCommit().ends_with("-dirty")},
+               {"numerics", kNumericsVersion},
+               {"compiler", CompilerName()},
+               {"torch", TorchVersion()},
+               {"cuda", on_gpu ? CudaVersion() : ""},
+               {"driver", on_gpu ? DriverVersion() : ""},
+               {"device", machine.ToJson()},
+               {"host", Host()},
+               {"execution", Completed(task.execution, machine).ToJson()},
+               {"activation_checkpointing", task.activation_checkpointing},
+               {"parameters", task.run.model.ParameterCount()},
+               {"steps", task.kind == TaskKind::kTrain ? task.run.train.steps() : 0},
+               {"seed", task.run.seed},
+               {"dataset",
+                {{"name", task.dataset_name},
+                 {"digest", task.run.dataset_digest},
+                 {"tokenizer", task.run.tokenizer_fingerprint}}},
+               {"init", task.init     ? Json(task.init->sha256)
+                        : task.resume ? Json(task.resume->sha256)
+                                      : Json()},
+               {"initial_weights", initial_weights.empty() ? Json() : Json(initial_weights)},
+               {"command", Command()},
+               {"environment", Environment()},
+               {"pid", ::getpid()}};
+  if (const std::optional<EvaluatedDataset> read = EvaluatedDatasetOf(task.evaluation)) {
+    body["evaluated_dataset"] = {{"name", read->name}, {"digest", read->digest}};
+  }
+  return body;
 }
 
 }  // namespace longrun::trainer

@@ -10,6 +10,7 @@
 //   activation_checkpointing                blocks are computed again in the backward pass
 //   parameters, steps, seed
 //   dataset {name, digest, tokenizer}, init (sha256 of the checkpoint it starts from, or null)
+//   evaluated_dataset {name, digest}        only if the evaluation reads another one
 //   initial_weights                         of a training: ParametersSha256 of the run's first
 //                                           weights, kept when it is resumed elsewhere;
 //                                           null when unknown

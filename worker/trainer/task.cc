@@ -1,5 +1,6 @@
 #include "worker/trainer/task.h"
 
+#include <optional>
 #include <utility>
 
 #include "base/failpoint.h"
@@ -7,6 +8,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "base/version.h"
+#include "sweeps/evaluated_dataset.h"
 #include "worker/trainer/evaluate.h"
 #include "worker/trainer/machine.h"
 #include "worker/trainer/provenance.h"
@@ -50,6 +52,23 @@ Result<Dataset> OpenDataset(const TaskFile& task) {
   return dataset;
 }
 
+// The dataset that the evaluation reads instead of the run's own; nullopt: none, so that one.
+Result<std::optional<Dataset>> OpenEvaluatedDataset(const TaskFile& task) {
+  const std::optional<EvaluatedDataset> read = EvaluatedDatasetOf(task.evaluation);
+  if (!read) return std::optional<Dataset>();
+  ASSIGN_OR_RETURN(Dataset dataset, Dataset::Open(read->path));
+  if (dataset.digest() != read->digest) {
+    return Status(Code::kDataLoss,
+                  Str("dataset ", read->path, " has the digest ", dataset.digest(),
+                      ", but the evaluation reads ", read->digest, " (\"", read->name, "\")"));
+  }
+  if (dataset.tokenizer_fingerprint() != task.run.tokenizer_fingerprint) {
+    return Status(Code::kDataLoss, Str("dataset ", read->path,
+                                       " has another tokenizer than the model was trained with"));
+  }
+  return std::optional(std::move(dataset));
+}
+
 Status Work(Session& session) {
   const TaskFile& task = session.task();
   const bool trains = task.kind == TaskKind::kTrain;
@@ -73,8 +92,9 @@ Status Work(Session& session) {
   session.SetPlace("opening the dataset");
   Failpoint("trainer_opening_dataset");
   ASSIGN_OR_RETURN(const Dataset dataset, OpenDataset(task));
+  ASSIGN_OR_RETURN(const std::optional<Dataset> evaluated, OpenEvaluatedDataset(task));
   RETURN_IF_ERROR(trains ? Train(session, dataset, machine, *std::move(start))
-                         : Evaluate(session, dataset, machine));
+                         : Evaluate(session, dataset, evaluated ? *evaluated : dataset, machine));
   return session.journal().Finish();
 }
 

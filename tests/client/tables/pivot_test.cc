@@ -11,6 +11,7 @@
 #include "client/tables/table_parts.h"
 #include "client/tables/worse_than_guessing.h"
 #include "model/extension/extension.h"
+#include "sweeps/evaluated_dataset.h"
 #include "sweeps/extended.h"
 #include "tests/client/sample_results.h"
 
@@ -524,6 +525,91 @@ TEST(PivotTest, WithoutExtensionsTheirAxisIsEmpty) {
   const auto& fixed = tables.at(0).fixed;
   EXPECT_EQ(std::ranges::find(fixed, "extension", &std::pair<std::string, Json>::first),
             fixed.end());
+}
+
+ResultRow OnDataset(ResultRow row, const std::string& name, const std::string& digest) {
+  row.evaluation = {{"perplexity", {{"split", "validation"}, {"protocol", "nonoverlap"}}}};
+  if (!name.empty()) {
+    row.evaluation = WithEvaluatedDataset(row.evaluation, {.name = name, .digest = digest});
+    row.cell += digest;
+  }
+  return row;
+}
+
+std::optional<Json> FixedOf(const PivotTable& table, std::string_view axis) {
+  const auto found =
+      std::ranges::find(table.fixed, axis, [](const auto& one) { return one.first; });
+  return found == table.fixed.end() ? std::nullopt : std::optional(found->second);
+}
+
+TEST(PivotTest, ANumberOnAnotherDatasetIsInATableOfItsOwn) {
+  const std::vector<ResultRun> runs = {RunOf("a", "rope", 64, 1), RunOf("b", "cable", 64, 1)};
+  std::vector<SweepResults> results = {ResultsOf(
+      runs, {OnDataset(RowOf("a", 64, 8, 500), "", ""), OnDataset(RowOf("b", 64, 9, 500), "", ""),
+             OnDataset(RowOf("a", 64, 30, 500), "books", "b1"),
+             OnDataset(RowOf("b", 64, 40, 500), "books", "b1")})};
+  const auto tables = Build(results);
+  ASSERT_EQ(tables.size(), 2U);
+  EXPECT_EQ(FixedOf(tables[0], "evaluated_dataset"), std::nullopt);
+  EXPECT_EQ(FixedOf(tables[1], "evaluated_dataset"), Json("books"));
+  EXPECT_EQ(TableTitle(tables[0]), "perplexity by context length (validation, nonoverlap)");
+  EXPECT_EQ(TableTitle(tables[1]), "perplexity by context length (books, validation, nonoverlap)");
+  EXPECT_NEAR(*tables[1].rows.at(1).cells.at(0).value, 40.0, 1e-9);
+  for (const auto& [value, perplexity] : {std::pair("books", 30.0), std::pair("none", 8.0)}) {
+    const auto chosen =
+        Build(results, {.where = {{.axis = "evaluated_dataset", .values = {value}}}});
+    ASSERT_EQ(chosen.size(), 1U) << value;
+    EXPECT_NEAR(*chosen[0].rows.at(0).cells.at(0).value, perplexity, 1e-9);
+  }
+  const auto across = Build(results, {.rows = {"position"}, .cols = {"evaluated_dataset"}});
+  ASSERT_EQ(across.size(), 1U);
+  EXPECT_EQ(across[0].columns, (std::vector<std::vector<Json>>{{nullptr}, {"books"}}));
+}
+
+// With runs that were trained on what others are only evaluated on, the columns are the texts.
+TEST(PivotTest, EachModelOnEachTextIsOneTable) {
+  const std::vector<ResultRun> runs = {RunOf("a", "rope", 64, 1, "austen"),
+                                       RunOf("b", "rope", 64, 1, "books"),
+                                       RunOf("c", "rope", 64, 1, "poems")};
+  const std::vector<SweepResults> results = {ResultsOf(
+      runs, {OnDataset(RowOf("a", 64, 8, 500), "", ""), OnDataset(RowOf("b", 64, 9, 500), "", ""),
+             OnDataset(RowOf("c", 64, 7, 500), "", ""),
+             OnDataset(RowOf("a", 64, 30, 500), "books", "books"),
+             OnDataset(RowOf("b", 64, 40, 500), "austen", "austen"),
+             OnDataset(RowOf("c", 64, 50, 500), "austen", "austen")})};
+  const auto tables = Build(results, {.rows = {"dataset"}, .cols = {"evaluated_dataset"}});
+  ASSERT_EQ(tables.size(), 1U);
+  EXPECT_EQ(tables[0].columns, (std::vector<std::vector<Json>>{{"austen"}, {"books"}, {"poems"}}));
+  const double expected[3][3] = {{8, 30, 0}, {40, 9, 0}, {50, 0, 7}};
+  for (std::size_t r = 0; r < 3; ++r) {
+    for (std::size_t c = 0; c < 3; ++c) {
+      const PivotCell& cell = tables[0].rows.at(r).cells.at(c);
+      ASSERT_EQ(cell.value.has_value(), expected[r][c] > 0) << r << c;
+      if (cell.value) EXPECT_NEAR(*cell.value, expected[r][c], 1e-9);
+    }
+  }
+  // Models that read the same text are compared, whatever they were trained on.
+  EXPECT_TRUE(tables[0].rows[0].cells[0].is_best);
+  EXPECT_FALSE(tables[0].rows[1].cells[0].is_best);
+}
+
+TEST(PivotTest, EvaluatedDatasetsOfOneNameAreToldApartAndOneWithTwoNamesIsOne) {
+  const std::vector<ResultRun> runs = {RunOf("a", "rope", 64, 1)};
+  std::vector<SweepResults> results = {
+      ResultsOf(runs, {OnDataset(RowOf("a", 64, 30, 500), "books", "b1b1b1b1b1"),
+                       OnDataset(RowOf("a", 64, 40, 500), "books", "b2b2b2b2b2"),
+                       OnDataset(RowOf("a", 128, 50, 500), "novels", "b1b1b1b1b1"),
+                       OnDataset(RowOf("a", 128, 60, 500), "austen", "b3b3b3b3b3")})};
+  TellDatasetsApart(results);
+  std::vector<Json> names;
+  for (const PivotTable& table : Build(results)) {
+    names.push_back(*FixedOf(table, "evaluated_dataset"));
+  }
+  EXPECT_EQ(names, (std::vector<Json>{"austen@b3b3b3b3", "books@b1b1b1b1", "books@b2b2b2b2"}));
+  EXPECT_EQ(results[0].runs[0].dataset, "austen@austen");
+  // Without the digest, the name is any of them.
+  EXPECT_EQ(Build(results, {.where = {{.axis = "evaluated_dataset", .values = {"books"}}}}).size(),
+            2U);
 }
 
 TEST(PivotTest, AVariantOfTheModelIsARowAndABaselineStandsApart) {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <string>
 
+#include "sweeps/evaluated_dataset.h"
 #include "tests/worker/agent/tasks.h"
 
 namespace longrun::agent {
@@ -63,6 +64,7 @@ TEST(OrderTest, TheTaskFileGetsThisMachinesPaths) {
   const AttemptFolder folder = {.path = "/state/attempts/x"};
   Prepared prepared;
   prepared.dataset_path = "/data/set";
+  prepared.evaluated_dataset_path = "/data/other";
   const Result<TaskFile> refused = PlacedTask(order, prepared, folder, "/state");
   ASSERT_FALSE(refused.ok());
   EXPECT_EQ(refused.status().code(), Code::kInvalidArgument);
@@ -71,6 +73,11 @@ TEST(OrderTest, TheTaskFileGetsThisMachinesPaths) {
   ASSERT_TRUE(placed.ok()) << placed.status().message();
   EXPECT_EQ(placed->resume->checkpoint, "/state/cache/a");
   EXPECT_EQ(placed->dataset_path, "/data/set");
+  EXPECT_EQ(EvaluatedDatasetOf(placed->evaluation), std::nullopt);
+  order.task.evaluation = WithEvaluatedDataset({{"perplexity", {{"split", "test"}}}},
+                                               {.name = "other", .digest = std::string(64, 'b')});
+  EXPECT_EQ(EvaluatedDatasetOf(PlacedTask(order, prepared, folder, "/state")->evaluation)->path,
+            "/data/other");
   EXPECT_EQ(placed->attempt_dir, folder.path);
   EXPECT_EQ(placed->cache_dir, "/state/cache");
 }

@@ -1,0 +1,106 @@
+// What a submission is told about an evaluated text that the models are trained on: made texts,
+// whose shares are counted by hand.
+#include "coordinator/overlap.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/files.h"
+#include "base/str.h"
+#include "model/data/dataset.h"
+#include "sweeps/evaluated_dataset.h"
+
+namespace longrun::coordinator {
+namespace {
+
+// n bytes without a repetition of 64 of them, other ones for each first digit.
+std::string TextOf(char first, std::size_t n) {
+  std::string text;
+  for (int i = 0; text.size() < n; ++i) text += Str(std::string(1, first), i, ",");
+  text.resize(n);
+  return text;
+}
+
+class OverlapNotesTest : public ::testing::Test {
+ protected:
+  // Imports a dataset with these splits; a byte is a token, and an end of text follows.
+  void Import(const std::string& name,
+              const std::vector<std::pair<std::string, std::string>>& splits) {
+    ImportSpec spec;
+    for (const auto& [split, text] : splits) {
+      const std::string path = JoinPath(folder_.path(), Str(name, "-", split, ".txt"));
+      ASSERT_TRUE(WriteFileAtomic(path, text).ok());
+      spec.splits.push_back({split, {path}});
+    }
+    const std::string folder = JoinPath(folder_.path(), name);
+    const Status imported = ImportText(spec, folder);
+    ASSERT_TRUE(imported.ok()) << imported.message();
+    datasets_.push_back(
+        {.info = {.name = name, .digest = Dataset::Open(folder)->digest()}, .folder = folder});
+  }
+
+  std::string DigestOf(const std::string& name) const {
+    for (const DatasetRow& row : datasets_) {
+      if (row.info.name == name) return row.info.digest;
+    }
+    return std::string(64, '0');
+  }
+
+  // Of a training on austen that is evaluated on the first score_tokens of name:test; 0: on all.
+  std::vector<std::string> Notes(const std::string& name, int score_tokens) const {
+    PlannedRun run;
+    run.run.train.tokens = 1;
+    run.run.dataset_digest = DigestOf("austen");
+    run.dataset_name = "austen";
+    Json params = {{"split", "test"}};
+    if (score_tokens > 0) params["score_tokens"] = score_tokens;
+    run.evaluations.push_back(
+        {.evaluation = WithEvaluatedDataset({{"perplexity", params}},
+                                            {.name = name, .digest = DigestOf(name)}),
+         .cells = {}});
+    Sweep sweep;
+    sweep.runs = {run, run};  // what several runs share is said once
+    return OverlapNotes(datasets_, sweep);
+  }
+
+  TempFolder folder_{"longrun-overlap"};
+  std::vector<DatasetRow> datasets_;
+};
+
+TEST_F(OverlapNotesTest, SaysTheShareOfTheEvaluatedTokens) {
+  const std::string trained_on = TextOf('a', 5000);
+  Import("austen", {{"train", trained_on}});
+  Import("other", {{"test", TextOf('b', 3000)}});
+  Import("same", {{"test", trained_on}});
+  Import("planted", {{"test", TextOf('c', 500) + trained_on.substr(1234, 80) + TextOf('d', 1420)}});
+  EXPECT_EQ(Notes("other", 0), std::vector<std::string>());
+  // The end of text is shared, too.
+  EXPECT_EQ(Notes("same", 0),
+            std::vector<std::string>{"100 % of the 5,001 tokens of same:test occur in the training "
+                                     "split of austen, in stretches of 64 tokens or more"});
+  // 80 of 1000, 80 of 2001 tokens.
+  EXPECT_EQ(
+      Notes("planted", 1000),
+      std::vector<std::string>{"8 % of the first 1,000 tokens of planted:test occur in the "
+                               "training split of austen, in stretches of 64 tokens or more"});
+  EXPECT_EQ(
+      Notes("planted", 0),
+      std::vector<std::string>{"4 % of the 2,001 tokens of planted:test occur in the "
+                               "training split of austen, in stretches of 64 tokens or more"});
+  EXPECT_EQ(Notes("planted", 550), std::vector<std::string>());  // 50 tokens are no stretch
+}
+
+TEST_F(OverlapNotesTest, ADatasetThatCannotBeReadIsNotSilentlyLeftOut) {
+  Import("austen", {{"train", TextOf('a', 500)}});
+  const std::vector<std::string> notes = Notes("gone", 0);
+  ASSERT_EQ(notes.size(), 1u);
+  EXPECT_EQ(notes[0],
+            "whether gone:test occurs in the training split of austen is not known: dataset "
+            "\"gone\" is not registered");
+}
+
+}  // namespace
+}  // namespace longrun::coordinator
