@@ -257,6 +257,28 @@ TEST(GaliTest, NoiseIsForTextsBeyondTheOriginalLength) {
   EXPECT_FALSE(reading.IsForKernels());
 }
 
+// 8 positions, of which at least 2 are whole at the end. 9 tokens: 0, 0.5, 1, 2, ... 7 has 7 whole
+// ones at the end; 12 tokens: 0, 0.5, ... 3.5, 4, 5, 6, 7 has 4.
+TEST(GaliTest, AChunkWithMoreTokensThanHaveWholePositionsIsWarnedOf) {
+  Json given = Gali(8, 2);
+  const auto warning = [&](std::int64_t chunk, std::int64_t n) {
+    given["chunk"] = chunk;
+    return WarningAt(ResolveExtension(given).value(), n);
+  };
+  EXPECT_FALSE(warning(2, 100000).has_value());
+  EXPECT_FALSE(warning(4, 12).has_value());
+  EXPECT_FALSE(warning(100, 8).has_value());
+  EXPECT_FALSE(warning(100, 9).has_value());
+  EXPECT_TRUE(warning(5, 13).has_value());
+  const auto long_text = warning(100, 14);
+  ASSERT_TRUE(long_text.has_value());
+  EXPECT_EQ(long_text->key, "chunk");
+  EXPECT_EQ(long_text->message,
+            "when the text is 14 tokens long, only its last 2 tokens have whole positions, but the "
+            "chunk that ends there has 6: its other tokens cannot tell their neighbours apart. A "
+            "chunk of local_window, 2, or less has no such tokens");
+}
+
 TEST(GaliTest, NoiseHasParametersOfItsOwn) {
   const auto message = [](const Json& more) {
     Json given = Gali(16, 4);
