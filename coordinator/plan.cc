@@ -281,12 +281,12 @@ class PlanMaker {
     std::set<std::string> known, under_way, missing, refreshed;
     std::optional<double> flops = 0.0, under_way_flops = 0.0;
     std::set<std::string> not_applicable;
-    std::int64_t longest = 0, longest_written = 0;
+    std::int64_t longest = 0, longest_held = 0;
     bool has_new = false;
     const std::int64_t longest_read = LongestRead(planned.run.model);
     for (const PlannedEvaluation& evaluation : planned.evaluations) {
       const bool whole_windows = ReadsWholeWindows(evaluation.evaluation);
-      const bool writes = EvaluationWrites(evaluation.evaluation);
+      const bool holds_keys = EvaluationHoldsKeys(evaluation.evaluation);
       for (const ExpectedCell& cell : evaluation.cells) {
         const bool is_beyond = whole_windows && cell.context_length > longest_read;
         bool is_new = true;
@@ -303,7 +303,7 @@ class PlanMaker {
         AddFlops(costs_.Flops(planned.run, evaluation.evaluation, cell.context_length),
                  is_new ? flops : under_way_flops);
         longest = std::max(longest, cell.context_length);
-        if (writes) longest_written = std::max(longest_written, cell.context_length);
+        if (holds_keys) longest_held = std::max(longest_held, cell.context_length);
         has_new = has_new || is_new;
       }
     }
@@ -317,13 +317,13 @@ class PlanMaker {
     plan.evaluate_flops = is_priced ? *flops + *under_way_flops : 0;
     plan_.evaluate_flops += flops.value_or(0);
     plan_.under_way_flops += under_way_flops.value_or(0);
-    const auto memory_bytes = [&](std::int64_t context_length, bool writes) {
-      return EvaluateMemoryBytes(planned.run.model, context_length, PathOf(planned), writes);
+    const auto memory_bytes = [&](std::int64_t context_length, bool holds_keys) {
+      return EvaluateMemoryBytes(planned.run.model, context_length, PathOf(planned), holds_keys);
     };
     plan.evaluate_memory_bytes = memory_bytes(longest, false);
-    if (longest_written > 0 && memory_bytes(longest_written, true) > plan.evaluate_memory_bytes) {
-      longest = longest_written;
-      plan.evaluate_memory_bytes = memory_bytes(longest_written, true);
+    if (longest_held > 0 && memory_bytes(longest_held, true) > plan.evaluate_memory_bytes) {
+      longest = longest_held;
+      plan.evaluate_memory_bytes = memory_bytes(longest_held, true);
     }
     CheckMemory(planned, Str("evaluating at ", longest), plan.evaluate_memory_bytes,
                 "a smaller model or shorter context_lengths");

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "base/status.h"
@@ -35,6 +36,16 @@ struct MaskedSequence {
   bool operator==(const MaskedSequence&) const = default;
 };
 
+// The beginning of a text of n_text tokens, of which n_targets are scored: all from the first token
+// on if the model is fed a BOS before it, else from the second one on.
+struct Prefix {
+  // At least the first min(n_text, n_targets + LanguageModel::kPrefixPart + 1) ones.
+  std::span<const std::int32_t> tokens{};
+  std::int64_t n_text = 0;
+  std::int64_t n_targets = 0;
+  bool bos = false;
+};
+
 // A text for the model to continue.
 struct Prompt {
   std::vector<std::int32_t> tokens;  // at least one
@@ -52,6 +63,19 @@ class LanguageModel {
   // positions (a learned table): the caller then marks the cell as not_applicable.
   virtual Result<std::vector<std::vector<float>>> Nll(std::span<const std::int32_t> tokens,
                                                       std::span<const Window> windows) = 0;
+  // nll[i] of each target of the prefix; errors are those of Nll. If SharesPrefixes(n_targets), all
+  // smaller n_targets of the same text give the beginning of these numbers, to the bit.
+  virtual Result<std::vector<float>> PrefixNll(const Prefix& prefix) {
+    const std::int64_t first = prefix.bos ? 0 : 1;
+    const Window window = {
+        .score_begin = first, .score_end = first + prefix.n_targets, .bos = prefix.bos};
+    ASSIGN_OR_RETURN(std::vector<std::vector<float>> nll, Nll(prefix.tokens, {&window, 1}));
+    return std::move(nll.front());
+  }
+  // Whether a target's NLL depends only on the tokens before it, in texts of n targets.
+  virtual bool SharesPrefixes(std::int64_t /*n_targets*/) const { return true; }
+  // A model may read a prefix in parts of so many tokens, the last one as well.
+  static constexpr std::int64_t kPrefixPart = 512;
   // nll[s][i] of targets[i] of each sequence s, for models without a causal mask. kUnimplemented
   // if the model has a causal mask; kOutOfRange as above.
   virtual Result<std::vector<std::vector<float>>> MaskedNll(

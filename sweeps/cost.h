@@ -38,7 +38,7 @@ std::int64_t EvaluateTokensPerCall(DeviceKind device_kind, std::int64_t context_
 
 // The bytes of the program, the weights and the forward pass of one call without
 // gradients, in fp32.
-// `writes` (Evaluation::writes): also the cache of keys and values.
+// `writes` (EvaluationHoldsKeys): also the cache of keys and values.
 std::int64_t EvaluateMemoryBytes(const ModelConfig& model, std::int64_t context_length,
                                  const MemoryPath& path, bool writes);
 

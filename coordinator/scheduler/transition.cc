@@ -109,11 +109,11 @@ ReadyClass ClassOf(const State& state, const Task& task) {
     ready.gpu_memory_bytes = bytes(DeviceKind::kGpu);
     ready.cpu_memory_bytes = bytes(DeviceKind::kCpu);
   }
-  const bool writes = EvaluationWrites(task.evaluation);
+  const bool holds_keys = EvaluationHoldsKeys(task.evaluation);
   for (const ExpectedCell& cell : task.expected_cells) {
-    ready.cpu_memory_bytes = std::max(
-        ready.cpu_memory_bytes,
-        EvaluateMemoryBytes(run.run.model, cell.context_length, path_on(DeviceKind::kCpu), writes));
+    ready.cpu_memory_bytes = std::max(ready.cpu_memory_bytes,
+                                      EvaluateMemoryBytes(run.run.model, cell.context_length,
+                                                          path_on(DeviceKind::kCpu), holds_keys));
   }
   return ready;
 }

@@ -16,6 +16,7 @@
 #include "base/status.h"
 #include "model/data/dataset.h"
 #include "model/data/documents.h"
+#include "model/evaluation/prefix_pass.h"
 #include "model/evaluation/window.h"
 #include "model/language_model.h"
 #include "model/param.h"
@@ -23,12 +24,13 @@
 namespace longrun {
 
 // Work that the cells of one task share: one evaluation of one trained model at several lengths.
-// Only exact results are shared: the text is read once, and a model call that was made before is
-// not repeated (window.h). All cells that use the same object must have the same dataset, model per
+// Only exact results are shared: the text is read once, a model call that was made before is not
+// repeated (window.h), and a document is read once for all lengths (prefix_pass.h). All cells that use the same object must have the same dataset, model per
 // variant, and parameters except the length.
 struct SharedWork {
-  std::vector<std::int32_t> tokens;            // the split's tokens, from its beginning
-  std::map<std::string, WindowCache> windows;  // by variant
+  std::vector<std::int32_t> tokens;             // the split's tokens, from its beginning
+  std::map<std::string, WindowCache> windows;   // by variant
+  std::map<std::string, PrefixStore> prefixes;  // by variant
 };
 
 struct EvaluationRequest {
@@ -37,6 +39,9 @@ struct EvaluationRequest {
   // Resolved parameters; the list of lengths may be absent (a task works on single cells).
   Json params = Json::object();
   std::int64_t context_length = 0;
+  // All lengths of the cells that use `shared`, to be read at once where that is possible. May be
+  // empty; does not affect the result.
+  std::vector<std::int64_t> task_lengths{};
   // "": the run's own model. Otherwise the name of a baseline, which is written into the rows; the
   // caller passes that model ("unigram": UnigramModel of model/data/unigram.h).
   std::string variant{};
@@ -117,6 +122,8 @@ struct Evaluation {
                         std::int64_t context_length) = nullptr;
   // Whether the model continues texts, and so holds the keys and values of all tokens of a call.
   bool writes = false;
+  // Whether it holds them for another reason with these resolved parameters. Null: no.
+  bool (*holds_keys)(const Json& params) = nullptr;
   // The parameter that names a file, by a path or by "sha256:HEX"; in resolved parameters it is
   // always "sha256:HEX" (input_file.h). "": none.
   std::string_view file_param = "";
@@ -133,7 +140,8 @@ std::span<const Evaluation* const> Evaluations();
 // kNotFound with the nearest name and the list.
 Result<const Evaluation*> FindEvaluation(std::string_view name);
 std::vector<std::string> EvaluationNames();
-// Evaluation::writes of {name: parameters}; false if this build does not know the name.
-bool EvaluationWrites(const Json& evaluation);
+// Whether the model holds the keys and values of all tokens of a call, in an evaluation {name:
+// parameters}; false if this build does not know the name.
+bool EvaluationHoldsKeys(const Json& evaluation);
 
 }  // namespace longrun

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <optional>
 #include <utility>
 
 #include "base/check.h"
@@ -106,6 +107,28 @@ std::optional<ParamError> TakeTextTokens(const Protocol& protocol, const Dataset
   return std::nullopt;
 }
 
+// For a protocol that scores the beginnings of documents: an error if no document is long enough for
+// a length. Where the documents cannot be read, the evaluation itself finds out.
+std::optional<ParamError> CheckDocuments(const Protocol& protocol, const DatasetShape& dataset,
+                                         const Json& params) {
+  if (!protocol.reads_prefixes || dataset.documents == nullptr) return std::nullopt;
+  const auto split = params.at("split").get<std::string>();
+  const std::int64_t n_tokens = dataset.split_tokens.at(split);
+  const Result<std::vector<TextSpan>> documents = dataset.documents(split, n_tokens);
+  if (!documents.ok()) return std::nullopt;
+  for (const std::int64_t length : params.at("context_lengths").get<std::vector<std::int64_t>>()) {
+    const auto windows = protocol.plan({.n_tokens = n_tokens,
+                                        .context_length = length,
+                                        .documents = *documents,
+                                        .params = params});
+    if (!windows.ok()) {
+      return ParamError{"context_lengths", Str("split ", split, " of dataset \"", dataset.name,
+                                               "\": ", windows.status().message())};
+    }
+  }
+  return std::nullopt;
+}
+
 std::optional<ParamError> FitPerplexity(const DatasetShape& dataset, Json& params) {
   const Protocol& protocol = FindProtocol(params.at("protocol").get_ref<const std::string&>());
   const auto lengths = params.at("context_lengths").get<std::vector<std::int64_t>>();
@@ -136,7 +159,8 @@ std::optional<ParamError> FitPerplexity(const DatasetShape& dataset, Json& param
   if (auto error = FitScoreTokens(protocol, dataset, lengths.back(), given_as, params); error) {
     return error;
   }
-  return check();
+  if (std::optional<ParamError> error = check(); error) return error;
+  return CheckDocuments(protocol, dataset, params);
 }
 
 Json PerplexityAsGiven(Json params) {
@@ -225,12 +249,25 @@ struct Plan {
   bool over_documents = false;
   std::vector<Window> windows;
   std::vector<std::int64_t> bucket_edges;
+  // Of a protocol that scores the beginnings of documents.
+  std::vector<TextSpan> documents = {};
+  PrefixTask prefixes = {};  // without its documents
 };
+
+// How many targets of a document, counted from its first one, the windows of its beginning need.
+std::int64_t TargetsOf(std::span<const Window> windows) {
+  std::int64_t n = 0;
+  for (const Window& window : windows) {
+    n = std::max(n, window.score_end - window.context_begin - (window.bos ? 0 : 1));
+  }
+  return n;
+}
 
 Result<Plan> MakePlan(const EvaluationRequest& request, const PerplexityParams& params,
                       const TokenSplit& split) {
   const Protocol& protocol = *params.protocol;
-  if (protocol.uses_bos && request.dataset->bos_id() < 0) {
+  const bool has_bos = protocol.uses_bos && params.resolved.value("bos", true);
+  if (has_bos && request.dataset->bos_id() < 0) {
     return Status(Code::kInvalidArgument,
                   Str("protocol ", protocol.name,
                       " starts windows with a begin-of-text token, but "
@@ -260,10 +297,34 @@ Result<Plan> MakePlan(const EvaluationRequest& request, const PerplexityParams& 
   }
   Result<std::vector<Window>> windows = protocol.plan(wanted);
   if (!windows) return std::move(windows).status().In(Str("perplexity of split ", params.split));
-  return Plan{.over_documents = over_documents,
-              .windows = std::move(windows).value(),
-              .bucket_edges = protocol.bucket_edges == nullptr ? std::vector<std::int64_t>()
-                                                               : protocol.bucket_edges(wanted)};
+  Plan plan = {.over_documents = over_documents,
+               .windows = std::move(windows).value(),
+               .bucket_edges = protocol.bucket_edges == nullptr ? std::vector<std::int64_t>()
+                                                                : protocol.bucket_edges(wanted)};
+  if (!protocol.reads_prefixes) return plan;
+  plan.prefixes.n_targets = TargetsOf(plan.windows);
+  for (const std::int64_t length : request.task_lengths) {
+    PlanRequest other = wanted;
+    other.context_length = length;
+    // A length without a document that is long enough is reported by its own cell.
+    const Result<std::vector<Window>> of_other = protocol.plan(other);
+    if (of_other.ok()) plan.prefixes.of_lengths.push_back(TargetsOf(*of_other));
+  }
+  plan.documents = std::move(documents);
+  return plan;
+}
+
+// The number of tokens, from the beginning of the split, that the plan reads.
+std::int64_t TokensToRead(const Plan& plan) {
+  std::int64_t end = plan.windows.back().score_end;
+  if (plan.documents.empty()) return end;
+  std::int64_t n_targets = plan.prefixes.n_targets;
+  for (const std::int64_t n : plan.prefixes.of_lengths) n_targets = std::max(n_targets, n);
+  for (const TextSpan& document : plan.documents) {
+    if (document.begin > plan.windows.back().context_begin) break;
+    end = std::max(end, PrefixEnd(document, n_targets));
+  }
+  return end;
 }
 
 // Reads at least the first n tokens. Only what is scored is read, and all of it is held:
@@ -283,10 +344,17 @@ Result<EvaluationOutput> RunPerplexity(LanguageModel& model, const EvaluationReq
   ASSIGN_OR_RETURN(const Plan plan, MakePlan(request, params, *split));
   SharedWork own;
   SharedWork& shared = request.shared != nullptr ? *request.shared : own;
-  RETURN_IF_ERROR(ReadTokens(*split, plan.windows.back().score_end, shared.tokens));
+  RETURN_IF_ERROR(ReadTokens(*split, TokensToRead(plan), shared.tokens));
 
+  const Protocol& protocol = *params.protocol;
+  std::optional<PrefixModel> by_prefix;
+  if (protocol.reads_prefixes) {
+    PrefixTask prefixes = plan.prefixes;
+    prefixes.documents = plan.documents;
+    by_prefix.emplace(model, std::move(prefixes), shared.prefixes[request.variant]);
+  }
   Result<Score> score = ScoreWindows(
-      model,
+      by_prefix ? *by_prefix : model,
       {.tokens = shared.tokens,
        .windows = plan.windows,
        .document_starts = split->document_starts(),
@@ -294,8 +362,8 @@ Result<EvaluationOutput> RunPerplexity(LanguageModel& model, const EvaluationReq
        .token_bytes = request.dataset->token_bytes(),
        .windows_per_call = request.windows_per_call,
        .bucket_edges = plan.bucket_edges,
-       .full_length = request.context_length - params.protocol->n_unfed,
-       .cache = &shared.windows[request.variant]},
+       .full_length = by_prefix ? 0 : request.context_length - protocol.n_unfed,
+       .cache = by_prefix ? nullptr : &shared.windows[request.variant]},
       progress);
   EvaluationOutput output;
   Json row = NewRow(request, params);
@@ -306,6 +374,12 @@ Result<EvaluationOutput> RunPerplexity(LanguageModel& model, const EvaluationReq
     row["extra"]["reason"] = score.status().message();
   } else {
     FillRow(row, *score, plan.bucket_edges);
+    if (protocol.extra != nullptr && row.at("status") == "ok") {
+      const Json extra =
+          protocol.extra({.context_length = request.context_length, .params = params.resolved},
+                         plan.windows, *score);
+      if (!extra.is_null()) row["extra"].update(extra);
+    }
     // Windows inside documents leave out the end-of-text tokens between them.
     if (plan.over_documents && params.score_tokens > score->n) {
       row["extra"]["end_of_text"] = params.score_tokens - score->n;
@@ -343,7 +417,7 @@ std::vector<ParamSpec> PerplexitySpecs() {
        .type = ParamSpec::Type::kChoice,
        .default_value = "nonoverlap",
        .choices = std::move(protocols),
-       .choices_unbuilt = {"prefix_curve", "drt_windows"},
+       .choices_unbuilt = {"drt_windows"},
        .meaning = "how windows are laid over the text"},
       {.name = "score_tokens",
        .type = ParamSpec::Type::kCount,
@@ -386,6 +460,13 @@ double PerplexityTokensRead(const DatasetShape& dataset, const Json& params,
   const std::int64_t score_tokens = params.at("score_tokens");
   const std::int64_t n_split = dataset.split_tokens.at(params.at("split").get<std::string>());
   const std::int64_t n_all = score_tokens > 0 ? std::min(score_tokens + 1, n_split) : n_split;
+  if (protocol.reads_prefixes) {
+    const auto documents = dataset.split_documents.find(params.at("split").get<std::string>());
+    const std::int64_t n_documents =
+        documents == dataset.split_documents.end() ? 1 : documents->second;
+    return std::min(static_cast<double>(n_all),
+                    static_cast<double>(n_documents) * static_cast<double>(context_length));
+  }
   // If windows are far apart, more text is needed to count them.
   const std::int64_t period = std::max(context_length, params.value("every", std::int64_t{0}));
   const std::int64_t n_planned = std::min(n_all, std::max(kTokensPlanned, 16 * period));
@@ -400,6 +481,11 @@ double PerplexityTokensRead(const DatasetShape& dataset, const Json& params,
     n_read += static_cast<double>(window.score_end - 1 - window.context_begin);
   }
   return n_read * static_cast<double>(n_all) / static_cast<double>(n_planned);
+}
+
+// A pass over a document holds the keys and values of what it has read.
+bool HoldsKeys(const Json& params) {
+  return FindProtocol(params.at("protocol").get<std::string>()).reads_prefixes;
 }
 
 bool HasPositions(const Json& params) {
@@ -422,6 +508,7 @@ const Evaluation& PerplexityEvaluation() {
       .reads = Evaluation::Reads::kCausal,
       .run = &RunPerplexity,
       .tokens_read = &PerplexityTokensRead,
+      .holds_keys = &HoldsKeys,
   };
   return evaluation;
 }

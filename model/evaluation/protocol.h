@@ -22,6 +22,7 @@
 namespace longrun {
 
 struct DatasetShape;  // evaluation.h
+struct Score;         // window.h
 
 struct PlanRequest {
   std::int64_t n_tokens = 0;  // of the split
@@ -60,6 +61,14 @@ struct Protocol {
   // The windows in the order of the text, for a request that passed `check`. kInvalidArgument if no
   // window fits.
   Result<std::vector<Window>> (*plan)(const PlanRequest& request) = nullptr;
+  // Whether every window of a document begins where the document begins. Then one pass over it
+  // serves all windows and all lengths of a task (prefix_pass.h), and a submission that no document
+  // is long enough for is refused.
+  bool reads_prefixes = false;
+  // More members of the row's `extra`, from the plan's windows and their score; null if there are
+  // none. Null: never any.
+  Json (*extra)(const PlanRequest& request, std::span<const Window> windows,
+                const Score& score) = nullptr;
   // The first context lengths of the buckets that the row distinguishes, ascending from 1, and
   // L + 1 at the end; null: no buckets.
   std::vector<std::int64_t> (*bucket_edges)(const PlanRequest& request) = nullptr;

@@ -12,11 +12,12 @@ const Protocol& SlidingBosProtocol();
 const Protocol& RollingProtocol();
 const Protocol& LastKProtocol();
 const Protocol& PerPositionProtocol();
+const Protocol& PrefixCurveProtocol();
 
 std::span<const Protocol* const> Protocols() {
   static const std::array kProtocols = {
       &NonOverlapProtocol(), &SlidingBosProtocol(),  &RollingProtocol(),
-      &LastKProtocol(),      &PerPositionProtocol(),
+      &LastKProtocol(),      &PerPositionProtocol(), &PrefixCurveProtocol(),
   };
   return kProtocols;
 }

@@ -57,10 +57,12 @@ Result<const Evaluation*> FindEvaluation(std::string_view name) {
           nearest.empty() ? "" : "\"?", " (evaluations: ", Join(names, ", "), ")"));
 }
 
-bool EvaluationWrites(const Json& evaluation) {
+bool EvaluationHoldsKeys(const Json& evaluation) {
   if (!evaluation.is_object() || evaluation.empty()) return false;
   const Result<const Evaluation*> known = FindEvaluation(evaluation.begin().key());
-  return known.ok() && (*known)->writes;
+  if (!known.ok()) return false;
+  const auto holds_keys = (*known)->holds_keys;
+  return (*known)->writes || (holds_keys != nullptr && holds_keys(evaluation.begin().value()));
 }
 
 }  // namespace longrun

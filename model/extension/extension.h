@@ -68,9 +68,15 @@ struct Extension {
   // key sets stay the same. Null: n_before.
   std::int64_t (*keys_kept)(const Json& params, std::int64_t n_before,
                             std::int64_t n_now) = nullptr;
+  // Why the kernels cannot express all of its readings (Reading::IsForKernels): "the kernels add no
+  // noise to scores"; "" if they can. Null: they can.
+  std::string (*why_not_by_kernels)(const Json& params) = nullptr;
   // Returns an error if the extension is meant to avoid distances that texts of
   // params.original_length do not have, but a text of n_tokens still has some. Null: never.
   std::optional<ParamError> (*check_length)(const Json& params, std::int64_t n_tokens) = nullptr;
+  // What a user should know about a text of n_tokens that is read with these parameters: the name
+  // of a parameter, and a message with the remedy. It is not an error. Null: nothing.
+  std::optional<ParamError> (*warn)(const Json& params, std::int64_t n_tokens) = nullptr;
   // Returns an error if the positions of a text of n_tokens, in steps of Reading::steps, do not fit
   // into 32 bits. Null: steps is 1.
   std::optional<ParamError> (*check_positions)(const Json& params, std::int64_t n_tokens) = nullptr;
@@ -112,6 +118,11 @@ std::optional<ParamError> WhyNotTrainedUnder(const Json& extension, const ModelC
 // Returns the reason why a text of n_tokens cannot be read under the resolved extension, or would
 // be read at distances that the extension is meant to avoid.
 std::optional<ParamError> WhyTooLong(const Json& extension, std::int64_t n_tokens);
+// What a user should know about a text of n_tokens under the resolved extension (Extension::warn).
+std::optional<ParamError> WarningAt(const Json& extension, std::int64_t n_tokens);
+// Why some attention under the resolved extension (null: none) is computed by LibTorch's operators
+// even where the kernels are chosen; "" if none is.
+std::string WhyNotByKernels(const Json& extension);
 // The rotation of a model. Call it only if WhyNotExtended() returned nothing.
 RopeShape RopeShapeOf(const ModelConfig& model);
 

@@ -5,8 +5,9 @@
 //   T tokens, W local_window:  g = ceil((T - W) / (L0 - W)),  m = ceil((T - L0) / (g - 1))
 //   position[t] = t / g                   for the first T - (L0 - m) tokens
 //                 m, m + 1, ... L0 - 1    for the last L0 - m
-//   distance(p, j) = ceil(position[p]) - position[j], of which the score at the distance above
-//                    weighs 1 - r, that below r = ceil(position[j]) - position[j]
+//   distance(i, j) = ceil(position[i]) - position[j]
+//   score[i][j] = (1 - r) score at the whole distance below + r score at the one above,
+//                 r = fraction of distance(i, j) = ceil(position[j]) - position[j]
 //
 // The first L0 tokens are read at once at their own positions, then `chunk` at a time: for each,
 // the positions are those of the text so far, and the rotations of earlier keys change. What was
@@ -14,11 +15,24 @@
 // position is not whole lose the distances of their neighbours: a chunk of at most the last L0 - m
 // tokens, of which there are at least W, has none. The authors' chunk is 3000.
 //
-// In the authors' code positions are bf16. Beyond 128 these are whole, so that it interpolates
-// nothing; here they are exact.
+// rel_precision bf16_compat: r as the authors' code computes it, with positions in fp32 that become
+// bf16 (8 significant bits, rounded to nearest even) before and after they are subtracted:
+//
+//   r = fraction of bf16(bf16(ceil(position[i])) - bf16(position[j]))
+//
+// which depends on the query, too. The keys are rotated to the same positions as before. A bf16
+// number of at least 128 is whole, so that r is 0 if ceil(position[i]) >= 256 or position[j] >= 128.
+// If L0 - W >= 256, a chunk of at most W tokens interpolates nothing.
+//
+// noise: random numbers in the scores with r != 0 (reading.h), with T tokens of the text so far as
+// n_text. The authors' uniform noise takes the largest score of all keys before they are masked, of
+// later tokens in the chunk as well; here it is the largest score that the query sees, so that no
+// score depends on later tokens.
 #include <algorithm>
+#include <cmath>
 
 #include "base/str.h"
+#include "kernels/scalar.h"
 #include "model/extension/extension.h"
 
 namespace longrun {
@@ -29,9 +43,10 @@ constexpr std::int64_t kLocalWindow = 128;  // the authors'
 // The positions of a text of T tokens.
 class Positions {
  public:
-  Positions(const Json& params, std::int64_t n_tokens) {
-    const auto original = params.at("original_length").get<std::int64_t>();
-    const auto window = params.at("local_window").get<std::int64_t>();
+  Positions(const Json& params, std::int64_t n_tokens)
+      : Positions(params.at("original_length").get<std::int64_t>(),
+                  params.at("local_window").get<std::int64_t>(), n_tokens) {}
+  Positions(std::int64_t original, std::int64_t window, std::int64_t n_tokens) {
     if (n_tokens <= original) return;
     g_ = CeilDivide(n_tokens - window, original - window);
     m_ = CeilDivide(n_tokens - original, g_ - 1);
@@ -44,6 +59,12 @@ class Positions {
   double Below(std::int64_t t) const {
     return IsWhole(t) ? 0.0 : static_cast<double>(g_ - t % g_) / static_cast<double>(g_);
   }
+  // The position as the authors' program has it.
+  float InFp32(std::int64_t t) const {
+    if (t >= n_shared_) return static_cast<float>(Floor(t));
+    const double interval = 1.0 / static_cast<double>(g_);
+    return static_cast<float>(static_cast<double>(t / g_) + interval * static_cast<double>(t % g_));
+  }
   std::int64_t g() const { return g_; }
   std::int64_t n_shared() const { return n_shared_; }
 
@@ -54,13 +75,56 @@ class Positions {
   std::int64_t g_ = 1, m_ = 0, n_shared_ = 0;
 };
 
+float InBf16(float x) { return FromBf16(ToBf16(x)); }
+
+// The positions of queries and keys in bf16; nothing if r is 0 for all of them. Positions that bf16
+// makes whole have a whole difference, and so have those that are 128 or more apart.
+std::optional<PairBlend> Bf16Blend(const Positions& at, const Stretch& stretch,
+                                   std::size_t other_set) {
+  constexpr float kWholeFrom = 128.0F;
+  PairBlend blend = {.other_set = other_set};
+  bool has_near_query = false, has_part = false;
+  for (std::int64_t p = stretch.q_begin; p < stretch.n_key(); ++p) {
+    blend.query.push_back(InBf16(static_cast<float>(at.Ceil(p))));
+    has_near_query = has_near_query || blend.query.back() < 2.0F * kWholeFrom;
+  }
+  for (std::int64_t j = 0; j < stretch.n_key(); ++j) {
+    blend.key.push_back(InBf16(at.InFp32(j)));
+    has_part = has_part || blend.key.back() != std::floor(blend.key.back());
+  }
+  if (!has_near_query || !has_part) return std::nullopt;
+  return blend;
+}
+
+std::optional<ReadingNoise> NoiseOf(const Json& params, std::int64_t n_text) {
+  const auto& name = params.at("noise").get_ref<const std::string&>();
+  if (name == "none") return std::nullopt;
+  return ReadingNoise{
+      .kind = name == "gaussian" ? ReadingNoise::Kind::kGaussian : ReadingNoise::Kind::kUniform,
+      .std = params.at("noise_std").get<double>(),
+      .seed = params.at("noise_seed").get<std::uint64_t>(),
+      .n_text = n_text};
+}
+
 Reading Read(const Json& params, const Stretch& stretch) {
   const Positions at(params, stretch.n_text());
-  KeySet keys = {.row = stretch.Keys([&](std::int64_t j) { return at.Ceil(j); }),
-                 .blended_row = stretch.Keys([&](std::int64_t j) { return at.Floor(j); })};
-  for (std::int64_t j = 0; j < stretch.n_key(); ++j) keys.blended_weight.push_back(at.Below(j));
-  return {.regions = {{.query_row = stretch.Queries([&](std::int64_t p) { return at.Ceil(p); })}},
-          .key_sets = {std::move(keys)}};
+  KeySet above = {.row = stretch.Keys([&](std::int64_t j) { return at.Ceil(j); })};
+  const auto below = stretch.Keys([&](std::int64_t j) { return at.Floor(j); });
+  Reading reading = {
+      .regions = {{.query_row = stretch.Queries([&](std::int64_t p) { return at.Ceil(p); })}}};
+  bool blends = false;
+  if (params.at("rel_precision") == "bf16_compat") {
+    reading.key_sets = {std::move(above), {.row = below}};
+    reading.regions.front().pair_blend = Bf16Blend(at, stretch, 1);
+    blends = reading.regions.front().pair_blend.has_value();
+  } else {
+    above.blended_row = below;
+    for (std::int64_t j = 0; j < stretch.n_key(); ++j) above.blended_weight.push_back(at.Below(j));
+    blends = at.n_shared() > 0;
+    reading.key_sets = {std::move(above)};
+  }
+  if (blends) reading.noise = NoiseOf(params, stretch.n_text());
+  return reading;
 }
 
 std::int64_t Piece(const Json& params, std::int64_t n_read) {
@@ -88,9 +152,38 @@ std::optional<ParamError> Check(const Json& params) {
   return CheckBelowOriginal("local_window", params);
 }
 
+std::string NoKernelsReason(const Json& params) {
+  if (params.at("noise") != "none") return "the kernels add no noise to scores";
+  if (params.at("rel_precision") != "bf16_compat") return "";
+  return "in bf16, the weights of interpolated scores depend on query and key, which the kernels "
+         "cannot express";
+}
+
+// The first chunk that has more tokens than have whole positions.
+std::optional<ParamError> Warn(const Json& params, std::int64_t n_tokens) {
+  const auto original = params.at("original_length").get<std::int64_t>();
+  const auto window = params.at("local_window").get<std::int64_t>();
+  const auto chunk = params.at("chunk").get<std::int64_t>();
+  if (chunk <= window) return std::nullopt;
+  for (std::int64_t begin = original; begin < n_tokens; begin += chunk) {
+    const std::int64_t end = std::min(begin + chunk, n_tokens);
+    const std::int64_t n_whole = end - Positions(original, window, end).n_shared();
+    if (end - begin <= n_whole) continue;
+    return ParamError{
+        "chunk",
+        Str("when the text is ", end, " tokens long, only its last ", n_whole,
+            " tokens have whole positions, but the chunk that ends there has ", end - begin,
+            ": its other tokens cannot tell their neighbours apart. A chunk "
+            "of local_window, ",
+            window, ", or less has no such tokens")};
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 const Extension& GaliExtension() {
+  const ParamSpec::Condition kWithNoise = {.name = "noise", .values = {"gaussian", "uniform"}};
   static const Extension extension = {
       .name = "gali",
       .source = "arXiv:2502.02659, section 3",
@@ -106,21 +199,38 @@ const Extension& GaliExtension() {
                  {.name = "noise",
                   .type = ParamSpec::Type::kChoice,
                   .default_value = "none",
-                  .choices = {"none"},
-                  .choices_unbuilt = {"gaussian", "uniform"},
-                  .meaning = "what is added to interpolated scores"},
+                  .choices = {"none", "gaussian", "uniform"},
+                  .meaning = "random numbers that are added to interpolated scores"},
+                 {.name = "noise_std",
+                  .type = ParamSpec::Type::kNumber,
+                  .default_value = 1.0,
+                  .min = 0.0,
+                  .max = 1000.0,
+                  .meaning = "the noise's standard deviation (gaussian), or its largest share of "
+                             "the query's largest score (uniform), for a key as far back as the "
+                             "text is long; in proportion for nearer keys",
+                  .only_with = kWithNoise},
+                 {.name = "noise_seed",
+                  .type = ParamSpec::Type::kInt,
+                  .default_value = 1,
+                  .min = 0,
+                  .max = 1LL << 53,
+                  .meaning = "seed of the noise",
+                  .only_with = kWithNoise},
                  {.name = "rel_precision",
                   .type = ParamSpec::Type::kChoice,
                   .default_value = "fp32",
-                  .choices = {"fp32"},
-                  .choices_unbuilt = {"bf16_compat"},
-                  .meaning = "number format in which positions are subtracted"},
+                  .choices = {"fp32", "bf16_compat"},
+                  .meaning = "how positions are subtracted: exactly, or in bf16 as the authors' "
+                             "code does, which leaves no fractions beyond position 128"},
                  OriginalLengthParam(true)},
       .refine_defaults = &RefineDefaults,
       .needs_original_length = true,
       .read = &Read,
       .piece = &Piece,
       .keys_kept = &KeysKept,
+      .why_not_by_kernels = &NoKernelsReason,
+      .warn = &Warn,
       .check = &Check};
   return extension;
 }

@@ -1,5 +1,6 @@
 // How an extension places the keys of each query: a plan for one stretch of a text, expressed by
-// the kernels' regions (kernels/attention_terms.h). Torch-free.
+// the kernels' regions (kernels/attention_terms.h) and, for GALI, by what the kernels do not have.
+// Torch-free.
 //
 // Legend: Q queries of the stretch, K keys.
 #pragma once
@@ -7,6 +8,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 namespace longrun {
@@ -48,12 +50,26 @@ struct Stretch {
   }
 };
 
+// A blend of two key sets whose weight depends on the query, too, so that no blended key exists:
+//
+//   score[i][j] = (1 - r) <q_i, k_j of the region's key_set> + r <q_i, k_j of other_set>
+//   r           = fraction of bf16(query[i] - key[j]),  0 <= r < 1
+//
+// All numbers are representable in bf16. bf16() rounds to nearest, ties to even.
+struct PairBlend {
+  std::size_t other_set = 0;
+  std::vector<float> query = {};  // (Q)
+  std::vector<float> key = {};    // (K)
+};
+
 // Like Region: contains a query's keys from key_begin on, except those of earlier regions. Row r of
 // the rotation's table has the angles of position r / Reading::steps.
 struct ReadingRegion {
   std::vector<std::int32_t> key_begin = {};  // (Q); empty in the last region
   std::vector<std::int32_t> query_row = {};  // (Q)
   std::size_t key_set = 0;                   // in Reading::key_sets
+  // Only if it is the only region, without a window and with key sets that are not blended.
+  std::optional<PairBlend> pair_blend = {};
 };
 
 // The keys in the form that a region uses: rotated to the positions of these rows.
@@ -62,6 +78,21 @@ struct KeySet {
   // (K), like BlendedKeys; empty: not blended.
   std::vector<std::int32_t> blended_row = {};
   std::vector<double> blended_weight = {};
+};
+
+// Random numbers that are added to scaled scores wherever the weight r of a blend is not 0
+// (score_noise.h draws them). i and j count tokens of the text:
+//
+//   gaussian  score[i][j] += e std (i - j) / n_text           e: standard normal
+//   uniform   score[i][j] += u std (i - j) / n_text max[i]    u: uniform in (0, 1)
+//
+// max[i] is the largest score of query i, before noise, among the keys that it sees.
+struct ReadingNoise {
+  enum class Kind { kGaussian, kUniform };
+  Kind kind = Kind::kGaussian;
+  double std = 0.0;
+  std::uint64_t seed = 0;
+  std::int64_t n_text = 0;
 };
 
 // A plan for a stretch. Query p sees key j <= p if p - j < window, or j < n_sink; window 0: all.
@@ -73,6 +104,16 @@ struct Reading {
   std::int64_t steps = 1;
   std::int64_t window = 0, n_sink = 0;
   std::vector<double> query_factor = {};  // (Q): multiplies each query; empty: 1
+  // Only with one region and without a window.
+  std::optional<ReadingNoise> noise = {};
+
+  // Whether the kernels' regions can express it. They have one weight for each key, and no noise:
+  // with these, attention forms the scores of a few queries at a time by LibTorch's operators.
+  bool IsForKernels() const {
+    return !noise && std::ranges::none_of(regions, [](const ReadingRegion& region) {
+      return region.pair_blend.has_value();
+    });
+  }
 };
 
 }  // namespace longrun

@@ -180,6 +180,17 @@ std::optional<ParamError> WhyTooLong(const Json& extension, std::int64_t n_token
   return known.check_length == nullptr ? std::nullopt : known.check_length(extension, n_tokens);
 }
 
+std::string WhyNotByKernels(const Json& extension) {
+  if (extension.is_null()) return "";
+  const Extension& known = **FindExtension(extension.at("method").get<std::string>());
+  return known.why_not_by_kernels == nullptr ? "" : known.why_not_by_kernels(extension);
+}
+
+std::optional<ParamError> WarningAt(const Json& extension, std::int64_t n_tokens) {
+  const Extension& known = **FindExtension(extension.at("method").get<std::string>());
+  return known.warn == nullptr ? std::nullopt : known.warn(extension, n_tokens);
+}
+
 std::string ExtensionText(const Json& extension) {
   if (extension.is_string()) return extension.get<std::string>();
   std::vector<std::string> params;

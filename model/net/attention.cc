@@ -172,8 +172,9 @@ at::Tensor Attention::BlockForward(const Call& call, const Prepared& prepared,
   const at::Tensor v_BHKD = Part(call.v_BHTD, 2, k_begin, n_key);
 
   const at::Tensor scores_BHQK =
-      regions != nullptr ? regions->Of(q_begin, n_query, n_key).to(compute_.dtype) * call.scale
-                         : Scores(q_BHQD * call.scale, k_BHKD);
+      regions != nullptr
+          ? regions->Of({.q_begin = q_begin, .n_query = n_query, .n_key = n_key}, call.scale)
+          : Scores(q_BHQD * call.scale, k_BHKD);
   ScoreBlock block = {.scores_BHQK = scores_BHQK.to(compute_.dtype),
                       .q_BHQD = q_BHQD,
                       .q_begin = q_begin,
@@ -265,10 +266,9 @@ at::Tensor Attention::ForwardReading(const Call& given) {
 at::Tensor Attention::ForwardPiece(const Call& given, std::shared_ptr<const PlannedReading> plan) {
   Call call = given;
   call.q_BHTD = WithFactors(given.q_BHTD, plan->reading.query_factor, compute_.dtype);
-  if (backend_ == AttentionBackend::kFused && call.observer == nullptr) {
-    return Kernel(call, {{}}, true, std::move(plan));
-  }
-  const RegionScorer scorer(call.q_BHTD, call.k_BHTD, *plan, *rotator_);
+  const bool by_kernel = backend_ == AttentionBackend::kFused && plan->reading.IsForKernels();
+  if (by_kernel && call.observer == nullptr) return Kernel(call, {{}}, true, std::move(plan));
+  const RegionScorer scorer(call.q_BHTD, call.k_BHTD, *plan, *rotator_, call.layer, compute_.dtype);
   return AllBlocks(call, {{}}, &scorer);
 }
 
@@ -293,14 +293,25 @@ at::Tensor Attention::LastQueryOfReading(const Call& given, AttentionCache& cach
   cache.n_rotated_text = token.n_text();
   const at::Tensor q_BHQD =
       WithFactors(given.q_BHTD, plan.reading.query_factor, compute_.dtype) * given.scale;
+  // A reading with a blend of pairs or with noise has one region and no window: its visible keys
+  // are all keys.
+  const ScoreSpan span = {.q_begin = token.q_begin, .n_query = 1, .n_key = cache.n};
   std::vector<at::Tensor> scores, values;
   for (const VisibleKeys& keys : VisibleKeysOfLast(plan)) {
     const at::Tensor q = rotator_->Queries(q_BHQD, plan, keys.region);
-    const at::Tensor& set = cache.key_sets[plan.reading.regions[keys.region].key_set];
-    scores.push_back(Scores(q, set.narrow(2, keys.begin, keys.end - keys.begin)));
+    const auto of_set = [&](std::size_t set) {
+      return Scores(q, cache.key_sets[set].narrow(2, keys.begin, keys.end - keys.begin));
+    };
+    const ReadingRegion& region = plan.reading.regions[keys.region];
+    const at::Tensor of_region = of_set(region.key_set);
+    scores.push_back(region.pair_blend ? BlendPairs(of_region, of_set(region.pair_blend->other_set),
+                                                    plan, keys.region, span, compute_.dtype)
+                                       : of_region);
     values.push_back(cache.v_BHTD.narrow(2, keys.begin, keys.end - keys.begin));
   }
-  const at::Tensor p = at::softmax(at::cat(scores, 3).to(compute_.dtype), -1).to(compute_.product);
+  const at::Tensor noisy_BHQK =
+      WithNoise(at::cat(scores, 3).to(compute_.dtype), plan, given.layer, span);
+  const at::Tensor p = at::softmax(noisy_BHQK, -1).to(compute_.product);
   at::Tensor o_BHQD;
   std::int64_t begin = 0;
   for (const at::Tensor& v_BHKD : values) {

@@ -10,7 +10,8 @@
 // exists. `torch` is LibTorch's fused attention; it supports no bias, so it serves methods without
 // one and refuses the others by name. `fused` is the attention of kernels/ on the CPU, in fp32 and
 // bf16; CheckFusedAttention names what it lacks. After cached tokens, `fused` computes a single
-// token like `reference` does, and `torch` computes several tokens like `reference` does.
+// token like `reference` does, and `torch` computes several tokens like `reference` does. `fused`
+// also computes like `reference` where a reading has what kernels/ lacks (Reading::IsForKernels).
 //
 // Legend: B batch, T positions, H heads, D head_dim, C d_model, Q queries of a block.
 #pragma once
@@ -87,6 +88,7 @@ class Attention {
     // later calls.
     ReadingPlanner* reading = nullptr;
     std::int64_t n_to_come = 0;
+    std::int64_t layer = 0;  // of the network; a reading's noise depends on it
     // Only for Forward without gradients. Every back-end computes an observed call like
     // `reference` does, since a fused attention forms no p.
     const AttentionObserver* observer = nullptr;

@@ -43,10 +43,15 @@ class RowTable {
 }  // namespace
 
 PlannedReading PlanReading(Reading reading, const Stretch& stretch, std::int64_t keys_from) {
+  LR_CHECK((!reading.noise && !reading.regions.front().pair_blend) ||
+           (reading.regions.size() == 1 && reading.window == 0));
   RowTable table;
   for (const ReadingRegion& region : reading.regions) {
     LR_CHECK(std::ssize(region.query_row) == stretch.n_query &&
              region.key_set < reading.key_sets.size());
+    LR_CHECK(!region.pair_blend || (region.pair_blend->other_set < reading.key_sets.size() &&
+                                    std::ssize(region.pair_blend->query) == stretch.n_query &&
+                                    std::ssize(region.pair_blend->key) == stretch.n_key()));
     table.Use(region.query_row, 0);
   }
   for (const KeySet& keys : reading.key_sets) {

@@ -1,5 +1,5 @@
-// Scores under a reading by LibTorch's operators: for the `reference` back-end, and for single
-// tokens after cached ones.
+// Scores under a reading by LibTorch's operators: for the `reference` back-end, for single tokens
+// after cached ones, and for readings that the kernels cannot express (Reading::IsForKernels).
 //
 // Legend: B batch, H heads, D head_dim, Q queries, K keys.
 #pragma once
@@ -23,22 +23,42 @@ at::Tensor Scores(const at::Tensor& q_BHQD, const at::Tensor& k_BGKD);
 at::Tensor WithFactors(const at::Tensor& q_BHQD, const std::vector<double>& factors,
                        c10::ScalarType compute);
 
+// Queries [q_begin, q_begin + n_query) and keys [0, n_key) of a text.
+struct ScoreSpan {
+  std::int64_t q_begin = 0, n_query = 0, n_key = 0;
+};
+
+// (1 - r) of_set + r of_other, with the weights of the region's pair_blend, which it must have.
+at::Tensor BlendPairs(const at::Tensor& of_set_BHQK, const at::Tensor& of_other_BHQK,
+                      const PlannedReading& plan, std::size_t region, const ScoreSpan& span,
+                      c10::ScalarType compute);
+
+// Adds the plan's noise to scaled scores, of type `compute`; returns them if the plan has none.
+// Scores of later keys than the query do not matter.
+at::Tensor WithNoise(const at::Tensor& scores_BHQK, const PlannedReading& plan, std::int64_t layer,
+                     const ScoreSpan& span);
+
 // The scores of a call's queries, each with the rotations of its keys' regions.
 class RegionScorer {
  public:
   // q, k: those of the call, not rotated. The queries are those of the plan, the keys those of the
   // whole text so far.
   RegionScorer(const at::Tensor& q_BHQD, const at::Tensor& k_BHKD, const PlannedReading& plan,
-               Rotator& rotator);
+               Rotator& rotator, std::int64_t layer, c10::ScalarType compute);
 
-  // <q~_i, k~_j> of the queries at positions [q_begin, q_begin + n_query) with keys [0, n_key);
-  // -inf where the window of the reading hides a key. Keys after the query are not hidden.
-  at::Tensor Of(std::int64_t q_begin, std::int64_t n_query, std::int64_t n_key) const;
+  // scale <q~_i, k~_j> and the reading's noise, of type `compute`; -inf where the window of the
+  // reading hides a key. Keys after the query are not hidden.
+  at::Tensor Of(const ScoreSpan& span, double scale) const;
 
  private:
+  at::Tensor OfRegion(std::size_t region, const ScoreSpan& span) const;
+  at::Tensor Products(const ScoreSpan& span) const;
+
   const PlannedReading& plan_;
+  std::int64_t layer_;
+  c10::ScalarType compute_;
   std::vector<at::Tensor> q_BHQD_;  // by region
-  std::vector<at::Tensor> k_BHKD_;  // by set of keys
+  std::vector<at::Tensor> k_BHKD_;  // by set of keys; undefined if no region reads it
 };
 
 // The keys [begin, end) in a region.

@@ -35,22 +35,27 @@ bool SameShape(const Window& a, const Window& b) {
 
 Status NetScorer::CheckWindows(std::span<const std::int32_t> tokens,
                                std::span<const Window> windows) const {
-  const std::int64_t n_vocab = net_.config().model.vocab_size;
   for (const Window& window : windows) {
     LR_CHECK(window.context_begin >= 0 && window.score_begin < window.score_end);
     LR_CHECK(window.score_begin > window.context_begin || window.bos);
     LR_CHECK(window.score_end <= static_cast<std::int64_t>(tokens.size()));
-    if (window.bos && bos_id_ < 0) {
-      return Status(Code::kInvalidArgument,
-                    "the evaluation needs a begin-of-text token, but the tokenizer has none");
-    }
     RETURN_IF_ERROR(net_.CheckLength(FedLength(window)));
-    for (std::int64_t t = window.context_begin; t < window.score_end; ++t) {
-      const std::int32_t id = tokens[static_cast<std::size_t>(t)];
-      if (id >= 0 && id < n_vocab) continue;
-      return Status(Code::kInvalidArgument,
-                    Str("token ", t, " is ", id, ", but the model has the ids 0 to ", n_vocab - 1));
-    }
+    RETURN_IF_ERROR(CheckTokens(tokens, window));
+  }
+  return Status();
+}
+
+Status NetScorer::CheckTokens(std::span<const std::int32_t> tokens, const Window& window) const {
+  const std::int64_t n_vocab = net_.config().model.vocab_size;
+  if (window.bos && bos_id_ < 0) {
+    return Status(Code::kInvalidArgument,
+                  "the evaluation needs a begin-of-text token, but the tokenizer has none");
+  }
+  for (std::int64_t t = window.context_begin; t < window.score_end; ++t) {
+    const std::int32_t id = tokens[static_cast<std::size_t>(t)];
+    if (id >= 0 && id < n_vocab) continue;
+    return Status(Code::kInvalidArgument,
+                  Str("token ", t, " is ", id, ", but the model has the ids 0 to ", n_vocab - 1));
   }
   return Status();
 }
@@ -101,6 +106,67 @@ Result<std::vector<std::vector<float>>> NetScorer::Nll(std::span<const std::int3
                  std::span(nll).subspan(begin, end - begin));
       begin = end;
     }
+    return {};
+  }));
+  return nll;
+}
+
+bool NetScorer::SharesPrefixes(std::int64_t n_targets) const {
+  return net_.SharesPrefixes(n_targets);
+}
+
+// Every part ends where it would end if more targets were asked for.
+std::vector<float> NetScorer::NllOfParts(const Prefix& prefix) {
+  const at::NoGradGuard no_grad;
+  const std::int64_t n_bos = prefix.bos ? 1 : 0;
+  // The text's last token is fed for no target.
+  const std::int64_t n_all = prefix.n_text - 1 + n_bos;
+  const std::int64_t n_room = std::min(n_all, net_.length_max().value_or(n_all));
+  const auto end_of_part = [&](std::int64_t begin) {
+    return std::min(begin + kPrefixPart, n_room);
+  };
+  std::int64_t capacity = 0;
+  while (capacity < prefix.n_targets) capacity = end_of_part(capacity);
+  std::vector<AttentionCache> caches = net_.MakeCaches(1, capacity);
+  const c10::Device device = net_.compute().device;
+  const auto tokens_from = [&](std::int64_t begin, std::int64_t n) {
+    const at::Tensor ids_T = at::empty({n}, at::kLong);
+    std::int64_t* id = ids_T.data_ptr<std::int64_t>();
+    for (std::int64_t at = begin; at < begin + n; ++at) {
+      *id++ = at < 0 ? bos_id_ : prefix.tokens[static_cast<std::size_t>(at)];
+    }
+    return ids_T.to(device);
+  };
+  std::vector<float> nll;
+  for (std::int64_t begin = 0; begin < prefix.n_targets;) {
+    const std::int64_t end = end_of_part(begin), n = end - begin;
+    const at::Tensor hidden_BTC =
+        net_.HiddenBehind(tokens_from(begin - n_bos, n).unsqueeze(0), caches, n_all - end);
+    const at::Tensor nll_N = HeadNll(hidden_BTC.flatten(0, 1), net_.head(),
+                                     tokens_from(begin - n_bos + 1, n), net_.compute())
+                                 .to(at::kCPU, at::kFloat)
+                                 .contiguous();
+    const float* const values = nll_N.const_data_ptr<float>();
+    nll.insert(nll.end(), values, values + n);
+    begin = end;
+  }
+  nll.resize(static_cast<std::size_t>(prefix.n_targets));
+  return nll;
+}
+
+Result<std::vector<float>> NetScorer::PrefixNll(const Prefix& prefix) {
+  if (!SharesPrefixes(prefix.n_targets)) return LanguageModel::PrefixNll(prefix);
+  const std::int64_t n_read = std::min(prefix.n_text, prefix.n_targets + kPrefixPart + 1);
+  LR_CHECK(prefix.n_targets > 0 && prefix.n_targets <= prefix.n_text - (prefix.bos ? 0 : 1));
+  LR_CHECK(std::ssize(prefix.tokens) >= n_read);
+  RETURN_IF_ERROR(net_.CheckLength(prefix.n_targets));
+  const std::int64_t longest = prefix.n_targets + kPrefixPart;
+  RETURN_IF_ERROR(net_.CheckLength(std::min(longest, net_.length_max().value_or(longest))));
+  const Window fed = {.score_begin = prefix.bos ? 0 : 1, .score_end = n_read, .bos = prefix.bos};
+  RETURN_IF_ERROR(CheckTokens(prefix.tokens, fed));
+  std::vector<float> nll;
+  RETURN_IF_ERROR(WithinMemory([&]() -> Status {
+    nll = NllOfParts(prefix);
     return {};
   }));
   return nll;

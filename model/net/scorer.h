@@ -27,6 +27,9 @@ class NetScorer final : public LanguageModel {
   // kInvalidArgument for a token outside the vocabulary or a missing BOS.
   Result<std::vector<std::vector<float>>> Nll(std::span<const std::int32_t> tokens,
                                               std::span<const Window> windows) override;
+  // In parts of kPrefixPart tokens with a cache, if the network shares prefixes; else at once.
+  Result<std::vector<float>> PrefixNll(const Prefix& prefix) override;
+  bool SharesPrefixes(std::int64_t n_targets) const override;
   Result<std::vector<std::vector<float>>> MaskedNll(
       std::span<const MaskedSequence> sequences) override;
   // Prompts of one length and number of new tokens are read together if they are adjacent.
@@ -37,10 +40,15 @@ class NetScorer final : public LanguageModel {
 
  private:
   Status CheckWindows(std::span<const std::int32_t> tokens, std::span<const Window> windows) const;
+  // The ids of a window, and its BOS.
+  Status CheckTokens(std::span<const std::int32_t> tokens, const Window& window) const;
   Status CheckSequences(std::span<const MaskedSequence> sequences) const;
   // Windows of one shape.
   void NllOfBatch(std::span<const std::int32_t> tokens, std::span<const Window> windows,
                   std::span<std::vector<float>> nll);
+
+  // The network shares prefixes of this length.
+  std::vector<float> NllOfParts(const Prefix& prefix);
 
   // Sequences of one length.
   void MaskedNllOfBatch(std::span<const MaskedSequence> sequences,

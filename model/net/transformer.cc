@@ -88,6 +88,13 @@ std::int64_t Transformer::CachedLengthMax() const {
   return config_.extension.at("original_length").get<std::int64_t>();
 }
 
+bool Transformer::SharesPrefixes(std::int64_t n_tokens) const {
+  const std::int64_t longest_cached = CachedLengthMax();
+  // A rotation with growth counts from the middle of the cache, so its rounding depends on the text.
+  const bool has_growth = terms_.rotation && !terms_.rotation->growth.empty();
+  return config_.model.causal && !has_growth && (longest_cached == 0 || n_tokens <= longest_cached);
+}
+
 void Transformer::Bind(ParameterMap&& parameters) {
   for (auto& [name, tensor] : parameters) {
     // Released one by one, so that weights that change type do not exist twice.
@@ -283,6 +290,7 @@ at::Tensor Transformer::AttentionPart(const Layer& layer, const at::Tensor& norm
                           .n_positions = given.n_positions,
                           .reading = given.reading,
                           .n_to_come = given.n_to_come,
+                          .layer = given.layer,
                           .observer = given.observer};
   if (const Tensors& shared = given.shared; !shared.empty()) {
     const auto n = static_cast<std::ptrdiff_t>(layer.learned.size());
@@ -408,6 +416,7 @@ at::Tensor Transformer::Hidden(const Batch& batch) {
     given.shared.clear();
     for (const at::Tensor& tensor : shared) given.shared.push_back(at::alias(tensor));
     x_BTC = Block(layer, x_BTC, given);
+    ++given.layer;
   }
   return FinalNorm(x_BTC);
 }
@@ -424,7 +433,8 @@ bool Transformer::Observe(
     if (!before(l, observer)) return false;
     const Layer& layer = layers_[static_cast<std::size_t>(l)];
     x_BTC = Block(layer, x_BTC,
-                  {.shared = shared,
+                  {.layer = l,
+                   .shared = shared,
                    .cache = nullptr,
                    .observer = observer ? &observer : nullptr,
                    .reading = reading_.get()});
@@ -450,9 +460,12 @@ at::Tensor Transformer::HiddenBehind(const at::Tensor& ids_BT, std::span<Attenti
   at::Tensor x_BTC = Embedded(ids_BT, caches.front().n);
   const Tensors shared = SharedPositions(n_positions);
   for (std::size_t l = 0; l < layers_.size(); ++l) {
-    x_BTC = Block(
-        layers_[l], x_BTC,
-        {.shared = shared, .cache = &caches[l], .reading = reading_.get(), .n_to_come = n_to_come});
+    x_BTC = Block(layers_[l], x_BTC,
+                  {.layer = static_cast<std::int64_t>(l),
+                   .shared = shared,
+                   .cache = &caches[l],
+                   .reading = reading_.get(),
+                   .n_to_come = n_to_come});
   }
   return FinalNorm(x_BTC);
 }

@@ -68,6 +68,11 @@ class Transformer {
   // The longest text that can be generated with a cache; 0: any. An extension that depends on the
   // length reads all tokens of a longer text again (model/extension/).
   std::int64_t CachedLengthMax() const;
+  // Whether the hidden state of a token is the same, to the bit, in every text of at most n_tokens
+  // that begins with the tokens up to it, if the texts are read in the same parts by HiddenBehind.
+  bool SharesPrefixes(std::int64_t n_tokens) const;
+  // The most tokens that fit the model's position table; nullopt: any number.
+  std::optional<std::int64_t> length_max() const { return terms_.length_max; }
   // kUnimplemented under an extension that places keys (Extension::read).
   Status CheckGradients() const;
   // kUnimplemented unless a rotation is all that tells this network a token's position.
@@ -121,6 +126,7 @@ class Transformer {
   Tensors SharedPositions(std::int64_t n_positions) const;
   // What a block is given besides its input.
   struct BlockCall {
+    std::int64_t layer = 0;
     Tensors shared = {};
     AttentionCache* cache = nullptr;
     const AttentionObserver* observer = nullptr;

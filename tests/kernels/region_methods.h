@@ -222,6 +222,32 @@ inline RegionMethod Gali(const Stretch& n, std::int64_t length, std::int64_t win
   return method;
 }
 
+// To 8 significant bits; ties to the even one, as std::nearbyint rounds by default.
+inline double ToEightBits(double x) {
+  int exponent = 0;
+  const double mantissa = std::frexp(x, &exponent);
+  return std::ldexp(std::nearbyint(std::ldexp(mantissa, 8)), exponent - 8);
+}
+
+// The same by the authors' code with a model in bf16: positions in fp32 become bf16 before they are
+// subtracted, and the difference is a bf16 number again. One weight for each key is not enough, so
+// there are no regions.
+inline RegionMethod GaliInBf16(const Stretch& n, std::int64_t length, std::int64_t window) {
+  RegionMethod method = Gali(n, length, window);
+  const std::vector<double> at = GaliPositions(length, window, n.n_key);
+  method.name = "GALI in bf16";
+  method.regions.clear();
+  method.weight = [=](std::int64_t p, std::int64_t j) {
+    const auto position = [&](std::int64_t t) {
+      return static_cast<double>(static_cast<float>(at[static_cast<std::size_t>(t)]));
+    };
+    const double apart =
+        ToEightBits(ToEightBits(std::ceil(position(p))) - ToEightBits(position(j)));
+    return apart - std::floor(apart);
+  };
+  return method;
+}
+
 // One of them, with numbers that fit the stretch.
 template <typename Random>
 RegionMethod AnyRegionMethod(const Stretch& n, Random& random) {

@@ -72,7 +72,11 @@ class Evaluator {
         named_(std::move(named)),
         machine_(std::move(machine)),
         net_(std::move(net)),
-        scorer_(net_, text.bos_id(), static_cast<std::int32_t>(mask_token)) {}
+        scorer_(net_, text.bos_id(), static_cast<std::int32_t>(mask_token)) {
+    for (const ExpectedCell& cell : session.task().expected_cells) {
+      task_lengths_.push_back(cell.context_length);
+    }
+  }
   Evaluator(const Evaluator&) = delete;
   Evaluator& operator=(const Evaluator&) = delete;
 
@@ -93,6 +97,7 @@ class Evaluator {
   NetScorer scorer_;
   std::unique_ptr<UnigramModel> unigram_;
   SharedWork shared_;
+  std::vector<std::int64_t> task_lengths_;
 };
 
 Result<LanguageModel*> Evaluator::ModelOf(const std::string& variant) {
@@ -150,6 +155,7 @@ Status Evaluator::RunCells(std::span<const ExpectedCell> cells, std::int64_t ind
        .is_own_dataset = &text_ == &trained_on_,
        .params = named_.params,
        .context_length = context_length,
+       .task_lengths = task_lengths_,
        .variant = variant,
        .windows_per_call = EvaluateTokensPerCall(device_kind, context_length) / context_length,
        .shared = &shared_,
@@ -225,6 +231,34 @@ Result<std::int64_t> MaskToken(const TaskFile& task, const Dataset& dataset) {
   return of_model >= 0 ? of_model : dataset.mask_id();
 }
 
+// Warns of a chunk that is too long for the longest context, and of kernels that the task was told
+// to use, but that its extension cannot use.
+Status RecordWarnings(Session& session) {
+  const TaskFile& task = session.task();
+  const Json extension = ExtensionOf(task.evaluation);
+  if (extension.is_null()) return Status();
+  const std::string name = Str("extension ", ExtensionText(extension), ": ");
+  std::vector<std::string> messages;
+  std::int64_t longest = 0;
+  for (const ExpectedCell& cell : task.expected_cells) {
+    longest = std::max(longest, cell.context_length);
+  }
+  if (const auto warning = WarningAt(extension, longest)) {
+    messages.push_back(Str(name, warning->key, ": ", warning->message));
+  }
+  const std::string why = WhyNotByKernels(extension);
+  if (task.execution.attention == AttentionBackend::kFused && !why.empty()) {
+    messages.push_back(Str(name, why,
+                           ", so LibTorch's operators compute its attention instead of the "
+                           "back-end \"fused\""));
+  }
+  for (std::string& message : messages) {
+    RETURN_IF_ERROR(
+        session.journal().Append(RecordKind::kWarning, Json{{"message", std::move(message)}}));
+  }
+  return Status();
+}
+
 }  // namespace
 
 Status Evaluate(Session& session, const Dataset& trained_on, const Dataset& text,
@@ -251,6 +285,7 @@ Status Evaluate(Session& session, const Dataset& trained_on, const Dataset& text
   RETURN_IF_ERROR(SetExtension(ExtensionOf(task.evaluation), weights.config).In("task.extension"));
   ASSIGN_OR_RETURN(Transformer net, Transformer::Make(weights.config, std::move(weights.parameters),
                                                       task.execution.attention, machine.compute));
+  RETURN_IF_ERROR(RecordWarnings(session));
   Evaluator evaluator(session, trained_on, text, std::move(named), DescribeMachine(task, machine),
                       std::move(net), mask_token);
   return evaluator.Run();

@@ -412,6 +412,154 @@ TEST_F(PerplexityTest, LengthsThatShareWorkHaveTheNumbersOfLengthsThatDoNot) {
   EXPECT_EQ(alone.windows_seen().size(), together.windows_seen().size() + 3);
 }
 
+// ---- one pass for all lengths ------------------------------------------------------------------
+
+// The toy model with some more for each token id. It shares prefixes of at most `shared_max` targets
+// and reads at most `length_max` tokens.
+class PrefixToy final : public LanguageModel {
+ public:
+  explicit PrefixToy(std::int64_t shared_max = 1000, std::int64_t length_max = 1000)
+      : shared_max_(shared_max), length_max_(length_max) {}
+
+  Result<std::vector<std::vector<float>>> Nll(std::span<const std::int32_t> tokens,
+                                              std::span<const Window> windows) override {
+    return toy_.Nll(tokens, windows);
+  }
+  Result<std::vector<float>> PrefixNll(const Prefix& prefix) override {
+    if (prefix.n_targets > length_max_) return Status(Code::kOutOfRange, "too long");
+    EXPECT_GE(std::ssize(prefix.tokens),
+              std::min(prefix.n_text, prefix.n_targets + kPrefixPart + 1));
+    passes_.push_back(prefix.n_targets);
+    std::vector<float> nll = LanguageModel::PrefixNll(prefix).value();
+    for (std::size_t i = 0; i < nll.size(); ++i) {
+      nll[i] += 0.1F * static_cast<float>(prefix.tokens[i + (prefix.bos ? 0 : 1)] % 7);
+    }
+    return nll;
+  }
+  bool SharesPrefixes(std::int64_t n_targets) const override { return n_targets <= shared_max_; }
+
+  // The targets of each pass.
+  const std::vector<std::int64_t>& passes() const { return passes_; }
+
+ private:
+  ToyModel toy_;
+  std::int64_t shared_max_, length_max_;
+  std::vector<std::int64_t> passes_;
+};
+
+using Counts = std::vector<std::int64_t>;
+
+class PrefixCurveTest : public PerplexityTest {
+ protected:
+  // The rows of a task with these lengths.
+  std::vector<Json> Rows(LanguageModel& model, const Json& params, const Counts& lengths,
+                         bool together) {
+    SharedWork shared;
+    std::vector<Json> rows;
+    for (const std::int64_t length : lengths) {
+      EvaluationRequest request = {
+          .dataset = &dataset_, .params = params, .context_length = length, .windows_per_call = 4};
+      request.params["protocol"] = "prefix_curve";
+      if (together) {
+        request.task_lengths = lengths;
+        request.shared = &shared;
+      }
+      rows.push_back(PerplexityEvaluation().run(model, request, {}).value().rows.at(0));
+    }
+    return rows;
+  }
+
+  const Dataset dataset_ = Import(3);  // of 19 tokens each
+};
+
+TEST_F(PrefixCurveTest, OnePassOverEachDocumentServesAllLengths) {
+  for (const Json& params : std::vector<Json>{Json::object(),
+                                              {{"bos", false}},
+                                              {{"compat", "gali"}},
+                                              {{"compat", "gali"}, {"drop_every", 5}}}) {
+    PrefixToy alone, together;
+    const Counts lengths = {4, 8, 14};
+    const std::vector<Json> expected = Rows(alone, params, lengths, false);
+    const std::vector<Json> found = Rows(together, params, lengths, true);
+    for (std::size_t i = 0; i < lengths.size(); ++i) {
+      EXPECT_EQ(found[i].dump(), expected[i].dump()) << params.dump();
+    }
+    ASSERT_EQ(together.passes().size(), 3U) << params.dump();
+    EXPECT_EQ(together.passes()[0], alone.passes().back());
+    EXPECT_EQ(alone.passes().size(), 9U);
+  }
+}
+
+// 14 + 4 dropped ones.
+TEST_F(PrefixCurveTest, APassReadsAsFarAsTheLongestLengthNeeds) {
+  PrefixToy plain, dropping;
+  Rows(plain, Json::object(), {4, 14}, true);
+  EXPECT_EQ(plain.passes(), (Counts{14, 14, 14}));
+  Rows(dropping, {{"compat", "gali"}, {"drop_every", 4}}, {4, 14}, true);
+  EXPECT_EQ(dropping.passes(), (Counts{18, 18, 18}));
+}
+
+TEST_F(PrefixCurveTest, AModelThatReadsByLengthMakesOnePassPerLength) {
+  PrefixToy model(/*shared_max=*/8);
+  Rows(model, Json::object(), {4, 8, 10, 14}, true);
+  EXPECT_EQ(model.passes(), (Counts{8, 8, 8, 10, 10, 10, 14, 14, 14}));
+}
+
+TEST_F(PrefixCurveTest, LengthsThatTheModelCannotReadDoNotSpoilTheOthers) {
+  PrefixToy model(/*shared_max=*/1000, /*length_max=*/9);
+  const std::vector<Json> rows = Rows(model, Json::object(), {4, 8, 10, 14}, true);
+  EXPECT_EQ(model.passes(), (Counts{8, 8, 8}));
+  EXPECT_EQ(rows[0].at("status"), "ok");
+  EXPECT_EQ(rows[1].at("status"), "ok");
+  EXPECT_EQ(rows[2].at("status"), "not_applicable");
+  EXPECT_EQ(rows[3].at("status"), "not_applicable");
+}
+
+// Documents of 19 tokens: what GALI's code prints is the mean of their perplexities.
+TEST_F(PrefixCurveTest, TheNumberOfGalisCodeIsAMeanOfPerplexities) {
+  PrefixToy model;
+  const Json row = Rows(model, {{"compat", "gali"}}, {21}, false).front();
+  double mean = 0.0;
+  for (const char digit : {'0', '1', '2'}) {
+    const std::string text = std::string("document 100") + digit + " text.";
+    double sum = 0.0;
+    for (std::size_t i = 0; i < 19; ++i) {
+      const auto t = static_cast<double>(i);
+      sum += 2.0 + std::cos(0.7 * t) + 1.0 / (2.0 + t) + 0.1 * (text[i] % 7);
+    }
+    mean += std::exp(sum / 21.0) / 3.0;
+  }
+  EXPECT_EQ(row.at("n"), 57);
+  EXPECT_NEAR(row.at("extra").at("compat").at("perplexity").get<double>(), mean, 1e-6);
+  EXPECT_EQ(row.at("extra").at("compat").at("documents"), 3);
+  EXPECT_EQ(row.at("extra").at("compat").at("missing"), 6);
+  EXPECT_FALSE(Rows(model, Json::object(), {8}, false).front().at("extra").contains("compat"));
+}
+
+TEST_F(PrefixCurveTest, ALengthThatNoDocumentHasIsRefusedAtSubmission) {
+  const auto error = [&](const Json& lengths) {
+    Json params =
+        ResolveParams(PerplexityEvaluation().params,
+                      {{"protocol", "prefix_curve"}, {"context_lengths", lengths}}, "perplexity")
+            .value();
+    return PerplexityEvaluation().fit({.name = "toy",
+                                       .split_tokens = {{"validation", 60}},
+                                       .documents =
+                                           [&](const std::string& split, std::int64_t enough) {
+                                             return TextOfDocuments(*dataset_.Split(split).value(),
+                                                                    dataset_.eot_id(), enough);
+                                           }},
+                                      params);
+  };
+  EXPECT_FALSE(error({4, 19}).has_value());
+  ASSERT_TRUE(error({4, 20}).has_value());
+  EXPECT_EQ(error({4, 20})->key, "context_lengths");
+  EXPECT_EQ(
+      error({4, 20})->message,
+      "split validation of dataset \"toy\": no document has the 20 targets of context length "
+      "20: the longest has 19; lower context_lengths, or use a dataset with longer documents");
+}
+
 // A full window is not by itself: windows of one shape are one call.
 TEST_F(PerplexityTest, WindowsThatTheLengthCutsAreGivenTogether) {
   const Dataset dataset = Import(2);
@@ -479,16 +627,13 @@ TEST(PerplexityParamsTest, ABaselineIsAVariantOfItsOwn) {
 }
 
 TEST(PerplexityParamsTest, WhatIsNotBuiltIsKnownByName) {
-  for (const char* protocol : {"prefix_curve", "drt_windows"}) {
-    const auto errors = CheckParams(PerplexityEvaluation().params,
-                                    {{"context_lengths", {64}}, {"protocol", protocol}});
-    ASSERT_EQ(errors.size(), 1u);
-    EXPECT_EQ(errors[0].key, "protocol");
-    EXPECT_EQ(errors[0].message,
-              std::string("\"") + protocol +
-                  "\" is not built yet; expected one of nonoverlap, sliding_bos, rolling, last_k, "
-                  "per_position");
-  }
+  const auto errors = CheckParams(PerplexityEvaluation().params,
+                                  {{"context_lengths", {64}}, {"protocol", "drt_windows"}});
+  ASSERT_EQ(errors.size(), 1u);
+  EXPECT_EQ(errors[0].key, "protocol");
+  EXPECT_EQ(errors[0].message,
+            "\"drt_windows\" is not built yet; expected one of nonoverlap, sliding_bos, rolling, "
+            "last_k, per_position, prefix_curve");
 }
 
 TEST(PerplexityParamsTest, AParameterOfAnotherProtocolIsRefusedByName) {

@@ -111,6 +111,23 @@ const std::vector<Vector>& Vectors() {
        13.469077226874},
       {{"last_k", R"({"k":4})", 8}, {{0, 5, 9, false}, {8, 13, 17, false}}, 8, 0.0, 6.107355291342},
       {{"last_k", R"({"k":8})", 8}, {{0, 1, 9, false}, {8, 9, 17, false}}, 16, 0.0, 8.330202522218},
+      {{"prefix_curve", R"({"bos":false})", 8}, {{0, 1, 9, false}}, 8, 0.0, 8.219494696828},
+      {{"prefix_curve", R"({"bos":false})", 16}, {{0, 1, 17, false}}, 16, 0.0, 7.719416429867},
+      {{"prefix_curve", R"({"bos":false,"compat":"gali","drop_every":6})", 8},
+       {{0, 1, 6, false}, {0, 7, 10, false}},
+       8,
+       0.0,
+       9.849458943994},
+      {{"prefix_curve", R"({"bos":false,"compat":"gali","drop_every":6})", 16},
+       {{0, 1, 6, false}, {0, 7, 12, false}, {0, 13, 18, false}, {0, 19, 20, false}},
+       16,
+       0.0,
+       8.982226457332},
+      {{"prefix_curve", R"({"bos":false,"compat":"gali","drop_every":6})", 19},
+       {{0, 1, 6, false}, {0, 7, 12, false}, {0, 13, 18, false}, {0, 19, 23, false}},
+       19,
+       0.0,
+       8.170777084484},
   };
   return vectors;
 }
@@ -155,6 +172,94 @@ TEST(ProtocolTest, SlidingWindowsHaveTheStandardErrorOfTheVectors) {
                          8.423033554985,  6.780425813846, 1.213713749779};
   for (std::size_t i = 0; i < 7; ++i) EXPECT_NEAR(score.windows[i].nll_sum, sums[i], 1e-6);
   EXPECT_NEAR(StandardError(score.windows).value(), 0.177786525132, 1e-7);
+}
+
+// ---- prefix_curve ------------------------------------------------------------------------------
+
+// 22 losses are one short of 23. GALI's code divides their sum by 23: the vector is 7.444848493684.
+TEST(ProtocolTest, GalisCodeDividesByTheLengthThoughLossesAreMissing) {
+  const std::vector<std::int32_t> tokens(kTokens);
+  const Case given = {"prefix_curve", R"({"bos":false,"compat":"gali"})", 23};
+  const auto windows = PlanOf(given).value();
+  EXPECT_EQ(windows, (std::vector<Window>{{0, 1, 23, false}}));
+  ToyModel model;
+  const Score score = ScoreWindows(model, {.tokens = tokens, .windows = windows}).value();
+  const Json params =
+      ResolveParams(PerplexityEvaluation().params,
+                    {{"protocol", "prefix_curve"}, {"compat", "gali"}, {"context_lengths", {23}}},
+                    "perplexity")
+          .value();
+  const Json extra = FindProtocol("prefix_curve")
+                         .extra({.context_length = 23, .params = params}, windows, score)
+                         .at("compat");
+  EXPECT_NEAR(extra.at("perplexity").get<double>(), 7.444848493684, 1e-6);
+  EXPECT_EQ(extra.at("documents"), 1);
+  EXPECT_EQ(extra.at("missing"), 1);
+  // As the formula of docs/evaluation.md has it, the row is the mean of what is scored.
+  EXPECT_NEAR(std::exp(score.MeanNll()), 8.156158860018, 1e-6);
+}
+
+// A document may be 20 losses short, and no more; without the quirk, none.
+TEST(ProtocolTest, DocumentsThatAreTooShortForALengthAreLeftOut) {
+  const auto planned = [](const char* params, std::int64_t length) {
+    return PlanOf({"prefix_curve", params, length}).ok();
+  };
+  EXPECT_TRUE(planned(R"({"bos":false})", 22));
+  EXPECT_FALSE(planned(R"({"bos":false})", 23));
+  EXPECT_TRUE(planned("{}", 23));
+  EXPECT_FALSE(planned("{}", 24));
+  EXPECT_TRUE(planned(R"({"bos":false,"compat":"gali"})", 42));
+  EXPECT_FALSE(planned(R"({"bos":false,"compat":"gali"})", 43));
+  EXPECT_TRUE(planned(R"({"document_tokens":23})", 4));
+  EXPECT_FALSE(planned(R"({"document_tokens":24})", 4));
+  const auto refused = PlanOf({"prefix_curve", R"({"document_tokens":20})", 24}).status().message();
+  EXPECT_EQ(
+      refused,
+      "no document of document_tokens 20 tokens or more has the 24 targets of context length "
+      "24: the longest has 23; lower context_lengths, or use a dataset with longer documents");
+}
+
+// The literal loop of GALI's code over ids with a begin-of-text token: each chunk of `stride` ids
+// gives the losses of its own targets but the first id, and the list is cut at L.
+TEST(ProtocolTest, DroppedTargetsAreThoseThatGalisCodeLosesBetweenChunks) {
+  for (const bool bos : {true, false}) {
+    for (const std::int64_t stride : {2, 3, 5, 7, 23, 24, 100}) {
+      const std::int64_t n_ids = bos ? kTokens + 1 : kTokens;
+      std::vector<std::int64_t> losses;  // tokens that are targets
+      for (std::int64_t chunk = 0; chunk < n_ids; chunk += stride) {
+        for (std::int64_t id = chunk + 1; id < std::min(chunk + stride, n_ids); ++id) {
+          losses.push_back(bos ? id - 1 : id);
+        }
+      }
+      for (std::int64_t length = 1; length <= std::ssize(losses); ++length) {
+        const std::string params = std::string(R"({"compat":"gali","bos":)") +
+                                   (bos ? "true" : "false") +
+                                   ",\"drop_every\":" + std::to_string(stride) + "}";
+        std::vector<std::int64_t> scored;
+        const auto windows = PlanOf({"prefix_curve", params, length}).value();
+        for (const Window& window : windows) {
+          EXPECT_EQ(window.context_begin, 0);
+          for (std::int64_t t = window.score_begin; t < window.score_end; ++t) scored.push_back(t);
+        }
+        EXPECT_EQ(scored, std::vector<std::int64_t>(losses.begin(), losses.begin() + length))
+            << params << " " << length;
+      }
+    }
+  }
+}
+
+TEST(ProtocolTest, TheQuirksOfPrefixCurveGoTogether) {
+  const auto message = [](const char* params, std::int64_t score_tokens) {
+    return PlanOf({"prefix_curve", params, 4}, score_tokens).status().message();
+  };
+  EXPECT_EQ(message(R"({"drop_every":4})", 0),
+            "drop_every: is a quirk of GALI's code: add compat: gali, or remove it");
+  EXPECT_EQ(message(R"({"drop_every":1,"compat":"gali"})", 0),
+            "drop_every: chunks of 1 token have no loss: expected 0, or 2 or more");
+  EXPECT_EQ(
+      message("{}", 8),
+      "score_tokens: has no meaning with prefix_curve: each length scores the first L targets "
+      "of each document; remove it");
 }
 
 // ---- what holds of every protocol --------------------------------------------------------------

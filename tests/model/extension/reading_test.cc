@@ -4,7 +4,9 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <limits>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -154,6 +156,145 @@ TEST(GaliTest, KeysThatStayStandWhereTheyStood) {
   }
   EXPECT_EQ(gali.keys_kept(params, 9, 16), 9);  // within the original length
   EXPECT_GT(gali.keys_kept(params, 101, 102), 80);
+}
+
+Json GaliInBf16(std::int64_t original, std::int64_t window) {
+  Json given = Gali(original, window);
+  given["rel_precision"] = "bf16_compat";
+  return given;
+}
+
+// The weights of pairs are those of the authors' expression; without any, they are all 0.
+TEST(GaliTest, InBf16EveryPairHasTheWeightOfThePublishedExpression) {
+  SeededRandom random(testing::CommitSeed());
+  std::int64_t n_parts = 0, n_whole = 0;
+  for (int draw = 0; draw < 60; ++draw) {
+    const auto original = static_cast<std::int64_t>(8 + random.Below(400));
+    const auto window =
+        static_cast<std::int64_t>(1 + random.Below(static_cast<std::uint64_t>(original - 1)));
+    const auto n = static_cast<std::int64_t>(1 + random.Below(1500));
+    const auto n_query = static_cast<std::int64_t>(1 + random.Below(static_cast<std::uint64_t>(n)));
+    const Stretch stretch = {.q_begin = n - n_query, .n_query = n_query};
+    const Reading reading = Plan(GaliInBf16(original, window), stretch);
+    const RegionMethod expected = testing::GaliInBf16(
+        {.n_query = n_query, .n_key = n, .q_offset = n - n_query}, original, window);
+    ASSERT_EQ(reading.key_sets.size(), 2U);
+    const std::optional<PairBlend>& blend = reading.regions.at(0).pair_blend;
+    for (std::int64_t i = 0; i < n_query; i += 7) {
+      const std::int64_t p = stretch.q_begin + i;
+      for (std::int64_t j = 0; j <= p; ++j) {
+        const auto at = static_cast<std::size_t>(j);
+        const double row = reading.regions[0].query_row[static_cast<std::size_t>(i)];
+        ASSERT_EQ(row - reading.key_sets[0].row[at], expected.distance(p, j));
+        ASSERT_EQ(row - reading.key_sets[1].row[at], expected.other_distance(p, j));
+        double weight = 0.0;
+        if (blend) {
+          const double apart = testing::ToEightBits(
+              static_cast<double>(blend->query.at(static_cast<std::size_t>(i))) -
+              static_cast<double>(blend->key.at(at)));
+          weight = apart - std::floor(apart);
+        }
+        ASSERT_EQ(weight, expected.weight(p, j))
+            << "query " << p << " key " << j << " of " << n << ", " << original << ", " << window
+            << ", seed " << testing::CommitSeed();
+        ++(weight == 0.0 ? n_whole : n_parts);
+      }
+    }
+  }
+  EXPECT_GT(n_parts, 1000);
+  EXPECT_GT(n_whole, 1000);
+}
+
+// Measured with the authors' expression and published settings, for a chunk of 3000 tokens and for
+// a generated token: 50 to 79 % of all pairs are interpolated in fp32, and none in bf16.
+TEST(GaliTest, PublishedSettingsInterpolateNothingInBf16) {
+  struct Setting {
+    std::int64_t original, window, n;
+  };
+  for (const Setting& setting :
+       {Setting{4096, 128, 16384}, Setting{8192, 128, 32768}, Setting{8192, 128, 16384}}) {
+    for (const std::int64_t n_query : {3000, 1}) {
+      const Stretch stretch = {.q_begin = setting.n - n_query, .n_query = n_query};
+      const Reading exact = Plan(Gali(setting.original, setting.window), stretch);
+      const Reading rounded = Plan(GaliInBf16(setting.original, setting.window), stretch);
+      const RegionMethod literal = testing::GaliInBf16(
+          {.n_query = 0, .n_key = setting.n, .q_offset = 0}, setting.original, setting.window);
+      EXPECT_FALSE(rounded.regions[0].pair_blend.has_value());
+      EXPECT_TRUE(rounded.IsForKernels());
+      for (std::int64_t p = stretch.q_begin; p < setting.n; p += 97) {
+        for (std::int64_t j = 0; j <= p; ++j) ASSERT_EQ(literal.weight(p, j), 0.0) << p << " " << j;
+      }
+      std::int64_t n_pairs = 0, n_parts = 0, n_parts_before = 0;
+      for (std::int64_t j = 0; j < setting.n; ++j) {
+        const bool is_part = exact.key_sets[0].blended_weight[static_cast<std::size_t>(j)] != 0.0;
+        n_parts_before += is_part ? 1 : 0;
+        if (j < stretch.q_begin) continue;
+        n_pairs += j + 1;
+        n_parts += n_parts_before;
+      }
+      const auto percent =
+          std::lround(100.0 * static_cast<double>(n_parts) / static_cast<double>(n_pairs));
+      EXPECT_GE(percent, 50) << setting.original << " " << setting.n << " " << n_query;
+      EXPECT_LE(percent, 79) << setting.original << " " << setting.n << " " << n_query;
+    }
+  }
+}
+
+TEST(GaliTest, NoiseIsForTextsBeyondTheOriginalLength) {
+  Json given = Gali(16, 4);
+  EXPECT_FALSE(Plan(given, {.n_query = 40}).noise.has_value());
+  given["noise"] = "uniform";
+  given["noise_std"] = 0.5;
+  given["noise_seed"] = 9;
+  EXPECT_FALSE(Plan(given, {.n_query = 16}).noise.has_value());
+  EXPECT_TRUE(Plan(given, {.n_query = 16}).IsForKernels());
+  const Reading reading = Plan(given, {.q_begin = 20, .n_query = 3, .n_to_come = 2});
+  ASSERT_TRUE(reading.noise.has_value());
+  EXPECT_EQ(reading.noise->kind, ReadingNoise::Kind::kUniform);
+  EXPECT_EQ(reading.noise->std, 0.5);
+  EXPECT_EQ(reading.noise->seed, 9U);
+  EXPECT_EQ(reading.noise->n_text, 25);
+  EXPECT_FALSE(reading.IsForKernels());
+}
+
+// 8 positions, of which at least 2 are whole at the end. 9 tokens: 0, 0.5, 1, 2, ... 7 has 7 whole
+// ones at the end; 12 tokens: 0, 0.5, ... 3.5, 4, 5, 6, 7 has 4.
+TEST(GaliTest, AChunkWithMoreTokensThanHaveWholePositionsIsWarnedOf) {
+  Json given = Gali(8, 2);
+  const auto warning = [&](std::int64_t chunk, std::int64_t n) {
+    given["chunk"] = chunk;
+    return WarningAt(ResolveExtension(given).value(), n);
+  };
+  EXPECT_FALSE(warning(2, 100000).has_value());
+  EXPECT_FALSE(warning(4, 12).has_value());
+  EXPECT_FALSE(warning(100, 8).has_value());
+  EXPECT_FALSE(warning(100, 9).has_value());
+  EXPECT_TRUE(warning(5, 13).has_value());
+  const auto long_text = warning(100, 14);
+  ASSERT_TRUE(long_text.has_value());
+  EXPECT_EQ(long_text->key, "chunk");
+  EXPECT_EQ(long_text->message,
+            "when the text is 14 tokens long, only its last 2 tokens have whole positions, but the "
+            "chunk that ends there has 6: its other tokens cannot tell their neighbours apart. A "
+            "chunk of local_window, 2, or less has no such tokens");
+}
+
+TEST(GaliTest, NoiseHasParametersOfItsOwn) {
+  const auto message = [](const Json& more) {
+    Json given = Gali(16, 4);
+    given.update(more);
+    return std::string(ResolveExtension(given).status().message());
+  };
+  EXPECT_EQ(message({{"noise_std", 2}}),
+            "extend.noise_std: belongs to noise gaussian or uniform, but noise is none: remove it, "
+            "or choose that noise");
+  EXPECT_EQ(message({{"noise", "gaussian"}, {"noise_std", -1}}),
+            "extend.noise_std: expected a number from 0 to 1000, found -1");
+  EXPECT_FALSE(ResolveExtension(Gali(16, 4))->contains("noise_seed"));
+  Json noisy = Gali(16, 4);
+  noisy["noise"] = "gaussian";
+  EXPECT_EQ(ResolveExtension(noisy)->at("noise_seed"), 1);
+  EXPECT_EQ(ResolveExtension(noisy)->at("noise_std"), 1.0);
 }
 
 TEST(GaliTest, PiecesEndAtTheOriginalLengthAndThenAfterEachChunk) {

@@ -11,9 +11,13 @@
 #include <ATen/ops/sin.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <memory>
+#include <numbers>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -43,6 +47,7 @@ struct Problem {
   Stretch stretch = {};
   AttentionShape shape = {};
   at::Tensor q_BHTD = {}, k_BHTD = {}, v_BHTD = {};
+  std::int64_t layer = 0;
 
   TermSpec Terms(const Json& position) const {
     const PositionConfig config = ResolvePosition(position).value();
@@ -65,7 +70,8 @@ struct Problem {
                               .x_BTC = {},
                               .learned = {},
                               .scale = terms.scale,
-                              .reading = &planner});
+                              .reading = &planner,
+                              .layer = layer});
   }
 };
 
@@ -141,11 +147,34 @@ TEST(ReadingNetTest, TheVectorsOfTheMethodsComeOut) {
   }
 }
 
+// GALI's noise, as the header of model/extension/gali.cc says it.
+struct LiteralNoise {
+  bool is_gaussian = true;
+  double std = 1.0;
+  std::uint64_t seed = 1;
+
+  // By the formulas of model/extension/score_noise.h.
+  double Drawn(std::int64_t layer, std::int64_t head, std::int64_t i, std::int64_t j) const {
+    const auto word = [](std::int64_t x) { return static_cast<std::uint32_t>(x); };
+    const auto words = Philox4x32(
+        std::array{word(j / 4), word(i), word(head), word(layer)},
+        std::array{static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32)});
+    const auto u = [&](std::int64_t k) {
+      return (static_cast<double>(words.at(static_cast<std::size_t>(k))) + 0.5) / 4294967296.0;
+    };
+    const std::int64_t k = j % 4, even = k - k % 2;
+    if (!is_gaussian) return u(k);
+    const double angle = 2.0 * std::numbers::pi * u(even + 1);
+    return std::sqrt(-2.0 * std::log(u(even))) * (k % 2 == 0 ? std::cos(angle) : std::sin(angle));
+  }
+};
+
 struct Case {
   Json given;
   RegionMethod method;
   double temperature = 0.0;  // of dca
   std::int64_t logn = 0;     // the original length, with logn
+  std::optional<LiteralNoise> noise = {};
 };
 
 std::vector<Case> AnyCases(const Stretch& stretch, SeededRandom& random) {
@@ -161,6 +190,20 @@ std::vector<Case> AnyCases(const Stretch& stretch, SeededRandom& random) {
   const auto given = [&](Json params) {
     params["original_length"] = original;
     return params;
+  };
+  const auto noisy = [&](const char* noise, const char* precision) {
+    const LiteralNoise literal = {.is_gaussian = noise == std::string("gaussian"),
+                                  .std = 2.0 * random.Uniform(),
+                                  .seed = random.Next() >> 12};
+    return Case{.given = given({{"method", "gali"},
+                                {"local_window", w},
+                                {"noise", noise},
+                                {"noise_std", literal.std},
+                                {"noise_seed", literal.seed},
+                                {"rel_precision", precision}}),
+                .method = precision == std::string("fp32") ? Gali(n, original, w)
+                                                           : GaliInBf16(n, original, w),
+                .noise = literal};
   };
   return {
       {given({{"method", "self_extend"}, {"group", g}, {"window", w}}), SelfExtend(n, g, w)},
@@ -179,6 +222,12 @@ std::vector<Case> AnyCases(const Stretch& stretch, SeededRandom& random) {
       {given({{"method", "streaming"}, {"sinks", sinks}, {"recent", w}}),
        StreamingLlm(n, sinks, w)},
       {given({{"method", "gali"}, {"local_window", w}}), Gali(n, original, w)},
+      {given({{"method", "gali"}, {"local_window", w}, {"rel_precision", "bf16_compat"}}),
+       GaliInBf16(n, original, w)},
+      noisy("gaussian", "fp32"),
+      noisy("uniform", "fp32"),
+      noisy("gaussian", "bf16_compat"),
+      noisy("uniform", "bf16_compat"),
       {given({{"method", "window"}, {"window", w}}),
        {.name = "a window",
         .sees = [w](std::int64_t p, std::int64_t j) { return p - j < w; },
@@ -230,6 +279,18 @@ at::Tensor Literal(const Problem& problem, const Case& one, const Rotation& rota
         s[static_cast<std::size_t>(j)] = total;
         max = std::max(max, s[static_cast<std::size_t>(j)]);
       }
+      if (one.noise && p < problem.stretch.n_text()) {
+        const double max_before = max;
+        for (std::int64_t j = 0; j <= p; ++j) {
+          if (one.method.weight(p, j) == 0.0) continue;
+          const double share =
+              static_cast<double>(p - j) / static_cast<double>(problem.stretch.n_text());
+          s[static_cast<std::size_t>(j)] += one.noise->Drawn(problem.layer, bh % n_head, p, j) *
+                                            one.noise->std * share *
+                                            (one.noise->is_gaussian ? 1.0 : max_before);
+        }
+        max = *std::ranges::max_element(s);
+      }
       double total = 0.0;
       std::vector<double> row(static_cast<std::size_t>(d), 0.0);
       for (std::int64_t j = 0; j <= p; ++j) {
@@ -266,7 +327,8 @@ TEST(ReadingNetTest, AnyStretchIsWhatTheFormulasSayPairByPair) {
             {.n_head = 2, .head_dim = d, .d_model = 2 * d, .causal = true, .n_kv_head = n_kv_head},
         .q_BHTD = Wave({n_sequences, 2, n_query, d}, 0.37, phase) * 2.0,
         .k_BHTD = Wave({n_sequences, n_kv_head, stretch.n_key(), d}, 0.53, phase) * 2.0,
-        .v_BHTD = Wave({n_sequences, n_kv_head, stretch.n_key(), d}, 0.71, phase)};
+        .v_BHTD = Wave({n_sequences, n_kv_head, stretch.n_key(), d}, 0.71, phase),
+        .layer = static_cast<std::int64_t>(random.Below(100))};
     const Json& position = positions[random.Below(positions.size())];
     const TermSpec terms = problem.Terms(position);
     for (const Case& one : AnyCases(stretch, random)) {
@@ -302,6 +364,16 @@ const std::vector<Json>& AllReadings() {
       {{"method", "streaming"}, {"original_length", 64}},
       {{"method", "gali"}, {"local_window", 20}, {"original_length", 64}},
       {{"method", "gali"}, {"local_window", 20}, {"chunk", 100}, {"original_length", 64}},
+      {{"method", "gali"},
+       {"local_window", 20},
+       {"chunk", 100},
+       {"noise", "gaussian"},
+       {"original_length", 64}},
+      {{"method", "gali"},
+       {"local_window", 20},
+       {"noise", "uniform"},
+       {"rel_precision", "bf16_compat"},
+       {"original_length", 64}},
       {{"method", "window"}, {"original_length", 64}}};
   return all;
 }
@@ -386,6 +458,89 @@ TEST(ReadingNetTest, GaliWritesTokenByTokenWhatAChunkOfOneReads) {
   }
   // A chunk of 100 is not the same: the queries in it have no distances of their own.
   EXPECT_GT(MaxDifference(Logits(hundred, ids_BT), Logits(one, ids_BT)), 1e-3);
+}
+
+// ---- noise -------------------------------------------------------------------------------------
+
+Json NoisyGali(const char* noise, double std, std::int64_t seed) {
+  return {{"method", "gali"}, {"local_window", 20}, {"noise", noise},
+          {"noise_std", std}, {"noise_seed", seed}, {"original_length", 64}};
+}
+
+TEST(ReadingNetTest, NoiseOfStandardDeviationZeroIsNoNoise) {
+  const at::Tensor ids_BT = SmallTokens(2, 200);
+  Json none = NoisyGali("none", 0.0, 1);
+  none.erase("noise_std");
+  none.erase("noise_seed");
+  Transformer plain = SmallNet(ReadingConfig(none, "llama"), "fp64");
+  const at::Tensor expected = Logits(plain, ids_BT);
+  for (const char* noise : {"gaussian", "uniform"}) {
+    Transformer silent = SmallNet(ReadingConfig(NoisyGali(noise, 0.0, 1), "llama"), "fp64");
+    EXPECT_EQ(MaxDifference(Logits(silent, ids_BT), expected), 0.0) << noise;
+    Transformer noisy = SmallNet(ReadingConfig(NoisyGali(noise, 1.0, 1), "llama"), "fp64");
+    EXPECT_GT(MaxDifference(Logits(noisy, ids_BT), expected), 1e-6) << noise;
+  }
+}
+
+TEST(ReadingNetTest, NoiseDependsOnTheSeedAndNotOnTheBatch) {
+  const at::Tensor ids_BT = SmallTokens(3, 200);
+  for (const char* noise : {"gaussian", "uniform"}) {
+    Transformer net = SmallNet(ReadingConfig(NoisyGali(noise, 1.0, 1), "llama"), "fp64");
+    const at::Tensor together = Logits(net, ids_BT);
+    for (std::int64_t b = 0; b < 3; ++b) {
+      const at::Tensor alone = Logits(net, ids_BT.narrow(0, b, 1));
+      EXPECT_LT(MaxDifference(alone, together.narrow(0, b, 1)), 1e-12) << noise;
+    }
+    Transformer other = SmallNet(ReadingConfig(NoisyGali(noise, 1.0, 2), "llama"), "fp64");
+    EXPECT_GT(MaxDifference(Logits(other, ids_BT), together), 1e-6) << noise;
+  }
+}
+
+// If all queries are 0, scores are noise alone.
+TEST(ReadingNetTest, EachLayerAndHeadHasItsOwnNoise) {
+  constexpr std::int64_t kTokens = 150;
+  NetConfig config = ReadingConfig(NoisyGali("gaussian", 1.5, 3), "llama");
+  config.model.n_layer = 3;
+  const std::vector<ParameterSpec> specs = ParametersOf(config.model).value();
+  ParameterMap parameters = InitialParameters(specs, 7);
+  for (auto& [name, tensor] : parameters) {
+    if (name.find("q_proj") != std::string::npos) tensor.zero_();
+  }
+  // As one chunk: the positions are those of the whole text.
+  config.extension["chunk"] = kTokens - 64;
+  Transformer net = Transformer::Make(config, std::move(parameters), AttentionBackend::kFused,
+                                      OpenCompute("cpu", "fp32").value())
+                        .value();
+  const RegionMethod gali = testing::Gali({.n_query = kTokens, .n_key = kTokens}, 64, 20);
+  const LiteralNoise noise = {.std = 1.5, .seed = 3};
+  std::int64_t n_noisy = 0;
+  std::int64_t layer = -1;
+  const auto compare = [&](const AttentionBlock& block) {
+    const at::Tensor scores_BHQK = block.scores_BHQK.to(at::kDouble);
+    for (std::int64_t i = 0; i < scores_BHQK.size(2); ++i) {
+      const std::int64_t p = block.q_begin + i;
+      if (p < 64) continue;
+      for (std::int64_t h = 0; h < scores_BHQK.size(1); ++h) {
+        const at::Tensor row_K = scores_BHQK.select(0, 0).select(0, h).select(0, i).contiguous();
+        for (std::int64_t j = 0; j <= p; ++j) {
+          const bool is_noisy = gali.weight(p, j) != 0.0;
+          const double expected =
+              is_noisy ? noise.Drawn(layer, h, p, j) * 1.5 * static_cast<double>(p - j) / kTokens
+                       : 0.0;
+          ASSERT_NEAR(row_K.const_data_ptr<double>()[j], expected, 1e-6)
+              << "layer " << layer << " head " << h << " query " << p << " key " << j;
+          n_noisy += is_noisy ? 1 : 0;
+        }
+      }
+    }
+  };
+  ASSERT_TRUE(net.Observe(SmallTokens(1, kTokens), 3, [&](std::int64_t l, AttentionObserver& see) {
+    layer = l;
+    see = compare;
+    return true;
+  }));
+  EXPECT_EQ(layer, 2);
+  EXPECT_GT(n_noisy, 1000);
 }
 
 TEST(ReadingNetTest, ATemperatureByLengthHasNoCacheBeyondTheOriginalLength) {

@@ -9,6 +9,7 @@
 #include <tuple>
 #include <utility>
 
+#include "model/evaluation/prefix_pass.h"
 #include "model/evaluation/window.h"
 #include "model/extension/extension.h"
 #include "model/net/head.h"
@@ -243,6 +244,131 @@ TEST(NetScorerTest, CallsOfAnotherSizeAndOtherThreadsGiveTheSamePerplexity) {
     }
   }
   at::set_num_threads(threads_before);
+}
+
+// ---- prefixes ----------------------------------------------------------------------------------
+
+std::vector<float> PrefixNll(LanguageModel& model, std::span<const std::int32_t> text,
+                             std::int64_t n, bool bos) {
+  return model.PrefixNll({.tokens = text, .n_text = std::ssize(text), .n_targets = n, .bos = bos})
+      .value();
+}
+
+NetConfig Extended(const Json& given) {
+  NetConfig config = SmallConfig("rope");
+  config.model.d_model = 32;
+  if (!given.is_null()) config.extension = ResolveExtension(given).value();
+  return config;
+}
+
+// Lengths within a part, at the ends of parts and of the text.
+TEST(NetScorerTest, ALongerPassGivesTheBitsOfEveryShorterOne) {
+  constexpr std::int64_t kTokens = 620;
+  const std::vector<std::int32_t> ids = Ids(kTokens);
+  const std::vector<Json> readings = {
+      Json(),
+      {{"method", "pi"}, {"factor", 4}},
+      {{"method", "self_extend"}, {"group", 8}, {"window", 32}, {"original_length", 256}},
+      {{"method", "gali"}, {"local_window", 100}, {"chunk", 300}, {"original_length", 256}},
+      {{"method", "gali"}, {"noise", "gaussian"}, {"original_length", 256}}};
+  for (const Json& given : readings) {
+    for (const AttentionBackend backend :
+         {AttentionBackend::kReference, AttentionBackend::kFused}) {
+      Transformer net = SmallNet(Extended(given), "fp32", 7, backend);
+      NetScorer scorer(net, /*bos_id=*/12);
+      for (const bool bos : {true, false}) {
+        const std::int64_t n_all = kTokens - (bos ? 0 : 1);
+        ASSERT_TRUE(scorer.SharesPrefixes(n_all));
+        const std::vector<float> longest = PrefixNll(scorer, ids, n_all, bos);
+        ASSERT_EQ(std::ssize(longest), n_all);
+        for (const std::int64_t n : {64L, 512L, 600L}) {
+          const std::vector<float> shorter = PrefixNll(scorer, ids, n, bos);
+          EXPECT_EQ(shorter, std::vector<float>(longest.begin(), longest.begin() + n))
+              << given.dump() << " " << n;
+        }
+        // The whole text at once gives the same, except for rounding.
+        const Window whole = {.score_begin = bos ? 0 : 1, .score_end = kTokens, .bos = bos};
+        const std::vector<float> at_once = scorer.Nll(ids, {&whole, 1}).value().front();
+        for (std::size_t i = 0; i < at_once.size(); ++i) {
+          ASSERT_NEAR(longest[i], at_once[i], 2e-4) << given.dump() << " " << i;
+        }
+      }
+    }
+  }
+}
+
+// With a rotation that depends on the length of the text, each length is a text of its own.
+TEST(NetScorerTest, APassByLengthIsThatOfTheTextAtOnce) {
+  const std::vector<std::int32_t> ids = Ids(700);
+  Transformer net = SmallNet(
+      Extended({{"method", "dynamic_ntk"}, {"factor", 4}, {"original_length", 256}}), "fp32");
+  NetScorer scorer(net);
+  EXPECT_TRUE(scorer.SharesPrefixes(256));
+  EXPECT_FALSE(scorer.SharesPrefixes(257));
+  const std::vector<float> of_300 = PrefixNll(scorer, ids, 300, false);
+  const Window window = {.score_begin = 1, .score_end = 301};
+  EXPECT_EQ(of_300, scorer.Nll(ids, {&window, 1}).value().front());
+  EXPECT_NE(of_300.at(200), PrefixNll(scorer, ids, 600, false).at(200));
+  Transformer grown = SmallNet(SmallConfig("xpos"), "fp32");
+  EXPECT_FALSE(NetScorer(grown).SharesPrefixes(10));
+}
+
+// A table of 600 positions: a pass of 520 ends there, and not at the end of a part.
+TEST(NetScorerTest, APassEndsWithTheModelsPositions) {
+  const std::vector<std::int32_t> ids = Ids(900);
+  Transformer net = SmallNet(SmallConfig("learned", 600), "fp32");
+  NetScorer scorer(net, /*bos_id=*/12);
+  const std::vector<float> longest = PrefixNll(scorer, ids, 600, true);
+  const std::vector<float> shorter = PrefixNll(scorer, ids, 520, true);
+  EXPECT_EQ(shorter, std::vector<float>(longest.begin(), longest.begin() + 520));
+  const auto beyond =
+      scorer.PrefixNll({.tokens = ids, .n_text = std::ssize(ids), .n_targets = 601, .bos = true});
+  EXPECT_EQ(beyond.status().code(), Code::kOutOfRange);
+}
+
+// The evaluation of a network: the tokens that it reads are those of the longest length alone.
+TEST(NetScorerTest, AllLengthsOfAPrefixCurveAreReadOnce) {
+  class Counting final : public LanguageModel {
+   public:
+    explicit Counting(NetScorer& scorer) : scorer_(scorer) {}
+    Result<std::vector<std::vector<float>>> Nll(std::span<const std::int32_t> tokens,
+                                                std::span<const Window> windows) override {
+      return scorer_.Nll(tokens, windows);
+    }
+    Result<std::vector<float>> PrefixNll(const Prefix& prefix) override {
+      n_read += prefix.n_targets;
+      return scorer_.PrefixNll(prefix);
+    }
+    bool SharesPrefixes(std::int64_t n) const override { return scorer_.SharesPrefixes(n); }
+    std::int64_t n_read = 0;
+
+   private:
+    NetScorer& scorer_;
+  };
+  const std::vector<std::int32_t> ids = Ids(1200);
+  const std::vector<TextSpan> documents = {{0, 600}, {601, 1200}};
+  for (const Json& given : {Json(), Json{{"method", "streaming"}, {"original_length", 256}}}) {
+    Transformer net = SmallNet(Extended(given), "fp32", 7, AttentionBackend::kFused);
+    NetScorer scorer(net, /*bos_id=*/12);
+    const std::vector<std::int64_t> lengths = {64, 256, 550};
+    PrefixStore together;
+    Counting counted(scorer);
+    for (const std::int64_t length : lengths) {
+      std::vector<Window> windows;
+      for (const TextSpan& document : documents) {
+        windows.push_back({.context_begin = document.begin,
+                           .score_begin = document.begin,
+                           .score_end = document.begin + length,
+                           .bos = true});
+      }
+      PrefixModel one_pass(
+          counted, {.documents = documents, .n_targets = length, .of_lengths = lengths}, together);
+      PrefixStore own;
+      PrefixModel one_per_length(scorer, {.documents = documents, .n_targets = length}, own);
+      EXPECT_EQ(one_pass.Nll(ids, windows).value(), one_per_length.Nll(ids, windows).value());
+    }
+    EXPECT_EQ(counted.n_read, 2 * 550);
+  }
 }
 
 TEST(NetScorerTest, ALearnedTableRefusesWhatLiesBeyondItUnlessToldOtherwise) {
