@@ -7,9 +7,10 @@
 // end of its line. After each piece come documents until rule k has the share s_k of all tokens so
 // far: the next document is of the rule that lacks most tokens. A piece is a document of its own.
 //
-// Document g of source file i (in the order of ListSources) is a pure function of (seed, 2^32 i + g), g counted over all rules;
-// lengths of pieces come from the stream StreamKey(seed, i, 6). So the result depends neither on
-// the number of jobs nor on the pieces in which a reader delivers the text.
+// Document g of source file i (in the order of ListSources) is a pure function of the seed, of
+// 2^32 i + g with g counted over all rules, and of the last 64 KiB of the text; lengths of pieces
+// come from the stream StreamKey(seed, i, 6). So the result depends neither on the number of jobs
+// nor on the pieces in which a reader delivers the text.
 #pragma once
 
 #include <cstdint>

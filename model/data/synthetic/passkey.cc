@@ -7,19 +7,16 @@
 // many, u uniform between `longest` and the larger of `shortest` and the document's length without
 // filler. The key's place is uniform in the filler.
 //
-// filler   prompt   the sentences of the evaluations: whole repetitions (PoSE) or characters
-//                   (Landmark), equally likely
+// filler   prompt   the sentences of the evaluations: repetitions without a space between them
+//                   (PoSE) or with one (Landmark), equally likely
 //          text     real text from a random place
 //          mixed    one or the other, equally likely; `prompt` if there is no real text
 //
-// The evaluations ask for keys from 1 to 500000, written without leading zeros. No document has
-// one of these, so that none equals a prompt of an evaluation. A key is
-//
-//   0 and 1 to 5 more digits                with probability 1/10
-//   a number above 500000 of 6 to 8 digits  otherwise, each number of digits equally likely
-//
-// So all digits and all lengths from 2 on occur. All ten first digits are about equally likely:
-// were most keys to begin with 0, a model would learn that every key does.
+// A key is a number of 3 to 7 digits, each number of digits equally likely. Nearly all keys of the
+// evaluations, 1 to 500000, are such numbers: a model that has only seen longer keys copies a
+// shorter one and goes on writing digits. But no document is a prompt of an evaluation. There,
+// filler begins with the first sentence. Here it begins at a random place whose letter is not the
+// T of that sentence, and a document has at least 16 bytes of filler.
 #include <algorithm>
 #include <string>
 
@@ -30,22 +27,15 @@
 namespace longrun {
 namespace {
 
-constexpr std::int64_t kEvaluatedKeysMax = 500'000;
-constexpr double kShortShare = 0.1;
-constexpr std::uint64_t kShortDigitsMin = 2, kShortDigitsMax = 6;
-constexpr std::uint64_t kLongDigitsMin = 6, kLongDigitsMax = 8;
+constexpr std::uint64_t kDigitsMin = 3, kDigitsMax = 7;
 // More than a token usually has, so that the first filler tried is long enough.
 constexpr std::int64_t kBytesPerToken = 8;
+constexpr std::int64_t kFillerBytesMin = 16;
 
 std::string DrawKey(SeededRandom& random) {
-  const bool is_short = random.Chance(kShortShare);
-  const std::uint64_t least = is_short ? kShortDigitsMin : kLongDigitsMin;
-  const std::uint64_t most = is_short ? kShortDigitsMax : kLongDigitsMax;
-  std::string key(least + random.Below(most - least + 1), '0');
-  do {
-    for (char& digit : key) digit = static_cast<char>('0' + random.Below(10));
-    if (is_short) key.front() = '0';
-  } while (!is_short && (key.front() == '0' || std::stoll(key) <= kEvaluatedKeysMax));
+  std::string key(kDigitsMin + random.Below(kDigitsMax - kDigitsMin + 1), '0');
+  for (char& digit : key) digit = static_cast<char>('0' + random.Below(10));
+  key.front() = static_cast<char>('1' + random.Below(9));
   return key;
 }
 
@@ -73,18 +63,25 @@ std::string Excerpt(std::string_view text, std::int64_t n, SeededRandom& random)
   return excerpt;
 }
 
+// n bytes of the sentences of the evaluations, from a place where those never begin.
+std::string Sentences(Filler filler, std::int64_t n, SeededRandom& random) {
+  const std::int64_t period =
+      std::ssize(RepeatedFiller(1)) + (filler == Filler::kCharacters ? 1 : 0);
+  const std::string text =
+      filler == Filler::kCharacters ? FillerCharacters(n + period) : RepeatedFiller(n / period + 2);
+  std::size_t begin = 0;
+  while (text[begin] == text.front()) begin = random.Below(static_cast<std::uint64_t>(period));
+  return text.substr(begin, static_cast<std::size_t>(n));
+}
+
 // A document with `n_filler` bytes of filler, `share` of them before the key.
 std::string Written(Filler filler, std::string_view text, std::int64_t n_filler, double share,
                     const std::string& key, SeededRandom random) {
-  const std::int64_t unit = filler == Filler::kRepeated ? std::ssize(RepeatedFiller(1)) : 1;
-  const std::int64_t n = n_filler / unit;
-  const auto n_before = std::min(n, static_cast<std::int64_t>(share * static_cast<double>(n + 1)));
-  const auto make = [&](std::int64_t n_units) {
-    return filler == Filler::kRepeated     ? RepeatedFiller(n_units)
-           : filler == Filler::kCharacters ? FillerCharacters(n_units)
-                                           : Excerpt(text, n_units, random);
+  const auto n_before = static_cast<std::int64_t>(share * static_cast<double>(n_filler + 1));
+  const auto make = [&](std::int64_t n) {
+    return filler == Filler::kText ? Excerpt(text, n, random) : Sentences(filler, n, random);
   };
-  const std::string before = make(n_before), after = make(n - n_before);
+  const std::string before = make(n_before), after = make(n_filler - n_before);
   return Str(PasskeyPrompt(before, after, key), " ", key, ".");
 }
 
@@ -102,11 +99,11 @@ Result<std::string> WritePasskey(const Json& params, const RuleSetting& setting,
   const auto write = [&](std::int64_t n_filler) {
     return Written(filler, setting.text, n_filler, share, key, random);
   };
-  std::string text = write(0);
+  std::string text = write(kFillerBytesMin);
   const std::int64_t n_least = setting.n_tokens(text);
   if (n_least > longest) {
     return Status(Code::kInvalidArgument,
-                  Str("passkey.longest: a document without filler has ", n_least,
+                  Str("passkey.longest: a document with hardly any filler has ", n_least,
                       " tokens with this tokenizer, but at most ", longest,
                       " are allowed: raise longest, or use a tokenizer with longer tokens"));
   }
@@ -115,14 +112,14 @@ Result<std::string> WritePasskey(const Json& params, const RuleSetting& setting,
       n_shortest +
       static_cast<std::int64_t>(random.Below(static_cast<std::uint64_t>(longest - n_shortest) + 1));
   // Shortens the filler until it fits: in proportion to its excess, at least by a twentieth.
-  std::int64_t n_filler = (n_tokens - n_least) * kBytesPerToken;
-  while (n_filler > 0) {
+  std::int64_t n_filler = (n_tokens - n_least) * kBytesPerToken + kFillerBytesMin;
+  while (n_filler > kFillerBytesMin) {
     text = write(n_filler);
     const std::int64_t n = setting.n_tokens(text);
     if (n <= n_tokens) break;
     const std::int64_t fitting = n_filler * (n_tokens - n_least) / (n - n_least);
     n_filler = std::min(fitting, n_filler - n_filler / 20 - 1);
-    if (n_filler <= 0) text = write(0);
+    if (n_filler <= kFillerBytesMin) text = write(kFillerBytesMin);
   }
   return text;
 }

@@ -206,52 +206,46 @@ TEST(PasskeyRuleTest, DocumentAsksForTheKeyThatItStatesTwice) {
   }
   EXPECT_GT(with_text, 150);
   EXPECT_LT(with_text, 350);
-  EXPECT_EQ(digits, (std::set<std::size_t>{2, 3, 4, 5, 6, 7, 8}));
+  EXPECT_EQ(digits, (std::set<std::size_t>{3, 4, 5, 6, 7}));
 }
 
-// The evaluations ask for Str(key) with 1 <= key <= 500000 (passkey.cc, needle.cc).
-TEST(PasskeyRuleTest, NoKeyIsOneThatAnEvaluationAsksFor) {
+// A document up to its answer, beside the prompts of the evaluations with fillers of the same sizes
+// and the same key: the same words in the same order, but never the same text.
+TEST(PasskeyRuleTest, NoDocumentIsAPromptOfAnEvaluation) {
+  for (const std::int64_t longest : {320, 900}) {
+    const ResolvedRule rule =
+        Rule({{"rule", "passkey"}, {"longest", longest}, {"filler", "prompt"}});
+    for (std::uint64_t g = 0; g < 1000; ++g) {
+      const std::string document = DocumentOf(rule, 1, g);
+      const std::string key = Between(document, "\nThe pass key is ", ". Remember it.");
+      const std::string before = Between(document, "there.\n", "\nThe pass key is");
+      const std::string after = Between(document, "is the pass key.\n", "\nWhat is");
+      EXPECT_GE(before.size() + after.size(), 16);
+      EXPECT_EQ(document, Str(PasskeyPrompt(before, after, key), " ", key, "."));
+      const std::string repeated = RepeatedFiller(20), spaced = FillerCharacters(2000);
+      for (const std::string& filler : {before, after}) {
+        EXPECT_TRUE(repeated.find(filler) != std::string::npos ||
+                    spaced.find(filler) != std::string::npos)
+            << filler;
+        // All prompts of the evaluations that have filler here begin it with this letter.
+        if (!filler.empty()) {
+          EXPECT_NE(filler.front(), spaced.front());
+        }
+      }
+    }
+  }
+}
+
+TEST(PasskeyRuleTest, AllFirstDigitsOfKeysAreEquallyLikely) {
   const ResolvedRule rule = Rule({{"rule", "passkey"}, {"longest", 400}});
   std::map<char, int> first_digits;
   for (std::uint64_t g = 0; g < 3000; ++g) {
-    const std::string key = Between(DocumentOf(rule, 1, g), "\nThe pass key is ", ". Remember it.");
-    first_digits[key.front()] += 1;
-    if (key.front() == '0') continue;
-    EXPECT_GT(std::stoll(key), 500'000);
+    first_digits[Between(DocumentOf(rule, 1, g), "\nThe pass key is ", ". Remember it.").front()] +=
+        1;
   }
-  // 3000 / 10 of each, and a few more of 5 to 9, with which a number of 6 digits must begin.
-  EXPECT_EQ(first_digits.size(), 10);
-  for (const auto& [digit, n] : first_digits) {
-    EXPECT_GT(n, 150) << digit;
-    EXPECT_LT(n, 550) << digit;
-  }
-}
-
-// With filler "prompt", a document is a prompt of an evaluation with another key and its answer.
-TEST(PasskeyRuleTest, DocumentsWithoutRealTextArePromptsOfTheEvaluations) {
-  const ResolvedRule rule =
-      Rule({{"rule", "passkey"}, {"shortest", 300}, {"longest", 900}, {"filler", "prompt"}});
-  int n_pose = 0, n_landmark = 0;
-  for (std::uint64_t g = 0; g < 200; ++g) {
-    const std::string document = DocumentOf(rule, 1, g);
-    const std::string key = Between(document, "\nThe pass key is ", ". Remember it.");
-    const std::string before = Between(document, "there.\n", "\nThe pass key is");
-    const std::string after = Between(document, "is the pass key.\n", "\nWhat is");
-    const auto prompt = [&](std::string_view a, std::string_view b) {
-      return Str(PasskeyPrompt(a, b, key), " ", key, ".");
-    };
-    const auto n = [](const std::string& text) { return static_cast<std::int64_t>(text.size()); };
-    const std::int64_t unit = n(RepeatedFiller(1));
-    const bool is_pose =
-        document == prompt(RepeatedFiller(n(before) / unit), RepeatedFiller(n(after) / unit));
-    const bool is_landmark =
-        document == prompt(FillerCharacters(n(before)), FillerCharacters(n(after)));
-    EXPECT_TRUE(is_pose || is_landmark) << document;
-    n_pose += is_pose;
-    n_landmark += is_landmark;
-  }
-  EXPECT_GT(n_pose, 50);
-  EXPECT_GT(n_landmark, 50);
+  // 333 of each, with a standard deviation of 17.
+  EXPECT_EQ(first_digits.size(), 9);
+  for (const auto& [digit, n] : first_digits) EXPECT_NEAR(n, 333, 90) << digit;
 }
 
 TEST(PasskeyRuleTest, LengthsSpreadUpToTheLongest) {
