@@ -36,7 +36,10 @@ class Void(Exception):
 
 def ask(longrun, *arguments):
     command = [longrun, "table", SWEEP, *arguments, "-o", "json"]
-    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
+    if done.returncode != 0:
+        raise SystemExit(f"{' '.join(command)}: exit code {done.returncode}; wait until the sweep has finished")
+    return json.loads(done.stdout)
 
 
 def name_of(extension):
