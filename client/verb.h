@@ -59,6 +59,7 @@ void AddVersion(Verbs& verbs);
 // Below `data`:
 void AddDataImport(Verbs& verbs, Verb& data);
 void AddDataPrepare(Verbs& verbs, Verb& data);
+void AddDataSynthesize(Verbs& verbs, Verb& data);
 void AddDataInspect(Verbs& verbs, Verb& data);
 void AddDataVerify(Verbs& verbs, Verb& data);
 void AddTrainTokenizer(Verb& data);

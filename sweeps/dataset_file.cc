@@ -71,6 +71,13 @@ const std::vector<KeyRow>& Keys() {
        .spec = {.type = Type::kCount, .min = 0, .max = kTokensMax}},
       {.path = "packing.max_doc_tokens",
        .spec = {.type = Type::kCount, .min = 1, .max = kTokensMax}},
+      {.path = "mix",
+       .kind = KeyRow::Kind::kMap,
+       .spec = {.meaning = "documents by rule, mixed into the split train"}},
+      {.path = "mix.rules",
+       .spec = {.type = Type::kText, .max = kTextBytesMax, .meaning = "with their shares"},
+       .required = true},
+      {.path = "mix.seed", .spec = {.type = Type::kInt, .min = 0, .max = 9e15}},
       {.path = "split",
        .kind = KeyRow::Kind::kMap,
        .spec = {.meaning = "how documents are divided into train, validation and test"},
@@ -123,6 +130,7 @@ class DatasetReader {
     if (const YamlNode* const node = Find(root, "source")) ReadSource(*node);
     if (const YamlNode* const node = Find(root, "tokenizer")) ReadTokenizer(*node);
     if (const YamlNode* const node = Find(root, "packing")) ReadPacking(*node);
+    if (const YamlNode* const node = Find(root, "mix")) ReadMix(*node);
     if (const YamlNode* const node = Find(root, "split")) ReadSplit(*node, root);
     if (const YamlNode* const node = Find(root, "shard_tokens")) {
       Typed("shard_tokens", *node, [&](const Json& json) { file_.spec.shard_tokens = json; });
@@ -263,6 +271,48 @@ class DatasetReader {
                [&](const Json& json) { packing.min_doc_tokens = json; });
     TypedBelow(node, "packing", "max_doc_tokens",
                [&](const Json& json) { packing.max_doc_tokens = json; });
+  }
+
+  // A number if it is written as one.
+  static Json RuleValue(const YamlNode& node) {
+    if (!node.quoted) {
+      const Result<Json> number = ParseJson(node.text);
+      if (number.ok() && number->is_number()) return *number;
+    }
+    return node.text;
+  }
+
+  // "passkey=0.4", or a map of the rule's name, its share and its parameters.
+  Status AddRule(const YamlNode& node) {
+    Mix& mix = file_.spec.mix;
+    if (node.kind == Kind::kScalar) return mix.AddText(node.text);
+    Json object = Json::object();
+    for (const YamlNode::Entry& entry : node.entries) {
+      if (entry.value.kind != Kind::kScalar) {
+        return Status(
+            Code::kInvalidArgument,
+            Str(entry.key, ": expected a number or a word, found ", ShowNode(entry.value)));
+      }
+      object[entry.key] = RuleValue(entry.value);
+    }
+    return mix.Add(std::move(object));
+  }
+
+  void ReadMix(const YamlNode& node) {
+    if (!IsMap(node, "mix")) return;
+    TypedBelow(node, "mix", "seed", [&](const Json& json) { file_.spec.mix.seed = json; });
+    const YamlNode* const rules = Find(node, "rules");
+    if (rules == nullptr) return;
+    if (rules->kind != Kind::kList || rules->items.empty()) {
+      return Report(rules->place, Str("mix.rules: expected a list such as [passkey=0.4], found ",
+                                      ShowNode(*rules)));
+    }
+    for (std::size_t i = 0; i < rules->items.size(); ++i) {
+      const Status added = AddRule(rules->items[i]);
+      if (!added.ok()) {
+        Report(rules->items[i].place, Str("mix.rules[", i, "]: ", added.message()));
+      }
+    }
   }
 
   void ReadSplit(const YamlNode& node, const YamlNode& root) {

@@ -6,10 +6,12 @@
 //   source: {format: jsonl, files: ["books/*.jsonl.zst"], field: text, filter: meta.kind==novel}
 //   tokenizer: gpt2                          # or a file, or {kind: hf_json, file: tokenizer.json}
 //   packing: {eot: after, newline: keep, order: sorted, min_doc_tokens: 0}
+//   mix: {rules: [passkey=0.4, {rule: copy, share: 0.1, span: 8}], seed: 1}
 //   split: {by: document, validation: 0.05, test: 0.05, seed: 7}
 //   shard_tokens: 128Mi
 //
-// split: {by: files, train: [..], validation: [..], test: [..]} replaces source.files.
+// split: {by: files, train: [..], validation: [..], test: [..]} replaces source.files, and is the
+// only one that goes with mix.
 // {by: first_tokens, validation: 100M} holds out the beginning of the row of tokens,
 // {by: last_tokens, ..} its end.
 #pragma once

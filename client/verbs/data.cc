@@ -178,13 +178,14 @@ void AddDataRm(Verbs& verbs, Verb& data) {
 }  // namespace
 
 void AddData(Verbs& verbs) {
-  Verb data = verbs.AddVerb("data", "datasets: import, prepare, inspect, verify, register, ls, rm");
+  Verb data = verbs.AddVerb("data", "datasets: import, prepare, synthesize, inspect, verify, register, ls, rm");
   data.RequireVerb();
   data.AddExamples({"longrun data import mybook --train a.txt b.txt --validation c.txt",
                     "longrun data inspect mybook"});
   // One line for each sub-verb.
   AddDataImport(verbs, data);
   AddDataPrepare(verbs, data);
+  AddDataSynthesize(verbs, data);
   AddDataInspect(verbs, data);
   AddDataVerify(verbs, data);
   AddDataRegister(verbs, data);

@@ -1,13 +1,18 @@
-// longrun data import and longrun data prepare: make a dataset from files and register it. The
-// first takes everything from the command line, the second from a dataset file.
+// longrun data import, longrun data prepare and longrun data synthesize: make a dataset and
+// register it. The first takes everything from the command line, the second from a dataset file;
+// the third makes documents by rule.
 #include <algorithm>
+#include <array>
 #include <charconv>
+#include <cmath>
 #include <cstdio>
 #include <optional>
+#include <tuple>
 #include <utility>
 
 #include "base/clock.h"
 #include "base/files.h"
+#include "base/hash.h"
 #include "base/str.h"
 #include "base/units.h"
 #include "client/console/exit_code.h"
@@ -18,6 +23,7 @@
 #include "model/data/dataset.h"
 #include "model/data/manifest.h"
 #include "model/data/prepare.h"
+#include "model/data/synthetic/rule.h"
 #include "sweeps/dataset_file.h"
 #include "sweeps/limits.h"
 
@@ -198,6 +204,8 @@ struct ImportArguments {
   bool any_bytes = false;
   std::string eot = "after";
   std::string newline = "keep";
+  std::vector<std::string> mix;
+  std::optional<std::int64_t> mix_seed;
   Making making;
 };
 
@@ -301,6 +309,15 @@ Result<PrepareSpec> SpecOf(const ImportArguments& arguments) {
   ASSIGN_OR_RETURN(spec.packing.eot, Packing::ParseEot(arguments.eot));
   spec.packing.universal_newlines = arguments.newline == "universal";
   spec.packing.order = Packing::Order::kGiven;
+  for (const std::string& rule : arguments.mix) {
+    if (Status added = spec.mix.AddText(rule); !added.ok()) return std::move(added).In("--mix");
+  }
+  if (arguments.mix_seed) {
+    if (spec.mix.empty()) {
+      return Status(Code::kInvalidArgument, "--mix-seed is only for --mix: leave it out");
+    }
+    spec.mix.seed = static_cast<std::uint64_t>(*arguments.mix_seed);
+  }
   return spec;
 }
 
@@ -315,6 +332,102 @@ int Import(const ImportArguments& arguments, const std::string& state) {
   }
   if (const std::string text = HeldOutText(spec->split); !text.empty()) SayLine(text);
   return MakeAndRegister(arguments.name, *spec, folder, arguments.making, state);
+}
+
+// ---- synthesize --------------------------------------------------------------------------------
+
+struct SynthesizeArguments {
+  std::string name;
+  std::string rule;
+  std::string tokens;
+  std::optional<std::string> validation;
+  std::int64_t seed = 1;
+  Making making;
+};
+
+// The splits of a dataset are different documents of one rule and one seed.
+constexpr std::uint64_t kFirstOfValidation = std::uint64_t{1} << 40;
+constexpr std::int64_t kValidationPart = 10;
+
+Result<ResolvedRule> RuleOf(const SynthesizeArguments& arguments) {
+  Json json = {{"rule", arguments.rule}};
+  if (arguments.rule.starts_with('{')) {
+    ASSIGN_OR_RETURN(json, ParseJson(arguments.rule));
+  }
+  return ResolvedRule::Resolve(json);
+}
+
+Result<std::int64_t> TokensOf(std::string_view option, const std::string& text) {
+  const Result<std::int64_t> n_tokens = ParseCount(text);
+  if (n_tokens.ok() && *n_tokens > 0) return n_tokens;
+  return Status(Code::kInvalidArgument,
+                Str(option, " ", text, ": expected a number of tokens, such as 4M or 100K"));
+}
+
+// Describes the splits in files, from which they are made as those of any import are.
+Result<PrepareSpec> SpecOf(const SynthesizeArguments& arguments, const ResolvedRule& rule,
+                           const std::string& state) {
+  ASSIGN_OR_RETURN(const std::int64_t n_train, TokensOf("--tokens", arguments.tokens));
+  std::int64_t n_validation = std::max<std::int64_t>(1, n_train / kValidationPart);
+  if (arguments.validation) {
+    ASSIGN_OR_RETURN(n_validation, TokensOf("--validation", *arguments.validation));
+  }
+  struct SplitFile {
+    std::string split;
+    std::string json;
+  };
+  std::vector<SplitFile> files;
+  for (const auto& [split, first, n_tokens] :
+       {std::tuple("train", std::uint64_t{0}, n_train),
+        std::tuple("validation", kFirstOfValidation, n_validation)}) {
+    files.push_back({.split = split,
+                     .json = CanonicalJson({{"rule", rule.ToJson()},
+                                            {"seed", arguments.seed},
+                                            {"first", first},
+                                            {"tokens", n_tokens}})});
+  }
+  // One folder for each description, so that a repeated command finds what it began.
+  PrepareSpec spec;
+  spec.source.format = "rule";
+  spec.packing.order = Packing::Order::kGiven;
+  spec.base_folder = JoinPath(JoinPath(state, "rules"),
+                              Sha256Hex(Str(files[0].json, files[1].json)).substr(0, 16));
+  RETURN_IF_ERROR(MakeFolders(spec.base_folder, 0700));
+  for (const SplitFile& file : files) {
+    const std::string path = JoinPath(spec.base_folder, file.split + ".rule");
+    if (!PathExists(path)) RETURN_IF_ERROR(WriteFileAtomic(path, file.json));
+    spec.files.emplace_back(file.split, std::vector<std::string>{BaseName(path)});
+  }
+  return spec;
+}
+
+std::string BoundText(const RuleBound& bound) {
+  const double nats = bound.NatsPerByte();
+  std::array<char, 64> numbers{};
+  std::snprintf(numbers.data(), numbers.size(), "%.4f nats for each byte, perplexity %.3f", nats,
+                std::exp(nats));
+  return Str("the best possible model: ", numbers.data(), "; documents of ", bound.document_bytes,
+             " bytes",
+             bound.answer_bytes == 0
+                 ? ""
+                 : Str(", of which it knows the last ", bound.answer_bytes, " with certainty"));
+}
+
+int Synthesize(const SynthesizeArguments& arguments, const std::string& state) {
+  const Result<ResolvedRule> rule = RuleOf(arguments);
+  if (!rule.ok()) return Report(Status(rule.status()).In("--rule"));
+  const Result<PrepareSpec> spec = SpecOf(arguments, *rule, state);
+  if (!spec.ok()) return Report(spec.status());
+  const int code = MakeAndRegister(arguments.name, *spec, DatasetFolder(state, arguments.name),
+                                   arguments.making, state);
+  const std::optional<RuleBound> bound = rule->Bound();
+  if (code != kExitOk || !bound) return code;
+  if (*arguments.making.output == "json") {
+    SayLine(BoundText(*bound));
+  } else {
+    Print(BoundText(*bound) + "\n");
+  }
+  return code;
 }
 
 // ---- prepare -----------------------------------------------------------------------------------
@@ -373,8 +486,32 @@ void AddDataImport(Verbs& verbs, Verb& data) {
   verb.AddArgument("--newline", arguments->newline, "universal: \\r\\n and \\r become \\n")
       .OneOf({"keep", "universal"})
       .ShowDefault();
+  verb.AddArgument("--mix", arguments->mix,
+                   Str("mixes documents by rule into the training text: RULE=SHARE, with the share "
+                       "of all tokens, or JSON with parameters; rules: ",
+                       Join(SyntheticRuleNames(), ", ")))
+      .OneEach();
+  verb.AddArgument("--mix-seed", arguments->mix_seed, "seed of --mix (default: 1)").AtLeast(0);
   AddMaking(verb, arguments->making);
   verb.SetRun([&verbs, arguments] { return Import(*arguments, verbs.state); });
+}
+
+void AddDataSynthesize(Verbs& verbs, Verb& data) {
+  Verb verb = data.AddVerb("synthesize", "make a dataset of documents by rule, and register it");
+  verb.AddExamples({"longrun data synthesize chain --rule markov --tokens 4M",
+                    "longrun data synthesize copies --tokens 1M --seed 7 "
+                    "--rule '{\"rule\": \"copy\", \"span\": 8, \"distance\": 128}'"});
+  const auto arguments = std::make_shared<SynthesizeArguments>();
+  verb.AddArgument("NAME", arguments->name, "name of the dataset").Required();
+  verb.AddArgument("--rule", arguments->rule,
+                   Str(Join(SyntheticRuleNames(), ", "), ", or JSON with parameters"))
+      .Required();
+  verb.AddArgument("--tokens", arguments->tokens, "tokens to train on, such as 4M").Required();
+  verb.AddArgument("--validation", arguments->validation,
+                   "tokens of the split validation (default: a tenth of --tokens)");
+  verb.AddArgument("--seed", arguments->seed, "seed of all documents").AtLeast(0).ShowDefault();
+  AddMaking(verb, arguments->making);
+  verb.SetRun([&verbs, arguments] { return Synthesize(*arguments, verbs.state); });
 }
 
 void AddDataPrepare(Verbs& verbs, Verb& data) {

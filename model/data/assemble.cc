@@ -442,12 +442,14 @@ std::string PreparationSha256(const PrepareSpec& spec, const std::string& tokeni
     for (const SourceFile& file : files[i]) hashes.push_back(file.sha256);
     list.push_back({{"split", sources[i].split}, {"sha256", std::move(hashes)}});
   }
-  return Sha256Hex(CanonicalJson({{"tokenizer", tokenizer_fingerprint},
-                                  {"source", spec.source.ToJson()},
-                                  {"separator", Sha256Hex(spec.source.separator.value_or(""))},
-                                  {"packing", spec.packing.ToJson()},
-                                  {"split", spec.split.ToJson()},
-                                  {"sources", std::move(list)}}));
+  Json json = {{"tokenizer", tokenizer_fingerprint},
+               {"source", spec.source.ToJson()},
+               {"separator", Sha256Hex(spec.source.separator.value_or(""))},
+               {"packing", spec.packing.ToJson()},
+               {"split", spec.split.ToJson()},
+               {"sources", std::move(list)}};
+  if (!spec.mix.empty()) json["mix"] = spec.mix.ToJson();
+  return Sha256Hex(CanonicalJson(json));
 }
 
 Status WriteDataset(const Assembly& assembly) {
@@ -471,20 +473,21 @@ Status WriteDataset(const Assembly& assembly) {
     Failpoint("data_split_done");
   }
   ASSIGN_OR_RETURN(const std::string tokenizer_sha256, SaveTokenizer(vocabulary, assembly.folder));
-  const Json manifest = {{"format", kManifestFormat},
-                         {"digest", DatasetDigest(fingerprint, identities)},
-                         {"packing", assembly.spec.packing.ToJson()},
-                         {"source", assembly.spec.source.ToJson()},
-                         {"sources", SourcesJson(assembly)},
-                         {"spec_sha256", spec_sha256},
-                         {"split", assembly.spec.split.ToJson()},
-                         {"splits", std::move(splits)},
-                         {"tokenizer",
-                          {{"file", kTokenizerFile},
-                           {"fingerprint", fingerprint},
-                           {"name", vocabulary.name},
-                           {"sha256", tokenizer_sha256}}},
-                         {"tool", {{"version", kVersion}, {"commit", BuildCommit()}}}};
+  Json manifest = {{"format", kManifestFormat},
+                   {"digest", DatasetDigest(fingerprint, identities)},
+                   {"packing", assembly.spec.packing.ToJson()},
+                   {"source", assembly.spec.source.ToJson()},
+                   {"sources", SourcesJson(assembly)},
+                   {"spec_sha256", spec_sha256},
+                   {"split", assembly.spec.split.ToJson()},
+                   {"splits", std::move(splits)},
+                   {"tokenizer",
+                    {{"file", kTokenizerFile},
+                     {"fingerprint", fingerprint},
+                     {"name", vocabulary.name},
+                     {"sha256", tokenizer_sha256}}},
+                   {"tool", {{"version", kVersion}, {"commit", BuildCommit()}}}};
+  if (!assembly.spec.mix.empty()) manifest["mix"] = assembly.spec.mix.ToJson();
   Failpoint("data_before_manifest");
   RETURN_IF_ERROR(
       WriteFileAtomic(JoinPath(assembly.folder, kManifestName), SealedManifest(manifest)));

@@ -37,6 +37,25 @@ constexpr std::size_t kBeginningsMax = 1000;  // files checked after the first t
 
 Status Invalid(const std::string& message) { return Status(Code::kInvalidArgument, message); }
 
+Status CheckMix(const PrepareSpec& spec, const SourceFormat& format) {
+  const Packing& packing = spec.packing;
+  if (format.gives != SourceFormat::Gives::kText) {
+    return Invalid(Str("format ", format.name,
+                       " gives tokens, but documents by rule can be mixed only into text"));
+  }
+  if (spec.split.by != SplitRule::By::kFiles) {
+    return Invalid(
+        "documents by rule are mixed only into the split train, so the held-out text must have "
+        "files of its own: give files to --validation (in a dataset file, `split: {by: files}`)");
+  }
+  if (packing.join || packing.min_doc_tokens != 0 || packing.max_doc_tokens != 0) {
+    return Invalid(
+        "join, min_doc_tokens and max_doc_tokens would change the documents that are mixed into "
+        "the text: leave them out");
+  }
+  return spec.mix.Check();
+}
+
 Status CheckSpec(const PrepareSpec& spec, const SourceFormat& format,
                  const Vocabulary& vocabulary) {
   if (spec.shard_tokens <= 0)
@@ -59,6 +78,7 @@ Status CheckSpec(const PrepareSpec& spec, const SourceFormat& format,
     return Invalid(Str("tokenizer \"", vocabulary.name,
                        "\" has no end-of-text token: set `eot: none` (packing.eot, or --eot)"));
   }
+  if (!spec.mix.empty()) RETURN_IF_ERROR(CheckMix(spec, format));
   return spec.split.Check();
 }
 
@@ -216,7 +236,12 @@ class PartMaker {
         PartWriter::Create(work_, source.key, tokenizer_, spec_.packing, format_.gives));
     SourceOptions options = spec_.source;
     options.universal_newlines = spec_.packing.universal_newlines;
-    RETURN_IF_ERROR(AsInput(format_.read(input, options, *writer)));
+    if (spec_.mix.empty() || source.split != "train") {
+      RETURN_IF_ERROR(AsInput(format_.read(input, options, *writer)));
+    } else {
+      MixSink mixed(spec_.mix, tokenizer_, i, *writer, [&] { return writer->n_tokens(); });
+      RETURN_IF_ERROR(AsInput(format_.read(input, options, mixed)));
+    }
     return writer->Finish(input.Files());
   }
 

@@ -19,6 +19,7 @@
 
 #include "base/files.h"
 #include "base/status.h"
+#include "model/data/mix.h"
 #include "model/data/packing.h"
 #include "model/data/source/source.h"
 
@@ -32,6 +33,7 @@ struct PrepareSpec {
   std::string base_folder = "";     // base of relative paths; "": the current folder
   std::string tokenizer = "bytes";  // as MakeTokenizer takes it
   Packing packing{};
+  Mix mix{};  // into the split train, which must have files of its own
   SplitRule split{};
   std::int64_t shard_tokens = std::int64_t{1} << 27;
 };

@@ -116,12 +116,14 @@ Result<Json> Stamp(const std::string& path, const std::string& name, std::int64_
 Json Settings(const PrepareSpec& spec, const std::string& tokenizer_fingerprint) {
   Json packing = spec.packing.ToJson();
   packing.erase("order");
-  return {{"version", kPartVersion},
-          {"tokenizer", tokenizer_fingerprint},
-          {"source", spec.source.ToJson()},
-          {"separator", Sha256Hex(spec.source.separator.value_or(""))},
-          {"packing", std::move(packing)},
-          {"join", Sha256Hex(spec.packing.join.value_or(""))}};
+  Json settings = {{"version", kPartVersion},
+                   {"tokenizer", tokenizer_fingerprint},
+                   {"source", spec.source.ToJson()},
+                   {"separator", Sha256Hex(spec.source.separator.value_or(""))},
+                   {"packing", std::move(packing)},
+                   {"join", Sha256Hex(spec.packing.join.value_or(""))}};
+  if (!spec.mix.empty()) settings["mix"] = spec.mix.ToJson();
+  return settings;
 }
 
 Status CompleteSource(const SourceFormat& format, const Json& settings, ListedSource& source) {
@@ -153,7 +155,7 @@ std::string ListedSource::Name() const {
 Result<std::vector<ListedSource>> ListSources(const PrepareSpec& spec, const SourceFormat& format,
                                               const std::string& tokenizer_fingerprint) {
   RETURN_IF_ERROR(CheckSplits(spec));
-  const Json settings = Settings(spec, tokenizer_fingerprint);
+  Json settings = Settings(spec, tokenizer_fingerprint);
   const std::string base = spec.base_folder.empty() ? "" : JoinPath(spec.base_folder, "");
   std::vector<ListedSource> sources;
   ErrorList errors;
@@ -170,6 +172,8 @@ Result<std::vector<ListedSource>> ListSources(const PrepareSpec& spec, const Sou
       errors.Add(name.empty() ? error : Status(error).In(Str("split ", name)));
     }
     for (const std::string& path : paths) {
+      // What is mixed in depends on the file's number.
+      if (!spec.mix.empty()) settings["mix"]["split"] = {name, sources.size()};
       ListedSource source = {.path = path, .shown = path, .split = std::string(name)};
       if (!base.empty() && path.starts_with(base)) source.shown = path.substr(base.size());
       ASSIGN_OR_RETURN(const std::string absolute, AbsolutePath(path));

@@ -24,7 +24,7 @@
 #include "model/data/tokenizer_file.h"
 #include "model/evaluation/nll_row.h"
 #include "model/evaluation/params.h"
-#include "model/evaluation/passkey_prompt.h"
+#include "model/data/synthetic/passkey_prompt.h"
 #include "model/evaluation/recall.h"
 
 namespace longrun {

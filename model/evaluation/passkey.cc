@@ -27,7 +27,7 @@
 #include "model/evaluation/corpus_passkey.h"
 #include "model/evaluation/nll_row.h"
 #include "model/evaluation/params.h"
-#include "model/evaluation/passkey_prompt.h"
+#include "model/data/synthetic/passkey_prompt.h"
 #include "model/evaluation/recall.h"
 #include "model/evaluation/split.h"
 

@@ -46,6 +46,32 @@ shard_tokens: 1Mi
   EXPECT_EQ(spec.shard_tokens, 1 << 20);
 }
 
+TEST(DatasetFileTest, RulesThatAreMixedIntoTheTextReachTheSpec) {
+  const auto parsed = [](const std::string& mix) {
+    return ParseDatasetFile(Str("name: d\nsource: {format: text}\nmix: ", mix,
+                                "\nsplit: {by: files, train: [a], validation: [b]}\n"),
+                            "d.yaml", "");
+  };
+  const Mix mix =
+      parsed("{rules: [passkey=0.4, {rule: copy, share: 0.1, span: 8}], seed: 7}").value().spec.mix;
+  ASSERT_EQ(mix.rules.size(), 2u);
+  EXPECT_EQ(mix.rules[0].rule.rule().name, "passkey");
+  EXPECT_EQ(mix.rules[0].share, 0.4);
+  EXPECT_EQ(mix.rules[1].rule.ToJson().at("span"), 8);
+  EXPECT_EQ(mix.rules[1].share, 0.1);
+  EXPECT_EQ(mix.seed, 7u);
+  EXPECT_NE(parsed("{rules: [copi=0.1]}")
+                .status()
+                .message()
+                .find("d.yaml:3:15: mix.rules[0]: unknown rule \"copi\"; did you mean \"copy\"?"),
+            std::string::npos)
+      << parsed("{rules: [copi=0.1]}").status().message();
+  EXPECT_NE(parsed("{rules: []}").status().message().find("expected a list such as"),
+            std::string::npos);
+  EXPECT_NE(parsed("{seed: 1}").status().message().find("mix.rules: must be given"),
+            std::string::npos);
+}
+
 TEST(DatasetFileTest, ATokenizersFileLiesBesideTheDatasetsFile) {
   const auto tokenizer = [](const std::string& value) {
     return ParseDatasetFile(Str("name: d\nsource: {format: text}\ntokenizer: ", value,
@@ -72,7 +98,7 @@ shard_tokens: many
       "d.yaml:1:1: nam: unknown key; did you mean \"name\"?\nd.yaml:1:1: name: must be given: name "
       "of the dataset\nd.yaml:2:18: source.format: expected one of text, jsonl, npy, raw, "
       "megatron, "
-      "parquet, found \"jsnl\"; did you mean \"jsonl\"?\nd.yaml:2:31: source.files: expected a "
+      "parquet, rule, found \"jsnl\"; did you mean \"jsonl\"?\nd.yaml:2:31: source.files: expected a "
       "list of paths and patterns, found an empty one\nd.yaml:2:35: source.filtr: unknown key; did "
       "you mean \"filter\"?\nd.yaml:2:52: source.dtype: expected one of u16, u32, found "
       "\"u8\"\nd.yaml:3:12: tokenizer: expected its name, a file, or {kind, file}\nd.yaml:4:16: "

@@ -11,5 +11,6 @@ const SourceFormat& NpyFormat();
 const SourceFormat& RawFormat();
 const SourceFormat& MegatronFormat();
 const SourceFormat& ParquetFormat();
+const SourceFormat& RuleFormat();
 
 }  // namespace longrun

@@ -35,8 +35,8 @@ Json SourceOptions::ToJson() const {
 // One line for each format.
 std::span<const SourceFormat* const> SourceFormats() {
   static const std::array formats = {
-      &TextFormat(), &JsonlFormat(),    &NpyFormat(),
-      &RawFormat(),  &MegatronFormat(), &ParquetFormat(),
+      &TextFormat(),     &JsonlFormat(),   &NpyFormat(),  &RawFormat(),
+      &MegatronFormat(), &ParquetFormat(), &RuleFormat(),
   };
   return formats;
 }
@@ -83,11 +83,12 @@ std::string_view GuessSourceFormat(std::string_view path) {
   struct Ending {
     std::string_view ending, format;
   };
-  static constexpr std::array<Ending, 5> kEndings = {{{".jsonl", "jsonl"},
+  static constexpr std::array<Ending, 6> kEndings = {{{".jsonl", "jsonl"},
                                                       {".ndjson", "jsonl"},
                                                       {".npy", "npy"},
                                                       {".idx", "megatron"},
-                                                      {".parquet", "parquet"}}};
+                                                      {".parquet", "parquet"},
+                                                      {".rule", "rule"}}};
   const std::string_view name = WithoutCompression(path);
   for (const Ending& entry : kEndings) {
     if (name.ends_with(entry.ending)) return entry.format;

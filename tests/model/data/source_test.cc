@@ -505,7 +505,7 @@ TEST(SourceOptionsTest, UnknownFormatsAndOptionsOfOthersAreRefused) {
   EXPECT_EQ(
       message({.format = "json"}),
       "unknown format \"json\"; did you mean \"jsonl\"? (choose one of text, jsonl, npy, raw, "
-      "megatron, parquet)");
+      "megatron, parquet, rule)");
   EXPECT_EQ(message({.format = "text", .field = "a"}),
             "format text has no key \"field\": leave it out");
   EXPECT_EQ(message({.format = "npy", .dtype = "u16"}),

@@ -22,7 +22,7 @@
 #include "model/evaluation/corpus_passkey.h"
 #include "model/evaluation/needle.h"
 #include "model/evaluation/passkey.h"
-#include "model/evaluation/passkey_prompt.h"
+#include "model/data/synthetic/passkey_prompt.h"
 
 namespace longrun {
 namespace {

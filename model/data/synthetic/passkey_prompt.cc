@@ -1,4 +1,4 @@
-#include "model/evaluation/passkey_prompt.h"
+#include "model/data/synthetic/passkey_prompt.h"
 
 #include <algorithm>
 
@@ -14,12 +14,16 @@ constexpr std::string_view kFiller =
     "The grass is green. The sky is blue. The sun is yellow. Here we go. There and back again.";
 constexpr std::string_view kQuestion = "What is the pass key? The pass key is";
 
-std::string Joined(std::string_view before, std::string_view after, std::int64_t key) {
+bool IsDigit(char c) { return c >= '0' && c <= '9'; }
+
+}  // namespace
+
+std::string PasskeyPrompt(std::string_view before, std::string_view after, std::string_view key) {
   return Str(kTask, "\n", before, "\nThe pass key is ", key, ". Remember it. ", key,
              " is the pass key.\n", after, "\n", kQuestion);
 }
 
-std::string Repeated(std::int64_t n) {
+std::string RepeatedFiller(std::int64_t n) {
   std::string text;
   text.reserve(static_cast<std::size_t>(n) * kFiller.size());
   for (std::int64_t i = 0; i < n; ++i) text += kFiller;
@@ -27,7 +31,7 @@ std::string Repeated(std::int64_t n) {
 }
 
 // The first n characters of the repetitions with a space between them.
-std::string Characters(std::int64_t n) {
+std::string FillerCharacters(std::int64_t n) {
   std::string text;
   const auto n_bytes = static_cast<std::size_t>(n);
   while (text.size() < n_bytes) text += Str(text.empty() ? "" : " ", kFiller);
@@ -35,12 +39,8 @@ std::string Characters(std::int64_t n) {
   return text;
 }
 
-bool IsDigit(char c) { return c >= '0' && c <= '9'; }
-
-}  // namespace
-
 std::string PosePrompt(std::int64_t n_before, std::int64_t n_after, std::int64_t key) {
-  return Joined(Repeated(n_before), Repeated(n_after), key);
+  return PasskeyPrompt(RepeatedFiller(n_before), RepeatedFiller(n_after), Str(key));
 }
 
 std::int64_t PoseRepetitions(std::int64_t context_length) {
@@ -51,7 +51,7 @@ std::int64_t PoseRepetitions(std::int64_t context_length) {
 }
 
 std::string LandmarkPrompt(std::int64_t n_before, std::int64_t n_after, std::int64_t key) {
-  return Joined(Characters(n_before), Characters(n_after), key);
+  return PasskeyPrompt(FillerCharacters(n_before), FillerCharacters(n_after), Str(key));
 }
 
 std::int64_t GaliCharacters(std::int64_t context_length) {

@@ -29,6 +29,11 @@ std::string LandmarkPrompt(std::int64_t n_before, std::int64_t n_after, std::int
 // GALI's characters of filler for a context length in tokens: floor(3.75 L / 1024) * 1024.
 std::int64_t GaliCharacters(std::int64_t context_length);
 
+// The parts of such a prompt, for other fillers and for keys with leading zeros.
+std::string PasskeyPrompt(std::string_view before, std::string_view after, std::string_view key);
+std::string RepeatedFiller(std::int64_t n);    // PoSE's
+std::string FillerCharacters(std::int64_t n);  // Landmark's
+
 // Whether the first number in the text is `key` (PoSE, Landmark).
 bool FirstNumberIs(std::string_view text, std::int64_t key);
 

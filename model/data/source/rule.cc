@@ -1,0 +1,81 @@
+// A file that describes documents by rule (model/data/synthetic/rule.h), in JSON:
+//
+//   {"rule": {"rule": "copy", "span": 16}, "seed": 1, "first": 0, "tokens": 1000000}
+//
+// It stands for documents first, first + 1, .. until they have at least `tokens` tokens. A byte is
+// a token, and so is the end of each document: it is the number of tokens with the tokenizer
+// `bytes`. Lengths of a rule are in bytes too.
+#include "model/data/synthetic/rule.h"
+
+#include "base/str.h"
+#include "model/data/source/formats.h"
+#include "model/limits.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::size_t kFileBytesMax = std::size_t{1} << 16;
+
+Status CheckRule(const SourceOptions&) { return Status(); }
+
+Result<std::string> ReadAll(ByteStream& stream) {
+  std::string text;
+  std::vector<char> chunk(kSourceChunkBytes);
+  while (true) {
+    ASSIGN_OR_RETURN(const std::size_t n, stream.Read(chunk));
+    if (n == 0) return text;
+    text.append(chunk.data(), n);
+    if (text.size() > kFileBytesMax) {
+      return Status(Code::kInvalidArgument,
+                    Str("a rule has at most ", kFileBytesMax, " bytes; is this a text?"));
+    }
+  }
+}
+
+std::vector<ParamSpec> FileKeys() {
+  return {{.name = "seed", .type = ParamSpec::Type::kCount, .default_value = 1, .max = 9e15},
+          {.name = "first", .type = ParamSpec::Type::kCount, .default_value = 0, .max = 9e15},
+          {.name = "tokens", .type = ParamSpec::Type::kCount, .min = 1, .max = kTokensMax}};
+}
+
+Status ReadRule(SourceInput& input, const SourceOptions&, DocumentSink& sink) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<ByteStream> stream, input.Open());
+  ASSIGN_OR_RETURN(const std::string text, ReadAll(*stream));
+  ASSIGN_OR_RETURN(Json file, ParseJson(text));
+  if (!file.is_object() || !file.contains("rule")) {
+    return Status(Code::kInvalidArgument,
+                  "expected an object like {\"rule\": {\"rule\": \"uniform\"}, \"seed\": 1, "
+                  "\"tokens\": 100000}");
+  }
+  ASSIGN_OR_RETURN(const ResolvedRule rule, ResolvedRule::Resolve(file.at("rule")));
+  file.erase("rule");
+  ASSIGN_OR_RETURN(const Json keys, ResolveParams(FileKeys(), file, "file"));
+  const RuleSetting setting = {
+      .seed = keys.at("seed").get<std::uint64_t>(),
+      .n_tokens = [](std::string_view document) { return std::ssize(document); }};
+  const auto n_wanted = keys.at("tokens").get<std::int64_t>();
+  std::int64_t n_tokens = 0;
+  for (auto g = keys.at("first").get<std::uint64_t>(); n_tokens < n_wanted; ++g) {
+    ASSIGN_OR_RETURN(const std::string document, rule.Document(setting, g));
+    RETURN_IF_ERROR(sink.Text(document));
+    RETURN_IF_ERROR(sink.EndDocument());
+    n_tokens += std::ssize(document) + 1;
+  }
+  return Status();
+}
+
+}  // namespace
+
+const SourceFormat& RuleFormat() {
+  static const SourceFormat format = {
+      .name = "rule",
+      .meaning = "JSON that describes documents by rule",
+      .gives = SourceFormat::Gives::kText,
+      .takes = {},
+      .check = &CheckRule,
+      .read = &ReadRule,
+  };
+  return format;
+}
+
+}  // namespace longrun

@@ -1,0 +1,195 @@
+"""Writes docs/extend-context.md: what each extension of sweeps/extend-context.yaml reaches at and beyond the train
+length, as a table and as a heat map of recall by depth.
+
+    ./dev extend-context        runs the sweep (what is there already is not run again), then this
+
+If the model itself does not retrieve inside its train length (recall below 0.9), recall elsewhere says nothing about an
+extension. The experiment is then void: the page says so and shows no recall beyond the train length, and the exit code
+is 1.
+
+Called with the `longrun` whose state folder holds the sweep. Standard library only.
+"""
+import argparse
+import json
+import pathlib
+import subprocess
+import textwrap
+
+from position_table import machine
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PAGE = "docs/extend-context.md"
+SWEEP = "extend-context"
+RECALL_MIN = 0.9
+# At FACTOR times the train length, the perplexity must be at most FLAT_MAX times that of the plain
+# model at its train length if a method keeps to trained positions, and above BROKEN_MIN times that
+# without a method.
+FACTOR, FLAT_MAX, BROKEN_MIN = 4, 1.05, 1.3
+FLAT = ("self_extend", "dca", "gali", "rerope", "lm_infinite", "streaming", "window")
+PLAIN, REFERENCE = "none", "window"
+SHADES = "·░▒▓█"
+
+
+class Void(Exception):
+    """The experiment has no result; the message says why."""
+
+
+def ask(longrun, *arguments):
+    command = [longrun, "table", SWEEP, *arguments, "-o", "json"]
+    done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
+    if done.returncode != 0:
+        raise SystemExit(f"{' '.join(command)}: exit code {done.returncode}; wait until the sweep has finished")
+    return json.loads(done.stdout)
+
+
+def name_of(extension):
+    """A name that fits a column: `pi (factor 4)`; lists of numbers are left out."""
+    if isinstance(extension, str):
+        return extension
+    params = [f"{key} {value}" for key, value in extension.items()
+              if key != "method" and not isinstance(value, list)]
+    return f"{extension['method']} ({', '.join(params)})" if params else extension["method"]
+
+
+def numbers(tables, metric):
+    """{name of extension: {context length: cell}} of the only table among `tables`."""
+    if len(tables) != 1:
+        raise SystemExit(f"expected one table of {metric}, found {len(tables)}")
+    lengths = [column[0] for column in tables[0]["columns"]]
+    found = {}
+    for row in tables[0]["rows"]:
+        name = name_of(row["extension"])
+        found[name] = dict(zip(lengths, row["cells"]))
+        for length, cell in found[name].items():
+            if cell["status"] not in ("ok", "overflow"):
+                raise SystemExit(f"{metric} under {name} at {length} is {cell['status']}: "
+                                 "wait until the sweep has finished")
+    return found
+
+
+def shade(recall):
+    """A character for a share: none at all, then in quarters."""
+    return SHADES[0] if recall == 0 else SHADES[min(4, 1 + int(recall * 4))]
+
+
+def gate(recall, train_length):
+    """The recall of the plain model inside its train length, or Void."""
+    cell = recall[PLAIN][train_length]
+    if cell["recall"] >= RECALL_MIN:
+        return cell
+    low, high = cell["wilson95"]
+    raise Void(f"The model finds {cell['recall']:.2f} of the keys in texts of {train_length} tokens, its train length "
+               f"(95 % interval {low:.2f} to {high:.2f}), and {RECALL_MIN} is required. Recall at other lengths would "
+               "say nothing about the extensions. Train longer, or with a larger share of passkey documents.")
+
+
+def heat_map(by_depth, extensions, lengths):
+    width = max(len(name) for name in extensions)
+    depths = sorted(by_depth)
+    columns = [max(len(depths), len(str(length))) for length in lengths]
+    lines = ["  ".join(["".ljust(width)] + [str(n).ljust(c) for n, c in zip(lengths, columns)]).rstrip()]
+    for name in extensions:
+        rows = ["".join(shade(by_depth[depth][name][length]["recall"]) for depth in depths) for length in lengths]
+        lines.append("  ".join([name.ljust(width)] + [r.ljust(c) for r, c in zip(rows, columns)]).rstrip())
+    return "\n".join(lines)
+
+
+def table(perplexity, recall, differs, lengths, with_recall):
+    heads = ["extension"] + [f"perplexity {n}" for n in lengths]
+    heads += [f"recall {n}" for n in lengths] if with_recall else []
+    lines = ["| " + " | ".join(heads) + " |", "| --- |" + " ---: |" * (len(heads) - 1)]
+    for name, cells in perplexity.items():
+        row = [name]
+        row += ["inf" if cells[n]["perplexity"] is None else f"{cells[n]['perplexity']:.4g}" for n in lengths]
+        if with_recall:
+            for length in lengths:
+                low, high = recall[name][length]["wilson95"]
+                equal = " =" if name != REFERENCE and not differs[name][length]["best"] else ""
+                row.append(f"{recall[name][length]['recall']:.2f} ({low:.2f}–{high:.2f}){equal}")
+        lines.append("| " + " | ".join(row) + " |")
+    return "\n".join(lines)
+
+
+def verdicts(perplexity, train_length):
+    """What the perplexities must show at FACTOR times the train length, and whether they do."""
+    length = FACTOR * train_length
+    lines = []
+    for name, cells in perplexity.items():
+        method = name.partition(" ")[0]
+        if method not in FLAT and name != PLAIN:
+            continue
+        ratio = (cells[length]["perplexity"] or float("inf")) / perplexity[PLAIN][train_length]["perplexity"]
+        good = ratio <= FLAT_MAX if method in FLAT else ratio > BROKEN_MIN
+        wanted = f"at most {FLAT_MAX}" if method in FLAT else f"above {BROKEN_MIN}"
+        lines.append(f"- {name}: {ratio:.3f}, expected {wanted}: **{'holds' if good else 'does not hold'}**")
+    return "\n".join(lines)
+
+
+def page(perplexity, recall, differs, by_depth, train_length, lengths, void):
+    with_recall = void is None
+    parts = [f"""# Extending the context of a small model
+
+`./dev extend-context` generates this page from [sweeps/extend-context.yaml](../sweeps/extend-context.yaml): a Llama body
+with rotary positions, trained at {train_length} tokens on five novels by Jane Austen, into which short texts with a
+hidden key are mixed ([data.md](data.md#mixed-into-a-text)). Perplexity is that of a sixth novel. `recall` is the share
+of prompts of the evaluation `passkey` (protocol `fitted`) for which the model repeats the key. No prompt
+occurs in the training text. Measured on {machine()}."""]
+    if void is not None:
+        parts.append("**This experiment is void.** " + void)
+    parts.append("## By extension")
+    parts.append(table(perplexity, recall, differs, lengths, with_recall))
+    if with_recall:
+        parts.append(f"""The intervals are Wilson's 95 % intervals over the prompts. `=` marks a recall that a test (5 %)
+cannot separate from that of `{REFERENCE}`, which sees only the last {train_length} tokens and so retrieves only keys near
+the end. pi, ntk, ntk_by_parts, yarn, llama3 and longrope change the frequencies of a model that was not trained with
+these frequencies.""")
+    parts.append(f"""## Perplexity at {FACTOR} times the train length
+
+Ratio to the perplexity of the plain model at its train length:""")
+    parts.append(verdicts(perplexity, train_length))
+    if with_recall:
+        parts.append("## Recall by depth")
+        parts.append(f"""From the evaluation `needle`, for each context length: one character for each depth, from the
+beginning of the text (left) to its end (right). `{SHADES[0]}` means that no key was found, and
+`{SHADES[1:]}` that less than a quarter, a half or three quarters of the keys were found, or more.""")
+        parts.append("```\n" + heat_map(by_depth, list(perplexity), lengths) + "\n```")
+        parts.append(f"`longrun plot {SWEEP} --what depth -o recall.svg` draws a picture for each extension.")
+    return "\n\n".join(part if part.startswith(("|", "-", "#", "```")) and "\n\n" not in part else wrapped(part)
+                       for part in parts) + "\n"
+
+
+def wrapped(text):
+    """Paragraphs filled to 120 columns; headings stay."""
+    return "\n\n".join(part if part.startswith("#") else
+                       textwrap.fill(part, 120, break_on_hyphens=False, break_long_words=False)
+                       for part in text.split("\n\n"))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--longrun", required=True)
+    args = parser.parse_args()
+    fitted = ("--metric", "recall", "--where", "protocol=fitted")
+    tables = ask(args.longrun, "--metric", "perplexity")
+    train_length = tables[0]["rows"][0]["train_length"]
+    perplexity = numbers(tables, "perplexity")
+    recall = numbers(ask(args.longrun, *fitted), "recall")
+    differs = numbers(ask(args.longrun, *fitted, "--against", f"extension={REFERENCE}"), "recall")
+    by_depth = {}
+    for one in ask(args.longrun, "--metric", "recall", "--where", "protocol=needle"):
+        if one.get("depth") is not None:
+            by_depth[one["depth"]] = numbers([one], "recall")
+    void = None
+    try:
+        gate(recall, train_length)
+    except Void as error:
+        void = str(error)
+    lengths = sorted(perplexity[PLAIN])
+    (ROOT / PAGE).write_text(page(perplexity, recall, differs, by_depth, train_length, lengths, void), encoding="utf-8")
+    print(f"{PAGE}: " + ("void: " + void if void else f"recall {recall[PLAIN][train_length]['recall']:.2f} "
+                         f"at {train_length} tokens"))
+    return 1 if void else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
