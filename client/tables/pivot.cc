@@ -602,7 +602,7 @@ class Pivot {
           const bool apart = baselines_apart_ && place->At("variant") == kBaseline;
           const bool compares = request_.relative || request_.against.has_value();
           if (apart && (row == rows_.end() || compares)) continue;
-          // What a sweep asks for has a row, even before it is measured. A plain window is asked for
+          // What a sweep asks for has a row, even before it is measured. It asks for a plain window
           // only beyond a run's own train length.
           if (row == rows_.end() && IsPlainWindow(*place)) continue;
           wanted_.push_back({.run = &run,

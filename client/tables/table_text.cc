@@ -11,8 +11,8 @@ namespace {
 
 constexpr int kWideDigits = 3;  // beyond those of the narrow form
 
-// "6.69", "[6.69]" at the train length, "6.69*" for the best; "±" where it is known; "0.10~" where a
-// plain window does as well.
+// "6.69", "[6.69]" at the train length, "6.69*" for the best; "±" where it is known; "0.10~" where
+// a plain window does as well.
 std::string CellText(const PivotTable& table, const PivotCell& cell, bool is_wide) {
   const CellParts parts =
       PartsOf(table, cell, is_wide ? kWideDigits : 0, is_wide && table.has_two_errors);
