@@ -371,6 +371,7 @@ void AddPlan(Verbs& verbs) {
       std::fprintf(stderr, "%s", NotRefreshedText(RefreshOf(*plan)).c_str());
     }
     if (PlansNoEvaluation(*plan)) SayLine(EvaluatesNothing(plan->name()));
+    std::fprintf(stderr, "%s", NotesText(*plan).c_str());
     const std::size_t n_shown = limit->Of(*output, static_cast<std::size_t>(plan->runs_size()));
     if (*output == "json") {
       const auto n_kept = static_cast<int>(n_shown);

@@ -1,4 +1,5 @@
 // longrun validate FILE: reports all mistakes of a sweep file; stores nothing.
+#include <cstdio>
 
 #include "base/str.h"
 #include "client/claims/sweep_claims.h"
@@ -40,6 +41,7 @@ void AddValidate(Verbs& verbs) {
     }
     const auto n_runs = plan->runs_size();
     if (PlansNoEvaluation(*plan)) SayLine(EvaluatesNothing(plan->name()));
+    std::fprintf(stderr, "%s", NotesText(*plan).c_str());
     if (*output == "json") {
       Print(RenderJson({{"file", file->file}, {"name", plan->name()}, {"runs", n_runs}}));
       return static_cast<int>(kExitOk);

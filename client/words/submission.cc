@@ -63,6 +63,12 @@ std::string SubmissionText(const std::string& name, const v1::SubmitCounts& coun
   return text;
 }
 
+std::string NotesText(const v1::PlanSweepResponse& plan) {
+  std::string text;
+  for (const std::string& note : plan.notes()) text += Str(note, "\n");
+  return text;
+}
+
 bool PlansNoEvaluation(const v1::PlanSweepResponse& plan) {
   return std::ranges::all_of(plan.runs(), [](const v1::PlannedRunInfo& run) {
     // What a failed training will not have measured is not counted.

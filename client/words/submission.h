@@ -14,6 +14,9 @@ std::string EvaluatesNothing(const std::string& sweep);
 std::string SubmissionText(const std::string& name, const v1::SubmitCounts& counts,
                            const v1::RefreshInfo* refresh = nullptr);
 
+// The plan's notes on the file, one per line.
+std::string NotesText(const v1::PlanSweepResponse& plan);
+
 // Whether the planned sweep asks for no number.
 bool PlansNoEvaluation(const v1::PlanSweepResponse& plan);
 
