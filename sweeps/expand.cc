@@ -120,10 +120,11 @@ class KeptNames {
 
 class Expander {
  public:
-  Expander(const SweepSpec& spec, std::vector<Problem>& problems)
+  Expander(const SweepSpec& spec, std::vector<Problem>& problems, std::vector<Problem>& notes)
       : spec_(spec),
         base_(OfEveryRun(spec)),
         problems_(problems),
+        notes_(notes),
         seen_(problems.begin(), problems.end()) {}
 
   std::vector<PlannedRun> Expand() {
@@ -151,6 +152,10 @@ class Expander {
   void Report(Place place, std::string message) {
     Problem problem = {.place = place, .message = std::move(message)};
     if (seen_.insert(problem).second) problems_.push_back(std::move(problem));
+  }
+  void Note(Place place, std::string message) {
+    Problem note = {.place = place, .message = std::move(message)};
+    if (seen_.insert(note).second) notes_.push_back(std::move(note));
   }
 
   // The place of the key if the file gives it, else of the nearest map around it.
@@ -898,6 +903,9 @@ class Expander {
           errors.push_back(std::move(*too_long));
         } else if (const std::string own = OwnExtension(point); !own.empty()) {
           errors.push_back({"method", own});
+        } else if (const auto warning = WarningAt(resolved.back(), n_longest)) {
+          Note(spec.PlaceOf(warning->key),
+               Str(spec.path, ".", warning->key, ": ", warning->message));
         }
       }
       for (const ParamError& error : errors) {
@@ -959,7 +967,8 @@ class Expander {
   const SweepSpec& spec_;
   const Json base_;  // the spec without its matrix
   std::vector<Problem>& problems_;
-  std::set<Problem> seen_;
+  std::vector<Problem>& notes_;
+  std::set<Problem> seen_;  // of problems and notes
   std::vector<PlannedRun> runs_;
   std::map<std::string, std::size_t> keys_;  // run key to index in runs_
   std::set<std::string> points_;
@@ -978,8 +987,9 @@ bool IsExcluded(const Json& value, const Json& wanted) {
   });
 }
 
-std::vector<PlannedRun> ExpandSweep(const SweepSpec& spec, std::vector<Problem>& problems) {
-  return Expander(spec, problems).Expand();
+std::vector<PlannedRun> ExpandSweep(const SweepSpec& spec, std::vector<Problem>& problems,
+                                    std::vector<Problem>& notes) {
+  return Expander(spec, problems, notes).Expand();
 }
 
 }  // namespace longrun

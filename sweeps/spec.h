@@ -97,6 +97,8 @@ SweepSpec ReadSweep(const YamlNode& root, const DatasetCatalogue& datasets,
                     std::vector<Problem>& problems);
 
 // The runs in matrix order. A problem that many runs share is added once.
-std::vector<PlannedRun> ExpandSweep(const SweepSpec& spec, std::vector<Problem>& problems);
+// `notes` are for the user, and no errors.
+std::vector<PlannedRun> ExpandSweep(const SweepSpec& spec, std::vector<Problem>& problems,
+                                    std::vector<Problem>& notes);
 
 }  // namespace longrun

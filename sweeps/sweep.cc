@@ -14,8 +14,11 @@
 #include "sweeps/spec.h"
 
 namespace longrun {
-Status ToStatus(std::vector<Problem> problems, std::string_view file_name,
-                const Overrides& overrides) {
+namespace {
+
+// In the order of the file, each once.
+std::vector<std::string> LinesOf(std::vector<Problem> problems, std::string_view file_name,
+                                 const Overrides& overrides) {
   std::ranges::sort(problems);
   problems.erase(std::unique(problems.begin(), problems.end()), problems.end());
   std::vector<std::string> lines;
@@ -34,7 +37,15 @@ Status ToStatus(std::vector<Problem> problems, std::string_view file_name,
           OneLine(Str("--set ", path, "=", value.substr(0, 60), ": ", problem.message)));
     }
   }
-  return Status(Code::kInvalidArgument, Join(lines, "\n"));
+  return lines;
+}
+
+}  // namespace
+
+Status ToStatus(std::vector<Problem> problems, std::string_view file_name,
+                const Overrides& overrides) {
+  return Status(Code::kInvalidArgument,
+                Join(LinesOf(std::move(problems), file_name, overrides), "\n"));
 }
 
 Result<Sweep> ParseSweep(std::string_view yaml, std::string_view file_name,
@@ -49,8 +60,9 @@ Result<Sweep> ParseSweep(std::string_view yaml, std::string_view file_name,
   if (!root) return ToStatus(std::move(problems), file_name, overrides);
   ApplyOverrides(overrides, *root, problems);
   SweepSpec spec = ReadSweep(*root, datasets, problems);
+  std::vector<Problem> notes;
   std::vector<PlannedRun> runs;
-  if (spec.is_complete) runs = ExpandSweep(spec, problems);
+  if (spec.is_complete) runs = ExpandSweep(spec, problems, notes);
   if (!problems.empty()) return ToStatus(std::move(problems), file_name, overrides);
 
   const Json& metadata = spec.document["metadata"];
@@ -74,6 +86,7 @@ Result<Sweep> ParseSweep(std::string_view yaml, std::string_view file_name,
   sweep.checkpoint_every_ms = body["train"]["checkpoint"]["every"];
   sweep.checkpoint_keep = body["train"]["checkpoint"]["keep"];
   sweep.activation_checkpointing = body["train"]["activation_checkpointing"];
+  sweep.notes = LinesOf(std::move(notes), file_name, overrides);
   return sweep;
 }
 

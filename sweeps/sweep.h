@@ -101,6 +101,8 @@ struct Sweep {
   std::int64_t checkpoint_every_ms = 600'000;
   std::int64_t checkpoint_keep = 2;
   bool activation_checkpointing = false;
+  // What the user should know about the file, though it is valid: "FILE:LINE:COLUMN: ...".
+  std::vector<std::string> notes = {};
 };
 
 // overrides: {"train.optimizer.lr", "1e-3"}: paths below spec (or "metadata.name"), values in YAML.

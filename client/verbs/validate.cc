@@ -1,4 +1,5 @@
 // longrun validate FILE: reports all mistakes of a sweep file; stores nothing.
+#include <cstdio>
 
 #include "base/str.h"
 #include "client/claims/sweep_claims.h"

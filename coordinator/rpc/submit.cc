@@ -82,6 +82,7 @@ Status SubmitSweep(Call& call, SeededRandom& random, const v1::SubmitSweepReques
   RETURN_IF_ERROR(call.WithReason("DISK_LOW", call.parts.core.CheckDiskSpace()));
   const std::vector<DatasetRow> datasets = call.parts.core.datasets();
   ASSIGN_OR_RETURN(Sweep sweep, call.WithReason("SWEEP_INVALID", SweepOf(call, datasets, request)));
+  for (const std::string& note : sweep.notes) response->add_notes(note);
   for (std::string& note : OverlapNotes(datasets, sweep)) response->add_notes(std::move(note));
   SweepSubmitted event;
   for (const DatasetRow& dataset : datasets) {

@@ -25,8 +25,9 @@ namespace longrun {
 
 // Work that the cells of one task share: one evaluation of one trained model at several lengths.
 // Only exact results are shared: the text is read once, a model call that was made before is not
-// repeated (window.h), and a document is read once for all lengths (prefix_pass.h). All cells that use the same object must have the same dataset, model per
-// variant, and parameters except the length.
+// repeated (window.h), and a document is read once for all lengths (prefix_pass.h). All cells that
+// use the same object must have the same dataset, model per variant, and parameters except the
+// length.
 struct SharedWork {
   std::vector<std::int32_t> tokens;             // the split's tokens, from its beginning
   std::map<std::string, WindowCache> windows;   // by variant
@@ -140,6 +141,8 @@ std::span<const Evaluation* const> Evaluations();
 // kNotFound with the nearest name and the list.
 Result<const Evaluation*> FindEvaluation(std::string_view name);
 std::vector<std::string> EvaluationNames();
+// Evaluation::writes of {name: parameters}; false if this build does not know the name.
+bool EvaluationWrites(const Json& evaluation);
 // Whether the model holds the keys and values of all tokens of a call, in an evaluation {name:
 // parameters}; false if this build does not know the name.
 bool EvaluationHoldsKeys(const Json& evaluation);

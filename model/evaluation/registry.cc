@@ -57,6 +57,12 @@ Result<const Evaluation*> FindEvaluation(std::string_view name) {
           nearest.empty() ? "" : "\"?", " (evaluations: ", Join(names, ", "), ")"));
 }
 
+bool EvaluationWrites(const Json& evaluation) {
+  if (!evaluation.is_object() || evaluation.empty()) return false;
+  const Result<const Evaluation*> known = FindEvaluation(evaluation.begin().key());
+  return known.ok() && (*known)->writes;
+}
+
 bool EvaluationHoldsKeys(const Json& evaluation) {
   if (!evaluation.is_object() || evaluation.empty()) return false;
   const Result<const Evaluation*> known = FindEvaluation(evaluation.begin().key());
