@@ -38,8 +38,11 @@ class OverlapNotesTest : public ::testing::Test {
     const std::string folder = JoinPath(folder_.path(), name);
     const Status imported = ImportText(spec, folder);
     ASSERT_TRUE(imported.ok()) << imported.message();
-    datasets_.push_back(
-        {.info = {.name = name, .digest = Dataset::Open(folder)->digest()}, .folder = folder});
+    DatasetRow row;
+    row.info.name = name;
+    row.info.digest = Dataset::Open(folder)->digest();
+    row.folder = folder;
+    datasets_.push_back(std::move(row));
   }
 
   std::string DigestOf(const std::string& name) const {
