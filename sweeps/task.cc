@@ -68,7 +68,7 @@ Status CheckTask(const TaskFile& task) {
                   Str("task of kind ", EnumName(task.kind),
                       ": a task of kind evaluate has evaluation, init and expected_cells; a task of"
                       " kind train has none of them, but init where its run starts from an "
-                      "imported checkpoint, and may have resume instead"));
+                      "imported checkpoint or another run, and may have resume instead"));
   }
   if (!evaluates && !task.run.trains()) {
     return Status(Code::kInvalidArgument, "task of kind train: its run does no training");
