@@ -224,7 +224,9 @@ class PlanMaker {
       return plan;
     }
     Estimate chain;
+    if (const auto base = chains_.find(run.BaseKey()); base != chains_.end()) chain = base->second;
     PlanTraining(planned, plan, chain);
+    chains_[planned.run_key] = chain;
     PlanCells(planned, plan, chain);
     if (chain.likely_s > longest_.likely_s) longest_ = chain;
     return plan;
@@ -274,7 +276,7 @@ class PlanMaker {
                            : "train.activation_checkpointing: true, a smaller model or a shorter "
                              "train_length");
     plan.train_time = forecast_.Of(TaskKind::kTrain, run, plan.train_flops);
-    Count(planned.run_key, plan.train_time, chain);
+    Count(planned, TaskKind::kTrain, plan.train_time, chain);
   }
 
   void PlanCells(const PlannedRun& planned, RunPlan& plan, Estimate& chain) {
@@ -329,7 +331,7 @@ class PlanMaker {
                 "a smaller model or shorter context_lengths");
     if (!has_new) return;  // the time left says it
     if (flops) plan.evaluate_time = forecast_.Of(TaskKind::kEvaluate, planned.run, *flops);
-    Count(planned.run_key, plan.evaluate_time, chain);
+    Count(planned, TaskKind::kEvaluate, plan.evaluate_time, chain);
   }
 
   // Whether a task has the cell, or owes it and has not ended.
@@ -354,16 +356,21 @@ class PlanMaker {
                    smaller, ", or a worker with more memory"));
   }
 
-  void Count(const std::string& run_key, const std::optional<Estimate>& time, Estimate& chain) {
+  void Count(const PlannedRun& planned, TaskKind kind, const std::optional<Estimate>& time,
+             Estimate& chain) {
     total_.Add(time);
-    all_new_.push_back({.run_key = run_key, .time = time});
+    all_new_.push_back({.run_key = planned.run_key,
+                        .base = planned.run.BaseKey(),
+                        .is_training = kind == TaskKind::kTrain,
+                        .time = time});
     if (!time) return;
     chain.low_s += time->low_s;
     chain.likely_s += time->likely_s;
     chain.high_s += time->high_s;
   }
 
-  // All slots share the work, but the tasks of one run must follow each other.
+  // All slots share the work, but the tasks of one run must follow each other, and those of the run
+  // from which it starts.
   Estimate WallTime() const {
     Estimate wall = total_.sum();
     const auto n = static_cast<double>(slots_.n);
@@ -385,6 +392,8 @@ class PlanMaker {
   std::set<std::string> trainings_;  // already counted: a sweep may list a run twice
   std::set<std::string> cells_;
   Total total_;
+  // By run, the trainings still to come up to its own, of the run that it starts from first.
+  std::map<std::string, Estimate> chains_;
   Estimate longest_;  // run
   std::vector<TimeLeft::New> all_new_;
 };

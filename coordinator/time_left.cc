@@ -59,7 +59,7 @@ const TimeLeft::Work* TimeLeft::WorkOf(const State& state, const Task& task) {
 
 TimeLeft::Open TimeLeft::OpenOf(const State& state, const Task& task, Instant now) {
   const RunRecord& record = state.runs.at(task.run_key);
-  Open open{.work = WorkOf(state, task), .run_key = task.run_key};
+  Open open{.work = WorkOf(state, task), .run_key = task.run_key, .base = record.run.BaseKey()};
   const auto attempt = state.attempts.find(task.attempt);
   const bool runs = attempt != state.attempts.end() && IsLive(attempt->second.state) &&
                     IsHeardOf(state, attempt->second.worker, now);
@@ -136,7 +136,8 @@ Remaining TimeLeft::PredictFrom(std::vector<MeasuredTask> measured, CellCosts& c
   }
   Remaining remaining{.slots = n_slots_};
   Estimate sum;
-  std::map<std::string, Estimate> of_run;
+  std::map<std::string, Estimate> of_run, of_training;
+  std::map<std::string, std::string> base_of;
   const auto add = [](const Estimate& part, double share, Estimate& total) {
     total.low_s += part.low_s * share;
     total.likely_s += part.likely_s * share;
@@ -161,6 +162,8 @@ Remaining TimeLeft::PredictFrom(std::vector<MeasuredTask> measured, CellCosts& c
     }
     add(*part, share, sum);
     add(*part, share, of_run[open.run_key]);
+    if (open.work->kind == TaskKind::kTrain) add(*part, share, of_training[open.run_key]);
+    base_of[open.run_key] = open.base;
   }
   for (const New& one : all_new) {
     if (!one.time) {
@@ -169,11 +172,20 @@ Remaining TimeLeft::PredictFrom(std::vector<MeasuredTask> measured, CellCosts& c
     }
     add(*one.time, 1, sum);
     add(*one.time, 1, of_run[one.run_key]);
+    if (one.is_training) add(*one.time, 1, of_training[one.run_key]);
+    base_of[one.run_key] = one.base;
   }
   if (of_run.empty()) return remaining;
   Estimate longest;
   for (const auto& [run_key, estimate] : of_run) {
-    if (estimate.likely_s > longest.likely_s) longest = estimate;
+    Estimate chain = estimate;
+    // The runs that it starts from are trained first.
+    for (std::string base = base_of[run_key]; !base.empty(); base = base_of[base]) {
+      if (const auto first = of_training.find(base); first != of_training.end()) {
+        add(first->second, 1, chain);
+      }
+    }
+    if (chain.likely_s > longest.likely_s) longest = chain;
   }
   const auto n = static_cast<double>(std::max<std::int64_t>(n_slots_, 1));
   sum.low_s = std::max(sum.low_s / n, longest.low_s);

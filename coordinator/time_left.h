@@ -44,6 +44,8 @@ class TimeLeft {
   // Work that is not submitted yet, and how long it will take, if known.
   struct New {
     std::string run_key;
+    std::string base = {};  // the run whose training it waits for; "": none
+    bool is_training = false;
     std::optional<Estimate> time = {};
   };
   // The same, but from the given measured tasks and the running ones, and for the new work too.
@@ -66,6 +68,7 @@ class TimeLeft {
   struct Open {
     const Work* work = nullptr;
     std::string run_key;
+    std::string base = {};  // as in New
     double share_done = 0;
     std::optional<double> seconds_left = {};  // as reported by the task
     std::string device = {};                  // device of a task that reports its time

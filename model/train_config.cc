@@ -6,6 +6,7 @@
 #include "model/config.h"
 #include "model/extension/extension.h"
 #include "model/field_visitors.h"
+#include "model/position/method.h"
 #include "model/position_schedule/schedule.h"
 #include "model/train_config_errors.h"
 #include "model/train_fields.h"
@@ -62,6 +63,22 @@ void CheckMask(const MaskConfig& mask, KeyErrors& errors) {
                          " add up to more than 1; their sum must be at most 1, and the remaining "
                          "share of the chosen tokens stays unchanged")),
              {"train.mask.mask_replace_prob"});
+}
+
+// A method that numbers positions by a table, or in a few digits, reads no more of them.
+void CheckValidationLength(const ModelConfig& model, const TrainConfig& train, KeyErrors& errors) {
+  const auto method = FindPositionMethod(model.position.method);
+  if (train.validate.length == 0 || !method.ok()) return;
+  const auto terms = (*method)->terms(model.position.params, model.attention_shape());
+  std::int64_t longest = kLengthMax;
+  if (terms.ok() && terms->length_max) longest = *terms->length_max;
+  if ((*method)->has_position_table) longest = std::min(longest, model.n_positions);
+  if (train.validate.length <= longest) return;
+  errors.Add("train.validate.length",
+             Invalid(Str("train.validate.length: ", train.validate.length, " is more than the ",
+                         longest, " positions of method \"", model.position.method, "\"; choose ",
+                         longest, " or less")),
+             {"position"});
 }
 
 }  // namespace
@@ -170,6 +187,7 @@ void CheckModelAndTrain(const ModelConfig& model, const TrainConfig& train, KeyE
                            "; leave out vocab_size to have a row for it")),
                {"model.vocab_size"});
   }
+  CheckValidationLength(model, train, errors);
   if (!train.extension.is_null()) {
     if (const auto why = WhyNotTrainedUnder(train.extension, model)) {
       AddErrors("train.extend", {*why}, errors);

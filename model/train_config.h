@@ -42,11 +42,11 @@ struct OptimizerConfig {
   double grad_clip = 1.0;     // global norm; 0 turns it off
 };
 
-// Both begin with a linear warm-up.
-enum class ScheduleKind { kCosine, kConstant };
+// All begin with a linear warm-up.
+enum class ScheduleKind { kCosine, kConstant, kLinear };
 template <>
 struct EnumNames<ScheduleKind> {
-  static constexpr std::array<std::string_view, 2> kNames = {"cosine", "constant"};
+  static constexpr std::array<std::string_view, 3> kNames = {"cosine", "constant", "linear"};
 };
 
 struct ScheduleConfig {
@@ -57,6 +57,7 @@ struct ScheduleConfig {
 struct ValidateConfig {
   std::int64_t every = 0;   // tokens of training between two validations; 0: never
   std::int64_t tokens = 0;  // tokens scored each time
+  std::int64_t length = 0;  // tokens in a window; 0: train_length
 };
 
 // "train.mask" of a masked language model (model/data/masking.h). The defaults are BERT's (Devlin
@@ -88,10 +89,14 @@ struct TrainConfig {
 
   std::int64_t steps() const { return (tokens + batch_tokens - 1) / batch_tokens; }
   std::int64_t batch_sequences() const { return batch_tokens / train_length; }
+  // Tokens in a window of the validation.
+  std::int64_t validation_length() const {
+    return validate.length > 0 ? validate.length : train_length;
+  }
   bool is_masked() const { return objective == Objective::kMaskedLm; }
   // optimizer: {..., "betas": [beta1, beta2]}. "objective" and "mask" are present only with
-  // masked_lm, "positions" only if they are not plain, and "extend" only with an extension, so that
-  // these members change no other run's key.
+  // masked_lm, "positions" only if they are not plain, "extend" only with an extension, and
+  // "length" of "validate" only if it is not 0, so that these members change no other run's key.
   Json ToJson() const;
   static Result<TrainConfig> FromJson(const Json& train);  // exactly the known keys
   Status Check() const;

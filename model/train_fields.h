@@ -34,7 +34,7 @@ void Fields(Of<OptimizerConfig> auto& optimizer, auto& v) {
 
 void Fields(Of<ScheduleConfig> auto& schedule, auto& v) {
   v(schedule.name,
-    {.name = "name", .meaning = "cosine: falls from lr to min_lr; constant: stays at lr"});
+    {.name = "name", .meaning = "cosine, linear: falls from lr to min_lr; constant: stays at lr"});
   v(schedule.warmup_tokens, {.name = "warmup_tokens",
                              .min = 0,
                              .max = kTokensMax,
@@ -48,6 +48,12 @@ void Fields(Of<ValidateConfig> auto& validate, auto& v) {
                      .meaning = "tokens trained between two validations; 0: never"});
   v(validate.tokens,
     {.name = "tokens", .min = 0, .max = kTokensMax, .meaning = "tokens scored each time"});
+  v(validate.length,
+    {.name = "length",
+     .min = 0,
+     .max = kLengthMax,
+     .meaning = "tokens in a window of the validation; 0: train_length"},
+    {.in_json = validate.length > 0});
 }
 
 void Fields(Of<MaskConfig> auto& mask, auto& v) {

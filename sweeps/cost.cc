@@ -152,9 +152,13 @@ std::int64_t TrainMemoryBytes(const ModelConfig& model, const TrainConfig& train
           : (n_layer + 1.0) * (block_bytes + pairs_bytes);
   const double n_tokens =
       static_cast<double>(micro_batch) * static_cast<double>(train.train_length);
-  return Bytes(Program(path) +
-               (rounds ? 18.0 : 16.0) * static_cast<double>(model.ParameterCount()) +
-               n_tokens * layers_bytes + LogitsBytes(model, n_tokens));
+  const double parameters = static_cast<double>(model.ParameterCount());
+  const std::int64_t trains = Bytes(Program(path) + (rounds ? 18.0 : 16.0) * parameters +
+                                    n_tokens * layers_bytes + LogitsBytes(model, n_tokens));
+  if (train.validate.every == 0 || train.validate.length <= train.train_length) return trains;
+  // The gradients and the optimizer's moments stay while longer windows are read.
+  return std::max(trains, Bytes(12.0 * parameters) +
+                              EvaluateMemoryBytes(model, train.validate.length, path, false));
 }
 
 std::int64_t AutoMicroBatch(const ModelConfig& model, const TrainConfig& train,

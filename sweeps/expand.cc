@@ -36,6 +36,35 @@ constexpr std::size_t kDigitsShown = 8;  // of a fingerprint
 // A value for each axis.
 using Point = std::vector<const AxisValue*>;
 
+// A run from whose weights others start.
+struct Base {
+  std::string key;
+  Run run;
+  ModelInfo info;  // the run as a model to start from
+};
+
+Base MakeBase(std::string key, Run run) {
+  ModelInfo info = {.name = Str("run ", key.substr(0, 8)),
+                    .digest = "",
+                    .model = run.model,
+                    .trained_length = run.train.train_length,
+                    .mask_token = run.train.is_masked() ? run.train.mask.token : -1};
+  return {.key = std::move(key), .run = std::move(run), .info = std::move(info)};
+}
+
+// For messages: `model "llama"`, `run 9f7ec0de`.
+std::string InitText(const ModelInfo& init) {
+  return init.digest.empty() ? init.name : Str("model \"", init.name, "\"");
+}
+
+// The position in PATH of "spec.matrix.PATH" or "spec.PATH"; npos: it is neither.
+std::size_t BelowSpec(std::string_view path) {
+  for (const std::string_view prefix : {"spec.matrix.", "spec."}) {
+    if (path.starts_with(prefix)) return prefix.size();
+  }
+  return std::string_view::npos;
+}
+
 // An evaluation on one dataset: what all its runs share.
 struct ResolvedEvaluation {
   Json evaluation;  // {"perplexity": {no lengths, score_tokens explicit}}
@@ -122,7 +151,7 @@ class Expander {
  public:
   Expander(const SweepSpec& spec, std::vector<Problem>& problems, std::vector<Problem>& notes)
       : spec_(spec),
-        base_(OfEveryRun(spec)),
+        of_every_run_(OfEveryRun(spec)),
         problems_(problems),
         notes_(notes),
         seen_(problems.begin(), problems.end()) {}
@@ -150,6 +179,7 @@ class Expander {
 
  private:
   void Report(Place place, std::string message) {
+    message = InStage(std::move(message));
     Problem problem = {.place = place, .message = std::move(message)};
     if (seen_.insert(problem).second) problems_.push_back(std::move(problem));
   }
@@ -158,8 +188,32 @@ class Expander {
     if (seen_.insert(note).second) notes_.push_back(std::move(note));
   }
 
+  // A message about a key that the stage replaces: "spec.stages[0].train.tokens: ...".
+  std::string InStage(std::string message) const {
+    if (stage_ == nullptr) return message;
+    const std::size_t begin = BelowSpec(message);
+    if (begin == std::string::npos) return message;
+    const std::string path = message.substr(begin, message.find_first_of(": (", begin) - begin);
+    const bool is_of_stage = std::ranges::any_of(stage_->settings, [&](const auto& setting) {
+      return path == setting.first || path.starts_with(Str(setting.first, "."));
+    });
+    if (!is_of_stage) return message;
+    return Str("spec.stages[", stage_->index, "].", message.substr(begin));
+  }
+
+  // The place where the current stage gives a key below spec; nullopt: it does not.
+  std::optional<Place> PlaceInStage(const std::string& key) const {
+    if (stage_ == nullptr) return std::nullopt;
+    const auto place =
+        stage_->places.find(key == "train.train_length" ? std::string("train_length") : key);
+    return place == stage_->places.end() ? std::nullopt : std::optional(place->second);
+  }
+
   // The place of the key if the file gives it, else of the nearest map around it.
   Place PlaceOf(std::string path) const {
+    if (const std::size_t begin = BelowSpec(path); begin != std::string::npos) {
+      if (const std::optional<Place> place = PlaceInStage(path.substr(begin))) return *place;
+    }
     while (true) {
       const auto place = spec_.places.find(path);
       if (place != spec_.places.end()) return place->second;
@@ -174,7 +228,7 @@ class Expander {
   static Json OfEveryRun(const SweepSpec& spec) {
     Json body = Json::object();
     for (const auto& [key, value] : spec.document.at("spec").items()) {
-      if (key == "matrix" || key == "include" || key == "exclude") continue;
+      if (key == "matrix" || key == "include" || key == "exclude" || key == "stages") continue;
       body[key] = value;
     }
     return body;
@@ -225,14 +279,31 @@ class Expander {
 
   // ---- one run ---------------------------------------------------------------------------------
 
+  // That of the current stage, if it replaces the axis' value.
   const AxisValue& Value(const Point& point, std::string_view axis) const {
+    if (stage_ != nullptr) {
+      const auto setting = stage_->settings.find(std::string(axis));
+      if (setting != stage_->settings.end()) return setting->second;
+    }
     for (std::size_t a = 0; a < point.size(); ++a) {
       if (spec_.axes[a].name == axis) return *point[a];
     }
     LR_CHECK(false);
   }
 
+  // The stage of a point; null: the point is of the base.
+  const StageSpec* StageOf(const Point& point) const {
+    if (spec_.stages.empty()) return nullptr;
+    const auto stage = std::ranges::find(
+        spec_.stages, point.back()->value.get_ref<const std::string&>(), &StageSpec::name);
+    return stage == spec_.stages.end() ? nullptr : &*stage;
+  }
+
   void AddRun(const Point& point) {
+    stage_ = StageOf(point);
+    if (stage_ == nullptr) base_.reset();
+    // Its base has an error of its own, from which more would follow.
+    if (stage_ != nullptr && !base_) return;
     const std::string& dataset_name = Value(point, "dataset").value.get_ref<const std::string&>();
     const DatasetInfo& dataset = spec_.datasets.at(dataset_name);
     const std::size_t n_problems = problems_.size();
@@ -243,7 +314,7 @@ class Expander {
     if (problems_.size() > n_problems || !problems_.empty()) return;
     // A parent depends on the seed, so a run that continues another cannot be reused
     // with another seed.
-    if (!is_like_last && run.parent.empty()) {
+    if (!is_like_last && run.parent.empty() && stage_ == nullptr) {
       last_point_ = point;
       last_run_ = run;
     }
@@ -266,9 +337,10 @@ class Expander {
     }
     const auto [twin, is_new] = keys_.emplace(planned.run_key, runs_.size());
     if (!is_new) {
-      return Report(point[0]->place, Str("spec.matrix: ", planned.axes.dump(), " and ",
-                                         runs_[twin->second].axes.dump(), " are the same run",
-                                         "; remove one of them"));
+      return Report(
+          stage_ != nullptr ? stage_->place : point[0]->place,
+          Str("spec.matrix: ", planned.axes.dump(), " and ", runs_[twin->second].axes.dump(),
+              " are the same run", "; remove one of them"));
     }
     std::int64_t n_longest = 0;
     for (const ResolvedEvaluation& resolved : evaluations) {
@@ -290,13 +362,14 @@ class Expander {
       AddWindowBaseline(point, resolved, extensions, planned);
     }
     if (!spec_.include.empty()) points_.insert(NameOf(point));
+    if (!spec_.stages.empty() && stage_ == nullptr) base_ = MakeBase(planned.run_key, planned.run);
     runs_.push_back(std::move(planned));
   }
 
   // Whether this point differs from the last resolved one only in the seed, on which nothing else
   // of a run depends.
   bool IsLastButForSeed(const Point& point) const {
-    if (last_point_.size() != point.size()) return false;
+    if (last_point_.size() != point.size() || stage_ != nullptr) return false;
     for (std::size_t a = 0; a < point.size(); ++a) {
       if (point[a] != last_point_[a] && spec_.axes[a].name != "seed") return false;
     }
@@ -305,19 +378,29 @@ class Expander {
 
   // The run of a point; reports its errors.
   Run Resolve(const Point& point, const DatasetInfo& dataset) {
-    Json body = base_;
+    Json body = of_every_run_;
     for (std::size_t a = 0; a < point.size(); ++a) {
       const std::string& axis = spec_.axes[a].name;
       if (axis.find('.') != std::string::npos) SetPath(body, axis, point[a]->value);
+    }
+    if (stage_ != nullptr) {
+      for (const auto& [key, value] : stage_->settings) {
+        if (key.starts_with("train.")) SetPath(body, key, value.value);
+      }
+      body["train"]["continue_from"] = nullptr;
     }
     Run run;
     run.dataset_digest = dataset.digest;
     run.tokenizer_fingerprint = dataset.tokenizer_fingerprint;
     run.seed = Value(point, "seed").value.get<std::int64_t>();  // ResolveParent compares it
     run.numerics = kNumericsVersion;
+    if (!FindBase(point)) return run;
+    const Base* const base = BaseOf(point);
     const ModelInfo* const init = InitOf(point);
     ResolveTrain(point, body["train"], init, dataset, run.train);
-    if (init != nullptr) {
+    if (base != nullptr) {
+      ResolveOfBase(point, body["model"], *base, dataset, run);
+    } else if (init != nullptr) {
       ResolveImported(point, body["model"], *init, dataset, run);
     } else {
       ResolveModel(point, body["model"], dataset, run);
@@ -333,13 +416,49 @@ class Expander {
     return run;
   }
 
-  // The imported model from which the runs of a point start; null: none.
-  const ModelInfo* InitOf(const Point& point) const {
-    const Json* name = &base_.at("model").at("init_from");
+  // The value of model.init_from at a point.
+  const Json& InitName(const Point& point) const {
     for (std::size_t a = 0; a < point.size(); ++a) {
-      if (spec_.axes[a].name == "model.init_from") name = &point[a]->value;
+      if (spec_.axes[a].name == "model.init_from") return point[a]->value;
     }
-    return name->is_string() ? &spec_.models.at(name->get<std::string>()) : nullptr;
+    return of_every_run_.at("model").at("init_from");
+  }
+
+  // Looks up the run from which the runs of a point start, if they start from one. Returns false,
+  // after a report, if there is no such run.
+  bool FindBase(const Point& point) {
+    const Json& name = InitName(point);
+    if (stage_ != nullptr || !name.is_object()) return true;
+    const auto wanted = name.at("run").get<std::string>();
+    if (bases_.contains(wanted)) return true;
+    const auto refuse = [&](const std::string& why) {
+      Report(PlaceOfInit(point), Str("spec.model.init_from.run: ", why));
+      return false;
+    };
+    if (!spec_.trains) {
+      return refuse(
+          "none measures imported models (train: none); to measure a run again, add "
+          "evaluations to its own sweep (`longrun reproduce` prints one)");
+    }
+    if (!spec_.find_run) return refuse("no runs are known here");
+    auto found = spec_.find_run(wanted);
+    if (!found.ok()) return refuse(std::string(found.status().message()));
+    bases_.emplace(wanted, MakeBase(std::move(found->first), std::move(found->second)));
+    return true;
+  }
+
+  // The run from whose weights the run of a point starts; null: none.
+  const Base* BaseOf(const Point& point) const {
+    if (stage_ != nullptr) return &*base_;
+    const Json& name = InitName(point);
+    return name.is_object() ? &bases_.at(name.at("run").get<std::string>()) : nullptr;
+  }
+
+  // What the runs of a point start from, as a model; null: from random weights.
+  const ModelInfo* InitOf(const Point& point) const {
+    if (const Base* const base = BaseOf(point)) return &base->info;
+    const Json& name = InitName(point);
+    return name.is_string() ? &spec_.models.at(name.get<std::string>()) : nullptr;
   }
 
   static void SetPath(Json& body, const std::string& path, const Json& value) {
@@ -372,6 +491,8 @@ class Expander {
     // The table of keys has typed everything that FromJson looks at.
     LR_CHECK(config.ok());
     train = std::move(config).value();
+    // Both give the same run.
+    if (train.validate.length == train.train_length) train.validate.length = 0;
     KeyErrors errors;
     CheckTrain(train, errors);
     ReportErrors(point, errors);
@@ -381,12 +502,28 @@ class Expander {
   void ResolveTrainedExtension(const Point& point, const ModelInfo* init, Json& train) {
     const Json given = train["extend"];
     train.erase("extend");
+    const Base* const base = BaseOf(point);
+    const Json& of_base = base != nullptr ? base->run.train.extension : Json();
+    if (given == kNoExtension && !of_base.is_null()) {
+      // The trainer could not tell it from an extension of the imported model's own.
+      return ReportCause(point, {"train.extend", "model.init_from"},
+                         Str("train.extend: must be given, since ", base->info.name,
+                             " was trained under ", of_base.at("method").get<std::string>(),
+                             ": write that again, another extension, or {method: pi, factor: 1}, "
+                             "which changes nothing"));
+    }
     if (given == kNoExtension) return;
     const auto report = [&](const std::string& key, const std::string& message) {
       ReportCause(point, {Str("train.extend.", key)}, Str("train.extend.", key, ": ", message));
     };
-    const Json whole =
-        WithOriginalLength(given, Value(point, "train_length").value.get<std::int64_t>());
+    // A run that starts from another extends the length that this one was made for, which not every
+    // extension names.
+    std::int64_t original_length = of_base.is_null() ? 0 : of_base.value("original_length", 0);
+    if (original_length == 0) {
+      original_length = base != nullptr ? base->run.train.train_length
+                                        : Value(point, "train_length").value.get<std::int64_t>();
+    }
+    const Json whole = WithOriginalLength(given, original_length);
     const std::vector<ParamError> errors = ExtensionErrors(whole);
     for (const ParamError& error : errors) report(error.key, error.message);
     if (!errors.empty()) return;
@@ -428,7 +565,8 @@ class Expander {
   std::int64_t MaskToken(const Point& point, const DatasetInfo& dataset, const ModelInfo* init) {
     if (init != nullptr && init->mask_token >= 0) return init->mask_token;
     if (dataset.mask_token >= 0) return dataset.mask_token;
-    if (init == nullptr) return dataset.vocab_size;
+    // A run that starts from a causal one is refused for that.
+    if (init == nullptr || BaseOf(point) != nullptr) return dataset.vocab_size;
     Report(PlaceOfInit(point),
            Str("spec.train.mask.token: must be given: config.json of model \"", init->name,
                "\" has no mask_token_id, and ", NoMaskToken(dataset)));
@@ -444,6 +582,7 @@ class Expander {
 
   // The place in the file or on an axis that gives a key below spec; nullopt if it has its default.
   std::optional<Place> PlaceGiven(const Point& point, const std::string& path) const {
+    if (const std::optional<Place> place = PlaceInStage(path)) return place;
     for (std::size_t a = 0; a < point.size(); ++a) {
       if (spec_.axes[a].name == path) return point[a]->place;
     }
@@ -509,6 +648,7 @@ class Expander {
   // ---- an imported model -----------------------------------------------------------------------
 
   Place PlaceOfInit(const Point& point) const {
+    if (stage_ != nullptr) return stage_->place;
     for (std::size_t a = 0; a < point.size(); ++a) {
       if (spec_.axes[a].name == "model.init_from") return point[a]->place;
     }
@@ -529,7 +669,7 @@ class Expander {
     CheckAgreement(point, given, init, model);
     if (model.vocab_size < dataset.n_ids()) {
       return Report(PlaceOfInit(point),
-                    Str("spec.model.init_from: model \"", init.name, "\" has ", model.vocab_size,
+                    Str("spec.model.init_from: ", InitText(init), " has ", model.vocab_size,
                         " ids, but dataset \"", dataset.name, "\" has ", dataset.n_ids(),
                         "; import the text with the model's own tokenizer.json "
                         "(`longrun data import --tokenizer`)"));
@@ -544,13 +684,57 @@ class Expander {
     run.model = std::move(model);
   }
 
+  // ---- a run that starts from another ----------------------------------------------------------
+
+  // Shape and position method are those of the base; where the file gives a value too, it must be
+  // the same. A stage is of the same file.
+  void ResolveOfBase(const Point& point, const Json& given, const Base& base,
+                     const DatasetInfo& dataset, Run& run) {
+    const ModelConfig& model = base.run.model;
+    if (base.run.tokenizer_fingerprint != dataset.tokenizer_fingerprint) {
+      return Report(
+          Value(point, "dataset").place,
+          Str("spec.matrix.dataset: dataset \"", dataset.name,
+              "\" has another tokenizer than the text of ", base.info.name,
+              ", from whose weights this run starts; import the text with that tokenizer"));
+    }
+    if (stage_ == nullptr) {
+      CheckAgreement(point, given, base.info, model);
+      CheckSamePosition(point, base);
+    }
+    if (model.n_positions > 0 && run.train.train_length > model.n_positions) {
+      Report(Value(point, "train_length").place,
+             Str("spec.matrix.train_length: ", run.train.train_length, " is more than the ",
+                 model.n_positions, " positions of ", base.info.name,
+                 ", from whose weights this run starts"));
+    }
+    KeyErrors errors;
+    CheckModelAndTrain(model, run.train, errors);
+    ReportErrors(point, errors);
+    run.init = RunInit{.n_positions = model.n_positions, .run = base.key};
+    run.model = model;
+  }
+
+  void CheckSamePosition(const Point& point, const Base& base) {
+    const AxisValue& asked = Value(point, "position");
+    if (asked.value.is_null()) return;
+    const Json own = base.run.model.position.ToJson();
+    if (asked.value.at("method") == own.at("method")) {
+      Json merged = own;
+      if (asked.shown.is_object()) merged.update(asked.shown);
+      if (merged == own) return;
+    }
+    Report(asked.place, Str("spec.matrix.position: ", base.info.name, " has ", CanonicalJson(own),
+                            ", and a run that starts from it has the same; leave position out"));
+  }
+
   void CheckAgreement(const Point& point, const Json& given, const ModelInfo& init,
                       const ModelConfig& model) {
     const auto compare = [&](const std::string& key, const Json& ours) {
       if (!IsGiven(key) || given.at(key).is_null() || given.at(key) == ours) return;
       ReportCause(point, {Str("model.", key)},
-                  Str("model.", key, ": ", CanonicalJson(given.at(key)), ", but model \"",
-                      init.name, "\" has ", CanonicalJson(ours), "; leave it out"));
+                  Str("model.", key, ": ", CanonicalJson(given.at(key)), ", but ", InitText(init),
+                      " has ", CanonicalJson(ours), "; leave it out"));
     };
     EachValue each(compare);
     Fields(model, each);
@@ -563,9 +747,9 @@ class Expander {
     }
     ReportCause(point, {"model.size"},
                 Str("model.size: ", given.at("size").get<std::string>(), " has ", preset->n_layer,
-                    " layers, ", preset->n_head, " heads and d_model ", preset->d_model,
-                    ", but model \"", init.name, "\" has ", model.n_layer, ", ", model.n_head,
-                    " and ", model.d_model, "; leave it out"));
+                    " layers, ", preset->n_head, " heads and d_model ", preset->d_model, ", but ",
+                    InitText(init), " has ", model.n_layer, ", ", model.n_head, " and ",
+                    model.d_model, "; leave it out"));
   }
 
   // Without a given method, the checkpoint's own; if the given method is the checkpoint's,
@@ -671,6 +855,9 @@ class Expander {
   // only if the axis has several values.
   std::optional<Place> PlaceOnAxis(const Point& point, const std::vector<std::string>& keys,
                                    bool varies) const {
+    for (const std::string& key : keys) {
+      if (const std::optional<Place> place = PlaceInStage(key)) return place;
+    }
     for (std::size_t a = 0; a < point.size(); ++a) {
       if (varies && spec_.axes[a].values.size() < 2) continue;
       const bool is_named = std::ranges::any_of(
@@ -713,7 +900,7 @@ class Expander {
     CheckSplit(point, dataset, "train", train.train_length);
     CheckAlignedText(point, dataset, train);
     if (train.validate.every == 0) return;
-    CheckSplit(point, dataset, "validation", train.train_length);
+    CheckSplit(point, dataset, "validation", train.validation_length());
     KeyErrors errors;
     CheckValidation(train, errors);
     ReportErrors(point, errors);
@@ -965,7 +1152,7 @@ class Expander {
   }
 
   const SweepSpec& spec_;
-  const Json base_;  // the spec without its matrix
+  const Json of_every_run_;  // the spec without its matrix
   std::vector<Problem>& problems_;
   std::vector<Problem>& notes_;
   std::set<Problem> seen_;  // of problems and notes
@@ -973,7 +1160,10 @@ class Expander {
   std::map<std::string, std::size_t> keys_;  // run key to index in runs_
   std::set<std::string> points_;
   std::map<std::string, std::vector<ResolvedEvaluation>> evaluations_;  // by dataset
-  Point last_point_;  // of the last run resolved without a problem; empty: none
+  std::map<std::string, Base> bases_;  // by the value of model.init_from
+  const StageSpec* stage_ = nullptr;   // of the point that is resolved; null: the base
+  std::optional<Base> base_;           // of the last point without a stage, if it has no error
+  Point last_point_;                   // of the last run resolved without a problem; empty: none
   Run last_run_;
 };
 

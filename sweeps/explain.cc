@@ -37,6 +37,8 @@ std::string_view TypeName(const KeyRow& row) {
   switch (row.kind) {
     case KeyRow::Kind::kValue:
       break;
+    case KeyRow::Kind::kInit:
+      return "model or run";
     case KeyRow::Kind::kMap:
       return "map";
     case KeyRow::Kind::kLabels:
@@ -55,6 +57,8 @@ std::string_view TypeName(const KeyRow& row) {
       return "list of extensions";
     case KeyRow::Kind::kClaims:
       return "list of claims";
+    case KeyRow::Kind::kStages:
+      return "list of stages";
     case KeyRow::Kind::kUnbuilt:
       return "not built";
   }
@@ -114,6 +118,10 @@ std::string SampleValue(const KeyRow& row) {
       return "[{perplexity: {context_lengths: [64, 256], split: validation}}]";
     case KeyRow::Kind::kClaims:
       return "[{below: {of: cable, than: alibi, context_lengths: [256]}}]";
+    case KeyRow::Kind::kInit:
+      return "my-name";
+    case KeyRow::Kind::kStages:
+      return "[{name: longer, train_length: 128, train: {tokens: 1M}}]";
     case KeyRow::Kind::kMap:
     case KeyRow::Kind::kUnbuilt:
       return "";

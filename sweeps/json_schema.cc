@@ -196,10 +196,51 @@ Json ClaimsSchema() {
   return Json{{"type", "array"}, {"items", {{"anyOf", std::move(forms)}}}};
 }
 
+Json InitSchema(const KeyRow& row) {
+  const Json run = {
+      {"type", "object"},
+      {"properties", {{"run", {{"type", "string"}, {"pattern", "^[0-9a-f]{8,64}$"}}}}},
+      {"required", {"run"}},
+      {"additionalProperties", false}};
+  return Json{{"anyOf", {ValueSchema(row.spec), run}}};
+}
+
+Json KeySchema(const KeyRow& row);
+
+// The keys of the training that a stage may replace; none must be given.
+Json StageMapSchema(const std::string& path) {
+  Json properties = Json::object();
+  for (const std::string& name : NamesBelow(path)) {
+    const KeyRow& row = *FindKey(Str(path, ".", name));
+    if (!WhyNotOfStage(row).empty()) continue;
+    Json schema = row.kind == KeyRow::Kind::kMap ? StageMapSchema(row.path) : KeySchema(row);
+    schema["description"] = row.spec.meaning;
+    properties[name] = std::move(schema);
+  }
+  return Json{
+      {"type", "object"}, {"properties", std::move(properties)}, {"additionalProperties", false}};
+}
+
+Json StagesSchema() {
+  Json properties = {{"name", {{"type", "string"}, {"pattern", kNamePattern}}},
+                     {"train", StageMapSchema("spec.train")}};
+  for (const std::string_view axis : kStageAxes) {
+    properties[std::string(axis)] = KeySchema(*FindAxis(axis));
+  }
+  return Json{{"type", "array"},
+              {"items",
+               {{"type", "object"},
+                {"properties", std::move(properties)},
+                {"required", {"name"}},
+                {"additionalProperties", false}}}};
+}
+
 Json KeySchema(const KeyRow& row) {
   switch (row.kind) {
     case KeyRow::Kind::kValue:
       return ValueSchema(row.spec);
+    case KeyRow::Kind::kInit:
+      return InitSchema(row);
     case KeyRow::Kind::kLabels:
       return Json{{"type", "object"},
                   {"maxProperties", kLabelsMax},
@@ -216,6 +257,8 @@ Json KeySchema(const KeyRow& row) {
       return ExtensionsSchema();
     case KeyRow::Kind::kClaims:
       return ClaimsSchema();
+    case KeyRow::Kind::kStages:
+      return StagesSchema();
     case KeyRow::Kind::kMap:
     case KeyRow::Kind::kPoints:
     case KeyRow::Kind::kUnbuilt:
@@ -269,7 +312,13 @@ Json MapSchema(std::string_view path) {
         }
       }
     } else if (row.kind == KeyRow::Kind::kPoints) {
-      schema = Json{{"type", "array"}, {"items", AxesSchema(/*lists=*/false)}};
+      Json point = AxesSchema(/*lists=*/false);
+      if (below == "spec.exclude") {
+        const KeyRow& stage = *FindAxis(kStageAxis);
+        point["properties"][std::string(kStageAxis)] = ValueSchema(stage.spec);
+        point["properties"][std::string(kStageAxis)]["description"] = stage.spec.meaning;
+      }
+      schema = Json{{"type", "array"}, {"items", std::move(point)}};
     } else {
       schema = row.kind == KeyRow::Kind::kMap ? MapSchema(below) : KeySchema(row);
     }

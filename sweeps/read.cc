@@ -42,6 +42,7 @@ class Reader {
     if (const YamlNode* const matrix = FindMatrix(root)) {
       const std::size_t n_problems = problems_.size();
       ReadMatrix(*matrix);
+      ReadStages(root);
       is_matrix_read_ = problems_.size() == n_problems;
     }
     ReadMap("", root, root.place, spec_.document);
@@ -193,6 +194,14 @@ class Reader {
         return ReadLabels(node, path, out);
       case KeyRow::Kind::kPoints:
         return;  // read later, when all axes are known
+      case KeyRow::Kind::kStages:
+        return;  // read earlier, as an axis
+      case KeyRow::Kind::kInit: {
+        const std::optional<AxisValue> value = ReadInit(row, node, path);
+        if (value) out = value->value;
+        if (!value) spec_.is_complete = false;
+        return;
+      }
       case KeyRow::Kind::kEvaluations: {
         const std::size_t n_problems = problems_.size();
         ReadEvaluations(node, path);
@@ -329,6 +338,37 @@ class Reader {
     return true;
   }
 
+  // The name of an imported model, or {run: RUN}. Which run that is, is asked when runs are made.
+  std::optional<AxisValue> ReadInit(const KeyRow& row, const YamlNode& node,
+                                    const std::string& path) {
+    const YamlNode::Entry* const run = node.Find("run");
+    if (node.kind == Kind::kMap && (run == nullptr || node.entries.size() > 1)) {
+      for (const YamlNode::Entry& entry : node.entries) {
+        if (entry.key == "run") continue;
+        Report(entry.place,
+               Str(path, ".", entry.key, ": unknown key", DidYouMean(entry.key, {"run"})));
+      }
+      if (node.entries.empty()) {
+        Report(node.place, Str(path, ": expected ", ExpectedValue(row), ", found an empty map"));
+      }
+      return std::nullopt;
+    }
+    const YamlNode& name = run != nullptr ? run->value : node;
+    Result<Json> value = TypeValue(row.spec, name);
+    if (!value.ok()) {
+      Report(name.place, Str(path, run != nullptr ? ".run: " : ": ", value.status().message(),
+                             AsList(node, path)));
+      return std::nullopt;
+    }
+    Json init = std::move(value).value();
+    if (run != nullptr) {
+      init = Json::object({{"run", std::move(init)}});
+    } else if (!IsKnown(row, init, name.place, path)) {
+      return std::nullopt;
+    }
+    return AxisValue{.value = init, .shown = init, .place = node.place};
+  }
+
   bool FindModel(const std::string& name, Place place, const std::string& path) {
     if (spec_.models.contains(name)) return true;
     std::optional<ModelInfo> info;
@@ -385,6 +425,10 @@ class Reader {
     for (const YamlNode::Entry& entry : node.entries) {
       const std::string path = Str("spec.matrix.", entry.key);
       const KeyRow* const row = FindAxis(entry.key);
+      if (entry.key == kStageAxis) {
+        Report(entry.place, Str(path, ": stages are not listed in the matrix, but in spec.stages"));
+        continue;
+      }
       if (row == nullptr) {
         Report(entry.place, Str(path, ": ", WhyNoAxis(entry.key)));
         continue;
@@ -512,6 +556,7 @@ class Reader {
              Str(path, ": expected one position method, found ", ShowNode(node), as_list));
       return std::nullopt;
     }
+    if (row.kind == KeyRow::Kind::kInit) return ReadInit(row, node, path);
     if (row.kind == KeyRow::Kind::kSchedule) return ReadPositionsOfAxis(node, path);
     if (row.kind == KeyRow::Kind::kExtension) return ReadExtensionOfAxis(node, path);
     Result<Json> value = TypeValue(row, node);
@@ -702,6 +747,141 @@ class Reader {
     return entry->value.items.at(std::stoul(key.substr(name.size() + 1))).place;
   }
 
+  // ---- stages ----------------------------------------------------------------------------------
+
+  // Adds the axis of the stages, the last of the matrix.
+  void ReadStages(const YamlNode& root) {
+    constexpr std::string_view kPath = "spec.stages";
+    const YamlNode::Entry* const spec = root.Find("spec");
+    const YamlNode::Entry* const entry = spec != nullptr ? spec->value.Find("stages") : nullptr;
+    if (entry == nullptr) return;
+    const YamlNode& node = entry->value;
+    if (node.kind != Kind::kList || node.items.empty()) {
+      spec_.is_complete = false;
+      return Report(node.place,
+                    Str(kPath, ": expected ", ExpectedValue(*FindKey(kPath)), ", found ",
+                        node.kind == Kind::kList ? "an empty one" : ShowNode(node)));
+    }
+    if (!spec_.trains) {
+      spec_.is_complete = false;
+      return Report(entry->place, Str(kPath,
+                                      ": the stages start from what the base was trained to, but "
+                                      "the base is not trained (train: none)"));
+    }
+    Axis axis = {.name = std::string(kStageAxis), .given = true, .values = {}};
+    axis.values.push_back({.value = kBaseStage, .shown = kBaseStage, .place = node.place});
+    for (std::size_t i = 0; i < node.items.size(); ++i) {
+      std::optional<StageSpec> stage = ReadStage(node.items[i], Str(kPath, "[", i, "]"), i);
+      if (!stage) {
+        spec_.is_complete = false;
+        continue;
+      }
+      axis.values.push_back({.value = stage->name, .shown = stage->name, .place = stage->place});
+      spec_.stages.push_back(std::move(*stage));
+    }
+    spec_.axes.push_back(std::move(axis));
+  }
+
+  // Nullopt after a report, if the stage has no name of its own.
+  std::optional<StageSpec> ReadStage(const YamlNode& node, const std::string& path,
+                                     std::size_t index) {
+    const YamlNode::Entry* const name = node.Find("name");
+    if (name == nullptr) {
+      Report(node.place, Str(path, ".name: must be given: the stage's name on the axis `stage`"));
+      return std::nullopt;
+    }
+    const Result<Json> given = TypeValue(ParamSpec{.type = ParamSpec::Type::kName}, name->value);
+    const std::string why = given.ok() ? WhyNoStageName(*given) : given.status().message();
+    if (!why.empty()) {
+      Report(name->value.place, Str(path, ".name: ", why));
+      return std::nullopt;
+    }
+    StageSpec stage = {.name = *given, .place = name->value.place, .index = index};
+    for (const YamlNode::Entry& entry : node.entries) {
+      const std::string below = Str(path, ".", entry.key);
+      if (entry.key == "name") continue;
+      if (entry.key == "train") {
+        ReadStageTraining(entry.value, below, "train", stage);
+      } else if (std::ranges::find(kStageAxes, entry.key) == std::end(kStageAxes)) {
+        Report(entry.place, Str(below, ": ", WhyNotInStage(entry.key)));
+      } else if (auto value = ReadAxisValue(*FindAxis(entry.key), entry.value, below)) {
+        stage.places[entry.key] = value->place;
+        stage.settings[entry.key] = std::move(*value);
+      } else {
+        spec_.is_complete = false;
+      }
+    }
+    if (stage.settings.empty() && node.entries.size() == 1) {
+      Report(node.place, Str(path,
+                             ": has no settings, so nothing would differ from the base but "
+                             "that its training is repeated; give at least train.tokens"));
+    }
+    return stage;
+  }
+
+  std::string WhyNoStageName(const std::string& name) const {
+    if (name == kBaseStage) {
+      return Str("\"", name,
+                 "\" is the name of the runs from which the stages start; choose another");
+    }
+    const bool is_taken =
+        std::ranges::find(spec_.stages, name, &StageSpec::name) != spec_.stages.end();
+    return is_taken ? Str("another stage is called \"", name, "\"; choose another name") : "";
+  }
+
+  static std::string WhyNotInStage(const std::string& key) {
+    for (const std::string_view kept : {"model", "position", "seed"}) {
+      if (key == kept)
+        return Str("a stage keeps the model, the position method and the seed of its base");
+    }
+    if (FindKey(Str("spec.", key)) != nullptr) {
+      return "all stages share it: give it below spec";
+    }
+    const std::vector<std::string> meant = PathsOfName(key, "spec.train");
+    if (meant.size() == 1) {
+      return Str("unknown key; did you mean ", meant[0].substr(std::string_view("spec.").size()),
+                 "?");
+    }
+    std::vector<std::string> names = {"name", "train"};
+    names.insert(names.end(), std::begin(kStageAxes), std::end(kStageAxes));
+    return Str("unknown key", DidYouMean(key, names));
+  }
+
+  // Reads the keys below `key` ("train.optimizer") of which a stage gives some.
+  void ReadStageTraining(const YamlNode& node, const std::string& path, const std::string& key,
+                         StageSpec& stage) {
+    if (node.kind != Kind::kMap) {
+      spec_.is_complete = false;
+      return Report(node.place,
+                    Str(path, ": expected a map of the keys that differ from spec.", key,
+                        ", found ", ShowNode(node), IsNone(node) ? ": a stage always trains" : ""));
+    }
+    for (const YamlNode::Entry& entry : node.entries) {
+      const std::string below = Str(path, ".", entry.key);
+      const std::string name = Str(key, ".", entry.key);
+      const bool dotted = entry.key.find('.') != std::string::npos;
+      const KeyRow* const row = dotted ? nullptr : FindKey(Str("spec.", name));
+      const std::string why =
+          row == nullptr ? Str("unknown key", DidYouMean(entry.key, NamesBelow(Str("spec.", key))))
+                         : WhyNotOfStage(*row);
+      if (!why.empty()) {
+        Report(entry.place, Str(below, ": ", why));
+      } else if (row->kind == KeyRow::Kind::kMap) {
+        ReadStageTraining(entry.value, below, name, stage);
+      } else if (auto value = ReadAxisValue(*row, entry.value, below)) {
+        const std::string wrong = row->check != nullptr ? row->check(value->value) : "";
+        if (!wrong.empty()) Report(entry.value.place, Str(below, ": ", wrong));
+        stage.places[name] = value->place;
+        stage.settings[name] = std::move(*value);
+        for (const YamlNode::Entry& param : entry.value.entries) {
+          stage.places[Str(name, ".", param.key)] = param.value.place;
+        }
+      } else {
+        spec_.is_complete = false;
+      }
+    }
+  }
+
   // ---- exclude and include ---------------------------------------------------------------------
 
   void ReadPoints(const YamlNode::Entry* entry, const std::string& path, bool exclude) {
@@ -783,6 +963,14 @@ class Reader {
         pattern[*index] = std::move(value->value);
       }
       CheckExcluded(spec_.axes[*index], pattern.at(*index), entry, entry_path);
+      if (entry.key == kStageAxis && pattern.at(*index) == kBaseStage) {
+        Report(entry.value.place,
+               Str(entry_path,
+                   ": the other stages start from the base; to leave out a point with "
+                   "all its stages, leave out `",
+                   kStageAxis, "`"));
+        return;
+      }
     }
     spec_.exclude.push_back(std::move(pattern));
   }
@@ -792,6 +980,11 @@ class Reader {
     for (const YamlNode::Entry& entry : node.entries) {
       const std::optional<std::size_t> index = FindOwnAxis(entry, path);
       if (!index) return;
+      if (entry.key == kStageAxis) {
+        return Report(entry.place,
+                      Str(path, ".", kStageAxis,
+                          ": a point is included with all its stages; leave this out"));
+      }
       point[*index] = ReadAxisValue(*FindAxis(entry.key), entry.value, Str(path, ".", entry.key));
       if (!point[*index]) return;
     }
@@ -800,7 +993,7 @@ class Reader {
       const Axis& axis = spec_.axes[i];
       if (point[i]) {
         values.push_back(std::move(*point[i]));
-      } else if (!axis.given) {
+      } else if (!axis.given || axis.name == kStageAxis) {
         values.push_back(axis.values[0]);
       } else {
         Report(node.place,
@@ -808,7 +1001,11 @@ class Reader {
         return;
       }
     }
-    spec_.include.push_back(std::move(values));
+    spec_.include.push_back(values);
+    for (std::size_t stage = 1; stage <= spec_.stages.size(); ++stage) {
+      values.back() = spec_.axes.back().values[stage];
+      spec_.include.push_back(values);
+    }
   }
 
   // ---- evaluations -----------------------------------------------------------------------------

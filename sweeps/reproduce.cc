@@ -207,6 +207,9 @@ Result<std::string> Written(const Reproduction& wanted) {
   Json body = {{"model", whole.at("model")}, {"train", whole.at("train")}};
   // Everything else about the model comes from the checkpoint.
   if (wanted.init) body["model"] = {{"init_from", wanted.init->name}};
+  if (run.init && !run.init->is_imported()) {
+    body["model"] = {{"init_from", {{"run", run.init->run}}}};
+  }
   if (!run.parent.empty()) body["train"]["continue_from"] = run.parent;
   std::set<std::string> done = {"train.train_length"};
   std::string text;
@@ -267,15 +270,20 @@ Result<std::string> KeyOf(const std::string& yaml, const Reproduction& wanted) {
     if (name != wanted.dataset_name && other != evaluated.end()) info.digest = other->second;
     return info;
   };
-  // Stands in for the parent, which only a coordinator knows: the run itself after one step.
+  // Stand in for runs that only a coordinator knows: the parent is the run itself after one step,
+  // and the base has its model.
   Run parent = wanted.run;
   parent.parent.clear();
   parent.train.tokens = parent.train.batch_tokens;
+  Run base = parent;
+  base.init.reset();
+  base.train.extension = Json();
   const DatasetCatalogue catalogue = {
       .find = find,
       .names = {wanted.dataset_name},
       .find_run = [&](const std::string& key) -> Result<std::pair<std::string, Run>> {
-        return std::pair(key, parent);
+        const bool is_base = wanted.run.init && key == wanted.run.init->run;
+        return std::pair(key, is_base ? base : parent);
       },
       .find_model = [&](const std::string&) { return wanted.init; },
       .model_names = {}};
@@ -294,7 +302,7 @@ Result<std::string> SweepYaml(const Reproduction& reproduction) {
                       kNumericsVersion,
                       ": its results cannot be mixed with new ones; use the release that made it"));
   }
-  if (run.init && !reproduction.init) {
+  if (run.init && run.init->is_imported() && !reproduction.init) {
     return Status(Code::kFailedPrecondition,
                   Str("the run starts from an imported model of digest ", run.init->sha256,
                       ", which has no name here: import it again (`longrun import NAME FOLDER`)"));

@@ -37,6 +37,17 @@ Result<std::string> ParseDigest(const Json& json, std::string_view member, std::
 Result<RunInit> ParseInit(const Json& json) {
   RunInit init;
   JsonFields fields(json, "run.init");
+  if (json.is_object() && json.contains("run")) {
+    fields.String("run", init.run);
+    const bool has_table = json.contains("n_positions");
+    if (has_table) fields.Int("n_positions", init.n_positions);
+    RETURN_IF_ERROR(fields.Done());
+    if (IsSha256Hex(init.run) && (!has_table || init.n_positions > 0)) return init;
+    return Status(Code::kInvalidArgument,
+                  Str("run.init: expected a run of 64 digits of 0-9a-f, and n_positions only if it "
+                      "is 1 or more, found ",
+                      CanonicalJson(json)));
+  }
   fields.Int("n_positions", init.n_positions).String("sha256", init.sha256);
   RETURN_IF_ERROR(fields.Done());
   if (IsSha256Hex(init.sha256) && init.n_positions >= 0) return init;
@@ -109,6 +120,13 @@ bool ReadModelOf(const Json& model, const Json& position, Run& run, KeyErrors& e
 
 }  // namespace
 
+Json RunInit::ToJson() const {
+  if (is_imported()) return {{"n_positions", n_positions}, {"sha256", sha256}};
+  Json json = {{"run", run}};
+  if (n_positions > 0) json["n_positions"] = n_positions;
+  return json;
+}
+
 Json Run::ToJson() const {
   Json json = {{"dataset", {{"digest", dataset_digest}}},
                {"model", model.ToJson()},
@@ -118,7 +136,7 @@ Json Run::ToJson() const {
                {"tokenizer", {{"fingerprint", tokenizer_fingerprint}}},
                {"train", trains() ? train.ToJson() : Json{{"train_length", train.train_length}}}};
   if (!parent.empty()) json["parent"] = parent;
-  if (init) json["init"] = {{"n_positions", init->n_positions}, {"sha256", init->sha256}};
+  if (init) json["init"] = init->ToJson();
   return json;
 }
 
@@ -172,6 +190,11 @@ Run ReadRun(const Json& json, KeyErrors& errors) {
   const bool is_model = has_model ? ReadModelOf(model, position, run, errors)
                                   : CheckGivenPosition(position, errors) && false;
   if (is_train && is_model && run.trains()) CheckModelAndTrain(run.model, run.train, errors);
+  if (is_train && !run.trains() && run.init && !run.init->is_imported()) {
+    errors.Add("run.train",
+               Status(Code::kInvalidArgument,
+                      "run.train: a run that starts from the weights of another run must train"));
+  }
   return run;
 }
 
@@ -255,13 +278,15 @@ void CheckValidation(const TrainConfig& train, KeyErrors& errors) {
   const ValidateConfig& validate = train.validate;
   // If only one of the two is set, that is reported elsewhere.
   const bool validates = validate.every > 0 && validate.tokens > 0;
-  if (!validates || validate.tokens >= train.train_length) return;
+  const std::int64_t length = train.validation_length();
+  if (!validates || validate.tokens >= length) return;
   errors.Add("train.validate.tokens",
              Status(Code::kInvalidArgument,
                     Str("train.validate.tokens: ", validate.tokens,
-                        " is less than one window of train_length ", train.train_length,
-                        "; give at least ", train.train_length)),
-             {"train.train_length"});
+                        " is less than one window of ",
+                        validate.length > 0 ? "length " : "train_length ", length,
+                        "; give at least ", length)),
+             {"train.validate.length", "train.train_length"});
 }
 
 OperatorSet OperatorsFor(DeviceKind device_kind) {

@@ -18,11 +18,16 @@
 
 namespace longrun {
 
-// The imported checkpoint whose weights a run starts from.
+// The weights that a run starts from: those of an imported checkpoint, or the final ones of another
+// run.
 struct RunInit {
-  std::string sha256;            // of its manifest: 64 hex digits
+  std::string sha256 = {};       // of the imported checkpoint's manifest: 64 hex digits
   std::int64_t n_positions = 0;  // rows of the model's position table; 0: it has none
+  std::string run = {};          // the key of the other run; then sha256 is empty
 
+  bool is_imported() const { return run.empty(); }
+  // {"n_positions","sha256"}, or {"run"} with "n_positions" if it is not 0
+  Json ToJson() const;
   bool operator==(const RunInit&) const = default;
 };
 
@@ -42,13 +47,17 @@ struct Run {
   // nullopt: the run starts from random weights, and the JSON leaves `init` out, like `parent`.
   std::optional<RunInit> init = {};
 
+  // The key of the run whose final weights, and nothing else of it, this training begins with; "":
+  // it begins with other weights. Unlike a parent, that run may be trained in the same sweep.
+  std::string BaseKey() const { return init && parent.empty() ? init->run : std::string(); }
+
   // False: the imported model is evaluated unchanged. Then `train` has only train_length, the
   // length for which its weights were made: {"train":{"train_length"}}.
   bool trains() const { return train.tokens > 0; }
 
   // {"dataset":{"digest"},"model":{..},"numerics":1,"position":{"method",..},"seed":1,
   //  "tokenizer":{"fingerprint"},"train":{..}}, and "parent" and
-  // "init":{"n_positions","sha256"} if present
+  // "init" (RunInit) if present
   Json ToJson() const;
   static Result<Run> FromJson(const Json& json);
   // SHA-256 of the canonical JSON.

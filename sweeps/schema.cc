@@ -140,10 +140,12 @@ std::vector<KeyRow> ModelKeys() {
               rows);
   rows.push_back(
       {.path = "spec.model.init_from",
+       .kind = Kind::kInit,
        .spec = {.type = Type::kName,
                 .meaning =
-                    "start from an imported model (longrun import); its config.json gives the "
-                    "other keys of model, which are then optional and must agree with it"},
+                    "start from the weights of an imported model (longrun import) or of a finished "
+                    "run; it gives the other keys of model, which are then optional and must agree "
+                    "with it"},
        .axis = true,
        .refers = KeyRow::Refers::kModel,
        .others_rest_on = true});
@@ -264,6 +266,14 @@ std::vector<KeyRow> OtherKeys() {
        .kind = Kind::kEvaluations,
        .spec = {.default_value = Json::array(),
                 .meaning = "what to measure on each trained model"}},
+      {.path = "spec.stages",
+       .kind = Kind::kStages,
+       .spec =
+           {.default_value = Json::array(),
+            .meaning =
+                "further trainings that start from the final weights of each run of the matrix, "
+                "each with its own train_length, dataset and keys of train; `stage` (base, and "
+                "their names) is then an axis"}},
       {.path = "spec.extend",
        .kind = Kind::kExtensions,
        .spec = {.default_value = Json::array({kNoExtension}),
@@ -406,7 +416,19 @@ std::vector<std::string> AxisNames() {
   return names;
 }
 
+std::string WhyNotOfStage(const KeyRow& row) {
+  if (row.path == "spec.train.continue_from") return "a stage starts from its base";
+  const bool is_of_run = row.axis || row.kind == Kind::kMap;
+  if (is_of_run && row.path != "spec.train.checkpoint") return "";
+  return Str("it is the same for all runs of a sweep; give it as ", row.path);
+}
+
 const KeyRow* FindAxis(std::string_view axis) {
+  static const KeyRow stage = {
+      .path = std::string(kStageAxis),
+      .spec = {.type = Type::kName, .meaning = "base, or the name of an entry of spec.stages"},
+      .axis = true};
+  if (axis == kStageAxis) return &stage;
   const KeyRow* row = FindKey(Str("spec.matrix.", axis));
   if (row == nullptr) row = FindKey(Str("spec.", axis));
   return row != nullptr && row->axis ? row : nullptr;

@@ -23,6 +23,7 @@ struct Evaluation;
 struct KeyRow {
   enum class Kind {
     kValue,        // as `spec` says
+    kInit,         // the name of an imported model, or {run: a finished run}
     kMap,          // its members have their own rows
     kLabels,       // a map of text
     kPosition,     // a method: its name, or {method: NAME, its parameters}
@@ -32,6 +33,7 @@ struct KeyRow {
     kExtension,    // "none", the name of an extension, or {method: NAME, its parameters}
     kExtensions,   // a list of "none", the name of an extension, or {method: NAME, its parameters}
     kClaims,       // a list of one-key maps: kind of claim (claim.h) to its parameters
+    kStages,       // a list of maps: a name, and settings that replace those of the base
     kUnbuilt,      // a known name that is refused
   };
   // The case in which a required key may nevertheless be left out.
@@ -84,6 +86,15 @@ std::vector<const KeyRow*> KeysBesideParams(const Evaluation& evaluation);
 std::vector<std::string> AxisNames();
 // The row with the type of an axis' values; null if there is no such axis.
 const KeyRow* FindAxis(std::string_view axis);
+
+// The axis that spec.stages adds to the matrix. Its first value is the run from which the stages
+// start; the others are their names.
+inline constexpr std::string_view kStageAxis = "stage";
+inline constexpr std::string_view kBaseStage = "base";
+// The settings that a stage may replace, beside those of the training that change a run.
+inline constexpr std::string_view kStageAxes[] = {"train_length", "dataset"};
+// Why a stage may not replace the key below spec.train; "": it may.
+std::string WhyNotOfStage(const KeyRow& row);
 
 // The entry of spec.extend under which a model is read as it was trained.
 inline constexpr std::string_view kNoExtension = "none";

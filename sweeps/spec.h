@@ -66,6 +66,17 @@ struct ExtensionSpec {
   }
 };
 
+// An entry of spec.stages.
+struct StageSpec {
+  std::string name;
+  Place place;
+  std::size_t index = 0;  // in spec.stages
+  std::map<std::string, AxisValue> settings =
+      {};  // "train_length", "dataset", "train.optimizer.lr"
+  // Of these and of the parameters of methods: "train.positions.target_length".
+  std::map<std::string, Place> places = {};
+};
+
 struct SweepSpec {
   Json document;                        // {"metadata": {..}, "spec": {"train": {..}, ..}}
   std::map<std::string, Place> places;  // of the given values, by path
@@ -76,6 +87,7 @@ struct SweepSpec {
   std::vector<Axis> axes;
   std::vector<PointPattern> exclude;
   std::vector<std::vector<AxisValue>> include;  // one value per axis
+  std::vector<StageSpec> stages;                // if there are any, the last axis is kStageAxis
   std::vector<EvaluationSpec> evaluations;
   std::vector<ExtensionSpec> extensions = {ExtensionSpec()};  // at least one
   std::map<std::string, DatasetInfo> datasets;                // the names that the axes use

@@ -44,10 +44,10 @@ struct DatasetInfo {
   // Every id of the dataset is smaller.
   std::int64_t n_ids() const { return n_tokens > 0 ? n_tokens : vocab_size; }
 };
-// The facts about an imported model that a sweep needs.
+// The facts about an imported model that a sweep needs; expand.cc also describes a run by them.
 struct ModelInfo {
   std::string name;
-  std::string digest;               // of its manifest
+  std::string digest;               // of its manifest; "": of a run
   ModelConfig model = {};           // of its config.json, checked
   Json extension = {};              // the one that config.json asks for, as in NetConfig; or null
   std::int64_t trained_length = 0;  // according to config.json; 0: it does not say
@@ -57,8 +57,8 @@ struct ModelInfo {
 struct DatasetCatalogue {
   std::function<std::optional<DatasetInfo>(const std::string& name)> find;
   std::vector<std::string> names;
-  // Finds a run that can be continued, and its key, by the key or the beginning of the key. The
-  // error says why there is none. If the function is not set, no run can be continued.
+  // Finds a finished run, to be continued or to start from, and its key, by the key or the beginning
+  // of the key. The error says why there is none. If the function is not set, there are none.
   std::function<Result<std::pair<std::string, Run>>(const std::string& run)> find_run = {};
   // Imported models, like datasets.
   std::function<std::optional<ModelInfo>(const std::string& name)> find_model = {};

@@ -69,7 +69,8 @@ Status CheckTask(const TaskFile& task) {
                   Str("task of kind ", EnumName(task.kind),
                       ": a task of kind evaluate has evaluation, init and expected_cells; a task "
                       "of kind train has no evaluation and no expected_cells, has init only if its "
-                      "run starts from an imported checkpoint, and may have resume instead"));
+                      "run starts from an imported checkpoint or from another run, and may have "
+                      "resume instead"));
   }
   if (!evaluates && !task.run.trains()) {
     return Status(Code::kInvalidArgument, "task of kind train: its run does no training");

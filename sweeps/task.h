@@ -63,7 +63,8 @@ struct TaskFile {
   // {"perplexity": {params without context_lengths}} or null. Here it has its extension and its
   // dataset (extended.h, evaluated_dataset.h); in the JSON, these are separate members.
   Json evaluation;
-  // evaluate: the weights; train: the imported checkpoint from which the run starts.
+  // evaluate: the weights; train: the imported checkpoint, or the final one of another run, from
+  // which the run starts.
   std::optional<CheckpointRef> init;
   std::optional<CheckpointRef> resume;  // train: where an earlier attempt stopped
   std::string dataset_name;

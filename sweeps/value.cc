@@ -150,6 +150,8 @@ std::string ExpectedValue(const KeyRow& row) {
   switch (row.kind) {
     case KeyRow::Kind::kValue:
       return ExpectedInFile(row.spec);
+    case KeyRow::Kind::kInit:
+      return "the name of an imported model, or {run: RUN}, a finished run (8 digits or more)";
     case KeyRow::Kind::kMap:
       return "a map";
     case KeyRow::Kind::kLabels:
@@ -168,6 +170,8 @@ std::string ExpectedValue(const KeyRow& row) {
       return "a list of extensions: none, a name, or {method: NAME, its parameters}";
     case KeyRow::Kind::kClaims:
       return "a list of maps with one key, the kind of a claim";
+    case KeyRow::Kind::kStages:
+      return "a list of stages: {name: NAME, the settings that differ from the base's}";
     case KeyRow::Kind::kUnbuilt:
       return "nothing";
   }

@@ -33,7 +33,7 @@ bool IsAtOrBelow(const std::string& path, const std::string& axis) {
 std::string NameOf(const std::string& path) {
   if (path == "dataset.digest") return "dataset";
   if (path == "tokenizer.fingerprint") return "tokenizer";
-  if (path == "init.sha256") return "init";
+  if (path == "init.sha256" || path == "init.run") return "init";
   return path;
 }
 
@@ -68,6 +68,8 @@ struct ValuesOfKey {
 Json WithoutDerivedKeys(const ResultRun& run) {
   Json json = run.resolved;
   json.erase("seed");
+  // The key of another run has its seed in it.
+  if (!run.base.is_null()) json["init"] = run.base;
   const Json::json_pointer at("/train/optimizer");
   if (!json.contains(at)) return json;
   Json& optimizer = json[at];

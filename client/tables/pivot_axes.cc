@@ -42,7 +42,9 @@ RunRef MakeRunRef(std::string sweep, const ResultRun& run) {
   ref.seed = axes.contains("seed") ? axes.at("seed") : resolved.at("seed");
   ref.train_length = resolved.at("train").at("train_length").get<std::int64_t>();
   for (const auto& [key, value] : resolved.items()) {
-    if (key != "seed") StrAppend(ref.folded, Str(key, ":", CanonicalJson(value), ","));
+    const bool is_base = key == "init" && !run.base.is_null();
+    const Json& folded = is_base ? run.base : value;
+    if (key != "seed") StrAppend(ref.folded, Str(key, ":", CanonicalJson(folded), ","));
   }
   return ref;
 }

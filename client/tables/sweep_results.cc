@@ -11,6 +11,23 @@
 
 namespace longrun::client {
 
+namespace {
+
+// Tells each run about the one that it starts from, which comes before it in its sweep.
+void FindBases(std::vector<ResultRun>& runs) {
+  std::map<std::string, const ResultRun*> by_key;
+  for (ResultRun& run : runs) {
+    by_key[run.run_key] = &run;
+    const auto key = run.resolved.value("/init/run"_json_pointer, std::string());
+    const auto found = by_key.find(key);
+    if (key.empty() || found == by_key.end()) continue;
+    run.base = found->second->resolved;
+    run.base.erase("seed");
+  }
+}
+
+}  // namespace
+
 ResultRun ReadResultRun(const v1::RunInfo& run) {
   return {.run_key = run.run_key(),
           .dataset = run.dataset(),
@@ -24,6 +41,7 @@ SweepResults ReadResults(std::string name, const v1::GetResultsResponse& answer)
                        .axes = {answer.axes().begin(), answer.axes().end()}};
   results.runs.reserve(static_cast<std::size_t>(answer.runs_size()));
   for (const v1::RunInfo& run : answer.runs()) results.runs.push_back(ReadResultRun(run));
+  FindBases(results.runs);
   results.rows.reserve(static_cast<std::size_t>(answer.rows_size()));
   for (const v1::ResultRow& row : answer.rows()) {
     RowBody body = ReadBody(JsonIn(row.body_json()));

@@ -17,6 +17,8 @@ struct ResultRun {
   std::string dataset;  // name; "mybook@0e5a8f1c" where a name has several digests
   Json axes = {};       // axis path -> value
   Json resolved = {};   // the run with every default written out
+  // The run from whose weights it starts, without its seed; null: none, or not in these results.
+  Json base = {};
 };
 
 struct ResultRow {

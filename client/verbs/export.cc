@@ -199,7 +199,7 @@ Result<std::string> Exporter::WriteDatasetTokenizer(const Run& run) {
 // For a model trained on a dataset: the dataset's tokenizer, but from the files of the imported
 // model that the run started from if its ids are the same, since those files contain more.
 Result<std::string> Exporter::WriteTrainedTokenizer(const Run& run) {
-  if (!run.init) return WriteDatasetTokenizer(run);
+  if (!run.init || !run.init->is_imported()) return WriteDatasetTokenizer(run);
   ASSIGN_OR_RETURN(const v1::FindCheckpointResponse start,
                    connection_.FindCheckpoint(run.init->sha256, "last"));
   const std::string own = JoinPath(fetched_, "tokenizer");

@@ -184,9 +184,11 @@ std::string RunText(const v1::RunInfo& run) {
     text += Str("  parent: ", resolved.at("parent").get<std::string>(), "\n");
   }
   if (resolved.is_object() && resolved.contains("init")) {
-    text +=
-        Str("  starts from: ", resolved.at("init").at("sha256").get<std::string>(),
-            resolved.at("train").contains("tokens") ? "" : " (evaluated without training)", "\n");
+    const Json& init = resolved.at("init");
+    text += Str("  starts from: ",
+                init.contains("run") ? Str("run ", init.at("run").get<std::string>())
+                                     : init.at("sha256").get<std::string>(),
+                resolved.at("train").contains("tokens") ? "" : " (evaluated without training)", "\n");
   }
   const Json execution = JsonIn(run.execution_json());
   if (execution.is_object()) text += "  execution: " + CanonicalJson(execution) + "\n";

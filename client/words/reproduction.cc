@@ -69,9 +69,9 @@ std::string DatasetName(const EvaluatedDataset& wanted, const Run& run, std::str
 }
 
 // The imported model that the run starts from, under a name that it has here;
-// nullopt if the run has none.
+// nullopt if the run starts from none.
 Result<std::optional<ModelInfo>> InitOf(const Run& run, const Repeated<v1::ModelInfo>& models) {
-  if (!run.init) return std::optional<ModelInfo>();
+  if (!run.init || !run.init->is_imported()) return std::optional<ModelInfo>();
   for (const v1::ModelInfo& model : models) {
     if (model.sha256() != run.init->sha256) continue;
     const Json config = JsonIn(model.config_json());
@@ -126,6 +126,10 @@ Result<ReproducedRun> ReproduceFrom(const v1::RunInfo& run,
   }
   if (!wanted.run.parent.empty()) {
     wanted.notes.push_back(Str("continues run ", wanted.run.parent,
+                               ", which must be trained first (`longrun reproduce`)"));
+  }
+  if (!wanted.run.BaseKey().empty()) {
+    wanted.notes.push_back(Str("starts from the weights of run ", wanted.run.BaseKey(),
                                ", which must be trained first (`longrun reproduce`)"));
   }
   for (const auto& [name, text] : ProvenanceOf(StartedOf(run))) {

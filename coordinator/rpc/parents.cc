@@ -25,7 +25,7 @@ Result<std::pair<std::string, Run>> FindParent(Core& core, StoreReader& reader,
   }));
   if (!unknown.empty()) {
     return Status(Code::kFailedPrecondition,
-                  Str("run ", row.run_key.substr(0, 8), " cannot be continued: ", unknown));
+                  Str("run ", row.run_key.substr(0, 8), " cannot be read here: ", unknown));
   }
   if (!run) {
     return Status(Code::kFailedPrecondition,

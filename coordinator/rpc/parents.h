@@ -1,4 +1,4 @@
-// The runs that a sweep may continue.
+// The runs that a sweep may continue, or start from.
 #pragma once
 
 #include <functional>

@@ -196,13 +196,15 @@ void Succeed(StepContext& step, Attempt& attempt) {
 void SkipDependants(StepContext& step, const Task& task) {
   const auto dependants = step.state.index.dependants.find(task.id);
   if (dependants == step.state.index.dependants.end()) return;
-  const bool cancelled = task.state == TaskState::kCancelled;
+  const std::string how = task.state == TaskState::kCancelled ? std::string("was cancelled")
+                          : task.state == TaskState::kSkipped ? Str("was skipped: ", task.reason)
+                                                              : Str("failed: ", task.reason);
   for (const std::string& id : dependants->second) {
     Task& dependant = step.state.tasks.at(id);
     if (dependant.state != TaskState::kBlocked) continue;
     MoveTask(step, dependant, TaskState::kSkipped,
-             Str("the training it needs (task ", ShortId(task.id), ") ",
-                 cancelled ? "was cancelled" : Str("failed: ", task.reason)));
+             Str("the training it needs (task ", ShortId(task.id), ") ", how));
+    SkipDependants(step, dependant);
   }
 }
 

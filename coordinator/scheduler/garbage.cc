@@ -1,9 +1,11 @@
 // Finds checkpoints that nothing will need again. A training that has succeeded needs its final
-// checkpoint (every evaluation, and every run that continues it, starts there) and its best one;
+// checkpoint (every evaluation, and every run that continues it or starts from its weights, starts
+// there) and its best one;
 // those in between were only for resuming. A training that has not succeeded keeps all checkpoints
 // from which it may resume, and its best one; checkpoints of a superseded attempt are neither.
 //
-// Also finds tasks that belong to no sweep since theirs was removed, unless a run continues theirs.
+// Also finds tasks that belong to no sweep since theirs was removed, unless a run continues theirs
+// or a task needs them.
 #include <algorithm>
 #include <string_view>
 #include <utility>

@@ -37,11 +37,16 @@ bool HasSweep(const State& state, const std::string& task) {
 
 bool FailedForGood(const State& state, const Task& task) {
   if (task.state == TaskState::kSucceeded) return false;
-  const auto needed = state.tasks.find(task.needs);
-  const bool by_needed = needed != state.tasks.end() && needed->second.state == TaskState::kFailed;
-  const Task& failed = by_needed ? needed->second : task;
-  const auto attempt = state.attempts.find(failed.attempt);
-  return failed.state == TaskState::kFailed && attempt != state.attempts.end() &&
+  const Task* failed = &task;  // or the one that it needs, which may have been skipped itself
+  while (true) {
+    const auto needed = state.tasks.find(failed->needs);
+    if (needed == state.tasks.end()) break;
+    const TaskState of_needed = needed->second.state;
+    if (of_needed != TaskState::kFailed && of_needed != TaskState::kSkipped) break;
+    failed = &needed->second;
+  }
+  const auto attempt = state.attempts.find(failed->attempt);
+  return failed->state == TaskState::kFailed && attempt != state.attempts.end() &&
          attempt->second.failure_class == FailureOf(FailureClass::kNumerical).name;
 }
 

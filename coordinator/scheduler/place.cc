@@ -131,8 +131,8 @@ bool OtherWorkerFits(const State& state, const ReadyClass& ready, const std::str
 // The worker that has the checkpoint from which the task starts, or "".
 std::string HomeOf(const State& state, const Task& task) {
   const CheckpointRef* from = nullptr;
-  if (task.kind == TaskKind::kTrain) {
-    if (!task.checkpoints.empty()) from = &task.checkpoints.back();
+  if (!task.checkpoints.empty()) {
+    from = &task.checkpoints.back();
   } else if (const auto training = state.tasks.find(task.needs); training != state.tasks.end()) {
     if (training->second.final_checkpoint) from = &*training->second.final_checkpoint;
   }
@@ -209,12 +209,13 @@ const Execution& DecideExecution(StepContext& step, const Task& task, RunRecord&
   return *run.execution;
 }
 
-// The start of a task if not a checkpoint of its own: an evaluation's weights, or the imported
-// model whose weights a training begins with.
+// The start of a task if not a checkpoint of its own: an evaluation's weights, or those of the
+// imported model or the other run with which a training begins.
 std::optional<CheckpointRef> InitOf(const State& state, const Task& task, const Attempt& attempt,
                                     const Run& run) {
+  if (attempt.resume) return std::nullopt;
   if (!task.needs.empty()) return state.tasks.at(task.needs).final_checkpoint;
-  if (!run.init || attempt.resume) return std::nullopt;
+  if (!run.init) return std::nullopt;
   return CheckpointRef{.attempt = "", .checkpoint = "", .sha256 = run.init->sha256, .step = 0};
 }
 

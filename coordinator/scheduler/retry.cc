@@ -36,8 +36,10 @@ void TakeBackResult(StepContext& step, const LostResult& lost) {
 }  // namespace
 
 std::string WaitReason(const Task& task) {
-  return task.needs.empty() ? std::string("waits for a free slot")
-                            : Str("waits for its training (task ", ShortId(task.needs), ")");
+  if (task.needs.empty()) return "waits for a free slot";
+  return Str("waits for ",
+             task.kind == TaskKind::kTrain ? "the training that it starts from" : "its training",
+             " (task ", ShortId(task.needs), ")");
 }
 
 void RetryGivenUp(StepContext& step, const std::set<std::string>& tasks, std::string_view why) {
@@ -83,7 +85,11 @@ void HandleEvent(StepContext& step, const RetryRequested& event) {
     if (!GaveUp(task)) continue;
     retried.insert(id);
     // Without its training it would wait forever.
-    if (!task.needs.empty() && GaveUp(state.tasks.at(task.needs))) retried.insert(task.needs);
+    const Task* waits = &task;
+    while (!waits->needs.empty() && GaveUp(state.tasks.at(waits->needs))) {
+      waits = &state.tasks.at(waits->needs);
+      retried.insert(waits->id);
+    }
   }
   if (was_removed && !has_sweep) {
     step.result.status =

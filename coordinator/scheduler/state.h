@@ -168,7 +168,9 @@ struct Task {
   std::int64_t failures = 0;
   std::int64_t losses = 0;
   RetryPolicy retry;
-  std::string needs;  // task key that must succeed first, or ""
+  // The task key that must succeed first, or "": of the training whose final weights an evaluation
+  // reads or a training begins with.
+  std::string needs;
   DeviceChoice device_kind = DeviceChoice::kAny;
   std::string avoid_worker;                  // the worker on which it failed last
   Json evaluation;                           // evaluate: {"perplexity": {...}}; train: null

@@ -41,6 +41,13 @@ void Reuse(const State& state, const std::string& id, Submission& plan) {
   (FailedForGood(state, task) ? plan.failed : plan.retried).insert(id);
 }
 
+// Whether the task that is needed, if any, has succeeded.
+bool IsThere(const State& state, const std::string& needs) {
+  const auto needed = state.tasks.find(needs);
+  return needs.empty() ||
+         (needed != state.tasks.end() && needed->second.state == TaskState::kSucceeded);
+}
+
 void PlanTraining(const State& state, const Sweep& sweep, const PlannedRun& run, Submission& plan) {
   if (!run.run.trains()) return;
   std::string id = TrainTaskKey(run.run_key);
@@ -59,9 +66,14 @@ void PlanTraining(const State& state, const Sweep& sweep, const PlannedRun& run,
   task.id = std::move(id);
   task.run_key = run.run_key;
   task.kind = TaskKind::kTrain;
-  task.state = TaskState::kReady;
+  if (const std::string base = run.run.BaseKey(); !base.empty()) task.needs = TrainTaskKey(base);
   TakePolicy(task, sweep);
-  plan.counts.train_tasks_new += 1;
+  task.state = IsThere(state, task.needs) ? TaskState::kReady : TaskState::kBlocked;
+  if (plan.failed.contains(task.needs)) {
+    plan.failed.insert(task.id);  // stored, so that a table shows why there is no number
+  } else {
+    plan.counts.train_tasks_new += 1;
+  }
   plan.new_tasks.push_back(std::move(task));
 }
 
@@ -95,10 +107,7 @@ void PlanEvaluation(const State& state, const KnownCells& known, const Sweep& sw
   if (run.run.trains()) task.needs = TrainTaskKey(run.run_key);
   task.evaluation = evaluation.evaluation;
   TakePolicy(task, sweep);
-  const auto training = state.tasks.find(task.needs);
-  const bool has_weights = task.needs.empty() || (training != state.tasks.end() &&
-                                                  training->second.state == TaskState::kSucceeded);
-  task.state = has_weights ? TaskState::kReady : TaskState::kBlocked;
+  task.state = IsThere(state, task.needs) ? TaskState::kReady : TaskState::kBlocked;
   for (const ExpectedCell& cell : missing) plan.new_cells[cell.cell] = task.id;
   // The task exists, but its damaged rows hid its cells from the lookup: they are written again.
   if (state.tasks.contains(task.id)) {
@@ -106,7 +115,7 @@ void PlanEvaluation(const State& state, const KnownCells& known, const Sweep& sw
     plan.counts.cells_reused += static_cast<std::int64_t>(missing_cells.size());
     return;
   }
-  if (FailedForGood(state, task)) {
+  if (FailedForGood(state, task) || plan.failed.contains(task.needs)) {
     plan.failed.insert(task.id);  // stored, so that a table shows why there is no number
   } else {
     plan.counts.cells_new += static_cast<std::int64_t>(missing_cells.size());
@@ -157,6 +166,15 @@ Status Check(const State& state, const SweepSubmitted& event, const Submission& 
       return Status(Code::kFailedPrecondition,
                     Str("run ", ShortId(parent), " has no final checkpoint to continue from"));
     }
+  }
+  for (const Task& task : plan.new_tasks) {
+    if (task.kind != TaskKind::kTrain || task.needs.empty()) continue;
+    if (IsThere(state, task.needs) || plan.tasks.contains(task.needs)) continue;
+    return Status(
+        Code::kFailedPrecondition,
+        Str("run ", ShortId(task.run_key),
+            " starts from a run that has not finished training: submit this sweep when it "
+            "has"));
   }
   const std::size_t n_tasks = state.tasks.size() + plan.new_tasks.size();
   if (n_tasks > static_cast<std::size_t>(state.limits.tasks_max)) {
@@ -274,7 +292,10 @@ void HandleEvent(StepContext& step, SweepSubmitted& event) {
   }
   for (const std::string& id : plan.failed) {
     const Task& task = step.state.tasks.at(id);
-    if (task.state == TaskState::kBlocked) SkipDependants(step, step.state.tasks.at(task.needs));
+    if (task.state != TaskState::kBlocked) continue;
+    // The evaluations of a training that is skipped itself go with it.
+    const Task& needed = step.state.tasks.at(task.needs);
+    if (IsTerminal(needed.state)) SkipDependants(step, needed);
   }
   std::erase_if(event.stale, [&](const StaleResult& one) {
     return !plan.tasks.contains(one.task) || !MayRefresh(step.state, one);

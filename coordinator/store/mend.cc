@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -50,9 +51,15 @@ void NeedTraining(State& state, const std::string& id, const std::string& run_ke
 void NeedTrainings(State& state, Mended& mended) {
   std::vector<std::pair<std::string, std::string>> wanted;  // task, run
   std::vector<std::string> orphans;                         // runs that continue a missing training
-  for (const auto& [id, task] : state.tasks) {
-    if (!task.needs.empty() && !state.tasks.contains(task.needs)) {
-      wanted.emplace_back(task.needs, task.run_key);
+  for (auto& [id, task] : state.tasks) {
+    if (task.needs.empty() || state.tasks.contains(task.needs)) continue;
+    const bool is_training = task.kind == TaskKind::kTrain;
+    const std::string run_key =
+        is_training ? state.runs.at(task.run_key).run.BaseKey() : task.run_key;
+    if (run_key.empty()) {
+      task.needs.clear();  // its run is damaged as well, so it is not placed
+    } else {
+      wanted.emplace_back(task.needs, run_key);
     }
   }
   for (const auto& [key, run] : state.runs) {
@@ -80,24 +87,32 @@ void KeepNumbers(Task& task, std::string_view why) {
   task.earlier.clear();
 }
 
-// Skips the tasks that need the weights of a training whose row is damaged.
+// Skips the tasks that need the weights of a training whose row is damaged, and those that need
+// theirs.
 void SkipWhatNeeds(State& state) {
-  for (auto& [id, task] : state.tasks) {
-    if (task.needs.empty() ||
-        (task.state != TaskState::kReady && task.state != TaskState::kBlocked)) {
-      continue;
+  std::set<std::string> lost;
+  for (const auto& [id, task] : state.tasks) {
+    const bool is_damaged =
+        task.state == TaskState::kFailed && task.reason.starts_with(kTaskDamaged);
+    if (is_damaged) lost.insert(id);
+  }
+  for (std::size_t n_before = 0; n_before != lost.size();) {
+    n_before = lost.size();
+    for (auto& [id, task] : state.tasks) {
+      const bool waits = task.state == TaskState::kReady || task.state == TaskState::kBlocked;
+      if (!waits || !lost.contains(task.needs)) continue;
+      const Task& training = state.tasks.at(task.needs);
+      const std::string why = Str(
+          "the training it needs (task ", task.needs.substr(0, 8), ") ",
+          training.state == TaskState::kSkipped ? "was skipped: " : "failed: ", training.reason);
+      if (IsRefreshing(task)) {
+        KeepNumbers(task, why);
+        continue;
+      }
+      task.state = TaskState::kSkipped;
+      task.reason = why;
+      lost.insert(id);
     }
-    const Task& training = state.tasks.at(task.needs);
-    if (training.state != TaskState::kFailed || !training.reason.starts_with(kTaskDamaged))
-      continue;
-    const std::string why =
-        Str("the training it needs (task ", task.needs.substr(0, 8), ") failed: ", training.reason);
-    if (IsRefreshing(task)) {
-      KeepNumbers(task, why);
-      continue;
-    }
-    task.state = TaskState::kSkipped;
-    task.reason = why;
   }
 }
 

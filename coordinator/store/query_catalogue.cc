@@ -100,6 +100,7 @@ std::vector<QueryColumn> RunColumns() {
       {"tokenizer", "text", "", "fingerprint of the tokenizer"},
       {"parent", "text", "", "run_key of the run that it continues; null: it continues none"},
       {"init", "text", "", "digest of the imported model that it starts from; null: none"},
+      {"base", "text", "", "run_key of the run from whose final weights it starts; null: none"},
       {"train_state", "text", "", "state of its training task; null before there is one"},
       {"checkpoint", "text", "", "SHA-256 of the trained weights' manifest"},
       {"run", "json", "", "everything that changes its numbers, with every default written out"},

@@ -81,16 +81,18 @@ Result<std::vector<StoredCheckpoint>> StoreReader::Checkpoints() {
 }
 
 Result<std::vector<std::string>> StoreReader::OrphanTasks() {
-  // `line`: a run that continues another, and that one, and so on.
+  // `line`: a run that continues another or starts from its weights, and that one, and so on.
   return ReadRows(*connection_,
                   "WITH RECURSIVE orphan (id, kind, run_key, attempt) AS MATERIALIZED"
                   " (SELECT id, kind, run_key, attempt FROM task WHERE NOT EXISTS"
                   "   (SELECT 1 FROM sweep_task WHERE sweep_task.task = task.id)),"
                   " line (id, run_key, depth) AS"
                   " (SELECT id, run_key, 0 FROM orphan WHERE kind = 'train' UNION ALL"
-                  "  SELECT line.id, json_extract(run.run, '$.parent'), line.depth + 1"
+                  "  SELECT line.id, ifnull(json_extract(run.run, '$.parent'),"
+                  "                         json_extract(run.run, '$.init.run')), line.depth + 1"
                   "  FROM line JOIN run ON run.run_key = line.run_key"
-                  "  WHERE json_extract(run.run, '$.parent') IS NOT NULL),"
+                  "  WHERE ifnull(json_extract(run.run, '$.parent'),"
+                  "               json_extract(run.run, '$.init.run')) IS NOT NULL),"
                   " train (id, depth) AS (SELECT id, max(depth) FROM line GROUP BY id)"
                   " SELECT orphan.id FROM orphan LEFT JOIN train ON train.id = orphan.id"
                   " ORDER BY orphan.kind = 'train', train.depth DESC, orphan.attempt,"

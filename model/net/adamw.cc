@@ -157,6 +157,9 @@ double LearningRate(const TrainConfig& train, std::int64_t t) {
   if (train.schedule.name == ScheduleKind::kConstant) return optimizer.lr;
   const double done =
       static_cast<double>(t - n_warmup) / static_cast<double>(train.steps() - n_warmup);
+  if (train.schedule.name == ScheduleKind::kLinear) {
+    return optimizer.min_lr + (optimizer.lr - optimizer.min_lr) * (1.0 - done);
+  }
   return optimizer.min_lr +
          0.5 * (optimizer.lr - optimizer.min_lr) * (1.0 + std::cos(std::numbers::pi * done));
 }

@@ -61,6 +61,7 @@ class AdamW {
 // The learning rate of step t = 1 .. n_steps: lr t / w for t <= w (w warm-up steps), then
 //   cosine:   min_lr + (lr - min_lr) (1 + cos(pi (t - w) / (n_steps - w))) / 2;
 //             the last step has min_lr
+//   linear:   min_lr + (lr - min_lr) (n_steps - t) / (n_steps - w); the last step has min_lr
 //   constant: lr
 double LearningRate(const TrainConfig& train, std::int64_t t);
 

@@ -198,6 +198,49 @@ TEST_F(InterruptionTest, AnEncoderWhoseTrainerIsKilledHasTheNumbersOfOneThatWasN
   EXPECT_GE(std::stoi(resumed[1]), 25) << service.Logs();
 }
 
+// The fine-tuning starts from weights of another run, and goes on from a checkpoint of its own: its
+// optimizer, its place in the data and its positions are as if nothing had happened.
+TEST_F(InterruptionTest, APoseFineTuningWhoseTrainerIsKilledHasTheBitsOfOneThatWasNot) {
+  const SweepSize tuned = {.steps = 150, .positions = {"rope"}, .tuned = true};
+  const auto weights = [](const Service& one) {
+    return Query(one,
+                 "SELECT group_concat(json_extract(final_checkpoint, '$.sha256'), ' ') FROM"
+                 " (SELECT final_checkpoint FROM task WHERE kind = 'train' ORDER BY needs)");
+  };
+  const TempFolder calm_folder("calm-pose");
+  Service calm(calm_folder.path());
+  calm.ImportWords();
+  calm.WriteSweep("words", tuned);
+  std::string output;
+  ASSERT_EQ(calm.Client({"run", calm.At("words.yaml"), "-o", "json"}, &output), 0) << calm.Logs();
+  const std::string undisturbed = Service::NumbersOf(output);
+  ASSERT_EQ(Split(weights(calm), ' ').size(), 2u) << weights(calm);
+
+  service.WriteSweep("words", tuned);
+  Slowly();
+  service.Start();
+  Submit();
+  const auto tunes = [&] {
+    const std::vector<std::string> folders = service.AttemptFolders();
+    if (folders.empty()) return false;
+    const auto task = ReadFile(JoinPath(folders.back(), "task.json"));
+    return task.ok() && task->find("\"kind\":\"train\"") != std::string::npos &&
+           task->find("\"init\":{\"run\":") != std::string::npos;
+  };
+  ASSERT_TRUE(WaitUntil(kEndMs, [&] { return tunes() && Step() >= 30; })) << service.Logs();
+  const std::vector<TrainerProcess> trainers = service.Trainers();
+  ASSERT_EQ(trainers.size(), 1u) << service.Logs();
+  ASSERT_EQ(kill(trainers.front().pid, SIGKILL), 0);
+  AwaitState("SUCCEEDED");
+
+  EXPECT_EQ(service.Table("words"), undisturbed);
+  EXPECT_EQ(service.Stop(), (std::pair{0, 0})) << service.Logs();
+  EXPECT_EQ(weights(service), weights(calm));
+  const std::vector<std::string> resumed = Split(ResumedAt(), ' ');  // the base, then twice this
+  ASSERT_EQ(resumed.size(), 3u) << service.Logs();
+  EXPECT_GE(std::stoi(resumed[2]), 25) << service.Logs();
+}
+
 TEST_F(InterruptionTest, AfterCtrlCNothingOfOursRunsAndTheSameCommandGoesOn) {
   const int client = service.SpawnClient({"run", service.At("words.yaml")}, kSlowly);
   AwaitStep(30);

@@ -112,8 +112,9 @@ std::string SmallSweep(const std::string& name, const SweepSize& size) {
   return Str("apiVersion: longrun/v1\nkind: Sweep\nmetadata: {name: ", name,
              "}\n"
              "spec:\n"
-             "  model: {architecture: gpt2, n_layer: 1, n_head: 2, d_model: 32, causal: ",
-             size.encoder ? "false" : "true",
+             "  model: {architecture: ",
+             size.tuned ? "llama" : "gpt2",
+             ", n_layer: 1, n_head: 2, d_model: 32, causal: ", size.encoder ? "false" : "true",
              "}\n"
              "  matrix:\n"
              "    position: [",
@@ -133,7 +134,14 @@ std::string SmallSweep(const std::string& name, const SweepSize& size) {
              "    schedule: {name: cosine, warmup_tokens: 2560}\n"
              // Each best validation writes a checkpoint, beside those by the clock.
              "    validate: {every: 6400, tokens: 1024}\n"
-             "    checkpoint: {every: 1s, keep: 2}\n"
+             "    checkpoint: {every: 1s, keep: 2}\n",
+             size.tuned ? "  stages:\n"
+                          "    - name: pose\n"
+                          "      train:\n"
+                          "        positions: {method: pose, target_length: 128}\n"
+                          "        extend: {method: pi, factor: 4}\n"
+                          "        optimizer: {lr: 1.0e-3}\n"
+                        : "",
              "  evaluate:\n"
              "    - ",
              size.encoder

@@ -32,6 +32,7 @@ struct SweepSize {
   std::int64_t steps = 0;
   std::vector<std::string> positions = {"cable", "rope"};
   bool encoder = false;  // a masked language model, scored by pseudo-perplexity
+  bool tuned = false;    // a rotary model, and its fine-tuning at positions of PoSE
 };
 // A model that learns to spell a little: a step takes milliseconds.
 std::string SmallSweep(const std::string& name, const SweepSize& size);

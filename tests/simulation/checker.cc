@@ -381,8 +381,11 @@ void SimChecker::OnRemovalConfirmed(const std::string& sweep_id) {
 void SimChecker::OnRetryAsked(const std::vector<std::string>& tasks) {
   for (const std::string& id : tasks) {
     never_to_start_.erase(id);
-    // What cannot do without its training takes it along.
-    never_to_start_.erase(store_.tasks.at(id).needs);
+    // What cannot do without a training takes it along, and what that one needs.
+    for (std::string needs = store_.tasks.at(id).needs; !needs.empty();
+         needs = store_.tasks.at(needs).needs) {
+      never_to_start_.erase(needs);
+    }
   }
 }
 

@@ -155,6 +155,7 @@ struct Applier {
     }
     for (const auto& [key, run] : store.runs) {
       if (run.run.parent == run_key) return "a run that another continues is dropped";
+      if (run.run.BaseKey() == run_key) return "a run that another starts from is dropped";
     }
     return store.runs.erase(run_key) == 1 ? "" : "an unknown run is dropped";
   }
@@ -205,9 +206,10 @@ std::vector<std::string> FoldedStore::OrphanTasks() const {
   std::vector<std::pair<std::int64_t, std::string>> ordered;
   for (const auto& [id, task] : tasks) {
     if (HasSweep(id)) continue;
-    std::int64_t n_before = 0;  // runs that its run goes on from, and itself
-    for (auto run = runs.find(task.run_key); run != runs.end();
-         run = runs.find(run->second.run.parent)) {
+    std::int64_t n_before = 0;  // runs that its run goes on or starts from, and itself
+    for (auto run = runs.find(task.run_key); run != runs.end();) {
+      const Run& one = run->second.run;
+      run = runs.find(one.parent.empty() ? one.BaseKey() : one.parent);
       n_before += 1;
     }
     ordered.emplace_back(task.kind == TaskKind::kTrain ? -n_before : INT64_MIN, id);

@@ -35,6 +35,8 @@ struct SampleSweep {
   RetryPolicy retry = {};
   std::vector<std::string> variants = {""};  // rows that each cell owes
   bool goes_on = false;  // each run from the one of its seed, to twice the tokens
+  // After each run one that starts from its final weights; or, as a sweep of its own, only that.
+  bool tunes = false, only_tunes = false;
 };
 
 inline Sweep MakeSweep(const SampleSweep& sample) {
@@ -43,13 +45,17 @@ inline Sweep MakeSweep(const SampleSweep& sample) {
   sweep.priority = sample.priority;
   sweep.device_kind = sample.device_kind;
   sweep.retry = sample.retry;
-  for (const std::int64_t seed : sample.seeds) {
+  const auto add = [&](std::int64_t seed, bool is_tuned) {
     PlannedRun planned;
     planned.run = SampleRun(seed);
     planned.run_key = Sha256Hex(Str("run ", seed));
     if (sample.goes_on) {
       planned.run.parent = std::exchange(planned.run_key, Sha256Hex(Str("run ", seed, " goes on")));
       planned.run.train.tokens *= 2;
+    }
+    if (is_tuned) {
+      planned.run.init =
+          RunInit{.run = std::exchange(planned.run_key, Sha256Hex(Str("run ", seed, " tuned")))};
     }
     planned.dataset_name = "novels";
     PlannedEvaluation evaluation;
@@ -64,6 +70,10 @@ inline Sweep MakeSweep(const SampleSweep& sample) {
     }
     if (!evaluation.cells.empty()) planned.evaluations.push_back(std::move(evaluation));
     sweep.runs.push_back(std::move(planned));
+  };
+  for (const std::int64_t seed : sample.seeds) {
+    if (!sample.only_tunes) add(seed, /*is_tuned=*/false);
+    if (sample.tunes || sample.only_tunes) add(seed, /*is_tuned=*/true);
   }
   return sweep;
 }

@@ -122,6 +122,13 @@ StepResult SimServer::StepOnce(const SchedulerEvent& event) {
     result.writes.emplace_back(DropSweep{.sweep_id = removed->sweep_id});
     return result;
   }
+  if (world_.mutation == Mutation::kBasesForgotten) {
+    if (const auto* const sweep = std::get_if<SweepSubmitted>(&event)) {
+      SweepSubmitted without = *sweep;
+      for (PlannedRun& run : without.sweep.runs) run.run.init.reset();
+      return Step(state_, std::move(without), world_.now, world_.WallMs());
+    }
+  }
   std::map<std::string, std::string> parents;
   if (world_.mutation == Mutation::kParentsForgotten &&
       std::holds_alternative<GarbageWanted>(event)) {
@@ -322,6 +329,7 @@ void SimServer::RemoveRule(SchedulerEvent& event) {
     case Mutation::kPutFirstIgnored:
     case Mutation::kRemovedEarly:
     case Mutation::kRefreshForgets:
+    case Mutation::kBasesForgotten:
     case Mutation::kParentsForgotten:
       return;
   }

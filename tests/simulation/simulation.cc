@@ -20,7 +20,7 @@ struct UserSweep {
   std::string id;
   SampleSweep sample;
   bool unwanted = false;  // cancelled, and perhaps removed
-  bool refused = false;   // what it goes on from was not there
+  bool refused = false;   // what it goes on or starts from was not there
 };
 
 // Asks one thing after the other, each again until it was told that it is done, or refused.
@@ -195,6 +195,9 @@ class Simulation {
         {.id = "sweep-b", .sample = {.seeds = {2, 3}, .context_lengths = {128, 256}}},
         {.id = "sweep-c", .sample = {.seeds = {1, 4}, .context_lengths = {64}, .priority = 5}},
         {.id = "sweep-d", .sample = {.seeds = {4}, .context_lengths = {64}, .goes_on = true}},
+        // The first runs are those of other sweeps, which may be cancelled and removed.
+        {.id = "sweep-e", .sample = {.seeds = {1, 3}, .context_lengths = {64}, .tunes = true}},
+        {.id = "sweep-f", .sample = {.seeds = {2}, .context_lengths = {64}, .only_tunes = true}},
     };
     for (UserSweep& sweep : sweeps_) sweep.sample.retry = retry;
   }
@@ -209,7 +212,8 @@ class Simulation {
   void PlanUsers() {
     for (UserSweep& sweep : sweeps_) {
       // What goes on from a run of others comes when that may have ended.
-      const Instant earliest = sweep.sample.goes_on ? 60'000 : 0;
+      const bool is_later = sweep.sample.goes_on || sweep.sample.only_tunes;
+      const Instant earliest = is_later ? 60'000 : 0;
       world_.After(earliest + world_.Between(0, 120'000), [this, &sweep] { Submit(sweep); });
       if (world_.random.Chance(0.3)) {  // the same again
         world_.After(world_.Between(0, 150'000), [this, &sweep] {
@@ -381,12 +385,13 @@ class Simulation {
     world_.After(5000, [this] { Finish(); });
   }
 
-  // A run that goes on from another is, when that one is there.
+  // A run that goes on from another, or starts from its weights, is, when that one is there.
   bool IsWanted(const UserSweep& sweep) const {
     if (sweep.unwanted) return false;
     if (!sweep.refused) return true;
-    const Sweep asked = MakeSweep(sweep.sample);
-    const auto training = server_.store().tasks.find(TrainTaskKey(asked.runs.front().run.parent));
+    const longrun::Run run = MakeSweep(sweep.sample).runs.front().run;
+    const auto training =
+        server_.store().tasks.find(TrainTaskKey(run.parent.empty() ? run.BaseKey() : run.parent));
     return training != server_.store().tasks.end() && training->second.final_checkpoint.has_value();
   }
 
@@ -427,7 +432,12 @@ class Simulation {
 
   void CheckDiverged(const PlannedRun& run) {
     const Task& task = server_.store().tasks.at(TrainTaskKey(run.run_key));
-    if (task.state != TaskState::kFailed || !task.reason.starts_with("diverged")) {
+    const bool is_told =
+        run.run.BaseKey().empty()
+            ? task.state == TaskState::kFailed && task.reason.starts_with("diverged")
+            : task.state == TaskState::kSkipped &&
+                  task.reason.find("failed: diverged") != std::string::npos;
+    if (!is_told) {
       world_.Violate(Str("I-35: a run that diverges is ", EnumName(task.state), ": ", task.reason));
     }
   }
@@ -435,9 +445,7 @@ class Simulation {
   void CheckCell(const PlannedRun& run, const ExpectedCell& cell) {
     const FoldedStore& store = server_.store();
     const Task& task = store.tasks.at(store.cells.at(cell.cell));
-    const std::string& began = run.run.parent.empty() ? run.run_key : run.run.parent;
-    const double truth =
-        EvaluatedValue(TrainedValue(began, SimStepsOf(run.run)), cell.context_length);
+    const double truth = EvaluatedValue(FinalValue(run.run_key, run.run), cell.context_length);
     int n_rows = 0;
     for (const StoredRecord& row : store.records.at(task.result_attempt)) {
       const auto* const result = row.record.As<ResultRecord>();

@@ -61,6 +61,7 @@ TEST(SimulationTest, EveryPromiseIsKeptUnderFaults) {
                                  "told again after its end",
                                  "refresh begun",
                                  "refresh complete",
+                                 "started from another run",
                                  "backup restored"}) {
     EXPECT_GT(total.fired[name], 0) << name << " never happened";
   }

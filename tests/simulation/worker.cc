@@ -291,7 +291,11 @@ void SimWorker::Launch(const SendStart& start) {
     folder.step = checkpoint.step;
     folder.value = checkpoint.value;
   }
-  if (task.kind == TaskKind::kEvaluate) folder.step = 0;
+  if (task.init) folder.step = 0;
+  if (task.init && task.kind == TaskKind::kTrain) {
+    world_.stats.fired["started from another run"] += 1;
+    folder.value = BegunValue(task.run_key, folder.value);
+  }
   const Json resume = task.resume ? task.resume->ToJson() : Json();
   folder.journal.Append(RecordKind::kAttempt, {{"task", task.task}, {"resume", resume}});
   folders_.emplace(task.attempt, std::move(folder));

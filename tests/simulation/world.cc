@@ -23,6 +23,7 @@ const std::vector<MutationRow>& Mutations() {
       {Mutation::kRefreshForgets, "refreshforgets"},
       {Mutation::kEpochFloorLost, "epochfloorlost"},
       {Mutation::kParentsForgotten, "parentsforgotten"},
+      {Mutation::kBasesForgotten, "basesforgotten"},
   };
   return rows;
 }
@@ -79,10 +80,29 @@ std::uint64_t NextValue(std::uint64_t value, std::int64_t step) {
   return Sm64(value ^ Sm64(static_cast<std::uint64_t>(step)));
 }
 
-std::uint64_t TrainedValue(const std::string& run_key, std::int64_t step) {
-  std::uint64_t value = Fnv1a64(run_key);
-  for (std::int64_t s = 1; s <= step; ++s) value = NextValue(value, s);
+namespace {
+
+std::uint64_t ValueAfter(std::uint64_t value, std::int64_t n_steps) {
+  for (std::int64_t s = 1; s <= n_steps; ++s) value = NextValue(value, s);
   return value;
+}
+
+}  // namespace
+
+std::uint64_t TrainedValue(const std::string& run_key, std::int64_t step) {
+  return ValueAfter(Fnv1a64(run_key), step);
+}
+
+std::uint64_t BegunValue(const std::string& run_key, std::uint64_t weights) {
+  return weights ^ Fnv1a64(run_key);
+}
+
+std::uint64_t FinalValue(const std::string& run_key, const Run& run) {
+  const std::string base = run.BaseKey();
+  if (base.empty()) {
+    return TrainedValue(run.parent.empty() ? run_key : run.parent, SimStepsOf(run));
+  }
+  return ValueAfter(BegunValue(run_key, TrainedValue(base, kSimSteps)), SimStepsOf(run));
 }
 
 std::int64_t SimStepsOf(const Run& run) { return run.parent.empty() ? kSimSteps : 2 * kSimSteps; }

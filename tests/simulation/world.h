@@ -40,6 +40,7 @@ enum class Mutation {
   kEpochFloorLost,    // what was collected leaves no trace in the epochs that follow
   kRefreshForgets,    // what is measured again has no numbers until then
   kParentsForgotten,  // garbage is collected without asking which runs others go on from
+  kBasesForgotten,    // a run that is to start from another's weights starts from its own
 };
 struct MutationRow {
   Mutation mutation;
@@ -103,6 +104,9 @@ struct World {
 
 // What training and evaluating give, by definition: the oracle.
 std::uint64_t TrainedValue(const std::string& run_key, std::int64_t step);
+std::uint64_t FinalValue(const std::string& run_key, const Run& run);
+// What a run begins with that starts from other weights: as new for each run.
+std::uint64_t BegunValue(const std::string& run_key, std::uint64_t weights);
 std::uint64_t NextValue(std::uint64_t value, std::int64_t step);
 std::int64_t SimStepsOf(const Run& run);
 double EvaluatedValue(std::uint64_t trained, std::int64_t context_length);

@@ -168,9 +168,10 @@ TEST(AdviceTest, AWordInThePlaceOfAMapIsToldWhatThereIs) {
             "expected a map, found \"cosine\"; write `{name: cosine}`");
   EXPECT_EQ(error("spec.train.schedule", "cosin"),
             "expected a map, found \"cosin\"; write `{name: cosine}`");
-  EXPECT_EQ(error("spec.train.schedule", "linear"),
-            "expected a map, found \"linear\"; the map's keys are \"name\", \"warmup_tokens\", and "
-            "\"name\" is one of cosine, constant");
+  EXPECT_EQ(
+      error("spec.train.schedule", "inverse"),
+      "expected a map, found \"inverse\"; the map's keys are \"name\", \"warmup_tokens\", and "
+      "\"name\" is one of cosine, constant, linear");
   EXPECT_EQ(error("spec.model", "micro"), "expected a map, found \"micro\"; write `{size: micro}`");
 }
 

@@ -173,16 +173,19 @@ TEST(EvaluationDocsTest, TheExamplesOfExtensionsAreSweeps) {
     const std::string spec = page.substr(at, page.find("```", at) - at);
     Result<Sweep> sweep =
         ParseSweep(Str("apiVersion: longrun/v1\nkind: Sweep\nmetadata: {name: small}\n", spec,
-                       "  model: {size: micro}\n  train: {tokens: 614400, batch_tokens: 1024}\n"),
+                       "  model: {architecture: llama, size: micro}\n"
+                       "  train: {tokens: 614400, batch_tokens: 1024}\n"),
                    "sweep.yaml", {}, Austen());
     ASSERT_TRUE(sweep.ok()) << spec << sweep.status().message();
     sweeps.push_back(std::move(sweep).value());
   }
-  ASSERT_EQ(sweeps.size(), 2u);
+  ASSERT_EQ(sweeps.size(), 3u);
   ASSERT_EQ(sweeps[0].runs.size(), 1u);
   EXPECT_EQ(sweeps[0].runs[0].evaluations.size(), 4u);
   ASSERT_EQ(sweeps[1].runs.size(), 3u);
   EXPECT_EQ(NumberOfPositions(sweeps[1].runs[1].run.train.positions), 1024);
+  ASSERT_EQ(sweeps[2].runs.size(), 3u);
+  EXPECT_EQ(sweeps[2].runs[2].run.BaseKey(), sweeps[2].runs[0].run_key);
 }
 
 }  // namespace

@@ -168,6 +168,14 @@ void Complete(const Inputs& inputs, bool has_init, Json& json, ErrorList& errors
   json.emplace("numerics", kNumericsVersion);
   if (inputs.init) return AddInit(*inputs.init, json, errors);
   if (!has_init && !json.contains("init")) return;
+  const bool is_of_run = !has_init && json["init"].is_object() && json["init"].contains("run");
+  if (is_of_run && !inputs.checkpoint) {
+    errors.Add(Status(Code::kInvalidArgument,
+                      Str("the run starts from the weights of run ", json["init"]["run"].dump(),
+                          ": its training begins in a sweep; here it can be resumed or evaluated "
+                          "from a checkpoint of its own")));
+  }
+  if (is_of_run) return;
   if (!has_init) {
     errors.Add(
         Status(Code::kInvalidArgument,

@@ -38,7 +38,7 @@ std::string NumberText(double value) { return std::isnan(value) ? "nan" : Str(va
 // The number of sequences per call of the network in validation: it depends only on the recipe, so
 // that a shape has one result.
 std::int64_t SequencesPerCall(const TrainConfig& train) {
-  return std::max<std::int64_t>(1, 4096 / train.train_length);
+  return std::max<std::int64_t>(1, 4096 / train.validation_length());
 }
 
 struct Best {
@@ -170,8 +170,8 @@ Status Trainer::Restore(const LoadedCheckpoint& checkpoint) {
   return Status();
 }
 
-// The validation curve scores the first tokens of the validation split in adjacent windows of the
-// train length: the same each time. The hidden tokens are also the same, in every run of one
+// The validation curve scores the first tokens of the validation split in adjacent windows: the same
+// each time. The hidden tokens are also the same, in every run of one
 // recipe: they are drawn with seed 0.
 Status Trainer::PrepareValidation(const Dataset& dataset) {
   const ValidateConfig& validate = run_.train.validate;
@@ -182,10 +182,10 @@ Status Trainer::PrepareValidation(const Dataset& dataset) {
   RETURN_IF_ERROR(split->Read(0, validation_tokens_));
   ASSIGN_OR_RETURN(
       validation_windows_,
-      PlanNonOverlap({.n_tokens = n_tokens, .context_length = run_.train.train_length}));
+      PlanNonOverlap({.n_tokens = n_tokens, .context_length = run_.train.validation_length()}));
   if (!masking_) return Status();
   const Masking masking(run_.train.mask, 0, MaskStream::kValidation, IdsOfText(dataset));
-  const auto length = static_cast<std::size_t>(run_.train.train_length);
+  const auto length = static_cast<std::size_t>(run_.train.validation_length());
   validation_masked_.reserve(validation_windows_.size());
   for (const Window& window : validation_windows_) {
     validation_masked_.push_back(
@@ -507,10 +507,14 @@ Result<TrainStart> LoadStart(const TaskFile& task) {
   start.config.model = run.model;
   start.config.extension = run.train.extension;
   if (task.init) {
-    ASSIGN_OR_RETURN(StartWeights imported, LoadImported(*task.init, run));
-    start.config = std::move(imported.config);
-    RETURN_IF_ERROR(SetExtension(run.train.extension, start.config).In("train.extend"));
-    start.parameters = std::move(imported.parameters);
+    const bool is_imported = run.init->is_imported();
+    ASSIGN_OR_RETURN(StartWeights weights,
+                     is_imported ? LoadImported(*task.init, run) : LoadBase(*task.init, run));
+    start.config = std::move(weights.config);
+    if (is_imported) {
+      RETURN_IF_ERROR(SetExtension(run.train.extension, start.config).In("train.extend"));
+    }
+    start.parameters = std::move(weights.parameters);
     start.initial_weights = ParametersSha256(start.parameters);
     return start;
   }

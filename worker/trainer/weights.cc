@@ -6,6 +6,7 @@
 
 #include "base/str.h"
 #include "model/hugging_face/manifest.h"
+#include "model/net/checkpoint.h"
 #include "model/net/model_folder.h"
 
 namespace longrun::trainer {
@@ -57,6 +58,16 @@ Result<StartWeights> LoadImported(const CheckpointRef& init, const Run& run) {
   // Only rope has an extension.
   if (run.model.position.method != "rope") imported.config.extension = Json();
   return imported;
+}
+
+Result<StartWeights> LoadBase(const CheckpointRef& init, const Run& run) {
+  RETURN_IF_ERROR(VerifyCheckpointFolder(init.checkpoint, init.sha256).status());
+  ASSIGN_OR_RETURN(ModelFolder folder, LoadModelFolder(init.checkpoint));
+  if (folder.config.model.ToJson() != run.model.ToJson()) return OfAnotherModel(init.checkpoint);
+  StartWeights base = {.config = folder.config, .parameters = std::move(folder.parameters)};
+  base.config.model = run.model;
+  if (!run.train.extension.is_null()) base.config.extension = run.train.extension;
+  return base;
 }
 
 Status SetExtension(const Json& extension, NetConfig& net) {

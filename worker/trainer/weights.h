@@ -1,5 +1,5 @@
 // The network with which a task starts, unless it starts with random weights: a checkpoint of the
-// run, or the imported model from which the run starts.
+// run, or the imported model or the other run from which the run starts.
 #pragma once
 
 #include <string>
@@ -24,6 +24,10 @@ struct StartWeights {
 // The weights of an imported model for the run: its body unchanged; the tensors of its position
 // method if the run has that method, else new ones from the run's seed, like random weights.
 Result<StartWeights> LoadImported(const CheckpointRef& init, const Run& run);
+
+// The weights of the final checkpoint of the run from which this one starts, and nothing else of
+// it. An extension of its training gives way to the run's own, if that has one.
+Result<StartWeights> LoadBase(const CheckpointRef& init, const Run& run);
 
 // Sets a resolved extension (null: leaves the network as it is); config.json must not have one.
 Status SetExtension(const Json& extension, NetConfig& net);

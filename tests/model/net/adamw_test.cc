@@ -80,5 +80,22 @@ TEST(LearningRateTest, WarmsUpLinearlyAndEndsAtItsMinimum) {
   EXPECT_DOUBLE_EQ(LearningRate(train, 19073), 6e-4);
 }
 
+// DeepSpeed's WarmupDecayLR as PoSE's scripts use it: 10 steps of warm-up to 2e-5, then straight to 0
+// at step 1000; here also to a rate above 0.
+TEST(LearningRateTest, FallsLinearlyToItsMinimum) {
+  TrainConfig train = {.train_length = 2048, .tokens = 1000LL * 131072, .batch_tokens = 131072};
+  train.schedule = {.name = ScheduleKind::kLinear, .warmup_tokens = 10LL * 131072};
+  train.optimizer.lr = 2e-5;
+  train.optimizer.min_lr = 0;
+  EXPECT_DOUBLE_EQ(LearningRate(train, 5), 1e-5);
+  EXPECT_DOUBLE_EQ(LearningRate(train, 10), 2e-5);
+  EXPECT_DOUBLE_EQ(LearningRate(train, 11), 2e-5 * 989 / 990);
+  EXPECT_DOUBLE_EQ(LearningRate(train, 505), 1e-5);
+  EXPECT_DOUBLE_EQ(LearningRate(train, 1000), 0);
+  train.optimizer.min_lr = 4e-6;
+  EXPECT_DOUBLE_EQ(LearningRate(train, 505), 1.2e-5);
+  EXPECT_DOUBLE_EQ(LearningRate(train, 1000), 4e-6);
+}
+
 }  // namespace
 }  // namespace longrun
