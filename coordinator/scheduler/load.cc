@@ -37,12 +37,13 @@ bool HasSweep(const State& state, const std::string& task) {
 
 bool FailedForGood(const State& state, const Task& task) {
   if (task.state == TaskState::kSucceeded) return false;
-  const Task* failed = &task;  // or the one that it needs, which may have been skipped itself
+  const Task* failed =
+      &task;  // or the one that it needs, which may have been skipped or cancelled itself
   while (true) {
     const auto needed = state.tasks.find(failed->needs);
     if (needed == state.tasks.end()) break;
     const TaskState of_needed = needed->second.state;
-    if (of_needed != TaskState::kFailed && of_needed != TaskState::kSkipped) break;
+    if (!IsTerminal(of_needed) || of_needed == TaskState::kSucceeded) break;
     failed = &needed->second;
   }
   const auto attempt = state.attempts.find(failed->attempt);
