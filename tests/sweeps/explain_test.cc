@@ -244,7 +244,8 @@ TEST(ExplainTest, EachExampleOfAScalarKeyIsAValueThatTheKeyTakes) {
     if (row.kind == KeyRow::Kind::kLabels || row.kind == KeyRow::Kind::kPosition ||
         row.kind == KeyRow::Kind::kPoints || row.kind == KeyRow::Kind::kEvaluations ||
         row.kind == KeyRow::Kind::kExtensions || row.kind == KeyRow::Kind::kClaims ||
-        row.kind == KeyRow::Kind::kSchedule || row.kind == KeyRow::Kind::kExtension) {
+        row.kind == KeyRow::Kind::kSchedule || row.kind == KeyRow::Kind::kExtension ||
+        row.kind == KeyRow::Kind::kInit || row.kind == KeyRow::Kind::kStages) {
       continue;  // not scalars
     }
     const Result<Json> value = TypeValue(row, *node);

@@ -585,7 +585,9 @@ TEST(PivotTest, EachModelOnEachTextIsOneTable) {
     for (std::size_t c = 0; c < 3; ++c) {
       const PivotCell& cell = tables[0].rows.at(r).cells.at(c);
       ASSERT_EQ(cell.value.has_value(), expected[r][c] > 0) << r << c;
-      if (cell.value) EXPECT_NEAR(*cell.value, expected[r][c], 1e-9);
+      if (cell.value) {
+        EXPECT_NEAR(*cell.value, expected[r][c], 1e-9);
+      }
     }
   }
   // Models that read the same text are compared, whatever they were trained on.
