@@ -107,8 +107,8 @@ std::optional<ParamError> TakeTextTokens(const Protocol& protocol, const Dataset
   return std::nullopt;
 }
 
-// For a protocol that scores the beginnings of documents: an error if no document is long enough for
-// a length. Where the documents cannot be read, the evaluation itself finds out.
+// For a protocol that scores the beginnings of documents: an error if no document is long enough
+// for a length. Where the documents cannot be read, the evaluation itself finds out.
 std::optional<ParamError> CheckDocuments(const Protocol& protocol, const DatasetShape& dataset,
                                          const Json& params) {
   if (!protocol.reads_prefixes || dataset.documents == nullptr) return std::nullopt;

@@ -1,12 +1,12 @@
 // The NLL of the first L targets of each document, by one pass over the document: GALI's perplexity
-// on PG-19 (arXiv:2502.02659, AcademyCityL/GALI). x_0 is a begin-of-text token, or without `bos` the
-// document's first token; x_1, x_2, ... are the tokens after it.
+// on PG-19 (arXiv:2502.02659, AcademyCityL/GALI). x_0 is a begin-of-text token, or without `bos`
+// the document's first token; x_1, x_2, ... are the tokens after it.
 //
 //   losses of a document    -ln p(x_m | x_0 .. x_(m-1)),  m = 1, 2, ...
 //   scored at L             the first L losses of every document that has so many
 //
-// A target sees all earlier tokens of its document. All windows of a document begin where it begins,
-// so that one pass serves all of them, and all lengths (prefix_pass.h).
+// A target sees all earlier tokens of its document. All windows of a document begin where it
+// begins, so that one pass serves all of them, and all lengths (prefix_pass.h).
 //
 // compat gali has two quirks of the authors' code:
 //   - A document counts if it is at most 20 losses short of L, and its sum is divided by L all the

@@ -1,7 +1,7 @@
 // One pass of a model over the beginning of a document gives the NLLs of all windows that begin
-// there, at every length of a task: each document is read once, as far as the longest length needs.
-// A model that reads a prefix differently in a longer text (LanguageModel::SharesPrefixes) makes one
-// pass per length. The numbers are the same to the bit either way.
+// there, at every length of a task: each document is read once, as far as the longest length
+// needs. A model that reads a prefix differently in a longer text (LanguageModel::SharesPrefixes)
+// makes one pass per length. The numbers are the same to the bit either way.
 #pragma once
 
 #include <cstdint>

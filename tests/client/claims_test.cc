@@ -329,7 +329,7 @@ TEST(ClaimsTest, AClaimAboutRetrievalIsNotAboutItsBaseline) {
   ASSERT_EQ(judged("").comparisons.size(), 1u);
   EXPECT_NEAR(judged("").comparisons[0].effect.value_or(0.0), -0.5, 1e-12);
   EXPECT_EQ(judged(", where: extension=window").error,
-            "spec.claims[0].below: \"alibi\" is not a value of position; it has rope");
+            "spec.claims[0].below: \"alibi\" is not a value of position; its values are rope");
 }
 
 TEST(ClaimsTest, SpeedsAreRatiosOverSeeds) {

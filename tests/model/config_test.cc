@@ -391,8 +391,8 @@ TEST(TrainConfigTest, JsonIsReadStrictly) {
   EXPECT_EQ(message([](Json& json) { json["optimizer"]["name"] = "sgd"; }),
             "train.optimizer.name: expected one of adamw, found \"sgd\"");
   EXPECT_EQ(message([](Json& json) { json["schedule"]["name"] = "consine"; }),
-            "train.schedule.name: expected one of cosine, constant, found \"consine\"; did you "
-            "mean \"cosine\"?");
+            "train.schedule.name: expected one of cosine, constant, linear, found \"consine\"; did "
+            "you mean \"cosine\"?");
   EXPECT_EQ(message([](Json& json) { json["precision"] = 16; }),
             "train.precision: expected a string, found 16");
 }

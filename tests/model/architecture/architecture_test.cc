@@ -429,7 +429,7 @@ TEST(ArchitectureTest, TheBaseOfRopeMayBeSpelledInThreeWaysThatAgree) {
             "10000; give "
             "rotary_emb_base");
   EXPECT_TRUE(Has(ErrorOf({{"model_type", "gpt_neox"}, {"partial_rotary_factor", 0.5}}),
-                  "partial_rotary_factor 0.5 without rotary_pct"));
+                  "partial_rotary_factor 0.5 has no effect without rotary_pct"));
 }
 
 TEST(ArchitectureTest, TheBaseOfRopeInsideAScalingCounts) {
