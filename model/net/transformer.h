@@ -72,7 +72,7 @@ class Transformer {
   // that begins with the tokens up to it, if the texts are read in the same parts by HiddenBehind.
   bool SharesPrefixes(std::int64_t n_tokens) const;
   // The most tokens that fit the model's position table; nullopt: any number.
-  std::optional<std::int64_t> length_max() const { return terms_.length_max; }
+  std::optional<std::int64_t> length_max() const;
   // kUnimplemented under an extension that places keys (Extension::read).
   Status CheckGradients() const;
   // kUnimplemented unless a rotation is all that tells this network a token's position.
