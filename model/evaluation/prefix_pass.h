@@ -30,8 +30,8 @@ class PrefixStore {
 struct PrefixTask {
   // Every window begins where one of them does. In order.
   std::span<const TextSpan> documents = {};
-  // How many targets of a document, counted from its first one, the windows need; a shorter document
-  // has fewer.
+  // How many targets of a document, counted from its first one, the windows need; a shorter
+  // document has fewer.
   std::int64_t n_targets = 0;
   // The same for all lengths of the task. A pass reads as far as the largest of them that the model
   // can read.

@@ -21,7 +21,7 @@
 //   r = fraction of bf16(bf16(ceil(position[i])) - bf16(position[j]))
 //
 // which depends on the query, too. The keys are rotated to the same positions as before. A bf16
-// number of at least 128 is whole, so that r is 0 if ceil(position[i]) >= 256 or position[j] >= 128.
+// number of at least 128 is whole, so r is 0 if ceil(position[i]) >= 256 or position[j] >= 128.
 // If L0 - W >= 256, a chunk of at most W tokens interpolates nothing.
 //
 // noise: random numbers in the scores with r != 0 (reading.h), with T tokens of the text so far as

@@ -90,7 +90,7 @@ std::int64_t Transformer::CachedLengthMax() const {
 
 bool Transformer::SharesPrefixes(std::int64_t n_tokens) const {
   const std::int64_t longest_cached = CachedLengthMax();
-  // A rotation with growth counts from the middle of the cache, so its rounding depends on the text.
+  // A rotation with growth counts from the middle of the cache: its rounding depends on the text.
   const bool has_growth = terms_.rotation && !terms_.rotation->growth.empty();
   return config_.model.causal && !has_growth && (longest_cached == 0 || n_tokens <= longest_cached);
 }

@@ -170,9 +170,9 @@ Status Trainer::Restore(const LoadedCheckpoint& checkpoint) {
   return Status();
 }
 
-// The validation curve scores the first tokens of the validation split in adjacent windows: the same
-// each time. The hidden tokens are also the same, in every run of one
-// recipe: they are drawn with seed 0.
+// The validation curve scores the first tokens of the validation split in adjacent windows: the
+// same each time. The hidden tokens are also the same, in every run of one recipe: they are drawn
+// with seed 0.
 Status Trainer::PrepareValidation(const Dataset& dataset) {
   const ValidateConfig& validate = run_.train.validate;
   if (validate.every == 0) return Status();

@@ -414,8 +414,8 @@ TEST_F(PerplexityTest, LengthsThatShareWorkHaveTheNumbersOfLengthsThatDoNot) {
 
 // ---- one pass for all lengths ------------------------------------------------------------------
 
-// The toy model with some more for each token id. It shares prefixes of at most `shared_max` targets
-// and reads at most `length_max` tokens.
+// The toy model with some more for each token id. It shares prefixes of at most `shared_max`
+// targets and reads at most `length_max` tokens.
 class PrefixToy final : public LanguageModel {
  public:
   explicit PrefixToy(std::int64_t shared_max = 1000, std::int64_t length_max = 1000)

@@ -80,8 +80,8 @@ TEST(LearningRateTest, WarmsUpLinearlyAndEndsAtItsMinimum) {
   EXPECT_DOUBLE_EQ(LearningRate(train, 19073), 6e-4);
 }
 
-// DeepSpeed's WarmupDecayLR as PoSE's scripts use it: 10 steps of warm-up to 2e-5, then straight to 0
-// at step 1000; here also to a rate above 0.
+// DeepSpeed's WarmupDecayLR as PoSE's scripts use it: 10 steps of warm-up to 2e-5, then straight to
+// 0 at step 1000; here also to a rate above 0.
 TEST(LearningRateTest, FallsLinearlyToItsMinimum) {
   TrainConfig train = {.train_length = 2048, .tokens = 1000LL * 131072, .batch_tokens = 131072};
   train.schedule = {.name = ScheduleKind::kLinear, .warmup_tokens = 10LL * 131072};
