@@ -464,12 +464,21 @@ void Core::Deliver(const SendStart& start) {
   }
   const std::shared_ptr<SessionSink> sink = FindSession(start.session);
   if (sink == nullptr) return;
-  // Use the folders as registered now: datasets may have moved since the submission.
+  // Use the folders as registered now: datasets may have moved since the submission. One content may
+  // be registered under several names, of which some have moved.
   std::optional<EvaluatedDataset> read = EvaluatedDatasetOf(task.evaluation);
-  for (const DatasetRow& dataset : datasets()) {
-    if (dataset.info.digest == start.dataset_digest) message.dataset_path = dataset.folder;
-    if (read && dataset.info.digest == read->digest) read->path = dataset.folder;
+  const auto registered = [&](const std::string& digest) {
+    std::string folder;
+    for (const DatasetRow& dataset : datasets()) {
+      if (dataset.info.digest != digest) continue;
+      if (folder.empty() || !PathExists(folder)) folder = dataset.folder;
+    }
+    return folder;
+  };
+  if (std::string own = registered(start.dataset_digest); !own.empty()) {
+    message.dataset_path = std::move(own);
   }
+  if (read) read->path = registered(read->digest);
   if (read) task.evaluation = WithEvaluatedDataset(std::move(task.evaluation), *read);
   if (task.evaluation.is_object()) LocateFile(store_.folder(), task.evaluation);
   message.task_json = CanonicalJson(task.ToJson());

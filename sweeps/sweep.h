@@ -58,7 +58,7 @@ struct DatasetCatalogue {
   std::function<std::optional<DatasetInfo>(const std::string& name)> find;
   std::vector<std::string> names;
   // Finds a finished run, to be continued or to start from, and its key, by the key or the
-  // beginning of the key. The error says why there is none. If the function is not set, there are none.
+  // beginning of the key. The error says why there is none. Not set: there are none.
   std::function<Result<std::pair<std::string, Run>>(const std::string& run)> find_run = {};
   // Imported models, like datasets.
   std::function<std::optional<ModelInfo>(const std::string& name)> find_model = {};

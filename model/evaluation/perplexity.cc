@@ -485,7 +485,10 @@ double PerplexityTokensRead(const DatasetShape& dataset, const Json& params,
 
 // A pass over a document holds the keys and values of what it has read.
 bool HoldsKeys(const Json& params) {
-  return FindProtocol(params.at("protocol").get<std::string>()).reads_prefixes;
+  const std::string name = params.value("protocol", "");
+  return std::ranges::any_of(Protocols(), [&](const Protocol* protocol) {
+    return protocol->name == name && protocol->reads_prefixes;
+  });
 }
 
 bool HasPositions(const Json& params) {
