@@ -464,8 +464,8 @@ void Core::Deliver(const SendStart& start) {
   }
   const std::shared_ptr<SessionSink> sink = FindSession(start.session);
   if (sink == nullptr) return;
-  // Use the folders as registered now: datasets may have moved since the submission. One content may
-  // be registered under several names, of which some have moved.
+  // Use the folders as registered now: datasets may have moved since the submission. One content
+  // may be registered under several names, of which some have moved.
   std::optional<EvaluatedDataset> read = EvaluatedDatasetOf(task.evaluation);
   const auto registered = [&](const std::string& digest) {
     std::string folder;
