@@ -168,8 +168,13 @@ class Expander {
     }
     for (const std::vector<AxisValue>& included : spec_.include) {
       for (std::size_t a = 0; a < point.size(); ++a) point[a] = &included[a];
-      // A point that the product has already made is not added twice.
-      if (!points_.contains(NameOf(point))) AddRun(point);
+      // A point that the product has already made is not added twice, but stages may start from it.
+      const auto made = points_.find(NameOf(point));
+      if (made == points_.end()) {
+        AddRun(point);
+      } else if (!spec_.stages.empty() && StageOf(point) == nullptr) {
+        base_ = MakeBase(runs_[made->second].run_key, runs_[made->second].run);
+      }
     }
     if (runs_.empty() && problems_.empty()) {
       Report(PlaceOf("spec.exclude"), "spec.exclude: excludes every run: keep at least one");
@@ -361,7 +366,7 @@ class Expander {
       }
       AddWindowBaseline(point, resolved, extensions, planned);
     }
-    if (!spec_.include.empty()) points_.insert(NameOf(point));
+    if (!spec_.include.empty()) points_.emplace(NameOf(point), runs_.size());
     if (!spec_.stages.empty() && stage_ == nullptr) base_ = MakeBase(planned.run_key, planned.run);
     runs_.push_back(std::move(planned));
   }
@@ -1158,7 +1163,7 @@ class Expander {
   std::set<Problem> seen_;  // of problems and notes
   std::vector<PlannedRun> runs_;
   std::map<std::string, std::size_t> keys_;  // run key to index in runs_
-  std::set<std::string> points_;
+  std::map<std::string, std::size_t> points_;  // point to index in runs_
   std::map<std::string, std::vector<ResolvedEvaluation>> evaluations_;  // by dataset
   std::map<std::string, Base> bases_;  // by the value of model.init_from
   const StageSpec* stage_ = nullptr;   // of the point that is resolved; null: the base

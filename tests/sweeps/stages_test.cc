@@ -72,6 +72,27 @@ spec:
   longrun::Run known;
 };
 
+// A point of `include` that the product has made already is the base of its stages all the same.
+TEST_F(StagesTest, AnIncludedStageStartsFromTheBaseOfItsOwnPoint) {
+  const Result<Sweep> sweep = Parse({{"seed", "[1, 2]"}}, R"(
+  stages: [{name: long, train: {tokens: 8192}}]
+  exclude: [{seed: 1, stage: long}]
+  include: [{position: rope, train_length: 64, dataset: one, seed: 1}]
+)");
+  ASSERT_TRUE(sweep.ok()) << sweep.status().message();
+  const auto run_of = [&](int seed, const std::string& stage) -> const PlannedRun& {
+    const auto found = std::ranges::find_if(sweep->runs, [&](const PlannedRun& run) {
+      return run.axes.at("seed") == seed && run.axes.at("stage") == stage;
+    });
+    EXPECT_NE(found, sweep->runs.end()) << seed << stage;
+    return *found;
+  };
+  ASSERT_EQ(sweep->runs.size(), 4U);
+  for (const int seed : {1, 2}) {
+    EXPECT_EQ(run_of(seed, "long").run.init->run, run_of(seed, "base").run_key) << seed;
+  }
+}
+
 TEST_F(StagesTest, ARunFromAnotherHasItsModelAndAFreshTraining) {
   const longrun::Run run = Only(From());
   EXPECT_EQ(run.model.ToJson(), known.model.ToJson());
