@@ -109,11 +109,13 @@ std::string Legend(const PublishedComparison& comparison, const char* mark) {
   std::vector<std::string> parts;
   const auto has_interval = [](const PublishedLine& line) { return line.ours95.has_value(); };
   if (std::ranges::any_of(comparison.lines, has_interval)) {
-    parts.push_back(Str("of ours: ", comparison.error_legend));
+    parts.push_back(Str("our numbers: ", comparison.error_legend));
   }
-  if (HasApart(comparison)) parts.push_back(Str(mark, " theirs is outside the interval of ours"));
+  if (HasApart(comparison)) {
+    parts.push_back(Str(mark, " the published number is outside our interval"));
+  }
   if (comparison.published.reading_error > 0.0) {
-    parts.push_back(Str("theirs was read off a figure, with errors of up to ",
+    parts.push_back(Str("the published numbers were read from a figure, with errors of up to ",
                         comparison.published.reading_error));
   }
   return Join(parts, "   ");
@@ -142,8 +144,8 @@ std::string SettingsNote(const PublishedComparison& comparison) {
   if (comparison.published.settings.empty()) return "the published table names no settings";
   std::vector<std::string> parts;
   if (!comparison.absent.empty()) parts.emplace_back("–: the sweep has no such setting");
-  parts.push_back(comparison.equal.empty() ? "no setting is the same"
-                                           : Str("the same: ", NamesOf(comparison.equal)));
+  parts.push_back(comparison.equal.empty() ? "no setting agrees"
+                                           : Str("settings that agree: ", NamesOf(comparison.equal)));
   return Join(parts, "   ");
 }
 

@@ -254,13 +254,13 @@ cable     64                 64      10  12.00±0.24   1.200±0.024*
 cable     64                128      16  16.00±0.31    1.000±0.020
 alibi     64                 64      11           –
 2 of 3 published numbers have a counterpart in ours; 1 does not
-of ours: ± 95 % interval over the text   * theirs is outside the interval of ours   theirs was read off a figure, with errors of up to 0.05
+our numbers: ± 95 % interval over the text   * the published number is outside our interval   the published numbers were read from a figure, with errors of up to 0.05
 
 settings that differ
 setting        theirs  ours
 model.n_layer  16      3
 train.steps    5       –
-–: the sweep has no such setting   the same: dataset
+–: the sweep has no such setting   settings that agree: dataset
 
 source: somebody 2020, Table 1
 ours: perplexity by context length (validation, nonoverlap, austen)
@@ -276,14 +276,14 @@ notes: a note
 
 2 of 3 published numbers have a counterpart in ours; 1 does not
 
-of ours: ± 95 % interval over the text   \* theirs is outside the interval of ours   theirs was read off a figure, with errors of up to 0.05
+our numbers: ± 95 % interval over the text   \* the published number is outside our interval   the published numbers were read from a figure, with errors of up to 0.05
 
 | setting that differs | theirs | ours |
 | --- | --- | --- |
 | model.n_layer | 16 | 3 |
 | train.steps | 5 | – |
 
-–: the sweep has no such setting   the same: dataset
+–: the sweep has no such setting   settings that agree: dataset
 
 Source: somebody 2020, Table 1
 
