@@ -96,7 +96,7 @@ int Main(int argc, char** argv) {
   ServerOptions options;
   CLI::App app{
       "The coordinator of longrun: accepts sweeps, schedules their tasks onto workers, keeps "
-      "every result.\nIt stops cleanly at SIGTERM, and may be killed at any time."};
+      "every result.\nIt stops cleanly at SIGTERM, and it is safe to kill at any time."};
   const std::string version = Str("longrun-coordinator ", kVersion, " (", BuildCommit(), ")");
   app.set_version_flag("--version", version);
   app.add_option("--state", options.state_folder,

@@ -442,8 +442,8 @@ class Expander {
     };
     if (!spec_.trains) {
       return refuse(
-          "none measures imported models (train: none); to measure a run again, add "
-          "evaluations to its own sweep (`longrun reproduce` prints one)");
+          "a sweep with \"train: none\" can only measure imported models; to measure a run again, "
+          "add evaluations to its own sweep (`longrun reproduce` prints one)");
     }
     if (!spec_.find_run) return refuse("no runs are known here");
     auto found = spec_.find_run(wanted);
@@ -609,7 +609,8 @@ class Expander {
     for (const std::string_view name : missing.names) {
       const std::string path = Str("spec.model.", name);
       if (spec_.meant.contains(path)) continue;  // the unknown key has an error
-      Report(PlaceOf("spec.model"), Str(path, ": must be given if there is no size"));
+      Report(PlaceOf("spec.model"),
+             Str(path, ": must be given, since spec.model.size is not given"));
     }
     if (!missing.names.empty()) return;
     const Status known = model.SetArchitecture(given["architecture"].get<std::string>());

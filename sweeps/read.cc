@@ -639,7 +639,7 @@ class Reader {
     }
     if (name.text == kPlainPositions) {
       if (node.entries.size() > 1) {
-        Report(node.place, Str(path, ": plain has no parameters: write only plain"));
+        Report(node.place, Str(path, ": \"plain\" has no parameters: write only \"plain\""));
         return std::nullopt;
       }
       return Json(kPlainPositions);
@@ -1201,7 +1201,7 @@ class Reader {
     }
     if (name.text == kNoExtension) {
       if (node.entries.size() > 1) {
-        Report(node.place, Str(path, ": \"none\" has no parameters: write only none"));
+        Report(node.place, Str(path, ": \"none\" has no parameters: write only \"none\""));
         return std::nullopt;
       }
       return Json();

@@ -350,7 +350,7 @@ Finding CheckLocks(const MachineFacts& machine) {
   if (!info.ok()) {
     return Fail(Str("a coordinator uses the folder but does not answer: ", info.status().message()),
                 Str("find it with `fuser -v ", CoordinatorLockPath(machine.state),
-                    "` and end it: it may be killed at any time"));
+                    "` and end it: it is safe to kill at any time"));
   }
   return Ok(Str("the coordinator with pid ", info->pid(), " answers",
                 worker ? ", and a worker runs" : ""));

@@ -75,8 +75,8 @@ Status Register(CoordinatorParts& parts, const v1::RegisterModelRequest& request
   }
   if (request.source().size() > kSourceBytesMax || !IsUtf8(request.source())) {
     return Status(Code::kInvalidArgument,
-                  Str("the folder's name has ", request.source().size(),
-                      " bytes: expected at most ", kSourceBytesMax, " in UTF-8"));
+                  Str("the folder's name, of ", request.source().size(),
+                      " bytes, must be valid UTF-8 of at most ", kSourceBytesMax, " bytes"));
   }
   ASSIGN_OR_RETURN(Manifested manifested, ReadManifested(parts.artifacts, request.sha256()));
   RETURN_IF_ERROR(ConfigOf(manifested.config_json).status());

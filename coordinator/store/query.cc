@@ -319,7 +319,8 @@ Result<Prepared> Prepare(sqlite3* db, const std::string& sql, const Guard& guard
     return Status(Code::kPermissionDenied, "a query may only SELECT");
   }
   if (sqlite3_bind_parameter_count(statement.get()) > 0) {
-    return Status(Code::kInvalidArgument, "a query has no parameters: write the value itself");
+    return Status(Code::kInvalidArgument,
+                  "a query cannot have placeholders such as ? or :name: write the value itself");
   }
   return statement;
 }

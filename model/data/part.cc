@@ -282,7 +282,7 @@ Status PartWriter::CheckIds(std::span<const std::int32_t> ids) {
     if (ids[i] < n_tokens) continue;
     const std::int64_t index = facts_.n_tokens + n_kept_ + static_cast<std::int64_t>(i);
     return Status(Code::kDataLoss,
-                  Str("token ", index, " is ", ids[i], ", but tokenizer \"",
+                  Str("token ", index, " has id ", ids[i], ", but tokenizer \"",
                       tokenizer_.vocabulary().name, "\" has the ids 0 to ", n_tokens - 1,
                       "; name the tokenizer that made the file, and its dtype"));
   }

@@ -50,10 +50,10 @@ Result<Json> ConfigOf(const NetConfig& net, const ExportFacts& facts, StoredType
     }
   } else {
     return Status(Code::kUnimplemented,
-                  Str("transformers does not have ", net.model.architecture,
+                  Str("this model cannot be exported: transformers has no ", net.model.architecture,
                       " with position method \"", net.model.position.method, "\" and parameters ",
                       CanonicalJson(net.model.position.params),
-                      ", and modeling_longrun.py supports only gpt2 bodies"));
+                      ", and modeling_longrun.py supports only the architecture gpt2"));
   }
   if (facts.mask_token_id >= 0) config["mask_token_id"] = facts.mask_token_id;
   config["torch_dtype"] = TorchDtypeName(type);

@@ -131,9 +131,9 @@ Status NetAttention::Check(const AttentionMapRequest& request, std::int64_t n_to
   for (std::size_t t = 0; t < request.tokens.size(); ++t) {
     const std::int32_t id = request.tokens[t];
     if (id >= 0 && id < model.vocab_size) continue;
-    return Status(
-        Code::kInvalidArgument,
-        Str("token ", t, " is ", id, ", but the model has the ids 0 to ", model.vocab_size - 1));
+    return Status(Code::kInvalidArgument,
+                  Str("token ", t, " has id ", id, ", but the model has the ids 0 to ",
+                      model.vocab_size - 1));
   }
   return Status();
 }

@@ -54,8 +54,8 @@ Status NetScorer::CheckTokens(std::span<const std::int32_t> tokens, const Window
   for (std::int64_t t = window.context_begin; t < window.score_end; ++t) {
     const std::int32_t id = tokens[static_cast<std::size_t>(t)];
     if (id >= 0 && id < n_vocab) continue;
-    return Status(Code::kInvalidArgument,
-                  Str("token ", t, " is ", id, ", but the model has the ids 0 to ", n_vocab - 1));
+    return Status(Code::kInvalidArgument, Str("token ", t, " has id ", id,
+                                              ", but the model has the ids 0 to ", n_vocab - 1));
   }
   return Status();
 }
@@ -179,7 +179,7 @@ Status NetScorer::CheckPrompts(std::span<const Prompt> prompts) const {
     RETURN_IF_ERROR(net_.CheckLength(ReadLength(prompt)));
     for (const std::int32_t id : prompt.tokens) {
       if (id >= 0 && id < n_vocab) continue;
-      return Status(Code::kInvalidArgument, Str("a token of a prompt is ", id,
+      return Status(Code::kInvalidArgument, Str("a token of a prompt has id ", id,
                                                 ", but the model has the ids 0 to ", n_vocab - 1));
     }
   }
@@ -259,8 +259,8 @@ Status NetScorer::CheckSequences(std::span<const MaskedSequence> sequences) cons
       for (const std::int32_t id : *ids) {
         if (id >= 0 && id < n_vocab) continue;
         return Status(Code::kInvalidArgument,
-                      Str("a hidden or visible token is ", id, ", but the model has the ids 0 to ",
-                          n_vocab - 1));
+                      Str("a hidden or visible token has id ", id,
+                          ", but the model has the ids 0 to ", n_vocab - 1));
       }
     }
   }

@@ -151,8 +151,9 @@ TEST_F(StagesTest, WhatIsNoRunIsRefusedWithItsPlace) {
   EXPECT_EQ(From("{init_from: {run: 01234567}}", "{train_length: [64], dataset: [one]}", "none")
                 .status()
                 .message()
-                .substr(0, 81),
-            "a.yaml:5:22: spec.model.init_from.run: none measures imported models (train: none");
+                .substr(0, 91),
+            "a.yaml:5:22: spec.model.init_from.run: a sweep with \"train: none\" can only measure "
+            "imported");
 }
 
 TEST_F(StagesTest, ABaseThatWasTrainedUnderAnExtensionAsksForOne) {

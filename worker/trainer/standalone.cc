@@ -115,9 +115,10 @@ void AddInit(const InitFolder& init, Json& run, ErrorList& errors) {
   const Json found = {{"n_positions", *n_positions}, {"sha256", init.content.digest}};
   const Json given = *run.emplace("init", found).first;
   if (given == found) return;
-  errors.Add(
-      Status(Code::kInvalidArgument, Str("run.init is ", CanonicalJson(given), ", but --init ",
-                                         init.path, " is ", CanonicalJson(found))));
+  errors.Add(Status(
+      Code::kInvalidArgument,
+      Str("run.init is ", CanonicalJson(given), ", but --init ", init.path, " names a model with ",
+          CanonicalJson(found), ": pass the model of run.init, or leave run.init out")));
 }
 
 // Stands in for a missing folder, so that its absence causes no further errors.

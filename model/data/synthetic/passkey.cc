@@ -103,9 +103,9 @@ Result<std::string> WritePasskey(const Json& params, const RuleSetting& setting,
   const std::int64_t n_least = setting.n_tokens(text);
   if (n_least > longest) {
     return Status(Code::kInvalidArgument,
-                  Str("passkey.longest: a document with hardly any filler has ", n_least,
-                      " tokens with this tokenizer, but at most ", longest,
-                      " are allowed: raise longest, or use a tokenizer with longer tokens"));
+                  Str("passkey.longest is ", longest, ", but the shortest document has ", n_least,
+                      " tokens with this tokenizer: raise longest, or use a tokenizer with longer "
+                      "tokens"));
   }
   const std::int64_t n_shortest = std::max(shortest, n_least);
   const std::int64_t n_tokens =

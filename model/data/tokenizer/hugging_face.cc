@@ -179,8 +179,10 @@ class Builder {
   Status CheckNoneMissing() const {
     const auto missing = std::ranges::find(slots_, false, &Slot::is_there);
     if (missing == slots_.end()) return {};
-    return Invalid(Str("model.vocab: id ", missing - slots_.begin(), " is missing: the highest is ",
-                       slots_.size() - 1, ", and all below it are expected"));
+    return Invalid(Str("model.vocab: id ", missing - slots_.begin(),
+                       " is missing: the highest id is ", slots_.size() - 1,
+                       ", so every id from 0 to ", slots_.size() - 1,
+                       " must be in the vocabulary"));
   }
 
   std::vector<Slot>& slots() { return slots_; }

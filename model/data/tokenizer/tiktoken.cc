@@ -113,8 +113,9 @@ Result<std::vector<std::string>> BytesOfRanks(std::vector<RankedBytes> tokens) {
       return Invalid(Str("rank ", token.rank, " occurs twice: a rank is the id of one token"));
     }
     if (token.rank > bytes_of_rank.size()) {
-      return Invalid(Str("rank ", bytes_of_rank.size(), " is missing: the highest is ",
-                         tokens.back().rank, ", and all below it are expected"));
+      return Invalid(Str("rank ", bytes_of_rank.size(), " is missing: the highest rank is ",
+                         tokens.back().rank, ", so every rank from 0 to ", tokens.back().rank,
+                         " must be in the file"));
     }
     bytes_of_rank.push_back(std::move(token.bytes));
   }

@@ -220,7 +220,8 @@ TEST_F(PrepareTest, TokensThatAreNoneOfTheTokenizerOrWouldBeChangedAreRefused) {
   PrepareSpec spec = {.source = {.format = "raw", .dtype = "u16"},
                       .files = {{"train", {File("a.bin", U16({'a', 256, 300}))}}}};
   ExpectRefused(
-      spec, "a.bin (split train): token 2 is 300, but tokenizer \"bytes\" has the ids 0 to 258");
+      spec,
+      "a.bin (split train): token 2 has id 300, but tokenizer \"bytes\" has the ids 0 to 258");
   spec.packing.min_doc_tokens = 1;
   ExpectRefused(spec, "format raw gives tokens, which are kept as they are");
 }

@@ -115,8 +115,8 @@ TEST(ModelingTest, TiedWeightsAreNamedAsTransformers5ReadsThem) {
 TEST_F(ExportFolderTest, ABodyThatNothingCarriesIsRefusedByName) {
   const Result<ExportedFolder> written = WriteModelFolder(Opened(Net("llama", "fox")), {}, Out());
   EXPECT_EQ(written.status().message(),
-            "transformers does not have llama with position method \"fox\" and parameters {}, and "
-            "modeling_longrun.py supports only gpt2 bodies");
+            "this model cannot be exported: transformers has no llama with position method \"fox\" "
+            "and parameters {}, and modeling_longrun.py supports only the architecture gpt2");
 }
 
 TEST(ManifestTest, WhatIsNoManifestIsRefused) {

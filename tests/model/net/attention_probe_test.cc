@@ -465,7 +465,7 @@ TEST(NetAttentionTest, WhatAModelHasNotIsRefusedByName) {
   EXPECT_EQ(refusal({.tokens = longer}).code(), Code::kOutOfRange);
   const std::vector<std::int32_t> wild = {0, 13, 1};
   EXPECT_EQ(refusal({.tokens = wild}).message(),
-            "token 1 is 13, but the model has the ids 0 to 12");
+            "token 1 has id 13, but the model has the ids 0 to 12");
 }
 
 TEST(NetAttentionTest, ItCanBeStoppedBetweenLayersAndReadsNoMoreThanItNeeds) {

@@ -176,7 +176,7 @@ TEST(NetScorerTest, ADecoderIsNotAskedForHiddenTokensNorAnybodyForUnknownOnes) {
   const std::vector<MaskedSequence> unknown = {
       {.tokens = {1, -1, 2}, .positions = {1}, .targets = {5}}};
   EXPECT_EQ(NetScorer(encoder).MaskedNll(unknown).status().message(),
-            "a hidden or visible token is -1, but the model has the ids 0 to 12");
+            "a hidden or visible token has id -1, but the model has the ids 0 to 12");
   Transformer learned = SmallNet(SmallEncoder("learned", 2), "fp32");
   EXPECT_EQ(NetScorer(learned).MaskedNll(one).status().code(), Code::kOutOfRange);
 }
@@ -396,7 +396,7 @@ TEST(NetScorerTest, TokensOutsideTheVocabularyAndAMissingBosAreRefused) {
   const std::vector<std::int32_t> ids = {1, 13, 2};
   const std::vector<Window> all = {{.context_begin = 0, .score_begin = 1, .score_end = 3}};
   EXPECT_EQ(NetScorer(net).Nll(ids, all).status().message(),
-            "token 1 is 13, but the model has the ids 0 to 12");
+            "token 1 has id 13, but the model has the ids 0 to 12");
   const std::vector<Window> bos = {
       {.context_begin = 2, .score_begin = 2, .score_end = 3, .bos = true}};
   EXPECT_EQ(NetScorer(net).Nll(ids, bos).status().code(), Code::kInvalidArgument);

@@ -207,7 +207,8 @@ TEST(HuggingFaceTest, VocabulariesAndMergesThatMeanIllAreRefused) {
       {[](Json& f) { f["model"]["vocab"]["ab"] = 257; },
        "model.vocab[\"abc\"]: id 257 occurs twice"},
       {[](Json& f) { f["model"]["vocab"]["abc"] = 300; },
-       "model.vocab: id 257 is missing: the highest is 300, and all below it are expected"},
+       "model.vocab: id 257 is missing: the highest id is 300, so every id from 0 to 300 must "
+       "be in the vocabulary"},
       {[](Json& f) { f["model"]["vocab"]["\u2581a"] = 259; },
        "model.vocab[\"\u2581a\"]: \"\u2581a\" has a character that does not stand for a byte: "
        "only byte-level vocabularies are supported"},

@@ -73,7 +73,8 @@ TEST(TiktokenTest, BadLinesAreRefusedByTheirNumber) {
 TEST(TiktokenTest, RanksThatAreMissingOrThereTwiceAreRefused) {
   const auto missing = BytesOfRanks(ParseTiktoken("YQ== 0\nYg== 2\n").value());
   EXPECT_EQ(missing.status().message(),
-            "rank 1 is missing: the highest is 2, and all below it are expected");
+            "rank 1 is missing: the highest rank is 2, so every rank from 0 to 2 must "
+            "be in the file");
   const auto twice = BytesOfRanks(ParseTiktoken("YQ== 0\nYg== 1\nYw== 1\n").value());
   EXPECT_EQ(twice.status().message(), "rank 1 occurs twice: a rank is the id of one token");
 }
