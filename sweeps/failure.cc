@@ -46,9 +46,9 @@ constexpr FailureRow kTable[] = {
      .back_off = true,
      .avoid_worker = true,
      .exit_code = 0,
-     .advice = "something killed the trainer with signal 9, and it was not the kernel for lack of "
-               "memory: find out what did it (a batch system, a supervisor, a user) on the "
-               "worker's machine"},
+     .advice =
+         "the trainer was killed with signal 9, but not by the kernel for lack of memory: find out "
+         "on the worker's machine who sent the signal (a user, a batch system, a supervisor)"},
     {.failure_class = FailureClass::kCrashed,
      .name = "crashed",
      .counted_as = CountedAs::kFailure,

@@ -313,10 +313,10 @@ class Reader {
 
   void ReadNoTraining(const YamlNode& node, Json& out) {
     if (!has_init_) {
-      missing_.push_back(
-          {"spec.model.init_from", node.place,
-           "spec.train: none measures a model without training it, which is useless with random "
-           "weights: give model.init_from (longrun import), or a training recipe"});
+      missing_.push_back({"spec.model.init_from", node.place,
+                          "spec.train: with \"none\" nothing is trained, so the sweep would "
+                          "measure random weights: give model.init_from (longrun import), or a "
+                          "training recipe"});
     }
     out = Json::object();
     // Every sweep has these two, which are not part of a run.
@@ -764,9 +764,10 @@ class Reader {
     }
     if (!spec_.trains) {
       spec_.is_complete = false;
-      return Report(entry->place, Str(kPath,
-                                      ": the stages start from what the base was trained to, but "
-                                      "the base is not trained (train: none)"));
+      return Report(entry->place,
+                    Str(kPath,
+                        ": the stages start from a trained base, but here the base is not trained "
+                        "(train: none)"));
     }
     Axis axis = {.name = std::string(kStageAxis), .given = true, .values = {}};
     axis.values.push_back({.value = kBaseStage, .shown = kBaseStage, .place = node.place});
@@ -813,8 +814,8 @@ class Reader {
     }
     if (stage.settings.empty() && node.entries.size() == 1) {
       Report(node.place, Str(path,
-                             ": has no settings, so nothing would differ from the base but "
-                             "that its training is repeated; give at least train.tokens"));
+                             ": has no settings, so it would only repeat the training of its "
+                             "base; give at least train.tokens"));
     }
     return stage;
   }

@@ -342,8 +342,8 @@ std::optional<Misplaced> FirstMisplacedKey(std::string_view text, int last) {
         .line = number,
         .column = 1,
         .message = Str("\"", key->name, "\" is indented by ", key->column, unit,
-                       ", unlike any key above it: with ", beside.column, " it is ", parent,
-                       "beside \"", beside.name, "\" (line ", beside.line, ")")};
+                       ", unlike any key above it: indent it by ", beside.column, " to put it ",
+                       parent, "beside \"", beside.name, "\" (line ", beside.line, ")")};
   }
   return std::nullopt;
 }

@@ -384,7 +384,7 @@ std::string ErrorsText(const std::vector<PointDifference>& points) {
         Str("±: 95 % interval of b - a, ",
             over_seeds && over_text ? "over seeds and text"
             : over_seeds            ? "over seeds"
-                         : "over the text only (with other seeds, the difference may be another)",
+                         : "over the text only (other seeds may give another difference)",
             is_unpaired ? "; for rows without common blocks of text it is an upper bound, since "
                           "both sides are treated as independent"
                         : "",

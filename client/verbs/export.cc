@@ -215,8 +215,8 @@ Result<std::string> Exporter::WriteTrainedTokenizer(const Run& run) {
   const std::string word = TokenizerWord(TokenizerFilesIn(own));
   if (why.empty() || word.empty()) return why;
   return Str(
-      why, "; the model that the run started from has a ", word,
-      ", which is not known to be the dataset's: if it is, copy it from what `longrun export ",
+      why, "; the model from which the run started has a ", word,
+      ", but it may not be the dataset's: if it is, copy it from the folder that `longrun export ",
       run.init->sha256, " FOLDER` writes");
 }
 

@@ -212,8 +212,8 @@ Result<Answering> StartAndWait(const std::string& state, const std::string& metr
                                bool is_momentary) {
   const int holding = CoordinatorRuns(state) ? HolderOf(state).pid : 0;
   if (IsStopped(holding)) {
-    return Status(Code::kUnavailable,
-                  Str(StoppedText("coordinator", holding), "; it may also be killed at any time"));
+    return Status(Code::kUnavailable, Str(StoppedText("coordinator", holding),
+                                          "; it is also safe to kill at any time"));
   }
   const std::string log = JoinPath(state, "coordinator.log");
   std::vector<std::string> argv = {JoinPath(ProgramFolder(), "longrun-coordinator"), "--state",

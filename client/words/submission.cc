@@ -47,7 +47,7 @@ std::string SubmissionText(const std::string& name, const v1::SubmitCounts& coun
                        n_under_way = refresh->tasks_under_way_size();
     if (n_tasks > 0) {
       parts.push_back(Str(Counted(refresh->cells(), "cell"), " to measure again in ",
-                          Counted(n_tasks, "task"), " for their error over the text"));
+                          Counted(n_tasks, "task"), ", to get their error over the text"));
     }
     if (n_under_way > 0) {
       parts.push_back(Str(Counted(n_under_way, "task"), " measuring again already"));

@@ -172,7 +172,7 @@ Status Collect(CoordinatorParts& parts, StoreReader& reader, bool dry_run,
         Str("step ", checkpoint.step, " of task ", checkpoint.task.substr(0, 8));
     AddItem(response, "checkpoint", checkpoint.sha256,
             one.task_succeeded ? what + ", which has succeeded: its final and best checkpoints stay"
-                               : what + ", of an attempt that a later attempt has overtaken",
+                               : what + ", of an attempt that a later one has replaced",
             std::exchange(freed[checkpoint.sha256], {}));
   }
   for (const std::string& task : left) {

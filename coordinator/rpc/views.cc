@@ -258,9 +258,10 @@ void AddQuietTrainers(const State& state, Instant now, std::int64_t wall_ms, Not
     notice->set_text(Str(
         "the trainer of task ", task, " on ", state.workers.at(attempt->worker).host,
         " has reported nothing since ", FormatWallMs(wall_ms - now + attempt->recorded_at),
-        ", but still runs. It may be at a step that takes long, wait for memory or a disk, or have "
-        "been stopped (`pkill -CONT longrun-trainer` there lets it go on); `longrun logs ",
-        task, "` has its last lines"));
+        ", but still runs. It may be computing a long step, waiting for memory or a disk, or "
+        "stopped by a signal (`pkill -CONT longrun-trainer` on that machine resumes it); `longrun "
+        "logs ",
+        task, "` shows its last lines"));
     notice->set_over(Str("the trainer of task ", task, " reports again, or has ended"));
   }
 }

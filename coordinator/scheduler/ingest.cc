@@ -92,8 +92,8 @@ std::string WhatIsMissing(const Task& task, const Attempt& attempt, const FinalR
     if (n_rows != 1) return Str("it gave ", n_rows, " rows of ", Describe(cell), " instead of 1");
   }
   if (attempt.results.size() != task.expected_cells.size()) {
-    return Str("it gave ", attempt.results.size(), " rows instead of ", task.expected_cells.size(),
-               " are expected of it");
+    return Str("it gave ", attempt.results.size(), " rows, but ", task.expected_cells.size(),
+               " were expected");
   }
   if (task.kind == TaskKind::kTrain && !attempt.final_checkpoint) {
     return "its final checkpoint is not in the store";

@@ -121,7 +121,7 @@ class Checker {
           if (row.Text(0) == "ok") return;
           const bool is_mended = ComplaintOf(row.Text(0)) < Complaint::kStructure;
           Add(Str("the database's pages and indexes: ", PlainComplaint(row.Text(0))),
-              is_mended ? Str(kRepairRemedy, "; else ", kRestoreRemedy)
+              is_mended ? Str(kRepairRemedy, "; otherwise, ", kRestoreRemedy)
                         : std::string(kRestoreRemedy));
         }));
   }

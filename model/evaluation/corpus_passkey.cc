@@ -134,8 +134,8 @@ std::string WhyTooShort(const CorpusPasskeyRules& rules, const Tokenizer& tokeni
                " tokens has room for only ", rules.chunk - 1);
   }
   if (SizeOf(made.question) > rules.chunk + 1) {
-    return Str("the question has ", made.question.size(), " tokens, more than the chunk of ",
-               rules.chunk, " and one");
+    return Str("the question has ", made.question.size(), " tokens, but with a chunk of ",
+               rules.chunk, " tokens it can have at most ", rules.chunk + 1);
   }
   const auto n_places = static_cast<std::int64_t>(made.statements.size());
   const std::int64_t n_free = FreePlaces(rules, made, context_length);

@@ -159,8 +159,9 @@ Status CheckBos(const ChoiceQuestions& questions, const Dataset& dataset) {
   if (dataset.bos_id() >= 0) return Status();
   if (!std::ranges::any_of(questions.windows, &Window::bos)) return Status();
   return Status(Code::kInvalidArgument,
-                "an item has a context without text, which begins with a begin-of-text token, but "
-                "the dataset's tokenizer has neither that nor an end of text");
+                "an item has an empty context, in place of which the model reads a begin-of-text "
+                "token, but the dataset's tokenizer has neither a begin-of-text token nor an "
+                "end-of-text token");
 }
 
 Result<EvaluationOutput> RunMultipleChoice(LanguageModel& model, const EvaluationRequest& request,

@@ -270,8 +270,8 @@ Result<Plan> MakePlan(const EvaluationRequest& request, const PerplexityParams& 
   if (has_bos && request.dataset->bos_id() < 0) {
     return Status(Code::kInvalidArgument,
                   Str("protocol ", protocol.name,
-                      " starts windows with a begin-of-text token, but "
-                      "the dataset's tokenizer has neither that nor an end of text: choose another "
+                      " starts windows with a begin-of-text token, but the dataset's tokenizer has "
+                      "neither a begin-of-text token nor an end-of-text token: choose another "
                       "protocol, such as nonoverlap"));
   }
   std::vector<TextSpan> documents;

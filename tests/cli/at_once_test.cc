@@ -142,7 +142,7 @@ TEST(AtOnceTest, AStoppedCoordinatorIsNamedAndWaitedFor) {
   EXPECT_TRUE(Says(JoinPath(folder.path(), "ls"), named + "; this command waits for it"))
       << said("ls");
   EXPECT_TRUE(Says(JoinPath(folder.path(), "up"), named)) << said("up");
-  EXPECT_EQ(said("ls").find("it may also be killed"), std::string::npos) << "it has given up";
+  EXPECT_EQ(said("ls").find("it is also safe to kill"), std::string::npos) << "it has given up";
   kill(coordinator->pid, SIGCONT);
   EXPECT_EQ(ExitOf(*ls), 0) << said("ls");
   EXPECT_TRUE(Says(JoinPath(folder.path(), "up"), "the coordinator runs again")) << said("up");

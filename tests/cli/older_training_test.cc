@@ -139,8 +139,9 @@ TEST_F(OlderTrainingTest, ItsKnownRowsAreMeasuredAgainToTheSameBits) {
   const Ended run = Longrun({"run", PathOf("finished.yaml"), "--refresh-errors"});
 
   ASSERT_EQ(run.code, 0) << run.errors;
-  EXPECT_NE(run.errors.find("4 cells to measure again in 2 tasks for their error over the text"),
-            std::string::npos)
+  EXPECT_NE(
+      run.errors.find("4 cells to measure again in 2 tasks, to get their error over the text"),
+      std::string::npos)
       << run.errors;
   EXPECT_NE(run.errors.find("its numbers equal those of attempt 1, bit for bit"), std::string::npos)
       << run.errors;

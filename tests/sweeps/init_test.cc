@@ -179,7 +179,7 @@ TEST_F(InitTest, WhatCannotBeIsRefusedWithItsPlace) {
   EXPECT_TRUE(Parse("{init_from: rotary}", "{position: [none], dataset: [one]}", "none").ok());
   EXPECT_EQ(
       Error("{size: micro}", "{position: [rope], train_length: [64], dataset: [one]}", "none"),
-      "a.yaml:7:10: spec.train: none measures a model without training it, which is useless with "
+      "a.yaml:7:10: spec.train: with \"none\" nothing is trained, so the sweep would measure "
       "random weights: give model.init_from (longrun import), or a training recipe");
   EXPECT_EQ(Error("{init_from: rotary}", "{dataset: [one], train.optimizer.lr: [1e-3]}", "none"),
             "a.yaml:6:28: spec.matrix.train.optimizer.lr: nothing is trained (train: none); leave "

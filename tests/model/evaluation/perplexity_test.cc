@@ -375,8 +375,9 @@ TEST_F(PerplexityTest, AProtocolWithABosIsRefusedWhereTheTokenizerHasNone) {
   EXPECT_EQ(refused.status().code(), Code::kInvalidArgument);
   EXPECT_EQ(
       refused.status().message(),
-      "protocol rolling starts windows with a begin-of-text token, but the dataset's "
-      "tokenizer has neither that nor an end of text: choose another protocol, such as nonoverlap");
+      "protocol rolling starts windows with a begin-of-text token, but the dataset's tokenizer has "
+      "neither a begin-of-text token nor an end-of-text token: choose another protocol, such as "
+      "nonoverlap");
 }
 
 // ---- what lengths share ------------------------------------------------------------------------
