@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/memory.h"
+#include "coordinator/dataset_documents.h"
 #include "model/evaluation/evaluation.h"
 #include "sweeps/cost.h"
 #include "sweeps/evaluated_dataset.h"
@@ -33,12 +34,13 @@ std::optional<MeasuredTask> Measured(const MeasuredRow& row, DeviceChoice device
     const Result<Json> cells = ParseJson(row.expected_cells_json);
     if (!evaluation.ok() || !cells.ok()) return std::nullopt;
     std::set<std::string> counted;  // a cell may owe several rows
+    std::vector<std::int64_t> lengths;
     for (const Json& json : *cells) {
       const Result<ExpectedCell> cell = ExpectedCell::FromJson(json);
       if (!cell.ok()) return std::nullopt;
-      if (!counted.insert(cell->cell).second) continue;
-      AddFlops(costs.Flops(*run, *evaluation, cell->context_length), flops);
+      if (counted.insert(cell->cell).second) lengths.push_back(cell->context_length);
     }
+    flops = costs.Flops(*run, *evaluation, lengths);
   }
   if (!flops) return std::nullopt;
   return MeasuredTask{.kind = is_training ? TaskKind::kTrain : TaskKind::kEvaluate,
@@ -69,15 +71,21 @@ Slots SlotsOf(const State& state, DeviceChoice device_kind, bool gone_too) {
 }  // namespace
 
 CellCosts::CellCosts(const std::vector<DatasetRow>& datasets) {
-  for (const DatasetRow& row : datasets) splits_[row.info.digest] = row.info.split_tokens;
+  for (const DatasetRow& row : datasets) datasets_[row.info.digest] = row;
 }
 
 std::optional<double> CellCosts::Flops(const Run& run, const Json& evaluation,
-                                       std::int64_t context_length) {
-  const auto tokens =
-      Tokens(DigestOfText(evaluation, run.dataset_digest), evaluation, context_length);
-  if (!tokens) return std::nullopt;
-  return EvaluateFlops(run.model, *tokens, context_length);
+                                       std::span<const std::int64_t> context_lengths) {
+  const bool reads_once = EvaluationReadsOnce(evaluation);
+  double flops = 0;
+  for (const std::int64_t context_length : context_lengths) {
+    const auto tokens =
+        Tokens(DigestOfText(evaluation, run.dataset_digest), evaluation, context_length);
+    if (!tokens) return std::nullopt;
+    const double of_cell = EvaluateFlops(run.model, *tokens, context_length);
+    flops = reads_once ? std::max(flops, of_cell) : flops + of_cell;
+  }
+  return flops;
 }
 
 std::optional<double> CellCosts::Tokens(const std::string& digest, const Json& evaluation,
@@ -86,11 +94,12 @@ std::optional<double> CellCosts::Tokens(const std::string& digest, const Json& e
   const auto known = tokens_.find(key);
   if (known != tokens_.end()) return known->second;
   std::optional<double> tokens;
-  const auto splits = splits_.find(digest);
+  const auto dataset = datasets_.find(digest);
   const auto what = FindEvaluation(evaluation.begin().key());
-  if (splits != splits_.end() && what.ok() && (*what)->tokens_read != nullptr) {
-    tokens = (*what)->tokens_read({.name = "", .split_tokens = splits->second},
-                                  evaluation.begin().value(), context_length);
+  if (dataset != datasets_.end() && what.ok() && (*what)->tokens_read != nullptr) {
+    DatasetShape shape = {.name = "", .split_tokens = dataset->second.info.split_tokens};
+    if (EvaluationReadsOnce(evaluation)) shape.split_documents = SplitDocuments(dataset->second);
+    tokens = (*what)->tokens_read(shape, evaluation.begin().value(), context_length);
   }
   tokens_.emplace(key, tokens);
   return tokens;

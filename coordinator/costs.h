@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -26,16 +27,17 @@ class CellCosts {
  public:
   explicit CellCosts(const std::vector<DatasetRow>& datasets);
 
-  // The FLOPs of one cell; nullopt if they are unknown (an evaluation that measures time, a dataset
-  // that is no longer registered).
-  std::optional<double> Flops(const Run& run, const Json& evaluation, std::int64_t context_length);
+  // The FLOPs of a task that measures one cell for each context length; nullopt if they are unknown
+  // (an evaluation that measures time, a dataset that is no longer registered).
+  std::optional<double> Flops(const Run& run, const Json& evaluation,
+                              std::span<const std::int64_t> context_lengths);
 
  private:
   std::optional<double> Tokens(const std::string& digest, const Json& evaluation,
                                std::int64_t context_length);
 
   using Key = std::tuple<std::string, std::string, std::int64_t>;
-  std::map<std::string, std::map<std::string, std::int64_t>> splits_;  // by digest
+  std::map<std::string, DatasetRow> datasets_;  // by digest
   std::map<Key, std::optional<double>> tokens_;
 };
 

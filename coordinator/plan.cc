@@ -289,6 +289,7 @@ class PlanMaker {
     for (const PlannedEvaluation& evaluation : planned.evaluations) {
       const bool whole_windows = ReadsWholeWindows(evaluation.evaluation);
       const bool holds_keys = EvaluationHoldsKeys(evaluation.evaluation);
+      std::vector<std::int64_t> new_lengths, under_way_lengths;
       for (const ExpectedCell& cell : evaluation.cells) {
         const bool is_beyond = whole_windows && cell.context_length > longest_read;
         bool is_new = true;
@@ -302,12 +303,14 @@ class PlanMaker {
           if (is_beyond) not_applicable.insert(cell.cell);
         }
         if (!cells_.insert(cell.cell).second) continue;
-        AddFlops(costs_.Flops(planned.run, evaluation.evaluation, cell.context_length),
-                 is_new ? flops : under_way_flops);
+        (is_new ? new_lengths : under_way_lengths).push_back(cell.context_length);
         longest = std::max(longest, cell.context_length);
         if (holds_keys) longest_held = std::max(longest_held, cell.context_length);
         has_new = has_new || is_new;
       }
+      AddFlops(costs_.Flops(planned.run, evaluation.evaluation, new_lengths), flops);
+      AddFlops(costs_.Flops(planned.run, evaluation.evaluation, under_way_lengths),
+               under_way_flops);
     }
     plan.cells_known = std::ssize(known) + std::ssize(under_way);
     plan.cells_under_way = std::ssize(under_way);

@@ -114,8 +114,8 @@ Remaining TimeLeft::PredictFrom(std::vector<MeasuredTask> measured, CellCosts& c
     if (work.kind == TaskKind::kTrain) {
       work.flops = TrainFlops(work.run.model, work.run.train) - work.parent_flops;
     }
-    for (const std::int64_t length : work.cells) {
-      AddFlops(costs.Flops(work.run, work.evaluation, length), work.flops);
+    if (!work.cells.empty()) {
+      AddFlops(costs.Flops(work.run, work.evaluation, work.cells), work.flops);
     }
   }
   for (const Open& open : open_) {

@@ -8,11 +8,9 @@
 
 #include "base/json.h"
 #include "base/str.h"
+#include "coordinator/dataset_documents.h"
 #include "coordinator/rpc/models.h"
 #include "coordinator/rpc/parents.h"
-#include "model/data/dataset.h"
-#include "model/data/documents.h"
-#include "model/data/manifest.h"
 
 namespace longrun::coordinator {
 namespace {
@@ -49,34 +47,6 @@ void MarkOwed(const PlannedRun& run, const std::set<std::string>& open, std::set
            .asked = cell});
     }
   }
-}
-
-Result<std::vector<TextSpan>> DocumentsOf(const std::string& folder, const std::string& digest,
-                                          const std::string& split, std::int64_t n_tokens) {
-  ASSIGN_OR_RETURN(const Dataset dataset, Dataset::Open(folder));
-  if (dataset.digest() != digest) {
-    return Status(Code::kDataLoss,
-                  Str(folder, " does not contain the registered dataset: its digest is ",
-                      dataset.digest(), ", expected ", digest));
-  }
-  ASSIGN_OR_RETURN(const TokenSplit* const tokens, dataset.Split(split));
-  return TextOfDocuments(*tokens, dataset.eot_id(), n_tokens);
-}
-
-// The database does not have the numbers of documents. If the folder cannot be read here, a worker
-// may still have a copy, and its trainer checks them.
-DatasetInfo WithDocuments(const DatasetRow& row) {
-  DatasetInfo info = row.info;
-  info.documents = [folder = row.folder, digest = info.digest](const std::string& split,
-                                                               std::int64_t n_tokens) {
-    return DocumentsOf(folder, digest, split, n_tokens);
-  };
-  const Result<Manifest> manifest = ReadManifest(row.folder);
-  if (!manifest.ok() || manifest->digest != info.digest) return info;
-  for (const ManifestSplit& split : manifest->splits) {
-    info.split_documents[split.identity.name] = split.identity.n_documents;
-  }
-  return info;
 }
 
 }  // namespace

@@ -123,8 +123,9 @@ struct Evaluation {
                         std::int64_t context_length) = nullptr;
   // Whether the model continues texts, and so holds the keys and values of all tokens of a call.
   bool writes = false;
-  // Whether it holds them for another reason with these resolved parameters. Null: no.
-  bool (*holds_keys)(const Json& params) = nullptr;
+  // Whether, with these resolved parameters, one pass over a text serves all context lengths of a
+  // task. The pass holds the keys and values of what it has read. Null: never.
+  bool (*reads_once)(const Json& params) = nullptr;
   // The parameter that names a file, by a path or by "sha256:HEX"; in resolved parameters it is
   // always "sha256:HEX" (input_file.h). "": none.
   std::string_view file_param = "";
@@ -143,6 +144,8 @@ Result<const Evaluation*> FindEvaluation(std::string_view name);
 std::vector<std::string> EvaluationNames();
 // Evaluation::writes of {name: parameters}; false if this build does not know the name.
 bool EvaluationWrites(const Json& evaluation);
+// Evaluation::reads_once of {name: parameters}; false if this build does not know the name.
+bool EvaluationReadsOnce(const Json& evaluation);
 // Whether the model holds the keys and values of all tokens of a call, in an evaluation {name:
 // parameters}; false if this build does not know the name.
 bool EvaluationHoldsKeys(const Json& evaluation);

@@ -108,23 +108,30 @@ std::optional<ParamError> TakeTextTokens(const Protocol& protocol, const Dataset
 }
 
 // For a protocol that scores the beginnings of documents: an error if no document is long enough
-// for a length. Where the documents cannot be read, the evaluation itself finds out.
+// for a length. Where the documents cannot be read, or the beginning of a large split has none that
+// is long enough, the evaluation itself finds out.
 std::optional<ParamError> CheckDocuments(const Protocol& protocol, const DatasetShape& dataset,
                                          const Json& params) {
+  constexpr std::int64_t kReadFirst = 1 << 20, kReadMax = 1 << 26, kGrowth = 8;  // tokens
   if (!protocol.reads_prefixes || dataset.documents == nullptr) return std::nullopt;
   const auto split = params.at("split").get<std::string>();
   const std::int64_t n_tokens = dataset.split_tokens.at(split);
-  const Result<std::vector<TextSpan>> documents = dataset.documents(split, n_tokens);
-  if (!documents.ok()) return std::nullopt;
-  for (const std::int64_t length : params.at("context_lengths").get<std::vector<std::int64_t>>()) {
-    const auto windows = protocol.plan({.n_tokens = n_tokens,
-                                        .context_length = length,
-                                        .documents = *documents,
-                                        .params = params});
-    if (!windows.ok()) {
-      return ParamError{"context_lengths", Str("split ", split, " of dataset \"", dataset.name,
-                                               "\": ", windows.status().message())};
+  const auto lengths = params.at("context_lengths").get<std::vector<std::int64_t>>();
+  for (std::int64_t n_read = kReadFirst; n_read <= kReadMax; n_read *= kGrowth) {
+    const Result<std::vector<TextSpan>> documents = dataset.documents(split, n_read);
+    if (!documents.ok()) return std::nullopt;
+    Status status;
+    for (const std::int64_t length : lengths) {
+      const auto windows = protocol.plan({.n_tokens = n_tokens,
+                                          .context_length = length,
+                                          .documents = *documents,
+                                          .params = params});
+      if (!windows.ok() && status.ok()) status = windows.status();
     }
+    if (status.ok()) return std::nullopt;
+    if (n_read < n_tokens) continue;
+    return ParamError{"context_lengths", Str("split ", split, " of dataset \"", dataset.name,
+                                             "\": ", status.message())};
   }
   return std::nullopt;
 }
@@ -462,10 +469,9 @@ double PerplexityTokensRead(const DatasetShape& dataset, const Json& params,
   const std::int64_t n_all = score_tokens > 0 ? std::min(score_tokens + 1, n_split) : n_split;
   if (protocol.reads_prefixes) {
     const auto documents = dataset.split_documents.find(params.at("split").get<std::string>());
-    const std::int64_t n_documents =
-        documents == dataset.split_documents.end() ? 1 : documents->second;
+    if (documents == dataset.split_documents.end()) return static_cast<double>(n_all);
     return std::min(static_cast<double>(n_all),
-                    static_cast<double>(n_documents) * static_cast<double>(context_length));
+                    static_cast<double>(documents->second) * static_cast<double>(context_length));
   }
   // If windows are far apart, more text is needed to count them.
   const std::int64_t period = std::max(context_length, params.value("every", std::int64_t{0}));
@@ -483,8 +489,7 @@ double PerplexityTokensRead(const DatasetShape& dataset, const Json& params,
   return n_read * static_cast<double>(n_all) / static_cast<double>(n_planned);
 }
 
-// A pass over a document holds the keys and values of what it has read.
-bool HoldsKeys(const Json& params) {
+bool ReadsOnce(const Json& params) {
   const std::string name = params.value("protocol", "");
   return std::ranges::any_of(Protocols(), [&](const Protocol* protocol) {
     return protocol->name == name && protocol->reads_prefixes;
@@ -511,7 +516,7 @@ const Evaluation& PerplexityEvaluation() {
       .reads = Evaluation::Reads::kCausal,
       .run = &RunPerplexity,
       .tokens_read = &PerplexityTokensRead,
-      .holds_keys = &HoldsKeys,
+      .reads_once = &ReadsOnce,
   };
   return evaluation;
 }

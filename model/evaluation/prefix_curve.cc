@@ -121,8 +121,10 @@ Json Extra(const PlanRequest& request, std::span<const Window> windows, const Sc
     sum_of_perplexities += std::exp(nll_sum / length);
     ++n_documents;
   }
+  const double mean = sum_of_perplexities / static_cast<double>(n_documents);
+  // JSON has no infinity.
   return {{"compat",
-           {{"perplexity", sum_of_perplexities / static_cast<double>(n_documents)},
+           {{"perplexity", std::isfinite(mean) ? Json(mean) : Json()},
             {"documents", n_documents},
             {"missing", n_documents * request.context_length - score.n}}}};
 }

@@ -57,18 +57,30 @@ Result<const Evaluation*> FindEvaluation(std::string_view name) {
           nearest.empty() ? "" : "\"?", " (evaluations: ", Join(names, ", "), ")"));
 }
 
-bool EvaluationWrites(const Json& evaluation) {
-  if (!evaluation.is_object() || evaluation.empty()) return false;
+namespace {
+
+// The evaluation of {name: parameters}; null if this build does not know the name.
+const Evaluation* KnownOrNull(const Json& evaluation) {
+  if (!evaluation.is_object() || evaluation.empty()) return nullptr;
   const Result<const Evaluation*> known = FindEvaluation(evaluation.begin().key());
-  return known.ok() && (*known)->writes;
+  return known.ok() ? *known : nullptr;
+}
+
+}  // namespace
+
+bool EvaluationWrites(const Json& evaluation) {
+  const Evaluation* const known = KnownOrNull(evaluation);
+  return known != nullptr && known->writes;
+}
+
+bool EvaluationReadsOnce(const Json& evaluation) {
+  const Evaluation* const known = KnownOrNull(evaluation);
+  return known != nullptr && known->reads_once != nullptr &&
+         known->reads_once(evaluation.begin().value());
 }
 
 bool EvaluationHoldsKeys(const Json& evaluation) {
-  if (!evaluation.is_object() || evaluation.empty()) return false;
-  const Result<const Evaluation*> known = FindEvaluation(evaluation.begin().key());
-  if (!known.ok()) return false;
-  const auto holds_keys = (*known)->holds_keys;
-  return (*known)->writes || (holds_keys != nullptr && holds_keys(evaluation.begin().value()));
+  return EvaluationWrites(evaluation) || EvaluationReadsOnce(evaluation);
 }
 
 }  // namespace longrun

@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+#include <initializer_list>
 #include <limits>
 #include <string>
 #include <vector>
@@ -151,10 +153,30 @@ TEST_F(PlanTest, KnownCellsThatAreMeasuredAgainCostTimeAndTrainNothing) {
   EXPECT_EQ(plan.runs[0].cells_refreshed, 1);
   EXPECT_EQ(plan.runs[0].cells_missing, 0);
   EXPECT_EQ(plan.runs[1].cells_refreshed, 0);
-  const auto flops = costs.Flops(run.run, run.evaluations[0].evaluation, 128);
+  const auto flops =
+      costs.Flops(run.run, run.evaluations[0].evaluation, std::array<std::int64_t, 1>{128});
   EXPECT_EQ(plan.evaluate_flops, flops.value_or(0));
   EXPECT_GT(plan.runs[0].evaluate_memory_bytes, 0);
   EXPECT_EQ(plan.train_flops, 0);
+}
+
+// One pass reads as far as the longest length needs: all other lengths cost nothing. A text of
+// unknown documents is read whole at most.
+TEST_F(PlanTest, LengthsThatOnePassServesCostThatPass) {
+  const TempFolder folder;
+  DatasetInfo info = SampleDataset();
+  info.split_tokens["validation"] = 50'000;
+  datasets_ = {{.info = info, .folder = folder.path()}};
+  const longrun::Run& run = sweep_.runs[0].run;
+  const Json once = {
+      {"perplexity", {{"split", "validation"}, {"score_tokens", 0}, {"protocol", "prefix_curve"}}}};
+  CellCosts costs(datasets_);
+  const auto flops = [&](std::initializer_list<std::int64_t> lengths) {
+    return costs.Flops(run, once, std::vector<std::int64_t>(lengths)).value_or(-1);
+  };
+  EXPECT_EQ(flops({64, 128}), flops({128}));
+  EXPECT_EQ(flops({128}), EvaluateFlops(run.model, 50'000, 128));
+  EXPECT_EQ(flops({}), 0);
 }
 
 TEST_F(PlanTest, ATrainingThatDivergedIsNotPlannedAgain) {

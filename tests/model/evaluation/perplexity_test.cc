@@ -417,7 +417,7 @@ TEST_F(PerplexityTest, LengthsThatShareWorkHaveTheNumbersOfLengthsThatDoNot) {
 
 // The toy model with some more for each token id. It shares prefixes of at most `shared_max`
 // targets and reads at most `length_max` tokens.
-class PrefixToy final : public LanguageModel {
+class PrefixToy : public LanguageModel {
  public:
   explicit PrefixToy(std::int64_t shared_max = 1000, std::int64_t length_max = 1000)
       : shared_max_(shared_max), length_max_(length_max) {}
@@ -446,6 +446,16 @@ class PrefixToy final : public LanguageModel {
   ToyModel toy_;
   std::int64_t shared_max_, length_max_;
   std::vector<std::int64_t> passes_;
+};
+
+// A model whose perplexity exceeds every double.
+class HopelessToy final : public PrefixToy {
+ public:
+  Result<std::vector<float>> PrefixNll(const Prefix& prefix) override {
+    std::vector<float> nll = PrefixToy::PrefixNll(prefix).value();
+    std::ranges::fill(nll, 1000.0F);
+    return nll;
+  }
 };
 
 using Counts = std::vector<std::int64_t>;
@@ -535,6 +545,14 @@ TEST_F(PrefixCurveTest, TheNumberOfGalisCodeIsAMeanOfPerplexities) {
   EXPECT_EQ(row.at("extra").at("compat").at("documents"), 3);
   EXPECT_EQ(row.at("extra").at("compat").at("missing"), 6);
   EXPECT_FALSE(Rows(model, Json::object(), {8}, false).front().at("extra").contains("compat"));
+}
+
+// JSON has no infinity: a row with one could not be written.
+TEST_F(PrefixCurveTest, AMeanOfPerplexitiesThatOverflowsIsNull) {
+  HopelessToy model;
+  const Json row = Rows(model, {{"compat", "gali"}}, {14}, false).front();
+  EXPECT_EQ(row.at("extra").at("compat").at("perplexity"), Json());
+  EXPECT_EQ(row.at("extra").at("compat").at("documents"), 3);
 }
 
 TEST_F(PrefixCurveTest, ALengthThatNoDocumentHasIsRefusedAtSubmission) {
