@@ -223,6 +223,18 @@ void BindSweep(StepContext& step, SweepSubmitted& event, const std::set<std::str
 }
 
 // Stores the new runs, and the current folders of datasets that were registered again elsewhere.
+// While its run was damaged, and the training of its base was lost as well, a training forgot what
+// it needs (store/mend.cc).
+void RestoreNeeds(StepContext& step, Task& task) {
+  const std::string base = step.state.runs.at(task.run_key).run.BaseKey();
+  if (task.kind != TaskKind::kTrain || base.empty() || !task.needs.empty()) return;
+  task.needs = TrainTaskKey(base);
+  step.state.index.dependants[task.needs].insert(task.id);
+  step.changed_tasks.insert(task.id);
+  if (task.state != TaskState::kReady || IsThere(step.state, task.needs)) return;
+  MoveTask(step, task, TaskState::kBlocked, WaitReason(task));
+}
+
 void PutRuns(StepContext& step, SweepSubmitted& event, const Submission& plan) {
   std::set<std::string> mended;  // runs that were damaged
   for (const PlannedRun* const run : plan.new_runs) {
@@ -255,8 +267,9 @@ void PutRuns(StepContext& step, SweepSubmitted& event, const Submission& plan) {
   }
   if (mended.empty()) return;
   for (auto& [id, task] : step.state.tasks) {
-    const bool waits = task.state == TaskState::kReady && mended.contains(task.run_key);
-    if (waits) IndexReady(step.state, task, step.now);
+    if (!mended.contains(task.run_key)) continue;
+    RestoreNeeds(step, task);
+    if (task.state == TaskState::kReady) IndexReady(step.state, task, step.now);
   }
 }
 

@@ -19,6 +19,7 @@ constexpr std::pair<TaskState, TaskState> kTaskEdges[] = {
     {kBlocked, kCancelled},
     {kBlocked, kSkipped},
     {kReady, kReserved},
+    {kReady, kBlocked},  // the training that it starts from was lost
     {kReady, kCancelled},
     {kReserved, kRunning},
     {kReserved, kReady},

@@ -55,6 +55,41 @@ TEST_F(StagesTest, ATrainingWaitsForItsBaseAndStartsFromItsFinalWeights) {
   EXPECT_EQ(TunedEvaluation().state, TaskState::kReserved);
 }
 
+// Both the run's row and that of its base's training are damaged: nothing says what the training
+// needs until the sweep is submitted again.
+class ForgottenBaseTest : public StagesTest {
+ protected:
+  void Check(TaskState before) {
+    const SampleSweep sample = {.context_lengths = {}, .tunes = true};
+    Submit(sample);
+    const std::string base = Base().id, id = Tuned().id;
+    store.tasks.erase(base);
+    store.folded.erase(Str("task ", base));
+    store.sweeps.at("sweep-1") = {id};
+    store.tasks.at(id).needs.clear();
+    store.tasks.at(id).state = before;
+    store.folded.at(Str("task ", id)) = EnumName(before);
+    RunRecord& run = store.runs.at(Tuned().run_key);
+    run.run = longrun::Run();
+    run.unknown = "its row is damaged";
+    run.damaged = true;
+    Restart();
+
+    Submit(sample);
+
+    const Task& tuned = state.tasks.at(id);
+    EXPECT_EQ(tuned.needs, base);
+    EXPECT_EQ(tuned.state, TaskState::kBlocked) << tuned.reason;
+    Arrive("worker-1", {CpuSlot(0), CpuSlot(1)}, 1);
+    EXPECT_EQ(tuned.state, TaskState::kBlocked);
+    Complete(Current(Base()));
+    AwaitPlacement(tuned);
+  }
+};
+
+TEST_F(ForgottenBaseTest, ATrainingThatWaitedWaitsAgain) { Check(TaskState::kBlocked); }
+TEST_F(ForgottenBaseTest, ATrainingThatWasReadyWaitsAgain) { Check(TaskState::kReady); }
+
 TEST_F(StagesTest, TheOrderNamesTheBasesFinalCheckpointUntilThereIsOneOfItsOwn) {
   Submit({.context_lengths = {}, .tunes = true});
   Arrive("worker-1", {CpuSlot()}, 1);
