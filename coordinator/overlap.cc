@@ -4,9 +4,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <map>
 #include <optional>
-#include <set>
-#include <tuple>
 #include <utility>
 
 #include "base/str.h"
@@ -26,22 +25,45 @@ struct Pair {
   std::int64_t n_tokens = 0;  // from the beginning of the split; 0: all
   EvaluatedDataset trained_on;
 
-  auto Key() const { return std::tie(text.digest, split, n_tokens, trained_on.digest); }
-  bool operator<(const Pair& other) const { return Key() < other.Key(); }
+  // Names are part of it, since a note has them.
+  std::string Key() const {
+    return Str(text.name, " ", text.digest, " ", split, " ", n_tokens, " ", trained_on.name, " ",
+               trained_on.digest);
+  }
 };
 
-std::set<Pair> PairsOf(const Sweep& sweep) {
-  std::set<Pair> pairs;
+// The name under which a dataset is registered, else the beginning of its digest.
+std::string NameOf(const std::vector<DatasetRow>& datasets, const std::string& digest) {
+  for (const DatasetRow& row : datasets) {
+    if (row.info.digest == digest) return row.info.name;
+  }
+  return digest.substr(0, 8);
+}
+
+// The pairs by their keys.
+std::map<std::string, Pair> PairsOf(const std::vector<DatasetRow>& datasets, const Sweep& sweep) {
+  std::map<std::string, Pair> pairs;
   for (const PlannedRun& run : sweep.runs) {
     if (!run.run.trains()) continue;
+    const EvaluatedDataset own = {.name = run.dataset_name, .digest = run.run.dataset_digest};
+    std::vector<EvaluatedDataset> trained_on = {own};
+    for (const std::string& digest : run.trained_before) {
+      if (digest == own.digest) continue;
+      trained_on.push_back({.name = NameOf(datasets, digest), .digest = digest});
+    }
     for (const PlannedEvaluation& evaluation : run.evaluations) {
-      const std::optional<EvaluatedDataset> read = EvaluatedDatasetOf(evaluation.evaluation);
-      if (!read) continue;
       const Json& params = evaluation.evaluation.begin().value();
-      pairs.insert({.text = *read,
-                    .split = params.value("split", ""),
-                    .n_tokens = params.value("score_tokens", std::int64_t{0}),
-                    .trained_on = {.name = run.dataset_name, .digest = run.run.dataset_digest}});
+      if (!params.contains("split")) continue;
+      const EvaluatedDataset text = EvaluatedDatasetOf(evaluation.evaluation).value_or(own);
+      for (const EvaluatedDataset& training : trained_on) {
+        // The splits of one dataset share no document.
+        if (training.digest == text.digest) continue;
+        Pair pair = {.text = text,
+                     .split = params.at("split"),
+                     .n_tokens = params.value("score_tokens", std::int64_t{0}),
+                     .trained_on = training};
+        pairs.emplace(pair.Key(), std::move(pair));
+      }
     }
   }
   return pairs;
@@ -102,28 +124,52 @@ std::string PercentText(std::int64_t n, std::int64_t of) {
   return text;
 }
 
+// "": nothing is shared.
+std::string NoteOf(const Pair& pair, const Compared& compared) {
+  const TextOverlap& overlap = compared.overlap;
+  if (overlap.n_shared == 0 && overlap.is_exact) return "";
+  const bool is_all_searched = compared.n_searched == compared.n_train;
+  return Str(overlap.is_exact ? "" : "at least ", PercentText(overlap.n_shared, overlap.n_tokens),
+             " % of the ", compared.is_whole_text ? "" : "first ", Grouped(overlap.n_tokens),
+             " tokens of ", pair.text.name, ":", pair.split, " occur in ",
+             is_all_searched ? "" : Str("the first ", Grouped(compared.n_searched), " tokens of "),
+             "the training split of ", pair.trained_on.name, ", in stretches of ", kOverlapTokens,
+             " tokens or more");
+}
+
 }  // namespace
 
-std::vector<std::string> OverlapNotes(const std::vector<DatasetRow>& datasets, const Sweep& sweep) {
+std::vector<std::string> OverlapSearch::Notes(const std::vector<DatasetRow>& datasets,
+                                              const Sweep& sweep) {
   std::vector<std::string> notes;
-  for (const Pair& pair : PairsOf(sweep)) {
-    const std::string text = Str(pair.text.name, ":", pair.split);
-    const std::string of_train = Str("the training split of ", pair.trained_on.name);
-    const Result<Compared> compared = Compare(datasets, pair);
-    if (!compared.ok()) {
-      notes.push_back(Str("whether ", text, " occurs in ", of_train,
-                          " is not known: ", compared.status().message()));
-      continue;
+  std::int64_t n_searched = 0;
+  for (const auto& [key, pair] : PairsOf(datasets, sweep)) {
+    std::optional<std::string> note;
+    {
+      const std::scoped_lock lock(mutex_);
+      if (const auto known = notes_.find(key); known != notes_.end()) note = known->second;
     }
-    const TextOverlap& overlap = compared->overlap;
-    if (overlap.n_shared == 0 && overlap.is_exact) continue;
-    const bool is_all_searched = compared->n_searched == compared->n_train;
-    notes.push_back(
-        Str(overlap.is_exact ? "" : "at least ", PercentText(overlap.n_shared, overlap.n_tokens),
-            " % of the ", compared->is_whole_text ? "" : "first ", Grouped(overlap.n_tokens),
-            " tokens of ", text, " occur in ",
-            is_all_searched ? "" : Str("the first ", Grouped(compared->n_searched), " tokens of "),
-            of_train, ", in stretches of ", kOverlapTokens, " tokens or more"));
+    if (!note) {
+      const auto unknown = [&](const std::string& why) {
+        notes.push_back(Str("whether ", pair.text.name, ":", pair.split,
+                            " occurs in the training split of ", pair.trained_on.name,
+                            " is not known: ", why));
+      };
+      if (n_searched >= kOverlapSearchedMax) {
+        unknown("`longrun plan` compares only some texts at a time; call it again");
+        continue;
+      }
+      const Result<Compared> compared = Compare(datasets, pair);
+      if (!compared.ok()) {
+        unknown(std::string(compared.status().message()));
+        continue;
+      }
+      n_searched += compared->n_searched;
+      note = NoteOf(pair, *compared);
+      const std::scoped_lock lock(mutex_);
+      notes_.emplace(key, *note);
+    }
+    if (!note->empty()) notes.push_back(std::move(*note));
   }
   return notes;
 }

@@ -1,8 +1,10 @@
-// What a submission is told about evaluations that read another dataset than the run's: how much of
-// that text the run is trained on.
+// What a submission is told about evaluations that read another dataset than a training: how much
+// of that text was trained on.
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -11,13 +13,22 @@
 
 namespace longrun::coordinator {
 
-// Of longer texts only the beginning is read, so that a submission does not wait; a note says so.
+// Of longer texts only the beginning is read, and a submission searches only so many tokens, so that
+// it does not wait; a note says so.
 inline constexpr std::int64_t kOverlapTextMax = std::int64_t{1} << 22;
 inline constexpr std::int64_t kOverlapSearchedMax = std::int64_t{1} << 27;
 
-// A note for each pair of an evaluated text and a training split that share text
-// (docs/evaluation.md has the definition), and for each that cannot be compared. Reads the
-// datasets' folders.
-std::vector<std::string> OverlapNotes(const std::vector<DatasetRow>& datasets, const Sweep& sweep);
+// Remembers what it has found, since datasets never change. Any thread may call it.
+class OverlapSearch {
+ public:
+  // A note for each pair of an evaluated text and a training split that share text
+  // (docs/evaluation.md has the definition), and for each that is not compared. A training split is
+  // that of the run, or of a run from whose weights it starts. Reads the datasets' folders.
+  std::vector<std::string> Notes(const std::vector<DatasetRow>& datasets, const Sweep& sweep);
+
+ private:
+  std::mutex mutex_;
+  std::map<std::string, std::string> notes_;  // of a pair; "": nothing is shared
+};
 
 }  // namespace longrun::coordinator

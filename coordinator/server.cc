@@ -246,6 +246,7 @@ Status Serve(const ServerOptions& options) {
   const std::unique_ptr<Executor> log_writer = Executor::Start(*store, 1, kLogJobsMax);
   const std::unique_ptr<Executor> querier = Executor::Start(*store, kQuerierThreads, kQueryJobsMax);
   Ticker ticker;
+  OverlapSearch overlaps;
   CoordinatorParts parts{.core = *core,
                          .artifacts = *artifacts,
                          .logs = logs,
@@ -255,6 +256,7 @@ Status Serve(const ServerOptions& options) {
                          .log_writer = *log_writer,
                          .querier = *querier,
                          .ticker = ticker,
+                         .overlaps = overlaps,
                          .metrics_address = metrics_address,
                          .query_program = kOwnProgram};
   const auto sweeps = MakeSweepService(parts);

@@ -38,23 +38,36 @@ using Point = std::vector<const AxisValue*>;
 
 // A run from whose weights others start.
 struct Base {
-  std::string key;
-  Run run;
+  KnownRun known;
   ModelInfo info;  // the run as a model to start from
+
+  const Run& run() const { return known.run; }
 };
 
-Base MakeBase(std::string key, Run run) {
-  ModelInfo info = {.name = Str("run ", key.substr(0, 8)),
+Base MakeBase(KnownRun known) {
+  const Run& run = known.run;
+  ModelInfo info = {.name = Str("run ", known.key.substr(0, 8)),
                     .digest = "",
                     .model = run.model,
+                    .extension = known.extension,
                     .trained_length = run.train.train_length,
                     .mask_token = run.train.is_masked() ? run.train.mask.token : -1};
-  return {.key = std::move(key), .run = std::move(run), .info = std::move(info)};
+  return {.known = std::move(known), .info = std::move(info)};
 }
 
 // For messages: `model "llama"`, `run 9f7ec0de`.
 std::string InitText(const ModelInfo& init) {
   return init.digest.empty() ? init.name : Str("model \"", init.name, "\"");
+}
+
+// For messages about a model that has an extension.
+std::string OwnExtensionText(const ModelInfo& init) {
+  const std::string method = init.extension.at("method").get<std::string>();
+  if (!init.digest.empty()) {
+    return Str("config.json of ", InitText(init), " already extends the model with ", method);
+  }
+  return Str(InitText(init), " began with an imported model that config.json already extends with ",
+             method);
 }
 
 // The position in PATH of "spec.matrix.PATH" or "spec.PATH"; npos: it is neither.
@@ -173,7 +186,8 @@ class Expander {
       if (made == points_.end()) {
         AddRun(point);
       } else if (!spec_.stages.empty() && StageOf(point) == nullptr) {
-        base_ = MakeBase(runs_[made->second].run_key, runs_[made->second].run);
+        stage_ = nullptr;
+        base_ = MakeBase(AsKnown(point, runs_[made->second]));
       }
     }
     if (runs_.empty() && problems_.empty()) {
@@ -316,6 +330,7 @@ class Expander {
     Run run = is_like_last ? last_run_ : Resolve(point, dataset);
     run.seed = Value(point, "seed").value.get<std::int64_t>();
     const std::vector<ResolvedEvaluation>& evaluations = EvaluationsOn(point, dataset);
+    if (problems_.size() == n_problems) CheckEarlierText(TrainedBefore(point));
     if (problems_.size() > n_problems || !problems_.empty()) return;
     // A parent depends on the seed, so a run that continues another cannot be reused
     // with another seed.
@@ -327,6 +342,7 @@ class Expander {
     PlannedRun planned = {.run = std::move(run),
                           .run_key = {},
                           .dataset_name = dataset_name,
+                          .trained_before = TrainedBefore(point),
                           .axes = Json::object(),
                           .evaluations = {}};
     planned.run_key = planned.run.Key();
@@ -367,7 +383,7 @@ class Expander {
       AddWindowBaseline(point, resolved, extensions, planned);
     }
     if (!spec_.include.empty()) points_.emplace(NameOf(point), runs_.size());
-    if (!spec_.stages.empty() && stage_ == nullptr) base_ = MakeBase(planned.run_key, planned.run);
+    if (!spec_.stages.empty() && stage_ == nullptr) base_ = MakeBase(AsKnown(point, planned));
     runs_.push_back(std::move(planned));
   }
 
@@ -448,7 +464,7 @@ class Expander {
     if (!spec_.find_run) return refuse("no runs are known here");
     auto found = spec_.find_run(wanted);
     if (!found.ok()) return refuse(std::string(found.status().message()));
-    bases_.emplace(wanted, MakeBase(std::move(found->first), std::move(found->second)));
+    bases_.emplace(wanted, MakeBase(std::move(found).value()));
     return true;
   }
 
@@ -457,6 +473,24 @@ class Expander {
     if (stage_ != nullptr) return &*base_;
     const Json& name = InitName(point);
     return name.is_object() ? &bases_.at(name.at("run").get<std::string>()) : nullptr;
+  }
+
+  // Digests of the datasets on which the base of a point was trained.
+  std::set<std::string> TrainedBefore(const Point& point) const {
+    const Base* const base = BaseOf(point);
+    if (base == nullptr) return {};
+    std::set<std::string> digests = base->known.trained_before;
+    digests.insert(base->run().dataset_digest);
+    return digests;
+  }
+
+  // A planned run as one to start from.
+  KnownRun AsKnown(const Point& point, const PlannedRun& planned) const {
+    KnownRun known = {
+        .key = planned.run_key, .run = planned.run, .trained_before = planned.trained_before};
+    const ModelInfo* const init = InitOf(point);
+    if (init != nullptr && KeepsImportedExtension(planned.run)) known.extension = init->extension;
+    return known;
   }
 
   // What the runs of a point start from, as a model; null: from random weights.
@@ -508,7 +542,7 @@ class Expander {
     const Json given = train["extend"];
     train.erase("extend");
     const Base* const base = BaseOf(point);
-    const Json& of_base = base != nullptr ? base->run.train.extension : Json();
+    const Json& of_base = base != nullptr ? base->run().train.extension : Json();
     if (given == kNoExtension && !of_base.is_null()) {
       // The trainer could not tell it from an extension of the imported model's own.
       return ReportCause(point, {"train.extend", "model.init_from"},
@@ -525,7 +559,7 @@ class Expander {
     // extension names.
     std::int64_t original_length = of_base.is_null() ? 0 : of_base.value("original_length", 0);
     if (original_length == 0) {
-      original_length = base != nullptr ? base->run.train.train_length
+      original_length = base != nullptr ? base->run().train.train_length
                                         : Value(point, "train_length").value.get<std::int64_t>();
     }
     const Json whole = WithOriginalLength(given, original_length);
@@ -533,10 +567,8 @@ class Expander {
     for (const ParamError& error : errors) report(error.key, error.message);
     if (!errors.empty()) return;
     if (init != nullptr && !init->extension.is_null()) {
-      return report("method",
-                    Str("config.json of model \"", init->name, "\" already extends the model with ",
-                        init->extension.at("method").get<std::string>(),
-                        ", and training uses this extension; leave out train.extend"));
+      return report("method", Str(OwnExtensionText(*init),
+                                  ", and training uses this extension; leave out train.extend"));
     }
     train["extend"] = *ResolveExtension(whole);
   }
@@ -696,8 +728,8 @@ class Expander {
   // the same. A stage is of the same file.
   void ResolveOfBase(const Point& point, const Json& given, const Base& base,
                      const DatasetInfo& dataset, Run& run) {
-    const ModelConfig& model = base.run.model;
-    if (base.run.tokenizer_fingerprint != dataset.tokenizer_fingerprint) {
+    const ModelConfig& model = base.run().model;
+    if (base.run().tokenizer_fingerprint != dataset.tokenizer_fingerprint) {
       return Report(
           Value(point, "dataset").place,
           Str("spec.matrix.dataset: dataset \"", dataset.name,
@@ -717,14 +749,14 @@ class Expander {
     KeyErrors errors;
     CheckModelAndTrain(model, run.train, errors);
     ReportErrors(point, errors);
-    run.init = RunInit{.n_positions = model.n_positions, .run = base.key};
+    run.init = RunInit{.n_positions = model.n_positions, .run = base.known.key};
     run.model = model;
   }
 
   void CheckSamePosition(const Point& point, const Base& base) {
     const AxisValue& asked = Value(point, "position");
     if (asked.value.is_null()) return;
-    const Json own = base.run.model.position.ToJson();
+    const Json own = base.run().model.position.ToJson();
     if (asked.value.at("method") == own.at("method")) {
       Json merged = own;
       if (asked.shown.is_object()) merged.update(asked.shown);
@@ -814,9 +846,9 @@ class Expander {
     if (!spec_.find_run) return refuse("no runs are known here");
     const auto found = spec_.find_run(wanted);
     if (!found.ok()) return refuse(found.status().message());
-    const auto& [key, parent] = *found;
+    const Run& parent = found->run;
     const std::string differs = FirstDifference(run.ToJson(), parent.ToJson());
-    const std::string name = Str("run ", key.substr(0, 8));
+    const std::string name = Str("run ", found->key.substr(0, 8));
     if (!differs.empty()) {
       return refuse(Str(name, " has another ", differs,
                         "; a run continues with the same model, position, dataset, seed, "
@@ -826,7 +858,7 @@ class Expander {
       return refuse(Str(name, " was trained on ", parent.train.tokens,
                         " tokens already; train.tokens must be more, found ", run.train.tokens));
     }
-    run.parent = key;
+    run.parent = found->key;
   }
 
   // What prevents a run from continuing the other: "model", "train_length", ...;
@@ -968,6 +1000,7 @@ class Expander {
       // They are the same only because of what the names mean now, or for these runs.
       if (first->dataset != block.dataset) {
         TakeLengths(evaluation->context_lengths, resolved[index].context_lengths);
+        resolved[index].has_window_baseline |= evaluation->has_window_baseline;
         continue;
       }
       Report(block.place, Str(PathOf(block), ": measures the same as spec.evaluate[", first->index,
@@ -1030,6 +1063,16 @@ class Expander {
     return nullptr;
   }
 
+  // Refuses evaluations of a training split with which the weights of the run's base were made.
+  void CheckEarlierText(const std::set<std::string>& trained_before) {
+    for (const EvaluationSpec& block : spec_.evaluations) {
+      if (block.dataset.empty() || block.allows_train_overlap) continue;
+      if (block.params.value("split", "") != "train") continue;
+      if (!trained_before.contains(spec_.datasets.at(block.dataset).digest)) continue;
+      Report(PlaceOf(block, "split"), Str(PathOf(block), ".split: ", TrainOverlapError()));
+    }
+  }
+
   std::optional<ResolvedEvaluation> ResolveEvaluation(const Point& point,
                                                       const EvaluationSpec& block,
                                                       const DatasetInfo& own) {
@@ -1078,7 +1121,8 @@ class Expander {
   // that it cannot be read under.
   std::vector<Json> ExtensionsOf(const Point& point, const Run& run, std::int64_t n_longest) {
     std::vector<Json> resolved;
-    for (const ExtensionSpec& spec : spec_.extensions) {
+    const bool has_own = stage_ != nullptr && stage_->extensions;
+    for (const ExtensionSpec& spec : has_own ? *stage_->extensions : spec_.extensions) {
       if (spec.given.is_null()) {
         resolved.emplace_back();
         continue;
@@ -1120,8 +1164,7 @@ class Expander {
   std::string OwnExtension(const Point& point) const {
     const ModelInfo* const init = InitOf(point);
     if (init == nullptr || init->extension.is_null()) return "";
-    return Str("config.json of model \"", init->name, "\" already extends the model with ",
-               init->extension.at("method").get<std::string>());
+    return OwnExtensionText(*init);
   }
 
   // Plans the evaluation under a plain window, at the context lengths that are longer than the
@@ -1163,8 +1206,8 @@ class Expander {
   std::vector<Problem>& notes_;
   std::set<Problem> seen_;  // of problems and notes
   std::vector<PlannedRun> runs_;
-  std::map<std::string, std::size_t> keys_;  // run key to index in runs_
-  std::map<std::string, std::size_t> points_;  // point to index in runs_
+  std::map<std::string, std::size_t> keys_;                             // run key to index in runs_
+  std::map<std::string, std::size_t> points_;                           // point to index in runs_
   std::map<std::string, std::vector<ResolvedEvaluation>> evaluations_;  // by dataset
   std::map<std::string, Base> bases_;  // by the value of model.init_from
   const StageSpec* stage_ = nullptr;   // of the point that is resolved; null: the base

@@ -223,7 +223,8 @@ Json StageMapSchema(const std::string& path) {
 
 Json StagesSchema() {
   Json properties = {{"name", {{"type", "string"}, {"pattern", kNamePattern}}},
-                     {"train", StageMapSchema("spec.train")}};
+                     {"train", StageMapSchema("spec.train")},
+                     {kExtendKey, ExtensionsSchema()}};
   for (const std::string_view axis : kStageAxes) {
     properties[std::string(axis)] = KeySchema(*FindAxis(axis));
   }

@@ -209,7 +209,8 @@ class Reader {
         return;
       }
       case KeyRow::Kind::kExtensions:
-        return ReadExtensions(node, path);
+        spec_.extensions = ReadExtensions(node, path);
+        return;
       case KeyRow::Kind::kClaims:
         claims_ = ReadClaims(node, path);
         return;
@@ -803,6 +804,8 @@ class Reader {
       if (entry.key == "name") continue;
       if (entry.key == "train") {
         ReadStageTraining(entry.value, below, "train", stage);
+      } else if (entry.key == kExtendKey) {
+        stage.extensions = ReadExtensions(entry.value, below);
       } else if (std::ranges::find(kStageAxes, entry.key) == std::end(kStageAxes)) {
         Report(entry.place, Str(below, ": ", WhyNotInStage(entry.key)));
       } else if (auto value = ReadAxisValue(*FindAxis(entry.key), entry.value, below)) {
@@ -812,7 +815,8 @@ class Reader {
         spec_.is_complete = false;
       }
     }
-    if (stage.settings.empty() && node.entries.size() == 1) {
+    const std::size_t n_named = stage.extensions ? 2 : 1;
+    if (stage.settings.empty() && node.entries.size() == n_named) {
       Report(node.place, Str(path,
                              ": has no settings, so it would only repeat the training of its "
                              "base; give at least train.tokens"));
@@ -843,7 +847,7 @@ class Reader {
       return Str("unknown key; did you mean ", meant[0].substr(std::string_view("spec.").size()),
                  "?");
     }
-    std::vector<std::string> names = {"name", "train"};
+    std::vector<std::string> names = {"name", "train", kExtendKey};
     names.insert(names.end(), std::begin(kStageAxes), std::end(kStageAxes));
     return Str("unknown key", DidYouMean(key, names));
   }
@@ -1156,17 +1160,19 @@ class Reader {
 
   // ---- extensions ------------------------------------------------------------------------------
 
-  void ReadExtensions(const YamlNode& node, const std::string& path) {
+  // Empty, and the sweep incomplete, if there is no right entry.
+  std::vector<ExtensionSpec> ReadExtensions(const YamlNode& node, const std::string& path) {
+    std::vector<ExtensionSpec> extensions;
     if (node.kind != Kind::kList || node.items.empty()) {
       spec_.is_complete = false;
       const bool is_one = node.kind == Kind::kScalar &&
                           (node.text == kNoExtension || FindExtension(node.text).ok());
-      return Report(node.place, Str(path, ": expected ", ExpectedValue(*FindKey(path)), ", found ",
-                                    node.kind == Kind::kList ? "an empty one" : ShowNode(node),
-                                    is_one ? Str("; write [", node.text, "]") : ""));
+      Report(node.place, Str(path, ": expected ", ExpectedValue(*FindKey(Str("spec.", kExtendKey))),
+                             ", found ", node.kind == Kind::kList ? "an empty one" : ShowNode(node),
+                             is_one ? Str("; write [", node.text, "]") : ""));
+      return extensions;
     }
     std::set<std::string> seen;
-    spec_.extensions.clear();
     for (std::size_t i = 0; i < node.items.size(); ++i) {
       const YamlNode& item = node.items[i];
       const std::string item_path = Str(path, "[", i, "]");
@@ -1181,9 +1187,10 @@ class Reader {
       for (const YamlNode::Entry& param : item.entries) {
         extension.param_places[param.key] = param.value.place;
       }
-      spec_.extensions.push_back(std::move(extension));
+      extensions.push_back(std::move(extension));
     }
-    if (spec_.extensions.empty()) spec_.is_complete = false;
+    if (extensions.empty()) spec_.is_complete = false;
+    return extensions;
   }
 
   // {"method": .., given parameters}, checked as far as no model is needed; null: none.

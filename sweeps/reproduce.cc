@@ -278,15 +278,15 @@ Result<std::string> KeyOf(const std::string& yaml, const Reproduction& wanted) {
   Run base = parent;
   base.init.reset();
   base.train.extension = Json();
-  const DatasetCatalogue catalogue = {
-      .find = find,
-      .names = {wanted.dataset_name},
-      .find_run = [&](const std::string& key) -> Result<std::pair<std::string, Run>> {
-        const bool is_base = wanted.run.init && key == wanted.run.init->run;
-        return std::pair(key, is_base ? base : parent);
-      },
-      .find_model = [&](const std::string&) { return wanted.init; },
-      .model_names = {}};
+  const DatasetCatalogue catalogue = {.find = find,
+                                      .names = {wanted.dataset_name},
+                                      .find_run = [&](const std::string& key) -> Result<KnownRun> {
+                                        const bool is_base =
+                                            wanted.run.init && key == wanted.run.init->run;
+                                        return KnownRun{.key = key, .run = is_base ? base : parent};
+                                      },
+                                      .find_model = [&](const std::string&) { return wanted.init; },
+                                      .model_names = {}};
   ASSIGN_OR_RETURN(const Sweep sweep, ParseSweep(yaml, "reproduction", {}, catalogue));
   LR_CHECK(sweep.runs.size() == 1);  // every axis has one value
   return sweep.runs.front().run_key;

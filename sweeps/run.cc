@@ -282,11 +282,14 @@ void CheckValidation(const TrainConfig& train, KeyErrors& errors) {
   if (!validates || validate.tokens >= length) return;
   errors.Add("train.validate.tokens",
              Status(Code::kInvalidArgument,
-                    Str("train.validate.tokens: ", validate.tokens,
-                        " is less than one window of ",
+                    Str("train.validate.tokens: ", validate.tokens, " is less than one window of ",
                         validate.length > 0 ? "length " : "train_length ", length,
                         "; give at least ", length)),
              {"train.validate.length", "train.train_length"});
+}
+
+bool KeepsImportedExtension(const Run& run) {
+  return run.train.extension.is_null() && run.model.position.method == "rope";
 }
 
 OperatorSet OperatorsFor(DeviceKind device_kind) {

@@ -98,6 +98,10 @@ struct Execution {
   bool operator==(const Execution&) const = default;
 };
 
+// Whether a run that starts from an imported model keeps the extension of its config.json: only
+// rope has one, and an extension of the training takes its place.
+bool KeepsImportedExtension(const Run& run);
+
 // The choices for a run that begins on a device of this kind.
 OperatorSet OperatorsFor(DeviceKind device_kind);
 Subnormals SubnormalsFor(DeviceKind device_kind);

@@ -272,8 +272,8 @@ std::vector<KeyRow> OtherKeys() {
            {.default_value = Json::array(),
             .meaning =
                 "further trainings that start from the final weights of each run of the matrix, "
-                "each with its own train_length, dataset and keys of train; `stage` (base, and "
-                "their names) is then an axis"}},
+                "each with its own train_length, dataset, keys of train and, for its evaluations, "
+                "extend; `stage` (base, and their names) is then an axis"}},
       {.path = "spec.extend",
        .kind = Kind::kExtensions,
        .spec = {.default_value = Json::array({kNoExtension}),

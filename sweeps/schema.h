@@ -98,6 +98,7 @@ std::string WhyNotOfStage(const KeyRow& row);
 
 // The entry of spec.extend under which a model is read as it was trained.
 inline constexpr std::string_view kNoExtension = "none";
+inline constexpr const char* kExtendKey = "extend";  // of spec, and of a stage
 
 // The words with which names of unbuilt.h are refused.
 inline constexpr std::string_view kNotBuiltYet = "not built yet in this release";

@@ -75,6 +75,8 @@ struct StageSpec {
       {};  // "train_length", "dataset", "train.optimizer.lr"
   // Of these and of the parameters of methods: "train.positions.target_length".
   std::map<std::string, Place> places = {};
+  // At least one; nullopt: those of the sweep.
+  std::optional<std::vector<ExtensionSpec>> extensions = {};
 };
 
 struct SweepSpec {
@@ -92,7 +94,7 @@ struct SweepSpec {
   std::vector<ExtensionSpec> extensions = {ExtensionSpec()};  // at least one
   std::map<std::string, DatasetInfo> datasets;                // the names that the axes use
   std::map<std::string, ModelInfo> models;                    // the names that init_from uses
-  std::function<Result<std::pair<std::string, Run>>(const std::string&)> find_run;
+  std::function<Result<KnownRun>(const std::string&)> find_run;
 };
 
 // "cable.yaml:9:17: spec.matrix.position[3].bucket: unknown key", sorted by place, one per line.

@@ -11,6 +11,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -53,13 +54,23 @@ struct ModelInfo {
   std::int64_t trained_length = 0;  // according to config.json; 0: it does not say
   std::int64_t mask_token = -1;     // of an encoder, according to config.json; -1: it does not say
 };
+// A finished run, which another can continue or start from.
+struct KnownRun {
+  std::string key;
+  Run run;
+  // Of the imported model with which the trainings of its weights began, as in ModelInfo; null if
+  // one of them was under an extension of its own (run.train.extension).
+  Json extension = {};
+  // Digests of the datasets of the earlier trainings of its weights.
+  std::set<std::string> trained_before = {};
+};
 // `find` returns nullopt for an unknown name; `names` lists the known ones for the message.
 struct DatasetCatalogue {
   std::function<std::optional<DatasetInfo>(const std::string& name)> find;
   std::vector<std::string> names;
-  // Finds a finished run, to be continued or to start from, and its key, by the key or the
-  // beginning of the key. The error says why there is none. Not set: there are none.
-  std::function<Result<std::pair<std::string, Run>>(const std::string& run)> find_run = {};
+  // Finds a finished run by its key or the beginning of the key. The error says why there is none.
+  // Not set: there are none.
+  std::function<Result<KnownRun>(const std::string& run)> find_run = {};
   // Imported models, like datasets.
   std::function<std::optional<ModelInfo>(const std::string& name)> find_model = {};
   std::vector<std::string> model_names = {};
@@ -80,6 +91,8 @@ struct PlannedRun {
   Run run;
   std::string run_key;
   std::string dataset_name;
+  // Digests of the datasets of the trainings with which its weights began, without its own.
+  std::set<std::string> trained_before = {};
   Json axes;  // axis path -> value as shown: {"position": "cable", ...}
   std::vector<PlannedEvaluation> evaluations;
 };

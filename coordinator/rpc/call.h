@@ -10,6 +10,7 @@
 
 #include "coordinator/core.h"
 #include "coordinator/metrics.h"
+#include "coordinator/overlap.h"
 #include "coordinator/rpc/error.h"
 #include "coordinator/rpc/executor.h"
 #include "coordinator/rpc/ticker.h"
@@ -29,6 +30,7 @@ struct CoordinatorParts {
   Executor& log_writer;  // one thread, so that chunks of a log stay in order
   Executor& querier;     // separate threads, which wait for users' SQL
   Ticker& ticker;
+  OverlapSearch& overlaps;
   std::string metrics_address;
   std::string query_program;           // answers users' SQL in a child: store/query_process.h
   std::atomic<bool> stopping = false;  // streams must end

@@ -204,6 +204,13 @@ std::function<std::optional<ModelInfo>(const std::string&)> ModelFinder(
   };
 }
 
+Json ExtensionOfModel(const std::vector<ModelRow>& models, const std::string& digest) {
+  const auto model = std::ranges::find(models, digest, &ModelRow::digest);
+  if (model == models.end()) return nullptr;
+  const Result<NetConfig> config = ConfigOf(model->config_json);
+  return config.ok() ? config->extension : Json();
+}
+
 Status RegisterModel(Call& call, const v1::RegisterModelRequest& request,
                      v1::RegisterModelResponse* response) {
   call.error.subject = request.name();

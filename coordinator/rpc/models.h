@@ -17,6 +17,9 @@ namespace longrun::coordinator {
 std::function<std::optional<ModelInfo>(const std::string&)> ModelFinder(
     const std::vector<ModelRow>& models);
 
+// The extension of the model with this digest, as in ModelInfo; null if it has none, or is unknown.
+Json ExtensionOfModel(const std::vector<ModelRow>& models, const std::string& digest);
+
 Status RegisterModel(Call& call, const v1::RegisterModelRequest& request,
                      v1::RegisterModelResponse* response);
 Status ListModels(Call& call, const v1::ListModelsRequest& request,

@@ -3,11 +3,10 @@
 
 #include <functional>
 #include <string>
-#include <utility>
 
 #include "coordinator/core.h"
 #include "coordinator/store/reader.h"
-#include "sweeps/run.h"
+#include "sweeps/sweep.h"
 
 namespace longrun::coordinator {
 
@@ -15,7 +14,6 @@ namespace longrun::coordinator {
 // training has succeeded. Each run is looked up only once, so the function is for one submission.
 // Not on the core's thread, and one thread at a time; `core` and `reader` must outlive the returned
 // function.
-std::function<Result<std::pair<std::string, Run>>(const std::string&)> ParentFinder(
-    Core& core, StoreReader& reader);
+std::function<Result<KnownRun>(const std::string&)> ParentFinder(Core& core, StoreReader& reader);
 
 }  // namespace longrun::coordinator

@@ -9,7 +9,6 @@
 
 #include "base/clock.h"
 #include "base/str.h"
-#include "coordinator/overlap.h"
 #include "coordinator/rpc/plan.h"
 #include "coordinator/rpc/planned.h"
 #include "coordinator/rpc/refresh.h"
@@ -65,7 +64,8 @@ Status PlanSweep(Call& call, const v1::PlanSweepRequest& request, v1::PlanSweepR
   if (request.with_rows()) {
     FillAsked(sweep, response->mutable_asked());
   } else {
-    for (std::string& note : OverlapNotes(datasets, sweep)) response->add_notes(std::move(note));
+    for (std::string& note : call.parts.overlaps.Notes(datasets, sweep))
+      response->add_notes(std::move(note));
   }
   ASSIGN_OR_RETURN(auto known_cells, call.reader.CellOwners(sweep));
   Refresh refresh;
@@ -83,7 +83,8 @@ Status SubmitSweep(Call& call, SeededRandom& random, const v1::SubmitSweepReques
   const std::vector<DatasetRow> datasets = call.parts.core.datasets();
   ASSIGN_OR_RETURN(Sweep sweep, call.WithReason("SWEEP_INVALID", SweepOf(call, datasets, request)));
   for (const std::string& note : sweep.notes) response->add_notes(note);
-  for (std::string& note : OverlapNotes(datasets, sweep)) response->add_notes(std::move(note));
+  for (std::string& note : call.parts.overlaps.Notes(datasets, sweep))
+    response->add_notes(std::move(note));
   SweepSubmitted event;
   for (const DatasetRow& dataset : datasets) {
     event.dataset_paths[dataset.info.name] = dataset.folder;

@@ -53,7 +53,7 @@ class OverlapNotesTest : public ::testing::Test {
   }
 
   // Of a training on austen that is evaluated on the first score_tokens of name:test; 0: on all.
-  std::vector<std::string> Notes(const std::string& name, int score_tokens) const {
+  std::vector<std::string> Notes(const std::string& name, int score_tokens) {
     PlannedRun run;
     run.run.train.tokens = 1;
     run.run.dataset_digest = DigestOf("austen");
@@ -66,11 +66,12 @@ class OverlapNotesTest : public ::testing::Test {
          .cells = {}});
     Sweep sweep;
     sweep.runs = {run, run};  // what several runs share is said once
-    return OverlapNotes(datasets_, sweep);
+    return search_.Notes(datasets_, sweep);
   }
 
   TempFolder folder_{"longrun-overlap"};
   std::vector<DatasetRow> datasets_;
+  OverlapSearch search_;
 };
 
 TEST_F(OverlapNotesTest, SaysTheShareOfTheEvaluatedTokens) {
@@ -103,6 +104,40 @@ TEST_F(OverlapNotesTest, ADatasetThatCannotBeReadIsNotSilentlyLeftOut) {
   EXPECT_EQ(notes[0],
             "whether gone:test occurs in the training split of austen is not known: dataset "
             "\"gone\" is not registered");
+}
+
+// The weights of a run may come from another training, whose text counts as well, and is compared
+// with the text of the run's own dataset, too.
+TEST_F(OverlapNotesTest, TheTextOfAnEarlierTrainingIsSearched) {
+  const std::string earlier = TextOf('a', 5000);
+  Import("novels", {{"train", earlier}});
+  Import("austen", {{"train", TextOf('b', 500)}, {"test", earlier.substr(0, 1000)}});
+  PlannedRun run;
+  run.run.train.tokens = 1;
+  run.run.dataset_digest = DigestOf("austen");
+  run.dataset_name = "austen";
+  run.evaluations.push_back({.evaluation = {{"perplexity", {{"split", "test"}}}}, .cells = {}});
+  run.evaluations.push_back({.evaluation = {{"throughput", Json::object()}}, .cells = {}});
+  Sweep sweep;
+  sweep.runs = {run};
+  EXPECT_EQ(search_.Notes(datasets_, sweep), std::vector<std::string>());
+  sweep.runs[0].trained_before = {DigestOf("novels"), DigestOf("austen")};
+  const std::vector<std::string> notes = search_.Notes(datasets_, sweep);
+  ASSERT_EQ(notes.size(), 1u);
+  EXPECT_EQ(notes[0],
+            "99 % of the 1,001 tokens of austen:test occur in the training split of novels, in "
+            "stretches of 64 tokens or more");
+}
+
+// What has been compared is not read again.
+TEST_F(OverlapNotesTest, APairIsComparedOnce) {
+  const std::string trained_on = TextOf('a', 5000);
+  Import("austen", {{"train", trained_on}});
+  Import("same", {{"test", trained_on}});
+  const std::vector<std::string> notes = Notes("same", 0);
+  ASSERT_EQ(notes.size(), 1u);
+  ASSERT_TRUE(RemoveAll(JoinPath(folder_.path(), "austen")).ok());
+  EXPECT_EQ(Notes("same", 0), notes);
 }
 
 }  // namespace

@@ -28,10 +28,9 @@ class ContinueTest : public testing::Test {
     const Result<Sweep> sweep = Parse({});
     EXPECT_TRUE(sweep.ok()) << sweep.status().message();
     parent = sweep->runs.at(0).run;
-    catalogue.find_run =
-        [this](const std::string& wanted) -> Result<std::pair<std::string, longrun::Run>> {
+    catalogue.find_run = [this](const std::string& wanted) -> Result<KnownRun> {
       if (wanted != "01234567") return Status(Code::kNotFound, Str("no run \"", wanted, "\""));
-      return std::pair(parent.Key(), parent);
+      return KnownRun{.key = parent.Key(), .run = parent};
     };
   }
 

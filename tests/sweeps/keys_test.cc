@@ -116,8 +116,8 @@ void AddSmall(const std::string& name, const Overrides& overrides, Cases& cases)
 void AddContinued(Cases& cases) {
   DatasetCatalogue catalogue = AnyDataset();
   const Run parent = ParseSweep(kSmall, "small", {}, catalogue).value().runs.at(0).run;
-  catalogue.find_run = [&](const std::string&) -> Result<std::pair<std::string, longrun::Run>> {
-    return std::pair(parent.Key(), parent);
+  catalogue.find_run = [&](const std::string&) -> Result<KnownRun> {
+    return KnownRun{.key = parent.Key(), .run = parent};
   };
   const Overrides overrides = {{"train.continue_from", "01234567"},
                                {"train.tokens", "1M"},

@@ -364,8 +364,8 @@ TEST(ReproduceTest, ARunThatGoesOnNamesItsParent) {
   const std::string key = Sha256Hex("the parent");
   DatasetCatalogue catalogue = OneDataset("toy");
   longrun::Run parent;
-  catalogue.find_run = [&](const std::string&) -> Result<std::pair<std::string, longrun::Run>> {
-    return std::pair(key, parent);
+  catalogue.find_run = [&](const std::string&) -> Result<KnownRun> {
+    return KnownRun{.key = key, .run = parent};
   };
   const auto yaml = [](std::string_view tokens, std::string_view more) {
     return Str(R"(apiVersion: longrun/v1

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "base/hash.h"
 #include "base/str.h"
 #include "model/position/method.h"
+#include "sweeps/extended.h"
 #include "sweeps/reproduce.h"
 #include "sweeps/sweep.h"
 
@@ -30,10 +32,12 @@ class StagesTest : public testing::Test {
                       .split_tokens = {{"train", 4'000'000}, {"validation", 20'000}}});
     };
     catalogue.names = {"one", "two", "words"};
-    catalogue.find_run =
-        [this](const std::string& wanted) -> Result<std::pair<std::string, longrun::Run>> {
+    catalogue.find_run = [this](const std::string& wanted) -> Result<KnownRun> {
       if (wanted != "01234567") return Status(Code::kNotFound, Str("no run \"", wanted, "\""));
-      return std::pair(known.Key(), known);
+      return KnownRun{.key = known.Key(),
+                      .run = known,
+                      .extension = extension,
+                      .trained_before = trained_before};
     };
     known = Only(Parse({}));
   }
@@ -70,6 +74,9 @@ spec:
 
   DatasetCatalogue catalogue;
   longrun::Run known;
+  // Of the known run.
+  Json extension;
+  std::set<std::string> trained_before;
 };
 
 // A point of `include` that the product has made already is the base of its stages all the same.
@@ -250,9 +257,9 @@ TEST_F(StagesTest, AStageIsGivenAgainByAFileThatNamesItsBase) {
       << *yaml;
   // The coordinator finds runs by their whole keys as well.
   DatasetCatalogue whole = catalogue;
-  whole.find_run = [this](const std::string& key) -> Result<std::pair<std::string, longrun::Run>> {
+  whole.find_run = [this](const std::string& key) -> Result<KnownRun> {
     EXPECT_EQ(key, known.Key());
-    return std::pair(key, known);
+    return KnownRun{.key = key, .run = known};
   };
   const Result<Sweep> again = ParseSweep(*yaml, "again.yaml", {}, whole);
   ASSERT_TRUE(again.ok()) << again.status().message();
@@ -273,6 +280,171 @@ TEST_F(StagesTest, APositionTableKeepsItsLength) {
                 .message(),
             Str("a.yaml:6:27: spec.matrix.train_length: 128 is more than the 64 positions of run ",
                 known.Key().substr(0, 8), ", from whose weights this run starts"));
+}
+
+// The extensions with which evaluations are made.
+std::vector<Json> ExtensionsOfEvaluations(const PlannedRun& run) {
+  std::vector<Json> extensions;
+  for (const PlannedEvaluation& one : run.evaluations) {
+    extensions.push_back(ExtensionName(one.evaluation, run.run.train.train_length));
+  }
+  return extensions;
+}
+
+TEST_F(StagesTest, AStageCanHaveExtensionsOfItsOwn) {
+  const Result<Sweep> sweep = Parse({}, R"(
+  extend: [none, dca, window]
+  stages:
+    - {name: all, train: {tokens: 8192}}
+    - {name: few, train: {tokens: 4096}, extend: [{method: pi, factor: 2}]}
+)");
+  ASSERT_TRUE(sweep.ok()) << sweep.status().message();
+  ASSERT_EQ(sweep->runs.size(), 3u);
+  const std::vector<Json> of_sweep = {"none", "dca", "window"};
+  EXPECT_EQ(ExtensionsOfEvaluations(sweep->runs[0]), of_sweep);
+  EXPECT_EQ(ExtensionsOfEvaluations(sweep->runs[1]), of_sweep);
+  EXPECT_EQ(ExtensionsOfEvaluations(sweep->runs[2]),
+            (std::vector<Json>{{{"method", "pi"}, {"factor", 2.0}}}));
+
+  const auto error = [&](const std::string& extend) {
+    return std::string(
+        Parse({}, Str("\n  stages: [{name: few, train: {tokens: 4096}, extend: ", extend, "}]\n"))
+            .status()
+            .message());
+  };
+  EXPECT_EQ(error("[{method: pi, factor: 0}]"),
+            "a.yaml:10:77: spec.stages[0].extend[0].factor: expected a number from 1 to 1000000, "
+            "found 0.0");
+  EXPECT_EQ(error("dca"),
+            "a.yaml:10:55: spec.stages[0].extend: expected a list of extensions: none, a name, or "
+            "{method: NAME, its parameters}, found \"dca\"; write [dca]");
+}
+
+// ---- what weights keep of the trainings before ---------------------------------------------------
+
+// A model whose config.json extends it with yarn stays extended in every run that starts from it.
+class ExtendedModelTest : public StagesTest {
+ protected:
+  ExtendedModelTest() {
+    catalogue.find_model = [this](const std::string& name) {
+      ModelInfo model = {.name = name,
+                         .digest = Sha256Hex("yarned"),
+                         .model = known.model,
+                         .extension = yarn,
+                         .trained_length = 256};
+      return std::optional(std::move(model));
+    };
+    catalogue.model_names = {"yarned"};
+  }
+  Result<Sweep> Stages(const std::string& stage, const std::string& rest = "") const {
+    return ParseSweep(Str(R"(apiVersion: longrun/v1
+kind: Sweep
+metadata: {name: a}
+spec:
+  model: {init_from: yarned}
+  matrix: {train_length: [64], dataset: [one], seed: [1]}
+  train: {tokens: 8192, batch_tokens: 1024}
+  stages: [{name: more, )",
+                          stage, "}]\n", rest),
+                      "a.yaml", {}, catalogue);
+  }
+
+  const Json yarn = {{"method", "yarn"}, {"factor", 4.0}, {"original_length", 64}};
+};
+
+TEST_F(ExtendedModelTest, AStageCannotBeTrainedUnderAnother) {
+  const Result<Sweep> plain = Stages("train: {tokens: 4096}");
+  ASSERT_TRUE(plain.ok()) << plain.status().message();
+  const Result<Sweep> sweep = Stages("train: {extend: {method: pi, factor: 2}}");
+  ASSERT_FALSE(sweep.ok());
+  EXPECT_NE(sweep.status().message().find(
+                Str("train.extend.method: run ", plain->runs.at(0).run_key.substr(0, 8),
+                    " began with an imported model that config.json already extends with yarn, and "
+                    "training uses this extension; leave out train.extend")),
+            std::string::npos)
+      << sweep.status().message();
+}
+
+TEST_F(ExtendedModelTest, AStageCannotBeReadUnderAnotherAndHasNoWindowBaseline) {
+  const std::string reads = "  evaluate: [{passkey: {context_lengths: [256], trials: 2}}]\n";
+  const Result<Sweep> plain = Stages("train: {tokens: 4096}", reads);
+  ASSERT_TRUE(plain.ok()) << plain.status().message();
+  ASSERT_EQ(plain->runs.size(), 2u);
+  for (const PlannedRun& run : plain->runs) EXPECT_EQ(run.evaluations.size(), 1u);
+
+  const Result<Sweep> read = Stages("train: {tokens: 4096}", Str(reads, "  extend: [none, dca]\n"));
+  ASSERT_FALSE(read.ok());
+  EXPECT_NE(read.status().message().find("spec.extend[1] (dca): config.json of model "
+                                         "\"yarned\" already extends the model with yarn"),
+            std::string::npos)
+      << read.status().message();
+}
+
+TEST_F(ExtendedModelTest, ARunThatStartsFromOneCannotBeReadUnderAnother) {
+  extension = yarn;
+  const auto from = [&](const std::string& train, const std::string& rest) {
+    return From("{init_from: {run: 01234567}}", "{train_length: [64], dataset: [one]}",
+                Str("{tokens: 8192, batch_tokens: 1024", train, "}\n", rest));
+  };
+  EXPECT_TRUE(from("", "").ok());
+  const std::string name = Str("run ", known.Key().substr(0, 8));
+  const Result<Sweep> trained = from(", extend: {method: pi, factor: 2}", "");
+  ASSERT_FALSE(trained.ok());
+  EXPECT_NE(trained.status().message().find(
+                Str("train.extend.method: ", name, " began with an imported model")),
+            std::string::npos)
+      << trained.status().message();
+  const Result<Sweep> read =
+      from("", "  evaluate: [{perplexity: {context_lengths: [64]}}]\n  extend: [dca]\n");
+  ASSERT_FALSE(read.ok());
+  EXPECT_NE(read.status().message().find(
+                Str("spec.extend[0] (dca): ", name, " began with an imported model")),
+            std::string::npos)
+      << read.status().message();
+}
+
+// The text of an earlier training of the weights is no held-out text.
+TEST_F(StagesTest, TheTrainingTextOfABaseIsNotEvaluatedUnasked) {
+  const auto yaml = [](const std::string& overlap) {
+    return Str(R"(
+  stages: [{name: two, dataset: two}]
+  evaluate: [{perplexity: {context_lengths: [64], dataset: one, split: train)",
+               overlap, "}}]\n");
+  };
+  const auto parse = [&](const std::string& overlap) {
+    std::string text = Yaml(yaml(overlap));
+    text.erase(text.find("  evaluate: [{perplexity: {context_lengths: [64, 128]}}]\n"),
+               std::string("  evaluate: [{perplexity: {context_lengths: [64, 128]}}]\n").size());
+    return ParseSweep(text, "a.yaml", {}, catalogue);
+  };
+  const Result<Sweep> refused = parse("");
+  ASSERT_FALSE(refused.ok());
+  EXPECT_NE(refused.status().message().find("spec.evaluate[0].perplexity.split: "),
+            std::string::npos)
+      << refused.status().message();
+  const Result<Sweep> allowed = parse(", allow_train_overlap: true");
+  ASSERT_TRUE(allowed.ok()) << allowed.status().message();
+  EXPECT_EQ(allowed->runs.at(0).trained_before, std::set<std::string>());
+  EXPECT_EQ(allowed->runs.at(1).trained_before, std::set<std::string>{Sha256Hex("one")});
+}
+
+TEST_F(StagesTest, TheTrainingTextOfEveryEarlierRunIsNotEvaluatedUnasked) {
+  trained_before = {Sha256Hex("two")};
+  const auto from = [&](const std::string& dataset, const std::string& overlap) {
+    return From("{init_from: {run: 01234567}}", "{train_length: [64], dataset: [three]}",
+                Str("{tokens: 8192, batch_tokens: 1024}\n  evaluate: [{perplexity: "
+                    "{context_lengths: [64], split: train, dataset: ",
+                    dataset, overlap, "}}]"));
+  };
+  catalogue.names = {"one", "two", "three", "four"};
+  for (const char* const earlier : {"one", "two"}) {
+    EXPECT_FALSE(from(earlier, "").ok()) << earlier;
+    EXPECT_TRUE(from(earlier, ", allow_train_overlap: true").ok()) << earlier;
+  }
+  const Result<Sweep> sweep = from("four", "");
+  ASSERT_TRUE(sweep.ok()) << sweep.status().message();
+  EXPECT_EQ(sweep->runs.at(0).trained_before,
+            (std::set<std::string>{Sha256Hex("one"), Sha256Hex("two")}));
 }
 
 }  // namespace

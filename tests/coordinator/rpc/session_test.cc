@@ -100,6 +100,7 @@ class SessionTest : public testing::Test {
   std::unique_ptr<Core> core = Core::Start(*store, *artifacts, metrics, Options()).value();
   std::unique_ptr<Executor> executor = OneThread(*store);
   Ticker ticker;
+  OverlapSearch overlaps;
   CoordinatorParts parts{.core = *core,
                          .artifacts = *artifacts,
                          .logs = logs,
@@ -109,6 +110,7 @@ class SessionTest : public testing::Test {
                          .log_writer = *executor,
                          .querier = *executor,
                          .ticker = ticker,
+                         .overlaps = overlaps,
                          .metrics_address = "",
                          .query_program = ""};
   std::unique_ptr<grpc::Service> service = MakeWorkerSessionService(parts);
