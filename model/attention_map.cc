@@ -7,6 +7,7 @@
 #include <limits>
 #include <optional>
 #include <span>
+#include <tuple>
 #include <utility>
 
 #include "base/str.h"
@@ -182,6 +183,35 @@ AttentionMap PoolMap(AttentionMap map, std::int64_t side_max, AttentionMap::Pool
   map.values = std::move(pooled);
   map.block *= factor;
   return map;
+}
+
+Result<AttentionMap> AttentionDifference(const AttentionMap& a, const AttentionMap& b) {
+  const auto visible = [](const AttentionMap& map) {
+    return Str(map.is_causal ? "causal" : "both sides",
+               map.window > 0 ? Str(", window ", map.window) : "");
+  };
+  const auto pooled = [](const AttentionMap& map) {
+    return Str(PoolName(map.pooled_by), " of ", map.block, " x ", map.block);
+  };
+  const std::tuple<const char*, std::string, std::string> parts[] = {
+      {"values", std::string(ValuesName(a.values_of)), std::string(ValuesName(b.values_of))},
+      {"tokens", Str(a.n_tokens), Str(b.n_tokens)},
+      {"texts", Str(a.n_texts), Str(b.n_texts)},
+      {"layers", ListText(a.layers), ListText(b.layers)},
+      {"heads", ListText(a.heads), ListText(b.heads)},
+      {"visible keys", visible(a), visible(b)},
+      {"cells", pooled(a), pooled(b)}};
+  for (const auto& [what, of_a, of_b] : parts) {
+    if (of_a == of_b) continue;
+    return Status(Code::kInvalidArgument,
+                  Str("the two maps cannot be subtracted: their ", what, " are ", of_a, " and ",
+                      of_b, "; measure both with the same parameters of attention_map"));
+  }
+  AttentionMap difference = a;
+  for (std::size_t i = 0; i < difference.values.size(); ++i) difference.values[i] -= b.values[i];
+  difference.entropy.clear();
+  difference.head_entropy.clear();
+  return difference;
 }
 
 std::string AttentionMapBytes(const AttentionMap& map) {

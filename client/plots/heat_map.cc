@@ -16,6 +16,20 @@ namespace {
 
 // ---- scale --------------------------------------------------------------------------------------
 
+// As far from 0 as the visible cell that is farthest.
+PlotScale ScaleOfDifference(const AttentionMap& map) {
+  double most = 0.0;
+  const std::int64_t side = map.Side();
+  for (std::int64_t r = 0; r < side; ++r) {
+    for (std::int64_t c = 0; c < side; ++c) {
+      const double value = map.values[static_cast<std::size_t>(r * side + c)];
+      if (std::isfinite(value) && map.VisiblePairs(r, c) > 0)
+        most = std::max(most, std::abs(value));
+    }
+  }
+  return most > 0 ? PlotScale{.low = -most, .high = most} : PlotScale{.low = -1.0, .high = 1.0};
+}
+
 // Spans the visible cells. Cuts off values far below the highest probability,
 // and adds a note if it does.
 PlotScale ScaleOfMap(const AttentionMap& map, std::vector<std::string>& notes) {
@@ -174,9 +188,11 @@ class HeatLayout {
   }
 
   void Bar() {
-    const std::string name = heat_.scale.is_log
-                                 ? Fitting({"attention probability (logarithmic)", "probability"})
-                                 : "logit";
+    const std::string name =
+        heat_.is_difference
+            ? Fitting({Str("difference of ", ValuesName(heat_.map.values_of)), "difference"})
+        : heat_.scale.is_log ? Fitting({"attention probability (logarithmic)", "probability"})
+                             : "logit";
     ColourBar(heat_.scale, size_).Put({.x = left_ + size_, .y = top_}, name, drawing_);
   }
 
@@ -204,8 +220,11 @@ std::optional<double> HeatMap::UnitAt(std::int64_t row, std::int64_t column) con
   return std::min(1.0, scale.Unit(value));
 }
 
-HeatMap MakeHeatMap(AttentionMap map, AttentionMap::Pool pool, std::int64_t train_length) {
-  HeatMap heat = {.map = PoolMap(std::move(map), kHeatSide, pool), .train_length = train_length};
+HeatMap MakeHeatMap(AttentionMap map, AttentionMap::Pool pool, std::int64_t train_length,
+                    bool is_difference) {
+  HeatMap heat = {.map = PoolMap(std::move(map), kHeatSide, pool),
+                  .is_difference = is_difference,
+                  .train_length = train_length};
   const AttentionMap& drawn = heat.map;
   if (drawn.block > 1) {
     heat.notes.push_back(Str("a cell is the ", PoolName(drawn.pooled_by),
@@ -216,7 +235,7 @@ HeatMap MakeHeatMap(AttentionMap map, AttentionMap::Pool pool, std::int64_t trai
   if (train_length >= drawn.n_tokens) {
     heat.notes.push_back(Str("the whole map is within the train length ", train_length));
   }
-  heat.scale = ScaleOfMap(drawn, heat.notes);
+  heat.scale = is_difference ? ScaleOfDifference(drawn) : ScaleOfMap(drawn, heat.notes);
   return heat;
 }
 
@@ -236,17 +255,19 @@ Json HeatMapJson(const HeatMap& heat) {
     }
     rows.push_back(std::move(row));
   }
-  return {{"title", heat.title},
-          {"values", ValuesName(heat.map.values_of)},
-          {"tokens", heat.map.n_tokens},
-          {"block", heat.map.block},
-          {"pool", PoolName(heat.map.pooled_by)},
-          {"train_length", heat.train_length > 0 ? Json(heat.train_length) : Json()},
-          {"layers", heat.map.layers},
-          {"heads", heat.map.heads},
-          {"attention", std::move(rows)},
-          {"entropy", heat.map.entropy},
-          {"head_entropy", heat.map.head_entropy}};
+  Json json = {{"title", heat.title},
+               {"values", ValuesName(heat.map.values_of)},
+               {"tokens", heat.map.n_tokens},
+               {"block", heat.map.block},
+               {"pool", PoolName(heat.map.pooled_by)},
+               {"train_length", heat.train_length > 0 ? Json(heat.train_length) : Json()},
+               {"layers", heat.map.layers},
+               {"heads", heat.map.heads},
+               {"attention", std::move(rows)},
+               {"entropy", heat.map.entropy},
+               {"head_entropy", heat.map.head_entropy}};
+  if (heat.is_difference) json["difference"] = true;
+  return json;
 }
 
 }  // namespace longrun::client

@@ -19,6 +19,7 @@ struct HeatMap {
   std::vector<std::string> subtitle = {};
   std::vector<std::string> notes = {};  // shown below: how it was pooled, limits of the colours
   AttentionMap map = {};
+  bool is_difference = false;     // of two maps; the scale is then linear, with 0 in its middle
   std::int64_t train_length = 0;  // drawn as a line if it lies within the map; 0: unknown
   // The scale of the colours: logarithmic for probabilities, linear for logits.
   // Values below `low` get its colour.
@@ -34,7 +35,8 @@ struct HeatMap {
 inline constexpr std::int64_t kHeatSide = 512;
 // The scale of probabilities covers at most this many decades below the highest.
 inline constexpr double kHeatDecades = 5.0;
-HeatMap MakeHeatMap(AttentionMap map, AttentionMap::Pool pool, std::int64_t train_length);
+HeatMap MakeHeatMap(AttentionMap map, AttentionMap::Pool pool, std::int64_t train_length,
+                    bool is_difference = false);
 
 // Lays the map out at a size in pixels (at least 360 x 360): a square, with queries downwards.
 Drawing LayOut(const HeatMap& heat, int width, int height);

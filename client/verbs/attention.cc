@@ -49,6 +49,7 @@ struct AttentionArguments {
   std::string split;
   std::string values;
   std::string extension;
+  std::string minus;
   std::string name;
   std::int64_t train_length = 0;
   std::string pool_by = "mean";
@@ -64,6 +65,7 @@ struct FoundMap {
   std::vector<std::string> origin;  // parts of the subtitle
   std::int64_t train_length = 0;
   std::string bytes;  // of the artifact; empty for a local file
+  bool is_difference = false;
 };
 
 struct MapArtifact {
@@ -191,24 +193,69 @@ Result<AttentionMap> MapOfBytes(const std::string& bytes, const std::string& nam
   return ReadAttentionMap(path);
 }
 
+Result<AttentionMap> Fetch(RetryingClient& client, const MapArtifact& artifact,
+                           std::string& bytes) {
+  ASSIGN_OR_RETURN(bytes,
+                   client.coordinator().connection().Download(artifact.sha256, kMapBytesMax));
+  return MapOfBytes(bytes, artifact.file_name);
+}
+
+// Subtracts the map of the same text, with the same parameters, under the extension that `minus`
+// names. Returns the end of a title.
+Result<std::string> Subtract(RetryingClient& client, const std::vector<MapArtifact>& maps,
+                             const MapArtifact& chosen, const std::string& minus, FoundMap& found) {
+  std::vector<MapArtifact> same_text;
+  std::optional<Status> why;
+  for (const MapArtifact& other : maps) {
+    const bool is_same_text =
+        other.name.context_length == chosen.name.context_length &&
+        other.name.document == chosen.name.document && other.name.split == chosen.name.split &&
+        other.name.values == chosen.name.values && other.dataset == chosen.dataset;
+    if (!is_same_text || other.extension == chosen.extension) continue;
+    same_text.push_back(other);
+    if (!IsExtension(other.extension, minus)) continue;
+    std::string bytes;
+    ASSIGN_OR_RETURN(const AttentionMap map, Fetch(client, other, bytes));
+    Result<AttentionMap> difference = AttentionDifference(found.map, map);
+    if (!difference.ok()) {
+      why = difference.status();
+      continue;
+    }
+    found.map = std::move(difference).value();
+    found.is_difference = true;
+    return Str(", minus ",
+               other.extension.is_null()
+                   ? "without an extension"
+                   : Str("under ", ExtensionText(AsGiven(other.extension, found.train_length))));
+  }
+  if (why) return std::move(*why).In(Str("--minus ", minus));
+  return Status(Code::kNotFound,
+                Str("--minus ", minus, ": there is no such map of the same text; ",
+                    same_text.empty() ? "all others are of other texts, lengths or values"
+                                      : Str("there are ", Listed(same_text))));
+}
+
 Result<FoundMap> FindInRun(RetryingClient& client, const ResultRun& run,
                            const AttentionArguments& arguments) {
   const std::string& run_key = run.run_key;
   ASSIGN_OR_RETURN(const std::vector<MapArtifact> maps, MapsOfRun(client, run_key));
   ASSIGN_OR_RETURN(const MapArtifact chosen, ChooseMap(maps, arguments, ShortId(run_key)));
   FoundMap found;
-  ASSIGN_OR_RETURN(found.bytes,
-                   client.coordinator().connection().Download(chosen.sha256, kMapBytesMax));
-  ASSIGN_OR_RETURN(found.map, MapOfBytes(found.bytes, chosen.file_name));
+  ASSIGN_OR_RETURN(found.map, Fetch(client, chosen, found.bytes));
   const RunRef ref = MakeRunRef("", run);
   found.train_length = ref.train_length;
+  std::string minus;
+  if (!arguments.minus.empty()) {
+    ASSIGN_OR_RETURN(minus, Subtract(client, maps, chosen, arguments.minus, found));
+  }
   const Json position = RunValue(ref, "position");
   found.title =
       Str("Attention of ", position.is_null() ? Label(found.map, "method") : AxisText(position),
           ", trained at ", ref.train_length,
           chosen.extension.is_null()
               ? ""
-              : Str(", under ", ExtensionText(AsGiven(chosen.extension, ref.train_length))));
+              : Str(", under ", ExtensionText(AsGiven(chosen.extension, ref.train_length))),
+          minus);
   found.origin = {Str("run ", ShortId(run_key)),
                   Str("document ", chosen.name.document, " of ", chosen.name.split, " (",
                       chosen.dataset.empty() ? ref.dataset() : chosen.dataset, ")")};
@@ -266,6 +313,11 @@ Result<FoundMap> FindMap(const AttentionArguments& arguments, const std::string&
     if (const std::string document = Label(found.map, "document"); !document.empty()) {
       found.origin.push_back(Str("document ", document, " of ", Label(found.map, "split")));
     }
+    if (arguments.minus.empty()) return found;
+    ASSIGN_OR_RETURN(const AttentionMap other, ReadAttentionMap(arguments.minus));
+    ASSIGN_OR_RETURN(found.map, AttentionDifference(found.map, other));
+    found.is_difference = true;
+    StrAppend(found.title, Str(", minus that of ", BaseName(arguments.minus)));
     return found;
   }
   RetryingClient client(state);
@@ -282,7 +334,7 @@ HeatMap HeatOf(FoundMap found, const AttentionArguments& arguments) {
   HeatMap heat =
       MakeHeatMap(std::move(found.map),
                   arguments.pool_by == "max" ? AttentionMap::Pool::kMax : AttentionMap::Pool::kMean,
-                  train_length);
+                  train_length, found.is_difference);
   heat.title = found.title;
   heat.subtitle = {Join(subtitle, " · ")};
   return heat;
@@ -325,6 +377,11 @@ Status Draw(const AttentionArguments& arguments, const std::string& state) {
   ASSIGN_OR_RETURN(const PlotSize size, ReadPlotSize(arguments.size));
   ASSIGN_OR_RETURN(FoundMap found, FindMap(arguments, state));
   if (as_it_is) {
+    if (found.is_difference) {
+      return Status(
+          Code::kInvalidArgument,
+          Str("-o \"", output, "\": a difference was not measured; write json, or a picture"));
+    }
     if (found.bytes.empty()) {
       return Status(Code::kInvalidArgument, Str("-o \"", output, "\": ", arguments.thing,
                                                 " is already a file of this kind: copy it"));
@@ -351,7 +408,8 @@ Status Draw(const AttentionArguments& arguments, const std::string& state) {
 void AddAttention(Verbs& verbs) {
   Verb verb = verbs.AddVerb("attention", "show a trained model's averaged attention as a heat map");
   verb.AddExamples({"longrun attention 1f2e3d4c", "longrun attention 1f2e3d4c -o map.png",
-                    "longrun attention 1f2e3d4c --context-length 64 --document 0 -o map.svg"});
+                    "longrun attention 1f2e3d4c --context-length 64 --document 0 -o map.svg",
+                    "longrun attention 1f2e3d4c --extension gali --minus none -o difference.svg"});
   const auto arguments = std::make_shared<AttentionArguments>();
   verb.AddArgument(
           "THING", arguments->thing,
@@ -369,6 +427,10 @@ void AddAttention(Verbs& verbs) {
       .OneOf({"probabilities", "logits"});
   verb.AddArgument("--extension", arguments->extension,
                    "extension with which the model read the text: none, yarn, \"yarn(factor=4)\"");
+  verb.AddArgument(
+      "--minus", arguments->minus,
+      "draw the difference to the map of the same text under this extension (none: the "
+      "plain model); for a file, to another file");
   verb.AddArgument("--name", arguments->name,
                    "name of the artifact, if the other options do not identify it");
   verb.AddArgument("--train-length", arguments->train_length,

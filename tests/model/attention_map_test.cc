@@ -142,5 +142,34 @@ TEST(AttentionMapFileTest, AFileThatDisagreesWithItselfIsRefused) {
   EXPECT_EQ(ReadAttentionMap(JoinPath(folder.path(), "nowhere")).status().code(), Code::kNotFound);
 }
 
+TEST(AttentionMapFileTest, ADifferenceIsTakenCellByCell) {
+  constexpr auto kLogits = AttentionMap::Values::kLogits;
+  AttentionMap a = Numbered(3, 0, kLogits), b = a;
+  b.values[3] = 4.0F;                                     // 10 - 4
+  b.values[6] = std::numeric_limits<float>::quiet_NaN();  // an extension hides this key
+  b.labels = {{"method", "rope"}};
+  const Result<AttentionMap> difference = AttentionDifference(a, b);
+  ASSERT_TRUE(difference.ok()) << difference.status().message();
+  EXPECT_EQ(difference->values[0], 0.0F);
+  EXPECT_EQ(difference->values[3], 6.0F);
+  EXPECT_TRUE(std::isnan(difference->values[6]));
+  EXPECT_TRUE(std::isnan(difference->values[1]));  // a later key
+  EXPECT_EQ(difference->labels, a.labels);
+  EXPECT_TRUE(difference->entropy.empty() && difference->head_entropy.empty());
+
+  const auto why = [&](const AttentionMap& other) {
+    return std::string(AttentionDifference(a, other).status().message());
+  };
+  EXPECT_EQ(why(Numbered(3)),
+            "the two maps cannot be subtracted: their values are logits and probabilities; measure "
+            "both with the same parameters of attention_map");
+  EXPECT_NE(why(Numbered(4, 0, kLogits)).find("tokens are 3 and 4"), std::string::npos);
+  EXPECT_NE(why(Numbered(3, 2, kLogits)).find("causal and causal, window 2"), std::string::npos);
+  b.heads = {0};
+  EXPECT_NE(why(b).find("heads are 1 and 0"), std::string::npos) << why(b);
+  b = PoolMap(a, 2, AttentionMap::Pool::kMax);
+  EXPECT_NE(why(b).find("cells are mean of 1 x 1 and max of 2 x 2"), std::string::npos) << why(b);
+}
+
 }  // namespace
 }  // namespace longrun

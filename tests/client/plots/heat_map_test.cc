@@ -233,5 +233,22 @@ TEST(HeatMapJsonTest, HiddenCellsAreNull) {
   EXPECT_EQ(json.at("values"), "probabilities");
 }
 
+// 0 is in the middle of the colours, whatever the values are.
+TEST(HeatMapTest, ADifferenceHasASymmetricScale) {
+  AttentionMap map = Falling(4);
+  for (float& value : map.values) value -= 0.25F;  // -0.25 to 0.75 where a key is visible
+  const HeatMap heat = MakeHeatMap(map, AttentionMap::Pool::kMean, 0, /*is_difference=*/true);
+  EXPECT_FALSE(heat.scale.is_log);
+  EXPECT_EQ(heat.scale.low, -0.75);
+  EXPECT_EQ(heat.scale.high, 0.75);
+  EXPECT_EQ(heat.UnitAt(0, 0), 1.0);
+  EXPECT_EQ(heat.UnitAt(2, 0), 0.5);  // 2^-2 - 0.25
+  EXPECT_TRUE(HeatMapJson(heat).at("difference"));
+  EXPECT_FALSE(HeatMapJson(Heat(4)).contains("difference"));
+
+  std::ranges::fill(map.values, 0.0F);
+  EXPECT_EQ(MakeHeatMap(map, AttentionMap::Pool::kMean, 0, true).UnitAt(3, 0), 0.5);
+}
+
 }  // namespace
 }  // namespace longrun::client
