@@ -29,6 +29,14 @@
 namespace longrun::trainer {
 namespace {
 
+void AddExtend(CLI::App* sub, std::string& extend) {
+  sub->add_option(
+      "--extend", extend,
+      Str("extension of a rotary model to longer texts, as JSON: {\"method\": \"yarn\", "
+          "\"factor\": 4, \"original_length\": 4096}; methods: ",
+          Join(ExtensionNames(), ", ")));
+}
+
 void AddModel(CLI::App* sub, ModelOptions& options) {
   sub->add_option("--model", options.folder, "folder with config.json and model.safetensors")
       ->required();
@@ -36,11 +44,7 @@ void AddModel(CLI::App* sub, ModelOptions& options) {
   sub->add_option("--attention", options.attention,
                   "reference, torch, fused, or auto: fused on a CPU if it supports the model")
       ->capture_default_str();
-  sub->add_option(
-      "--extend", options.extend,
-      Str("extension of a rotary model to longer texts, as JSON: {\"method\": \"yarn\", "
-          "\"factor\": 4, \"original_length\": 4096}; methods: ",
-          Join(ExtensionNames(), ", ")));
+  AddExtend(sub, options.extend);
   sub->add_option("--device", options.device, "cpu, cuda or cuda:N")->capture_default_str();
   sub->add_option("--threads", options.threads, "CPU threads")
       ->capture_default_str()
@@ -257,6 +261,7 @@ int Main(int argc, char** argv) {
   sub->add_option("--lengths", evaluate.lengths, "context lengths, if --params has none")
       ->delimiter(',');
   sub->add_option("--split", evaluate.split, "split to score (default: validation)");
+  AddExtend(sub, evaluate.extend);
   sub->callback([&] { verb = ByHand([&] { return EvaluateStandalone(evaluate); }); });
 
   DataImportOptions import;

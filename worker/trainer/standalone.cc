@@ -24,6 +24,8 @@
 #include "model/data/dataset.h"
 #include "model/evaluation/evaluation.h"
 #include "model/evaluation/input_file.h"
+#include "model/evaluation/params.h"
+#include "model/extension/extension.h"
 #include "model/hugging_face/config_file.h"
 #include "model/hugging_face/content.h"
 #include "model/hugging_face/finite.h"
@@ -33,6 +35,7 @@
 #include "model/position/method.h"
 #include "sweeps/cost.h"
 #include "sweeps/event.h"
+#include "sweeps/extended.h"
 #include "sweeps/run_errors.h"
 #include "sweeps/task.h"
 #include "worker/trainer/gpu.h"
@@ -499,6 +502,7 @@ struct Resolved {
   Json params;
   std::vector<std::int64_t> lengths;
   std::optional<InputFile> file = {};  // that a parameter names
+  Json extension = {};
 };
 
 // --params, merged with parameters that have options of their own.
@@ -564,6 +568,15 @@ Resolved ResolveEvaluation(const StandaloneOptions& options, const Inputs& input
   if (!errors.Take(ResolveParams(evaluation.params, given, evaluation.name), resolved.params)) {
     return resolved;
   }
+  if (evaluation.writes) {
+    if (given.value(kBaselineParam, "") == kWindowBaseline) {
+      errors.Add(Status(Code::kInvalidArgument,
+                        Str(evaluation.name, ".", kBaselineParam,
+                            ": only a sweep adds the plain window; here, measure it separately, "
+                            "with --extend '{\"method\": \"window\"}'")));
+    }
+    resolved.params.erase(kBaselineParam);
+  }
   Json& lengths = resolved.params["context_lengths"];
   std::sort(lengths.begin(), lengths.end());
   resolved.lengths = lengths.get<std::vector<std::int64_t>>();
@@ -572,6 +585,30 @@ Resolved ResolveEvaluation(const StandaloneOptions& options, const Inputs& input
     Open(ReadQuestions(evaluation, resolved.params), resolved.file, errors);
   }
   return resolved;
+}
+
+// The extension of --extend, for contexts of up to n_longest tokens; null: none.
+Json ResolveExtend(const std::string& text, const Run& run, std::int64_t n_longest,
+                   ErrorList& errors) {
+  if (text.empty()) return nullptr;
+  Result<Json> parsed = ParseJson(text);
+  if (!parsed.ok()) {
+    errors.Add(std::move(parsed).status().In("--extend"));
+    return nullptr;
+  }
+  const Json given = WithOriginalLength(std::move(parsed).value(), run.train.train_length);
+  std::vector<ParamError> wrong = ExtensionErrors(given);
+  Json extension;
+  if (wrong.empty()) {
+    extension = ResolveExtension(given).value();
+    std::optional<ParamError> why = WhyNotExtended(extension, run.model);
+    if (!why) why = WhyTooLong(extension, n_longest);
+    if (why) wrong.push_back(std::move(*why));
+  }
+  for (const ParamError& error : wrong) {
+    errors.Add(Status(Code::kInvalidArgument, Str("--extend: ", error.key, ": ", error.message)));
+  }
+  return extension;
 }
 
 // Keeps the file that a parameter names in the attempt's folder, named by its content, and puts
@@ -584,7 +621,8 @@ Status AddEvaluation(Resolved resolved, TaskFile& task) {
         KeptFilePath(resolved.file->id, folder);
   }
   resolved.params.erase("context_lengths");
-  task.evaluation = {{std::string(resolved.evaluation->name), resolved.params}};
+  task.evaluation = WithExtension({{std::string(resolved.evaluation->name), resolved.params}},
+                                  resolved.extension);
   for (const std::int64_t length : resolved.lengths) {
     const std::string cell = Sha256Hex(Str(task.run_key, CanonicalJson(task.evaluation), length));
     for (const RowName& row : resolved.evaluation->rows(resolved.params)) {
@@ -640,6 +678,8 @@ Ending EvaluateStandalone(const StandaloneOptions& options) {
   if (!errors.empty()) return EndingOf(errors);
   Result<TaskFile> task = MakeTask(options, TaskKind::kEvaluate, parts);
   if (!task) return EndingOf(task.status());
+  resolved.extension = ResolveExtend(options.extend, task->run, resolved.lengths.back(), errors);
+  if (!errors.empty()) return EndingOf(errors);
   if (Status status = TakeOutput(parts, *task); !status.ok()) return EndingOf(std::move(status));
   if (Status status = AddEvaluation(std::move(resolved), *task); !status.ok()) {
     return EndingOf(std::move(status));

@@ -26,6 +26,7 @@ struct StandaloneOptions {
   std::string params = "{}";              // evaluate: its parameters as JSON, as in a sweep
   std::vector<std::int64_t> lengths;      // evaluate: context_lengths, override those of params
   std::string split;                      // evaluate: overrides that of params; "": as in params
+  std::string extend;                     // evaluate: an extension as JSON; "": as it was trained
   std::string device = "cpu";             // cpu | gpu
   // reference | torch | fused, or auto: the path of the checkpoint's run; for a new run,
   // AttentionPathFor decides
