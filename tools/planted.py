@@ -1,8 +1,8 @@
-"""./dev soak planted: do the tests of kernels/ see what they are there for?
+"""./dev soak planted: do the tests of kernels, extensions and position schedules detect errors?
 
-Small errors, each of a kind that a hand makes (a sign, an index, a factor, a dropped tail, a forgotten mode),
-are put into the CPU's kernels one by one, in a copy of the tree under build/planted. The tests below are built
-from the copy and run up to their first failure: an error that passes is an error of the tests.
+Small errors, each of a kind that people make (a sign, an index, a factor, a dropped tail, a forgotten mode), are put
+into the code one by one, in a copy of the tree under build/planted. The tests of the changed folder (TARGETS) are built
+from the copy and run up to their first failure. If they pass, the tests lack something.
 
   planted.py [NAME...]   all errors, or those whose name contains a NAME
 
@@ -19,12 +19,24 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 WORK = ROOT / "build/planted"
 TREE, BUILD = WORK / "tree", WORK / "build"
-TARGETS = ["test_kernels_conformance", "test_kernels_subnormals"]
+TARGETS = {  # by the beginning of a file's path
+    "kernels/": ["test_kernels_conformance", "test_kernels_subnormals"],
+    "model/extension/": ["test_model_extension"],
+    "model/position_schedule/": ["test_model_position_schedule"],
+    "model/data/synthetic/": ["test_model_data_synthetic_rules"],
+}
 TEST_SECONDS_MAX = 900
 
 FORWARD, BACKWARD = "kernels/cpu/forward-inl.h", "kernels/cpu/backward-inl.h"
 SCORES, VECTOR, ROWS = "kernels/cpu/scores-inl.h", "kernels/cpu/vector-inl.h", "kernels/cpu/rows-inl.h"
 PLAN, SKIP, TRANSPOSE = "kernels/cpu/plan.cc", "kernels/cpu/skip.cc", "kernels/cpu/transpose-inl.h"
+PI, NTK, DYNAMIC_NTK, YARN, LLAMA3, LONGROPE, SELF_EXTEND, DCA, GALI, REROPE, LEAKY, LM_INFINITE, STREAMING, NOISE = (
+    f"model/extension/{name}.cc" for name in (
+        "pi", "ntk", "dynamic_ntk", "yarn", "llama3", "longrope", "self_extend", "dca", "gali", "rerope",
+        "leaky_rerope", "lm_infinite", "streaming", "score_noise"))
+POSE, RANDPOS = "model/position_schedule/pose.cc", "model/position_schedule/randpos.cc"
+COPY, INDUCTION, PASSKEY_TOKENS, PASSKEY = (
+    f"model/data/synthetic/{name}.cc" for name in ("copy", "induction", "passkey_tokens", "passkey"))
 MODE, KEPT = "const ScopedSubnormals mode(options.subnormals);", "const ScopedSubnormals mode(Subnormals::kKept);"
 
 
@@ -149,8 +161,8 @@ ERRORS = [
      "static_cast<float>((of_a + of_b) * table_.sin[a]);"),
     ("a blend's other row of the first tile", ROWS, "blended->row[key]", "blended->row[static_cast<std::size_t>(j)]"),
     ("a blend's weights of the first tile", ROWS, "blended->weight[key]", "blended->weight[static_cast<std::size_t>(j)]"),
-    ("keys turned as those of the first tile", ROWS, "TurnAt(plan, plan.KeyTurn(region, begin + j))",
-     "TurnAt(plan, plan.KeyTurn(region, j))"),
+    ("keys turned as those of the first tile", ROWS, "TurnAt(plan, plan.KeyTurn(region, b, begin + j))",
+     "TurnAt(plan, plan.KeyTurn(region, b, j))"),
     ("skipping by the norms of the nearest region's queries", FORWARD, "t.q + (region * kQueryTile + r) * plan.width",
      "t.q + r * plan.width"),
     ("skipping by the norms of one set of keys", FORWARD, "with_norms && j < kKeyTile;", "with_norms && set == 0 && j < kKeyTile;"),
@@ -187,6 +199,56 @@ ERRORS = [
     keeps("by key biases backward", "kernels/cpu/key_bias.cc", "  LONGRUN_OF_SIMD(KeyBiasBackwardOf"),
     ("subnormal operands kept", "base/subnormals.cc", "kFlushBits = 0x8040;", "kFlushBits = 0x8000;"),
     ("subnormal results kept", "base/subnormals.cc", "kFlushBits = 0x8040;", "kFlushBits = 0x0040;"),
+    # Frequencies of extensions.
+    ("pi multiplied", PI, "frequency /= factor;", "frequency *= factor;"),
+    ("the exponent of ntk turned over", NTK, "d / (d - 2.0)) : 1.0", "(d - 2.0) / d) : 1.0"),
+    ("dynamic ntk in short texts", DYNAMIC_NTK, "if (length > original && d > 2.0)", "if (d > 2.0)"),
+    ("dynamic ntk by factor", DYNAMIC_NTK, "- (factor - 1.0)", "- factor"),
+    ("the fast end of yarn rounded up", YARN, "std::floor(first)", "std::ceil(first)"),
+    ("the variants of yarn swapped", YARN, "frequency = revised ?", "frequency = !revised ?"),
+    ("the magnitude of yarn doubled", YARN, "0.1 * std::log(", "0.2 * std::log("),
+    ("llama3 mixed the other way round", LLAMA3, "(1.0 - sigma) * frequency / factor + sigma * frequency",
+     "sigma * frequency / factor + (1.0 - sigma) * frequency"),
+    ("the lists of longrope swapped", LONGROPE, 'is_long ? "long_factor" : "short_factor"',
+     'is_long ? "short_factor" : "long_factor"'),
+    ("longrope's long list one token early", LONGROPE, "n_tokens > params", "n_tokens >= params"),
+    # Distances of extensions.
+    ("the offset of self_extend rounded up", SELF_EXTEND, "w - w / g;  // in steps", "w - (w + g - 1) / g;"),
+    ("the window of self_extend one wider", SELF_EXTEND, "return p - w + 1; }", "return p - w; }"),
+    ("self_extend's longest text", SELF_EXTEND, "g * (original - w + w / g)", "g * (original - w + w / g + 1)"),
+    ("dca's neighbour not limited", DCA, "std::min(p % c + c, s)", "p % c + c"),
+    ("dca's neighbour two chunks wide", DCA, "(p / c - 1) * c", "(p / c - 2) * c"),
+    ("dca's old chunks one nearer", DCA, "std::min(2 * c - 1, s); })}}", "std::min(2 * c - 2, s); })}}"),
+    ("dca's temperature not squared", DCA, "factor * factor);", "factor);"),
+    ("gali's shared positions", GALI, "CeilDivide(n_tokens - original, g_ - 1)", "CeilDivide(n_tokens - original, g_)"),
+    ("gali's weights turned over", GALI, "static_cast<double>(g_ - t % g_)", "static_cast<double>(t % g_)"),
+    ("gali's first piece", GALI, "if (n_read < original) return original", "if (n_read < 0) return original"),
+    ("one key of gali kept too many", GALI, "? before.n_shared() : 0", "? before.n_shared() + 1 : 0"),
+    ("rerope one nearer", REROPE, "{ return w; }), .key_set", "{ return w - 1; }), .key_set"),
+    ("the window of rerope one wider", REROPE, "return p - w + 1; }", "return p - w; }"),
+    ("leaky rerope one window farther", LEAKY, "p + w * (k - 1)", "p + w * k"),
+    ("the window of lm_infinite one wider", LM_INFINITE, "return p - local + 1; }", "return p - local; }"),
+    ("streaming drops one key late", STREAMING, "t>(0, p + 1 - (sinks + recent)", "t>(0, p - (sinks + recent)"),
+    ("the same noise in all layers", NOISE, "static_cast<std::uint32_t>(row.layer)}", "0}"),
+    ("noise of half the variance", NOISE, "std::sqrt(-2.0 *", "std::sqrt(-1.0 *"),
+    # Positions in training.
+    ("pose's first chunk never the longer", POSE, "draw(1, (n_tokens + 1) / 2)", "draw(1, n_tokens / 2)"),
+    ("pose's skips not in order", POSE, "draw(skips.back(), most)", "draw(0, most)"),
+    ("pose one position too far", POSE, "DrawSkips(lengths.size(), n_positions - train_length,",
+     "DrawSkips(lengths.size(), n_positions - train_length + 1,"),
+    ("pose's positions by the text", POSE, "static_cast<std::int32_t>(t + u[i])", "static_cast<std::int32_t>(t + v[i])"),
+    ("aligned text not aligned", POSE, "  if (is_aligned) v = u;\n", ""),
+    ("contiguous text with skips", POSE, '  if (content == "contiguous") std::ranges::fill(v, 0);\n', ""),
+    ("pose's last target", POSE, "sample.place.push_back(t + v.back());", "sample.place.push_back(t + v.back() + 1);"),
+    ("randpos one position too far", RANDPOS, "0, n_positions - 1, draw", "0, n_positions, draw"),
+    # Documents by rule.
+    ("the entropy of copy", COPY, "static_cast<double>(distance - kSeparators) *", "static_cast<double>(distance) *"),
+    ("induction's noise of all symbols", INDUCTION, "RandomSymbols(noise, alphabet - 1, random)",
+     "RandomSymbols(noise, alphabet, random)"),
+    ("the entropy of passkey_tokens", PASSKEY_TOKENS, "std::log(static_cast<double>(noise) + 1)",
+     "std::log(static_cast<double>(noise))"),
+    ("passkey's key of one digit more", PASSKEY, "kDigitsMax - kDigitsMin + 1), '0'", "kDigitsMax - kDigitsMin + 2), '0'"),
+    ("a prompt of the evaluation in the training", PASSKEY, "while (text[begin] == text.front())", "while (false)"),
 ]
 
 
@@ -209,14 +271,19 @@ def copy_tree():
         (TREE / ".deps").symlink_to((ROOT / ".deps").resolve())
 
 
-def build(environment):
-    return run(["cmake", "--build", str(BUILD), "-j", os.environ.get("JOBS", str(os.cpu_count())), "--target", *TARGETS],
+def targets_of(files):
+    return [target for folder, targets in TARGETS.items() if any(file.startswith(folder) for file in files)
+            for target in targets]
+
+
+def build(targets, environment):
+    return run(["cmake", "--build", str(BUILD), "-j", os.environ.get("JOBS", str(os.cpu_count())), "--target", *targets],
                env=environment)
 
 
-def first_failure(environment):
+def first_failure(targets, environment):
     """What the tests say: None when all pass, else the first that fails."""
-    for target in TARGETS:
+    for target in targets:
         try:
             done = run([str(BUILD / "tests" / target)], env=environment | {"GTEST_FAIL_FAST": "1"},
                        timeout=TEST_SECONDS_MAX)
@@ -241,10 +308,11 @@ def main():
                       "-DLONGRUN_TRAINER=OFF", "-DLONGRUN_SERVICES=OFF", "-DLONGRUN_CUDA=OFF"], env=environment)
     if configured.returncode != 0:
         sys.exit(f"planted: the copy cannot be configured:\n{configured.stdout}")
-    clean = build(environment)
+    all_targets = targets_of([file for _, file, _, _ in chosen])
+    clean = build(all_targets, environment)
     if clean.returncode != 0:
         sys.exit(f"planted: the copy cannot be built:\n{clean.stdout}")
-    if (failed := first_failure(environment)) is not None:
+    if (failed := first_failure(all_targets, environment)) is not None:
         sys.exit(f"planted: without any error the tests fail already: {failed}")
 
     missed, stale = [], []
@@ -259,13 +327,13 @@ def main():
             continue
         path.write_text(source.replace(old, new))
         try:
-            built = build(environment)
+            built = build(targets_of([file]), environment)
             if built.returncode != 0:
                 stale.append(name)
                 errors = [line for line in built.stdout.splitlines() if "error:" in line]
                 found = f"DOES NOT BUILD: {errors[0] if errors else built.stdout[-200:]}"
             else:
-                found = first_failure(environment)
+                found = first_failure(targets_of([file]), environment)
                 if found is None:
                     missed.append(name)
                     found = "MISSED"
