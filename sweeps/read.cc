@@ -722,17 +722,32 @@ class Reader {
   std::optional<Json> ReadParams(std::span<const ParamSpec> specs, const YamlNode& node,
                                  const std::string& path,
                                  std::initializer_list<std::string_view> apart) {
+    std::vector<std::string> names(apart.begin(), apart.end());
+    std::erase(names, "");
+    const auto is_apart = [apart](std::string_view name) {
+      return !name.empty() && std::ranges::find(apart, name) != apart.end();
+    };
+    for (const ParamSpec& spec : specs) names.emplace_back(spec.name);
     Json given = Json::object();
+    bool is_wrong = false;
     for (const YamlNode::Entry& entry : node.entries) {
-      if (std::ranges::find(apart, entry.key) != apart.end()) continue;
+      if (is_apart(entry.key)) continue;
       const auto spec = std::ranges::find(specs, entry.key, &ParamSpec::name);
-      given[entry.key] = spec != specs.end() ? TypeParam(*spec, entry.value) : Json();
+      if (spec != specs.end()) {
+        given[entry.key] = TypeParam(*spec, entry.value);
+      } else if (is_apart(Nearest(entry.key, names))) {
+        Report(entry.place,
+               Str(path, ".", entry.key, ": unknown key", DidYouMean(entry.key, names)));
+        is_wrong = true;
+      } else {
+        given[entry.key] = Json();
+      }
     }
     const std::vector<ParamError> errors = CheckParams(specs, given);
     for (const ParamError& error : errors) {
       Report(PlaceOfParam(specs, node, error.key), Str(path, ".", error.key, ": ", error.message));
     }
-    if (!errors.empty()) return std::nullopt;
+    if (is_wrong || !errors.empty()) return std::nullopt;
     return given;
   }
 
