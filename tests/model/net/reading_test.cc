@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "base/random.h"
+#include "base/str.h"
 #include "model/extension/extension.h"
 #include "model/net/attention.h"
 #include "model/net/decoder.h"
@@ -407,19 +408,35 @@ TEST(ReadingNetTest, WithinItsLengthAWindowOrSinksChangeNothing) {
   }
 }
 
+// Pieces that add up to n tokens: half of them single tokens, as in generation.
+std::vector<std::int64_t> DrawCuts(std::int64_t n, SeededRandom& random) {
+  std::vector<std::int64_t> cuts;
+  while (n > 0) {
+    const std::uint64_t longest = random.Chance(0.5) ? 1 : 160;
+    cuts.push_back(std::min(n, static_cast<std::int64_t>(1 + random.Below(longest))));
+    n -= cuts.back();
+  }
+  return cuts;
+}
+
 TEST(ReadingNetTest, CutsAndSingleTokensGiveTheLogitsOfTheTextAtOnce) {
   constexpr std::int64_t kTokens = 300;
-  const at::Tensor ids_BT = SmallTokens(3, kTokens);
+  const std::uint64_t seed = testing::CommitSeed();
+  SeededRandom random(seed);
   for (const Json& given : AllReadings()) {
     for (const char* architecture : {"gpt2", "llama"}) {
-      SCOPED_TRACE(given.dump() + " " + architecture);
+      const std::vector<std::int64_t> cuts = DrawCuts(kTokens, random);
+      const auto n_sequences = static_cast<std::int64_t>(1 + random.Below(3));
+      const at::Tensor ids_BT = SmallTokens(n_sequences, kTokens);
+      SCOPED_TRACE(Str("seed ", seed, " ", given.dump(), " ", architecture, " ", n_sequences,
+                       " sequences, cuts ", Json(cuts).dump()));
       const NetConfig config = ReadingConfig(given, architecture);
       Transformer exact = SmallNet(config, "fp64");
       Transformer fused = SmallNet(config, "fp32", 7, AttentionBackend::kFused);
       const double size = Logits(exact, ids_BT).abs().max().item<double>();
-      Decoder decoder = Decoder::Make(exact, 3, kTokens).value();
-      Decoder in_fp32 = Decoder::Make(fused, 3, kTokens).value();
-      for (const std::int64_t cut : {1, 40, 1, 1, 150, 90, 1, 1, 3, 1, 11}) {
+      Decoder decoder = Decoder::Make(exact, n_sequences, kTokens).value();
+      Decoder in_fp32 = Decoder::Make(fused, n_sequences, kTokens).value();
+      for (const std::int64_t cut : cuts) {
         const at::Tensor next_BT = ids_BT.narrow(1, decoder.n_fed(), cut);
         const std::int64_t n_to_come = kTokens - decoder.n_fed() - cut;
         const at::Tensor found = decoder.Feed(next_BT, n_to_come);
