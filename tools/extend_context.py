@@ -25,8 +25,8 @@ RECALL_MIN = 0.9
 # model at its train length if a method keeps to trained positions, and above BROKEN_MIN times that
 # without a method.
 FACTOR, FLAT_MAX, BROKEN_MIN = 4, 1.05, 1.3
-FLAT = ("self_extend", "dca", "gali", "rerope", "lm_infinite", "streaming", "window")
-PLAIN, REFERENCE = "none", "window"
+FLAT = ("self_extend", "dca", "gali", "rerope", "leaky_rerope", "lm_infinite", "streaming", "window")
+PLAIN, BASE = "none", "base"
 SHADES = "·░▒▓█"
 
 
@@ -42,8 +42,12 @@ def ask(longrun, *arguments):
     return json.loads(done.stdout)
 
 
-def name_of(extension):
-    """A name that fits a column: `pi (factor 4)`; lists of numbers are left out."""
+def name_of(row):
+    """A name that fits a column: `pi (factor 4)`, without lists of numbers; `pose, trained` for the
+    stage `pose`, which is read as it was trained."""
+    if row["stage"] != BASE:
+        return f"{row['stage']}, trained"
+    extension = row["extension"]
     if isinstance(extension, str):
         return extension
     params = [f"{key} {value}" for key, value in extension.items()
@@ -58,7 +62,7 @@ def numbers(tables, metric):
     lengths = [column[0] for column in tables[0]["columns"]]
     found = {}
     for row in tables[0]["rows"]:
-        name = name_of(row["extension"])
+        name = name_of(row)
         found[name] = dict(zip(lengths, row["cells"]))
         for length, cell in found[name].items():
             if cell["status"] not in ("ok", "overflow"):
@@ -94,7 +98,7 @@ def heat_map(by_depth, extensions, lengths):
     return "\n".join(lines)
 
 
-def table(perplexity, recall, differs, lengths, with_recall):
+def table(perplexity, recall, lengths, with_recall):
     heads = ["extension"] + [f"perplexity {n}" for n in lengths]
     heads += [f"recall {n}" for n in lengths] if with_recall else []
     lines = ["| " + " | ".join(heads) + " |", "| --- |" + " ---: |" * (len(heads) - 1)]
@@ -103,9 +107,10 @@ def table(perplexity, recall, differs, lengths, with_recall):
         row += ["inf" if cells[n]["perplexity"] is None else f"{cells[n]['perplexity']:.4g}" for n in lengths]
         if with_recall:
             for length in lengths:
-                low, high = recall[name][length]["wilson95"]
-                equal = " =" if name != REFERENCE and not differs[name][length]["best"] else ""
-                row.append(f"{recall[name][length]['recall']:.2f} ({low:.2f}–{high:.2f}){equal}")
+                cell = recall[name][length]
+                low, high = cell["wilson95"]
+                like_window = " ~" if cell.get("like_window") else ""
+                row.append(f"{cell['recall']:.2f} ({low:.2f}–{high:.2f}){like_window}")
         lines.append("| " + " | ".join(row) + " |")
     return "\n".join(lines)
 
@@ -125,7 +130,7 @@ def verdicts(perplexity, train_length):
     return "\n".join(lines)
 
 
-def page(perplexity, recall, differs, by_depth, train_length, lengths, void):
+def page(perplexity, recall, by_depth, train_length, lengths, void):
     with_recall = void is None
     parts = [f"""# Extending the context of a small model
 
@@ -137,12 +142,14 @@ occurs in the training text. Measured on {machine()}."""]
     if void is not None:
         parts.append("**This experiment is void.** " + void)
     parts.append("## By extension")
-    parts.append(table(perplexity, recall, differs, lengths, with_recall))
+    parts.append(table(perplexity, recall, lengths, with_recall))
     if with_recall:
-        parts.append(f"""The intervals are Wilson's 95 % intervals over the prompts. `=` marks a recall that a test (5 %)
-cannot separate from that of `{REFERENCE}`, which sees only the last {train_length} tokens and so retrieves only keys near
-the end. pi, ntk, ntk_by_parts, yarn, llama3 and longrope change the frequencies of a model that was not trained with
-these frequencies.""")
+        parts.append(f"""The intervals are Wilson's 95 % intervals over the prompts. `~` marks a recall that a test (5 %)
+cannot separate from that of `window`, which sees only the last {train_length} tokens and so finds only keys near the
+end.""")
+    parts.append("""`pose, trained` is the model after further training at positions up to 2048, on texts that are no
+longer. All others are the same model, without further training: pi, ntk, ntk_by_parts, yarn, llama3 and longrope give
+it frequencies with which it was not trained.""")
     parts.append(f"""## Perplexity at {FACTOR} times the train length
 
 Ratio to the perplexity of the plain model at its train length:""")
@@ -152,7 +159,8 @@ Ratio to the perplexity of the plain model at its train length:""")
         parts.append(f"""From the evaluation `needle`, for each context length: one character for each depth, from the
 beginning of the text (left) to its end (right). `{SHADES[0]}` means that no key was found, and
 `{SHADES[1:]}` that less than a quarter, a half or three quarters of the keys were found, or more.""")
-        parts.append("```\n" + heat_map(by_depth, list(perplexity), lengths) + "\n```")
+        any_depth = next(iter(by_depth.values()))
+        parts.append("```\n" + heat_map(by_depth, list(any_depth), sorted(any_depth[PLAIN])) + "\n```")
         parts.append(f"`longrun plot {SWEEP} --what depth -o recall.svg` draws a picture for each extension.")
     return "\n\n".join(part if part.startswith(("|", "-", "#", "```")) and "\n\n" not in part else wrapped(part)
                        for part in parts) + "\n"
@@ -174,7 +182,6 @@ def main():
     train_length = tables[0]["rows"][0]["train_length"]
     perplexity = numbers(tables, "perplexity")
     recall = numbers(ask(args.longrun, *fitted), "recall")
-    differs = numbers(ask(args.longrun, *fitted, "--against", f"extension={REFERENCE}"), "recall")
     by_depth = {}
     for one in ask(args.longrun, "--metric", "recall", "--where", "protocol=needle"):
         if one.get("depth") is not None:
@@ -185,7 +192,7 @@ def main():
     except Void as error:
         void = str(error)
     lengths = sorted(perplexity[PLAIN])
-    (ROOT / PAGE).write_text(page(perplexity, recall, differs, by_depth, train_length, lengths, void), encoding="utf-8")
+    (ROOT / PAGE).write_text(page(perplexity, recall, by_depth, train_length, lengths, void), encoding="utf-8")
     print(f"{PAGE}: " + ("void: " + void if void else f"recall {recall[PLAIN][train_length]['recall']:.2f} "
                          f"at {train_length} tokens"))
     return 1 if void else 0
