@@ -337,7 +337,7 @@ TEST_F(QueryTest, WhatIsNoSelectIsRefused) {
   ExpectRefused("SELECT readfile('/etc/passwd')", Code::kInvalidArgument, "readfile");
   ExpectRefused("SELECT 1; SELECT 2", Code::kInvalidArgument, "expected one SELECT");
   ExpectRefused("SELECT 1; DROP TABLE task", Code::kInvalidArgument, "expected one SELECT");
-  ExpectRefused("SELECT ?", Code::kInvalidArgument, "no parameters");
+  ExpectRefused("SELECT ?", Code::kInvalidArgument, "cannot have placeholders");
   ExpectRefused("", Code::kInvalidArgument, "the query is empty");
   ExpectRefused("-- nothing", Code::kInvalidArgument, "the query is empty");
   ExpectRefused(std::string("SELECT 1\0 FROM runs", 20), Code::kInvalidArgument, "not UTF-8 text");
