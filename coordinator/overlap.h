@@ -13,8 +13,8 @@
 
 namespace longrun::coordinator {
 
-// Of longer texts only the beginning is read, and a submission searches only so many tokens, so that
-// it does not wait; a note says so.
+// Of longer texts only the beginning is read, and a submission searches only so many tokens, so
+// that it does not wait; a note says so.
 inline constexpr std::int64_t kOverlapTextMax = std::int64_t{1} << 22;
 inline constexpr std::int64_t kOverlapSearchedMax = std::int64_t{1} << 27;
 

@@ -65,7 +65,7 @@ std::string_view PoolName(AttentionMap::Pool pool);        // "mean", "max"
 AttentionMap PoolMap(AttentionMap map, std::int64_t side_max, AttentionMap::Pool pool);
 
 // a - b, cell by cell, with the labels of `a` and no entropies. A logit that either of them lacks is
-// NaN. kInvalidArgument if they do not have the same kind of values, tokens, number of texts,
+// NaN. kInvalidArgument if they do not have the same values, tokens, number of texts,
 // layers, heads, visible pairs and pooling.
 Result<AttentionMap> AttentionDifference(const AttentionMap& a, const AttentionMap& b);
 

@@ -320,7 +320,7 @@ TEST_F(StagesTest, AStageCanHaveExtensionsOfItsOwn) {
             "{method: NAME, its parameters}, found \"dca\"; write [dca]");
 }
 
-// ---- what weights keep of the trainings before ---------------------------------------------------
+// ---- what weights keep of the trainings before --------------------------------------------------
 
 // A model whose config.json extends it with yarn stays extended in every run that starts from it.
 class ExtendedModelTest : public StagesTest {
