@@ -64,8 +64,8 @@ std::string_view PoolName(AttentionMap::Pool pool);        // "mean", "max"
 // keeps its kind of pooling. side_max 0: any size.
 AttentionMap PoolMap(AttentionMap map, std::int64_t side_max, AttentionMap::Pool pool);
 
-// a - b, cell by cell, with the labels of `a` and no entropies. A logit that either of them lacks is
-// NaN. kInvalidArgument if they do not have the same values, tokens, number of texts,
+// a - b, cell by cell, with the labels of `a` and no entropies. A logit that either of them lacks
+// is NaN. kInvalidArgument if they do not have the same kind of values, tokens, number of texts,
 // layers, heads, visible pairs and pooling.
 Result<AttentionMap> AttentionDifference(const AttentionMap& a, const AttentionMap& b);
 
