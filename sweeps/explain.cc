@@ -262,7 +262,11 @@ Result<Json> WithMembers(Json json, const std::vector<Json>& below, std::string_
     const std::string path = one.at("path").get<std::string>();
     names.push_back(path.substr(owner.size() + 1));
     if (names.back() == rest) return one;
-    members.push_back({{"path", path}, {"meaning", one.at("meaning")}});
+    members.push_back({{"path", path},
+                       {"meaning", one.at("meaning")},
+                       {"value", one.at("value")},
+                       {"default", one.at("default")},
+                       {"required", one.at("required")}});
   }
   if (!rest.empty()) {
     return Status(Code::kNotFound,
@@ -467,6 +471,17 @@ std::string Field(std::string_view name, const std::string& value) {
                              value, "\n");
 }
 
+// "an integer from 0 to 4; default 1": what a parameter may be, below its meaning in a list.
+std::string ValueText(const Json& param) {
+  const std::string value = param.at("value").get<std::string>();
+  if (param.at("required").get<bool>()) return Str(value, "; must be given");
+  const Json& default_value = param.at("default");
+  if (default_value.is_null()) return value;
+  return Str(
+      value, "; default ",
+      default_value.is_string() ? default_value.get<std::string>() : CanonicalJson(default_value));
+}
+
 }  // namespace
 
 Result<Json> Explain(std::string_view path) {
@@ -556,6 +571,9 @@ std::string ExplainText(const Json& explained) {
     const std::string path = member.at("path").get<std::string>();
     out += Str("  ", path, std::string(width - path.size() + 2, ' '),
                member.at("meaning").get<std::string>(), "\n");
+    if (member.contains("value")) {
+      out += Str(std::string(width + 4, ' '), ValueText(member), "\n");
+    }
   }
   return out;
 }

@@ -19,6 +19,7 @@ namespace longrun {
 //   {"path", "kind": key | position | evaluation | parameter | failure | published | list |
 //    planned, "meaning"; and those of these that apply: "type", "value", "default", "required",
 //    "axis", "source", "notes", "example", "members"}
+// A member has "path" and "meaning"; a parameter also "value", "default" and "required".
 // kNotFound suggests the nearest name.
 Result<Json> Explain(std::string_view path);
 

@@ -69,6 +69,17 @@ TEST(ExplainTest, AMethodGivesItsSourceAndItsParameters) {
             "one of official, scaled, augmented, bidirectional (experimental)");
 }
 
+TEST(ExplainTest, AMethodListsItsParametersWithRangeAndDefault) {
+  const std::string gali = ExplainText(Known("extension.gali"));
+  for (const char* line :
+       {"one of none, gaussian, uniform; default none\n", "a number from 0 to 1000; default 1\n",
+        "source   arXiv:2502.02659, section 3\n"}) {
+    EXPECT_NE(gali.find(line), std::string::npos) << line << " is not in\n" << gali;
+  }
+  const std::string yarn = ExplainText(Known("extension.yarn"));
+  EXPECT_NE(yarn.find("a number from 1 to 1000000; must be given\n"), std::string::npos) << yarn;
+}
+
 // What no publication stands behind says so wherever it is listed: here,
 // in the reference, in the schema.
 TEST(ExplainTest, WhatIsExperimentalIsMarkedInEveryListing) {
