@@ -12,6 +12,7 @@
 #include <csignal>
 #include <fstream>
 #include <limits>
+#include <map>
 
 #include "base/clock.h"
 #include "base/files.h"
@@ -362,6 +363,47 @@ TEST_F(TrainerTest, TheFirstLossIsThatOfTheSchedulesSamples) {
       net, {.ids_BT = tokens.narrow(1, 0, 16), .position_ids_BT = ids, .n_positions = 64},
       tokens.narrow(1, 1, 16), 1.0);
   EXPECT_NEAR(Series("out", "loss").front() / nll.mean().item<double>(), 1.0, 1e-6);
+}
+
+// Also at another length than that of the training. The two may read different numbers of windows
+// at once, which changes fp32's rounding.
+TEST_F(TrainerTest, AValidationLossIsWhatAnEvaluationOfThatCheckpointGivesAtItsLength) {
+  for (const std::int64_t length : {0, 8, 64}) {
+    SCOPED_TRACE(length);
+    const auto output = [&](const char* name) { return Str(name, "-", length); };
+    Json run = RunJson("rope");
+    run["model"]["init_std"] = 0.3;  // so that what a token attends to matters from the beginning
+    if (length > 0) run["train"]["validate"]["length"] = length;
+    WriteRun(run);
+    // It dies in step 11; step 10 was validated and saved.
+    ASSERT_EQ(Exec(TrainArguments(output("run"), {"--checkpoint-every-ms", "0"}),
+                   "trainer_mid_step:exit@11"),
+              99);
+    ASSERT_EQ(
+        Exec({"evaluate", "--run", At("run.json"), "--dataset", Data("dataset"), "--checkpoint",
+              StepFolder(output("run"), "10"), "--output", At(output("scores")), "--params",
+              R"({"context_lengths":[8,16,64],"score_tokens":256})"}),
+        0)
+        << Stderr();
+
+    std::map<std::int64_t, double> nll;
+    const std::vector<JsonRecord> scores = Journal(output("scores"));
+    for (const JsonRecord& record : scores) {
+      if (record.kind != RecordKind::kResult) continue;
+      nll[record.body["context_length"].get<std::int64_t>()] = record.body["value"].get<double>();
+    }
+    const std::vector<double> curve = Series(output("run"), "val_loss");
+    ASSERT_EQ(curve.size(), 2u);  // after steps 5 and 10
+    for (const auto& [at_length, value] : nll) {
+      const double difference = std::abs(curve.back() / value - 1.0);
+      if (at_length == (length == 0 ? 16 : length)) {
+        EXPECT_LT(difference, 1e-6) << at_length;
+      } else {
+        EXPECT_GT(difference, 1e-3) << at_length;  // the lengths differ, or the test says nothing
+      }
+    }
+    EXPECT_EQ(nll.size(), 3u);
+  }
 }
 
 TEST_F(TrainerTest, AModelThatKnowsOnlyPlacesIsNotTrainedAtOtherPositions) {
