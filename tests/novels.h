@@ -51,12 +51,28 @@ class NovelsTest : public testing::Test {
     return Str(LONGRUN_SOURCE_DIR, "/.data/austen/", name, ".txt");
   }
 
+  // A dataset of 0.54 MB to train on and 60 kB to score, the beginning of one novel.
+  void ImportPartOfEmma(const std::string& dataset) {
+    ASSERT_TRUE(PathExists(Novel("emma"))) << "the texts are missing: run ./dev setup";
+    const auto at = [&](const char* name) { return JoinPath(folder_.path(), name); };
+    const std::string text = ReadFile(Novel("emma")).value().substr(0, 600'000);
+    ASSERT_TRUE(WriteFileAtomic(at("train.txt"), text.substr(0, 540'000)).ok());
+    ASSERT_TRUE(WriteFileAtomic(at("held_out.txt"), text.substr(540'000)).ok());
+    ASSERT_EQ(Longrun({"data", "import", dataset, "--tokenizer", "bytes", "--train",
+                       at("train.txt"), "--validation", at("held_out.txt")})
+                  .code,
+              0);
+  }
+
   TempFolder folder_;
 };
 
-// position -> context length -> perplexity
-inline std::map<std::string, std::map<std::int64_t, double>> Perplexities(const Json& table) {
-  std::map<std::string, std::map<std::int64_t, double>> out;
+// name of a row -> context length -> perplexity
+using PerplexityByLength = std::map<std::string, std::map<std::int64_t, double>>;
+
+template <typename NameOf>
+PerplexityByLength Perplexities(const Json& table, NameOf name_of) {
+  PerplexityByLength out;
   const auto read = [&out](const std::string& name, const Json& row) {
     for (const Json& cell : row.at("cells")) {
       EXPECT_EQ(cell.at("status"), "ok") << name;
@@ -66,9 +82,13 @@ inline std::map<std::string, std::map<std::int64_t, double>> Perplexities(const 
           cell.at("perplexity").get<double>();
     }
   };
-  for (const Json& row : table.at("rows")) read(row.at("position").get<std::string>(), row);
+  for (const Json& row : table.at("rows")) read(name_of(row), row);
   for (const Json& row : table.at("baselines")) read(row.at("name").get<std::string>(), row);
   return out;
+}
+
+inline PerplexityByLength Perplexities(const Json& table) {
+  return Perplexities(table, [](const Json& row) { return row.at("position").get<std::string>(); });
 }
 
 }  // namespace longrun

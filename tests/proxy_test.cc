@@ -18,22 +18,15 @@ std::string Replaced(std::string text, const std::string& what, const std::strin
 }
 
 TEST_F(ProxyTest, TheOrderBeyondTheTrainLengthIsThatOfThePapers) {
-  ASSERT_TRUE(PathExists(Novel("emma"))) << "the texts are missing: run ./dev setup";
-  const auto at = [&](const char* name) { return JoinPath(folder_.path(), name); };
-  const std::string text = ReadFile(Novel("emma")).value().substr(0, 600'000);
-  ASSERT_TRUE(WriteFileAtomic(at("train.txt"), text.substr(0, 540'000)).ok());
-  ASSERT_TRUE(WriteFileAtomic(at("held_out.txt"), text.substr(540'000)).ok());
-  ASSERT_EQ(Longrun({"data", "import", "proxy", "--tokenizer", "bytes", "--train", at("train.txt"),
-                     "--validation", at("held_out.txt")})
-                .code,
-            0);
+  ASSERT_NO_FATAL_FAILURE(ImportPartOfEmma("proxy"));
   std::string sweep = ReadFile(LONGRUN_SOURCE_DIR "/sweeps/position-methods.yaml").value();
   sweep = Replaced(sweep, "name: position-methods", "name: proxy");
   sweep = Replaced(sweep, "score_tokens: 65536", "score_tokens: 16384");
-  ASSERT_TRUE(WriteFileAtomic(at("proxy.yaml"), sweep).ok());
+  const std::string file = JoinPath(folder_.path(), "proxy.yaml");
+  ASSERT_TRUE(WriteFileAtomic(file, sweep).ok());
 
   const Output run =
-      Longrun({"run", at("proxy.yaml"), "--set", "dataset=proxy", "--set", "seed=[1337]", "--set",
+      Longrun({"run", file, "--set", "dataset=proxy", "--set", "seed=[1337]", "--set",
                "position=[cable, kerple, alibi, t5, rope, sinusoidal]", "-o", "json"});
 
   ASSERT_EQ(run.code, 0) << run.err;
