@@ -130,6 +130,7 @@ TEST_F(ExtensionProxyTest, TheOrderAtFourTimesTheTrainLengthIsThatOfThePapers) {
                                         "exclude=[{stage: full}, {stage: pose}, {stage: randpos}]"};
   if (!kIsSoak) untrained.emplace_back(kQuickExtend);
   PerplexityByLength base = RunSweep(untrained, &ExtensionOf);
+  ASSERT_FALSE(HasFailure());
   std::printf("%s%s\n", Longrun({"table", "extension-proxies"}).out.c_str(),
               Longrun({"table", "untrained"}).out.c_str());
 
