@@ -68,6 +68,11 @@ struct Extension {
   // key sets stay the same. Null: n_before.
   std::int64_t (*keys_kept)(const Json& params, std::int64_t n_before,
                             std::int64_t n_now) = nullptr;
+  // `read` and `keys_kept` for single tokens after cached keys: the same scores by a plan in which
+  // more keys keep their rows. Null, both: those above.
+  Reading (*read_token)(const Json& params, const Stretch& token) = nullptr;
+  std::int64_t (*keys_kept_by_tokens)(const Json& params, std::int64_t n_before,
+                                      std::int64_t n_now) = nullptr;
   // Why the kernels cannot express all of its readings (Reading::IsForKernels): "the kernels add no
   // noise to scores"; "" if they can. Null: they can.
   std::string (*why_not_by_kernels)(const Json& params) = nullptr;

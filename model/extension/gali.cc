@@ -140,6 +140,34 @@ std::int64_t KeysKept(const Json& params, std::int64_t n_before, std::int64_t n_
   return before.g() == now.g() ? before.n_shared() : 0;
 }
 
+bool HasKeysOfItsOwnForTokens(const Json& params) {
+  return params.at("noise") == "none" && params.at("rel_precision") == "fp32";
+}
+
+// With each token, the whole positions at the end become smaller by 1 in relation to the tokens.
+// Only distances matter: here the last tokens and the query are counted from the beginning of the
+// text instead, in a key set of their own. Then all keys keep their rows until g changes.
+Reading ReadToken(const Json& params, const Stretch& token) {
+  if (!HasKeysOfItsOwnForTokens(params)) return Read(params, token);
+  const Positions at(params, token.n_text());
+  const std::int64_t g = at.g();
+  KeySet shared = {.row = token.Keys([=](std::int64_t j) { return (j + g - 1) / g; }),
+                   .blended_row = token.Keys([=](std::int64_t j) { return j / g; })};
+  for (std::int64_t j = 0; j < token.n_key(); ++j) {
+    shared.blended_weight.push_back(static_cast<double>((g - j % g) % g) / static_cast<double>(g));
+  }
+  return {.regions = {{.key_begin = token.Begins([&](std::int64_t) { return at.n_shared(); }),
+                       .query_row = token.Queries([](std::int64_t p) { return p; })},
+                      {.query_row = token.Queries([&](std::int64_t p) { return at.Ceil(p); }),
+                       .key_set = 1}},
+          .key_sets = {{.row = token.Keys([](std::int64_t j) { return j; })}, std::move(shared)}};
+}
+
+std::int64_t KeysKeptByTokens(const Json& params, std::int64_t n_before, std::int64_t n_now) {
+  if (!HasKeysOfItsOwnForTokens(params)) return KeysKept(params, n_before, n_now);
+  return Positions(params, n_before).g() == Positions(params, n_now).g() ? n_before : 0;
+}
+
 void RefineDefaults(const Json& given, Json& params) {
   const auto original = params.at("original_length").get<std::int64_t>();
   if (given.value("local_window", Json(0)) == 0) {
@@ -229,6 +257,8 @@ const Extension& GaliExtension() {
       .read = &Read,
       .piece = &Piece,
       .keys_kept = &KeysKept,
+      .read_token = &ReadToken,
+      .keys_kept_by_tokens = &KeysKeptByTokens,
       .why_not_by_kernels = &NoKernelsReason,
       .warn = &Warn,
       .check = &Check};

@@ -258,7 +258,7 @@ at::Tensor Attention::ForwardReading(const Call& given) {
     call.q_BHTD = Part(given.q_BHTD, 2, piece.q_begin - q_begin, piece.n_query);
     call.k_BHTD = Part(given.k_BHTD, 2, 0, piece.n_key());
     call.v_BHTD = Part(given.v_BHTD, 2, 0, piece.n_key());
-    pieces.push_back(ForwardPiece(call, given.reading->Plan(piece, 0)));
+    pieces.push_back(ForwardPiece(call, given.reading->Plan(piece)));
   }
   return pieces.size() == 1 ? pieces.front() : at::cat(pieces, 2);
 }
@@ -277,7 +277,7 @@ at::Tensor Attention::LastQueryOfReading(const Call& given, AttentionCache& cach
   const Stretch token = given.reading->Pieces(cache.n - 1, 1, given.n_to_come).front();
   const std::int64_t n_kept =
       std::min(cache.n_rotated, given.reading->KeysKept(cache.n_rotated_text, token.n_text()));
-  const std::shared_ptr<const PlannedReading> planned = given.reading->Plan(token, n_kept);
+  const std::shared_ptr<const PlannedReading> planned = given.reading->PlanToken(token, n_kept);
   const PlannedReading& plan = *planned;
   const std::int64_t n_new = cache.n - n_kept;
   if (cache.key_sets.empty()) {

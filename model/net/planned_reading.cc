@@ -86,18 +86,28 @@ std::vector<Stretch> ReadingPlanner::Pieces(std::int64_t q_begin, std::int64_t n
   return pieces;
 }
 
-std::shared_ptr<const PlannedReading> ReadingPlanner::Plan(const Stretch& stretch,
-                                                           std::int64_t keys_from) {
-  if (!last_ || last_->stretch != stretch || last_->keys_from != keys_from) {
+std::shared_ptr<const PlannedReading> ReadingPlanner::Plan(const Stretch& stretch) {
+  if (!last_ || last_->stretch != stretch) {
     last_ = std::make_shared<const PlannedReading>(
-        PlanReading(extension_->read(params_, stretch), stretch, keys_from));
+        PlanReading(extension_->read(params_, stretch), stretch, 0));
   }
   return last_;
 }
 
+std::shared_ptr<const PlannedReading> ReadingPlanner::PlanToken(const Stretch& token,
+                                                                std::int64_t keys_from) {
+  if (!last_token_ || last_token_->stretch != token || last_token_->keys_from != keys_from) {
+    const auto read = extension_->read_token != nullptr ? extension_->read_token : extension_->read;
+    last_token_ =
+        std::make_shared<const PlannedReading>(PlanReading(read(params_, token), token, keys_from));
+  }
+  return last_token_;
+}
+
 std::int64_t ReadingPlanner::KeysKept(std::int64_t n_before, std::int64_t n_now) const {
-  return extension_->keys_kept == nullptr ? n_before
-                                          : extension_->keys_kept(params_, n_before, n_now);
+  const auto kept = extension_->keys_kept_by_tokens != nullptr ? extension_->keys_kept_by_tokens
+                                                               : extension_->keys_kept;
+  return kept == nullptr ? n_before : kept(params_, n_before, n_now);
 }
 
 }  // namespace longrun

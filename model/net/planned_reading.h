@@ -35,15 +35,17 @@ class ReadingPlanner {
   // more tokens follow; they are known to exist but are read later.
   std::vector<Stretch> Pieces(std::int64_t q_begin, std::int64_t n_query,
                               std::int64_t n_to_come) const;
-  std::shared_ptr<const PlannedReading> Plan(const Stretch& stretch, std::int64_t keys_from);
-  // When a text grows from n_before to n_now tokens: the number of leading keys that keep their
-  // rows (Extension::keys_kept).
+  std::shared_ptr<const PlannedReading> Plan(const Stretch& stretch);
+  // For a single token after cached keys: keys_from as in PlanReading().
+  std::shared_ptr<const PlannedReading> PlanToken(const Stretch& token, std::int64_t keys_from);
+  // When a text grows from n_before to n_now tokens by single tokens: the number of leading keys
+  // that keep their rows in the plans of PlanToken().
   std::int64_t KeysKept(std::int64_t n_before, std::int64_t n_now) const;
 
  private:
   const Extension* extension_;
   Json params_;
-  std::shared_ptr<const PlannedReading> last_;
+  std::shared_ptr<const PlannedReading> last_, last_token_;
 };
 
 }  // namespace longrun

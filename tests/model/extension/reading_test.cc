@@ -158,6 +158,54 @@ TEST(GaliTest, KeysThatStayStandWhereTheyStood) {
   EXPECT_GT(gali.keys_kept(params, 101, 102), 80);
 }
 
+// For a generated token, distances and weights are those of the published program, and all keys
+// keep their rows until the number of tokens at a whole position changes.
+TEST(GaliTest, ATokenHasTheDistancesOfThePublishedProgramAndMovesFewKeys) {
+  const Extension& gali = **FindExtension("gali");
+  SeededRandom random(testing::CommitSeed());
+  for (int draw = 0; draw < 40; ++draw) {
+    const auto original = static_cast<std::int64_t>(2 + random.Below(60));
+    const auto window =
+        static_cast<std::int64_t>(1 + random.Below(static_cast<std::uint64_t>(original - 1)));
+    const Json params = ResolveExtension(Gali(original, window)).value();
+    const auto first = static_cast<std::int64_t>(1 + random.Below(400));
+    std::int64_t n_moves = 0;
+    Reading before = gali.read_token(params, {.q_begin = first - 1, .n_query = 1});
+    for (std::int64_t n = first + 1; n < first + 80; ++n) {
+      const Reading reading = gali.read_token(params, {.q_begin = n - 1, .n_query = 1});
+      const RegionMethod expected =
+          testing::Gali({.n_query = 1, .n_key = n, .q_offset = n - 1}, original, window);
+      for (std::int64_t j = 0; j < n; ++j) {
+        const auto at = static_cast<std::size_t>(j);
+        const ReadingRegion& region =
+            reading.regions.at(j >= reading.regions[0].key_begin.front() ? 0 : 1);
+        const KeySet& keys = reading.key_sets.at(region.key_set);
+        const std::int32_t query = region.query_row.front();
+        ASSERT_EQ(query - keys.row[at], expected.distance(n - 1, j)) << j << " of " << n;
+        const bool is_blended = !keys.blended_row.empty();
+        ASSERT_NEAR(is_blended ? keys.blended_weight[at] : 0.0, expected.weight(n - 1, j), 1e-9);
+        if (!is_blended) continue;
+        ASSERT_EQ(query - keys.blended_row[at], expected.other_distance(n - 1, j));
+      }
+      const std::int64_t kept = gali.keys_kept_by_tokens(params, n - 1, n);
+      ASSERT_EQ(reading.key_sets.size(), before.key_sets.size());
+      for (std::size_t set = 0; set < before.key_sets.size(); ++set) {
+        const KeySet &now = reading.key_sets[set], &then = before.key_sets[set];
+        for (std::size_t j = 0; j < static_cast<std::size_t>(kept); ++j) {
+          ASSERT_EQ(now.row[j], then.row[j]);
+          if (now.blended_row.empty()) continue;
+          ASSERT_EQ(now.blended_row[j], then.blended_row[j]);
+          ASSERT_EQ(now.blended_weight[j], then.blended_weight[j]);
+        }
+      }
+      if (kept < n - 1) ++n_moves;
+      before = reading;
+    }
+    // g grows by 1 with each original - window tokens.
+    EXPECT_LE(n_moves, 80 / (original - window) + 1);
+  }
+}
+
 Json GaliInBf16(std::int64_t original, std::int64_t window) {
   Json given = Gali(original, window);
   given["rel_precision"] = "bf16_compat";
