@@ -8,15 +8,18 @@
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
 #include <ATen/ops/softmax.h>
+#include <ATen/ops/zeros.h>
 
 #include <algorithm>
 #include <utility>
 
 #include "base/str.h"
+#include "kernels/token_products.h"
 #include "model/attention_path.h"
 #include "model/net/kernel_attention.h"
 #include "model/net/planned_reading.h"
 #include "model/net/region_scores.h"
+#include "model/net/row_operators.h"
 
 namespace longrun {
 namespace {
@@ -40,6 +43,52 @@ at::Tensor Mix(const at::Tensor& p_BHQK, const at::Tensor& v_BGKD) {
   if (h == g) return at::matmul(p_BHQK, v_BGKD);
   const at::Tensor p_BGRK = p_BHQK.view({-1, g, h / g * n_query, p_BHQK.size(3)});
   return at::matmul(p_BGRK, v_BGKD).view({-1, h, n_query, v_BGKD.size(3)});
+}
+
+// Keys of a cache, [begin, end), and a token's query in the rotation for them.
+struct TokenPart {
+  at::Tensor q_BH1D, k_BGND;
+  std::int64_t begin, end;
+};
+
+// The attention of one token over all parts, by kernels that read each key and value once.
+at::Tensor TokenAttention(const std::vector<TokenPart>& parts, const at::Tensor& v_BGND,
+                          Simd simd) {
+  const std::int64_t b = parts.front().q_BH1D.size(0), h = parts.front().q_BH1D.size(1);
+  const std::int64_t n_room = v_BGND.size(2), d = v_BGND.size(3);
+  std::int64_t n_seen = 0;
+  for (const TokenPart& part : parts) n_seen += part.end - part.begin;
+  TokenProductShape shape = {.n_row = b * h,
+                             .group = h / v_BGND.size(1),
+                             .head_dim = d,
+                             .matrix_step = n_room * d,
+                             .row_step = n_seen};
+  const KernelOptions options = RowOptions(simd, n_seen * d);
+  at::Tensor p_BH1K = at::empty({b, h, 1, n_seen}, v_BGND.options());
+  std::int64_t at = 0;
+  for (const TokenPart& part : parts) {
+    const at::Tensor q = part.q_BH1D.contiguous();
+    shape.n_key = part.end - part.begin;
+    TokenScores({.shape = shape,
+                 .q = q.const_data_ptr<float>(),
+                 .k = part.k_BGND.const_data_ptr<float>() + part.begin * d,
+                 .scores = p_BH1K.mutable_data_ptr<float>() + at},
+                options);
+    at += shape.n_key;
+  }
+  p_BH1K = at::softmax(p_BH1K, -1);
+  at::Tensor o_BH1D = at::zeros({b, h, 1, d}, v_BGND.options());
+  at = 0;
+  for (const TokenPart& part : parts) {
+    shape.n_key = part.end - part.begin;
+    TokenMix({.shape = shape,
+              .p = p_BH1K.const_data_ptr<float>() + at,
+              .v = v_BGND.const_data_ptr<float>() + part.begin * d,
+              .o = o_BH1D.mutable_data_ptr<float>()},
+             options);
+    at += shape.n_key;
+  }
+  return o_BH1D;
 }
 
 at::Tensor TorchAttention(const Attention::Call& call, bool causal) {
@@ -293,6 +342,19 @@ at::Tensor Attention::LastQueryOfReading(const Call& given, AttentionCache& cach
   cache.n_rotated_text = token.n_text();
   const at::Tensor q_BHQD =
       WithFactors(given.q_BHTD, plan.reading.query_factor, compute_.dtype) * given.scale;
+  const bool by_kernels = backend_ == AttentionBackend::kFused && compute_.kernels &&
+                          compute_.product == at::kFloat && plan.reading.IsForKernels();
+  if (by_kernels) {
+    std::vector<TokenPart> parts;
+    for (const VisibleKeys& keys : VisibleKeysOfLast(plan)) {
+      const ReadingRegion& region = plan.reading.regions[keys.region];
+      parts.push_back({.q_BH1D = rotator_->Queries(q_BHQD, plan, keys.region),
+                       .k_BGND = cache.key_sets[region.key_set],
+                       .begin = keys.begin,
+                       .end = keys.end});
+    }
+    return TokenAttention(parts, cache.v_BHTD, *compute_.kernels);
+  }
   // A reading with a blend of pairs or with noise has one region and no window: its visible keys
   // are all keys.
   const ScoreSpan span = {.q_begin = token.q_begin, .n_query = 1, .n_key = cache.n};
