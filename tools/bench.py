@@ -22,6 +22,10 @@ what is printed is the median and the quartiles. Without a NAME all are run:
   hugging_face  a train step and an evaluation of GPT-2's architecture beside `transformers` with eager
              attention (hugging_face_peer.py), from the same weights on the same tokens, and by how much
              their losses differ; LONGRUN_BENCH_PYTHON names a Python that can import transformers
+  extensions  reading 16k tokens, and 256 more after 8k, under self_extend, dca and gali beside the methods' published
+             programs in `transformers` (extension_peer.py), from the same weights, once the logits agree; each
+             extension beside the same model without one (longrun-extension-bench); and a train step at PoSE's
+             positions beside one at plain positions
   simulator  simulated histories of the scheduler per second
   tokenizer  text to the ids of GPT-2, beside tiktoken where it is installed (bench_tokenizer.py)
 
@@ -61,6 +65,18 @@ HUGGING_FACE_MODELS = [("tiny", "6,8,512", 256, 3), ("GPT-2 124M", "12,12,768", 
 HUGGING_FACE_STEPS = 50  # all of them warm-up, so that rounding stays small
 HUGGING_FACE_LR = 6e-4   # GPT-2 124M's
 EVALUATED_TOKENS = 4096
+# One head: a peer holds several matrices of all scores, 1 GiB each at 16k.
+EXTENSION_PREFILL = {"shape": "2,1,128", "prompt": 16384, "new": 1}
+EXTENSION_DECODE = {"shape": "2,4,256", "prompt": 8192, "new": 256}
+EXTENSION_LENGTH = 4096  # of the model: texts are 2 to 4 times as long
+# GALI's chunk is as long as the whole positions at the end of 16k tokens.
+EXTENSIONS = [{"method": "self_extend", "group": 8, "window": 1024}, {"method": "dca", "local_window": 512},
+              {"method": "gali", "local_window": 128, "chunk": 1024}]
+EXTENSION_ROUNDS = 3
+EXTENSION_LOGITS_MAX = 1e-3  # difference in fp32
+EXTENSION_SHAPE = ["4", "4", "256", "4096", "8192", "32", "7"]
+POSE = {"method": "pose", "target_length": 1024}
+POSE_LENGTH, POSE_STEPS, POSE_ROUNDS = 256, 120, 9
 TRAIN_STEPS_WARM = 10  # of them left out: the first steps allocate
 SIMULATED_SEEDS = 200
 EVALUATED_LENGTHS = [64, 1024]
@@ -158,11 +174,12 @@ def bench_train(_):
                        rates["none"], 'position "none"')
 
 
-def train_cpu_seconds(work, dataset, method, n_steps, options=(), batch_tokens=TRAIN["batch_tokens"]):
-    """Processor seconds of a whole training, from start to end."""
+def train_cpu_seconds(work, dataset, method, n_steps, options=(), batch_tokens=TRAIN["batch_tokens"], more=None):
+    """Processor seconds of a whole training, from start to end. `more`: settings of `train` beside the recipe's."""
     run_file = work / "torch.json"
     train = dict(TRAIN, tokens=n_steps * batch_tokens, batch_tokens=batch_tokens,
-                 schedule={"name": "constant", "warmup_tokens": 0}, validate={"every": 0, "tokens": 0})
+                 schedule={"name": "constant", "warmup_tokens": 0}, validate={"every": 0, "tokens": 0},
+                 **(more or {}))
     model = {} if "--init" in options else {"model": MODEL, "position": {"method": method}}
     run_file.write_text(json.dumps({"train": train, "seed": 1, **model}))
     output = work / "torch"
@@ -374,6 +391,67 @@ def one_hugging_face_model(python, work, name, shape, length, n_rounds):
                    peer_rates, "transformers, eager", "ratio >= 1.5")
 
 
+def bench_extensions(_):
+    os.environ.update(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="passive")
+    yield from bench_program("longrun-extension-bench", "all", *EXTENSION_SHAPE)
+    yield bench_pose()
+    python = python_with("transformers", "extensions: published programs")
+    if python is None:
+        return
+    for what, key, size in [("prefill of 16k tokens", "prefill_s", EXTENSION_PREFILL),
+                            ("256 tokens after 8k", "decode_s", EXTENSION_DECODE)]:
+        with tempfile.TemporaryDirectory() as folder:
+            yield from beside_published_programs(python, folder, what, key, size)
+
+
+def bench_pose():
+    batch = POSE_LENGTH * 4
+
+    def rate(work, dataset, positions):
+        def spent(n_steps):
+            return train_cpu_seconds(work, dataset, "rope", n_steps, batch_tokens=batch,
+                                     more={"train_length": POSE_LENGTH, **positions})
+        return POSE_STEPS * batch / (spent(TRAIN_STEPS_WARM + POSE_STEPS) - spent(TRAIN_STEPS_WARM))
+
+    with tempfile.TemporaryDirectory() as folder:
+        work = pathlib.Path(folder)
+        dataset, _ = one_novel(work)
+        ours, baseline = [], []
+        for _ in range(POSE_ROUNDS):
+            ours.append(rate(work, dataset, {"positions": POSE}))
+            baseline.append(rate(work, dataset, {}))
+    return measured(f"train step: PoSE, micro, length {POSE_LENGTH}, 1 thread", "tokens/cpu s", ours, baseline,
+                    "plain positions", "ratio >= 0.97")
+
+
+def beside_published_programs(python, model, what, key, size):
+    lengths = [str(size["prompt"]), str(size["new"])]
+    peer = [python, str(ROOT / "tools/extension_peer.py")]
+    subprocess.run([*peer, "make", model, "--shape", size["shape"], "--length", str(EXTENSION_LENGTH)], check=True,
+                   stderr=subprocess.DEVNULL)
+
+    def found(command):
+        return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                                         text=True).stdout)
+
+    for extension in EXTENSIONS:
+        given = json.dumps({**extension, "original_length": EXTENSION_LENGTH})
+        ours, theirs, difference = [], [], []
+        for _ in range(EXTENSION_ROUNDS):
+            ours.append(found([str(BIN / "longrun-extension-bench"), "read", model, *lengths, given]))
+            theirs.append(found([*peer, "read", model, given, "--prompt", lengths[0], "--new", lengths[1]]))
+            difference.append(max(abs(a - b) for logits in ["first_logits", "last_logits"]
+                                  for a, b in zip(ours[-1][logits], theirs[-1][logits], strict=True)))
+            if difference[-1] >= EXTENSION_LOGITS_MAX:
+                sys.exit(f"extensions: under {given}, logits differ from the published program's by {difference[-1]}, "
+                         f"{EXTENSION_LOGITS_MAX} or more: one of the two is wrong, so their times say nothing")
+        yield measured(f"largest difference of a logit: {extension['method']}, {what}", "1e-6",
+                       [1e6 * one for one in difference], target=f"< {1e6 * EXTENSION_LOGITS_MAX:.0f}")
+        rate = size["prompt"] if key == "prefill_s" else size["new"]
+        yield measured(f"{what}: {extension['method']}", "tokens/cpu s", [rate / one[key] for one in ours],
+                       [rate / one[key] for one in theirs], "the published program in transformers", "ratio >= 3")
+
+
 def bench_torch(_):
     python = python_with("torch", "torch")
     if python is None:
@@ -422,7 +500,7 @@ BENCHES = {"start": bench_start,
            "table": lambda _: bench_program("longrun-table-bench"),
            "train": bench_train, "linear": bench_linear, "kernels": bench_kernels,
            "subnormals": bench_subnormals, "torch": bench_torch,
-           "hugging_face": bench_hugging_face,
+           "hugging_face": bench_hugging_face, "extensions": bench_extensions,
            "simulator": bench_simulator,
            "tokenizer": lambda _: bench_tokenizer(BIN, measured)}
 

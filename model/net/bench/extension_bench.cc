@@ -2,7 +2,7 @@
 // read a text under each extension that moves or hides keys, compared with the same model without
 // an extension. METHODS are names separated by commas, or "all".
 //
-// longrun-extension-bench read FOLDER PROMPT NEW [EXTENSION]: reads PROMPT tokens of a model's folder
+// longrun-extension-bench read FOLDER PROMPT NEW [EXTENSION]: the model in FOLDER reads PROMPT tokens
 // with a cache, then NEW more, one at a time. Prints one line of JSON for tools/bench.py, which
 // compares it with tools/extension_peer.py:
 //
@@ -58,7 +58,7 @@ double SecondsOf(const std::function<void()>& work) {
   return ProcessCpuSeconds() - begin;
 }
 
-// ---- read ----------------------------------------------------------------------------------------
+// ---- read ---------------------------------------------------------------------------------------
 
 int Complain(const Status& status) {
   std::fprintf(stderr, "longrun-extension-bench: %s\n", status.message().c_str());
@@ -97,7 +97,7 @@ Result<Json> Read(const std::string& folder, std::int64_t n_prompt, std::int64_t
               {"last_logits", Numbers(logits_BV)}};
 }
 
-// ---- beside the model without an extension -------------------------------------------------------
+// ---- compared with the model without an extension -----------------------------------------------
 
 struct Setting {
   std::int64_t n_layer, n_head, d_model, n_prefill, n_prompt, n_new;

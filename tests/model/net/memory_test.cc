@@ -7,13 +7,16 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <map>
 #include <string>
 
 #include "base/process.h"
 #include "base/str.h"
 #include "model/attention_path.h"
+#include "model/extension/extension.h"
 #include "model/net/adamw.h"
+#include "model/net/decoder.h"
 #include "model/net/gradient.h"
 #include "model/net/scorer.h"
 #include "tests/allocations.h"
@@ -142,6 +145,61 @@ TEST(EvaluationMemoryTest, ALongTextIsReadWithinTwoGiB) {
   EXPECT_EQ(nll->front().size(), static_cast<std::size_t>(n - 1));
   EXPECT_LT(AllocationsNow().most - held, limit);
 }
+
+// The most that a cached prefill and one token hold beyond the weights, under an extension that
+// moves or hides keys ("none": without one).
+std::int64_t PrefillPeak(const std::string& method, std::int64_t original, std::int64_t n) {
+  NetConfig config = OneLayer("rope", 0);
+  if (method != "none") {
+    Json given = {{"method", method}, {"original_length", original}};
+    if (method == "self_extend") given["group"] = 32;
+    if (method == "leaky_rerope") given["k"] = 32;
+    if (method == "self_extend" || method == "leaky_rerope" || method == "rerope") {
+      given["window"] = original / 8;
+    }
+    if (method == "window") given["window"] = original;
+    config.extension = ResolveExtension(given).value();
+  }
+  Transformer net = Fused(config, "fp32");
+  const at::Tensor ids_BT = SmallTokens(1, n + 1);
+  const std::int64_t held = AllocationsNow().held;
+  ForgetAllocations();
+  Decoder decoder = Decoder::Make(net, 1, n + 1).value();
+  decoder.Feed(ids_BT.narrow(1, 0, n));
+  decoder.Feed(ids_BT.narrow(1, n, 1));
+  return AllocationsNow().most - held;
+}
+
+std::vector<std::string> ReadingMethods() {
+  std::vector<std::string> names = {"none"};
+  for (const Extension* extension : Extensions()) {
+    if (extension->read != nullptr) names.emplace_back(extension->name);
+  }
+  return names;
+}
+
+class ExtensionMemoryTest : public testing::TestWithParam<std::string> {};
+
+// Between 4, 16 and 64 units, 4 times the tokens may hold 4 times as much. 4.4 leaves 10 % for what
+// grows in steps: whole tiles and pieces, and vectors that grow by doubling. With anything that
+// grows as the square, the factor would approach 16.
+TEST_P(ExtensionMemoryTest, ThePeakOfAPrefillGrowsAsTheText) {
+  if (!AllocationsAreCounted()) GTEST_SKIP() << "a sanitizer counts allocations itself";
+  const std::int64_t unit = IsSoak() ? kKiB : kKiB / 8;
+  PrefillPeak(GetParam(), 4 * unit, unit);  // makes what the process keeps
+  const std::int64_t base = PrefillPeak(GetParam(), 4 * unit, 1);
+  std::map<std::int64_t, std::int64_t> peak;
+  for (const std::int64_t n : {4, 16, 64})
+    peak[n] = PrefillPeak(GetParam(), 4 * unit, n * unit) - base;
+  const std::string found = Str(peak[4], ", ", peak[16], " and ", peak[64], " bytes");
+  RecordProperty("peaks", found);
+  EXPECT_LE(static_cast<double>(peak[64]), 4.4 * static_cast<double>(peak[16])) << found;
+  EXPECT_LE(static_cast<double>(peak[16]), 4.4 * static_cast<double>(peak[4])) << found;
+  if (IsSoak()) std::printf("%s: %s\n", GetParam().c_str(), found.c_str());
+}
+
+INSTANTIATE_TEST_SUITE_P(Methods, ExtensionMemoryTest, testing::ValuesIn(ReadingMethods()),
+                         [](const auto& given) { return given.param; });
 
 }  // namespace
 }  // namespace longrun
