@@ -67,16 +67,16 @@ HUGGING_FACE_LR = 6e-4   # GPT-2 124M's
 EVALUATED_TOKENS = 4096
 # One head: a peer holds several matrices of all scores, 1 GiB each at 16k.
 EXTENSION_PREFILL = {"shape": "2,1,128", "prompt": 16384, "new": 1}
-EXTENSION_DECODE = {"shape": "2,4,256", "prompt": 8192, "new": 256}
+EXTENSION_DECODE = {"shape": "2,2,128", "prompt": 8192, "new": 256}
 EXTENSION_LENGTH = 4096  # of the model: texts are 2 to 4 times as long
 # GALI's chunk is as long as the whole positions at the end of 16k tokens.
 EXTENSIONS = [{"method": "self_extend", "group": 8, "window": 1024}, {"method": "dca", "local_window": 512},
               {"method": "gali", "local_window": 128, "chunk": 1024}]
 EXTENSION_ROUNDS = 3
 EXTENSION_LOGITS_MAX = 1e-3  # difference in fp32
-EXTENSION_SHAPE = ["4", "4", "256", "4096", "8192", "32", "7"]
+EXTENSION_SHAPE = ["4", "4", "256", "4096", "8192", "32", "5"]
 POSE = {"method": "pose", "target_length": 1024}
-POSE_LENGTH, POSE_STEPS, POSE_ROUNDS = 256, 120, 9
+POSE_LENGTH, POSE_STEPS, POSE_ROUNDS = 256, 100, 5
 TRAIN_STEPS_WARM = 10  # of them left out: the first steps allocate
 SIMULATED_SEEDS = 200
 EVALUATED_LENGTHS = [64, 1024]

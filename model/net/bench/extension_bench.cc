@@ -2,7 +2,7 @@
 // read a text under each extension that moves or hides keys, compared with the same model without
 // an extension. METHODS are names separated by commas, or "all".
 //
-// longrun-extension-bench read FOLDER PROMPT NEW [EXTENSION]: the model in FOLDER reads PROMPT tokens
+// longrun-extension-bench read FOLDER PROMPT NEW [EXTENSION]: FOLDER's model reads PROMPT tokens
 // with a cache, then NEW more, one at a time. Prints one line of JSON for tools/bench.py, which
 // compares it with tools/extension_peer.py:
 //
