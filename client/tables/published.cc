@@ -34,9 +34,8 @@ Status CheckRequest(const PivotRequest& request, const PublishedTable& published
   if (request.against) return refuse("--against", "both choose the number to compare with");
   for (const std::string& metric : request.metrics) {
     if (metric == published.metric) continue;
-    return Invalid(Str("--metric ", metric, " cannot be used with --published: the numbers of ",
-                       published.name, " are of metric ", published.metric,
-                       "; leave --metric out"));
+    return Invalid(Str("--metric ", metric, " cannot be used with --published: the metric of ",
+                       published.name, " is ", published.metric, "; leave --metric out"));
   }
   return {};
 }

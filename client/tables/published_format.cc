@@ -112,7 +112,8 @@ std::string Legend(const PublishedComparison& comparison, const char* mark) {
     parts.push_back(Str("our numbers: ", comparison.error_legend));
   }
   if (HasApart(comparison)) {
-    parts.push_back(Str(mark, " the published number is outside our interval"));
+    parts.push_back(
+        Str(mark, " the published number is outside our 95 % interval for all known errors"));
   }
   if (comparison.published.reading_error > 0.0) {
     parts.push_back(Str("the published numbers were read from a figure, with errors of up to ",
@@ -140,13 +141,14 @@ std::vector<std::vector<std::string>> SettingRows(const PublishedComparison& com
 }
 
 // What the table of settings says, in words, after or instead of it.
-std::string SettingsNote(const PublishedComparison& comparison) {
+std::string SettingsNote(const PublishedComparison& comparison, std::string_view separator) {
   if (comparison.published.settings.empty()) return "the published table names no settings";
   std::vector<std::string> parts;
   if (!comparison.absent.empty()) parts.emplace_back("–: the sweep has no such setting");
-  parts.push_back(comparison.equal.empty() ? "no setting agrees"
-                                           : Str("settings that agree: ", NamesOf(comparison.equal)));
-  return Join(parts, "   ");
+  parts.push_back(comparison.equal.empty()
+                      ? "no setting agrees"
+                      : Str("settings that agree: ", NamesOf(comparison.equal)));
+  return Join(parts, separator);
 }
 
 std::string Text(const PublishedComparison& comparison) {
@@ -170,7 +172,7 @@ std::string Text(const PublishedComparison& comparison) {
     out += RenderColumns({"setting", "theirs", "ours"}, {Align::kLeft, Align::kLeft, Align::kLeft},
                          settings);
   }
-  out += SettingsNote(comparison) + "\n";
+  out += SettingsNote(comparison, "\n") + "\n";
   out += Str("\nsource: ", published.source, "\n");
   if (!comparison.ours_title.empty()) out += Str("ours: ", comparison.ours_title, "\n");
   if (!published.notes.empty()) out += Str("notes: ", published.notes, "\n");
@@ -214,8 +216,8 @@ std::string Markdown(const PublishedComparison& comparison) {
                MarkdownLine({"---", "---", "---"}));
     for (const std::vector<std::string>& row : settings) out += MarkdownLine(row);
   }
-  out +=
-      Str("\n", Escaped(SettingsNote(comparison)), "\n\nSource: ", Escaped(published.source), "\n");
+  out += Str("\n", Escaped(SettingsNote(comparison, "\n\n")),
+             "\n\nSource: ", Escaped(published.source), "\n");
   if (!comparison.ours_title.empty()) {
     out += Str("\nOurs: ", Escaped(comparison.ours_title), "\n");
   }

@@ -236,9 +236,8 @@ TEST(PublishedComparisonTest, OptionsThatContradictAPublishedTableAreRefused) {
       "--against "
       "out");
   EXPECT_EQ(WhyNot(Ours(), Table(), {.metrics = {"nll"}}),
-            "--metric nll cannot be used with --published: the numbers of paper are of metric "
-            "perplexity; leave "
-            "--metric out");
+            "--metric nll cannot be used with --published: the metric of paper is "
+            "perplexity; leave --metric out");
   EXPECT_EQ(Comparison(Ours(), Table(), {.metrics = {"perplexity"}}).n_measured, 2u);
 }
 
@@ -254,13 +253,14 @@ cable     64                 64      10  12.00±0.24   1.200±0.024*
 cable     64                128      16  16.00±0.31    1.000±0.020
 alibi     64                 64      11           –
 2 of 3 published numbers have a counterpart in ours; 1 does not
-our numbers: ± 95 % interval over the text   * the published number is outside our interval   the published numbers were read from a figure, with errors of up to 0.05
+our numbers: ± 95 % interval over the text   * the published number is outside our 95 % interval for all known errors   the published numbers were read from a figure, with errors of up to 0.05
 
 settings that differ
 setting        theirs  ours
 model.n_layer  16      3
 train.steps    5       –
-–: the sweep has no such setting   settings that agree: dataset
+–: the sweep has no such setting
+settings that agree: dataset
 
 source: somebody 2020, Table 1
 ours: perplexity by context length (validation, nonoverlap, austen)
@@ -276,14 +276,16 @@ notes: a note
 
 2 of 3 published numbers have a counterpart in ours; 1 does not
 
-our numbers: ± 95 % interval over the text   \* the published number is outside our interval   the published numbers were read from a figure, with errors of up to 0.05
+our numbers: ± 95 % interval over the text   \* the published number is outside our 95 % interval for all known errors   the published numbers were read from a figure, with errors of up to 0.05
 
 | setting that differs | theirs | ours |
 | --- | --- | --- |
 | model.n_layer | 16 | 3 |
 | train.steps | 5 | – |
 
-–: the sweep has no such setting   settings that agree: dataset
+–: the sweep has no such setting
+
+settings that agree: dataset
 
 Source: somebody 2020, Table 1
 
