@@ -159,7 +159,8 @@ Status CheckListen(const std::string& listen) {
   if (listen.empty() || listen.starts_with(kUnix)) return Status();
   return Status(Code::kInvalidArgument,
                 Str("cannot listen on \"", listen,
-                    "\": TCP needs TLS and tokens, which are not built yet; listen on unix:PATH"));
+                    "\": TCP needs TLS and access tokens, which are not built yet; listen on "
+                    "unix:PATH"));
 }
 
 Result<std::unique_ptr<grpc::Server>> StartServer(const std::string& socket_path,

@@ -135,8 +135,9 @@ const std::vector<ClaimKind>& Table() {
            WithCommon({Text("of", nullptr, "the value of the axis that is claimed to be lower"),
                        Text("than", nullptr, "the value that it is compared with"), Lengths(),
                        Number("margin", 0.0, 0.0, 1.0,
-                              "smallest difference, as a fraction of the number of `than` (for "
-                              "nll, bits and accuracies: the difference itself)")}),
+                              "by how much the number must be lower, at least: as a fraction of "
+                              "`than`'s number (for nll, bits and accuracies: as an absolute "
+                              "difference)")}),
        .check = WhyNoPair},
       {.name = "flat",
        .meaning = "the number at every measured length from `from` to `to` stays within a factor "
@@ -167,8 +168,9 @@ const std::vector<ClaimKind>& Table() {
        .params = WithCommon({Text("of", nullptr, "a value of the axis"),
                              Text("than", nullptr, "the other value"), Lengths(),
                              Number("tolerance", nullptr, 0.0, 1.0,
-                                    "largest difference, as a fraction of the number of `than` "
-                                    "(for nll, bits and accuracies: the difference itself)")}),
+                                    "largest difference that still counts as equal, as a "
+                                    "fraction of `than`'s number (for nll, bits and accuracies: "
+                                    "an absolute difference)")}),
        .check = WhyNoPair},
       {.name = "ratio",
        .meaning = "the ratio of two values' numbers (such as speeds or memory) is within limits "

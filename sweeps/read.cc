@@ -872,9 +872,12 @@ class Reader {
                          StageSpec& stage) {
     if (node.kind != Kind::kMap) {
       spec_.is_complete = false;
-      return Report(node.place,
-                    Str(path, ": expected a map of the keys that differ from spec.", key,
-                        ", found ", ShowNode(node), IsNone(node) ? ": a stage always trains" : ""));
+      return Report(
+          node.place,
+          Str(path,
+              ": expected a map of the keys whose values differ from those in "
+              "spec.",
+              key, ", found ", ShowNode(node), IsNone(node) ? ": a stage always trains" : ""));
     }
     for (const YamlNode::Entry& entry : node.entries) {
       const std::string below = Str(path, ".", entry.key);
@@ -1295,7 +1298,9 @@ class Reader {
       const std::string path = Str("spec.", axis.name);
       const auto place = spec_.places.find(path);
       if (place == spec_.places.end()) continue;
-      Report(place->second, Str(path, ": is an axis of the matrix as well; remove one of them"));
+      Report(place->second, Str(path,
+                                ": this key is also an axis of the matrix; give it in only "
+                                "one of the two places"));
     }
   }
 

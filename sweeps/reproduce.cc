@@ -304,8 +304,9 @@ Result<std::string> SweepYaml(const Reproduction& reproduction) {
   }
   if (run.init && run.init->is_imported() && !reproduction.init) {
     return Status(Code::kFailedPrecondition,
-                  Str("the run starts from an imported model of digest ", run.init->sha256,
-                      ", which has no name here: import it again (`longrun import NAME FOLDER`)"));
+                  Str("the run starts from an imported model with digest ", run.init->sha256,
+                      ", but no model with this digest is registered here: import it again "
+                      "(`longrun import NAME FOLDER`)"));
   }
   ASSIGN_OR_RETURN(const std::string yaml, Written(reproduction));
   Result<std::string> key = KeyOf(yaml, reproduction);

@@ -207,9 +207,10 @@ std::vector<KeyRow> TrainKeys() {
       "spec.train.mask.token",
       {{.path = "spec.train.continue_from",
         .spec = {.type = Type::kName,
-                 .meaning = "a finished run (8 digits or more) to continue with more tokens; with "
-                            "schedule constant the result equals one long run, with cosine it does "
-                            "not, since the cosine depends on tokens"},
+                 .meaning = "the finished run to continue to more tokens (8 or more digits of "
+                            "its id). With the schedule `constant` and all else unchanged, the "
+                            "weights are those of one long run. With `cosine` and `linear` they "
+                            "are not, since the learning rate depends on `train.tokens`"},
         .axis = true},
        {.path = "spec.train.positions",
         .kind = Kind::kSchedule,

@@ -33,7 +33,7 @@ constexpr Planned kElsewhere[] = {
     {kVerb, "restore", "restores a backup; docs/operating.md has the steps to do it by hand"},
     {kVerb, "drain", "lets a worker finish its tasks and take no others; today Ctrl-C stops it"},
     {"service", "TCP",
-     "coordinators and metrics that other machines can reach: this needs TLS and tokens"},
+     "coordinators and metrics that other machines can reach: this needs TLS and access tokens"},
     {"service", "gangs", "tasks that start at the same time on several workers"},
     {"service", "fair share", "slots divided between users"},
     {"service", "preemption", "a running task that gives its slot to a more urgent one"},

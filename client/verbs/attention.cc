@@ -438,7 +438,8 @@ void AddAttention(Verbs& verbs) {
       .AtLeast(1);
   verb.AddArgument(
           "--pool-by", arguments->pool_by,
-          "how a cell combines its pairs of tokens, in a picture with more than 512 tokens a side")
+          "how to combine the token pairs that share one cell of the picture; only for maps with "
+          "more than 512 tokens, where a cell covers several pairs")
       .OneOf({"mean", "max"})
       .ShowDefault();
   verb.AddArgument(

@@ -113,8 +113,9 @@ void AddTable(Verbs& verbs) {
   const auto arguments = AddPivot(verb);
   const auto published = std::make_shared<std::string>();
   verb.AddArgument("--published", *published,
-                   "the sweep's numbers beside published ones: a name of `longrun explain "
-                   "published`,\nor a file (a path with a slash, or ending in .yaml)");
+                   "show the sweep's numbers beside published ones; give a name that `longrun "
+                   "explain published`\nlists, or a file (a path with a slash, or ending in "
+                   ".yaml)");
   const auto output = AddOutput(verb, TableFormatNames());
   verb.SetRun([&verbs, arguments, published, output] {
     return Table(*arguments, *published, *output, verbs.state);

@@ -55,11 +55,12 @@ std::string DatasetName(const EvaluatedDataset& wanted, const Run& run, std::str
   }
   if (!own_digest.empty()) {
     warnings.push_back(
-        Str("dataset \"", own, "\" points to other content now: its digest is ", own_digest, ", but ",
-            user, " used ", wanted.digest,
+        Str("dataset \"", own, "\" points to other content now: its digest is ", own_digest,
+            ", but ", user, " used ", wanted.digest,
             other.empty()
-                ? "; register that content under a name (`longrun data "
-                  "register NAME FOLDER`) and put the name into the file"
+                ? Str("; register the content with digest ", wanted.digest,
+                      " under another name (`longrun data register NAME FOLDER`) and put that "
+                      "name into the file")
                 : Str("; \"", other, "\" has the right content, so the file names that one")));
   } else if (other.empty()) {
     warnings.push_back(Str("dataset \"", own, "\" is not registered here: ", user, " needs digest ",

@@ -77,7 +77,7 @@ bool PlansNoEvaluation(const v1::PlanSweepResponse& plan) {
 
 std::string NotRefreshedText(const v1::RefreshInfo* refresh) {
   if (refresh == nullptr) {
-    return "the running service is of an earlier build, which does not know --refresh-errors: "
+    return "the running service is from an earlier build that does not know --refresh-errors, so "
            "nothing is measured again\n";
   }
   std::string text;

@@ -617,7 +617,8 @@ Result<std::vector<std::string>> StoreReader::FindLogs(const std::string& refere
   if (reference.size() < kBeginningMin) {
     return Status(Code::kInvalidArgument,
                   Str("\"", reference,
-                      "\" is too short: give 8 or more characters of a run, a task or an attempt"));
+                      "\" is too short: give 8 or more characters of the id of a run, a task or "
+                      "an attempt"));
   }
   const auto attempt =
       OneOf("SELECT id FROM attempt WHERE id >= ? AND id < ? ORDER BY id", "attempt", reference);

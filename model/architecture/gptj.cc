@@ -79,8 +79,8 @@ Result<NetConfig> Read(const Json& config) {
   if (read.IsNull("rotary_dim")) {
     return Status(
         Code::kUnimplemented,
-        "config.json: rotary_dim: null is not supported; give the number of rotated channels "
-        "of a head");
+        "config.json: \"rotary_dim\": null is not supported; give the number of channels that "
+        "are rotated in each head");
   }
   ASSIGN_OR_RETURN(const std::int64_t rotary_dim, read.Int("rotary_dim", 64));
   ASSIGN_OR_RETURN(const double share, RotaryShare(rotary_dim, model.head_dim()));

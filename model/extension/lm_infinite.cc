@@ -40,9 +40,9 @@ const Extension& LmInfiniteExtension() {
           "a query sees the last keys at their distances, and the first keys all at one "
           "distance",
       .params = {LengthParam("local", 0,
-                             "the last keys, including the query's own (default: "
-                             "original_length)"),
-                 LengthParam("global", 10, "the first keys"),
+                             "how many of the last keys a query sees at their true distances, "
+                             "its own included (default: original_length)"),
+                 LengthParam("global", 10, "how many of the first keys a query sees"),
                  LengthParam("limit", 0,
                              "the distance at which a query sees the first keys that are not among "
                              "the last ones (default: local)"),

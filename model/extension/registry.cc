@@ -267,8 +267,9 @@ ParamSpec OriginalLengthParam(bool needed) {
           .default_value = 0,
           .max = kLengthMax,
           .meaning = needed ? "length of the texts on which the model was trained; 0 (only in a "
-                              "sweep): its train_length"
-                            : "length of the texts on which the model was trained; not needed"};
+                              "sweep): the run's train_length"
+                            : "length of the texts on which the model was trained; this "
+                              "extension does not use it"};
 }
 
 ParamSpec LengthParam(std::string_view name, Json default_value, std::string_view meaning) {

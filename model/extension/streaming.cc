@@ -53,10 +53,10 @@ const Extension& StreamingExtension() {
       .meaning =
           "a query sees only the first keys and the last ones, at their places in a cache that "
           "holds no others",
-      .params = {LengthParam("sinks", 4, "the first keys"),
+      .params = {LengthParam("sinks", 4, "how many of the first keys a query sees"),
                  LengthParam("recent", 0,
-                             "the last keys, including the query's own (default: "
-                             "original_length less sinks)"),
+                             "how many of the last keys a query sees, its own included (default: "
+                             "original_length - sinks)"),
                  OriginalLengthParam(true)},
       .refine_defaults = &RefineDefaults,
       .needs_original_length = true,

@@ -23,7 +23,8 @@ const Extension& WindowExtension() {
       .source = "arXiv:2004.05150",
       .meaning = "a query sees only its last keys",
       .params = {LengthParam("window", 0,
-                             "keys, including the query's own (default: original_length)"),
+                             "how many of the last keys a query sees, its own included (default: "
+                             "original_length)"),
                  OriginalLengthParam(true)},
       .refine_defaults = &RefineDefaults,
       .needs_original_length = true,

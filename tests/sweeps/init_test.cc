@@ -239,8 +239,9 @@ TEST_F(InitTest, ARunIsGivenAgainByAFileThatNamesTheModel) {
     EXPECT_NE(yaml->find("  model:\n    init_from: \"rotary\"\n"), std::string::npos) << *yaml;
     EXPECT_EQ(
         SweepYaml({.run = run, .sweep_name = "again", .dataset_name = "one"}).status().message(),
-        Str("the run starts from an imported model of digest ", Sha256Hex("rotary"),
-            ", which has no name here: import it again (`longrun import NAME FOLDER`)"));
+        Str("the run starts from an imported model with digest ", Sha256Hex("rotary"),
+            ", but no model with this digest is registered here: import it again (`longrun "
+            "import NAME FOLDER`)"));
   }
 }
 

@@ -37,8 +37,8 @@ Result<CoordinatorChannel> ConnectTo(const std::string& address) {
   if (!address.starts_with(kUnix) || address.size() == kUnix.size()) {
     return Status(Code::kInvalidArgument,
                   Str("coordinator address \"", address,
-                      "\": expected unix:PATH; a network address "
-                      "needs TLS and tokens, which this release does not have yet"));
+                      "\": expected unix:PATH; a network address needs TLS and access tokens, "
+                      "which this release does not have yet"));
   }
   RETURN_IF_ERROR(CheckThreadRoom(kThreadsMax));
   RETURN_IF_ERROR(CheckFileRoom(kFilesMax, "the worker"));

@@ -42,7 +42,8 @@ void AddModel(CLI::App* sub, ModelOptions& options) {
       ->required();
   sub->add_option("--dtype", options.dtype, "fp32, fp64 or bf16")->capture_default_str();
   sub->add_option("--attention", options.attention,
-                  "reference, torch, fused, or auto: fused on a CPU if it supports the model")
+                  "reference, torch, fused or auto (fused on a CPU if fused supports the model "
+                  "and the dtype is not fp64; otherwise reference)")
       ->capture_default_str();
   AddExtend(sub, options.extend);
   sub->add_option("--device", options.device, "cpu, cuda or cuda:N")->capture_default_str();

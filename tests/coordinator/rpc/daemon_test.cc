@@ -158,7 +158,7 @@ TEST_F(DaemonTest, TcpIsRefusedWithTheReason) {
   std::string said;
 
   EXPECT_EQ(RefusedWith({"--listen", "0.0.0.0:7000"}, &said), 78);
-  EXPECT_NE(said.find("TCP needs TLS and tokens, which are not built yet; listen on unix:"),
+  EXPECT_NE(said.find("TCP needs TLS and access tokens, which are not built yet; listen on unix:"),
             std::string::npos)
       << said;
 }

@@ -298,7 +298,7 @@ TEST(ArchitectureTest, KeysThatChangeTheMathematicsAreHonouredOrRefusedByName) {
   EXPECT_TRUE(
       Has(ErrorOf(with("llama", "hidden_act", "mish")), "hidden_act \"mish\" is not supported"));
   EXPECT_TRUE(
-      Has(ErrorOf(with("gptj", "rotary_dim", Json())), "rotary_dim: null is not supported"));
+      Has(ErrorOf(with("gptj", "rotary_dim", Json())), "\"rotary_dim\": null is not supported"));
   EXPECT_TRUE(Has(ErrorOf(with("gptj", "rotary_dim", 257)), "rotary_dim: expected 2 to the 256"));
   EXPECT_TRUE(Has(ErrorOf(with("gptj", "n_head", 0)), "model.n_head: expected 1"));
   for (const char* key : {"head_dim", "num_key_value_heads"}) {
