@@ -24,6 +24,7 @@
 namespace longrun {
 namespace {
 
+constexpr const char* kTooLong = "cannot tell their neighbours apart";  // model/extension/gali.cc
 const bool kIsSoak = GetEnv("LONGRUN_SOAK").has_value();
 
 constexpr std::pair<std::string_view, std::string_view> kQuick[] = {
@@ -99,14 +100,14 @@ class ExtensionProxyTest : public NovelsTest {
     const Json validated = ParseJson(Longrun(Arguments("validate", {})).out).value();
     std::set<std::string> noted;
     for (const std::string note : validated.at("notes")) {
-      EXPECT_NE(note.find("cannot tell their neighbours apart"), std::string::npos) << note;
+      EXPECT_NE(note.find(kTooLong), std::string::npos) << note;
       const std::size_t line = std::stoul(note.substr(note.find(':') + 1));
       noted.insert(lines.at(line - 1));
     }
     return noted;
   }
 
-  // The extensions of the attempts whose journals have a warning.
+  // The extensions of the attempts whose journals warn about the chunk.
   std::set<std::string> WarnedExtensions() const {
     const std::string attempts = JoinPath(folder_.path(), "home/worker/attempts");
     const std::vector<std::string> names = ListFolder(attempts).value();
@@ -114,7 +115,7 @@ class ExtensionProxyTest : public NovelsTest {
     for (const std::string& attempt : names) {
       const std::string folder = JoinPath(attempts, attempt);
       const std::string journal = ReadFile(JoinPath(folder, "journal.jsonl")).value();
-      if (journal.find(R"("kind":"warning")") == std::string::npos) continue;
+      if (journal.find(kTooLong) == std::string::npos) continue;
       warned.insert(
           ExtensionOf(ParseJson(ReadFile(JoinPath(folder, "task.json")).value()).value()));
     }
