@@ -73,7 +73,7 @@ std::string FailuresText(CoordinatorConnection& connection, const Runs& runs,
   }
   if (n_for_good > 0) {
     text +=
-        "\nnext: change the sweep file as suggested above, and run it; diverged trainings are not "
+        "\nnext: change the sweep file as suggested above, and run it; diverged training runs are not "
         "retried, since they would diverge again\n";
   }
   return text;

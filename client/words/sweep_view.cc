@@ -494,7 +494,7 @@ std::string FailedTasksText(const SweepProgress& progress) {
   }
   if (any_for_good) {
     text +=
-        "diverged trainings are not retried, since they would diverge again: change the sweep file "
+        "diverged training runs are not retried, since they would diverge again: change the sweep file "
         "as suggested above, and run it\n";
   }
   return text;
