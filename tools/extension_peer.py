@@ -6,8 +6,8 @@ tools/bench.py.
 
 `make` writes a folder of random weights, which longrun-extension-bench reads as well. `read` reads N tokens with a
 cache and then N more, one at a time, under EXTENSION, a JSON map as `longrun-trainer --extend` takes it. The attention
-of each method is written after the program that its authors published, and computes what that program computes, in
-the same order of steps and with the same tensors; where that program calls flash attention, this one forms the scores:
+of each method is written after its paper and after descriptions of its authors' program, in the steps that this program
+is described to take; where that program calls flash attention, this one forms the scores:
 
   self_extend  github.com/datamllab/LongLM, self_extend_patch: keys are cached without rotation. Each call rotates all
                keys twice, forms both score matrices, and merges them by a mask.

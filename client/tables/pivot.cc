@@ -242,8 +242,8 @@ class Pivot {
         if (ExtensionOf(row.evaluation).is_null()) continue;
         has_extensions_ = true;
         shows_extensions_ =
-            shows_extensions_ || std::ranges::find(metrics_, row.body.metric,
-                                                   &ResultMetric::source) != metrics_.end();
+            shows_extensions_ ||
+            std::ranges::find(metrics_, row.body.metric, &ResultMetric::source) != metrics_.end();
       }
     }
     for (std::size_t s = 0; s < results_.size(); ++s) {
@@ -318,6 +318,7 @@ class Pivot {
                       .key = std::move(key)});
     }
     rows_[{&run, shared.get()}] = &row;
+    extensions_[&run].insert(AxisText(shared->At("extension")));
     if (names_evaluations_) {
       const std::string short_name = EvaluationName(Plain(row.evaluation), /*whole=*/false);
       titles_[shared.get()].insert({short_name, TitleOfEvaluation(short_name, evaluation)});
@@ -605,6 +606,7 @@ class Pivot {
           // What a sweep asks for has a row, even before it is measured. It asks for a plain window
           // only beyond a run's own train length.
           if (row == rows_.end() && IsPlainWindow(*place)) continue;
+          if (row == rows_.end() && !IsReadUnder(run, *place)) continue;
           wanted_.push_back({.run = &run,
                              .place = place.get(),
                              .row = row == rows_.end() ? nullptr : row->second});
@@ -613,6 +615,12 @@ class Pivot {
     }
     if (!wanted_.empty() || places_.empty()) return {};
     return NothingLeft();
+  }
+
+  // A stage may have extensions of its own. A run without any row may have all of its sweep.
+  bool IsReadUnder(const RunRef& run, const Coordinates& place) const {
+    const auto known = extensions_.find(&run);
+    return known == extensions_.end() || known->second.contains(AxisText(place.At("extension")));
   }
 
   static bool IsPlainWindow(const Coordinates& place) {
@@ -1079,6 +1087,7 @@ class Pivot {
   bool names_evaluations_ = false;                              // a filter does
   std::map<const Coordinates*, std::set<std::string>> titles_;  // of evaluations, if so
   std::map<std::pair<const RunRef*, const Coordinates*>, const ResultRow*> rows_;
+  std::map<const RunRef*, std::set<std::string>> extensions_;  // with which a run has rows
   std::vector<Wanted> wanted_;
   bool is_full_ = true;  // the matrix
   std::vector<AxisOrder> row_orders_, col_orders_, page_orders_;
