@@ -330,7 +330,8 @@ class Expander {
     Run run = is_like_last ? last_run_ : Resolve(point, dataset);
     run.seed = Value(point, "seed").value.get<std::int64_t>();
     const std::vector<ResolvedEvaluation>& evaluations = EvaluationsOn(point, dataset);
-    if (problems_.size() == n_problems) CheckEarlierText(TrainedBefore(point));
+    std::set<std::string> trained_before = TrainedBefore(point);
+    CheckTrainedText(trained_before, dataset);
     if (problems_.size() > n_problems || !problems_.empty()) return;
     // A parent depends on the seed, so a run that continues another cannot be reused
     // with another seed.
@@ -342,7 +343,7 @@ class Expander {
     PlannedRun planned = {.run = std::move(run),
                           .run_key = {},
                           .dataset_name = dataset_name,
-                          .trained_before = TrainedBefore(point),
+                          .trained_before = std::move(trained_before),
                           .axes = Json::object(),
                           .evaluations = {}};
     planned.run_key = planned.run.Key();
@@ -472,7 +473,9 @@ class Expander {
   const Base* BaseOf(const Point& point) const {
     if (stage_ != nullptr) return &*base_;
     const Json& name = InitName(point);
-    return name.is_object() ? &bases_.at(name.at("run").get<std::string>()) : nullptr;
+    if (!name.is_object()) return nullptr;
+    const auto base = bases_.find(name.at("run").get<std::string>());
+    return base == bases_.end() ? nullptr : &base->second;  // absent: FindBase has reported it
   }
 
   // Digests of the datasets on which the base of a point was trained.
@@ -1047,11 +1050,6 @@ class Expander {
   const DatasetInfo* TextOf(const EvaluationSpec& block, const DatasetInfo& own) {
     if (block.dataset.empty()) return &own;
     const DatasetInfo& text = spec_.datasets.at(block.dataset);
-    const bool is_own = text.digest == own.digest;
-    if (is_own && !block.allows_train_overlap && block.params.value("split", "") == "train") {
-      Report(PlaceOf(block, "split"), Str(PathOf(block), ".split: ", TrainOverlapError()));
-      return nullptr;
-    }
     if (text.tokenizer_fingerprint == own.tokenizer_fingerprint) return &text;
     Report(
         PlaceOf(block, "dataset"),
@@ -1063,12 +1061,14 @@ class Expander {
     return nullptr;
   }
 
-  // Refuses evaluations of a training split with which the weights of the run's base were made.
-  void CheckEarlierText(const std::set<std::string>& trained_before) {
+  // Refuses evaluations of a training split on which the run's weights were trained: its own, or that
+  // of an earlier training.
+  void CheckTrainedText(const std::set<std::string>& trained_before, const DatasetInfo& own) {
     for (const EvaluationSpec& block : spec_.evaluations) {
       if (block.dataset.empty() || block.allows_train_overlap) continue;
       if (block.params.value("split", "") != "train") continue;
-      if (!trained_before.contains(spec_.datasets.at(block.dataset).digest)) continue;
+      const std::string& digest = spec_.datasets.at(block.dataset).digest;
+      if (digest != own.digest && !trained_before.contains(digest)) continue;
       Report(PlaceOf(block, "split"), Str(PathOf(block), ".split: ", TrainOverlapError()));
     }
   }

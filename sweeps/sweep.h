@@ -58,10 +58,10 @@ struct ModelInfo {
 struct KnownRun {
   std::string key;
   Run run;
-  // Of the imported model with which the trainings of its weights began, as in ModelInfo; null if
-  // one of them was under an extension of its own (run.train.extension).
+  // The extension of the imported model from which its weights come (as in ModelInfo), if it is still
+  // in force; null: there is none, or a training was under another (run.train.extension).
   Json extension = {};
-  // Digests of the datasets of the earlier trainings of its weights.
+  // Digests of the datasets on which its weights were trained before this run.
   std::set<std::string> trained_before = {};
 };
 // `find` returns nullopt for an unknown name; `names` lists the known ones for the message.
@@ -91,7 +91,7 @@ struct PlannedRun {
   Run run;
   std::string run_key;
   std::string dataset_name;
-  // Digests of the datasets of the trainings with which its weights began, without its own.
+  // Digests of the datasets on which its weights were trained before this run.
   std::set<std::string> trained_before = {};
   Json axes;  // axis path -> value as shown: {"position": "cable", ...}
   std::vector<PlannedEvaluation> evaluations;
