@@ -224,7 +224,7 @@ Json StageMapSchema(const std::string& path) {
 Json StagesSchema() {
   Json properties = {{"name", {{"type", "string"}, {"pattern", kNamePattern}}},
                      {"train", StageMapSchema("spec.train")},
-                     {kExtendKey, ExtensionsSchema()}};
+                     {kExtendKey, {{"$ref", Str("#/properties/spec/properties/", kExtendKey)}}}};
   for (const std::string_view axis : kStageAxes) {
     properties[std::string(axis)] = KeySchema(*FindAxis(axis));
   }
