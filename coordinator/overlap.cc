@@ -25,7 +25,7 @@ struct Pair {
   std::int64_t n_tokens = 0;  // from the beginning of the split; 0: all
   EvaluatedDataset trained_on;
 
-  // Names are part of it, since a note has them.
+  // With the names, since the note contains them.
   std::string Key() const {
     return Str(text.name, " ", text.digest, " ", split, " ", n_tokens, " ", trained_on.name, " ",
                trained_on.digest);
@@ -40,7 +40,7 @@ std::string NameOf(const std::vector<DatasetRow>& datasets, const std::string& d
   return digest.substr(0, 8);
 }
 
-// The pairs by their keys.
+// All pairs of the sweep, by Pair::Key().
 std::map<std::string, Pair> PairsOf(const std::vector<DatasetRow>& datasets, const Sweep& sweep) {
   std::map<std::string, Pair> pairs;
   for (const PlannedRun& run : sweep.runs) {
@@ -155,7 +155,7 @@ std::vector<std::string> OverlapSearch::Notes(const std::vector<DatasetRow>& dat
                             " occurs in the training split of ", pair.trained_on.name,
                             " is not known: ", why));
       };
-      if (n_searched >= kOverlapSearchedMax) {
+      if (n_searched >= n_searched_max_) {
         unknown("`longrun plan` compares only some texts at a time; call it again");
         continue;
       }

@@ -114,9 +114,7 @@ Remaining TimeLeft::PredictFrom(std::vector<MeasuredTask> measured, CellCosts& c
     if (work.kind == TaskKind::kTrain) {
       work.flops = TrainFlops(work.run.model, work.run.train) - work.parent_flops;
     }
-    if (!work.cells.empty()) {
-      AddFlops(costs.Flops(work.run, work.evaluation, work.cells), work.flops);
-    }
+    AddFlops(costs.Flops(work.run, work.evaluation, work.cells), work.flops);
   }
   for (const Open& open : open_) {
     const Work& work = *open.work;

@@ -52,12 +52,17 @@ class OverlapNotesTest : public ::testing::Test {
     return std::string(64, '0');
   }
 
-  // Of a training on austen that is evaluated on the first score_tokens of name:test; 0: on all.
-  std::vector<std::string> Notes(const std::string& name, int score_tokens) {
+  PlannedRun TrainedOnAusten() const {
     PlannedRun run;
     run.run.train.tokens = 1;
     run.run.dataset_digest = DigestOf("austen");
     run.dataset_name = "austen";
+    return run;
+  }
+
+  // Of a training on austen that is evaluated on the first score_tokens of name:test; 0: on all.
+  std::vector<std::string> Notes(const std::string& name, int score_tokens) {
+    PlannedRun run = TrainedOnAusten();
     Json params = {{"split", "test"}};
     if (score_tokens > 0) params["score_tokens"] = score_tokens;
     run.evaluations.push_back(
@@ -112,10 +117,7 @@ TEST_F(OverlapNotesTest, TheTextOfAnEarlierTrainingIsSearched) {
   const std::string earlier = TextOf('a', 5000);
   Import("novels", {{"train", earlier}});
   Import("austen", {{"train", TextOf('b', 500)}, {"test", earlier.substr(0, 1000)}});
-  PlannedRun run;
-  run.run.train.tokens = 1;
-  run.run.dataset_digest = DigestOf("austen");
-  run.dataset_name = "austen";
+  PlannedRun run = TrainedOnAusten();
   run.evaluations.push_back({.evaluation = {{"perplexity", {{"split", "test"}}}}, .cells = {}});
   run.evaluations.push_back({.evaluation = {{"throughput", Json::object()}}, .cells = {}});
   Sweep sweep;
@@ -138,6 +140,34 @@ TEST_F(OverlapNotesTest, APairIsComparedOnce) {
   ASSERT_EQ(notes.size(), 1u);
   ASSERT_TRUE(RemoveAll(JoinPath(folder_.path(), "austen")).ok());
   EXPECT_EQ(Notes("same", 0), notes);
+}
+
+// A call compares only some pairs; the next call compares more, until all are known.
+TEST_F(OverlapNotesTest, WhatOneCallDoesNotCompareTheNextOneDoes) {
+  const std::string trained_on = TextOf('a', 5000);
+  Import("austen", {{"train", trained_on}});
+  Import("first", {{"test", trained_on}});
+  Import("second", {{"test", trained_on.substr(0, 2000)}});
+  Sweep sweep;
+  sweep.runs = {TrainedOnAusten()};
+  for (const char* const name : {"first", "second"}) {
+    sweep.runs[0].evaluations.push_back(
+        {.evaluation = WithEvaluatedDataset({{"perplexity", {{"split", "test"}}}},
+                                            {.name = name, .digest = DigestOf(name)}),
+         .cells = {}});
+  }
+  OverlapSearch search(1);
+  const std::vector<std::string> notes = search.Notes(datasets_, sweep);
+  ASSERT_EQ(notes.size(), 2u);
+  EXPECT_TRUE(notes[0].starts_with("100 % of the 5,001 tokens of first:test")) << notes[0];
+  EXPECT_EQ(notes[1],
+            "whether second:test occurs in the training split of austen is not known: `longrun "
+            "plan` compares only some texts at a time; call it again");
+  const std::vector<std::string> more = search.Notes(datasets_, sweep);
+  ASSERT_EQ(more.size(), 2u);
+  EXPECT_EQ(more[0], notes[0]);
+  EXPECT_TRUE(more[1].find(" % of the 2,001 tokens of second:test") != std::string::npos)
+      << more[1];
 }
 
 }  // namespace
