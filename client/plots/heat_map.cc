@@ -16,17 +16,34 @@ namespace {
 
 // ---- scale --------------------------------------------------------------------------------------
 
-// As far from 0 as the visible cell that is farthest.
-PlotScale ScaleOfDifference(const AttentionMap& map) {
-  double most = 0.0;
+// The range of the visible cells; low > high: there are none.
+struct CellRange {
+  double low = std::numeric_limits<double>::infinity(), high = -low;
+  bool has_hidden_zero = false;  // a cell at or below 0 was left out
+};
+
+CellRange RangeOf(const AttentionMap& map, bool positive) {
+  CellRange range;
   const std::int64_t side = map.Side();
   for (std::int64_t r = 0; r < side; ++r) {
     for (std::int64_t c = 0; c < side; ++c) {
       const double value = map.values[static_cast<std::size_t>(r * side + c)];
-      if (std::isfinite(value) && map.VisiblePairs(r, c) > 0)
-        most = std::max(most, std::abs(value));
+      if (!std::isfinite(value) || map.VisiblePairs(r, c) == 0) continue;
+      if (positive && value <= 0.0) {
+        range.has_hidden_zero = true;
+        continue;
+      }
+      range.low = std::min(range.low, value);
+      range.high = std::max(range.high, value);
     }
   }
+  return range;
+}
+
+// Symmetric about 0.
+PlotScale ScaleOfDifference(const AttentionMap& map) {
+  const CellRange range = RangeOf(map, /*positive=*/false);
+  const double most = std::max(-range.low, range.high);
   return most > 0 ? PlotScale{.low = -most, .high = most} : PlotScale{.low = -1.0, .high = 1.0};
 }
 
@@ -34,19 +51,7 @@ PlotScale ScaleOfDifference(const AttentionMap& map) {
 // and adds a note if it does.
 PlotScale ScaleOfMap(const AttentionMap& map, std::vector<std::string>& notes) {
   const bool is_log = map.values_of == AttentionMap::Values::kProbabilities;
-  double low = std::numeric_limits<double>::infinity(), high = -low;
-  bool has_zero = false;
-  const std::int64_t side = map.Side();
-  for (std::int64_t r = 0; r < side; ++r) {
-    for (std::int64_t c = 0; c < side; ++c) {
-      const double value = map.values[static_cast<std::size_t>(r * side + c)];
-      if (!std::isfinite(value) || map.VisiblePairs(r, c) == 0) continue;
-      has_zero = has_zero || (is_log && value <= 0.0);
-      if (is_log && value <= 0.0) continue;
-      low = std::min(low, value);
-      high = std::max(high, value);
-    }
-  }
+  const auto [low, high, has_zero] = RangeOf(map, /*positive=*/is_log);
   if (low > high) return ScaleOf({}, is_log, 0.0);
   if (low == high) return ScaleOf({low}, is_log, 0.0);
   PlotScale scale = {.low = low, .high = high, .is_log = is_log};

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
 #include <utility>
 
 #include "base/str.h"
@@ -30,15 +29,26 @@ std::vector<std::string> NotesOf(const Plot& plot) {
   return notes;
 }
 
-void SetHues(Plot& plot) {
-  std::vector<std::string> groups;
-  std::map<std::string, int> lines;
+void SetStyles(Plot& plot) {
+  const auto number_of = [](std::vector<std::string>& known, const std::string& name) {
+    const auto at = std::ranges::find(known, name);
+    const auto number = static_cast<int>(at - known.begin());
+    if (at == known.end()) known.push_back(name);
+    return number;
+  };
+  std::vector<std::string> groups, members;
   for (PlotSeries& series : plot.series) {
-    const std::string group = series.group.empty() ? series.name : series.group;
-    const auto at = std::ranges::find(groups, group);
-    series.hue = static_cast<int>(at - groups.begin());
-    if (at == groups.end()) groups.push_back(group);
-    series.dash = lines[group]++;
+    series.hue = number_of(groups, series.group.empty() ? series.name : series.group);
+  }
+  const bool has_members = groups.size() < plot.series.size();
+  for (std::size_t s = 0; s < plot.series.size(); ++s) {
+    PlotSeries& series = plot.series[s];
+    const bool is_member = has_members && !series.is_baseline;
+    const std::string member = series.name.starts_with(series.group)
+                                   ? series.name.substr(series.group.size())
+                                   : series.name;
+    series.dash = is_member ? number_of(members, member) : 0;
+    series.symbol = is_member ? series.dash : static_cast<int>(s);
   }
 }
 

@@ -34,11 +34,12 @@ struct PlotSeries {
   std::vector<PlotPoint> points = {};
   std::string note = {};  // the part that cannot be drawn: "not_applicable at 128, 256"
   bool is_baseline = false;
-  // Lines of one group ("rope", at several train lengths) have one colour; SetHues derives `hue`
-  // and `dash` from it.
+  // What the beginning of its name says ("rope" of "rope, 64"). Where groups have several lines,
+  // colour shows the group, dashes and symbol the rest of the name; SetStyles sets the three.
   std::string group = {};
-  int hue = 0;   // one number per group
-  int dash = 0;  // distinguishes lines of one hue
+  int hue = 0;     // one number for each group
+  int dash = 0;    // one number for each rest of a name
+  int symbol = 0;  // as `dash`; if each group has one line, one number for each line
 };
 
 struct Plot {
@@ -61,9 +62,9 @@ bool HasPoints(const Plot& plot);
 // The missing parts of the lines: "rope: missing at 64".
 std::vector<std::string> NotesOf(const Plot& plot);
 
-// Numbers the groups in order of appearance, and the lines within each.
-// A series without a group is its own group.
-void SetHues(Plot& plot);
+// Numbers groups and rests of names in order of appearance. A series without a group is its own
+// group.
+void SetStyles(Plot& plot);
 
 // The numbers that are drawn.
 Json PlotJson(const Plot& plot);

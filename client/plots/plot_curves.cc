@@ -123,7 +123,7 @@ Plot PlotOf(const PivotTable& table) {
       if (cell.at_train_length) marks.insert(static_cast<double>(cell.train_length));
     }
   }
-  SetHues(plot);
+  SetStyles(plot);
   if (marks.size() <= kMarkedLengths) plot.marks_x.assign(marks.begin(), marks.end());
   const std::string errors = BandLegend(table);
   std::vector<std::string> legend;

@@ -217,13 +217,13 @@ class Layout {
   Mark::Kind SymbolOf(std::size_t s) const {
     constexpr Mark::Kind kSymbols[] = {Mark::Kind::kCircle, Mark::Kind::kSquare,
                                        Mark::Kind::kTriangle, Mark::Kind::kDiamond};
-    return kSymbols[s % 4];
+    return kSymbols[plot_.series[s].symbol % 4];
   }
 
   void Line(std::size_t s) {
     const PlotSeries& series = plot_.series[s];
     const int number = series.hue;
-    // The second line in a colour is dashed, as are all lines beyond the palette's colours.
+    // Lines beyond the palette's colours are dashed too.
     const bool is_dashed = series.is_baseline || series.dash % 2 == 1 || number >= kPaletteSize;
     std::vector<Mark> symbols;
     std::vector<DrawPoint> points;

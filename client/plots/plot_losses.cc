@@ -82,7 +82,7 @@ Plot PlotOfLosses(const std::vector<LossCurve>& curves, const std::string& title
     }
     if (plot.series.back().points.size() > kMarkedPoints) plot.has_markers = false;
   }
-  SetHues(plot);
+  SetStyles(plot);
   plot.y_is_log = low > 0.0 && high > 20.0 * low;
   if (has_band) plot.legend = "line: mean over seeds; band: 95 % interval over seeds";
   return plot;

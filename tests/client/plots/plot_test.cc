@@ -205,7 +205,7 @@ TEST(PlotTest, AShareIsDrawnBetweenZeroAndOne) {
   EXPECT_EQ(scale.high, 1.0);
 }
 
-TEST(PlotTest, LinesOfOneMethodHaveOneColour) {
+TEST(PlotTest, ColourShowsTheMethodAndTheSymbolItsTrainLength) {
   const Plot plot = PlotOf(
       ResultsOf({RunOf("a", "rope", 64, 1), RunOf("b", "rope", 128, 1), RunOf("c", "alibi", 64, 1)},
                 {RowOf("a", 64, 8.0, 10), RowOf("b", 64, 9.0, 10), RowOf("c", 64, 9.5, 10)}));
@@ -213,6 +213,17 @@ TEST(PlotTest, LinesOfOneMethodHaveOneColour) {
   EXPECT_EQ(plot.series[0].hue, plot.series[1].hue);
   EXPECT_NE(plot.series[0].dash, plot.series[1].dash);
   EXPECT_NE(plot.series[0].hue, plot.series[2].hue);
+  EXPECT_NE(plot.series[0].symbol, plot.series[1].symbol);
+  EXPECT_EQ(plot.series[0].dash, plot.series[2].dash);
+  EXPECT_EQ(plot.series[0].symbol, plot.series[2].symbol);
+}
+
+TEST(PlotTest, WithOneLineForEachMethodEachHasASymbolOfItsOwn) {
+  const Plot plot = PlotOf(ResultsOf({RunOf("a", "rope", 64, 1), RunOf("c", "alibi", 64, 1)},
+                                     {RowOf("a", 64, 8.0, 10), RowOf("c", 64, 9.5, 10)}));
+  ASSERT_EQ(plot.series.size(), 2u);
+  EXPECT_NE(plot.series[0].symbol, plot.series[1].symbol);
+  EXPECT_EQ(plot.series[1].dash, 0);
 }
 
 TEST(PlotTest, ATrainingCurveNamesThePointsThatAreNoNumbers) {
