@@ -22,8 +22,8 @@ what is printed is the median and the quartiles. Without a NAME all are run:
   hugging_face  a train step and an evaluation of GPT-2's architecture beside `transformers` with eager
              attention (hugging_face_peer.py), from the same weights on the same tokens, and by how much
              their losses differ; LONGRUN_BENCH_PYTHON names a Python that can import transformers
-  extensions  reading 16k tokens, and 256 more after 8k, under self_extend, dca and gali beside the methods' published
-             programs in `transformers` (extension_peer.py), from the same weights, once the logits agree; each
+  extensions  reading 16k tokens, and 256 more after 8k, under self_extend, dca and gali beside the same methods
+             re-written in `transformers` (extension_peer.py), from the same weights, once the logits agree; each
              extension beside the same model without one (longrun-extension-bench); and a train step at PoSE's
              positions beside one at plain positions
   simulator  simulated histories of the scheduler per second
@@ -395,13 +395,13 @@ def bench_extensions(_):
     os.environ.update(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="passive")
     yield from bench_program("longrun-extension-bench", "all", *EXTENSION_SHAPE)
     yield bench_pose()
-    python = python_with("transformers", "extensions: published programs")
+    python = python_with("transformers", "extensions: the methods in transformers")
     if python is None:
         return
     for what, key, size in [("prefill of 16k tokens", "prefill_s", EXTENSION_PREFILL),
                             ("256 tokens after 8k", "decode_s", EXTENSION_DECODE)]:
         with tempfile.TemporaryDirectory() as folder:
-            yield from beside_published_programs(python, folder, what, key, size)
+            yield from beside_peers_of_methods(python, folder, what, key, size)
 
 
 def bench_pose():
@@ -424,7 +424,7 @@ def bench_pose():
                     "plain positions", "ratio >= 0.97")
 
 
-def beside_published_programs(python, model, what, key, size):
+def beside_peers_of_methods(python, model, what, key, size):
     lengths = [str(size["prompt"]), str(size["new"])]
     peer = [python, str(ROOT / "tools/extension_peer.py")]
     subprocess.run([*peer, "make", model, "--shape", size["shape"], "--length", str(EXTENSION_LENGTH)], check=True,
@@ -443,13 +443,13 @@ def beside_published_programs(python, model, what, key, size):
             difference.append(max(abs(a - b) for logits in ["first_logits", "last_logits"]
                                   for a, b in zip(ours[-1][logits], theirs[-1][logits], strict=True)))
             if difference[-1] >= EXTENSION_LOGITS_MAX:
-                sys.exit(f"extensions: under {given}, logits differ from the published program's by {difference[-1]}, "
+                sys.exit(f"extensions: under {given}, logits differ from the peer's by {difference[-1]}, "
                          f"{EXTENSION_LOGITS_MAX} or more: one of the two is wrong, so their times say nothing")
         yield measured(f"largest difference of a logit: {extension['method']}, {what}", "1e-6",
                        [1e6 * one for one in difference], target=f"< {1e6 * EXTENSION_LOGITS_MAX:.0f}")
         rate = size["prompt"] if key == "prefill_s" else size["new"]
         yield measured(f"{what}: {extension['method']}", "tokens/cpu s", [rate / one[key] for one in ours],
-                       [rate / one[key] for one in theirs], "the published program in transformers", "ratio >= 3")
+                       [rate / one[key] for one in theirs], "the method re-written in transformers", "ratio >= 3")
 
 
 def bench_torch(_):

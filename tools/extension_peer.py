@@ -56,7 +56,7 @@ def softmax(scores):
 
 
 class Method:
-    """What the published programs have in common. `k` and `v` of attend() are all keys and values so far, in the form
+    """What the methods have in common. `k` and `v` of attend() are all keys and values so far, in the form
     in which for_cache() gave them."""
 
     def __init__(self, params, config):

@@ -617,7 +617,8 @@ class Pivot {
     return NothingLeft();
   }
 
-  // A stage may have extensions of its own. A run without any row may have all of its sweep.
+  // A stage may have extensions of its own. A run that has no rows yet may be read under any
+  // extension of its sweep.
   bool IsReadUnder(const RunRef& run, const Coordinates& place) const {
     const auto known = extensions_.find(&run);
     return known == extensions_.end() || known->second.contains(AxisText(place.At("extension")));

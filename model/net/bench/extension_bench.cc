@@ -71,10 +71,11 @@ Json Numbers(const at::Tensor& logits_BV) {
 }
 
 Result<Json> Read(const std::string& folder, std::int64_t n_prompt, std::int64_t n_new,
-                  const Json& extension) {
+                  const std::string& extension) {
   ASSIGN_OR_RETURN(ModelFolder loaded, LoadModelFolder(folder));
-  if (!extension.is_null()) {
-    ASSIGN_OR_RETURN(loaded.config.extension, ResolveExtension(extension));
+  if (!extension.empty()) {
+    ASSIGN_OR_RETURN(const Json given, ParseJson(extension));
+    ASSIGN_OR_RETURN(loaded.config.extension, ResolveExtension(given));
   }
   ASSIGN_OR_RETURN(const Compute compute, OpenCompute("cpu", "fp32"));
   FixNumerics({}, compute.device);
@@ -239,10 +240,8 @@ int main(int argc, char** argv) {
     return longrun::IntArgument(argc, argv, index, otherwise, 1 << 20);
   };
   if (argc > 2 && std::string_view(argv[1]) == "read") {
-    const longrun::Json extension =
-        argc > 5 ? longrun::Json::parse(argv[5], nullptr, false) : longrun::Json();
     const longrun::Result<longrun::Json> found =
-        longrun::Read(argv[2], number(3, 1024), number(4, 16), extension);
+        longrun::Read(argv[2], number(3, 1024), number(4, 16), argc > 5 ? argv[5] : "");
     if (!found.ok()) return longrun::Complain(found.status());
     std::printf("%s\n", found->dump().c_str());
     return 0;

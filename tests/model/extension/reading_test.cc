@@ -356,6 +356,11 @@ TEST(GaliTest, PiecesEndAtTheOriginalLengthAndThenAfterEachChunk) {
   EXPECT_EQ(gali.piece(params, 16), 10);
   EXPECT_EQ(gali.piece(params, 25), 1);
   EXPECT_EQ(gali.piece(params, 26), 10);
+  given["chunk"] = 4;  // less than half of the original length
+  const Json small = ResolveExtension(given).value();
+  EXPECT_EQ(gali.piece(small, 0), 16);
+  EXPECT_EQ(gali.piece(small, 9), 7);
+  EXPECT_EQ(gali.piece(small, 16), 4);
   EXPECT_EQ(ResolveExtension({{"method", "gali"}, {"original_length", 4096}})->at("chunk"), 128);
 }
 
