@@ -19,6 +19,8 @@ constexpr QueryColumn kPosition = {"position", "text", "", "position method"};
 constexpr QueryColumn kSeed = {"seed", "integer", "",
                                "seed of the initial weights and the data order"};
 constexpr QueryColumn kOrdinal = {"ordinal", "integer", "", "place of the run in the matrix"};
+constexpr QueryColumn kStage = {"stage", "text", "",
+                                "stage of the run in the sweep; null: the sweep has no stages"};
 
 std::string_view ColumnType(ParamSpec::Type type) {
   using Type = ParamSpec::Type;
@@ -77,6 +79,7 @@ std::vector<QueryColumn> SweepResultColumns() {
   std::vector<QueryColumn> columns = {kSweep, kSweepId, kNewest, kOrdinal};
   const std::vector<QueryColumn> results = ResultColumns();
   columns.insert(columns.end(), results.begin(), results.end());
+  columns.push_back(kStage);
   return columns;
 }
 
@@ -260,7 +263,8 @@ std::vector<QueryView> MakeViews() {
                    kNewest,
                    kOrdinal,
                    kRunKey,
-                   {"axes", "json", "", "map from axis path to value"}}},
+                   {"axes", "json", "", "map from axis path to value"},
+                   kStage}},
       {.name = "datasets",
        .meaning = "a registered dataset: where its name points now",
        .columns = {{"dataset", "text", "", "name"},
