@@ -10,6 +10,7 @@
 #include "base/files.h"
 #include "base/str.h"
 #include "coordinator/rpc/views.h"
+#include "sweeps/evaluated_dataset.h"
 #include "sweeps/limits.h"
 
 namespace longrun::coordinator {
@@ -103,6 +104,33 @@ Result<RetryRequested> RetryOf(StoreReader& reader, const std::string& target, s
   return event;
 }
 
+// kFailedPrecondition if one of the tasks that would be tried again reads a dataset that is not
+// registered any more: it would fail again.
+Status CheckDatasets(Core& core, const std::vector<std::string>& tasks) {
+  std::set<std::string> there;
+  for (const DatasetRow& row : core.datasets()) there.insert(row.info.digest);
+  std::string missing;
+  RETURN_IF_ERROR(core.LookAndWait([&](const State& state) {
+    for (const std::string& id : tasks) {
+      const auto task = state.tasks.find(id);
+      if (task == state.tasks.end() || !IsTerminal(task->second.state)) continue;
+      if (task->second.state == TaskState::kSucceeded) continue;
+      const RunRecord& run = state.runs.at(task->second.run_key);
+      if (!run.unknown.empty()) continue;
+      const auto read = EvaluatedDatasetOf(task->second.evaluation);
+      if (read && !there.contains(read->digest)) missing = read->name;
+      if (!there.contains(run.run.dataset_digest)) missing = run.dataset_name;
+      if (!missing.empty()) return;
+    }
+  }));
+  if (missing.empty()) return Status();
+  return Status(Code::kFailedPrecondition,
+                Str("dataset \"", missing,
+                    "\" is not registered any more, so tasks that read it would fail again: "
+                    "first `longrun data import ",
+                    missing, "` with the same texts, or `longrun data register ", missing, "`"));
+}
+
 }  // namespace
 
 Status CancelSweep(Call& call, const v1::CancelSweepRequest& request,
@@ -166,6 +194,7 @@ Status RetryTasks(Call& call, const v1::RetryTasksRequest& request,
   ASSIGN_OR_RETURN(RetryRequested event,
                    call.WithReason("NOT_FOUND", RetryOf(call.reader, request.target(),
                                                         response->mutable_name())));
+  RETURN_IF_ERROR(call.WithReason("DATASET_REMOVED", CheckDatasets(call.parts.core, event.tasks)));
   const StepResult result = call.parts.core.PostAndWait(std::move(event));
   RETURN_IF_ERROR(call.WithReason("SWEEP_REMOVED", result.status));
   response->set_tasks_retried(static_cast<std::int32_t>(result.submit.tasks_retried));
