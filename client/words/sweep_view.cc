@@ -339,7 +339,7 @@ std::string TimeLeftText(const v1::TimeLeft& left) {
   return Str("time left: about ", text(time.likely_s()), " (", text(time.low_s()), " to ",
              text(time.high_s()), ")", n_slots > 0 ? Str(" on ", Counted(n_slots, "slot")) : "",
              n_unknown > 0 ? Str(", not counting ", Counted(n_unknown, "task"),
-                                 " of kinds that were never measured")
+                                 " whose time cannot be predicted yet")
                            : "");
 }
 

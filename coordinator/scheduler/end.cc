@@ -134,8 +134,8 @@ void DecideTask(StepContext& step, Task& task, const Attempt& attempt, const Fai
         step, task, TaskState::kReady,
         Str("stopped, to continue later from its checkpoint (attempt ", attempt.n, ")"));
   }
-  const std::string when =
-      wait ? Str("tried again in ", (wait_ms + 999) / 1000, " s") : std::string("tried again");
+  const std::string when = wait ? Str("tried again after a pause of ", (wait_ms + 999) / 1000, " s")
+                                : std::string("tried again");
   MoveTask(step, task, TaskState::kReady,
            Str(when, StartOf(step.state, task), ": attempt ", attempt.n, " ended as ", row.name,
                ": ", message));

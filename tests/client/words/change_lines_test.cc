@@ -58,9 +58,10 @@ TEST(ChangeLinesTest, ARunWhoseTrainerDiedSaysWhyAndThatItIsTriedAgain) {
     return lines.size() == 1 ? lines[0] : Str(lines.size(), " lines");
   };
   EXPECT_EQ(line_of("RUNNING", 1, ""), "run-1000 rope 64: train running");
-  EXPECT_EQ(line_of("READY", 1, "tried again in 10 s: attempt 1 ended as crashed: signal 6"),
-            "run-1000 rope 64: train ready: tried again in 10 s: attempt 1 ended as crashed: "
-            "signal 6");
+  EXPECT_EQ(line_of("READY", 1,
+                    "tried again after a pause of 10 s: attempt 1 ended as crashed: signal 6"),
+            "run-1000 rope 64: train ready: tried again after a pause of 10 s: attempt 1 ended as "
+            "crashed: signal 6");
   EXPECT_EQ(line_of("RUNNING", 2, ""), "run-1000 rope 64: train running (attempt 2)");
   // Also where nobody has seen it wait.
   EXPECT_EQ(line_of("RUNNING", 3, ""), "run-1000 rope 64: train running (attempt 3)");

@@ -137,8 +137,8 @@ TEST(TimeLeftTextTest, SaysWhatIsLeftOutAndNothingWhereNothingIsKnown) {
   left.set_tasks_not_measured(1);
   EXPECT_EQ(
       TimeLeftText(left),
-      "time left: about 1min 30s (1min to 3min 20s) on 2 slots, not counting 1 task of kinds that "
-      "were never measured");
+      "time left: about 1min 30s (1min to 3min 20s) on 2 slots, not counting 1 task whose time "
+      "cannot be predicted yet");
   left.mutable_time()->set_n(0);
   EXPECT_EQ(TimeLeftText(left), "");
   EXPECT_EQ(TimeLeftText(v1::TimeLeft()), "");
