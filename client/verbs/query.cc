@@ -1,17 +1,13 @@
 // longrun query SQL: read-only SQL over the documented views (docs/query.md).
-#include <unistd.h>
-
 #include <array>
-#include <cerrno>
 #include <cstdio>
-#include <cstring>
 #include <map>
 
-#include "base/program.h"
 #include "base/str.h"
 #include "base/units.h"
 #include "client/claims/sweep_claims.h"
 #include "client/console/exit_code.h"
+#include "client/console/input.h"
 #include "client/console/output.h"
 #include "client/verb.h"
 #include "client/wire/retrying_client.h"
@@ -127,24 +123,6 @@ std::string Rendered(const std::vector<std::string>& columns, const Json& rows,
   return format == "markdown" ? Markdown(columns, texts) : RenderColumns(columns, align, texts);
 }
 
-Result<std::string> ReadStdin() {
-  if (InputIsClosed()) {
-    return Status(Code::kInvalidArgument,
-                  "standard input is closed, so no query can be read from it: give the query as an "
-                  "argument, or its file: `longrun query - < FILE`");
-  }
-  std::string text;
-  std::array<char, 4096> part{};
-  while (text.size() <= kSqlBytesMax) {
-    const ssize_t n = read(STDIN_FILENO, part.data(), part.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return ErrnoStatus(errno, "cannot read the query from standard input");
-    if (n == 0) return text;
-    text.append(part.data(), static_cast<std::size_t>(n));
-  }
-  return Status(Code::kInvalidArgument, "the query on standard input has more than 1 MiB");
-}
-
 int ListViews(const std::string& format, const std::string& state) {
   const Result<v1::ListViewsResponse> answer = RetryingClient(state).ListViews();
   if (!answer.ok()) return Report(answer.status());
@@ -166,7 +144,12 @@ int Query(const QueryArguments& arguments, const std::string& format, const std:
                          "a query is missing: write `longrun query \"SELECT ...\"`, or `longrun "
                          "query -` to read it from standard input; --views lists the views"));
   }
-  const Result<std::string> sql = arguments.sql == "-" ? ReadStdin() : arguments.sql;
+  const Result<std::string> sql =
+      arguments.sql == "-"
+          ? ReadStdin("the query",
+                      "give the query as an argument, or its file: `longrun query - < FILE`",
+                      kSqlBytesMax)
+          : arguments.sql;
   if (!sql.ok()) return Report(sql.status());
   if (!IsUtf8(*sql)) {
     return Report(Status(Code::kInvalidArgument, "the query is not text in UTF-8"));

@@ -11,6 +11,7 @@
 #include "base/files.h"
 #include "base/str.h"
 #include "client/console/exit_code.h"
+#include "client/console/input.h"
 #include "client/wire/retrying_client.h"
 #include "sweeps/limits.h"
 #include "sweeps/named_files.h"
@@ -19,7 +20,8 @@ namespace longrun::client {
 
 std::shared_ptr<SweepFileArguments> AddSweepFile(Verb& verb) {
   auto arguments = std::make_shared<SweepFileArguments>();
-  verb.AddArgument("FILE", arguments->file, "sweep file (YAML)").Required();
+  verb.AddArgument("FILE", arguments->file, "sweep file (YAML); - reads it from standard input")
+      .Required();
   verb.AddArgument("--set", arguments->sets,
                    "a key and its new value, such as train.optimizer.lr=1e-3")
       .OneEach();
@@ -99,11 +101,15 @@ Status WithOtherMistakes(const Status& of_files, const v1::PlanSweepRequest& req
   return {Code::kInvalidArgument, Join(lines, "\n")};
 }
 
-// Reads the file and those that it names, which are stored in `state`/files if `keeps`.
+// Reads the file and those that it names, which are stored in `state`/files if `keeps`. A sweep from
+// standard input is called "-", and names files of the working folder.
 template <typename Request>
 Result<Request> RequestOf(const SweepFileArguments& arguments, const std::string& state,
                           bool keeps) {
-  Result<std::string> yaml = ReadFile(arguments.file, kSweepBytesMax);
+  Result<std::string> yaml =
+      arguments.file == "-"
+          ? ReadStdin("the sweep file", "give the name of the file", kSweepBytesMax)
+          : ReadFile(arguments.file, kSweepBytesMax);
   if (!yaml.ok()) {
     const bool absent = yaml.status().code() == Code::kNotFound;
     return Status(absent ? Code::kNotFound : Code::kInvalidArgument, yaml.status().message());

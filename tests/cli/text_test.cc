@@ -197,11 +197,22 @@ TEST_F(TextTest, EveryProgramSaysWhyItsVersionAndHelpCouldNotBeWritten) {
 TEST_F(TextTest, AClosedStandardInputIsSaid) {
   const Said closed = Shell("longrun query - <&-");
   EXPECT_EQ(closed.code, 2);
-  EXPECT_EQ(closed.err,
-            "longrun: standard input is closed, so no query can be read from it: give the query as "
-            "an argument, or its file: `longrun query - < FILE`\n");
+  EXPECT_EQ(
+      closed.err,
+      "longrun: standard input is closed, so the query cannot be read from it: give the query "
+      "as an argument, or its file: `longrun query - < FILE`\n");
   const Said of_folder = Shell("longrun query - </");
   EXPECT_EQ(of_folder.err, "longrun: cannot read the query from standard input: Is a directory\n");
+  EXPECT_EQ(Shell("longrun validate - <&-").err,
+            "longrun: standard input is closed, so the sweep file cannot be read from it: give the "
+            "name of the file\n");
+}
+
+TEST_F(TextTest, ASweepFileMayComeFromStandardInput) {
+  const Said said = Shell("printf 'apiVersion: longrun/v1\nkind: Sweeps\n' | longrun validate -");
+  EXPECT_EQ(said.code, 2);
+  EXPECT_TRUE(said.err.starts_with("-:")) << said.err;
+  EXPECT_NE(said.err.find("-:2:7: kind: "), std::string::npos) << said.err;
 }
 
 // More than a pipe holds, so that the end of the reader is met for certain: 128 + SIGPIPE.

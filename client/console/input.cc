@@ -1,0 +1,32 @@
+#include "client/console/input.h"
+
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+
+#include "base/program.h"
+#include "base/str.h"
+
+namespace longrun::client {
+
+Result<std::string> ReadStdin(std::string_view what, std::string_view instead,
+                              std::size_t bytes_max) {
+  if (InputIsClosed()) {
+    return Status(Code::kInvalidArgument,
+                  Str("standard input is closed, so ", what, " cannot be read from it: ", instead));
+  }
+  std::string text;
+  std::array<char, 4096> part{};
+  while (text.size() <= bytes_max) {
+    const ssize_t n = read(STDIN_FILENO, part.data(), part.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return ErrnoStatus(errno, Str("cannot read ", what, " from standard input"));
+    if (n == 0) return text;
+    text.append(part.data(), static_cast<std::size_t>(n));
+  }
+  return Status(Code::kInvalidArgument,
+                Str(what, " on standard input has more than ", bytes_max >> 20, " MiB"));
+}
+
+}  // namespace longrun::client

@@ -1,0 +1,17 @@
+// What a user gives on standard input.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+#include "base/status.h"
+
+namespace longrun::client {
+
+// All of standard input. `what` names it in errors ("the query"); `instead` says how to give it in
+// another way if standard input is closed. kInvalidArgument if it is longer than `bytes_max`.
+Result<std::string> ReadStdin(std::string_view what, std::string_view instead,
+                              std::size_t bytes_max);
+
+}  // namespace longrun::client
