@@ -1,18 +1,44 @@
 // longrun up: keeps a coordinator and one worker running on the local state folder until Ctrl-C.
 #include <poll.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <cstdio>
+#include <string>
 
+#include "base/clock.h"
 #include "client/console/exit_code.h"
 #include "client/console/output.h"
 #include "client/verb.h"
+#include "client/wire/connection.h"
 #include "client/wire/embedded.h"
+#include "client/words/sweep_news.h"
 #include "client/words/sweep_view.h"
+#include "sweeps/coordinator_address.h"
 
 namespace longrun::client {
 namespace {
 
 constexpr int kPollMs = 100;
+constexpr std::int64_t kNewsMs = 1000;
+constexpr std::int64_t kAnswerMs = 1000;
+// A list of many sweeps takes long; asking for it takes at most this share of the time.
+constexpr std::int64_t kRestPerWork = 50;
+
+// Prints what has changed, and returns when to ask again. Without an answer nothing is said: the
+// supervisor tells how the daemons are.
+std::int64_t TellNews(const std::string& state, SweepNews& news) {
+  const std::int64_t begin = BootMs();
+  if (const Result<std::string> address = ReadCoordinatorAddress(state); address.ok()) {
+    CoordinatorConnection connection{*address};
+    v1::ListSweepsResponse sweeps;
+    if (connection.Send(v1::ListSweepsRequest(), kAnswerMs, &sweeps).ok()) {
+      for (const std::string& line : news.Of(sweeps)) SayLine(line);
+    }
+  }
+  const std::int64_t now = BootMs();
+  return now + std::max(kNewsMs, kRestPerWork * (now - begin));
+}
 
 int Up(const DaemonOptions& options, const std::string& state) {
   CatchInterrupts();
@@ -21,8 +47,11 @@ int Up(const DaemonOptions& options, const std::string& state) {
   if (const Status working = (*daemons)->StartWorking(); !working.ok()) return Report(working);
   std::fprintf(stderr, "up: state in %s; `longrun submit FILE` gives it work, Ctrl-C stops it\n",
                state.c_str());
+  SweepNews news;
+  std::int64_t next_news = 0;
   while (!Interrupted()) {
     if (const Status status = (*daemons)->Check(); !status.ok()) return Report(status);
+    if (BootMs() >= next_news) next_news = TellNews(state, news);
     poll(nullptr, 0, kPollMs);
   }
   StopAtInterrupt(**daemons, "`longrun up` continues from here");

@@ -1,0 +1,46 @@
+// What `longrun up` tells of its sweeps.
+#include "client/words/sweep_news.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+namespace longrun::client {
+namespace {
+
+using Lines = std::vector<std::string>;
+
+void Add(v1::ListSweepsResponse& sweeps, const std::string& name, const std::string& state,
+         std::int32_t n_failed) {
+  v1::SweepInfo& sweep = *sweeps.add_sweeps();
+  sweep.set_sweep_id("id of " + name);
+  sweep.set_name(name);
+  sweep.set_state(state);
+  sweep.set_tasks(4);
+  sweep.set_tasks_failed(n_failed);
+}
+
+TEST(SweepNewsTest, TellsEachChangeOnceAndNothingOfWhatHadEndedBefore) {
+  SweepNews news;
+  v1::ListSweepsResponse sweeps;  // newest first
+  Add(sweeps, "young", "PENDING", 0);
+  Add(sweeps, "old", "RUNNING", 0);
+  Add(sweeps, "ended", "FAILED", 2);
+  EXPECT_EQ(news.Of(sweeps), (Lines{"old RUNNING  0 of 4 tasks done, 0 running, 0 failed",
+                                    "young PENDING  0 of 4 tasks done, 0 running, 0 failed"}));
+  sweeps.mutable_sweeps(1)->set_tasks_succeeded(3);
+  sweeps.mutable_sweeps(1)->set_tasks_running(1);
+  EXPECT_EQ(news.Of(sweeps), Lines{});
+  sweeps.mutable_sweeps(1)->set_tasks_failed(1);
+  EXPECT_EQ(news.Of(sweeps), Lines{"old RUNNING  3 of 4 tasks done, 1 running, 1 failed: `longrun "
+                                   "get old` says why"});
+  sweeps.mutable_sweeps(0)->set_state("SUCCEEDED");
+  sweeps.mutable_sweeps(0)->set_tasks_succeeded(4);
+  EXPECT_EQ(news.Of(sweeps), Lines{"young SUCCEEDED  4 of 4 tasks done, 0 running, 0 failed"});
+  Add(sweeps, "quick", "SUCCEEDED", 0);  // submitted and finished between two calls
+  EXPECT_EQ(news.Of(sweeps), Lines{"quick SUCCEEDED  0 of 4 tasks done, 0 running, 0 failed"});
+}
+
+}  // namespace
+}  // namespace longrun::client
