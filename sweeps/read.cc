@@ -1,5 +1,6 @@
 // Reads the tree into a SweepSpec, by the table of keys.
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "base/check.h"
@@ -24,6 +25,7 @@ using Kind = YamlNode::Kind;
 
 constexpr std::string_view kEvaluationName = "the name of an evaluation";
 constexpr std::string_view kClaimKind = "the kind of a claim";
+constexpr std::size_t kSlipMax = 2;  // letters by which a slip of a name differs from it
 
 class Reader {
  public:
@@ -150,8 +152,9 @@ class Reader {
   }
 
   // A suggestion for an unknown key of the map `node`: a key that differs in one letter and is not
-  // given; the same name further below, if its map's key was forgotten; a similar name here; the
-  // same name in another map, if the indentation is wrong.
+  // given; the same name further below, if its map's key was forgotten; a slip of a name further
+  // below, if it is closer than all names here; a similar name here; the same name in another map,
+  // if the indentation is wrong.
   std::string WhereItBelongs(const YamlNode::Entry& entry, const std::string& path,
                              const YamlNode& node) {
     const std::string nearest = Nearest(entry.key, NamesBelow(path));
@@ -159,6 +162,9 @@ class Reader {
         !nearest.empty() && node.Find(nearest) == nullptr && EditDistance(entry.key, nearest) == 1;
     std::vector<std::string> paths;
     if (!is_slip) paths = PathsOfName(entry.key, path);
+    if (paths.empty() && EditDistance(entry.key, nearest) > kSlipMax) {
+      paths = PathsOfName(SlipOf(entry.key, path), path);
+    }
     if (paths.empty() && nearest.empty()) paths = PathsOfName(entry.key, "");
     spec_.meant.insert(paths.begin(), paths.end());
     if (paths.empty()) {
@@ -174,6 +180,22 @@ class Reader {
     const std::string parent = meant.substr(0, parent_end);
     return Str("; did you mean ", meant, "? Then indent it below \"",
                parent.substr(parent.rfind('.') + 1), ":\"");
+  }
+
+  // The last part of the path below `below` that `name` is a slip of; "" if there is none, or if
+  // several are equally close.
+  static std::string SlipOf(std::string_view name, const std::string& below) {
+    std::size_t distance_best = std::min(kSlipMax, name.size() / 3);
+    std::set<std::string_view> best;
+    for (const KeyRow& row : SweepKeys()) {
+      if (!row.path.starts_with(below)) continue;
+      const std::size_t distance = EditDistance(name, row.name());
+      if (distance > distance_best) continue;
+      if (distance < distance_best) best.clear();
+      distance_best = distance;
+      best.insert(row.name());
+    }
+    return best.size() == 1 ? std::string(*best.begin()) : std::string();
   }
 
   void ReadValue(const KeyRow& row, const YamlNode& node, Json& out) {
