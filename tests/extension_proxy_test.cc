@@ -20,6 +20,7 @@
 
 #include "base/process.h"
 #include "tests/novels.h"
+#include "tests/replaced.h"
 
 namespace longrun {
 namespace {
@@ -41,15 +42,6 @@ constexpr const char* kQuickExtend =
     "{method: rerope, window: 32}, {method: gali, local_window: 32, chunk: 4}, "
     "{method: gali, local_window: 32, chunk: 16}, {method: gali, local_window: 32, chunk: 64}]";
 
-std::string ReplacedAll(std::string text, std::string_view what, std::string_view by) {
-  EXPECT_NE(text.find(what), std::string::npos) << what;
-  for (std::size_t at = text.find(what); at != std::string::npos;
-       at = text.find(what, at + by.size())) {
-    text.replace(at, what.size(), by);
-  }
-  return text;
-}
-
 std::string StageOf(const Json& row) { return row.at("stage"); }
 
 // "dca", "gali 32/16" (local_window and chunk). A row leaves out defaults: a window of half the
@@ -68,7 +60,7 @@ class ExtensionProxyTest : public NovelsTest {
     ASSERT_NO_FATAL_FAILURE(ImportPartOfEmma("proxy"));
     std::string sweep = ReadFile(LONGRUN_SOURCE_DIR "/sweeps/extension-proxies.yaml").value();
     if (!kIsSoak) {
-      for (const auto& [what, by] : kQuick) sweep = ReplacedAll(sweep, what, by);
+      for (const auto& [what, by] : kQuick) sweep = Replaced(sweep, what, by);
     }
     ASSERT_TRUE(WriteFileAtomic(sweep_, sweep).ok());
   }

@@ -5,17 +5,12 @@
 #include <gtest/gtest.h>
 
 #include "tests/novels.h"
+#include "tests/replaced.h"
 
 namespace longrun {
 namespace {
 
 using ProxyTest = NovelsTest;
-
-std::string Replaced(std::string text, const std::string& what, const std::string& by) {
-  const std::size_t at = text.find(what);
-  EXPECT_NE(at, std::string::npos) << what;
-  return at == std::string::npos ? text : text.replace(at, what.size(), by);
-}
 
 TEST_F(ProxyTest, TheOrderBeyondTheTrainLengthIsThatOfThePapers) {
   ASSERT_NO_FATAL_FAILURE(ImportPartOfEmma("proxy"));

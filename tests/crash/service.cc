@@ -19,6 +19,7 @@
 #include "base/str.h"
 #include "coordinator/store/sqlite.h"
 #include "tests/deadline.h"
+#include "tests/replaced.h"
 
 namespace longrun {
 namespace {
@@ -44,13 +45,6 @@ for fate in %FATES%/$kind.[0-9]* %FATES%/$kind.default; do
 done
 exec %TRAINER% "$@"
 )";
-
-std::string Replaced(std::string text, std::string_view what, std::string_view with) {
-  for (std::size_t at = 0; (at = text.find(what, at)) != std::string::npos; at += with.size()) {
-    text.replace(at, what.size(), with);
-  }
-  return text;
-}
 
 // Words of a small vocabulary, some much more frequent than others: there is something to learn.
 std::string WordSalad(std::uint64_t seed, std::size_t n_bytes) {

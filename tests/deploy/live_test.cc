@@ -27,6 +27,7 @@
 #include "base/str.h"
 #include "tests/crash/service.h"
 #include "tests/deadline.h"
+#include "tests/replaced.h"
 
 namespace longrun {
 namespace {
@@ -72,16 +73,6 @@ std::string Get(const std::string& host, int port, const std::string& path) {
   const std::size_t body = answer.find("\r\n\r\n");
   const bool ok = answer.starts_with("HTTP/1.0 200") || answer.starts_with("HTTP/1.1 200");
   return ok && body != std::string::npos ? answer.substr(body + 4) : "";
-}
-
-std::string Replaced(std::string text, const std::string& what, const std::string& with) {
-  std::size_t n = 0;
-  for (std::size_t at = 0; (at = text.find(what, at)) != std::string::npos; at += with.size()) {
-    text.replace(at, what.size(), with);
-    ++n;
-  }
-  EXPECT_GT(n, 0u) << what << " is not in the file";
-  return text;
 }
 
 class LiveTest : public testing::Test {
