@@ -1,8 +1,9 @@
 #include "model/net/generate.h"
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
 
+#include <algorithm>
 #include <optional>
 #include <vector>
 
@@ -67,6 +68,10 @@ Result<Generated> Generate(Transformer& net, const at::Tensor& prompt_BT,
   const std::int64_t b = prompt_BT.size(0), t = prompt_BT.size(1), n = generation.new_tokens;
   const std::int64_t v = net.config().model.vocab_size;
   LR_CHECK(b > 0 && t > 0 && n > 0 && generation.n_choices <= v);
+  std::vector<std::int64_t> lengths = generation.prompt_lengths;
+  if (lengths.empty()) lengths.assign(static_cast<std::size_t>(b), t);
+  const auto [shortest, longest] = std::ranges::minmax(lengths);
+  LR_CHECK(std::ssize(lengths) == b && shortest > 0 && longest == t);
   RETURN_IF_ERROR(generation.sampling.Check());
   if (!net.config().model.causal) {
     return Status(Code::kInvalidArgument,
@@ -80,18 +85,24 @@ Result<Generated> Generate(Transformer& net, const at::Tensor& prompt_BT,
       draws ? Uniforms(generation, b) : std::vector<std::vector<double>>();
   const std::size_t n_choices =
       static_cast<std::size_t>(generation.n_choices > 0 ? generation.n_choices : v);
-  const at::Tensor tokens_BT = at::empty({b, t + n}, at::kLong);
+  const at::Tensor tokens_BT = at::zeros({b, t + n}, at::kLong);
   tokens_BT.narrow(1, 0, t).copy_(prompt_BT);
   at::Tensor logits_BNV;
-  if (generation.keep_logits) logits_BNV = at::empty({b, n, v}, net.compute().dtype);
+  if (generation.keep_logits) logits_BNV = at::zeros({b, n, v}, net.compute().dtype);
   std::vector<std::int64_t> ids(static_cast<std::size_t>(b));
 
-  std::int64_t written = 0;
-  for (bool go_on = true; go_on && written < n; ++written) {
-    const at::Tensor logits_BV = reader.Read(tokens_BT.narrow(1, 0, t + written)).to(at::kCPU);
-    if (generation.keep_logits) logits_BNV.select(1, written).copy_(logits_BV);
+  std::int64_t n_read = shortest;
+  for (bool go_on = true; go_on && n_read < t + n; ++n_read) {
+    const at::Tensor logits_BV = reader.Read(tokens_BT.narrow(1, 0, n_read)).to(at::kCPU);
     const at::Tensor doubles_BV = logits_BV.to(at::kDouble).contiguous();
     for (std::size_t row = 0; row < ids.size(); ++row) {
+      const std::int64_t written = n_read - lengths[row];
+      ids[row] = -1;
+      if (written < 0 || written >= n) continue;
+      const auto text = static_cast<std::int64_t>(row);
+      if (generation.keep_logits) {
+        logits_BNV.select(0, text).select(0, written).copy_(logits_BV.select(0, text));
+      }
       const std::span<const double> logits(
           doubles_BV.const_data_ptr<double>() + row * static_cast<std::size_t>(v), n_choices);
       Result<std::int64_t> id =
@@ -99,14 +110,14 @@ Result<Generated> Generate(Transformer& net, const at::Tensor& prompt_BT,
                       draws ? uniforms[row][static_cast<std::size_t>(written)] : 0.0);
       if (!id) return std::move(id).status().In(Str("text ", row, ", new token ", written));
       ids[row] = *id;
-      tokens_BT.data_ptr<std::int64_t>()[static_cast<std::int64_t>(row) * (t + n) + t + written] =
-          *id;
+      tokens_BT.data_ptr<std::int64_t>()[text * (t + n) + n_read] = *id;
     }
     if (generation.on_step) go_on = generation.on_step(ids);
   }
-  return Generated{
-      .tokens_BT = tokens_BT.narrow(1, 0, t + written),
-      .logits_BNV = generation.keep_logits ? logits_BNV.narrow(1, 0, written) : at::Tensor()};
+  return Generated{.tokens_BT = tokens_BT.narrow(1, 0, n_read),
+                   .logits_BNV = generation.keep_logits
+                                     ? logits_BNV.narrow(1, 0, std::min(n, n_read - shortest))
+                                     : at::Tensor()};
 }
 
 }  // namespace longrun

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <functional>
 #include <span>
+#include <vector>
 
 #include "base/status.h"
 #include "model/net/transformer.h"
@@ -25,12 +26,18 @@ struct Generation {
   bool cache = true;
   std::int64_t n_choices = 0;  // choose only from smaller ids; 0: all V
   bool keep_logits = true;
-  // Called with the B ids of each step; returning false stops.
+  // The tokens of each prompt, from 1 to T; the rest of its row is any valid ids. Empty: T each.
+  // Texts are read together from the end of the shortest prompt on, one token a step: the next of
+  // its prompt or, after that, the one that was chosen. So a text is at the same positions as by
+  // itself, and no token that is not its own is ever read before the last that it writes.
+  std::vector<std::int64_t> prompt_lengths = {};
+  // Called with the B ids of each step (-1: of this text none, since its prompt is still being read
+  // or it has N); returning false stops.
   std::function<bool(std::span<const std::int64_t>)> on_step = {};
 };
 
 struct Generated {
-  at::Tensor tokens_BT;   // on the CPU: the prompt and the generated tokens
+  at::Tensor tokens_BT;   // on the CPU: each prompt, and the generated tokens directly after it
   at::Tensor logits_BNV;  // on the CPU: the logits for each token; undefined unless kept
 };
 

@@ -3,6 +3,7 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/index_select.h>
+#include <ATen/ops/zeros.h>
 
 #include <algorithm>
 #include <functional>
@@ -23,6 +24,24 @@ std::int64_t FedLength(const Window& window) {
 // The tokens that are read to continue the prompt: the last one written is not.
 std::int64_t ReadLength(const Prompt& prompt) {
   return static_cast<std::int64_t>(prompt.tokens.size()) + prompt.new_tokens - 1;
+}
+
+// What it takes to continue prompts together: the shortest is read at once, then a token a step.
+struct Steps {
+  std::int64_t shortest = 0, longest = 0;  // tokens of the prompts
+  std::int64_t new_tokens = 0;             // the most of a prompt
+
+  std::int64_t n() const { return longest - shortest + new_tokens; }
+};
+
+Steps StepsOf(std::span<const Prompt> prompts) {
+  Steps steps = {.shortest = std::ssize(prompts.front().tokens)};
+  for (const Prompt& prompt : prompts) {
+    steps.shortest = std::min<std::int64_t>(steps.shortest, std::ssize(prompt.tokens));
+    steps.longest = std::max<std::int64_t>(steps.longest, std::ssize(prompt.tokens));
+    steps.new_tokens = std::max(steps.new_tokens, prompt.new_tokens);
+  }
+  return steps;
 }
 
 // Whether both windows fit into one batch.
@@ -186,32 +205,42 @@ Status NetScorer::CheckPrompts(std::span<const Prompt> prompts) const {
   return Status();
 }
 
+bool NetScorer::IsCached(std::int64_t n_read) const {
+  const std::int64_t longest = net_.CachedLengthMax();
+  return longest == 0 || n_read <= longest;
+}
+
 Status NetScorer::ContinueBatch(std::span<const Prompt> prompts,
                                 std::span<std::vector<std::int32_t>> answers) {
-  const auto b = static_cast<std::int64_t>(prompts.size());
-  const auto t = static_cast<std::int64_t>(prompts.front().tokens.size());
-  const at::Tensor prompt_BT = at::empty({b, t}, at::kLong);
-  std::int64_t* id = prompt_BT.data_ptr<std::int64_t>();
-  for (const Prompt& prompt : prompts) id = std::ranges::copy(prompt.tokens, id).out;
+  const Steps steps = StepsOf(prompts);
+  const at::Tensor prompt_BT = at::zeros({std::ssize(prompts), steps.longest}, at::kLong);
+  std::vector<std::int64_t> lengths;
+  std::int64_t* row = prompt_BT.data_ptr<std::int64_t>();
+  for (const Prompt& prompt : prompts) {
+    std::ranges::copy(prompt.tokens, row);
+    row += steps.longest;
+    lengths.push_back(std::ssize(prompt.tokens));
+  }
 
   std::vector<bool> has_ended(prompts.size(), false);
   const auto keep = [&](std::span<const std::int64_t> ids) {
     for (std::size_t p = 0; p < prompts.size(); ++p) {
-      if (has_ended[p]) continue;
+      if (has_ended[p] || ids[p] < 0) continue;
       const auto written = static_cast<std::int32_t>(ids[p]);
       if (std::ranges::find(prompts[p].stop, written) != prompts[p].stop.end()) {
         has_ended[p] = true;
-      } else {
-        answers[p].push_back(written);
+        continue;
       }
+      answers[p].push_back(written);
+      has_ended[p] = std::ssize(answers[p]) == prompts[p].new_tokens;
     }
     return !std::ranges::all_of(has_ended, std::identity());
   };
-  const std::int64_t longest_cached = net_.CachedLengthMax();
   return Generate(net_, prompt_BT,
-                  {.new_tokens = prompts.front().new_tokens,
-                   .cache = longest_cached == 0 || ReadLength(prompts.front()) <= longest_cached,
+                  {.new_tokens = steps.new_tokens,
+                   .cache = IsCached(steps.longest + steps.new_tokens - 1),
                    .keep_logits = false,
+                   .prompt_lengths = std::move(lengths),
                    .on_step = keep})
       .status();
 }
@@ -222,10 +251,8 @@ Result<std::vector<std::vector<std::int32_t>>> NetScorer::Continue(
   std::vector<std::vector<std::int32_t>> answers(prompts.size());
   RETURN_IF_ERROR(WithinMemory([&]() -> Status {
     for (std::size_t begin = 0; begin < prompts.size();) {
-      const Prompt& first = prompts[begin];
       std::size_t end = begin + 1;
-      while (end < prompts.size() && prompts[end].tokens.size() == first.tokens.size() &&
-             prompts[end].new_tokens == first.new_tokens) {
+      while (end < prompts.size() && Joins(prompts.subspan(begin, end - begin), prompts[end])) {
         ++end;
       }
       Status status = ContinueBatch(prompts.subspan(begin, end - begin),
@@ -236,6 +263,20 @@ Result<std::vector<std::vector<std::int32_t>>> NetScorer::Continue(
     return {};
   }));
   return answers;
+}
+
+bool NetScorer::Joins(std::span<const Prompt> batch, const Prompt& next) const {
+  const Steps before = StepsOf(batch), alone = StepsOf({&next, 1});
+  if (before.shortest == before.longest && before.longest == alone.longest &&
+      before.new_tokens == alone.new_tokens) {
+    return true;
+  }
+  const Steps together = {.shortest = std::min(before.shortest, alone.shortest),
+                          .longest = std::max(before.longest, alone.longest),
+                          .new_tokens = std::max(before.new_tokens, alone.new_tokens)};
+  const std::int64_t n_read = together.longest + together.new_tokens - 1;
+  return net_.ReadsInAnyCuts() && IsCached(n_read) && net_.CheckLength(n_read).ok() &&
+         together.n() <= before.n() + alone.n();
 }
 
 std::optional<std::int32_t> NetScorer::mask_token() const {

@@ -55,7 +55,11 @@ class NetScorer final : public LanguageModel {
                         std::span<std::vector<float>> nll);
 
   Status CheckPrompts(std::span<const Prompt> prompts) const;
-  // Prompts of one length and number of new tokens.
+  // Whether texts of so many tokens are read with a cache.
+  bool IsCached(std::int64_t n_read) const;
+  // Whether `next` is continued together with `batch`: if that takes no more steps than one after
+  // the other.
+  bool Joins(std::span<const Prompt> batch, const Prompt& next) const;
   Status ContinueBatch(std::span<const Prompt> prompts,
                        std::span<std::vector<std::int32_t>> answers);
 

@@ -68,6 +68,9 @@ class Transformer {
   // The longest text that can be generated with a cache; 0: any. An extension that depends on the
   // length reads all tokens of a longer text again (model/extension/).
   std::int64_t CachedLengthMax() const;
+  // Whether a text may be read in any cuts: false under an extension that reads in pieces of its
+  // own (Extension::piece).
+  bool ReadsInAnyCuts() const { return extension_ == nullptr || extension_->piece == nullptr; }
   // Whether the hidden state of a token is the same, to the bit, in every text of at most n_tokens
   // that begins with the tokens up to it, if the texts are read in the same parts by HiddenBehind.
   bool SharesPrefixes(std::int64_t n_tokens) const;

@@ -132,6 +132,43 @@ TEST_P(DecoderTest, TheMostLikelyTokenIsWrittenEachTimeWithACacheOrWithout) {
   }
 }
 
+// The oracle is each prompt alone, without a cache: the whole text is read again for each token.
+TEST_P(DecoderTest, PromptsOfOtherLengthsInTheBatchChangeNothing) {
+  Transformer net = SmallNet(Config(), "fp64");
+  const std::vector<std::int64_t> lengths = {9, 5, 12};
+  constexpr std::int64_t n_new = 6, longest = 12;
+  const at::Tensor prompt_BT = SmallTokens(3, longest);
+  for (const bool cache : {true, false}) {
+    std::vector<std::vector<std::int64_t>> told(3);
+    const Generated all = Generate(net, prompt_BT,
+                                   {.new_tokens = n_new,
+                                    .cache = cache,
+                                    .prompt_lengths = lengths,
+                                    .on_step =
+                                        [&](std::span<const std::int64_t> ids) {
+                                          for (std::size_t b = 0; b < 3; ++b) {
+                                            if (ids[b] >= 0) told[b].push_back(ids[b]);
+                                          }
+                                          return true;
+                                        }})
+                              .value();
+    for (std::int64_t b = 0; b < 3; ++b) {
+      const std::int64_t n = lengths[static_cast<std::size_t>(b)];
+      const Generated alone = Generate(net, prompt_BT.narrow(0, b, 1).narrow(1, 0, n).contiguous(),
+                                       {.new_tokens = n_new, .cache = false})
+                                  .value();
+      EXPECT_TRUE(at::equal(all.tokens_BT.select(0, b).narrow(0, 0, n + n_new),
+                            alone.tokens_BT.select(0, 0)))
+          << "text " << b;
+      EXPECT_LT(MaxDifference(all.logits_BNV.select(0, b), alone.logits_BNV.select(0, 0)), 1e-12)
+          << "text " << b;
+      const at::Tensor written = alone.tokens_BT.select(0, 0).narrow(0, n, n_new).contiguous();
+      const std::int64_t* const ids = written.const_data_ptr<std::int64_t>();
+      EXPECT_EQ(told[static_cast<std::size_t>(b)], std::vector<std::int64_t>(ids, ids + n_new));
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Methods, DecoderTest,
     testing::Values(R"({"method":"none"})", R"({"method":"learned"})",

@@ -78,10 +78,12 @@ TEST(NetScorerTest, ContinuesPromptsOfAnyLengthUntilTheirStop) {
     const auto part = [&](std::ptrdiff_t begin, std::ptrdiff_t n) {
       return std::vector<std::int32_t>(ids.begin() + begin, ids.begin() + begin + n);
     };
-    // Two of one shape side by side, another length, and another number of tokens.
+    // Two of one shape side by side, another length far away and one nearby, another number of
+    // tokens.
     std::vector<Prompt> prompts = {{.tokens = part(0, 9), .new_tokens = 7},
                                    {.tokens = part(20, 9), .new_tokens = 7},
                                    {.tokens = part(5, 17), .new_tokens = 7},
+                                   {.tokens = part(7, 14), .new_tokens = 5},
                                    {.tokens = part(5, 17), .new_tokens = 1}};
     NetScorer scorer(net);
 
@@ -116,6 +118,13 @@ TEST(NetScorerTest, APromptMustFitThePositionTableAndTheVocabulary) {
   const std::vector<Prompt> longer = {{.tokens = Ids(n_rows), .new_tokens = 2}};
   EXPECT_TRUE(scorer.Continue(fits).ok());
   EXPECT_EQ(scorer.Continue(longer).status().code(), Code::kOutOfRange);
+  // Together they would take more rows than each by itself.
+  const std::vector<Prompt> both = {{.tokens = Ids(2), .new_tokens = 7},
+                                    {.tokens = Ids(n_rows), .new_tokens = 1}};
+  const auto written = scorer.Continue(both);
+  ASSERT_TRUE(written.ok()) << written.status().message();
+  EXPECT_EQ((*written)[0].size(), 7u);
+  EXPECT_EQ((*written)[1].size(), 1u);
   const std::vector<Prompt> unknown = {{.tokens = {1, 100'000}, .new_tokens = 1}};
   EXPECT_EQ(scorer.Continue(unknown).status().code(), Code::kInvalidArgument);
 }
