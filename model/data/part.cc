@@ -25,21 +25,12 @@ std::string TokensPath(const std::string& path) { return path + ".tokens"; }
 std::string DocumentsPath(const std::string& path) { return path + ".documents"; }
 std::string FactsPath(const std::string& path) { return path + ".json"; }
 
-bool IsWordByte(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-}
-
 // The last position where a text can be cut so that the parts have the ids of the whole; 0 if there
-// is none. With rule "none" ids are bytes: anywhere. GPT-2's rule first cuts a text into words, and
-// a blank after a letter or digit always begins a new word, whatever comes before: so in front of
-// such a blank. A text under another rule is kept whole.
+// is none. With rule "none" ids are bytes: anywhere. A text under a rule other than GPT-2's is kept
+// whole.
 std::size_t LastCut(std::string_view text, std::string_view pre_tokenizer) {
   if (pre_tokenizer == "none") return text.size();
-  if (pre_tokenizer != kGpt2Rule) return 0;
-  for (std::size_t i = text.size(); i-- > 1;) {
-    if (text[i] == ' ' && IsWordByte(text[i - 1])) return i;
-  }
-  return 0;
+  return pre_tokenizer == kGpt2Rule ? LastGpt2Cut(text) : 0;
 }
 
 Result<std::uint32_t> Crc32cOfFile(const std::string& path) {

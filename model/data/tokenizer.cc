@@ -39,12 +39,24 @@ std::string Hex(std::string_view bytes) {
   return hex;
 }
 
+std::string_view NameOf(Token::Kind kind) {
+  switch (kind) {
+    case Token::Kind::kText:
+      return "text";
+    case Token::Kind::kAdded:
+      return "added";
+    case Token::Kind::kControl:
+      break;
+  }
+  return "control";
+}
+
 }  // namespace
 
 std::vector<std::int32_t> Vocabulary::TokenBytes() const {
   std::vector<std::int32_t> n_bytes(static_cast<std::size_t>(n_rows), 0);
   for (std::size_t id = 0; id < tokens.size(); ++id) {
-    if (tokens[id].kind == Token::Kind::kText) {
+    if (tokens[id].kind != Token::Kind::kControl) {
       n_bytes[id] = static_cast<std::int32_t>(tokens[id].bytes.size());
     }
   }
@@ -70,8 +82,7 @@ std::int32_t Vocabulary::MaskId() const {
 std::string Vocabulary::Fingerprint() const {
   Json list = Json::array();
   for (std::size_t id = 0; id < tokens.size(); ++id) {
-    list.push_back(
-        {Hex(tokens[id].bytes), id, tokens[id].kind == Token::Kind::kText ? "text" : "control"});
+    list.push_back({Hex(tokens[id].bytes), id, NameOf(tokens[id].kind)});
   }
   Json identity = {{"pre_tokenizer", pre_tokenizer},
                    {"tokens", std::move(list)},
@@ -91,7 +102,7 @@ Result<std::string> Tokenizer::Decode(std::span<const std::int32_t> ids) const {
                         "\" has the ids 0 to ", vocabulary_.tokens.size() - 1));
     }
     const Token& token = vocabulary_.tokens[static_cast<std::size_t>(ids[i])];
-    if (token.kind == Token::Kind::kText) text += token.bytes;
+    if (token.kind != Token::Kind::kControl) text += token.bytes;
   }
   return text;
 }

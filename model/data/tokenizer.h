@@ -1,7 +1,7 @@
 // A tokenizer: text bytes to ids and back. Lossless: Decode(Encode(text)) == text for any bytes,
-// valid UTF-8 or not (with add_prefix_space a space may be added in front). Special tokens are
-// never recognised inside a text: the characters "<|endoftext|>" in a document are
-// plain characters.
+// valid UTF-8 or not (with add_prefix_space spaces may be added, in front and after added tokens).
+// Control tokens are never recognised inside a text: the characters "<|endoftext|>" in a document
+// are plain characters.
 //
 // A tokenizer is defined by its vocabulary: the bytes and the kind of each id, and the name of the
 // rule that cuts a text before the lookup. The fingerprint is SHA-256 over exactly these, so two
@@ -28,6 +28,7 @@ namespace longrun {
 struct Token {
   enum class Kind {
     kText,     // stands for its bytes
+    kAdded,    // the same; wherever they occur in a text, before the text is cut into words
     kControl,  // stands for no text: end of text, padding, landmark
   };
   std::string bytes;  // a control token's name, for people

@@ -22,12 +22,14 @@ void AddVocabularyFacts(const Vocabulary& vocabulary, Json& facts) {
   facts["vocabulary"] = kVocabularyFile;
   facts["pre_tokenizer"] = vocabulary.pre_tokenizer;
   facts["add_prefix_space"] = vocabulary.add_prefix_space;
-  Json control = Json::array();
+  Json control = Json::array(), added = Json::array();
   for (std::size_t id = 0; id < vocabulary.tokens.size(); ++id) {
     const Token& token = vocabulary.tokens[id];
     if (token.kind == Token::Kind::kControl) control.push_back({id, token.bytes});
+    if (token.kind == Token::Kind::kAdded) added.push_back({id, token.bytes});
   }
   facts["control"] = std::move(control);
+  if (!added.empty()) facts["added"] = std::move(added);
 }
 
 std::string VocabularyText(const Vocabulary& vocabulary) {
@@ -43,7 +45,6 @@ std::string VocabularyText(const Vocabulary& vocabulary) {
 // Reads a token for each id from both files; kDataLoss if they do not fit together.
 Result<std::vector<Token>> ReadTokens(const std::string& folder, const Json& facts) {
   ASSIGN_OR_RETURN(const std::int64_t n_tokens, GetInt(facts, "n_tokens"));
-  ASSIGN_OR_RETURN(const Json control, GetMember(facts, "control"));
   if (n_tokens < 1 || n_tokens > static_cast<std::int64_t>(kVocabularyMax)) {
     return Status(Code::kDataLoss, Str("n_tokens is ", n_tokens));
   }
@@ -57,15 +58,21 @@ Result<std::vector<Token>> ReadTokens(const std::string& folder, const Json& fac
     tokens[id] = std::move(token);
     return Status();
   };
-  if (!control.is_array()) return Status(Code::kDataLoss, "control is not a list");
-  for (const Json& entry : control) {
-    if (!entry.is_array() || entry.size() != 2 || !entry[0].is_number_unsigned() ||
-        !entry[1].is_string()) {
-      return Status(Code::kDataLoss, "control is not a list of [id, name]");
+  const auto put_all = [&](std::string_view key, Token::Kind kind) -> Status {
+    ASSIGN_OR_RETURN(const Json list, GetMember(facts, key));
+    if (!list.is_array()) return Status(Code::kDataLoss, Str(key, " is not a list"));
+    for (const Json& entry : list) {
+      if (!entry.is_array() || entry.size() != 2 || !entry[0].is_number_unsigned() ||
+          !entry[1].is_string()) {
+        return Status(Code::kDataLoss, Str(key, " is not a list of [id, name]"));
+      }
+      RETURN_IF_ERROR(
+          put(entry[0].get<std::uint64_t>(), {.bytes = entry[1].get<std::string>(), .kind = kind}));
     }
-    RETURN_IF_ERROR(put(entry[0].get<std::uint64_t>(),
-                        {.bytes = entry[1].get<std::string>(), .kind = Token::Kind::kControl}));
-  }
+    return {};
+  };
+  RETURN_IF_ERROR(put_all("control", Token::Kind::kControl));
+  if (facts.contains("added")) RETURN_IF_ERROR(put_all("added", Token::Kind::kAdded));
   ASSIGN_OR_RETURN(const std::string text, ReadVocabularyFile(JoinPath(folder, kVocabularyFile)));
   ASSIGN_OR_RETURN(std::vector<RankedBytes> ranked, ParseTiktoken(text));
   for (RankedBytes& token : ranked) {

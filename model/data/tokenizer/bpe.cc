@@ -6,11 +6,13 @@
 #include <cstring>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <queue>
 #include <utility>
 
 #include "base/check.h"
 #include "base/str.h"
+#include "model/data/tokenizer/added_tokens.h"
 #include "model/data/tokenizer/gpt2_scanner.h"
 
 namespace longrun {
@@ -372,20 +374,39 @@ static_assert(std::endian::native == std::endian::little, "PieceCache::KeyOf mas
 class BpeTokenizer final : public Tokenizer {
  public:
   BpeTokenizer(Vocabulary vocabulary, BpeMerger merger)
-      : Tokenizer(std::move(vocabulary)), merger_(std::move(merger)) {}
+      : Tokenizer(std::move(vocabulary)), merger_(std::move(merger)) {
+    const auto is_added = [](const Token& token) { return token.kind == Token::Kind::kAdded; };
+    if (std::ranges::any_of(this->vocabulary().tokens, is_added)) {
+      added_.emplace(this->vocabulary().tokens);
+    }
+  }
 
   void Encode(std::string_view text, std::vector<std::int32_t>& ids) const override {
-    if (text.empty()) return;
     std::unique_ptr<PieceCache> cache = TakeCache();
-    if (vocabulary().add_prefix_space && !text.starts_with(' ')) {
-      EncodeWith(*cache, Str(" ", text), ids);
-    } else {
-      EncodeWith(*cache, text, ids);
+    std::size_t begin = 0;
+    while (added_) {
+      const AddedTokens::Match match = added_->Next(text, begin);
+      if (match.begin == match.end) break;
+      EncodeBetween(*cache, text.substr(begin, match.begin - begin), ids);
+      ids.push_back(match.id);
+      begin = match.end;
     }
+    EncodeBetween(*cache, text.substr(begin), ids);
     GiveBack(std::move(cache));
   }
 
  private:
+  // The text between two added tokens is like a text of its own.
+  void EncodeBetween(PieceCache& cache, std::string_view text,
+                     std::vector<std::int32_t>& ids) const {
+    if (text.empty()) return;
+    if (vocabulary().add_prefix_space && !text.starts_with(' ')) {
+      EncodeWith(cache, Str(" ", text), ids);
+    } else {
+      EncodeWith(cache, text, ids);
+    }
+  }
+
   // The cache's ids go through a small buffer, into which a whole slot is always copied: this needs
   // no test of their number.
   void EncodeWith(PieceCache& cache, std::string_view text, std::vector<std::int32_t>& ids) const {
@@ -450,6 +471,7 @@ class BpeTokenizer final : public Tokenizer {
   }
 
   BpeMerger merger_;
+  std::optional<AddedTokens> added_;  // absent if there are none
   mutable std::mutex mutex_;
   mutable std::vector<std::unique_ptr<PieceCache>> caches_;  // the idle ones; guarded by mutex_
 };
@@ -464,6 +486,16 @@ Result<std::unique_ptr<Tokenizer>> MakeBpeTokenizer(Vocabulary vocabulary) {
   ASSIGN_OR_RETURN(BpeMerger merger, BpeMerger::Make(vocabulary.tokens));
   return std::unique_ptr<Tokenizer>(
       std::make_unique<BpeTokenizer>(std::move(vocabulary), std::move(merger)));
+}
+
+std::size_t LastGpt2Cut(std::string_view text) {
+  const auto is_of_word = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+  };
+  for (std::size_t i = text.size(); i-- > 1;) {
+    if (text[i] == ' ' && is_of_word(text[i - 1])) return i;
+  }
+  return 0;
 }
 
 std::int64_t EmbeddingRows(std::size_t n_tokens) {

@@ -15,6 +15,7 @@
 // The pieces, one after the other, are the text.
 #pragma once
 
+#include <cstddef>
 #include <string_view>
 
 #include "model/data/tokenizer/character_class.h"
@@ -23,6 +24,11 @@ namespace longrun {
 
 // The name of this rule with these tables of Unicode: part of a tokenizer's identity.
 inline constexpr std::string_view kGpt2Rule = "gpt2-unicode16";
+
+// The last position where a text can be cut so that the parts have the pieces of the whole; 0 if
+// none was found. A blank after a letter or digit always begins a new piece, whatever comes before:
+// so in front of such a blank.
+std::size_t LastGpt2Cut(std::string_view text);
 
 class Gpt2Scanner {
  public:

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -128,6 +129,15 @@ Result<const Json*> Member(const Json& object, std::string_view path, std::strin
   return &*at;
 }
 
+Result<bool> Flag(const Json& object, std::string_view path, std::string_view key, bool otherwise) {
+  const auto at = object.find(key);
+  if (at == object.end()) return otherwise;
+  if (!at->is_boolean()) {
+    return Invalid(Str(Named(path, key), " is ", Shown(*at), ": expected true or false"));
+  }
+  return at->get<bool>();
+}
+
 Result<std::uint32_t> Id(const Json& json, const std::string& path) {
   if (!json.is_number_unsigned() || json.get<std::uint64_t>() >= kVocabularyMax) {
     return Invalid(Str(path, " is ", Shown(json), ": expected an id of 0 to ", kVocabularyMax - 1));
@@ -156,8 +166,11 @@ class Builder {
       ASSIGN_OR_RETURN(const Json* number,
                        Member(added[i], path, "id", Json::value_t::number_unsigned, "an id"));
       ASSIGN_OR_RETURN(const std::uint32_t id, Id(*number, Named(path, "id")));
-      RETURN_IF_ERROR(
-          Put(id, path, {.bytes = content->get<std::string>(), .kind = Token::Kind::kControl}));
+      ASSIGN_OR_RETURN(const bool is_special, Flag(added[i], path, "special", true));
+      if (!is_special) RETURN_IF_ERROR(CheckAdded(added[i], path));
+      RETURN_IF_ERROR(Put(id, path,
+                          {.bytes = content->get<std::string>(),
+                           .kind = is_special ? Token::Kind::kControl : Token::Kind::kAdded}));
     }
     return {};
   }
@@ -188,6 +201,32 @@ class Builder {
   std::vector<Slot>& slots() { return slots_; }
 
  private:
+  // Of a token that is found in texts, in the way of AddedTokens.
+  Status CheckAdded(const Json& added, const std::string& path) {
+    for (const std::string_view key : {"single_word", "lstrip", "rstrip"}) {
+      ASSIGN_OR_RETURN(const bool is_set, Flag(added, path, key, false));
+      if (!is_set) continue;
+      return Invalid(Str(Named(path, key),
+                         " is true, but for a token that is not special only false is supported"));
+    }
+    // Theirs looks for these two kinds one after the other.
+    ASSIGN_OR_RETURN(const bool is_normalized, Flag(added, path, "normalized", false));
+    if (is_normalized_.value_or(is_normalized) != is_normalized) {
+      return Invalid(Str(Named(path, "normalized"), " is ", is_normalized ? "true" : "false",
+                         ", unlike that of an earlier token that is not special: this is not "
+                         "supported"));
+    }
+    is_normalized_ = is_normalized;
+    // A long text is tokenised in pieces that begin at such a place.
+    const std::string content = added.at("content");
+    if (content.empty() || LastGpt2Cut(content) != 0) {
+      return Invalid(Str(Named(path, "content"), " is ", Shown(added.at("content")),
+                         ": for a token that is not special, neither an empty text nor one with a "
+                         "blank after a letter or digit is supported"));
+    }
+    return {};
+  }
+
   Status Put(std::uint32_t id, const std::string& path, Token token) {
     if (id >= slots_.size()) slots_.resize(id + 1);
     if (slots_[id].is_there) return Invalid(Str(path, ": id ", id, " occurs twice"));
@@ -196,6 +235,7 @@ class Builder {
   }
 
   std::vector<Slot> slots_;
+  std::optional<bool> is_normalized_;  // of the tokens that are found in texts
 };
 
 struct Merge {
@@ -239,7 +279,7 @@ Result<std::vector<Merge>> ReadMerges(const Json& list, const Json& vocab,
       return Invalid(Str(path, ": ", Shown(slots[merge.left].is_made ? right : left),
                          " is neither a byte nor the result of an earlier merge"));
     }
-    if (slots[merge.whole].token.kind == Token::Kind::kControl) {
+    if (slots[merge.whole].token.kind != Token::Kind::kText) {
       return Invalid(Str(path, " makes ", Shown(left + right), ", which is an added token"));
     }
     if (slots[merge.whole].is_made || (!merges.empty() && merge.whole < merges.back().whole)) {
@@ -363,7 +403,9 @@ Result<Vocabulary> ParseHuggingFace(std::string_view text, std::string name) {
       .name = std::move(name), .pre_tokenizer = std::string(kGpt2Rule), .tokens = {}};
   vocabulary.tokens.reserve(builder.slots().size());
   for (Slot& slot : builder.slots()) {
-    if (!slot.is_made) slot.token.kind = Token::Kind::kControl;
+    if (!slot.is_made && slot.token.kind == Token::Kind::kText) {
+      slot.token.kind = Token::Kind::kControl;
+    }
     vocabulary.tokens.push_back(std::move(slot.token));
   }
   RETURN_IF_ERROR(CheckHalves(merges, vocabulary.tokens));
@@ -381,20 +423,20 @@ Result<std::string> HuggingFaceText(const Vocabulary& vocabulary) {
   std::vector<std::int32_t> ids;
   for (std::uint32_t id = 0; id < vocabulary.tokens.size(); ++id) {
     const Token& token = vocabulary.tokens[id];
-    const bool is_control = token.kind == Token::Kind::kControl;
-    const std::string text = is_control ? token.bytes : PrintableOfBytes(token.bytes);
+    const bool is_added = token.kind != Token::Kind::kText;
+    const std::string text = is_added ? token.bytes : PrintableOfBytes(token.bytes);
     if (!vocab.emplace(text, id).second) {
       return Invalid(Str("token ", id, " would be written as ", Shown(text), ", like token ",
                          Shown(vocab.at(text))));
     }
-    if (is_control) {
+    if (is_added) {
       added.push_back({{"id", id},
                        {"content", text},
                        {"single_word", false},
                        {"lstrip", false},
                        {"rstrip", false},
                        {"normalized", false},
-                       {"special", true}});
+                       {"special", token.kind == Token::Kind::kControl}});
       continue;
     }
     if (token.bytes.size() == 1) continue;

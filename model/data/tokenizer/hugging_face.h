@@ -4,7 +4,8 @@
 //   model          type "BPE", vocab, merges as "a b" or ["a", "b"]; no dropout, prefixes, fallback
 //   pre_tokenizer  type "ByteLevel", with its regular expression; add_prefix_space is kept
 //   normalizer     none
-//   added_tokens   each becomes a control token: it is never recognised inside a text
+//   added_tokens   special: a control token, never recognised inside a text; the others: found in a
+//                  text before it is cut (added_tokens.h), with no option that changes how
 //   post_processor, decoder, truncation, padding    ignored: they do not affect the ids of a text
 //
 // vocab and merges write bytes as printable characters (gpt-2, src/encoder.py, bytes_to_unicode):

@@ -68,6 +68,21 @@ TEST_F(TokenizerFileTest, AVocabularyComesBackWithAllThatItsIdsDependOn) {
   EXPECT_EQ(facts->mask_id, -1);
 }
 
+TEST_F(TokenizerFileTest, AddedTokensComeBack) {
+  Vocabulary saved = RanksWithEndOfText("small", BytesAnd({"ab"}));
+  saved.tokens.push_back({.bytes = "  ", .kind = Token::Kind::kAdded});
+  const std::string sha256 = SaveTokenizer(saved, folder_.path()).value();
+
+  const auto opened = OpenTokenizerOf(folder_.path());
+
+  ASSERT_TRUE(opened.ok()) << opened.status().message();
+  EXPECT_EQ((*opened)->vocabulary().Fingerprint(), saved.Fingerprint());
+  std::vector<std::int32_t> ids;
+  (*opened)->Encode("ab   x", ids);
+  EXPECT_EQ(ids, (std::vector<std::int32_t>{256, 258, ' ', 'x'}));
+  EXPECT_EQ(ReadTokenizerFacts(folder_.path(), sha256)->token_bytes[258], 2);
+}
+
 TEST_F(TokenizerFileTest, AControlTokenIsTheMaskByItsNameAndATextTokenIsNot) {
   Vocabulary vocabulary = RanksWithEndOfText("small", BytesAnd({"[MASK]"}));
   EXPECT_EQ(vocabulary.MaskId(), -1);

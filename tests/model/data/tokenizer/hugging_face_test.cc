@@ -138,6 +138,85 @@ TEST(HuggingFaceTest, AnEntryThatNoMergeMakesIsNeverGiven) {
   EXPECT_EQ(ids, (std::vector<std::int32_t>{256, 'c' - 33}));
 }
 
+// Added tokens that are not special, as GPT-NeoX's runs of blanks are.
+Json FileWithAdded(bool add_prefix_space) {
+  Json file = SmallFile();
+  file["pre_tokenizer"]["add_prefix_space"] = add_prefix_space;
+  std::uint32_t id = 259;
+  for (const char* const content : {"  ", "    ", "\n\n", "xy", "xyz", "yz!", "\u20ac"}) {
+    file["added_tokens"].push_back({{"id", id++},
+                                    {"content", content},
+                                    {"single_word", false},
+                                    {"lstrip", false},
+                                    {"rstrip", false},
+                                    {"normalized", true},
+                                    {"special", false}});
+  }
+  return file;
+}
+
+// The ids are those of the Python library tokenizers 0.23.3 for this file.
+TEST(HuggingFaceTest, AddedTokensAreFoundInATextUnlessTheyAreSpecial) {
+  struct Expected {
+    std::string text;
+    std::vector<std::int32_t> ids, with_prefix_space;
+  };
+  const std::vector<Expected> cases = {
+      {"abc  ab", {257, 259, 256}, {220, 257, 259, 220, 256}},
+      {"     a", {260, 220, 64}, {260, 220, 64}},
+      {" xyz!yz!xyxyz", {220, 263, 0, 264, 262, 263}, {220, 263, 220, 0, 264, 262, 263}},
+      {"a\n\n\n\n b  \n",
+       {64, 261, 261, 220, 65, 259, 198},
+       {220, 64, 261, 261, 220, 65, 259, 220, 198}},
+      {"caf\u00e9  \u20ac\u20ac abc",
+       {66, 64, 69, 127, 102, 259, 265, 265, 220, 257},
+       {220, 66, 64, 69, 127, 102, 259, 265, 265, 220, 257}},
+      {"   ", {259, 220}, {259, 220}},
+      {"no xy", {77, 78, 220, 262}, {220, 77, 78, 220, 262}},
+      {"  abc    ab xy", {259, 257, 260, 256, 220, 262}, {259, 220, 257, 260, 220, 256, 220, 262}}};
+  for (const bool add_prefix_space : {false, true}) {
+    const auto vocabulary = Parse(FileWithAdded(add_prefix_space));
+    ASSERT_TRUE(vocabulary.ok()) << vocabulary.status().message();
+    EXPECT_EQ(vocabulary->TokenBytes()[260], 4);
+    // Ours, written and read again, is the same tokenizer.
+    const Vocabulary again =
+        ParseHuggingFace(HuggingFaceText(*vocabulary).value(), "again").value();
+    EXPECT_EQ(again.Fingerprint(), vocabulary->Fingerprint());
+    const auto tokenizer = MakeBpeTokenizer(*vocabulary).value();
+    for (const Expected& one : cases) {
+      std::vector<std::int32_t> ids;
+      tokenizer->Encode(one.text, ids);
+      EXPECT_EQ(ids, add_prefix_space ? one.with_prefix_space : one.ids) << one.text;
+      if (!add_prefix_space) EXPECT_EQ(tokenizer->Decode(ids).value(), one.text);
+    }
+  }
+}
+
+TEST(HuggingFaceTest, AddedTokensAreTokensOfTheirOwn) {
+  Json special = FileWithAdded(false);
+  for (Json& token : special["added_tokens"]) token["special"] = true;
+  EXPECT_NE(Parse(special).value().Fingerprint(),
+            Parse(FileWithAdded(false)).value().Fingerprint());
+  const auto message = [](const char* key, const Json& value) {
+    Json file = FileWithAdded(false);
+    file["added_tokens"][2][key] = value;
+    return Parse(file).status().message();
+  };
+  EXPECT_EQ(message("lstrip", true),
+            "added_tokens[2].lstrip is true, but for a token that is not special only false is "
+            "supported");
+  EXPECT_EQ(message("special", 0), "added_tokens[2].special is 0: expected true or false");
+  EXPECT_EQ(message("normalized", false),
+            "added_tokens[2].normalized is false, unlike that of an earlier token that is not "
+            "special: this is not supported");
+  for (const char* const content : {"", "a b"}) {
+    EXPECT_EQ(message("content", content),
+              Str("added_tokens[2].content is \"", content,
+                  "\": for a token that is not special, neither an empty text nor one with a blank "
+                  "after a letter or digit is supported"));
+  }
+}
+
 using Change = void (*)(Json& file);
 struct Case {
   Change change;
