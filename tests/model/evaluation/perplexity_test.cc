@@ -579,6 +579,46 @@ TEST_F(PrefixCurveTest, ALengthThatNoDocumentHasIsRefusedAtSubmission) {
       "20: the longest has 19; lower context_lengths, or use a dataset with longer documents");
 }
 
+// How many tokens of a split are read to find a document of 20 targets, if it ends at `long_ends_at`
+// and every other document has 10 tokens; and whether the length is refused.
+struct Search {
+  std::vector<std::int64_t> reads = {};
+  bool is_refused = false;
+
+  bool operator==(const Search&) const = default;
+};
+
+Search SearchIn(std::int64_t n_tokens, std::int64_t long_ends_at) {
+  Search search;
+  const auto documents = [&](const std::string&, std::int64_t n) -> Result<std::vector<TextSpan>> {
+    search.reads.push_back(n);
+    std::vector<TextSpan> found = {{.begin = 0, .end = 10}};
+    if (n >= long_ends_at) found.push_back({.begin = long_ends_at - 21, .end = long_ends_at});
+    return found;
+  };
+  Json params =
+      ResolveParams(PerplexityEvaluation().params,
+                    {{"protocol", "prefix_curve"}, {"context_lengths", {20}}}, "perplexity")
+          .value();
+  search.is_refused =
+      PerplexityEvaluation()
+          .fit({.name = "toy", .split_tokens = {{"validation", n_tokens}}, .documents = documents},
+               params)
+          .has_value();
+  return search;
+}
+
+// At submission only as much of a split is read as it takes to find a document that is long enough.
+TEST(PrefixCurveFitTest, ReadsMoreOfALargeSplitOnlyWhileNoDocumentIsLongEnough) {
+  constexpr std::int64_t kMi = 1 << 20;
+  EXPECT_EQ(SearchIn(3 * kMi, kMi), (Search{.reads = {kMi}}));
+  EXPECT_EQ(SearchIn(3 * kMi, 2 * kMi), (Search{.reads = {kMi, 8 * kMi}}));
+  EXPECT_EQ(SearchIn(3 * kMi, 9 * kMi), (Search{.reads = {kMi, 8 * kMi}, .is_refused = true}));
+  EXPECT_EQ(SearchIn(kMi, 9 * kMi), (Search{.reads = {kMi}, .is_refused = true}));
+  // What is too large to read through is left to the evaluation.
+  EXPECT_EQ(SearchIn(65 * kMi, 66 * kMi), (Search{.reads = {kMi, 8 * kMi, 64 * kMi}}));
+}
+
 // A full window is not by itself: windows of one shape are one call.
 TEST_F(PerplexityTest, WindowsThatTheLengthCutsAreGivenTogether) {
   const Dataset dataset = Import(2);
