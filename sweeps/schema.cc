@@ -99,7 +99,8 @@ std::vector<KeyRow> FileKeys() {
        .required = true},
       {.path = "metadata.labels",
        .kind = Kind::kLabels,
-       .spec = {.meaning = "named texts by which the sweep can be found"}},
+       .spec = {.meaning =
+                    "labels such as `suite: long`, by which `longrun ls -l` finds the sweep"}},
       {.path = "metadata.export",
        .spec = {.type = Type::kChoice,
                 .default_value = sweep.export_to,
@@ -126,8 +127,8 @@ std::vector<KeyRow> ModelKeys() {
   std::vector<KeyRow> rows = RowsOf<ModelConfig>("spec.model.");
   rows.insert(rows.begin(), {.path = "spec.model",
                              .kind = Kind::kMap,
-                             .spec = {.meaning = "size of the model, and the keys that differ from "
-                                                 "it (optional with the axis model.init_from)"},
+                             .spec = {.meaning = "size of the model, and its other settings "
+                                                 "(optional with the axis model.init_from)"},
                              .required = true,
                              .left_out = KeyRow::LeftOut::kWithInit});
   InsertAfter("spec.model.architecture",
@@ -138,17 +139,15 @@ std::vector<KeyRow> ModelKeys() {
                 .axis = true,
                 .others_rest_on = true}},
               rows);
-  rows.push_back(
-      {.path = "spec.model.init_from",
-       .kind = Kind::kInit,
-       .spec = {.type = Type::kName,
-                .meaning =
-                    "start from the weights of an imported model (longrun import) or of a finished "
-                    "run; it gives the other keys of model, which are then optional and must agree "
-                    "with it"},
-       .axis = true,
-       .refers = KeyRow::Refers::kModel,
-       .others_rest_on = true});
+  rows.push_back({.path = "spec.model.init_from",
+                  .kind = Kind::kInit,
+                  .spec = {.type = Type::kName,
+                           .meaning = "start from the weights of an imported model (longrun "
+                                      "import) or of a finished run; the other keys of `model` are "
+                                      "then optional, and must agree with that model or run"},
+                  .axis = true,
+                  .refers = KeyRow::Refers::kModel,
+                  .others_rest_on = true});
   return rows;
 }
 
@@ -180,7 +179,8 @@ std::vector<KeyRow> MatrixKeys() {
       {.path = "spec.exclude",
        .kind = Kind::kPoints,
        .spec = {.default_value = Json::array(),
-                .meaning = "points to leave out: each point that has all the values of an entry"}},
+                .meaning = "points to leave out: an entry leaves out each point that has all of "
+                           "the entry's values"}},
       {.path = "spec.include",
        .kind = Kind::kPoints,
        .spec = {.default_value = Json::array(),
@@ -207,10 +207,10 @@ std::vector<KeyRow> TrainKeys() {
       "spec.train.mask.token",
       {{.path = "spec.train.continue_from",
         .spec = {.type = Type::kName,
-                 .meaning = "the finished run to continue to more tokens (8 or more digits of "
-                            "its id). With the schedule `constant` and all else unchanged, the "
-                            "weights are those of one long run. With `cosine` and `linear` they "
-                            "are not, since the learning rate depends on `train.tokens`"},
+                 .meaning = "the finished run to continue to more tokens (8 digits or more of its "
+                            "id). With the schedule `constant` and all else unchanged, the weights "
+                            "are those of one long run. With `cosine` and `linear` they are not, "
+                            "since the learning rate depends on `train.tokens`"},
         .axis = true},
        {.path = "spec.train.positions",
         .kind = Kind::kSchedule,
@@ -221,10 +221,11 @@ std::vector<KeyRow> TrainKeys() {
         .axis = true},
        {.path = "spec.train.extend",
         .kind = Kind::kExtension,
-        .spec = {.default_value = kNoExtension,
-                 .meaning = "the extension under which a rotary model is trained (one that "
-                            "changes only frequencies), and evaluated unless spec.extend says "
-                            "otherwise"},
+        .spec =
+            {.default_value = kNoExtension,
+             .meaning =
+                 "the extension under which a rotary model is trained (one that changes only the "
+                 "rotation, such as pi or yarn), and evaluated unless spec.extend says otherwise"},
         .axis = true}},
       rows);
   const std::vector<KeyRow> of_the_sweep = {
@@ -269,12 +270,11 @@ std::vector<KeyRow> OtherKeys() {
                 .meaning = "what to measure on each trained model"}},
       {.path = "spec.stages",
        .kind = Kind::kStages,
-       .spec =
-           {.default_value = Json::array(),
-            .meaning =
-                "further trainings that start from the final weights of each run of the matrix, "
-                "each with its own train_length, dataset, keys of train and, for its evaluations, "
-                "extend; `stage` (base, and their names) is then an axis"}},
+       .spec = {.default_value = Json::array(),
+                .meaning = "further training of each run of the matrix: a stage starts from the "
+                           "run's final weights, and can have its own train_length, dataset, keys "
+                           "of train and, for its evaluations, extend. Tables then have the axis "
+                           "`stage`, with the values base and the names of the stages"}},
       {.path = "spec.extend",
        .kind = Kind::kExtensions,
        .spec = {.default_value = Json::array({kNoExtension}),
@@ -284,8 +284,7 @@ std::vector<KeyRow> OtherKeys() {
       {.path = "spec.claims",
        .kind = Kind::kClaims,
        .spec = {.default_value = Json::array(),
-                .meaning =
-                    "statements that the sweep should show: `longrun claims` judges each of them"}},
+                .meaning = "statements about the results; `longrun claims` judges each of them"}},
       {.path = "spec.resources",
        .kind = Kind::kMap,
        .spec = {.meaning = "resources that a run needs"}},
@@ -360,7 +359,7 @@ const KeyRow& EvaluatedDatasetKey() {
       .path = "dataset",
       .spec = {.type = Type::kName,
                .meaning = "a registered dataset to read instead of the run's own, made with the "
-                          "same tokenizer; its digest is part of the cell"},
+                          "same tokenizer; if its content changes, it is measured again"},
       .refers = KeyRow::Refers::kDataset};
   return row;
 }

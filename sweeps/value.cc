@@ -151,7 +151,8 @@ std::string ExpectedValue(const KeyRow& row) {
     case KeyRow::Kind::kValue:
       return ExpectedInFile(row.spec);
     case KeyRow::Kind::kInit:
-      return "the name of an imported model, or {run: RUN}, a finished run (8 digits or more)";
+      return "the name of an imported model, or {run: RUN}, where RUN is a finished run (8 digits "
+             "or more of its id)";
     case KeyRow::Kind::kMap:
       return "a map";
     case KeyRow::Kind::kLabels:

@@ -154,7 +154,8 @@ TEST_F(StagesTest, WhatIsNoRunIsRefusedWithItsPlace) {
             "a.yaml:5:23: spec.model.init_from.runn: unknown key; did you mean \"run\"?");
   EXPECT_EQ(From("{init_from: {}}").status().message(),
             "a.yaml:5:22: spec.model.init_from: expected the name of an imported model, or "
-            "{run: RUN}, a finished run (8 digits or more), found an empty map");
+            "{run: RUN}, where RUN is a finished run (8 digits or more of its id), found an empty "
+            "map");
   EXPECT_EQ(From("{init_from: {run: 01234567}}", "{train_length: [64], dataset: [one]}", "none")
                 .status()
                 .message()
