@@ -20,8 +20,8 @@ void Fields(Of<ModelConfig> auto& model, auto& v) {
   v(model.architecture,
     {.name = "architecture",
      .choices = ArchitectureNames(),
-     .meaning =
-         "body of the decoder: norm, MLP, biases, tied head; names and layout of its weights"},
+     .meaning = "family of the model: it decides on norms, MLP, biases and tied embeddings, and on "
+                "the names and layout of the weights"},
     {.shape = true, .own_check = true});
   v(model.n_layer,
     {.name = "n_layer",
@@ -70,8 +70,8 @@ void Fields(Of<ModelConfig> auto& model, auto& v) {
      }});
   v(model.body.block,
     {.name = "block",
-     .meaning =
-         "attention and MLP one after the other or side by side (default: the architecture's)"},
+     .meaning = "whether attention and MLP come one after the other or side by side (default: the "
+                "architecture's)"},
     {.derived = true, .of_body = true, .own_check = true});
   v(model.body.qkv_bias,
     {.name = "qkv_bias",

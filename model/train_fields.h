@@ -14,7 +14,10 @@ void Fields(Of<OptimizerConfig> auto& optimizer, auto& v) {
   v(optimizer.name, {.name = "name", .meaning = "the optimiser"}, {.axis = false});
   v(optimizer.lr, {.name = "lr", .min = 1e-12, .max = 10, .meaning = "largest learning rate"});
   v(optimizer.min_lr,
-    {.name = "min_lr", .min = 0, .max = 10, .meaning = "last learning rate (default: lr / 10)"},
+    {.name = "min_lr",
+     .min = 0,
+     .max = 10,
+     .meaning = "learning rate at the end (default: lr / 10)"},
     {.derived = true});
   v(optimizer.beta1, optimizer.beta2,
     {.name = "betas", .min = 0, .max = 0.9999999, .meaning = "decay rates of the two moments"});
@@ -22,19 +25,23 @@ void Fields(Of<OptimizerConfig> auto& optimizer, auto& v) {
                     .min = 1e-30,
                     .max = 1,
                     .meaning = "added to the square root of the second moment"});
-  v(optimizer.weight_decay, {.name = "weight_decay",
-                             .min = 0,
-                             .max = 100,
-                             .meaning = "decay of tensors with two or more dimensions"});
-  v(optimizer.grad_clip, {.name = "grad_clip",
-                          .min = 0,
-                          .max = 1e9,
-                          .meaning = "largest gradient norm; 0: not clipped"});
+  v(optimizer.weight_decay,
+    {.name = "weight_decay",
+     .min = 0,
+     .max = 100,
+     .meaning = "weight decay, only of tensors with two or more dimensions"});
+  v(optimizer.grad_clip,
+    {.name = "grad_clip",
+     .min = 0,
+     .max = 1e9,
+     .meaning = "norm to which larger gradients are clipped; 0: none are clipped"});
 }
 
 void Fields(Of<ScheduleConfig> auto& schedule, auto& v) {
   v(schedule.name,
-    {.name = "name", .meaning = "cosine, linear: falls from lr to min_lr; constant: stays at lr"});
+    {.name = "name",
+     .meaning =
+         "cosine, linear: the learning rate falls from lr to min_lr; constant: it stays at lr"});
   v(schedule.warmup_tokens, {.name = "warmup_tokens",
                              .min = 0,
                              .max = kTokensMax,
@@ -45,9 +52,11 @@ void Fields(Of<ValidateConfig> auto& validate, auto& v) {
   v(validate.every, {.name = "every",
                      .min = 0,
                      .max = kTokensMax,
-                     .meaning = "tokens trained between two validations; 0: never"});
-  v(validate.tokens,
-    {.name = "tokens", .min = 0, .max = kTokensMax, .meaning = "tokens scored each time"});
+                     .meaning = "tokens to train on between two validations; 0: no validation"});
+  v(validate.tokens, {.name = "tokens",
+                      .min = 0,
+                      .max = kTokensMax,
+                      .meaning = "tokens to score in each validation"});
   v(validate.length,
     {.name = "length",
      .min = 0,
@@ -65,12 +74,12 @@ void Fields(Of<MaskConfig> auto& mask, auto& v) {
     {.name = "mask_replace_prob",
      .min = 0,
      .max = 1,
-     .meaning = "probability that such a token is replaced by the mask token"});
+     .meaning = "probability that a token to predict is replaced by the mask token"});
   v(mask.random_replace_prob, {.name = "random_replace_prob",
                                .min = 0,
                                .max = 1,
-                               .meaning = "probability that it is replaced by a random token "
-                                          "instead; otherwise it stays unchanged"});
+                               .meaning = "probability that a token to predict is replaced by a "
+                                          "random token; the others stay unchanged"});
   v(mask.token,
     {.name = "token",
      .min = 0,
@@ -104,8 +113,8 @@ void Fields(Of<TrainConfig> auto& train, auto& v) {
     {.kept = true});
   v(train.order,
     {.name = "order",
-     .meaning = "order of the data: sequences from random starts, or consecutive slices in "
-                "shuffled or in file order"},
+     .meaning = "order of the data; random: sequences that start anywhere; shuffled, stream: "
+                "consecutive slices, in shuffled order or in the order of the dataset"},
     {.kept = true});
   // If a run's JSON has the objective, it is masked_lm.
   std::vector<std::string> objectives;
@@ -113,8 +122,8 @@ void Fields(Of<TrainConfig> auto& train, auto& v) {
   v(train.objective,
     {.name = "objective",
      .choices = objectives,
-     .meaning = "what the model learns to predict: the next token, or masked tokens from both "
-                "sides (model.causal false)"},
+     .meaning = "what the model learns to predict; causal_lm: the next token; masked_lm: masked "
+                "tokens, from both sides (needs model.causal: false)"},
     {.kept = true, .in_json = is_masked});
   v.Group(train.mask,
           {.name = "mask",
