@@ -88,8 +88,8 @@ const PositionMethod& AlibiMethod() {
                   .type = PositionParam::Type::kChoice,
                   .default_value = "nearest_power",
                   .choices = {"nearest_power", "geometric"},
-                  .meaning =
-                      "rule if n_head is not a power of two (default for jaketae: geometric)"}},
+                  .meaning = "rule for the slopes if n_head is not a power of two (default for "
+                             "jaketae: geometric)"}},
       .refine_defaults = &AlibiRefineDefaults,
       .terms = &AlibiTerms,
   };

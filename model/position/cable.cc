@@ -64,7 +64,8 @@ const PositionMethod& CableMethod() {
                   .default_value = "official",
                   .choices = {"official", "scaled", "augmented", "bidirectional"},
                   .experimental = {"bidirectional"},
-                  .meaning = "the scale of <q, k>; bidirectional is for encoders"}},
+                  .meaning = "scale of <q, k>; official: 1; scaled: 1/sqrt(head_dim); augmented: "
+                             "1/sqrt(d_model); bidirectional: as scaled, for encoders"}},
       .terms = &CableTerms,
   };
   return method;

@@ -37,7 +37,7 @@ const PositionMethod& CopeMethod() {
                   .default_value = 64,
                   .min = 1,
                   .max = 1 << 20,
-                  .meaning = "P: rows of the table; larger counts are cut to P - 1"}},
+                  .meaning = "P: rows of the table; counts above P - 1 are cut to P - 1"}},
       .terms = &CopeTerms,
   };
   return method;

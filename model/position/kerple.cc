@@ -95,7 +95,7 @@ const PositionMethod& KerpleMethod() {
                   .type = PositionParam::Type::kChoice,
                   .default_value = "log",
                   .choices = {"log", "power"},
-                  .meaning = "-p ln(1 + a |i - j|), or -a |i - j|^p"},
+                  .meaning = "the bias; log: -p ln(1 + a |i - j|); power: -a |i - j|^p"},
                  {.name = "share_layers",
                   .type = PositionParam::Type::kBool,
                   .default_value = false,

@@ -103,8 +103,8 @@ const PositionMethod& T5Method() {
                   .default_value = 32,
                   .min = 2,
                   .max = 4096,
-                  .meaning = "rows of the table; half of the rows for each direction hold one "
-                             "distance each"},
+                  .meaning = "rows of the table; in each direction, half of the rows stand for a "
+                             "single distance each"},
                  {.name = "max_distance",
                   .type = PositionParam::Type::kCount,
                   .default_value = 128,

@@ -51,13 +51,14 @@ const PositionMethod& XposMethod() {
   static const PositionMethod method = {
       .name = "xpos",
       .source = "arXiv:2212.10554, section 3",
-      .beyond = "defined; perplexity rises, less so than with rope",
+      .beyond = "defined; perplexity rises, but less than with rope",
       .params = {{.name = "scale_base",
                   .type = PositionParam::Type::kNumber,
                   .default_value = 512.0,
                   .min = 1.0,
                   .max = 1e9,
-                  .meaning = "tokens over which the channels decay by zeta"}},
+                  .meaning = "distance, in tokens, over which each pair of channels decays by its "
+                             "factor zeta (section 3 of the paper)"}},
       .terms = &XposTerms,
   };
   return method;

@@ -122,22 +122,22 @@ const PositionSchedule& PoseSchedule() {
                   .default_value = 2,
                   .min = 2,
                   .max = static_cast<double>(kLengthMax),
-                  .meaning =
-                      "chunks of a sample; of two, the first has at most half of the tokens"},
+                  .meaning = "number of chunks in a sample; of two chunks, the first has at most "
+                             "half of the tokens"},
                  {.name = "content",
                   .type = ParamSpec::Type::kChoice,
                   .default_value = "random",
                   .choices = {"random", "contiguous", "aligned"},
-                  .meaning = "how much text is skipped between chunks; random: random numbers "
-                             "of tokens (v = U); contiguous: none (v = 0); aligned: as many "
-                             "tokens as positions (v = u)"},
+                  .meaning = "how much text is skipped between chunks; random: a random number of "
+                             "tokens (the paper's v = U); contiguous: none (v = 0); aligned: as "
+                             "many tokens as positions (v = u)"},
                  {.name = "text_length",
                   .type = ParamSpec::Type::kCount,
                   .default_value = 0,
                   .min = 0,
                   .max = static_cast<double>(kLengthMax),
-                  .meaning =
-                      "tokens of the text that a sample is taken from; 0: 5 times train_length",
+                  .meaning = "length of the text from which a sample is taken, in tokens; 0: 5 "
+                             "times train_length",
                   .only_with = ParamSpec::Condition{.name = "content", .values = {"random"}}}},
       .refine_defaults = &RefineDefaults,
       .check = &Check,

@@ -27,8 +27,7 @@ const PositionSchedule& RandposSchedule() {
   static const PositionSchedule schedule = {
       .name = "randpos",
       .source = "arXiv:2305.16843, section 3",
-      .meaning =
-          "random increasing positions below target_length, a set of its own for each sample",
+      .meaning = "random increasing positions below target_length, different for each sample",
       .params = {TargetLengthParam()},
       .number = &Number};
   return schedule;

@@ -42,7 +42,7 @@ std::optional<ParamError> CheckTarget(const Json& params, std::int64_t train_len
   return ParamError{
       .key = kTargetLength,
       .message = Str("expected more than train_length ", train_length, ", found ", target,
-                     ": it is the length of the texts that the model is to read afterwards")};
+                     ": it is the length of the texts that the model is to read after training")};
 }
 
 }  // namespace
@@ -150,8 +150,8 @@ ParamSpec TargetLengthParam() {
           .min = 2,
           .max = static_cast<double>(kLengthMax),
           .meaning =
-              "tokens of the texts that the model is to read afterwards, more than train_length: "
-              "positions up to target_length - 1 occur"};
+              "length of the texts that the model is to read after training, more than "
+              "train_length; positions up to target_length - 1 occur"};
 }
 
 std::vector<std::int64_t> DrawDistinct(std::int64_t n, std::int64_t low, std::int64_t high,

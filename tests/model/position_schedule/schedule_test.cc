@@ -389,11 +389,11 @@ TEST(PositionScheduleTest, ErrorsNameTheParameterAndWhatWouldDo) {
             "plain, pose, randpos");
   EXPECT_EQ(error({{"method", "randpos"}}, 8),
             "train.positions.target_length: must be given: an integer from 2 to 67108864, "
-            "tokens of the texts that the model is to read afterwards, more than train_length: "
+            "length of the texts that the model is to read after training, more than train_length; "
             "positions up to target_length - 1 occur");
   EXPECT_EQ(error(Pose(8, 2, "random"), 8),
             "train.positions.target_length: expected more than train_length 8, found 8: it is the "
-            "length of the texts that the model is to read afterwards");
+            "length of the texts that the model is to read after training");
   EXPECT_EQ(error(Pose(32, 9, "random"), 8),
             "train.positions.chunks: a sequence of train_length 8 has room for at most 8 chunks, "
             "found 9");
