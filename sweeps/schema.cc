@@ -359,7 +359,7 @@ const KeyRow& EvaluatedDatasetKey() {
       .path = "dataset",
       .spec = {.type = Type::kName,
                .meaning = "a registered dataset to read instead of the run's own, made with the "
-                          "same tokenizer; if its content changes, it is measured again"},
+                          "same tokenizer; if its content changes, the evaluation is repeated"},
       .refers = KeyRow::Refers::kDataset};
   return row;
 }

@@ -224,7 +224,7 @@ std::vector<ParamSpec> MultipleChoiceSpecs() {
        .default_value = nullptr,
        .max = kTextBytesMax,
        .meaning = "JSON lines file with the questions (docs/evaluation.md), relative to the sweep "
-                  "file; cells are identified by its content"},
+                  "file; if its content changes, the evaluation is repeated"},
       {.name = "name",
        .type = ParamSpec::Type::kText,
        .default_value = "",

@@ -188,7 +188,8 @@ std::vector<ParamSpec> NeedleSpecs() {
        .default_value = 16,
        .min = 1,
        .max = 100,
-       .meaning = "number of depths, at equal distances up to the end of the filler"},
+       .meaning = "number of depths at which the key is hidden, at equal distances up to the end "
+                  "of the filler"},
       {.name = "trials",
        .type = ParamSpec::Type::kCount,
        .default_value = 20,
@@ -217,8 +218,8 @@ std::vector<ParamSpec> NeedleSpecs() {
       {.name = "bos",
        .type = ParamSpec::Type::kBool,
        .default_value = true,
-       .meaning = "begin each prompt with the begin-of-text token, or with the end of text if the "
-                  "tokenizer has only that"},
+       .meaning = "begin each prompt with the begin-of-text token, or with the end-of-text token "
+                  "if the tokenizer has only that"},
       WindowBaselineParam(),
   };
 }

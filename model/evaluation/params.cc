@@ -25,8 +25,8 @@ ParamSpec WindowBaselineParam() {
           .default_value = kWindowBaseline,
           .choices = {kNoBaseline, kWindowBaseline},
           .meaning =
-              "also measure the model with a plain window as long as its train length, at "
-              "longer context lengths"};
+              "window: at context lengths above the train length, also measure the model with a "
+              "plain window of that length"};
 }
 
 }  // namespace longrun

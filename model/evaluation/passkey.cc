@@ -320,8 +320,8 @@ std::vector<ParamSpec> PasskeySpecs() {
        .default_value = "pose",
        .choices = {"pose", "fitted", "landmark", "gali", "drt"},
        .meaning =
-           "which paper's prompts, and its rule for a right answer; fitted: PoSE's prompts, as "
-           "long as the context length allows with any tokenizer"},
+           "the paper whose prompts are used, and whose rule decides if an answer is right; "
+           "fitted: PoSE's prompts, as long as the context length allows with any tokenizer"},
       {.name = "trials",
        .type = ParamSpec::Type::kCount,
        .default_value = 50,
@@ -338,17 +338,16 @@ std::vector<ParamSpec> PasskeySpecs() {
       {.name = "bos",
        .type = ParamSpec::Type::kBool,
        .default_value = true,
-       .meaning = "begin each prompt with the begin-of-text token, or with the end of text if the "
-                  "tokenizer has only that",
+       .meaning = "begin each prompt with the begin-of-text token, or with the end-of-text token "
+                  "if the tokenizer has only that",
        .only_with = ParamSpec::Condition{.name = "protocol",
                                          .values = {"pose", "fitted", "landmark", "gali"}}},
       OfDrt({.name = "kind",
              .type = ParamSpec::Type::kChoice,
              .default_value = "single",
              .choices = {"single", "multihop", "multi"},
-             .meaning =
-                 "single: one key; multihop: a path of two steps, among another path; multi: "
-                 "one of six values"}),
+             .meaning = "single: one key; multihop: a path of two steps, beside another such path; "
+                        "multi: one of six values"}),
       OfDrt({.name = "key_tokens",
              .type = ParamSpec::Type::kCount,
              .default_value = 5,

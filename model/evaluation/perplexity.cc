@@ -418,7 +418,7 @@ std::vector<ParamSpec> PerplexitySpecs() {
     if (protocol->fit_score_tokens != nullptr) with_text_tokens.emplace_back(protocol->name);
   }
   std::vector<ParamSpec> specs = {
-      ContextLengthsParam("tokens that a window feeds to the model"),
+      ContextLengthsParam("L: how many tokens a window feeds to the model"),
       SplitParam("the part of the dataset that is scored"),
       {.name = "protocol",
        .type = ParamSpec::Type::kChoice,
@@ -439,7 +439,8 @@ std::vector<ParamSpec> PerplexitySpecs() {
        .type = ParamSpec::Type::kChoice,
        .default_value = "none",
        .choices = {"none", "unigram"},
-       .meaning = "also score a model without context, fitted on the train split's token counts"},
+       .meaning =
+           "unigram: also score a model without context, fitted on the train split's token counts"},
       {.name = kTextTokens,
        .type = ParamSpec::Type::kCount,
        .default_value = 0,

@@ -144,16 +144,15 @@ const Protocol& PrefixCurveProtocol() {
                   .type = ParamSpec::Type::kBool,
                   .default_value = true,
                   .meaning =
-                      "a begin-of-text token before each document, or the end of text if the "
-                      "tokenizer has only that; false: the first token is not scored"},
+                      "true: put the begin-of-text token before each document, or the end-of-text "
+                      "token if the tokenizer has only that; false: do not score the first token"},
                  {.name = "document_tokens",
                   .type = ParamSpec::Type::kCount,
                   .default_value = 0,
                   .min = 0,
                   .max = 1e15,
-                  .meaning =
-                      "leave out documents of fewer tokens; with the longest length or more, "
-                      "all lengths score the same documents"},
+                  .meaning = "leave out documents with fewer tokens than this; if this is at least "
+                             "the longest context length, all lengths score the same documents"},
                  {.name = "compat",
                   .type = ParamSpec::Type::kChoice,
                   .default_value = "none",
@@ -165,8 +164,9 @@ const Protocol& PrefixCurveProtocol() {
                   .default_value = 0,
                   .min = 0,
                   .max = 1 << 30,
-                  .meaning = "with compat gali: do not score the first token of each chunk of so "
-                             "many tokens, as GALI's code for other methods (2000); 0: score all"}},
+                  .meaning = "with compat gali: do not score the first token of each chunk of this "
+                             "many tokens, as GALI's code does (2000) for all methods but GALI and "
+                             "ChunkLlama; 0: score all tokens"}},
       .uses_bos = true,
       .needs_documents = &NeedsDocuments,
       .check = &Check,

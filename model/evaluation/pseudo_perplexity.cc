@@ -248,7 +248,8 @@ std::vector<ParamSpec> PseudoPerplexitySpecs() {
        .type = ParamSpec::Type::kChoice,
        .default_value = "none",
        .choices = {"none", "unigram"},
-       .meaning = "also score a model without context, fitted on the train split's token counts"},
+       .meaning =
+           "unigram: also score a model without context, fitted on the train split's token counts"},
   };
 }
 

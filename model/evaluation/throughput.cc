@@ -203,7 +203,7 @@ std::vector<ParamSpec> ThroughputSpecs() {
        .default_value = {"train_step", "forward", "generate"},
        .choices = {"train_step", "forward", "generate"},
        .meaning = "what is timed: a training step, reading a prompt, generating with a cache"},
-      Count("batch", 1, 1, 1 << 20, "sequences at once"),
+      Count("batch", 1, 1, 1 << 20, "sequences that are processed together"),
       {.name = "precision",
        .type = ParamSpec::Type::kChoice,
        .default_value = Precision::kFp32,
