@@ -71,7 +71,7 @@ const Extension& DcaExtension() {
           "positions start again in each chunk; a query has different ones for its own chunk, "
           "the chunk before and all older chunks",
       .params = {LengthParam("local_window", 0,
-                             "tokens by which a chunk is shorter than three quarters of "
+                             "how many tokens shorter a chunk is than three quarters of "
                              "original_length (default: original_length / 8)"),
                  {.name = "temperature",
                   .type = ParamSpec::Type::kNumber,

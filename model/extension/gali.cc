@@ -218,40 +218,42 @@ const Extension& GaliExtension() {
       .meaning =
           "old keys are squeezed into positions below original_length, and scores are "
           "interpolated between whole distances",
-      .params = {LengthParam("local_window", 0,
-                             "smallest number of tokens at the end that keep whole positions "
-                             "(default: 128, or half of original_length if that is less)"),
-                 LengthParam("chunk", 0,
-                             "tokens beyond original_length that are read at once; the result "
-                             "depends on it (default: local_window)"),
-                 {.name = "noise",
-                  .type = ParamSpec::Type::kChoice,
-                  .default_value = "none",
-                  .choices = {"none", "gaussian", "uniform"},
-                  .meaning = "random numbers that are added to interpolated scores"},
-                 {.name = "noise_std",
-                  .type = ParamSpec::Type::kNumber,
-                  .default_value = 1.0,
-                  .min = 0.0,
-                  .max = 1000.0,
-                  .meaning = "the noise's standard deviation (gaussian), or its largest share of "
-                             "the query's largest score (uniform), for a key as far back as the "
-                             "text is long; in proportion for nearer keys",
-                  .only_with = kWithNoise},
-                 {.name = "noise_seed",
-                  .type = ParamSpec::Type::kInt,
-                  .default_value = 1,
-                  .min = 0,
-                  .max = 1LL << 53,
-                  .meaning = "seed of the noise",
-                  .only_with = kWithNoise},
-                 {.name = "rel_precision",
-                  .type = ParamSpec::Type::kChoice,
-                  .default_value = "fp32",
-                  .choices = {"fp32", "bf16_compat"},
-                  .meaning = "how positions are subtracted: exactly, or in bf16 as the authors' "
-                             "code does, which leaves no fractions beyond position 128"},
-                 OriginalLengthParam(true)},
+      .params =
+          {LengthParam("local_window", 0,
+                       "smallest number of tokens at the end that keep whole positions "
+                       "(default: 128, or half of original_length if that is less)"),
+           LengthParam("chunk", 0,
+                       "tokens beyond original_length that are read at once; the result "
+                       "depends on it (default: local_window)"),
+           {.name = "noise",
+            .type = ParamSpec::Type::kChoice,
+            .default_value = "none",
+            .choices = {"none", "gaussian", "uniform"},
+            .meaning = "random numbers that are added to interpolated scores"},
+           {.name = "noise_std",
+            .type = ParamSpec::Type::kNumber,
+            .default_value = 1.0,
+            .min = 0.0,
+            .max = 1000.0,
+            .meaning =
+                "size of the noise for a key as far back as the text is long, and in proportion to "
+                "the distance for nearer keys; gaussian: its standard deviation; uniform: its "
+                "largest value, as a share of the query's largest score",
+            .only_with = kWithNoise},
+           {.name = "noise_seed",
+            .type = ParamSpec::Type::kInt,
+            .default_value = 1,
+            .min = 0,
+            .max = 1LL << 53,
+            .meaning = "seed of the noise",
+            .only_with = kWithNoise},
+           {.name = "rel_precision",
+            .type = ParamSpec::Type::kChoice,
+            .default_value = "fp32",
+            .choices = {"fp32", "bf16_compat"},
+            .meaning = "how positions are subtracted; fp32: exactly; bf16_compat: in bf16, as the "
+                       "authors' code does, which leaves no fractions beyond position 128"},
+           OriginalLengthParam(true)},
       .refine_defaults = &RefineDefaults,
       .needs_original_length = true,
       .read = &Read,

@@ -20,14 +20,15 @@ ParamResult<ExtendedRotation> Rotation(const Json& params, const RopeShape& shap
 }  // namespace
 
 const Extension& NtkExtension() {
-  static const Extension extension = {.name = "ntk",
-                                      .source = "bloc97 2023; arXiv:2309.10400, section 2.2",
-                                      .meaning =
-                                          "a larger base: the fastest pair keeps its frequency, "
-                                          "the frequency of the slowest is divided by the factor",
-                                      .params = {FactorParam(), OriginalLengthParam(false)},
-                                      .rotation = &Rotation,
-                                      .trains = true};
+  static const Extension extension = {
+      .name = "ntk",
+      .source = "bloc97 2023; arXiv:2309.10400, section 2.2",
+      .meaning =
+          "a larger base: the fastest pair keeps its frequency, and the slowest pair's frequency "
+          "is divided by the factor",
+      .params = {FactorParam(), OriginalLengthParam(false)},
+      .rotation = &Rotation,
+      .trains = true};
   return extension;
 }
 

@@ -16,8 +16,7 @@ const Extension& NtkByPartsExtension() {
       .name = "ntk_by_parts",
       .source = "arXiv:2309.00071, section 3.2",
       .meaning =
-          "fast pairs keep their frequencies, the frequencies of slow pairs are divided by the "
-          "factor",
+          "fast pairs keep their frequencies, slow pairs' frequencies are divided by the factor",
       .params = PartsParams(),
       .rotation = &Rotation,
       .trains = true,

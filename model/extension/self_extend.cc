@@ -72,7 +72,7 @@ const Extension& SelfExtendExtension() {
                  {.name = "float_offset",
                   .type = ParamSpec::Type::kBool,
                   .default_value = false,
-                  .meaning = "window / group is not rounded down, as in the authors' prefill"},
+                  .meaning = "do not round window / group down, as in the authors' prefill"},
                  OriginalLengthParam(true)},
       .needs_original_length = true,
       .read = &Read,

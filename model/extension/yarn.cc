@@ -93,12 +93,13 @@ std::vector<ParamSpec> PartsParams() {
           {.name = "truncate",
            .type = ParamSpec::Type::kBool,
            .default_value = true,
-           .meaning = "the range of mixed pairs is widened to whole channels"},
+           .meaning = "widen the range of pairs between fast and slow to whole channels"},
           {.name = "variant",
            .type = ParamSpec::Type::kChoice,
            .default_value = "paper",
            .choices = {"paper", "revised"},
-           .meaning = "paper: mixes frequencies; revised: mixes wavelengths, as PoSE does"}};
+           .meaning = "what is mixed for pairs between fast and slow; paper: frequencies; revised: "
+                      "wavelengths, as PoSE does"}};
 }
 
 const Extension& YarnExtension() {
