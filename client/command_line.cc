@@ -76,7 +76,8 @@ std::unique_ptr<CLI::App> MakeCommandLine(Verbs& verbs, std::string& state) {
   app->footer(kFooter);
   app->require_subcommand(1);
   app->fallthrough();  // set before the verbs inherit it: --state may be anywhere
-  app->add_option("--state", state, "state folder");
+  app->add_option("--state", state,
+                  "the state folder, which has the database, results and checkpoints");
   app->set_version_flag("--version", VersionText(), "print the same as `longrun version`");
   verbs.app = app.get();
   for (const VerbGroup& group : kGroups) {

@@ -333,7 +333,8 @@ void AddCompletion(Verbs& verbs) {
   Verb verb = verbs.AddVerb("completion", "print a shell script that completes names with Tab");
   verb.AddExamples({"longrun completion bash", "longrun completion fish"});
   const auto shell = std::make_shared<std::string>();
-  verb.AddArgument("SHELL", *shell, "source <(longrun completion bash) in ~/.bashrc")
+  verb.AddArgument("SHELL", *shell,
+                   "your shell; for bash, write `source <(longrun completion bash)` into ~/.bashrc")
       .Required()
       .OneOf({"bash", "zsh", "fish"});
   verb.SetRun([shell] {

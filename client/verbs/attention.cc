@@ -411,28 +411,32 @@ void AddAttention(Verbs& verbs) {
                     "longrun attention 1f2e3d4c --context-length 64 --document 0 -o map.svg",
                     "longrun attention 1f2e3d4c --extension gali --minus none -o difference.svg"});
   const auto arguments = std::make_shared<AttentionArguments>();
-  verb.AddArgument(
-          "THING", arguments->thing,
-          "a run's id (8 digits or more), a sweep of one run, or a file FILE.safetensors of "
-          "`longrun-trainer attention`")
+  verb.AddArgument("THING", arguments->thing,
+                   "a run's id (8 digits or more), a sweep that has only one run, or a "
+                   "FILE.safetensors that `longrun-trainer attention` wrote")
       .Required();
   verb.AddArgument("--context-length", arguments->context_length,
                    "context length of the map (default: the longest)")
       .AtLeast(1);
-  verb.AddArgument("--document", arguments->document, "number of the document in its split")
+  verb.AddArgument(
+          "--document", arguments->document,
+          "number of the document in its split, counted from 0 (default: the first with a map)")
       .AtLeast(0);
   verb.AddArgument("--split", arguments->split, "split of the document")
       .OneOf({"train", "validation", "test"});
-  verb.AddArgument("--values", arguments->values, "probabilities if there are any, else logits")
+  verb.AddArgument(
+          "--values", arguments->values,
+          "what the map shows (default: probabilities if the run has such a map, else logits)")
       .OneOf({"probabilities", "logits"});
-  verb.AddArgument("--extension", arguments->extension,
-                   "extension with which the model read the text: none, yarn, \"yarn(factor=4)\"");
+  verb.AddArgument(
+      "--extension", arguments->extension,
+      "extension with which the model read the text, such as none, yarn or \"yarn(factor=4)\"");
   verb.AddArgument(
       "--minus", arguments->minus,
-      "draw the difference to the map of the same text under this extension (none: the "
-      "plain model); for a file, to another file");
+      "subtract the map of the same text under this extension (none: without an extension), and "
+      "draw the difference; if THING is a file, give another file to subtract");
   verb.AddArgument("--name", arguments->name,
-                   "name of the artifact, if the other options do not identify it");
+                   "file name of the map, if the other options do not identify it");
   verb.AddArgument("--train-length", arguments->train_length,
                    "train length to mark with a line (default: the run's)")
       .AtLeast(1);
@@ -448,8 +452,8 @@ void AddAttention(Verbs& verbs) {
           "measured)")
       .ShowDefault();
   verb.AddArgument("--size", arguments->size,
-                   Str("WIDTHxHEIGHT: pixels of a picture (", kPictureWidth, "x", kPictureHeight,
-                       "); for a text only the width counts, in characters"));
+                   Str("size of a picture in pixels (default: ", kPictureWidth, "x", kPictureHeight,
+                       "); of a text, only the width is used, in characters"));
   verb.AddFlag("--ascii", arguments->ascii, "plain ASCII text without colours");
   verb.SetRun([&verbs, arguments] {
     const Status status = Draw(*arguments, verbs.state);

@@ -451,9 +451,11 @@ void AddDiff(Verbs& verbs) {
   auto arguments = std::make_shared<DiffArguments>();
   verb.AddArgument("A", arguments->a, "a run's id (8 digits or more), or a sweep's name or id")
       .Required();
-  verb.AddArgument("B", arguments->b, "one of the same kind").Required();
+  verb.AddArgument("B", arguments->b,
+                   "what to compare A with: a run if A is a run, otherwise a sweep")
+      .Required();
   verb.AddArgument("--curve", arguments->curve, "the training curve to compare").ShowDefault();
-  verb.AddFlag("--exit-code", arguments->exit_code, "1 if they differ");
+  verb.AddFlag("--exit-code", arguments->exit_code, "end with exit code 1 if A and B differ");
   const auto output = AddOutput(verb, {"table", "json"});
   verb.SetRun([&verbs, arguments, output] { return Diff(*arguments, *output, verbs.state); });
 }

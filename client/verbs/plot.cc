@@ -345,8 +345,8 @@ void AddPlot(Verbs& verbs) {
   auto arguments = std::make_shared<PlotArguments>();
   arguments->pivot = AddPivot(verb);
   verb.AddArgument("--what", arguments->what,
-                   "results; loss: training curves (--metric val_loss, lr, ... names another);\n"
-                   "depth: recall by depth and context length")
+                   "results: numbers by context length; loss: training curves (--metric val_loss, "
+                   "lr, ... names\nanother); depth: recall by depth and context length")
       .OneOf({"results", "loss", "depth"})
       .ShowDefault();
   verb.AddArgument("--x", arguments->x, "x axis of training curves: tokens | step")
@@ -356,7 +356,8 @@ void AddPlot(Verbs& verbs) {
                    "text | json | FILE.svg | FILE.png | FILE.pdf | FILE.txt")
       .ShowDefault();
   verb.AddArgument("--size", arguments->size,
-                   "WIDTHxHEIGHT: pixels of a picture (800x480), characters of a text (80x20)");
+                   "size of a picture in pixels (default: 800x480), or of a text in characters "
+                   "(default: 80x20)");
   verb.AddFlag("--ascii", arguments->ascii, "plain ASCII text without Braille");
   verb.SetRun([&verbs, arguments] { return DrawPlots(*arguments, verbs.state); });
 }

@@ -184,7 +184,7 @@ int Query(const QueryArguments& arguments, const std::string& format, const std:
 }  // namespace
 
 void AddQuery(Verbs& verbs) {
-  Verb verb = verbs.AddVerb("query", "answer read-only SQL over documented views");
+  Verb verb = verbs.AddVerb("query", "run a read-only SQL query over documented views");
   const auto arguments = std::make_shared<QueryArguments>();
   verb.AddArgument("SQL", arguments->sql, "one SELECT; - reads it from standard input");
   verb.AddFlag("--views", arguments->views, "list the views and their columns");

@@ -54,7 +54,7 @@ void WarnOfDiverged(const std::vector<std::string>& names) {
 }  // namespace
 
 void AddRetry(Verbs& verbs) {
-  Verb verb = verbs.AddVerb("retry", "try failed and cancelled tasks of a sweep or run again");
+  Verb verb = verbs.AddVerb("retry", "retry the failed and cancelled tasks of a sweep or a run");
   verb.AddExamples({"longrun retry my-sweep", "longrun retry 1f2e3d4c"});
   const auto thing = std::make_shared<std::string>();
   verb.AddArgument("THING", *thing, "a sweep's name or id, or a run's id (8 digits or more)")
