@@ -23,7 +23,8 @@ bool IsCondition(const std::string& part) {
 
 std::shared_ptr<PivotArguments> AddPivot(Verb& verb) {
   auto arguments = std::make_shared<PivotArguments>();
-  verb.AddArgument("SWEEP", arguments->sweeps, "names or ids: several go into one table")
+  verb.AddArgument("SWEEP", arguments->sweeps,
+                   "names or ids of sweeps; several sweeps share one table")
       .Required();
   const auto list = [&verb](const std::string& name, std::vector<std::string>& values,
                             const std::string& meaning) {
@@ -45,7 +46,8 @@ std::shared_ptr<PivotArguments> AddPivot(Verb& verb) {
                    "axis=value, axis=value,value or axis=value,other_axis=value; can be repeated; "
                    "a result is shown only if it fulfils all conditions")
       .OneEach();
-  verb.AddFlag("--relative", arguments->relative, "divide by the value at the train length");
+  verb.AddFlag("--relative", arguments->relative,
+               "divide each number by the number at the train length");
   verb.AddArgument(
       "--against", arguments->against,
       "axis=value, such as position=alibi or context_length=64: compare each number with "

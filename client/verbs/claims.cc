@@ -123,9 +123,9 @@ int Claims(const ClaimsArguments& arguments, const std::string& output, const st
 void AddClaims(Verbs& verbs) {
   Verb verb = verbs.AddVerb("claims", "judge the claims of a sweep from its results");
   const auto arguments = std::make_shared<ClaimsArguments>();
-  verb.AddArgument("SWEEP", arguments->sweep, "its name or id").Required();
+  verb.AddArgument("SWEEP", arguments->sweep, "name or id").Required();
   verb.AddArgument("--file", arguments->file,
-                   "a sweep file whose claims are judged instead of those that were submitted");
+                   "judge the claims of this sweep file instead of those that were submitted");
   verb.AddExamples({"longrun claims my-sweep", "longrun claims my-sweep --file my.yaml -o json"});
   const auto output = AddOutput(verb, {"table", "json"});
   verb.SetRun([&verbs, arguments, output] { return Claims(*arguments, *output, verbs.state); });

@@ -102,7 +102,8 @@ struct Making {
 };
 
 void AddMaking(Verb& verb, Making& making) {
-  verb.AddArgument("--jobs", making.jobs, "files tokenised at a time (default: one per processor)")
+  verb.AddArgument("--jobs", making.jobs,
+                   "how many files to tokenise at the same time (default: one per processor)")
       .Between(1, 1024);
   verb.AddFlag("--allow-overlap", making.allow_overlap, "accept the same document in two splits");
   making.output = AddOutput(verb, {"table", "json"});
@@ -468,8 +469,8 @@ void AddDataImport(Verbs& verbs, Verb& data) {
       Str(Join(SourceFormatNames(), ", "), " (default: by the name of the first file)"));
   verb.AddArgument(
       "--separator", arguments->separator,
-      "separator of documents in text: line, form_feed, blank_lines, or any bytes; for one of "
-      "these words as bytes, bytes:WORD (default: each file is one document)");
+      "what separates documents in text: line, form_feed, blank_lines, or any bytes (bytes:WORD if "
+      "the bytes are one of these words); default: each file is one document");
   verb.AddArgument("--field", arguments->field, "for jsonl: field with the text (default: text)");
   verb.AddArgument("--filter", arguments->filter,
                    "for jsonl: use only objects with this value, as in meta.config==arxiv");
@@ -487,8 +488,8 @@ void AddDataImport(Verbs& verbs, Verb& data) {
       .OneOf({"keep", "universal"})
       .ShowDefault();
   verb.AddArgument("--mix", arguments->mix,
-                   Str("mixes documents by rule into the training text: RULE=SHARE, with the share "
-                       "of all tokens, or JSON with parameters; rules: ",
+                   Str("mix documents by rule into the training text: RULE=SHARE, where SHARE is a "
+                       "share of all tokens, or JSON with parameters; rules: ",
                        Join(SyntheticRuleNames(), ", ")))
       .OneEach();
   verb.AddArgument("--mix-seed", arguments->mix_seed, "seed of --mix (default: 1)").AtLeast(0);
@@ -508,7 +509,7 @@ void AddDataSynthesize(Verbs& verbs, Verb& data) {
       .Required();
   verb.AddArgument("--tokens", arguments->tokens, "tokens to train on, such as 4M").Required();
   verb.AddArgument("--validation", arguments->validation,
-                   "tokens of the split validation (default: a tenth of --tokens)");
+                   "tokens to validate on (default: a tenth of --tokens)");
   verb.AddArgument("--seed", arguments->seed, "seed of all documents").AtLeast(0).ShowDefault();
   AddMaking(verb, arguments->making);
   verb.SetRun([&verbs, arguments] { return Synthesize(*arguments, verbs.state); });

@@ -15,7 +15,9 @@ void AddExplain(Verbs& verbs) {
   verb.AddExamples({"longrun explain train.optimizer.lr", "longrun explain position.cable",
                     "longrun explain failure.lost"});
   const auto path = std::make_shared<std::string>("spec");
-  verb.AddArgument("PATH", *path, "train.optimizer.lr, position.cable, evaluate, failure.lost");
+  verb.AddArgument("PATH", *path,
+                   "what to explain, such as train.optimizer.lr, position.cable, evaluate or "
+                   "failure.lost (default: spec)");
   const auto output = AddOutput(verb, {"table", "json"});
   verb.SetRun([path, output] {
     const Result<Json> explained = Explain(*path);

@@ -339,14 +339,15 @@ void AddExport(Verbs& verbs) {
                     "longrun export 1f2e3d4c ./my-model --dtype bf16 --checkpoint best"});
   const auto arguments = std::make_shared<ExportArguments>();
   verb.AddArgument("RUN", arguments->target,
-                   "a run's id (8 digits or more), or an imported model's name or digest")
+                   "a run's id (8 digits or more), a sweep that has only one run, or an imported "
+                   "model's name or digest")
       .Required();
   verb.AddArgument("FOLDER", arguments->folder, "folder to write; it must be empty or not exist")
       .Required();
   verb.AddArgument("--dtype", arguments->dtype, "type of the weights (default: as stored)")
       .OneOf({"fp32", "bf16", "fp16"});
   verb.AddArgument("--checkpoint", arguments->which,
-                   "last: of the last step; best: of the lowest validation loss (default: last)")
+                   "last: of the last step; best: with the lowest validation loss (default: last)")
       .OneOf({"last", "best"});
   verb.AddArgument("--shard-size", arguments->shard_size,
                    "largest size of one file of weights (default: 5G)");

@@ -291,7 +291,7 @@ void AddGc(Verbs& verbs) {
   verb.AddExamples({"longrun gc --dry-run", "longrun gc --dry-run --list", "longrun gc"});
   const auto arguments = std::make_shared<GcArguments>();
   verb.AddFlag("--dry-run", arguments->dry_run, "only list what would be removed, with its size");
-  verb.AddFlag("--list", arguments->list, "name each thing, not only its kind");
+  verb.AddFlag("--list", arguments->list, "list each item, not only the sum of each kind");
   const auto output = AddOutput(verb, {"table", "json"});
   verb.SetRun([&verbs, arguments, output] { return Gc(*arguments, *output, verbs.state); });
 }

@@ -279,7 +279,7 @@ void AddImport(Verbs& verbs) {
   verb.AddArgument("NAME", *name, "name by which a sweep's model.init_from refers to it")
       .Required();
   verb.AddArgument("FOLDER", *folder,
-                   "folder with config.json and model.safetensors, or its shards");
+                   "folder with config.json and the weights (model.safetensors, or its shards)");
   const auto output = AddOutput(verb, {"table", "json"});
   verb.SetRun(
       [&verbs, name, folder, output] { return Import(*name, *folder, *output, verbs.state); });

@@ -161,7 +161,10 @@ void AddLogs(Verbs& verbs) {
       {"longrun logs 1f2e3d4c", "longrun logs -f 1f2e3d4c", "longrun logs -f 1f2e3d4c -o json"});
   const auto target = std::make_shared<std::string>();
   const auto follow = std::make_shared<bool>(false);
-  verb.AddArgument("THING", *target, "a run, a task or an attempt (8 digits or more)").Required();
+  verb.AddArgument("THING", *target,
+                   "the id of a run, a task or an attempt (8 characters or more), or a sweep that "
+                   "has only one run")
+      .Required();
   verb.AddFlag("-f,--follow", *follow,
                "follow the log until the attempt has ended, and report the progress");
   const auto output = AddOutput(verb, {"table", "json"});

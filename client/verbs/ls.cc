@@ -173,7 +173,8 @@ void AddLs(Verbs& verbs) {
                     "longrun ls --limit 5"});
   auto arguments = std::make_shared<LsArguments>();
   verb.AddArgument("NAME", arguments->name, "a name, or a pattern with * ? [ab]");
-  verb.AddArgument("-l,--label", arguments->labels, "KEY=VALUE or KEY: only sweeps that have it")
+  verb.AddArgument("-l,--label", arguments->labels,
+                   "only sweeps with this label (KEY: with any value)")
       .OneEach();
   verb.AddArgument("--status", arguments->statuses, "only sweeps in this state")
       .OneEach()

@@ -186,10 +186,11 @@ int Query(const QueryArguments& arguments, const std::string& format, const std:
 void AddQuery(Verbs& verbs) {
   Verb verb = verbs.AddVerb("query", "run a read-only SQL query over documented views");
   const auto arguments = std::make_shared<QueryArguments>();
-  verb.AddArgument("SQL", arguments->sql, "one SELECT; - reads it from standard input");
+  verb.AddArgument("SQL", arguments->sql, "one SELECT statement; -: read it from standard input");
   verb.AddFlag("--views", arguments->views, "list the views and their columns");
-  verb.AddArgument("--timeout", arguments->timeout, "time it may take, up to 60s").ShowDefault();
-  verb.AddArgument("--limit", arguments->limit, "rows shown, up to 1000000")
+  verb.AddArgument("--timeout", arguments->timeout, "time that the query may take, up to 60s")
+      .ShowDefault();
+  verb.AddArgument("--limit", arguments->limit, "show at most this many rows, up to 1000000")
       .Between(1, 1'000'000)
       .ShowDefault();
   const auto output = AddOutput(verb, {"table", "json", "jsonl", "csv", "markdown"});

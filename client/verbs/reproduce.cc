@@ -54,7 +54,8 @@ void AddReproduce(Verbs& verbs) {
   Verb verb = verbs.AddVerb("reproduce", "print a sweep file that gives the same run");
   const auto run = std::make_shared<std::string>();
   const auto check = std::make_shared<bool>(false);
-  verb.AddArgument("RUN", *run, "a run's id (8 digits or more)").Required();
+  verb.AddArgument("RUN", *run, "a run's id (8 digits or more), or a sweep that has only one run")
+      .Required();
   verb.AddFlag("--check", *check,
                "instead of printing the file, ask the coordinator whether it gives the same run");
   const auto output = AddOutput(verb, {"yaml", "json"});

@@ -67,8 +67,9 @@ void AddUp(Verbs& verbs) {
   verb.AddArgument("--cpu-slots", options->cpu_slots,
                    "trainers to run at once on the CPU (default: one per core)")
       .Between(1, 1024);
-  verb.AddArgument("--metrics", options->metrics,
-                   "127.0.0.1:PORT of the coordinator's metrics (default: a free port)");
+  verb.AddArgument(
+      "--metrics", options->metrics,
+      "address of the coordinator's metrics page, 127.0.0.1:PORT (default: a free port)");
   verb.SetRun([&verbs, options] { return Up(*options, verbs.state); });
 }
 

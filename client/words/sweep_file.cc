@@ -30,8 +30,8 @@ std::shared_ptr<SweepFileArguments> AddSweepFile(Verb& verb) {
 
 void AddRefreshErrors(Verb& verb, SweepFileArguments& arguments) {
   verb.AddFlag("--refresh-errors", arguments.refresh_errors,
-               "also measure again, without training, each number whose error over\nthe text an "
-               "earlier version of longrun did not measure in full");
+               "also measure again, without training, the numbers for which an earlier\nversion of "
+               "longrun did not fully measure the error over the text");
 }
 
 namespace {
