@@ -118,13 +118,19 @@ void AddAttention(CLI::App& app, AttentionOptions& options, std::function<Ending
   AddModel(sub, options.of.model);
   sub->add_option("--tokens", options.of.tokens, kTokensHelp)->required();
   sub->add_option("--output", options.of.output, "safetensors file to write")->required();
-  sub->add_option("--values", options.values, "what is averaged: probabilities or logits")
+  sub->add_option("--values", options.values,
+                  "what to average; probabilities: attention after the softmax; logits: before it")
       ->capture_default_str()
       ->check(CLI::IsMember({"probabilities", "logits"}));
-  sub->add_option("--layers", options.layers, "all, or numbers from 0: 0,3")->capture_default_str();
-  sub->add_option("--heads", options.heads, "all, or numbers from 0: 0,3")->capture_default_str();
-  sub->add_option("--pool", options.pool,
-                  "largest number of cells on a side; 0: one for each pair of tokens")
+  sub->add_option("--layers", options.layers,
+                  "layers to average: all, or their numbers, counted from 0, such as 0,3")
+      ->capture_default_str();
+  sub->add_option("--heads", options.heads,
+                  "heads to average: all, or their numbers, counted from 0, such as 0,3")
+      ->capture_default_str();
+  sub->add_option(
+         "--pool", options.pool,
+         "largest number of cells on a side of the map; 0: one cell for each pair of tokens")
       ->capture_default_str()
       ->check(WholeNumberCheck(0), "NONNEGATIVE");
   sub->add_option("--pool-by", options.pool_by,
@@ -152,8 +158,8 @@ void AddStandalone(CLI::App* sub, StandaloneOptions& options) {
       ->required();
   sub->add_option("--device", options.device, "cpu or gpu")->capture_default_str();
   sub->add_option("--attention", options.attention,
-                  "reference, torch, fused, or auto: the same as the checkpoint's run; for a new "
-                  "run, fused on a CPU if it supports the model")
+                  "reference, torch, fused or auto (with a checkpoint, the back-end of its "
+                  "training; otherwise fused on a CPU if fused supports the model, else reference)")
       ->capture_default_str();
   sub->add_option("--matrix", options.matrix,
                   "library for fp32 matrix products on a CPU; the default depends on the CPU's "
@@ -161,24 +167,25 @@ void AddStandalone(CLI::App* sub, StandaloneOptions& options) {
       ->check(CLI::IsMember({"aten", "onednn"}));
   sub->add_option("--operators", options.operators,
                   "operators other than matrix products and attention: longrun (our kernels) or "
-                  "aten (LibTorch's); default: longrun on a CPU")
+                  "aten (LibTorch's); default: longrun in fp32 on a CPU, otherwise aten")
       ->check(CLI::IsMember({"longrun", "aten"}));
-  sub->add_option("--subnormals", options.subnormals,
-                  "subnormal numbers: kept, or flushed to zero, which can be several times faster; "
-                  "default: the same as the checkpoint's run; for a new run, flushed on a CPU")
+  sub->add_option(
+         "--subnormals", options.subnormals,
+         "subnormal numbers on a CPU: kept, or flushed to zero, which can be several times faster "
+         "(default: with a checkpoint, as in its training; otherwise flushed)")
       ->check(CLI::IsMember({"kept", "flushed"}));
   sub->add_option("--threads", options.threads, "CPU threads")
       ->capture_default_str()
       ->check(CLI::Range(1, 1024));
   sub->add_option("--micro-batch", options.micro_batch,
-                  "sequences in a pass; 0: as many as memory allows")
+                  "sequences in a forward-backward pass; 0: as many as fit into 4 GiB")
       ->capture_default_str()
       ->check(WholeNumberCheck(0), "NONNEGATIVE");
 }
 
 void AddData(CLI::App& app, DataImportOptions& import, std::string& folder,
              std::function<Ending()>& verb) {
-  CLI::App* data = app.add_subcommand("data", "tokenised datasets");
+  CLI::App* data = app.add_subcommand("data", "makes, inspects and verifies tokenised datasets");
   data->require_subcommand(1);
   CLI::App* sub = data->add_subcommand("import", "tokenises text files into a folder");
   sub->add_option("--output", import.output, "folder to make")->required();
@@ -237,7 +244,7 @@ int Main(int argc, char** argv) {
   task->callback([&] { verb = Yielding([&] { return RunTask(task_path); }); });
 
   StandaloneOptions train, evaluate;
-  CLI::App* sub = app.add_subcommand("train", "trains a run without coordinator and worker");
+  CLI::App* sub = app.add_subcommand("train", "trains a run without a coordinator or a worker");
   AddStandalone(sub, train);
   sub->add_option("--resume", train.checkpoint, "checkpoint folder to continue from")
       ->type_name("FOLDER");
@@ -249,10 +256,11 @@ int Main(int argc, char** argv) {
                 "recompute each block in the backward pass: less memory, the same bits");
   sub->callback([&] { verb = ByHand([&] { return TrainStandalone(train); }); });
   sub = app.add_subcommand(
-      "evaluate", "scores a checkpoint, or a Hugging Face folder, without coordinator and worker");
+      "evaluate",
+      "scores a checkpoint, or a Hugging Face folder, without a coordinator or a worker");
   AddStandalone(sub, evaluate);
   sub->add_option("--checkpoint", evaluate.checkpoint,
-                  "checkpoint folder of the run; leave it out if nothing was trained")
+                  "checkpoint folder of the run; leave this out if nothing was trained")
       ->type_name("FOLDER");
   sub->add_option("--evaluation", evaluate.evaluation, "name of the evaluation, as in a sweep")
       ->capture_default_str();
