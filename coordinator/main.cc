@@ -107,7 +107,7 @@ int Main(int argc, char** argv) {
                  "unix:PATH of the socket (default: coordinator.sock in the state folder)")
       ->envname("LONGRUN_LISTEN");
   app.add_option("--metrics", options.metrics,
-                 "Loopback address of the metrics page; port 0: any free one")
+                 "Loopback address of the metrics page; port 0: any free port")
       ->envname("LONGRUN_METRICS")
       ->capture_default_str();
   const auto add_ms = [&](const char* flag, std::int64_t& ms, const char* help,
@@ -122,14 +122,17 @@ int Main(int argc, char** argv) {
   add_ms("--suspect-ms", options.limits.suspect_ms,
          "A worker that is silent this long gets no new work", "LONGRUN_SUSPECT_MS");
   add_ms("--lease-ms", options.limits.lease_ms,
-         "The tasks of a worker that is silent this long are given to others", "LONGRUN_LEASE_MS");
-  add_ms("--offer-ms", options.limits.offer_ms, "Time in which a worker must accept an offer",
-         "LONGRUN_OFFER_MS");
-  add_ms("--stop-grace-ms", options.limits.stop_grace_ms,
-         "Time for a checkpoint between asking a trainer to stop and killing it",
-         "LONGRUN_STOP_GRACE_MS");
+         "The tasks of a worker that is silent this long are given to other workers",
+         "LONGRUN_LEASE_MS");
+  add_ms("--offer-ms", options.limits.offer_ms,
+         "Time in which a worker must accept the offer of a task", "LONGRUN_OFFER_MS");
+  add_ms(
+      "--stop-grace-ms", options.limits.stop_grace_ms,
+      "Time that a trainer has to write a checkpoint, from the request to stop until it is killed",
+      "LONGRUN_STOP_GRACE_MS");
   add_ms("--back-off-base-ms", options.limits.back_off.base_ms,
-         "A failed task waits about this long, and twice as long after each further failure",
+         "A failed task waits about this long before it is tried again, and twice as long after "
+         "each further failure",
          "LONGRUN_BACK_OFF_BASE_MS");
   add_ms("--back-off-limit-ms", options.limits.back_off.limit_ms,
          "A failed task never waits longer than this", "LONGRUN_BACK_OFF_LIMIT_MS");

@@ -92,7 +92,9 @@ int Main(int argc, char** argv) {
       ->envname("LONGRUN_WORKER_STATE");
   app.add_option("--coordinator", options.coordinator, "unix:PATH of the coordinator's socket")
       ->envname("LONGRUN_WORKER_COORDINATOR");
-  app.add_option("--id", options.worker_id, "name of a new worker; kept in its folder");
+  app.add_option(
+      "--id", options.worker_id,
+      "name for a new worker, which its folder then keeps (default: made from the host's name)");
   app.add_option("--cpu-slots", options.cpu_slots,
                  "run this many trainers at once on the CPU, and use no GPU (0: use the GPUs; "
                  "without any, one trainer per core)")
@@ -101,7 +103,8 @@ int Main(int argc, char** argv) {
   app.add_option("--trainer", options.trainer, "program that runs the tasks")
       ->envname("LONGRUN_WORKER_TRAINER")
       ->capture_default_str();
-  app.add_option("--metrics", options.metrics, "address of the metrics page; port 0: any free port")
+  app.add_option("--metrics", options.metrics,
+                 "loopback address of the metrics page; port 0: any free port")
       ->envname("LONGRUN_WORKER_METRICS")
       ->capture_default_str();
   app.add_option("--grace-ms", options.grace_ms,
@@ -109,15 +112,15 @@ int Main(int argc, char** argv) {
       ->check(WholeNumberCheck(0), "NONNEGATIVE")
       ->capture_default_str();
   app.add_option("--disk-free-bytes-min", options.disk_free_bytes_min,
-                 "start no trainer if fewer bytes are free")
+                 "start no trainer while fewer bytes of disk are free")
       ->check(WholeNumberCheck(0), "NONNEGATIVE")
       ->capture_default_str();
   app.add_option("--retain-ms", options.retain_ms,
-                 "how long the folder of a reported attempt is kept")
+                 "how long to keep the folder of an attempt after its end")
       ->check(WholeNumberCheck(0), "NONNEGATIVE")
       ->capture_default_str();
   app.add_option("--retain-bytes-max", options.retain_bytes_max,
-                 "largest total size of these folders")
+                 "largest total size of such folders; the oldest are removed first")
       ->check(WholeNumberCheck(0), "NONNEGATIVE")
       ->capture_default_str();
 
@@ -128,9 +131,10 @@ int Main(int argc, char** argv) {
   gc->add_option("--folder", garbage_folder, "folder of the worker")->required();
   gc->add_flag("--dry-run", dry_run, "only list what would be removed");
   std::string attempt_dir, trainer;
-  CLI::App* const exec = app.add_subcommand("exec", "the shim of one attempt; used by the worker");
-  exec->add_option("attempt_dir", attempt_dir)->required();
-  exec->add_option("trainer", trainer)->required();
+  CLI::App* const exec =
+      app.add_subcommand("exec", "runs the shim of one attempt; started by the worker");
+  exec->add_option("attempt_dir", attempt_dir, "folder of the attempt")->required();
+  exec->add_option("trainer", trainer, "program that runs the task")->required();
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
