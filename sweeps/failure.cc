@@ -76,7 +76,7 @@ constexpr FailureRow kTable[] = {
      .exit_code = 81,
      .advice = "the device or the host has too little memory, or the worker's limit on memory "
                "(`ulimit -v`) is too low: use more memory or a higher limit, a smaller model, a "
-               "shorter train_length or context length, or, for a training, "
+               "shorter train_length or context length, or, in training, "
                "train.activation_checkpointing: true"},
     {.failure_class = FailureClass::kInvalid,
      .name = "invalid",

@@ -128,7 +128,7 @@ Result<std::vector<Plot>> LossPlots(const PlotArguments& arguments, const PivotR
   const std::string metric = request.metrics.empty() ? "loss" : request.metrics.front();
   if (std::ranges::find(kSeries, metric) == std::end(kSeries)) {
     return Status(Code::kInvalidArgument,
-                  Str("--metric ", metric, ": the curves of a training are ",
+                  Str("--metric ", metric, ": the training curves are ",
                       Join({std::begin(kSeries), std::end(kSeries)}, ", ")));
   }
   const bool by_tokens = arguments.x == "tokens";

@@ -44,11 +44,11 @@ void WarnOfDiverged(const std::vector<std::string>& names) {
   std::vector<std::string> shown(
       names.begin(), names.begin() + static_cast<std::ptrdiff_t>(std::min(names.size(), kShown)));
   if (names.size() > kShown) shown.push_back(Str("and ", names.size() - kShown, " more"));
-  std::fprintf(stderr,
-               "these trainings diverged, and are tried again with the same seed and settings: %s; "
-               "%s in the sweep file, and run that file\n",
-               Join(shown, ", ").c_str(),
-               std::string(FailureOf(FailureClass::kNumerical).advice).c_str());
+  std::fprintf(
+      stderr,
+      "these training runs diverged, and are tried again with the same seed and settings: %s; "
+      "%s in the sweep file, and run that file\n",
+      Join(shown, ", ").c_str(), std::string(FailureOf(FailureClass::kNumerical).advice).c_str());
 }
 
 }  // namespace

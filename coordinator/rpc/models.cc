@@ -151,10 +151,11 @@ Result<Wanted> WantedBy(CoordinatorParts& parts, StoreReader& reader,
         files, [](const ArtifactFile& file) { return file.name == "config.json"; });
     if (is_model) return Wanted{.sha256 = request.target()};
   }
-  return Status(Code::kNotFound, Str("\"", request.target(),
-                                     "\" is neither a run (8 digits or more of it) nor an imported "
-                                     "model; `longrun get SWEEP` shows runs, `longrun models ls` "
-                                     "models"));
+  return Status(Code::kNotFound,
+                Str("\"", request.target(),
+                    "\" is neither a run (8 digits or more of its id) nor an imported "
+                    "model; `longrun get SWEEP` shows runs, `longrun models ls` "
+                    "models"));
 }
 
 Status Find(CoordinatorParts& parts, StoreReader& reader, const v1::FindCheckpointRequest& request,

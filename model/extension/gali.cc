@@ -201,9 +201,9 @@ std::optional<ParamError> Warn(const Json& params, std::int64_t n_tokens) {
         "chunk",
         Str("when the text is ", end, " tokens long, only its last ", n_whole,
             " tokens have whole positions, but the chunk that ends there has ", end - begin,
-            ": its other tokens cannot tell their neighbours apart. A chunk "
-            "of local_window, ",
-            window, ", or less has no such tokens")};
+            ": its other tokens cannot tell their neighbours apart. A chunk of at most "
+            "local_window (",
+            window, ") tokens avoids this")};
   }
   return std::nullopt;
 }

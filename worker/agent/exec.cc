@@ -64,7 +64,9 @@ Status SetLimits() {
     return ErrnoStatus(errno, "cannot become the reaper of our descendants");
   }
   const rlimit no_core = {.rlim_cur = 0, .rlim_max = 0};
-  if (setrlimit(RLIMIT_CORE, &no_core) != 0) return ErrnoStatus(errno, "cannot turn cores off");
+  if (setrlimit(RLIMIT_CORE, &no_core) != 0) {
+    return ErrnoStatus(errno, "cannot turn core dumps off");
+  }
   return Status();
 }
 

@@ -234,7 +234,7 @@ Result<FoundCheckpoint> FindCheckpoint(const std::string& folder) {
   if (!IsFolder(folder)) {
     return Status(Code::kNotFound,
                   Str("there is no checkpoint folder \"", folder,
-                      "\": a training writes its checkpoints to checkpoints/ in its --output"));
+                      "\": training writes checkpoints to checkpoints/ in its --output folder"));
   }
   ASSIGN_OR_RETURN(const LoadedCheckpoint loaded, LoadCheckpoint(folder, ""));
   ASSIGN_OR_RETURN(const CheckpointSummary summary, VerifyCheckpointFolder(folder, ""));

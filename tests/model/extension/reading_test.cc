@@ -324,7 +324,7 @@ TEST(GaliTest, AChunkWithMoreTokensThanHaveWholePositionsIsWarnedOf) {
   EXPECT_EQ(long_text->message,
             "when the text is 14 tokens long, only its last 2 tokens have whole positions, but the "
             "chunk that ends there has 6: its other tokens cannot tell their neighbours apart. A "
-            "chunk of local_window, 2, or less has no such tokens");
+            "chunk of at most local_window (2) tokens avoids this");
 }
 
 TEST(GaliTest, NoiseHasParametersOfItsOwn) {
