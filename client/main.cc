@@ -76,8 +76,9 @@ bool IsVerb(const CLI::App& app, const std::string& word) {
 }
 
 int Usage(const std::string& problem) {
-  std::fprintf(stderr, "longrun: %s\n`longrun --help` shows the verbs, `longrun VERB --help` one\n",
-               Printable(problem).c_str());
+  std::fprintf(
+      stderr, "longrun: %s\n`longrun --help` lists the verbs, `longrun VERB --help` explains one\n",
+      Printable(problem).c_str());
   return kExitUsage;
 }
 

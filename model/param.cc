@@ -63,7 +63,7 @@ std::string CountMeant(const ParamSpec& spec, const Json& value) {
   const std::string meant = text.empty() ? "" : NearestCount(text);
   const Result<std::int64_t> count = ParseCount(meant);
   if (!count.ok() || !InRange(spec, static_cast<double>(*count))) return "";
-  return Str(ParseCount(text).ok() ? "; in quotes it is text: write " : "; write ", meant);
+  return Str(ParseCount(text).ok() ? "; the quotes make it text: write " : "; write ", meant);
 }
 
 bool IsNumberOf(const ParamSpec& spec, const std::string& text) {
@@ -81,9 +81,9 @@ std::string Meant(const ParamSpec& spec, const Json& value) {
     case ParamSpec::Type::kCount:
       return CountMeant(spec, value);
     case ParamSpec::Type::kNumber:
-      return IsNumberOf(spec, text) ? Str("; in quotes it is text: write ", text) : "";
+      return IsNumberOf(spec, text) ? Str("; the quotes make it text: write ", text) : "";
     case ParamSpec::Type::kBool:
-      if (text == "true" || text == "false") return Str("; in quotes it is text: write ", text);
+      if (text == "true" || text == "false") return Str("; the quotes make it text: write ", text);
       return NearestBool(text).empty() ? "" : Str("; write ", NearestBool(text));
     case ParamSpec::Type::kChoice:
     case ParamSpec::Type::kText:

@@ -412,7 +412,7 @@ class Reader {
 
   void ReadLabels(const YamlNode& node, const std::string& path, Json& out) {
     out = Json::object();
-    if (!ExpectKind(node, Kind::kMap, path, "a map of text")) return;
+    if (!ExpectKind(node, Kind::kMap, path, "a map from keys to texts")) return;
     if (node.entries.size() > kLabelsMax) {
       Report(node.place, Str(path, ": ", node.entries.size(), " labels; at most ", kLabelsMax));
     }

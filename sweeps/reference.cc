@@ -38,8 +38,8 @@ std::string ShowValues(const ParamSpec& spec) {
     case Type::kChoiceList:
       return Str("a list of ", Join(MarkedChoices(spec), ", "));
     case Type::kCountList:
-      return Str(spec.choices.empty() ? "" : Str(Join(spec.choices, ", "), ", or "), "a list of ",
-                 range);
+      return Str(spec.choices.empty() ? "" : Str(Join(spec.choices, ", "), ", or "),
+                 "a list of integers from ", range);
     case Type::kInt:
     case Type::kCount:
     case Type::kNumber:

@@ -25,7 +25,7 @@ struct KeyRow {
     kValue,        // as `spec` says
     kInit,         // the name of an imported model, or {run: a finished run}
     kMap,          // its members have their own rows
-    kLabels,       // a map of text
+    kLabels,       // a map from keys to texts
     kPosition,     // a method: its name, or {method: NAME, its parameters}
     kSchedule,     // plain, the name of a position schedule, or {method: NAME, its parameters}
     kPoints,       // a list of maps from axis to value

@@ -27,7 +27,7 @@ std::string Remedy(const ParamSpec& spec, const YamlNode& node) {
   if (is_plain && node.quoted) {
     YamlNode bare = node;
     bare.quoted = false;
-    if (TypePlain(spec, bare).ok()) return "; in quotes it is text: remove them";
+    if (TypePlain(spec, bare).ok()) return "; the quotes make it text: remove them";
   }
   YamlNode meant;
   meant.kind = YamlNode::Kind::kScalar;
@@ -106,7 +106,7 @@ Result<Json> TypeNumberPair(const ParamSpec& spec, const YamlNode& node) {
     const std::optional<double> number = plain ? ParseNumber(item.text) : std::nullopt;
     if (!plain && ParseNumber(item.text)) {
       return Status(Code::kInvalidArgument,
-                    Str(Mismatch(spec, item).message(), "; in quotes it is text: remove them"));
+                    Str(Mismatch(spec, item).message(), "; the quotes make it text: remove them"));
     }
     if (!number || !IsInRange(spec, *number)) return Mismatch(spec, item);
     pair.push_back(*number);
@@ -156,7 +156,7 @@ std::string ExpectedValue(const KeyRow& row) {
     case KeyRow::Kind::kMap:
       return "a map";
     case KeyRow::Kind::kLabels:
-      return "a map of text";
+      return "a map from keys to texts";
     case KeyRow::Kind::kPosition:
       return "a position method: its name, or {method: NAME, its parameters}";
     case KeyRow::Kind::kSchedule:

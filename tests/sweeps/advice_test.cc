@@ -61,7 +61,7 @@ std::vector<std::string> ErrorsAt(const Case& place, const std::string& value) {
 
 // What the message says to write; "" where it says nothing of the kind.
 std::string Advised(const std::string& message, const std::string& value) {
-  if (message.ends_with("in quotes it is text: remove them")) {
+  if (message.ends_with("the quotes make it text: remove them")) {
     return value.substr(1, value.size() - 2);
   }
   constexpr std::string_view kWrite = "write ";

@@ -140,7 +140,7 @@ TEST(PublishedTest, WhatIsMissingInAValueIsNamed) {
             "p.yaml:7:7: published.values[0].context_length: must be given\n"
             "p.yaml:7:7: published.values[0].position: must be given: it is one of published.axes\n"
             "p.yaml:7:15: published.values[0].value: expected a number from -1e+300 to 1e+300, "
-            "found \"5\"; in quotes it is text: remove them");
+            "found \"5\"; the quotes make it text: remove them");
   EXPECT_EQ(Errors(With("  values: []\n")),
             "p.yaml:6:11: published.values: expected a list of maps, found an empty one");
   EXPECT_EQ(Errors(With("")),

@@ -86,8 +86,8 @@ TEST(RopeTest, RefusesOddOrNoRotaryChannelsAndWrongNumbers) {
             "position.partial: expected a number from 0 to 1, found 1.5");
   EXPECT_EQ(
       RefusalOf({{"method", "rope"}, {"base", "10000"}}),
-      "position.base: expected a number from 1 to 1000000000000, found \"10000\"; in quotes it is "
-      "text: write 10000");
+      "position.base: expected a number from 1 to 1000000000000, found \"10000\"; the quotes make "
+      "it text: write 10000");
   EXPECT_EQ(RefusalOf({{"method", "rope"}, {"base", 1e300}}),
             "position.base: expected a number from 1 to 1000000000000, found 1e+300");
 }
