@@ -395,7 +395,7 @@ class PlanMaker {
   std::set<std::string> trainings_;  // already counted: a sweep may list a run twice
   std::set<std::string> cells_;
   Total total_;
-  // By run, the trainings still to come up to its own, of the run that it starts from first.
+  // By run, the training tasks still to come up to its own, the base's first.
   std::map<std::string, Estimate> chains_;
   Estimate longest_;  // run
   std::vector<TimeLeft::New> all_new_;

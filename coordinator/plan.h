@@ -1,4 +1,4 @@
-// Plans a submission in the scheduler's current state: the trainings and measurements that it would
+// Plans a submission in the scheduler's current state: the training and measurements that it would
 // start, the memory, disk and time that they need, and the problems that would stop them. Stores
 // nothing.
 #pragma once

@@ -59,7 +59,7 @@ struct KnownRun {
   std::string key;
   Run run;
   // The extension of the imported model from which its weights come (as in ModelInfo), if it is still
-  // in force; null: there is none, or a training was under another (run.train.extension).
+  // in force; null: there is none, or a training run had another (run.train.extension).
   Json extension = {};
   // Digests of the datasets on which its weights were trained before this run.
   std::set<std::string> trained_before = {};

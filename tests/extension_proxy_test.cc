@@ -12,7 +12,7 @@
 //   gali, chunk 1 to 16 / at 64       at most 1.01         0.984 to 0.994   0.977 to 0.985
 //   gali, chunk 64 / chunk 16         above 1.3            1.62 to 1.76     1.55 to 2.53
 //
-// LONGRUN_SOAK=1 runs the sweep as it is; without it, trainings and text are shorter.
+// LONGRUN_SOAK=1 runs the sweep as it is; without it, training and text are shorter.
 #include <gtest/gtest.h>
 
 #include <cstdio>

@@ -89,9 +89,9 @@ struct StoredCheckpoint {
   std::string sha256;  // of its manifest
 };
 // Names the `candidates` that nothing will need, and drops them unless dry_run. Does the same for
-// `orphans`, tasks that no sweep has. The caller lists evaluations before trainings, and a training
-// before the training that it continues, and passes few at a time, so that each step is short and
-// each transaction small.
+// `orphans`, tasks that no sweep has. The caller lists evaluations before training tasks, and a
+// training task before the one that it continues, and passes few at a time, so that each step is
+// short and each transaction small.
 struct GarbageWanted {
   bool dry_run = true;
   std::vector<StoredCheckpoint> candidates = {};
@@ -273,7 +273,7 @@ struct SubmitCounts {
   std::int64_t cells_reused = 0;
   std::int64_t tasks_retried = 0;
   std::int64_t tasks_failed_for_good = 0;  // FailedForGood(); existing tasks or new ones
-  // An upper bound of the checkpoint bytes that will stay on the disk from trainings that are new,
+  // An upper bound of the checkpoint bytes that will stay on the disk from training that is new,
   // retried or in progress.
   std::int64_t checkpoint_bytes = 0;
 };

@@ -111,8 +111,8 @@ bool HasSweep(const State& state, const std::string& task);
 
 // The reason that a task in kBlocked or kReady has before any worker is considered.
 std::string WaitReason(const Task& task);
-// Starts new rounds for those of `tasks` that failed or were skipped or cancelled, trainings before
-// the tasks that need them. The reasons of the tasks then begin with `why`.
+// Starts new rounds for those of `tasks` that failed or were skipped or cancelled, training before
+// the tasks that need it. The reasons of the tasks then begin with `why`.
 void RetryGivenUp(StepContext& step, const std::set<std::string>& tasks, std::string_view why);
 
 // ---- refresh.cc ---------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ namespace {
 struct Submission {
   SubmitCounts counts;
   std::vector<const PlannedRun*> new_runs;
-  std::vector<Task> new_tasks;                   // trainings before their evaluations
+  std::vector<Task> new_tasks;                   // training before its evaluations
   std::map<std::string, std::string> new_cells;  // cell -> task
   std::set<std::string> retried;                 // existing tasks that failed or were given up
   std::set<std::string> failed;                  // tasks that would fail again in the same way

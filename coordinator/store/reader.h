@@ -230,8 +230,8 @@ class StoreReader {
 
   // Every checkpoint that has rows, once for each task.
   Result<std::vector<StoredCheckpoint>> Checkpoints();
-  // Tasks that no sweep has: first evaluations, then trainings, each training before the one that
-  // its run continues.
+  // Tasks that no sweep has: first evaluations, then training tasks, each before the one that its
+  // run continues.
   Result<std::vector<std::string>> OrphanTasks();
   Result<std::vector<CheckpointBytesRow>> CheckpointBytes();  // every file of Checkpoints()
   // Whether anything refers to these bytes.

@@ -9,7 +9,7 @@
 //             of an odd C is 0. Positions count from 0 here (fairseq's own start at 2).
 //
 // The papers' multiplier is sqrt(C), GPT's is 1. With embeddings of N(0, 0.02^2) and multiplier 1
-// the unit waves dominate the input, and short trainings lag far behind.
+// the unit waves dominate the input, and short training runs lag far behind.
 #include <cmath>
 
 #include "base/str.h"

@@ -178,7 +178,7 @@ TEST_F(LimitsTest, ALimitOnOpenFilesIsSaidToBeThat) {
 
 #if defined(LONGRUN_TEST_TRAINER)
 
-// Where there is room for the daemons but not for a trainer, the trainings end with their class
+// Where there is room for the daemons but not for a trainer, training tasks end with their class
 // after the attempts that it allows.
 TEST_F(LimitsTest, ATrainingThatHasNoRoomEndsAsOutOfMemory) {
   bool is_refused = false;

@@ -1,6 +1,6 @@
-// The state folder of commit 4475e24 (tests/golden). Its unfinished trainings go on from their
-// checkpoints and give the very bits that the programs of that commit gave when nothing interrupted
-// them. Its known rows are measured again for their error, to the same bits.
+// The state folder of commit 4475e24 (tests/golden). Its unfinished training goes on from its
+// checkpoints and gives the very bits that the programs of that commit gave when nothing
+// interrupted them. Its known rows are measured again for their error, to the same bits.
 #include <gtest/gtest.h>
 #include <signal.h>
 
@@ -20,7 +20,7 @@ namespace longrun {
 namespace {
 
 constexpr std::int64_t kEndMs = DeadlineMs(120'000);
-// The execution that both trainings began with.
+// The execution with which both training runs began.
 constexpr const char* kSimd = "avx512";
 constexpr const char* kLinear = "onednn/AuthenticAMD";
 
@@ -97,7 +97,7 @@ class OlderTrainingTest : public testing::Test {
 TEST_F(OlderTrainingTest, GivesTheBitsOfAnUninterruptedTraining) {
   const CpuPaths paths = DetectCpuPaths();
   if (paths.simd != kSimd || paths.linear != kLinear) {
-    GTEST_SKIP() << "the trainings began with " << kSimd << " and " << kLinear
+    GTEST_SKIP() << "training began with " << kSimd << " and " << kLinear
                  << "; this machine has " << paths.simd << " and " << paths.linear;
   }
 
@@ -120,7 +120,7 @@ TEST_F(OlderTrainingTest, GivesTheBitsOfAnUninterruptedTraining) {
 TEST_F(OlderTrainingTest, ItsKnownRowsAreMeasuredAgainToTheSameBits) {
   const CpuPaths paths = DetectCpuPaths();
   if (paths.simd != kSimd || paths.linear != kLinear) {
-    GTEST_SKIP() << "the trainings were executed with " << kSimd << " and " << kLinear
+    GTEST_SKIP() << "training was executed with " << kSimd << " and " << kLinear
                  << "; this machine has " << paths.simd << " and " << paths.linear;
   }
   ASSERT_TRUE(WriteFileAtomic(PathOf("finished.yaml"), kFinished, 0600).ok());

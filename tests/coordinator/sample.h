@@ -97,7 +97,7 @@ inline Json SampleResult(const ExpectedCell& cell) {
           {"extra", Json::object()}};
 }
 
-// The whole journal of an attempt that succeeds: for a training four points of loss and the final
+// The whole journal of an attempt that succeeds: for training four points of loss and the final
 // checkpoint, for an evaluation its results.
 inline std::vector<BatchRecord> SampleJournal(const TaskFile& task) {
   const TempFolder folder;

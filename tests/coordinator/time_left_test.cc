@@ -1,4 +1,4 @@
-// The time left of a sweep: two trainings of the same work, one at work,
+// The time left of a sweep: two training tasks of the same size, one at work,
 // whose speed is known by hand.
 #include "coordinator/time_left.h"
 

@@ -39,7 +39,7 @@ struct FoldedStore {
   std::string Commit(const std::vector<Write>& writes);
   // One row of a transaction that was checked before.
   void Apply(const Write& write);
-  // Tasks that no sweep has: evaluations, then trainings,
+  // Tasks that no sweep has: evaluations, then training,
   // each before the one that its run goes on from.
   std::vector<std::string> OrphanTasks() const;
   bool HasSweep(const std::string& task) const;

@@ -321,7 +321,7 @@ TEST_F(StagesTest, AStageCanHaveExtensionsOfItsOwn) {
             "{method: NAME, its parameters}, found \"dca\"; write [dca]");
 }
 
-// ---- what weights keep of the trainings before --------------------------------------------------
+// ---- what weights keep of earlier training ------------------------------------------------------
 
 // A model whose config.json extends it with yarn stays extended in every run that starts from it.
 class ExtendedModelTest : public StagesTest {

@@ -16,7 +16,7 @@ class Channel;
 namespace longrun::agent {
 
 // The channel to one coordinator, shared by the session and the transfers of artifacts. `address`
-// is "unix:PATH"; anything else is refused until TLS and tokens are implemented.
+// is "unix:PATH"; anything else is refused until TLS and access tokens are implemented.
 struct CoordinatorChannel {
   std::shared_ptr<grpc::Channel> channel;  // shared: calls in flight keep it
 };

@@ -28,7 +28,7 @@ class SlotMeter {
   std::optional<double> loss() const { return loss_; }
   std::optional<double> tokens_per_s() const { return tokens_per_s_; }
   std::optional<double> progress() const { return progress_; }  // 0 to 1
-  // Model FLOP/s over the device's peak, for a training on a device with a known peak.
+  // Model FLOP/s over the device's peak, of training on a device with a known peak.
   std::optional<double> mfu() const;
 
  private:

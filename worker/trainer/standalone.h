@@ -1,5 +1,5 @@
-// longrun-trainer train | evaluate: a run without coordinator and worker. Writes its own task file
-// into the output folder and runs it like `task`.
+// longrun-trainer train | evaluate: a run without a coordinator or a worker. Writes its own task
+// file into the output folder and runs it like `task`.
 #pragma once
 
 #include <cstdint>

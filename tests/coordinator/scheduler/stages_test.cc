@@ -1,5 +1,5 @@
-// Runs that start from the final weights of another: their trainings wait for it, share its fate,
-// and keep it.
+// Runs that start from the final weights of another: their training waits for it, shares its
+// fate, and keeps it.
 #include <gtest/gtest.h>
 
 #include <algorithm>

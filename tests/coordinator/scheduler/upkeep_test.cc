@@ -104,7 +104,7 @@ TEST_F(UpkeepTest, WhatSucceededOrIsUnderWayStays) {
 
 // ---- removing -----------------------------------------------------------------------------------
 
-// As the store gives those that no sweep has: evaluations, then trainings, each before the one that
+// As the store gives those that no sweep has: evaluations, then training, each before the one that
 // its run goes on from.
 std::vector<std::string> AllTasks(const State& state) {
   std::vector<std::pair<int, std::string>> ordered;

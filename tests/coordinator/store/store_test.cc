@@ -226,7 +226,7 @@ TEST(StoreFolderTest, AFolderThatWasMadeReadOnlyStaysSo) {
 TEST_F(StoreTest, AfterEveryStepOfASweepTheStoreGivesTheStateBack) {
   RunTheSample();
 
-  ASSERT_EQ(started.size(), 4u);  // two trainings, two evaluations
+  ASSERT_EQ(started.size(), 4u);  // two training tasks, two evaluations
   EXPECT_EQ(SweepStateName(state, kSweepId), "SUCCEEDED");
 }
 
@@ -572,7 +572,7 @@ TEST_F(StoreTest, AResultOfNoRowsFormIsKeptAsItCameAndIsNoResult) {
 }
 
 TEST_F(StoreTest, BytesThatTwoTasksShareAreDroppedWithTheLast) {
-  RunTheSample();  // both trainings have the same manifest
+  RunTheSample();  // both tasks have the same manifest
   std::vector<std::string> trainings;
   for (const TaskFile& task : started) {
     if (task.kind == TaskKind::kTrain) trainings.push_back(task.task);

@@ -40,7 +40,7 @@ class MemoryTest : public testing::TestWithParam<Case> {
   TempFolder folder_;
 };
 
-// Size tiny with a small vocabulary: activations are most of it, as they are of long trainings.
+// Size tiny with a small vocabulary: activations are most of it, as they are at long lengths.
 Run RunOf(const Case& one) {
   Run run;
   run.model = *ModelConfig::Preset("tiny");
@@ -64,7 +64,7 @@ TEST_P(MemoryTest, IsWithinAQuarterOfWhatWasForetold) {
       ImportText({.tokenizer = "bytes", .splits = {{"train", {At("text.txt")}}}}, At("dataset"));
   ASSERT_TRUE(imported.ok()) << imported.message();
   const auto run = RunOf(one);
-  // As a file for a training by hand, without what a coordinator adds.
+  // As a file for training by hand, without what a coordinator adds.
   Json file = run.ToJson();
   for (const char* const key : {"numerics", "dataset", "tokenizer"}) file.erase(key);
   ASSERT_TRUE(WriteFileAtomic(At("run.json"), file.dump()).ok());
