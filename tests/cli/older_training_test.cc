@@ -97,8 +97,8 @@ class OlderTrainingTest : public testing::Test {
 TEST_F(OlderTrainingTest, GivesTheBitsOfAnUninterruptedTraining) {
   const CpuPaths paths = DetectCpuPaths();
   if (paths.simd != kSimd || paths.linear != kLinear) {
-    GTEST_SKIP() << "training began with " << kSimd << " and " << kLinear
-                 << "; this machine has " << paths.simd << " and " << paths.linear;
+    GTEST_SKIP() << "training began with " << kSimd << " and " << kLinear << "; this machine has "
+                 << paths.simd << " and " << paths.linear;
   }
 
   const Ended run = Longrun({"run", PathOf("unfinished.yaml")});
