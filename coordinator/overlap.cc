@@ -151,9 +151,8 @@ std::vector<std::string> OverlapSearch::Notes(const std::vector<DatasetRow>& dat
     }
     if (!note) {
       const auto unknown = [&](const std::string& why) {
-        notes.push_back(Str("whether ", pair.text.name, ":", pair.split,
-                            " occurs in the training split of ", pair.trained_on.name,
-                            " is not known: ", why));
+        notes.push_back(Str("it is not known whether ", pair.text.name, ":", pair.split,
+                            " occurs in the training split of ", pair.trained_on.name, ": ", why));
       };
       if (n_searched >= n_searched_max_) {
         unknown("`longrun plan` compares only some texts at a time; call it again");

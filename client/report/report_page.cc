@@ -259,7 +259,7 @@ std::string Failures(const ReportInput& input) {
   std::string out;
   for (const ReportFailure& failure : input.failures) {
     const auto name = names.find(failure.run_key);
-    out += Text("h3", Str(failure.kind, " of ", ShortId(failure.run_key), " (",
+    out += Text("h3", Str(failure.kind, " task of run ", ShortId(failure.run_key), " (",
                           name != names.end() ? name->second : "", "), attempt ", failure.n, ": ",
                           failure.state,
                           failure.failure_class.empty() ? "" : Str(", ", failure.failure_class)));

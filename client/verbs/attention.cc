@@ -223,7 +223,7 @@ Result<std::string> Subtract(RetryingClient& client, const std::vector<MapArtifa
     }
     found.map = std::move(difference).value();
     found.is_difference = true;
-    return Str(", minus ",
+    return Str(", minus the map ",
                other.extension.is_null()
                    ? "without an extension"
                    : Str("under ", ExtensionText(AsGiven(other.extension, found.train_length))));

@@ -42,7 +42,7 @@ std::string LogTail(CoordinatorConnection& connection, const std::string& attemp
 std::string OneFailure(CoordinatorConnection& connection, const std::string& name,
                        const v1::RunInfo& run, const v1::TaskInfo& task) {
   const std::string& attempt = task.attempt();
-  std::string text = Str(task.kind(), " ", ShortId(task.task()), " of ", name, " ",
+  std::string text = Str(task.kind(), " task ", ShortId(task.task()), " of ", name, " ",
                          ShortId(run.run_key()), " failed: ", task.reason(), "\n");
   if (attempt.empty()) return text;
   text += LogTail(connection, attempt);
@@ -73,8 +73,8 @@ std::string FailuresText(CoordinatorConnection& connection, const Runs& runs,
   }
   if (n_for_good > 0) {
     text +=
-        "\nnext: change the sweep file as suggested above, and run it; diverged training runs are not "
-        "retried, since they would diverge again\n";
+        "\nnext: change the sweep file as suggested above, and run it; diverged training runs are "
+        "not retried, since they would diverge again\n";
   }
   return text;
 }

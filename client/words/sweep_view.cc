@@ -454,7 +454,7 @@ Status NothingFits(const v1::WatchSweepResponse& message) {
       if (state != "READY") continue;
       const std::string& reason = task.reason();
       if (!reason.starts_with(kNobodyCan)) return Status();
-      refused.push_back(Str(task.kind(), " of ", names.Of(run), " cannot run here: ", reason));
+      refused.push_back(Str(task.kind(), " task of ", names.Of(run), " cannot run here: ", reason));
     }
   }
   if (refused.empty()) return Status();
@@ -484,7 +484,7 @@ std::string FailedTasksText(const SweepProgress& progress) {
       if (task.state() != "FAILED") continue;
       any_for_good = any_for_good || task.failed_for_good();
       if (++n_failed > kFailuresShown) continue;
-      text += Str(task.kind(), " of ", names.Of(run), " failed: ", task.reason(),
+      text += Str(task.kind(), " task of ", names.Of(run), " failed: ", task.reason(),
                   "\n  `longrun logs ", ShortId(task.task()), "` shows its log\n");
     }
   }
@@ -494,8 +494,8 @@ std::string FailedTasksText(const SweepProgress& progress) {
   }
   if (any_for_good) {
     text +=
-        "diverged training runs are not retried, since they would diverge again: change the sweep file "
-        "as suggested above, and run it\n";
+        "diverged training runs are not retried, since they would diverge again: change the sweep "
+        "file as suggested above, and run it\n";
   }
   return text;
 }

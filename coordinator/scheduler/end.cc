@@ -242,7 +242,7 @@ void HandleEvent(StepContext& step, const AttemptFinished& event) {
     const FailureClass failure_class = ClassifyEnd(evidence);
     std::string message = evidence.failed_message;
     if (message.empty() && evidence.signal != 0) {
-      message = Str("the trainer ended by signal ", evidence.signal);
+      message = Str("the trainer died of signal ", evidence.signal);
     } else if (message.empty() && evidence.exit_known) {
       message = ExitText(evidence.exit_code);
     }

@@ -418,7 +418,7 @@ std::vector<ParamSpec> PerplexitySpecs() {
     if (protocol->fit_score_tokens != nullptr) with_text_tokens.emplace_back(protocol->name);
   }
   std::vector<ParamSpec> specs = {
-      ContextLengthsParam("L: how many tokens a window feeds to the model"),
+      ContextLengthsParam("tokens that a window feeds to the model (L)"),
       SplitParam("the part of the dataset that is scored"),
       {.name = "protocol",
        .type = ParamSpec::Type::kChoice,

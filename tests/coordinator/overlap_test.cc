@@ -107,7 +107,7 @@ TEST_F(OverlapNotesTest, ADatasetThatCannotBeReadIsNotSilentlyLeftOut) {
   const std::vector<std::string> notes = Notes("gone", 0);
   ASSERT_EQ(notes.size(), 1u);
   EXPECT_EQ(notes[0],
-            "whether gone:test occurs in the training split of austen is not known: dataset "
+            "it is not known whether gone:test occurs in the training split of austen: dataset "
             "\"gone\" is not registered");
 }
 

@@ -373,13 +373,12 @@ TEST_F(SessionTest, ATrainerThatDiesWhileItIsCancelledSaysOfWhat) {
   } cases[] = {
       {{.exit_known = true, .exit_code = 75, .stop_requested = true},
        "the trainer stopped as it was asked to"},
-      {{.exit_known = true, .signal = 9, .stop_requested = true}, "the trainer ended by signal 9"},
-      {{.exit_known = true, .signal = 15, .stop_requested = true},
-       "the trainer ended by signal 15"},
+      {{.exit_known = true, .signal = 9, .stop_requested = true}, "the trainer died of signal 9"},
+      {{.exit_known = true, .signal = 15, .stop_requested = true}, "the trainer died of signal 15"},
       {{.exit_known = true, .signal = 11, .stop_requested = true},
-       "crashed while it was being cancelled: the trainer ended by signal 11"},
+       "crashed while it was being cancelled: the trainer died of signal 11"},
       {{.exit_known = true, .signal = 9, .oom_kill = true, .stop_requested = true},
-       "out_of_memory while it was being cancelled: the trainer ended by signal 9"},
+       "out_of_memory while it was being cancelled: the trainer died of signal 9"},
       {{.exit_known = true, .exit_code = 74, .stop_requested = true},
        "storage while it was being cancelled: the trainer ended with exit code 74"},
   };
