@@ -154,7 +154,7 @@ std::string PlanText(const v1::PlanSweepResponse& plan, bool service_runs, const
   for (const v1::PlannedRunInfo& run : plan.runs()) n_not_applicable += run.cells_not_applicable();
   if (n_not_applicable > 0) {
     text += Str(Counted(n_not_applicable, "cell"),
-                " will be not_applicable: their context length is longer than the position method "
+                " will be not_applicable: the context length is longer than the position method "
                 "can read\n");
   }
   const Repeated<std::string>& problems = plan.problems();
@@ -166,7 +166,8 @@ std::string PlanText(const v1::PlanSweepResponse& plan, bool service_runs, const
   text += MoreText(n_problems - n_told);
   if (plan.slots_of() == "machine") {
     text +=
-        "no worker is known yet: the needs for memory and disk were compared with this machine\n";
+        "no worker is known yet: the memory and disk needed were compared with those of this "
+        "machine\n";
   }
   return text;
 }
