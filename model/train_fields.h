@@ -79,7 +79,7 @@ void Fields(Of<MaskConfig> auto& mask, auto& v) {
                                .min = 0,
                                .max = 1,
                                .meaning = "probability that a token to predict is replaced by a "
-                                          "random token; the others stay unchanged"});
+                                          "random token instead; the rest stay unchanged"});
   v(mask.token,
     {.name = "token",
      .min = 0,

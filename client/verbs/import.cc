@@ -276,7 +276,7 @@ void AddImport(Verbs& verbs) {
   verb.AddExamples({"longrun import pythia-70m ./pythia-70m"});
   const auto name = std::make_shared<std::string>();
   const auto folder = std::make_shared<std::string>();
-  verb.AddArgument("NAME", *name, "name by which a sweep's model.init_from refers to it")
+  verb.AddArgument("NAME", *name, "name for the model, to give as model.init_from in a sweep")
       .Required();
   verb.AddArgument("FOLDER", *folder,
                    "folder with config.json and the weights (model.safetensors, or its shards)");
