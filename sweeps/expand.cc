@@ -1061,8 +1061,8 @@ class Expander {
     return nullptr;
   }
 
-  // Refuses evaluations of a training split on which the run's weights were trained: its own, or that
-  // of an earlier training.
+  // Refuses evaluations of a training split on which the run's weights were trained: its own, or
+  // one of an earlier training run.
   void CheckTrainedText(const std::set<std::string>& trained_before, const DatasetInfo& own) {
     for (const EvaluationSpec& block : spec_.evaluations) {
       if (block.dataset.empty() || block.allows_train_overlap) continue;

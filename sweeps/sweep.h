@@ -58,8 +58,8 @@ struct ModelInfo {
 struct KnownRun {
   std::string key;
   Run run;
-  // The extension of the imported model from which its weights come (as in ModelInfo), if it is still
-  // in force; null: there is none, or a training run had another (run.train.extension).
+  // The extension of the imported model from which its weights come (as in ModelInfo), if it is
+  // still in force; null: there is none, or a training run had another (run.train.extension).
   Json extension = {};
   // Digests of the datasets on which its weights were trained before this run.
   std::set<std::string> trained_before = {};

@@ -147,9 +147,9 @@ occurs in the training text. Measured on {machine()}."""]
         parts.append(f"""The intervals are Wilson's 95 % intervals over the prompts. `~` marks a recall that a test (5 %)
 cannot separate from that of `window`, which sees only the last {train_length} tokens and so finds only keys near the
 end.""")
-    parts.append("""`pose, trained` is the model after further training at positions up to 2048, on texts that are no
-longer. All others are the same model, without further training: pi, ntk, ntk_by_parts, yarn, llama3 and longrope give
-it frequencies with which it was not trained.""")
+    parts.append(f"""`pose, trained` is the model after further training at positions up to 2048, with texts of
+{train_length} tokens as before. All other rows are the same model without further training. Under pi, ntk,
+ntk_by_parts, yarn, llama3 and longrope, it reads with rotary frequencies that it did not see in training.""")
     parts.append(f"""## Perplexity at {FACTOR} times the train length
 
 Ratio to the perplexity of the plain model at its train length:""")
@@ -157,8 +157,9 @@ Ratio to the perplexity of the plain model at its train length:""")
     if with_recall:
         parts.append("## Recall by depth")
         parts.append(f"""From the evaluation `needle`, for each context length: one character for each depth, from the
-beginning of the text (left) to its end (right). `{SHADES[0]}` means that no key was found, and
-`{SHADES[1:]}` that less than a quarter, a half or three quarters of the keys were found, or more.""")
+beginning of the text (left) to its end (right). Each character shows the share of the keys that were
+found: `{SHADES[0]}` none, `{SHADES[1]}` less than 1/4, `{SHADES[2]}` from 1/4 to 1/2, `{SHADES[3]}` from 1/2 to 3/4,
+`{SHADES[4]}` 3/4 or more.""")
         any_depth = next(iter(by_depth.values()))
         parts.append("```\n" + heat_map(by_depth, list(any_depth), sorted(any_depth[PLAIN])) + "\n```")
         parts.append(f"`longrun plot {SWEEP} --what depth -o recall.svg` draws a picture for each extension.")

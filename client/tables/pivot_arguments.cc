@@ -51,9 +51,9 @@ std::shared_ptr<PivotArguments> AddPivot(Verb& verb) {
   verb.AddArgument(
       "--against", arguments->against,
       "axis=value, such as position=alibi or context_length=64: compare each number with "
-      "the\nnumber for this value of the axis, with all other axes the same. Seeds, and blocks of "
-      "the\ntext, are compared pairwise. The table shows ratios of perplexities, speeds and bytes, "
-      "and\ndifferences of nll, bits and accuracies");
+      "the\nnumber for this value of the axis, with all other axes the same. The comparison is "
+      "paired:\neach seed and each block of the text with the same seed and block. The table shows "
+      "ratios\nof perplexities, speeds and bytes, and differences of nll, bits and accuracies");
   verb.AddArgument("--buckets", arguments->buckets_max,
                    "for a metric by position: show at most this many buckets, merging neighbours; "
                    "0: all\n(default: 8 in text tables, else 0)")

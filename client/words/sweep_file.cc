@@ -101,8 +101,8 @@ Status WithOtherMistakes(const Status& of_files, const v1::PlanSweepRequest& req
   return {Code::kInvalidArgument, Join(lines, "\n")};
 }
 
-// Reads the file and those that it names, which are stored in `state`/files if `keeps`. A sweep from
-// standard input is called "-", and names files of the working folder.
+// Reads the file and those that it names, which are stored in `state`/files if `keeps`. A sweep
+// from standard input is called "-", and names files of the working folder.
 template <typename Request>
 Result<Request> RequestOf(const SweepFileArguments& arguments, const std::string& state,
                           bool keeps) {

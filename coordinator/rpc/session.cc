@@ -82,7 +82,9 @@ Status CheckProtocol(std::int64_t version) {
 
 Status CheckWorkerId(const std::string& id) {
   if (IsSafeName(id)) return Status();
-  return Malformed(Str("\"", id, "\" is not a name for a worker"));
+  return Malformed(Str("\"", id,
+                       "\" is not a name for a worker: expected 1 to 128 letters, digits, '.', '_' "
+                       "or '-', not starting with '.'"));
 }
 
 // Why a Hello could not be read.

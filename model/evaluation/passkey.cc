@@ -23,11 +23,11 @@
 #include "base/check.h"
 #include "base/random.h"
 #include "base/str.h"
+#include "model/data/synthetic/passkey_prompt.h"
 #include "model/data/tokenizer_file.h"
 #include "model/evaluation/corpus_passkey.h"
 #include "model/evaluation/nll_row.h"
 #include "model/evaluation/params.h"
-#include "model/data/synthetic/passkey_prompt.h"
 #include "model/evaluation/recall.h"
 #include "model/evaluation/split.h"
 
@@ -346,8 +346,9 @@ std::vector<ParamSpec> PasskeySpecs() {
              .type = ParamSpec::Type::kChoice,
              .default_value = "single",
              .choices = {"single", "multihop", "multi"},
-             .meaning = "single: one key; multihop: a path of two steps, beside another such path; "
-                        "multi: one of six values"}),
+             .meaning = "what is hidden, and asked for; single: one key; multihop: two chains "
+                        "a -> b -> c, of which one is asked for; multi: six keys with values, of "
+                        "which one value is asked for"}),
       OfDrt({.name = "key_tokens",
              .type = ParamSpec::Type::kCount,
              .default_value = 5,

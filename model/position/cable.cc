@@ -65,7 +65,7 @@ const PositionMethod& CableMethod() {
                   .choices = {"official", "scaled", "augmented", "bidirectional"},
                   .experimental = {"bidirectional"},
                   .meaning = "scale of <q, k>; official: 1; scaled: 1/sqrt(head_dim); augmented: "
-                             "1/sqrt(d_model); bidirectional: as scaled, for encoders"}},
+                             "1/sqrt(d_model); bidirectional: 1/sqrt(head_dim), for encoders"}},
       .terms = &CableTerms,
   };
   return method;

@@ -103,8 +103,8 @@ const PositionMethod& T5Method() {
                   .default_value = 32,
                   .min = 2,
                   .max = 4096,
-                  .meaning = "rows of the table; in each direction, half of the rows stand for a "
-                             "single distance each"},
+                  .meaning = "rows of the table of biases; in each direction, half of them are for "
+                             "one distance each, and the others for ranges of distances"},
                  {.name = "max_distance",
                   .type = PositionParam::Type::kCount,
                   .default_value = 128,

@@ -161,7 +161,7 @@ TEST_F(OverlapNotesTest, WhatOneCallDoesNotCompareTheNextOneDoes) {
   ASSERT_EQ(notes.size(), 2u);
   EXPECT_TRUE(notes[0].starts_with("100 % of the 5,001 tokens of first:test")) << notes[0];
   EXPECT_EQ(notes[1],
-            "whether second:test occurs in the training split of austen is not known: `longrun "
+            "it is not known whether second:test occurs in the training split of austen: `longrun "
             "plan` compares only some texts at a time; call it again");
   const std::vector<std::string> more = search.Notes(datasets_, sweep);
   ASSERT_EQ(more.size(), 2u);

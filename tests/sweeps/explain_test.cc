@@ -85,7 +85,7 @@ TEST(ExplainTest, AMethodListsItsParametersWithRangeAndDefault) {
 TEST(ExplainTest, WhatIsExperimentalIsMarkedInEveryListing) {
   EXPECT_EQ(Known("position.cable.variant").at("meaning"),
             "scale of <q, k>; official: 1; scaled: 1/sqrt(head_dim); augmented: 1/sqrt(d_model); "
-            "bidirectional: as scaled, for encoders (bidirectional is experimental)");
+            "bidirectional: 1/sqrt(head_dim), for encoders (bidirectional is experimental)");
   const Json methods = Known("position").at("members");
   const auto cable =
       std::ranges::find(methods, "position.cable", [](const Json& one) { return one.at("path"); });

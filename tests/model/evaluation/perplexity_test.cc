@@ -579,8 +579,8 @@ TEST_F(PrefixCurveTest, ALengthThatNoDocumentHasIsRefusedAtSubmission) {
       "20: the longest has 19; lower context_lengths, or use a dataset with longer documents");
 }
 
-// How many tokens of a split are read to find a document of 20 targets, if it ends at `long_ends_at`
-// and every other document has 10 tokens; and whether the length is refused.
+// How many tokens of a split are read to find a document of 20 targets, if it ends at
+// `long_ends_at` and every other document has 10 tokens; and whether the length is refused.
 struct Search {
   std::vector<std::int64_t> reads = {};
   bool is_refused = false;

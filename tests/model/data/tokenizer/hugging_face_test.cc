@@ -187,7 +187,8 @@ TEST(HuggingFaceTest, AddedTokensAreFoundInATextUnlessTheyAreSpecial) {
       std::vector<std::int32_t> ids;
       tokenizer->Encode(one.text, ids);
       EXPECT_EQ(ids, add_prefix_space ? one.with_prefix_space : one.ids) << one.text;
-      if (!add_prefix_space) EXPECT_EQ(tokenizer->Decode(ids).value(), one.text);
+      if (add_prefix_space) continue;  // the spaces are text too
+      EXPECT_EQ(tokenizer->Decode(ids).value(), one.text);
     }
   }
 }
