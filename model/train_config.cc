@@ -54,6 +54,22 @@ void CheckPositions(const TrainConfig& train, KeyErrors& errors) {
       {"train.objective"});
 }
 
+void CheckSamples(const TrainConfig& train, KeyErrors& errors) {
+  if (train.is_masked()) {
+    errors.Add("train.samples",
+               Invalid(Str("train.samples: ", EnumName(train.samples),
+                           " is for objective causal_lm, found masked_lm: leave out samples")),
+               {"train.objective"});
+  }
+  if (train.train_length == 1) {
+    errors.Add("train.samples",
+               Invalid(Str("train.samples: ", EnumName(train.samples),
+                           " of train_length 1 have no token to predict, since the last token of a "
+                           "document has no target: choose a train_length of 2 or more")),
+               {"train.train_length"});
+  }
+}
+
 void CheckMask(const MaskConfig& mask, KeyErrors& errors) {
   // A rounding may make 0.8 + 0.2 exceed 1.
   if (mask.mask_replace_prob + mask.random_replace_prob <= 1.0 + 1e-12) return;
@@ -156,6 +172,9 @@ void CheckTrain(const TrainConfig& train, KeyErrors& errors, const KeyErrors& re
   if (train.is_masked() &&
       checker.AreRight({"train.mask.mask_replace_prob", "train.mask.random_replace_prob"})) {
     CheckMask(train.mask, errors);
+  }
+  if (train.samples != SampleKind::kWindows && checker.AreRight({"train.train_length"})) {
+    CheckSamples(train, errors);
   }
   if (!train.positions.is_null() && checker.AreRight({"train.train_length"})) {
     CheckPositions(train, errors);

@@ -25,6 +25,16 @@ struct EnumNames<Objective> {
   static constexpr std::array<std::string_view, 2> kNames = {"causal_lm", "masked_lm"};
 };
 
+// What a training sample is (model/sample_source/).
+enum class SampleKind {
+  kWindows,    // train_length tokens of the joined text
+  kDocuments,  // the beginning of one document, with padding after a shorter one
+};
+template <>
+struct EnumNames<SampleKind> {
+  static constexpr std::array<std::string_view, 2> kNames = {"windows", "documents"};
+};
+
 enum class OptimizerKind { kAdamw };
 template <>
 struct EnumNames<OptimizerKind> {
@@ -77,6 +87,7 @@ struct TrainConfig {
   std::int64_t batch_tokens = 0;  // tokens in an optimiser step, a multiple of train_length
   Precision precision = Precision::kFp32;
   OrderKind order = OrderKind::kRandom;
+  SampleKind samples = SampleKind::kWindows;
   Objective objective = Objective::kCausalLm;
   MaskConfig mask = {};  // read only with masked_lm
   OptimizerConfig optimizer = {};
@@ -87,6 +98,7 @@ struct TrainConfig {
   // The extension in force during training, resolved (model/extension/); null: none.
   Json extension = {};
 
+  // With samples shorter than T, tokens and batch_tokens count the padding too.
   std::int64_t steps() const { return (tokens + batch_tokens - 1) / batch_tokens; }
   std::int64_t batch_sequences() const { return batch_tokens / train_length; }
   // Tokens in a window of the validation.
@@ -95,8 +107,9 @@ struct TrainConfig {
   }
   bool is_masked() const { return objective == Objective::kMaskedLm; }
   // optimizer: {..., "betas": [beta1, beta2]}. "objective" and "mask" are present only with
-  // masked_lm, "positions" only if they are not plain, "extend" only with an extension, and
-  // "length" of "validate" only if it is not 0, so that these members change no other run's key.
+  // masked_lm, "samples" only if they are not windows, "positions" only if they are not plain,
+  // "extend" only with an extension, and "length" of "validate" only if it is not 0, so that these
+  // members change no other run's key.
   Json ToJson() const;
   static Result<TrainConfig> FromJson(const Json& train);  // exactly the known keys
   Status Check() const;

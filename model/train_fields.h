@@ -114,8 +114,14 @@ void Fields(Of<TrainConfig> auto& train, auto& v) {
   v(train.order,
     {.name = "order",
      .meaning = "order of the data; random: sequences that start anywhere; shuffled, stream: "
-                "consecutive slices, in shuffled order or in the order of the dataset"},
+                "consecutive slices, in shuffled order or in the order of the dataset; with "
+                "samples: documents, documents take the place of sequences and slices"},
     {.kept = true});
+  v(train.samples,
+    {.name = "samples",
+     .meaning = "what a training sequence is; windows: train_length tokens of the joined text; "
+                "documents: the beginning of one document, with padding after a shorter one"},
+    {.kept = true, .in_json = train.samples != SampleKind::kWindows});
   // If a run's JSON has the objective, it is masked_lm.
   std::vector<std::string> objectives;
   if (is_masked) objectives.emplace_back(EnumName(Objective::kMaskedLm));

@@ -18,6 +18,7 @@
 #include "model/fields.h"
 #include "model/position/method.h"
 #include "model/position_schedule/schedule.h"
+#include "model/sample_source/document_check.h"
 #include "model/train_config_errors.h"
 #include "model/train_fields.h"
 #include "sweeps/evaluated_dataset.h"
@@ -855,7 +856,8 @@ class Expander {
     if (!differs.empty()) {
       return refuse(Str(name, " has another ", differs,
                         "; a run continues with the same model, position, dataset, seed, "
-                        "train_length, batch_tokens, precision, order, positions and extend"));
+                        "train_length, batch_tokens, precision, order, samples, positions and "
+                        "extend"));
     }
     if (run.train.steps() <= parent.train.steps()) {
       return refuse(Str(name, " was trained on ", parent.train.tokens,
@@ -938,13 +940,30 @@ class Expander {
   // ---- data ------------------------------------------------------------------------------------
 
   void CheckData(const Point& point, const DatasetInfo& dataset, const TrainConfig& train) {
-    CheckSplit(point, dataset, "train", train.train_length);
-    CheckAlignedText(point, dataset, train);
+    if (train.samples == SampleKind::kDocuments) {
+      CheckSplit(point, dataset, "train", 0);
+      CheckTrainDocuments(point, dataset);
+    } else {
+      CheckSplit(point, dataset, "train", train.train_length);
+      CheckAlignedText(point, dataset, train);
+    }
     if (train.validate.every == 0) return;
     CheckSplit(point, dataset, "validation", train.validation_length());
     KeyErrors errors;
     CheckValidation(train, errors);
     ReportErrors(point, errors);
+  }
+
+  // Numbers that are not known here are checked by the trainer.
+  void CheckTrainDocuments(const Point& point, const DatasetInfo& dataset) {
+    const auto tokens = dataset.split_tokens.find("train");
+    const auto documents = dataset.split_documents.find("train");
+    if (tokens == dataset.split_tokens.end() || documents == dataset.split_documents.end()) return;
+    const Status status =
+        CheckDocuments({.n_documents = documents->second, .n_tokens = tokens->second});
+    if (status.ok()) return;
+    ReportCause(point, {"train.samples", "dataset"},
+                Str("train.samples: dataset \"", dataset.name, "\": ", status.message()));
   }
 
   // Chunks of aligned content stand as far apart in the text as their positions.

@@ -39,6 +39,22 @@ std::uint64_t Permute(std::uint64_t i, std::uint64_t n, std::uint64_t key) {
   return i;
 }
 
+std::int64_t ItemOf(OrderKind kind, std::uint64_t seed, std::int64_t n, std::int64_t g) {
+  LR_CHECK(g >= 0 && n > 0);
+  const auto index = static_cast<std::uint64_t>(g), n_items = static_cast<std::uint64_t>(n);
+  switch (kind) {
+    case OrderKind::kStream:
+      return static_cast<std::int64_t>(index % n_items);
+    case OrderKind::kShuffled: {
+      const std::uint64_t key = StreamKey(seed, index / n_items, kShuffleStream);
+      return static_cast<std::int64_t>(Permute(index % n_items, n_items, key));
+    }
+    case OrderKind::kRandom:
+      return static_cast<std::int64_t>(Sm64(StreamKey(seed, 0, kStartStream) ^ index) % n_items);
+  }
+  LR_CHECK(false);
+}
+
 Status SampleOrder::Check() const {
   if (train_length <= 0) {
     return Status(Code::kInvalidArgument, Str("train_length ", train_length, " must be positive"));
@@ -54,22 +70,8 @@ Status SampleOrder::Check() const {
 
 std::int64_t SampleOrder::Start(std::int64_t g) const {
   LR_CHECK(g >= 0 && train_length > 0 && n_tokens > train_length);
-  const auto index = static_cast<std::uint64_t>(g);
-  const auto length = static_cast<std::uint64_t>(train_length);
-  const auto n_slices = static_cast<std::uint64_t>((n_tokens - 1) / train_length);
-  switch (kind) {
-    case OrderKind::kStream:
-      return static_cast<std::int64_t>(index % n_slices * length);
-    case OrderKind::kShuffled: {
-      const std::uint64_t key = StreamKey(seed, index / n_slices, kShuffleStream);
-      return static_cast<std::int64_t>(Permute(index % n_slices, n_slices, key) * length);
-    }
-    case OrderKind::kRandom: {
-      const auto n_starts = static_cast<std::uint64_t>(n_tokens - train_length);
-      return static_cast<std::int64_t>(Sm64(StreamKey(seed, 0, kStartStream) ^ index) % n_starts);
-    }
-  }
-  LR_CHECK(false);
+  if (kind == OrderKind::kRandom) return ItemOf(kind, seed, n_tokens - train_length, g);
+  return ItemOf(kind, seed, (n_tokens - 1) / train_length, g) * train_length;
 }
 
 }  // namespace longrun

@@ -15,7 +15,7 @@ namespace longrun {
 // next power of four, applied again until the result is below n.
 std::uint64_t Permute(std::uint64_t i, std::uint64_t n, std::uint64_t key);
 
-// A split has n = floor((n_tokens - 1) / T) slices; slice i is the tokens [i T, i T + T + 1).
+// Windows: a split has n = floor((n_tokens - 1) / T) slices; slice i is the tokens [i T, i T + T + 1).
 enum class OrderKind {
   kRandom,    // start = Sm64(StreamKey(seed, 0, 2) ^ g) mod (n_tokens - T)
   kShuffled,  // slice Permute(g mod n, n, StreamKey(seed, g div n, 0)): each once per epoch
@@ -26,6 +26,12 @@ struct EnumNames<OrderKind> {
   static constexpr std::array<std::string_view, 3> kNames = {"random", "shuffled", "stream"};
 };
 
+// Which of n items sample g is.
+std::int64_t ItemOf(OrderKind kind, std::uint64_t seed, std::int64_t n, std::int64_t g);
+
+// Windows of a split. With kRandom, the items are the n_tokens - T places at which a window may
+// start; else the n = floor((n_tokens - 1) / T) slices, of which slice i is the tokens
+// [i T, i T + T + 1).
 struct SampleOrder {
   OrderKind kind = OrderKind::kRandom;
   std::uint64_t seed = 0;

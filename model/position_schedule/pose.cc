@@ -8,7 +8,8 @@
 //   u_0 = v_0 = 0,   u_i ~ U{u_{i-1} .. Lt - T},   v_i ~ U{v_{i-1} .. Lx - T}
 //
 // Two chunks are as in the paper's code: n_0 ~ U{1 .. (T + 1) div 2}, so that the first is never
-// the longer one by more than a token. More are as in the paper: N - 1 distinct cuts.
+// the longer one by more than a token. More are as in the paper: N - 1 distinct cuts. A document of
+// fewer than N tokens has as many chunks as tokens.
 //
 // content: random    as above
 //          contiguous  v_i = 0: one piece of text, as without PoSE
@@ -84,8 +85,8 @@ NumberedSample Number(const Json& params, std::int64_t train_length, std::int64_
                       const UniformDraw& draw) {
   const auto content = params.at("content").get<std::string>();
   const bool is_aligned = content == "aligned";
-  const std::vector<std::int64_t> lengths =
-      DrawLengths(params.at("chunks").get<std::int64_t>(), train_length, draw);
+  const std::int64_t n_chunks = std::min(params.at("chunks").get<std::int64_t>(), train_length);
+  const std::vector<std::int64_t> lengths = DrawLengths(n_chunks, train_length, draw);
   std::vector<std::int64_t> v = DrawSkips(lengths.size(), n_text - train_length, draw);
   auto n_positions = params.at("target_length").get<std::int64_t>();
   if (is_aligned) n_positions = std::min(n_positions, n_text);

@@ -8,7 +8,9 @@
 //
 // Notation: T train_length, the number of tokens of a sample; Lt target_length, the number of
 // possible positions; Lx the number of tokens of the text from which a sample is taken, T <= Lx.
-// The text has one more token, which can only be a target.
+// A window's text has one more token, which can only be a target; a document has none, so that its
+// sample leaves out the last place (model/sample_source/). A sample of a document that is shorter
+// than train_length has the document's length as its T.
 #pragma once
 
 #include <cstdint>

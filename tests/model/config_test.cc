@@ -261,6 +261,35 @@ TEST(TrainConfigTest, PositionsArePresentOnlyIfTheyAreNotPlain) {
   EXPECT_EQ(KeysOf(errors), "train.positions.chunk; train.positions.target_length");
 }
 
+TEST(TrainConfigTest, SamplesArePresentOnlyIfTheyAreNotWindows) {
+  TrainConfig config = Recipe();
+  EXPECT_FALSE(config.ToJson().contains("samples"));
+  config.samples = SampleKind::kDocuments;
+  const Json json = config.ToJson();
+  EXPECT_EQ(json.at("samples"), "documents");
+  const Result<TrainConfig> read = TrainConfig::FromJson(json);
+  ASSERT_TRUE(read.ok()) << read.status().message();
+  EXPECT_EQ(read->samples, SampleKind::kDocuments);
+  EXPECT_TRUE(read->Check().ok()) << read->Check().message();
+  Json wrong = json;
+  wrong["samples"] = "document";
+  EXPECT_EQ(TrainConfig::FromJson(wrong).status().message(),
+            "train.samples: expected one of windows, documents, found \"document\"; did you mean "
+            "\"documents\"?");
+
+  config.train_length = 1;
+  EXPECT_EQ(config.Check().message(),
+            "train.samples: documents of train_length 1 have no token to predict, since the last "
+            "token of a document has no target: choose a train_length of 2 or more");
+  config = Recipe();
+  config.samples = SampleKind::kDocuments;
+  config.objective = Objective::kMaskedLm;
+  config.mask.token = 5;
+  EXPECT_EQ(config.Check().message(),
+            "train.samples: documents is for objective causal_lm, found masked_lm: leave out "
+            "samples");
+}
+
 TEST(TrainConfigTest, PositionsThatDoNotFitTheRecipeOrTheModelAreRefused) {
   TrainConfig train = Recipe();
   train.positions = *ResolvePositionSchedule({{"method", "randpos"}, {"target_length", 65536}},

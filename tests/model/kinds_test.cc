@@ -28,6 +28,11 @@ TEST(KindsTest, APrecisionHasTheWordOfTheFiles) {
   ExpectWords<Precision>({{Precision::kFp32, "fp32"}, {Precision::kBf16, "bf16"}});
 }
 
+TEST(KindsTest, ASampleHasTheWordOfTheFiles) {
+  ExpectWords<SampleKind>(
+      {{SampleKind::kWindows, "windows"}, {SampleKind::kDocuments, "documents"}});
+}
+
 TEST(KindsTest, AnObjectiveHasTheWordOfTheFiles) {
   ExpectWords<Objective>(
       {{Objective::kCausalLm, "causal_lm"}, {Objective::kMaskedLm, "masked_lm"}});

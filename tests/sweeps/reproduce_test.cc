@@ -277,6 +277,7 @@ spec:
     if (axis == "train.continue_from") continue;                        // in the test below
     if (axis == "model.init_from") continue;                            // tests/sweeps/init_test.cc
     if (axis == "train.positions" || axis == "train.extend") continue;  // below, with rope
+    if (axis == "train.samples") continue;                              // the same, causal
     EXPECT_NE(yaml.find(name + ":"), std::string::npos) << axis;
   }
   ExpectTheSameRuns(yaml, "1e3");
@@ -322,7 +323,7 @@ spec:
   }
 }
 
-TEST(ReproduceTest, PositionsComeBack) {
+TEST(ReproduceTest, PositionsAndSamplesComeBack) {
   ExpectTheSameRuns(R"(apiVersion: longrun/v1
 kind: Sweep
 metadata: {name: a}
@@ -334,6 +335,7 @@ spec:
     dataset: [toy]
     train.positions: [plain, {method: pose, target_length: 1K}, {method: randpos, target_length: 512},
                       {method: pose, target_length: 512, chunks: 3, content: aligned}]
+    train.samples: [windows, documents]
   train: {tokens: 65536, batch_tokens: 1024}
 )");
 }

@@ -41,9 +41,10 @@ DatasetCatalogue TestDatasets() {
       };
     } else if (name == "tiny") {
       info.split_tokens = {{"train", 100}};
+      info.split_documents = {{"train", 1}};
     } else if (name == "books") {
       info.split_tokens = {{"train", 50'000}, {"test", 9'000}};
-      info.split_documents = {{"test", 3}};
+      info.split_documents = {{"train", 40}, {"test", 3}};
       info.documents = [](const std::string&, std::int64_t) -> Result<std::vector<TextSpan>> {
         return std::vector<TextSpan>{{0, 2999}, {3000, 5999}, {6000, 8999}};
       };

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -17,7 +18,6 @@
 #include "base/files.h"
 #include "base/str.h"
 #include "model/data/masking.h"
-#include "model/data/order.h"
 #include "model/evaluation/perplexity.h"
 #include "model/evaluation/window.h"
 #include "model/net/adamw.h"
@@ -26,6 +26,7 @@
 #include "model/net/masked_batch.h"
 #include "model/net/scorer.h"
 #include "model/position_schedule/schedule.h"
+#include "model/sample_source/source.h"
 #include "worker/trainer/stop.h"
 #include "worker/trainer/weights.h"
 
@@ -53,12 +54,11 @@ class Trainer {
   Status TrainToEnd();
 
  private:
-  Trainer(Session& session, const TokenSplit& split, SampleOrder order, Transformer net,
+  Trainer(Session& session, std::unique_ptr<SampleSource> samples, Transformer net,
           std::string initial_weights)
       : session_(session),
         run_(session.task().run),
-        split_(split),
-        order_(order),
+        samples_(std::move(samples)),
         net_(std::move(net)),
         optimizer_(run_.train.optimizer, net_.parameters(), net_.compute().kernels),
         initial_weights_(std::move(initial_weights)) {}
@@ -67,12 +67,11 @@ class Trainer {
   Status PrepareValidation(const Dataset& dataset);
   // Returns false if a stop came in between; then nothing has changed.
   Result<bool> Step();
-  Result<double> Gradients(std::int64_t step, bool& stopped);
-  std::int64_t CountTargets(std::int64_t step) const;
+  Result<double> Gradients(std::int64_t step, std::int64_t n_targets, bool& stopped);
+  SampleSize SizeOf(std::int64_t step) const;
   Result<at::Tensor> AddPass(std::int64_t first, std::int64_t n, double weight);
   Result<at::Tensor> AddMaskedPass(std::int64_t first, std::int64_t n, double weight);
   Status ReadBatch(std::int64_t first, std::int64_t n);
-  Status ReadSample(std::int64_t g, std::span<std::int32_t> positions);
   bool ValidationIsDue() const;
   Result<bool> Validate();
   Result<double> ValidationLoss();
@@ -83,13 +82,13 @@ class Trainer {
 
   Session& session_;
   const Run& run_;
-  const TokenSplit& split_;
-  SampleOrder order_;
+  std::unique_ptr<SampleSource> samples_;
   Transformer net_;
   AdamW optimizer_;
   const std::string initial_weights_;
 
   std::int64_t step_ = 0;        // steps done
+  std::int64_t n_tokens_ = 0;    // of these steps' samples, without padding
   std::int64_t saved_step_ = 0;  // of the newest checkpoint, ours or the one resumed from
   std::int64_t saved_ms_ = 0;
   std::optional<Best> best_;
@@ -98,9 +97,9 @@ class Trainer {
   std::string best_checkpoint_;
   double tokens_per_s_ = 0.0;
 
-  std::vector<std::int32_t> row_;
-  at::Tensor samples_BT_;       // micro-batch, T + 1 tokens per row
-  at::Tensor position_ids_BT_;  // int32, T per row; undefined if the run's positions are plain
+  Sample sample_;
+  // Of a micro-batch. int32 positions; undefined if the run's positions are plain.
+  at::Tensor ids_BT_, targets_BT_, position_ids_BT_;
   std::vector<std::int32_t> validation_tokens_;
   std::vector<Window> validation_windows_;
   // Only for a masked language model.
@@ -113,11 +112,9 @@ Result<Trainer> Trainer::Make(Session& session, const Dataset& dataset, const Ma
   const TaskFile& task = session.task();
   const Run& run = task.run;
   ASSIGN_OR_RETURN(const TokenSplit* split, dataset.Split("train"));
-  const SampleOrder order = {.kind = run.train.order,
-                             .seed = static_cast<std::uint64_t>(run.seed),
-                             .n_tokens = split->n_tokens(),
-                             .train_length = run.train.train_length};
-  RETURN_IF_ERROR(order.Check());
+  const auto seed = static_cast<std::uint64_t>(run.seed);
+  ASSIGN_OR_RETURN(std::unique_ptr<SampleSource> samples,
+                   OpenSampleSource({.split = *split, .train = run.train, .seed = seed}));
   if (run.model.vocab_size < dataset.n_tokens()) {
     return Status(Code::kInvalidArgument,
                   Str("model.vocab_size ", run.model.vocab_size, " is less than the ",
@@ -128,7 +125,7 @@ Result<Trainer> Trainer::Make(Session& session, const Dataset& dataset, const Ma
                                                       task.execution.attention, machine.compute));
   net.SetActivationCheckpointing(task.activation_checkpointing);
   if (!run.train.positions.is_null()) RETURN_IF_ERROR(net.CheckPositionIds());
-  Trainer trainer(session, *split, order, std::move(net), std::move(start.initial_weights));
+  Trainer trainer(session, std::move(samples), std::move(net), std::move(start.initial_weights));
   if (run.train.is_masked()) {
     std::vector<std::int32_t> ids = IdsOfText(dataset);
     if (ids.empty()) {
@@ -138,7 +135,7 @@ Result<Trainer> Trainer::Make(Session& session, const Dataset& dataset, const Ma
               "the tokenizer of dataset \"",
               task.dataset_name, "\" has none"));
     }
-    trainer.masking_.emplace(run.train.mask, order.seed, MaskStream::kTrain, std::move(ids));
+    trainer.masking_.emplace(run.train.mask, seed, MaskStream::kTrain, std::move(ids));
   }
   if (start.resumed) RETURN_IF_ERROR(trainer.Restore(*start.resumed));
   RETURN_IF_ERROR(trainer.PrepareValidation(dataset));
@@ -158,6 +155,7 @@ Status Trainer::Restore(const LoadedCheckpoint& checkpoint) {
   }
   RETURN_IF_ERROR(optimizer_.Restore(checkpoint.optimizer, *step));
   step_ = saved_step_ = *step;
+  ASSIGN_OR_RETURN(n_tokens_, GetInt(checkpoint.state, "tokens", "state.json"));
   ASSIGN_OR_RETURN(validation_pending_,
                    GetBool(checkpoint.state, "validation_pending", "state.json"));
   // A parent's best does not count for this run: the parent may have been validated differently.
@@ -196,91 +194,67 @@ Status Trainer::PrepareValidation(const Dataset& dataset) {
   return Status();
 }
 
-// Reads samples first .. first + n - 1 into the rows of samples_BT_ and position_ids_BT_.
+// Reads samples first .. first + n - 1 into the rows of ids_BT_, targets_BT_ and position_ids_BT_.
 Status Trainer::ReadBatch(std::int64_t first, std::int64_t n) {
   const std::int64_t n_length = run_.train.train_length;
   const bool is_plain = run_.train.positions.is_null();
-  if (!samples_BT_.defined() || samples_BT_.size(0) != n) {
-    samples_BT_ = at::empty({n, n_length + 1}, at::kLong);
+  if (!ids_BT_.defined() || ids_BT_.size(0) != n) {
+    ids_BT_ = at::empty({n, n_length}, at::kLong);
+    targets_BT_ = at::empty({n, n_length}, at::kLong);
     if (!is_plain) position_ids_BT_ = at::empty({n, n_length}, at::kInt);
   }
-  row_.resize(static_cast<std::size_t>(n_length + 1));
-  std::int64_t* out = samples_BT_.data_ptr<std::int64_t>();
-  std::int32_t* positions = is_plain ? nullptr : position_ids_BT_.data_ptr<std::int32_t>();
+  auto* ids = ids_BT_.data_ptr<std::int64_t>();
+  auto* targets = targets_BT_.data_ptr<std::int64_t>();
+  auto* positions = is_plain ? nullptr : position_ids_BT_.data_ptr<std::int32_t>();
   for (std::int64_t g = first; g < first + n; ++g) {
-    if (is_plain) {
-      RETURN_IF_ERROR(split_.Read(order_.Start(g), row_));
-    } else {
-      RETURN_IF_ERROR(ReadSample(g, {positions, static_cast<std::size_t>(n_length)}));
-      positions += n_length;
-    }
-    out = std::copy(row_.begin(), row_.end(), out);
+    RETURN_IF_ERROR(samples_->Read(g, sample_));
+    ids = std::ranges::copy(sample_.tokens, ids).out;
+    targets = std::ranges::copy(sample_.targets, targets).out;
+    if (!is_plain) positions = std::ranges::copy(sample_.positions, positions).out;
   }
   return Status();
 }
 
-// Reads sample g of a position schedule into row_. Its text begins where a plain sample would, and
-// is shorter at the end of the split.
-Status Trainer::ReadSample(std::int64_t g, std::span<std::int32_t> positions) {
-  const TrainConfig& train = run_.train;
-  const std::int64_t start = order_.Start(g);
-  const std::int64_t n_text = std::min(ScheduleTextLength(train.positions, train.train_length),
-                                       order_.n_tokens - 1 - start);
-  const NumberedSample sample =
-      NumberSample(train.positions, train.train_length, n_text, order_.seed, g);
-  std::ranges::copy(sample.position, positions.begin());
-  // Tokens that follow each other in the text are read together.
-  for (std::size_t begin = 0, end = 0; begin < row_.size(); begin = end) {
-    do ++end;
-    while (end < row_.size() && sample.place[end] == sample.place[end - 1] + 1);
-    RETURN_IF_ERROR(
-        split_.Read(start + sample.place[begin], std::span(row_).subspan(begin, end - begin)));
-  }
-  return Status();
-}
-
-// The number of a step's tokens that have a loss. Known before its first pass, so that the loss is
-// their mean however unevenly they are spread over micro-batches.
-std::int64_t Trainer::CountTargets(std::int64_t step) const {
+// The number of a step's tokens, and of those that have a loss. Known before its first pass, so
+// that the loss is their mean however unevenly they are spread over micro-batches.
+SampleSize Trainer::SizeOf(std::int64_t step) const {
   const std::int64_t n_sequences = run_.train.batch_sequences();
-  const std::int64_t n_length = run_.train.train_length;
-  if (!masking_) return n_sequences * n_length;
-  std::int64_t n = 0;
+  SampleSize sum;
   for (std::int64_t g = (step - 1) * n_sequences; g < step * n_sequences; ++g) {
-    n += masking_->Count(g, n_length);
+    const SampleSize size = samples_->Size(g);
+    sum.n_tokens += size.n_tokens;
+    sum.n_targets += masking_ ? masking_->Count(g, run_.train.train_length) : size.n_targets;
   }
-  return n;
+  return sum;
 }
 
 // Adds the gradient of samples first .. first + n - 1 and returns the nll of each target.
 Result<at::Tensor> Trainer::AddPass(std::int64_t first, std::int64_t n, double weight) {
   if (masking_) return AddMaskedPass(first, n, weight);
   RETURN_IF_ERROR(ReadBatch(first, n));
-  const std::int64_t n_length = run_.train.train_length;
-  const at::Tensor samples = samples_BT_.to(net_.compute().device);
-  Batch batch = {.ids_BT = samples.narrow(1, 0, n_length)};
+  const c10::Device device = net_.compute().device;
+  Batch batch = {.ids_BT = ids_BT_.to(device)};
   if (position_ids_BT_.defined()) {
-    batch.position_ids_BT = position_ids_BT_.to(net_.compute().device);
+    batch.position_ids_BT = position_ids_BT_.to(device);
     batch.n_positions = NumberOfPositions(run_.train.positions);
   }
-  return AddGradients(net_, batch, samples.narrow(1, 1, n_length), weight);
+  return AddGradients(net_, batch, targets_BT_.to(device), weight);
 }
 
 Result<at::Tensor> Trainer::AddMaskedPass(std::int64_t first, std::int64_t n, double weight) {
   std::vector<MaskedSequence> sequences;
   sequences.reserve(static_cast<std::size_t>(n));
-  row_.resize(static_cast<std::size_t>(run_.train.train_length));
   for (std::int64_t g = first; g < first + n; ++g) {
-    RETURN_IF_ERROR(split_.Read(order_.Start(g), row_));
-    sequences.push_back(masking_->Mask(g, row_));
+    RETURN_IF_ERROR(samples_->Read(g, sample_));
+    sequences.push_back(masking_->Mask(g, sample_.tokens));
   }
   return AddMaskedGradients(net_, ToBatch(sequences), weight);
 }
 
 // Returns the mean loss of a step and leaves its gradient in the parameters.
-Result<double> Trainer::Gradients(std::int64_t step, bool& stopped) {
+Result<double> Trainer::Gradients(std::int64_t step, std::int64_t n_targets, bool& stopped) {
   const std::int64_t n_sequences = run_.train.batch_sequences();
-  const double weight = 1.0 / static_cast<double>(CountTargets(step));
+  const double weight = 1.0 / static_cast<double>(n_targets);
   ClearGradients(net_);
   std::vector<at::Tensor> sums;  // read at the end, so as not to wait for a GPU in between
   for (std::int64_t done = 0; done < n_sequences;) {
@@ -304,7 +278,8 @@ Result<bool> Trainer::Step() {
   session_.SetPlace(Str("step ", step));
   Failpoint("trainer_mid_step");
   bool stopped = false;
-  ASSIGN_OR_RETURN(const double loss, Gradients(step, stopped));
+  const SampleSize size = SizeOf(step);
+  ASSIGN_OR_RETURN(const double loss, Gradients(step, size.n_targets, stopped));
   if (stopped) return false;
   const double grad_norm = optimizer_.ClipGradients();
   if (!std::isfinite(loss) || !std::isfinite(grad_norm)) {
@@ -314,17 +289,20 @@ Result<bool> Trainer::Step() {
   const double lr = LearningRate(run_.train, step);
   optimizer_.Step(lr);
   step_ = step;
+  n_tokens_ += size.n_tokens;
   validation_pending_ = ValidationIsDue();
 
   // A step may take only milliseconds, so the rate is smoothed over about ten steps.
   const double seconds = static_cast<double>(std::max<std::int64_t>(1, BootMs() - begin_ms)) / 1e3;
-  const double rate = static_cast<double>(run_.train.batch_tokens) / seconds;
+  const double rate = static_cast<double>(size.n_tokens) / seconds;
   tokens_per_s_ = tokens_per_s_ == 0.0 ? rate : 0.9 * tokens_per_s_ + 0.1 * rate;
-  RETURN_IF_ERROR(session_.Record(SeriesRecord{.values = {{"grad_norm", grad_norm},
-                                                          {"loss", loss},
-                                                          {"lr", lr},
-                                                          {"tokens_per_s", tokens_per_s_}}},
-                                  step));
+  SeriesRecord series = {.values = {{"grad_norm", grad_norm}, {"loss", loss}, {"lr", lr}}};
+  if (run_.train.samples != SampleKind::kWindows) {
+    series.values.emplace_back("padding", 1.0 - static_cast<double>(size.n_tokens) /
+                                                    static_cast<double>(run_.train.batch_tokens));
+  }
+  series.values.emplace_back("tokens_per_s", tokens_per_s_);
+  RETURN_IF_ERROR(session_.Record(std::move(series), step));
   RETURN_IF_ERROR(session_.Progress({.phase = "train",
                                      .done = step,
                                      .of = run_.train.steps(),
@@ -409,7 +387,7 @@ Status Trainer::Checkpoint(bool final, bool best) {
   const Json state = {
       {"step", step_},
       {"seed", run_.seed},
-      {"tokens", step_ * run_.train.batch_tokens},
+      {"tokens", n_tokens_},
       {"micro_batch", task.execution.micro_batch},
       {"paths", task.execution.ToJson().at("paths")},
       {"run_key", task.run_key},

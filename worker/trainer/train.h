@@ -1,10 +1,11 @@
 // Training: the loop over optimiser steps of a run.
 //
-// Step t = 1, 2, ... takes the samples (t - 1) G .. t G - 1 of the data order (G sequences per
-// step), in micro-batches. Their gradients add up to that of the mean loss over all tokens of the
-// step or, for a masked language model, over its hidden tokens (model/data/masking.h). Only the
-// weights and the optimiser's moments carry over from one step to the next, so a checkpoint {t,
-// weights, moments} continues with the same bits.
+// Step t = 1, 2, ... takes the samples (t - 1) G .. t G - 1 of the run's source (G sequences per
+// step; model/sample_source/), in micro-batches. Their gradients add up to that of the mean loss
+// over all targets of the step, however many each micro-batch has. These are the next tokens or,
+// for a masked language model, the hidden tokens (model/data/masking.h). Only the weights and the
+// optimiser's moments carry over from one step to the next, so a checkpoint {t, weights, moments}
+// continues with the same bits.
 #pragma once
 
 #include <optional>

@@ -61,8 +61,10 @@ std::string TrainingView::Show(const RecordBody& body, std::int64_t step, std::i
   const double rate = series->ValueOf("tokens_per_s").value_or(0);
   if (rate > 0) {
     StrAppend(line, Str("   ", FormatCount(std::llround(rate)), " tokens/s"));
+    // The rate does not count padding; the steps that are left have about as much of it.
+    const double share = 1.0 - series->ValueOf("padding").value_or(0);
     const double left_ms =
-        1e3 * static_cast<double>((of_.n_steps - step) * of_.batch_tokens) / rate;
+        1e3 * share * static_cast<double>((of_.n_steps - step) * of_.batch_tokens) / rate;
     if (step < of_.n_steps) {
       StrAppend(line, Str("   ", FormatDurationMs(std::llround(left_ms)), " left"));
     }

@@ -8,6 +8,8 @@
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <csignal>
 #include <fstream>
@@ -82,6 +84,9 @@ Json RunJson(const Json& position) {
             {"validate", {{"every", 320}, {"tokens", 256}}}}}};
 }
 
+// Shorter than a sample of 16 tokens, as long with its end of text, and longer than five of them.
+constexpr std::array<int, 7> kDocumentBytes = {5, 40, 1, 15, 16, 120, 9};
+
 class TrainerTest : public testing::Test {
  protected:
   static void SetUpTestSuite() {
@@ -93,6 +98,17 @@ class TrainerTest : public testing::Test {
          .splits = {{"train", {Data("train.txt")}}, {"validation", {Data("validation.txt")}}}},
         Data("dataset"));
     ASSERT_TRUE(imported.ok()) << imported.message();
+    std::vector<std::string> files;
+    for (const int n_bytes : kDocumentBytes) {
+      files.push_back(Data(Str("document-", files.size(), ".txt")));
+      const std::string text = SomeText(60).substr(3 * files.size(), static_cast<size_t>(n_bytes));
+      ASSERT_TRUE(WriteFileAtomic(files.back(), text).ok());
+    }
+    const Status of_documents =
+        ImportText({.tokenizer = "bytes",
+                    .splits = {{"train", files}, {"validation", {Data("validation.txt")}}}},
+                   Data("documents"));
+    ASSERT_TRUE(of_documents.ok()) << of_documents.message();
   }
   static void TearDownTestSuite() { delete data_; }
   static std::string Data(const std::string& name) { return JoinPath(data_->path(), name); }
@@ -120,6 +136,11 @@ class TrainerTest : public testing::Test {
                                           "--dataset", Data("dataset"), "--output",
                                           At(output),  "--micro-batch", "4"};
     arguments.insert(arguments.end(), more.begin(), more.end());
+    return arguments;
+  }
+  // The same with the dataset of several documents.
+  std::vector<std::string> OnDocuments(std::vector<std::string> arguments) const {
+    std::ranges::replace(arguments, Data("dataset"), Data("documents"));
     return arguments;
   }
   std::string Stderr() const { return ReadFile(At("stderr")).value(); }
@@ -310,6 +331,110 @@ TEST_F(TrainerTest, UnderAnExtensionKilledAndResumedItReachesTheSameBits) {
           << name;
     }
   }
+}
+
+Json DocumentsJson(bool poses) {
+  Json run = poses ? PositionsJson("pose") : RunJson("rope");
+  run["train"]["samples"] = "documents";
+  run["train"]["order"] = "stream";
+  return run;
+}
+
+TEST_F(TrainerTest, OnDocumentsKilledAndResumedItReachesTheSameBits) {
+  for (const bool poses : {false, true}) {
+    SCOPED_TRACE(poses);
+    const auto output = [&](const char* name) { return Str(poses ? "pose-" : "plain-", name); };
+    WriteRun(DocumentsJson(poses));
+    ASSERT_EQ(Exec(OnDocuments(TrainArguments(output("whole")))), 0) << Stderr();
+    EXPECT_EQ(Exec(OnDocuments(TrainArguments(output("first"), {"--checkpoint-every-ms", "0"})),
+                   "trainer_mid_step:exit@11"),
+              99);
+    ASSERT_EQ(Exec(OnDocuments(TrainArguments(output("second"),
+                                              {"--resume", StepFolder(output("first"), "10")}))),
+              0)
+        << Stderr();
+    for (const char* name : {"model.safetensors", "optimizer.safetensors", "state.json"}) {
+      EXPECT_TRUE(Bytes(StepFolder(output("whole"), "20"), name) ==
+                  Bytes(StepFolder(output("second"), "20"), name))
+          << name;
+    }
+    EXPECT_LT(Series(output("whole"), "loss").back(), Series(output("whole"), "loss").front());
+
+    // Tokens are counted without padding. Each document has its end of text.
+    std::int64_t n_tokens = 0;
+    std::vector<double> padding;
+    for (std::size_t step = 0; step < 20; ++step) {
+      std::int64_t n_of_step = 0;
+      for (std::size_t i = 0; i < 4; ++i) {
+        n_of_step += std::min(16, kDocumentBytes.at((4 * step + i) % kDocumentBytes.size()) + 1);
+      }
+      padding.push_back(1.0 - static_cast<double>(n_of_step) / 64);
+      n_tokens += n_of_step;
+    }
+    EXPECT_EQ(Series(output("whole"), "padding"), padding);
+    const Json state = *ParseJson(Bytes(StepFolder(output("whole"), "20"), "state.json"));
+    EXPECT_EQ(state.at("tokens"), n_tokens);
+  }
+}
+
+// From the text itself, and from each document without padding. The micro-batches have different
+// numbers of targets.
+TEST_F(TrainerTest, OnDocumentsTheLossIsTheMeanOverAllTargetsWhateverTheMicroBatch) {
+  WriteRun(DocumentsJson(false));
+  ASSERT_EQ(Exec(OnDocuments(TrainArguments("whole"))), 0) << Stderr();
+  const TaskFile task = *TaskFile::FromJson(*ParseJson(Bytes(At("whole"), "task.json")));
+  const Dataset dataset = Dataset::Open(Data("documents")).value();
+  const TokenSplit* const split = *dataset.Split("train");
+  Transformer net =
+      Transformer::Make({.model = task.run.model},
+                        InitialParameters(*ParametersOf(task.run.model), 11),
+                        AttentionBackend::kReference, OpenCompute("cpu", "fp64").value())
+          .value();
+  ClearGradients(net);
+  double nll_sum = 0.0;
+  std::int64_t n_targets = 0;
+  for (std::size_t d = 0; d < 4; ++d) {
+    const std::int64_t begin = split->document_starts()[d];
+    const std::int64_t n = std::min<std::int64_t>(16, split->document_starts()[d + 1] - begin);
+    EXPECT_EQ(n, std::min(16, kDocumentBytes.at(d) + 1));
+    std::vector<std::int32_t> tokens(static_cast<std::size_t>(n));
+    ASSERT_TRUE(split->Read(begin, tokens).ok());
+    const at::Tensor text = at::empty({1, n}, at::kLong);
+    std::ranges::copy(tokens, text.data_ptr<std::int64_t>());
+    nll_sum += AddGradients(net, text.narrow(1, 0, n - 1), text.narrow(1, 1, n - 1), 1.0)
+                   .sum()
+                   .item<double>();
+    n_targets += n - 1;
+  }
+  EXPECT_EQ(n_targets, 5 + 15 + 1 + 15);
+  EXPECT_NEAR(Series("whole", "loss").front() / (nll_sum / static_cast<double>(n_targets)), 1.0,
+              1e-6);
+  double square_sum = 0.0;
+  for (const auto& [name, parameter] : net.parameters()) {
+    square_sum += GradientOf(parameter).square().sum().item<double>();
+  }
+  EXPECT_NEAR(Series("whole", "grad_norm").front() /
+                  (std::sqrt(square_sum) / static_cast<double>(n_targets)),
+              1.0, 1e-5);
+
+  for (const char* micro_batch : {"1", "3"}) {
+    std::vector<std::string> parts = OnDocuments(TrainArguments(Str("parts-", micro_batch)));
+    parts.back() = micro_batch;
+    ASSERT_EQ(Exec(parts), 0) << Stderr();
+    for (const char* series : {"loss", "grad_norm"}) {
+      const double part = Series(Str("parts-", micro_batch), series).front();
+      EXPECT_NEAR(part / Series("whole", series).front(), 1.0, 1e-6) << series;
+    }
+  }
+}
+
+TEST_F(TrainerTest, ATextWithoutDocumentBoundariesIsNotTakenAsASample) {
+  WriteRun(DocumentsJson(false));
+  EXPECT_EQ(Exec(TrainArguments("out")), 78);
+  EXPECT_NE(Stderr().find("\"documents\" makes each document a sample, but the training split is a "
+                          "single document"),
+            std::string::npos)
+      << Stderr();
 }
 
 // One sequence per pass, not four; each sequence keeps its own positions.
