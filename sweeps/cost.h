@@ -43,7 +43,7 @@ std::int64_t EvaluateMemoryBytes(const ModelConfig& model, std::int64_t context_
                                  const MemoryPath& path, bool writes);
 
 // The training FLOPs of the whole run: 6 * parameters * tokens + attention. Repeated work of
-// activation checkpointing is not counted.
+// activation checkpointing is not counted; padding is, since it is computed as well.
 double TrainFlops(const ModelConfig& model, const TrainConfig& train);
 // The FLOPs of reading `n_tokens` tokens in windows of `context_length`: a third of training's
 // FLOPs per token.

@@ -23,6 +23,7 @@ TARGETS = {  # by the beginning of a file's path
     "kernels/": ["test_kernels_conformance", "test_kernels_subnormals"],
     "model/extension/": ["test_model_extension"],
     "model/position_schedule/": ["test_model_position_schedule"],
+    "model/sample_source/": ["test_model_sample_source"],
     "model/data/synthetic/": ["test_model_data_synthetic_rules"],
 }
 TEST_SECONDS_MAX = 900
@@ -35,6 +36,7 @@ PI, NTK, DYNAMIC_NTK, YARN, LLAMA3, LONGROPE, SELF_EXTEND, DCA, GALI, REROPE, LE
         "pi", "ntk", "dynamic_ntk", "yarn", "llama3", "longrope", "self_extend", "dca", "gali", "rerope",
         "leaky_rerope", "lm_infinite", "streaming", "score_noise"))
 POSE, RANDPOS = "model/position_schedule/pose.cc", "model/position_schedule/randpos.cc"
+DOCUMENTS = "model/sample_source/documents.cc"
 COPY, INDUCTION, PASSKEY_TOKENS, PASSKEY = (
     f"model/data/synthetic/{name}.cc" for name in ("copy", "induction", "passkey_tokens", "passkey"))
 MODE, KEPT = "const ScopedSubnormals mode(options.subnormals);", "const ScopedSubnormals mode(Subnormals::kKept);"
@@ -239,6 +241,16 @@ ERRORS = [
     ("pose's positions by the text", POSE, "static_cast<std::int32_t>(t + u[i])", "static_cast<std::int32_t>(t + v[i])"),
     ("aligned text not aligned", POSE, "  if (is_aligned) v = u;\n", ""),
     ("pose's last target", POSE, "sample.place.push_back(t + v.back());", "sample.place.push_back(t + v.back() + 1);"),
+    ("a document of a target that it does not have", DOCUMENTS, "sample.tokens.begin() + n, sample.targets.begin()",
+     "sample.tokens.begin() + std::min<std::ptrdiff_t>(n + 1, train_.train_length), sample.targets.begin()"),
+    ("padding with targets", DOCUMENTS, "sample.targets.assign(length, kIgnoredTarget)",
+     "sample.targets.assign(length, kPaddingToken)"),
+    ("padding behind the last position", DOCUMENTS, "sample.positions.resize(length, 0)",
+     "sample.positions.resize(length, sample.positions.back())"),
+    ("a document's text of any length", DOCUMENTS,
+     "std::min(n_document, ScheduleTextLength(train_.positions, train_.train_length))", "n_document"),
+    ("documents of one token as samples", DOCUMENTS, "starts[d + 1] - starts[d] > 1", "starts[d + 1] - starts[d] > 0"),
+    ("a target that is not counted", DOCUMENTS, ".n_targets = n - 1}", ".n_targets = n}"),
     ("randpos one position too far", RANDPOS, "0, n_positions - 1, draw", "0, n_positions, draw"),
     # Documents by rule.
     ("the entropy of copy", COPY, "static_cast<double>(distance - kSeparators) *", "static_cast<double>(distance) *"),

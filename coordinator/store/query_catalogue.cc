@@ -244,7 +244,7 @@ std::vector<QueryView> MakeViews() {
       {.name = "curves",
        .meaning = "a point of a training curve, which is joined from the attempts of its task",
        .columns = {kRunKey,
-                   {"metric", "text", "", "loss, val_loss, lr, grad_norm, tokens_per_s"},
+                   {"metric", "text", "", "loss, val_loss, lr, grad_norm, padding, tokens_per_s"},
                    {"step", "integer", "steps", "optimiser steps done"},
                    {"value", "real", "", "null: not a finite number"},
                    {"t_ms", "integer", "ms since 1970", "wall clock of the trainer"},

@@ -1,5 +1,5 @@
-// The tokens of a training sequence: a pure function of (order, seed, global sample index), so that
-// a resumed run needs only {step, seed}.
+// Which part of a split a training sample is: a pure function of (order, seed, global sample
+// index), so that a resumed run needs only {step, seed}.
 #pragma once
 
 #include <array>
@@ -15,18 +15,17 @@ namespace longrun {
 // next power of four, applied again until the result is below n.
 std::uint64_t Permute(std::uint64_t i, std::uint64_t n, std::uint64_t key);
 
-// Windows: a split has n = floor((n_tokens - 1) / T) slices; slice i is the tokens [i T, i T + T + 1).
+// Which of n items sample g is.
 enum class OrderKind {
-  kRandom,    // start = Sm64(StreamKey(seed, 0, 2) ^ g) mod (n_tokens - T)
-  kShuffled,  // slice Permute(g mod n, n, StreamKey(seed, g div n, 0)): each once per epoch
-  kStream,    // slice g mod n
+  kRandom,    // item Sm64(StreamKey(seed, 0, 2) ^ g) mod n
+  kShuffled,  // item Permute(g mod n, n, StreamKey(seed, g div n, 0)): each once per epoch
+  kStream,    // item g mod n
 };
 template <>
 struct EnumNames<OrderKind> {
   static constexpr std::array<std::string_view, 3> kNames = {"random", "shuffled", "stream"};
 };
 
-// Which of n items sample g is.
 std::int64_t ItemOf(OrderKind kind, std::uint64_t seed, std::int64_t n, std::int64_t g);
 
 // Windows of a split. With kRandom, the items are the n_tokens - T places at which a window may

@@ -179,13 +179,15 @@ TEST(EvaluationDocsTest, TheExamplesOfExtensionsAreSweeps) {
     ASSERT_TRUE(sweep.ok()) << spec << sweep.status().message();
     sweeps.push_back(std::move(sweep).value());
   }
-  ASSERT_EQ(sweeps.size(), 3u);
+  ASSERT_EQ(sweeps.size(), 4u);
   ASSERT_EQ(sweeps[0].runs.size(), 1u);
   EXPECT_EQ(sweeps[0].runs[0].evaluations.size(), 4u);
   ASSERT_EQ(sweeps[1].runs.size(), 3u);
   EXPECT_EQ(NumberOfPositions(sweeps[1].runs[1].run.train.positions), 1024);
-  ASSERT_EQ(sweeps[2].runs.size(), 3u);
-  EXPECT_EQ(sweeps[2].runs[2].run.BaseKey(), sweeps[2].runs[0].run_key);
+  ASSERT_EQ(sweeps[2].runs.size(), 2u);
+  EXPECT_EQ(sweeps[2].runs[1].run.train.samples, SampleKind::kDocuments);
+  ASSERT_EQ(sweeps[3].runs.size(), 3u);
+  EXPECT_EQ(sweeps[3].runs[2].run.BaseKey(), sweeps[3].runs[0].run_key);
 }
 
 }  // namespace

@@ -23,10 +23,11 @@ std::string LossText(double loss) {
 }  // namespace
 
 std::string TrainingView::Begin() const {
-  const std::string steps = of_.first_step == 0
-                                ? Str(of_.n_steps, " steps of ", of_.batch_tokens, " tokens")
-                                : Str("steps ", of_.first_step + 1, " to ", of_.n_steps, " of ",
-                                      of_.batch_tokens, " tokens");
+  const std::string batch = of_.batch_documents == 0 ? Str(of_.batch_tokens, " tokens")
+                                                     : Str(of_.batch_documents, " documents");
+  const std::string steps =
+      of_.first_step == 0 ? Str(of_.n_steps, " steps of ", batch)
+                          : Str("steps ", of_.first_step + 1, " to ", of_.n_steps, " of ", batch);
   return Str("training: ", steps, "; checkpoints in ", JoinPath(of_.output, "checkpoints"), ", ",
              of_.checkpoint_every_ms == 0 ? std::string("after each step")
                                           : Str("every ", FormatDurationMs(of_.checkpoint_every_ms),

@@ -23,7 +23,8 @@ class TrainingView {
   struct Of {
     std::int64_t n_steps = 0;
     std::int64_t batch_tokens = 0;
-    std::int64_t first_step = 0;  // of the checkpoint that it continues; 0: none
+    std::int64_t batch_documents = 0;  // 0: its samples are no documents
+    std::int64_t first_step = 0;       // of the checkpoint that it continues; 0: none
     std::int64_t checkpoint_every_ms = 0;
     std::string output;  // the attempt's folder, as the user wrote it
     bool on_terminal = false;

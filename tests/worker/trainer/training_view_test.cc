@@ -35,6 +35,15 @@ TEST(TrainingViewTest, ALineHasStepLossRateAndTheTimeLeft) {
   EXPECT_EQ(view.End(), "");
 }
 
+TEST(TrainingViewTest, TheTimeLeftIsThatOfTokensWithoutPadding) {
+  TrainingView view({.n_steps = 40, .batch_tokens = 100, .batch_documents = 4, .output = "out"});
+  EXPECT_TRUE(view.Begin().starts_with("training: 40 steps of 4 documents; checkpoints in "));
+  const SeriesRecord step = {
+      .values = {{"loss", 2.5}, {"padding", 0.25}, {"tokens_per_s", 1000.0}}};
+  // 36 steps of 75 tokens at 1000 a second.
+  EXPECT_EQ(view.Show(step, 4, 1), "step 4 of 40   loss 2.5000   1K tokens/s   2.7s left\n");
+}
+
 TEST(TrainingViewTest, ALongTrainingHasALineAMinuteInAFile) {
   TrainingView view({.n_steps = 1'000'000, .batch_tokens = 100, .output = "out"});
   EXPECT_NE(Show(view, 1, 5), "");
