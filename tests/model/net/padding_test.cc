@@ -9,6 +9,7 @@
 #include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <map>
 #include <string>
@@ -16,6 +17,7 @@
 
 #include "base/str.h"
 #include "kernels/cross_entropy.h"
+#include "model/extension/extension.h"
 #include "model/net/gradient.h"
 #include "model/position/method.h"
 #include "tests/model/net/small_model.h"
@@ -162,6 +164,37 @@ TEST_P(PaddingTest, TheGradientOfPaddingIsExactlyZero) {
 
 INSTANTIATE_TEST_SUITE_P(Methods, PaddingTest, testing::ValuesIn(PositionMethodNames()),
                          [](const auto& given) { return given.param; });
+
+// Frequencies that depend on the length are those of the sample's length, padding included: as if
+// texts of every length had them.
+TEST(PaddingLongropeTest, AShortDocumentIsReadAtTheFrequenciesOfItsSample) {
+  const std::vector<double> short_factor(8, 1.0), long_factor = {1, 1.5, 2, 3, 4, 5, 6, 8};
+  const auto learn = [&](const std::vector<double>& of_short_texts, std::int64_t length) {
+    NetConfig config = WithBody(Config("rope"), "llama");
+    config.extension = ResolveExtension({{"method", "longrope"},
+                                         {"factor", 4},
+                                         {"original_length", 25},
+                                         {"short_factor", of_short_texts},
+                                         {"long_factor", long_factor}})
+                           .value();
+    Transformer net = SmallNet(config, "fp64");
+    const Documents documents = MakeDocuments(0);
+    ClearGradients(net);
+    const at::Tensor nll =
+        AddGradients(net, documents.batch(0, 1, length, false),
+                     documents.targets_BT.narrow(0, 0, 1).narrow(1, 0, length), 0.01);
+    return Take(net, nll);
+  };
+  const Learned padded = learn(short_factor, kLength);
+  const Learned expected = learn(long_factor, kTokens.at(0));
+  const Learned by_itself = learn(short_factor, kTokens.at(0));
+  double difference = 0.0;
+  for (const auto& [name, gradient] : padded.gradients) {
+    EXPECT_LT(MaxDifference(gradient, expected.gradients.at(name)), 1e-9) << name;
+    difference = std::max(difference, MaxDifference(gradient, by_itself.gradients.at(name)));
+  }
+  EXPECT_GT(difference, 1e-6);  // the factors matter, or the test says nothing
+}
 
 }  // namespace
 }  // namespace longrun
