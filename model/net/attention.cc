@@ -420,31 +420,32 @@ at::Tensor Attention::LastQuery(const Call& call, const Prepared& prepared,
 }
 
 at::Tensor Attention::ForwardBehind(const Call& given, AttentionCache& cache) {
-  const std::int64_t begin = cache.n, n = given.q_BHTD.size(2);
-  LR_CHECK(shape_.causal && begin + n <= cache.k_BHTD.size(2));
-  const RowPositions at = {.begin = begin, .n_positions = cache.k_BHTD.size(2)};
+  const std::int64_t begin = cache.n, n = given.k_BHTD.size(2), n_query = given.q_BHTD.size(2);
+  LR_CHECK(shape_.causal && begin + n <= cache.k_BHTD.size(2) && (n_query == n || n_query == 1));
+  RowPositions at = {.begin = begin, .n_positions = cache.k_BHTD.size(2)};
   Call call = given;
   if (rotator_ && given.reading == nullptr) call.k_BHTD = rotator_->Keys(given.k_BHTD, at);
   cache.k_BHTD.narrow(2, begin, n).copy_(call.k_BHTD);
   cache.v_BHTD.narrow(2, begin, n).copy_(call.v_BHTD);
   if (given.reading != nullptr) {
     cache.n = begin + n;
-    if (n == 1) return LastQueryOfReading(given, cache);
+    if (n_query == 1) return LastQueryOfReading(given, cache);
     call.k_BHTD = cache.k_BHTD.narrow(2, 0, cache.n);
     call.v_BHTD = cache.v_BHTD.narrow(2, 0, cache.n);
     return ForwardReading(call);
   }
   Prepared prepared = Prepare(given, begin + n, &cache);
   cache.n = begin + n;
-  const bool is_prompt = begin == 0;
+  const bool is_prompt = begin == 0 && n_query == n;
   const bool by_kernel = backend_ == AttentionBackend::kFused;
   if (is_prompt && by_kernel) return Kernel(given, std::move(prepared), true);
+  at.begin = cache.n - n_query;
   if (rotator_) call.q_BHTD = rotator_->Queries(given.q_BHTD, at);
   if (is_prompt) {
     if (backend_ == AttentionBackend::kTorch) return TorchAttention(call, true);
     return AllBlocks(call, prepared);
   }
-  const bool is_token = n == 1;
+  const bool is_token = n_query == 1;
   const std::int64_t n_seen =
       is_token && shape_.window > 0 ? std::min(shape_.window, cache.n) : cache.n;
   call.k_BHTD = cache.k_BHTD.narrow(2, cache.n - n_seen, n_seen);

@@ -101,7 +101,8 @@ class Attention {
   // o_BHTD, of type compute.product.
   at::Tensor Forward(const Call& call);
   // The same for tokens that follow those in the cache. They are added to the cache, which must
-  // have room for them. Causal attention only, without gradients.
+  // have room for them. Causal attention only, without gradients. q may have the last one of these
+  // tokens only, while x, k and v have all.
   at::Tensor ForwardBehind(const Call& call, AttentionCache& cache);
   // An empty cache, with room for `capacity` tokens.
   AttentionCache MakeCache(std::int64_t batch, std::int64_t capacity) const;

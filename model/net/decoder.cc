@@ -29,9 +29,8 @@ std::int64_t Decoder::n_fed() const { return caches_.front().n; }
 
 at::Tensor Decoder::Feed(const at::Tensor& ids_BT, std::int64_t n_to_come) {
   const at::NoGradGuard no_grad;
-  const at::Tensor hidden_BTC = net_->HiddenBehind(ids_BT, caches_, n_to_come);
-  const at::Tensor last_BC = hidden_BTC.select(1, hidden_BTC.size(1) - 1);
-  return HeadLogits(last_BC, net_->head(), net_->compute());
+  const at::Tensor hidden_B1C = net_->LastHiddenBehind(ids_BT, caches_, n_to_come);
+  return HeadLogits(hidden_B1C.select(1, 0), net_->head(), net_->compute());
 }
 
 }  // namespace longrun

@@ -18,6 +18,15 @@
 #include "model/net/recompute.h"
 
 namespace longrun {
+namespace {
+
+// The last entry along a dimension, which stays.
+at::Tensor LastOf(const at::Tensor& x, std::int64_t dim) {
+  return x.narrow(dim, x.size(dim) - 1, 1);
+}
+
+}  // namespace
+
 Transformer::Transformer(const NetConfig& config, TermSpec terms, Attention attention,
                          std::optional<Attention> full_attention, const Compute& compute)
     : config_(config),
@@ -287,7 +296,8 @@ Transformer::Tensors Transformer::Projections(const Layer& layer,
 at::Tensor Transformer::AttentionPart(const Layer& layer, const at::Tensor& normed_BTC,
                                       const BlockCall& given) {
   const Tensors qkv_BHTD = Projections(layer, normed_BTC);
-  Attention::Call call = {.q_BHTD = qkv_BHTD[0],
+  const at::Tensor& q_BHTD = qkv_BHTD[0];
+  Attention::Call call = {.q_BHTD = given.only_last ? LastOf(q_BHTD, 2) : q_BHTD,
                           .k_BHTD = qkv_BHTD[1],
                           .v_BHTD = qkv_BHTD[2],
                           .x_BTC = normed_BTC,
@@ -333,13 +343,19 @@ c10::ScalarType Transformer::TypeFor(bool one_product) const {
   return one_product ? compute_.product : compute_.dtype;
 }
 
-at::Tensor Transformer::Block(const Layer& layer, const at::Tensor& x_BTC, const BlockCall& given) {
+at::Tensor Transformer::Block(const Layer& layer, const at::Tensor& all_BTC,
+                              const BlockCall& given) {
   const bool sequential = config_.model.body.block == BlockKind::kSequential;
   const bool one_norm = !layer.norm_2.weight.defined();
   const bool attention_alone =
       layer.qkv.weight.defined() && !attention_.reads_input() && (sequential || !one_norm);
-  const at::Tensor normed_BTC = Norm(x_BTC, Of(layer.norm_1), TypeFor(attention_alone), compute_);
+  at::Tensor normed_BTC = Norm(all_BTC, Of(layer.norm_1), TypeFor(attention_alone), compute_);
   const at::Tensor attended_BTC = AttentionPart(layer, normed_BTC, given);
+  at::Tensor x_BTC = all_BTC;
+  if (given.only_last) {
+    x_BTC = LastOf(x_BTC, 1);
+    normed_BTC = LastOf(normed_BTC, 1);
+  }
   const c10::ScalarType mlp_type = TypeFor(!layer.mlp_gate.weight.defined());
   if (sequential) {
     const AddedNorm between = AddNorm(x_BTC, attended_BTC, Of(layer.norm_2), mlp_type, compute_);
@@ -459,8 +475,8 @@ std::vector<AttentionCache> Transformer::MakeCaches(std::int64_t batch,
   return caches;
 }
 
-at::Tensor Transformer::HiddenBehind(const at::Tensor& ids_BT, std::span<AttentionCache> caches,
-                                     std::int64_t n_to_come) {
+at::Tensor Transformer::BlocksBehind(const at::Tensor& ids_BT, std::span<AttentionCache> caches,
+                                     std::int64_t n_to_come, bool only_last) {
   LR_CHECK(caches.size() == layers_.size());
   const std::int64_t n_tokens = ids_BT.size(1), n_positions = caches.front().n + n_tokens;
   SetRotationFor(n_positions);
@@ -472,9 +488,20 @@ at::Tensor Transformer::HiddenBehind(const at::Tensor& ids_BT, std::span<Attenti
                    .shared = shared,
                    .cache = &caches[l],
                    .reading = reading_.get(),
-                   .n_to_come = n_to_come});
+                   .n_to_come = n_to_come,
+                   .only_last = only_last && l + 1 == layers_.size()});
   }
   return FinalNorm(x_BTC);
+}
+
+at::Tensor Transformer::HiddenBehind(const at::Tensor& ids_BT, std::span<AttentionCache> caches,
+                                     std::int64_t n_to_come) {
+  return BlocksBehind(ids_BT, caches, n_to_come, false);
+}
+
+at::Tensor Transformer::LastHiddenBehind(const at::Tensor& ids_BT, std::span<AttentionCache> caches,
+                                         std::int64_t n_to_come) {
+  return BlocksBehind(ids_BT, caches, n_to_come, true);
 }
 
 }  // namespace longrun

@@ -88,6 +88,10 @@ class Transformer {
   // CheckLength.
   at::Tensor HiddenBehind(const at::Tensor& ids_BT, std::span<AttentionCache> caches,
                           std::int64_t n_to_come = 0);
+  // The same for the last of these tokens only, (B, 1, C). Of the last layer it computes, besides
+  // keys and values, only what this token needs.
+  at::Tensor LastHiddenBehind(const at::Tensor& ids_BT, std::span<AttentionCache> caches,
+                              std::int64_t n_to_come = 0);
   // Runs the first n_layers layers like Hidden, without gradients. `before(l, observer)` is called
   // before layer l: it sets the observer of the layer's attention (empty: none), or returns false
   // to stop. Returns false if `before` stopped it.
@@ -137,8 +141,12 @@ class Transformer {
     std::int64_t n_positions = 0;
     ReadingPlanner* reading = nullptr;
     std::int64_t n_to_come = 0;
+    // Only with a cache: the block returns the last token, (B, 1, C).
+    bool only_last = false;
   };
   at::Tensor Block(const Layer& layer, const at::Tensor& x_BTC, const BlockCall& given);
+  at::Tensor BlocksBehind(const at::Tensor& ids_BT, std::span<AttentionCache> caches,
+                          std::int64_t n_to_come, bool only_last);
   at::Tensor RecomputedBlock(const Layer& layer, const at::Tensor& x_BTC, const BlockCall& given);
   Tensors Projections(const Layer& layer, const at::Tensor& normed_BTC) const;
   at::Tensor AttentionPart(const Layer& layer, const at::Tensor& normed_BTC,

@@ -69,13 +69,34 @@ TEST_P(DecoderTest, APromptThroughTheFusedAttentionFillsTheSameCache) {
   const at::Tensor ids_BT = SmallTokens(3, n), prompt_BT = ids_BT.narrow(1, 0, n_prompt);
   Decoder decoder = Decoder::Make(fused, 3, n).value();
   const double size = Anew(exact, prompt_BT).abs().max().item<double>();
-  EXPECT_TRUE(at::equal(decoder.Feed(prompt_BT), Anew(fused, prompt_BT)));
-  EXPECT_LT(MaxDifference(Anew(fused, prompt_BT), Anew(exact, prompt_BT)), 1e-5 * size);
+  const at::Tensor expected = Anew(exact, prompt_BT);
+  EXPECT_LT(MaxDifference(decoder.Feed(prompt_BT), expected), 1e-5 * size);
+  EXPECT_LT(MaxDifference(Anew(fused, prompt_BT), expected), 1e-5 * size);
   for (std::int64_t t = n_prompt; t < n; ++t) {
     EXPECT_LT(MaxDifference(decoder.Feed(ids_BT.narrow(1, t, 1)),
                             Anew(exact, ids_BT.narrow(1, 0, t + 1))),
               1e-5 * size)
         << "token " << t;
+  }
+}
+
+// The prompt is read in two parts: before the second one, the caches hold tokens.
+TEST_P(DecoderTest, TheLastTokenAloneIsAsAmongAllTokensAndLeavesTheSameCaches) {
+  Transformer net = SmallNet(Config(), "fp64");
+  const at::NoGradGuard no_grad;
+  const at::Tensor ids_BT = SmallTokens(3, 24);
+  std::vector<AttentionCache> of_all = net.MakeCaches(3, 24), of_last = net.MakeCaches(3, 24);
+  for (const auto& [begin, n] : {std::pair<std::int64_t, std::int64_t>{0, 17}, {17, 7}}) {
+    const at::Tensor part_BT = ids_BT.narrow(1, begin, n);
+    const at::Tensor all_BTC = net.HiddenBehind(part_BT, of_all);
+    const at::Tensor last_B1C = net.LastHiddenBehind(part_BT, of_last);
+    ASSERT_EQ(last_B1C.sizes(), at::IntArrayRef({3, 1, all_BTC.size(2)}));
+    EXPECT_LT(MaxDifference(last_B1C, all_BTC.narrow(1, n - 1, 1)), 1e-12);
+  }
+  for (std::size_t l = 0; l < of_all.size(); ++l) {
+    EXPECT_EQ(of_last[l].n, 24);
+    EXPECT_TRUE(at::equal(of_last[l].k_BHTD, of_all[l].k_BHTD)) << "layer " << l;
+    EXPECT_TRUE(at::equal(of_last[l].v_BHTD, of_all[l].v_BHTD)) << "layer " << l;
   }
 }
 
