@@ -8,6 +8,7 @@
 #endif
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cmath>
 #include <cstdint>
@@ -30,19 +31,27 @@ namespace HWY_NAMESPACE {
 // 2^8 without harm, and most tiles then need no rescaling.
 inline constexpr float kGrowthMax = 8.0F;
 
-// Keys and values of all key heads, read once, in the layout of the products.
+// Keys and values of all key heads, read once, in the layout of the products. Each tile of queries
+// reads those of its head again. If they are larger than a core's own cache, the products fetch
+// each tile in advance: 16k keys of 128 channels then take 9 % less time (AMD EPYC, Zen 4). In
+// shorter texts, fetching would cost up to 3 %.
 struct PackedKeys {
+  static constexpr std::int64_t kCacheFloats = (std::int64_t{1} << 20) / sizeof(float);
+
   explicit PackedKeys(const AttentionPlan& plan)
       : key_floats(plan.head_dim * kKeyTile),
         value_floats(kKeyTile * plan.width),
         n_tile(plan.batch * plan.n_kv_head * plan.n_key_tile),
+        fetches(plan.n_key_tile * (key_floats + value_floats) > kCacheFloats),
         keys(static_cast<std::int64_t>(plan.key_set_region.size()) * n_tile * key_floats),
         values(n_tile * value_floats),
         norms(n_tile) {}
   float* Keys(std::int64_t set, std::int64_t tile) const {
     return keys.get() + (set * n_tile + tile) * key_floats;
   }
+  float* Values(std::int64_t tile) const { return values.get() + tile * value_floats; }
   std::int64_t key_floats, value_floats, n_tile;
+  bool fetches;
   AlignedFloats keys;    // (set, tile, D, kKeyTile)
   AlignedFloats values;  // (tile, kKeyTile, width)
   AlignedFloats norms;   // the largest |k~| of each tile
@@ -63,7 +72,7 @@ void PackTile(const AttentionPlan& plan, const AttentionInputs& in, bool with_no
   const std::int64_t tile = item % plan.n_key_tile;
   const std::int64_t series = item / plan.n_key_tile;
   const std::int64_t b = series / plan.n_kv_head, h_kv = series % plan.n_kv_head;
-  float* values = packed.values.get() + item * packed.value_floats;
+  float* values = packed.Values(item);
   float largest = 0.0F;
   for (std::size_t set = 0; set < plan.key_set_region.size(); ++set) {
     // The room of the values first holds the rows of the keys.
@@ -106,6 +115,7 @@ struct QueryTile {
   float* sums;     // (row, lane): of 2^(x - largest), lane by lane
   float* largest;  // by row: the largest x so far, or up to kGrowthMax less
   float *bias, *z;
+  std::array<AttentionPlan::KeySpan, kRegionsMax> regions;  // RegionKeys of the rows
 };
 
 // Rescales a row whose largest score has grown by more than kGrowthMax.
@@ -160,7 +170,8 @@ HWY_NOINLINE void Softmax(const AttentionPlan& plan, const Tile& tile, std::int6
   }
 }
 
-// Multiplies rows [begin, end) of a tile by its keys, both rotated as `region` says.
+// Multiplies rows [begin, end) of a tile by its keys, both rotated as `region` says. The tile's
+// values are read next.
 HWY_INLINE void MultiplyKeys(const AttentionPlan& plan, const PackedKeys& packed,
                              std::int64_t region, std::int64_t packed_tile, std::int64_t begin,
                              std::int64_t end, const Tile& tile, const QueryTile& t,
@@ -174,7 +185,9 @@ HWY_INLINE void MultiplyKeys(const AttentionPlan& plan, const PackedKeys& packed
                    .c_row = kKeyTile,
                    .n_row = end - begin,
                    .n_k = plan.head_dim,
-                   .add = false},
+                   .add = false,
+                   .next = packed.fetches ? packed.Values(packed_tile) : nullptr,
+                   .n_column = kKeyTile},
                   tile.spans.keys.data() + begin / kRowBlock);
 }
 
@@ -199,13 +212,15 @@ HWY_INLINE void TakeProducts(const AttentionPlan::KeySpan& keys, std::int64_t ke
 HWY_NOINLINE void MultiplyRegions(const AttentionPlan& plan, const PackedKeys& packed,
                                   std::int64_t packed_tile, std::int64_t begin, std::int64_t end,
                                   const Tile& tile, QueryTile& t) {
-  const std::int64_t key_end = tile.key_begin + kKeyTile;
+  const AttentionPlan::KeySpan of_tile = {.begin = tile.key_begin,
+                                          .end = tile.key_begin + kKeyTile};
   bool is_first = true;
   for (std::int64_t region = 0; region < plan.n_region; ++region) {
+    if (!of_tile.Meets(t.regions[static_cast<std::size_t>(region)])) continue;
     // Whether row r has a key of the tile in the region.
     const auto has = [&](std::int64_t r) {
       const AttentionPlan::KeySpan keys = plan.RegionKeys(region, tile.query_begin + r);
-      return keys.begin < std::min(key_end, keys.end) && keys.end > tile.key_begin;
+      return keys.begin < keys.end && of_tile.Meets(keys);
     };
     std::int64_t from = tile.rows.begin, to = tile.rows.end;
     while (from < to && !has(from)) ++from;
@@ -225,9 +240,22 @@ HWY_NOINLINE void MultiplyRegions(const AttentionPlan& plan, const PackedKeys& p
   }
 }
 
+// The keys of a tile, in the rotation of a region that has its first key.
+HWY_NOINLINE const float* KeysOf(const AttentionPlan& plan, const PackedKeys& packed,
+                                 std::int64_t packed_tile, std::int64_t key_begin,
+                                 const QueryTile& t) {
+  std::size_t region = 0;
+  if (plan.n_region > 1) {
+    const AttentionPlan::KeySpan key = {.begin = key_begin, .end = key_begin + 1};
+    while (region + 1 < plan.key_set.size() && !key.Meets(t.regions[region])) ++region;
+  }
+  return packed.Keys(plan.key_set[region], packed_tile);
+}
+
+// `next_keys` are read after this tile.
 HWY_INLINE void VisitTile(const AttentionPlan& plan, const PackedKeys& packed,
                           std::span<const KeyRange> ranges, double anchor, std::int64_t packed_tile,
-                          Tile& tile, QueryTile& t) {
+                          const float* next_keys, Tile& tile, QueryTile& t) {
   tile.rows = RowsOf(ranges, tile.key_begin);
   if (tile.rows.begin >= tile.rows.end) return;
   tile.spans = SpansOf(ranges, tile.key_begin, tile.rows);
@@ -243,14 +271,16 @@ HWY_INLINE void VisitTile(const AttentionPlan& plan, const PackedKeys& packed,
   Multiply({.a = t.scores + begin * kKeyTile,
             .a_row = kKeyTile,
             .a_k = 1,
-            .b = packed.values.get() + packed_tile * packed.value_floats,
+            .b = packed.Values(packed_tile),
             .b_k = plan.width,
             .c = t.o + begin * plan.width,
             .c_row = plan.width,
             .n_row = end - begin,
             .n_k = kKeyTile,
             .add = true,
-            .k_of_rows = tile.spans.keys.data() + begin / kRowBlock},
+            .k_of_rows = tile.spans.keys.data() + begin / kRowBlock,
+            .next = packed.fetches ? next_keys : nullptr,
+            .n_column = plan.width},
            plan.width);
 }
 
@@ -296,6 +326,9 @@ std::int64_t ForwardItem(const AttentionPlan& plan, const AttentionForwardCall& 
   for (std::int64_t region = 0; region < plan.n_region; ++region) {
     ReadQueries(plan, call.inputs.q, region, tile.b, tile.h, tile.query_begin, query_end, n_read,
                 t.q + region * kQueryTile * plan.width);
+    t.regions[static_cast<std::size_t>(region)] =
+        plan.n_region > 1 ? plan.RegionKeys(region, tile.query_begin, query_end)
+                          : AttentionPlan::KeySpan{.begin = 0, .end = plan.n_key};
   }
   const bool skips = bounds.skips() && tiles.sinks_apart;
   std::vector<float> norms;
@@ -317,7 +350,9 @@ std::int64_t ForwardItem(const AttentionPlan& plan, const AttentionForwardCall& 
     --first;
     ++n_visited;
     tile.key_begin = first * kKeyTile;
-    VisitTile(plan, packed, ranges, anchor, packed_begin + first, tile, t);
+    const std::int64_t next = std::max(first - 1, tiles.begin);
+    VisitTile(plan, packed, ranges, anchor, packed_begin + first,
+              KeysOf(plan, packed, packed_begin + next, next * kKeyTile, t), tile, t);
     if (skips && first > tiles.begin &&
         bounds.MayStop({.b = tile.b,
                         .h = tile.h,
@@ -333,7 +368,9 @@ std::int64_t ForwardItem(const AttentionPlan& plan, const AttentionForwardCall& 
   for (std::int64_t sink = tiles.sink_end - 1; sink >= tiles.sink_begin; --sink) {
     ++n_visited;
     tile.key_begin = sink * kKeyTile;
-    VisitTile(plan, packed, ranges, anchor, packed_begin + sink, tile, t);
+    const std::int64_t next = std::max(sink - 1, tiles.sink_begin);
+    VisitTile(plan, packed, ranges, anchor, packed_begin + sink,
+              KeysOf(plan, packed, packed_begin + next, next * kKeyTile, t), tile, t);
   }
   Finish(plan, call, tile, anchor, n_row, t);
   if (!call.first_key.empty()) {

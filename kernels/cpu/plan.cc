@@ -237,6 +237,17 @@ AttentionPlan::KeySpan AttentionPlan::RegionKeys(std::int64_t region, std::int64
           .end = region > 0 ? begin_of(region - 1) : n_key};
 }
 
+AttentionPlan::KeySpan AttentionPlan::RegionKeys(std::int64_t region, std::int64_t begin,
+                                                 std::int64_t end) const {
+  KeySpan all = {.begin = n_key, .end = 0};
+  for (std::int64_t i = begin; i < end; ++i) {
+    const KeySpan keys = RegionKeys(region, i);
+    if (keys.begin >= keys.end) continue;
+    all = {.begin = std::min(all.begin, keys.begin), .end = std::max(all.end, keys.end)};
+  }
+  return all;
+}
+
 std::int64_t AttentionPlan::KeyAt(std::int64_t i) const {
   return std::clamp<std::int64_t>(terms.visibility.q_offset + i, 0, n_key - 1);
 }

@@ -96,8 +96,11 @@ struct AttentionPlan {
   // The keys [begin, end) of query i that lie in a region, visible or not.
   struct KeySpan {
     std::int64_t begin = 0, end = 0;
+    bool Meets(const KeySpan& other) const { return begin < other.end && end > other.begin; }
   };
   KeySpan RegionKeys(std::int64_t region, std::int64_t i) const;
+  // From the first to the last key of a region for queries [begin, end).
+  KeySpan RegionKeys(std::int64_t region, std::int64_t begin, std::int64_t end) const;
   // The position of a query, or the nearest position that has a key.
   std::int64_t KeyAt(std::int64_t i) const;
 

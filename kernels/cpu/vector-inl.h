@@ -9,6 +9,7 @@
 
 #include <cstdint>
 
+#include "hwy/cache_control.h"
 #include "hwy/highway.h"
 #include "kernels/cpu/plan.h"
 #include "kernels/cpu/row-inl.h"
@@ -81,12 +82,19 @@ HWY_INLINE double DotOf(const float* HWY_RESTRICT x, const float* HWY_RESTRICT y
   return hn::GetLane(hn::SumOfLanes(d, sum));
 }
 
+inline constexpr std::int64_t kLineFloats = 64 / sizeof(float);
+inline constexpr std::int64_t kRowBlocks = kQueryTile / kRowBlock;
+
 // One block of C += A B (or C = A B): kRows rows by kVectors vectors of columns, whose sums stay in
-// registers. Element (r, k) of A is a[r * a_row + k * a_k].
-template <int kRows, int kVectors>
+// registers. Element (r, k) of A is a[r * a_row + k * a_k]. With kFetches, cache lines from `next`
+// on are fetched, one by one, since all at once would stop the product.
+template <int kRows, int kVectors, bool kFetches>
 HWY_INLINE void ProductBlock(const float* HWY_RESTRICT a, std::int64_t a_row, std::int64_t a_k,
                              const float* HWY_RESTRICT b, std::int64_t b_k, std::int64_t n_k,
-                             float* HWY_RESTRICT c, std::int64_t c_row, bool add) {
+                             float* HWY_RESTRICT c, std::int64_t c_row, bool add,
+                             const float* next) {
+  constexpr std::int64_t kStep = (kLineFloats * kRowBlocks + kVectors * kLanes - 1) /
+                                 (kVectors * kLanes);  // a block fetches its share (Product::next)
   const F f;
   Kept sum[kRows][kVectors];
   for (int r = 0; r < kRows; ++r) {
@@ -97,6 +105,9 @@ HWY_INLINE void ProductBlock(const float* HWY_RESTRICT a, std::int64_t a_row, st
   for (std::int64_t k = 0; k < n_k; ++k) {
     Kept column[kVectors];
     for (int v = 0; v < kVectors; ++v) column[v] = hn::LoadU(f, b + v * kLanes);
+    if constexpr (kFetches) {
+      if (k % kStep == kStep - 1) hwy::Prefetch(next + k / kStep * kLineFloats);
+    }
     for (int r = 0; r < kRows; ++r) {
       const V factor = hn::Set(f, a[r * a_row]);
       for (int v = 0; v < kVectors; ++v) sum[r][v] = hn::MulAdd(factor, column[v], sum[r][v]);
@@ -122,62 +133,84 @@ struct Product {
   bool add;
   // If parts of `a` are known to be zeros: the range of k for each block of rows, instead of all k.
   const Span* k_of_rows = nullptr;
+  // What is read after the product: as many floats as B has. Each of the kRowBlocks blocks of rows
+  // fetches its share into the cache while it is computed. Null: nothing is fetched.
+  const float* next = nullptr;
+  std::int64_t n_column = 0;  // of B; only with `next`
 };
 
-template <int kRows, int kVectors>
+template <int kRows, int kVectors, bool kFetches>
 HWY_INLINE void ProductRows(const Product& p, std::int64_t row, std::int64_t column) {
   const std::int64_t k = p.k_of_rows == nullptr ? 0 : p.k_of_rows[row / kRowBlock].begin;
   const std::int64_t k_end = p.k_of_rows == nullptr ? p.n_k : p.k_of_rows[row / kRowBlock].end;
-  ProductBlock<kRows, kVectors>(p.a + row * p.a_row + k * p.a_k, p.a_row, p.a_k,
-                                p.b + k * p.b_k + column, p.b_k, k_end - k,
-                                p.c + row * p.c_row + column, p.c_row, p.add);
+  const float* next = nullptr;
+  if constexpr (kFetches) {
+    next = p.next + (row / kRowBlock * p.n_column + column) * p.n_k / kRowBlocks;
+  }
+  ProductBlock<kRows, kVectors, kFetches>(p.a + row * p.a_row + k * p.a_k, p.a_row, p.a_k,
+                                          p.b + k * p.b_k + column, p.b_k, k_end - k,
+                                          p.c + row * p.c_row + column, p.c_row, p.add, next);
 }
 
-template <int kVectors>
+template <int kVectors, bool kFetches>
 HWY_NOINLINE void ProductColumns(const Product& p, std::int64_t column) {
   std::int64_t row = 0;
   for (; row + kRowBlock <= p.n_row; row += kRowBlock) {
-    ProductRows<kRowBlock, kVectors>(p, row, column);
+    ProductRows<kRowBlock, kVectors, kFetches>(p, row, column);
   }
-  if (row < p.n_row) ProductRows<4, kVectors>(p, row, column);
+  if (row < p.n_row) ProductRows<4, kVectors, kFetches>(p, row, column);
+}
+
+template <bool kFetches>
+HWY_INLINE void AllColumns(const Product& p, std::int64_t n_column) {
+  constexpr std::int64_t kStep = kColumnVectors * kLanes;
+  std::int64_t column = 0;
+  for (; column + kStep <= n_column; column += kStep) {
+    ProductColumns<kColumnVectors, kFetches>(p, column);
+  }
+#if HWY_TARGET == HWY_AVX3
+  if (column + 3 * kLanes <= n_column) {
+    ProductColumns<3, kFetches>(p, column);
+    column += 3 * kLanes;
+  }
+  if (column + 2 * kLanes <= n_column) {
+    ProductColumns<2, kFetches>(p, column);
+    column += 2 * kLanes;
+  }
+#endif
+  if (column < n_column) ProductColumns<1, kFetches>(p, column);
 }
 
 // n_column is a multiple of kLanes.
 HWY_INLINE void Multiply(const Product& p, std::int64_t n_column) {
-  constexpr std::int64_t kStep = kColumnVectors * kLanes;
-  std::int64_t column = 0;
-  for (; column + kStep <= n_column; column += kStep) ProductColumns<kColumnVectors>(p, column);
-#if HWY_TARGET == HWY_AVX3
-  if (column + 3 * kLanes <= n_column) {
-    ProductColumns<3>(p, column);
-    column += 3 * kLanes;
-  }
-  if (column + 2 * kLanes <= n_column) {
-    ProductColumns<2>(p, column);
-    column += 2 * kLanes;
-  }
-#endif
-  if (column < n_column) ProductColumns<1>(p, column);
+  if (p.next != nullptr) return AllColumns<true>(p, n_column);
+  AllColumns<false>(p, n_column);
 }
 
-// Computes only the requested columns of each block of rows; n_row is a multiple of kRowBlock.
-// Other columns stay unchanged.
-HWY_NOINLINE void MultiplyColumns(const Product& p, const Span* columns_of_rows) {
+template <bool kFetches>
+HWY_NOINLINE void SomeColumns(const Product& p, const Span* columns_of_rows) {
   constexpr std::int64_t kStep = kColumnVectors * kLanes;
   for (std::int64_t row = 0; row < p.n_row; row += kRowBlock) {
     std::int64_t column = columns_of_rows[row / kRowBlock].begin;
     const std::int64_t end = columns_of_rows[row / kRowBlock].end;
     for (; column + kStep <= end; column += kStep) {
-      ProductRows<kRowBlock, kColumnVectors>(p, row, column);
+      ProductRows<kRowBlock, kColumnVectors, kFetches>(p, row, column);
     }
 #if HWY_TARGET == HWY_AVX3
-    if (end - column == 3 * kLanes) ProductRows<kRowBlock, 3>(p, row, column);
-    if (end - column == 2 * kLanes) ProductRows<kRowBlock, 2>(p, row, column);
-    if (end - column == kLanes) ProductRows<kRowBlock, 1>(p, row, column);
+    if (end - column == 3 * kLanes) ProductRows<kRowBlock, 3, kFetches>(p, row, column);
+    if (end - column == 2 * kLanes) ProductRows<kRowBlock, 2, kFetches>(p, row, column);
+    if (end - column == kLanes) ProductRows<kRowBlock, 1, kFetches>(p, row, column);
 #endif
   }
 }
 static_assert(kKeyBlock % kLanes == 0);
+
+// Computes only the requested columns of each block of rows; n_row is a multiple of kRowBlock.
+// Other columns stay unchanged.
+HWY_INLINE void MultiplyColumns(const Product& p, const Span* columns_of_rows) {
+  if (p.next != nullptr) return SomeColumns<true>(p, columns_of_rows);
+  SomeColumns<false>(p, columns_of_rows);
+}
 #if HWY_TARGET != HWY_AVX3
 static_assert(kKeyBlock % (kColumnVectors * kLanes) == 0);
 #endif

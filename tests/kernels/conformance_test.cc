@@ -167,6 +167,32 @@ TEST_P(KernelTest, AThousandPositionsAreTheReferences) {
       [&](Problem& p) { p.AddKeyBias(random_); });
 }
 
+// Keys and values that fill more than 1 MiB for each head: the CPU back-end then fetches each tile
+// in advance. Channels are no multiple of a vector, or as many as the back-end takes.
+TEST_P(KernelTest, KeysBeyondTheCacheAreTheReferences) {
+  constexpr std::int64_t kQueries = 110;
+  struct Size {
+    std::int64_t head_dim, n_key;
+  };
+  for (const auto& [head_dim, n_key] : {Size{72, 1800}, Size{128, 1100}, Size{256, 600}}) {
+    const ProblemShape shape = {.batch = 1,
+                                .n_head = 2,
+                                .n_kv_head = 1,
+                                .n_query = kQueries,
+                                .n_key = n_key,
+                                .head_dim = head_dim};
+    ForEachType(shape, [&](Problem& p) {
+      p.terms.visibility = {.q_offset = n_key - kQueries, .window = 300, .n_sink = 70};
+      p.AddKeyBias(random_);
+    });
+    ForEachType(shape, [&](Problem& p) {
+      p.terms.visibility.q_offset = n_key - kQueries;
+      p.AddRotation(true, head_dim);
+      p.AddRegions(random_, 3);
+    });
+  }
+}
+
 TEST_P(KernelTest, OtherNumbersOfQueriesThanKeysAreTheReferences) {
   for (const std::int64_t n_query : {1, 7, 100}) {
     for (const std::int64_t offset : {-5, 0, 30, 250}) {
