@@ -2,14 +2,13 @@
 //
 // Exit codes: 0 done; 64 usage; 65 data; 71 a limit of the process; 74 storage; 75 checkpointed and
 // yielded; 78 configuration; 70 crashed; 80 numerical; 81 out of memory.
-#include <malloc.h>
-
 #include <CLI/CLI.hpp>
 #include <cstdint>
 #include <cstdio>
 #include <functional>
 #include <string>
 
+#include "base/kept_memory.h"
 #include "base/program.h"
 #include "base/str.h"
 #include "base/units.h"
@@ -294,23 +293,8 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace longrun::trainer
 
-namespace {
-
-// Each step frees memory that the next one allocates again. If it went back to the system in
-// between, it would return as new pages, each of which the kernel must clear.
-void KeepFreedMemory() {
-#ifdef __GLIBC__
-  constexpr int kLargestKept = 32 << 20;  // glibc's own limit; larger blocks come from the system
-  constexpr int kFreeMax = 1 << 30;
-  mallopt(M_MMAP_THRESHOLD, kLargestKept);
-  mallopt(M_TRIM_THRESHOLD, kFreeMax);
-#endif
-}
-
-}  // namespace
-
 int main(int argc, char** argv) {
-  KeepFreedMemory();
+  longrun::KeepFreedMemory();
   return longrun::RunMain(
       "longrun-trainer", longrun::trainer::Main, argc, argv,
       {.out_of_memory = longrun::FailureOf(longrun::FailureClass::kOutOfMemory).exit_code,

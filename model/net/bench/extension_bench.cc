@@ -29,6 +29,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "base/kept_memory.h"
 #include "base/measurement.h"
 #include "base/str.h"
 #include "model/extension/extension.h"
@@ -235,6 +236,7 @@ void Measure(const Setting& s, std::string_view methods) {
 }  // namespace longrun
 
 int main(int argc, char** argv) {
+  longrun::KeepFreedMemory();  // as the trainer does
   at::set_num_threads(1);
   const auto number = [&](int index, int otherwise) {
     return longrun::IntArgument(argc, argv, index, otherwise, 1 << 20);

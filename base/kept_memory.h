@@ -1,0 +1,11 @@
+// Keeps memory that was freed in this process.
+#pragma once
+
+namespace longrun {
+
+// Call this first in a program that computes with tensors. Each step frees memory that the next one
+// allocates again. If it went back to the system in between, it would return as new pages, each of
+// which the kernel must clear.
+void KeepFreedMemory();
+
+}  // namespace longrun
