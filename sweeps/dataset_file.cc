@@ -73,7 +73,7 @@ const std::vector<KeyRow>& Keys() {
        .spec = {.type = Type::kCount, .min = 1, .max = kTokensMax}},
       {.path = "mix",
        .kind = KeyRow::Kind::kMap,
-       .spec = {.meaning = "documents by rule, mixed into the split train"}},
+       .spec = {.meaning = "documents by rule that are mixed into the split `train`"}},
       {.path = "mix.rules",
        .spec = {.type = Type::kText,
                 .max = kTextBytesMax,

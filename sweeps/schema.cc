@@ -277,10 +277,12 @@ std::vector<KeyRow> OtherKeys() {
                            "`stage`, with the values base and the names of the stages"}},
       {.path = "spec.extend",
        .kind = Kind::kExtensions,
-       .spec = {.default_value = Json::array({kNoExtension}),
-                .meaning =
-                    "extensions with which rotary models read texts beyond their train length: "
-                    "each evaluation is made with each of them; none: without an extension"}},
+       .spec =
+           {.default_value = Json::array({kNoExtension}),
+            .meaning =
+                "extensions with which rotary models read texts beyond their train length. Each "
+                "evaluation is made once with each of them; the value none means: without an "
+                "extension"}},
       {.path = "spec.claims",
        .kind = Kind::kClaims,
        .spec = {.default_value = Json::array(),

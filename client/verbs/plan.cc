@@ -128,7 +128,7 @@ std::string PlanText(const v1::PlanSweepResponse& plan, bool service_runs, const
   text += SubmissionText(plan.name(), plan.counts(), RefreshOf(plan)) + "\n";
   const double flops = plan.train_flops() + plan.evaluate_flops();
   if (flops > 0) {
-    text += Str("in all ", FlopsText(flops), " FLOPs, ", FormatBytes(plan.disk_bytes()),
+    text += Str("in total: ", FlopsText(flops), " FLOPs, ", FormatBytes(plan.disk_bytes()),
                 " of checkpoints");
     if (HasTime(plan.slot_time())) {
       text += Str(", ", TimeText(plan.slot_time()), " of one slot's time");

@@ -46,7 +46,7 @@ void NoteAccepted(StepContext& step, Attempt& attempt) {
   attempt.listed_at = step.now;
   if (attempt.state != AttemptState::kOffered) return;
   MoveAttempt(step, attempt, AttemptState::kAccepted,
-              Str("worker ", attempt.worker, " has taken it"));
+              Str("worker ", attempt.worker, " has accepted the attempt"));
 }
 
 AttemptVerdict Judge(StepContext& step, const Worker& worker, const LiveAttempt& live) {

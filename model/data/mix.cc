@@ -70,9 +70,10 @@ Status Mix::Check() const {
   double sum = 0;
   for (const MixedRule& mixed : rules) sum += mixed.share;
   if (sum > kShareMax) {
-    return Invalid(Str("the shares of the rules add up to ", sum, ", but at most ", kShareMax,
-                       " is allowed: the rest is the text; lower the shares, or make a dataset "
-                       "without text by `longrun data synthesize`"));
+    return Invalid(Str("the shares of the rules add up to ", sum, ", but may add up to at most ",
+                       kShareMax,
+                       ", because the rest of the dataset is the text: lower the shares, "
+                       "or make a dataset without text with `longrun data synthesize`"));
   }
   return Status();
 }

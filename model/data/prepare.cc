@@ -328,7 +328,7 @@ Status Exchange(const std::string& made, const std::string& folder) {
 // Takes the lock for making or removing anything in the folder.
 Result<FileLock> LockWork(const std::string& folder) {
   const std::string work = JoinPath(folder, kWorkFolder);
-  const std::string what = Str("an import into ", folder, ", or its removal,");
+  const std::string what = Str("another import into ", folder, ", or a removal of it,");
   constexpr int kTries = 3;
   for (int i = 1;; ++i) {
     RETURN_IF_ERROR(MakeFolders(work));

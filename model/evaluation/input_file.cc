@@ -61,7 +61,7 @@ Result<InputFile> ReadKeptFile(const std::string& id, const std::string& folder)
   const std::string path = JoinPath(folder, digest);
   if (!PathExists(path)) {
     return Status(Code::kNotFound, Str("no file with SHA-256 ", digest, " is kept in ", folder,
-                                       ": name the file itself"));
+                                       ": give the path of the file instead of its SHA-256"));
   }
   ASSIGN_OR_RETURN(InputFile file, ReadInputFile(path));
   if (file.id != id) {

@@ -40,8 +40,9 @@ Result<StoredTensors> UnderOurNames(const WeightFiles& files, const ModelConfig&
   for (const auto& [stored_name, tensor] : files.tensors()) {
     const std::string name = CanonicalName(names, stored_name);
     if (given.emplace(name, tensor).second) continue;
-    return Status(Code::kDataLoss, Str("tensor \"", name, "\" occurs twice, with and without \"",
-                                       names.base_prefix, "\""));
+    return Status(Code::kDataLoss,
+                  Str("tensor \"", name, "\" occurs twice: with and without the prefix \"",
+                      names.base_prefix, "\""));
   }
   if (!model.tie_embeddings) return given;
   auto head = given.find(head_name);

@@ -105,7 +105,8 @@ Result<LanguageModel*> Evaluator::ModelOf(const std::string& variant) {
   if (variant != "unigram") {
     return Status(Code::kUnimplemented,
                   Str("unknown variant \"", variant,
-                      "\" of an evaluation: expected \"unigram\", or none for the model itself"));
+                      "\" of an evaluation: expected \"unigram\", or an empty one for the model "
+                      "itself"));
   }
   if (unigram_ == nullptr) {
     ASSIGN_OR_RETURN(unigram_, UnigramModel::Fit(trained_on_));

@@ -149,9 +149,11 @@ Status Trainer::Restore(const LoadedCheckpoint& checkpoint) {
   const TaskFile& task = session_.task();
   const bool is_parents = run_key && !run_.parent.empty() && *run_key == run_.parent;
   if (!step || !run_key || *step != resume.step || (*run_key != task.run_key && !is_parents)) {
-    return Status(Code::kDataLoss,
-                  Str("checkpoint ", resume.checkpoint, " is not step ", resume.step, " of run ",
-                      task.run_key, run_.parent.empty() ? "" : " or of its parent ", run_.parent));
+    return Status(
+        Code::kDataLoss,
+        Str("checkpoint ", resume.checkpoint, " was not made at step ", resume.step, " of run ",
+            task.run_key,
+            run_.parent.empty() ? "" : Str(" or of run ", run_.parent, ", which it continues")));
   }
   RETURN_IF_ERROR(optimizer_.Restore(checkpoint.optimizer, *step));
   step_ = saved_step_ = *step;
@@ -372,8 +374,8 @@ Result<bool> Trainer::Validate() {
   session_.SetPlace(Str("validation after step ", step_));
   ASSIGN_OR_RETURN(const double val_loss, masking_ ? MaskedValidationLoss() : ValidationLoss());
   if (!std::isfinite(val_loss)) {
-    return Status(Code::kAborted,
-                  Str("validation after step ", step_, ": some tokens have no finite loss"));
+    return Status(Code::kAborted, Str("validation after step ", step_,
+                                      ": the loss of some tokens is infinite or NaN"));
   }
   RETURN_IF_ERROR(session_.Record(SeriesRecord{.values = {{"val_loss", val_loss}}}, step_));
   if (best_ && best_->val_loss <= val_loss) return false;
