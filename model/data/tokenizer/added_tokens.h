@@ -1,6 +1,6 @@
 // Tokens that are found in a text before it is cut into words: those of Hugging Face's
-// `added_tokens` that are not special, such as GPT-NeoX's runs of blanks. The leftmost is taken, and
-// of those that begin there the longest (as in their Aho-Corasick search,
+// `added_tokens` that are not special, such as GPT-NeoX's sequences of spaces. The leftmost is
+// taken, and of those that begin there the longest (as in their Aho-Corasick search,
 // MatchKind::LeftmostLongest).
 #pragma once
 
