@@ -9,6 +9,7 @@
 
 #include "base/files.h"
 #include "base/str.h"
+#include "coordinator/rpc/names.h"
 #include "model/data/dataset.h"
 #include "sweeps/evaluated_dataset.h"
 
@@ -30,12 +31,7 @@ void FillDataset(const DatasetRow& row, v1::DatasetInfo* message) {
 
 // The dataset that the request names, read from its folder.
 Result<DatasetRow> DatasetOf(const v1::RegisterDatasetRequest& request) {
-  if (!IsSafeName(request.name())) {
-    return Status(Code::kInvalidArgument,
-                  Str("\"", request.name(),
-                      "\" is not a name for a dataset: expected 1 to 128 letters, digits, '.', "
-                      "'_' or '-', not starting with '.'"));
-  }
+  RETURN_IF_ERROR(CheckName(request.name(), "dataset"));
   if (!request.folder().starts_with('/')) {
     return Status(Code::kInvalidArgument,
                   Str("the folder \"", request.folder(), "\" is not an absolute path"));

@@ -10,6 +10,7 @@
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/str.h"
+#include "coordinator/rpc/names.h"
 #include "model/hugging_face/config_file.h"
 #include "model/hugging_face/manifest.h"
 #include "model/hugging_face/mask_token.h"
@@ -67,12 +68,7 @@ Result<NetConfig> ConfigOf(const std::string& config_json) {
 
 Status Register(CoordinatorParts& parts, const v1::RegisterModelRequest& request,
                 v1::RegisterModelResponse* response) {
-  if (!IsSafeName(request.name())) {
-    return Status(Code::kInvalidArgument,
-                  Str("\"", request.name(),
-                      "\" is not a name for a model: expected 1 to 128 letters, digits, '.', '_' "
-                      "or '-', not starting with '.'"));
-  }
+  RETURN_IF_ERROR(CheckName(request.name(), "model"));
   if (request.source().size() > kSourceBytesMax || !IsUtf8(request.source())) {
     return Status(Code::kInvalidArgument,
                   Str("the folder's name, of ", request.source().size(),

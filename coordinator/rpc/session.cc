@@ -14,6 +14,7 @@
 #include "base/random.h"
 #include "base/str.h"
 #include "base/version.h"
+#include "coordinator/rpc/names.h"
 #include "longrun/v1/session.grpc.pb.h"
 #include "sweeps/event.h"
 #include "sweeps/session_codec.h"
@@ -80,17 +81,10 @@ Status CheckProtocol(std::int64_t version) {
           ") speaks version ", kProtocolVersion, ": run both from the same release"));
 }
 
-Status CheckWorkerId(const std::string& id) {
-  if (IsSafeName(id)) return Status();
-  return Malformed(Str("\"", id,
-                       "\" is not a name for a worker: expected 1 to 128 letters, digits, '.', '_' "
-                       "or '-', not starting with '.'"));
-}
-
 // Why a Hello could not be read.
 Status UnreadHello(const v1::Hello& hello) {
   RETURN_IF_ERROR(CheckProtocol(hello.protocol_version()));
-  RETURN_IF_ERROR(CheckWorkerId(hello.worker_id()));
+  RETURN_IF_ERROR(CheckName(hello.worker_id(), "worker"));
   for (const v1::Device& device : hello.devices()) {
     if (FindEnum<DeviceKind>(device.kind())) continue;
     return Malformed(Str("is of kind \"", device.kind(), "\": expected cpu or gpu"))
@@ -101,7 +95,7 @@ Status UnreadHello(const v1::Hello& hello) {
 
 Result<WorkerArrived> ArrivalOf(HelloMessage hello) {
   RETURN_IF_ERROR(CheckProtocol(hello.protocol_version));
-  RETURN_IF_ERROR(CheckWorkerId(hello.worker_id));
+  RETURN_IF_ERROR(CheckName(hello.worker_id, "worker"));
   if (!IsUlid(hello.incarnation)) {
     return Malformed(Str("\"", hello.incarnation, "\" is not an incarnation: expected a ULID"));
   }
