@@ -14,6 +14,7 @@
 #include "base/str.h"
 #include "model/config.h"
 #include "model/position/method.h"
+#include "tests/model/position_schedule/given.h"
 
 namespace longrun {
 namespace {
@@ -27,17 +28,6 @@ Json Resolved(const Json& given, std::int64_t train_length) {
   Result<Json> resolved = ResolvePositionSchedule(given, train_length);
   EXPECT_TRUE(resolved.ok()) << resolved.status().message();
   return resolved.ok() ? *resolved : Json();
-}
-
-Json Pose(std::int64_t target_length, std::int64_t chunks, const std::string& content) {
-  return {{"method", "pose"},
-          {"target_length", target_length},
-          {"chunks", chunks},
-          {"content", content}};
-}
-
-Json Randpos(std::int64_t target_length) {
-  return {{"method", "randpos"}, {"target_length", target_length}};
 }
 
 // Plays back draws, and keeps the ranges that were asked for.

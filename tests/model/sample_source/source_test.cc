@@ -17,6 +17,7 @@
 #include "kernels/cross_entropy.h"
 #include "model/position_schedule/schedule.h"
 #include "model/sample_source/document_check.h"
+#include "tests/model/position_schedule/given.h"
 
 namespace longrun {
 namespace {
@@ -58,18 +59,6 @@ TrainConfig Recipe(SampleKind samples, std::int64_t train_length, const Json& po
     train.positions = ResolvePositionSchedule(positions, train_length).value();
   }
   return train;
-}
-
-Json Pose(std::int64_t target_length, std::int64_t chunks = 2,
-          const std::string& content = "random") {
-  return {{"method", "pose"},
-          {"target_length", target_length},
-          {"chunks", chunks},
-          {"content", content}};
-}
-
-Json Randpos(std::int64_t target_length) {
-  return {{"method", "randpos"}, {"target_length", target_length}};
 }
 
 std::unique_ptr<SampleSource> Open(const TokenSplit& split, const TrainConfig& train,

@@ -164,6 +164,13 @@ class TrainerTest : public testing::Test {
   static std::string Bytes(const std::string& folder, const char* name) {
     return ReadFile(JoinPath(folder, name)).value();
   }
+  // Of the checkpoints of step 20 in two outputs: the same bits, also of what the next step needs.
+  void ExpectSameState(const std::string& output, const std::string& other) const {
+    for (const char* name : {"model.safetensors", "optimizer.safetensors", "state.json"}) {
+      EXPECT_TRUE(Bytes(StepFolder(output, "20"), name) == Bytes(StepFolder(other, "20"), name))
+          << name;
+    }
+  }
 
   static TempFolder* data_;
   TempFolder folder_;
@@ -237,10 +244,7 @@ TEST_F(TrainerTest, KilledAndResumedItReachesTheSameBits) {
       99);
   ASSERT_EQ(Exec(TrainArguments("second", {"--resume", StepFolder("first", "10")})), 0) << Stderr();
 
-  for (const char* name : {"model.safetensors", "optimizer.safetensors", "state.json"}) {
-    EXPECT_TRUE(Bytes(StepFolder("whole", "20"), name) == Bytes(StepFolder("second", "20"), name))
-        << name;
-  }
+  ExpectSameState("whole", "second");
   // What the run began with stands in each attempt's record, also in one that began in the middle.
   const std::string initial = Journal("whole")[1].body["initial_weights"];
   const TaskFile task = *TaskFile::FromJson(*ParseJson(Bytes(At("whole"), "task.json")));
@@ -281,11 +285,7 @@ TEST_F(TrainerTest, AtPositionsOfAScheduleKilledAndResumedItReachesTheSameBits) 
     ASSERT_EQ(
         Exec(TrainArguments(output("second"), {"--resume", StepFolder(output("first"), "10")})), 0)
         << Stderr();
-    for (const char* name : {"model.safetensors", "optimizer.safetensors", "state.json"}) {
-      EXPECT_TRUE(Bytes(StepFolder(output("whole"), "20"), name) ==
-                  Bytes(StepFolder(output("second"), "20"), name))
-          << name;
-    }
+    ExpectSameState(output("whole"), output("second"));
     EXPECT_LT(Series(output("whole"), "loss").back(), Series(output("whole"), "loss").front());
   }
 }
@@ -353,11 +353,7 @@ TEST_F(TrainerTest, OnDocumentsKilledAndResumedItReachesTheSameBits) {
                                               {"--resume", StepFolder(output("first"), "10")}))),
               0)
         << Stderr();
-    for (const char* name : {"model.safetensors", "optimizer.safetensors", "state.json"}) {
-      EXPECT_TRUE(Bytes(StepFolder(output("whole"), "20"), name) ==
-                  Bytes(StepFolder(output("second"), "20"), name))
-          << name;
-    }
+    ExpectSameState(output("whole"), output("second"));
     EXPECT_LT(Series(output("whole"), "loss").back(), Series(output("whole"), "loss").front());
 
     // Tokens are counted without padding. Each document has its end of text.
@@ -706,10 +702,7 @@ TEST_F(TrainerTest, AnEncoderKilledAndResumedReachesTheSameBits) {
       Exec(TrainArguments("first", {"--checkpoint-every-ms", "0"}), "trainer_mid_step:exit@11"),
       99);
   ASSERT_EQ(Exec(TrainArguments("second", {"--resume", StepFolder("first", "10")})), 0) << Stderr();
-  for (const char* name : {"model.safetensors", "optimizer.safetensors", "state.json"}) {
-    EXPECT_TRUE(Bytes(StepFolder("whole", "20"), name) == Bytes(StepFolder("second", "20"), name))
-        << name;
-  }
+  ExpectSameState("whole", "second");
 }
 
 // A sequence hides 2.4 of 16 tokens in the mean, so micro-batches of one hide unequal numbers.
