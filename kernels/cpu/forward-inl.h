@@ -240,10 +240,12 @@ HWY_NOINLINE void MultiplyRegions(const AttentionPlan& plan, const PackedKeys& p
   }
 }
 
-// The keys of a tile, in the rotation of a region that has its first key.
+// The keys of a tile, in the rotation of a region that has its first key; null if no product
+// fetches them.
 HWY_NOINLINE const float* KeysOf(const AttentionPlan& plan, const PackedKeys& packed,
                                  std::int64_t packed_tile, std::int64_t key_begin,
                                  const QueryTile& t) {
+  if (!packed.fetches) return nullptr;
   std::size_t region = 0;
   if (plan.n_region > 1) {
     const AttentionPlan::KeySpan key = {.begin = key_begin, .end = key_begin + 1};
@@ -252,7 +254,7 @@ HWY_NOINLINE const float* KeysOf(const AttentionPlan& plan, const PackedKeys& pa
   return packed.Keys(plan.key_set[region], packed_tile);
 }
 
-// `next_keys` are read after this tile.
+// `next_keys` are read after this tile; may be null.
 HWY_INLINE void VisitTile(const AttentionPlan& plan, const PackedKeys& packed,
                           std::span<const KeyRange> ranges, double anchor, std::int64_t packed_tile,
                           const float* next_keys, Tile& tile, QueryTile& t) {
@@ -279,7 +281,7 @@ HWY_INLINE void VisitTile(const AttentionPlan& plan, const PackedKeys& packed,
             .n_k = kKeyTile,
             .add = true,
             .k_of_rows = tile.spans.keys.data() + begin / kRowBlock,
-            .next = packed.fetches ? next_keys : nullptr,
+            .next = next_keys,
             .n_column = plan.width},
            plan.width);
 }
