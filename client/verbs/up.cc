@@ -22,8 +22,8 @@ namespace {
 constexpr int kPollMs = 100;
 constexpr std::int64_t kNewsMs = 1000;
 constexpr std::int64_t kAnswerMs = 1000;
-// A list of many sweeps takes long; asking for it takes at most this share of the time.
-constexpr std::int64_t kRestPerWork = 50;
+// A list of many sweeps takes long to make, so the pause after it is this many times as long.
+constexpr std::int64_t kPausePerAnswer = 50;
 
 // Prints what has changed, and returns when to ask again. Without an answer nothing is said: the
 // supervisor tells how the daemons are.
@@ -37,7 +37,7 @@ std::int64_t TellNews(const std::string& state, SweepNews& news) {
     }
   }
   const std::int64_t now = BootMs();
-  return now + std::max(kNewsMs, kRestPerWork * (now - begin));
+  return now + std::max(kNewsMs, kPausePerAnswer * (now - begin));
 }
 
 int Up(const DaemonOptions& options, const std::string& state) {

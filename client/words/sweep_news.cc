@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/str.h"
+#include "client/console/exit_code.h"
 #include "client/words/sweep_view.h"
 
 namespace longrun::client {
@@ -13,7 +14,7 @@ std::vector<std::string> SweepNews::Of(const v1::ListSweepsResponse& sweeps) {
     const std::pair<std::string, std::int64_t> now(sweep.state(), sweep.tasks_failed());
     std::pair<std::string, std::int64_t>& told = told_[sweep.sweep_id()];
     if (std::exchange(told, now) == now) continue;
-    const bool has_ended = sweep.state() != "PENDING" && sweep.state() != "RUNNING";
+    const bool has_ended = SweepExitCode({sweep.state()}) != kExitIncomplete;
     if (is_first_ && has_ended) continue;
     lines.push_back(Str(Headline(sweep), sweep.tasks_failed() > 0
                                              ? Str(": `longrun get ", sweep.name(), "` says why")
