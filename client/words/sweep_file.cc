@@ -20,7 +20,7 @@ namespace longrun::client {
 
 std::shared_ptr<SweepFileArguments> AddSweepFile(Verb& verb) {
   auto arguments = std::make_shared<SweepFileArguments>();
-  verb.AddArgument("FILE", arguments->file, "sweep file (YAML); - reads it from standard input")
+  verb.AddArgument("FILE", arguments->file, "sweep file (YAML); -: read it from standard input")
       .Required();
   verb.AddArgument("--set", arguments->sets,
                    "a key and its new value, such as train.optimizer.lr=1e-3")

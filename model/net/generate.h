@@ -27,9 +27,9 @@ struct Generation {
   std::int64_t n_choices = 0;  // choose only from smaller ids; 0: all V
   bool keep_logits = true;
   // The tokens of each prompt, from 1 to T; the rest of its row is any valid ids. Empty: T each.
-  // Texts are read together from the end of the shortest prompt on, one token a step: the next of
-  // its prompt or, after that, the one that was chosen. So a text is at the same positions as by
-  // itself, and no token that is not its own is ever read before the last that it writes.
+  // After the shortest prompt, each step reads one token of every text: the next one of its prompt
+  // or, after its prompt, the one that was chosen. So every token has the position that it has if
+  // its text is alone, and padding is read only after the last token that a text writes.
   std::vector<std::int64_t> prompt_lengths = {};
   // Called with the B ids of each step (-1: of this text none, since its prompt is still being read
   // or it has N); returning false stops.

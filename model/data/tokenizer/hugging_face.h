@@ -4,8 +4,9 @@
 //   model          type "BPE", vocab, merges as "a b" or ["a", "b"]; no dropout, prefixes, fallback
 //   pre_tokenizer  type "ByteLevel", with its regular expression; add_prefix_space is kept
 //   normalizer     none
-//   added_tokens   special: a control token, never recognised inside a text; the others: found in a
-//                  text before it is cut (added_tokens.h), with no option that changes how
+//   added_tokens   a special one becomes a control token, which is never recognised inside a text;
+//                  the others are found in a text before it is cut (added_tokens.h), and options
+//                  that change how are refused
 //   post_processor, decoder, truncation, padding    ignored: they do not affect the ids of a text
 //
 // vocab and merges write bytes as printable characters (gpt-2, src/encoder.py, bytes_to_unicode):
