@@ -431,13 +431,15 @@ void Core::MarkStoredBytes(JournalReceived& event) {
 
 namespace {
 
-// Replaces sha256:HEX by STATE/files/HEX, the path where the trainer finds the file that its
+// Replaces sha256:HEX by STATE/files/HEX, the path where the trainer finds a file that its
 // evaluation names (model/evaluation/input_file.h); the trainer checks the content against HEX.
-void LocateFile(const std::string& state, Json& evaluation) {
+void LocateFiles(const std::string& state, Json& evaluation) {
   const Result<const Evaluation*> known = FindEvaluation(evaluation.begin().key());
-  if (!known.ok() || (*known)->file_param.empty()) return;
-  Json& named = evaluation.begin().value().at(std::string((*known)->file_param));
-  named = KeptFilePath(named.get<std::string>(), JoinPath(state, "files"));
+  if (!known.ok()) return;
+  Json& params = evaluation.begin().value();
+  for (const std::string& name : FileParamsIn(**known, params)) {
+    params[name] = KeptFilePath(params.at(name).get<std::string>(), JoinPath(state, "files"));
+  }
 }
 
 }  // namespace
@@ -480,7 +482,7 @@ void Core::Deliver(const SendStart& start) {
   }
   if (read) read->path = registered(read->digest);
   if (read) task.evaluation = WithEvaluatedDataset(std::move(task.evaluation), *read);
-  if (task.evaluation.is_object()) LocateFile(store_.folder(), task.evaluation);
+  if (task.evaluation.is_object()) LocateFiles(store_.folder(), task.evaluation);
   message.task_json = CanonicalJson(task.ToJson());
   sink->Send(std::move(message));
 }

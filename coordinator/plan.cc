@@ -121,7 +121,7 @@ std::int64_t LongestRead(const ModelConfig& model) {
 // Whether each window has the full context length; questions from a file are as long as they are.
 bool ReadsWholeWindows(const Json& evaluation) {
   const auto what = FindEvaluation(evaluation.begin().key());
-  return what.ok() && (*what)->file_param.empty();
+  return what.ok() && (*what)->files.empty();
 }
 
 // Makes the plan run by run, and sums over the runs.

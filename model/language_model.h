@@ -10,6 +10,7 @@
 
 #include "base/status.h"
 #include "model/attention_probe.h"
+#include "model/sampling.h"
 #include "model/throughput_probe.h"
 
 namespace longrun {
@@ -51,6 +52,10 @@ struct Prompt {
   std::vector<std::int32_t> tokens;  // at least one
   std::int64_t new_tokens = 1;       // how many to write, at least one
   std::vector<std::int32_t> stop{};  // ids that end the answer
+  // The first so many tokens of the answer are none of `stop`; at most new_tokens.
+  std::int64_t min_new_tokens = 0;
+  // How each token is chosen; its seed belongs to this prompt alone.
+  Sampling sampling{};
 
   bool operator==(const Prompt&) const = default;
 };
@@ -82,8 +87,8 @@ class LanguageModel {
       std::span<const MaskedSequence> /*sequences*/) {
     return Status(Code::kUnimplemented, "this model cannot predict hidden tokens");
   }
-  // What the model writes after each prompt: at each step the most likely token, and of equally
-  // likely tokens the one with the smallest id. An answer ends after new_tokens tokens, or before a
+  // What the model writes after each prompt: at each step the token that the prompt's `sampling`
+  // chooses, by default the most likely one. An answer ends after new_tokens tokens, or before a
   // token of `stop`. Prompts affect each other's answers only by rounding. kUnimplemented if the
   // model cannot write; kOutOfRange as above; kAborted if a logit is not finite.
   virtual Result<std::vector<std::vector<std::int32_t>>> Continue(

@@ -369,7 +369,7 @@ std::vector<ParamError> CheckParams(std::span<const ParamSpec> specs, const Json
       if (member != given.end()) RefuseGiven(spec, specs, given, errors);
     } else if (member != given.end()) {
       CheckValue(spec, *member, errors);
-    } else if (spec.default_value.is_null() && !is_meant(spec.name)) {
+    } else if (spec.default_value.is_null() && !spec.is_optional && !is_meant(spec.name)) {
       errors.push_back({std::string(spec.name),
                         Str("must be given: ", ExpectedValue(spec), ", ", spec.meaning)});
     }
@@ -385,6 +385,7 @@ Result<Json> ResolveParams(std::span<const ParamSpec> specs, const Json& given,
   for (const ParamSpec& spec : specs) {
     if (!Holds(spec, specs, given)) continue;
     const auto member = given.find(std::string(spec.name));
+    if (spec.is_optional && member == given.end()) continue;
     resolved[std::string(spec.name)] =
         Normalised(spec, member != given.end() ? *member : spec.default_value);
   }

@@ -41,7 +41,8 @@ struct ParamSpec {
   };
   std::string_view name = {};
   Type type = Type::kNumber;
-  Json default_value = nullptr;  // null: must be given
+  Json default_value = nullptr;  // null: must be given, unless is_optional
+  bool is_optional = false;      // if it is not given, the resolved parameters do not have it
   double min = 0.0;              // of numbers and list items, inclusive; `max` of text, in bytes
   double max = 0.0;
   std::vector<std::string> choices = {};          // of kChoice, kChoiceList and kCountList
@@ -116,9 +117,8 @@ class ParamResult {
 std::vector<ParamError> CheckParams(std::span<const ParamSpec> specs, const Json& given);
 
 // `given` with every default written in. The keys of the result are exactly the names of `specs`,
-// without those whose condition does not hold. kInvalidArgument has every error as
-// "PATH.key: message", joined by
-// "; ".
+// without those whose condition does not hold and the optional ones that are not given.
+// kInvalidArgument has every error as "PATH.key: message", joined by "; ".
 Result<Json> ResolveParams(std::span<const ParamSpec> specs, const Json& given,
                            std::string_view path);
 

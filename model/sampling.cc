@@ -50,21 +50,27 @@ Status Sampling::Check() const {
   return Status();
 }
 
-Result<std::int64_t> ChooseToken(std::span<const double> logits, const Sampling& sampling,
-                                 double u) {
-  LR_CHECK(!logits.empty());
-  std::size_t best = 0;
+Result<std::int64_t> ChooseToken(std::span<const double> logits, const Sampling& sampling, double u,
+                                 std::span<const std::int32_t> held_back) {
+  const auto may_be_chosen = [&](std::size_t id) {
+    return std::ranges::find(held_back, static_cast<std::int32_t>(id)) == held_back.end();
+  };
+  std::size_t best = logits.size();
   for (std::size_t id = 0; id < logits.size(); ++id) {
     if (!std::isfinite(logits[id])) {
       return Status(Code::kAborted, Str("the model gave token ", id, " the logit ", logits[id]));
     }
-    if (logits[id] > logits[best]) best = id;
+    if (may_be_chosen(id) && (best == logits.size() || logits[id] > logits[best])) best = id;
   }
+  LR_CHECK(best < logits.size());
   if (sampling.temperature == 0.0) return static_cast<std::int64_t>(best);
 
-  std::vector<Candidate> candidates(logits.size());
+  std::vector<Candidate> candidates;
+  candidates.reserve(logits.size());
   for (std::size_t id = 0; id < logits.size(); ++id) {
-    candidates[id] = {.id = id, .p = std::exp((logits[id] - logits[best]) / sampling.temperature)};
+    if (!may_be_chosen(id)) continue;
+    candidates.push_back(
+        {.id = id, .p = std::exp((logits[id] - logits[best]) / sampling.temperature)});
   }
   // Compare logits, not p: a low temperature makes all p 0.
   const auto more_likely = [&](const Candidate& a, const Candidate& b) {

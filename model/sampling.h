@@ -9,7 +9,8 @@
 //             first exceeds u times the whole sum
 //
 // The sum is in the order of ids, not of p: if rounding swaps two logits,
-// the sums change only by that rounding.
+// the sums change only by that rounding. Tokens that are held back are left out from the start, as
+// if their logits were minus infinity.
 #pragma once
 
 #include <cstdint>
@@ -25,13 +26,16 @@ struct Sampling {
   double top_p = 1.0;
   std::uint64_t seed = 0;
 
+  bool operator==(const Sampling&) const = default;
+
   // kInvalidArgument names the option (--temperature, --top-k, --top-p) that is out of range or has
   // no effect at temperature 0.
   Status Check() const;
 };
 
-// `sampling` must have passed Check(); u in [0, 1). kAborted if a logit is not finite.
-Result<std::int64_t> ChooseToken(std::span<const double> logits, const Sampling& sampling,
-                                 double u);
+// `sampling` must have passed Check(); u in [0, 1). Not all ids may be held back. kAborted if a
+// logit is not finite.
+Result<std::int64_t> ChooseToken(std::span<const double> logits, const Sampling& sampling, double u,
+                                 std::span<const std::int32_t> held_back = {});
 
 }  // namespace longrun

@@ -236,7 +236,8 @@ std::string ParamValue(const ParamSpec& spec) {
 Json ExplainParam(const std::string& owner, const ParamSpec& spec) {
   return {{"path", Str(owner, ".", spec.name)}, {"kind", "parameter"},
           {"meaning", ParamMeaning(spec)},      {"value", ParamValue(spec)},
-          {"default", spec.default_value},      {"required", spec.default_value.is_null()}};
+          {"default", spec.default_value},
+          {"required", spec.default_value.is_null() && !spec.is_optional}};
 }
 
 std::vector<Json> ExplainParams(const std::string& owner, std::span<const ParamSpec> specs) {

@@ -97,7 +97,7 @@ void AddCondition(const ParamSpec& spec, std::span<const ParamSpec> specs, Json&
       std::ranges::find(condition.values, other->default_value.get<std::string>()) !=
       condition.values.end();
   if (!by_default) chosen["required"] = {condition.name};
-  if (spec.default_value.is_null()) {
+  if (spec.default_value.is_null() && !spec.is_optional) {
     schema["allOf"].push_back(Json{{"if", chosen}, {"then", {{"required", {spec.name}}}}});
   }
   schema["dependentSchemas"][std::string(spec.name)] = std::move(chosen);
@@ -112,7 +112,7 @@ Json ParamsSchema(std::span<const ParamSpec> specs) {
     schema["properties"][std::string(spec.name)] = ParamSchema(spec);
     if (spec.only_with) {
       AddCondition(spec, specs, schema);
-    } else if (spec.default_value.is_null()) {
+    } else if (spec.default_value.is_null() && !spec.is_optional) {
       schema["required"].push_back(spec.name);
     }
   }

@@ -23,18 +23,22 @@ class FileReader {
     if (node.entries.size() != 1) return;
     const YamlNode::Entry& entry = node.entries.front();
     const Result<const Evaluation*> evaluation = FindEvaluation(entry.key);
-    if (!evaluation.ok() || (*evaluation)->file_param.empty()) return;
-    const std::string_view name = (*evaluation)->file_param;
-    const YamlNode::Entry* const named = entry.value.Find(name);
-    if (named == nullptr || named->value.kind != YamlNode::Kind::kScalar) return;
-    if (IsInputFileId(named->value.text)) return found_.ids.push_back(named->value.text);
-    const std::optional<Json> params = Params(**evaluation, entry.value);
-    if (!params) return;
-    const std::string path = Str("evaluate[", index, "].", entry.key, ".", name);
-    const Status read = ReadOne(**evaluation, named->value.text, *params, path);
-    if (read.ok()) return;
-    problems_.push_back(
-        {.place = named->value.place, .message = Str("spec.", path, ": ", read.message())});
+    if (!evaluation.ok()) return;
+    for (const FileParam& file : (*evaluation)->files) {
+      const YamlNode::Entry* const named = entry.value.Find(file.name);
+      if (named == nullptr || named->value.kind != YamlNode::Kind::kScalar) continue;
+      if (IsInputFileId(named->value.text)) {
+        found_.ids.push_back(named->value.text);
+        continue;
+      }
+      const std::optional<Json> params = Params(**evaluation, entry.value);
+      if (!params) continue;
+      const std::string path = Str("evaluate[", index, "].", entry.key, ".", file.name);
+      const Status read = ReadOne(file, named->value.text, *params, path);
+      if (read.ok()) continue;
+      problems_.push_back(
+          {.place = named->value.place, .message = Str("spec.", path, ": ", read.message())});
+    }
   }
 
   NamedFiles Take() { return std::move(found_); }
@@ -53,11 +57,11 @@ class FileReader {
     return params.ok() ? std::optional(std::move(params).value()) : std::nullopt;
   }
 
-  Status ReadOne(const Evaluation& evaluation, const std::string& name, const Json& params,
+  Status ReadOne(const FileParam& param, const std::string& name, const Json& params,
                  const std::string& path) {
     const bool is_absolute = name.starts_with('/');
     ASSIGN_OR_RETURN(InputFile file, ReadInputFile(is_absolute ? name : JoinPath(folder_, name)));
-    RETURN_IF_ERROR(evaluation.check_file(name, file.bytes, params));
+    RETURN_IF_ERROR(param.check(name, file.bytes, params));
     found_.overrides.emplace_back(path, file.id);
     found_.files.push_back(std::move(file));
     return Status();

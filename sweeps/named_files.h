@@ -1,4 +1,4 @@
-// The files that a sweep file names: an evaluation's questions (Evaluation::file_param). An
+// The files that a sweep file names: an evaluation's questions (Evaluation::files). An
 // evaluation depends on their content, so each name is replaced in the sweep by "sha256:HEX"
 // through an override, as with `--set`. So a submission does not depend on where files are.
 #pragma once

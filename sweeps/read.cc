@@ -1123,7 +1123,7 @@ class Reader {
     if (names_split && dataset->empty() && !allows_overlap) {
       CheckTrainOverlap(entry, below, *params);
     }
-    if (!CheckFile(**evaluation, entry, below, *params)) return;
+    if (!CheckFiles(**evaluation, entry, below, *params)) return;
     EvaluationSpec spec = {.evaluation = *evaluation,
                            .params = std::move(params).value(),
                            .place = entry.place,
@@ -1139,16 +1139,18 @@ class Reader {
     spec_.evaluations.push_back(std::move(spec));
   }
 
-  // The client that submits a sweep replaces the path of a file by its content (named_files.h).
-  bool CheckFile(const Evaluation& evaluation, const YamlNode::Entry& entry,
-                 const std::string& below, const Json& params) {
-    if (evaluation.file_param.empty()) return true;
-    const std::string name(evaluation.file_param);
-    const auto given = params.at(name).get<std::string>();
-    if (IsInputFileId(given)) return true;
-    Report(entry.value.Find(name)->value.place,
-           Str(below, ".", name, ": no files are read here: expected sha256:HEX, found ", given));
-    return false;
+  // The client that submits a sweep replaces the paths of files by their content (named_files.h).
+  bool CheckFiles(const Evaluation& evaluation, const YamlNode::Entry& entry,
+                  const std::string& below, const Json& params) {
+    bool all_ok = true;
+    for (const std::string& name : FileParamsIn(evaluation, params)) {
+      const auto given = params.at(name).get<std::string>();
+      if (IsInputFileId(given)) continue;
+      Report(entry.value.Find(name)->value.place,
+             Str(below, ".", name, ": no files are read here: expected sha256:HEX, found ", given));
+      all_ok = false;
+    }
+    return all_ok;
   }
 
   // The name of the dataset that the evaluation reads; "": the run's own; nullopt: reported.

@@ -66,7 +66,8 @@ std::string InCell(const std::string& text) {
 std::string ParamRows(std::span<const ParamSpec> specs) {
   std::string out;
   for (const ParamSpec& spec : specs) {
-    const std::string default_value = spec.default_value.is_null() ? "must be given"
+    const std::string default_value = spec.is_optional               ? "–"
+                                      : spec.default_value.is_null() ? "must be given"
                                       : spec.default_value.is_string()
                                           ? spec.default_value.get<std::string>()
                                           : CanonicalJson(spec.default_value);

@@ -26,11 +26,37 @@ std::vector<std::size_t> Draw(std::size_t n, std::size_t n_examples, std::size_t
   return places;
 }
 
+// Puts examples before the questions. `among_questions`: example q is question q itself.
+void PutBefore(const ShotRules& rules, const std::vector<ChoiceItem>& examples,
+               bool among_questions, std::vector<ChoiceItem>& questions) {
+  for (std::size_t q = 0; q < questions.size(); ++q) {
+    const std::uint64_t key =
+        StreamKey(rules.seed, 0, static_cast<std::uint64_t>(questions[q].line));
+    std::string shots;
+    for (const std::size_t e : Draw(static_cast<std::size_t>(rules.n_shots), examples.size(),
+                                    among_questions ? q : examples.size(), key)) {
+      const ChoiceItem& example = examples[e];
+      shots += Str(example.context, " ", example.choices[example.label], "\n\n");
+    }
+    questions[q].context = shots + questions[q].context;
+  }
+}
+
 }  // namespace
 
-Status AddShots(const ShotRules& rules, std::vector<ChoiceItem>& items) {
+Status AddShots(const ShotRules& rules, const std::vector<ChoiceItem>* own_examples,
+                std::vector<ChoiceItem>& items) {
   if (rules.n_shots == 0) return Status();
   const auto n_shots = static_cast<std::size_t>(rules.n_shots);
+  if (own_examples != nullptr) {
+    if (own_examples->size() < n_shots) {
+      return Status(
+          Code::kInvalidArgument,
+          Str(n_shots, " shots need as many examples, but the file has ", own_examples->size()));
+    }
+    PutBefore(rules, *own_examples, /*among_questions=*/false, items);
+    return Status();
+  }
   const bool has_train = std::ranges::any_of(items, &ChoiceItem::is_train);
   std::vector<ChoiceItem> examples, questions;
   for (const ChoiceItem& item : items) {
@@ -46,17 +72,7 @@ Status AddShots(const ShotRules& rules, std::vector<ChoiceItem>& items) {
                             has_train ? "lines with \"split\": \"train\"" : "other questions",
                             ", but the file has ", n_free));
   }
-  for (std::size_t q = 0; q < questions.size(); ++q) {
-    const std::uint64_t key =
-        StreamKey(rules.seed, 0, static_cast<std::uint64_t>(questions[q].line));
-    std::string shots;
-    for (const std::size_t e :
-         Draw(n_shots, examples.size(), has_train ? examples.size() : q, key)) {
-      const ChoiceItem& example = examples[e];
-      shots += Str(example.context, " ", example.choices[example.label], "\n\n");
-    }
-    questions[q].context = shots + questions[q].context;
-  }
+  PutBefore(rules, examples, /*among_questions=*/!has_train, questions);
   items = std::move(questions);
   return Status();
 }

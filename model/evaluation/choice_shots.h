@@ -3,10 +3,10 @@
 //   context of an example + " " + its right choice, one after the other, each followed by "\n\n",
 //   then the question's own context
 //
-// Examples are drawn without replacement from the items whose line has "split": "train"; these are
-// then not asked as questions. If there are no such items, examples are drawn from the other
-// questions. The choice depends only on the seed, the question's line and the file. The harness
-// uses Python's generator and chooses other examples.
+// Examples are drawn without replacement from a file of their own. Without one they are drawn from
+// the items whose line has "split": "train", which are then not asked as questions; if there are no
+// such items, from the other questions. The choice depends only on the seed, the question's line
+// and the file of the examples. The harness uses Python's generator and chooses other examples.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +22,9 @@ struct ShotRules {
   std::uint64_t seed = 0;
 };
 
-// kInvalidArgument if there are fewer examples than shots.
-Status AddShots(const ShotRules& rules, std::vector<ChoiceItem>& items);
+// `examples` are those of a file of their own; nullptr: there is none. kInvalidArgument if there are
+// fewer examples than shots.
+Status AddShots(const ShotRules& rules, const std::vector<ChoiceItem>* examples,
+                std::vector<ChoiceItem>& items);
 
 }  // namespace longrun

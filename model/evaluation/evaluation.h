@@ -88,6 +88,14 @@ struct EvaluationOutput {
 // (done, of) in units of the evaluation; returning false stops it.
 using EvaluationProgress = std::function<bool(std::int64_t, std::int64_t)>;
 
+// A parameter that names a file, by a path or by "sha256:HEX"; in resolved parameters it is always
+// "sha256:HEX" (input_file.h).
+struct FileParam {
+  std::string_view name;
+  // Checks the file, given complete parameters; an error begins with "NAME:LINE: ".
+  Status (*check)(std::string_view name, std::string_view bytes, const Json& params) = nullptr;
+};
+
 struct Evaluation {
   std::string_view name;
   std::string_view source;  // where the protocol is defined
@@ -126,12 +134,12 @@ struct Evaluation {
   // Whether, with these resolved parameters, one pass over a text serves all context lengths of a
   // task. The pass holds the keys and values of what it has read. Null: never.
   bool (*reads_once)(const Json& params) = nullptr;
-  // The parameter that names a file, by a path or by "sha256:HEX"; in resolved parameters it is
-  // always "sha256:HEX" (input_file.h). "": none.
-  std::string_view file_param = "";
-  // Checks the file of file_param, given complete parameters; an error begins with "NAME:LINE: ".
-  Status (*check_file)(std::string_view name, std::string_view bytes, const Json& params) = nullptr;
+  // The parameters that name files. All files of a task are kept in one folder.
+  std::vector<FileParam> files = {};
 };
+
+// The names of the files that these parameters have: optional ones may be absent.
+std::vector<std::string> FileParamsIn(const Evaluation& evaluation, const Json& params);
 
 // The reason why the evaluation cannot use a model, for example "needs model.causal: true ...". It
 // is the end of a sentence that begins with the evaluation's name. "" if the evaluation can use it.

@@ -1,4 +1,4 @@
-// A file that a parameter of an evaluation names (Evaluation::file_param). The evaluation depends
+// A file that a parameter of an evaluation names (Evaluation::files). The evaluation depends
 // on the content, so the resolved parameter is "sha256:HEX": the same questions are the same cell
 // wherever the file is, and other questions are another cell. The bytes are kept under that name,
 // even if the file changes or disappears:

@@ -38,19 +38,31 @@ namespace longrun {
 namespace {
 
 constexpr std::string_view kAcc = "acc", kAccNorm = "acc_norm";
+constexpr const char* kExamplesParam = "examples";
 
 ChoiceProtocol ProtocolOf(const Json& params) {
   return params.at("protocol") == "nanogpt" ? ChoiceProtocol::kNanoGpt : ChoiceProtocol::kLmEval;
 }
 
-// A file's questions with these parameters; errors begin with "NAME: " or "NAME:LINE: ".
-Result<std::vector<ChoiceItem>> ItemsOf(std::string_view name, std::string_view bytes,
-                                        const Json& params) {
+ShotRules ShotsOf(const Json& params) {
+  return {.n_shots = params.at("shots"), .seed = params.at("shots_seed")};
+}
+
+// Errors of both begin with "NAME: " or "NAME:LINE: ".
+Status CheckQuestions(std::string_view name, std::string_view bytes, const Json& params) {
   ASSIGN_OR_RETURN(std::vector<ChoiceItem> items,
                    ParseChoiceItems(name, bytes, ProtocolOf(params)));
-  Status status = AddShots({.n_shots = params.at("shots"), .seed = params.at("shots_seed")}, items);
-  if (!status.ok()) return Status(status.code(), Str(name, ": ", status.message()));
-  return items;
+  if (params.contains(kExamplesParam)) return Status();
+  const Status status = AddShots(ShotsOf(params), nullptr, items);
+  return status.ok() ? status : Status(status.code(), Str(name, ": ", status.message()));
+}
+
+Status CheckExamples(std::string_view name, std::string_view bytes, const Json& params) {
+  ASSIGN_OR_RETURN(const std::vector<ChoiceItem> examples,
+                   ParseChoiceItems(name, bytes, ProtocolOf(params)));
+  std::vector<ChoiceItem> none;
+  const Status status = AddShots(ShotsOf(params), &examples, none);
+  return status.ok() ? status : Status(status.code(), Str(name, ": ", status.message()));
 }
 
 // ---- answers -----------------------------------------------------------------------------------
@@ -83,6 +95,10 @@ Json NewRow(const EvaluationRequest& request, const Json& params, std::string_vi
   if (params.at("shots") > 0) {
     own["shots"] = params.at("shots");
     own["shots_seed"] = params.at("shots_seed");
+  }
+  if (params.contains(kExamplesParam)) {
+    own[kExamplesParam] =
+        ShortInputFileId(params.at(kExamplesParam).get_ref<const std::string&>());
   }
   Json row = EmptyRow(metric, request);
   row["protocol"] = params.at("protocol");
@@ -139,19 +155,32 @@ struct Asked {
   std::vector<ChoiceItem> items;
 };
 
+// The items of the file that a parameter names.
+Result<std::vector<ChoiceItem>> ItemsOf(std::string_view param, const Json& params,
+                                        const std::string& folder) {
+  const auto id = params.at(std::string(param)).get<std::string>();
+  if (!IsInputFileId(id)) {
+    return Status(Code::kInvalidArgument,
+                  Str("multiple_choice.", param, ": expected sha256:HEX, found ", id));
+  }
+  ASSIGN_OR_RETURN(const InputFile file, ReadKeptFile(id, folder));
+  return ParseChoiceItems(id, file.bytes, ProtocolOf(params));
+}
+
 Result<Asked> Ask(const EvaluationRequest& request) {
   Json given = request.params;
   if (given.is_object()) given["context_lengths"] = {request.context_length};
   Asked asked;
   ASSIGN_OR_RETURN(asked.params,
                    ResolveParams(MultipleChoiceEvaluation().params, given, "multiple_choice"));
-  const auto id = asked.params.at("file").get<std::string>();
-  if (!IsInputFileId(id)) {
-    return Status(Code::kInvalidArgument,
-                  Str("multiple_choice.file: expected sha256:HEX, found ", id));
+  ASSIGN_OR_RETURN(asked.items, ItemsOf("file", asked.params, request.files_dir));
+  std::vector<ChoiceItem> examples;
+  const bool has_examples = asked.params.contains(kExamplesParam);
+  if (has_examples) {
+    ASSIGN_OR_RETURN(examples, ItemsOf(kExamplesParam, asked.params, request.files_dir));
   }
-  ASSIGN_OR_RETURN(const InputFile file, ReadKeptFile(id, request.files_dir));
-  ASSIGN_OR_RETURN(asked.items, ItemsOf(id, file.bytes, asked.params));
+  RETURN_IF_ERROR(
+      AddShots(ShotsOf(asked.params), has_examples ? &examples : nullptr, asked.items));
   return asked;
 }
 
@@ -209,10 +238,11 @@ std::vector<RowName> MultipleChoiceRows(const Json&) {
 }
 
 // The questions come from a file, not from the dataset.
-std::optional<ParamError> FitMultipleChoice(const DatasetShape&, Json&) { return std::nullopt; }
-
-Status CheckQuestions(std::string_view name, std::string_view bytes, const Json& params) {
-  return ItemsOf(name, bytes, params).status();
+std::optional<ParamError> FitMultipleChoice(const DatasetShape&, Json& params) {
+  if (!params.contains(kExamplesParam) || params.at("shots") > 0) return std::nullopt;
+  return ParamError{kExamplesParam,
+                    "the file would not be used, since shots is 0: give the number of shots, or "
+                    "remove this key"};
 }
 
 constexpr double kTextBytesMax = 4096;
@@ -249,14 +279,21 @@ std::vector<ParamSpec> MultipleChoiceSpecs() {
        .default_value = 0,
        .min = 0,
        .max = 1000,
-       .meaning = "answered questions placed before each question, taken from the lines with split "
-                  "train, or else from the others"},
+       .meaning = "answered questions placed before each question, taken from the file `examples`; "
+                  "without that file, from the lines with split train, or else from the other "
+                  "questions"},
       {.name = "shots_seed",
        .type = ParamSpec::Type::kCount,
        .default_value = 1234,
        .min = 0,
        .max = 9e15,
        .meaning = "seed for choosing the shots"},
+      {.name = kExamplesParam,
+       .type = ParamSpec::Type::kText,
+       .is_optional = true,
+       .max = kTextBytesMax,
+       .meaning = "JSON lines file with the questions from which shots are taken, such as the "
+                  "training split; relative to the sweep file"},
   };
 }
 
@@ -274,8 +311,8 @@ const Evaluation& MultipleChoiceEvaluation() {
       .fit = &FitMultipleChoice,
       .reads = Evaluation::Reads::kCausal,
       .run = &RunMultipleChoice,
-      .file_param = "file",
-      .check_file = &CheckQuestions,
+      .files = {{.name = "file", .check = &CheckQuestions},
+                {.name = kExamplesParam, .check = &CheckExamples}},
   };
   return evaluation;
 }

@@ -9,7 +9,8 @@
 //   gali    n = GaliCharacters(L)
 //   fitted  n as large as the prompt with its answer fits into L tokens
 //
-// For a key of m tokens the model writes m + new_tokens, or fewer up to an end of text.
+// For a key of m tokens the model writes m + new_tokens, or fewer up to an end of text: the most
+// likely ones, unless the parameters say otherwise (DecodingParams).
 // AcademyCityL/GALI: pred.py, with its prompt for models without a chat template.
 #include "model/evaluation/needle.h"
 
@@ -71,6 +72,7 @@ Result<std::vector<RecallQuestion>> QuestionsOf(const EvaluationRequest& request
       RecallQuestion& question = questions.emplace_back();
       question.prompt.new_tokens = n_key + params.at("new_tokens").get<std::int64_t>();
       if (eot >= 0) question.prompt.stop = {eot};
+      SetDecoding(params, random.Next(), question.prompt);
       question.reference = reference;
       question.is_right = [reference](std::span<const std::int32_t>, std::string_view text) {
         return text.find(reference) != std::string_view::npos;
@@ -105,6 +107,7 @@ Json NewRow(const EvaluationRequest& request, const Json& params) {
   row["extra"]["params"] = {{"filler", params.at("filler")},
                             {"trials", params.at("trials")},
                             {"seed", params.at("seed")}};
+  row["extra"]["params"].update(DecodingOf(params));
   return row;
 }
 
@@ -173,7 +176,9 @@ std::vector<RowName> NeedleRows(const Json& params) {
 }
 
 // The text is our own, so any dataset fits: only its tokenizer is used.
-std::optional<ParamError> FitNeedle(const DatasetShape&, Json&) { return std::nullopt; }
+std::optional<ParamError> FitNeedle(const DatasetShape&, Json& params) {
+  return CheckDecoding(params, params.at("new_tokens").get<std::int64_t>() + 1);
+}
 
 double NeedleTokensRead(const DatasetShape&, const Json& params, std::int64_t context_length) {
   return params.at("trials").get<double>() * params.at("depths").get<double>() *
@@ -181,7 +186,7 @@ double NeedleTokensRead(const DatasetShape&, const Json& params, std::int64_t co
 }
 
 std::vector<ParamSpec> NeedleSpecs() {
-  return {
+  std::vector<ParamSpec> specs = {
       ContextLengthsParam("tokens of a prompt; `filler` says how they are counted", 1 << 24),
       {.name = "depths",
        .type = ParamSpec::Type::kCount,
@@ -222,6 +227,8 @@ std::vector<ParamSpec> NeedleSpecs() {
                   "if the tokenizer has only that"},
       WindowBaselineParam(),
   };
+  std::ranges::move(DecodingParams(), std::back_inserter(specs));
+  return specs;
 }
 
 }  // namespace

@@ -2,8 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string_view>
+#include <vector>
 
+#include "model/language_model.h"
 #include "model/param.h"
 
 namespace longrun {
@@ -19,5 +22,16 @@ ParamSpec WindowBaselineParam();
 inline constexpr const char* kBaselineParam = "baseline";
 inline constexpr const char* kWindowBaseline = "window";
 inline constexpr const char* kNoBaseline = "none";
+
+// How an evaluation that writes chooses tokens: "temperature", "top_k", "top_p" (model/sampling.h)
+// and "min_new_tokens" (Prompt::min_new_tokens). All are optional; without them the most likely
+// token is written.
+std::vector<ParamSpec> DecodingParams();
+// An answer has room for n_new_tokens.
+std::optional<ParamError> CheckDecoding(const Json& params, std::int64_t n_new_tokens);
+// `seed` belongs to this prompt alone.
+void SetDecoding(const Json& params, std::uint64_t seed, Prompt& prompt);
+// Those of the parameters above that are given, for rows.
+Json DecodingOf(const Json& params);
 
 }  // namespace longrun

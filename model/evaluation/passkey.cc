@@ -9,7 +9,8 @@
 //
 // u is uniform in 0 .. n, the key in 1 .. 50000; both are a function of (seed, L, trial). In pose,
 // fitted and landmark the model writes 10 tokens, and the first number in them must be the key. In
-// gali it writes 100 more tokens than the key has. An end of text ends the answer.
+// gali it writes 100 more tokens than the key has. An end of text ends the answer. The most likely
+// token is written, unless the parameters say otherwise (DecodingParams).
 //
 // drt has two rows: `recall`, the token that DRT scores after all those before it, and `exact`, the
 // whole answer written by the model. Case i is over tokens [i L, i L + L) of the split, so that a
@@ -123,6 +124,7 @@ Result<std::vector<RecallQuestion>> TextQuestions(const Source& source) {
       };
     }
     question.prompt = PromptOf(source, make(before, n - before, key), new_tokens);
+    SetDecoding(source.params, random.Next(), question.prompt);
     questions.push_back(std::move(question));
   }
   return questions;
@@ -201,6 +203,7 @@ Result<Source> SourceOf(const EvaluationRequest& request) {
 Json NewRow(const Source& source, std::string_view metric) {
   Json own = {{"trials", source.trials()}, {"seed", source.params.at("seed")}};
   if (IsDrt(source.params)) own["kind"] = source.params.at("kind");
+  own.update(DecodingOf(source.params));
   Json row = EmptyRow(metric, source.request);
   row["protocol"] = source.params.at("protocol");
   if (IsDrt(source.params)) row["split"] = source.params.at("split");
@@ -276,7 +279,10 @@ std::optional<ParamError> FitPasskey(const DatasetShape& dataset, Json& params) 
                           "lengths from 69 on, found ",
                           shortest)};
   }
-  if (!IsDrt(params)) return std::nullopt;
+  if (!IsDrt(params)) {
+    return CheckDecoding(params,
+                         params.at("protocol") == "gali" ? kGaliNewTokens + 1 : kNewTokens);
+  }
   const auto split = params.at("split").get<std::string>();
   if (auto error = CheckSplit(dataset, split); error) return error;
   const std::int64_t n_tokens = dataset.split_tokens.at(split);
@@ -312,8 +318,14 @@ ParamSpec OfDrt(ParamSpec spec) {
   return spec;
 }
 
+ParamSpec OfText(ParamSpec spec) {
+  spec.only_with = ParamSpec::Condition{.name = "protocol",
+                                        .values = {"pose", "fitted", "landmark", "gali"}};
+  return spec;
+}
+
 std::vector<ParamSpec> PasskeySpecs() {
-  return {
+  std::vector<ParamSpec> specs = {
       ContextLengthsParam("tokens of a prompt; the protocol says how they are counted", 1 << 24),
       {.name = "protocol",
        .type = ParamSpec::Type::kChoice,
@@ -335,13 +347,12 @@ std::vector<ParamSpec> PasskeySpecs() {
        .min = 0,
        .max = 9e15,
        .meaning = "seed for the keys and for where they are hidden"},
-      {.name = "bos",
-       .type = ParamSpec::Type::kBool,
-       .default_value = true,
-       .meaning = "begin each prompt with the begin-of-text token, or with the end-of-text token "
-                  "if the tokenizer has only that",
-       .only_with = ParamSpec::Condition{.name = "protocol",
-                                         .values = {"pose", "fitted", "landmark", "gali"}}},
+      OfText({.name = "bos",
+              .type = ParamSpec::Type::kBool,
+              .default_value = true,
+              .meaning =
+                  "begin each prompt with the begin-of-text token, or with the end-of-text token "
+                  "if the tokenizer has only that"}),
       OfDrt({.name = "kind",
              .type = ParamSpec::Type::kChoice,
              .default_value = "single",
@@ -372,6 +383,8 @@ std::vector<ParamSpec> PasskeySpecs() {
       OfDrt(SplitParam("the part of the dataset in whose texts keys are hidden")),
       WindowBaselineParam(),
   };
+  for (ParamSpec& spec : DecodingParams()) specs.push_back(OfText(std::move(spec)));
+  return specs;
 }
 
 }  // namespace

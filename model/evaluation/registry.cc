@@ -39,6 +39,15 @@ std::string WhyUnsupported(const Evaluation& evaluation, bool causal) {
   return "";
 }
 
+std::vector<std::string> FileParamsIn(const Evaluation& evaluation, const Json& params) {
+  std::vector<std::string> names;
+  for (const FileParam& file : evaluation.files) {
+    const std::string name(file.name);
+    if (params.contains(name)) names.push_back(name);
+  }
+  return names;
+}
+
 std::vector<std::string> EvaluationNames() {
   std::vector<std::string> names;
   for (const Evaluation* evaluation : Evaluations()) names.emplace_back(evaluation->name);

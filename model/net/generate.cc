@@ -1,6 +1,11 @@
 #include "model/net/generate.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/isfinite.h>
+#include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
@@ -50,16 +55,72 @@ class Reader {
   std::optional<Decoder> decoder_;
 };
 
-// uniforms[b][i]: the random number for token i of text b.
-std::vector<std::vector<double>> Uniforms(const Generation& generation, std::int64_t batch) {
-  std::vector<std::vector<double>> uniforms;
-  uniforms.reserve(static_cast<std::size_t>(batch));
-  for (std::int64_t b = 0; b < batch; ++b) {
-    uniforms.push_back(
-        PhiloxUniforms(generation.sampling.seed, Str("generate.", b), generation.new_tokens));
+// Chooses the tokens of each text.
+class Chooser {
+ public:
+  Chooser(const Generation& generation, std::int64_t batch, std::int64_t n_choices)
+      : generation_(&generation), n_choices_(n_choices) {
+    const bool has_own = !generation.samplings.empty();
+    for (std::int64_t b = 0; b < batch; ++b) {
+      const Sampling& sampling = Of(b);
+      uniforms_.push_back(sampling.temperature > 0.0
+                              ? PhiloxUniforms(sampling.seed, Str("generate.", has_own ? 0 : b),
+                                               generation.new_tokens)
+                              : std::vector<double>());
+    }
   }
-  return uniforms;
-}
+
+  const Sampling& Of(std::int64_t text) const {
+    return generation_->samplings.empty()
+               ? generation_->sampling
+               : generation_->samplings[static_cast<std::size_t>(text)];
+  }
+
+  // Whether the most likely token is chosen in every text.
+  bool TakesMostLikely(std::span<const std::int64_t> written) const {
+    for (std::size_t row = 0; row < written.size(); ++row) {
+      const auto text = static_cast<std::int64_t>(row);
+      if (Of(text).temperature > 0.0 || !HeldBackOf(text, written[row]).empty()) return false;
+    }
+    return true;
+  }
+
+  // Token `written` of a text, of logits on the CPU.
+  Result<std::int64_t> Choose(const at::Tensor& logits_V, std::int64_t text,
+                              std::int64_t written) const {
+    const at::Tensor doubles_V = logits_V.narrow(0, 0, n_choices_).to(at::kDouble).contiguous();
+    const std::vector<double>& uniforms = uniforms_[static_cast<std::size_t>(text)];
+    Result<std::int64_t> id =
+        ChooseToken({doubles_V.const_data_ptr<double>(), static_cast<std::size_t>(n_choices_)},
+                    Of(text), uniforms.empty() ? 0.0 : uniforms[static_cast<std::size_t>(written)],
+                    HeldBackOf(text, written));
+    if (!id) return std::move(id).status().In(Str("text ", text, ", new token ", written));
+    return id;
+  }
+
+  // The most likely token of each text, with the smallest id among equal logits; -1 if a logit is
+  // not finite. Computed where the logits are, so that only ids leave the device.
+  at::Tensor MostLikely(const at::Tensor& logits_BV) const {
+    const at::Tensor logits = logits_BV.narrow(1, 0, n_choices_);
+    const at::Tensor ids_V = at::arange(n_choices_, logits.options().dtype(at::kLong));
+    const at::Tensor none = at::full({}, n_choices_, ids_V.options());
+    const at::Tensor first_B = at::where(logits == logits.amax(1, true), ids_V, none).amin(1);
+    return at::where(at::isfinite(logits).all(1), first_B, at::full({}, -1, ids_V.options()))
+        .to(at::kCPU);
+  }
+
+ private:
+  std::span<const std::int32_t> HeldBackOf(std::int64_t text, std::int64_t written) const {
+    if (generation_->held_back.empty()) return {};
+    const HeldBack& held_back = generation_->held_back[static_cast<std::size_t>(text)];
+    if (written < 0 || written >= held_back.n_first) return {};
+    return held_back.ids;
+  }
+
+  const Generation* generation_;
+  std::int64_t n_choices_;
+  std::vector<std::vector<double>> uniforms_;  // by text, one for each token; empty: none needed
+};
 
 }  // namespace
 
@@ -72,7 +133,10 @@ Result<Generated> Generate(Transformer& net, const at::Tensor& prompt_BT,
   if (lengths.empty()) lengths.assign(static_cast<std::size_t>(b), t);
   const auto [shortest, longest] = std::ranges::minmax(lengths);
   LR_CHECK(std::ssize(lengths) == b && shortest > 0 && longest == t);
+  LR_CHECK(generation.samplings.empty() || std::ssize(generation.samplings) == b);
+  LR_CHECK(generation.held_back.empty() || std::ssize(generation.held_back) == b);
   RETURN_IF_ERROR(generation.sampling.Check());
+  for (const Sampling& sampling : generation.samplings) RETURN_IF_ERROR(sampling.Check());
   if (!net.config().model.causal) {
     return Status(Code::kInvalidArgument,
                   "the model is not causal: it was trained to see the following tokens, so it "
@@ -80,37 +144,33 @@ Result<Generated> Generate(Transformer& net, const at::Tensor& prompt_BT,
   }
   ASSIGN_OR_RETURN(Reader reader, Reader::Make(net, b, t + n - 1, generation.cache));
 
-  const bool draws = generation.sampling.temperature > 0.0;
-  const std::vector<std::vector<double>> uniforms =
-      draws ? Uniforms(generation, b) : std::vector<std::vector<double>>();
-  const std::size_t n_choices =
-      static_cast<std::size_t>(generation.n_choices > 0 ? generation.n_choices : v);
+  const Chooser chooser(generation, b, generation.n_choices > 0 ? generation.n_choices : v);
   const at::Tensor tokens_BT = at::zeros({b, t + n}, at::kLong);
   tokens_BT.narrow(1, 0, t).copy_(prompt_BT);
   at::Tensor logits_BNV;
   if (generation.keep_logits) logits_BNV = at::zeros({b, n, v}, net.compute().dtype);
-  std::vector<std::int64_t> ids(static_cast<std::size_t>(b));
+  std::vector<std::int64_t> ids(static_cast<std::size_t>(b)), written(ids.size());
 
   std::int64_t n_read = shortest;
   for (bool go_on = true; go_on && n_read < t + n; ++n_read) {
-    const at::Tensor logits_BV = reader.Read(tokens_BT.narrow(1, 0, n_read)).to(at::kCPU);
-    const at::Tensor doubles_BV = logits_BV.to(at::kDouble).contiguous();
+    for (std::size_t row = 0; row < ids.size(); ++row) written[row] = n_read - lengths[row];
+    at::Tensor logits_BV = reader.Read(tokens_BT.narrow(1, 0, n_read));
+    at::Tensor most_likely_B;
+    if (chooser.TakesMostLikely(written)) most_likely_B = chooser.MostLikely(logits_BV);
+    if (generation.keep_logits || !most_likely_B.defined()) logits_BV = logits_BV.to(at::kCPU);
     for (std::size_t row = 0; row < ids.size(); ++row) {
-      const std::int64_t written = n_read - lengths[row];
       ids[row] = -1;
-      if (written < 0 || written >= n) continue;
+      if (written[row] < 0 || written[row] >= n) continue;
       const auto text = static_cast<std::int64_t>(row);
       if (generation.keep_logits) {
-        logits_BNV.select(0, text).select(0, written).copy_(logits_BV.select(0, text));
+        logits_BNV.select(0, text).select(0, written[row]).copy_(logits_BV.select(0, text));
       }
-      const std::span<const double> logits(
-          doubles_BV.const_data_ptr<double>() + row * static_cast<std::size_t>(v), n_choices);
-      Result<std::int64_t> id =
-          ChooseToken(logits, generation.sampling,
-                      draws ? uniforms[row][static_cast<std::size_t>(written)] : 0.0);
-      if (!id) return std::move(id).status().In(Str("text ", row, ", new token ", written));
-      ids[row] = *id;
-      tokens_BT.data_ptr<std::int64_t>()[text * (t + n) + n_read] = *id;
+      if (most_likely_B.defined()) ids[row] = most_likely_B.const_data_ptr<std::int64_t>()[row];
+      if (ids[row] < 0) {
+        ASSIGN_OR_RETURN(ids[row], chooser.Choose(logits_BV.select(0, text).to(at::kCPU), text,
+                                                  written[row]));
+      }
+      tokens_BT.data_ptr<std::int64_t>()[text * (t + n) + n_read] = ids[row];
     }
     if (generation.on_step) go_on = generation.on_step(ids);
   }

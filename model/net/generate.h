@@ -18,11 +18,20 @@
 
 namespace longrun {
 
+// Tokens that a text does not write at its beginning.
+struct HeldBack {
+  std::int64_t n_first = 0;  // applies to so many tokens that it writes
+  std::vector<std::int32_t> ids = {};
+};
+
 struct Generation {
   std::int64_t new_tokens = 0;  // N, at least 1
   // Text b uses the Philox uniforms of (seed, b), one per token,
   // independently of other texts in the batch.
   Sampling sampling = {};
+  // One for each text, which then uses the uniforms of (its own seed, 0); empty: `sampling`.
+  std::vector<Sampling> samplings = {};
+  std::vector<HeldBack> held_back = {};  // one for each text; empty: nothing is held back
   bool cache = true;
   std::int64_t n_choices = 0;  // choose only from smaller ids; 0: all V
   bool keep_logits = true;

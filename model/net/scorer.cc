@@ -195,6 +195,7 @@ Status NetScorer::CheckPrompts(std::span<const Prompt> prompts) const {
   const std::int64_t n_vocab = net_.config().model.vocab_size;
   for (const Prompt& prompt : prompts) {
     LR_CHECK(!prompt.tokens.empty() && prompt.new_tokens > 0);
+    LR_CHECK(prompt.min_new_tokens <= prompt.new_tokens);
     RETURN_IF_ERROR(net_.CheckLength(ReadLength(prompt)));
     for (const std::int32_t id : prompt.tokens) {
       if (id >= 0 && id < n_vocab) continue;
@@ -215,11 +216,15 @@ Status NetScorer::ContinueBatch(std::span<const Prompt> prompts,
   const Steps steps = StepsOf(prompts);
   const at::Tensor prompt_BT = at::zeros({std::ssize(prompts), steps.longest}, at::kLong);
   std::vector<std::int64_t> lengths;
+  std::vector<Sampling> samplings;
+  std::vector<HeldBack> held_back;
   std::int64_t* row = prompt_BT.data_ptr<std::int64_t>();
   for (const Prompt& prompt : prompts) {
     std::ranges::copy(prompt.tokens, row);
     row += steps.longest;
     lengths.push_back(std::ssize(prompt.tokens));
+    samplings.push_back(prompt.sampling);
+    held_back.push_back({.n_first = prompt.min_new_tokens, .ids = prompt.stop});
   }
 
   std::vector<bool> has_ended(prompts.size(), false);
@@ -238,6 +243,8 @@ Status NetScorer::ContinueBatch(std::span<const Prompt> prompts,
   };
   return Generate(net_, prompt_BT,
                   {.new_tokens = steps.new_tokens,
+                   .samplings = std::move(samplings),
+                   .held_back = std::move(held_back),
                    .cache = IsCached(steps.longest + steps.new_tokens - 1),
                    .keep_logits = false,
                    .prompt_lengths = std::move(lengths),

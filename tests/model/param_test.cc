@@ -58,6 +58,15 @@ TEST(ParamTest, DefaultsAreWrittenInAndNumbersHaveOneSpelling) {
   EXPECT_TRUE(resolved["buckets"].is_number_integer());
 }
 
+TEST(ParamTest, AnOptionalParameterIsAbsentUnlessItIsGiven) {
+  const std::vector<ParamSpec> specs = {
+      {.name = "limit", .type = ParamSpec::Type::kCount, .is_optional = true, .min = 1, .max = 9}};
+  EXPECT_EQ(ResolveParams(specs, Json::object(), "p").value(), Json::object());
+  EXPECT_EQ(ResolveParams(specs, {{"limit", 3}}, "p").value(), (Json{{"limit", 3}}));
+  EXPECT_EQ(ResolveParams(specs, {{"limit", 10}}, "p").status().message(),
+            "p.limit: expected an integer from 1 to 9, found 10");
+}
+
 TEST(ParamTest, AWordMayStandForAList) {
   const auto layers = [](Json given) {
     return CanonicalJson(ResolveParams(kSpecs, {{"lengths", {1}}, {"layers", std::move(given)}}, "")

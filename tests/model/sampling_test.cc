@@ -66,6 +66,20 @@ TEST(SamplingTest, TopPLeavesTheSmallestSetThatReachesIt) {
             (std::vector<int>{0, 10, 0, 0}));
 }
 
+TEST(SamplingTest, TokensThatAreHeldBackAreNeverChosenAndTheOthersKeepTheirProportion) {
+  const std::vector<std::int32_t> likeliest = {1}, two = {0, 1};
+  EXPECT_EQ(ChooseToken(kTenths, {}, 0.0, likeliest).value(), 3);
+  std::vector<int> counts(kTenths.size());
+  for (int i = 0; i < 500; ++i) {
+    const Sampling drawn = {.temperature = 1.0};
+    ++counts[static_cast<std::size_t>(ChooseToken(kTenths, drawn, (i + 0.5) / 500, two).value())];
+  }
+  EXPECT_EQ(counts, (std::vector<int>{0, 0, 200, 300}));
+  const Sampling best_two = {.temperature = 1.0, .top_k = 2};
+  EXPECT_EQ(ChooseToken(kTenths, best_two, 0.999, likeliest).value(), 3);
+  EXPECT_EQ(ChooseToken(kTenths, best_two, 0.001, likeliest).value(), 2);
+}
+
 TEST(SamplingTest, LogitsThatAreNoNumbersAreAnErrorAndNotAChoice) {
   const double inf = std::numeric_limits<double>::infinity();
   for (const double bad : {inf, -inf, std::nan("")}) {

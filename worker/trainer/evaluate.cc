@@ -38,7 +38,7 @@ struct NamedEvaluation {
   std::string files_dir;
 };
 
-// Parses {"perplexity": {...}} without its extension; a file is given by its path, FOLDER/HEX.
+// Parses {"perplexity": {...}} without its extension; files are given by their paths, FOLDER/HEX.
 Result<NamedEvaluation> ParseEvaluation(const Json& json) {
   if (!json.is_object() || json.size() != 1) {
     return Status(Code::kInvalidArgument, "task.evaluation: expected one evaluation by its name");
@@ -46,12 +46,10 @@ Result<NamedEvaluation> ParseEvaluation(const Json& json) {
   ASSIGN_OR_RETURN(const Evaluation* evaluation, FindEvaluation(json.begin().key()));
   NamedEvaluation named = {
       .evaluation = evaluation, .params = json.begin().value(), .files_dir = {}};
-  if (!evaluation->file_param.empty()) {
-    Json& file = named.params[std::string(evaluation->file_param)];
-    ASSIGN_OR_RETURN(const std::string path,
-                     GetString(named.params, evaluation->file_param, "task.evaluation"));
+  for (const std::string& name : FileParamsIn(*evaluation, named.params)) {
+    ASSIGN_OR_RETURN(const std::string path, GetString(named.params, name, "task.evaluation"));
     named.files_dir = FolderOf(path);
-    file = InputFileIdOf(path);
+    named.params[name] = InputFileIdOf(path);
   }
   return named;
 }

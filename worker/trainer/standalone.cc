@@ -501,7 +501,7 @@ struct Resolved {
   const Evaluation* evaluation = nullptr;
   Json params;
   std::vector<std::int64_t> lengths;
-  std::optional<InputFile> file = {};  // that a parameter names
+  std::map<std::string, std::optional<InputFile>> files = {};  // by the parameter that names it
   Json extension = {};
 };
 
@@ -544,10 +544,10 @@ Status Fit(const StandaloneOptions& options, const Dataset& dataset, Resolved& r
   return Status();
 }
 
-Result<InputFile> ReadQuestions(const Evaluation& evaluation, const Json& params) {
-  const auto path = params.at(std::string(evaluation.file_param)).get<std::string>();
+Result<InputFile> ReadNamed(const FileParam& param, const Json& params) {
+  const auto path = params.at(std::string(param.name)).get<std::string>();
   ASSIGN_OR_RETURN(InputFile file, ReadInputFile(path));
-  RETURN_IF_ERROR(evaluation.check_file(path, file.bytes, params));
+  RETURN_IF_ERROR(param.check(path, file.bytes, params));
   return file;
 }
 
@@ -581,8 +581,11 @@ Resolved ResolveEvaluation(const StandaloneOptions& options, const Inputs& input
   std::sort(lengths.begin(), lengths.end());
   resolved.lengths = lengths.get<std::vector<std::int64_t>>();
   if (inputs.dataset) errors.Add(Fit(options, *inputs.dataset, resolved));
-  if (!evaluation.file_param.empty()) {
-    Open(ReadQuestions(evaluation, resolved.params), resolved.file, errors);
+  for (const FileParam& file : evaluation.files) {
+    const std::string name(file.name);
+    if (resolved.params.contains(name)) {
+      Open(ReadNamed(file, resolved.params), resolved.files[name], errors);
+    }
   }
   return resolved;
 }
@@ -611,14 +614,13 @@ Json ResolveExtend(const std::string& text, const Run& run, std::int64_t n_longe
   return extension;
 }
 
-// Keeps the file that a parameter names in the attempt's folder, named by its content, and puts
-// that path into the parameters.
+// Keeps the files that parameters name in the attempt's folder, named by their content, and puts
+// those paths into the parameters.
 Status AddEvaluation(Resolved resolved, TaskFile& task) {
-  if (resolved.file) {
+  for (const auto& [param, file] : resolved.files) {
     const std::string folder = JoinPath(task.attempt_dir, "files");
-    RETURN_IF_ERROR(KeepInputFile(*resolved.file, folder));
-    resolved.params[std::string(resolved.evaluation->file_param)] =
-        KeptFilePath(resolved.file->id, folder);
+    RETURN_IF_ERROR(KeepInputFile(*file, folder));
+    resolved.params[param] = KeptFilePath(file->id, folder);
   }
   resolved.params.erase("context_lengths");
   task.evaluation = WithExtension({{std::string(resolved.evaluation->name), resolved.params}},

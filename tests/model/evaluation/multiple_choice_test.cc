@@ -198,7 +198,7 @@ std::vector<ChoiceItem> Letters(const std::string& letters, const std::string& t
 
 TEST(ChoiceShotsTest, ExamplesStandInFrontWithTheirRightAnswers) {
   std::vector<ChoiceItem> items = Letters("abq", "ab");
-  ASSERT_TRUE(AddShots({.n_shots = 2, .seed = 1}, items).ok());
+  ASSERT_TRUE(AddShots({.n_shots = 2, .seed = 1}, nullptr, items).ok());
   ASSERT_EQ(items.size(), 1u);  // the lines of the train split are not asked
   EXPECT_TRUE(items[0].context == "a yes a\n\nb yes b\n\nq" ||
               items[0].context == "b yes b\n\na yes a\n\nq")
@@ -209,7 +209,7 @@ TEST(ChoiceShotsTest, ExamplesStandInFrontWithTheirRightAnswers) {
 TEST(ChoiceShotsTest, WithoutATrainSplitTheyAreTheOtherQuestions) {
   constexpr std::size_t kShots = 3;
   std::vector<ChoiceItem> items = Letters("abcdefgh", "");
-  ASSERT_TRUE(AddShots({.n_shots = kShots, .seed = 7}, items).ok());
+  ASSERT_TRUE(AddShots({.n_shots = kShots, .seed = 7}, nullptr, items).ok());
   ASSERT_EQ(items.size(), 8u);
   std::set<std::string> contexts;
   for (std::size_t i = 0; i < items.size(); ++i) {
@@ -230,7 +230,7 @@ TEST(ChoiceShotsTest, WithoutATrainSplitTheyAreTheOtherQuestions) {
 
 TEST(ChoiceShotsTest, TheSeedAndTheLineDecideAndNothingElse) {
   const auto contexts = [](std::uint64_t seed, std::vector<ChoiceItem> items) {
-    EXPECT_TRUE(AddShots({.n_shots = 2, .seed = seed}, items).ok());
+    EXPECT_TRUE(AddShots({.n_shots = 2, .seed = seed}, nullptr, items).ok());
     std::vector<std::string> all;
     for (const ChoiceItem& item : items) all.push_back(item.context);
     return all;
@@ -240,14 +240,29 @@ TEST(ChoiceShotsTest, TheSeedAndTheLineDecideAndNothingElse) {
   // A question that is added behind the examples changes no other.
   EXPECT_EQ(contexts(1, Letters("abcq", "abc"))[0], contexts(1, Letters("abcqr", "abc"))[0]);
   std::vector<ChoiceItem> plain = Letters("ab", "a");
-  EXPECT_TRUE(AddShots({}, plain).ok());
+  EXPECT_TRUE(AddShots({}, nullptr, plain).ok());
   EXPECT_EQ(plain.size(), 2u);  // without shots every line is asked
   EXPECT_EQ(plain[1].context, "b");
 }
 
+TEST(ChoiceShotsTest, AFileOfExamplesIsUsedAloneAndEveryQuestionIsAsked) {
+  const std::vector<ChoiceItem> examples = Letters("xy", "");
+  std::vector<ChoiceItem> items = Letters("abc", "a");
+  ASSERT_TRUE(AddShots({.n_shots = 2, .seed = 3}, &examples, items).ok());
+  ASSERT_EQ(items.size(), 3u);
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    const std::string own(1, static_cast<char>('a' + i));
+    EXPECT_TRUE(items[i].context == "x yes x\n\ny yes y\n\n" + own ||
+                items[i].context == "y yes y\n\nx yes x\n\n" + own)
+        << items[i].context;
+  }
+  EXPECT_EQ(AddShots({.n_shots = 3, .seed = 3}, &examples, items).message(),
+            "3 shots need as many examples, but the file has 2");
+}
+
 TEST(ChoiceShotsTest, TooFewExamplesAreRefused) {
   const auto refusal = [](std::int64_t n_shots, std::vector<ChoiceItem> items) {
-    return AddShots({.n_shots = n_shots, .seed = 1}, items).message();
+    return AddShots({.n_shots = n_shots, .seed = 1}, nullptr, items).message();
   };
   EXPECT_EQ(refusal(3, Letters("abc", "")),
             "3 shots need as many other questions, but the file has 2");

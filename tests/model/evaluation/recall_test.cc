@@ -516,6 +516,39 @@ TEST_F(RecallTest, WhatAModelCannotDoIsARowAndOtherErrorsAreErrors) {
   }
 }
 
+TEST_F(RecallTest, HowTokensAreChosenReachesEachPromptAndIsToldInTheRow) {
+  const Json decoding = {
+      {"temperature", 0.5}, {"top_k", 3}, {"top_p", 0.9}, {"min_new_tokens", 2}};
+  for (const Evaluation* const evaluation : {&PasskeyEvaluation(), &NeedleEvaluation()}) {
+    Json params = {{"trials", 3}};
+    if (evaluation == &NeedleEvaluation()) params["depths"] = 2;
+    WritingModel greedy(&FindsDigits), drawing(&FindsDigits);
+    const auto plain = Run(*evaluation, greedy, 1024, params);
+    params.update(decoding);
+    const auto drawn = Run(*evaluation, drawing, 1024, params);
+    ASSERT_TRUE(plain.ok() && drawn.ok()) << drawn.status().message();
+    ASSERT_EQ(greedy.prompts().size(), drawing.prompts().size());
+    std::set<std::uint64_t> seeds;
+    for (std::size_t p = 0; p < drawing.prompts().size(); ++p) {
+      const Prompt& prompt = drawing.prompts()[p];
+      EXPECT_EQ(prompt.tokens, greedy.prompts()[p].tokens);  // the questions stay
+      EXPECT_EQ(greedy.prompts()[p].sampling.temperature, 0.0);
+      EXPECT_EQ(greedy.prompts()[p].min_new_tokens, 0);
+      EXPECT_EQ(prompt.sampling.temperature, 0.5);
+      EXPECT_EQ(prompt.sampling.top_k, 3);
+      EXPECT_EQ(prompt.sampling.top_p, 0.9);
+      EXPECT_EQ(prompt.min_new_tokens, 2);
+      seeds.insert(prompt.sampling.seed);
+    }
+    EXPECT_EQ(seeds.size(), drawing.prompts().size());
+    const Json& told = drawn->rows[0]["extra"]["params"];
+    for (const auto& [name, value] : decoding.items()) {
+      EXPECT_EQ(told.at(name), value);
+      EXPECT_FALSE(plain->rows[0]["extra"]["params"].contains(name));
+    }
+  }
+}
+
 TEST_F(RecallTest, ContextLengthsThatCannotBeAreRefusedAtSubmission) {
   const DatasetShape shape = {.name = "d", .split_tokens = {{"validation", 5000}}};
   const auto fit = [&](const Json& given) {
@@ -534,6 +567,12 @@ TEST_F(RecallTest, ContextLengthsThatCannotBeAreRefusedAtSubmission) {
             "context_lengths: expected multiples of the chunk of 64, found 200");
   EXPECT_EQ(fit({{"context_lengths", {128, 256}}, {"protocol", "drt"}, {"answer_at", "end"}}), "");
   EXPECT_NE(fit({{"context_lengths", {128}}, {"protocol", "drt"}, {"split", "test"}}), "");
+  EXPECT_EQ(fit({{"context_lengths", {128}}, {"top_k", 2}}),
+            "top_k: limits the tokens to draw from, but without temperature none is drawn: give a "
+            "temperature (1 keeps the model's own probabilities)");
+  EXPECT_EQ(fit({{"context_lengths", {128}}, {"min_new_tokens", 11}}),
+            "min_new_tokens: expected at most the 10 tokens that the model writes, found 11");
+  EXPECT_EQ(fit({{"context_lengths", {128}}, {"protocol", "gali"}, {"min_new_tokens", 11}}), "");
 }
 
 }  // namespace

@@ -110,6 +110,44 @@ TEST(NetScorerTest, ContinuesPromptsOfAnyLengthUntilTheirStop) {
   }
 }
 
+TEST(NetScorerTest, EachPromptDrawsWithItsOwnSeedWhateverStandsBesideIt) {
+  Transformer net = SmallNet(SmallConfig("rope"), "fp64");
+  NetScorer scorer(net);
+  const auto prompt = [](std::int32_t n, double temperature, std::uint64_t seed) {
+    return Prompt{.tokens = Ids(n),
+                  .new_tokens = 12,
+                  .sampling = {.temperature = temperature, .seed = seed}};
+  };
+  const std::vector<Prompt> all = {prompt(6, 1.0, 1), prompt(6, 1.0, 2), prompt(6, 0.0, 1),
+                                   prompt(8, 1.0, 1)};
+  const auto together = scorer.Continue(all);
+  ASSERT_TRUE(together.ok());
+  for (std::size_t p = 0; p < all.size(); ++p) {
+    EXPECT_EQ((*together)[p], scorer.Continue({&all[p], 1}).value().front()) << p;
+  }
+  EXPECT_NE((*together)[0], (*together)[1]);  // other seeds
+  EXPECT_NE((*together)[0], (*together)[2]);  // the most likely tokens
+}
+
+TEST(NetScorerTest, AnAnswerDoesNotEndBeforeItsLeastTokens) {
+  Transformer net = SmallNet(SmallConfig("rope"), "fp64");
+  NetScorer scorer(net);
+  Prompt prompt = {.tokens = Ids(6), .new_tokens = 8};
+  const std::vector<std::int32_t> free = scorer.Continue({&prompt, 1}).value().front();
+  prompt.stop = {free.front()};
+  EXPECT_TRUE(scorer.Continue({&prompt, 1}).value().front().empty());
+  prompt.min_new_tokens = 3;
+  const std::vector<std::int32_t> longer = scorer.Continue({&prompt, 1}).value().front();
+  ASSERT_GE(longer.size(), 3u);
+  EXPECT_EQ(std::ranges::find(longer, free.front()), longer.end());
+  // Another prompt beside it is not held back.
+  const std::vector<Prompt> both = {prompt, {.tokens = Ids(6), .new_tokens = 8}};
+  const auto written = scorer.Continue(both);
+  ASSERT_TRUE(written.ok());
+  EXPECT_EQ((*written)[0], longer);
+  EXPECT_EQ((*written)[1], free);
+}
+
 TEST(NetScorerTest, APromptMustFitThePositionTableAndTheVocabulary) {
   constexpr std::int64_t n_rows = 8;
   Transformer learned = SmallNet(SmallConfig("learned", n_rows), "fp32");
