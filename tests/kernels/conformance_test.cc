@@ -30,6 +30,7 @@ using testing::RelativeError;
 using testing::RelativeMaxError;
 using testing::RunKernel;
 using testing::RunMagnitudes;
+using testing::RunParts;
 using testing::RunReference;
 using testing::SubnormalTraces;
 
@@ -45,6 +46,16 @@ Bounds BoundsOf(const AttentionKernel& kernel, Scalar scalar) {
     return {.o = 1e-7, .gradient = 1e-6, .term_gradient = 1e-6, .lse = 1e-12};
   }
   return {.o = 2e-6, .gradient = 5e-6, .term_gradient = 1e-5, .lse = 2e-6};
+}
+
+// A rounded lse rounds the probabilities of backward, and the shares of merged parts.
+Bounds BoundsOf(const AttentionKernel& kernel, const Problem& problem) {
+  Bounds bounds = BoundsOf(kernel, problem.scalar);
+  if (problem.lse_scalar == Scalar::kFp64) return bounds;
+  return {.o = std::max(bounds.o, 2e-6),
+          .gradient = std::max(bounds.gradient, 5e-6),
+          .term_gradient = std::max(bounds.term_gradient, 1e-5),
+          .lse = std::max(bounds.lse, 2e-6)};
 }
 
 void ExpectClose(std::string_view what, std::span<const double> found,
@@ -116,8 +127,8 @@ class KernelTest : public ::testing::TestWithParam<AttentionKernel> {
 
   void ExpectReference(const Problem& problem) {
     SCOPED_TRACE(problem.Name());
-    ExpectOutcome(RunKernel(kernel(), problem), RunReference(problem),
-                  BoundsOf(kernel(), problem.scalar), problem);
+    ExpectOutcome(RunKernel(kernel(), problem), RunReference(problem), BoundsOf(kernel(), problem),
+                  problem);
   }
 
   // A problem of each type, given its terms by `change`.
@@ -587,6 +598,187 @@ TEST_P(KernelTest, DocumentsWithRegionsAreAsIfAlone) {
   };
   for (auto* x : {&alone.q, &alone.k, &alone.v}) *x = cut(*x);
   EXPECT_EQ(cut(RunKernel(kernel(), packed).o), RunKernel(kernel(), alone).o);
+}
+
+// ---- types -------------------------------------------------------------------------------------
+
+TEST_P(KernelTest, AnLseInFp32IsTheReferences) {
+  for (const std::int64_t offset : {0, 30, -70}) {
+    ForEachType({.n_query = 150, .n_key = 150, .head_dim = 16}, [&](Problem& p) {
+      p.lse_scalar = Scalar::kFp32;
+      p.terms.visibility.q_offset = offset;
+      p.AddSlopes();
+      p.AddDistanceTable(random_, 40, 0);
+    });
+  }
+}
+
+// The products of bf16 inputs are taken in fp32, so that o then has the errors of fp32.
+TEST_P(KernelTest, AnOutputInFp32BesideBf16IsNotRounded) {
+  Problem problem({.n_query = 150, .n_key = 150}, Scalar::kBf16, random_);
+  problem.gap = 8;
+  problem.o_scalar = Scalar::kFp32;
+  problem.AddKeyBias(random_);
+  problem.AddRotation(true, 32);
+  ExpectReference(problem);
+  ExpectClose("o", RunKernel(kernel(), problem).o, RunReference(problem).o, 2e-6);
+}
+
+TEST_P(KernelTest, GradientsOfNumbersInFp32AreWrittenOrRefusedByName) {
+  Problem problem({.n_query = 150, .n_key = 150, .head_dim = 16}, Scalar::kFp32, random_);
+  problem.AddKeyBias(random_);
+  problem.AddDistanceTable(random_, 60, 0);
+  problem.AddPiecewise(random_);
+  if (kernel().name == "reference") {
+    problem.gradient_scalar = Scalar::kFp32;
+    ExpectReference(problem);
+    return;
+  }
+  std::vector<float> d_key_bias(600);
+  std::vector<float> rows(150 * 2 * 2 * 16);
+  std::vector<double> lse(600);
+  const HeadsBuffer heads = {.data = rows.data(),
+                             .batch = 2,
+                             .n_row = 150,
+                             .n_head = 2,
+                             .head_dim = 16,
+                             .batch_step = 4800,
+                             .row_step = 32,
+                             .head_step = 16};
+  const HeadsView view = {.data = rows.data(),
+                          .batch = 2,
+                          .n_row = 150,
+                          .n_head = 2,
+                          .head_dim = 16,
+                          .batch_step = 4800,
+                          .row_step = 32,
+                          .head_step = 16};
+  const Status status = kernel().backward({.inputs = {view, view, view},
+                                           .o = view,
+                                           .do_ = view,
+                                           .lse = lse,
+                                           .dq = heads,
+                                           .dk = heads,
+                                           .dv = heads,
+                                           .d_key_bias = d_key_bias},
+                                          problem.terms, {});
+  EXPECT_EQ(status.code(), Code::kUnimplemented);
+  EXPECT_TRUE(status.message().find("d_key_bias: the cpu back-end writes fp64, not fp32") !=
+              std::string::npos)
+      << status.message();
+}
+
+// ---- keys in parts -----------------------------------------------------------------------------
+
+struct PartsCase {
+  const char* name;
+  std::function<void(Problem&, SeededRandom&)> add;
+};
+
+const PartsCase kPartsCases[] = {
+    {"nothing", [](Problem&, SeededRandom&) {}},
+    {"bidirectional", [](Problem& p, SeededRandom&) { p.terms.visibility.causal = false; }},
+    {"offsets",
+     [](Problem& p, SeededRandom& r) {
+       p.terms.visibility.q_offset = 40;
+       p.terms.visibility.k_offset = 24;
+       p.AddSlopes();
+       p.AddDistanceTable(r, 50, 0);
+     }},
+    {"queries before the keys",
+     [](Problem& p, SeededRandom& r) {
+       p.terms.visibility.q_offset = -30;
+       p.terms.visibility.k_offset = 10;
+       p.AddKeyBias(r);
+       p.AddDistanceTable(r, 50, 20);
+     }},
+    {"a window and sinks",
+     [](Problem& p, SeededRandom& r) {
+       p.terms.visibility = {.q_offset = 20, .window = 33, .n_sink = 70};
+       p.AddKeyBias(r);
+     }},
+    {"a window on both sides",
+     [](Problem& p, SeededRandom&) {
+       p.terms.visibility = {.causal = false, .q_offset = 10, .window = 20};
+     }},
+    {"documents",
+     [](Problem& p, SeededRandom& r) {
+       p.terms.visibility = {.window = 60, .n_sink = 3};
+       p.SetDocuments({0, 1, 30, 64, 104, 190});
+       p.AddKeyBias(r);
+     }},
+    {"slopes", [](Problem& p, SeededRandom&) { p.AddSlopes(); }},
+    {"tables on both sides",
+     [](Problem& p, SeededRandom& r) {
+       p.terms.visibility.causal = false;
+       p.AddDistanceTable(r, 100, 40);
+     }},
+    {"pieces",
+     [](Problem& p, SeededRandom& r) {
+       p.terms.visibility.q_offset = 30;
+       p.AddPiecewise(r);
+     }},
+    {"pieces on both sides",
+     [](Problem& p, SeededRandom& r) {
+       p.terms.visibility.causal = false;
+       p.AddPiecewise(r);
+     }},
+    {"a rotation",
+     [](Problem& p, SeededRandom& r) {
+       p.terms.visibility.q_offset = 25;
+       p.AddRotation(true, 16, true);
+       p.AddKeyBias(r);
+     }},
+    {"a rotation to rows",
+     [](Problem& p, SeededRandom& r) {
+       p.terms.visibility.q_offset = 25;
+       p.AddRotation(false, 16, false, 3);
+       p.AddRotationRows(r);
+     }},
+    {"regions",
+     [](Problem& p, SeededRandom& r) {
+       p.AddRotation(true, 16);
+       p.AddRegions(r, 3, true);
+     }},
+};
+
+// However the keys are divided, among parts of nothing too.
+TEST_P(KernelTest, PartsOfTheKeysMergeToTheWhole) {
+  for (const PartsCase& one : kPartsCases) {
+    SCOPED_TRACE(one.name);
+    std::vector<std::int64_t> cuts;
+    for (int cut = 0; cut < 3; ++cut) cuts.push_back(static_cast<std::int64_t>(random_.Below(191)));
+    cuts.push_back(cuts.back());
+    std::ranges::sort(cuts);
+    for (const Scalar scalar : {Scalar::kFp64, Scalar::kFp32, Scalar::kBf16}) {
+      if (scalar == Scalar::kFp64 && kernel().name != "reference") continue;
+      for (const Scalar lse_scalar : {Scalar::kFp64, Scalar::kFp32}) {
+        Problem problem({.n_head = 4, .n_kv_head = 2, .n_query = 190, .n_key = 190, .head_dim = 16},
+                        scalar, random_);
+        problem.lse_scalar = lse_scalar;
+        if (scalar == Scalar::kBf16) problem.o_scalar = Scalar::kFp32;
+        one.add(problem, random_);
+        SCOPED_TRACE(Str(problem.Name(), " lse ", ScalarName(lse_scalar), " cuts ", cuts[0], " ",
+                         cuts[1], " ", cuts[2], " ", cuts[3]));
+        Bounds bounds = BoundsOf(kernel(), problem);
+        if (scalar == Scalar::kFp64 && lse_scalar == Scalar::kFp64) {
+          bounds = {.o = 1e-13, .gradient = 1e-12, .term_gradient = 1e-12, .lse = 1e-12};
+        }
+        ExpectOutcome(RunParts(kernel(), problem, cuts), RunReference(problem), bounds, problem);
+      }
+    }
+  }
+}
+
+// 8 keys are chosen at once.
+TEST_P(KernelTest, PartsOfTheKeysUnderDropoutMergeToTheWhole) {
+  for (const Scalar scalar : {Scalar::kFp32, Scalar::kBf16}) {
+    Problem problem({.n_query = 150, .n_key = 150, .head_dim = 16}, scalar, random_);
+    problem.terms.dropout = Dropout{.probability = 0.3, .seed = 0x123456789abcdef0, .offset = 7};
+    const std::int64_t cuts[] = {8, 72, 128};
+    ExpectOutcome(RunParts(kernel(), problem, cuts), RunReference(problem),
+                  BoundsOf(kernel(), scalar), problem);
+  }
 }
 
 // ---- edges -------------------------------------------------------------------------------------
