@@ -12,6 +12,7 @@
 #include <optional>
 
 #include "base/str.h"
+#include "kernels/attention_check.h"
 #include "kernels/backends.h"
 #include "kernels/rotation.h"
 #include "tests/commit_seed.h"
@@ -1388,6 +1389,177 @@ HeadsViewOf<Pointer> TwoHeads(Pointer data, std::int64_t n_row) {
           .batch_step = 96,
           .row_step = 16,
           .head_step = 8};
+}
+
+// One call on a GPU, of which nothing may be read: no address is one of this process.
+struct GpuCall {
+  GpuCall() {
+    const auto address = [this] { return reinterpret_cast<void*>(next += 4096); };
+    const auto heads = [&] { return TwoHeads<void*>(address(), 4); };
+    const auto view = [&] { return TwoHeads<const void*>(address(), 4); };
+    forward = {
+        .inputs = {view(), view(), view()}, .o = heads(), .lse = {address(), 8, Scalar::kFp32, {}}};
+    backward = {.inputs = forward.inputs,
+                .o = view(),
+                .do_ = view(),
+                .lse = {address(), 8, Scalar::kFp32, {}},
+                .dq = heads(),
+                .dk = heads(),
+                .dv = heads(),
+                .d_key_bias = {address(), 8, Scalar::kFp32, {}},
+                .d_distance_table = {address(), 6, Scalar::kFp32, {}},
+                .d_slope = {address(), 6, Scalar::kFp32, {}},
+                .d_intercept = {address(), 6, Scalar::kFp32, {}},
+                .d_psi = {address(), 4, Scalar::kFp32, {}},
+                .d_row_factor = {address(), 4, Scalar::kFp32, {}}};
+    for (MemorySpace* memory : Memories()) *memory = kGpu;
+    const auto doubles = [&](std::size_t n) {
+      return std::span(static_cast<const double*>(address()), n);
+    };
+    const auto rows = [&](std::size_t n) {
+      return std::span(static_cast<const std::int32_t*>(address()), n);
+    };
+    terms = {
+        .scale = 1.0,
+        .visibility = {.document_begin = rows(4)},
+        .key_bias = KeyBias{.values = doubles(8)},
+        .rotation =
+            RotationTable{.cos = doubles(16), .sin = doubles(16), .n_rotary = 8, .row = rows(4)},
+        .distance_table = DistanceTable{.values = doubles(6), .n_distance = 3},
+        .piecewise = PiecewiseLinear{.psi = doubles(4),
+                                     .row_factor = doubles(4),
+                                     .knots = doubles(2),
+                                     .slope = doubles(6),
+                                     .intercept = doubles(6)},
+        .memory = kGpu};
+  }
+  static constexpr MemorySpace kGpu = {.kind = MemorySpace::Kind::kCuda, .ordinal = 1};
+  std::vector<MemorySpace*> Memories() {
+    return {&forward.inputs.q.memory,
+            &forward.inputs.k.memory,
+            &forward.inputs.v.memory,
+            &forward.o.memory,
+            &forward.lse.memory,
+            &backward.inputs.q.memory,
+            &backward.inputs.k.memory,
+            &backward.inputs.v.memory,
+            &backward.o.memory,
+            &backward.do_.memory,
+            &backward.lse.memory,
+            &backward.dq.memory,
+            &backward.dk.memory,
+            &backward.dv.memory,
+            &backward.d_key_bias.memory,
+            &backward.d_distance_table.memory,
+            &backward.d_slope.memory,
+            &backward.d_intercept.memory,
+            &backward.d_psi.memory,
+            &backward.d_row_factor.memory,
+            &terms.memory};
+  }
+  std::uintptr_t next = 4096;
+  AttentionForwardCall forward;
+  AttentionBackwardCall backward;
+  AttentionTerms terms;
+  AttentionKernelOptions options = {
+      .working_memory = {.allocate = [](void*, std::int64_t, void*) -> void* { return nullptr; },
+                         .release = [](void*, void*, void*) {}}};
+};
+
+void ExpectNamed(const Status& status, Code code, std::string_view named) {
+  EXPECT_EQ(status.code(), code);
+  EXPECT_TRUE(status.message().find(named) != std::string::npos) << status.message();
+}
+
+TEST(AttentionCheck, ShapesOfAGpusCallAreCheckedWithoutReadingIt) {
+  GpuCall call;
+  const auto check_forward = [&] {
+    return CheckAttentionShapes(call.forward, call.terms, call.options, GpuCall::kGpu);
+  };
+  const auto check_backward = [&] {
+    return CheckAttentionShapes(call.backward, call.terms, call.options, GpuCall::kGpu);
+  };
+  EXPECT_TRUE(check_forward().ok()) << check_forward().message();
+  EXPECT_TRUE(check_backward().ok()) << check_backward().message();
+  // Each view is refused in other memory, by its name.
+  const char* names[] = {"q",       "k",           "v",          "o",
+                         "lse",     "q",           "k",          "v",
+                         "o",       "do",          "lse",        "dq",
+                         "dk",      "dv",          "d_key_bias", "d_distance_table",
+                         "d_slope", "d_intercept", "d_psi",      "d_row_factor",
+                         "terms"};
+  const std::vector<MemorySpace*> memories = call.Memories();
+  ASSERT_EQ(std::size(names), memories.size());
+  for (std::size_t at = 0; at < memories.size(); ++at) {
+    const bool is_forward = at < 5;
+    *memories[at] = {};
+    ExpectNamed(is_forward ? check_forward() : check_backward(), Code::kInvalidArgument,
+                Str("attention: ", names[at],
+                    ": lies in host memory, but this back-end reads the memory of GPU 1"));
+    *memories[at] = {.kind = MemorySpace::Kind::kCuda, .ordinal = 0};
+    ExpectNamed(is_forward ? check_forward() : check_backward(), Code::kInvalidArgument,
+                Str("attention: ", names[at], ": lies in the memory of GPU 0"));
+    *memories[at] = GpuCall::kGpu;
+  }
+  ExpectNamed(CheckAttentionNumbers(call.forward.inputs, call.terms), Code::kInvalidArgument,
+              "terms: lies in the memory of GPU 1, but this back-end reads host memory");
+  std::int64_t n_tiles = 0;
+  call.forward.n_tiles = &n_tiles;
+  ExpectNamed(check_forward(), Code::kInvalidArgument, "n_tiles: must be null for a GPU");
+  call.options.working_memory.release = nullptr;
+  ExpectNamed(check_backward(), Code::kInvalidArgument, "working_memory: a GPU needs both");
+}
+
+TEST_P(KernelTest, WhatIsForAGpuIsRefusedByName) {
+  const GpuCall given;
+  const auto forward = [&](const GpuCall& call) {
+    return kernel().forward(call.forward, call.terms, call.options);
+  };
+  ExpectNamed(forward(given), Code::kInvalidArgument,
+              "q: lies in the memory of GPU 1, but this back-end reads host memory");
+  ExpectNamed(kernel().backward(given.backward, given.terms, given.options), Code::kInvalidArgument,
+              "q: lies in the memory of GPU 1");
+  GpuCall call;
+  for (MemorySpace* memory : call.Memories()) *memory = {};
+  ExpectNamed(forward(call), Code::kInvalidArgument, "working_memory: is for a GPU");
+  call.options.stream = &call;
+  ExpectNamed(forward(call), Code::kInvalidArgument, "stream: is for a GPU");
+}
+
+TEST_P(KernelTest, OffsetsOfKeysThatATermLacksAreRefusedByName) {
+  Problem problem({.batch = 1, .n_query = 4, .n_key = 4, .head_dim = 8}, Scalar::kFp32, random_);
+  std::vector<float> numbers(256);
+  std::vector<double> lse(8);
+  const HeadsView view = TwoHeads<const void*>(numbers.data(), 4);
+  const AttentionForwardCall call = {
+      .inputs = {view, view, view}, .o = TwoHeads<void*>(numbers.data() + 128, 4), .lse = lse};
+  const auto forward = [&](const AttentionTerms& terms) {
+    return kernel().forward(call, terms, {});
+  };
+  const std::vector<double> eight(8);
+  ExpectNamed(forward({.scale = 1.0,
+                       .visibility = {.k_offset = 8},
+                       .key_bias = KeyBias{.values = eight, .two_sided = true}}),
+              Code::kUnimplemented, "key_bias: two-sided: visibility.k_offset is 8");
+  ExpectNamed(
+      forward(
+          {.scale = 1.0, .visibility = {.k_offset = 13}, .dropout = Dropout{.probability = 0.1}}),
+      Code::kUnimplemented, "dropout: visibility.k_offset is 13, but must be a multiple of 8");
+  ExpectNamed(forward({.scale = 1.0, .visibility = {.k_offset = -1}}), Code::kInvalidArgument,
+              "visibility.k_offset: -1 is out of range");
+  const std::vector<std::int32_t> begins(5);
+  const AttentionTerms documents = {.scale = 1.0,
+                                    .visibility = {.k_offset = 2, .document_begin = begins}};
+  ExpectNamed(forward(documents), Code::kInvalidArgument,
+              "visibility.document_begin: has 5 numbers, expected 6");
+  AttentionForwardCall bf16 = call;
+  bf16.lse = {lse.data(), 8, Scalar::kBf16, {}};
+  ExpectNamed(kernel().forward(bf16, {.scale = 1.0}, {}), Code::kInvalidArgument,
+              "lse: is bf16, but must be fp32 or fp64");
+  AttentionForwardCall narrow = call;
+  narrow.o.scalar = Scalar::kBf16;
+  ExpectNamed(kernel().forward(narrow, {.scale = 1.0}, {}), Code::kInvalidArgument,
+              "o: is bf16, but q is fp32");
 }
 
 TEST_P(KernelTest, RegionsThatDoNotFitAreRefusedByName) {
