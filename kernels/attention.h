@@ -11,9 +11,9 @@
 // Shapes:  q, o (B, T_q, H, D); k, v (B, T_k, H_kv, D), query head h reads key head h / (H / H_kv);
 //          lse (B, H, T_q). On the CPU, D is a multiple of kCpuHeadDimStep,
 //          at most kCpuHeadDimMax
-// Types:   q, k, v and their gradients: fp32 or bf16 (the reference also fp64), all of one type; o and
-//          do: that type, or fp32 beside bf16, so that o can be merged without a rounding (merge.h);
-//          the CPU's sums, softmax and bias in fp32; numbers that belong to positions
+// Types:   q, k, v and their gradients: fp32 or bf16 (the reference also fp64), all of one type;
+//          o and do: that type, or fp32 beside bf16, so that o is not rounded before it is merged
+//          (merge.h); the CPU's sums, softmax and bias in fp32; numbers that belong to positions
 //          (attention_terms.h) in double; lse and the gradients of these numbers: NumbersViewOf
 // Edges:   a query that sees no key gives o = 0, lse = -inf and no gradient, never NaN
 // Memory:  all that a call reads and writes lies in one memory: the host's, or that of one GPU. The
@@ -30,8 +30,8 @@
 //          flush its result, which adds 2 n. Flushing v as an operand and o as a result adds 1 each
 // Errors:  a shape, stride, type or size that does not fit is kInvalidArgument and names the
 //          argument, and so is memory that the back-end does not read; a term that the back-end
-//          lacks is kUnimplemented and names the term; regions are kUnimplemented in backward, since
-//          they are for inference
+//          lacks is kUnimplemented and names the term; regions are kUnimplemented in backward,
+//          since they are for inference
 //
 // tests/kernels/conformance_test.cc holds every back-end to this contract.
 #pragma once

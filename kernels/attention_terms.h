@@ -11,8 +11,8 @@
 // sums lose precision that attention needs (kernels/README.md), and there are few of them.
 //
 // A call may read only some of the text's keys, so that keys can be divided among calls (k_offset;
-// merge.h). Every term counts positions of the text, then. Two terms do not allow it, and are refused
-// by name (kUnimplemented):
+// merge.h). Every term counts positions of the text, then. Two terms do not allow it, and are
+// refused by name (kUnimplemented):
 //   key_bias, two-sided   needs the number of the query's own key, which is another call's
 //   dropout               k_offset must be a multiple of 8: kernels choose 8 keys at once
 // Regions and blended keys give every row and begin for the keys of the call, so they need no rule.

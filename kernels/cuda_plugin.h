@@ -2,15 +2,17 @@
 // it at run time, so that one build serves machines with and without a GPU. The interface uses no
 // types from CUDA's or LibTorch's headers, and only plain C types.
 //
-// The structures of attention mirror kernels/attention.h and attention_terms.h, field by field; those
-// headers say what the fields mean. kernels/cuda_calls.h converts between the two. Rules of the mirror:
+// The structures of attention mirror kernels/attention.h and attention_terms.h, field by field;
+// those headers say what the fields mean. kernels/cuda_calls.h converts between the two. Rules of
+// the mirror:
 //
 //   a span      is an address and a number of elements; an empty one has 0 elements
 //   an optional is a field has_...; if it is 0, the structure behind it is all zeros
 //   an enum     is its number in the C++ header; a bool is 0 or 1
-//   scalars     (scale, offsets, counts) are passed by value; every address lies in the call's memory
+//   scalars     (scale, offsets, counts) are values; every address lies in the call's memory
 //
-// parallel_for is missing: no GPU uses it. Whoever changes a structure also raises kLongrunCudaVersion.
+// parallel_for is missing: no GPU uses it. Whoever changes a structure also raises
+// kLongrunCudaVersion.
 #pragma once
 
 #include <cstdint>
@@ -143,8 +145,8 @@ using LongrunCudaVersion = std::int32_t (*)();
 
 }  // extern "C"
 
-// The trainer refuses a plug-in of another version, since its structures may differ. The plug-in has
-// no attention yet, so it exports no symbol for it.
+// The trainer refuses a plug-in of another version, since its structures may differ. The plug-in
+// has no attention yet, so it exports no symbol for it.
 inline constexpr std::int32_t kLongrunCudaVersion = 1;
 
 inline constexpr const char* kLongrunGpuDescribeSymbol = "LongrunDescribeGpu";

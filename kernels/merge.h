@@ -9,13 +9,13 @@
 // The parts' keys are disjoint. Each part's o is normalised by its own lse, as forward writes both.
 // Dropout merges as well, since it changes o alone.
 //
-// Shapes: o (B, T_q, H, D), in fp32, bf16 or fp64; lse (B, H, T_q), in fp32 or fp64; alike in all
-//         parts and in the result. Types may differ: computed in double, rounded once
-// Edges:  a query that sees no key in a part has lse = -inf there, and takes nothing from that part;
+// Shapes: o (B, T_q, H, D), in fp32, bf16 or fp64; lse (B, H, T_q), in fp32 or fp64. All parts and
+//         the result have the same shapes; types may differ: computed in double, rounded once
+// Edges:  a query that sees no key in a part has lse = -inf there, and takes nothing from it;
 //         if it sees no key in any part, o = 0 and lse = -inf
 // Order:  sums are taken in the order of the parts
-// Errors: kInvalidArgument names a part or result whose shape, type or memory does not fit; only host
-//         memory is supported
+// Errors: kInvalidArgument names a part or result whose shape, type or memory does not fit; only
+//         host memory is supported
 #pragma once
 
 #include <span>
