@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/str.h"
+#include "kernels/dropout.h"
 
 namespace longrun {
 namespace {
@@ -50,12 +51,19 @@ std::int64_t Reach(const HeadsViewOf<Pointer>& x) {
   return reach;
 }
 
+Status CheckMemory(std::string_view name, const MemorySpace& found, const MemorySpace& expected) {
+  if (found == expected) return {};
+  return Wrong(
+      name, Str("lies in ", MemoryName(found), ", but this back-end reads ", MemoryName(expected)));
+}
+
 template <typename Pointer>
-Status CheckView(std::string_view name, const HeadsViewOf<Pointer>& x) {
+Status CheckView(std::string_view name, const HeadsViewOf<Pointer>& x, const MemorySpace& memory) {
   if (x.batch < 0 || x.n_row < 0 || x.n_head <= 0 || x.head_dim <= 0) {
     return Wrong(name, Str("has the shape ", Shape(x), ": heads and channels must be positive"));
   }
   if (x.batch == 0 || x.n_row == 0) return {};
+  RETURN_IF_ERROR(CheckMemory(name, x.memory, memory));
   if (x.data == nullptr) return Wrong(name, "is null");
   if (reinterpret_cast<std::uintptr_t>(x.data) %
           static_cast<std::uintptr_t>(ScalarBytes(x.scalar)) !=
@@ -74,8 +82,8 @@ Status CheckView(std::string_view name, const HeadsViewOf<Pointer>& x) {
 }
 
 // Several threads write it, so no two elements may overlap.
-Status CheckBuffer(std::string_view name, const HeadsBuffer& x) {
-  RETURN_IF_ERROR(CheckView(name, x));
+Status CheckBuffer(std::string_view name, const HeadsBuffer& x, const MemorySpace& memory) {
+  RETURN_IF_ERROR(CheckView(name, x, memory));
   if (x.batch == 0 || x.n_row == 0) return {};
   struct Axis {
     std::int64_t count, step;
@@ -110,10 +118,17 @@ Status CheckSameType(std::string_view name, const HeadsViewOf<Pointer>& x, const
   return Wrong(name, Str("is ", ScalarName(x.scalar), ", but q is ", ScalarName(q.scalar)));
 }
 
-Status CheckInputs(const AttentionInputs& in) {
-  RETURN_IF_ERROR(CheckView("q", in.q));
-  RETURN_IF_ERROR(CheckView("k", in.k));
-  RETURN_IF_ERROR(CheckView("v", in.v));
+// o and its gradient: the type of q, or fp32 beside bf16.
+template <typename Pointer>
+Status CheckOutputType(std::string_view name, const HeadsViewOf<Pointer>& x, const HeadsView& q) {
+  if (x.scalar == Scalar::kFp32 && q.scalar == Scalar::kBf16) return {};
+  return CheckSameType(name, x, q);
+}
+
+Status CheckInputs(const AttentionInputs& in, const MemorySpace& memory) {
+  RETURN_IF_ERROR(CheckView("q", in.q, memory));
+  RETURN_IF_ERROR(CheckView("k", in.k, memory));
+  RETURN_IF_ERROR(CheckView("v", in.v, memory));
   RETURN_IF_ERROR(CheckSameType("k", in.k, in.q));
   RETURN_IF_ERROR(CheckSameType("v", in.v, in.q));
   RETURN_IF_ERROR(CheckSameShape("v", in.v, "k", in.k));
@@ -132,14 +147,31 @@ Status CheckCount(std::string_view name, const Span& x, std::int64_t expected) {
   return Wrong(name, Str("has ", x.size(), " numbers, expected ", expected));
 }
 
+// lse, or the gradient of a term's numbers.
+template <typename Pointer>
+Status CheckNumbersView(std::string_view name, const NumbersViewOf<Pointer>& x,
+                        std::int64_t expected, const MemorySpace& memory) {
+  if (x.n != expected) return Wrong(name, Str("has ", x.n, " numbers, expected ", expected));
+  if (expected == 0) return {};
+  RETURN_IF_ERROR(CheckMemory(name, x.memory, memory));
+  if (x.data == nullptr) return Wrong(name, "is null");
+  if (x.scalar == Scalar::kFp32 || x.scalar == Scalar::kFp64) return {};
+  return Wrong(name, Str("is ", ScalarName(x.scalar), ", but must be fp32 or fp64"));
+}
+
 struct Sizes {
-  std::int64_t batch, n_query, n_head, n_key, q_offset;
+  std::int64_t batch, n_query, n_head, n_key, q_offset, k_offset;
   bool every_query_at_a_key() const { return q_offset >= 0 && q_offset + n_query <= n_key; }
+  // T_p of Visibility.
+  std::int64_t n_position() const { return std::max(k_offset + n_key, q_offset + n_query); }
 };
 
 Status CheckVisibility(const Visibility& v, const Sizes& n) {
   if (v.q_offset < -kElementsMax || v.q_offset > kElementsMax) {
     return Wrong("visibility.q_offset", Str(v.q_offset, " is out of range"));
+  }
+  if (v.k_offset < 0 || v.k_offset > kElementsMax) {
+    return Wrong("visibility.k_offset", Str(v.k_offset, " is out of range"));
   }
   if (v.window < 0) return Wrong("visibility.window", Str(v.window, " is negative"));
   if (v.n_sink < 0) return Wrong("visibility.n_sink", Str(v.n_sink, " is negative"));
@@ -150,21 +182,26 @@ Status CheckVisibility(const Visibility& v, const Sizes& n) {
     return Wrong("visibility.n_sink", "needs causal attention, and this call is bidirectional");
   }
   if (v.document_begin.empty()) return {};
-  RETURN_IF_ERROR(CheckCount("visibility.document_begin", v.document_begin, n.batch * n.n_key));
-  if (!n.every_query_at_a_key()) {
-    return Wrong("visibility.document_begin", "every query must be at the position of a key");
+  if (n.q_offset < 0) {
+    return Wrong("visibility.document_begin", "every query must be at a position of the text");
   }
+  return CheckCount("visibility.document_begin", v.document_begin, n.batch * n.n_position());
+}
+
+Status CheckDocumentBegins(const Visibility& v, const Sizes& n) {
+  if (v.document_begin.empty()) return {};
+  const std::int64_t n_position = n.n_position();
   for (std::int64_t b = 0; b < n.batch; ++b) {
-    for (std::int64_t j = 0; j < n.n_key; ++j) {
-      const auto at = static_cast<std::size_t>(b * n.n_key + j);
+    for (std::int64_t t = 0; t < n_position; ++t) {
+      const auto at = static_cast<std::size_t>(b * n_position + t);
       const std::int32_t begin = v.document_begin[at];
       // A document begins where a position's begin is itself;
       // its other positions repeat that begin.
-      const bool fits = begin == j || (j > 0 && begin == v.document_begin[at - 1]);
+      const bool fits = begin == t || (t > 0 && begin == v.document_begin[at - 1]);
       if (!fits) {
         return Wrong("visibility.document_begin",
-                     Str("position ", j, " of sequence ", b, " has the document begin ", begin,
-                         ", expected ", j, " or that of the position before"));
+                     Str("position ", t, " of sequence ", b, " has the document begin ", begin,
+                         ", expected ", t, " or that of the position before"));
       }
     }
   }
@@ -177,6 +214,12 @@ Status CheckKeyBias(const KeyBias& bias, const Sizes& n) {
   const bool nothing = n.batch * n.n_key == 0;
   if (n_forms > 1 || (n_forms == 0 && !nothing)) {
     return Wrong("key_bias", "give exactly one of values, local (with anchor) and slope");
+  }
+  if (bias.two_sided && n.k_offset > 0) {
+    return Status(Code::kUnimplemented,
+                  Str("attention: key_bias: two-sided: visibility.k_offset is ", n.k_offset,
+                      ", but the bias needs the number of each query's own key: give all keys in "
+                      "one call"));
   }
   if (bias.two_sided && !n.every_query_at_a_key()) {
     return Wrong("key_bias", "two-sided: every query must be at the position of a key");
@@ -211,8 +254,7 @@ std::int64_t RowsOf(const RotationTable& table) {
 }
 
 Status CheckTableRows(std::string_view name, std::span<const std::int32_t> rows,
-                      std::int64_t expected, std::int64_t n_row) {
-  RETURN_IF_ERROR(CheckCount(name, rows, expected));
+                      std::int64_t n_row) {
   for (std::size_t at = 0; at < rows.size(); ++at) {
     if (rows[at] >= 0 && rows[at] < n_row) continue;
     return Wrong(name, Str("number ", at, " is row ", rows[at], ", but the rotation table has ",
@@ -225,7 +267,6 @@ Status CheckTableRows(std::string_view name, std::span<const std::int32_t> rows,
 // after the last key).
 Status CheckRegionBegins(std::string_view name, std::span<const std::int32_t> key_begin,
                          std::span<const std::int32_t> before, const Sizes& n) {
-  RETURN_IF_ERROR(CheckCount(name, key_begin, n.n_query));
   for (std::size_t i = 0; i < key_begin.size(); ++i) {
     const std::int64_t end = before.empty() ? n.n_key : before[i];
     if (key_begin[i] >= 0 && key_begin[i] <= end) continue;
@@ -235,13 +276,16 @@ Status CheckRegionBegins(std::string_view name, std::span<const std::int32_t> ke
   return {};
 }
 
-Status CheckWeights(std::string_view name, std::span<const double> weight, std::int64_t expected) {
-  RETURN_IF_ERROR(CheckCount(name, weight, expected));
+Status CheckWeights(std::string_view name, std::span<const double> weight) {
   for (std::size_t at = 0; at < weight.size(); ++at) {
     if (weight[at] >= 0.0 && weight[at] <= 1.0) continue;
     return Wrong(name, Str("number ", at, " is ", weight[at], ", outside of 0 to 1"));
   }
   return {};
+}
+
+std::string RegionField(std::size_t r, std::string_view field) {
+  return Str("regions[", r, "].", field);
 }
 
 Status CheckRegions(const AttentionTerms& terms, const Sizes& n) {
@@ -251,22 +295,37 @@ Status CheckRegions(const AttentionTerms& terms, const Sizes& n) {
     return Wrong("regions",
                  Str("there are ", regions.size(), ", at most ", kRegionsMax, " are supported"));
   }
-  const std::int64_t n_row = RowsOf(*terms.rotation);
   for (std::size_t r = 0; r < regions.size(); ++r) {
-    const auto name = [&](std::string_view field) { return Str("regions[", r, "].", field); };
+    const auto name = [&](std::string_view field) { return RegionField(r, field); };
     const Region& region = regions[r];
     if (r + 1 < regions.size()) {
-      const std::span<const std::int32_t> before =
-          r == 0 ? std::span<const std::int32_t>() : regions[r - 1].key_begin;
-      RETURN_IF_ERROR(CheckRegionBegins(name("key_begin"), region.key_begin, before, n));
+      RETURN_IF_ERROR(CheckCount(name("key_begin"), region.key_begin, n.n_query));
     } else if (!region.key_begin.empty()) {
       return Wrong(name("key_begin"), "must be empty: the last region reaches to the first key");
     }
-    RETURN_IF_ERROR(CheckTableRows(name("query_row"), region.query_row, n.n_query, n_row));
-    RETURN_IF_ERROR(CheckTableRows(name("key_row"), region.key_row, n.n_key, n_row));
+    RETURN_IF_ERROR(CheckCount(name("query_row"), region.query_row, n.n_query));
+    RETURN_IF_ERROR(CheckCount(name("key_row"), region.key_row, n.n_key));
     if (!region.blended) continue;
-    RETURN_IF_ERROR(CheckTableRows(name("blended.row"), region.blended->row, n.n_key, n_row));
-    RETURN_IF_ERROR(CheckWeights(name("blended.weight"), region.blended->weight, n.n_key));
+    RETURN_IF_ERROR(CheckCount(name("blended.row"), region.blended->row, n.n_key));
+    RETURN_IF_ERROR(CheckCount(name("blended.weight"), region.blended->weight, n.n_key));
+  }
+  return {};
+}
+
+Status CheckRegionNumbers(const AttentionTerms& terms, const Sizes& n) {
+  const std::span<const Region> regions = terms.regions;
+  for (std::size_t r = 0; r < regions.size(); ++r) {
+    const auto name = [&](std::string_view field) { return RegionField(r, field); };
+    const Region& region = regions[r];
+    const std::int64_t n_row = RowsOf(*terms.rotation);
+    const std::span<const std::int32_t> before =
+        r == 0 ? std::span<const std::int32_t>() : regions[r - 1].key_begin;
+    RETURN_IF_ERROR(CheckRegionBegins(name("key_begin"), region.key_begin, before, n));
+    RETURN_IF_ERROR(CheckTableRows(name("query_row"), region.query_row, n_row));
+    RETURN_IF_ERROR(CheckTableRows(name("key_row"), region.key_row, n_row));
+    if (!region.blended) continue;
+    RETURN_IF_ERROR(CheckTableRows(name("blended.row"), region.blended->row, n_row));
+    RETURN_IF_ERROR(CheckWeights(name("blended.weight"), region.blended->weight));
   }
   return {};
 }
@@ -291,34 +350,40 @@ Status CheckPiecewise(const PiecewiseLinear& f, const Visibility& visibility, co
           "piecewise.row_factor",
           Str("has ", f.row_factor.size(), " numbers, but the last query is at position ", last));
     }
-    const std::int64_t ahead = visibility.causal ? 0 : n.n_key - 1 - n.q_offset;
-    const std::int64_t farthest = std::max(last, ahead);
+    const std::int64_t behind = std::max<std::int64_t>(last - n.k_offset, 0);
+    const std::int64_t ahead = visibility.causal ? 0 : n.k_offset + n.n_key - 1 - n.q_offset;
+    const std::int64_t farthest = std::max(behind, ahead);
     if (static_cast<std::int64_t>(f.psi.size()) <= farthest) {
       return Wrong("piecewise.psi",
                    Str("has ", f.psi.size(), " numbers, but the largest distance is ", farthest));
     }
   }
-  if (!std::ranges::is_sorted(f.knots)) return Wrong("piecewise.knots", "must not decrease");
   const std::int64_t n_number = n.n_head * (static_cast<std::int64_t>(f.knots.size()) + 1);
   RETURN_IF_ERROR(CheckCount("piecewise.slope", f.slope, n_number));
   return CheckCount("piecewise.intercept", f.intercept, n_number);
 }
 
-Status CheckTerms(const AttentionTerms& terms, const Sizes& n, std::int64_t head_dim) {
+// Whether terms view any number. Those of nothing but scalars lie nowhere.
+bool ViewNumbers(const AttentionTerms& terms) {
+  return !terms.visibility.document_begin.empty() || terms.key_bias || terms.rotation ||
+         terms.distance_table || terms.piecewise;
+}
+
+Status CheckTerms(const AttentionTerms& terms, const Sizes& n, std::int64_t head_dim,
+                  const MemorySpace& memory) {
+  if (ViewNumbers(terms)) RETURN_IF_ERROR(CheckMemory("terms", terms.memory, memory));
   RETURN_IF_ERROR(CheckVisibility(terms.visibility, n));
   if (terms.key_bias) RETURN_IF_ERROR(CheckKeyBias(*terms.key_bias, n));
   if (terms.rotation) {
     const RotationTable& table = *terms.rotation;
-    const std::int64_t n_position = std::max(n.n_key, n.q_offset + n.n_query);
-    // Rows that are named are checked one by one, those of regions by CheckRegions.
+    // Rows that are named are checked one by one (CheckAttentionNumbers).
     const bool names_rows = !terms.regions.empty() || !table.row.empty();
-    RETURN_IF_ERROR(CheckRotation(table, names_rows ? 0 : n_position, head_dim));
+    RETURN_IF_ERROR(CheckRotation(table, names_rows ? 0 : n.n_position(), head_dim));
     if (!table.row.empty()) {
       if (!terms.regions.empty()) {
         return Wrong("rotation.row", "must be empty: regions name rows of their own");
       }
-      RETURN_IF_ERROR(
-          CheckTableRows("rotation.row", table.row, n.batch * n_position, RowsOf(table)));
+      RETURN_IF_ERROR(CheckCount("rotation.row", table.row, n.batch * n.n_position()));
     }
   }
   if (!terms.regions.empty()) RETURN_IF_ERROR(CheckRegions(terms, n));
@@ -326,6 +391,11 @@ Status CheckTerms(const AttentionTerms& terms, const Sizes& n, std::int64_t head
   if (terms.piecewise) RETURN_IF_ERROR(CheckPiecewise(*terms.piecewise, terms.visibility, n));
   if (terms.dropout && !(terms.dropout->probability >= 0.0 && terms.dropout->probability < 1.0)) {
     return Wrong("dropout.probability", Str(terms.dropout->probability, " is not in [0, 1)"));
+  }
+  if (terms.dropout && n.k_offset % kDropoutKeys != 0) {
+    return Status(Code::kUnimplemented,
+                  Str("attention: dropout: visibility.k_offset is ", n.k_offset,
+                      ", but must be a multiple of ", kDropoutKeys, ", which are chosen at once"));
   }
   return {};
 }
@@ -335,32 +405,46 @@ Sizes SizesOf(const AttentionInputs& in, const AttentionTerms& terms) {
           .n_query = in.q.n_row,
           .n_head = in.q.n_head,
           .n_key = in.k.n_row,
-          .q_offset = terms.visibility.q_offset};
+          .q_offset = terms.visibility.q_offset,
+          .k_offset = terms.visibility.k_offset};
 }
 
-Status CheckEpsilon(const AttentionKernelOptions& options) {
-  if (options.skip_epsilon >= 0.0 && options.skip_epsilon < 1.0) return {};
-  return Wrong("skip_epsilon", Str(options.skip_epsilon, " is not in [0, 1)"));
+Status CheckOptions(const AttentionKernelOptions& options, const MemorySpace& memory) {
+  if (!(options.skip_epsilon >= 0.0 && options.skip_epsilon < 1.0)) {
+    return Wrong("skip_epsilon", Str(options.skip_epsilon, " is not in [0, 1)"));
+  }
+  const WorkingMemory& working = options.working_memory;
+  const bool allocates = working.allocate != nullptr && working.release != nullptr;
+  const bool is_empty = working.allocate == nullptr && working.release == nullptr;
+  if (memory.kind == MemorySpace::Kind::kCuda) {
+    // A null stream is CUDA's default stream.
+    return allocates ? Status() : Wrong("working_memory", "a GPU needs both functions");
+  }
+  if (options.stream != nullptr) return Wrong("stream", "is for a GPU, and this is the host");
+  if (!is_empty) return Wrong("working_memory", "is for a GPU, and this is the host");
+  return {};
 }
 
 // Gradient buffers that must be given in pairs, since one pass fills both.
-Status CheckPair(std::string_view name, std::span<const double> a, std::int64_t n_a,
-                 std::string_view other, std::span<const double> b, std::int64_t n_b) {
+Status CheckPair(std::string_view name, const NumbersBuffer& a, std::int64_t n_a,
+                 std::string_view other, const NumbersBuffer& b, std::int64_t n_b,
+                 const MemorySpace& memory) {
   if (a.empty() && b.empty()) return {};
-  RETURN_IF_ERROR(CheckCount(name, a, n_a));
-  return CheckCount(other, b, n_b);
+  RETURN_IF_ERROR(CheckNumbersView(name, a, n_a, memory));
+  return CheckNumbersView(other, b, n_b, memory);
 }
 
 Status CheckTermGradients(const AttentionBackwardCall& call, const AttentionTerms& terms,
-                          const Sizes& n) {
+                          const Sizes& n, const MemorySpace& memory) {
   if (!call.d_key_bias.empty()) {
     if (!terms.key_bias) return Wrong("d_key_bias", "there is no such term");
-    RETURN_IF_ERROR(CheckCount("d_key_bias", call.d_key_bias, n.batch * n.n_head * n.n_key));
+    RETURN_IF_ERROR(
+        CheckNumbersView("d_key_bias", call.d_key_bias, n.batch * n.n_head * n.n_key, memory));
   }
   if (!call.d_distance_table.empty()) {
     if (!terms.distance_table) return Wrong("d_distance_table", "there is no such term");
-    RETURN_IF_ERROR(CheckCount("d_distance_table", call.d_distance_table,
-                               n.n_head * terms.distance_table->n_distance));
+    RETURN_IF_ERROR(CheckNumbersView("d_distance_table", call.d_distance_table,
+                                     n.n_head * terms.distance_table->n_distance, memory));
   }
   if (!terms.piecewise) {
     const bool asked = !call.d_slope.empty() || !call.d_intercept.empty() || !call.d_psi.empty() ||
@@ -370,32 +454,35 @@ Status CheckTermGradients(const AttentionBackwardCall& call, const AttentionTerm
   }
   const PiecewiseLinear& f = *terms.piecewise;
   const auto n_number = static_cast<std::int64_t>(f.slope.size());
-  RETURN_IF_ERROR(
-      CheckPair("d_slope", call.d_slope, n_number, "d_intercept", call.d_intercept, n_number));
+  RETURN_IF_ERROR(CheckPair("d_slope", call.d_slope, n_number, "d_intercept", call.d_intercept,
+                            n_number, memory));
   return CheckPair("d_psi", call.d_psi, static_cast<std::int64_t>(f.psi.size()), "d_row_factor",
-                   call.d_row_factor, static_cast<std::int64_t>(f.row_factor.size()));
+                   call.d_row_factor, static_cast<std::int64_t>(f.row_factor.size()), memory);
 }
 
 }  // namespace
 
-Status CheckAttentionCall(const AttentionForwardCall& call, const AttentionTerms& terms,
-                          const AttentionKernelOptions& options) {
-  RETURN_IF_ERROR(CheckInputs(call.inputs));
-  RETURN_IF_ERROR(CheckBuffer("o", call.o));
+Status CheckAttentionShapes(const AttentionForwardCall& call, const AttentionTerms& terms,
+                            const AttentionKernelOptions& options, const MemorySpace& memory) {
+  RETURN_IF_ERROR(CheckInputs(call.inputs, memory));
+  RETURN_IF_ERROR(CheckBuffer("o", call.o, memory));
   RETURN_IF_ERROR(CheckSameShape("o", call.o, "q", call.inputs.q));
-  RETURN_IF_ERROR(CheckSameType("o", call.o, call.inputs.q));
+  RETURN_IF_ERROR(CheckOutputType("o", call.o, call.inputs.q));
   const Sizes n = SizesOf(call.inputs, terms);
-  RETURN_IF_ERROR(CheckCount("lse", call.lse, n.batch * n.n_head * n.n_query));
-  RETURN_IF_ERROR(CheckEpsilon(options));
+  RETURN_IF_ERROR(CheckNumbersView("lse", call.lse, n.batch * n.n_head * n.n_query, memory));
+  RETURN_IF_ERROR(CheckOptions(options, memory));
+  if (call.n_tiles != nullptr && memory.kind == MemorySpace::Kind::kCuda) {
+    return Wrong("n_tiles", "must be null for a GPU, for which the host would have to wait");
+  }
   if (!call.first_key.empty() || options.skip_epsilon > 0.0) {
     RETURN_IF_ERROR(CheckCount("first_key", call.first_key,
                                n.batch * n.n_head * VisitedKeys::Count(n.n_query)));
   }
-  return CheckTerms(terms, n, call.inputs.q.head_dim);
+  return CheckTerms(terms, n, call.inputs.q.head_dim, memory);
 }
 
-Status CheckAttentionCall(const AttentionBackwardCall& call, const AttentionTerms& terms,
-                          const AttentionKernelOptions& options) {
+Status CheckAttentionShapes(const AttentionBackwardCall& call, const AttentionTerms& terms,
+                            const AttentionKernelOptions& options, const MemorySpace& memory) {
   if (!terms.regions.empty()) {
     return Status(
         Code::kUnimplemented,
@@ -403,13 +490,13 @@ Status CheckAttentionCall(const AttentionBackwardCall& call, const AttentionTerm
         "call forward");
   }
   const HeadsView &q = call.inputs.q, &k = call.inputs.k;
-  RETURN_IF_ERROR(CheckInputs(call.inputs));
-  RETURN_IF_ERROR(CheckView("o", call.o));
+  RETURN_IF_ERROR(CheckInputs(call.inputs, memory));
+  RETURN_IF_ERROR(CheckView("o", call.o, memory));
   RETURN_IF_ERROR(CheckSameShape("o", call.o, "q", q));
-  RETURN_IF_ERROR(CheckSameType("o", call.o, q));
-  RETURN_IF_ERROR(CheckView("do", call.do_));
+  RETURN_IF_ERROR(CheckOutputType("o", call.o, q));
+  RETURN_IF_ERROR(CheckView("do", call.do_, memory));
   RETURN_IF_ERROR(CheckSameShape("do", call.do_, "q", q));
-  RETURN_IF_ERROR(CheckSameType("do", call.do_, q));
+  RETURN_IF_ERROR(CheckOutputType("do", call.do_, q));
   struct Gradient {
     std::string_view name, like_name;
     const HeadsBuffer& buffer;
@@ -418,20 +505,46 @@ Status CheckAttentionCall(const AttentionBackwardCall& call, const AttentionTerm
   const Gradient gradients[] = {
       {"dq", "q", call.dq, q}, {"dk", "k", call.dk, k}, {"dv", "k", call.dv, k}};
   for (const Gradient& gradient : gradients) {
-    RETURN_IF_ERROR(CheckBuffer(gradient.name, gradient.buffer));
+    RETURN_IF_ERROR(CheckBuffer(gradient.name, gradient.buffer, memory));
     RETURN_IF_ERROR(
         CheckSameShape(gradient.name, gradient.buffer, gradient.like_name, gradient.like));
     RETURN_IF_ERROR(CheckSameType(gradient.name, gradient.buffer, q));
   }
   const Sizes n = SizesOf(call.inputs, terms);
-  RETURN_IF_ERROR(CheckCount("lse", call.lse, n.batch * n.n_head * n.n_query));
-  RETURN_IF_ERROR(CheckEpsilon(options));
+  RETURN_IF_ERROR(CheckNumbersView("lse", call.lse, n.batch * n.n_head * n.n_query, memory));
+  RETURN_IF_ERROR(CheckOptions(options, memory));
   if (!call.first_key.empty() || options.skip_epsilon > 0.0) {
     RETURN_IF_ERROR(CheckCount("first_key", call.first_key,
                                n.batch * n.n_head * VisitedKeys::Count(n.n_query)));
   }
-  RETURN_IF_ERROR(CheckTerms(terms, n, q.head_dim));
-  return CheckTermGradients(call, terms, n);
+  RETURN_IF_ERROR(CheckTerms(terms, n, q.head_dim, memory));
+  return CheckTermGradients(call, terms, n, memory);
+}
+
+Status CheckAttentionNumbers(const AttentionInputs& inputs, const AttentionTerms& terms) {
+  if (ViewNumbers(terms)) RETURN_IF_ERROR(CheckMemory("terms", terms.memory, MemorySpace()));
+  const Sizes n = SizesOf(inputs, terms);
+  RETURN_IF_ERROR(CheckDocumentBegins(terms.visibility, n));
+  if (terms.rotation) {
+    RETURN_IF_ERROR(CheckTableRows("rotation.row", terms.rotation->row, RowsOf(*terms.rotation)));
+  }
+  RETURN_IF_ERROR(CheckRegionNumbers(terms, n));
+  if (terms.piecewise && !std::ranges::is_sorted(terms.piecewise->knots)) {
+    return Wrong("piecewise.knots", "must not decrease");
+  }
+  return {};
+}
+
+Status CheckAttentionCall(const AttentionForwardCall& call, const AttentionTerms& terms,
+                          const AttentionKernelOptions& options) {
+  RETURN_IF_ERROR(CheckAttentionShapes(call, terms, options, MemorySpace()));
+  return CheckAttentionNumbers(call.inputs, terms);
+}
+
+Status CheckAttentionCall(const AttentionBackwardCall& call, const AttentionTerms& terms,
+                          const AttentionKernelOptions& options) {
+  RETURN_IF_ERROR(CheckAttentionShapes(call, terms, options, MemorySpace()));
+  return CheckAttentionNumbers(call.inputs, terms);
 }
 
 }  // namespace longrun

@@ -2,7 +2,14 @@
 
 #include <cstddef>
 
+#include "base/str.h"
+
 namespace longrun {
+
+std::string MemoryName(const MemorySpace& memory) {
+  return memory.kind == MemorySpace::Kind::kHost ? "host memory"
+                                                 : Str("the memory of GPU ", memory.ordinal);
+}
 
 std::vector<std::int32_t> DocumentBegins(std::span<const std::int32_t> cu_seqlens) {
   std::vector<std::int32_t> begins;

@@ -1,34 +1,52 @@
 // Position terms of attention, in the form that kernels take: views of the caller's numbers.
 //
-//   s[b][h][i][j] = scale * <rotate(q_i, p), rotate(k_j, j)> + bias[b][h][i][j],   p = q_offset + i
+//   s[b][h][i][j] = scale * <rotate(q_i, p), rotate(k_j, t)> + bias[b][h][i][j]
 //                 = -inf where query i does not see key j
+//   p = q_offset + i,  t = k_offset + j: the positions of the query and of the key in the text
 //
 // bias is the sum of the terms that are present; an absent term costs nothing.
 //
 // B batch, H heads, T_q queries, T_k keys, D head_dim, R rotary channels (even, R <= D).
-// Keys are at positions 0 .. T_k - 1, query i at position p. Numbers that belong to positions are
-// double: in fp32, angles and prefix sums lose precision that attention needs (kernels/README.md),
-// and there are few of them.
+// Numbers that belong to positions are double, on the host and on a GPU: in fp32, angles and prefix
+// sums lose precision that attention needs (kernels/README.md), and there are few of them.
+//
+// A call may read only some of the text's keys, so that keys can be divided among calls (k_offset;
+// merge.h). Every term counts positions of the text, then. Two terms do not allow it, and are
+// refused by name (kUnimplemented):
+//   key_bias, two-sided   needs the number of the query's own key, which is another call's
+//   dropout               k_offset must be a multiple of 8: kernels choose 8 keys at once
+// Regions and blended keys give every row and begin for the keys of the call, so they need no rule.
 #pragma once
 
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 namespace longrun {
 
+// Where numbers lie: in the memory of the host, or of one GPU.
+struct MemorySpace {
+  enum class Kind { kHost, kCuda };
+  Kind kind = Kind::kHost;
+  std::int32_t ordinal = 0;  // of the GPU
+  bool operator==(const MemorySpace&) const = default;
+};
+std::string MemoryName(const MemorySpace& memory);  // "host memory", "the memory of GPU 1"
+
 // Query i sees key j if all of these conditions that are set hold:
-//   causal     j <= p
-//   window w   |p - j| < w, or j is one of the first n_sink keys (of the document)
-//   documents  p and j belong to the same document
+//   causal     t <= p
+//   window w   |p - t| < w, or t is one of the first n_sink positions (of the document)
+//   documents  p and t belong to the same document
 struct Visibility {
   bool causal = true;
   std::int64_t q_offset = 0;  // the position of query 0; negative: the first queries see nothing
+  std::int64_t k_offset = 0;  // the position of key 0; not negative
   std::int64_t window = 0;    // keys, including the query's own; 0: no window
   std::int64_t n_sink = 0;    // only with a window, and causal
-  // (B, T_k): where the document of each position begins; empty: one document. With documents every
-  // query must be at the position of a key: 0 <= q_offset, q_offset + T_q <= T_k.
+  // (B, T_p), T_p = max(k_offset + T_k, q_offset + T_q): where the document of each position of the
+  // text begins; empty: one document. With documents 0 <= q_offset.
   std::span<const std::int32_t> document_begin = {};
 };
 
@@ -39,7 +57,7 @@ std::vector<std::int32_t> DocumentBegins(std::span<const std::int32_t> cu_seqlen
 // One-sided: bias = c_j. A bias a_i + c_j is equivalent, since a_i is the same for all keys of row
 // i and cancels in the softmax. For example, b_i - b_j is passed as c = -b.
 // Two-sided: bias = r_p - r_j for j <= p, else r_j - r_p. Every query must then be at the position
-// of a key: 0 <= q_offset, q_offset + T_q <= T_k.
+// of a key: k_offset = 0, 0 <= q_offset, q_offset + T_q <= T_k.
 //
 // The numbers have one of three forms: `values`, `local` and `anchor`, or `slope`.
 struct KeyBias {
@@ -49,13 +67,14 @@ struct KeyBias {
   static constexpr std::int64_t kAnchorKeys = 128;
   std::span<const float> local = {};    // (B, H, T_k)
   std::span<const double> anchor = {};  // (B, H, ceil(T_k / kAnchorKeys))
-  // The third form: c_j = slope[h] j (ALiBi).
+  // The third form: c_j = slope[h] t (ALiBi).
   std::span<const double> slope = {};  // (H)
 
-  // `head` is b H + h.
-  double At(std::int64_t head, std::int64_t n_head, std::int64_t n_key, std::int64_t j) const {
+  // c_j, or r_j, from numbers in host memory. `head` is b H + h.
+  double At(std::int64_t head, std::int64_t n_head, std::int64_t n_key, std::int64_t k_offset,
+            std::int64_t j) const {
     if (!slope.empty()) {
-      return slope[static_cast<std::size_t>(head % n_head)] * static_cast<double>(j);
+      return slope[static_cast<std::size_t>(head % n_head)] * static_cast<double>(k_offset + j);
     }
     const auto at = static_cast<std::size_t>(head * n_key + j);
     if (!values.empty()) return values[at];
@@ -65,7 +84,7 @@ struct KeyBias {
   }
 };
 
-// bias = t[h][distance p - j]. The table begins with the largest distance ahead (the most
+// bias = values[h][distance p - t]. The table begins with the largest distance ahead (the most
 // negative). A distance beyond either end takes the value at that end.
 struct DistanceTable {
   std::span<const double> values = {};  // (H, n_distance)
@@ -73,7 +92,7 @@ struct DistanceTable {
   std::int64_t n_ahead = 0;  // entry 0 is distance -n_ahead; 0 if no query sees a key ahead
 };
 
-// bias = slope[h][s] u + intercept[h][s], where u = psi[|p - j|] row_factor[p] and s is the number
+// bias = slope[h][s] u + intercept[h][s], where u = psi[|p - t|] row_factor[p] and s is the number
 // of knots <= u. A network with one hidden layer of ReLUs over u (FIRE) is such a function.
 // row_factor must cover every query's position.
 struct PiecewiseLinear {
@@ -94,8 +113,8 @@ struct RotationTable {
   Layout layout = Layout::kHalf;
   // (positions, R/2), or empty: factors by which queries are multiplied and keys divided (xPos).
   std::span<const double> growth = {};
-  // (B, T_p), T_p = max(T_k, q_offset + T_q): the row of the table to which the query and the key
-  // at each position are rotated; empty: the position itself. Training that skips positions, like
+  // (B, T_p), T_p as in Visibility: the row of the table to which the query and the key at each
+  // position are rotated; empty: the position itself. Training that skips positions, like
   // PoSE (arXiv:2309.10400), gives each sequence its own rows. Must be empty with regions, which
   // have rows of their own.
   std::span<const std::int32_t> row = {};
@@ -122,7 +141,7 @@ struct BlendedKeys {
 // from the nearest to the oldest. Key j of query i is in region r if
 //
 //   key_begin[r][i] <= j < key_begin[r - 1][i]     the first has no upper end,
-//                                                  the last no lower one
+//                                                  the last no lower one; j counts the call's keys
 //
 // where   s[i][j] = scale <rotate(q_i, query_row[r][i]), rotate(k_j, key_row[r][j])> + bias[i][j].
 //
@@ -159,11 +178,12 @@ struct AttentionTerms {
   Visibility visibility = {};
   std::optional<KeyBias> key_bias = {};
   std::optional<RotationTable> rotation = {};
-  std::span<const Region> regions = {};  // empty: queries are rotated to p and keys to j, or both
+  std::span<const Region> regions = {};  // empty: queries are rotated to p and keys to t, or both
                                          // to rotation.row
   std::optional<DistanceTable> distance_table = {};
   std::optional<PiecewiseLinear> piecewise = {};
   std::optional<Dropout> dropout = {};
+  MemorySpace memory = {};  // of all numbers that these terms view
 };
 
 }  // namespace longrun

@@ -1,6 +1,18 @@
 // The C interface of liblongrun_cuda.so, the part of longrun that nvcc compiles. The trainer loads
 // it at run time, so that one build serves machines with and without a GPU. The interface uses no
-// types from CUDA's or LibTorch's headers.
+// types from CUDA's or LibTorch's headers, and only plain C types.
+//
+// The structures of attention mirror kernels/attention.h and attention_terms.h, field by field;
+// those headers say what the fields mean. kernels/cuda_calls.h converts between the two. Rules of
+// the mirror:
+//
+//   a span      is an address and a number of elements; an empty one has 0 elements
+//   an optional is a field has_...; if it is 0, the structure behind it is all zeros
+//   an enum     is its number in the C++ header; a bool is 0 or 1
+//   scalars     (scale, offsets, counts) are values; every address lies in the call's memory
+//
+// parallel_for is missing: no GPU uses it. Whoever changes a structure also raises
+// kLongrunCudaVersion.
 #pragma once
 
 #include <cstdint>
@@ -14,9 +26,128 @@ struct LongrunGpu {
   int capability_minor;
 };
 
+struct LongrunMemory {
+  std::int32_t kind, ordinal;
+};
+
+struct LongrunHeads {
+  void* data;  // of inputs: not written
+  std::int32_t scalar;
+  std::int64_t batch, n_row, n_head, head_dim;
+  std::int64_t batch_step, row_step, head_step;
+  LongrunMemory memory;
+};
+
+struct LongrunNumbers {
+  void* data;  // of inputs: not written
+  std::int64_t n;
+  std::int32_t scalar;
+  LongrunMemory memory;
+};
+
+struct LongrunDoubles {
+  const double* data;
+  std::int64_t n;
+};
+struct LongrunFloats {
+  const float* data;
+  std::int64_t n;
+};
+struct LongrunInts {
+  const std::int32_t* data;
+  std::int64_t n;
+};
+
+struct LongrunVisibility {
+  std::int32_t causal;
+  std::int64_t q_offset, k_offset, window, n_sink;
+  LongrunInts document_begin;
+};
+struct LongrunKeyBias {
+  LongrunDoubles values;
+  std::int32_t two_sided;
+  LongrunFloats local;
+  LongrunDoubles anchor, slope;
+};
+struct LongrunRotation {
+  LongrunDoubles cos, sin;
+  std::int64_t n_rotary;
+  std::int32_t layout;
+  LongrunDoubles growth;
+  LongrunInts row;
+};
+struct LongrunRegion {
+  LongrunInts key_begin, query_row, key_row;
+  std::int32_t has_blended;
+  LongrunInts blended_row;
+  LongrunDoubles blended_weight;
+};
+struct LongrunDistanceTable {
+  LongrunDoubles values;
+  std::int64_t n_distance, n_ahead;
+};
+struct LongrunPiecewise {
+  LongrunDoubles psi, row_factor, knots, slope, intercept;
+};
+struct LongrunDropout {
+  double probability;
+  std::uint64_t seed;
+  std::uint32_t offset;
+};
+
+struct LongrunAttentionTerms {
+  double scale;
+  LongrunVisibility visibility;
+  std::int32_t has_key_bias;
+  LongrunKeyBias key_bias;
+  std::int32_t has_rotation;
+  LongrunRotation rotation;
+  std::int64_t n_region;
+  LongrunRegion regions[3];  // kRegionsMax
+  std::int32_t has_distance_table;
+  LongrunDistanceTable distance_table;
+  std::int32_t has_piecewise;
+  LongrunPiecewise piecewise;
+  std::int32_t has_dropout;
+  LongrunDropout dropout;
+  LongrunMemory memory;
+};
+
+struct LongrunAttentionOptions {
+  double skip_epsilon;
+  std::int32_t subnormals;
+  void* stream;
+  void* allocate_context;
+  void* (*allocate)(void* context, std::int64_t n_byte, void* stream);
+  void (*release)(void* context, void* address, void* stream);
+};
+
+struct LongrunAttentionForwardCall {
+  LongrunHeads q, k, v, o;
+  LongrunNumbers lse;
+  std::int32_t* first_key;
+  std::int64_t n_first_key;
+  std::int64_t* n_tiles;
+};
+
+struct LongrunAttentionBackwardCall {
+  LongrunHeads q, k, v, o, o_gradient;
+  LongrunNumbers lse;
+  LongrunInts first_key;
+  LongrunHeads dq, dk, dv;
+  LongrunNumbers d_key_bias, d_distance_table, d_slope, d_intercept, d_psi, d_row_factor;
+};
+
 // Returns null, or CUDA's own message about the error (static memory).
 using LongrunGpuDescribe = const char* (*)(int ordinal, LongrunGpu* gpu);
+// Returns the kLongrunCudaVersion that the plug-in was compiled with.
+using LongrunCudaVersion = std::int32_t (*)();
 
 }  // extern "C"
 
+// The trainer refuses a plug-in of another version, since its structures may differ. The plug-in
+// has no attention yet, so it exports no symbol for it.
+inline constexpr std::int32_t kLongrunCudaVersion = 1;
+
 inline constexpr const char* kLongrunGpuDescribeSymbol = "LongrunDescribeGpu";
+inline constexpr const char* kLongrunCudaVersionSymbol = "LongrunGetCudaVersion";

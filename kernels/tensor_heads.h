@@ -8,6 +8,11 @@
 
 namespace longrun {
 
+inline MemorySpace MemoryOf(const at::Tensor& x) {
+  if (!x.is_cuda()) return {};
+  return {.kind = MemorySpace::Kind::kCuda, .ordinal = static_cast<std::int32_t>(x.get_device())};
+}
+
 // `View` is HeadsView or HeadsBuffer. The tensor is (B, H, T, D) in fp32 or bf16, with dense
 // channels and any other steps.
 template <typename View>
@@ -21,7 +26,8 @@ View HeadsOf(const at::Tensor& x_BHTD) {
           .head_dim = x_BHTD.size(3),
           .batch_step = x_BHTD.stride(0),
           .row_step = x_BHTD.stride(2),
-          .head_step = x_BHTD.stride(1)};
+          .head_step = x_BHTD.stride(1),
+          .memory = MemoryOf(x_BHTD)};
 }
 
 }  // namespace longrun

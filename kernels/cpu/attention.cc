@@ -47,6 +47,25 @@ Status CheckCovered(const AttentionInputs& in) {
   return {};
 }
 
+// The gradients of the terms' numbers are added up in place, in double.
+Status CheckGradientTypes(const AttentionBackwardCall& call) {
+  struct Gradient {
+    std::string_view name;
+    const NumbersBuffer& buffer;
+  };
+  const Gradient gradients[] = {
+      {"d_key_bias", call.d_key_bias}, {"d_distance_table", call.d_distance_table},
+      {"d_slope", call.d_slope},       {"d_intercept", call.d_intercept},
+      {"d_psi", call.d_psi},           {"d_row_factor", call.d_row_factor}};
+  for (const Gradient& gradient : gradients) {
+    if (gradient.buffer.empty() || gradient.buffer.scalar == Scalar::kFp64) continue;
+    return Status(Code::kUnimplemented,
+                  Str("attention: ", gradient.name, ": the cpu back-end writes fp64, not ",
+                      ScalarName(gradient.buffer.scalar), ": use fp64, or the reference"));
+  }
+  return {};
+}
+
 using ForwardFunction = Status (*)(const AttentionForwardCall&, const AttentionTerms&,
                                    const AttentionKernelOptions&);
 using BackwardFunction = Status (*)(const AttentionBackwardCall&, const AttentionTerms&,
@@ -66,6 +85,7 @@ Status CheckedBackward(const AttentionBackwardCall& call, const AttentionTerms& 
                        const AttentionKernelOptions& options) {
   RETURN_IF_ERROR(CheckAttentionCall(call, terms, options));
   RETURN_IF_ERROR(CheckCovered(call.inputs));
+  RETURN_IF_ERROR(CheckGradientTypes(call));
   const ScopedSubnormals mode(options.subnormals);
   return kBackward(call, terms, options);
 }

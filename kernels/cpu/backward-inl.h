@@ -33,8 +33,8 @@ struct PartialGradients {
       : n_head(plan.n_head),
         n_distance(call.d_distance_table.empty() ? 0 : plan.terms.distance_table->n_distance),
         n_segment(call.d_slope.empty() ? 0 : static_cast<std::int64_t>(plan.knots.size()) + 1),
-        n_psi(static_cast<std::int64_t>(call.d_psi.size())),
-        n_row_factor(static_cast<std::int64_t>(call.d_row_factor.size())) {
+        n_psi(call.d_psi.n),
+        n_row_factor(call.d_row_factor.n) {
     const auto n = [&](std::int64_t each) {
       return static_cast<std::size_t>(plan.batch * plan.n_head * each);
     };
@@ -141,7 +141,8 @@ HWY_NOINLINE VisitingTile PrepareQueries(const AttentionPlan& plan,
     ReadRow(call.do_, b, h, i, plan.width, o_gradient_row);
     ReadRow(call.o, b, h, i, plan.width, room.o);
     const double delta = DotOf(o_gradient_row, room.o, plan.width);
-    const double lse = call.lse[static_cast<std::size_t>((b * plan.n_head + h) * plan.n_query + i)];
+    const double lse =
+        LoadScalar(call.lse.scalar, call.lse.data, (b * plan.n_head + h) * plan.n_query + i);
     if (lse == -std::numeric_limits<double>::infinity()) continue;
     room.lse[row + r] = static_cast<float>((lse - relative_to) * kLog2E);
     room.delta[row + r] = static_cast<float>(delta);
@@ -266,7 +267,7 @@ HWY_NOINLINE void AddDistanceGradient(const AttentionPlan& plan, const Tile& til
     }
   }
   sums.Total();
-  const std::int64_t p = plan.terms.visibility.q_offset + tile.query_begin;
+  const std::int64_t p = plan.FromFirstKey(tile.query_begin);
   for (std::int64_t entry = 0; entry < DiagonalSums::kEntries - 1; ++entry) {
     const std::int64_t distance = p - tile.key_begin - (entry - (kQueryTile - 1));
     to[std::clamp<std::int64_t>(distance + table.n_ahead, 0, table.n_distance - 1)] +=
@@ -296,9 +297,9 @@ HWY_NOINLINE void AddPiecewiseGradient(const AttentionPlan& plan, const Tile& ti
   double* d_intercept = to.intercept.data() + head * to.n_segment;
   DiagonalSums sums;
   for (std::int64_t r = tile.rows.begin; r < tile.rows.end; ++r) {
-    const std::int64_t p = plan.terms.visibility.q_offset + tile.query_begin + r;
+    const std::int64_t p = plan.PositionOf(tile.query_begin + r);
     const Pieces pieces = PiecesOf(plan, tile, r);
-    const float* psi = plan.Psi(p, tile.key_begin);
+    const float* psi = plan.Psi(plan.FromFirstKey(tile.query_begin + r), tile.key_begin);
     const V factor =
         hn::Set(f, static_cast<float>(function.row_factor[static_cast<std::size_t>(p)]));
     HWY_ALIGN float u[kKeyTile];
@@ -329,7 +330,7 @@ HWY_NOINLINE void AddPiecewiseGradient(const AttentionPlan& plan, const Tile& ti
   }
   if (to.n_psi == 0) return;
   sums.Total();
-  const std::int64_t p = plan.terms.visibility.q_offset + tile.query_begin;
+  const std::int64_t p = plan.FromFirstKey(tile.query_begin);
   for (std::int64_t entry = 0; entry < DiagonalSums::kEntries - 1; ++entry) {
     const std::int64_t distance = std::abs(p - tile.key_begin - (entry - (kQueryTile - 1)));
     // Pairs at a larger distance are hidden, and their sum is 0.
@@ -347,7 +348,7 @@ HWY_NOINLINE void AddTermGradients(const AttentionPlan& plan, const AttentionBac
   }
   if (to.piecewise()) AddPiecewiseGradient(plan, tile, room.ds, to);
   if (!call.d_key_bias.empty()) {
-    double* key_bias = call.d_key_bias.data() + head * plan.n_key;
+    double* key_bias = call.d_key_bias.As<double>().data() + head * plan.n_key;
     if (plan.terms.key_bias->two_sided) {
       AddTwoSidedGradient(plan, tile, room.ds, key_bias);  // last: it changes ds
     } else {
@@ -449,7 +450,8 @@ void BackwardItem(const AttentionPlan& plan, const AttentionBackwardCall& call,
   }
   std::fill(room.dq, room.dq + room.rows_floats, 0.0F);
   if (!call.d_key_bias.empty()) {
-    double* own = call.d_key_bias.data() + (b * plan.n_head + h_kv * plan.group) * plan.n_key;
+    double* own =
+        call.d_key_bias.As<double>().data() + (b * plan.n_head + h_kv * plan.group) * plan.n_key;
     std::fill(own, own + plan.group * plan.n_key, 0.0);
   }
   for (std::int64_t key_tile = plan.n_key_tile - 1; key_tile >= 0; --key_tile) {
@@ -485,7 +487,8 @@ void BackwardItem(const AttentionPlan& plan, const AttentionBackwardCall& call,
 }
 
 // to[k] = the sum of `parts` (B H, n) over b; over heads too if `to` has the size n of one head.
-void SumParts(const std::vector<double>& parts, std::int64_t n, std::span<double> to) {
+void SumParts(const std::vector<double>& parts, std::int64_t n, const NumbersBuffer& numbers) {
+  const std::span<double> to = numbers.As<double>();
   std::fill(to.begin(), to.end(), 0.0);
   const auto n_to = static_cast<std::int64_t>(to.size());
   const auto n_part = static_cast<std::int64_t>(parts.size());

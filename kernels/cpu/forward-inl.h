@@ -292,11 +292,12 @@ HWY_NOINLINE void Finish(const AttentionPlan& plan, const AttentionForwardCall& 
     const double sum = SumOf(hn::Load(F(), t.sums + r * kLanes));
     const bool seen = t.largest[r] > kHidden || std::isnan(sum);
     const std::int64_t i = tile.query_begin + r;
-    const auto at = static_cast<std::size_t>((tile.b * plan.n_head + tile.h) * plan.n_query + i);
+    const std::int64_t at = (tile.b * plan.n_head + tile.h) * plan.n_query + i;
     const bool two_sided = plan.terms.key_bias && plan.terms.key_bias->two_sided;
-    call.lse[at] = seen ? (two_sided ? 0.0 : anchor) +
-                              kLn2 * (static_cast<double>(t.largest[r]) + std::log2(sum))
-                        : -std::numeric_limits<double>::infinity();
+    const double lse = seen ? (two_sided ? 0.0 : anchor) +
+                                  kLn2 * (static_cast<double>(t.largest[r]) + std::log2(sum))
+                            : -std::numeric_limits<double>::infinity();
+    StoreScalar(call.lse.scalar, call.lse.data, at, lse);
     WriteRow(call.o, tile.b, tile.h, i, seen ? static_cast<float>(1.0 / sum) : 0.0F,
              t.o + r * plan.width);
   }
@@ -359,7 +360,7 @@ std::int64_t ForwardItem(const AttentionPlan& plan, const AttentionForwardCall& 
         bounds.MayStop({.b = tile.b,
                         .h = tile.h,
                         .tile = first,
-                        .first_position = plan.terms.visibility.q_offset + tile.query_begin,
+                        .first_distance = plan.FromFirstKey(tile.query_begin),
                         .anchor = anchor,
                         .ranges = ranges,
                         .norms = norms,

@@ -9,9 +9,12 @@ namespace {
 
 std::int64_t RoundUp(std::int64_t n, std::int64_t step) { return (n + step - 1) / step * step; }
 
-// The keys of a query at position p, in a document [begin, end).
+// The keys of a query at position p, in a document [begin, end), among the n_key keys of the call.
 KeyRange RangeOf(const Visibility& v, std::int64_t p, std::int64_t document_begin,
-                 std::int64_t document_end) {
+                 std::int64_t document_end, std::int64_t n_key) {
+  const auto key = [&](std::int64_t position) {
+    return static_cast<std::int32_t>(std::clamp<std::int64_t>(position - v.k_offset, 0, n_key));
+  };
   std::int64_t end = v.causal ? std::min(p + 1, document_end) : document_end;
   std::int64_t begin = document_begin;
   const std::int64_t sink_end = std::min(document_begin + v.n_sink, end);
@@ -21,20 +24,20 @@ KeyRange RangeOf(const Visibility& v, std::int64_t p, std::int64_t document_begi
   }
   end = std::max(end, document_begin);
   begin = std::min(begin, end);
-  return {
-      .begin = static_cast<std::int32_t>(begin),
-      .end = static_cast<std::int32_t>(end),
-      .sink_begin = static_cast<std::int32_t>(document_begin),
-      .sink_end = static_cast<std::int32_t>(std::max(document_begin, std::min(sink_end, begin)))};
+  return {.begin = key(begin),
+          .end = key(end),
+          .sink_begin = key(document_begin),
+          .sink_end = key(std::max(document_begin, std::min(sink_end, begin)))};
 }
 
-// The end of each key's document, from the documents' begins.
-std::vector<std::int32_t> DocumentEnds(std::span<const std::int32_t> begins, std::int64_t n_key) {
+// The end of each position's document, from the documents' begins.
+std::vector<std::int32_t> DocumentEnds(std::span<const std::int32_t> begins) {
+  const auto n = static_cast<std::int64_t>(begins.size());
   std::vector<std::int32_t> ends(begins.size());
-  for (std::int64_t j = n_key - 1; j >= 0; --j) {
-    const auto at = static_cast<std::size_t>(j);
-    const bool last = j == n_key - 1 || begins[at + 1] == j + 1;
-    ends[at] = last ? static_cast<std::int32_t>(j + 1) : ends[at + 1];
+  for (std::int64_t t = n - 1; t >= 0; --t) {
+    const auto at = static_cast<std::size_t>(t);
+    const bool last = t == n - 1 || begins[at + 1] == t + 1;
+    ends[at] = last ? static_cast<std::int32_t>(t + 1) : ends[at + 1];
   }
   return ends;
 }
@@ -45,18 +48,19 @@ std::vector<KeyRange> AllRanges(const Visibility& v, std::int64_t batch, std::in
   if (v.document_begin.empty()) {
     ranges.reserve(static_cast<std::size_t>(n_query));
     for (std::int64_t i = 0; i < n_query; ++i) {
-      ranges.push_back(RangeOf(v, v.q_offset + i, 0, n_key));
+      ranges.push_back(RangeOf(v, v.q_offset + i, 0, v.k_offset + n_key, n_key));
     }
     return ranges;
   }
+  const std::int64_t n_position = PositionCount(v, n_query, n_key);
   ranges.reserve(static_cast<std::size_t>(batch * n_query));
   for (std::int64_t b = 0; b < batch; ++b) {
-    const auto begins = v.document_begin.subspan(static_cast<std::size_t>(b * n_key),
-                                                 static_cast<std::size_t>(n_key));
-    const std::vector<std::int32_t> ends = DocumentEnds(begins, n_key);
+    const auto begins = v.document_begin.subspan(static_cast<std::size_t>(b * n_position),
+                                                 static_cast<std::size_t>(n_position));
+    const std::vector<std::int32_t> ends = DocumentEnds(begins);
     for (std::int64_t i = 0; i < n_query; ++i) {
       const auto p = static_cast<std::size_t>(v.q_offset + i);
-      ranges.push_back(RangeOf(v, v.q_offset + i, begins[p], ends[p]));
+      ranges.push_back(RangeOf(v, v.q_offset + i, begins[p], ends[p], n_key));
     }
   }
   return ranges;
@@ -180,10 +184,9 @@ AttentionPlan::AttentionPlan(const AttentionInputs& inputs, const AttentionTerms
     cos = ToFloats(terms.rotation->cos, 1.0);
     sin = ToFloats(terms.rotation->sin, 1.0);
   }
-  const std::int64_t q_offset = terms.visibility.q_offset;
   // Whole tiles are read, including rows and keys beyond the end.
-  reversed_zero = q_offset + n_query + kQueryTile;
-  n_reversed = reversed_zero - q_offset + n_key + kKeyTile;
+  reversed_zero = FromFirstKey(n_query) + kQueryTile;
+  n_reversed = n_query + kQueryTile + n_key + kKeyTile;
   if (terms.distance_table) {
     const DistanceTable& table = *terms.distance_table;
     distances.reserve(static_cast<std::size_t>(n_head * n_reversed));
@@ -249,7 +252,7 @@ AttentionPlan::KeySpan AttentionPlan::RegionKeys(std::int64_t region, std::int64
 }
 
 std::int64_t AttentionPlan::KeyAt(std::int64_t i) const {
-  return std::clamp<std::int64_t>(terms.visibility.q_offset + i, 0, n_key - 1);
+  return std::clamp<std::int64_t>(FromFirstKey(i), 0, n_key - 1);
 }
 
 }  // namespace longrun

@@ -2,6 +2,7 @@
 // sees, the resulting tiles, and the terms' numbers in the form and order in which tiles read them.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <span>
@@ -60,6 +61,11 @@ struct TileSpans {
 };
 TileSpans SpansOf(std::span<const KeyRange> rows, std::int64_t key_begin, const TileRows& tile);
 
+// T_p of Visibility.
+inline std::int64_t PositionCount(const Visibility& v, std::int64_t n_query, std::int64_t n_key) {
+  return std::max(v.k_offset + n_key, v.q_offset + n_query);
+}
+
 struct AttentionPlan {
   AttentionPlan(const AttentionInputs& inputs, const AttentionTerms& the_terms);
 
@@ -69,22 +75,31 @@ struct AttentionPlan {
     return std::span(ranges).subspan(static_cast<std::size_t>(from),
                                      static_cast<std::size_t>(end - begin));
   }
-  // A term's numbers for row p; entry m belongs to key (key_begin + m).
-  // Distances include the factor log2(e), psi does not.
+  // The position of query i in the text, and its distance from key 0.
+  std::int64_t PositionOf(std::int64_t i) const { return terms.visibility.q_offset + i; }
+  std::int64_t FromFirstKey(std::int64_t i) const {
+    return PositionOf(i) - terms.visibility.k_offset;
+  }
+  // A term's numbers for the query at the distance p from key 0; entry m belongs to key
+  // (key_begin + m). Distances include the factor log2(e), psi does not.
   const float* Distances(std::int64_t h, std::int64_t p, std::int64_t key_begin) const {
     return distances.data() + h * n_reversed + key_begin - p + reversed_zero;
   }
   const float* Psi(std::int64_t p, std::int64_t key_begin) const {
     return psi.data() + key_begin - p + reversed_zero;
   }
+  // The key bias of key j; there must be one.
+  double KeyBiasAt(std::int64_t head, std::int64_t j) const {
+    return terms.key_bias->At(head, n_head, n_key, terms.visibility.k_offset, j);
+  }
   // The row of the rotation table for query i, or key j, of sequence b in a region. Without regions
   // there is one region. Negative for a query before position 0, which sees no key.
   std::int64_t QueryTurn(std::int64_t region, std::int64_t b, std::int64_t i) const {
-    if (terms.regions.empty()) return TurnOf(b, terms.visibility.q_offset + i);
+    if (terms.regions.empty()) return TurnOf(b, PositionOf(i));
     return terms.regions[static_cast<std::size_t>(region)].query_row[static_cast<std::size_t>(i)];
   }
   std::int64_t KeyTurn(std::int64_t region, std::int64_t b, std::int64_t j) const {
-    if (terms.regions.empty()) return TurnOf(b, j);
+    if (terms.regions.empty()) return TurnOf(b, terms.visibility.k_offset + j);
     return terms.regions[static_cast<std::size_t>(region)].key_row[static_cast<std::size_t>(j)];
   }
   // The blending of a region's keys; null: none.
@@ -101,7 +116,7 @@ struct AttentionPlan {
   KeySpan RegionKeys(std::int64_t region, std::int64_t i) const;
   // From the first to the last key of a region for queries [begin, end).
   KeySpan RegionKeys(std::int64_t region, std::int64_t begin, std::int64_t end) const;
-  // The position of a query, or the nearest position that has a key.
+  // The key at the position of a query, or the nearest key.
   std::int64_t KeyAt(std::int64_t i) const;
 
   const AttentionTerms& terms;
@@ -119,8 +134,8 @@ struct AttentionPlan {
   std::vector<KeyRange> ranges;  // (B or 1, T_q)
   bool ranges_are_shared = true;
 
-  // `distances` (H, n_reversed) and `psi` (n_reversed) are indexed by j - p, which is
-  // -reversed_zero in entry 0.
+  // `distances` (H, n_reversed) and `psi` (n_reversed) are indexed by the key's position minus the
+  // query's, which is -reversed_zero in entry 0.
   std::int64_t n_reversed = 0, reversed_zero = 0;
   std::vector<float> distances;
   bool distances_are_finite = true;
@@ -135,7 +150,7 @@ struct AttentionPlan {
   void FindKeySets();
   std::int64_t TurnOf(std::int64_t b, std::int64_t position) const {
     if (!terms.rotation || terms.rotation->row.empty() || position < 0) return position;
-    const std::int64_t n_position = std::max(n_key, terms.visibility.q_offset + n_query);
+    const std::int64_t n_position = PositionCount(terms.visibility, n_query, n_key);
     return terms.rotation->row[static_cast<std::size_t>(b * n_position + position)];
   }
 };

@@ -60,7 +60,7 @@ HWY_NOINLINE void KeyBiasOf(const AttentionPlan& plan, const Tile& tile, double 
     return;
   }
   for (std::int64_t j = 0; j < n; ++j) {
-    const double c = term->At(head, plan.n_head, plan.n_key, tile.key_begin + j);
+    const double c = plan.KeyBiasAt(head, tile.key_begin + j);
     bias[j] = static_cast<float>((c - anchor) * kLog2E);
   }
 }
@@ -69,8 +69,7 @@ HWY_NOINLINE void KeyBiasOf(const AttentionPlan& plan, const Tile& tile, double 
 HWY_INLINE double AnchorOf(const AttentionPlan& plan, std::int64_t b, std::int64_t h,
                            std::int64_t query_begin) {
   if (!plan.terms.key_bias || plan.n_key == 0) return 0.0;
-  return plan.terms.key_bias->At(b * plan.n_head + h, plan.n_head, plan.n_key,
-                                 plan.KeyAt(query_begin));
+  return plan.KeyBiasAt(b * plan.n_head + h, plan.KeyAt(query_begin));
 }
 
 // x += sigma (r_p - r_j); `bias` holds r_j - anchor.
@@ -80,7 +79,7 @@ HWY_NOINLINE void AddTwoSided(const AttentionPlan& plan, const Tile& tile, doubl
   const std::int64_t head = tile.b * plan.n_head + tile.h;
   for (std::int64_t r = tile.rows.begin; r < tile.rows.end; ++r) {
     const std::int64_t p = plan.KeyAt(tile.query_begin + r);
-    const double r_p = plan.terms.key_bias->At(head, plan.n_head, plan.n_key, p);
+    const double r_p = plan.KeyBiasAt(head, p);
     const V own = hn::Set(f, static_cast<float>((r_p - anchor) * kLog2E));
     // Key j of the tile is at or before the query if j <= p - key_begin.
     const V last_left = hn::Set(f, static_cast<float>(p - tile.key_begin));
@@ -105,8 +104,7 @@ HWY_INLINE bool ReaderAddsDistances(const AttentionPlan& plan, const Tile& tile)
 
 // The biases by distance of row r; entry m belongs to key (key_begin + m).
 HWY_INLINE const float* DistancesOf(const AttentionPlan& plan, const Tile& tile, std::int64_t r) {
-  const std::int64_t p = plan.terms.visibility.q_offset + tile.query_begin + r;
-  return plan.Distances(tile.h, p, tile.key_begin);
+  return plan.Distances(tile.h, plan.FromFirstKey(tile.query_begin + r), tile.key_begin);
 }
 
 HWY_NOINLINE void AddDistances(const AttentionPlan& plan, const Tile& tile, float* scores) {
@@ -132,10 +130,10 @@ struct Pieces {
 
 HWY_INLINE Pieces PiecesOf(const AttentionPlan& plan, const Tile& tile, std::int64_t r) {
   const F f;
-  const std::int64_t p = plan.terms.visibility.q_offset + tile.query_begin + r;
-  const float* psi = plan.Psi(p, tile.key_begin);
-  const V factor =
-      hn::Set(f, static_cast<float>(plan.terms.piecewise->row_factor[static_cast<std::size_t>(p)]));
+  const std::int64_t i = tile.query_begin + r;
+  const auto p = static_cast<std::size_t>(plan.PositionOf(i));
+  const float* psi = plan.Psi(plan.FromFirstKey(i), tile.key_begin);
+  const V factor = hn::Set(f, static_cast<float>(plan.terms.piecewise->row_factor[p]));
   Pieces pieces;
   V least = hn::Mul(hn::LoadU(f, psi), factor);
   V largest = least;
@@ -270,14 +268,15 @@ HWY_NOINLINE void DropoutRow(const AttentionPlan& plan, const Tile& tile, std::i
   const std::uint32_t threshold = DropoutThreshold(dropout);
   const auto i = static_cast<std::uint32_t>(tile.query_begin + r);
   const auto head = static_cast<std::uint32_t>(tile.b * plan.n_head + tile.h);
-  for (std::int64_t block = 0; block < kKeyTile / 8; ++block) {
+  const std::int64_t first_block = (plan.terms.visibility.k_offset + tile.key_begin) / kDropoutKeys;
+  for (std::int64_t block = 0; block < kKeyTile / kDropoutKeys; ++block) {
     const std::array<std::uint32_t, 4> words = Philox4x32(
-        {static_cast<std::uint32_t>(tile.key_begin / 8 + block), i, head, dropout.offset},
+        {static_cast<std::uint32_t>(first_block + block), i, head, dropout.offset},
         {static_cast<std::uint32_t>(dropout.seed), static_cast<std::uint32_t>(dropout.seed >> 32)});
     for (std::size_t word = 0; word < 4; ++word) {
-      z[block * 8 + static_cast<std::int64_t>(2 * word)] =
+      z[block * kDropoutKeys + static_cast<std::int64_t>(2 * word)] =
           (words[word] & 0xffffU) >= threshold ? factor : 0.0F;
-      z[block * 8 + static_cast<std::int64_t>(2 * word) + 1] =
+      z[block * kDropoutKeys + static_cast<std::int64_t>(2 * word) + 1] =
           (words[word] >> 16) >= threshold ? factor : 0.0F;
     }
   }

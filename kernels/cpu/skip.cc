@@ -34,7 +34,7 @@ SkipBounds::SkipBounds(const AttentionPlan& plan, double epsilon, const float* n
       for (std::int64_t tile = 0; tile < n_tile; ++tile) {
         const std::int64_t end = std::min(plan.n_key, (tile + 1) * kKeyTile);
         for (std::int64_t j = tile * kKeyTile; j < end; ++j) {
-          const double bias = plan.terms.key_bias->At(head, plan.n_head, plan.n_key, j);
+          const double bias = plan.KeyBiasAt(head, j);
           largest = std::isnan(bias) ? kInfinity : std::max(largest, bias);
         }
         bias_max_.push_back(largest);
@@ -63,7 +63,7 @@ bool SkipBounds::MayStop(const At& at) const {
   }
   if (!distance_max_.empty()) {
     // The closest pair: the first row and the newest key not yet visited.
-    const std::int64_t reversed = key_begin - 1 - at.first_position + plan.reversed_zero;
+    const std::int64_t reversed = key_begin - 1 - at.first_distance + plan.reversed_zero;
     bias += static_cast<double>(
         distance_max_[static_cast<std::size_t>(at.h * plan.n_reversed + reversed)]);
   }

@@ -36,7 +36,7 @@ class SkipBounds {
   struct At {
     std::int64_t b = 0, h = 0;
     std::int64_t tile = 0;            // the tile just visited; those before it are still to come
-    std::int64_t first_position = 0;  // the position of row 0
+    std::int64_t first_distance = 0;  // of row 0 from key 0
     double anchor = 0.0;              // anchor of the key bias
     std::span<const KeyRange> ranges;
     std::span<const float> norms, largest;  // |q~_i| and largest_i, by row
@@ -48,7 +48,7 @@ class SkipBounds {
   double log2_epsilon_ = 0.0;
   std::vector<float> norm_max_;      // (B, H_kv, n_key_tile): of this tile and all before it
   std::vector<double> bias_max_;     // (B, H, n_key_tile): likewise; empty without a key bias
-  std::vector<float> distance_max_;  // (H, n_reversed): the largest bias at this j - p or less
+  std::vector<float> distance_max_;  // (H, n_reversed): the largest bias at this distance or more
 };
 
 }  // namespace longrun

@@ -4,6 +4,8 @@
 
 #include "kernels/cuda_plugin.h"
 
+extern "C" std::int32_t LongrunGetCudaVersion() { return kLongrunCudaVersion; }
+
 extern "C" const char* LongrunDescribeGpu(int ordinal, LongrunGpu* gpu) {
   cudaDeviceProp properties;
   const cudaError_t error = cudaGetDeviceProperties(&properties, ordinal);

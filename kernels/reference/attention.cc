@@ -45,7 +45,7 @@ void CheckCall(const AttentionInput& input, const AttentionTerms& terms) {
     LR_CHECK(terms.key_bias->values.empty() ||
              terms.key_bias->values.size() == Elements(n.batch, n.n_head, n.n_key));
     if (terms.key_bias->two_sided) {
-      LR_CHECK(terms.visibility.q_offset >= 0);
+      LR_CHECK(terms.visibility.k_offset == 0 && terms.visibility.q_offset >= 0);
       LR_CHECK(terms.visibility.q_offset + n.n_query <= n.n_key);
     }
   }
@@ -66,13 +66,19 @@ void GrowRow(const RotationTable& table, std::int64_t position, Side side, std::
   }
 }
 
+// T_p of Visibility.
+std::int64_t PositionCount(const AttentionSize& n, const Visibility& see) {
+  return std::max(see.k_offset + n.n_key, see.q_offset + n.n_query);
+}
+
 // The row of the rotation's table for row t of sequence b, by the region if there is one.
 std::int64_t TableRow(const AttentionSize& n, const AttentionTerms& terms, const Region* region,
                       Side side, std::int64_t b, std::int64_t t) {
   if (region == nullptr) {
-    const std::int64_t position = side == Side::kQuery ? terms.visibility.q_offset + t : t;
+    const Visibility& see = terms.visibility;
+    const std::int64_t position = (side == Side::kQuery ? see.q_offset : see.k_offset) + t;
     if (terms.rotation->row.empty() || position < 0) return position;
-    const std::int64_t n_position = std::max(n.n_key, terms.visibility.q_offset + n.n_query);
+    const std::int64_t n_position = PositionCount(n, see);
     return terms.rotation->row[static_cast<std::size_t>(b * n_position + position)];
   }
   const std::span<const std::int32_t> rows =
@@ -144,21 +150,23 @@ struct Attention {
     return x.subspan(row * width, width);
   }
   std::int64_t Position(std::int64_t i) const { return terms.visibility.q_offset + i; }
+  std::int64_t KeyPosition(std::int64_t j) const { return terms.visibility.k_offset + j; }
 
   bool Sees(std::int64_t b, std::int64_t i, std::int64_t j) const {
     const Visibility& visibility = terms.visibility;
-    const std::int64_t p = Position(i);
-    if (visibility.causal && j > p) return false;
+    const std::int64_t p = Position(i), t = KeyPosition(j);
+    if (visibility.causal && t > p) return false;
     std::int64_t begin = 0;  // start of the query's document
     if (!visibility.document_begin.empty()) {
-      const auto begin_of = [&](std::int64_t t) {
-        return visibility.document_begin[static_cast<std::size_t>(b * n.n_key + t)];
+      const auto begin_of = [&](std::int64_t position) {
+        const std::int64_t at = b * PositionCount(n, visibility) + position;
+        return visibility.document_begin[static_cast<std::size_t>(at)];
       };
-      if (begin_of(p) != begin_of(j)) return false;
+      if (begin_of(p) != begin_of(t)) return false;
       begin = begin_of(p);
     }
-    return visibility.window == 0 || std::abs(p - j) < visibility.window ||
-           j < begin + visibility.n_sink;
+    return visibility.window == 0 || std::abs(p - t) < visibility.window ||
+           t < begin + visibility.n_sink;
   }
 
   // The first region that begins at or before key j; 0 without regions.
@@ -178,11 +186,13 @@ struct Attention {
   }
 
   // +1 if a two-sided bias is r_p - r_j, -1 if it is r_j - r_p.
-  double Sign(std::int64_t i, std::int64_t j) const { return j <= Position(i) ? 1.0 : -1.0; }
+  double Sign(std::int64_t i, std::int64_t j) const {
+    return KeyPosition(j) <= Position(i) ? 1.0 : -1.0;
+  }
 
   std::size_t DistanceIndex(std::int64_t h, std::int64_t i, std::int64_t j) const {
     const DistanceTable& table = *terms.distance_table;
-    const std::int64_t entry = Position(i) - j + table.n_ahead;
+    const std::int64_t entry = Position(i) - KeyPosition(j) + table.n_ahead;
     return static_cast<std::size_t>(h * table.n_distance +
                                     std::clamp<std::int64_t>(entry, 0, table.n_distance - 1));
   }
@@ -194,7 +204,7 @@ struct Attention {
   };
   Piece PieceOf(std::int64_t h, std::int64_t i, std::int64_t j) const {
     const PiecewiseLinear& f = *terms.piecewise;
-    Piece piece = {.psi = static_cast<std::size_t>(std::abs(Position(i) - j)),
+    Piece piece = {.psi = static_cast<std::size_t>(std::abs(Position(i) - KeyPosition(j))),
                    .row = static_cast<std::size_t>(Position(i))};
     piece.u = f.psi[piece.psi] * f.row_factor[piece.row];
     piece.segment = static_cast<std::size_t>(h) * (f.knots.size() + 1);
@@ -207,7 +217,7 @@ struct Attention {
     if (terms.key_bias) {
       const KeyBias& term = *terms.key_bias;
       const auto at = [&](std::int64_t t) {
-        return term.At(b * n.n_head + h, n.n_head, n.n_key, t);
+        return term.At(b * n.n_head + h, n.n_head, n.n_key, terms.visibility.k_offset, t);
       };
       bias += term.two_sided ? Sign(i, j) * (at(Position(i)) - at(j)) : at(j);
     }
@@ -239,8 +249,8 @@ struct Attention {
   // z[i][j].
   double Kept(std::int64_t b, std::int64_t h, std::int64_t i, std::int64_t j) const {
     if (!terms.dropout) return 1.0;
-    return DropoutKeeps(*terms.dropout, b * n.n_head + h, i, j) ? DropoutFactor(*terms.dropout)
-                                                                : 0.0;
+    const bool keeps = DropoutKeeps(*terms.dropout, b * n.n_head + h, i, KeyPosition(j));
+    return keeps ? DropoutFactor(*terms.dropout) : 0.0;
   }
 
   AttentionSize n;
@@ -322,7 +332,8 @@ AttentionOutput ReferenceAttentionForward(const AttentionInput& input,
 AttentionGradient ReferenceAttentionBackward(const AttentionInput& input,
                                              const AttentionTerms& terms,
                                              std::span<const double> o_gradient,
-                                             std::span<const double> o, GradientSums sums) {
+                                             std::span<const double> o,
+                                             std::span<const double> given_lse, GradientSums sums) {
   CheckCall(input, terms);
   LR_CHECK(terms.regions.empty());  // regions have no gradient
   LR_CHECK(o_gradient.size() == input.q.size());
@@ -333,6 +344,7 @@ AttentionGradient ReferenceAttentionBackward(const AttentionInput& input,
       o.empty() ? ReferenceAttentionForward(input, terms) : AttentionOutput();
   if (o.empty()) o = out.o;
   LR_CHECK(o.size() == input.q.size());
+  LR_CHECK(given_lse.empty() || given_lse.size() == Elements(n.batch, n.n_head, n.n_query));
 
   std::vector<double> dq(input.q.size(), 0.0);  // gradients of the rotated q and k, until the end
   std::vector<double> dk(input.k.size(), 0.0);
@@ -342,8 +354,9 @@ AttentionGradient ReferenceAttentionBackward(const AttentionInput& input,
   for (std::int64_t b = 0; b < n.batch; ++b) {
     for (std::int64_t h = 0; h < n.n_head; ++h) {
       for (std::int64_t i = 0; i < n.n_query; ++i) {
-        const double lse = a.Scores(b, h, i, s);
         const std::size_t row = a.QueryRow(b, h, i);
+        const double own_lse = a.Scores(b, h, i, s);
+        const double lse = given_lse.empty() ? own_lse : given_lse[row];
         const std::span<const double> do_i = a.Row(o_gradient, row);
         const double delta = Dot(do_i, a.Row(o, row));
         for (std::int64_t j = 0; j < n.n_key; ++j) {

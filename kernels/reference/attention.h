@@ -16,10 +16,10 @@
 //   dk~_j     = scale sum over i of ds[i][j] q~_i         dk = dk~ rotated back
 //   dc_j      = sum over i of ds[i][j]                   one-sided key bias; sum over j of dc_j = 0
 //   dr_p     += sigma ds[i][j],  dr_j -= sigma ds[i][j]  two-sided; sigma = 1 for j <= p, else -1
-//   dt[p - j]     += ds[i][j]                                          distance table
+//   dt[p - t]     += ds[i][j]                                          distance table
 //   dslope[s]     += ds[i][j] u,  dintercept[s] += ds[i][j]            piecewise, u in segment s
-//   dpsi[|p - j|] += ds[i][j] slope[s] row_factor[p]
-//   drow_factor[p] += ds[i][j] slope[s] psi[|p - j|]
+//   dpsi[|p - t|] += ds[i][j] slope[s] row_factor[p]
+//   drow_factor[p] += ds[i][j] slope[s] psi[|p - t|]
 //
 // Shapes:  q, o (B, H, T_q, D); k, v (B, H_kv, T_k, D); lse (B, H, T_q); all dense, row-major
 //          query head h reads key head h / (H / H_kv)
@@ -69,12 +69,13 @@ AttentionOutput ReferenceAttentionForward(const AttentionInput& input, const Att
 // nothing where summands cancel.
 enum class GradientSums { kSigned, kMagnitudes };
 
-// `o_gradient` (B, H, T_q, D) is dL/do. `o` is forward's result as the caller stored it, perhaps
-// rounded; empty: it is computed again.
+// `o_gradient` (B, H, T_q, D) is dL/do. `o` and `lse` are forward's results as the caller stored
+// them, perhaps rounded, or merged with those of other keys; empty: they are computed again.
 AttentionGradient ReferenceAttentionBackward(const AttentionInput& input,
                                              const AttentionTerms& terms,
                                              std::span<const double> o_gradient,
                                              std::span<const double> o = {},
+                                             std::span<const double> lse = {},
                                              GradientSums sums = GradientSums::kSigned);
 
 }  // namespace longrun

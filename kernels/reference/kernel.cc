@@ -36,6 +36,20 @@ void Write(const std::vector<double>& dense, const HeadsBuffer& x) {
       x, [&](std::size_t i, std::int64_t at) { StoreScalar(x.scalar, x.data, at, dense[i]); });
 }
 
+void WriteNumbers(const std::vector<double>& from, const NumbersBuffer& to) {
+  for (std::size_t i = 0; i < from.size(); ++i) {
+    StoreScalar(to.scalar, to.data, static_cast<std::int64_t>(i), from[i]);
+  }
+}
+
+std::vector<double> ReadNumbers(const NumbersView& x) {
+  std::vector<double> numbers(static_cast<std::size_t>(x.n));
+  for (std::size_t i = 0; i < numbers.size(); ++i) {
+    numbers[i] = LoadScalar(x.scalar, x.data, static_cast<std::int64_t>(i));
+  }
+  return numbers;
+}
+
 struct Dense {
   explicit Dense(const AttentionInputs& in)
       : q(Read(in.q)),
@@ -58,14 +72,14 @@ Status Forward(const AttentionForwardCall& call, const AttentionTerms& terms,
   RETURN_IF_ERROR(CheckAttentionCall(call, terms, options));
   const AttentionOutput out = ReferenceAttentionForward(Dense(call.inputs).Input(), terms);
   Write(out.o, call.o);
-  std::ranges::copy(out.lse, call.lse.begin());
+  WriteNumbers(out.lse, call.lse);
   std::ranges::fill(call.first_key, 0);  // no key is left out
   if (call.n_tiles != nullptr) *call.n_tiles = 0;
   return {};
 }
 
-void CopyAsked(const std::vector<double>& from, std::span<double> to) {
-  if (!to.empty()) std::ranges::copy(from, to.begin());
+void CopyAsked(const std::vector<double>& from, const NumbersBuffer& to) {
+  if (!to.empty()) WriteNumbers(from, to);
 }
 
 template <GradientSums kSums>
@@ -74,8 +88,8 @@ Status Backward(const AttentionBackwardCall& call, const AttentionTerms& terms,
   RETURN_IF_ERROR(CheckAttentionCall(call, terms, options));
   const std::vector<double> o_gradient = Read(call.do_);
   const std::vector<double> o = Read(call.o);
-  const AttentionGradient gradient =
-      ReferenceAttentionBackward(Dense(call.inputs).Input(), terms, o_gradient, o, kSums);
+  const AttentionGradient gradient = ReferenceAttentionBackward(
+      Dense(call.inputs).Input(), terms, o_gradient, o, ReadNumbers(call.lse), kSums);
   Write(gradient.q, call.dq);
   Write(gradient.k, call.dk);
   Write(gradient.v, call.dv);

@@ -1,5 +1,5 @@
 // The reference with the interface of kernels/attention.h: reads every type into double, supports
-// every term, and rounds each result once.
+// every term and every type of a result, and rounds each result once.
 #pragma once
 
 #include "kernels/attention.h"

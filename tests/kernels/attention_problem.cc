@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "base/str.h"
+#include "kernels/merge.h"
 #include "kernels/reference/kernel.h"
 #include "kernels/rotation.h"
 #include "tests/commit_seed.h"
@@ -111,6 +112,25 @@ bool HeadsTensor::GuardsHold() const {
   }
   return true;
 }
+
+NumbersTensor::NumbersTensor(Scalar scalar, std::size_t n)
+    : storage_(scalar, 1, static_cast<std::int64_t>(n), 1, 1) {}
+
+void NumbersTensor::Fill(std::span<const double> numbers) { storage_.Fill(numbers); }
+
+std::vector<double> NumbersTensor::Read() const { return storage_.Read(); }
+
+NumbersView NumbersTensor::View() const {
+  const HeadsView x = storage_.View();
+  return {x.data, x.n_row, x.scalar, x.memory};
+}
+
+NumbersBuffer NumbersTensor::Buffer() {
+  const HeadsBuffer x = storage_.Buffer();
+  return {x.data, x.n_row, x.scalar, x.memory};
+}
+
+bool NumbersTensor::GuardsHold() const { return storage_.GuardsHold(); }
 
 Problem::Problem(const ProblemShape& the_shape, Scalar the_scalar, SeededRandom& random,
                  double magnitude)
@@ -305,16 +325,18 @@ Outcome RunKernel(const AttentionKernel& kernel, const Problem& problem,
   const auto keys = [&] {
     return HeadsTensor(scalar, n.batch, n.n_key, n.n_kv_head, n.head_dim, problem.gap);
   };
-  HeadsTensor q = queries(), o = queries(), o_gradient = queries(), dq = queries();
+  const bool wide = scalar == Scalar::kBf16 && problem.o_scalar == Scalar::kFp32;
+  const Scalar o_type = wide ? Scalar::kFp32 : scalar;
+  HeadsTensor q = queries(), o_gradient = queries(), dq = queries();
+  HeadsTensor o(o_type, n.batch, n.n_query, n.n_head, n.head_dim, problem.gap);
   HeadsTensor k = keys(), v = keys(), dk = keys(), dv = keys();
   q.Fill(problem.q);
   k.Fill(problem.k);
   v.Fill(problem.v);
   o_gradient.Fill(problem.o_gradient);
 
-  constexpr double kPoison = std::numeric_limits<double>::quiet_NaN();
   Outcome out;
-  out.lse.assign(static_cast<std::size_t>(n.batch * n.n_head * n.n_query), kPoison);
+  NumbersTensor lse(problem.lse_scalar, static_cast<std::size_t>(n.batch * n.n_head * n.n_query));
   out.first_key.assign(static_cast<std::size_t>(n.batch * n.n_head * VisitedKeys::Count(n.n_query)),
                        -1);
   const AttentionInputs inputs = {.q = q.View(), .k = k.View(), .v = v.View()};
@@ -322,7 +344,7 @@ Outcome RunKernel(const AttentionKernel& kernel, const Problem& problem,
   watched([&] {
     forward = kernel.forward({.inputs = inputs,
                               .o = o.Buffer(),
-                              .lse = out.lse,
+                              .lse = lse.Buffer(),
                               .first_key = out.first_key,
                               .n_tiles = &out.n_tiles},
                              problem.terms, options);
@@ -331,10 +353,11 @@ Outcome RunKernel(const AttentionKernel& kernel, const Problem& problem,
   LR_CHECK(forward.ok());
 
   out.o = o.Read();
+  out.lse = lse.Read();
   if (traces != nullptr) traces->CountResults(out.o);
   HeadsTensor o_stored(problem.o_scalar, n.batch, n.n_query, n.n_head, n.head_dim);
   o_stored.Fill(out.o);
-  if (problem.o_scalar != scalar) o.Fill(o_stored.Read());
+  if (problem.o_scalar != o_type) o.Fill(o_stored.Read());
   if (!problem.terms.regions.empty()) {
     for (const HeadsTensor* tensor : {&q, &k, &v, &o}) {
       out.guards_hold = out.guards_hold && tensor->GuardsHold();
@@ -342,31 +365,32 @@ Outcome RunKernel(const AttentionKernel& kernel, const Problem& problem,
     return out;
   }
 
-  const auto poisoned = [&](std::size_t size) { return std::vector<double>(size, kPoison); };
-  if (problem.terms.key_bias) {
-    out.d_key_bias = poisoned(static_cast<std::size_t>(n.batch * n.n_head * n.n_key));
-  }
-  out.d_distance_table = poisoned(problem.table.size());
-  out.d_slope = poisoned(problem.slope.size());
-  out.d_intercept = poisoned(problem.intercept.size());
-  out.d_psi = poisoned(problem.psi.size());
-  out.d_row_factor = poisoned(problem.row_factor.size());
+  const auto numbers = [&](std::size_t size) {
+    return NumbersTensor(problem.gradient_scalar, size);
+  };
+  NumbersTensor d_key_bias =
+      numbers(problem.terms.key_bias ? static_cast<std::size_t>(n.batch * n.n_head * n.n_key) : 0);
+  NumbersTensor d_distance_table = numbers(problem.table.size());
+  NumbersTensor d_slope = numbers(problem.slope.size());
+  NumbersTensor d_intercept = numbers(problem.intercept.size());
+  NumbersTensor d_psi = numbers(problem.psi.size());
+  NumbersTensor d_row_factor = numbers(problem.row_factor.size());
   Status backward;
   watched([&] {
     backward = kernel.backward({.inputs = inputs,
                                 .o = o.View(),
                                 .do_ = o_gradient.View(),
-                                .lse = out.lse,
+                                .lse = lse.View(),
                                 .first_key = out.first_key,
                                 .dq = dq.Buffer(),
                                 .dk = dk.Buffer(),
                                 .dv = dv.Buffer(),
-                                .d_key_bias = out.d_key_bias,
-                                .d_distance_table = out.d_distance_table,
-                                .d_slope = out.d_slope,
-                                .d_intercept = out.d_intercept,
-                                .d_psi = out.d_psi,
-                                .d_row_factor = out.d_row_factor},
+                                .d_key_bias = d_key_bias.Buffer(),
+                                .d_distance_table = d_distance_table.Buffer(),
+                                .d_slope = d_slope.Buffer(),
+                                .d_intercept = d_intercept.Buffer(),
+                                .d_psi = d_psi.Buffer(),
+                                .d_row_factor = d_row_factor.Buffer()},
                                problem.terms, options);
   });
   if (!backward.ok()) std::fprintf(stderr, "%s\n", backward.message().c_str());
@@ -374,6 +398,16 @@ Outcome RunKernel(const AttentionKernel& kernel, const Problem& problem,
   out.dq = dq.Read();
   out.dk = dk.Read();
   out.dv = dv.Read();
+  out.d_key_bias = d_key_bias.Read();
+  out.d_distance_table = d_distance_table.Read();
+  out.d_slope = d_slope.Read();
+  out.d_intercept = d_intercept.Read();
+  out.d_psi = d_psi.Read();
+  out.d_row_factor = d_row_factor.Read();
+  for (const NumbersTensor* tensor :
+       {&lse, &d_key_bias, &d_distance_table, &d_slope, &d_intercept, &d_psi, &d_row_factor}) {
+    out.guards_hold = out.guards_hold && tensor->GuardsHold();
+  }
   if (traces != nullptr) {
     for (const std::vector<double>* written : {&out.dq, &out.dk, &out.dv}) {
       traces->CountResults(*written);
@@ -385,15 +419,199 @@ Outcome RunKernel(const AttentionKernel& kernel, const Problem& problem,
   return out;
 }
 
+namespace {
+
+// Rows [begin, end) of each series of `length` rows of `width` numbers.
+template <typename T>
+std::vector<T> Cut(std::span<const T> x, std::int64_t length, std::int64_t width,
+                   std::int64_t begin, std::int64_t end) {
+  std::vector<T> part;
+  for (std::int64_t at = 0; at < static_cast<std::int64_t>(x.size()); at += length * width) {
+    const auto series = x.begin() + at;
+    part.insert(part.end(), series + begin * width, series + end * width);
+  }
+  return part;
+}
+
+// Puts rows [begin, ...) of each series where Cut took them from.
+void Paste(std::span<const double> part, std::int64_t length, std::int64_t width,
+           std::int64_t begin, std::vector<double>& x) {
+  const std::int64_t n_series = static_cast<std::int64_t>(x.size()) / (length * width);
+  const auto n_part = static_cast<std::int64_t>(part.size()) / std::max<std::int64_t>(1, n_series);
+  for (std::int64_t s = 0; s < n_series; ++s) {
+    std::ranges::copy(
+        part.subspan(static_cast<std::size_t>(s * n_part), static_cast<std::size_t>(n_part)),
+        x.begin() + (s * length + begin) * width);
+  }
+}
+
+// The keys [begin, end) of a problem alone. It views numbers of `whole`.
+Problem PartOf(const Problem& whole, std::int64_t begin, std::int64_t end) {
+  const ProblemShape& n = whole.shape;
+  const Visibility& see = whole.terms.visibility;
+  Problem part = whole;
+  part.shape.n_key = end - begin;
+  part.terms.visibility.k_offset = see.k_offset + begin;
+  const std::int64_t width = n.n_kv_head * n.head_dim;
+  part.k = Cut<double>(whole.k, n.n_key, width, begin, end);
+  part.v = Cut<double>(whole.v, n.n_key, width, begin, end);
+  if (!whole.key_bias.empty()) {
+    part.key_bias = Cut<double>(whole.key_bias, n.n_key, 1, begin, end);
+    part.terms.key_bias->values = part.key_bias;
+  }
+  const auto positions = [&](std::int64_t n_key_end) {
+    return std::max(see.k_offset + n_key_end, see.q_offset + n.n_query);
+  };
+  if (!whole.documents.empty()) {
+    part.documents = Cut<std::int32_t>(whole.documents, positions(n.n_key), 1, 0, positions(end));
+    part.terms.visibility.document_begin = part.documents;
+  }
+  if (!whole.rotation_rows.empty()) {
+    part.rotation_rows =
+        Cut<std::int32_t>(whole.rotation_rows, positions(n.n_key), 1, 0, positions(end));
+    part.terms.rotation->row = part.rotation_rows;
+  }
+  const auto n_part = static_cast<std::size_t>(end - begin);
+  for (Region& region : part.regions) {
+    region.key_row = region.key_row.subspan(static_cast<std::size_t>(begin), n_part);
+    if (region.blended) {
+      region.blended->row = region.blended->row.subspan(static_cast<std::size_t>(begin), n_part);
+      region.blended->weight =
+          region.blended->weight.subspan(static_cast<std::size_t>(begin), n_part);
+    }
+    if (region.key_begin.empty()) continue;
+    std::vector<std::int32_t> begins(region.key_begin.begin(), region.key_begin.end());
+    for (std::int32_t& key : begins) {
+      key = static_cast<std::int32_t>(std::clamp<std::int64_t>(key - begin, 0, end - begin));
+    }
+    region.key_begin = part.region_numbers.emplace_back(std::move(begins));
+  }
+  part.terms.regions = part.regions;
+  return part;
+}
+
+void AddTo(std::vector<double>& sum, const std::vector<double>& x) {
+  sum.resize(x.size());
+  for (std::size_t i = 0; i < x.size(); ++i) sum[i] += x[i];
+}
+
+}  // namespace
+
+Outcome RunParts(const AttentionKernel& kernel, const Problem& problem,
+                 std::span<const std::int64_t> cuts) {
+  const ProblemShape& n = problem.shape;
+  const Scalar o_scalar = problem.scalar == Scalar::kBf16 ? Scalar::kFp32 : problem.scalar;
+  const auto outputs = [&] {
+    return HeadsTensor(o_scalar, n.batch, n.n_query, n.n_head, n.head_dim, problem.gap);
+  };
+  const auto queries = [&] {
+    return HeadsTensor(problem.scalar, n.batch, n.n_query, n.n_head, n.head_dim, problem.gap);
+  };
+  const auto keys = [&](std::int64_t n_key) {
+    return HeadsTensor(problem.scalar, n.batch, n_key, n.n_kv_head, n.head_dim, problem.gap);
+  };
+  const auto statistics = [&] {
+    return NumbersTensor(problem.lse_scalar,
+                         static_cast<std::size_t>(n.batch * n.n_head * n.n_query));
+  };
+  struct Part {
+    Problem problem;
+    std::int64_t begin;
+    HeadsTensor q, k, v, o;
+    NumbersTensor lse;
+    AttentionInputs Inputs() const { return {.q = q.View(), .k = k.View(), .v = v.View()}; }
+  };
+  std::vector<Part> parts;
+  parts.reserve(cuts.size() + 1);
+  for (std::size_t at = 0; at <= cuts.size(); ++at) {
+    const std::int64_t begin = at == 0 ? 0 : cuts[at - 1];
+    const std::int64_t end = at == cuts.size() ? n.n_key : cuts[at];
+    Part& part = parts.emplace_back(Part{.problem = PartOf(problem, begin, end),
+                                         .begin = begin,
+                                         .q = queries(),
+                                         .k = keys(end - begin),
+                                         .v = keys(end - begin),
+                                         .o = outputs(),
+                                         .lse = statistics()});
+    part.q.Fill(part.problem.q);
+    part.k.Fill(part.problem.k);
+    part.v.Fill(part.problem.v);
+    const Status status =
+        kernel.forward({.inputs = part.Inputs(), .o = part.o.Buffer(), .lse = part.lse.Buffer()},
+                       part.problem.terms, {});
+    if (!status.ok()) std::fprintf(stderr, "%s\n", status.message().c_str());
+    LR_CHECK(status.ok());
+  }
+  HeadsTensor o = outputs();
+  NumbersTensor lse = statistics();
+  std::vector<AttentionPart> views;
+  for (const Part& part : parts) views.push_back({.o = part.o.View(), .lse = part.lse.View()});
+  LR_CHECK(MergeAttention(views, o.Buffer(), lse.Buffer()).ok());
+
+  Outcome out;
+  out.o = o.Read();
+  out.lse = lse.Read();
+  out.guards_hold = o.GuardsHold() && lse.GuardsHold();
+  if (!problem.terms.regions.empty()) return out;
+  HeadsTensor o_gradient = queries();
+  o_gradient.Fill(problem.o_gradient);
+  out.dk.resize(problem.k.size());
+  out.dv.resize(problem.v.size());
+  const bool has_key_bias = problem.terms.key_bias.has_value();
+  if (has_key_bias) {
+    out.d_key_bias.resize(static_cast<std::size_t>(n.batch * n.n_head * n.n_key));
+  }
+  for (const Part& part : parts) {
+    const std::int64_t n_key = part.problem.shape.n_key;
+    HeadsTensor dq = queries(), dk = keys(n_key), dv = keys(n_key);
+    const auto numbers = [](std::size_t size) { return std::vector<double>(size); };
+    std::vector<double> d_key_bias =
+        numbers(has_key_bias ? static_cast<std::size_t>(n.batch * n.n_head * n_key) : 0);
+    std::vector<double> d_distance_table = numbers(problem.table.size());
+    std::vector<double> d_slope = numbers(problem.slope.size());
+    std::vector<double> d_intercept = numbers(problem.intercept.size());
+    std::vector<double> d_psi = numbers(problem.psi.size());
+    std::vector<double> d_row_factor = numbers(problem.row_factor.size());
+    const Status status = kernel.backward({.inputs = part.Inputs(),
+                                           .o = o.View(),
+                                           .do_ = o_gradient.View(),
+                                           .lse = lse.View(),
+                                           .dq = dq.Buffer(),
+                                           .dk = dk.Buffer(),
+                                           .dv = dv.Buffer(),
+                                           .d_key_bias = d_key_bias,
+                                           .d_distance_table = d_distance_table,
+                                           .d_slope = d_slope,
+                                           .d_intercept = d_intercept,
+                                           .d_psi = d_psi,
+                                           .d_row_factor = d_row_factor},
+                                          part.problem.terms, {});
+    if (!status.ok()) std::fprintf(stderr, "%s\n", status.message().c_str());
+    LR_CHECK(status.ok());
+    AddTo(out.dq, dq.Read());
+    Paste(dk.Read(), n.n_key, n.n_kv_head * n.head_dim, part.begin, out.dk);
+    Paste(dv.Read(), n.n_key, n.n_kv_head * n.head_dim, part.begin, out.dv);
+    if (has_key_bias) Paste(d_key_bias, n.n_key, 1, part.begin, out.d_key_bias);
+    AddTo(out.d_distance_table, d_distance_table);
+    AddTo(out.d_slope, d_slope);
+    AddTo(out.d_intercept, d_intercept);
+    AddTo(out.d_psi, d_psi);
+    AddTo(out.d_row_factor, d_row_factor);
+  }
+  return out;
+}
+
 Outcome RunReference(const Problem& problem) {
   Problem exact = problem;
   exact.scalar = Scalar::kFp64;
+  exact.lse_scalar = exact.gradient_scalar = Scalar::kFp64;
   return RunKernel(kReferenceAttention, exact);
 }
 
 Outcome RunMagnitudes(const Problem& problem) {
   Problem exact = problem;
   exact.scalar = Scalar::kFp64;
+  exact.lse_scalar = exact.gradient_scalar = Scalar::kFp64;
   return RunKernel(kReferenceMagnitudes, exact);
 }
 

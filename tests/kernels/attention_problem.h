@@ -45,6 +45,20 @@ class HeadsTensor {
   std::vector<std::uint8_t> bytes_;
 };
 
+// Dense numbers of one type between guards, poisoned like a HeadsTensor.
+class NumbersTensor {
+ public:
+  NumbersTensor(Scalar scalar, std::size_t n);
+  void Fill(std::span<const double> numbers);  // rounds
+  std::vector<double> Read() const;
+  NumbersView View() const;
+  NumbersBuffer Buffer();
+  bool GuardsHold() const;
+
+ private:
+  HeadsTensor storage_;
+};
+
 struct Problem {
   Problem(const ProblemShape& the_shape, Scalar the_scalar, SeededRandom& random,
           double magnitude = 1.0);
@@ -68,7 +82,8 @@ struct Problem {
 
   ProblemShape shape;
   Scalar scalar;
-  Scalar o_scalar;  // backward is given o rounded to this
+  Scalar o_scalar;  // backward is given o rounded to this; fp32 beside bf16: forward writes it so
+  Scalar lse_scalar = Scalar::kFp64, gradient_scalar = Scalar::kFp64;  // gradients of numbers
   std::int64_t gap = 0;
   std::vector<double> q, k, v, o_gradient;  // (B, T, H, D), rounded to `scalar`
   AttentionTerms terms;
@@ -93,6 +108,10 @@ struct Outcome {
 // refuses. `traces` watches the two calls, and what they write in the problem's type.
 Outcome RunKernel(const AttentionKernel& kernel, const Problem& problem,
                   const AttentionKernelOptions& options = {}, SubnormalTraces* traces = nullptr);
+// The same with the keys divided at `cuts` (ascending), one call for each part. Their o is in fp32
+// beside bf16; the merged o and lse are the outcome's, and what each part's backward is given.
+Outcome RunParts(const AttentionKernel& kernel, const Problem& problem,
+                 std::span<const std::int64_t> cuts);
 // The reference in fp64, on the numbers as they were rounded; among them, backward, the o of the
 // type: where gradients nearly cancel (a row of two keys) its rounding is all that would be left.
 Outcome RunReference(const Problem& problem);

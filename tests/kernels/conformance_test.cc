@@ -12,6 +12,7 @@
 #include <optional>
 
 #include "base/str.h"
+#include "kernels/attention_check.h"
 #include "kernels/backends.h"
 #include "kernels/rotation.h"
 #include "tests/commit_seed.h"
@@ -30,6 +31,7 @@ using testing::RelativeError;
 using testing::RelativeMaxError;
 using testing::RunKernel;
 using testing::RunMagnitudes;
+using testing::RunParts;
 using testing::RunReference;
 using testing::SubnormalTraces;
 
@@ -45,6 +47,16 @@ Bounds BoundsOf(const AttentionKernel& kernel, Scalar scalar) {
     return {.o = 1e-7, .gradient = 1e-6, .term_gradient = 1e-6, .lse = 1e-12};
   }
   return {.o = 2e-6, .gradient = 5e-6, .term_gradient = 1e-5, .lse = 2e-6};
+}
+
+// A rounded lse rounds the probabilities of backward, and the shares of merged parts.
+Bounds BoundsOf(const AttentionKernel& kernel, const Problem& problem) {
+  Bounds bounds = BoundsOf(kernel, problem.scalar);
+  if (problem.lse_scalar == Scalar::kFp64) return bounds;
+  return {.o = std::max(bounds.o, 2e-6),
+          .gradient = std::max(bounds.gradient, 5e-6),
+          .term_gradient = std::max(bounds.term_gradient, 1e-5),
+          .lse = std::max(bounds.lse, 2e-6)};
 }
 
 void ExpectClose(std::string_view what, std::span<const double> found,
@@ -116,8 +128,8 @@ class KernelTest : public ::testing::TestWithParam<AttentionKernel> {
 
   void ExpectReference(const Problem& problem) {
     SCOPED_TRACE(problem.Name());
-    ExpectOutcome(RunKernel(kernel(), problem), RunReference(problem),
-                  BoundsOf(kernel(), problem.scalar), problem);
+    ExpectOutcome(RunKernel(kernel(), problem), RunReference(problem), BoundsOf(kernel(), problem),
+                  problem);
   }
 
   // A problem of each type, given its terms by `change`.
@@ -587,6 +599,187 @@ TEST_P(KernelTest, DocumentsWithRegionsAreAsIfAlone) {
   };
   for (auto* x : {&alone.q, &alone.k, &alone.v}) *x = cut(*x);
   EXPECT_EQ(cut(RunKernel(kernel(), packed).o), RunKernel(kernel(), alone).o);
+}
+
+// ---- types -------------------------------------------------------------------------------------
+
+TEST_P(KernelTest, AnLseInFp32IsTheReferences) {
+  for (const std::int64_t offset : {0, 30, -70}) {
+    ForEachType({.n_query = 150, .n_key = 150, .head_dim = 16}, [&](Problem& p) {
+      p.lse_scalar = Scalar::kFp32;
+      p.terms.visibility.q_offset = offset;
+      p.AddSlopes();
+      p.AddDistanceTable(random_, 40, 0);
+    });
+  }
+}
+
+// The products of bf16 inputs are taken in fp32, so that o then has the errors of fp32.
+TEST_P(KernelTest, AnOutputInFp32BesideBf16IsNotRounded) {
+  Problem problem({.n_query = 150, .n_key = 150}, Scalar::kBf16, random_);
+  problem.gap = 8;
+  problem.o_scalar = Scalar::kFp32;
+  problem.AddKeyBias(random_);
+  problem.AddRotation(true, 32);
+  ExpectReference(problem);
+  ExpectClose("o", RunKernel(kernel(), problem).o, RunReference(problem).o, 2e-6);
+}
+
+TEST_P(KernelTest, GradientsOfNumbersInFp32AreWrittenOrRefusedByName) {
+  Problem problem({.n_query = 150, .n_key = 150, .head_dim = 16}, Scalar::kFp32, random_);
+  problem.AddKeyBias(random_);
+  problem.AddDistanceTable(random_, 60, 0);
+  problem.AddPiecewise(random_);
+  if (kernel().name == "reference") {
+    problem.gradient_scalar = Scalar::kFp32;
+    ExpectReference(problem);
+    return;
+  }
+  std::vector<float> d_key_bias(600);
+  std::vector<float> rows(150 * 2 * 2 * 16);
+  std::vector<double> lse(600);
+  const HeadsBuffer heads = {.data = rows.data(),
+                             .batch = 2,
+                             .n_row = 150,
+                             .n_head = 2,
+                             .head_dim = 16,
+                             .batch_step = 4800,
+                             .row_step = 32,
+                             .head_step = 16};
+  const HeadsView view = {.data = rows.data(),
+                          .batch = 2,
+                          .n_row = 150,
+                          .n_head = 2,
+                          .head_dim = 16,
+                          .batch_step = 4800,
+                          .row_step = 32,
+                          .head_step = 16};
+  const Status status = kernel().backward({.inputs = {view, view, view},
+                                           .o = view,
+                                           .do_ = view,
+                                           .lse = lse,
+                                           .dq = heads,
+                                           .dk = heads,
+                                           .dv = heads,
+                                           .d_key_bias = d_key_bias},
+                                          problem.terms, {});
+  EXPECT_EQ(status.code(), Code::kUnimplemented);
+  EXPECT_TRUE(status.message().find("d_key_bias: the cpu back-end writes fp64, not fp32") !=
+              std::string::npos)
+      << status.message();
+}
+
+// ---- keys in parts -----------------------------------------------------------------------------
+
+struct PartsCase {
+  const char* name;
+  std::function<void(Problem&, SeededRandom&)> add;
+};
+
+const PartsCase kPartsCases[] = {
+    {"nothing", [](Problem&, SeededRandom&) {}},
+    {"bidirectional", [](Problem& p, SeededRandom&) { p.terms.visibility.causal = false; }},
+    {"offsets",
+     [](Problem& p, SeededRandom& r) {
+       p.terms.visibility.q_offset = 40;
+       p.terms.visibility.k_offset = 24;
+       p.AddSlopes();
+       p.AddDistanceTable(r, 50, 0);
+     }},
+    {"queries before the keys",
+     [](Problem& p, SeededRandom& r) {
+       p.terms.visibility.q_offset = -30;
+       p.terms.visibility.k_offset = 10;
+       p.AddKeyBias(r);
+       p.AddDistanceTable(r, 50, 20);
+     }},
+    {"a window and sinks",
+     [](Problem& p, SeededRandom& r) {
+       p.terms.visibility = {.q_offset = 20, .window = 33, .n_sink = 70};
+       p.AddKeyBias(r);
+     }},
+    {"a window on both sides",
+     [](Problem& p, SeededRandom&) {
+       p.terms.visibility = {.causal = false, .q_offset = 10, .window = 20};
+     }},
+    {"documents",
+     [](Problem& p, SeededRandom& r) {
+       p.terms.visibility = {.window = 60, .n_sink = 3};
+       p.SetDocuments({0, 1, 30, 64, 104, 130});
+       p.AddKeyBias(r);
+     }},
+    {"slopes", [](Problem& p, SeededRandom&) { p.AddSlopes(); }},
+    {"tables on both sides",
+     [](Problem& p, SeededRandom& r) {
+       p.terms.visibility.causal = false;
+       p.AddDistanceTable(r, 100, 40);
+     }},
+    {"pieces",
+     [](Problem& p, SeededRandom& r) {
+       p.terms.visibility.q_offset = 30;
+       p.AddPiecewise(r);
+     }},
+    {"pieces on both sides",
+     [](Problem& p, SeededRandom& r) {
+       p.terms.visibility.causal = false;
+       p.AddPiecewise(r);
+     }},
+    {"a rotation",
+     [](Problem& p, SeededRandom& r) {
+       p.terms.visibility.q_offset = 25;
+       p.AddRotation(true, 16, true);
+       p.AddKeyBias(r);
+     }},
+    {"a rotation to rows",
+     [](Problem& p, SeededRandom& r) {
+       p.terms.visibility.q_offset = 25;
+       p.AddRotation(false, 16, false, 3);
+       p.AddRotationRows(r);
+     }},
+    {"regions",
+     [](Problem& p, SeededRandom& r) {
+       p.AddRotation(true, 16);
+       p.AddRegions(r, 3, true);
+     }},
+};
+
+// However the keys are divided, among parts of nothing too.
+TEST_P(KernelTest, PartsOfTheKeysMergeToTheWhole) {
+  for (const PartsCase& one : kPartsCases) {
+    SCOPED_TRACE(one.name);
+    std::vector<std::int64_t> cuts;
+    for (int cut = 0; cut < 3; ++cut) cuts.push_back(static_cast<std::int64_t>(random_.Below(131)));
+    cuts.push_back(cuts.back());
+    std::ranges::sort(cuts);
+    for (const Scalar scalar : {Scalar::kFp64, Scalar::kFp32, Scalar::kBf16}) {
+      if (scalar == Scalar::kFp64 && kernel().name != "reference") continue;
+      for (const Scalar lse_scalar : {Scalar::kFp64, Scalar::kFp32}) {
+        Problem problem({.n_head = 2, .n_kv_head = 1, .n_query = 130, .n_key = 130, .head_dim = 16},
+                        scalar, random_);
+        problem.lse_scalar = lse_scalar;
+        if (scalar == Scalar::kBf16) problem.o_scalar = Scalar::kFp32;
+        one.add(problem, random_);
+        SCOPED_TRACE(Str(problem.Name(), " lse ", ScalarName(lse_scalar), " cuts ", cuts[0], " ",
+                         cuts[1], " ", cuts[2], " ", cuts[3]));
+        Bounds bounds = BoundsOf(kernel(), problem);
+        if (scalar == Scalar::kFp64 && lse_scalar == Scalar::kFp64) {
+          bounds = {.o = 1e-13, .gradient = 1e-12, .term_gradient = 1e-12, .lse = 1e-12};
+        }
+        ExpectOutcome(RunParts(kernel(), problem, cuts), RunReference(problem), bounds, problem);
+      }
+    }
+  }
+}
+
+// 8 keys are chosen at once.
+TEST_P(KernelTest, PartsOfTheKeysUnderDropoutMergeToTheWhole) {
+  for (const Scalar scalar : {Scalar::kFp32, Scalar::kBf16}) {
+    Problem problem({.n_query = 150, .n_key = 150, .head_dim = 16}, scalar, random_);
+    problem.terms.dropout = Dropout{.probability = 0.3, .seed = 0x123456789abcdef0, .offset = 7};
+    const std::int64_t cuts[] = {8, 72, 128};
+    ExpectOutcome(RunParts(kernel(), problem, cuts), RunReference(problem),
+                  BoundsOf(kernel(), scalar), problem);
+  }
 }
 
 // ---- edges -------------------------------------------------------------------------------------
@@ -1196,6 +1389,177 @@ HeadsViewOf<Pointer> TwoHeads(Pointer data, std::int64_t n_row) {
           .batch_step = 96,
           .row_step = 16,
           .head_step = 8};
+}
+
+// One call on a GPU, of which nothing may be read: no address is one of this process.
+struct GpuCall {
+  GpuCall() {
+    const auto address = [this] { return reinterpret_cast<void*>(next += 4096); };
+    const auto heads = [&] { return TwoHeads<void*>(address(), 4); };
+    const auto view = [&] { return TwoHeads<const void*>(address(), 4); };
+    forward = {
+        .inputs = {view(), view(), view()}, .o = heads(), .lse = {address(), 8, Scalar::kFp32, {}}};
+    backward = {.inputs = forward.inputs,
+                .o = view(),
+                .do_ = view(),
+                .lse = {address(), 8, Scalar::kFp32, {}},
+                .dq = heads(),
+                .dk = heads(),
+                .dv = heads(),
+                .d_key_bias = {address(), 8, Scalar::kFp32, {}},
+                .d_distance_table = {address(), 6, Scalar::kFp32, {}},
+                .d_slope = {address(), 6, Scalar::kFp32, {}},
+                .d_intercept = {address(), 6, Scalar::kFp32, {}},
+                .d_psi = {address(), 4, Scalar::kFp32, {}},
+                .d_row_factor = {address(), 4, Scalar::kFp32, {}}};
+    for (MemorySpace* memory : Memories()) *memory = kGpu;
+    const auto doubles = [&](std::size_t n) {
+      return std::span(static_cast<const double*>(address()), n);
+    };
+    const auto rows = [&](std::size_t n) {
+      return std::span(static_cast<const std::int32_t*>(address()), n);
+    };
+    terms = {
+        .scale = 1.0,
+        .visibility = {.document_begin = rows(4)},
+        .key_bias = KeyBias{.values = doubles(8)},
+        .rotation =
+            RotationTable{.cos = doubles(16), .sin = doubles(16), .n_rotary = 8, .row = rows(4)},
+        .distance_table = DistanceTable{.values = doubles(6), .n_distance = 3},
+        .piecewise = PiecewiseLinear{.psi = doubles(4),
+                                     .row_factor = doubles(4),
+                                     .knots = doubles(2),
+                                     .slope = doubles(6),
+                                     .intercept = doubles(6)},
+        .memory = kGpu};
+  }
+  static constexpr MemorySpace kGpu = {.kind = MemorySpace::Kind::kCuda, .ordinal = 1};
+  std::vector<MemorySpace*> Memories() {
+    return {&forward.inputs.q.memory,
+            &forward.inputs.k.memory,
+            &forward.inputs.v.memory,
+            &forward.o.memory,
+            &forward.lse.memory,
+            &backward.inputs.q.memory,
+            &backward.inputs.k.memory,
+            &backward.inputs.v.memory,
+            &backward.o.memory,
+            &backward.do_.memory,
+            &backward.lse.memory,
+            &backward.dq.memory,
+            &backward.dk.memory,
+            &backward.dv.memory,
+            &backward.d_key_bias.memory,
+            &backward.d_distance_table.memory,
+            &backward.d_slope.memory,
+            &backward.d_intercept.memory,
+            &backward.d_psi.memory,
+            &backward.d_row_factor.memory,
+            &terms.memory};
+  }
+  std::uintptr_t next = 4096;
+  AttentionForwardCall forward;
+  AttentionBackwardCall backward;
+  AttentionTerms terms;
+  AttentionKernelOptions options = {
+      .working_memory = {.allocate = [](void*, std::int64_t, void*) -> void* { return nullptr; },
+                         .release = [](void*, void*, void*) {}}};
+};
+
+void ExpectNamed(const Status& status, Code code, std::string_view named) {
+  EXPECT_EQ(status.code(), code);
+  EXPECT_TRUE(status.message().find(named) != std::string::npos) << status.message();
+}
+
+TEST(AttentionCheck, ShapesOfAGpusCallAreCheckedWithoutReadingIt) {
+  GpuCall call;
+  const auto check_forward = [&] {
+    return CheckAttentionShapes(call.forward, call.terms, call.options, GpuCall::kGpu);
+  };
+  const auto check_backward = [&] {
+    return CheckAttentionShapes(call.backward, call.terms, call.options, GpuCall::kGpu);
+  };
+  EXPECT_TRUE(check_forward().ok()) << check_forward().message();
+  EXPECT_TRUE(check_backward().ok()) << check_backward().message();
+  // Each view is refused in other memory, by its name.
+  const char* names[] = {"q",       "k",           "v",          "o",
+                         "lse",     "q",           "k",          "v",
+                         "o",       "do",          "lse",        "dq",
+                         "dk",      "dv",          "d_key_bias", "d_distance_table",
+                         "d_slope", "d_intercept", "d_psi",      "d_row_factor",
+                         "terms"};
+  const std::vector<MemorySpace*> memories = call.Memories();
+  ASSERT_EQ(std::size(names), memories.size());
+  for (std::size_t at = 0; at < memories.size(); ++at) {
+    const bool is_forward = at < 5;
+    *memories[at] = {};
+    ExpectNamed(is_forward ? check_forward() : check_backward(), Code::kInvalidArgument,
+                Str("attention: ", names[at],
+                    ": lies in host memory, but this back-end reads the memory of GPU 1"));
+    *memories[at] = {.kind = MemorySpace::Kind::kCuda, .ordinal = 0};
+    ExpectNamed(is_forward ? check_forward() : check_backward(), Code::kInvalidArgument,
+                Str("attention: ", names[at], ": lies in the memory of GPU 0"));
+    *memories[at] = GpuCall::kGpu;
+  }
+  ExpectNamed(CheckAttentionNumbers(call.forward.inputs, call.terms), Code::kInvalidArgument,
+              "terms: lies in the memory of GPU 1, but this back-end reads host memory");
+  std::int64_t n_tiles = 0;
+  call.forward.n_tiles = &n_tiles;
+  ExpectNamed(check_forward(), Code::kInvalidArgument, "n_tiles: must be null for a GPU");
+  call.options.working_memory.release = nullptr;
+  ExpectNamed(check_backward(), Code::kInvalidArgument, "working_memory: a GPU needs both");
+}
+
+TEST_P(KernelTest, WhatIsForAGpuIsRefusedByName) {
+  const GpuCall given;
+  const auto forward = [&](const GpuCall& call) {
+    return kernel().forward(call.forward, call.terms, call.options);
+  };
+  ExpectNamed(forward(given), Code::kInvalidArgument,
+              "q: lies in the memory of GPU 1, but this back-end reads host memory");
+  ExpectNamed(kernel().backward(given.backward, given.terms, given.options), Code::kInvalidArgument,
+              "q: lies in the memory of GPU 1");
+  GpuCall call;
+  for (MemorySpace* memory : call.Memories()) *memory = {};
+  ExpectNamed(forward(call), Code::kInvalidArgument, "working_memory: is for a GPU");
+  call.options.stream = &call;
+  ExpectNamed(forward(call), Code::kInvalidArgument, "stream: is for a GPU");
+}
+
+TEST_P(KernelTest, OffsetsOfKeysThatATermLacksAreRefusedByName) {
+  Problem problem({.batch = 1, .n_query = 4, .n_key = 4, .head_dim = 8}, Scalar::kFp32, random_);
+  std::vector<float> numbers(256);
+  std::vector<double> lse(8);
+  const HeadsView view = TwoHeads<const void*>(numbers.data(), 4);
+  const AttentionForwardCall call = {
+      .inputs = {view, view, view}, .o = TwoHeads<void*>(numbers.data() + 128, 4), .lse = lse};
+  const auto forward = [&](const AttentionTerms& terms) {
+    return kernel().forward(call, terms, {});
+  };
+  const std::vector<double> eight(8);
+  ExpectNamed(forward({.scale = 1.0,
+                       .visibility = {.k_offset = 8},
+                       .key_bias = KeyBias{.values = eight, .two_sided = true}}),
+              Code::kUnimplemented, "key_bias: two-sided: visibility.k_offset is 8");
+  ExpectNamed(
+      forward(
+          {.scale = 1.0, .visibility = {.k_offset = 13}, .dropout = Dropout{.probability = 0.1}}),
+      Code::kUnimplemented, "dropout: visibility.k_offset is 13, but must be a multiple of 8");
+  ExpectNamed(forward({.scale = 1.0, .visibility = {.k_offset = -1}}), Code::kInvalidArgument,
+              "visibility.k_offset: -1 is out of range");
+  const std::vector<std::int32_t> begins(5);
+  const AttentionTerms documents = {.scale = 1.0,
+                                    .visibility = {.k_offset = 2, .document_begin = begins}};
+  ExpectNamed(forward(documents), Code::kInvalidArgument,
+              "visibility.document_begin: has 5 numbers, expected 6");
+  AttentionForwardCall bf16 = call;
+  bf16.lse = {lse.data(), 8, Scalar::kBf16, {}};
+  ExpectNamed(kernel().forward(bf16, {.scale = 1.0}, {}), Code::kInvalidArgument,
+              "lse: is bf16, but must be fp32 or fp64");
+  AttentionForwardCall narrow = call;
+  narrow.o.scalar = Scalar::kBf16;
+  ExpectNamed(kernel().forward(narrow, {.scale = 1.0}, {}), Code::kInvalidArgument,
+              "o: is bf16, but q is fp32");
 }
 
 TEST_P(KernelTest, RegionsThatDoNotFitAreRefusedByName) {

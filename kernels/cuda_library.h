@@ -1,0 +1,20 @@
+// Loads the plug-in of the CUDA kernels (cuda_plugin.h).
+#pragma once
+
+#include <string>
+
+#include "base/status.h"
+#include "kernels/cuda_plugin.h"
+
+namespace longrun {
+
+// The functions of a loaded plug-in, which stays loaded.
+struct CudaLibrary {
+  LongrunGpuDescribe describe = nullptr;
+};
+
+// kFailedPrecondition if there is no plug-in at `path`, if it cannot be loaded, or if it is of
+// another version than kLongrunCudaVersion: the error names both versions.
+Result<CudaLibrary> LoadCudaLibrary(const std::string& path);
+
+}  // namespace longrun

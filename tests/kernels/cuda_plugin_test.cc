@@ -1,0 +1,337 @@
+// The C interface of the CUDA kernels: its mirror of attention calls, and its version.
+#include "kernels/cuda_plugin.h"
+
+#include <gtest/gtest.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <iterator>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "base/str.h"
+#include "kernels/cuda_calls.h"
+#include "kernels/cuda_library.h"
+
+namespace longrun {
+namespace {
+
+// ---- all fields of a structure, in their order -------------------------------------------------
+
+using Fields = std::vector<std::string>;
+
+template <typename T>
+void Add(T* address, Fields& to) {
+  to.push_back(Str("@", reinterpret_cast<std::uintptr_t>(address)));
+}
+void Add(double x, Fields& to) { to.push_back(Str(x)); }
+void Add(std::int32_t x, Fields& to) { to.push_back(Str(x)); }
+void Add(std::uint32_t x, Fields& to) { to.push_back(Str(x)); }
+void Add(std::int64_t x, Fields& to) { to.push_back(Str(x)); }
+void Add(std::uint64_t x, Fields& to) { to.push_back(Str(x)); }
+void Add(const LongrunMemory& x, Fields& to);
+void Add(const LongrunHeads& x, Fields& to);
+void Add(const LongrunNumbers& x, Fields& to);
+void Add(const LongrunDoubles& x, Fields& to);
+void Add(const LongrunFloats& x, Fields& to);
+void Add(const LongrunInts& x, Fields& to);
+void Add(const LongrunVisibility& x, Fields& to);
+void Add(const LongrunKeyBias& x, Fields& to);
+void Add(const LongrunRotation& x, Fields& to);
+void Add(const LongrunRegion& x, Fields& to);
+void Add(const LongrunDistanceTable& x, Fields& to);
+void Add(const LongrunPiecewise& x, Fields& to);
+void Add(const LongrunDropout& x, Fields& to);
+
+template <typename... Parts>
+void AddAll(Fields& to, const Parts&... parts) {
+  (Add(parts, to), ...);
+}
+void Add(const LongrunMemory& x, Fields& to) {
+  const auto& [a, b] = x;
+  AddAll(to, a, b);
+}
+void Add(const LongrunHeads& x, Fields& to) {
+  const auto& [a, b, c, d, e, f, g, h, i, j] = x;
+  AddAll(to, a, b, c, d, e, f, g, h, i, j);
+}
+void Add(const LongrunNumbers& x, Fields& to) {
+  const auto& [a, b, c, d] = x;
+  AddAll(to, a, b, c, d);
+}
+void Add(const LongrunDoubles& x, Fields& to) {
+  const auto& [a, b] = x;
+  AddAll(to, a, b);
+}
+void Add(const LongrunFloats& x, Fields& to) {
+  const auto& [a, b] = x;
+  AddAll(to, a, b);
+}
+void Add(const LongrunInts& x, Fields& to) {
+  const auto& [a, b] = x;
+  AddAll(to, a, b);
+}
+void Add(const LongrunVisibility& x, Fields& to) {
+  const auto& [a, b, c, d, e, f] = x;
+  AddAll(to, a, b, c, d, e, f);
+}
+void Add(const LongrunKeyBias& x, Fields& to) {
+  const auto& [a, b, c, d, e] = x;
+  AddAll(to, a, b, c, d, e);
+}
+void Add(const LongrunRotation& x, Fields& to) {
+  const auto& [a, b, c, d, e, f] = x;
+  AddAll(to, a, b, c, d, e, f);
+}
+void Add(const LongrunRegion& x, Fields& to) {
+  const auto& [a, b, c, d, e, f] = x;
+  AddAll(to, a, b, c, d, e, f);
+}
+void Add(const LongrunDistanceTable& x, Fields& to) {
+  const auto& [a, b, c] = x;
+  AddAll(to, a, b, c);
+}
+void Add(const LongrunPiecewise& x, Fields& to) {
+  const auto& [a, b, c, d, e] = x;
+  AddAll(to, a, b, c, d, e);
+}
+void Add(const LongrunDropout& x, Fields& to) {
+  const auto& [a, b, c] = x;
+  AddAll(to, a, b, c);
+}
+
+Fields FieldsOf(const LongrunAttentionTerms& x) {
+  const auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o] = x;
+  Fields to;
+  AddAll(to, a, b, c, d, e, f, g, h[0], h[1], h[2], i, j, k, l, m, n, o);
+  return to;
+}
+Fields FieldsOf(const LongrunAttentionForwardCall& x) {
+  const auto& [a, b, c, d, e, f, g, h] = x;
+  Fields to;
+  AddAll(to, a, b, c, d, e, f, g, h);
+  return to;
+}
+Fields FieldsOf(const LongrunAttentionBackwardCall& x) {
+  const auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = x;
+  Fields to;
+  AddAll(to, a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p);
+  return to;
+}
+
+// Numbers and addresses that differ from field to field, in the order of the C structures; `fields`
+// has what they must become.
+struct Counter {
+  std::int64_t Next() {
+    fields.push_back(Str(++last));
+    return last;
+  }
+  double NextDouble() { return static_cast<double>(Next()); }
+  template <typename T>
+  T* Address() {
+    last += 64;
+    fields.push_back(Str("@", last));
+    return reinterpret_cast<T*>(last);
+  }
+  template <typename T>
+  std::span<const T> Span() {
+    const T* const data = Address<const T>();
+    return {data, static_cast<std::size_t>(Next())};
+  }
+  template <typename T>
+  T Flag(T x) {  // an enum or a bool: 1 is not what a zeroed structure has
+    fields.push_back("1");
+    return x;
+  }
+  MemorySpace Memory() {
+    MemorySpace memory = {.kind = Flag(MemorySpace::Kind::kCuda)};
+    memory.ordinal = static_cast<std::int32_t>(Next());
+    return memory;
+  }
+  template <typename Pointer>
+  HeadsViewOf<Pointer> Heads() {
+    HeadsViewOf<Pointer> x;
+    x.data = Address<void>();
+    x.scalar = Flag(Scalar::kBf16);
+    for (std::int64_t* field :
+         {&x.batch, &x.n_row, &x.n_head, &x.head_dim, &x.batch_step, &x.row_step, &x.head_step}) {
+      *field = Next();
+    }
+    x.memory = Memory();
+    return x;
+  }
+  template <typename View>
+  View Numbers() {
+    View x;
+    x.data = Address<void>();
+    x.n = Next();
+    x.scalar = Flag(Scalar::kBf16);
+    x.memory = Memory();
+    return x;
+  }
+  std::int64_t last = 0;
+  Fields fields;
+};
+
+Region NextRegion(Counter& next) {
+  Region region;
+  region.key_begin = next.Span<std::int32_t>();
+  region.query_row = next.Span<std::int32_t>();
+  region.key_row = next.Span<std::int32_t>();
+  region.blended = next.Flag(BlendedKeys());
+  region.blended->row = next.Span<std::int32_t>();
+  region.blended->weight = next.Span<double>();
+  return region;
+}
+
+// Every term, with its numbers in the order of the fields of the C structure.
+AttentionTerms AllTerms(Counter& next, std::vector<Region>& regions) {
+  AttentionTerms terms;
+  terms.scale = next.NextDouble();
+  Visibility& see = terms.visibility;
+  see.causal = next.Flag(true);
+  for (std::int64_t* field : {&see.q_offset, &see.k_offset, &see.window, &see.n_sink}) {
+    *field = next.Next();
+  }
+  see.document_begin = next.Span<std::int32_t>();
+  KeyBias& bias = terms.key_bias.emplace(next.Flag(KeyBias()));
+  bias.values = next.Span<double>();
+  bias.two_sided = next.Flag(true);
+  bias.local = next.Span<float>();
+  bias.anchor = next.Span<double>();
+  bias.slope = next.Span<double>();
+  RotationTable& rotation = terms.rotation.emplace(next.Flag(RotationTable()));
+  rotation.cos = next.Span<double>();
+  rotation.sin = next.Span<double>();
+  rotation.n_rotary = next.Next();
+  rotation.layout = next.Flag(RotationTable::Layout::kInterleaved);
+  rotation.growth = next.Span<double>();
+  rotation.row = next.Span<std::int32_t>();
+  next.fields.push_back("3");
+  for (int r = 0; r < 3; ++r) regions.push_back(NextRegion(next));
+  terms.regions = regions;
+  DistanceTable& table = terms.distance_table.emplace(next.Flag(DistanceTable()));
+  table.values = next.Span<double>();
+  table.n_distance = next.Next();
+  table.n_ahead = next.Next();
+  PiecewiseLinear& pieces = terms.piecewise.emplace(next.Flag(PiecewiseLinear()));
+  pieces.psi = next.Span<double>();
+  pieces.row_factor = next.Span<double>();
+  pieces.knots = next.Span<double>();
+  pieces.slope = next.Span<double>();
+  pieces.intercept = next.Span<double>();
+  Dropout& dropout = terms.dropout.emplace(next.Flag(Dropout()));
+  dropout.probability = next.NextDouble();
+  dropout.seed = static_cast<std::uint64_t>(next.Next());
+  dropout.offset = static_cast<std::uint32_t>(next.Next());
+  terms.memory = next.Memory();
+  return terms;
+}
+
+TEST(CudaCalls, EveryFieldOfTheTermsGoesThereAndBack) {
+  Counter next;
+  std::vector<Region> regions, regions_back;
+  const LongrunAttentionTerms there = ToPlugin(AllTerms(next, regions));
+  EXPECT_EQ(FieldsOf(there), next.fields);
+  EXPECT_EQ(FieldsOf(ToPlugin(FromPlugin(there, regions_back))), next.fields);
+}
+
+TEST(CudaCalls, TermsThatAreAbsentStayAbsent) {
+  std::vector<Region> regions = {Region()}, regions_back;
+  const LongrunAttentionTerms there = ToPlugin(AttentionTerms{.regions = regions});
+  const AttentionTerms back = FromPlugin(there, regions_back);
+  EXPECT_FALSE(back.key_bias || back.rotation || back.distance_table || back.piecewise ||
+               back.dropout);
+  ASSERT_EQ(back.regions.size(), 1U);
+  EXPECT_FALSE(back.regions[0].blended);
+  EXPECT_EQ(FieldsOf(ToPlugin(back)), FieldsOf(there));
+}
+
+TEST(CudaCalls, EveryFieldOfAForwardCallGoesThereAndBack) {
+  Counter next;
+  AttentionForwardCall call;
+  call.inputs.q = next.Heads<const void*>();
+  call.inputs.k = next.Heads<const void*>();
+  call.inputs.v = next.Heads<const void*>();
+  call.o = next.Heads<void*>();
+  call.lse = next.Numbers<NumbersBuffer>();
+  auto* const first_key = next.Address<std::int32_t>();
+  call.first_key = {first_key, static_cast<std::size_t>(next.Next())};
+  call.n_tiles = next.Address<std::int64_t>();
+  const LongrunAttentionForwardCall there = ToPlugin(call);
+  EXPECT_EQ(FieldsOf(there), next.fields);
+  EXPECT_EQ(FieldsOf(ToPlugin(FromPlugin(there))), next.fields);
+}
+
+TEST(CudaCalls, EveryFieldOfABackwardCallGoesThereAndBack) {
+  Counter next;
+  AttentionBackwardCall call;
+  call.inputs.q = next.Heads<const void*>();
+  call.inputs.k = next.Heads<const void*>();
+  call.inputs.v = next.Heads<const void*>();
+  call.o = next.Heads<const void*>();
+  call.do_ = next.Heads<const void*>();
+  call.lse = next.Numbers<NumbersView>();
+  call.first_key = next.Span<std::int32_t>();
+  for (HeadsBuffer* gradient : {&call.dq, &call.dk, &call.dv}) *gradient = next.Heads<void*>();
+  for (NumbersBuffer* gradient : {&call.d_key_bias, &call.d_distance_table, &call.d_slope,
+                                  &call.d_intercept, &call.d_psi, &call.d_row_factor}) {
+    *gradient = next.Numbers<NumbersBuffer>();
+  }
+  const LongrunAttentionBackwardCall there = ToPlugin(call);
+  EXPECT_EQ(FieldsOf(there), next.fields);
+  EXPECT_EQ(FieldsOf(ToPlugin(FromPlugin(there))), next.fields);
+}
+
+TEST(CudaCalls, EveryOptionButTheHostsThreadsGoesThereAndBack) {
+  int stream = 0, context = 0;
+  const AttentionKernelOptions options = {
+      .skip_epsilon = 0.25,
+      .subnormals = Subnormals::kFlushed,
+      .stream = &stream,
+      .working_memory = {.context = &context,
+                         .allocate = [](void* of, std::int64_t, void*) { return of; },
+                         .release = [](void*, void*, void*) {}}};
+  for (const Subnormals subnormals : {Subnormals::kFlushed, Subnormals::kKept}) {
+    AttentionKernelOptions given = options;
+    given.subnormals = subnormals;
+    const AttentionKernelOptions back = FromPlugin(ToPlugin(given));
+    EXPECT_EQ(back.skip_epsilon, 0.25);
+    EXPECT_EQ(back.subnormals, subnormals);
+    EXPECT_EQ(back.stream, &stream);
+    EXPECT_EQ(back.working_memory.context, &context);
+    EXPECT_EQ(back.working_memory.allocate, options.working_memory.allocate);
+    EXPECT_EQ(back.working_memory.release, options.working_memory.release);
+  }
+}
+
+// ---- the version -------------------------------------------------------------------------------
+
+std::string ErrorOf(const std::string& name) {
+  const Result<CudaLibrary> library = LoadCudaLibrary(Str(LONGRUN_TEST_DIR, "/", name));
+  EXPECT_EQ(library.status().code(), Code::kFailedPrecondition);
+  return library.status().message();
+}
+
+TEST(CudaLibrary, APluginOfAnotherVersionIsRefusedWithBothVersions) {
+  const std::string error = ErrorOf("libforeign_cuda_other.so");
+  EXPECT_TRUE(error.ends_with(Str("has version ", kLongrunCudaVersion + 1,
+                                  " of the plug-in's interface, but this trainer needs version ",
+                                  kLongrunCudaVersion, ": build both from the same commit")))
+      << error;
+}
+
+TEST(CudaLibrary, APluginWithoutAVersionIsRefused) {
+  const std::string error = ErrorOf("libforeign_cuda_none.so");
+  EXPECT_TRUE(error.ends_with("has no LongrunGetCudaVersion: it is from another build of longrun"))
+      << error;
+}
+
+TEST(CudaLibrary, NoPluginIsAnErrorThatSaysWhatToDo) {
+  EXPECT_TRUE(ErrorOf("no_such_plugin.so").find("build longrun on a machine with nvcc") !=
+              std::string::npos);
+}
+
+}  // namespace
+}  // namespace longrun
