@@ -19,7 +19,6 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -28,6 +27,7 @@
 
 #include "base/status.h"
 #include "model/attention_path.h"
+#include "model/net/attention_observer.h"
 #include "model/net/device.h"
 #include "model/net/terms/rotation.h"
 #include "model/net/terms/term.h"
@@ -53,16 +53,6 @@ struct AttentionCache {
   std::int64_t n_rotated = 0;       // number of tokens in each of key_sets
   std::int64_t n_rotated_text = 0;  // length of the text for which they were rotated
 };
-
-// The attention of queries [q_begin, q_begin + Q) of a call over keys [k_begin, k_begin + K). These
-// are all the keys that any of these queries sees.
-struct AttentionBlock {
-  at::Tensor scores_BHQK;  // s, including what terms leave out (LeftOut); -inf where hidden
-  at::Tensor p_BHQK;       // not rounded to compute.product
-  std::int64_t q_begin = 0, k_begin = 0;
-};
-// Called with each block of queries of a call as it is computed, in order.
-using AttentionObserver = std::function<void(const AttentionBlock&)>;
 
 class Attention {
  public:

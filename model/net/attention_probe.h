@@ -7,14 +7,14 @@
 #pragma once
 
 #include "model/attention_probe.h"
-#include "model/net/transformer.h"
+#include "model/net/net.h"
 
 namespace longrun {
 
 class NetAttention final : public AttentionProbe {
  public:
   // The network must outlive this.
-  explicit NetAttention(Transformer& net) : net_(net) {}
+  explicit NetAttention(Net& net) : net_(net) {}
 
   Result<AttentionMap> Map(
       const AttentionMapRequest& request,
@@ -23,7 +23,7 @@ class NetAttention final : public AttentionProbe {
  private:
   Status Check(const AttentionMapRequest& request, std::int64_t n_tokens) const;
 
-  Transformer& net_;
+  Net& net_;
 };
 
 }  // namespace longrun

@@ -7,7 +7,7 @@
 
 namespace longrun {
 
-Result<Decoder> Decoder::Make(Transformer& net, std::int64_t batch, std::int64_t capacity) {
+Result<Decoder> Decoder::Make(Net& net, std::int64_t batch, std::int64_t capacity) {
   const ModelConfig& model = net.config().model;
   if (!model.causal) {
     return Status(Code::kUnimplemented,
@@ -22,14 +22,14 @@ Result<Decoder> Decoder::Make(Transformer& net, std::int64_t batch, std::int64_t
             "\" cannot use the cache beyond its original_length ", longest, " (found ", capacity,
             " tokens), since each new token changes the rotation of all earlier ones"));
   }
-  return Decoder(net, net.MakeCaches(batch, capacity));
+  return Decoder(net, net.NewState(batch, capacity));
 }
 
-std::int64_t Decoder::n_fed() const { return caches_.front().n; }
+std::int64_t Decoder::n_fed() const { return state_->n_read(); }
 
 at::Tensor Decoder::Feed(const at::Tensor& ids_BT, std::int64_t n_to_come) {
   const at::NoGradGuard no_grad;
-  const at::Tensor hidden_B1C = net_->LastHiddenBehind(ids_BT, caches_, n_to_come);
+  const at::Tensor hidden_B1C = net_->ReadLast(ids_BT, *state_, n_to_come);
   return HeadLogits(hidden_B1C.select(1, 0), net_->head(), net_->compute());
 }
 

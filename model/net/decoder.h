@@ -5,10 +5,11 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
-#include <vector>
+#include <memory>
+#include <utility>
 
 #include "base/status.h"
-#include "model/net/transformer.h"
+#include "model/net/net.h"
 
 namespace longrun {
 
@@ -17,7 +18,7 @@ class Decoder {
   // Makes room for `capacity` tokens of `batch` sequences. The network must outlive this.
   // kUnimplemented for a network without a causal mask, since its earlier tokens would change with
   // each new one. kOutOfRange if so many tokens do not fit its position table.
-  static Result<Decoder> Make(Transformer& net, std::int64_t batch, std::int64_t capacity);
+  static Result<Decoder> Make(Net& net, std::int64_t batch, std::int64_t capacity);
 
   // Feeds tokens, ids (B, T), after those fed before and returns the logits (B, V) for the next
   // token. However a text is cut into calls, the logits are the same, except for rounding. For an
@@ -27,11 +28,10 @@ class Decoder {
   std::int64_t n_fed() const;
 
  private:
-  Decoder(Transformer& net, std::vector<AttentionCache> caches)
-      : net_(&net), caches_(std::move(caches)) {}
+  Decoder(Net& net, std::unique_ptr<NetState> state) : net_(&net), state_(std::move(state)) {}
 
-  Transformer* net_;
-  std::vector<AttentionCache> caches_;  // by layer
+  Net* net_;
+  std::unique_ptr<NetState> state_;
 };
 
 }  // namespace longrun

@@ -24,8 +24,7 @@ namespace {
 // or of the whole text.
 class Reader {
  public:
-  static Result<Reader> Make(Transformer& net, std::int64_t batch, std::int64_t n_read,
-                             bool cache) {
+  static Result<Reader> Make(Net& net, std::int64_t batch, std::int64_t n_read, bool cache) {
     Reader reader(net);
     if (cache) {
       ASSIGN_OR_RETURN(Decoder decoder, Decoder::Make(net, batch, n_read));
@@ -49,9 +48,9 @@ class Reader {
   }
 
  private:
-  explicit Reader(Transformer& net) : net_(&net) {}
+  explicit Reader(Net& net) : net_(&net) {}
 
-  Transformer* net_;
+  Net* net_;
   std::optional<Decoder> decoder_;
 };
 
@@ -124,8 +123,7 @@ class Chooser {
 
 }  // namespace
 
-Result<Generated> Generate(Transformer& net, const at::Tensor& prompt_BT,
-                           const Generation& generation) {
+Result<Generated> Generate(Net& net, const at::Tensor& prompt_BT, const Generation& generation) {
   const std::int64_t b = prompt_BT.size(0), t = prompt_BT.size(1), n = generation.new_tokens;
   const std::int64_t v = net.config().model.vocab_size;
   LR_CHECK(b > 0 && t > 0 && n > 0 && generation.n_choices <= v);

@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "base/status.h"
-#include "model/net/transformer.h"
+#include "model/net/net.h"
 #include "model/sampling.h"
 
 namespace longrun {
@@ -53,7 +53,6 @@ struct Generated {
 // prompt_BT: int64, on the CPU, T at least 1, within [0, V). kInvalidArgument for a model without a
 // causal mask. kOutOfRange if the T + N - 1 tokens to read do not fit its position table;
 // kUnimplemented if `cache` is set and the model cannot cache so many. kAborted: NaN or infinity.
-Result<Generated> Generate(Transformer& net, const at::Tensor& prompt_BT,
-                           const Generation& generation);
+Result<Generated> Generate(Net& net, const at::Tensor& prompt_BT, const Generation& generation);
 
 }  // namespace longrun

@@ -9,7 +9,7 @@ namespace longrun {
 namespace {
 
 // Backward from the last hidden states, (.., C): the head by hand, the body by autograd.
-at::Tensor Backward(Transformer& net, const at::Tensor& hidden, const at::Tensor& targets_N,
+at::Tensor Backward(Net& net, const at::Tensor& hidden, const at::Tensor& targets_N,
                     double weight) {
   const at::Tensor hidden_NC = hidden.detach().flatten(0, -2);
   const Head& weights = net.head();
@@ -26,7 +26,7 @@ at::Tensor Backward(Transformer& net, const at::Tensor& hidden, const at::Tensor
 
 }  // namespace
 
-void ClearGradients(Transformer& net) {
+void ClearGradients(Net& net) {
   net.RequireGradients(true);
   // The head's gradients are added to in place and kept; the others are taken over from autograd.
   for (const auto& [name, parameter] : net.parameters()) {
@@ -41,15 +41,14 @@ void ClearGradients(Transformer& net) {
   }
 }
 
-at::Tensor AddGradients(Transformer& net, const Batch& batch, const at::Tensor& targets_BN,
-                        double weight) {
+at::Tensor AddGradients(Net& net, const Batch& batch, const at::Tensor& targets_BN, double weight) {
   at::Tensor hidden_BNC = net.Hidden(batch);
   if (targets_BN.size(1) < batch.ids_BT.size(1))
     hidden_BNC = hidden_BNC.narrow(1, 0, targets_BN.size(1));
   return Backward(net, hidden_BNC, targets_BN.flatten(), weight);
 }
 
-at::Tensor AddMaskedGradients(Transformer& net, const MaskedBatch& batch, double weight) {
+at::Tensor AddMaskedGradients(Net& net, const MaskedBatch& batch, double weight) {
   const c10::Device device = net.compute().device;
   const at::Tensor hidden_NC =
       net.Hidden(batch.ids_BT.to(device)).flatten(0, 1).index_select(0, batch.rows_N.to(device));

@@ -6,24 +6,23 @@
 #include <ATen/core/Tensor.h>
 
 #include "model/net/masked_batch.h"
-#include "model/net/transformer.h"
+#include "model/net/net.h"
 
 namespace longrun {
 
 // Makes the network record gradients, and starts a new sum.
-void ClearGradients(Transformer& net);
+void ClearGradients(Net& net);
 
 // Adds one pass; returns the nll of each target, (B * N), of type compute.dtype. targets_BN belong
 // to the first N <= T positions (a network without a causal mask sees all T).
-at::Tensor AddGradients(Transformer& net, const Batch& batch, const at::Tensor& targets_BN,
-                        double weight);
-inline at::Tensor AddGradients(Transformer& net, const at::Tensor& ids_BT,
-                               const at::Tensor& targets_BN, double weight) {
+at::Tensor AddGradients(Net& net, const Batch& batch, const at::Tensor& targets_BN, double weight);
+inline at::Tensor AddGradients(Net& net, const at::Tensor& ids_BT, const at::Tensor& targets_BN,
+                               double weight) {
   return AddGradients(net, Batch{.ids_BT = ids_BT}, targets_BN, weight);
 }
 
 // The same for the hidden tokens of masked sequences.
-at::Tensor AddMaskedGradients(Transformer& net, const MaskedBatch& batch, double weight);
+at::Tensor AddMaskedGradients(Net& net, const MaskedBatch& batch, double weight);
 
 // The accumulated gradient of a parameter; zeros if no pass reached it.
 at::Tensor GradientOf(const at::Tensor& parameter);

@@ -6,8 +6,8 @@
 #include "base/status.h"
 #include "model/hugging_face/config_file.h"
 #include "model/hugging_face/folder.h"
+#include "model/net/net.h"
 #include "model/net/parameters.h"
-#include "model/net/transformer.h"
 
 namespace longrun {
 

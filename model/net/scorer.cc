@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <memory>
 
 #include "base/str.h"
 #include "model/net/generate.h"
@@ -146,7 +147,7 @@ std::vector<float> NetScorer::NllOfParts(const Prefix& prefix) {
   };
   std::int64_t capacity = 0;
   while (capacity < prefix.n_targets) capacity = end_of_part(capacity);
-  std::vector<AttentionCache> caches = net_.MakeCaches(1, capacity);
+  const std::unique_ptr<NetState> state = net_.NewState(1, capacity);
   const c10::Device device = net_.compute().device;
   const auto tokens_from = [&](std::int64_t begin, std::int64_t n) {
     const at::Tensor ids_T = at::empty({n}, at::kLong);
@@ -160,7 +161,7 @@ std::vector<float> NetScorer::NllOfParts(const Prefix& prefix) {
   for (std::int64_t begin = 0; begin < prefix.n_targets;) {
     const std::int64_t end = end_of_part(begin), n = end - begin;
     const at::Tensor hidden_BTC =
-        net_.HiddenBehind(tokens_from(begin - n_bos, n).unsqueeze(0), caches, n_all - end);
+        net_.Read(tokens_from(begin - n_bos, n).unsqueeze(0), *state, n_all - end);
     const at::Tensor nll_N = HeadNll(hidden_BTC.flatten(0, 1), net_.head(),
                                      tokens_from(begin - n_bos + 1, n), net_.compute())
                                  .to(at::kCPU, at::kFloat)

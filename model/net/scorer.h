@@ -9,8 +9,8 @@
 
 #include "model/language_model.h"
 #include "model/net/attention_probe.h"
+#include "model/net/net.h"
 #include "model/net/throughput.h"
-#include "model/net/transformer.h"
 
 namespace longrun {
 
@@ -18,7 +18,7 @@ class NetScorer final : public LanguageModel {
  public:
   // The network must outlive this. `bos_id` is for windows that need one, `mask_token` replaces
   // hidden tokens of a masked language model; -1: none.
-  explicit NetScorer(Transformer& net, std::int32_t bos_id = -1, std::int32_t mask_token = -1)
+  explicit NetScorer(Net& net, std::int32_t bos_id = -1, std::int32_t mask_token = -1)
       : net_(net), bos_id_(bos_id), mask_token_(mask_token) {}
   NetScorer(const NetScorer&) = delete;
   NetScorer& operator=(const NetScorer&) = delete;
@@ -63,7 +63,7 @@ class NetScorer final : public LanguageModel {
   Status ContinueBatch(std::span<const Prompt> prompts,
                        std::span<std::vector<std::int32_t>> answers);
 
-  Transformer& net_;
+  Net& net_;
   std::int32_t bos_id_;
   std::int32_t mask_token_;
   std::optional<NetThroughput> probe_;

@@ -33,7 +33,7 @@ at::Tensor RandomIds(std::int64_t batch, std::int64_t n, std::int64_t vocab_size
   return ids;
 }
 
-Result<Transformer> CopyOf(const Transformer& source, Precision precision) {
+Result<std::unique_ptr<Net>> CopyOf(const Net& source, Precision precision) {
   Compute compute = source.compute();
   switch (precision) {
     case Precision::kFp32:
@@ -46,12 +46,12 @@ Result<Transformer> CopyOf(const Transformer& source, Precision precision) {
   for (const auto& [name, tensor] : source.parameters()) {
     parameters[name] = tensor.detach().clone();
   }
-  return Transformer::Make(source.config(), std::move(parameters), source.backend(), compute);
+  return MakeNet(source.config(), std::move(parameters), source.backend(), compute);
 }
 
 }  // namespace
 
-NetThroughput::NetThroughput(const Transformer& net) : source_(net), meter_(net.compute().device) {}
+NetThroughput::NetThroughput(const Net& net) : source_(net), meter_(net.compute().device) {}
 
 void NetThroughput::WaitForDevice() const {
   const c10::Device device = source_.compute().device;
@@ -72,8 +72,7 @@ Status NetThroughput::Begin(const ProbeShape& shape) {
   const bool trains = shape.direction == Direction::kTrainStep;
   RETURN_IF_ERROR(source_.CheckLength(length));
   if (trains) RETURN_IF_ERROR(source_.CheckGradients());
-  ASSIGN_OR_RETURN(Transformer net, CopyOf(source_, shape.precision));
-  net_.emplace(std::move(net));
+  ASSIGN_OR_RETURN(net_, CopyOf(source_, shape.precision));
   const std::int64_t n_ids = trains ? length + 1 : length;
   ids_BT_ =
       RandomIds(shape.batch, n_ids, source_.config().model.vocab_size).to(source_.compute().device);
@@ -115,7 +114,7 @@ void NetThroughput::Carry() {
 }
 
 Result<double> NetThroughput::Step() {
-  LR_CHECK(net_.has_value());
+  LR_CHECK(net_ != nullptr);
   const auto begin = std::chrono::steady_clock::now();
   RETURN_IF_ERROR(WithinMemory([&]() -> Status {
     Carry();

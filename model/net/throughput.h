@@ -5,12 +5,13 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 
 #include "model/net/adamw.h"
 #include "model/net/decoder.h"
 #include "model/net/memory_meter.h"
-#include "model/net/transformer.h"
+#include "model/net/net.h"
 #include "model/throughput_probe.h"
 
 namespace longrun {
@@ -18,7 +19,7 @@ namespace longrun {
 class NetThroughput final : public ThroughputProbe {
  public:
   // The network must outlive this.
-  explicit NetThroughput(const Transformer& net);
+  explicit NetThroughput(const Net& net);
 
   Status Prepare(const ProbeShape& shape) override;
   Result<double> Step() override;
@@ -32,11 +33,11 @@ class NetThroughput final : public ThroughputProbe {
   void TrainStep();
   void WaitForDevice() const;
 
-  const Transformer& source_;
+  const Net& source_;
   MemoryMeter meter_;
   std::int64_t before_bytes_ = 0;  // allocated before Prepare
   ProbeShape shape_;
-  std::optional<Transformer> net_;
+  std::unique_ptr<Net> net_;
   std::optional<AdamW> optimizer_;
   std::optional<Decoder> decoder_;
   at::Tensor ids_BT_;  // random; when generating, the last token written

@@ -465,19 +465,22 @@ bool Transformer::Observe(
   return true;
 }
 
-std::vector<AttentionCache> Transformer::MakeCaches(std::int64_t batch,
-                                                    std::int64_t capacity) const {
+std::unique_ptr<NetState> Transformer::NewState(std::int64_t batch, std::int64_t capacity) const {
   std::vector<AttentionCache> caches;
   caches.reserve(layers_.size());
   for (std::size_t l = 0; l < layers_.size(); ++l) {
     caches.push_back(attention_.MakeCache(batch, capacity));
   }
-  return caches;
+  return std::make_unique<TransformerState>(std::move(caches));
 }
 
-at::Tensor Transformer::BlocksBehind(const at::Tensor& ids_BT, std::span<AttentionCache> caches,
+at::Tensor Transformer::BlocksBehind(const at::Tensor& ids_BT, NetState& state,
                                      std::int64_t n_to_come, bool only_last) {
+  auto* const of_transformer = dynamic_cast<TransformerState*>(&state);
+  LR_CHECK(of_transformer != nullptr);
+  std::vector<AttentionCache>& caches = of_transformer->caches();
   LR_CHECK(caches.size() == layers_.size());
+  const at::NoGradGuard no_grad;
   const std::int64_t n_tokens = ids_BT.size(1), n_positions = caches.front().n + n_tokens;
   SetRotationFor(n_positions);
   at::Tensor x_BTC = Embedded(ids_BT, caches.front().n);
@@ -494,14 +497,13 @@ at::Tensor Transformer::BlocksBehind(const at::Tensor& ids_BT, std::span<Attenti
   return FinalNorm(x_BTC);
 }
 
-at::Tensor Transformer::HiddenBehind(const at::Tensor& ids_BT, std::span<AttentionCache> caches,
-                                     std::int64_t n_to_come) {
-  return BlocksBehind(ids_BT, caches, n_to_come, false);
+at::Tensor Transformer::Read(const at::Tensor& ids_BT, NetState& state, std::int64_t n_to_come) {
+  return BlocksBehind(ids_BT, state, n_to_come, false);
 }
 
-at::Tensor Transformer::LastHiddenBehind(const at::Tensor& ids_BT, std::span<AttentionCache> caches,
-                                         std::int64_t n_to_come) {
-  return BlocksBehind(ids_BT, caches, n_to_come, true);
+at::Tensor Transformer::ReadLast(const at::Tensor& ids_BT, NetState& state,
+                                 std::int64_t n_to_come) {
+  return BlocksBehind(ids_BT, state, n_to_come, true);
 }
 
 }  // namespace longrun

@@ -17,8 +17,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
-#include <span>
-#include <string>
+#include <utility>
 #include <vector>
 
 #include "base/status.h"
@@ -28,83 +27,57 @@
 #include "model/net/attention.h"
 #include "model/net/device.h"
 #include "model/net/head.h"
+#include "model/net/net.h"
 #include "model/net/parameters.h"
 #include "model/net/planned_reading.h"
 #include "model/net/row_operators.h"
 
 namespace longrun {
 
-// What a network reads.
-struct Batch {
-  at::Tensor ids_BT;  // int64, on the device, within [0, V), of a length that passed CheckLength
-  // (B, T), int32, on the device: the position to which the query and the key of each token are
-  // rotated, from 0 to n_positions - 1; undefined: its place in the sequence. Only for a network
-  // that passed CheckPositionIds.
-  at::Tensor position_ids_BT = {};
-  std::int64_t n_positions = 0;
+class TransformerState final : public NetState {
+ public:
+  explicit TransformerState(std::vector<AttentionCache> caches) : caches_(std::move(caches)) {}
+  std::int64_t n_read() const override { return caches_.front().n; }
+  // By layer.
+  std::vector<AttentionCache>& caches() { return caches_; }
+
+ private:
+  std::vector<AttentionCache> caches_;
 };
 
-class Transformer {
+class Transformer final : public Net {
  public:
-  // Takes the named parameters and moves them to the device and type of `compute`. They must be
-  // those of ParametersOf(config.model), in any floating-point type (the caller guarantees it:
-  // LR_CHECK). kUnimplemented if the back-end lacks a term of the position method; kInvalidArgument
-  // if config.extension does not fit it.
+  // Like MakeNet (net.h).
   static Result<Transformer> Make(const NetConfig& config, ParameterMap parameters,
                                   AttentionBackend backend, const Compute& compute);
 
-  const NetConfig& config() const { return config_; }
-  const Compute& compute() const { return compute_; }
-  // Leaves of the graph; with RequireGradients(true), Hidden() records gradients.
-  const ParameterMap& parameters() const { return parameters_; }
-  void RequireGradients(bool required);
-  // If on, the backward pass computes a block's intermediate results again instead of keeping them
-  // (recompute.h): the same bits, less memory. This object must not move between Hidden() and the
-  // backward pass.
-  void SetActivationCheckpointing(bool on) { recomputes_ = on; }
+  const NetConfig& config() const override { return config_; }
+  const Compute& compute() const override { return compute_; }
+  AttentionBackend backend() const override { return attention_.backend(); }
+  const ParameterMap& parameters() const override { return parameters_; }
+  void RequireGradients(bool required) override;
+  void SetActivationCheckpointing(bool on) override { recomputes_ = on; }
+  const Head& head() const override { return head_; }
+  at::Tensor* head_room() override { return &head_room_; }
 
-  // kOutOfRange if a sequence of n_tokens does not fit the model's position table.
-  Status CheckLength(std::int64_t n_tokens) const;
-  // The longest text that can be generated with a cache; 0: any. An extension that depends on the
-  // length reads all tokens of a longer text again (model/extension/).
-  std::int64_t CachedLengthMax() const;
-  // Whether a text may be read in any cuts: false under an extension that reads in pieces of its
-  // own (Extension::piece).
-  bool ReadsInAnyCuts() const { return extension_ == nullptr || extension_->piece == nullptr; }
-  // Whether the hidden state of a token is the same, to the bit, in every text of at most n_tokens
-  // that begins with the tokens up to it, if the texts are read in the same parts by HiddenBehind.
-  bool SharesPrefixes(std::int64_t n_tokens) const;
-  // The most tokens that fit the model's position table; nullopt: any number.
-  std::optional<std::int64_t> length_max() const;
-  // kUnimplemented under an extension that places keys (Extension::read).
-  Status CheckGradients() const;
-  // kUnimplemented unless a rotation is all that tells this network a token's position.
-  Status CheckPositionIds() const;
-  // (B, T, C), after the final norm.
-  at::Tensor Hidden(const Batch& batch);
-  at::Tensor Hidden(const at::Tensor& ids_BT) { return Hidden(Batch{.ids_BT = ids_BT}); }
-  // The same for tokens that follow those in the caches (one per layer). They are added to the
-  // caches (Attention::ForwardBehind). The length of the whole sequence must have passed
-  // CheckLength.
-  at::Tensor HiddenBehind(const at::Tensor& ids_BT, std::span<AttentionCache> caches,
-                          std::int64_t n_to_come = 0);
-  // The same for the last of these tokens only, (B, 1, C). Of the last layer it computes, besides
-  // keys and values, only what this token needs.
-  at::Tensor LastHiddenBehind(const at::Tensor& ids_BT, std::span<AttentionCache> caches,
-                              std::int64_t n_to_come = 0);
-  // Runs the first n_layers layers like Hidden, without gradients. `before(l, observer)` is called
-  // before layer l: it sets the observer of the layer's attention (empty: none), or returns false
-  // to stop. Returns false if `before` stopped it.
+  Status CheckLength(std::int64_t n_tokens) const override;
+  std::optional<std::int64_t> length_max() const override;
+  Status CheckGradients() const override;
+  Status CheckPositionIds() const override;
+  std::int64_t CachedLengthMax() const override;
+  bool ReadsInAnyCuts() const override {
+    return extension_ == nullptr || extension_->piece == nullptr;
+  }
+  bool SharesPrefixes(std::int64_t n_tokens) const override;
+
+  using Net::Hidden;
+  at::Tensor Hidden(const Batch& batch) override;
+  std::unique_ptr<NetState> NewState(std::int64_t batch, std::int64_t capacity) const override;
+  at::Tensor Read(const at::Tensor& ids_BT, NetState& state, std::int64_t n_to_come = 0) override;
+  at::Tensor ReadLast(const at::Tensor& ids_BT, NetState& state,
+                      std::int64_t n_to_come = 0) override;
   bool Observe(const at::Tensor& ids_BT, std::int64_t n_layers,
-               const std::function<bool(std::int64_t layer, AttentionObserver&)>& before);
-  // Empty caches, one per layer, with room for `capacity` tokens.
-  std::vector<AttentionCache> MakeCaches(std::int64_t batch, std::int64_t capacity) const;
-  AttentionBackend backend() const { return attention_.backend(); }
-  // If the embeddings are tied, the head's weight is the embedding.
-  const Head& head() const { return head_; }
-  // Memory for the product that is added to the gradient of head().weight_VC, at most of its size.
-  // It is kept between passes, since allocating new pages would cost time in each pass.
-  at::Tensor* head_room() { return &head_room_; }
+               const std::function<bool(std::int64_t layer, AttentionObserver&)>& before) override;
 
  private:
   using Tensors = std::vector<at::Tensor>;
@@ -145,8 +118,8 @@ class Transformer {
     bool only_last = false;
   };
   at::Tensor Block(const Layer& layer, const at::Tensor& x_BTC, const BlockCall& given);
-  at::Tensor BlocksBehind(const at::Tensor& ids_BT, std::span<AttentionCache> caches,
-                          std::int64_t n_to_come, bool only_last);
+  at::Tensor BlocksBehind(const at::Tensor& ids_BT, NetState& state, std::int64_t n_to_come,
+                          bool only_last);
   at::Tensor RecomputedBlock(const Layer& layer, const at::Tensor& x_BTC, const BlockCall& given);
   Tensors Projections(const Layer& layer, const at::Tensor& normed_BTC) const;
   at::Tensor AttentionPart(const Layer& layer, const at::Tensor& normed_BTC,

@@ -15,6 +15,7 @@
 #include "model/data/unigram.h"
 #include "model/evaluation/evaluation.h"
 #include "model/evaluation/input_file.h"
+#include "model/extension/extension.h"
 #include "model/hugging_face/config_file.h"
 #include "model/hugging_face/mask_token.h"
 #include "model/net/checkpoint.h"
@@ -63,14 +64,14 @@ std::string FolderOfText(const TaskFile& task) {
 class Evaluator {
  public:
   Evaluator(Session& session, const Dataset& trained_on, const Dataset& text, NamedEvaluation named,
-            Json machine, Transformer net, std::int64_t mask_token)
+            Json machine, std::unique_ptr<Net> net, std::int64_t mask_token)
       : session_(session),
         trained_on_(trained_on),
         text_(text),
         named_(std::move(named)),
         machine_(std::move(machine)),
         net_(std::move(net)),
-        scorer_(net_, text.bos_id(), static_cast<std::int32_t>(mask_token)) {
+        scorer_(*net_, text.bos_id(), static_cast<std::int32_t>(mask_token)) {
     for (const ExpectedCell& cell : session.task().expected_cells) {
       task_lengths_.push_back(cell.context_length);
     }
@@ -91,7 +92,7 @@ class Evaluator {
   const Dataset& text_;
   NamedEvaluation named_;
   Json machine_;
-  Transformer net_;
+  std::unique_ptr<Net> net_;
   NetScorer scorer_;
   std::unique_ptr<UnigramModel> unigram_;
   SharedWork shared_;
@@ -282,8 +283,8 @@ Status Evaluate(Session& session, const Dataset& trained_on, const Dataset& text
     weights.config.extension = Json();
   }
   RETURN_IF_ERROR(SetExtension(ExtensionOf(task.evaluation), weights.config).In("task.extension"));
-  ASSIGN_OR_RETURN(Transformer net, Transformer::Make(weights.config, std::move(weights.parameters),
-                                                      task.execution.attention, machine.compute));
+  ASSIGN_OR_RETURN(std::unique_ptr<Net> net, MakeNet(weights.config, std::move(weights.parameters),
+                                                     task.execution.attention, machine.compute));
   RETURN_IF_ERROR(RecordWarnings(session));
   Evaluator evaluator(session, trained_on, text, std::move(named), DescribeMachine(task, machine),
                       std::move(net), mask_token);

@@ -5,6 +5,7 @@
 
 #include <charconv>
 #include <map>
+#include <memory>
 #include <set>
 #include <utility>
 #include <vector>
@@ -20,16 +21,16 @@ namespace longrun::trainer {
 namespace {
 
 struct Loaded {
-  Transformer net;
+  std::unique_ptr<Net> net;
   at::Tensor tokens_BT;
 };
 
 Result<Loaded> Load(const ForwardOptions& options) {
-  ASSIGN_OR_RETURN(Transformer net, OpenModel(options.model));
+  ASSIGN_OR_RETURN(std::unique_ptr<Net> net, OpenModel(options.model));
   ASSIGN_OR_RETURN(const at::Tensor tokens,
-                   LoadTokens(options.tokens, net.config().model.vocab_size));
-  RETURN_IF_ERROR(net.CheckLength(tokens.size(1)));
-  const c10::Device device = net.compute().device;
+                   LoadTokens(options.tokens, net->config().model.vocab_size));
+  RETURN_IF_ERROR(net->CheckLength(tokens.size(1)));
+  const c10::Device device = net->compute().device;
   return Loaded{.net = std::move(net), .tokens_BT = tokens.to(device)};
 }
 
@@ -54,7 +55,7 @@ Result<std::vector<std::int64_t>> ReadIndices(std::string_view option, const std
 
 Status Forward(const ForwardOptions& options) {
   ASSIGN_OR_RETURN(Loaded loaded, Load(options));
-  Transformer& net = loaded.net;
+  Net& net = *loaded.net;
   const at::NoGradGuard no_grad;
   const std::int64_t b = loaded.tokens_BT.size(0), t = loaded.tokens_BT.size(1);
   const at::Tensor logits_BTV =
@@ -68,7 +69,7 @@ Status Forward(const ForwardOptions& options) {
 
 Status Grad(const ForwardOptions& options) {
   ASSIGN_OR_RETURN(Loaded loaded, Load(options));
-  Transformer& net = loaded.net;
+  Net& net = *loaded.net;
   const std::int64_t b = loaded.tokens_BT.size(0), n = loaded.tokens_BT.size(1) - 1;
   if (n < 1) {
     return Status(Code::kInvalidArgument,
@@ -96,7 +97,7 @@ Status MapAttention(const AttentionOptions& options) {
   request.n_texts = ids_BT.size(0);
   request.values_of = options.values == "logits" ? AttentionMap::Values::kLogits
                                                  : AttentionMap::Values::kProbabilities;
-  ASSIGN_OR_RETURN(AttentionMap map, NetAttention(loaded.net).Map(request, {}));
+  ASSIGN_OR_RETURN(AttentionMap map, NetAttention(*loaded.net).Map(request, {}));
   ASSIGN_OR_RETURN(const std::string model, AbsolutePath(options.of.model.folder));
   map.labels["model"] = BaseName(model);
   map.labels["dtype"] = options.of.model.dtype;

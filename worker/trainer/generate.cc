@@ -136,8 +136,8 @@ Status RunGenerate(const GenerateOptions& options) {
   if (is_text) {
     ASSIGN_OR_RETURN(tokenizer, OpenTokenizer(options));
   }
-  ASSIGN_OR_RETURN(Transformer net, OpenModel(options.model));
-  const std::int64_t vocab_size = net.config().model.vocab_size;
+  ASSIGN_OR_RETURN(const std::unique_ptr<Net> net, OpenModel(options.model));
+  const std::int64_t vocab_size = net->config().model.vocab_size;
   Generation generation = {.new_tokens = options.new_tokens,
                            .sampling = options.sampling,
                            .cache = !options.no_cache,
@@ -152,7 +152,7 @@ Status RunGenerate(const GenerateOptions& options) {
     ASSIGN_OR_RETURN(prompt_BT, LoadTokens(options.tokens, vocab_size));
   }
 
-  Result<Generated> generated = Generate(net, prompt_BT, generation);
+  Result<Generated> generated = Generate(*net, prompt_BT, generation);
   if (!generated) {
     const Status& status = generated.status();
     const bool no_cache = status.code() == Code::kUnimplemented;

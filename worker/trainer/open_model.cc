@@ -49,7 +49,7 @@ AttentionBackend AttentionOf(const ModelConfig& model, const Compute& compute) {
 
 }  // namespace
 
-Result<Transformer> OpenModel(const ModelOptions& options) {
+Result<std::unique_ptr<Net>> OpenModel(const ModelOptions& options) {
   std::optional<AttentionBackend> backend;  // nullopt: as a run of the model would choose
   if (options.attention != "auto") {
     ASSIGN_OR_RETURN(backend, ParseAttentionBackend(options.attention));
@@ -64,7 +64,7 @@ Result<Transformer> OpenModel(const ModelOptions& options) {
   if (!backend) {
     backend = AttentionOf(folder.config.model, compute);
   }
-  return Transformer::Make(folder.config, std::move(folder.parameters), *backend, compute);
+  return MakeNet(folder.config, std::move(folder.parameters), *backend, compute);
 }
 
 Result<at::Tensor> LoadTokens(const std::string& path, std::int64_t vocab_size) {

@@ -4,10 +4,11 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "base/status.h"
-#include "model/net/transformer.h"
+#include "model/net/net.h"
 
 namespace longrun::trainer {
 
@@ -21,7 +22,7 @@ struct ModelOptions {
 };
 
 // Opens the model. Also fixes the process's threads and algorithms (FixNumerics).
-Result<Transformer> OpenModel(const ModelOptions& options);
+Result<std::unique_ptr<Net>> OpenModel(const ModelOptions& options);
 
 // `tokens` (B, T), int64, of a safetensors file; on the CPU, not empty,
 // each within [0, vocab_size).

@@ -54,13 +54,13 @@ class Trainer {
   Status TrainToEnd();
 
  private:
-  Trainer(Session& session, std::unique_ptr<SampleSource> samples, Transformer net,
+  Trainer(Session& session, std::unique_ptr<SampleSource> samples, std::unique_ptr<Net> net,
           std::string initial_weights)
       : session_(session),
         run_(session.task().run),
         samples_(std::move(samples)),
         net_(std::move(net)),
-        optimizer_(run_.train.optimizer, net_.parameters(), net_.compute().kernels),
+        optimizer_(run_.train.optimizer, net_->parameters(), net_->compute().kernels),
         initial_weights_(std::move(initial_weights)) {}
 
   Status Restore(const LoadedCheckpoint& checkpoint);
@@ -83,7 +83,7 @@ class Trainer {
   Session& session_;
   const Run& run_;
   std::unique_ptr<SampleSource> samples_;
-  Transformer net_;
+  std::unique_ptr<Net> net_;
   AdamW optimizer_;
   const std::string initial_weights_;
 
@@ -121,10 +121,10 @@ Result<Trainer> Trainer::Make(Session& session, const Dataset& dataset, const Ma
                       dataset.n_tokens(), " ids of dataset \"", task.dataset_name, "\""));
   }
 
-  ASSIGN_OR_RETURN(Transformer net, Transformer::Make(start.config, std::move(start.parameters),
-                                                      task.execution.attention, machine.compute));
-  net.SetActivationCheckpointing(task.activation_checkpointing);
-  if (!run.train.positions.is_null()) RETURN_IF_ERROR(net.CheckPositionIds());
+  ASSIGN_OR_RETURN(std::unique_ptr<Net> net, MakeNet(start.config, std::move(start.parameters),
+                                                     task.execution.attention, machine.compute));
+  net->SetActivationCheckpointing(task.activation_checkpointing);
+  if (!run.train.positions.is_null()) RETURN_IF_ERROR(net->CheckPositionIds());
   Trainer trainer(session, std::move(samples), std::move(net), std::move(start.initial_weights));
   if (run.train.is_masked()) {
     std::vector<std::int32_t> ids = IdsOfText(dataset);
@@ -234,13 +234,13 @@ SampleSize Trainer::SizeOf(std::int64_t step) const {
 Result<at::Tensor> Trainer::AddPass(std::int64_t first, std::int64_t n, double weight) {
   if (masking_) return AddMaskedPass(first, n, weight);
   RETURN_IF_ERROR(ReadBatch(first, n));
-  const c10::Device device = net_.compute().device;
+  const c10::Device device = net_->compute().device;
   Batch batch = {.ids_BT = ids_BT_.to(device)};
   if (position_ids_BT_.defined()) {
     batch.position_ids_BT = position_ids_BT_.to(device);
     batch.n_positions = NumberOfPositions(run_.train.positions);
   }
-  return AddGradients(net_, batch, targets_BT_.to(device), weight);
+  return AddGradients(*net_, batch, targets_BT_.to(device), weight);
 }
 
 Result<at::Tensor> Trainer::AddMaskedPass(std::int64_t first, std::int64_t n, double weight) {
@@ -250,14 +250,14 @@ Result<at::Tensor> Trainer::AddMaskedPass(std::int64_t first, std::int64_t n, do
     RETURN_IF_ERROR(samples_->Read(g, sample_));
     sequences.push_back(masking_->Mask(g, sample_.tokens));
   }
-  return AddMaskedGradients(net_, ToBatch(sequences), weight);
+  return AddMaskedGradients(*net_, ToBatch(sequences), weight);
 }
 
 // Returns the mean loss of a step and leaves its gradient in the parameters.
 Result<double> Trainer::Gradients(std::int64_t step, std::int64_t n_targets, bool& stopped) {
   const std::int64_t n_sequences = run_.train.batch_sequences();
   const double weight = 1.0 / static_cast<double>(n_targets);
-  ClearGradients(net_);
+  ClearGradients(*net_);
   std::vector<at::Tensor> sums;  // read at the end, so as not to wait for a GPU in between
   for (std::int64_t done = 0; done < n_sequences;) {
     if (StopRequested()) {
@@ -327,7 +327,7 @@ bool Trainer::ReportsValidation(std::int64_t done, std::int64_t of, Status& repo
 }
 
 Result<double> Trainer::ValidationLoss() {
-  NetScorer scorer(net_);
+  NetScorer scorer(*net_);
   Status reported;
   const auto progress = [&](std::int64_t done, std::int64_t of) {
     return ReportsValidation(done, of, reported);
@@ -346,7 +346,7 @@ Result<double> Trainer::ValidationLoss() {
 }
 
 Result<double> Trainer::MaskedValidationLoss() {
-  NetScorer scorer(net_);
+  NetScorer scorer(*net_);
   const auto per_call = static_cast<std::size_t>(SequencesPerCall(run_.train));
   double nll_sum = 0.0;
   std::int64_t n_targets = 0;
@@ -401,8 +401,8 @@ Status Trainer::Checkpoint(bool final, bool best) {
   const std::string relative = Str("checkpoints/step-", digits);
   const std::string folder = JoinPath(task.attempt_dir, relative);
   ASSIGN_OR_RETURN(const CheckpointSummary summary,
-                   WriteCheckpoint(folder, {.config = net_.config(),
-                                            .parameters = net_.parameters(),
+                   WriteCheckpoint(folder, {.config = net_->config(),
+                                            .parameters = net_->parameters(),
                                             .optimizer = optimizer_.State(),
                                             .state = state}));
   std::vector<ArtifactFile> files;

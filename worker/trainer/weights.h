@@ -5,8 +5,8 @@
 #include <string>
 
 #include "base/status.h"
+#include "model/net/net.h"
 #include "model/net/parameters.h"
-#include "model/net/transformer.h"
 #include "sweeps/task.h"
 
 namespace longrun::trainer {

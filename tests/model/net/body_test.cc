@@ -31,6 +31,13 @@ at::Tensor Logits(Transformer& net, const at::Tensor& ids_BT) {
       .view({ids_BT.size(0), ids_BT.size(1), -1});
 }
 
+TEST(MakeNetTest, EveryArchitectureHasANet) {
+  for (const Architecture* architecture : Architectures()) {
+    EXPECT_TRUE(HasNet(architecture->name)) << architecture->name;
+  }
+  EXPECT_FALSE(HasNet("gpt5"));
+}
+
 NetConfig Config(const std::string& architecture, const Json& position) {
   NetConfig config = SmallConfig(position);
   config.model.n_head = 6;

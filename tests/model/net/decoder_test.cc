@@ -85,14 +85,16 @@ TEST_P(DecoderTest, TheLastTokenAloneIsAsAmongAllTokensAndLeavesTheSameCaches) {
   Transformer net = SmallNet(Config(), "fp64");
   const at::NoGradGuard no_grad;
   const at::Tensor ids_BT = SmallTokens(3, 24);
-  std::vector<AttentionCache> of_all = net.MakeCaches(3, 24), of_last = net.MakeCaches(3, 24);
+  const std::unique_ptr<NetState> all = net.NewState(3, 24), last = net.NewState(3, 24);
   for (const auto& [begin, n] : {std::pair<std::int64_t, std::int64_t>{0, 17}, {17, 7}}) {
     const at::Tensor part_BT = ids_BT.narrow(1, begin, n);
-    const at::Tensor all_BTC = net.HiddenBehind(part_BT, of_all);
-    const at::Tensor last_B1C = net.LastHiddenBehind(part_BT, of_last);
+    const at::Tensor all_BTC = net.Read(part_BT, *all);
+    const at::Tensor last_B1C = net.ReadLast(part_BT, *last);
     ASSERT_EQ(last_B1C.sizes(), at::IntArrayRef({3, 1, all_BTC.size(2)}));
     EXPECT_LT(MaxDifference(last_B1C, all_BTC.narrow(1, n - 1, 1)), 1e-12);
   }
+  const auto& of_all = static_cast<TransformerState&>(*all).caches();
+  const auto& of_last = static_cast<TransformerState&>(*last).caches();
   for (std::size_t l = 0; l < of_all.size(); ++l) {
     EXPECT_EQ(of_last[l].n, 24);
     EXPECT_TRUE(at::equal(of_last[l].k_BHTD, of_all[l].k_BHTD)) << "layer " << l;
