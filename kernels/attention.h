@@ -99,6 +99,8 @@ struct NumbersViewOf {
       : data(x.data()), n(static_cast<std::int64_t>(x.size())) {}
   NumbersViewOf(std::span<Element<float>> x)
       : data(x.data()), n(static_cast<std::int64_t>(x.size())), scalar(Scalar::kFp32) {}
+  NumbersViewOf(std::span<double> x) requires kIsConst : NumbersViewOf(std::span<const double>(x)) {
+  }
   NumbersViewOf(Element<std::vector<double>>& x) : NumbersViewOf(std::span(x)) {}
   NumbersViewOf(Element<std::vector<float>>& x) : NumbersViewOf(std::span(x)) {}
   // NOLINTEND(google-explicit-constructor)
