@@ -48,21 +48,25 @@ ShotRules ShotsOf(const Json& params) {
   return {.n_shots = params.at("shots"), .seed = params.at("shots_seed")};
 }
 
+// `name` is of the file that has the examples. Errors begin with "NAME: ".
+Status AddShotsFrom(std::string_view name, const Json& params,
+                    const std::vector<ChoiceItem>* examples, std::vector<ChoiceItem>& items) {
+  const Status status = AddShots(ShotsOf(params), examples, items);
+  return status.ok() ? status : Status(status.code(), Str(name, ": ", status.message()));
+}
+
 // Errors of both begin with "NAME: " or "NAME:LINE: ".
 Status CheckQuestions(std::string_view name, std::string_view bytes, const Json& params) {
   ASSIGN_OR_RETURN(std::vector<ChoiceItem> items,
                    ParseChoiceItems(name, bytes, ProtocolOf(params)));
-  if (params.contains(kExamplesParam)) return Status();
-  const Status status = AddShots(ShotsOf(params), nullptr, items);
-  return status.ok() ? status : Status(status.code(), Str(name, ": ", status.message()));
+  return params.contains(kExamplesParam) ? Status() : AddShotsFrom(name, params, nullptr, items);
 }
 
 Status CheckExamples(std::string_view name, std::string_view bytes, const Json& params) {
   ASSIGN_OR_RETURN(const std::vector<ChoiceItem> examples,
                    ParseChoiceItems(name, bytes, ProtocolOf(params)));
   std::vector<ChoiceItem> none;
-  const Status status = AddShots(ShotsOf(params), &examples, none);
-  return status.ok() ? status : Status(status.code(), Str(name, ": ", status.message()));
+  return AddShotsFrom(name, params, &examples, none);
 }
 
 // ---- answers -----------------------------------------------------------------------------------
@@ -179,8 +183,9 @@ Result<Asked> Ask(const EvaluationRequest& request) {
   if (has_examples) {
     ASSIGN_OR_RETURN(examples, ItemsOf(kExamplesParam, asked.params, request.files_dir));
   }
-  RETURN_IF_ERROR(
-      AddShots(ShotsOf(asked.params), has_examples ? &examples : nullptr, asked.items));
+  const char* const source = has_examples ? kExamplesParam : "file";
+  RETURN_IF_ERROR(AddShotsFrom(asked.params.at(source).get_ref<const std::string&>(), asked.params,
+                               has_examples ? &examples : nullptr, asked.items));
   return asked;
 }
 

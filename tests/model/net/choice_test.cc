@@ -9,6 +9,7 @@
 #include "base/files.h"
 #include "base/str.h"
 #include "model/net/scorer.h"
+#include "model/net/transformer.h"
 #include "tests/model/evaluation/questions.h"
 #include "tests/model/net/golden.h"
 
