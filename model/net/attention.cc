@@ -289,9 +289,13 @@ at::Tensor Attention::Kernel(const Call& call, Prepared prepared, bool rotates,
     kernel.rotation = rotator_->Numbers(*plan);
     kernel.reading = std::move(plan);
   } else if (rotator_ && rotates) {
-    const bool has_ids = call.position_ids_BT.defined();
-    kernel.rotation = rotator_->Numbers(has_ids ? call.n_positions : call.q_BHTD.size(2));
-    if (has_ids) kernel.rotation_rows_BT = call.position_ids_BT.contiguous();
+    if (call.position_ids_BT.defined()) {
+      const auto of_ids = rotator_->Numbers(call.position_ids_BT, call.n_positions);
+      kernel.rotation = of_ids.numbers;
+      kernel.rotation_rows_BT = of_ids.row_BT;
+    } else {
+      kernel.rotation = rotator_->Numbers(call.q_BHTD.size(2));
+    }
   }
   for (std::size_t i = 0; i < terms_.size(); ++i) terms_[i]->Fill(std::move(prepared[i]), kernel);
   return KernelAttention(kernel);

@@ -99,8 +99,10 @@ AttentionTerms TermsOf(const KernelAttentionCall& call, const TermNumbers& numbe
                                       .intercept = Doubles(numbers.intercept)};
   }
   if (call.rotation) {
-    terms.rotation = RotationTable{.cos = call.rotation->cos,
-                                   .sin = call.rotation->sin,
+    const RotationAngles& angles = *call.rotation->angles;
+    const auto n_angle = static_cast<std::size_t>(call.rotation->n_angle);
+    terms.rotation = RotationTable{.cos = std::span(angles.cos).first(n_angle),
+                                   .sin = std::span(angles.sin).first(n_angle),
                                    .n_rotary = call.rotation->n_rotary,
                                    .layout = call.rotation->layout,
                                    .growth = call.rotation->growth,

@@ -19,9 +19,16 @@ namespace longrun {
 
 struct PlannedReading;
 
-// The rotation of a call in double, for positions from 0 or for those of a plan.
+// Angles in double, a row for each position; calls of several lengths share them.
+struct RotationAngles {
+  std::vector<double> cos = {}, sin = {};  // as in RotationTable
+};
+
+// The rotation of a call in double, for positions from 0, or for those of a plan or of a batch.
 struct RotationNumbers {
-  std::vector<double> cos = {}, sin = {}, growth = {};  // as in RotationTable
+  std::shared_ptr<const RotationAngles> angles = nullptr;  // the first n_angle are of this call
+  std::int64_t n_angle = 0;
+  std::vector<double> growth = {};  // as in RotationTable
   std::int64_t n_rotary = 0;
   RotationTable::Layout layout = RotationTable::Layout::kHalf;
 };

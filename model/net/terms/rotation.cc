@@ -4,6 +4,8 @@
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/cos.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/equal.h>
 #include <ATen/ops/exp.h>
 #include <ATen/ops/index_select.h>
 #include <ATen/ops/outer.h>
@@ -31,12 +33,11 @@ at::Tensor Doubles(const std::vector<double>& values, const c10::Device& device)
   return at::tensor(values, at::TensorOptions().dtype(at::kDouble)).to(device);
 }
 
-// The rows of a table for these positions: (T, R), or (B, 1, T, R) for each sequence's own.
-at::Tensor RowsOf(const at::Tensor& table_PR, const RowPositions& at, std::int64_t n) {
-  if (!at.ids_BT.defined()) return table_PR.narrow(0, at.begin, n);
-  const at::Tensor rows = table_PR.index_select(0, at.ids_BT.flatten());
-  return rows.view({at.ids_BT.size(0), 1, at.ids_BT.size(1), table_PR.size(1)});
-}
+// Rows made at once for a text that is read on token by token.
+constexpr std::int64_t kRowsAtOnce = 128;
+// For ids below this, the fused kernel's table has a row for each position and is made only once:
+// 16 MB for 32 pairs of channels. Beyond it, each batch has a table of its own positions.
+constexpr std::int64_t kIdsTableMax = std::int64_t{1} << 15;
 
 // rows[from], rows[from + 1], ...
 at::Tensor RowTensor(const std::vector<std::int32_t>& rows, std::int64_t from,
@@ -47,28 +48,40 @@ at::Tensor RowTensor(const std::vector<std::int32_t>& rows, std::int64_t from,
 
 std::int64_t MiddleOf(std::int64_t n_positions) { return (n_positions + 1) / 2; }
 
-// Growth counts from the middle of the n positions.
-std::shared_ptr<const RotationNumbers> MakeRotationNumbers(const Rotation& rotation,
-                                                           double magnitude,
-                                                           std::span<const double> positions) {
-  RotationNumbers numbers = {.n_rotary = 2 * static_cast<std::int64_t>(rotation.frequency.size()),
-                             .layout = rotation.layout == Rotation::Layout::kHalf
-                                           ? RotationTable::Layout::kHalf
-                                           : RotationTable::Layout::kInterleaved};
-  const auto middle = static_cast<double>(MiddleOf(std::ssize(positions)));
-  numbers.cos.reserve(positions.size() * rotation.frequency.size());
-  numbers.sin.reserve(positions.size() * rotation.frequency.size());
+// Adds rows.
+void AddAngles(const Rotation& rotation, double magnitude, std::span<const double> positions,
+               RotationAngles& angles) {
+  const std::size_t n_angle = angles.cos.size() + positions.size() * rotation.frequency.size();
+  angles.cos.reserve(n_angle);
+  angles.sin.reserve(n_angle);
   for (const double position : positions) {
     for (const double frequency : rotation.frequency) {
       const double angle = position * frequency;
-      numbers.cos.push_back(std::cos(angle) * magnitude);
-      numbers.sin.push_back(std::sin(angle) * magnitude);
-    }
-    for (const double growth : rotation.growth) {
-      numbers.growth.push_back(std::exp(growth * (position - middle)));
+      angles.cos.push_back(std::cos(angle) * magnitude);
+      angles.sin.push_back(std::sin(angle) * magnitude);
     }
   }
-  return std::make_shared<const RotationNumbers>(std::move(numbers));
+}
+
+// Of the first n rows, without growth.
+RotationNumbers NumbersOf(const Rotation& rotation, std::shared_ptr<const RotationAngles> angles,
+                          std::int64_t n) {
+  const std::int64_t n_pairs = std::ssize(rotation.frequency);
+  return {.angles = std::move(angles),
+          .n_angle = n * n_pairs,
+          .n_rotary = 2 * n_pairs,
+          .layout = rotation.layout == Rotation::Layout::kHalf
+                        ? RotationTable::Layout::kHalf
+                        : RotationTable::Layout::kInterleaved};
+}
+
+std::shared_ptr<const RotationNumbers> MakeRotationNumbers(const Rotation& rotation,
+                                                           double magnitude,
+                                                           std::span<const double> positions) {
+  auto angles = std::make_shared<RotationAngles>();
+  AddAngles(rotation, magnitude, positions, *angles);
+  return std::make_shared<const RotationNumbers>(
+      NumbersOf(rotation, std::move(angles), std::ssize(positions)));
 }
 
 }  // namespace
@@ -81,9 +94,10 @@ void Rotator::Set(std::vector<double> frequency, double magnitude) {
   if (frequency == rotation_.frequency && magnitude == magnitude_) return;
   rotation_.frequency = std::move(frequency);
   magnitude_ = magnitude;
+  angles_.reset();
   numbers_.reset();
-  cos_TR_.reset();
-  sin_TR_.reset();
+  table_ = {};
+  SetIds({});
   planned_.clear();
 }
 
@@ -95,14 +109,58 @@ at::Tensor Rotator::Keys(const at::Tensor& x_BHTD, const RowPositions& at) {
   return Grown(Rotated(x_BHTD, at), at, kOfKeys);
 }
 
+// Growth counts from the middle of the n positions.
 std::shared_ptr<const RotationNumbers> Rotator::Numbers(std::int64_t n) {
-  if (!numbers_ || n_numbers_ != n) {
-    std::vector<double> positions(static_cast<std::size_t>(n));
-    std::iota(positions.begin(), positions.end(), 0.0);
-    numbers_ = MakeRotationNumbers(rotation_, magnitude_, positions);
-    n_numbers_ = n;
+  if (numbers_ && n_numbers_ == n) return numbers_;
+  const std::int64_t n_pairs = std::ssize(rotation_.frequency);
+  const std::int64_t n_made = angles_ ? std::ssize(angles_->cos) / n_pairs : 0;
+  if (n_made < n) {
+    std::vector<double> positions(static_cast<std::size_t>(n - n_made));
+    std::iota(positions.begin(), positions.end(), static_cast<double>(n_made));
+    auto longer =
+        angles_ ? std::make_shared<RotationAngles>(*angles_) : std::make_shared<RotationAngles>();
+    AddAngles(rotation_, magnitude_, positions, *longer);
+    angles_ = std::move(longer);
   }
+  RotationNumbers numbers = NumbersOf(rotation_, angles_, n);
+  for (std::int64_t position = 0; position < n; ++position) {
+    for (const double growth : rotation_.growth) {
+      numbers.growth.push_back(std::exp(growth * static_cast<double>(position - MiddleOf(n))));
+    }
+  }
+  numbers_ = std::make_shared<const RotationNumbers>(std::move(numbers));
+  n_numbers_ = n;
   return numbers_;
+}
+
+void Rotator::SetIds(const at::Tensor& ids_BT) {
+  ids_BT_ = ids_BT.defined() ? ids_BT.clone() : at::Tensor();
+  ids_table_ = {};
+  ids_numbers_ = {};
+}
+
+Rotator::NumbersOfIds Rotator::Numbers(const at::Tensor& ids_BT, std::int64_t n_positions) {
+  if (n_positions <= kIdsTableMax || !rotation_.growth.empty()) {
+    return {.numbers = Numbers(n_positions), .row_BT = ids_BT.contiguous()};
+  }
+  if (!ids_BT_.defined() || !at::equal(ids_BT_, ids_BT)) SetIds(ids_BT);
+  if (!ids_numbers_.numbers) {
+    const at::Tensor dense_BT = ids_BT.contiguous();
+    const std::span<const std::int32_t> ids(dense_BT.const_data_ptr<std::int32_t>(),
+                                            static_cast<std::size_t>(dense_BT.numel()));
+    std::vector<std::int32_t> used(ids.begin(), ids.end());
+    std::ranges::sort(used);
+    const auto rest = std::ranges::unique(used);
+    used.erase(rest.begin(), rest.end());
+    const at::Tensor row_BT = at::empty_like(dense_BT);
+    std::ranges::transform(ids, row_BT.mutable_data_ptr<std::int32_t>(), [&](std::int32_t id) {
+      return static_cast<std::int32_t>(std::ranges::lower_bound(used, id) - used.begin());
+    });
+    const std::vector<double> positions(used.begin(), used.end());
+    ids_numbers_ = {.numbers = MakeRotationNumbers(rotation_, magnitude_, positions),
+                    .row_BT = row_BT};
+  }
+  return ids_numbers_;
 }
 
 at::Tensor Rotator::Queries(const at::Tensor& x_BHQD, const PlannedReading& plan,
@@ -154,25 +212,39 @@ Rotator::Table Rotator::TableOf(const PlannedReading& plan) {
   return planned_table_;
 }
 
-// y[c] = x[c] cos - x[c + R/2] sin, y[c + R/2] = x[c + R/2] cos + x[c] sin (half), or the same on
-// pairs (2c, 2c + 1) (interleaved).
-at::Tensor Rotator::Rotated(const at::Tensor& x_BHTD, const RowPositions& at) {
-  const std::int64_t begin = at.begin;
-  const std::int64_t n_positions = at.ids_BT.defined() ? at.n_positions : begin + x_BHTD.size(2);
-  if (!cos_TR_.defined() || cos_TR_.size(0) < n_positions) {
-    // Double the table, so that generating token by token does not make a new one each time.
-    const std::int64_t n_rows =
-        begin > 0 && cos_TR_.defined() ? std::max(n_positions, 2 * cos_TR_.size(0)) : n_positions;
-    const at::Tensor position =
-        at::arange(n_rows, at::TensorOptions().dtype(at::kDouble).device(compute_.device));
-    const Table table = TableOf(position);
-    cos_TR_ = table.cos_PR;
-    sin_TR_ = table.sin_PR;
+// The rows of n tokens: (n, R/2), or (B, 1, n, R/2) for each sequence's own.
+Rotator::Table Rotator::TableFor(const RowPositions& at, std::int64_t n) {
+  if (at.ids_BT.defined()) {
+    const auto rows = [&](const Table& table) -> Table {
+      const std::vector<std::int64_t> shape = {at.ids_BT.size(0), 1, n, table.cos_PR.size(1)};
+      return {.cos_PR = table.cos_PR.view(shape), .sin_PR = table.sin_PR.view(shape)};
+    };
+    const at::Tensor position = at.ids_BT.flatten().to(at::kDouble);
+    // On a GPU, to compare the ids would take longer than to make the rows again.
+    if (!compute_.device.is_cpu()) return rows(TableOf(position));
+    if (!ids_BT_.defined() || !at::equal(ids_BT_, at.ids_BT)) SetIds(at.ids_BT);
+    if (!ids_table_.cos_PR.defined()) ids_table_ = TableOf(position);
+    return rows(ids_table_);
   }
-  return RotatedBy(x_BHTD, RowsOf(cos_TR_, at, x_BHTD.size(2)),
-                   RowsOf(sin_TR_, at, x_BHTD.size(2)));
+  const bool is_made = table_.cos_PR.defined() && at.begin >= first_ &&
+                       at.begin + n <= first_ + table_.cos_PR.size(0);
+  if (!is_made) {
+    const std::int64_t n_rows = at.begin == 0 ? n : std::max(n, kRowsAtOnce);
+    first_ = at.begin;
+    table_ = TableOf(at::arange(first_, first_ + n_rows,
+                                at::TensorOptions().dtype(at::kDouble).device(compute_.device)));
+  }
+  return {.cos_PR = table_.cos_PR.narrow(0, at.begin - first_, n),
+          .sin_PR = table_.sin_PR.narrow(0, at.begin - first_, n)};
 }
 
+at::Tensor Rotator::Rotated(const at::Tensor& x_BHTD, const RowPositions& at) {
+  const Table table = TableFor(at, x_BHTD.size(2));
+  return RotatedBy(x_BHTD, table.cos_PR, table.sin_PR);
+}
+
+// y[c] = x[c] cos - x[c + R/2] sin, y[c + R/2] = x[c + R/2] cos + x[c] sin (half), or the same on
+// pairs (2c, 2c + 1) (interleaved).
 at::Tensor Rotator::RotatedBy(const at::Tensor& x_BHTD, const at::Tensor& cos,
                               const at::Tensor& sin) const {
   const auto n_pairs = static_cast<std::int64_t>(rotation_.frequency.size());
@@ -198,16 +270,19 @@ at::Tensor Rotator::RotatedBy(const at::Tensor& x_BHTD, const at::Tensor& cos,
 at::Tensor Rotator::Grown(const at::Tensor& x_BHTD, const RowPositions& at, double sign) const {
   if (rotation_.growth.empty()) return x_BHTD;
   const at::Tensor growth = Doubles(rotation_.growth, compute_.device) * sign;
-  const std::int64_t begin = at.ids_BT.defined() ? 0 : at.begin;
-  const std::int64_t end = at.ids_BT.defined() ? at.n_positions : at.begin + x_BHTD.size(2);
   const std::int64_t middle = MiddleOf(at.n_positions);
-  const at::Tensor position = at::arange(begin - middle, end - middle, growth.options());
+  const at::Tensor position =
+      at.ids_BT.defined()
+          ? at.ids_BT.flatten().to(at::kDouble) - middle
+          : at::arange(at.begin - middle, at.begin + x_BHTD.size(2) - middle, growth.options());
   const at::Tensor factor_TR = at::exp(at::outer(position, growth)).to(compute_.dtype);
   const bool half = rotation_.layout == Rotation::Layout::kHalf;
   at::Tensor factor_TD =
       half ? at::cat({factor_TR, factor_TR}, 1) : factor_TR.repeat_interleave(2, 1);
   const std::int64_t n_rotated = factor_TD.size(1), n_fixed = x_BHTD.size(3) - n_rotated;
-  if (at.ids_BT.defined()) factor_TD = RowsOf(factor_TD, at, x_BHTD.size(2));
+  if (at.ids_BT.defined()) {
+    factor_TD = factor_TD.view({at.ids_BT.size(0), 1, at.ids_BT.size(1), n_rotated});
+  }
   at::Tensor grown =
       (x_BHTD.narrow(3, 0, n_rotated).to(compute_.dtype) * factor_TD).to(x_BHTD.scalar_type());
   if (n_fixed == 0) return grown;

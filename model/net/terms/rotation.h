@@ -16,6 +16,7 @@
 namespace longrun {
 
 struct PlannedReading;
+struct RotationAngles;
 struct RotationNumbers;
 
 // The positions to which the rows of a tensor are rotated.
@@ -39,6 +40,13 @@ class Rotator {
   at::Tensor Keys(const at::Tensor& x_BHTD, const RowPositions& at);
   // The table for the fused kernel, for positions 0 .. n - 1.
   std::shared_ptr<const RotationNumbers> Numbers(std::int64_t n);
+  // The same for the positions ids (B, T) below n_positions, with the row of each (int32). Only for
+  // a rotation without growth.
+  struct NumbersOfIds {
+    std::shared_ptr<const RotationNumbers> numbers;
+    at::Tensor row_BT;
+  };
+  NumbersOfIds Numbers(const at::Tensor& ids_BT, std::int64_t n_positions);
 
   // For a rotation without growth: the queries of a plan in a region, x (B, H, Q, D).
   at::Tensor Queries(const at::Tensor& x_BHQD, const PlannedReading& plan, std::size_t region);
@@ -54,6 +62,9 @@ class Rotator {
   };
   Table TableOf(const at::Tensor& position) const;
   Table TableOf(const PlannedReading& plan);
+  Table TableFor(const RowPositions& at, std::int64_t n);
+  // Forgets what was made for other ids.
+  void SetIds(const at::Tensor& ids_BT);
   at::Tensor RotatedBy(const at::Tensor& x_BHTD, const at::Tensor& cos,
                        const at::Tensor& sin) const;
   at::Tensor Rotated(const at::Tensor& x_BHTD, const RowPositions& at);
@@ -62,12 +73,17 @@ class Rotator {
   Rotation rotation_;
   Compute compute_;
   double magnitude_ = 1.0;
-  // Tables that are kept between calls.
-  at::Tensor cos_TR_, sin_TR_;  // (T, R/2), times magnitude_; they only grow
+  // Rows are kept between calls, so that the layers of one call share them.
+  std::int64_t first_ = 0;  // the position of the first row of table_
+  Table table_ = {};        // (T, R/2)
+  at::Tensor ids_BT_;       // of ids_table_ and ids_numbers_, a copy
+  Table ids_table_ = {};    // (B T, R/2)
+  NumbersOfIds ids_numbers_ = {};
   // The tables of the last plan, which is recognised by its positions.
   std::vector<double> planned_;
   Table planned_table_ = {};
   std::shared_ptr<const RotationNumbers> planned_numbers_;
+  std::shared_ptr<const RotationAngles> angles_;  // of positions from 0; a longer text adds rows
   std::shared_ptr<const RotationNumbers> numbers_;
   std::int64_t n_numbers_ = 0;  // positions of numbers_
 };

@@ -4,6 +4,8 @@
 // LONGRUN_SOAK=1 takes the lengths that the claim is made for (minutes);
 // else the same at an eighth.
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/equal.h>
+#include <ATen/ops/tensor.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -18,7 +20,9 @@
 #include "model/net/adamw.h"
 #include "model/net/decoder.h"
 #include "model/net/gradient.h"
+#include "model/net/kernel_attention.h"
 #include "model/net/scorer.h"
+#include "model/net/terms/rotation.h"
 #include "tests/allocations.h"
 #include "tests/model/net/small_model.h"
 
@@ -144,6 +148,63 @@ TEST(EvaluationMemoryTest, ALongTextIsReadWithinTwoGiB) {
   ASSERT_TRUE(nll.ok()) << nll.status().message();
   EXPECT_EQ(nll->front().size(), static_cast<std::size_t>(n - 1));
   EXPECT_LT(AllocationsNow().most - held, limit);
+}
+
+// A token far into a text makes the angles of some positions, and not those of all before it; and
+// they are the ones that a table from position 0 has.
+TEST(RotationMemoryTest, ATokenAtAMillionMakesNoTableOfAMillionRows) {
+  const Rotation rotation = TermsOf(OneLayer("rope", 0).model).value().rotation.value();
+  const Compute compute = OpenCompute("cpu", "fp32").value();
+  constexpr std::int64_t kPlace = 1'000'000;
+  const at::Tensor x_BHTD = SmallTokens(1, 24).view({1, 1, 1, 24}).to(at::kFloat);
+  Rotator rotator(rotation, compute);
+  const std::int64_t held = AllocationsNow().held;
+  ForgetAllocations();
+  const at::Tensor far = rotator.Keys(x_BHTD, {.begin = kPlace, .n_positions = kPlace + 1});
+  if (AllocationsAreCounted()) {
+    EXPECT_LT(AllocationsNow().most - held, 128 * kKiB);
+  }
+
+  Rotator whole(rotation, compute);
+  const at::Tensor all =
+      whole.Keys(x_BHTD.expand({1, 1, kPlace + 1, 24}), {.begin = 0, .n_positions = kPlace + 1});
+  EXPECT_TRUE(at::equal(far, all.narrow(2, kPlace, 1)));
+  for (const std::int64_t begin : {1, 7, 127, 128, 1000, 65537, 999'999}) {
+    for (const std::int64_t n : {1, 2, 3, 5, 200}) {
+      if (begin + n > kPlace) continue;
+      const at::Tensor some =
+          rotator.Keys(x_BHTD.expand({1, 1, n, 24}), {.begin = begin, .n_positions = begin + n});
+      EXPECT_TRUE(at::equal(some, all.narrow(2, begin, n))) << begin << ", " << n;
+    }
+  }
+}
+
+// The kernel's table for positions of a batch has a row for each position that the batch uses.
+TEST(RotationMemoryTest, PositionsOfABatchMakeRowsOfTheirOwn) {
+  const Rotation rotation = TermsOf(OneLayer("rope", 0).model).value().rotation.value();
+  Rotator rotator(rotation, OpenCompute("cpu", "fp32").value());
+  constexpr std::int64_t kPositions = 1'000'000;
+  const at::Tensor ids_BT =
+      at::tensor({999'999, 5, 5, 70'000}, at::TensorOptions().dtype(at::kInt)).view({2, 2});
+  const std::int64_t held = AllocationsNow().held;
+  ForgetAllocations();
+  const Rotator::NumbersOfIds found = rotator.Numbers(ids_BT, kPositions);
+  if (AllocationsAreCounted()) {
+    EXPECT_LT(AllocationsNow().most - held, 128 * kKiB);
+  }
+  EXPECT_TRUE(at::equal(found.row_BT, at::tensor({2, 0, 0, 1}, ids_BT.options()).view({2, 2})));
+  const auto n_pairs = std::ssize(rotation.frequency);
+  const std::shared_ptr<const RotationNumbers> all = rotator.Numbers(kPositions);
+  for (std::int64_t i = 0; i < 4; ++i) {
+    const auto row = found.row_BT.flatten()[i].item<std::int64_t>();
+    const auto id = ids_BT.flatten()[i].item<std::int64_t>();
+    for (std::int64_t c = 0; c < n_pairs; ++c) {
+      const auto of_row = static_cast<std::size_t>(row * n_pairs + c);
+      const auto of_all = static_cast<std::size_t>(id * n_pairs + c);
+      EXPECT_EQ(found.numbers->angles->cos[of_row], all->angles->cos[of_all]);
+      EXPECT_EQ(found.numbers->angles->sin[of_row], all->angles->sin[of_all]);
+    }
+  }
 }
 
 // The most that a cached prefill and one token hold beyond the weights, under an extension that
