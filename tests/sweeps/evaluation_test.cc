@@ -146,9 +146,12 @@ TEST(EvaluationDocsTest, EachExampleIsAnEvaluationOfASweep) {
       inside = false;
       n_blocks += 1;
       // Who submits it puts the content of a file in its path's place.
-      const std::string file = "hellaswag_val.jsonl", id = "sha256:" + Sha256Hex("questions");
-      for (std::size_t at = block.find(file); at != std::string::npos; at = block.find(file, at)) {
-        block.replace(at, file.size(), id);
+      const std::string id = "sha256:" + Sha256Hex("questions");
+      for (const std::string file : {"hellaswag_val.jsonl", "hellaswag_train.jsonl"}) {
+        for (std::size_t at = block.find(file); at != std::string::npos;
+             at = block.find(file, at)) {
+          block.replace(at, file.size(), id);
+        }
       }
       const bool of_encoder = block.find("pseudo_perplexity") != std::string::npos;
       const Overrides encoder = {
