@@ -22,8 +22,8 @@ struct ShotRules {
   std::uint64_t seed = 0;
 };
 
-// `examples` are those of a file of their own; nullptr: there is none. kInvalidArgument if there are
-// fewer examples than shots.
+// `examples` are those of a file of their own; nullptr: there is none. kInvalidArgument if there
+// are fewer examples than shots.
 Status AddShots(const ShotRules& rules, const std::vector<ChoiceItem>* examples,
                 std::vector<ChoiceItem>& items);
 
