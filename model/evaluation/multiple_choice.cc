@@ -245,9 +245,9 @@ std::vector<RowName> MultipleChoiceRows(const Json&) {
 // The questions come from a file, not from the dataset.
 std::optional<ParamError> FitMultipleChoice(const DatasetShape&, Json& params) {
   if (!params.contains(kExamplesParam) || params.at("shots") > 0) return std::nullopt;
-  return ParamError{kExamplesParam,
-                    "the file would not be used, since shots is 0: give the number of shots, or "
-                    "remove this key"};
+  return ParamError{"shots",
+                    "with 0, the file `examples` would not be used: give the number of shots, or "
+                    "remove `examples`"};
 }
 
 constexpr double kTextBytesMax = 4096;
