@@ -53,9 +53,12 @@ void Evaluations::Add(const ResultRow& row, const std::string& dataset) {
   const std::size_t n_known = known_.size();
   const Known& known = Find(row, dataset);
   if (known_.size() == n_known) return;
+  ++n_in_group_[known.group];
   for (const auto& [key, value] : known.params.items()) {
-    std::vector<Json>& values = values_[{known.group, key}];
-    if (std::ranges::find(values, value) == values.end()) values.push_back(value);
+    Values& values = values_[{known.group, key}];
+    ++values.n_evaluations;
+    std::vector<Json>& different = values.different;
+    if (std::ranges::find(different, value) == different.end()) different.push_back(value);
   }
 }
 
@@ -64,7 +67,9 @@ const Json& Evaluations::TextOf(const ResultRow& row, const std::string& dataset
   if (known.text) return *known.text;
   std::vector<std::string> parts;
   for (const auto& [key, value] : known.params.items()) {
-    if (values_.at({known.group, key}).size() <= 1) continue;
+    const Values& values = values_.at({known.group, key});
+    const bool all_have_it = values.n_evaluations == n_in_group_.at(known.group);
+    if (all_have_it && values.different.size() <= 1) continue;
     // A stride of 0 stands for the longest there is.
     const bool is_unset = key == "stride" && value == 0;
     parts.push_back(Str(key, "=", is_unset ? "L-1" : ShownParam(value)));

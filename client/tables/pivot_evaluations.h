@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <map>
 #include <optional>
 #include <string>
@@ -37,7 +38,13 @@ class Evaluations {
 
   std::map<std::string, Known> known_;
   Known* last_ = nullptr;
-  std::map<std::pair<std::string, std::string>, std::vector<Json>> values_;  // of group and key
+  // What the evaluations of a group have under one key; some may not have it.
+  struct Values {
+    std::vector<Json> different;
+    std::size_t n_evaluations = 0;
+  };
+  std::map<std::pair<std::string, std::string>, Values> values_;  // by group and key
+  std::map<std::string, std::size_t> n_in_group_;                 // evaluations
 };
 
 // The parts of an evaluation's text that its name does not have: "score_tokens=8192" of "k=8,

@@ -417,6 +417,18 @@ TEST(PivotTest, EvaluationsThatDifferInAParameterAreTablesOfTheirOwn) {
   EXPECT_EQ(tables[1].rows[0].cells[1].status, "missing");
 }
 
+TEST(PivotTest, AParameterThatOnlyOneEvaluationHasMakesATableOfItsOwn) {
+  std::vector<ResultRow> rows = {RowOf("a", 64, 8.0, 10), RowOf("a", 64, 7.0, 10)};
+  rows[0].evaluation = {{"perplexity", {{"split", "validation"}, {"protocol", "nonoverlap"}}}};
+  rows[1].evaluation = rows[0].evaluation;
+  rows[1].evaluation["perplexity"]["temperature"] = 0.5;
+  const auto tables = Build({ResultsOf({RunOf("a", "rope", 64, 1)}, rows)});
+  ASSERT_EQ(tables.size(), 2u);
+  EXPECT_NEAR(*tables[0].rows[0].cells[0].value, 8.0, 1e-12);
+  EXPECT_EQ(tables[1].fixed[2], (std::pair<std::string, Json>("evaluation", "temperature=0.5")));
+  EXPECT_NEAR(*tables[1].rows[0].cells[0].value, 7.0, 1e-12);
+}
+
 // Under the default of original_length, runs of several train lengths share a row's name.
 TEST(PivotTest, ExtensionsAreRowsInTheirOrderAndTheBaselineStandsApart) {
   std::vector<ResultRun> runs;
