@@ -1,6 +1,6 @@
 // A network as its readers see it: tokens go in, and each given token gets one row of hidden
-// states, from which head() makes logits. How it is built inside is its own business, and so are
-// the tokens that it may insert between the given ones.
+// states, from which head() makes logits. Readers see neither how it is built nor the tokens that
+// it may insert between the given ones.
 //
 // Legend: B batch, T positions, C d_model.
 #pragma once

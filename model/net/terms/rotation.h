@@ -40,8 +40,7 @@ class Rotator {
   at::Tensor Keys(const at::Tensor& x_BHTD, const RowPositions& at);
   // The table for the fused kernel, for positions 0 .. n - 1.
   std::shared_ptr<const RotationNumbers> Numbers(std::int64_t n);
-  // The same for the positions ids (B, T) below n_positions, with the row of each (int32). Only for
-  // a rotation without growth.
+  // The same for the positions ids (B, T) below n_positions, with the row of each (int32).
   struct NumbersOfIds {
     std::shared_ptr<const RotationNumbers> numbers;
     at::Tensor row_BT;
