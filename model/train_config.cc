@@ -173,7 +173,7 @@ void CheckTrain(const TrainConfig& train, KeyErrors& errors, const KeyErrors& re
       checker.AreRight({"train.mask.mask_replace_prob", "train.mask.random_replace_prob"})) {
     CheckMask(train.mask, errors);
   }
-  if (train.samples != SampleKind::kWindows && checker.AreRight({"train.train_length"})) {
+  if (train.takes_documents() && checker.AreRight({"train.train_length"})) {
     CheckSamples(train, errors);
   }
   if (!train.positions.is_null() && checker.AreRight({"train.train_length"})) {

@@ -27,12 +27,14 @@ struct EnumNames<Objective> {
 
 // What a training sample is (model/sample_source/).
 enum class SampleKind {
-  kWindows,    // train_length tokens of the joined text
-  kDocuments,  // the beginning of one document, with padding after a shorter one
+  kWindows,           // train_length tokens of the joined text
+  kDocuments,         // the beginning of one document, with padding after a shorter one
+  kDocumentsWithBos,  // the same, of the document after a begin-of-text token
 };
 template <>
 struct EnumNames<SampleKind> {
-  static constexpr std::array<std::string_view, 2> kNames = {"windows", "documents"};
+  static constexpr std::array<std::string_view, 3> kNames = {"windows", "documents",
+                                                             "documents_with_bos"};
 };
 
 enum class OptimizerKind { kAdamw };
@@ -105,6 +107,7 @@ struct TrainConfig {
   std::int64_t validation_length() const {
     return validate.length > 0 ? validate.length : train_length;
   }
+  bool takes_documents() const { return samples != SampleKind::kWindows; }
   bool is_masked() const { return objective == Objective::kMaskedLm; }
   // optimizer: {..., "betas": [beta1, beta2]}. "objective" and "mask" are present only with
   // masked_lm, "samples" only if they are not windows, "positions" only if they are not plain,

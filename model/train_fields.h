@@ -120,8 +120,9 @@ void Fields(Of<TrainConfig> auto& train, auto& v) {
   v(train.samples,
     {.name = "samples",
      .meaning = "what a training sequence is; windows: train_length tokens of the joined text; "
-                "documents: the beginning of one document, with padding after a shorter one"},
-    {.kept = true, .in_json = train.samples != SampleKind::kWindows});
+                "documents: the beginning of one document, with padding after a shorter one; "
+                "documents_with_bos: the same, with a begin-of-text token before each document"},
+    {.kept = true, .in_json = train.takes_documents()});
   // If a run's JSON has the objective, it is masked_lm.
   std::vector<std::string> objectives;
   if (is_masked) objectives.emplace_back(EnumName(Objective::kMaskedLm));

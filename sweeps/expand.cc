@@ -940,9 +940,9 @@ class Expander {
   // ---- data ------------------------------------------------------------------------------------
 
   void CheckData(const Point& point, const DatasetInfo& dataset, const TrainConfig& train) {
-    if (train.samples == SampleKind::kDocuments) {
+    if (train.takes_documents()) {
       CheckSplit(point, dataset, "train", 0);
-      CheckTrainDocuments(point, dataset);
+      CheckTrainDocuments(point, dataset, train);
     } else {
       CheckSplit(point, dataset, "train", train.train_length);
       CheckAlignedText(point, dataset, train);
@@ -955,12 +955,13 @@ class Expander {
   }
 
   // Numbers that are not known here are checked by the trainer.
-  void CheckTrainDocuments(const Point& point, const DatasetInfo& dataset) {
+  void CheckTrainDocuments(const Point& point, const DatasetInfo& dataset,
+                           const TrainConfig& train) {
     const auto tokens = dataset.split_tokens.find("train");
     const auto documents = dataset.split_documents.find("train");
     if (tokens == dataset.split_tokens.end() || documents == dataset.split_documents.end()) return;
-    const Status status =
-        CheckDocuments({.n_documents = documents->second, .n_tokens = tokens->second});
+    const Status status = CheckDocuments(
+        train.samples, {.n_documents = documents->second, .n_tokens = tokens->second});
     if (status.ok()) return;
     ReportCause(point, {"train.samples", "dataset"},
                 Str("train.samples: dataset \"", dataset.name, "\": ", status.message()));

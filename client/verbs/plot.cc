@@ -40,7 +40,9 @@ constexpr int kTextWidth = 80;
 constexpr int kTextHeight = 20;
 // The series of a training, as the trainer records them.
 constexpr std::string_view kValLoss = "val_loss";
-constexpr std::string_view kSeries[] = {"grad_norm", "loss", "lr", "tokens_per_s", kValLoss};
+constexpr std::string_view kPadding = "padding";
+constexpr std::string_view kSeries[] = {"grad_norm", "loss",         "lr",
+                                        kPadding,    "tokens_per_s", kValLoss};
 constexpr std::size_t kNotesMax = 5;  // at most so many curves without numbers are named
 
 struct PlotArguments {
@@ -73,7 +75,8 @@ std::vector<std::string> CurveName(const RunRef& run, const std::vector<RunRef>&
 
 // Adds the unit of a trainer's curve if its name does not say it.
 std::string WithUnit(const std::string& metric) {
-  return metric == "loss" || metric == "val_loss" ? metric + " (nats per token)" : metric;
+  if (metric == "loss" || metric == "val_loss") return metric + " (nats per token)";
+  return metric == kPadding ? "padding (share of a step's tokens)" : metric;
 }
 
 bool IsKept(const RunRef& run, const std::vector<PivotFilter>& where) {
@@ -148,6 +151,14 @@ Result<std::vector<Plot>> LossPlots(const PlotArguments& arguments, const PivotR
   if (metric == kValLoss && !validates) {
     return Status(Code::kInvalidArgument,
                   "no run measures val_loss: `train.validate` in the sweep file turns it on");
+  }
+  const bool pads = std::ranges::any_of(runs, [](const RunRef& run) {
+    return run.run->resolved.value("train", Json::object()).contains("samples");
+  });
+  if (metric == kPadding && !pads) {
+    return Status(Code::kInvalidArgument,
+                  "no run pads its samples: only `train.samples: documents` and "
+                  "`documents_with_bos` do");
   }
   return std::vector<Plot>{
       PlotOfLosses(curves, Str(metric, " in training (", Join(arguments.pivot->sweeps, ", "), ")"),

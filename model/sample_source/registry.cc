@@ -12,6 +12,7 @@ Result<std::unique_ptr<SampleSource>> OpenSampleSource(const SampleRequest& requ
     case SampleKind::kWindows:
       return OpenWindows(request);
     case SampleKind::kDocuments:
+    case SampleKind::kDocumentsWithBos:
       return OpenDocuments(request);
   }
   LR_CHECK(false);

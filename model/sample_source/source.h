@@ -51,6 +51,7 @@ struct SampleRequest {
   const TokenSplit& split;
   const TrainConfig& train;
   std::uint64_t seed = 0;
+  std::int32_t bos_id = -1;  // the token that starts a text; -1: the tokenizer has none
 };
 Result<std::unique_ptr<SampleSource>> OpenSampleSource(const SampleRequest& request);
 

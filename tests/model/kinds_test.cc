@@ -29,8 +29,9 @@ TEST(KindsTest, APrecisionHasTheWordOfTheFiles) {
 }
 
 TEST(KindsTest, ASampleHasTheWordOfTheFiles) {
-  ExpectWords<SampleKind>(
-      {{SampleKind::kWindows, "windows"}, {SampleKind::kDocuments, "documents"}});
+  ExpectWords<SampleKind>({{SampleKind::kWindows, "windows"},
+                           {SampleKind::kDocuments, "documents"},
+                           {SampleKind::kDocumentsWithBos, "documents_with_bos"}});
 }
 
 TEST(KindsTest, AnObjectiveHasTheWordOfTheFiles) {

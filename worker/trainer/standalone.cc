@@ -648,10 +648,9 @@ Ending TrainStandalone(const StandaloneOptions& options) {
   if (!task) return EndingOf(task.status());
   if (Status status = TakeOutput(parts, *task); !status.ok()) return EndingOf(std::move(status));
   const TrainConfig& train = task->run.train;
-  const bool takes_documents = train.samples == SampleKind::kDocuments;
   TrainingView view({.n_steps = train.steps(),
                      .batch_tokens = train.batch_tokens,
-                     .batch_documents = takes_documents ? train.batch_sequences() : 0,
+                     .batch_documents = train.takes_documents() ? train.batch_sequences() : 0,
                      .first_step = task->resume ? task->resume->step : 0,
                      .checkpoint_every_ms = options.checkpoint_every_ms,
                      .output = options.output,

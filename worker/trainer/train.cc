@@ -113,8 +113,10 @@ Result<Trainer> Trainer::Make(Session& session, const Dataset& dataset, const Ma
   const Run& run = task.run;
   ASSIGN_OR_RETURN(const TokenSplit* split, dataset.Split("train"));
   const auto seed = static_cast<std::uint64_t>(run.seed);
-  ASSIGN_OR_RETURN(std::unique_ptr<SampleSource> samples,
-                   OpenSampleSource({.split = *split, .train = run.train, .seed = seed}));
+  ASSIGN_OR_RETURN(
+      std::unique_ptr<SampleSource> samples,
+      OpenSampleSource(
+          {.split = *split, .train = run.train, .seed = seed, .bos_id = dataset.bos_id()}));
   if (run.model.vocab_size < dataset.n_tokens()) {
     return Status(Code::kInvalidArgument,
                   Str("model.vocab_size ", run.model.vocab_size, " is less than the ",
@@ -299,7 +301,7 @@ Result<bool> Trainer::Step() {
   const double rate = static_cast<double>(size.n_tokens) / seconds;
   tokens_per_s_ = tokens_per_s_ == 0.0 ? rate : 0.9 * tokens_per_s_ + 0.1 * rate;
   SeriesRecord series = {.values = {{"grad_norm", grad_norm}, {"loss", loss}, {"lr", lr}}};
-  if (run_.train.samples != SampleKind::kWindows) {
+  if (run_.train.takes_documents()) {
     series.values.emplace_back("padding", 1.0 - static_cast<double>(size.n_tokens) /
                                                     static_cast<double>(run_.train.batch_tokens));
   }

@@ -61,10 +61,12 @@ TrainConfig Recipe(SampleKind samples, std::int64_t train_length, const Json& po
   return train;
 }
 
+constexpr std::int32_t kBos = 9;
+
 std::unique_ptr<SampleSource> Open(const TokenSplit& split, const TrainConfig& train,
                                    std::uint64_t seed = 7) {
   Result<std::unique_ptr<SampleSource>> source =
-      OpenSampleSource({.split = split, .train = train, .seed = seed});
+      OpenSampleSource({.split = split, .train = train, .seed = seed, .bos_id = kBos});
   EXPECT_TRUE(source.ok()) << source.status().message();
   return std::move(source).value();
 }
@@ -146,22 +148,22 @@ std::int64_t Drawn(std::uint64_t seed, std::int64_t g, std::uint64_t k, std::int
          static_cast<std::int64_t>(Sm64(key ^ k) % static_cast<std::uint64_t>(high - low + 1));
 }
 
-// The sampler of dwzhu-pku/PoSE (src/train_pose.py), which draws r, e and u, for a document whose
-// tokens are first, first + 1, ..
-Sample OfficialPose(std::int64_t n_document, std::int32_t first, std::int64_t n_context,
-                    std::int64_t n_target, std::uint64_t seed, std::int64_t g) {
-  const std::int64_t n_text = std::min(n_document, 5 * n_context);
+// The sampler of dwzhu-pku/PoSE (src/train_pose.py), which draws r, e and u, for the tokens that its
+// tokenizer made of a document.
+Sample OfficialPose(const Tokens& document, std::int64_t n_context, std::int64_t n_target,
+                    std::uint64_t seed, std::int64_t g) {
+  const std::int64_t n_text = std::min(static_cast<std::int64_t>(document.size()), 5 * n_context);
   const std::int64_t n = std::min(n_text, n_context);
   const std::int64_t r = Drawn(seed, g, 0, 1, (n + 1) / 2);
   const std::int64_t e = Drawn(seed, g, 1, n, n_text);
   const std::int64_t u = Drawn(seed, g, 2, 0, n_target - n);
   Sample sample;
   for (std::int64_t i = 0; i < r; ++i) {
-    sample.tokens.push_back(first + static_cast<std::int32_t>(i));
+    sample.tokens.push_back(document[static_cast<std::size_t>(i)]);
     sample.positions.push_back(static_cast<std::int32_t>(i));
   }
   for (std::int64_t i = e - (n - r); i < e; ++i) {
-    sample.tokens.push_back(first + static_cast<std::int32_t>(i));
+    sample.tokens.push_back(document[static_cast<std::size_t>(i)]);
     const auto at = static_cast<std::int64_t>(sample.positions.size());
     sample.positions.push_back(static_cast<std::int32_t>(at + u));
   }
@@ -183,18 +185,60 @@ void ExpectSame(const Sample& found, const Sample& expected, std::int64_t g) {
   EXPECT_EQ(found.positions, expected.positions) << g;
 }
 
-// Documents shorter than a sample, as long, longer, and longer than five times a sample.
+// Documents shorter than a sample, as long, longer, and longer than five times a sample. The
+// authors' tokenizer begins each text with a begin-of-text token; others do not.
 TEST(DocumentsTest, UnderPoseTheyAreTheSamplesOfItsAuthorsCode) {
-  const std::vector<std::int64_t> lengths = {5, 2, 8, 9, 20, 40, 41, 300};
+  const std::vector<std::int64_t> lengths = {5, 2, 7, 8, 9, 20, 39, 40, 41, 300};
   const MadeSplit split(lengths);
-  const TrainConfig train = Recipe(SampleKind::kDocuments, 8, Pose(32));
-  const auto source = Open(split, train, 1337);
-  for (std::int64_t g = 0; g < 4000; ++g) {
-    const auto d = static_cast<std::size_t>(g) % lengths.size();
-    const auto first = static_cast<std::int32_t>(100 + split.document_starts()[d]);
-    ExpectSame(Read(*source, g), OfficialPose(lengths[d], first, 8, 32, 1337, g), g);
-    if (HasFailure()) break;
+  for (const SampleKind kind : {SampleKind::kDocuments, SampleKind::kDocumentsWithBos}) {
+    const TrainConfig train = Recipe(kind, 8, Pose(32));
+    const auto source = Open(split, train, 1337);
+    for (std::int64_t g = 0; g < 4000; ++g) {
+      const auto d = static_cast<std::size_t>(g) % lengths.size();
+      Tokens document(static_cast<std::size_t>(lengths[d]));
+      std::iota(document.begin(), document.end(),
+                static_cast<std::int32_t>(100 + split.document_starts()[d]));
+      if (kind == SampleKind::kDocumentsWithBos) document.insert(document.begin(), kBos);
+      ExpectSame(Read(*source, g), OfficialPose(document, 8, 32, 1337, g), g);
+      if (HasFailure()) return;
+    }
   }
+}
+
+TEST(DocumentsTest, WithABeginOfTextTokenEvenADocumentOfOneTokenIsASample) {
+  const MadeSplit split({3, 1, 9, 4});
+  const TrainConfig train = Recipe(SampleKind::kDocumentsWithBos, 5);
+  const auto source = Open(split, train);
+  const std::vector<std::pair<Tokens, Targets>> expected = {
+      {{kBos, 100, 101, 102, 0}, {100, 101, 102, -100, -100}},
+      {{kBos, 103, 0, 0, 0}, {103, -100, -100, -100, -100}},
+      {{kBos, 104, 105, 106, 107}, {104, 105, 106, 107, -100}},   // cut
+      {{kBos, 113, 114, 115, 116}, {113, 114, 115, 116, -100}}};  // as long as a sample
+  const std::vector<std::int64_t> sizes = {4, 2, 5, 5};
+  for (std::int64_t g = 0; g < 8; ++g) {
+    const auto at = static_cast<std::size_t>(g % 4);
+    const Sample sample = Read(*source, g);
+    EXPECT_EQ(sample.tokens, expected[at].first) << g;
+    EXPECT_EQ(sample.targets, expected[at].second) << g;
+    EXPECT_EQ(source->Size(g), (SampleSize{.n_tokens = sizes[at], .n_targets = sizes[at] - 1}));
+  }
+}
+
+TEST(DocumentsTest, ABeginOfTextTokenMustExistAndNotBeThereAlready) {
+  const MadeSplit split({3, 4});
+  const TrainConfig train = Recipe(SampleKind::kDocumentsWithBos, 8);
+  const auto error = [&](std::int32_t bos_id) {
+    return OpenSampleSource({.split = split, .train = train, .seed = 7, .bos_id = bos_id}).status();
+  };
+  EXPECT_EQ(error(-1).message(),
+            "train.samples: documents_with_bos puts a begin-of-text token before each document, "
+            "but the dataset's tokenizer has neither a begin-of-text token nor an end-of-text "
+            "token: choose documents");
+  EXPECT_EQ(error(100).message(),
+            "train.samples: documents_with_bos puts token 100 before each document, but the first "
+            "document of the training split begins with that token already: choose documents");
+  EXPECT_EQ(error(100).code(), Code::kInvalidArgument);
+  EXPECT_TRUE(error(101).ok());
 }
 
 // The row of the table of PoSE's sampler (a run of its authors' code) for a text of 5 tokens, Lc 8
@@ -293,6 +337,9 @@ TEST(DocumentsTest, ASplitWithoutSamplesIsRefused) {
     const MadeSplit split(lengths);
     return OpenSampleSource({.split = split, .train = train, .seed = 7}).status();
   };
+  const auto check = [](SampleKind samples, std::int64_t n_documents, std::int64_t n_tokens) {
+    return CheckDocuments(samples, {.n_documents = n_documents, .n_tokens = n_tokens});
+  };
   EXPECT_EQ(error({500}).message(),
             "\"documents\" makes each document a sample, but the training split is a single "
             "document; import each text as a document of its own, or choose windows");
@@ -302,7 +349,12 @@ TEST(DocumentsTest, ASplitWithoutSamplesIsRefused) {
             "documents, or choose windows");
   EXPECT_EQ(error({1, 1, 1}).code(), Code::kInvalidArgument);
   EXPECT_TRUE(error({1, 2, 1}).ok());
-  EXPECT_TRUE(CheckDocuments({.n_documents = 2, .n_tokens = 3}).ok());
+  EXPECT_TRUE(check(SampleKind::kDocuments, 2, 3).ok());
+  EXPECT_FALSE(check(SampleKind::kDocuments, 2, 2).ok());
+  EXPECT_TRUE(check(SampleKind::kDocumentsWithBos, 2, 2).ok());
+  EXPECT_EQ(check(SampleKind::kDocumentsWithBos, 1, 9).message(),
+            "\"documents_with_bos\" makes each document a sample, but the training split is a "
+            "single document; import each text as a document of its own, or choose windows");
 }
 
 TEST(DocumentsTest, ADamagedBlockIsReported) {
