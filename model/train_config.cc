@@ -34,10 +34,7 @@ Json ReadPositions(const Json& given, std::int64_t train_length, KeyErrors& erro
 
 // An extension of the known ones, with its defaults; else null, and its errors.
 Json ReadExtension(const Json& given, std::int64_t train_length, KeyErrors& errors) {
-  const bool is_known = given.is_object() && given.contains("method") &&
-                        given["method"].is_string() &&
-                        FindExtension(given["method"].get<std::string>()).ok();
-  const Json whole = is_known ? WithOriginalLength(given, train_length) : given;
+  const Json whole = WithOriginalLength(given, train_length);
   const std::vector<ParamError> found = ExtensionErrors(whole);
   AddErrors("train.extend", found, errors);
   if (!found.empty()) return {};

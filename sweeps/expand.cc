@@ -559,12 +559,16 @@ class Expander {
     const auto report = [&](const std::string& key, const std::string& message) {
       ReportCause(point, {Str("train.extend.", key)}, Str("train.extend.", key, ": ", message));
     };
-    // A run that starts from another extends the length that this one was made for, which not every
-    // extension names.
+    // A run that starts from another run or from an imported model extends the length that this one
+    // was made for, which not every extension and not every config.json names.
     std::int64_t original_length = of_base.is_null() ? 0 : of_base.value("original_length", 0);
     if (original_length == 0) {
-      original_length = base != nullptr ? base->run().train.train_length
-                                        : Value(point, "train_length").value.get<std::int64_t>();
+      original_length = base != nullptr   ? base->run().train.train_length
+                        : init != nullptr ? init->trained_length
+                                          : 0;
+    }
+    if (original_length == 0) {
+      original_length = Value(point, "train_length").value.get<std::int64_t>();
     }
     const Json whole = WithOriginalLength(given, original_length);
     const std::vector<ParamError> errors = ExtensionErrors(whole);

@@ -37,6 +37,7 @@ const Extension& DynamicNtkExtension() {
       .params = {FactorParam(), OriginalLengthParam(true)},
       .rotation = &Rotation,
       .by_length = [](const Json&) { return true; },
+      .trains = true,
       .needs_original_length = true};
   return extension;
 }

@@ -103,7 +103,8 @@ std::vector<ParamError> ExtensionErrors(const Json& given);
 Result<Json> ResolveExtension(const Json& given);
 
 // Returns `given` with original_length = trained_length (0: unknown) if the extension needs one and
-// `given` has none.
+// `given` has none. What names no known extension is returned as it is: ExtensionErrors() reports
+// that.
 Json WithOriginalLength(Json given, std::int64_t trained_length);
 // Returns resolved parameters as a person would write them, without those that follow from
 // trained_length and the defaults. Example: {"method": "yarn", "factor": 4}, or "pi" if only the
@@ -154,5 +155,9 @@ std::optional<ParamError> CheckDivided(
 std::optional<ParamError> CheckSteps(const char* key, const Json& params, std::int64_t n_tokens);
 // An error if the parameter is original_length or more: then nothing would be extended.
 std::optional<ParamError> CheckBelowOriginal(const char* name, const Json& params);
+// For a parameter on which the distances depend at which keys are seen: an error if it exceeds `most`,
+// so that some would be larger than in texts of original_length.
+std::optional<ParamError> CheckTrainedDistances(const char* name, const Json& params,
+                                                std::int64_t most);
 
 }  // namespace longrun

@@ -30,6 +30,13 @@ Reading Read(const Json& params, const Stretch& stretch) {
           .n_sink = params.at("global").get<std::int64_t>()};
 }
 
+std::optional<ParamError> Check(const Json& params) {
+  const auto original = params.at("original_length").get<std::int64_t>();
+  if (auto error = CheckTrainedDistances("local", params, original)) return error;
+  // The default is one more than the largest distance of such a text, as in the authors' code.
+  return CheckTrainedDistances("limit", params, original);
+}
+
 }  // namespace
 
 const Extension& LmInfiniteExtension() {
@@ -49,7 +56,8 @@ const Extension& LmInfiniteExtension() {
                  OriginalLengthParam(true)},
       .refine_defaults = &RefineDefaults,
       .needs_original_length = true,
-      .read = &Read};
+      .read = &Read,
+      .check = &Check};
   return extension;
 }
 

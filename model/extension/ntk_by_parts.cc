@@ -20,7 +20,8 @@ const Extension& NtkByPartsExtension() {
       .params = PartsParams(),
       .rotation = &Rotation,
       .trains = true,
-      .needs_original_length = true};
+      .needs_original_length = true,
+      .check = &CheckParts};
   return extension;
 }
 

@@ -127,8 +127,9 @@ Result<Json> ResolveExtension(const Json& given) {
 }
 
 Json WithOriginalLength(Json given, std::int64_t trained_length) {
-  const Result<const Extension*> extension = FindExtension(given.at("method").get<std::string>());
-  LR_CHECK(extension.ok());
+  if (!given.is_object() || !given.value("method", Json()).is_string()) return given;
+  const Result<const Extension*> extension = FindExtension(given["method"].get<std::string>());
+  if (!extension.ok()) return given;
   const bool is_given = given.value(kOriginalLength, Json(0)) != 0;
   if ((*extension)->needs_original_length && !is_given && trained_length > 0) {
     given[kOriginalLength] = trained_length;
@@ -338,6 +339,18 @@ std::optional<ParamError> CheckBelowOriginal(const char* name, const Json& param
   return ParamError{
       .key = name,
       .message = Str("expected less than original_length ", original, ", found ", value)};
+}
+
+std::optional<ParamError> CheckTrainedDistances(const char* name, const Json& params,
+                                                std::int64_t most) {
+  const auto value = params.at(name).get<std::int64_t>();
+  if (value <= most) return std::nullopt;
+  return ParamError{
+      .key = name,
+      .message = Str("expected at most ", most, ", found ", value,
+                     ": keys would be seen at distances that texts of original_length ",
+                     params.at(kOriginalLength).dump(),
+                     " do not have; a larger original_length allows them")};
 }
 
 }  // namespace longrun

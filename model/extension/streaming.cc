@@ -37,11 +37,14 @@ Reading Read(const Json& params, const Stretch& stretch) {
 }
 
 std::optional<ParamError> Check(const Json& params) {
-  if (params.at("recent").get<std::int64_t>() >= 1) return std::nullopt;
+  const auto n_recent =
+      params.at("original_length").get<std::int64_t>() - params.at("sinks").get<std::int64_t>();
+  // The first sink is seen at a distance of sinks + recent - 1.
+  if (n_recent >= 1) return CheckTrainedDistances("recent", params, n_recent);
   return ParamError{
       .key = "sinks",
       .message = Str("expected less than original_length ", params.at("original_length").dump(),
-                     ", found ", params.at("sinks").dump(), "; or give recent")};
+                     ", found ", params.at("sinks").dump())};
 }
 
 }  // namespace

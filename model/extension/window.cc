@@ -15,6 +15,10 @@ Reading Read(const Json& params, const Stretch& stretch) {
           .window = params.at("window").get<std::int64_t>()};
 }
 
+std::optional<ParamError> Check(const Json& params) {
+  return CheckTrainedDistances("window", params, params.at("original_length").get<std::int64_t>());
+}
+
 }  // namespace
 
 const Extension& WindowExtension() {
@@ -28,7 +32,8 @@ const Extension& WindowExtension() {
                  OriginalLengthParam(true)},
       .refine_defaults = &RefineDefaults,
       .needs_original_length = true,
-      .read = &Read};
+      .read = &Read,
+      .check = &Check};
   return extension;
 }
 

@@ -38,6 +38,20 @@ std::vector<ParamSpec> Params() {
   return params;
 }
 
+}  // namespace
+
+std::optional<ParamError> CheckParts(const Json& params) {
+  const double fast = params.at("beta_fast").get<double>();
+  const double slow = params.at("beta_slow").get<double>();
+  if (fast >= slow) return std::nullopt;
+  return ParamError{.key = "beta_fast",
+                    .message = Str("expected beta_slow ", slow, " or more, found ", fast,
+                                   ": pairs that rotate more often than beta_fast stay unchanged, "
+                                   "and slower ones change")};
+}
+
+namespace {
+
 ParamResult<ExtendedRotation> Rotation(const Json& params, const RopeShape& shape, std::int64_t) {
   return RotationByParts(params, shape, params.at("attention_factor").get<double>());
 }
@@ -113,7 +127,8 @@ const Extension& YarnExtension() {
       .refine_defaults = &RefineDefaults,
       .rotation = &Rotation,
       .trains = true,
-      .needs_original_length = true};
+      .needs_original_length = true,
+      .check = &CheckParts};
   return extension;
 }
 

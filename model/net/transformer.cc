@@ -169,14 +169,10 @@ std::optional<std::int64_t> Transformer::length_max() const {
 
 Status Transformer::CheckLength(std::int64_t n_tokens) const {
   if (!config_.extension.is_null()) {
-    const auto method = config_.extension.at("method").get<std::string>();
-    const Extension& extension = **FindExtension(method);
-    const auto error = extension.check_positions == nullptr
-                           ? std::nullopt
-                           : extension.check_positions(config_.extension, n_tokens);
-    if (error) {
+    if (const auto error = WhyTooLong(config_.extension, n_tokens)) {
       return Status(Code::kOutOfRange,
-                    Str("extension \"", method, "\": ", error->key, ": ", error->message));
+                    Str("extension \"", config_.extension.at("method").get<std::string>(),
+                        "\": ", error->key, ": ", error->message));
     }
   }
   if (terms_.length_max && n_tokens > *terms_.length_max) {

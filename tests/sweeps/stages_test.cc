@@ -321,6 +321,29 @@ TEST_F(StagesTest, AStageCanHaveExtensionsOfItsOwn) {
             "{method: NAME, its parameters}, found \"dca\"; write [dca]");
 }
 
+// Trained further on longer texts, a model is extended from the length that it was made for. Where
+// its config.json does not say that, from the texts' length.
+TEST_F(StagesTest, AnImportedModelIsExtendedFromItsOwnLength) {
+  std::int64_t trained_length = 0;
+  catalogue.find_model = [&](const std::string& name) {
+    return std::optional(ModelInfo{.name = name,
+                                   .digest = Sha256Hex(name),
+                                   .model = known.model,
+                                   .trained_length = trained_length});
+  };
+  const auto original = [&](const std::string& extend) {
+    const longrun::Run run =
+        Only(From("{init_from: llama}", "{train_length: [256], dataset: [one]}",
+                  Str("{tokens: 8192, batch_tokens: 1024, extend: ", extend, "}")));
+    return run.train.extension.value("original_length", 0);
+  };
+  EXPECT_EQ(original("{method: yarn, factor: 4}"), 256);
+  trained_length = 64;
+  EXPECT_EQ(original("{method: yarn, factor: 4}"), 64);
+  EXPECT_EQ(original("{method: dynamic_ntk, factor: 4}"), 64);
+  EXPECT_EQ(original("{method: llama3, factor: 4, original_length: 32}"), 32);
+}
+
 // ---- what weights keep of earlier training ------------------------------------------------------
 
 // A model whose config.json extends it with yarn stays extended in every run that starts from it.

@@ -86,6 +86,7 @@ class Evaluator {
   Status RunCells(std::span<const ExpectedCell> cells, std::int64_t index);
   Status WriteRow(const ExpectedCell& cell, const std::vector<Json>& rows);
   Status WriteArtifact(const EvaluationArtifact& artifact);
+  Status WarnOfPrompts(const std::vector<Json>& rows);
 
   Session& session_;
   const Dataset& trained_on_;
@@ -97,7 +98,13 @@ class Evaluator {
   std::unique_ptr<UnigramModel> unigram_;
   SharedWork shared_;
   std::vector<std::int64_t> task_lengths_;
+  bool has_warned_of_prompts_ = false;
 };
+
+// "extension gali(chunk=64): chunk: ..."
+std::string WarningText(const Json& extension, const ParamError& warning) {
+  return Str("extension ", ExtensionText(extension), ": ", warning.key, ": ", warning.message);
+}
 
 Result<LanguageModel*> Evaluator::ModelOf(const std::string& variant) {
   if (variant.empty() || !named_.evaluation->variants_are_models) return &scorer_;
@@ -124,6 +131,23 @@ Status Evaluator::WriteArtifact(const EvaluationArtifact& artifact) {
                      .path = relative,
                      .sha256 = Sha256Hex(artifact.bytes),
                      .n_bytes = static_cast<std::int64_t>(artifact.bytes.size())});
+}
+
+// Prompts can be longer than the contexts, of which RecordWarnings() warns.
+Status Evaluator::WarnOfPrompts(const std::vector<Json>& rows) {
+  const Json extension = ExtensionOf(session_.task().evaluation);
+  if (extension.is_null() || has_warned_of_prompts_) return Status();
+  std::int64_t longest = 0;
+  for (const Json& row : rows) {
+    longest = std::max(longest,
+                       row.value("extra", Json::object()).value("longest_prompt", std::int64_t{0}));
+  }
+  if (WarningAt(extension, std::ranges::max(task_lengths_))) return Status();
+  const auto warning = WarningAt(extension, longest);
+  if (!warning) return Status();
+  has_warned_of_prompts_ = true;
+  return session_.journal().Append(RecordKind::kWarning,
+                                   Json{{"message", WarningText(extension, *warning)}});
 }
 
 // Runs one cell and one variant; `cells` are its rows, from one call of the evaluation.
@@ -166,6 +190,7 @@ Status Evaluator::RunCells(std::span<const ExpectedCell> cells, std::int64_t ind
       progress);
   RETURN_IF_ERROR(reported);
   if (!output) return std::move(output).status();
+  RETURN_IF_ERROR(WarnOfPrompts(output->rows));
   for (const EvaluationArtifact& artifact : output->artifacts) {
     RETURN_IF_ERROR(WriteArtifact(artifact));
   }
@@ -237,18 +262,17 @@ Status RecordWarnings(Session& session) {
   const TaskFile& task = session.task();
   const Json extension = ExtensionOf(task.evaluation);
   if (extension.is_null()) return Status();
-  const std::string name = Str("extension ", ExtensionText(extension), ": ");
   std::vector<std::string> messages;
   std::int64_t longest = 0;
   for (const ExpectedCell& cell : task.expected_cells) {
     longest = std::max(longest, cell.context_length);
   }
   if (const auto warning = WarningAt(extension, longest)) {
-    messages.push_back(Str(name, warning->key, ": ", warning->message));
+    messages.push_back(WarningText(extension, *warning));
   }
   const std::string why = WhyNotByKernels(extension);
   if (task.execution.attention == AttentionBackend::kFused && !why.empty()) {
-    messages.push_back(Str(name, why,
+    messages.push_back(Str("extension ", ExtensionText(extension), ": ", why,
                            ", so LibTorch's operators compute its attention instead of the "
                            "back-end \"fused\""));
   }

@@ -4,6 +4,7 @@
 #include <ATen/ops/empty.h>
 
 #include <charconv>
+#include <cstdio>
 #include <map>
 #include <memory>
 #include <set>
@@ -12,6 +13,7 @@
 
 #include "base/files.h"
 #include "base/str.h"
+#include "model/extension/extension.h"
 #include "model/net/attention_probe.h"
 #include "model/net/gradient.h"
 #include "model/net/head.h"
@@ -30,6 +32,13 @@ Result<Loaded> Load(const ForwardOptions& options) {
   ASSIGN_OR_RETURN(const at::Tensor tokens,
                    LoadTokens(options.tokens, net->config().model.vocab_size));
   RETURN_IF_ERROR(net->CheckLength(tokens.size(1)));
+  const Json& extension = net->config().extension;
+  if (!extension.is_null()) {
+    if (const auto warning = WarningAt(extension, tokens.size(1))) {
+      std::fprintf(stderr, "longrun-trainer: --extend: %s: %s\n", warning->key.c_str(),
+                   warning->message.c_str());
+    }
+  }
   const c10::Device device = net->compute().device;
   return Loaded{.net = std::move(net), .tokens_BT = tokens.to(device)};
 }

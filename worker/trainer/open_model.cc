@@ -9,6 +9,7 @@
 #include "base/str.h"
 #include "model/attention_path.h"
 #include "model/extension/extension.h"
+#include "model/hugging_face/config_file.h"
 #include "model/hugging_face/finite.h"
 #include "model/net/model_folder.h"
 #include "model/net/tensor_file.h"
@@ -17,10 +18,10 @@
 namespace longrun::trainer {
 namespace {
 
-Status Extend(const std::string& text, NetConfig& net) {
-  if (text.empty()) return Status();
-  ASSIGN_OR_RETURN(const Json given, ParseJson(text));
-  const Result<Json> extension = ResolveExtension(given);
+Status Extend(const std::string& text, std::int64_t trained_length, NetConfig& net) {
+  ASSIGN_OR_RETURN(Json given, ParseJson(text));
+  const Result<Json> extension =
+      ResolveExtension(WithOriginalLength(std::move(given), trained_length));
   if (!extension.ok()) return Status(Code::kInvalidArgument, extension.status().message());
   return SetExtension(*extension, net);
 }
@@ -60,7 +61,10 @@ Result<std::unique_ptr<Net>> OpenModel(const ModelOptions& options) {
   ASSIGN_OR_RETURN(const WeightFolder opened, OpenWeightFolder(options.folder));
   RETURN_IF_ERROR(CheckFinite(opened));
   ModelFolder folder = ToModelFolder(opened);
-  RETURN_IF_ERROR(Extend(options.extend, folder.config).In("--extend"));
+  if (!options.extend.empty()) {
+    ASSIGN_OR_RETURN(const Json config, ReadConfigFile(options.folder));
+    RETURN_IF_ERROR(Extend(options.extend, TrainedLength(config), folder.config).In("--extend"));
+  }
   if (!backend) {
     backend = AttentionOf(folder.config.model, compute);
   }

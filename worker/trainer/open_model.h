@@ -17,7 +17,8 @@ struct ModelOptions {
   std::string dtype = "fp32";      // fp32 | fp64 | bf16
   std::string attention = "auto";  // auto | reference | torch | fused
   std::string device = "cpu";      // cpu | cuda | cuda:N
-  std::string extend;              // JSON of an extension; "": as in config.json
+  std::string extend;              // JSON of an extension, its original_length by default that of
+                                   // config.json; "": as in config.json
   int threads = 1;
 };
 

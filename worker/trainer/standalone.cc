@@ -109,6 +109,11 @@ void AddInit(const InitFolder& init, Json& run, ErrorList& errors) {
     }
     run["train"] = {{"train_length", std::max<std::int64_t>(length, 1)}};
   }
+  if (run["train"].is_object() && run["train"].contains("extend")) {
+    // It extends the length that the folder's model was made for.
+    Json& extension = run["train"]["extend"];
+    extension = WithOriginalLength(std::move(extension), TrainedLength(init.config));
+  }
   const Result<std::int64_t> n_positions = PositionRows(init, run);
   // The checks of the run report the reason.
   if (!n_positions.ok()) {

@@ -133,6 +133,20 @@ TEST(ExtensionTest, ResolvingWhatWasResolvedChangesNothing) {
   EXPECT_EQ(ResolveExtension(once).value(), once);
 }
 
+TEST(ExtensionTest, TheOriginalLengthIsAddedOnlyWhereItIsMissingAndNeeded) {
+  const Json yarn = {{"method", "yarn"}, {"factor", 8}};
+  Json whole = yarn;
+  whole["original_length"] = 64;
+  EXPECT_EQ(WithOriginalLength(yarn, 64), whole);
+  EXPECT_EQ(WithOriginalLength(yarn, 0), yarn);
+  EXPECT_EQ(WithOriginalLength(whole, 32), whole);
+  // What is not an extension is left to ExtensionErrors().
+  for (const Json& other : {Json{{"method", "pi"}, {"factor", 8}}, Json{{"method", "yarm"}},
+                            Json{{"method", 3}}, Json::object(), Json(3), Json()}) {
+    EXPECT_EQ(WithOriginalLength(other, 64), other);
+  }
+}
+
 TEST(ExtensionTest, WhatIsWrongIsNamed) {
   const auto message = [](const Json& given) { return ResolveExtension(given).status().message(); };
   const auto has = [](const std::string& text, const std::string& part) {
@@ -142,6 +156,14 @@ TEST(ExtensionTest, WhatIsWrongIsNamed) {
   EXPECT_TRUE(has(message({{"method", "yarm"}, {"factor", 2}}), "did you mean \"yarn\"?"));
   EXPECT_TRUE(has(message({{"method", "yarn"}, {"factor", 2}}), "extend.original_length"));
   EXPECT_TRUE(has(message({{"method", "pi"}, {"factor", 0.5}}), "extend.factor"));
+  for (const char* const name : {"yarn", "ntk_by_parts"}) {
+    const Json given = {{"method", name},
+                        {"factor", 2},
+                        {"original_length", 64},
+                        {"beta_fast", 1},
+                        {"beta_slow", 32}};
+    EXPECT_TRUE(has(message(given), "extend.beta_fast: expected beta_slow 32 or more, found 1"));
+  }
   EXPECT_TRUE(has(message({{"method", "pi"}, {"faktor", 2}}), "factor"));
   EXPECT_TRUE(has(message({{"method", "longrope"}, {"factor", 2}, {"original_length", 8}}),
                   "extend.short_factor: must be given: a list of numbers from 1e-06 to 1000000"));

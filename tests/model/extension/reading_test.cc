@@ -456,7 +456,26 @@ TEST(ReadingTest, WhatDoesNotFitTheOriginalLengthIsNamed) {
   EXPECT_EQ(message({{"method", "rerope"}, {"window", 99}}),
             "extend.window: expected less than original_length 64, found 99");
   EXPECT_EQ(message({{"method", "streaming"}, {"sinks", 64}}),
-            "extend.sinks: expected less than original_length 64, found 64; or give recent");
+            "extend.sinks: expected less than original_length 64, found 64");
+  // A query would see keys at distances of more than 63, the largest of texts of 64 tokens.
+  const auto unseen = [](const std::string& name, int most, int found) {
+    return Str("extend.", name, ": expected at most ", most, ", found ", found,
+               ": keys would be seen at distances that texts of original_length 64 do not have; a "
+               "larger original_length allows them");
+  };
+  EXPECT_EQ(message({{"method", "window"}, {"window", 65}}), unseen("window", 64, 65));
+  EXPECT_EQ(message({{"method", "lm_infinite"}, {"local", 65}}), unseen("local", 64, 65));
+  EXPECT_EQ(message({{"method", "lm_infinite"}, {"limit", 65}}), unseen("limit", 64, 65));
+  EXPECT_EQ(message({{"method", "streaming"}, {"sinks", 5}, {"recent", 60}}),
+            unseen("recent", 59, 60));
+  EXPECT_EQ(message({{"method", "streaming"}, {"sinks", 64}, {"recent", 1}}),
+            "extend.sinks: expected less than original_length 64, found 64");
+  for (const Json& fits : {Json{{"method", "window"}, {"window", 64}},
+                           Json{{"method", "lm_infinite"}, {"local", 64}, {"limit", 64}},
+                           Json{{"method", "streaming"}, {"sinks", 5}, {"recent", 59}},
+                           Json{{"method", "streaming"}, {"sinks", 63}}}) {
+    EXPECT_EQ(message(fits), "") << fits.dump();
+  }
 }
 
 TEST(ReadingTest, ATextThatAGroupDoesNotFitIsRefusedWithTheGroupThatDoes) {
