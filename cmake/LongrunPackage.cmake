@@ -8,8 +8,8 @@
 #   bundled     (tarball) the other shared libraries, apart from glibc's, with licences
 #   system      (.deb) the systemd units and /etc/longrun
 #
-# cmake/package_parts.cmake says which package has which components. The programs are those for a
-# CPU: LibTorch's CUDA half and NVIDIA's libraries for it take 3 GB.
+# cmake/package_parts.cmake says which package has which components. LibTorch's CUDA half stays out:
+# with NVIDIA's libraries for it, the packages would be several times larger.
 # RPATH and not RUNPATH: only RPATH is also used to find the libraries of bundled libraries, and
 # LD_LIBRARY_PATH cannot replace it by other versions.
 set(_lr_libraries lib/longrun)

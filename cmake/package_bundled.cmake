@@ -8,24 +8,26 @@ file(GET_RUNTIME_DEPENDENCIES EXECUTABLES ${programs}
   RESOLVED_DEPENDENCIES_VAR libraries
   PRE_EXCLUDE_REGEXES "^ld-linux" "^lib(c|m|mvec|dl|rt|pthread|util|resolv|anl|nsl|nss_[a-z]+)\\.so\\."
   POST_EXCLUDE_REGEXES "^${root}/")
-set(owners "")
+file(INSTALL ${libraries} DESTINATION ${CMAKE_INSTALL_PREFIX}/${LIBRARIES} FOLLOW_SYMLINK_CHAIN)
+
+# dpkg knows a file by the path that its package has, with or without /usr: one of two is unknown.
+set(paths "")
 foreach(library ${libraries})
-  file(INSTALL ${library} DESTINATION ${CMAKE_INSTALL_PREFIX}/${LIBRARIES} FOLLOW_SYMLINK_CHAIN)
-  # dpkg knows the file by the path that its package has: with or without /usr.
   get_filename_component(file ${library} REALPATH)
   string(REGEX REPLACE "^/usr/" "/" short ${file})
-  execute_process(COMMAND dpkg-query --search ${file} OUTPUT_VARIABLE owner RESULT_VARIABLE failed ERROR_QUIET)
-  if(failed)
-    execute_process(COMMAND dpkg-query --search ${short} OUTPUT_VARIABLE owner RESULT_VARIABLE failed)
-  endif()
-  if(failed OR NOT owner MATCHES "^([^:\n]+):")
+  list(APPEND paths ${file} ${short})
+endforeach()
+execute_process(COMMAND dpkg-query --search ${paths} OUTPUT_VARIABLE owners ERROR_QUIET)
+string(REPLACE "\n" ";" owners "${owners}")
+while(paths)
+  list(POP_FRONT paths file short)
+  set(owner ${owners})
+  string(REGEX REPLACE "([.+])" "\\\\\\1" pattern "(${file}|${short})")
+  list(FILTER owner INCLUDE REGEX ": ${pattern}$")
+  if(NOT owner MATCHES "^([^:]+):")
     message(FATAL_ERROR "${file} belongs to no Debian package, so its licence is unknown: make the package on "
       "Debian, with the libraries that ./dev setup installs")
   endif()
-  list(APPEND owners ${CMAKE_MATCH_1})
-endforeach()
-list(REMOVE_DUPLICATES owners)
-foreach(owner ${owners})
-  file(INSTALL /usr/share/doc/${owner}/copyright DESTINATION ${CMAKE_INSTALL_PREFIX}/${DOC}/licences
-    RENAME ${owner} FOLLOW_SYMLINK_CHAIN)
-endforeach()
+  file(INSTALL /usr/share/doc/${CMAKE_MATCH_1}/copyright DESTINATION ${CMAKE_INSTALL_PREFIX}/${DOC}/licences
+    RENAME ${CMAKE_MATCH_1} FOLLOW_SYMLINK_CHAIN)
+endwhile()
