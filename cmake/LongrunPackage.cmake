@@ -23,7 +23,7 @@ endforeach()
 install(CODE "file(RPATH_SET FILE \"\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/bin/longrun-trainer\"
   NEW_RPATH \"\\${_lr_rpath}\")" COMPONENT programs)
 
-foreach(shell_and_file "bash;bash-completion/completions/longrun" "zsh;zsh/site-functions/_longrun"
+foreach(shell_and_file "bash;bash-completion/completions/longrun" "zsh;zsh/vendor-completions/_longrun"
         "fish;fish/vendor_completions.d/longrun.fish")
   list(GET shell_and_file 0 shell)
   list(GET shell_and_file 1 file)

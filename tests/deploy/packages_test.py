@@ -217,7 +217,7 @@ class Tarball(unittest.TestCase):
                      "share/longrun/sweeps/presets/cable-wikitext103.yaml", "share/longrun/sweeps/quickstart.yaml",
                      "share/doc/longrun/docs/operating.md"):
             self.assertTrue((self.top / path).exists(), path)
-        for path in ("bash-completion/completions/longrun", "zsh/site-functions/_longrun",
+        for path in ("bash-completion/completions/longrun", "zsh/vendor-completions/_longrun",
                      "fish/vendor_completions.d/longrun.fish"):
             self.assertIn("longrun", (self.top / "share" / path).read_text())
 
