@@ -25,7 +25,9 @@ target_compile_options(longrun_torch INTERFACE
 # Tensor.h then declares its operators without including them all.
 target_compile_definitions(longrun_torch INTERFACE AT_PER_OPERATOR_HEADERS)
 # Kept although the linker sees no use of it. One item: CMake would move or drop repeated flags.
+# The property is the list of libraries that a package has to contain.
 function(longrun_torch_keep library)
+  set_property(TARGET longrun_torch APPEND PROPERTY LONGRUN_LIBRARIES ${library})
   target_link_libraries(longrun_torch INTERFACE "-Wl,--push-state,--no-as-needed,${library},--pop-state")
 endfunction()
 target_link_libraries(longrun_torch INTERFACE "-Wl,-rpath,${LONGRUN_TORCH_ROOT}/lib")

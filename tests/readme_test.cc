@@ -3,15 +3,19 @@
 // `longrun ...` is run here, in order, by the real programs in a folder of the test's own, with the
 // README's own YAML as my.yaml and synthetic texts in place of the user's. `./dev VERB` is checked
 // to be a verb of ./dev; what it does is covered elsewhere: `test` is the run that you are looking
-// at, and `quickstart` is `longrun run sweeps/quickstart.yaml` (tests/quickstart_test.cc). A line
-// of another kind fails, so that none slips in unseen.
+// at, and `quickstart` is `longrun run sweeps/quickstart.yaml` (tests/quickstart_test.cc). Lines
+// that install a package must name this release's files; tests/deploy/packages_test.py installs
+// such files. A line of another kind fails, so that none slips in unseen.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "base/files.h"
 #include "base/str.h"
+#include "base/version.h"
 #include "tests/cli/runner.h"
 
 namespace longrun {
@@ -51,22 +55,34 @@ TEST_F(ReadmeTest, EachDevCommandIsAVerbOfDev) {
   }
 }
 
+const std::string kUnpacked = Str("longrun-", kVersion, "-linux-x86_64");
+const std::set<std::string> kInstallation = {
+    "PATH=$PWD/build/release/bin:$PATH",
+    Str("apt install ./longrun_", kVersion, "_amd64.deb"),
+    Str("tar --zstd -xf ", kUnpacked, ".tar.zst"),
+    Str("PATH=$PWD/", kUnpacked, "/bin:$PATH"),
+};
+
 TEST_F(ReadmeTest, EachLongrunCommandWorksInTheOrderShown) {
   std::string steps =
       "$ env LONGRUN_WORKER_TRAINER\n"  // the real one
       "$ text a.txt 6000 1\n$ text b.txt 6000 2\n$ text c.txt 6000 3\n$ write my.yaml\n";
   for (const std::string& line : LinesOf(readme, "yaml")) steps += Str("  ", line, "\n");
+  std::set<std::string> installation;
   int n_commands = 0;
   for (const std::string& line : LinesOf(readme, "sh")) {
     const std::string command = CommandOf(line);
-    const bool known = command.empty() || command.starts_with("./dev ") ||
-                       command == "PATH=$PWD/build/release/bin:$PATH";
-    if (known) continue;
+    if (command.empty() || command.starts_with("./dev ")) continue;
+    if (kInstallation.contains(command)) {
+      installation.insert(command);
+      continue;
+    }
     ASSERT_TRUE(command.starts_with("longrun ")) << line;
     steps += Str("$ ", command, "\n  [...]\n! [...]\n");
     ++n_commands;
   }
   EXPECT_GE(n_commands, 5);
+  EXPECT_EQ(installation, kInstallation);
   const TempFolder folder;
   const std::string file = JoinPath(folder.path(), "readme.test");
   ASSERT_TRUE(WriteFileAtomic(file, steps).ok());
@@ -76,8 +92,9 @@ TEST_F(ReadmeTest, EachLongrunCommandWorksInTheOrderShown) {
 
 TEST_F(ReadmeTest, EachFileThatIsLinkedIsThere) {
   for (std::size_t at = 0; (at = readme.find("](", at)) != std::string::npos; ++at) {
-    const std::string target = readme.substr(at + 2, readme.find(')', at) - at - 2);
+    std::string target = readme.substr(at + 2, readme.find(')', at) - at - 2);
     if (target.starts_with("http")) continue;
+    target.erase(std::min(target.find('#'), target.size()));  // tests/house_text_test.cc checks it
     EXPECT_TRUE(PathExists(JoinPath(LONGRUN_SOURCE_DIR, target))) << target;
   }
 }
