@@ -155,9 +155,10 @@ std::optional<ParamError> CheckDivided(
 std::optional<ParamError> CheckSteps(const char* key, const Json& params, std::int64_t n_tokens);
 // An error if the parameter is original_length or more: then nothing would be extended.
 std::optional<ParamError> CheckBelowOriginal(const char* name, const Json& params);
-// For a parameter on which the distances depend at which keys are seen: an error if it exceeds `most`,
-// so that some would be larger than in texts of original_length.
+// For a method that sees some keys at distances of up to params[name]: an error if that is more than
+// `most` in a text of n_tokens, so that the text has distances that texts of original_length do not
+// have.
 std::optional<ParamError> CheckTrainedDistances(const char* name, const Json& params,
-                                                std::int64_t most);
+                                                std::int64_t most, std::int64_t n_tokens);
 
 }  // namespace longrun

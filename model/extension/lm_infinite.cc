@@ -30,11 +30,11 @@ Reading Read(const Json& params, const Stretch& stretch) {
           .n_sink = params.at("global").get<std::int64_t>()};
 }
 
-std::optional<ParamError> Check(const Json& params) {
+std::optional<ParamError> CheckLength(const Json& params, std::int64_t n_tokens) {
   const auto original = params.at("original_length").get<std::int64_t>();
-  if (auto error = CheckTrainedDistances("local", params, original)) return error;
+  if (auto error = CheckTrainedDistances("local", params, original, n_tokens)) return error;
   // The default is one more than the largest distance of such a text, as in the authors' code.
-  return CheckTrainedDistances("limit", params, original);
+  return CheckTrainedDistances("limit", params, original, n_tokens);
 }
 
 }  // namespace
@@ -57,7 +57,7 @@ const Extension& LmInfiniteExtension() {
       .refine_defaults = &RefineDefaults,
       .needs_original_length = true,
       .read = &Read,
-      .check = &Check};
+      .check_length = &CheckLength};
   return extension;
 }
 

@@ -342,15 +342,15 @@ std::optional<ParamError> CheckBelowOriginal(const char* name, const Json& param
 }
 
 std::optional<ParamError> CheckTrainedDistances(const char* name, const Json& params,
-                                                std::int64_t most) {
+                                                std::int64_t most, std::int64_t n_tokens) {
+  const auto original = params.at(kOriginalLength).get<std::int64_t>();
   const auto value = params.at(name).get<std::int64_t>();
-  if (value <= most) return std::nullopt;
+  if (value <= most || n_tokens <= original) return std::nullopt;
   return ParamError{
       .key = name,
-      .message = Str("expected at most ", most, ", found ", value,
-                     ": keys would be seen at distances that texts of original_length ",
-                     params.at(kOriginalLength).dump(),
-                     " do not have; a larger original_length allows them")};
+      .message = Str("expected at most ", most, ", found ", value, ": in a text of ", n_tokens,
+                     " tokens, keys would be seen at distances that texts of original_length ",
+                     original, " do not have; a larger original_length allows them")};
 }
 
 }  // namespace longrun

@@ -37,14 +37,18 @@ Reading Read(const Json& params, const Stretch& stretch) {
 }
 
 std::optional<ParamError> Check(const Json& params) {
-  const auto n_recent =
-      params.at("original_length").get<std::int64_t>() - params.at("sinks").get<std::int64_t>();
-  // The first sink is seen at a distance of sinks + recent - 1.
-  if (n_recent >= 1) return CheckTrainedDistances("recent", params, n_recent);
+  if (params.at("recent").get<std::int64_t>() >= 1) return std::nullopt;
   return ParamError{
       .key = "sinks",
       .message = Str("expected less than original_length ", params.at("original_length").dump(),
-                     ", found ", params.at("sinks").dump())};
+                     ", found ", params.at("sinks").dump(), "; or give recent")};
+}
+
+// The first sink is seen at a distance of sinks + recent - 1.
+std::optional<ParamError> CheckLength(const Json& params, std::int64_t n_tokens) {
+  const auto n_recent =
+      params.at("original_length").get<std::int64_t>() - params.at("sinks").get<std::int64_t>();
+  return CheckTrainedDistances("recent", params, n_recent, n_tokens);
 }
 
 }  // namespace
@@ -64,6 +68,7 @@ const Extension& StreamingExtension() {
       .refine_defaults = &RefineDefaults,
       .needs_original_length = true,
       .read = &Read,
+      .check_length = &CheckLength,
       .check = &Check};
   return extension;
 }

@@ -15,8 +15,9 @@ Reading Read(const Json& params, const Stretch& stretch) {
           .window = params.at("window").get<std::int64_t>()};
 }
 
-std::optional<ParamError> Check(const Json& params) {
-  return CheckTrainedDistances("window", params, params.at("original_length").get<std::int64_t>());
+std::optional<ParamError> CheckLength(const Json& params, std::int64_t n_tokens) {
+  const auto original = params.at("original_length").get<std::int64_t>();
+  return CheckTrainedDistances("window", params, original, n_tokens);
 }
 
 }  // namespace
@@ -33,7 +34,7 @@ const Extension& WindowExtension() {
       .refine_defaults = &RefineDefaults,
       .needs_original_length = true,
       .read = &Read,
-      .check = &Check};
+      .check_length = &CheckLength};
   return extension;
 }
 

@@ -456,25 +456,34 @@ TEST(ReadingTest, WhatDoesNotFitTheOriginalLengthIsNamed) {
   EXPECT_EQ(message({{"method", "rerope"}, {"window", 99}}),
             "extend.window: expected less than original_length 64, found 99");
   EXPECT_EQ(message({{"method", "streaming"}, {"sinks", 64}}),
-            "extend.sinks: expected less than original_length 64, found 64");
-  // A query would see keys at distances of more than 63, the largest of texts of 64 tokens.
-  const auto unseen = [](const std::string& name, int most, int found) {
-    return Str("extend.", name, ": expected at most ", most, ", found ", found,
-               ": keys would be seen at distances that texts of original_length 64 do not have; a "
-               "larger original_length allows them");
+            "extend.sinks: expected less than original_length 64, found 64; or give recent");
+}
+
+// Texts of 64 tokens have distances of up to 63.
+TEST(ReadingTest, AWindowBeyondTheOriginalLengthIsRefusedForTextsThatHaveSuchDistances) {
+  const auto message = [](Json given, std::int64_t n_tokens) {
+    given["original_length"] = 64;
+    const auto error = WhyTooLong(ResolveExtension(given).value(), n_tokens);
+    return error ? Str(error->key, ": ", error->message) : std::string();
   };
-  EXPECT_EQ(message({{"method", "window"}, {"window", 65}}), unseen("window", 64, 65));
-  EXPECT_EQ(message({{"method", "lm_infinite"}, {"local", 65}}), unseen("local", 64, 65));
-  EXPECT_EQ(message({{"method", "lm_infinite"}, {"limit", 65}}), unseen("limit", 64, 65));
-  EXPECT_EQ(message({{"method", "streaming"}, {"sinks", 5}, {"recent", 60}}),
-            unseen("recent", 59, 60));
-  EXPECT_EQ(message({{"method", "streaming"}, {"sinks", 64}, {"recent", 1}}),
-            "extend.sinks: expected less than original_length 64, found 64");
-  for (const Json& fits : {Json{{"method", "window"}, {"window", 64}},
-                           Json{{"method", "lm_infinite"}, {"local", 64}, {"limit", 64}},
-                           Json{{"method", "streaming"}, {"sinks", 5}, {"recent", 59}},
-                           Json{{"method", "streaming"}, {"sinks", 63}}}) {
-    EXPECT_EQ(message(fits), "") << fits.dump();
+  const auto unseen = [](const std::string& name, int most, int found) {
+    return Str(name, ": expected at most ", most, ", found ", found,
+               ": in a text of 65 tokens, keys would be seen at distances that texts of "
+               "original_length 64 do not have; a larger original_length allows them");
+  };
+  const std::pair<Json, std::string> cases[] = {
+      {{{"method", "window"}, {"window", 65}}, unseen("window", 64, 65)},
+      {{{"method", "lm_infinite"}, {"local", 65}, {"limit", 9}}, unseen("local", 64, 65)},
+      {{{"method", "lm_infinite"}, {"limit", 65}}, unseen("limit", 64, 65)},
+      {{{"method", "streaming"}, {"sinks", 5}, {"recent", 60}}, unseen("recent", 59, 60)},
+      {{{"method", "streaming"}, {"sinks", 64}, {"recent", 1}}, unseen("recent", 0, 1)},
+      {{{"method", "window"}, {"window", 64}}, ""},
+      {{{"method", "lm_infinite"}, {"local", 64}, {"limit", 64}}, ""},
+      {{{"method", "streaming"}, {"sinks", 5}, {"recent", 59}}, ""},
+      {{{"method", "streaming"}, {"sinks", 63}}, ""}};
+  for (const auto& [given, expected] : cases) {
+    EXPECT_EQ(message(given, 65), expected) << given.dump();
+    EXPECT_EQ(message(given, 64), "") << given.dump();
   }
 }
 
