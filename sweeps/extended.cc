@@ -34,7 +34,10 @@ Json WithoutExtension(Json evaluation) {
 }
 
 Json ExtensionName(const Json& evaluation, std::int64_t trained_length) {
-  const Json extension = ExtensionOf(evaluation);
+  return NameOfExtension(ExtensionOf(evaluation), trained_length);
+}
+
+Json NameOfExtension(const Json& extension, std::int64_t trained_length) {
   if (extension.is_null()) return kNone;
   // Of another release, it is shown as it stands.
   const bool is_known = ExtensionErrors(extension).empty();

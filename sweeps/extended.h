@@ -20,6 +20,8 @@ Json WithoutExtension(Json evaluation);
 // The extension's name in tables, for a model that was trained on texts of trained_length tokens
 // (0: unknown): "none", "pi", or {"method": "yarn", "factor": 4}, without defaults.
 Json ExtensionName(const Json& evaluation, std::int64_t trained_length);
+// The same for a resolved extension (null: none).
+Json NameOfExtension(const Json& extension, std::int64_t trained_length);
 // Orders such names in tables: first "none", then the order of Extensions(), then by parameters.
 bool IsExtensionBefore(const Json& a, const Json& b);
 
