@@ -79,11 +79,13 @@ class ExtendContextTest(unittest.TestCase):
         self.assertIn("| pi (factor 4) | 30 | 31 | 0.50 (0.25–1.00) | 0.50 (0.25–1.00) ? |", page_of(0.9, pi=None))
         self.assertIn("`?` marks a recall that was", page_of(0.9, pi=None))
 
-    def test_perplexities_are_judged_beside_the_plain_one_at_the_train_length(self):
+    def test_perplexities_are_judged_beside_those_of_the_same_method_at_the_train_length(self):
         page = page_of(0.9)
         self.assertIn("- none: 1.400, expected above 1.3: **holds**", page)
-        self.assertIn("- window: 1.020, expected at most 1.05: **holds**", page)
-        self.assertIn("- dca: 1.060, expected at most 1.05: **does not hold**", page)
+        self.assertIn("- window: 1.020 (1.020 of the plain model's), expected at most 1.05: **holds**", page)
+        self.assertIn("- dca: 1.039 (1.060 of the plain model's), expected at most 1.05: **holds**", page)
+        self.assertIn("- gali (chunk 64): 1.100 (0.990 of the plain model's), expected at most 1.05: **does not hold**",
+                      page)
         self.assertNotIn("- pi", page)
 
     def test_heat_map_has_a_character_for_each_depth(self):
