@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "sweeps/evaluation_name.h"
+#include "sweeps/schema.h"
 #include "sweeps/sweep.h"
 
 namespace longrun::coordinator {
@@ -58,6 +59,13 @@ std::string MethodLabel(const std::string& axes_json) {
   }
   const auto method = position["method"].get<std::string>();
   return parameters.empty() ? method : Str(method, "(", Join(parameters, ","), ")");
+}
+
+std::string StageLabel(const std::string& axes_json) {
+  const Result<Json> axes = ParseJson(axes_json);
+  if (!axes.ok() || !axes->is_object()) return "";
+  const auto stage = axes->find(std::string(kStageAxis));
+  return stage != axes->end() && stage->is_string() ? stage->get<std::string>() : "";
 }
 
 void ResultExports::Refresh(Metrics& metrics) {
@@ -114,9 +122,9 @@ Result<std::vector<ResultSeries>> ResultExports::Read() {
                  {{"sweep", sweep.name}, {"error", DamageText(damaged.front())}});
       continue;
     }
-    // In the order of the labels; a baseline has no train length.
-    using Key = std::tuple<bool, std::string, std::int64_t, std::int64_t, std::string, std::string,
-                           std::string, std::string>;
+    // In the order of the labels; a baseline has no stage and no train length.
+    using Key = std::tuple<bool, std::string, std::string, std::int64_t, std::int64_t, std::string,
+                           std::string, std::string, std::string>;
     std::map<Key, Mean> means;
     const std::vector<std::string> evaluations = EvaluationLabels(rows);
     for (std::size_t i = 0; i < rows.size(); ++i) {
@@ -124,17 +132,18 @@ Result<std::vector<ResultSeries>> ResultExports::Read() {
       const bool baseline = !row.variant.empty();
       Mean& mean =
           means[Key(row.metric == "pseudo_nll", baseline ? row.variant : MethodLabel(row.axes_json),
-                    baseline ? 0 : row.train_length, row.context_length, row.dataset, row.split,
-                    row.protocol, evaluations[i])];
+                    baseline ? "" : StageLabel(row.axes_json), baseline ? 0 : row.train_length,
+                    row.context_length, row.dataset, row.split, row.protocol, evaluations[i])];
       mean.sum += row.nll;
       mean.n += 1;
     }
     for (const auto& [key, mean] : means) {
-      const auto& [is_pseudo, method, train_length, context_length, dataset, split, protocol,
+      const auto& [is_pseudo, method, stage, train_length, context_length, dataset, split, protocol,
                    evaluation] = key;
       all.push_back({.is_pseudo = is_pseudo,
                      .sweep = sweep.name,
                      .method = method,
+                     .stage = stage,
                      .train_length = train_length == 0 ? "" : Str(train_length),
                      .context_length = Str(context_length),
                      .dataset = dataset,

@@ -3,7 +3,7 @@
 // scrape if something was stored since the last one.
 //
 // A value is exp(mean nll). The mean is over the seeds of a point, as in `longrun table`, and over
-// all axes that are not among the labels. The labels are sweep, method, train_length,
+// all axes that are not among the labels. The labels are sweep, method, stage, train_length,
 // context_length, dataset, split, protocol and evaluation (the protocol with its parameters, so
 // that numbers with different strides are never averaged). Of several sweeps with the same name,
 // the newest counts. If there are too many series to show, those of the oldest sweeps are left out.
@@ -45,5 +45,7 @@ class ResultExports {
 // The method as a label: "rope" stays "rope"; {"method": "rope", "theta": 500000} becomes
 // "rope(theta=500000)".
 std::string MethodLabel(const std::string& axes_json);
+// "base" or a stage's name; "" in a sweep without stages.
+std::string StageLabel(const std::string& axes_json);
 
 }  // namespace longrun::coordinator

@@ -171,8 +171,8 @@ void Metrics::SetResults(const std::vector<ResultSeries>& series) {
   for (std::size_t i = 0; i < n_shown; ++i) {
     const ResultSeries& one = series[i];
     page_.Set(one.is_pseudo ? Metric::kResultPseudoPpl : Metric::kResultPpl,
-              {one.sweep, one.method, one.train_length, one.context_length, one.dataset, one.split,
-               one.protocol, one.evaluation},
+              {one.sweep, one.method, one.stage, one.train_length, one.context_length, one.dataset,
+               one.split, one.protocol, one.evaluation},
               one.perplexity);
   }
   page_.Set(Metric::kResultSeriesLeftOut, {}, static_cast<double>(series.size() - n_shown));

@@ -37,6 +37,7 @@ struct ResultSeries {
   bool is_pseudo = false;
   std::string sweep;
   std::string method;
+  std::string stage;         // "" for a baseline, and in a sweep without stages
   std::string train_length;  // "" for a baseline
   std::string context_length;
   std::string dataset;

@@ -94,13 +94,14 @@ constexpr MetricRow kRows[] = {
      kCoordinator, "Time of unary calls from arrival to answer, including waiting."},
 
     {Metric::kResultPpl, "longrun_result_ppl", kGauge,
-     "sweep method train_length context_length dataset split protocol evaluation", "ppl",
+     "sweep method stage train_length context_length dataset split protocol evaluation", "ppl",
      kCoordinator,
      "Perplexity, exp of the mean nll over seeds and further axes, of sweeps with "
      "`metadata.export: prometheus`. `evaluation` is the protocol with its own parameters, such as "
-     "`sliding_bos(stride=16)`; it includes `score_tokens` if a sweep asks for several values."},
+     "`sliding_bos(stride=16)`; it includes `score_tokens` if a sweep asks for several values. "
+     "`stage` is the stage or `base`, and empty in a sweep without stages."},
     {Metric::kResultPseudoPpl, "longrun_result_pseudo_ppl", kGauge,
-     "sweep method train_length context_length dataset split protocol evaluation", "ppl",
+     "sweep method stage train_length context_length dataset split protocol evaluation", "ppl",
      kCoordinator,
      "Pseudo-perplexity of masked language models, exp of the mean pseudo_nll; otherwise like "
      "longrun_result_ppl."},

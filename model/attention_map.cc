@@ -185,10 +185,28 @@ AttentionMap PoolMap(AttentionMap map, std::int64_t side_max, AttentionMap::Pool
   return map;
 }
 
+namespace {
+
+// The value of a map's cell over all pairs that `wider` sees there.
+double ValueOver(const AttentionMap& wider, const AttentionMap& map, std::int64_t row,
+                 std::int64_t column) {
+  const double value = map.values[static_cast<std::size_t>(row * map.Side() + column)];
+  const std::int64_t own = map.VisiblePairs(row, column), all = wider.VisiblePairs(row, column);
+  if (own == all) return value;
+  if (map.values_of == AttentionMap::Values::kLogits) {
+    return std::numeric_limits<double>::quiet_NaN();
+  }
+  // Pairs that it hides have probability 0: they add to the number of pairs, but not to the largest.
+  return map.pooled_by == AttentionMap::Pool::kMax
+             ? value
+             : value * static_cast<double>(own) / static_cast<double>(all);
+}
+
+}  // namespace
+
 Result<AttentionMap> AttentionDifference(const AttentionMap& a, const AttentionMap& b) {
   const auto visible = [](const AttentionMap& map) {
-    return Str(map.is_causal ? "causal" : "both sides",
-               map.window > 0 ? Str(", window ", map.window) : "");
+    return map.is_causal ? "causal" : "both sides";
   };
   const auto pooled = [](const AttentionMap& map) {
     return Str(PoolName(map.pooled_by), " of ", map.block, " x ", map.block);
@@ -208,7 +226,15 @@ Result<AttentionMap> AttentionDifference(const AttentionMap& a, const AttentionM
                       of_b, "; measure both with the same parameters of attention_map"));
   }
   AttentionMap difference = a;
-  for (std::size_t i = 0; i < difference.values.size(); ++i) difference.values[i] -= b.values[i];
+  // What either of them sees.
+  difference.window = a.window == 0 || b.window == 0 ? 0 : std::max(a.window, b.window);
+  for (std::int64_t r = 0; r < a.Side(); ++r) {
+    for (std::int64_t c = 0; c < a.Side(); ++c) {
+      const auto cell = static_cast<std::size_t>(r * a.Side() + c);
+      difference.values[cell] =
+          static_cast<float>(ValueOver(difference, a, r, c) - ValueOver(difference, b, r, c));
+    }
+  }
   difference.entropy.clear();
   difference.head_entropy.clear();
   return difference;

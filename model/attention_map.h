@@ -64,9 +64,10 @@ std::string_view PoolName(AttentionMap::Pool pool);        // "mean", "max"
 // keeps its kind of pooling. side_max 0: any size.
 AttentionMap PoolMap(AttentionMap map, std::int64_t side_max, AttentionMap::Pool pool);
 
-// a - b, cell by cell, with the labels of `a` and no entropies. A logit that either of them lacks
-// is NaN. kInvalidArgument if they do not have the same kind of values, tokens, number of texts,
-// layers, heads, visible pairs and pooling.
+// a - b, cell by cell, with the labels of `a` and no entropies. If their windows differ, the result
+// has the wider one: a pair that one of them hides has probability 0 there. A cell of logits is NaN
+// if either of them lacks it, or sees fewer of its pairs. kInvalidArgument if they do not have the
+// same kind of values, tokens, number of texts, layers, heads, causality and pooling.
 Result<AttentionMap> AttentionDifference(const AttentionMap& a, const AttentionMap& b);
 
 // The bytes of a safetensors file: `attention` (S, S) F32, `entropy` (T) F64 (not for logits),

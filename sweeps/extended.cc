@@ -12,6 +12,8 @@ namespace {
 
 constexpr const char* kExtension = "extension";
 constexpr const char* kNone = "none";
+// The parameter on which Extension::piece depends.
+constexpr const char* kChunk = "chunk";
 
 bool HasParams(const Json& evaluation) {
   return evaluation.is_object() && !evaluation.empty() && evaluation.begin()->is_object();
@@ -34,11 +36,19 @@ Json WithoutExtension(Json evaluation) {
 }
 
 Json ExtensionName(const Json& evaluation, std::int64_t trained_length) {
-  const Json extension = ExtensionOf(evaluation);
+  return NameOfExtension(ExtensionOf(evaluation), trained_length);
+}
+
+Json NameOfExtension(const Json& extension, std::int64_t trained_length) {
   if (extension.is_null()) return kNone;
   // Of another release, it is shown as it stands.
-  const bool is_known = ExtensionErrors(extension).empty();
-  return is_known ? AsGiven(extension, trained_length) : extension;
+  if (!ExtensionErrors(extension).empty()) return extension;
+  Json name = AsGiven(extension, trained_length);
+  const Extension& known = **FindExtension(extension.at("method").get<std::string>());
+  if (known.piece == nullptr || !extension.contains(kChunk)) return name;
+  if (name.is_string()) name = {{"method", name}};
+  name[kChunk] = extension.at(kChunk);
+  return name;
 }
 
 bool IsExtensionBefore(const Json& a, const Json& b) {

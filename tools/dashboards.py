@@ -124,8 +124,9 @@ def quantiles(metric, by="", prefix="", where=""):
 THIS = 'sweep="$sweep", dataset=~"$dataset", split="$split", evaluation="$evaluation"'
 ON = 'instance=~"$worker"'
 RESULT = '__name__=~"longrun_result_ppl|longrun_result_pseudo_ppl"'
-CURVE = (f"label_join({{{RESULT}, {THIS}}}, "
-         '"model", " ", "method", "train_length", "dataset")')
+# Without the space before a stage that is not there.
+CURVE = (f"label_replace(label_join({{{RESULT}, {THIS}}}, "
+         '"model", " ", "method", "train_length", "dataset", "stage"), "model", "$1", "model", "(.*?) *")')
 
 SWEEPS = {
     "file": "sweeps", "uid": "longrun-sweeps", "title": "longrun: sweeps",
@@ -149,7 +150,7 @@ SWEEPS = {
         ("Perplexity by context length", [
             matrix("trend", "Perplexity by context length", 14, "none", CURVE, "context_length",
                    "model", "Of the sweep chosen above, if its file has `export: prometheus` in its "
-                   "metadata: method, train length, dataset; pseudo-perplexity where the evaluation is "
+                   "metadata: method, train length, dataset, stage; pseudo-perplexity where the evaluation is "
                    "of an encoder. Both axes are logarithmic."),
             matrix("table", "The same as numbers", 10, "none", CURVE, "context_length", "model")]),
         ("Work", [

@@ -5,7 +5,7 @@ length, as a table and as a heat map of recall by depth.
 
 If the model itself does not retrieve inside its train length (recall below 0.9), recall elsewhere says nothing about an
 extension. The experiment is then void: the page says so and shows no recall beyond the train length, and the exit code
-is 1.
+is 1. If only a stage does not retrieve there, its own row has no recall beyond the train length, and the page says why.
 
 Called with the `longrun` whose state folder holds the sweep. Standard library only.
 """
@@ -21,13 +21,16 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGE = "docs/extend-context.md"
 SWEEP = "extend-context"
 RECALL_MIN = 0.9
-# At FACTOR times the train length, the perplexity must be at most FLAT_MAX times that of the plain
-# model at its train length if a method keeps to trained positions, and above BROKEN_MIN times that
-# without a method.
+# At FACTOR times the train length, the perplexity under a method that keeps to trained positions must
+# be at most FLAT_MAX times its perplexity at the train length, and that without a method above
+# BROKEN_MIN times.
 FACTOR, FLAT_MAX, BROKEN_MIN = 4, 1.05, 1.3
 FLAT = ("self_extend", "dca", "gali", "rerope", "leaky_rerope", "lm_infinite", "streaming", "window")
-PLAIN, BASE = "none", "base"
+PLAIN, BASE, STAGE_END = "none", "base", ", trained"
 SHADES = "·░▒▓█"
+# After a recall: not separable from the plain window, not compared with it, or neither.
+MARKS = {True: " ~", None: " ?", False: ""}
+NOT_COMPARED = " `?` marks a recall that was not compared with it."
 
 
 class Void(Exception):
@@ -46,7 +49,7 @@ def name_of(row):
     """A name that fits a column: `pi (factor 4)`, without lists of numbers; `pose, trained` for the
     stage `pose`, which is read as it was trained."""
     if row["stage"] != BASE:
-        return f"{row['stage']}, trained"
+        return row["stage"] + STAGE_END
     extension = row["extension"]
     if isinstance(extension, str):
         return extension
@@ -87,18 +90,40 @@ def gate(recall, train_length):
                "say nothing about the extensions. Train longer, or with a larger share of passkey documents.")
 
 
-def heat_map(by_depth, extensions, lengths):
+def void_stages(recall, train_length):
+    """{name: why its recall beyond the train length says nothing} of the stages to which that applies."""
+    void = {}
+    for name, cells in recall.items():
+        cell = cells[train_length]
+        if not name.endswith(STAGE_END) or cell["recall"] >= RECALL_MIN:
+            continue
+        low, high = cell["wilson95"]
+        void[name] = (f"`{name}` finds only {cell['recall']:.2f} of the keys in texts of {train_length} tokens (95 % "
+                      f"interval {low:.2f} to {high:.2f}), and {RECALL_MIN} is required: this model does not retrieve "
+                      "even inside its train length, so its recall in longer texts would say nothing about "
+                      "its training method, and is not shown.")
+    return void
+
+
+def not_compared(recall, train_length, void):
+    """Whether the table shows a recall that was not compared with the plain window."""
+    return any(cell.get("like_window", False) is None for name, cells in recall.items()
+               for length, cell in cells.items() if name not in void or length <= train_length)
+
+
+def heat_map(by_depth, extensions, lengths, train_length, void):
     width = max(len(name) for name in extensions)
     depths = sorted(by_depth)
     columns = [max(len(depths), len(str(length))) for length in lengths]
     lines = ["  ".join(["".ljust(width)] + [str(n).ljust(c) for n, c in zip(lengths, columns)]).rstrip()]
     for name in extensions:
-        rows = ["".join(shade(by_depth[depth][name][length]["recall"]) for depth in depths) for length in lengths]
+        rows = ["–" if name in void and length > train_length else
+                "".join(shade(by_depth[depth][name][length]["recall"]) for depth in depths) for length in lengths]
         lines.append("  ".join([name.ljust(width)] + [r.ljust(c) for r, c in zip(rows, columns)]).rstrip())
     return "\n".join(lines)
 
 
-def table(perplexity, recall, lengths, with_recall):
+def table(perplexity, recall, lengths, with_recall, train_length, void):
     heads = ["extension"] + [f"perplexity {n}" for n in lengths]
     heads += [f"recall {n}" for n in lengths] if with_recall else []
     lines = ["| " + " | ".join(heads) + " |", "| --- |" + " ---: |" * (len(heads) - 1)]
@@ -107,31 +132,39 @@ def table(perplexity, recall, lengths, with_recall):
         row += ["inf" if cells[n]["perplexity"] is None else f"{cells[n]['perplexity']:.4g}" for n in lengths]
         if with_recall:
             for length in lengths:
+                if name in void and length > train_length:
+                    row.append("–")
+                    continue
                 cell = recall[name][length]
                 low, high = cell["wilson95"]
-                like_window = " ~" if cell.get("like_window") else ""
-                row.append(f"{cell['recall']:.2f} ({low:.2f}–{high:.2f}){like_window}")
+                mark = MARKS[cell.get("like_window", False)]
+                row.append(f"{cell['recall']:.2f} ({low:.2f}–{high:.2f}){mark}")
         lines.append("| " + " | ".join(row) + " |")
     return "\n".join(lines)
 
 
 def verdicts(perplexity, train_length):
-    """What the perplexities must show at FACTOR times the train length, and whether they do."""
+    """What the perplexities must show at FACTOR times the train length, and whether they do: the ratio to the
+    perplexity of the same method at the train length, and that to the plain model's there."""
     length = FACTOR * train_length
     lines = []
     for name, cells in perplexity.items():
         method = name.partition(" ")[0]
         if method not in FLAT and name != PLAIN:
             continue
-        ratio = (cells[length]["perplexity"] or float("inf")) / perplexity[PLAIN][train_length]["perplexity"]
+        there = cells[length]["perplexity"] or float("inf")
+        own, plain = (of[train_length]["perplexity"] or float("inf") for of in (cells, perplexity[PLAIN]))
+        ratio = there / own
         good = ratio <= FLAT_MAX if method in FLAT else ratio > BROKEN_MIN
         wanted = f"at most {FLAT_MAX}" if method in FLAT else f"above {BROKEN_MIN}"
-        lines.append(f"- {name}: {ratio:.3f}, expected {wanted}: **{'holds' if good else 'does not hold'}**")
+        beside = "" if name == PLAIN else f" ({there / plain:.3f} of the plain model's)"
+        lines.append(f"- {name}: {ratio:.3f}{beside}, expected {wanted}: **{'holds' if good else 'does not hold'}**")
     return "\n".join(lines)
 
 
 def page(perplexity, recall, by_depth, train_length, lengths, void):
     with_recall = void is None
+    stages = void_stages(recall, train_length) if with_recall else {}
     parts = [f"""# Extending the context of a small model
 
 `./dev extend-context` generates this page from [sweeps/extend-context.yaml](../sweeps/extend-context.yaml): a Llama body
@@ -142,17 +175,18 @@ occurs in the training text. Measured on {machine()}."""]
     if void is not None:
         parts.append("**This experiment is void.** " + void)
     parts.append("## By extension")
-    parts.append(table(perplexity, recall, lengths, with_recall))
+    parts.append(table(perplexity, recall, lengths, with_recall, train_length, stages))
     if with_recall:
         parts.append(f"""The intervals are Wilson's 95 % intervals over the prompts. `~` marks a recall that a test (5 %)
 cannot separate from that of `window`, which sees only the last {train_length} tokens and so finds only keys near the
-end.""")
+end.{NOT_COMPARED if not_compared(recall, train_length, stages) else ''}""")
+        parts += stages.values()
     parts.append(f"""`pose, trained` is the model after further training at positions up to 2048, with texts of
 {train_length} tokens as before. All other rows are the same model without further training. Under pi, ntk,
 ntk_by_parts, yarn, llama3 and longrope, it reads with rotary frequencies that it did not see in training.""")
     parts.append(f"""## Perplexity at {FACTOR} times the train length
 
-Ratio to the perplexity of the plain model at its train length:""")
+Ratio to the perplexity of the same method at the train length, and in brackets to that of the plain model there:""")
     parts.append(verdicts(perplexity, train_length))
     if with_recall:
         parts.append("## Recall by depth")
@@ -161,7 +195,8 @@ beginning of the text (left) to its end (right). Each character shows the share 
 found: `{SHADES[0]}` none, `{SHADES[1]}` less than 1/4, `{SHADES[2]}` from 1/4 to 1/2, `{SHADES[3]}` from 1/2 to 3/4,
 `{SHADES[4]}` 3/4 or more.""")
         any_depth = next(iter(by_depth.values()))
-        parts.append("```\n" + heat_map(by_depth, list(any_depth), sorted(any_depth[PLAIN])) + "\n```")
+        drawn = heat_map(by_depth, list(any_depth), sorted(any_depth[PLAIN]), train_length, stages)
+        parts.append(f"```\n{drawn}\n```")
         parts.append(f"`longrun plot {SWEEP} --what depth -o recall.svg` draws a picture for each extension.")
     return "\n\n".join(part if part.startswith(("|", "-", "#", "```")) and "\n\n" not in part else wrapped(part)
                        for part in parts) + "\n"

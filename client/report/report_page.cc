@@ -114,6 +114,7 @@ std::string CellHtml(const PivotTable& table, const PivotCell& cell) {
   }
   if (!parts.note.empty()) StrAppend(inner, Str(" ", Text("span", parts.note, "class=\"se\"")));
   if (cell.is_like_window) inner += Text("span", "~", "class=\"se\"");
+  if (cell.lacks_window) inner += Text("span", "?", "class=\"se\"");
   std::string classes = "n";
   if (cell.at_train_length) classes += " train";
   if (IsMarked(table, cell)) classes += " best";
@@ -139,6 +140,8 @@ std::string TableLegend(const PivotTable& table) {
   if (any(&PivotCell::is_best)) sentences.push_back(Str("Green: ", MarkLegend(table), "."));
   const std::string window = WindowLegend(table);
   if (!window.empty()) sentences.push_back(Str("~ ", window, "."));
+  const std::string no_window = NoWindowLegend(table);
+  if (!no_window.empty()) sentences.push_back(Str("? ", no_window, "."));
   const std::string errors = CellLegend(table);
   if (!errors.empty()) sentences.push_back(Str(errors, "."));
   for (const std::string& note : ReasonNotes(table)) sentences.push_back(Str(note, "."));

@@ -119,6 +119,9 @@ class Pivot {
       for (const ResultRun& run : result.runs) {
         runs_.push_back(MakeRunRef(sweep, run));
         run_of_[{s, runs_.back().run_key()}] = &runs_.back();
+        const auto base = run.resolved.value("/init/run"_json_pointer, std::string());
+        const auto found = run_of_.find({s, base});
+        if (found != run_of_.end()) base_of_[&runs_.back()] = found->second;
       }
     }
     if (results_.size() > 1) axes_.insert(axes_.begin(), "sweep");
@@ -516,6 +519,24 @@ class Pivot {
       if (BaselineWindow(ExtensionOf(row->evaluation), run->train_length) == 0) continue;
       windows_[WindowKey(*run, *place)].push_back({.run = run, .place = place, .row = row});
     }
+  }
+
+  // The run whose plain window a run's numbers are compared with: the run itself, or the nearest
+  // one from which it was trained if it has no such window because it was trained under an
+  // extension (sweeps/window_baseline.h). Null if there is none of the same size over the same
+  // text.
+  const RunRef* FindWindowRun(const RunRef& run, const Coordinates& place) const {
+    const bool is_own_text = place.At(std::string(kEvaluatedDatasetAxis)).is_null();
+    const RunRef* of = &run;
+    while (of->train_length == run.train_length &&
+           (!is_own_text || of->dataset() == run.dataset())) {
+      if (windows_.contains(WindowKey(*of, place))) return of;
+      const bool has_own = of->run->resolved.value("/train/extend"_json_pointer, Json()).is_null();
+      const auto base = base_of_.find(of);
+      if (has_own || base == base_of_.end()) break;
+      of = base->second;
+    }
+    return nullptr;
   }
 
   // What a number and that of the same model under a plain window have in common.
@@ -950,14 +971,17 @@ class Pivot {
 
   Status CompareWithWindow(const Wanted& first, PivotCell& cell) const {
     const bool is_complete = cell.status == "ok" && cell.n_ok == cell.n_wanted;
-    if (windows_.empty() || first.row == nullptr || !is_complete) return {};
+    if (first.row == nullptr || !is_complete) return {};
+    if (request_.relative || request_.against) return {};
+    if (!first.place->metric->is_share() || !EvaluationWrites(first.row->evaluation)) return {};
     const std::int64_t tokens = first.run->train_length;
     const bool is_window = BaselineWindow(ExtensionOf(first.row->evaluation), tokens) > 0;
     if (is_window || first.place->At("context_length") <= tokens) return {};
-    const auto found = windows_.find(WindowKey(*first.run, *first.place));
-    if (found == windows_.end()) return {};
+    cell.lacks_window = true;
+    const RunRef* const of = FindWindowRun(*first.run, *first.place);
+    if (of == nullptr) return {};
     std::vector<SeedRow> rows;
-    for (const Wanted& wanted : found->second) {
+    for (const Wanted& wanted : windows_.at(WindowKey(*of, *first.place))) {
       if (HasSeed(cell, wanted.run->seed)) rows.push_back({.run = wanted.run, .row = wanted.row});
     }
     if (rows.empty()) return {};
@@ -965,7 +989,10 @@ class Pivot {
                      FoldSeeds(*first.place->metric, rows, /*relative=*/false));
     if (window.status != "ok" || window.n_ok < cell.n_ok) return {};
     cell.p_window = DiffersFromWindow(window.readings, cell.readings);
-    if (cell.p_window) cell.window_tokens = tokens;
+    if (!cell.p_window) return {};
+    cell.lacks_window = false;
+    cell.window_tokens = tokens;
+    cell.is_window_of_base = of != first.run;
     return {};
   }
 
@@ -1055,7 +1082,9 @@ class Pivot {
   const PivotRequest& request_;
   std::vector<RunRef> runs_;
   std::map<std::pair<std::size_t, std::string>, const RunRef*> run_of_;  // sweep and run key
-  std::vector<std::string> axes_;                                        // of the matrices
+  std::map<const RunRef*, const RunRef*>
+      base_of_;                    // of the same sweep: whose weights it starts from
+  std::vector<std::string> axes_;  // of the matrices
   std::vector<ResultMetric> metrics_;
   std::vector<std::string> row_axes_, col_axes_;
   std::vector<PivotFilter> where_;

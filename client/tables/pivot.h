@@ -124,11 +124,14 @@ struct PivotCell {
   std::optional<double> p_best = {};  // of that test; empty for the best itself
   // For a share beside that of the same model under a plain window (plain_window.h), at a context
   // length beyond the window: its number of tokens, and the test against it. `p_window_holm` is
-  // corrected for all such tests of the answer.
+  // corrected for all such tests of the answer. A run that was trained under an extension is
+  // compared with its base under a plain window.
   std::int64_t window_tokens = 0;
+  bool is_window_of_base = false;
   std::optional<PValues> p_window = {};
   std::optional<double> p_window_holm = {};
   bool is_like_window = false;  // not separable from the window at kTestLevel
+  bool lacks_window = false;    // there is no number under a plain window to compare with
   std::vector<SeedValue> seeds = {};
   std::vector<std::string> sweeps = {};  // names of the sweeps that have these runs
 };

@@ -71,6 +71,9 @@ Json CellJson(const PivotTable& table, std::size_t column, const PivotCell& cell
     json["window_tokens"] = cell.window_tokens;
     json["p_window"] = NumberOrNull(cell.p_window_holm);
     json["like_window"] = cell.is_like_window;
+    if (cell.is_window_of_base) json["window_of"] = "base";
+  } else if (cell.lacks_window) {
+    json["like_window"] = nullptr;
   }
   if (cell.metric.is_speed()) {
     json["quantiles"] = nullptr;

@@ -66,6 +66,7 @@ std::string CellText(const PivotTable& table, const PivotCell& cell) {
   }
   if (IsMarked(table, cell)) text = Str("\\textbf{", text, "}");
   if (cell.is_like_window) text += "$^{\\sim}$";
+  if (cell.lacks_window) text += "$^{?}$";
   // In braces: a bracket behind \\ would be its argument.
   if (cell.at_train_length && !text.empty()) text = Str("{[}", text, "{]}");
   return text;
@@ -95,9 +96,11 @@ std::string TableText(const PivotTable& table) {
     out += Line(fields);
   }
   const std::string errors = CellLegend(table), window = WindowLegend(table);
+  const std::string no_window = NoWindowLegend(table);
   return out + Str("  \\bottomrule\n\\end{tabular}\n% [ ] train length",
                    HasMarks(table) ? ", bold: " + MarkLegend(table) : "",
-                   window.empty() ? "" : ", ~ ", window, errors.empty() ? "" : ", ", errors, "\n");
+                   window.empty() ? "" : ", ~ ", window, no_window.empty() ? "" : ", ? ", no_window,
+                   errors.empty() ? "" : ", ", errors, "\n");
 }
 
 }  // namespace

@@ -23,6 +23,7 @@ std::string CellText(const PivotTable& table, const PivotCell& cell) {
   if (!parts.note.empty()) StrAppend(text, Str(text.empty() ? "" : " ", Escaped(parts.note)));
   if (IsMarked(table, cell)) text = Str("**", text, "**");
   if (cell.is_like_window) text += "\\~";
+  if (cell.lacks_window) text += "?";
   if (cell.at_train_length && !text.empty()) text = Str("\\[", text, "\\]");
   return text;
 }
@@ -52,8 +53,10 @@ std::string RenderTablesMarkdown(const std::vector<PivotTable>& tables) {
       out += Line(fields);
     }
     const std::string errors = CellLegend(table), window = WindowLegend(table);
+    const std::string no_window = NoWindowLegend(table);
     out += Str("\n\\[ \\] train length", HasMarks(table) ? ", **bold** " + MarkLegend(table) : "",
-               window.empty() ? "" : ", \\~ ", window, errors.empty() ? "" : ", ", errors, "\n");
+               window.empty() ? "" : ", \\~ ", window, no_window.empty() ? "" : ", ? ", no_window,
+               errors.empty() ? "" : ", ", errors, "\n");
   }
   return out;
 }

@@ -347,18 +347,40 @@ std::string MarkLegend(const PivotTable& table) {
   return Str("best ", table.best_of, has_tests ? ", or not separable from it" : "");
 }
 
+namespace {
+
+std::string PlainWindow(const std::set<std::int64_t>& tokens) {
+  return Str("a plain window of ", tokens.size() == 1
+                                       ? Str(*tokens.begin(), " tokens")
+                                       : std::string("as many tokens as the train length"));
+}
+
+}  // namespace
+
 std::string WindowLegend(const PivotTable& table) {
   std::set<std::int64_t> tokens;
+  bool has_bases = false;
   for (const PivotRow& row : table.rows) {
     for (const PivotCell& cell : row.cells) {
       if (cell.is_like_window) tokens.insert(cell.window_tokens);
+      has_bases = has_bases || cell.is_window_of_base;
     }
   }
   if (tokens.empty()) return "";
-  return Str("not separable from a plain window of ",
-             tokens.size() == 1 ? Str(*tokens.begin(), " tokens")
-                                : std::string("as many tokens as the train length"),
-             " (5 %, corrected for the number of tests)");
+  return Str(
+      "not separable from ", PlainWindow(tokens), " (5 %, corrected for the number of tests)",
+      has_bases ? "; the window of a run that was trained under an extension is its base's" : "");
+}
+
+std::string NoWindowLegend(const PivotTable& table) {
+  std::set<std::int64_t> tokens;
+  for (const PivotRow& row : table.rows) {
+    for (const PivotCell& cell : row.cells) {
+      if (cell.lacks_window) tokens.insert(cell.train_length);
+    }
+  }
+  if (tokens.empty()) return "";
+  return Str("not compared with ", PlainWindow(tokens), ", which was not measured");
 }
 
 bool IsMarked(const PivotTable& table, const PivotCell& cell) {

@@ -12,7 +12,7 @@ namespace {
 constexpr int kWideDigits = 3;  // beyond those of the narrow form
 
 // "6.69", "[6.69]" at the train length, "6.69*" for the best; "±" where it is known; "0.10~" where
-// a plain window does as well.
+// a plain window does as well, "0.10?" where that is not known.
 std::string CellText(const PivotTable& table, const PivotCell& cell, bool is_wide) {
   const CellParts parts =
       PartsOf(table, cell, is_wide ? kWideDigits : 0, is_wide && table.has_two_errors);
@@ -24,6 +24,7 @@ std::string CellText(const PivotTable& table, const PivotCell& cell, bool is_wid
   if (!parts.note.empty()) StrAppend(text, Str(text.empty() ? "" : " ", parts.note));
   if (cell.at_train_length && !text.empty()) text = Str("[", text, "]");
   if (cell.is_like_window) text += "~";
+  if (cell.lacks_window) text += "?";
   if (IsMarked(table, cell)) text += "*";
   return text;
 }
@@ -64,11 +65,11 @@ std::string TableText(const PivotTable& table, bool is_wide) {
       has_quantiles = has_quantiles || (is_wide && cell.quantiles);
     }
   }
-  const std::string window = WindowLegend(table);
+  const std::string window = WindowLegend(table), no_window = NoWindowLegend(table);
   const std::string errors = is_wide ? ErrorLegend(table, table.has_two_errors) : CellLegend(table);
-  std::string legend =
-      Str("[ ] train length", HasMarks(table) ? "   * " + MarkLegend(table) : "",
-          window.empty() ? "" : "   ~ ", window, errors.empty() ? "" : "   ", errors);
+  std::string legend = Str("[ ] train length", HasMarks(table) ? "   * " + MarkLegend(table) : "",
+                           window.empty() ? "" : "   ~ ", window, no_window.empty() ? "" : "   ? ",
+                           no_window, errors.empty() ? "" : "   ", errors);
   if (has_quantiles) legend += "   ( ) 10th and 90th percentile of the timed steps";
   if (is_partial) legend += "   n/N: n of N requested seeds have a number";
   if (is_cancelled) legend += "   cancelled: `longrun retry SWEEP` continues it";

@@ -30,7 +30,7 @@
 #include "client/words/render.h"
 #include "model/evaluation/attention_map.h"
 #include "model/extension/extension.h"
-#include "sweeps/schema.h"
+#include "sweeps/extended.h"
 
 namespace longrun::client {
 namespace {
@@ -70,8 +70,9 @@ struct FoundMap {
 
 struct MapArtifact {
   AttentionMapName name;
-  Json extension = nullptr;  // resolved; null: none
-  std::string dataset;       // that was read; "": the run's own
+  Json extension = nullptr;    // resolved; null: none
+  std::string extension_name;  // as in tables
+  std::string dataset;         // that was read; "": the run's own
   std::string file_name;
   std::string sha256;
 };
@@ -91,7 +92,8 @@ Result<Json> ExtensionIn(const Json& column) {
 
 // ---- a run's maps -------------------------------------------------------------------------------
 
-Result<std::vector<MapArtifact>> MapsOfRun(RetryingClient& client, const std::string& run_key) {
+Result<std::vector<MapArtifact>> MapsOfRun(RetryingClient& client, const std::string& run_key,
+                                           std::int64_t train_length) {
   LR_CHECK(IsSha256Hex(run_key));
   const std::string of_run = Str(" WHERE run_key = '", run_key, "'");
   ASSIGN_OR_RETURN(
@@ -108,8 +110,10 @@ Result<std::vector<MapArtifact>> MapsOfRun(RetryingClient& client, const std::st
     std::optional<AttentionMapName> name = AttentionMapName::Parse(file_name);
     if (!name) continue;
     ASSIGN_OR_RETURN(Json extension, ExtensionIn(row.at(2)));
+    std::string extension_name = ExtensionText(NameOfExtension(extension, train_length));
     maps.push_back({.name = std::move(*name),
                     .extension = std::move(extension),
+                    .extension_name = std::move(extension_name),
                     .dataset = row.at(3).is_string() ? row.at(3).get<std::string>() : "",
                     .file_name = file_name,
                     .sha256 = row.at(1).get<std::string>()});
@@ -123,29 +127,26 @@ Result<std::vector<MapArtifact>> MapsOfRun(RetryingClient& client, const std::st
   return maps;
 }
 
-// For lists: with the length that the model was trained at.
-std::string ExtensionShown(const Json& extension) {
-  return extension.is_null() ? std::string(kNoExtension)
-                             : ExtensionText(AsGiven(extension, /*trained_length=*/0));
-}
-
-// Whether a person means it, by "none", "yarn", or the beginning of
-// "yarn(factor=4,original_length=64)".
-bool IsExtension(const Json& extension, const std::string& wanted) {
-  const std::string shown = ExtensionShown(extension);
-  const std::string open = shown.ends_with(")") ? shown.substr(0, shown.size() - 1) : shown;
-  const std::string given = wanted.ends_with(")") ? wanted.substr(0, wanted.size() - 1) : wanted;
-  const std::string method = shown.substr(0, shown.find('('));
-  return wanted == method || open == given || open.starts_with(Str(given, ","));
+// Whether a person means the map's extension: by its method, or by its name or its name with all
+// parameters, whose last parameters may be left out.
+bool IsExtension(const MapArtifact& map, const std::string& wanted) {
+  if (wanted == map.extension_name.substr(0, map.extension_name.find('('))) return true;
+  const auto is_beginning_of = [&wanted](const std::string& name) {
+    const auto open = [](const std::string& text) {
+      return text.ends_with(")") ? text.substr(0, text.size() - 1) : text;
+    };
+    return open(name) == open(wanted) || name.starts_with(Str(open(wanted), ","));
+  };
+  return is_beginning_of(map.extension_name) ||
+         is_beginning_of(ExtensionText(NameOfExtension(map.extension, /*trained_length=*/0)));
 }
 
 std::string Listed(const std::vector<MapArtifact>& maps) {
   std::vector<std::string> names;
   for (std::size_t i = 0; i < std::min(maps.size(), kListedMax); ++i) {
-    const std::string extension = ExtensionShown(maps[i].extension);
     names.push_back(Str(maps[i].file_name,
                         maps[i].dataset.empty() ? "" : Str(" on ", maps[i].dataset),
-                        maps[i].extension.is_null() ? "" : Str(" under ", extension)));
+                        maps[i].extension.is_null() ? "" : Str(" under ", maps[i].extension_name)));
   }
   if (maps.size() > kListedMax) names.push_back(Str("and ", maps.size() - kListedMax, " more"));
   return Join(names, ", ");
@@ -156,7 +157,7 @@ bool IsWanted(const MapArtifact& map, const AttentionArguments& wanted) {
          (wanted.document < 0 || map.name.document == wanted.document) &&
          (wanted.split.empty() || map.name.split == wanted.split) &&
          (wanted.values.empty() || map.name.values == wanted.values) &&
-         (wanted.extension.empty() || IsExtension(map.extension, wanted.extension)) &&
+         (wanted.extension.empty() || IsExtension(map, wanted.extension)) &&
          (wanted.name.empty() || map.file_name == wanted.name);
 }
 
@@ -213,7 +214,7 @@ Result<std::string> Subtract(RetryingClient& client, const std::vector<MapArtifa
         other.name.values == chosen.name.values && other.dataset == chosen.dataset;
     if (!is_same_text || other.extension == chosen.extension) continue;
     same_text.push_back(other);
-    if (!IsExtension(other.extension, minus)) continue;
+    if (!IsExtension(other, minus)) continue;
     std::string bytes;
     ASSIGN_OR_RETURN(const AttentionMap map, Fetch(client, other, bytes));
     Result<AttentionMap> difference = AttentionDifference(found.map, map);
@@ -223,10 +224,8 @@ Result<std::string> Subtract(RetryingClient& client, const std::vector<MapArtifa
     }
     found.map = std::move(difference).value();
     found.is_difference = true;
-    return Str(", minus the map ",
-               other.extension.is_null()
-                   ? "without an extension"
-                   : Str("under ", ExtensionText(AsGiven(other.extension, found.train_length))));
+    return Str(", minus the map ", other.extension.is_null() ? "without an extension"
+                                                             : Str("under ", other.extension_name));
   }
   if (why) return std::move(*why).In(Str("--minus ", minus));
   return Status(Code::kNotFound,
@@ -238,11 +237,12 @@ Result<std::string> Subtract(RetryingClient& client, const std::vector<MapArtifa
 Result<FoundMap> FindInRun(RetryingClient& client, const ResultRun& run,
                            const AttentionArguments& arguments) {
   const std::string& run_key = run.run_key;
-  ASSIGN_OR_RETURN(const std::vector<MapArtifact> maps, MapsOfRun(client, run_key));
+  const RunRef ref = MakeRunRef("", run);
+  ASSIGN_OR_RETURN(const std::vector<MapArtifact> maps,
+                   MapsOfRun(client, run_key, ref.train_length));
   ASSIGN_OR_RETURN(const MapArtifact chosen, ChooseMap(maps, arguments, ShortId(run_key)));
   FoundMap found;
   ASSIGN_OR_RETURN(found.map, Fetch(client, chosen, found.bytes));
-  const RunRef ref = MakeRunRef("", run);
   found.train_length = ref.train_length;
   std::string minus;
   if (!arguments.minus.empty()) {
@@ -252,10 +252,7 @@ Result<FoundMap> FindInRun(RetryingClient& client, const ResultRun& run,
   found.title =
       Str("Attention of ", position.is_null() ? Label(found.map, "method") : AxisText(position),
           ", trained at ", ref.train_length,
-          chosen.extension.is_null()
-              ? ""
-              : Str(", under ", ExtensionText(AsGiven(chosen.extension, ref.train_length))),
-          minus);
+          chosen.extension.is_null() ? "" : Str(", under ", chosen.extension_name), minus);
   found.origin = {Str("run ", ShortId(run_key)),
                   Str("document ", chosen.name.document, " of ", chosen.name.split, " (",
                       chosen.dataset.empty() ? ref.dataset() : chosen.dataset, ")")};

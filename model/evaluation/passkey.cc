@@ -3,7 +3,8 @@
 //
 //   pose      PosePrompt with n = PoseRepetitions(L) in all; u of them before the key
 //   fitted    the same, n as large as the prompt with its answer fits into L tokens
-//   landmark  LandmarkPrompt with n = GaliCharacters(L) characters in all; u of them before the key
+//   landmark  LandmarkPrompt with n characters in all; u of them before the key. n is the parameter
+//             filler_characters, if prompt and answer then fit into L tokens, or GaliCharacters(L)
 //   gali      the same prompts; right is an answer that contains the key
 //   drt       keys of random tokens in a text of the dataset (corpus_passkey.h)
 //
@@ -36,6 +37,7 @@ namespace longrun {
 namespace {
 
 constexpr std::string_view kRecall = "recall", kExact = "exact";
+constexpr const char* kFillerCharacters = "filler_characters";
 constexpr std::int64_t kKeyMax = 50'000, kNewTokens = 10, kGaliNewTokens = 100;
 
 bool IsDrt(const Json& params) { return params.at("protocol") == "drt"; }
@@ -93,7 +95,7 @@ Result<std::vector<RecallQuestion>> TextQuestions(const Source& source) {
     }
     std::int64_t n = is_fitted ? n_fitting
                      : is_pose ? PoseRepetitions(length)
-                               : GaliCharacters(length);
+                               : source.params.value(kFillerCharacters, GaliCharacters(length));
     if (n < 0) {
       const std::size_t n_tokens =
           PromptOf(source, PosePrompt(0, 0, key), kNewTokens).tokens.size();
@@ -124,6 +126,11 @@ Result<std::vector<RecallQuestion>> TextQuestions(const Source& source) {
       };
     }
     question.prompt = PromptOf(source, make(before, n - before, key), new_tokens);
+    const auto n_prompt = std::ssize(question.prompt.tokens);
+    if (source.params.contains(kFillerCharacters) && n_prompt + new_tokens > length) {
+      return TooShort(source, Str("with filler_characters ", n, " it has ", n_prompt,
+                                  " tokens, and the answer ", new_tokens));
+    }
     SetDecoding(source.params, random.Next(), question.prompt);
     questions.push_back(std::move(question));
   }
@@ -203,6 +210,9 @@ Result<Source> SourceOf(const EvaluationRequest& request) {
 Json NewRow(const Source& source, std::string_view metric) {
   Json own = {{"trials", source.trials()}, {"seed", source.params.at("seed")}};
   if (IsDrt(source.params)) own["kind"] = source.params.at("kind");
+  if (const auto given = source.params.find(kFillerCharacters); given != source.params.end()) {
+    own[kFillerCharacters] = *given;
+  }
   own.update(DecodingOf(source.params));
   Json row = EmptyRow(metric, source.request);
   row["protocol"] = source.params.at("protocol");
@@ -318,6 +328,11 @@ ParamSpec OfDrt(ParamSpec spec) {
   return spec;
 }
 
+ParamSpec OfLandmark(ParamSpec spec) {
+  spec.only_with = ParamSpec::Condition{.name = "protocol", .values = {"landmark"}};
+  return spec;
+}
+
 ParamSpec OfText(ParamSpec spec) {
   spec.only_with = ParamSpec::Condition{.name = "protocol",
                                         .values = {"pose", "fitted", "landmark", "gali"}};
@@ -353,6 +368,14 @@ std::vector<ParamSpec> PasskeySpecs() {
               .meaning =
                   "begin each prompt with the begin-of-text token, or with the end-of-text token "
                   "if the tokenizer has only that"}),
+      OfLandmark({.name = kFillerCharacters,
+                  .type = ParamSpec::Type::kCount,
+                  .is_optional = true,
+                  .min = 0,
+                  .max = 1 << 26,
+                  .meaning = "characters of the filler in each prompt, as the authors of Landmark "
+                             "Attention give them; without it: 3.75 for each token of the context "
+                             "length, rounded down to a multiple of 1024"}),
       OfDrt({.name = "kind",
              .type = ParamSpec::Type::kChoice,
              .default_value = "single",

@@ -272,10 +272,11 @@ TEST_F(CoreTest, PerplexitiesOfASweepThatAsksForItAreOnThePage) {
   const std::string page = metrics->Page();
   for (const char* method : {"alibi", "rope"}) {
     for (const char* length : {"64", "128"}) {
-      EXPECT_NE(page.find(Str("longrun_result_ppl{context_length=\"", length,
-                              "\",dataset=\"toy\",evaluation=\"nonoverlap\",method=\"", method,
-                              "\",protocol=\"nonoverlap\",split=\"validation\",sweep=\"sample\","
-                              "train_length=\"64\"} 12.182")),
+      EXPECT_NE(page.find(Str(
+                    "longrun_result_ppl{context_length=\"", length,
+                    "\",dataset=\"toy\",evaluation=\"nonoverlap\",method=\"", method,
+                    "\",protocol=\"nonoverlap\",split=\"validation\",stage=\"\",sweep=\"sample\","
+                    "train_length=\"64\"} 12.182")),
                 std::string::npos)
           << page;
     }
@@ -316,6 +317,33 @@ TEST_F(CoreTest, PerplexitiesOfTwoSettingsOfAProtocolAreTwoSeries) {
   for (const char* label : {"sliding_bos(stride=16)", "sliding_bos(stride=32)",
                             "nonoverlap(score_tokens=1024)", "nonoverlap(score_tokens=2048)"}) {
     EXPECT_NE(page.find(Str("evaluation=\"", label, "\"")), std::string::npos) << page;
+  }
+}
+
+// A stage trains its base further: their perplexities are not averaged.
+TEST_F(CoreTest, PerplexitiesOfABaseAndItsStageAreTwoSeries) {
+  Upload("manifest");
+  const auto exports = std::make_unique<ResultExports>(store->database_path());
+  SweepSubmitted submission = SampleSubmission(kSweepId);
+  std::string yaml = Str(kSampleYaml, "  stages: [{name: long, train: {tokens: 8192}}]\n");
+  yaml.replace(yaml.find("{name: sample}"), 14, "{name: sample, export: prometheus}");
+  yaml.replace(yaml.find("[alibi, rope]"), 13, "[alibi]");
+  submission.sweep = SampleSweep(yaml);
+  EXPECT_TRUE(core->PostAndWait(submission).status.ok());
+  const auto sink = std::make_shared<FakeSession>();
+  const SessionId session = Arrive(sink, 1);
+
+  for (int i = 0; i < 4; ++i) CarryOut(*sink, session);
+  exports->Refresh(*metrics);
+
+  const std::string page = metrics->Page();
+  for (const char* stage : {"base", "long"}) {
+    EXPECT_NE(page.find(Str("longrun_result_ppl{context_length=\"64\",dataset=\"toy\","
+                            "evaluation=\"nonoverlap\",method=\"alibi\",protocol=\"nonoverlap\","
+                            "split=\"validation\",stage=\"",
+                            stage, "\",sweep=\"sample\",train_length=\"64\"} 12.182")),
+              std::string::npos)
+        << page;
   }
 }
 
@@ -406,6 +434,12 @@ TEST(MetricsTest, SeriesBeyondTheLimitAreLeftOutAndCounted) {
   EXPECT_NE(page.find("context_length=\"9999\""), std::string::npos);
   EXPECT_EQ(page.find("context_length=\"10000\""), std::string::npos);
   EXPECT_NE(page.find("\nlongrun_result_series_left_out 3\n"), std::string::npos);
+}
+
+TEST(StageLabelTest, OnlySweepsWithStagesHaveOne) {
+  EXPECT_EQ(StageLabel(R"({"position":"rope","seed":1,"stage":"pose"})"), "pose");
+  EXPECT_EQ(StageLabel(R"({"position":"rope","seed":1})"), "");
+  EXPECT_EQ(StageLabel("null"), "");
 }
 
 TEST(MethodLabelTest, ParametersStandInBrackets) {

@@ -23,7 +23,7 @@ const std::set<std::string> kLabels = {
     "version",        "revision", "kind",   "state",    "from",       "to",
     "gate",           "class",    "worker", "outcome",  "method",     "code",
     "sweep",          "dataset",  "split",  "protocol", "evaluation", "train_length",
-    "context_length", "slot",     "device", "name"};
+    "context_length", "slot",     "device", "name",     "stage"};
 // Base units, and the words that stand for what has none.
 const std::set<std::string> kUnits = {"seconds",           "bytes", "ratio", "watts", "celsius",
                                       "tokens_per_second", "nats",  "ppl",   "info",  ""};

@@ -164,11 +164,52 @@ TEST(AttentionMapFileTest, ADifferenceIsTakenCellByCell) {
             "the two maps cannot be subtracted: their values are logits and probabilities; measure "
             "both with the same parameters of attention_map");
   EXPECT_NE(why(Numbered(4, 0, kLogits)).find("tokens are 3 and 4"), std::string::npos);
-  EXPECT_NE(why(Numbered(3, 2, kLogits)).find("causal and causal, window 2"), std::string::npos);
+  b.is_causal = false;
+  EXPECT_NE(why(b).find("visible keys are causal and both sides"), std::string::npos) << why(b);
+  b.is_causal = true;
   b.heads = {0};
   EXPECT_NE(why(b).find("heads are 1 and 0"), std::string::npos) << why(b);
   b = PoolMap(a, 2, AttentionMap::Pool::kMax);
   EXPECT_NE(why(b).find("cells are mean of 1 x 1 and max of 2 x 2"), std::string::npos) << why(b);
+}
+
+// A pair that a window hides has probability 0, and no logit.
+TEST(AttentionMapFileTest, ADifferenceIsOverThePairsThatEitherMapSees) {
+  constexpr auto kMean = AttentionMap::Pool::kMean, kMax = AttentionMap::Pool::kMax;
+  constexpr auto kLogits = AttentionMap::Values::kLogits;
+  const auto minus = [](const AttentionMap& a, const AttentionMap& b) {
+    const Result<AttentionMap> difference = AttentionDifference(a, b);
+    EXPECT_TRUE(difference.ok()) << difference.status().message();
+    return difference.ok() ? *difference : AttentionMap();
+  };
+  // Windows of 2 and 4 keys, and none.
+  const AttentionMap all = Numbered(5), four = Numbered(5, 4), two = Numbered(5, 2);
+  const AttentionMap difference = minus(two, all);
+  EXPECT_EQ(difference.window, 0);
+  EXPECT_EQ(difference.values[4 * 5 + 2], -42.0F);
+  EXPECT_EQ(difference.values[4 * 5 + 3], 0.0F);
+  EXPECT_EQ(minus(two, four).window, 4);
+  EXPECT_EQ(minus(four, two).window, 4);
+  EXPECT_EQ(minus(two, two).window, 2);
+
+  // The mean of the differences is the difference of the means, if both are over the same pairs.
+  for (const auto& [a, b] : {std::pair(two, all), {all, two}, {two, four}, {four, two}}) {
+    EXPECT_EQ(minus(PoolMap(a, 3, kMean), PoolMap(b, 3, kMean)).values,
+              PoolMap(minus(a, b), 3, kMean).values);
+  }
+  // In cell (2, 0), the window of 2 sees nothing; in cell (1, 0), only 21.
+  const AttentionMap largest = minus(PoolMap(all, 3, kMax), PoolMap(two, 3, kMax));
+  EXPECT_EQ(largest.values[2 * 3 + 0], 41.0F);
+  EXPECT_EQ(largest.values[1 * 3 + 0], 31.0F - 21.0F);
+
+  const AttentionMap of_logits = minus(Numbered(5, 0, kLogits), Numbered(5, 2, kLogits));
+  EXPECT_TRUE(std::isnan(of_logits.values[4 * 5 + 2]));
+  EXPECT_EQ(of_logits.values[4 * 5 + 3], 0.0F);
+  // Of cell (1, 0), the window sees one pair of four; of cell (0, 0), all three.
+  const AttentionMap pooled =
+      minus(PoolMap(Numbered(5, 0, kLogits), 3, kMean), PoolMap(Numbered(5, 2, kLogits), 3, kMean));
+  EXPECT_TRUE(std::isnan(pooled.values[1 * 3 + 0]));
+  EXPECT_EQ(pooled.values[0], 0.0F);
 }
 
 }  // namespace

@@ -71,6 +71,12 @@ TEST(EvaluationNameTest, TablesNameAnExtensionWithoutItsDefaults) {
       R"({"factor":4,"method":"yarn"})");
   EXPECT_EQ(name({{"method", "yarn"}, {"factor", 4}, {"attention_factor", 1}}, 64),
             R"({"attention_factor":1,"factor":4,"method":"yarn"})");
+  // The results of gali depend on its chunk, which is named even where it has its default, the local
+  // window.
+  EXPECT_EQ(name({{"method", "gali"}}, 64), R"({"chunk":32,"method":"gali"})");
+  EXPECT_EQ(name({{"method", "gali"}, {"local_window", 8}}, 64),
+            R"({"chunk":8,"local_window":8,"method":"gali"})");
+  EXPECT_EQ(name({{"method", "gali"}, {"chunk", 3000}}, 64), R"({"chunk":3000,"method":"gali"})");
   EXPECT_EQ(ExtensionName({{"perplexity", Json::object()}}, 64), "none");
   // What another release stored is shown as it stands.
   const Json newer = {{"method", "newer"}, {"by", 3}};

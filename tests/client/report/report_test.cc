@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <optional>
 
 #include "base/files.h"
 #include "base/process.h"
@@ -54,6 +55,7 @@ void AddRow(const ResultRow& row, ReportInput& input) {
                                      {"protocol", AxisValue(body.protocol)},
                                      {"averaging", AxisValue(body.averaging)},
                                      {"variant", AxisValue(body.variant)},
+                                     {"depth", AxisValue(body.depth)},
                                      {"value", AxisValue(body.value)},
                                      {"se", AxisValue(body.se)},
                                      {"n", AxisValue(body.n)},
@@ -202,6 +204,48 @@ TEST(ReportPageTest, RetrievalHasItsIntervalAndItsMark) {
       std::string::npos)
       << *page;
   EXPECT_NE(page->find("~ not separable from a plain window of 64 tokens"), std::string::npos);
+}
+
+// rope was asked at two depths of texts of 64 and 256 tokens, and alibi was not.
+TEST(ReportPageTest, RecallByDepthHasAMapForEachModelThatWasAsked) {
+  ReportInput input = SampleInput("needles");
+  const auto count = [](const std::string& page, std::string_view text) {
+    int n = 0;
+    for (std::size_t at = page.find(text); at != std::string::npos; at = page.find(text, at + 1)) {
+      ++n;
+    }
+    return n;
+  };
+  const auto before = ReportPage(input);
+  ASSERT_TRUE(before.ok()) << before.status().message();
+  EXPECT_EQ(count(*before, "recall by depth"), 0);
+  for (const std::size_t run : {2, 3}) {
+    for (const int length : {64, 256}) {
+      for (const std::optional<double> depth : {std::optional(0.5), std::optional(1.0), {}}) {
+        const double beyond = depth == 0.5 ? 0.25 : depth == 1.0 ? 0.75 : 0.5;
+        const double share = length == 64 ? 1.0 : beyond;
+        ResultRow row = ThroughputRow(input.runs[run].run_key.c_str(), "recall", "", length, share);
+        row.body.variant.reset();
+        row.body.depth = depth;
+        row.body.n = depth ? 8 : 16;
+        row.evaluation = {{"needle", {{"depths", 2}, {"trials", 8}}}};
+        AddRow(row, input);
+      }
+    }
+  }
+  const auto page = ReportPage(input);
+  ASSERT_TRUE(page.ok()) << page.status().message();
+  EXPECT_EQ(count(*page, "<figure>"), count(*before, "<figure>") + 1);
+  const std::size_t title = page->find("recall by depth");
+  ASSERT_NE(title, std::string::npos) << *page;
+  const std::size_t begin = page->rfind("<figure>", title);
+  const std::string figure = page->substr(begin, page->find("</figure>", title) - begin);
+  EXPECT_NE(figure.find("rope"), std::string::npos) << figure;
+  EXPECT_EQ(figure.find("alibi"), std::string::npos) << figure;
+  // The cells, a row for each depth, and their place on the axes.
+  for (const char* text : {">25%<", ">75%<", ">100%<", ">50%<", ">64<", ">256<"}) {
+    EXPECT_NE(figure.find(text), std::string::npos) << text << " is not in\n" << figure;
+  }
 }
 
 TEST(ReportPageTest, ClaimsAreJudgedInIt) {

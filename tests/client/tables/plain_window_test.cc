@@ -157,6 +157,78 @@ TEST(PlainWindowTest, TheMarkDoesNotNeedTheRowInTheTable) {
   EXPECT_EQ(WindowLegend(against[0]), "");
 }
 
+// A stage of the run `base`, trained further under pi. Its answers are read as it was trained.
+SweepResults ResultsOfStage(std::vector<ResultRow> rows, int train_length = 64) {
+  const ResultRun base = RunOf("base", "rope", 64, 1);
+  ResultRun stage = RunOf("stage", "rope", train_length, 1);
+  stage.resolved["train"]["extend"] = kPi;
+  stage.resolved["init"] = {{"run", base.run_key}};
+  stage.base = base.resolved;
+  stage.base.erase("seed");
+  SweepResults results = ResultsOf({base, stage}, std::move(rows));
+  results.axes.emplace_back("stage");
+  for (ResultRun& run : results.runs) run.axes["stage"] = run.run_key;
+  return results;
+}
+
+// The row of a stage among rows by stage and extension.
+const PivotRow& StageRow(const PivotTable& table) {
+  const auto found = std::ranges::find_if(table.rows, [](const PivotRow& row) {
+    return std::ranges::find(row.key, Json("stage")) != row.key.end();
+  });
+  EXPECT_NE(found, table.rows.end());
+  return *found;
+}
+
+// A run that was trained under an extension has no plain window: that would replace the extension.
+TEST(PlainWindowTest, AStageUnderAnExtensionIsComparedWithTheWindowOfItsBase) {
+  const SweepResults results = ResultsOfStage(
+      {Answers("base", 256, Repeated(6, 50)), Answers("base", 512, Repeated(0, 50)),
+       Answers("base", 256, Repeated(8, 50), kWindow),
+       Answers("base", 512, Repeated(0, 50), kWindow), Answers("stage", 64, Repeated(0, 50)),
+       Answers("stage", 256, Repeated(40, 50)), Answers("stage", 512, Repeated(0, 50))});
+  const auto tables = Build(results, {.metrics = {"recall"}});
+  const PivotRow& stage = StageRow(tables.at(0));
+  EXPECT_EQ(stage.cells[0].window_tokens, 0);  // within the train length
+  EXPECT_FALSE(stage.cells[0].lacks_window);
+  EXPECT_EQ(stage.cells[1].window_tokens, 64);
+  EXPECT_FALSE(stage.cells[1].is_like_window);
+  EXPECT_TRUE(stage.cells[2].is_like_window);  // 0 of 50 both
+  EXPECT_FALSE(stage.cells[2].lacks_window);
+  const std::string text = RenderTables(tables, "table");
+  EXPECT_NE(text.find("the window of a run that was trained under an extension is its base's"),
+            std::string::npos)
+      << text;
+  EXPECT_EQ(NoWindowLegend(tables[0]), "");
+  EXPECT_EQ(Json::parse(RenderTables(tables, "json")).dump().find(R"("like_window":null)"),
+            std::string::npos);
+}
+
+// Without a number to compare with, an unmarked share would read as separable.
+TEST(PlainWindowTest, WhatHasNoWindowIsMarkedAsNotCompared) {
+  const SweepResults results = ResultsOfStage(
+      {Answers("base", 256, Repeated(6, 50)), Answers("base", 256, Repeated(8, 50), kWindow),
+       Answers("stage", 128, Repeated(0, 50)), Answers("stage", 256, Repeated(0, 50))},
+      /*train_length=*/128);  // the base's window is smaller
+  const auto tables = Build(results, {.metrics = {"recall"}});
+  const PivotRow& stage = StageRow(tables.at(0));
+  EXPECT_FALSE(stage.cells[0].lacks_window);  // within the train length
+  EXPECT_TRUE(stage.cells[1].lacks_window);
+  EXPECT_FALSE(stage.cells[1].is_like_window);
+  const std::string text = RenderTables(tables, "table");
+  EXPECT_NE(text.find("0.0000 (0.0000–0.0713)?"), std::string::npos) << text;
+  EXPECT_NE(
+      text.find("   ? not compared with a plain window of 128 tokens, which was not measured"),
+      std::string::npos)
+      << text;
+  EXPECT_NE(RenderTables(tables, "markdown").find(")? |"), std::string::npos);
+  EXPECT_NE(RenderTables(tables, "latex").find(")$^{?}$ "), std::string::npos);
+  EXPECT_NE(Json::parse(RenderTables(tables, "json")).dump().find(R"("like_window":null)"),
+            std::string::npos);
+  // Nothing is compared with a window where all is compared with something else.
+  EXPECT_EQ(NoWindowLegend(Build(results, {.metrics = {"recall"}, .relative = true}).at(0)), "");
+}
+
 // Of two train lengths, only one is shorter than the text. The other has no cell to wait for.
 TEST(PlainWindowTest, ARunWithoutABaselineHasNoRowOfIt) {
   const SweepResults results = ResultsOf(

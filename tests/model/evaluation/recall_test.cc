@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <map>
 #include <memory>
 #include <optional>
@@ -248,6 +249,48 @@ TEST_F(RecallTest, AModelThatFindsTheKeyHasAllAndOneThatDoesNotHasNone) {
   }
 }
 
+// Numbers of characters in the experiment of Landmark Attention's authors (llama/run_test.py).
+TEST_F(RecallTest, LandmarkPromptsHaveAsManyCharactersOfFillerAsAreGiven) {
+  for (const std::int64_t n : {0, 100, 500, 1000, 5000, 8000, 38000}) {
+    const std::int64_t length = n + 300;
+    WritingModel model(&FindsDigits);
+    const auto output = Run(PasskeyEvaluation(), model, length,
+                            {{"protocol", "landmark"}, {"trials", 5}, {"filler_characters", n}});
+    ASSERT_TRUE(output.ok()) << output.status().message();
+    EXPECT_EQ(output->rows[0]["value"], 1.0);
+    EXPECT_EQ(output->rows[0]["extra"]["params"]["filler_characters"], n);
+    for (const Json& line : Lines(output->artifacts[0].bytes)) {
+      const auto key = line["key"].get<std::int64_t>();
+      const auto before = line["before"].get<std::int64_t>();
+      EXPECT_EQ(line["filler"], n);
+      const std::string prompt = LandmarkPrompt(before, n - before, key);
+      // A begin-of-text token, and one for each byte.
+      EXPECT_EQ(line["prompt_tokens"], prompt.size() + 1);
+      // 247 characters without filler, with a key of five digits (PasskeyPromptTest).
+      EXPECT_EQ(prompt.size(), 247 + n - 2 * (5 - std::ssize(Str(key))));
+    }
+  }
+}
+
+TEST_F(RecallTest, AGivenFillerMustFitIntoTheContextLength) {
+  WritingModel model(&FindsDigits);
+  const Json params = {{"protocol", "landmark"}, {"trials", 5}, {"filler_characters", 1000}};
+  const auto output = Run(PasskeyEvaluation(), model, 1024, params);
+  ASSERT_TRUE(output.ok()) << output.status().message();
+  EXPECT_EQ(output->rows[0]["status"], "not_applicable");
+  const std::string why = output->rows[0]["extra"]["reason"];
+  EXPECT_NE(why.find("with filler_characters 1000 it has "), std::string::npos) << why;
+  // Without the parameter, resolved parameters and so the keys of cells are what they were.
+  const Json resolved = ResolveParams(PasskeyEvaluation().params,
+                                      {{"context_lengths", {64}}, {"protocol", "landmark"}}, "")
+                            .value();
+  EXPECT_FALSE(resolved.contains("filler_characters"));
+  const auto other = ResolveParams(
+      PasskeyEvaluation().params,
+      {{"context_lengths", {64}}, {"protocol", "gali"}, {"filler_characters", 100}}, "passkey");
+  EXPECT_NE(other.status().message().find("filler_characters"), std::string::npos);
+}
+
 // Finds keys whose last digit is even.
 std::string FindsHalf(std::string_view prompt) {
   const std::string key = FindsDigits(prompt);
@@ -442,6 +485,57 @@ TEST_F(RecallTest, ATextHasItsStatementsBeforeTheQuestionAndTheAnswerInItsPlace)
           << shown;
       EXPECT_EQ(count("magic numbers"), 6);
     }
+  }
+}
+
+// The ids are those that DRT's authors get from GPT-2's tokenizer (data_loader_utils.py), each string
+// by itself; K stands for a key.
+TEST_F(RecallTest, Gpt2WritesTheAuthorsIds) {
+  const std::string folder = JoinPath(LONGRUN_SOURCE_DIR, ".data/tokenizers");
+  if (!PathExists(JoinPath(folder, "gpt2.tiktoken"))) {
+    GTEST_SKIP() << "GPT-2's vocabulary is not here: ./dev vocab";
+  }
+  ::setenv("LONGRUN_TOKENIZERS", folder.c_str(), 1);
+  const auto gpt2 = MakeTokenizer("gpt2").value();
+  using Kind = CorpusPasskeyRules::Kind;
+  using Tokens = std::vector<std::int32_t>;
+  constexpr std::int32_t K = 50'000, kText = 13;
+  struct Case {
+    Kind kind;
+    Tokens statement, question, answer;
+  };
+  const Case cases[] = {
+      {Kind::kSingle,
+       {91, 464, 1208, 2539, 318, 25, K, K, K, K, K, 91},
+       {91, 2061, 318, 262, 1208, 2539, 30, 383, 1208, 2539, 318},
+       {K, K, K, K, K}},
+      {Kind::kMultihop,
+       {91, 32988, K, K, K, K, K, 3784, K, K, K, K, K, 91},
+       {91, 464, 3108, 422, K, K, K, K, K, 271},
+       {K, K, K, K, K, 11, K, K, K, K, K}},
+      {Kind::kMulti,
+       {91, 3198, 286, 262, 2041, 5536, 3146, 329, 220, K, K, K, K, K, 318, 220, K, K, K, K, K, 91},
+       {91, 464, 1988, 286, 220, K, K, K, K, K, 271},
+       {K, K, K, K, K}}};
+  for (const auto& [kind, statement, question, answer] : cases) {
+    const CorpusPasskeyRules rules = {.kind = kind};
+    const Tokens text(512, kText), keys = {K};
+    ASSERT_EQ(WhyTooShort(rules, *gpt2, 512), "");
+    const CorpusPasskey made = MakeCorpusPasskey(rules, *gpt2, keys, text, 0);
+    const auto part = [&made](std::int64_t begin, std::size_t n) {
+      const auto first = made.tokens.begin() + begin;
+      return Tokens(first, first + static_cast<std::ptrdiff_t>(n));
+    };
+    EXPECT_EQ(made.statement_begin.size(), kind == Kind::kSingle     ? 1U
+                                           : kind == Kind::kMultihop ? 4U
+                                                                     : 6U);
+    for (const std::int64_t begin : made.statement_begin) {
+      EXPECT_EQ(part(begin, statement.size()), statement);
+    }
+    EXPECT_EQ(part(made.answer_begin - std::ssize(question), question.size()), question);
+    EXPECT_EQ(part(made.answer_begin, answer.size()), answer);
+    // T - 63, T - 53 and T - 59.
+    EXPECT_EQ(made.scored, 512 - (kind == Kind::kSingle ? 63 : kind == Kind::kMultihop ? 53 : 59));
   }
 }
 
