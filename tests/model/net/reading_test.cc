@@ -148,6 +148,37 @@ TEST(ReadingNetTest, TheVectorsOfTheMethodsComeOut) {
   }
 }
 
+// Runs of transformers' frequencies in an attention of its own, at positions 0 to 5.
+TEST(ReadingNetTest, TheVectorsOfScaledFrequenciesComeOut) {
+  const Problem problem = FixedProblem(2, 6, 16);
+  const auto digest = [&](const Json& given) {
+    const Json params = ResolveExtension(given).value();
+    const ExtendedRotation rotation = FindExtension(params.at("method").get<std::string>())
+                                          .value()
+                                          ->rotation(params, {.base = 10000.0, .n_rotary = 16}, 6)
+                                          .value();
+    const TermSpec terms = problem.Terms("rope");
+    Attention attention =
+        Attention::Make(terms, "rope", problem.shape, AttentionBackend::kReference,
+                        OpenCompute("cpu", "fp64").value())
+            .value();
+    attention.SetRotation(rotation.frequency, rotation.magnitude);
+    const at::NoGradGuard no_grad;
+    return Digest(attention.Forward({.q_BHTD = problem.q_BHTD,
+                                     .k_BHTD = problem.k_BHTD,
+                                     .v_BHTD = problem.v_BHTD,
+                                     .x_BTC = {},
+                                     .learned = {},
+                                     .scale = terms.scale}));
+  };
+  EXPECT_NEAR(digest({{"method", "pi"}, {"factor", 1}}), 2.394553666, 1e-8);
+  EXPECT_NEAR(digest({{"method", "ntk"}, {"factor", 4}}), 2.364519718, 1e-8);
+  Json yarn = {{"method", "yarn"}, {"factor", 8}, {"original_length", 256}};
+  EXPECT_NEAR(digest(yarn), 2.703218563, 1e-8);
+  yarn["attention_factor"] = 1.0;  // without the magnitude
+  EXPECT_NEAR(digest(yarn), 2.357217765, 1e-8);
+}
+
 // GALI's noise, as the header of model/extension/gali.cc says it.
 struct LiteralNoise {
   bool is_gaussian = true;
