@@ -87,7 +87,7 @@ void Observer::CountWorkers(const State& state) {
     const bool connected = worker.session && !suspect;
     std::int64_t& count = worker.lost       ? counts.gone
                           : !connected      ? counts.silent
-                          : worker.draining ? counts.draining
+                          : worker.draining || worker.drain ? counts.draining
                                             : counts.connected;
     count += 1;
     if (!connected) continue;

@@ -71,7 +71,7 @@ class SessionTest : public testing::Test {
     v1::WorkerMessage message;
     v1::Hello* hello = message.mutable_hello();
     const Worker worker = SampleWorker(1);
-    hello->set_protocol_version(kProtocolVersion);
+    hello->set_protocol_version(kProtocolNewest);
     hello->set_worker_id(worker.id);
     hello->set_incarnation(worker.incarnation);
     v1::Device* device = hello->add_devices();
