@@ -1,5 +1,5 @@
-// This process's user, why that user may not use a file, and the command that changes it. Called after a
-// permission was denied, so that the message names the file and the remedy wherever the
+// This process's user, why that user may not use a file, and the command that changes it. Called
+// after a permission was denied, so that the message names the file and the remedy wherever the
 // denial was noticed.
 #pragma once
 

@@ -60,7 +60,8 @@ struct VerbGroup {
   std::vector<void (*)(Verbs&)> add;
 };
 const VerbGroup kGroups[] = {
-    {"Sweeps", {AddRun, AddUp, AddSubmit, AddValidate, AddPlan, AddPause, AddResume, AddCancel, AddRetry}},
+    {"Sweeps",
+     {AddRun, AddUp, AddSubmit, AddValidate, AddPlan, AddPause, AddResume, AddCancel, AddRetry}},
     {"Progress", {AddLs, AddGet, AddWatch, AddLogs}},
     {"Workers", {AddWorkers, AddDrain, AddUndrain, AddWorker}},
     {"Results",

@@ -256,14 +256,14 @@ void Fill(v1::Welcome& wire, WelcomeMessage& message) {
   for (std::string& name : message.capabilities) wire.add_capabilities(std::move(name));
 }
 WelcomeMessage Read(const v1::Welcome& wire) {
-  WelcomeMessage message = {.protocol_version = wire.protocol_version(),
-                            .coordinator_id = wire.coordinator_id(),
-                            .boot_epoch = wire.boot_epoch(),
-                            .heartbeat_ms = wire.heartbeat_ms(),
-                            .lease_ms = wire.lease_ms(),
-                            .attempts = {},
-                            .capabilities = {wire.capabilities().begin(),
-                                             wire.capabilities().end()}};
+  WelcomeMessage message = {
+      .protocol_version = wire.protocol_version(),
+      .coordinator_id = wire.coordinator_id(),
+      .boot_epoch = wire.boot_epoch(),
+      .heartbeat_ms = wire.heartbeat_ms(),
+      .lease_ms = wire.lease_ms(),
+      .attempts = {},
+      .capabilities = {wire.capabilities().begin(), wire.capabilities().end()}};
   for (const v1::AttemptVerdict& from : wire.attempts()) {
     const std::optional<Verdict> verdict = VerdictOf(from.verdict());
     if (!verdict) continue;

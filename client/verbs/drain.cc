@@ -32,7 +32,8 @@ int DrainOne(const std::string& state, const std::string& worker,
     Print(RenderJson(ToJson(*answer)));
     return kExitOk;
   }
-  std::string text = Str("worker ", worker, " gets no new tasks until `longrun undrain ", worker, "`");
+  std::string text =
+      Str("worker ", worker, " gets no new tasks until `longrun undrain ", worker, "`");
   if (n_running == 0) {
     text += "; no task runs on it";
   } else if (!deadline) {

@@ -20,8 +20,8 @@ namespace longrun::client {
 namespace {
 
 const std::vector<std::string> kStates = {
-    "PENDING", "RUNNING", "PAUSED",    "SUCCEEDED",
-    "PARTIAL", "FAILED",  "CANCELLED", "INTERRUPTED"};  // INTERRUPTED: RUNNING while no service runs
+    "PENDING", "RUNNING",   "PAUSED",     "SUCCEEDED", "PARTIAL",
+    "FAILED",  "CANCELLED", "INTERRUPTED"};  // INTERRUPTED: RUNNING while no service runs
 
 using Sweeps = std::vector<v1::SweepInfo>;
 
@@ -154,9 +154,8 @@ int Ls(const LsArguments& arguments, const std::string& state) {
     Print(RenderJson(list));
     return kExitOk;
   }
-  std::vector<std::string> header = {"name",   "id",        "state", "runs",   "done",
-                                     "failed", "submitted", "time",  "labels", "note",
-                                     "owner"};
+  std::vector<std::string> header = {"name",      "id",   "state",  "runs", "done", "failed",
+                                     "submitted", "time", "labels", "note", "owner"};
   std::vector<std::vector<std::string>> rows;
   rows.reserve(selected.size());
   for (const v1::SweepInfo& sweep : selected) rows.push_back(RowOf(sweep));

@@ -32,10 +32,12 @@ std::string HeardText(const v1::WorkerInfo& worker) {
   return worker.heard_wall_ms() == 0 ? "never" : FormatWallMs(worker.heard_wall_ms());
 }
 
-// "30min" until a drained worker's tasks will have stopped.
+// "in 30min" until a drained worker's tasks have stopped; "now" after that; "wanted" without a
+// deadline.
 std::string DrainText(const v1::WorkerInfo& worker) {
   if (!worker.drain_wanted()) return "";
   if (!worker.has_drain_left_ms()) return "wanted";
+  if (worker.drain_left_ms() == 0) return "now";
   return Str("in ", FormatDurationMs(worker.drain_left_ms()));
 }
 

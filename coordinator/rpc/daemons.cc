@@ -51,7 +51,6 @@ Status ListWorkers(Call& call, const v1::ListWorkersRequest&, v1::ListWorkersRes
   return Status();
 }
 
-
 namespace {
 
 constexpr std::int64_t kDrainMsMax = std::int64_t{365} * 24 * 3600 * 1000;
@@ -71,9 +70,8 @@ Status DrainWorker(Call& call, const v1::DrainWorkerRequest& request,
   if (request.has_deadline_ms()) {
     event.deadline_ms = request.deadline_ms();
     if (request.deadline_ms() < 0 || request.deadline_ms() > kDrainMsMax) {
-      return Status(Code::kInvalidArgument,
-                    Str("the deadline is in ", request.deadline_ms(), " ms: expected 0 to ",
-                        kDrainMsMax, ", a year"));
+      return Status(Code::kInvalidArgument, Str("the deadline is in ", request.deadline_ms(),
+                                                " ms: expected 0 to ", kDrainMsMax, ", a year"));
     }
   }
   RETURN_IF_ERROR(Order(call, request.worker_id(), std::move(event)));

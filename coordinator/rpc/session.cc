@@ -82,8 +82,9 @@ Status CheckLabels(const HelloMessage& hello) {
   }
   for (const auto& [key, value] : hello.labels) {
     if (IsSafeName(key) && IsShortText(value)) continue;
-    return Malformed(Str("worker ", hello.worker_id, " has the label \"", Printable(key), "\" with ",
-                         value.size(), " bytes: its key must consist of letters, digits, '.', '_' "
+    return Malformed(Str("worker ", hello.worker_id, " has the label \"", Printable(key),
+                         "\" with ", value.size(),
+                         " bytes: its key must consist of letters, digits, '.', '_' "
                          "and '-', and its value of at most ",
                          kTextBytesMax, " bytes without control characters"));
   }
@@ -106,10 +107,9 @@ Status UnreadHello(const v1::Hello& hello) {
 }
 
 Result<WorkerArrived> ArrivalOf(HelloMessage hello) {
-  ASSIGN_OR_RETURN(
-      const int protocol,
-      AgreeOnProtocol({.oldest = hello.protocol_oldest, .newest = hello.protocol_newest},
-                      ProtocolRange()));
+  ASSIGN_OR_RETURN(const int protocol, AgreeOnProtocol({.oldest = hello.protocol_oldest,
+                                                        .newest = hello.protocol_newest},
+                                                       ProtocolRange()));
   RETURN_IF_ERROR(CheckName(hello.worker_id, "worker"));
   if (!IsUlid(hello.incarnation)) {
     return Malformed(Str("\"", hello.incarnation, "\" is not an incarnation: expected a ULID"));

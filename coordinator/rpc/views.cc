@@ -189,7 +189,7 @@ void FillTask(const State& state, const Task& task, const std::string& sweep, In
   message->set_run_key(task.run_key);
   message->set_kind(std::string(EnumName(task.kind)));
   message->set_state(std::string(EnumName(task.state)));
-  message->set_desired(task.cancel_wanted            ? "CANCELLED"
+  message->set_desired(task.cancel_wanted       ? "CANCELLED"
                        : IsHeld(state, task.id) ? "PAUSED"
                                                 : "ACTIVE");
   if (const std::string unknown = WhyUnknown(state, task); !unknown.empty()) {

@@ -1,8 +1,8 @@
-// Pausing a sweep: its tasks wait until the sweep is resumed; running ones are asked to stop, with a
-// checkpoint, and count nothing against them. Tasks that an active sweep wants as well go on.
+// Pausing a sweep: its tasks wait until the sweep is resumed; running ones are asked to stop with a
+// checkpoint, and this counts as nothing. Tasks that an active sweep wants as well go on.
 //
-// A task is held if paused sweeps want it, and no other sweep does. That follows from its sweeps, so
-// it is not stored: a held task is READY or BLOCKED, and IndexReady leaves it out.
+// A task is held if paused sweeps want it, and no other sweep does. That follows from its sweeps,
+// so it is not stored: a held task is READY or BLOCKED, and IndexReady leaves it out.
 #include <vector>
 
 #include "base/str.h"
@@ -13,8 +13,9 @@ namespace {
 
 // A paused sweep that wants the task if no active one does, else null.
 const std::string* HoldingSweep(const State& state, const std::string& task) {
+  if (state.paused_sweeps.empty()) return nullptr;
   const auto sweeps = state.index.task_sweeps.find(task);
-  if (state.paused_sweeps.empty() || sweeps == state.index.task_sweeps.end()) return nullptr;
+  if (sweeps == state.index.task_sweeps.end()) return nullptr;
   const std::string* holding = nullptr;
   for (const std::string& id : sweeps->second) {
     if (state.cancelled_sweeps.contains(id)) continue;

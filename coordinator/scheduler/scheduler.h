@@ -183,9 +183,9 @@ struct TimePassed {};
 
 using SchedulerEvent =
     std::variant<SweepSubmitted, SweepPrioritized, SweepCancelled, SweepPaused, SweepResumed,
-                 SweepRemoved, RetryRequested, GarbageWanted, WorkerArrived, WorkerHeard, WorkerGone, WorkerLeaves, WorkerDrained,
-                 WorkerUndrained, WorkerRemoved, AttemptAccepted, AttemptRejected, JournalReceived,
-                 AttemptFinished, TimePassed>;
+                 SweepRemoved, RetryRequested, GarbageWanted, WorkerArrived, WorkerHeard,
+                 WorkerGone, WorkerLeaves, WorkerDrained, WorkerUndrained, WorkerRemoved,
+                 AttemptAccepted, AttemptRejected, JournalReceived, AttemptFinished, TimePassed>;
 
 // ---- writes: one transaction --------------------------------------------------------------------
 //
@@ -325,7 +325,7 @@ struct GarbageCheckpoint {
 
 struct StepResult {
   // For SweepSubmitted, SweepPrioritized, SweepCancelled, SweepPaused, SweepResumed, SweepRemoved,
-  // RetryRequested, WorkerDrained, WorkerUndrained, WorkerRemoved. If it is not ok, nothing was done.
+  // RetryRequested, WorkerDrained, WorkerUndrained, WorkerRemoved. If not ok, nothing was done.
   Status status;
   std::vector<Write> writes;
   std::vector<Command> commands;

@@ -188,19 +188,18 @@ Attempt* FindOrAdopt(StepContext& step, const Worker& worker, const std::string&
   task.attempts += 1;
   task.attempt = attempt_id;
   MoveTask(step, task, TaskState::kReserved, reason);
-  Attempt& adopted =
-      AddAttempt(step,
-                     Attempt{.id = attempt_id,
-                             .task = task.id,
-                             .n = task.attempts,
-                             .epoch = epoch,
-                             .state = AttemptState::kAccepted,
-                             .worker = worker.id,
-                             .device_index = -1,
-                             .offered_at = step.now,
-                             .listed_at = step.now,
-                             .recorded_at = step.now},
-                     reason);
+  Attempt& adopted = AddAttempt(step,
+                                Attempt{.id = attempt_id,
+                                        .task = task.id,
+                                        .n = task.attempts,
+                                        .epoch = epoch,
+                                        .state = AttemptState::kAccepted,
+                                        .worker = worker.id,
+                                        .device_index = -1,
+                                        .offered_at = step.now,
+                                        .listed_at = step.now,
+                                        .recorded_at = step.now},
+                                reason);
   HoldIfPaused(step, task);
   return &adopted;
 }

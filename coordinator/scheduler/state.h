@@ -220,7 +220,7 @@ struct DrainDeadline {
 };
 // An operator drains a worker: it gets nothing new until the operator takes that back.
 struct Drain {
-  std::optional<DrainDeadline> deadline = {};  // by then its trainers have stopped; else they finish
+  std::optional<DrainDeadline> deadline = {};  // by then, trainers have stopped; else they finish
   bool operator==(const Drain&) const = default;
 };
 

@@ -96,14 +96,14 @@ void HandleEvent(StepContext& step, const WorkerUndrained& event);
 void HandleEvent(StepContext& step, const WorkerRemoved& event);
 void HandleEvent(StepContext& step, const AttemptAccepted& event);  // session.cc
 void HandleEvent(StepContext& step, const AttemptRejected& event);
-void HandleEvent(StepContext& step, JournalReceived& event);         // ingest.cc
-void HandleEvent(StepContext& step, const TimePassed& event);        // lease.cc
-void ExtendLeasesOverSleep(StepContext& step);                       // lease.cc
-Instant NextDeadline(const State& state, Instant now);               // lease.cc
+void HandleEvent(StepContext& step, JournalReceived& event);   // ingest.cc
+void HandleEvent(StepContext& step, const TimePassed& event);  // lease.cc
+void ExtendLeasesOverSleep(StepContext& step);                 // lease.cc
+Instant NextDeadline(const State& state, Instant now);         // lease.cc
 // The end of the worker's lease if nothing more is heard from it.
-Instant LeaseEnd(const State& state, const Worker& worker);          // lease.cc
+Instant LeaseEnd(const State& state, const Worker& worker);  // lease.cc
 // Asks trainers on drained workers to stop if their time has come.
-void StopDrained(StepContext& step);                                 // drain.cc
+void StopDrained(StepContext& step);  // drain.cc
 // Tells a connected worker that it is held, or no longer held, if it understands that.
 void SendHold(StepContext& step, const Worker& worker);              // drain.cc
 void HandleEvent(StepContext& step, const SweepPrioritized& event);  // place.cc

@@ -294,9 +294,8 @@ Status LoadWorkers(Connection& connection, State& state) {
                    if (row.Int(9) != 0) {
                      worker.drain.emplace();
                      if (!row.IsNull(10)) {
-                       worker.drain->deadline = {.boot_ms = row.Int(10),
-                                                 .boot = row.Text(11),
-                                                 .wall_ms = row.Int(12)};
+                       worker.drain->deadline = {
+                           .boot_ms = row.Int(10), .boot = row.Text(11), .wall_ms = row.Int(12)};
                      }
                    }
                    state.workers[worker.id] = std::move(worker);
@@ -324,14 +323,13 @@ Status FindExecutions(Connection& connection, State& state) {
 }
 
 Status LoadSweeps(Connection& connection, State& state) {
-  RETURN_IF_ERROR(
-      ForEach(connection, "SELECT id, cancelled, paused FROM sweep",
-              [&](const Statement& row) -> Status {
-        state.sweep_tasks[row.Text(0)];
-        if (row.Int(1) != 0) state.cancelled_sweeps.insert(row.Text(0));
-        if (row.Int(2) != 0) state.paused_sweeps.insert(row.Text(0));
-        return Status();
-      }));
+  RETURN_IF_ERROR(ForEach(connection, "SELECT id, cancelled, paused FROM sweep",
+                          [&](const Statement& row) -> Status {
+                            state.sweep_tasks[row.Text(0)];
+                            if (row.Int(1) != 0) state.cancelled_sweeps.insert(row.Text(0));
+                            if (row.Int(2) != 0) state.paused_sweeps.insert(row.Text(0));
+                            return Status();
+                          }));
   RETURN_IF_ERROR(ForEach(connection, "SELECT sweep, run_key FROM sweep_run",
                           [&](const Statement& row) -> Status {
                             state.sweep_runs[row.Text(0)].insert(row.Text(1));

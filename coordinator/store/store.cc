@@ -231,8 +231,8 @@ Status Store::Migrate(const std::string& id_beside, bool checks_any_size) {
   RETURN_IF_ERROR(MendMeta(*connection_, path, id_beside, repairs_));
   const auto n_bytes = FileBytes(path);
   // A migration writes checksums again, after which a row with a flipped bit cannot be mended.
-  const bool is_checked = checks_any_size || version < SchemaVersion() || !n_bytes.ok() ||
-                          *n_bytes <= kCheckBytesMax;
+  const bool is_checked =
+      checks_any_size || version < SchemaVersion() || !n_bytes.ok() || *n_bytes <= kCheckBytesMax;
   bool all_hold = false;
   if (is_checked) {
     ASSIGN_OR_RETURN(all_hold, CheckDatabase());

@@ -111,9 +111,10 @@ class SimUser {
     Add({.event = [id] { return SweepResumed{.sweep_id = id}; }});
   }
   void Drain(const std::string& worker, std::optional<std::int64_t> deadline_ms) {
-    Add({.event = [worker, deadline_ms] {
-           return WorkerDrained{.worker = worker, .deadline_ms = deadline_ms};
-         },
+    Add({.event =
+             [worker, deadline_ms] {
+               return WorkerDrained{.worker = worker, .deadline_ms = deadline_ms};
+             },
          .done = [this, worker] { server_.checker().OnDrainConfirmed(worker); }});
   }
   void Undrain(const std::string& worker) {
@@ -277,9 +278,7 @@ class Simulation {
     }
   }
 
-  const std::string& AnyWorker() {
-    return workers_[operator_random_.Below(workers_.size())]->id();
-  }
+  const std::string& AnyWorker() { return workers_[operator_random_.Below(workers_.size())]->id(); }
   Instant OperatorTime() { return static_cast<Instant>(5'000 + operator_random_.Below(280'000)); }
 
   // A sweep is paused for a while; another pause of it may come in between.
@@ -536,7 +535,7 @@ class Simulation {
   std::vector<std::unique_ptr<SimWorker>> workers_;
   SimServer server_;
   SimUser user_;
-  SeededRandom refresh_random_;  // of its own, so that a history without a refresh stays the same
+  SeededRandom refresh_random_;   // of its own, so that a history without a refresh stays the same
   SeededRandom operator_random_;  // likewise
   std::vector<UserSweep> sweeps_;
   bool restores_ = false;

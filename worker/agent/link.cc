@@ -66,12 +66,12 @@ void Link::Beat(HeartbeatMessage heartbeat, std::int64_t now_ms) {
 
 bool Link::TakeWelcome(const WelcomeMessage& welcome, std::int64_t now_ms) {
   if (welcome.protocol_version < kProtocolOldest || welcome.protocol_version > kProtocolNewest) {
-    Close(now_ms,
-          Status(Code::kFailedPrecondition,
-                 Str("the coordinator chose version ", welcome.protocol_version,
-                     " of the protocol, but this worker (", kVersion, ") speaks ",
-                     ProtocolText(ProtocolRange()), ": update the worker to the coordinator's "
-                     "release")));
+    Close(now_ms, Status(Code::kFailedPrecondition,
+                         Str("the coordinator chose version ", welcome.protocol_version,
+                             " of the protocol, but this worker (", kVersion, ") speaks ",
+                             ProtocolText(ProtocolRange()),
+                             ": update the worker to the coordinator's "
+                             "release")));
     return false;
   }
   if (welcome.coordinator_id == coordinator_id_ && welcome.boot_epoch < boot_epoch_) {

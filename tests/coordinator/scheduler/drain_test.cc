@@ -15,7 +15,8 @@ class DrainTest : public SchedulerTest {
   StepResult Undrain() { return Do(WorkerUndrained{.worker = "worker-1"}); }
   StepResult Remove() { return Do(WorkerRemoved{.worker = "worker-1"}); }
   std::int64_t LeftMs() const {
-    return DrainLeftMs(state, state.workers.at("worker-1"), now, 1'700'000'000'000 + wall_set_ms + now)
+    return DrainLeftMs(state, state.workers.at("worker-1"), now,
+                       1'700'000'000'000 + wall_set_ms + now)
         .value_or(-1);
   }
 };
@@ -57,6 +58,7 @@ TEST_F(DrainTest, BeforeTheDeadlineTrainersAreAskedToStopAndTheirTasksGoOnElsewh
   const StepResult early = Wait(39'000);
   ASSERT_TRUE(Commands<StopMessage>(early).empty());
   Do(WorkerHeard{.session = 1, .number = 1, .attempts = {Listed(Current(Train()))}});
+  Do(WorkerHeard{.session = 2, .number = 1, .attempts = {}});
   const StepResult due = Wait(1'000);
 
   ASSERT_EQ(Commands<StopMessage>(due).size(), 1u);
@@ -216,8 +218,7 @@ TEST_F(DrainTest, OnlyAWorkerThatIsGoneIsForgottenAndItComesBackAsANewOne) {
   EXPECT_TRUE(store.workers.empty());
   Restart();
 
-  const StepResult arrived =
-      Arrive("worker-1", {CpuSlot()}, 2, {Listed(Current(Train()))}, "B");
+  const StepResult arrived = Arrive("worker-1", {CpuSlot()}, 2, {Listed(Current(Train()))}, "B");
 
   EXPECT_FALSE(state.workers.at("worker-1").drain.has_value());
   EXPECT_EQ(Train().losses, 1);

@@ -91,12 +91,13 @@ std::string Durable(const State& state) {
                         run.execution ? run.execution->ToJson() : Json()};
   }
   for (const auto& [id, worker] : state.workers) {
-    out["workers"][id] = {worker.incarnation, worker.host, worker.version, worker.dataset_digests,
-                          worker.slots.size(), worker.draining, worker.protocol, worker.labels};
+    out["workers"][id] = {worker.incarnation,     worker.host,         worker.version,
+                          worker.dataset_digests, worker.slots.size(), worker.draining,
+                          worker.protocol,        worker.labels};
     if (!worker.drain) continue;
     const DrainDeadline deadline = worker.drain->deadline.value_or(DrainDeadline());
-    out["workers"][id].push_back({worker.drain->deadline.has_value(), deadline.boot_ms,
-                                  deadline.boot, deadline.wall_ms});
+    out["workers"][id].push_back(
+        {worker.drain->deadline.has_value(), deadline.boot_ms, deadline.boot, deadline.wall_ms});
   }
   for (const auto& [cell, task] : state.cell_task) {
     if (state.tasks.at(task).state != TaskState::kSucceeded) out["cells"][cell] = task;
