@@ -88,4 +88,9 @@ Status NamingDenied(Status status, const std::string& folder) {
   return Status(Code::kPermissionDenied, Str(denial.words, " (", status.message(), ")"));
 }
 
+const std::string& OwnUserName() {
+  static const std::string name = NameOfUser(geteuid());
+  return name;
+}
+
 }  // namespace longrun

@@ -198,12 +198,26 @@ Result<std::int64_t> FileBytes(const std::string& path) {
   return std::int64_t{info.st_size};
 }
 
-Result<std::int64_t> DiskFreeBytes(const std::string& path) {
+namespace {
+
+Result<struct statvfs> FileSystemOf(const std::string& path) {
   struct statvfs info {};
   if (statvfs(path.c_str(), &info) != 0) {
     return ErrnoStatus(errno, Str("cannot ask for the free space at ", path));
   }
+  return info;
+}
+
+}  // namespace
+
+Result<std::int64_t> DiskFreeBytes(const std::string& path) {
+  ASSIGN_OR_RETURN(const struct statvfs info, FileSystemOf(path));
   return static_cast<std::int64_t>(info.f_bavail * info.f_frsize);
+}
+
+Result<std::int64_t> DiskBytes(const std::string& path) {
+  ASSIGN_OR_RETURN(const struct statvfs info, FileSystemOf(path));
+  return static_cast<std::int64_t>(info.f_blocks * info.f_frsize);
 }
 
 std::string JoinPath(std::string_view folder, std::string_view name) {

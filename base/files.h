@@ -28,6 +28,7 @@ bool IsFolder(const std::string& path);
 Result<std::vector<std::string>> ListFolder(const std::string& path);  // names, sorted byte-wise
 Result<std::int64_t> FileBytes(const std::string& path);
 Result<std::int64_t> DiskFreeBytes(const std::string& path);
+Result<std::int64_t> DiskBytes(const std::string& path);  // the size of the disk
 std::string JoinPath(std::string_view folder, std::string_view name);
 std::string BaseName(std::string_view path);
 std::string FolderOf(std::string_view path);

@@ -60,8 +60,10 @@ struct VerbGroup {
   std::vector<void (*)(Verbs&)> add;
 };
 const VerbGroup kGroups[] = {
-    {"Sweeps", {AddRun, AddUp, AddSubmit, AddValidate, AddPlan, AddCancel, AddRetry}},
-    {"Progress", {AddLs, AddGet, AddWatch, AddLogs, AddWorkers}},
+    {"Sweeps",
+     {AddRun, AddUp, AddSubmit, AddValidate, AddPlan, AddPause, AddResume, AddCancel, AddRetry}},
+    {"Progress", {AddLs, AddGet, AddWatch, AddLogs}},
+    {"Workers", {AddWorkers, AddDrain, AddUndrain, AddWorker}},
     {"Results",
      {AddTable, AddClaims, AddPlot, AddAttention, AddDiff, AddQuery, AddReproduce, AddReport}},
     {"Data and models", {AddData, AddImport, AddModels, AddExport}},

@@ -20,10 +20,10 @@
 #include "base/shortage.h"
 #include "base/str.h"
 #include "base/thread.h"
-#include "base/version.h"
 #include "model/evaluation/evaluation.h"
 #include "model/evaluation/input_file.h"
 #include "sweeps/evaluated_dataset.h"
+#include "sweeps/protocol.h"
 
 namespace longrun::coordinator {
 namespace {
@@ -493,7 +493,7 @@ void Core::Deliver(const SendMessage& command) {
   if (sink == nullptr) return;
   DownMessage message = command.message;
   if (auto* const welcome = std::get_if<WelcomeMessage>(&message)) {
-    welcome->protocol_version = kProtocolVersion;
+    welcome->capabilities = OwnCapabilities();
     welcome->coordinator_id = store_.coordinator_id();
     welcome->boot_epoch = store_.boot_epoch();
     welcome->heartbeat_ms = options_.limits.heartbeat_ms;

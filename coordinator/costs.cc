@@ -54,7 +54,8 @@ std::optional<MeasuredTask> Measured(const MeasuredRow& row, DeviceChoice device
 Slots SlotsOf(const State& state, DeviceChoice device_kind, bool gone_too) {
   Slots slots;
   for (const auto& [id, worker] : state.workers) {
-    if (!gone_too && (!worker.session || worker.lost || worker.draining)) continue;
+    const bool takes_work = worker.session && !worker.lost && !worker.draining && !worker.drain;
+    if (!gone_too && !takes_work) continue;
     slots.any_worker = true;
     slots.of = gone_too ? "last workers" : "workers";
     for (const Slot& slot : worker.slots) {

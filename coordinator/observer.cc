@@ -85,10 +85,10 @@ void Observer::CountWorkers(const State& state) {
     if (known_workers_.insert(id).second) metrics_.PreregisterWorker(id);
     const bool suspect = BootMs() - worker.heard_at > state.limits.suspect_ms;
     const bool connected = worker.session && !suspect;
-    std::int64_t& count = worker.lost       ? counts.gone
-                          : !connected      ? counts.silent
-                          : worker.draining ? counts.draining
-                                            : counts.connected;
+    std::int64_t& count = worker.lost                       ? counts.gone
+                          : !connected                      ? counts.silent
+                          : worker.draining || worker.drain ? counts.draining
+                                                            : counts.connected;
     count += 1;
     if (!connected) continue;
     const auto n_slots = static_cast<std::int64_t>(worker.slots.size());

@@ -122,7 +122,8 @@ CheckpointSource Read(const v1::CheckpointSource& wire) {
 // ---- up ----------------------------------------------------------------------------------------
 
 void Fill(v1::Hello& wire, HelloMessage& message) {
-  wire.set_protocol_version(message.protocol_version);
+  wire.set_protocol_version(message.protocol_oldest);
+  wire.set_protocol_newest(message.protocol_newest);
   wire.set_worker_id(std::move(message.worker_id));
   wire.set_incarnation(std::move(message.incarnation));
   wire.set_host(std::move(message.host));
@@ -131,10 +132,16 @@ void Fill(v1::Hello& wire, HelloMessage& message) {
   FillAll(*wire.mutable_devices(), message.devices);
   for (std::string& digest : message.dataset_digests) wire.add_dataset_digests(std::move(digest));
   FillAll(*wire.mutable_attempts(), message.attempts);
+  for (std::string& name : message.capabilities) wire.add_capabilities(std::move(name));
+  wire.mutable_labels()->insert(message.labels.begin(), message.labels.end());
+  wire.set_disk_free_bytes(message.disk.free_bytes);
+  wire.set_disk_bytes(message.disk.bytes);
 }
 std::optional<HelloMessage> Read(const v1::Hello& wire) {
   HelloMessage message = {
-      .protocol_version = wire.protocol_version(),
+      .protocol_oldest = wire.protocol_version(),
+      .protocol_newest =
+          wire.protocol_newest() == 0 ? wire.protocol_version() : wire.protocol_newest(),
       .worker_id = wire.worker_id(),
       .incarnation = wire.incarnation(),
       .host = wire.host(),
@@ -142,7 +149,10 @@ std::optional<HelloMessage> Read(const v1::Hello& wire) {
       .pid = wire.pid(),
       .devices = {},
       .dataset_digests = {wire.dataset_digests().begin(), wire.dataset_digests().end()},
-      .attempts = ReadAll(wire.attempts())};
+      .attempts = ReadAll(wire.attempts()),
+      .capabilities = {wire.capabilities().begin(), wire.capabilities().end()},
+      .labels = {wire.labels().begin(), wire.labels().end()},
+      .disk = {.free_bytes = wire.disk_free_bytes(), .bytes = wire.disk_bytes()}};
   for (const v1::Device& device : wire.devices()) {
     std::optional<Slot> slot = Read(device);
     if (!slot) return std::nullopt;
@@ -155,11 +165,14 @@ void Fill(v1::Heartbeat& wire, HeartbeatMessage& message) {
   wire.set_number(message.number);
   FillAll(*wire.mutable_attempts(), message.attempts);
   wire.set_backlog_bytes(message.backlog_bytes);
+  wire.set_disk_free_bytes(message.disk.free_bytes);
+  wire.set_disk_bytes(message.disk.bytes);
 }
 HeartbeatMessage Read(const v1::Heartbeat& wire) {
   return {.number = wire.number(),
           .attempts = ReadAll(wire.attempts()),
-          .backlog_bytes = wire.backlog_bytes()};
+          .backlog_bytes = wire.backlog_bytes(),
+          .disk = {.free_bytes = wire.disk_free_bytes(), .bytes = wire.disk_bytes()}};
 }
 
 void Fill(v1::Accepted& wire, AcceptedMessage& message) {
@@ -240,14 +253,17 @@ void Fill(v1::Welcome& wire, WelcomeMessage& message) {
   wire.set_heartbeat_ms(message.heartbeat_ms);
   wire.set_lease_ms(message.lease_ms);
   FillAll(*wire.mutable_attempts(), message.attempts);
+  for (std::string& name : message.capabilities) wire.add_capabilities(std::move(name));
 }
 WelcomeMessage Read(const v1::Welcome& wire) {
-  WelcomeMessage message = {.protocol_version = wire.protocol_version(),
-                            .coordinator_id = wire.coordinator_id(),
-                            .boot_epoch = wire.boot_epoch(),
-                            .heartbeat_ms = wire.heartbeat_ms(),
-                            .lease_ms = wire.lease_ms(),
-                            .attempts = {}};
+  WelcomeMessage message = {
+      .protocol_version = wire.protocol_version(),
+      .coordinator_id = wire.coordinator_id(),
+      .boot_epoch = wire.boot_epoch(),
+      .heartbeat_ms = wire.heartbeat_ms(),
+      .lease_ms = wire.lease_ms(),
+      .attempts = {},
+      .capabilities = {wire.capabilities().begin(), wire.capabilities().end()}};
   for (const v1::AttemptVerdict& from : wire.attempts()) {
     const std::optional<Verdict> verdict = VerdictOf(from.verdict());
     if (!verdict) continue;
@@ -319,6 +335,14 @@ void Fill(v1::HeartbeatReply& wire, HeartbeatReplyMessage& message) {
 }
 HeartbeatReplyMessage Read(const v1::HeartbeatReply& wire) { return {.number = wire.number()}; }
 
+void Fill(v1::Hold& wire, HoldMessage& message) {
+  wire.set_held(message.held);
+  wire.set_deadline_ms(message.deadline_ms);
+}
+HoldMessage Read(const v1::Hold& wire) {
+  return {.held = wire.held(), .deadline_ms = wire.deadline_ms()};
+}
+
 // ---- the member of each kind -------------------------------------------------------------------
 
 struct UpFiller {
@@ -345,6 +369,7 @@ struct DownFiller {
     Fill(*wire.mutable_heartbeat_reply(), message);
   }
   void operator()(DrainMessage&) { wire.mutable_drain(); }
+  void operator()(HoldMessage& message) { Fill(*wire.mutable_hold(), message); }
 };
 
 }  // namespace
@@ -403,6 +428,8 @@ std::optional<DownMessage> FromWire(const v1::CoordinatorMessage& wire) {
       return Read(wire.heartbeat_reply());
     case v1::CoordinatorMessage::kDrain:
       return DrainMessage{};
+    case v1::CoordinatorMessage::kHold:
+      return Read(wire.hold());
     case v1::CoordinatorMessage::MESSAGE_NOT_SET:
       break;
   }

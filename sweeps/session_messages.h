@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <variant>
 #include <vector>
@@ -15,8 +16,15 @@ namespace longrun {
 
 // ---- up: from the worker -----------------------------------------------------------------------
 
+// The disk of a worker's folder.
+struct DiskSpace {
+  std::int64_t free_bytes = 0;
+  std::int64_t bytes = 0;  // 0: not known
+};
+
 struct HelloMessage {
-  int protocol_version = 0;
+  int protocol_oldest = 0;
+  int protocol_newest = 0;
   std::string worker_id;
   std::string incarnation;
   std::string host;
@@ -25,12 +33,16 @@ struct HelloMessage {
   std::vector<Slot> devices;
   std::vector<std::string> dataset_digests;
   std::vector<LiveAttempt> attempts;
+  std::vector<std::string> capabilities = {};
+  std::map<std::string, std::string> labels = {};
+  DiskSpace disk = {};
 };
 
 struct HeartbeatMessage {
   std::int64_t number = 0;
   std::vector<LiveAttempt> attempts;
   std::int64_t backlog_bytes = 0;
+  DiskSpace disk = {};
 };
 
 struct AcceptedMessage {
@@ -89,12 +101,13 @@ struct AttemptVerdict {
 };
 
 struct WelcomeMessage {
-  int protocol_version = 0;
+  int protocol_version = 0;  // of the session
   std::string coordinator_id;
   std::int64_t boot_epoch = 0;
   std::int64_t heartbeat_ms = 0;
   std::int64_t lease_ms = 0;
   std::vector<AttemptVerdict> attempts;
+  std::vector<std::string> capabilities = {};
 };
 
 // A checkpoint in the artifact store.
@@ -140,7 +153,13 @@ struct HeartbeatReplyMessage {
   std::int64_t number = 0;
 };
 
+// An operator's drain, or its end.
+struct HoldMessage {
+  bool held = false;
+  std::int64_t deadline_ms = -1;  // until trainers are asked to stop; -1: they may finish
+};
+
 using DownMessage = std::variant<WelcomeMessage, StartMessage, StopMessage, AckMessage, NackMessage,
-                                 FencedMessage, HeartbeatReplyMessage, DrainMessage>;
+                                 FencedMessage, HeartbeatReplyMessage, DrainMessage, HoldMessage>;
 
 }  // namespace longrun

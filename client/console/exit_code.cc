@@ -39,7 +39,8 @@ int ExitCodeOf(Code code) {
 
 int ExitCodeOf(const std::string& state) {
   if (state == "SUCCEEDED") return kExitOk;
-  if (state == "PENDING" || state == "RUNNING" || state == "INTERRUPTED") return kExitIncomplete;
+  static const std::set<std::string> open = {"PENDING", "RUNNING", "PAUSED", "INTERRUPTED"};
+  if (open.contains(state)) return kExitIncomplete;
   return state == "PARTIAL" ? kExitPartial : kExitFailed;
 }
 

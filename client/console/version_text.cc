@@ -6,7 +6,7 @@
 namespace longrun::client {
 
 std::string VersionText() {
-  return Str("longrun ", kVersion, " (", BuildCommit(), "), protocol ", kProtocolVersion,
+  return Str("longrun ", kVersion, " (", BuildCommit(), "), protocol ", kProtocolNewest,
              ", numerics ", kNumericsVersion);
 }
 

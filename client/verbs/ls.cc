@@ -20,7 +20,7 @@ namespace longrun::client {
 namespace {
 
 const std::vector<std::string> kStates = {
-    "PENDING", "RUNNING",   "SUCCEEDED",  "PARTIAL",
+    "PENDING", "RUNNING",   "PAUSED",     "SUCCEEDED", "PARTIAL",
     "FAILED",  "CANCELLED", "INTERRUPTED"};  // INTERRUPTED: RUNNING while no service runs
 
 using Sweeps = std::vector<v1::SweepInfo>;
@@ -70,23 +70,30 @@ std::vector<std::string> RowOf(const v1::SweepInfo& sweep) {
           FirstSubmitted(sweep),
           TimeRunText(sweep),
           LabelsText(sweep.labels()),
-          sweep.note()};
+          sweep.note(),
+          sweep.owner()};
 }
 
-// Writes times as plain numbers, after the existing columns; nothing for a sum that lacks a part.
+// Writes times as plain numbers, and the owner, after the existing columns; nothing for a sum that
+// lacks a part.
 std::string Csv(const Sweeps& sweeps, std::vector<std::string> header,
                 std::vector<std::vector<std::string>> rows) {
   header.erase(header.begin() + kTimeColumn);
-  header.emplace_back("duration_ms");
+  header.insert(header.end() - 1, "duration_ms");
   for (std::size_t i = 0; i < rows.size(); ++i) {
     rows[i].erase(rows[i].begin() + kTimeColumn);
-    rows[i].push_back(sweeps[i].duration_is_partial() ? "" : Str(sweeps[i].duration_ms()));
+    rows[i].insert(rows[i].end() - 1,
+                   sweeps[i].duration_is_partial() ? "" : Str(sweeps[i].duration_ms()));
   }
   return RenderCsv(header, rows);
 }
 
-// Without the columns that are empty in every row.
+// Without the columns that are empty in every row, and without an owner if all have the same one.
 std::string Table(std::vector<std::string> header, std::vector<std::vector<std::string>> rows) {
+  const auto is_firsts = [&](const auto& row) { return row.back() == rows.front().back(); };
+  if (std::ranges::all_of(rows, is_firsts)) {
+    for (auto& row : rows) row.back().clear();
+  }
   for (std::size_t column = header.size(); column-- > kTimeColumn;) {
     if (!std::ranges::all_of(rows, [&](const auto& row) { return row[column].empty(); })) continue;
     header.erase(header.begin() + static_cast<std::ptrdiff_t>(column));
@@ -147,8 +154,8 @@ int Ls(const LsArguments& arguments, const std::string& state) {
     Print(RenderJson(list));
     return kExitOk;
   }
-  std::vector<std::string> header = {"name",   "id",        "state", "runs",   "done",
-                                     "failed", "submitted", "time",  "labels", "note"};
+  std::vector<std::string> header = {"name",      "id",   "state",  "runs", "done", "failed",
+                                     "submitted", "time", "labels", "note", "owner"};
   std::vector<std::vector<std::string>> rows;
   rows.reserve(selected.size());
   for (const v1::SweepInfo& sweep : selected) rows.push_back(RowOf(sweep));

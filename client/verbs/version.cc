@@ -18,7 +18,8 @@ void AddVersion(Verbs& verbs) {
     if (*output == "json") {
       Print(RenderJson({{"version", kVersion},
                         {"commit", BuildCommit()},
-                        {"protocol_version", kProtocolVersion},
+                        {"protocol_version", kProtocolNewest},
+                        {"protocol_oldest", kProtocolOldest},
                         {"numerics", kNumericsVersion}}));
     } else {
       Print(VersionText() + "\n");

@@ -1,6 +1,8 @@
 // longrun workers: the workers, and what each of their slots does.
 
 #include <algorithm>
+#include <set>
+#include <string_view>
 
 #include "base/str.h"
 #include "base/units.h"
@@ -8,11 +10,76 @@
 #include "client/console/output.h"
 #include "client/verb.h"
 #include "client/wire/retrying_client.h"
+#include "client/words/labels.h"
 #include "client/words/no_service.h"
 #include "client/words/render.h"
 #include "client/words/sweep_view.h"
 
 namespace longrun::client {
+
+namespace {
+
+// The free space on its folder's disk: "12.3 GiB of 40 GiB"; "" if it is not known.
+std::string DiskText(const v1::WorkerInfo& worker) {
+  if (worker.disk_bytes() == 0) return "";
+  return Str(FormatBytes(worker.disk_free_bytes()), " of ", FormatBytes(worker.disk_bytes()));
+}
+
+// "now", or the time of its last message.
+std::string HeardText(const v1::WorkerInfo& worker) {
+  static const std::set<std::string_view> connected = {"READY", "DRAINING", "DRAINED"};
+  if (connected.contains(worker.state())) return "now";
+  return worker.heard_wall_ms() == 0 ? "never" : FormatWallMs(worker.heard_wall_ms());
+}
+
+// "in 30min" until a drained worker's tasks have stopped; "now" after that; "wanted" without a
+// deadline.
+std::string DrainText(const v1::WorkerInfo& worker) {
+  if (!worker.drain_wanted()) return "";
+  if (!worker.has_drain_left_ms()) return "wanted";
+  if (worker.drain_left_ms() == 0) return "now";
+  return Str("in ", FormatDurationMs(worker.drain_left_ms()));
+}
+
+std::string TableOf(const v1::ListWorkersResponse& answer) {
+  std::vector<std::vector<std::string>> rows;
+  for (const v1::WorkerInfo& worker : answer.workers()) {
+    for (const v1::WorkerDeviceInfo& device : worker.devices()) {
+      rows.push_back({worker.worker_id(), worker.host(), worker.state(), Str(device.index()),
+                      device.kind(), device.name(), FormatBytes(device.memory_bytes()),
+                      ShortId(device.task()), HeardText(worker), DiskText(worker),
+                      DrainText(worker), worker.version(), Str(worker.protocol()),
+                      LabelsText(worker.labels())});
+    }
+  }
+  using enum Align;
+  return RenderColumns({"worker", "host", "state", "slot", "kind", "name", "memory", "task",
+                        "heard", "disk free", "drain", "version", "protocol", "labels"},
+                       {kLeft, kLeft, kLeft, kRight, kLeft, kLeft, kRight, kLeft, kLeft, kLeft,
+                        kLeft, kLeft, kRight, kLeft},
+                       rows);
+}
+
+std::string CsvOf(const v1::ListWorkersResponse& answer) {
+  std::vector<std::vector<std::string>> rows;
+  for (const v1::WorkerInfo& worker : answer.workers()) {
+    for (const v1::WorkerDeviceInfo& device : worker.devices()) {
+      rows.push_back({worker.worker_id(), worker.host(), worker.state(), Str(device.index()),
+                      device.kind(), device.name(), FormatBytes(device.memory_bytes()),
+                      ShortId(device.task()), Str(worker.heard_wall_ms()),
+                      Str(worker.disk_free_bytes()), Str(worker.disk_bytes()),
+                      Str(worker.drain_wanted() ? 1 : 0),
+                      worker.has_drain_left_ms() ? Str(worker.drain_left_ms()) : "",
+                      worker.version(), Str(worker.protocol()), LabelsText(worker.labels())});
+    }
+  }
+  return RenderCsv({"worker", "host", "state", "slot", "kind", "name", "memory", "task",
+                    "heard_wall_ms", "disk_free_bytes", "disk_bytes", "drain_wanted",
+                    "drain_left_ms", "version", "protocol", "labels"},
+                   rows);
+}
+
+}  // namespace
 
 void AddWorkers(Verbs& verbs) {
   Verb verb = verbs.AddVerb("workers", "list workers and their slots");
@@ -32,22 +99,7 @@ void AddWorkers(Verbs& verbs) {
       return static_cast<int>(kExitOk);
     }
     if (is_offline && *output == "table") ShowInterrupted(*answer);
-    std::vector<std::vector<std::string>> rows;
-    for (const v1::WorkerInfo& worker : answer->workers()) {
-      for (const v1::WorkerDeviceInfo& device : worker.devices()) {
-        rows.push_back({worker.worker_id(), worker.host(), worker.state(), Str(device.index()),
-                        device.kind(), device.name(), FormatBytes(device.memory_bytes()),
-                        ShortId(device.task())});
-      }
-    }
-    const std::vector<std::string> header = {"worker", "host", "state",  "slot",
-                                             "kind",   "name", "memory", "task"};
-    Print(*output == "csv"
-              ? RenderCsv(header, rows)
-              : RenderColumns(header,
-                              {Align::kLeft, Align::kLeft, Align::kLeft, Align::kRight,
-                               Align::kLeft, Align::kLeft, Align::kRight, Align::kLeft},
-                              rows));
+    Print(*output == "csv" ? CsvOf(*answer) : TableOf(*answer));
     PrintNotices(answer->notices());
     if (is_offline) SayLine(no_service);
     return static_cast<int>(kExitOk);

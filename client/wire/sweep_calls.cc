@@ -71,6 +71,18 @@ Result<v1::CancelSweepResponse> SweepCalls::CancelSweep(const std::string& sweep
   return Ask<v1::CancelSweepResponse>(request);
 }
 
+Result<v1::PauseSweepResponse> SweepCalls::PauseSweep(const std::string& sweep) {
+  v1::PauseSweepRequest request;
+  request.set_sweep(sweep);
+  return Ask<v1::PauseSweepResponse>(request);
+}
+
+Result<v1::ResumeSweepResponse> SweepCalls::ResumeSweep(const std::string& sweep) {
+  v1::ResumeSweepRequest request;
+  request.set_sweep(sweep);
+  return Ask<v1::ResumeSweepResponse>(request);
+}
+
 Result<v1::RemoveSweepResponse> SweepCalls::RemoveSweep(const std::string& sweep) {
   v1::RemoveSweepRequest request;
   request.set_sweep(sweep);
@@ -96,6 +108,22 @@ Result<v1::CollectGarbageResponse> SweepCalls::CollectGarbage(bool dry_run) {
 
 Result<v1::ListWorkersResponse> SweepCalls::ListWorkers() {
   return Ask<v1::ListWorkersResponse>(v1::ListWorkersRequest());
+}
+
+Result<v1::DrainWorkerResponse> SweepCalls::DrainWorker(const v1::DrainWorkerRequest& request) {
+  return Ask<v1::DrainWorkerResponse>(request);
+}
+
+Result<v1::UndrainWorkerResponse> SweepCalls::UndrainWorker(const std::string& worker) {
+  v1::UndrainWorkerRequest request;
+  request.set_worker_id(worker);
+  return Ask<v1::UndrainWorkerResponse>(request);
+}
+
+Result<v1::RemoveWorkerResponse> SweepCalls::RemoveWorker(const std::string& worker) {
+  v1::RemoveWorkerRequest request;
+  request.set_worker_id(worker);
+  return Ask<v1::RemoveWorkerResponse>(request);
 }
 
 Result<v1::RegisterDatasetResponse> SweepCalls::RegisterDataset(const std::string& name,

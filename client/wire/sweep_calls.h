@@ -39,11 +39,16 @@ class SweepCalls {
   Result<v1::GetResultsResponse> GetResultsOfRun(const std::string& run);
   Result<v1::GetSeriesResponse> GetSeries(const std::string& run, const std::string& metric);
   Result<v1::CancelSweepResponse> CancelSweep(const std::string& sweep);
+  Result<v1::PauseSweepResponse> PauseSweep(const std::string& sweep);
+  Result<v1::ResumeSweepResponse> ResumeSweep(const std::string& sweep);
   Result<v1::RemoveSweepResponse> RemoveSweep(const std::string& sweep);
   Result<v1::AnnotateSweepResponse> AnnotateSweep(const v1::AnnotateSweepRequest& request);
   Result<v1::RetryTasksResponse> RetryTasks(const std::string& target);
   Result<v1::CollectGarbageResponse> CollectGarbage(bool dry_run);
   Result<v1::ListWorkersResponse> ListWorkers();
+  Result<v1::DrainWorkerResponse> DrainWorker(const v1::DrainWorkerRequest& request);
+  Result<v1::UndrainWorkerResponse> UndrainWorker(const std::string& worker);
+  Result<v1::RemoveWorkerResponse> RemoveWorker(const std::string& worker);
   Result<v1::RegisterDatasetResponse> RegisterDataset(const std::string& name,
                                                       const std::string& folder);
   Result<v1::ListDatasetsResponse> ListDatasets();

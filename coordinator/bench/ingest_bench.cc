@@ -93,7 +93,7 @@ v1::WorkerMessage Hello() {
   const Worker worker = BenchWorker(1);
   v1::WorkerMessage message;
   v1::Hello* hello = message.mutable_hello();
-  hello->set_protocol_version(kProtocolVersion);
+  hello->set_protocol_version(kProtocolNewest);
   hello->set_worker_id(worker.id);
   hello->set_incarnation(worker.incarnation);
   hello->set_host(worker.host);

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "base/clock.h"
+#include "base/str.h"
 #include "base/version.h"
 #include "coordinator/rpc/views.h"
 
@@ -16,7 +17,8 @@ Status GetServerInfo(Call& call, const v1::GetServerInfoRequest&,
   const Store& store = call.parts.core.store();
   response->set_version(std::string(kVersion));
   response->set_commit(std::string(BuildCommit()));
-  response->set_protocol_version(kProtocolVersion);
+  response->set_protocol_version(kProtocolNewest);
+  response->set_protocol_oldest(kProtocolOldest);
   response->set_state_folder(store.folder());
   response->set_coordinator_id(store.coordinator_id());
   response->set_boot_epoch(store.boot_epoch());
@@ -47,6 +49,51 @@ Status ListWorkers(Call& call, const v1::ListWorkersRequest&, v1::ListWorkersRes
     info.set_heard_wall_ms(wall_ms);
   }
   return Status();
+}
+
+namespace {
+
+constexpr std::int64_t kDrainMsMax = std::int64_t{365} * 24 * 3600 * 1000;
+
+Status Order(Call& call, const std::string& worker, SchedulerEvent event) {
+  call.error.subject = worker;
+  const Status status = call.parts.core.PostAndWait(std::move(event)).status;
+  if (status.code() == Code::kNotFound) return call.WithReason("WORKER_NOT_FOUND", status);
+  return call.WithReason("WORKER_IN_USE", status);
+}
+
+}  // namespace
+
+Status DrainWorker(Call& call, const v1::DrainWorkerRequest& request,
+                   v1::DrainWorkerResponse* response) {
+  WorkerDrained event{.worker = request.worker_id()};
+  if (request.has_deadline_ms()) {
+    event.deadline_ms = request.deadline_ms();
+    if (request.deadline_ms() < 0 || request.deadline_ms() > kDrainMsMax) {
+      return Status(Code::kInvalidArgument, Str("the deadline is in ", request.deadline_ms(),
+                                                " ms: expected 0 to ", kDrainMsMax, ", a year"));
+    }
+  }
+  RETURN_IF_ERROR(Order(call, request.worker_id(), std::move(event)));
+  return call.parts.core.LookAndWait([&](const State& state) {
+    const auto worker = state.workers.find(request.worker_id());
+    if (worker == state.workers.end()) return;  // removed since
+    response->set_tasks_running(static_cast<std::int32_t>(worker->second.busy.size()));
+  });
+}
+
+Status UndrainWorker(Call& call, const v1::UndrainWorkerRequest& request,
+                     v1::UndrainWorkerResponse* response) {
+  RETURN_IF_ERROR(call.parts.core.LookAndWait([&](const State& state) {
+    const auto worker = state.workers.find(request.worker_id());
+    const bool is_known = worker != state.workers.end();
+    response->set_was_drained(is_known && worker->second.drain.has_value());
+  }));
+  return Order(call, request.worker_id(), WorkerUndrained{.worker = request.worker_id()});
+}
+
+Status RemoveWorker(Call& call, const v1::RemoveWorkerRequest& request, v1::RemoveWorkerResponse*) {
+  return Order(call, request.worker_id(), WorkerRemoved{.worker = request.worker_id()});
 }
 
 }  // namespace longrun::coordinator

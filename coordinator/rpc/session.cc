@@ -13,10 +13,10 @@
 #include "base/hash.h"
 #include "base/random.h"
 #include "base/str.h"
-#include "base/version.h"
 #include "coordinator/rpc/names.h"
 #include "longrun/v1/session.grpc.pb.h"
 #include "sweeps/event.h"
+#include "sweeps/protocol.h"
 #include "sweeps/session_codec.h"
 
 namespace longrun::coordinator {
@@ -31,6 +31,8 @@ constexpr std::size_t kDevicesMax = 1024;
 constexpr std::size_t kAttemptsMax = 10'000;
 constexpr std::size_t kBatchRecordsMax = 512;
 constexpr std::size_t kTextBytesMax = 256;
+constexpr std::size_t kLabelsMax = 64;
+constexpr std::size_t kCapabilitiesMax = 256;
 constexpr std::int64_t kThreadsMax = 4096;
 constexpr std::int64_t kMemoryBytesMax = std::int64_t{1} << 56;
 constexpr std::size_t kOutgoingMax = 1024;
@@ -73,17 +75,28 @@ Status CheckDevice(const Slot& device) {
   return Status();
 }
 
-Status CheckProtocol(std::int64_t version) {
-  if (version == kProtocolVersion) return Status();
-  return Status(
-      Code::kFailedPrecondition,
-      Str("the worker speaks protocol version ", version, ", but this coordinator (", kVersion,
-          ") speaks version ", kProtocolVersion, ": run both from the same release"));
+Status CheckLabels(const HelloMessage& hello) {
+  if (hello.labels.size() > kLabelsMax) {
+    return Malformed(Str("worker ", hello.worker_id, " has ", hello.labels.size(),
+                         " labels: at most ", kLabelsMax, " are allowed"));
+  }
+  for (const auto& [key, value] : hello.labels) {
+    if (IsSafeName(key) && IsShortText(value)) continue;
+    return Malformed(Str("worker ", hello.worker_id, " has the label \"", Printable(key),
+                         "\" with ", value.size(),
+                         " bytes: its key must consist of letters, digits, '.', '_' "
+                         "and '-', and its value of at most ",
+                         kTextBytesMax, " bytes without control characters"));
+  }
+  return Status();
 }
 
 // Why a Hello could not be read.
 Status UnreadHello(const v1::Hello& hello) {
-  RETURN_IF_ERROR(CheckProtocol(hello.protocol_version()));
+  const int newest = std::max(hello.protocol_version(), hello.protocol_newest());
+  RETURN_IF_ERROR(
+      AgreeOnProtocol({.oldest = hello.protocol_version(), .newest = newest}, ProtocolRange())
+          .status());
   RETURN_IF_ERROR(CheckName(hello.worker_id(), "worker"));
   for (const v1::Device& device : hello.devices()) {
     if (FindEnum<DeviceKind>(device.kind())) continue;
@@ -94,7 +107,9 @@ Status UnreadHello(const v1::Hello& hello) {
 }
 
 Result<WorkerArrived> ArrivalOf(HelloMessage hello) {
-  RETURN_IF_ERROR(CheckProtocol(hello.protocol_version));
+  ASSIGN_OR_RETURN(const int protocol, AgreeOnProtocol({.oldest = hello.protocol_oldest,
+                                                        .newest = hello.protocol_newest},
+                                                       ProtocolRange()));
   RETURN_IF_ERROR(CheckName(hello.worker_id, "worker"));
   if (!IsUlid(hello.incarnation)) {
     return Malformed(Str("\"", hello.incarnation, "\" is not an incarnation: expected a ULID"));
@@ -108,6 +123,11 @@ Result<WorkerArrived> ArrivalOf(HelloMessage hello) {
     return Malformed(Str("worker ", hello.worker_id, " has a host of ", hello.host.size(),
                          " bytes and a version of ", hello.version.size(), ": at most ",
                          kTextBytesMax, " each are allowed, without control characters"));
+  }
+  RETURN_IF_ERROR(CheckLabels(hello));
+  if (hello.capabilities.size() > kCapabilitiesMax) {
+    return Malformed(Str("worker ", hello.worker_id, " has ", hello.capabilities.size(),
+                         " capabilities: at most ", kCapabilitiesMax, " are allowed"));
   }
   std::set<std::int64_t> indices;
   for (const Slot& device : hello.devices) {
@@ -129,6 +149,10 @@ Result<WorkerArrived> ArrivalOf(HelloMessage hello) {
   arrival.worker.version = std::move(hello.version);
   arrival.worker.slots = std::move(hello.devices);
   arrival.worker.dataset_digests = {hello.dataset_digests.begin(), hello.dataset_digests.end()};
+  arrival.worker.labels = std::move(hello.labels);
+  arrival.worker.protocol = protocol;
+  arrival.worker.capabilities = {hello.capabilities.begin(), hello.capabilities.end()};
+  arrival.worker.disk = hello.disk;
   arrival.attempts = std::move(hello.attempts);
   return arrival;
 }
@@ -335,7 +359,8 @@ class Session final : public Stream {
     parts_.metrics.SetBacklog(worker_, heartbeat.backlog_bytes);
     Post(WorkerHeard{.session = session_,
                      .number = heartbeat.number,
-                     .attempts = std::move(heartbeat.attempts)});
+                     .attempts = std::move(heartbeat.attempts),
+                     .disk = heartbeat.disk});
     return Status();
   }
 

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <utility>
 
+#include "base/access.h"
 #include "base/clock.h"
 #include "base/str.h"
 #include "coordinator/rpc/plan.h"
@@ -112,6 +113,8 @@ Status SubmitSweep(Call& call, SeededRandom& random, const v1::SubmitSweepReques
   response->set_name(sweep.name);
   event.sweep = std::move(sweep);
   event.first = request.first();
+  // Only this user can open the coordinator's socket.
+  event.owner = OwnUserName();
   const StepResult result = call.parts.core.PostAndWait(std::move(event));
   RETURN_IF_ERROR(result.status);
   FillCounts(result.submit, response->mutable_counts());

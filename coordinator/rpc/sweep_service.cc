@@ -72,6 +72,16 @@ class SweepService final : public v1::SweepService::CallbackService {
     return Answer(parts_.executor, context, "CancelSweep", &coordinator::CancelSweep, request,
                   response);
   }
+  Unary* PauseSweep(Context* context, const v1::PauseSweepRequest* request,
+                    v1::PauseSweepResponse* response) override {
+    return Answer(parts_.executor, context, "PauseSweep", &coordinator::PauseSweep, request,
+                  response);
+  }
+  Unary* ResumeSweep(Context* context, const v1::ResumeSweepRequest* request,
+                     v1::ResumeSweepResponse* response) override {
+    return Answer(parts_.executor, context, "ResumeSweep", &coordinator::ResumeSweep, request,
+                  response);
+  }
   // On the submitter's thread, so that it cannot overlap with a submission of the same sweep.
   Unary* RemoveSweep(Context* context, const v1::RemoveSweepRequest* request,
                      v1::RemoveSweepResponse* response) override {
@@ -101,6 +111,21 @@ class SweepService final : public v1::SweepService::CallbackService {
   Unary* ListWorkers(Context* context, const v1::ListWorkersRequest* request,
                      v1::ListWorkersResponse* response) override {
     return Answer(parts_.executor, context, "ListWorkers", &coordinator::ListWorkers, request,
+                  response);
+  }
+  Unary* DrainWorker(Context* context, const v1::DrainWorkerRequest* request,
+                     v1::DrainWorkerResponse* response) override {
+    return Answer(parts_.executor, context, "DrainWorker", &coordinator::DrainWorker, request,
+                  response);
+  }
+  Unary* UndrainWorker(Context* context, const v1::UndrainWorkerRequest* request,
+                       v1::UndrainWorkerResponse* response) override {
+    return Answer(parts_.executor, context, "UndrainWorker", &coordinator::UndrainWorker, request,
+                  response);
+  }
+  Unary* RemoveWorker(Context* context, const v1::RemoveWorkerRequest* request,
+                      v1::RemoveWorkerResponse* response) override {
+    return Answer(parts_.executor, context, "RemoveWorker", &coordinator::RemoveWorker, request,
                   response);
   }
   Unary* RegisterDataset(Context* context, const v1::RegisterDatasetRequest* request,

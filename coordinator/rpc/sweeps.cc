@@ -146,6 +146,35 @@ Status CancelSweep(Call& call, const v1::CancelSweepRequest& request,
   return FillActive(call.parts.core, call.reader, sweep.name, sweep.id, response->mutable_others());
 }
 
+Status PauseSweep(Call& call, const v1::PauseSweepRequest& request,
+                  v1::PauseSweepResponse* response) {
+  call.error.subject = request.sweep();
+  ASSIGN_OR_RETURN(const SweepRow sweep,
+                   call.WithReason("SWEEP_NOT_FOUND", call.reader.FindSweep(request.sweep())));
+  const StepResult result = call.parts.core.PostAndWait(SweepPaused{.sweep_id = sweep.id});
+  RETURN_IF_ERROR(call.WithReason("SWEEP_ENDED", result.status));
+  response->set_sweep_id(sweep.id);
+  response->set_name(sweep.name);
+  response->set_tasks_waiting(static_cast<std::int32_t>(result.pause.held));
+  response->set_tasks_stopping(static_cast<std::int32_t>(result.pause.stopping));
+  return Status();
+}
+
+Status ResumeSweep(Call& call, const v1::ResumeSweepRequest& request,
+                   v1::ResumeSweepResponse* response) {
+  call.error.subject = request.sweep();
+  ASSIGN_OR_RETURN(const SweepRow sweep,
+                   call.WithReason("SWEEP_NOT_FOUND", call.reader.FindSweep(request.sweep())));
+  RETURN_IF_ERROR(call.parts.core.LookAndWait([&](const State& state) {
+    response->set_was_paused(state.paused_sweeps.contains(sweep.id));
+  }));
+  const StepResult result = call.parts.core.PostAndWait(SweepResumed{.sweep_id = sweep.id});
+  RETURN_IF_ERROR(call.WithReason("SWEEP_ENDED", result.status));
+  response->set_sweep_id(sweep.id);
+  response->set_name(sweep.name);
+  return Status();
+}
+
 Status RemoveSweep(Call& call, const v1::RemoveSweepRequest& request,
                    v1::RemoveSweepResponse* response) {
   call.error.subject = request.sweep();

@@ -8,6 +8,10 @@ namespace longrun::coordinator {
 
 Status CancelSweep(Call& call, const v1::CancelSweepRequest& request,
                    v1::CancelSweepResponse* response);
+Status PauseSweep(Call& call, const v1::PauseSweepRequest& request,
+                  v1::PauseSweepResponse* response);
+Status ResumeSweep(Call& call, const v1::ResumeSweepRequest& request,
+                   v1::ResumeSweepResponse* response);
 Status RemoveSweep(Call& call, const v1::RemoveSweepRequest& request,
                    v1::RemoveSweepResponse* response);
 Status AnnotateSweep(Call& call, const v1::AnnotateSweepRequest& request,

@@ -99,6 +99,7 @@ void FillSweep(const State& state, const SweepRow& sweep, v1::SweepInfo* message
   message->set_submitted_ms(sweep.submitted_wall_ms);
   message->set_runs(Count32(sweep.n_runs));
   message->set_note(sweep.note);
+  message->set_owner(sweep.owner);
   for (const auto& [key, value] : sweep.labels) {
     v1::Label* label = message->add_labels();
     label->set_key(key);
@@ -188,7 +189,9 @@ void FillTask(const State& state, const Task& task, const std::string& sweep, In
   message->set_run_key(task.run_key);
   message->set_kind(std::string(EnumName(task.kind)));
   message->set_state(std::string(EnumName(task.state)));
-  message->set_desired(task.cancel_wanted ? "CANCELLED" : "ACTIVE");
+  message->set_desired(task.cancel_wanted       ? "CANCELLED"
+                       : IsHeld(state, task.id) ? "PAUSED"
+                                                : "ACTIVE");
   if (const std::string unknown = WhyUnknown(state, task); !unknown.empty()) {
     const std::string cancel = Str("`longrun cancel ", SweepsOf(state, task, sweep), "`");
     message->set_reason(state.runs.at(task.run_key).damaged
@@ -288,8 +291,24 @@ void FillWorker(const State& state, const Worker& worker, Instant now, v1::Worke
   message->set_state(worker.draining ? (worker.session ? "DRAINING" : "STOPPED")
                      : worker.lost   ? "LOST"
                      : suspect       ? "SUSPECT"
-                                     : "READY");
+                     : !worker.drain ? "READY"
+                                     : (worker.busy.empty() ? "DRAINED" : "DRAINING"));
+  message->set_drain_wanted(worker.drain.has_value());
+  if (const auto left_ms = DrainLeftMs(state, worker, now, WallMs())) {
+    message->set_drain_left_ms(*left_ms);
+  }
   if (worker.lost || suspect) message->set_heard_ms_ago(silent_ms / 1000 * 1000);
+  message->set_protocol(worker.protocol);
+  for (const auto& [key, value] : worker.labels) {
+    v1::Label* const label = message->add_labels();
+    label->set_key(key);
+    label->set_value(value);
+  }
+  message->set_disk_free_bytes(worker.disk.free_bytes);
+  message->set_disk_bytes(worker.disk.bytes);
+  if (worker.session) {
+    for (const std::string& name : worker.capabilities) message->add_capabilities(name);
+  }
   for (const Slot& slot : worker.slots) {
     v1::WorkerDeviceInfo* device = message->add_devices();
     device->set_index(static_cast<std::int32_t>(slot.index));

@@ -45,15 +45,20 @@ void HandleEvent(StepContext& step, const SweepCancelled& event) {
     return;
   }
   // Also for a sweep that is already cancelled: runs of it may have been retried since.
+  state.paused_sweeps.erase(event.sweep_id);
   if (state.cancelled_sweeps.insert(event.sweep_id).second) {
-    step.sweeps.push_back(PutSweepCancelled{.sweep_id = event.sweep_id});
+    step.sweeps.push_back(
+        PutSweepDesired{.sweep_id = event.sweep_id, .desired = Desired::kCancelled});
   }
   const std::string reason = Str("cancelled: sweep ", event.sweep_id, " was cancelled");
   std::vector<const Task*> cancelled;
   for (const std::string& id : sweep->second) {
     Task& task = state.tasks.at(id);
     if (IsTerminal(task.state) || task.cancel_wanted) continue;
-    if (WantedElsewhere(state, id, event.sweep_id)) continue;
+    if (WantedElsewhere(state, id, event.sweep_id)) {
+      HoldIfPaused(step, task);  // the other sweeps may be paused
+      continue;
+    }
     CancelTask(step, task, reason);
     if (task.state == TaskState::kCancelled) cancelled.push_back(&task);
   }

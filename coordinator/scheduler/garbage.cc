@@ -219,6 +219,7 @@ void HandleEvent(StepContext& step, const SweepRemoved& event) {
   }
   state.sweep_tasks.erase(sweep);
   state.cancelled_sweeps.erase(event.sweep_id);
+  state.paused_sweeps.erase(event.sweep_id);
   step.removals.push_back(DropSweep{.sweep_id = event.sweep_id});
   std::set<std::string> runs = std::move(state.sweep_runs.at(event.sweep_id));
   state.sweep_runs.erase(event.sweep_id);

@@ -17,10 +17,6 @@ constexpr std::int64_t kQuietGaps = 5;  // of its longest time without a record
 // Until two records have come: it reads its data and weights, or this process has just started.
 constexpr std::int64_t kQuietAtStartMs = 600'000;
 
-Instant LeaseEnd(const State& state, const Worker& worker) {
-  return std::max(worker.heard_at, state.booted_at) + state.limits.lease_ms;
-}
-
 // The newest connected worker on the same machine that started later, if any.
 const Worker* InPlaceOf(const State& state, const Worker& missed) {
   const Worker* newest = nullptr;
@@ -96,12 +92,17 @@ void EndUnreadable(StepContext& step) {
 
 }  // namespace
 
+Instant LeaseEnd(const State& state, const Worker& worker) {
+  return std::max(worker.heard_at, state.booted_at) + state.limits.lease_ms;
+}
+
 void HandleEvent(StepContext& step, const TimePassed&) {
   EndUnreadable(step);
   for (auto& [id, worker] : step.state.workers) {
     if (!worker.lost && step.now >= LeaseEnd(step.state, worker)) EndLease(step, worker);
   }
   WithdrawOldOffers(step);
+  StopDrained(step);
 }
 
 bool IsHeardOf(const State& state, const std::string& id, Instant now) {

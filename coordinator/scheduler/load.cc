@@ -22,12 +22,13 @@ std::string_view SweepStateName(const State& state, const std::string& sweep_id)
   if (all_succeeded) return "SUCCEEDED";
   if (state.cancelled_sweeps.contains(sweep_id)) return "CANCELLED";
   if (all_ended) return any_succeeded ? "PARTIAL" : "FAILED";
+  if (state.paused_sweeps.contains(sweep_id)) return "PAUSED";
   return any_runs ? "RUNNING" : "PENDING";
 }
 
 bool IsActiveSweep(const State& state, const std::string& sweep_id) {
   const std::string_view name = SweepStateName(state, sweep_id);
-  return name == "PENDING" || name == "RUNNING";
+  return name == "PENDING" || name == "RUNNING" || name == "PAUSED";
 }
 
 bool HasSweep(const State& state, const std::string& task) {

@@ -70,17 +70,25 @@ bool Fits(const ReadyClass& ready, const Slot& slot) { return Mismatches(ready, 
 
 std::string WhyUnfit(const State& state, const ReadyClass& ready) {
   std::size_t n_least = std::numeric_limits<std::size_t>::max();
-  std::string nearest;
+  std::string nearest, drained;
   for (const auto& [id, worker] : state.workers) {
     if (worker.lost) continue;
     for (const Slot& slot : worker.slots) {
       const std::vector<std::string> lacks = Mismatches(ready, slot);
-      if (lacks.empty()) return "";
+      if (lacks.empty() && !worker.drain) return "";
+      if (lacks.empty()) {
+        drained = id;
+        continue;
+      }
       if (lacks.size() >= n_least) continue;
       n_least = lacks.size();
       nearest = Str("slot ", slot.index, " of worker ", id, " (", worker.host,
                     ") comes closest, but ", Join(lacks, ", and "));
     }
+  }
+  if (!drained.empty()) {
+    return Str("every worker that can run it is drained: `longrun undrain ", drained,
+               "` gives worker ", drained, " work again");
   }
   if (nearest.empty()) return "";  // there is no worker yet: it just waits
   return Str("no worker can run it",
@@ -105,7 +113,7 @@ std::vector<FreeSlot> FreeSlots(const State& state, Instant now) {
   std::vector<FreeSlot> free;
   for (const auto& [id, worker] : state.workers) {
     const bool suspect = now - worker.heard_at > state.limits.suspect_ms;
-    if (!worker.session || worker.lost || worker.draining || suspect) continue;
+    if (!worker.session || worker.lost || worker.draining || worker.drain || suspect) continue;
     for (const Slot& slot : worker.slots) {
       const auto refused = worker.refused_until.find(slot.index);
       const bool waits = refused != worker.refused_until.end() && refused->second > now;
@@ -120,7 +128,7 @@ std::vector<FreeSlot> FreeSlots(const State& state, Instant now) {
 // Whether a worker other than `avoid`, where the task failed, fits it now or when it is free.
 bool OtherWorkerFits(const State& state, const ReadyClass& ready, const std::string& avoid) {
   for (const auto& [id, worker] : state.workers) {
-    if (id == avoid || worker.lost || worker.draining) continue;
+    if (id == avoid || worker.lost || worker.draining || worker.drain) continue;
     if (std::ranges::any_of(worker.slots, [&](const Slot& s) { return Fits(ready, s); })) {
       return true;
     }

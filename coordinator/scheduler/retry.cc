@@ -98,7 +98,7 @@ void HandleEvent(StepContext& step, const RetryRequested& event) {
     return;
   }
   if (!event.sweep_id.empty() && state.cancelled_sweeps.erase(event.sweep_id) > 0) {
-    step.sweeps.push_back(PutSweepCancelled{.sweep_id = event.sweep_id, .cancelled = false});
+    step.sweeps.push_back(PutSweepDesired{.sweep_id = event.sweep_id, .desired = Desired::kActive});
   }
   step.result.submit.tasks_retried = static_cast<std::int64_t>(retried.size());
   RetryGivenUp(step, retried, "tried again by command");

@@ -51,7 +51,8 @@ struct SweepSubmitted {
   // rows are written again.
   std::set<std::string> unrecorded_cells = {};
   SweepTexts texts = {};
-  bool first = false;  // also does what SweepPrioritized does
+  std::string owner = {};  // who submits it; a sweep stays that of its first submission
+  bool first = false;      // also does what SweepPrioritized does
   // Evaluations of the sweep to measure again, from final checkpoints. Nothing is trained for them.
   std::vector<StaleResult> stale = {};
 };
@@ -60,6 +61,14 @@ struct SweepPrioritized {
   std::string sweep_id;
 };
 struct SweepCancelled {
+  std::string sweep_id;
+};
+// Makes the tasks of a sweep wait, except those that an active sweep wants; running ones are asked
+// to stop. kNotFound; kFailedPrecondition: it was cancelled, or has ended.
+struct SweepPaused {
+  std::string sweep_id;
+};
+struct SweepResumed {
   std::string sweep_id;
 };
 // Removes a sweep that has ended. Tasks that no other sweep has stay known until they are collected
@@ -102,19 +111,34 @@ struct GarbageWanted {
 
 struct WorkerArrived {  // Hello
   SessionId session = 0;
-  Worker worker;  // id, incarnation, host, version, slots, dataset_digests
+  // id, incarnation, host, version, slots, dataset_digests, labels, protocol, capabilities, disk
+  Worker worker;
   std::vector<LiveAttempt> attempts;
 };
 struct WorkerHeard {  // Heartbeat
   SessionId session = 0;
   std::int64_t number = 0;
   std::vector<LiveAttempt> attempts;
+  DiskSpace disk = {};
 };
 struct WorkerGone {  // the stream ended; the lease continues
   SessionId session = 0;
 };
 struct WorkerLeaves {  // it is stopping, and accepts no new work
   SessionId session = 0;
+};
+// An operator's orders: drain.cc. kNotFound: there is no such worker.
+struct WorkerDrained {  // a drained worker may get another deadline, or none
+  std::string worker;
+  std::optional<std::int64_t> deadline_ms = {};  // from now; by then its trainers have stopped
+};
+struct WorkerUndrained {
+  std::string worker;
+};
+// Forgets a worker. kFailedPrecondition: it is connected, or has live attempts. If it comes back,
+// it is a new one.
+struct WorkerRemoved {
+  std::string worker;
 };
 struct AttemptAccepted {
   SessionId session = 0;
@@ -158,8 +182,9 @@ struct AttemptFinished {  // AttemptEnded
 struct TimePassed {};
 
 using SchedulerEvent =
-    std::variant<SweepSubmitted, SweepPrioritized, SweepCancelled, SweepRemoved, RetryRequested,
-                 GarbageWanted, WorkerArrived, WorkerHeard, WorkerGone, WorkerLeaves,
+    std::variant<SweepSubmitted, SweepPrioritized, SweepCancelled, SweepPaused, SweepResumed,
+                 SweepRemoved, RetryRequested, GarbageWanted, WorkerArrived, WorkerHeard,
+                 WorkerGone, WorkerLeaves, WorkerDrained, WorkerUndrained, WorkerRemoved,
                  AttemptAccepted, AttemptRejected, JournalReceived, AttemptFinished, TimePassed>;
 
 // ---- writes: one transaction --------------------------------------------------------------------
@@ -168,15 +193,17 @@ using SchedulerEvent =
 // sweeps, workers, attempts, records, transitions, dropped checkpoints, removals. Only
 // Task.result_attempt and Task.attempt refer to later rows. Each row occurs at most once per step.
 
-struct PutSweep {  // the sweep, its runs and its tasks; it is no longer cancelled
+// The sweep, its runs and its tasks; it is no longer cancelled or paused.
+struct PutSweep {
   std::string sweep_id;
   Sweep sweep;
   std::vector<std::string> tasks;  // sorted
   SweepTexts texts = {};
+  std::string owner = {};  // stored with its first submission
 };
-struct PutSweepCancelled {
+struct PutSweepDesired {
   std::string sweep_id;
-  bool cancelled = true;
+  Desired desired = Desired::kActive;
 };
 struct PutRun {
   RunRecord run;
@@ -237,9 +264,12 @@ struct DropDamagedResults {
 struct DropRuns {  // removes runs without tasks that no sweep lists
   std::vector<std::string> run_keys;
 };
-using Write = std::variant<PutSweep, PutSweepCancelled, PutRun, PutTask, PutAttempt, PutWorker,
+struct DropWorker {
+  std::string worker;
+};
+using Write = std::variant<PutSweep, PutSweepDesired, PutRun, PutTask, PutAttempt, PutWorker,
                            PutCell, PutRecord, PutTransition, DropCheckpoint, DropSweep, DropTasks,
-                           DropRuns, DropDamagedResults>;
+                           DropRuns, DropWorker, DropDamagedResults>;
 
 // ---- commands: sent after the commit ------------------------------------------------------------
 
@@ -252,7 +282,7 @@ struct SendStart {
   std::string dataset_digest;
   std::string dataset_path;  // as registered when the sweep was submitted
 };
-// Any other message. A Welcome has only its verdicts; the core adds the rest.
+// Any other message. A Welcome has only its version and its verdicts; the core adds the rest.
 struct SendMessage {
   SessionId session = 0;
   DownMessage message;
@@ -263,7 +293,7 @@ struct CloseSession {  // a newer incarnation came, or the protocol was broken
 };
 using Command = std::variant<SendStart, SendMessage, CloseSession>;
 
-// Counts for the answer to SweepSubmitted, SweepCancelled, RetryRequested.
+// Counts for the answer to SweepSubmitted, SweepCancelled, SweepPaused, RetryRequested.
 struct SubmitCounts {
   std::int64_t runs_new = 0;
   std::int64_t runs_reused = 0;
@@ -282,6 +312,11 @@ struct CancelCounts {
   std::int64_t stopping = 0;
 };
 
+struct PauseCounts {
+  std::int64_t held = 0;      // tasks that wait
+  std::int64_t stopping = 0;  // running ones, asked to stop
+};
+
 // A checkpoint that is no longer needed.
 struct GarbageCheckpoint {
   StoredCheckpoint checkpoint;
@@ -289,13 +324,14 @@ struct GarbageCheckpoint {
 };
 
 struct StepResult {
-  // For SweepSubmitted, SweepPrioritized, SweepCancelled, SweepRemoved, RetryRequested. If it
-  // is not ok, nothing was done.
+  // For SweepSubmitted, SweepPrioritized, SweepCancelled, SweepPaused, SweepResumed, SweepRemoved,
+  // RetryRequested, WorkerDrained, WorkerUndrained, WorkerRemoved. If not ok, nothing was done.
   Status status;
   std::vector<Write> writes;
   std::vector<Command> commands;
   SubmitCounts submit;
   CancelCounts cancel;
+  PauseCounts pause;
   std::vector<GarbageCheckpoint> garbage;  // for GarbageWanted
   std::vector<std::string> garbage_tasks;  // for GarbageWanted: from `orphans`
   std::vector<std::string> refreshed;      // for SweepSubmitted: tasks of `stale` in a new round
@@ -320,10 +356,13 @@ SubmitCounts PlanSubmission(const State& state, const Sweep& sweep,
 
 // The current state of a sweep, derived from its tasks: PENDING (none of it runs now), RUNNING,
 // SUCCEEDED, PARTIAL (some of it succeeded, and no more will follow), FAILED (none of it
-// succeeded), CANCELLED.
+// succeeded), CANCELLED, PAUSED.
 std::string_view SweepStateName(const State& state, const std::string& sweep_id);
-// Whether the sweep is PENDING or RUNNING.
+// Whether the sweep is PENDING, RUNNING or PAUSED.
 bool IsActiveSweep(const State& state, const std::string& sweep_id);
+
+// Whether paused sweeps want the task, and no active one does: then it waits.
+bool IsHeld(const State& state, const std::string& task);
 
 // Whether the task, or the training that it needs, has failed and would fail again: training is
 // deterministic, so a diverged training is not retried when it is submitted again.
@@ -338,6 +377,10 @@ std::string WhyUnknown(const State& state, const Task& task);
 // ago, for example because either end is restarting. False for a worker that is silent, that has
 // not connected since this process began, or that was replaced by another worker on its machine.
 bool IsHeardOf(const State& state, const std::string& worker, Instant now);
+
+// The time until the deadline of the worker's drain, at least 0; nullopt if it has none.
+std::optional<std::int64_t> DrainLeftMs(const State& state, const Worker& worker, Instant now,
+                                        std::int64_t wall_ms);
 
 // A worker with attempts in progress that has been silent for longer than a restart takes, or that
 // was replaced by another worker on its machine.

@@ -174,7 +174,8 @@ Attempt* FindOrAdopt(StepContext& step, const Worker& worker, const std::string&
   if (found == state.tasks.end()) return nullptr;
   Task& task = found->second;
   const bool open = task.state == TaskState::kReady || task.state == TaskState::kReserved ||
-                    task.state == TaskState::kRunning;
+                    task.state == TaskState::kRunning ||
+                    (task.state == TaskState::kStopping && !task.cancel_wanted);
   if (!open || epoch <= task.epoch) return nullptr;
   const std::string reason =
       Str("adopted from worker ", worker.id, ", since a restored database did not know it");
@@ -187,18 +188,20 @@ Attempt* FindOrAdopt(StepContext& step, const Worker& worker, const std::string&
   task.attempts += 1;
   task.attempt = attempt_id;
   MoveTask(step, task, TaskState::kReserved, reason);
-  return &AddAttempt(step,
-                     Attempt{.id = attempt_id,
-                             .task = task.id,
-                             .n = task.attempts,
-                             .epoch = epoch,
-                             .state = AttemptState::kAccepted,
-                             .worker = worker.id,
-                             .device_index = -1,
-                             .offered_at = step.now,
-                             .listed_at = step.now,
-                             .recorded_at = step.now},
-                     reason);
+  Attempt& adopted = AddAttempt(step,
+                                Attempt{.id = attempt_id,
+                                        .task = task.id,
+                                        .n = task.attempts,
+                                        .epoch = epoch,
+                                        .state = AttemptState::kAccepted,
+                                        .worker = worker.id,
+                                        .device_index = -1,
+                                        .offered_at = step.now,
+                                        .listed_at = step.now,
+                                        .recorded_at = step.now},
+                                reason);
+  HoldIfPaused(step, task);
+  return &adopted;
 }
 
 void HandleEvent(StepContext& step, const WorkerArrived& event) {
@@ -230,6 +233,10 @@ void HandleEvent(StepContext& step, const WorkerArrived& event) {
   worker.version = event.worker.version;
   worker.slots = event.worker.slots;
   worker.dataset_digests = event.worker.dataset_digests;
+  worker.labels = event.worker.labels;
+  worker.protocol = event.worker.protocol;
+  worker.capabilities = event.worker.capabilities;
+  worker.disk = event.worker.disk;
   worker.session = event.session;
   worker.last_session = event.session;
   worker.heard_at = step.now;
@@ -242,16 +249,19 @@ void HandleEvent(StepContext& step, const WorkerArrived& event) {
   if (is_restarted) NoteDiedTogether(state, worker, event.attempts);
   EndWhatIsNotListed(step, worker, event.attempts, step.now);
   WelcomeMessage welcome;
+  welcome.protocol_version = worker.protocol;
   for (const LiveAttempt& live : event.attempts) {
     welcome.attempts.push_back(Judge(step, worker, live));
   }
   NoteBusySlots(state, worker, event.attempts);
   step.Send(event.session, std::move(welcome));
+  if (worker.drain) SendHold(step, worker);
 }
 
 void HandleEvent(StepContext& step, const WorkerHeard& event) {
   Worker* const worker = Hear(step, event.session);
   if (worker == nullptr) return;
+  worker->disk = event.disk;
   step.Send(event.session, HeartbeatReplyMessage{.number = event.number});
   for (const LiveAttempt& live : event.attempts) RepeatVerdict(step, *worker, live);
   // A heartbeat may have been written before an acceptance that arrived first:

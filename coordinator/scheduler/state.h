@@ -22,6 +22,7 @@
 #include "sweeps/event.h"
 #include "sweeps/failure.h"
 #include "sweeps/run.h"
+#include "sweeps/session_messages.h"
 #include "sweeps/slot.h"
 #include "sweeps/sweep.h"
 #include "sweeps/task.h"
@@ -43,6 +44,13 @@ enum class TaskState {
   kSkipped,  // the task that it needs failed or was cancelled
 };
 bool IsTerminal(TaskState state);
+
+// What its user wants a sweep to do.
+enum class Desired {
+  kActive,
+  kPaused,     // its tasks wait
+  kCancelled,  // its tasks end
+};
 
 enum class AttemptState {
   kOffered,    // Start was sent
@@ -202,6 +210,20 @@ struct RunRecord {
   bool damaged = false;  // `unknown` because its row is damaged: a new submission writes it again
 };
 
+// A time on the boot clock of one boot of the coordinator's machine, and the same time on the wall
+// clock, which counts after a reboot.
+struct DrainDeadline {
+  Instant boot_ms = 0;
+  std::string boot = {};  // "": unknown
+  std::int64_t wall_ms = 0;
+  bool operator==(const DrainDeadline&) const = default;
+};
+// An operator drains a worker: it gets nothing new until the operator takes that back.
+struct Drain {
+  std::optional<DrainDeadline> deadline = {};  // by then, trainers have stopped; else they finish
+  bool operator==(const Drain&) const = default;
+};
+
 struct Worker {
   std::string id;
   std::string incarnation;
@@ -209,8 +231,13 @@ struct Worker {
   std::string version;
   std::vector<Slot> slots;
   std::set<std::string> dataset_digests;
-  bool draining = false;  // it announced that it accepts no new work
+  std::map<std::string, std::string> labels = {};  // given to the worker at its start, for people
+  int protocol = 1;                                // the version of its newest session
+  bool draining = false;                           // it announced that it accepts no new work
+  std::optional<Drain> drain = {};  // an operator's; unlike `draining`, it survives Hello
   // Volatile:
+  std::set<std::string> capabilities = {};  // of the open session (sweeps/protocol.h)
+  DiskSpace disk = {};                      // as the worker last reported it
   std::optional<SessionId> session;
   SessionId last_session = 0;  // the newest in this process; messages of an older one are ignored
   Instant heard_at = 0;
@@ -292,6 +319,7 @@ struct State {
   std::map<std::string, std::set<std::string>> sweep_tasks;
   std::map<std::string, std::set<std::string>> sweep_runs;  // sweep id -> its runs
   std::set<std::string> cancelled_sweeps;
+  std::set<std::string> paused_sweeps;  // never cancelled ones
   std::int64_t next_ready_seq = 1;
   // Volatile:
   std::string boot = {};         // the boot of this machine from which `now` counts; "": unknown

@@ -82,6 +82,8 @@ void SkipDependants(StepContext& step, const Task& task);
 
 void HandleEvent(StepContext& step, SweepSubmitted& event);        // submit.cc
 void HandleEvent(StepContext& step, const SweepCancelled& event);  // cancel.cc
+void HandleEvent(StepContext& step, const SweepPaused& event);     // pause.cc
+void HandleEvent(StepContext& step, const SweepResumed& event);
 void HandleEvent(StepContext& step, const SweepRemoved& event);    // garbage.cc
 void HandleEvent(StepContext& step, const RetryRequested& event);  // retry.cc
 void HandleEvent(StepContext& step, GarbageWanted& event);         // garbage.cc
@@ -89,18 +91,36 @@ void HandleEvent(StepContext& step, const WorkerArrived& event);   // session.cc
 void HandleEvent(StepContext& step, const WorkerHeard& event);
 void HandleEvent(StepContext& step, const WorkerGone& event);
 void HandleEvent(StepContext& step, const WorkerLeaves& event);
-void HandleEvent(StepContext& step, const AttemptAccepted& event);
+void HandleEvent(StepContext& step, const WorkerDrained& event);  // drain.cc
+void HandleEvent(StepContext& step, const WorkerUndrained& event);
+void HandleEvent(StepContext& step, const WorkerRemoved& event);
+void HandleEvent(StepContext& step, const AttemptAccepted& event);  // session.cc
 void HandleEvent(StepContext& step, const AttemptRejected& event);
-void HandleEvent(StepContext& step, JournalReceived& event);         // ingest.cc
-void HandleEvent(StepContext& step, const TimePassed& event);        // lease.cc
-void ExtendLeasesOverSleep(StepContext& step);                       // lease.cc
-Instant NextDeadline(const State& state, Instant now);               // lease.cc
+void HandleEvent(StepContext& step, JournalReceived& event);   // ingest.cc
+void HandleEvent(StepContext& step, const TimePassed& event);  // lease.cc
+void ExtendLeasesOverSleep(StepContext& step);                 // lease.cc
+Instant NextDeadline(const State& state, Instant now);         // lease.cc
+// The end of the worker's lease if nothing more is heard from it.
+Instant LeaseEnd(const State& state, const Worker& worker);  // lease.cc
+// Asks trainers on drained workers to stop if their time has come.
+void StopDrained(StepContext& step);  // drain.cc
+// Tells a connected worker that it is held, or no longer held, if it understands that.
+void SendHold(StepContext& step, const Worker& worker);              // drain.cc
 void HandleEvent(StepContext& step, const SweepPrioritized& event);  // place.cc
 void PlaceReadyTasks(StepContext& step);
 // The checkpoint from which the training's next attempt starts: the newest one, or an older one if
 // the last attempt could not read the one that it was given. If the training has none, the final
 // checkpoint of the run that it continues. nullopt: the attempt starts from the beginning.
 std::optional<CheckpointRef> ResumePoint(const State& state, const Task& task);  // place.cc
+
+// ---- pause.cc -----------------------------------------------------------------------------------
+
+// Why a task waits that only paused sweeps want; "" if it is not held.
+std::string HoldReason(const State& state, const std::string& task);
+// Keeps the task from running if it is held: it waits, or is asked to stop.
+void HoldIfPaused(StepContext& step, Task& task);
+// Lets a ready task run again if it is not held.
+void ReleaseIfActive(StepContext& step, Task& task);
 
 // ---- load.cc ------------------------------------------------------------------------------------
 

@@ -216,10 +216,12 @@ void BindSweep(StepContext& step, SweepSubmitted& event, const std::set<std::str
   runs.clear();
   for (const PlannedRun& run : event.sweep.runs) runs.insert(run.run_key);
   state.cancelled_sweeps.erase(event.sweep_id);
+  state.paused_sweeps.erase(event.sweep_id);
   step.sweeps.push_back(PutSweep{.sweep_id = event.sweep_id,
                                  .sweep = std::move(event.sweep),
                                  .tasks = {tasks.begin(), tasks.end()},
-                                 .texts = std::move(event.texts)});
+                                 .texts = std::move(event.texts),
+                                 .owner = std::move(event.owner)});
 }
 
 // Stores the new runs, and the current folders of datasets that were registered again elsewhere.
@@ -325,7 +327,11 @@ void HandleEvent(StepContext& step, SweepSubmitted& event) {
     step.cells.push_back(PutCell{.cell = cell, .task = task});
   }
   WantAgain(step, event.sweep, plan.tasks);
+  const bool any_paused = !step.state.paused_sweeps.empty();
   BindSweep(step, event, plan.tasks);
+  if (any_paused) {
+    for (const std::string& id : plan.tasks) ReleaseIfActive(step, step.state.tasks.at(id));
+  }
   if (event.first) HandleEvent(step, SweepPrioritized{.sweep_id = event.sweep_id});
 }
 

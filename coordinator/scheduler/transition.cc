@@ -64,6 +64,9 @@ void EnterTaskState(StepContext& step, Task& task, TaskState to, std::string rea
   if (to == kReady) {
     // A task that becomes ready again keeps its place, so that work once begun is finished first.
     if (task.ready_seq == 0) task.ready_seq = step.state.next_ready_seq++;
+    if (std::string held = HoldReason(step.state, task.id); !held.empty()) {
+      task.reason = std::move(held);
+    }
     IndexReady(step.state, task, step.now);
   }
   step.changed_tasks.insert(task.id);
@@ -155,7 +158,7 @@ bool IsAttemptEdge(AttemptState from, AttemptState to) {
 }
 
 void IndexReady(State& state, Task& task, Instant now) {
-  if (!WhyUnknown(state, task).empty()) return;
+  if (!WhyUnknown(state, task).empty() || !HoldReason(state, task.id).empty()) return;
   if (task.not_before > now) {
     state.index.waiting.insert({task.not_before, task.id});
     return;

@@ -121,17 +121,18 @@ Status Store::ApplyOne(const PutSweep& write, std::int64_t wall_ms, ApplyCounts&
                                           {"axes", axes_json}}));
   }
   RETURN_IF_ERROR(DropIfDamaged("sweep", write.sweep_id));
-  // A sweep that is submitted again becomes the newest of its name, and is no longer cancelled.
+  // A sweep that is submitted again becomes the newest of its name, and is no longer cancelled or
+  // paused. It stays its owner's.
   ASSIGN_OR_RETURN(
       Statement put,
       connection_->Prepare(
           "INSERT INTO sweep (id, name, digest, submitted_seq, submitted_wall_ms, cancelled, yaml,"
-          " file_name, overrides, labels, axes, note)"
+          " file_name, overrides, labels, axes, note, owner)"
           " VALUES (?, ?, ?, (SELECT ifnull(max(submitted_seq), 0) + 1 FROM sweep), ?, 0, ?, ?, ?,"
-          " ?, ?, ?)"
+          " ?, ?, ?, ?)"
           " ON CONFLICT (id) DO UPDATE SET digest = excluded.digest,"
           " submitted_seq = excluded.submitted_seq, submitted_wall_ms = excluded.submitted_wall_ms,"
-          " cancelled = 0, yaml = excluded.yaml, file_name = excluded.file_name,"
+          " cancelled = 0, paused = 0, yaml = excluded.yaml, file_name = excluded.file_name,"
           " overrides = excluded.overrides, labels = excluded.labels, axes = excluded.axes"));
   RETURN_IF_ERROR(put.Bind(write.sweep_id)
                       .Bind(sweep.name)
@@ -143,6 +144,7 @@ Status Store::ApplyOne(const PutSweep& write, std::int64_t wall_ms, ApplyCounts&
                       .Bind(labels_json)
                       .Bind(axes_json)
                       .Bind(note)
+                      .Bind(write.owner)
                       .Run());
   ASSIGN_OR_RETURN(const bool has_members, HasMembers(write));
   if (has_members) return Status();
@@ -227,10 +229,13 @@ Result<bool> Store::HasMembers(const PutSweep& write) {
   return stored_cells == cells;
 }
 
-Status Store::ApplyOne(const PutSweepCancelled& write, std::int64_t, ApplyCounts&) {
+Status Store::ApplyOne(const PutSweepDesired& write, std::int64_t, ApplyCounts&) {
   ASSIGN_OR_RETURN(Statement statement,
-                   connection_->Prepare("UPDATE sweep SET cancelled = ? WHERE id = ?"));
-  return statement.Bind(write.cancelled).Bind(write.sweep_id).Run();
+                   connection_->Prepare("UPDATE sweep SET cancelled = ?, paused = ? WHERE id = ?"));
+  return statement.Bind(write.desired == Desired::kCancelled)
+      .Bind(write.desired == Desired::kPaused)
+      .Bind(write.sweep_id)
+      .Run();
 }
 
 Status Store::ApplyOne(const PutRun& write, std::int64_t, ApplyCounts&) {
@@ -418,18 +423,31 @@ Status Store::ApplyOne(const PutWorker& write, std::int64_t, ApplyCounts&) {
   }
   const std::string slots_json = CanonicalJson(slots);
   const std::string digests_json = CanonicalJson(Json(write.worker.dataset_digests));
+  const std::string labels_json = CanonicalJson(Json(write.worker.labels));
   ASSIGN_OR_RETURN(
       Statement statement,
       connection_->Prepare("INSERT OR REPLACE INTO worker (id, incarnation, host, version, slots,"
-                           " dataset_digests, draining) VALUES (?, ?, ?, ?, ?, ?, ?)"));
-  return statement.Bind(write.worker.id)
+                           " dataset_digests, draining, protocol, labels, drain_wanted,"
+                           " drain_boot_ms, drain_boot, drain_wall_ms)"
+                           " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"));
+  statement.Bind(write.worker.id)
       .Bind(write.worker.incarnation)
       .Bind(write.worker.host)
       .Bind(write.worker.version)
       .Bind(slots_json)
       .Bind(digests_json)
       .Bind(write.worker.draining)
-      .Run();
+      .Bind(std::int64_t{write.worker.protocol})
+      .Bind(labels_json)
+      .Bind(write.worker.drain.has_value());
+  const std::optional<DrainDeadline> deadline =
+      write.worker.drain ? write.worker.drain->deadline : std::nullopt;
+  if (deadline) {
+    statement.Bind(deadline->boot_ms).Bind(deadline->boot).Bind(deadline->wall_ms);
+  } else {
+    statement.BindNull().Bind(std::string_view()).BindNull();
+  }
+  return statement.Run();
 }
 
 Status Store::ApplyOne(const PutCell& write, std::int64_t, ApplyCounts&) {
@@ -550,6 +568,11 @@ Status Store::ApplyOne(const DropTasks& write, std::int64_t, ApplyCounts& counts
     RETURN_IF_ERROR(DropCheckpointFilesIfUnused(sha256, counts));
   }
   return Status();
+}
+
+Status Store::ApplyOne(const DropWorker& write, std::int64_t, ApplyCounts&) {
+  ASSIGN_OR_RETURN(Statement statement, connection_->Prepare("DELETE FROM worker WHERE id = ?"));
+  return statement.Bind(write.worker).Run();
 }
 
 Status Store::ApplyOne(const DropRuns& write, std::int64_t, ApplyCounts& counts) {

@@ -253,7 +253,8 @@ Status NoteRecords(Connection& connection, Attempt& attempt) {
 
 Status LoadWorkers(Connection& connection, State& state) {
   return ForEach(connection,
-                 "SELECT id, incarnation, host, version, slots, dataset_digests, draining"
+                 "SELECT id, incarnation, host, version, slots, dataset_digests, draining,"
+                 " protocol, labels, drain_wanted, drain_boot_ms, drain_boot, drain_wall_ms"
                  " FROM worker",
                  [&](const Statement& row) -> Status {
                    Worker worker;
@@ -285,6 +286,18 @@ Status LoadWorkers(Connection& connection, State& state) {
                      worker.dataset_digests.insert(digest.get<std::string>());
                    }
                    worker.draining = row.Int(6) != 0;
+                   worker.protocol = static_cast<int>(row.Int(7));
+                   ASSIGN_OR_RETURN(const Json labels, ParseJson(row.Text(8)));
+                   for (const auto& [key, value] : labels.items()) {
+                     worker.labels[key] = value.get<std::string>();
+                   }
+                   if (row.Int(9) != 0) {
+                     worker.drain.emplace();
+                     if (!row.IsNull(10)) {
+                       worker.drain->deadline = {
+                           .boot_ms = row.Int(10), .boot = row.Text(11), .wall_ms = row.Int(12)};
+                     }
+                   }
                    state.workers[worker.id] = std::move(worker);
                    return Status();
                  });
@@ -310,12 +323,13 @@ Status FindExecutions(Connection& connection, State& state) {
 }
 
 Status LoadSweeps(Connection& connection, State& state) {
-  RETURN_IF_ERROR(
-      ForEach(connection, "SELECT id, cancelled FROM sweep", [&](const Statement& row) -> Status {
-        state.sweep_tasks[row.Text(0)];
-        if (row.Int(1) != 0) state.cancelled_sweeps.insert(row.Text(0));
-        return Status();
-      }));
+  RETURN_IF_ERROR(ForEach(connection, "SELECT id, cancelled, paused FROM sweep",
+                          [&](const Statement& row) -> Status {
+                            state.sweep_tasks[row.Text(0)];
+                            if (row.Int(1) != 0) state.cancelled_sweeps.insert(row.Text(0));
+                            if (row.Int(2) != 0) state.paused_sweeps.insert(row.Text(0));
+                            return Status();
+                          }));
   RETURN_IF_ERROR(ForEach(connection, "SELECT sweep, run_key FROM sweep_run",
                           [&](const Statement& row) -> Status {
                             state.sweep_runs[row.Text(0)].insert(row.Text(1));

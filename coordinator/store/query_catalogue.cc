@@ -184,6 +184,9 @@ std::vector<QueryColumn> SweepColumns() {
       {"tasks_succeeded", "integer", "", "number of tasks that are SUCCEEDED"},
       {"tasks_failed", "integer", "", "number of tasks that are FAILED or SKIPPED"},
       {"tasks_cancelled", "integer", "", "number of tasks that a user cancelled"},
+      {"paused", "integer", "", "1: a user paused it, else 0"},
+      {"owner", "text", "",
+       "who submitted it first; empty for a sweep of a version that did not record it"},
   };
 }
 
@@ -296,7 +299,14 @@ std::vector<QueryView> MakeViews() {
                    {"draining", "integer", "",
                     "1: it was stopped cleanly and takes no new tasks, else 0"},
                    {"slots", "json", "", "list of its devices"},
-                   {"dataset_digests", "json", "", "list of the datasets it has"}}},
+                   {"dataset_digests", "json", "", "list of the datasets it has"},
+                   {"protocol", "integer", "", "version of the protocol in its newest session"},
+                   {"labels", "json", "", "map of labels given to it at its start"},
+                   {"drain_wanted", "integer", "",
+                    "1: an operator drains it, so it takes no new tasks, else 0"},
+                   {"drain_deadline_ms", "integer", "ms since 1970",
+                    "when its tasks will have stopped, by the wall clock; null if they may "
+                    "finish"}}},
       {.name = "artifacts", .meaning = "a stored file", .columns = ArtifactColumns()},
       {.name = "transitions",
        .meaning = "a change of state, in order",

@@ -48,7 +48,8 @@ SweepRow SweepOf(const Statement& row) {
   return {.id = row.Text(0),
           .name = row.Text(1),
           .submitted_wall_ms = row.Int(2),
-          .n_runs = row.Int(3)};
+          .n_runs = row.Int(3),
+          .owner = row.Text(4)};
 }
 
 SweepRunRow RunOf(const Statement& row) {
@@ -103,7 +104,7 @@ Result<std::vector<SweepRow>> StoreReader::Sweeps() {
   ASSIGN_OR_RETURN(std::vector<SweepRow> sweeps,
                    ReadRows(*connection_,
                             "SELECT id, name, submitted_wall_ms,"
-                            " (SELECT count(*) FROM sweep_run WHERE sweep = sweep.id)"
+                            " (SELECT count(*) FROM sweep_run WHERE sweep = sweep.id), owner"
                             " FROM sweep ORDER BY submitted_seq",
                             &SweepOf));
   RETURN_IF_ERROR(AddLabels(sweeps));
@@ -158,7 +159,7 @@ Result<SweepRow> StoreReader::FindSweep(const std::string& reference) {
   ASSIGN_OR_RETURN(std::vector<SweepRow> newest,
                    ReadRows(*connection_,
                             "SELECT id, name, submitted_wall_ms,"
-                            " (SELECT count(*) FROM sweep_run WHERE sweep = sweep.id)"
+                            " (SELECT count(*) FROM sweep_run WHERE sweep = sweep.id), owner"
                             " FROM sweep WHERE name = ?1 OR id = ?1"
                             " ORDER BY submitted_seq DESC LIMIT 1",
                             &SweepOf, reference));

@@ -28,6 +28,7 @@ struct SweepRow {
   std::int64_t n_runs = 0;
   std::map<std::string, std::string> labels = {};  // from its file, with later changes
   std::string note = {};
+  std::string owner = {};  // who submitted it first; "": unknown
 };
 
 struct SweepBody {

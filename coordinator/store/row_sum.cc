@@ -317,6 +317,12 @@ Status RowSums::HideDamaged() {
   return Status();
 }
 
+Status RowSums::FillIn(const SummedTable& table, const SummedTable& before) {
+  return Execute(db_, Str("UPDATE main.", table.name, " SET sum = CASE WHEN sum IS row_sum(",
+                          List(before.columns), ") THEN row_sum(", List(table.columns), ") ELSE ",
+                          kDamagedSum, " END"));
+}
+
 Status RowSums::FillIn(const SummedTable& table) {
   return Execute(db_, Str("UPDATE main.", table.name, " SET sum = CASE WHEN ", AgreesCall(table),
                           " THEN row_sum(", List(table.columns), ") ELSE ", kDamagedSum, " END"));

@@ -63,6 +63,9 @@ class RowSums {
   // Writes the checksums of a table that has none yet. A row that does not agree with its own
   // digests gets an invalid one.
   Status FillIn(const SummedTable& table);
+  // Writes the checksums of a table that had other columns before, all of which it still has with
+  // the same values. A row that was damaged stays so.
+  Status FillIn(const SummedTable& table, const SummedTable& before);
 
   const std::vector<SummedTable>& tables() const { return tables_; }
   const SummedTable& table(std::string_view name) const;  // there must be one

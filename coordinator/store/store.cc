@@ -230,7 +230,9 @@ Status Store::Migrate(const std::string& id_beside, bool checks_any_size) {
   RETURN_IF_ERROR(connection_->FindRowSums());
   RETURN_IF_ERROR(MendMeta(*connection_, path, id_beside, repairs_));
   const auto n_bytes = FileBytes(path);
-  const bool is_checked = checks_any_size || !n_bytes.ok() || *n_bytes <= kCheckBytesMax;
+  // A migration writes checksums again, after which a row with a flipped bit cannot be mended.
+  const bool is_checked =
+      checks_any_size || version < SchemaVersion() || !n_bytes.ok() || *n_bytes <= kCheckBytesMax;
   bool all_hold = false;
   if (is_checked) {
     ASSIGN_OR_RETURN(all_hold, CheckDatabase());
@@ -274,15 +276,19 @@ Status Store::Migrate(const std::string& id_beside, bool checks_any_size) {
   return Status();
 }
 
-// Also rewrites the checksums of tables that get them, or that get other columns under them.
+// Also rewrites the checksums of tables that get them, or that get further columns under them.
 Status Store::RunMigration(const Migration& migration) {
   RETURN_IF_ERROR(connection_->FindRowSums());
   const std::vector<SummedTable> before = connection_->row_sums().tables();
   RETURN_IF_ERROR(connection_->Execute(std::string(migration.sql)));
   RETURN_IF_ERROR(connection_->FindRowSums());
   for (const SummedTable& table : connection_->row_sums().tables()) {
-    if (std::ranges::find(before, table) != before.end()) continue;
-    RETURN_IF_ERROR(connection_->row_sums().FillIn(table));
+    const auto was = std::ranges::find(before, table.name, &SummedTable::name);
+    if (was == before.end()) {
+      RETURN_IF_ERROR(connection_->row_sums().FillIn(table));
+    } else if (*was != table) {
+      RETURN_IF_ERROR(connection_->row_sums().FillIn(table, *was));
+    }
   }
   return Status();
 }

@@ -157,7 +157,7 @@ class Store {
 
   Status ApplyOne(const PutSweep& write, std::int64_t wall_ms, ApplyCounts& counts);
   Result<bool> HasMembers(const PutSweep& write);
-  Status ApplyOne(const PutSweepCancelled& write, std::int64_t wall_ms, ApplyCounts& counts);
+  Status ApplyOne(const PutSweepDesired& write, std::int64_t wall_ms, ApplyCounts& counts);
   Status ApplyOne(const PutRun& write, std::int64_t wall_ms, ApplyCounts& counts);
   Status ApplyOne(const PutTask& write, std::int64_t wall_ms, ApplyCounts& counts);
   Status ApplyOne(const PutAttempt& write, std::int64_t wall_ms, ApplyCounts& counts);
@@ -169,6 +169,7 @@ class Store {
   Status ApplyOne(const DropSweep& write, std::int64_t wall_ms, ApplyCounts& counts);
   Status ApplyOne(const DropTasks& write, std::int64_t wall_ms, ApplyCounts& counts);
   Status ApplyOne(const DropRuns& write, std::int64_t wall_ms, ApplyCounts& counts);
+  Status ApplyOne(const DropWorker& write, std::int64_t wall_ms, ApplyCounts& counts);
   Status ApplyOne(const DropDamagedResults& write, std::int64_t wall_ms, ApplyCounts& counts);
   // Drops a damaged row before a complete new one replaces it, since nothing of the damaged row may
   // stay. `key`: the first column of the primary key.

@@ -50,7 +50,7 @@ std::string Line(std::int64_t seq, const char* kind, const Json& body, const Jso
 v1::WorkerMessage HelloOf(const std::string& worker, const std::string& incarnation = kAttempt) {
   v1::WorkerMessage message;
   v1::Hello* hello = message.mutable_hello();
-  hello->set_protocol_version(kProtocolVersion);
+  hello->set_protocol_version(kProtocolNewest);
   hello->set_worker_id(worker);
   hello->set_incarnation(incarnation);
   hello->set_host("host");

@@ -70,6 +70,7 @@ void SimChecker::AfterStep(const State& state, const SchedulerEvent& event,
     const auto attempt = state.attempts.find(put->id);
     if (attempt != state.attempts.end()) CheckDuration(attempt->second);
   }
+  if (std::holds_alternative<TimePassed>(event)) CheckDeadlines(state);
   if (!fenced_task_) return;
   const auto wrong = [&](const std::string& what) {
     world_.Violate(Str("I-19: a fenced attempt of task ", fenced_task_->id, " ", what));
@@ -102,10 +103,66 @@ void SimChecker::CheckPlacement(const State& state, const std::string& id) {
   for (const std::string& waits : first_) {
     const Task& task = state.tasks.at(waits);
     if (task.state != TaskState::kReady || task.not_before > world_.now) continue;
-    if (task.avoid_worker == attempt.worker) continue;
+    if (task.avoid_worker == attempt.worker || IsHeld(waits)) continue;
     world_.Violate(Str("put first: task ", id, " is placed while task ", waits,
                        " of the sweep that was put first waits"));
   }
+}
+
+// I-38: who is drained by now has been asked to stop, whatever the wall clock says.
+void SimChecker::CheckDeadlines(const State& state) {
+  for (const std::string& id : state.index.live) {
+    const Attempt& attempt = state.attempts.at(id);
+    const auto stored = store_.workers.find(attempt.worker);
+    if (stored == store_.workers.end() || !drained_.contains(attempt.worker)) continue;
+    const std::optional<Drain>& drain = stored->second.drain;
+    if (!drain || !drain->deadline || drain->deadline->boot_ms > world_.now) continue;
+    const Task& task = state.tasks.at(attempt.task);
+    if (task.state == TaskState::kStopping) {
+      world_.stats.fired["stopped by a drain"] += 1;
+      continue;
+    }
+    world_.Violate(Str("I-38: worker ", attempt.worker, " had to be free at ",
+                       drain->deadline->boot_ms, ", and its attempt ", id, " goes on"));
+  }
+}
+
+// Whether paused sweeps want the task, and no others.
+bool SimChecker::IsHeld(const std::string& task) const {
+  bool held = false;
+  for (const auto& [id, tasks] : store_.sweeps) {
+    if (store_.cancelled_sweeps.contains(id) || std::ranges::count(tasks, task) == 0) continue;
+    if (!store_.paused_sweeps.contains(id)) return false;
+    held = true;
+  }
+  return held;
+}
+
+void SimChecker::OnPauseConfirmed(const std::string& sweep_id) {
+  world_.stats.fired["paused"] += 1;
+  // A later submission or resumption may have been committed together with the pause.
+  if (!store_.paused_sweeps.contains(sweep_id)) return;
+  for (const std::string& id : store_.sweeps.at(sweep_id)) {
+    const Task& task = store_.tasks.at(id);
+    const bool runs = task.state == TaskState::kReserved || task.state == TaskState::kRunning;
+    if (!runs || !IsHeld(id)) continue;
+    world_.Violate(Str("I-39: sweep ", sweep_id, " is paused, but its task ", id, " is ",
+                       EnumName(task.state)));
+  }
+}
+
+void SimChecker::OnDrainConfirmed(const std::string& worker) {
+  world_.stats.fired["drained"] += 1;
+  drained_.insert(worker);
+  const auto stored = store_.workers.find(worker);
+  if (stored == store_.workers.end() || !stored->second.drain) {
+    world_.Violate(Str("I-38: worker ", worker, " is said to be drained, and is not"));
+  }
+}
+
+void SimChecker::OnWorkerRemoved(const std::string& worker) {
+  world_.stats.fired["worker removed"] += 1;
+  drained_.erase(worker);
 }
 
 // Over once a sweep is removed; and nothing makes it go on but a sweep that asks for it again.
@@ -173,6 +230,14 @@ void SimChecker::CheckAttempt(const Attempt& attempt) {
                            attempt.epoch, ", an earlier one had ", greatest));
       }
       greatest = std::max(greatest, attempt.epoch);
+    }
+    if (attempt.device_index >= 0 && drained_.contains(attempt.worker)) {
+      world_.Violate(Str("I-38: attempt ", attempt.id, " is placed on worker ", attempt.worker,
+                         ", which is drained"));
+    }
+    // Adopted attempts began before the pause.
+    if (attempt.device_index >= 0 && IsHeld(task.id)) {
+      world_.Violate(Str("I-39: attempt ", attempt.id, " of a paused task"));
     }
     if (never_to_start_.contains(task.id)) {
       world_.Violate(Str("I-16: attempt ", attempt.id, " of a task cancelled before its start"));
@@ -352,6 +417,7 @@ void SimChecker::OnRestore() {
   acked_.clear();
   never_to_start_.clear();
   collected_.clear();
+  drained_.clear();
   // What the older database does not know is new to it when it is taken in again; one that is older
   // still may know what had been collected.
   for (const auto& [id, attempt] : store_.attempts) {

@@ -36,10 +36,18 @@ class SimChecker {
   void OnStart(const SendStart& start);
   // I-16, when the user was told that a sweep is cancelled.
   void OnCancelConfirmed(const std::string& sweep_id);
+  // I-39, when the user was told that a sweep is paused.
+  void OnPauseConfirmed(const std::string& sweep_id);
   // The user was told that a sweep is removed.
   void OnRemovalConfirmed(const std::string& sweep_id);
   // What was cancelled may start again.
   void OnRetryAsked(const std::vector<std::string>& tasks);
+  // I-38. The operator was told that a worker is drained, with a deadline from the time at which
+  // the order was carried out. It takes that back, or removes the worker.
+  void OnDrainConfirmed(const std::string& worker);
+  void OnUndrainAsked(const std::string& worker) { drained_.erase(worker); }
+  // The operator was told that a worker is forgotten.
+  void OnWorkerRemoved(const std::string& worker);
   // The database was replaced by an older one: what was promised of it starts anew.
   void OnRestore();
   // The coordinator forgets what was put first.
@@ -59,6 +67,8 @@ class SimChecker {
   void CheckRecord(const PutRecord& put);
   void CheckDuration(const Attempt& attempt);
   void CheckPlacement(const State& state, const std::string& id);
+  void CheckDeadlines(const State& state);
+  bool IsHeld(const std::string& task) const;
   void CheckOrphans();
   void Forget(const std::string& task);
   const SimFolder* FolderOf(const std::string& attempt) const;
@@ -77,6 +87,7 @@ class SimChecker {
   std::set<std::string> never_to_start_;
   std::map<std::string, Instant> running_since_;         // attempts, in virtual time
   std::set<std::string> collected_;                      // attempts that went as garbage
+  std::set<std::string> drained_;                        // workers
   std::set<std::string> first_;                          // tasks of the sweep that was put first
   std::map<std::string, std::uint64_t> greatest_epoch_;  // of a task's placed attempts, for ever
 };

@@ -29,15 +29,15 @@ struct Applier {
     store.sweep_runs[put.sweep_id] = std::move(runs);
     store.sweeps[put.sweep_id] = put.tasks;
     store.cancelled_sweeps.erase(put.sweep_id);
+    store.paused_sweeps.erase(put.sweep_id);
     return "";
   }
-  std::string operator()(const PutSweepCancelled& put) {
-    if (put.cancelled) {
-      store.cancelled_sweeps.insert(put.sweep_id);
-    } else {
-      store.cancelled_sweeps.erase(put.sweep_id);
-    }
-    return store.sweeps.contains(put.sweep_id) ? "" : "an unknown sweep is cancelled, or no longer";
+  std::string operator()(const PutSweepDesired& put) {
+    store.cancelled_sweeps.erase(put.sweep_id);
+    store.paused_sweeps.erase(put.sweep_id);
+    if (put.desired == Desired::kCancelled) store.cancelled_sweeps.insert(put.sweep_id);
+    if (put.desired == Desired::kPaused) store.paused_sweeps.insert(put.sweep_id);
+    return store.sweeps.contains(put.sweep_id) ? "" : "an unknown sweep is wanted otherwise";
   }
   std::string operator()(const PutRun& put) {
     const auto known = store.runs.find(put.run.run_key);
@@ -65,7 +65,8 @@ struct Applier {
   }
   std::string operator()(const PutAttempt& put) {
     if (!store.tasks.contains(put.attempt.task)) return "an attempt of an unknown task";
-    if (!store.workers.contains(put.attempt.worker)) return "an attempt on an unknown worker";
+    const bool is_known = store.workers.contains(put.attempt.worker);
+    if (!is_known && IsLive(put.attempt.state)) return "a live attempt on an unknown worker";
     store.attempts[put.attempt.id] = put.attempt;
     return Once(Str("attempt ", put.attempt.id));
   }
@@ -106,6 +107,7 @@ struct Applier {
   }
   std::string operator()(const DropSweep& drop) {
     store.cancelled_sweeps.erase(drop.sweep_id);
+    store.paused_sweeps.erase(drop.sweep_id);
     store.sweep_runs.erase(drop.sweep_id);
     return store.sweeps.erase(drop.sweep_id) == 1 ? "" : "an unknown sweep is dropped";
   }
@@ -139,6 +141,14 @@ struct Applier {
   }
   std::string operator()(const DropDamagedResults&) {
     return "results are dropped as damaged, and none is";
+  }
+  std::string operator()(const DropWorker& drop) {
+    if (store.workers.erase(drop.worker) == 0) return "an unknown worker is dropped";
+    for (const auto& [id, attempt] : store.attempts) {
+      if (attempt.worker != drop.worker || !IsLive(attempt.state)) continue;
+      return Str("worker ", drop.worker, " is dropped while attempt ", id, " is live");
+    }
+    return "";
   }
   std::string operator()(const DropRuns& drop) {
     for (const std::string& one : drop.run_keys) {
@@ -243,6 +253,7 @@ State FoldedStore::Load(const SchedulerLimits& limits, std::uint64_t restore_cou
   state.workers = workers;
   state.cell_task = cells;
   state.cancelled_sweeps = cancelled_sweeps;
+  state.paused_sweeps = paused_sweeps;
   state.sweep_runs = sweep_runs;
   for (const auto& [id, serving] : sweeps) {
     state.sweep_tasks[id] = {serving.begin(), serving.end()};

@@ -23,6 +23,7 @@ struct FoldedStore {
   std::map<std::string, std::vector<std::string>> sweeps;   // -> tasks
   std::map<std::string, std::set<std::string>> sweep_runs;  // -> runs
   std::set<std::string> cancelled_sweeps;
+  std::set<std::string> paused_sweeps;
   std::map<std::string, RunRecord> runs;
   std::map<std::string, Task> tasks;
   std::map<std::string, Attempt> attempts;

@@ -99,6 +99,14 @@ StepResult SimServer::StepOnce(const SchedulerEvent& event) {
       state_.sweep_tasks.contains(first->sweep_id)) {
     return Step(state_, TimePassed{}, world_.now, world_.WallMs());
   }
+  const auto* const paused = std::get_if<SweepPaused>(&event);
+  if (world_.mutation == Mutation::kPauseIgnored && paused != nullptr &&
+      state_.sweep_tasks.contains(paused->sweep_id)) {
+    StepResult result = Step(state_, TimePassed{}, world_.now, world_.WallMs());
+    result.writes.emplace_back(
+        PutSweepDesired{.sweep_id = paused->sweep_id, .desired = Desired::kPaused});
+    return result;
+  }
   if (world_.mutation == Mutation::kRefreshForgets) {
     StepResult result = Step(state_, event, world_.now, world_.WallMs());
     for (const std::string& id : result.refreshed) state_.tasks.at(id).result_attempt.clear();
@@ -311,6 +319,14 @@ void SimServer::RemoveRule(SchedulerEvent& event) {
     case Mutation::kEpochFloorLost:
       state_.epoch_floor = 0;
       return;
+    case Mutation::kDrainForgotten:
+      for (auto& [id, worker] : state_.workers) worker.drain.reset();
+      return;
+    case Mutation::kDeadlineIgnored:
+      for (auto& [id, worker] : state_.workers) {
+        if (worker.drain) worker.drain->deadline.reset();
+      }
+      return;
     case Mutation::kFreeRetries:
       for (auto& [id, task] : state_.tasks) task.failures = task.losses = 0;
       return;
@@ -325,6 +341,7 @@ void SimServer::RemoveRule(SchedulerEvent& event) {
     case Mutation::kCommitNotDurable:
     case Mutation::kShipUnsynced:
     case Mutation::kCancelIgnored:
+    case Mutation::kPauseIgnored:
     case Mutation::kLostTransition:
     case Mutation::kPutFirstIgnored:
     case Mutation::kRemovedEarly:

@@ -102,6 +102,37 @@ class SimUser {
                return ++*n_refused == kTries;
              }});
   }
+  // Refused when the sweep is not there, has ended or was cancelled.
+  void Pause(const std::string& id) {
+    Add({.event = [id] { return SweepPaused{.sweep_id = id}; },
+         .done = [this, id] { server_.checker().OnPauseConfirmed(id); }});
+  }
+  void Resume(const std::string& id) {
+    Add({.event = [id] { return SweepResumed{.sweep_id = id}; }});
+  }
+  void Drain(const std::string& worker, std::optional<std::int64_t> deadline_ms) {
+    Add({.event =
+             [worker, deadline_ms] {
+               return WorkerDrained{.worker = worker, .deadline_ms = deadline_ms};
+             },
+         .done = [this, worker] { server_.checker().OnDrainConfirmed(worker); }});
+  }
+  void Undrain(const std::string& worker) {
+    Add({.event = [this, worker] {
+      server_.checker().OnUndrainAsked(worker);
+      return WorkerUndrained{.worker = worker};
+    }});
+  }
+  // Refused while the worker is connected, or may come back to its attempts.
+  void RemoveWorker(const std::string& worker) {
+    Add({.event = [worker] { return WorkerRemoved{.worker = worker}; },
+         .done = [this, worker] { server_.checker().OnWorkerRemoved(worker); },
+         .refused =
+             [this](const Status& status) {
+               if (status.code() != Code::kNotFound) world_.stats.fired["worker kept"] += 1;
+               return true;
+             }});
+  }
   void CollectGarbage() {
     Add({.event = [this] {
       GarbageWanted garbage{.dry_run = false, .orphans = server_.store().OrphanTasks()};
@@ -155,7 +186,8 @@ class Simulation {
       : world_(seed, mutation),
         server_(world_, Limits(), workers_),
         user_(world_, server_),
-        refresh_random_(~seed) {
+        refresh_random_(~seed),
+        operator_random_(seed ^ 0x6f70657261746f72) {
     // One run of some histories diverges whenever it is trained.
     if (world_.random.Chance(0.3)) trainer_faults_.diverging_seed = 3;
     if (world_.random.Chance(0.3)) trainer_faults_.omits_row = 0.1;
@@ -170,6 +202,7 @@ class Simulation {
     server_.Start();
     for (const auto& worker : workers_) worker->Start();
     PlanUsers();
+    PlanOperator();
     world_.After(3000, [this] { Nemesis(); });
     world_.After(kFaultsEndMs, [this] { HealAll(); });
     world_.After(kFaultsEndMs + 10'000, [this] { Finish(); });
@@ -243,6 +276,44 @@ class Simulation {
     for (auto n = world_.random.Below(3); n > 0; --n) {  // also while much is to come
       world_.After(world_.Between(60'000, 280'000), [this] { user_.CollectGarbage(); });
     }
+  }
+
+  const std::string& AnyWorker() { return workers_[operator_random_.Below(workers_.size())]->id(); }
+  Instant OperatorTime() { return static_cast<Instant>(5'000 + operator_random_.Below(280'000)); }
+
+  // A sweep is paused for a while; another pause of it may come in between.
+  void PauseASweep() {
+    const std::string sweep = sweeps_[operator_random_.Below(sweeps_.size())].id;
+    const Instant when = OperatorTime();
+    world_.After(when, [this, sweep] { user_.Pause(sweep); });
+    const auto later = static_cast<Instant>(1 + operator_random_.Below(60'000));
+    world_.After(when + later, [this, sweep] { user_.Resume(sweep); });
+  }
+
+  // Workers are drained, with a deadline or without, and get work again; some that are gone are
+  // removed, and come back.
+  void PlanOperator() {
+    for (std::uint64_t n = operator_random_.Below(5); n > 0; --n) {
+      const std::string worker = AnyWorker();
+      const Instant when = OperatorTime();
+      std::optional<std::int64_t> deadline_ms;
+      if (operator_random_.Chance(0.7)) {
+        deadline_ms = static_cast<std::int64_t>(operator_random_.Below(60'000));
+      }
+      world_.After(when, [this, worker, deadline_ms] { user_.Drain(worker, deadline_ms); });
+      const auto later = static_cast<Instant>(1 + operator_random_.Below(90'000));
+      world_.After(when + later, [this, worker] { user_.Undrain(worker); });
+    }
+    for (std::uint64_t n = operator_random_.Below(12); n > 0; --n) {
+      const std::string worker = AnyWorker();
+      world_.After(OperatorTime(), [this, worker] { user_.RemoveWorker(worker); });
+    }
+    for (std::uint64_t n = operator_random_.Below(4); n > 0; --n) PauseASweep();
+    // What is to end must be able to run.
+    world_.After(kFaultsEndMs + 60'000, [this] {
+      for (const auto& worker : workers_) user_.Undrain(worker->id());
+      for (const UserSweep& sweep : sweeps_) user_.Resume(sweep.id);
+    });
   }
 
   // It may be cancelled while it is measured again.
@@ -464,7 +535,8 @@ class Simulation {
   std::vector<std::unique_ptr<SimWorker>> workers_;
   SimServer server_;
   SimUser user_;
-  SeededRandom refresh_random_;  // of its own, so that a history without a refresh stays the same
+  SeededRandom refresh_random_;   // of its own, so that a history without a refresh stays the same
+  SeededRandom operator_random_;  // likewise
   std::vector<UserSweep> sweeps_;
   bool restores_ = false;
   bool asked_again_ = false;

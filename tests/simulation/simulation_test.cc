@@ -62,6 +62,11 @@ TEST(SimulationTest, EveryPromiseIsKeptUnderFaults) {
                                  "refresh begun",
                                  "refresh complete",
                                  "started from another run",
+                                 "paused",
+                                 "drained",
+                                 "stopped by a drain",
+                                 "worker removed",
+                                 "worker kept",
                                  "backup restored"}) {
     EXPECT_GT(total.fired[name], 0) << name << " never happened";
   }

@@ -24,6 +24,9 @@ const std::vector<MutationRow>& Mutations() {
       {Mutation::kEpochFloorLost, "epochfloorlost"},
       {Mutation::kParentsForgotten, "parentsforgotten"},
       {Mutation::kBasesForgotten, "basesforgotten"},
+      {Mutation::kPauseIgnored, "pauseignored"},
+      {Mutation::kDrainForgotten, "drainforgotten"},
+      {Mutation::kDeadlineIgnored, "deadlineignored"},
   };
   return rows;
 }

@@ -41,6 +41,9 @@ enum class Mutation {
   kRefreshForgets,    // what is measured again has no numbers until then
   kParentsForgotten,  // garbage is collected without asking which runs others go on from
   kBasesForgotten,    // a run that is to start from another's weights starts from its own
+  kPauseIgnored,      // a pause is confirmed and stored, and its tasks go on
+  kDrainForgotten,    // a drain is stored, and forgotten at once
+  kDeadlineIgnored,   // trainers go on after the deadline of a drain
 };
 struct MutationRow {
   Mutation mutation;

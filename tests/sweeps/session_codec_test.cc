@@ -4,6 +4,7 @@
 
 #include <cstdlib>
 #include <set>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -26,7 +27,8 @@ const std::vector<LiveAttempt> kAttempts = {{.attempt = "attempt-1",
                                              .running = true}};
 
 const std::vector<UpMessage> kUp = {
-    HelloMessage{.protocol_version = 21,
+    HelloMessage{.protocol_oldest = 21,
+                 .protocol_newest = 25,
                  .worker_id = "worker-1",
                  .incarnation = "incarnation-1",
                  .host = "host-1",
@@ -41,8 +43,14 @@ const std::vector<UpMessage> kUp = {
                               .linear = "linear-1",
                               .bf16 = "bf16-1"}},
                  .dataset_digests = {"digest-1", "digest-2"},
-                 .attempts = kAttempts},
-    HeartbeatMessage{.number = 31, .attempts = kAttempts, .backlog_bytes = 32},
+                 .attempts = kAttempts,
+                 .capabilities = {"capability-1", "capability-2"},
+                 .labels = {{"label-1", "value-1"}},
+                 .disk = {.free_bytes = 26, .bytes = 27}},
+    HeartbeatMessage{.number = 31,
+                     .attempts = kAttempts,
+                     .backlog_bytes = 32,
+                     .disk = {.free_bytes = 33, .bytes = 34}},
     AcceptedMessage{.attempt = "attempt-4", .epoch = 41},
     RejectedMessage{
         .attempt = "attempt-5", .epoch = 51, .failure_class = "data", .reason = "reason-5"},
@@ -73,7 +81,8 @@ const std::vector<DownMessage> kDown = {
                    .attempts = {{.attempt = "a", .durable_seq = 125, .verdict = Verdict::kContinue},
                                 {.attempt = "b", .durable_seq = 126, .verdict = Verdict::kStop},
                                 {.attempt = "c", .durable_seq = 127, .verdict = Verdict::kFenced},
-                                {.attempt = "d", .durable_seq = 128, .verdict = Verdict::kEnded}}},
+                                {.attempt = "d", .durable_seq = 128, .verdict = Verdict::kEnded}},
+                   .capabilities = {"capability-3", "capability-4"}},
     StartMessage{
         .attempt = "attempt-13",
         .epoch = 131,
@@ -90,6 +99,7 @@ const std::vector<DownMessage> kDown = {
     FencedMessage{.attempt = "attempt-17", .current_epoch = 171},
     HeartbeatReplyMessage{.number = 181},
     DrainMessage{},
+    HoldMessage{.held = true, .deadline_ms = 191},
 };
 
 // Names the fields of `message`, and of the messages in it, that have their default; the members of
@@ -152,6 +162,64 @@ TEST(SessionCodecTest, EachValueIsInTheFieldOfItsName) {
     ASSERT_TRUE(WriteFileAtomic(path, text).ok());
   }
   EXPECT_EQ(text, ReadFile(path).value());
+}
+
+std::string BytesOf(const std::string& hex) {
+  std::string bytes;
+  for (std::size_t i = 0; i + 1 < hex.size(); i += 2) {
+    bytes.push_back(static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16)));
+  }
+  return bytes;
+}
+
+// The messages above as a build of protocol 1 has them: without the fields of later versions.
+std::vector<UpMessage> UpOfProtocol1() {
+  std::vector<UpMessage> messages = kUp;
+  auto& hello = std::get<HelloMessage>(messages[0]);
+  hello.protocol_oldest = hello.protocol_newest = 1;
+  hello.capabilities.clear();
+  hello.labels.clear();
+  hello.disk = {};
+  std::get<HeartbeatMessage>(messages[1]).disk = {};
+  return messages;
+}
+std::vector<DownMessage> DownOfProtocol1() {
+  std::vector<DownMessage> messages = kDown;
+  auto& welcome = std::get<WelcomeMessage>(messages[0]);
+  welcome.protocol_version = 1;
+  welcome.capabilities.clear();
+  messages.pop_back();  // Hold
+  return messages;
+}
+
+// protocol_1.txt has the bytes of every message, as protoc encodes them by the definition of commit
+// 7adb7c14, the last one before ranges of versions. This build must read all of them for as long as
+// it speaks version 1.
+TEST(SessionCodecTest, EveryFrameOfProtocol1IsRead) {
+  const std::vector<UpMessage> up = UpOfProtocol1();
+  const std::vector<DownMessage> down = DownOfProtocol1();
+  std::size_t n_up = 0, n_down = 0;
+  std::istringstream frames(
+      ReadFile(LONGRUN_SOURCE_DIR "/tests/golden/session/protocol_1.txt").value());
+  for (std::string way, kind, hex; frames >> way >> kind >> hex;) {
+    if (way == "up") {
+      v1::WorkerMessage wire;
+      ASSERT_TRUE(wire.ParseFromString(BytesOf(hex))) << kind;
+      ASSERT_LT(n_up, up.size());
+      const std::optional<UpMessage> read = FromWire(wire);
+      ASSERT_TRUE(read.has_value()) << kind;
+      EXPECT_EQ(ToWire(*read).DebugString(), ToWire(up[n_up++]).DebugString()) << kind;
+    } else {
+      v1::CoordinatorMessage wire;
+      ASSERT_TRUE(wire.ParseFromString(BytesOf(hex))) << kind;
+      ASSERT_LT(n_down, down.size());
+      const std::optional<DownMessage> read = FromWire(wire);
+      ASSERT_TRUE(read.has_value()) << kind;
+      EXPECT_EQ(ToWire(*read).DebugString(), ToWire(down[n_down++]).DebugString()) << kind;
+    }
+  }
+  EXPECT_EQ(n_up, up.size());
+  EXPECT_EQ(n_down, down.size());
 }
 
 TEST(SessionCodecTest, MessageOfALaterProtocolIsNone) {

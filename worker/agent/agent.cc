@@ -16,6 +16,7 @@
 #include "base/str.h"
 #include "base/version.h"
 #include "sweeps/failure.h"
+#include "sweeps/protocol.h"
 #include "sweeps/worker_id.h"
 #include "worker/agent/datasets.h"
 #include "worker/agent/garbage.h"
@@ -72,6 +73,14 @@ Result<std::string> WorkerId(const std::string& state, const std::string& wanted
 }
 
 std::string ShortId(const std::string& task) { return task.substr(0, 8); }
+
+// Only for people: where the disk cannot be asked, its size is not known.
+DiskSpace DiskSpaceAt(const std::string& folder) {
+  const Result<std::int64_t> n_free = DiskFreeBytes(folder);
+  const Result<std::int64_t> n_bytes = DiskBytes(folder);
+  if (!n_free.ok() || !n_bytes.ok()) return {};
+  return {.free_bytes = *n_free, .bytes = *n_bytes};
+}
 
 }  // namespace
 
@@ -385,12 +394,16 @@ void Agent::TickLink(std::int64_t now_ms) {
     case Link::Next::kHello:
       return link_->Open(Hello(), now_ms);
     case Link::Next::kBeat:
-      return link_->Beat(LiveAttempts(), BacklogBytes(), now_ms);
+      return link_->Beat({.attempts = LiveAttempts(),
+                          .backlog_bytes = BacklogBytes(),
+                          .disk = DiskSpaceAt(options_.state)},
+                         now_ms);
   }
 }
 
 HelloMessage Agent::Hello() const {
-  HelloMessage hello = {.protocol_version = kProtocolVersion,
+  HelloMessage hello = {.protocol_oldest = kProtocolOldest,
+                        .protocol_newest = kProtocolNewest,
                         .worker_id = worker_id_,
                         .incarnation = incarnation_,
                         .host = HostName(),
@@ -398,7 +411,10 @@ HelloMessage Agent::Hello() const {
                         .pid = getpid(),
                         .devices = devices_,
                         .dataset_digests = DatasetDigests(JoinPath(options_.state, "datasets")),
-                        .attempts = LiveAttempts()};
+                        .attempts = LiveAttempts(),
+                        .capabilities = OwnCapabilities(),
+                        .labels = options_.labels,
+                        .disk = DiskSpaceAt(options_.state)};
   ListKept(hello.attempts);
   return hello;
 }
@@ -531,6 +547,15 @@ void Agent::On(const NackMessage& nack) {
 }
 
 void Agent::On(const HeartbeatReplyMessage&) {}
+
+// The coordinator gives a held worker nothing; here we only tell those who look at this machine.
+void Agent::On(const HoldMessage& hold) {
+  if (!hold.held) return LogInfo("worker_released", {{"id", worker_id_}});
+  LogInfo("worker_held",
+          {{"id", worker_id_},
+           {"meaning", "an operator drains this worker: it gets no new work"},
+           {"trainers_stop_in_ms", hold.deadline_ms < 0 ? "never" : Str(hold.deadline_ms)}});
+}
 
 void Agent::On(const DrainMessage&) {
   if (!draining_) LogInfo("worker_draining", {{"id", worker_id_}});

@@ -43,14 +43,15 @@
 namespace longrun::agent {
 
 struct AgentOptions {
-  std::string state;                    // folder of mode 0700
-  std::string coordinator;              // unix:PATH
-  std::string trainer;                  // program
-  std::string program;                  // longrun-worker itself
-  std::string worker_id;                // "": the one in the folder, or else a new one
-  std::string metrics = "127.0.0.1:0";  // address
-  int cpu_slots = 0;                    // 0: detect
-  std::int64_t grace_ms = 20'000;       // for trainers, when the worker itself stops
+  std::string state;                               // folder of mode 0700
+  std::string coordinator;                         // unix:PATH
+  std::string trainer;                             // program
+  std::string program;                             // longrun-worker itself
+  std::string worker_id;                           // "": the one in the folder, or else a new one
+  std::string metrics = "127.0.0.1:0";             // address
+  std::map<std::string, std::string> labels = {};  // for people
+  int cpu_slots = 0;                               // 0: detect
+  std::int64_t grace_ms = 20'000;                  // for trainers, when the worker itself stops
   std::int64_t disk_free_bytes_min = std::int64_t{256} << 20;   // below this: Starts are rejected
   std::int64_t retain_ms = std::int64_t{7} * 24 * 3600 * 1000;  // for folders of reported attempts
   std::int64_t retain_bytes_max = std::int64_t{2} << 30;
@@ -103,6 +104,7 @@ class Agent {
   void On(const FencedMessage& fenced);
   void On(const HeartbeatReplyMessage& reply);
   void On(const DrainMessage& drain);
+  void On(const HoldMessage& hold);
   void ApplyVerdict(const AttemptVerdict& verdict, Order& order);
   void ApplyVerdict(const AttemptVerdict& verdict, Live& live);
   void Reject(const std::string& attempt, std::uint64_t epoch, std::string_view failure_class,

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "base/version.h"
+#include "sweeps/protocol.h"
 
 namespace longrun::agent {
 namespace {
@@ -57,19 +58,20 @@ void Link::Open(HelloMessage hello, std::int64_t now_ms) {
                                     }});
 }
 
-void Link::Beat(std::vector<LiveAttempt> attempts, std::int64_t backlog_bytes,
-                std::int64_t now_ms) {
+void Link::Beat(HeartbeatMessage heartbeat, std::int64_t now_ms) {
   beat_at_ms_ = now_ms + heartbeat_ms_;
-  session_->Send(HeartbeatMessage{
-      .number = ++beat_number_, .attempts = std::move(attempts), .backlog_bytes = backlog_bytes});
+  heartbeat.number = ++beat_number_;
+  session_->Send(std::move(heartbeat));
 }
 
 bool Link::TakeWelcome(const WelcomeMessage& welcome, std::int64_t now_ms) {
-  if (welcome.protocol_version != kProtocolVersion) {
-    Close(now_ms,
-          Status(Code::kFailedPrecondition,
-                 Str("the coordinator speaks protocol ", welcome.protocol_version,
-                     ", but this worker speaks ", kProtocolVersion, ": update the older one")));
+  if (welcome.protocol_version < kProtocolOldest || welcome.protocol_version > kProtocolNewest) {
+    Close(now_ms, Status(Code::kFailedPrecondition,
+                         Str("the coordinator chose version ", welcome.protocol_version,
+                             " of the protocol, but this worker (", kVersion, ") speaks ",
+                             ProtocolText(ProtocolRange()),
+                             ": update the worker to the coordinator's "
+                             "release")));
     return false;
   }
   if (welcome.coordinator_id == coordinator_id_ && welcome.boot_epoch < boot_epoch_) {

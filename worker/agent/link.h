@@ -35,10 +35,10 @@ class Link {
   // Says what to send now. Gives up a session whose coordinator is silent.
   Next Look(std::int64_t now_ms);
   void Open(HelloMessage hello, std::int64_t now_ms);  // after kHello
-  // After kBeat.
-  void Beat(std::vector<LiveAttempt> attempts, std::int64_t backlog_bytes, std::int64_t now_ms);
-  // Returns false, and ends the session, if the coordinator speaks another protocol, or runs on an
-  // older copy of a database that this worker has served.
+  // After kBeat; the link sets the number.
+  void Beat(HeartbeatMessage heartbeat, std::int64_t now_ms);
+  // Returns false, and ends the session, if the coordinator chose a protocol that we do not speak, or
+  // runs on an older copy of a database that this worker has served.
   bool TakeWelcome(const WelcomeMessage& welcome, std::int64_t now_ms);
 
   void Send(UpMessage message);  // while there is a session

@@ -95,6 +95,8 @@ int Main(int argc, char** argv) {
   app.add_option(
       "--id", options.worker_id,
       "name for a new worker, which its folder then keeps (default: made from the host's name)");
+  std::vector<std::string> labels;
+  app.add_option("--label", labels, "KEY=VALUE, shown by `longrun workers`; may be repeated");
   app.add_option("--cpu-slots", options.cpu_slots,
                  "run this many trainers at once on the CPU, and use no GPU (0: use the GPUs; "
                  "without any, one trainer per core)")
@@ -153,6 +155,16 @@ int Main(int argc, char** argv) {
   if (options.state.empty() || options.coordinator.empty()) {
     std::cerr << "longrun-worker: --state FOLDER and --coordinator unix:PATH are required\n";
     return kExitBadUsage;
+  }
+  for (const std::string& label : labels) {
+    const std::size_t equals = label.find('=');
+    const std::string key = label.substr(0, equals);
+    if (equals == std::string::npos || !IsSafeName(key)) {
+      std::cerr << "longrun-worker: --label \"" << label
+                << "\": expected KEY=VALUE, with letters, digits, '.', '_' and '-' in KEY\n";
+      return kExitBadUsage;
+    }
+    options.labels[key] = label.substr(equals + 1);
   }
   return RunDaemon(options);
 }

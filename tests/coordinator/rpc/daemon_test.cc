@@ -126,7 +126,8 @@ class DaemonTest : public testing::Test {
 TEST_F(DaemonTest, ItServesInAPrivateFolderAndStopsInOrder) {
   Start();
 
-  EXPECT_EQ(Info().protocol_version(), kProtocolVersion);
+  EXPECT_EQ(Info().protocol_version(), kProtocolNewest);
+  EXPECT_EQ(Info().protocol_oldest(), kProtocolOldest);
   struct stat info {};
   ASSERT_EQ(stat(state.c_str(), &info), 0);
   EXPECT_EQ(info.st_mode & 0777, 0700u);
@@ -216,22 +217,29 @@ TEST_F(DaemonTest, AStateFolderTooDeepForASocketNamesWhereTheSocketIs) {
   EXPECT_EQ(End(SIGTERM).code, 0);
 }
 
-TEST_F(DaemonTest, AWrongProtocolVersionIsRefusedWithBothVersions) {
+TEST_F(DaemonTest, AWorkerOutsideOfTheRangeOfProtocolsIsToldWhichSideToUpdate) {
   Start();
   const auto sessions = v1::WorkerSessionService::NewStub(channel);
-  grpc::ClientContext context;
-  SetDeadline(context);
-  const auto stream = sessions->Session(&context);
-  v1::WorkerMessage message;
-  message.mutable_hello()->set_protocol_version(99);
-  ASSERT_TRUE(stream->Write(message));
+  const auto refusal = [&](int oldest, int newest) {
+    grpc::ClientContext context;
+    SetDeadline(context);
+    const auto stream = sessions->Session(&context);
+    v1::WorkerMessage message;
+    message.mutable_hello()->set_protocol_version(oldest);
+    message.mutable_hello()->set_protocol_newest(newest);
+    EXPECT_TRUE(stream->Write(message));
+    return stream->Finish();
+  };
 
-  const grpc::Status status = stream->Finish();
+  const grpc::Status newer = refusal(98, 99);
+  const grpc::Status older = refusal(0, 0);
 
-  EXPECT_EQ(status.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
-  EXPECT_NE(status.error_message().find("version 99"), std::string::npos);
-  EXPECT_NE(status.error_message().find(Str("speaks version ", kProtocolVersion)),
-            std::string::npos);
+  EXPECT_EQ(newer.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+  EXPECT_NE(newer.error_message().find("versions 98 to 99"), std::string::npos);
+  EXPECT_NE(newer.error_message().find("update the coordinator"), std::string::npos);
+  EXPECT_EQ(older.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+  EXPECT_NE(older.error_message().find("version 0"), std::string::npos);
+  EXPECT_NE(older.error_message().find("update the worker"), std::string::npos);
 }
 
 TEST_F(DaemonTest, ABadSweepFileIsAnsweredWithItsPlaceForPeopleAndPrograms) {

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/version.h"
 #include "longrun/v1/session.grpc.pb.h"
+#include "sweeps/protocol.h"
 #include "tests/coordinator/sample.h"
 #include "tests/deadline.h"
 
@@ -65,13 +66,14 @@ class SessionTest : public testing::Test {
     if (!end) end = stream->Finish();
     return *end;
   }
-  // Says Hello as the sample's worker with one slot,
-  // and takes the first offer of the sample's sweep.
-  v1::Start TakeOffer() {
+  // Says Hello as the sample's worker with one slot; `newest` 0 is a worker of protocol 1.
+  void SayHello(int newest = kProtocolNewest, const std::vector<std::string>& capabilities = {}) {
     v1::WorkerMessage message;
     v1::Hello* hello = message.mutable_hello();
     const Worker worker = SampleWorker(1);
-    hello->set_protocol_version(kProtocolVersion);
+    hello->set_protocol_version(kProtocolOldest);
+    hello->set_protocol_newest(newest);
+    for (const std::string& name : capabilities) hello->add_capabilities(name);
     hello->set_worker_id(worker.id);
     hello->set_incarnation(worker.incarnation);
     v1::Device* device = hello->add_devices();
@@ -82,7 +84,12 @@ class SessionTest : public testing::Test {
     device->set_simd(worker.slots[0].simd);
     device->set_linear(worker.slots[0].linear);
     EXPECT_TRUE(stream->Write(message));
+  }
+  // Says Hello, and takes the first offer of the sample's sweep.
+  v1::Start TakeOffer() {
+    SayHello();
     EXPECT_TRUE(core->PostAndWait(SampleSubmission("01BX5ZZKBKACTAV9WEVGEMMVRZ")).status.ok());
+    v1::WorkerMessage message;
     const v1::Start start = Hear(v1::CoordinatorMessage::kStart).start();
     message.mutable_accepted()->set_attempt(start.attempt());
     message.mutable_accepted()->set_epoch(start.epoch());
@@ -121,6 +128,36 @@ class SessionTest : public testing::Test {
   std::unique_ptr<grpc::ClientReaderWriter<v1::WorkerMessage, v1::CoordinatorMessage>> stream;
   std::optional<grpc::Status> end;
 };
+
+// A worker of the release before ranges: it compares the version with 1, and does not know Hold.
+TEST_F(SessionTest, AWorkerOfProtocol1GetsVersion1AndNoMessageThatItDoesNotKnow) {
+  SayHello(0);
+  EXPECT_EQ(Hear(v1::CoordinatorMessage::kWelcome).welcome().protocol_version(), 1);
+  EXPECT_TRUE(core->PostAndWait(WorkerDrained{.worker = SampleWorker(1).id}).status.ok());
+  v1::WorkerMessage message;
+  message.mutable_heartbeat()->set_number(7);
+  EXPECT_TRUE(stream->Write(message));
+
+  v1::CoordinatorMessage next;
+  ASSERT_TRUE(stream->Read(&next));
+
+  EXPECT_EQ(next.heartbeat_reply().number(), 7) << next.DebugString();
+}
+
+TEST_F(SessionTest, ANewerWorkerGetsOurNewestVersionAndIsToldThatItIsHeld) {
+  SayHello(kProtocolNewest + 1, {std::string(kHoldCapability), "something newer"});
+  const v1::Welcome welcome = Hear(v1::CoordinatorMessage::kWelcome).welcome();
+  EXPECT_EQ(welcome.protocol_version(), kProtocolNewest);
+  EXPECT_EQ(std::vector<std::string>(welcome.capabilities().begin(), welcome.capabilities().end()),
+            OwnCapabilities());
+
+  EXPECT_TRUE(core->PostAndWait(WorkerDrained{.worker = SampleWorker(1).id, .deadline_ms = 60'000})
+                  .status.ok());
+
+  const v1::Hold hold = Hear(v1::CoordinatorMessage::kHold).hold();
+  EXPECT_TRUE(hold.held());
+  EXPECT_EQ(hold.deadline_ms(), 60'000);
+}
 
 // What the core knows of the disk is up to a second old;
 // the batch that meets it is not passed over.

@@ -91,8 +91,13 @@ std::string Durable(const State& state) {
                         run.execution ? run.execution->ToJson() : Json()};
   }
   for (const auto& [id, worker] : state.workers) {
-    out["workers"][id] = {worker.incarnation, worker.host, worker.version, worker.dataset_digests,
-                          worker.slots.size()};
+    out["workers"][id] = {worker.incarnation,     worker.host,         worker.version,
+                          worker.dataset_digests, worker.slots.size(), worker.draining,
+                          worker.protocol,        worker.labels};
+    if (!worker.drain) continue;
+    const DrainDeadline deadline = worker.drain->deadline.value_or(DrainDeadline());
+    out["workers"][id].push_back(
+        {worker.drain->deadline.has_value(), deadline.boot_ms, deadline.boot, deadline.wall_ms});
   }
   for (const auto& [cell, task] : state.cell_task) {
     if (state.tasks.at(task).state != TaskState::kSucceeded) out["cells"][cell] = task;
@@ -100,6 +105,7 @@ std::string Durable(const State& state) {
   out["sweeps"] = state.sweep_tasks;
   out["sweep_runs"] = state.sweep_runs;
   out["cancelled"] = state.cancelled_sweeps;
+  out["paused"] = state.paused_sweeps;
   out["next_ready_seq"] = state.next_ready_seq;
   return CanonicalJson(out);
 }
@@ -278,6 +284,94 @@ TEST(StoreMigrationTest, AnEndedAttemptHasTheDifferenceOfTheWallClockAndNeverBel
                            " FROM (SELECT * FROM attempt ORDER BY id)")
                 .value(),
             R"([["a",4000,"wall"],["b",0,"wall"],["c",null,""]])");
+}
+
+// A database of the release before this migration: one worker's row is damaged in more than one bit,
+// so that nothing can mend it.
+TEST(StoreMigrationTest, ADamagedRowOfATableThatGetsColumnsStaysDamagedAndTheOthersAreSound) {
+  const TempFolder folder;
+  const std::string path = JoinPath(folder.path(), "longrun.db");
+  {
+    const TempFolder other;
+    ASSERT_TRUE(Store::Open(other.path()).ok());
+    const std::int64_t application_id =
+        Connection::Open(JoinPath(other.path(), "longrun.db"), Connection::Mode::kWrite)
+            .value()
+            ->ReadInt("PRAGMA application_id")
+            .value();
+    const auto connection = Connection::Open(path, Connection::Mode::kWrite).value();
+    int version = 0;
+    for (const Migration& migration : Migrations()) {
+      if (migration.name.ends_with("_hosts")) break;
+      ASSERT_TRUE(connection->Execute(std::string(migration.sql)).ok()) << migration.name;
+      version += 1;
+    }
+    ASSERT_EQ(version, 14);
+    ASSERT_TRUE(connection->FindRowSums().ok());
+    ASSERT_TRUE(connection->row_sums().Keep().ok());
+    const Status filled = connection->Execute(
+        Str("PRAGMA application_id = ", application_id, "; PRAGMA user_version = ", version, ";",
+            "INSERT INTO worker (id, incarnation, host, version, slots, dataset_digests) VALUES"
+            " ('sound', 'A', 'host-1', '0.1.0', '[]', '[]'),"
+            " ('torn', 'A', 'host-2', '0.1.0', '[]', '[]');"
+            "INSERT INTO sweep (id, name, digest, submitted_seq, submitted_wall_ms, cancelled,"
+            " yaml, file_name, overrides, labels, axes) VALUES"
+            " ('s', 'one', '', 1, 1, 1, '', '', '[]', '{}', '[]')"));
+    ASSERT_TRUE(filled.ok()) << filled.message();
+  }
+  {
+    const auto other = Connection::Open(path, Connection::Mode::kWrite).value();
+    ASSERT_TRUE(other->Execute("UPDATE worker SET host = 'elsewhere' WHERE id = 'torn'").ok());
+  }
+
+  const auto store = Store::Open(folder.path());
+
+  ASSERT_TRUE(store.ok()) << store.status().message();
+  const State state = (*store)->Load().value();
+  EXPECT_EQ(state.workers.size(), 1u);
+  ASSERT_TRUE(state.workers.contains("sound"));
+  EXPECT_EQ(state.workers.at("sound").protocol, 1);
+  EXPECT_TRUE(state.workers.at("sound").labels.empty());
+  EXPECT_FALSE(state.workers.at("sound").drain.has_value());
+  EXPECT_TRUE(state.cancelled_sweeps.contains("s"));
+  EXPECT_FALSE(state.paused_sweeps.contains("s"));
+  ASSERT_EQ((*store)->damaged().size(), 1u);
+  EXPECT_EQ((*store)->damaged()[0].object, "the stored row of worker torn on host \"elsewhere\"");
+}
+
+TEST_F(StoreTest, ADrainAPauseAndLabelsAreKept) {
+  Do(SampleSubmission(kSweepId));
+  Worker worker = SampleWorker();
+  worker.labels = {{"rack", "b7"}, {"note", "x=y"}};
+  worker.protocol = 2;
+  Do(WorkerArrived{.session = 1, .worker = worker, .attempts = {}});
+
+  Do(WorkerDrained{.worker = worker.id, .deadline_ms = 90'000});
+  Do(SweepPaused{.sweep_id = kSweepId});
+  EXPECT_EQ(SweepStateName(state, kSweepId), "PAUSED");
+  Do(WorkerDrained{.worker = worker.id});
+  Do(WorkerUndrained{.worker = worker.id});
+  Do(SweepResumed{.sweep_id = kSweepId});
+  EXPECT_EQ(state.workers.at(worker.id).labels, worker.labels);
+}
+
+TEST_F(StoreTest, ASweepStaysTheOneOfItsFirstOwner) {
+  SweepSubmitted event = SampleSubmission(kSweepId);
+  event.owner = "ada";
+  Do(event);
+  event.owner = "ben";
+  Do(event);
+  const auto reader = StoreReader::Open(store->database_path()).value();
+  EXPECT_EQ(reader->FindSweep(kSweepId)->owner, "ada");
+}
+
+TEST_F(StoreTest, AWorkerThatIsRemovedIsGone) {
+  Do(WorkerArrived{.session = 1, .worker = SampleWorker(), .attempts = {}});
+  Do(WorkerGone{.session = 1});
+
+  Do(WorkerRemoved{.worker = SampleWorker().id});
+
+  EXPECT_TRUE(store->Load()->workers.empty());
 }
 
 TEST_F(StoreTest, ACancelledSweepStaysCancelledAndASecondSubmissionTakesItUpAgain) {

@@ -9,6 +9,7 @@
 #include "base/process.h"
 #include "base/version.h"
 #include "sweeps/event.h"
+#include "sweeps/protocol.h"
 #include "tests/deadline.h"
 #include "tests/fake_trainer/formula.h"
 #include "tests/resident.h"
@@ -230,13 +231,34 @@ TEST_F(AgentTest, ATrainingIsForwardedFromStartToEnd) {
   EXPECT_TRUE(PathExists(FolderOf(task).Journal()));
 }
 
+// A coordinator of the release before ranges of versions: it answers with version 1, and does not
+// know the newer fields.
+TEST_F(AgentTest, AWorkerServesACoordinatorOfProtocol1) {
+  WriteBehaviour(cache_, {{"default", {{"steps", 12}}}});
+  coordinator_.protocol_version = 1;
+  const TaskFile task = Train(1);
+  StartWorker();
+  Offer(task);
+  ASSERT_TRUE(AwaitEnd(task));
+  ExpectWholeJournal(task);
+  EXPECT_EQ(coordinator_.hellos.front().protocol_version(), 1);
+}
+
 TEST_F(AgentTest, TheFirstMessageSaysWhatTheMachineHas) {
   const std::string own = WriteTestDataset(JoinPath(JoinPath(state_, "datasets"), "own"));
-  StartWorker({"--id", "box-1"});
+  StartWorker({"--id", "box-1", "--label", "rack=b7", "--label", "note=x=y"});
   ASSERT_TRUE(coordinator_.Await([&] { return coordinator_.n_heartbeats > 0; }));
   const v1::Hello& hello = coordinator_.hellos.front();
   EXPECT_EQ(hello.worker_id(), "box-1");
-  EXPECT_EQ(hello.protocol_version(), kProtocolVersion);
+  EXPECT_EQ(hello.protocol_version(), kProtocolOldest);
+  EXPECT_EQ(hello.protocol_newest(), kProtocolNewest);
+  EXPECT_EQ(std::vector<std::string>(hello.capabilities().begin(), hello.capabilities().end()),
+            OwnCapabilities());
+  EXPECT_EQ(hello.labels_size(), 2);
+  EXPECT_EQ(hello.labels().at("rack"), "b7");
+  EXPECT_EQ(hello.labels().at("note"), "x=y");
+  EXPECT_GT(hello.disk_free_bytes(), 0);
+  EXPECT_GE(hello.disk_bytes(), hello.disk_free_bytes());
   ASSERT_EQ(hello.devices_size(), kSlots);
   EXPECT_EQ(hello.devices(1).index(), 1);
   EXPECT_EQ(hello.devices(1).linear(), LocalExecution().linear);

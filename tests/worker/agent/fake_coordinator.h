@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "base/version.h"
 #include "longrun/v1/session.pb.h"
 
 namespace longrun::agent {
@@ -57,7 +58,7 @@ class FakeCoordinator {
   bool acknowledges = true;
   bool withholds_artifacts = false;  // a download waits
   std::int64_t boot_epoch = 1;
-  int protocol_version = 1;
+  int protocol_version = kProtocolNewest;
 
  private:
   struct Server;

@@ -47,7 +47,8 @@ class LinkTest : public testing::Test {
 
   static HelloMessage Hello() {
     HelloMessage hello;
-    hello.protocol_version = kProtocolVersion;
+    hello.protocol_oldest = kProtocolOldest;
+    hello.protocol_newest = kProtocolNewest;
     hello.worker_id = "w";
     hello.incarnation = "i";
     return hello;
@@ -69,7 +70,7 @@ class LinkTest : public testing::Test {
   }
   WelcomeMessage Welcome(std::int64_t boot_epoch) const {
     WelcomeMessage welcome;
-    welcome.protocol_version = kProtocolVersion;
+    welcome.protocol_version = kProtocolNewest;
     welcome.coordinator_id = "c";
     welcome.boot_epoch = boot_epoch;
     welcome.heartbeat_ms = 1000;
@@ -114,7 +115,7 @@ TEST_F(LinkTest, AWelcomedSessionBeatsAtTheCoordinatorsRate) {
   EXPECT_TRUE(link_->welcomed());
   EXPECT_EQ(link_->Look(now_ms + 999), Next::kNothing);
   EXPECT_EQ(link_->Look(now_ms + 1000), Next::kBeat);
-  link_->Beat({}, 0, now_ms + 1000);
+  link_->Beat({}, now_ms + 1000);
   EXPECT_EQ(link_->Look(now_ms + 1999), Next::kNothing);
   EXPECT_TRUE(coordinator_.Await([&] { return coordinator_.n_heartbeats == 1; }));
 }
@@ -146,13 +147,25 @@ TEST_F(LinkTest, AnOlderCopyOfAServedDatabaseIsRefused) {
   EXPECT_TRUE(link_->TakeWelcome(Welcome(4), BootMs()));
 }
 
-TEST_F(LinkTest, AnotherProtocolIsRefused) {
+TEST_F(LinkTest, AProtocolOutsideOfOurRangeIsRefused) {
   coordinator_.Start();
-  OpenAndReadWelcome();
-  WelcomeMessage welcome = Welcome(1);
-  welcome.protocol_version = kProtocolVersion + 1;
-  EXPECT_FALSE(link_->TakeWelcome(welcome, BootMs()));
-  EXPECT_FALSE(link_->welcomed());
+  for (const int version : {kProtocolOldest - 1, kProtocolNewest + 1}) {
+    OpenAndReadWelcome();
+    WelcomeMessage welcome = Welcome(1);
+    welcome.protocol_version = version;
+    EXPECT_FALSE(link_->TakeWelcome(welcome, BootMs()));
+    EXPECT_FALSE(link_->welcomed());
+  }
+}
+
+TEST_F(LinkTest, EveryProtocolOfOurRangeIsTaken) {
+  coordinator_.Start();
+  for (int version = kProtocolOldest; version <= kProtocolNewest; ++version) {
+    OpenAndReadWelcome();
+    WelcomeMessage welcome = Welcome(1);
+    welcome.protocol_version = version;
+    EXPECT_TRUE(link_->TakeWelcome(welcome, BootMs()));
+  }
 }
 
 TEST_F(LinkTest, MessagesOfAnEarlierSessionAreDropped) {

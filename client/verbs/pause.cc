@@ -1,0 +1,59 @@
+// longrun pause SWEEP, longrun resume SWEEP: let a sweep wait, and go on.
+#include <cstdio>
+
+#include "base/str.h"
+#include "client/console/exit_code.h"
+#include "client/console/output.h"
+#include "client/verb.h"
+#include "client/wire/retrying_client.h"
+#include "client/words/render.h"
+
+namespace longrun::client {
+
+void AddPause(Verbs& verbs) {
+  Verb verb = verbs.AddVerb("pause", "let a sweep wait; its running tasks stop with a checkpoint");
+  verb.AddExamples({"longrun pause my-sweep"});
+  const auto sweep = std::make_shared<std::string>();
+  verb.AddArgument("SWEEP", *sweep, "name or id").Required();
+  const auto output = AddOutput(verb, {"table", "json"});
+  verb.SetRun([&verbs, sweep, output] {
+    RetryingClient client(verbs.state);
+    const Result<v1::PauseSweepResponse> answer = client.PauseSweep(*sweep);
+    if (!answer.ok()) return Report(answer.status());
+    if (*output == "json") {
+      Print(RenderJson(ToJson(*answer)));
+    } else {
+      Print(Str("paused ", answer->name(), ": tasks waiting: ", answer->tasks_waiting(),
+                ", stopping: ", answer->tasks_stopping(), "\n"));
+    }
+    if (answer->tasks_stopping() > 0 && client.coordinator().momentary()) {
+      std::fprintf(stderr,
+                   "no service is running for %s, so its trainers keep running: `longrun up` "
+                   "starts a service, which stops them\n",
+                   verbs.state.c_str());
+    }
+    return static_cast<int>(kExitOk);
+  });
+}
+
+void AddResume(Verbs& verbs) {
+  Verb verb = verbs.AddVerb("resume", "continue a paused sweep");
+  verb.AddExamples({"longrun resume my-sweep"});
+  const auto sweep = std::make_shared<std::string>();
+  verb.AddArgument("SWEEP", *sweep, "name or id").Required();
+  const auto output = AddOutput(verb, {"table", "json"});
+  verb.SetRun([&verbs, sweep, output] {
+    RetryingClient client(verbs.state);
+    const Result<v1::ResumeSweepResponse> answer = client.ResumeSweep(*sweep);
+    if (!answer.ok()) return Report(answer.status());
+    Print(*output == "json"      ? RenderJson(ToJson(*answer))
+          : answer->was_paused() ? Str("resumed ", answer->name(), "\n")
+                                 : Str(answer->name(), " was not paused\n"));
+    if (answer->was_paused() && client.coordinator().momentary()) {
+      std::fprintf(stderr, "nothing is running: `longrun up` starts the work\n");
+    }
+    return static_cast<int>(kExitOk);
+  });
+}
+
+}  // namespace longrun::client
