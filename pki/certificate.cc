@@ -9,7 +9,9 @@
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
 
+#include <algorithm>
 #include <array>
+#include <cctype>
 #include <ctime>
 #include <memory>
 
@@ -279,6 +281,18 @@ Result<CertificateFacts> ReadCertificate(const std::string& pem) {
   }
   facts.is_authority = X509_check_ca(certificate.get()) == 1;
   return facts;
+}
+
+bool IsForHost(const CertificateFacts& facts, std::string_view host) {
+  const auto is_equal = [](std::string_view a, std::string_view b) {
+    return std::ranges::equal(
+        a, b, [](unsigned char x, unsigned char y) { return std::tolower(x) == std::tolower(y); });
+  };
+  const std::string_view parent = host.substr(std::min(host.find('.'), host.size()));
+  return std::ranges::any_of(facts.names, [&](std::string_view name) {
+    const bool is_any = name.starts_with("*.") && !parent.empty();
+    return is_equal(name, host) || (is_any && is_equal(name.substr(1), parent));
+  });
 }
 
 std::vector<std::string> SplitCertificates(std::string_view pem) {

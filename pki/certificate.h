@@ -55,6 +55,9 @@ struct CertificateFacts {
   bool is_authority = false;
 };
 
+// Whether one of its names is the host's; "*.example.org" stands for any one label.
+bool IsForHost(const CertificateFacts& facts, std::string_view host);
+
 // The first certificate of `pem`.
 Result<CertificateFacts> ReadCertificate(const std::string& pem);
 // Each certificate of `pem` as a text of its own.

@@ -153,6 +153,24 @@ Result<std::vector<std::string>> PresentedCertificates(const HostPort& place,
   return chain;
 }
 
+Status CheckServer(const std::vector<std::string>& chain, const HostPort& place,
+                   std::int64_t now_ms) {
+  ASSIGN_OR_RETURN(const CertificateFacts own, ReadCertificate(chain.front()));
+  if (now_ms < own.not_before_ms || now_ms > own.not_after_ms) {
+    return Status(Code::kFailedPrecondition,
+                  Str("the certificate of ", place.Text(), " is valid from ",
+                      FormatWallMs(own.not_before_ms), " to ", FormatWallMs(own.not_after_ms),
+                      ", but this machine's clock says ", FormatWallMs(now_ms),
+                      ": set the clock, or renew the certificate (`longrun admin pki renew` on the "
+                      "coordinator's machine)"));
+  }
+  if (IsForHost(own, place.host)) return Status();
+  return Status(Code::kFailedPrecondition,
+                Str("the certificate of ", place.Text(), " is for ", Join(own.names, ", "),
+                    ": use one of these names, or add this one (`longrun admin pki renew --name ",
+                    place.host, "` on the coordinator's machine)"));
+}
+
 Result<std::string> AuthorityOf(const std::vector<std::string>& chain, const HostPort& place) {
   for (const std::string& pem : chain) {
     ASSIGN_OR_RETURN(const CertificateFacts facts, ReadCertificate(pem));

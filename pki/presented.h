@@ -21,4 +21,9 @@ Result<std::vector<std::string>> PresentedCertificates(const HostPort& place,
 // none.
 Result<std::string> AuthorityOf(const std::vector<std::string>& chain, const HostPort& place);
 
+// Whether the server's own certificate is valid at `now_ms` and for the host: kFailedPrecondition
+// with the remedy.
+Status CheckServer(const std::vector<std::string>& chain, const HostPort& place,
+                   std::int64_t now_ms);
+
 }  // namespace longrun

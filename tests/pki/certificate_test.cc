@@ -97,6 +97,19 @@ TEST(CertificateTest, OpensslVerifiesTheChainForItsPurpose) {
   EXPECT_NE(verify("sslserver"), 0);
 }
 
+TEST(CertificateTest, HostIsComparedWithNamesAsTlsDoes) {
+  const CertificateFacts facts{.common_name = "x",
+                               .serial = "",
+                               .fingerprint = "",
+                               .names = {"Gpu.example.org", "*.cluster.org", "10.0.0.7"}};
+  for (const char* const host : {"gpu.example.org", "a.cluster.org", "10.0.0.7"}) {
+    EXPECT_TRUE(IsForHost(facts, host)) << host;
+  }
+  for (const char* const host : {"x", "example.org", "cluster.org", "a.b.cluster.org", ""}) {
+    EXPECT_FALSE(IsForHost(facts, host)) << host;
+  }
+}
+
 TEST(CertificateTest, FingerprintIsReadInEveryUsualForm) {
   const std::string plain(64, 'a');
   std::string pairs;

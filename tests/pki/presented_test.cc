@@ -77,6 +77,12 @@ TEST(PresentedTest, ChainEndsWithTheAuthorityOfTheServer) {
   const auto chain = PresentedCertificates(server.place(), kPatienceMs);
   ASSERT_TRUE(chain.ok()) << chain.status().message();
   EXPECT_EQ(AuthorityOf(*chain, server.place()).value(), ReadFile(paths.authority).value());
+  constexpr std::int64_t kNowMs = 1'764'000'000'000;
+  EXPECT_TRUE(CheckServer(*chain, server.place(), kNowMs).ok());
+  const Status late = CheckServer(*chain, server.place(), 2 * kNowMs);
+  EXPECT_NE(late.message().find("this machine's clock says"), std::string::npos) << late.message();
+  const Status other = CheckServer(*chain, {.host = "gpu", .port = 1}, kNowMs);
+  EXPECT_NE(other.message().find("pki renew --name gpu`"), std::string::npos) << other.message();
 }
 
 TEST(PresentedTest, ServerWithTls12IsRefused) {
