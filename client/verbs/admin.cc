@@ -226,7 +226,7 @@ void AddJoinToken(Verbs& verbs, Verb& admin) {
   token.AddExamples({"longrun admin join-token create", "longrun admin join-token list"});
 
   Verb create = token.AddVerb("create", "make a token with which one worker can join once");
-  create.AddExamples({"longrun admin join-token create > join-token",
+  create.AddExamples({"longrun admin join-token create",
                       "longrun admin join-token create --worker gpu-7 --expires 10min"});
   const auto arguments = std::make_shared<TokenArguments>();
   arguments->role = "worker";

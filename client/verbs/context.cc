@@ -64,7 +64,7 @@ void AddContext(Verbs& verbs) {
   list.SetRun([output] { return ReportOrOk(List(*output)); });
 
   Verb use = context.AddVerb("use", "choose the context that commands use without --context");
-  use.AddExamples({"longrun context use gpu", "longrun context use ''"});
+  use.AddExamples({"longrun context use gpu"});
   const auto used = std::make_shared<std::string>();
   use.AddArgument("NAME", *used, "name of a context; '' for the state folder of this machine")
       .Required();

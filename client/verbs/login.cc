@@ -114,8 +114,7 @@ Status Login(const LoginArguments& arguments, const std::string& output) {
 
 void AddLogin(Verbs& verbs) {
   Verb verb = verbs.AddVerb("login", "use a coordinator on another machine");
-  verb.AddExamples({"longrun login gpu.example.org",
-                    "longrun login 10.0.0.7:7443 --name gpu --ca-fingerprint 3f2a...91c0 < token"});
+  verb.AddExamples({"longrun login gpu.example.org", "longrun login 10.0.0.7:7443 --name gpu"});
   const auto arguments = std::make_shared<LoginArguments>();
   verb.AddArgument("HOST", arguments->host,
                    Str("its name or address, with :PORT unless that is ", kPortDefault,

@@ -24,6 +24,7 @@
 #include "base/files.h"
 #include "base/json.h"
 #include "base/process.h"
+#include "base/random.h"
 #include "base/str.h"
 #include "base/version.h"
 #include "longrun/v1/artifacts.grpc.pb.h"
@@ -618,7 +619,8 @@ TEST_F(NetworkTest, WorkerJoinsRenewsItsCertificateAndIsRevoked) {
   v1::Hello& hello = *message.mutable_hello();
   hello.set_protocol_version(kProtocolVersion);
   hello.set_worker_id("gpu-9");
-  hello.set_incarnation("01HZZZZZZZZZZZZZZZZZZZZZZZ");
+  SeededRandom random(1);
+  hello.set_incarnation(MakeUlid(WallMs(), random));
   hello.set_host("here");
   stream->Write(message);
   v1::CoordinatorMessage answer;
