@@ -34,8 +34,8 @@ class LiveCalls {
  private:
   const Access& access_;
   const std::int64_t n_calls_max_;
-  // Guards everything below, and keeps a call alive while it is being cancelled. Recursive: gRPC may
-  // end a call, and so remove it, inside TryCancel.
+  // Guards everything below, and keeps a call alive while it is being cancelled. Recursive: gRPC
+  // may end a call, and so remove it, inside TryCancel.
   mutable std::recursive_mutex mutex_;
   std::map<grpc::ServerContextBase*, Principal> calls_;
   std::map<std::string, std::int64_t> n_calls_;  // by caller

@@ -1,5 +1,5 @@
-// The coordinator's port for other machines: TLS 1.3 only, for workers and people alike. Clients are
-// asked for a certificate, but need not have one: people show a token instead.
+// The coordinator's port for other machines: TLS 1.3 only, for workers and people alike. It asks
+// clients for a certificate, but they need not have one: people show a token instead.
 #pragma once
 
 #include <grpcpp/grpcpp.h>
