@@ -11,6 +11,7 @@ namespace longrun {
 namespace {
 
 constexpr const char* kDataHome = "XDG_DATA_HOME";
+constexpr const char* kConfigHome = "XDG_CONFIG_HOME";
 constexpr const char* kRuntimeFolder = "XDG_RUNTIME_DIR";
 
 std::string Absolute(const char* variable) {
@@ -36,6 +37,18 @@ Result<std::string> DataHome() {
   return JoinPath(home, ".local/share");
 }
 
+Result<std::string> ConfigHome() {
+  constexpr std::string_view kRemedy = "set it to another folder";
+  if (std::string config = Absolute(kConfigHome); !config.empty()) {
+    RETURN_IF_ERROR(CheckVariable(kConfigHome, config, kRemedy));
+    return config;
+  }
+  const std::string home = GetEnv("HOME").value_or("");
+  if (home.empty()) return std::string();
+  RETURN_IF_ERROR(CheckVariable("HOME", home, kRemedy));
+  return JoinPath(home, ".config");
+}
+
 Result<std::string> RuntimeFolder() {
   std::string folder = Absolute(kRuntimeFolder);
   RETURN_IF_ERROR(CheckVariable(kRuntimeFolder, folder, "set it to another folder"));
@@ -44,7 +57,7 @@ Result<std::string> RuntimeFolder() {
 
 std::vector<std::string> IgnoredFolderVariables() {
   std::vector<std::string> ignored;
-  for (const char* const variable : {kDataHome, kRuntimeFolder}) {
+  for (const char* const variable : {kDataHome, kConfigHome, kRuntimeFolder}) {
     const std::string value = GetEnv(variable).value_or("");
     if (!value.empty() && !value.starts_with('/'))
       ignored.push_back(Str(variable, "=", ToUtf8(value)));

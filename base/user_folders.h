@@ -13,10 +13,14 @@ namespace longrun {
 // kInvalidArgument if the value is not UTF-8.
 Result<std::string> DataHome();
 
+// $XDG_CONFIG_HOME, else $HOME/.config; "" if neither is set. kInvalidArgument if the value is not
+// UTF-8.
+Result<std::string> ConfigHome();
+
 // $XDG_RUNTIME_DIR; "" if it is not set. kInvalidArgument if the value is not UTF-8.
 Result<std::string> RuntimeFolder();
 
-// The variables of these two that hold a relative path, as NAME=VALUE.
+// The variables of these that hold a relative path, as NAME=VALUE.
 std::vector<std::string> IgnoredFolderVariables();
 
 }  // namespace longrun

@@ -15,7 +15,8 @@ constexpr const char* kFooter = R"(Examples:
   longrun table my-sweep -o csv          the table of a sweep, for a spreadsheet
   longrun up &  longrun submit s.yaml    keep the service running, submit to it
 
-State: --state, else $LONGRUN_HOME, else $XDG_DATA_HOME/longrun, else ~/.local/share/longrun.
+State: --state or --context, else $LONGRUN_HOME, else the context in use (`longrun context list`),
+  else $XDG_DATA_HOME/longrun, else ~/.local/share/longrun.
 Exit codes: 0 ok, 1 failed, 2 usage or sweep file, 3 not found, 4 conflict, 5 denied,
   6 unavailable or timed out, 7 some tasks failed, 8 some still to come, 130 interrupted.)";
 
@@ -25,12 +26,12 @@ struct Placeholder {
   const char* text;
 };
 constexpr Placeholder kPlaceholders[] = {
-    {"--state", "FOLDER"},      {"--set", "PATH=VALUE"},      {"--where", "AXIS=VALUES"},
-    {"--rows", "AXES"},         {"--cols", "AXES"},           {"--metrics", "HOST:PORT"},
-    {"--label", "KEY[=VALUE]"}, {"--train", "FILES"},         {"--validation", "FILES"},
-    {"--test", "FILES"},        {"--output", "FILE"},         {"--out", "FOLDER"},
-    {"--size", "WIDTHxHEIGHT"}, {"--tokenizer", "NAME|FILE"}, {"--filter", "PATH==VALUE"},
-    {"--shard-size", "BYTES"}};
+    {"--state", "FOLDER"},        {"--context", "NAME"},       {"--set", "PATH=VALUE"},
+    {"--where", "AXIS=VALUES"},   {"--rows", "AXES"},          {"--cols", "AXES"},
+    {"--metrics", "HOST:PORT"},   {"--listen", "HOST:PORT"},   {"--label", "KEY[=VALUE]"},
+    {"--train", "FILES"},         {"--validation", "FILES"},   {"--test", "FILES"},
+    {"--output", "FILE"},         {"--out", "FOLDER"},         {"--size", "WIDTHxHEIGHT"},
+    {"--tokenizer", "NAME|FILE"}, {"--filter", "PATH==VALUE"}, {"--shard-size", "BYTES"}};
 
 // CLI11 calls every value TEXT that is not a number. Options with fixed choices show those, and a
 // positional is shown by its name.
@@ -68,6 +69,7 @@ const VerbGroup kGroups[] = {
      {AddTable, AddClaims, AddPlot, AddAttention, AddDiff, AddQuery, AddReproduce, AddReport}},
     {"Data and models", {AddData, AddImport, AddModels, AddExport}},
     {"Upkeep", {AddRm, AddLabel, AddNote, AddGc, AddDoctor}},
+    {"Other machines", {AddLogin, AddContext, AddAdmin}},
     {"Help", {AddExplain, AddSchema, AddCompletion, AddVersion}}};
 
 }  // namespace
@@ -80,6 +82,8 @@ std::unique_ptr<CLI::App> MakeCommandLine(Verbs& verbs, std::string& state) {
   app->fallthrough();  // set before the verbs inherit it: --state may be anywhere
   app->add_option("--state", state,
                   "the state folder, which has the database, results and checkpoints");
+  app->add_option("--context", verbs.context,
+                  "use the coordinator of this name, which `longrun login` has stored");
   app->set_version_flag("--version", VersionText(), "print the same as `longrun version`");
   verbs.app = app.get();
   for (const VerbGroup& group : kGroups) {

@@ -7,12 +7,14 @@
 #include <string_view>
 #include <vector>
 
+#include "base/process.h"
 #include "base/program.h"
 #include "base/str.h"
 #include "client/command_line.h"
 #include "client/completion.h"
 #include "client/console/exit_code.h"
 #include "client/verb.h"
+#include "client/wire/context.h"
 #include "client/wire/damage_notice.h"
 #include "client/wire/embedded.h"
 #include "sweeps/schema.h"
@@ -90,7 +92,7 @@ std::string NotExpected(const CLI::App& verb, const std::string& word) {
     }
     return Str("\"", word, "\" was not expected: ", verb.get_name(), " takes no further argument");
   }
-  std::vector<std::string> options = {"--state"};
+  std::vector<std::string> options = {"--state", "--context"};
   for (const CLI::Option* option : verb.get_options()) {
     for (const std::string& name : option->get_lnames()) options.push_back("--" + name);
   }
@@ -129,7 +131,7 @@ std::string SubVerbMissing(const CLI::App& verb) {
 std::string FirstWord(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
     std::string word = argv[i];
-    if (word == "--state") ++i;
+    if (word == "--state" || word == "--context") ++i;
     if (!word.starts_with("-")) return word;
   }
   return "";
@@ -171,6 +173,61 @@ std::string UsageProblem(const CLI::App& app, const CLI::ParseError& error, int 
   return problem;
 }
 
+// Verbs that read or write the state folder themselves, or start programs on it.
+constexpr std::string_view kNeedStateFolder[] = {"up",
+                                                 "gc",
+                                                 "doctor",
+                                                 "data import",
+                                                 "data prepare",
+                                                 "data synthesize",
+                                                 "data register",
+                                                 "data inspect",
+                                                 "data verify",
+                                                 "data rm",
+                                                 "admin pki init",
+                                                 "admin pki show",
+                                                 "admin pki renew"};
+// Verbs that change the contexts: a damaged one must not stop them.
+constexpr std::string_view kOfContexts[] = {"login", "context list", "context use", "context rm"};
+
+// "admin pki init"
+std::string VerbPath(const CLI::App& app) {
+  std::vector<std::string> words;
+  for (const CLI::App* verb = &app; !verb->get_subcommands().empty();) {
+    verb = verb->get_subcommands().front();
+    words.push_back(verb->get_name());
+  }
+  return Join(words, " ");
+}
+
+// The folder that says where the coordinator is: a state folder of this machine, or a context's.
+Result<std::string> PlaceOf(const CLI::App& app, const std::string& state,
+                            const std::string& given) {
+  const std::string verb = VerbPath(app);
+  if (std::ranges::find(kOfContexts, verb) != std::end(kOfContexts)) return StateFolder(state);
+  const bool is_given = app.count("--context") > 0;
+  if (is_given && app.count("--state") > 0) {
+    return Status(Code::kInvalidArgument,
+                  "--state names a folder of this machine, and --context a coordinator on another "
+                  "one: give only one of them");
+  }
+  const bool has_state = !state.empty() || GetEnv("LONGRUN_HOME").has_value();
+  std::string context = given;
+  if (!is_given && !has_state) {
+    ASSIGN_OR_RETURN(context, CurrentContext());
+  }
+  if (context.empty() && !is_given) return StateFolder(state);
+  RETURN_IF_ERROR(CheckContext(context));
+  if (std::ranges::find(kNeedStateFolder, verb) != std::end(kNeedStateFolder)) {
+    return Status(
+        Code::kFailedPrecondition,
+        Str("`longrun ", verb, "` works only on the coordinator's machine, but context \"", context,
+            "\" is in use: run it there, or name a state folder of this machine "
+            "with --state"));
+  }
+  return ContextFolder(context);
+}
+
 int Main(int argc, char** argv) {
   // Before anything is parsed: an unfinished line may not be a valid command yet.
   if (argc > 1 && std::string_view(argv[1]) == "__complete") {
@@ -200,7 +257,7 @@ int Main(int argc, char** argv) {
     return Report(Status(Code::kInvalidArgument,
                          "--state is empty: expected a folder; leave it out for the default one"));
   }
-  Result<std::string> folder = StateFolder(state);
+  Result<std::string> folder = PlaceOf(*app, state, verbs.context);
   if (!folder.ok()) return Report(folder.status());
   verbs.state = std::move(folder).value();
   return ExitCodeWithDamage(verbs.run());

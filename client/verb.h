@@ -14,7 +14,8 @@ namespace longrun::client {
 
 struct Verbs {
   CLI::App* app = nullptr;   // the whole line
-  std::string state;         // --state, resolved; created with mode 0700
+  std::string state;         // --state, resolved; created with mode 0700. Or a context's folder
+  std::string context;       // --context as given
   std::function<int()> run;  // of the chosen verb
 
   Verb AddVerb(const std::string& name, const std::string& meaning) {
@@ -58,6 +59,9 @@ void AddExplain(Verbs& verbs);
 void AddSchema(Verbs& verbs);
 void AddGc(Verbs& verbs);
 void AddDoctor(Verbs& verbs);
+void AddLogin(Verbs& verbs);
+void AddContext(Verbs& verbs);
+void AddAdmin(Verbs& verbs);
 void AddCompletion(Verbs& verbs);
 void AddVersion(Verbs& verbs);
 

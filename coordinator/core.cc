@@ -229,6 +229,15 @@ Status Core::Annotate(const SweepAnnotation& annotation) {
   return WriteAndWait({.apply = [&](ApplyCounts&) { return store_.PutAnnotation(annotation); }});
 }
 
+Status Core::Write(const std::function<Status(Store&)>& write) {
+  return WriteAndWait({.apply = [&](ApplyCounts&) { return write(store_); }});
+}
+
+void Core::PostWrite(std::function<Status(Store&)> write) {
+  Push(WriteItem{.apply = [this, write = std::move(write)](ApplyCounts&) { return write(store_); },
+                 .after = [] { return Status(); }});
+}
+
 Status Core::ReloadDatasets() {
   ASSIGN_OR_RETURN(std::vector<DatasetRow> datasets, store_.LoadDatasets());
   const std::lock_guard lock(mutex_);

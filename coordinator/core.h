@@ -85,6 +85,11 @@ class Core {
 
   // Stores labels and note of a sweep, unless the sweep was removed meanwhile; waits for COMMIT.
   Status Annotate(const SweepAnnotation& annotation);
+  // Stores what `write` does to the store, in a transaction of the core's thread. Write waits for
+  // COMMIT; PostWrite does not wait, and its rows are committed no later than those of any event
+  // that is posted after them. An error of `write` ends the process.
+  Status Write(const std::function<Status(Store&)>& write);
+  void PostWrite(std::function<Status(Store&)> write);
   // Notes bytes that seem to be unreferenced. They are checked again, and deleted once they are old
   // enough.
   void NoteUnreferenced(const std::vector<std::string>& digests) { garbage_->Add(digests); }

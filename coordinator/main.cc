@@ -103,8 +103,11 @@ int Main(int argc, char** argv) {
                  "Folder of the database, artifacts and socket (default: $XDG_DATA_HOME/longrun, "
                  "else ~/.local/share/longrun)")
       ->envname("LONGRUN_HOME");
-  app.add_option("--listen", options.listen,
-                 "unix:PATH of the socket (default: coordinator.sock in the state folder)")
+  app.add_option(
+         "--listen", options.listen,
+         "HOST:PORT for other machines, with TLS (0.0.0.0:PORT: every address of this one), or "
+         "unix:PATH of the socket (default: coordinator.sock in the state folder); give it "
+         "twice for both")
       ->envname("LONGRUN_LISTEN");
   app.add_option("--metrics", options.metrics,
                  "Loopback address of the metrics page; port 0: any free port")
@@ -141,6 +144,12 @@ int Main(int argc, char** argv) {
          "Bytes of disk to keep free; with less, the coordinator refuses sweeps and uploads")
       ->envname("LONGRUN_DISK_LOW_WATER")
       ->check(WholeNumberCheck(0), "NONNEGATIVE")
+      ->capture_default_str();
+  app.add_option(
+         "--worker-certificate-ms", options.access.worker_certificate_ms,
+         "How long a worker's certificate is valid; the worker renews it after half of that")
+      ->envname("LONGRUN_WORKER_CERTIFICATE_MS")
+      ->check(CLI::Range(std::int64_t{1'000}, std::int64_t{365 * 86'400'000LL}))
       ->capture_default_str();
   app.add_flag("--momentary", options.is_momentary,
                "Serve one command, which ends this coordinator; other commands wait until then");

@@ -21,6 +21,7 @@
 #include <string_view>
 
 #include "base/access.h"
+#include "base/clock.h"
 #include "base/exit_code.h"
 #include "base/file_room.h"
 #include "base/files.h"
@@ -37,10 +38,16 @@
 #include "coordinator/core.h"
 #include "coordinator/exports.h"
 #include "coordinator/rpc/artifacts.h"
+#include "coordinator/rpc/authenticator.h"
 #include "coordinator/rpc/call.h"
+#include "coordinator/rpc/identity.h"
+#include "coordinator/rpc/live_calls.h"
+#include "coordinator/rpc/network.h"
 #include "coordinator/rpc/session.h"
 #include "coordinator/rpc/sweep_service.h"
 #include "coordinator/scrubber.h"
+#include "pki/files.h"
+#include "pki/host_port.h"
 #include "sweeps/coordinator_address.h"
 
 namespace longrun::coordinator {
@@ -55,7 +62,7 @@ constexpr std::size_t kLogJobsMax = 1'000;
 constexpr int kQuerierThreads = 2;
 constexpr std::size_t kQueryJobsMax = 100;
 // Our threads, the metrics server's and gRPC's together, on a machine with few cores.
-constexpr int kThreadsMax = 25;
+constexpr int kThreadsMax = 26;
 // The database on each thread that reads it, the two servers, and a few callers. With fewer, gRPC
 // aborts or never accepts a call.
 constexpr int kFilesMax = 64;
@@ -63,6 +70,7 @@ constexpr int kFilesMax = 64;
 // idle connection without looking at it.
 constexpr auto kShutdownGrace = std::chrono::seconds(1);
 constexpr std::string_view kUnix = "unix:";
+constexpr std::int64_t kCallsMax = 64;  // in progress, of one caller
 
 int ExitCode(const Status& status) {
   switch (status.code()) {
@@ -101,18 +109,18 @@ Status MakePrivateFolder(const std::string& path) {
 
 // The socket's path: in the state folder, or, if that path is too long for a socket, in the user's
 // run-time folder or a private one under the temporary directory.
-Result<std::string> SocketPath(const ServerOptions& options) {
-  if (!options.listen.empty()) {
-    const std::string path = options.listen.substr(kUnix.size());
+Result<std::string> SocketPath(const std::string& listen, const std::string& state_folder) {
+  if (!listen.empty()) {
+    const std::string path = listen.substr(kUnix.size());
     if (path.empty() || path.size() > kSocketPathBytesMax) {
       return Status(Code::kInvalidArgument, Str("the socket path \"", path, "\" has ", path.size(),
                                                 " bytes: expected 1 to ", kSocketPathBytesMax));
     }
     return AbsolutePath(path);
   }
-  const std::string path = JoinPath(options.state_folder, "coordinator.sock");
+  const std::string path = JoinPath(state_folder, "coordinator.sock");
   if (path.size() <= kSocketPathBytesMax) return path;
-  const std::string name = Str("longrun-", Sha256Hex(options.state_folder).substr(0, 16));
+  const std::string name = Str("longrun-", Sha256Hex(state_folder).substr(0, 16));
   ASSIGN_OR_RETURN(const std::string run_time, RuntimeFolder());
   if (!run_time.empty() && IsFolder(run_time)) {
     const std::string short_path = JoinPath(run_time, name + ".sock");
@@ -155,21 +163,71 @@ Status ClearSocket(const std::string& path) {
   return Status();
 }
 
-Status CheckListen(const std::string& listen) {
-  if (listen.empty() || listen.starts_with(kUnix)) return Status();
-  return Status(Code::kInvalidArgument,
-                Str("cannot listen on \"", listen,
-                    "\": TCP needs TLS and access tokens, which are not built yet; listen on "
-                    "unix:PATH"));
+// ---- the places to listen -----------------------------------------------------------------------
+
+struct ListenPlaces {
+  std::string socket;               // "unix:PATH", or "": in the state folder
+  std::optional<HostPort> network;  // for other machines
+};
+
+Result<ListenPlaces> PlacesOf(const std::vector<std::string>& listen) {
+  ListenPlaces places;
+  for (const std::string& one : listen) {
+    const bool is_socket = one.starts_with(kUnix);
+    if (is_socket ? !places.socket.empty() : places.network.has_value()) {
+      return Status(Code::kInvalidArgument,
+                    Str("--listen ", one,
+                        ": there is one already; give at most one unix:PATH and "
+                        "one HOST:PORT"));
+    }
+    if (is_socket) {
+      places.socket = one;
+    } else {
+      ASSIGN_OR_RETURN(places.network, ParseHostPort(one));
+    }
+  }
+  return places;
 }
 
-Result<std::unique_ptr<grpc::Server>> StartServer(const std::string& socket_path,
-                                                  const std::vector<grpc::Service*>& services) {
+// Nothing but TLS, and nobody without a token or a certificate, whatever the address.
+Status CheckNetwork(const HostPort& place, const ServerOptions& options, const Access& access) {
+  RETURN_IF_ERROR(
+      CheckPki(options.state_folder, WallMs()).In(Str("cannot listen on ", place.Text())));
+  if (!access.has_tokens()) {
+    return Status(Code::kFailedPrecondition,
+                  Str("cannot listen on ", place.Text(),
+                      ": nobody has an access token yet, so "
+                      "nobody could call; `longrun admin token create --role admin` makes one"));
+  }
+  return CheckListenPlace(place);
+}
+
+struct Listening {
+  std::unique_ptr<grpc::Server> server;
+  std::string network = {};  // "HOST:PORT" with the port that was bound, or ""
+};
+
+struct NetworkPort {
+  HostPort place;
+  std::shared_ptr<grpc::ServerCredentials> credentials;
+};
+
+Result<Listening> StartServer(const std::string& socket_path, std::optional<NetworkPort> network,
+                              LiveCalls& calls, const std::vector<grpc::Service*>& services) {
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
   int bound = 0;
   builder.AddListeningPort(Str(kUnix, socket_path), grpc::InsecureServerCredentials(), &bound);
+  int port = 0;
+  if (network) {
+    builder.AddListeningPort(network->place.Text(), network->credentials, &port);
+    std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> all;
+    all.push_back(calls.MakeInterceptors());
+    builder.experimental().SetInterceptorCreators(std::move(all));
+    // Otherwise, two coordinators could share the port, and each get some of the calls.
+    builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  }
   builder.SetMaxReceiveMessageSize(kMessageBytesMax);
   // Peers may ping every 10 s, also without a call, so that a dead peer is found within 30 s.
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 10'000);
@@ -184,12 +242,18 @@ Result<std::unique_ptr<grpc::Server>> StartServer(const std::string& socket_path
   if (!server || bound == 0) {
     return Status(Code::kUnavailable, Str("cannot listen on unix:", socket_path));
   }
-  return server;
+  if (!network) return Listening{.server = std::move(server)};
+  if (port == 0) {
+    return Status(Code::kUnavailable, Str("cannot listen on ", network->place.Text()));
+  }
+  network->place.port = port;
+  return Listening{.server = std::move(server), .network = network->place.Text()};
 }
 
 // Every call of our services starts with a count of 0.
 void PreregisterCalls(Metrics& metrics) {
-  for (const char* name : {"SweepService", "WorkerSessionService", "ArtifactService"}) {
+  for (const char* name :
+       {"SweepService", "WorkerSessionService", "ArtifactService", "IdentityService"}) {
     const google::protobuf::ServiceDescriptor* const service =
         google::protobuf::DescriptorPool::generated_pool()->FindServiceByName(
             Str("longrun.v1.", name));
@@ -199,6 +263,17 @@ void PreregisterCalls(Metrics& metrics) {
       metrics.KnowCall(method.name(), !method.client_streaming() && !method.server_streaming());
     }
   }
+}
+
+// Each tick, ends the calls of callers that have lost their right; once a second, stores refusals.
+void LookAfterCallers(CoordinatorParts& parts, LiveCalls& calls, int n_ticks) {
+  constexpr int kTicksPerSecond = 4;
+  parts.ticker.Add([&parts, &calls, n_ticks] {
+    if (parts.stopping) return;
+    calls.EndInvalid();
+    if (n_ticks % kTicksPerSecond == 0) parts.audit.StoreRefusals();
+    LookAfterCallers(parts, calls, n_ticks + 1);
+  });
 }
 
 void WaitForSignal() {
@@ -213,7 +288,8 @@ void WaitForSignal() {
 }
 
 Status Serve(const ServerOptions& options) {
-  RETURN_IF_ERROR(CheckListen(options.listen));
+  ASSIGN_OR_RETURN(const ListenPlaces places, PlacesOf(options.listen));
+  if (places.network) AllowOnlyTls13();
   RETURN_IF_ERROR(CheckThreadRoom(kThreadsMax));
   RETURN_IF_ERROR(CheckFileRoom(kFilesMax, "the coordinator"));
   ASSIGN_OR_RETURN(const std::unique_ptr<Store> store,
@@ -230,12 +306,22 @@ Status Serve(const ServerOptions& options) {
   metrics.ShowDisk(options.state_folder);
   PreregisterCalls(metrics);
   ASSIGN_OR_RETURN(const std::string metrics_address, metrics.Expose(options.metrics));
+  ASSIGN_OR_RETURN(IdentityRows identity, store->LoadIdentity());
   ASSIGN_OR_RETURN(const std::unique_ptr<Core> core,
                    Core::Start(*store, *artifacts, metrics,
                                {.limits = options.limits,
                                 .disk_low_water_bytes = options.disk_low_water_bytes,
                                 .seed = EntropySeed(),
                                 .on_fatal = nullptr}));
+  Access access(*core, std::move(identity), options.access);
+  AuditLog audit(*core);
+  LiveCalls calls(access, kCallsMax);
+  std::optional<NetworkPort> network;
+  if (places.network) {
+    RETURN_IF_ERROR(CheckNetwork(*places.network, options, access));
+    network = {.place = *places.network, .credentials = NetworkCredentials(options.state_folder)};
+    network->credentials->SetAuthMetadataProcessor(MakeAuthenticator(access, audit, calls));
+  }
   std::optional<Scrubber> scrubber;
   if (!options.is_momentary) {  // a momentary one ends long before it would begin
     ASSIGN_OR_RETURN(std::unique_ptr<Scrub> scrub, Scrub::Open(store->database_path()));
@@ -258,22 +344,29 @@ Status Serve(const ServerOptions& options) {
                          .querier = *querier,
                          .ticker = ticker,
                          .overlaps = overlaps,
+                         .access = access,
+                         .audit = audit,
                          .metrics_address = metrics_address,
                          .query_program = kOwnProgram};
   const auto sweeps = MakeSweepService(parts);
   const auto sessions = MakeWorkerSessionService(parts);
   const auto artifact_service = MakeArtifactService(parts);
+  const auto identity_service = MakeIdentityService(parts);
 
-  ASSIGN_OR_RETURN(const std::string socket_path, SocketPath(options));
+  ASSIGN_OR_RETURN(const std::string socket_path, SocketPath(places.socket, options.state_folder));
   RETURN_IF_ERROR(ClearSocket(socket_path));
   ASSIGN_OR_RETURN(
-      const std::unique_ptr<grpc::Server> server,
-      StartServer(socket_path, {sweeps.get(), sessions.get(), artifact_service.get()}));
+      const Listening listening,
+      StartServer(socket_path, std::move(network), calls,
+                  {sweeps.get(), sessions.get(), artifact_service.get(), identity_service.get()}));
+  const std::unique_ptr<grpc::Server>& server = listening.server;
+  LookAfterCallers(parts, calls, 1);
   server->GetHealthCheckService()->SetServingStatus(true);
   const std::string metrics_file = JoinPath(options.state_folder, "coordinator.metrics");
   RETURN_IF_ERROR(WriteFileAtomic(metrics_file, metrics_address + "\n", 0600));
   RETURN_IF_ERROR(WriteCoordinatorAddress(options.state_folder, Str(kUnix, socket_path)));
   LogInfo("serving", {{"address", Str(kUnix, socket_path)},
+                      {"network", listening.network},
                       {"metrics", metrics_address},
                       {"start", Str(store->boot_epoch())}});
 
@@ -286,6 +379,7 @@ Status Serve(const ServerOptions& options) {
   server->Shutdown(std::chrono::system_clock::now() + kShutdownGrace);
   server->Wait();
   ticker.Stop();
+  audit.StoreRefusals();
   executor->Stop();
   submitter->Stop();
   querier->Stop();
@@ -306,20 +400,20 @@ Status Serve(const ServerOptions& options) {
 }  // namespace
 
 int RunServer(const ServerOptions& options) {
-  LogInfo("configuration",
-          {{"version", std::string(kVersion)},
-           {"commit", std::string(BuildCommit())},
-           {"state", options.state_folder},
-           {"listen", options.listen.empty() ? "unix socket in the state folder" : options.listen},
-           {"metrics", options.metrics},
-           {"heartbeat_ms", Str(options.limits.heartbeat_ms)},
-           {"suspect_ms", Str(options.limits.suspect_ms)},
-           {"lease_ms", Str(options.limits.lease_ms)},
-           {"offer_ms", Str(options.limits.offer_ms)},
-           {"stop_grace_ms", Str(options.limits.stop_grace_ms)},
-           {"back_off_base_ms", Str(options.limits.back_off.base_ms)},
-           {"back_off_limit_ms", Str(options.limits.back_off.limit_ms)},
-           {"disk_low_water_bytes", Str(options.disk_low_water_bytes)}});
+  LogInfo("configuration", {{"version", std::string(kVersion)},
+                            {"commit", std::string(BuildCommit())},
+                            {"state", options.state_folder},
+                            {"listen", options.listen.empty() ? "unix socket in the state folder"
+                                                              : Join(options.listen, " and ")},
+                            {"metrics", options.metrics},
+                            {"heartbeat_ms", Str(options.limits.heartbeat_ms)},
+                            {"suspect_ms", Str(options.limits.suspect_ms)},
+                            {"lease_ms", Str(options.limits.lease_ms)},
+                            {"offer_ms", Str(options.limits.offer_ms)},
+                            {"stop_grace_ms", Str(options.limits.stop_grace_ms)},
+                            {"back_off_base_ms", Str(options.limits.back_off.base_ms)},
+                            {"back_off_limit_ms", Str(options.limits.back_off.limit_ms)},
+                            {"disk_low_water_bytes", Str(options.disk_low_water_bytes)}});
   const Status status = NamingDenied(Serve(options), options.state_folder);
   if (status.ok()) return 0;
   LogError("cannot_serve",

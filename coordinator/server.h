@@ -3,17 +3,20 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
+#include "coordinator/access.h"
 #include "coordinator/scheduler/state.h"
 
 namespace longrun::coordinator {
 
 struct ServerOptions {
   std::string state_folder;             // absolute
-  std::string listen;                   // "unix:PATH", or "": in the state folder
+  std::vector<std::string> listen;      // "unix:PATH" (else: in the state folder), "HOST:PORT"
   std::string metrics = "127.0.0.1:0";  // a loopback address; port 0: any free one
   bool is_momentary = false;            // serves one command, which ends it
   SchedulerLimits limits;
+  AccessLimits access;
   std::int64_t disk_low_water_bytes = 64 << 20;
 };
 

@@ -148,7 +148,7 @@ Result<std::string> MetricPage::Expose(const std::string& address) {
   if (!IsLoopback(address)) {
     return Status(Code::kInvalidArgument,
                   Str("metrics are served on a loopback address only (127.0.0.1:PORT), not on \"",
-                      address, "\": TLS and access tokens are not built yet"));
+                      address, "\": the page has no TLS and no access tokens"));
   }
   try {
     impl_->exposer = std::make_unique<prometheus::Exposer>(address, kServerThreads);

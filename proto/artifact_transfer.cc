@@ -28,6 +28,9 @@ using File = std::unique_ptr<std::FILE, CloseFile>;
 
 Status StatusOfRpc(const grpc::Status& status) {
   if (status.ok()) return Status();
+  if (status.error_code() == grpc::StatusCode::UNAUTHENTICATED) {
+    return Status(Code::kPermissionDenied, status.error_message());
+  }
   return Status(static_cast<Code>(status.error_code()), status.error_message());
 }
 

@@ -145,7 +145,7 @@ int Run(const RunArguments& arguments, const std::string& state) {
   const std::string& sweep = answer->sweep_id();
   if (daemons == nullptr) {
     std::fprintf(stderr, "a service runs on %s already: using it (Ctrl-C detaches)\n",
-                 state.c_str());
+                 PlaceText(state).c_str());
   }
   if (!answer->others().empty() && !answer->finished()) {
     std::fprintf(stderr, "%s:\n%s",

@@ -70,6 +70,9 @@ void AddUp(Verbs& verbs) {
   verb.AddArgument(
       "--metrics", options->metrics,
       "address of the coordinator's metrics page, 127.0.0.1:PORT (default: a free port)");
+  verb.AddArgument("--listen", options->listen,
+                   "also serve other machines, with TLS: HOST:PORT, such as 0.0.0.0:7443; needs "
+                   "`longrun admin pki init`");
   verb.SetRun([&verbs, options] { return Up(*options, verbs.state); });
 }
 

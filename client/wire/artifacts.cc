@@ -7,10 +7,10 @@
 
 #include "base/files.h"
 #include "base/str.h"
+#include "client/wire/channel.h"
 #include "client/wire/connection.h"
 #include "longrun/v1/artifacts.grpc.pb.h"
 #include "proto/artifact_transfer.h"
-#include "sweeps/coordinator_address.h"
 
 namespace longrun::client {
 namespace {
@@ -29,12 +29,10 @@ ArtifactClient::ArtifactClient(std::unique_ptr<Impl> impl) : impl_(std::move(imp
 ArtifactClient::~ArtifactClient() = default;
 
 Result<std::unique_ptr<ArtifactClient>> ArtifactClient::Connect(const std::string& state) {
-  ASSIGN_OR_RETURN(const std::string address, ReadCoordinatorAddress(state));
+  ASSIGN_OR_RETURN(const Destination destination, DestinationOf(state));
   RETURN_IF_ERROR(RoomForConnections());
-  grpc::ChannelArguments arguments;
-  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);  // the coordinator is on this machine
   auto impl = std::make_unique<Impl>();
-  impl->channel = grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
+  impl->channel = OpenChannel(destination);
   impl->stub = v1::ArtifactService::NewStub(impl->channel);
   return std::unique_ptr<ArtifactClient>(new ArtifactClient(std::move(impl)));
 }

@@ -16,16 +16,16 @@
 #include "base/hash.h"
 #include "base/str.h"
 #include "base/thread.h"
+#include "client/wire/channel.h"
 #include "client/wire/damage_notice.h"
 #include "longrun/v1/artifacts.grpc.pb.h"
-#include "longrun/v1/sweeps.grpc.pb.h"
+#include "longrun/v1/sweeps.pb.h"
 
 namespace longrun::client {
 namespace {
 
 using google::protobuf::Message;
 
-constexpr std::int64_t kMessageBytesMax = 64 << 20;
 constexpr int kThreadsMax = 8;  // of gRPC, in a client
 constexpr int kFilesMax = 12;   // the same
 
@@ -50,6 +50,9 @@ Status FromRpc(const grpc::Status& status) {
             "the coordinator ended before it answered: `coordinator.log` in the state folder says "
             "why; try again"};
   }
+  if (status.error_code() == grpc::StatusCode::UNAUTHENTICATED) {
+    return {Code::kPermissionDenied, status.error_message()};
+  }
   return {static_cast<Code>(status.error_code()), status.error_message()};
 }
 
@@ -70,10 +73,10 @@ void NoticeDamageOf(const std::string& method, const grpc::ClientContext& contex
 }
 
 const google::protobuf::MethodDescriptor& MethodOf(const Message& request, const Message& answer) {
-  const google::protobuf::ServiceDescriptor* service =
-      request.GetDescriptor()->file()->pool()->FindServiceByName(
-          v1::SweepService::service_full_name());
-  LR_CHECK(service != nullptr);
+  // Each file declares the messages of its own service.
+  const google::protobuf::FileDescriptor* const file = request.GetDescriptor()->file();
+  LR_CHECK(file->service_count() == 1);
+  const google::protobuf::ServiceDescriptor* const service = file->service(0);
   for (int i = 0; i < service->method_count(); ++i) {
     const google::protobuf::MethodDescriptor& method = *service->method(i);
     if (method.input_type() != request.GetDescriptor()) continue;
@@ -123,20 +126,10 @@ struct CoordinatorConnection::Impl {
   grpc::ClientContext* stream_context = nullptr;
 };
 
-CoordinatorConnection::CoordinatorConnection(const std::string& address)
+CoordinatorConnection::CoordinatorConnection(const Destination& destination)
     : impl_(std::make_unique<Impl>()) {
   if (!RoomForConnections().ok()) return;  // each call reports that
-  grpc::ChannelArguments arguments;
-  arguments.SetMaxReceiveMessageSize(kMessageBytesMax);
-  // Finds a coordinator quickly that is just starting. The minimal back-off stays gRPC's: it is
-  // also the time limit of an attempt to connect, and a busy machine needs more time than we
-  // would want to pause.
-  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 50);
-  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 500);
-  // Never a proxy: the coordinator is on this machine.
-  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-  impl_->channel =
-      grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
+  impl_->channel = OpenChannel(destination);
   impl_->stub = std::make_unique<grpc::GenericStub>(impl_->channel);
 }
 

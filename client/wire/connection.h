@@ -1,4 +1,5 @@
-// A connection to a coordinator: the only place, besides artifacts.cc, that knows gRPC.
+// A connection to a coordinator: the only place, besides artifacts.cc and channel.cc, that knows
+// gRPC.
 #pragma once
 
 #include <cstdint>
@@ -8,6 +9,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "client/wire/context.h"
 #include "client/wire/sweep_calls.h"
 
 namespace longrun::client {
@@ -19,7 +21,9 @@ const Status& RoomForConnections();
 class CoordinatorConnection final : public SweepCalls {
  public:
   // "unix:/path". Connects lazily: only the first call notices whether a coordinator is there.
-  explicit CoordinatorConnection(const std::string& address);
+  explicit CoordinatorConnection(const std::string& address)
+      : CoordinatorConnection(Destination{.address = address}) {}
+  explicit CoordinatorConnection(const Destination& destination);
   ~CoordinatorConnection() override;
   CoordinatorConnection(const CoordinatorConnection&) = delete;
   CoordinatorConnection& operator=(const CoordinatorConnection&) = delete;

@@ -208,7 +208,7 @@ Code CodeOfExit(int exit_code) {
 // Starts a coordinator and waits until it answers. If another one takes the folder at the same
 // moment, ours ends, and the answer is the other one with pid 0. A coordinator that is to stay
 // waits until a momentary one has ended with its command, as Store::Open does.
-Result<Answering> StartAndWait(const std::string& state, const std::string& metrics,
+Result<Answering> StartAndWait(const std::string& state, const DaemonOptions& options,
                                bool is_momentary) {
   const int holding = CoordinatorRuns(state) ? HolderOf(state).pid : 0;
   if (IsStopped(holding)) {
@@ -218,7 +218,8 @@ Result<Answering> StartAndWait(const std::string& state, const std::string& metr
   const std::string log = JoinPath(state, "coordinator.log");
   std::vector<std::string> argv = {JoinPath(ProgramFolder(), "longrun-coordinator"), "--state",
                                    state};
-  if (!metrics.empty()) argv.insert(argv.end(), {"--metrics", metrics});
+  if (!options.metrics.empty()) argv.insert(argv.end(), {"--metrics", options.metrics});
+  if (!options.listen.empty()) argv.insert(argv.end(), {"--listen", options.listen});
   if (is_momentary) argv.emplace_back("--momentary");
   const std::int64_t log_begin = BytesOf(log);
   const Result<int> spawned = SpawnDaemon(std::move(argv), log);
@@ -271,11 +272,11 @@ Result<Answering> StartAndWait(const std::string& state, const std::string& metr
 // If a coordinator cannot start, the cause is usually its folder: the error then names the folder's
 // problem, not the statement that failed. The coordinator's own error already names a limit and the
 // file, if its log could grow.
-Result<Answering> StartCoordinatorProgram(const std::string& state, const std::string& metrics,
+Result<Answering> StartCoordinatorProgram(const std::string& state, const DaemonOptions& options,
                                           bool is_momentary) {
   const std::string log = JoinPath(state, "coordinator.log");
   const std::int64_t log_begin = BytesOf(log);
-  Result<Answering> answering = StartAndWait(state, metrics, is_momentary);
+  Result<Answering> answering = StartAndWait(state, options, is_momentary);
   if (answering.ok()) return answering;
   const bool is_limit = answering.status().code() == Code::kResourceExhausted;
   const bool is_named = is_limit && !LastError(log, log_begin).empty();
@@ -361,7 +362,7 @@ bool AwaitRestart(const std::string& state) {
 }  // namespace
 
 bool CoordinatorRuns(const std::string& state) {
-  return FileLock::IsHeld(CoordinatorLockPath(state));
+  return IsContext(state) || FileLock::IsHeld(CoordinatorLockPath(state));
 }
 
 Result<std::string> StateFolder(const std::string& given) {
@@ -376,8 +377,17 @@ Result<std::string> StateFolder(const std::string& given) {
   return AbsolutePath(JoinPath(data, "longrun"));
 }
 
+Result<std::unique_ptr<Coordinator>> Coordinator::ReachOverNetwork(const std::string& context) {
+  ASSIGN_OR_RETURN(const Destination destination, DestinationOf(context));
+  std::unique_ptr<Coordinator> coordinator(new Coordinator());
+  coordinator->connection_ = std::make_unique<CoordinatorConnection>(destination);
+  coordinator->connection_->WhenLost([destination] { return WhyNotReached(destination); });
+  return coordinator;
+}
+
 Result<std::unique_ptr<Coordinator>> Coordinator::Reach(const std::string& state) {
   RETURN_IF_ERROR(RoomForConnections());
+  if (IsContext(state)) return ReachOverNetwork(state);
   RETURN_IF_ERROR(MakeFolders(state, 0700).In("making the state folder"));
   std::unique_ptr<Coordinator> coordinator(new Coordinator());
   const std::int64_t deadline = BootMs() + kReachMs;
@@ -416,7 +426,7 @@ Status Coordinator::ReachOnce(const std::string& state) {
     SayWhyItWaits(patience, state);
     Pause(kPollMs);
   }
-  ASSIGN_OR_RETURN(const Answering started, StartCoordinatorProgram(state, "", true));
+  ASSIGN_OR_RETURN(const Answering started, StartCoordinatorProgram(state, {}, true));
   connection_ = std::make_unique<CoordinatorConnection>(started.address);
   if (started.pid == 0) return Status();
   pid_ = started.pid;
@@ -460,8 +470,7 @@ Status Daemons::StartWorking() {
 
 // kUnavailable if another coordinator has the folder or the address.
 Status Daemons::StartCoordinator() {
-  ASSIGN_OR_RETURN(const Answering started,
-                   StartCoordinatorProgram(state_, options_.metrics, false));
+  ASSIGN_OR_RETURN(const Answering started, StartCoordinatorProgram(state_, options_, false));
   if (started.pid == 0) {
     return {Code::kUnavailable,
             Str("a coordinator runs on ", state_, " already: submit to it with `longrun submit`")};

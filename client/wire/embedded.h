@@ -30,6 +30,7 @@ namespace longrun::client {
 // ends with this object.
 class Coordinator {
  public:
+  // `state`: a state folder, or a context's folder (context.h).
   static Result<std::unique_ptr<Coordinator>> Reach(const std::string& state);
   // For commands that only read. Makes no database in a folder that has none: a notice says so, and
   // the answers are those of an empty database.
@@ -44,6 +45,7 @@ class Coordinator {
 
  private:
   Coordinator() = default;
+  static Result<std::unique_ptr<Coordinator>> ReachOverNetwork(const std::string& context);
   Status ReachOnce(const std::string& state);
 
   std::unique_ptr<TempFolder> empty_;  // in place of a folder without a database
@@ -54,6 +56,7 @@ class Coordinator {
 struct DaemonOptions {
   std::int64_t cpu_slots = 0;  // 0: the worker's own default
   std::string metrics = {};    // the coordinator's: "127.0.0.1:9411"; "": any free port
+  std::string listen = {};     // the coordinator's, for other machines: "HOST:PORT"; "": nowhere
 };
 
 // A coordinator and a worker that are kept running: like an init system, this restarts one that
@@ -120,7 +123,8 @@ class Daemons {
 // nothing can be continued.
 void StopAtInterrupt(Daemons& daemons, const std::string& goes_on);
 
-// True while a coordinator holds the state folder.
+// True while a coordinator holds the state folder; of a context, whose coordinator is elsewhere,
+// always.
 bool CoordinatorRuns(const std::string& state);
 
 // --state, else $LONGRUN_HOME, else $XDG_DATA_HOME/longrun, else ~/.local/share/longrun.

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "base/json.h"
+#include "longrun/v1/identity.pb.h"
 #include "longrun/v1/sweeps.pb.h"
 
 namespace longrun::client {

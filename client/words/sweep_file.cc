@@ -38,6 +38,14 @@ namespace {
 
 // Stores named files. A file given as "sha256:HEX" must have been stored by an earlier submission.
 Status KeepFiles(const NamedFiles& named, const std::string& state) {
+  if (IsContext(state)) {
+    if (named.files.empty()) return Status();
+    return Status(Code::kFailedPrecondition,
+                  Str("the sweep names a file (", named.files.front().id,
+                      "), and files can only be stored on the coordinator's machine: submit the "
+                      "sweep there once; after that, give the file as \"",
+                      named.files.front().id, "\""));
+  }
   const std::string folder = JoinPath(state, "files");
   for (const std::string& id : named.ids) RETURN_IF_ERROR(ReadKeptFile(id, folder).status());
   for (const InputFile& file : named.files) {

@@ -30,7 +30,6 @@
 #include "client/words/change_lines.h"
 #include "client/words/render.h"
 #include "client/words/window.h"
-#include "sweeps/coordinator_address.h"
 
 namespace longrun::client {
 namespace {
@@ -394,10 +393,10 @@ Result<v1::WatchSweepResponse> FollowSweep(const std::string& state, const std::
   Status given_up;
   std::int64_t deadline = BootMs() + kReconnectMs;
   while (true) {
-    const Result<std::string> address = ReadCoordinatorAddress(state);
+    const Result<Destination> destination = DestinationOf(state);
     Status status(Code::kUnavailable, "no coordinator");
-    if (address.ok()) {
-      CoordinatorConnection connection{*address};
+    if (destination.ok()) {
+      CoordinatorConnection connection{*destination};
       std::atomic<bool> done{false};
       // Ends a blocked read if the user interrupts or nothing more can come, and repeats notices
       // while their cause lasts.

@@ -8,6 +8,8 @@
 #include <set>
 #include <string>
 
+#include "coordinator/access.h"
+#include "coordinator/audit_log.h"
 #include "coordinator/core.h"
 #include "coordinator/metrics.h"
 #include "coordinator/overlap.h"
@@ -31,6 +33,8 @@ struct CoordinatorParts {
   Executor& querier;     // separate threads, which wait for users' SQL
   Ticker& ticker;
   OverlapSearch& overlaps;
+  Access& access;
+  AuditLog& audit;
   std::string metrics_address;
   std::string query_program;           // answers users' SQL in a child: store/query_process.h
   std::atomic<bool> stopping = false;  // streams must end
@@ -67,7 +71,8 @@ grpc::ServerUnaryReactor* Handle(CoordinatorParts& parts, grpc::CallbackServerCo
 Status NoteKnownDamage(CoordinatorParts& parts, StoreReader& reader,
                        const std::set<std::string>& tables);
 
-// Counts the call and turns our status into gRPC's.
+// Counts the call, writes it to the audit log if its method changes something, and turns our status
+// into gRPC's.
 grpc::Status EndCall(CoordinatorParts& parts, const char* method, const Status& status,
                      const RpcError& error, grpc::CallbackServerContext* context);
 

@@ -71,6 +71,7 @@ class Logs final : public grpc::ServerWriteReactor<v1::GetLogsResponse> {
   void Wait() {
     parts_.ticker.Add([this] {
       if (parts_.stopping) return End(Status(Code::kUnavailable, "the coordinator is stopping"));
+      if (context_->IsCancelled()) return End(Status(Code::kCancelled, "the client disconnected"));
       Work();
     });
   }

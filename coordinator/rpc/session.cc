@@ -13,6 +13,7 @@
 #include "base/hash.h"
 #include "base/random.h"
 #include "base/str.h"
+#include "coordinator/rpc/caller.h"
 #include "coordinator/rpc/names.h"
 #include "longrun/v1/session.grpc.pb.h"
 #include "sweeps/event.h"
@@ -311,7 +312,9 @@ class Outbox final : public SessionSink, public std::enable_shared_from_this<Out
 class Session final : public Stream {
  public:
   Session(CoordinatorParts& parts, grpc::CallbackServerContext* context)
-      : parts_(parts), outbox_(std::make_shared<Outbox>(parts, this, &incoming_, context)) {
+      : parts_(parts),
+        context_(context),
+        outbox_(std::make_shared<Outbox>(parts, this, &incoming_, context)) {
     outbox_->Read();
   }
 
@@ -344,6 +347,7 @@ class Session final : public Stream {
   Status On(HelloMessage hello) {
     if (session_ != 0) return Malformed("a session must have only one Hello");
     ASSIGN_OR_RETURN(WorkerArrived arrival, ArrivalOf(std::move(hello)));
+    RETURN_IF_ERROR(CheckCertificate(arrival.worker.id));
     session_ = parts_.core.AddSession(outbox_);
     arrival.session = session_;
     worker_ = arrival.worker.id;
@@ -392,10 +396,10 @@ class Session final : public Stream {
       // If no chunk of the log has come, the tail is all there is.
       const auto n_bytes = static_cast<std::int64_t>(ended.log_tail.size());
       outbox_->AddUnanswered(n_bytes);
-      auto append = [&parts = parts_, outbox = outbox_, n_bytes, attempt = ended.attempt,
-                     tail = ended.log_tail](StoreReader& reader) {
+      auto append = [&parts = parts_, outbox = outbox_, n_bytes, worker = worker_,
+                     attempt = ended.attempt, tail = ended.log_tail](StoreReader& reader) {
         const auto here = parts.logs.Read(attempt, 0, 1);
-        if (here.ok() && here->empty()) AppendLog(parts, reader, attempt, 0, tail);
+        if (here.ok() && here->empty()) AppendLog(parts, reader, worker, attempt, 0, tail);
         outbox->RemoveUnanswered(n_bytes);
       };
       if (!parts_.log_writer.Post(std::move(append), WithoutLog(n_bytes)))
@@ -420,9 +424,9 @@ class Session final : public Stream {
   Status On(LogChunkMessage chunk) {
     const auto n_bytes = static_cast<std::int64_t>(chunk.data.size());
     outbox_->AddUnanswered(n_bytes);
-    auto append = [&parts = parts_, outbox = outbox_, n_bytes,
+    auto append = [&parts = parts_, outbox = outbox_, n_bytes, worker = worker_,
                    chunk = std::move(chunk)](StoreReader& reader) {
-      AppendLog(parts, reader, chunk.attempt, chunk.offset, chunk.data);
+      AppendLog(parts, reader, worker, chunk.attempt, chunk.offset, chunk.data);
       outbox->RemoveUnanswered(n_bytes);
     };
     if (!parts_.log_writer.Post(std::move(append), WithoutLog(n_bytes)))
@@ -440,10 +444,11 @@ class Session final : public Stream {
     return [outbox = outbox_, n_bytes](const Status&) { outbox->RemoveUnanswered(n_bytes); };
   }
 
-  // Keeps no log of an unknown attempt.
+  // Keeps no log of an unknown attempt, or of another worker's.
   static void AppendLog(const CoordinatorParts& parts, StoreReader& reader,
-                        const std::string& attempt, std::int64_t offset, const std::string& data) {
-    const Result<bool> known = reader.HasAttempt(attempt);
+                        const std::string& worker, const std::string& attempt, std::int64_t offset,
+                        const std::string& data) {
+    const Result<bool> known = reader.HasAttempt(attempt, worker);
     if (known.ok() && *known) (void)parts.logs.Append(attempt, offset, data);
   }
 
@@ -451,12 +456,42 @@ class Session final : public Stream {
   void Post(SchedulerEvent event) {
     const std::int64_t n_bytes = CostOf(incoming_);
     outbox_->AddUnanswered(n_bytes);
-    parts_.core.Post(std::move(event), [outbox = outbox_, n_bytes](const StepResult&) {
+    parts_.core.Post(std::move(event), [outbox = outbox_, n_bytes, worker = worker_,
+                                        &audit = parts_.audit](const StepResult& result) {
       outbox->RemoveUnanswered(n_bytes);
+      for (const std::string& what : result.foreign) {
+        audit.NoteRefusal({.principal = Str("worker ", worker),
+                           .role = std::string(kWorkerRole),
+                           .method = "Session",
+                           .outcome = "PERMISSION_DENIED",
+                           .message = what});
+      }
     });
   }
 
+  // Over the network, a worker is who its certificate says.
+  Status CheckCertificate(const std::string& worker) {
+    ASSIGN_OR_RETURN(const Principal caller, CallerOf(parts_.access, *context_));
+    if (caller.kind == Principal::Kind::kLocal || caller.id == worker) return Status();
+    Status refused(Code::kPermissionDenied,
+                   Str("the certificate is that of worker ", caller.id, ", but Hello says \"",
+                       worker, "\": give each worker a folder of its own, and let it join there"));
+    NoteRefusal(caller.id, refused.message());
+    return refused;
+  }
+
+  void NoteRefusal(const std::string& worker, const std::string& message) {
+    parts_.audit.NoteRefusal({.principal = Str("worker ", worker),
+                              .role = std::string(kWorkerRole),
+                              .peer = context_->peer(),
+                              .method = "Session",
+                              .subject = "",
+                              .outcome = "PERMISSION_DENIED",
+                              .message = message});
+  }
+
   CoordinatorParts& parts_;
+  grpc::CallbackServerContext* context_;
   v1::WorkerMessage incoming_;
   SessionId session_ = 0;
   std::string worker_;              // empty until its Hello

@@ -7,6 +7,8 @@
 #include <string>
 #include <utility>
 
+#include "base/str.h"
+#include "coordinator/rpc/caller.h"
 #include "coordinator/rpc/views.h"
 
 namespace longrun::coordinator {
@@ -51,6 +53,7 @@ class Watch final : public grpc::ServerWriteReactor<v1::WatchSweepResponse> {
         return End(sweep.status());
       }
       if (first_) {
+        if (const Status allowed = MayMoveAhead(); !allowed.ok()) return End(allowed);
         const StepResult result = parts_.core.PostAndWait(SweepPrioritized{.sweep_id = sweep->id});
         if (!result.status.ok()) return End(result.status);
       }
@@ -65,6 +68,15 @@ class Watch final : public grpc::ServerWriteReactor<v1::WatchSweepResponse> {
     if (bytes == sent_) return Wait();
     sent_ = std::move(bytes);
     StartWrite(&message_);
+  }
+
+  // A viewer may watch, but not change the order of the work.
+  Status MayMoveAhead() {
+    ASSIGN_OR_RETURN(const Principal caller, CallerOf(parts_.access, *context_));
+    if (caller.role >= Role::kSubmitter) return Status();
+    return Status(Code::kPermissionDenied,
+                  Str(caller.Name(), " has the role ", caller.RoleText(),
+                      ", and moving a sweep ahead of others needs the role submitter"));
   }
 
   void KeepDamage(StoreReader& reader) {

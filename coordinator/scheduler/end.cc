@@ -218,6 +218,7 @@ void HandleEvent(StepContext& step, const AttemptFinished& event) {
     return;
   }
   if (attempt->worker != worker->id || attempt->epoch != event.epoch) {
+    NoteForeign(step, *worker, *attempt);
     step.result.warnings.push_back(Str("worker ", worker->id, " reports the end of attempt ",
                                        attempt->id, " of epoch ", event.epoch,
                                        ", but that attempt is on worker ", attempt->worker,

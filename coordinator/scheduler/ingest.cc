@@ -244,6 +244,7 @@ void HandleEvent(StepContext& step, JournalReceived& event) {
       .current_epoch = attempt == nullptr ? 0 : TaskOf(step.state, *attempt).epoch};
   if (attempt == nullptr) return step.Send(event.session, fenced);
   if (attempt->worker != worker->id || attempt->epoch != event.epoch) {
+    NoteForeign(step, *worker, *attempt);
     step.result.warnings.push_back(Str(
         "worker ", worker->id, " sends records of attempt ", attempt->id, " of epoch ", event.epoch,
         ", but that attempt is on worker ", attempt->worker, " with epoch ", attempt->epoch));

@@ -337,6 +337,7 @@ struct StepResult {
   std::vector<std::string> refreshed;      // for SweepSubmitted: tasks of `stale` in a new round
   std::int64_t tasks_left = 0;             // for SweepRemoved: tasks that no sweep has now
   std::vector<std::string> warnings;       // for the log: a peer that broke the protocol
+  std::vector<std::string> foreign;        // the same: it spoke of an attempt of another worker
   std::vector<std::string> differences;    // for the log: a number that was measured again differs
   std::optional<Instant> wake_at;          // TimePassed is needed by then
 };

@@ -51,6 +51,7 @@ void NoteAccepted(StepContext& step, Attempt& attempt) {
 
 AttemptVerdict Judge(StepContext& step, const Worker& worker, const LiveAttempt& live) {
   Attempt* const attempt = FindOrAdopt(step, worker, live.attempt, live.task, live.epoch);
+  if (attempt != nullptr) NoteForeign(step, worker, *attempt);
   if (attempt == nullptr || attempt->worker != worker.id || attempt->epoch != live.epoch) {
     return {.attempt = live.attempt, .verdict = Verdict::kFenced};
   }
@@ -148,6 +149,12 @@ Worker* Hear(StepContext& step, SessionId session) {
   Worker& worker = step.state.workers.at(id->second);
   worker.heard_at = step.now;
   return &worker;
+}
+
+void NoteForeign(StepContext& step, const Worker& worker, const Attempt& attempt) {
+  if (attempt.worker == worker.id) return;
+  step.result.foreign.push_back(
+      Str("worker ", worker.id, " speaks of attempt ", attempt.id, " of worker ", attempt.worker));
 }
 
 bool IsCurrent(const State& state, const Attempt& attempt) {
@@ -292,6 +299,7 @@ void HandleEvent(StepContext& step, const AttemptAccepted& event) {
   const Worker* const worker = Hear(step, event.session);
   if (worker == nullptr) return;
   Attempt* const attempt = FindAttempt(step.state, event.attempt);
+  if (attempt != nullptr) NoteForeign(step, *worker, *attempt);
   const bool here =
       attempt != nullptr && attempt->worker == worker->id && attempt->epoch == event.epoch;
   if (here && (IsCurrent(step.state, *attempt) || attempt->state == AttemptState::kSucceeded)) {
@@ -306,6 +314,7 @@ void HandleEvent(StepContext& step, const AttemptRejected& event) {
   Worker* const worker = Hear(step, event.session);
   if (worker == nullptr) return;
   Attempt* const attempt = FindAttempt(step.state, event.attempt);
+  if (attempt != nullptr) NoteForeign(step, *worker, *attempt);
   if (attempt == nullptr || attempt->worker != worker->id || attempt->epoch != event.epoch ||
       !IsCurrent(step.state, *attempt) || attempt->durable_seq > 0) {
     return;  // a repeat, a withdrawn offer, or it has run: then its end will come

@@ -155,6 +155,8 @@ std::string Describe(const ExpectedCell& cell);  // "nll at 64 (unigram)"
 
 // The worker of an open session, or null. Every message renews its lease.
 Worker* Hear(StepContext& step, SessionId session);
+// Notes that the worker speaks of an attempt that is another worker's, if it is.
+void NoteForeign(StepContext& step, const Worker& worker, const Attempt& attempt);
 // Tells a worker to stop a live attempt, if its session is open.
 void SendStopTo(StepContext& step, const Attempt& attempt, const std::string& reason);
 // Whether this is its task's current attempt, which may still change the task.

@@ -586,10 +586,11 @@ Result<std::vector<AttemptRow>> StoreReader::AttemptsOfTask(const std::string& t
   return attempts;
 }
 
-Result<bool> StoreReader::HasAttempt(const std::string& attempt) {
+Result<bool> StoreReader::HasAttempt(const std::string& attempt, const std::string& worker) {
   ASSIGN_OR_RETURN(Statement row,
-                   Read(*connection_, "SELECT 1 FROM attempt WHERE id = ?", attempt));
-  return row.Step();
+                   Read(*connection_, "SELECT worker FROM attempt WHERE id = ?", attempt));
+  ASSIGN_OR_RETURN(const bool is_there, row.Step());
+  return is_there && row.Text(0) == worker;
 }
 
 Result<std::int64_t> StoreReader::LastStoredOfWorker(const std::string& worker) {

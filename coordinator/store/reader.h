@@ -15,6 +15,7 @@
 #include "base/status.h"
 #include "coordinator/scheduler/scheduler.h"
 #include "coordinator/store/damage.h"
+#include "coordinator/store/identity.h"
 #include "sweeps/artifact_file.h"
 
 namespace longrun::coordinator {
@@ -143,6 +144,8 @@ class StoreReader {
   };
 
   Result<std::vector<SweepRow>> Sweeps();  // oldest first
+  // The newest `n_rows_max` entries of the audit log since then, oldest first.
+  Result<std::vector<AuditRow>> Audit(std::int64_t since_ms, std::int64_t n_rows_max);
   // Finds a sweep by its name (the newest one), its id, or an unambiguous beginning of its id of at
   // least 8 characters. kNotFound suggests similar names, kInvalidArgument lists the sweeps that
   // share the beginning.
@@ -207,7 +210,7 @@ class StoreReader {
   // The context lengths of an evaluation task, ascending.
   Result<std::vector<std::int64_t>> LengthsOfTask(const std::string& task);
   Result<std::vector<AttemptRow>> AttemptsOfTask(const std::string& task);  // oldest first
-  Result<bool> HasAttempt(const std::string& attempt);
+  Result<bool> HasAttempt(const std::string& attempt, const std::string& worker);
   // The wall clock of the newest stored record of the worker's newest attempt; 0 if it never had an
   // attempt.
   Result<std::int64_t> LastStoredOfWorker(const std::string& worker);

@@ -24,6 +24,7 @@
 #include "coordinator/store/annotation.h"
 #include "coordinator/store/commit_mark.h"
 #include "coordinator/store/damage.h"
+#include "coordinator/store/identity.h"
 #include "sweeps/artifact_file.h"
 #include "sweeps/coordinator_lock.h"
 
@@ -109,6 +110,7 @@ class Store {
   Result<State> Load();
   Result<std::vector<DatasetRow>> LoadDatasets();
   Result<std::vector<ModelRow>> LoadModels();
+  Result<IdentityRows> LoadIdentity();
 
   // One transaction: Begin, any number of Apply and of the Puts and Drops below, then Commit. After
   // an error, call Rollback(): nothing of the transaction is stored.
@@ -125,6 +127,12 @@ class Store {
   // Removes the name. If no other name and no run refers to the files, also removes their rows,
   // adds their digests to counts.dropped, and returns true. kNotFound.
   Result<bool> DropModel(const std::string& name, ApplyCounts& counts);
+  // Adds the token, or stores how it ended.
+  Status PutToken(const TokenRow& token);
+  Status DropToken(const std::string& id);
+  Status PutWorkerCertificate(const WorkerCertificateRow& certificate);
+  // Keeps the newest `n_rows_max` entries.
+  Status AddAudit(const AuditRow& entry, std::int64_t n_rows_max);
   Status Commit();
   void Rollback();
 

@@ -90,6 +90,11 @@ const std::map<std::string, std::string>& WithoutJson() {
       {"report", "-o names the page; its numbers stand in it as JSON"},
       {"data", "its sub-verbs print"},
       {"models", "its sub-verbs print"},
+      {"admin", "its sub-verbs print"},
+      {"pki", "its sub-verbs print"},
+      {"token", "its sub-verbs print"},
+      {"join-token", "its sub-verbs print"},
+      {"context", "its sub-verbs print"},
       {"schema", "is JSON"},
       {"completion", "prints a script of a shell"},
   };

@@ -94,7 +94,6 @@ Agent::~Agent() {
 }
 
 Result<std::unique_ptr<Agent>> Agent::Create(AgentOptions options) {
-  ASSIGN_OR_RETURN(CoordinatorChannel coordinator, ConnectTo(options.coordinator));
   if (access(options.trainer.c_str(), X_OK) != 0) {
     return ErrnoStatus(errno, Str("the trainer ", options.trainer,
                                   " cannot be run (use --trainer to name another)"));
@@ -112,6 +111,8 @@ Result<std::unique_ptr<Agent>> Agent::Create(AgentOptions options) {
   for (const char* const name : {"datasets", "cache", "attempts"}) {
     RETURN_IF_ERROR(MakeFolders(JoinPath(state, name)));
   }
+  ASSIGN_OR_RETURN(agent->worker_id_, WorkerId(state, agent->options_.worker_id, agent->random_));
+  ASSIGN_OR_RETURN(CoordinatorChannel coordinator, agent->Connect());
   agent->artifacts_.Connect(coordinator);
   agent->link_ = std::make_unique<Link>(
       std::move(coordinator),
@@ -122,7 +123,6 @@ Result<std::unique_ptr<Agent>> Agent::Create(AgentOptions options) {
                         std::visit([raw](const auto& m) { raw->On(m); }, message);
                       }},
       SeededRandom(EntropySeed()));
-  ASSIGN_OR_RETURN(agent->worker_id_, WorkerId(state, agent->options_.worker_id, agent->random_));
   agent->incarnation_ = MakeUlid(WallMs(), agent->random_);
   ASSIGN_OR_RETURN(agent->devices_, DetectDevices(agent->options_.cpu_slots));
   ASSIGN_OR_RETURN(agent->metrics_,
@@ -143,6 +143,14 @@ Result<std::unique_ptr<Agent>> Agent::Create(AgentOptions options) {
                              {"trainer", agent->options_.trainer},
                              {"metrics", agent->metrics_->address()}});
   return agent;
+}
+
+Result<CoordinatorChannel> Agent::Connect() {
+  if (options_.coordinator.starts_with("unix:")) return ConnectTo(options_.coordinator);
+  ASSIGN_OR_RETURN(const HostPort place, ParseHostPort(options_.coordinator));
+  ASSIGN_OR_RETURN(membership_,
+                   Membership::Enter(options_.state, place, worker_id_, options_.join));
+  return membership_->coordinator();
 }
 
 Status Agent::AdoptAttempts() {

@@ -35,6 +35,7 @@
 #include "worker/agent/jobs.h"
 #include "worker/agent/journal_uplink.h"
 #include "worker/agent/link.h"
+#include "worker/agent/membership.h"
 #include "worker/agent/metrics.h"
 #include "worker/agent/order.h"
 #include "worker/agent/slot_meter.h"
@@ -44,7 +45,8 @@ namespace longrun::agent {
 
 struct AgentOptions {
   std::string state;                               // folder of mode 0700
-  std::string coordinator;                         // unix:PATH
+  std::string coordinator;                         // unix:PATH, or HOST:PORT
+  JoinOptions join;                                // for HOST:PORT
   std::string trainer;                             // program
   std::string program;                             // longrun-worker itself
   std::string worker_id;                           // "": the one in the folder, or else a new one
@@ -86,6 +88,8 @@ class Agent {
   };
 
   Agent(AgentOptions options, FileLock lock);
+  // The channel to the coordinator; over the network, joins it first if need be.
+  Result<CoordinatorChannel> Connect();
   Status AdoptAttempts();
   Status CheckInPlace() const;
   void Post(std::function<void()> closure);  // any thread
@@ -159,6 +163,7 @@ class Agent {
   std::deque<std::function<void()>> posted_;
 
   // Last, so that they are destroyed first: their threads post to the members above.
+  std::unique_ptr<Membership> membership_;  // null over a unix socket
   ArtifactTransfer artifacts_;
   std::unique_ptr<Link> link_;
   std::unique_ptr<JobThreads> jobs_;

@@ -1,6 +1,7 @@
 // longrun-worker: one per machine.
 //
 //   longrun-worker --state FOLDER --coordinator unix:PATH [...]   the daemon
+//   longrun-worker --state FOLDER --coordinator HOST:PORT --join FILE --ca-fingerprint HEX [...]
 //   longrun-worker exec ATTEMPT_DIR TRAINER                       the shim (exec.h)
 //   longrun-worker gc --folder FOLDER [--dry-run]                 makes room (garbage.h)
 //
@@ -90,8 +91,16 @@ int Main(int argc, char** argv) {
   options.trainer = JoinPath(ProgramFolder(), "longrun-trainer");
   app.add_option("--state", options.state, "folder of this worker; created if it does not exist")
       ->envname("LONGRUN_WORKER_STATE");
-  app.add_option("--coordinator", options.coordinator, "unix:PATH of the coordinator's socket")
+  app.add_option("--coordinator", options.coordinator,
+                 "unix:PATH of the coordinator's socket, or HOST:PORT on another machine")
       ->envname("LONGRUN_WORKER_COORDINATOR");
+  app.add_option("--join", options.join.token_file,
+                 "file with a join token (longrun admin join-token create); used once, when this "
+                 "worker joins a coordinator on another machine")
+      ->envname("LONGRUN_WORKER_JOIN");
+  app.add_option("--ca-fingerprint", options.join.ca_fingerprint,
+                 "SHA-256 of that coordinator's authority (longrun admin pki show)")
+      ->envname("LONGRUN_WORKER_CA_FINGERPRINT");
   app.add_option(
       "--id", options.worker_id,
       "name for a new worker, which its folder then keeps (default: made from the host's name)");
@@ -153,7 +162,8 @@ int Main(int argc, char** argv) {
   }
   if (exec->parsed()) return ExecAttempt(attempt_dir, trainer);
   if (options.state.empty() || options.coordinator.empty()) {
-    std::cerr << "longrun-worker: --state FOLDER and --coordinator unix:PATH are required\n";
+    std::cerr
+        << "longrun-worker: --state FOLDER and --coordinator unix:PATH or HOST:PORT are required\n";
     return kExitBadUsage;
   }
   for (const std::string& label : labels) {

@@ -2,6 +2,8 @@
 #include "worker/agent/session.h"
 
 #include <grpcpp/grpcpp.h>
+#include <grpcpp/security/tls_certificate_provider.h>
+#include <grpcpp/security/tls_credentials_options.h>
 
 #include <chrono>
 #include <condition_variable>
@@ -27,19 +29,17 @@ constexpr int kFilesMax = 24;
 
 Status FromRpc(const grpc::Status& status) {
   if (status.ok()) return Status();
+  if (status.error_code() == grpc::StatusCode::UNAUTHENTICATED) {
+    return Status(Code::kPermissionDenied, status.error_message());
+  }
   return Status(static_cast<Code>(status.error_code()), status.error_message());
 }
 
-}  // namespace
+constexpr unsigned kReadAgainS = 1;
+constexpr int kKeepaliveMs = 20'000;
+constexpr int kKeepaliveTimeoutMs = 10'000;
 
-Result<CoordinatorChannel> ConnectTo(const std::string& address) {
-  constexpr std::string_view kUnix = "unix:";
-  if (!address.starts_with(kUnix) || address.size() == kUnix.size()) {
-    return Status(Code::kInvalidArgument,
-                  Str("coordinator address \"", address,
-                      "\": expected unix:PATH; a network address needs TLS and access tokens, "
-                      "which this release does not have yet"));
-  }
+Result<grpc::ChannelArguments> ArgumentsIfRoom() {
   RETURN_IF_ERROR(CheckThreadRoom(kThreadsMax));
   RETURN_IF_ERROR(CheckFileRoom(kFilesMax, "the worker"));
   grpc::ChannelArguments arguments;
@@ -49,8 +49,37 @@ Result<CoordinatorChannel> ConnectTo(const std::string& address) {
   // stays gRPC's: it is also the time limit of an attempt to connect.
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
+  return arguments;
+}
+
+}  // namespace
+
+Result<CoordinatorChannel> ConnectTo(const std::string& address) {
+  constexpr std::string_view kUnix = "unix:";
+  if (!address.starts_with(kUnix) || address.size() == kUnix.size()) {
+    return Status(Code::kInvalidArgument,
+                  Str("coordinator address \"", address, "\": expected unix:PATH, or HOST:PORT"));
+  }
+  ASSIGN_OR_RETURN(const grpc::ChannelArguments arguments, ArgumentsIfRoom());
   return CoordinatorChannel{
       .channel = grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments)};
+}
+
+Result<CoordinatorChannel> ConnectTo(const HostPort& place, const MemberFiles& files) {
+  ASSIGN_OR_RETURN(grpc::ChannelArguments arguments, ArgumentsIfRoom());
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  // A network may swallow packets without a word: find out while the session is quiet.
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
+  grpc::experimental::TlsChannelCredentialsOptions options;
+  options.set_certificate_provider(
+      std::make_shared<grpc::experimental::FileWatcherCertificateProvider>(
+          files.key, files.certificate, files.authority, kReadAgainS));
+  options.watch_root_certs();
+  options.watch_identity_key_cert_pairs();
+  return CoordinatorChannel{
+      .channel = grpc::CreateCustomChannel(place.Text(),
+                                           grpc::experimental::TlsCredentials(options), arguments)};
 }
 
 // One write is in progress at a time: the front of the queue. Writes come from outside of gRPC's

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "base/status.h"
+#include "pki/host_port.h"
 #include "sweeps/session_messages.h"
 
 namespace grpc {
@@ -15,12 +16,21 @@ class Channel;
 
 namespace longrun::agent {
 
-// The channel to one coordinator, shared by the session and the transfers of artifacts. `address`
-// is "unix:PATH"; anything else is refused until TLS and access tokens are implemented.
+// The channel to one coordinator, shared by the session and the transfers of artifacts.
 struct CoordinatorChannel {
   std::shared_ptr<grpc::Channel> channel;  // shared: calls in flight keep it
 };
+// `address` is "unix:PATH".
 Result<CoordinatorChannel> ConnectTo(const std::string& address);
+
+// What a worker needs to be known over the network (membership.h). New connections read the files
+// again.
+struct MemberFiles {
+  std::string authority;
+  std::string key;
+  std::string certificate;
+};
+Result<CoordinatorChannel> ConnectTo(const HostPort& place, const MemberFiles& files);
 
 // One stream, from Hello to its end. Each try opens a new session.
 class CoordinatorSession {

@@ -155,13 +155,11 @@ TEST_F(DaemonTest, ASecondOneOnTheSameFolderIsRefused) {
   EXPECT_NE(said.find(Str("another coordinator (pid ", pid, ")")), std::string::npos) << said;
 }
 
-TEST_F(DaemonTest, TcpIsRefusedWithTheReason) {
+TEST_F(DaemonTest, TwoPlacesOfOneKindAreRefused) {
   std::string said;
 
-  EXPECT_EQ(RefusedWith({"--listen", "0.0.0.0:7000"}, &said), 78);
-  EXPECT_NE(said.find("TCP needs TLS and access tokens, which are not built yet; listen on unix:"),
-            std::string::npos)
-      << said;
+  EXPECT_EQ(RefusedWith({"--listen", "unix:/a", "--listen", "unix:/b"}, &said), 78);
+  EXPECT_NE(said.find("give at most one unix:PATH and one HOST:PORT"), std::string::npos) << said;
 }
 
 TEST_F(DaemonTest, AFirstBackOffLongerThanTheLimitIsRefused) {

@@ -108,6 +108,8 @@ class SessionTest : public testing::Test {
   std::unique_ptr<Executor> executor = OneThread(*store);
   Ticker ticker;
   OverlapSearch overlaps;
+  Access access{*core, {}, {}};
+  AuditLog audit{*core};
   CoordinatorParts parts{.core = *core,
                          .artifacts = *artifacts,
                          .logs = logs,
@@ -118,6 +120,8 @@ class SessionTest : public testing::Test {
                          .querier = *executor,
                          .ticker = ticker,
                          .overlaps = overlaps,
+                         .access = access,
+                         .audit = audit,
                          .metrics_address = "",
                          .query_program = ""};
   std::unique_ptr<grpc::Service> service = MakeWorkerSessionService(parts);

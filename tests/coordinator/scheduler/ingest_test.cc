@@ -387,8 +387,32 @@ TEST_F(IngestTest, AnAttemptOfAnotherWorkerIsFencedAndWarnedOf) {
   const StepResult result = Deliver(Current(Train()), Begun(Current(Train())), 1, 2, /*session=*/2);
 
   EXPECT_EQ(result.warnings.size(), 1u);
+  EXPECT_EQ(result.foreign.size(), 1u);
   EXPECT_EQ(Commands<FencedMessage>(result).size(), 1u);
   EXPECT_EQ(Rows(Current(Train())), 0u);
+}
+
+// The audit log names whoever speaks of what is another worker's, in any message.
+TEST_F(IngestTest, EveryMessageAboutAnAttemptOfAnotherWorkerIsNoted) {
+  Arrive("v", {CpuSlot()}, 2);
+  const Attempt& attempt = Current(Train());
+  const auto foreign = [&](const SchedulerEvent& event) { return Do(event).foreign.size(); };
+
+  EXPECT_EQ(foreign(AttemptAccepted{.session = 2, .attempt = attempt.id, .epoch = attempt.epoch}),
+            1u);
+  EXPECT_EQ(foreign(AttemptRejected{.session = 2,
+                                    .attempt = attempt.id,
+                                    .epoch = attempt.epoch,
+                                    .failure_class = "",
+                                    .reason = ""}),
+            1u);
+  AttemptFinished finished;
+  finished.session = 2;
+  finished.attempt = attempt.id;
+  finished.epoch = attempt.epoch;
+  EXPECT_EQ(foreign(finished), 1u);
+  EXPECT_EQ(foreign(WorkerHeard{.session = 2, .number = 1, .attempts = {Listed(attempt)}}), 1u);
+  EXPECT_EQ(Current(Train()).worker, "w");
 }
 
 }  // namespace

@@ -1,0 +1,84 @@
+// longrun context: the coordinators on other machines that `longrun login` has stored.
+#include "client/wire/context.h"
+
+#include <string>
+#include <vector>
+
+#include "base/str.h"
+#include "client/console/exit_code.h"
+#include "client/console/output.h"
+#include "client/verb.h"
+#include "client/words/render.h"
+#include "pki/token.h"
+
+namespace longrun::client {
+namespace {
+
+int ReportOrOk(const Status& status) {
+  return status.ok() ? static_cast<int>(kExitOk) : Report(status);
+}
+
+int Done(const Status& status, const std::string& name, const std::string& output,
+         const std::string& what) {
+  if (!status.ok()) return Report(status);
+  if (output == "json") {
+    Print(RenderJson({{"name", name}, {"status", what}}));
+  } else {
+    Print(name.empty() ? std::string("the state folder of this machine is in use\n")
+                       : Str("context \"", name, "\" is ", what, "\n"));
+  }
+  return kExitOk;
+}
+
+Status List(const std::string& output) {
+  ASSIGN_OR_RETURN(const std::vector<std::string> names, ContextNames());
+  ASSIGN_OR_RETURN(const std::string current, CurrentContext());
+  Json list = Json::array();
+  std::vector<std::vector<std::string>> rows;
+  for (const std::string& name : names) {
+    ASSIGN_OR_RETURN(const std::string folder, ContextFolder(name));
+    ASSIGN_OR_RETURN(const Context context, ReadContext(folder));
+    const bool is_current = name == current;
+    list.push_back({{"name", name},
+                    {"address", context.address},
+                    {"token", TokenId(context.token)},
+                    {"current", is_current}});
+    rows.push_back({is_current ? "*" : "", name, context.address, TokenId(context.token)});
+  }
+  Print(output == "json" ? RenderJson(list)
+                         : RenderColumns({"", "name", "address", "token"},
+                                         std::vector<Align>(4, Align::kLeft), rows));
+  return Status();
+}
+
+}  // namespace
+
+void AddContext(Verbs& verbs) {
+  Verb context = verbs.AddVerb("context", "coordinators on other machines: list, use, rm");
+  context.RequireVerb();
+  context.AddExamples({"longrun context list", "longrun context use gpu"});
+
+  Verb list = context.AddVerb("list", "list the contexts; * is the one in use");
+  list.AddExamples({"longrun context list"});
+  const auto output = AddOutput(list, {"table", "json"});
+  list.SetRun([output] { return ReportOrOk(List(*output)); });
+
+  Verb use = context.AddVerb("use", "choose the context that commands use without --context");
+  use.AddExamples({"longrun context use gpu"});
+  const auto used = std::make_shared<std::string>();
+  use.AddArgument("NAME", *used, "name of a context; '' for the state folder of this machine")
+      .Required();
+  const auto use_output = AddOutput(use, {"text", "json"});
+  use.SetRun([used, use_output] { return Done(UseContext(*used), *used, *use_output, "in use"); });
+
+  Verb rm = context.AddVerb("rm", "remove a context and its access token from this machine");
+  rm.AddExamples({"longrun context rm gpu"});
+  const auto removed = std::make_shared<std::string>();
+  rm.AddArgument("NAME", *removed, "name of a context").Required();
+  const auto rm_output = AddOutput(rm, {"text", "json"});
+  rm.SetRun([removed, rm_output] {
+    return Done(RemoveContext(*removed), *removed, *rm_output, "removed");
+  });
+}
+
+}  // namespace longrun::client

@@ -1,0 +1,95 @@
+// See method_rules.h.
+#include "coordinator/rpc/method_rules.h"
+
+#include <algorithm>
+
+namespace longrun::coordinator {
+namespace {
+
+constexpr Role kViewer = Role::kViewer, kSubmitter = Role::kSubmitter, kOperator = Role::kOperator,
+               kAdmin = Role::kAdmin;
+
+constexpr MethodRule kRules[] = {
+    {.path = "/longrun.v1.SweepService/GetServerInfo", .people = kViewer},
+    {.path = "/longrun.v1.SweepService/PlanSweep", .people = kViewer},
+    {.path = "/longrun.v1.SweepService/SubmitSweep", .people = kSubmitter, .changes = true},
+    {.path = "/longrun.v1.SweepService/ListSweeps", .people = kViewer},
+    {.path = "/longrun.v1.SweepService/GetSweep", .people = kViewer},
+    {.path = "/longrun.v1.SweepService/GetRun", .people = kViewer},
+    {.path = "/longrun.v1.SweepService/WatchSweep", .people = kViewer},
+    {.path = "/longrun.v1.SweepService/GetResults", .people = kViewer},
+    {.path = "/longrun.v1.SweepService/GetSeries", .people = kViewer},
+    {.path = "/longrun.v1.SweepService/CancelSweep", .people = kSubmitter, .changes = true},
+    {.path = "/longrun.v1.SweepService/RemoveSweep", .people = kSubmitter, .changes = true},
+    {.path = "/longrun.v1.SweepService/AnnotateSweep", .people = kSubmitter, .changes = true},
+    {.path = "/longrun.v1.SweepService/RetryTasks", .people = kSubmitter, .changes = true},
+    {.path = "/longrun.v1.SweepService/CollectGarbage", .people = kOperator, .changes = true},
+    {.path = "/longrun.v1.SweepService/GetLogs", .people = kViewer},
+    {.path = "/longrun.v1.SweepService/ListWorkers", .people = kViewer},
+    // Makes the coordinator open a folder of its own machine.
+    {.path = "/longrun.v1.SweepService/RegisterDataset", .people = kOperator, .changes = true},
+    {.path = "/longrun.v1.SweepService/ListDatasets", .people = kViewer},
+    {.path = "/longrun.v1.SweepService/RemoveDataset", .people = kOperator, .changes = true},
+    {.path = "/longrun.v1.SweepService/RegisterModel", .people = kSubmitter, .changes = true},
+    {.path = "/longrun.v1.SweepService/ListModels", .people = kViewer},
+    {.path = "/longrun.v1.SweepService/RemoveModel", .people = kOperator, .changes = true},
+    {.path = "/longrun.v1.SweepService/FindCheckpoint", .people = kViewer},
+    {.path = "/longrun.v1.SweepService/Query", .people = kViewer},
+    {.path = "/longrun.v1.SweepService/ListViews", .people = kViewer},
+
+    {.path = "/longrun.v1.ArtifactService/HasArtifacts", .people = kViewer, .workers = true},
+    {.path = "/longrun.v1.ArtifactService/UploadArtifact",
+     .people = kSubmitter,
+     .workers = true,
+     .changes = true},
+    {.path = "/longrun.v1.ArtifactService/DownloadArtifact", .people = kViewer, .workers = true},
+
+    {.path = "/longrun.v1.WorkerSessionService/Session", .workers = true},
+
+    {.path = "/longrun.v1.IdentityService/GetCaller", .people = kViewer, .workers = true},
+    {.path = "/longrun.v1.IdentityService/CreateToken", .people = kAdmin, .changes = true},
+    {.path = "/longrun.v1.IdentityService/ListTokens", .people = kAdmin},
+    {.path = "/longrun.v1.IdentityService/RevokeToken", .people = kAdmin, .changes = true},
+    {.path = "/longrun.v1.IdentityService/ListAudit", .people = kAdmin},
+    // The join token in the request is the credential.
+    {.path = "/longrun.v1.IdentityService/JoinWorker",
+     .people = kViewer,
+     .workers = true,
+     .anyone = true,
+     .changes = true},
+    {.path = "/longrun.v1.IdentityService/RenewWorker", .workers = true, .changes = true},
+
+    {.path = "/grpc.health.v1.Health/Check", .people = kViewer, .workers = true},
+    {.path = "/grpc.health.v1.Health/Watch", .people = kViewer, .workers = true},
+    {.path = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", .people = kViewer},
+};
+
+}  // namespace
+
+std::span<const MethodRule> MethodRules() { return kRules; }
+
+const MethodRule* FindMethodRule(std::string_view path) {
+  const auto* const found = std::ranges::find(kRules, path, &MethodRule::path);
+  return found == std::end(kRules) ? nullptr : found;
+}
+
+const MethodRule* FindRuleOfMethod(std::string_view method) {
+  const auto* const found = std::ranges::find_if(kRules, [&](const MethodRule& rule) {
+    return rule.path.substr(rule.path.rfind('/') + 1) == method;
+  });
+  return found == std::end(kRules) ? nullptr : found;
+}
+
+bool Allows(const MethodRule& rule, const Principal& principal) {
+  switch (principal.kind) {
+    case Principal::Kind::kLocal:
+      return true;
+    case Principal::Kind::kPerson:
+      return rule.people && principal.role >= *rule.people;
+    case Principal::Kind::kWorker:
+      return rule.workers;
+  }
+  return false;
+}
+
+}  // namespace longrun::coordinator

@@ -1,0 +1,134 @@
+// See identity.h.
+#include "coordinator/store/identity.h"
+
+#include "coordinator/store/reader.h"
+#include "coordinator/store/sqlite.h"
+#include "coordinator/store/store.h"
+
+namespace longrun::coordinator {
+namespace {
+
+std::optional<std::int64_t> OptionalInt(const Statement& row, int column) {
+  if (row.IsNull(column)) return std::nullopt;
+  return row.Int(column);
+}
+
+}  // namespace
+
+Result<IdentityRows> Store::LoadIdentity() {
+  IdentityRows rows;
+  RETURN_IF_ERROR(OpenReader());
+  RETURN_IF_ERROR(ForEach(*reader_,
+                          "SELECT id, hash, role, note, worker, created_ms, expires_ms, ended_ms,"
+                          " ended_by FROM access_token ORDER BY id",
+                          [&](const Statement& row) {
+                            rows.tokens.push_back({.id = row.Text(0),
+                                                   .hash = row.Text(1),
+                                                   .role = row.Text(2),
+                                                   .note = row.Text(3),
+                                                   .worker = row.Text(4),
+                                                   .created_ms = row.Int(5),
+                                                   .expires_ms = row.Int(6),
+                                                   .ended_ms = OptionalInt(row, 7),
+                                                   .ended_by = row.Text(8)});
+                          }));
+  RETURN_IF_ERROR(ForEach(*reader_,
+                          "SELECT worker, serial, issued_ms, expires_ms, revoked_ms"
+                          " FROM worker_certificate ORDER BY worker",
+                          [&](const Statement& row) {
+                            rows.certificates.push_back({.worker = row.Text(0),
+                                                         .serial = row.Text(1),
+                                                         .issued_ms = row.Int(2),
+                                                         .expires_ms = row.Int(3),
+                                                         .revoked_ms = OptionalInt(row, 4)});
+                          }));
+  NoteDamaged(reader_->row_sums().TakeDamaged());
+  return rows;
+}
+
+Status Store::PutToken(const TokenRow& token) {
+  RETURN_IF_ERROR(DropIfDamaged("access_token", token.id));
+  ASSIGN_OR_RETURN(
+      Statement put,
+      connection_->Prepare("INSERT INTO access_token (id, hash, role, note, worker, created_ms,"
+                           " expires_ms, ended_ms, ended_by) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                           " ON CONFLICT (id) DO UPDATE SET ended_ms = excluded.ended_ms,"
+                           " ended_by = excluded.ended_by"));
+  return put.Bind(token.id)
+      .Bind(token.hash)
+      .Bind(token.role)
+      .Bind(token.note)
+      .Bind(token.worker)
+      .Bind(token.created_ms)
+      .Bind(token.expires_ms)
+      .Bind(token.ended_ms)
+      .Bind(token.ended_by)
+      .Run();
+}
+
+Status Store::DropToken(const std::string& id) {
+  ASSIGN_OR_RETURN(Statement drop, connection_->Prepare("DELETE FROM access_token WHERE id = ?"));
+  return drop.Bind(id).Run();
+}
+
+Status Store::PutWorkerCertificate(const WorkerCertificateRow& certificate) {
+  RETURN_IF_ERROR(DropIfDamaged("worker_certificate", certificate.worker));
+  ASSIGN_OR_RETURN(
+      Statement put,
+      connection_->Prepare(
+          "INSERT INTO worker_certificate (worker, serial, issued_ms, expires_ms, revoked_ms)"
+          " VALUES (?, ?, ?, ?, ?) ON CONFLICT (worker) DO UPDATE SET serial = excluded.serial,"
+          " issued_ms = excluded.issued_ms, expires_ms = excluded.expires_ms,"
+          " revoked_ms = excluded.revoked_ms"));
+  return put.Bind(certificate.worker)
+      .Bind(certificate.serial)
+      .Bind(certificate.issued_ms)
+      .Bind(certificate.expires_ms)
+      .Bind(certificate.revoked_ms)
+      .Run();
+}
+
+Status Store::AddAudit(const AuditRow& entry, std::int64_t n_rows_max) {
+  ASSIGN_OR_RETURN(
+      Statement put,
+      connection_->Prepare("INSERT INTO audit (at_ms, principal, role, peer, method, subject,"
+                           " outcome, message, repeats) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"));
+  RETURN_IF_ERROR(put.Bind(entry.at_ms)
+                      .Bind(entry.principal)
+                      .Bind(entry.role)
+                      .Bind(entry.peer)
+                      .Bind(entry.method)
+                      .Bind(entry.subject)
+                      .Bind(entry.outcome)
+                      .Bind(entry.message)
+                      .Bind(entry.repeats)
+                      .Run());
+  ASSIGN_OR_RETURN(
+      Statement drop,
+      connection_->Prepare("DELETE FROM audit WHERE seq <= (SELECT max(seq) FROM audit) - ?"));
+  return drop.Bind(n_rows_max).Run();
+}
+
+Result<std::vector<AuditRow>> StoreReader::Audit(std::int64_t since_ms, std::int64_t n_rows_max) {
+  ASSIGN_OR_RETURN(
+      Statement row,
+      connection_->Prepare("SELECT seq, at_ms, principal, role, peer, method, subject, outcome,"
+                           " message, repeats FROM (SELECT * FROM audit WHERE at_ms >= ?"
+                           " ORDER BY seq DESC LIMIT ?) ORDER BY seq"));
+  std::vector<AuditRow> rows;
+  RETURN_IF_ERROR(ForEachRow(row.Bind(since_ms).Bind(n_rows_max), [&](const Statement& one) {
+    rows.push_back({.seq = one.Int(0),
+                    .at_ms = one.Int(1),
+                    .principal = one.Text(2),
+                    .role = one.Text(3),
+                    .peer = one.Text(4),
+                    .method = one.Text(5),
+                    .subject = one.Text(6),
+                    .outcome = one.Text(7),
+                    .message = one.Text(8),
+                    .repeats = one.Int(9)});
+  }));
+  return rows;
+}
+
+}  // namespace longrun::coordinator

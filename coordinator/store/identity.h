@@ -1,0 +1,50 @@
+// The rows that say who may call the coordinator over the network, and what they did
+// (migrations/0015_identity.sql has the meaning of the columns).
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace longrun::coordinator {
+
+struct TokenRow {
+  std::string id;
+  std::string hash;
+  std::string role;
+  std::string note = {};
+  std::string worker = {};
+  std::int64_t created_ms = 0;
+  std::int64_t expires_ms = 0;
+  std::optional<std::int64_t> ended_ms = {};
+  std::string ended_by = {};
+};
+
+struct WorkerCertificateRow {
+  std::string worker;
+  std::string serial;
+  std::int64_t issued_ms = 0;
+  std::int64_t expires_ms = 0;
+  std::optional<std::int64_t> revoked_ms = {};
+};
+
+struct IdentityRows {
+  std::vector<TokenRow> tokens;                    // by id
+  std::vector<WorkerCertificateRow> certificates;  // by worker
+};
+
+struct AuditRow {
+  std::int64_t seq = 0;  // 0: not stored yet
+  std::int64_t at_ms = 0;
+  std::string principal = {};
+  std::string role = {};
+  std::string peer = {};
+  std::string method = {};
+  std::string subject = {};
+  std::string outcome = {};
+  std::string message = {};
+  std::int64_t repeats = 1;
+};
+
+}  // namespace longrun::coordinator

@@ -1,0 +1,138 @@
+// See files.h.
+#include "pki/files.h"
+
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+
+#include "base/clock.h"
+#include "base/files.h"
+#include "base/str.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::int64_t kDayMs = 86'400'000;
+constexpr std::int64_t kAuthorityMs = 3650 * kDayMs;
+constexpr std::int64_t kCoordinatorMs = 397 * kDayMs;  // the longest that browsers accept, too
+constexpr std::size_t kPemBytesMax = 64 << 10;
+constexpr const char* kAuthorityName = "longrun authority";
+
+Status WithRemedy(const Status& status, const PkiPaths& paths) {
+  return Status(Code::kFailedPrecondition,
+                Str(status.message(), " (", paths.folder,
+                    "): `longrun admin pki init` makes an authority and a certificate, "
+                    "`longrun admin pki renew` another certificate of the same authority"));
+}
+
+Status Install(const PkiPaths& paths, const Authority& authority,
+               const std::vector<std::string>& names, std::int64_t now_ms) {
+  ASSIGN_OR_RETURN(const std::string key, NewPrivateKey());
+  ASSIGN_OR_RETURN(
+      const std::string certificate,
+      IssueForCoordinator(authority, key, names, {.now_ms = now_ms, .valid_ms = kCoordinatorMs}));
+  ASSIGN_OR_RETURN(const CertificateFacts facts, ReadCertificate(certificate));
+  const std::string name = Str("coordinator-", facts.serial);
+  const std::string folder = JoinPath(paths.folder, name);
+  RETURN_IF_ERROR(MakeFolder(folder, 0700));
+  RETURN_IF_ERROR(WriteFileAtomic(JoinPath(folder, "key.pem"), key, 0600));
+  RETURN_IF_ERROR(
+      WriteFileAtomic(JoinPath(folder, "chain.pem"), certificate + authority.certificate, 0600));
+  const std::string link = JoinPath(paths.folder, "coordinator");
+  const std::string next = link + ".next";
+  RETURN_IF_ERROR(RemoveAll(next));
+  if (symlink(name.c_str(), next.c_str()) != 0) {
+    return ErrnoStatus(errno, Str("cannot make the link ", next));
+  }
+  return RenameSync(next, link);
+}
+
+}  // namespace
+
+PkiPaths PkiPathsOf(const std::string& state_folder) {
+  const std::string folder = JoinPath(state_folder, "pki");
+  const std::string in_use = JoinPath(folder, "coordinator");
+  return {.folder = folder,
+          .authority_key = JoinPath(folder, "authority.key"),
+          .authority = JoinPath(folder, "authority.pem"),
+          .key = JoinPath(in_use, "key.pem"),
+          .chain = JoinPath(in_use, "chain.pem")};
+}
+
+Status InitPki(const std::string& state_folder, const std::vector<std::string>& names,
+               std::int64_t now_ms) {
+  const PkiPaths paths = PkiPathsOf(state_folder);
+  if (PathExists(paths.authority)) {
+    return Status(Code::kAlreadyExists,
+                  Str(paths.authority,
+                      " exists: every worker and every laptop trusts it; `longrun "
+                      "admin pki renew` gives the coordinator another certificate of it"));
+  }
+  RETURN_IF_ERROR(MakeFolders(paths.folder, 0700));
+  Authority authority;
+  ASSIGN_OR_RETURN(authority.key, NewPrivateKey());
+  ASSIGN_OR_RETURN(
+      authority.certificate,
+      NewAuthority(authority.key, kAuthorityName, {.now_ms = now_ms, .valid_ms = kAuthorityMs}));
+  RETURN_IF_ERROR(WriteFileAtomic(paths.authority_key, authority.key, 0600));
+  RETURN_IF_ERROR(Install(paths, authority, names, now_ms));
+  // Last: this file says that all the others are there.
+  return WriteFileAtomic(paths.authority, authority.certificate, 0600);
+}
+
+Status RenewCoordinator(const std::string& state_folder, std::vector<std::string> names,
+                        std::int64_t now_ms) {
+  const PkiPaths paths = PkiPathsOf(state_folder);
+  ASSIGN_OR_RETURN(const Authority authority, ReadAuthority(state_folder));
+  if (names.empty()) {
+    ASSIGN_OR_RETURN(const std::string chain, ReadFile(paths.chain, kPemBytesMax));
+    ASSIGN_OR_RETURN(const CertificateFacts facts, ReadCertificate(chain));
+    names = facts.names;
+  }
+  return Install(paths, authority, names, now_ms);
+}
+
+Result<Authority> ReadAuthority(const std::string& state_folder) {
+  const PkiPaths paths = PkiPathsOf(state_folder);
+  Authority authority;
+  const Result<std::string> certificate = ReadFile(paths.authority, kPemBytesMax);
+  if (!certificate.ok()) return WithRemedy(certificate.status(), paths);
+  const Result<std::string> key = ReadFile(paths.authority_key, kPemBytesMax);
+  if (!key.ok()) return WithRemedy(key.status(), paths);
+  authority.certificate = *certificate;
+  authority.key = *key;
+  if (Status fits = CheckKeyOf(authority.key, authority.certificate); !fits.ok()) {
+    return WithRemedy(std::move(fits).In(paths.authority), paths);
+  }
+  return authority;
+}
+
+Status CheckPki(const std::string& state_folder, std::int64_t now_ms) {
+  const PkiPaths paths = PkiPathsOf(state_folder);
+  ASSIGN_OR_RETURN(const Authority authority, ReadAuthority(state_folder));
+  const Result<std::string> chain = ReadFile(paths.chain, kPemBytesMax);
+  if (!chain.ok()) return WithRemedy(chain.status(), paths);
+  const Result<std::string> key = ReadFile(paths.key, kPemBytesMax);
+  if (!key.ok()) return WithRemedy(key.status(), paths);
+  if (Status fits = CheckKeyOf(*key, *chain); !fits.ok()) {
+    return WithRemedy(std::move(fits).In(paths.chain), paths);
+  }
+  if (Status is_signed = CheckSignedBy(*chain, authority.certificate); !is_signed.ok()) {
+    return WithRemedy(std::move(is_signed).In(paths.chain), paths);
+  }
+  for (const std::string& pem : {*chain, authority.certificate}) {
+    ASSIGN_OR_RETURN(const CertificateFacts facts, ReadCertificate(pem));
+    if (now_ms < facts.not_before_ms || now_ms > facts.not_after_ms) {
+      return WithRemedy(
+          Status(Code::kFailedPrecondition,
+                 Str("the certificate of ", facts.common_name, " is valid from ",
+                     FormatWallMs(facts.not_before_ms), " to ", FormatWallMs(facts.not_after_ms),
+                     ", but this machine's clock says ", FormatWallMs(now_ms))),
+          paths);
+    }
+  }
+  return Status();
+}
+
+}  // namespace longrun

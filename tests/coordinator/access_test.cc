@@ -1,0 +1,208 @@
+#include "coordinator/access.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "base/files.h"
+#include "base/str.h"
+#include "coordinator/audit_log.h"
+#include "coordinator/metrics.h"
+#include "coordinator/store/reader.h"
+#include "pki/token.h"
+
+namespace longrun::coordinator {
+namespace {
+
+constexpr std::int64_t kNowMs = 1'764'000'000'000;
+constexpr std::int64_t kHourMs = 3'600'000;
+
+struct Parts {
+  TempFolder folder;
+  std::unique_ptr<Store> store = Store::Open(folder.path()).value();
+  std::unique_ptr<ArtifactStore> artifacts =
+      ArtifactStore::Open({.folder = JoinPath(folder.path(), "artifacts")}).value();
+  Metrics metrics;
+  IdentityRows rows = store->LoadIdentity().value();
+  std::unique_ptr<Core> core = Core::Start(*store, *artifacts, metrics, {}).value();
+  Access access{*core, rows, {.calls_per_s = 10, .calls_burst = 20}};
+
+  CreatedToken Create(const std::string& role, const std::string& worker = "") {
+    return access.CreateToken(role, "", worker, kHourMs, kNowMs).value();
+  }
+  Result<Access::Joined> Join(const std::string& token, const std::string& worker,
+                              bool is_known = false, std::int64_t now_ms = kNowMs) {
+    return access.Join(token, worker, is_known, now_ms, [&]() -> Result<Access::Joined> {
+      return Access::Joined{.certificate = "PEM",
+                            .row = {.worker = worker,
+                                    .serial = "01",
+                                    .issued_ms = now_ms,
+                                    .expires_ms = now_ms + kHourMs}};
+    });
+  }
+};
+
+bool Says(const Status& status, const std::string& what) {
+  return status.message().find(what) != std::string::npos;
+}
+
+TEST(AccessTest, TokenGivesItsRoleUntilItExpires) {
+  Parts parts;
+  for (const Role role : kRoles) {
+    const CreatedToken token = parts.Create(std::string(RoleName(role)));
+    const Result<Principal> caller = parts.access.OfToken(token.text, kNowMs + kHourMs);
+    ASSERT_TRUE(caller.ok()) << caller.status().message();
+    EXPECT_EQ(caller->role, role);
+    EXPECT_EQ(caller->Name(), "token " + token.row.id);
+    const Status expired = parts.access.OfToken(token.text, kNowMs + kHourMs + 1).status();
+    EXPECT_EQ(expired.code(), Code::kPermissionDenied);
+    EXPECT_TRUE(Says(expired, "expired at 2025-")) << expired.message();
+    EXPECT_TRUE(Says(expired, "longrun admin token create"));
+  }
+}
+
+TEST(AccessTest, RightIdWithAnotherSecretIsAnUnknownToken) {
+  Parts parts;
+  const CreatedToken token = parts.Create("admin");
+  std::string guessed = token.text;
+  guessed.back() = guessed.back() == '0' ? '1' : '0';
+  ASSERT_EQ(TokenId(guessed), token.row.id);
+  EXPECT_TRUE(Says(parts.access.OfToken(guessed, kNowMs).status(), "does not know"));
+}
+
+TEST(AccessTest, RevokedTokenHoldsNoLongerAndStaysRevokedAfterARestart) {
+  Parts parts;
+  const CreatedToken token = parts.Create("viewer");
+  const Principal caller = parts.access.OfToken(token.text, kNowMs).value();
+  EXPECT_TRUE(parts.access.StillHolds(caller, kNowMs).ok());
+  EXPECT_EQ(parts.access.Revoke(token.row.id.substr(0, 8), "local", kNowMs).value(),
+            "token " + token.row.id);
+  EXPECT_TRUE(Says(parts.access.StillHolds(caller, kNowMs), "was revoked at"));
+  EXPECT_EQ(parts.access.Revoke(token.row.id, "local", kNowMs).status().code(),
+            Code::kFailedPrecondition);
+  EXPECT_EQ(parts.access.Revoke("ffff", "local", kNowMs).status().code(), Code::kNotFound);
+  parts.core->Stop();
+  const IdentityRows stored = parts.store->LoadIdentity().value();
+  ASSERT_EQ(stored.tokens.size(), 1u);
+  EXPECT_EQ(stored.tokens[0].ended_ms, kNowMs);
+  EXPECT_EQ(stored.tokens[0].hash, TokenHash(token.text));
+}
+
+TEST(AccessTest, JoinTokenLetsOneNewWorkerJoinOnce) {
+  Parts parts;
+  const CreatedToken token = parts.Create("worker");
+  EXPECT_TRUE(Says(parts.access.OfToken(token.text, kNowMs).status(), "is a join token"));
+  EXPECT_TRUE(
+      Says(parts.Join(token.text, "gpu-1", false, kNowMs + kHourMs + 1).status(), "expired at"));
+  EXPECT_TRUE(Says(parts.Join(token.text, "gpu-1", /*is_known=*/true).status(),
+                   "there is a worker \"gpu-1\" already"));
+  ASSERT_TRUE(parts.Join(token.text, "gpu-1").ok());
+  EXPECT_TRUE(Says(parts.Join(token.text, "gpu-2").status(), "has been used by worker gpu-1"));
+  EXPECT_TRUE(parts.access.OfWorker("gpu-1", kNowMs).ok());
+  EXPECT_TRUE(Says(parts.access.OfWorker("gpu-2", kNowMs).status(), "has joined"));
+  EXPECT_TRUE(Says(parts.access.OfWorker("gpu-1", kNowMs + kHourMs + 1).status(), "expired at"));
+}
+
+TEST(AccessTest, OnlyATokenForThatWorkerReplacesAWorker) {
+  Parts parts;
+  ASSERT_TRUE(parts.Join(parts.Create("worker").text, "gpu-1").ok());
+  ASSERT_TRUE(parts.access.Revoke("gpu-1", "local", kNowMs).ok());
+  EXPECT_TRUE(Says(parts.access.OfWorker("gpu-1", kNowMs).status(), "was revoked"));
+  EXPECT_FALSE(parts.Join(parts.Create("worker").text, "gpu-1").ok());
+  const std::string bound = parts.Create("worker", "gpu-1").text;
+  EXPECT_TRUE(Says(parts.Join(bound, "gpu-2").status(), "is only for worker gpu-1"));
+  ASSERT_TRUE(parts.Join(bound, "gpu-1", /*is_known=*/true).ok());
+  EXPECT_TRUE(parts.access.OfWorker("gpu-1", kNowMs).ok());
+}
+
+TEST(AccessTest, AccessTokenDoesNotLetAWorkerJoin) {
+  Parts parts;
+  EXPECT_TRUE(Says(parts.Join(parts.Create("admin").text, "gpu-1").status(), "for people"));
+}
+
+TEST(AccessTest, FailedIssueDoesNotUseUpTheToken) {
+  Parts parts;
+  const CreatedToken token = parts.Create("worker");
+  const auto failed = parts.access.Join(token.text, "gpu-1", false, kNowMs, [] {
+    return Result<Access::Joined>(Status(Code::kInvalidArgument, "a bad request"));
+  });
+  EXPECT_EQ(failed.status().code(), Code::kInvalidArgument);
+  EXPECT_TRUE(parts.Join(token.text, "gpu-1").ok());
+}
+
+TEST(AccessTest, WrongRolesAndTimesAreRefused) {
+  Parts parts;
+  EXPECT_EQ(parts.access.CreateToken("root", "", "", kHourMs, kNowMs).status().code(),
+            Code::kInvalidArgument);
+  for (const std::int64_t valid_ms :
+       {std::int64_t{0}, std::int64_t{-1}, std::int64_t{4000} * 86'400'000}) {
+    EXPECT_EQ(parts.access.CreateToken("viewer", "", "", valid_ms, kNowMs).status().code(),
+              Code::kInvalidArgument);
+  }
+  EXPECT_FALSE(parts.access.has_tokens());
+  parts.Create("worker");
+  EXPECT_FALSE(parts.access.has_tokens());
+  parts.Create("viewer");
+  EXPECT_TRUE(parts.access.has_tokens());
+}
+
+// 20 at once, then 10 per second.
+TEST(AccessTest, CallsBeyondTheRateWaitAsLongAsTheRefusalSays) {
+  Parts parts;
+  for (int i = 0; i < 20; ++i) EXPECT_TRUE(parts.access.TakeCall("token a", 1'000).ok()) << i;
+  const Status refused = parts.access.TakeCall("token a", 1'000);
+  EXPECT_EQ(refused.code(), Code::kResourceExhausted);
+  EXPECT_TRUE(Says(refused, "try again in 100 ms")) << refused.message();
+  EXPECT_TRUE(parts.access.TakeCall("token b", 1'000).ok());
+  EXPECT_FALSE(parts.access.TakeCall("token a", 1'099).ok());
+  EXPECT_TRUE(parts.access.TakeCall("token a", 1'100).ok());
+  EXPECT_FALSE(parts.access.TakeCall("token a", 1'100).ok());
+}
+
+TEST(AuditLogTest, EqualRefusalsOfASecondShareAnEntryAndAFloodSharesOne) {
+  Parts parts;
+  AuditLog audit(*parts.core);
+  audit.Note({.principal = "local", .role = "admin", .method = "SubmitSweep", .outcome = "OK"});
+  for (int i = 0; i < 1'000; ++i) {
+    audit.NoteRefusal(
+        {.principal = "nobody", .method = "ListSweeps", .outcome = "UNAUTHENTICATED"});
+    audit.NoteRefusal({.principal = "nobody", .method = Str("M", i), .outcome = "UNAUTHENTICATED"});
+  }
+  audit.StoreRefusals();
+  parts.core->Stop();
+  const std::vector<AuditRow> rows =
+      StoreReader::Open(parts.store->database_path()).value()->Audit(0, 1'000).value();
+  ASSERT_LE(rows.size(), 22u);
+  EXPECT_EQ(rows.front().method, "SubmitSweep");
+  std::int64_t n_refusals = 0;
+  for (const AuditRow& row : rows) {
+    if (row.outcome == "UNAUTHENTICATED") n_refusals += row.repeats;
+  }
+  EXPECT_EQ(n_refusals, 2'000);
+  const auto of_one = std::ranges::find(rows, "ListSweeps", &AuditRow::method);
+  ASSERT_NE(of_one, rows.end());
+  EXPECT_EQ(of_one->repeats, 1'000);
+}
+
+TEST(AuditLogTest, OldestEntriesGoFirst) {
+  Parts parts;
+  for (int i = 1; i <= 10; ++i) {
+    ASSERT_TRUE(parts.core
+                    ->Write([&](Store& store) {
+                      return store.AddAudit({.at_ms = i, .principal = "local", .method = Str(i)},
+                                            4);
+                    })
+                    .ok());
+  }
+  parts.core->Stop();
+  const auto reader = StoreReader::Open(parts.store->database_path()).value();
+  const std::vector<AuditRow> rows = reader->Audit(0, 100).value();
+  ASSERT_EQ(rows.size(), 4u);
+  EXPECT_EQ(rows.front().method, "7");
+  EXPECT_EQ(rows.back().method, "10");
+  EXPECT_EQ(reader->Audit(9, 100)->size(), 2u);
+  EXPECT_EQ(reader->Audit(0, 1)->front().method, "10");
+}
+
+}  // namespace
+}  // namespace longrun::coordinator

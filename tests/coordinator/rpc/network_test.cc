@@ -1,0 +1,670 @@
+// The coordinator's port for other machines, with real processes: the daemon, the command line of a
+// "laptop" that cannot read the state folder, and workers that join.
+#include <arpa/inet.h>
+#include <grpcpp/generic/generic_stub.h>
+#include <grpcpp/grpcpp.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <openssl/ssl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/files.h"
+#include "base/json.h"
+#include "base/process.h"
+#include "base/random.h"
+#include "base/str.h"
+#include "base/version.h"
+#include "longrun/v1/artifacts.grpc.pb.h"
+#include "longrun/v1/identity.grpc.pb.h"
+#include "longrun/v1/session.grpc.pb.h"
+#include "longrun/v1/sweeps.grpc.pb.h"
+#include "pki/certificate.h"
+#include "pki/files.h"
+#include "pki/presented.h"
+#include "tests/deadline.h"
+
+namespace longrun::coordinator {
+namespace {
+
+constexpr const char* kCoordinator = LONGRUN_BIN_DIR "/longrun-coordinator";
+constexpr const char* kWorker = LONGRUN_BIN_DIR "/longrun-worker";
+constexpr const char* kClient = LONGRUN_BIN_DIR "/longrun";
+constexpr const char* kTrainer = LONGRUN_BIN_DIR "/longrun-fake-trainer";
+constexpr std::int64_t kPatienceMs = DeadlineMs(60'000);
+
+std::chrono::system_clock::time_point After(std::int64_t ms) {
+  return std::chrono::system_clock::now() + std::chrono::milliseconds(ms);
+}
+
+bool WaitUntil(const std::function<bool()>& condition) {
+  const std::int64_t end_ms = BootMs() + kPatienceMs;
+  while (!condition()) {
+    if (BootMs() > end_ms) return false;
+    poll(nullptr, 0, 10);
+  }
+  return true;
+}
+
+struct Ran {
+  int code = -1;
+  std::string out;
+  std::string err;
+};
+
+class NetworkTest : public testing::Test {
+ protected:
+  ~NetworkTest() override {
+    for (int* const pid : {&worker, &coordinator}) Kill(*pid);
+  }
+
+  static void Kill(int& pid) {
+    if (pid <= 0) return;
+    kill(pid, SIGKILL);
+    (void)WaitFor(pid, kPatienceMs);
+    pid = 0;
+  }
+
+  std::string At(const std::string& name) const { return JoinPath(folder.path(), name); }
+
+  // `longrun ARGUMENTS` on a machine with a home of its own, whose standard input is `input`.
+  Ran Longrun(std::vector<std::string> arguments, const std::string& input = "") {
+    const std::string in = At("in"), out = At("out"), err = At("err");
+    for (const std::string& path : {out, err}) EXPECT_TRUE(RemoveAll(path).ok());
+    EXPECT_TRUE(WriteFileAtomic(in, input).ok());
+    SpawnOptions options;
+    options.argv = {"/bin/sh", "-c", "exec \"$0\" \"$@\" < \"$STDIN\"", kClient};
+    options.argv.insert(options.argv.end(), arguments.begin(), arguments.end());
+    options.env = {"PATH=/usr/bin:/bin", Str("HOME=", laptop), Str("STDIN=", in)};
+    options.cwd = laptop;
+    options.stdout_path = out;
+    options.stderr_path = err;
+    options.die_with_parent = true;
+    const auto ended = WaitFor(Spawn(options).value(), kPatienceMs);
+    Ran ran;
+    if (ended.ok() && *ended) ran.code = (*ended)->code;
+    ran.out = ReadFile(out).ok() ? ReadFile(out).value() : "";
+    ran.err = ReadFile(err).ok() ? ReadFile(err).value() : "";
+    return ran;
+  }
+  // The same on the coordinator's machine.
+  Ran Here(std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), {"--state", state});
+    return Longrun(std::move(arguments));
+  }
+  std::string NewToken(const std::string& role) {
+    const Ran ran = Here({"admin", "token", "create", "--role", role});
+    EXPECT_EQ(ran.code, 0) << ran.err;
+    return std::string(Trim(ran.out));
+  }
+  std::string NewJoinToken(std::vector<std::string> more = {}) {
+    std::vector<std::string> arguments = {"admin", "join-token", "create"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const Ran ran = Here(arguments);
+    EXPECT_EQ(ran.code, 0) << ran.err;
+    return std::string(Trim(ran.out));
+  }
+  void InitPki() {
+    const Ran ran = Here({"admin", "pki", "init", "--name", "localhost", "--name", "127.0.0.1"});
+    ASSERT_EQ(ran.code, 0) << ran.err;
+    authority = ReadFile(PkiPathsOf(state).authority).value();
+    fingerprint = ReadCertificate(authority).value().fingerprint;
+  }
+
+  Result<int> Launch(std::vector<std::string> arguments) {
+    SpawnOptions options;
+    options.argv = {kCoordinator, "--state", state};
+    options.argv.insert(options.argv.end(), arguments.begin(), arguments.end());
+    options.env = {"PATH=/usr/bin:/bin"};
+    options.stdout_path = At("log");
+    options.stderr_path = At("log");
+    options.die_with_parent = true;
+    return Spawn(options);
+  }
+  int RefusedWith(const std::vector<std::string>& arguments, std::string* said) {
+    EXPECT_TRUE(RemoveAll(At("log")).ok());
+    const auto ended = WaitFor(Launch(arguments).value(), kPatienceMs);
+    *said = ReadFile(At("log")).value();
+    return ended.ok() && *ended ? (*ended)->code : -1;
+  }
+  // On a free port of the loopback interface.
+  void Start(std::vector<std::string> more = {}) {
+    std::vector<std::string> arguments = {"--listen", "127.0.0.1:0"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    coordinator = Launch(arguments).value();
+    constexpr std::string_view kField = "network=127.0.0.1:";
+    const bool serves = WaitUntil([&] {
+      const Result<std::string> log = ReadFile(At("log"));
+      const std::size_t at = log.ok() ? log->rfind(kField) : std::string::npos;
+      if (at == std::string::npos || log->find('\n', at) == std::string::npos) return false;
+      place = {.host = "127.0.0.1", .port = std::stoi(log->substr(at + kField.size()))};
+      return true;
+    });
+    ASSERT_TRUE(serves) << ReadFile(At("log")).value();
+  }
+  void InitAndStart(std::vector<std::string> more = {}) {
+    InitPki();
+    admin = NewToken("admin");
+    Start(std::move(more));
+  }
+
+  std::shared_ptr<grpc::Channel> Channel(const grpc::SslCredentialsOptions& tls) const {
+    grpc::ChannelArguments own;
+    own.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+    return grpc::CreateCustomChannel(place.Text(), grpc::SslCredentials(tls), own);
+  }
+  std::shared_ptr<grpc::Channel> Channel() const {
+    return Channel({.pem_root_certs = authority, .pem_private_key = "", .pem_cert_chain = ""});
+  }
+  // As the worker whose folder this is.
+  std::shared_ptr<grpc::Channel> ChannelOf(const std::string& worker_folder) const {
+    const std::string membership = JoinPath(worker_folder, "membership");
+    return Channel({.pem_root_certs = authority,
+                    .pem_private_key = ReadFile(JoinPath(membership, "key.pem")).value(),
+                    .pem_cert_chain = ReadFile(JoinPath(membership, "certificate.pem")).value()});
+  }
+
+  // Calls a method with an empty request, whatever its kind.
+  static grpc::Status Call(const std::shared_ptr<grpc::Channel>& channel, const std::string& path,
+                           const std::string& token, std::int64_t wait_ms = kPatienceMs) {
+    grpc::GenericStub stub(channel);
+    grpc::ClientContext context;
+    context.set_deadline(After(wait_ms));
+    if (!token.empty()) context.AddMetadata("authorization", "Bearer " + token);
+    grpc::CompletionQueue queue;
+    const grpc::Slice empty("");
+    const grpc::ByteBuffer bytes(&empty, 1);
+    const auto call = stub.PrepareCall(&context, path, &queue);
+    const auto next = [&] {
+      void* tag = nullptr;
+      bool ok = false;
+      return queue.Next(&tag, &ok) && ok;
+    };
+    call->StartCall(nullptr);
+    if (next()) {
+      call->WriteLast(bytes, grpc::WriteOptions(), nullptr);
+      next();
+      grpc::ByteBuffer answer;
+      bool more = true;
+      while (more) {
+        call->Read(&answer, nullptr);
+        more = next();
+      }
+    }
+    grpc::Status status;
+    call->Finish(&status, nullptr);
+    next();
+    return status;
+  }
+
+  int SpawnWorker(const std::string& name, const std::string& token_file) {
+    SpawnOptions options;
+    options.argv = {
+        kWorker,  "--state",     At(name),   "--coordinator",         place.Text(), "--id",
+        name,     "--join",      token_file, "--ca-fingerprint",      fingerprint,  "--trainer",
+        kTrainer, "--cpu-slots", "1",        "--disk-free-bytes-min", "0"};
+    options.env = {"PATH=/usr/bin:/bin"};
+    options.stdout_path = At(name + ".log");
+    options.stderr_path = At(name + ".log");
+    options.die_with_parent = true;
+    return Spawn(options).value();
+  }
+  std::size_t CountInLog(const std::string& name, const std::string& what) const {
+    const Result<std::string> log = ReadFile(At(name));
+    std::size_t n = 0;
+    for (std::size_t at = 0; log.ok() && (at = log->find(what, at)) != std::string::npos; ++at) ++n;
+    return n;
+  }
+  void JoinWorker(const std::string& name) {
+    const std::string file = At("join-token");
+    ASSERT_TRUE(WriteFileAtomic(file, NewJoinToken() + "\n", 0600).ok());
+    worker = SpawnWorker(name, file);
+    ASSERT_TRUE(WaitUntil([&] { return CountInLog(name + ".log", "session_welcomed") > 0; }))
+        << ReadFile(At(name + ".log")).value();
+  }
+
+  TempFolder folder;
+  std::string state = JoinPath(folder.path(), "state");
+  std::string laptop = [this] {
+    const std::string path = JoinPath(folder.path(), "laptop");
+    EXPECT_TRUE(MakeFolders(path).ok());
+    return path;
+  }();
+  std::string authority, fingerprint, admin;
+  HostPort place;
+  int coordinator = 0;
+  int worker = 0;
+};
+
+TEST_F(NetworkTest, PortIsRefusedWithoutCertificatesAndWithoutTokens) {
+  std::string said;
+  for (const char* const address : {"127.0.0.1:0", "0.0.0.0:0"}) {
+    EXPECT_EQ(RefusedWith({"--listen", address}, &said), 78);
+    EXPECT_NE(said.find("longrun admin pki init"), std::string::npos) << said;
+  }
+  InitPki();
+  EXPECT_EQ(RefusedWith({"--listen", "127.0.0.1:0"}, &said), 78);
+  EXPECT_NE(said.find("longrun admin token create"), std::string::npos) << said;
+  (void)NewToken("viewer");
+  Start();
+}
+
+TEST_F(NetworkTest, WrongPlacesToListenAreNamed) {
+  InitAndStart();
+  const TempFolder other;
+  const std::string first_state = std::exchange(state, JoinPath(other.path(), "state"));
+  InitPki();
+  (void)NewToken("viewer");
+  std::string said;
+  EXPECT_EQ(RefusedWith({"--listen", place.Text()}, &said), 69);
+  EXPECT_NE(said.find("another program listens on"), std::string::npos) << said;
+  EXPECT_EQ(RefusedWith({"--listen", "nowhere.invalid:7443"}, &said), 78);
+  EXPECT_NE(said.find("cannot be resolved"), std::string::npos) << said;
+  EXPECT_EQ(RefusedWith({"--listen", "192.0.2.1:7443"}, &said), 78);
+  EXPECT_NE(said.find("no address of this machine"), std::string::npos) << said;
+  EXPECT_EQ(RefusedWith({"--listen", "here"}, &said), 78);
+  EXPECT_NE(said.find("expected HOST:PORT"), std::string::npos) << said;
+  state = first_state;
+}
+
+// The newest version that a client of OpenSSL and this server agree on, or 0.
+int AgreedVersion(const HostPort& place, int version_max) {
+  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  address.sin_port = htons(static_cast<std::uint16_t>(place.port));
+  EXPECT_EQ(connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  SSL_CTX* const context = SSL_CTX_new(TLS_client_method());
+  SSL_CTX_set_cipher_list(context, "ALL:@SECLEVEL=0");
+  SSL_CTX_set_max_proto_version(context, version_max);
+  SSL* const session = SSL_new(context);
+  constexpr unsigned char kHttp2[] = {2, 'h', '2'};
+  SSL_set_alpn_protos(session, kHttp2, sizeof kHttp2);
+  SSL_set_fd(session, fd);
+  const int version = SSL_connect(session) == 1 ? SSL_version(session) : 0;
+  SSL_free(session);
+  SSL_CTX_free(context);
+  close(fd);
+  return version;
+}
+
+TEST_F(NetworkTest, OnlyTls13IsSpoken) {
+  signal(SIGPIPE, SIG_IGN);
+  InitAndStart();
+  EXPECT_EQ(AgreedVersion(place, TLS1_3_VERSION), TLS1_3_VERSION);
+  EXPECT_EQ(AgreedVersion(place, TLS1_2_VERSION), 0);
+  EXPECT_EQ(AgreedVersion(place, TLS1_1_VERSION), 0);
+}
+
+TEST_F(NetworkTest, PlainTextAndForeignCertificatesAreRefused) {
+  InitAndStart();
+  const auto plain = grpc::CreateChannel(place.Text(), grpc::InsecureChannelCredentials());
+  EXPECT_EQ(Call(plain, "/longrun.v1.SweepService/ListSweeps", admin, 5'000).error_code(),
+            grpc::StatusCode::UNAVAILABLE);
+
+  const std::int64_t now_ms = WallMs();
+  Authority foreign{.key = NewPrivateKey().value(), .certificate = ""};
+  foreign.certificate =
+      NewAuthority(foreign.key, "another", {.now_ms = now_ms, .valid_ms = 86'400'000}).value();
+  const std::string key = NewPrivateKey().value();
+  const std::string certificate =
+      IssueForWorker(foreign, NewSigningRequest(key, "gpu-1").value(), "gpu-1",
+                     {.now_ms = now_ms, .valid_ms = 86'400'000})
+          .value();
+  const auto channel =
+      Channel({.pem_root_certs = authority, .pem_private_key = key, .pem_cert_chain = certificate});
+  EXPECT_EQ(Call(channel, "/longrun.v1.SweepService/ListSweeps", "", 5'000).error_code(),
+            grpc::StatusCode::UNAVAILABLE);
+
+  // A worker's certificate of our own authority that was never given out.
+  const Authority own = ReadAuthority(state).value();
+  const std::string unknown = IssueForWorker(own, NewSigningRequest(key, "gpu-1").value(), "gpu-1",
+                                             {.now_ms = now_ms, .valid_ms = 86'400'000})
+                                  .value();
+  const auto stranger =
+      Channel({.pem_root_certs = authority, .pem_private_key = key, .pem_cert_chain = unknown});
+  const grpc::Status status = Call(stranger, "/longrun.v1.WorkerSessionService/Session", "");
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAUTHENTICATED);
+  EXPECT_NE(status.error_message().find("no worker \"gpu-1\" has joined"), std::string::npos);
+}
+
+// The methods of every service that the port has, each with the least role that may call it. This
+// table is the test's own: the coordinator's is compared with it.
+std::map<std::string, std::string> MethodsWithRole() {
+  const std::map<std::string, std::string> known = {
+      {"GetServerInfo", "viewer"},     {"PlanSweep", "viewer"},
+      {"SubmitSweep", "submitter"},    {"ListSweeps", "viewer"},
+      {"GetSweep", "viewer"},          {"GetRun", "viewer"},
+      {"WatchSweep", "viewer"},        {"GetResults", "viewer"},
+      {"GetSeries", "viewer"},         {"CancelSweep", "submitter"},
+      {"RemoveSweep", "submitter"},    {"AnnotateSweep", "submitter"},
+      {"RetryTasks", "submitter"},     {"CollectGarbage", "operator"},
+      {"GetLogs", "viewer"},           {"ListWorkers", "viewer"},
+      {"RegisterDataset", "operator"}, {"ListDatasets", "viewer"},
+      {"RemoveDataset", "operator"},   {"RegisterModel", "submitter"},
+      {"ListModels", "viewer"},        {"RemoveModel", "operator"},
+      {"FindCheckpoint", "viewer"},    {"Query", "viewer"},
+      {"ListViews", "viewer"},         {"HasArtifacts", "viewer"},
+      {"UploadArtifact", "submitter"}, {"DownloadArtifact", "viewer"},
+      {"Session", "worker"},           {"GetCaller", "viewer"},
+      {"CreateToken", "admin"},        {"ListTokens", "admin"},
+      {"RevokeToken", "admin"},        {"ListAudit", "admin"},
+      {"JoinWorker", "anyone"},        {"RenewWorker", "worker"}};
+  std::map<std::string, std::string> methods = {
+      {"/grpc.health.v1.Health/Check", "viewer"},
+      {"/grpc.health.v1.Health/Watch", "viewer"},
+      {"/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", "viewer"},
+      {"/longrun.v1.SweepService/NoSuchMethod", "nobody"},
+      {"/grpc.channelz.v1.Channelz/GetServers", "nobody"}};
+  for (const google::protobuf::FileDescriptor* const file :
+       {v1::GetServerInfoRequest::descriptor()->file(), v1::Hello::descriptor()->file(),
+        v1::HasArtifactsRequest::descriptor()->file(),
+        v1::GetCallerRequest::descriptor()->file()}) {
+    for (int s = 0; s < file->service_count(); ++s) {
+      for (int m = 0; m < file->service(s)->method_count(); ++m) {
+        const google::protobuf::MethodDescriptor& method = *file->service(s)->method(m);
+        const auto found = known.find(method.name());
+        methods[Str("/", file->service(s)->full_name(), "/", method.name())] =
+            found == known.end() ? "not in this test's table" : found->second;
+      }
+    }
+  }
+  return methods;
+}
+
+TEST_F(NetworkTest, EveryMethodIsOpenToItsRolesAndToNobodyElse) {
+  InitAndStart();
+  const std::vector<std::string> roles = {"viewer", "submitter", "operator", "admin"};
+  std::map<std::string, std::string> tokens = {{"admin", admin}};
+  for (const char* const role : {"viewer", "submitter", "operator"}) tokens[role] = NewToken(role);
+  const auto channel = Channel();
+  for (const auto& [path, least] : MethodsWithRole()) {
+    const auto rank = std::ranges::find(roles, least) - roles.begin();
+    // An endless stream ends by the deadline; a call without a token by the refusal.
+    const bool is_endless = path.ends_with("Health/Watch");
+    for (std::size_t i = 0; i < roles.size(); ++i) {
+      const grpc::Status status =
+          Call(channel, path, tokens[roles[i]], is_endless ? 1'000 : kPatienceMs);
+      const bool is_refused = status.error_code() == grpc::StatusCode::PERMISSION_DENIED &&
+                              status.error_message().find("may not call") != std::string::npos;
+      const bool may = least == "anyone" || static_cast<std::ptrdiff_t>(i) >= rank;
+      EXPECT_EQ(!is_refused, may) << path << " by " << roles[i] << ": " << status.error_code()
+                                  << " " << status.error_message();
+      EXPECT_NE(status.error_code(), grpc::StatusCode::UNAUTHENTICATED) << path;
+    }
+    const grpc::Status without = Call(channel, path, "");
+    if (least == "anyone") {
+      EXPECT_NE(without.error_code(), grpc::StatusCode::UNAUTHENTICATED) << path;
+    } else {
+      EXPECT_EQ(without.error_code(), grpc::StatusCode::UNAUTHENTICATED) << path;
+    }
+  }
+}
+
+TEST_F(NetworkTest, WrongTokensAreRefusedWithTheRemedy) {
+  InitAndStart();
+  const auto channel = Channel();
+  const std::string path = "/longrun.v1.SweepService/ListSweeps";
+  const auto refusal = [&](const std::string& token) {
+    const grpc::Status status = Call(channel, path, token);
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAUTHENTICATED);
+    return status.error_message();
+  };
+  std::string guessed = admin;
+  guessed.back() = guessed.back() == '0' ? '1' : '0';
+  EXPECT_NE(refusal(guessed).find("does not know this access token"), std::string::npos);
+  EXPECT_NE(refusal("x").find("does not know this access token"), std::string::npos);
+  EXPECT_NE(refusal(NewJoinToken()).find("is a join token"), std::string::npos);
+  const std::string viewer = NewToken("viewer");
+  EXPECT_TRUE(Call(channel, path, viewer).ok());
+  ASSERT_EQ(Here({"admin", "token", "revoke", viewer.substr(3, 16)}).code, 0);
+  EXPECT_NE(refusal(viewer).find("was revoked at"), std::string::npos);
+
+  const std::string database = ReadFile(JoinPath(state, "longrun.db")).value() +
+                               ReadFile(JoinPath(state, "longrun.db-wal")).value();
+  EXPECT_NE(database.find(admin.substr(3, 16)), std::string::npos);
+  EXPECT_EQ(database.find(admin.substr(20)), std::string::npos);  // the secret is nowhere
+}
+
+TEST_F(NetworkTest, RevokedTokenEndsItsLiveStreamsWithinASecond) {
+  InitAndStart();
+  const std::string viewer = NewToken("viewer");
+  const auto channel = Channel();
+  grpc::GenericStub stub(channel);
+  grpc::ClientContext context;
+  context.set_deadline(After(kPatienceMs));
+  context.AddMetadata("authorization", "Bearer " + viewer);
+  grpc::CompletionQueue queue;
+  const auto next = [&] {
+    void* tag = nullptr;
+    bool ok = false;
+    return queue.Next(&tag, &ok) && ok;
+  };
+  const auto stream = stub.PrepareCall(&context, "/grpc.health.v1.Health/Watch", &queue);
+  stream->StartCall(nullptr);
+  ASSERT_TRUE(next());
+  const grpc::Slice empty("");
+  stream->WriteLast(grpc::ByteBuffer(&empty, 1), grpc::WriteOptions(), nullptr);
+  ASSERT_TRUE(next());
+  grpc::ByteBuffer answer;
+  stream->Read(&answer, nullptr);
+  ASSERT_TRUE(next());  // it is live
+
+  const auto identity = v1::IdentityService::NewStub(channel);
+  grpc::ClientContext revoking;
+  revoking.AddMetadata("authorization", "Bearer " + admin);
+  v1::RevokeTokenRequest request;
+  request.set_id(viewer.substr(3, 16));
+  v1::RevokeTokenResponse ended;
+  stream->Read(&answer, nullptr);
+  const grpc::Status revoked = identity->RevokeToken(&revoking, request, &ended);
+  ASSERT_TRUE(revoked.ok()) << revoked.error_message();
+  const std::int64_t begin_ms = BootMs();
+  EXPECT_FALSE(next());  // the read ends
+  EXPECT_LT(BootMs() - begin_ms, DeadlineMs(1'000));
+  grpc::Status status;
+  stream->Finish(&status, nullptr);
+  next();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::CANCELLED);
+}
+
+TEST_F(NetworkTest, FloodOfOneCallerHarmsOnlyItself) {
+  InitAndStart();
+  const std::string viewer = NewToken("viewer");
+  const auto channel = Channel();
+  const std::string path = "/longrun.v1.IdentityService/GetCaller";
+  grpc::Status refused;
+  for (int i = 0; i < 5'000 && refused.ok(); ++i) refused = Call(channel, path, viewer);
+  EXPECT_EQ(refused.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_NE(refused.error_message().find("try again in "), std::string::npos)
+      << refused.error_message();
+  EXPECT_TRUE(Call(channel, path, admin).ok());
+}
+
+TEST_F(NetworkTest, NewCertificateIsUsedWithoutARestart) {
+  InitAndStart();
+  const auto serial = [&] {
+    const auto chain = PresentedCertificates(place, kPatienceMs);
+    return chain.ok() ? ReadCertificate(chain->front()).value().serial : "";
+  };
+  const std::string before = serial();
+  ASSERT_NE(before, "");
+  ASSERT_EQ(Here({"admin", "pki", "renew"}).code, 0);
+  EXPECT_TRUE(WaitUntil([&] { return serial() != before && !serial().empty(); }));
+  EXPECT_TRUE(Call(Channel(), "/longrun.v1.SweepService/ListSweeps", admin).ok());
+}
+
+TEST_F(NetworkTest, LaptopLogsInAndUsesTheCoordinator) {
+  InitAndStart();
+  const std::string submitter = NewToken("submitter");
+  Ran ran = Longrun({"login", place.Text(), "--name", "gpu"}, submitter);
+  EXPECT_EQ(ran.code, 2);
+  EXPECT_NE(ran.err.find(fingerprint), std::string::npos) << ran.err;
+  ran = Longrun({"login", place.Text(), "--ca-fingerprint", std::string(64, 'a')}, submitter);
+  EXPECT_EQ(ran.code, 4);
+  EXPECT_NE(ran.err.find("somebody may stand in between"), std::string::npos) << ran.err;
+  ran = Longrun({"login", place.Text(), "--ca-fingerprint", fingerprint}, "nonsense");
+  EXPECT_EQ(ran.code, 2);
+  std::string guessed = submitter;
+  guessed.back() = guessed.back() == '0' ? '1' : '0';
+  ran = Longrun({"login", place.Text(), "--ca-fingerprint", fingerprint}, guessed);
+  EXPECT_EQ(ran.code, 5) << ran.err;
+  ran = Longrun({"login", "nowhere.invalid", "--ca-fingerprint", fingerprint}, submitter);
+  EXPECT_EQ(ran.code, 3);
+  EXPECT_NE(ran.err.find("cannot be resolved"), std::string::npos) << ran.err;
+  EXPECT_EQ(Trim(Longrun({"context", "list", "-o", "json"}).out), "[]");
+
+  ran = Longrun({"login", place.Text(), "--name", "gpu", "--ca-fingerprint", fingerprint},
+                submitter + "\n");
+  ASSERT_EQ(ran.code, 0) << ran.err;
+  EXPECT_NE(ran.out.find("(submitter)"), std::string::npos) << ran.out;
+  EXPECT_EQ(Longrun({"ls"}).code, 0);
+  EXPECT_EQ(Longrun({"--context", "gpu", "workers"}).code, 0);
+  ran = Longrun({"--context", "cpu", "ls"});
+  EXPECT_EQ(ran.code, 3);
+  EXPECT_NE(ran.err.find("there are gpu"), std::string::npos) << ran.err;
+  ran = Longrun({"admin", "token", "list"});
+  EXPECT_EQ(ran.code, 5);
+  EXPECT_NE(ran.err.find("it needs the role admin"), std::string::npos) << ran.err;
+  ran = Longrun({"gc"});
+  EXPECT_EQ(ran.code, 4);
+  EXPECT_NE(ran.err.find("works only on the coordinator's machine"), std::string::npos) << ran.err;
+
+  ASSERT_EQ(Here({"admin", "token", "revoke", submitter.substr(3, 16)}).code, 0);
+  ran = Longrun({"ls"});
+  EXPECT_EQ(ran.code, 5);
+  EXPECT_NE(ran.err.find("was revoked at"), std::string::npos) << ran.err;
+  EXPECT_EQ(Longrun({"context", "rm", "gpu"}).code, 0);
+  EXPECT_FALSE(PathExists(JoinPath(laptop, ".config/longrun/contexts/gpu")));
+}
+
+TEST_F(NetworkTest, ChangesAndRefusalsAreInTheAuditLog) {
+  InitAndStart();
+  const auto channel = Channel();
+  const std::string viewer = NewToken("viewer");
+  EXPECT_FALSE(Call(channel, "/longrun.v1.SweepService/CancelSweep", viewer).ok());
+  EXPECT_FALSE(Call(channel, "/longrun.v1.SweepService/CancelSweep", "").ok());
+  EXPECT_FALSE(Call(channel, "/longrun.v1.SweepService/CancelSweep", admin).ok());  // no such sweep
+  EXPECT_TRUE(Call(channel, "/longrun.v1.SweepService/ListSweeps", viewer).ok());
+  std::map<std::string, int> seen;
+  EXPECT_TRUE(WaitUntil([&] {
+    const Ran ran = Here({"admin", "audit", "--since", "1h", "-o", "json"});
+    const Result<Json> entries = ParseJson(ran.out);
+    if (!entries.ok()) return false;
+    seen.clear();
+    for (const Json& entry : *entries) {
+      seen[Str(entry["principal"].get<std::string>(), " ", entry["method"].get<std::string>(), " ",
+               entry["outcome"].get<std::string>())] += 1;
+    }
+    return seen.contains("nobody CancelSweep UNAUTHENTICATED");
+  }));
+  const std::string admin_name = "token " + admin.substr(3, 16);
+  const std::string viewer_name = "token " + viewer.substr(3, 16);
+  EXPECT_EQ(seen[viewer_name + " CancelSweep PERMISSION_DENIED"], 1);
+  EXPECT_EQ(seen[admin_name + " CancelSweep NOT_FOUND"], 1);
+  EXPECT_EQ(seen["local CreateToken OK"], 2);
+  for (const auto& [entry, n] : seen) EXPECT_EQ(entry.find("ListSweeps"), std::string::npos) << n;
+}
+
+TEST_F(NetworkTest, WorkerJoinsRenewsItsCertificateAndIsRevoked) {
+  InitAndStart({"--worker-certificate-ms", "4000"});
+  JoinWorker("gpu-1");
+  EXPECT_TRUE(WaitUntil([&] { return CountInLog("gpu-1.log", "certificate_renewed") >= 3; }));
+  // The certificate with which the session began has ended by now; the session has not.
+  EXPECT_EQ(CountInLog("gpu-1.log", "session_ended"), 0u) << ReadFile(At("gpu-1.log")).value();
+
+  // The token has been used.
+  const int replay = SpawnWorker("gpu-2", At("join-token"));
+  const auto ended = WaitFor(replay, kPatienceMs);
+  ASSERT_TRUE(ended.ok() && *ended);
+  EXPECT_EQ((*ended)->code, 77);
+  EXPECT_EQ(CountInLog("gpu-2.log", "has been used by worker gpu-1"), 1u)
+      << ReadFile(At("gpu-2.log")).value();
+
+  // A new token does not let another machine take the name.
+  const std::string file = At("other-token");
+  ASSERT_TRUE(WriteFileAtomic(file, NewJoinToken(), 0600).ok());
+  ASSERT_TRUE(MakeFolders(At("thief")).ok());
+  SpawnOptions options;
+  options.argv = {kWorker, "--state", At("thief"), "--coordinator",    place.Text(), "--id",
+                  "gpu-1", "--join",  file,        "--ca-fingerprint", fingerprint,  "--trainer",
+                  kTrainer};
+  options.stderr_path = At("thief.log");
+  options.die_with_parent = true;
+  const auto thief = WaitFor(Spawn(options).value(), kPatienceMs);
+  ASSERT_TRUE(thief.ok() && *thief);
+  EXPECT_EQ((*thief)->code, 77);
+  EXPECT_EQ(CountInLog("thief.log", "there is a worker \\\"gpu-1\\\" already"), 1u)
+      << ReadFile(At("thief.log")).value();
+
+  // A worker speaks only for itself.
+  const auto session = v1::WorkerSessionService::NewStub(ChannelOf(At("gpu-1")));
+  grpc::ClientContext context;
+  context.set_deadline(After(kPatienceMs));
+  const auto stream = session->Session(&context);
+  v1::WorkerMessage message;
+  v1::Hello& hello = *message.mutable_hello();
+  hello.set_protocol_version(kProtocolVersion);
+  hello.set_worker_id("gpu-9");
+  SeededRandom random(1);
+  hello.set_incarnation(MakeUlid(WallMs(), random));
+  hello.set_host("here");
+  stream->Write(message);
+  v1::CoordinatorMessage answer;
+  while (stream->Read(&answer)) {
+  }
+  const grpc::Status status = stream->Finish();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::PERMISSION_DENIED) << status.error_message();
+  EXPECT_NE(status.error_message().find("certificate is that of worker gpu-1"), std::string::npos);
+
+  ASSERT_EQ(Here({"admin", "token", "revoke", "gpu-1"}).code, 0);
+  EXPECT_TRUE(WaitUntil([&] { return CountInLog("gpu-1.log", "was revoked at") > 0; }))
+      << ReadFile(At("gpu-1.log")).value();
+}
+
+TEST_F(NetworkTest, SweepFromALaptopRunsOnAWorkerThatHasJoined) {
+  InitAndStart();
+  ASSERT_TRUE(WriteFileAtomic(At("a.txt"), std::string(20'000, 'a')).ok());
+  const Ran imported =
+      Here({"data", "import", "tiny", "--train", At("a.txt"), "--validation", At("a.txt")});
+  ASSERT_EQ(imported.code, 0) << imported.err;
+  JoinWorker("gpu-1");
+  const std::string submitter = NewToken("submitter");
+  ASSERT_EQ(Longrun({"login", place.Text(), "--ca-fingerprint", fingerprint}, submitter).code, 0);
+  const std::string sweep = JoinPath(laptop, "a.yaml");
+  ASSERT_TRUE(WriteFileAtomic(sweep, R"(apiVersion: longrun/v1
+kind: Sweep
+metadata: {name: a}
+spec:
+  model: {architecture: gpt2, size: micro}
+  matrix: {position: [alibi], train_length: [64], dataset: [tiny], seed: [1]}
+  train: {tokens: 20480, batch_tokens: 1024}
+  evaluate:
+    - perplexity: {context_lengths: [64, 128], split: validation, protocol: nonoverlap, score_tokens: 2048}
+)")
+                  .ok());
+  const Ran run = Longrun({"run", sweep});
+  EXPECT_EQ(run.code, 0) << run.err << ReadFile(At("gpu-1.log")).value();
+  EXPECT_NE(run.err.find("a service runs on context "), std::string::npos) << run.err;
+  const Ran table = Longrun({"table", "a", "-o", "json"});
+  EXPECT_EQ(table.code, 0);
+  const Ran here = Here({"table", "a", "-o", "json"});
+  EXPECT_EQ(table.out, here.out);
+  EXPECT_NE(table.out.find("128"), std::string::npos) << table.out;
+}
+
+}  // namespace
+}  // namespace longrun::coordinator

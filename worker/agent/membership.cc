@@ -1,0 +1,196 @@
+// See membership.h.
+#include "worker/agent/membership.h"
+
+#include <grpcpp/grpcpp.h>
+
+#include <algorithm>
+#include <chrono>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/files.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "base/thread.h"
+#include "longrun/v1/identity.grpc.pb.h"
+#include "pki/certificate.h"
+#include "pki/presented.h"
+#include "pki/token.h"
+
+namespace longrun::agent {
+namespace {
+
+constexpr std::int64_t kLookMs = 20'000;
+constexpr std::chrono::seconds kCallDeadline{20};
+constexpr std::size_t kFileBytesMax = 64 << 10;
+constexpr std::int64_t kRetryMsMin = 500;
+constexpr std::int64_t kRetryMsMax = 600'000;
+
+Status FromRpc(const grpc::Status& status) {
+  if (status.ok()) return Status();
+  const bool is_unknown = status.error_code() == grpc::StatusCode::UNAUTHENTICATED;
+  return Status(is_unknown ? Code::kPermissionDenied : static_cast<Code>(status.error_code()),
+                status.error_message());
+}
+
+struct Lifetime {
+  std::int64_t left_ms = 0;
+  std::int64_t whole_ms = 0;
+};
+
+// Of the certificate in the folder; nothing if there is none that can be used.
+std::optional<Lifetime> FindLifetime(const MemberFiles& files, const std::string& worker_id,
+                                     const std::string& ca_fingerprint) {
+  const Result<std::string> authority = ReadFile(files.authority, kFileBytesMax);
+  const Result<std::string> key = ReadFile(files.key, kFileBytesMax);
+  const Result<std::string> certificate = ReadFile(files.certificate, kFileBytesMax);
+  if (!authority.ok() || !key.ok() || !certificate.ok()) return std::nullopt;
+  const Result<CertificateFacts> ca = ReadCertificate(*authority);
+  const Result<CertificateFacts> own = ReadCertificate(*certificate);
+  if (!ca.ok() || !own.ok() || own->common_name != worker_id) return std::nullopt;
+  if (!ca_fingerprint.empty() && ca->fingerprint != ca_fingerprint) return std::nullopt;
+  if (!CheckKeyOf(*key, *certificate).ok()) return std::nullopt;
+  if (!CheckSignedBy(*certificate, *authority).ok()) return std::nullopt;
+  const Lifetime lifetime{.left_ms = own->not_after_ms - WallMs(),
+                          .whole_ms = own->not_after_ms - own->not_before_ms - kClockSkewMs};
+  if (lifetime.left_ms <= 0) return std::nullopt;
+  return lifetime;
+}
+
+// The authority that the coordinator presents, if it has the fingerprint that the operator gave.
+Result<std::string> TrustedAuthority(const HostPort& place, const std::string& fingerprint) {
+  ASSIGN_OR_RETURN(const std::vector<std::string> chain, PresentedCertificates(place, kLookMs));
+  ASSIGN_OR_RETURN(std::string authority, AuthorityOf(chain, place));
+  ASSIGN_OR_RETURN(const CertificateFacts facts, ReadCertificate(authority));
+  if (facts.fingerprint != fingerprint) {
+    return Status(Code::kFailedPrecondition,
+                  Str(place.Text(), " presents an authority with the fingerprint ",
+                      facts.fingerprint, ", but --ca-fingerprint says ", fingerprint,
+                      ": compare with `longrun admin pki show` on the coordinator's machine"));
+  }
+  RETURN_IF_ERROR(CheckServer(chain, place, WallMs()));
+  return authority;
+}
+
+Status Join(const MemberFiles& files, const HostPort& place, const std::string& worker_id,
+            const JoinOptions& options) {
+  if (options.token_file.empty()) {
+    return Status(Code::kInvalidArgument,
+                  Str("this worker has no valid certificate for ", place.Text(),
+                      ": give --join FILE with a token of `longrun admin join-token create`"));
+  }
+  const std::string fingerprint = PlainFingerprint(options.ca_fingerprint);
+  if (fingerprint.empty()) {
+    return Status(Code::kInvalidArgument,
+                  Str("--ca-fingerprint \"", options.ca_fingerprint,
+                      "\": expected the 64 hex digits that `longrun admin pki show` prints"));
+  }
+  ASSIGN_OR_RETURN(const std::string text, ReadFile(options.token_file, kFileBytesMax));
+  const std::string token(Trim(text));
+  if (TokenId(token).empty()) {
+    return Status(Code::kInvalidArgument,
+                  Str(options.token_file,
+                      " does not hold a join token: expected the text \"lr_...\" "
+                      "that `longrun admin join-token create` has printed"));
+  }
+  ASSIGN_OR_RETURN(const std::string authority, TrustedAuthority(place, fingerprint));
+  ASSIGN_OR_RETURN(const std::string key, NewPrivateKey());
+  v1::JoinWorkerRequest request;
+  request.set_token(token);
+  request.set_worker_id(worker_id);
+  ASSIGN_OR_RETURN(*request.mutable_signing_request(), NewSigningRequest(key, worker_id));
+  grpc::SslCredentialsOptions trust;
+  trust.pem_root_certs = authority;
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  const auto stub = v1::IdentityService::NewStub(
+      grpc::CreateCustomChannel(place.Text(), grpc::SslCredentials(trust), arguments));
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + kCallDeadline);
+  v1::JoinWorkerResponse answer;
+  RETURN_IF_ERROR(FromRpc(stub->JoinWorker(&context, request, &answer))
+                      .In(Str("joining the coordinator at ", place.Text())));
+  RETURN_IF_ERROR(MakeFolders(FolderOf(files.key), 0700));
+  // The old certificate, if any, must not stand beside the new key.
+  RETURN_IF_ERROR(RemoveAll(files.certificate));
+  RETURN_IF_ERROR(WriteFileAtomic(files.authority, authority, 0600));
+  RETURN_IF_ERROR(WriteFileAtomic(files.key, key, 0600));
+  RETURN_IF_ERROR(WriteFileAtomic(files.certificate, answer.certificate(), 0600));
+  LogInfo("worker_joined", {{"id", worker_id}, {"coordinator", place.Text()}});
+  return Status();
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Membership>> Membership::Enter(const std::string& state,
+                                                      const HostPort& place,
+                                                      const std::string& worker_id,
+                                                      const JoinOptions& options) {
+  const std::string folder = JoinPath(state, "membership");
+  MemberFiles files{.authority = JoinPath(folder, "authority.pem"),
+                    .key = JoinPath(folder, "key.pem"),
+                    .certificate = JoinPath(folder, "certificate.pem")};
+  if (!FindLifetime(files, worker_id, PlainFingerprint(options.ca_fingerprint))) {
+    RETURN_IF_ERROR(Join(files, place, worker_id, options));
+  }
+  ASSIGN_OR_RETURN(CoordinatorChannel coordinator, ConnectTo(place, files));
+  return std::unique_ptr<Membership>(
+      new Membership(std::move(files), worker_id, std::move(coordinator)));
+}
+
+Membership::Membership(MemberFiles files, std::string worker_id, CoordinatorChannel coordinator)
+    : files_(std::move(files)),
+      worker_id_(std::move(worker_id)),
+      coordinator_(std::move(coordinator)),
+      thread_(StartThread([this] { Run(); })) {}
+
+Membership::~Membership() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  stop_.notify_all();
+  thread_.join();
+}
+
+// Renews after half of the certificate's time, and tries more often as its end comes nearer.
+void Membership::Run() {
+  const std::optional<Lifetime> found = FindLifetime(files_, worker_id_, "");
+  std::int64_t wait_ms =
+      found ? std::max<std::int64_t>(found->left_ms - found->whole_ms / 2, 0) : 0;
+  std::int64_t end_ms = BootMs() + (found ? found->left_ms : 0);
+  std::unique_lock lock(mutex_);
+  while (!stop_.wait_for(lock, std::chrono::milliseconds(wait_ms), [&] { return stopping_; })) {
+    lock.unlock();
+    const Result<std::int64_t> valid_ms = Renew();
+    if (valid_ms.ok()) {
+      wait_ms = *valid_ms / 2;
+      end_ms = BootMs() + *valid_ms;
+      LogInfo("certificate_renewed", {{"id", worker_id_}, {"valid_ms", Str(*valid_ms)}});
+    } else {
+      wait_ms = std::clamp((end_ms - BootMs()) / 10, kRetryMsMin, kRetryMsMax);
+      LogWarning("certificate_not_renewed",
+                 {{"why", valid_ms.status().message()}, {"again_in_ms", Str(wait_ms)}});
+    }
+    lock.lock();
+  }
+}
+
+// Keeps the key, so that only one file changes.
+Result<std::int64_t> Membership::Renew() {
+  ASSIGN_OR_RETURN(const std::string key, ReadFile(files_.key, kFileBytesMax));
+  v1::RenewWorkerRequest request;
+  ASSIGN_OR_RETURN(*request.mutable_signing_request(), NewSigningRequest(key, worker_id_));
+  const auto stub = v1::IdentityService::NewStub(coordinator_.channel);
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + kCallDeadline);
+  v1::RenewWorkerResponse answer;
+  RETURN_IF_ERROR(FromRpc(stub->RenewWorker(&context, request, &answer)));
+  RETURN_IF_ERROR(CheckKeyOf(key, answer.certificate()));
+  RETURN_IF_ERROR(WriteFileAtomic(files_.certificate, answer.certificate(), 0600));
+  return answer.valid_ms();
+}
+
+}  // namespace longrun::agent

@@ -1,0 +1,56 @@
+// A worker's membership of a coordinator on another machine: its own private key, and a certificate
+// that names the worker. In the worker's folder, each file of mode 0600:
+//
+//   STATE/membership/authority.pem     the coordinator's authority (CA)
+//   STATE/membership/key.pem           never leaves this machine
+//   STATE/membership/certificate.pem   for days; renewed after half of its time
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "base/status.h"
+#include "pki/host_port.h"
+#include "worker/agent/session.h"
+
+namespace longrun::agent {
+
+struct JoinOptions {
+  std::string token_file;      // with a join token; "": the worker has joined before
+  std::string ca_fingerprint;  // of the authority to trust
+};
+
+class Membership {
+ public:
+  // Uses the certificate in the folder if it is valid, else joins with the token. The errors name
+  // the remedy: kInvalidArgument, kPermissionDenied (the coordinator refuses the token),
+  // kFailedPrecondition (another authority, a clock that is off), kNotFound (name or file).
+  static Result<std::unique_ptr<Membership>> Enter(const std::string& state, const HostPort& place,
+                                                   const std::string& worker_id,
+                                                   const JoinOptions& options);
+  ~Membership();
+  Membership(const Membership&) = delete;
+  Membership& operator=(const Membership&) = delete;
+
+  // Its new connections use the newest certificate.
+  const CoordinatorChannel& coordinator() const { return coordinator_; }
+
+ private:
+  Membership(MemberFiles files, std::string worker_id, CoordinatorChannel coordinator);
+  void Run();
+  Result<std::int64_t> Renew();  // returns how long the new certificate is valid
+
+  const MemberFiles files_;
+  const std::string worker_id_;
+  const CoordinatorChannel coordinator_;
+  std::mutex mutex_;  // guards the one below
+  bool stopping_ = false;
+  std::condition_variable stop_;
+  std::thread thread_;
+};
+
+}  // namespace longrun::agent
