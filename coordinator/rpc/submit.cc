@@ -12,6 +12,7 @@
 #include "base/str.h"
 #include "coordinator/rpc/plan.h"
 #include "coordinator/rpc/planned.h"
+#include "coordinator/rpc/caller.h"
 #include "coordinator/rpc/refresh.h"
 #include "coordinator/rpc/views.h"
 #include "sweeps/limits.h"
@@ -113,8 +114,9 @@ Status SubmitSweep(Call& call, SeededRandom& random, const v1::SubmitSweepReques
   response->set_name(sweep.name);
   event.sweep = std::move(sweep);
   event.first = request.first();
-  // Only this user can open the coordinator's socket.
-  event.owner = OwnUserName();
+  ASSIGN_OR_RETURN(const Principal caller, CallerOf(call.parts.access, *call.context));
+  // Only the coordinator's own user can open its socket.
+  event.owner = caller.kind == Principal::Kind::kLocal ? OwnUserName() : caller.Name();
   const StepResult result = call.parts.core.PostAndWait(std::move(event));
   RETURN_IF_ERROR(result.status);
   FillCounts(result.submit, response->mutable_counts());
