@@ -1,4 +1,4 @@
-"""./dev soak planted: do the tests of kernels, extensions and position schedules detect errors?
+"""./dev soak planted: do the tests of kernels, extensions, position schedules and caches detect errors?
 
 Small errors, each of a kind that people make (a sign, an index, a factor, a dropped tail, a forgotten mode), are put
 into the code one by one, in a copy of the tree under build/planted. The tests of the changed folder (TARGETS) are built
@@ -19,12 +19,14 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 WORK = ROOT / "build/planted"
 TREE, BUILD = WORK / "tree", WORK / "build"
+NET = "model/net/"  # its tests need LibTorch
 TARGETS = {  # by the beginning of a file's path
     "kernels/": ["test_kernels_conformance", "test_kernels_subnormals"],
     "model/extension/": ["test_model_extension"],
     "model/position_schedule/": ["test_model_position_schedule"],
     "model/sample_source/": ["test_model_sample_source"],
     "model/data/synthetic/": ["test_model_data_synthetic_rules"],
+    NET: ["test_model_net"],
 }
 TEST_SECONDS_MAX = 900
 
@@ -35,6 +37,9 @@ PI, NTK, DYNAMIC_NTK, YARN, LLAMA3, LONGROPE, SELF_EXTEND, DCA, GALI, REROPE, LE
     f"model/extension/{name}.cc" for name in (
         "pi", "ntk", "dynamic_ntk", "yarn", "llama3", "longrope", "self_extend", "dca", "gali", "rerope",
         "leaky_rerope", "lm_infinite", "streaming", "score_noise"))
+READING, CACHE, ATTENTION, TRANSFORMER = (
+    "model/extension/reading.h", "model/net/attention_cache.cc", "model/net/attention.cc", "model/net/transformer.cc")
+NETWORK, REGION_SCORES = "model/net/terms/network.cc", "model/net/region_scores.cc"
 POSE, RANDPOS = "model/position_schedule/pose.cc", "model/position_schedule/randpos.cc"
 DOCUMENTS = "model/sample_source/documents.cc"
 COPY, INDUCTION, PASSKEY_TOKENS, PASSKEY = (
@@ -250,6 +255,36 @@ ERRORS = [
     ("streaming drops one key late", STREAMING, "t>(0, p + 1 - (sinks + recent)", "t>(0, p - (sinks + recent)"),
     ("the same noise in all layers", NOISE, "static_cast<std::uint32_t>(row.layer)}", "0}"),
     ("noise of half the variance", NOISE, "std::sqrt(-2.0 *", "std::sqrt(-1.0 *"),
+    # Keys that a cache forgets.
+    ("a key that is held taken for its place", READING, "return f(held.KeyAt(place));", "return f(place);"),
+    ("a region's first key not counted in places", READING,
+     "return held.PlaceOf(std::clamp<std::int64_t>(f(p), 0, n_key()));",
+     "return std::clamp<std::int64_t>(f(p), 0, n_held());"),
+    ("places of keys after the forgotten ones", READING, "std::max(n_front, key - n_forgotten)",
+     "std::max(n_front, key - n_forgotten - 1)"),
+    ("a window's first tile forgotten", CACHE, "RoundDown(n - seen.window + 1) - n_front",
+     "RoundUp(n - seen.window + 1) - n_front"),
+    ("the last tile of sinks forgotten", CACHE, "const std::int64_t n_front = RoundUp(seen.n_sink);",
+     "const std::int64_t n_front = RoundDown(seen.n_sink);"),
+    ("nothing forgotten", CACHE, "if (n_now < ForgottenMin(seen)) return;", "if (n_now < n) return;"),
+    ("values that stay when their keys move", CACHE, "  move(cache.v_BHTD, n_held);\n", ""),
+    ("numbers of terms that stay when their keys move", CACHE, "if (of_term.defined()) move(of_term, n_held);",
+     "if (of_term.defined() && of_term.size(2) < cache.n_room()) move(of_term, n_held);"),
+    ("rotated keys that were forgotten still counted", CACHE,
+     "n_rotated = std::min(n_rotated, n_front) + n_after(n_rotated);", ""),
+    ("room that grows by a tile", CACHE, "n_needed + n_needed / 2", "n_needed + kTile"),
+    ("room for the whole capacity", CACHE, "std::min(n_grown, RoomMax(*this, n_new))", "RoomMax(*this, n_new)"),
+    ("growth from the middle of the room", ATTENTION, ".n_positions = cache.capacity}", ".n_positions = cache.n_room()}"),
+    ("tables of all layers for one that forgot keys", ATTENTION, "call.n_shared == n_positions) {", "true) {"),
+    ("tokens rotated to their places", ATTENTION, "at.begin = cache.n - n_query;", "at.begin = n_held - n_query;"),
+    ("queries of a text counted by places", ATTENTION,
+     "given.held.KeyAt(given.k_BHTD.size(2) - n_query);", "given.k_BHTD.size(2) - n_query;"),
+    ("a window of the sinks", REGION_SCORES, "n = plan.stretch.n_held();", "n = plan.stretch.n_key();"),
+    ("reach of a network counted by places", NETWORK, "(i + block.n_before).maximum", "i.maximum"),
+    ("reach in the kernel counted by places", NETWORK, "(position_T + kernel.n_before).maximum", "position_T.maximum"),
+    ("a full layer's cache with a window", TRANSFORMER,
+     "layers_[l].sees_all ? *full_attention_ : attention_;\n    caches.push_back",
+     "attention_;\n    caches.push_back"),
     # Positions in training.
     ("pose's first chunk never the longer", POSE, "draw(1, (n_tokens + 1) / 2)", "draw(1, n_tokens / 2)"),
     ("pose's skips not in order", POSE, "draw(skips.back(), most)", "draw(0, most)"),
@@ -295,8 +330,9 @@ def copy_tree():
         if not target.exists() or target.read_bytes() != source.read_bytes():
             shutil.copyfile(source, target)
             shutil.copymode(source, target)
-    if (ROOT / ".deps").exists() and not (TREE / ".deps").exists():
-        (TREE / ".deps").symlink_to((ROOT / ".deps").resolve())
+    for name in [".deps", ".venv"]:
+        if (ROOT / name).exists() and not (TREE / name).exists():
+            (TREE / name).symlink_to((ROOT / name).resolve())
 
 
 def targets_of(files):
@@ -332,8 +368,9 @@ def main():
     commit = run(["git", "-C", str(ROOT), "rev-parse", "--short=12", "HEAD"]).stdout.strip()
     # The tests' random inputs are those of the commit, as in its own checkout.
     environment = os.environ | {"LONGRUN_COMMIT": commit, "OMP_NUM_THREADS": "1"}
+    trainer = "ON" if any(file.startswith(NET) for _, file, _, _ in chosen) else "OFF"
     configured = run(["cmake", "-S", str(TREE), "-B", str(BUILD), "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release",
-                      "-DLONGRUN_TRAINER=OFF", "-DLONGRUN_SERVICES=OFF", "-DLONGRUN_CUDA=OFF"], env=environment)
+                      f"-DLONGRUN_TRAINER={trainer}", "-DLONGRUN_SERVICES=OFF", "-DLONGRUN_CUDA=OFF"], env=environment)
     if configured.returncode != 0:
         sys.exit(f"planted: the copy cannot be configured:\n{configured.stdout}")
     all_targets = targets_of([file for _, file, _, _ in chosen])

@@ -2,7 +2,7 @@
 // the kernels' regions (kernels/attention_terms.h) and, for GALI, by what the kernels do not have.
 // Torch-free.
 //
-// Legend: Q queries of the stretch, K keys.
+// Legend: Q queries of the stretch, K keys that are held.
 #pragma once
 
 #include <algorithm>
@@ -13,13 +13,38 @@
 
 namespace longrun {
 
-// The queries are the tokens [q_begin, q_begin + n_query) of a text. The keys are its tokens
-// [0, n_key), where n_key = q_begin + n_query. n_to_come more tokens belong to the same piece
-// (Extension::piece) and follow in later calls.
+// The keys that each query of a text sees: the last `window` ones, its own included, and the text's
+// first n_sink. window 0: all.
+struct KeysSeen {
+  std::int64_t window = 0, n_sink = 0;
+};
+
+// The keys of a text that a cache still holds: its tokens [0, n_front) and those from
+// n_front + n_forgotten on. A key's place is its index among them.
+struct HeldKeys {
+  std::int64_t n_front = 0, n_forgotten = 0;
+
+  std::int64_t KeyAt(std::int64_t place) const {
+    return place < n_front ? place : place + n_forgotten;
+  }
+  // The place of a key; for a forgotten one, that of the first key after it.
+  std::int64_t PlaceOf(std::int64_t key) const {
+    return key < n_front ? key : std::max(n_front, key - n_forgotten);
+  }
+  bool operator==(const HeldKeys&) const = default;
+};
+
+// The queries are the tokens [q_begin, q_begin + n_query) of a text. The keys are those of its
+// tokens [0, n_key) that are held, where n_key = q_begin + n_query; the queries' own are among
+// them. n_to_come more tokens belong to the same piece (Extension::piece) and follow in later
+// calls.
 struct Stretch {
   std::int64_t q_begin = 0, n_query = 0, n_to_come = 0;
+  HeldKeys held = {};
 
   std::int64_t n_key() const { return q_begin + n_query; }
+  std::int64_t n_held() const { return held.PlaceOf(n_key()); }
+  std::int64_t q_place() const { return held.PlaceOf(q_begin); }  // of the first query's own key
   std::int64_t n_text() const { return n_key() + n_to_come; }
   bool operator==(const Stretch&) const = default;
   // f(p) of each query's position p.
@@ -27,15 +52,17 @@ struct Stretch {
   std::vector<std::int32_t> Queries(const Function& f) const {
     return Each(q_begin, n_query, f);
   }
-  // f(j) of each key.
+  // f(j) of each key that is held.
   template <typename Function>
   std::vector<std::int32_t> Keys(const Function& f) const {
-    return Each(0, n_key(), f);
+    return Each(0, n_held(), [&](std::int64_t place) { return f(held.KeyAt(place)); });
   }
-  // f(p) of each query, limited to [0, n_key()]: the first key of a region, which may be empty.
+  // The place of key f(p) for each query, limited to [0, n_held()]: the first key of a region,
+  // which may be empty.
   template <typename Function>
   std::vector<std::int32_t> Begins(const Function& f) const {
-    return Queries([&](std::int64_t p) { return std::clamp<std::int64_t>(f(p), 0, n_key()); });
+    return Queries(
+        [&](std::int64_t p) { return held.PlaceOf(std::clamp<std::int64_t>(f(p), 0, n_key())); });
   }
 
  private:
@@ -62,8 +89,8 @@ struct PairBlend {
   std::vector<float> key = {};    // (K)
 };
 
-// Like Region: contains a query's keys from key_begin on, except those of earlier regions. Row r of
-// the rotation's table has the angles of position r / Reading::steps.
+// Like Region: contains a query's keys from the place key_begin on, except those of earlier
+// regions. Row r of the rotation's table has the angles of position r / Reading::steps.
 struct ReadingRegion {
   std::vector<std::int32_t> key_begin = {};  // (Q); empty in the last region
   std::vector<std::int32_t> query_row = {};  // (Q)
@@ -96,6 +123,8 @@ struct ReadingNoise {
 };
 
 // A plan for a stretch. Query p sees key j <= p if p - j < window, or j < n_sink; window 0: all.
+// Both numbers are the same in all plans of a text, so that a cache may forget the keys that lie
+// between the sinks and the window. Without a window, it holds all keys.
 struct Reading {
   std::vector<ReadingRegion> regions = {};  // from the nearest keys to the oldest; at least one
   // Every stretch of a text has the same number of key sets. In each set, a key has the same row in

@@ -171,16 +171,20 @@ bool Attention::reads_input() const {
   return std::ranges::any_of(terms_, [](const auto& t) { return t->traits().reads_input; });
 }
 
-AttentionCache Attention::MakeCache(std::int64_t batch, std::int64_t capacity) const {
+AttentionCache Attention::MakeCache(std::int64_t batch, std::int64_t capacity,
+                                    const ReadingPlanner* reading) const {
   const auto options = at::TensorOptions().device(compute_.device).dtype(compute_.product);
-  AttentionCache cache;
   const std::int64_t n_kv_head = shape_.n_kv_head > 0 ? shape_.n_kv_head : shape_.n_head;
-  cache.k_BHTD = at::empty({batch, n_kv_head, capacity, shape_.head_dim}, options);
-  cache.v_BHTD = at::empty_like(cache.k_BHTD);
+  AttentionCache cache = {
+      .k_BHTD = at::empty({batch, n_kv_head, 0, shape_.head_dim}, options),
+      .v_BHTD = at::empty({batch, n_kv_head, 0, shape_.head_dim}, options),
+      .of_terms_BHT = {},
+      .capacity = capacity,
+      .seen = reading == nullptr ? KeysSeen{.window = shape_.window} : reading->Seen()};
   for (const auto& term : terms_) {
-    cache.held.push_back(term->traits().reads_input ? at::empty({batch, shape_.n_head, capacity},
-                                                                options.dtype(at::kDouble))
-                                                    : at::Tensor());
+    cache.of_terms_BHT.push_back(term->traits().reads_input ? at::empty({batch, shape_.n_head, 0},
+                                                                        options.dtype(at::kDouble))
+                                                            : at::Tensor());
   }
   return cache;
 }
@@ -192,7 +196,8 @@ Attention::Prepared Attention::Prepare(const Call& call, std::int64_t n_position
   Prepared prepared;
   auto shared = call.shared.begin();
   for (std::size_t i = 0; i < terms_.size(); ++i) {
-    if (terms_[i]->traits().is_shareable && shared != call.shared.end()) {
+    if (terms_[i]->traits().is_shareable && shared != call.shared.end() &&
+        call.n_shared == n_positions) {
       prepared.push_back({*shared++});
       continue;
     }
@@ -200,13 +205,13 @@ Attention::Prepared Attention::Prepare(const Call& call, std::int64_t n_position
         terms_[i]->Prepare({.x_BTC = call.x_BTC,
                             .learned = call.learned,
                             .n_positions = n_positions,
-                            .held_BHT = cache == nullptr ? at::Tensor() : cache->held[i]}));
+                            .held_BHT = cache == nullptr ? at::Tensor() : cache->of_terms_BHT[i]}));
   }
   return prepared;
 }
 
-// Queries [q_begin, q_begin + n_query) of the sequence that the keys are of; the call has those
-// from q_offset on.
+// Queries [q_begin, q_begin + n_query) of the places that the keys have; the call has those from
+// q_offset on.
 at::Tensor Attention::BlockForward(const Call& call, const Prepared& prepared,
                                    const RegionScorer* regions, std::int64_t q_begin,
                                    std::int64_t n_query, std::int64_t n_whole) {
@@ -229,7 +234,8 @@ at::Tensor Attention::BlockForward(const Call& call, const Prepared& prepared,
                       .q_begin = q_begin,
                       .k_begin = k_begin,
                       .n_whole = n_whole,
-                      .n_positions = n_positions};
+                      .n_positions = n_positions,
+                      .n_before = call.held.n_forgotten};
   for (std::size_t i = 0; i < terms_.size(); ++i) terms_[i]->AddTo(prepared[i], block);
   const at::Tensor p = at::softmax(block.scores_BHQK, -1);
   if (call.observer != nullptr) Show(call, prepared, block, p);
@@ -284,6 +290,7 @@ at::Tensor Attention::Kernel(const Call& call, Prepared prepared, bool rotates,
                                 .scale = call.scale,
                                 .causal = shape_.causal,
                                 .q_offset = call.k_BHTD.size(2) - call.q_BHTD.size(2),
+                                .n_before = call.held.n_forgotten,
                                 .window = shape_.window};
   if (plan) {
     kernel.rotation = rotator_->Numbers(*plan);
@@ -301,16 +308,18 @@ at::Tensor Attention::Kernel(const Call& call, Prepared prepared, bool rotates,
   return KernelAttention(kernel);
 }
 
-// All queries under a reading; the keys, not rotated, are all of the text so far.
+// All queries under a reading; the keys, not rotated, are all that are held of the text so far.
 at::Tensor Attention::ForwardReading(const Call& given) {
   LR_CHECK(rotator_.has_value() && terms_.size() == 1);  // the term is the causal mask
-  const std::int64_t n_query = given.q_BHTD.size(2), q_begin = given.k_BHTD.size(2) - n_query;
+  const std::int64_t n_query = given.q_BHTD.size(2);
+  const std::int64_t q_begin = given.held.KeyAt(given.k_BHTD.size(2) - n_query);
   std::vector<at::Tensor> pieces;
-  for (const Stretch& piece : given.reading->Pieces(q_begin, n_query, given.n_to_come)) {
+  for (const Stretch& piece :
+       given.reading->Pieces(q_begin, n_query, given.n_to_come, given.held)) {
     Call call = given;
     call.q_BHTD = Part(given.q_BHTD, 2, piece.q_begin - q_begin, piece.n_query);
-    call.k_BHTD = Part(given.k_BHTD, 2, 0, piece.n_key());
-    call.v_BHTD = Part(given.v_BHTD, 2, 0, piece.n_key());
+    call.k_BHTD = Part(given.k_BHTD, 2, 0, piece.n_held());
+    call.v_BHTD = Part(given.v_BHTD, 2, 0, piece.n_held());
     pieces.push_back(ForwardPiece(call, given.reading->Plan(piece)));
   }
   return pieces.size() == 1 ? pieces.front() : at::cat(pieces, 2);
@@ -327,12 +336,14 @@ at::Tensor Attention::ForwardPiece(const Call& given, std::shared_ptr<const Plan
 
 // One token under a reading. Each key is scored once, in its own region.
 at::Tensor Attention::LastQueryOfReading(const Call& given, AttentionCache& cache) {
-  const Stretch token = given.reading->Pieces(cache.n - 1, 1, given.n_to_come).front();
+  const Stretch token = given.reading->Pieces(cache.n - 1, 1, given.n_to_come, cache.held).front();
+  const std::int64_t n_held = cache.n_held();
   const std::int64_t n_kept =
-      std::min(cache.n_rotated, given.reading->KeysKept(cache.n_rotated_text, token.n_text()));
+      std::min(cache.n_rotated,
+               cache.held.PlaceOf(given.reading->KeysKept(cache.n_rotated_text, token.n_text())));
   const std::shared_ptr<const PlannedReading> planned = given.reading->PlanToken(token, n_kept);
   const PlannedReading& plan = *planned;
-  const std::int64_t n_new = cache.n - n_kept;
+  const std::int64_t n_new = n_held - n_kept;
   if (cache.key_sets.empty()) {
     for (std::size_t s = 0; s < plan.reading.key_sets.size(); ++s) {
       cache.key_sets.push_back(at::empty_like(cache.k_BHTD));
@@ -342,7 +353,7 @@ at::Tensor Attention::LastQueryOfReading(const Call& given, AttentionCache& cach
   for (std::size_t s = 0; s < plan.reading.key_sets.size(); ++s) {
     cache.key_sets[s].narrow(2, n_kept, n_new).copy_(rotator_->Keys(k_BHND, plan, s));
   }
-  cache.n_rotated = cache.n;
+  cache.n_rotated = n_held;
   cache.n_rotated_text = token.n_text();
   const at::Tensor q_BHQD =
       WithFactors(given.q_BHTD, plan.reading.query_factor, compute_.dtype) * given.scale;
@@ -361,7 +372,7 @@ at::Tensor Attention::LastQueryOfReading(const Call& given, AttentionCache& cach
   }
   // A reading with a blend of pairs or with noise has one region and no window: its visible keys
   // are all keys.
-  const ScoreSpan span = {.q_begin = token.q_begin, .n_query = 1, .n_key = cache.n};
+  const ScoreSpan span = {.q_begin = token.q_place(), .n_query = 1, .n_key = n_held};
   std::vector<at::Tensor> scores, values;
   for (const VisibleKeys& keys : VisibleKeysOfLast(plan)) {
     const at::Tensor q = rotator_->Queries(q_BHQD, plan, keys.region);
@@ -408,7 +419,7 @@ at::Tensor Attention::Forward(const Call& given) {
   return AllBlocks(call, Prepare(call, n_positions, nullptr));
 }
 
-// One query after all given keys, which are the last of n_positions and all visible.
+// One query after all given keys, which are at the last of n_positions places and all visible.
 at::Tensor Attention::LastQuery(const Call& call, const Prepared& prepared,
                                 std::int64_t n_positions) {
   if (backend_ == AttentionBackend::kTorch) return TorchAttention(call, false);
@@ -418,28 +429,38 @@ at::Tensor Attention::LastQuery(const Call& call, const Prepared& prepared,
       .q_begin = n_positions - 1,
       .k_begin = n_positions - call.k_BHTD.size(2),
       .n_whole = 1,
-      .n_positions = n_positions};
+      .n_positions = n_positions,
+      .n_before = call.held.n_forgotten};
   for (std::size_t i = 0; i < terms_.size(); ++i) terms_[i]->AddToLast(prepared[i], block);
   return Mix(at::softmax(block.scores_BHQK, -1).to(compute_.product), call.v_BHTD);
 }
 
 at::Tensor Attention::ForwardBehind(const Call& given, AttentionCache& cache) {
+  LR_CHECK(shape_.causal);
+  cache.MakeRoom(given.k_BHTD.size(2));
+  const at::Tensor o_BHTD = BehindCache(given, cache);
+  cache.Forget();
+  return o_BHTD;
+}
+
+// There is room for the call's tokens. Tensors have the keys that are held, so positions count
+// those; only rotations count the text's.
+at::Tensor Attention::BehindCache(const Call& given, AttentionCache& cache) {
   const std::int64_t begin = cache.n, n = given.k_BHTD.size(2), n_query = given.q_BHTD.size(2);
-  LR_CHECK(shape_.causal && begin + n <= cache.k_BHTD.size(2) && (n_query == n || n_query == 1));
-  RowPositions at = {.begin = begin, .n_positions = cache.k_BHTD.size(2)};
+  LR_CHECK(n_query == n || n_query == 1);
+  RowPositions at = {.begin = begin, .n_positions = cache.capacity};
   Call call = given;
+  call.held = cache.held;
   if (rotator_ && given.reading == nullptr) call.k_BHTD = rotator_->Keys(given.k_BHTD, at);
-  cache.k_BHTD.narrow(2, begin, n).copy_(call.k_BHTD);
-  cache.v_BHTD.narrow(2, begin, n).copy_(call.v_BHTD);
+  cache.Add(call.k_BHTD, call.v_BHTD);
+  const std::int64_t n_held = cache.n_held();
   if (given.reading != nullptr) {
-    cache.n = begin + n;
     if (n_query == 1) return LastQueryOfReading(given, cache);
-    call.k_BHTD = cache.k_BHTD.narrow(2, 0, cache.n);
-    call.v_BHTD = cache.v_BHTD.narrow(2, 0, cache.n);
+    call.k_BHTD = cache.k_BHTD.narrow(2, 0, n_held);
+    call.v_BHTD = cache.v_BHTD.narrow(2, 0, n_held);
     return ForwardReading(call);
   }
-  Prepared prepared = Prepare(given, begin + n, &cache);
-  cache.n = begin + n;
+  Prepared prepared = Prepare(given, n_held, &cache);
   const bool is_prompt = begin == 0 && n_query == n;
   const bool by_kernel = backend_ == AttentionBackend::kFused;
   if (is_prompt && by_kernel) return Kernel(given, std::move(prepared), true);
@@ -451,10 +472,10 @@ at::Tensor Attention::ForwardBehind(const Call& given, AttentionCache& cache) {
   }
   const bool is_token = n_query == 1;
   const std::int64_t n_seen =
-      is_token && shape_.window > 0 ? std::min(shape_.window, cache.n) : cache.n;
-  call.k_BHTD = cache.k_BHTD.narrow(2, cache.n - n_seen, n_seen);
-  call.v_BHTD = cache.v_BHTD.narrow(2, cache.n - n_seen, n_seen);
-  if (is_token) return LastQuery(call, prepared, cache.n);
+      is_token && shape_.window > 0 ? std::min(shape_.window, n_held) : n_held;
+  call.k_BHTD = cache.k_BHTD.narrow(2, n_held - n_seen, n_seen);
+  call.v_BHTD = cache.v_BHTD.narrow(2, n_held - n_seen, n_seen);
+  if (is_token) return LastQuery(call, prepared, n_held);
   if (by_kernel) return Kernel(call, std::move(prepared), false);
   return AllBlocks(call, prepared);
 }

@@ -27,6 +27,7 @@
 
 #include "base/status.h"
 #include "model/attention_path.h"
+#include "model/net/attention_cache.h"
 #include "model/net/attention_observer.h"
 #include "model/net/device.h"
 #include "model/net/terms/rotation.h"
@@ -39,20 +40,6 @@ struct AttentionKernel;
 struct PlannedReading;
 class ReadingPlanner;
 class RegionScorer;
-
-// The keys and values of one layer for tokens read before, in tensors with room for more. If the
-// method rotates, k_BHTD has rotated keys, except under a reading (Call::reading): then its keys
-// are not rotated, and key_sets has the rotated ones.
-struct AttentionCache {
-  at::Tensor k_BHTD, v_BHTD;     // of type compute.product
-  std::vector<at::Tensor> held;  // by term: its TermCall::held_BHT, or undefined
-  std::int64_t n = 0;            // number of tokens held
-  // Like k_BHTD, one for each key set of the plan (planned_reading.h); made when single tokens are
-  // read.
-  std::vector<at::Tensor> key_sets = {};
-  std::int64_t n_rotated = 0;       // number of tokens in each of key_sets
-  std::int64_t n_rotated_text = 0;  // length of the text for which they were rotated
-};
 
 class Attention {
  public:
@@ -67,7 +54,8 @@ class Attention {
     at::Tensor x_BTC;                   // the layer's input after its LayerNorm
     Tensors learned;                    // the method's tensors, in the order of TermSpec::learned
     double scale = 0.0;
-    Tensors shared = {};  // Shared(learned, n), n: positions up to the last query; may be empty
+    Tensors shared = {};  // Shared(learned, n_shared); may be empty
+    std::int64_t n_shared = 0;
     // (B, T), int32, on the device: the position to which each token's query and key are rotated,
     // below n_positions; undefined: its place in the sequence. Only for Forward, and for methods
     // whose only term is a rotation.
@@ -79,23 +67,26 @@ class Attention {
     ReadingPlanner* reading = nullptr;
     std::int64_t n_to_come = 0;
     std::int64_t layer = 0;  // of the network; a reading's noise depends on it
+    HeldKeys held = {};      // the tokens that k and v are of; ForwardBehind sets it
     // Only for Forward without gradients. Every back-end computes an observed call like
     // `reference` does, since a fused attention forms no p.
     const AttentionObserver* observer = nullptr;
   };
   // The tensors that terms compute from the learned tensors alone, for all calls that have the same
-  // learned tensors; often empty. n_positions counts the whole sequence.
+  // learned tensors; often empty. n_positions: as in TermCall. Calls with another number of
+  // positions make their own.
   Tensors Shared(const Tensors& learned, std::int64_t n_positions) const;
   // Whether a term reads Call::x_BTC.
   bool reads_input() const;
   // o_BHTD, of type compute.product.
   at::Tensor Forward(const Call& call);
-  // The same for tokens that follow those in the cache. They are added to the cache, which must
-  // have room for them. Causal attention only, without gradients. q may have the last one of these
-  // tokens only, while x, k and v have all.
+  // The same for tokens that follow those in the cache. They are added to the cache, within its
+  // capacity. Causal attention only, without gradients. q may have the last one of these tokens
+  // only, while x, k and v have all.
   at::Tensor ForwardBehind(const Call& call, AttentionCache& cache);
-  // An empty cache, with room for `capacity` tokens.
-  AttentionCache MakeCache(std::int64_t batch, std::int64_t capacity) const;
+  // An empty cache for texts of up to `capacity` tokens, which are read under `reading`; null: none.
+  AttentionCache MakeCache(std::int64_t batch, std::int64_t capacity,
+                           const ReadingPlanner* reading) const;
   AttentionBackend backend() const { return backend_; }
   // Sets other frequencies for the same pairs of channels, and a factor for the rotated channels,
   // from the next call on; the layout stays. For a method that rotates.
@@ -114,6 +105,7 @@ class Attention {
   at::Tensor BlockForward(const Call& call, const Prepared& prepared, const RegionScorer* regions,
                           std::int64_t q_begin, std::int64_t n_query, std::int64_t n_whole);
   at::Tensor LastQuery(const Call& call, const Prepared& prepared, std::int64_t n_positions);
+  at::Tensor BehindCache(const Call& call, AttentionCache& cache);
   at::Tensor ForwardReading(const Call& call);
   at::Tensor ForwardPiece(const Call& call, std::shared_ptr<const PlannedReading> plan);
   at::Tensor LastQueryOfReading(const Call& call, AttentionCache& cache);

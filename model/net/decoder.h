@@ -15,7 +15,7 @@ namespace longrun {
 
 class Decoder {
  public:
-  // Makes room for `capacity` tokens of `batch` sequences. The network must outlive this.
+  // For `batch` sequences of at most `capacity` tokens. The network must outlive this.
   // kUnimplemented for a network without a causal mask, since its earlier tokens would change with
   // each new one. kOutOfRange if so many tokens do not fit its position table.
   static Result<Decoder> Make(Net& net, std::int64_t batch, std::int64_t capacity);
@@ -26,6 +26,8 @@ class Decoder {
   // of the text that follow.
   at::Tensor Feed(const at::Tensor& ids_BT, std::int64_t n_to_come = 0);
   std::int64_t n_fed() const;
+  // NetState::Reserve.
+  void Reserve() { state_->Reserve(); }
 
  private:
   Decoder(Net& net, std::unique_ptr<NetState> state) : net_(&net), state_(std::move(state)) {}

@@ -39,6 +39,7 @@ struct KernelAttentionCall {
   double scale = 0.0;
   bool causal = true;
   std::int64_t q_offset = 0;  // the position of query 0; keys are at positions 0, 1, ...
+  std::int64_t n_before = 0;  // tokens of the text before position 0
   std::int64_t window = 0;    // 0: none
   // The key bias (KeyBias): at most one of key_bias_BHT and slope_H is set. It gives r if
   // two_sided, else c.

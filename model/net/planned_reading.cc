@@ -45,17 +45,18 @@ class RowTable {
 PlannedReading PlanReading(Reading reading, const Stretch& stretch, std::int64_t keys_from) {
   LR_CHECK((!reading.noise && !reading.regions.front().pair_blend) ||
            (reading.regions.size() == 1 && reading.window == 0));
+  LR_CHECK(reading.window > 0 || stretch.held.n_forgotten == 0);
   RowTable table;
   for (const ReadingRegion& region : reading.regions) {
     LR_CHECK(std::ssize(region.query_row) == stretch.n_query &&
              region.key_set < reading.key_sets.size());
     LR_CHECK(!region.pair_blend || (region.pair_blend->other_set < reading.key_sets.size() &&
                                     std::ssize(region.pair_blend->query) == stretch.n_query &&
-                                    std::ssize(region.pair_blend->key) == stretch.n_key()));
+                                    std::ssize(region.pair_blend->key) == stretch.n_held()));
     table.Use(region.query_row, 0);
   }
   for (const KeySet& keys : reading.key_sets) {
-    LR_CHECK(std::ssize(keys.row) == stretch.n_key());
+    LR_CHECK(std::ssize(keys.row) == stretch.n_held());
     table.Use(keys.row, keys_from);
     table.Use(keys.blended_row, keys_from);
   }
@@ -72,18 +73,25 @@ PlannedReading PlanReading(Reading reading, const Stretch& stretch, std::int64_t
 }
 
 std::vector<Stretch> ReadingPlanner::Pieces(std::int64_t q_begin, std::int64_t n_query,
-                                            std::int64_t n_to_come) const {
+                                            std::int64_t n_to_come, const HeldKeys& held) const {
   std::vector<Stretch> pieces;
   for (const std::int64_t end = q_begin + n_query; q_begin < end;) {
     const std::int64_t n_left = end - q_begin;
     const std::int64_t n_piece =
         extension_->piece == nullptr ? n_left : extension_->piece(params_, q_begin);
     const std::int64_t n = std::min(n_piece, n_left);
-    pieces.push_back(
-        {.q_begin = q_begin, .n_query = n, .n_to_come = std::min(n_piece - n, n_to_come)});
+    pieces.push_back({.q_begin = q_begin,
+                      .n_query = n,
+                      .n_to_come = std::min(n_piece - n, n_to_come),
+                      .held = held});
     q_begin += n;
   }
   return pieces;
+}
+
+KeysSeen ReadingPlanner::Seen() const {
+  const Reading any = extension_->read(params_, {.n_query = 1});
+  return {.window = any.window, .n_sink = any.n_sink};
 }
 
 std::shared_ptr<const PlannedReading> ReadingPlanner::Plan(const Stretch& stretch) {

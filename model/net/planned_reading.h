@@ -33,8 +33,10 @@ class ReadingPlanner {
 
   // The pieces in which n_query tokens after the first q_begin ones are read, in order. n_to_come
   // more tokens follow; they are known to exist but are read later.
-  std::vector<Stretch> Pieces(std::int64_t q_begin, std::int64_t n_query,
-                              std::int64_t n_to_come) const;
+  std::vector<Stretch> Pieces(std::int64_t q_begin, std::int64_t n_query, std::int64_t n_to_come,
+                              const HeldKeys& held) const;
+  // Of every text.
+  KeysSeen Seen() const;
   std::shared_ptr<const PlannedReading> Plan(const Stretch& stretch);
   // For a single token after cached keys: keys_from as in PlanReading().
   std::shared_ptr<const PlannedReading> PlanToken(const Stretch& token, std::int64_t keys_from);

@@ -29,7 +29,7 @@ at::Tensor InBf16(const std::vector<float>& numbers, std::int64_t begin, std::in
 at::Tensor PairWeights(const PairBlend& blend, const PlannedReading& plan, const ScoreSpan& span,
                        const c10::Device& device) {
   const at::Tensor query_Q1 =
-      InBf16(blend.query, span.q_begin - plan.stretch.q_begin, span.n_query, device).unsqueeze(1);
+      InBf16(blend.query, span.q_begin - plan.stretch.q_place(), span.n_query, device).unsqueeze(1);
   const at::Tensor apart_QK = (query_Q1 - InBf16(blend.key, 0, span.n_key, device)).to(at::kFloat);
   return apart_QK - apart_QK.floor();
 }
@@ -146,7 +146,7 @@ RegionScorer::RegionScorer(const at::Tensor& q_BHQD, const at::Tensor& k_BHKD,
 }
 
 at::Tensor RegionScorer::OfRegion(std::size_t region, const ScoreSpan& span) const {
-  const std::int64_t offset = span.q_begin - plan_.stretch.q_begin;
+  const std::int64_t offset = span.q_begin - plan_.stretch.q_place();
   const auto of_set = [&](std::size_t set) {
     return Scores(q_BHQD_[region].narrow(2, offset, span.n_query),
                   k_BHKD_[set].narrow(2, 0, span.n_key));
@@ -160,7 +160,7 @@ at::Tensor RegionScorer::OfRegion(std::size_t region, const ScoreSpan& span) con
 at::Tensor RegionScorer::Products(const ScoreSpan& span) const {
   const Reading& reading = plan_.reading;
   const auto [q_begin, n_query, n_key] = span;
-  const std::int64_t offset = q_begin - plan_.stretch.q_begin;
+  const std::int64_t offset = q_begin - plan_.stretch.q_place();
   const auto ints = at::TensorOptions().dtype(at::kLong).device(q_BHQD_.front().device());
   const at::Tensor key_K = at::arange(n_key, ints);
   at::Tensor scores_BHQK;
@@ -192,7 +192,7 @@ at::Tensor RegionScorer::Of(const ScoreSpan& span, double scale) const {
 std::vector<VisibleKeys> VisibleKeysOfLast(const PlannedReading& plan) {
   const Reading& reading = plan.reading;
   LR_CHECK(plan.stretch.n_query == 1);
-  const std::int64_t n = plan.stretch.n_key();
+  const std::int64_t n = plan.stretch.n_held();
   // A window that begins within the sinks hides nothing.
   const std::int64_t window_begin =
       reading.window == 0 ? 0 : std::max<std::int64_t>(0, n - reading.window);

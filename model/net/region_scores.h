@@ -23,7 +23,8 @@ at::Tensor Scores(const at::Tensor& q_BHQD, const at::Tensor& k_BGKD);
 at::Tensor WithFactors(const at::Tensor& q_BHQD, const std::vector<double>& factors,
                        c10::ScalarType compute);
 
-// Queries [q_begin, q_begin + n_query) and keys [0, n_key) of a text.
+// Queries and keys by their places among the keys that are held: queries [q_begin, q_begin +
+// n_query), keys [0, n_key).
 struct ScoreSpan {
   std::int64_t q_begin = 0, n_query = 0, n_key = 0;
 };
@@ -41,8 +42,8 @@ at::Tensor WithNoise(const at::Tensor& scores_BHQK, const PlannedReading& plan, 
 // The scores of a call's queries, each with the rotations of its keys' regions.
 class RegionScorer {
  public:
-  // q, k: those of the call, not rotated. The queries are those of the plan, the keys those of the
-  // whole text so far.
+  // q, k: those of the call, not rotated. The queries are those of the plan, the keys all that are
+  // held of the text so far.
   RegionScorer(const at::Tensor& q_BHQD, const at::Tensor& k_BHKD, const PlannedReading& plan,
                Rotator& rotator, std::int64_t layer, c10::ScalarType compute);
 
@@ -61,7 +62,7 @@ class RegionScorer {
   std::vector<at::Tensor> k_BHKD_;  // by set of keys; undefined if no region reads it
 };
 
-// The keys [begin, end) in a region.
+// The keys at the places [begin, end) in a region.
 struct VisibleKeys {
   std::size_t region = 0;
   std::int64_t begin = 0, end = 0;

@@ -81,6 +81,8 @@ Status NetThroughput::Begin(const ProbeShape& shape) {
   } else if (shape.direction == Direction::kGenerate) {
     ASSIGN_OR_RETURN(Decoder decoder, Decoder::Make(*net_, shape.batch, length + shape.new_tokens));
     decoder_.emplace(std::move(decoder));
+    // No step then pays for the growth of the cache.
+    decoder_->Reserve();
     ids_BT_ = at::argmax(decoder_->Feed(ids_BT_), 1, true);
   }
   WaitForDevice();

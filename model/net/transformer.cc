@@ -309,6 +309,7 @@ at::Tensor Transformer::AttentionPart(const Layer& layer, const at::Tensor& norm
     const auto n = static_cast<std::ptrdiff_t>(layer.learned.size());
     call.learned.assign(shared.begin(), shared.begin() + n);
     call.shared.assign(shared.begin() + n, shared.end());
+    call.n_shared = given.n_shared;
   }
   Attention& attention = layer.sees_all ? *full_attention_ : attention_;
   const at::Tensor o_BHTD = given.cache == nullptr ? attention.Forward(call)
@@ -394,9 +395,11 @@ at::Tensor Transformer::RecomputedBlock(const Layer& layer, const at::Tensor& x_
     leaves.insert(leaves.end(), layer.learned.begin(), layer.learned.end());
   }
   return Recomputed(
-      [this, &layer, ids = given.position_ids_BT, n = given.n_positions](const at::Tensor& x,
-                                                                         const Tensors& of_all) {
-        return Block(layer, x, {.shared = of_all, .position_ids_BT = ids, .n_positions = n});
+      [this, &layer, n_shared = given.n_shared, ids = given.position_ids_BT, n = given.n_positions](
+          const at::Tensor& x, const Tensors& of_all) {
+        return Block(
+            layer, x,
+            {.shared = of_all, .n_shared = n_shared, .position_ids_BT = ids, .n_positions = n});
       },
       x_BTC, given.shared, leaves);
 }
@@ -419,6 +422,7 @@ at::Tensor Transformer::Hidden(const Batch& batch) {
   SetRotationFor(has_ids ? batch.n_positions : n_tokens);
   at::Tensor x_BTC = Embedded(batch.ids_BT, 0);
   BlockCall given = {.shared = SharedPositions(n_tokens),
+                     .n_shared = n_tokens,
                      .position_ids_BT = batch.position_ids_BT,
                      .n_positions = batch.n_positions,
                      .reading = reading_.get()};
@@ -454,6 +458,7 @@ bool Transformer::Observe(
     x_BTC = Block(layer, x_BTC,
                   {.layer = l,
                    .shared = shared,
+                   .n_shared = ids_BT.size(1),
                    .cache = nullptr,
                    .observer = observer ? &observer : nullptr,
                    .reading = reading_.get()});
@@ -465,7 +470,8 @@ std::unique_ptr<NetState> Transformer::NewState(std::int64_t batch, std::int64_t
   std::vector<AttentionCache> caches;
   caches.reserve(layers_.size());
   for (std::size_t l = 0; l < layers_.size(); ++l) {
-    caches.push_back(attention_.MakeCache(batch, capacity));
+    const Attention& attention = layers_[l].sees_all ? *full_attention_ : attention_;
+    caches.push_back(attention.MakeCache(batch, capacity, reading_.get()));
   }
   return std::make_unique<TransformerState>(std::move(caches));
 }
@@ -480,11 +486,17 @@ at::Tensor Transformer::BlocksBehind(const at::Tensor& ids_BT, NetState& state,
   const std::int64_t n_tokens = ids_BT.size(1), n_positions = caches.front().n + n_tokens;
   SetRotationFor(n_positions);
   at::Tensor x_BTC = Embedded(ids_BT, caches.front().n);
-  const Tensors shared = SharedPositions(n_positions);
+  // Layers that hold fewer keys than the others make their own.
+  std::int64_t n_shared = 0;
+  for (const AttentionCache& cache : caches) {
+    n_shared = std::max(n_shared, cache.n_held() + n_tokens);
+  }
+  const Tensors shared = SharedPositions(n_shared);
   for (std::size_t l = 0; l < layers_.size(); ++l) {
     x_BTC = Block(layers_[l], x_BTC,
                   {.layer = static_cast<std::int64_t>(l),
                    .shared = shared,
+                   .n_shared = n_shared,
                    .cache = &caches[l],
                    .reading = reading_.get(),
                    .n_to_come = n_to_come,

@@ -38,6 +38,9 @@ class TransformerState final : public NetState {
  public:
   explicit TransformerState(std::vector<AttentionCache> caches) : caches_(std::move(caches)) {}
   std::int64_t n_read() const override { return caches_.front().n; }
+  void Reserve() override {
+    for (AttentionCache& cache : caches_) cache.Reserve();
+  }
   // By layer.
   std::vector<AttentionCache>& caches() { return caches_; }
 
@@ -108,6 +111,7 @@ class Transformer final : public Net {
   struct BlockCall {
     std::int64_t layer = 0;
     Tensors shared = {};
+    std::int64_t n_shared = 0;  // positions that `shared` is for
     AttentionCache* cache = nullptr;
     const AttentionObserver* observer = nullptr;
     at::Tensor position_ids_BT = {};

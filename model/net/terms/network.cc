@@ -31,6 +31,7 @@ using torch::autograd::variable_list;
 
 struct Block {
   std::int64_t q_begin = 0, n_query = 0, k_begin = 0, n_key = 0;
+  std::int64_t n_before = 0;  // as in ScoreBlock
 };
 
 // `learned`: w1, b1, w2, b2, c, lambda.
@@ -41,7 +42,7 @@ at::Tensor NetworkBias(at::TensorList learned, double length, const Block& block
   const at::Tensor i = at::arange(block.q_begin, block.q_begin + block.n_query, options);
   const at::Tensor j = at::arange(block.k_begin, block.k_begin + block.n_key, options);
   const at::Tensor distance_QK = at::abs(i.unsqueeze(1) - j.unsqueeze(0));
-  const at::Tensor reach_Q = i.maximum(at::abs(lambda * length));
+  const at::Tensor reach_Q = (i + block.n_before).maximum(at::abs(lambda * length));
   const at::Tensor normaliser_Q = at::log1p(at::abs(c * reach_Q)) + 1e-6;
   const at::Tensor u_QK = at::log1p(at::abs(c * distance_QK)) / normaliser_Q.unsqueeze(1);
   const at::Tensor hidden_QKW = at::relu(u_QK.unsqueeze(2) * w1.view(-1) + b1);
@@ -56,8 +57,8 @@ class NetworkFunction : public torch::autograd::Function<NetworkFunction> {
                             const Block& block) {
     context->save_for_backward(learned.vec());
     context->saved_data["length"] = length;
-    context->saved_data["block"] =
-        std::vector<std::int64_t>{block.q_begin, block.n_query, block.k_begin, block.n_key};
+    context->saved_data["block"] = std::vector<std::int64_t>{
+        block.q_begin, block.n_query, block.k_begin, block.n_key, block.n_before};
     return NetworkBias(learned, length, block);
   }
 
@@ -67,7 +68,8 @@ class NetworkFunction : public torch::autograd::Function<NetworkFunction> {
       learned.push_back(saved.detach().requires_grad_(true));
     }
     const std::vector<std::int64_t> at = context->saved_data["block"].toIntVector();
-    const Block block = {.q_begin = at[0], .n_query = at[1], .k_begin = at[2], .n_key = at[3]};
+    const Block block = {
+        .q_begin = at[0], .n_query = at[1], .k_begin = at[2], .n_key = at[3], .n_before = at[4]};
     const at::AutoGradMode recorded(true);
     const at::Tensor bias = NetworkBias(learned, context->saved_data["length"].toDouble(), block);
     variable_list result = torch::autograd::grad({bias}, learned, {gradients[0]});
@@ -91,7 +93,8 @@ class Network final : public AttentionTerm {
                                                   Block{.q_begin = block.q_begin,
                                                         .n_query = block.scores_BHQK.size(2),
                                                         .k_begin = block.k_begin,
-                                                        .n_key = block.scores_BHQK.size(3)}));
+                                                        .n_key = block.scores_BHQK.size(3),
+                                                        .n_before = block.n_before}));
   }
 
   // All in double; knots are ascending and positive, since u is never less than 0, and have no
@@ -102,7 +105,7 @@ class Network final : public AttentionTerm {
     const at::Tensor w2_HW = learned[2].to(at::kDouble), b2_H = learned[3].to(at::kDouble);
     const at::Tensor c = learned[4].to(at::kDouble), lambda = learned[5].to(at::kDouble);
     const at::Tensor position_T = at::arange(n_positions, c.options().requires_grad(false));
-    const at::Tensor reach_T = position_T.maximum(at::abs(lambda * length_));
+    const at::Tensor reach_T = (position_T + kernel.n_before).maximum(at::abs(lambda * length_));
 
     // A unit is active beyond its knot (w1 > 0), before it (w1 < 0), or everywhere or nowhere.
     const at::Tensor w1 = w1_W.detach(), b1 = b1_W.detach(), knot_W = -b1 / w1;

@@ -28,17 +28,19 @@ constexpr std::int64_t kBlockQueries = 128;
 struct TermCall {
   at::Tensor x_BTC;                     // the layer's input after its LayerNorm
   std::span<const at::Tensor> learned;  // in the order of TermSpec::learned
-  std::int64_t n_positions = 0;         // up to the call's last token, including a cache's tokens
+  std::int64_t n_positions = 0;         // up to the call's last token, from a cache's first one on
   at::Tensor held_BHT = {};             // the term's tensor in a cache; undefined without one
 };
 
-// The scores of the queries [q_begin, q_begin + Q) with the keys [k_begin, k_begin + K).
+// The scores of the queries [q_begin, q_begin + Q) with the keys [k_begin, k_begin + K). Positions
+// count from the first token that is held.
 struct ScoreBlock {
   at::Tensor scores_BHQK;  // its own memory: terms may write to it
   at::Tensor q_BHQD;       // not scaled
   std::int64_t q_begin = 0, k_begin = 0;
   std::int64_t n_whole = 0;      // Q of all blocks but the last
   std::int64_t n_positions = 0;  // as in TermCall
+  std::int64_t n_before = 0;     // tokens of the text before position 0: a cache forgot their keys
 };
 
 class AttentionTerm {

@@ -79,6 +79,91 @@ TEST(ReadingTest, TheLastRowsAreThoseOfThePublishedPrograms) {
       (Row{4, 3.5, 3, 2, 1, 0}));
 }
 
+// ---- keys that are forgotten --------------------------------------------------------------------
+
+std::int64_t Between(SeededRandom& random, std::int64_t from, std::int64_t to) {
+  return from + static_cast<std::int64_t>(random.Below(static_cast<std::uint64_t>(to - from + 1)));
+}
+
+TEST(HeldKeysTest, PlacesAndKeysAreEachOthersInverse) {
+  const HeldKeys held = {.n_front = 5, .n_forgotten = 7};
+  for (std::int64_t place = 0; place < 30; ++place) {
+    EXPECT_EQ(held.PlaceOf(held.KeyAt(place)), place);
+    EXPECT_EQ(held.KeyAt(place), place < 5 ? place : place + 7);
+  }
+  for (std::int64_t key = 5; key <= 12; ++key) EXPECT_EQ(held.PlaceOf(key), 5) << key;
+}
+
+// The plan for some of the keys is that for all, without the forgotten ones.
+TEST(ReadingTest, KeysThatAreHeldAreSeenAsIfNoneWereForgotten) {
+  SeededRandom random(testing::CommitSeed());
+  for (int draw = 0; draw < 200; ++draw) {
+    const std::int64_t window = Between(random, 1, 40), sinks = Between(random, 1, 20);
+    const std::int64_t n_front = sinks + Between(random, 0, 10);
+    const std::int64_t n_forgotten = Between(random, 1, 200);
+    const Stretch all = {.q_begin = n_front + n_forgotten + window - 1 + Between(random, 0, 30),
+                         .n_query = Between(random, 1, 40)};
+    Stretch stretch = all;
+    stretch.held = {.n_front = n_front, .n_forgotten = n_forgotten};
+    ASSERT_EQ(stretch.n_held(), all.n_key() - n_forgotten);
+    for (const Json& given :
+         {Json{{"method", "window"}, {"window", window}},
+          Json{{"method", "streaming"}, {"sinks", sinks}, {"recent", window}},
+          Json{{"method", "lm_infinite"}, {"local", window}, {"global", sinks}}}) {
+      Json params = given;
+      params["original_length"] = 64;
+      SCOPED_TRACE(Str("seed ", testing::CommitSeed(), " ", params.dump(), " front ", n_front,
+                       " forgotten ", n_forgotten, " queries ", all.q_begin, " + ", all.n_query));
+      const Reading expected = Plan(params, all), reading = Plan(params, stretch);
+      for (const KeySet& keys : reading.key_sets) {
+        ASSERT_EQ(std::ssize(keys.row), stretch.n_held());
+      }
+      for (std::int64_t i = 0; i < all.n_query; ++i) {
+        const auto at = static_cast<std::size_t>(i);
+        for (std::int64_t j = 0; j < all.n_key(); ++j) {
+          const double distance = Distance(expected, all, at, static_cast<std::size_t>(j));
+          if (j >= n_front && j < n_front + n_forgotten) {
+            ASSERT_EQ(distance, kUnseen) << "query " << i << " key " << j;
+            continue;
+          }
+          // Places count both the query and the key.
+          const Stretch places = {.q_begin = stretch.q_place(), .n_query = all.n_query};
+          ASSERT_EQ(
+              Distance(reading, places, at, static_cast<std::size_t>(stretch.held.PlaceOf(j))),
+              distance)
+              << "query " << i << " key " << j;
+        }
+      }
+    }
+  }
+}
+
+// A cache forgets keys by one plan that later plans must not ask for.
+TEST(ReadingTest, AllPlansOfATextHaveTheSameWindowAndSinks) {
+  SeededRandom random(testing::CommitSeed());
+  std::vector<std::string> with_window;
+  for (const Extension* extension : Extensions()) {
+    if (extension->read == nullptr) continue;
+    Json given = {{"method", extension->name}, {"original_length", 64}};
+    if (extension->name == "self_extend") given["group"] = 4;
+    if (extension->name == "leaky_rerope") given["k"] = 4;
+    for (const char* name : {"self_extend", "leaky_rerope", "rerope"}) {
+      if (extension->name == name) given["window"] = 8;
+    }
+    const Json params = ResolveExtension(given).value();
+    const Reading first = extension->read(params, {.n_query = 1});
+    for (int draw = 0; draw < 50; ++draw) {
+      const Stretch stretch = {.q_begin = Between(random, 0, 500),
+                               .n_query = Between(random, 1, 50)};
+      const Reading reading = extension->read(params, stretch);
+      EXPECT_EQ(reading.window, first.window) << extension->name;
+      EXPECT_EQ(reading.n_sink, first.n_sink) << extension->name;
+    }
+    if (first.window > 0) with_window.emplace_back(extension->name);
+  }
+  EXPECT_EQ(with_window, (std::vector<std::string>{"lm_infinite", "streaming", "window"}));
+}
+
 // ---- GALI ---------------------------------------------------------------------------------------
 
 Json Gali(std::int64_t original, std::int64_t window) {

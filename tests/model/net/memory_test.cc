@@ -263,5 +263,105 @@ TEST_P(ExtensionMemoryTest, ThePeakOfAPrefillGrowsAsTheText) {
 INSTANTIATE_TEST_SUITE_P(Methods, ExtensionMemoryTest, testing::ValuesIn(ReadingMethods()),
                          [](const auto& given) { return given.param; });
 
+// A network whose queries see `window` keys, and 10 sinks: under an extension, or in its layers
+// ("sliding", with position method "rope"; any other name is that method's).
+NetConfig Windowed(const std::string& name, std::int64_t window) {
+  const auto method = FindPositionMethod(name);
+  NetConfig config = OneLayer(method.ok() ? name : "rope", 0);
+  config.model.n_layer = 2;
+  if (name == "sliding" || method.ok()) {
+    config.model.body.window = window;
+    return config;
+  }
+  Json given = {{"method", name}, {"original_length", window}};
+  if (name == "window") given["window"] = window;
+  if (name == "streaming") given.update({{"sinks", 10}, {"recent", window}});
+  if (name == "lm_infinite") given.update({{"local", window}, {"global", 10}});
+  config.extension = ResolveExtension(given).value();
+  return config;
+}
+
+// The most that is held beyond the weights to read n tokens in chunks, and 3 after each chunk one
+// by one.
+std::int64_t ReadingPeak(const NetConfig& config, std::int64_t n, std::int64_t chunk) {
+  Transformer net = Fused(config, "fp32");
+  const at::Tensor ids_BT = SmallTokens(1, n);
+  const std::int64_t held = AllocationsNow().held;
+  ForgetAllocations();
+  Decoder decoder = Decoder::Make(net, 1, n).value();
+  while (decoder.n_fed() < n) {
+    for (const std::int64_t part : {chunk - 3, 1L, 1L, 1L}) {
+      decoder.Feed(ids_BT.narrow(1, decoder.n_fed(), part), n - decoder.n_fed() - part);
+    }
+  }
+  return AllocationsNow().most - held;
+}
+
+class WindowMemoryTest : public testing::TestWithParam<std::string> {};
+
+// Between 4 and 64 units of text, a window of one unit and chunks of one unit, nothing grows.
+TEST_P(WindowMemoryTest, ThePeakOfAReadingInChunksIsFlat) {
+  if (!AllocationsAreCounted()) GTEST_SKIP() << "a sanitizer counts allocations itself";
+  const std::int64_t unit = IsSoak() ? kKiB : kKiB / 8;
+  const NetConfig config = Windowed(GetParam(), unit);
+  ReadingPeak(config, 4 * unit, unit);  // makes what the process keeps
+  std::map<std::int64_t, std::int64_t> peak;
+  for (const std::int64_t n : {4, 16, 64}) peak[n] = ReadingPeak(config, n * unit, unit);
+  const std::string found = Str(peak[4], ", ", peak[16], " and ", peak[64], " bytes");
+  RecordProperty("peaks", found);
+  // 5 % for vectors that grow by doubling.
+  EXPECT_LE(static_cast<double>(peak[16]), 1.05 * static_cast<double>(peak[4])) << found;
+  EXPECT_LE(static_cast<double>(peak[64]), 1.05 * static_cast<double>(peak[4])) << found;
+  if (IsSoak()) std::printf("%s: %s\n", GetParam().c_str(), found.c_str());
+}
+
+INSTANTIATE_TEST_SUITE_P(Windows, WindowMemoryTest,
+                         testing::Values("window", "streaming", "lm_infinite", "sliding", "cable",
+                                         "t5", "alibi", "fire"),
+                         [](const auto& given) { return given.param; });
+
+// What is kept after a long prompt that was read at once is what its window keeps.
+TEST(KeptMemoryTest, AfterALongPromptOnlyTheWindowIsKept) {
+  if (!AllocationsAreCounted()) GTEST_SKIP() << "a sanitizer counts allocations itself";
+  const std::int64_t unit = IsSoak() ? kKiB : kKiB / 8;
+  for (const char* name : {"window", "streaming", "lm_infinite", "sliding"}) {
+    const auto kept = [&](std::int64_t n) {
+      Transformer net = Fused(Windowed(name, unit), "fp32");
+      const at::Tensor ids_BT = SmallTokens(1, n);
+      const auto fed = [&] {
+        Decoder decoder = Decoder::Make(net, 1, n).value();
+        decoder.Feed(ids_BT);
+        return decoder;
+      };
+      fed();  // makes what the network keeps
+      const std::int64_t held = AllocationsNow().held;
+      const Decoder decoder = fed();
+      return AllocationsNow().held - held;
+    };
+    const std::int64_t after_16 = kept(16 * unit);
+    // Some bytes for what the memory's own bookkeeping adds.
+    EXPECT_LE(kept(64 * unit), after_16 + kKiB) << name;
+    // Keys and values of two layers, in fp32, and as much again.
+    EXPECT_LT(after_16, 2 * (2 * 2 * 96 * 4) * (unit + 64)) << name;
+  }
+}
+
+// A short answer with room for a million tokens: as with room for no more than it has.
+TEST(CapacityMemoryTest, ABigCapacityCostsNothing) {
+  if (!AllocationsAreCounted()) GTEST_SKIP() << "a sanitizer counts allocations itself";
+  Transformer net = Fused(OneLayer("rope", 0), "fp32");
+  const at::Tensor ids_BT = SmallTokens(1, 210);
+  const auto peak = [&](std::int64_t capacity) {
+    const std::int64_t held = AllocationsNow().held;
+    ForgetAllocations();
+    Decoder decoder = Decoder::Make(net, 1, capacity).value();
+    decoder.Feed(ids_BT.narrow(1, 0, 200));
+    for (std::int64_t t = 200; t < 210; ++t) decoder.Feed(ids_BT.narrow(1, t, 1));
+    return AllocationsNow().most - held;
+  };
+  peak(210);  // makes what the network keeps
+  EXPECT_LE(peak(1'000'000), peak(210) + 2 * 200 * 96 * 4);
+}
+
 }  // namespace
 }  // namespace longrun
