@@ -37,8 +37,8 @@ PI, NTK, DYNAMIC_NTK, YARN, LLAMA3, LONGROPE, SELF_EXTEND, DCA, GALI, REROPE, LE
     f"model/extension/{name}.cc" for name in (
         "pi", "ntk", "dynamic_ntk", "yarn", "llama3", "longrope", "self_extend", "dca", "gali", "rerope",
         "leaky_rerope", "lm_infinite", "streaming", "score_noise"))
-READING, CACHE, ATTENTION, TRANSFORMER = (
-    "model/extension/reading.h", "model/net/attention_cache.cc", "model/net/attention.cc", "model/net/transformer.cc")
+READING, CACHE, ATTENTION, STACK = (
+    "model/extension/reading.h", "model/net/attention_cache.cc", "model/net/attention.cc", "model/net/stack.cc")
 NETWORK, REGION_SCORES = "model/net/terms/network.cc", "model/net/region_scores.cc"
 POSE, RANDPOS = "model/position_schedule/pose.cc", "model/position_schedule/randpos.cc"
 DOCUMENTS = "model/sample_source/documents.cc"
@@ -273,7 +273,8 @@ ERRORS = [
     ("rotated keys that were forgotten still counted", CACHE,
      "n_rotated = std::min(n_rotated, n_front) + n_after(n_rotated);", ""),
     ("room that grows by a tile", CACHE, "n_needed + n_needed / 2", "n_needed + kTile"),
-    ("room for the whole capacity", CACHE, "std::min(n_grown, RoomMax(*this, n_new))", "RoomMax(*this, n_new)"),
+    ("room for the whole capacity", CACHE, "std::min(n_grown, RoomMax(*this, n_new))",
+     "std::max(n_grown, RoomMax(*this, n_new))"),
     ("growth from the middle of the room", ATTENTION, ".n_positions = cache.capacity}", ".n_positions = cache.n_room()}"),
     ("tables of all layers for one that forgot keys", ATTENTION, "call.n_shared == n_positions) {", "true) {"),
     ("tokens rotated to their places", ATTENTION, "at.begin = cache.n - n_query;", "at.begin = n_held - n_query;"),
@@ -282,9 +283,8 @@ ERRORS = [
     ("a window of the sinks", REGION_SCORES, "n = plan.stretch.n_held();", "n = plan.stretch.n_key();"),
     ("reach of a network counted by places", NETWORK, "(i + block.n_before).maximum", "i.maximum"),
     ("reach in the kernel counted by places", NETWORK, "(position_T + kernel.n_before).maximum", "position_T.maximum"),
-    ("a full layer's cache with a window", TRANSFORMER,
-     "layers_[l].sees_all ? *full_attention_ : attention_;\n    caches.push_back",
-     "attention_;\n    caches.push_back"),
+    ("a full layer's cache with a window", STACK,
+     "layer.sees_all ? *full_attention_ : attention_;\n    caches.push_back", "attention_;\n    caches.push_back"),
     # Positions in training.
     ("pose's first chunk never the longer", POSE, "draw(1, (n_tokens + 1) / 2)", "draw(1, n_tokens / 2)"),
     ("pose's skips not in order", POSE, "draw(skips.back(), most)", "draw(0, most)"),

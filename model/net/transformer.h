@@ -1,5 +1,5 @@
-// A decoder, as functions over named parameters; its body is data (BodyConfig). GPT-2's body
-// (Radford et al. 2019):
+// A decoder, as functions over named parameters: a stack of layers (stack.h) between an embedding
+// and a head. Its body is data (BodyConfig). GPT-2's body (Radford et al. 2019):
 //
 //   x = multiplier * wte[token] + E[t]                             E: the position method's, or 0
 //   x = x + c_proj(attention(c_attn(ln_1(x))))                     for each layer
@@ -24,13 +24,13 @@
 #include "model/architecture/architecture.h"
 #include "model/config.h"
 #include "model/extension/extension.h"
-#include "model/net/attention.h"
+#include "model/net/attention_cache.h"
 #include "model/net/device.h"
 #include "model/net/head.h"
 #include "model/net/net.h"
 #include "model/net/parameters.h"
 #include "model/net/planned_reading.h"
-#include "model/net/row_operators.h"
+#include "model/net/stack.h"
 
 namespace longrun {
 
@@ -56,10 +56,10 @@ class Transformer final : public Net {
 
   const NetConfig& config() const override { return config_; }
   const Compute& compute() const override { return compute_; }
-  AttentionBackend backend() const override { return attention_.backend(); }
+  AttentionBackend backend() const override { return stack_.backend(); }
   const ParameterMap& parameters() const override { return parameters_; }
   void RequireGradients(bool required) override;
-  void SetActivationCheckpointing(bool on) override { recomputes_ = on; }
+  void SetActivationCheckpointing(bool on) override { stack_.SetActivationCheckpointing(on); }
   const Head& head() const override { return head_; }
   at::Tensor* head_room() override { return &head_room_; }
 
@@ -83,74 +83,27 @@ class Transformer final : public Net {
                const std::function<bool(std::int64_t layer, AttentionObserver&)>& before) override;
 
  private:
-  using Tensors = std::vector<at::Tensor>;
-  // In their stored layout; undefined if the body has none.
-  struct Weights {
-    at::Tensor weight, bias;
-  };
-  struct Layer {
-    Weights norm_1, norm_2;
-    Weights qkv, q, k, v;  // either qkv, or q, k and v
-    Weights attn_out;
-    Weights mlp_gate, mlp_up, mlp_down;
-    Tensors learned;  // of the position method, in the order of TermSpec::learned
-    double scale = 0.0;
-    bool sees_all = false;  // without the body's window
-  };
-
-  Transformer(const NetConfig& config, TermSpec terms, Attention attention,
-              std::optional<Attention> full_attention, const Compute& compute);
+  Transformer(const NetConfig& config, TermSpec terms, Stack stack, const Compute& compute);
   void Bind(ParameterMap&& parameters);
-  void ProjectLearned();
   Status Extend();
   void SetRotationFor(std::int64_t n_tokens);
   at::Tensor InputAddition(std::int64_t begin, std::int64_t n);
   at::Tensor Embedded(const at::Tensor& ids_BT, std::int64_t begin);
-  Tensors SharedPositions(std::int64_t n_positions) const;
-  // What a block is given besides its input.
-  struct BlockCall {
-    std::int64_t layer = 0;
-    Tensors shared = {};
-    std::int64_t n_shared = 0;  // positions that `shared` is for
-    AttentionCache* cache = nullptr;
-    const AttentionObserver* observer = nullptr;
-    at::Tensor position_ids_BT = {};
-    std::int64_t n_positions = 0;
-    ReadingPlanner* reading = nullptr;
-    std::int64_t n_to_come = 0;
-    // Only with a cache: the block returns the last token, (B, 1, C).
-    bool only_last = false;
-  };
-  at::Tensor Block(const Layer& layer, const at::Tensor& x_BTC, const BlockCall& given);
-  at::Tensor BlocksBehind(const at::Tensor& ids_BT, NetState& state, std::int64_t n_to_come,
-                          bool only_last);
-  at::Tensor RecomputedBlock(const Layer& layer, const at::Tensor& x_BTC, const BlockCall& given);
-  Tensors Projections(const Layer& layer, const at::Tensor& normed_BTC) const;
-  at::Tensor AttentionPart(const Layer& layer, const at::Tensor& normed_BTC,
-                           const BlockCall& given);
-  at::Tensor MlpPart(const Layer& layer, const at::Tensor& normed_BTC) const;
-  at::Tensor Linear(const at::Tensor& x, const Weights& product) const;
-  NormWeights Of(const Weights& norm) const;
-  c10::ScalarType TypeFor(bool one_product) const;
+  at::Tensor ReadTokens(const at::Tensor& ids_BT, NetState& state, std::int64_t n_to_come,
+                        bool only_last);
   at::Tensor FinalNorm(const at::Tensor& x) const;
 
   NetConfig config_;
   const Extension* extension_ = nullptr;
   RopeShape rope_ = {};
   TermSpec terms_;
-  Attention attention_;
-  std::optional<Attention> full_attention_;  // for the layers without the window
+  Stack stack_;
   Compute compute_;
   ParameterMap parameters_;
-  bool inputs_first_ = false;  // the layout of the products' weights
-  bool heads_first_ = false;   // of a fused qkv's outputs
-  bool keys_first_ = false;
   at::Tensor wte_VC_, wpe_PC_;
-  Weights final_norm_;  // undefined if the body has none
+  StoredWeights final_norm_;  // undefined if the body has none
   Head head_;
   at::Tensor head_room_;
-  std::vector<Layer> layers_;
-  bool recomputes_ = false;
   at::Tensor filled_TC_;                     // a closed-form E[t]; grows
   std::unique_ptr<ReadingPlanner> reading_;  // null: keys are at their own positions
 };
