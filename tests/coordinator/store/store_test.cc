@@ -318,6 +318,7 @@ TEST(StoreMigrationTest, ADamagedRowOfATableThatGetsColumnsStaysDamagedAndTheOth
             " yaml, file_name, overrides, labels, axes) VALUES"
             " ('s', 'one', '', 1, 1, 1, '', '', '[]', '{}', '[]')"));
     ASSERT_TRUE(filled.ok()) << filled.message();
+    ASSERT_TRUE(PutSchemaVersion(*connection, version).ok());
   }
   {
     const auto other = Connection::Open(path, Connection::Mode::kWrite).value();
