@@ -286,8 +286,8 @@ TEST(StoreMigrationTest, AnEndedAttemptHasTheDifferenceOfTheWallClockAndNeverBel
             R"([["a",4000,"wall"],["b",0,"wall"],["c",null,""]])");
 }
 
-// A database of the release before this migration: one worker's row is damaged in more than one bit,
-// so that nothing can mend it.
+// A database of the release before this migration: one worker's row is damaged in more than one
+// bit, so that nothing can mend it.
 TEST(StoreMigrationTest, ADamagedRowOfATableThatGetsColumnsStaysDamagedAndTheOthersAreSound) {
   const TempFolder folder;
   const std::string path = JoinPath(folder.path(), "longrun.db");
