@@ -62,7 +62,7 @@ void AddDrain(Verbs& verbs) {
   const auto deadline = std::make_shared<std::optional<std::string>>();
   verb.AddArgument("WORKER", *worker, "name of a worker (`longrun workers`)").Required();
   verb.AddArgument("--deadline", *deadline,
-                   "stop the worker's tasks by then, with a checkpoint: 90s, 30m, 2h, … (default: "
+                   "stop the worker's tasks by then, with a checkpoint: 90s, 30m, 2h (default: "
                    "they may finish)")
       .Placeholder("DURATION");
   const auto output = AddOutput(verb, {"table", "json"});

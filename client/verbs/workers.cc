@@ -4,6 +4,7 @@
 #include <set>
 #include <string_view>
 
+#include "base/clock.h"
 #include "base/str.h"
 #include "base/units.h"
 #include "client/console/exit_code.h"

@@ -37,8 +37,8 @@ class Link {
   void Open(HelloMessage hello, std::int64_t now_ms);  // after kHello
   // After kBeat; the link sets the number.
   void Beat(HeartbeatMessage heartbeat, std::int64_t now_ms);
-  // Returns false, and ends the session, if the coordinator chose a protocol that we do not speak, or
-  // runs on an older copy of a database that this worker has served.
+  // Returns false, and ends the session, if the coordinator chose a protocol that we do not speak,
+  // or runs on an older copy of a database that this worker has served.
   bool TakeWelcome(const WelcomeMessage& welcome, std::int64_t now_ms);
 
   void Send(UpMessage message);  // while there is a session

@@ -286,8 +286,8 @@ TEST(StoreMigrationTest, AnEndedAttemptHasTheDifferenceOfTheWallClockAndNeverBel
             R"([["a",4000,"wall"],["b",0,"wall"],["c",null,""]])");
 }
 
-// A database of the release before this migration: one worker's row is damaged in more than one bit,
-// so that nothing can mend it.
+// A database of the release before this migration: one worker's row is damaged in more than one
+// bit, so that nothing can mend it.
 TEST(StoreMigrationTest, ADamagedRowOfATableThatGetsColumnsStaysDamagedAndTheOthersAreSound) {
   const TempFolder folder;
   const std::string path = JoinPath(folder.path(), "longrun.db");
@@ -318,6 +318,7 @@ TEST(StoreMigrationTest, ADamagedRowOfATableThatGetsColumnsStaysDamagedAndTheOth
             " yaml, file_name, overrides, labels, axes) VALUES"
             " ('s', 'one', '', 1, 1, 1, '', '', '[]', '{}', '[]')"));
     ASSERT_TRUE(filled.ok()) << filled.message();
+    ASSERT_TRUE(PutSchemaVersion(*connection, version).ok());
   }
   {
     const auto other = Connection::Open(path, Connection::Mode::kWrite).value();
