@@ -638,8 +638,9 @@ TEST_F(NetworkTest, WorkerJoinsRenewsItsCertificateAndIsRevoked) {
 TEST_F(NetworkTest, SweepFromALaptopRunsOnAWorkerThatHasJoined) {
   InitAndStart();
   ASSERT_TRUE(WriteFileAtomic(At("a.txt"), std::string(20'000, 'a')).ok());
+  ASSERT_TRUE(WriteFileAtomic(At("b.txt"), std::string(5'000, 'b')).ok());
   const Ran imported =
-      Here({"data", "import", "tiny", "--train", At("a.txt"), "--validation", At("a.txt")});
+      Here({"data", "import", "tiny", "--train", At("a.txt"), "--validation", At("b.txt")});
   ASSERT_EQ(imported.code, 0) << imported.err;
   JoinWorker("gpu-1");
   const std::string submitter = NewToken("submitter");
