@@ -196,7 +196,7 @@ double ValueOver(const AttentionMap& wider, const AttentionMap& map, std::int64_
   if (map.values_of == AttentionMap::Values::kLogits) {
     return std::numeric_limits<double>::quiet_NaN();
   }
-  // Pairs that it hides have probability 0: they add to the number of pairs, but not to the largest.
+  // Pairs that it hides have probability 0: they add to the number of pairs, not to the maximum.
   return map.pooled_by == AttentionMap::Pool::kMax
              ? value
              : value * static_cast<double>(own) / static_cast<double>(all);

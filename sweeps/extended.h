@@ -18,8 +18,8 @@ Json WithExtension(Json evaluation, const Json& extension);
 Json WithoutExtension(Json evaluation);
 
 // The extension's name in tables, for a model that was trained on texts of trained_length tokens
-// (0: unknown): "none", "pi", or {"method": "yarn", "factor": 4}, without defaults. If numbers depend
-// on the pieces in which a text is read (Extension::piece), their length is always named:
+// (0: unknown): "none", "pi", or {"method": "yarn", "factor": 4}, without defaults. If numbers
+// depend on the pieces in which a text is read (Extension::piece), their length is always named:
 // {"method": "gali", "chunk": 3000}.
 Json ExtensionName(const Json& evaluation, std::int64_t trained_length);
 // The same for a resolved extension (null: none).

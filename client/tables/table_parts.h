@@ -40,8 +40,8 @@ bool IsMarked(const PivotTable& table, const PivotCell& cell);
 // The meaning of the second mark, a tilde: "not separable from a plain window of 64 tokens". "" if
 // no cell has it.
 std::string WindowLegend(const PivotTable& table);
-// The meaning of a question mark: "not compared with a plain window of 64 tokens". "" if no cell has
-// it.
+// The meaning of a question mark: "not compared with a plain window of 64 tokens, ...". "" if no
+// cell has it.
 std::string NoWindowLegend(const PivotTable& table);
 
 // A cell's parts, before a format adds its markup.
