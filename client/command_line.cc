@@ -65,7 +65,7 @@ const VerbGroup kGroups[] = {
     {"Results",
      {AddTable, AddClaims, AddPlot, AddAttention, AddDiff, AddQuery, AddReproduce, AddReport}},
     {"Data and models", {AddData, AddImport, AddModels, AddExport}},
-    {"Upkeep", {AddRm, AddLabel, AddNote, AddGc, AddDoctor}},
+    {"Upkeep", {AddRm, AddLabel, AddNote, AddGc, AddDoctor, AddAdmin}},
     {"Help", {AddExplain, AddSchema, AddCompletion, AddVersion}}};
 
 }  // namespace

@@ -55,6 +55,12 @@ void AddGc(Verbs& verbs);
 void AddDoctor(Verbs& verbs);
 void AddCompletion(Verbs& verbs);
 void AddVersion(Verbs& verbs);
+void AddAdmin(Verbs& verbs);
+
+// Below `admin`:
+void AddAdminBackup(Verbs& verbs, Verb& admin);
+void AddAdminRestore(Verbs& verbs, Verb& admin);
+void AddAdminCheck(Verbs& verbs, Verb& admin);
 
 // Below `data`:
 void AddDataImport(Verbs& verbs, Verb& data);

@@ -30,7 +30,6 @@ constexpr Planned kInSweeps[] = {
 
 constexpr Planned kElsewhere[] = {
     {"value", "spec.resources.devices: 2", "one run on several devices; today a run has at most 1"},
-    {kVerb, "restore", "restores a backup; docs/operating.md has the steps to do it by hand"},
     {kVerb, "drain", "lets a worker finish its tasks and take no others; today Ctrl-C stops it"},
     {"service", "TCP",
      "coordinators and metrics that other machines can reach: this needs TLS and access tokens"},
