@@ -52,6 +52,8 @@ constexpr Synonym kSynonyms[] = {
     {"results", "table SWEEP"},
     {"tail", "logs -f RUN"},
     {"check", "validate FILE"},
+    {"backup", "admin backup FILE"},
+    {"restore", "admin restore FILE"},
     {"download", "import NAME FOLDER"}};
 
 std::string NoSuchVerb(const std::string& before, const std::string& word, const CLI::App& among) {

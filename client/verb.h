@@ -65,6 +65,11 @@ void AddAdmin(Verbs& verbs);
 void AddCompletion(Verbs& verbs);
 void AddVersion(Verbs& verbs);
 
+// Below `admin`:
+void AddAdminBackup(Verbs& verbs, Verb& admin);
+void AddAdminRestore(Verbs& verbs, Verb& admin);
+void AddAdminCheck(Verbs& verbs, Verb& admin);
+
 // Below `data`:
 void AddDataImport(Verbs& verbs, Verb& data);
 void AddDataPrepare(Verbs& verbs, Verb& data);

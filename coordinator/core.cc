@@ -109,7 +109,14 @@ Result<std::unique_ptr<Core>> Core::Start(Store& store, ArtifactStore& artifacts
   RETURN_IF_ERROR(core->ReloadModels());
   core->state_.limits = core->options_.limits;
   core->state_.boot = BootId();
-  AfterLoad(core->state_, BootMs(), core->options_.seed);
+  ASSIGN_OR_RETURN(core->waits_for_workers_, store.IsRestored());
+  AfterLoad(core->state_, BootMs(), core->options_.seed, core->waits_for_workers_);
+  if (core->waits_for_workers_) {
+    LogInfo("backup_restored",
+            {{"restore_count", Str(core->state_.restore_count)},
+             {"waits_ms", Str(core->options_.limits.lease_ms)},
+             {"meaning", "workers report what they have done since, before any task is placed"}});
+  }
   ASSIGN_OR_RETURN(auto reader, StoreReader::Open(store.database_path()));
   core->garbage_ = std::make_unique<GarbageRemover>(artifacts, std::move(reader));
   core->garbage_->Start();
@@ -525,6 +532,12 @@ std::shared_ptr<SessionSink> Core::FindSession(SessionId session) const {
 Status Core::EachSecond() {
   second_at_ = BootMs() + kSecondMs;
   RETURN_IF_ERROR(store_.CheckInPlace());
+  if (waits_for_workers_ && BootMs() >= state_.place_not_before) {
+    RETURN_IF_ERROR(store_.Begin());
+    RETURN_IF_ERROR(store_.ForgetRestored());
+    RETURN_IF_ERROR(store_.Commit());
+    waits_for_workers_ = false;
+  }
   observer_.Count(state_, version_);
   metrics_.SetStore(store_.Sizes());
   disk_is_low_ = !CheckDiskSpace().ok();

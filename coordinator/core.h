@@ -174,6 +174,7 @@ class Core {
   Instant wake_at_ = 0;
   Instant second_at_ = 0;
   Instant committed_at_ = 0;
+  bool waits_for_workers_ = false;  // a backup was restored: nothing is placed yet
   ResidentMemory memory_;
   Observer observer_;
 

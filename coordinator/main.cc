@@ -16,8 +16,10 @@
 #include "base/user_folders.h"
 #include "base/version.h"
 #include "coordinator/server.h"
+#include "coordinator/store/backup.h"
 #include "coordinator/store/deep_check.h"
 #include "coordinator/store/query_process.h"
+#include "coordinator/store/restore.h"
 
 namespace longrun::coordinator {
 namespace {
@@ -92,6 +94,74 @@ int PrintDeepCheck(const std::string& state_folder, bool repairs) {
   return found->damaged.empty() ? 0 : kExitDamaged;
 }
 
+// What `longrun admin` asks for; the names are those of its verbs.
+struct AdminOptions {
+  std::string backup, restore, check;  // files; "" if not asked for
+  bool checks_state = false;
+  bool no_artifacts = false;
+  bool replaces = false;
+  bool is_asked() const {
+    return !backup.empty() || !restore.empty() || !check.empty() || checks_state;
+  }
+};
+
+void PrintFound(const DeepCheck& found) {
+  for (const DamagedObject& one : found.damaged) {
+    PrintLine({{"object", one.object}, {"remedy", one.remedy}});
+  }
+}
+
+Status Restore(const AdminOptions& admin, const std::string& state) {
+  ASSIGN_OR_RETURN(
+      const Restored restored,
+      RestoreBackup({.state_folder = state, .path = admin.restore, .replaces = admin.replaces}));
+  Json missing = Json::array();
+  for (const auto& [name, folder] : restored.datasets_missing) {
+    missing.push_back({{"name", name}, {"folder", ToUtf8(folder)}});
+  }
+  PrintLine({{"facts", restored.facts},
+             {"restore_count", restored.restore_count},
+             {"files_new", restored.n_files_new},
+             {"moved_to", restored.moved_to},
+             {"replaced_is_read", restored.replaced_is_read},
+             {"sweeps_since", restored.sweeps_since},
+             {"attempts_since", restored.n_attempts_since},
+             {"workers", restored.workers},
+             {"attempts_live", restored.n_attempts_live},
+             {"datasets_missing", std::move(missing)},
+             {"artifacts_missing", restored.n_artifacts_missing}});
+  return Status();
+}
+
+// One line {"facts"} or that of Restore(), after a line for each damaged object; or {"code",
+// "message"}, which is also on stderr.
+int Administer(const AdminOptions& admin, const std::string& state) {
+  Status status;
+  bool is_damaged = false;
+  if (!admin.restore.empty()) {
+    status = Restore(admin, state);
+  } else {
+    const Result<CheckedState> checked = !admin.backup.empty()
+                                             ? WriteBackup({.state_folder = state,
+                                                            .path = admin.backup,
+                                                            .with_artifacts = !admin.no_artifacts,
+                                                            .replaces = admin.replaces})
+                                         : !admin.check.empty() ? CheckBackup(admin.check)
+                                                                : CheckState(state);
+    status = checked.status();
+    if (checked.ok()) {
+      PrintFound(checked->found);
+      PrintLine({{"facts", checked->facts},
+                 {"rows", checked->found.n_rows},
+                 {"files", checked->found.n_files}});
+      is_damaged = !checked->found.damaged.empty();
+    }
+  }
+  if (status.ok()) return is_damaged ? kExitDamaged : 0;
+  PrintLine({{"code", static_cast<int>(status.code())}, {"message", status.message()}});
+  return NotChecked(status);
+}
+
 int Main(int argc, char** argv) {
   ServerOptions options;
   CLI::App app{
@@ -161,6 +231,19 @@ int Main(int argc, char** argv) {
   app.add_flag("--repair", repair,
                "Repair the database as far as possible, however large it is (a start repairs only "
                "databases of up to 16 MiB), then do the same as --check");
+  AdminOptions admin;
+  app.add_option("--backup", admin.backup,
+                 "Write a backup of the state folder to this file, also beside a running "
+                 "coordinator, and exit (`longrun admin backup`)");
+  app.add_flag("--no-artifacts", admin.no_artifacts, "--backup: leave out artifacts/");
+  app.add_option("--restore", admin.restore,
+                 "Restore a backup into the state folder, and exit (`longrun admin restore`)");
+  app.add_flag("--replace", admin.replaces,
+               "--backup: replace the file; --restore: move the state folder's database aside");
+  app.add_option("--check-backup", admin.check,
+                 "Read and check a backup, and exit (`longrun admin check`)");
+  app.add_flag("--check-state", admin.checks_state,
+               "Do the same as --check, and print what the state folder contains");
   bool answers_query = false;  // a child of a coordinator, for nobody else
   app.add_flag(kAnswerQueryFlag, answers_query)->group("");
   try {
@@ -181,6 +264,7 @@ int Main(int argc, char** argv) {
   }
   umask(0077);
   if (check || repair) return PrintDeepCheck(options.state_folder, repair);
+  if (admin.is_asked()) return Administer(admin, options.state_folder);
   signal(SIGPIPE, SIG_IGN);
   // Blocked before any thread starts, so that one place can wait for them.
   sigset_t signals;

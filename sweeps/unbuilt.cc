@@ -30,7 +30,6 @@ constexpr Planned kInSweeps[] = {
 
 constexpr Planned kElsewhere[] = {
     {"value", "spec.resources.devices: 2", "one run on several devices; today a run has at most 1"},
-    {kVerb, "restore", "restores a backup; docs/operating.md has the steps to do it by hand"},
     {"service", "metrics over the network",
      "metrics pages that other machines can reach; today they are on loopback"},
     {"service", "gangs", "tasks that start at the same time on several workers"},

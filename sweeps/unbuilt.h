@@ -12,7 +12,7 @@ namespace longrun {
 
 struct Unbuilt {
   std::string what;     // "key", "position method", "evaluation", "value", "verb", "service"
-  std::string name;     // as a user writes it: "spec.extend", "pose", "restore"
+  std::string name;     // as a user writes it: "spec.extend", "pose", "drain"
   std::string path;     // for `explain`: "position.pose"; "" if the name is enough
   std::string meaning;  // what it will be
 };

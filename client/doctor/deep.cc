@@ -1,15 +1,14 @@
 #include "client/doctor/deep.h"
 
-#include <optional>
 #include <utility>
 
 #include "base/exit_code.h"
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/json.h"
-#include "base/process.h"
 #include "base/str.h"
 #include "client/doctor/checks.h"
+#include "client/wire/coordinator_program.h"
 #include "model/data/dataset.h"
 #include "model/hugging_face/manifest.h"
 #include "sweeps/event.h"
@@ -45,22 +44,10 @@ class Looker {
 
   // Its lines: {"repaired"}, {"object","remedy"}, {"dataset","folder"}, {"rows","files"}.
   Status AskCoordinator() {
-    const TempFolder temporary;
-    const std::string said = JoinPath(temporary.path(), "said");
-    const std::string complained = JoinPath(temporary.path(), "complained");
-    const std::string program = JoinPath(ProgramFolder(), "longrun-coordinator");
-    ASSIGN_OR_RETURN(const int pid,
-                     Spawn({.argv = {program, repairs_ ? "--repair" : "--check", "--state", state_},
-                            .env = {"PATH=/usr/bin:/bin"},
-                            .stdout_path = said,
-                            .stderr_path = complained,
-                            .die_with_parent = true}));
-    ASSIGN_OR_RETURN(const std::optional<ExitInfo> ended, WaitFor(pid, -1));
-    ASSIGN_OR_RETURN(const std::string text, ReadFile(said));
+    ASSIGN_OR_RETURN(const ProgramAnswer answer,
+                     RunCoordinatorProgram({repairs_ ? "--repair" : "--check", "--state", state_}));
     bool is_whole = false;
-    for (const std::string& line : Split(text, '\n')) {
-      if (line.empty()) continue;
-      ASSIGN_OR_RETURN(const Json json, ParseJson(line));
+    for (const Json& json : answer.lines) {
       if (json.contains("repaired"))
         found_.repaired.push_back(json.at("repaired").get<std::string>());
       if (json.contains("object"))
@@ -73,17 +60,16 @@ class Looker {
         found_.n_files += json.at("files").get<std::int64_t>();
       }
     }
-    if (is_whole && ended && (ended->code == 0 || ended->code == kExitDamaged)) return Status();
-    const Result<std::string> read = ReadFile(complained);
-    const std::string why =
-        read.ok() && !read->empty() ? Split(Trim(*read), '\n').back() : "no reason was given";
-    if (ended && ended->code == kExitConfiguration) {
+    const int code = answer.exit_code;
+    if (is_whole && (code == 0 || code == kExitDamaged)) return Status();
+    const std::string& why = answer.complaint;
+    if (code == kExitConfiguration) {
       return Status(Code::kNotFound, Str("nothing is stored here yet: ", why));
     }
-    if (ended && ended->code == kExitNoPermission) return Status(Code::kPermissionDenied, why);
-    if (ended && ended->code == kExitTaken) return Status(Code::kUnavailable, why);
-    if (ended && ended->code == kExitStorage) return Status(Code::kResourceExhausted, why);
-    if (ended && ended->code == kExitSoftware) return Status(Code::kFailedPrecondition, why);
+    if (code == kExitNoPermission) return Status(Code::kPermissionDenied, why);
+    if (code == kExitTaken) return Status(Code::kUnavailable, why);
+    if (code == kExitStorage) return Status(Code::kResourceExhausted, why);
+    if (code == kExitSoftware) return Status(Code::kFailedPrecondition, why);
     return Status(Code::kDataLoss, Str("the database cannot be read: ", why,
                                        "; restore a backup (docs/operating.md)"));
   }

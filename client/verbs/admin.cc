@@ -1,4 +1,5 @@
-// longrun admin: who may use a coordinator from other machines, and what they did.
+// longrun admin: who may use a coordinator from other machines, and what they did; backups
+// (admin_backup.cc).
 #include <netdb.h>
 #include <unistd.h>
 
@@ -303,7 +304,7 @@ void AddAudit(Verbs& verbs, Verb& admin) {
 }  // namespace
 
 void AddAdmin(Verbs& verbs) {
-  Verb admin = verbs.AddVerb("admin", "who may use the coordinator from other machines");
+  Verb admin = verbs.AddVerb("admin", "backups, and who may use the coordinator from other machines");
   admin.RequireVerb();
   admin.AddExamples({"longrun admin pki init", "longrun admin token create --role submitter",
                      "longrun admin audit --since 1d"});
@@ -311,6 +312,9 @@ void AddAdmin(Verbs& verbs) {
   AddToken(verbs, admin);
   AddJoinToken(verbs, admin);
   AddAudit(verbs, admin);
+  AddAdminBackup(verbs, admin);
+  AddAdminRestore(verbs, admin);
+  AddAdminCheck(verbs, admin);
 }
 
 }  // namespace longrun::client

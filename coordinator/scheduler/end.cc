@@ -177,6 +177,21 @@ void WithdrawOffer(StepContext& step, Attempt& attempt, const std::string& messa
   MoveTask(step, task, TaskState::kReady, Str("offered again: ", attempt.message));
 }
 
+bool IsOfEarlierDatabase(const State& state, const Attempt& attempt) {
+  return (attempt.epoch >> 32) < state.restore_count;
+}
+
+void LoseToRestore(StepContext& step, Attempt& attempt, const std::string& message) {
+  Task& task = TaskOf(step.state, attempt);
+  LR_CHECK(task.attempt == attempt.id);
+  attempt.message = message;
+  MoveAttempt(step, attempt, AttemptState::kLost, message);
+  if (task.cancel_wanted) return CancelTaskNow(step, task, message);
+  task.not_before = step.now;
+  MoveTask(step, task, TaskState::kReady,
+           Str("tried again", StartOf(step.state, task), ": ", message));
+}
+
 void Succeed(StepContext& step, Attempt& attempt) {
   Task& task = TaskOf(step.state, attempt);
   MoveAttempt(step, attempt, AttemptState::kSucceeded, "complete");

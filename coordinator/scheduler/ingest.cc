@@ -126,7 +126,11 @@ void Apply(StepContext& step, Attempt& attempt, const BatchRecord& batch) {
     }
   } else if (const auto* const checkpoint = record.As<CheckpointRecord>()) {
     if (batch.files_gone && !batch.bytes_stored) {
-      if (checkpoint->is_final) {
+      if (checkpoint->is_final && IsOfEarlierDatabase(step.state, attempt)) {
+        LoseToRestore(step, attempt,
+                      "neither the restored backup nor its worker has the files of its final "
+                      "checkpoint");
+      } else if (checkpoint->is_final) {
         EndAttempt(step, attempt, FailureClass::kData,
                    "the files of its final checkpoint are missing or damaged");
       }

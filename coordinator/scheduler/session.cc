@@ -126,6 +126,11 @@ void RepeatVerdict(StepContext& step, const Worker& worker, const LiveAttempt& l
   const Attempt* const attempt = FindAttempt(step.state, live.attempt);
   switch (verdict.verdict) {
     case Verdict::kContinue:
+      // It was adopted, now or earlier, and the worker may not know this yet: it fenced the attempt
+      // before.
+      if (attempt->device_index < 0 && attempt->durable_seq == 0) {
+        SendVerdict(step, worker, verdict);
+      }
       return;
     case Verdict::kStop:
       return SendStopTo(step, *attempt, TaskOf(step.state, *attempt).reason);
@@ -170,6 +175,20 @@ void SendStopTo(StepContext& step, const Attempt& attempt, const std::string& re
                                          .epoch = attempt.epoch,
                                          .grace_ms = step.state.limits.stop_grace_ms,
                                          .reason = reason});
+}
+
+bool IsAdoptable(const LiveAttempt& live) {
+  return IsUlid(live.attempt) && live.epoch <= kEpochMax;
+}
+
+void SendVerdict(StepContext& step, const Worker& worker, AttemptVerdict verdict) {
+  if (!worker.session) return;
+  step.Send(*worker.session, WelcomeMessage{.protocol_version = 0,
+                                            .coordinator_id = {},
+                                            .boot_epoch = 0,
+                                            .heartbeat_ms = 0,
+                                            .lease_ms = 0,
+                                            .attempts = {std::move(verdict)}});
 }
 
 Attempt* FindOrAdopt(StepContext& step, const Worker& worker, const std::string& attempt_id,
@@ -260,6 +279,7 @@ void HandleEvent(StepContext& step, const WorkerArrived& event) {
   for (const LiveAttempt& live : event.attempts) {
     welcome.attempts.push_back(Judge(step, worker, live));
   }
+  NoteKept(step, worker, event.attempts);
   NoteBusySlots(state, worker, event.attempts);
   step.Send(event.session, std::move(welcome));
   if (worker.drain) SendHold(step, worker);

@@ -287,6 +287,13 @@ struct EndedAttempts {
   std::int64_t ran_ms = 0;  // all of them together
 };
 
+// An attempt that a worker has and that the database does not know (kept.cc).
+struct KeptAttempt {
+  std::string worker;
+  std::string attempt;
+  std::uint64_t epoch = 0;
+};
+
 // Lets Step() find things without a search through all tasks. Derived and volatile;
 // AfterLoad builds it.
 struct Index {
@@ -298,6 +305,7 @@ struct Index {
   std::map<std::string, std::set<std::string>> task_sweeps;  // task -> sweeps it belongs to
   std::map<SessionId, std::string> sessions;                 // open session -> worker
   std::set<std::string> first;                               // tasks of the sweep put first
+  std::map<std::string, std::vector<KeptAttempt>> kept;      // by task, which may be unknown too
   std::int64_t workers_version = 0;                          // grows when workers or slots change
 };
 

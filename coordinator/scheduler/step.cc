@@ -61,6 +61,7 @@ StepResult Step(State& state, SchedulerEvent event, Instant now, std::int64_t wa
                    .removals = {}};
   ExtendLeasesOverSleep(step);
   std::visit([&step](auto& e) { HandleEvent(step, e); }, event);
+  AdoptKept(step);
   PlaceReadyTasks(step);
   CollectWrites(step);
   step.result.wake_at = NextDeadline(state, now);

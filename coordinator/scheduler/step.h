@@ -71,6 +71,10 @@ void EndAttempt(StepContext& step, Attempt& attempt, FailureClass failure_class,
                 const std::string& message);
 // Ends an offer that was not accepted: nothing has run, nothing is counted.
 void WithdrawOffer(StepContext& step, Attempt& attempt, const std::string& message);
+// Whether the attempt was placed before the database was restored from a backup for the last time.
+bool IsOfEarlierDatabase(const State& state, const Attempt& attempt);
+// Ends an attempt that cannot be completed only because a backup was restored: nothing is counted.
+void LoseToRestore(StepContext& step, Attempt& attempt, const std::string& message);
 // The attempt has delivered everything: its task gets its result, and dependants may start.
 void Succeed(StepContext& step, Attempt& attempt);
 void HandleEvent(StepContext& step, const AttemptFinished& event);
@@ -122,6 +126,13 @@ void HoldIfPaused(StepContext& step, Task& task);
 // Lets a ready task run again if it is not held.
 void ReleaseIfActive(StepContext& step, Task& task);
 
+// ---- kept.cc ------------------------------------------------------------------------------------
+
+// Notes those of the attempts listed in a Hello that are unknown and were not adopted.
+void NoteKept(StepContext& step, const Worker& worker, const std::vector<LiveAttempt>& listed);
+// Adopts noted attempts of tasks that became READY in this step.
+void AdoptKept(StepContext& step);
+
 // ---- load.cc ------------------------------------------------------------------------------------
 
 // Whether any sweep has the task; false once all of its sweeps were removed.
@@ -166,6 +177,11 @@ bool IsCurrent(const State& state, const Attempt& attempt);
 // is of no use any more.
 Attempt* FindOrAdopt(StepContext& step, const Worker& worker, const std::string& attempt,
                      const std::string& task, std::uint64_t epoch);
+
+// Whether its id and epoch could have been given by a coordinator.
+bool IsAdoptable(const LiveAttempt& live);
+// Tells a worker, after its Welcome, about an attempt that was adopted since.
+void SendVerdict(StepContext& step, const Worker& worker, AttemptVerdict verdict);
 
 inline Attempt* FindAttempt(State& state, const std::string& id) {
   const auto it = state.attempts.find(id);

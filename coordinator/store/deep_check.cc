@@ -3,6 +3,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 
 #include "base/access.h"
@@ -43,6 +44,19 @@ class Checker {
         flaws_of_log_(std::move(flaws_of_log)) {}
 
   Result<DeepCheck> Run() {
+    CheckDatabase();
+    CheckArtifacts();
+    CheckFiles();
+    return Finish();
+  }
+
+  Result<DatabaseCheck> RunDatabase() {
+    CheckDatabase();
+    return DatabaseCheck{.found = Finish(), .named = std::move(named_)};
+  }
+
+ private:
+  void CheckDatabase() {
     CheckLog();
     Try("the database's header",
         CheckHeader(*connection_, JoinPath(folder_, "longrun.db"), Store::SchemaVersion()));
@@ -57,8 +71,6 @@ class Checker {
     Try("the results of the tasks that succeeded", CheckResultSets());
     if (found_.damaged.empty()) CheckMissing();
     Try("the files that checkpoints and results name", FindNames());
-    CheckArtifacts();
-    CheckFiles();
     CheckId();
     Try("the registered datasets",
         ForEach(*connection_, "SELECT name, folder, digest FROM dataset ORDER BY name",
@@ -67,7 +79,10 @@ class Checker {
                       CurrentDatasetFolder(folder_, row.Text(0), row.Text(2), row.Text(1));
                   found_.datasets.emplace_back(row.Text(0), std::move(folder));
                 }));
-    // What is damaged may be any bytes.
+  }
+
+  // What is damaged may be any bytes.
+  DeepCheck Finish() {
     for (DamagedObject& one : found_.damaged) one.object = PrintableBytes(one.object);
     for (auto& [name, folder] : found_.datasets) {
       name = ToUtf8(name);
@@ -76,7 +91,6 @@ class Checker {
     return std::move(found_);
   }
 
- private:
   void Add(std::string object, std::string_view remedy) {
     found_.damaged.push_back({.object = std::move(object), .remedy = std::string(remedy)});
   }
@@ -305,9 +319,9 @@ class Checker {
     }
   }
 
-  const std::string folder_;
+  std::string folder_;
   std::unique_ptr<Connection> connection_;
-  const Result<WalFlaws> flaws_of_log_;
+  Result<WalFlaws> flaws_of_log_;
   DeepCheck found_;
   std::set<std::string> extended_;            // tables to which somebody added a column
   std::map<std::string, std::string> named_;  // what a file is, by its SHA-256
@@ -342,9 +356,8 @@ DeepCheck HinderingDefinitions(const std::string& path, bool is_readable) {
   return found;
 }
 
-}  // namespace
-
-Result<DeepCheck> CheckDeep(const std::string& state_folder) {
+// Opens the database for a Checker. `done` gets what was found if nothing else can be checked.
+Result<std::optional<Checker>> OpenChecker(const std::string& state_folder, DeepCheck& done) {
   ASSIGN_OR_RETURN(const std::string path, FindDatabase(state_folder));
   // Before SQLite opens the database: to close another descriptor of the file would free SQLite's
   // locks on it. Beside a coordinator the log is written while it is read,
@@ -356,11 +369,26 @@ Result<DeepCheck> CheckDeep(const std::string& state_folder) {
   }
   auto connection = Connection::Open(path, Connection::Mode::kReadAll);
   if (!connection.ok() || !DefinitionsHold(**connection)) {
-    DeepCheck found = HinderingDefinitions(path, connection.ok());
-    if (!found.damaged.empty()) return found;
+    done = HinderingDefinitions(path, connection.ok());
+    if (!done.damaged.empty()) return std::optional<Checker>();
   }
   if (!connection.ok()) return NamingDenied(std::move(connection).status().In(path), state_folder);
-  return Checker(state_folder, std::move(connection).value(), std::move(flaws_of_log)).Run();
+  return std::optional<Checker>(std::in_place, state_folder, std::move(connection).value(),
+                                std::move(flaws_of_log));
+}
+
+}  // namespace
+
+Result<DeepCheck> CheckDeep(const std::string& state_folder) {
+  DeepCheck done;
+  ASSIGN_OR_RETURN(std::optional<Checker> checker, OpenChecker(state_folder, done));
+  return checker ? checker->Run() : done;
+}
+
+Result<DatabaseCheck> CheckDatabaseDeep(const std::string& folder) {
+  DeepCheck done;
+  ASSIGN_OR_RETURN(std::optional<Checker> checker, OpenChecker(folder, done));
+  return checker ? checker->RunDatabase() : DatabaseCheck{.found = std::move(done), .named = {}};
 }
 
 Result<std::vector<std::string>> RepairDatabase(const std::string& state_folder) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -27,6 +28,14 @@ struct DeepCheck {
 // kNotFound: there is no database; kPermissionDenied: this user may not read it; kDataLoss: it
 // cannot be read at all.
 Result<DeepCheck> CheckDeep(const std::string& state_folder);
+
+// A database by itself, such as the one in a backup.
+struct DatabaseCheck {
+  DeepCheck found;
+  std::map<std::string, std::string> named;  // SHA-256 of a file -> what a row calls the file
+};
+// The same for the database in `folder`, without the files that it names.
+Result<DatabaseCheck> CheckDatabaseDeep(const std::string& folder);
 
 // Repairs a database of any size as far as possible, as each start does for a small one. Returns
 // descriptions of the repairs. Errors: kNotFound as above, or those of Store::Open (kUnavailable

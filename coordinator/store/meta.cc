@@ -39,13 +39,14 @@ std::optional<std::string> ValueAgain(const std::string& key, const std::string&
     return made_ms ? Str(*made_ms) : "0";
   }
   if (key == "created_by") return "unknown";
+  if (key == kRestoredKey) return "0";  // the start then waits for the workers once more
   return {};
 }
 
 bool IsKnownAgain(const std::string& key, const std::string& id_beside) {
   if (key == "coordinator_id") return IsUlid(id_beside);
   return key == "created_by" || key == "created_wall_ms" || key == "definitions_sha256" ||
-         key == "schema_version";
+         key == "schema_version" || key == kRestoredKey;
 }
 
 Status Rewrite(Connection& connection, const std::vector<MetaRow>& rows) {
@@ -134,6 +135,14 @@ Status PutSchemaVersion(Connection& connection, std::int64_t version) {
                          " ON CONFLICT (key) DO UPDATE SET value = excluded.value,"
                          " sum = excluded.sum"));
   return put.Bind(value).Run();
+}
+
+Status PutMeta(Connection& connection, std::string_view key, const std::string& value) {
+  ASSIGN_OR_RETURN(Statement add,
+                   connection.Prepare("INSERT OR IGNORE INTO meta (key, value) VALUES (?, ?)"));
+  RETURN_IF_ERROR(add.Bind(key).Bind(value).Run());
+  ASSIGN_OR_RETURN(Statement put, connection.Prepare("UPDATE meta SET value = ? WHERE key = ?"));
+  return put.Bind(value).Bind(key).Run();
 }
 
 }  // namespace longrun::coordinator

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/status.h"
@@ -24,5 +25,11 @@ Result<std::int64_t> SchemaVersionInMeta(Connection& connection);
 // Whether meta has neither a row with the schema version nor a damaged row, which may have been it.
 Result<bool> IsWithoutSchemaVersion(Connection& connection);
 Status PutSchemaVersion(Connection& connection, std::int64_t version);
+
+// The key under which a restore notes its time (wall clock, ms). It stays until the coordinator has
+// waited for its workers once.
+inline constexpr std::string_view kRestoredKey = "restored_wall_ms";
+// Writes a row. For a connection that keeps checksums.
+Status PutMeta(Connection& connection, std::string_view key, const std::string& value);
 
 }  // namespace longrun::coordinator

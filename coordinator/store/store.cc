@@ -396,6 +396,16 @@ Status Store::CountStart() {
   return Status();
 }
 
+Result<bool> Store::IsRestored() {
+  ASSIGN_OR_RETURN(Statement row, connection_->Prepare("SELECT 1 FROM meta WHERE key = ?"));
+  return row.Bind(kRestoredKey).Step();
+}
+
+Status Store::ForgetRestored() {
+  ASSIGN_OR_RETURN(Statement drop, connection_->Prepare("DELETE FROM meta WHERE key = ?"));
+  return drop.Bind(kRestoredKey).Run();
+}
+
 Status Store::Begin() {
   RETURN_IF_ERROR(connection_->Execute("BEGIN IMMEDIATE"));
   // The lock excludes others on this machine; this check finds one that came through a

@@ -112,6 +112,11 @@ class Store {
   Result<std::vector<ModelRow>> LoadModels();
   Result<IdentityRows> LoadIdentity();
 
+  // Whether the database was restored from a backup, and no coordinator has waited yet for the
+  // workers to report (restore.h).
+  Result<bool> IsRestored();
+  Status ForgetRestored();  // in a transaction
+
   // One transaction: Begin, any number of Apply and of the Puts and Drops below, then Commit. After
   // an error, call Rollback(): nothing of the transaction is stored.
   Status Begin();

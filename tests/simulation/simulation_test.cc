@@ -59,6 +59,7 @@ TEST(SimulationTest, EveryPromiseIsKeptUnderFaults) {
                                  "task collected",
                                  "bytes removed",
                                  "told again after its end",
+                                 "adopted after its Hello",
                                  "refresh begun",
                                  "refresh complete",
                                  "started from another run",

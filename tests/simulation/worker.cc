@@ -1,6 +1,7 @@
 #include "tests/simulation/worker.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace longrun::coordinator {
 namespace {
@@ -181,8 +182,7 @@ SimFolder* SimWorker::Find(const std::string& attempt) {
 }
 
 void SimWorker::Take(const WelcomeMessage& welcome) {
-  if (welcomed_) return;
-  welcomed_ = true;
+  if (std::exchange(welcomed_, true)) world_.stats.fired["adopted after its Hello"] += 1;
   for (const AttemptVerdict& verdict : welcome.attempts) {
     SimFolder* const folder = Find(verdict.attempt);
     if (folder == nullptr && verdict.verdict == Verdict::kStop) {

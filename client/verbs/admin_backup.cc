@@ -1,0 +1,249 @@
+// longrun admin backup, restore and check. They read and write the state folder itself, so they run
+// on the coordinator's machine; `longrun-coordinator` does the work (coordinator/store/backup.h).
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/exit_code.h"
+#include "base/files.h"
+#include "base/str.h"
+#include "base/units.h"
+#include "client/console/exit_code.h"
+#include "client/console/output.h"
+#include "client/verb.h"
+#include "client/wire/coordinator_program.h"
+#include "client/words/render.h"
+
+namespace longrun::client {
+namespace {
+
+struct Administered {
+  Json damaged = Json::array();
+  Json answer;  // the line with "facts"
+};
+
+Result<Administered> Administer(std::vector<std::string> arguments, const std::string& state) {
+  arguments.insert(arguments.end(), {"--state", state});
+  ASSIGN_OR_RETURN(ProgramAnswer answer, RunCoordinatorProgram(arguments));
+  Administered done;
+  for (Json& line : answer.lines) {
+    if (line.contains("object")) {
+      done.damaged.push_back(std::move(line));
+    } else if (line.contains("facts")) {
+      done.answer = std::move(line);
+    } else if (line.contains("code")) {
+      return Status(static_cast<Code>(line.at("code").get<int>()),
+                    line.at("message").get<std::string>());
+    }
+  }
+  const bool is_done = answer.exit_code == 0 || answer.exit_code == kExitDamaged;
+  if (is_done && !done.answer.is_null()) return done;
+  return Status(Code::kInternal,
+                Str("longrun-coordinator ended before it had finished: ", answer.complaint));
+}
+
+Result<std::string> Absolute(const std::string& file) {
+  if (file.empty()) {
+    return Status(Code::kInvalidArgument, "the name of the backup is empty: name a file");
+  }
+  return AbsolutePath(file);
+}
+
+std::string FactsText(const Json& facts) {
+  const auto number = [&](const char* name) { return facts.value(name, std::int64_t{0}); };
+  std::string text;
+  const auto line = [&](std::string_view name, const std::string& value) {
+    text += Str("  ", name, std::string(11 - name.size(), ' '), value, "\n");
+  };
+  if (facts.contains("created_wall_ms")) {
+    line("taken",
+         Str(FormatWallMs(number("created_wall_ms")), " by longrun ", facts.value("version", "")));
+  }
+  line("database",
+       Str(FormatBytes(number("database_bytes")), ", schema version ", number("schema_version"),
+           ", restored ", Counted(number("restore_count"), "time"), ", id ",
+           facts.value("coordinator_id", "")));
+  line("contents",
+       Str(Counted(number("sweeps"), "sweep"), ", ", Counted(number("runs"), "run"), ", ",
+           Counted(number("tasks"), "task"), " (", number("tasks_succeeded"), " succeeded), ",
+           Counted(number("results"), "result"), ", ", Counted(number("attempts"), "attempt"), " (",
+           number("attempts_live"), " at work)"));
+  if (!facts.contains("with_artifacts")) return text;
+  line("artifacts",
+       facts.at("with_artifacts").get<bool>()
+           ? Str(Counted(number("artifacts"), "file"), ", ", FormatBytes(number("artifact_bytes")))
+           : std::string("left out (--no-artifacts)"));
+  line("files", Str(Counted(number("files"), "file"), ", ", FormatBytes(number("file_bytes"))));
+  return text;
+}
+
+// For a person: what is damaged, or that nothing is.
+int PrintChecked(const std::string& what, const Administered& done, const std::string& output) {
+  const bool is_whole = done.damaged.empty();
+  if (output == "json") {
+    Json json = done.answer;
+    json.update({{"path", what}, {"damaged", done.damaged}, {"healthy", is_whole}});
+    Print(RenderJson(json));
+    return is_whole ? kExitOk : kExitFailed;
+  }
+  std::string text;
+  for (const Json& one : done.damaged) {
+    text +=
+        Str(one.at("object").get<std::string>(), "\n  ", one.at("remedy").get<std::string>(), "\n");
+  }
+  Print(Str(text, what, ": ", done.answer.at("rows").get<std::int64_t>(), " rows and ",
+            done.answer.at("files").get<std::int64_t>(), " files checked; damaged: ",
+            done.damaged.size(), "\n", FactsText(done.answer.at("facts"))));
+  return is_whole ? kExitOk : kExitFailed;
+}
+
+// ---- backup -------------------------------------------------------------------------------------
+
+struct BackupArguments {
+  std::string file;
+  bool no_artifacts = false;
+  bool replaces = false;
+};
+
+int Backup(const BackupArguments& given, const std::string& output, const std::string& state) {
+  const Result<std::string> path = Absolute(given.file);
+  if (!path.ok()) return Report(path.status());
+  std::vector<std::string> arguments = {"--backup", *path};
+  if (given.no_artifacts) arguments.emplace_back("--no-artifacts");
+  if (given.replaces) arguments.emplace_back("--replace");
+  const Result<Administered> done = Administer(std::move(arguments), state);
+  if (!done.ok()) return Report(done.status());
+  if (done->damaged.empty()) return PrintChecked(*path, *done, output);
+  PrintChecked(state, *done, output);
+  return Report(Status(Code::kDataLoss,
+                       Str("no backup was written, since the state folder is damaged: keep the "
+                           "earlier backups, and follow the remedies above")));
+}
+
+// ---- restore ------------------------------------------------------------------------------------
+
+struct RestoreArguments {
+  std::string file;
+  bool replaces = false;
+};
+
+std::string NextSteps(const Json& restored) {
+  std::vector<std::string> steps = {
+      "start the coordinator (`systemctl start longrun-coordinator`, or `longrun up`); for the "
+      "length of a lease (--lease-ms, 90 s) it starts no task, so that workers report first"};
+  const auto workers = restored.at("workers").get<std::vector<std::string>>();
+  steps.push_back(
+      Str("leave the workers running, or start them",
+          workers.empty() ? "" : Str(" (the backup knows ", Join(workers, ", "), ")"),
+          ": they send the journals of the last 7 days again, so the results since the backup come "
+          "back, and they continue the tasks that they are working on"));
+  const auto sweeps = restored.at("sweeps_since").get<std::vector<std::string>>();
+  const auto n_attempts = restored.at("attempts_since").get<std::int64_t>();
+  if (!sweeps.empty()) {
+    steps.push_back(
+        Str("submit again the sweeps that the backup does not have: ", Join(sweeps, ", "),
+            "; workers have kept the journals of their tasks, which are then used "
+            "instead of repeating the work"));
+  } else if (!restored.at("replaced_is_read").get<bool>()) {
+    steps.push_back(
+        Str("submit again the sweeps that were first submitted after ",
+            FormatWallMs(restored.at("facts").value("created_wall_ms", std::int64_t{0})),
+            "; workers have kept the journals of their tasks, which are then used instead of "
+            "repeating the work (the coordinator's log says how many each worker has)"));
+  }
+  for (const Json& dataset : restored.at("datasets_missing")) {
+    steps.push_back(
+        Str("import dataset ", dataset.at("name").get<std::string>(),
+            " again, or put its folder back: ", dataset.at("folder").get<std::string>()));
+  }
+  if (const auto n = restored.at("artifacts_missing").get<std::int64_t>(); n > 0) {
+    steps.push_back(Str("put artifacts/ back: the backup was taken without it, and ",
+                        Counted(n, "file"), " of it ", n == 1 ? "is" : "are", " missing here"));
+  }
+  std::string text = "what to do next:\n";
+  for (std::size_t i = 0; i < steps.size(); ++i) text += Str("  ", i + 1, ". ", steps[i], "\n");
+  if (n_attempts > 0) {
+    text += Str(Counted(n_attempts, "attempt"),
+                " began after the backup; what workers have of them comes back\n");
+  }
+  return text;
+}
+
+int Restore(const RestoreArguments& given, const std::string& output, const std::string& state) {
+  const Result<std::string> path = Absolute(given.file);
+  if (!path.ok()) return Report(path.status());
+  std::vector<std::string> arguments = {"--restore", *path};
+  if (given.replaces) arguments.emplace_back("--replace");
+  const Result<Administered> done = Administer(std::move(arguments), state);
+  if (!done.ok()) return Report(done.status());
+  const Json& restored = done->answer;
+  if (output == "json") {
+    Print(RenderJson(restored));
+    return kExitOk;
+  }
+  const std::string moved_to = restored.at("moved_to").get<std::string>();
+  Print(Str("restored ", *path, " into ", state, " (restore count ",
+            restored.at("restore_count").get<std::int64_t>(), ", ",
+            Counted(restored.at("files_new").get<std::int64_t>(), "file"), " added)\n",
+            FactsText(restored.at("facts")),
+            moved_to.empty() ? "" : Str("the replaced database is in ", moved_to, "\n"), "\n",
+            NextSteps(restored)));
+  return kExitOk;
+}
+
+// ---- check --------------------------------------------------------------------------------------
+
+int Check(const std::string& file, const std::string& output, const std::string& state) {
+  if (file.empty()) {
+    const Result<Administered> done = Administer({"--check-state"}, state);
+    return done.ok() ? PrintChecked(state, *done, output) : Report(done.status());
+  }
+  const Result<std::string> path = Absolute(file);
+  if (!path.ok()) return Report(path.status());
+  const Result<Administered> done = Administer({"--check-backup", *path}, state);
+  return done.ok() ? PrintChecked(*path, *done, output) : Report(done.status());
+}
+
+}  // namespace
+
+void AddAdminBackup(Verbs& verbs, Verb& admin) {
+  Verb verb = admin.AddVerb("backup", "write a checked backup, also while the coordinator runs");
+  verb.AddExamples({"longrun admin backup /backup/monday.tar",
+                    "longrun admin backup /backup/latest.tar --replace",
+                    "longrun admin backup /backup/database.tar --no-artifacts"});
+  const auto given = std::make_shared<BackupArguments>();
+  verb.AddArgument("FILE", given->file, "the backup: a tar archive").Required();
+  verb.AddFlag("--no-artifacts", given->no_artifacts,
+               "leave out artifacts/ (checkpoints and imported models), which you back up by other "
+               "means");
+  verb.AddFlag("--replace", given->replaces,
+               "replace an existing FILE once the new backup is complete and checked");
+  const auto output = AddOutput(verb, {"table", "json"});
+  verb.SetRun([&verbs, given, output] { return Backup(*given, *output, verbs.state); });
+}
+
+void AddAdminRestore(Verbs& verbs, Verb& admin) {
+  Verb verb = admin.AddVerb("restore", "restore a backup into the state folder");
+  verb.AddExamples({"longrun admin restore /backup/monday.tar --state /var/lib/longrun",
+                    "longrun admin restore /backup/monday.tar --replace"});
+  const auto given = std::make_shared<RestoreArguments>();
+  verb.AddArgument("FILE", given->file, "a backup").Required();
+  verb.AddFlag("--replace", given->replaces,
+               "move the state folder's database to a folder beside it; artifacts, files, datasets "
+               "and workers' folders stay");
+  const auto output = AddOutput(verb, {"table", "json"});
+  verb.SetRun([&verbs, given, output] { return Restore(*given, *output, verbs.state); });
+}
+
+void AddAdminCheck(Verbs& verbs, Verb& admin) {
+  Verb verb = admin.AddVerb("check", "read all of a backup or a state folder, and list damage");
+  verb.AddExamples({"longrun admin check /backup/monday.tar",
+                    "longrun admin check --state /var/lib/longrun -o json"});
+  const auto file = std::make_shared<std::string>();
+  verb.AddArgument("FILE", *file, "a backup (default: the state folder)");
+  const auto output = AddOutput(verb, {"table", "json"});
+  verb.SetRun([&verbs, file, output] { return Check(*file, *output, verbs.state); });
+}
+
+}  // namespace longrun::client

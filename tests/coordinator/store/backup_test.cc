@@ -1,0 +1,432 @@
+// Backups: what they contain, what is found when they are damaged, and what a restore does.
+#include "coordinator/store/backup.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "base/files.h"
+#include "base/process.h"
+#include "base/random.h"
+#include "base/str.h"
+#include "coordinator/store/backup_file.h"
+#include "coordinator/store/meta.h"
+#include "coordinator/store/restore.h"
+#include "coordinator/store/sqlite.h"
+#include "sweeps/coordinator_lock.h"
+#include "tests/commit_seed.h"
+#include "tests/coordinator/store/sample_state.h"
+#include "tests/deadline.h"
+
+namespace longrun::coordinator {
+namespace {
+
+class BackupTest : public ::testing::Test {
+ protected:
+  void SetUp() override { sample.RunTheSample(); }
+
+  std::string At(const std::string& name) const { return JoinPath(folder.path(), name); }
+  std::string backup() const { return At("backup.tar"); }
+
+  CheckedState Take(BackupOptions options = {}) {
+    options.state_folder = sample.folder();
+    options.path = backup();
+    const auto written = WriteBackup(options);
+    EXPECT_TRUE(written.ok()) << written.status().message();
+    EXPECT_FALSE(PathExists(backup() + ".partial"));
+    return written.ok() ? *written : CheckedState();
+  }
+  Status WriteStatus(BackupOptions options = {}) {
+    options.state_folder = sample.folder();
+    if (options.path.empty()) options.path = backup();
+    return WriteBackup(options).status();
+  }
+  Result<Restored> Restore(const std::string& to, bool replaces = false) {
+    return RestoreBackup({.state_folder = to, .path = backup(), .replaces = replaces});
+  }
+  // One value of a database.
+  static std::string Value(const std::string& state, const std::string& sql) {
+    const auto connection =
+        Connection::Open(JoinPath(state, "longrun.db"), Connection::Mode::kReadAll);
+    EXPECT_TRUE(connection.ok()) << connection.status().message();
+    if (!connection.ok()) return "";
+    const auto text = (*connection)->ReadText(sql);
+    EXPECT_TRUE(text.ok()) << text.status().message();
+    return text.ok() ? *text : "";
+  }
+  static std::string Meta(const std::string& state, std::string_view key) {
+    return Value(state,
+                 Str("SELECT coalesce((SELECT value FROM meta WHERE key = '", key, "'), '')"));
+  }
+  // Every row of the tables that numbers rest on.
+  static std::string Contents(const std::string& state) {
+    std::string all;
+    for (const char* const table : {"sweep", "run", "task", "attempt", "record", "result",
+                                    "checkpoint", "checkpoint_file", "transition"}) {
+      all += Value(state, Str("SELECT '", table,
+                              ":' || count(*) || ':' || coalesce(sum(sum), 0)"
+                              " FROM ",
+                              table)) +
+             " ";
+    }
+    return all;
+  }
+  static std::string Found(const CheckedState& checked) {
+    std::string all;
+    for (const DamagedObject& one : checked.found.damaged) all += one.object + "\n";
+    return all;
+  }
+
+  TempFolder folder;
+  SampleState sample{JoinPath(folder.path(), "state")};
+};
+
+TEST_F(BackupTest, ItHasTheDatabaseTheArtifactsAndTheFiles) {
+  const CheckedState written = Take();
+
+  EXPECT_EQ(Found(written), "");
+  EXPECT_EQ(written.facts.at("sweeps"), 1);
+  EXPECT_EQ(written.facts.at("tasks"), 4);
+  EXPECT_EQ(written.facts.at("tasks_succeeded"), 4);
+  EXPECT_EQ(written.facts.at("artifacts"), 1);
+  EXPECT_EQ(written.facts.at("artifact_bytes"), 8);
+  EXPECT_EQ(written.facts.at("files"), 1);
+  struct stat info {};
+  ASSERT_EQ(stat(backup().c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & ALLPERMS, mode_t{0600});
+
+  const auto checked = CheckBackup(backup());
+  ASSERT_TRUE(checked.ok()) << checked.status().message();
+  EXPECT_EQ(Found(*checked), "");
+  EXPECT_EQ(checked->facts, written.facts);
+  EXPECT_GT(checked->found.n_rows, 20);
+}
+
+TEST_F(BackupTest, TarUnpacksIt) {
+  Take();
+  const std::string unpacked = At("unpacked");
+  ASSERT_TRUE(MakeFolders(unpacked).ok());
+  const auto pid = Spawn({.argv = {"/bin/tar", "-xf", backup(), "-C", unpacked},
+                          .env = {"PATH=/usr/bin:/bin"},
+                          .stderr_path = At("said")});
+  ASSERT_TRUE(pid.ok());
+  const auto ended = WaitFor(*pid, DeadlineMs(30'000));
+  ASSERT_TRUE(ended.ok() && *ended);
+  EXPECT_EQ((*ended)->code, 0) << ReadFile(At("said")).value();
+  EXPECT_EQ(ReadFile(At("said")).value(), "");
+  EXPECT_EQ(Contents(unpacked), Contents(sample.folder()));
+  EXPECT_EQ(ReadFile(JoinPath(unpacked, "files/" + Sha256Hex("questions"))).value(), "questions");
+  EXPECT_EQ(ReadFile(JoinPath(unpacked, "database.id")).value(),
+            ReadFile(JoinPath(sample.folder(), "database.id")).value());
+}
+
+// The open coordinator's connection has commits in its log that are not in the database file.
+TEST_F(BackupTest, BesideACoordinatorItHasWhatWasCommittedAndNothingElse) {
+  sample.Open();
+  SweepSubmitted second = SampleSubmission("01BX5ZZKBKACTAV9WEVGEMMVS0");
+  second.sweep.name = "second";
+  sample.Do(second);
+  ASSERT_TRUE(sample.store().Begin().ok());  // a transaction that is not committed
+  ApplyCounts counts;
+  const std::vector<Write> drop = {DropSweep{.sweep_id = kSampleSweepId}};
+  ASSERT_TRUE(sample.store().Apply(drop, 1, counts).ok());
+
+  EXPECT_EQ(Take().facts.at("sweeps"), 2);
+  sample.store().Rollback();
+  sample.Close();
+  ASSERT_TRUE(Restore(At("other")).ok());
+  EXPECT_EQ(Contents(At("other")), Contents(sample.folder()));
+}
+
+TEST_F(BackupTest, AnExistingFileIsReplacedOnlyIfAsked) {
+  ASSERT_TRUE(WriteFileAtomic(backup(), "precious").ok());
+  EXPECT_EQ(WriteStatus().code(), Code::kAlreadyExists);
+  EXPECT_EQ(ReadFile(backup()).value(), "precious");
+
+  Take({.replaces = true});
+  EXPECT_TRUE(CheckBackup(backup()).ok());
+}
+
+TEST_F(BackupTest, APlaceThatCannotBeItsOwnIsRefusedWithTheReason) {
+  EXPECT_EQ(WriteStatus({.path = At("none/backup.tar")}).code(), Code::kNotFound);
+  EXPECT_EQ(WriteStatus({.path = folder.path()}).code(), Code::kInvalidArgument);
+  EXPECT_EQ(WriteStatus({.path = JoinPath(sample.folder(), "backup.tar")}).code(),
+            Code::kInvalidArgument);
+  EXPECT_EQ(WriteBackup({.state_folder = At("none"), .path = backup()}).status().code(),
+            Code::kNotFound);
+  EXPECT_FALSE(WriteStatus({.path = "/proc/backup.tar"}).ok());  // nobody can write there
+  // Another backup to the same file is under way.
+  ASSERT_TRUE(MakeFolder(backup() + ".partial").ok());
+  const auto lock = FileLock::Acquire(backup() + ".partial/lock", "a test");
+  ASSERT_TRUE(lock.ok());
+  EXPECT_EQ(WriteStatus().code(), Code::kUnavailable);
+}
+
+TEST_F(BackupTest, RemainsOfAKilledBackupAreReplaced) {
+  ASSERT_TRUE(MakeFolder(backup() + ".partial").ok());
+  ASSERT_TRUE(WriteFileAtomic(backup() + ".partial/unfinished", "half").ok());
+  ASSERT_TRUE(WriteFileAtomic(backup() + ".partial/longrun.db-wal", "of another").ok());
+  EXPECT_EQ(Found(Take()), "");
+}
+
+TEST_F(BackupTest, ADamagedOrMissingArtifactGivesNoBackupAndIsNamed) {
+  ASSERT_TRUE(WriteFileAtomic(sample.ArtifactPath(), "manifesT").ok());
+  Status status = WriteStatus();
+  EXPECT_EQ(status.code(), Code::kDataLoss);
+  EXPECT_NE(status.message().find(sample.ArtifactPath()), std::string::npos) << status.message();
+  EXPECT_FALSE(PathExists(backup()) || PathExists(backup() + ".partial"));
+
+  ASSERT_TRUE(RemoveAll(sample.ArtifactPath()).ok());
+  status = WriteStatus();
+  EXPECT_EQ(status.code(), Code::kDataLoss);
+  EXPECT_NE(status.message().find(Sha256Hex("manifest")), std::string::npos) << status.message();
+  EXPECT_FALSE(PathExists(backup()) || PathExists(backup() + ".partial"));
+
+  EXPECT_EQ(Take({.with_artifacts = false}).facts.at("with_artifacts"), false);
+}
+
+TEST_F(BackupTest, ADamagedRowGivesNoBackupAndIsNamed) {
+  {
+    const auto connection =
+        Connection::Open(JoinPath(sample.folder(), "longrun.db"), Connection::Mode::kWrite);
+    ASSERT_TRUE(connection.ok());
+    ASSERT_TRUE(
+        (*connection)->Execute("UPDATE result SET value = 9.75 WHERE context_length = 64").ok());
+  }
+  const auto written = WriteBackup({.state_folder = sample.folder(), .path = backup()});
+  ASSERT_TRUE(written.ok()) << written.status().message();
+  EXPECT_NE(Found(*written).find("the result nll at 64"), std::string::npos) << Found(*written);
+  EXPECT_FALSE(PathExists(backup()) || PathExists(backup() + ".partial"));
+}
+
+// A coordinator removes what a newer checkpoint has replaced. Nothing younger than its
+// `keep_unreferenced_ms` goes, and a backup makes what it copies young.
+TEST_F(BackupTest, TheArtifactsThatItCopiesBecomeYoung) {
+  const timespec old[] = {{.tv_sec = 1000, .tv_nsec = 0}, {.tv_sec = 1000, .tv_nsec = 0}};
+  ASSERT_EQ(utimensat(AT_FDCWD, sample.ArtifactPath().c_str(), old, 0), 0);
+  Take();
+  struct stat info {};
+  ASSERT_EQ(stat(sample.ArtifactPath().c_str(), &info), 0);
+  EXPECT_GT(info.st_mtim.tv_sec, 1'700'000'000);
+}
+
+// Each byte of the file, with one of its bits flipped.
+TEST_F(BackupTest, EachFlippedBitIsFound) {
+  Take();
+  const std::string bytes = ReadFile(backup()).value();
+  const auto file = BackupFile::Open(backup());
+  ASSERT_TRUE(file.ok());
+  const std::int64_t database_bytes = file->members().front().n_bytes;
+  SeededRandom random(longrun::testing::CommitSeed());
+  const std::string damaged = At("damaged.tar");
+  ASSERT_TRUE(WriteFileAtomic(damaged, bytes).ok());
+  auto open = OpenFile::Open(damaged, OpenFile::Mode::kReadWrite);
+  ASSERT_TRUE(open.ok());
+  std::int64_t n_flipped = 0;
+  // The database takes most of the file, so only some of its bytes.
+  for (std::int64_t at = 0; at < std::ssize(bytes);) {
+    const std::string was = bytes.substr(static_cast<std::size_t>(at), 1);
+    const char flipped = static_cast<char>(was[0] ^ (1 << random.Below(8)));
+    ASSERT_TRUE(open->WriteAt(at, std::string(1, flipped)).ok());
+    std::vector<std::string> parts;
+    const auto opened = BackupFile::Open(damaged);
+    if (opened.ok()) {
+      ASSERT_TRUE(opened
+                      ->Read([](const BackupMember&) { return ""; },
+                             [&](const BackupMember*, std::string what) {
+                               parts.push_back(std::move(what));
+                             })
+                      .ok());
+      EXPECT_FALSE(parts.empty()) << "byte " << at << ", seed " << longrun::testing::CommitSeed();
+    } else {
+      EXPECT_NE(opened.status().message().find(damaged), std::string::npos);
+    }
+    ASSERT_TRUE(open->WriteAt(at, was).ok());
+    n_flipped += 1;
+    const bool in_database = at > 600 && at < database_bytes;
+    at += in_database ? 1 + static_cast<std::int64_t>(random.Below(2000)) : 1;
+  }
+  EXPECT_GT(n_flipped, 5000);
+  EXPECT_TRUE(CheckBackup(damaged).ok());
+}
+
+TEST_F(BackupTest, DamageIsReportedByName) {
+  Take();
+  const std::string bytes = ReadFile(backup()).value();
+  const auto expect = [&](std::size_t at, const std::string& name) {
+    std::string damaged = bytes;
+    damaged[at] = static_cast<char>(damaged[at] ^ 4);
+    ASSERT_TRUE(WriteFileAtomic(backup(), damaged).ok());
+    const auto checked = CheckBackup(backup());
+    const std::string found = checked.ok() ? Found(*checked) : checked.status().message();
+    EXPECT_NE(found.find(name), std::string::npos) << found;
+    // Nothing is restored from it.
+    const auto restored = Restore(At("refused"));
+    EXPECT_EQ(restored.status().code(), Code::kDataLoss) << restored.status().message();
+    EXPECT_FALSE(PathExists(At("refused/longrun.db")) || PathExists(At("refused/restoring")));
+  };
+  const std::size_t artifact = bytes.find("manifest", bytes.find(Str("artifacts/")) + 512);
+  // With what its rows call it.
+  expect(artifact, Str(Sha256Hex("manifest"), " in ", backup(), " (manifest.json of run "));
+  expect(bytes.rfind("questions"), "files/" + Sha256Hex("questions"));
+  expect(600, "longrun.db in ");
+  expect(bytes.find("database.id"), "the header of database.id");
+  expect(bytes.rfind("manifest_sha256"), "backup.end");
+  expect(bytes.rfind("created_wall_ms"), "backup.json");
+  expect(bytes.size() - 1, "the zeros at the end");
+}
+
+// A file of every shorter length is refused as a whole.
+TEST_F(BackupTest, AFileThatWasCutShortIsNoBackup) {
+  Take();
+  const std::string bytes = ReadFile(backup()).value();
+  SeededRandom random(longrun::testing::CommitSeed());
+  for (int i = 0; i < 300; ++i) {
+    const std::size_t n_bytes = random.Below(bytes.size());
+    ASSERT_TRUE(WriteFileAtomic(backup(), bytes.substr(0, n_bytes)).ok());
+    const Status status = CheckBackup(backup()).status();
+    EXPECT_FALSE(status.ok()) << n_bytes << ", seed " << longrun::testing::CommitSeed();
+  }
+  ASSERT_TRUE(WriteFileAtomic(backup(), "a letter").ok());
+  EXPECT_EQ(CheckBackup(backup()).status().code(), Code::kInvalidArgument);
+}
+
+TEST_F(BackupTest, ANameThatLeadsOutOfTheStateFolderIsRefused) {
+  for (const char* const name : {"../longrun.db", "/etc/passwd", "artifacts/../../x", "files/x"}) {
+    auto writer = BackupWriter::Create(backup(), 1'700'000'000'000);
+    ASSERT_TRUE(writer.ok());
+    for (const std::string member : {"longrun.db", "database.id", name}) {
+      ASSERT_TRUE(writer->AddText(member, "content").ok());
+    }
+    ASSERT_TRUE(writer->Finish(Json::object()).ok());
+    const Status status = Restore(At("other")).status();
+    EXPECT_EQ(status.code(), Code::kDataLoss) << status.message();
+    EXPECT_NE(status.message().find(name), std::string::npos) << status.message();
+  }
+}
+
+TEST_F(BackupTest, ARestoredFolderIsTheSameAndCountsTheRestore) {
+  Take();
+  const auto restored = Restore(At("other"));
+  ASSERT_TRUE(restored.ok()) << restored.status().message();
+
+  EXPECT_EQ(restored->restore_count, 1);
+  EXPECT_EQ(restored->n_files_new, 2);
+  EXPECT_EQ(restored->moved_to, "");
+  EXPECT_EQ(restored->workers, std::vector<std::string>{"worker-1"});
+  EXPECT_EQ(Contents(At("other")), Contents(sample.folder()));
+  EXPECT_EQ(Meta(At("other"), "restore_count"), "1");
+  // Larger than that of any start since the backup, without knowing them.
+  EXPECT_GT(std::stoll(Meta(At("other"), "boot_epoch")), 1'700'000'000);
+  EXPECT_EQ(ReadFile(At("other/database.id")).value(),
+            ReadFile(JoinPath(sample.folder(), "database.id")).value());
+  EXPECT_FALSE(PathExists(At("other/restoring")));
+  const auto checked = CheckState(At("other"));
+  ASSERT_TRUE(checked.ok());
+  EXPECT_EQ(Found(*checked), "");
+}
+
+TEST_F(BackupTest, TheFirstStartAfterARestoreWaitsForTheWorkers) {
+  Take();
+  ASSERT_TRUE(Restore(At("other")).ok());
+  for (const bool is_first : {true, false}) {
+    auto store = Store::Open(At("other"));
+    ASSERT_TRUE(store.ok()) << store.status().message();
+    EXPECT_EQ((*store)->IsRestored().value(), is_first);
+    ASSERT_TRUE((*store)->Begin().ok());
+    ASSERT_TRUE((*store)->ForgetRestored().ok());
+    ASSERT_TRUE((*store)->Commit().ok());
+    EXPECT_EQ((*store)->Load().value().restore_count, 1u);
+  }
+  const auto never = Store::Open(sample.folder());
+  ASSERT_TRUE(never.ok());
+  EXPECT_FALSE((*never)->IsRestored().value());
+}
+
+TEST_F(BackupTest, ADatabaseIsReplacedOnlyIfAskedAndIsKept) {
+  Take();
+  sample.Open();
+  SweepSubmitted second = SampleSubmission("01BX5ZZKBKACTAV9WEVGEMMVS0");
+  second.sweep.name = "second";
+  sample.Do(second);
+  sample.Close();
+  const std::string before = Contents(sample.folder());
+
+  const auto refused = Restore(sample.folder());
+  EXPECT_EQ(refused.status().code(), Code::kAlreadyExists) << refused.status().message();
+  EXPECT_EQ(Contents(sample.folder()), before);
+
+  const auto restored = Restore(sample.folder(), /*replaces=*/true);
+  ASSERT_TRUE(restored.ok()) << restored.status().message();
+  EXPECT_EQ(restored->sweeps_since, std::vector<std::string>{"second"});
+  EXPECT_EQ(restored->n_files_new, 0);  // artifacts and files stayed
+  EXPECT_EQ(Contents(restored->moved_to), before);
+  EXPECT_NE(Contents(sample.folder()), before);
+
+  // Again from the same backup: the count goes on from the replaced database.
+  const auto again = Restore(sample.folder(), /*replaces=*/true);
+  ASSERT_TRUE(again.ok());
+  EXPECT_EQ(again->restore_count, 2);
+  EXPECT_NE(again->moved_to, restored->moved_to);
+}
+
+TEST_F(BackupTest, ADamagedDatabaseIsReplacedToo) {
+  Take();
+  const std::string database = JoinPath(sample.folder(), "longrun.db");
+  ASSERT_TRUE(WriteFileAtomic(database, std::string(8192, 'x')).ok());
+  ASSERT_TRUE(WriteFileAtomic(sample.ArtifactPath(), "manifesT").ok());
+  const auto restored = Restore(sample.folder(), /*replaces=*/true);
+  ASSERT_TRUE(restored.ok()) << restored.status().message();
+  EXPECT_FALSE(restored->replaced_is_read);
+  EXPECT_EQ(restored->n_files_new, 1);  // the damaged artifact
+  const auto checked = CheckState(sample.folder());
+  ASSERT_TRUE(checked.ok()) << checked.status().message();
+  EXPECT_EQ(Found(*checked), "");
+}
+
+TEST_F(BackupTest, ARunningCoordinatorIsLeftAlone) {
+  Take();
+  sample.Open();
+  const auto refused = Restore(sample.folder(), /*replaces=*/true);
+  EXPECT_EQ(refused.status().code(), Code::kUnavailable) << refused.status().message();
+  EXPECT_NE(refused.status().message().find(Str("pid ", getpid())), std::string::npos);
+  sample.Close();
+}
+
+TEST_F(BackupTest, ABackupOfANewerReleaseIsRefused) {
+  Take();
+  const auto file = BackupFile::Open(backup());
+  ASSERT_TRUE(file.ok());
+  Json facts = file->facts();
+  facts["schema_version"] = Store::SchemaVersion() + 1;
+  facts["version"] = "9.9.9 abcdef";
+  const std::string newer = At("newer.tar");
+  auto writer = BackupWriter::Create(newer, 1'700'000'000'000);
+  ASSERT_TRUE(writer.ok());
+  ASSERT_TRUE(writer->AddFile("longrun.db", JoinPath(sample.folder(), "longrun.db")).ok());
+  ASSERT_TRUE(writer->AddText("database.id", "x").ok());
+  ASSERT_TRUE(writer->Finish(facts).ok());
+  for (const Status& status :
+       {CheckBackup(newer).status(),
+        RestoreBackup({.state_folder = At("other"), .path = newer}).status()}) {
+    EXPECT_EQ(status.code(), Code::kFailedPrecondition) << status.message();
+    EXPECT_NE(status.message().find("9.9.9"), std::string::npos) << status.message();
+  }
+  EXPECT_FALSE(PathExists(At("other/longrun.db")));
+}
+
+// The size field has room for 8 GiB in octal digits; beyond, GNU tar writes it in binary.
+TEST(BackupFileTest, AFileOfManyGigabytesHasAHeaderThatTarReads) {
+  const auto size = [](std::int64_t n_bytes) {
+    return BackupHeader("longrun.db", n_bytes, 1'700'000'000'000).substr(124, 12);
+  };
+  EXPECT_EQ(size(8), std::string("00000000010\0", 12));
+  EXPECT_EQ(size((std::int64_t{8} << 30) - 1), std::string("77777777777\0", 12));
+  EXPECT_EQ(size((std::int64_t{8} << 30) + 5), std::string("\x80\0\0\0\0\0\0\2\0\0\0\5", 12));
+}
+
+}  // namespace
+}  // namespace longrun::coordinator
