@@ -304,7 +304,8 @@ void AddAudit(Verbs& verbs, Verb& admin) {
 }  // namespace
 
 void AddAdmin(Verbs& verbs) {
-  Verb admin = verbs.AddVerb("admin", "backups, and who may use the coordinator from other machines");
+  Verb admin =
+      verbs.AddVerb("admin", "backups, and who may use the coordinator from other machines");
   admin.RequireVerb();
   admin.AddExamples({"longrun admin pki init", "longrun admin token create --role submitter",
                      "longrun admin audit --since 1d"});

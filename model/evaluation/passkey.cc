@@ -290,8 +290,7 @@ std::optional<ParamError> FitPasskey(const DatasetShape& dataset, Json& params) 
                           shortest)};
   }
   if (!IsDrt(params)) {
-    return CheckDecoding(params,
-                         params.at("protocol") == "gali" ? kGaliNewTokens + 1 : kNewTokens);
+    return CheckDecoding(params, params.at("protocol") == "gali" ? kGaliNewTokens + 1 : kNewTokens);
   }
   const auto split = params.at("split").get<std::string>();
   if (auto error = CheckSplit(dataset, split); error) return error;
@@ -334,8 +333,8 @@ ParamSpec OfLandmark(ParamSpec spec) {
 }
 
 ParamSpec OfText(ParamSpec spec) {
-  spec.only_with = ParamSpec::Condition{.name = "protocol",
-                                        .values = {"pose", "fitted", "landmark", "gali"}};
+  spec.only_with =
+      ParamSpec::Condition{.name = "protocol", .values = {"pose", "fitted", "landmark", "gali"}};
   return spec;
 }
 

@@ -17,13 +17,13 @@
 #include "base/random.h"
 #include "base/str.h"
 #include "base/wilson.h"
+#include "model/data/synthetic/passkey_prompt.h"
 #include "model/data/tokenizer/bpe_training.h"
 #include "model/data/tokenizer/tiktoken.h"
 #include "model/data/tokenizer_file.h"
 #include "model/evaluation/corpus_passkey.h"
 #include "model/evaluation/needle.h"
 #include "model/evaluation/passkey.h"
-#include "model/data/synthetic/passkey_prompt.h"
 
 namespace longrun {
 namespace {
@@ -611,8 +611,7 @@ TEST_F(RecallTest, WhatAModelCannotDoIsARowAndOtherErrorsAreErrors) {
 }
 
 TEST_F(RecallTest, HowTokensAreChosenReachesEachPromptAndIsToldInTheRow) {
-  const Json decoding = {
-      {"temperature", 0.5}, {"top_k", 3}, {"top_p", 0.9}, {"min_new_tokens", 2}};
+  const Json decoding = {{"temperature", 0.5}, {"top_k", 3}, {"top_p", 0.9}, {"min_new_tokens", 2}};
   for (const Evaluation* const evaluation : {&PasskeyEvaluation(), &NeedleEvaluation()}) {
     Json params = {{"trials", 3}};
     if (evaluation == &NeedleEvaluation()) params["depths"] = 2;
