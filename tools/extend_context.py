@@ -21,8 +21,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGE = "docs/extend-context.md"
 SWEEP = "extend-context"
 RECALL_MIN = 0.9
-# At FACTOR times the train length, the perplexity under a method that keeps to trained positions must
-# be at most FLAT_MAX times its perplexity at the train length, and that without a method above
+# At FACTOR times the train length, the perplexity under a method that keeps to trained positions
+# must be at most FLAT_MAX times its perplexity at the train length, and that without a method above
 # BROKEN_MIN times.
 FACTOR, FLAT_MAX, BROKEN_MIN = 4, 1.05, 1.3
 FLAT = ("self_extend", "dca", "gali", "rerope", "leaky_rerope", "lm_infinite", "streaming", "window")

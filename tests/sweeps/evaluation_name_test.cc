@@ -71,8 +71,8 @@ TEST(EvaluationNameTest, TablesNameAnExtensionWithoutItsDefaults) {
       R"({"factor":4,"method":"yarn"})");
   EXPECT_EQ(name({{"method", "yarn"}, {"factor", 4}, {"attention_factor", 1}}, 64),
             R"({"attention_factor":1,"factor":4,"method":"yarn"})");
-  // The results of gali depend on its chunk, which is named even where it has its default, the local
-  // window.
+  // The results of gali depend on its chunk, which is named even where it has its default, the
+  // local window.
   EXPECT_EQ(name({{"method", "gali"}}, 64), R"({"chunk":32,"method":"gali"})");
   EXPECT_EQ(name({{"method", "gali"}, {"local_window", 8}}, 64),
             R"({"chunk":8,"local_window":8,"method":"gali"})");

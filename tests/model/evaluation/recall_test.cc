@@ -488,8 +488,8 @@ TEST_F(RecallTest, ATextHasItsStatementsBeforeTheQuestionAndTheAnswerInItsPlace)
   }
 }
 
-// The ids are those that DRT's authors get from GPT-2's tokenizer (data_loader_utils.py), each string
-// by itself; K stands for a key.
+// The ids are those that DRT's authors get from GPT-2's tokenizer (data_loader_utils.py), each
+// string by itself; K stands for a key.
 TEST_F(RecallTest, Gpt2WritesTheAuthorsIds) {
   const std::string folder = JoinPath(LONGRUN_SOURCE_DIR, ".data/tokenizers");
   if (!PathExists(JoinPath(folder, "gpt2.tiktoken"))) {
