@@ -84,7 +84,7 @@ class Attention {
   // capacity. Causal attention only, without gradients. q may have the last one of these tokens
   // only, while x, k and v have all.
   at::Tensor ForwardBehind(const Call& call, AttentionCache& cache);
-  // An empty cache for texts of up to `capacity` tokens, which are read under `reading`; null: none.
+  // An empty cache for texts of up to `capacity` tokens, read under `reading` (null: none).
   AttentionCache MakeCache(std::int64_t batch, std::int64_t capacity,
                            const ReadingPlanner* reading) const;
   AttentionBackend backend() const { return backend_; }

@@ -91,8 +91,8 @@ class Net {
   virtual at::Tensor Hidden(const Batch& batch) = 0;
   at::Tensor Hidden(const at::Tensor& ids_BT) { return Hidden(Batch{.ids_BT = ids_BT}); }
 
-  // The state before any token of `batch` texts, which have at most `capacity` tokens each. Only for
-  // a causal network.
+  // The state before any token of `batch` texts, of at most `capacity` tokens each. Only for a
+  // causal network.
   virtual std::unique_ptr<NetState> NewState(std::int64_t batch, std::int64_t capacity) const = 0;
   // Reads the tokens ids (B, T) that follow those in the state, without gradients, and adds them to
   // the state: (B, T, C). n_to_come more tokens of the text are known to follow in later calls; an
