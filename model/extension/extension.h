@@ -155,9 +155,9 @@ std::optional<ParamError> CheckDivided(
 std::optional<ParamError> CheckSteps(const char* key, const Json& params, std::int64_t n_tokens);
 // An error if the parameter is original_length or more: then nothing would be extended.
 std::optional<ParamError> CheckBelowOriginal(const char* name, const Json& params);
-// For a method that sees some keys at distances of up to params[name]: an error if that is more than
-// `most` in a text of n_tokens, so that the text has distances that texts of original_length do not
-// have.
+// For a method that sees some keys at distances of up to params[name]: an error if that is more
+// than `most` in a text of n_tokens, so that the text has distances that texts of original_length
+// do not have.
 std::optional<ParamError> CheckTrainedDistances(const char* name, const Json& params,
                                                 std::int64_t most, std::int64_t n_tokens);
 

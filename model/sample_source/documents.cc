@@ -7,8 +7,8 @@
 //
 // The text is the document, or with `documents_with_bos` a begin-of-text token and the document, as
 // the tokenizers of those fine-tunings give it. A document has its end-of-text tokens where the
-// dataset has them. A text of a single token has no target and is no sample. Sample g is document ItemOf(g) of the others (model/data/order.h): with
-// `shuffled`, each once in an epoch.
+// dataset has them. A text of a single token has no target and is no sample. Sample g is document
+// ItemOf(g) of the others (model/data/order.h): with `shuffled`, each once in an epoch.
 #include <algorithm>
 #include <cstddef>
 #include <memory>

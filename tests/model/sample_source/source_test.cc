@@ -148,8 +148,8 @@ std::int64_t Drawn(std::uint64_t seed, std::int64_t g, std::uint64_t k, std::int
          static_cast<std::int64_t>(Sm64(key ^ k) % static_cast<std::uint64_t>(high - low + 1));
 }
 
-// The sampler of dwzhu-pku/PoSE (src/train_pose.py), which draws r, e and u, for the tokens that its
-// tokenizer made of a document.
+// The sampler of dwzhu-pku/PoSE (src/train_pose.py), which draws r, e and u, for the tokens that
+// its tokenizer made of a document.
 Sample OfficialPose(const Tokens& document, std::int64_t n_context, std::int64_t n_target,
                     std::uint64_t seed, std::int64_t g) {
   const std::int64_t n_text = std::min(static_cast<std::int64_t>(document.size()), 5 * n_context);
