@@ -327,6 +327,7 @@ std::vector<TokenRow> Access::tokens() const {
   const std::lock_guard lock(mutex_);
   std::vector<TokenRow> rows;
   for (const auto& [id, token] : tokens_) rows.push_back(token);
+  std::ranges::stable_sort(rows, {}, &TokenRow::created_ms);
   return rows;
 }
 

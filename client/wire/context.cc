@@ -121,6 +121,8 @@ Status RemoveContext(const std::string& name) {
 }
 
 Result<std::string> CurrentContext() {
+  ASSIGN_OR_RETURN(const std::string config, ConfigHome());
+  if (config.empty()) return std::string();  // no home, so nobody has logged in
   ASSIGN_OR_RETURN(const std::string path, CurrentPath());
   const Result<std::string> text = ReadFile(path, kBytesMax);
   if (text.status().code() == Code::kNotFound) return std::string();
