@@ -20,7 +20,7 @@ namespace {
 using Type = ParamSpec::Type;
 
 constexpr std::string_view kCountPattern = "^[0-9]+(\\.[0-9]+)?(K|M|G|B|Ki|Mi|Gi)?$";
-constexpr std::string_view kDurationPattern = "^[0-9]+(\\.[0-9]+)?(ms|s|min|h|d)$";
+constexpr std::string_view kDurationPattern = "^[0-9]+(\\.[0-9]+)?(ms|s|m|min|h|d)$";
 constexpr std::string_view kNamePattern = "^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$";
 
 Json Bound(double bound) {

@@ -60,6 +60,7 @@ TEST(NearestCountTest, IsWhatWasProbablyMeant) {
 
 TEST(ParseDurationTest, AsksForTheUnit) {
   EXPECT_EQ(ParseDurationMs("10min").value(), 600'000);
+  EXPECT_EQ(ParseDurationMs("30m").value(), 1'800'000);
   EXPECT_EQ(ParseDurationMs("1.5h").value(), 5'400'000);
   EXPECT_EQ(ParseDurationMs("250ms").value(), 250);
   EXPECT_EQ(ParseDurationMs("2d").value(), 172'800'000);
