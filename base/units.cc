@@ -31,8 +31,7 @@ constexpr Unit kCountUnits[] = {
     {"Gi", std::int64_t{1} << 30},
 };
 constexpr Unit kDurationUnits[] = {
-    {"ms", 1},       {"s", 1'000},     {"m", 60'000},
-    {"min", 60'000}, {"h", 3'600'000}, {"d", 86'400'000},
+    {"ms", 1}, {"s", 1'000}, {"m", 60'000}, {"min", 60'000}, {"h", 3'600'000}, {"d", 86'400'000},
 };
 
 bool IsDigit(char c) { return c >= '0' && c <= '9'; }

@@ -1,5 +1,5 @@
 // Sizes and durations as people write them. K, M, G are decimal, Ki, Mi, Gi binary, B = 10^9 for
-// counts of tokens; durations take ms, s, min, h, d.
+// counts of tokens; durations take ms, s, m, min, h, d.
 // Also the check of whole numbers on a command line.
 #pragma once
 
