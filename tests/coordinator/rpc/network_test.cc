@@ -639,7 +639,8 @@ TEST_F(NetworkTest, WorkerJoinsRenewsItsCertificateAndIsRevoked) {
   const auto stream = session->Session(&context);
   v1::WorkerMessage message;
   v1::Hello& hello = *message.mutable_hello();
-  hello.set_protocol_version(kProtocolVersion);
+  hello.set_protocol_version(kProtocolOldest);
+  hello.set_protocol_newest(kProtocolNewest);
   hello.set_worker_id("gpu-9");
   SeededRandom random(1);
   hello.set_incarnation(MakeUlid(WallMs(), random));
