@@ -32,6 +32,8 @@ const std::map<std::string, std::string>& RunBy() {
       {"position-methods.md",
        "model/net compiles and tries its method; its commands build the tree that a test is part "
        "of"},
+      {"security.md",
+       "coordinator/rpc/network and cli/admin: they run its commands, on ports of their own"},
       {"operating.md",
        "none: it needs root, systemd and Docker; deploy/files checks what it names"},
   };

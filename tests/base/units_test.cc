@@ -66,7 +66,7 @@ TEST(ParseDurationTest, AsksForTheUnit) {
   EXPECT_EQ(ParseDurationMs("2d").value(), 172'800'000);
   EXPECT_EQ(ParseDurationMs("0.5s").value(), 500);
   EXPECT_FALSE(ParseDurationMs("10").ok());
-  EXPECT_FALSE(ParseDurationMs("10m").ok());
+  EXPECT_FALSE(ParseDurationMs("10M").ok());
   EXPECT_FALSE(ParseDurationMs("0.5ms").ok());
 }
 

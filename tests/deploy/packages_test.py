@@ -326,7 +326,9 @@ class Debian(unittest.TestCase):
         # Images of containers forbid to start services.
         (root / "usr/sbin/policy-rc.d").unlink(missing_ok=True)
         for path in {Packages.source.resolve(), (Packages.source / ".venv").resolve()}:
-            mount("-t", "tmpfs", "tmpfs", root / path.relative_to("/"))
+            hidden = root / path.relative_to("/")
+            if hidden.exists():  # below /tmp, it is hidden already
+                mount("-t", "tmpfs", "tmpfs", hidden)
         os.chroot(root)
         os.chdir("/tmp")
         bring_up_loopback()

@@ -274,7 +274,8 @@ TEST(TrainConfigTest, SamplesArePresentOnlyIfTheyAreNotWindows) {
   Json wrong = json;
   wrong["samples"] = "document";
   EXPECT_EQ(TrainConfig::FromJson(wrong).status().message(),
-            "train.samples: expected one of windows, documents, found \"document\"; did you mean "
+            "train.samples: expected one of windows, documents, documents_with_bos, found "
+            "\"document\"; did you mean "
             "\"documents\"?");
 
   config.train_length = 1;

@@ -267,7 +267,7 @@ std::vector<Json> DrawReadings(SeededRandom& random) {
                                  {"local", window},
                                  {"global", sinks},
                                  {"limit", Between(random, 1, 100)}}};
-  for (Json& given : readings) given["original_length"] = 128;
+  for (Json& given : readings) given["original_length"] = 256;
   return readings;
 }
 

@@ -273,7 +273,7 @@ NetConfig Windowed(const std::string& name, std::int64_t window) {
     config.model.body.window = window;
     return config;
   }
-  Json given = {{"method", name}, {"original_length", window}};
+  Json given = {{"method", name}, {"original_length", window + 10}};
   if (name == "window") given["window"] = window;
   if (name == "streaming") given.update({{"sinks", 10}, {"recent", window}});
   if (name == "lm_infinite") given.update({{"local", window}, {"global", 10}});

@@ -391,7 +391,7 @@ const std::vector<Json>& AllReadings() {
        {"original_length", 64}},
       {{"method", "dca"}, {"original_length", 64}},
       {{"method", "rerope"}, {"window", 20}, {"original_length", 64}},
-      {{"method", "leaky_rerope"}, {"window", 20}, {"k", 5}, {"original_length", 64}},
+      {{"method", "leaky_rerope"}, {"window", 20}, {"k", 7}, {"original_length", 64}},
       {{"method", "lm_infinite"}, {"local", 50}, {"original_length", 64}},
       {{"method", "streaming"}, {"original_length", 64}},
       {{"method", "gali"}, {"local_window", 20}, {"original_length", 64}},
