@@ -95,6 +95,7 @@ const std::map<std::string, std::string>& WithoutJson() {
       {"token", "its sub-verbs print"},
       {"join-token", "its sub-verbs print"},
       {"context", "its sub-verbs print"},
+      {"worker", "its sub-verbs print"},
       {"schema", "is JSON"},
       {"completion", "prints a script of a shell"},
   };

@@ -16,10 +16,12 @@
 #include <vector>
 
 #include "coordinator/store/deep_check.h"
+#include "coordinator/store/migrations.h"
 #include "coordinator/store/query.h"
 #include "coordinator/store/query_catalogue.h"
 #include "coordinator/store/reader.h"
 #include "coordinator/store/row_identity.h"
+#include "coordinator/store/schema.h"
 #include "coordinator/store/sqlite.h"
 #include "coordinator/store/store.h"
 #include "coordinator/store/whole_check.h"
@@ -1412,10 +1414,12 @@ TEST_F(DamageTest, AFlippedBitInTheHeaderIsDamageAndNeverAMigration) {
   for (const bool is_of_before : {false, true}) {  // before table meta had the version
     PutBack(original);
     if (is_of_before) {
-      RawDatabase raw(DatabasePath());
-      ASSERT_TRUE(raw.Execute("DELETE FROM meta WHERE key = 'schema_version'"));
-      ASSERT_TRUE(raw.Execute("PRAGMA user_version = 10"));
-      ASSERT_TRUE(raw.Execute("PRAGMA wal_checkpoint(TRUNCATE)"));
+      PutBack("");
+      const auto connection = Connection::Open(DatabasePath(), Connection::Mode::kWrite).value();
+      for (const Migration& migration : Migrations().first(10)) {
+        ASSERT_TRUE(connection->Execute(std::string(migration.sql)).ok()) << migration.name;
+      }
+      ASSERT_TRUE(connection->Execute(HeaderOf(10)).ok());
     }
     const std::string whole = ReadFile(DatabasePath()).value();
     const std::vector<std::string> known = Damaged();  // the sample has no artifacts
