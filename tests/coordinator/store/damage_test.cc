@@ -1002,13 +1002,11 @@ TEST_F(DamageTest, AFlippedBitInADefinitionIsFlippedBack) {
   const Answers before = Ask();
   const auto definitions = [&] {
     const auto connection = Connection::Open(DatabasePath(), Connection::Mode::kReadAll).value();
-    return connection
-        ->ReadTexts(
-            "SELECT type || '|' || name || '|' || tbl_name || '|' || ifnull(sql, '')"
-            " FROM main.sqlite_schema ORDER BY 1")
-        .value();
+    return connection->ReadTexts(
+        "SELECT type || '|' || name || '|' || tbl_name || '|' || ifnull(sql, '')"
+        " FROM main.sqlite_schema ORDER BY 1");
   };
-  const std::vector<std::string> right = definitions();
+  const std::vector<std::string> right = definitions().value();
   const std::vector<std::string> known = Damaged();  // the sample has no artifacts
   ASSERT_GT(right.size(), 40u);
   const std::uint64_t seed = testing::CommitSeed();
@@ -1035,6 +1033,11 @@ TEST_F(DamageTest, AFlippedBitInADefinitionIsFlippedBack) {
     const std::string where = Str(parts[0], " ", parts[1], ", byte ", at, ", bit ", bit);
     const bool is_refused = !Connection::Open(DatabasePath(), Connection::Mode::kReadAll).ok();
     n_refused_by_sqlite += is_refused ? 1 : 0;
+    if (!is_refused) {
+      const Result<std::vector<std::string>> flipped = definitions();
+      // SQLite leaves a copy of a text where its object was before a migration replaced others.
+      if (flipped.ok() && *flipped == right) continue;
+    }
     // SQLite compares the names of its own indexes without case, and does not read their kind; of
     // the table's name that is stored with each object it takes the one in the definition.
     const bool is_of_table = is_named && at >= begin + n_own_name;
@@ -1045,7 +1048,7 @@ TEST_F(DamageTest, AFlippedBitInADefinitionIsFlippedBack) {
 
     EXPECT_EQ(after.rows, before.rows) << where;
     EXPECT_TRUE(after.told.empty()) << where << ": " << after.told.front();
-    EXPECT_TRUE(is_harmless || definitions() == right) << where;
+    EXPECT_TRUE(is_harmless || definitions().value() == right) << where;
     EXPECT_EQ(Damaged(), known) << where;
     if (HasFailure()) return;
   }
@@ -1415,6 +1418,7 @@ TEST_F(DamageTest, AFlippedBitInTheHeaderIsDamageAndNeverAMigration) {
     PutBack(original);
     if (is_of_before) {
       PutBack("");
+      ASSERT_TRUE(RemoveAll(JoinPath(folder.path(), "database.id")).ok());
       const auto connection = Connection::Open(DatabasePath(), Connection::Mode::kWrite).value();
       for (const Migration& migration : Migrations().first(10)) {
         ASSERT_TRUE(connection->Execute(std::string(migration.sql)).ok()) << migration.name;
