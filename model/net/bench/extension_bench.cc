@@ -125,8 +125,8 @@ NetConfig ConfigOf(const Setting& s, const Json& extension) {
 Json WithParameters(const std::string& method, const Setting& s) {
   const std::int64_t original = s.n_prefill / 4, window = original / 8;
   Json given = {{"method", method}, {"original_length", original}};
-  if (method == "self_extend") given["group"] = 8;
-  if (method == "leaky_rerope") given["k"] = 8;
+  if (method == "self_extend") given["group"] = 16;
+  if (method == "leaky_rerope") given["k"] = 16;
   if (method == "gali") given["chunk"] = original / 4;
   if (method == "self_extend" || method == "rerope" || method == "leaky_rerope") {
     given["window"] = window;
