@@ -19,6 +19,19 @@ struct SubjectOf {
   }
 };
 
+// `sweeps`: the tasks of each.
+bool OnlyPausedSweepsWant(const std::string& task, const auto& sweeps,
+                          const std::set<std::string>& cancelled,
+                          const std::set<std::string>& paused) {
+  bool held = false;
+  for (const auto& [id, tasks] : sweeps) {
+    if (cancelled.contains(id) || std::ranges::count(tasks, task) == 0) continue;
+    if (!paused.contains(id)) return false;
+    held = true;
+  }
+  return held;
+}
+
 }  // namespace
 
 void SimChecker::BeforeStep(const State& state, const SchedulerEvent& event) {
@@ -103,7 +116,12 @@ void SimChecker::CheckPlacement(const State& state, const std::string& id) {
   for (const std::string& waits : first_) {
     const Task& task = state.tasks.at(waits);
     if (task.state != TaskState::kReady || task.not_before > world_.now) continue;
-    if (task.avoid_worker == attempt.worker || IsHeld(waits)) continue;
+    if (task.avoid_worker == attempt.worker) continue;
+    // A pause counts at once, also before it is committed.
+    if (OnlyPausedSweepsWant(waits, state.sweep_tasks, state.cancelled_sweeps,
+                             state.paused_sweeps)) {
+      continue;
+    }
     world_.Violate(Str("put first: task ", id, " is placed while task ", waits,
                        " of the sweep that was put first waits"));
   }
@@ -117,6 +135,8 @@ void SimChecker::CheckDeadlines(const State& state) {
     if (stored == store_.workers.end() || !drained_.contains(attempt.worker)) continue;
     const std::optional<Drain>& drain = stored->second.drain;
     if (!drain || !drain->deadline || drain->deadline->boot_ms > world_.now) continue;
+    // A removal or an undrain that is not committed yet. CheckAttempt() finds a drain that got lost.
+    if (!state.workers.at(attempt.worker).drain) continue;
     const Task& task = state.tasks.at(attempt.task);
     if (task.state == TaskState::kStopping) {
       world_.stats.fired["stopped by a drain"] += 1;
@@ -127,15 +147,8 @@ void SimChecker::CheckDeadlines(const State& state) {
   }
 }
 
-// Whether paused sweeps want the task, and no others.
 bool SimChecker::IsHeld(const std::string& task) const {
-  bool held = false;
-  for (const auto& [id, tasks] : store_.sweeps) {
-    if (store_.cancelled_sweeps.contains(id) || std::ranges::count(tasks, task) == 0) continue;
-    if (!store_.paused_sweeps.contains(id)) return false;
-    held = true;
-  }
-  return held;
+  return OnlyPausedSweepsWant(task, store_.sweeps, store_.cancelled_sweeps, store_.paused_sweeps);
 }
 
 void SimChecker::OnPauseConfirmed(const std::string& sweep_id) {
@@ -158,11 +171,6 @@ void SimChecker::OnDrainConfirmed(const std::string& worker) {
   if (stored == store_.workers.end() || !stored->second.drain) {
     world_.Violate(Str("I-38: worker ", worker, " is said to be drained, and is not"));
   }
-}
-
-void SimChecker::OnWorkerRemoved(const std::string& worker) {
-  world_.stats.fired["worker removed"] += 1;
-  drained_.erase(worker);
 }
 
 // Over once a sweep is removed; and nothing makes it go on but a sweep that asks for it again.
@@ -205,6 +213,10 @@ void SimChecker::AfterCommit(const std::vector<Write>& writes) {
       CheckAttempt(store_.attempts.at(put->attempt.id));
     } else if (const auto* const record = std::get_if<PutRecord>(&write)) {
       CheckRecord(*record);
+    } else if (const auto* const drop = std::get_if<DropWorker>(&write)) {
+      // Even if the operator never gets the answer. If the worker comes back, it is a new one.
+      world_.stats.fired["worker removed"] += 1;
+      drained_.erase(drop->worker);
     }
   }
   for (const Write& write : writes) {

@@ -126,7 +126,6 @@ class SimUser {
   // Refused while the worker is connected, or may come back to its attempts.
   void RemoveWorker(const std::string& worker) {
     Add({.event = [worker] { return WorkerRemoved{.worker = worker}; },
-         .done = [this, worker] { server_.checker().OnWorkerRemoved(worker); },
          .refused =
              [this](const Status& status) {
                if (status.code() != Code::kNotFound) world_.stats.fired["worker kept"] += 1;
