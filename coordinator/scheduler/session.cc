@@ -183,7 +183,7 @@ bool IsAdoptable(const LiveAttempt& live) {
 
 void SendVerdict(StepContext& step, const Worker& worker, AttemptVerdict verdict) {
   if (!worker.session) return;
-  step.Send(*worker.session, WelcomeMessage{.protocol_version = 0,
+  step.Send(*worker.session, WelcomeMessage{.protocol_version = worker.protocol,
                                             .coordinator_id = {},
                                             .boot_epoch = 0,
                                             .heartbeat_ms = 0,

@@ -146,6 +146,8 @@ TEST_F(KeptTest, AnAttemptThatAHeartbeatListsIsToldThatItWasAdopted) {
   const auto welcomes = Commands<WelcomeMessage>(heard);
   ASSERT_EQ(welcomes.size(), 1u);
   EXPECT_EQ(welcomes[0].attempts.at(0).verdict, Verdict::kContinue);
+  // A worker closes its session if it does not speak the version.
+  EXPECT_EQ(welcomes[0].protocol_version, state.workers.at("w").protocol);
   // Again until the first records have come, since the message may be lost with its session.
   EXPECT_EQ(Commands<WelcomeMessage>(
                 Do(WorkerHeard{.session = 1, .number = 2, .attempts = {Kept(Train().id)}}))
