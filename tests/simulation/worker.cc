@@ -53,8 +53,9 @@ void SimWorker::Connect() {
   if (!session_) return;
   welcomed_ = false;
   opened_at_ = heard_at_ = world_.now;
-  Send(WorkerArrived{
-      .session = *session_, .worker = Describe(), .attempts = Inventory(/*with_ended=*/true)});
+  std::vector<LiveAttempt> listed = Inventory(/*with_ended=*/true);
+  n_greeted_ = listed.size();
+  Send(WorkerArrived{.session = *session_, .worker = Describe(), .attempts = std::move(listed)});
 }
 
 Worker SimWorker::Describe() const {
@@ -163,8 +164,11 @@ void SimWorker::Receive(SessionId session, const Command& command) {
   if (!up_ || session_ != session) return;
   heard_at_ = world_.now;
   const auto* const sent = std::get_if<SendMessage>(&command);
-  const bool is_welcome = sent != nullptr && std::holds_alternative<WelcomeMessage>(sent->message);
-  if (!welcomed_ && !is_welcome && !std::holds_alternative<CloseSession>(command)) return;
+  const auto* const welcome =
+      sent == nullptr ? nullptr : std::get_if<WelcomeMessage>(&sent->message);
+  // The answer to the Hello has a verdict for each attempt; here, a later Welcome may overtake it.
+  const bool is_answer = welcome != nullptr && welcome->attempts.size() >= n_greeted_;
+  if (!welcomed_ && !is_answer && !std::holds_alternative<CloseSession>(command)) return;
   std::visit([this](const auto& c) { Take(c); }, command);
 }
 

@@ -112,6 +112,7 @@ class SimWorker {
   std::int64_t incarnation_ = 1;
   std::optional<SessionId> session_;
   bool welcomed_ = false;
+  std::size_t n_greeted_ = 0;  // attempts in the Hello of this session
   Instant opened_at_ = 0, heard_at_ = 0, beat_at_ = 0;
   std::int64_t n_beats_ = 0;
 };
