@@ -177,8 +177,8 @@ void WithdrawOffer(StepContext& step, Attempt& attempt, const std::string& messa
   MoveTask(step, task, TaskState::kReady, Str("offered again: ", attempt.message));
 }
 
-bool IsOfEarlierDatabase(const State& state, const Attempt& attempt) {
-  return (attempt.epoch >> 32) < state.restore_count;
+bool IsOfEarlierDatabase(const State& state, std::uint64_t epoch) {
+  return (epoch >> 32) < state.restore_count;
 }
 
 void LoseToRestore(StepContext& step, Attempt& attempt, const std::string& message) {

@@ -126,7 +126,7 @@ void Apply(StepContext& step, Attempt& attempt, const BatchRecord& batch) {
     }
   } else if (const auto* const checkpoint = record.As<CheckpointRecord>()) {
     if (batch.files_gone && !batch.bytes_stored) {
-      if (checkpoint->is_final && IsOfEarlierDatabase(step.state, attempt)) {
+      if (checkpoint->is_final && IsOfEarlierDatabase(step.state, attempt.epoch)) {
         LoseToRestore(step, attempt,
                       "neither the restored backup nor its worker has the files of its final "
                       "checkpoint");

@@ -15,6 +15,7 @@ namespace {
 // A new task starts with the epochs of the tasks that gc dropped, so an attempt of a dropped task
 // is of no use.
 bool MayBeAdopted(const State& state, const std::string& task_id, std::uint64_t epoch) {
+  if (!IsOfEarlierDatabase(state, epoch)) return false;
   const auto task = state.tasks.find(task_id);
   return epoch > (task == state.tasks.end() ? state.epoch_floor : task->second.epoch);
 }

@@ -202,6 +202,8 @@ Attempt* FindOrAdopt(StepContext& step, const Worker& worker, const std::string&
   const bool open = task.state == TaskState::kReady || task.state == TaskState::kReserved ||
                     task.state == TaskState::kRunning ||
                     (task.state == TaskState::kStopping && !task.cancel_wanted);
+  // Else a worker could take any task by naming an attempt that nobody placed.
+  if (!IsOfEarlierDatabase(state, epoch)) return nullptr;
   if (!open || epoch <= task.epoch) return nullptr;
   const std::string reason =
       Str("adopted from worker ", worker.id, ", since a restored database did not know it");

@@ -71,8 +71,9 @@ void EndAttempt(StepContext& step, Attempt& attempt, FailureClass failure_class,
                 const std::string& message);
 // Ends an offer that was not accepted: nothing has run, nothing is counted.
 void WithdrawOffer(StepContext& step, Attempt& attempt, const std::string& message);
-// Whether the attempt was placed before the database was restored from a backup for the last time.
-bool IsOfEarlierDatabase(const State& state, const Attempt& attempt);
+// Whether the attempt with this epoch was placed before the database was restored from a backup for
+// the last time.
+bool IsOfEarlierDatabase(const State& state, std::uint64_t epoch);
 // Ends an attempt that cannot be completed only because a backup was restored: nothing is counted.
 void LoseToRestore(StepContext& step, Attempt& attempt, const std::string& message);
 // The attempt has delivered everything: its task gets its result, and dependants may start.
@@ -172,9 +173,9 @@ void NoteForeign(StepContext& step, const Worker& worker, const Attempt& attempt
 void SendStopTo(StepContext& step, const Attempt& attempt, const std::string& reason);
 // Whether this is its task's current attempt, which may still change the task.
 bool IsCurrent(const State& state, const Attempt& attempt);
-// Returns the attempt with this id. If this database was restored from a backup, and so does not
-// know the attempt but knows its task with an older epoch, adopts the attempt. Null if the attempt
-// is of no use any more.
+// Returns the attempt with this id. If this database was restored from a backup after the attempt
+// was placed, and so does not know the attempt but knows its task with an older epoch, adopts the
+// attempt. Null if the attempt is of no use any more, or no coordinator can have placed it.
 Attempt* FindOrAdopt(StepContext& step, const Worker& worker, const std::string& attempt,
                      const std::string& task, std::uint64_t epoch);
 

@@ -374,6 +374,7 @@ TEST_F(IngestTest, AnAttemptThatARestoredDatabaseDoesNotKnowIsTakenIn) {
   later.id = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
   later.epoch += 5;
   const std::string older = Train().attempt;
+  state.restore_count = 1;
   Deliver(later, Begun(later), 1, 2);
 
   EXPECT_EQ(Train().attempt, later.id);

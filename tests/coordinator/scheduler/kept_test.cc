@@ -8,6 +8,9 @@ constexpr const char* kEarlierId = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
 
 class KeptTest : public SchedulerTest {
  protected:
+  // Attempts with the epochs 1, 2, ... were placed before the database was restored.
+  KeptTest() { state.restore_count = 1; }
+
   // As a worker lists it whose coordinator has stored its end.
   static LiveAttempt Kept(const std::string& task, std::uint64_t epoch = 1,
                           const std::string& id = kEarlierId) {
@@ -32,25 +35,22 @@ class KeptTest : public SchedulerTest {
     ADD_FAILURE() << "there is no such task";
     return "";
   }
-  // An adopted training ends, and nobody has the files of its final checkpoint any more.
+  // The current training ends, and nobody has the files of its final checkpoint any more.
   AttemptState EndWithoutFiles() {
-    Submit({});
-    Arrive("w", {}, 1, {Kept(Train().id)});
-    const Attempt adopted = Current(Train());
-    EXPECT_EQ(adopted.id, kEarlierId);
-    SampleJournal journal = Begin(adopted);
+    const Attempt attempt = Current(Train());
+    SampleJournal journal = Begin(attempt);
     journal.Checkpoint(Sha256Hex("final"), 125, true);
     const auto& entry = journal.entries.at(2);
     Do(JournalReceived{.session = 1,
-                       .attempt = adopted.id,
-                       .epoch = adopted.epoch,
+                       .attempt = attempt.id,
+                       .epoch = attempt.epoch,
                        .first_seq = 3,
                        .records = {{.record = entry.record,
                                     .line = entry.line,
                                     .bytes_stored = false,
                                     .files_gone = true}}});
     EXPECT_EQ(Train().state, TaskState::kReady);
-    return state.attempts.at(adopted.id).state;
+    return state.attempts.at(attempt.id).state;
   }
 };
 
@@ -114,10 +114,11 @@ TEST_F(KeptTest, AWorkerThatIsAwayIsNotWaitedFor) {
   Arrive("v", {CpuSlot()}, 2);
   Do(WorkerGone{.session = 1});
   EXPECT_EQ(Commands<SendStart>(Submit({})).size(), 1u);
-  EXPECT_NE(Train().attempt, kEarlierId);
+  const std::string newer = Train().attempt;
+  EXPECT_NE(newer, kEarlierId);
   // When it comes back, a newer attempt has the task.
   const StepResult back = Arrive("w", {CpuSlot()}, 3, {Kept(train)});
-  EXPECT_EQ(Train().epoch, 1u);
+  EXPECT_EQ(Train().attempt, newer);
   EXPECT_EQ(Commands<WelcomeMessage>(back).at(0).attempts.at(0).verdict, Verdict::kFenced);
 }
 
@@ -159,14 +160,40 @@ TEST_F(KeptTest, AnAttemptThatAHeartbeatListsIsToldThatItWasAdopted) {
                   .empty());
 }
 
+// Else a worker could take any task: it may speak only of attempts that were given to it.
+TEST_F(KeptTest, AnAttemptThatNoCoordinatorCanHavePlacedIsRefused) {
+  const std::uint64_t of_now = (state.restore_count << 32) + 7;
+  const auto expect_not_taken = [&](std::uint64_t epoch) {
+    EXPECT_EQ(Train().attempt, "") << epoch;
+    EXPECT_EQ(Train().state, TaskState::kReady) << epoch;
+  };
+  Submit({});
+  const StepResult arrived = Arrive("w", {}, 1, {Kept(Train().id, of_now)});
+  EXPECT_EQ(Commands<WelcomeMessage>(arrived).at(0).attempts.at(0).verdict, Verdict::kFenced);
+  expect_not_taken(of_now);
+  Do(WorkerHeard{.session = 1, .number = 1, .attempts = {Kept(Train().id, of_now)}});
+  expect_not_taken(of_now);
+
+  state.restore_count = 0;
+  Do(WorkerHeard{.session = 1, .number = 2, .attempts = {Kept(Train().id)}});
+  expect_not_taken(1);
+}
+
 // Invariant I-18.
 TEST_F(KeptTest, AFinalCheckpointThatARestoreLostIsNotCounted) {
-  state.restore_count = 1;
+  Submit({});
+  Arrive("w", {}, 1, {Kept(Train().id)});
+  ASSERT_EQ(Train().attempt, kEarlierId);
+
   EXPECT_EQ(EndWithoutFiles(), AttemptState::kLost);
   EXPECT_EQ(Train().failures + Train().losses, 0);
 }
 
 TEST_F(KeptTest, AFinalCheckpointThatIsLostOtherwiseIsAFailure) {
+  Submit({});
+  Arrive("w", {CpuSlot()}, 1);
+  ASSERT_NE(Train().attempt, "");
+
   EXPECT_EQ(EndWithoutFiles(), AttemptState::kFailed);
   EXPECT_EQ(Train().failures, 1);
 }
