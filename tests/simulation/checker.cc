@@ -135,7 +135,7 @@ void SimChecker::CheckDeadlines(const State& state) {
     if (stored == store_.workers.end() || !drained_.contains(attempt.worker)) continue;
     const std::optional<Drain>& drain = stored->second.drain;
     if (!drain || !drain->deadline || drain->deadline->boot_ms > world_.now) continue;
-    // A removal or an undrain that is not committed yet. CheckAttempt() finds a drain that got lost.
+    // A removal or an undrain that is not committed yet. CheckAttempt() finds a lost drain.
     if (!state.workers.at(attempt.worker).drain) continue;
     const Task& task = state.tasks.at(attempt.task);
     if (task.state == TaskState::kStopping) {
