@@ -461,29 +461,62 @@ TEST_F(NetworkTest, WrongTokensAreRefusedWithTheRemedy) {
   EXPECT_EQ(database.find(admin.substr(20)), std::string::npos);  // the secret is nowhere
 }
 
+// An endless stream, with an empty request.
+class LiveStream {
+ public:
+  LiveStream(const std::shared_ptr<grpc::Channel>& channel, const std::string& token)
+      : stub_(channel) {
+    context_.set_deadline(After(kPatienceMs));
+    context_.AddMetadata("authorization", "Bearer " + token);
+    call_ = stub_.PrepareCall(&context_, "/grpc.health.v1.Health/Watch", &queue_);
+    call_->StartCall(nullptr);
+    if (!Next()) return;
+    const grpc::Slice empty("");
+    call_->WriteLast(grpc::ByteBuffer(&empty, 1), grpc::WriteOptions(), nullptr);
+    Next();
+  }
+  ~LiveStream() {
+    if (call_ == nullptr) return;
+    context_.TryCancel();
+    End();
+  }
+  LiveStream(const LiveStream&) = delete;
+  LiveStream& operator=(const LiveStream&) = delete;
+
+  // Waits for the next message: false if there will be none.
+  bool Read() {
+    grpc::ByteBuffer answer;
+    call_->Read(&answer, nullptr);
+    return Next();
+  }
+  // Once there are no more messages.
+  grpc::Status End() {
+    grpc::Status status;
+    call_->Finish(&status, nullptr);
+    Next();
+    call_.reset();
+    return status;
+  }
+
+ private:
+  bool Next() {
+    void* tag = nullptr;
+    bool ok = false;
+    return queue_.Next(&tag, &ok) && ok;
+  }
+
+  grpc::GenericStub stub_;
+  grpc::ClientContext context_;
+  grpc::CompletionQueue queue_;
+  std::unique_ptr<grpc::GenericClientAsyncReaderWriter> call_;
+};
+
 TEST_F(NetworkTest, RevokedTokenEndsItsLiveStreamsWithinASecond) {
   InitAndStart();
   const std::string viewer = NewToken("viewer");
   const auto channel = Channel();
-  grpc::GenericStub stub(channel);
-  grpc::ClientContext context;
-  context.set_deadline(After(kPatienceMs));
-  context.AddMetadata("authorization", "Bearer " + viewer);
-  grpc::CompletionQueue queue;
-  const auto next = [&] {
-    void* tag = nullptr;
-    bool ok = false;
-    return queue.Next(&tag, &ok) && ok;
-  };
-  const auto stream = stub.PrepareCall(&context, "/grpc.health.v1.Health/Watch", &queue);
-  stream->StartCall(nullptr);
-  ASSERT_TRUE(next());
-  const grpc::Slice empty("");
-  stream->WriteLast(grpc::ByteBuffer(&empty, 1), grpc::WriteOptions(), nullptr);
-  ASSERT_TRUE(next());
-  grpc::ByteBuffer answer;
-  stream->Read(&answer, nullptr);
-  ASSERT_TRUE(next());  // it is live
+  LiveStream stream(channel, viewer);
+  ASSERT_TRUE(stream.Read());  // it is live
 
   const auto identity = v1::IdentityService::NewStub(channel);
   grpc::ClientContext revoking;
@@ -491,16 +524,12 @@ TEST_F(NetworkTest, RevokedTokenEndsItsLiveStreamsWithinASecond) {
   v1::RevokeTokenRequest request;
   request.set_id(viewer.substr(3, 16));
   v1::RevokeTokenResponse ended;
-  stream->Read(&answer, nullptr);
   const grpc::Status revoked = identity->RevokeToken(&revoking, request, &ended);
   ASSERT_TRUE(revoked.ok()) << revoked.error_message();
   const std::int64_t begin_ms = BootMs();
-  EXPECT_FALSE(next());  // the read ends
+  EXPECT_FALSE(stream.Read());
   EXPECT_LT(BootMs() - begin_ms, DeadlineMs(1'000));
-  grpc::Status status;
-  stream->Finish(&status, nullptr);
-  next();
-  EXPECT_EQ(status.error_code(), grpc::StatusCode::CANCELLED);
+  EXPECT_EQ(stream.End().error_code(), grpc::StatusCode::CANCELLED);
 }
 
 TEST_F(NetworkTest, FloodOfOneCallerHarmsOnlyItself) {
@@ -514,6 +543,26 @@ TEST_F(NetworkTest, FloodOfOneCallerHarmsOnlyItself) {
   EXPECT_NE(refused.error_message().find("try again in "), std::string::npos)
       << refused.error_message();
   EXPECT_TRUE(Call(channel, path, admin).ok());
+}
+
+TEST_F(NetworkTest, OneCallerHasAtMost64CallsInProgress) {
+  InitAndStart();
+  const std::string viewer = NewToken("viewer");
+  const auto channel = Channel();
+  const std::string path = "/longrun.v1.IdentityService/GetCaller";
+  std::vector<std::unique_ptr<LiveStream>> streams;
+  for (int i = 0; i < 64; ++i) {
+    streams.push_back(std::make_unique<LiveStream>(channel, viewer));
+    ASSERT_TRUE(streams.back()->Read()) << i;
+  }
+  const grpc::Status refused = Call(channel, path, viewer);
+  EXPECT_EQ(refused.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_NE(refused.error_message().find("64 calls in progress"), std::string::npos)
+      << refused.error_message();
+  EXPECT_TRUE(Call(channel, path, admin).ok());
+
+  streams.pop_back();
+  EXPECT_TRUE(WaitUntil([&] { return Call(channel, path, viewer).ok(); }));
 }
 
 TEST_F(NetworkTest, NewCertificateIsUsedWithoutARestart) {
