@@ -214,6 +214,8 @@ TEST_F(BackupServiceTest, ARunningTaskThatTheBackupDoesNotKnowContinuesOnceItIsS
             "1")
       << service.Logs();
   EXPECT_EQ(Failures(), "0 0");
+  // The worker was told of the adoption in its open session, and understood it.
+  EXPECT_EQ(service.Logs().find("chose version"), std::string::npos) << service.Logs();
 }
 
 // Submissions and journals go on while backups are taken. Each is whole, none is older than the one
