@@ -43,9 +43,10 @@ class SimChecker {
   // What was cancelled may start again.
   void OnRetryAsked(const std::vector<std::string>& tasks);
   // I-38. The operator was told that a worker is drained, with a deadline from the time at which
-  // the order was carried out. It takes that back; and a worker that was removed is a new one.
+  // the order was carried out. A worker that was removed is a new one.
   void OnDrainConfirmed(const std::string& worker);
-  void OnUndrainAsked(const std::string& worker) { drained_.erase(worker); }
+  // The operator takes that back, or gives another deadline, which counts before it is committed.
+  void OnNewOrderAsked(const std::string& worker) { drained_.erase(worker); }
   // The database was replaced by an older one: what was promised of it starts anew.
   void OnRestore();
   // The coordinator forgets what was put first.

@@ -112,14 +112,15 @@ class SimUser {
   }
   void Drain(const std::string& worker, std::optional<std::int64_t> deadline_ms) {
     Add({.event =
-             [worker, deadline_ms] {
+             [this, worker, deadline_ms] {
+               server_.checker().OnNewOrderAsked(worker);
                return WorkerDrained{.worker = worker, .deadline_ms = deadline_ms};
              },
          .done = [this, worker] { server_.checker().OnDrainConfirmed(worker); }});
   }
   void Undrain(const std::string& worker) {
     Add({.event = [this, worker] {
-      server_.checker().OnUndrainAsked(worker);
+      server_.checker().OnNewOrderAsked(worker);
       return WorkerUndrained{.worker = worker};
     }});
   }
