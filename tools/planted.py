@@ -21,6 +21,7 @@ WORK = ROOT / "build/planted"
 TREE, BUILD = WORK / "tree", WORK / "build"
 NET = "model/net/"  # its tests need LibTorch
 TARGETS = {  # by the beginning of a file's path
+    "base/": ["test_base_subnormals"],
     "kernels/": ["test_kernels_conformance", "test_kernels_subnormals"],
     "model/extension/": ["test_model_extension"],
     "model/position_schedule/": ["test_model_position_schedule"],
@@ -301,8 +302,8 @@ ERRORS = [
     ("padding behind the last position", DOCUMENTS, "sample.positions.resize(length, 0)",
      "sample.positions.resize(length, sample.positions.back())"),
     ("a document's text of any length", DOCUMENTS,
-     "std::min(n_document, ScheduleTextLength(train_.positions, train_.train_length))", "n_document"),
-    ("documents of one token as samples", DOCUMENTS, "starts[d + 1] - starts[d] > 1", "starts[d + 1] - starts[d] > 0"),
+     "std::min(n_of_text, ScheduleTextLength(train_.positions, train_.train_length))", "n_of_text"),
+    ("documents of one token as samples", DOCUMENTS, "(has_bos ? 0 : 1)", "0"),
     ("a target that is not counted", DOCUMENTS, ".n_targets = n - 1}", ".n_targets = n}"),
     ("randpos one position too far", RANDPOS, "0, n_positions - 1, draw", "0, n_positions, draw"),
     # Documents by rule.
