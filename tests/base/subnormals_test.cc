@@ -2,7 +2,8 @@
 
 #include <gtest/gtest.h>
 
-#include <cmath>
+#include <bit>
+#include <cstdint>
 #include <limits>
 #include <thread>
 
@@ -25,12 +26,14 @@ TEST(SubnormalsTest, KeptOperandsAndResultsAreIeees) {
   EXPECT_EQ(Product(kSubnormal, 8.0F), kLeastNormal);
 }
 
+// Bits are compared: where operands are flushed, a subnormal number equals zero.
 TEST(SubnormalsTest, FlushedResultsAreZerosOfTheirSign) {
   const ScopedSubnormals mode(Subnormals::kFlushed);
-  EXPECT_EQ(Product(kLeastNormal, 0.25F), 0.0F);
-  EXPECT_TRUE(std::signbit(Product(-kLeastNormal, 0.25F)));
-  EXPECT_EQ(Product(kLeastNormal, 1.0F), kLeastNormal);
-  EXPECT_EQ(Product(std::numeric_limits<double>::min(), 0.25), 0.0);
+  const auto bits = [](float x) { return std::bit_cast<std::uint32_t>(x); };
+  EXPECT_EQ(bits(Product(kLeastNormal, 0.25F)), bits(0.0F));
+  EXPECT_EQ(bits(Product(-kLeastNormal, 0.25F)), bits(-0.0F));
+  EXPECT_EQ(bits(Product(kLeastNormal, 1.0F)), bits(kLeastNormal));
+  EXPECT_EQ(std::bit_cast<std::uint64_t>(Product(std::numeric_limits<double>::min(), 0.25)), 0U);
 }
 
 TEST(SubnormalsTest, FlushedOperandsAreZeros) {
