@@ -67,6 +67,7 @@ const std::vector<KeyRow>& Keys() {
        .spec = {.type = Type::kChoice, .choices = {"keep", "universal"}}},
       {.path = "packing.order", .spec = {.type = Type::kChoice, .choices = Packing::OrderNames()}},
       {.path = "packing.join", .spec = {.type = Type::kText, .max = kTextBytesMax}},
+      {.path = "packing.empty", .spec = {.type = Type::kChoice, .choices = {"drop", "keep"}}},
       {.path = "packing.min_doc_tokens",
        .spec = {.type = Type::kCount, .min = 0, .max = kTokensMax}},
       {.path = "packing.max_doc_tokens",
@@ -269,6 +270,8 @@ class DatasetReader {
     TypedBelow(node, "packing", "newline",
                [&](const Json& json) { packing.universal_newlines = json == "universal"; });
     OptionalText(node, "packing", "join", packing.join);
+    TypedBelow(node, "packing", "empty",
+               [&](const Json& json) { packing.keep_empty = json == "keep"; });
     TypedBelow(node, "packing", "min_doc_tokens",
                [&](const Json& json) { packing.min_doc_tokens = json; });
     TypedBelow(node, "packing", "max_doc_tokens",

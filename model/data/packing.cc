@@ -71,6 +71,7 @@ Json Packing::ToJson() const {
                {"join", join ? Json(ToUtf8(*join)) : Json()},
                {"min_doc_tokens", min_doc_tokens},
                {"max_doc_tokens", max_doc_tokens == 0 ? Json() : Json(max_doc_tokens)}};
+  if (keep_empty) json["empty"] = "keep";
   for (const EotName& entry : kEotNames) {
     if (entry.eot == eot) json["eot"] = entry.name;
   }

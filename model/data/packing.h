@@ -25,6 +25,8 @@ struct Packing {
   Order order = Order::kSorted;
   // If set, the documents of one file are joined by this text into one document.
   std::optional<std::string> join = std::nullopt;
+  // A document without text is a document of its end-of-text tokens; else it is left out.
+  bool keep_empty = false;
   std::int64_t min_doc_tokens = 0;  // documents with fewer (end-of-text not counted) are left out
   std::int64_t max_doc_tokens = 0;  // longer documents are cut; 0: never
 

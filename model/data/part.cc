@@ -248,7 +248,7 @@ Status PartWriter::EndDocument() {
 }
 
 Status PartWriter::CloseText() {
-  if (n_text_bytes_ == 0) {
+  if (n_text_bytes_ == 0 && !packing_.keep_empty) {
     facts_.n_empty += 1;
     return Status();
   }

@@ -37,6 +37,13 @@ constexpr std::size_t kBeginningsMax = 1000;  // files checked after the first t
 
 Status Invalid(const std::string& message) { return Status(Code::kInvalidArgument, message); }
 
+// The keys by which documents of text are changed or left out.
+constexpr std::string_view kChoosing = "join, empty, min_doc_tokens and max_doc_tokens";
+bool ChoosesDocuments(const Packing& packing) {
+  return packing.join || packing.keep_empty || packing.min_doc_tokens != 0 ||
+         packing.max_doc_tokens != 0;
+}
+
 Status CheckMix(const PrepareSpec& spec, const SourceFormat& format) {
   const Packing& packing = spec.packing;
   if (format.gives != SourceFormat::Gives::kText) {
@@ -48,10 +55,10 @@ Status CheckMix(const PrepareSpec& spec, const SourceFormat& format) {
         "documents by rule are mixed only into the split train, so the held-out text must have "
         "files of its own: give files to --validation (in a dataset file, `split: {by: files}`)");
   }
-  if (packing.join || packing.min_doc_tokens != 0 || packing.max_doc_tokens != 0) {
-    return Invalid(
-        "join, min_doc_tokens and max_doc_tokens would change the documents that are mixed into "
-        "the text: leave them out");
+  if (ChoosesDocuments(packing)) {
+    return Invalid(Str(kChoosing,
+                       " would change the documents that are mixed into the text: leave "
+                       "them out"));
   }
   return spec.mix.Check();
 }
@@ -68,11 +75,15 @@ Status CheckSpec(const PrepareSpec& spec, const SourceFormat& format,
     return Invalid(Str("max_doc_tokens ", packing.max_doc_tokens, " is less than min_doc_tokens ",
                        packing.min_doc_tokens, ": no document would be left"));
   }
-  const bool chooses = packing.join || packing.min_doc_tokens != 0 || packing.max_doc_tokens != 0;
-  if (chooses && format.gives != SourceFormat::Gives::kText) {
-    return Invalid(Str("format ", format.name,
-                       " gives tokens, which are kept as they are: join, min_doc_tokens and "
-                       "max_doc_tokens are for formats of text"));
+  if (ChoosesDocuments(packing) && format.gives != SourceFormat::Gives::kText) {
+    return Invalid(Str("format ", format.name, " gives tokens, which are kept as they are: ",
+                       kChoosing, " are for formats of text"));
+  }
+  if (packing.keep_empty &&
+      (packing.eot == Packing::Eot::kNone || packing.join || packing.min_doc_tokens != 0)) {
+    return Invalid(
+        "`empty: keep` keeps documents of nothing but their end-of-text token: it needs an `eot`, "
+        "and goes with neither join nor min_doc_tokens");
   }
   if (packing.eot != Packing::Eot::kNone && vocabulary.eot_id < 0) {
     return Invalid(Str("tokenizer \"", vocabulary.name,

@@ -46,6 +46,19 @@ shard_tokens: 1Mi
   EXPECT_EQ(spec.shard_tokens, 1 << 20);
 }
 
+TEST(DatasetFileTest, DocumentsWithoutTextAreLeftOutUnlessTheFileKeepsThem) {
+  const auto keeps = [](const std::string& packing) {
+    return ParseDatasetFile(Str("name: d\nsource: {format: text}\npacking: ", packing,
+                                "\nsplit: {by: files, train: [a]}\n"),
+                            "d.yaml", "")
+        .value()
+        .spec.packing.keep_empty;
+  };
+  EXPECT_FALSE(keeps("{eot: before}"));
+  EXPECT_FALSE(keeps("{empty: drop}"));
+  EXPECT_TRUE(keeps("{empty: keep}"));
+}
+
 TEST(DatasetFileTest, RulesThatAreMixedIntoTheTextReachTheSpec) {
   const auto parsed = [](const std::string& mix) {
     return ParseDatasetFile(Str("name: d\nsource: {format: text}\nmix: ", mix,

@@ -226,6 +226,30 @@ TEST_F(PrepareTest, TokensThatAreNoneOfTheTokenizerOrWouldBeChangedAreRefused) {
   ExpectRefused(spec, "format raw gives tokens, which are kept as they are");
 }
 
+TEST_F(PrepareTest, RowsWithoutTextAreKeptAsTheirEndOfTextWhereThePackingSays) {
+  const std::string rows = File("rows.jsonl", R"({"text": ""}
+{"text": " = Title = \n"}
+{"text": ""}
+{"text": "one\n"}
+)");
+  PrepareSpec spec = {.source = {.format = "jsonl"}, .files = {{"train", {rows}}}};
+  spec.packing.eot = Packing::Eot::kBefore;
+  const std::string without = Made(spec);
+  EXPECT_EQ(Documents(without), (Strings{"| = Title = \n", "|one\n"}));
+  EXPECT_EQ(ReadManifestJson(without)->at("sources").at(0).at("n_empty"), 2);
+  spec.packing.keep_empty = true;
+  const std::string with = Made(spec);
+  EXPECT_EQ(Documents(with), (Strings{"|", "| = Title = \n", "|", "|one\n"}));
+  EXPECT_EQ(ReadManifestJson(with)->at("sources").at(0).at("n_empty"), 0);
+  EXPECT_EQ(ReadManifestJson(with)->at("packing").at("empty"), "keep");
+  spec.packing.eot = Packing::Eot::kBoth;
+  EXPECT_EQ(Documents(Made(spec)), (Strings{"||", "| = Title = \n|", "||", "|one\n|"}));
+  spec.packing.eot = Packing::Eot::kNone;
+  ExpectRefused(spec, "`empty: keep` keeps documents of nothing but their end-of-text token");
+  spec.packing = {.join = "", .keep_empty = true};
+  ExpectRefused(spec, "goes with neither join nor min_doc_tokens");
+}
+
 // ---- splits ------------------------------------------------------------------------------------
 
 // The rule of packing.h, computed by a Python script of a few lines:
