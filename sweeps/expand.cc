@@ -528,6 +528,7 @@ class Expander {
     // The run of plain positions has no `positions`.
     if (given["positions"] == kPlainPositions) given.erase("positions");
     ResolveTrainedExtension(point, init, given);
+    ResolveValidation(point, given);
     Json& optimizer = given["optimizer"];
     if (optimizer["min_lr"].is_null()) optimizer["min_lr"] = TenthOf(optimizer["lr"].get<double>());
     Result<TrainConfig> config = TrainConfig::FromJson(given);
@@ -539,6 +540,22 @@ class Expander {
     KeyErrors errors;
     CheckTrain(train, errors);
     ReportErrors(point, errors);
+  }
+
+  // A run counts what a validation scores in tokens, so it is the same run however a file says it.
+  void ResolveValidation(const Point& point, Json& train) {
+    Json& validate = train["validate"];
+    const auto windows = validate["windows"].get<std::int64_t>();
+    validate.erase("windows");
+    if (windows == 0) return;
+    if (validate["tokens"] != 0) {
+      ReportCause(point, {"train.validate.windows", "train.validate.tokens"},
+                  "train.validate: \"tokens\" and \"windows\" say the same in two ways; leave one "
+                  "of them out (in a stage, set it to 0)");
+    }
+    const auto length = validate["length"].get<std::int64_t>();
+    validate["tokens"] =
+        windows * (length > 0 ? length : train["train_length"].get<std::int64_t>());
   }
 
   // The run of a model that is trained without an extension has no `extend`.

@@ -228,6 +228,17 @@ std::vector<KeyRow> TrainKeys() {
                  "rotation, such as pi or yarn), and evaluated unless spec.extend says otherwise"},
         .axis = true}},
       rows);
+  InsertAfter("spec.train.validate.tokens",
+              {{.path = "spec.train.validate.windows",
+                .spec = {.type = Type::kCount,
+                         .default_value = 0,
+                         .min = 0,
+                         .max = 1e7,  // of kLengthMax tokens each: below kTokensMax
+                         .meaning = "windows to score in each validation, in place of `tokens`: so "
+                                    "every train length scores as many windows; 0: `tokens` says "
+                                    "how much is scored"},
+                .axis = true}},
+              rows);
   const std::vector<KeyRow> of_the_sweep = {
       {.path = "spec.train.activation_checkpointing",
        .spec = {.type = Type::kBool,

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <map>
 
 #include "base/files.h"
 #include "base/hash.h"
@@ -340,6 +341,34 @@ TEST(SweepIdentityTest, DefaultsAndRangesAreThoseOfTheEvaluatedDataset) {
 }
 
 // ---- matrix and overrides -----------------------------------------------------------------------
+
+// 8 windows of 64 and of 128 tokens.
+TEST(SweepIdentityTest, ARunWhoseFileCountsValidationInWindowsIsTheRunOfAsManyTokens) {
+  const auto keys = [](const Overrides& more) {
+    Overrides overrides = {{"train_length", "[64, 128]"}, {"train.validate.every", "102400"}};
+    overrides.insert(overrides.end(), more.begin(), more.end());
+    const Sweep sweep = *Parse(SmallSweep(), overrides);
+    std::map<std::int64_t, std::string> key_of_length;
+    for (const PlannedRun& planned : sweep.runs) {
+      key_of_length[planned.run.train.train_length] = planned.run_key;
+    }
+    return key_of_length;
+  };
+  const auto windows = keys({{"train.validate.windows", "8"}});
+  EXPECT_EQ(windows.at(64), keys({{"train.validate.tokens", "512"}}).at(64));
+  EXPECT_EQ(windows.at(128), keys({{"train.validate.tokens", "1024"}}).at(128));
+  // Of the length that the validation reads, if it has its own.
+  const auto longer = keys({{"train.validate.windows", "8"}, {"train.validate.length", "256"}});
+  EXPECT_EQ(longer.at(64),
+            keys({{"train.validate.tokens", "2048"}, {"train.validate.length", "256"}}).at(64));
+  const std::string error =
+      ErrorOf(Parse(SmallSweep(), {{"train.validate.every", "102400"},
+                                   {"train.validate.tokens", "512"},
+                                   {"train.validate.windows", "8"}}));
+  EXPECT_NE(error.find("say the same in two ways; leave one of them out"), std::string::npos)
+      << error;
+  EXPECT_NE(error.find("train.validate.windows"), std::string::npos) << error;
+}
 
 TEST(SweepMatrixTest, TheFirstAxisOfTheFileIsTheSlowest) {
   const Result<Sweep> sweep = Parse(SmallSweep(), {{"matrix.seed", "[1, 2]"}});
