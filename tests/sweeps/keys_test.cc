@@ -60,7 +60,9 @@ DatasetCatalogue AnyDataset() {
         .digest = Sha256Hex("digest of " + name),
         .tokenizer_fingerprint = Sha256Hex("bytes"),
         .vocab_size = 256,
-        .split_tokens = {{"train", 4'000'000}, {"validation", 300'000}, {"test", 300'000}},
+        .split_tokens = {{"train", 4'000'000},
+                         {"validation", name == "fineweb-10bt" ? 100'000'000 : 300'000},
+                         {"test", 300'000}},
         .documents = [](const std::string&, std::int64_t) -> Result<std::vector<TextSpan>> {
           return std::vector<TextSpan>{{0, 299'999}};
         }});
@@ -99,7 +101,7 @@ void AddFolder(const std::string& folder, bool may_be_refused, Cases& cases) {
     if (!name.ends_with(".yaml")) continue;
     const std::string yaml = ReadFile(JoinPath(path, name)).value();
     const std::string key = Str(folder, "/", name);
-    std::vector<std::string> lines = LinesOf(key, yaml, OverridesOf(yaml), AnyDataset());
+    std::vector<std::string> lines = LinesOf(key, yaml, WithQuestions(yaml), AnyDataset());
     EXPECT_TRUE(may_be_refused || !lines.empty()) << key;
     if (!lines.empty()) cases[key] = std::move(lines);
   }

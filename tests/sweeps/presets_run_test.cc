@@ -52,46 +52,55 @@ std::string Npy(const std::string& text) {
   return bytes;
 }
 
-// A preset, the file of its dataset, and what the plan of its tiny form says.
+// A preset, and what the plan of its tiny form says.
 struct Preset {
   const char* sweep;
-  const char* dataset;
   const char* plan;
 };
 constexpr Preset kPresetFiles[] = {
-    {"cable-wikitext103.yaml", "cable-wikitext103.yaml", "1 run to train, 2 cells to evaluate"},
-    {"cable-fineweb-edu.yaml", "cable-fineweb-edu.yaml", "1 run to train, 2 cells to evaluate"},
-    {"alibi-wikitext103.yaml", "cable-wikitext103.yaml", "3 runs to train, 6 cells to evaluate"},
+    {"cable-wikitext103.yaml", "1 run to train, 5 cells to evaluate"},
+    {"cable-fineweb.yaml", "1 run to train, 5 cells to evaluate"},
+    {"alibi-wikitext103.yaml", "3 runs to train, 6 cells to evaluate"},
 };
 
 class PresetsRunTest : public testing::Test {
  protected:
   void SetUp() override {
-    for (const char* const name : {"data/wikitext103", "data/edu_fineweb10B"}) {
+    for (const char* const name : {"data/wikitext103", "data/fineweb10B", "data/edu_fineweb10B"}) {
       ASSERT_TRUE(MakeFolders(In(name)).ok());
     }
     for (const Preset& preset : kPresetFiles) {
       Write(preset.sweep, ReadFile(JoinPath(kPresets, preset.sweep)).value());
-      std::string dataset = ReadFile(JoinPath(JoinPath(kPresets, "data"), preset.dataset)).value();
+    }
+    const std::string data = JoinPath(kPresets, "data");
+    const std::vector<std::string> names = ListFolder(data).value();
+    for (const std::string& name : names) {
+      std::string dataset = ReadFile(JoinPath(data, name)).value();
       const std::string real = "tokenizer: gpt2";
       const std::size_t at = dataset.find(real);
       ASSERT_NE(at, std::string::npos);
-      Write(Str("data/", preset.dataset), dataset.replace(at, real.size(), "tokenizer: bytes"));
+      Write(Str("data/", name), dataset.replace(at, real.size(), "tokenizer: bytes"));
     }
     int seed = 0;
     for (const char* const split : {"train", "validation", "test"}) {
-      std::string rows;
+      std::string rows = "{\"text\":\"\"}\n";  // the empty row is in every split
       for (int i = 0; i < 40; ++i) rows += Str(R"({"text":")", Text(12, ++seed), "\"}\n");
       Write(Str("data/wikitext103/", split, ".jsonl"), rows);
     }
     // As Cable names them: shard 0 is held out, and the last one's name differs.
-    Write("data/edu_fineweb10B/fineweb_val_000000.npy", Npy(Text(300, 1)));
-    Write("data/edu_fineweb10B/fineweb_train_000001.npy", Npy(Text(300, 2)));
-    Write("data/edu_fineweb10B/edufineweb_train_000002.npy", Npy(Text(200, 3)));
+    Write("data/fineweb10B/fineweb_val_000000.npy", Npy(Text(300, 1)));
+    Write("data/fineweb10B/fineweb_train_000001.npy", Npy(Text(300, 2)));
+    Write("data/fineweb10B/edufineweb_train_000002.npy", Npy(Text(200, 3)));
+    // As build-nanogpt names them.
+    Write("data/edu_fineweb10B/edufineweb_val_000000.npy", Npy(Text(300, 4)));
+    Write("data/edu_fineweb10B/edufineweb_train_000001.npy", Npy(Text(300, 5)));
+    Write("data/hellaswag_val.jsonl",
+          R"({"ctx": "The sea", "endings": ["was calm", "sang", "a ship", "and"], "label": 0})"
+          "\n");
     ReadCommands();
   }
 
-  // The README's two: the dataset is prepared, the sweep run.
+  // The README's three: two datasets are prepared, the sweep run.
   void ReadCommands() {
     bool inside = false;
     std::string command;
@@ -105,8 +114,8 @@ class PresetsRunTest : public testing::Test {
         if (!goes_on) commands_.push_back(Words(std::exchange(command, "")));
       }
     }
-    ASSERT_EQ(commands_.size(), 2u);
-    ASSERT_EQ(commands_[1][1], "run");
+    ASSERT_EQ(commands_.size(), 3u);
+    ASSERT_EQ(commands_[2][1], "run");
   }
 
   std::string In(const std::string& name) const { return JoinPath(folder_.path(), name); }
@@ -115,8 +124,12 @@ class PresetsRunTest : public testing::Test {
   }
 
   // Standard output; a test fails when the command does.
-  std::string Run(std::vector<std::string> argv) {
-    const std::string shown = Join(argv, " ");
+  std::string Run(const std::vector<std::string>& argv) {
+    EXPECT_EQ(ExitCode(argv), 0) << Join(argv, " ") << "\n" << ReadFile(In("err")).value();
+    return ReadFile(In("out")).value();
+  }
+
+  int ExitCode(std::vector<std::string> argv) {
     argv[0] = JoinPath(LONGRUN_BIN_DIR, "longrun");
     const Result<int> pid = Spawn({.argv = std::move(argv),
                                    .env = {Str("LONGRUN_HOME=", In("home")), "PATH=/usr/bin:/bin"},
@@ -124,16 +137,28 @@ class PresetsRunTest : public testing::Test {
                                    .stdout_path = In("out"),
                                    .stderr_path = In("err")});
     EXPECT_TRUE(pid.ok());
-    EXPECT_EQ(WaitFor(*pid, -1).value()->code, 0) << shown << "\n" << ReadFile(In("err")).value();
-    return ReadFile(In("out")).value();
+    return WaitFor(*pid, -1).value()->code;
   }
 
-  // The README's command line with another verb and another sweep.
+  // The README's command line with another verb and another sweep, as far as it is about
+  // evaluations that this sweep has.
   std::vector<std::string> Command(const std::string& verb, const std::string& sweep) const {
-    std::vector<std::string> argv = commands_[1];
-    argv[1] = verb;
-    argv[2] = sweep;
+    const bool has_one = ReadFile(In(sweep)).value().find("multiple_choice") == std::string::npos;
+    std::vector<std::string> argv = {"longrun", verb, sweep};
+    for (std::size_t i = 3; i + 1 < commands_[2].size(); i += 2) {
+      const std::string& value = commands_[2][i + 1];
+      if (has_one && value.starts_with("evaluate[") && !value.starts_with("evaluate[0]")) continue;
+      argv.insert(argv.end(), {commands_[2][i], value});
+    }
     return argv;
+  }
+
+  // Each of the datasets, also those that no sweep names.
+  void PrepareData() {
+    const std::vector<std::string> names = ListFolder(JoinPath(kPresets, "data")).value();
+    for (const std::string& name : names) {
+      Run({"longrun", "data", "prepare", Str("data/", name), "--allow-overlap"});
+    }
   }
 
   TempFolder folder_;
@@ -145,18 +170,39 @@ TEST_F(PresetsRunTest, EachPresetIsTakenAndPlannedOnATinyTextOfItsForm) {
   EXPECT_EQ(
       std::ranges::count_if(names, [](const std::string& name) { return name.ends_with(".yaml"); }),
       std::ssize(kPresetFiles));
+  PrepareData();
   for (const Preset& preset : kPresetFiles) {
-    Run({"longrun", "data", "prepare", Str("data/", preset.dataset)});
     Run(Command("validate", preset.sweep));
     const std::string plan = Run(Command("plan", preset.sweep));
     EXPECT_NE(plan.find(preset.plan), std::string::npos) << plan;
   }
 }
 
+// The file of questions is not ours to ship, so a plan says which one is missing, and where.
+TEST_F(PresetsRunTest, AMissingFileOfQuestionsIsNamedByThePlan) {
+  PrepareData();
+  ASSERT_TRUE(RemoveAll(In("data/hellaswag_val.jsonl")).ok());
+  EXPECT_EQ(ExitCode(Command("plan", "cable-fineweb.yaml")), 2);
+  const std::string why = ReadFile(In("err")).value();
+  EXPECT_NE(why.find("cable-fineweb.yaml:"), std::string::npos) << why;
+  EXPECT_NE(why.find("spec.evaluate[1].multiple_choice.file"), std::string::npos) << why;
+  EXPECT_NE(why.find("data/hellaswag_val.jsonl"), std::string::npos) << why;
+}
+
+TEST_F(PresetsRunTest, ThePapersTextOfFineWebIsChosenByTheDataset) {
+  PrepareData();
+  std::vector<std::string> argv = Command("plan", "cable-fineweb.yaml");
+  argv.insert(argv.end(), {"--set", "dataset=[fineweb-edu-10bt]"});
+  const std::string plan = Run(argv);
+  EXPECT_NE(plan.find(kPresetFiles[1].plan), std::string::npos) << plan;
+}
+
 TEST_F(PresetsRunTest, TheOneOfTheReadmeIsTrainedAndItsTableIsPrinted) {
   Run(commands_[0]);
-  const std::string table = Run(commands_[1]);
-  EXPECT_NE(table.find("perplexity by context length (test, nonoverlap)"), std::string::npos)
+  Run(commands_[1]);
+  const std::string table = Run(commands_[2]);
+  EXPECT_NE(table.find("perplexity by context length (wikitext103-joined, test, nonoverlap)"),
+            std::string::npos)
       << table;
   EXPECT_NE(table.find("cable     32            wikitext103"), std::string::npos) << table;
 }

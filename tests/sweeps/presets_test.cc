@@ -5,9 +5,12 @@
 #include <map>
 
 #include "base/files.h"
+#include "base/hash.h"
 #include "base/str.h"
 #include "sweeps/dataset_file.h"
+#include "sweeps/evaluated_dataset.h"
 #include "sweeps/sweep.h"
+#include "tests/sweeps/overrides.h"
 
 namespace longrun {
 namespace {
@@ -44,17 +47,18 @@ Sweep PresetSweep(const std::string& name) {
     const auto file = files.find(dataset);
     if (file == files.end()) return std::nullopt;
     DatasetInfo info = {.name = dataset,
-                        .digest = std::string(64, 'a'),
+                        .digest = Sha256Hex(dataset),
                         .tokenizer_fingerprint = std::string(64, 'b'),
                         .vocab_size = 50304,
                         .split_tokens = {}};
     for (const auto& [split, patterns] : file->second.spec.files) {
-      info.split_tokens[split] = split == "train" ? 100'000'000 : 287'645;
+      const bool is_shard = split == "train" || file->second.spec.source.format == "npy";
+      info.split_tokens[split] = is_shard ? 100'000'000 : 287'645;
     }
     return info;
   };
   const std::string yaml = ReadFile(JoinPath(kPresets, name)).value();
-  Result<Sweep> sweep = ParseSweep(yaml, name, {}, catalogue);
+  Result<Sweep> sweep = ParseSweep(yaml, name, WithQuestions(yaml), catalogue);
   EXPECT_TRUE(sweep.ok()) << sweep.status().message();
   return sweep.ok() ? *std::move(sweep) : Sweep();
 }
@@ -70,7 +74,7 @@ TEST(PresetsTest, EachSweepIsTakenWithTheDatasetsBesideIt) {
 }
 
 // axiomlab/Cable, src/train.py and src/data_loader.py: 19073 steps of 524288 tokens, 715 of them of
-// warm-up, AdamW as below, validation every 250 steps on 20 batches of 16 windows of 1024.
+// warm-up, AdamW as below, validation every 250 steps on 20 batches of 16 windows.
 TEST(PresetsTest, CablesRecipeHasItsValues) {
   const Json recipe = {{"tokens", std::int64_t{19073} * 524288},
                        {"batch_tokens", 524288},
@@ -85,19 +89,21 @@ TEST(PresetsTest, CablesRecipeHasItsValues) {
                          {"weight_decay", 0.1},
                          {"grad_clip", 1.0}}},
                        {"schedule", {{"name", "cosine"}, {"warmup_tokens", 715 * 524288}}},
-                       {"validate", {{"every", 250 * 524288}, {"tokens", 20 * 16 * 1024}}}};
+                       {"validate", {{"every", 250 * 524288}}}};
   struct Body {
     const char* sweep;
     std::vector<std::int64_t> layers_heads_width, lengths;
   };
-  const Body bodies[] = {
-      {"cable-wikitext103.yaml", {6, 8, 512}, {512, 1024, 2048, 4096, 8192}},
-      {"cable-fineweb-edu.yaml", {24, 16, 1024}, {1024, 2048, 4096, 8192, 16384}}};
+  const Body bodies[] = {{"cable-wikitext103.yaml", {6, 8, 512}, {512, 1024, 2048, 4096, 8192}},
+                         {"cable-fineweb.yaml", {24, 16, 1024}, {1024, 2048, 4096, 8192, 16384}}};
   for (const Body& body : bodies) {
     const Sweep sweep = PresetSweep(body.sweep);
     for (const PlannedRun& planned : sweep.runs) {
       Json train = planned.run.train.ToJson();
+      const auto train_length = train.at("train_length").get<std::int64_t>();
+      EXPECT_EQ(train.at("validate").at("tokens"), 20 * 16 * train_length) << body.sweep;
       train.erase("train_length");
+      train.at("validate").erase("tokens");
       EXPECT_EQ(train, recipe) << body.sweep;
       const ModelConfig& model = planned.run.model;
       EXPECT_EQ((std::vector{model.n_layer, model.n_head, model.d_model}), body.layers_heads_width);
@@ -119,11 +125,70 @@ TEST(PresetsTest, CablesRecipeHasItsValues) {
   EXPECT_EQ(evaluation.at("perplexity").at("score_tokens"), 287645 / 8192 * 8192);
 }
 
-TEST(PresetsTest, FineWebShardsAreFoundByTheNamesThatCableGivesThem) {
-  const DatasetFile file = PresetDatasets().at("fineweb-edu-10bt");
-  EXPECT_EQ(file.spec.packing.eot, Packing::Eot::kBefore);
-  EXPECT_EQ(file.spec.packing.order, Packing::Order::kSorted);
-  EXPECT_EQ(file.spec.files[0].second[0], "edu_fineweb10B/*train*.npy");
+// The authors' script loads FineWeb, although the paper and the script's folder say FineWeb-Edu.
+TEST(PresetsTest, TheFineWebSweepTrainsOnTheScriptsTextAndTellsThePapersApart) {
+  const std::map<std::string, DatasetFile> files = PresetDatasets();
+  for (const PlannedRun& planned : PresetSweep("cable-fineweb.yaml").runs) {
+    EXPECT_EQ(planned.axes.at("dataset"), "fineweb-10bt");
+  }
+  for (const char* const name : {"fineweb-10bt", "fineweb-edu-10bt"}) {
+    EXPECT_EQ(files.at(name).spec.packing.eot, Packing::Eot::kBefore);
+    EXPECT_EQ(files.at(name).spec.packing.order, Packing::Order::kSorted);
+  }
+  // Cable's last shard has another name than its others; all sort by the full name.
+  EXPECT_EQ(files.at("fineweb-10bt").spec.files[0].second[0], "fineweb10B/*train*.npy");
+}
+
+TEST(PresetsTest, NoPresetScoresAWholeSplitOfFineWeb) {
+  for (const PlannedRun& planned : PresetSweep("cable-fineweb.yaml").runs) {
+    const Json& perplexity = planned.evaluations.at(0).evaluation.at("perplexity");
+    EXPECT_EQ(perplexity.at("score_tokens"), 640 * 16384);  // of 100 million
+  }
+}
+
+// dataset_preparation.py writes [eot] + BPE(row) for each row; the notebook's test split is one
+// text.
+TEST(PresetsTest, WikiTextHasAnEndOfTextBeforeEachRowAndIsMeasuredOnTheNotebooksText) {
+  const std::map<std::string, DatasetFile> files = PresetDatasets();
+  const Packing& rows = files.at("wikitext103").spec.packing;
+  EXPECT_EQ(rows.eot, Packing::Eot::kBefore);
+  EXPECT_FALSE(rows.join);
+  EXPECT_TRUE(rows.keep_empty);
+  EXPECT_EQ(files.at("wikitext103-joined").spec.packing.join, "\n\n");
+  for (const char* const sweep : {"cable-wikitext103.yaml", "alibi-wikitext103.yaml"}) {
+    for (const PlannedRun& planned : PresetSweep(sweep).runs) {
+      EXPECT_EQ(planned.axes.at("dataset"), "wikitext103");
+      const auto read = EvaluatedDatasetOf(planned.evaluations.at(0).evaluation);
+      ASSERT_TRUE(read);
+      EXPECT_EQ(read->name, "wikitext103-joined");
+    }
+  }
+}
+
+TEST(PresetsTest, CablesSweepsMeasureHellaSwagAndSpeedToo) {
+  for (const char* const name : {"cable-wikitext103.yaml", "cable-fineweb.yaml"}) {
+    for (const PlannedRun& planned : PresetSweep(name).runs) {
+      std::vector<std::string> evaluations;
+      for (const PlannedEvaluation& evaluation : planned.evaluations) {
+        evaluations.push_back(evaluation.evaluation.begin().key());
+      }
+      EXPECT_EQ(Join(evaluations, " "), "perplexity multiple_choice throughput throughput");
+      const Json& choices = planned.evaluations.at(1).evaluation.at("multiple_choice");
+      EXPECT_EQ(choices.at("protocol"), "nanogpt");
+    }
+  }
+}
+
+// "The official model builds one module and passes it to every layer": 2 numbers for each head.
+TEST(PresetsTest, KerpleHasOneSetOfParametersForAllLayers) {
+  std::int64_t n_kerple = 0;
+  for (const PlannedRun& planned : PresetSweep("cable-wikitext103.yaml").runs) {
+    const PositionConfig& position = planned.run.model.position;
+    if (position.method != "kerple") continue;
+    ++n_kerple;
+    EXPECT_EQ(position.params.at("share_layers"), true);
+  }
+  EXPECT_EQ(n_kerple, 2);  // a train length each
 }
 
 }  // namespace
