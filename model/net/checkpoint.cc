@@ -7,6 +7,7 @@
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/str.h"
+#include "model/hugging_face/config_file.h"
 #include "model/net/tensor_file.h"
 
 namespace longrun {
@@ -96,6 +97,17 @@ Result<LoadedCheckpoint> LoadCheckpoint(const std::string& folder, const std::st
   ASSIGN_OR_RETURN(const std::string state, ReadFile(JoinPath(folder, kState), kJsonBytesMax));
   ASSIGN_OR_RETURN(loaded.state, ParseJson(state));
   return loaded;
+}
+
+Result<std::int64_t> FolderTrainedLength(const std::string& folder, const Json& config) {
+  const std::int64_t length = TrainedLength(config);
+  const std::string path = JoinPath(folder, kState);
+  if (length > 0 || !PathExists(path)) return length;
+  ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kJsonBytesMax));
+  Result<Json> state = ParseJson(text);
+  if (!state.ok()) return std::move(state).status().In(path);
+  if (!state->is_object() || !state->contains("train_length")) return 0;
+  return GetInt(*state, "train_length", path);
 }
 
 }  // namespace longrun

@@ -1,9 +1,9 @@
 // A checkpoint is a model folder (model_folder.h) with, beside it:
 //
 //   optimizer.safetensors   AdamW's moments
-//   state.json              {step, seed, tokens, micro_batch, paths, run_key, initial_weights,
-//                           validation_pending, best}: every random number and every sample is a
-//                           pure function of seed and step
+//   state.json              {step, seed, tokens, micro_batch, paths, run_key, train_length,
+//                           initial_weights, validation_pending, best}: every random number and
+//                           every sample is a pure function of seed and step
 //   manifest.json           (model/hugging_face/manifest.h), written last
 //
 // It appears complete or not at all: it is written into a temporary folder, synced, and renamed.
@@ -47,5 +47,9 @@ struct LoadedCheckpoint {
 
 // Verifies the folder first.
 Result<LoadedCheckpoint> LoadCheckpoint(const std::string& folder, const std::string& sha256);
+
+// The length of the texts on which a folder's model was trained, as its config.json says or, if
+// that has no length, its state.json; 0 if neither does, as in checkpoints of earlier releases.
+Result<std::int64_t> FolderTrainedLength(const std::string& folder, const Json& config);
 
 }  // namespace longrun

@@ -11,6 +11,7 @@
 #include "model/extension/extension.h"
 #include "model/hugging_face/config_file.h"
 #include "model/hugging_face/finite.h"
+#include "model/net/checkpoint.h"
 #include "model/net/model_folder.h"
 #include "model/net/tensor_file.h"
 #include "worker/trainer/weights.h"
@@ -63,7 +64,8 @@ Result<std::unique_ptr<Net>> OpenModel(const ModelOptions& options) {
   ModelFolder folder = ToModelFolder(opened);
   if (!options.extend.empty()) {
     ASSIGN_OR_RETURN(const Json config, ReadConfigFile(options.folder));
-    RETURN_IF_ERROR(Extend(options.extend, TrainedLength(config), folder.config).In("--extend"));
+    ASSIGN_OR_RETURN(const std::int64_t length, FolderTrainedLength(options.folder, config));
+    RETURN_IF_ERROR(Extend(options.extend, length, folder.config).In("--extend"));
   }
   if (!backend) {
     backend = AttentionOf(folder.config.model, compute);

@@ -56,6 +56,7 @@ const Json kUnknownInit = {{"n_positions", 1}, {"sha256", kNoDigest}};
 struct InitFolder {
   std::string path;  // absolute
   Json config;
+  std::int64_t trained_length = 0;  // 0: unknown
   ModelConfig model;
   FolderContent content;
 };
@@ -64,6 +65,7 @@ Result<InitFolder> OpenInit(const std::string& given) {
   InitFolder init;
   ASSIGN_OR_RETURN(init.path, AbsolutePath(given));
   ASSIGN_OR_RETURN(init.config, ReadConfigFile(init.path));
+  ASSIGN_OR_RETURN(init.trained_length, FolderTrainedLength(init.path, init.config));
   ASSIGN_OR_RETURN(const WeightFolder opened, OpenWeightFolder(init.path));
   RETURN_IF_ERROR(CheckFinite(opened));
   init.model = opened.config.model;
@@ -100,7 +102,7 @@ void AddInit(const InitFolder& init, Json& run, ErrorList& errors) {
   run.emplace("model", init.model.ToJson());
   run.emplace("position", init.model.position.ToJson());
   if (!run.contains("train")) {
-    const std::int64_t length = TrainedLength(init.config);
+    const std::int64_t length = init.trained_length;
     if (length == 0) {
       errors.Add(Status(Code::kInvalidArgument,
                         Str(init.path,
@@ -112,7 +114,7 @@ void AddInit(const InitFolder& init, Json& run, ErrorList& errors) {
   if (run["train"].is_object() && run["train"].contains("extend")) {
     // It extends the length that the folder's model was made for.
     Json& extension = run["train"]["extend"];
-    extension = WithOriginalLength(std::move(extension), TrainedLength(init.config));
+    extension = WithOriginalLength(std::move(extension), init.trained_length);
   }
   const Result<std::int64_t> n_positions = PositionRows(init, run);
   // The checks of the run report the reason.

@@ -395,6 +395,7 @@ Status Trainer::Checkpoint(bool final, bool best) {
       {"micro_batch", task.execution.micro_batch},
       {"paths", task.execution.ToJson().at("paths")},
       {"run_key", task.run_key},
+      {"train_length", run_.train.train_length},
       {"initial_weights", initial_weights_},
       {"validation_pending", validation_pending_},
       {"best", best_ ? Json{{"val_loss", best_->val_loss}, {"step", best_->step}} : Json()}};
