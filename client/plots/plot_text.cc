@@ -1,10 +1,14 @@
 #include "client/plots/plot_text.h"
 
+#include <sys/ioctl.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cmath>
 
 #include "base/str.h"
 #include "client/plots/plot_scale.h"
+#include "client/words/render.h"
 
 namespace longrun::client {
 namespace {
@@ -300,6 +304,20 @@ class TextPlot {
 };
 
 }  // namespace
+
+PlotTextStyle TextStyleFor(const PlotSize& size, bool ascii, bool to_stdout) {
+  PlotTextStyle style;
+  winsize window = {};
+  if (to_stdout && OnTerminal() && ioctl(STDOUT_FILENO, TIOCGWINSZ, &window) == 0 &&
+      window.ws_col > 0) {
+    style.width = std::min<int>(window.ws_col, 120);
+    style.height = std::clamp<int>(window.ws_row - 8, 8, 30);
+  }
+  if (size.width > 0) style = {.width = size.width, .height = size.height};
+  style.ascii = ascii || (to_stdout && !LocaleIsUtf8());
+  style.colour = to_stdout && UseColour();
+  return style;
+}
 
 std::string RenderPlotText(const Plot& plot, const PlotTextStyle& style) {
   return TextPlot(plot, style).Render();

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "client/plots/plot.h"
+#include "client/plots/plot_size.h"
 
 namespace longrun::client {
 
@@ -14,6 +15,9 @@ struct PlotTextStyle {
   bool ascii = false;  // else Braille dots
   bool colour = false;
 };
+
+// The style for a text of this size or, if none is given, for the terminal; for a file: 80 x 20.
+PlotTextStyle TextStyleFor(const PlotSize& size, bool ascii, bool to_stdout);
 
 std::string RenderPlotText(const Plot& plot, const PlotTextStyle& style);
 

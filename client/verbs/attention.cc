@@ -1,6 +1,6 @@
 // longrun attention THING: the attention of a trained model, from the artifacts of the evaluation
-// attention_map or a file of `longrun-trainer attention`; in the terminal, as PNG,
-// as SVG, or as numbers.
+// attention_map or a file of `longrun-trainer attention`: the map itself, or a view of it
+// (client/plots/attention_view.h); in the terminal, as PNG, as SVG, or as numbers.
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -8,8 +8,10 @@
 #include <cstdio>
 #include <memory>
 #include <optional>
+#include <set>
 #include <tuple>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "base/files.h"
@@ -19,11 +21,18 @@
 #include "client/console/exit_code.h"
 #include "client/console/output.h"
 #include "client/console/output_file.h"
+#include "client/plots/attention_view.h"
+#include "client/plots/bar_chart.h"
+#include "client/plots/bar_chart_text.h"
 #include "client/plots/drawing.h"
 #include "client/plots/heat_map.h"
 #include "client/plots/heat_map_text.h"
+#include "client/plots/map_file.h"
 #include "client/plots/picture_file.h"
+#include "client/plots/plot.h"
+#include "client/plots/plot_layout.h"
 #include "client/plots/plot_size.h"
+#include "client/plots/plot_text.h"
 #include "client/tables/pivot_axes.h"
 #include "client/verb.h"
 #include "client/wire/retrying_client.h"
@@ -39,6 +48,9 @@ constexpr int kPictureWidth = 760;
 constexpr int kPictureHeight = 750;
 constexpr std::size_t kRunDigitsMin = 8;  // a shorter word can only be a sweep's name
 constexpr std::size_t kListedMax = 12;
+constexpr std::string_view kMapView = "map";
+constexpr int kPlotWidth = 800;  // of the other views
+constexpr int kPlotHeight = 480;
 // Enough for a map of 32768 tokens with a cell for each pair.
 constexpr std::int64_t kMapBytesMax = std::int64_t{5} << 30;
 
@@ -51,6 +63,9 @@ struct AttentionArguments {
   std::string extension;
   std::string minus;
   std::string name;
+  std::string view = std::string(kMapView);
+  std::vector<std::string> rows;
+  std::int64_t every = 0;  // 0: the view chooses
   std::int64_t train_length = 0;
   std::string pool_by = "mean";
   std::string output = "text";
@@ -64,8 +79,10 @@ struct FoundMap {
   std::string title;
   std::vector<std::string> origin;  // parts of the subtitle
   std::int64_t train_length = 0;
-  std::string bytes;  // of the artifact; empty for a local file
-  bool is_difference = false;
+  std::string bytes;                        // of the artifact; empty for a local file
+  std::optional<ViewedMap> reference = {};  // of --minus
+  std::string reference_extension = {};     // if it is a map of the run
+  std::vector<ViewedMap> viewed = {};       // by a view: maps of one text
 };
 
 struct MapArtifact {
@@ -76,6 +93,8 @@ struct MapArtifact {
   std::string file_name;
   std::string sha256;
 };
+
+bool IsMapFile(const std::string& name) { return name.ends_with(".safetensors"); }
 
 std::string Label(const AttentionMap& map, const std::string& key) {
   const auto found = map.labels.find(key);
@@ -161,6 +180,11 @@ bool IsWanted(const MapArtifact& map, const AttentionArguments& wanted) {
          (wanted.name.empty() || map.file_name == wanted.name);
 }
 
+bool IsSameText(const MapArtifact& a, const MapArtifact& b) {
+  return a.name.context_length == b.name.context_length && a.name.document == b.name.document &&
+         a.name.split == b.name.split && a.name.values == b.name.values && a.dataset == b.dataset;
+}
+
 Result<MapArtifact> ChooseMap(const std::vector<MapArtifact>& maps,
                               const AttentionArguments& arguments, const std::string& run) {
   if (maps.empty()) {
@@ -176,6 +200,13 @@ Result<MapArtifact> ChooseMap(const std::vector<MapArtifact>& maps,
   if (wanted.empty()) {
     return Status(Code::kNotFound,
                   Str("run ", run, " has no such attention map; its maps are ", Listed(maps)));
+  }
+  if (arguments.view != kMapView) {
+    // A view shows them beside each other.
+    const MapArtifact first = wanted.front();
+    std::erase_if(wanted, [&first](const MapArtifact& map) {
+      return map.sha256 != first.sha256 && IsSameText(map, first);
+    });
   }
   if (wanted.size() > 1) {
     std::fprintf(stderr,
@@ -201,37 +232,72 @@ Result<AttentionMap> Fetch(RetryingClient& client, const MapArtifact& artifact,
   return MapOfBytes(bytes, artifact.file_name);
 }
 
-// Subtracts the map of the same text, with the same parameters, under the extension that `minus`
-// names. Returns the end of a title.
-Result<std::string> Subtract(RetryingClient& client, const std::vector<MapArtifact>& maps,
-                             const MapArtifact& chosen, const std::string& minus, FoundMap& found) {
+std::string ExtensionWords(const MapArtifact& map) {
+  return map.extension.is_null() ? "the map without an extension"
+                                 : Str("the map under ", map.extension_name);
+}
+
+Result<ViewedMap> ReferenceFile(const std::string& path) {
+  ASSIGN_OR_RETURN(AttentionMap map, ReadAttentionMap(path));
+  return ViewedMap{.name = Str("that of ", BaseName(path)), .map = std::move(map)};
+}
+
+// Finds the map that --minus names, with which `found` can be compared: a file, or the run's map of
+// the same text, with the same parameters, under an extension.
+Status FindReference(RetryingClient& client, const std::vector<MapArtifact>& maps,
+                     const MapArtifact& chosen, const AttentionArguments& arguments,
+                     FoundMap& found) {
+  const std::string& minus = arguments.minus;
+  if (IsMapFile(minus)) {
+    ASSIGN_OR_RETURN(found.reference, ReferenceFile(minus));
+    return {};
+  }
   std::vector<MapArtifact> same_text;
   std::optional<Status> why;
   for (const MapArtifact& other : maps) {
-    const bool is_same_text =
-        other.name.context_length == chosen.name.context_length &&
-        other.name.document == chosen.name.document && other.name.split == chosen.name.split &&
-        other.name.values == chosen.name.values && other.dataset == chosen.dataset;
-    if (!is_same_text || other.extension == chosen.extension) continue;
+    // A map minus itself shows nothing; a view may compare others with the map that was found.
+    const bool is_itself = arguments.view == kMapView && other.extension == chosen.extension;
+    if (!IsSameText(other, chosen) || is_itself) continue;
     same_text.push_back(other);
     if (!IsExtension(other, minus)) continue;
     std::string bytes;
-    ASSIGN_OR_RETURN(const AttentionMap map, Fetch(client, other, bytes));
-    Result<AttentionMap> difference = AttentionDifference(found.map, map);
-    if (!difference.ok()) {
-      why = difference.status();
-      continue;
+    ASSIGN_OR_RETURN(AttentionMap map, Fetch(client, other, bytes));
+    const Status comparable = AttentionDifference(found.map, map).status();
+    if (comparable.ok()) {
+      found.reference = ViewedMap{.name = ExtensionWords(other), .map = std::move(map)};
+      found.reference_extension = other.extension_name;
+      return {};
     }
-    found.map = std::move(difference).value();
-    found.is_difference = true;
-    return Str(", minus the map ", other.extension.is_null() ? "without an extension"
-                                                             : Str("under ", other.extension_name));
+    why = comparable;
   }
   if (why) return std::move(*why).In(Str("--minus ", minus));
   return Status(Code::kNotFound,
                 Str("--minus ", minus, ": there is no such map of the same text; ",
                     same_text.empty() ? "all others are of other texts, lengths or values"
                                       : Str("there are ", Listed(same_text))));
+}
+
+// What a view shows beside each other: the map that was found and, unless the command line chose
+// it, those of the same text under the run's other extensions with the same parameters. Without the
+// reference.
+Status FindViewed(RetryingClient& client, const std::vector<MapArtifact>& maps,
+                  const MapArtifact& chosen, const AttentionArguments& arguments, FoundMap& found) {
+  std::set<std::string> seen = {found.reference_extension};
+  if (seen.insert(chosen.extension_name).second) {
+    found.viewed.push_back({.name = chosen.extension_name, .map = found.map});
+  }
+  const bool is_chosen = !arguments.extension.empty() || !arguments.name.empty();
+  for (const MapArtifact& other : maps) {
+    if (is_chosen || !IsSameText(other, chosen) || seen.contains(other.extension_name)) continue;
+    std::string bytes;
+    ASSIGN_OR_RETURN(AttentionMap map, Fetch(client, other, bytes));
+    if (!AttentionDifference(found.map, map).ok()) continue;
+    seen.insert(other.extension_name);
+    found.viewed.push_back({.name = other.extension_name, .map = std::move(map)});
+  }
+  if (!found.viewed.empty()) return {};
+  return Status(Code::kNotFound, Str("--minus ", arguments.minus,
+                                     ": there is no other map of this text to compare it with"));
 }
 
 Result<FoundMap> FindInRun(RetryingClient& client, const ResultRun& run,
@@ -244,15 +310,16 @@ Result<FoundMap> FindInRun(RetryingClient& client, const ResultRun& run,
   FoundMap found;
   ASSIGN_OR_RETURN(found.map, Fetch(client, chosen, found.bytes));
   found.train_length = ref.train_length;
-  std::string minus;
   if (!arguments.minus.empty()) {
-    ASSIGN_OR_RETURN(minus, Subtract(client, maps, chosen, arguments.minus, found));
+    RETURN_IF_ERROR(FindReference(client, maps, chosen, arguments, found));
   }
+  const bool is_view = arguments.view != kMapView;
+  if (is_view) RETURN_IF_ERROR(FindViewed(client, maps, chosen, arguments, found));
   const Json position = RunValue(ref, "position");
   found.title =
       Str("Attention of ", position.is_null() ? Label(found.map, "method") : AxisText(position),
           ", trained at ", ref.train_length,
-          chosen.extension.is_null() ? "" : Str(", under ", chosen.extension_name), minus);
+          chosen.extension.is_null() || is_view ? "" : Str(", under ", chosen.extension_name));
   found.origin = {Str("run ", ShortId(run_key)),
                   Str("document ", chosen.name.document, " of ", chosen.name.split, " (",
                       chosen.dataset.empty() ? ref.dataset() : chosen.dataset, ")")};
@@ -301,7 +368,7 @@ std::string Averaged(const AttentionMap& map) {
 }
 
 Result<FoundMap> FindMap(const AttentionArguments& arguments, const std::string& state) {
-  if (arguments.thing.ends_with(".safetensors")) {
+  if (IsMapFile(arguments.thing)) {
     FoundMap found;
     ASSIGN_OR_RETURN(found.map, ReadAttentionMap(arguments.thing));
     const std::string model = Label(found.map, "model"), method = Label(found.map, "method");
@@ -310,11 +377,11 @@ Result<FoundMap> FindMap(const AttentionArguments& arguments, const std::string&
     if (const std::string document = Label(found.map, "document"); !document.empty()) {
       found.origin.push_back(Str("document ", document, " of ", Label(found.map, "split")));
     }
+    const std::string extension = Label(found.map, "extension");
+    found.viewed = {
+        {.name = extension.empty() ? BaseName(arguments.thing) : extension, .map = found.map}};
     if (arguments.minus.empty()) return found;
-    ASSIGN_OR_RETURN(const AttentionMap other, ReadAttentionMap(arguments.minus));
-    ASSIGN_OR_RETURN(found.map, AttentionDifference(found.map, other));
-    found.is_difference = true;
-    StrAppend(found.title, Str(", minus that of ", BaseName(arguments.minus)));
+    ASSIGN_OR_RETURN(found.reference, ReferenceFile(arguments.minus));
     return found;
   }
   RetryingClient client(state);
@@ -322,19 +389,35 @@ Result<FoundMap> FindMap(const AttentionArguments& arguments, const std::string&
   return FindInRun(client, run, arguments);
 }
 
+std::int64_t TrainLength(const FoundMap& found, const AttentionArguments& arguments) {
+  return arguments.train_length > 0 ? arguments.train_length : found.train_length;
+}
+
+std::vector<std::string> Origin(const FoundMap& found) {
+  std::vector<std::string> origin = found.origin;
+  origin.push_back(Counted(found.map.n_tokens, "token"));
+  origin.push_back(Averaged(found.map));
+  return origin;
+}
+
 HeatMap HeatOf(FoundMap found, const AttentionArguments& arguments) {
-  const std::int64_t train_length =
-      arguments.train_length > 0 ? arguments.train_length : found.train_length;
-  std::vector<std::string> subtitle = std::move(found.origin);
-  subtitle.push_back(Counted(found.map.n_tokens, "token"));
-  subtitle.push_back(Averaged(found.map));
+  const std::vector<std::string> subtitle = Origin(found);
+  const std::int64_t train_length = TrainLength(found, arguments);
   HeatMap heat =
       MakeHeatMap(std::move(found.map),
                   arguments.pool_by == "max" ? AttentionMap::Pool::kMax : AttentionMap::Pool::kMean,
-                  train_length, found.is_difference);
+                  train_length, found.reference.has_value());
   heat.title = found.title;
   heat.subtitle = {Join(subtitle, " · ")};
   return heat;
+}
+
+// Puts the difference from the reference in the place of the map.
+Status Subtract(FoundMap& found) {
+  if (!found.reference) return {};
+  ASSIGN_OR_RETURN(found.map, AttentionDifference(found.map, found.reference->map));
+  StrAppend(found.title, Str(", minus ", found.reference->name));
+  return {};
 }
 
 std::string TextOf(const HeatMap& heat, const AttentionArguments& arguments, const PlotSize& size,
@@ -351,62 +434,175 @@ std::string TextOf(const HeatMap& heat, const AttentionArguments& arguments, con
   return RenderHeatText(heat, style);
 }
 
-Status WritePicture(const HeatMap& heat, const std::string& output, const PlotSize& size) {
-  const Drawing drawing = LayOut(heat, size.width > 0 ? size.width : kPictureWidth,
-                                 size.height > 0 ? size.height : kPictureHeight);
+std::string TextOf(const Plot& plot, const AttentionArguments& arguments, const PlotSize& size,
+                   bool to_stdout) {
+  return RenderPlotText(plot, TextStyleFor(size, arguments.ascii, to_stdout));
+}
+
+std::string TextOf(const BarChart& chart, const AttentionArguments& arguments, const PlotSize& size,
+                   bool to_stdout) {
+  const PlotTextStyle style = TextStyleFor(size, arguments.ascii, to_stdout);
+  return RenderBarText(chart, {.width = style.width, .colour = style.colour && !style.ascii});
+}
+
+int HeightOf(const Plot&) { return kPlotHeight; }
+int HeightOf(const BarChart& chart) { return std::max(kPlotHeight, HeightFor(chart)); }
+
+Json JsonOf(const HeatMap& heat) { return HeatMapJson(heat); }
+Json JsonOf(const Plot& plot) { return PlotJson(plot); }
+Json JsonOf(const BarChart& chart) { return BarChartJson(chart); }
+
+// `Picture`: HeatMap, Plot or BarChart, which is drawn at `width` x `height` unless --size says
+// otherwise.
+template <typename Picture>
+Status WriteOutput(const Picture& picture, int width, int height,
+                   const AttentionArguments& arguments, const PlotSize& size) {
+  const std::string& output = arguments.output;
+  if (output == "text") {
+    Print(TextOf(picture, arguments, size, true));
+    return {};
+  }
+  if (output == "json") {
+    Print(RenderJson(JsonOf(picture)));
+    return {};
+  }
+  if (output.ends_with(".txt")) {
+    return WriteOutputFile(output, TextOf(picture, arguments, size, false));
+  }
+  const Drawing drawing =
+      LayOut(picture, size.width > 0 ? size.width : width, size.height > 0 ? size.height : height);
   ASSIGN_OR_RETURN(const std::string bytes, RenderPicture(drawing, output));
   RETURN_IF_ERROR(WriteOutputFile(output, bytes));
-  std::fprintf(stderr, "%s: %s\n", output.c_str(), heat.title.c_str());
+  std::fprintf(stderr, "%s: %s\n", output.c_str(), picture.title.c_str());
   return {};
+}
+
+Status WriteAsItIs(const FoundMap& found, const AttentionArguments& arguments) {
+  const std::string& output = arguments.output;
+  if (found.reference) {
+    return Status(
+        Code::kInvalidArgument,
+        Str("-o \"", output, "\": a difference was not measured; write json, .npy, or a picture"));
+  }
+  if (found.bytes.empty()) {
+    return Status(Code::kInvalidArgument, Str("-o \"", output, "\": ", arguments.thing,
+                                              " is already a file of this kind: copy it"));
+  }
+  return WriteOutputFile(output, found.bytes);
+}
+
+Status DrawMap(FoundMap found, const AttentionArguments& arguments, const PlotSize& size) {
+  const std::string& output = arguments.output;
+  if (IsMapFile(output)) return WriteAsItIs(found, arguments);
+  RETURN_IF_ERROR(Subtract(found));
+  if (output.ends_with(".npy")) return WriteOutputFile(output, AttentionMapNpy(found.map));
+  const HeatMap heat = HeatOf(std::move(found), arguments);
+  if (output.ends_with(".csv")) return WriteOutputFile(output, HeatMapCsv(heat));
+  return WriteOutput(heat, kPictureWidth, kPictureHeight, arguments, size);
+}
+
+// ---- views --------------------------------------------------------------------------------------
+
+// Refuses options that the view would ignore.
+Status CheckView(const AttentionView& view, const AttentionArguments& arguments) {
+  const auto refused = [&view](std::string_view option) {
+    std::vector<std::string> takers;
+    for (const AttentionView* other : AttentionViews()) {
+      const bool takes = option == "--row" ? other->takes_queries : other->takes_every;
+      if (takes) takers.emplace_back(other->name);
+    }
+    return Status(Code::kInvalidArgument, Str(option, ": --view ", view.name,
+                                              " has no use for it, only ", Join(takers, " and ")));
+  };
+  if (!arguments.rows.empty() && !view.takes_queries) return refused("--row");
+  if (arguments.every > 0 && !view.takes_every) return refused("--every");
+  if (view.needs_reference && arguments.minus.empty()) {
+    return Status(Code::kInvalidArgument,
+                  Str("--view ", view.name,
+                      " needs --minus: the extension with whose map the others "
+                      "are compared, such as none, or a file"));
+  }
+  return {};
+}
+
+Result<std::vector<std::int64_t>> QueriesOf(const AttentionArguments& arguments) {
+  std::vector<std::int64_t> queries;
+  for (const std::string& text : arguments.rows) {
+    const Result<std::int64_t> query = ParseCount(text);
+    if (!query.ok()) return query.status().In("--row");
+    queries.push_back(*query);
+  }
+  return queries;
+}
+
+Status DrawView(const AttentionView& view, const FoundMap& found,
+                const AttentionArguments& arguments, const PlotSize& size) {
+  ASSIGN_OR_RETURN(std::vector<std::int64_t> queries, QueriesOf(arguments));
+  std::vector<std::string> origin = Origin(found);
+  origin.insert(origin.begin(), found.title);
+  const AttentionViewInput input = {.maps = found.viewed,
+                                    .reference = found.reference,
+                                    .queries = std::move(queries),
+                                    .every = arguments.every,
+                                    .origin = Join(origin, ", "),
+                                    .train_length = TrainLength(found, arguments)};
+  ASSIGN_OR_RETURN(const AttentionPicture picture, view.draw(input));
+  return std::visit(
+      [&](const auto& shown) {
+        return WriteOutput(shown, kPlotWidth, HeightOf(shown), arguments, size);
+      },
+      picture);
 }
 
 Status Draw(const AttentionArguments& arguments, const std::string& state) {
   const std::string& output = arguments.output;
-  const bool as_it_is = output.ends_with(".safetensors");
-  const bool is_known = output == "text" || output == "json" || IsPictureFile(output) ||
-                        output.ends_with(".txt") || as_it_is;
-  if (!is_known) {
-    return Status(Code::kInvalidArgument,
-                  Str("-o \"", output,
-                      "\": expected text, json, or a file that ends in .svg, .png, .pdf, .txt "
-                      "or .safetensors"));
+  const AttentionView* const view = FindAttentionView(arguments.view);  // null: the map itself
+  const bool is_picture =
+      output == "text" || output == "json" || IsPictureFile(output) || output.ends_with(".txt");
+  const bool is_map = IsMapFile(output) || output.ends_with(".npy") || output.ends_with(".csv");
+  if (!is_picture && (view != nullptr || !is_map)) {
+    return Status(
+        Code::kInvalidArgument,
+        Str("-o \"", output, "\": expected text, json, or a file that ends in .svg, .png, ",
+            view != nullptr ? ".pdf or .txt" : ".pdf, .txt, .csv, .npy or .safetensors"));
+  }
+  if (view != nullptr) {
+    RETURN_IF_ERROR(CheckView(*view, arguments));
+  } else if (!arguments.rows.empty() || arguments.every > 0) {
+    return Status(Code::kInvalidArgument, Str(arguments.rows.empty() ? "--every" : "--row",
+                                              ": the map shows all queries; choose a --view"));
   }
   ASSIGN_OR_RETURN(const PlotSize size, ReadPlotSize(arguments.size));
   ASSIGN_OR_RETURN(FoundMap found, FindMap(arguments, state));
-  if (as_it_is) {
-    if (found.is_difference) {
-      return Status(
-          Code::kInvalidArgument,
-          Str("-o \"", output, "\": a difference was not measured; write json, or a picture"));
-    }
-    if (found.bytes.empty()) {
-      return Status(Code::kInvalidArgument, Str("-o \"", output, "\": ", arguments.thing,
-                                                " is already a file of this kind: copy it"));
-    }
-    return WriteOutputFile(output, found.bytes);
+  return view != nullptr ? DrawView(*view, found, arguments, size)
+                         : DrawMap(std::move(found), arguments, size);
+}
+
+std::vector<std::string> ViewNames() {
+  std::vector<std::string> names = {std::string(kMapView)};
+  for (const AttentionView* view : AttentionViews()) names.emplace_back(view->name);
+  return names;
+}
+
+std::string ViewMeaning() {
+  std::string text = "what to draw; map: the whole map";
+  for (const AttentionView* view : AttentionViews()) {
+    StrAppend(text, Str("; ", view->name, ": ", view->meaning));
   }
-  const HeatMap heat = HeatOf(std::move(found), arguments);
-  if (output == "text") {
-    Print(TextOf(heat, arguments, size, true));
-    return {};
-  }
-  if (output == "json") {
-    Print(RenderJson(HeatMapJson(heat)));
-    return {};
-  }
-  if (output.ends_with(".txt")) {
-    return WriteOutputFile(output, TextOf(heat, arguments, size, false));
-  }
-  return WritePicture(heat, output, size);
+  return text;
 }
 
 }  // namespace
 
 void AddAttention(Verbs& verbs) {
-  Verb verb = verbs.AddVerb("attention", "show a trained model's averaged attention as a heat map");
+  Verb verb = verbs.AddVerb(
+      "attention",
+      "show a trained model's averaged attention as a heat map, or what follows from it");
   verb.AddExamples({"longrun attention 1f2e3d4c", "longrun attention 1f2e3d4c -o map.png",
                     "longrun attention 1f2e3d4c --context-length 64 --document 0 -o map.svg",
-                    "longrun attention 1f2e3d4c --extension gali --minus none -o difference.svg"});
+                    "longrun attention 1f2e3d4c --extension gali --minus none -o difference.svg",
+                    "longrun attention 1f2e3d4c --view distance --minus none",
+                    "longrun attention 1f2e3d4c --view row --row 63 -o row.svg"});
   const auto arguments = std::make_shared<AttentionArguments>();
   verb.AddArgument("THING", arguments->thing,
                    "a run's id (8 digits or more), a sweep that has only one run, or a "
@@ -431,7 +627,15 @@ void AddAttention(Verbs& verbs) {
   verb.AddArgument(
       "--minus", arguments->minus,
       "subtract the map of the same text under this extension (none: without an extension), and "
-      "draw the difference; if THING is a file, give another file to subtract");
+      "draw the difference; or a file with the map to subtract");
+  verb.AddArgument("--view", arguments->view, ViewMeaning()).OneOf(ViewNames()).ShowDefault();
+  verb.AddArgument("--row", arguments->rows,
+                   "for the views row and box: the queries to show, counted from 0, as in 63,127")
+      .SplitAt(',');
+  verb.AddArgument("--every", arguments->every,
+                   "for the view entropy: a point for each N queries (default: about 64 points)")
+      .Placeholder("N")
+      .AtLeast(1);
   verb.AddArgument("--name", arguments->name,
                    "file name of the map, if the other options do not identify it");
   verb.AddArgument("--train-length", arguments->train_length,
@@ -445,11 +649,13 @@ void AddAttention(Verbs& verbs) {
       .ShowDefault();
   verb.AddArgument(
           "-o,--output", arguments->output,
-          "text | json | FILE.svg | FILE.png | FILE.pdf | FILE.txt | FILE.safetensors (as it was "
-          "measured)")
+          "text | json | FILE.svg | FILE.png | FILE.pdf | FILE.txt; of a map also FILE.csv (its "
+          "cells as in the picture), FILE.npy (all its numbers, for NumPy) or FILE.safetensors (as "
+          "it was measured)")
       .ShowDefault();
   verb.AddArgument("--size", arguments->size,
                    Str("size of a picture in pixels (default: ", kPictureWidth, "x", kPictureHeight,
+                       ", of other views ", kPlotWidth, "x", kPlotHeight,
                        "); of a text, only the width is used, in characters"));
   verb.AddFlag("--ascii", arguments->ascii, "plain ASCII text without colours");
   verb.SetRun([&verbs, arguments] {

@@ -37,7 +37,6 @@ namespace {
 constexpr int kPictureWidth = 800;
 constexpr int kPictureHeight = 480;
 constexpr int kTextWidth = 80;
-constexpr int kTextHeight = 20;
 // The series of a training, as the trainer records them.
 constexpr std::string_view kValLoss = "val_loss";
 constexpr std::string_view kPadding = "padding";
@@ -212,16 +211,7 @@ std::string TextOf(const std::vector<DepthMap>& maps, const PlotArguments& /*arg
 
 std::string TextOf(const std::vector<Plot>& plots, const PlotArguments& arguments,
                    const PlotSize& size, bool to_stdout) {
-  PlotTextStyle style{.width = kTextWidth, .height = kTextHeight};
-  winsize window = {};
-  if (to_stdout && OnTerminal() && ioctl(STDOUT_FILENO, TIOCGWINSZ, &window) == 0 &&
-      window.ws_col > 0) {
-    style.width = std::min<int>(window.ws_col, 120);
-    style.height = std::clamp<int>(window.ws_row - 8, 8, 30);
-  }
-  if (size.width > 0) style = {.width = size.width, .height = size.height};
-  style.ascii = arguments.ascii || (to_stdout && !LocaleIsUtf8());
-  style.colour = to_stdout && UseColour();
+  const PlotTextStyle style = TextStyleFor(size, arguments.ascii, to_stdout);
   std::string out;
   for (const Plot& plot : plots) {
     if (!out.empty()) out += "\n";
