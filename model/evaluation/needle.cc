@@ -22,10 +22,10 @@
 #include "base/check.h"
 #include "base/random.h"
 #include "base/str.h"
+#include "model/data/synthetic/passkey_prompt.h"
 #include "model/data/tokenizer_file.h"
 #include "model/evaluation/nll_row.h"
 #include "model/evaluation/params.h"
-#include "model/data/synthetic/passkey_prompt.h"
 #include "model/evaluation/recall.h"
 
 namespace longrun {
@@ -88,7 +88,7 @@ Result<std::vector<RecallQuestion>> QuestionsOf(const EvaluationRequest& request
       const auto before = static_cast<std::int64_t>(*question.depth * static_cast<double>(n));
       const std::string text =
           LandmarkPrompt(before, n - before, question.facts.at("key").get<std::int64_t>());
-      question.prompt.tokens = PromptTokens(tokenizer, text, bos);
+      question.prompt.tokens = WrappedTokens(tokenizer, params, text, bos);
       question.facts["before"] = before;
       question.facts["filler"] = n;
       fits = fits && std::ssize(question.prompt.tokens) + question.prompt.new_tokens <= length;
@@ -108,6 +108,7 @@ Json NewRow(const EvaluationRequest& request, const Json& params) {
                             {"trials", params.at("trials")},
                             {"seed", params.at("seed")}};
   row["extra"]["params"].update(DecodingOf(params));
+  row["extra"]["params"].update(WrapOf(params));
   return row;
 }
 
@@ -177,6 +178,7 @@ std::vector<RowName> NeedleRows(const Json& params) {
 
 // The text is our own, so any dataset fits: only its tokenizer is used.
 std::optional<ParamError> FitNeedle(const DatasetShape&, Json& params) {
+  if (auto error = CheckWrap(params)) return error;
   return CheckDecoding(params, params.at("new_tokens").get<std::int64_t>() + 1);
 }
 
@@ -225,6 +227,7 @@ std::vector<ParamSpec> NeedleSpecs() {
        .default_value = true,
        .meaning = "begin each prompt with the begin-of-text token, or with the end-of-text token "
                   "if the tokenizer has only that"},
+      WrapParam(),
       WindowBaselineParam(),
   };
   std::ranges::move(DecodingParams(), std::back_inserter(specs));

@@ -59,7 +59,7 @@ using MakePrompt = std::string (*)(std::int64_t, std::int64_t, std::int64_t);
 
 Prompt PromptOf(const Source& source, std::string_view text, std::int64_t new_tokens) {
   Prompt prompt;
-  prompt.tokens = PromptTokens(*source.tokenizer, text, source.bos);
+  prompt.tokens = WrappedTokens(*source.tokenizer, source.params, text, source.bos);
   prompt.new_tokens = new_tokens;
   if (const std::int32_t eot = source.request.dataset->eot_id(); eot >= 0) prompt.stop = {eot};
   return prompt;
@@ -214,6 +214,7 @@ Json NewRow(const Source& source, std::string_view metric) {
     own[kFillerCharacters] = *given;
   }
   own.update(DecodingOf(source.params));
+  own.update(WrapOf(source.params));
   Json row = EmptyRow(metric, source.request);
   row["protocol"] = source.params.at("protocol");
   if (IsDrt(source.params)) row["split"] = source.params.at("split");
@@ -290,6 +291,7 @@ std::optional<ParamError> FitPasskey(const DatasetShape& dataset, Json& params) 
                           shortest)};
   }
   if (!IsDrt(params)) {
+    if (auto error = CheckWrap(params)) return error;
     return CheckDecoding(params, params.at("protocol") == "gali" ? kGaliNewTokens + 1 : kNewTokens);
   }
   const auto split = params.at("split").get<std::string>();
@@ -403,6 +405,7 @@ std::vector<ParamSpec> PasskeySpecs() {
                  "tokens of a chunk; context lengths are multiples of it, and statements end "
                  "before the last one"}),
       OfDrt(SplitParam("the part of the dataset in whose texts keys are hidden")),
+      OfText(WrapParam()),
       WindowBaselineParam(),
   };
   for (ParamSpec& spec : DecodingParams()) specs.push_back(OfText(std::move(spec)));

@@ -29,6 +29,44 @@ std::string PromptSha256(std::span<const std::int32_t> tokens) {
   return Sha256Hex(bytes);
 }
 
+constexpr std::string_view kWrap = "wrap";
+constexpr std::string_view kPromptMark = "{prompt}";
+
+// Parameters are single lines, so a newline is written as \n.
+std::string WithNewlines(std::string text) {
+  constexpr std::string_view kWritten = "\\n";
+  for (std::size_t at = text.find(kWritten); at != std::string::npos;
+       at = text.find(kWritten, at)) {
+    text.replace(at, kWritten.size(), "\n");
+  }
+  return text;
+}
+
+// Appends the ids of `pending` and of `part` up to its last control token; returns the text behind.
+std::string TakeControls(const Tokenizer& tokenizer, std::string_view part, std::string pending,
+                         std::vector<std::int32_t>& ids) {
+  const std::vector<Token>& tokens = tokenizer.vocabulary().tokens;
+  while (true) {
+    // The first in the text; of several there the longest.
+    std::size_t at = std::string_view::npos, found = 0;
+    for (std::size_t id = 0; id < tokens.size(); ++id) {
+      const Token& token = tokens[id];
+      if (token.kind != Token::Kind::kControl || token.bytes.empty()) continue;
+      const std::size_t here = part.find(token.bytes);
+      if (here == std::string_view::npos || here > at) continue;
+      if (here == at && token.bytes.size() <= tokens[found].bytes.size()) continue;
+      at = here;
+      found = id;
+    }
+    if (at == std::string_view::npos) return pending.append(part);
+    pending += part.substr(0, at);
+    tokenizer.Encode(pending, ids);
+    pending.clear();
+    ids.push_back(static_cast<std::int32_t>(found));
+    part.remove_prefix(at + tokens[found].bytes.size());
+  }
+}
+
 }  // namespace
 
 Result<std::vector<RecallAnswer>> Ask(LanguageModel& model, const Tokenizer& tokenizer,
@@ -121,6 +159,51 @@ std::vector<std::int32_t> PromptTokens(const Tokenizer& tokenizer, std::string_v
   std::vector<std::int32_t> ids;
   if (bos >= 0) ids.push_back(bos);
   tokenizer.Encode(text, ids);
+  return ids;
+}
+
+ParamSpec WrapParam() {
+  return {.name = kWrap,
+          .type = ParamSpec::Type::kText,
+          .is_optional = true,
+          .max = 4096,
+          .meaning =
+              "text that a chat model expects around a prompt, with {prompt} in its place, "
+              "as in \"[INST]{prompt}[/INST]\"; \\n is a newline, and the names of the "
+              "tokenizer's control tokens are these tokens"};
+}
+
+std::optional<ParamError> CheckWrap(const Json& params) {
+  if (!params.contains(kWrap)) return std::nullopt;
+  const auto& wrap = params.at(kWrap).get_ref<const std::string&>();
+  const std::size_t at = wrap.find(kPromptMark);
+  const bool is_once =
+      at != std::string::npos && wrap.find(kPromptMark, at + 1) == std::string::npos;
+  if (is_once) return std::nullopt;
+  return ParamError{std::string(kWrap),
+                    Str("expected a text with ", kPromptMark,
+                        " once, where the prompt goes, found \"", Printable(wrap), "\"")};
+}
+
+Json WrapOf(const Json& params) {
+  Json given = Json::object();
+  if (params.contains(kWrap)) given[kWrap] = params.at(kWrap);
+  return given;
+}
+
+std::vector<std::int32_t> WrappedTokens(const Tokenizer& tokenizer, const Json& params,
+                                        std::string_view text, std::int32_t bos) {
+  if (!params.contains(kWrap)) return PromptTokens(tokenizer, text, bos);
+  const std::string wrap = WithNewlines(params.at(kWrap).get<std::string>());
+  const std::size_t at = wrap.find(kPromptMark);
+  std::vector<std::int32_t> ids;
+  if (bos >= 0) ids.push_back(bos);
+  // Text between two control tokens is tokenised as a whole, the prompt with what is beside it.
+  std::string pending = TakeControls(tokenizer, std::string_view(wrap).substr(0, at), "", ids);
+  pending += text;
+  pending = TakeControls(tokenizer, std::string_view(wrap).substr(at + kPromptMark.size()),
+                         std::move(pending), ids);
+  tokenizer.Encode(pending, ids);
   return ids;
 }
 

@@ -24,6 +24,7 @@
 #include "model/data/tokenizer.h"
 #include "model/evaluation/evaluation.h"
 #include "model/language_model.h"
+#include "model/param.h"
 
 namespace longrun {
 
@@ -66,6 +67,16 @@ EvaluationArtifact AnswersFile(std::string_view name, std::int64_t context_lengt
 // The ids of `text` for the dataset's model, with `bos` in front unless that is negative.
 std::vector<std::int32_t> PromptTokens(const Tokenizer& tokenizer, std::string_view text,
                                        std::int32_t bos);
+
+// `wrap`: the text that a chat model expects around a prompt, as in "[INST]{prompt}[/INST]". The
+// names of control tokens in it stand for these tokens; in the prompt they are plain characters.
+ParamSpec WrapParam();
+std::optional<ParamError> CheckWrap(const Json& params);
+// What a row keeps of it: nothing without one.
+Json WrapOf(const Json& params);
+// The ids of a prompt inside the wrap of `params`; PromptTokens without one.
+std::vector<std::int32_t> WrappedTokens(const Tokenizer& tokenizer, const Json& params,
+                                        std::string_view text, std::int32_t bos);
 
 // The largest n for which fits(n) is true, searched from `near`; -1 if there is none. If n fits,
 // every smaller number must fit too.

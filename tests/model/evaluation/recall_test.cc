@@ -642,6 +642,56 @@ TEST_F(RecallTest, HowTokensAreChosenReachesEachPromptAndIsToldInTheRow) {
   }
 }
 
+// GALI's authors wrap the prompts of Llama-2 in [INST] and [/INST]; others have control tokens.
+TEST_F(RecallTest, AWrapSurroundsEachPromptAndItsControlTokensAreTokens) {
+  const std::string wrap = R"(<|landmark|>[INST]{prompt}[/INST]<|pad|>\n)";
+  const auto id = [&](std::string_view name) {
+    const std::vector<Token>& tokens = tokenizer().vocabulary().tokens;
+    const auto at = std::ranges::find(tokens, name, &Token::bytes);
+    return static_cast<std::int32_t>(at - tokens.begin());
+  };
+  for (const Evaluation* const evaluation : {&PasskeyEvaluation(), &NeedleEvaluation()}) {
+    Json params = {{"trials", 3}};
+    if (evaluation == &NeedleEvaluation()) params["depths"] = 2;
+    WritingModel bare(&FindsDigits), wrapped(&FindsDigits);
+    const auto plain = Run(*evaluation, bare, 1024, params);
+    params["wrap"] = wrap;
+    const auto output = Run(*evaluation, wrapped, 1024, params);
+    ASSERT_TRUE(plain.ok() && output.ok()) << output.status().message();
+    EXPECT_EQ(output->rows[0]["value"], 1.0);
+    EXPECT_EQ(output->rows[0]["extra"]["params"]["wrap"], wrap);
+    EXPECT_FALSE(plain->rows[0]["extra"]["params"].contains("wrap"));
+    ASSERT_EQ(bare.prompts().size(), wrapped.prompts().size());
+    for (std::size_t p = 0; p < bare.prompts().size(); ++p) {
+      std::vector<std::int32_t> expected = bare.prompts()[p].tokens;  // the first begins the text
+      std::vector<std::int32_t> before = {id("<|landmark|>")}, after;
+      tokenizer().Encode("[INST]", before);
+      tokenizer().Encode("[/INST]", after);
+      after.push_back(id("<|pad|>"));
+      tokenizer().Encode("\n", after);
+      expected.insert(expected.begin() + 1, before.begin(), before.end());
+      expected.insert(expected.end(), after.begin(), after.end());
+      EXPECT_EQ(wrapped.prompts()[p].tokens, expected);
+    }
+  }
+}
+
+TEST_F(RecallTest, AWrapNeedsAPlaceForThePrompt) {
+  const DatasetShape shape = {.name = "d", .split_tokens = {}};
+  const auto fit = [&](const std::string& wrap) {
+    Json params = ResolveParams(NeedleEvaluation().params,
+                                {{"context_lengths", {1024}}, {"wrap", wrap}}, "needle")
+                      .value();
+    const auto error = NeedleEvaluation().fit(shape, params);
+    return error ? Str(error->key, ": ", error->message) : std::string();
+  };
+  EXPECT_EQ(fit("[INST]{prompt}[/INST]"), "");
+  EXPECT_EQ(fit("[INST][/INST]"),
+            "wrap: expected a text with {prompt} once, where the prompt goes, found "
+            "\"[INST][/INST]\"");
+  EXPECT_NE(fit("{prompt}{prompt}"), "");
+}
+
 TEST_F(RecallTest, ContextLengthsThatCannotBeAreRefusedAtSubmission) {
   const DatasetShape shape = {.name = "d", .split_tokens = {{"validation", 5000}}};
   const auto fit = [&](const Json& given) {
