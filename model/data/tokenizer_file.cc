@@ -147,6 +147,11 @@ bool NeedsVocabularyFile(const Json& facts) {
 Result<std::unique_ptr<Tokenizer>> FromFacts(const std::string& folder, const Json& facts) {
   if (NeedsVocabularyFile(facts)) return FromVocabulary(folder, facts);
   ASSIGN_OR_RETURN(const std::string name, GetString(facts, "name"));
+  // Whoever wrote this file must not choose another one that we open.
+  if (const std::vector<std::string> names = TokenizerNames();
+      name.starts_with('*') || std::ranges::find(names, name) == names.end()) {
+    return Status(Code::kDataLoss, Str("\"", name, "\" is not a tokenizer without a file"));
+  }
   return MakeTokenizer(name);
 }
 
