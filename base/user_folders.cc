@@ -12,6 +12,7 @@ namespace {
 
 constexpr const char* kDataHome = "XDG_DATA_HOME";
 constexpr const char* kConfigHome = "XDG_CONFIG_HOME";
+constexpr const char* kCacheHome = "XDG_CACHE_HOME";
 constexpr const char* kRuntimeFolder = "XDG_RUNTIME_DIR";
 
 std::string Absolute(const char* variable) {
@@ -23,31 +24,29 @@ Status CheckVariable(const char* variable, const std::string& value, std::string
   return CheckUtf8(value, Str("the environment variable ", variable), remedy);
 }
 
+// The variable's folder, else `in_home` in $HOME; "" if neither is set.
+Result<std::string> HomeOf(const char* variable, const char* in_home, std::string_view remedy) {
+  if (std::string folder = Absolute(variable); !folder.empty()) {
+    RETURN_IF_ERROR(CheckVariable(variable, folder, remedy));
+    return folder;
+  }
+  const std::string home = GetEnv("HOME").value_or("");
+  if (home.empty()) return std::string();
+  RETURN_IF_ERROR(CheckVariable("HOME", home, remedy));
+  return JoinPath(home, in_home);
+}
+
 }  // namespace
 
 Result<std::string> DataHome() {
-  constexpr std::string_view kRemedy = "name the state folder by --state or LONGRUN_HOME";
-  if (std::string data = Absolute(kDataHome); !data.empty()) {
-    RETURN_IF_ERROR(CheckVariable(kDataHome, data, kRemedy));
-    return data;
-  }
-  const std::string home = GetEnv("HOME").value_or("");
-  if (home.empty()) return std::string();
-  RETURN_IF_ERROR(CheckVariable("HOME", home, kRemedy));
-  return JoinPath(home, ".local/share");
+  return HomeOf(kDataHome, ".local/share", "name the state folder by --state or LONGRUN_HOME");
 }
 
 Result<std::string> ConfigHome() {
-  constexpr std::string_view kRemedy = "set it to another folder";
-  if (std::string config = Absolute(kConfigHome); !config.empty()) {
-    RETURN_IF_ERROR(CheckVariable(kConfigHome, config, kRemedy));
-    return config;
-  }
-  const std::string home = GetEnv("HOME").value_or("");
-  if (home.empty()) return std::string();
-  RETURN_IF_ERROR(CheckVariable("HOME", home, kRemedy));
-  return JoinPath(home, ".config");
+  return HomeOf(kConfigHome, ".config", "set it to another folder");
 }
+
+Result<std::string> CacheHome() { return HomeOf(kCacheHome, ".cache", "set it to another folder"); }
 
 Result<std::string> RuntimeFolder() {
   std::string folder = Absolute(kRuntimeFolder);
@@ -57,7 +56,7 @@ Result<std::string> RuntimeFolder() {
 
 std::vector<std::string> IgnoredFolderVariables() {
   std::vector<std::string> ignored;
-  for (const char* const variable : {kDataHome, kConfigHome, kRuntimeFolder}) {
+  for (const char* const variable : {kDataHome, kConfigHome, kCacheHome, kRuntimeFolder}) {
     const std::string value = GetEnv(variable).value_or("");
     if (!value.empty() && !value.starts_with('/'))
       ignored.push_back(Str(variable, "=", ToUtf8(value)));

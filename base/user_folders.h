@@ -17,6 +17,10 @@ Result<std::string> DataHome();
 // UTF-8.
 Result<std::string> ConfigHome();
 
+// $XDG_CACHE_HOME, else $HOME/.cache; "" if neither is set. kInvalidArgument if the value is not
+// UTF-8.
+Result<std::string> CacheHome();
+
 // $XDG_RUNTIME_DIR; "" if it is not set. kInvalidArgument if the value is not UTF-8.
 Result<std::string> RuntimeFolder();
 

@@ -179,13 +179,8 @@ std::string UsageProblem(const CLI::App& app, const CLI::ParseError& error, int 
 constexpr std::string_view kNeedStateFolder[] = {"up",
                                                  "gc",
                                                  "doctor",
-                                                 "data import",
-                                                 "data prepare",
-                                                 "data synthesize",
-                                                 "data register",
                                                  "data inspect",
                                                  "data verify",
-                                                 "data rm",
                                                  "admin pki init",
                                                  "admin pki show",
                                                  "admin pki renew"};

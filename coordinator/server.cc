@@ -58,11 +58,12 @@ constexpr int kMessageBytesMax = 8 << 20;
 constexpr int kExecutorThreads = 4;
 constexpr std::size_t kJobsMax = 10'000;
 constexpr std::size_t kSubmitJobsMax = 100;  // each holds a sweep file
+constexpr std::size_t kReceiveJobsMax = 20;
 constexpr std::size_t kLogJobsMax = 1'000;
 constexpr int kQuerierThreads = 2;
 constexpr std::size_t kQueryJobsMax = 100;
 // Our threads, the metrics server's and gRPC's together, on a machine with few cores.
-constexpr int kThreadsMax = 26;
+constexpr int kThreadsMax = 27;
 // The database on each thread that reads it, the two servers, and a few callers. With fewer, gRPC
 // aborts or never accepts a call.
 constexpr int kFilesMax = 64;
@@ -265,13 +266,17 @@ void PreregisterCalls(Metrics& metrics) {
   }
 }
 
-// Each tick, ends the calls of callers that have lost their right; once a second, stores refusals.
+// Each tick, ends the calls of callers that have lost their right; once a second, stores refusals;
+// once an hour, removes the uploads that nobody goes on with.
 void LookAfterCallers(CoordinatorParts& parts, LiveCalls& calls, int n_ticks) {
-  constexpr int kTicksPerSecond = 4;
+  constexpr int kTicksPerSecond = 4, kOldUploadsEveryS = 3'600;
   parts.ticker.Add([&parts, &calls, n_ticks] {
     if (parts.stopping) return;
     calls.EndInvalid();
     if (n_ticks % kTicksPerSecond == 0) parts.audit.StoreRefusals();
+    if (n_ticks % (kTicksPerSecond * kOldUploadsEveryS) == 0) {
+      parts.executor.PostWithoutReader([&parts] { parts.artifacts.RemoveOldUploads(); });
+    }
     LookAfterCallers(parts, calls, n_ticks + 1);
   });
 }
@@ -330,6 +335,7 @@ Status Serve(const ServerOptions& options) {
   }
   const std::unique_ptr<Executor> executor = Executor::Start(*store, kExecutorThreads, kJobsMax);
   const std::unique_ptr<Executor> submitter = Executor::Start(*store, 1, kSubmitJobsMax);
+  const std::unique_ptr<Executor> receiver = Executor::Start(*store, 1, kReceiveJobsMax);
   const std::unique_ptr<Executor> log_writer = Executor::Start(*store, 1, kLogJobsMax);
   const std::unique_ptr<Executor> querier = Executor::Start(*store, kQuerierThreads, kQueryJobsMax);
   Ticker ticker;
@@ -340,6 +346,7 @@ Status Serve(const ServerOptions& options) {
                          .metrics = metrics,
                          .executor = *executor,
                          .submitter = *submitter,
+                         .receiver = *receiver,
                          .log_writer = *log_writer,
                          .querier = *querier,
                          .ticker = ticker,
@@ -382,6 +389,7 @@ Status Serve(const ServerOptions& options) {
   audit.StoreRefusals();
   executor->Stop();
   submitter->Stop();
+  receiver->Stop();
   querier->Stop();
   log_writer->Stop();
   core->Stop();

@@ -4,10 +4,12 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
-#include <memory>
+#include <thread>
 #include <utility>
 
+#include "base/clock.h"
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/str.h"
@@ -16,6 +18,11 @@ namespace longrun {
 namespace {
 
 constexpr std::size_t kFrameBytes = 1u << 20;
+constexpr std::size_t kDigestsPerCall = 1'000;
+constexpr std::int64_t kPauseMsMin = 500;
+constexpr std::int64_t kPauseMsMax = 15'000;
+constexpr std::int64_t kExhaustedMs = 10'000;
+constexpr std::int64_t kAskEveryMs = 120'000;  // the store keeps them for ten minutes
 constexpr const char* kStoredFileRemedy =
     "restore a backup (docs/operating.md), and ask `longrun doctor --deep` what else is damaged";
 
@@ -23,6 +30,158 @@ struct CloseFile {
   void operator()(std::FILE* file) const { std::fclose(file); }
 };
 using File = std::unique_ptr<std::FILE, CloseFile>;
+
+// Reads up to `n_bytes_max` bytes of the file. kDataLoss at its end.
+Result<std::string> ReadSome(std::FILE* file, const std::string& path, std::int64_t n_bytes_max) {
+  std::string data(std::min<std::size_t>(kFrameBytes, static_cast<std::size_t>(n_bytes_max)), '\0');
+  if (std::fread(data.data(), 1, data.size(), file) == data.size()) return data;
+  if (std::ferror(file) != 0) return ErrnoStatus(errno, Str("cannot read ", path));
+  return Status(Code::kDataLoss, "the file became shorter while it was read");
+}
+
+class Uploader {
+ public:
+  Uploader(v1::ArtifactService::Stub& stub, const std::vector<LocalArtifact>& files,
+           const UploadOptions& options)
+      : stub_(stub), files_(files), options_(options), facts_(files.size()) {}
+
+  Status Run() {
+    RETURN_IF_ERROR(Patiently([&] { return Ask(0, files_.size()); }));
+    for (std::size_t i = 0; i < files_.size(); ++i) {
+      bool is_first = true;
+      const auto send = [&]() -> Status {
+        if (!std::exchange(is_first, false)) RETURN_IF_ERROR(Ask(i, i + 1));
+        return facts_[i].is_present ? Status() : Send(i);
+      };
+      RETURN_IF_ERROR(Patiently(send).In(Str("uploading ", files_[i].path)));
+      n_bytes_before_ += files_[i].n_bytes;
+      RETURN_IF_ERROR(Patiently([&] { return AskAgain(i + 1); }));
+    }
+    return Status();
+  }
+
+ private:
+  struct Fact {
+    bool is_present = false;
+    std::int64_t n_kept = 0;  // of an earlier upload
+  };
+
+  // Repeats `attempt` after transient failures.
+  Status Patiently(const std::function<Status()>& attempt) {
+    std::int64_t pause_ms = kPauseMsMin;
+    moved_ms_ = BootMs();
+    while (true) {
+      const std::int64_t began_ms = moved_ms_;
+      Status status = attempt();
+      if (status.ok() || !IsTransient(status)) return status;
+      if (moved_ms_ != began_ms) pause_ms = kPauseMsMin;
+      // A full disk does not become empty by waiting; too many calls at once do end.
+      const std::int64_t patience_ms = status.code() == Code::kResourceExhausted
+                                           ? std::min(options_.patience_ms, kExhaustedMs)
+                                           : options_.patience_ms;
+      if (BootMs() - moved_ms_ >= patience_ms) return status;
+      if (options_.before_pause) options_.before_pause(status);
+      std::this_thread::sleep_for(std::chrono::milliseconds(pause_ms));
+      pause_ms = std::min(2 * pause_ms, kPauseMsMax);
+    }
+  }
+
+  Status Ask(std::size_t begin, std::size_t end) {
+    for (std::size_t first = begin; first < end; first += kDigestsPerCall) {
+      const std::size_t last = std::min(end, first + kDigestsPerCall);
+      v1::HasArtifactsRequest request;
+      v1::HasArtifactsResponse response;
+      for (std::size_t i = first; i < last; ++i) request.add_sha256(files_[i].sha256);
+      const auto context = options_.new_context(options_.question_deadline);
+      RETURN_IF_ERROR(StatusOfRpc(stub_.HasArtifacts(context.get(), request, &response))
+                          .In("asking for artifacts"));
+      if (response.present_size() != request.sha256_size()) {
+        return Status(Code::kInternal, Str("this program asked about ", request.sha256_size(),
+                                           " artifacts, but the coordinator answered about ",
+                                           response.present_size()));
+      }
+      for (std::size_t i = first; i < last; ++i) {
+        const int at = static_cast<int>(i - first);
+        facts_[i].is_present = response.present(at);
+        // A coordinator of an earlier release keeps nothing, and does not say so.
+        const std::int64_t n_kept =
+            at < response.unfinished_bytes_size() ? response.unfinished_bytes(at) : 0;
+        facts_[i].n_kept = std::clamp<std::int64_t>(n_kept, 0, files_[i].n_bytes);
+      }
+    }
+    asked_ms_ = BootMs();
+    return Status();
+  }
+
+  // Asks for the first `n` files if that was long ago.
+  Status AskAgain(std::size_t n) {
+    return BootMs() - asked_ms_ < kAskEveryMs ? Status() : Ask(0, n);
+  }
+
+  Status Send(std::size_t index) {
+    const LocalArtifact& ref = files_[index];
+    const File input(std::fopen(ref.path.c_str(), "rbe"));
+    if (input == nullptr) return ErrnoStatus(errno, Str("cannot open ", ref.path));
+    ASSIGN_OR_RETURN(const std::int64_t n_bytes, FileBytes(ref.path));
+    if (n_bytes != ref.n_bytes) {
+      return Status(Code::kDataLoss,
+                    Str("the file has ", n_bytes, " bytes; its record says ", ref.n_bytes));
+    }
+    const std::int64_t n_kept = facts_[index].n_kept;
+    Sha256 hash;
+    for (std::int64_t n = 0; n < n_kept;) {
+      ASSIGN_OR_RETURN(const std::string data, ReadSome(input.get(), ref.path, n_kept - n));
+      hash.Update(data);
+      n += std::ssize(data);
+    }
+    const auto context = options_.new_context(options_.file_deadline);
+    v1::UploadArtifactResponse response;
+    const auto writer = stub_.UploadArtifact(context.get(), &response);
+    v1::UploadArtifactRequest frame;
+    frame.set_sha256(ref.sha256);
+    frame.set_total_bytes(n_bytes);
+    frame.set_offset(n_kept);
+    Status broken;
+    // An empty file is one frame without data. The last frame goes only when the digest holds.
+    for (std::int64_t n_left = n_bytes - n_kept;;) {
+      Result<std::string> data = ReadSome(input.get(), ref.path, n_left);
+      if (!data.ok()) {
+        broken = data.status();
+        break;
+      }
+      hash.Update(*data);
+      n_left -= std::ssize(*data);
+      if (n_left == 0) {
+        if (const std::string found = hash.FinishHex(); found != ref.sha256) {
+          broken = Status(Code::kDataLoss,
+                          Str("the file's SHA-256 is ", found, "; its record says ", ref.sha256));
+          break;
+        }
+      }
+      frame.set_data(std::move(data).value());
+      if (!writer->Write(frame)) break;  // Finish says why
+      moved_ms_ = BootMs();
+      if (options_.progress) options_.progress(n_bytes_before_ + n_bytes - n_left);
+      if (n_left == 0) break;
+      frame.clear_sha256();
+      frame.clear_total_bytes();
+      frame.clear_offset();
+      (void)AskAgain(index).ok();  // the next call tells of a failure, too
+    }
+    if (!broken.ok()) context->TryCancel();
+    writer->WritesDone();
+    const Status sent = StatusOfRpc(writer->Finish());
+    return broken.ok() ? sent : broken;
+  }
+
+  v1::ArtifactService::Stub& stub_;
+  const std::vector<LocalArtifact>& files_;
+  const UploadOptions& options_;
+  std::vector<Fact> facts_;          // by file
+  std::int64_t n_bytes_before_ = 0;  // of the files before the present one
+  std::int64_t asked_ms_ = 0;
+  std::int64_t moved_ms_ = 0;  // when the last frame went, or the first attempt began
+};
 
 }  // namespace
 
@@ -34,55 +193,13 @@ Status StatusOfRpc(const grpc::Status& status) {
   return Status(static_cast<Code>(status.error_code()), status.error_message());
 }
 
-Status UploadFile(v1::ArtifactService::Stub& stub, grpc::ClientContext& context,
-                  const ArtifactFileRef& file, const TransferProgress& progress) {
-  const File input(std::fopen(file.path.c_str(), "rbe"));
-  if (input == nullptr) return ErrnoStatus(errno, Str("cannot open ", file.path));
-  ASSIGN_OR_RETURN(const std::int64_t n_bytes, FileBytes(file.path));
-  if (n_bytes != file.n_bytes) {
-    return Status(Code::kDataLoss,
-                  Str("the file has ", n_bytes, " bytes; its record says ", file.n_bytes));
-  }
-  v1::UploadArtifactResponse response;
-  const auto writer = stub.UploadArtifact(&context, &response);
-  v1::UploadArtifactRequest frame;
-  frame.set_sha256(file.sha256);
-  frame.set_total_bytes(n_bytes);
-  Sha256 hash;
-  Status broken;
-  // An empty file is one frame without data. The last frame goes only when the digest holds.
-  for (std::int64_t n_left = n_bytes;;) {
-    std::string data(std::min<std::size_t>(kFrameBytes, static_cast<std::size_t>(n_left)), '\0');
-    if (std::fread(data.data(), 1, data.size(), input.get()) != data.size()) {
-      broken = std::ferror(input.get()) != 0
-                   ? ErrnoStatus(errno, Str("cannot read ", file.path))
-                   : Status(Code::kDataLoss, "the file became shorter while it was read");
-      break;
-    }
-    hash.Update(data);
-    n_left -= static_cast<std::int64_t>(data.size());
-    if (n_left == 0) {
-      if (const std::string found = hash.FinishHex(); found != file.sha256) {
-        broken = Status(Code::kDataLoss,
-                        Str("the file's SHA-256 is ", found, "; its record says ", file.sha256));
-        break;
-      }
-    }
-    frame.set_data(std::move(data));
-    if (!writer->Write(frame)) break;  // Finish says why
-    if (progress) progress(n_bytes - n_left);
-    frame.clear_sha256();
-    frame.clear_total_bytes();
-    if (n_left == 0) break;
-  }
-  if (!broken.ok()) context.TryCancel();
-  writer->WritesDone();
-  const Status sent = StatusOfRpc(writer->Finish());
-  return broken.ok() ? sent : broken;
+Status UploadFiles(v1::ArtifactService::Stub& stub, const std::vector<LocalArtifact>& files,
+                   const UploadOptions& options) {
+  return Uploader(stub, files, options).Run();
 }
 
 Status DownloadFile(v1::ArtifactService::Stub& stub, grpc::ClientContext& context,
-                    const ArtifactFileRef& file, const TransferProgress& progress) {
+                    const LocalArtifact& file, const TransferProgress& progress) {
   const std::string& path = file.path;
   const File output(std::fopen(path.c_str(), "wbe"));
   if (output == nullptr) return ErrnoStatus(errno, Str("cannot create ", path));

@@ -1,34 +1,50 @@
-// Copies a file to the artifact store or from it, over gRPC's blocking interface, for both the
-// worker and the client. Each function is one call; both ends check the digest.
+// Copies files to the artifact store or from it, over gRPC's blocking interface, for both the
+// worker and the client. Both ends check each digest.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
+#include <vector>
 
 #include "base/status.h"
 #include "longrun/v1/artifacts.grpc.pb.h"
+#include "proto/local_artifact.h"
 
 namespace longrun {
 
 // Turns gRPC's status into ours; both have the canonical codes.
 Status StatusOfRpc(const grpc::Status& status);
 
-struct ArtifactFileRef {
-  std::string path;
-  std::string sha256;
-  std::int64_t n_bytes = 0;
-};
-
 // Called with the number of bytes so far, after each frame of at most 1 MiB.
 using TransferProgress = std::function<void(std::int64_t)>;
 
-// kDataLoss if the file does not have the size and digest in `file`; then nothing is stored.
-Status UploadFile(v1::ArtifactService::Stub& stub, grpc::ClientContext& context,
-                  const ArtifactFileRef& file, const TransferProgress& progress = nullptr);
+// How UploadFiles makes its calls.
+struct UploadOptions {
+  // A context for a call with this deadline. Its deleter runs when the call has ended.
+  using Context = std::shared_ptr<grpc::ClientContext>;
+  std::function<Context(std::chrono::system_clock::duration deadline)> new_context;
+  std::chrono::system_clock::duration question_deadline{};
+  std::chrono::system_clock::duration file_deadline{};
+  // Called after each frame with the bytes so far, of this file and the files before it.
+  TransferProgress progress = nullptr;
+  // After a transient failure, goes on until no byte has arrived for this long; 0: reports it.
+  std::int64_t patience_ms = 0;
+  // Called with each failure after which it tries again, before the pause.
+  std::function<void(const Status& why)> before_pause = nullptr;
+};
+
+// Uploads the files that the store does not have, one after the other. A file of which the store
+// has kept the beginning is not sent from its start. Asks for the files again from time to time, so
+// that the store keeps all of them until the caller refers to them. kNotFound: a file is gone;
+// kDataLoss: a file does not have its size and digest, and nothing of it is stored.
+Status UploadFiles(v1::ArtifactService::Stub& stub, const std::vector<LocalArtifact>& files,
+                   const UploadOptions& options);
 
 // Overwrites file.path and syncs it. kDataLoss if the store returns other bytes.
 Status DownloadFile(v1::ArtifactService::Stub& stub, grpc::ClientContext& context,
-                    const ArtifactFileRef& file, const TransferProgress& progress = nullptr);
+                    const LocalArtifact& file, const TransferProgress& progress = nullptr);
 
 }  // namespace longrun

@@ -13,6 +13,7 @@
 #include "client/console/exit_code.h"
 #include "client/console/output.h"
 #include "client/verb.h"
+#include "client/wire/context.h"
 #include "client/wire/embedded.h"
 #include "client/words/datasets.h"
 #include "client/words/render.h"
@@ -42,9 +43,11 @@ int List(const std::string& output, const std::string& state) {
       splits.push_back(split + "=" + FormatCount(n_tokens));
     }
     rows.push_back({dataset.name(), ShortId(dataset.digest()), ShortId(dataset.tokenizer()),
-                    Join(splits, " "), dataset.folder()});
+                    Join(splits, " ")});
+    if (!IsContext(state)) rows.back().push_back(dataset.folder());
   }
-  const std::vector<std::string> header = {"name", "digest", "tokenizer", "tokens", "folder"};
+  std::vector<std::string> header = {"name", "digest", "tokenizer", "tokens"};
+  if (!IsContext(state)) header.push_back("folder");  // only of use on its machine
   Print(output == "csv"
             ? RenderCsv(header, rows)
             : RenderColumns(header, std::vector<Align>(header.size(), Align::kLeft), rows));
@@ -52,7 +55,8 @@ int List(const std::string& output, const std::string& state) {
 }
 
 void AddDataRegister(Verbs& verbs, Verb& data) {
-  Verb verb = data.AddVerb("register", "tell the coordinator where a dataset is");
+  Verb verb = data.AddVerb(
+      "register", "tell the coordinator where a dataset is, or send it to another machine");
   verb.AddExamples({"longrun data register books prepared/books"});
   const auto name = std::make_shared<std::string>();
   const auto folder = std::make_shared<std::string>();
@@ -118,7 +122,35 @@ std::string LeftWithoutText(const std::string& name, const std::vector<std::stri
              " (`longrun data import ", name, "` or `longrun data register ", name, "`)");
 }
 
+void SayLeftWithout(CoordinatorConnection& connection, const std::string& name) {
+  const std::vector<std::string> sweeps = SweepsOn(connection, name);
+  if (!sweeps.empty()) SayLine(LeftWithoutText(name, sweeps));
+}
+
+// The coordinator removes the files, too.
+int RemoveElsewhere(const std::string& name, const std::string& output,
+                    const std::string& context) {
+  const auto coordinator = Coordinator::Reach(context);
+  if (!coordinator.ok()) return Report(coordinator.status());
+  CoordinatorConnection& connection = (*coordinator)->connection();
+  const Result<v1::RemoveDatasetResponse> answer = connection.RemoveDataset(name);
+  if (!answer.ok()) return Report(answer.status());
+  SayLeftWithout(connection, name);
+  if (output == "json") {
+    Print(RenderJson({{"name", name}, {"folder_removed", answer->removed()}}));
+    return kExitOk;
+  }
+  Print(Str("removed ", name, "\n"));
+  if (!answer->removed()) {
+    SayLine(answer->folder_is_named()
+                ? "its files stay: another name refers to them"
+                : "its files stay on the coordinator's machine, where they were registered");
+  }
+  return kExitOk;
+}
+
 int Remove(const std::string& name, const std::string& output, const std::string& state) {
+  if (IsContext(state)) return RemoveElsewhere(name, output, state);
   const auto coordinator = Coordinator::Reach(state);
   if (!coordinator.ok()) return Report(coordinator.status());
   CoordinatorConnection& connection = (*coordinator)->connection();
@@ -150,10 +182,7 @@ int Remove(const std::string& name, const std::string& output, const std::string
   }
   if (!removed.ok()) return Report(removed);
   const bool goes = why_it_stays == nullptr;
-  if (answer.ok()) {
-    const std::vector<std::string> sweeps = SweepsOn(connection, name);
-    if (!sweeps.empty()) SayLine(LeftWithoutText(name, sweeps));
-  }
+  if (answer.ok()) SayLeftWithout(connection, name);
   if (output == "json") {
     Print(RenderJson({{"name", name}, {"folder", folder}, {"folder_removed", goes}}));
     return kExitOk;
@@ -178,7 +207,8 @@ void AddDataRm(Verbs& verbs, Verb& data) {
 }  // namespace
 
 void AddData(Verbs& verbs) {
-  Verb data = verbs.AddVerb("data", "datasets: import, prepare, synthesize, inspect, verify, register, ls, rm");
+  Verb data = verbs.AddVerb(
+      "data", "datasets: import, prepare, synthesize, inspect, verify, register, ls, rm");
   data.RequireVerb();
   data.AddExamples({"longrun data import mybook --train a.txt b.txt --validation c.txt",
                     "longrun data inspect mybook"});

@@ -18,7 +18,9 @@
 #include "client/console/exit_code.h"
 #include "client/console/output.h"
 #include "client/verb.h"
+#include "client/wire/context.h"
 #include "client/words/datasets.h"
+#include "client/words/progress_line.h"
 #include "client/words/render.h"
 #include "model/data/dataset.h"
 #include "model/data/manifest.h"
@@ -33,24 +35,15 @@ namespace {
 constexpr std::size_t kNameBytesMax = 128;  // as IsSafeName has it
 constexpr std::size_t kNameShown = 40;
 
-// On a terminal, redraws one line; elsewhere prints a line every half minute, so that a short
-// import prints nothing.
-class ProgressLine {
+// The progress of an import.
+class PrepareLine {
  public:
-  ~ProgressLine() {
-    if (drawn_) std::fputs("\r\x1b[K", stderr);
-  }
-
-  // Prints a line that stays above the progress line.
-  void Tell(const std::string& text) {
-    if (drawn_) std::fputs("\r\x1b[K", stderr);
-    std::fprintf(stderr, "%s\n", text.c_str());
-  }
+  void Tell(const std::string& text) { line_.Tell(text); }
 
   void Show(const PrepareProgress& progress) {
     const std::int64_t now_ms = BootMs();
     if (begun_ms_ == 0) {
-      begun_ms_ = told_ms_ = now_ms;
+      begun_ms_ = now_ms;
       bytes_at_begin_ = progress.bytes_done;
     }
     const bool ended = progress.files_done == progress.files;
@@ -58,18 +51,10 @@ class ProgressLine {
       told_before_ = true;
       Tell(Str(progress.files_before, " of ", progress.files, " files were tokenised before"));
     }
-    if (OnTerminal()) {
-      std::fprintf(stderr, "\r\x1b[K%s", Line(progress, now_ms).c_str());
-      drawn_ = true;
-    } else if (now_ms - told_ms_ >= kLineEveryMs) {
-      std::fprintf(stderr, "%s\n", Line(progress, now_ms).c_str());
-      told_ms_ = now_ms;
-    }
+    line_.Show(Line(progress, now_ms));
   }
 
  private:
-  static constexpr std::int64_t kLineEveryMs = 30'000;
-
   std::string Line(const PrepareProgress& progress, std::int64_t now_ms) const {
     if (progress.phase == PrepareProgress::Phase::kWriting) {
       return Str("writing shards: ", FormatCount(progress.tokens_written), " of ",
@@ -88,11 +73,10 @@ class ProgressLine {
                " left");
   }
 
+  ProgressLine line_;
   std::int64_t begun_ms_ = 0;
-  std::int64_t told_ms_ = 0;
   std::int64_t bytes_at_begin_ = 0;
   bool told_before_ = false;
-  bool drawn_ = false;
 };
 
 struct Making {
@@ -141,11 +125,17 @@ Result<SplitRule> RuleOfExisting(const PrepareSpec& spec, const std::string& fol
   return holding.same ? earlier.split : spec.split;
 }
 
+Status RemoveMade(const std::string& folder) {
+  ASSIGN_OR_RETURN(Removal removal, Removal::Begin(folder));
+  return removal.Finish();
+}
+
 // Repeating the same call is fine; other content under the same name is an error. A damaged dataset
 // is made again, as the messages about damage promise.
+// In a cache, other content is only the rest of an earlier import.
 Status MakeDataset(const std::string& name, const PrepareSpec& spec, const std::string& folder,
-                   const Making& making) {
-  ProgressLine line;
+                   const Making& making, bool is_cache) {
+  PrepareLine line;
   const PrepareOptions options = {
       .jobs = making.jobs,
       .allow_overlap = making.allow_overlap,
@@ -153,6 +143,10 @@ Status MakeDataset(const std::string& name, const PrepareSpec& spec, const std::
       .note = [&line](const std::string& note) { line.Tell(note); }};
   if (!HoldsManifest(folder)) return PrepareDataset(spec, folder, options);
   ASSIGN_OR_RETURN(const Holding holding, HoldsPreparation(spec, folder));
+  if (!holding.same && is_cache) {
+    RETURN_IF_ERROR(RemoveMade(folder));
+    return PrepareDataset(spec, folder, options);
+  }
   if (!holding.same) {
     return Status(
         Code::kAlreadyExists,
@@ -188,10 +182,16 @@ Status CheckName(const std::string& name) {
 int MakeAndRegister(const std::string& name, const PrepareSpec& spec, const std::string& folder,
                     const Making& making, const std::string& state) {
   if (Status named = CheckName(name); !named.ok()) return Report(named);
-  if (Status made = MakeFolders(state, 0700); !made.ok()) return Report(made);
-  Status imported = MakeDataset(name, spec, folder, making);
+  const Result<std::string> makes_in = MakingFolder(state);
+  if (!makes_in.ok()) return Report(makes_in.status());
+  if (Status made = MakeFolders(*makes_in, 0700); !made.ok()) return Report(made);
+  const bool is_cache = IsContext(state) && folder == DatasetFolder(*makes_in, name);
+  Status imported = MakeDataset(name, spec, folder, making, is_cache);
   if (!imported.ok()) return Report(std::move(imported).In("importing " + name));
-  return RegisterDataset(name, folder, state, *making.output);
+  const int code = RegisterDataset(name, folder, state, *making.output);
+  if (code != kExitOk || !is_cache) return code;
+  const Status removed = RemoveMade(folder);  // the coordinator has it now
+  return removed.ok() ? code : Report(removed);
 }
 
 // ---- import ------------------------------------------------------------------------------------
@@ -325,7 +325,9 @@ Result<PrepareSpec> SpecOf(const ImportArguments& arguments) {
 int Import(const ImportArguments& arguments, const std::string& state) {
   Result<PrepareSpec> spec = SpecOf(arguments);
   if (!spec.ok()) return Report(spec.status());
-  const std::string folder = DatasetFolder(state, arguments.name);
+  const Result<std::string> makes_in = MakingFolder(state);
+  if (!makes_in.ok()) return Report(makes_in.status());
+  const std::string folder = DatasetFolder(*makes_in, arguments.name);
   if (IsSafeName(arguments.name)) {
     Result<SplitRule> rule = RuleOfExisting(*spec, folder);
     if (!rule.ok()) return Report(std::move(rule).status().In("importing " + arguments.name));
@@ -365,9 +367,10 @@ Result<std::int64_t> TokensOf(std::string_view option, const std::string& text) 
                 Str(option, " ", text, ": expected a number of tokens, such as 4M or 100K"));
 }
 
-// Describes the splits in files, from which they are made as those of any import are.
+// Describes the splits in files, from which they are made as those of any import are. `makes_in`:
+// as MakingFolder has it.
 Result<PrepareSpec> SpecOf(const SynthesizeArguments& arguments, const ResolvedRule& rule,
-                           const std::string& state) {
+                           const std::string& makes_in) {
   ASSIGN_OR_RETURN(const std::int64_t n_train, TokensOf("--tokens", arguments.tokens));
   std::int64_t n_validation = std::max<std::int64_t>(1, n_train / kValidationPart);
   if (arguments.validation) {
@@ -391,7 +394,7 @@ Result<PrepareSpec> SpecOf(const SynthesizeArguments& arguments, const ResolvedR
   PrepareSpec spec;
   spec.source.format = "rule";
   spec.packing.order = Packing::Order::kGiven;
-  spec.base_folder = JoinPath(JoinPath(state, "rules"),
+  spec.base_folder = JoinPath(JoinPath(makes_in, "rules"),
                               Sha256Hex(Str(files[0].json, files[1].json)).substr(0, 16));
   RETURN_IF_ERROR(MakeFolders(spec.base_folder, 0700));
   for (const SplitFile& file : files) {
@@ -417,9 +420,11 @@ std::string BoundText(const RuleBound& bound) {
 int Synthesize(const SynthesizeArguments& arguments, const std::string& state) {
   const Result<ResolvedRule> rule = RuleOf(arguments);
   if (!rule.ok()) return Report(Status(rule.status()).In("--rule"));
-  const Result<PrepareSpec> spec = SpecOf(arguments, *rule, state);
+  const Result<std::string> makes_in = MakingFolder(state);
+  if (!makes_in.ok()) return Report(makes_in.status());
+  const Result<PrepareSpec> spec = SpecOf(arguments, *rule, *makes_in);
   if (!spec.ok()) return Report(spec.status());
-  const int code = MakeAndRegister(arguments.name, *spec, DatasetFolder(state, arguments.name),
+  const int code = MakeAndRegister(arguments.name, *spec, DatasetFolder(*makes_in, arguments.name),
                                    arguments.making, state);
   const std::optional<RuleBound> bound = rule->Bound();
   if (code != kExitOk || !bound) return code;
@@ -445,7 +450,10 @@ int Prepare(const PrepareArguments& arguments, const std::string& state) {
   const std::string folder = FolderOf(arguments.file);
   Result<DatasetFile> file = ParseDatasetFile(*yaml, BaseName(arguments.file), folder);
   if (!file.ok()) return Report(file.status(), Split(file.status().message(), '\n'));
-  const std::string out = arguments.out.empty() ? DatasetFolder(state, file->name) : arguments.out;
+  const Result<std::string> makes_in = MakingFolder(state);
+  if (!makes_in.ok()) return Report(makes_in.status());
+  const std::string out =
+      arguments.out.empty() ? DatasetFolder(*makes_in, file->name) : arguments.out;
   return MakeAndRegister(file->name, file->spec, out, arguments.making, state);
 }
 

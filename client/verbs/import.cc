@@ -2,8 +2,8 @@
 // for a sweep's model.init_from.
 //
 // The folder is checked first, by the code with which the trainer reads it. Its files are stored
-// one by one, each named by its SHA-256, and files that the store already has are not sent again,
-// so that a repeated command continues where it was interrupted. The name is stored last.
+// one by one, each named by its SHA-256, and what the store already has is not sent again, so that
+// a repeated command continues where it was interrupted. The name is stored last.
 #include <cstdio>
 #include <memory>
 #include <optional>
@@ -19,9 +19,11 @@
 #include "client/console/exit_code.h"
 #include "client/console/output.h"
 #include "client/verb.h"
-#include "client/wire/artifacts.h"
+#include "client/wire/context.h"
 #include "client/wire/embedded.h"
+#include "client/words/progress_line.h"
 #include "client/words/render.h"
+#include "client/words/sending.h"
 #include "client/words/tokenizer_files.h"
 #include "model/architecture/rope_keys.h"
 #include "model/hugging_face/config_file.h"
@@ -33,36 +35,13 @@
 namespace longrun::client {
 namespace {
 
-constexpr std::int64_t kLineEveryMs = 30'000;
-constexpr std::int64_t kRedrawEveryMs = 200;
-constexpr int kRoundsMax = 3;
-
-// On a terminal, redraws one line; elsewhere prints a line every half minute.
-class ProgressLine {
- public:
-  ~ProgressLine() {
-    if (drawn_) std::fputs("\r\x1b[K", stderr);
-  }
-  void Show(const std::string& what, std::int64_t done, std::int64_t of) {
-    const std::int64_t now_ms = BootMs();
-    if (now_ms - told_ms_ < (OnTerminal() ? kRedrawEveryMs : kLineEveryMs)) return;
-    told_ms_ = now_ms;
-    const std::string line = Str(what, ": ", FormatBytes(done), " of ", FormatBytes(of));
-    std::fprintf(stderr, OnTerminal() ? "\r\x1b[K%s" : "%s\n", line.c_str());
-    drawn_ = drawn_ || OnTerminal();
-  }
-
- private:
-  std::int64_t told_ms_ = BootMs();
-  bool drawn_ = false;
-};
-
 Status CheckNumbers(const WeightFolder& model, ProgressLine& line) {
   std::int64_t n_bytes = 0;
   for (const auto& [name, tensor] : model.tensors) {
     n_bytes += static_cast<std::int64_t>(tensor->bytes.size());
   }
-  return CheckFinite(model, [&](std::int64_t so_far) { line.Show("checking", so_far, n_bytes); });
+  return CheckFinite(
+      model, [&](std::int64_t so_far) { line.Show(BytesProgress("checking", so_far, n_bytes)); });
 }
 
 // Other content under the same name would change what existing sweep files mean.
@@ -84,40 +63,13 @@ Status CheckNameIsFree(CoordinatorConnection& connection, const std::string& nam
   return Status();
 }
 
-// Sends the files that the store lacks. Asking for a file protects it for a while, so after each
-// upload we ask for all of them again, because the next upload may take long.
-Status SendFiles(ArtifactClient& store, const std::vector<ArtifactClient::File>& files,
-                 ProgressLine& line) {
-  std::vector<std::string> digests;
-  std::int64_t n_bytes = 0, done = 0;
-  digests.reserve(files.size());
-  for (const ArtifactClient::File& file : files) {
-    digests.push_back(file.sha256);
-    n_bytes += file.n_bytes;
-  }
-  ASSIGN_OR_RETURN(const std::vector<bool> present, store.Has(digests));
-  for (std::size_t i = 0; i < files.size(); ++i) {
-    if (!present[i]) {
-      const auto progress = [&](std::int64_t so_far) {
-        Failpoint("client_mid_upload");
-        line.Show("storing", done + so_far, n_bytes);
-      };
-      Status sent = store.Upload(files[i], progress);
-      if (!sent.ok()) return std::move(sent).In(Str("storing ", files[i].path));
-      RETURN_IF_ERROR(store.Has(digests).status());
-    }
-    done += files[i].n_bytes;
-  }
-  return Status();
-}
-
-Result<bool> Register(CoordinatorConnection& connection, ArtifactClient& store,
+Result<bool> Register(CoordinatorConnection& connection, const std::string& state,
                       const std::string& name, const std::string& folder,
                       const FolderContent& content, ProgressLine& line) {
   const TempFolder temporary;
   const std::string manifest = JoinPath(temporary.path(), kFolderManifestName);
   RETURN_IF_ERROR(WriteFileAtomic(manifest, content.manifest));
-  std::vector<ArtifactClient::File> files;
+  std::vector<LocalArtifact> files;
   files.reserve(content.files.size() + 1);
   for (const FolderFile& file : content.files) {
     files.push_back(
@@ -126,19 +78,19 @@ Result<bool> Register(CoordinatorConnection& connection, ArtifactClient& store,
   files.push_back({.path = manifest,
                    .sha256 = content.digest,
                    .n_bytes = static_cast<std::int64_t>(content.manifest.size())});
-  for (int round = 1;; ++round) {
-    RETURN_IF_ERROR(SendFiles(store, files, line));
+  v1::RegisterModelResponse answer;
+  const auto register_it = [&]() -> Status {
     Failpoint("client_before_register");
     v1::RegisterModelRequest request;
     request.set_name(name);
     request.set_sha256(content.digest);
-    request.set_source(folder);
-    const Result<v1::RegisterModelResponse> answer = connection.RegisterModel(request);
-    if (answer.ok()) return answer->created();
-    // A file that was in the store has been removed in the meantime.
-    const bool again = answer.status().code() == Code::kFailedPrecondition && round < kRoundsMax;
-    if (!again) return answer.status();
-  }
+    // The paths of a laptop are nobody else's business.
+    request.set_source(IsContext(state) ? BaseName(folder) : folder);
+    ASSIGN_OR_RETURN(answer, connection.RegisterModel(request));
+    return Status();
+  };
+  RETURN_IF_ERROR(SendAndName(state, files, line, register_it));
+  return answer.created();
 }
 
 // The files of a tokenizer that we keep, and whether longrun can read them.
@@ -232,7 +184,7 @@ int Import(const std::string& name, const std::string& given, const std::string&
     ProgressLine line;
     RETURN_IF_ERROR(CheckNumbers(checked, line));
     const auto show = [&](std::int64_t so_far, std::int64_t of) {
-      line.Show("reading", so_far, of);
+      line.Show(BytesProgress("reading", so_far, of));
     };
     ASSIGN_OR_RETURN(const FolderContent content, ReadFolderContent(*folder, checked, show));
     RETURN_IF_ERROR(MakeFolders(state, 0700));
@@ -242,8 +194,7 @@ int Import(const std::string& name, const std::string& given, const std::string&
     RETURN_IF_ERROR(CheckNameIsFree(connection, name, content.digest, is_there));
     bool created = false;
     if (!is_there) {
-      ASSIGN_OR_RETURN(const auto store, ArtifactClient::Connect(state));
-      ASSIGN_OR_RETURN(created, Register(connection, *store, name, *folder, content, line));
+      ASSIGN_OR_RETURN(created, Register(connection, state, name, *folder, content, line));
     }
     const ModelConfig& model = checked.config.model;
     return Imported{.model = model,

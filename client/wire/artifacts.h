@@ -1,5 +1,5 @@
 // The client's access to the artifact store: bytes by their SHA-256,
-// through the coordinator of a state folder.
+// through the coordinator of a state folder or of a context.
 #pragma once
 
 #include <cstdint>
@@ -9,31 +9,28 @@
 #include <vector>
 
 #include "base/status.h"
+#include "proto/local_artifact.h"
 
 namespace longrun::client {
 
 class ArtifactClient {
  public:
   // Connects to the coordinator of the state folder (client/wire/embedded.h),
-  // which must outlive this.
+  // which must outlive this; or to the one of a context's folder.
   static Result<std::unique_ptr<ArtifactClient>> Connect(const std::string& state);
   ~ArtifactClient();
   ArtifactClient(const ArtifactClient&) = delete;
   ArtifactClient& operator=(const ArtifactClient&) = delete;
 
-  // Which of these exist. Those that do stay for some minutes, even if nothing refers to them.
-  Result<std::vector<bool>> Has(const std::vector<std::string>& digests);
-
-  struct File {
-    std::string path;
-    std::string sha256;
-    std::int64_t n_bytes = 0;
-  };
   using Progress = std::function<void(std::int64_t n_bytes_so_far)>;
-  // Sends a file. kDataLoss if it does not have this size and digest; then nothing is stored.
-  Status Upload(const File& file, const Progress& progress = nullptr);
+  // Sends the files that the store does not have; they then stay for some minutes, even if nothing
+  // refers to them. Over the network, a broken connection only delays this: `tell` gets a line for
+  // each new attempt, which goes on where the last one ended. kDataLoss if a file does not have its
+  // size and digest; then nothing of it is stored.
+  Status Upload(const std::vector<LocalArtifact>& files, const Progress& progress,
+                const std::function<void(const std::string&)>& tell);
   // Writes a new file and syncs it. kDataLoss if the store returns other bytes.
-  Status Download(const File& file, const Progress& progress = nullptr);
+  Status Download(const LocalArtifact& file, const Progress& progress = nullptr);
 
  private:
   struct Impl;

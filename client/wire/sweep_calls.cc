@@ -134,6 +134,10 @@ Result<v1::RegisterDatasetResponse> SweepCalls::RegisterDataset(const std::strin
   return Ask<v1::RegisterDatasetResponse>(request);
 }
 
+Result<v1::StoreDatasetResponse> SweepCalls::StoreDataset(const v1::StoreDatasetRequest& request) {
+  return Ask<v1::StoreDatasetResponse>(request, kStoreMs);
+}
+
 Result<v1::ListDatasetsResponse> SweepCalls::ListDatasets() {
   return Ask<v1::ListDatasetsResponse>(v1::ListDatasetsRequest());
 }

@@ -14,6 +14,8 @@ namespace longrun::client {
 inline constexpr std::int64_t kAnswerMs = 30'000;
 // Enough to plan the largest possible sweep on a busy machine.
 inline constexpr std::int64_t kPlanMs = 300'000;
+// Enough to read the largest dataset from a slow disk, after others that wait for the same.
+inline constexpr std::int64_t kStoreMs = 3'500'000;
 
 struct QueryOptions {
   std::int64_t timeout_ms = 0;         // of the statement; 0: the coordinator's default
@@ -51,6 +53,7 @@ class SweepCalls {
   Result<v1::RemoveWorkerResponse> RemoveWorker(const std::string& worker);
   Result<v1::RegisterDatasetResponse> RegisterDataset(const std::string& name,
                                                       const std::string& folder);
+  Result<v1::StoreDatasetResponse> StoreDataset(const v1::StoreDatasetRequest& request);
   Result<v1::ListDatasetsResponse> ListDatasets();
   Result<v1::RemoveDatasetResponse> RemoveDataset(const std::string& name);
   Result<v1::RegisterModelResponse> RegisterModel(const v1::RegisterModelRequest& request);

@@ -1,14 +1,20 @@
 #include "client/words/datasets.h"
 
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/files.h"
 #include "base/json.h"
 #include "base/str.h"
+#include "base/user_folders.h"
 #include "client/console/exit_code.h"
 #include "client/console/output.h"
 #include "client/wire/embedded.h"
+#include "client/words/progress_line.h"
 #include "client/words/render.h"
+#include "client/words/sending.h"
+#include "model/data/dataset_files.h"
 #include "model/data/manifest.h"
 
 namespace longrun::client {
@@ -19,10 +25,12 @@ std::string DatasetFolder(const std::string& state, const std::string& name) {
 
 namespace {
 
+constexpr const char* kChanged = "changed";  // other content under a known name
+
 // What a registration changed, compared with the datasets known before it.
 const char* NewsOf(const std::string& name, const v1::ListDatasetsResponse& before,
                    const v1::RegisterDatasetResponse& answer) {
-  if (answer.changed()) return "changed";  // other content under a known name
+  if (answer.changed()) return kChanged;
   for (const v1::DatasetInfo& dataset : before.datasets()) {
     if (dataset.name() == name) return "same";
   }
@@ -52,30 +60,90 @@ std::string SplitsText(const Manifest& manifest) {
 
 }  // namespace
 
+namespace {
+
+// The coordinator answers first whether it may be, and whether it lacks anything.
+Result<v1::StoreDatasetResponse> SendDataset(const std::string& name, const std::string& folder,
+                                             const std::string& context,
+                                             CoordinatorConnection& connection) {
+  ASSIGN_OR_RETURN(const DatasetListing listing, ListDataset(folder));
+  v1::StoreDatasetRequest request;
+  request.set_name(name);
+  request.set_digest(listing.digest);
+  std::vector<LocalArtifact> files;
+  for (const ArtifactFile& file : listing.files) {
+    v1::DatasetFileInfo& info = *request.add_files();
+    info.set_name(file.name);
+    info.set_sha256(file.sha256);
+    info.set_bytes(file.n_bytes);
+    files.push_back(
+        {.path = JoinPath(folder, file.name), .sha256 = file.sha256, .n_bytes = file.n_bytes});
+  }
+  Result<v1::StoreDatasetResponse> answer = connection.StoreDataset(request);
+  if (answer.ok() || answer.status().code() != Code::kFailedPrecondition) return answer;
+  ProgressLine line;
+  const auto store = [&]() -> Status {
+    answer = connection.StoreDataset(request);
+    return answer.status();
+  };
+  RETURN_IF_ERROR(SendAndName(context, files, line, store));
+  return answer;
+}
+
+// The news, and the digest, of a registration.
+struct Registered {
+  std::string digest;
+  const char* news = "";
+};
+
+Result<Registered> Register(const std::string& name, const std::string& folder,
+                            const std::string& state) {
+  ASSIGN_OR_RETURN(const auto coordinator, Coordinator::Reach(state));
+  CoordinatorConnection& connection = coordinator->connection();
+  if (IsContext(state)) {
+    ASSIGN_OR_RETURN(const v1::StoreDatasetResponse answer,
+                     SendDataset(name, folder, state, connection));
+    ASSIGN_OR_RETURN(const Manifest manifest, ReadManifest(folder));
+    return Registered{.digest = manifest.digest, .news = answer.created() ? "new" : "same"};
+  }
+  ASSIGN_OR_RETURN(const v1::ListDatasetsResponse before, connection.ListDatasets());
+  ASSIGN_OR_RETURN(const v1::RegisterDatasetResponse answer,
+                   connection.RegisterDataset(name, folder));
+  return Registered{.digest = answer.digest(), .news = NewsOf(name, before, answer)};
+}
+
+}  // namespace
+
+Result<std::string> MakingFolder(const std::string& state) {
+  if (!IsContext(state)) return state;
+  ASSIGN_OR_RETURN(const std::string cache, CacheHome());
+  if (cache.empty()) {
+    return Status(Code::kInvalidArgument,
+                  "there is no folder to make a dataset in: set HOME or XDG_CACHE_HOME");
+  }
+  return JoinPath(JoinPath(cache, "longrun/contexts"), BaseName(state));
+}
+
 int RegisterDataset(const std::string& name, const std::string& folder, const std::string& state,
                     const std::string& output) {
   const Result<std::string> absolute = AbsolutePath(folder);
   if (!absolute.ok()) return Report(absolute.status());
-  const auto coordinator = Coordinator::Reach(state);
-  if (!coordinator.ok()) return Report(coordinator.status());
-  CoordinatorConnection& connection = (*coordinator)->connection();
-  const Result<v1::ListDatasetsResponse> before = connection.ListDatasets();
-  if (!before.ok()) return Report(before.status());
-  const Result<v1::RegisterDatasetResponse> answer = connection.RegisterDataset(name, *absolute);
-  if (!answer.ok()) return Report(answer.status());
+  const Result<Registered> registered = Register(name, *absolute, state);
+  if (!registered.ok()) return Report(registered.status());
   const Result<Manifest> manifest = ReadManifest(*absolute);
   if (!manifest.ok()) return Report(manifest.status());
   if (output == "json") {
-    Print(RenderJson({{"name", name},
-                      {"folder", *absolute},
-                      {"digest", answer->digest()},
-                      {"splits", SplitsJson(*manifest)},
-                      {"status", NewsOf(name, *before, *answer)}}));
+    Json json = {{"name", name},
+                 {"digest", registered->digest},
+                 {"splits", SplitsJson(*manifest)},
+                 {"status", registered->news}};
+    if (!IsContext(state)) json["folder"] = *absolute;  // elsewhere, it is not needed any more
+    Print(RenderJson(json));
     return kExitOk;
   }
-  Print(Str(name, ": ", answer->digest(),
-            answer->changed() ? " (other content than before)\n" : "\n", SplitsText(*manifest),
-            "\n"));
+  const bool is_changed = std::string_view(registered->news) == kChanged;
+  Print(Str(name, ": ", registered->digest, is_changed ? " (other content than before)\n" : "\n",
+            SplitsText(*manifest), "\n"));
   return kExitOk;
 }
 

@@ -1,4 +1,5 @@
-// Datasets by name: the folder of one, and its registration with the coordinator.
+// Datasets by name: the folder of one, and its registration with the coordinator, to which it is
+// sent if that is on another machine.
 #pragma once
 
 #include <string>
@@ -10,8 +11,12 @@ namespace longrun::client {
 // STATE/datasets/NAME
 std::string DatasetFolder(const std::string& state, const std::string& name);
 
-// Registers the folder, prints name, digest and the contents of its splits (as JSON for "json"),
-// and returns the exit code.
+// The folder in which datasets for `state` are made: `state` itself. For a context, a folder among
+// the user's caches, where an interrupted import goes on.
+Result<std::string> MakingFolder(const std::string& state);
+
+// Registers the folder, after sending its files if `state` is a context. Prints name, digest and
+// the contents of its splits (as JSON for "json"), and returns the exit code.
 int RegisterDataset(const std::string& name, const std::string& folder, const std::string& state,
                     const std::string& output);
 

@@ -13,6 +13,8 @@
 #include "client/console/exit_code.h"
 #include "client/console/input.h"
 #include "client/wire/retrying_client.h"
+#include "client/words/progress_line.h"
+#include "client/words/sending.h"
 #include "sweeps/limits.h"
 #include "sweeps/named_files.h"
 
@@ -36,16 +38,24 @@ void AddRefreshErrors(Verb& verb, SweepFileArguments& arguments) {
 
 namespace {
 
+// Sends named files to a coordinator on another machine, which keeps them at the submission. It
+// knows itself whether it has those that are given as "sha256:HEX".
+Status SendNamedFiles(const NamedFiles& named, const std::string& context) {
+  const TempFolder temporary;
+  std::vector<LocalArtifact> files;
+  for (const InputFile& file : named.files) {
+    const std::string path = KeptFilePath(file.id, temporary.path());
+    RETURN_IF_ERROR(KeepInputFile(file, temporary.path()));
+    files.push_back({.path = path, .sha256 = BaseName(path), .n_bytes = std::ssize(file.bytes)});
+  }
+  if (files.empty()) return Status();
+  ProgressLine line;
+  return SendFiles(context, files, line);
+}
+
 // Stores named files. A file given as "sha256:HEX" must have been stored by an earlier submission.
 Status KeepFiles(const NamedFiles& named, const std::string& state) {
-  if (IsContext(state)) {
-    if (named.files.empty()) return Status();
-    return Status(Code::kFailedPrecondition,
-                  Str("the sweep names a file (", named.files.front().id,
-                      "), and files can only be stored on the coordinator's machine: submit the "
-                      "sweep there once; after that, give the file as \"",
-                      named.files.front().id, "\""));
-  }
+  if (IsContext(state)) return SendNamedFiles(named, state);
   const std::string folder = JoinPath(state, "files");
   for (const std::string& id : named.ids) RETURN_IF_ERROR(ReadKeptFile(id, folder).status());
   for (const InputFile& file : named.files) {

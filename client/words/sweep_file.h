@@ -27,7 +27,7 @@ void AddRefreshErrors(Verb& verb, SweepFileArguments& arguments);
 Result<v1::PlanSweepRequest> PlanRequest(const SweepFileArguments& arguments,
                                          const std::string& state);
 // The request for a submission. Also stores the named files in `state`/files, where trainers find
-// them.
+// them; of a context, sends them to its coordinator.
 Result<v1::SubmitSweepRequest> SubmitRequest(const SweepFileArguments& arguments,
                                              const std::string& state);
 // Reports why there is no request; returns the exit code.

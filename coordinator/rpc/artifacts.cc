@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/str.h"
+#include "coordinator/rpc/caller.h"
 #include "longrun/v1/artifacts.grpc.pb.h"
 
 namespace longrun::coordinator {
@@ -18,6 +19,22 @@ constexpr int kDigestsMax = 10'000;
 
 Status Busy() {
   return Status(Code::kUnavailable, "the coordinator is stopping, or busy: try again");
+}
+
+// The name under which the bytes of a caller's broken uploads are kept. "" for callers on this
+// machine, who lose no connection, and of whom any two may be different programs.
+Result<std::string> SenderOf(const CoordinatorParts& parts,
+                             const grpc::CallbackServerContext& context) {
+  ASSIGN_OR_RETURN(const Principal caller, CallerOf(parts.access, context));
+  switch (caller.kind) {
+    case Principal::Kind::kLocal:
+      return std::string();
+    case Principal::Kind::kPerson:
+      return Str("token-", caller.id);
+    case Principal::Kind::kWorker:
+      return Str("worker-", caller.id);
+  }
+  return Status(Code::kInternal, "the caller is of no known kind");
 }
 
 class Upload final : public grpc::ServerReadReactor<v1::UploadArtifactRequest> {
@@ -31,34 +48,55 @@ class Upload final : public grpc::ServerReadReactor<v1::UploadArtifactRequest> {
  private:
   void OnReadDone(bool ok) override {
     if (context_->IsCancelled()) return End(Status(Code::kCancelled, "the client disconnected"));
-    const bool posted = parts_.executor.PostWithoutReader([this, ok] {
-      const Status status = ok ? TakeFrame() : TakeEnd();
-      if (!ok || !status.ok() || is_there_) return End(status);
-      StartRead(&frame_);
-    });
-    if (!posted) End(Busy());
+    Work(ok);
   }
 
-  Status TakeFrame() {
+  void Work(bool has_frame) {
+    if (!parts_.executor.PostWithoutReader([this, has_frame] { Take(has_frame); })) End(Busy());
+  }
+
+  void Take(bool has_frame) {
+    Status status = has_frame ? CheckFrame() : Status();
+    if (status.ok() && upload_ != nullptr && upload_->HasUnhashed()) {
+      status = upload_->HashKept();
+      if (status.ok()) return Work(has_frame);  // other calls need this thread, too
+    }
+    if (status.ok() && !is_there_) status = has_frame ? upload_->Write(frame_.data()) : TakeEnd();
+    if (!has_frame || !status.ok() || is_there_) return End(status);
+    StartRead(&frame_);
+  }
+
+  // Begins the upload if this is the first frame.
+  Status CheckFrame() {
     if (frame_.data().size() > kArtifactFrameBytesMax) {
       return Status(Code::kInvalidArgument, Str("a frame of an artifact has ", frame_.data().size(),
                                                 " bytes: at most ", kArtifactFrameBytesMax));
     }
-    if (!upload_) {
-      sha256_ = frame_.sha256();
-      response_->set_stored_bytes(frame_.total_bytes());
-      if (parts_.artifacts.Has(sha256_)) {
-        is_there_ = true;
-        return Status();
-      }
-      ASSIGN_OR_RETURN(upload_, parts_.artifacts.Begin(sha256_, frame_.total_bytes()));
+    if (upload_ != nullptr) return Status();
+    sha256_ = frame_.sha256();
+    const std::int64_t n_bytes = frame_.total_bytes();
+    response_->set_stored_bytes(n_bytes);
+    is_there_ = parts_.artifacts.Has(sha256_);
+    if (is_there_) return Status();
+    ASSIGN_OR_RETURN(const std::string sender, SenderOf(parts_, *context_));
+    if (sender.empty()) {
+      if (frame_.offset() != 0) return Status(Code::kAborted, "no bytes are kept of this upload");
+      ASSIGN_OR_RETURN(upload_, parts_.artifacts.Begin(sha256_, n_bytes));
+    } else {
+      ASSIGN_OR_RETURN(upload_, parts_.artifacts.Resume(sender, sha256_, n_bytes, frame_.offset()));
     }
-    return upload_->Write(frame_.data());
+    return Status();
   }
 
   Status TakeEnd() {
     if (!upload_) return Status(Code::kInvalidArgument, "the upload of an artifact has no frame");
-    return upload_->Finish();
+    RETURN_IF_ERROR(upload_->Finish());
+    // Until something refers to it, which what a person sends need not do.
+    const Result<Principal> caller = CallerOf(parts_.access, *context_);
+    if (caller.ok() && caller->kind == Principal::Kind::kPerson) {
+      parts_.core.NoteUnreferenced({sha256_});
+    }
+    return Status();
   }
 
   void End(const Status& status) {
@@ -154,8 +192,11 @@ class ArtifactService final : public v1::ArtifactService::CallbackService {
                       Str("the request asks about ", request->sha256_size(),
                           " artifacts; one request may ask about at most ", kDigestsMax));
       }
+      ASSIGN_OR_RETURN(const std::string sender, SenderOf(parts_, *context));
       for (const std::string& sha256 : request->sha256()) {
         response->add_present(parts_.artifacts.Has(sha256));
+        response->add_unfinished_bytes(
+            sender.empty() ? 0 : parts_.artifacts.UnfinishedBytes(sender, sha256));
       }
       return Status();
     });

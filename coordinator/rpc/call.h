@@ -29,6 +29,7 @@ struct CoordinatorParts {
   Metrics& metrics;
   Executor& executor;
   Executor& submitter;   // one separate thread, since a sweep file may take seconds
+  Executor& receiver;    // one separate thread, which reads datasets as a whole
   Executor& log_writer;  // one thread, so that chunks of a log stay in order
   Executor& querier;     // separate threads, which wait for users' SQL
   Ticker& ticker;

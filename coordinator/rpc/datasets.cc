@@ -2,21 +2,28 @@
 #include "coordinator/rpc/datasets.h"
 
 #include <algorithm>
+#include <filesystem>
+#include <optional>
 #include <set>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
+#include "base/failpoint.h"
 #include "base/files.h"
 #include "base/str.h"
+#include "coordinator/rpc/caller.h"
 #include "coordinator/rpc/names.h"
+#include "coordinator/store/received_dataset.h"
 #include "model/data/dataset.h"
+#include "model/data/prepare.h"
 #include "sweeps/evaluated_dataset.h"
 
 namespace longrun::coordinator {
 namespace {
 
-constexpr std::size_t kTaskDigitsShown = 8;
+constexpr std::size_t kDigitsShown = 8;
 
 void FillDataset(const DatasetRow& row, v1::DatasetInfo* message) {
   message->set_name(row.info.name);
@@ -29,27 +36,99 @@ void FillDataset(const DatasetRow& row, v1::DatasetInfo* message) {
   }
 }
 
-// The dataset that the request names, read from its folder.
-Result<DatasetRow> DatasetOf(const v1::RegisterDatasetRequest& request) {
-  RETURN_IF_ERROR(CheckName(request.name(), "dataset"));
-  if (!request.folder().starts_with('/')) {
-    return Status(Code::kInvalidArgument,
-                  Str("the folder \"", request.folder(), "\" is not an absolute path"));
-  }
-  ASSIGN_OR_RETURN(const Dataset dataset, Dataset::Open(request.folder()));
-  DatasetRow row{.info = {.name = request.name(),
+// The dataset in a folder.
+Result<DatasetRow> DatasetIn(const std::string& folder, const std::string& name) {
+  ASSIGN_OR_RETURN(const Dataset dataset, Dataset::Open(folder));
+  DatasetRow row{.info = {.name = name,
                           .digest = dataset.digest(),
                           .tokenizer_fingerprint = dataset.tokenizer_fingerprint(),
                           .vocab_size = dataset.vocab_size(),
                           .split_tokens = {},
                           .n_tokens = dataset.n_tokens(),
                           .mask_token = dataset.mask_id()},
-                 .folder = request.folder()};
-  for (const std::string& name : dataset.split_names()) {
-    ASSIGN_OR_RETURN(const TokenSplit* split, dataset.Split(name));
-    row.info.split_tokens[name] = split->n_tokens();
+                 .folder = folder};
+  for (const std::string& split_name : dataset.split_names()) {
+    ASSIGN_OR_RETURN(const TokenSplit* split, dataset.Split(split_name));
+    row.info.split_tokens[split_name] = split->n_tokens();
   }
   return row;
+}
+
+Result<DatasetRow> DatasetOf(const v1::RegisterDatasetRequest& request) {
+  RETURN_IF_ERROR(CheckName(request.name(), "dataset"));
+  if (!request.folder().starts_with('/')) {
+    return Status(Code::kInvalidArgument,
+                  Str("the folder \"", request.folder(), "\" is not an absolute path"));
+  }
+  return DatasetIn(request.folder(), request.name());
+}
+
+const DatasetRow* FindDataset(const std::vector<DatasetRow>& datasets, const std::string& name) {
+  const auto found =
+      std::ranges::find_if(datasets, [&](const DatasetRow& row) { return row.info.name == name; });
+  return found == datasets.end() ? nullptr : &*found;
+}
+
+// Other content under a name would change what existing sweep files mean. And what `row` has
+// registered must still be there.
+Status CheckSame(const DatasetRow& row, const std::string& digest) {
+  const std::string remedy = Str("remove that dataset first with `longrun data rm ", row.info.name,
+                                 "`, for which the role operator is needed");
+  if (row.info.digest != digest) {
+    return Status(Code::kAlreadyExists,
+                  Str("dataset \"", row.info.name, "\" already exists with other content (digest ",
+                      row.info.digest.substr(0, kDigitsShown), ", not ",
+                      digest.substr(0, kDigitsShown), "): choose another name, or ", remedy));
+  }
+  if (Dataset::Open(row.folder).ok()) return Status();
+  return Status(Code::kDataLoss,
+                Str("dataset \"", row.info.name,
+                    "\" is damaged on the coordinator's machine, where "
+                    "`longrun data verify ",
+                    row.info.name, "` names the file: ", remedy, ", then import it again"));
+}
+
+DatasetListing ListingOf(const v1::StoreDatasetRequest& request) {
+  DatasetListing listing{.digest = request.digest(), .files = {}};
+  for (const v1::DatasetFileInfo& file : request.files()) {
+    listing.files.push_back(
+        {.name = file.name(), .sha256 = file.sha256(), .n_bytes = file.bytes()});
+  }
+  return listing;
+}
+
+Result<bool> StoreSent(CoordinatorParts& parts, const v1::StoreDatasetRequest& request) {
+  RETURN_IF_ERROR(CheckName(request.name(), "dataset"));
+  const DatasetListing listing = ListingOf(request);
+  RETURN_IF_ERROR(CheckListing(listing));
+  const std::vector<DatasetRow> before = parts.core.datasets();
+  if (const DatasetRow* const known = FindDataset(before, request.name()); known != nullptr) {
+    RETURN_IF_ERROR(CheckSame(*known, listing.digest));
+    return false;
+  }
+  ASSIGN_OR_RETURN(
+      const ReceivedDataset received,
+      ReceiveDataset(parts.artifacts, parts.core.store().folder(), request.name(), listing));
+  std::vector<std::string> digests;
+  for (const ArtifactFile& file : listing.files) digests.push_back(file.sha256);
+  parts.core.NoteUnreferenced(digests);  // the dataset has names of its own for the bytes
+  Failpoint("dataset_before_register");
+  ASSIGN_OR_RETURN(const DatasetRow row, DatasetIn(received.folder, request.name()));
+  const Status registered = parts.core.RegisterDataset(row).status();
+  if (!registered.ok() && received.is_new) RETURN_IF_ERROR(RemoveAll(received.folder));
+  RETURN_IF_ERROR(registered);
+  return true;
+}
+
+// Whether the caller is on another machine, to which our paths mean nothing.
+Result<bool> IsRemote(const Call& call) {
+  ASSIGN_OR_RETURN(const Principal caller, CallerOf(call.parts.access, *call.context));
+  return caller.kind != Principal::Kind::kLocal;
+}
+
+bool IsSameFolder(const std::string& a, const std::string& b) {
+  std::error_code error;
+  return std::filesystem::equivalent(a, b, error);
 }
 
 // kFailedPrecondition while a task that has not ended reads the dataset: as the one of its run, or
@@ -66,7 +145,7 @@ Status CheckUnused(Core& core, StoreReader& reader, const DatasetRow& dataset) {
       if (!is_of_run && DigestOfText(task.evaluation, "") != dataset.info.digest) continue;
       const auto asking = state.index.task_sweeps.find(id);
       if (asking == state.index.task_sweeps.end() || asking->second.empty()) {
-        users.push_back(Str("task ", id.substr(0, kTaskDigitsShown), ", which no sweep has"));
+        users.push_back(Str("task ", id.substr(0, kDigitsShown), ", which no sweep has"));
       } else {
         of_sweeps.insert(asking->second.begin(), asking->second.end());
         if (!task.cancel_wanted) to_come.insert(asking->second.begin(), asking->second.end());
@@ -108,10 +187,22 @@ Status RegisterDataset(Call& call, const v1::RegisterDatasetRequest& request,
   return Status();
 }
 
+Status StoreDataset(Call& call, const v1::StoreDatasetRequest& request,
+                    v1::StoreDatasetResponse* response) {
+  call.error.subject = request.name();
+  ASSIGN_OR_RETURN(const bool created,
+                   call.WithReason("DATASET_INVALID", StoreSent(call.parts, request)));
+  response->set_created(created);
+  return Status();
+}
+
 Status ListDatasets(Call& call, const v1::ListDatasetsRequest&,
                     v1::ListDatasetsResponse* response) {
+  ASSIGN_OR_RETURN(const bool is_remote, IsRemote(call));
   for (const DatasetRow& row : call.parts.core.datasets()) {
-    FillDataset(row, response->add_datasets());
+    v1::DatasetInfo* const message = response->add_datasets();
+    FillDataset(row, message);
+    if (is_remote) message->clear_folder();
   }
   return Status();
 }
@@ -119,10 +210,33 @@ Status ListDatasets(Call& call, const v1::ListDatasetsRequest&,
 Status RemoveDataset(Call& call, const v1::RemoveDatasetRequest& request,
                      v1::RemoveDatasetResponse* response) {
   call.error.subject = request.name();
+  ASSIGN_OR_RETURN(const bool is_remote, IsRemote(call));
   const std::vector<DatasetRow> datasets = call.parts.core.datasets();
-  const auto is_it = [&](const DatasetRow& row) { return row.info.name == request.name(); };
-  const auto dataset = std::ranges::find_if(datasets, is_it);
-  if (dataset == datasets.end()) {
+  const DatasetRow* const dataset = FindDataset(datasets, request.name());
+  // What an import of this name has made. Held until it is removed, so that no other import begins.
+  const std::string own =
+      JoinPath(JoinPath(call.parts.core.store().folder(), "datasets"), request.name());
+  std::optional<Removal> removal;
+  if (is_remote && IsSafeName(request.name())) {
+    Result<Removal> begun = Removal::Begin(own);
+    if (begun.status().code() == Code::kFailedPrecondition) {
+      return Status(Code::kFailedPrecondition,
+                    Str("an import of \"", request.name(),
+                        "\" is running on the coordinator's machine: wait until it ends"));
+    }
+    RETURN_IF_ERROR(begun.status());
+    removal.emplace(std::move(begun).value());
+  }
+  const std::string& folder = dataset == nullptr ? own : dataset->folder;
+  const bool is_shared = std::ranges::any_of(datasets, [&](const DatasetRow& row) {
+    return &row != dataset && (row.folder == folder || IsSameFolder(row.folder, folder));
+  });
+  if (dataset == nullptr) {
+    if (removal && removal->has_anything() && !is_shared) {  // the remains of an import
+      RETURN_IF_ERROR(removal->Finish());
+      response->set_removed(true);
+      return Status();
+    }
     return call.WithReason(
         "DATASET_NOT_FOUND",
         Status(Code::kNotFound, Str("there is no dataset \"", request.name(),
@@ -131,11 +245,14 @@ Status RemoveDataset(Call& call, const v1::RemoveDatasetRequest& request,
   RETURN_IF_ERROR(call.WithReason("DAMAGED", call.reader.CheckBeforeRemoval()));
   RETURN_IF_ERROR(
       call.WithReason("DATASET_IN_USE", CheckUnused(call.parts.core, call.reader, *dataset)));
-  response->set_folder(dataset->folder);
-  response->set_folder_is_named(std::ranges::any_of(datasets, [&](const DatasetRow& row) {
-    return !is_it(row) && row.folder == dataset->folder;
-  }));
-  return call.parts.core.RemoveDataset(request.name());
+  response->set_folder_is_named(is_shared);
+  if (!is_remote) response->set_folder(dataset->folder);
+  RETURN_IF_ERROR(call.parts.core.RemoveDataset(request.name()));
+  // Never a folder that a user has registered, wherever it is.
+  if (!removal || is_shared || !IsSameFolder(dataset->folder, own)) return Status();
+  RETURN_IF_ERROR(removal->Finish());
+  response->set_removed(true);
+  return Status();
 }
 
 }  // namespace longrun::coordinator

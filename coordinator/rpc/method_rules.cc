@@ -31,8 +31,9 @@ constexpr MethodRule kRules[] = {
     {.path = "/longrun.v1.SweepService/DrainWorker", .people = kOperator, .changes = true},
     {.path = "/longrun.v1.SweepService/UndrainWorker", .people = kOperator, .changes = true},
     {.path = "/longrun.v1.SweepService/RemoveWorker", .people = kOperator, .changes = true},
-    // Makes the coordinator open a folder of its own machine.
-    {.path = "/longrun.v1.SweepService/RegisterDataset", .people = kOperator, .changes = true},
+    // Makes the coordinator open a folder of its own machine, which nobody else's business is.
+    {.path = "/longrun.v1.SweepService/RegisterDataset", .changes = true},
+    {.path = "/longrun.v1.SweepService/StoreDataset", .people = kSubmitter, .changes = true},
     {.path = "/longrun.v1.SweepService/ListDatasets", .people = kViewer},
     {.path = "/longrun.v1.SweepService/RemoveDataset", .people = kOperator, .changes = true},
     {.path = "/longrun.v1.SweepService/RegisterModel", .people = kSubmitter, .changes = true},

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/str.h"
 #include "coordinator/rpc/caller.h"
+#include "coordinator/rpc/kept_files.h"
 #include "coordinator/rpc/plan.h"
 #include "coordinator/rpc/planned.h"
 #include "coordinator/rpc/refresh.h"
@@ -84,6 +85,7 @@ Status SubmitSweep(Call& call, SeededRandom& random, const v1::SubmitSweepReques
   RETURN_IF_ERROR(call.WithReason("DISK_LOW", call.parts.core.CheckDiskSpace()));
   const std::vector<DatasetRow> datasets = call.parts.core.datasets();
   ASSIGN_OR_RETURN(Sweep sweep, call.WithReason("SWEEP_INVALID", SweepOf(call, datasets, request)));
+  RETURN_IF_ERROR(call.WithReason("SWEEP_INVALID", KeepNamedFiles(call.parts, sweep)));
   for (const std::string& note : sweep.notes) response->add_notes(note);
   for (std::string& note : call.parts.overlaps.Notes(datasets, sweep))
     response->add_notes(std::move(note));

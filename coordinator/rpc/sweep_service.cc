@@ -133,6 +133,12 @@ class SweepService final : public v1::SweepService::CallbackService {
     return Answer(parts_.executor, context, "RegisterDataset", &coordinator::RegisterDataset,
                   request, response);
   }
+  // On a thread of its own, since it reads every byte of the dataset.
+  Unary* StoreDataset(Context* context, const v1::StoreDatasetRequest* request,
+                      v1::StoreDatasetResponse* response) override {
+    return Answer(parts_.receiver, context, "StoreDataset", &coordinator::StoreDataset, request,
+                  response);
+  }
   Unary* ListDatasets(Context* context, const v1::ListDatasetsRequest* request,
                       v1::ListDatasetsResponse* response) override {
     return Answer(parts_.executor, context, "ListDatasets", &coordinator::ListDatasets, request,

@@ -5,8 +5,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <utility>
 
+#include "base/check.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/files.h"
@@ -17,6 +20,8 @@ namespace longrun::coordinator {
 namespace {
 
 constexpr const char* kTemporary = "tmp";
+constexpr const char* kUnfinished = "unfinished";
+constexpr std::size_t kHashSliceBytes = std::size_t{32} << 20;
 
 timespec TimeOf(std::int64_t ms) {
   return {.tv_sec = ms / 1000, .tv_nsec = static_cast<long>(ms % 1000) * 1'000'000};
@@ -24,12 +29,19 @@ timespec TimeOf(std::int64_t ms) {
 
 }  // namespace
 
+ArtifactStore::ArtifactStore(Options options)
+    : options_(std::move(options)),
+      unfinished_({.folder = JoinPath(options_.folder, kUnfinished), .wall_ms = options_.wall_ms}) {
+}
+
 Result<std::unique_ptr<ArtifactStore>> ArtifactStore::Open(Options options) {
   RETURN_IF_ERROR(MakeFolders(options.folder, 0700));
   const std::string temporary = JoinPath(options.folder, kTemporary);
   RETURN_IF_ERROR(RemoveAll(temporary));
   RETURN_IF_ERROR(MakeFolders(temporary, 0700));
-  return std::unique_ptr<ArtifactStore>(new ArtifactStore(std::move(options)));
+  std::unique_ptr<ArtifactStore> store(new ArtifactStore(std::move(options)));
+  store->RemoveOldUploads();
+  return store;
 }
 
 std::string ArtifactStore::PathOf(const std::string& sha256) const {
@@ -65,82 +77,172 @@ std::string ArtifactStore::TemporaryPath() {
   return JoinPath(JoinPath(options_.folder, kTemporary), Str(++n_begun_));
 }
 
-Result<std::unique_ptr<ArtifactStore::Upload>> ArtifactStore::Begin(const std::string& sha256,
-                                                                    std::int64_t n_bytes_total) {
+namespace {
+
+Status CheckAnnounced(const std::string& sha256, std::int64_t n_bytes_total, std::int64_t offset) {
   if (!IsSha256Hex(sha256)) {
     return Status(Code::kInvalidArgument,
                   Str("\"", sha256, "\" is not a digest: expected 64 lower-case hex digits"));
   }
-  if (n_bytes_total < 0) {
-    return Status(Code::kInvalidArgument, Str("an artifact of ", n_bytes_total, " bytes"));
+  if (n_bytes_total < 0 || offset < 0 || offset > n_bytes_total) {
+    return Status(Code::kInvalidArgument,
+                  Str("an artifact of ", n_bytes_total, " bytes, from byte ", offset, " on"));
   }
-  ASSIGN_OR_RETURN(const std::int64_t n_free, DiskFreeBytes(options_.folder));
-  if (n_free - n_bytes_total < options_.disk_low_water_bytes) {
-    return Status(Code::kResourceExhausted,
-                  Str("no room for an artifact of ", n_bytes_total, " bytes: ", n_free,
-                      " bytes are free at ", options_.folder, ", of which ",
-                      options_.disk_low_water_bytes, " must stay free: make room there"));
-  }
-  std::string path = TemporaryPath();
-  const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-  if (fd < 0) return ErrnoStatus(errno, Str("cannot make ", path));
-  return std::unique_ptr<Upload>(new Upload(*this, sha256, n_bytes_total, std::move(path), fd));
+  return Status();
 }
 
-ArtifactStore::Upload::Upload(ArtifactStore& store, std::string sha256, std::int64_t n_bytes_total,
-                              std::string path, int fd)
+}  // namespace
+
+Status ArtifactStore::Reserve(const std::string& sender, std::int64_t n_bytes) {
+  ASSIGN_OR_RETURN(const std::int64_t n_free, DiskFreeBytes(options_.folder));
+  const std::int64_t room = n_free - options_.disk_low_water_bytes;
+  const std::lock_guard lock(mutex_);
+  std::int64_t reserved = 0;
+  for (const auto& [of, bytes] : reserved_) reserved += bytes;
+  if (n_bytes > room - reserved) {
+    return Status(
+        Code::kResourceExhausted,
+        Str("no room for an artifact of ", n_bytes, " bytes: ", n_free, " bytes are free at ",
+            options_.folder, ", of which ", options_.disk_low_water_bytes, " must stay free and ",
+            reserved, " are for uploads in progress: make room there"));
+  }
+  std::int64_t& own = reserved_[sender];
+  // Whoever announces bytes and does not send them must leave room for others.
+  if (!sender.empty() && n_bytes > room / 2 - own) {
+    return Status(Code::kResourceExhausted,
+                  Str("no room for an artifact of ", n_bytes,
+                      " bytes: the uploads in progress of one caller may take at most half of the ",
+                      room, " bytes that are free, and have ", own, ": make room on the disk"));
+  }
+  own += n_bytes;
+  return Status();
+}
+
+Result<std::unique_ptr<ArtifactStore::Upload>> ArtifactStore::Begin(const std::string& sha256,
+                                                                    std::int64_t n_bytes_total) {
+  RETURN_IF_ERROR(CheckAnnounced(sha256, n_bytes_total, 0));
+  RETURN_IF_ERROR(Reserve("", n_bytes_total));
+  std::unique_ptr<Upload> upload(
+      new Upload(*this, sha256, "", n_bytes_total, 0, {.path = TemporaryPath()}));
+  upload->n_reserved_ = n_bytes_total;
+  Upload::Place& place = upload->place_;
+  place.fd = open(place.path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  if (place.fd < 0) return ErrnoStatus(errno, Str("cannot make ", place.path));
+  return upload;
+}
+
+Result<std::unique_ptr<ArtifactStore::Upload>> ArtifactStore::Resume(const std::string& sender,
+                                                                     const std::string& sha256,
+                                                                     std::int64_t n_bytes_total,
+                                                                     std::int64_t offset) {
+  RETURN_IF_ERROR(CheckAnnounced(sha256, n_bytes_total, offset));
+  ASSIGN_OR_RETURN(auto part, unfinished_.Take(sender, sha256, offset));
+  std::unique_ptr<Upload> upload(
+      new Upload(*this, sha256, sender, n_bytes_total, offset, {.part = std::move(part)}));
+  RETURN_IF_ERROR(Reserve(sender, n_bytes_total - offset));
+  upload->n_reserved_ = n_bytes_total - offset;
+  return upload;
+}
+
+ArtifactStore::Upload::Upload(ArtifactStore& store, std::string sha256, std::string sender,
+                              std::int64_t n_bytes_total, std::int64_t n_kept, Place place)
     : store_(store),
       sha256_(std::move(sha256)),
+      sender_(std::move(sender)),
       n_bytes_total_(n_bytes_total),
-      path_(std::move(path)),
-      fd_(fd) {}
+      n_kept_(n_kept),
+      n_bytes_(n_kept),
+      place_(std::move(place)) {}
 
 ArtifactStore::Upload::~Upload() {
-  if (fd_ >= 0) close(fd_);
-  if (!path_.empty()) unlink(path_.c_str());
+  if (n_bytes_ == 0 || place_.part == nullptr) Drop();
+  Unreserve(n_reserved_);
 }
 
-Status ArtifactStore::Upload::Write(std::string_view bytes) {
-  if (n_bytes_ + static_cast<std::int64_t>(bytes.size()) > n_bytes_total_) {
-    return Status(Code::kInvalidArgument, Str("artifact ", sha256_, " has more than the announced ",
-                                              n_bytes_total_, " bytes"));
-  }
+void ArtifactStore::Upload::Unreserve(std::int64_t n_bytes) {
+  if (n_bytes == 0) return;
+  n_reserved_ -= n_bytes;
+  const std::lock_guard lock(store_.mutex_);
+  const auto own = store_.reserved_.find(sender_);
+  own->second -= n_bytes;
+  if (own->second == 0) store_.reserved_.erase(own);
+}
+
+void ArtifactStore::Upload::Drop() {
+  if (place_.part != nullptr) return place_.part->Drop();
+  if (place_.fd >= 0) close(std::exchange(place_.fd, -1));
+  if (!place_.path.empty()) unlink(std::exchange(place_.path, "").c_str());
+}
+
+Status ArtifactStore::Upload::Use(const std::function<Status(int fd)>& use) {
+  return place_.part == nullptr ? use(place_.fd) : place_.part->Use(use);
+}
+
+Status ArtifactStore::Upload::HashKept() {
+  return Use([&](int fd) -> Status {
+    std::string bytes(std::min(kHashSliceBytes, static_cast<std::size_t>(n_bytes_ - n_hashed_)),
+                      '\0');
+    const ssize_t n = pread(fd, bytes.data(), bytes.size(), n_hashed_);
+    if (n < 0 && errno == EINTR) return Status();
+    if (n <= 0) return ErrnoStatus(n == 0 ? EIO : errno, Str("cannot read artifact ", sha256_));
+    hash_.Update(bytes.data(), static_cast<std::size_t>(n));
+    n_hashed_ += n;
+    return Status();
+  });
+}
+
+Status ArtifactStore::Upload::WriteAll(int fd, std::string_view bytes) {
   hash_.Update(bytes);
-  n_bytes_ += static_cast<std::int64_t>(bytes.size());
+  n_bytes_ += std::ssize(bytes);
+  n_hashed_ = n_bytes_;
   while (!bytes.empty()) {
-    const ssize_t n = ::write(fd_, bytes.data(), bytes.size());
+    const ssize_t n = ::write(fd, bytes.data(), bytes.size());
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return ErrnoStatus(errno, Str("cannot write artifact ", sha256_));
     bytes.remove_prefix(static_cast<std::size_t>(n));
   }
+  return Status();
+}
+
+Status ArtifactStore::Upload::Write(std::string_view bytes) {
+  LR_CHECK(!HasUnhashed());
+  if (std::ssize(bytes) > n_bytes_total_ - n_bytes_) {
+    Drop();
+    return Status(Code::kInvalidArgument, Str("artifact ", sha256_, " has more than the announced ",
+                                              n_bytes_total_, " bytes"));
+  }
+  RETURN_IF_ERROR(Use([&](int fd) { return WriteAll(fd, bytes); }));
+  Unreserve(std::ssize(bytes));
   Failpoint("artifact_mid_write");
   return Status();
 }
 
 Status ArtifactStore::Upload::Finish() {
+  LR_CHECK(!HasUnhashed());
   if (n_bytes_ != n_bytes_total_) {
     return Status(Code::kDataLoss, Str("artifact ", sha256_, " has ", n_bytes_, " bytes, ",
                                        n_bytes_total_, " were announced: send it again"));
   }
   const std::string found = hash_.FinishHex();
   if (found != sha256_) {
-    return Status(Code::kDataLoss, Str("the bytes sent as artifact ", sha256_, " have the digest ",
-                                       found, ": send it again"));
+    Drop();
+    return Status(
+        n_kept_ > 0 ? Code::kAborted : Code::kDataLoss,
+        Str("the bytes sent as artifact ", sha256_, " have the digest ", found, ": send it again"));
   }
-  const timespec now = TimeOf(store_.options_.wall_ms());
-  const timespec times[] = {now, now};
-  if (futimens(fd_, times) != 0 || fsync(fd_) != 0) {
-    return ErrnoStatus(errno, Str("cannot sync artifact ", sha256_));
-  }
-  const int closed = close(fd_);
-  fd_ = -1;
-  if (closed != 0) return ErrnoStatus(errno, Str("cannot close artifact ", sha256_));
-  const std::string path = store_.PathOf(sha256_);
-  const std::lock_guard lock(store_.mutex_);
-  RETURN_IF_ERROR(MakeFolder(FolderOf(path), 0700));
-  RETURN_IF_ERROR(RenameSync(path_, path));
-  path_.clear();
-  return SyncFolder(store_.options_.folder);  // the two-digit folder may be new
+  return Use([&](int fd) -> Status {
+    const timespec now = TimeOf(store_.options_.wall_ms());
+    const timespec times[] = {now, now};
+    if (futimens(fd, times) != 0 || fsync(fd) != 0) {
+      return ErrnoStatus(errno, Str("cannot sync artifact ", sha256_));
+    }
+    const std::string path = store_.PathOf(sha256_);
+    const std::lock_guard lock(store_.mutex_);
+    RETURN_IF_ERROR(MakeFolder(FolderOf(path), 0700));
+    RETURN_IF_ERROR(RenameSync(place_.part == nullptr ? place_.path : place_.part->path(), path));
+    place_.path.clear();
+    return SyncFolder(store_.options_.folder);  // the two-digit folder may be new
+  });
 }
 
 Result<bool> ArtifactStore::TakeAway(const std::string& sha256, const std::string& to) {

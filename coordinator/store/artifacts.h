@@ -1,13 +1,15 @@
 // The artifact store: immutable bytes named by their SHA-256, in STATE/artifacts/ab/abcdef...
 //
 // Bytes appear complete or not at all: an upload is written to a temporary file and hashed, then
-// synced and renamed. Remains of an interrupted upload are removed at the next start.
+// synced and renamed. The bytes of an interrupted upload are removed at the next start, unless the
+// caller may go on with it (unfinished.h).
 //
 // May be called from any thread; an Upload belongs to one caller at a time.
 #pragma once
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -17,6 +19,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/status.h"
+#include "coordinator/store/unfinished.h"
 
 namespace longrun::coordinator {
 
@@ -47,28 +50,59 @@ class ArtifactStore {
 
   class Upload {
    public:
-    ~Upload();  // removes an unfinished upload
+    ~Upload();  // keeps unfinished bytes with which the sender may go on, and removes others
     Upload(const Upload&) = delete;
     Upload& operator=(const Upload&) = delete;
-    // kResourceExhausted if the disk is full, kInvalidArgument beyond the announced size.
+    // Whether bytes of an earlier connection are still to be hashed. Before the first Write(), call
+    // HashKept() until there are none: a slice at a time, so that no thread is busy for long.
+    bool HasUnhashed() const { return n_hashed_ < n_bytes_; }
+    Status HashKept();
+    // kResourceExhausted if the disk is full, kInvalidArgument beyond the announced size, kAborted
+    // if another connection of the sender goes on with this upload.
     Status Write(std::string_view bytes);
-    // kDataLoss if size or digest do not match; then nothing is stored.
+    // kDataLoss if size or digest do not match; then nothing is stored. kAborted if that may be due
+    // to the bytes of an earlier connection, which are then gone.
     Status Finish();
 
    private:
     friend class ArtifactStore;
-    Upload(ArtifactStore& store, std::string sha256, std::int64_t n_bytes_total, std::string path,
-           int fd);
+    struct Place {  // one of the two
+      std::string path = {};
+      int fd = -1;
+      std::unique_ptr<UnfinishedUploads::Part> part = nullptr;
+    };
+    Upload(ArtifactStore& store, std::string sha256, std::string sender, std::int64_t n_bytes_total,
+           std::int64_t n_kept, Place place);
+    Status Use(const std::function<Status(int fd)>& use);
+    Status WriteAll(int fd, std::string_view bytes);
+    void Drop();  // removes the bytes
+    void Unreserve(std::int64_t n_bytes);
+
     ArtifactStore& store_;
-    std::string sha256_;
-    std::int64_t n_bytes_total_;
-    std::int64_t n_bytes_ = 0;
-    std::string path_;
-    int fd_;
+    const std::string sha256_;
+    const std::string sender_;
+    const std::int64_t n_bytes_total_;
+    const std::int64_t n_kept_;    // of an earlier connection
+    std::int64_t n_bytes_;         // so far
+    std::int64_t n_hashed_ = 0;    // of those
+    std::int64_t n_reserved_ = 0;  // of the disk, for the rest
+    Place place_;
     Sha256 hash_;
   };
-  // kInvalidArgument if `sha256` is not a digest, kResourceExhausted if the bytes would not fit.
+  // Begins an upload that nobody can go on with. kInvalidArgument if `sha256` is not a digest,
+  // kResourceExhausted if the bytes would not fit beside those that other uploads have announced.
   Result<std::unique_ptr<Upload>> Begin(const std::string& sha256, std::int64_t n_bytes_total);
+  // The same for a sender (a safe file name) who may go on after the connection broke. `offset`:
+  // how many bytes the sender leaves out, at most UnfinishedBytes(). kAborted if they are not there
+  // any more. kResourceExhausted also if the sender has too many uploads in progress, or they would
+  // take more than half of the room.
+  Result<std::unique_ptr<Upload>> Resume(const std::string& sender, const std::string& sha256,
+                                         std::int64_t n_bytes_total, std::int64_t offset);
+  std::int64_t UnfinishedBytes(const std::string& sender, const std::string& sha256) const {
+    return unfinished_.Bytes(sender, sha256);
+  }
+  // Removes unfinished uploads that nobody has gone on with for a day.
+  void RemoveOldUploads() { unfinished_.RemoveOld(); }
 
   // Unreferenced bytes that were requested too recently to be removed.
   struct Young {
@@ -89,7 +123,9 @@ class ArtifactStore {
   Result<std::vector<std::string>> List() const;
 
  private:
-  explicit ArtifactStore(Options options) : options_(std::move(options)) {}
+  explicit ArtifactStore(Options options);
+  // Takes room on the disk for an upload, until it is written or ends.
+  Status Reserve(const std::string& sender, std::int64_t n_bytes);
   std::string PathOf(const std::string& sha256) const;
   std::string TemporaryPath();  // a new path
   // Moves the file to the path `to`, where the caller unlinks it, since unlinking may take long. If
@@ -97,9 +133,11 @@ class ArtifactStore {
   Result<bool> TakeAway(const std::string& sha256, const std::string& to);
 
   Options options_;
-  // Guards n_begun_, and keeps a file from being removed while Has() looks at it.
+  UnfinishedUploads unfinished_;
+  // Guards the members below, and keeps a file from being removed while Has() looks at it.
   std::mutex mutex_;
-  std::int64_t n_begun_ = 0;  // number of temporary paths
+  std::int64_t n_begun_ = 0;                      // number of temporary paths
+  std::map<std::string, std::int64_t> reserved_;  // bytes still to come, by sender
 };
 
 }  // namespace longrun::coordinator

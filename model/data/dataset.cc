@@ -149,6 +149,8 @@ struct Dataset::Impl {
   std::int32_t mask_id = -1;
   std::vector<std::int32_t> token_bytes;
   std::vector<std::unique_ptr<ShardedSplit>> splits;  // in the order of manifest.splits
+
+  Status VerifyTokenizer() const;
 };
 
 Dataset::Dataset(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -174,6 +176,25 @@ Result<Dataset> Dataset::Open(const std::string& folder) {
     impl->splits.push_back(std::move(opened));
   }
   return Dataset(std::move(impl));
+}
+
+// The digest covers the fingerprint of the tokenizer, but not what tokenizer.json says about its
+// tokens: that must follow from the vocabulary.
+Status Dataset::Impl::VerifyTokenizer() const {
+  ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, OpenTokenizerOf(folder));
+  const Vocabulary& vocabulary = tokenizer->vocabulary();
+  const std::string path = JoinPath(folder, kTokenizerFile);
+  if (const std::string found = vocabulary.Fingerprint(); found != manifest.tokenizer_fingerprint) {
+    return DatasetDamaged(path, Str("its tokenizer has fingerprint ", found,
+                                    ", but dataset.json says ", manifest.tokenizer_fingerprint));
+  }
+  std::vector<std::int32_t> of_tokens = vocabulary.TokenBytes();
+  of_tokens.resize(token_bytes.size());  // rows of padding stand for no text
+  if (n_tokens != std::ssize(vocabulary.tokens) || eot_id != vocabulary.eot_id ||
+      bos_id != vocabulary.bos_id || mask_id != vocabulary.MaskId() || token_bytes != of_tokens) {
+    return DatasetDamaged(path, "its facts about the tokens do not fit its tokens");
+  }
+  return Status();
 }
 
 const std::string& Dataset::digest() const { return impl_->manifest.digest; }
@@ -203,7 +224,7 @@ Result<const TokenSplit*> Dataset::Split(std::string_view name) const {
 
 Status Dataset::Verify() const {
   for (const auto& split : impl_->splits) RETURN_IF_ERROR(split->Verify());
-  return OpenTokenizerOf(impl_->folder).status();  // checks its vocabulary by its fingerprint
+  return impl_->VerifyTokenizer();
 }
 
 std::vector<std::int32_t> IdsOfText(const Dataset& dataset) {

@@ -17,7 +17,8 @@ namespace {
 class UserFoldersTest : public testing::Test {
  protected:
   UserFoldersTest() {
-    for (const char* const name : {"HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR"}) {
+    for (const char* const name :
+         {"HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR"}) {
       before_[name] = GetEnv(name);
       unsetenv(name);
     }
@@ -45,6 +46,16 @@ TEST_F(UserFoldersTest, ARelativePathIsIgnoredAndToldOf) {
   EXPECT_EQ(DataHome().value(), "/data");
   EXPECT_EQ(RuntimeFolder().value(), "/run/user/1");
   EXPECT_TRUE(IgnoredFolderVariables().empty());
+}
+
+TEST_F(UserFoldersTest, EachFolderHasItsVariableAndItsPlaceInTheHome) {
+  setenv("HOME", "/home/ada", 1);
+  EXPECT_EQ(ConfigHome().value(), "/home/ada/.config");
+  EXPECT_EQ(CacheHome().value(), "/home/ada/.cache");
+  setenv("XDG_CONFIG_HOME", "/config", 1);
+  setenv("XDG_CACHE_HOME", "/cache", 1);
+  EXPECT_EQ(ConfigHome().value(), "/config");
+  EXPECT_EQ(CacheHome().value(), "/cache");
 }
 
 TEST_F(UserFoldersTest, NothingIsSaidByAnEmptyEnvironment) {

@@ -24,21 +24,6 @@ constexpr std::chrono::minutes kTransferDeadline{10};  // for one file
 
 }  // namespace
 
-bool IsTransient(const Status& status) {
-  switch (status.code()) {
-    case Code::kUnavailable:
-    case Code::kDeadlineExceeded:
-    case Code::kCancelled:
-    case Code::kAborted:
-    case Code::kResourceExhausted:
-    case Code::kUnknown:
-    case Code::kInternal:
-      return true;
-    default:
-      return false;
-  }
-}
-
 // A call's context, which the client knows while the call runs, so that Cancel can reach it.
 class ArtifactTransfer::Call {
  public:
@@ -69,32 +54,15 @@ void ArtifactTransfer::Cancel() {
 
 Status ArtifactTransfer::Upload(const std::vector<LocalArtifact>& files) {
   const auto stub = v1::ArtifactService::NewStub(coordinator_.channel);
-  v1::HasArtifactsRequest request;
-  v1::HasArtifactsResponse response;
-  for (const LocalArtifact& file : files) request.add_sha256(file.sha256);
-  {
-    Call call(*this, kQuestionDeadline);
-    RETURN_IF_ERROR(StatusOfRpc(stub->HasArtifacts(&call.context, request, &response))
-                        .In("asking for artifacts"));
-  }
-  if (response.present_size() != static_cast<int>(files.size())) {
-    return Status(Code::kInternal,
-                  Str("the worker asked about ", files.size(),
-                      " artifacts, but the coordinator answered about ", response.present_size()));
-  }
-  for (std::size_t i = 0; i < files.size(); ++i) {
-    if (response.present(static_cast<int>(i))) continue;
-    RETURN_IF_ERROR(UploadOne(files[i]).In(Str("uploading ", files[i].path)));
-  }
-  return Status();
-}
-
-Status ArtifactTransfer::UploadOne(const LocalArtifact& file) {
-  const auto stub = v1::ArtifactService::NewStub(coordinator_.channel);
-  Call call(*this, kTransferDeadline);
-  return UploadFile(*stub, call.context,
-                    {.path = file.path, .sha256 = file.sha256, .n_bytes = file.n_bytes},
-                    [](std::int64_t) { Failpoint("worker_mid_upload"); });
+  const auto new_context = [this](std::chrono::system_clock::duration deadline) {
+    const auto call = std::make_shared<Call>(*this, deadline);
+    return std::shared_ptr<grpc::ClientContext>(call, &call->context);
+  };
+  return UploadFiles(*stub, files,
+                     {.new_context = new_context,
+                      .question_deadline = kQuestionDeadline,
+                      .file_deadline = kTransferDeadline,
+                      .progress = [](std::int64_t) { Failpoint("worker_mid_upload"); }});
 }
 
 Status ArtifactTransfer::Download(const ArtifactFile& file, const std::string& path) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "proto/local_artifact.h"
 #include "sweeps/session_messages.h"
 #include "worker/agent/session.h"
 
@@ -17,17 +18,6 @@ class ClientContext;
 }
 
 namespace longrun::agent {
-
-// A file that a journal record names.
-struct LocalArtifact {
-  std::string path;
-  std::string sha256;
-  std::int64_t n_bytes = 0;
-};
-
-// Whether the same transfer may succeed later with the same files (the coordinator is away, or its
-// disk is full). If not, the files themselves are at fault.
-bool IsTransient(const Status& status);
 
 class ArtifactTransfer {
  public:
@@ -47,7 +37,6 @@ class ArtifactTransfer {
 
  private:
   class Call;
-  Status UploadOne(const LocalArtifact& file);
   Status Download(const ArtifactFile& file, const std::string& path);
 
   CoordinatorChannel coordinator_;

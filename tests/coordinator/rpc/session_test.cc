@@ -116,6 +116,7 @@ class SessionTest : public testing::Test {
                          .metrics = metrics,
                          .executor = *executor,
                          .submitter = *executor,
+                         .receiver = *executor,
                          .log_writer = *executor,
                          .querier = *executor,
                          .ticker = ticker,

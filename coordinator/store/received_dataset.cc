@@ -1,0 +1,97 @@
+// See received_dataset.h.
+#include "coordinator/store/received_dataset.h"
+
+#include <unistd.h>
+
+#include <cerrno>
+#include <filesystem>
+#include <system_error>
+#include <utility>
+
+#include "base/failpoint.h"
+#include "base/files.h"
+#include "base/str.h"
+#include "model/data/dataset.h"
+
+namespace longrun::coordinator {
+namespace {
+
+// The status without the path of `folder`, which is of no use on another machine.
+Status WithoutPath(const Status& status, const std::string& folder) {
+  std::string message = status.message();
+  for (std::size_t at = 0; (at = message.find(folder, at)) != std::string::npos;) {
+    const bool is_file = message.compare(at + folder.size(), 1, "/") == 0;
+    const std::string instead = is_file ? "" : "the folder";
+    message.replace(at, folder.size() + (is_file ? 1 : 0), instead);
+    at += instead.size();
+  }
+  return Status(status.code(), std::move(message));
+}
+
+Status NotInStore(const ArtifactFile& file) {
+  return Status(Code::kFailedPrecondition,
+                Str("file ", file.name, " (", file.sha256, ") is not in the store: send it first"));
+}
+
+// A second name for the artifact, so that the store may forget it. On another disk, a copy.
+Status Link(ArtifactStore& artifacts, const ArtifactFile& file, const std::string& path) {
+  if (!artifacts.Has(file.sha256)) return NotInStore(file);
+  ASSIGN_OR_RETURN(const ArtifactStore::Found found, artifacts.Find(file.sha256));
+  if (found.n_bytes != file.n_bytes) {
+    return Status(Code::kInvalidArgument,
+                  Str("file ", file.name, " has ", found.n_bytes, " bytes, not ", file.n_bytes));
+  }
+  if (link(found.path.c_str(), path.c_str()) == 0) return Status();
+  if (errno == ENOENT) return NotInStore(file);
+  if (errno != EXDEV) return ErrnoStatus(errno, Str("cannot make ", path));
+  std::error_code error;
+  if (!std::filesystem::copy_file(found.path, path, error)) {
+    return ErrnoStatus(error.value(), Str("cannot make ", path));
+  }
+  return SyncFile(path);
+}
+
+Status CheckDataset(const std::string& folder, const std::string& digest) {
+  ASSIGN_OR_RETURN(const Dataset dataset, Dataset::Open(folder));
+  if (dataset.digest() != digest) {
+    return Status(Code::kFailedPrecondition, Str(folder, " holds another dataset"));
+  }
+  return dataset.Verify();
+}
+
+Status Fill(ArtifactStore& artifacts, const DatasetListing& listing, const std::string& folder) {
+  for (const ArtifactFile& file : listing.files) {
+    RETURN_IF_ERROR(Link(artifacts, file, JoinPath(folder, file.name)));
+  }
+  RETURN_IF_ERROR(SyncFolder(folder));
+  RETURN_IF_ERROR(CheckListed(folder, listing));
+  return CheckDataset(folder, listing.digest);
+}
+
+}  // namespace
+
+Result<ReceivedDataset> ReceiveDataset(ArtifactStore& artifacts, const std::string& state,
+                                       const std::string& name, const DatasetListing& listing) {
+  RETURN_IF_ERROR(CheckListing(listing));
+  const std::string datasets = JoinPath(state, "datasets");
+  const std::string folder = JoinPath(datasets, name);
+  if (PathExists(folder)) {
+    if (CheckDataset(folder, listing.digest).ok()) return ReceivedDataset{.folder = folder};
+    return Status(Code::kFailedPrecondition,
+                  Str("the coordinator has the remains of another import of \"", name,
+                      "\": choose another name, or remove them first with `longrun data rm ", name,
+                      "`, for which the role operator is needed"));
+  }
+  const std::string unfinished = JoinPath(datasets, Str(".", name, ".receiving"));
+  RETURN_IF_ERROR(MakeFolders(datasets, 0700));
+  RETURN_IF_ERROR(RemoveAll(unfinished));  // of a coordinator that was killed
+  RETURN_IF_ERROR(MakeFolder(unfinished, 0700));
+  Status status = Fill(artifacts, listing, unfinished);
+  if (status.ok()) Failpoint("dataset_before_publish");
+  if (status.ok()) status = RenameSync(unfinished, folder);
+  if (status.ok()) return ReceivedDataset{.folder = folder, .is_new = true};
+  RETURN_IF_ERROR(RemoveAll(unfinished));
+  return WithoutPath(status, unfinished);
+}
+
+}  // namespace longrun::coordinator

@@ -1,0 +1,32 @@
+// A dataset whose files were sent from another machine, and are in the artifact store. It becomes
+// STATE/datasets/NAME, where `longrun data import` on this machine would make it too:
+//
+//   1. STATE/datasets/.NAME.receiving   links to the artifacts
+//   2. every byte is checked, as `longrun data verify` does
+//   3. the folder gets its name
+//
+// Nothing that a client says is believed: the listing has only plain names, and the digest of the
+// dataset is computed from its tokens. One caller at a time.
+#pragma once
+
+#include <string>
+
+#include "base/status.h"
+#include "coordinator/store/artifacts.h"
+#include "model/data/dataset_files.h"
+
+namespace longrun::coordinator {
+
+struct ReceivedDataset {
+  std::string folder;
+  bool is_new = false;  // false: it was there already
+};
+
+// kFailedPrecondition if a file is not in the store, or the folder of this name
+// has other content; after any error, nothing new is left. A folder that holds this dataset already
+// (after a crash between 3 and the registration) is checked and used. No message has a path of this
+// machine.
+Result<ReceivedDataset> ReceiveDataset(ArtifactStore& artifacts, const std::string& state,
+                                       const std::string& name, const DatasetListing& listing);
+
+}  // namespace longrun::coordinator

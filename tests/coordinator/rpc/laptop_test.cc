@@ -1,0 +1,488 @@
+// What a laptop sends to a coordinator on another machine: datasets, and the files that a sweep
+// names. The laptop shares no folder with the coordinator; connections break, and callers lie.
+#include "base/hash.h"
+#include "base/json.h"
+#include "longrun/v1/artifacts.grpc.pb.h"
+#include "longrun/v1/sweeps.grpc.pb.h"
+#include "model/data/dataset.h"
+#include "model/data/dataset_files.h"
+#include "tests/coordinator/rpc/network.h"
+
+namespace longrun::coordinator {
+namespace {
+
+constexpr std::int64_t kFrameBytes = 1 << 20;
+
+constexpr const char* kSweep = R"(apiVersion: longrun/v1
+kind: Sweep
+metadata: {name: a}
+spec:
+  model: {architecture: gpt2, size: micro}
+  matrix: {position: [alibi], train_length: [64], dataset: [tiny], seed: [1]}
+  train: {tokens: 20480, batch_tokens: 1024}
+  evaluate:
+    - perplexity: {context_lengths: [64, 128], split: validation, protocol: nonoverlap, score_tokens: 2048}
+    - multiple_choice: {file: questions.jsonl, context_lengths: [128], protocol: lm_eval}
+)";
+constexpr const char* kQuestions =
+    R"({"context": "two and two?", "choices": ["four", "a small green boat"], "answer": 0})"
+    "\n";
+
+class LaptopTest : public NetworkTest {
+ protected:
+  std::string OnLaptop(const std::string& name) const { return JoinPath(laptop, name); }
+  std::string InState(const std::string& name) const { return JoinPath(state, name); }
+
+  // Logs the laptop in, and returns the token.
+  std::string Login(const std::string& role) {
+    const std::string token = NewToken(role);
+    const Ran ran =
+        Longrun({"login", place.Text(), "--name", role, "--ca-fingerprint", fingerprint}, token);
+    EXPECT_EQ(ran.code, 0) << ran.err;
+    return token;
+  }
+  static std::string IdOf(const std::string& token) { return token.substr(3, 16); }
+
+  void WriteTexts(std::int64_t n_bytes = 20'000) {
+    std::string text;
+    for (std::int64_t i = 0; std::ssize(text) < n_bytes; ++i) text += Str("line ", i, "\n");
+    ASSERT_TRUE(WriteFileAtomic(OnLaptop("a.txt"), text).ok());
+    ASSERT_TRUE(WriteFileAtomic(OnLaptop("b.txt"), std::string(5'000, 'b')).ok());
+  }
+  std::vector<std::string> ImportOf(const std::string& name) const {
+    return {"data", "import", name, "--train", "a.txt", "--validation", "b.txt"};
+  }
+
+  // Empty if there is no such folder.
+  static std::vector<std::string> NamesIn(const std::string& path) {
+    const Result<std::vector<std::string>> names = ListFolder(path);
+    return names.ok() ? *names : std::vector<std::string>();
+  }
+  // The bytes that the coordinator keeps of broken uploads.
+  std::int64_t KeptBytes(const std::string& token) const {
+    const std::string kept = InState(Str("artifacts/unfinished/token-", IdOf(token)));
+    std::int64_t n_bytes = 0;
+    for (const std::string& name : NamesIn(kept)) {
+      const Result<std::int64_t> of_file = FileBytes(JoinPath(kept, name));
+      n_bytes += of_file.ok() ? *of_file : 0;
+    }
+    return n_bytes;
+  }
+  // The audit log's entries, as "METHOD OUTCOME SUBJECT".
+  std::vector<std::string> Audit() {
+    const Ran ran = Here({"admin", "audit", "--since", "1h", "-o", "json"});
+    std::vector<std::string> lines;
+    const Result<Json> entries = ParseJson(ran.out);
+    if (!entries.ok()) return lines;
+    for (const Json& entry : *entries) {
+      lines.push_back(Str(entry["method"].get<std::string>(), " ",
+                          entry["outcome"].get<std::string>(), " ",
+                          entry["subject"].get<std::string>()));
+    }
+    return lines;
+  }
+  bool IsAudited(const std::string& begin) {
+    const std::vector<std::string> lines = Audit();
+    return std::ranges::any_of(lines, [&](const std::string& l) { return l.starts_with(begin); });
+  }
+
+  // Nothing of a dataset `name`, and no unfinished upload.
+  void ExpectNothingOf(const std::string& name, const std::string& token) {
+    EXPECT_EQ(KeptBytes(token), 0);
+    for (const std::string& one : NamesIn(InState("datasets"))) {
+      EXPECT_EQ(one.find(name), std::string::npos) << one;
+    }
+    EXPECT_EQ(Here({"data", "ls", "-o", "json"}).out.find(Str("\"", name, "\"")),
+              std::string::npos);
+  }
+
+  int SpawnLocalWorker() {
+    SpawnOptions options;
+    options.argv = {kWorker,
+                    "--state",
+                    InState("worker"),
+                    "--coordinator",
+                    Str("unix:", InState("coordinator.sock")),
+                    "--trainer",
+                    kTrainer,
+                    "--cpu-slots",
+                    "1",
+                    "--disk-free-bytes-min",
+                    "0"};
+    options.env = {"PATH=/usr/bin:/bin"};
+    options.stdout_path = options.stderr_path = At("worker.log");
+    options.die_with_parent = true;
+    return Spawn(options).value();
+  }
+
+  std::unique_ptr<grpc::ClientContext> ContextOf(const std::string& token) const {
+    auto context = std::make_unique<grpc::ClientContext>();
+    context->set_deadline(After(kPatienceMs));
+    context->AddMetadata("authorization", "Bearer " + token);
+    return context;
+  }
+  // Sends frames as they are, whatever they say.
+  grpc::Status Upload(const std::string& token,
+                      const std::vector<v1::UploadArtifactRequest>& frames,
+                      v1::UploadArtifactResponse* response = nullptr) const {
+    const auto stub = v1::ArtifactService::NewStub(Channel());
+    const auto context = ContextOf(token);
+    v1::UploadArtifactResponse own;
+    const auto writer = stub->UploadArtifact(context.get(), response == nullptr ? &own : response);
+    for (const v1::UploadArtifactRequest& frame : frames) {
+      if (!writer->Write(frame)) break;
+    }
+    writer->WritesDone();
+    return writer->Finish();
+  }
+  static v1::UploadArtifactRequest First(const std::string& sha256, std::int64_t n_bytes,
+                                         const std::string& data, std::int64_t offset = 0) {
+    v1::UploadArtifactRequest frame;
+    frame.set_sha256(sha256);
+    frame.set_total_bytes(n_bytes);
+    frame.set_offset(offset);
+    frame.set_data(data);
+    return frame;
+  }
+  static v1::UploadArtifactRequest Next(const std::string& data) {
+    v1::UploadArtifactRequest frame;
+    frame.set_data(data);
+    return frame;
+  }
+  bool HasArtifact(const std::string& token, const std::string& sha256) const {
+    const auto stub = v1::ArtifactService::NewStub(Channel());
+    const auto context = ContextOf(token);
+    v1::HasArtifactsRequest request;
+    v1::HasArtifactsResponse response;
+    request.add_sha256(sha256);
+    EXPECT_TRUE(stub->HasArtifacts(context.get(), request, &response).ok());
+    return response.present(0);
+  }
+};
+
+TEST_F(LaptopTest, DatasetAndQuestionsFromALaptopGiveTheTableOfOneMachine) {
+  InitAndStart();
+  Login("submitter");
+  WriteTexts();
+  const Ran imported = Longrun(ImportOf("tiny"));
+  ASSERT_EQ(imported.code, 0) << imported.err;
+  EXPECT_NE(imported.out.find("train 1 document"), std::string::npos) << imported.out;
+  // The coordinator has a folder of its own, as after an import there; the laptop has nothing more.
+  const Result<Dataset> dataset = Dataset::Open(InState("datasets/tiny"));
+  ASSERT_TRUE(dataset.ok()) << dataset.status().message();
+  EXPECT_TRUE(dataset->Verify().ok());
+  EXPECT_FALSE(PathExists(OnLaptop(".cache/longrun/contexts/submitter/datasets/tiny")));
+  const Ran again = Longrun(
+      {"data", "import", "tiny", "--train", "a.txt", "--validation", "b.txt", "-o", "json"});
+  EXPECT_EQ(again.code, 0) << again.err;
+  EXPECT_EQ(ParseJson(again.out).value()["status"], "same");
+  const Ran listed = Longrun({"data", "ls"});
+  EXPECT_NE(listed.out.find("tiny"), std::string::npos) << listed.out;
+  EXPECT_EQ(listed.out.find(state), std::string::npos) << listed.out;
+
+  ASSERT_TRUE(WriteFileAtomic(OnLaptop("a.yaml"), kSweep).ok());
+  ASSERT_TRUE(WriteFileAtomic(OnLaptop("questions.jsonl"), kQuestions).ok());
+  worker = SpawnLocalWorker();
+  const Ran run = Longrun({"run", "a.yaml"});
+  EXPECT_EQ(run.code, 0) << run.err << ReadFile(At("worker.log")).value();
+  EXPECT_EQ(ReadFile(InState(Str("files/", Sha256Hex(kQuestions)))).value(), kQuestions);
+  const Ran table = Longrun({"table", "a", "--metric", "perplexity,acc", "-o", "csv"});
+  EXPECT_EQ(table.code, 0) << table.err;
+  EXPECT_NE(table.out.find(",nonoverlap,"), std::string::npos) << table.out;
+  EXPECT_NE(table.out.find(",lm_eval,"), std::string::npos) << table.out;
+
+  // The same on one machine, without a network.
+  const Ran alone = Longrun({"--state", At("alone"), "data", "import", "tiny", "--train", "a.txt",
+                             "--validation", "b.txt"});
+  ASSERT_EQ(alone.code, 0) << alone.err;
+  EXPECT_EQ(alone.out, imported.out);
+  const Ran submitted = Longrun({"--state", At("alone"), "submit", "a.yaml"});
+  ASSERT_EQ(submitted.code, 0) << submitted.err;
+  const auto keys = [&](const std::string& of, const std::string& sweep) {
+    return Longrun({"--state", of, "query", "-o", "csv",
+                    Str("SELECT run_key FROM sweep_runs WHERE sweep = '", sweep, "'")})
+        .out;
+  };
+  EXPECT_EQ(keys(At("alone"), "a"), keys(state, "a"));
+  EXPECT_NE(keys(state, "a").find("run_key"), std::string::npos);
+}
+
+TEST_F(LaptopTest, AFolderThatWasMadeElsewhereIsSent) {
+  InitAndStart();
+  Login("submitter");
+  WriteTexts();
+  ASSERT_TRUE(
+      ImportText({.splits = {{"train", {OnLaptop("a.txt")}}, {"validation", {OnLaptop("b.txt")}}},
+                  .shard_tokens = 4'096},
+                 OnLaptop("made"))
+          .ok());
+  const Ran registered = Longrun({"data", "register", "books", "made"});
+  ASSERT_EQ(registered.code, 0) << registered.err;
+  EXPECT_EQ(ListFolder(InState("datasets/books")).value(), ListFolder(OnLaptop("made")).value());
+  EXPECT_TRUE(IsFolder(OnLaptop("made")));
+
+  // Other content under a known name is refused before anything is sent.
+  ASSERT_TRUE(WriteFileAtomic(OnLaptop("a.txt"), "another text").ok());
+  const Ran other = Longrun(ImportOf("books"));
+  EXPECT_EQ(other.code, 4) << other.err;
+  EXPECT_NE(other.err.find("already exists with other content"), std::string::npos) << other.err;
+  EXPECT_FALSE(IsAudited("UploadArtifact OK " +
+                         ListDataset(OnLaptop(".cache/longrun/contexts/submitter/datasets/books"))
+                             ->files.front()
+                             .sha256));
+  EXPECT_TRUE(IsAudited("StoreDataset OK books"));
+  EXPECT_TRUE(IsAudited("StoreDataset ALREADY_EXISTS books"));
+  // The rest of the refused import is no obstacle for the next one.
+  ASSERT_TRUE(WriteFileAtomic(OnLaptop("a.txt"), "a third text").ok());
+  EXPECT_EQ(Longrun(ImportOf("books2")).code, 0);
+}
+
+TEST_F(LaptopTest, RolesDecideWhoMaySendAndWhoMayRemove) {
+  InitAndStart();
+  const std::string viewer = Login("viewer");
+  WriteTexts();
+  ASSERT_TRUE(WriteFileAtomic(OnLaptop("a.yaml"), kSweep).ok());
+  ASSERT_TRUE(WriteFileAtomic(OnLaptop("questions.jsonl"), kQuestions).ok());
+  Ran ran = Longrun(ImportOf("tiny"));
+  EXPECT_EQ(ran.code, 5) << ran.err;
+  EXPECT_NE(ran.err.find("it needs the role submitter"), std::string::npos) << ran.err;
+  ran = Longrun({"submit", "a.yaml"});
+  EXPECT_EQ(ran.code, 5) << ran.err;
+  ExpectNothingOf("tiny", viewer);
+  EXPECT_FALSE(PathExists(InState("files")));
+
+  Login("submitter");
+  ASSERT_EQ(Longrun(ImportOf("tiny")).code, 0);
+  ran = Longrun({"data", "rm", "tiny"});
+  EXPECT_EQ(ran.code, 5) << ran.err;
+  EXPECT_NE(ran.err.find("it needs the role operator"), std::string::npos) << ran.err;
+
+  // An operator's removal takes the files that were sent, and never a folder of somebody else.
+  ASSERT_TRUE(
+      ImportText({.splits = {{"train", {OnLaptop("a.txt")}}, {"validation", {OnLaptop("b.txt")}}}},
+                 At("of-a-user"))
+          .ok());
+  ASSERT_EQ(Here({"data", "register", "theirs", At("of-a-user")}).code, 0);
+  ASSERT_EQ(Here({"data", "register", "also", InState("datasets/tiny")}).code, 0);
+  Login("operator");
+  ran = Longrun({"data", "rm", "tiny"});
+  EXPECT_EQ(ran.code, 0) << ran.err;
+  EXPECT_NE(ran.err.find("another name refers to them"), std::string::npos) << ran.err;
+  EXPECT_TRUE(IsFolder(InState("datasets/tiny")));
+  EXPECT_EQ(Longrun({"data", "rm", "also"}).code, 0);
+  EXPECT_TRUE(IsFolder(InState("datasets/tiny")));
+  EXPECT_EQ(Longrun({"data", "rm", "theirs"}).code, 0);
+  EXPECT_TRUE(IsFolder(At("of-a-user")));
+  EXPECT_EQ(Longrun({"data", "rm", "tiny"}).code, 0);  // what is left, under no name
+  EXPECT_FALSE(PathExists(InState("datasets/tiny")));
+  EXPECT_EQ(Longrun({"data", "rm", "tiny"}).code, 3);
+  ASSERT_EQ(Longrun(ImportOf("tiny")).code, 0);
+  EXPECT_EQ(Longrun({"data", "rm", "tiny"}).code, 0);
+  EXPECT_FALSE(PathExists(InState("datasets/tiny")));
+}
+
+TEST_F(LaptopTest, AKilledClientGoesOnWhereItWas) {
+  InitAndStart();
+  const std::string token = Login("submitter");
+  WriteTexts(10 << 20);  // two bytes a token: 20 frames
+  const Ran killed = Longrun(ImportOf("big"), "", "client_mid_upload:exit@12");
+  EXPECT_EQ(killed.code, 99) << killed.err;
+  // The coordinator notices that the connection is gone.
+  ASSERT_TRUE(WaitUntil([&] { return IsAudited("UploadArtifact CANCELLED"); }));
+  const std::int64_t kept = KeptBytes(token);
+  EXPECT_GE(kept, 8 * kFrameBytes);
+  EXPECT_FALSE(PathExists(InState("datasets/big")));
+
+  const auto shard = ListDataset(OnLaptop(".cache/longrun/contexts/submitter/datasets/big"));
+  ASSERT_TRUE(shard.ok()) << shard.status().message();
+  const std::int64_t n_left = (BytesOf(shard->files) - kept) / kFrameBytes + 1;
+  const std::int64_t n_small = std::ssize(shard->files) - 1;
+  const Ran again =
+      Longrun(ImportOf("big"), "", Str("client_mid_upload:exit@", n_left + n_small + 1));
+  EXPECT_EQ(again.code, 0) << again.err;
+  EXPECT_TRUE(Dataset::Open(InState("datasets/big"))->Verify().ok());
+  EXPECT_EQ(KeptBytes(token), 0);
+}
+
+TEST_F(LaptopTest, AKilledCoordinatorOnlyDelaysAnUpload) {
+  InitPki();
+  admin = NewToken("admin");
+  Start({}, "artifact_mid_write:exit@16");
+  const std::string token = Login("submitter");
+  WriteTexts(10 << 20);
+  // Twenty frames, and as many as may have been under way: not two times fifteen.
+  const int laptop_pid = SpawnLongrun(ImportOf("big"), "", "client_mid_upload:exit@32");
+  const auto ended = WaitFor(std::exchange(coordinator, 0), kPatienceMs);
+  ASSERT_TRUE(ended.ok() && *ended);
+  EXPECT_EQ((*ended)->code, 99);
+  EXPECT_GE(KeptBytes(token), 15 * kFrameBytes);
+  Start();
+  const Ran ran = EndOf(laptop_pid);
+  EXPECT_EQ(ran.code, 0) << ran.err;
+  EXPECT_NE(ran.err.find("trying again"), std::string::npos) << ran.err;
+  EXPECT_TRUE(Dataset::Open(InState("datasets/big"))->Verify().ok());
+}
+
+TEST_F(LaptopTest, ACoordinatorKilledWhileItStoresADatasetLeavesNothingHalf) {
+  InitPki();
+  admin = NewToken("admin");
+  for (const char* const failpoint : {"dataset_before_publish", "dataset_before_register"}) {
+    Start({}, Str(failpoint, ":exit"));
+    Login("submitter");
+    WriteTexts();
+    const std::string name = Str("after-", std::string(failpoint).substr(15));
+    const int laptop_pid = SpawnLongrun(ImportOf(name));
+    const auto ended = WaitFor(std::exchange(coordinator, 0), kPatienceMs);
+    ASSERT_TRUE(ended.ok() && *ended);
+    EXPECT_EQ((*ended)->code, 99);
+    Start();
+    // The same command goes on by itself, or is repeated.
+    const Ran ran = EndOf(laptop_pid);
+    const Ran again = ran.code == 0 ? ran : Longrun(ImportOf(name));
+    EXPECT_EQ(again.code, 0) << ran.err << again.err;
+    EXPECT_TRUE(Dataset::Open(InState("datasets/" + name))->Verify().ok());
+    for (const std::string& one : NamesIn(InState("datasets"))) {
+      EXPECT_FALSE(one.starts_with('.')) << one;
+    }
+    Kill(coordinator);
+  }
+}
+
+TEST_F(LaptopTest, LyingUploadsAreRefusedAndLeaveNothing) {
+  InitAndStart();
+  const std::string token = NewToken("submitter");
+  const std::string bytes = "twelve bytes", sha256 = Sha256Hex(bytes);
+  const auto code = [&](const std::vector<v1::UploadArtifactRequest>& frames) {
+    const grpc::StatusCode result = Upload(token, frames).error_code();
+    EXPECT_FALSE(HasArtifact(token, sha256));
+    EXPECT_EQ(KeptBytes(token), 0);
+    return result;
+  };
+  std::string flipped = bytes;
+  flipped[3] ^= 4;
+  EXPECT_EQ(code({First(sha256, 12, flipped)}), grpc::StatusCode::DATA_LOSS);
+  EXPECT_EQ(code({First(sha256, 12, bytes), Next("more")}), grpc::StatusCode::INVALID_ARGUMENT);
+  const std::vector<v1::UploadArtifactRequest> endless(200, Next(std::string(kFrameBytes, 'x')));
+  std::vector<v1::UploadArtifactRequest> frames = {First(sha256, 2 * kFrameBytes, "")};
+  frames.insert(frames.end(), endless.begin(), endless.end());
+  EXPECT_EQ(code(frames), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(code({First(sha256, 3 << 20, std::string(2 << 20, 'x'))}),
+            grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(code({First("../../../etc/passwd", 12, bytes)}), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(code({First("", 12, bytes)}), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(code({First(sha256, -1, "")}), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(code({First(sha256, 12, bytes, 6)}), grpc::StatusCode::ABORTED);
+  EXPECT_EQ(code({First(sha256, 12, bytes, 13)}), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(code({First(sha256, std::int64_t{1} << 60, bytes)}),
+            grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_EQ(code({}), grpc::StatusCode::INVALID_ARGUMENT);
+
+  EXPECT_TRUE(Upload(token, {First(sha256, 12, bytes.substr(0, 5)), Next(bytes.substr(5))}).ok());
+  EXPECT_TRUE(HasArtifact(token, sha256));
+}
+
+TEST_F(LaptopTest, UploadsThatNeverEndHarmOnlyTheirCaller) {
+  InitAndStart();
+  const std::string token = NewToken("submitter"), other = NewToken("submitter");
+  const auto stub = v1::ArtifactService::NewStub(Channel());
+  struct Open {
+    std::unique_ptr<grpc::ClientContext> context;
+    v1::UploadArtifactResponse response;
+    std::unique_ptr<grpc::ClientWriter<v1::UploadArtifactRequest>> writer;
+  };
+  std::vector<std::unique_ptr<Open>> open;
+  std::vector<std::string> digests;
+  for (int i = 0; i < 16; ++i) {
+    open.push_back(std::make_unique<Open>());
+    open.back()->context = ContextOf(token);
+    open.back()->writer = stub->UploadArtifact(open.back()->context.get(), &open.back()->response);
+    digests.push_back(Sha256Hex(Str("content ", i)));
+    ASSERT_TRUE(open.back()->writer->Write(First(digests.back(), 100, "begun")));
+  }
+  ASSERT_TRUE(WaitUntil([&] { return KeptBytes(token) == 16 * 5; }));
+  const std::string bytes = "bytes", sha256 = Sha256Hex(bytes);
+  const grpc::Status refused = Upload(token, {First(sha256, 5, bytes)});
+  EXPECT_EQ(refused.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_NE(refused.error_message().find("16 uploads in progress"), std::string::npos)
+      << refused.error_message();
+  EXPECT_TRUE(Upload(other, {First(sha256, 5, bytes)}).ok());
+  // What the one has sent is nothing to the other.
+  EXPECT_EQ(Upload(other, {First(digests[0], 100, "", 5)}).error_code(), grpc::StatusCode::ABORTED);
+  // Revoked, the caller's uploads end.
+  ASSERT_EQ(Here({"admin", "token", "revoke", IdOf(token)}).code, 0);
+  for (const auto& one : open) {
+    one->writer->WritesDone();
+    EXPECT_FALSE(one->writer->Finish().ok());
+  }
+}
+
+TEST_F(LaptopTest, ADatasetThatIsNotWhatItSaysIsRefused) {
+  InitAndStart();
+  const std::string token = NewToken("submitter");
+  WriteTexts();
+  const std::string made = OnLaptop("made");
+  ASSERT_TRUE(
+      ImportText({.splits = {{"train", {OnLaptop("a.txt")}}, {"validation", {OnLaptop("b.txt")}}}},
+                 made)
+          .ok());
+  const DatasetListing listing = ListDataset(made).value();
+  const auto store = [&](const DatasetListing& sent, const std::string& name) {
+    const auto stub = v1::SweepService::NewStub(Channel());
+    const auto context = ContextOf(token);
+    v1::StoreDatasetRequest request;
+    v1::StoreDatasetResponse response;
+    request.set_name(name);
+    request.set_digest(sent.digest);
+    for (const ArtifactFile& file : sent.files) {
+      v1::DatasetFileInfo& info = *request.add_files();
+      info.set_name(file.name);
+      info.set_sha256(file.sha256);
+      info.set_bytes(file.n_bytes);
+    }
+    return stub->StoreDataset(context.get(), request, &response);
+  };
+  EXPECT_EQ(store(listing, "mine").error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+  for (const ArtifactFile& file : listing.files) {
+    const std::string bytes = ReadFile(JoinPath(made, file.name)).value();
+    ASSERT_TRUE(Upload(token, {First(file.sha256, file.n_bytes, bytes)}).ok());
+  }
+  for (const char* const name : {"../mine", "/mine", "", ".mine", "a/b"}) {
+    EXPECT_EQ(store(listing, name).error_code(), grpc::StatusCode::INVALID_ARGUMENT) << name;
+  }
+  DatasetListing escape = listing;
+  escape.files[0].name = "../../escape";
+  EXPECT_EQ(store(escape, "mine").error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  DatasetListing swapped = listing;
+  std::swap(swapped.files[0].sha256, swapped.files[1].sha256);
+  std::swap(swapped.files[0].n_bytes, swapped.files[1].n_bytes);
+  EXPECT_EQ(store(swapped, "mine").error_code(), grpc::StatusCode::DATA_LOSS);
+  ExpectNothingOf("mine", token);
+  EXPECT_FALSE(PathExists(InState("escape")));
+  EXPECT_TRUE(store(listing, "mine").ok());
+  EXPECT_TRUE(IsAudited("StoreDataset DATA_LOSS mine"));
+}
+
+TEST_F(LaptopTest, AFileThatTheCoordinatorCannotUseIsRefusedAtTheSubmission) {
+  InitAndStart();
+  const std::string token = Login("submitter");
+  WriteTexts();
+  ASSERT_EQ(Longrun(ImportOf("tiny")).code, 0);
+  // Given by its digest, and never sent.
+  const std::string wrong = "these are not questions", digest = Sha256Hex(wrong);
+  std::string sweep = kSweep;
+  const std::string named = "questions.jsonl";
+  sweep.replace(sweep.find(named), named.size(), Str("\"sha256:", digest, "\""));
+  ASSERT_TRUE(WriteFileAtomic(OnLaptop("a.yaml"), sweep).ok());
+  Ran ran = Longrun({"submit", "a.yaml"});
+  EXPECT_EQ(ran.code, 3) << ran.err;
+  EXPECT_NE(ran.err.find("give the path of the file"), std::string::npos) << ran.err;
+  // Sent, but of another kind.
+  ASSERT_TRUE(Upload(token, {First(digest, std::ssize(wrong), wrong)}).ok());
+  ran = Longrun({"submit", "a.yaml"});
+  EXPECT_EQ(ran.code, 2) << ran.err;
+  EXPECT_FALSE(PathExists(InState(Str("files/", digest))));
+  EXPECT_EQ(Trim(Longrun({"ls", "-o", "json"}).out), "[]");
+}
+
+}  // namespace
+}  // namespace longrun::coordinator
