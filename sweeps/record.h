@@ -33,9 +33,9 @@
 #include <variant>
 #include <vector>
 
+#include "base/artifact_file.h"
 #include "base/enum_names.h"
 #include "base/json.h"
-#include "sweeps/artifact_file.h"
 #include "sweeps/run.h"
 #include "sweeps/task.h"
 

@@ -8,7 +8,7 @@
 #include <variant>
 #include <vector>
 
-#include "sweeps/artifact_file.h"
+#include "base/artifact_file.h"
 #include "sweeps/live_attempt.h"
 #include "sweeps/slot.h"
 

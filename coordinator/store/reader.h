@@ -12,11 +12,11 @@
 #include <utility>
 #include <vector>
 
+#include "base/artifact_file.h"
 #include "base/status.h"
 #include "coordinator/scheduler/scheduler.h"
 #include "coordinator/store/damage.h"
 #include "coordinator/store/identity.h"
-#include "sweeps/artifact_file.h"
 
 namespace longrun::coordinator {
 

@@ -17,6 +17,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/artifact_file.h"
 #include "base/files.h"
 #include "base/held_file.h"
 #include "base/status.h"
@@ -25,7 +26,6 @@
 #include "coordinator/store/commit_mark.h"
 #include "coordinator/store/damage.h"
 #include "coordinator/store/identity.h"
-#include "sweeps/artifact_file.h"
 #include "sweeps/coordinator_lock.h"
 
 struct sqlite3;
