@@ -15,8 +15,6 @@
 namespace longrun {
 namespace {
 
-constexpr std::string_view kVocabularyFile = "vocabulary.tiktoken";
-
 // Adds the facts that make the text tokens of vocabulary.tiktoken a vocabulary again.
 void AddVocabularyFacts(const Vocabulary& vocabulary, Json& facts) {
   facts["vocabulary"] = kVocabularyFile;
@@ -141,9 +139,13 @@ Status CheckSha256(const std::string& path, const std::string& text, const std::
   return DatasetDamaged(path, Str("SHA-256 is ", found, ", but dataset.json says ", sha256));
 }
 
+bool NeedsVocabularyFile(const Json& facts) {
+  return facts.is_object() && facts.contains("vocabulary");
+}
+
 // Opens a tokenizer that SaveTokenizer wrote.
 Result<std::unique_ptr<Tokenizer>> FromFacts(const std::string& folder, const Json& facts) {
-  if (facts.is_object() && facts.contains("vocabulary")) return FromVocabulary(folder, facts);
+  if (NeedsVocabularyFile(facts)) return FromVocabulary(folder, facts);
   ASSIGN_OR_RETURN(const std::string name, GetString(facts, "name"));
   return MakeTokenizer(name);
 }
@@ -162,6 +164,14 @@ Result<std::string> SaveTokenizer(const Vocabulary& vocabulary, const std::strin
   const std::string text = CanonicalJson(facts);
   RETURN_IF_ERROR(WriteFileAtomic(JoinPath(folder, kTokenizerFile), text));
   return Sha256Hex(text);
+}
+
+Result<bool> HasVocabularyFile(const std::string& folder) {
+  const std::string path = JoinPath(folder, kTokenizerFile);
+  ASSIGN_OR_RETURN(const std::string text, ReadPlainFile(path));
+  Result<Json> facts = ParseJson(text);
+  if (!facts) return DatasetDamaged(path, facts.status().message());
+  return NeedsVocabularyFile(*facts);
 }
 
 Result<TokenizerFacts> ReadTokenizerFacts(const std::string& folder, const std::string& sha256) {

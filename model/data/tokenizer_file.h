@@ -18,6 +18,7 @@
 namespace longrun {
 
 inline constexpr std::string_view kTokenizerFile = "tokenizer.json";
+inline constexpr std::string_view kVocabularyFile = "vocabulary.tiktoken";
 
 struct TokenizerFacts {
   std::int64_t vocab_size = 0;  // rows of an embedding
@@ -31,6 +32,8 @@ struct TokenizerFacts {
 // Writes what OpenTokenizerOf needs, replacing what was there;
 // returns the SHA-256 of tokenizer.json.
 Result<std::string> SaveTokenizer(const Vocabulary& vocabulary, const std::string& folder);
+// Whether the tokenizer in the folder needs vocabulary.tiktoken. kDataLoss names the file.
+Result<bool> HasVocabularyFile(const std::string& folder);
 // kDataLoss names the file and the fault; `sha256` is the one in dataset.json.
 Result<TokenizerFacts> ReadTokenizerFacts(const std::string& folder, const std::string& sha256);
 // The tokenizer itself, to turn ids into text or further text into the same ids. Also opens folders
