@@ -34,132 +34,18 @@
 #include "pki/certificate.h"
 #include "pki/files.h"
 #include "pki/presented.h"
+#include "tests/coordinator/rpc/network_fixture.h"
 #include "tests/deadline.h"
 
 namespace longrun::coordinator {
 namespace {
 
-constexpr const char* kCoordinator = LONGRUN_BIN_DIR "/longrun-coordinator";
-constexpr const char* kWorker = LONGRUN_BIN_DIR "/longrun-worker";
-constexpr const char* kClient = LONGRUN_BIN_DIR "/longrun";
-constexpr const char* kTrainer = LONGRUN_BIN_DIR "/longrun-fake-trainer";
-constexpr std::int64_t kPatienceMs = DeadlineMs(60'000);
-
 std::chrono::system_clock::time_point After(std::int64_t ms) {
   return std::chrono::system_clock::now() + std::chrono::milliseconds(ms);
 }
 
-bool WaitUntil(const std::function<bool()>& condition) {
-  const std::int64_t end_ms = BootMs() + kPatienceMs;
-  while (!condition()) {
-    if (BootMs() > end_ms) return false;
-    poll(nullptr, 0, 10);
-  }
-  return true;
-}
-
-struct Ran {
-  int code = -1;
-  std::string out;
-  std::string err;
-};
-
-class NetworkTest : public testing::Test {
+class NetworkTest : public NetworkFixture {
  protected:
-  ~NetworkTest() override {
-    for (int* const pid : {&worker, &coordinator}) Kill(*pid);
-  }
-
-  static void Kill(int& pid) {
-    if (pid <= 0) return;
-    kill(pid, SIGKILL);
-    (void)WaitFor(pid, kPatienceMs);
-    pid = 0;
-  }
-
-  std::string At(const std::string& name) const { return JoinPath(folder.path(), name); }
-
-  // `longrun ARGUMENTS` on a machine with a home of its own, whose standard input is `input`.
-  Ran Longrun(std::vector<std::string> arguments, const std::string& input = "") {
-    const std::string in = At("in"), out = At("out"), err = At("err");
-    for (const std::string& path : {out, err}) EXPECT_TRUE(RemoveAll(path).ok());
-    EXPECT_TRUE(WriteFileAtomic(in, input).ok());
-    SpawnOptions options;
-    options.argv = {"/bin/sh", "-c", "exec \"$0\" \"$@\" < \"$STDIN\"", kClient};
-    options.argv.insert(options.argv.end(), arguments.begin(), arguments.end());
-    options.env = {"PATH=/usr/bin:/bin", Str("HOME=", laptop), Str("STDIN=", in)};
-    options.cwd = laptop;
-    options.stdout_path = out;
-    options.stderr_path = err;
-    options.die_with_parent = true;
-    const auto ended = WaitFor(Spawn(options).value(), kPatienceMs);
-    Ran ran;
-    if (ended.ok() && *ended) ran.code = (*ended)->code;
-    ran.out = ReadFile(out).ok() ? ReadFile(out).value() : "";
-    ran.err = ReadFile(err).ok() ? ReadFile(err).value() : "";
-    return ran;
-  }
-  // The same on the coordinator's machine.
-  Ran Here(std::vector<std::string> arguments) {
-    arguments.insert(arguments.begin(), {"--state", state});
-    return Longrun(std::move(arguments));
-  }
-  std::string NewToken(const std::string& role) {
-    const Ran ran = Here({"admin", "token", "create", "--role", role});
-    EXPECT_EQ(ran.code, 0) << ran.err;
-    return std::string(Trim(ran.out));
-  }
-  std::string NewJoinToken(std::vector<std::string> more = {}) {
-    std::vector<std::string> arguments = {"admin", "join-token", "create"};
-    arguments.insert(arguments.end(), more.begin(), more.end());
-    const Ran ran = Here(arguments);
-    EXPECT_EQ(ran.code, 0) << ran.err;
-    return std::string(Trim(ran.out));
-  }
-  void InitPki() {
-    const Ran ran = Here({"admin", "pki", "init", "--name", "localhost", "--name", "127.0.0.1"});
-    ASSERT_EQ(ran.code, 0) << ran.err;
-    authority = ReadFile(PkiPathsOf(state).authority).value();
-    fingerprint = ReadCertificate(authority).value().fingerprint;
-  }
-
-  Result<int> Launch(std::vector<std::string> arguments) {
-    SpawnOptions options;
-    options.argv = {kCoordinator, "--state", state};
-    options.argv.insert(options.argv.end(), arguments.begin(), arguments.end());
-    options.env = {"PATH=/usr/bin:/bin"};
-    options.stdout_path = At("log");
-    options.stderr_path = At("log");
-    options.die_with_parent = true;
-    return Spawn(options);
-  }
-  int RefusedWith(const std::vector<std::string>& arguments, std::string* said) {
-    EXPECT_TRUE(RemoveAll(At("log")).ok());
-    const auto ended = WaitFor(Launch(arguments).value(), kPatienceMs);
-    *said = ReadFile(At("log")).value();
-    return ended.ok() && *ended ? (*ended)->code : -1;
-  }
-  // On a free port of the loopback interface.
-  void Start(std::vector<std::string> more = {}) {
-    std::vector<std::string> arguments = {"--listen", "127.0.0.1:0"};
-    arguments.insert(arguments.end(), more.begin(), more.end());
-    coordinator = Launch(arguments).value();
-    constexpr std::string_view kField = "network=127.0.0.1:";
-    const bool serves = WaitUntil([&] {
-      const Result<std::string> log = ReadFile(At("log"));
-      const std::size_t at = log.ok() ? log->rfind(kField) : std::string::npos;
-      if (at == std::string::npos || log->find('\n', at) == std::string::npos) return false;
-      place = {.host = "127.0.0.1", .port = std::stoi(log->substr(at + kField.size()))};
-      return true;
-    });
-    ASSERT_TRUE(serves) << ReadFile(At("log")).value();
-  }
-  void InitAndStart(std::vector<std::string> more = {}) {
-    InitPki();
-    admin = NewToken("admin");
-    Start(std::move(more));
-  }
-
   std::shared_ptr<grpc::Channel> Channel(const grpc::SslCredentialsOptions& tls) const {
     grpc::ChannelArguments own;
     own.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
@@ -208,44 +94,6 @@ class NetworkTest : public testing::Test {
     next();
     return status;
   }
-
-  int SpawnWorker(const std::string& name, const std::string& token_file) {
-    SpawnOptions options;
-    options.argv = {
-        kWorker,  "--state",     At(name),   "--coordinator",         place.Text(), "--id",
-        name,     "--join",      token_file, "--ca-fingerprint",      fingerprint,  "--trainer",
-        kTrainer, "--cpu-slots", "1",        "--disk-free-bytes-min", "0"};
-    options.env = {"PATH=/usr/bin:/bin"};
-    options.stdout_path = At(name + ".log");
-    options.stderr_path = At(name + ".log");
-    options.die_with_parent = true;
-    return Spawn(options).value();
-  }
-  std::size_t CountInLog(const std::string& name, const std::string& what) const {
-    const Result<std::string> log = ReadFile(At(name));
-    std::size_t n = 0;
-    for (std::size_t at = 0; log.ok() && (at = log->find(what, at)) != std::string::npos; ++at) ++n;
-    return n;
-  }
-  void JoinWorker(const std::string& name) {
-    const std::string file = At("join-token");
-    ASSERT_TRUE(WriteFileAtomic(file, NewJoinToken() + "\n", 0600).ok());
-    worker = SpawnWorker(name, file);
-    ASSERT_TRUE(WaitUntil([&] { return CountInLog(name + ".log", "session_welcomed") > 0; }))
-        << ReadFile(At(name + ".log")).value();
-  }
-
-  TempFolder folder;
-  std::string state = JoinPath(folder.path(), "state");
-  std::string laptop = [this] {
-    const std::string path = JoinPath(folder.path(), "laptop");
-    EXPECT_TRUE(MakeFolders(path).ok());
-    return path;
-  }();
-  std::string authority, fingerprint, admin;
-  HostPort place;
-  int coordinator = 0;
-  int worker = 0;
 };
 
 TEST_F(NetworkTest, PortIsRefusedWithoutCertificatesAndWithoutTokens) {
