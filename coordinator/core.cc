@@ -93,6 +93,7 @@ struct Core::Batch {
 Core::Core(Store& store, ArtifactStore& artifacts, Metrics& metrics, CoreOptions options)
     : store_(store),
       artifacts_(artifacts),
+      bytes_(artifacts, store.folder()),
       metrics_(metrics),
       options_(std::move(options)),
       observer_(metrics) {}
@@ -247,6 +248,9 @@ void Core::PostWrite(std::function<Status(Store&)> write) {
 
 Status Core::ReloadDatasets() {
   ASSIGN_OR_RETURN(std::vector<DatasetRow> datasets, store_.LoadDatasets());
+  std::vector<std::string> folders;
+  for (const DatasetRow& dataset : datasets) folders.push_back(dataset.folder);
+  bytes_.SetDatasetFolders(std::move(folders));
   const std::lock_guard lock(mutex_);
   datasets_ = std::move(datasets);
   return Status();
@@ -447,18 +451,55 @@ void Core::MarkStoredBytes(JournalReceived& event) {
 
 namespace {
 
-// Replaces sha256:HEX by STATE/files/HEX, the path where the trainer finds a file that its
-// evaluation names (model/evaluation/input_file.h); the trainer checks the content against HEX.
+// For a worker on this machine that does not get files by digest: replaces sha256:HEX by
+// STATE/files/HEX, the path where the trainer finds a file that its evaluation names
+// (model/evaluation/input_file.h); the trainer checks the content against HEX.
 void LocateFiles(const std::string& state, Json& evaluation) {
-  const Result<const Evaluation*> known = FindEvaluation(evaluation.begin().key());
-  if (!known.ok()) return;
-  Json& params = evaluation.begin().value();
-  for (const std::string& name : FileParamsIn(**known, params)) {
-    params[name] = KeptFilePath(params.at(name).get<std::string>(), JoinPath(state, "files"));
+  for (Json* const file : InputFilesOf(evaluation)) {
+    *file = KeptFilePath(file->get<std::string>(), JoinPath(state, "files"));
   }
 }
 
 }  // namespace
+
+// Of the folders as registered now: datasets may have moved since the submission. One content may
+// be registered under several names, of which some have moved.
+std::string Core::RegisteredFolder(const std::string& digest) const {
+  std::string folder;
+  for (const DatasetRow& dataset : datasets()) {
+    if (dataset.info.digest != digest) continue;
+    if (folder.empty() || !PathExists(folder)) folder = dataset.folder;
+  }
+  return folder;
+}
+
+void Core::NameSources(const TaskFile& task, bool over_network, StartMessage& message) const {
+  std::set<std::string> digests = {message.dataset_digest};
+  if (const auto read = EvaluatedDatasetOf(task.evaluation)) digests.insert(read->digest);
+  for (const std::string& digest : digests) {
+    DatasetSource source{.digest = digest, .files = {}};
+    const std::string folder = RegisteredFolder(digest);
+    if (!over_network) source.folder = folder;
+    if (folder.empty()) {
+      source.problem =
+          "no dataset with this digest is registered: import it again (`longrun data import`)";
+    } else if (Result<DatasetListing> listing = bytes_.List(folder); !listing.ok()) {
+      source.problem = listing.status().message();
+    } else if (listing->digest != digest) {
+      source.problem = Str("the folder ", folder, " now holds the dataset ", listing->digest,
+                           ": import this one again, or register its new place (`longrun data "
+                           "register`)");
+    } else {
+      source.files = std::move(listing->files);
+    }
+    message.datasets.push_back(std::move(source));
+  }
+  Json evaluation = task.evaluation;
+  for (const Json* const file : InputFilesOf(evaluation)) {
+    const std::string id = file->get<std::string>();
+    message.input_files.push_back(bytes_.InputFile(id));
+  }
+}
 
 void Core::Deliver(const SendStart& start) {
   TaskFile task = start.task;
@@ -467,7 +508,7 @@ void Core::Deliver(const SendStart& start) {
                           .device_index = static_cast<int>(start.device_index),
                           .task_json = {},
                           .dataset_digest = start.dataset_digest,
-                          .dataset_path = start.dataset_path,
+                          .dataset_path = {},
                           .checkpoints = {}};
   for (const auto& reference : {task.init, task.resume}) {
     if (!reference) continue;
@@ -482,23 +523,20 @@ void Core::Deliver(const SendStart& start) {
   }
   const std::shared_ptr<SessionSink> sink = FindSession(start.session);
   if (sink == nullptr) return;
-  // Use the folders as registered now: datasets may have moved since the submission. One content
-  // may be registered under several names, of which some have moved.
-  std::optional<EvaluatedDataset> read = EvaluatedDatasetOf(task.evaluation);
-  const auto registered = [&](const std::string& digest) {
-    std::string folder;
-    for (const DatasetRow& dataset : datasets()) {
-      if (dataset.info.digest != digest) continue;
-      if (folder.empty() || !PathExists(folder)) folder = dataset.folder;
+  const auto id = state_.index.sessions.find(start.session);
+  if (id == state_.index.sessions.end()) return;  // it has ended since
+  const Worker& worker = state_.workers.at(id->second);
+  if (GetsByDigest(worker)) {
+    NameSources(task, worker.over_network, message);
+  } else {
+    message.dataset_path = RegisteredFolder(start.dataset_digest);
+    if (message.dataset_path.empty()) message.dataset_path = start.dataset_path;
+    if (std::optional<EvaluatedDataset> read = EvaluatedDatasetOf(task.evaluation)) {
+      read->path = RegisteredFolder(read->digest);
+      task.evaluation = WithEvaluatedDataset(std::move(task.evaluation), *read);
     }
-    return folder;
-  };
-  if (std::string own = registered(start.dataset_digest); !own.empty()) {
-    message.dataset_path = std::move(own);
+    LocateFiles(store_.folder(), task.evaluation);
   }
-  if (read) read->path = registered(read->digest);
-  if (read) task.evaluation = WithEvaluatedDataset(std::move(task.evaluation), *read);
-  if (task.evaluation.is_object()) LocateFiles(store_.folder(), task.evaluation);
   message.task_json = CanonicalJson(task.ToJson());
   sink->Send(std::move(message));
 }

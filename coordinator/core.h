@@ -27,6 +27,7 @@
 
 #include "base/resident_memory.h"
 #include "base/status.h"
+#include "coordinator/byte_sources.h"
 #include "coordinator/garbage.h"
 #include "coordinator/metrics.h"
 #include "coordinator/observer.h"
@@ -105,6 +106,8 @@ class Core {
 
   std::vector<DatasetRow> datasets() const;
   std::vector<ModelRow> models() const;
+  // What can be sent to other machines.
+  const ByteSources& bytes() const { return bytes_; }
   // Grows with every change that a watcher could see.
   std::int64_t version() const { return version_.load(); }
   // kResourceExhausted if less than the low-water mark is free.
@@ -157,6 +160,10 @@ class Core {
   Status Take(Batch& batch, LookItem item);
   Status Take(Batch& batch, WriteItem item);
   void Deliver(const SendStart& start);
+  // The registered folder of the dataset with this digest; "": none.
+  std::string RegisteredFolder(const std::string& digest) const;
+  // Adds what a worker needs that gets datasets and files by digest.
+  void NameSources(const TaskFile& task, bool over_network, StartMessage& message) const;
   void Deliver(const SendMessage& command);
   void Deliver(const CloseSession& command);
   // Null if the session has ended. The worker's next session repeats what is still needed.
@@ -166,6 +173,7 @@ class Core {
 
   Store& store_;
   ArtifactStore& artifacts_;
+  ByteSources bytes_;
   Metrics& metrics_;
   const CoreOptions options_;
 

@@ -54,8 +54,7 @@ std::optional<MeasuredTask> Measured(const MeasuredRow& row, DeviceChoice device
 Slots SlotsOf(const State& state, DeviceChoice device_kind, bool gone_too) {
   Slots slots;
   for (const auto& [id, worker] : state.workers) {
-    const bool takes_work = worker.session && !worker.lost && !worker.draining && !worker.drain;
-    if (!gone_too && !takes_work) continue;
+    if (!gone_too && !TakesWork(worker)) continue;
     slots.any_worker = true;
     slots.of = gone_too ? "last workers" : "workers";
     for (const Slot& slot : worker.slots) {

@@ -56,6 +56,13 @@ Standing StandingOf(const State& state, const Sweep& sweep,
   Standing standing;
   standing.counts = PlanSubmission(state, sweep, known_cells);
   standing.slots = SlotsFor(state, sweep.device_kind);
+  for (const auto& [id, worker] : state.workers) {
+    if (!worker.over_network || !TakesWork(worker)) continue;
+    const auto fits = [&](const Slot& slot) { return Admits(sweep.device_kind, slot.kind); };
+    if (std::ranges::any_of(worker.slots, fits)) {
+      standing.held_datasets.push_back(worker.dataset_digests);
+    }
+  }
   for (const PlannedRun& planned : sweep.runs) {
     const auto task = state.tasks.find(TrainTaskKey(planned.run_key));
     if (task != state.tasks.end()) {
@@ -152,7 +159,11 @@ class PlanMaker {
                      " slot: start a worker on a machine that has one"));
     }
     CheckDatasets();
-    for (const PlannedRun& planned : sweep_.runs) plan_.runs.push_back(PlanRun(planned));
+    for (const PlannedRun& planned : sweep_.runs) {
+      plan_.runs.push_back(PlanRun(planned));
+      if (HasWork(plan_.runs.back())) NoteRead(planned);
+    }
+    for (const auto& [name, digest] : read_) PlanTravel(name, digest);
     CheckDisk();
     if (total_.known()) {
       plan_.slot_time = total_.sum();
@@ -191,6 +202,30 @@ class PlanMaker {
       if (read.code() != Code::kDataLoss) continue;  // a worker may still be able to read it
       AddProblem(Str(key, ": dataset \"", name, "\": ", read.message()));
     }
+  }
+
+  static bool HasWork(const RunPlan& plan) {
+    return plan.training == PlannedTraining::kToDo || plan.training == PlannedTraining::kUnderWay ||
+           plan.cells_missing + plan.cells_under_way + plan.cells_refreshed > 0;
+  }
+
+  void NoteRead(const PlannedRun& planned) {
+    read_.emplace(planned.dataset_name, planned.run.dataset_digest);
+    for (const PlannedEvaluation& evaluation : planned.evaluations) {
+      const auto read = EvaluatedDatasetOf(evaluation.evaluation);
+      if (read) read_.emplace(read->name, read->digest);
+    }
+  }
+
+  void PlanTravel(const std::string& name, const std::string& digest) {
+    const auto dataset = std::ranges::find(datasets_, name, &DatasetNameOf);
+    if (dataset == datasets_.end()) return;
+    const std::int64_t n_workers = std::ranges::count_if(
+        standing_.held_datasets,
+        [&](const std::set<std::string>& held) { return !held.contains(digest); });
+    if (n_workers == 0) return;
+    plan_.travels.push_back(
+        {.name = name, .digest = digest, .folder = dataset->folder, .n_workers = n_workers});
   }
 
   void CheckDisk() {
@@ -394,6 +429,7 @@ class PlanMaker {
   SweepPlan plan_;
   std::set<std::string> trainings_;  // already counted: a sweep may list a run twice
   std::set<std::string> cells_;
+  std::map<std::string, std::string> read_;  // datasets of the work: name -> digest
   Total total_;
   // By run, the training tasks still to come up to its own, the base's first.
   std::map<std::string, Estimate> chains_;

@@ -49,6 +49,14 @@ struct RunPlan {
   std::optional<Estimate> evaluate_time = {};
 };
 
+// A dataset that the work of a sweep reads, and that workers over the network would have to fetch.
+struct DatasetTravel {
+  std::string name;
+  std::string digest;
+  std::string folder;          // where it is registered
+  std::int64_t n_workers = 0;  // connected ones with a fitting slot that do not have it
+};
+
 struct SweepPlan {
   SubmitCounts counts;
   std::vector<RunPlan> runs;          // in the order of Sweep::runs
@@ -63,6 +71,7 @@ struct SweepPlan {
   std::string device;  // its measured tasks predict the times; "": none
   std::vector<std::string> problems;   // what cannot run at present, with the remedy
   std::optional<Remaining> time_left;  // of the whole sweep, if some of it is under way
+  std::vector<DatasetTravel> travels;  // by name
 };
 
 // Plans one submission: Look(), then Plan(). One thread at a time.
@@ -88,6 +97,8 @@ class SubmissionPlanner {
     std::map<std::string, TaskState> cells;       // of the task that owes or has the cell, by cell
     std::map<std::string, double> parents_flops;  // of a parent's whole training, by run key
     std::map<std::string, Execution> executions;  // of runs that have begun, by run key
+    // The datasets of each connected worker over the network that has a fitting slot.
+    std::vector<std::set<std::string>> held_datasets;
   };
 
  private:

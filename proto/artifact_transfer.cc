@@ -23,7 +23,7 @@ constexpr std::int64_t kPauseMsMin = 500;
 constexpr std::int64_t kPauseMsMax = 15'000;
 constexpr std::int64_t kExhaustedMs = 10'000;
 constexpr std::int64_t kAskEveryMs = 120'000;  // the store keeps them for ten minutes
-constexpr const char* kStoredFileRemedy =
+constexpr std::string_view kStoredFileRemedy =
     "restore a backup (docs/operating.md), and ask `longrun doctor --deep` what else is damaged";
 
 struct CloseFile {
@@ -183,6 +183,63 @@ class Uploader {
   std::int64_t moved_ms_ = 0;  // when the last frame went, or the first attempt began
 };
 
+// The first bytes of a file that is being downloaded.
+struct Begun {
+  std::FILE* output = nullptr;  // at the end of these bytes
+  Sha256 hash = Sha256();
+  std::int64_t n_bytes = 0;
+};
+
+Status StoredFileDamaged(const LocalArtifact& file, const std::string& how,
+                         std::string_view remedy) {
+  return Status(Code::kDataLoss,
+                Str("the stored file ", file.sha256, " is damaged: ", how, "; ", remedy));
+}
+
+// Downloads the rest of the file, checks all of it, and syncs it.
+Status Receive(v1::ArtifactService::Stub& stub, grpc::ClientContext& context,
+               const LocalArtifact& file, Begun begun, std::string_view remedy,
+               const TransferProgress& progress) {
+  const std::string& path = file.path;
+  std::int64_t n_bytes = begun.n_bytes;
+  if (n_bytes < file.n_bytes || n_bytes == 0) {
+    v1::DownloadArtifactRequest request;
+    request.set_sha256(file.sha256);
+    request.set_offset(n_bytes);
+    const auto reader = stub.DownloadArtifact(&context, request);
+    v1::DownloadArtifactResponse frame;
+    Status broken;
+    while (broken.ok() && reader->Read(&frame)) {
+      const std::string& data = frame.data();
+      begun.hash.Update(data);
+      n_bytes += static_cast<std::int64_t>(data.size());
+      if (n_bytes > file.n_bytes) {
+        broken =
+            StoredFileDamaged(file, Str("it is longer than its ", file.n_bytes, " bytes"), remedy);
+      } else if (std::fwrite(data.data(), 1, data.size(), begun.output) != data.size()) {
+        broken = ErrnoStatus(errno, Str("cannot write ", path));
+      }
+      if (progress) progress(n_bytes);
+    }
+    if (!broken.ok()) context.TryCancel();
+    const Status received = StatusOfRpc(reader->Finish());
+    RETURN_IF_ERROR(broken);
+    if (!received.ok()) {
+      std::fflush(begun.output);  // a later call continues there
+      return received;
+    }
+  }
+  if (const std::string found = begun.hash.FinishHex(); found != file.sha256) {
+    return StoredFileDamaged(file,
+                             n_bytes == file.n_bytes
+                                 ? Str("its bytes have the SHA-256 ", found)
+                                 : Str("it has ", n_bytes, " of its ", file.n_bytes, " bytes"),
+                             remedy);
+  }
+  if (std::fflush(begun.output) != 0) return ErrnoStatus(errno, Str("cannot write ", path));
+  return SyncFile(path);
+}
+
 }  // namespace
 
 Status StatusOfRpc(const grpc::Status& status) {
@@ -200,43 +257,27 @@ Status UploadFiles(v1::ArtifactService::Stub& stub, const std::vector<LocalArtif
 
 Status DownloadFile(v1::ArtifactService::Stub& stub, grpc::ClientContext& context,
                     const LocalArtifact& file, const TransferProgress& progress) {
-  const std::string& path = file.path;
-  const File output(std::fopen(path.c_str(), "wbe"));
-  if (output == nullptr) return ErrnoStatus(errno, Str("cannot create ", path));
-  v1::DownloadArtifactRequest request;
-  request.set_sha256(file.sha256);
-  const auto reader = stub.DownloadArtifact(&context, request);
-  v1::DownloadArtifactResponse frame;
-  Sha256 hash;
-  Status broken;
-  std::int64_t n_bytes = 0;
-  while (broken.ok() && reader->Read(&frame)) {
-    const std::string& data = frame.data();
-    hash.Update(data);
-    n_bytes += static_cast<std::int64_t>(data.size());
-    if (n_bytes > file.n_bytes) {
-      broken = Status(Code::kDataLoss,
-                      Str("the stored file ", file.sha256, " is damaged: it is longer than its ",
-                          file.n_bytes, " bytes; ", kStoredFileRemedy));
-    } else if (std::fwrite(data.data(), 1, data.size(), output.get()) != data.size()) {
-      broken = ErrnoStatus(errno, Str("cannot write ", path));
-    }
-    if (progress) progress(n_bytes);
+  const File output(std::fopen(file.path.c_str(), "wbe"));
+  if (output == nullptr) return ErrnoStatus(errno, Str("cannot create ", file.path));
+  return Receive(stub, context, file, Begun{.output = output.get()}, kStoredFileRemedy, progress);
+}
+
+Status ContinueDownload(v1::ArtifactService::Stub& stub, grpc::ClientContext& context,
+                        const LocalArtifact& file, const std::string& remedy,
+                        const TransferProgress& progress) {
+  const File output(std::fopen(file.path.c_str(), "a+be"));
+  if (output == nullptr) return ErrnoStatus(errno, Str("cannot create ", file.path));
+  Begun begun{.output = output.get()};
+  std::rewind(output.get());
+  std::string data(kFrameBytes, '\0');
+  while (const std::size_t n = std::fread(data.data(), 1, data.size(), output.get())) {
+    begun.hash.Update(data.data(), n);
+    begun.n_bytes += static_cast<std::int64_t>(n);
   }
-  if (!broken.ok()) context.TryCancel();
-  const Status received = StatusOfRpc(reader->Finish());
-  RETURN_IF_ERROR(broken);
-  RETURN_IF_ERROR(received);
-  if (const std::string found = hash.FinishHex(); found != file.sha256) {
-    return Status(
-        Code::kDataLoss,
-        Str("the stored file ", file.sha256, " is damaged: ",
-            n_bytes == file.n_bytes ? Str("its bytes have the SHA-256 ", found)
-                                    : Str("it has ", n_bytes, " of its ", file.n_bytes, " bytes"),
-            "; ", kStoredFileRemedy));
-  }
-  if (std::fflush(output.get()) != 0) return ErrnoStatus(errno, Str("cannot write ", path));
-  return SyncFile(path);
+  if (std::ferror(output.get()) != 0) return ErrnoStatus(errno, Str("cannot read ", file.path));
+  std::fseek(output.get(), 0, SEEK_END);  // as C wants it between reading and writing
+  return Receive(stub, context, file, std::move(begun),
+                 remedy.empty() ? kStoredFileRemedy : std::string_view(remedy), progress);
 }
 
 }  // namespace longrun

@@ -1,5 +1,5 @@
-// Copies files to the artifact store or from it, over gRPC's blocking interface, for both the
-// worker and the client. Both ends check each digest.
+// Copies files to the artifact service or from it, over gRPC's blocking interface, for both the
+// worker and the client. Both ends check the digests of uploads; of downloads, the receiver does.
 #pragma once
 
 #include <chrono>
@@ -46,5 +46,13 @@ Status UploadFiles(v1::ArtifactService::Stub& stub, const std::vector<LocalArtif
 // Overwrites file.path and syncs it. kDataLoss if the store returns other bytes.
 Status DownloadFile(v1::ArtifactService::Stub& stub, grpc::ClientContext& context,
                     const LocalArtifact& file, const TransferProgress& progress = nullptr);
+
+// The same, but keeps the bytes that an earlier call left in file.path, and asks only for the rest;
+// for nothing if the file is complete. After an error, the file holds what has come so far.
+// kDataLoss may also mean that the earlier bytes are wrong; its message ends with `remedy`, or if
+// that is empty, with the remedy for what the store keeps.
+Status ContinueDownload(v1::ArtifactService::Stub& stub, grpc::ClientContext& context,
+                        const LocalArtifact& file, const std::string& remedy,
+                        const TransferProgress& progress = nullptr);
 
 }  // namespace longrun

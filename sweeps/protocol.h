@@ -27,6 +27,9 @@ Result<int> AgreeOnProtocol(const ProtocolRange& worker, const ProtocolRange& co
 
 // The worker understands Hold.
 inline constexpr std::string_view kHoldCapability = "hold";
+// The worker gets datasets and the files of evaluations by digest (Start.datasets); the coordinator
+// understands DatasetsHeld.
+inline constexpr std::string_view kDatasetsCapability = "datasets";
 // The capabilities of this build, on either side.
 std::vector<std::string> OwnCapabilities();
 

@@ -97,6 +97,8 @@ void Fill(v1::AttemptVerdict& wire, AttemptVerdict& verdict) {
 // Declared before the templates that call them for each entry of a list.
 void Fill(v1::CheckpointSource& wire, CheckpointSource& source);
 CheckpointSource Read(const v1::CheckpointSource& wire);
+void Fill(v1::DatasetSource& wire, DatasetSource& source);
+DatasetSource Read(const v1::DatasetSource& wire);
 
 template <typename Wire, typename Plain>
 void FillAll(google::protobuf::RepeatedPtrField<Wire>& wire, std::vector<Plain>& plain) {
@@ -117,6 +119,20 @@ void Fill(v1::CheckpointSource& wire, CheckpointSource& source) {
 }
 CheckpointSource Read(const v1::CheckpointSource& wire) {
   return {.sha256 = wire.sha256(), .files = ReadAll(wire.files())};
+}
+
+void Fill(v1::DatasetSource& wire, DatasetSource& source) {
+  wire.set_digest(std::move(source.digest));
+  FillAll(*wire.mutable_files(), source.files);
+  // An error may name a path, which may contain anything.
+  wire.set_problem(ToUtf8(source.problem));
+  wire.set_folder(std::move(source.folder));
+}
+DatasetSource Read(const v1::DatasetSource& wire) {
+  return {.digest = wire.digest(),
+          .files = ReadAll(wire.files()),
+          .problem = wire.problem(),
+          .folder = wire.folder()};
 }
 
 // ---- up ----------------------------------------------------------------------------------------
@@ -244,6 +260,13 @@ LogChunkMessage Read(const v1::LogChunk& wire) {
   return {.attempt = wire.attempt(), .offset = wire.offset(), .data = wire.data()};
 }
 
+void Fill(v1::DatasetsHeld& wire, DatasetsHeldMessage& message) {
+  for (std::string& digest : message.digests) wire.add_digests(std::move(digest));
+}
+DatasetsHeldMessage Read(const v1::DatasetsHeld& wire) {
+  return {.digests = {wire.digests().begin(), wire.digests().end()}};
+}
+
 // ---- down --------------------------------------------------------------------------------------
 
 void Fill(v1::Welcome& wire, WelcomeMessage& message) {
@@ -281,6 +304,8 @@ void Fill(v1::Start& wire, StartMessage& message) {
   wire.set_dataset_digest(std::move(message.dataset_digest));
   wire.set_dataset_path(std::move(message.dataset_path));
   FillAll(*wire.mutable_checkpoints(), message.checkpoints);
+  FillAll(*wire.mutable_datasets(), message.datasets);
+  FillAll(*wire.mutable_input_files(), message.input_files);
 }
 StartMessage Read(const v1::Start& wire) {
   return {.attempt = wire.attempt(),
@@ -289,7 +314,9 @@ StartMessage Read(const v1::Start& wire) {
           .task_json = wire.task_json(),
           .dataset_digest = wire.dataset_digest(),
           .dataset_path = wire.dataset_path(),
-          .checkpoints = ReadAll(wire.checkpoints())};
+          .checkpoints = ReadAll(wire.checkpoints()),
+          .datasets = ReadAll(wire.datasets()),
+          .input_files = ReadAll(wire.input_files())};
 }
 
 void Fill(v1::Stop& wire, StopMessage& message) {
@@ -355,6 +382,7 @@ struct UpFiller {
   void operator()(AttemptEndedMessage& message) { Fill(*wire.mutable_attempt_ended(), message); }
   void operator()(LogChunkMessage& message) { Fill(*wire.mutable_log_chunk(), message); }
   void operator()(DrainMessage&) { wire.mutable_drain(); }
+  void operator()(DatasetsHeldMessage& message) { Fill(*wire.mutable_datasets_held(), message); }
 };
 
 struct DownFiller {
@@ -404,6 +432,8 @@ std::optional<UpMessage> FromWire(const v1::WorkerMessage& wire) {
       return Read(wire.log_chunk());
     case v1::WorkerMessage::kDrain:
       return DrainMessage{};
+    case v1::WorkerMessage::kDatasetsHeld:
+      return Read(wire.datasets_held());
     case v1::WorkerMessage::MESSAGE_NOT_SET:
       break;
   }

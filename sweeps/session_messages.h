@@ -83,12 +83,18 @@ struct LogChunkMessage {
   std::string data;
 };
 
+// The datasets in the worker's folder and in its cache.
+struct DatasetsHeldMessage {
+  std::vector<std::string> digests;
+};
+
 // Up: the worker is stopping. Down: it must accept no new work.
 struct DrainMessage {};
 
 using UpMessage =
     std::variant<HelloMessage, HeartbeatMessage, AcceptedMessage, RejectedMessage,
-                 JournalBatchMessage, AttemptEndedMessage, LogChunkMessage, DrainMessage>;
+                 JournalBatchMessage, AttemptEndedMessage, LogChunkMessage, DrainMessage,
+                 DatasetsHeldMessage>;
 
 // ---- down: from the coordinator ----------------------------------------------------------------
 
@@ -116,14 +122,24 @@ struct CheckpointSource {
   std::vector<ArtifactFile> files;  // manifest.json included
 };
 
+// A dataset that an attempt reads.
+struct DatasetSource {
+  std::string digest;
+  std::vector<ArtifactFile> files;  // as in DatasetListing; empty: the coordinator cannot send it
+  std::string problem = {};         // why `files` is empty
+  std::string folder = {};          // over a unix socket: where it is registered
+};
+
 struct StartMessage {
   std::string attempt;
   std::uint64_t epoch = 0;
   int device_index = 0;
   std::string task_json;  // sweeps/task.h, without the worker's paths
   std::string dataset_digest;
-  std::string dataset_path;
+  std::string dataset_path;  // only to a worker that does not know `datasets`
   std::vector<CheckpointSource> checkpoints;
+  std::vector<DatasetSource> datasets = {};
+  std::vector<ArtifactFile> input_files = {};  // that the evaluation names
 };
 
 struct StopMessage {

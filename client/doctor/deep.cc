@@ -119,16 +119,47 @@ class Looker {
     }
   }
 
-  // Checkpoints that were fetched: each in a folder of its SHA-256.
-  void LookAtCache(const std::string& cache) {
-    if (!PathExists(cache)) return;
-    const Result<std::vector<std::string>> names = ListFolder(cache);
+  static std::vector<std::string> DigestsIn(const std::string& folder) {
+    const Result<std::vector<std::string>> names =
+        PathExists(folder) ? ListFolder(folder) : std::vector<std::string>();
+    std::vector<std::string> digests;
     for (const std::string& name : names.ok() ? *names : std::vector<std::string>()) {
-      if (!IsSha256Hex(name)) continue;
-      LookAtFolder(
-          JoinPath(cache, name), name,
-          Str("remove it (`rm -r ", JoinPath(cache, name), "`): the worker fetches it again"));
+      if (IsSha256Hex(name)) digests.push_back(name);
     }
+    return digests;
+  }
+
+  static std::string FetchedAgain(const std::string& path) {
+    return Str("remove it (`rm -r ", path, "`): the worker fetches it again");
+  }
+
+  // What was fetched: checkpoints, datasets, and files of evaluations, each named by its digest.
+  void LookAtCache(const std::string& cache) {
+    for (const std::string& digest : DigestsIn(cache)) {
+      const std::string path = JoinPath(cache, digest);
+      LookAtFolder(path, digest, FetchedAgain(path));
+    }
+    const std::string datasets = JoinPath(cache, "datasets");
+    for (const std::string& digest : DigestsIn(datasets)) {
+      const std::string path = JoinPath(datasets, digest);
+      const Result<Dataset> dataset = Dataset::Open(path);
+      AddCached(path, dataset.ok() ? dataset->Verify() : dataset.status());
+    }
+    const std::string files = JoinPath(cache, "files");
+    for (const std::string& digest : DigestsIn(files)) {
+      const std::string path = JoinPath(files, digest);
+      const Result<std::string> found = Sha256OfFile(path);
+      AddCached(path, !found.ok() ? found.status()
+                      : *found != digest
+                          ? Status(Code::kDataLoss, Str(path, " has the SHA-256 ", *found))
+                          : Status());
+    }
+  }
+
+  void AddCached(const std::string& path, const Status& holds) {
+    if (!PathExists(path)) return;  // removed meanwhile
+    found_.n_files += 1;
+    if (!holds.ok()) Add(holds.message(), FetchedAgain(path));
   }
 
   void LookAtFolder(const std::string& folder, const std::string& sha256,

@@ -1,5 +1,5 @@
 // longrun gc: makes room. Each owner removes its own data: the coordinator (checkpoints and bytes
-// of the artifact store), the worker (folders of attempts whose end is stored, cached checkpoints).
+// of the artifact store), the worker (folders of attempts whose end is stored, the cache).
 #include <algorithm>
 #include <cstdio>
 #include <map>
@@ -81,7 +81,7 @@ constexpr KindRow kKinds[] = {
      "no run continues from them; the final and the best checkpoint of each run stay"},
     {"bytes", "files of the artifact store", "no checkpoint and no result refers to them"},
     {"attempt", "the worker's folders of attempts", "the coordinator has stored how they ended"},
-    {"cache", "the worker's copies of checkpoints", "they are fetched again when they are needed"},
+    {"cache", "the worker's copies of checkpoints, datasets and files", "they are fetched again when they are needed"},
 };
 
 // A line for each kind of thing, with its number and size, and their sum.

@@ -157,6 +157,11 @@ std::string PlanText(const v1::PlanSweepResponse& plan, bool service_runs, const
                 " will be not_applicable: the context length is longer than the position method "
                 "can read\n");
   }
+  for (const v1::DatasetTravel& travel : plan.travels()) {
+    text += Str("dataset ", travel.name(), ": up to ", FormatBytes(travel.travel_bytes()),
+                " will be sent, to ", Counted(travel.workers(), "worker"),
+                travel.workers() == 1 ? " that does not have it\n" : " that do not have it\n");
+  }
   const Repeated<std::string>& problems = plan.problems();
   const auto n_problems = static_cast<std::size_t>(problems.size());
   const std::size_t n_told = limit.Of("table", n_problems);

@@ -148,7 +148,7 @@ class Download final : public grpc::ServerWriteReactor<v1::DownloadArtifactRespo
   }
 
   Status Open() {
-    ASSIGN_OR_RETURN(const ArtifactStore::Found found, parts_.artifacts.Find(sha256_));
+    ASSIGN_OR_RETURN(const ByteSources::Found found, parts_.core.bytes().Find(sha256_));
     n_bytes_ = found.n_bytes;
     if (offset_ < 0 || offset_ > n_bytes_) {
       return Status(Code::kOutOfRange, Str("offset ", offset_, " of artifact ", sha256_,

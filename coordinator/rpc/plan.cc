@@ -58,6 +58,21 @@ void FillResponse(const Sweep& sweep, const SweepPlan& plan, v1::PlanSweepRespon
   for (const std::string& note : sweep.notes) response->add_notes(note);
 }
 
+// Of a dataset that cannot be listed, the plan's problems say why.
+void FillTravels(const ByteSources& bytes, const SweepPlan& plan, v1::PlanSweepResponse* response) {
+  for (const DatasetTravel& travel : plan.travels) {
+    const Result<DatasetListing> listing = bytes.List(travel.folder);
+    if (!listing.ok()) continue;
+    v1::DatasetTravel* const info = response->add_travels();
+    const std::int64_t n_bytes = BytesOf(listing->files);
+    info->set_name(travel.name);
+    info->set_digest(travel.digest);
+    info->set_bytes(n_bytes);
+    info->set_workers(static_cast<std::int32_t>(travel.n_workers));
+    info->set_travel_bytes(n_bytes * travel.n_workers);
+  }
+}
+
 }  // namespace
 
 Status FillPlan(Core& core, StoreReader& reader, const Sweep& sweep,
@@ -71,7 +86,9 @@ Status FillPlan(Core& core, StoreReader& reader, const Sweep& sweep,
                             refresh != nullptr ? refresh->cells : std::set<std::string>());
   RETURN_IF_ERROR(core.LookAndWait([&](const State& state) { planner.Look(state, BootMs()); }));
   ASSIGN_OR_RETURN(const std::int64_t disk_free_bytes, core.FreeDiskBytes());
-  FillResponse(sweep, planner.Plan(datasets, costs, measured, disk_free_bytes), response);
+  const SweepPlan plan = planner.Plan(datasets, costs, measured, disk_free_bytes);
+  FillResponse(sweep, plan, response);
+  FillTravels(core.bytes(), plan, response);
   if (refresh == nullptr) return Status();
   std::vector<std::string> tasks;
   for (const StaleResult& one : refresh->stale) tasks.push_back(one.task);

@@ -34,6 +34,7 @@ constexpr std::size_t kBatchRecordsMax = 512;
 constexpr std::size_t kTextBytesMax = 256;
 constexpr std::size_t kLabelsMax = 64;
 constexpr std::size_t kCapabilitiesMax = 256;
+constexpr std::size_t kDatasetsMax = 10'000;
 constexpr std::int64_t kThreadsMax = 4096;
 constexpr std::int64_t kMemoryBytesMax = std::int64_t{1} << 56;
 constexpr std::size_t kOutgoingMax = 1024;
@@ -92,6 +93,18 @@ Status CheckLabels(const HelloMessage& hello) {
   return Status();
 }
 
+Result<std::set<std::string>> DigestsOf(const std::string& worker,
+                                        const std::vector<std::string>& digests) {
+  if (digests.size() > kDatasetsMax) {
+    return Malformed(Str("worker ", worker, " has ", digests.size(), " datasets: at most ",
+                         kDatasetsMax, " are allowed"));
+  }
+  for (const std::string& digest : digests) {
+    if (!IsSha256Hex(digest)) return Malformed(Str("\"", digest, "\" is not a dataset digest"));
+  }
+  return std::set<std::string>(digests.begin(), digests.end());
+}
+
 // Why a Hello could not be read.
 Status UnreadHello(const v1::Hello& hello) {
   const int newest = std::max(hello.protocol_version(), hello.protocol_newest());
@@ -140,16 +153,14 @@ Result<WorkerArrived> ArrivalOf(HelloMessage hello) {
           Str("worker ", hello.worker_id, " has two devices with the index ", device.index));
     }
   }
-  for (const std::string& digest : hello.dataset_digests) {
-    if (!IsSha256Hex(digest)) return Malformed(Str("\"", digest, "\" is not a dataset digest"));
-  }
   WorkerArrived arrival;
+  ASSIGN_OR_RETURN(arrival.worker.dataset_digests,
+                   DigestsOf(hello.worker_id, hello.dataset_digests));
   arrival.worker.id = std::move(hello.worker_id);
   arrival.worker.incarnation = std::move(hello.incarnation);
   arrival.worker.host = std::move(hello.host);
   arrival.worker.version = std::move(hello.version);
   arrival.worker.slots = std::move(hello.devices);
-  arrival.worker.dataset_digests = {hello.dataset_digests.begin(), hello.dataset_digests.end()};
   arrival.worker.labels = std::move(hello.labels);
   arrival.worker.protocol = protocol;
   arrival.worker.capabilities = {hello.capabilities.begin(), hello.capabilities.end()};
@@ -347,7 +358,9 @@ class Session final : public Stream {
   Status On(HelloMessage hello) {
     if (session_ != 0) return Malformed("a session must have only one Hello");
     ASSIGN_OR_RETURN(WorkerArrived arrival, ArrivalOf(std::move(hello)));
-    RETURN_IF_ERROR(CheckCertificate(arrival.worker.id));
+    ASSIGN_OR_RETURN(const Principal caller, CallerOf(parts_.access, *context_));
+    RETURN_IF_ERROR(CheckCertificate(caller, arrival.worker.id));
+    arrival.worker.over_network = caller.kind != Principal::Kind::kLocal;
     session_ = parts_.core.AddSession(outbox_);
     arrival.session = session_;
     worker_ = arrival.worker.id;
@@ -434,6 +447,12 @@ class Session final : public Stream {
     return Status();
   }
 
+  Status On(const DatasetsHeldMessage& held) {
+    ASSIGN_OR_RETURN(std::set<std::string> digests, DigestsOf(worker_, held.digests));
+    Post(WorkerHolds{.session = session_, .dataset_digests = std::move(digests)});
+    return Status();
+  }
+
   Status On(const DrainMessage&) {
     Post(WorkerLeaves{.session = session_});
     return Status();
@@ -470,8 +489,7 @@ class Session final : public Stream {
   }
 
   // Over the network, a worker is who its certificate says.
-  Status CheckCertificate(const std::string& worker) {
-    ASSIGN_OR_RETURN(const Principal caller, CallerOf(parts_.access, *context_));
+  Status CheckCertificate(const Principal& caller, const std::string& worker) {
     if (caller.kind == Principal::Kind::kLocal || caller.id == worker) return Status();
     Status refused(Code::kPermissionDenied,
                    Str("the certificate is that of worker ", caller.id, ", but Hello says \"",

@@ -70,12 +70,16 @@ bool Fits(const ReadyClass& ready, const Slot& slot) { return Mismatches(ready, 
 
 std::string WhyUnfit(const State& state, const ReadyClass& ready) {
   std::size_t n_least = std::numeric_limits<std::size_t>::max();
-  std::string nearest, drained;
+  std::string nearest, drained, outdated;
   for (const auto& [id, worker] : state.workers) {
     if (worker.lost) continue;
     for (const Slot& slot : worker.slots) {
       const std::vector<std::string> lacks = Mismatches(ready, slot);
-      if (lacks.empty() && !worker.drain) return "";
+      if (lacks.empty() && !worker.drain && CanGetFiles(worker)) return "";
+      if (lacks.empty() && !CanGetFiles(worker)) {
+        outdated = id;
+        continue;
+      }
       if (lacks.empty()) {
         drained = id;
         continue;
@@ -89,6 +93,11 @@ std::string WhyUnfit(const State& state, const ReadyClass& ready) {
   if (!drained.empty()) {
     return Str("every worker that can run it is drained: `longrun undrain ", drained,
                "` gives worker ", drained, " work again");
+  }
+  if (!outdated.empty()) {
+    return Str("worker ", outdated,
+               " can run it, but cannot get datasets over the network: update "
+               "it to this release");
   }
   if (nearest.empty()) return "";  // there is no worker yet: it just waits
   return Str("no worker can run it",
@@ -113,7 +122,7 @@ std::vector<FreeSlot> FreeSlots(const State& state, Instant now) {
   std::vector<FreeSlot> free;
   for (const auto& [id, worker] : state.workers) {
     const bool suspect = now - worker.heard_at > state.limits.suspect_ms;
-    if (!worker.session || worker.lost || worker.draining || worker.drain || suspect) continue;
+    if (!TakesWork(worker) || suspect) continue;
     for (const Slot& slot : worker.slots) {
       const auto refused = worker.refused_until.find(slot.index);
       const bool waits = refused != worker.refused_until.end() && refused->second > now;
@@ -129,6 +138,7 @@ std::vector<FreeSlot> FreeSlots(const State& state, Instant now) {
 bool OtherWorkerFits(const State& state, const ReadyClass& ready, const std::string& avoid) {
   for (const auto& [id, worker] : state.workers) {
     if (id == avoid || worker.lost || worker.draining || worker.drain) continue;
+    if (!CanGetFiles(worker)) continue;
     if (std::ranges::any_of(worker.slots, [&](const Slot& s) { return Fits(ready, s); })) {
       return true;
     }

@@ -111,7 +111,8 @@ struct GarbageWanted {
 
 struct WorkerArrived {  // Hello
   SessionId session = 0;
-  // id, incarnation, host, version, slots, dataset_digests, labels, protocol, capabilities, disk
+  // id, incarnation, host, version, slots, dataset_digests, labels, protocol, capabilities,
+  // over_network, disk
   Worker worker;
   std::vector<LiveAttempt> attempts;
 };
@@ -120,6 +121,10 @@ struct WorkerHeard {  // Heartbeat
   std::int64_t number = 0;
   std::vector<LiveAttempt> attempts;
   DiskSpace disk = {};
+};
+struct WorkerHolds {  // DatasetsHeld
+  SessionId session = 0;
+  std::set<std::string> dataset_digests;  // all that it has now
 };
 struct WorkerGone {  // the stream ended; the lease continues
   SessionId session = 0;
@@ -184,8 +189,9 @@ struct TimePassed {};
 using SchedulerEvent =
     std::variant<SweepSubmitted, SweepPrioritized, SweepCancelled, SweepPaused, SweepResumed,
                  SweepRemoved, RetryRequested, GarbageWanted, WorkerArrived, WorkerHeard,
-                 WorkerGone, WorkerLeaves, WorkerDrained, WorkerUndrained, WorkerRemoved,
-                 AttemptAccepted, AttemptRejected, JournalReceived, AttemptFinished, TimePassed>;
+                 WorkerHolds, WorkerGone, WorkerLeaves, WorkerDrained, WorkerUndrained,
+                 WorkerRemoved, AttemptAccepted, AttemptRejected, JournalReceived, AttemptFinished,
+                 TimePassed>;
 
 // ---- writes: one transaction --------------------------------------------------------------------
 //
@@ -373,6 +379,14 @@ bool FailedForGood(const State& state, const Task& task);
 // instead of the task's own reason, which becomes valid again once a build can read the task. Empty
 // if this build can read it, or if the task has ended.
 std::string WhyUnknown(const State& state, const Task& task);
+
+// Whether the worker gets datasets and the files of evaluations by digest.
+bool GetsByDigest(const Worker& worker);
+// Whether the worker can get what an attempt reads: over the network, only by digest.
+bool CanGetFiles(const Worker& worker);
+
+// Whether the worker is connected and may be given tasks, if it has a slot for them.
+bool TakesWork(const Worker& worker);
 
 // Whether a worker is known to be holding its attempts: its session is open, or ended only a moment
 // ago, for example because either end is restarting. False for a worker that is silent, that has

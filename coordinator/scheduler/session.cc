@@ -6,6 +6,7 @@
 #include "base/random.h"
 #include "base/str.h"
 #include "coordinator/scheduler/step.h"
+#include "sweeps/protocol.h"
 
 namespace longrun::coordinator {
 namespace {
@@ -148,6 +149,16 @@ void RepeatVerdict(StepContext& step, const Worker& worker, const LiveAttempt& l
 
 }  // namespace
 
+bool GetsByDigest(const Worker& worker) {
+  return worker.capabilities.contains(std::string(kDatasetsCapability));
+}
+
+bool CanGetFiles(const Worker& worker) { return !worker.over_network || GetsByDigest(worker); }
+
+bool TakesWork(const Worker& worker) {
+  return worker.session && !worker.lost && !worker.draining && !worker.drain && CanGetFiles(worker);
+}
+
 Worker* Hear(StepContext& step, SessionId session) {
   const auto id = step.state.index.sessions.find(session);
   if (id == step.state.index.sessions.end()) return nullptr;
@@ -253,7 +264,8 @@ void HandleEvent(StepContext& step, const WorkerArrived& event) {
     ForgetSession(step, worker, Str("worker ", worker.id, " has opened a newer session"));
   }
   const bool is_restarted = !added && worker.incarnation != event.worker.incarnation;
-  if (added || worker.lost || worker.draining || !SameSlots(worker.slots, event.worker.slots)) {
+  if (added || worker.lost || worker.draining || !SameSlots(worker.slots, event.worker.slots) ||
+      CanGetFiles(worker) != CanGetFiles(event.worker)) {
     state.index.workers_version += 1;
   }
   worker.incarnation = event.worker.incarnation;
@@ -264,6 +276,7 @@ void HandleEvent(StepContext& step, const WorkerArrived& event) {
   worker.labels = event.worker.labels;
   worker.protocol = event.worker.protocol;
   worker.capabilities = event.worker.capabilities;
+  worker.over_network = event.worker.over_network;
   worker.disk = event.worker.disk;
   worker.session = event.session;
   worker.last_session = event.session;
@@ -297,6 +310,13 @@ void HandleEvent(StepContext& step, const WorkerHeard& event) {
   // only longer silence counts.
   EndWhatIsNotListed(step, *worker, event.attempts, step.now - step.state.limits.suspect_ms);
   NoteBusySlots(step.state, *worker, event.attempts);
+}
+
+void HandleEvent(StepContext& step, const WorkerHolds& event) {
+  Worker* const worker = Hear(step, event.session);
+  if (worker == nullptr || worker->dataset_digests == event.dataset_digests) return;
+  worker->dataset_digests = event.dataset_digests;
+  step.changed_workers.insert(worker->id);
 }
 
 void HandleEvent(StepContext& step, const WorkerGone& event) {

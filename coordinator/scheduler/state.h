@@ -237,6 +237,7 @@ struct Worker {
   std::optional<Drain> drain = {};  // an operator's; unlike `draining`, it survives Hello
   // Volatile:
   std::set<std::string> capabilities = {};  // of the open session (sweeps/protocol.h)
+  bool over_network = false;                // its open session: it may be on another machine
   DiskSpace disk = {};                      // as the worker last reported it
   std::optional<SessionId> session;
   SessionId last_session = 0;  // the newest in this process; messages of an older one are ignored

@@ -140,6 +140,9 @@ struct Evaluation {
 
 // The names of the files that these parameters have: optional ones may be absent.
 std::vector<std::string> FileParamsIn(const Evaluation& evaluation, const Json& params);
+// The values in {name: parameters} that name files. None for null, and if this build does not know
+// the name.
+std::vector<Json*> InputFilesOf(Json& evaluation);
 
 // The reason why the evaluation cannot use a model, for example "needs model.causal: true ...". It
 // is the end of a sentence that begins with the evaluation's name. "" if the evaluation can use it.

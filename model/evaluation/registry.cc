@@ -48,6 +48,16 @@ std::vector<std::string> FileParamsIn(const Evaluation& evaluation, const Json& 
   return names;
 }
 
+std::vector<Json*> InputFilesOf(Json& evaluation) {
+  std::vector<Json*> files;
+  if (!evaluation.is_object() || evaluation.empty()) return files;
+  const Result<const Evaluation*> known = FindEvaluation(evaluation.begin().key());
+  if (!known.ok()) return files;
+  Json& params = evaluation.begin().value();
+  for (const std::string& name : FileParamsIn(**known, params)) files.push_back(&params.at(name));
+  return files;
+}
+
 std::vector<std::string> EvaluationNames() {
   std::vector<std::string> names;
   for (const Evaluation* evaluation : Evaluations()) names.emplace_back(evaluation->name);

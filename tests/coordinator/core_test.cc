@@ -9,6 +9,9 @@
 #include <limits>
 
 #include "coordinator/exports.h"
+#include "model/data/dataset.h"
+#include "model/data/dataset_files.h"
+#include "sweeps/protocol.h"
 #include "tests/coordinator/sample.h"
 
 namespace longrun::coordinator {
@@ -170,6 +173,73 @@ TEST_F(CoreTest, ACheckpointWhoseBytesAreMissingIsNotTaken) {
 
   // attempt, started and four points of the curve are taken; the checkpoint is record 7.
   EXPECT_EQ(sink->Next<NackMessage>().expected_seq, 7);
+}
+
+// An order for a worker names what it reads by digest; a path of this machine only crosses a unix
+// socket.
+class SourcesTest : public CoreTest {
+ protected:
+  SourcesTest() {
+    const std::string text = JoinPath(folder.path(), "a.txt");
+    EXPECT_TRUE(WriteFileAtomic(text, "some text").ok());
+    EXPECT_TRUE(ImportText({.splits = {{"train", {text}}}}, data).ok());
+    listing = ListDataset(data).value();
+    DatasetInfo info = SampleDataset();
+    info.digest = listing.digest;
+    EXPECT_TRUE(core->RegisterDataset({.info = info, .folder = data}).ok());
+    SweepSubmitted event = SampleSubmission(kSweepId);
+    event.sweep = ParseSweep(kSampleYaml, "sample.yaml", {},
+                             {.find = [=](const std::string&) { return std::optional(info); },
+                              .names = {"toy"}})
+                      .value();
+    event.dataset_paths["toy"] = data;
+    EXPECT_TRUE(core->PostAndWait(event).status.ok());
+  }
+  StartMessage StartFor(std::set<std::string> capabilities, bool over_network) {
+    Worker worker = SampleWorker(1);
+    worker.capabilities = std::move(capabilities);
+    worker.over_network = over_network;
+    core->Post(WorkerArrived{
+        .session = core->AddSession(sink), .worker = std::move(worker), .attempts = {}});
+    return sink->Next<StartMessage>();
+  }
+
+  const std::string data = JoinPath(folder.path(), "data");
+  DatasetListing listing;
+  const std::shared_ptr<FakeSession> sink = std::make_shared<FakeSession>();
+};
+
+TEST_F(SourcesTest, NoPathCrossesTheNetwork) {
+  const StartMessage start = StartFor({std::string(kDatasetsCapability)}, true);
+  ASSERT_EQ(start.datasets.size(), 1u);
+  EXPECT_EQ(start.datasets[0].digest, listing.digest);
+  EXPECT_EQ(start.datasets[0].files, listing.files);
+  EXPECT_EQ(start.datasets[0].problem, "");
+  EXPECT_EQ(start.datasets[0].folder, "");
+  EXPECT_EQ(start.dataset_path, "");
+  EXPECT_EQ(start.task_json.find(folder.path()), std::string::npos) << start.task_json;
+}
+
+TEST_F(SourcesTest, AWorkerOnAUnixSocketIsToldTheFolderToo) {
+  const StartMessage start = StartFor({std::string(kDatasetsCapability)}, false);
+  ASSERT_EQ(start.datasets.size(), 1u);
+  EXPECT_EQ(start.datasets[0].files, listing.files);
+  EXPECT_EQ(start.datasets[0].folder, data);
+}
+
+TEST_F(SourcesTest, AnOlderWorkerOnAUnixSocketGetsThePathThatItKnows) {
+  const StartMessage start = StartFor({}, false);
+  EXPECT_TRUE(start.datasets.empty());
+  EXPECT_EQ(start.dataset_path, data);
+}
+
+TEST_F(SourcesTest, WhyADatasetCannotBeSentIsSaid) {
+  ASSERT_TRUE(RemoveAll(data).ok());
+  const StartMessage start = StartFor({std::string(kDatasetsCapability)}, true);
+  ASSERT_EQ(start.datasets.size(), 1u);
+  EXPECT_TRUE(start.datasets[0].files.empty());
+  EXPECT_NE(start.datasets[0].problem.find("holds no dataset.json"), std::string::npos)
+      << start.datasets[0].problem;
 }
 
 TEST_F(CoreTest, ASubmissionIsDurableBeforeItIsAnswered) {

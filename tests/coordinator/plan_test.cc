@@ -16,6 +16,7 @@
 #include "model/evaluation/evaluation.h"
 #include "sweeps/cost.h"
 #include "sweeps/failure.h"
+#include "sweeps/protocol.h"
 #include "tests/coordinator/sample.h"
 
 namespace longrun::coordinator {
@@ -112,6 +113,26 @@ TEST_F(PlanTest, AKindOfDeviceThatNoWorkerHasIsAProblem) {
   EXPECT_EQ(plan.problems[0],
             "resources.kind: no known worker has a gpu slot: start a worker on a machine that has "
             "one");
+}
+
+TEST_F(PlanTest, DatasetsTravelToWorkersOverTheNetworkThatLackThem) {
+  datasets_ = {{.info = SampleDataset(), .folder = "/data/toy"}};
+  Worker local = SampleWorker(1), has = SampleWorker(1), lacks = SampleWorker(1);
+  SessionId session = 0;
+  for (Worker* const worker : {&local, &has, &lacks}) {
+    worker->id = Str("worker-", ++session);
+    worker->over_network = worker != &local;
+    worker->capabilities = {std::string(kDatasetsCapability)};
+    if (worker == &has) worker->dataset_digests = {SampleDataset().digest};
+    Do(WorkerArrived{.session = session, .worker = *worker, .attempts = {}});
+  }
+  const SweepPlan plan = Plan();
+  ASSERT_EQ(plan.travels.size(), 1U);
+  EXPECT_EQ(plan.travels[0].name, "toy");
+  EXPECT_EQ(plan.travels[0].digest, SampleDataset().digest);
+  EXPECT_EQ(plan.travels[0].n_workers, 1);
+  Do(WorkerHolds{.session = 3, .dataset_digests = {SampleDataset().digest}});
+  EXPECT_TRUE(Plan().travels.empty());
 }
 
 TEST_F(PlanTest, CheckpointsThatExceedTheDiskAreAProblem) {

@@ -83,6 +83,9 @@ void SimChecker::AfterStep(const State& state, const SchedulerEvent& event,
     const auto attempt = state.attempts.find(put->id);
     if (attempt != state.attempts.end()) CheckDuration(attempt->second);
   }
+  for (const Command& command : result.commands) {
+    if (const auto* const start = std::get_if<SendStart>(&command)) CheckPreference(state, *start);
+  }
   if (std::holds_alternative<TimePassed>(event)) CheckDeadlines(state);
   if (!fenced_task_) return;
   const auto wrong = [&](const std::string& what) {
@@ -453,6 +456,27 @@ void SimChecker::OnRestore() {
 void SimChecker::OnRemovalConfirmed(const std::string& sweep_id) {
   if (store_.sweeps.contains(sweep_id) || store_.sweep_runs.contains(sweep_id)) {
     world_.Violate(Str("removed: sweep ", sweep_id, " is said to be gone, and is there"));
+  }
+}
+
+// All slots here are alike. A task with a checkpoint goes to the worker that has the checkpoint;
+// any other one to a worker that has its dataset, if such a worker has a slot left.
+void SimChecker::CheckPreference(const State& state, const SendStart& start) {
+  const Task& task = state.tasks.at(start.task.task);
+  const Worker& chosen = state.workers.at(state.attempts.at(start.task.attempt).worker);
+  const bool has_home = !task.needs.empty() || !task.checkpoints.empty();
+  if (has_home || chosen.dataset_digests.contains(start.dataset_digest)) return;
+  for (const auto& [id, other] : state.workers) {
+    const bool is_suspect = world_.now - other.heard_at > state.limits.suspect_ms;
+    if (!TakesWork(other) || is_suspect || id == task.avoid_worker) continue;
+    if (!other.dataset_digests.contains(start.dataset_digest)) continue;
+    for (const Slot& slot : other.slots) {
+      const auto refused = other.refused_until.find(slot.index);
+      const bool waits = refused != other.refused_until.end() && refused->second > world_.now;
+      if (waits || other.busy.contains(slot.index)) continue;
+      world_.Violate(Str("attempt ", start.task.attempt, " goes to worker ", chosen.id,
+                         ", but worker ", id, " has its dataset and a free slot"));
+    }
   }
 }
 

@@ -66,6 +66,7 @@ class SimChecker {
   void CheckRecord(const PutRecord& put);
   void CheckDuration(const Attempt& attempt);
   void CheckPlacement(const State& state, const std::string& id);
+  void CheckPreference(const State& state, const SendStart& start);
   void CheckDeadlines(const State& state);
   bool IsHeld(const std::string& task) const;
   void CheckOrphans();

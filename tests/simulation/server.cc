@@ -13,6 +13,7 @@ constexpr Instant kTickMs = 1000;
 struct SessionOf {
   SessionId operator()(const WorkerArrived& e) const { return e.session; }
   SessionId operator()(const WorkerHeard& e) const { return e.session; }
+  SessionId operator()(const WorkerHolds& e) const { return e.session; }
   SessionId operator()(const WorkerGone& e) const { return e.session; }
   SessionId operator()(const AttemptAccepted& e) const { return e.session; }
   SessionId operator()(const AttemptRejected& e) const { return e.session; }
@@ -142,7 +143,17 @@ StepResult SimServer::StepOnce(const SchedulerEvent& event) {
       std::holds_alternative<GarbageWanted>(event)) {
     for (auto& [key, run] : state_.runs) parents[key] = std::exchange(run.run.parent, "");
   }
+  std::map<std::string, std::set<std::string>> held;
+  if (world_.mutation == Mutation::kDatasetsIgnored) {
+    for (auto& [id, worker] : state_.workers) {
+      held[id] = std::exchange(worker.dataset_digests, {});
+    }
+  }
   StepResult result = Step(state_, event, world_.now, world_.WallMs());
+  for (auto& [id, digests] : held) {
+    const auto worker = state_.workers.find(id);
+    if (worker != state_.workers.end()) worker->second.dataset_digests.merge(digests);
+  }
   for (auto& [key, parent] : parents) {
     const auto run = state_.runs.find(key);
     if (run != state_.runs.end()) run->second.run.parent = std::move(parent);
@@ -347,6 +358,7 @@ void SimServer::RemoveRule(SchedulerEvent& event) {
     case Mutation::kRemovedEarly:
     case Mutation::kRefreshForgets:
     case Mutation::kBasesForgotten:
+    case Mutation::kDatasetsIgnored:
     case Mutation::kParentsForgotten:
       return;
   }

@@ -73,6 +73,7 @@ Worker SimWorker::Describe() const {
                             .simd = "default",
                             .linear = "sim"});
   }
+  worker.dataset_digests = held_;
   return worker;
 }
 
@@ -282,8 +283,19 @@ void SimWorker::EndPreparation(const std::string& attempt, bool fails) {
   Launch(entry.mapped());
 }
 
+// Fetches the dataset, for which the cache may have to lose all others first.
+void SimWorker::Hold(const std::string& digest) {
+  const std::set<std::string> before = held_;
+  if (world_.Fault("datasets removed from the cache", 0.05)) held_.clear();
+  held_.insert(digest);
+  if (held_ == before || !session_ || !welcomed_) return;
+  world_.stats.fired["dataset fetched"] += 1;
+  Send(WorkerHolds{.session = *session_, .dataset_digests = held_});
+}
+
 void SimWorker::Launch(const SendStart& start) {
   const TaskFile& task = start.task;
+  Hold(start.dataset_digest);
   SimFolder folder;
   folder.task = task;
   folder.device_index = start.device_index;

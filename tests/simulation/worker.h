@@ -92,6 +92,7 @@ class SimWorker {
   void GiveBack(const std::string& attempt);
   void EndPreparation(const std::string& attempt, bool fails);
   void Launch(const SendStart& start);
+  void Hold(const std::string& digest);
 
   void RunTrainer(const std::string& attempt, Instant delay);
   void TrainerStep(SimFolder& folder);
@@ -106,6 +107,7 @@ class SimWorker {
   const SimTrainerFaults trainer_faults_;
   const std::string id_;
   std::map<std::string, SimFolder> folders_;
+  std::set<std::string> held_;                  // datasets, on disk
   std::map<std::string, SendStart> preparing_;  // taken, not launched; lost with the daemon
   bool up_ = true;
   Instant paused_until_ = 0;

@@ -25,6 +25,7 @@ const std::vector<MutationRow>& Mutations() {
       {Mutation::kParentsForgotten, "parentsforgotten"},
       {Mutation::kBasesForgotten, "basesforgotten"},
       {Mutation::kPauseIgnored, "pauseignored"},
+      {Mutation::kDatasetsIgnored, "datasetsignored"},
       {Mutation::kDrainForgotten, "drainforgotten"},
       {Mutation::kDeadlineIgnored, "deadlineignored"},
   };

@@ -44,6 +44,7 @@ enum class Mutation {
   kPauseIgnored,      // a pause is confirmed and stored, and its tasks go on
   kDrainForgotten,    // a drain is stored, and forgotten at once
   kDeadlineIgnored,   // trainers go on after the deadline of a drain
+  kDatasetsIgnored,   // tasks are placed as if no worker had any dataset
 };
 struct MutationRow {
   Mutation mutation;

@@ -70,6 +70,7 @@ const std::vector<UpMessage> kUp = {
                         .log_tail = "tail-7"},
     LogChunkMessage{.attempt = "attempt-8", .offset = 81, .data = "data-8"},
     DrainMessage{},
+    DatasetsHeldMessage{.digests = {"digest-9", "digest-10"}},
 };
 
 const std::vector<DownMessage> kDown = {
@@ -92,7 +93,12 @@ const std::vector<DownMessage> kDown = {
         .dataset_path = "/path-13",
         .checkpoints = {{.sha256 = "manifest-13",
                          .files = {{.name = "name-13", .sha256 = "sha-13", .n_bytes = 133},
-                                   {.name = "name-14", .sha256 = "sha-14", .n_bytes = 134}}}}},
+                                   {.name = "name-14", .sha256 = "sha-14", .n_bytes = 134}}}},
+        .datasets = {{.digest = "digest-14",
+                      .files = {{.name = "name-15", .sha256 = "sha-15", .n_bytes = 135}},
+                      .problem = "problem-14",
+                      .folder = "/folder-14"}},
+        .input_files = {{.name = "name-16", .sha256 = "sha-16", .n_bytes = 136}}},
     StopMessage{.attempt = "attempt-14", .epoch = 141, .grace_ms = 142, .reason = "reason-14"},
     AckMessage{.attempt = "attempt-15", .durable_seq = 151, .ended = true},
     NackMessage{.attempt = "attempt-16", .expected_seq = 161},
@@ -181,6 +187,7 @@ std::vector<UpMessage> UpOfProtocol1() {
   hello.labels.clear();
   hello.disk = {};
   std::get<HeartbeatMessage>(messages[1]).disk = {};
+  messages.pop_back();  // DatasetsHeld
   return messages;
 }
 std::vector<DownMessage> DownOfProtocol1() {
@@ -188,6 +195,9 @@ std::vector<DownMessage> DownOfProtocol1() {
   auto& welcome = std::get<WelcomeMessage>(messages[0]);
   welcome.protocol_version = 1;
   welcome.capabilities.clear();
+  auto& start = std::get<StartMessage>(messages[1]);
+  start.datasets.clear();
+  start.input_files.clear();
   messages.pop_back();  // Hold
   return messages;
 }

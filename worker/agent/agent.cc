@@ -15,6 +15,8 @@
 #include "base/process.h"
 #include "base/str.h"
 #include "base/version.h"
+#include "model/evaluation/evaluation.h"
+#include "sweeps/evaluated_dataset.h"
 #include "sweeps/failure.h"
 #include "sweeps/protocol.h"
 #include "sweeps/worker_id.h"
@@ -36,7 +38,8 @@ constexpr std::int64_t kRetentionEveryMs = 60'000;
 constexpr std::int64_t kSecondMs = 1000;
 constexpr std::int64_t kLastWaitMs = 5000;   // for trainers that got SIGKILL when we stop
 constexpr std::int64_t kDrainWaitMs = 1000;  // for the coordinator to learn that we are leaving
-constexpr int kTransferThreads = 2;
+constexpr int kUploadThreads = 2;
+constexpr int kFetchThreads = 2;
 constexpr std::size_t kListedMax = 5'000;  // attempts in a Hello; the coordinator accepts 10,000
 
 std::string HostName() {
@@ -89,7 +92,8 @@ Agent::Agent(AgentOptions options, FileLock lock)
 
 Agent::~Agent() {
   artifacts_.Cancel();
-  jobs_.reset();
+  fetches_.reset();
+  uploads_.reset();
   link_.reset();
 }
 
@@ -103,14 +107,19 @@ Result<std::unique_ptr<Agent>> Agent::Create(AgentOptions options) {
   if (chmod(options.state.c_str(), 0700) != 0) {
     return ErrnoStatus(errno, Str("cannot make ", options.state, " private"));
   }
+  if (options.cache_bytes == 0) options.cache_bytes = DefaultCacheBytes(options.state);
   const std::string lock_path = JoinPath(options.state, "lock");
   ASSIGN_OR_RETURN(FileLock lock, FileLock::Acquire(lock_path, Str("a worker in ", options.state)));
   std::unique_ptr<Agent> agent(new Agent(std::move(options), std::move(lock)));
   ASSIGN_OR_RETURN(agent->held_lock_, HeldFile::Open(lock_path));
   const std::string& state = agent->options_.state;
-  for (const char* const name : {"datasets", "cache", "attempts"}) {
+  for (const char* const name : {"datasets", "attempts"}) {
     RETURN_IF_ERROR(MakeFolders(JoinPath(state, name)));
   }
+  ASSIGN_OR_RETURN(agent->cache_,
+                   Cache::Open({.folder = JoinPath(state, "cache"),
+                                .bytes_max = agent->options_.cache_bytes,
+                                .disk_free_bytes_min = agent->options_.disk_free_bytes_min}));
   ASSIGN_OR_RETURN(agent->worker_id_, WorkerId(state, agent->options_.worker_id, agent->random_));
   ASSIGN_OR_RETURN(CoordinatorChannel coordinator, agent->Connect());
   agent->artifacts_.Connect(coordinator);
@@ -130,7 +139,8 @@ Result<std::unique_ptr<Agent>> Agent::Create(AgentOptions options) {
   RETURN_IF_ERROR(
       WriteFileAtomic(JoinPath(state, "worker.metrics"), agent->metrics_->address() + "\n"));
   RETURN_IF_ERROR(agent->AdoptAttempts());
-  agent->jobs_ = std::make_unique<JobThreads>(kTransferThreads);
+  agent->uploads_ = std::make_unique<JobThreads>(kUploadThreads);
+  agent->fetches_ = std::make_unique<JobThreads>(kFetchThreads);
   const Slot& device = agent->devices_.front();
   LogInfo("worker_started", {{"id", agent->worker_id_},
                              {"state", state},
@@ -140,6 +150,7 @@ Result<std::unique_ptr<Agent>> Agent::Create(AgentOptions options) {
                              {"memory_bytes", Str(device.memory_bytes)},
                              {"threads", Str(device.threads)},
                              {"simd", device.simd},
+                             {"cache_bytes", Str(agent->options_.cache_bytes)},
                              {"trainer", agent->options_.trainer},
                              {"metrics", agent->metrics_->address()}});
   return agent;
@@ -171,12 +182,42 @@ Status Agent::AdoptAttempts() {
     Live& live = attempts_.try_emplace(name, std::move(attempt).value()).first->second;
     live.was_running = !live.attempt->acked().ended;
     if (live.was_running) {
+      NoteCacheUse(*live.attempt);
       LogInfo("attempt_adopted", {{"attempt", name},
                                   {"task", ShortId(live.attempt->ids().task)},
                                   {"running", Str(live.attempt->running())}});
     }
   }
   return Status();
+}
+
+// What a trainer reads that an earlier worker process has started.
+void Agent::NoteCacheUse(const LocalAttempt& attempt) {
+  const std::string& id = attempt.ids().attempt;
+  const Result<TaskFile> read = ReadTaskFile(attempt.folder());
+  if (!read.ok()) {
+    LogWarning("cache_use_unknown", {{"attempt", id}, {"error", read.status().message()}});
+    return cache_->UseAll(id);
+  }
+  TaskFile task = *read;
+  std::vector<std::string> paths = {task.dataset_path};
+  if (const auto evaluated = EvaluatedDatasetOf(task.evaluation)) paths.push_back(evaluated->path);
+  for (const auto& reference : {task.init, task.resume}) {
+    if (reference) paths.push_back(reference->checkpoint);
+  }
+  for (const Json* const file : InputFilesOf(task.evaluation)) {
+    if (file->is_string()) paths.push_back(file->get<std::string>());
+  }
+  cache_->Use(id, paths);
+}
+
+void Agent::NoteCacheUsers() {
+  std::set<std::string> users;
+  for (const auto& [id, order] : orders_) users.insert(id);
+  for (const auto& [id, live] : attempts_) {
+    if (!live.attempt->acked().ended) users.insert(id);
+  }
+  cache_->KeepUsers(users);
 }
 
 void Agent::Post(std::function<void()> closure) {
@@ -285,6 +326,7 @@ void Agent::TickOrders(std::int64_t now_ms) {
 
 void Agent::Tick(std::int64_t now_ms) {
   TickLink(now_ms);
+  TickHeldDatasets();
   TickOrders(now_ms);
   for (auto& [id, live] : attempts_) {
     LocalAttempt& attempt = *live.attempt;
@@ -319,9 +361,7 @@ void Agent::Measure(Live& live, const JournalRecord& record) {
   const LocalAttempt& attempt = *live.attempt;
   if (!attempt.running()) return;
   if (!live.meter) {
-    const Result<std::string> text = ReadFile(attempt.folder().TaskFilePath());
-    const Result<Json> json = text.ok() ? ParseJson(*text) : Result<Json>(text.status());
-    const Result<TaskFile> task = json.ok() ? TaskFile::FromJson(*json) : json.status();
+    const Result<TaskFile> task = ReadTaskFile(attempt.folder());
     if (!task.ok())
       return;  // it is adopted, so its ids were read: only numbers for people are missing
     live.meter.emplace(*task);
@@ -409,7 +449,23 @@ void Agent::TickLink(std::int64_t now_ms) {
   }
 }
 
-HelloMessage Agent::Hello() const {
+std::vector<std::string> Agent::HeldDatasets() const {
+  std::set<std::string> digests(own_datasets_.begin(), own_datasets_.end());
+  for (std::string& digest : cache_->DatasetDigests()) digests.insert(std::move(digest));
+  return {digests.begin(), digests.end()};
+}
+
+void Agent::TickHeldDatasets() {
+  if (!link_->welcomed() || !coordinator_takes_datasets_) return;
+  const std::int64_t version = cache_->datasets_version();
+  if (version == held_version_) return;
+  held_version_ = version;
+  link_->Send(DatasetsHeldMessage{.digests = HeldDatasets()});
+}
+
+HelloMessage Agent::Hello() {
+  own_datasets_ = DatasetDigests(JoinPath(options_.state, "datasets"));
+  held_version_ = cache_->datasets_version();
   HelloMessage hello = {.protocol_oldest = kProtocolOldest,
                         .protocol_newest = kProtocolNewest,
                         .worker_id = worker_id_,
@@ -418,7 +474,7 @@ HelloMessage Agent::Hello() const {
                         .version = Str(kVersion, " ", BuildCommit()),
                         .pid = getpid(),
                         .devices = devices_,
-                        .dataset_digests = DatasetDigests(JoinPath(options_.state, "datasets")),
+                        .dataset_digests = HeldDatasets(),
                         .attempts = LiveAttempts(),
                         .capabilities = OwnCapabilities(),
                         .labels = options_.labels,
@@ -429,6 +485,8 @@ HelloMessage Agent::Hello() const {
 
 void Agent::On(const WelcomeMessage& welcome) {
   if (!link_->TakeWelcome(welcome, BootMs())) return;
+  coordinator_takes_datasets_ =
+      std::ranges::find(welcome.capabilities, kDatasetsCapability) != welcome.capabilities.end();
   if (stopping_) link_->Send(DrainMessage{});
   LogInfo("session_welcomed", {{"coordinator", welcome.coordinator_id},
                                {"boot_epoch", Str(welcome.boot_epoch)},
@@ -625,7 +683,12 @@ void Agent::On(const StartMessage& start) {
   if (const std::string why = WhySlotIsTaken(start.device_index); !why.empty()) {
     return Reject(id, start.epoch, "", why);
   }
-  const Result<std::int64_t> free_bytes = DiskFreeBytes(options_.state);
+  Result<std::int64_t> free_bytes = DiskFreeBytes(options_.state);
+  if (free_bytes && *free_bytes < options_.disk_free_bytes_min) {
+    NoteCacheUsers();
+    cache_->Trim();
+    free_bytes = DiskFreeBytes(options_.state);
+  }
   if (!free_bytes) return Reject(id, start.epoch, "storage", free_bytes.status().message());
   if (*free_bytes < options_.disk_free_bytes_min) {
     return Reject(id, start.epoch, "storage",
@@ -651,8 +714,10 @@ void Agent::On(const StartMessage& start) {
 void Agent::Prepare(Order& order) {
   order.is_busy = true;
   order.tries += 1;
-  jobs_->Post([this, start = order.start, task = order.task, state = options_.state] {
-    Post([this, id = start.attempt, prepared = PrepareOrder(start, task, state, artifacts_)] {
+  NoteCacheUsers();
+  fetches_->Post([this, start = order.start, task = order.task, state = options_.state] {
+    Post([this, id = start.attempt,
+          prepared = PrepareOrder(start, task, state, *cache_, artifacts_)] {
       OnPrepared(id, prepared);
     });
   });
@@ -665,6 +730,11 @@ void Agent::OnPrepared(const std::string& id, const Result<Prepared>& prepared) 
   order.is_busy = false;
   if (order.unwanted) {
     orders_.erase(found);
+    return;
+  }
+  if (prepared && prepared->waits) {
+    order.tries -= 1;
+    order.again_ms = BootMs() + kTransferAgainMs;
     return;
   }
   if (prepared) {
@@ -763,7 +833,14 @@ bool Agent::SendBatch(Live& live) {
   const bool has_room = in_flight_bytes + live.uplink.batch_bytes() <= kInFlightBytesMax;
   if (in_flight_bytes > 0 && !has_room) return false;
   JournalUplink::Batch batch = live.uplink.TakeBatch();
-  for (const JournalRecord& record : batch.records) Measure(live, record);
+  for (const JournalRecord& record : batch.records) {
+    Measure(live, record);
+    // Its copy of the data may be damaged.
+    const auto* const failed = record.As<FailedRecord>();
+    if (failed != nullptr && failed->failure_class == FailureOf(FailureClass::kData).name) {
+      cache_->Doubt(live.attempt->ids().attempt);
+    }
+  }
   Failpoint("worker_before_batch");
   link_->Send(std::move(batch.message));
   Failpoint("worker_after_batch");
@@ -777,7 +854,7 @@ void Agent::StartUpload(Live& live) {
     OnUploaded(id, upload.seq, Status(Code::kDataLoss, upload.files.status().message()));
     return;
   }
-  jobs_->Post([this, id, seq = upload.seq, files = *std::move(upload.files)] {
+  uploads_->Post([this, id, seq = upload.seq, files = *std::move(upload.files)] {
     const Status status = artifacts_.Upload(files);
     Post([this, id, seq, status] { OnUploaded(id, seq, status); });
   });
@@ -829,12 +906,8 @@ void Agent::ReportEnded(Live& live) {
 
 void Agent::ApplyRetention() {
   std::vector<KeptAttempt> kept;
-  bool cache_in_use = !orders_.empty();
   for (const auto& [id, live] : attempts_) {
-    if (!live.attempt->acked().ended) {
-      cache_in_use = true;
-      continue;
-    }
+    if (!live.attempt->acked().ended) continue;
     kept.push_back({.id = id,
                     .path = live.attempt->folder().path,
                     .ended_wall_ms = live.attempt->acked().ended_wall_ms});
@@ -842,7 +915,8 @@ void Agent::ApplyRetention() {
   const std::vector<std::string> removed =
       RemoveOldAttempts(std::move(kept), WallMs() - options_.retain_ms, options_.retain_bytes_max);
   for (const std::string& id : removed) attempts_.erase(id);
-  if (!cache_in_use) TrimCache(options_.state, options_.cache_bytes_max);
+  NoteCacheUsers();
+  cache_->Trim();
 }
 
 }  // namespace longrun::agent

@@ -3,7 +3,7 @@
 // transfers post to it. Everything that must survive is in the attempts' folders, so kill -9 at any
 // moment loses nothing.
 //
-//   attempt:  Start -> Accepted -> preparing (dataset, checkpoints) -> running (shim alive) ->
+//   attempt:  Start -> Accepted -> preparing (datasets, checkpoints) -> running (shim alive) ->
 //             ended -> reported until Ack says `ended` -> folder kept for the retention time
 //   journal:  read -> fdatasync -> upload of the files a record names -> JournalBatch -> Ack; a
 //             Nack or a Welcome with a smaller durable_seq rewinds
@@ -31,6 +31,7 @@
 #include "sweeps/session_messages.h"
 #include "sweeps/task.h"
 #include "worker/agent/attempt.h"
+#include "worker/agent/cache.h"
 #include "worker/agent/devices.h"
 #include "worker/agent/jobs.h"
 #include "worker/agent/journal_uplink.h"
@@ -57,7 +58,7 @@ struct AgentOptions {
   std::int64_t disk_free_bytes_min = std::int64_t{256} << 20;   // below this: Starts are rejected
   std::int64_t retain_ms = std::int64_t{7} * 24 * 3600 * 1000;  // for folders of reported attempts
   std::int64_t retain_bytes_max = std::int64_t{2} << 30;
-  std::int64_t cache_bytes_max = std::int64_t{8} << 30;  // for fetched checkpoints
+  std::int64_t cache_bytes = 0;  // 0: DefaultCacheBytes
 };
 
 class Agent {
@@ -91,12 +92,17 @@ class Agent {
   // The channel to the coordinator; over the network, joins it first if need be.
   Result<CoordinatorChannel> Connect();
   Status AdoptAttempts();
+  void NoteCacheUse(const LocalAttempt& attempt);
+  // Frees what ended attempts have used in the cache.
+  void NoteCacheUsers();
   Status CheckInPlace() const;
   void Post(std::function<void()> closure);  // any thread
 
   // Session.
   void TickLink(std::int64_t now_ms);
-  HelloMessage Hello() const;
+  HelloMessage Hello();
+  std::vector<std::string> HeldDatasets() const;
+  void TickHeldDatasets();
   bool IsNamed(const Live& live) const;  // by the coordinator, in this session
   std::vector<LiveAttempt> LiveAttempts() const;
   void ListKept(std::vector<LiveAttempt>& attempts) const;
@@ -145,6 +151,10 @@ class Agent {
   std::string incarnation_;
   std::vector<Slot> devices_;
   std::unique_ptr<WorkerMetrics> metrics_;
+  std::unique_ptr<Cache> cache_;
+  std::vector<std::string> own_datasets_;    // digests in STATE/datasets, at the last Hello
+  std::int64_t held_version_ = 0;            // of the cache's datasets that the coordinator knows
+  bool coordinator_takes_datasets_ = false;  // DatasetsHeld, in this session
   SeededRandom random_;
   // Both maps are by attempt. An attempt is in at most one of them.
   std::map<std::string, Order> orders_;
@@ -166,7 +176,8 @@ class Agent {
   std::unique_ptr<Membership> membership_;  // null over a unix socket
   ArtifactTransfer artifacts_;
   std::unique_ptr<Link> link_;
-  std::unique_ptr<JobThreads> jobs_;
+  std::unique_ptr<JobThreads> uploads_;
+  std::unique_ptr<JobThreads> fetches_;  // apart: a large fetch must not hold up the journals
 };
 
 }  // namespace longrun::agent

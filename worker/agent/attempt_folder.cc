@@ -120,4 +120,10 @@ Result<ExitRecord> ReadExit(const AttemptFolder& folder) {
   return exit;
 }
 
+Result<TaskFile> ReadTaskFile(const AttemptFolder& folder) {
+  ASSIGN_OR_RETURN(const std::string text, ReadFile(folder.TaskFilePath()));
+  ASSIGN_OR_RETURN(const Json json, ParseJson(text));
+  return TaskFile::FromJson(json);
+}
+
 }  // namespace longrun::agent

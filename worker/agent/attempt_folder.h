@@ -11,6 +11,7 @@
 #include "base/files.h"
 #include "base/status.h"
 #include "sweeps/event.h"
+#include "sweeps/task.h"
 
 namespace longrun::agent {
 
@@ -72,5 +73,6 @@ Status WriteShim(const AttemptFolder& folder, const ShimRecord& shim);
 Result<ShimRecord> ReadShim(const AttemptFolder& folder);
 Status WriteExit(const AttemptFolder& folder, const ExitRecord& exit);
 Result<ExitRecord> ReadExit(const AttemptFolder& folder);
+Result<TaskFile> ReadTaskFile(const AttemptFolder& folder);
 
 }  // namespace longrun::agent

@@ -41,25 +41,21 @@ std::vector<std::string> DatasetDigests(const std::string& datasets_dir) {
   return digests;
 }
 
-Result<std::string> FindDataset(const std::string& digest, const std::string& datasets_dir,
-                                const std::string& registered_path) {
+std::string FindDataset(const std::string& digest, const std::string& datasets_dir) {
   for (const std::string& folder : DatasetFolders(datasets_dir)) {
     const Result<std::string> found = DigestOf(folder);
     if (found && *found == digest) return folder;
   }
-  std::string why = "no path was registered";
-  if (!registered_path.empty()) {
-    const Result<std::string> found = DigestOf(registered_path);
-    if (found && *found == digest) return registered_path;
-    // With a shortage, we cannot tell whether the dataset is there.
-    if (ShortageOf(found.status())) return found.status();
-    why = found ? Str(registered_path, " holds the dataset ", *found) : found.status().message();
-  }
-  return Status(Code::kNotFound,
-                Str("dataset ", digest, " is not on this worker: none in ", datasets_dir,
-                    " has this digest, and ", why,
-                    "; if it was moved, register its new place with `longrun data register NAME "
-                    "FOLDER`; else copy or import the dataset again"));
+  return "";
+}
+
+Status CheckDatasetFolder(const std::string& digest, const std::string& folder) {
+  const Result<std::string> found = DigestOf(folder);
+  if (found && *found == digest) return Status();
+  // With a shortage, we cannot tell whether the dataset is there.
+  if (ShortageOf(found.status())) return found.status();
+  if (found) return Status(Code::kNotFound, Str(folder, " holds the dataset ", *found));
+  return Status(Code::kNotFound, found.status().message());
 }
 
 }  // namespace longrun::agent

@@ -12,9 +12,11 @@ namespace longrun::agent {
 // The digests in datasets_dir/*/dataset.json. Ignores anything that is not a dataset.
 std::vector<std::string> DatasetDigests(const std::string& datasets_dir);
 
-// The folder of the dataset with this digest: one in datasets_dir, else registered_path if its
-// manifest has the digest. kNotFound names both places. The trainer checks the tokens themselves.
-Result<std::string> FindDataset(const std::string& digest, const std::string& datasets_dir,
-                                const std::string& registered_path);
+// The folder in datasets_dir that holds the dataset with this digest; "": none.
+std::string FindDataset(const std::string& digest, const std::string& datasets_dir);
+
+// Whether the manifest in `folder` has the digest; the trainer checks the tokens themselves.
+// kNotFound says what is there instead, or why it cannot be read.
+Status CheckDatasetFolder(const std::string& digest, const std::string& folder);
 
 }  // namespace longrun::agent

@@ -1,18 +1,15 @@
 #include "worker/agent/garbage.h"
 
-#include <sys/stat.h>
-
 #include <algorithm>
-#include <limits>
 #include <numeric>
 #include <utility>
 
 #include "base/files.h"
 #include "base/folder_size.h"
-#include "base/hash.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "worker/agent/attempt_folder.h"
+#include "worker/agent/cache.h"
 
 namespace longrun::agent {
 namespace {
@@ -29,19 +26,6 @@ bool IsReported(const AttemptFolder& folder) {
 Result<std::vector<std::string>> NamesIn(const std::string& folder) {
   if (!IsFolder(folder)) return std::vector<std::string>();
   return ListFolder(folder);
-}
-
-struct Cached {
-  std::string name, path;
-};
-Result<std::vector<Cached>> CachedCheckpoints(const std::string& state) {
-  const std::string cache = JoinPath(state, "cache");
-  ASSIGN_OR_RETURN(const std::vector<std::string> names, NamesIn(cache));
-  std::vector<Cached> found;
-  for (const std::string& name : names) {
-    if (IsSha256Hex(name)) found.push_back({.name = name, .path = JoinPath(cache, name)});
-  }
-  return found;
 }
 
 void Remove(const std::string& path) {
@@ -91,12 +75,9 @@ Result<std::vector<Candidate>> Candidates(const std::string& state) {
                      .reason = "its end is stored by the coordinator"});
   }
   if (cache_in_use) return found;
-  ASSIGN_OR_RETURN(const std::vector<Cached> cached, CachedCheckpoints(state));
-  for (const Cached& checkpoint : cached) {
-    found.push_back({.kind = "cache",
-                     .name = checkpoint.name,
-                     .path = checkpoint.path,
-                     .reason = "a fetched checkpoint: it is fetched again when it is needed"});
+  ASSIGN_OR_RETURN(const std::vector<CachedPath> cached, ListCache(JoinPath(state, "cache")));
+  for (const CachedPath& item : cached) {
+    found.push_back({.kind = "cache", .name = item.name, .path = item.path, .reason = item.reason});
   }
   return found;
 }
@@ -133,19 +114,6 @@ std::vector<std::string> RemoveOldAttempts(std::vector<KeptAttempt> kept, std::i
                     .path = std::move(attempt.path)});
   }
   return RemoveOldest(std::move(aged), wall_ms, bytes_max);
-}
-
-void TrimCache(const std::string& state, std::int64_t bytes_max) {
-  const Result<std::vector<Cached>> cached = CachedCheckpoints(state);
-  if (!cached) return;
-  std::vector<Aged> aged;
-  for (const Cached& checkpoint : *cached) {
-    struct stat about = {};
-    if (stat(checkpoint.path.c_str(), &about) != 0) continue;
-    aged.push_back({.age = about.st_mtim.tv_sec, .id = checkpoint.name, .path = checkpoint.path});
-  }
-  constexpr std::int64_t kOfAnyAge = std::numeric_limits<std::int64_t>::min();
-  RemoveOldest(std::move(aged), kOfAnyAge, bytes_max);
 }
 
 }  // namespace longrun::agent

@@ -1,6 +1,6 @@
 // The contents of a worker's folder that can be removed: the folders of attempts whose end the
-// coordinator has stored, and fetched checkpoints. `longrun gc` removes those of a stopped worker.
-// A running worker removes old ones, and those that exceed its limits on bytes.
+// coordinator has stored, and the cache. `longrun gc` removes those of a stopped worker. A running
+// worker removes old attempts, and those that exceed its limit on bytes; cache.h has the rest.
 #pragma once
 
 #include <cstdint>
@@ -29,8 +29,5 @@ struct KeptAttempt {
 // as removed.
 std::vector<std::string> RemoveOldAttempts(std::vector<KeptAttempt> kept, std::int64_t wall_ms,
                                            std::int64_t bytes_max);
-// Removes the checkpoints that were fetched first until the rest has at most `bytes_max`. Only
-// while nothing reads them. A removed checkpoint is fetched again if it is needed.
-void TrimCache(const std::string& state, std::int64_t bytes_max);
 
 }  // namespace longrun::agent

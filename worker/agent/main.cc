@@ -134,6 +134,12 @@ int Main(int argc, char** argv) {
                  "largest total size of such folders; the oldest are removed first")
       ->check(WholeNumberCheck(0), "NONNEGATIVE")
       ->capture_default_str();
+  std::string cache_bytes;
+  app.add_option("--cache-bytes", cache_bytes,
+                 "largest size of the cache of fetched datasets, checkpoints and files, such as "
+                 "200G or 64Gi; the least recently used are removed first (default: a quarter of "
+                 "the disk of --state)")
+      ->envname("LONGRUN_WORKER_CACHE_BYTES");
 
   std::string garbage_folder;
   bool dry_run = false;
@@ -175,6 +181,15 @@ int Main(int argc, char** argv) {
       return kExitBadUsage;
     }
     options.labels[key] = label.substr(equals + 1);
+  }
+  if (!cache_bytes.empty()) {
+    const Result<std::int64_t> n_bytes = ParseCount(cache_bytes);
+    if (!n_bytes.ok() || *n_bytes < 1) {
+      std::cerr << "longrun-worker: --cache-bytes \"" << cache_bytes
+                << "\": expected a size such as 200G or 64Gi\n";
+      return kExitBadUsage;
+    }
+    options.cache_bytes = *n_bytes;
   }
   return RunDaemon(options);
 }

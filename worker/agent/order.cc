@@ -4,8 +4,13 @@
 #include <utility>
 
 #include "base/files.h"
+#include "base/hash.h"
 #include "base/process.h"
 #include "base/str.h"
+#include "model/data/dataset_files.h"
+#include "model/evaluation/evaluation.h"
+#include "model/evaluation/input_file.h"
+#include "model/hugging_face/manifest.h"
 #include "model/instruction_set.h"
 #include "model/matrix_path.h"
 #include "sweeps/evaluated_dataset.h"
@@ -20,6 +25,133 @@ std::string PathsText(const T& paths) {
   return Str(paths.linear, " and ", paths.simd,
              paths.bf16.empty() ? std::string() : Str(", bf16 by ", paths.bf16));
 }
+
+constexpr const char* kManifestFile = "manifest.json";
+constexpr const char* kDatasetRemedy =
+    "on the coordinator's machine, `longrun data verify NAME` says what is damaged: import the "
+    "dataset again";
+constexpr const char* kInputFileRemedy = "submit the sweep again with the original file";
+
+Status CheckCheckpoint(const CheckpointSource& source) {
+  if (!IsSha256Hex(source.sha256) || source.files.size() > kFolderFilesMax + 1) {
+    return Status(Code::kInvalidArgument,
+                  Str("checkpoint \"", source.sha256, "\" with ", source.files.size(),
+                      " files: expected a SHA-256 and at most ", kFolderFilesMax, " files"));
+  }
+  bool has_manifest = false;
+  for (const ArtifactFile& file : source.files) {
+    if (!IsSafeName(file.name) || !IsSha256Hex(file.sha256) || file.n_bytes < 0) {
+      return Status(
+          Code::kInvalidArgument,
+          Str("checkpoint ", source.sha256, ": the file \"", file.name, "\" with SHA-256 \"",
+              file.sha256, "\" and ", file.n_bytes, " bytes is not a valid entry"));
+    }
+    has_manifest |= file.name == kManifestFile && file.sha256 == source.sha256;
+  }
+  if (has_manifest) return Status();
+  return Status(Code::kDataLoss, Str("checkpoint ", source.sha256,
+                                     ": no manifest.json with this SHA-256 among its files"));
+}
+
+// The datasets that the order names. An older coordinator names only folders.
+std::vector<DatasetSource> DatasetsOf(const StartMessage& start, const TaskFile& task) {
+  if (!start.datasets.empty()) return start.datasets;
+  const std::string problem = "no path was registered";
+  std::vector<DatasetSource> datasets = {{.digest = start.dataset_digest,
+                                          .files = {},
+                                          .problem = problem,
+                                          .folder = start.dataset_path}};
+  if (const std::optional<EvaluatedDataset> read = EvaluatedDatasetOf(task.evaluation)) {
+    datasets.push_back(
+        {.digest = read->digest, .files = {}, .problem = problem, .folder = read->path});
+  }
+  return datasets;
+}
+
+class Preparation {
+ public:
+  Preparation(const StartMessage& start, const TaskFile& task, const std::string& state,
+              Cache& cache, ArtifactTransfer& artifacts)
+      : start_(start),
+        task_(task),
+        datasets_dir_(JoinPath(state, "datasets")),
+        cache_(cache),
+        artifacts_(artifacts) {}
+
+  Result<Prepared> Run() {
+    const std::optional<EvaluatedDataset> read = EvaluatedDatasetOf(task_.evaluation);
+    for (const DatasetSource& source : DatasetsOf(start_, task_)) {
+      Result<std::string> folder = Dataset(source);
+      if (!folder && read && read->digest == source.digest) {
+        return std::move(folder).status().In(Str("evaluated dataset \"", read->name, "\""));
+      }
+      ASSIGN_OR_RETURN(prepared_.datasets[source.digest], std::move(folder));
+    }
+    for (const CheckpointSource& source : start_.checkpoints) {
+      RETURN_IF_ERROR(CheckCheckpoint(source));
+      ASSIGN_OR_RETURN(
+          prepared_.checkpoints[source.sha256],
+          Get({.kind = CacheKind::kCheckpoint, .digest = source.sha256, .files = source.files},
+              ""));
+    }
+    for (const ArtifactFile& file : start_.input_files) {
+      if (!IsSha256Hex(file.sha256) || file.name != file.sha256 || file.n_bytes < 0) {
+        return Status(Code::kInvalidArgument,
+                      Str("the file \"", file.name, "\" of the evaluation with SHA-256 \"",
+                          file.sha256, "\" and ", file.n_bytes, " bytes is not a valid entry"));
+      }
+      ASSIGN_OR_RETURN(const std::string path,
+                       Get({.kind = CacheKind::kInputFile, .digest = file.sha256, .files = {file}},
+                           kInputFileRemedy));
+      if (!path.empty()) prepared_.input_files[InputFileIdOf(path)] = path;
+    }
+    return std::move(prepared_);
+  }
+
+ private:
+  // "" if another order is fetching it.
+  Result<std::string> Get(const CacheItem& item, const std::string& remedy) {
+    ASSIGN_OR_RETURN(
+        std::optional<std::string> path,
+        cache_.Get(item, start_.attempt, [&](const ArtifactFile& file, const std::string& to) {
+          return artifacts_.Receive(file, to, remedy);
+        }));
+    if (!path) prepared_.waits = true;
+    return path.value_or("");
+  }
+
+  Result<std::string> Dataset(const DatasetSource& source) {
+    if (std::string own = FindDataset(source.digest, datasets_dir_); !own.empty()) return own;
+    const bool is_cached = cache_.Has(CacheKind::kDataset, source.digest);
+    std::string why = source.problem;
+    if (!is_cached && !source.folder.empty()) {
+      const Status there = CheckDatasetFolder(source.digest, source.folder);
+      if (there.ok() || there.code() != Code::kNotFound) {
+        return there.ok() ? Result<std::string>(source.folder) : there;
+      }
+      why = there.message();
+    }
+    if (!is_cached && source.files.empty()) {
+      return Status(Code::kNotFound,
+                    Str("dataset ", source.digest, " is not on this worker: none in ",
+                        datasets_dir_, " has this digest, and ", why,
+                        "; if it was moved, register its new place with `longrun data register "
+                        "NAME FOLDER`; else copy or import the dataset again"));
+    }
+    if (!source.files.empty()) {
+      RETURN_IF_ERROR(CheckListing({.digest = source.digest, .files = source.files}));
+    }
+    return Get({.kind = CacheKind::kDataset, .digest = source.digest, .files = source.files},
+               kDatasetRemedy);
+  }
+
+  const StartMessage& start_;
+  const TaskFile& task_;
+  const std::string datasets_dir_;
+  Cache& cache_;
+  ArtifactTransfer& artifacts_;
+  Prepared prepared_;
+};
 
 }  // namespace
 
@@ -46,39 +178,33 @@ Status CheckStart(const StartMessage& start, const TaskFile& task, const Slot& s
 }
 
 Result<Prepared> PrepareOrder(const StartMessage& start, const TaskFile& task,
-                              const std::string& state, ArtifactTransfer& artifacts) {
-  Prepared prepared;
-  ASSIGN_OR_RETURN(
-      prepared.dataset_path,
-      FindDataset(start.dataset_digest, JoinPath(state, "datasets"), start.dataset_path));
-  if (const std::optional<EvaluatedDataset> read = EvaluatedDatasetOf(task.evaluation)) {
-    Result<std::string> found = FindDataset(read->digest, JoinPath(state, "datasets"), read->path);
-    if (!found) return std::move(found).status().In(Str("evaluated dataset \"", read->name, "\""));
-    prepared.evaluated_dataset_path = *std::move(found);
-  }
-  for (const CheckpointSource& source : start.checkpoints) {
-    ASSIGN_OR_RETURN(prepared.checkpoints[source.sha256],
-                     artifacts.FetchCheckpoint(source, JoinPath(state, "cache")));
-  }
-  return prepared;
+                              const std::string& state, Cache& cache, ArtifactTransfer& artifacts) {
+  return Preparation(start, task, state, cache, artifacts).Run();
 }
 
 Result<TaskFile> PlacedTask(const Order& order, const Prepared& prepared,
                             const AttemptFolder& folder, const std::string& state) {
   TaskFile task = order.task;
+  const auto place = [](const std::map<std::string, std::string>& places, const std::string& what,
+                        const std::string& name) -> Result<std::string> {
+    const auto found = places.find(name);
+    if (found != places.end()) return found->second;
+    return Status(Code::kInvalidArgument,
+                  Str("the order does not say where ", what, " ", name, " of the task file is"));
+  };
   for (std::optional<CheckpointRef>* ref : {&task.init, &task.resume}) {
     if (!ref->has_value()) continue;
-    const auto found = prepared.checkpoints.find((*ref)->sha256);
-    if (found == prepared.checkpoints.end()) {
-      return Status(Code::kInvalidArgument, Str("the order does not say where checkpoint ",
-                                                (*ref)->sha256, " of the task file is"));
-    }
-    (*ref)->checkpoint = found->second;
+    ASSIGN_OR_RETURN((*ref)->checkpoint, place(prepared.checkpoints, "checkpoint", (*ref)->sha256));
   }
-  task.dataset_path = prepared.dataset_path;
+  ASSIGN_OR_RETURN(task.dataset_path, place(prepared.datasets, "dataset", task.run.dataset_digest));
   if (std::optional<EvaluatedDataset> read = EvaluatedDatasetOf(task.evaluation)) {
-    read->path = prepared.evaluated_dataset_path;
+    ASSIGN_OR_RETURN(read->path, place(prepared.datasets, "dataset", read->digest));
     task.evaluation = WithEvaluatedDataset(std::move(task.evaluation), *read);
+  }
+  for (Json* const file : InputFilesOf(task.evaluation)) {
+    // An older coordinator has put the path there.
+    if (!file->is_string() || !IsInputFileId(file->get_ref<const std::string&>())) continue;
+    ASSIGN_OR_RETURN(*file, place(prepared.input_files, "file", file->get<std::string>()));
   }
   task.attempt_dir = folder.path;
   task.cache_dir = JoinPath(state, "cache");

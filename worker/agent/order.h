@@ -1,4 +1,4 @@
-// An accepted task whose trainer has not started: the datasets and the checkpoints that it needs
+// An accepted task whose trainer has not started: the datasets, checkpoints and files that it needs
 // are looked for or fetched first.
 #pragma once
 
@@ -11,6 +11,7 @@
 #include "sweeps/session_messages.h"
 #include "sweeps/task.h"
 #include "worker/agent/attempt_folder.h"
+#include "worker/agent/cache.h"
 #include "worker/agent/devices.h"
 #include "worker/agent/transfer.h"
 
@@ -29,18 +30,21 @@ struct Order {
 // kInvalidArgument, kFailedPrecondition.
 Status CheckStart(const StartMessage& start, const TaskFile& task, const Slot& slot);
 
-// The datasets and the checkpoints that an order needs, as paths of this machine.
+// What an order needs, as paths of this machine.
 struct Prepared {
-  std::string dataset_path;
-  std::string evaluated_dataset_path;              // "": the evaluation reads the run's own
+  bool waits = false;  // for what another order is fetching: ask again later
+  std::map<std::string, std::string> datasets;     // digest -> folder
   std::map<std::string, std::string> checkpoints;  // sha256 -> folder
+  std::map<std::string, std::string> input_files;  // "sha256:HEX" -> path
 };
-// Blocks; may be called from any thread. `state`: the worker's folder.
+// Looks for all of it, or fetches it. A dataset is taken from the worker's own folder, else from
+// the cache, else from the folder that the coordinator names, else it is fetched. Blocks; may be
+// called from any thread. `state`: the worker's folder.
 Result<Prepared> PrepareOrder(const StartMessage& start, const TaskFile& task,
-                              const std::string& state, ArtifactTransfer& artifacts);
+                              const std::string& state, Cache& cache, ArtifactTransfer& artifacts);
 
-// The order's task file with this machine's paths. kInvalidArgument if the task file names a
-// checkpoint that the order does not have.
+// The order's task file with this machine's paths. kInvalidArgument if the task file names
+// something that the order does not have.
 Result<TaskFile> PlacedTask(const Order& order, const Prepared& prepared,
                             const AttemptFolder& folder, const std::string& state);
 

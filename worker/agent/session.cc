@@ -23,9 +23,9 @@ namespace longrun::agent {
 namespace {
 
 constexpr int kMessageBytesMax = 8 << 20;
-constexpr int kThreadsMax = 16;  // of the session, transfers, and the metrics server
+constexpr int kThreadsMax = 18;  // of the session, transfers, and the metrics server
 // For the same and for attempts. With less room gRPC aborts, or waits forever.
-constexpr int kFilesMax = 24;
+constexpr int kFilesMax = 26;
 
 Status FromRpc(const grpc::Status& status) {
   if (status.ok()) return Status();

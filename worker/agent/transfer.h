@@ -8,9 +8,9 @@
 #include <utility>
 #include <vector>
 
+#include "base/artifact_file.h"
 #include "base/status.h"
 #include "proto/local_artifact.h"
-#include "sweeps/session_messages.h"
 #include "worker/agent/session.h"
 
 namespace grpc {
@@ -28,26 +28,20 @@ class ArtifactTransfer {
   // read for the upload do not match the record.
   Status Upload(const std::vector<LocalArtifact>& files);
 
-  // Stores the complete, verified checkpoint in cache_dir/SHA256 and returns its path. Existing
-  // files are verified again, and fetched again if they do not match.
-  Result<std::string> FetchCheckpoint(const CheckpointSource& source, const std::string& cache_dir);
+  // Downloads the rest of a file whose first bytes may be at `path`, and checks all of it there.
+  // kDataLoss, with the remedy, if its bytes are not those of its digest.
+  Status Receive(const ArtifactFile& file, const std::string& path, const std::string& remedy = {});
 
   // Ends every current and later call with kCancelled.
   void Cancel();
 
  private:
   class Call;
-  Status Download(const ArtifactFile& file, const std::string& path);
 
   CoordinatorChannel coordinator_;
-  std::mutex fetching_;  // one fetch at a time: two tasks may want the same checkpoint
-  std::mutex mutex_;     // guards the two below
+  std::mutex mutex_;  // guards the two below
   std::set<grpc::ClientContext*> calls_;
   bool cancelled_ = false;
 };
-
-// kDataLoss unless the folder has exactly what `source` says: all its files with their digests, and
-// the manifest with the checkpoint's digest.
-Status VerifyCheckpoint(const CheckpointSource& source, const std::string& folder);
 
 }  // namespace longrun::agent

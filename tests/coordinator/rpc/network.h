@@ -213,13 +213,16 @@ class NetworkTest : public testing::Test {
     return status;
   }
 
+  // With `trainer`, `more_arguments` and `worker_env`.
   int SpawnWorker(const std::string& name, const std::string& token_file) {
     SpawnOptions options;
     options.argv = {
-        kWorker,  "--state",     At(name),   "--coordinator",         place.Text(), "--id",
-        name,     "--join",      token_file, "--ca-fingerprint",      fingerprint,  "--trainer",
-        kTrainer, "--cpu-slots", "1",        "--disk-free-bytes-min", "0"};
+        kWorker, "--state",     At(name),   "--coordinator",         place.Text(), "--id",
+        name,    "--join",      token_file, "--ca-fingerprint",      fingerprint,  "--trainer",
+        trainer, "--cpu-slots", "1",        "--disk-free-bytes-min", "0"};
+    options.argv.insert(options.argv.end(), more_arguments.begin(), more_arguments.end());
     options.env = {"PATH=/usr/bin:/bin"};
+    options.env.insert(options.env.end(), worker_env.begin(), worker_env.end());
     options.stdout_path = At(name + ".log");
     options.stderr_path = At(name + ".log");
     options.die_with_parent = true;
@@ -247,6 +250,8 @@ class NetworkTest : public testing::Test {
     return path;
   }();
   std::string authority, fingerprint, admin;
+  std::string trainer = kTrainer;
+  std::vector<std::string> more_arguments, worker_env;
   HostPort place;
   int coordinator = 0;
   int worker = 0;

@@ -164,6 +164,29 @@ TEST_F(SessionTest, ANewerWorkerGetsOurNewestVersionAndIsToldThatItIsHeld) {
   EXPECT_EQ(hold.deadline_ms(), 60'000);
 }
 
+TEST_F(SessionTest, AWorkerSaysWhichDatasetsItHasNow) {
+  SayHello(kProtocolNewest, OwnCapabilities());
+  Hear(v1::CoordinatorMessage::kWelcome);
+  const std::string digest = Sha256Hex("novels");
+  v1::WorkerMessage message;
+  message.mutable_datasets_held()->add_digests(digest);
+  EXPECT_TRUE(stream->Write(message));
+  message.mutable_heartbeat()->set_number(7);
+  EXPECT_TRUE(stream->Write(message));
+  EXPECT_EQ(Hear(v1::CoordinatorMessage::kHeartbeatReply).heartbeat_reply().number(), 7);
+  EXPECT_TRUE(core->LookAndWait([&](const State& state) {
+                    const Worker& worker = state.workers.at(SampleWorker(1).id);
+                    EXPECT_EQ(worker.dataset_digests, std::set<std::string>{digest});
+                    EXPECT_FALSE(worker.over_network);
+                  })
+                  .ok());
+
+  message.mutable_datasets_held()->add_digests("../../x");
+  EXPECT_TRUE(stream->Write(message));
+  Hear(v1::CoordinatorMessage::kStart);
+  EXPECT_EQ(End().error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+}
+
 // What the core knows of the disk is up to a second old;
 // the batch that meets it is not passed over.
 TEST_F(SessionTest, ABatchThatComesWhenTheDiskHasJustGotRoomIsStored) {

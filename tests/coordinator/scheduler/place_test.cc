@@ -1,5 +1,6 @@
 // Which task gets which slot.
 #include "sweeps/cost.h"
+#include "sweeps/protocol.h"
 #include "tests/coordinator/scheduler/fixture.h"
 
 namespace longrun::coordinator {
@@ -274,6 +275,59 @@ TEST_F(PlaceTest, AnEvaluationPrefersTheWorkerThatTrained) {
   Arrive("a", {CpuSlot()}, 2);
   Complete(Current(Train()));
   EXPECT_EQ(Current(Evaluate()).worker, "b");
+}
+
+TEST_F(PlaceTest, AWorkerThatHasTheDatasetIsPreferredAlsoOnceItHasFetchedIt) {
+  Submit({.seeds = {1}, .context_lengths = {}});
+  const std::string digest = state.runs.begin()->second.run.dataset_digest;
+  Arrive("a", {}, 1);
+  Arrive("b", {}, 2);
+  Do(WorkerHolds{.session = 2, .dataset_digests = {digest}});
+  EXPECT_EQ(state.workers.at("b").dataset_digests, std::set<std::string>{digest});
+  // Both get a slot at the same moment.
+  state.workers.at("a").slots = state.workers.at("b").slots = {CpuSlot()};
+  state.index.workers_version += 1;
+  Wait(1'000);
+  EXPECT_EQ(Current(Train()).worker, "b");
+  Restart();
+  EXPECT_EQ(state.workers.at("b").dataset_digests, std::set<std::string>{digest});
+}
+
+TEST_F(PlaceTest, AWorkerThatRemovedTheDatasetIsNotPreferredAnyMore) {
+  Submit({.seeds = {1}, .context_lengths = {}});
+  const std::string digest = state.runs.begin()->second.run.dataset_digest;
+  Arrive("a", {}, 1);
+  Arrive("b", {}, 2);
+  Do(WorkerHolds{.session = 2, .dataset_digests = {digest}});
+  Do(WorkerHolds{.session = 2, .dataset_digests = {}});
+  state.workers.at("a").slots = state.workers.at("b").slots = {CpuSlot()};
+  state.index.workers_version += 1;
+  Wait(1'000);
+  EXPECT_EQ(Current(Train()).worker, "a");
+}
+
+TEST_F(PlaceTest, AWorkerThatCannotGetDatasetsOverTheNetworkGetsNothingAndTheReasonSaysSo) {
+  const auto arrive = [&](SessionId session, std::set<std::string> capabilities) {
+    return Do(WorkerArrived{.session = session,
+                            .worker = {.id = "w",
+                                       .incarnation = "A",
+                                       .host = "h",
+                                       .version = "0.1.0",
+                                       .slots = {CpuSlot()},
+                                       .dataset_digests = {},
+                                       .capabilities = std::move(capabilities),
+                                       .over_network = true,
+                                       .session = {},
+                                       .busy = {},
+                                       .refused_until = {}},
+                            .attempts = {}});
+  };
+  Submit({.seeds = {1}, .context_lengths = {}});
+  EXPECT_TRUE(Commands<SendStart>(arrive(1, {})).empty());
+  EXPECT_EQ(Train().reason,
+            "worker w can run it, but cannot get datasets over the network: update it to this "
+            "release");
+  EXPECT_EQ(Commands<SendStart>(arrive(2, {std::string(kDatasetsCapability)})).size(), 1u);
 }
 
 // Invariant I-2.

@@ -8,6 +8,8 @@
 #include "base/clock.h"
 #include "base/process.h"
 #include "base/version.h"
+#include "model/data/dataset.h"
+#include "model/data/dataset_files.h"
 #include "sweeps/event.h"
 #include "sweeps/protocol.h"
 #include "tests/deadline.h"
@@ -60,7 +62,8 @@ class AgentTest : public testing::Test {
                                      disk_free_bytes_min_};
     argv.insert(argv.end(), more.begin(), more.end());
     const std::string log = JoinPath(temp_.path(), "worker.log");
-    const Result<int> pid = Spawn({.argv = argv, .stdout_path = log, .stderr_path = log});
+    const Result<int> pid =
+        Spawn({.argv = argv, .env = env_, .stdout_path = log, .stderr_path = log});
     ASSERT_TRUE(pid.ok()) << pid.status().message();
     worker_pid_ = *pid;
   }
@@ -195,6 +198,7 @@ class AgentTest : public testing::Test {
   TempFolder temp_;
   std::string state_, cache_, dataset_, address_;
   std::string disk_free_bytes_min_ = "0";
+  std::vector<std::string> env_;  // of the worker
   FakeCoordinator coordinator_;
   int worker_pid_ = -1;
 };
@@ -694,6 +698,209 @@ TEST_F(AgentTest, AMissingDatasetIsNamed) {
   ASSERT_TRUE(AwaitRejection(task));
   EXPECT_EQ(StoredOf(task).rejected_class, "data");
   EXPECT_NE(StoredOf(task).rejected_reason.find(kTestDatasetDigest), std::string::npos);
+}
+
+// A worker that can see nothing of the coordinator's machine: what a task reads comes by digest.
+class FetchTest : public AgentTest {
+ protected:
+  FetchTest() {
+    coordinator_.capabilities = OwnCapabilities();
+    std::string text(5 << 20, 'x');
+    for (std::size_t i = 0; i < text.size(); i += 7) text[i] = static_cast<char>('a' + i % 26);
+    const std::string file = JoinPath(temp_.path(), "a.txt");
+    EXPECT_TRUE(WriteFileAtomic(file, text).ok());
+    const std::string folder = JoinPath(temp_.path(), "imported");
+    const Status imported = ImportText({.splits = {{"train", {file}}}}, folder);
+    EXPECT_TRUE(imported.ok()) << imported.message();
+    listing_ = ListDataset(folder).value();
+    for (const ArtifactFile& one : listing_.files) {
+      coordinator_.artifacts[one.sha256] = ReadFile(JoinPath(folder, one.name)).value();
+    }
+    WriteBehaviour(cache_, {{"default", {{"steps", 3}}}});
+  }
+
+  TaskFile Task(std::int64_t seed, std::uint64_t n = 1) {
+    TaskFile task = Train(seed, n);
+    task.run.dataset_digest = listing_.digest;
+    task.run_key = task.run.Key();
+    return task;
+  }
+  void OfferByDigest(const TaskFile& task, int slot = 0,
+                     const std::vector<ArtifactFile>& input_files = {},
+                     const std::vector<v1::CheckpointSource>& from = {}) {
+    ASSERT_TRUE(coordinator_.Await([&] { return coordinator_.n_sessions > 0; }));
+    v1::CoordinatorMessage message;
+    v1::Start& start = *message.mutable_start();
+    start.set_attempt(task.attempt);
+    start.set_epoch(task.epoch);
+    start.set_device_index(slot);
+    start.set_task_json(CanonicalJson(task.ToJson()));
+    start.set_dataset_digest(task.run.dataset_digest);
+    v1::DatasetSource& source = *start.add_datasets();
+    source.set_digest(listing_.digest);
+    const auto fill = [](const ArtifactFile& one, v1::ArtifactFile& to) {
+      to.set_name(one.name);
+      to.set_sha256(one.sha256);
+      to.set_bytes(one.n_bytes);
+    };
+    for (const ArtifactFile& file : listing_.files) fill(file, *source.add_files());
+    for (const ArtifactFile& file : input_files) fill(file, *start.add_input_files());
+    for (const v1::CheckpointSource& checkpoint : from) *start.add_checkpoints() = checkpoint;
+    ASSERT_TRUE(coordinator_.Send(message));
+  }
+  // The offsets from which the bytes of the shard were asked for.
+  std::vector<std::int64_t> Offsets() {
+    std::vector<std::int64_t> offsets;
+    for (const auto& [sha256, offset] : coordinator_.downloads) {
+      if (sha256 == listing_.files.front().sha256) offsets.push_back(offset);
+    }
+    return offsets;
+  }
+  std::string Cached() const { return JoinPath(JoinPath(cache_, "datasets"), listing_.digest); }
+
+  DatasetListing listing_;
+};
+
+TEST_F(FetchTest, ADatasetComesByDigestOnceAndTheCoordinatorIsTold) {
+  StartWorker();
+  const TaskFile first = Task(1), second = Task(2);
+  OfferByDigest(first, 0);
+  OfferByDigest(second, 1);
+  ASSERT_TRUE(AwaitEnd(first));
+  ASSERT_TRUE(AwaitEnd(second));
+  EXPECT_EQ(StoredOf(first).ended->exit_code(), 0);
+  EXPECT_EQ(Offsets(), std::vector<std::int64_t>{0});
+  EXPECT_EQ(ReadTaskFile(FolderOf(first))->dataset_path, Cached());
+  EXPECT_EQ(Dataset::Open(Cached())->digest(), listing_.digest);
+  ASSERT_TRUE(coordinator_.Await([&] { return coordinator_.held.has_value(); }));
+  EXPECT_EQ(*coordinator_.held, std::set<std::string>{listing_.digest});
+
+  KillWorker();
+  StartWorker();
+  ASSERT_TRUE(coordinator_.Await([&] { return coordinator_.n_sessions == 2; }));
+  EXPECT_EQ(coordinator_.hellos.back().dataset_digests_size(), 1);
+  const TaskFile third = Task(3);
+  OfferByDigest(third);
+  ASSERT_TRUE(AwaitEnd(third));
+  EXPECT_EQ(Offsets().size(), 1u);
+}
+
+TEST_F(FetchTest, AWorkerThatIsKilledInTheMiddleGoesOnThere) {
+  env_ = {"LONGRUN_FAILPOINTS=worker_mid_download:stop@3"};
+  StartWorker();
+  const TaskFile task = Task(1);
+  OfferByDigest(task);
+  const std::string part =
+      JoinPath(JoinPath(JoinPath(cache_, "incoming"), "dataset-" + listing_.digest),
+               listing_.files.front().name);
+  const std::int64_t deadline = BootMs() + kDeadlineMs;
+  while (ReadFile(Str("/proc/", worker_pid_, "/stat"))->find(") T ") == std::string::npos) {
+    ASSERT_LT(BootMs(), deadline);
+  }
+  KillWorker();
+  const std::int64_t n_there = FileBytes(part).value();
+  EXPECT_GE(n_there, 2 << 20);
+  EXPECT_LT(n_there, listing_.files.front().n_bytes);
+
+  env_.clear();
+  StartWorker();
+  ASSERT_TRUE(coordinator_.Await([&] { return coordinator_.n_sessions == 2; }));
+  OfferByDigest(task);
+  ASSERT_TRUE(AwaitEnd(task));
+  EXPECT_EQ(Offsets(), (std::vector<std::int64_t>{0, n_there}));
+}
+
+TEST_F(FetchTest, ACoordinatorThatIsAwayInTheMiddleIsWaitedForAndTheFetchGoesOn) {
+  env_ = {"LONGRUN_FAILPOINTS=worker_mid_download:delay_ms:200"};
+  StartWorker();
+  const TaskFile task = Task(1);
+  OfferByDigest(task);
+  const std::string part =
+      JoinPath(JoinPath(JoinPath(cache_, "incoming"), "dataset-" + listing_.digest),
+               listing_.files.front().name);
+  const std::int64_t deadline = BootMs() + kDeadlineMs;
+  while (!PathExists(part) || FileBytes(part).value() < 2 << 20) {
+    ASSERT_LT(BootMs(), deadline);
+  }
+  coordinator_.Stop();
+  coordinator_.Start();
+  ASSERT_TRUE(AwaitEnd(task));
+  const std::vector<std::int64_t> offsets = Offsets();
+  ASSERT_EQ(offsets.size(), 2u);
+  EXPECT_GE(offsets[1], 2 << 20);
+}
+
+TEST_F(FetchTest, AFlippedBitAtTheCoordinatorIsReportedWithTheRemedy) {
+  std::string& bytes = coordinator_.artifacts.at(listing_.files.front().sha256);
+  bytes[bytes.size() / 2] ^= 1;
+  StartWorker();
+  const TaskFile task = Task(1);
+  OfferByDigest(task);
+  ASSERT_TRUE(AwaitRejection(task));
+  EXPECT_EQ(StoredOf(task).rejected_class, "data");
+  const std::string& reason = StoredOf(task).rejected_reason;
+  EXPECT_NE(reason.find("fetching train-00000.lrtk of dataset " + listing_.digest),
+            std::string::npos)
+      << reason;
+  EXPECT_NE(reason.find("`longrun data verify NAME` says what is damaged"), std::string::npos)
+      << reason;
+  EXPECT_FALSE(PathExists(Cached()));
+}
+
+TEST_F(FetchTest, ACacheThatIsTooSmallIsAMatterOfStorage) {
+  StartWorker({"--cache-bytes", "1Mi"});
+  const TaskFile task = Task(1);
+  OfferByDigest(task);
+  ASSERT_TRUE(AwaitRejection(task));
+  EXPECT_EQ(StoredOf(task).rejected_class, "storage");
+  EXPECT_NE(StoredOf(task).rejected_reason.find("the cache of this worker may take 1 MiB"),
+            std::string::npos)
+      << StoredOf(task).rejected_reason;
+}
+
+TEST_F(FetchTest, TheFilesOfAnEvaluationComeByDigestIntoOneFolder) {
+  std::vector<ArtifactFile> files;
+  for (const std::string bytes : {"questions", "examples"}) {
+    const std::string sha256 = Sha256Hex(bytes);
+    coordinator_.artifacts[sha256] = bytes;
+    files.push_back(
+        {.name = sha256, .sha256 = sha256, .n_bytes = static_cast<std::int64_t>(bytes.size())});
+  }
+  StartWorker();
+  const TaskFile trained = Task(1);
+  OfferByDigest(trained);
+  ASSERT_TRUE(AwaitEnd(trained));
+  const v1::CheckpointSource weights = SourceOf(RecordsOf(trained, RecordKind::kCheckpoint).at(0));
+  TaskFile task = Task(1, 2);
+  task.kind = TaskKind::kEvaluate;
+  task.init = CheckpointRef{
+      .attempt = trained.attempt, .checkpoint = "", .sha256 = weights.sha256(), .step = 3};
+  task.evaluation = {
+      {"multiple_choice",
+       {{"file", "sha256:" + files[0].sha256}, {"examples", "sha256:" + files[1].sha256}}}};
+  task.expected_cells = {
+      {.cell = Sha256Hex("cell"), .metric = "acc", .context_length = 64, .variant = ""}};
+  OfferByDigest(task, 0, files, {weights});
+  ASSERT_TRUE(coordinator_.Await(
+      [&] { return StoredOf(task).ended.has_value() || StoredOf(task).rejected_class; }));
+  ASSERT_FALSE(StoredOf(task).rejected_class) << StoredOf(task).rejected_reason;
+  const Json params = ReadTaskFile(FolderOf(task))->evaluation.at("multiple_choice");
+  EXPECT_EQ(params.at("file"), JoinPath(cache_, "files/" + files[0].sha256));
+  EXPECT_EQ(params.at("examples"), JoinPath(cache_, "files/" + files[1].sha256));
+  EXPECT_EQ(ReadFile(params.at("file").get<std::string>()).value(), "questions");
+}
+
+TEST_F(FetchTest, WhatARunningTrainerReadsStaysAlsoAfterARestartOfTheWorker) {
+  WriteBehaviour(cache_, {{"default", kEndless}});
+  StartWorker();
+  const TaskFile task = Task(1);
+  OfferByDigest(task);
+  ASSERT_TRUE(AwaitLines(task, 3));
+  KillWorker();
+  StartWorker({"--cache-bytes", "1Mi"});
+  ASSERT_TRUE(coordinator_.Await([&] { return coordinator_.n_sessions == 2; }));
+  // The first look at the retention is over when the second session has been opened.
+  EXPECT_TRUE(PathExists(Cached()));
 }
 
 TEST_F(AgentTest, ABusySlotIsRefusedWithoutAClassAndTheOtherIsFree) {

@@ -31,6 +31,7 @@ struct FakeCoordinator::Server final : v1::WorkerSessionService::Service,
     welcome.set_boot_epoch(state.boot_epoch);
     welcome.set_heartbeat_ms(50);
     welcome.set_lease_ms(1000);
+    for (const std::string& name : state.capabilities) welcome.add_capabilities(name);
     for (const v1::LiveAttempt& live : hello.attempts()) {
       Stored& stored = state.attempts[live.attempt()];
       if (const auto keep = state.forget_after.extract(live.attempt()); !keep.empty()) {
@@ -107,6 +108,10 @@ struct FakeCoordinator::Server final : v1::WorkerSessionService::Service,
         log += chunk.data();
         return std::nullopt;
       }
+      case v1::WorkerMessage::kDatasetsHeld:
+        state.held = {message.datasets_held().digests().begin(),
+                      message.datasets_held().digests().end()};
+        return std::nullopt;
       case v1::WorkerMessage::kDrain: {
         v1::CoordinatorMessage reply;
         reply.mutable_drain();
@@ -206,12 +211,14 @@ struct FakeCoordinator::Server final : v1::WorkerSessionService::Service,
       std::unique_lock lock(mutex);
       constexpr std::chrono::milliseconds kLook{10};  // nobody wakes us when the caller goes
       while (state.withholds_artifacts && !context->IsCancelled()) changed.wait_for(lock, kLook);
+      state.downloads.emplace_back(request->sha256(), request->offset());
       const auto found = state.artifacts.find(request->sha256());
       if (found == state.artifacts.end()) return {grpc::StatusCode::NOT_FOUND, "not in the store"};
       bytes = found->second;
     }
     constexpr std::size_t kFrameBytes = 1u << 20;
-    for (std::size_t offset = 0; offset < bytes.size(); offset += kFrameBytes) {
+    for (auto offset = static_cast<std::size_t>(request->offset()); offset < bytes.size();
+         offset += kFrameBytes) {
       v1::DownloadArtifactResponse frame;
       frame.set_data(bytes.substr(offset, kFrameBytes));
       frame.set_total_bytes(static_cast<std::int64_t>(bytes.size()));

@@ -10,6 +10,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/version.h"
@@ -48,8 +49,10 @@ class FakeCoordinator {
   std::vector<v1::Hello> hellos;
   std::int64_t n_sessions = 0;  // welcomed
   std::int64_t n_heartbeats = 0;
-  std::set<std::string> listed;  // attempts, by the newest heartbeat
-  std::int64_t n_gaps = 0;       // batches that left records out
+  std::set<std::string> listed;                                 // attempts, by the newest heartbeat
+  std::int64_t n_gaps = 0;                                      // batches that left records out
+  std::vector<std::pair<std::string, std::int64_t>> downloads;  // digest, offset; in order
+  std::optional<std::set<std::string>> held;  // datasets, by the newest DatasetsHeld
 
   // Settings; change them under Await, or before Start.
   std::map<std::string, v1::AttemptVerdict::Verdict> verdicts;  // else CONTINUE, or ENDED
@@ -58,6 +61,7 @@ class FakeCoordinator {
   bool acknowledges = true;
   bool withholds_artifacts = false;  // a download waits
   std::int64_t boot_epoch = 1;
+  std::vector<std::string> capabilities;  // of the Welcome
   int protocol_version = kProtocolNewest;
 
  private:

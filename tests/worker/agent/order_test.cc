@@ -63,8 +63,8 @@ TEST(OrderTest, TheTaskFileGetsThisMachinesPaths) {
   order.task.resume.emplace().sha256 = std::string(64, 'a');
   const AttemptFolder folder = {.path = "/state/attempts/x"};
   Prepared prepared;
-  prepared.dataset_path = "/data/set";
-  prepared.evaluated_dataset_path = "/data/other";
+  prepared.datasets = {{order.task.run.dataset_digest, "/data/set"},
+                       {std::string(64, 'b'), "/data/other"}};
   const Result<TaskFile> refused = PlacedTask(order, prepared, folder, "/state");
   ASSERT_FALSE(refused.ok());
   EXPECT_EQ(refused.status().code(), Code::kInvalidArgument);
@@ -78,6 +78,12 @@ TEST(OrderTest, TheTaskFileGetsThisMachinesPaths) {
                                                {.name = "other", .digest = std::string(64, 'b')});
   EXPECT_EQ(EvaluatedDatasetOf(PlacedTask(order, prepared, folder, "/state")->evaluation)->path,
             "/data/other");
+  order.task.evaluation = {{"multiple_choice", {{"file", "sha256:" + std::string(64, 'c')}}}};
+  EXPECT_EQ(PlacedTask(order, prepared, folder, "/state").status().code(), Code::kInvalidArgument);
+  prepared.input_files["sha256:" + std::string(64, 'c')] = "/state/cache/files/c";
+  EXPECT_EQ(
+      PlacedTask(order, prepared, folder, "/state")->evaluation.at("multiple_choice").at("file"),
+      "/state/cache/files/c");
   EXPECT_EQ(placed->attempt_dir, folder.path);
   EXPECT_EQ(placed->cache_dir, "/state/cache");
 }

@@ -1,0 +1,188 @@
+// What a sweep reads reaches a worker over the network by digest: datasets, the dataset that an
+// evaluation names, its files, checkpoints. Real processes, and the real trainer, which reads all
+// of it.
+#include <unistd.h>
+
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "model/data/dataset_files.h"
+#include "tests/coordinator/rpc/network.h"
+
+namespace longrun::coordinator {
+namespace {
+
+constexpr const char* kRealTrainer = LONGRUN_BIN_DIR "/longrun-trainer";
+
+// Words, so that there is something to learn; the same for the same seed.
+std::string Text(std::size_t n_bytes, unsigned seed) {
+  const std::vector<std::string> words = {"the ", "sea ",  "was ", "calm ", "and ",
+                                          "a ",   "ship ", "lay ", "far ",  "out.\n"};
+  std::string text;
+  for (unsigned i = seed; text.size() < n_bytes; i = i * 1664525 + 1013904223) {
+    text += words[(i >> 16) % words.size()];
+  }
+  return text;
+}
+
+class NetworkFetchTest : public NetworkTest {
+ protected:
+  void Import(const std::string& in_state, const std::string& name, unsigned seed,
+              std::size_t n_bytes = 20'000) {
+    ASSERT_TRUE(WriteFileAtomic(At("train.txt"), Text(n_bytes, seed)).ok());
+    ASSERT_TRUE(WriteFileAtomic(At("validation.txt"), Text(5'000, seed + 1)).ok());
+    const Ran imported = Longrun({"--state", in_state, "data", "import", name, "--train",
+                                  At("train.txt"), "--validation", At("validation.txt")});
+    ASSERT_EQ(imported.code, 0) << imported.err;
+  }
+  // A sweep that reads the datasets tiny and other, and a file of questions.
+  std::string WriteSweep() {
+    EXPECT_TRUE(
+        WriteFileAtomic(
+            At("questions.jsonl"),
+            R"({"context": "the sea was", "choices": ["calm and a ship", "x"], "answer": 0})"
+            "\n")
+            .ok());
+    const std::string path = At("a.yaml");
+    EXPECT_TRUE(WriteFileAtomic(path, R"(apiVersion: longrun/v1
+kind: Sweep
+metadata: {name: a}
+spec:
+  model: {architecture: gpt2, n_layer: 1, n_head: 2, d_model: 16}
+  matrix: {position: [alibi], train_length: [32], dataset: [tiny], seed: [1]}
+  train: {tokens: 2048, batch_tokens: 256, optimizer: {lr: 1.0e-3}, schedule: {warmup_tokens: 256}}
+  evaluate:
+    - perplexity: {context_lengths: [32, 64], split: validation, protocol: nonoverlap, score_tokens: 1024}
+    - perplexity: {context_lengths: [64], split: train, protocol: nonoverlap, score_tokens: 1024, dataset: other}
+    - multiple_choice: {file: questions.jsonl, context_lengths: [64], protocol: lm_eval}
+)")
+                    .ok());
+    return path;
+  }
+  std::string Table(const std::string& in_state) {
+    const Ran table =
+        Longrun({"--state", in_state, "table", "a", "--metric", "perplexity,acc", "-o", "csv"});
+    EXPECT_EQ(table.code, 0) << table.err;
+    return table.out;
+  }
+  // As `longrun ls` says it.
+  std::string StateOf(const std::string& sweep) {
+    const Result<Json> json = ParseJson(Here({"ls", "-o", "json"}).out);
+    if (!json.ok()) return "";
+    for (const Json& one : *json) {
+      if (one.at("name") == sweep) return one.at("state").get<std::string>();
+    }
+    return "";
+  }
+  void Submit(const std::string& path) {
+    const Ran submitted = Here({"submit", path});
+    ASSERT_EQ(submitted.code, 0) << submitted.err;
+  }
+  bool AwaitSuccess(const std::string& sweep) {
+    return WaitUntil([&] { return StateOf(sweep) == "SUCCEEDED"; });
+  }
+  std::string Logs() {
+    return ReadFile(At("log")).value() + ReadFile(At("gpu-1.log")).value() + Here({"get", "a"}).out;
+  }
+  bool AwaitStopped(int pid) {
+    return WaitUntil([&] {
+      const Result<std::string> stat = ReadFile(Str("/proc/", pid, "/stat"));
+      return stat.ok() && stat->find(") T ") != std::string::npos;
+    });
+  }
+};
+
+TEST_F(NetworkFetchTest, TheTableOfAFarWorkerIsTheOneOfThisMachine) {
+  trainer = kRealTrainer;
+  const std::string sweep = WriteSweep();
+  const std::string here = At("here");
+  Import(here, "tiny", 1);
+  Import(here, "other", 2);
+  const Ran run = Longrun({"--state", here, "run", sweep});
+  ASSERT_EQ(run.code, 0) << run.err;
+  const std::string expected = Table(here);
+
+  InitAndStart();
+  Import(state, "tiny", 1);
+  Import(state, "other", 2);
+  JoinWorker("gpu-1");
+  const Ran plan = Here({"plan", sweep});
+  EXPECT_NE(plan.out.find("dataset tiny: up to "), std::string::npos) << plan.out;
+  EXPECT_NE(plan.out.find("will be sent, to 1 worker that does not have it"), std::string::npos)
+      << plan.out;
+  Submit(sweep);
+  ASSERT_TRUE(AwaitSuccess("a")) << Logs();
+
+  EXPECT_EQ(Table(state), expected);
+  // Nothing that the worker was told names a path of the coordinator's machine.
+  const std::vector<std::string> attempts = ListFolder(At("gpu-1/attempts")).value();
+  for (const std::string& attempt : attempts) {
+    const std::string task =
+        ReadFile(JoinPath(At("gpu-1/attempts"), JoinPath(attempt, "task.json"))).value();
+    EXPECT_EQ(task.find(state + "/"), std::string::npos) << task;
+  }
+  // Each dataset came once.
+  EXPECT_EQ(CountInLog("gpu-1.log", "fetched kind=dataset"), 2u) << Logs();
+  EXPECT_EQ(CountInLog("gpu-1.log", "fetched kind=file"), 1u) << Logs();
+  const Ran again = Here({"plan", sweep});
+  EXPECT_EQ(again.out.find("will be sent"), std::string::npos) << again.out;
+}
+
+TEST_F(NetworkFetchTest, AFetchGoesOnAfterBothEndsWereKilled) {
+  InitAndStart({"--back-off-base-ms", "10"});
+  Import(state, "tiny", 1, 5 << 20);
+  Import(state, "other", 2);
+  worker_env = {"LONGRUN_FAILPOINTS=worker_mid_download:stop@3"};
+  JoinWorker("gpu-1");
+  Submit(WriteSweep());
+  ASSERT_TRUE(AwaitStopped(worker)) << Logs();
+  Kill(coordinator);
+  Kill(worker);
+  Start({"--back-off-base-ms", "10"});
+  worker_env.clear();
+  worker = SpawnWorker("gpu-1", At("join-token"));
+
+  ASSERT_TRUE(AwaitSuccess("a")) << Logs();
+
+  EXPECT_EQ(CountInLog("gpu-1.log", "fetch_continues"), 1u) << Logs();
+  const std::string log = ReadFile(At("gpu-1.log")).value();
+  constexpr std::string_view kFrom = "from_bytes=";
+  const std::size_t at = log.find(kFrom);
+  ASSERT_NE(at, std::string::npos);
+  EXPECT_GE(std::stoll(log.substr(at + kFrom.size())), 2 << 20);
+}
+
+TEST_F(NetworkFetchTest, AFlippedBitInASourceFileIsReportedAndNotUsed) {
+  InitAndStart({"--back-off-base-ms", "10"});
+  Import(state, "tiny", 1);
+  Import(state, "other", 2);
+  const std::string shard = JoinPath(state, "datasets/tiny/train-00000.lrtk");
+  std::string bytes = ReadFile(shard).value();
+  bytes[bytes.size() / 2] ^= 1;
+  ASSERT_TRUE(WriteFileAtomic(shard, bytes).ok());
+  JoinWorker("gpu-1");
+  Submit(WriteSweep());
+  ASSERT_TRUE(WaitUntil([&] { return StateOf("a") == "FAILED"; })) << Logs();
+  const Ran got = Here({"get", "a"});
+  EXPECT_NE(got.out.find("fetching train-00000.lrtk of dataset"), std::string::npos) << got.out;
+  EXPECT_NE(got.out.find("says what is damaged"), std::string::npos) << got.out;
+  EXPECT_TRUE(ListFolder(At("gpu-1/cache/datasets"))->empty());
+}
+
+TEST_F(NetworkFetchTest, ACacheThatIsTooSmallIsToldAndTheSweepWaits) {
+  InitAndStart();
+  Import(state, "tiny", 1);
+  Import(state, "other", 2);
+  more_arguments = {"--cache-bytes", "1Ki"};
+  JoinWorker("gpu-1");
+  Submit(WriteSweep());
+  EXPECT_TRUE(WaitUntil([&] {
+    return Here({"get", "a"}).out.find("start the worker with larger --cache-bytes") !=
+           std::string::npos;
+  })) << Here({"get", "a"}).out;
+  EXPECT_EQ(StateOf("a"), "PENDING");
+}
+
+}  // namespace
+}  // namespace longrun::coordinator
