@@ -35,13 +35,15 @@ Result<Stamp> StampOf(const std::string& path) {
       .changed_ns = std::int64_t{info.st_ctim.tv_sec} * 1'000'000'000 + info.st_ctim.tv_nsec};
 }
 
-// The size of a regular file that is not a symbolic link: a link could lead anywhere.
+// The size of a regular file that is not a symbolic link: a link could lead anywhere. Errors go to
+// other machines, to which our folders are of no use.
 Result<std::int64_t> BytesOfFile(const std::string& path) {
   struct stat info {};
-  if (::lstat(path.c_str(), &info) != 0) return ErrnoStatus(errno, Str("cannot read ", path));
+  const std::string name = BaseName(path);
+  if (::lstat(path.c_str(), &info) != 0) return ErrnoStatus(errno, Str("cannot read ", name));
   if (S_ISREG(info.st_mode)) return std::int64_t{info.st_size};
   return Status(Code::kFailedPrecondition,
-                Str(path, " is not a regular file: only regular files are sent to other machines"));
+                Str(name, " is not a regular file: only regular files are sent to other machines"));
 }
 
 }  // namespace

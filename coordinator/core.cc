@@ -473,7 +473,9 @@ std::string Core::RegisteredFolder(const std::string& digest) const {
   return folder;
 }
 
-void Core::NameSources(const TaskFile& task, bool over_network, StartMessage& message) const {
+// Over the network, a path of this machine is of no use, so its log has the details.
+void Core::NameSources(const SendStart& start, bool over_network, StartMessage& message) const {
+  const TaskFile& task = start.task;
   std::set<std::string> digests = {message.dataset_digest};
   if (const auto read = EvaluatedDatasetOf(task.evaluation)) digests.insert(read->digest);
   for (const std::string& digest : digests) {
@@ -483,12 +485,19 @@ void Core::NameSources(const TaskFile& task, bool over_network, StartMessage& me
     if (folder.empty()) {
       source.problem =
           "no dataset with this digest is registered: import it again (`longrun data import`)";
+      // The folder of the submission may still hold it.
+      if (!over_network && digest == start.dataset_digest) source.folder = start.dataset_path;
     } else if (Result<DatasetListing> listing = bytes_.List(folder); !listing.ok()) {
-      source.problem = listing.status().message();
+      LogWarning("dataset_not_listed", {{"digest", digest}, {"error", listing.status().message()}});
+      source.problem = over_network ? std::string(
+                                          "the coordinator cannot read it: `longrun data "
+                                          "verify` on its machine says what is damaged")
+                                    : listing.status().message();
     } else if (listing->digest != digest) {
-      source.problem = Str("the folder ", folder, " now holds the dataset ", listing->digest,
-                           ": import this one again, or register its new place (`longrun data "
-                           "register`)");
+      source.problem =
+          Str(over_network ? std::string("its registered folder") : Str("the folder ", folder),
+              " now holds the dataset ", listing->digest,
+              ": import this one again, or register its new place (`longrun data register`)");
     } else {
       source.files = std::move(listing->files);
     }
@@ -527,7 +536,7 @@ void Core::Deliver(const SendStart& start) {
   if (id == state_.index.sessions.end()) return;  // it has ended since
   const Worker& worker = state_.workers.at(id->second);
   if (GetsByDigest(worker)) {
-    NameSources(task, worker.over_network, message);
+    NameSources(start, worker.over_network, message);
   } else {
     message.dataset_path = RegisteredFolder(start.dataset_digest);
     if (message.dataset_path.empty()) message.dataset_path = start.dataset_path;

@@ -163,7 +163,7 @@ class Core {
   // The registered folder of the dataset with this digest; "": none.
   std::string RegisteredFolder(const std::string& digest) const;
   // Adds what a worker needs that gets datasets and files by digest.
-  void NameSources(const TaskFile& task, bool over_network, StartMessage& message) const;
+  void NameSources(const SendStart& start, bool over_network, StartMessage& message) const;
   void Deliver(const SendMessage& command);
   void Deliver(const CloseSession& command);
   // Null if the session has ended. The worker's next session repeats what is still needed.

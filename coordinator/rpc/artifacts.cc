@@ -16,6 +16,7 @@ namespace longrun::coordinator {
 namespace {
 
 constexpr int kDigestsMax = 10'000;
+constexpr std::string_view kWorkerPrefix = "worker-";  // of a sender's name
 
 Status Busy() {
   return Status(Code::kUnavailable, "the coordinator is stopping, or busy: try again");
@@ -32,7 +33,7 @@ Result<std::string> SenderOf(const CoordinatorParts& parts,
     case Principal::Kind::kPerson:
       return Str("token-", caller.id);
     case Principal::Kind::kWorker:
-      return Str("worker-", caller.id);
+      return Str(kWorkerPrefix, caller.id);
   }
   return Status(Code::kInternal, "the caller is of no known kind");
 }
@@ -83,7 +84,9 @@ class Upload final : public grpc::ServerReadReactor<v1::UploadArtifactRequest> {
       if (frame_.offset() != 0) return Status(Code::kAborted, "no bytes are kept of this upload");
       ASSIGN_OR_RETURN(upload_, parts_.artifacts.Begin(sha256_, n_bytes));
     } else {
-      ASSIGN_OR_RETURN(upload_, parts_.artifacts.Resume(sender, sha256_, n_bytes, frame_.offset()));
+      ASSIGN_OR_RETURN(upload_,
+                       parts_.artifacts.Resume(sender, sha256_, n_bytes, frame_.offset(),
+                                               /*may_take_all=*/sender.starts_with(kWorkerPrefix)));
     }
     return Status();
   }
@@ -138,9 +141,14 @@ class Download final : public grpc::ServerWriteReactor<v1::DownloadArtifactRespo
     if (offset_ == n_bytes_ && sent_) return End(Status());
     frame_.set_total_bytes(n_bytes_);
     std::string& data = *frame_.mutable_data();
-    data.resize(kArtifactFrameBytesMax);
+    data.resize(std::min(kArtifactFrameBytesMax, static_cast<std::size_t>(n_bytes_ - offset_)));
     const ssize_t n = pread(fd_, data.data(), data.size(), offset_);
     if (n < 0) return End(ErrnoStatus(errno, Str("cannot read artifact ", sha256_)));
+    // The file of a registered dataset may change at any time.
+    if (n == 0 && offset_ < n_bytes_) {
+      return End(
+          Status(Code::kAborted, Str("artifact ", sha256_, " became shorter while it was sent")));
+    }
     data.resize(static_cast<std::size_t>(n));
     offset_ += n;
     sent_ = true;

@@ -93,7 +93,7 @@ Status CheckAnnounced(const std::string& sha256, std::int64_t n_bytes_total, std
 
 }  // namespace
 
-Status ArtifactStore::Reserve(const std::string& sender, std::int64_t n_bytes) {
+Status ArtifactStore::Reserve(const std::string& sender, std::int64_t n_bytes, bool may_take_all) {
   ASSIGN_OR_RETURN(const std::int64_t n_free, DiskFreeBytes(options_.folder));
   const std::int64_t room = n_free - options_.disk_low_water_bytes;
   const std::lock_guard lock(mutex_);
@@ -108,7 +108,7 @@ Status ArtifactStore::Reserve(const std::string& sender, std::int64_t n_bytes) {
   }
   std::int64_t& own = reserved_[sender];
   // Whoever announces bytes and does not send them must leave room for others.
-  if (!sender.empty() && n_bytes > room / 2 - own) {
+  if (!may_take_all && n_bytes > room / 2 - own) {
     return Status(Code::kResourceExhausted,
                   Str("no room for an artifact of ", n_bytes,
                       " bytes: the uploads in progress of one caller may take at most half of the ",
@@ -121,7 +121,7 @@ Status ArtifactStore::Reserve(const std::string& sender, std::int64_t n_bytes) {
 Result<std::unique_ptr<ArtifactStore::Upload>> ArtifactStore::Begin(const std::string& sha256,
                                                                     std::int64_t n_bytes_total) {
   RETURN_IF_ERROR(CheckAnnounced(sha256, n_bytes_total, 0));
-  RETURN_IF_ERROR(Reserve("", n_bytes_total));
+  RETURN_IF_ERROR(Reserve("", n_bytes_total, /*may_take_all=*/true));
   std::unique_ptr<Upload> upload(
       new Upload(*this, sha256, "", n_bytes_total, 0, {.path = TemporaryPath()}));
   upload->n_reserved_ = n_bytes_total;
@@ -134,12 +134,13 @@ Result<std::unique_ptr<ArtifactStore::Upload>> ArtifactStore::Begin(const std::s
 Result<std::unique_ptr<ArtifactStore::Upload>> ArtifactStore::Resume(const std::string& sender,
                                                                      const std::string& sha256,
                                                                      std::int64_t n_bytes_total,
-                                                                     std::int64_t offset) {
+                                                                     std::int64_t offset,
+                                                                     bool may_take_all) {
   RETURN_IF_ERROR(CheckAnnounced(sha256, n_bytes_total, offset));
   ASSIGN_OR_RETURN(auto part, unfinished_.Take(sender, sha256, offset));
   std::unique_ptr<Upload> upload(
       new Upload(*this, sha256, sender, n_bytes_total, offset, {.part = std::move(part)}));
-  RETURN_IF_ERROR(Reserve(sender, n_bytes_total - offset));
+  RETURN_IF_ERROR(Reserve(sender, n_bytes_total - offset, may_take_all));
   upload->n_reserved_ = n_bytes_total - offset;
   return upload;
 }

@@ -94,10 +94,11 @@ class ArtifactStore {
   Result<std::unique_ptr<Upload>> Begin(const std::string& sha256, std::int64_t n_bytes_total);
   // The same for a sender (a safe file name) who may go on after the connection broke. `offset`:
   // how many bytes the sender leaves out, at most UnfinishedBytes(). kAborted if they are not there
-  // any more. kResourceExhausted also if the sender has too many uploads in progress, or they would
-  // take more than half of the room.
+  // any more. kResourceExhausted also if the sender has too many uploads in progress, or if they
+  // would take more than half of the room and `may_take_all` is false.
   Result<std::unique_ptr<Upload>> Resume(const std::string& sender, const std::string& sha256,
-                                         std::int64_t n_bytes_total, std::int64_t offset);
+                                         std::int64_t n_bytes_total, std::int64_t offset,
+                                         bool may_take_all = false);
   std::int64_t UnfinishedBytes(const std::string& sender, const std::string& sha256) const {
     return unfinished_.Bytes(sender, sha256);
   }
@@ -125,7 +126,7 @@ class ArtifactStore {
  private:
   explicit ArtifactStore(Options options);
   // Takes room on the disk for an upload, until it is written or ends.
-  Status Reserve(const std::string& sender, std::int64_t n_bytes);
+  Status Reserve(const std::string& sender, std::int64_t n_bytes, bool may_take_all);
   std::string PathOf(const std::string& sha256) const;
   std::string TemporaryPath();  // a new path
   // Moves the file to the path `to`, where the caller unlinks it, since unlinking may take long. If

@@ -77,7 +77,7 @@ Result<ReceivedDataset> ReceiveDataset(ArtifactStore& artifacts, const std::stri
   const std::string folder = JoinPath(datasets, name);
   if (PathExists(folder)) {
     if (CheckDataset(folder, listing.digest).ok()) return ReceivedDataset{.folder = folder};
-    return Status(Code::kFailedPrecondition,
+    return Status(Code::kAlreadyExists,
                   Str("the coordinator has the remains of another import of \"", name,
                       "\": choose another name, or remove them first with `longrun data rm ", name,
                       "`, for which the role operator is needed"));

@@ -39,7 +39,7 @@ constexpr std::int64_t kSecondMs = 1000;
 constexpr std::int64_t kLastWaitMs = 5000;   // for trainers that got SIGKILL when we stop
 constexpr std::int64_t kDrainWaitMs = 1000;  // for the coordinator to learn that we are leaving
 constexpr int kUploadThreads = 2;
-constexpr int kFetchThreads = 2;
+constexpr int kFetchThreads = 4;
 constexpr std::size_t kListedMax = 5'000;  // attempts in a Hello; the coordinator accepts 10,000
 
 std::string HostName() {
@@ -317,7 +317,7 @@ bool Agent::IsDone(std::int64_t now_ms) {
 void Agent::TickOrders(std::int64_t now_ms) {
   std::erase_if(orders_, [](const auto& item) {
     const Order& order = item.second;
-    return order.unwanted && !order.is_busy;
+    return *order.unwanted && !order.is_busy;
   });
   for (auto& [id, order] : orders_) {
     if (!order.is_busy && now_ms >= order.again_ms) Prepare(order);
@@ -372,7 +372,7 @@ void Agent::Measure(Live& live, const JournalRecord& record) {
 
 void Agent::UpdateMetrics() {
   std::int64_t n_busy =
-      std::ranges::count_if(orders_, [](const auto& item) { return !item.second.unwanted; });
+      std::ranges::count_if(orders_, [](const auto& item) { return !*item.second.unwanted; });
   for (auto& [id, live] : attempts_) {
     const bool running = !live.attempt->acked().ended && live.attempt->running();
     n_busy += running ? 1 : 0;
@@ -412,7 +412,7 @@ void Agent::ListKept(std::vector<LiveAttempt>& attempts) const {
 std::vector<LiveAttempt> Agent::LiveAttempts() const {
   std::vector<LiveAttempt> listed;
   for (const auto& [id, order] : orders_) {
-    if (order.unwanted) continue;
+    if (*order.unwanted) continue;
     listed.push_back({.attempt = id,
                       .task = order.task.task,
                       .run_key = order.task.run_key,
@@ -503,7 +503,7 @@ void Agent::ApplyVerdict(const AttemptVerdict& verdict, Order& order) {
   if (verdict.verdict == Verdict::kStop) {
     GiveBack(order, "it was stopped before its trainer started");
   } else if (verdict.verdict != Verdict::kContinue) {
-    order.unwanted = true;
+    *order.unwanted = true;
   }
 }
 
@@ -560,7 +560,7 @@ void Agent::On(const StopMessage& stop) {
 
 void Agent::On(const FencedMessage& fenced) {
   if (const auto order = orders_.find(fenced.attempt); order != orders_.end()) {
-    order->second.unwanted = true;
+    *order->second.unwanted = true;
     return;
   }
   const auto found = attempts_.find(fenced.attempt);
@@ -578,7 +578,7 @@ void Agent::On(const FencedMessage& fenced) {
 
 void Agent::On(const AckMessage& ack) {
   if (const auto order = orders_.find(ack.attempt); order != orders_.end()) {
-    order->second.unwanted |= ack.ended;
+    if (ack.ended) *order->second.unwanted = true;
     return;
   }
   const auto found = attempts_.find(ack.attempt);
@@ -642,7 +642,7 @@ void Agent::Reject(const std::string& attempt, std::uint64_t epoch, std::string_
 // Gives back an accepted task that is still being prepared.
 // Files already fetched stay in the cache.
 void Agent::GiveBack(Order& order, const std::string& reason) {
-  if (std::exchange(order.unwanted, true)) return;
+  if (order.unwanted->exchange(true)) return;
   Reject(order.start.attempt, order.start.epoch, "", reason);
 }
 
@@ -650,7 +650,7 @@ void Agent::GiveBack(Order& order, const std::string& reason) {
 
 std::string Agent::WhySlotIsTaken(int device_index) const {
   for (const auto& [id, order] : orders_) {
-    if (!order.unwanted && order.start.device_index == device_index) {
+    if (!*order.unwanted && order.start.device_index == device_index) {
       return Str("attempt ", id, " is being prepared on slot ", device_index);
     }
   }
@@ -666,7 +666,7 @@ void Agent::On(const StartMessage& start) {
   const std::string& id = start.attempt;
   const auto known_order = orders_.find(id);
   const auto known_live = attempts_.find(id);
-  if (known_order != orders_.end() && known_order->second.unwanted) {
+  if (known_order != orders_.end() && *known_order->second.unwanted) {
     return Reject(id, start.epoch, "", "this worker has returned the attempt already");
   }
   if (known_live != attempts_.end()) known_live->second.session = link_->session_number();
@@ -715,9 +715,10 @@ void Agent::Prepare(Order& order) {
   order.is_busy = true;
   order.tries += 1;
   NoteCacheUsers();
-  fetches_->Post([this, start = order.start, task = order.task, state = options_.state] {
+  fetches_->Post([this, start = order.start, task = order.task, state = options_.state,
+                  unwanted = order.unwanted] {
     Post([this, id = start.attempt,
-          prepared = PrepareOrder(start, task, state, *cache_, artifacts_)] {
+          prepared = PrepareOrder(start, task, state, *cache_, artifacts_, *unwanted)] {
       OnPrepared(id, prepared);
     });
   });
@@ -728,7 +729,7 @@ void Agent::OnPrepared(const std::string& id, const Result<Prepared>& prepared) 
   LR_CHECK(found != orders_.end() && found->second.is_busy);
   Order& order = found->second;
   order.is_busy = false;
-  if (order.unwanted) {
+  if (*order.unwanted) {
     orders_.erase(found);
     return;
   }

@@ -148,6 +148,10 @@ Result<std::unique_ptr<Cache>> Cache::Open(CacheOptions options) {
   for (const char* const name : {"", kDatasets, kFiles, kIncoming}) {
     RETURN_IF_ERROR(MakeFolders(JoinPath(folder, name)));
   }
+  ASSIGN_OR_RETURN(const std::vector<std::string> names, NamesIn(folder));
+  for (const std::string& name : names) {  // earlier releases fetched a checkpoint to SHA256.tmp
+    if (name.ends_with(".tmp")) RETURN_IF_ERROR(RemoveAll(JoinPath(folder, name)));
+  }
   RETURN_IF_ERROR(RemoveAll(JoinPath(folder, kRemoved)));
   RETURN_IF_ERROR(MakeFolder(JoinPath(folder, kRemoved)));
   RETURN_IF_ERROR(cache->Scan());
@@ -267,17 +271,21 @@ Status Cache::MakeRoom(const CacheItem& item, const std::string& incoming) {
         return CacheNotWritten(free.status());
       }
       const std::int64_t n_free = *free;
-      const bool fits = total_bytes <= options_.bytes_max;
-      if (fits && n_free - n_to_come >= options_.disk_free_bytes_min) return Status();
-      if (!RemoveOldest(to_delete)) {
+      const bool has_disk = n_free - n_to_come >= options_.disk_free_bytes_min;
+      if (total_bytes <= options_.bytes_max && has_disk) return Status();
+      // Nothing is removed in vain: others may need it.
+      const std::int64_t n_unused = UnusedBytes();
+      if (total_bytes - n_unused > options_.bytes_max) {
         NoteIncoming(incoming);
-        if (!fits) {
-          return Status(
-              Code::kResourceExhausted,
-              Str(what, "the cache of this worker may take ", FormatBytes(options_.bytes_max),
-                  ", of which its attempts use ", FormatBytes(total_bytes - n_bytes),
-                  ": start the worker with larger --cache-bytes"));
-        }
+        return Status(
+            Code::kResourceExhausted,
+            Str(what, "the cache of this worker may take ", FormatBytes(options_.bytes_max),
+                ", of which its attempts use ", FormatBytes(total_bytes - n_unused - n_bytes),
+                ": start the worker with larger --cache-bytes"));
+      }
+      const bool may_have_disk = n_free + n_unused - n_to_come >= options_.disk_free_bytes_min;
+      if (!may_have_disk || !RemoveOldest(to_delete)) {
+        NoteIncoming(incoming);
         return Status(Code::kResourceExhausted,
                       Str(what, "only ", FormatBytes(n_free), " are free in ", options_.folder,
                           ", of which ", FormatBytes(options_.disk_free_bytes_min),
@@ -366,6 +374,12 @@ bool Cache::IsUsed(const std::string& path) const {
 std::int64_t Cache::TotalBytes() const {
   std::int64_t n_bytes = 0;
   for (const auto& [path, entry] : entries_) n_bytes += entry.n_bytes;
+  return n_bytes;
+}
+
+std::int64_t Cache::UnusedBytes() const {
+  std::int64_t n_bytes = 0;
+  for (const auto& [path, entry] : entries_) n_bytes += IsUsed(path) ? 0 : entry.n_bytes;
   return n_bytes;
 }
 

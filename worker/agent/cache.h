@@ -99,6 +99,7 @@ class Cache {
   // These need the lock.
   bool IsUsed(const std::string& path) const;
   std::int64_t TotalBytes() const;
+  std::int64_t UnusedBytes() const;  // of what nobody uses
   // Moves the least recently used item that nobody uses away. False: there is none.
   bool RemoveOldest(std::vector<std::string>& to_delete);
   void Forget(const std::string& path);

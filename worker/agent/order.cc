@@ -71,12 +71,13 @@ std::vector<DatasetSource> DatasetsOf(const StartMessage& start, const TaskFile&
 class Preparation {
  public:
   Preparation(const StartMessage& start, const TaskFile& task, const std::string& state,
-              Cache& cache, ArtifactTransfer& artifacts)
+              Cache& cache, ArtifactTransfer& artifacts, const std::atomic<bool>& unwanted)
       : start_(start),
         task_(task),
         datasets_dir_(JoinPath(state, "datasets")),
         cache_(cache),
-        artifacts_(artifacts) {}
+        artifacts_(artifacts),
+        unwanted_(unwanted) {}
 
   Result<Prepared> Run() {
     const std::optional<EvaluatedDataset> read = EvaluatedDatasetOf(task_.evaluation);
@@ -87,6 +88,8 @@ class Preparation {
       }
       ASSIGN_OR_RETURN(prepared_.datasets[source.digest], std::move(folder));
     }
+    // To hash the rest again and again while another order fetches would be of no use.
+    if (prepared_.waits) return std::move(prepared_);
     for (const CheckpointSource& source : start_.checkpoints) {
       RETURN_IF_ERROR(CheckCheckpoint(source));
       ASSIGN_OR_RETURN(
@@ -114,7 +117,7 @@ class Preparation {
     ASSIGN_OR_RETURN(
         std::optional<std::string> path,
         cache_.Get(item, start_.attempt, [&](const ArtifactFile& file, const std::string& to) {
-          return artifacts_.Receive(file, to, remedy);
+          return artifacts_.Receive(file, to, remedy, unwanted_);
         }));
     if (!path) prepared_.waits = true;
     return path.value_or("");
@@ -150,6 +153,7 @@ class Preparation {
   const std::string datasets_dir_;
   Cache& cache_;
   ArtifactTransfer& artifacts_;
+  const std::atomic<bool>& unwanted_;
   Prepared prepared_;
 };
 
@@ -178,8 +182,9 @@ Status CheckStart(const StartMessage& start, const TaskFile& task, const Slot& s
 }
 
 Result<Prepared> PrepareOrder(const StartMessage& start, const TaskFile& task,
-                              const std::string& state, Cache& cache, ArtifactTransfer& artifacts) {
-  return Preparation(start, task, state, cache, artifacts).Run();
+                              const std::string& state, Cache& cache, ArtifactTransfer& artifacts,
+                              const std::atomic<bool>& unwanted) {
+  return Preparation(start, task, state, cache, artifacts, unwanted).Run();
 }
 
 Result<TaskFile> PlacedTask(const Order& order, const Prepared& prepared,

@@ -2,8 +2,10 @@
 // are looked for or fetched first.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -23,7 +25,8 @@ struct Order {
   int tries = 0;
   bool is_busy = false;       // a job is fetching what it needs
   std::int64_t again_ms = 0;  // when to try again, unless it is busy
-  bool unwanted = false;      // stopped or withdrawn before it was started
+  // Stopped or withdrawn before it was started: a job that is fetching ends then.
+  std::shared_ptr<std::atomic<bool>> unwanted = std::make_shared<std::atomic<bool>>(false);
 };
 
 // Checks that everything that can change bits is the same as in the run's first attempt.
@@ -39,9 +42,11 @@ struct Prepared {
 };
 // Looks for all of it, or fetches it. A dataset is taken from the worker's own folder, else from
 // the cache, else from the folder that the coordinator names, else it is fetched. Blocks; may be
-// called from any thread. `state`: the worker's folder.
+// called from any thread. `state`: the worker's folder. Once `unwanted` is true, it ends with
+// kCancelled.
 Result<Prepared> PrepareOrder(const StartMessage& start, const TaskFile& task,
-                              const std::string& state, Cache& cache, ArtifactTransfer& artifacts);
+                              const std::string& state, Cache& cache, ArtifactTransfer& artifacts,
+                              const std::atomic<bool>& unwanted);
 
 // The order's task file with this machine's paths. kInvalidArgument if the task file names
 // something that the order does not have.

@@ -63,12 +63,16 @@ Status ArtifactTransfer::Upload(const std::vector<LocalArtifact>& files) {
 }
 
 Status ArtifactTransfer::Receive(const ArtifactFile& file, const std::string& path,
-                                 const std::string& remedy) {
+                                 const std::string& remedy, const std::atomic<bool>& unwanted) {
+  if (unwanted) return Status(Code::kCancelled, "the task is not wanted any more");
   const auto stub = v1::ArtifactService::NewStub(coordinator_.channel);
   Call call(*this, kTransferDeadline + std::chrono::seconds(file.n_bytes / kBytesInSecondMin));
   return ContinueDownload(*stub, call.context,
                           {.path = path, .sha256 = file.sha256, .n_bytes = file.n_bytes}, remedy,
-                          [](std::int64_t) { Failpoint("worker_mid_download"); });
+                          [&](std::int64_t) {
+                            Failpoint("worker_mid_download");
+                            if (unwanted) call.context.TryCancel();
+                          });
 }
 
 }  // namespace longrun::agent

@@ -2,6 +2,7 @@
 // (gRPC stays in transfer.cc). Blocking; called on the agent's transfer threads.
 #pragma once
 
+#include <atomic>
 #include <mutex>
 #include <set>
 #include <string>
@@ -29,8 +30,10 @@ class ArtifactTransfer {
   Status Upload(const std::vector<LocalArtifact>& files);
 
   // Downloads the rest of a file whose first bytes may be at `path`, and checks all of it there.
-  // kDataLoss, with the remedy, if its bytes are not those of its digest.
-  Status Receive(const ArtifactFile& file, const std::string& path, const std::string& remedy = {});
+  // kDataLoss, with the remedy, if its bytes are not those of its digest. kCancelled soon after
+  // `unwanted` has become true.
+  Status Receive(const ArtifactFile& file, const std::string& path, const std::string& remedy,
+                 const std::atomic<bool>& unwanted);
 
   // Ends every current and later call with kCancelled.
   void Cancel();

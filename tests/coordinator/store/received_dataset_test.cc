@@ -120,7 +120,7 @@ TEST_F(ReceivedDatasetTest, AFolderWithOtherContentStaysAsItIs) {
 
   const Result<ReceivedDataset> refused = Receive(other);
 
-  EXPECT_EQ(refused.status().code(), Code::kFailedPrecondition);
+  EXPECT_EQ(refused.status().code(), Code::kAlreadyExists);
   EXPECT_EQ(Dataset::Open(JoinPath(state, "datasets/mine"))->digest(), listing.digest);
 }
 
