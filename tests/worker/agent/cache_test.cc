@@ -258,6 +258,10 @@ TEST_F(CacheTest, AnItemLargerThanTheBudgetRemovesNothingThatIsUsedAndFetchesNot
   EXPECT_EQ(Get(Checkpoint("b", 100), "waits").status().code(), Code::kResourceExhausted);
   EXPECT_EQ(n_received_, n_received);
   EXPECT_TRUE(PathExists(At("cache/" + a.digest)));
+
+  cache_->KeepUsers({});
+  EXPECT_EQ(Get(Checkpoint("c", 200), "waits").status().code(), Code::kResourceExhausted);
+  EXPECT_TRUE(PathExists(At("cache/" + a.digest)));  // without it, there would be too little, too
 }
 
 TEST_F(CacheTest, WhatAnEarlierProcessUsedSurvivesAndLastUseIsRemembered) {
@@ -293,7 +297,7 @@ TEST_F(CacheTest, WhatAnEarlierProcessUsedSurvivesAndLastUseIsRemembered) {
   EXPECT_TRUE(PathExists(of_a));
 }
 
-TEST_F(CacheTest, AFullDiskIsToldWithTheRemedyAndItemsMakeRoom) {
+TEST_F(CacheTest, AFullDiskIsToldWithTheRemedyAndNothingIsRemovedInVain) {
   Open();
   const CacheItem a = Checkpoint("a", 100);
   Got(a, "ended");
@@ -303,7 +307,7 @@ TEST_F(CacheTest, AFullDiskIsToldWithTheRemedyAndItemsMakeRoom) {
   EXPECT_EQ(full.status().code(), Code::kResourceExhausted);
   EXPECT_NE(full.status().message().find("must stay free: make room there"), std::string::npos)
       << full.status().message();
-  EXPECT_FALSE(PathExists(At("cache/" + a.digest)));  // it was tried
+  EXPECT_TRUE(PathExists(At("cache/" + a.digest)));
 }
 
 TEST_F(CacheTest, TwoThatWantTheSameShareOneFetch) {
@@ -337,6 +341,13 @@ TEST_F(CacheTest, TwoThatWantTheSameShareOneFetch) {
   first.join();
   EXPECT_EQ(Got(item, "b"), At("cache/" + item.digest));
   EXPECT_EQ(n_received_, 100);
+}
+
+TEST_F(CacheTest, RemainsOfAnEarlierReleaseAreRemovedAtTheStart) {
+  const std::string remains = At("cache/" + Sha256Hex("c") + ".tmp");
+  ASSERT_TRUE(MakeFolders(remains).ok());
+  Open();
+  EXPECT_FALSE(PathExists(remains));
 }
 
 TEST_F(CacheTest, RemainsOfADeletionAreRemovedAtTheStart) {
