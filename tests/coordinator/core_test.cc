@@ -233,11 +233,21 @@ TEST_F(SourcesTest, AnOlderWorkerOnAUnixSocketGetsThePathThatItKnows) {
   EXPECT_EQ(start.dataset_path, data);
 }
 
-TEST_F(SourcesTest, WhyADatasetCannotBeSentIsSaid) {
+TEST_F(SourcesTest, WhyADatasetCannotBeSentIsSaidWithoutAPathOverTheNetwork) {
   ASSERT_TRUE(RemoveAll(data).ok());
   const StartMessage start = StartFor({std::string(kDatasetsCapability)}, true);
   ASSERT_EQ(start.datasets.size(), 1u);
   EXPECT_TRUE(start.datasets[0].files.empty());
+  EXPECT_NE(start.datasets[0].problem.find("longrun data verify"), std::string::npos)
+      << start.datasets[0].problem;
+  EXPECT_EQ(start.datasets[0].problem.find(folder.path()), std::string::npos)
+      << start.datasets[0].problem;
+}
+
+TEST_F(SourcesTest, WhyADatasetCannotBeSentIsSaid) {
+  ASSERT_TRUE(RemoveAll(data).ok());
+  const StartMessage start = StartFor({std::string(kDatasetsCapability)}, false);
+  ASSERT_EQ(start.datasets.size(), 1u);
   EXPECT_NE(start.datasets[0].problem.find("holds no dataset.json"), std::string::npos)
       << start.datasets[0].problem;
 }
