@@ -443,6 +443,50 @@ TEST(FusedTest, ANetworkOverDistancesGivesTheSameOutputAndGradients) {
   }
 }
 
+// The last 32 tokens behind a cache that has forgotten keys, beside the plain operators in fp64 on
+// the whole text. FIRE's normaliser counts a query's position from the start of the text, not from
+// the first key that is left. The network is steep, so that another normaliser moves the output by
+// far more than fp32 rounds.
+TEST(FusedTest, ANetworkOverDistancesCountsPositionsThatACacheForgot) {
+  constexpr std::int64_t kH = 3, kT = 800, kNew = 32, kD = 8;
+  const PositionConfig position =
+      ResolvePosition({{"method", "fire"}, {"width", 9}, {"init_length", 40}}).value();
+  const AttentionShape shape = {.n_head = kH, .head_dim = kD, .d_model = kH * kD, .window = 50};
+  const TermSpec terms = FindPositionMethod("fire").value()->terms(position.params, shape).value();
+  const std::vector<at::Tensor> inputs = {G({1, kH, kT, kD}, 0.37, 0.11),
+                                          G({1, kH, kT, kD}, 0.53, 0.29),
+                                          G({1, kH, kT, kD}, 0.71, 0.05),
+                                          G({9, 1}, 0.8, 0.3),
+                                          G({9}, 0.5, 0.7),
+                                          G({kH, 9}, 0.8, 0.3) * 8.0,
+                                          G({kH}, 0.6, 0.1),
+                                          at::tensor({0.3}, at::kDouble),
+                                          at::tensor({1.0}, at::kDouble)};
+  const auto last = [&](const char* precision, AttentionBackend backend, bool from_cache) {
+    const Compute compute = OpenCompute("cpu", precision).value();
+    std::vector<at::Tensor> x;
+    for (const at::Tensor& input : inputs) x.push_back(input.to(at::kFloat).to(compute.dtype));
+    Attention attention = Attention::Make(terms, "fire", shape, backend, compute).value();
+    const auto part = [&](std::int64_t begin, std::int64_t n) {
+      return Attention::Call{.q_BHTD = x[0].narrow(2, begin, n),
+                             .k_BHTD = x[1].narrow(2, begin, n),
+                             .v_BHTD = x[2].narrow(2, begin, n),
+                             .x_BTC = {},
+                             .learned = {x.begin() + 3, x.end()},
+                             .scale = terms.scale};
+    };
+    if (!from_cache) return attention.Forward(part(0, kT)).narrow(2, kT - kNew, kNew);
+    AttentionCache cache = attention.MakeCache(1, kT, nullptr);
+    attention.ForwardBehind(part(0, kT - kNew), cache);
+    EXPECT_GT(cache.held.n_forgotten, 500);
+    return attention.ForwardBehind(part(kT - kNew, kNew), cache);
+  };
+  const at::NoGradGuard no_grad;
+  const at::Tensor expected = last("fp64", AttentionBackend::kReference, false);
+  EXPECT_LT(MaxDifference(last("fp64", AttentionBackend::kReference, true), expected), 1e-12);
+  EXPECT_LT(MaxDifference(last("fp32", AttentionBackend::kFused, true), expected), 2e-5);
+}
+
 // Keys far behind a linear bias hold less than fp32's rounding of a row: no evaluation reads them.
 TEST(FusedTest, WhereNothingIsTrainedFarKeysAreNotVisited) {
   const Result<const AttentionKernel*> kernel = KernelOfMachine();
