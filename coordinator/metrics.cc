@@ -103,6 +103,7 @@ void Metrics::SetWorkers(const WorkerCounts& counts) {
   page_.Set(Metric::kWorkers, {"gone"}, Number(counts.gone));
   page_.Set(Metric::kSlots, {"busy"}, Number(counts.slots_busy));
   page_.Set(Metric::kSlots, {"free"}, Number(counts.slots_free));
+  page_.Set(Metric::kSlots, {"quarantined"}, Number(counts.slots_quarantined));
 }
 
 void Metrics::PreregisterWorker(std::string_view worker) {

@@ -24,6 +24,7 @@ struct WorkerCounts {
   std::int64_t gone = 0;
   std::int64_t slots_busy = 0;
   std::int64_t slots_free = 0;
+  std::int64_t slots_quarantined = 0;  // and free
 };
 struct UnplacedCounts {
   std::int64_t back_off = 0;

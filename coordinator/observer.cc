@@ -93,8 +93,12 @@ void Observer::CountWorkers(const State& state) {
     if (!connected) continue;
     const auto n_slots = static_cast<std::int64_t>(worker.slots.size());
     const auto n_busy = std::min(n_slots, static_cast<std::int64_t>(worker.busy.size()));
+    const std::int64_t n_quarantined = std::ranges::count_if(
+        worker.quarantined,
+        [&worker](const auto& entry) { return !worker.busy.contains(entry.first); });
     counts.slots_busy += n_busy;
-    counts.slots_free += n_slots - n_busy;
+    counts.slots_quarantined += n_quarantined;
+    counts.slots_free += n_slots - n_busy - n_quarantined;
   }
   metrics_.SetWorkers(counts);
 }

@@ -56,7 +56,7 @@ constexpr MetricRow kRows[] = {
      "Workers in the database: connected, silent (no session, but its lease has not ended), "
      "draining, gone."},
     {Metric::kSlots, "longrun_slots", kGauge, "state", "", kCoordinator,
-     "Slots of connected workers: busy or free."},
+     "Slots of connected workers: busy, free or quarantined."},
     {Metric::kSessions, "longrun_sessions", kGauge, "", "", kCoordinator, "Open worker sessions."},
     {Metric::kLeaseExpirations, "longrun_lease_expirations_total", kCounter, "", "", kCoordinator,
      "Attempts lost because nothing was heard from their worker for a whole lease."},

@@ -10,6 +10,8 @@
 //   limit       a setting of one machine: another worker may have a higher limit,
 //               a retry here would not
 //   preempted   we asked for it: no cost, no wait
+//   crashed, out_of_memory
+//               so does a broken device end every trainer, or one whose memory another program holds
 #include "sweeps/failure.h"
 
 #include <algorithm>
@@ -27,6 +29,7 @@ constexpr FailureRow kTable[] = {
      .retryable = true,
      .back_off = false,
      .avoid_worker = true,
+     .blames_slot = false,
      .exit_code = 0,
      .advice = "the worker was not heard from in time: check that its machine and its daemon are "
                "running"},
@@ -36,6 +39,7 @@ constexpr FailureRow kTable[] = {
      .retryable = true,
      .back_off = true,
      .avoid_worker = true,
+     .blames_slot = false,
      .exit_code = 0,
      .advice = "the trainer ended without a trace: the machine rebooted, or the trainer's shim was "
                "killed; look at the system log of the worker's machine"},
@@ -45,6 +49,7 @@ constexpr FailureRow kTable[] = {
      .retryable = true,
      .back_off = true,
      .avoid_worker = true,
+     .blames_slot = false,
      .exit_code = 0,
      .advice =
          "the trainer was killed with signal 9, but not by the kernel for lack of memory: find out "
@@ -55,6 +60,7 @@ constexpr FailureRow kTable[] = {
      .retryable = true,
      .back_off = true,
      .avoid_worker = true,
+     .blames_slot = true,
      .exit_code = 70,
      .advice = "the trainer crashed: `longrun logs` of the task shows its last lines"},
     {.failure_class = FailureClass::kNumerical,
@@ -63,6 +69,7 @@ constexpr FailureRow kTable[] = {
      .retryable = false,
      .back_off = false,
      .avoid_worker = false,
+     .blames_slot = false,
      .exit_code = 80,
      .advice = "training gave NaN or infinity, and would do so again: lower train.optimizer.lr, "
                "lengthen train.schedule.warmup_tokens, or clip at a smaller "
@@ -73,6 +80,7 @@ constexpr FailureRow kTable[] = {
      .retryable = true,
      .back_off = true,
      .avoid_worker = true,
+     .blames_slot = true,
      .exit_code = 81,
      .advice = "the device or the host has too little memory, or the worker's limit on memory "
                "(`ulimit -v`) is too low: use more memory or a higher limit, a smaller model, a "
@@ -84,6 +92,7 @@ constexpr FailureRow kTable[] = {
      .retryable = false,
      .back_off = false,
      .avoid_worker = false,
+     .blames_slot = false,
      .exit_code = 78,
      .advice = "this task cannot succeed as written: the message says what to change"},
     {.failure_class = FailureClass::kData,
@@ -92,6 +101,7 @@ constexpr FailureRow kTable[] = {
      .retryable = true,
      .back_off = true,
      .avoid_worker = true,
+     .blames_slot = false,
      .exit_code = 65,
      .advice = "the message names what is missing or damaged: import the dataset again, or restore "
                "the stored file from a backup"},
@@ -101,6 +111,7 @@ constexpr FailureRow kTable[] = {
      .retryable = true,
      .back_off = true,
      .avoid_worker = true,
+     .blames_slot = false,
      .exit_code = 74,
      .advice = "the worker cannot write: its disk is full or failing, or a folder belongs to "
                "another user; free space there, or return the folder to the worker's user"},
@@ -110,6 +121,7 @@ constexpr FailureRow kTable[] = {
      .retryable = true,
      .back_off = true,
      .avoid_worker = true,
+     .blames_slot = false,
      .exit_code = 71,
      .advice =
          "a limit of the worker's process is too low, on the size of a file (`ulimit -f`), on "
@@ -120,6 +132,7 @@ constexpr FailureRow kTable[] = {
      .retryable = true,
      .back_off = true,
      .avoid_worker = false,
+     .blames_slot = false,
      .exit_code = 0,
      .advice = "the trainer ended as if it had finished, but rows are missing: please report this "
                "with `longrun logs` of the task"},
@@ -129,6 +142,7 @@ constexpr FailureRow kTable[] = {
      .retryable = true,
      .back_off = false,
      .avoid_worker = false,
+     .blames_slot = false,
      .exit_code = 75,
      .advice = "the trainer was asked to stop and wrote a checkpoint; the task continues from it "
                "automatically"},
@@ -138,6 +152,7 @@ constexpr FailureRow kTable[] = {
      .retryable = false,
      .back_off = false,
      .avoid_worker = false,
+     .blames_slot = false,
      .exit_code = 0,
      .advice = "cancelled; submit the sweep again to continue from the last checkpoint"},
 };

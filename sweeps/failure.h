@@ -33,9 +33,10 @@ struct FailureRow {
   std::string_view name;  // "out_of_memory"
   CountedAs counted_as;   // against failures_max, losses_max or nothing
   bool retryable;
-  bool back_off;            // waits before the next attempt
-  bool avoid_worker;        // prefers another worker next time, if there is one
-  int exit_code;            // with which a trainer reports this class; 0: found by other evidence
+  bool back_off;      // waits before the next attempt
+  bool avoid_worker;  // prefers another worker next time, if there is one
+  bool blames_slot;   // may be the fault of the slot's device: several such ends put it in doubt
+  int exit_code;      // with which a trainer reports this class; 0: found by other evidence
   std::string_view advice;  // what the user should do
 };
 

@@ -42,15 +42,20 @@ std::string DrainText(const v1::WorkerInfo& worker) {
   return Str("in ", FormatDurationMs(worker.drain_left_ms()));
 }
 
+// The task that a slot runs, or why it runs none.
+std::string TaskText(const v1::WorkerDeviceInfo& device) {
+  if (!device.task().empty()) return ShortId(device.task());
+  return device.quarantine_reason().empty() ? "" : "quarantined";
+}
+
 std::string TableOf(const v1::ListWorkersResponse& answer) {
   std::vector<std::vector<std::string>> rows;
   for (const v1::WorkerInfo& worker : answer.workers()) {
     for (const v1::WorkerDeviceInfo& device : worker.devices()) {
       rows.push_back({worker.worker_id(), worker.host(), worker.state(), Str(device.index()),
                       device.kind(), device.name(), FormatBytes(device.memory_bytes()),
-                      ShortId(device.task()), HeardText(worker), DiskText(worker),
-                      DrainText(worker), worker.version(), Str(worker.protocol()),
-                      LabelsText(worker.labels())});
+                      TaskText(device), HeardText(worker), DiskText(worker), DrainText(worker),
+                      worker.version(), Str(worker.protocol()), LabelsText(worker.labels())});
     }
   }
   using enum Align;
@@ -65,18 +70,18 @@ std::string CsvOf(const v1::ListWorkersResponse& answer) {
   std::vector<std::vector<std::string>> rows;
   for (const v1::WorkerInfo& worker : answer.workers()) {
     for (const v1::WorkerDeviceInfo& device : worker.devices()) {
-      rows.push_back({worker.worker_id(), worker.host(), worker.state(), Str(device.index()),
-                      device.kind(), device.name(), FormatBytes(device.memory_bytes()),
-                      ShortId(device.task()), Str(worker.heard_wall_ms()),
-                      Str(worker.disk_free_bytes()), Str(worker.disk_bytes()),
-                      Str(worker.drain_wanted() ? 1 : 0),
-                      worker.has_drain_left_ms() ? Str(worker.drain_left_ms()) : "",
-                      worker.version(), Str(worker.protocol()), LabelsText(worker.labels())});
+      rows.push_back(
+          {worker.worker_id(), worker.host(), worker.state(), Str(device.index()), device.kind(),
+           device.name(), FormatBytes(device.memory_bytes()), ShortId(device.task()),
+           Str(worker.heard_wall_ms()), Str(worker.disk_free_bytes()), Str(worker.disk_bytes()),
+           Str(worker.drain_wanted() ? 1 : 0),
+           worker.has_drain_left_ms() ? Str(worker.drain_left_ms()) : "", worker.version(),
+           Str(worker.protocol()), LabelsText(worker.labels()), device.quarantine_reason()});
     }
   }
   return RenderCsv({"worker", "host", "state", "slot", "kind", "name", "memory", "task",
                     "heard_wall_ms", "disk_free_bytes", "disk_bytes", "drain_wanted",
-                    "drain_left_ms", "version", "protocol", "labels"},
+                    "drain_left_ms", "version", "protocol", "labels", "quarantine_reason"},
                    rows);
 }
 

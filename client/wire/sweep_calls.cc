@@ -126,6 +126,10 @@ Result<v1::RemoveWorkerResponse> SweepCalls::RemoveWorker(const std::string& wor
   return Ask<v1::RemoveWorkerResponse>(request);
 }
 
+Result<v1::ReleaseSlotsResponse> SweepCalls::ReleaseSlots(const v1::ReleaseSlotsRequest& request) {
+  return Ask<v1::ReleaseSlotsResponse>(request);
+}
+
 Result<v1::RegisterDatasetResponse> SweepCalls::RegisterDataset(const std::string& name,
                                                                 const std::string& folder) {
   v1::RegisterDatasetRequest request;

@@ -51,6 +51,7 @@ class SweepCalls {
   Result<v1::DrainWorkerResponse> DrainWorker(const v1::DrainWorkerRequest& request);
   Result<v1::UndrainWorkerResponse> UndrainWorker(const std::string& worker);
   Result<v1::RemoveWorkerResponse> RemoveWorker(const std::string& worker);
+  Result<v1::ReleaseSlotsResponse> ReleaseSlots(const v1::ReleaseSlotsRequest& request);
   Result<v1::RegisterDatasetResponse> RegisterDataset(const std::string& name,
                                                       const std::string& folder);
   Result<v1::StoreDatasetResponse> StoreDataset(const v1::StoreDatasetRequest& request);

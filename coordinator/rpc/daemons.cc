@@ -41,6 +41,7 @@ Status ListWorkers(Call& call, const v1::ListWorkersRequest&, v1::ListWorkersRes
       if (came) info->set_heard_wall_ms(wall_ms - info->heard_ms_ago());
     }
     AddMissedWorkers(state, now, wall_ms, response->mutable_notices());
+    AddQuarantined(state, response->mutable_notices());
     AddQuietTrainers(state, now, wall_ms, response->mutable_notices());
   }));
   for (v1::WorkerInfo& info : *response->mutable_workers()) {
@@ -55,11 +56,13 @@ namespace {
 
 constexpr std::int64_t kDrainMsMax = std::int64_t{365} * 24 * 3600 * 1000;
 
-Status Order(Call& call, const std::string& worker, SchedulerEvent event) {
+// `refusal`: the reason code when the worker's state forbids it.
+Status Order(Call& call, const std::string& worker, SchedulerEvent event,
+             const char* refusal = "WORKER_IN_USE") {
   call.error.subject = worker;
   const Status status = call.parts.core.PostAndWait(std::move(event)).status;
   if (status.code() == Code::kNotFound) return call.WithReason("WORKER_NOT_FOUND", status);
-  return call.WithReason("WORKER_IN_USE", status);
+  return call.WithReason(refusal, status);
 }
 
 }  // namespace
@@ -94,6 +97,12 @@ Status UndrainWorker(Call& call, const v1::UndrainWorkerRequest& request,
 
 Status RemoveWorker(Call& call, const v1::RemoveWorkerRequest& request, v1::RemoveWorkerResponse*) {
   return Order(call, request.worker_id(), WorkerRemoved{.worker = request.worker_id()});
+}
+
+Status ReleaseSlots(Call& call, const v1::ReleaseSlotsRequest& request, v1::ReleaseSlotsResponse*) {
+  SlotReleased event{.worker = request.worker_id()};
+  if (request.has_slot()) event.index = request.slot();
+  return Order(call, request.worker_id(), std::move(event), "SLOT_NOT_QUARANTINED");
 }
 
 }  // namespace longrun::coordinator

@@ -14,6 +14,8 @@ Status UndrainWorker(Call& call, const v1::UndrainWorkerRequest& request,
                      v1::UndrainWorkerResponse* response);
 Status RemoveWorker(Call& call, const v1::RemoveWorkerRequest& request,
                     v1::RemoveWorkerResponse* response);
+Status ReleaseSlots(Call& call, const v1::ReleaseSlotsRequest& request,
+                    v1::ReleaseSlotsResponse* response);
 Status ListWorkers(Call& call, const v1::ListWorkersRequest& request,
                    v1::ListWorkersResponse* response);
 

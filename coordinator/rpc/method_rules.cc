@@ -31,6 +31,7 @@ constexpr MethodRule kRules[] = {
     {.path = "/longrun.v1.SweepService/DrainWorker", .people = kOperator, .changes = true},
     {.path = "/longrun.v1.SweepService/UndrainWorker", .people = kOperator, .changes = true},
     {.path = "/longrun.v1.SweepService/RemoveWorker", .people = kOperator, .changes = true},
+    {.path = "/longrun.v1.SweepService/ReleaseSlots", .people = kOperator, .changes = true},
     // Makes the coordinator open a folder of its own machine, which nobody else's business is.
     {.path = "/longrun.v1.SweepService/RegisterDataset", .changes = true},
     {.path = "/longrun.v1.SweepService/StoreDataset", .people = kSubmitter, .changes = true},

@@ -194,6 +194,7 @@ Status GetRun(Call& call, const v1::GetRunRequest& request, v1::GetRunResponse* 
       if (!ran.is_partial) info->set_duration_ms(ran.ms);
     }
     AddMissedWorkers(state, now, WallMs(), response->mutable_notices());
+    AddQuarantined(state, response->mutable_notices());
     AddQuietTrainers(state, now, WallMs(), response->mutable_notices());
   }));
   AddFullDisk(call.parts.core, response->mutable_notices());

@@ -128,6 +128,11 @@ class SweepService final : public v1::SweepService::CallbackService {
     return Answer(parts_.executor, context, "RemoveWorker", &coordinator::RemoveWorker, request,
                   response);
   }
+  Unary* ReleaseSlots(Context* context, const v1::ReleaseSlotsRequest* request,
+                      v1::ReleaseSlotsResponse* response) override {
+    return Answer(parts_.executor, context, "ReleaseSlots", &coordinator::ReleaseSlots, request,
+                  response);
+  }
   Unary* RegisterDataset(Context* context, const v1::RegisterDatasetRequest* request,
                          v1::RegisterDatasetResponse* response) override {
     return Answer(parts_.executor, context, "RegisterDataset", &coordinator::RegisterDataset,

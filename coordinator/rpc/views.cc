@@ -253,6 +253,21 @@ void AddMissedWorkers(const State& state, Instant now, std::int64_t wall_ms, Not
   }
 }
 
+void AddQuarantined(const State& state, Notices* notices) {
+  for (const auto& [id, worker] : state.workers) {
+    for (const auto& [index, quarantine] : worker.quarantined) {
+      const std::string slot = Str("slot ", index, " of worker ", id);
+      v1::Notice* notice = notices->Add();
+      notice->set_about(slot);
+      notice->set_text(Str(slot, " is quarantined since ", FormatWallMs(quarantine.since_wall_ms),
+                           ": ", quarantine.reason,
+                           ". Check the device; then `longrun worker release ", id, " --slot ",
+                           index, "` gives it work again"));
+      notice->set_over(Str(slot, " gets work again"));
+    }
+  }
+}
+
 void AddQuietTrainers(const State& state, Instant now, std::int64_t wall_ms, Notices* notices) {
   for (const Attempt* const attempt : QuietAttempts(state, now)) {
     const std::string task = attempt->task.substr(0, 8);
@@ -315,6 +330,10 @@ void FillWorker(const State& state, const Worker& worker, Instant now, v1::Worke
     device->set_kind(std::string(EnumName(slot.kind)));
     device->set_name(slot.name);
     device->set_memory_bytes(slot.memory_bytes);
+    if (const auto held = worker.quarantined.find(slot.index); held != worker.quarantined.end()) {
+      device->set_quarantine_reason(held->second.reason);
+      device->set_quarantined_wall_ms(held->second.since_wall_ms);
+    }
     const auto busy = worker.busy.find(slot.index);
     if (busy == worker.busy.end()) continue;
     const auto attempt = state.attempts.find(busy->second);
@@ -403,6 +422,7 @@ Status SweepView::Fill(StoreReader& reader, v1::WatchSweepResponse* message) {
       FillWorker(state, worker, now, message->add_workers());
     }
     AddMissedWorkers(state, now, WallMs(), message->mutable_notices());
+    AddQuarantined(state, message->mutable_notices());
     AddQuietTrainers(state, now, WallMs(), message->mutable_notices());
     message->set_finished(finished);
   }));

@@ -39,6 +39,7 @@ void FillWorker(const State& state, const Worker& worker, Instant now, v1::Worke
 // Notices about obstacles to work: missing workers, trainers that report nothing, a full disk.
 using Notices = google::protobuf::RepeatedPtrField<v1::Notice>;
 void AddMissedWorkers(const State& state, Instant now, std::int64_t wall_ms, Notices* notices);
+void AddQuarantined(const State& state, Notices* notices);
 void AddQuietTrainers(const State& state, Instant now, std::int64_t wall_ms, Notices* notices);
 void AddFullDisk(const Core& core, Notices* notices);
 

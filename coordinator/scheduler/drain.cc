@@ -13,11 +13,6 @@
 namespace longrun::coordinator {
 namespace {
 
-Status UnknownWorker(const std::string& id) {
-  return Status(Code::kNotFound,
-                Str("there is no worker ", id, ": `longrun workers` shows all workers"));
-}
-
 // When the worker's trainers are asked to stop; nullopt: never.
 std::optional<Instant> StopTime(const State& state, const Worker& worker, Instant now,
                                 std::int64_t wall_ms) {
@@ -44,6 +39,11 @@ void ChangeDrain(StepContext& step, Worker& worker, std::optional<Drain> drain) 
 }
 
 }  // namespace
+
+Status UnknownWorker(const std::string& id) {
+  return Status(Code::kNotFound,
+                Str("there is no worker ", id, ": `longrun workers` shows all workers"));
+}
 
 std::optional<std::int64_t> DrainLeftMs(const State& state, const Worker& worker, Instant now,
                                         std::int64_t wall_ms) {

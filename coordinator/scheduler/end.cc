@@ -160,8 +160,13 @@ void EndAttempt(StepContext& step, Attempt& attempt, FailureClass failure_class,
   LR_CHECK(task.attempt == attempt.id);
   attempt.failure_class = std::string(row.name);
   attempt.message = message.empty() ? std::string(row.advice) : InShort(message);
+  const bool had_started = attempt.state == AttemptState::kRunning;
   MoveAttempt(step, attempt, EndStateOf(failure_class), attempt.message);
   DecideTask(step, task, attempt, row, attempt.message);
+  if (row.blames_slot) NoteSlotFailure(step, attempt);
+  if (had_started && failure_class == FailureClass::kPreempted) {
+    ForgetSlotFailures(step.state, attempt.worker, attempt.device_index);
+  }
 }
 
 void WithdrawOffer(StepContext& step, Attempt& attempt, const std::string& message) {
@@ -195,6 +200,7 @@ void LoseToRestore(StepContext& step, Attempt& attempt, const std::string& messa
 void Succeed(StepContext& step, Attempt& attempt) {
   Task& task = TaskOf(step.state, attempt);
   MoveAttempt(step, attempt, AttemptState::kSucceeded, "complete");
+  ForgetSlotFailures(step.state, attempt.worker, attempt.device_index);
   if (IsRefreshing(task)) return TakeRefreshed(step, task, attempt);
   task.result_attempt = attempt.id;
   task.final_checkpoint = attempt.final_checkpoint;

@@ -223,6 +223,7 @@ void HandleEvent(StepContext& step, const SweepRemoved& event) {
   step.removals.push_back(DropSweep{.sweep_id = event.sweep_id});
   std::set<std::string> runs = std::move(state.sweep_runs.at(event.sweep_id));
   state.sweep_runs.erase(event.sweep_id);
+  state.sweep_owner.erase(event.sweep_id);
   DropBareRuns(step, std::move(runs));
 }
 

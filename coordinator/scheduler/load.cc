@@ -71,6 +71,7 @@ void AfterLoad(State& state, Instant now, std::uint64_t seed, bool restored) {
     worker.lost = false;
     worker.busy.clear();
     worker.refused_until.clear();
+    worker.slot_failures.clear();
   }
   for (auto& [id, attempt] : state.attempts) {
     attempt.offered_at = now;

@@ -68,13 +68,23 @@ std::vector<std::string> Mismatches(const ReadyClass& ready, const Slot& slot) {
 
 bool Fits(const ReadyClass& ready, const Slot& slot) { return Mismatches(ready, slot).empty(); }
 
+bool IsQuarantined(const Worker& worker, const Slot& slot) {
+  return worker.quarantined.contains(slot.index);
+}
+
 std::string WhyUnfit(const State& state, const ReadyClass& ready) {
   std::size_t n_least = std::numeric_limits<std::size_t>::max();
-  std::string nearest, drained, outdated;
+  std::string nearest, drained, outdated, quarantined;
   for (const auto& [id, worker] : state.workers) {
     if (worker.lost) continue;
     for (const Slot& slot : worker.slots) {
       const std::vector<std::string> lacks = Mismatches(ready, slot);
+      if (lacks.empty() && IsQuarantined(worker, slot)) {
+        quarantined = Str("`longrun worker release ", id, " --slot ", slot.index, "` gives slot ",
+                          slot.index, " of worker ", id, " work again. It is quarantined, since ",
+                          worker.quarantined.at(slot.index).reason);
+        continue;
+      }
       if (lacks.empty() && !worker.drain && CanGetFiles(worker)) return "";
       if (lacks.empty() && !CanGetFiles(worker)) {
         outdated = id;
@@ -93,6 +103,9 @@ std::string WhyUnfit(const State& state, const ReadyClass& ready) {
   if (!drained.empty()) {
     return Str("every worker that can run it is drained: `longrun undrain ", drained,
                "` gives worker ", drained, " work again");
+  }
+  if (!quarantined.empty()) {
+    return Str("every slot that can run it is quarantined: ", quarantined);
   }
   if (!outdated.empty()) {
     return Str("worker ", outdated,
@@ -126,7 +139,7 @@ std::vector<FreeSlot> FreeSlots(const State& state, Instant now) {
     for (const Slot& slot : worker.slots) {
       const auto refused = worker.refused_until.find(slot.index);
       const bool waits = refused != worker.refused_until.end() && refused->second > now;
-      if (!waits && !worker.busy.contains(slot.index)) {
+      if (!waits && !worker.busy.contains(slot.index) && !IsQuarantined(worker, slot)) {
         free.push_back({.worker = &worker, .slot = &slot});
       }
     }
@@ -134,16 +147,37 @@ std::vector<FreeSlot> FreeSlots(const State& state, Instant now) {
   return free;
 }
 
-// Whether a worker other than `avoid`, where the task failed, fits it now or when it is free.
-bool OtherWorkerFits(const State& state, const ReadyClass& ready, const std::string& avoid) {
+// Where a task failed last, and should not run again if it can run elsewhere.
+struct Avoided {
+  std::string worker;                     // "": nowhere
+  std::optional<std::int64_t> slot = {};  // only this one; nullopt: the whole worker
+
+  bool Covers(const Worker& at, const Slot& s) const {
+    return at.id == worker && (!slot || *slot == s.index);
+  }
+};
+
+// Whether another slot fits the class, now or when it is free.
+bool OtherSlotFits(const State& state, const ReadyClass& ready, const Avoided& avoided) {
   for (const auto& [id, worker] : state.workers) {
-    if (id == avoid || worker.lost || worker.draining || worker.drain) continue;
-    if (!CanGetFiles(worker)) continue;
-    if (std::ranges::any_of(worker.slots, [&](const Slot& s) { return Fits(ready, s); })) {
-      return true;
-    }
+    if (worker.lost || worker.draining || worker.drain || !CanGetFiles(worker)) continue;
+    const auto fits = [&](const Slot& slot) {
+      return !avoided.Covers(worker, slot) && !IsQuarantined(worker, slot) && Fits(ready, slot);
+    };
+    if (std::ranges::any_of(worker.slots, fits)) return true;
   }
   return false;
+}
+
+// The worker where the task failed last if another worker fits, else the slot if another one does.
+Avoided AvoidedBy(const State& state, const ReadyClass& ready, const Task& task) {
+  if (task.avoid_worker.empty()) return {};
+  Avoided avoided = {.worker = task.avoid_worker};
+  if (OtherSlotFits(state, ready, avoided)) return avoided;
+  const auto last = state.attempts.find(task.attempt);
+  if (last == state.attempts.end() || last->second.worker != task.avoid_worker) return {};
+  avoided.slot = last->second.device_index;
+  return OtherSlotFits(state, ready, avoided) ? avoided : Avoided{};
 }
 
 // The worker that has the checkpoint from which the task starts, or "".
@@ -162,7 +196,7 @@ std::string HomeOf(const State& state, const Task& task) {
 // The best free slot for the task, or null if it fits none or waits for another worker.
 const FreeSlot* ChooseSlot(const State& state, const ReadyClass& ready, const Task& task,
                            const std::vector<FreeSlot>& free) {
-  const bool avoid = !task.avoid_worker.empty() && OtherWorkerFits(state, ready, task.avoid_worker);
+  const Avoided avoided = AvoidedBy(state, ready, task);
   const std::string home = HomeOf(state, task);
   const std::string& dataset = state.runs.at(task.run_key).run.dataset_digest;
   const std::string text = DigestOfText(task.evaluation, dataset);
@@ -174,7 +208,7 @@ const FreeSlot* ChooseSlot(const State& state, const ReadyClass& ready, const Ta
   };
   for (const FreeSlot& slot : free) {
     if (!Fits(ready, *slot.slot)) continue;
-    if (avoid && slot.worker->id == task.avoid_worker) continue;
+    if (avoided.Covers(*slot.worker, *slot.slot)) continue;
     if (best == nullptr || rank(slot) < rank(*best)) best = &slot;
   }
   return best;
@@ -310,6 +344,10 @@ void EndBackOffs(StepContext& step) {
 }
 
 }  // namespace
+
+bool FitsSlot(const State& state, const Task& task, const Worker& worker, const Slot& slot) {
+  return !IsQuarantined(worker, slot) && Fits(ClassOf(state, task), slot);
+}
 
 std::optional<CheckpointRef> ResumePoint(const State& state, const Task& task) {
   std::int64_t step_end = std::numeric_limits<std::int64_t>::max();

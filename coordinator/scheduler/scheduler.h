@@ -145,6 +145,11 @@ struct WorkerUndrained {
 struct WorkerRemoved {
   std::string worker;
 };
+// Lets a quarantined slot work again. kFailedPrecondition: it is not quarantined.
+struct SlotReleased {
+  std::string worker;
+  std::optional<std::int64_t> index = {};  // absent: all of the worker's quarantined slots
+};
 struct AttemptAccepted {
   SessionId session = 0;
   std::string attempt;
@@ -190,8 +195,8 @@ using SchedulerEvent =
     std::variant<SweepSubmitted, SweepPrioritized, SweepCancelled, SweepPaused, SweepResumed,
                  SweepRemoved, RetryRequested, GarbageWanted, WorkerArrived, WorkerHeard,
                  WorkerHolds, WorkerGone, WorkerLeaves, WorkerDrained, WorkerUndrained,
-                 WorkerRemoved, AttemptAccepted, AttemptRejected, JournalReceived, AttemptFinished,
-                 TimePassed>;
+                 WorkerRemoved, SlotReleased, AttemptAccepted, AttemptRejected, JournalReceived,
+                 AttemptFinished, TimePassed>;
 
 // ---- writes: one transaction --------------------------------------------------------------------
 //

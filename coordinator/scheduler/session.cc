@@ -268,6 +268,7 @@ void HandleEvent(StepContext& step, const WorkerArrived& event) {
       CanGetFiles(worker) != CanGetFiles(event.worker)) {
     state.index.workers_version += 1;
   }
+  ForgetChangedSlots(worker, event.worker.slots);
   worker.incarnation = event.worker.incarnation;
   worker.host = event.worker.host;
   worker.version = event.worker.version;

@@ -224,6 +224,21 @@ struct Drain {
   bool operator==(const Drain&) const = default;
 };
 
+// A slot that gets nothing new until an operator releases it (quarantine.cc).
+struct Quarantine {
+  std::string reason;  // for people
+  std::int64_t since_wall_ms = 0;
+  bool operator==(const Quarantine&) const = default;
+};
+// The last failure of a task on a slot.
+struct SlotFailure {
+  std::string task;
+  std::int64_t done = 0;          // of its progress
+  std::int64_t memory_bytes = 0;  // of the slot
+  std::string failure_class;
+  std::string message;
+};
+
 struct Worker {
   std::string id;
   std::string incarnation;
@@ -235,6 +250,7 @@ struct Worker {
   int protocol = 1;                                // the version of its newest session
   bool draining = false;                           // it announced that it accepts no new work
   std::optional<Drain> drain = {};  // an operator's; unlike `draining`, it survives Hello
+  std::map<std::int64_t, Quarantine> quarantined = {};  // by slot
   // Volatile:
   std::set<std::string> capabilities = {};  // of the open session (sweeps/protocol.h)
   bool over_network = false;                // its open session: it may be on another machine
@@ -245,6 +261,8 @@ struct Worker {
   bool lost = false;                              // the lease ended, and it has been silent since
   std::map<std::int64_t, std::string> busy;       // slot -> attempt whose trainer may run there
   std::map<std::int64_t, Instant> refused_until;  // slot -> when to offer again
+  // slot -> the tasks that failed there since one did not, oldest first (quarantine.cc)
+  std::map<std::int64_t, std::vector<SlotFailure>> slot_failures = {};
 };
 
 struct SchedulerLimits {
@@ -257,6 +275,7 @@ struct SchedulerLimits {
   std::int64_t suspend_ms = 5'000;  // a longer gap between events means that we were suspended
   BackOffRange back_off;
   std::int64_t tasks_max = 1'000'000;
+  std::int64_t owner_tasks_max = 500'000;  // unfinished ones of one owner's sweeps
 };
 
 // READY tasks that the same slots can run; slots are checked once for all of them.
@@ -307,6 +326,7 @@ struct Index {
   std::map<SessionId, std::string> sessions;                 // open session -> worker
   std::set<std::string> first;                               // tasks of the sweep put first
   std::map<std::string, std::vector<KeptAttempt>> kept;      // by task, which may be unknown too
+  std::set<std::pair<std::string, std::int64_t>> doubtful;   // slots of workers (quarantine.cc)
   std::int64_t workers_version = 0;                          // grows when workers or slots change
 };
 
@@ -327,6 +347,7 @@ struct State {
   // task.
   std::map<std::string, std::set<std::string>> sweep_tasks;
   std::map<std::string, std::set<std::string>> sweep_runs;  // sweep id -> its runs
+  std::map<std::string, std::string> sweep_owner;  // sweep id -> who submitted it first; "": unknown
   std::set<std::string> cancelled_sweeps;
   std::set<std::string> paused_sweeps;  // never cancelled ones
   std::int64_t next_ready_seq = 1;

@@ -62,6 +62,7 @@ StepResult Step(State& state, SchedulerEvent event, Instant now, std::int64_t wa
   ExtendLeasesOverSleep(step);
   std::visit([&step](auto& e) { HandleEvent(step, e); }, event);
   AdoptKept(step);
+  JudgeDoubtfulSlots(step);
   PlaceReadyTasks(step);
   CollectWrites(step);
   step.result.wake_at = NextDeadline(state, now);

@@ -60,6 +60,8 @@ void MoveAttempt(StepContext& step, Attempt& attempt, AttemptState to, const std
 // Adds an attempt that has ended to Index::ended.
 void NoteEnded(Index& index, const Attempt& attempt);
 
+// What a slot must have to run the task.
+ReadyClass ClassOf(const State& state, const Task& task);
 // Add a task to Index::ready or Index::waiting (depending on task.not_before), and remove it.
 void IndexReady(State& state, Task& task, Instant now);
 void UnindexReady(State& state, Task& task);
@@ -100,6 +102,7 @@ void HandleEvent(StepContext& step, const WorkerLeaves& event);
 void HandleEvent(StepContext& step, const WorkerDrained& event);  // drain.cc
 void HandleEvent(StepContext& step, const WorkerUndrained& event);
 void HandleEvent(StepContext& step, const WorkerRemoved& event);
+void HandleEvent(StepContext& step, const SlotReleased& event);     // quarantine.cc
 void HandleEvent(StepContext& step, const AttemptAccepted& event);  // session.cc
 void HandleEvent(StepContext& step, const AttemptRejected& event);
 void HandleEvent(StepContext& step, JournalReceived& event);   // ingest.cc
@@ -112,12 +115,28 @@ Instant LeaseEnd(const State& state, const Worker& worker);  // lease.cc
 void StopDrained(StepContext& step);  // drain.cc
 // Tells a connected worker that it is held, or no longer held, if it understands that.
 void SendHold(StepContext& step, const Worker& worker);              // drain.cc
+Status UnknownWorker(const std::string& id);                         // drain.cc
 void HandleEvent(StepContext& step, const SweepPrioritized& event);  // place.cc
 void PlaceReadyTasks(StepContext& step);
 // The checkpoint from which the training's next attempt starts: the newest one, or an older one if
 // the last attempt could not read the one that it was given. If the training has none, the final
 // checkpoint of the run that it continues. nullopt: the attempt starts from the beginning.
 std::optional<CheckpointRef> ResumePoint(const State& state, const Task& task);  // place.cc
+
+// Whether the slot has what the task needs, and may get work at all.
+bool FitsSlot(const State& state, const Task& task, const Worker& worker,
+              const Slot& slot);  // place.cc
+
+// ---- quarantine.cc ------------------------------------------------------------------------------
+
+// Notes an end that can be the fault of the attempt's slot.
+void NoteSlotFailure(StepContext& step, const Attempt& attempt);
+// Notes that a task was not stopped by its slot.
+void ForgetSlotFailures(State& state, const std::string& worker, std::int64_t index);
+// Quarantines the slots whose tasks do better elsewhere.
+void JudgeDoubtfulSlots(StepContext& step);
+// Forgets quarantines of slots that are now another device; `slots` are the worker's new ones.
+void ForgetChangedSlots(Worker& worker, const std::vector<Slot>& slots);
 
 // ---- pause.cc -----------------------------------------------------------------------------------
 

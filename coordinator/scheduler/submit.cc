@@ -151,6 +151,41 @@ Submission MakePlan(const State& state, const Sweep& sweep, const KnownCells& kn
   return plan;
 }
 
+// So that one person's matrix does not use up what all may have together.
+Status CheckOwner(const State& state, const SweepSubmitted& event, const Submission& plan) {
+  const auto known = state.sweep_owner.find(event.sweep_id);
+  const std::string& owner = known == state.sweep_owner.end() ? event.owner : known->second;
+  if (owner.empty()) return Status();
+  const auto limit = static_cast<std::size_t>(state.limits.owner_tasks_max);
+  std::vector<const std::set<std::string>*> others;
+  std::size_t n_at_most = plan.tasks.size();
+  for (const auto& [sweep, of] : state.sweep_owner) {
+    if (of != owner || sweep == event.sweep_id) continue;
+    others.push_back(&state.sweep_tasks.at(sweep));
+    n_at_most += others.back()->size();
+  }
+  if (n_at_most <= limit) return Status();
+  std::set<std::string_view> open;  // a task may belong to several sweeps
+  for (const std::set<std::string>* const tasks : others) {
+    for (const std::string& id : *tasks) {
+      if (!IsTerminal(state.tasks.at(id).state)) open.insert(id);
+    }
+  }
+  const std::size_t n_before = open.size();
+  for (const std::string& id : plan.tasks) {
+    const auto task = state.tasks.find(id);
+    const bool has_ended = task != state.tasks.end() && IsTerminal(task->second.state);
+    if (!has_ended || plan.retried.contains(id)) open.insert(id);
+  }
+  if (open.size() <= limit) return Status();
+  return Status(
+      Code::kResourceExhausted,
+      Str("sweep \"", event.sweep.name, "\" would add ", open.size() - n_before, " tasks to the ",
+          n_before, " unfinished ones of ", owner, "'s other sweeps; ", limit,
+          " are allowed for one owner (--owner-tasks-max of longrun-coordinator): "
+          "submit it when some have ended, cancel a sweep, or make the matrix smaller"));
+}
+
 Status Check(const State& state, const SweepSubmitted& event, const Submission& plan) {
   for (const PlannedRun* const run : plan.new_runs) {
     if (!event.dataset_paths.contains(run->dataset_name)) {
@@ -183,7 +218,7 @@ Status Check(const State& state, const SweepSubmitted& event, const Submission& 
                       " tasks to the existing ", state.tasks.size(), "; at most ",
                       state.limits.tasks_max, " are allowed: make the matrix smaller"));
   }
-  return Status();
+  return CheckOwner(state, event, plan);
 }
 
 // The highest priority of its sweeps is a task's priority;
@@ -215,6 +250,7 @@ void BindSweep(StepContext& step, SweepSubmitted& event, const std::set<std::str
   std::set<std::string>& runs = state.sweep_runs[event.sweep_id];
   runs.clear();
   for (const PlannedRun& run : event.sweep.runs) runs.insert(run.run_key);
+  state.sweep_owner.try_emplace(event.sweep_id, event.owner);
   state.cancelled_sweeps.erase(event.sweep_id);
   state.paused_sweeps.erase(event.sweep_id);
   step.sweeps.push_back(PutSweep{.sweep_id = event.sweep_id,

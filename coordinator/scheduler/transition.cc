@@ -92,7 +92,27 @@ ReadyClass::Key ReadyKey(const State& state, const Task& task) {
           .task = task.id};
 }
 
-// What a slot must have to run the task.
+std::string ClassName(const ReadyClass& ready) {
+  Json name = {{"kind", ready.device_kind},
+               {"gpu_memory", ready.gpu_memory_bytes},
+               {"cpu_memory", ready.cpu_memory_bytes}};
+  if (ready.execution) name["execution"] = ready.execution->ToJson();
+  return name.dump();
+}
+
+// The boot clock survives a restart of the coordinator, but not a reboot of its machine (or a move
+// of the state folder to another): then only the wall clock spans begin and end.
+void MeasureDuration(const StepContext& step, Attempt& attempt) {
+  if (attempt.started_wall_ms == 0) return;  // it never ran
+  const bool same_boot = !attempt.started_boot.empty() && attempt.started_boot == step.state.boot;
+  attempt.duration_clock = same_boot ? DurationClock::kBoot : DurationClock::kWall;
+  attempt.duration_ms =
+      std::max<std::int64_t>(0, same_boot ? step.now - attempt.started_boot_ms
+                                          : attempt.ended_wall_ms - attempt.started_wall_ms);
+}
+
+}  // namespace
+
 ReadyClass ClassOf(const State& state, const Task& task) {
   const RunRecord& run = state.runs.at(task.run_key);
   ReadyClass ready;
@@ -121,27 +141,6 @@ ReadyClass ClassOf(const State& state, const Task& task) {
   }
   return ready;
 }
-
-std::string ClassName(const ReadyClass& ready) {
-  Json name = {{"kind", ready.device_kind},
-               {"gpu_memory", ready.gpu_memory_bytes},
-               {"cpu_memory", ready.cpu_memory_bytes}};
-  if (ready.execution) name["execution"] = ready.execution->ToJson();
-  return name.dump();
-}
-
-// The boot clock survives a restart of the coordinator, but not a reboot of its machine (or a move
-// of the state folder to another): then only the wall clock spans begin and end.
-void MeasureDuration(const StepContext& step, Attempt& attempt) {
-  if (attempt.started_wall_ms == 0) return;  // it never ran
-  const bool same_boot = !attempt.started_boot.empty() && attempt.started_boot == step.state.boot;
-  attempt.duration_clock = same_boot ? DurationClock::kBoot : DurationClock::kWall;
-  attempt.duration_ms =
-      std::max<std::int64_t>(0, same_boot ? step.now - attempt.started_boot_ms
-                                          : attempt.ended_wall_ms - attempt.started_wall_ms);
-}
-
-}  // namespace
 
 void NoteEnded(Index& index, const Attempt& attempt) {
   EndedAttempts& ended = index.ended[attempt.task];

@@ -428,8 +428,8 @@ Status Store::ApplyOne(const PutWorker& write, std::int64_t, ApplyCounts&) {
       Statement statement,
       connection_->Prepare("INSERT OR REPLACE INTO worker (id, incarnation, host, version, slots,"
                            " dataset_digests, draining, protocol, labels, drain_wanted,"
-                           " drain_boot_ms, drain_boot, drain_wall_ms)"
-                           " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"));
+                           " drain_boot_ms, drain_boot, drain_wall_ms, quarantined)"
+                           " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"));
   statement.Bind(write.worker.id)
       .Bind(write.worker.incarnation)
       .Bind(write.worker.host)
@@ -447,7 +447,13 @@ Status Store::ApplyOne(const PutWorker& write, std::int64_t, ApplyCounts&) {
   } else {
     statement.BindNull().Bind(std::string_view()).BindNull();
   }
-  return statement.Run();
+  Json quarantined = Json::array();
+  for (const auto& [index, quarantine] : write.worker.quarantined) {
+    quarantined.push_back(
+        {{"slot", index}, {"reason", quarantine.reason}, {"since_ms", quarantine.since_wall_ms}});
+  }
+  const std::string quarantined_json = CanonicalJson(quarantined);
+  return statement.Bind(quarantined_json).Run();
 }
 
 Status Store::ApplyOne(const PutCell& write, std::int64_t, ApplyCounts&) {

@@ -254,8 +254,8 @@ Status NoteRecords(Connection& connection, Attempt& attempt) {
 Status LoadWorkers(Connection& connection, State& state) {
   return ForEach(connection,
                  "SELECT id, incarnation, host, version, slots, dataset_digests, draining,"
-                 " protocol, labels, drain_wanted, drain_boot_ms, drain_boot, drain_wall_ms"
-                 " FROM worker",
+                 " protocol, labels, drain_wanted, drain_boot_ms, drain_boot, drain_wall_ms,"
+                 " quarantined FROM worker",
                  [&](const Statement& row) -> Status {
                    Worker worker;
                    worker.id = row.Text(0);
@@ -298,6 +298,13 @@ Status LoadWorkers(Connection& connection, State& state) {
                            .boot_ms = row.Int(10), .boot = row.Text(11), .wall_ms = row.Int(12)};
                      }
                    }
+                   ASSIGN_OR_RETURN(const Json quarantined, ParseJson(row.Text(13)));
+                   for (const Json& json : quarantined) {
+                     ASSIGN_OR_RETURN(const std::int64_t index, GetInt(json, "slot"));
+                     Quarantine& quarantine = worker.quarantined[index];
+                     ASSIGN_OR_RETURN(quarantine.reason, GetString(json, "reason"));
+                     ASSIGN_OR_RETURN(quarantine.since_wall_ms, GetInt(json, "since_ms"));
+                   }
                    state.workers[worker.id] = std::move(worker);
                    return Status();
                  });
@@ -323,9 +330,10 @@ Status FindExecutions(Connection& connection, State& state) {
 }
 
 Status LoadSweeps(Connection& connection, State& state) {
-  RETURN_IF_ERROR(ForEach(connection, "SELECT id, cancelled, paused FROM sweep",
+  RETURN_IF_ERROR(ForEach(connection, "SELECT id, cancelled, paused, owner FROM sweep",
                           [&](const Statement& row) -> Status {
                             state.sweep_tasks[row.Text(0)];
+                            state.sweep_owner[row.Text(0)] = row.Text(3);
                             if (row.Int(1) != 0) state.cancelled_sweeps.insert(row.Text(0));
                             if (row.Int(2) != 0) state.paused_sweeps.insert(row.Text(0));
                             return Status();

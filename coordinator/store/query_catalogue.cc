@@ -306,7 +306,9 @@ std::vector<QueryView> MakeViews() {
                     "1: an operator drains it, so it takes no new tasks, else 0"},
                    {"drain_deadline_ms", "integer", "ms since 1970",
                     "when its tasks will have stopped, by the wall clock; null if they may "
-                    "finish"}}},
+                    "finish"},
+                   {"quarantined", "json", "",
+                    "list of the slots that get nothing new, each with `reason` and `since_ms`"}}},
       {.name = "artifacts", .meaning = "a stored file", .columns = ArtifactColumns()},
       {.name = "transitions",
        .meaning = "a change of state, in order",

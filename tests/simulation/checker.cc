@@ -74,6 +74,11 @@ void SimChecker::AfterStep(const State& state, const SchedulerEvent& event,
       for (const std::string& task : drop->tasks) first_.erase(task);
     }
   }
+  for (const std::string& warning : result.warnings) {
+    if (warning.find("is quarantined") != std::string::npos) {
+      world_.stats.fired["slot quarantined"] += 1;
+    }
+  }
   for (const Write& write : result.writes) {
     const auto* const put = std::get_if<PutTransition>(&write);
     const bool is_placed = put && put->subject == "task" && put->from == "READY";
@@ -230,6 +235,16 @@ void SimChecker::AfterCommit(const std::vector<Write>& writes) {
   CheckOrphans();
 }
 
+// I-40. The store has the worker as it was when the attempt was placed: rows of workers come first.
+void SimChecker::CheckQuarantine(const Attempt& placed) {
+  const auto worker = store_.workers.find(placed.worker);
+  if (worker == store_.workers.end() || !worker->second.quarantined.contains(placed.device_index)) {
+    return;
+  }
+  world_.Violate(Str("I-40: attempt ", placed.id, " is placed on slot ", placed.device_index,
+                     " of worker ", placed.worker, ", which is quarantined"));
+}
+
 void SimChecker::CheckAttempt(const Attempt& attempt) {
   const Task& task = store_.tasks.at(attempt.task);
   if (attempt_round_.try_emplace(attempt.id, task.retry_round).second) {
@@ -246,6 +261,7 @@ void SimChecker::CheckAttempt(const Attempt& attempt) {
       }
       greatest = std::max(greatest, attempt.epoch);
     }
+    CheckQuarantine(attempt);
     if (attempt.device_index >= 0 && drained_.contains(attempt.worker)) {
       world_.Violate(Str("I-38: attempt ", attempt.id, " is placed on worker ", attempt.worker,
                          ", which is drained"));
@@ -474,6 +490,7 @@ void SimChecker::CheckPreference(const State& state, const SendStart& start) {
       const auto refused = other.refused_until.find(slot.index);
       const bool waits = refused != other.refused_until.end() && refused->second > world_.now;
       if (waits || other.busy.contains(slot.index)) continue;
+      if (other.quarantined.contains(slot.index)) continue;
       world_.Violate(Str("attempt ", start.task.attempt, " goes to worker ", chosen.id,
                          ", but worker ", id, " has its dataset and a free slot"));
     }

@@ -63,6 +63,7 @@ class SimChecker {
   void CheckBudget(const Task& task);
   void CheckSuccess(const Task& task);
   void CheckAttempt(const Attempt& attempt);
+  void CheckQuarantine(const Attempt& placed);
   void CheckRecord(const PutRecord& put);
   void CheckDuration(const Attempt& attempt);
   void CheckPlacement(const State& state, const std::string& id);

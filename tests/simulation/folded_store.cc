@@ -28,6 +28,7 @@ struct Applier {
     }
     store.sweep_runs[put.sweep_id] = std::move(runs);
     store.sweeps[put.sweep_id] = put.tasks;
+    store.sweep_owner.try_emplace(put.sweep_id, put.owner);
     store.cancelled_sweeps.erase(put.sweep_id);
     store.paused_sweeps.erase(put.sweep_id);
     return "";
@@ -109,6 +110,7 @@ struct Applier {
     store.cancelled_sweeps.erase(drop.sweep_id);
     store.paused_sweeps.erase(drop.sweep_id);
     store.sweep_runs.erase(drop.sweep_id);
+    store.sweep_owner.erase(drop.sweep_id);
     return store.sweeps.erase(drop.sweep_id) == 1 ? "" : "an unknown sweep is dropped";
   }
   std::string operator()(const DropTasks& drop) {
@@ -255,6 +257,7 @@ State FoldedStore::Load(const SchedulerLimits& limits, std::uint64_t restore_cou
   state.cancelled_sweeps = cancelled_sweeps;
   state.paused_sweeps = paused_sweeps;
   state.sweep_runs = sweep_runs;
+  state.sweep_owner = sweep_owner;
   for (const auto& [id, serving] : sweeps) {
     state.sweep_tasks[id] = {serving.begin(), serving.end()};
   }

@@ -333,6 +333,9 @@ void SimServer::RemoveRule(SchedulerEvent& event) {
     case Mutation::kDrainForgotten:
       for (auto& [id, worker] : state_.workers) worker.drain.reset();
       return;
+    case Mutation::kQuarantineIgnored:
+      for (auto& [id, worker] : state_.workers) worker.quarantined.clear();
+      return;
     case Mutation::kDeadlineIgnored:
       for (auto& [id, worker] : state_.workers) {
         if (worker.drain) worker.drain->deadline.reset();

@@ -124,6 +124,9 @@ class SimUser {
       return WorkerUndrained{.worker = worker};
     }});
   }
+  void Release(const std::string& worker) {
+    Add({.event = [worker] { return SlotReleased{.worker = worker}; }});
+  }
   // Refused while the worker is connected, or may come back to its attempts.
   void RemoveWorker(const std::string& worker) {
     Add({.event = [worker] { return WorkerRemoved{.worker = worker}; },
@@ -191,8 +194,14 @@ class Simulation {
     // One run of some histories diverges whenever it is trained.
     if (world_.random.Chance(0.3)) trainer_faults_.diverging_seed = 3;
     if (world_.random.Chance(0.3)) trainer_faults_.omits_row = 0.1;
+    // One slot of some worlds is broken.
+    const std::uint64_t broken = operator_random_.Below(12);
     for (int i = 0; i < 3; ++i) {
-      workers_.push_back(std::make_unique<SimWorker>(world_, server_, i, trainer_faults_));
+      SimTrainerFaults faults = trainer_faults_;
+      if (broken / 2 == static_cast<std::uint64_t>(i)) {
+        faults.broken_slot = static_cast<std::int64_t>(broken % 2);
+      }
+      workers_.push_back(std::make_unique<SimWorker>(world_, server_, i, faults));
     }
     restores_ = world_.random.Chance(0.2);
     MakeSweeps();
@@ -307,6 +316,10 @@ class Simulation {
     for (std::uint64_t n = operator_random_.Below(12); n > 0; --n) {
       const std::string worker = AnyWorker();
       world_.After(OperatorTime(), [this, worker] { user_.RemoveWorker(worker); });
+    }
+    for (std::uint64_t n = operator_random_.Below(3); n > 0; --n) {
+      const std::string worker = AnyWorker();
+      world_.After(OperatorTime(), [this, worker] { user_.Release(worker); });
     }
     for (std::uint64_t n = operator_random_.Below(4); n > 0; --n) PauseASweep();
     // What is to end must be able to run.

@@ -66,6 +66,7 @@ TEST(SimulationTest, EveryPromiseIsKeptUnderFaults) {
                                  "paused",
                                  "drained",
                                  "stopped by a drain",
+                                 "slot quarantined",
                                  "worker removed",
                                  "worker kept",
                                  "backup restored"}) {

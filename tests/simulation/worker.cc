@@ -365,6 +365,9 @@ void SimWorker::TrainerStep(SimFolder& folder) {
     folder.journal.Append(RecordKind::kStarted, Json::object());
     return;
   }
+  if (folder.device_index == trainer_faults_.broken_slot && world_.Fault("slot broken", 1.0)) {
+    return EndTrainer(folder, 70, 0);
+  }
   if (folder.stop) {
     if (folder.task.kind == TaskKind::kTrain && folder.step > 0) WriteCheckpoint(folder, false);
     return EndTrainer(folder, 75, 0);

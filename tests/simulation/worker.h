@@ -45,6 +45,7 @@ struct SimFolder {
 struct SimTrainerFaults {
   std::int64_t diverging_seed = -1;  // this run ends in NaN, always
   double omits_row = 0;              // says `final` although a row is missing
+  std::int64_t broken_slot = -1;     // every trainer crashes there, while there are faults
 };
 
 class SimWorker {

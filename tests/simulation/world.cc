@@ -27,6 +27,7 @@ const std::vector<MutationRow>& Mutations() {
       {Mutation::kPauseIgnored, "pauseignored"},
       {Mutation::kDatasetsIgnored, "datasetsignored"},
       {Mutation::kDrainForgotten, "drainforgotten"},
+      {Mutation::kQuarantineIgnored, "quarantineignored"},
       {Mutation::kDeadlineIgnored, "deadlineignored"},
   };
   return rows;

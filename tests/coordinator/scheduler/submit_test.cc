@@ -142,6 +142,35 @@ TEST_F(SubmitTest, MoreTasksThanTheLimitAreRefusedAndNothingIsDone) {
   EXPECT_TRUE(state.tasks.empty());
 }
 
+TEST_F(SubmitTest, UnfinishedTasksOfOneOwnerAreLimited) {
+  state.limits.owner_tasks_max = 4;  // two runs, each with an evaluation
+  const auto submit = [&](const std::string& id, const std::string& owner,
+                          const std::vector<std::int64_t>& seeds) {
+    return Do(SweepSubmitted{.sweep_id = id,
+                             .sweep = MakeSweep({.seeds = seeds}),
+                             .dataset_paths = SampleDatasets(),
+                             .owner = owner});
+  };
+  ASSERT_TRUE(submit("a", "anna", {1, 2}).status.ok());
+  const StepResult refused = submit("b", "anna", {3});
+  EXPECT_EQ(refused.status.code(), Code::kResourceExhausted);
+  EXPECT_EQ(refused.status.message(),
+            "sweep \"sample\" would add 2 tasks to the 4 unfinished ones of anna's other sweeps; 4 "
+            "are allowed for one owner (--owner-tasks-max of longrun-coordinator): submit it when "
+            "some have ended, cancel a sweep, or make the matrix smaller");
+  EXPECT_TRUE(refused.writes.empty());
+
+  EXPECT_TRUE(submit("c", "ben", {3}).status.ok()) << "the limit is of one owner";
+  EXPECT_TRUE(submit("d", "anna", {1, 2}).status.ok()) << "its tasks are there already";
+  // The owner of a sweep is who submitted it first, also after a restart.
+  Restart();
+  state.limits.owner_tasks_max = 4;
+  EXPECT_FALSE(submit("a", "ben", {1, 2, 4}).status.ok());
+  ASSERT_TRUE(Do(SweepCancelled{.sweep_id = "a"}).status.ok());
+  ASSERT_TRUE(Do(SweepCancelled{.sweep_id = "d"}).status.ok());
+  EXPECT_TRUE(submit("e", "anna", {5, 6}).status.ok()) << "cancelled tasks have ended";
+}
+
 TEST_F(SubmitTest, AnUnknownDatasetIsRefusedByName) {
   const StepResult result =
       Do(SweepSubmitted{.sweep_id = "s", .sweep = MakeSweep({}), .dataset_paths = {}});
