@@ -52,9 +52,10 @@ install(SCRIPT ${CMAKE_SOURCE_DIR}/cmake/package_wheel_licences.cmake COMPONENT 
 install(FILES sweeps/quickstart.yaml sweeps/position-methods.yaml sweeps/extend-context.yaml
   DESTINATION share/longrun/sweeps COMPONENT data)
 install(DIRECTORY sweeps/presets DESTINATION share/longrun/sweeps COMPONENT data)
-install(DIRECTORY deploy/grafana deploy/prometheus DESTINATION share/longrun COMPONENT data)
+install(DIRECTORY deploy/grafana deploy/prometheus deploy/kubernetes DESTINATION share/longrun COMPONENT data)
 install(FILES deploy/compose.yaml DESTINATION share/longrun COMPONENT data)
 install(FILES README.md CHANGELOG.md ARCHITECTURE.md LICENSE DESTINATION ${_lr_doc} COMPONENT data)
+install(FILES deploy/README.md DESTINATION ${_lr_doc}/deploy COMPONENT data)
 install(FILES sweeps/reference.md DESTINATION ${_lr_doc}/sweeps COMPONENT data)
 install(DIRECTORY docs DESTINATION ${_lr_doc} COMPONENT data)
 

@@ -15,6 +15,7 @@
 #include "base/units.h"
 #include "base/user_folders.h"
 #include "base/version.h"
+#include "coordinator/rpc/health_check.h"
 #include "coordinator/server.h"
 #include "coordinator/store/backup.h"
 #include "coordinator/store/deep_check.h"
@@ -249,6 +250,11 @@ int Main(int argc, char** argv) {
                  "Read and check a backup, and exit (`longrun admin check`)");
   app.add_flag("--check-state", admin.checks_state,
                "Do the same as --check, and print what the state folder contains");
+  bool checks_health = false;
+  app.add_flag(
+      "--check-health", checks_health,
+      "Ask the coordinator of the state folder whether it serves, and exit: 0, or 69 if it "
+      "does not; for the probes of a container");
   bool answers_query = false;  // a child of a coordinator, for nobody else
   app.add_flag(kAnswerQueryFlag, answers_query)->group("");
   try {
@@ -268,6 +274,10 @@ int Main(int argc, char** argv) {
     return kExitConfiguration;
   }
   umask(0077);
+  if (checks_health) {
+    status = CheckHealth(options.state_folder);
+    return status.ok() ? 0 : NotChecked(status);
+  }
   if (check || repair) return PrintDeepCheck(options.state_folder, repair);
   if (admin.is_asked()) return Administer(admin, options.state_folder);
   signal(SIGPIPE, SIG_IGN);

@@ -93,8 +93,9 @@ def is_alive(pid):
 
 def run(*argv, **options):
     """Its standard output; a failure shows everything that it printed."""
-    ended = subprocess.run([str(word) for word in argv], capture_output=True, text=True, stdin=subprocess.DEVNULL,
-                           timeout=LIMIT_S, **options)
+    if "input" not in options:
+        options["stdin"] = subprocess.DEVNULL
+    ended = subprocess.run([str(word) for word in argv], capture_output=True, text=True, timeout=LIMIT_S, **options)
     if ended.returncode != 0:
         raise AssertionError(f"{argv} ended with {ended.returncode}:\n{ended.stdout}{ended.stderr}")
     return ended.stdout
@@ -215,6 +216,7 @@ class Tarball(unittest.TestCase):
     def test_has_what_prometheus_grafana_and_shells_read(self):
         for path in ("share/longrun/prometheus/rules/alerts.yml", "share/longrun/grafana/dashboards",
                      "share/longrun/sweeps/presets/cable-wikitext103.yaml", "share/longrun/sweeps/quickstart.yaml",
+                     "share/longrun/kubernetes/coordinator/coordinator.yaml", "share/doc/longrun/deploy/README.md",
                      "share/doc/longrun/docs/operating.md"):
             self.assertTrue((self.top / path).exists(), path)
         for path in ("bash-completion/completions/longrun", "zsh/vendor-completions/_longrun",
@@ -235,19 +237,24 @@ def bind_devices(root):
         mount("--bind", f"/dev/{name}", root / "dev" / name)
 
 
+def copy_glibc(root):
+    """What a program needs of this machine that the tarball does not contain."""
+    libraries = re.findall(r"^\s*(\S+) .*=> (/\S+)$", run("/sbin/ldconfig", "-p"), re.MULTILINE)
+    loader = pathlib.Path(re.search(r"interpreter: (.*)\]", run("readelf", "--program-headers", sys.executable))[1])
+    (root / loader.parent.relative_to("/")).mkdir(parents=True)
+    shutil.copy(loader, root / loader.relative_to("/"))
+    for name, path in libraries:
+        target = root / pathlib.Path(path).relative_to("/")
+        if GLIBC.match(name) and not name.startswith("ld-linux") and not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, target)
+
+
 class Bare(unittest.TestCase):
     def test_the_tarball_runs_where_nothing_but_glibc_is(self):
         root = Packages.place
         mount("-t", "tmpfs", "-o", "size=3g", "tmpfs", root)
-        libraries = re.findall(r"^\s*(\S+) .*=> (/\S+)$", run("/sbin/ldconfig", "-p"), re.MULTILINE)
-        loader = pathlib.Path(re.search(r"interpreter: (.*)\]", run("readelf", "--program-headers", sys.executable))[1])
-        (root / loader.parent.relative_to("/")).mkdir(parents=True)
-        shutil.copy(loader, root / loader.relative_to("/"))
-        for name, path in libraries:
-            target = root / pathlib.Path(path).relative_to("/")
-            if GLIBC.match(name) and not name.startswith("ld-linux") and not target.exists():
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(path, target)
+        copy_glibc(root)
         for folder in ("proc", "opt", "home", "tmp"):
             (root / folder).mkdir()
         mount("-t", "proc", "proc", root / "proc")

@@ -1,14 +1,13 @@
 // See devices.h.
 #include "worker/agent/devices.h"
 
-#include <sched.h>
-
 #include <algorithm>
 #include <memory>
 #include <utility>
 
 #include "base/memory.h"
 #include "base/str.h"
+#include "base/usable_cpus.h"
 #include "model/cpu_paths.h"
 #include "worker/agent/nvml.h"
 
@@ -25,9 +24,7 @@ Result<std::vector<GpuName>> DetectGpus() {
 
 HostCpu DetectHostCpu() {
   HostCpu cpu;
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof set, &set) == 0) cpu.cores = std::max(1, CPU_COUNT(&set));
+  cpu.cores = UsableCpus();
   cpu.memory_bytes = MachineMemoryBytes();
   CpuPaths paths = DetectCpuPaths();
   cpu.name = std::move(paths.cpu.name);

@@ -95,8 +95,9 @@ int Main(int argc, char** argv) {
                  "unix:PATH of the coordinator's socket, or HOST:PORT on another machine")
       ->envname("LONGRUN_WORKER_COORDINATOR");
   app.add_option("--join", options.join.token_file,
-                 "file with a join token (longrun admin join-token create); used once, when this "
-                 "worker joins a coordinator on another machine")
+                 "file with a join token (longrun admin join-token create), or a folder of such "
+                 "files, each for one worker; used once, when this worker joins a coordinator on "
+                 "another machine")
       ->envname("LONGRUN_WORKER_JOIN");
   app.add_option("--ca-fingerprint", options.join.ca_fingerprint,
                  "SHA-256 of that coordinator's authority (longrun admin pki show)")

@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/files.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "base/thread.h"
@@ -74,6 +75,39 @@ Result<std::string> TrustedAuthority(const HostPort& place, const std::string& f
   return authority;
 }
 
+// The token of a file, or the tokens of a folder: each file in it that is not hidden (where a
+// container's Secret is mounted, hidden names are its versions). Workers that share a folder begin
+// at different tokens.
+Result<std::vector<std::string>> JoinTokens(const std::string& path, const std::string& worker_id) {
+  std::vector<std::string> files{path};
+  if (IsFolder(path)) {
+    ASSIGN_OR_RETURN(files, ListFolder(path));
+    std::erase_if(files, [](const std::string& name) { return name.starts_with("."); });
+    if (files.empty()) {
+      return Status(Code::kInvalidArgument,
+                    Str("the folder ", path,
+                        " has no file with a join token: put one there for each worker (`longrun "
+                        "admin join-token create`)"));
+    }
+    const auto first = static_cast<std::ptrdiff_t>(Crc32c(worker_id) % files.size());
+    std::ranges::rotate(files, files.begin() + first);
+    for (std::string& file : files) file = JoinPath(path, file);
+  }
+  std::vector<std::string> tokens;
+  for (const std::string& file : files) {
+    ASSIGN_OR_RETURN(const std::string text, ReadFile(file, kFileBytesMax));
+    const std::string token(Trim(text));
+    if (TokenId(token).empty()) {
+      return Status(Code::kInvalidArgument,
+                    Str(file,
+                        " does not hold a join token: expected the text \"lr_...\" "
+                        "that `longrun admin join-token create` has printed"));
+    }
+    tokens.push_back(token);
+  }
+  return tokens;
+}
+
 Status Join(const MemberFiles& files, const HostPort& place, const std::string& worker_id,
             const JoinOptions& options) {
   if (options.token_file.empty()) {
@@ -87,18 +121,11 @@ Status Join(const MemberFiles& files, const HostPort& place, const std::string& 
                   Str("--ca-fingerprint \"", options.ca_fingerprint,
                       "\": expected the 64 hex digits that `longrun admin pki show` prints"));
   }
-  ASSIGN_OR_RETURN(const std::string text, ReadFile(options.token_file, kFileBytesMax));
-  const std::string token(Trim(text));
-  if (TokenId(token).empty()) {
-    return Status(Code::kInvalidArgument,
-                  Str(options.token_file,
-                      " does not hold a join token: expected the text \"lr_...\" "
-                      "that `longrun admin join-token create` has printed"));
-  }
+  ASSIGN_OR_RETURN(const std::vector<std::string> tokens,
+                   JoinTokens(options.token_file, worker_id));
   ASSIGN_OR_RETURN(const std::string authority, TrustedAuthority(place, fingerprint));
   ASSIGN_OR_RETURN(const std::string key, NewPrivateKey());
   v1::JoinWorkerRequest request;
-  request.set_token(token);
   request.set_worker_id(worker_id);
   ASSIGN_OR_RETURN(*request.mutable_signing_request(), NewSigningRequest(key, worker_id));
   grpc::SslCredentialsOptions trust;
@@ -107,11 +134,22 @@ Status Join(const MemberFiles& files, const HostPort& place, const std::string& 
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   const auto stub = v1::IdentityService::NewStub(
       grpc::CreateCustomChannel(place.Text(), grpc::SslCredentials(trust), arguments));
-  grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() + kCallDeadline);
   v1::JoinWorkerResponse answer;
-  RETURN_IF_ERROR(FromRpc(stub->JoinWorker(&context, request, &answer))
-                      .In(Str("joining the coordinator at ", place.Text())));
+  Status joined;
+  for (const std::string& token : tokens) {
+    request.set_token(token);
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + kCallDeadline);
+    joined = FromRpc(stub->JoinWorker(&context, request, &answer));
+    if (joined.code() != Code::kPermissionDenied) break;  // another worker may have used this token
+  }
+  if (!joined.ok()) {
+    const std::string refused = tokens.size() == 1 || joined.code() != Code::kPermissionDenied
+                                    ? std::string()
+                                    : Str(", which refuses all ", tokens.size(), " tokens in ",
+                                          options.token_file, "; the last one");
+    return std::move(joined).In(Str("joining the coordinator at ", place.Text(), refused));
+  }
   RETURN_IF_ERROR(MakeFolders(FolderOf(files.key), 0700));
   // The old certificate, if any, must not stand beside the new key.
   RETURN_IF_ERROR(RemoveAll(files.certificate));

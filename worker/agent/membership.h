@@ -20,7 +20,9 @@
 namespace longrun::agent {
 
 struct JoinOptions {
-  std::string token_file;      // with a join token; "": the worker has joined before
+  // A file with a join token, or a folder of such files, of which one must let this worker join;
+  // "": the worker has joined before.
+  std::string token_file;
   std::string ca_fingerprint;  // of the authority to trust
 };
 

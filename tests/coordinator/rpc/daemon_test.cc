@@ -147,6 +147,28 @@ TEST_F(DaemonTest, KilledItComesBackAsTheSameCoordinator) {
   EXPECT_EQ(Info().boot_epoch(), 2);
 }
 
+TEST_F(DaemonTest, CheckHealthSaysWhetherItServes) {
+  std::string said;
+  EXPECT_EQ(RefusedWith({"--check-health"}, &said), 69);
+  EXPECT_NE(said.find(Str("no coordinator serves ", state)), std::string::npos) << said;
+
+  Start();
+  EXPECT_EQ(RefusedWith({"--check-health"}, &said), 0) << said;
+  EXPECT_EQ(said, "");
+
+  // It accepts connections, but does not answer.
+  kill(pid, SIGSTOP);
+  EXPECT_EQ(RefusedWith({"--check-health"}, &said), 69);
+  EXPECT_NE(said.find("does not answer"), std::string::npos) << said;
+  kill(pid, SIGCONT);
+  EXPECT_EQ(RefusedWith({"--check-health"}, &said), 0) << said;
+
+  // Its address stays behind.
+  EXPECT_EQ(End(SIGKILL).signal, SIGKILL);
+  EXPECT_EQ(RefusedWith({"--check-health"}, &said), 69);
+  EXPECT_NE(said.find("does not answer"), std::string::npos) << said;
+}
+
 TEST_F(DaemonTest, ASecondOneOnTheSameFolderIsRefused) {
   Start();
   std::string said;

@@ -481,6 +481,42 @@ TEST_F(NetworkTest, WorkerJoinsRenewsItsCertificateAndIsRevoked) {
       << ReadFile(At("gpu-1.log")).value();
 }
 
+// As the pods of a Job do, into which a Secret is mounted.
+TEST_F(NetworkTest, WorkersThatShareAFolderOfTokensUseOneEach) {
+  InitAndStart();
+  const std::string tokens = At("tokens");
+  ASSERT_TRUE(MakeFolders(tokens).ok());
+  int none = SpawnWorker("gpu-0", tokens);
+  auto ended = WaitFor(none, kPatienceMs);
+  ASSERT_TRUE(ended.ok() && *ended);
+  EXPECT_EQ((*ended)->code, 78);
+  EXPECT_EQ(CountInLog("gpu-0.log", "has no file with a join token"), 1u);
+
+  for (const char* name : {"a", "b", "c"}) {
+    ASSERT_TRUE(WriteFileAtomic(JoinPath(tokens, name), NewJoinToken() + "\n", 0600).ok());
+  }
+  ASSERT_TRUE(MakeFolders(JoinPath(tokens, "..2026_01_01")).ok());
+  std::vector<int> pids;
+  for (const char* name : {"gpu-1", "gpu-2", "gpu-3"}) pids.push_back(SpawnWorker(name, tokens));
+  for (const char* name : {"gpu-1.log", "gpu-2.log", "gpu-3.log"}) {
+    EXPECT_TRUE(WaitUntil([&] { return CountInLog(name, "session_welcomed") > 0; }))
+        << ReadFile(At(name)).value();
+  }
+  for (int& pid : pids) Kill(pid);
+
+  none = SpawnWorker("gpu-4", tokens);
+  ended = WaitFor(none, kPatienceMs);
+  ASSERT_TRUE(ended.ok() && *ended);
+  EXPECT_EQ((*ended)->code, 77);
+  EXPECT_EQ(CountInLog("gpu-4.log", "refuses all 3 tokens in "), 1u)
+      << ReadFile(At("gpu-4.log")).value();
+  // The folder of one that has joined needs no token any more.
+  ASSERT_TRUE(RemoveAll(tokens).ok());
+  worker = SpawnWorker("gpu-2", tokens);
+  EXPECT_TRUE(WaitUntil([&] { return CountInLog("gpu-2.log", "session_welcomed") > 0; }))
+      << ReadFile(At("gpu-2.log")).value();
+}
+
 TEST_F(NetworkTest, SweepFromALaptopRunsOnAWorkerThatHasJoined) {
   InitAndStart();
   ASSERT_TRUE(WriteFileAtomic(At("a.txt"), std::string(20'000, 'a')).ok());
