@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/str.h"
+#include "base/units.h"
 #include "coordinator/scheduler/step.h"
 #include "model/matrix_path.h"
 #include "sweeps/cost.h"
@@ -29,7 +30,8 @@ std::string Gigabytes(std::int64_t bytes) {
 }
 
 // What the class needs and the slot lacks, one entry each; empty if the class fits.
-std::vector<std::string> Mismatches(const ReadyClass& ready, const Slot& slot) {
+std::vector<std::string> Mismatches(const ReadyClass& ready, const Worker& worker,
+                                    const Slot& slot) {
   std::vector<std::string> out;
   const auto differ = [&out](std::string_view what, const auto& has, const auto& wants) {
     if (has != wants) out.push_back(Str(what, " is ", has, ", not ", wants));
@@ -63,10 +65,18 @@ std::vector<std::string> Mismatches(const ReadyClass& ready, const Slot& slot) {
     out.push_back(Str("its memory is ", Gigabytes(slot.memory_bytes), ", less than the required ",
                       Gigabytes(needed)));
   }
+  const auto cache = ready.too_large_for.find(worker.id);
+  if (cache != ready.too_large_for.end() && cache->second.incarnation == worker.incarnation) {
+    out.push_back(Str("the worker's cache may take ", FormatBytes(cache->second.limit_bytes),
+                      ", less than the ", FormatBytes(cache->second.needed_bytes),
+                      " that the task reads: start the worker with larger --cache-bytes"));
+  }
   return out;
 }
 
-bool Fits(const ReadyClass& ready, const Slot& slot) { return Mismatches(ready, slot).empty(); }
+bool Fits(const ReadyClass& ready, const Worker& worker, const Slot& slot) {
+  return Mismatches(ready, worker, slot).empty();
+}
 
 std::string WhyUnfit(const State& state, const ReadyClass& ready) {
   std::size_t n_least = std::numeric_limits<std::size_t>::max();
@@ -74,7 +84,7 @@ std::string WhyUnfit(const State& state, const ReadyClass& ready) {
   for (const auto& [id, worker] : state.workers) {
     if (worker.lost) continue;
     for (const Slot& slot : worker.slots) {
-      const std::vector<std::string> lacks = Mismatches(ready, slot);
+      const std::vector<std::string> lacks = Mismatches(ready, worker, slot);
       if (lacks.empty() && !worker.drain && CanGetFiles(worker)) return "";
       if (lacks.empty() && !CanGetFiles(worker)) {
         outdated = id;
@@ -139,7 +149,7 @@ bool OtherWorkerFits(const State& state, const ReadyClass& ready, const std::str
   for (const auto& [id, worker] : state.workers) {
     if (id == avoid || worker.lost || worker.draining || worker.drain) continue;
     if (!CanGetFiles(worker)) continue;
-    if (std::ranges::any_of(worker.slots, [&](const Slot& s) { return Fits(ready, s); })) {
+    if (std::ranges::any_of(worker.slots, [&](const Slot& s) { return Fits(ready, worker, s); })) {
       return true;
     }
   }
@@ -173,7 +183,7 @@ const FreeSlot* ChooseSlot(const State& state, const ReadyClass& ready, const Ta
                       slot.worker->id, slot.slot->index);
   };
   for (const FreeSlot& slot : free) {
-    if (!Fits(ready, *slot.slot)) continue;
+    if (!Fits(ready, *slot.worker, *slot.slot)) continue;
     if (avoid && slot.worker->id == task.avoid_worker) continue;
     if (best == nullptr || rank(slot) < rank(*best)) best = &slot;
   }
@@ -191,7 +201,7 @@ std::optional<Placement> NextPlacement(const State& state, const std::vector<Fre
   const ReadyClass::Key* next_key = nullptr;
   for (const auto& entry : state.index.ready) {
     const ReadyClass& ready = entry.second;
-    const auto fits = [&](const FreeSlot& slot) { return Fits(ready, *slot.slot); };
+    const auto fits = [&](const FreeSlot& slot) { return Fits(ready, *slot.worker, *slot.slot); };
     if (std::ranges::none_of(free, fits)) continue;
     for (const ReadyClass::Key& key : ready.tasks) {
       if (next_key != nullptr && *next_key < key) break;
