@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "base/files.h"
@@ -15,6 +16,8 @@
 
 namespace longrun::coordinator {
 namespace {
+
+constexpr std::int64_t kLookAgainMs = 5'000;
 
 // Changes whenever the file is replaced or written.
 struct Stamp {
@@ -48,30 +51,63 @@ Result<std::int64_t> BytesOfFile(const std::string& path) {
 
 }  // namespace
 
+// What a look into a folder has found.
 struct ByteSources::Listed {
-  Stamp manifest;
-  DatasetListing listing;
+  std::optional<Stamp> manifest;  // of dataset.json; none if it could not be looked at
+  std::int64_t at_ms = 0;
+  Result<DatasetListing> listing;
   std::map<std::string, std::size_t> by_sha256;  // index in listing.files
 };
 
-ByteSources::ByteSources(const ArtifactStore& artifacts, std::string state_folder)
-    : artifacts_(artifacts), files_folder_(JoinPath(state_folder, "files")) {}
+ByteSources::ByteSources(const ArtifactStore& artifacts, std::string state_folder, Options options)
+    : artifacts_(artifacts),
+      files_folder_(JoinPath(state_folder, "files")),
+      options_(std::move(options)) {}
 
 void ByteSources::SetDatasetFolders(std::vector<std::string> folders) {
   const std::lock_guard lock(mutex_);
   dataset_folders_ = std::move(folders);
-  listed_.clear();
+  std::erase_if(folders_, [](const auto& entry) { return entry.second.n_looking == 0; });
+  for (auto& [path, folder] : folders_) folder.listed = nullptr;
+}
+
+std::vector<std::string> ByteSources::ListedPaths(const std::string& sha256) const {
+  std::vector<std::string> paths;
+  const std::lock_guard lock(mutex_);
+  for (const std::string& path : dataset_folders_) {
+    const auto folder = folders_.find(path);
+    if (folder == folders_.end() || folder->second.listed == nullptr) continue;
+    const Listed& listed = *folder->second.listed;
+    const auto file = listed.by_sha256.find(sha256);
+    if (file == listed.by_sha256.end()) continue;
+    paths.push_back(JoinPath(path, listed.listing->files[file->second].name));
+  }
+  return paths;
+}
+
+std::optional<ByteSources::Stale> ByteSources::TakeStale(std::set<std::string>& seen,
+                                                         bool& is_being_looked_into) const {
+  const std::int64_t now_ms = options_.now_ms();
+  const std::lock_guard lock(mutex_);
+  for (const std::string& path : dataset_folders_) {
+    if (seen.contains(path)) continue;
+    Folder& folder = folders_[path];
+    if (folder.n_looking > 0) {
+      is_being_looked_into = true;
+      continue;
+    }
+    seen.insert(path);
+    if (folder.listed != nullptr && now_ms - folder.looked_at_ms < kLookAgainMs) continue;
+    folder.n_looking += 1;
+    return Stale{.path = path, .known = folder.listed};
+  }
+  return std::nullopt;
 }
 
 Result<ByteSources::Found> ByteSources::Find(const std::string& sha256) const {
   const Result<ArtifactStore::Found> artifact = artifacts_.Find(sha256);
   if (artifact.ok()) return Found{.path = artifact->path, .n_bytes = artifact->n_bytes};
   if (artifact.status().code() != Code::kNotFound) return artifact.status();
-  std::vector<std::string> folders;
-  {
-    const std::lock_guard lock(mutex_);
-    folders = dataset_folders_;
-  }
   Status problem;
   const auto look_at = [&](const std::string& path) -> std::optional<Found> {
     const Result<std::int64_t> n_bytes = BytesOfFile(path);
@@ -79,19 +115,29 @@ Result<ByteSources::Found> ByteSources::Find(const std::string& sha256) const {
     problem = n_bytes.status();
     return std::nullopt;
   };
-  for (const std::string& folder : folders) {
-    const Result<std::shared_ptr<const Listed>> listed = ListedAt(folder);
-    if (!listed.ok()) continue;  // whoever wants this dataset was told when it was listed
-    const auto file = (*listed)->by_sha256.find(sha256);
-    if (file == (*listed)->by_sha256.end()) continue;
-    if (auto found = look_at(JoinPath(folder, (*listed)->listing.files[file->second].name))) {
-      return *std::move(found);
-    }
-  }
   if (const std::string path = JoinPath(files_folder_, sha256); PathExists(path)) {
     if (auto found = look_at(path)) return *std::move(found);
   }
+  for (const std::string& path : ListedPaths(sha256)) {
+    if (auto found = look_at(path)) return *std::move(found);
+  }
+  bool is_being_looked_into = false;
+  std::set<std::string> seen;
+  while (const std::optional<Stale> stale = TakeStale(seen, is_being_looked_into)) {
+    // Whoever wants a dataset that cannot be listed was told when it was listed.
+    const std::shared_ptr<const Listed> listed = LookInto(stale->path, stale->known);
+    const auto file = listed->by_sha256.find(sha256);
+    if (file == listed->by_sha256.end()) continue;
+    if (auto found = look_at(JoinPath(stale->path, listed->listing->files[file->second].name))) {
+      return *std::move(found);
+    }
+  }
   if (!problem.ok()) return problem;
+  if (is_being_looked_into) {
+    return Status(Code::kUnavailable,
+                  Str("the coordinator is still looking for the bytes with the SHA-256 ", sha256,
+                      " in the folder of a dataset: try again"));
+  }
   return Status(Code::kNotFound,
                 Str("the coordinator has no bytes with the SHA-256 ", sha256,
                     ", neither in its artifact store, nor in the folder of a registered dataset, "
@@ -100,8 +146,13 @@ Result<ByteSources::Found> ByteSources::Find(const std::string& sha256) const {
 }
 
 Result<DatasetListing> ByteSources::List(const std::string& folder) const {
-  ASSIGN_OR_RETURN(const std::shared_ptr<const Listed> listed, ListedAt(folder));
-  return listed->listing;
+  std::shared_ptr<const Listed> known;
+  {
+    const std::lock_guard lock(mutex_);
+    folders_[folder].n_looking += 1;
+    known = folders_[folder].listed;
+  }
+  return LookInto(folder, known)->listing;
 }
 
 ArtifactFile ByteSources::InputFile(const std::string& id) const {
@@ -110,25 +161,37 @@ ArtifactFile ByteSources::InputFile(const std::string& id) const {
   return {.name = BaseName(path), .sha256 = BaseName(path), .n_bytes = n_bytes.ok() ? *n_bytes : 0};
 }
 
-Result<std::shared_ptr<const ByteSources::Listed>> ByteSources::ListedAt(
-    const std::string& folder) const {
-  // ListDataset says it better than the error of stat.
-  const Result<Stamp> stamp = StampOf(JoinPath(folder, kManifestName));
-  if (stamp.ok()) {
-    const std::lock_guard lock(mutex_);
-    const auto known = listed_.find(folder);
-    if (known != listed_.end() && known->second->manifest == *stamp) return known->second;
-  }
-  ASSIGN_OR_RETURN(DatasetListing listing, ListDataset(folder));
-  auto listed = std::make_shared<Listed>();
-  if (stamp.ok()) listed->manifest = *stamp;
-  for (std::size_t i = 0; i < listing.files.size(); ++i) {
-    listed->by_sha256.emplace(listing.files[i].sha256, i);
-  }
-  listed->listing = std::move(listing);
+std::shared_ptr<const ByteSources::Listed> ByteSources::LookInto(
+    const std::string& path, const std::shared_ptr<const Listed>& known) const {
+  std::shared_ptr<const Listed> found = Look(path, known);
   const std::lock_guard lock(mutex_);
-  listed_[folder] = listed;
-  return std::shared_ptr<const Listed>(listed);
+  Folder& folder = folders_[path];
+  folder.n_looking -= 1;
+  folder.listed = found;
+  folder.looked_at_ms = options_.now_ms();
+  return found;
+}
+
+std::shared_ptr<const ByteSources::Listed> ByteSources::Look(
+    const std::string& path, const std::shared_ptr<const Listed>& known) const {
+  const Result<Stamp> stamp = StampOf(JoinPath(path, kManifestName));
+  const std::int64_t now_ms = options_.now_ms();
+  if (stamp.ok() && known != nullptr && known->manifest == *stamp) {
+    // A shard may have come back meanwhile.
+    const bool may_differ = !known->listing.ok() && now_ms - known->at_ms >= kLookAgainMs;
+    if (!may_differ) return known;
+  }
+  // ListDataset says it better than the error of stat.
+  auto listed = std::make_shared<Listed>(Listed{.manifest = {},
+                                                .at_ms = now_ms,
+                                                .listing = options_.list(path),
+                                                .by_sha256 = {}});
+  if (stamp.ok()) listed->manifest = *stamp;
+  if (!listed->listing.ok()) return listed;
+  for (std::size_t i = 0; i < listed->listing->files.size(); ++i) {
+    listed->by_sha256.emplace(listed->listing->files[i].sha256, i);
+  }
+  return listed;
 }
 
 }  // namespace longrun::coordinator

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <future>
+#include <memory>
 #include <utility>
 
 #include "base/boot_id.h"
@@ -32,6 +33,9 @@ constexpr std::int64_t kBatchMs = 5;
 constexpr std::size_t kBatchWritesMax = 2000;
 constexpr std::int64_t kSecondMs = 1000;
 constexpr std::int64_t kWakeMsMin = 5;    // the shortest wait, when a deadline has already passed
+constexpr int kOfferThreads = 4;
+constexpr std::int64_t kSlowFolderMs = 5'000;
+constexpr std::int64_t kWarnAgainMs = 60'000;
 constexpr std::int64_t kIdleMs = 10'000;  // after so long without a commit, the WAL is emptied
 
 double SecondsSince(std::chrono::steady_clock::time_point begin) {
@@ -93,10 +97,11 @@ struct Core::Batch {
 Core::Core(Store& store, ArtifactStore& artifacts, Metrics& metrics, CoreOptions options)
     : store_(store),
       artifacts_(artifacts),
-      bytes_(artifacts, store.folder()),
+      bytes_(artifacts, store.folder(), {.list = options.list_dataset}),
       metrics_(metrics),
       options_(std::move(options)),
-      observer_(metrics) {}
+      observer_(metrics),
+      offers_(kOfferThreads) {}
 
 Result<std::unique_ptr<Core>> Core::Start(Store& store, ArtifactStore& artifacts, Metrics& metrics,
                                           CoreOptions options) {
@@ -135,6 +140,7 @@ void Core::Stop() {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
   }
+  offers_.Drop();
   queued_.notify_all();
   if (thread_.joinable()) thread_.join();
 }
@@ -474,8 +480,11 @@ std::string Core::RegisteredFolder(const std::string& digest) const {
 }
 
 // Over the network, a path of this machine is of no use, so its log has the details.
-void Core::NameSources(const SendStart& start, bool over_network, StartMessage& message) const {
+void Core::NameSources(Offer& offer) const {
+  const SendStart& start = offer.start;
   const TaskFile& task = start.task;
+  const bool over_network = offer.over_network;
+  StartMessage& message = offer.message;
   std::set<std::string> digests = {message.dataset_digest};
   if (const auto read = EvaluatedDatasetOf(task.evaluation)) digests.insert(read->digest);
   for (const std::string& digest : digests) {
@@ -511,7 +520,7 @@ void Core::NameSources(const SendStart& start, bool over_network, StartMessage& 
 }
 
 void Core::Deliver(const SendStart& start) {
-  TaskFile task = start.task;
+  const TaskFile& task = start.task;
   StartMessage message = {.attempt = task.attempt,
                           .epoch = task.epoch,
                           .device_index = static_cast<int>(start.device_index),
@@ -530,16 +539,29 @@ void Core::Deliver(const SendStart& start) {
     }
     message.checkpoints.push_back({.sha256 = reference->sha256, .files = std::move(files).value()});
   }
-  const std::shared_ptr<SessionSink> sink = FindSession(start.session);
-  if (sink == nullptr) return;
   const auto id = state_.index.sessions.find(start.session);
   if (id == state_.index.sessions.end()) return;  // it has ended since
   const Worker& worker = state_.workers.at(id->second);
-  if (GetsByDigest(worker)) {
-    NameSources(start, worker.over_network, message);
+  const auto offer = std::make_shared<Offer>(Offer{.start = start,
+                                                   .by_digest = GetsByDigest(worker),
+                                                   .over_network = worker.over_network,
+                                                   .message = std::move(message)});
+  std::set<std::string> digests = {start.dataset_digest};
+  if (const auto read = EvaluatedDatasetOf(task.evaluation)) digests.insert(read->digest);
+  offers_.Post(std::move(digests), [this, offer] {
+    Complete(*offer);
+    Look([this, offer](const State& state) { Send(state, *offer); });
+  });
+}
+
+void Core::Complete(Offer& offer) const {
+  TaskFile& task = offer.start.task;
+  StartMessage& message = offer.message;
+  if (offer.by_digest) {
+    NameSources(offer);
   } else {
-    message.dataset_path = RegisteredFolder(start.dataset_digest);
-    if (message.dataset_path.empty()) message.dataset_path = start.dataset_path;
+    message.dataset_path = RegisteredFolder(offer.start.dataset_digest);
+    if (message.dataset_path.empty()) message.dataset_path = offer.start.dataset_path;
     if (std::optional<EvaluatedDataset> read = EvaluatedDatasetOf(task.evaluation)) {
       read->path = RegisteredFolder(read->digest);
       task.evaluation = WithEvaluatedDataset(std::move(task.evaluation), *read);
@@ -547,7 +569,13 @@ void Core::Deliver(const SendStart& start) {
     LocateFiles(store_.folder(), task.evaluation);
   }
   message.task_json = CanonicalJson(task.ToJson());
-  sink->Send(std::move(message));
+}
+
+void Core::Send(const State& state, Offer& offer) {
+  const auto attempt = state.attempts.find(offer.message.attempt);
+  if (attempt == state.attempts.end() || !IsLive(attempt->second.state)) return;
+  const std::shared_ptr<SessionSink> sink = FindSession(offer.start.session);
+  if (sink != nullptr) sink->Send(std::move(offer.message));
 }
 
 void Core::Deliver(const SendMessage& command) {
@@ -576,6 +604,18 @@ std::shared_ptr<SessionSink> Core::FindSession(SessionId session) const {
   return found == sessions_.end() ? nullptr : found->second;
 }
 
+void Core::WarnOfSilentFolders() {
+  if (BootMs() < warn_of_folders_at_) return;
+  for (const std::string& digest : offers_.SlowKeys(kSlowFolderMs)) {
+    warn_of_folders_at_ = BootMs() + kWarnAgainMs;
+    LogWarning("dataset_folder_silent",
+               {{"digest", digest},
+                {"meaning", "the disk of this dataset's folder does not answer; tasks that do not "
+                            "read the dataset go on"},
+                {"remedy", "`longrun data ls` names the folder: look at the file system there"}});
+  }
+}
+
 Status Core::EachSecond() {
   second_at_ = BootMs() + kSecondMs;
   RETURN_IF_ERROR(store_.CheckInPlace());
@@ -588,6 +628,7 @@ Status Core::EachSecond() {
   observer_.Count(state_, version_);
   metrics_.SetStore(store_.Sizes());
   disk_is_low_ = !CheckDiskSpace().ok();
+  WarnOfSilentFolders();
   memory_.GiveBackWhenGrown();
   const bool idle = BootMs() - committed_at_ > kIdleMs;
   if (const Status status = store_.CheckpointWal(idle); !status.ok()) {

@@ -29,6 +29,7 @@
 #include "base/status.h"
 #include "coordinator/byte_sources.h"
 #include "coordinator/garbage.h"
+#include "coordinator/keyed_jobs.h"
 #include "coordinator/metrics.h"
 #include "coordinator/observer.h"
 #include "coordinator/scheduler/scheduler.h"
@@ -51,6 +52,8 @@ struct CoreOptions {
   // Returns the free bytes on the state folder's disk; the default asks the file system.
   std::function<Result<std::int64_t>()> disk_free_bytes = {};
   std::uint64_t seed = 0;  // attempt ids and jitter
+  // Lists the folder of a dataset, which may take as long as its disk likes.
+  std::function<Result<DatasetListing>(const std::string& folder)> list_dataset = &ListDataset;
   // Called if a transaction fails or the state folder is gone. The default ends the process.
   std::function<void(const Status&)> on_fatal;
 };
@@ -120,7 +123,8 @@ class Core {
   const Store& store() const { return store_; }
   const SchedulerLimits& limits() const { return options_.limits; }
 
-  // Finishes the queued work and ends the thread. Later posts are dropped.
+  // Finishes the queued work and ends the thread. Later posts are dropped, and so are offers for
+  // which a folder is still being looked into: they expire.
   void Stop();
 
  private:
@@ -160,16 +164,29 @@ class Core {
   Status Take(Batch& batch, LookItem item);
   Status Take(Batch& batch, WriteItem item);
   void Deliver(const SendStart& start);
+  // An offer that lacks what only the folders of datasets can tell.
+  struct Offer {
+    SendStart start;
+    bool by_digest = false;     // the worker gets datasets and files by digest
+    bool over_network = false;  // the worker may be on another machine
+    StartMessage message = {};
+  };
+  // These three look into the folders of datasets, which may take as long as it likes: not on the
+  // core's thread.
+  void Complete(Offer& offer) const;
   // The registered folder of the dataset with this digest; "": none.
   std::string RegisteredFolder(const std::string& digest) const;
   // Adds what a worker needs that gets datasets and files by digest.
-  void NameSources(const SendStart& start, bool over_network, StartMessage& message) const;
+  void NameSources(Offer& offer) const;
+  // Sends the offer, unless it has ended meanwhile.
+  void Send(const State& state, Offer& offer);
   void Deliver(const SendMessage& command);
   void Deliver(const CloseSession& command);
   // Null if the session has ended. The worker's next session repeats what is still needed.
   std::shared_ptr<SessionSink> FindSession(SessionId session) const;
   void MarkStoredBytes(JournalReceived& event);
   Status EachSecond();
+  void WarnOfSilentFolders();
 
   Store& store_;
   ArtifactStore& artifacts_;
@@ -181,6 +198,7 @@ class Core {
   State state_;
   Instant wake_at_ = 0;
   Instant second_at_ = 0;
+  Instant warn_of_folders_at_ = 0;
   Instant committed_at_ = 0;
   bool waits_for_workers_ = false;  // a backup was restored: nothing is placed yet
   ResidentMemory memory_;
@@ -199,6 +217,7 @@ class Core {
   SessionId last_session_ = 0;
 
   std::unique_ptr<GarbageRemover> garbage_;
+  KeyedJobs offers_;  // by the digests of the datasets that they read; its jobs use all the above
   std::atomic<std::int64_t> version_ = 0;
   std::atomic<bool> disk_is_low_ = false;
   std::thread thread_;

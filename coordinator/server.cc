@@ -56,6 +56,7 @@ namespace {
 constexpr std::size_t kSocketPathBytesMax = 107;  // sun_path without its terminating zero
 constexpr int kMessageBytesMax = 8 << 20;
 constexpr int kExecutorThreads = 4;
+constexpr int kTransferThreads = 4;
 constexpr std::size_t kJobsMax = 10'000;
 constexpr std::size_t kSubmitJobsMax = 100;  // each holds a sweep file
 constexpr std::size_t kReceiveJobsMax = 20;
@@ -63,7 +64,7 @@ constexpr std::size_t kLogJobsMax = 1'000;
 constexpr int kQuerierThreads = 2;
 constexpr std::size_t kQueryJobsMax = 100;
 // Our threads, the metrics server's and gRPC's together, on a machine with few cores.
-constexpr int kThreadsMax = 27;
+constexpr int kThreadsMax = 35;
 // The database on each thread that reads it, the two servers, and a few callers. With fewer, gRPC
 // aborts or never accepts a call.
 constexpr int kFilesMax = 64;
@@ -336,6 +337,7 @@ Status Serve(const ServerOptions& options) {
   const std::unique_ptr<Executor> executor = Executor::Start(*store, kExecutorThreads, kJobsMax);
   const std::unique_ptr<Executor> submitter = Executor::Start(*store, 1, kSubmitJobsMax);
   const std::unique_ptr<Executor> receiver = Executor::Start(*store, 1, kReceiveJobsMax);
+  const std::unique_ptr<Executor> transfers = Executor::Start(*store, kTransferThreads, kJobsMax);
   const std::unique_ptr<Executor> log_writer = Executor::Start(*store, 1, kLogJobsMax);
   const std::unique_ptr<Executor> querier = Executor::Start(*store, kQuerierThreads, kQueryJobsMax);
   Ticker ticker;
@@ -347,6 +349,7 @@ Status Serve(const ServerOptions& options) {
                          .executor = *executor,
                          .submitter = *submitter,
                          .receiver = *receiver,
+                         .transfers = *transfers,
                          .log_writer = *log_writer,
                          .querier = *querier,
                          .ticker = ticker,
@@ -390,6 +393,7 @@ Status Serve(const ServerOptions& options) {
   executor->Stop();
   submitter->Stop();
   receiver->Stop();
+  transfers->Stop();
   querier->Stop();
   log_writer->Stop();
   core->Stop();

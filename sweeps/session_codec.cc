@@ -205,12 +205,16 @@ void Fill(v1::Rejected& wire, RejectedMessage& message) {
   wire.set_failure_class(std::move(message.failure_class));
   // Protobuf's strings are UTF-8, but a log or a path may contain anything.
   wire.set_reason(ToUtf8(message.reason));
+  wire.set_cache_needed_bytes(message.cache_needed_bytes);
+  wire.set_cache_limit_bytes(message.cache_limit_bytes);
 }
 RejectedMessage Read(const v1::Rejected& wire) {
   return {.attempt = wire.attempt(),
           .epoch = wire.epoch(),
           .failure_class = wire.failure_class(),
-          .reason = wire.reason()};
+          .reason = wire.reason(),
+          .cache_needed_bytes = wire.cache_needed_bytes(),
+          .cache_limit_bytes = wire.cache_limit_bytes()};
 }
 
 void Fill(v1::JournalBatch& wire, JournalBatchMessage& message) {

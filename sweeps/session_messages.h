@@ -55,6 +55,8 @@ struct RejectedMessage {
   std::uint64_t epoch = 0;
   std::string failure_class;  // "": the slot was busy
   std::string reason;         // any bytes
+  std::int64_t cache_needed_bytes = 0;
+  std::int64_t cache_limit_bytes = 0;
 };
 
 struct JournalBatchMessage {

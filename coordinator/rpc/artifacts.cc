@@ -1,4 +1,4 @@
-// See artifacts.h. The executor's threads access the disk: each stream has at most one job or one
+// See artifacts.h. The threads of `transfers` access the disk: each stream has at most one job or one
 // gRPC operation in progress.
 #include "coordinator/rpc/artifacts.h"
 
@@ -53,10 +53,12 @@ class Upload final : public grpc::ServerReadReactor<v1::UploadArtifactRequest> {
   }
 
   void Work(bool has_frame) {
-    if (!parts_.executor.PostWithoutReader([this, has_frame] { Take(has_frame); })) End(Busy());
+    if (!parts_.transfers.PostWithoutReader([this, has_frame] { Take(has_frame); })) End(Busy());
   }
 
   void Take(bool has_frame) {
+    if (parts_.stopping) return End(Busy());
+    if (context_->IsCancelled()) return End(Status(Code::kCancelled, "the client disconnected"));
     Status status = has_frame ? CheckFrame() : Status();
     if (status.ok() && upload_ != nullptr && upload_->HasUnhashed()) {
       status = upload_->HashKept();
@@ -130,7 +132,7 @@ class Download final : public grpc::ServerWriteReactor<v1::DownloadArtifactRespo
 
  private:
   void Work() {
-    if (!parts_.executor.PostWithoutReader([this] { Send(); })) End(Busy());
+    if (!parts_.transfers.PostWithoutReader([this] { Send(); })) End(Busy());
   }
 
   void Send() {

@@ -2,6 +2,7 @@
 #include "coordinator/rpc/call.h"
 
 #include <chrono>
+#include <optional>
 #include <utility>
 
 #include "base/clock.h"
@@ -55,54 +56,95 @@ grpc::ServerUnaryReactor* Handle(CoordinatorParts& parts, grpc::CallbackServerCo
   return Handle(parts, parts.executor, context, method, std::move(body));
 }
 
-grpc::ServerUnaryReactor* Handle(CoordinatorParts& parts, Executor& executor,
-                                 grpc::CallbackServerContext* context, const char* method,
-                                 CallBody body) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  const auto deadline = context->deadline();
-  const auto now = std::chrono::system_clock::now();
-  const bool has_deadline = deadline != std::chrono::system_clock::time_point::max();
-  if (has_deadline && deadline > now + kDeadlineMax) {
-    reactor->Finish(EndCall(
-        parts, method,
-        Status(Code::kInvalidArgument,
-               "the call's deadline is more than an hour away: at most one hour is allowed"),
-        {.reason = "DEADLINE_TOO_LONG", .subject = method}, context));
-    return reactor;
+namespace {
+
+// A unary call between its arrival and its end.
+struct Unary {
+  CoordinatorParts& parts;
+  grpc::CallbackServerContext* context;
+  const char* method;
+  grpc::ServerUnaryReactor* reactor;
+  bool has_deadline;
+  std::int64_t begun_ms = BootMs();
+  std::chrono::steady_clock::time_point begun = std::chrono::steady_clock::now();
+
+  void End(const Status& status, const RpcError& error) const {
+    reactor->Finish(EndCall(parts, method, status, error, context));
   }
-  const std::int64_t begun_ms = BootMs();
-  const auto begun = std::chrono::steady_clock::now();
-  auto job = [&parts, context, method, reactor, has_deadline, begun_ms, begun,
-              work = std::move(body)](StoreReader& reader) {
-    Call call{.parts = parts,
+};
+
+// Runs `work` on `executor`; if it ends the call, so that `rest` is not needed, ends the call.
+void Run(const Unary& unary, Executor& executor, CallCheck work, std::function<void()> rest) {
+  auto job = [unary, work = std::move(work), rest = std::move(rest)](StoreReader& reader) {
+    Call call{.parts = unary.parts,
               .reader = reader,
-              .context = context,
-              .error = {.reason = "", .subject = method}};
-    Status status;
-    if (context->IsCancelled()) {
+              .context = unary.context,
+              .error = {.reason = "", .subject = unary.method}};
+    std::optional<Status> status;
+    if (unary.context->IsCancelled()) {
       status = Status(Code::kCancelled, "the client disconnected");
-    } else if (!has_deadline && BootMs() - begun_ms > kDeadlineMsDefault) {
+    } else if (!unary.has_deadline && BootMs() - unary.begun_ms > kDeadlineMsDefault) {
       status = Status(Code::kDeadlineExceeded, "the call waited for more than a minute");
     } else {
       status = work(call);
     }
-    parts.metrics.ObserveCall(
-        method, std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count());
-    AddDamage(reader.TakeDamaged(), context);
-    reactor->Finish(EndCall(parts, method, status, call.error, context));
+    if (!status) return rest();
+    const auto took = std::chrono::steady_clock::now() - unary.begun;
+    unary.parts.metrics.ObserveCall(unary.method, std::chrono::duration<double>(took).count());
+    AddDamage(reader.TakeDamaged(), unary.context);
+    unary.End(*status, call.error);
   };
-  auto failed = [&parts, context, method, reactor](const Status& why) {
-    reactor->Finish(EndCall(parts, method, why, {.reason = "", .subject = method}, context));
+  auto failed = [unary](const Status& why) {
+    unary.End(why, {.reason = "", .subject = unary.method});
   };
-  if (!executor.Post(std::move(job), std::move(failed))) {
-    reactor->Finish(EndCall(
-        parts, method,
-        parts.stopping
-            ? Status(Code::kUnavailable, "the coordinator is stopping")
-            : Status(Code::kResourceExhausted, "too many calls are waiting: try again in a moment"),
-        {.reason = parts.stopping ? "STOPPING" : "TOO_MANY_CALLS", .subject = method}, context));
-  }
-  return reactor;
+  if (executor.Post(std::move(job), std::move(failed))) return;
+  const bool stopping = unary.parts.stopping;
+  unary.End(stopping ? Status(Code::kUnavailable, "the coordinator is stopping")
+                     : Status(Code::kResourceExhausted,
+                              "too many calls are waiting: try again in a moment"),
+            {.reason = stopping ? "STOPPING" : "TOO_MANY_CALLS", .subject = unary.method});
+}
+
+// False if the call has been refused.
+bool Begin(const Unary& unary) {
+  const bool is_too_far =
+      unary.has_deadline &&
+      unary.context->deadline() > std::chrono::system_clock::now() + kDeadlineMax;
+  if (!is_too_far) return true;
+  unary.End(Status(Code::kInvalidArgument,
+                   "the call's deadline is more than an hour away: at most one hour is allowed"),
+            {.reason = "DEADLINE_TOO_LONG", .subject = unary.method});
+  return false;
+}
+
+Unary UnaryOf(CoordinatorParts& parts, grpc::CallbackServerContext* context, const char* method) {
+  return {.parts = parts,
+          .context = context,
+          .method = method,
+          .reactor = context->DefaultReactor(),
+          .has_deadline = context->deadline() != std::chrono::system_clock::time_point::max()};
+}
+
+}  // namespace
+
+grpc::ServerUnaryReactor* Handle(CoordinatorParts& parts, Executor& executor,
+                                 grpc::CallbackServerContext* context, const char* method,
+                                 CallBody body) {
+  const Unary unary = UnaryOf(parts, context, method);
+  if (!Begin(unary)) return unary.reactor;
+  Run(unary, executor, [body = std::move(body)](Call& call) { return body(call); }, nullptr);
+  return unary.reactor;
+}
+
+grpc::ServerUnaryReactor* HandleChecked(CoordinatorParts& parts, Executor& executor,
+                                        grpc::CallbackServerContext* context, const char* method,
+                                        CallCheck check, CallBody body) {
+  const Unary unary = UnaryOf(parts, context, method);
+  if (!Begin(unary)) return unary.reactor;
+  Run(unary, parts.executor, std::move(check), [unary, &executor, body = std::move(body)] {
+    Run(unary, executor, [body](Call& call) { return body(call); }, nullptr);
+  });
+  return unary.reactor;
 }
 
 }  // namespace longrun::coordinator

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <functional>
+#include <optional>
 #include <set>
 #include <string>
 
@@ -15,6 +16,7 @@
 #include "coordinator/overlap.h"
 #include "coordinator/rpc/error.h"
 #include "coordinator/rpc/executor.h"
+#include "coordinator/rpc/held_names.h"
 #include "coordinator/rpc/ticker.h"
 #include "coordinator/store/artifacts.h"
 #include "coordinator/store/logs.h"
@@ -30,6 +32,7 @@ struct CoordinatorParts {
   Executor& executor;
   Executor& submitter;   // one separate thread, since a sweep file may take seconds
   Executor& receiver;    // one separate thread, which reads datasets as a whole
+  Executor& transfers;   // separate threads for artifacts: a dataset's disk may not answer
   Executor& log_writer;  // one thread, so that chunks of a log stay in order
   Executor& querier;     // separate threads, which wait for users' SQL
   Ticker& ticker;
@@ -39,6 +42,7 @@ struct CoordinatorParts {
   std::string metrics_address;
   std::string query_program;           // answers users' SQL in a child: store/query_process.h
   std::atomic<bool> stopping = false;  // streams must end
+  HeldNames dataset_names = {};        // of those being stored or removed
 };
 
 // A unary call in progress.
@@ -63,6 +67,12 @@ using CallBody = std::function<Status(Call& call)>;
 grpc::ServerUnaryReactor* Handle(CoordinatorParts& parts, Executor& executor,
                                  grpc::CallbackServerContext* context, const char* method,
                                  CallBody body);
+// The same in two steps: first `check` on parts.executor, which takes only a moment, and then, unless
+// that has ended the call, `body` on `executor`, where it may have to wait for longer calls.
+using CallCheck = std::function<std::optional<Status>(Call& call)>;  // nullopt: on with `body`
+grpc::ServerUnaryReactor* HandleChecked(CoordinatorParts& parts, Executor& executor,
+                                        grpc::CallbackServerContext* context, const char* method,
+                                        CallCheck check, CallBody body);
 // On parts.executor.
 grpc::ServerUnaryReactor* Handle(CoordinatorParts& parts, grpc::CallbackServerContext* context,
                                  const char* method, CallBody body);

@@ -97,18 +97,41 @@ DatasetListing ListingOf(const v1::StoreDatasetRequest& request) {
   return listing;
 }
 
-Result<bool> StoreSent(CoordinatorParts& parts, const v1::StoreDatasetRequest& request) {
+// Whether the dataset is registered already. If not, it may be stored.
+Result<bool> IsRegistered(CoordinatorParts& parts, const v1::StoreDatasetRequest& request,
+                          const DatasetListing& listing) {
   RETURN_IF_ERROR(CheckName(request.name(), "dataset"));
-  const DatasetListing listing = ListingOf(request);
   RETURN_IF_ERROR(CheckListing(listing));
   const std::vector<DatasetRow> before = parts.core.datasets();
-  if (const DatasetRow* const known = FindDataset(before, request.name()); known != nullptr) {
-    RETURN_IF_ERROR(CheckSame(*known, listing.digest));
-    return false;
-  }
+  const DatasetRow* const known = FindDataset(before, request.name());
+  if (known == nullptr) return false;
+  RETURN_IF_ERROR(CheckSame(*known, listing.digest));
+  return true;
+}
+
+Status InUse(const std::string& name) {
+  return Status(Code::kUnavailable,
+                Str("another call is storing or removing the dataset \"", name,
+                    "\" just now: try again when it has ended"));
+}
+
+Result<bool> StoreSent(Call& call, const v1::StoreDatasetRequest& request) {
+  CoordinatorParts& parts = call.parts;
+  const DatasetListing listing = ListingOf(request);
+  const auto hold = parts.dataset_names.Take(request.name());
+  if (!hold) return InUse(request.name());
+  ASSIGN_OR_RETURN(const bool is_registered, IsRegistered(parts, request, listing));
+  if (is_registered) return false;
+  const auto go_on = [&]() -> Status {
+    if (parts.stopping) {
+      return Status(Code::kUnavailable, "the coordinator is stopping: send the dataset again");
+    }
+    if (!call.context->IsCancelled()) return Status();
+    return Status(Code::kCancelled, "the client disconnected, or waited for too long");
+  };
   ASSIGN_OR_RETURN(
       const ReceivedDataset received,
-      ReceiveDataset(parts.artifacts, parts.core.store().folder(), request.name(), listing));
+      ReceiveDataset(parts.artifacts, parts.core.store().folder(), request.name(), listing, go_on));
   std::vector<std::string> digests;
   for (const ArtifactFile& file : listing.files) digests.push_back(file.sha256);
   parts.core.NoteUnreferenced(digests);  // the dataset has names of its own for the bytes
@@ -187,11 +210,29 @@ Status RegisterDataset(Call& call, const v1::RegisterDatasetRequest& request,
   return Status();
 }
 
+std::optional<Status> CheckStoreDataset(Call& call, const v1::StoreDatasetRequest& request,
+                                        v1::StoreDatasetResponse* response) {
+  call.error.subject = request.name();
+  const DatasetListing listing = ListingOf(request);
+  const Result<bool> is_registered =
+      call.WithReason("DATASET_INVALID", IsRegistered(call.parts, request, listing));
+  if (!is_registered.ok()) return is_registered.status();
+  if (*is_registered) {
+    response->set_created(false);
+    return Status();
+  }
+  Status sent = call.WithReason("DATASET_INVALID",
+                                CheckSent(call.parts.artifacts, call.parts.core.store().folder(),
+                                          request.name(), listing));
+  if (sent.ok()) return std::nullopt;
+  return sent;
+}
+
 Status StoreDataset(Call& call, const v1::StoreDatasetRequest& request,
                     v1::StoreDatasetResponse* response) {
   call.error.subject = request.name();
   ASSIGN_OR_RETURN(const bool created,
-                   call.WithReason("DATASET_INVALID", StoreSent(call.parts, request)));
+                   call.WithReason("DATASET_INVALID", StoreSent(call, request)));
   response->set_created(created);
   return Status();
 }
@@ -211,6 +252,8 @@ Status RemoveDataset(Call& call, const v1::RemoveDatasetRequest& request,
                      v1::RemoveDatasetResponse* response) {
   call.error.subject = request.name();
   ASSIGN_OR_RETURN(const bool is_remote, IsRemote(call));
+  const auto hold = call.parts.dataset_names.Take(request.name());
+  if (!hold) return InUse(request.name());
   const std::vector<DatasetRow> datasets = call.parts.core.datasets();
   const DatasetRow* const dataset = FindDataset(datasets, request.name());
   // What an import of this name has made. Held until it is removed, so that no other import begins.

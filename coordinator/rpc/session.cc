@@ -392,7 +392,9 @@ class Session final : public Stream {
                          .attempt = rejected.attempt,
                          .epoch = rejected.epoch,
                          .failure_class = rejected.failure_class,
-                         .reason = rejected.reason});
+                         .reason = rejected.reason,
+                         .cache_needed_bytes = rejected.cache_needed_bytes,
+                         .cache_limit_bytes = rejected.cache_limit_bytes});
     return Status();
   }
 

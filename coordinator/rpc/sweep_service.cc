@@ -141,8 +141,10 @@ class SweepService final : public v1::SweepService::CallbackService {
   // On a thread of its own, since it reads every byte of the dataset.
   Unary* StoreDataset(Context* context, const v1::StoreDatasetRequest* request,
                       v1::StoreDatasetResponse* response) override {
-    return Answer(parts_.receiver, context, "StoreDataset", &coordinator::StoreDataset, request,
-                  response);
+    return HandleChecked(
+        parts_, parts_.receiver, context, "StoreDataset",
+        [=](Call& call) { return CheckStoreDataset(call, *request, response); },
+        [=](Call& call) { return coordinator::StoreDataset(call, *request, response); });
   }
   Unary* ListDatasets(Context* context, const v1::ListDatasetsRequest* request,
                       v1::ListDatasetsResponse* response) override {

@@ -169,7 +169,8 @@ void EndAttempt(StepContext& step, Attempt& attempt, FailureClass failure_class,
   }
 }
 
-void WithdrawOffer(StepContext& step, Attempt& attempt, const std::string& message) {
+void WithdrawOffer(StepContext& step, Attempt& attempt, const std::string& message,
+                   std::int64_t wait_ms) {
   Task& task = TaskOf(step.state, attempt);
   LR_CHECK(task.attempt == attempt.id);
   attempt.message = InShort(message);
@@ -178,7 +179,7 @@ void WithdrawOffer(StepContext& step, Attempt& attempt, const std::string& messa
   const auto slot = worker.busy.find(attempt.device_index);
   if (slot != worker.busy.end() && slot->second == attempt.id) worker.busy.erase(slot);
   if (task.cancel_wanted) return CancelTaskNow(step, task, "it had not started");
-  task.not_before = step.now;
+  task.not_before = step.now + wait_ms;
   MoveTask(step, task, TaskState::kReady, Str("offered again: ", attempt.message));
 }
 

@@ -91,6 +91,7 @@ void AfterLoad(State& state, Instant now, std::uint64_t seed, bool restored) {
     if (!task.needs.empty()) state.index.dependants[task.needs].insert(id);
     task.not_before = 0;
     task.ready_class.clear();
+    task.too_large_for.clear();
     if (task.state == TaskState::kReady) IndexReady(state, task, now);
   }
 }

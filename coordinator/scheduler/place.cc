@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/str.h"
+#include "base/units.h"
 #include "coordinator/scheduler/step.h"
 #include "model/matrix_path.h"
 #include "sweeps/cost.h"
@@ -29,7 +30,8 @@ std::string Gigabytes(std::int64_t bytes) {
 }
 
 // What the class needs and the slot lacks, one entry each; empty if the class fits.
-std::vector<std::string> Mismatches(const ReadyClass& ready, const Slot& slot) {
+std::vector<std::string> Mismatches(const ReadyClass& ready, const Worker& worker,
+                                    const Slot& slot) {
   std::vector<std::string> out;
   const auto differ = [&out](std::string_view what, const auto& has, const auto& wants) {
     if (has != wants) out.push_back(Str(what, " is ", has, ", not ", wants));
@@ -63,10 +65,18 @@ std::vector<std::string> Mismatches(const ReadyClass& ready, const Slot& slot) {
     out.push_back(Str("its memory is ", Gigabytes(slot.memory_bytes), ", less than the required ",
                       Gigabytes(needed)));
   }
+  const auto cache = ready.too_large_for.find(worker.id);
+  if (cache != ready.too_large_for.end() && cache->second.incarnation == worker.incarnation) {
+    out.push_back(Str("the worker's cache may take ", FormatBytes(cache->second.limit_bytes),
+                      ", less than the ", FormatBytes(cache->second.needed_bytes),
+                      " that the task reads: start the worker with larger --cache-bytes"));
+  }
   return out;
 }
 
-bool Fits(const ReadyClass& ready, const Slot& slot) { return Mismatches(ready, slot).empty(); }
+bool Fits(const ReadyClass& ready, const Worker& worker, const Slot& slot) {
+  return Mismatches(ready, worker, slot).empty();
+}
 
 bool IsQuarantined(const Worker& worker, const Slot& slot) {
   return worker.quarantined.contains(slot.index);
@@ -78,7 +88,7 @@ std::string WhyUnfit(const State& state, const ReadyClass& ready) {
   for (const auto& [id, worker] : state.workers) {
     if (worker.lost) continue;
     for (const Slot& slot : worker.slots) {
-      const std::vector<std::string> lacks = Mismatches(ready, slot);
+      const std::vector<std::string> lacks = Mismatches(ready, worker, slot);
       if (lacks.empty() && IsQuarantined(worker, slot)) {
         quarantined = Str("`longrun worker release ", id, " --slot ", slot.index, "` gives slot ",
                           slot.index, " of worker ", id, " work again. It is quarantined, since ",
@@ -162,7 +172,7 @@ bool OtherSlotFits(const State& state, const ReadyClass& ready, const Avoided& a
   for (const auto& [id, worker] : state.workers) {
     if (worker.lost || worker.draining || worker.drain || !CanGetFiles(worker)) continue;
     const auto fits = [&](const Slot& slot) {
-      return !avoided.Covers(worker, slot) && !IsQuarantined(worker, slot) && Fits(ready, slot);
+      return !avoided.Covers(worker, slot) && !IsQuarantined(worker, slot) && Fits(ready, worker, slot);
     };
     if (std::ranges::any_of(worker.slots, fits)) return true;
   }
@@ -207,7 +217,7 @@ const FreeSlot* ChooseSlot(const State& state, const ReadyClass& ready, const Ta
                       slot.worker->id, slot.slot->index);
   };
   for (const FreeSlot& slot : free) {
-    if (!Fits(ready, *slot.slot)) continue;
+    if (!Fits(ready, *slot.worker, *slot.slot)) continue;
     if (avoided.Covers(*slot.worker, *slot.slot)) continue;
     if (best == nullptr || rank(slot) < rank(*best)) best = &slot;
   }
@@ -225,7 +235,7 @@ std::optional<Placement> NextPlacement(const State& state, const std::vector<Fre
   const ReadyClass::Key* next_key = nullptr;
   for (const auto& entry : state.index.ready) {
     const ReadyClass& ready = entry.second;
-    const auto fits = [&](const FreeSlot& slot) { return Fits(ready, *slot.slot); };
+    const auto fits = [&](const FreeSlot& slot) { return Fits(ready, *slot.worker, *slot.slot); };
     if (std::ranges::none_of(free, fits)) continue;
     for (const ReadyClass::Key& key : ready.tasks) {
       if (next_key != nullptr && *next_key < key) break;
@@ -346,7 +356,7 @@ void EndBackOffs(StepContext& step) {
 }  // namespace
 
 bool FitsSlot(const State& state, const Task& task, const Worker& worker, const Slot& slot) {
-  return !IsQuarantined(worker, slot) && Fits(ClassOf(state, task), slot);
+  return !IsQuarantined(worker, slot) && Fits(ClassOf(state, task), worker, slot);
 }
 
 std::optional<CheckpointRef> ResumePoint(const State& state, const Task& task) {

@@ -161,6 +161,9 @@ struct AttemptRejected {  // possible even after AttemptAccepted; nothing has ru
   std::uint64_t epoch = 0;
   std::string failure_class;  // "": the slot was busy; not counted
   std::string reason;
+  // Not 0: only this task has no room in the worker's cache (Rejected in session.proto).
+  std::int64_t cache_needed_bytes = 0;
+  std::int64_t cache_limit_bytes = 0;
 };
 struct BatchRecord {
   JournalRecord record;

@@ -11,7 +11,7 @@
 namespace longrun::coordinator {
 namespace {
 
-constexpr std::int64_t kFullMs = 15'000;  // until a worker with a full disk is asked again
+constexpr std::int64_t kFullMs = 15'000;  // until a worker with a full disk or cache is asked again
 
 // Larger than any epoch of ours, and far from overflow.
 constexpr std::uint64_t kEpochMax = std::uint64_t{1} << 62;
@@ -118,6 +118,22 @@ bool SameSlots(const std::vector<Slot>& a, const std::vector<Slot>& b) {
     return std::tie(x.index, x.kind, x.name, x.memory_bytes, x.threads, x.simd, x.linear, x.bf16) ==
            std::tie(y.index, y.kind, y.name, y.memory_bytes, y.threads, y.simd, y.linear, y.bf16);
   });
+}
+
+// The slot may take other tasks. This one goes to other workers first: it comes back when this
+// worker's attempts may use less of the cache, or never if the cache is too small for it.
+void RefuseForCache(StepContext& step, const Worker& worker, Attempt& attempt,
+                    const AttemptRejected& event) {
+  Task& task = TaskOf(step.state, attempt);
+  const bool never_fits = event.cache_needed_bytes > event.cache_limit_bytes;
+  if (never_fits) {
+    task.too_large_for[worker.id] = {.incarnation = worker.incarnation,
+                                     .needed_bytes = event.cache_needed_bytes,
+                                     .limit_bytes = event.cache_limit_bytes};
+  } else {
+    task.avoid_worker = worker.id;
+  }
+  WithdrawOffer(step, attempt, event.reason, never_fits ? 0 : kFullMs);
 }
 
 // Repeats the order to an attempt that must not go on, until the worker has received it.
@@ -264,7 +280,7 @@ void HandleEvent(StepContext& step, const WorkerArrived& event) {
     ForgetSession(step, worker, Str("worker ", worker.id, " has opened a newer session"));
   }
   const bool is_restarted = !added && worker.incarnation != event.worker.incarnation;
-  if (added || worker.lost || worker.draining || !SameSlots(worker.slots, event.worker.slots) ||
+  if (added || is_restarted || worker.lost || worker.draining || !SameSlots(worker.slots, event.worker.slots) ||
       CanGetFiles(worker) != CanGetFiles(event.worker)) {
     state.index.workers_version += 1;
   }
@@ -366,6 +382,7 @@ void HandleEvent(StepContext& step, const AttemptRejected& event) {
   // A full disk before anything has run is not a loss of the task's: it waits,
   // and its reason says for what.
   const bool full = event.failure_class == FailureOf(FailureClass::kStorage).name;
+  if (full && event.cache_needed_bytes > 0) return RefuseForCache(step, *worker, *attempt, event);
   if (event.failure_class.empty() || full) {
     worker->refused_until[attempt->device_index] =
         step.now + (full ? kFullMs : step.state.limits.busy_ms);

@@ -157,6 +157,14 @@ struct Attempt {
   bool is_listed_running = false;
 };
 
+// A worker's cache can never hold what a task reads.
+struct CacheTooSmall {
+  std::string incarnation;  // of the worker's process that said so; a later one may have more
+  std::int64_t needed_bytes = 0;
+  std::int64_t limit_bytes = 0;
+  bool operator==(const CacheTooSmall&) const = default;
+};
+
 struct Task {
   std::string id;  // task key
   std::string run_key;
@@ -180,7 +188,8 @@ struct Task {
   // reads or a training begins with.
   std::string needs;
   DeviceChoice device_kind = DeviceChoice::kAny;
-  std::string avoid_worker;                  // the worker on which it failed last
+  // The worker on which it failed last, or whose cache was in use by others.
+  std::string avoid_worker;
   Json evaluation;                           // evaluate: {"perplexity": {...}}; train: null
   std::vector<ExpectedCell> expected_cells;  // may be absent in a state loaded after its success
   std::int64_t checkpoint_every_ms = 0;
@@ -196,6 +205,7 @@ struct Task {
   std::vector<MeasuredNumber> earlier;
   Instant not_before = 0;   // end of the back-off
   std::string ready_class;  // its class in Index::ready; "" if not there
+  std::map<std::string, CacheTooSmall> too_large_for;  // by worker
 };
 
 struct RunRecord {
@@ -286,6 +296,7 @@ struct ReadyClass {
   // An evaluation requires none of a GPU: if its memory runs out, the cell's answer is
   // `out_of_memory`. On a CPU, nothing reports exhausted memory, and the whole machine suffers.
   std::int64_t gpu_memory_bytes = 0, cpu_memory_bytes = 0;
+  std::map<std::string, CacheTooSmall> too_large_for = {};  // by worker
   // In the order of placement: the sweep that was put first, priority, evaluate before train, time
   // of becoming ready, id.
   struct Key {

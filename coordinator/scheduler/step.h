@@ -71,8 +71,10 @@ void UnindexReady(State& state, Task& task);
 // Ends a live, current attempt as a failure; the class decides what happens to the task.
 void EndAttempt(StepContext& step, Attempt& attempt, FailureClass failure_class,
                 const std::string& message);
-// Ends an offer that was not accepted: nothing has run, nothing is counted.
-void WithdrawOffer(StepContext& step, Attempt& attempt, const std::string& message);
+// Ends an offer that was not accepted: nothing has run, nothing is counted. The task is not offered
+// again for `wait_ms`.
+void WithdrawOffer(StepContext& step, Attempt& attempt, const std::string& message,
+                   std::int64_t wait_ms = 0);
 // Whether the attempt with this epoch was placed before the database was restored from a backup for
 // the last time.
 bool IsOfEarlierDatabase(const State& state, std::uint64_t epoch);

@@ -78,6 +78,7 @@ void StartRound(StepContext& step, Task& task, TaskState to, std::string reason)
   task.losses = 0;
   task.cancel_wanted = false;
   task.avoid_worker.clear();
+  task.too_large_for.clear();
   task.not_before = 0;
   task.ready_seq = 0;
   WriteTransition(step, "task", task.id, EnumName(task.state), EnumName(to), reason);
@@ -97,6 +98,9 @@ std::string ClassName(const ReadyClass& ready) {
                {"gpu_memory", ready.gpu_memory_bytes},
                {"cpu_memory", ready.cpu_memory_bytes}};
   if (ready.execution) name["execution"] = ready.execution->ToJson();
+  for (const auto& [worker, cache] : ready.too_large_for) {
+    name["too_large_for"][worker] = {cache.incarnation, cache.needed_bytes, cache.limit_bytes};
+  }
   return name.dump();
 }
 
@@ -118,6 +122,7 @@ ReadyClass ClassOf(const State& state, const Task& task) {
   ReadyClass ready;
   ready.device_kind = task.device_kind;
   ready.execution = run.execution;
+  ready.too_large_for = task.too_large_for;
   // Evaluations compute in fp32.
   if (ready.execution && task.kind != TaskKind::kTrain) ready.execution->bf16.clear();
   const auto path_on = [&](DeviceKind device_kind) {

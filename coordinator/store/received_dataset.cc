@@ -51,32 +51,46 @@ Status Link(ArtifactStore& artifacts, const ArtifactFile& file, const std::strin
   return SyncFile(path);
 }
 
-Status CheckDataset(const std::string& folder, const std::string& digest) {
+Status CheckDataset(const std::string& folder, const std::string& digest,
+                    const std::function<Status()>& go_on) {
   ASSIGN_OR_RETURN(const Dataset dataset, Dataset::Open(folder));
   if (dataset.digest() != digest) {
     return Status(Code::kFailedPrecondition, Str(folder, " holds another dataset"));
   }
-  return dataset.Verify();
+  return dataset.Verify(go_on);
 }
 
-Status Fill(ArtifactStore& artifacts, const DatasetListing& listing, const std::string& folder) {
+Status Fill(ArtifactStore& artifacts, const DatasetListing& listing, const std::string& folder,
+            const std::function<Status()>& go_on) {
   for (const ArtifactFile& file : listing.files) {
+    RETURN_IF_ERROR(go_on());
     RETURN_IF_ERROR(Link(artifacts, file, JoinPath(folder, file.name)));
   }
   RETURN_IF_ERROR(SyncFolder(folder));
   RETURN_IF_ERROR(CheckListed(folder, listing));
-  return CheckDataset(folder, listing.digest);
+  return CheckDataset(folder, listing.digest, go_on);
 }
 
 }  // namespace
 
+Status CheckSent(ArtifactStore& artifacts, const std::string& state, const std::string& name,
+                 const DatasetListing& listing) {
+  if (PathExists(JoinPath(JoinPath(state, "datasets"), name))) return Status();
+  for (const ArtifactFile& file : listing.files) {
+    if (!artifacts.Has(file.sha256)) return NotInStore(file);
+  }
+  return Status();
+}
+
 Result<ReceivedDataset> ReceiveDataset(ArtifactStore& artifacts, const std::string& state,
-                                       const std::string& name, const DatasetListing& listing) {
+                                       const std::string& name, const DatasetListing& listing,
+                                       const std::function<Status()>& go_on) {
   RETURN_IF_ERROR(CheckListing(listing));
   const std::string datasets = JoinPath(state, "datasets");
   const std::string folder = JoinPath(datasets, name);
   if (PathExists(folder)) {
-    if (CheckDataset(folder, listing.digest).ok()) return ReceivedDataset{.folder = folder};
+    if (CheckDataset(folder, listing.digest, go_on).ok()) return ReceivedDataset{.folder = folder};
+    RETURN_IF_ERROR(go_on());
     return Status(Code::kAlreadyExists,
                   Str("the coordinator has the remains of another import of \"", name,
                       "\": choose another name, or remove them first with `longrun data rm ", name,
@@ -86,7 +100,7 @@ Result<ReceivedDataset> ReceiveDataset(ArtifactStore& artifacts, const std::stri
   RETURN_IF_ERROR(MakeFolders(datasets, 0700));
   RETURN_IF_ERROR(RemoveAll(unfinished));  // of a coordinator that was killed
   RETURN_IF_ERROR(MakeFolder(unfinished, 0700));
-  Status status = Fill(artifacts, listing, unfinished);
+  Status status = Fill(artifacts, listing, unfinished, go_on);
   if (status.ok()) Failpoint("dataset_before_publish");
   if (status.ok()) status = RenameSync(unfinished, folder);
   if (status.ok()) return ReceivedDataset{.folder = folder, .is_new = true};

@@ -9,6 +9,7 @@
 // dataset is computed from its tokens. One caller at a time.
 #pragma once
 
+#include <functional>
 #include <string>
 
 #include "base/status.h"
@@ -22,11 +23,18 @@ struct ReceivedDataset {
   bool is_new = false;  // false: it was there already
 };
 
+// kFailedPrecondition if a file must be sent first. Takes only a moment.
+Status CheckSent(ArtifactStore& artifacts, const std::string& state, const std::string& name,
+                 const DatasetListing& listing);
+
 // kFailedPrecondition if a file is not in the store, or the folder of this name
-// has other content; after any error, nothing new is left. A folder that holds this dataset already
+// has other content; an error of `go_on`, which is asked now and then, ends the work; after any error, nothing new is left. A folder that holds this dataset already
 // (after a crash between 3 and the registration) is checked and used. No message has a path of this
 // machine.
 Result<ReceivedDataset> ReceiveDataset(ArtifactStore& artifacts, const std::string& state,
-                                       const std::string& name, const DatasetListing& listing);
+                                       const std::string& name, const DatasetListing& listing,
+                                       const std::function<Status()>& go_on = [] {
+                                         return Status();
+                                       });
 
 }  // namespace longrun::coordinator

@@ -88,27 +88,40 @@ Result<std::unique_ptr<UnfinishedUploads::Part>> UnfinishedUploads::Take(const s
                                                                          std::int64_t offset) {
   LR_CHECK(IsSha256Hex(sha256));
   const std::string path = JoinPath(FolderOf(owner), sha256);
-  const std::lock_guard lock(mutex_);
-  const auto live = live_.find(path);
-  const auto count = n_live_.find(owner);
-  const std::shared_ptr<Part::Hold> earlier = live == live_.end() ? nullptr : live->second;
-  if (earlier == nullptr && count != n_live_.end() && count->second >= options_.n_live_max) {
-    return Status(Code::kResourceExhausted,
-                  Str("this caller has ", count->second,
-                      " uploads in progress, which is as many as allowed: wait until one ends"));
-  }
-  std::unique_lock<std::mutex> using_it;  // the earlier connection writes nothing meanwhile
-  if (earlier != nullptr) using_it = std::unique_lock(earlier->mutex);
-  RETURN_IF_ERROR(MakeFolders(FolderOf(owner), 0700));
-  ASSIGN_OR_RETURN(const int fd, OpenAt(path, offset));
   auto hold = std::make_shared<Part::Hold>();
-  if (earlier != nullptr) {
-    earlier->is_lost = true;
-  } else {
-    n_live_[owner] += 1;
+  // Whoever takes over from us waits until our file is open.
+  const std::unique_lock opening(hold->mutex);
+  std::shared_ptr<Part::Hold> earlier;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto live = live_.find(path);
+    const auto count = n_live_.find(owner);
+    if (live != live_.end()) earlier = live->second;
+    if (earlier == nullptr && count != n_live_.end() && count->second >= options_.n_live_max) {
+      return Status(Code::kResourceExhausted,
+                    Str("this caller has ", count->second,
+                        " uploads in progress, which is as many as allowed: wait until one ends"));
+    }
+    if (earlier == nullptr) n_live_[owner] += 1;
+    live_[path] = hold;
   }
-  live_[path] = hold;
-  return std::unique_ptr<Part>(new Part(*this, owner, path, fd, std::move(hold)));
+  // From here on, the part ends by the usual way, also after an error.
+  std::unique_ptr<Part> part(new Part(*this, owner, path, -1, hold));
+  if (earlier != nullptr) {
+    // It may be writing or hashing: other callers do not wait for that.
+    const std::lock_guard using_it(earlier->mutex);
+    earlier->is_lost = true;
+  }
+  Status status = MakeFolders(FolderOf(owner), 0700);
+  if (status.ok()) {
+    Result<int> fd = OpenAt(path, offset);
+    if (fd.ok()) {
+      part->fd_ = *fd;
+      return part;
+    }
+    status = fd.status();
+  }
+  return status;
 }
 
 void UnfinishedUploads::Limit(const std::string& owner) {
@@ -153,8 +166,8 @@ Status UnfinishedUploads::Part::Use(const std::function<Status(int fd)>& use) {
 }
 
 void UnfinishedUploads::Part::End(bool removes) {
-  if (fd_ < 0) return;
-  close(std::exchange(fd_, -1));
+  if (std::exchange(has_ended_, true)) return;
+  if (fd_ >= 0) close(std::exchange(fd_, -1));
   const std::lock_guard lock(all_.mutex_);
   const auto live = all_.live_.find(path_);
   if (live == all_.live_.end() || live->second != hold_) return;  // another connection has it

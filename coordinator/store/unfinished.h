@@ -64,11 +64,13 @@ class UnfinishedUploads {
     UnfinishedUploads& all_;
     const std::string owner_;
     const std::string path_;
-    int fd_;
+    int fd_;  // -1: not opened
+    bool has_ended_ = false;
     std::shared_ptr<Hold> hold_;
   };
   // Opens the file for reading and writing, with exactly `offset` bytes. kAborted if there are
-  // fewer, kResourceExhausted if the owner has too many uploads in progress.
+  // fewer, kResourceExhausted if the owner has too many uploads in progress. Waits until an earlier
+  // connection has ended what it is doing with the file; callers for other files do not.
   Result<std::unique_ptr<Part>> Take(const std::string& owner, const std::string& sha256,
                                      std::int64_t offset);
 

@@ -91,9 +91,11 @@ class ShardedSplit final : public TokenSplit {
     return Status();
   }
 
-  Status Verify() const {
+  Status Verify(const std::function<Status()>& go_on) const {
     for (std::size_t i = 0; i < shards_.size(); ++i) {
+      RETURN_IF_ERROR(go_on());
       RETURN_IF_ERROR(shards_[i].Verify());
+      RETURN_IF_ERROR(go_on());
       ASSIGN_OR_RETURN(const std::string sha256, Sha256OfFile(shards_[i].path()));
       if (sha256 != manifest_.shards[i].sha256) {
         return DatasetDamaged(
@@ -104,6 +106,7 @@ class ShardedSplit final : public TokenSplit {
     Sha256 hash;
     std::vector<std::int32_t> tokens;
     for (std::int64_t begin = 0; begin < n_tokens(); begin += kVerifyTokens) {
+      RETURN_IF_ERROR(go_on());
       tokens.resize(static_cast<std::size_t>(std::min(kVerifyTokens, n_tokens() - begin)));
       RETURN_IF_ERROR(Read(begin, tokens));
       HashTokens(hash, tokens);
@@ -222,8 +225,8 @@ Result<const TokenSplit*> Dataset::Split(std::string_view name) const {
                                      "\"; it has ", Join(split_names(), ", ")));
 }
 
-Status Dataset::Verify() const {
-  for (const auto& split : impl_->splits) RETURN_IF_ERROR(split->Verify());
+Status Dataset::Verify(const std::function<Status()>& go_on) const {
+  for (const auto& split : impl_->splits) RETURN_IF_ERROR(split->Verify(go_on));
   return impl_->VerifyTokenizer();
 }
 

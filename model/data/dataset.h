@@ -19,6 +19,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -68,8 +69,9 @@ class Dataset {
   std::vector<std::string> split_names() const;  // those present of train, validation, test
   // kNotFound names the existing splits.
   Result<const TokenSplit*> Split(std::string_view name) const;
-  // Reads every shard and checks file, blocks, ids and digest; kDataLoss names the file.
-  Status Verify() const;
+  // Reads every shard and checks file, blocks, ids and digest; kDataLoss names the file. `go_on` is
+  // asked now and then: an error of it ends the check.
+  Status Verify(const std::function<Status()>& go_on = [] { return Status(); }) const;
 
  private:
   struct Impl;

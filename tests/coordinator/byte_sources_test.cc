@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <future>
+#include <map>
 #include <string>
 
 #include "base/files.h"
@@ -109,6 +111,56 @@ TEST_F(ByteSourcesTest, AFileThatIsGoneIsNamed) {
   const Status gone = bytes_.Find(shard.sha256).status();
   EXPECT_EQ(gone.code(), Code::kNotFound);
   EXPECT_NE(gone.message().find(shard.name), std::string::npos) << gone.message();
+}
+
+TEST_F(ByteSourcesTest, WhatWasListedIsFoundWithoutALookAtOtherFolders) {
+  const std::string folder = Import("data", "some text");
+  std::int64_t now_ms = 0;
+  std::map<std::string, int> n_listed;
+  ByteSources bytes(*artifacts_, At("state"),
+                    {.now_ms = [&] { return now_ms; },
+                     .list = [&](const std::string& path) {
+                       n_listed[BaseName(path)] += 1;
+                       return ListDataset(path);
+                     }});
+  bytes.SetDatasetFolders({At("not there"), folder});
+  const std::string sha256 = bytes.List(folder)->files.front().sha256;
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(bytes.Find(sha256).ok());
+  EXPECT_EQ(n_listed, (std::map<std::string, int>{{"data", 1}}));
+
+  // For what nobody has listed, each folder is looked into, but not again and again.
+  const std::string none = Sha256Hex("none");
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(bytes.Find(none).status().code(), Code::kNotFound);
+  EXPECT_EQ(n_listed, (std::map<std::string, int>{{"data", 1}, {"not there", 1}}));
+  now_ms += 60'000;
+  EXPECT_EQ(bytes.Find(none).status().code(), Code::kNotFound);
+  EXPECT_EQ(n_listed["not there"], 2);
+}
+
+TEST_F(ByteSourcesTest, AFolderThatDoesNotAnswerHoldsUpOneThread) {
+  const std::string folder = Import("data", "some text");
+  const std::string sha256 = ListDataset(folder)->files.front().sha256;
+  std::promise<void> asked, answers;
+  const std::shared_future<void> answer = answers.get_future().share();
+  ByteSources bytes(*artifacts_, At("state"), {.list = [&](const std::string& path) {
+                      if (path != folder) {
+                        asked.set_value();
+                        answer.wait();
+                      }
+                      return ListDataset(path);
+                    }});
+  bytes.SetDatasetFolders({At("silent"), folder});
+  auto held_up = std::async(std::launch::async, [&] { return bytes.Find(sha256); });
+  asked.get_future().wait();
+
+  EXPECT_TRUE(bytes.Find(sha256).ok());
+  const Status unknown = bytes.Find(Sha256Hex("none")).status();
+  EXPECT_EQ(unknown.code(), Code::kUnavailable);
+  EXPECT_NE(unknown.message().find("try again"), std::string::npos) << unknown.message();
+
+  answers.set_value();
+  EXPECT_TRUE(held_up.get().ok());
+  EXPECT_EQ(bytes.Find(Sha256Hex("none")).status().code(), Code::kNotFound);
 }
 
 }  // namespace

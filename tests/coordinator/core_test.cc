@@ -72,6 +72,7 @@ class CoreTest : public testing::Test {
     options.disk_low_water_bytes = disk_low_water_bytes;
     options.seed = 7;
     options.on_fatal = on_fatal;
+    if (list_dataset) options.list_dataset = list_dataset;
     core = Core::Start(*store, *artifacts, *metrics, options).value();
   }
   // As a crash would: what is not committed is gone.
@@ -119,6 +120,7 @@ class CoreTest : public testing::Test {
   TempFolder folder;
   std::int64_t disk_low_water_bytes = 0;
   std::function<void(const Status&)> on_fatal;
+  std::function<Result<DatasetListing>(const std::string&)> list_dataset;
   std::unique_ptr<Store> store;
   std::unique_ptr<ArtifactStore> artifacts;
   std::unique_ptr<Metrics> metrics;
@@ -250,6 +252,69 @@ TEST_F(SourcesTest, WhyADatasetCannotBeSentIsSaid) {
   ASSERT_EQ(start.datasets.size(), 1u);
   EXPECT_NE(start.datasets[0].problem.find("holds no dataset.json"), std::string::npos)
       << start.datasets[0].problem;
+}
+
+// The dataset's folder is on a disk that does not answer until the test lets it.
+TEST_F(SourcesTest, AFolderThatDoesNotAnswerHoldsUpOnlyTheOffersThatReadIt) {
+  std::promise<void> asked, answers;
+  const std::shared_future<void> answer = answers.get_future().share();
+  std::atomic<int> n_asked = 0;
+  list_dataset = [&](const std::string& path) {
+    if (++n_asked == 1) asked.set_value();
+    answer.wait();
+    return ListDataset(path);
+  };
+  Restart();
+  Worker worker = SampleWorker(1);
+  worker.capabilities = {std::string(kDatasetsCapability)};
+  const SessionId session = core->AddSession(sink);
+  core->Post(WorkerArrived{.session = session, .worker = std::move(worker), .attempts = {}});
+  asked.get_future().wait();
+
+  for (int i = 1; i <= 3; ++i) {
+    core->Post(WorkerHeard{.session = session, .number = i, .attempts = {}});
+    EXPECT_EQ(sink->Next<HeartbeatReplyMessage>().number, i);
+  }
+  EXPECT_EQ(SweepState(), "RUNNING");
+  EXPECT_EQ(n_asked, 1);
+  answers.set_value();
+  EXPECT_EQ(sink->Next<StartMessage>().datasets.at(0).files, listing.files);
+}
+
+TEST_F(SourcesTest, AnOfferThatEndedWhileItsFolderDidNotAnswerIsNotSent) {
+  std::promise<void> asked, answers;
+  const std::shared_future<void> answer = answers.get_future().share();
+  std::atomic<int> n_asked = 0;
+  list_dataset = [&](const std::string& path) {
+    if (++n_asked == 1) asked.set_value();
+    answer.wait();
+    return ListDataset(path);
+  };
+  Restart();
+  Worker worker = SampleWorker(1);
+  worker.capabilities = {std::string(kDatasetsCapability)};
+  const SessionId session = core->AddSession(sink);
+  core->Post(WorkerArrived{.session = session, .worker = std::move(worker), .attempts = {}});
+  asked.get_future().wait();
+  std::string first;
+  ASSERT_TRUE(core->LookAndWait([&](const State& state) { first = *state.index.live.begin(); }).ok());
+  // It is withdrawn, and a second one is made.
+  core->Post(AttemptRejected{.session = session,
+                             .attempt = first,
+                             .epoch = 1,
+                             .failure_class = "",
+                             .reason = "the worker has lost it"});
+  const auto is_new = [&] {
+    std::string live;
+    EXPECT_TRUE(core->LookAndWait([&](const State& state) {
+                      if (!state.index.live.empty()) live = *state.index.live.begin();
+                    })
+                    .ok());
+    return !live.empty() && live != first;
+  };
+  while (!is_new()) core->Post(TimePassed{});
+  answers.set_value();
+  EXPECT_NE(sink->Next<StartMessage>().attempt, first);
 }
 
 TEST_F(CoreTest, ASubmissionIsDurableBeforeItIsAnswered) {

@@ -112,7 +112,7 @@ void SimChecker::AfterStep(const State& state, const SchedulerEvent& event,
 }
 
 // All slots here are alike, so that what waits could have had this one; but for a task that has
-// just failed on the worker.
+// just failed on the worker, or is too large for its cache.
 void SimChecker::CheckPlacement(const State& state, const std::string& id) {
   if (first_.empty()) return;
   if (first_.contains(id)) {
@@ -125,6 +125,7 @@ void SimChecker::CheckPlacement(const State& state, const std::string& id) {
     const Task& task = state.tasks.at(waits);
     if (task.state != TaskState::kReady || task.not_before > world_.now) continue;
     if (task.avoid_worker == attempt.worker) continue;
+    if (task.too_large_for.contains(attempt.worker)) continue;
     // A pause counts at once, also before it is committed.
     if (OnlyPausedSweepsWant(waits, state.sweep_tasks, state.cancelled_sweeps,
                              state.paused_sweeps)) {
@@ -485,6 +486,7 @@ void SimChecker::CheckPreference(const State& state, const SendStart& start) {
   for (const auto& [id, other] : state.workers) {
     const bool is_suspect = world_.now - other.heard_at > state.limits.suspect_ms;
     if (!TakesWork(other) || is_suspect || id == task.avoid_worker) continue;
+    if (task.too_large_for.contains(id)) continue;
     if (!other.dataset_digests.contains(start.dataset_digest)) continue;
     for (const Slot& slot : other.slots) {
       const auto refused = other.refused_until.find(slot.index);

@@ -42,6 +42,8 @@ TEST(SimulationTest, EveryPromiseIsKeptUnderFaults) {
                                  "unsynced records lost",
                                  "upload late",
                                  "no disk space",
+                                 "cache in use",
+                                 "cache too small",
                                  "preparation slow",
                                  "preparation failed",
                                  "row omitted",

@@ -231,6 +231,11 @@ void SimWorker::Take(const SendStart& start) {
     return Reject(start.task, "", "a trainer is on the slot");
   }
   if (world_.Fault("no disk space", 0.02)) return Reject(start.task, "storage", "no space");
+  if (world_.Fault("cache in use", 0.02)) return RefuseForCache(start.task, 1, 2);
+  // Never by all workers: the task must find one in the end.
+  if (index_ > 0 && world_.Fault("cache too small", 0.02)) {
+    return RefuseForCache(start.task, 2, 1);
+  }
   for (const auto& from : {start.task.resume, start.task.init}) {
     if (!from) continue;
     // They were when it was sent (SimChecker::OnStart), and the attempt has been given up since.
@@ -263,6 +268,17 @@ void SimWorker::Reject(const TaskFile& task, const std::string& failure_class,
                        .epoch = task.epoch,
                        .failure_class = failure_class,
                        .reason = reason});
+}
+
+void SimWorker::RefuseForCache(const TaskFile& task, std::int64_t needed_bytes,
+                               std::int64_t limit_bytes) {
+  Send(AttemptRejected{.session = *session_,
+                       .attempt = task.attempt,
+                       .epoch = task.epoch,
+                       .failure_class = "storage",
+                       .reason = "no room in the cache",
+                       .cache_needed_bytes = needed_bytes,
+                       .cache_limit_bytes = limit_bytes});
 }
 
 // Stopped or fenced before its trainer started.

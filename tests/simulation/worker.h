@@ -90,6 +90,7 @@ class SimWorker {
   SimFolder* Find(const std::string& attempt);
   bool IsBusy(std::int64_t device_index) const;
   void Reject(const TaskFile& task, const std::string& failure_class, const std::string& reason);
+  void RefuseForCache(const TaskFile& task, std::int64_t needed_bytes, std::int64_t limit_bytes);
   void GiveBack(const std::string& attempt);
   void EndPreparation(const std::string& attempt, bool fails);
   void Launch(const SendStart& start);

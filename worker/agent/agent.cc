@@ -13,6 +13,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/process.h"
+#include "base/shortage.h"
 #include "base/str.h"
 #include "base/version.h"
 #include "model/evaluation/evaluation.h"
@@ -92,6 +93,7 @@ Agent::Agent(AgentOptions options, FileLock lock)
 
 Agent::~Agent() {
   artifacts_.Cancel();
+  upkeep_.reset();
   fetches_.reset();
   uploads_.reset();
   link_.reset();
@@ -141,6 +143,7 @@ Result<std::unique_ptr<Agent>> Agent::Create(AgentOptions options) {
   RETURN_IF_ERROR(agent->AdoptAttempts());
   agent->uploads_ = std::make_unique<JobThreads>(kUploadThreads);
   agent->fetches_ = std::make_unique<JobThreads>(kFetchThreads);
+  agent->upkeep_ = std::make_unique<JobThreads>(1);
   const Slot& device = agent->devices_.front();
   LogInfo("worker_started", {{"id", agent->worker_id_},
                              {"state", state},
@@ -629,14 +632,17 @@ void Agent::On(const DrainMessage&) {
 }
 
 void Agent::Reject(const std::string& attempt, std::uint64_t epoch, std::string_view failure_class,
-                   const std::string& reason) {
+                   const std::string& reason, std::int64_t cache_needed_bytes) {
   LogWarning("attempt_rejected",
              {{"attempt", attempt}, {"class", std::string(failure_class)}, {"reason", reason}});
   if (!link_->welcomed()) return;  // the next Hello shows that we do not have it
   link_->Send(RejectedMessage{.attempt = attempt,
                               .epoch = epoch,
                               .failure_class = std::string(failure_class),
-                              .reason = reason});
+                              .reason = reason,
+                              .cache_needed_bytes = cache_needed_bytes,
+                              .cache_limit_bytes =
+                                  cache_needed_bytes == 0 ? 0 : options_.cache_bytes});
 }
 
 // Gives back an accepted task that is still being prepared.
@@ -683,18 +689,6 @@ void Agent::On(const StartMessage& start) {
   if (const std::string why = WhySlotIsTaken(start.device_index); !why.empty()) {
     return Reject(id, start.epoch, "", why);
   }
-  Result<std::int64_t> free_bytes = DiskFreeBytes(options_.state);
-  if (free_bytes && *free_bytes < options_.disk_free_bytes_min) {
-    NoteCacheUsers();
-    cache_->Trim();
-    free_bytes = DiskFreeBytes(options_.state);
-  }
-  if (!free_bytes) return Reject(id, start.epoch, "storage", free_bytes.status().message());
-  if (*free_bytes < options_.disk_free_bytes_min) {
-    return Reject(id, start.epoch, "storage",
-                  Str(*free_bytes, " bytes free in ", options_.state, ", at least ",
-                      options_.disk_free_bytes_min, " required: free some space"));
-  }
   Result<Json> json = ParseJson(start.task_json);
   if (!json) return Reject(id, start.epoch, "invalid", json.status().message());
   Result<TaskFile> task = TaskFile::FromJson(*json);
@@ -711,20 +705,39 @@ void Agent::On(const StartMessage& start) {
   Prepare(order);
 }
 
+Status Agent::MakeDiskFree() {
+  ASSIGN_OR_RETURN(std::int64_t n_free, DiskFreeBytes(options_.state));
+  if (n_free >= options_.disk_free_bytes_min) return Status();
+  cache_->Trim();
+  ASSIGN_OR_RETURN(n_free, DiskFreeBytes(options_.state));
+  if (n_free >= options_.disk_free_bytes_min) return Status();
+  return Status(Code::kResourceExhausted,
+                Str(n_free, " bytes free in ", options_.state, ", at least ",
+                    options_.disk_free_bytes_min, " required: free some space"));
+}
+
+Preparation Agent::PrepareNow(const StartMessage& start, const TaskFile& task,
+                              const std::atomic<bool>& unwanted) {
+  if (Status full = MakeDiskFree(); !full.ok()) {
+    // Any task needs a disk, whatever the error of asking for its free space was.
+    return {.prepared = Status(Code::kResourceExhausted, full.message())};
+  }
+  return PrepareOrder(start, task, options_.state, *cache_, artifacts_, unwanted);
+}
+
 void Agent::Prepare(Order& order) {
   order.is_busy = true;
   order.tries += 1;
   NoteCacheUsers();
-  fetches_->Post([this, start = order.start, task = order.task, state = options_.state,
-                  unwanted = order.unwanted] {
-    Post([this, id = start.attempt,
-          prepared = PrepareOrder(start, task, state, *cache_, artifacts_, *unwanted)] {
-      OnPrepared(id, prepared);
+  fetches_->Post([this, start = order.start, task = order.task, unwanted = order.unwanted] {
+    Post([this, id = start.attempt, preparation = PrepareNow(start, task, *unwanted)] {
+      OnPrepared(id, preparation);
     });
   });
 }
 
-void Agent::OnPrepared(const std::string& id, const Result<Prepared>& prepared) {
+void Agent::OnPrepared(const std::string& id, const Preparation& preparation) {
+  const Result<Prepared>& prepared = preparation.prepared;
   const auto found = orders_.find(id);
   LR_CHECK(found != orders_.end() && found->second.is_busy);
   Order& order = found->second;
@@ -750,7 +763,10 @@ void Agent::OnPrepared(const std::string& id, const Result<Prepared>& prepared) 
     order.again_ms = BootMs() + kTransferAgainMs;
     return;
   }
-  Reject(id, order.start.epoch, failure_class, status.message());
+  // Other tasks may still fit into the cache; on a full disk, none do.
+  const bool lacks_cache = status.code() == Code::kResourceExhausted && !ShortageOf(status);
+  Reject(id, order.start.epoch, failure_class, status.message(),
+         lacks_cache ? preparation.cache_bytes : 0);
   orders_.erase(found);
 }
 
@@ -917,7 +933,7 @@ void Agent::ApplyRetention() {
       RemoveOldAttempts(std::move(kept), WallMs() - options_.retain_ms, options_.retain_bytes_max);
   for (const std::string& id : removed) attempts_.erase(id);
   NoteCacheUsers();
-  cache_->Trim();
+  upkeep_->Post([this] { cache_->Trim(); });  // deleting may take long
 }
 
 }  // namespace longrun::agent

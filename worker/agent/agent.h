@@ -11,6 +11,7 @@
 // Trainers continue unchanged, however long the coordinator is away.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -118,13 +119,18 @@ class Agent {
   void ApplyVerdict(const AttemptVerdict& verdict, Order& order);
   void ApplyVerdict(const AttemptVerdict& verdict, Live& live);
   void Reject(const std::string& attempt, std::uint64_t epoch, std::string_view failure_class,
-              const std::string& reason);
+              const std::string& reason, std::int64_t cache_needed_bytes = 0);
 
   // Starting.
   std::string WhySlotIsTaken(int device_index) const;  // "" when it is free
+  // These two run on a thread of fetches_. The first one gets all that an attempt needs, if the disk
+  // has room for any; the second one makes room in the cache first, if need be.
+  Preparation PrepareNow(const StartMessage& start, const TaskFile& task,
+                         const std::atomic<bool>& unwanted);
+  Status MakeDiskFree();
   void Prepare(Order& order);
   void GiveBack(Order& order, const std::string& reason);
-  void OnPrepared(const std::string& id, const Result<Prepared>& prepared);
+  void OnPrepared(const std::string& id, const Preparation& preparation);
   void LaunchAttempt(const Order& order, const Prepared& prepared);
 
   // Forwarding.
@@ -178,6 +184,7 @@ class Agent {
   std::unique_ptr<Link> link_;
   std::unique_ptr<JobThreads> uploads_;
   std::unique_ptr<JobThreads> fetches_;  // apart: a large fetch must not hold up the journals
+  std::unique_ptr<JobThreads> upkeep_;   // of the cache
 };
 
 }  // namespace longrun::agent

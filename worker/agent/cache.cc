@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/files.h"
 #include "base/folder_size.h"
 #include "base/hash.h"
@@ -134,6 +135,7 @@ Status Publish(const CacheItem& item, const std::string& incoming, const std::st
 }
 
 void DeleteAll(const std::vector<std::string>& paths) {
+  if (!paths.empty()) Failpoint("cache_before_delete");
   for (const std::string& path : paths) {
     const Status status = RemoveAll(path);
     if (!status.ok()) LogWarning("not_removed", {{"path", path}, {"error", status.message()}});

@@ -62,6 +62,7 @@ class Cache {
   Result<std::optional<std::string>> Get(const CacheItem& item, const std::string& user,
                                          const Receive& receive);
   bool Has(CacheKind kind, const std::string& digest) const;
+  std::int64_t bytes_max() const { return options_.bytes_max; }
 
   // `user`, which may have begun before this process, uses the items that hold these paths. Other
   // paths are ignored.

@@ -7,6 +7,7 @@
 #include "base/hash.h"
 #include "base/process.h"
 #include "base/str.h"
+#include "base/units.h"
 #include "model/data/dataset_files.h"
 #include "model/evaluation/evaluation.h"
 #include "model/evaluation/input_file.h"
@@ -68,10 +69,10 @@ std::vector<DatasetSource> DatasetsOf(const StartMessage& start, const TaskFile&
   return datasets;
 }
 
-class Preparation {
+class Preparer {
  public:
-  Preparation(const StartMessage& start, const TaskFile& task, const std::string& state,
-              Cache& cache, ArtifactTransfer& artifacts, const std::atomic<bool>& unwanted)
+  Preparer(const StartMessage& start, const TaskFile& task, const std::string& state, Cache& cache,
+           ArtifactTransfer& artifacts, const std::atomic<bool>& unwanted)
       : start_(start),
         task_(task),
         datasets_dir_(JoinPath(state, "datasets")),
@@ -79,23 +80,39 @@ class Preparation {
         artifacts_(artifacts),
         unwanted_(unwanted) {}
 
-  Result<Prepared> Run() {
+  Preparation Run() {
+    Status status = Plan();
+    if (status.ok()) status = CheckCacheLimit();
+    if (status.ok()) status = GetAll();
+    if (!status.ok()) return {.prepared = std::move(status), .cache_bytes = cache_bytes_};
+    return {.prepared = std::move(prepared_), .cache_bytes = cache_bytes_};
+  }
+
+ private:
+  // What must be in the cache.
+  struct Wanted {
+    CacheItem item;
+    std::string remedy;        // if its bytes are damaged at the coordinator
+    std::string* path;         // where to put the path, in prepared_
+    std::string context = {};  // of its errors
+  };
+
+  Status Plan() {
     const std::optional<EvaluatedDataset> read = EvaluatedDatasetOf(task_.evaluation);
     for (const DatasetSource& source : DatasetsOf(start_, task_)) {
-      Result<std::string> folder = Dataset(source);
-      if (!folder && read && read->digest == source.digest) {
-        return std::move(folder).status().In(Str("evaluated dataset \"", read->name, "\""));
-      }
-      ASSIGN_OR_RETURN(prepared_.datasets[source.digest], std::move(folder));
+      const bool is_evaluated = read && read->digest == source.digest;
+      const std::string context =
+          is_evaluated ? Str("evaluated dataset \"", read->name, "\"") : std::string();
+      Status status = PlanDataset(source, context);
+      if (!status.ok()) return is_evaluated ? std::move(status).In(context) : status;
     }
-    // To hash the rest again and again while another order fetches would be of no use.
-    if (prepared_.waits) return std::move(prepared_);
     for (const CheckpointSource& source : start_.checkpoints) {
       RETURN_IF_ERROR(CheckCheckpoint(source));
-      ASSIGN_OR_RETURN(
-          prepared_.checkpoints[source.sha256],
-          Get({.kind = CacheKind::kCheckpoint, .digest = source.sha256, .files = source.files},
-              ""));
+      wanted_.push_back({.item = {.kind = CacheKind::kCheckpoint,
+                                  .digest = source.sha256,
+                                  .files = source.files},
+                         .remedy = "",
+                         .path = &prepared_.checkpoints[source.sha256]});
     }
     for (const ArtifactFile& file : start_.input_files) {
       if (!IsSha256Hex(file.sha256) || file.name != file.sha256 || file.n_bytes < 0) {
@@ -103,35 +120,24 @@ class Preparation {
                       Str("the file \"", file.name, "\" of the evaluation with SHA-256 \"",
                           file.sha256, "\" and ", file.n_bytes, " bytes is not a valid entry"));
       }
-      ASSIGN_OR_RETURN(const std::string path,
-                       Get({.kind = CacheKind::kInputFile, .digest = file.sha256, .files = {file}},
-                           kInputFileRemedy));
-      if (!path.empty()) prepared_.input_files[InputFileIdOf(path)] = path;
+      wanted_.push_back(
+          {.item = {.kind = CacheKind::kInputFile, .digest = file.sha256, .files = {file}},
+           .remedy = kInputFileRemedy,
+           .path = &prepared_.input_files[InputFileIdOf(file.sha256)]});
     }
-    return std::move(prepared_);
+    return Status();
   }
 
- private:
-  // "" if another order is fetching it.
-  Result<std::string> Get(const CacheItem& item, const std::string& remedy) {
-    ASSIGN_OR_RETURN(
-        std::optional<std::string> path,
-        cache_.Get(item, start_.attempt, [&](const ArtifactFile& file, const std::string& to) {
-          return artifacts_.Receive(file, to, remedy, unwanted_);
-        }));
-    if (!path) prepared_.waits = true;
-    return path.value_or("");
-  }
-
-  Result<std::string> Dataset(const DatasetSource& source) {
-    if (std::string own = FindDataset(source.digest, datasets_dir_); !own.empty()) return own;
+  Status PlanDataset(const DatasetSource& source, const std::string& context) {
+    std::string& path = prepared_.datasets[source.digest];
+    path = FindDataset(source.digest, datasets_dir_);
+    if (!path.empty()) return Status();
     const bool is_cached = cache_.Has(CacheKind::kDataset, source.digest);
     std::string why = source.problem;
     if (!is_cached && !source.folder.empty()) {
       const Status there = CheckDatasetFolder(source.digest, source.folder);
-      if (there.ok() || there.code() != Code::kNotFound) {
-        return there.ok() ? Result<std::string>(source.folder) : there;
-      }
+      if (there.ok()) path = source.folder;
+      if (there.ok() || there.code() != Code::kNotFound) return there;
       why = there.message();
     }
     if (!is_cached && source.files.empty()) {
@@ -144,8 +150,52 @@ class Preparation {
     if (!source.files.empty()) {
       RETURN_IF_ERROR(CheckListing({.digest = source.digest, .files = source.files}));
     }
-    return Get({.kind = CacheKind::kDataset, .digest = source.digest, .files = source.files},
-               kDatasetRemedy);
+    wanted_.push_back(
+        {.item = {.kind = CacheKind::kDataset, .digest = source.digest, .files = source.files},
+         .remedy = kDatasetRemedy,
+         .path = &path,
+         .context = context});
+    return Status();
+  }
+
+  Status CheckCacheLimit() {
+    bool fetches = false;
+    std::int64_t n_bytes = 0;
+    for (const Wanted& wanted : wanted_) {
+      fetches |= !cache_.Has(wanted.item.kind, wanted.item.digest);
+      n_bytes += BytesOf(wanted.item.files);
+    }
+    if (!fetches) return Status();
+    cache_bytes_ = n_bytes;
+    if (n_bytes <= cache_.bytes_max()) return Status();
+    return Status(Code::kResourceExhausted,
+                  Str("the task reads ", FormatBytes(n_bytes),
+                      " by way of the worker's cache, which may take ",
+                      FormatBytes(cache_.bytes_max()),
+                      ": start the worker with larger --cache-bytes"));
+  }
+
+  Status GetAll() {
+    for (const Wanted& wanted : wanted_) {
+      // To hash the rest again and again while another order fetches would be of no use.
+      if (wanted.item.kind != CacheKind::kDataset && prepared_.waits) return Status();
+      Status status = Get(wanted);
+      if (!status.ok()) {
+        return wanted.context.empty() ? status : std::move(status).In(wanted.context);
+      }
+    }
+    return Status();
+  }
+
+  Status Get(const Wanted& wanted) {
+    ASSIGN_OR_RETURN(const std::optional<std::string> path,
+                     cache_.Get(wanted.item, start_.attempt,
+                                [&](const ArtifactFile& file, const std::string& to) {
+                                  return artifacts_.Receive(file, to, wanted.remedy, unwanted_);
+                                }));
+    if (!path) prepared_.waits = true;  // another order is fetching it
+    *wanted.path = path.value_or("");
+    return Status();
   }
 
   const StartMessage& start_;
@@ -154,6 +204,8 @@ class Preparation {
   Cache& cache_;
   ArtifactTransfer& artifacts_;
   const std::atomic<bool>& unwanted_;
+  std::vector<Wanted> wanted_;
+  std::int64_t cache_bytes_ = 0;
   Prepared prepared_;
 };
 
@@ -181,10 +233,10 @@ Status CheckStart(const StartMessage& start, const TaskFile& task, const Slot& s
   return Status();
 }
 
-Result<Prepared> PrepareOrder(const StartMessage& start, const TaskFile& task,
-                              const std::string& state, Cache& cache, ArtifactTransfer& artifacts,
-                              const std::atomic<bool>& unwanted) {
-  return Preparation(start, task, state, cache, artifacts, unwanted).Run();
+Preparation PrepareOrder(const StartMessage& start, const TaskFile& task, const std::string& state,
+                         Cache& cache, ArtifactTransfer& artifacts,
+                         const std::atomic<bool>& unwanted) {
+  return Preparer(start, task, state, cache, artifacts, unwanted).Run();
 }
 
 Result<TaskFile> PlacedTask(const Order& order, const Prepared& prepared,

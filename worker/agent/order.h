@@ -40,13 +40,18 @@ struct Prepared {
   std::map<std::string, std::string> checkpoints;  // sha256 -> folder
   std::map<std::string, std::string> input_files;  // "sha256:HEX" -> path
 };
+struct Preparation {
+  Result<Prepared> prepared;
+  // What the order takes of the cache, all its items together; 0 if all of them are there.
+  std::int64_t cache_bytes = 0;
+};
 // Looks for all of it, or fetches it. A dataset is taken from the worker's own folder, else from
-// the cache, else from the folder that the coordinator names, else it is fetched. Blocks; may be
-// called from any thread. `state`: the worker's folder. Once `unwanted` is true, it ends with
-// kCancelled.
-Result<Prepared> PrepareOrder(const StartMessage& start, const TaskFile& task,
-                              const std::string& state, Cache& cache, ArtifactTransfer& artifacts,
-                              const std::atomic<bool>& unwanted);
+// the cache, else from the folder that the coordinator names, else it is fetched. Nothing is
+// fetched if the cache could not hold all of it: kResourceExhausted. Blocks; may be called from any
+// thread. `state`: the worker's folder. Once `unwanted` is true, it ends with kCancelled.
+Preparation PrepareOrder(const StartMessage& start, const TaskFile& task, const std::string& state,
+                         Cache& cache, ArtifactTransfer& artifacts,
+                         const std::atomic<bool>& unwanted);
 
 // The order's task file with this machine's paths. kInvalidArgument if the task file names
 // something that the order does not have.

@@ -1,5 +1,11 @@
 // What a laptop sends to a coordinator on another machine: datasets, and the files that a sweep
 // names. The laptop shares no folder with the coordinator; connections break, and callers lie.
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <system_error>
+
 #include "base/hash.h"
 #include "base/json.h"
 #include "longrun/v1/artifacts.grpc.pb.h"
@@ -13,17 +19,9 @@ namespace {
 
 constexpr std::int64_t kFrameBytes = 1 << 20;
 
-constexpr const char* kSweep = R"(apiVersion: longrun/v1
-kind: Sweep
-metadata: {name: a}
-spec:
-  model: {architecture: gpt2, size: micro}
-  matrix: {position: [alibi], train_length: [64], dataset: [tiny], seed: [1]}
-  train: {tokens: 20480, batch_tokens: 1024}
-  evaluate:
-    - perplexity: {context_lengths: [64, 128], split: validation, protocol: nonoverlap, score_tokens: 2048}
-    - multiple_choice: {file: questions.jsonl, context_lengths: [128], protocol: lm_eval}
+constexpr const char* kQuestionsOfSweep = R"(    - multiple_choice: {file: questions.jsonl, context_lengths: [128], protocol: lm_eval}
 )";
+const std::string kSweep = Str(kTinySweep, kQuestionsOfSweep);
 constexpr const char* kQuestions =
     R"({"context": "two and two?", "choices": ["four", "a small green boat"], "answer": 0})"
     "\n";
@@ -148,6 +146,22 @@ class LaptopTest : public NetworkTest {
     v1::UploadArtifactRequest frame;
     frame.set_data(data);
     return frame;
+  }
+  grpc::Status Store(const std::string& token, const DatasetListing& sent,
+                     const std::string& name) const {
+    const auto stub = v1::SweepService::NewStub(Channel());
+    const auto context = ContextOf(token);
+    v1::StoreDatasetRequest request;
+    v1::StoreDatasetResponse response;
+    request.set_name(name);
+    request.set_digest(sent.digest);
+    for (const ArtifactFile& file : sent.files) {
+      v1::DatasetFileInfo& info = *request.add_files();
+      info.set_name(file.name);
+      info.set_sha256(file.sha256);
+      info.set_bytes(file.n_bytes);
+    }
+    return stub->StoreDataset(context.get(), request, &response);
   }
   bool HasArtifact(const std::string& token, const std::string& sha256) const {
     const auto stub = v1::ArtifactService::NewStub(Channel());
@@ -427,19 +441,7 @@ TEST_F(LaptopTest, ADatasetThatIsNotWhatItSaysIsRefused) {
           .ok());
   const DatasetListing listing = ListDataset(made).value();
   const auto store = [&](const DatasetListing& sent, const std::string& name) {
-    const auto stub = v1::SweepService::NewStub(Channel());
-    const auto context = ContextOf(token);
-    v1::StoreDatasetRequest request;
-    v1::StoreDatasetResponse response;
-    request.set_name(name);
-    request.set_digest(sent.digest);
-    for (const ArtifactFile& file : sent.files) {
-      v1::DatasetFileInfo& info = *request.add_files();
-      info.set_name(file.name);
-      info.set_sha256(file.sha256);
-      info.set_bytes(file.n_bytes);
-    }
-    return stub->StoreDataset(context.get(), request, &response);
+    return Store(token, sent, name);
   };
   EXPECT_EQ(store(listing, "mine").error_code(), grpc::StatusCode::FAILED_PRECONDITION);
   for (const ArtifactFile& file : listing.files) {
@@ -460,6 +462,100 @@ TEST_F(LaptopTest, ADatasetThatIsNotWhatItSaysIsRefused) {
   EXPECT_FALSE(PathExists(InState("escape")));
   EXPECT_TRUE(store(listing, "mine").ok());
   EXPECT_TRUE(IsAudited("StoreDataset DATA_LOSS mine"));
+}
+
+// The coordinator is reading one dataset as a whole, and does not come to the end.
+TEST_F(LaptopTest, WhetherADatasetMayBeSentIsAnsweredWhileAnotherIsChecked) {
+  InitPki();
+  admin = NewToken("admin");
+  Start({}, "dataset_before_publish:delay_ms:3600000");
+  const std::string token = Login("submitter");
+  WriteTexts();
+  const int importing = SpawnLongrun(ImportOf("one"));
+  ASSERT_TRUE(WaitUntil([&] { return PathExists(InState("datasets/.one.receiving")); }));
+
+  DatasetListing listing = {.digest = Sha256Hex("another"), .files = {}};
+  for (const char* const name : {"train-00000.lrtk", "tokenizer.json", "dataset.json"}) {
+    listing.files.push_back({.name = name, .sha256 = Sha256Hex(name), .n_bytes = 5});
+  }
+  const grpc::Status answer = Store(token, listing, "two");
+  EXPECT_EQ(answer.error_code(), grpc::StatusCode::FAILED_PRECONDITION) << answer.error_message();
+
+  // What is being stored cannot be removed meanwhile.
+  Login("operator");
+  const Ran removed = [&] {
+    const std::string out = At("rm.out");
+    SpawnOptions options;
+    options.argv = {kClient, "data", "rm", "one"};
+    options.env = {"PATH=/usr/bin:/bin", Str("HOME=", laptop)};
+    options.cwd = laptop;
+    options.stdout_path = options.stderr_path = out;
+    const auto ended = WaitFor(Spawn(options).value(), kPatienceMs);
+    return Ran{.code = ended.ok() && *ended ? (*ended)->code : -1,
+               .out = ReadFile(out).value(),
+               .err = ""};
+  }();
+  EXPECT_NE(removed.code, 0);
+  EXPECT_NE(removed.out.find("another call is storing or removing the dataset \"one\""),
+            std::string::npos)
+      << removed.out;
+  int pid = importing;
+  Kill(pid);
+}
+
+// 1 TiB takes minutes to hash.
+TEST_F(LaptopTest, AnUploadThatNobodyWaitsForIsNotHashed) {
+  InitAndStart();
+  const std::string token = NewToken("submitter");
+  const std::string sha256 = Sha256Hex("large");
+  const std::string kept = InState("artifacts/unfinished/token-" + IdOf(token));
+  constexpr std::int64_t kBytes = std::int64_t{1} << 40;
+  ASSERT_TRUE(MakeFolders(kept).ok());
+  const std::string path = JoinPath(kept, sha256);
+  ASSERT_TRUE(WriteFileAtomic(path, "").ok());
+  ASSERT_EQ(truncate(path.c_str(), kBytes), 0);
+  const auto stub = v1::ArtifactService::NewStub(Channel());
+  const auto context = ContextOf(token);
+  v1::UploadArtifactResponse response;
+  const auto writer = stub->UploadArtifact(context.get(), &response);
+  ASSERT_TRUE(writer->Write(First(sha256, kBytes + 1, "x", kBytes)));
+  // The coordinator has begun: it opened the file.
+  ASSERT_TRUE(WaitUntil([&] {
+    const Result<std::vector<std::string>> open = ListFolder(Str("/proc/", coordinator, "/fd"));
+    return open.ok() && std::ranges::any_of(*open, [&](const std::string& fd) {
+             std::error_code error;
+             return std::filesystem::read_symlink(Str("/proc/", coordinator, "/fd/", fd), error) ==
+                    path;
+           });
+  }));
+  context->TryCancel();
+  EXPECT_EQ(writer->Finish().error_code(), grpc::StatusCode::CANCELLED);
+  EXPECT_TRUE(WaitUntil([&] { return IsAudited("UploadArtifact CANCELLED " + sha256); }));
+}
+
+// 4 GiB, of which the network holds only a small part.
+TEST_F(LaptopTest, AFileThatBecomesShorterEndsItsDownload) {
+  InitAndStart();
+  const std::string token = NewToken("viewer"), sha256 = Sha256Hex("large");
+  const std::string path = InState(Str("artifacts/", sha256.substr(0, 2), "/", sha256));
+  ASSERT_TRUE(MakeFolders(FolderOf(path)).ok());
+  ASSERT_TRUE(WriteFileAtomic(path, "").ok());
+  ASSERT_EQ(truncate(path.c_str(), std::int64_t{4} << 30), 0);
+  const auto stub = v1::ArtifactService::NewStub(Channel());
+  const auto context = ContextOf(token);
+  v1::DownloadArtifactRequest request;
+  request.set_sha256(sha256);
+  const auto reader = stub->DownloadArtifact(context.get(), request);
+  v1::DownloadArtifactResponse frame;
+  ASSERT_TRUE(reader->Read(&frame));
+  EXPECT_EQ(frame.total_bytes(), std::int64_t{4} << 30);
+  ASSERT_EQ(truncate(path.c_str(), 1 << 20), 0);
+  while (reader->Read(&frame)) {
+  }
+  const grpc::Status ended = reader->Finish();
+  EXPECT_EQ(ended.error_code(), grpc::StatusCode::ABORTED);
+  EXPECT_NE(ended.error_message().find("became shorter"), std::string::npos)
+      << ended.error_message();
 }
 
 TEST_F(LaptopTest, AFileThatTheCoordinatorCannotUseIsRefusedAtTheSubmission) {

@@ -34,6 +34,18 @@ inline constexpr const char* kClient = LONGRUN_BIN_DIR "/longrun";
 inline constexpr const char* kTrainer = LONGRUN_BIN_DIR "/longrun-fake-trainer";
 inline constexpr std::int64_t kPatienceMs = DeadlineMs(60'000);
 
+// Reads the dataset tiny.
+inline constexpr const char* kTinySweep = R"(apiVersion: longrun/v1
+kind: Sweep
+metadata: {name: a}
+spec:
+  model: {architecture: gpt2, size: micro}
+  matrix: {position: [alibi], train_length: [64], dataset: [tiny], seed: [1]}
+  train: {tokens: 20480, batch_tokens: 1024}
+  evaluate:
+    - perplexity: {context_lengths: [64, 128], split: validation, protocol: nonoverlap, score_tokens: 2048}
+)";
+
 inline std::chrono::system_clock::time_point After(std::int64_t ms) {
   return std::chrono::system_clock::now() + std::chrono::milliseconds(ms);
 }

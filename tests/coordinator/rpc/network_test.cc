@@ -528,17 +528,7 @@ TEST_F(NetworkTest, SweepFromALaptopRunsOnAWorkerThatHasJoined) {
   const std::string submitter = NewToken("submitter");
   ASSERT_EQ(Longrun({"login", place.Text(), "--ca-fingerprint", fingerprint}, submitter).code, 0);
   const std::string sweep = JoinPath(laptop, "a.yaml");
-  ASSERT_TRUE(WriteFileAtomic(sweep, R"(apiVersion: longrun/v1
-kind: Sweep
-metadata: {name: a}
-spec:
-  model: {architecture: gpt2, size: micro}
-  matrix: {position: [alibi], train_length: [64], dataset: [tiny], seed: [1]}
-  train: {tokens: 20480, batch_tokens: 1024}
-  evaluate:
-    - perplexity: {context_lengths: [64, 128], split: validation, protocol: nonoverlap, score_tokens: 2048}
-)")
-                  .ok());
+  ASSERT_TRUE(WriteFileAtomic(sweep, kTinySweep).ok());
   const Ran run = Longrun({"run", sweep});
   EXPECT_EQ(run.code, 0) << run.err << ReadFile(At("gpu-1.log")).value();
   EXPECT_NE(run.err.find("a service runs on context "), std::string::npos) << run.err;

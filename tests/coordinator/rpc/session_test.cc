@@ -117,6 +117,7 @@ class SessionTest : public testing::Test {
                          .executor = *executor,
                          .submitter = *executor,
                          .receiver = *executor,
+                         .transfers = *executor,
                          .log_writer = *executor,
                          .querier = *executor,
                          .ticker = ticker,

@@ -330,6 +330,59 @@ TEST_F(PlaceTest, AWorkerThatCannotGetDatasetsOverTheNetworkGetsNothingAndTheRea
   EXPECT_EQ(Commands<SendStart>(arrive(2, {std::string(kDatasetsCapability)})).size(), 1u);
 }
 
+TEST_F(PlaceTest, ATaskThatNeverFitsIntoAWorkersCacheIsNotOfferedThereAgain) {
+  Submit({.seeds = {1, 2}, .context_lengths = {}});
+  const SendStart first = Commands<SendStart>(Arrive("w", {CpuSlot()}, 1)).at(0);
+  const auto refuse = [&](const SendStart& start) {
+    return Do(AttemptRejected{.session = 1,
+                              .attempt = start.task.attempt,
+                              .epoch = start.task.epoch,
+                              .failure_class = "storage",
+                              .reason = "too large",
+                              .cache_needed_bytes = 3 << 20,
+                              .cache_limit_bytes = 1 << 20});
+  };
+  // The slot takes the other task at once.
+  const auto next = Commands<SendStart>(refuse(first));
+  ASSERT_EQ(next.size(), 1u);
+  EXPECT_NE(next[0].task.task, first.task.task);
+  const Task& task = state.tasks.at(first.task.task);
+  EXPECT_EQ(task.state, TaskState::kReady);
+  EXPECT_NE(task.reason.find("slot 0 of worker w (w.example) comes closest, but the worker's cache "
+                             "may take 1 MiB, less than the 3 MiB that the task reads: start the "
+                             "worker with larger --cache-bytes"),
+            std::string::npos)
+      << task.reason;
+
+  EXPECT_TRUE(Commands<SendStart>(refuse(next[0])).empty());
+  EXPECT_TRUE(Commands<SendStart>(Wait(60'000)).empty());
+  EXPECT_TRUE(Commands<SendStart>(Arrive("w", {CpuSlot()}, 2)).empty()) << "the same process";
+  // Another worker, and a later process of this one, may have more room.
+  EXPECT_EQ(Commands<SendStart>(Arrive("x", {CpuSlot()}, 3)).at(0).task.task, first.task.task);
+  const auto again = Commands<SendStart>(Arrive("w", {CpuSlot()}, 4, {}, "B"));
+  ASSERT_EQ(again.size(), 1u);
+  EXPECT_EQ(again[0].task.task, next[0].task.task);
+}
+
+TEST_F(PlaceTest, ATaskWhoseRoomInTheCacheOthersUseWaitsAndTheSlotDoesNot) {
+  Submit({.seeds = {1, 2}, .context_lengths = {}});
+  const SendStart first = Commands<SendStart>(Arrive("w", {CpuSlot()}, 1)).at(0);
+  const auto next = Commands<SendStart>(Do(AttemptRejected{.session = 1,
+                                                           .attempt = first.task.attempt,
+                                                           .epoch = first.task.epoch,
+                                                           .failure_class = "storage",
+                                                           .reason = "in use",
+                                                           .cache_needed_bytes = 1 << 20,
+                                                           .cache_limit_bytes = 1 << 20}));
+  ASSERT_EQ(next.size(), 1u);
+  EXPECT_NE(next[0].task.task, first.task.task);
+  EXPECT_EQ(state.tasks.at(first.task.task).reason, "offered again: in use");
+  EXPECT_EQ(state.tasks.at(first.task.task).losses + state.tasks.at(first.task.task).failures, 0);
+  Complete(state.attempts.at(next[0].task.attempt));
+  EXPECT_TRUE(Commands<SendStart>(Wait(14'000)).empty());
+  EXPECT_EQ(Commands<SendStart>(Wait(2'000)).at(0).task.task, first.task.task);
+}
+
 // Invariant I-2.
 TEST_F(PlaceTest, EpochsGrowAndJumpWithARestore) {
   Arrive("w", {CpuSlot()}, 1);

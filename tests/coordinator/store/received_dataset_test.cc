@@ -113,6 +113,33 @@ TEST_F(ReceivedDatasetTest, RemainsOfACrashAreFinished) {
   EXPECT_EQ(Left(), std::vector<std::string>{"mine"});
 }
 
+// Asked after any number of questions, it ends with the answer, and leaves nothing.
+TEST_F(ReceivedDatasetTest, WorkThatIsNotWantedAnyMoreEnds) {
+  const DatasetListing listing = Sent(made);
+  int n_before = 0;
+  for (bool ends = true; ends; ++n_before) {
+    ASSERT_LT(n_before, 1'000);
+    int n_asked = 0;
+    const Result<ReceivedDataset> received = ReceiveDataset(*store, state, "mine", listing, [&] {
+      return n_asked++ < n_before ? Status() : Status(Code::kCancelled, "not wanted");
+    });
+    ends = !received.ok();
+    if (!ends) break;
+    EXPECT_EQ(received.status().code(), Code::kCancelled) << received.status().message();
+    EXPECT_EQ(n_asked, n_before + 1);
+    EXPECT_TRUE(Left().empty());
+  }
+  // For each file, and more than once for the tokens of each split.
+  EXPECT_GE(n_before, static_cast<int>(listing.files.size()) + 4);
+  // Also for a folder that is there already.
+  EXPECT_EQ(ReceiveDataset(*store, state, "mine", listing,
+                           [] { return Status(Code::kCancelled, "not wanted"); })
+                .status()
+                .code(),
+            Code::kCancelled);
+  EXPECT_EQ(Left(), std::vector<std::string>{"mine"});
+}
+
 TEST_F(ReceivedDatasetTest, AFolderWithOtherContentStaysAsItIs) {
   const DatasetListing listing = Sent(made);
   ASSERT_TRUE(Receive(listing).ok());

@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
+#include <future>
 #include <memory>
 #include <string>
 #include <vector>
@@ -130,6 +132,47 @@ TEST_F(UnfinishedTest, ANewerConnectionTakesOverFromOneThatIsNotKnownToBeBroken)
   EXPECT_EQ((*older)->Write(std::string_view(bytes).substr(6)).code(), Code::kAborted);
   EXPECT_EQ(store->UnfinishedBytes(kAda, sha256), 10);
   EXPECT_TRUE(Send(kAda, bytes, 10, bytes.size()).ok());
+}
+
+TEST_F(UnfinishedTest, ATakeoverThatWaitsForTheEarlierConnectionHoldsUpNobodyElse) {
+  UnfinishedUploads uploads({.folder = JoinPath(folder.path(), "uploads")});
+  const auto older = uploads.Take(kAda, sha256, 0).value();
+  std::promise<void> begun, ends;
+  auto writing = std::async(std::launch::async, [&] {
+    return older->Use([&](int) {  // as on a disk that does not answer
+      begun.set_value();
+      ends.get_future().wait();
+      return Status();
+    });
+  });
+  begun.get_future().wait();
+  std::atomic<bool> taken = false;
+  auto takeover = std::async(std::launch::async, [&] {
+    auto part = uploads.Take(kAda, sha256, 0);
+    taken = true;
+    return part;
+  });
+
+  // Whether or not the takeover has begun to wait: nobody waits for it.
+  for (int i = 0; i < 200; ++i) {
+    EXPECT_TRUE(uploads.Take(kBob, Sha256Hex(Str(i)), 0).ok());
+    uploads.RemoveOld();
+  }
+  EXPECT_FALSE(taken);
+
+  ends.set_value();
+  EXPECT_TRUE(writing.get().ok());
+  const auto newer = takeover.get();
+  ASSERT_TRUE(newer.ok());
+  EXPECT_TRUE((*newer)->Use([](int) { return Status(); }).ok());
+  EXPECT_EQ(older->Use([](int) { return Status(); }).code(), Code::kAborted);
+}
+
+TEST_F(UnfinishedTest, ATakeoverInVainLeavesNoUploadInProgress) {
+  UnfinishedUploads uploads({.folder = JoinPath(folder.path(), "uploads"), .n_live_max = 1});
+  const auto older = uploads.Take(kAda, sha256, 0).value();
+  EXPECT_EQ(uploads.Take(kAda, sha256, 5).status().code(), Code::kAborted);
+  EXPECT_TRUE(uploads.Take(kAda, Sha256Hex("other"), 0).ok());
 }
 
 TEST_F(UnfinishedTest, OneSenderHasALimitOfUploadsInProgress) {

@@ -104,19 +104,29 @@ class AgentTest : public testing::Test {
     return TestTrainTask(seed, n, LocalExecution());
   }
 
-  void Offer(const TaskFile& task, int slot = 0,
-             const std::vector<v1::CheckpointSource>& from = {}) {
-    ASSERT_TRUE(coordinator_.Await([&] { return coordinator_.n_sessions > 0; }));
-    v1::CoordinatorMessage message;
-    v1::Start& start = *message.mutable_start();
+  // What every Start of the task says.
+  static v1::Start StartOf(const TaskFile& task, int slot,
+                           const std::vector<v1::CheckpointSource>& from) {
+    v1::Start start;
     start.set_attempt(task.attempt);
     start.set_epoch(task.epoch);
     start.set_device_index(slot);
     start.set_task_json(CanonicalJson(task.ToJson()));
     start.set_dataset_digest(task.run.dataset_digest);
-    start.set_dataset_path(dataset_);
     for (const v1::CheckpointSource& source : from) *start.add_checkpoints() = source;
+    return start;
+  }
+  void SendStart(v1::Start start) {
+    ASSERT_TRUE(coordinator_.Await([&] { return coordinator_.n_sessions > 0; }));
+    v1::CoordinatorMessage message;
+    *message.mutable_start() = std::move(start);
     ASSERT_TRUE(coordinator_.Send(message));
+  }
+  void Offer(const TaskFile& task, int slot = 0,
+             const std::vector<v1::CheckpointSource>& from = {}) {
+    v1::Start start = StartOf(task, slot, from);
+    start.set_dataset_path(dataset_);
+    SendStart(std::move(start));
   }
   void SendStop(const TaskFile& task, std::int64_t grace_ms = 20'000) {
     v1::CoordinatorMessage message;
@@ -728,14 +738,7 @@ class FetchTest : public AgentTest {
   void OfferByDigest(const TaskFile& task, int slot = 0,
                      const std::vector<ArtifactFile>& input_files = {},
                      const std::vector<v1::CheckpointSource>& from = {}) {
-    ASSERT_TRUE(coordinator_.Await([&] { return coordinator_.n_sessions > 0; }));
-    v1::CoordinatorMessage message;
-    v1::Start& start = *message.mutable_start();
-    start.set_attempt(task.attempt);
-    start.set_epoch(task.epoch);
-    start.set_device_index(slot);
-    start.set_task_json(CanonicalJson(task.ToJson()));
-    start.set_dataset_digest(task.run.dataset_digest);
+    v1::Start start = StartOf(task, slot, from);
     v1::DatasetSource& source = *start.add_datasets();
     source.set_digest(listing_.digest);
     const auto fill = [](const ArtifactFile& one, v1::ArtifactFile& to) {
@@ -745,8 +748,7 @@ class FetchTest : public AgentTest {
     };
     for (const ArtifactFile& file : listing_.files) fill(file, *source.add_files());
     for (const ArtifactFile& file : input_files) fill(file, *start.add_input_files());
-    for (const v1::CheckpointSource& checkpoint : from) *start.add_checkpoints() = checkpoint;
-    ASSERT_TRUE(coordinator_.Send(message));
+    SendStart(std::move(start));
   }
   // The offsets from which the bytes of the shard were asked for.
   std::vector<std::int64_t> Offsets() {
@@ -830,6 +832,29 @@ TEST_F(FetchTest, ACoordinatorThatIsAwayInTheMiddleIsWaitedForAndTheFetchGoesOn)
   EXPECT_GE(offsets[1], 2 << 20);
 }
 
+// The next order for the same dataset goes on where the withdrawn one was.
+TEST_F(FetchTest, AnOrderThatIsWithdrawnEndsItsFetch) {
+  env_ = {"LONGRUN_FAILPOINTS=worker_mid_download:delay_ms:1000"};
+  StartWorker();
+  const TaskFile task = Task(1), next = Task(2);
+  OfferByDigest(task);
+  const std::string part =
+      JoinPath(JoinPath(JoinPath(cache_, "incoming"), "dataset-" + listing_.digest),
+               listing_.files.front().name);
+  const std::int64_t deadline = BootMs() + kDeadlineMs;
+  while (!PathExists(part) || FileBytes(part).value() < 1 << 20) {
+    ASSERT_LT(BootMs(), deadline);
+  }
+  SendStop(task);
+  ASSERT_TRUE(AwaitRejection(task));
+  OfferByDigest(next);
+  ASSERT_TRUE(AwaitEnd(next));
+  const std::vector<std::int64_t> offsets = Offsets();
+  ASSERT_EQ(offsets.size(), 2u);
+  EXPECT_GE(offsets[1], 1 << 20);
+  EXPECT_LT(offsets[1], listing_.files.front().n_bytes);
+}
+
 TEST_F(FetchTest, AFlippedBitAtTheCoordinatorIsReportedWithTheRemedy) {
   std::string& bytes = coordinator_.artifacts.at(listing_.files.front().sha256);
   bytes[bytes.size() / 2] ^= 1;
@@ -853,9 +878,57 @@ TEST_F(FetchTest, ACacheThatIsTooSmallIsAMatterOfStorage) {
   OfferByDigest(task);
   ASSERT_TRUE(AwaitRejection(task));
   EXPECT_EQ(StoredOf(task).rejected_class, "storage");
-  EXPECT_NE(StoredOf(task).rejected_reason.find("the cache of this worker may take 1 MiB"),
+  EXPECT_NE(StoredOf(task).rejected_reason.find(
+                "by way of the worker's cache, which may take 1 MiB: start the worker with larger "
+                "--cache-bytes"),
             std::string::npos)
       << StoredOf(task).rejected_reason;
+  // The task does not fit; the slot may take others.
+  EXPECT_EQ(StoredOf(task).rejected_cache_needed_bytes, BytesOf(listing_.files));
+  EXPECT_EQ(StoredOf(task).rejected_cache_limit_bytes, 1 << 20);
+  EXPECT_TRUE(Offsets().empty());
+}
+
+// Each of them fits, but not all.
+TEST_F(FetchTest, WhatATaskReadsIsAddedUpBeforeAnythingIsFetched) {
+  const std::string sha256 = Sha256Hex("questions");
+  StartWorker({"--cache-bytes", Str(BytesOf(listing_.files) + 8)});
+  const TaskFile task = Task(1);
+  OfferByDigest(task, 0, {{.name = sha256, .sha256 = sha256, .n_bytes = 9}});
+  ASSERT_TRUE(AwaitRejection(task));
+  EXPECT_EQ(StoredOf(task).rejected_class, "storage");
+  EXPECT_EQ(StoredOf(task).rejected_cache_needed_bytes, BytesOf(listing_.files) + 9);
+  EXPECT_TRUE(Offsets().empty());
+}
+
+TEST_F(FetchTest, ACacheThatAnotherAttemptUsesIsNotTooSmall) {
+  WriteBehaviour(cache_, {{"default", kEndless}});
+  const std::string bytes(1 << 20, 'q'), sha256 = Sha256Hex(bytes);
+  StartWorker({"--cache-bytes", Str(BytesOf(listing_.files) + 8)});
+  const TaskFile first = Task(1), second = Train(2);
+  OfferByDigest(first);
+  ASSERT_TRUE(AwaitLines(first, 3));
+  v1::CheckpointSource other;
+  other.set_sha256(sha256);
+  v1::ArtifactFile& manifest = *other.add_files();
+  manifest.set_name("manifest.json");
+  manifest.set_sha256(sha256);
+  manifest.set_bytes(1 << 20);
+  Offer(second, 1, {other});
+  ASSERT_TRUE(AwaitRejection(second));
+  EXPECT_EQ(StoredOf(second).rejected_class, "storage");
+  EXPECT_EQ(StoredOf(second).rejected_cache_needed_bytes, 1 << 20);
+  EXPECT_GT(StoredOf(second).rejected_cache_limit_bytes, 1 << 20);
+}
+
+TEST_F(FetchTest, ACacheThatIsBeingTrimmedHoldsUpNothing) {
+  const std::string old = JoinPath(cache_, std::string(64, 'a'));
+  ASSERT_TRUE(MakeFolders(old).ok());
+  ASSERT_TRUE(WriteFileAtomic(JoinPath(old, "weights"), std::string(2 << 20, 'w')).ok());
+  env_ = {"LONGRUN_FAILPOINTS=cache_before_delete:delay_ms:3600000"};
+  StartWorker({"--cache-bytes", "1Mi"});
+  ASSERT_TRUE(coordinator_.Await([&] { return coordinator_.n_heartbeats > 1; }));
+  EXPECT_TRUE(PathExists(JoinPath(cache_, "removed/1/weights")));
 }
 
 TEST_F(FetchTest, TheFilesOfAnEvaluationComeByDigestIntoOneFolder) {
@@ -897,9 +970,11 @@ TEST_F(FetchTest, WhatARunningTrainerReadsStaysAlsoAfterARestartOfTheWorker) {
   OfferByDigest(task);
   ASSERT_TRUE(AwaitLines(task, 3));
   KillWorker();
+  // Not as old as what the trainer reads, so that it would go later.
+  const std::string unused = JoinPath(cache_, std::string(64, 'a'));
+  ASSERT_TRUE(MakeFolders(unused).ok());
   StartWorker({"--cache-bytes", "1Mi"});
-  ASSERT_TRUE(coordinator_.Await([&] { return coordinator_.n_sessions == 2; }));
-  // The first look at the retention is over when the second session has been opened.
+  AwaitFile(unused, false);
   EXPECT_TRUE(PathExists(Cached()));
 }
 

@@ -87,6 +87,8 @@ struct FakeCoordinator::Server final : v1::WorkerSessionService::Service,
         Stored& stored = state.attempts[message.rejected().attempt()];
         stored.rejected_class = message.rejected().failure_class();
         stored.rejected_reason = message.rejected().reason();
+        stored.rejected_cache_needed_bytes = message.rejected().cache_needed_bytes();
+        stored.rejected_cache_limit_bytes = message.rejected().cache_limit_bytes();
         return std::nullopt;
       }
       case v1::WorkerMessage::kJournalBatch:

@@ -25,6 +25,8 @@ class FakeCoordinator {
     bool accepted = false;
     std::optional<std::string> rejected_class;
     std::string rejected_reason;
+    std::int64_t rejected_cache_needed_bytes = 0;
+    std::int64_t rejected_cache_limit_bytes = 0;
     std::vector<std::string> lines;  // line i is record i + 1
     std::optional<v1::AttemptEnded> ended;
     std::string log;

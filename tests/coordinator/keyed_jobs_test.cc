@@ -1,0 +1,65 @@
+// A job that never ends holds up only the jobs with which it shares a key.
+#include "coordinator/keyed_jobs.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <future>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace longrun::coordinator {
+namespace {
+
+TEST(KeyedJobsTest, AJobThatBlocksHoldsUpOnlyWhatSharesAKey) {
+  std::promise<void> begun, ends, other, both, same;
+  std::vector<std::string> order;
+  KeyedJobs jobs(2);
+  jobs.Post({"a"}, [&] {
+    begun.set_value();
+    ends.get_future().wait();
+    order.push_back("blocks");
+  });
+  begun.get_future().wait();
+  jobs.Post({"a", "b"}, [&] {
+    order.push_back("both");
+    both.set_value();
+  });
+  // After the one that waits, with which it shares a key.
+  jobs.Post({"b"}, [&] {
+    order.push_back("same");
+    same.set_value();
+  });
+  jobs.Post({"c"}, [&] { other.set_value(); });
+
+  other.get_future().wait();
+  EXPECT_EQ(std::ranges::count(jobs.SlowKeys(-1), "a"), 1);
+  ends.set_value();
+  both.get_future().wait();
+  same.get_future().wait();
+  EXPECT_EQ(order, (std::vector<std::string>{"blocks", "both", "same"}));
+}
+
+TEST(KeyedJobsTest, WhatWaitsIsDroppedAndWhatRunsIsWaitedFor) {
+  bool dropped_ran = false, ended = false;
+  std::promise<void> begun, ends;
+  {
+    KeyedJobs jobs(1);
+    jobs.Post({"a"}, [&] {
+      begun.set_value();
+      ends.get_future().wait();
+      ended = true;
+    });
+    begun.get_future().wait();
+    jobs.Post({"b"}, [&] { dropped_ran = true; });
+    jobs.Drop();
+    jobs.Post({"c"}, [&] { dropped_ran = true; });
+    ends.set_value();
+  }
+  EXPECT_TRUE(ended);
+  EXPECT_FALSE(dropped_ran);
+}
+
+}  // namespace
+}  // namespace longrun::coordinator
