@@ -350,7 +350,7 @@ class Cluster(unittest.TestCase):
 
     def the_coordinator_is_replaced(self, table):
         """A rolling update: stopped, and started on the same claim, while a trainer goes on."""
-        self.coordinator.execute("longrun", "admin", "backup", "/var/lib/longrun/before.tar")
+        self.coordinator.execute("longrun", "admin", "backup", "--replace", "/var/lib/longrun/before.tar")
         self.assertTrue((self.claim / "before.tar").is_file())
         rows = self.rows()
         self.assertEqual(self.coordinator.stop(), 0)

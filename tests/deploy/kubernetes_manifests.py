@@ -13,7 +13,7 @@ try:
     import kubernetes_validate
     import yaml
 except ImportError as error:
-    raise SystemExit(f"{error}: ./dev setup installs kubernetes-validate into .venv; run this with .venv/bin/python3")
+    raise SystemExit(f"{error}: `./dev test` installs kubernetes-validate into .venv; run this with .venv/bin/python3")
 
 # The oldest version that deploy/README.md names, and the newest that kubernetes-validate knows.
 VERSIONS = ["1.29", "1.37"]
