@@ -62,15 +62,15 @@ void Cluster::Reap(int& pid) {
   pid = 0;
 }
 
-bool Cluster::IsReaped(int& pid) {
-  if (pid <= 0) return true;
+std::optional<int> Cluster::CodeIfEnded(int& pid) {
+  if (pid <= 0) return std::nullopt;
   const auto ended = WaitFor(pid, 0);
-  if (!ended.ok() || !*ended) return false;
+  if (!ended.ok() || !*ended) return std::nullopt;
   pid = 0;
-  return true;
+  return (*ended)->code;
 }
-bool Cluster::CoordinatorHasEnded() { return IsReaped(coordinator_); }
-bool Cluster::HasEnded(Worker& worker) { return IsReaped(worker.pid); }
+std::optional<int> Cluster::CoordinatorHasEnded() { return CodeIfEnded(coordinator_); }
+std::optional<int> Cluster::HasEnded(Worker& worker) { return CodeIfEnded(worker.pid); }
 
 int Cluster::Stop(const Host& host, const std::string& program, int& pid) {
   SendSignal(host.Running(program), SIGTERM);

@@ -53,7 +53,7 @@ class Cluster {
   void StartCoordinator();  // returns when it serves
   void LaunchCoordinator();
   bool CoordinatorServes();
-  bool CoordinatorHasEnded();                           // by itself
+  std::optional<int> CoordinatorHasEnded();             // by itself: its exit code
   int coordinator_pid() const { return coordinator_; }  // to wait for
   void KillCoordinator();
   int StopCoordinator();  // SIGTERM; its exit code
@@ -63,8 +63,8 @@ class Cluster {
   // Again on its host, with the folder that it has; `rejoins`: with a new join token for its name.
   void StartWorker(Worker& worker, bool rejoins = false);
   void KillWorker(Worker& worker);
-  void PowerOff(Worker& worker);         // its host
-  static bool HasEnded(Worker& worker);  // by itself
+  void PowerOff(Worker& worker);                       // its host
+  static std::optional<int> HasEnded(Worker& worker);  // by itself: its exit code
   int StopWorker(Worker& worker);
   bool IsWelcomed(const Worker& worker) const;  // in its present life
   std::vector<std::unique_ptr<Worker>>& workers() { return workers_; }
@@ -85,7 +85,7 @@ class Cluster {
  private:
   std::string At(const std::string& name) const;
   static void Reap(int& pid);
-  static bool IsReaped(int& pid);
+  static std::optional<int> CodeIfEnded(int& pid);
   static int Stop(const Host& host, const std::string& program, int& pid);
 
   const std::string folder_;
