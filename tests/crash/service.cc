@@ -46,26 +46,6 @@ done
 exec %TRAINER% "$@"
 )";
 
-// Words of a small vocabulary, some much more frequent than others: there is something to learn.
-std::string WordSalad(std::uint64_t seed, std::size_t n_bytes) {
-  SeededRandom random(seed);
-  std::vector<std::string> words;
-  for (int i = 0; i < 200; ++i) {
-    std::string word;
-    const std::uint64_t n_letters = 2 + random.Below(6);
-    for (std::uint64_t k = 0; k < n_letters; ++k) {
-      word += static_cast<char>('a' + random.Below(26));
-    }
-    words.push_back(std::move(word));
-  }
-  std::string text;
-  while (text.size() < n_bytes) {
-    text += words[random.Below(1 + random.Below(words.size()))];
-    text += random.Chance(0.1) ? ".\n" : " ";
-  }
-  return text;
-}
-
 std::vector<int> ProcessIds() {
   std::vector<int> pids;
   const std::vector<std::string> names = ListFolder("/proc").value();
@@ -100,6 +80,25 @@ bool IsStopped(int pid) {
   if (!stat) return false;
   const std::size_t bracket = stat->rfind(')');  // behind the name, which may hold anything
   return bracket != std::string::npos && stat->substr(bracket, 3) == ") T";
+}
+
+std::string WordSalad(std::uint64_t seed, std::size_t n_bytes) {
+  SeededRandom random(seed);
+  std::vector<std::string> words;
+  for (int i = 0; i < 200; ++i) {
+    std::string word;
+    const std::uint64_t n_letters = 2 + random.Below(6);
+    for (std::uint64_t k = 0; k < n_letters; ++k) {
+      word += static_cast<char>('a' + random.Below(26));
+    }
+    words.push_back(std::move(word));
+  }
+  std::string text;
+  while (text.size() < n_bytes) {
+    text += words[random.Below(1 + random.Below(words.size()))];
+    text += random.Chance(0.1) ? ".\n" : " ";
+  }
+  return text;
 }
 
 std::string SmallSweep(const std::string& name, const SweepSize& size) {

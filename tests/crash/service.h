@@ -34,6 +34,8 @@ struct SweepSize {
   bool encoder = false;  // a masked language model, scored by pseudo-perplexity
   bool tuned = false;    // a rotary model, and its fine-tuning at positions of PoSE
 };
+// Words of a small vocabulary, some much more frequent than others: there is something to learn.
+std::string WordSalad(std::uint64_t seed, std::size_t n_bytes);
 // A model that learns to spell a little: a step takes milliseconds.
 std::string SmallSweep(const std::string& name, const SweepSize& size);
 constexpr std::int64_t kSmallSweepBatchTokens = 256;
