@@ -130,9 +130,9 @@ void DecideTask(StepContext& step, Task& task, const Attempt& attempt, const Fai
       wait ? BackOffMs(n_before, step.state.random.Next(), step.state.limits.back_off) : 0;
   task.not_before = step.now + wait_ms;
   if (yielded) {
-    return MoveTask(
-        step, task, TaskState::kReady,
-        Str("stopped, to continue later from its checkpoint (attempt ", attempt.n, ")"));
+    return MoveTask(step, task, TaskState::kReady,
+                    Str("stopped, to continue later from its checkpoint (attempt ", attempt.n, ")",
+                        NeedsText(task)));
   }
   const std::string when = wait ? Str("tried again after a pause of ", (wait_ms + 999) / 1000, " s")
                                 : std::string("tried again");
@@ -155,12 +155,17 @@ std::string WhileCancelled(EndEvidence evidence, const std::string& message) {
 
 void EndAttempt(StepContext& step, Attempt& attempt, FailureClass failure_class,
                 const std::string& message) {
+  if (IsCutOff(step, attempt, failure_class)) {
+    return EndAttempt(step, attempt, FailureClass::kPreempted,
+                      Str("the allocation of worker ", attempt.worker, " ended: ", message));
+  }
   const FailureRow& row = FailureOf(failure_class);
   Task& task = TaskOf(step.state, attempt);
   LR_CHECK(task.attempt == attempt.id);
   attempt.failure_class = std::string(row.name);
   attempt.message = message.empty() ? std::string(row.advice) : InShort(message);
   MoveAttempt(step, attempt, EndStateOf(failure_class), attempt.message);
+  if (failure_class == FailureClass::kPreempted) NoteCutShort(step, attempt);
   DecideTask(step, task, attempt, row, attempt.message);
 }
 

@@ -120,6 +120,18 @@ bool SameSlots(const std::vector<Slot>& a, const std::vector<Slot>& b) {
   });
 }
 
+std::optional<Allocation> AllocationOf(const StepContext& step,
+                                       const std::optional<AllocationSpan>& span) {
+  if (!span) return std::nullopt;
+  Allocation allocation = {.job = span->job};
+  if (span->work_left_ms) {
+    allocation.work_end = Deadline{.boot_ms = step.now + *span->work_left_ms,
+                                   .boot = step.state.boot,
+                                   .wall_ms = step.wall_ms + *span->work_left_ms};
+  }
+  return allocation;
+}
+
 // Repeats the order to an attempt that must not go on, until the worker has received it.
 void RepeatVerdict(StepContext& step, const Worker& worker, const LiveAttempt& live) {
   const SessionId session = *worker.session;
@@ -268,6 +280,7 @@ void HandleEvent(StepContext& step, const WorkerArrived& event) {
       CanGetFiles(worker) != CanGetFiles(event.worker)) {
     state.index.workers_version += 1;
   }
+  if (is_restarted) NoteOutlived(step, worker);
   worker.incarnation = event.worker.incarnation;
   worker.host = event.worker.host;
   worker.version = event.worker.version;
@@ -278,6 +291,7 @@ void HandleEvent(StepContext& step, const WorkerArrived& event) {
   worker.capabilities = event.worker.capabilities;
   worker.over_network = event.worker.over_network;
   worker.disk = event.worker.disk;
+  worker.allocation = AllocationOf(step, event.allocation);
   worker.session = event.session;
   worker.last_session = event.session;
   worker.heard_at = step.now;

@@ -194,6 +194,8 @@ class Simulation {
     for (int i = 0; i < 3; ++i) {
       workers_.push_back(std::make_unique<SimWorker>(world_, server_, i, trainer_faults_));
     }
+    SeededRandom allocations(seed ^ 0x616c6c6f63617465);
+    if (allocations.Chance(0.5)) workers_.back()->BeTemporary(allocations.Next());
     restores_ = world_.random.Chance(0.2);
     MakeSweeps();
   }

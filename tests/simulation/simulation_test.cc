@@ -67,6 +67,10 @@ TEST(SimulationTest, EveryPromiseIsKeptUnderFaults) {
                                  "drained",
                                  "stopped by a drain",
                                  "worker removed",
+                                 "allocation ended",
+                                 "placed on an allocation",
+                                 "cut off by an allocation's end",
+                                 "temporary worker forgotten",
                                  "worker kept",
                                  "backup restored"}) {
     EXPECT_GT(total.fired[name], 0) << name << " never happened";

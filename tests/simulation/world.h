@@ -23,28 +23,29 @@ namespace longrun::coordinator {
 // write; the scheduler itself is not touched, the simulated server around it breaks the rule.
 enum class Mutation {
   kNone,
-  kNoFencing,         // a stale attempt's records are applied as if it were current
-  kNoDedupe,          // records that are stored already are stored again
-  kNoGapCheck,        // records after a gap are stored
-  kEarlyAck,          // commands are sent before the commit
-  kCommitNotDurable,  // the last commits vanish with a power loss of the coordinator
-  kNoCompleteness,    // `final` succeeds whatever rows are there
-  kCheckpointEarly,   // a checkpoint counts before its bytes are in the store
-  kShipUnsynced,      // the worker sends records before they are on disk
-  kCancelIgnored,     // a cancellation is confirmed, but not done
-  kDoubleSlot,        // slots are offered although an attempt is on them
-  kFreeRetries,       // failures and losses are not counted
-  kLostTransition,    // a state change is written without its event
-  kPutFirstIgnored,   // that a sweep is put first is confirmed, but not done
-  kRemovedEarly,      // a sweep that is not over is removed
-  kEpochFloorLost,    // what was collected leaves no trace in the epochs that follow
-  kRefreshForgets,    // what is measured again has no numbers until then
-  kParentsForgotten,  // garbage is collected without asking which runs others go on from
-  kBasesForgotten,    // a run that is to start from another's weights starts from its own
-  kPauseIgnored,      // a pause is confirmed and stored, and its tasks go on
-  kDrainForgotten,    // a drain is stored, and forgotten at once
-  kDeadlineIgnored,   // trainers go on after the deadline of a drain
-  kDatasetsIgnored,   // tasks are placed as if no worker had any dataset
+  kNoFencing,          // a stale attempt's records are applied as if it were current
+  kNoDedupe,           // records that are stored already are stored again
+  kNoGapCheck,         // records after a gap are stored
+  kEarlyAck,           // commands are sent before the commit
+  kCommitNotDurable,   // the last commits vanish with a power loss of the coordinator
+  kNoCompleteness,     // `final` succeeds whatever rows are there
+  kCheckpointEarly,    // a checkpoint counts before its bytes are in the store
+  kShipUnsynced,       // the worker sends records before they are on disk
+  kCancelIgnored,      // a cancellation is confirmed, but not done
+  kDoubleSlot,         // slots are offered although an attempt is on them
+  kFreeRetries,        // failures and losses are not counted
+  kLostTransition,     // a state change is written without its event
+  kPutFirstIgnored,    // that a sweep is put first is confirmed, but not done
+  kRemovedEarly,       // a sweep that is not over is removed
+  kEpochFloorLost,     // what was collected leaves no trace in the epochs that follow
+  kRefreshForgets,     // what is measured again has no numbers until then
+  kParentsForgotten,   // garbage is collected without asking which runs others go on from
+  kBasesForgotten,     // a run that is to start from another's weights starts from its own
+  kPauseIgnored,       // a pause is confirmed and stored, and its tasks go on
+  kDrainForgotten,     // a drain is stored, and forgotten at once
+  kDeadlineIgnored,    // trainers go on after the deadline of a drain
+  kDatasetsIgnored,    // tasks are placed as if no worker had any dataset
+  kAllocationIgnored,  // that a worker's allocation ends is forgotten
 };
 struct MutationRow {
   Mutation mutation;
