@@ -7,6 +7,7 @@
 #include "coordinator/rpc/datasets.h"
 #include "coordinator/rpc/logs.h"
 #include "coordinator/rpc/models.h"
+#include "coordinator/rpc/pilots.h"
 #include "coordinator/rpc/query.h"
 #include "coordinator/rpc/reads.h"
 #include "coordinator/rpc/submit.h"
@@ -126,6 +127,11 @@ class SweepService final : public v1::SweepService::CallbackService {
   Unary* RemoveWorker(Context* context, const v1::RemoveWorkerRequest* request,
                       v1::RemoveWorkerResponse* response) override {
     return Answer(parts_.executor, context, "RemoveWorker", &coordinator::RemoveWorker, request,
+                  response);
+  }
+  Unary* ReportPilot(Context* context, const v1::ReportPilotRequest* request,
+                     v1::ReportPilotResponse* response) override {
+    return Answer(parts_.executor, context, "ReportPilot", &coordinator::ReportPilot, request,
                   response);
   }
   Unary* RegisterDataset(Context* context, const v1::RegisterDatasetRequest* request,
