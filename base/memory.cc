@@ -5,8 +5,8 @@
 
 #include <algorithm>
 #include <charconv>
-#include <optional>
 #include <string>
+#include <vector>
 
 #include "base/files.h"
 #include "base/str.h"
@@ -14,28 +14,48 @@
 namespace longrun {
 namespace {
 
-// The smallest memory limit of our cgroup and those above it (version 2).
-std::optional<std::int64_t> CgroupMemoryMax() {
-  const Result<std::string> groups = ReadFile("/proc/self/cgroup");
-  if (!groups) return std::nullopt;
+// Reads a limit of a group; nullopt if it is not there, or is no number: "max".
+std::optional<std::int64_t> ReadLimit(const std::string& path) {
+  const Result<std::string> text = ReadFile(path);
+  if (!text) return std::nullopt;
+  std::int64_t limit = 0;
+  const auto parsed = std::from_chars(text->data(), text->data() + text->size(), limit);
+  if (parsed.ec != std::errc()) return std::nullopt;
+  return limit;
+}
+
+// The smallest limit in the file `name` of `group` and of the groups above it.
+std::optional<std::int64_t> SmallestLimit(const std::string& mount, std::string group,
+                                          const char* name) {
   std::optional<std::int64_t> smallest;
-  for (const std::string& line : Split(*groups, '\n')) {
-    if (!line.starts_with("0::")) continue;
-    for (std::string group = line.substr(3); !group.empty();
-         group = group.substr(0, group.rfind('/'))) {
-      const std::string folder = group == "/" ? "/sys/fs/cgroup" : Str("/sys/fs/cgroup", group);
-      const Result<std::string> text = ReadFile(folder + "/memory.max");
-      std::int64_t limit = 0;
-      if (!text) continue;
-      const auto parsed = std::from_chars(text->data(), text->data() + text->size(), limit);
-      if (parsed.ec != std::errc()) continue;  // "max"
-      smallest = std::min(smallest.value_or(limit), limit);
+  while (true) {
+    const std::string folder = group == "/" ? mount : mount + group;
+    if (const auto limit = ReadLimit(JoinPath(folder, name))) {
+      smallest = std::min(smallest.value_or(*limit), *limit);
     }
+    if (group.empty() || group == "/") return smallest;
+    group = group.substr(0, group.rfind('/'));
   }
-  return smallest;
 }
 
 }  // namespace
+
+std::optional<std::int64_t> CgroupMemoryMax(const std::string& groups, const std::string& mount) {
+  std::optional<std::int64_t> smallest;
+  for (const std::string& line : Split(groups, '\n')) {
+    // "0::/a/b" of version 2, "9:memory:/a/b" of version 1, whose controllers may share a line.
+    const std::vector<std::string> parts = Split(line, ':');
+    if (parts.size() < 3 || !parts[2].starts_with('/')) continue;
+    std::optional<std::int64_t> limit;
+    if (parts[1].empty()) {
+      limit = SmallestLimit(mount, parts[2], "memory.max");
+    } else if (std::ranges::count(Split(parts[1], ','), "memory") > 0) {
+      limit = SmallestLimit(JoinPath(mount, "memory"), parts[2], "memory.limit_in_bytes");
+    }
+    if (limit) smallest = std::min(smallest.value_or(*limit), *limit);
+  }
+  return smallest;
+}
 
 std::int64_t PhysicalMemoryBytes() {
   return std::int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE);
@@ -43,7 +63,9 @@ std::int64_t PhysicalMemoryBytes() {
 
 std::int64_t MachineMemoryBytes() {
   const std::int64_t machine = PhysicalMemoryBytes();
-  return std::min(machine, CgroupMemoryMax().value_or(machine));
+  const Result<std::string> groups = ReadFile("/proc/self/cgroup");
+  if (!groups) return machine;
+  return std::min(machine, CgroupMemoryMax(*groups, "/sys/fs/cgroup").value_or(machine));
 }
 
 }  // namespace longrun

@@ -2,14 +2,21 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
+#include <string>
 
 namespace longrun {
 
 // The machine's memory, whatever the cgroup's limit.
 std::int64_t PhysicalMemoryBytes();
 
-// The machine's memory or, if smaller, the smallest limit of our cgroup (version 2) and
-// of those above it.
+// The machine's memory or, if smaller, the smallest limit of our cgroup and of those above it. A
+// batch system gives a job its share of the memory in this way.
 std::int64_t MachineMemoryBytes();
+
+// That limit; nullopt if there is none. `groups` is the text of /proc/self/cgroup, `mount` the
+// folder of the cgroup file systems: version 2 is mounted there, the memory of version 1 in its
+// folder "memory", or both.
+std::optional<std::int64_t> CgroupMemoryMax(const std::string& groups, const std::string& mount);
 
 }  // namespace longrun

@@ -64,7 +64,7 @@ const VerbGroup kGroups[] = {
     {"Sweeps",
      {AddRun, AddUp, AddSubmit, AddValidate, AddPlan, AddPause, AddResume, AddCancel, AddRetry}},
     {"Progress", {AddLs, AddGet, AddWatch, AddLogs}},
-    {"Workers", {AddWorkers, AddDrain, AddUndrain, AddWorker}},
+    {"Workers", {AddWorkers, AddDrain, AddUndrain, AddWorker, AddPilot}},
     {"Results",
      {AddTable, AddClaims, AddPlot, AddAttention, AddDiff, AddQuery, AddReproduce, AddReport}},
     {"Data and models", {AddData, AddImport, AddModels, AddExport}},

@@ -51,6 +51,7 @@ void AddWorkers(Verbs& verbs);
 void AddWorker(Verbs& verbs);
 void AddDrain(Verbs& verbs);
 void AddUndrain(Verbs& verbs);
+void AddPilot(Verbs& verbs);
 void AddData(Verbs& verbs);
 void AddImport(Verbs& verbs);
 void AddModels(Verbs& verbs);

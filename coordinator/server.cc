@@ -43,6 +43,7 @@
 #include "coordinator/rpc/identity.h"
 #include "coordinator/rpc/live_calls.h"
 #include "coordinator/rpc/network.h"
+#include "coordinator/rpc/pilots.h"
 #include "coordinator/rpc/session.h"
 #include "coordinator/rpc/sweep_service.h"
 #include "coordinator/scrubber.h"
@@ -342,6 +343,7 @@ Status Serve(const ServerOptions& options) {
   const std::unique_ptr<Executor> querier = Executor::Start(*store, kQuerierThreads, kQueryJobsMax);
   Ticker ticker;
   OverlapSearch overlaps;
+  PilotBoard pilots;
   CoordinatorParts parts{.core = *core,
                          .artifacts = *artifacts,
                          .logs = logs,
@@ -356,6 +358,7 @@ Status Serve(const ServerOptions& options) {
                          .overlaps = overlaps,
                          .access = access,
                          .audit = audit,
+                         .pilots = pilots,
                          .metrics_address = metrics_address,
                          .query_program = kOwnProgram};
   const auto sweeps = MakeSweepService(parts);

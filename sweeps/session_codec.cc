@@ -152,6 +152,13 @@ void Fill(v1::Hello& wire, HelloMessage& message) {
   wire.mutable_labels()->insert(message.labels.begin(), message.labels.end());
   wire.set_disk_free_bytes(message.disk.free_bytes);
   wire.set_disk_bytes(message.disk.bytes);
+  if (message.allocation) {
+    v1::Allocation& allocation = *wire.mutable_allocation();
+    allocation.set_job(std::move(message.allocation->job));
+    if (const auto left_ms = message.allocation->work_left_ms) {
+      allocation.set_work_left_ms(*left_ms);
+    }
+  }
 }
 std::optional<HelloMessage> Read(const v1::Hello& wire) {
   HelloMessage message = {
@@ -173,6 +180,12 @@ std::optional<HelloMessage> Read(const v1::Hello& wire) {
     std::optional<Slot> slot = Read(device);
     if (!slot) return std::nullopt;
     message.devices.push_back(*std::move(slot));
+  }
+  if (wire.has_allocation()) {
+    message.allocation = AllocationSpan{.job = wire.allocation().job()};
+    if (wire.allocation().has_work_left_ms()) {
+      message.allocation->work_left_ms = wire.allocation().work_left_ms();
+    }
   }
   return message;
 }

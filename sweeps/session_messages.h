@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -22,6 +23,12 @@ struct DiskSpace {
   std::int64_t bytes = 0;  // 0: not known
 };
 
+// What a temporary worker has of a machine.
+struct AllocationSpan {
+  std::string job;  // for people
+  std::optional<std::int64_t> work_left_ms = {};
+};
+
 struct HelloMessage {
   int protocol_oldest = 0;
   int protocol_newest = 0;
@@ -36,6 +43,7 @@ struct HelloMessage {
   std::vector<std::string> capabilities = {};
   std::map<std::string, std::string> labels = {};
   DiskSpace disk = {};
+  std::optional<AllocationSpan> allocation = {};
 };
 
 struct HeartbeatMessage {
@@ -93,10 +101,9 @@ struct DatasetsHeldMessage {
 // Up: the worker is stopping. Down: it must accept no new work.
 struct DrainMessage {};
 
-using UpMessage =
-    std::variant<HelloMessage, HeartbeatMessage, AcceptedMessage, RejectedMessage,
-                 JournalBatchMessage, AttemptEndedMessage, LogChunkMessage, DrainMessage,
-                 DatasetsHeldMessage>;
+using UpMessage = std::variant<HelloMessage, HeartbeatMessage, AcceptedMessage, RejectedMessage,
+                               JournalBatchMessage, AttemptEndedMessage, LogChunkMessage,
+                               DrainMessage, DatasetsHeldMessage>;
 
 // ---- down: from the coordinator ----------------------------------------------------------------
 

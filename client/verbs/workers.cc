@@ -9,6 +9,7 @@
 #include "base/units.h"
 #include "client/console/exit_code.h"
 #include "client/console/output.h"
+#include "client/pilot/pilot_table.h"
 #include "client/verb.h"
 #include "client/wire/retrying_client.h"
 #include "client/words/labels.h"
@@ -48,7 +49,28 @@ std::string TaskText(const v1::WorkerDeviceInfo& device) {
   return device.quarantine_reason().empty() ? "" : "quarantined";
 }
 
+// Of a temporary worker: "slurm 1234, works for 3h 10min"; "" of one that stays.
+std::string AllocationText(const v1::WorkerInfo& worker) {
+  if (!worker.has_job()) return "";
+  const std::string job = worker.job().empty() ? "temporary" : worker.job();
+  if (!worker.has_work_left_ms()) return job;
+  if (worker.work_left_ms() == 0) return job + ", ends now";
+  return Str(job, ", works for ", FormatDurationMs(worker.work_left_ms()));
+}
+
 std::string TableOf(const v1::ListWorkersResponse& answer) {
+  using enum Align;
+  std::vector<std::string> header = {"worker", "host",    "state",    "slot",  "kind",
+                                     "name",   "memory",  "task",     "heard", "disk free",
+                                     "drain",  "version", "protocol", "labels"};
+  std::vector<Align> align = {kLeft, kLeft, kLeft, kRight, kLeft, kLeft,  kRight,
+                              kLeft, kLeft, kLeft, kLeft,  kLeft, kRight, kLeft};
+  const bool any_temporary = std::ranges::any_of(
+      answer.workers(), [](const v1::WorkerInfo& worker) { return worker.has_job(); });
+  if (any_temporary) {
+    header.emplace_back("allocation");
+    align.push_back(kLeft);
+  }
   std::vector<std::vector<std::string>> rows;
   for (const v1::WorkerInfo& worker : answer.workers()) {
     for (const v1::WorkerDeviceInfo& device : worker.devices()) {
@@ -56,33 +78,32 @@ std::string TableOf(const v1::ListWorkersResponse& answer) {
                       device.kind(), device.name(), FormatBytes(device.memory_bytes()),
                       TaskText(device), HeardText(worker), DiskText(worker), DrainText(worker),
                       worker.version(), Str(worker.protocol()), LabelsText(worker.labels())});
+      if (any_temporary) rows.back().push_back(AllocationText(worker));
     }
   }
-  using enum Align;
-  return RenderColumns({"worker", "host", "state", "slot", "kind", "name", "memory", "task",
-                        "heard", "disk free", "drain", "version", "protocol", "labels"},
-                       {kLeft, kLeft, kLeft, kRight, kLeft, kLeft, kRight, kLeft, kLeft, kLeft,
-                        kLeft, kLeft, kRight, kLeft},
-                       rows);
+  return RenderColumns(header, align, rows);
 }
 
 std::string CsvOf(const v1::ListWorkersResponse& answer) {
   std::vector<std::vector<std::string>> rows;
   for (const v1::WorkerInfo& worker : answer.workers()) {
     for (const v1::WorkerDeviceInfo& device : worker.devices()) {
-      rows.push_back(
-          {worker.worker_id(), worker.host(), worker.state(), Str(device.index()), device.kind(),
-           device.name(), FormatBytes(device.memory_bytes()), ShortId(device.task()),
-           Str(worker.heard_wall_ms()), Str(worker.disk_free_bytes()), Str(worker.disk_bytes()),
-           Str(worker.drain_wanted() ? 1 : 0),
-           worker.has_drain_left_ms() ? Str(worker.drain_left_ms()) : "", worker.version(),
-           Str(worker.protocol()), LabelsText(worker.labels()), device.quarantine_reason()});
+      rows.push_back({worker.worker_id(), worker.host(), worker.state(), Str(device.index()),
+                      device.kind(), device.name(), FormatBytes(device.memory_bytes()),
+                      ShortId(device.task()), Str(worker.heard_wall_ms()),
+                      Str(worker.disk_free_bytes()), Str(worker.disk_bytes()),
+                      Str(worker.drain_wanted() ? 1 : 0),
+                      worker.has_drain_left_ms() ? Str(worker.drain_left_ms()) : "",
+                      worker.version(), Str(worker.protocol()), LabelsText(worker.labels()),
+                      worker.job(), worker.has_work_left_ms() ? Str(worker.work_left_ms()) : "",
+                      device.quarantine_reason()});
     }
   }
-  return RenderCsv({"worker", "host", "state", "slot", "kind", "name", "memory", "task",
-                    "heard_wall_ms", "disk_free_bytes", "disk_bytes", "drain_wanted",
-                    "drain_left_ms", "version", "protocol", "labels", "quarantine_reason"},
-                   rows);
+  return RenderCsv(
+      {"worker", "host", "state", "slot", "kind", "name", "memory", "task", "heard_wall_ms",
+       "disk_free_bytes", "disk_bytes", "drain_wanted", "drain_left_ms", "version", "protocol",
+       "labels", "job", "work_left_ms", "quarantine_reason"},
+      rows);
 }
 
 }  // namespace
@@ -106,6 +127,9 @@ void AddWorkers(Verbs& verbs) {
     }
     if (is_offline && *output == "table") ShowInterrupted(*answer);
     Print(*output == "csv" ? CsvOf(*answer) : TableOf(*answer));
+    if (*output == "table" && !answer->pilots().empty()) {
+      Print("\n" + PilotTable(answer->pilots()));
+    }
     PrintNotices(answer->notices());
     if (is_offline) SayLine(no_service);
     return static_cast<int>(kExitOk);

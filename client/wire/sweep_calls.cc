@@ -110,6 +110,9 @@ Result<v1::ListWorkersResponse> SweepCalls::ListWorkers() {
   return Ask<v1::ListWorkersResponse>(v1::ListWorkersRequest());
 }
 
+Result<v1::ReportPilotResponse> SweepCalls::ReportPilot(const v1::ReportPilotRequest& request) {
+  return Ask<v1::ReportPilotResponse>(request);
+}
 Result<v1::DrainWorkerResponse> SweepCalls::DrainWorker(const v1::DrainWorkerRequest& request) {
   return Ask<v1::DrainWorkerResponse>(request);
 }

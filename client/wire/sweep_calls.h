@@ -48,6 +48,7 @@ class SweepCalls {
   Result<v1::RetryTasksResponse> RetryTasks(const std::string& target);
   Result<v1::CollectGarbageResponse> CollectGarbage(bool dry_run);
   Result<v1::ListWorkersResponse> ListWorkers();
+  Result<v1::ReportPilotResponse> ReportPilot(const v1::ReportPilotRequest& request);
   Result<v1::DrainWorkerResponse> DrainWorker(const v1::DrainWorkerRequest& request);
   Result<v1::UndrainWorkerResponse> UndrainWorker(const std::string& worker);
   Result<v1::RemoveWorkerResponse> RemoveWorker(const std::string& worker);

@@ -23,6 +23,8 @@
 
 namespace longrun::coordinator {
 
+class PilotBoard;
+
 // The parts of the daemon, which outlive every handler.
 struct CoordinatorParts {
   Core& core;
@@ -39,6 +41,7 @@ struct CoordinatorParts {
   OverlapSearch& overlaps;
   Access& access;
   AuditLog& audit;
+  PilotBoard& pilots;
   std::string metrics_address;
   std::string query_program;           // answers users' SQL in a child: store/query_process.h
   std::atomic<bool> stopping = false;  // streams must end

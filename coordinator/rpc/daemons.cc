@@ -4,10 +4,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "base/clock.h"
 #include "base/str.h"
 #include "base/version.h"
+#include "coordinator/rpc/pilots.h"
 #include "coordinator/rpc/views.h"
 
 namespace longrun::coordinator {
@@ -44,6 +46,10 @@ Status ListWorkers(Call& call, const v1::ListWorkersRequest&, v1::ListWorkersRes
     AddQuarantined(state, response->mutable_notices());
     AddQuietTrainers(state, now, wall_ms, response->mutable_notices());
   }));
+  AddPilotNotices(call.parts.pilots, response->mutable_notices());
+  for (v1::PilotInfo& pilot : call.parts.pilots.List(BootMs())) {
+    *response->add_pilots() = std::move(pilot);
+  }
   for (v1::WorkerInfo& info : *response->mutable_workers()) {
     if (info.heard_wall_ms() != 0) continue;
     ASSIGN_OR_RETURN(const std::int64_t wall_ms, call.reader.LastStoredOfWorker(info.worker_id()));

@@ -32,6 +32,8 @@ constexpr MethodRule kRules[] = {
     {.path = "/longrun.v1.SweepService/UndrainWorker", .people = kOperator, .changes = true},
     {.path = "/longrun.v1.SweepService/RemoveWorker", .people = kOperator, .changes = true},
     {.path = "/longrun.v1.SweepService/ReleaseSlots", .people = kOperator, .changes = true},
+    // Every few seconds, and it changes nothing that is stored: not for the audit log.
+    {.path = "/longrun.v1.SweepService/ReportPilot", .people = kOperator},
     // Makes the coordinator open a folder of its own machine, which nobody else's business is.
     {.path = "/longrun.v1.SweepService/RegisterDataset", .changes = true},
     {.path = "/longrun.v1.SweepService/StoreDataset", .people = kSubmitter, .changes = true},

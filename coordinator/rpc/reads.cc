@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/str.h"
+#include "coordinator/rpc/pilots.h"
 #include "coordinator/rpc/planned.h"
 #include "coordinator/rpc/views.h"
 #include "coordinator/store/damage.h"
@@ -159,6 +160,7 @@ Status GetSweep(Call& call, const v1::GetSweepRequest& request, v1::GetSweepResp
   response->mutable_info()->Swap(shown.mutable_info());
   response->mutable_runs()->Swap(shown.mutable_runs());
   response->mutable_notices()->Swap(shown.mutable_notices());
+  AddPilotNotices(call.parts.pilots, response->mutable_notices());
   if (shown.has_time_left()) response->mutable_time_left()->Swap(shown.mutable_time_left());
   for (int i = 0; i < response->runs_size(); ++i) {
     v1::RunInfo* run = response->mutable_runs(i);
@@ -197,6 +199,7 @@ Status GetRun(Call& call, const v1::GetRunRequest& request, v1::GetRunResponse* 
     AddQuarantined(state, response->mutable_notices());
     AddQuietTrainers(state, now, WallMs(), response->mutable_notices());
   }));
+  AddPilotNotices(call.parts.pilots, response->mutable_notices());
   AddFullDisk(call.parts.core, response->mutable_notices());
   for (v1::TaskInfo& task : *run->mutable_tasks()) {
     ASSIGN_OR_RETURN(const std::vector<AttemptRow> attempts,

@@ -38,6 +38,7 @@ constexpr std::size_t kDatasetsMax = 10'000;
 constexpr std::int64_t kThreadsMax = 4096;
 constexpr std::int64_t kMemoryBytesMax = std::int64_t{1} << 56;
 constexpr std::size_t kOutgoingMax = 1024;
+constexpr std::int64_t kAllocationMsMax = std::int64_t{100} * 366 * 24 * 3600 * 1000;
 
 // ---- messages up --------------------------------------------------------------------------------
 
@@ -93,6 +94,19 @@ Status CheckLabels(const HelloMessage& hello) {
   return Status();
 }
 
+Status CheckAllocation(const HelloMessage& hello) {
+  if (!hello.allocation) return Status();
+  if (!IsShortText(hello.allocation->job)) {
+    return Malformed(Str("worker ", hello.worker_id, " has an allocation with a job of ",
+                         hello.allocation->job.size(), " bytes: at most ", kTextBytesMax,
+                         " are allowed, without control characters"));
+  }
+  const std::int64_t left_ms = hello.allocation->work_left_ms.value_or(0);
+  if (left_ms >= 0 && left_ms <= kAllocationMsMax) return Status();
+  return Malformed(Str("worker ", hello.worker_id, " has an allocation that ends in ", left_ms,
+                       " ms: expected 0 to ", kAllocationMsMax));
+}
+
 Result<std::set<std::string>> DigestsOf(const std::string& worker,
                                         const std::vector<std::string>& digests) {
   if (digests.size() > kDatasetsMax) {
@@ -143,6 +157,7 @@ Result<WorkerArrived> ArrivalOf(HelloMessage hello) {
     return Malformed(Str("worker ", hello.worker_id, " has ", hello.capabilities.size(),
                          " capabilities: at most ", kCapabilitiesMax, " are allowed"));
   }
+  RETURN_IF_ERROR(CheckAllocation(hello));
   std::set<std::int64_t> indices;
   for (const Slot& device : hello.devices) {
     if (Status status = CheckDevice(device); !status.ok()) {
@@ -166,6 +181,7 @@ Result<WorkerArrived> ArrivalOf(HelloMessage hello) {
   arrival.worker.capabilities = {hello.capabilities.begin(), hello.capabilities.end()};
   arrival.worker.disk = hello.disk;
   arrival.attempts = std::move(hello.attempts);
+  arrival.allocation = std::move(hello.allocation);
   return arrival;
 }
 

@@ -7,6 +7,7 @@
 #include "coordinator/rpc/datasets.h"
 #include "coordinator/rpc/logs.h"
 #include "coordinator/rpc/models.h"
+#include "coordinator/rpc/pilots.h"
 #include "coordinator/rpc/query.h"
 #include "coordinator/rpc/reads.h"
 #include "coordinator/rpc/submit.h"
@@ -131,6 +132,11 @@ class SweepService final : public v1::SweepService::CallbackService {
   Unary* ReleaseSlots(Context* context, const v1::ReleaseSlotsRequest* request,
                       v1::ReleaseSlotsResponse* response) override {
     return Answer(parts_.executor, context, "ReleaseSlots", &coordinator::ReleaseSlots, request,
+                  response);
+  }
+  Unary* ReportPilot(Context* context, const v1::ReportPilotRequest* request,
+                     v1::ReportPilotResponse* response) override {
+    return Answer(parts_.executor, context, "ReportPilot", &coordinator::ReportPilot, request,
                   response);
   }
   Unary* RegisterDataset(Context* context, const v1::RegisterDatasetRequest* request,

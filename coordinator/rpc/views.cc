@@ -312,6 +312,10 @@ void FillWorker(const State& state, const Worker& worker, Instant now, v1::Worke
   if (const auto left_ms = DrainLeftMs(state, worker, now, WallMs())) {
     message->set_drain_left_ms(*left_ms);
   }
+  if (worker.allocation) message->set_job(worker.allocation->job);
+  if (const auto left_ms = WorkLeftMs(state, worker, now, WallMs())) {
+    message->set_work_left_ms(*left_ms);
+  }
   if (worker.lost || suspect) message->set_heard_ms_ago(silent_ms / 1000 * 1000);
   message->set_protocol(worker.protocol);
   for (const auto& [key, value] : worker.labels) {

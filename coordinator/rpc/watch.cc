@@ -9,6 +9,7 @@
 
 #include "base/str.h"
 #include "coordinator/rpc/caller.h"
+#include "coordinator/rpc/pilots.h"
 #include "coordinator/rpc/views.h"
 
 namespace longrun::coordinator {
@@ -64,6 +65,7 @@ class Watch final : public grpc::ServerWriteReactor<v1::WatchSweepResponse> {
     const Status filled = view_->Fill(reader, &message_);
     KeepDamage(reader);
     if (!filled.ok()) return End(filled);
+    AddPilotNotices(parts_.pilots, message_.mutable_notices());
     std::string bytes = message_.SerializeAsString();
     if (bytes == sent_) return Wait();
     sent_ = std::move(bytes);

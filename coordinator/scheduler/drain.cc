@@ -48,9 +48,7 @@ Status UnknownWorker(const std::string& id) {
 std::optional<std::int64_t> DrainLeftMs(const State& state, const Worker& worker, Instant now,
                                         std::int64_t wall_ms) {
   if (!worker.drain || !worker.drain->deadline) return std::nullopt;
-  const DrainDeadline& deadline = *worker.drain->deadline;
-  const bool same_boot = !deadline.boot.empty() && deadline.boot == state.boot;
-  return std::max<std::int64_t>(0, same_boot ? deadline.boot_ms - now : deadline.wall_ms - wall_ms);
+  return LeftMs(state, *worker.drain->deadline, now, wall_ms);
 }
 
 void SendHold(StepContext& step, const Worker& worker) {

@@ -130,9 +130,9 @@ void DecideTask(StepContext& step, Task& task, const Attempt& attempt, const Fai
       wait ? BackOffMs(n_before, step.state.random.Next(), step.state.limits.back_off) : 0;
   task.not_before = step.now + wait_ms;
   if (yielded) {
-    return MoveTask(
-        step, task, TaskState::kReady,
-        Str("stopped, to continue later from its checkpoint (attempt ", attempt.n, ")"));
+    return MoveTask(step, task, TaskState::kReady,
+                    Str("stopped, to continue later from its checkpoint (attempt ", attempt.n, ")",
+                        NeedsText(task)));
   }
   const std::string when = wait ? Str("tried again after a pause of ", (wait_ms + 999) / 1000, " s")
                                 : std::string("tried again");
@@ -155,6 +155,10 @@ std::string WhileCancelled(EndEvidence evidence, const std::string& message) {
 
 void EndAttempt(StepContext& step, Attempt& attempt, FailureClass failure_class,
                 const std::string& message) {
+  if (IsCutOff(step, attempt, failure_class)) {
+    return EndAttempt(step, attempt, FailureClass::kPreempted,
+                      Str("the allocation of worker ", attempt.worker, " ended: ", message));
+  }
   const FailureRow& row = FailureOf(failure_class);
   Task& task = TaskOf(step.state, attempt);
   LR_CHECK(task.attempt == attempt.id);
@@ -162,6 +166,7 @@ void EndAttempt(StepContext& step, Attempt& attempt, FailureClass failure_class,
   attempt.message = message.empty() ? std::string(row.advice) : InShort(message);
   const bool had_started = attempt.state == AttemptState::kRunning;
   MoveAttempt(step, attempt, EndStateOf(failure_class), attempt.message);
+  if (failure_class == FailureClass::kPreempted) NoteCutShort(step, attempt);
   DecideTask(step, task, attempt, row, attempt.message);
   if (row.blames_slot) NoteSlotFailure(step, attempt);
   if (had_started && failure_class == FailureClass::kPreempted) {

@@ -103,6 +103,7 @@ void HandleEvent(StepContext& step, const TimePassed&) {
   }
   WithdrawOldOffers(step);
   StopDrained(step);
+  ForgetGoneWorkers(step);
 }
 
 bool IsHeardOf(const State& state, const std::string& id, Instant now) {

@@ -18,9 +18,12 @@
 namespace longrun::coordinator {
 namespace {
 
+constexpr std::int64_t kNoEndMs = std::numeric_limits<std::int64_t>::max();
+
 struct FreeSlot {
   const Worker* worker = nullptr;
   const Slot* slot = nullptr;
+  std::int64_t left_ms = kNoEndMs;  // until its worker stops its trainers
 };
 
 std::string Gigabytes(std::int64_t bytes) {
@@ -141,16 +144,18 @@ void RefreshUnfit(StepContext& step, ReadyClass& ready) {
   }
 }
 
-std::vector<FreeSlot> FreeSlots(const State& state, Instant now) {
+std::vector<FreeSlot> FreeSlots(const State& state, Instant now, std::int64_t wall_ms) {
   std::vector<FreeSlot> free;
   for (const auto& [id, worker] : state.workers) {
     const bool suspect = now - worker.heard_at > state.limits.suspect_ms;
     if (!TakesWork(worker) || suspect) continue;
+    const std::int64_t left_ms = WorkLeftMs(state, worker, now, wall_ms).value_or(kNoEndMs);
+    if (left_ms == 0) continue;
     for (const Slot& slot : worker.slots) {
       const auto refused = worker.refused_until.find(slot.index);
       const bool waits = refused != worker.refused_until.end() && refused->second > now;
       if (!waits && !worker.busy.contains(slot.index) && !IsQuarantined(worker, slot)) {
-        free.push_back({.worker = &worker, .slot = &slot});
+        free.push_back({.worker = &worker, .slot = &slot, .left_ms = left_ms});
       }
     }
   }
@@ -172,7 +177,8 @@ bool OtherSlotFits(const State& state, const ReadyClass& ready, const Avoided& a
   for (const auto& [id, worker] : state.workers) {
     if (worker.lost || worker.draining || worker.drain || !CanGetFiles(worker)) continue;
     const auto fits = [&](const Slot& slot) {
-      return !avoided.Covers(worker, slot) && !IsQuarantined(worker, slot) && Fits(ready, worker, slot);
+      return !avoided.Covers(worker, slot) && !IsQuarantined(worker, slot) &&
+             Fits(ready, worker, slot);
     };
     if (std::ranges::any_of(worker.slots, fits)) return true;
   }
@@ -219,6 +225,7 @@ const FreeSlot* ChooseSlot(const State& state, const ReadyClass& ready, const Ta
   for (const FreeSlot& slot : free) {
     if (!Fits(ready, *slot.worker, *slot.slot)) continue;
     if (avoided.Covers(*slot.worker, *slot.slot)) continue;
+    if (slot.left_ms <= task.needs_ms) continue;
     if (best == nullptr || rank(slot) < rank(*best)) best = &slot;
   }
   return best;
@@ -396,12 +403,30 @@ void HandleEvent(StepContext& step, const SweepPrioritized& event) {
   each_ready(&IndexReady);
 }
 
+std::int64_t CountWaiting(const State& state, DeviceKind kind, const std::vector<Slot>& slots,
+                          std::int64_t work_ms) {
+  const Worker any;
+  std::int64_t n_tasks = 0;
+  for (const auto& [name, ready] : state.index.ready) {
+    const bool of_kind = Admits(ready.device_kind, kind) &&
+                         (!ready.execution || ready.execution->device_kind == kind);
+    const bool fits = slots.empty() ? of_kind : std::ranges::any_of(slots, [&](const Slot& slot) {
+      return Fits(ready, any, slot);
+    });
+    if (!fits) continue;
+    n_tasks += std::ranges::count_if(ready.tasks, [&](const ReadyClass::Key& key) {
+      return state.tasks.at(key.task).needs_ms < work_ms;
+    });
+  }
+  return n_tasks;
+}
+
 void PlaceReadyTasks(StepContext& step) {
   State& state = step.state;
   EndBackOffs(step);
   if (state.index.ready.empty() || step.now < state.place_not_before) return;
   for (auto& [name, ready] : state.index.ready) RefreshUnfit(step, ready);
-  std::vector<FreeSlot> free = FreeSlots(state, step.now);
+  std::vector<FreeSlot> free = FreeSlots(state, step.now, step.wall_ms);
   while (!free.empty()) {
     const std::optional<Placement> next = NextPlacement(state, free);
     if (!next) return;

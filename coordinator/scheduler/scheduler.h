@@ -115,6 +115,7 @@ struct WorkerArrived {  // Hello
   // over_network, disk
   Worker worker;
   std::vector<LiveAttempt> attempts;
+  std::optional<AllocationSpan> allocation = {};
 };
 struct WorkerHeard {  // Heartbeat
   SessionId session = 0;
@@ -388,6 +389,11 @@ bool FailedForGood(const State& state, const Task& task);
 // if this build can read it, or if the task has ended.
 std::string WhyUnknown(const State& state, const Task& task);
 
+// How many READY tasks wait for a slot that a new worker could offer: with slots like these or, if
+// none are given, any slots of this kind. A temporary one works for `work_ms`.
+std::int64_t CountWaiting(const State& state, DeviceKind kind, const std::vector<Slot>& slots,
+                          std::int64_t work_ms);
+
 // Whether the worker gets datasets and the files of evaluations by digest.
 bool GetsByDigest(const Worker& worker);
 // Whether the worker can get what an attempt reads: over the network, only by digest.
@@ -404,6 +410,11 @@ bool IsHeardOf(const State& state, const std::string& worker, Instant now);
 // The time until the deadline of the worker's drain, at least 0; nullopt if it has none.
 std::optional<std::int64_t> DrainLeftMs(const State& state, const Worker& worker, Instant now,
                                         std::int64_t wall_ms);
+
+// The time until a temporary worker asks its trainers to stop, at least 0; nullopt if it has no
+// such time.
+std::optional<std::int64_t> WorkLeftMs(const State& state, const Worker& worker, Instant now,
+                                       std::int64_t wall_ms);
 
 // A worker with attempts in progress that has been silent for longer than a restart takes, or that
 // was replaced by another worker on its machine.

@@ -136,6 +136,18 @@ void RefuseForCache(StepContext& step, const Worker& worker, Attempt& attempt,
   WithdrawOffer(step, attempt, event.reason, never_fits ? 0 : kFullMs);
 }
 
+std::optional<Allocation> AllocationOf(const StepContext& step,
+                                       const std::optional<AllocationSpan>& span) {
+  if (!span) return std::nullopt;
+  Allocation allocation = {.job = span->job};
+  if (span->work_left_ms) {
+    allocation.work_end = Deadline{.boot_ms = step.now + *span->work_left_ms,
+                                   .boot = step.state.boot,
+                                   .wall_ms = step.wall_ms + *span->work_left_ms};
+  }
+  return allocation;
+}
+
 // Repeats the order to an attempt that must not go on, until the worker has received it.
 void RepeatVerdict(StepContext& step, const Worker& worker, const LiveAttempt& live) {
   const SessionId session = *worker.session;
@@ -280,11 +292,13 @@ void HandleEvent(StepContext& step, const WorkerArrived& event) {
     ForgetSession(step, worker, Str("worker ", worker.id, " has opened a newer session"));
   }
   const bool is_restarted = !added && worker.incarnation != event.worker.incarnation;
-  if (added || is_restarted || worker.lost || worker.draining || !SameSlots(worker.slots, event.worker.slots) ||
+  if (added || is_restarted || worker.lost || worker.draining ||
+      !SameSlots(worker.slots, event.worker.slots) ||
       CanGetFiles(worker) != CanGetFiles(event.worker)) {
     state.index.workers_version += 1;
   }
   ForgetChangedSlots(worker, event.worker.slots);
+  if (is_restarted) NoteOutlived(step, worker);
   worker.incarnation = event.worker.incarnation;
   worker.host = event.worker.host;
   worker.version = event.worker.version;
@@ -295,6 +309,7 @@ void HandleEvent(StepContext& step, const WorkerArrived& event) {
   worker.capabilities = event.worker.capabilities;
   worker.over_network = event.worker.over_network;
   worker.disk = event.worker.disk;
+  worker.allocation = AllocationOf(step, event.allocation);
   worker.session = event.session;
   worker.last_session = event.session;
   worker.heard_at = step.now;

@@ -146,6 +146,7 @@ struct Attempt {
   // of the worker, none of them still had a trainer, so all of the machine's processes had ended.
   // Otherwise 0.
   std::int64_t died_together = 0;
+  bool outlived = false;  // its worker has a newer allocation: the attempt's is over
   std::optional<ProgressRecord> progress = {};  // the newest
   Instant recorded_at = 0;                      // when the newest records (or the offer) came
   // The longest time between the arrivals of records while it runs; -1: none have come since
@@ -203,8 +204,10 @@ struct Task {
   bool damaged = false;  // its stored row was lost when the state was loaded
   // The numbers that count during a refresh; rebuilt after a restart.
   std::vector<MeasuredNumber> earlier;
-  Instant not_before = 0;   // end of the back-off
-  std::string ready_class;  // its class in Index::ready; "" if not there
+  Instant not_before = 0;  // end of the back-off
+  // At least so long must a temporary worker still work: in less, the task reached no checkpoint.
+  std::int64_t needs_ms = 0;
+  std::string ready_class;                             // its class in Index::ready; "" if not there
   std::map<std::string, CacheTooSmall> too_large_for;  // by worker
 };
 
@@ -222,15 +225,15 @@ struct RunRecord {
 
 // A time on the boot clock of one boot of the coordinator's machine, and the same time on the wall
 // clock, which counts after a reboot.
-struct DrainDeadline {
+struct Deadline {
   Instant boot_ms = 0;
   std::string boot = {};  // "": unknown
   std::int64_t wall_ms = 0;
-  bool operator==(const DrainDeadline&) const = default;
+  bool operator==(const Deadline&) const = default;
 };
 // An operator drains a worker: it gets nothing new until the operator takes that back.
 struct Drain {
-  std::optional<DrainDeadline> deadline = {};  // by then, trainers have stopped; else they finish
+  std::optional<Deadline> deadline = {};  // by then, trainers have stopped; else they finish
   bool operator==(const Drain&) const = default;
 };
 
@@ -249,6 +252,12 @@ struct SlotFailure {
   std::string message;
 };
 
+// What a temporary worker has of its machine: the job of a cluster, for example (allocation.cc).
+struct Allocation {
+  std::string job = {};                   // for people: "slurm 1234"
+  std::optional<Deadline> work_end = {};  // when it asks its trainers to stop; nullopt: never
+};
+
 struct Worker {
   std::string id;
   std::string incarnation;
@@ -261,6 +270,7 @@ struct Worker {
   bool draining = false;                           // it announced that it accepts no new work
   std::optional<Drain> drain = {};  // an operator's; unlike `draining`, it survives Hello
   std::map<std::int64_t, Quarantine> quarantined = {};  // by slot
+  std::optional<Allocation> allocation = {};            // of a temporary worker
   // Volatile:
   std::set<std::string> capabilities = {};  // of the open session (sweeps/protocol.h)
   bool over_network = false;                // its open session: it may be on another machine
@@ -358,7 +368,8 @@ struct State {
   // task.
   std::map<std::string, std::set<std::string>> sweep_tasks;
   std::map<std::string, std::set<std::string>> sweep_runs;  // sweep id -> its runs
-  std::map<std::string, std::string> sweep_owner;  // sweep id -> who submitted it first; "": unknown
+  std::map<std::string, std::string>
+      sweep_owner;  // sweep id -> who submitted it first; "": unknown
   std::set<std::string> cancelled_sweeps;
   std::set<std::string> paused_sweeps;  // never cancelled ones
   std::int64_t next_ready_seq = 1;

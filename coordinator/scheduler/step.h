@@ -139,6 +139,22 @@ void ForgetSlotFailures(State& state, const std::string& worker, std::int64_t in
 void JudgeDoubtfulSlots(StepContext& step);
 // Forgets quarantines of slots that are now another device; `slots` are the worker's new ones.
 void ForgetChangedSlots(Worker& worker, const std::vector<Slot>& slots);
+// ---- allocation.cc ------------------------------------------------------------------------------
+
+// The time until a deadline, at least 0.
+std::int64_t LeftMs(const State& state, const Deadline& deadline, Instant now,
+                    std::int64_t wall_ms);
+// Whether the attempt ended as `failure_class` only because its worker's allocation was over: then
+// it counts as preempted.
+bool IsCutOff(const StepContext& step, const Attempt& attempt, FailureClass failure_class);
+// A new process of a temporary worker has come, maybe in another allocation.
+void NoteOutlived(StepContext& step, const Worker& worker);
+// An attempt has ended as preempted. If its worker's allocation ended before it reached a
+// checkpoint, notes that its task needs more time.
+void NoteCutShort(StepContext& step, const Attempt& attempt);
+std::string NeedsText(const Task& task);  // "", or a clause about `needs_ms`
+// Forgets temporary workers that have left, or are lost, and have nothing in progress.
+void ForgetGoneWorkers(StepContext& step);
 
 // ---- pause.cc -----------------------------------------------------------------------------------
 

@@ -34,6 +34,17 @@ std::set<std::string> TablesOf(const std::vector<DamagedRow>& rows) {
   return tables;
 }
 
+std::string AllocationJson(const std::optional<Allocation>& allocation) {
+  if (!allocation) return "";
+  Json json = {{"job", allocation->job}};
+  if (const std::optional<Deadline>& end = allocation->work_end) {
+    json["work_end_boot_ms"] = end->boot_ms;
+    json["work_end_boot"] = end->boot;
+    json["work_end_wall_ms"] = end->wall_ms;
+  }
+  return CanonicalJson(json);
+}
+
 }  // namespace
 
 std::string SweepDigest(const Sweep& sweep) {
@@ -424,12 +435,13 @@ Status Store::ApplyOne(const PutWorker& write, std::int64_t, ApplyCounts&) {
   const std::string slots_json = CanonicalJson(slots);
   const std::string digests_json = CanonicalJson(Json(write.worker.dataset_digests));
   const std::string labels_json = CanonicalJson(Json(write.worker.labels));
+  const std::string allocation_json = AllocationJson(write.worker.allocation);
   ASSIGN_OR_RETURN(
       Statement statement,
       connection_->Prepare("INSERT OR REPLACE INTO worker (id, incarnation, host, version, slots,"
                            " dataset_digests, draining, protocol, labels, drain_wanted,"
-                           " drain_boot_ms, drain_boot, drain_wall_ms, quarantined)"
-                           " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"));
+                           " drain_boot_ms, drain_boot, drain_wall_ms, quarantined, allocation)"
+                           " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"));
   statement.Bind(write.worker.id)
       .Bind(write.worker.incarnation)
       .Bind(write.worker.host)
@@ -440,7 +452,7 @@ Status Store::ApplyOne(const PutWorker& write, std::int64_t, ApplyCounts&) {
       .Bind(std::int64_t{write.worker.protocol})
       .Bind(labels_json)
       .Bind(write.worker.drain.has_value());
-  const std::optional<DrainDeadline> deadline =
+  const std::optional<Deadline> deadline =
       write.worker.drain ? write.worker.drain->deadline : std::nullopt;
   if (deadline) {
     statement.Bind(deadline->boot_ms).Bind(deadline->boot).Bind(deadline->wall_ms);
@@ -453,7 +465,7 @@ Status Store::ApplyOne(const PutWorker& write, std::int64_t, ApplyCounts&) {
         {{"slot", index}, {"reason", quarantine.reason}, {"since_ms", quarantine.since_wall_ms}});
   }
   const std::string quarantined_json = CanonicalJson(quarantined);
-  return statement.Bind(quarantined_json).Run();
+  return statement.Bind(quarantined_json).Bind(allocation_json).Run();
 }
 
 Status Store::ApplyOne(const PutCell& write, std::int64_t, ApplyCounts&) {

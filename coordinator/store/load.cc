@@ -251,11 +251,25 @@ Status NoteRecords(Connection& connection, Attempt& attempt) {
   }
 }
 
+Result<Allocation> ReadAllocation(const std::string& text) {
+  Allocation allocation;
+  ASSIGN_OR_RETURN(const Json json, ParseJson(text));
+  ASSIGN_OR_RETURN(allocation.job, GetString(json, "job"));
+  if (json.contains("work_end_wall_ms")) {
+    Deadline end;
+    ASSIGN_OR_RETURN(end.boot_ms, GetInt(json, "work_end_boot_ms"));
+    ASSIGN_OR_RETURN(end.boot, GetString(json, "work_end_boot"));
+    ASSIGN_OR_RETURN(end.wall_ms, GetInt(json, "work_end_wall_ms"));
+    allocation.work_end = end;
+  }
+  return allocation;
+}
+
 Status LoadWorkers(Connection& connection, State& state) {
   return ForEach(connection,
                  "SELECT id, incarnation, host, version, slots, dataset_digests, draining,"
                  " protocol, labels, drain_wanted, drain_boot_ms, drain_boot, drain_wall_ms,"
-                 " quarantined FROM worker",
+                 " quarantined, allocation FROM worker",
                  [&](const Statement& row) -> Status {
                    Worker worker;
                    worker.id = row.Text(0);
@@ -304,6 +318,9 @@ Status LoadWorkers(Connection& connection, State& state) {
                      Quarantine& quarantine = worker.quarantined[index];
                      ASSIGN_OR_RETURN(quarantine.reason, GetString(json, "reason"));
                      ASSIGN_OR_RETURN(quarantine.since_wall_ms, GetInt(json, "since_ms"));
+                   }
+                   if (!row.Text(14).empty()) {
+                     ASSIGN_OR_RETURN(worker.allocation, ReadAllocation(row.Text(14)));
                    }
                    state.workers[worker.id] = std::move(worker);
                    return Status();

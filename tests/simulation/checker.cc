@@ -42,8 +42,43 @@ void SimChecker::BeforeStep(const State& state, const SchedulerEvent& event) {
   if (!IsLive(attempt->second.state) || attempt->second.epoch < task.epoch) fenced_task_ = task;
 }
 
+// A temporary worker says how long it still works; the older one of two processes is not heard.
+void SimChecker::NoteAllocation(const State& state, const WorkerArrived& hello) {
+  const auto worker = state.workers.find(hello.worker.id);
+  if (worker == state.workers.end() || worker->second.session != hello.session) return;
+  work_end_.erase(hello.worker.id);
+  if (!hello.allocation || !hello.allocation->work_left_ms) return;
+  work_end_[hello.worker.id] = world_.now + *hello.allocation->work_left_ms;
+}
+
+// Nothing is placed where its trainer would have to stop at once.
+void SimChecker::CheckAllocation(const Attempt& attempt) {
+  const auto end = work_end_.find(attempt.worker);
+  if (attempt.device_index < 0 || end == work_end_.end()) return;  // adopted, or it stays
+  world_.stats.fired["placed on an allocation"] += 1;
+  work_end_of_[attempt.id] = end->second;
+  if (world_.now < end->second) return;
+  world_.Violate(Str("I-40: attempt ", attempt.id, " is placed on worker ", attempt.worker,
+                     ", whose work was to end at ", end->second));
+}
+
+// What its allocation has ended counts as nothing.
+void SimChecker::CheckCutOff(const Attempt& attempt) {
+  const auto end = work_end_of_.find(attempt.id);
+  if (end == work_end_of_.end() || world_.now < end->second || IsLive(attempt.state)) return;
+  if (attempt.state == AttemptState::kPreempted) {
+    world_.stats.fired["cut off by an allocation's end"] += 1;
+  }
+  const FailureRow* const row = FindFailure(attempt.failure_class);
+  const bool is_loss = row != nullptr && row->counted_as == CountedAs::kLoss;
+  if (!is_loss || row->failure_class == FailureClass::kStorage) return;
+  world_.Violate(Str("I-40: attempt ", attempt.id, " counts as ", row->name,
+                     ", though its allocation was over at ", end->second));
+}
+
 void SimChecker::OnBoot() {
   first_.clear();
+  work_end_of_.clear();
   // What was not committed did not begin.
   std::erase_if(running_since_, [&](const auto& begun) {
     const auto stored = store_.attempts.find(begun.first);
@@ -62,6 +97,7 @@ void SimChecker::CheckDuration(const Attempt& attempt) {
 
 void SimChecker::AfterStep(const State& state, const SchedulerEvent& event,
                            const StepResult& result) {
+  if (const auto* const hello = std::get_if<WorkerArrived>(&event)) NoteAllocation(state, *hello);
   if (const auto* const put = std::get_if<SweepPrioritized>(&event); put && result.status.ok()) {
     first_ = state.sweep_tasks.at(put->sweep_id);
   }
@@ -82,11 +118,16 @@ void SimChecker::AfterStep(const State& state, const SchedulerEvent& event,
   for (const Write& write : result.writes) {
     const auto* const put = std::get_if<PutTransition>(&write);
     const bool is_placed = put && put->subject == "task" && put->from == "READY";
-    if (is_placed && put->to == "RESERVED") CheckPlacement(state, put->id);
+    if (is_placed && put->to == "RESERVED") {
+      CheckPlacement(state, put->id);
+      CheckAllocation(state.attempts.at(state.tasks.at(put->id).attempt));
+    }
     if (put == nullptr || put->subject != "attempt") continue;
     if (put->to == "RUNNING") running_since_[put->id] = world_.now;
     const auto attempt = state.attempts.find(put->id);
-    if (attempt != state.attempts.end()) CheckDuration(attempt->second);
+    if (attempt == state.attempts.end()) continue;
+    CheckDuration(attempt->second);
+    CheckCutOff(attempt->second);
   }
   for (const Command& command : result.commands) {
     if (const auto* const start = std::get_if<SendStart>(&command)) CheckPreference(state, *start);
@@ -126,6 +167,7 @@ void SimChecker::CheckPlacement(const State& state, const std::string& id) {
     if (task.state != TaskState::kReady || task.not_before > world_.now) continue;
     if (task.avoid_worker == attempt.worker) continue;
     if (task.too_large_for.contains(attempt.worker)) continue;
+    if (task.needs_ms > 0) continue;  // it waits for a worker that stays for longer
     // A pause counts at once, also before it is committed.
     if (OnlyPausedSweepsWant(waits, state.sweep_tasks, state.cancelled_sweeps,
                              state.paused_sweeps)) {
@@ -226,6 +268,7 @@ void SimChecker::AfterCommit(const std::vector<Write>& writes) {
       // Even if the operator never gets the answer. If the worker comes back, it is a new one.
       world_.stats.fired["worker removed"] += 1;
       drained_.erase(drop->worker);
+      if (work_end_.erase(drop->worker) > 0) world_.stats.fired["temporary worker forgotten"] += 1;
     }
   }
   for (const Write& write : writes) {
@@ -236,13 +279,13 @@ void SimChecker::AfterCommit(const std::vector<Write>& writes) {
   CheckOrphans();
 }
 
-// I-40. The store has the worker as it was when the attempt was placed: rows of workers come first.
+// I-41. The store has the worker as it was when the attempt was placed: rows of workers come first.
 void SimChecker::CheckQuarantine(const Attempt& placed) {
   const auto worker = store_.workers.find(placed.worker);
   if (worker == store_.workers.end() || !worker->second.quarantined.contains(placed.device_index)) {
     return;
   }
-  world_.Violate(Str("I-40: attempt ", placed.id, " is placed on slot ", placed.device_index,
+  world_.Violate(Str("I-41: attempt ", placed.id, " is placed on slot ", placed.device_index,
                      " of worker ", placed.worker, ", which is quarantined"));
 }
 
@@ -487,6 +530,8 @@ void SimChecker::CheckPreference(const State& state, const SendStart& start) {
     const bool is_suspect = world_.now - other.heard_at > state.limits.suspect_ms;
     if (!TakesWork(other) || is_suspect || id == task.avoid_worker) continue;
     if (task.too_large_for.contains(id)) continue;
+    const auto work_end = work_end_.find(id);
+    if (work_end != work_end_.end() && work_end->second - world_.now <= task.needs_ms) continue;
     if (!other.dataset_digests.contains(start.dataset_digest)) continue;
     for (const Slot& slot : other.slots) {
       const auto refused = other.refused_until.find(slot.index);

@@ -69,6 +69,9 @@ class SimChecker {
   void CheckPlacement(const State& state, const std::string& id);
   void CheckPreference(const State& state, const SendStart& start);
   void CheckDeadlines(const State& state);
+  void NoteAllocation(const State& state, const WorkerArrived& hello);
+  void CheckAllocation(const Attempt& attempt);
+  void CheckCutOff(const Attempt& attempt);
   bool IsHeld(const std::string& task) const;
   void CheckOrphans();
   void Forget(const std::string& task);
@@ -89,6 +92,8 @@ class SimChecker {
   std::map<std::string, Instant> running_since_;         // attempts, in virtual time
   std::set<std::string> collected_;                      // attempts that went as garbage
   std::set<std::string> drained_;                        // workers
+  std::map<std::string, Instant> work_end_;              // of temporary workers
+  std::map<std::string, Instant> work_end_of_;           // of attempts placed on them
   std::set<std::string> first_;                          // tasks of the sweep that was put first
   std::map<std::string, std::uint64_t> greatest_epoch_;  // of a task's placed attempts, for ever
 };

@@ -15,6 +15,7 @@ struct SessionOf {
   SessionId operator()(const WorkerHeard& e) const { return e.session; }
   SessionId operator()(const WorkerHolds& e) const { return e.session; }
   SessionId operator()(const WorkerGone& e) const { return e.session; }
+  SessionId operator()(const WorkerLeaves& e) const { return e.session; }
   SessionId operator()(const AttemptAccepted& e) const { return e.session; }
   SessionId operator()(const AttemptRejected& e) const { return e.session; }
   SessionId operator()(const JournalReceived& e) const { return e.session; }
@@ -339,6 +340,11 @@ void SimServer::RemoveRule(SchedulerEvent& event) {
     case Mutation::kDeadlineIgnored:
       for (auto& [id, worker] : state_.workers) {
         if (worker.drain) worker.drain->deadline.reset();
+      }
+      return;
+    case Mutation::kAllocationIgnored:
+      for (auto& [id, worker] : state_.workers) {
+        if (worker.allocation) worker.allocation->work_end.reset();
       }
       return;
     case Mutation::kFreeRetries:

@@ -203,6 +203,8 @@ class Simulation {
       }
       workers_.push_back(std::make_unique<SimWorker>(world_, server_, i, faults));
     }
+    SeededRandom allocations(seed ^ 0x616c6c6f63617465);
+    if (allocations.Chance(0.5)) workers_.back()->BeTemporary(allocations.Next());
     restores_ = world_.random.Chance(0.2);
     MakeSweeps();
   }

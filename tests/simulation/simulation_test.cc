@@ -70,6 +70,10 @@ TEST(SimulationTest, EveryPromiseIsKeptUnderFaults) {
                                  "stopped by a drain",
                                  "slot quarantined",
                                  "worker removed",
+                                 "allocation ended",
+                                 "placed on an allocation",
+                                 "cut off by an allocation's end",
+                                 "temporary worker forgotten",
                                  "worker kept",
                                  "backup restored"}) {
     EXPECT_GT(total.fired[name], 0) << name << " never happened";

@@ -10,6 +10,7 @@ constexpr Instant kTickMs = 1000;
 constexpr Instant kBeatMs = 5000;
 constexpr Instant kDeafMs = 12'000;  // nothing came down for so long: the stream is half open
 constexpr Instant kResendMs = 5000;
+constexpr Instant kLeavingMs = 12'000;  // from its work's end to the end of an allocation
 constexpr std::int64_t kBatchRecords = 4;
 constexpr std::int64_t kSlots = 2;
 
@@ -28,6 +29,41 @@ SimWorker::SimWorker(World& world, SimServerDoor& server, int index,
       trainer_faults_(trainer_faults),
       id_(Str("worker-", index)) {}
 
+void SimWorker::BeTemporary(std::uint64_t seed) {
+  allocation_random_.emplace(seed);
+  BeginAllocation();
+}
+
+void SimWorker::BeginAllocation() {
+  n_allocations_ += 1;
+  leaving_ = false;
+  const auto work_ms = static_cast<Instant>(5'000 + allocation_random_->Below(85'000));
+  work_end_ = world_.now + work_ms;
+  world_.After(work_ms + kLeavingMs, [this] { EndAllocation(); });
+}
+
+// Whatever still runs is killed, and the next job begins a while later.
+void SimWorker::EndAllocation() {
+  world_.stats.fired["allocation ended"] += 1;
+  paused_until_ = std::min(paused_until_, world_.now);
+  for (auto& [attempt, folder] : folders_) {
+    if (folder.running) folder.exit.reset();
+    folder.running = false;
+  }
+  const auto away_ms = static_cast<Instant>(1'000 + allocation_random_->Below(60'000));
+  CrashDaemon(away_ms + 1);
+  world_.After(away_ms, [this] { BeginAllocation(); });
+}
+
+// What has not begun is given back; the trainers write a checkpoint.
+void SimWorker::LeaveInTime() {
+  if (!allocation_random_ || leaving_ || world_.now < work_end_) return;
+  leaving_ = true;
+  if (session_ && welcomed_) Send(WorkerLeaves{.session = *session_});
+  while (!preparing_.empty()) GiveBack(std::string(preparing_.begin()->first));
+  for (auto& [attempt, folder] : folders_) folder.stop = folder.stop || folder.running;
+}
+
 void SimWorker::Start() {
   world_.After(world_.Between(1, kTickMs), [this] { Tick(); });
 }
@@ -35,6 +71,7 @@ void SimWorker::Start() {
 void SimWorker::Tick() {
   world_.After(kTickMs + world_.Between(0, 50), [this] { Tick(); });
   if (!up_ || paused_until_ > world_.now) return;
+  LeaveInTime();
   if (!session_) return Connect();
   const bool deaf = world_.now - heard_at_ > kDeafMs;
   if (deaf) {
@@ -55,7 +92,12 @@ void SimWorker::Connect() {
   opened_at_ = heard_at_ = world_.now;
   std::vector<LiveAttempt> listed = Inventory(/*with_ended=*/true);
   n_greeted_ = listed.size();
-  Send(WorkerArrived{.session = *session_, .worker = Describe(), .attempts = std::move(listed)});
+  WorkerArrived hello = {.session = *session_, .worker = Describe(), .attempts = std::move(listed)};
+  if (allocation_random_) {
+    hello.allocation = AllocationSpan{.job = Str("job ", n_allocations_)};
+    hello.allocation->work_left_ms = std::max<Instant>(0, work_end_ - world_.now);
+  }
+  Send(std::move(hello));
 }
 
 Worker SimWorker::Describe() const {
@@ -226,6 +268,7 @@ void SimWorker::Take(const SendStart& start) {
     return Send(
         AttemptAccepted{.session = *session_, .attempt = attempt, .epoch = start.task.epoch});
   }
+  if (leaving_) return Reject(start.task, "", "this worker is stopping");
   if (IsBusy(start.device_index)) {
     world_.stats.fired["slot busy"] += 1;
     return Reject(start.task, "", "a trainer is on the slot");

@@ -52,6 +52,8 @@ class SimWorker {
  public:
   SimWorker(World& world, SimServerDoor& server, int index, SimTrainerFaults trainer_faults);
 
+  // From now on, the host is one job after another, each with an end (the seed decides how long).
+  void BeTemporary(std::uint64_t seed);
   void Start();  // begins to tick
   void Receive(SessionId session, const Command& command);
   void Disconnect(SessionId session);  // the stream ended
@@ -102,6 +104,9 @@ class SimWorker {
   void EvaluateStep(SimFolder& folder);
   void WriteCheckpoint(SimFolder& folder, bool final);
   void EndTrainer(SimFolder& folder, int exit_code, int signal);
+  void BeginAllocation();
+  void EndAllocation();
+  void LeaveInTime();
 
   World& world_;
   SimServerDoor& server_;
@@ -111,6 +116,11 @@ class SimWorker {
   std::map<std::string, SimFolder> folders_;
   std::set<std::string> held_;                  // datasets, on disk
   std::map<std::string, SendStart> preparing_;  // taken, not launched; lost with the daemon
+  // Of a host that is a job:
+  std::optional<SeededRandom> allocation_random_;
+  std::int64_t n_allocations_ = 0;
+  Instant work_end_ = 0;  // when it asks its trainers to stop
+  bool leaving_ = false;
   bool up_ = true;
   Instant paused_until_ = 0;
   std::int64_t incarnation_ = 1;

@@ -26,6 +26,7 @@ const std::vector<MutationRow>& Mutations() {
       {Mutation::kBasesForgotten, "basesforgotten"},
       {Mutation::kPauseIgnored, "pauseignored"},
       {Mutation::kDatasetsIgnored, "datasetsignored"},
+      {Mutation::kAllocationIgnored, "allocationignored"},
       {Mutation::kDrainForgotten, "drainforgotten"},
       {Mutation::kQuarantineIgnored, "quarantineignored"},
       {Mutation::kDeadlineIgnored, "deadlineignored"},

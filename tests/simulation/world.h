@@ -46,6 +46,7 @@ enum class Mutation {
   kDeadlineIgnored,    // trainers go on after the deadline of a drain
   kDatasetsIgnored,    // tasks are placed as if no worker had any dataset
   kQuarantineIgnored,  // a quarantine is stored, and forgotten at once
+  kAllocationIgnored,  // that a worker's allocation ends is forgotten
 };
 struct MutationRow {
   Mutation mutation;

@@ -46,7 +46,8 @@ const std::vector<UpMessage> kUp = {
                  .attempts = kAttempts,
                  .capabilities = {"capability-1", "capability-2"},
                  .labels = {{"label-1", "value-1"}},
-                 .disk = {.free_bytes = 26, .bytes = 27}},
+                 .disk = {.free_bytes = 26, .bytes = 27},
+                 .allocation = AllocationSpan{.job = "job-1", .work_left_ms = 28}},
     HeartbeatMessage{.number = 31,
                      .attempts = kAttempts,
                      .backlog_bytes = 32,
@@ -186,6 +187,7 @@ std::vector<UpMessage> UpOfProtocol1() {
   hello.capabilities.clear();
   hello.labels.clear();
   hello.disk = {};
+  hello.allocation.reset();
   std::get<HeartbeatMessage>(messages[1]).disk = {};
   messages.pop_back();  // DatasetsHeld
   return messages;

@@ -15,6 +15,7 @@
 #include "base/process.h"
 #include "base/shortage.h"
 #include "base/str.h"
+#include "base/units.h"
 #include "base/version.h"
 #include "model/evaluation/evaluation.h"
 #include "sweeps/evaluated_dataset.h"
@@ -76,6 +77,10 @@ Result<std::string> WorkerId(const std::string& state, const std::string& wanted
   return id;
 }
 
+// When trainers are asked to stop: after their grace time, there is as much again for storing what
+// they have written.
+std::int64_t WorkEndMs(std::int64_t end_ms, std::int64_t grace_ms) { return end_ms - 2 * grace_ms; }
+
 std::string ShortId(const std::string& task) { return task.substr(0, 8); }
 
 // Only for people: where the disk cannot be asked, its size is not known.
@@ -135,12 +140,18 @@ Result<std::unique_ptr<Agent>> Agent::Create(AgentOptions options) {
                       }},
       SeededRandom(EntropySeed()));
   agent->incarnation_ = MakeUlid(WallMs(), agent->random_);
-  ASSIGN_OR_RETURN(agent->devices_, DetectDevices(agent->options_.cpu_slots));
-  ASSIGN_OR_RETURN(agent->metrics_,
-                   WorkerMetrics::Serve(agent->options_.metrics, state, agent->devices_));
+  ASSIGN_OR_RETURN(Devices devices, DetectDevices(agent->options_.cpu_slots));
+  agent->devices_ = std::move(devices.slots);
+  agent->gpus_ = std::move(devices.gpus);
+  ASSIGN_OR_RETURN(agent->metrics_, WorkerMetrics::Serve(agent->options_.metrics, state,
+                                                         agent->devices_, agent->gpus_));
   RETURN_IF_ERROR(
       WriteFileAtomic(JoinPath(state, "worker.metrics"), agent->metrics_->address() + "\n"));
   RETURN_IF_ERROR(agent->AdoptAttempts());
+  agent->busy_at_ms_ = BootMs();
+  if (const auto& temporary = agent->options_.temporary; temporary && temporary->end_wall_ms) {
+    agent->end_ms_ = BootMs() + *temporary->end_wall_ms - WallMs();
+  }
   agent->uploads_ = std::make_unique<JobThreads>(kUploadThreads);
   agent->fetches_ = std::make_unique<JobThreads>(kFetchThreads);
   agent->upkeep_ = std::make_unique<JobThreads>(1);
@@ -238,16 +249,41 @@ void Agent::RequestStop() {
       second_at_ms_ = 0;  // the loop then ends trainers at once, without a checkpoint
       return;
     }
-    stopping_ = true;
-    const std::int64_t now_ms = BootMs();
-    stopped_at_ms_ = now_ms;
-    stop_deadline_ms_ = now_ms + options_.grace_ms;
-    LogInfo("worker_stopping", {{"grace_ms", Str(options_.grace_ms)}});
-    // First of all, so that the coordinator does not offer us again what our trainers give back.
-    if (link_->welcomed()) link_->Send(DrainMessage{});
-    for (auto& [id, order] : orders_) GiveBack(order, "this worker is stopping");
-    for (auto& [id, live] : attempts_) live.attempt->RequestStop(now_ms, options_.grace_ms);
+    Leave(BootMs() + options_.grace_ms, "it was asked to stop");
   });
+}
+
+void Agent::Leave(std::int64_t report_end_ms, std::string_view why) {
+  stopping_ = true;
+  const std::int64_t now_ms = BootMs();
+  stopped_at_ms_ = now_ms;
+  stop_deadline_ms_ = now_ms + options_.grace_ms;
+  report_deadline_ms_ = std::max(stop_deadline_ms_, report_end_ms);
+  LogInfo("worker_stopping", {{"why", std::string(why)}, {"grace_ms", Str(options_.grace_ms)}});
+  // First of all, so that the coordinator does not offer us again what our trainers give back.
+  if (link_->welcomed()) link_->Send(DrainMessage{});
+  for (auto& [id, order] : orders_) GiveBack(order, "this worker is stopping");
+  for (auto& [id, live] : attempts_) live.attempt->RequestStop(now_ms, options_.grace_ms);
+}
+
+// Whether it would not be missed. Without a session, what it has not reported waits in its folder.
+bool Agent::IsIdle() const {
+  return orders_.empty() && std::ranges::none_of(attempts_, [this](const auto& item) {
+           const LocalAttempt& attempt = *item.second.attempt;
+           return attempt.running() || (link_->welcomed() && !attempt.acked().ended);
+         });
+}
+
+void Agent::TickTemporary(std::int64_t now_ms) {
+  if (!options_.temporary || stopping_) return;
+  if (!IsIdle()) busy_at_ms_ = now_ms;
+  if (end_ms_ && now_ms >= WorkEndMs(*end_ms_, options_.grace_ms)) {
+    return Leave(*end_ms_, "its allocation ends soon");
+  }
+  const std::optional<std::int64_t> idle_exit_ms = options_.temporary->idle_exit_ms;
+  if (idle_exit_ms && now_ms - busy_at_ms_ >= *idle_exit_ms) {
+    Leave(now_ms, Str("it was idle for ", FormatDurationMs(now_ms - busy_at_ms_)));
+  }
 }
 
 Status Agent::Run() {
@@ -313,7 +349,7 @@ bool Agent::IsDone(std::int64_t now_ms) {
   // so that it does not count us as lost.
   if (link_->welcomed() && !draining_ && now_ms < stopped_at_ms_ + kDrainWaitMs) return false;
   // What the coordinator has not received stays in the journals; we send it at our next start.
-  if (!link_->welcomed() || now_ms >= stop_deadline_ms_) return true;
+  if (!link_->welcomed() || now_ms >= report_deadline_ms_) return true;
   return !unreported && link_->queued_bytes() == 0;
 }
 
@@ -328,6 +364,7 @@ void Agent::TickOrders(std::int64_t now_ms) {
 }
 
 void Agent::Tick(std::int64_t now_ms) {
+  TickTemporary(now_ms);
   TickLink(now_ms);
   TickHeldDatasets();
   TickOrders(now_ms);
@@ -482,6 +519,13 @@ HelloMessage Agent::Hello() {
                         .capabilities = OwnCapabilities(),
                         .labels = options_.labels,
                         .disk = DiskSpaceAt(options_.state)};
+  if (options_.temporary) {
+    hello.allocation = AllocationSpan{.job = options_.temporary->job};
+    if (end_ms_) {
+      hello.allocation->work_left_ms =
+          std::max<std::int64_t>(0, WorkEndMs(*end_ms_, options_.grace_ms) - BootMs());
+    }
+  }
   ListKept(hello.attempts);
   return hello;
 }
@@ -770,6 +814,10 @@ void Agent::OnPrepared(const std::string& id, const Preparation& preparation) {
   orders_.erase(found);
 }
 
+int Agent::GpuOf(int device_index) const {
+  return gpus_.empty() ? -1 : gpus_[static_cast<std::size_t>(device_index)];
+}
+
 void Agent::LaunchAttempt(const Order& order, const Prepared& prepared) {
   const std::string& id = order.start.attempt;
   const std::uint64_t epoch = order.start.epoch;
@@ -784,7 +832,7 @@ void Agent::LaunchAttempt(const Order& order, const Prepared& prepared) {
        .task_json = CanonicalJson(task->ToJson()),
        .program = options_.program,
        .trainer = options_.trainer,
-       .env = TrainerEnvironment(*task, device_index)});
+       .env = TrainerEnvironment(*task, GpuOf(device_index))});
   if (!attempt) {
     // No failure here is the task's fault: one without a class of its own is retried.
     const std::string_view failure_class = RefusalClass(attempt.status());

@@ -45,6 +45,13 @@
 
 namespace longrun::agent {
 
+// For a worker that is there only for a while.
+struct TemporaryOptions {
+  std::string job;                                // for people: "slurm 1234"
+  std::optional<std::int64_t> end_wall_ms = {};   // then the machine is taken away
+  std::optional<std::int64_t> idle_exit_ms = {};  // it leaves when it was idle for so long
+};
+
 struct AgentOptions {
   std::string state;                               // folder of mode 0700
   std::string coordinator;                         // unix:PATH, or HOST:PORT
@@ -60,6 +67,7 @@ struct AgentOptions {
   std::int64_t retain_ms = std::int64_t{7} * 24 * 3600 * 1000;  // for folders of reported attempts
   std::int64_t retain_bytes_max = std::int64_t{2} << 30;
   std::int64_t cache_bytes = 0;  // 0: DefaultCacheBytes
+  std::optional<TemporaryOptions> temporary = {};
 };
 
 class Agent {
@@ -68,7 +76,8 @@ class Agent {
   static Result<std::unique_ptr<Agent>> Create(AgentOptions options);
   ~Agent();
 
-  // Runs until RequestStop, which stops trainers, or until a Drain with no attempts left. kAborted
+  // Runs until RequestStop, which stops trainers, or until a Drain with no attempts left; a
+  // temporary worker, until its time is over or it was idle for long enough. kAborted
   // if the folder was deleted or moved; the trainers are then killed, since nobody could find what
   // they write.
   Status Run();
@@ -97,6 +106,10 @@ class Agent {
   // Frees what ended attempts have used in the cache.
   void NoteCacheUsers();
   Status CheckInPlace() const;
+  // Stops the trainers within the grace time, and reports their ends until `report_end_ms`.
+  void Leave(std::int64_t report_end_ms, std::string_view why);
+  void TickTemporary(std::int64_t now_ms);
+  bool IsIdle() const;
   void Post(std::function<void()> closure);  // any thread
 
   // Session.
@@ -131,6 +144,7 @@ class Agent {
   void Prepare(Order& order);
   void GiveBack(Order& order, const std::string& reason);
   void OnPrepared(const std::string& id, const Preparation& preparation);
+  int GpuOf(int device_index) const;  // as NVML numbers it; -1: the slot is on the CPU
   void LaunchAttempt(const Order& order, const Prepared& prepared);
 
   // Forwarding.
@@ -156,6 +170,7 @@ class Agent {
   std::string worker_id_;
   std::string incarnation_;
   std::vector<Slot> devices_;
+  std::vector<int> gpus_;  // the number that NVML gives the GPU of each slot; empty on a CPU
   std::unique_ptr<WorkerMetrics> metrics_;
   std::unique_ptr<Cache> cache_;
   std::vector<std::string> own_datasets_;    // digests in STATE/datasets, at the last Hello
@@ -169,7 +184,10 @@ class Agent {
   bool draining_ = false;
   bool stopping_ = false;
   std::int64_t stopped_at_ms_ = 0;
-  std::int64_t stop_deadline_ms_ = 0;
+  std::int64_t stop_deadline_ms_ = 0;    // for trainers
+  std::int64_t report_deadline_ms_ = 0;  // for what they leave to report
+  std::optional<std::int64_t> end_ms_;   // of the allocation, by BootMs()
+  std::int64_t busy_at_ms_ = 0;          // when the worker was last seen busy
   std::int64_t retention_at_ms_ = 0;
   std::int64_t second_at_ms_ = 0;
   ResidentMemory memory_;

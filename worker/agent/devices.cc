@@ -6,13 +6,15 @@
 #include <utility>
 
 #include "base/memory.h"
+#include "base/process.h"
 #include "base/str.h"
 #include "base/usable_cpus.h"
 #include "model/cpu_paths.h"
-#include "worker/agent/nvml.h"
 
 namespace longrun::agent {
 namespace {
+
+constexpr std::string_view kUuidPrefix = "GPU-";
 
 Result<std::vector<GpuName>> DetectGpus() {
   ASSIGN_OR_RETURN(const std::unique_ptr<Nvml> nvml, Nvml::Open());
@@ -54,25 +56,64 @@ std::vector<Slot> CpuSlots(const HostCpu& cpu, int n_slots) {
   return slots;
 }
 
-Result<std::vector<Slot>> DetectDevices(int cpu_slots) {
-  const HostCpu cpu = DetectHostCpu();
-  if (cpu_slots > 0) return CpuSlots(cpu, cpu_slots);
-  ASSIGN_OR_RETURN(const std::vector<GpuName> gpus, DetectGpus());
-  if (gpus.empty()) return CpuSlots(cpu, 0);
-  std::vector<Slot> slots;
-  const int n_gpus = static_cast<int>(gpus.size());
-  slots.reserve(gpus.size());
-  for (int i = 0; i < n_gpus; ++i) {
-    const GpuName& gpu = gpus[static_cast<std::size_t>(i)];
-    slots.push_back({.index = i,
-                     .kind = DeviceKind::kGpu,
-                     .name = gpu.name,
-                     .memory_bytes = gpu.memory_bytes,
-                     .threads = std::max(1, cpu.cores / n_gpus),
-                     .simd = cpu.simd,
-                     .linear = "aten/cuda"});
+Result<std::vector<int>> VisibleGpus(const std::vector<GpuName>& gpus,
+                                     const std::optional<std::string>& visible) {
+  std::vector<int> chosen;
+  if (!visible) {
+    for (std::size_t i = 0; i < gpus.size(); ++i) chosen.push_back(static_cast<int>(i));
+    return chosen;
   }
-  return slots;
+  const std::string_view all = Trim(*visible);
+  // Usual ways to hide all GPUs; the last one is that of older releases of Slurm.
+  if (all.empty() || all == "-1" || all == "NoDevFiles") return chosen;
+  for (const std::string& entry : Split(*visible, ',')) {
+    const std::string_view name = Trim(entry);
+    const auto is_it = [&](std::size_t i) {
+      return name == Str(i) || (name.size() > kUuidPrefix.size() && name.starts_with(kUuidPrefix) &&
+                                gpus[i].uuid.starts_with(name));
+    };
+    int found = -1;
+    for (std::size_t i = 0; i < gpus.size() && found < 0; ++i) {
+      if (is_it(i)) found = static_cast<int>(i);
+    }
+    if (found < 0) {
+      return Status(Code::kInvalidArgument,
+                    Str("CUDA_VISIBLE_DEVICES=\"", Printable(*visible), "\": \"", Printable(name),
+                        "\" is not one of the ", gpus.size(),
+                        " GPUs that NVML lists: expected their numbers from 0 in the order of the "
+                        "bus, or their UUIDs (nvidia-smi -L)"));
+    }
+    if (std::ranges::count(chosen, found) > 0) {
+      return Status(Code::kInvalidArgument, Str("CUDA_VISIBLE_DEVICES=\"", Printable(*visible),
+                                                "\" names GPU ", found, " twice"));
+    }
+    chosen.push_back(found);
+  }
+  return chosen;
+}
+
+Result<Devices> DetectDevices(int cpu_slots) {
+  const HostCpu cpu = DetectHostCpu();
+  if (cpu_slots > 0) return Devices{.slots = CpuSlots(cpu, cpu_slots)};
+  ASSIGN_OR_RETURN(const std::vector<GpuName> gpus, DetectGpus());
+  if (gpus.empty()) return Devices{.slots = CpuSlots(cpu, 0)};
+  Devices devices;
+  ASSIGN_OR_RETURN(devices.gpus, VisibleGpus(gpus, GetEnv("CUDA_VISIBLE_DEVICES")));
+  if (devices.gpus.empty()) return Devices{.slots = CpuSlots(cpu, 0)};
+  const int n_gpus = static_cast<int>(devices.gpus.size());
+  devices.slots.reserve(devices.gpus.size());
+  for (int i = 0; i < n_gpus; ++i) {
+    const auto place = static_cast<std::size_t>(devices.gpus[static_cast<std::size_t>(i)]);
+    const GpuName& gpu = gpus[place];
+    devices.slots.push_back({.index = i,
+                             .kind = DeviceKind::kGpu,
+                             .name = gpu.name,
+                             .memory_bytes = gpu.memory_bytes,
+                             .threads = std::max(1, cpu.cores / n_gpus),
+                             .simd = cpu.simd,
+                             .linear = "aten/cuda"});
+  }
+  return devices;
 }
 
 }  // namespace longrun::agent

@@ -1,15 +1,18 @@
-// The devices of this machine: one slot for each GPU or, if there is none, slots of the CPU.
+// The devices that this worker may use: one slot for each GPU or, if there is none, slots of the
+// CPU.
 // Micro-batch and numeric paths are decided from the values of a slot, once per run, and kept by
 // all of its attempts. So these values are properties of the machine, not of the moment: total
 // memory, not free memory.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/status.h"
 #include "sweeps/slot.h"
+#include "worker/agent/nvml.h"
 
 namespace longrun::agent {
 
@@ -30,9 +33,20 @@ inline constexpr std::int64_t kCpuSlotBytesMin = std::int64_t{2} << 30;
 // n_slots 0: one slot per core, or fewer if memory does not suffice, but at least one. Pure.
 std::vector<Slot> CpuSlots(const HostCpu& cpu, int n_slots);
 
-// The GPUs that NVML reports or, if there are none, CPU slots. cpu_slots > 0: that many CPU slots,
-// and no GPUs. kInternal if a driver exists but does not answer: a broken GPU machine must not be
-// taken for a CPU machine.
-Result<std::vector<Slot>> DetectDevices(int cpu_slots);
+// The GPUs that CUDA_VISIBLE_DEVICES, `visible`, leaves to this process, as NVML numbers them: all
+// if the variable is not set, none if it is empty. A batch system sets it to the GPUs of the job.
+// kInvalidArgument if it names a GPU that NVML does not list. Pure.
+Result<std::vector<int>> VisibleGpus(const std::vector<GpuName>& gpus,
+                                     const std::optional<std::string>& visible);
+
+struct Devices {
+  std::vector<Slot> slots;
+  std::vector<int> gpus = {};  // of each slot, as NVML numbers them; empty for CPU slots
+};
+
+// The visible GPUs that NVML reports or, if there are none, CPU slots. cpu_slots > 0: that many CPU
+// slots, and no GPUs. kInternal if a driver exists but does not answer: a broken GPU machine must
+// not be taken for a CPU machine.
+Result<Devices> DetectDevices(int cpu_slots);
 
 }  // namespace longrun::agent

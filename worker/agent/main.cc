@@ -13,6 +13,7 @@
 #include <signal.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdlib>
 #include <iostream>
 #include <thread>
@@ -83,6 +84,8 @@ int RunDaemon(const AgentOptions& options) {
   std::_Exit(status.ok() ? 0 : ExitCodeOf(status));
 }
 
+constexpr std::int64_t kAllocationEndMaxS = 253'402'300'799;  // the end of the year 9999
+
 int Main(int argc, char** argv) {
   CLI::App app("longrun-worker: starts trainers on this machine's devices", "longrun-worker");
   app.set_version_flag("--version", Str("longrun-worker ", kVersion, " (", BuildCommit(), ")"));
@@ -142,6 +145,19 @@ int Main(int argc, char** argv) {
                  "the disk of --state)")
       ->envname("LONGRUN_WORKER_CACHE_BYTES");
 
+  TemporaryOptions temporary;
+  std::optional<std::string> idle_exit;
+  std::optional<std::int64_t> allocation_end_s;
+  app.add_option("--idle-exit", idle_exit,
+                 "leave after so long without a task, such as 5min; the coordinator then forgets "
+                 "this worker (default: stay)");
+  app.add_option("--allocation-end", allocation_end_s,
+                 "when a batch system takes this machine away, in seconds since 1970; trainers "
+                 "write a checkpoint and stop twice --grace-ms before it (default: never)")
+      ->check(WholeNumberCheck(0), "NONNEGATIVE");
+  app.add_option("--job", temporary.job,
+                 "the job that this worker is, such as \"slurm 1234\"; shown by `longrun workers`");
+
   std::string garbage_folder;
   bool dry_run = false;
   CLI::App* const gc = app.add_subcommand(
@@ -183,6 +199,18 @@ int Main(int argc, char** argv) {
     }
     options.labels[key] = label.substr(equals + 1);
   }
+  if (idle_exit) {
+    const Result<std::int64_t> idle_exit_ms = ParseDurationMs(*idle_exit);
+    if (!idle_exit_ms.ok()) {
+      std::cerr << "longrun-worker: --idle-exit: " << idle_exit_ms.status().message() << "\n";
+      return kExitBadUsage;
+    }
+    temporary.idle_exit_ms = *idle_exit_ms;
+  }
+  if (allocation_end_s) {
+    temporary.end_wall_ms = std::min(*allocation_end_s, kAllocationEndMaxS) * 1000;
+  }
+  if (idle_exit || allocation_end_s || !temporary.job.empty()) options.temporary = temporary;
   if (!cache_bytes.empty()) {
     const Result<std::int64_t> n_bytes = ParseCount(cache_bytes);
     if (!n_bytes.ok() || *n_bytes < 1) {

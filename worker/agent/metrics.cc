@@ -26,7 +26,8 @@ constexpr Metric kLive[] = {Metric::kWorkerSlotProgressRatio, Metric::kWorkerSlo
 
 Result<std::unique_ptr<WorkerMetrics>> WorkerMetrics::Serve(const std::string& address,
                                                             const std::string& state_folder,
-                                                            const std::vector<Slot>& devices) {
+                                                            const std::vector<Slot>& devices,
+                                                            const std::vector<int>& gpus) {
   std::unique_ptr<WorkerMetrics> metrics(new WorkerMetrics());
   MetricPage& page = metrics->page_;
   for (const TaskKind kind : {TaskKind::kTrain, TaskKind::kEvaluate}) {
@@ -40,12 +41,12 @@ Result<std::unique_ptr<WorkerMetrics>> WorkerMetrics::Serve(const std::string& a
     page.Touch(Metric::kWorkerStepSeconds, {Str(slot.index)});
   }
   ShowDiskOf(page, state_folder);
-  metrics->ShowDevices(devices);
+  metrics->ShowDevices(devices, gpus);
   ASSIGN_OR_RETURN(metrics->address_, page.Expose(address));
   return metrics;
 }
 
-void WorkerMetrics::ShowDevices(const std::vector<Slot>& devices) {
+void WorkerMetrics::ShowDevices(const std::vector<Slot>& devices, const std::vector<int>& gpus) {
   const Slot& first = devices.front();
   page_.Set(Metric::kWorkerDeviceInfo, {kCpu, EnumName(DeviceKind::kCpu), DetectHostCpu().name}, 1);
   page_.BeforeEachScrape([this, host = HostUsage()]() mutable {
@@ -68,10 +69,9 @@ void WorkerMetrics::ShowDevices(const std::vector<Slot>& devices) {
     page_.Set(Metric::kWorkerDeviceInfo, {GpuLabel(slot.index), EnumName(slot.kind), slot.name}, 1);
   }
   // Shared, because std::function must be copyable.
-  page_.BeforeEachScrape([this, n_gpus = static_cast<int>(devices.size()),
-                          nvml = std::shared_ptr<Nvml>(std::move(opened).value())] {
-    for (int i = 0; i < n_gpus; ++i) {
-      const GpuUsage usage = nvml->UsageOf(static_cast<unsigned>(i));
+  page_.BeforeEachScrape([this, gpus, nvml = std::shared_ptr<Nvml>(std::move(opened).value())] {
+    for (std::size_t i = 0; i < gpus.size(); ++i) {
+      const GpuUsage usage = nvml->UsageOf(static_cast<unsigned>(gpus[i]));
       const std::pair<Metric, std::optional<double>> values[] = {
           {Metric::kWorkerDeviceMemoryBytes, usage.memory_bytes},
           {Metric::kWorkerDeviceMemoryUsedBytes, usage.memory_used_bytes},
@@ -79,7 +79,7 @@ void WorkerMetrics::ShowDevices(const std::vector<Slot>& devices) {
           {Metric::kWorkerDevicePowerWatts, usage.power_watts},
           {Metric::kWorkerDeviceTemperatureCelsius, usage.temperature_celsius}};
       for (const auto& [metric, value] : values) {
-        if (value) page_.Set(metric, {GpuLabel(i)}, *value);
+        if (value) page_.Set(metric, {GpuLabel(static_cast<std::int64_t>(i))}, *value);
       }
     }
   });

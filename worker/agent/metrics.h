@@ -24,7 +24,8 @@ class WorkerMetrics {
   // kUnavailable if the port is in use.
   static Result<std::unique_ptr<WorkerMetrics>> Serve(const std::string& address,
                                                       const std::string& state_folder,
-                                                      const std::vector<Slot>& devices);
+                                                      const std::vector<Slot>& devices,
+                                                      const std::vector<int>& gpus);
 
   const std::string& address() const { return address_; }  // with the actual port
 
@@ -40,7 +41,7 @@ class WorkerMetrics {
 
  private:
   WorkerMetrics() : page_(MetricOwner::kWorker) {}
-  void ShowDevices(const std::vector<Slot>& devices);
+  void ShowDevices(const std::vector<Slot>& devices, const std::vector<int>& gpus);
 
   MetricPage page_;
   std::string address_;

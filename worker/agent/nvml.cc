@@ -42,6 +42,7 @@ struct Nvml::Functions {
   int (*count)(unsigned*) = nullptr;
   int (*handle)(unsigned, NvmlDevice*) = nullptr;
   int (*name)(NvmlDevice, char*, unsigned) = nullptr;
+  int (*uuid)(NvmlDevice, char*, unsigned) = nullptr;
   int (*memory)(NvmlDevice, NvmlMemory*) = nullptr;
   int (*utilization)(NvmlDevice, NvmlUtilization*) = nullptr;
   int (*power)(NvmlDevice, unsigned*) = nullptr;  // milliwatts
@@ -72,6 +73,7 @@ Result<std::unique_ptr<Nvml>> Nvml::Open() {
   RETURN_IF_ERROR(Load(library, "nvmlDeviceGetCount_v2", f->count));
   RETURN_IF_ERROR(Load(library, "nvmlDeviceGetHandleByIndex_v2", f->handle));
   RETURN_IF_ERROR(Load(library, "nvmlDeviceGetName", f->name));
+  RETURN_IF_ERROR(Load(library, "nvmlDeviceGetUUID", f->uuid));
   RETURN_IF_ERROR(Load(library, "nvmlDeviceGetMemoryInfo", f->memory));
   RETURN_IF_ERROR(Load(library, "nvmlDeviceGetUtilizationRates", f->utilization));
   RETURN_IF_ERROR(Load(library, "nvmlDeviceGetPowerUsage", f->power));
@@ -89,12 +91,14 @@ Result<std::vector<GpuName>> Nvml::Gpus() const {
   gpus.reserve(n_gpus);
   for (unsigned i = 0; i < n_gpus; ++i) {
     NvmlDevice device = nullptr;
-    char text[96] = {};
+    char text[96] = {}, uuid[96] = {};
     NvmlMemory bytes;
     RETURN_IF_ERROR(NvmlStatus(f.handle(i, &device), "nvmlDeviceGetHandleByIndex"));
     RETURN_IF_ERROR(NvmlStatus(f.name(device, text, sizeof text), "nvmlDeviceGetName"));
+    RETURN_IF_ERROR(NvmlStatus(f.uuid(device, uuid, sizeof uuid), "nvmlDeviceGetUUID"));
     RETURN_IF_ERROR(NvmlStatus(f.memory(device, &bytes), "nvmlDeviceGetMemoryInfo"));
-    gpus.push_back({.name = text, .memory_bytes = static_cast<std::int64_t>(bytes.total)});
+    gpus.push_back(
+        {.name = text, .uuid = uuid, .memory_bytes = static_cast<std::int64_t>(bytes.total)});
   }
   return gpus;
 }

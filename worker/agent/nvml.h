@@ -14,6 +14,7 @@ namespace longrun::agent {
 
 struct GpuName {
   std::string name;
+  std::string uuid;  // "GPU-1d2c..."
   std::int64_t memory_bytes = 0;
 };
 

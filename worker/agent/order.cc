@@ -270,7 +270,7 @@ Result<TaskFile> PlacedTask(const Order& order, const Prepared& prepared,
   return task;
 }
 
-std::vector<std::string> TrainerEnvironment(const TaskFile& task, int device_index) {
+std::vector<std::string> TrainerEnvironment(const TaskFile& task, int gpu) {
   std::vector<std::string> env = {
       "LANG=C.UTF-8",
       // Threads that spin while waiting take the processor from those that they wait for.
@@ -279,10 +279,10 @@ std::vector<std::string> TrainerEnvironment(const TaskFile& task, int device_ind
       Str("MKL_NUM_THREADS=", task.execution.threads),
       Str("ATEN_CPU_CAPABILITY=", CapabilityOfSimd(task.execution.simd)),
   };
-  const bool gpu = task.execution.device_kind == DeviceKind::kGpu;
+  const bool on_gpu = task.execution.device_kind == DeviceKind::kGpu;
   // NVML numbers GPUs in bus order, so CUDA must as well. An empty list hides all GPUs.
-  if (gpu) env.push_back("CUDA_DEVICE_ORDER=PCI_BUS_ID");
-  env.push_back(gpu ? Str("CUDA_VISIBLE_DEVICES=", device_index) : "CUDA_VISIBLE_DEVICES=");
+  if (on_gpu) env.push_back("CUDA_DEVICE_ORDER=PCI_BUS_ID");
+  env.push_back(on_gpu ? Str("CUDA_VISIBLE_DEVICES=", gpu) : "CUDA_VISIBLE_DEVICES=");
   for (const char* const name :
        {"PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "LONGRUN_FAILPOINTS"}) {
     if (const auto value = GetEnv(name)) env.push_back(Str(name, "=", *value));

@@ -58,6 +58,7 @@ Preparation PrepareOrder(const StartMessage& start, const TaskFile& task, const 
 Result<TaskFile> PlacedTask(const Order& order, const Prepared& prepared,
                             const AttemptFolder& folder, const std::string& state);
 
-std::vector<std::string> TrainerEnvironment(const TaskFile& task, int device_index);
+// `gpu`: the slot's GPU as NVML numbers it; unused on a CPU.
+std::vector<std::string> TrainerEnvironment(const TaskFile& task, int gpu);
 
 }  // namespace longrun::agent

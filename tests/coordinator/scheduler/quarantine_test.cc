@@ -57,7 +57,7 @@ class QuarantineTest : public SchedulerTest {
   int n_failed_ = 0;  // attempts on broken slots
 };
 
-// Invariant I-40.
+// Invariant I-41.
 TEST_F(QuarantineTest, ABrokenSlotCostsThreeAttemptsAndNoTask) {
   Arrive("box", {CpuSlot(0), CpuSlot(1)}, 1);
   SubmitSix({.failures_max = 1, .losses_max = 0});

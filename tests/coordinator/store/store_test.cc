@@ -94,8 +94,12 @@ std::string Durable(const State& state) {
     out["workers"][id] = {worker.incarnation,     worker.host,         worker.version,
                           worker.dataset_digests, worker.slots.size(), worker.draining,
                           worker.protocol,        worker.labels};
+    if (worker.allocation) {
+      const Deadline end = worker.allocation->work_end.value_or(Deadline());
+      out["workers"][id].push_back({worker.allocation->job, end.boot_ms, end.boot, end.wall_ms});
+    }
     if (!worker.drain) continue;
-    const DrainDeadline deadline = worker.drain->deadline.value_or(DrainDeadline());
+    const Deadline deadline = worker.drain->deadline.value_or(Deadline());
     out["workers"][id].push_back(
         {worker.drain->deadline.has_value(), deadline.boot_ms, deadline.boot, deadline.wall_ms});
   }

@@ -349,6 +349,50 @@ TEST_F(AgentTest, ARestoredBackupGetsTheJournalAgain) {
   ExpectWholeJournal(task);
 }
 
+// A worker that is the job of a batch system.
+TEST_F(AgentTest, ATemporaryWorkerStopsItsTrainersInTimeAndLeaves) {
+  WriteBehaviour(cache_, {{"default", {{"steps", 1'000'000}, {"checkpoint_every", 1'000'000}}}});
+  const TaskFile task = Train(1);
+  // In 12 s; its trainers stop 2 s before.
+  const std::int64_t end_s = WallMs() / 1000 + 12;
+  StartWorker({"--allocation-end", Str(end_s), "--job", "slurm 7", "--grace-ms", "1000"});
+  Offer(task);
+  ASSERT_TRUE(AwaitEnd(task));
+
+  const v1::Hello& hello = coordinator_.hellos.front();
+  ASSERT_TRUE(hello.has_allocation());
+  EXPECT_EQ(hello.allocation().job(), "slurm 7");
+  EXPECT_LE(hello.allocation().work_left_ms(), 10'000);
+  EXPECT_EQ(StoredOf(task).ended->exit_code(), 75);
+  EXPECT_TRUE(StoredOf(task).ended->stop_requested());
+  EXPECT_EQ(RecordsOf(task, RecordKind::kCheckpoint).size(), 1u);  // that of the stop
+  EXPECT_EQ(EndOfWorker().code, 0);
+  EXPECT_TRUE(coordinator_.Await([&] { return coordinator_.n_drains == 1; }));
+  EXPECT_NE(WorkerLog().find("its allocation ends soon"), std::string::npos) << WorkerLog();
+}
+
+TEST_F(AgentTest, AnIdleWorkerLeaves) {
+  const std::int64_t before_ms = BootMs();
+  StartWorker({"--idle-exit", "1s"});
+  EXPECT_EQ(EndOfWorker().code, 0);
+  EXPECT_GE(BootMs() - before_ms, 1000);
+  EXPECT_TRUE(coordinator_.hellos.front().has_allocation());
+  EXPECT_FALSE(coordinator_.hellos.front().allocation().has_work_left_ms());
+  EXPECT_EQ(coordinator_.n_drains, 1);
+}
+
+TEST_F(AgentTest, AWorkerIsNotIdleBeforeItsTaskIsReported) {
+  WriteBehaviour(cache_, {{"default", kEndless}});
+  const TaskFile task = Train(1);
+  StartWorker({"--idle-exit", "500ms"});
+  Offer(task);
+  ASSERT_TRUE(AwaitLines(task, 300));  // about 2 ms each: longer than it may be idle
+  SendStop(task);
+  ASSERT_TRUE(AwaitEnd(task));
+  EXPECT_EQ(EndOfWorker().code, 0);
+  ExpectLosses(task, static_cast<std::int64_t>(RecordsOf(task, RecordKind::kSeries).size()));
+}
+
 // Nobody would find what they write: neither it nor its trainers go on,
 // nor do they make a folder anew.
 TEST_F(AgentTest, ADeletedFolderEndsTheWorkerAndItsTrainersAtOnce) {

@@ -39,6 +39,38 @@ TEST(CpuSlotsTest, MoreSlotsThanCoresHaveOneThreadEach) {
   EXPECT_EQ(CpuSlots(Host(2, 16), 5)[0].threads, 1);
 }
 
+const std::vector<GpuName> kGpus = {{.name = "H200", .uuid = "GPU-aa11"},
+                                    {.name = "H200", .uuid = "GPU-bb22"},
+                                    {.name = "H200", .uuid = "GPU-bb33"}};
+
+std::vector<int> Visible(const std::optional<std::string>& visible) {
+  const Result<std::vector<int>> gpus = VisibleGpus(kGpus, visible);
+  EXPECT_TRUE(gpus.ok()) << gpus.status().message();
+  return gpus.ok() ? *gpus : std::vector<int>{-1};
+}
+
+TEST(VisibleGpusTest, WithoutTheVariableAllAreTaken) {
+  EXPECT_EQ(Visible(std::nullopt), (std::vector<int>{0, 1, 2}));
+}
+
+TEST(VisibleGpusTest, AnEmptyVariableMeansNone) {
+  for (const char* const none : {"", " ", "-1", "NoDevFiles"}) EXPECT_TRUE(Visible(none).empty());
+}
+
+TEST(VisibleGpusTest, OnlyTheNamedOnesAreTakenInTheirOrder) {
+  EXPECT_EQ(Visible("2,0"), (std::vector<int>{2, 0}));
+  EXPECT_EQ(Visible(" 1 "), (std::vector<int>{1}));
+  EXPECT_EQ(Visible("GPU-bb33,GPU-aa"), (std::vector<int>{2, 0}));
+}
+
+TEST(VisibleGpusTest, WhatNvmlDoesNotListIsRefused) {
+  for (const char* const wrong : {"3", "0,x", "GPU-cc", "GPU-", "MIG-aa11", "0,,1", "1,1"}) {
+    const Result<std::vector<int>> gpus = VisibleGpus(kGpus, wrong);
+    EXPECT_EQ(gpus.status().code(), Code::kInvalidArgument) << wrong;
+    EXPECT_NE(gpus.status().message().find("CUDA_VISIBLE_DEVICES"), std::string::npos);
+  }
+}
+
 TEST(DetectHostCpuTest, TheHostHasCoresMemoryAndAName) {
   const HostCpu cpu = DetectHostCpu();
   EXPECT_GE(cpu.cores, 1);

@@ -115,6 +115,7 @@ struct FakeCoordinator::Server final : v1::WorkerSessionService::Service,
                       message.datasets_held().digests().end()};
         return std::nullopt;
       case v1::WorkerMessage::kDrain: {
+        state.n_drains += 1;
         v1::CoordinatorMessage reply;
         reply.mutable_drain();
         return reply;

@@ -1,0 +1,201 @@
+// Temporary workers: nothing is placed beyond the end of an allocation, what that end cuts off
+// counts as nothing, and a worker that has left is forgotten.
+#include <csignal>
+
+#include "tests/coordinator/scheduler/fixture.h"
+
+namespace longrun::coordinator {
+namespace {
+
+class AllocationTest : public SchedulerTest {
+ protected:
+  StepResult Come(std::optional<std::int64_t> work_left_ms, SessionId session = 1,
+                  const std::string& incarnation = "A", std::vector<LiveAttempt> attempts = {},
+                  const std::string& worker = "pilot-1") {
+    WorkerArrived hello = {.session = session,
+                           .worker = {.id = worker,
+                                      .incarnation = incarnation,
+                                      .host = "node-1",
+                                      .version = "0.1.0",
+                                      .slots = {CpuSlot()},
+                                      .dataset_digests = {},
+                                      .session = {},
+                                      .busy = {},
+                                      .refused_until = {}},
+                           .attempts = std::move(attempts)};
+    hello.allocation = AllocationSpan{.job = "slurm 7", .work_left_ms = work_left_ms};
+    return Do(hello);
+  }
+  StepResult Beat(std::vector<LiveAttempt> attempts = {}, SessionId session = 1) {
+    return Do(WorkerHeard{.session = session, .number = 1, .attempts = std::move(attempts)});
+  }
+  // Asked to stop by its own worker.
+  static EndEvidence Yielded() {
+    EndEvidence evidence = Exit(75);
+    evidence.stop_requested = true;
+    return evidence;
+  }
+  bool IsKnown(const std::string& worker) const { return state.workers.contains(worker); }
+};
+
+// Invariant I-40.
+TEST_F(AllocationTest, NothingIsPlacedOnceTheWorkerStopsItsTrainers) {
+  Come(30'000);
+  Wait(29'000);
+  Beat();
+  Wait(1'000);
+
+  const StepResult submitted = Submit({.context_lengths = {}});
+
+  EXPECT_TRUE(Commands<SendStart>(submitted).empty());
+  EXPECT_EQ(Train().state, TaskState::kReady);
+  // A worker that stays takes it.
+  EXPECT_EQ(Commands<SendStart>(Arrive("worker-2", {CpuSlot()}, 2)).size(), 1u);
+}
+
+TEST_F(AllocationTest, AWorkerWithoutAnEndTakesWorkAtAnyTime) {
+  Come(std::nullopt);
+  EXPECT_EQ(Commands<SendStart>(Submit({.context_lengths = {}})).size(), 1u);
+  EXPECT_EQ(WorkLeftMs(state, state.workers.at("pilot-1"), now, 0), std::nullopt);
+}
+
+// Invariant I-40: five slices, and no loss.
+TEST_F(AllocationTest, ARunThatIsLongerThanAnyAllocationGoesOnInSlices) {
+  Submit({.context_lengths = {}});
+  std::int64_t step_done = 0;
+  for (SessionId session = 1; session <= 5; ++session) {
+    Come(20'000, session, Str("incarnation-", session));
+    ASSERT_EQ(Train().state, TaskState::kReserved) << session;
+    const Attempt attempt = Current(Train());
+    EXPECT_EQ(attempt.resume.has_value(), session > 1);
+    EXPECT_EQ(attempt.resume ? attempt.resume->step : 0, step_done);
+    SampleJournal journal = Begin(attempt, session);
+    Wait(10'000);
+    Beat({Listed(attempt)}, session);
+    Wait(10'000);
+    Do(WorkerLeaves{.session = session});
+    step_done += 10;
+    journal.Checkpoint(Sha256Hex(Str(step_done)), step_done, false);
+    Deliver(attempt, journal, 3, 3, session);
+    Finish(attempt, Yielded(), session);
+    Do(WorkerGone{.session = session});
+    EXPECT_EQ(state.attempts.at(attempt.id).state, AttemptState::kPreempted);
+    EXPECT_EQ(Train().state, TaskState::kReady);
+    Wait(2'000);
+    EXPECT_FALSE(IsKnown("pilot-1"));
+  }
+  EXPECT_EQ(Train().losses + Train().failures, 0);
+  EXPECT_EQ(Train().attempts, 5);
+  EXPECT_EQ(Train().needs_ms, 0);
+}
+
+// The batch system has killed everything, so no end is ever reported.
+TEST_F(AllocationTest, AnEndOfWhichNobodyHearsIsPreemptedOnceTheAllocationIsOver) {
+  Submit({.context_lengths = {}});
+  Come(20'000);
+  const Attempt attempt = Current(Train());
+  Begin(attempt);
+  Wait(20'000);
+  Do(WorkerGone{.session = 1});
+
+  Wait(state.limits.lease_ms + 1'000);
+
+  EXPECT_EQ(state.attempts.at(attempt.id).state, AttemptState::kPreempted);
+  EXPECT_EQ(state.attempts.at(attempt.id).message,
+            "the allocation of worker pilot-1 ended: nothing was heard from worker pilot-1 for "
+            "90 s");
+  EXPECT_EQ(Train().losses, 0);
+  EXPECT_EQ(Train().state, TaskState::kReady);
+  EXPECT_FALSE(IsKnown("pilot-1"));
+}
+
+TEST_F(AllocationTest, ANodeThatIsLostInTheMiddleOfAnAllocationCountsAsALoss) {
+  Submit({.context_lengths = {}});
+  Come(3'600'000);
+  const Attempt attempt = Current(Train());
+  Begin(attempt);
+  Do(WorkerGone{.session = 1});
+
+  Wait(state.limits.lease_ms + 1'000);
+
+  EXPECT_EQ(state.attempts.at(attempt.id).state, AttemptState::kLost);
+  EXPECT_EQ(Train().losses, 1);
+  EXPECT_FALSE(IsKnown("pilot-1"));
+}
+
+// The next job on the same folder finds an attempt whose trainer was killed without a trace.
+TEST_F(AllocationTest, WhatTheNextJobFindsDeadIsPreempted) {
+  Submit({.context_lengths = {}});
+  Come(20'000);
+  const Attempt attempt = Current(Train());
+  Begin(attempt);
+  Wait(25'000);
+  Do(WorkerGone{.session = 1});
+  Wait(5'000);
+  Come(20'000, 2, "B", {Listed(attempt, /*running=*/false)});
+
+  Finish(attempt, EndEvidence{}, 2);
+
+  EXPECT_EQ(state.attempts.at(attempt.id).state, AttemptState::kPreempted);
+  EXPECT_EQ(Train().losses, 0);
+  EXPECT_EQ(Train().state, TaskState::kReserved);
+}
+
+TEST_F(AllocationTest, ATaskThatReachedNoCheckpointWaitsForALongerAllocation) {
+  Submit({.context_lengths = {}});
+  Come(20'000);
+  const Attempt attempt = Current(Train());
+  Begin(attempt);
+  Wait(20'000);
+  Do(WorkerLeaves{.session = 1});
+  Finish(attempt, Yielded());
+  Do(WorkerGone{.session = 1});
+  EXPECT_EQ(Train().reason,
+            "stopped, to continue later from its checkpoint (attempt 1); it reached no checkpoint "
+            "before the end of its worker's allocation, so it is given only to workers that have "
+            "at least 22s left");
+
+  Come(22'000, 2, "B");
+  EXPECT_EQ(Train().state, TaskState::kReady);
+  Come(60'000, 3, "C", {}, "pilot-2");
+  EXPECT_EQ(Train().state, TaskState::kReserved);
+  EXPECT_EQ(Current(Train()).worker, "pilot-2");
+}
+
+TEST_F(AllocationTest, AWorkerWithAnAttemptInProgressIsNotForgotten) {
+  Submit({.context_lengths = {}});
+  Come(20'000);
+  const Attempt attempt = Current(Train());
+  Begin(attempt);
+  Do(WorkerLeaves{.session = 1});
+  Do(WorkerGone{.session = 1});
+  Wait(5'000);
+  EXPECT_TRUE(IsKnown("pilot-1"));
+
+  Come(20'000, 2, "A", {Listed(attempt, /*running=*/false)});
+  Do(WorkerLeaves{.session = 2});
+  Finish(attempt, Yielded(), 2);
+  Do(WorkerGone{.session = 2});
+  Wait(1'000);
+  EXPECT_FALSE(IsKnown("pilot-1"));
+}
+
+TEST_F(AllocationTest, AfterARestartAWorkerThatStaysAwayIsForgotten) {
+  Come(3'600'000);
+  Restart();
+  EXPECT_TRUE(IsKnown("pilot-1"));
+  EXPECT_EQ(WorkLeftMs(state, state.workers.at("pilot-1"), now, 0), 3'600'000);
+  Wait(state.limits.lease_ms + 1'000);
+  EXPECT_FALSE(IsKnown("pilot-1"));
+}
+
+TEST_F(AllocationTest, AWorkerThatStaysIsNeverForgotten) {
+  Arrive("worker-1", {CpuSlot()}, 1);
+  Do(WorkerLeaves{.session = 1});
+  Do(WorkerGone{.session = 1});
+  Wait(state.limits.lease_ms + 1'000);
+  EXPECT_TRUE(IsKnown("worker-1"));
+}
+
+}  // namespace
+}  // namespace longrun::coordinator
