@@ -172,7 +172,6 @@ void Cluster::StartWorker(Worker& worker, bool rejoins) {
     const Ran token = Here(create);
     EXPECT_EQ(token.code, 0) << token.err;
     EXPECT_TRUE(WriteFileAtomic(host.Outside("join-token"), token.out, 0600).ok());
-    EXPECT_TRUE(RemoveAll(host.Outside("worker/membership")).ok());
   }
   if (PathExists(host.Outside("join-token"))) {
     argv.insert(argv.end(),

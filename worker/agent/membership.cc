@@ -74,6 +74,21 @@ Result<std::string> TrustedAuthority(const HostPort& place, const std::string& f
   return authority;
 }
 
+// The id of the token in a file, or "" if there is none.
+std::string TokenIdIn(const std::string& path) {
+  if (path.empty()) return "";
+  const Result<std::string> text = ReadFile(path, kFileBytesMax);
+  return text.ok() ? TokenId(Trim(*text)) : "";
+}
+
+// Whether this worker has joined before, but with another token. An operator gives a new one if the
+// coordinator does not accept the certificate, though it is valid: it was revoked, or the database
+// was restored from a backup that does not know it.
+bool IsNewToken(const std::string& joined_path, const std::string& token_id) {
+  const Result<std::string> before = ReadFile(joined_path, kFileBytesMax);
+  return before.ok() && !token_id.empty() && Trim(*before) != token_id;
+}
+
 Status Join(const MemberFiles& files, const HostPort& place, const std::string& worker_id,
             const JoinOptions& options) {
   if (options.token_file.empty()) {
@@ -132,8 +147,19 @@ Result<std::unique_ptr<Membership>> Membership::Enter(const std::string& state,
   MemberFiles files{.authority = JoinPath(folder, "authority.pem"),
                     .key = JoinPath(folder, "key.pem"),
                     .certificate = JoinPath(folder, "certificate.pem")};
-  if (!FindLifetime(files, worker_id, PlainFingerprint(options.ca_fingerprint))) {
-    RETURN_IF_ERROR(Join(files, place, worker_id, options));
+  const std::string joined_path = JoinPath(folder, "joined-by");
+  const std::string token_id = TokenIdIn(options.token_file);
+  const bool is_valid =
+      FindLifetime(files, worker_id, PlainFingerprint(options.ca_fingerprint)).has_value();
+  if (!is_valid || IsNewToken(joined_path, token_id)) {
+    const Status joined = Join(files, place, worker_id, options);
+    if (!joined.ok() && !is_valid) return joined;
+    if (joined.ok()) {
+      RETURN_IF_ERROR(WriteFileAtomic(joined_path, token_id + "\n", 0600));
+    } else {
+      LogWarning("not_joined_again",
+                 {{"why", joined.message()}, {"meaning", "its certificate from before is used"}});
+    }
   }
   ASSIGN_OR_RETURN(CoordinatorChannel coordinator, ConnectTo(place, files));
   return std::unique_ptr<Membership>(

@@ -4,6 +4,7 @@
 //   STATE/membership/authority.pem     the coordinator's authority (CA)
 //   STATE/membership/key.pem           never leaves this machine
 //   STATE/membership/certificate.pem   for days; renewed after half of its time
+//   STATE/membership/joined-by         the public part of the join token that was used
 #pragma once
 
 #include <condition_variable>
@@ -26,9 +27,10 @@ struct JoinOptions {
 
 class Membership {
  public:
-  // Uses the certificate in the folder if it is valid, else joins with the token. The errors name
-  // the remedy: kInvalidArgument, kPermissionDenied (the coordinator refuses the token),
-  // kFailedPrecondition (another authority, a clock that is off), kNotFound (name or file).
+  // Uses the certificate in the folder if it is valid, else joins with the token. Joins again if
+  // the token is a new one. The errors name the remedy: kInvalidArgument, kPermissionDenied (the
+  // coordinator refuses the token), kFailedPrecondition (another authority, a clock that is off),
+  // kNotFound (name or file).
   static Result<std::unique_ptr<Membership>> Enter(const std::string& state, const HostPort& place,
                                                    const std::string& worker_id,
                                                    const JoinOptions& options);

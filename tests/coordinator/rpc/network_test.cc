@@ -458,6 +458,24 @@ TEST_F(NetworkTest, WorkerJoinsRenewsItsCertificateAndIsRevoked) {
   ASSERT_EQ(Here({"admin", "token", "revoke", "gpu-1"}).code, 0);
   EXPECT_TRUE(WaitUntil([&] { return CountInLog("gpu-1.log", "was revoked at") > 0; }))
       << ReadFile(At("gpu-1.log")).value();
+
+  // The remedy that this message names: a token for its name, and the worker started again.
+  Kill(worker);
+  ASSERT_TRUE(WriteFileAtomic(At("join-token"), NewJoinToken({"--worker", "gpu-1"}), 0600).ok());
+  const std::size_t n_welcomed = CountInLog("gpu-1.log", "session_welcomed");
+  worker = SpawnWorker("gpu-1", At("join-token"));
+  EXPECT_TRUE(WaitUntil([&] { return CountInLog("gpu-1.log", "session_welcomed") > n_welcomed; }))
+      << ReadFile(At("gpu-1.log")).value();
+  EXPECT_EQ(CountInLog("gpu-1.log", "worker_joined"), 2u);
+
+  // Started again with the same token, it does not join again.
+  Kill(worker);
+  worker = SpawnWorker("gpu-1", At("join-token"));
+  EXPECT_TRUE(WaitUntil([&] {
+    return CountInLog("gpu-1.log", "session_welcomed") > n_welcomed + 1;
+  })) << ReadFile(At("gpu-1.log")).value();
+  EXPECT_EQ(CountInLog("gpu-1.log", "worker_joined"), 2u);
+  EXPECT_EQ(CountInLog("gpu-1.log", "not_joined_again"), 0u);
 }
 
 TEST_F(NetworkTest, SweepFromALaptopRunsOnAWorkerThatHasJoined) {
