@@ -128,6 +128,7 @@ Status Restore(const AdminOptions& admin, const std::string& state) {
              {"sweeps_since", restored.sweeps_since},
              {"attempts_since", restored.n_attempts_since},
              {"workers", restored.workers},
+             {"workers_since", restored.workers_since},
              {"attempts_live", restored.n_attempts_live},
              {"datasets_missing", std::move(missing)},
              {"artifacts_missing", restored.n_artifacts_missing}});

@@ -138,6 +138,14 @@ std::string NextSteps(const Json& restored) {
           workers.empty() ? "" : Str(" (the backup knows ", Join(workers, ", "), ")"),
           ": they send the journals of the last 7 days again, so the results since the backup come "
           "back, and they continue the tasks that they are working on"));
+  const auto since = restored.at("workers_since").get<std::vector<std::string>>();
+  if (!since.empty()) {
+    steps.push_back(
+        Str("let the workers join again that joined since the backup, which refuses them: ",
+            Join(since, ", "),
+            " (`longrun admin join-token create --worker NAME`; put the token into the file of "
+            "the worker's --join, and start the worker again)"));
+  }
   const auto sweeps = restored.at("sweeps_since").get<std::vector<std::string>>();
   const auto n_attempts = restored.at("attempts_since").get<std::int64_t>();
   if (!sweeps.empty()) {

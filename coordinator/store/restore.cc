@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <set>
@@ -41,7 +42,19 @@ struct Earlier {
   std::int64_t boot_epoch = 0;
   std::set<std::string> attempts;
   std::vector<std::pair<std::string, std::string>> sweeps;  // id and name, oldest first
+  std::vector<std::string> members;                         // see MembersIn()
 };
+
+// The workers of other machines that the database accepts, by id. A database of an older release
+// knows none.
+Result<std::vector<std::string>> MembersIn(Connection& connection) {
+  ASSIGN_OR_RETURN(const std::int64_t n_tables,
+                   connection.ReadInt("SELECT count(*) FROM main.sqlite_schema"
+                                      " WHERE type = 'table' AND name = 'worker_certificate'"));
+  if (n_tables == 0) return std::vector<std::string>();
+  return connection.ReadTexts(
+      "SELECT worker FROM main.worker_certificate WHERE revoked_ms IS NULL ORDER BY worker");
+}
 
 Result<Earlier> ReadEarlier(const std::string& path) {
   ASSIGN_OR_RETURN(const auto connection, Connection::Open(path, Connection::Mode::kReadAll));
@@ -50,13 +63,15 @@ Result<Earlier> ReadEarlier(const std::string& path) {
                      .restore_count = facts.at("restore_count").get<std::int64_t>(),
                      .boot_epoch = facts.at("boot_epoch").get<std::int64_t>(),
                      .attempts = {},
-                     .sweeps = {}};
+                     .sweeps = {},
+                     .members = {}};
   ASSIGN_OR_RETURN(const std::vector<std::string> attempts,
                    connection->ReadTexts("SELECT id FROM main.attempt"));
   earlier.attempts.insert(attempts.begin(), attempts.end());
   RETURN_IF_ERROR(ForEach(
       *connection, "SELECT id, name FROM main.sweep ORDER BY submitted_seq",
       [&](const Statement& row) { earlier.sweeps.emplace_back(row.Text(0), row.Text(1)); }));
+  ASSIGN_OR_RETURN(earlier.members, MembersIn(*connection));
   return earlier;
 }
 
@@ -160,6 +175,7 @@ class Restorer {
           {kRestoredKey, WallMs()}}) {
       RETURN_IF_ERROR(PutMeta(*connection, key, Str(value)));
     }
+    RETURN_IF_ERROR(ProlongCertificates(*connection));
     RETURN_IF_ERROR(connection->Execute("COMMIT"));
     RETURN_IF_ERROR(Compare(*connection));
     // Its log must be in the file, since only the file is renamed.
@@ -167,6 +183,16 @@ class Restorer {
     connection.reset();
     for (const char* const part : {"-wal", "-shm"}) RETURN_IF_ERROR(RemoveAll(path + part));
     return SyncFile(path);
+  }
+
+  // Workers renew their certificates, so they may have newer ones than the backup knows. A row that
+  // has expired would lock them out, although their certificates are valid (which TLS checks). So
+  // each row gets the longest time that a certificate of its worker can still have.
+  static Status ProlongCertificates(Connection& connection) {
+    ASSIGN_OR_RETURN(const std::vector<std::string> members, MembersIn(connection));
+    if (members.empty()) return Status();
+    return connection.Execute(Str("UPDATE worker_certificate SET expires_ms = max(expires_ms, ",
+                                  WallMs(), " + expires_ms - issued_ms) WHERE revoked_ms IS NULL"));
   }
 
   // What the people who restore should know of both databases.
@@ -185,6 +211,9 @@ class Restorer {
     restored_.n_attempts_since = std::ssize(earlier_.attempts);
     ASSIGN_OR_RETURN(restored_.workers,
                      connection.ReadTexts("SELECT id FROM main.worker ORDER BY id"));
+    ASSIGN_OR_RETURN(const std::vector<std::string> members, MembersIn(connection));
+    std::ranges::set_difference(earlier_.members, members,
+                                std::back_inserter(restored_.workers_since));
     ASSIGN_OR_RETURN(artifacts_, ArtifactsNamedIn(connection));
     restored_.n_attempts_live = restored_.facts.value("attempts_live", std::int64_t{0});
     return ForEach(connection, "SELECT name, folder FROM main.dataset ORDER BY name",

@@ -20,13 +20,14 @@ struct RestoreOptions {
 struct Restored {
   Json facts;  // of the backup
   std::int64_t restore_count = 0;
-  std::int64_t n_files_new = 0;           // artifacts and files that the state folder did not have
-  std::string moved_to;                   // folder of the replaced database; "" if there was none
-  bool replaced_is_read = false;          // whether the next two could be read from it
-  std::vector<std::string> sweeps_since;  // in the replaced database, but not in the backup
-  std::int64_t n_attempts_since = 0;      // likewise
-  std::vector<std::string> workers;       // that the backup knows
-  std::int64_t n_attempts_live = 0;       // at work when the backup was taken
+  std::int64_t n_files_new = 0;            // artifacts and files that the state folder did not have
+  std::string moved_to;                    // folder of the replaced database; "" if there was none
+  bool replaced_is_read = false;           // whether the next two could be read from it
+  std::vector<std::string> sweeps_since;   // in the replaced database, but not in the backup
+  std::int64_t n_attempts_since = 0;       // likewise
+  std::vector<std::string> workers;        // that the backup knows
+  std::vector<std::string> workers_since;  // that joined from other machines since the backup
+  std::int64_t n_attempts_live = 0;        // at work when the backup was taken
   // Registered datasets whose folder is not there: name and folder.
   std::vector<std::pair<std::string, std::string>> datasets_missing;
   std::int64_t n_artifacts_missing = 0;  // a backup without artifacts: files that are not there

@@ -465,6 +465,7 @@ class Storm {
       member.restart_ms = 0;
       if (!member.is_up) continue;
       cluster_.StartWorker(*member.worker, true);
+      note_ += Str("; ", member.worker->name(), " joins again");
       // No backup so far knows the certificate that it has now.
       member.n_backups_before = n_backups_;
     }

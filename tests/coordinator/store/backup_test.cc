@@ -8,6 +8,7 @@
 
 #include <algorithm>
 
+#include "base/clock.h"
 #include "base/files.h"
 #include "base/process.h"
 #include "base/random.h"
@@ -344,6 +345,42 @@ TEST_F(BackupTest, TheFirstStartAfterARestoreWaitsForTheWorkers) {
   const auto never = Store::Open(sample.folder());
   ASSERT_TRUE(never.ok());
   EXPECT_FALSE((*never)->IsRestored().value());
+}
+
+TEST_F(BackupTest, WorkersThatRenewedSinceAreAcceptedAndThoseThatJoinedSinceAreListed) {
+  constexpr std::int64_t kDayMs = 86'400'000;
+  const std::int64_t now_ms = WallMs();
+  const auto put = [&](const WorkerCertificateRow& row) {
+    sample.Open();
+    ASSERT_TRUE(sample.store().Begin().ok());
+    ASSERT_TRUE(sample.store().PutWorkerCertificate(row).ok());
+    ASSERT_TRUE(sample.store().Commit().ok());
+    sample.Close();
+  };
+  const auto days_left = [&](const std::string& worker) {
+    return Value(sample.folder(), Str("SELECT (expires_ms - ", now_ms, ") / ", kDayMs,
+                                      " FROM worker_certificate WHERE worker = '", worker, "'"));
+  };
+  // The backup is ten days old, and a certificate is valid for seven.
+  const std::int64_t issued_ms = now_ms - 10 * kDayMs, expires_ms = now_ms - 3 * kDayMs;
+  put({.worker = "gpu-1", .serial = "a1", .issued_ms = issued_ms, .expires_ms = expires_ms});
+  put({.worker = "gpu-2",
+       .serial = "a2",
+       .issued_ms = issued_ms,
+       .expires_ms = expires_ms,
+       .revoked_ms = issued_ms + 1});
+  Take();
+  put({.worker = "gpu-1", .serial = "b1", .issued_ms = now_ms, .expires_ms = now_ms + 7 * kDayMs});
+  put({.worker = "gpu-3", .serial = "b3", .issued_ms = now_ms, .expires_ms = now_ms + 7 * kDayMs});
+
+  const auto restored = Restore(sample.folder(), /*replaces=*/true);
+  ASSERT_TRUE(restored.ok()) << restored.status().message();
+  EXPECT_EQ(restored->workers_since, std::vector<std::string>{"gpu-3"});
+  EXPECT_EQ(days_left("gpu-1"), "7");
+  EXPECT_EQ(days_left("gpu-2"), "-3");  // was revoked
+  const auto checked = CheckState(sample.folder());
+  ASSERT_TRUE(checked.ok());
+  EXPECT_TRUE(checked->found.damaged.empty()) << Found(*checked);
 }
 
 TEST_F(BackupTest, ADatabaseIsReplacedOnlyIfAskedAndIsKept) {
