@@ -30,7 +30,7 @@ struct JoinOptions {
 class Membership {
  public:
   // Uses the certificate in the folder if it is valid, else joins with the token. Joins again if
-  // token is a new one. The errors name the remedy: kInvalidArgument, kPermissionDenied (the
+  // the token is a new one. The errors name the remedy: kInvalidArgument, kPermissionDenied (the
   // coordinator refuses the token), kFailedPrecondition (another authority, a clock that is off),
   // kNotFound (name or file).
   static Result<std::unique_ptr<Membership>> Enter(const std::string& state, const HostPort& place,
