@@ -32,8 +32,8 @@ namespace {
 constexpr std::int64_t kBatchMs = 5;
 constexpr std::size_t kBatchWritesMax = 2000;
 constexpr std::int64_t kSecondMs = 1000;
-constexpr std::int64_t kWakeMsMin = 5;    // the shortest wait, when a deadline has already passed
-constexpr int kOfferThreads = 4;
+constexpr std::int64_t kWakeMsMin = 5;  // the shortest wait, when a deadline has already passed
+constexpr int kOfferThreads = 16;  // they wait for disks: one silent server may have many folders
 constexpr std::int64_t kSlowFolderMs = 5'000;
 constexpr std::int64_t kWarnAgainMs = 60'000;
 constexpr std::int64_t kIdleMs = 10'000;  // after so long without a commit, the WAL is emptied
@@ -573,7 +573,10 @@ void Core::Complete(Offer& offer) const {
 
 void Core::Send(const State& state, Offer& offer) {
   const auto attempt = state.attempts.find(offer.message.attempt);
-  if (attempt == state.attempts.end() || !IsLive(attempt->second.state)) return;
+  if (attempt == state.attempts.end() || attempt->second.state != AttemptState::kOffered) return;
+  // Since the offer was made, its task may have been cancelled or paused, or its worker drained:
+  // the worker has got its Stop already.
+  if (state.tasks.at(attempt->second.task).state != TaskState::kReserved) return;
   const std::shared_ptr<SessionSink> sink = FindSession(offer.start.session);
   if (sink != nullptr) sink->Send(std::move(offer.message));
 }
@@ -604,14 +607,18 @@ std::shared_ptr<SessionSink> Core::FindSession(SessionId session) const {
   return found == sessions_.end() ? nullptr : found->second;
 }
 
-void Core::WarnOfSilentFolders() {
+void Core::NoteSilentFolders() {
+  const std::vector<std::string> slow = offers_.SlowKeys(kSlowFolderMs);
+  const std::set<std::string> silent(slow.begin(), slow.end());
+  if (silent != state_.silent_datasets) Post(DatasetsSilent{.digests = silent}, nullptr);
   if (BootMs() < warn_of_folders_at_) return;
-  for (const std::string& digest : offers_.SlowKeys(kSlowFolderMs)) {
+  for (const std::string& digest : silent) {
     warn_of_folders_at_ = BootMs() + kWarnAgainMs;
     LogWarning("dataset_folder_silent",
                {{"digest", digest},
-                {"meaning", "the disk of this dataset's folder does not answer; tasks that do not "
-                            "read the dataset go on"},
+                {"meaning",
+                 "the disk of this dataset's folder does not answer; tasks that do not "
+                 "read the dataset go on"},
                 {"remedy", "`longrun data ls` names the folder: look at the file system there"}});
   }
 }
@@ -628,7 +635,7 @@ Status Core::EachSecond() {
   observer_.Count(state_, version_);
   metrics_.SetStore(store_.Sizes());
   disk_is_low_ = !CheckDiskSpace().ok();
-  WarnOfSilentFolders();
+  NoteSilentFolders();
   memory_.GiveBackWhenGrown();
   const bool idle = BootMs() - committed_at_ > kIdleMs;
   if (const Status status = store_.CheckpointWal(idle); !status.ok()) {

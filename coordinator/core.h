@@ -186,7 +186,7 @@ class Core {
   std::shared_ptr<SessionSink> FindSession(SessionId session) const;
   void MarkStoredBytes(JournalReceived& event);
   Status EachSecond();
-  void WarnOfSilentFolders();
+  void NoteSilentFolders();
 
   Store& store_;
   ArtifactStore& artifacts_;

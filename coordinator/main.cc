@@ -212,7 +212,7 @@ int Main(int argc, char** argv) {
   add_ms("--back-off-limit-ms", options.limits.back_off.limit_ms,
          "A failed task never waits longer than this", "LONGRUN_BACK_OFF_LIMIT_MS");
   app.add_option("--owner-tasks-max", options.limits.owner_tasks_max,
-                 "How many unfinished tasks the sweeps of one owner may have together")
+                 "How many tasks the sweeps of one owner may have together")
       ->envname("LONGRUN_OWNER_TASKS_MAX")
       ->check(WholeNumberCheck(1), "POSITIVE")
       ->capture_default_str();

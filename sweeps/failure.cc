@@ -11,7 +11,8 @@
 //               a retry here would not
 //   preempted   we asked for it: no cost, no wait
 //   crashed, out_of_memory
-//               so does a broken device end every trainer, or one whose memory another program holds
+//               may be the fault of the slot: of a broken device, or of another program that uses
+//               the device's memory
 #include "sweeps/failure.h"
 
 #include <algorithm>

@@ -1,5 +1,5 @@
-// See artifacts.h. The threads of `transfers` access the disk: each stream has at most one job or one
-// gRPC operation in progress.
+// See artifacts.h. The threads of `transfers` access the disk: each stream has at most one job or
+// one gRPC operation in progress.
 #include "coordinator/rpc/artifacts.h"
 
 #include <fcntl.h>

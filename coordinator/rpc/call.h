@@ -70,8 +70,8 @@ using CallBody = std::function<Status(Call& call)>;
 grpc::ServerUnaryReactor* Handle(CoordinatorParts& parts, Executor& executor,
                                  grpc::CallbackServerContext* context, const char* method,
                                  CallBody body);
-// The same in two steps: first `check` on parts.executor, which takes only a moment, and then, unless
-// that has ended the call, `body` on `executor`, where it may have to wait for longer calls.
+// The same in two steps: first `check` on parts.executor, which takes only a moment, and then,
+// unless that has ended the call, `body` on `executor`, where it may have to wait for longer calls.
 using CallCheck = std::function<std::optional<Status>(Call& call)>;  // nullopt: on with `body`
 grpc::ServerUnaryReactor* HandleChecked(CoordinatorParts& parts, Executor& executor,
                                         grpc::CallbackServerContext* context, const char* method,

@@ -255,12 +255,13 @@ void AddMissedWorkers(const State& state, Instant now, std::int64_t wall_ms, Not
 
 void AddQuarantined(const State& state, Notices* notices) {
   for (const auto& [id, worker] : state.workers) {
+    if (worker.lost) continue;
     for (const auto& [index, quarantine] : worker.quarantined) {
       const std::string slot = Str("slot ", index, " of worker ", id);
       v1::Notice* notice = notices->Add();
       notice->set_about(slot);
-      notice->set_text(Str(slot, " is quarantined since ", FormatWallMs(quarantine.since_wall_ms),
-                           ": ", quarantine.reason,
+      notice->set_text(Str(slot, " has been quarantined since ",
+                           FormatWallMs(quarantine.since_wall_ms), ": ", quarantine.reason,
                            ". Check the device; then `longrun worker release ", id, " --slot ",
                            index, "` gives it work again"));
       notice->set_over(Str(slot, " gets work again"));

@@ -174,8 +174,7 @@ void EndAttempt(StepContext& step, Attempt& attempt, FailureClass failure_class,
   }
 }
 
-void WithdrawOffer(StepContext& step, Attempt& attempt, const std::string& message,
-                   std::int64_t wait_ms) {
+void WithdrawOffer(StepContext& step, Attempt& attempt, const std::string& message) {
   Task& task = TaskOf(step.state, attempt);
   LR_CHECK(task.attempt == attempt.id);
   attempt.message = InShort(message);
@@ -184,7 +183,7 @@ void WithdrawOffer(StepContext& step, Attempt& attempt, const std::string& messa
   const auto slot = worker.busy.find(attempt.device_index);
   if (slot != worker.busy.end() && slot->second == attempt.id) worker.busy.erase(slot);
   if (task.cancel_wanted) return CancelTaskNow(step, task, "it had not started");
-  task.not_before = step.now + wait_ms;
+  task.not_before = step.now;
   MoveTask(step, task, TaskState::kReady, Str("offered again: ", attempt.message));
 }
 
@@ -207,6 +206,7 @@ void Succeed(StepContext& step, Attempt& attempt) {
   Task& task = TaskOf(step.state, attempt);
   MoveAttempt(step, attempt, AttemptState::kSucceeded, "complete");
   ForgetSlotFailures(step.state, attempt.worker, attempt.device_index);
+  step.judges_slots = true;
   if (IsRefreshing(task)) return TakeRefreshed(step, task, attempt);
   task.result_attempt = attempt.id;
   task.final_checkpoint = attempt.final_checkpoint;

@@ -72,6 +72,7 @@ void AfterLoad(State& state, Instant now, std::uint64_t seed, bool restored) {
     worker.busy.clear();
     worker.refused_until.clear();
     worker.slot_failures.clear();
+    worker.cache_full_until.clear();
   }
   for (auto& [id, attempt] : state.attempts) {
     attempt.offered_at = now;

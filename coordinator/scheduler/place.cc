@@ -85,7 +85,28 @@ bool IsQuarantined(const Worker& worker, const Slot& slot) {
   return worker.quarantined.contains(slot.index);
 }
 
+// Whether what others use in the worker's cache leaves no room for what the class reads.
+bool HasNoRoom(const Worker& worker, const ReadyClass& ready, Instant now) {
+  const auto full = worker.cache_full_until.find({ready.dataset_digest, ready.text_digest});
+  return full != worker.cache_full_until.end() && full->second > now;
+}
+
+// Whether the folder of a dataset that the class reads does not answer.
+bool WaitsForFolder(const State& state, const ReadyClass& ready) {
+  return state.silent_datasets.contains(ready.dataset_digest) ||
+         state.silent_datasets.contains(ready.text_digest);
+}
+
+struct Moment {
+  Instant now = 0;
+  std::int64_t wall_ms = 0;
+};
+
 std::string WhyUnfit(const State& state, const ReadyClass& ready) {
+  if (WaitsForFolder(state, ready)) {
+    return "the folder of a dataset that it reads does not answer: look at the file system of the "
+           "folders that `longrun data ls` shows, on the coordinator's machine";
+  }
   std::size_t n_least = std::numeric_limits<std::size_t>::max();
   std::string nearest, drained, outdated, quarantined;
   for (const auto& [id, worker] : state.workers) {
@@ -112,6 +133,10 @@ std::string WhyUnfit(const State& state, const ReadyClass& ready) {
       nearest = Str("slot ", slot.index, " of worker ", id, " (", worker.host,
                     ") comes closest, but ", Join(lacks, ", and "));
     }
+  }
+  if (!drained.empty() && !quarantined.empty()) {
+    return Str("every slot that can run it is drained or quarantined: `longrun undrain ", drained,
+               "` gives worker ", drained, " work again, and ", quarantined);
   }
   if (!drained.empty()) {
     return Str("every worker that can run it is drained: `longrun undrain ", drained,
@@ -172,10 +197,17 @@ struct Avoided {
   }
 };
 
-// Whether another slot fits the class, now or when it is free.
-bool OtherSlotFits(const State& state, const ReadyClass& ready, const Avoided& avoided) {
+// A task waits for so long until another slot is free.
+constexpr std::int64_t kAvoidMs = 120'000;
+
+// Whether another slot fits the task, now or when it is free.
+bool OtherSlotFits(const State& state, const ReadyClass& ready, const Task& task,
+                   const Avoided& avoided, const Moment& moment) {
   for (const auto& [id, worker] : state.workers) {
     if (worker.lost || worker.draining || worker.drain || !CanGetFiles(worker)) continue;
+    if (HasNoRoom(worker, ready, moment.now)) continue;
+    const auto left_ms = WorkLeftMs(state, worker, moment.now, moment.wall_ms);
+    if (left_ms && *left_ms <= task.needs_ms) continue;
     const auto fits = [&](const Slot& slot) {
       return !avoided.Covers(worker, slot) && !IsQuarantined(worker, slot) &&
              Fits(ready, worker, slot);
@@ -185,15 +217,19 @@ bool OtherSlotFits(const State& state, const ReadyClass& ready, const Avoided& a
   return false;
 }
 
-// The worker where the task failed last if another worker fits, else the slot if another one does.
-Avoided AvoidedBy(const State& state, const ReadyClass& ready, const Task& task) {
-  if (task.avoid_worker.empty()) return {};
+// The worker where the task failed last if another worker fits; else the slot, if the slot may be
+// at fault and another one fits.
+Avoided AvoidedBy(const State& state, const ReadyClass& ready, const Task& task,
+                  const Moment& moment) {
+  if (task.avoid_worker.empty() || moment.now - task.not_before > kAvoidMs) return {};
   Avoided avoided = {.worker = task.avoid_worker};
-  if (OtherSlotFits(state, ready, avoided)) return avoided;
+  if (OtherSlotFits(state, ready, task, avoided, moment)) return avoided;
   const auto last = state.attempts.find(task.attempt);
   if (last == state.attempts.end() || last->second.worker != task.avoid_worker) return {};
+  const FailureRow* const failure = FindFailure(last->second.failure_class);
+  if (failure == nullptr || !failure->blames_slot) return {};
   avoided.slot = last->second.device_index;
-  return OtherSlotFits(state, ready, avoided) ? avoided : Avoided{};
+  return OtherSlotFits(state, ready, task, avoided, moment) ? avoided : Avoided{};
 }
 
 // The worker that has the checkpoint from which the task starts, or "".
@@ -211,8 +247,8 @@ std::string HomeOf(const State& state, const Task& task) {
 
 // The best free slot for the task, or null if it fits none or waits for another worker.
 const FreeSlot* ChooseSlot(const State& state, const ReadyClass& ready, const Task& task,
-                           const std::vector<FreeSlot>& free) {
-  const Avoided avoided = AvoidedBy(state, ready, task);
+                           const std::vector<FreeSlot>& free, const Moment& moment) {
+  const Avoided avoided = AvoidedBy(state, ready, task, moment);
   const std::string home = HomeOf(state, task);
   const std::string& dataset = state.runs.at(task.run_key).run.dataset_digest;
   const std::string text = DigestOfText(task.evaluation, dataset);
@@ -224,6 +260,7 @@ const FreeSlot* ChooseSlot(const State& state, const ReadyClass& ready, const Ta
   };
   for (const FreeSlot& slot : free) {
     if (!Fits(ready, *slot.worker, *slot.slot)) continue;
+    if (HasNoRoom(*slot.worker, ready, moment.now)) continue;
     if (avoided.Covers(*slot.worker, *slot.slot)) continue;
     if (slot.left_ms <= task.needs_ms) continue;
     if (best == nullptr || rank(slot) < rank(*best)) best = &slot;
@@ -237,16 +274,20 @@ struct Placement {
 };
 
 // The first task in order that a free slot can take.
-std::optional<Placement> NextPlacement(const State& state, const std::vector<FreeSlot>& free) {
+std::optional<Placement> NextPlacement(const State& state, const std::vector<FreeSlot>& free,
+                                       const Moment& moment) {
   std::optional<Placement> next;
   const ReadyClass::Key* next_key = nullptr;
   for (const auto& entry : state.index.ready) {
     const ReadyClass& ready = entry.second;
-    const auto fits = [&](const FreeSlot& slot) { return Fits(ready, *slot.worker, *slot.slot); };
+    if (WaitsForFolder(state, ready)) continue;
+    const auto fits = [&](const FreeSlot& slot) {
+      return !HasNoRoom(*slot.worker, ready, moment.now) && Fits(ready, *slot.worker, *slot.slot);
+    };
     if (std::ranges::none_of(free, fits)) continue;
     for (const ReadyClass::Key& key : ready.tasks) {
       if (next_key != nullptr && *next_key < key) break;
-      const FreeSlot* const slot = ChooseSlot(state, ready, state.tasks.at(key.task), free);
+      const FreeSlot* const slot = ChooseSlot(state, ready, state.tasks.at(key.task), free, moment);
       if (slot == nullptr) continue;  // it avoids the free slots: try the next task
       next = Placement{.task = key.task, .slot = slot};
       next_key = &key;
@@ -421,6 +462,22 @@ std::int64_t CountWaiting(const State& state, DeviceKind kind, const std::vector
   return n_tasks;
 }
 
+void HandleEvent(StepContext& step, const DatasetsSilent& event) {
+  State& state = step.state;
+  if (state.silent_datasets == event.digests) return;
+  state.silent_datasets = event.digests;
+  state.index.workers_version += 1;
+  std::vector<Attempt*> unsent;
+  for (const std::string& id : state.index.live) {
+    Attempt& attempt = state.attempts.at(id);
+    if (attempt.state != AttemptState::kOffered) continue;
+    if (WaitsForFolder(state, ClassOf(state, TaskOf(state, attempt)))) unsent.push_back(&attempt);
+  }
+  for (Attempt* const attempt : unsent) {
+    WithdrawOffer(step, *attempt, "the folder of a dataset that the task reads does not answer");
+  }
+}
+
 void PlaceReadyTasks(StepContext& step) {
   State& state = step.state;
   EndBackOffs(step);
@@ -428,7 +485,8 @@ void PlaceReadyTasks(StepContext& step) {
   for (auto& [name, ready] : state.index.ready) RefreshUnfit(step, ready);
   std::vector<FreeSlot> free = FreeSlots(state, step.now, step.wall_ms);
   while (!free.empty()) {
-    const std::optional<Placement> next = NextPlacement(state, free);
+    const std::optional<Placement> next =
+        NextPlacement(state, free, {.now = step.now, .wall_ms = step.wall_ms});
     if (!next) return;
     const FreeSlot slot = *next->slot;
     Place(step, state.tasks.at(next->task), slot);

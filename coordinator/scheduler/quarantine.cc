@@ -1,10 +1,10 @@
-// Broken slots: a GPU on which every trainer crashes would otherwise spend the budgets of all tasks.
+// Broken slots: a GPU on which each trainer crashes would otherwise spend the budgets of all tasks.
 //
 // A slot is in doubt once kDoubtful different tasks in a row have failed there in a way that can be
 // the device's fault (FailureRow::blames_slot). That alone proves nothing, since a sweep may be
 // wrong: while another slot could take the tasks, the slot only pauses, longer after each further
-// failure. It is quarantined when one of these tasks does better on another slot. Then it gets
-// nothing new until an operator releases it.
+// failure. It is quarantined when one of these tasks succeeds on another slot. Then it gets nothing
+// new until an operator releases it.
 #include <algorithm>
 #include <utility>
 
@@ -17,33 +17,30 @@ namespace {
 constexpr std::size_t kDoubtful = 3;
 constexpr std::int64_t kPauseMs = 60'000, kPauseMsMax = 600'000;
 
-std::int64_t Done(const Attempt& attempt) {
-  return attempt.progress ? attempt.progress->done.value_or(0) : 0;
-}
+// More failures in a row are only counted.
+constexpr std::size_t kRemembered = 16;
 
-// Where the task's newest attempt did better than the failed one did; null: nowhere.
-const Attempt* BetterElsewhere(const State& state, const std::string& worker, std::int64_t index,
-                               const SlotFailure& failure) {
+// The task's attempt that succeeded on another slot; null: there is none.
+const Attempt* SuccessElsewhere(const State& state, const std::string& worker, std::int64_t index,
+                                const SlotFailure& failure) {
   const auto task = state.tasks.find(failure.task);
   if (task == state.tasks.end()) return nullptr;
   const auto found = state.attempts.find(task->second.attempt);
   if (found == state.attempts.end()) return nullptr;
   const Attempt& attempt = found->second;
-  const bool is_better = attempt.state == AttemptState::kSucceeded ||
-                         (attempt.state == AttemptState::kRunning && Done(attempt) > failure.done);
-  if (!is_better || attempt.device_index < 0) return nullptr;
+  if (attempt.state != AttemptState::kSucceeded || attempt.device_index < 0) return nullptr;
   if (attempt.worker == worker && attempt.device_index == index) return nullptr;
   const auto there = state.workers.find(attempt.worker);
   if (there == state.workers.end()) return nullptr;
   const auto slot = std::ranges::find(there->second.slots, attempt.device_index, &Slot::index);
   if (slot == there->second.slots.end()) return nullptr;
-  // More memory would explain why the task does better there.
+  // More memory would explain why the task succeeds there.
   return slot->memory_bytes <= failure.memory_bytes ? &attempt : nullptr;
 }
 
 bool IsDoubtful(const Worker& worker, std::int64_t index) {
   const auto failures = worker.slot_failures.find(index);
-  return failures != worker.slot_failures.end() && failures->second.size() >= kDoubtful;
+  return failures != worker.slot_failures.end() && failures->second.last.size() >= kDoubtful;
 }
 
 // Whether a slot that is not in doubt fits the task, now or when it is free.
@@ -57,12 +54,13 @@ bool SoundSlotFits(const State& state, const Task& task) {
   });
 }
 
-void Isolate(StepContext& step, Worker& worker, std::int64_t index, const Attempt& better) {
-  const SlotFailure& last = worker.slot_failures.at(index).back();
+void Isolate(StepContext& step, Worker& worker, std::int64_t index, const Attempt& success) {
+  const SlotFailures& failures = worker.slot_failures.at(index);
+  const SlotFailure& last = failures.last.back();
   const std::string reason =
-      Str(worker.slot_failures.at(index).size(), " tasks in a row failed here, and task ",
-          ShortId(better.task), " did better on slot ", better.device_index, " of worker ",
-          better.worker, "; the last one ended as ", last.failure_class, ": ", last.message);
+      Str(failures.n, " failures of tasks in a row were here, and task ", ShortId(success.task),
+          " succeeded on slot ", success.device_index, " of worker ", success.worker,
+          "; the last failure was ", last.failure_class, ": ", last.message);
   worker.quarantined[index] = {.reason = reason, .since_wall_ms = step.wall_ms};
   step.result.warnings.push_back(Str("slot ", index, " of worker ", worker.id,
                                      " is quarantined and gets nothing new: ", reason));
@@ -78,18 +76,20 @@ void NoteSlotFailure(StepContext& step, const Attempt& attempt) {
   Worker& worker = found->second;
   const auto slot = std::ranges::find(worker.slots, attempt.device_index, &Slot::index);
   if (slot == worker.slots.end()) return;
-  std::vector<SlotFailure>& failures = worker.slot_failures[attempt.device_index];
-  std::erase_if(failures, [&](const SlotFailure& one) { return one.task == attempt.task; });
-  failures.push_back({.task = attempt.task,
-                      .done = Done(attempt),
-                      .memory_bytes = slot->memory_bytes,
-                      .failure_class = attempt.failure_class,
-                      .message = attempt.message});
-  if (failures.size() < kDoubtful) return;
+  SlotFailures& failures = worker.slot_failures[attempt.device_index];
+  failures.n += 1;
+  std::erase_if(failures.last, [&](const SlotFailure& one) { return one.task == attempt.task; });
+  failures.last.push_back({.task = attempt.task,
+                           .memory_bytes = slot->memory_bytes,
+                           .failure_class = attempt.failure_class,
+                           .message = attempt.message});
+  if (failures.last.size() > kRemembered) failures.last.erase(failures.last.begin());
+  if (failures.last.size() < kDoubtful) return;
   step.state.index.doubtful.insert({worker.id, attempt.device_index});
+  step.judges_slots = true;
   if (!SoundSlotFits(step.state, TaskOf(step.state, attempt))) return;
   std::int64_t pause_ms = kPauseMs;
-  for (std::size_t n = kDoubtful; n < failures.size() && pause_ms < kPauseMsMax; ++n) pause_ms *= 2;
+  for (std::int64_t n = kDoubtful; n < failures.n && pause_ms < kPauseMsMax; ++n) pause_ms *= 2;
   worker.refused_until[attempt.device_index] = step.now + std::min(pause_ms, kPauseMsMax);
 }
 
@@ -100,6 +100,7 @@ void ForgetSlotFailures(State& state, const std::string& worker, std::int64_t in
 }
 
 void JudgeDoubtfulSlots(StepContext& step) {
+  if (!step.judges_slots) return;
   auto& doubtful = step.state.index.doubtful;
   for (auto it = doubtful.begin(); it != doubtful.end();) {
     const auto& [id, index] = *it;
@@ -109,30 +110,31 @@ void JudgeDoubtfulSlots(StepContext& step) {
       continue;
     }
     Worker& worker = found->second;
-    const Attempt* better = nullptr;
-    for (const SlotFailure& failure : worker.slot_failures.at(index)) {
-      better = BetterElsewhere(step.state, id, index, failure);
-      if (better != nullptr) break;
+    const Attempt* success = nullptr;
+    for (const SlotFailure& failure : worker.slot_failures.at(index).last) {
+      success = SuccessElsewhere(step.state, id, index, failure);
+      if (success != nullptr) break;
     }
-    if (better == nullptr) {
+    if (success == nullptr) {
       ++it;
       continue;
     }
-    Isolate(step, worker, index, *better);
+    Isolate(step, worker, index, *success);
     worker.slot_failures.erase(index);
     it = doubtful.erase(it);
   }
 }
 
-void ForgetChangedSlots(Worker& worker, const std::vector<Slot>& slots) {
+void ForgetChangedSlots(Worker& worker, const Worker& now) {
   const auto is_changed = [&](const auto& entry) {
     const auto of_index = [&](const Slot& slot) { return slot.index == entry.first; };
     const auto was = std::ranges::find_if(worker.slots, of_index);
-    const auto is = std::ranges::find_if(slots, of_index);
-    return was == worker.slots.end() || is == slots.end() || was->kind != is->kind ||
-           was->name != is->name;
+    const auto is = std::ranges::find_if(now.slots, of_index);
+    return worker.host != now.host || was == worker.slots.end() || is == now.slots.end() ||
+           was->kind != is->kind || was->name != is->name;
   };
   std::erase_if(worker.quarantined, is_changed);
+  std::erase_if(worker.slot_failures, is_changed);
 }
 
 void HandleEvent(StepContext& step, const SlotReleased& event) {
@@ -145,6 +147,9 @@ void HandleEvent(StepContext& step, const SlotReleased& event) {
   const auto is_meant = [&](const auto& entry) {
     return !event.index || *event.index == entry.first;
   };
+  for (const auto& [index, quarantine] : worker.quarantined) {
+    if (!event.index || *event.index == index) worker.refused_until.erase(index);
+  }
   if (std::erase_if(worker.quarantined, is_meant) == 0) {
     step.result.status =
         Status(Code::kFailedPrecondition,

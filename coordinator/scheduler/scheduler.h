@@ -146,6 +146,11 @@ struct WorkerUndrained {
 struct WorkerRemoved {
   std::string worker;
 };
+// The datasets whose folders on the coordinator's machine do not answer now, by digest: no task
+// that reads them is placed.
+struct DatasetsSilent {
+  std::set<std::string> digests;
+};
 // Lets a quarantined slot work again. kFailedPrecondition: it is not quarantined.
 struct SlotReleased {
   std::string worker;
@@ -199,8 +204,8 @@ using SchedulerEvent =
     std::variant<SweepSubmitted, SweepPrioritized, SweepCancelled, SweepPaused, SweepResumed,
                  SweepRemoved, RetryRequested, GarbageWanted, WorkerArrived, WorkerHeard,
                  WorkerHolds, WorkerGone, WorkerLeaves, WorkerDrained, WorkerUndrained,
-                 WorkerRemoved, SlotReleased, AttemptAccepted, AttemptRejected, JournalReceived,
-                 AttemptFinished, TimePassed>;
+                 WorkerRemoved, SlotReleased, DatasetsSilent, AttemptAccepted, AttemptRejected,
+                 JournalReceived, AttemptFinished, TimePassed>;
 
 // ---- writes: one transaction --------------------------------------------------------------------
 //

@@ -6,6 +6,7 @@
 #include "base/random.h"
 #include "base/str.h"
 #include "coordinator/scheduler/step.h"
+#include "sweeps/evaluated_dataset.h"
 #include "sweeps/protocol.h"
 
 namespace longrun::coordinator {
@@ -120,9 +121,10 @@ bool SameSlots(const std::vector<Slot>& a, const std::vector<Slot>& b) {
   });
 }
 
-// The slot may take other tasks. This one goes to other workers first: it comes back when this
-// worker's attempts may use less of the cache, or never if the cache is too small for it.
-void RefuseForCache(StepContext& step, const Worker& worker, Attempt& attempt,
+// The slot may take other tasks. If the cache is too small for this one, it never comes back to
+// this process of the worker. If others use the cache, nothing that reads the same datasets is
+// offered for a while.
+void RefuseForCache(StepContext& step, Worker& worker, Attempt& attempt,
                     const AttemptRejected& event) {
   Task& task = TaskOf(step.state, attempt);
   const bool never_fits = event.cache_needed_bytes > event.cache_limit_bytes;
@@ -131,9 +133,10 @@ void RefuseForCache(StepContext& step, const Worker& worker, Attempt& attempt,
                                      .needed_bytes = event.cache_needed_bytes,
                                      .limit_bytes = event.cache_limit_bytes};
   } else {
-    task.avoid_worker = worker.id;
+    const std::string& dataset = step.state.runs.at(task.run_key).run.dataset_digest;
+    worker.cache_full_until[{dataset, DigestOfText(task.evaluation, dataset)}] = step.now + kFullMs;
   }
-  WithdrawOffer(step, attempt, event.reason, never_fits ? 0 : kFullMs);
+  WithdrawOffer(step, attempt, event.reason);
 }
 
 std::optional<Allocation> AllocationOf(const StepContext& step,
@@ -297,7 +300,7 @@ void HandleEvent(StepContext& step, const WorkerArrived& event) {
       CanGetFiles(worker) != CanGetFiles(event.worker)) {
     state.index.workers_version += 1;
   }
-  ForgetChangedSlots(worker, event.worker.slots);
+  ForgetChangedSlots(worker, event.worker);
   if (is_restarted) NoteOutlived(step, worker);
   worker.incarnation = event.worker.incarnation;
   worker.host = event.worker.host;
@@ -316,6 +319,7 @@ void HandleEvent(StepContext& step, const WorkerArrived& event) {
   worker.draining = false;
   worker.lost = false;
   worker.refused_until.clear();
+  worker.cache_full_until.clear();
   state.index.sessions[event.session] = worker.id;
   step.changed_workers.insert(worker.id);
 

@@ -189,8 +189,7 @@ struct Task {
   // reads or a training begins with.
   std::string needs;
   DeviceChoice device_kind = DeviceChoice::kAny;
-  // The worker on which it failed last, or whose cache was in use by others.
-  std::string avoid_worker;
+  std::string avoid_worker;                  // the worker on which it failed last
   Json evaluation;                           // evaluate: {"perplexity": {...}}; train: null
   std::vector<ExpectedCell> expected_cells;  // may be absent in a state loaded after its success
   std::int64_t checkpoint_every_ms = 0;
@@ -246,10 +245,14 @@ struct Quarantine {
 // The last failure of a task on a slot.
 struct SlotFailure {
   std::string task;
-  std::int64_t done = 0;          // of its progress
   std::int64_t memory_bytes = 0;  // of the slot
   std::string failure_class;
   std::string message;
+};
+// Since a task was not stopped by the slot.
+struct SlotFailures {
+  std::int64_t n = 0;
+  std::vector<SlotFailure> last = {};  // of different tasks, the newest last
 };
 
 // What a temporary worker has of its machine: the job of a cluster, for example (allocation.cc).
@@ -281,8 +284,10 @@ struct Worker {
   bool lost = false;                              // the lease ended, and it has been silent since
   std::map<std::int64_t, std::string> busy;       // slot -> attempt whose trainer may run there
   std::map<std::int64_t, Instant> refused_until;  // slot -> when to offer again
-  // slot -> the tasks that failed there since one did not, oldest first (quarantine.cc)
-  std::map<std::int64_t, std::vector<SlotFailure>> slot_failures = {};
+  std::map<std::int64_t, SlotFailures> slot_failures = {};  // by slot (quarantine.cc)
+  // When to offer tasks again that read these datasets: the run's, and the evaluated one. Until
+  // then, what others use leaves no room for them in the worker's cache.
+  std::map<std::pair<std::string, std::string>, Instant> cache_full_until = {};
 };
 
 struct SchedulerLimits {
@@ -295,7 +300,7 @@ struct SchedulerLimits {
   std::int64_t suspend_ms = 5'000;  // a longer gap between events means that we were suspended
   BackOffRange back_off;
   std::int64_t tasks_max = 1'000'000;
-  std::int64_t owner_tasks_max = 500'000;  // unfinished ones of one owner's sweeps
+  std::int64_t owner_tasks_max = 500'000;  // of one owner's sweeps
 };
 
 // READY tasks that the same slots can run; slots are checked once for all of them.
@@ -307,6 +312,8 @@ struct ReadyClass {
   // `out_of_memory`. On a CPU, nothing reports exhausted memory, and the whole machine suffers.
   std::int64_t gpu_memory_bytes = 0, cpu_memory_bytes = 0;
   std::map<std::string, CacheTooSmall> too_large_for = {};  // by worker
+  // What the tasks read: the run's dataset, and the evaluated one (the same, where there is none).
+  std::string dataset_digest, text_digest;
   // In the order of placement: the sweep that was put first, priority, evaluate before train, time
   // of becoming ready, id.
   struct Key {
@@ -378,7 +385,8 @@ struct State {
   Instant booted_at = 0;         // leases count from this time at the earliest
   Instant place_not_before = 0;  // after a restore, until workers have reported
   Instant last_event_at = 0;
-  SeededRandom random{0};  // attempt ids, jitter
+  std::set<std::string> silent_datasets = {};  // digests; their folders do not answer
+  SeededRandom random{0};                      // attempt ids, jitter
   Index index;
 };
 

@@ -33,6 +33,7 @@ struct StepContext {
   std::vector<PutTransition> transitions;
   std::vector<DropCheckpoint> drops;
   std::vector<Write> removals;
+  bool judges_slots = false;  // JudgeDoubtfulSlots has something to do
 
   void Send(Command command) { result.commands.push_back(std::move(command)); }
   void Send(SessionId session, DownMessage message) {
@@ -71,10 +72,8 @@ void UnindexReady(State& state, Task& task);
 // Ends a live, current attempt as a failure; the class decides what happens to the task.
 void EndAttempt(StepContext& step, Attempt& attempt, FailureClass failure_class,
                 const std::string& message);
-// Ends an offer that was not accepted: nothing has run, nothing is counted. The task is not offered
-// again for `wait_ms`.
-void WithdrawOffer(StepContext& step, Attempt& attempt, const std::string& message,
-                   std::int64_t wait_ms = 0);
+// Ends an offer that was not accepted: nothing has run, nothing is counted.
+void WithdrawOffer(StepContext& step, Attempt& attempt, const std::string& message);
 // Whether the attempt with this epoch was placed before the database was restored from a backup for
 // the last time.
 bool IsOfEarlierDatabase(const State& state, std::uint64_t epoch);
@@ -119,6 +118,7 @@ void StopDrained(StepContext& step);  // drain.cc
 void SendHold(StepContext& step, const Worker& worker);              // drain.cc
 Status UnknownWorker(const std::string& id);                         // drain.cc
 void HandleEvent(StepContext& step, const SweepPrioritized& event);  // place.cc
+void HandleEvent(StepContext& step, const DatasetsSilent& event);    // place.cc
 void PlaceReadyTasks(StepContext& step);
 // The checkpoint from which the training's next attempt starts: the newest one, or an older one if
 // the last attempt could not read the one that it was given. If the training has none, the final
@@ -135,10 +135,11 @@ bool FitsSlot(const State& state, const Task& task, const Worker& worker,
 void NoteSlotFailure(StepContext& step, const Attempt& attempt);
 // Notes that a task was not stopped by its slot.
 void ForgetSlotFailures(State& state, const std::string& worker, std::int64_t index);
-// Quarantines the slots whose tasks do better elsewhere.
+// If an attempt has succeeded or failed in this step, quarantines the slots in doubt whose tasks
+// succeeded elsewhere.
 void JudgeDoubtfulSlots(StepContext& step);
-// Forgets quarantines of slots that are now another device; `slots` are the worker's new ones.
-void ForgetChangedSlots(Worker& worker, const std::vector<Slot>& slots);
+// Forgets what is known of slots that are now other devices. `now`: the worker as it says it is.
+void ForgetChangedSlots(Worker& worker, const Worker& now);
 // ---- allocation.cc ------------------------------------------------------------------------------
 
 // The time until a deadline, at least 0.

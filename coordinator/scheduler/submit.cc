@@ -151,7 +151,8 @@ Submission MakePlan(const State& state, const Sweep& sweep, const KnownCells& kn
   return plan;
 }
 
-// So that one person's matrix does not use up what all may have together.
+// So that one person's sweeps do not use up what all may have together. Tasks that have ended count
+// as well, as in tasks_max: each takes memory, and may be retried.
 Status CheckOwner(const State& state, const SweepSubmitted& event, const Submission& plan) {
   const auto known = state.sweep_owner.find(event.sweep_id);
   const std::string& owner = known == state.sweep_owner.end() ? event.owner : known->second;
@@ -165,25 +166,19 @@ Status CheckOwner(const State& state, const SweepSubmitted& event, const Submiss
     n_at_most += others.back()->size();
   }
   if (n_at_most <= limit) return Status();
-  std::set<std::string_view> open;  // a task may belong to several sweeps
-  for (const std::set<std::string>* const tasks : others) {
-    for (const std::string& id : *tasks) {
-      if (!IsTerminal(state.tasks.at(id).state)) open.insert(id);
-    }
+  std::set<std::string_view> tasks;  // a task may belong to several sweeps
+  for (const std::set<std::string>* const of_sweep : others) {
+    tasks.insert(of_sweep->begin(), of_sweep->end());
   }
-  const std::size_t n_before = open.size();
-  for (const std::string& id : plan.tasks) {
-    const auto task = state.tasks.find(id);
-    const bool has_ended = task != state.tasks.end() && IsTerminal(task->second.state);
-    if (!has_ended || plan.retried.contains(id)) open.insert(id);
-  }
-  if (open.size() <= limit) return Status();
+  const std::size_t n_before = tasks.size();
+  tasks.insert(plan.tasks.begin(), plan.tasks.end());
+  if (tasks.size() <= limit) return Status();
   return Status(
       Code::kResourceExhausted,
-      Str("sweep \"", event.sweep.name, "\" would add ", open.size() - n_before, " tasks to the ",
-          n_before, " unfinished ones of ", owner, "'s other sweeps; ", limit,
-          " are allowed for one owner (--owner-tasks-max of longrun-coordinator): "
-          "submit it when some have ended, cancel a sweep, or make the matrix smaller"));
+      Str("sweep \"", event.sweep.name, "\" would add ", tasks.size() - n_before, " tasks to the ",
+          n_before, " of ", owner, "'s other sweeps; ", limit,
+          " are allowed for one owner (--owner-tasks-max of longrun-coordinator): make the matrix "
+          "smaller, or remove sweeps that have ended (`longrun rm`)"));
 }
 
 Status Check(const State& state, const SweepSubmitted& event, const Submission& plan) {

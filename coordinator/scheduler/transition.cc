@@ -8,6 +8,7 @@
 #include "coordinator/scheduler/step.h"
 #include "model/evaluation/evaluation.h"
 #include "sweeps/cost.h"
+#include "sweeps/evaluated_dataset.h"
 
 namespace longrun::coordinator {
 namespace {
@@ -95,6 +96,8 @@ ReadyClass::Key ReadyKey(const State& state, const Task& task) {
 
 std::string ClassName(const ReadyClass& ready) {
   Json name = {{"kind", ready.device_kind},
+               {"dataset", ready.dataset_digest},
+               {"text", ready.text_digest},
                {"gpu_memory", ready.gpu_memory_bytes},
                {"cpu_memory", ready.cpu_memory_bytes}};
   if (ready.execution) name["execution"] = ready.execution->ToJson();
@@ -123,6 +126,8 @@ ReadyClass ClassOf(const State& state, const Task& task) {
   ready.device_kind = task.device_kind;
   ready.execution = run.execution;
   ready.too_large_for = task.too_large_for;
+  ready.dataset_digest = run.run.dataset_digest;
+  ready.text_digest = DigestOfText(task.evaluation, run.run.dataset_digest);
   // Evaluations compute in fp32.
   if (ready.execution && task.kind != TaskKind::kTrain) ready.execution->bf16.clear();
   const auto path_on = [&](DeviceKind device_kind) {

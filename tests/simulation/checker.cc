@@ -167,6 +167,7 @@ void SimChecker::CheckPlacement(const State& state, const std::string& id) {
     if (task.state != TaskState::kReady || task.not_before > world_.now) continue;
     if (task.avoid_worker == attempt.worker) continue;
     if (task.too_large_for.contains(attempt.worker)) continue;
+    if (!state.workers.at(attempt.worker).cache_full_until.empty()) continue;  // no room for it
     if (task.needs_ms > 0) continue;  // it waits for a worker that stays for longer
     // A pause counts at once, also before it is committed.
     if (OnlyPausedSweepsWant(waits, state.sweep_tasks, state.cancelled_sweeps,
@@ -529,7 +530,7 @@ void SimChecker::CheckPreference(const State& state, const SendStart& start) {
   for (const auto& [id, other] : state.workers) {
     const bool is_suspect = world_.now - other.heard_at > state.limits.suspect_ms;
     if (!TakesWork(other) || is_suspect || id == task.avoid_worker) continue;
-    if (task.too_large_for.contains(id)) continue;
+    if (task.too_large_for.contains(id) || !other.cache_full_until.empty()) continue;
     const auto work_end = work_end_.find(id);
     if (work_end != work_end_.end() && work_end->second - world_.now <= task.needs_ms) continue;
     if (!other.dataset_digests.contains(start.dataset_digest)) continue;

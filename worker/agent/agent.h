@@ -136,8 +136,8 @@ class Agent {
 
   // Starting.
   std::string WhySlotIsTaken(int device_index) const;  // "" when it is free
-  // These two run on a thread of fetches_. The first one gets all that an attempt needs, if the disk
-  // has room for any; the second one makes room in the cache first, if need be.
+  // These two run on a thread of fetches_. The first one gets all that an attempt needs, if the
+  // disk has room for any; the second one makes room in the cache first, if need be.
   Preparation PrepareNow(const StartMessage& start, const TaskFile& task,
                          const std::atomic<bool>& unwanted);
   Status MakeDiskFree();

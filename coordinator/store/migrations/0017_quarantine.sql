@@ -1,4 +1,4 @@
--- Slots that get nothing new, since tasks failed there that did better elsewhere:
+-- Slots that get nothing new, since tasks failed there that succeeded elsewhere:
 -- [{"slot": 0, "reason": "...", "since_ms": 0}].
 ALTER TABLE worker ADD COLUMN quarantined TEXT NOT NULL DEFAULT '[]';
 

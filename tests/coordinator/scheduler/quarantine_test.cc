@@ -68,8 +68,8 @@ TEST_F(QuarantineTest, ABrokenSlotCostsThreeAttemptsAndNoTask) {
   EXPECT_EQ(n_failed_, 3);
   ASSERT_TRUE(Quarantined().contains(0));
   const std::string& reason = Quarantined().at(0).reason;
-  EXPECT_EQ(reason.find("3 tasks in a row failed here"), 0u) << reason;
-  EXPECT_NE(reason.find("did better on slot 1 of worker box"), std::string::npos) << reason;
+  EXPECT_EQ(reason.find("3 failures of tasks in a row were here"), 0u) << reason;
+  EXPECT_NE(reason.find("succeeded on slot 1 of worker box"), std::string::npos) << reason;
   EXPECT_NE(reason.find("crashed: the trainer died of signal 11"), std::string::npos) << reason;
 
   Submit({.seeds = {7, 8}, .context_lengths = {}}, "sweep-2");
@@ -95,6 +95,27 @@ TEST_F(QuarantineTest, AWrongSweepQuarantinesNothing) {
   EXPECT_LE(now - begin, 60'000) << "a slot paused although no other one was sound";
 }
 
+// Its trainers come further on one slot than on the other before they end in the same way.
+TEST_F(QuarantineTest, ComingFurtherIsNotSucceeding) {
+  Arrive("box", {CpuSlot(0), CpuSlot(1)}, 1);
+  SubmitSix({.failures_max = 3, .losses_max = 0});
+  for (int round = 0; round < 1000 && Count(TaskState::kFailed) < kSeeds; ++round) {
+    Do(WorkerHeard{.session = 1, .number = round, .attempts = {}});
+    for (const std::int64_t slot : {0, 1}) {
+      for (const Attempt& attempt : LiveOn("box", slot)) {
+        SampleJournal journal = Begin(attempt);
+        journal.Append(RecordKind::kProgress,
+                       {{"phase", "train"}, {"done", 50 + slot}, {"of", 125}});
+        Deliver(state.attempts.at(attempt.id), journal, 3, 3);
+        Finish(state.attempts.at(attempt.id), Exit(81));
+      }
+    }
+    Wait(1000);
+  }
+  EXPECT_EQ(Count(TaskState::kFailed), kSeeds);
+  EXPECT_TRUE(Quarantined().empty());
+}
+
 TEST_F(QuarantineTest, TheOnlySlotGoesOnWithoutAPause) {
   Arrive("box", {CpuSlot(0)}, 1);
   SubmitSix({.failures_max = 0, .losses_max = 0});
@@ -104,6 +125,7 @@ TEST_F(QuarantineTest, TheOnlySlotGoesOnWithoutAPause) {
 
   EXPECT_EQ(Count(TaskState::kFailed), kSeeds);
   EXPECT_LE(now - begin, kSeeds * 2000);
+  EXPECT_EQ(state.workers.at("box").slot_failures.at(0).n, kSeeds);
 }
 
 TEST_F(QuarantineTest, MoreMemoryElsewhereExplainsTheFailures) {
@@ -141,8 +163,10 @@ TEST_F(QuarantineTest, ItOutlivesBothProcessesUntilAnOperatorReleasesTheSlot) {
   EXPECT_EQ(Do(SlotReleased{.worker = "nobody"}).status.code(), Code::kNotFound);
   EXPECT_EQ(Do(SlotReleased{.worker = "box", .index = 1}).status.code(), Code::kFailedPrecondition);
   EXPECT_EQ(Quarantined(), before);
+  state.workers.at("box").refused_until[0] = now + 600'000;
   EXPECT_TRUE(Do(SlotReleased{.worker = "box", .index = 0}).status.ok());
   EXPECT_TRUE(Quarantined().empty());
+  EXPECT_TRUE(state.workers.at("box").refused_until.empty()) << "it gets tasks at once";
   EXPECT_EQ(Do(SlotReleased{.worker = "box"}).status.code(), Code::kFailedPrecondition);
   Restart();
   EXPECT_TRUE(Quarantined().empty());
@@ -155,6 +179,19 @@ TEST_F(QuarantineTest, AnotherDeviceInTheSlotIsNotQuarantined) {
   Slot other = CpuSlot(0);
   other.name = "Xeon";
   Arrive("box", {other, CpuSlot(1)}, 2, {}, "B");
+  EXPECT_TRUE(Quarantined().empty());
+}
+
+TEST_F(QuarantineTest, AWorkerOnAnotherHostHasOtherDevices) {
+  Arrive("box", {CpuSlot(0), CpuSlot(1)}, 1);
+  SubmitSix({.failures_max = 1, .losses_max = 0});
+  Run({0}, Signal(SIGSEGV));
+  ASSERT_FALSE(Quarantined().empty());
+  Worker moved = state.workers.at("box");
+  moved.host = "node-2";
+  moved.incarnation = "B";
+  moved.quarantined.clear();
+  Do(WorkerArrived{.session = 2, .worker = moved, .attempts = {}});
   EXPECT_TRUE(Quarantined().empty());
 }
 

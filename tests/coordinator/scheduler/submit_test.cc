@@ -142,7 +142,7 @@ TEST_F(SubmitTest, MoreTasksThanTheLimitAreRefusedAndNothingIsDone) {
   EXPECT_TRUE(state.tasks.empty());
 }
 
-TEST_F(SubmitTest, UnfinishedTasksOfOneOwnerAreLimited) {
+TEST_F(SubmitTest, TasksOfOneOwnerAreLimited) {
   state.limits.owner_tasks_max = 4;  // two runs, each with an evaluation
   const auto submit = [&](const std::string& id, const std::string& owner,
                           const std::vector<std::int64_t>& seeds) {
@@ -155,9 +155,9 @@ TEST_F(SubmitTest, UnfinishedTasksOfOneOwnerAreLimited) {
   const StepResult refused = submit("b", "anna", {3});
   EXPECT_EQ(refused.status.code(), Code::kResourceExhausted);
   EXPECT_EQ(refused.status.message(),
-            "sweep \"sample\" would add 2 tasks to the 4 unfinished ones of anna's other sweeps; 4 "
-            "are allowed for one owner (--owner-tasks-max of longrun-coordinator): submit it when "
-            "some have ended, cancel a sweep, or make the matrix smaller");
+            "sweep \"sample\" would add 2 tasks to the 4 of anna's other sweeps; 4 are allowed for "
+            "one owner (--owner-tasks-max of longrun-coordinator): make the matrix smaller, or "
+            "remove sweeps that have ended (`longrun rm`)");
   EXPECT_TRUE(refused.writes.empty());
 
   EXPECT_TRUE(submit("c", "ben", {3}).status.ok()) << "the limit is of one owner";
@@ -166,9 +166,14 @@ TEST_F(SubmitTest, UnfinishedTasksOfOneOwnerAreLimited) {
   Restart();
   state.limits.owner_tasks_max = 4;
   EXPECT_FALSE(submit("a", "ben", {1, 2, 4}).status.ok());
-  ASSERT_TRUE(Do(SweepCancelled{.sweep_id = "a"}).status.ok());
-  ASSERT_TRUE(Do(SweepCancelled{.sweep_id = "d"}).status.ok());
-  EXPECT_TRUE(submit("e", "anna", {5, 6}).status.ok()) << "cancelled tasks have ended";
+  for (const char* const id : {"a", "d"}) {
+    ASSERT_TRUE(Do(SweepCancelled{.sweep_id = id}).status.ok());
+  }
+  EXPECT_FALSE(submit("e", "anna", {5, 6}).status.ok()) << "cancelled tasks can be retried";
+  for (const char* const id : {"a", "d"}) {
+    ASSERT_TRUE(Do(SweepRemoved{.sweep_id = id}).status.ok());
+  }
+  EXPECT_TRUE(submit("e", "anna", {5, 6}).status.ok());
 }
 
 TEST_F(SubmitTest, AnUnknownDatasetIsRefusedByName) {
