@@ -211,8 +211,12 @@ void SimChecker::OnPauseConfirmed(const std::string& sweep_id) {
 
 void SimChecker::OnDrainConfirmed(const std::string& worker) {
   world_.stats.fired["drained"] += 1;
-  drained_.insert(worker);
   const auto stored = store_.workers.find(worker);
+  // A temporary one may have been forgotten in the same transaction.
+  const bool is_temporary = std::ranges::any_of(
+      workers_, [&](const auto& one) { return one->id() == worker && one->is_temporary(); });
+  if (stored == store_.workers.end() && is_temporary) return;
+  drained_.insert(worker);
   if (stored == store_.workers.end() || !stored->second.drain) {
     world_.Violate(Str("I-38: worker ", worker, " is said to be drained, and is not"));
   }
