@@ -47,8 +47,10 @@ void SimChecker::NoteAllocation(const State& state, const WorkerArrived& hello) 
   const auto worker = state.workers.find(hello.worker.id);
   if (worker == state.workers.end() || worker->second.session != hello.session) return;
   work_end_.erase(hello.worker.id);
-  if (!hello.allocation || !hello.allocation->work_left_ms) return;
-  work_end_[hello.worker.id] = world_.now + *hello.allocation->work_left_ms;
+  const std::optional<Allocation>& allocation = worker->second.allocation;
+  if (allocation && allocation->work_end) {
+    work_end_[hello.worker.id] = allocation->work_end->boot_ms;
+  }
 }
 
 // Nothing is placed where its trainer would have to stop at once.
