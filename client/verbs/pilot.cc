@@ -81,8 +81,13 @@ Status FillCoordinator(const SlurmArguments& arguments, const std::string& state
   if (arguments.coordinator) {
     pilot.coordinator = *arguments.coordinator;
   } else {
-    ASSIGN_OR_RETURN(const Destination destination, DestinationOf(state));
-    pilot.coordinator = destination.address;
+    const Result<Destination> destination = DestinationOf(state);
+    if (destination.status().code() == Code::kNotFound) {
+      return Status(Code::kNotFound, Str("no coordinator runs on ", state,
+                                         ": start one with `longrun up`, or give --coordinator"));
+    }
+    RETURN_IF_ERROR(destination.status());
+    pilot.coordinator = destination->address;
   }
   if (pilot.coordinator.starts_with("unix:")) return Status();
   RETURN_IF_ERROR(ParseHostPort(pilot.coordinator).status());

@@ -139,15 +139,20 @@ void RefuseForCache(StepContext& step, Worker& worker, Attempt& attempt,
   WithdrawOffer(step, attempt, event.reason);
 }
 
+// `known`: what the same process has said before. A Hello takes a while to come, so of two ends the
+// earlier one is closer to the truth.
 std::optional<Allocation> AllocationOf(const StepContext& step,
-                                       const std::optional<AllocationSpan>& span) {
+                                       const std::optional<AllocationSpan>& span,
+                                       const std::optional<Allocation>& known) {
   if (!span) return std::nullopt;
   Allocation allocation = {.job = span->job};
-  if (span->work_left_ms) {
-    allocation.work_end = Deadline{.boot_ms = step.now + *span->work_left_ms,
-                                   .boot = step.state.boot,
-                                   .wall_ms = step.wall_ms + *span->work_left_ms};
+  if (!span->work_left_ms) return allocation;
+  std::int64_t left_ms = *span->work_left_ms;
+  if (known && known->work_end) {
+    left_ms = std::min(left_ms, LeftMs(step.state, *known->work_end, step.now, step.wall_ms));
   }
+  allocation.work_end = Deadline{
+      .boot_ms = step.now + left_ms, .boot = step.state.boot, .wall_ms = step.wall_ms + left_ms};
   return allocation;
 }
 
@@ -312,7 +317,8 @@ void HandleEvent(StepContext& step, const WorkerArrived& event) {
   worker.capabilities = event.worker.capabilities;
   worker.over_network = event.worker.over_network;
   worker.disk = event.worker.disk;
-  worker.allocation = AllocationOf(step, event.allocation);
+  worker.allocation =
+      AllocationOf(step, event.allocation, is_restarted ? std::nullopt : worker.allocation);
   worker.session = event.session;
   worker.last_session = event.session;
   worker.heard_at = step.now;

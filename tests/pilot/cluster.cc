@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -190,7 +191,6 @@ int RunInNamespaces(int argc, char** argv, int (*body)(int, char**)) {
   setenv(kStage, "network", 1);
   if (getuid() != 0) setenv("LONGRUN_NAMESPACE_NESTED", "1", 1);
   std::vector<std::string> words = Outer(argc, argv);
-  words[words.size() - static_cast<std::size_t>(argc)] = "/proc/self/exe";
   const Result<std::string> self = AbsolutePath(argv[0]);
   words[words.size() - static_cast<std::size_t>(argc)] = self.ok() ? *self : argv[0];
   const int pid = fork();
@@ -315,7 +315,8 @@ std::vector<ClusterJob> SlurmCluster::Jobs(const std::string& prefix) const {
 std::string SlurmCluster::Logs() const {
   std::string text;
   const std::string folder = JoinPath(folder_, "log");
-  for (const std::string& name : ListFolder(folder).value()) {
+  const std::vector<std::string> names = ListFolder(folder).value();
+  for (const std::string& name : names) {
     const std::string log = ReadFile(JoinPath(folder, name)).value();
     text += Str("---- ", name, "\n",
                 log.substr(log.size() - std::min<std::size_t>(log.size(), 4000)), "\n");

@@ -47,8 +47,10 @@ void SimChecker::NoteAllocation(const State& state, const WorkerArrived& hello) 
   const auto worker = state.workers.find(hello.worker.id);
   if (worker == state.workers.end() || worker->second.session != hello.session) return;
   work_end_.erase(hello.worker.id);
-  if (!hello.allocation || !hello.allocation->work_left_ms) return;
-  work_end_[hello.worker.id] = world_.now + *hello.allocation->work_left_ms;
+  const std::optional<Allocation>& allocation = worker->second.allocation;
+  if (allocation && allocation->work_end) {
+    work_end_[hello.worker.id] = allocation->work_end->boot_ms;
+  }
 }
 
 // Nothing is placed where its trainer would have to stop at once.
@@ -218,8 +220,12 @@ void SimChecker::OnPauseConfirmed(const std::string& sweep_id) {
 
 void SimChecker::OnDrainConfirmed(const std::string& worker) {
   world_.stats.fired["drained"] += 1;
-  drained_.insert(worker);
   const auto stored = store_.workers.find(worker);
+  // A temporary one may have been forgotten in the same transaction.
+  const bool is_temporary = std::ranges::any_of(
+      workers_, [&](const auto& one) { return one->id() == worker && one->is_temporary(); });
+  if (stored == store_.workers.end() && is_temporary) return;
+  drained_.insert(worker);
   if (stored == store_.workers.end() || !stored->second.drain) {
     world_.Violate(Str("I-38: worker ", worker, " is said to be drained, and is not"));
   }

@@ -67,6 +67,7 @@ class SimWorker {
 
   const std::map<std::string, SimFolder>& folders() const { return folders_; }
   const std::string& id() const { return id_; }
+  bool is_temporary() const { return allocation_random_.has_value(); }
 
  private:
   void Tick();

@@ -189,6 +189,16 @@ TEST_F(AllocationTest, AfterARestartAWorkerThatStaysAwayIsForgotten) {
   EXPECT_FALSE(IsKnown("pilot-1"));
 }
 
+// The second Hello of one process was on its way for 5 s.
+TEST_F(AllocationTest, OfTwoEndsThatAProcessGivesTheEarlierCounts) {
+  Come(20'000);
+  Wait(10'000);
+  Come(15'000, 2);
+  EXPECT_EQ(WorkLeftMs(state, state.workers.at("pilot-1"), now, 0), 10'000);
+  Come(15'000, 3, "B");
+  EXPECT_EQ(WorkLeftMs(state, state.workers.at("pilot-1"), now, 0), 15'000);
+}
+
 TEST_F(AllocationTest, AWorkerThatStaysIsNeverForgotten) {
   Arrive("worker-1", {CpuSlot()}, 1);
   Do(WorkerLeaves{.session = 1});
