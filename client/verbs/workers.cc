@@ -15,6 +15,7 @@
 #include "client/words/no_service.h"
 #include "client/words/render.h"
 #include "client/words/sweep_view.h"
+#include "sweeps/protocol.h"
 
 namespace longrun::client {
 
@@ -42,7 +43,13 @@ std::string DrainText(const v1::WorkerInfo& worker) {
   return Str("in ", FormatDurationMs(worker.drain_left_ms()));
 }
 
+bool SharesArtifacts(const v1::WorkerInfo& worker) {
+  return std::ranges::find(worker.capabilities(), kSharedCapability) != worker.capabilities().end();
+}
+
 std::string TableOf(const v1::ListWorkersResponse& answer) {
+  // How artifacts come to a worker is worth a column where some come through a shared folder.
+  const bool is_shared = std::ranges::any_of(answer.workers(), SharesArtifacts);
   std::vector<std::vector<std::string>> rows;
   for (const v1::WorkerInfo& worker : answer.workers()) {
     for (const v1::WorkerDeviceInfo& device : worker.devices()) {
@@ -51,14 +58,20 @@ std::string TableOf(const v1::ListWorkersResponse& answer) {
                       ShortId(device.task()), HeardText(worker), DiskText(worker),
                       DrainText(worker), worker.version(), Str(worker.protocol()),
                       LabelsText(worker.labels())});
+      if (is_shared) rows.back().push_back(SharesArtifacts(worker) ? "shared" : "network");
     }
   }
   using enum Align;
-  return RenderColumns({"worker", "host", "state", "slot", "kind", "name", "memory", "task",
-                        "heard", "disk free", "drain", "version", "protocol", "labels"},
-                       {kLeft, kLeft, kLeft, kRight, kLeft, kLeft, kRight, kLeft, kLeft, kLeft,
-                        kLeft, kLeft, kRight, kLeft},
-                       rows);
+  std::vector<std::string> header = {"worker", "host", "state",     "slot",  "kind",
+                                     "name",   "memory", "task",    "heard", "disk free",
+                                     "drain",  "version", "protocol", "labels"};
+  std::vector<Align> align = {kLeft, kLeft, kLeft, kRight, kLeft, kLeft,  kRight,
+                              kLeft, kLeft, kLeft, kLeft,  kLeft, kRight, kLeft};
+  if (is_shared) {
+    header.push_back("artifacts");
+    align.push_back(kLeft);
+  }
+  return RenderColumns(header, align, rows);
 }
 
 std::string CsvOf(const v1::ListWorkersResponse& answer) {

@@ -20,6 +20,7 @@
 #include "coordinator/rpc/ticker.h"
 #include "coordinator/store/artifacts.h"
 #include "coordinator/store/logs.h"
+#include "coordinator/store/shared_store.h"
 
 namespace longrun::coordinator {
 
@@ -39,6 +40,7 @@ struct CoordinatorParts {
   OverlapSearch& overlaps;
   Access& access;
   AuditLog& audit;
+  const SharedChallenge* challenge = nullptr;  // null: the artifact store is not shared
   std::string metrics_address;
   std::string query_program;           // answers users' SQL in a child: store/query_process.h
   std::atomic<bool> stopping = false;  // streams must end
@@ -67,8 +69,8 @@ using CallBody = std::function<Status(Call& call)>;
 grpc::ServerUnaryReactor* Handle(CoordinatorParts& parts, Executor& executor,
                                  grpc::CallbackServerContext* context, const char* method,
                                  CallBody body);
-// The same in two steps: first `check` on parts.executor, which takes only a moment, and then, unless
-// that has ended the call, `body` on `executor`, where it may have to wait for longer calls.
+// The same in two steps: first `check` on parts.executor, which takes only a moment, and then,
+// unless that has ended the call, `body` on `executor`, where it may wait for longer calls.
 using CallCheck = std::function<std::optional<Status>(Call& call)>;  // nullopt: on with `body`
 grpc::ServerUnaryReactor* HandleChecked(CoordinatorParts& parts, Executor& executor,
                                         grpc::CallbackServerContext* context, const char* method,

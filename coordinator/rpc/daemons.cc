@@ -42,6 +42,7 @@ Status ListWorkers(Call& call, const v1::ListWorkersRequest&, v1::ListWorkersRes
     }
     AddMissedWorkers(state, now, wall_ms, response->mutable_notices());
     AddQuietTrainers(state, now, wall_ms, response->mutable_notices());
+    AddUnsharedWorkers(state, response->mutable_notices());
   }));
   for (v1::WorkerInfo& info : *response->mutable_workers()) {
     if (info.heard_wall_ms() != 0) continue;

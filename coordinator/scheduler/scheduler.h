@@ -126,6 +126,11 @@ struct WorkerHolds {  // DatasetsHeld
   SessionId session = 0;
   std::set<std::string> dataset_digests;  // all that it has now
 };
+struct WorkerShares {  // what came of SharedSeen
+  SessionId session = 0;
+  bool same = false;
+  std::string problem = {};
+};
 struct WorkerGone {  // the stream ended; the lease continues
   SessionId session = 0;
 };
@@ -192,7 +197,7 @@ struct TimePassed {};
 using SchedulerEvent =
     std::variant<SweepSubmitted, SweepPrioritized, SweepCancelled, SweepPaused, SweepResumed,
                  SweepRemoved, RetryRequested, GarbageWanted, WorkerArrived, WorkerHeard,
-                 WorkerHolds, WorkerGone, WorkerLeaves, WorkerDrained, WorkerUndrained,
+                 WorkerHolds, WorkerShares, WorkerGone, WorkerLeaves, WorkerDrained, WorkerUndrained,
                  WorkerRemoved, AttemptAccepted, AttemptRejected, JournalReceived, AttemptFinished,
                  TimePassed>;
 

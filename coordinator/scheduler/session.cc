@@ -294,6 +294,8 @@ void HandleEvent(StepContext& step, const WorkerArrived& event) {
   worker.capabilities = event.worker.capabilities;
   worker.over_network = event.worker.over_network;
   worker.disk = event.worker.disk;
+  worker.shares_artifacts = false;  // until it has proved it
+  worker.sharing_problem.clear();
   worker.session = event.session;
   worker.last_session = event.session;
   worker.heard_at = step.now;
@@ -333,6 +335,13 @@ void HandleEvent(StepContext& step, const WorkerHolds& event) {
   if (worker == nullptr || worker->dataset_digests == event.dataset_digests) return;
   worker->dataset_digests = event.dataset_digests;
   step.changed_workers.insert(worker->id);
+}
+
+void HandleEvent(StepContext& step, const WorkerShares& event) {
+  Worker* const worker = Hear(step, event.session);
+  if (worker == nullptr) return;
+  worker->shares_artifacts = event.same;
+  worker->sharing_problem = event.problem;
 }
 
 void HandleEvent(StepContext& step, const WorkerGone& event) {

@@ -141,6 +141,11 @@ int Main(int argc, char** argv) {
                  "the disk of --state)")
       ->envname("LONGRUN_WORKER_CACHE_BYTES");
 
+  app.add_option("--shared-artifacts", options.shared_artifacts,
+                 "this machine's path to the folder that the coordinator got as "
+                 "--shared-artifacts: artifacts are read and written there instead of sent")
+      ->envname("LONGRUN_WORKER_SHARED_ARTIFACTS");
+
   std::string garbage_folder;
   bool dry_run = false;
   CLI::App* const gc = app.add_subcommand(

@@ -505,7 +505,7 @@ TEST_F(LaptopTest, WhetherADatasetMayBeSentIsAnsweredWhileAnotherIsChecked) {
 
 // 1 TiB takes minutes to hash.
 TEST_F(LaptopTest, AnUploadThatNobodyWaitsForIsNotHashed) {
-  InitAndStart();
+  InitAndStart({"--unused-upload-bytes", Str(std::int64_t{1} << 41)});
   const std::string token = NewToken("submitter");
   const std::string sha256 = Sha256Hex("large");
   const std::string kept = InState("artifacts/unfinished/token-" + IdOf(token));
