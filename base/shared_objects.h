@@ -38,8 +38,8 @@ class SharedObjects {
   const std::string& folder() const { return folder_; }
   std::string PathOf(const std::string& sha256) const;
 
-  // Whether the file is there, with its size and its SHA-256. kNotFound: it is not there; kDataLoss:
-  // other bytes are. `go_on` is asked now and then: an error of it ends the check.
+  // Whether the file is there, with its size and its SHA-256. kNotFound: it is missing; kDataLoss:
+  // it has other bytes. `go_on` is asked now and then: an error of it ends the check.
   Status Check(const std::string& sha256, std::int64_t n_bytes,
                const std::function<Status()>& go_on);
 
@@ -67,7 +67,7 @@ class SharedObjects {
                            const std::function<Status()>& go_on);
 
   const std::string folder_;
-  std::mutex mutex_;  // guards the two below
+  std::mutex mutex_;                      // guards the two below
   std::map<std::string, Stamp> checked_;  // by SHA-256
   std::int64_t n_begun_ = 0;
 };

@@ -204,10 +204,8 @@ std::shared_ptr<const ByteSources::Listed> ByteSources::Look(
     if (!may_differ) return known;
   }
   // ListDataset says it better than the error of stat.
-  auto listed = std::make_shared<Listed>(Listed{.manifest = {},
-                                                .at_ms = now_ms,
-                                                .listing = options_.list(path),
-                                                .by_sha256 = {}});
+  auto listed = std::make_shared<Listed>(
+      Listed{.manifest = {}, .at_ms = now_ms, .listing = options_.list(path), .by_sha256 = {}});
   if (stamp.ok()) listed->manifest = *stamp;
   if (!listed->listing.ok()) return listed;
   for (std::size_t i = 0; i < listed->listing->files.size(); ++i) {

@@ -32,7 +32,7 @@ namespace {
 constexpr std::int64_t kBatchMs = 5;
 constexpr std::size_t kBatchWritesMax = 2000;
 constexpr std::int64_t kSecondMs = 1000;
-constexpr std::int64_t kWakeMsMin = 5;    // the shortest wait, when a deadline has already passed
+constexpr std::int64_t kWakeMsMin = 5;  // the shortest wait, when a deadline has already passed
 constexpr int kOfferThreads = 4;
 constexpr std::int64_t kSlowFolderMs = 5'000;
 constexpr std::int64_t kWarnAgainMs = 60'000;
@@ -617,8 +617,9 @@ void Core::WarnOfSilentFolders() {
     warn_of_folders_at_ = BootMs() + kWarnAgainMs;
     LogWarning("dataset_folder_silent",
                {{"digest", digest},
-                {"meaning", "the disk of this dataset's folder does not answer; tasks that do not "
-                            "read the dataset go on"},
+                {"meaning",
+                 "the disk of this dataset's folder does not answer; tasks that do not "
+                 "read the dataset go on"},
                 {"remedy", "`longrun data ls` names the folder: look at the file system there"}});
   }
 }

@@ -51,7 +51,7 @@ struct CoreOptions {
   std::int64_t disk_low_water_bytes = 64 << 20;  // below this: no submissions, no journal batches
   // Returns the free bytes on the state folder's disk; the default asks the file system.
   std::function<Result<std::int64_t>()> disk_free_bytes = {};
-  std::uint64_t seed = 0;  // attempt ids and jitter
+  std::uint64_t seed = 0;         // attempt ids and jitter
   bool shares_artifacts = false;  // with workers that see the folder of the artifact store
   // Lists the folder of a dataset, which may take as long as its disk likes.
   std::function<Result<DatasetListing>(const std::string& folder)> list_dataset = &ListDataset;

@@ -307,9 +307,9 @@ Status Serve(const ServerOptions& options) {
   RETURN_IF_ERROR(CheckFileRoom(kFilesMax, "the coordinator"));
   ASSIGN_OR_RETURN(const std::unique_ptr<Store> store,
                    Store::Open(options.state_folder, {.is_momentary = options.is_momentary}));
-  ASSIGN_OR_RETURN(const std::string shared,
-                   LinkSharedStore(options.state_folder, options.shared_artifacts,
-                                   store->coordinator_id()));
+  ASSIGN_OR_RETURN(
+      const std::string shared,
+      LinkSharedStore(options.state_folder, options.shared_artifacts, store->coordinator_id()));
   ASSIGN_OR_RETURN(const std::unique_ptr<ArtifactStore> artifacts,
                    ArtifactStore::Open({.folder = JoinPath(options.state_folder, "artifacts"),
                                         .disk_low_water_bytes = options.disk_low_water_bytes,

@@ -101,10 +101,9 @@ struct SharedSeenMessage {
 // Up: the worker is stopping. Down: it must accept no new work.
 struct DrainMessage {};
 
-using UpMessage =
-    std::variant<HelloMessage, HeartbeatMessage, AcceptedMessage, RejectedMessage,
-                 JournalBatchMessage, AttemptEndedMessage, LogChunkMessage, DrainMessage,
-                 DatasetsHeldMessage, SharedSeenMessage>;
+using UpMessage = std::variant<HelloMessage, HeartbeatMessage, AcceptedMessage, RejectedMessage,
+                               JournalBatchMessage, AttemptEndedMessage, LogChunkMessage,
+                               DrainMessage, DatasetsHeldMessage, SharedSeenMessage>;
 
 // ---- down: from the coordinator ----------------------------------------------------------------
 
@@ -192,8 +191,8 @@ struct SharedVerdictMessage {
   std::string problem;
 };
 
-using DownMessage = std::variant<WelcomeMessage, StartMessage, StopMessage, AckMessage, NackMessage,
-                                 FencedMessage, HeartbeatReplyMessage, DrainMessage, HoldMessage,
-                                 SharedVerdictMessage>;
+using DownMessage =
+    std::variant<WelcomeMessage, StartMessage, StopMessage, AckMessage, NackMessage, FencedMessage,
+                 HeartbeatReplyMessage, DrainMessage, HoldMessage, SharedVerdictMessage>;
 
 }  // namespace longrun

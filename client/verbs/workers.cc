@@ -62,8 +62,8 @@ std::string TableOf(const v1::ListWorkersResponse& answer) {
     }
   }
   using enum Align;
-  std::vector<std::string> header = {"worker", "host", "state",     "slot",  "kind",
-                                     "name",   "memory", "task",    "heard", "disk free",
+  std::vector<std::string> header = {"worker", "host",    "state",    "slot",  "kind",
+                                     "name",   "memory",  "task",     "heard", "disk free",
                                      "drain",  "version", "protocol", "labels"};
   std::vector<Align> align = {kLeft, kLeft, kLeft, kRight, kLeft, kLeft,  kRight,
                               kLeft, kLeft, kLeft, kLeft,  kLeft, kRight, kLeft};

@@ -223,10 +223,10 @@ class ArtifactService final : public v1::ArtifactService::CallbackService {
         return Status(Code::kCancelled, "the client disconnected");
       };
       if (request->sha256_size() != request->bytes_size() || request->sha256_size() > kDigestsMax) {
-        return Status(Code::kInvalidArgument,
-                      Str("the request has ", request->sha256_size(), " digests and ",
-                          request->bytes_size(), " sizes: expected as many, and at most ",
-                          kDigestsMax));
+        return Status(
+            Code::kInvalidArgument,
+            Str("the request has ", request->sha256_size(), " digests and ", request->bytes_size(),
+                " sizes: expected as many, and at most ", kDigestsMax));
       }
       for (int i = 0; i < request->sha256_size(); ++i) {
         Status status = parts_.artifacts.Adopt(request->sha256(i), request->bytes(i), go_on);

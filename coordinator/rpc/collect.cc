@@ -197,11 +197,11 @@ Status Collect(CoordinatorParts& parts, StoreReader& reader, bool dry_run,
   // Removed here, not on the core's thread. What is still too young is removed when its time comes.
   ASSIGN_OR_RETURN(const std::vector<std::string> all, Unreferenced(parts, reader));
   std::vector<std::string> later;
-  for (const ArtifactStore::Young& young : parts.artifacts.RemoveUnreferenced(
-           all, [&](const std::string& sha256) -> Result<bool> {
-             if (parts.core.IsNeededInSharedStore(sha256)) return true;
-             return reader.IsReferenced(sha256);
-           })) {
+  for (const ArtifactStore::Young& young :
+       parts.artifacts.RemoveUnreferenced(all, [&](const std::string& sha256) -> Result<bool> {
+         if (parts.core.IsNeededInSharedStore(sha256)) return true;
+         return reader.IsReferenced(sha256);
+       })) {
     later.push_back(young.sha256);
   }
   parts.core.NoteUnreferenced(later);

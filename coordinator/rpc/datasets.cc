@@ -110,9 +110,8 @@ Result<bool> IsRegistered(CoordinatorParts& parts, const v1::StoreDatasetRequest
 }
 
 Status InUse(const std::string& name, Code code) {
-  return Status(code,
-                Str("another call is storing or removing the dataset \"", name,
-                    "\" just now: try again when it has ended"));
+  return Status(code, Str("another call is storing or removing the dataset \"", name,
+                          "\" just now: try again when it has ended"));
 }
 
 Result<bool> StoreSent(Call& call, const v1::StoreDatasetRequest& request) {
@@ -221,9 +220,9 @@ std::optional<Status> CheckStoreDataset(Call& call, const v1::StoreDatasetReques
     response->set_created(false);
     return Status();
   }
-  Status sent = call.WithReason("DATASET_INVALID",
-                                CheckSent(call.parts.artifacts, call.parts.core.store().folder(),
-                                          request.name(), listing));
+  Status sent = call.WithReason(
+      "DATASET_INVALID",
+      CheckSent(call.parts.artifacts, call.parts.core.store().folder(), request.name(), listing));
   if (sent.ok()) return std::nullopt;
   return sent;
 }

@@ -462,10 +462,9 @@ class Session final : public Stream {
     }
     auto check = [&parts = parts_, outbox = outbox_, session = session_, worker = worker_,
                   seen = std::move(seen)] {
-      const Status status =
-          seen.problem.empty()
-              ? parts.challenge->Check(seen.challenge, seen.name, seen.text)
-              : Status(Code::kFailedPrecondition, seen.problem);
+      const Status status = seen.problem.empty()
+                                ? parts.challenge->Check(seen.challenge, seen.name, seen.text)
+                                : Status(Code::kFailedPrecondition, seen.problem);
       if (!status.ok()) {
         LogWarning("folder_not_shared", {{"worker", worker}, {"problem", status.message()}});
       }

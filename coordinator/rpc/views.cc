@@ -259,8 +259,10 @@ void AddUnsharedWorkers(const State& state, Notices* notices) {
     if (!worker.session || worker.sharing_problem.empty()) continue;
     v1::Notice* notice = notices->Add();
     notice->set_about(Str("shared folder of worker ", id));
-    notice->set_text(Str("worker ", id, " does not use the shared folder of artifacts, so they come "
-                         "and go over the network: ", worker.sharing_problem));
+    notice->set_text(Str("worker ", id,
+                         " does not use the shared folder of artifacts, so they come "
+                         "and go over the network: ",
+                         worker.sharing_problem));
     notice->set_over(Str("worker ", id, " uses the shared folder of artifacts"));
   }
 }

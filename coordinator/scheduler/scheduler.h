@@ -197,9 +197,9 @@ struct TimePassed {};
 using SchedulerEvent =
     std::variant<SweepSubmitted, SweepPrioritized, SweepCancelled, SweepPaused, SweepResumed,
                  SweepRemoved, RetryRequested, GarbageWanted, WorkerArrived, WorkerHeard,
-                 WorkerHolds, WorkerShares, WorkerGone, WorkerLeaves, WorkerDrained, WorkerUndrained,
-                 WorkerRemoved, AttemptAccepted, AttemptRejected, JournalReceived, AttemptFinished,
-                 TimePassed>;
+                 WorkerHolds, WorkerShares, WorkerGone, WorkerLeaves, WorkerDrained,
+                 WorkerUndrained, WorkerRemoved, AttemptAccepted, AttemptRejected, JournalReceived,
+                 AttemptFinished, TimePassed>;
 
 // ---- writes: one transaction --------------------------------------------------------------------
 //

@@ -280,7 +280,8 @@ void HandleEvent(StepContext& step, const WorkerArrived& event) {
     ForgetSession(step, worker, Str("worker ", worker.id, " has opened a newer session"));
   }
   const bool is_restarted = !added && worker.incarnation != event.worker.incarnation;
-  if (added || is_restarted || worker.lost || worker.draining || !SameSlots(worker.slots, event.worker.slots) ||
+  if (added || is_restarted || worker.lost || worker.draining ||
+      !SameSlots(worker.slots, event.worker.slots) ||
       CanGetFiles(worker) != CanGetFiles(event.worker)) {
     state.index.workers_version += 1;
   }

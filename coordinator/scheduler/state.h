@@ -203,8 +203,8 @@ struct Task {
   bool damaged = false;  // its stored row was lost when the state was loaded
   // The numbers that count during a refresh; rebuilt after a restart.
   std::vector<MeasuredNumber> earlier;
-  Instant not_before = 0;   // end of the back-off
-  std::string ready_class;  // its class in Index::ready; "" if not there
+  Instant not_before = 0;                              // end of the back-off
+  std::string ready_class;                             // its class in Index::ready; "" if not there
   std::map<std::string, CacheTooSmall> too_large_for;  // by worker
 };
 

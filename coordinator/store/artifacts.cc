@@ -116,8 +116,8 @@ Result<ArtifactStore::Found> ArtifactStore::Find(const std::string& sha256) cons
     return Status(ErrnoStatus(errno, "").code(), Str("artifact ", sha256, " is not in the store"));
   }
   found.n_bytes = info.st_size;
-  found.may_go_at_ms =
-      MayGoAtMs(sha256, std::int64_t{info.st_mtim.tv_sec} * 1000 + info.st_mtim.tv_nsec / 1'000'000);
+  found.may_go_at_ms = MayGoAtMs(
+      sha256, std::int64_t{info.st_mtim.tv_sec} * 1000 + info.st_mtim.tv_nsec / 1'000'000);
   return found;
 }
 
@@ -174,12 +174,13 @@ Status ArtifactStore::NoteUnused(const std::string& sender, const std::string& s
   std::int64_t n_others = 0;
   for (const auto& [other, other_bytes] : unused) n_others += other == sha256 ? 0 : other_bytes;
   if (n_bytes > options_.unused_bytes_max - n_others) {
-    return Status(Code::kResourceExhausted,
-                  Str("no room for an artifact of ", n_bytes, " bytes: this caller has sent ",
-                      n_others, " bytes that nothing uses yet, of at most ",
-                      options_.unused_bytes_max, ": use them (`longrun submit`, `longrun data "
-                      "register`), wait ten minutes until they are removed, or have the "
-                      "coordinator started with larger --unused-upload-bytes"));
+    return Status(
+        Code::kResourceExhausted,
+        Str("no room for an artifact of ", n_bytes, " bytes: this caller has sent ", n_others,
+            " bytes that nothing uses yet, of at most ", options_.unused_bytes_max,
+            ": use them (`longrun submit`, `longrun data "
+            "register`), wait ten minutes until they are removed, or have the "
+            "coordinator started with larger --unused-upload-bytes"));
   }
   unused[sha256] = n_bytes;
   return Status();

@@ -31,10 +31,8 @@ Status CheckSent(ArtifactStore& artifacts, const std::string& state, const std::
 // an error of `go_on`, which is asked now and then, ends the work. After any error, nothing new is
 // left. A folder that holds this dataset already (after a crash between 3 and the registration) is
 // checked and used. No message has a path of this machine.
-Result<ReceivedDataset> ReceiveDataset(ArtifactStore& artifacts, const std::string& state,
-                                       const std::string& name, const DatasetListing& listing,
-                                       const std::function<Status()>& go_on = [] {
-                                         return Status();
-                                       });
+Result<ReceivedDataset> ReceiveDataset(
+    ArtifactStore& artifacts, const std::string& state, const std::string& name,
+    const DatasetListing& listing, const std::function<Status()>& go_on = [] { return Status(); });
 
 }  // namespace longrun::coordinator

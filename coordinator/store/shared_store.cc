@@ -48,15 +48,17 @@ Result<std::string> LinkSharedStore(const std::string& state_folder, const std::
   ASSIGN_OR_RETURN(const std::string folder, AbsolutePath(shared));
   if (!IsFolder(folder)) {
     return Status(Code::kFailedPrecondition,
-                  Str("--shared-artifacts ", folder, " is not a folder: create it on the shared "
+                  Str("--shared-artifacts ", folder,
+                      " is not a folder: create it on the shared "
                       "file system, and give the folder that this machine sees"));
   }
   const std::string own = JoinPath(folder, coordinator_id);
   if (leads_to == own) return own;
   if (is_link) {
-    return Status(Code::kFailedPrecondition,
-                  Str(store, " leads to ", leads_to, ", not to ", own,
-                      ": give the folder as before, or move its content there and remove the link"));
+    return Status(
+        Code::kFailedPrecondition,
+        Str(store, " leads to ", leads_to, ", not to ", own,
+            ": give the folder as before, or move its content there and remove the link"));
   }
   if (PathExists(store) && HasArtifacts(store)) {
     return Status(Code::kFailedPrecondition,

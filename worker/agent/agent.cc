@@ -524,7 +524,8 @@ SharedSeenMessage SeenIn(const std::string& folder, const std::string& name) {
   }
   if (!status.ok()) {
     seen.problem = Str("the worker does not see the coordinator's folder in --shared-artifacts: ",
-                       status.message(), ": mount the same file system there, and give the same "
+                       status.message(),
+                       ": mount the same file system there, and give the same "
                        "folder to both");
     return seen;
   }
@@ -548,7 +549,7 @@ void Agent::LookAtSharedFolder(const WelcomeMessage& welcome) {
   shared_folder_ = JoinPath(options_.shared_artifacts, welcome.coordinator_id);
   sharing_until_ms_ = BootMs() + kSharingMs;
   fetches_->Post([this, folder = shared_folder_, session = link_->session_number(),
-                 name = Str(worker_id_, "-", incarnation_, "-", link_->session_number())] {
+                  name = Str(worker_id_, "-", incarnation_, "-", link_->session_number())] {
     Post([this, session, seen = SeenIn(folder, name)] {
       if (link_->welcomed() && link_->session_number() == session) link_->Send(seen);
     });
@@ -702,13 +703,13 @@ void Agent::Reject(const std::string& attempt, std::uint64_t epoch, std::string_
   LogWarning("attempt_rejected",
              {{"attempt", attempt}, {"class", std::string(failure_class)}, {"reason", reason}});
   if (!link_->welcomed()) return;  // the next Hello shows that we do not have it
-  link_->Send(RejectedMessage{.attempt = attempt,
-                              .epoch = epoch,
-                              .failure_class = std::string(failure_class),
-                              .reason = reason,
-                              .cache_needed_bytes = cache_needed_bytes,
-                              .cache_limit_bytes =
-                                  cache_needed_bytes == 0 ? 0 : options_.cache_bytes});
+  link_->Send(
+      RejectedMessage{.attempt = attempt,
+                      .epoch = epoch,
+                      .failure_class = std::string(failure_class),
+                      .reason = reason,
+                      .cache_needed_bytes = cache_needed_bytes,
+                      .cache_limit_bytes = cache_needed_bytes == 0 ? 0 : options_.cache_bytes});
 }
 
 // Gives back an accepted task that is still being prepared.

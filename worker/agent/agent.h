@@ -59,7 +59,7 @@ struct AgentOptions {
   std::int64_t disk_free_bytes_min = std::int64_t{256} << 20;   // below this: Starts are rejected
   std::int64_t retain_ms = std::int64_t{7} * 24 * 3600 * 1000;  // for folders of reported attempts
   std::int64_t retain_bytes_max = std::int64_t{2} << 30;
-  std::int64_t cache_bytes = 0;  // 0: DefaultCacheBytes
+  std::int64_t cache_bytes = 0;       // 0: DefaultCacheBytes
   std::string shared_artifacts = {};  // the folder that the coordinator sees, too; "": none
 };
 

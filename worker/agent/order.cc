@@ -109,11 +109,10 @@ class Preparer {
     }
     for (const CheckpointSource& source : start_.checkpoints) {
       RETURN_IF_ERROR(CheckCheckpoint(source));
-      wanted_.push_back({.item = {.kind = CacheKind::kCheckpoint,
-                                  .digest = source.sha256,
-                                  .files = source.files},
-                         .remedy = "",
-                         .path = &prepared_.checkpoints[source.sha256]});
+      wanted_.push_back(
+          {.item = {.kind = CacheKind::kCheckpoint, .digest = source.sha256, .files = source.files},
+           .remedy = "",
+           .path = &prepared_.checkpoints[source.sha256]});
     }
     for (const ArtifactFile& file : start_.input_files) {
       if (!IsSha256Hex(file.sha256) || file.name != file.sha256 || file.n_bytes < 0) {
@@ -171,11 +170,10 @@ class Preparer {
     if (!fetches) return Status();
     cache_bytes_ = n_bytes;
     if (n_bytes <= cache_.bytes_max()) return Status();
-    return Status(Code::kResourceExhausted,
-                  Str("the task reads ", FormatBytes(n_bytes),
-                      " by way of the worker's cache, which may take ",
-                      FormatBytes(cache_.bytes_max()),
-                      ": start the worker with larger --cache-bytes"));
+    return Status(Code::kResourceExhausted, Str("the task reads ", FormatBytes(n_bytes),
+                                                " by way of the worker's cache, which may take ",
+                                                FormatBytes(cache_.bytes_max()),
+                                                ": start the worker with larger --cache-bytes"));
   }
 
   Status GetAll() {

@@ -166,10 +166,9 @@ spec:
   InitAndStart();
   Import(state, "tiny", 1);
   JoinWorker("gpu-1");
-  ASSERT_EQ(Longrun({"login", place.Text(), "--ca-fingerprint", fingerprint},
-                    NewToken("submitter"))
-                .code,
-            0);
+  ASSERT_EQ(
+      Longrun({"login", place.Text(), "--ca-fingerprint", fingerprint}, NewToken("submitter")).code,
+      0);
   const Ran imported = Longrun({"import", "mine", At("folder")});
   ASSERT_EQ(imported.code, 0) << imported.err;
   ASSERT_TRUE(RemoveAll(At("folder")).ok());

@@ -19,7 +19,8 @@ namespace {
 
 constexpr std::int64_t kFrameBytes = 1 << 20;
 
-constexpr const char* kQuestionsOfSweep = R"(    - multiple_choice: {file: questions.jsonl, context_lengths: [128], protocol: lm_eval}
+constexpr const char* kQuestionsOfSweep =
+    R"(    - multiple_choice: {file: questions.jsonl, context_lengths: [128], protocol: lm_eval}
 )";
 const std::string kSweep = Str(kTinySweep, kQuestionsOfSweep);
 constexpr const char* kQuestions =
