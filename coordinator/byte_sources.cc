@@ -104,23 +104,27 @@ std::optional<ByteSources::Stale> ByteSources::TakeStale(std::set<std::string>& 
   return std::nullopt;
 }
 
-Result<ByteSources::Found> ByteSources::Find(const std::string& sha256) const {
-  const Result<ArtifactStore::Found> artifact = artifacts_.Find(sha256);
-  if (artifact.ok()) return Found{.path = artifact->path, .n_bytes = artifact->n_bytes};
-  if (artifact.status().code() != Code::kNotFound) return artifact.status();
-  Status problem;
-  const auto look_at = [&](const std::string& path) -> std::optional<Found> {
-    const Result<std::int64_t> n_bytes = BytesOfFile(path);
-    if (n_bytes.ok()) return Found{.path = path, .n_bytes = *n_bytes};
-    problem = n_bytes.status();
-    return std::nullopt;
-  };
+std::optional<ByteSources::Found> ByteSources::LookAt(const std::string& path, Status& problem) {
+  const Result<std::int64_t> n_bytes = BytesOfFile(path);
+  if (n_bytes.ok()) return Found{.path = path, .n_bytes = *n_bytes};
+  problem = n_bytes.status();
+  return std::nullopt;
+}
+
+std::optional<ByteSources::Found> ByteSources::FindKnown(const std::string& sha256,
+                                                         Status& problem) const {
   if (const std::string path = JoinPath(files_folder_, sha256); PathExists(path)) {
-    if (auto found = look_at(path)) return *std::move(found);
+    if (auto found = LookAt(path, problem)) return found;
   }
   for (const std::string& path : ListedPaths(sha256)) {
-    if (auto found = look_at(path)) return *std::move(found);
+    if (auto found = LookAt(path, problem)) return found;
   }
+  return std::nullopt;
+}
+
+Result<ByteSources::Found> ByteSources::FindSource(const std::string& sha256) const {
+  Status problem;
+  if (auto known = FindKnown(sha256, problem)) return *std::move(known);
   bool is_being_looked_into = false;
   std::set<std::string> seen;
   while (const std::optional<Stale> stale = TakeStale(seen, is_being_looked_into)) {
@@ -128,10 +132,11 @@ Result<ByteSources::Found> ByteSources::Find(const std::string& sha256) const {
     const std::shared_ptr<const Listed> listed = LookInto(stale->path, stale->known);
     const auto file = listed->by_sha256.find(sha256);
     if (file == listed->by_sha256.end()) continue;
-    if (auto found = look_at(JoinPath(stale->path, listed->listing->files[file->second].name))) {
-      return *std::move(found);
-    }
+    const std::string& name = listed->listing->files[file->second].name;
+    if (auto found = LookAt(JoinPath(stale->path, name), problem)) return *std::move(found);
   }
+  // Another thread may have listed it meanwhile.
+  if (auto known = FindKnown(sha256, problem)) return *std::move(known);
   if (!problem.ok()) return problem;
   if (is_being_looked_into) {
     return Status(Code::kUnavailable,
@@ -143,6 +148,23 @@ Result<ByteSources::Found> ByteSources::Find(const std::string& sha256) const {
                     ", neither in its artifact store, nor in the folder of a registered dataset, "
                     "nor among the files that sweeps named: restore a backup, import the dataset "
                     "again, or submit the sweep again with its files"));
+}
+
+Result<ByteSources::Found> ByteSources::Find(const std::string& sha256) const {
+  const Result<ArtifactStore::Found> artifact = artifacts_.Find(sha256);
+  if (!artifact.ok() && artifact.status().code() != Code::kNotFound) return artifact.status();
+  // Whoever asks for a file of a dataset although it is in the shared folder has found it damaged
+  // there.
+  Status problem;
+  if (artifact.ok() && artifacts_.is_shared()) {
+    if (auto known = FindKnown(sha256, problem)) return *std::move(known);
+  }
+  if (artifact.ok()) return Found{.path = artifact->path, .n_bytes = artifact->n_bytes};
+  return FindSource(sha256);
+}
+
+bool ByteSources::IsSource(const std::string& sha256) const {
+  return FindSource(sha256).status().code() != Code::kNotFound;
 }
 
 Result<DatasetListing> ByteSources::List(const std::string& folder) const {
@@ -182,10 +204,8 @@ std::shared_ptr<const ByteSources::Listed> ByteSources::Look(
     if (!may_differ) return known;
   }
   // ListDataset says it better than the error of stat.
-  auto listed = std::make_shared<Listed>(Listed{.manifest = {},
-                                                .at_ms = now_ms,
-                                                .listing = options_.list(path),
-                                                .by_sha256 = {}});
+  auto listed = std::make_shared<Listed>(
+      Listed{.manifest = {}, .at_ms = now_ms, .listing = options_.list(path), .by_sha256 = {}});
   if (stamp.ok()) listed->manifest = *stamp;
   if (!listed->listing.ok()) return listed;
   for (std::size_t i = 0; i < listed->listing->files.size(); ++i) {

@@ -52,6 +52,9 @@ class ByteSources {
   // kUnavailable if another thread is looking into a folder that may have it.
   Result<Found> Find(const std::string& sha256) const;
 
+  // Whether a registered dataset or the files of evaluations have the bytes, or may have them.
+  bool IsSource(const std::string& sha256) const;
+
   // The files of the dataset in `folder`. Listed again only after its dataset.json has changed; a
   // folder that could not be listed, also after some seconds. Errors: see ListDataset.
   Result<DatasetListing> List(const std::string& folder) const;
@@ -71,6 +74,11 @@ class ByteSources {
     std::string path;
     std::shared_ptr<const Listed> known;
   };
+  // Adds what is wrong with the file to `problem`.
+  static std::optional<Found> LookAt(const std::string& path, Status& problem);
+  // Looks into no folder that was not listed.
+  std::optional<Found> FindKnown(const std::string& sha256, Status& problem) const;
+  Result<Found> FindSource(const std::string& sha256) const;
   // The paths under which the listings have the digest.
   std::vector<std::string> ListedPaths(const std::string& sha256) const;
   // Takes a folder into which nobody has looked lately, for a call of LookInto.

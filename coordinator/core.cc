@@ -124,13 +124,19 @@ Result<std::unique_ptr<Core>> Core::Start(Store& store, ArtifactStore& artifacts
              {"meaning", "workers report what they have done since, before any task is placed"}});
   }
   ASSIGN_OR_RETURN(auto reader, StoreReader::Open(store.database_path()));
-  core->garbage_ = std::make_unique<GarbageRemover>(artifacts, std::move(reader));
+  core->garbage_ = std::make_unique<GarbageRemover>(
+      artifacts, std::move(reader),
+      [raw = core.get()](const std::string& sha256) { return raw->IsNeededInSharedStore(sha256); });
   core->garbage_->Start();
   // Before the first message of a worker: ends attempts that were found unreadable before
   // they are judged.
   core->Post(TimePassed{});
   core->thread_ = StartThread([self = core.get()] { self->Run(); });
   return core;
+}
+
+bool Core::IsNeededInSharedStore(const std::string& sha256) const {
+  return artifacts_.is_shared() && bytes_.IsSource(sha256);
 }
 
 Core::~Core() { Stop(); }
@@ -444,12 +450,12 @@ void Core::MarkStoredBytes(JournalReceived& event) {
     if (batch.record.seq <= durable_seq) continue;
     // A record that names no bytes need not wait for any: it is stored as it came.
     if (const auto* const artifact = batch.record.As<ArtifactRecord>()) {
-      batch.bytes_stored = artifacts_.Has(artifact->sha256);
+      batch.bytes_stored = artifacts_.MayBeReferredTo(artifact->sha256);
     } else if (const auto* const checkpoint = batch.record.As<CheckpointRecord>();
                checkpoint != nullptr && checkpoint->is_whole) {
-      batch.bytes_stored = artifacts_.Has(checkpoint->sha256) &&
+      batch.bytes_stored = artifacts_.MayBeReferredTo(checkpoint->sha256) &&
                            std::ranges::all_of(*checkpoint->files, [&](const ArtifactFile& file) {
-                             return artifacts_.Has(file.sha256);
+                             return artifacts_.MayBeReferredTo(file.sha256);
                            });
     }
   }
@@ -592,6 +598,7 @@ void Core::Deliver(const SendMessage& command) {
     welcome->boot_epoch = store_.boot_epoch();
     welcome->heartbeat_ms = options_.limits.heartbeat_ms;
     welcome->lease_ms = options_.limits.lease_ms;
+    welcome->shares_artifacts = options_.shares_artifacts;
   }
   sink->Send(std::move(message));
 }

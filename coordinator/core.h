@@ -51,7 +51,8 @@ struct CoreOptions {
   std::int64_t disk_low_water_bytes = 64 << 20;  // below this: no submissions, no journal batches
   // Returns the free bytes on the state folder's disk; the default asks the file system.
   std::function<Result<std::int64_t>()> disk_free_bytes = {};
-  std::uint64_t seed = 0;  // attempt ids and jitter
+  std::uint64_t seed = 0;         // attempt ids and jitter
+  bool shares_artifacts = false;  // with workers that see the folder of the artifact store
   // Lists the folder of a dataset, which may take as long as its disk likes.
   std::function<Result<DatasetListing>(const std::string& folder)> list_dataset = &ListDataset;
   // Called if a transaction fails or the state folder is gone. The default ends the process.
@@ -109,6 +110,9 @@ class Core {
 
   std::vector<DatasetRow> datasets() const;
   std::vector<ModelRow> models() const;
+  // Whether workers read these bytes in the shared folder of the artifact store, because they are
+  // of a registered dataset or of an evaluation. False if the store is not shared. Blocks.
+  bool IsNeededInSharedStore(const std::string& sha256) const;
   // What can be sent to other machines.
   const ByteSources& bytes() const { return bytes_; }
   // Grows with every change that a watcher could see.

@@ -18,8 +18,9 @@ constexpr std::int64_t kAgainMs = 60'000;       // retry after a failed removal
 
 }  // namespace
 
-GarbageRemover::GarbageRemover(ArtifactStore& artifacts, std::unique_ptr<StoreReader> reader)
-    : artifacts_(artifacts), reader_(std::move(reader)) {}
+GarbageRemover::GarbageRemover(ArtifactStore& artifacts, std::unique_ptr<StoreReader> reader,
+                               std::function<bool(const std::string& sha256)> is_kept)
+    : artifacts_(artifacts), reader_(std::move(reader)), is_kept_(std::move(is_kept)) {}
 
 GarbageRemover::~GarbageRemover() {
   {
@@ -55,9 +56,12 @@ std::int64_t GarbageRemover::Look() {
   for (std::size_t begin = 0; begin < candidates.size(); begin += kSlice) {
     const auto first = candidates.begin() + static_cast<std::ptrdiff_t>(begin);
     const std::size_t n = std::min(kSlice, candidates.size() - begin);
-    const std::vector<ArtifactStore::Young> young = artifacts_.RemoveUnreferenced(
-        {first, first + static_cast<std::ptrdiff_t>(n)},
-        [&](const std::string& sha256) { return reader_->IsReferenced(sha256); });
+    const std::vector<ArtifactStore::Young> young =
+        artifacts_.RemoveUnreferenced({first, first + static_cast<std::ptrdiff_t>(n)},
+                                      [&](const std::string& sha256) -> Result<bool> {
+                                        if (is_kept_(sha256)) return true;
+                                        return reader_->IsReferenced(sha256);
+                                      });
     const std::lock_guard lock(mutex_);
     for (const ArtifactStore::Young& one : young) {
       candidates_.insert(one.sha256);

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <condition_variable>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <set>
@@ -25,7 +26,12 @@ namespace longrun::coordinator {
 class GarbageRemover {
  public:
   // Does not start a thread; without Start() the caller calls Look(). `artifacts` must outlive it.
-  GarbageRemover(ArtifactStore& artifacts, std::unique_ptr<StoreReader> reader);
+  // `is_kept`: bytes that stay although no row refers to them.
+  GarbageRemover(
+      ArtifactStore& artifacts, std::unique_ptr<StoreReader> reader,
+      std::function<bool(const std::string& sha256)> is_kept = [](const std::string&) {
+        return false;
+      });
   ~GarbageRemover();
   GarbageRemover(const GarbageRemover&) = delete;
   GarbageRemover& operator=(const GarbageRemover&) = delete;
@@ -43,6 +49,7 @@ class GarbageRemover {
 
   ArtifactStore& artifacts_;
   const std::unique_ptr<StoreReader> reader_;
+  const std::function<bool(const std::string& sha256)> is_kept_;
   std::string told_flaw_;  // the flaw that was logged last; used only by Look()
   std::mutex mutex_;       // guards the three below
   std::set<std::string> candidates_;

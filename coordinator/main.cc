@@ -222,6 +222,18 @@ int Main(int argc, char** argv) {
       ->envname("LONGRUN_DISK_LOW_WATER")
       ->check(WholeNumberCheck(0), "NONNEGATIVE")
       ->capture_default_str();
+  app.add_option("--unused-upload-bytes", options.unused_upload_bytes,
+                 "Bytes that one person may have sent from another machine and that nothing uses "
+                 "yet; 0: a quarter of the disk of --state")
+      ->envname("LONGRUN_UNUSED_UPLOAD_BYTES")
+      ->check(WholeNumberCheck(0), "NONNEGATIVE")
+      ->capture_default_str();
+  app.add_option(
+         "--shared-artifacts", options.shared_artifacts,
+         "Folder, such as one on NFS or Lustre, in which to keep the artifact store, so that "
+         "workers with --shared-artifacts read and write artifacts there (default: as at "
+         "the last start; at the first one, a folder of the state folder, not shared)")
+      ->envname("LONGRUN_SHARED_ARTIFACTS");
   app.add_option(
          "--worker-certificate-ms", options.access.worker_certificate_ms,
          "How long a worker's certificate is valid; the worker renews it after half of that")

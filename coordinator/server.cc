@@ -16,6 +16,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdlib>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string_view>
@@ -283,6 +284,12 @@ void LookAfterCallers(CoordinatorParts& parts, LiveCalls& calls, int n_ticks) {
   });
 }
 
+std::int64_t UnusedBytesMax(const ServerOptions& options) {
+  if (options.unused_upload_bytes > 0) return options.unused_upload_bytes;
+  const Result<std::int64_t> n_bytes = DiskBytes(options.state_folder);
+  return n_bytes.ok() && *n_bytes > 0 ? *n_bytes / 4 : std::numeric_limits<std::int64_t>::max();
+}
+
 void WaitForSignal() {
   sigset_t signals;
   sigemptyset(&signals);
@@ -301,9 +308,19 @@ Status Serve(const ServerOptions& options) {
   RETURN_IF_ERROR(CheckFileRoom(kFilesMax, "the coordinator"));
   ASSIGN_OR_RETURN(const std::unique_ptr<Store> store,
                    Store::Open(options.state_folder, {.is_momentary = options.is_momentary}));
+  ASSIGN_OR_RETURN(
+      const std::string shared,
+      LinkSharedStore(options.state_folder, options.shared_artifacts, store->coordinator_id()));
   ASSIGN_OR_RETURN(const std::unique_ptr<ArtifactStore> artifacts,
                    ArtifactStore::Open({.folder = JoinPath(options.state_folder, "artifacts"),
-                                        .disk_low_water_bytes = options.disk_low_water_bytes}));
+                                        .disk_low_water_bytes = options.disk_low_water_bytes,
+                                        .unused_bytes_max = UnusedBytesMax(options),
+                                        .is_shared = !shared.empty()}));
+  std::optional<SharedChallenge> challenge;
+  if (!shared.empty() && !options.is_momentary) {
+    ASSIGN_OR_RETURN(challenge, SharedChallenge::Begin(shared));
+    LogInfo("artifacts_shared", {{"folder", shared}});
+  }
   LogStore logs(JoinPath(options.state_folder, "logs"));
   // Never destroyed: its listener wakes up only every two seconds, and an exit would wait for it.
   static Metrics& metrics = *new Metrics();
@@ -319,6 +336,7 @@ Status Serve(const ServerOptions& options) {
                                {.limits = options.limits,
                                 .disk_low_water_bytes = options.disk_low_water_bytes,
                                 .seed = EntropySeed(),
+                                .shares_artifacts = challenge.has_value(),
                                 .on_fatal = nullptr}));
   Access access(*core, std::move(identity), options.access);
   AuditLog audit(*core);
@@ -359,6 +377,7 @@ Status Serve(const ServerOptions& options) {
                          .access = access,
                          .audit = audit,
                          .pilots = pilots,
+                         .challenge = challenge ? &*challenge : nullptr,
                          .metrics_address = metrics_address,
                          .query_program = kOwnProgram};
   const auto sweeps = MakeSweepService(parts);

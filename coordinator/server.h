@@ -18,6 +18,8 @@ struct ServerOptions {
   SchedulerLimits limits;
   AccessLimits access;
   std::int64_t disk_low_water_bytes = 64 << 20;
+  std::int64_t unused_upload_bytes = 0;  // of one person; 0: a quarter of the state folder's disk
+  std::string shared_artifacts = {};     // a folder that workers see, too; "": as at the last start
 };
 
 // Serves until SIGTERM or SIGINT (which the caller has blocked in all threads), then stops in

@@ -30,6 +30,9 @@ inline constexpr std::string_view kHoldCapability = "hold";
 // The worker gets datasets and the files of evaluations by digest (Start.datasets); the coordinator
 // understands DatasetsHeld.
 inline constexpr std::string_view kDatasetsCapability = "datasets";
+// `longrun workers` lists it for a worker that sees the shared folder of the artifact store. It is
+// not said in Hello, but proved (SharedSeen).
+inline constexpr std::string_view kSharedCapability = "shared-artifacts";
 // The capabilities of this build, on either side.
 std::vector<std::string> OwnCapabilities();
 

@@ -284,6 +284,19 @@ DatasetsHeldMessage Read(const v1::DatasetsHeld& wire) {
   return {.digests = {wire.digests().begin(), wire.digests().end()}};
 }
 
+void Fill(v1::SharedSeen& wire, SharedSeenMessage& message) {
+  wire.set_challenge(std::move(message.challenge));
+  wire.set_name(std::move(message.name));
+  wire.set_text(std::move(message.text));
+  wire.set_problem(ToUtf8(message.problem));
+}
+SharedSeenMessage Read(const v1::SharedSeen& wire) {
+  return {.challenge = wire.challenge(),
+          .name = wire.name(),
+          .text = wire.text(),
+          .problem = wire.problem()};
+}
+
 // ---- down --------------------------------------------------------------------------------------
 
 void Fill(v1::Welcome& wire, WelcomeMessage& message) {
@@ -294,6 +307,7 @@ void Fill(v1::Welcome& wire, WelcomeMessage& message) {
   wire.set_lease_ms(message.lease_ms);
   FillAll(*wire.mutable_attempts(), message.attempts);
   for (std::string& name : message.capabilities) wire.add_capabilities(std::move(name));
+  wire.set_shares_artifacts(message.shares_artifacts);
 }
 WelcomeMessage Read(const v1::Welcome& wire) {
   WelcomeMessage message = {
@@ -303,7 +317,8 @@ WelcomeMessage Read(const v1::Welcome& wire) {
       .heartbeat_ms = wire.heartbeat_ms(),
       .lease_ms = wire.lease_ms(),
       .attempts = {},
-      .capabilities = {wire.capabilities().begin(), wire.capabilities().end()}};
+      .capabilities = {wire.capabilities().begin(), wire.capabilities().end()},
+      .shares_artifacts = wire.shares_artifacts()};
   for (const v1::AttemptVerdict& from : wire.attempts()) {
     const std::optional<Verdict> verdict = VerdictOf(from.verdict());
     if (!verdict) continue;
@@ -387,6 +402,14 @@ HoldMessage Read(const v1::Hold& wire) {
   return {.held = wire.held(), .deadline_ms = wire.deadline_ms()};
 }
 
+void Fill(v1::SharedVerdict& wire, SharedVerdictMessage& message) {
+  wire.set_same(message.same);
+  wire.set_problem(ToUtf8(message.problem));
+}
+SharedVerdictMessage Read(const v1::SharedVerdict& wire) {
+  return {.same = wire.same(), .problem = wire.problem()};
+}
+
 // ---- the member of each kind -------------------------------------------------------------------
 
 struct UpFiller {
@@ -400,6 +423,7 @@ struct UpFiller {
   void operator()(LogChunkMessage& message) { Fill(*wire.mutable_log_chunk(), message); }
   void operator()(DrainMessage&) { wire.mutable_drain(); }
   void operator()(DatasetsHeldMessage& message) { Fill(*wire.mutable_datasets_held(), message); }
+  void operator()(SharedSeenMessage& message) { Fill(*wire.mutable_shared_seen(), message); }
 };
 
 struct DownFiller {
@@ -415,6 +439,7 @@ struct DownFiller {
   }
   void operator()(DrainMessage&) { wire.mutable_drain(); }
   void operator()(HoldMessage& message) { Fill(*wire.mutable_hold(), message); }
+  void operator()(SharedVerdictMessage& message) { Fill(*wire.mutable_shared_verdict(), message); }
 };
 
 }  // namespace
@@ -451,6 +476,8 @@ std::optional<UpMessage> FromWire(const v1::WorkerMessage& wire) {
       return DrainMessage{};
     case v1::WorkerMessage::kDatasetsHeld:
       return Read(wire.datasets_held());
+    case v1::WorkerMessage::kSharedSeen:
+      return Read(wire.shared_seen());
     case v1::WorkerMessage::MESSAGE_NOT_SET:
       break;
   }
@@ -477,6 +504,8 @@ std::optional<DownMessage> FromWire(const v1::CoordinatorMessage& wire) {
       return DrainMessage{};
     case v1::CoordinatorMessage::kHold:
       return Read(wire.hold());
+    case v1::CoordinatorMessage::kSharedVerdict:
+      return Read(wire.shared_verdict());
     case v1::CoordinatorMessage::MESSAGE_NOT_SET:
       break;
   }

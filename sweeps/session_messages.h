@@ -98,12 +98,20 @@ struct DatasetsHeldMessage {
   std::vector<std::string> digests;
 };
 
+// What the worker sees in the shared folder, and what it wrote there.
+struct SharedSeenMessage {
+  std::string challenge;
+  std::string name;
+  std::string text;
+  std::string problem;
+};
+
 // Up: the worker is stopping. Down: it must accept no new work.
 struct DrainMessage {};
 
 using UpMessage = std::variant<HelloMessage, HeartbeatMessage, AcceptedMessage, RejectedMessage,
                                JournalBatchMessage, AttemptEndedMessage, LogChunkMessage,
-                               DrainMessage, DatasetsHeldMessage>;
+                               DrainMessage, DatasetsHeldMessage, SharedSeenMessage>;
 
 // ---- down: from the coordinator ----------------------------------------------------------------
 
@@ -123,6 +131,7 @@ struct WelcomeMessage {
   std::int64_t lease_ms = 0;
   std::vector<AttemptVerdict> attempts;
   std::vector<std::string> capabilities = {};
+  bool shares_artifacts = false;
 };
 
 // A checkpoint in the artifact store.
@@ -184,7 +193,14 @@ struct HoldMessage {
   std::int64_t deadline_ms = -1;  // until trainers are asked to stop; -1: they may finish
 };
 
-using DownMessage = std::variant<WelcomeMessage, StartMessage, StopMessage, AckMessage, NackMessage,
-                                 FencedMessage, HeartbeatReplyMessage, DrainMessage, HoldMessage>;
+// Whether both sides see the same shared folder.
+struct SharedVerdictMessage {
+  bool same = false;
+  std::string problem;
+};
+
+using DownMessage =
+    std::variant<WelcomeMessage, StartMessage, StopMessage, AckMessage, NackMessage, FencedMessage,
+                 HeartbeatReplyMessage, DrainMessage, HoldMessage, SharedVerdictMessage>;
 
 }  // namespace longrun

@@ -16,6 +16,7 @@
 #include "client/words/no_service.h"
 #include "client/words/render.h"
 #include "client/words/sweep_view.h"
+#include "sweeps/protocol.h"
 
 namespace longrun::client {
 
@@ -58,6 +59,10 @@ std::string AllocationText(const v1::WorkerInfo& worker) {
   return Str(job, ", works for ", FormatDurationMs(worker.work_left_ms()));
 }
 
+bool SharesArtifacts(const v1::WorkerInfo& worker) {
+  return std::ranges::find(worker.capabilities(), kSharedCapability) != worker.capabilities().end();
+}
+
 std::string TableOf(const v1::ListWorkersResponse& answer) {
   using enum Align;
   std::vector<std::string> header = {"worker", "host",    "state",    "slot",  "kind",
@@ -71,6 +76,12 @@ std::string TableOf(const v1::ListWorkersResponse& answer) {
     header.emplace_back("allocation");
     align.push_back(kLeft);
   }
+  // How artifacts come to a worker is worth a column where some come through a shared folder.
+  const bool is_shared = std::ranges::any_of(answer.workers(), SharesArtifacts);
+  if (is_shared) {
+    header.emplace_back("artifacts");
+    align.push_back(kLeft);
+  }
   std::vector<std::vector<std::string>> rows;
   for (const v1::WorkerInfo& worker : answer.workers()) {
     for (const v1::WorkerDeviceInfo& device : worker.devices()) {
@@ -79,6 +90,7 @@ std::string TableOf(const v1::ListWorkersResponse& answer) {
                       TaskText(device), HeardText(worker), DiskText(worker), DrainText(worker),
                       worker.version(), Str(worker.protocol()), LabelsText(worker.labels())});
       if (any_temporary) rows.back().push_back(AllocationText(worker));
+      if (is_shared) rows.back().push_back(SharesArtifacts(worker) ? "shared" : "network");
     }
   }
   return RenderColumns(header, align, rows);

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "base/log.h"
 #include "base/str.h"
 #include "coordinator/rpc/caller.h"
 #include "longrun/v1/artifacts.grpc.pb.h"
@@ -79,7 +80,7 @@ class Upload final : public grpc::ServerReadReactor<v1::UploadArtifactRequest> {
     sha256_ = frame_.sha256();
     const std::int64_t n_bytes = frame_.total_bytes();
     response_->set_stored_bytes(n_bytes);
-    is_there_ = parts_.artifacts.Has(sha256_);
+    is_there_ = parts_.artifacts.MayBeReferredTo(sha256_);
     if (is_there_) return Status();
     ASSIGN_OR_RETURN(const std::string sender, SenderOf(parts_, *context_));
     if (sender.empty()) {
@@ -204,9 +205,40 @@ class ArtifactService final : public v1::ArtifactService::CallbackService {
       }
       ASSIGN_OR_RETURN(const std::string sender, SenderOf(parts_, *context));
       for (const std::string& sha256 : request->sha256()) {
-        response->add_present(parts_.artifacts.Has(sha256));
+        response->add_present(parts_.artifacts.MayBeReferredTo(sha256));
         response->add_unfinished_bytes(
             sender.empty() ? 0 : parts_.artifacts.UnfinishedBytes(sender, sha256));
+      }
+      return Status();
+    });
+  }
+
+  grpc::ServerUnaryReactor* AdoptArtifacts(grpc::CallbackServerContext* context,
+                                           const v1::AdoptArtifactsRequest* request,
+                                           v1::AdoptArtifactsResponse* response) override {
+    return Handle(parts_, parts_.transfers, context, "AdoptArtifacts", [=, this](Call&) -> Status {
+      const auto go_on = [&]() -> Status {
+        if (parts_.stopping) return Busy();
+        if (!context->IsCancelled()) return Status();
+        return Status(Code::kCancelled, "the client disconnected");
+      };
+      if (request->sha256_size() != request->bytes_size() || request->sha256_size() > kDigestsMax) {
+        return Status(
+            Code::kInvalidArgument,
+            Str("the request has ", request->sha256_size(), " digests and ", request->bytes_size(),
+                " sizes: expected as many, and at most ", kDigestsMax));
+      }
+      for (int i = 0; i < request->sha256_size(); ++i) {
+        Status status = parts_.artifacts.Adopt(request->sha256(i), request->bytes(i), go_on);
+        // Of these, another one may be what was expected.
+        if (status.code() != Code::kNotFound && status.code() != Code::kDataLoss) {
+          RETURN_IF_ERROR(status);
+        }
+        response->add_adopted(status.ok());
+        if (!status.ok()) {
+          LogWarning("artifact_not_adopted",
+                     {{"sha256", request->sha256(i)}, {"error", status.message()}});
+        }
       }
       return Status();
     });

@@ -107,9 +107,8 @@ void Run(const Unary& unary, Executor& executor, CallCheck work, std::function<v
 
 // False if the call has been refused.
 bool Begin(const Unary& unary) {
-  const bool is_too_far =
-      unary.has_deadline &&
-      unary.context->deadline() > std::chrono::system_clock::now() + kDeadlineMax;
+  const bool is_too_far = unary.has_deadline && unary.context->deadline() >
+                                                    std::chrono::system_clock::now() + kDeadlineMax;
   if (!is_too_far) return true;
   unary.End(Status(Code::kInvalidArgument,
                    "the call's deadline is more than an hour away: at most one hour is allowed"),
@@ -132,7 +131,8 @@ grpc::ServerUnaryReactor* Handle(CoordinatorParts& parts, Executor& executor,
                                  CallBody body) {
   const Unary unary = UnaryOf(parts, context, method);
   if (!Begin(unary)) return unary.reactor;
-  Run(unary, executor, [body = std::move(body)](Call& call) { return body(call); }, nullptr);
+  Run(
+      unary, executor, [body = std::move(body)](Call& call) { return body(call); }, nullptr);
   return unary.reactor;
 }
 
@@ -142,7 +142,8 @@ grpc::ServerUnaryReactor* HandleChecked(CoordinatorParts& parts, Executor& execu
   const Unary unary = UnaryOf(parts, context, method);
   if (!Begin(unary)) return unary.reactor;
   Run(unary, parts.executor, std::move(check), [unary, &executor, body = std::move(body)] {
-    Run(unary, executor, [body](Call& call) { return body(call); }, nullptr);
+    Run(
+        unary, executor, [body](Call& call) { return body(call); }, nullptr);
   });
   return unary.reactor;
 }

@@ -20,6 +20,7 @@
 #include "coordinator/rpc/ticker.h"
 #include "coordinator/store/artifacts.h"
 #include "coordinator/store/logs.h"
+#include "coordinator/store/shared_store.h"
 
 namespace longrun::coordinator {
 
@@ -42,6 +43,7 @@ struct CoordinatorParts {
   Access& access;
   AuditLog& audit;
   PilotBoard& pilots;
+  const SharedChallenge* challenge = nullptr;  // null: the artifact store is not shared
   std::string metrics_address;
   std::string query_program;           // answers users' SQL in a child: store/query_process.h
   std::atomic<bool> stopping = false;  // streams must end

@@ -47,12 +47,12 @@ std::map<std::string, Freed> FreedBy(const ArtifactStore& artifacts,
   return freed;
 }
 
-Result<std::vector<std::string>> Unreferenced(ArtifactStore& artifacts, StoreReader& reader) {
-  ASSIGN_OR_RETURN(const std::vector<std::string> all, artifacts.List());
+Result<std::vector<std::string>> Unreferenced(const CoordinatorParts& parts, StoreReader& reader) {
+  ASSIGN_OR_RETURN(const std::vector<std::string> all, parts.artifacts.List());
   std::vector<std::string> found;
   for (const std::string& sha256 : all) {
     ASSIGN_OR_RETURN(const bool referenced, reader.IsReferenced(sha256));
-    if (!referenced) found.push_back(sha256);
+    if (!referenced && !parts.core.IsNeededInSharedStore(sha256)) found.push_back(sha256);
   }
   return found;
 }
@@ -148,7 +148,7 @@ Status Collect(CoordinatorParts& parts, StoreReader& reader, bool dry_run,
   RETURN_IF_ERROR(reader.CheckBeforeRemoval());
   // Read before anything is dropped: what is already unreferenced,
   // and the files of each checkpoint.
-  ASSIGN_OR_RETURN(const std::vector<std::string> orphans, Unreferenced(parts.artifacts, reader));
+  ASSIGN_OR_RETURN(const std::vector<std::string> orphans, Unreferenced(parts, reader));
   ASSIGN_OR_RETURN(const std::vector<CheckpointBytesRow> rows, reader.CheckpointBytes());
   ASSIGN_OR_RETURN(std::vector<StoredCheckpoint> stored, reader.Checkpoints());
   ASSIGN_OR_RETURN(const std::set<std::string> left, DecideOrphans(parts.core, reader, dry_run));
@@ -195,10 +195,13 @@ Status Collect(CoordinatorParts& parts, StoreReader& reader, bool dry_run,
   }
   if (dry_run) return Status();
   // Removed here, not on the core's thread. What is still too young is removed when its time comes.
-  ASSIGN_OR_RETURN(const std::vector<std::string> all, Unreferenced(parts.artifacts, reader));
+  ASSIGN_OR_RETURN(const std::vector<std::string> all, Unreferenced(parts, reader));
   std::vector<std::string> later;
-  for (const ArtifactStore::Young& young : parts.artifacts.RemoveUnreferenced(
-           all, [&](const std::string& sha256) { return reader.IsReferenced(sha256); })) {
+  for (const ArtifactStore::Young& young :
+       parts.artifacts.RemoveUnreferenced(all, [&](const std::string& sha256) -> Result<bool> {
+         if (parts.core.IsNeededInSharedStore(sha256)) return true;
+         return reader.IsReferenced(sha256);
+       })) {
     later.push_back(young.sha256);
   }
   parts.core.NoteUnreferenced(later);

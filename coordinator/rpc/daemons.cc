@@ -45,6 +45,7 @@ Status ListWorkers(Call& call, const v1::ListWorkersRequest&, v1::ListWorkersRes
     AddMissedWorkers(state, now, wall_ms, response->mutable_notices());
     AddQuarantined(state, response->mutable_notices());
     AddQuietTrainers(state, now, wall_ms, response->mutable_notices());
+    AddUnsharedWorkers(state, response->mutable_notices());
   }));
   AddPilotNotices(call.parts.pilots, response->mutable_notices());
   for (v1::PilotInfo& pilot : call.parts.pilots.List(BootMs())) {

@@ -109,17 +109,16 @@ Result<bool> IsRegistered(CoordinatorParts& parts, const v1::StoreDatasetRequest
   return true;
 }
 
-Status InUse(const std::string& name) {
-  return Status(Code::kUnavailable,
-                Str("another call is storing or removing the dataset \"", name,
-                    "\" just now: try again when it has ended"));
+Status InUse(const std::string& name, Code code) {
+  return Status(code, Str("another call is storing or removing the dataset \"", name,
+                          "\" just now: try again when it has ended"));
 }
 
 Result<bool> StoreSent(Call& call, const v1::StoreDatasetRequest& request) {
   CoordinatorParts& parts = call.parts;
   const DatasetListing listing = ListingOf(request);
   const auto hold = parts.dataset_names.Take(request.name());
-  if (!hold) return InUse(request.name());
+  if (!hold) return InUse(request.name(), Code::kUnavailable);
   ASSIGN_OR_RETURN(const bool is_registered, IsRegistered(parts, request, listing));
   if (is_registered) return false;
   const auto go_on = [&]() -> Status {
@@ -221,9 +220,9 @@ std::optional<Status> CheckStoreDataset(Call& call, const v1::StoreDatasetReques
     response->set_created(false);
     return Status();
   }
-  Status sent = call.WithReason("DATASET_INVALID",
-                                CheckSent(call.parts.artifacts, call.parts.core.store().folder(),
-                                          request.name(), listing));
+  Status sent = call.WithReason(
+      "DATASET_INVALID",
+      CheckSent(call.parts.artifacts, call.parts.core.store().folder(), request.name(), listing));
   if (sent.ok()) return std::nullopt;
   return sent;
 }
@@ -253,7 +252,9 @@ Status RemoveDataset(Call& call, const v1::RemoveDatasetRequest& request,
   call.error.subject = request.name();
   ASSIGN_OR_RETURN(const bool is_remote, IsRemote(call));
   const auto hold = call.parts.dataset_names.Take(request.name());
-  if (!hold) return InUse(request.name());
+  if (!hold) {
+    return call.WithReason("DATASET_IN_USE", InUse(request.name(), Code::kFailedPrecondition));
+  }
   const std::vector<DatasetRow> datasets = call.parts.core.datasets();
   const DatasetRow* const dataset = FindDataset(datasets, request.name());
   // What an import of this name has made. Held until it is removed, so that no other import begins.

@@ -51,6 +51,7 @@ constexpr MethodRule kRules[] = {
      .people = kSubmitter,
      .workers = true,
      .changes = true},
+    {.path = "/longrun.v1.ArtifactService/AdoptArtifacts", .workers = true, .changes = true},
     {.path = "/longrun.v1.ArtifactService/DownloadArtifact", .people = kViewer, .workers = true},
 
     {.path = "/longrun.v1.WorkerSessionService/Session", .workers = true},

@@ -11,6 +11,7 @@
 #include "base/check.h"
 #include "base/files.h"
 #include "base/hash.h"
+#include "base/log.h"
 #include "base/random.h"
 #include "base/str.h"
 #include "coordinator/rpc/caller.h"
@@ -468,6 +469,27 @@ class Session final : public Stream {
   Status On(const DatasetsHeldMessage& held) {
     ASSIGN_OR_RETURN(std::set<std::string> digests, DigestsOf(worker_, held.digests));
     Post(WorkerHolds{.session = session_, .dataset_digests = std::move(digests)});
+    return Status();
+  }
+
+  Status On(SharedSeenMessage seen) {
+    if (parts_.challenge == nullptr) {
+      return Malformed("the artifact store of this coordinator is not shared");
+    }
+    auto check = [&parts = parts_, outbox = outbox_, session = session_, worker = worker_,
+                  seen = std::move(seen)] {
+      const Status status = seen.problem.empty()
+                                ? parts.challenge->Check(seen.challenge, seen.name, seen.text)
+                                : Status(Code::kFailedPrecondition, seen.problem);
+      if (!status.ok()) {
+        LogWarning("folder_not_shared", {{"worker", worker}, {"problem", status.message()}});
+      }
+      parts.core.Post(
+          WorkerShares{.session = session, .same = status.ok(), .problem = status.message()});
+      outbox->Send(SharedVerdictMessage{.same = status.ok(), .problem = status.message()});
+    };
+    // Where it is not answered, the worker goes on over the network.
+    (void)parts_.transfers.PostWithoutReader(std::move(check));
     return Status();
   }
 

@@ -13,6 +13,7 @@
 #include "base/str.h"
 #include "base/units.h"
 #include "coordinator/store/damage.h"
+#include "sweeps/protocol.h"
 
 namespace longrun::coordinator {
 namespace {
@@ -269,6 +270,19 @@ void AddQuarantined(const State& state, Notices* notices) {
   }
 }
 
+void AddUnsharedWorkers(const State& state, Notices* notices) {
+  for (const auto& [id, worker] : state.workers) {
+    if (!worker.session || worker.sharing_problem.empty()) continue;
+    v1::Notice* notice = notices->Add();
+    notice->set_about(Str("shared folder of worker ", id));
+    notice->set_text(Str("worker ", id,
+                         " does not use the shared folder of artifacts, so they come "
+                         "and go over the network: ",
+                         worker.sharing_problem));
+    notice->set_over(Str("worker ", id, " uses the shared folder of artifacts"));
+  }
+}
+
 void AddQuietTrainers(const State& state, Instant now, std::int64_t wall_ms, Notices* notices) {
   for (const Attempt* const attempt : QuietAttempts(state, now)) {
     const std::string task = attempt->task.substr(0, 8);
@@ -327,7 +341,11 @@ void FillWorker(const State& state, const Worker& worker, Instant now, v1::Worke
   message->set_disk_free_bytes(worker.disk.free_bytes);
   message->set_disk_bytes(worker.disk.bytes);
   if (worker.session) {
-    for (const std::string& name : worker.capabilities) message->add_capabilities(name);
+    for (const std::string& name : worker.capabilities) {
+      if (name != kSharedCapability) message->add_capabilities(name);
+    }
+    // Proved in this session, unlike what the worker only says about itself.
+    if (worker.shares_artifacts) message->add_capabilities(std::string(kSharedCapability));
   }
   for (const Slot& slot : worker.slots) {
     v1::WorkerDeviceInfo* device = message->add_devices();

@@ -42,6 +42,8 @@ void AddMissedWorkers(const State& state, Instant now, std::int64_t wall_ms, Not
 void AddQuarantined(const State& state, Notices* notices);
 void AddQuietTrainers(const State& state, Instant now, std::int64_t wall_ms, Notices* notices);
 void AddFullDisk(const Core& core, Notices* notices);
+// Workers that were given a shared folder and do not use it.
+void AddUnsharedWorkers(const State& state, Notices* notices);
 
 // A sweep in its current state: for GetSweep, and repeatedly for a watcher, which keeps this object
 // between two looks. One thread at a time.

@@ -127,6 +127,11 @@ struct WorkerHolds {  // DatasetsHeld
   SessionId session = 0;
   std::set<std::string> dataset_digests;  // all that it has now
 };
+struct WorkerShares {  // what came of SharedSeen
+  SessionId session = 0;
+  bool same = false;
+  std::string problem = {};
+};
 struct WorkerGone {  // the stream ended; the lease continues
   SessionId session = 0;
 };
@@ -203,9 +208,9 @@ struct TimePassed {};
 using SchedulerEvent =
     std::variant<SweepSubmitted, SweepPrioritized, SweepCancelled, SweepPaused, SweepResumed,
                  SweepRemoved, RetryRequested, GarbageWanted, WorkerArrived, WorkerHeard,
-                 WorkerHolds, WorkerGone, WorkerLeaves, WorkerDrained, WorkerUndrained,
-                 WorkerRemoved, SlotReleased, DatasetsSilent, AttemptAccepted, AttemptRejected,
-                 JournalReceived, AttemptFinished, TimePassed>;
+                 WorkerHolds, WorkerShares, WorkerGone, WorkerLeaves, WorkerDrained,
+                 WorkerUndrained, WorkerRemoved, SlotReleased, DatasetsSilent, AttemptAccepted,
+                 AttemptRejected, JournalReceived, AttemptFinished, TimePassed>;
 
 // ---- writes: one transaction --------------------------------------------------------------------
 //

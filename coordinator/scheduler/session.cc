@@ -319,6 +319,8 @@ void HandleEvent(StepContext& step, const WorkerArrived& event) {
   worker.disk = event.worker.disk;
   worker.allocation =
       AllocationOf(step, event.allocation, is_restarted ? std::nullopt : worker.allocation);
+  worker.shares_artifacts = false;  // until it has proved it
+  worker.sharing_problem.clear();
   worker.session = event.session;
   worker.last_session = event.session;
   worker.heard_at = step.now;
@@ -359,6 +361,13 @@ void HandleEvent(StepContext& step, const WorkerHolds& event) {
   if (worker == nullptr || worker->dataset_digests == event.dataset_digests) return;
   worker->dataset_digests = event.dataset_digests;
   step.changed_workers.insert(worker->id);
+}
+
+void HandleEvent(StepContext& step, const WorkerShares& event) {
+  Worker* const worker = Hear(step, event.session);
+  if (worker == nullptr) return;
+  worker->shares_artifacts = event.same;
+  worker->sharing_problem = event.problem;
 }
 
 void HandleEvent(StepContext& step, const WorkerGone& event) {

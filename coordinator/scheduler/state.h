@@ -278,6 +278,8 @@ struct Worker {
   std::set<std::string> capabilities = {};  // of the open session (sweeps/protocol.h)
   bool over_network = false;                // its open session: it may be on another machine
   DiskSpace disk = {};                      // as the worker last reported it
+  bool shares_artifacts = false;            // it and the coordinator see the same shared folder
+  std::string sharing_problem = {};         // why it does not, although it was given a folder
   std::optional<SessionId> session;
   SessionId last_session = 0;  // the newest in this process; messages of an older one are ignored
   Instant heard_at = 0;

@@ -99,6 +99,7 @@ void HandleEvent(StepContext& step, const WorkerArrived& event);   // session.cc
 void HandleEvent(StepContext& step, const WorkerHeard& event);
 void HandleEvent(StepContext& step, const WorkerGone& event);
 void HandleEvent(StepContext& step, const WorkerHolds& event);
+void HandleEvent(StepContext& step, const WorkerShares& event);
 void HandleEvent(StepContext& step, const WorkerLeaves& event);
 void HandleEvent(StepContext& step, const WorkerDrained& event);  // drain.cc
 void HandleEvent(StepContext& step, const WorkerUndrained& event);

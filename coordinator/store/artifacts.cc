@@ -21,6 +21,7 @@ namespace {
 
 constexpr const char* kTemporary = "tmp";
 constexpr const char* kUnfinished = "unfinished";
+constexpr std::int64_t kKeepIncomingMs = 86'400'000;
 constexpr std::size_t kHashSliceBytes = std::size_t{32} << 20;
 
 timespec TimeOf(std::int64_t ms) {
@@ -31,8 +32,9 @@ timespec TimeOf(std::int64_t ms) {
 
 ArtifactStore::ArtifactStore(Options options)
     : options_(std::move(options)),
-      unfinished_({.folder = JoinPath(options_.folder, kUnfinished), .wall_ms = options_.wall_ms}) {
-}
+      unfinished_({.folder = JoinPath(options_.folder, kUnfinished), .wall_ms = options_.wall_ms}),
+      shared_(options_.folder),
+      opened_ms_(options_.wall_ms()) {}
 
 Result<std::unique_ptr<ArtifactStore>> ArtifactStore::Open(Options options) {
   RETURN_IF_ERROR(MakeFolders(options.folder, 0700));
@@ -44,12 +46,59 @@ Result<std::unique_ptr<ArtifactStore>> ArtifactStore::Open(Options options) {
   return store;
 }
 
+void ArtifactStore::RemoveOldUploads() {
+  unfinished_.RemoveOld();
+  if (options_.is_shared) shared_.RemoveOld(options_.wall_ms() - kKeepIncomingMs);
+}
+
 std::string ArtifactStore::PathOf(const std::string& sha256) const {
   return JoinPath(JoinPath(options_.folder, sha256.substr(0, 2)), sha256);
 }
 
+void ArtifactStore::NoteWanted(const std::string& sha256, bool is_checked) {
+  const std::lock_guard lock(wanted_mutex_);
+  Wanted& wanted = wanted_[sha256];
+  wanted.at_ms = options_.wall_ms();
+  wanted.is_checked |= is_checked;
+}
+
+std::int64_t ArtifactStore::MayGoAtMs(const std::string& sha256, std::int64_t modified_ms) const {
+  if (!options_.is_shared) return modified_ms + options_.keep_unreferenced_ms;
+  const std::lock_guard lock(wanted_mutex_);
+  const auto wanted = wanted_.find(sha256);
+  // What was requested before this process began is not known.
+  const std::int64_t at_ms = wanted == wanted_.end() ? opened_ms_ : wanted->second.at_ms;
+  return std::max(at_ms, modified_ms) + options_.keep_unreferenced_ms;
+}
+
+bool ArtifactStore::MayBeReferredTo(const std::string& sha256) {
+  if (!options_.is_shared) return Has(sha256);
+  const std::lock_guard lock(wanted_mutex_);
+  const auto wanted = wanted_.find(sha256);
+  if (wanted == wanted_.end() || !wanted->second.is_checked) return false;
+  wanted->second.at_ms = options_.wall_ms();
+  return true;
+}
+
+Status ArtifactStore::Adopt(const std::string& sha256, std::int64_t n_bytes,
+                            const std::function<Status()>& go_on) {
+  if (!options_.is_shared) {
+    return Status(Code::kFailedPrecondition,
+                  "the artifact store of this coordinator is not shared: upload the bytes");
+  }
+  RETURN_IF_ERROR(shared_.Check(sha256, n_bytes, go_on));
+  NoteWanted(sha256, /*is_checked=*/true);
+  return Status();
+}
+
 bool ArtifactStore::Has(const std::string& sha256) {
   if (!IsSha256Hex(sha256)) return false;
+  if (options_.is_shared) {
+    const std::lock_guard lock(mutex_);
+    if (!FileBytes(PathOf(sha256)).ok()) return false;
+    NoteWanted(sha256, /*is_checked=*/false);
+    return true;
+  }
   const timespec now = TimeOf(options_.wall_ms());
   const timespec times[] = {now, now};
   const std::lock_guard lock(mutex_);
@@ -67,8 +116,8 @@ Result<ArtifactStore::Found> ArtifactStore::Find(const std::string& sha256) cons
     return Status(ErrnoStatus(errno, "").code(), Str("artifact ", sha256, " is not in the store"));
   }
   found.n_bytes = info.st_size;
-  found.may_go_at_ms = std::int64_t{info.st_mtim.tv_sec} * 1000 + info.st_mtim.tv_nsec / 1'000'000 +
-                       options_.keep_unreferenced_ms;
+  found.may_go_at_ms = MayGoAtMs(
+      sha256, std::int64_t{info.st_mtim.tv_sec} * 1000 + info.st_mtim.tv_nsec / 1'000'000);
   return found;
 }
 
@@ -118,6 +167,39 @@ Status ArtifactStore::Reserve(const std::string& sender, std::int64_t n_bytes, b
   return Status();
 }
 
+Status ArtifactStore::NoteUnused(const std::string& sender, const std::string& sha256,
+                                 std::int64_t n_bytes) {
+  const std::lock_guard lock(mutex_);
+  std::map<std::string, std::int64_t>& unused = unused_[sender];
+  std::int64_t n_others = 0;
+  for (const auto& [other, other_bytes] : unused) n_others += other == sha256 ? 0 : other_bytes;
+  if (n_bytes > options_.unused_bytes_max - n_others) {
+    return Status(
+        Code::kResourceExhausted,
+        Str("no room for an artifact of ", n_bytes, " bytes: this caller has sent ", n_others,
+            " bytes that nothing uses yet, of at most ", options_.unused_bytes_max,
+            ": use them (`longrun submit`, `longrun data "
+            "register`), wait ten minutes until they are removed, or have the "
+            "coordinator started with larger --unused-upload-bytes"));
+  }
+  unused[sha256] = n_bytes;
+  return Status();
+}
+
+void ArtifactStore::ForgetUnused(const std::string& sender, const std::string& sha256) {
+  const std::lock_guard lock(mutex_);
+  const auto unused = unused_.find(sender);
+  if (unused == unused_.end()) return;
+  unused->second.erase(sha256);
+  if (unused->second.empty()) unused_.erase(unused);
+}
+
+void ArtifactStore::ForgetUnused(const std::string& sha256) {
+  const std::lock_guard lock(mutex_);
+  for (auto& [sender, unused] : unused_) unused.erase(sha256);
+  std::erase_if(unused_, [](const auto& entry) { return entry.second.empty(); });
+}
+
 Result<std::unique_ptr<ArtifactStore::Upload>> ArtifactStore::Begin(const std::string& sha256,
                                                                     std::int64_t n_bytes_total) {
   RETURN_IF_ERROR(CheckAnnounced(sha256, n_bytes_total, 0));
@@ -140,6 +222,10 @@ Result<std::unique_ptr<ArtifactStore::Upload>> ArtifactStore::Resume(const std::
   ASSIGN_OR_RETURN(auto part, unfinished_.Take(sender, sha256, offset));
   std::unique_ptr<Upload> upload(
       new Upload(*this, sha256, sender, n_bytes_total, offset, {.part = std::move(part)}));
+  if (!may_take_all) {
+    RETURN_IF_ERROR(NoteUnused(sender, sha256, n_bytes_total));
+    upload->is_limited_ = true;
+  }
   RETURN_IF_ERROR(Reserve(sender, n_bytes_total - offset, may_take_all));
   upload->n_reserved_ = n_bytes_total - offset;
   return upload;
@@ -157,6 +243,7 @@ ArtifactStore::Upload::Upload(ArtifactStore& store, std::string sha256, std::str
 
 ArtifactStore::Upload::~Upload() {
   if (n_bytes_ == 0 || place_.part == nullptr) Drop();
+  if (is_limited_) store_.ForgetUnused(sender_, sha256_);
   Unreserve(n_reserved_);
 }
 
@@ -231,7 +318,7 @@ Status ArtifactStore::Upload::Finish() {
         n_kept_ > 0 ? Code::kAborted : Code::kDataLoss,
         Str("the bytes sent as artifact ", sha256_, " have the digest ", found, ": send it again"));
   }
-  return Use([&](int fd) -> Status {
+  const Status stored = Use([&](int fd) -> Status {
     const timespec now = TimeOf(store_.options_.wall_ms());
     const timespec times[] = {now, now};
     if (futimens(fd, times) != 0 || fsync(fd) != 0) {
@@ -242,8 +329,11 @@ Status ArtifactStore::Upload::Finish() {
     RETURN_IF_ERROR(MakeFolder(FolderOf(path), 0700));
     RETURN_IF_ERROR(RenameSync(place_.part == nullptr ? place_.path : place_.part->path(), path));
     place_.path.clear();
+    if (store_.options_.is_shared) store_.NoteWanted(sha256_, /*is_checked=*/true);
     return SyncFolder(store_.options_.folder);  // the two-digit folder may be new
   });
+  if (stored.ok()) is_limited_ = false;  // it stays counted until it is used or removed
+  return stored;
 }
 
 Result<bool> ArtifactStore::TakeAway(const std::string& sha256, const std::string& to) {
@@ -251,6 +341,14 @@ Result<bool> ArtifactStore::TakeAway(const std::string& sha256, const std::strin
   const Result<Found> found = Find(sha256);  // again: it may have been requested in the meantime
   if (!found.ok()) return found.status();
   if (options_.wall_ms() < found->may_go_at_ms) return false;
+  if (options_.is_shared) {
+    // From here on, no record may refer to it.
+    const std::lock_guard wanted_lock(wanted_mutex_);
+    const auto wanted = wanted_.find(sha256);
+    const std::int64_t at_ms = wanted == wanted_.end() ? opened_ms_ : wanted->second.at_ms;
+    if (options_.wall_ms() < at_ms + options_.keep_unreferenced_ms) return false;
+    if (wanted != wanted_.end()) wanted_.erase(wanted);
+  }
   if (rename(found->path.c_str(), to.c_str()) == 0) return true;
   return ErrnoStatus(errno, Str("cannot remove ", found->path));
 }
@@ -265,7 +363,10 @@ std::vector<ArtifactStore::Young> ArtifactStore::RemoveUnreferenced(
     const Young stays = {
         .sha256 = sha256, .n_bytes = found->n_bytes, .may_go_at_ms = found->may_go_at_ms};
     const Result<bool> referenced = is_referenced(sha256);
-    if (referenced.ok() && *referenced) continue;
+    if (referenced.ok() && *referenced) {
+      ForgetUnused(sha256);
+      continue;
+    }
     if (options_.wall_ms() < found->may_go_at_ms) {
       young.push_back(stays);
       continue;
@@ -274,6 +375,7 @@ std::vector<ArtifactStore::Young> ArtifactStore::RemoveUnreferenced(
     const std::string temporary = TemporaryPath();
     const Result<bool> taken =
         referenced.ok() ? TakeAway(sha256, temporary) : Result<bool>(referenced.status());
+    if (taken.ok() && *taken) ForgetUnused(sha256);
     if (taken.ok() && *taken && unlink(temporary.c_str()) == 0) continue;
     if (taken.status().code() == Code::kNotFound) continue;  // another caller was faster
     if (!taken.ok()) {

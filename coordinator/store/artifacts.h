@@ -4,11 +4,15 @@
 // synced and renamed. The bytes of an interrupted upload are removed at the next start, unless the
 // caller may go on with it (unfinished.h).
 //
+// The folder may be shared with workers (shared_store.h), which then put bytes there themselves.
+// These count only after the coordinator has read them (Adopt).
+//
 // May be called from any thread; an Upload belongs to one caller at a time.
 #pragma once
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -18,6 +22,7 @@
 
 #include "base/clock.h"
 #include "base/hash.h"
+#include "base/shared_objects.h"
 #include "base/status.h"
 #include "coordinator/store/unfinished.h"
 
@@ -30,6 +35,11 @@ class ArtifactStore {
   struct Options {
     std::string folder;                     // STATE/artifacts, created if missing
     std::int64_t disk_low_water_bytes = 0;  // refuse uploads that would leave less free
+    // What one sender may have sent, or be sending, that nothing refers to yet.
+    std::int64_t unused_bytes_max = std::numeric_limits<std::int64_t>::max();
+    // Workers write to the folder, too. Then nothing marks the files themselves as requested, since
+    // a file that changes is hashed again by every worker.
+    bool is_shared = false;
     // Unreferenced bytes stay this long after they were last requested: a worker may have been told
     // that they are here, and its record that refers to them may still be on the way.
     std::int64_t keep_unreferenced_ms = 600'000;
@@ -39,7 +49,17 @@ class ArtifactStore {
   // Removes unfinished uploads and removals from the folder.
   static Result<std::unique_ptr<ArtifactStore>> Open(Options options);
 
+  bool is_shared() const { return options_.is_shared; }
+  // Makes the bytes young if they are there.
   bool Has(const std::string& sha256);
+  // Whether a record may refer to the bytes, which are made young. In a shared folder, only those
+  // that this process has read or received; does not look at the folder then.
+  bool MayBeReferredTo(const std::string& sha256);
+  // Reads what a worker has put into the shared folder; from then on, records may refer to it.
+  // kNotFound, or kDataLoss if it has other bytes; kFailedPrecondition if the folder is not shared.
+  // `go_on` is asked now and then: an error of it ends the work.
+  Status Adopt(const std::string& sha256, std::int64_t n_bytes,
+               const std::function<Status()>& go_on);
   struct Found {
     std::string path;
     std::int64_t n_bytes = 0;
@@ -86,6 +106,7 @@ class ArtifactStore {
     std::int64_t n_bytes_;         // so far
     std::int64_t n_hashed_ = 0;    // of those
     std::int64_t n_reserved_ = 0;  // of the disk, for the rest
+    bool is_limited_ = false;      // counts among the sender's unused bytes
     Place place_;
     Sha256 hash_;
   };
@@ -94,16 +115,18 @@ class ArtifactStore {
   Result<std::unique_ptr<Upload>> Begin(const std::string& sha256, std::int64_t n_bytes_total);
   // The same for a sender (a safe file name) who may go on after the connection broke. `offset`:
   // how many bytes the sender leaves out, at most UnfinishedBytes(). kAborted if they are not there
-  // any more. kResourceExhausted also if the sender has too many uploads in progress, or if they
-  // would take more than half of the room and `may_take_all` is false.
+  // any more. kResourceExhausted also if the sender has too many uploads in progress, or, if
+  // `may_take_all` is false, if they would take more than half of the room, or the sender has sent
+  // too much that nothing refers to.
   Result<std::unique_ptr<Upload>> Resume(const std::string& sender, const std::string& sha256,
                                          std::int64_t n_bytes_total, std::int64_t offset,
                                          bool may_take_all = false);
   std::int64_t UnfinishedBytes(const std::string& sender, const std::string& sha256) const {
     return unfinished_.Bytes(sender, sha256);
   }
-  // Removes unfinished uploads that nobody has gone on with for a day.
-  void RemoveOldUploads() { unfinished_.RemoveOld(); }
+  // Removes unfinished uploads that nobody has gone on with for a day, and what workers that were
+  // killed have left in the shared folder.
+  void RemoveOldUploads();
 
   // Unreferenced bytes that were requested too recently to be removed.
   struct Young {
@@ -127,18 +150,36 @@ class ArtifactStore {
   explicit ArtifactStore(Options options);
   // Takes room on the disk for an upload, until it is written or ends.
   Status Reserve(const std::string& sender, std::int64_t n_bytes, bool may_take_all);
+  // Counts the artifact among the sender's unused bytes, until it is forgotten.
+  Status NoteUnused(const std::string& sender, const std::string& sha256, std::int64_t n_bytes);
+  void ForgetUnused(const std::string& sender, const std::string& sha256);
+  void ForgetUnused(const std::string& sha256);  // of all senders
   std::string PathOf(const std::string& sha256) const;
   std::string TemporaryPath();  // a new path
   // Moves the file to the path `to`, where the caller unlinks it, since unlinking may take long. If
   // the file is young, leaves it in place and returns false.
   Result<bool> TakeAway(const std::string& sha256, const std::string& to);
 
+  std::int64_t MayGoAtMs(const std::string& sha256, std::int64_t modified_ms) const;
+  void NoteWanted(const std::string& sha256, bool is_checked);
+
   Options options_;
   UnfinishedUploads unfinished_;
+  SharedObjects shared_;
+  const std::int64_t opened_ms_;
+  // Of a shared folder, by SHA-256: what was requested in this process, and when.
+  struct Wanted {
+    std::int64_t at_ms = 0;
+    bool is_checked = false;  // this process knows its bytes
+  };
+  mutable std::mutex wanted_mutex_;  // guards wanted_
+  std::map<std::string, Wanted> wanted_;
   // Guards the members below, and keeps a file from being removed while Has() looks at it.
   std::mutex mutex_;
   std::int64_t n_begun_ = 0;                      // number of temporary paths
   std::map<std::string, std::int64_t> reserved_;  // bytes still to come, by sender
+  // By sender: the size of each artifact that was sent, or is being sent, and is not used yet.
+  std::map<std::string, std::map<std::string, std::int64_t>> unused_;
 };
 
 }  // namespace longrun::coordinator

@@ -119,10 +119,11 @@ TEST_F(ByteSourcesTest, WhatWasListedIsFoundWithoutALookAtOtherFolders) {
   std::map<std::string, int> n_listed;
   ByteSources bytes(*artifacts_, At("state"),
                     {.now_ms = [&] { return now_ms; },
-                     .list = [&](const std::string& path) {
-                       n_listed[BaseName(path)] += 1;
-                       return ListDataset(path);
-                     }});
+                     .list =
+                         [&](const std::string& path) {
+                           n_listed[BaseName(path)] += 1;
+                           return ListDataset(path);
+                         }});
   bytes.SetDatasetFolders({At("not there"), folder});
   const std::string sha256 = bytes.List(folder)->files.front().sha256;
   for (int i = 0; i < 3; ++i) EXPECT_TRUE(bytes.Find(sha256).ok());
@@ -143,12 +144,12 @@ TEST_F(ByteSourcesTest, AFolderThatDoesNotAnswerHoldsUpOneThread) {
   std::promise<void> asked, answers;
   const std::shared_future<void> answer = answers.get_future().share();
   ByteSources bytes(*artifacts_, At("state"), {.list = [&](const std::string& path) {
-                      if (path != folder) {
-                        asked.set_value();
-                        answer.wait();
-                      }
-                      return ListDataset(path);
-                    }});
+    if (path != folder) {
+      asked.set_value();
+      answer.wait();
+    }
+    return ListDataset(path);
+  }});
   bytes.SetDatasetFolders({At("silent"), folder});
   auto held_up = std::async(std::launch::async, [&] { return bytes.Find(sha256); });
   asked.get_future().wait();

@@ -297,7 +297,8 @@ TEST_F(SourcesTest, AnOfferThatEndedWhileItsFolderDidNotAnswerIsNotSent) {
   core->Post(WorkerArrived{.session = session, .worker = std::move(worker), .attempts = {}});
   asked.get_future().wait();
   std::string first;
-  ASSERT_TRUE(core->LookAndWait([&](const State& state) { first = *state.index.live.begin(); }).ok());
+  ASSERT_TRUE(
+      core->LookAndWait([&](const State& state) { first = *state.index.live.begin(); }).ok());
   // It is withdrawn, and a second one is made.
   core->Post(AttemptRejected{.session = session,
                              .attempt = first,

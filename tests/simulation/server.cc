@@ -14,6 +14,7 @@ struct SessionOf {
   SessionId operator()(const WorkerArrived& e) const { return e.session; }
   SessionId operator()(const WorkerHeard& e) const { return e.session; }
   SessionId operator()(const WorkerHolds& e) const { return e.session; }
+  SessionId operator()(const WorkerShares& e) const { return e.session; }
   SessionId operator()(const WorkerGone& e) const { return e.session; }
   SessionId operator()(const WorkerLeaves& e) const { return e.session; }
   SessionId operator()(const AttemptAccepted& e) const { return e.session; }

@@ -82,7 +82,8 @@ class SimWorker {
   void Take(const WelcomeMessage& welcome);
   void Take(const HeartbeatReplyMessage&) {}
   void Take(const DrainMessage&) {}
-  void Take(const HoldMessage&) {}  // only for people
+  void Take(const HoldMessage&) {}           // only for people
+  void Take(const SharedVerdictMessage&) {}  // nothing is shared here
   void Take(const SendStart& start);
   void Take(const StopMessage& stop);
   void Take(const AckMessage& ack);

@@ -53,8 +53,12 @@ const std::vector<UpMessage> kUp = {
                      .backlog_bytes = 32,
                      .disk = {.free_bytes = 33, .bytes = 34}},
     AcceptedMessage{.attempt = "attempt-4", .epoch = 41},
-    RejectedMessage{
-        .attempt = "attempt-5", .epoch = 51, .failure_class = "data", .reason = "reason-5"},
+    RejectedMessage{.attempt = "attempt-5",
+                    .epoch = 51,
+                    .failure_class = "data",
+                    .reason = "reason-5",
+                    .cache_needed_bytes = 52,
+                    .cache_limit_bytes = 53},
     JournalBatchMessage{.attempt = "attempt-6",
                         .epoch = 61,
                         .first_seq = 62,
@@ -72,6 +76,8 @@ const std::vector<UpMessage> kUp = {
     LogChunkMessage{.attempt = "attempt-8", .offset = 81, .data = "data-8"},
     DrainMessage{},
     DatasetsHeldMessage{.digests = {"digest-9", "digest-10"}},
+    SharedSeenMessage{
+        .challenge = "challenge-10", .name = "name-10", .text = "text-10", .problem = "problem-10"},
 };
 
 const std::vector<DownMessage> kDown = {
@@ -84,7 +90,8 @@ const std::vector<DownMessage> kDown = {
                                 {.attempt = "b", .durable_seq = 126, .verdict = Verdict::kStop},
                                 {.attempt = "c", .durable_seq = 127, .verdict = Verdict::kFenced},
                                 {.attempt = "d", .durable_seq = 128, .verdict = Verdict::kEnded}},
-                   .capabilities = {"capability-3", "capability-4"}},
+                   .capabilities = {"capability-3", "capability-4"},
+                   .shares_artifacts = true},
     StartMessage{
         .attempt = "attempt-13",
         .epoch = 131,
@@ -107,6 +114,7 @@ const std::vector<DownMessage> kDown = {
     HeartbeatReplyMessage{.number = 181},
     DrainMessage{},
     HoldMessage{.held = true, .deadline_ms = 191},
+    SharedVerdictMessage{.same = true, .problem = "problem-20"},
 };
 
 // Names the fields of `message`, and of the messages in it, that have their default; the members of
@@ -189,6 +197,9 @@ std::vector<UpMessage> UpOfProtocol1() {
   hello.disk = {};
   hello.allocation.reset();
   std::get<HeartbeatMessage>(messages[1]).disk = {};
+  auto& rejected = std::get<RejectedMessage>(messages[3]);
+  rejected.cache_needed_bytes = rejected.cache_limit_bytes = 0;
+  messages.pop_back();  // SharedSeen
   messages.pop_back();  // DatasetsHeld
   return messages;
 }
@@ -197,9 +208,11 @@ std::vector<DownMessage> DownOfProtocol1() {
   auto& welcome = std::get<WelcomeMessage>(messages[0]);
   welcome.protocol_version = 1;
   welcome.capabilities.clear();
+  welcome.shares_artifacts = false;
   auto& start = std::get<StartMessage>(messages[1]);
   start.datasets.clear();
   start.input_files.clear();
+  messages.pop_back();  // SharedVerdict
   messages.pop_back();  // Hold
   return messages;
 }

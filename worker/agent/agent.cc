@@ -10,9 +10,11 @@
 
 #include "base/clock.h"
 #include "base/failpoint.h"
+#include "base/hash.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/process.h"
+#include "base/shared_objects.h"
 #include "base/shortage.h"
 #include "base/str.h"
 #include "base/units.h"
@@ -35,6 +37,8 @@ constexpr std::int64_t kFencedGraceMs = 20'000;
 constexpr std::size_t kInFlightBytesMax = 4u << 20;
 constexpr std::size_t kLogQueueBytesMax = 1u << 20;  // no log pieces while more than this waits
 constexpr std::int64_t kTransferAgainMs = 1000;
+constexpr std::int64_t kSharingMs = 30'000;  // then, the shared folder is not waited for
+constexpr std::int64_t kSharingLookMs = 50;
 constexpr int kPrepareTriesMax = 30;
 constexpr std::int64_t kRetentionEveryMs = 60'000;
 constexpr std::int64_t kSecondMs = 1000;
@@ -115,6 +119,9 @@ Result<std::unique_ptr<Agent>> Agent::Create(AgentOptions options) {
     return ErrnoStatus(errno, Str("cannot make ", options.state, " private"));
   }
   if (options.cache_bytes == 0) options.cache_bytes = DefaultCacheBytes(options.state);
+  if (!options.shared_artifacts.empty()) {
+    ASSIGN_OR_RETURN(options.shared_artifacts, AbsolutePath(options.shared_artifacts));
+  }
   const std::string lock_path = JoinPath(options.state, "lock");
   ASSIGN_OR_RETURN(FileLock lock, FileLock::Acquire(lock_path, Str("a worker in ", options.state)));
   std::unique_ptr<Agent> agent(new Agent(std::move(options), std::move(lock)));
@@ -129,7 +136,7 @@ Result<std::unique_ptr<Agent>> Agent::Create(AgentOptions options) {
                                 .disk_free_bytes_min = agent->options_.disk_free_bytes_min}));
   ASSIGN_OR_RETURN(agent->worker_id_, WorkerId(state, agent->options_.worker_id, agent->random_));
   ASSIGN_OR_RETURN(CoordinatorChannel coordinator, agent->Connect());
-  agent->artifacts_.Connect(coordinator);
+  agent->artifacts_.Connect(coordinator, agent->worker_id_);
   agent->link_ = std::make_unique<Link>(
       std::move(coordinator),
       Link::Hooks{.post = [raw = agent.get()](
@@ -535,6 +542,7 @@ void Agent::On(const WelcomeMessage& welcome) {
   coordinator_takes_datasets_ =
       std::ranges::find(welcome.capabilities, kDatasetsCapability) != welcome.capabilities.end();
   if (stopping_) link_->Send(DrainMessage{});
+  LookAtSharedFolder(welcome);
   LogInfo("session_welcomed", {{"coordinator", welcome.coordinator_id},
                                {"boot_epoch", Str(welcome.boot_epoch)},
                                {"attempts", Str(welcome.attempts.size())}});
@@ -544,6 +552,65 @@ void Agent::On(const WelcomeMessage& welcome) {
     const auto live = attempts_.find(verdict.attempt);
     if (live != attempts_.end()) ApplyVerdict(verdict, live->second);
   }
+}
+
+namespace {
+
+SharedSeenMessage SeenIn(const std::string& folder, const std::string& name) {
+  constexpr std::size_t kChallengeBytesMax = 4096;
+  SharedSeenMessage seen = {.challenge = {}, .name = name, .text = {}, .problem = {}};
+  Result<std::string> challenge =
+      ReadSharedFile(JoinPath(folder, kSharedChallenge), kChallengeBytesMax);
+  Status status = challenge.status();
+  const std::string text = Sha256Hex(Str(name, " ", EntropySeed()));
+  if (status.ok()) {
+    status = WriteFileAtomic(JoinPath(JoinPath(folder, kSharedSeen), name), text, 0600);
+  }
+  if (!status.ok()) {
+    seen.problem = Str("the worker does not see the coordinator's folder in --shared-artifacts: ",
+                       status.message(),
+                       ": mount the same file system there, and give the same "
+                       "folder to both");
+    return seen;
+  }
+  seen.challenge = *std::move(challenge);
+  seen.text = text;
+  return seen;
+}
+
+}  // namespace
+
+void Agent::LookAtSharedFolder(const WelcomeMessage& welcome) {
+  if (options_.shared_artifacts.empty()) return;
+  if (!welcome.shares_artifacts || !IsSafeName(welcome.coordinator_id)) {
+    artifacts_.Share(nullptr);
+    LogWarning("folder_not_shared",
+               {{"folder", options_.shared_artifacts},
+                {"problem", "the coordinator was not started with --shared-artifacts"},
+                {"instead", "artifacts come and go over the network"}});
+    return;
+  }
+  shared_folder_ = JoinPath(options_.shared_artifacts, welcome.coordinator_id);
+  sharing_until_ms_ = BootMs() + kSharingMs;
+  fetches_->Post([this, folder = shared_folder_, session = link_->session_number(),
+                  name = Str(worker_id_, "-", incarnation_, "-", link_->session_number())] {
+    Post([this, session, seen = SeenIn(folder, name)] {
+      if (link_->welcomed() && link_->session_number() == session) link_->Send(seen);
+    });
+  });
+}
+
+void Agent::On(const SharedVerdictMessage& verdict) {
+  sharing_until_ms_ = 0;
+  if (verdict.same) {
+    LogInfo("folder_shared", {{"folder", shared_folder_}});
+    artifacts_.Share(std::make_shared<SharedObjects>(shared_folder_));
+    return;
+  }
+  artifacts_.Share(nullptr);
+  LogWarning("folder_not_shared", {{"folder", options_.shared_artifacts},
+                                   {"problem", verdict.problem},
+                                   {"instead", "artifacts come and go over the network"}});
 }
 
 void Agent::ApplyVerdict(const AttemptVerdict& verdict, Order& order) {
@@ -680,13 +747,13 @@ void Agent::Reject(const std::string& attempt, std::uint64_t epoch, std::string_
   LogWarning("attempt_rejected",
              {{"attempt", attempt}, {"class", std::string(failure_class)}, {"reason", reason}});
   if (!link_->welcomed()) return;  // the next Hello shows that we do not have it
-  link_->Send(RejectedMessage{.attempt = attempt,
-                              .epoch = epoch,
-                              .failure_class = std::string(failure_class),
-                              .reason = reason,
-                              .cache_needed_bytes = cache_needed_bytes,
-                              .cache_limit_bytes =
-                                  cache_needed_bytes == 0 ? 0 : options_.cache_bytes});
+  link_->Send(
+      RejectedMessage{.attempt = attempt,
+                      .epoch = epoch,
+                      .failure_class = std::string(failure_class),
+                      .reason = reason,
+                      .cache_needed_bytes = cache_needed_bytes,
+                      .cache_limit_bytes = cache_needed_bytes == 0 ? 0 : options_.cache_bytes});
 }
 
 // Gives back an accepted task that is still being prepared.
@@ -770,6 +837,10 @@ Preparation Agent::PrepareNow(const StartMessage& start, const TaskFile& task,
 }
 
 void Agent::Prepare(Order& order) {
+  if (const std::int64_t now_ms = BootMs(); now_ms < sharing_until_ms_) {
+    order.again_ms = now_ms + kSharingLookMs;
+    return;
+  }
   order.is_busy = true;
   order.tries += 1;
   NoteCacheUsers();

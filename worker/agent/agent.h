@@ -66,7 +66,8 @@ struct AgentOptions {
   std::int64_t disk_free_bytes_min = std::int64_t{256} << 20;   // below this: Starts are rejected
   std::int64_t retain_ms = std::int64_t{7} * 24 * 3600 * 1000;  // for folders of reported attempts
   std::int64_t retain_bytes_max = std::int64_t{2} << 30;
-  std::int64_t cache_bytes = 0;  // 0: DefaultCacheBytes
+  std::int64_t cache_bytes = 0;       // 0: DefaultCacheBytes
+  std::string shared_artifacts = {};  // the folder that the coordinator sees, too; "": none
   std::optional<TemporaryOptions> temporary = {};
 };
 
@@ -129,6 +130,9 @@ class Agent {
   void On(const HeartbeatReplyMessage& reply);
   void On(const DrainMessage& drain);
   void On(const HoldMessage& hold);
+  void On(const SharedVerdictMessage& verdict);
+  // Looks into the shared folder and writes to it; the coordinator then says whether it is its own.
+  void LookAtSharedFolder(const WelcomeMessage& welcome);
   void ApplyVerdict(const AttemptVerdict& verdict, Order& order);
   void ApplyVerdict(const AttemptVerdict& verdict, Live& live);
   void Reject(const std::string& attempt, std::uint64_t epoch, std::string_view failure_class,
@@ -137,7 +141,7 @@ class Agent {
   // Starting.
   std::string WhySlotIsTaken(int device_index) const;  // "" when it is free
   // These two run on a thread of fetches_. The first one gets all that an attempt needs, if the
-  // disk has room for any; the second one makes room in the cache first, if need be.
+  // disk has room; for that, the second one removes something from the cache if need be.
   Preparation PrepareNow(const StartMessage& start, const TaskFile& task,
                          const std::atomic<bool>& unwanted);
   Status MakeDiskFree();
@@ -176,6 +180,8 @@ class Agent {
   std::vector<std::string> own_datasets_;    // digests in STATE/datasets, at the last Hello
   std::int64_t held_version_ = 0;            // of the cache's datasets that the coordinator knows
   bool coordinator_takes_datasets_ = false;  // DatasetsHeld, in this session
+  std::string shared_folder_;                // the coordinator's part of --shared-artifacts
+  std::int64_t sharing_until_ms_ = 0;        // orders wait for the coordinator's verdict until then
   SeededRandom random_;
   // Both maps are by attempt. An attempt is in at most one of them.
   std::map<std::string, Order> orders_;

@@ -225,6 +225,7 @@ Status Cache::GetAlone(const CacheItem& item, const std::string& path, const Rec
   NoteUse(path);
   LogInfo("fetched", {{"kind", NameOf(item.kind)},
                       {"digest", item.digest},
+                      {"from", item.is_linked ? "shared_folder" : "coordinator"},
                       {"bytes", Str(BytesOf(item.files))},
                       {"ms", Str(BootMs() - begun_ms)}});
   return Status();
@@ -257,6 +258,7 @@ void Cache::NoteIncoming(const std::string& incoming) {
 
 // Takes the room for the whole item before the first byte comes.
 Status Cache::MakeRoom(const CacheItem& item, const std::string& incoming) {
+  if (item.is_linked) return Status();
   const std::int64_t n_bytes = BytesOf(item.files);
   const std::int64_t n_to_come = n_bytes - BytesBelow(incoming);
   const std::string what =

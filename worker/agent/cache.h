@@ -38,6 +38,8 @@ struct CacheItem {
   std::string digest;  // 64 hex digits
   // With safe names; of an input file: only itself. Empty: it can only be there already.
   std::vector<ArtifactFile> files;
+  // Links to files in the shared folder: takes no room.
+  bool is_linked = false;
 };
 
 struct CacheOptions {

@@ -157,6 +157,10 @@ int Main(int argc, char** argv) {
       ->check(WholeNumberCheck(0), "NONNEGATIVE");
   app.add_option("--job", temporary.job,
                  "the job that this worker is, such as \"slurm 1234\"; shown by `longrun workers`");
+  app.add_option("--shared-artifacts", options.shared_artifacts,
+                 "this machine's path to the folder that the coordinator got as "
+                 "--shared-artifacts: artifacts are read and written there instead of sent")
+      ->envname("LONGRUN_WORKER_SHARED_ARTIFACTS");
 
   std::string garbage_folder;
   bool dry_run = false;

@@ -5,6 +5,7 @@
 
 #include "base/files.h"
 #include "base/hash.h"
+#include "base/log.h"
 #include "base/process.h"
 #include "base/str.h"
 #include "base/units.h"
@@ -108,11 +109,10 @@ class Preparer {
     }
     for (const CheckpointSource& source : start_.checkpoints) {
       RETURN_IF_ERROR(CheckCheckpoint(source));
-      wanted_.push_back({.item = {.kind = CacheKind::kCheckpoint,
-                                  .digest = source.sha256,
-                                  .files = source.files},
-                         .remedy = "",
-                         .path = &prepared_.checkpoints[source.sha256]});
+      wanted_.push_back(
+          {.item = {.kind = CacheKind::kCheckpoint, .digest = source.sha256, .files = source.files},
+           .remedy = "",
+           .path = &prepared_.checkpoints[source.sha256]});
     }
     for (const ArtifactFile& file : start_.input_files) {
       if (!IsSha256Hex(file.sha256) || file.name != file.sha256 || file.n_bytes < 0) {
@@ -159,20 +159,21 @@ class Preparer {
   }
 
   Status CheckCacheLimit() {
+    for (Wanted& wanted : wanted_) wanted.item.is_linked = artifacts_.IsSharing();
     bool fetches = false;
     std::int64_t n_bytes = 0;
     for (const Wanted& wanted : wanted_) {
+      if (wanted.item.is_linked) continue;
       fetches |= !cache_.Has(wanted.item.kind, wanted.item.digest);
       n_bytes += BytesOf(wanted.item.files);
     }
     if (!fetches) return Status();
     cache_bytes_ = n_bytes;
     if (n_bytes <= cache_.bytes_max()) return Status();
-    return Status(Code::kResourceExhausted,
-                  Str("the task reads ", FormatBytes(n_bytes),
-                      " by way of the worker's cache, which may take ",
-                      FormatBytes(cache_.bytes_max()),
-                      ": start the worker with larger --cache-bytes"));
+    return Status(Code::kResourceExhausted, Str("the task reads ", FormatBytes(n_bytes),
+                                                " by way of the worker's cache, which may take ",
+                                                FormatBytes(cache_.bytes_max()),
+                                                ": start the worker with larger --cache-bytes"));
   }
 
   Status GetAll() {
@@ -187,12 +188,26 @@ class Preparer {
     return Status();
   }
 
+  // What the shared folder does not give comes over the network, and the log says why.
   Status Get(const Wanted& wanted) {
+    if (!wanted.item.is_linked) return GetItem(wanted, wanted.item);
+    const Status linked = GetItem(wanted, wanted.item);
+    if (linked.ok() || unwanted_ || IsTransient(linked)) return linked;
+    LogWarning("shared_folder_not_used", {{"digest", wanted.item.digest},
+                                          {"error", linked.message()},
+                                          {"instead", "it is fetched from the coordinator"}});
+    CacheItem fetched = wanted.item;
+    fetched.is_linked = false;
+    return GetItem(wanted, fetched);
+  }
+
+  Status GetItem(const Wanted& wanted, const CacheItem& item) {
+    const auto receive = [&](const ArtifactFile& file, const std::string& to) {
+      return item.is_linked ? artifacts_.Link(file, to, wanted.remedy, unwanted_)
+                            : artifacts_.Receive(file, to, wanted.remedy, unwanted_);
+    };
     ASSIGN_OR_RETURN(const std::optional<std::string> path,
-                     cache_.Get(wanted.item, start_.attempt,
-                                [&](const ArtifactFile& file, const std::string& to) {
-                                  return artifacts_.Receive(file, to, wanted.remedy, unwanted_);
-                                }));
+                     cache_.Get(item, start_.attempt, receive));
     if (!path) prepared_.waits = true;  // another order is fetching it
     *wanted.path = path.value_or("");
     return Status();

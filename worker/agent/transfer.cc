@@ -2,12 +2,17 @@
 #include "worker/agent/transfer.h"
 
 #include <grpcpp/grpcpp.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <chrono>
+#include <filesystem>
 #include <set>
+#include <system_error>
 #include <utility>
 
 #include "base/failpoint.h"
+#include "base/log.h"
 #include "base/str.h"
 #include "longrun/v1/artifacts.grpc.pb.h"
 #include "proto/artifact_transfer.h"
@@ -49,7 +54,79 @@ void ArtifactTransfer::Cancel() {
   for (grpc::ClientContext* context : calls_) context->TryCancel();
 }
 
+void ArtifactTransfer::Share(std::shared_ptr<SharedObjects> shared) {
+  const std::scoped_lock lock(mutex_);
+  shared_ = std::move(shared);
+}
+
+std::shared_ptr<SharedObjects> ArtifactTransfer::shared() const {
+  const std::scoped_lock lock(mutex_);
+  return shared_;
+}
+
+bool ArtifactTransfer::IsSharing() const { return shared() != nullptr; }
+
+Status ArtifactTransfer::IsCancelled() const {
+  const std::scoped_lock lock(mutex_);
+  return cancelled_ ? Status(Code::kCancelled, "the worker is stopping") : Status();
+}
+
+Status ArtifactTransfer::Link(const ArtifactFile& file, const std::string& path,
+                              const std::string& remedy, const std::atomic<bool>& unwanted) {
+  const std::shared_ptr<SharedObjects> folder = shared();
+  if (folder == nullptr) return Status(Code::kUnavailable, "the folder is not shared any more");
+  const auto go_on = [&]() -> Status {
+    if (unwanted) return Status(Code::kCancelled, "the task is not wanted any more");
+    return IsCancelled();
+  };
+  Status there = folder->Check(file.sha256, file.n_bytes, go_on);
+  if (there.code() == Code::kNotFound) {
+    const auto fetch = [&](const std::string& to) { return Receive(file, to, remedy, unwanted); };
+    there = folder->Put(file.sha256, file.n_bytes, writer_, fetch, go_on);
+  }
+  RETURN_IF_ERROR(there);
+  (void)unlink(path.c_str());
+  if (symlink(folder->PathOf(file.sha256).c_str(), path.c_str()) == 0) return Status();
+  return ErrnoStatus(errno, Str("cannot make the link ", path));
+}
+
+Status ArtifactTransfer::PutAll(SharedObjects& folder, const std::vector<LocalArtifact>& files) {
+  v1::AdoptArtifactsRequest request;
+  std::int64_t n_bytes = 0;
+  const auto go_on = [&] { return IsCancelled(); };
+  for (const LocalArtifact& file : files) {
+    const auto copy = [&](const std::string& to) -> Status {
+      std::error_code error;
+      if (std::filesystem::copy_file(file.path, to, error)) return Status();
+      return ErrnoStatus(error.value(), Str("cannot copy ", file.path, " to ", to));
+    };
+    RETURN_IF_ERROR(folder.Put(file.sha256, file.n_bytes, writer_, copy, go_on));
+    request.add_sha256(file.sha256);
+    request.add_bytes(file.n_bytes);
+    n_bytes += file.n_bytes;
+  }
+  const auto stub = v1::ArtifactService::NewStub(coordinator_.channel);
+  Call call(*this, kTransferDeadline + std::chrono::seconds(n_bytes / kBytesInSecondMin));
+  v1::AdoptArtifactsResponse response;
+  RETURN_IF_ERROR(StatusOfRpc(stub->AdoptArtifacts(&call.context, request, &response)));
+  for (int i = 0; i < response.adopted_size(); ++i) {
+    if (response.adopted(i)) continue;
+    return Status(Code::kFailedPrecondition,
+                  Str("the coordinator does not see artifact ", request.sha256(i),
+                      ", which this worker has put into the shared folder"));
+  }
+  return Status();
+}
+
 Status ArtifactTransfer::Upload(const std::vector<LocalArtifact>& files) {
+  if (const std::shared_ptr<SharedObjects> folder = shared(); folder != nullptr) {
+    Status put = PutAll(*folder, files);
+    if (put.ok() || IsTransient(put)) return put;
+    // The record does not fit its file: another way would not help.
+    if (put.code() == Code::kDataLoss || put.code() == Code::kNotFound) return put;
+    LogWarning("not_put_into_shared_folder",
+               {{"error", put.message()}, {"instead", "it is sent to the coordinator"}});
+  }
   const auto stub = v1::ArtifactService::NewStub(coordinator_.channel);
   const auto new_context = [this](std::chrono::system_clock::duration deadline) {
     const auto call = std::make_shared<Call>(*this, deadline);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <memory>
 #include <mutex>
 #include <set>
 #include <string>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "base/artifact_file.h"
+#include "base/shared_objects.h"
 #include "base/status.h"
 #include "proto/local_artifact.h"
 #include "worker/agent/session.h"
@@ -22,11 +24,25 @@ namespace longrun::agent {
 
 class ArtifactTransfer {
  public:
-  // To be called before any transfer.
-  void Connect(CoordinatorChannel coordinator) { coordinator_ = std::move(coordinator); }
+  // To be called before any transfer. `writer`: a safe name, by which this process writes to the
+  // shared folder.
+  void Connect(CoordinatorChannel coordinator, std::string writer) {
+    coordinator_ = std::move(coordinator);
+    writer_ = std::move(writer);
+  }
 
-  // Uploads the files that the store does not have. kNotFound: a file is gone; kDataLoss: the bytes
-  // read for the upload do not match the record.
+  // From now on, files may come from the shared folder and go there; null: not any more.
+  void Share(std::shared_ptr<SharedObjects> shared);
+  bool IsSharing() const;
+
+  // Makes `path` a link to the file in the shared folder, into which it is fetched if it is not
+  // there. kDataLoss if other bytes are there.
+  Status Link(const ArtifactFile& file, const std::string& path, const std::string& remedy,
+              const std::atomic<bool>& unwanted);
+
+  // Puts the files into the shared folder and tells the coordinator. If the folder is not shared,
+  // or, with a warning, if that fails, uploads those that the store does not have. kNotFound: a
+  // file is gone; kDataLoss: the bytes read for the upload do not match the record.
   Status Upload(const std::vector<LocalArtifact>& files);
 
   // Downloads the rest of a file whose first bytes may be at `path`, and checks all of it there.
@@ -40,11 +56,16 @@ class ArtifactTransfer {
 
  private:
   class Call;
+  std::shared_ptr<SharedObjects> shared() const;
+  Status PutAll(SharedObjects& shared, const std::vector<LocalArtifact>& files);
+  Status IsCancelled() const;
 
   CoordinatorChannel coordinator_;
-  std::mutex mutex_;  // guards the two below
+  std::string writer_;
+  mutable std::mutex mutex_;  // guards everything below
   std::set<grpc::ClientContext*> calls_;
   bool cancelled_ = false;
+  std::shared_ptr<SharedObjects> shared_;
 };
 
 }  // namespace longrun::agent

@@ -3,9 +3,12 @@
 // of it.
 #include <unistd.h>
 
+#include <filesystem>
 #include <string>
+#include <system_error>
 #include <vector>
 
+#include "base/hash.h"
 #include "base/json.h"
 #include "model/data/dataset_files.h"
 #include "tests/coordinator/rpc/network.h"
@@ -129,6 +132,56 @@ TEST_F(NetworkFetchTest, TheTableOfAFarWorkerIsTheOneOfThisMachine) {
   EXPECT_EQ(again.out.find("will be sent"), std::string::npos) << again.out;
 }
 
+// From the laptop over the network to the coordinator, and from there to the worker.
+TEST_F(NetworkFetchTest, AModelThatALaptopImportsIsMeasuredByAFarWorker) {
+  trainer = kRealTrainer;
+  const std::string here = At("here");
+  Import(here, "tiny", 1);
+  Import(here, "other", 2);
+  ASSERT_EQ(Longrun({"--state", here, "run", WriteSweep()}).code, 0);
+  const std::string run = std::string(Trim(
+      Longrun({"--state", here, "query", "-o", "csv", "SELECT substr(run_key, 1, 12) FROM runs"})
+          .out));
+  const std::string id = run.substr(run.find('\n') + 1);
+  const Ran exported = Longrun({"--state", here, "export", id, At("folder")});
+  ASSERT_EQ(exported.code, 0) << exported.err;
+  const std::string sweep = At("imported.yaml");
+  ASSERT_TRUE(WriteFileAtomic(sweep, R"(apiVersion: longrun/v1
+kind: Sweep
+metadata: {name: a}
+spec:
+  model: {init_from: mine}
+  matrix: {dataset: [tiny]}
+  train: none
+  evaluate:
+    - perplexity: {context_lengths: [32, 64], split: validation, protocol: nonoverlap, score_tokens: 1024}
+)")
+                  .ok());
+  const std::string alone = At("alone");
+  Import(alone, "tiny", 1);
+  ASSERT_EQ(Longrun({"--state", alone, "import", "mine", At("folder")}).code, 0);
+  const Ran ran = Longrun({"--state", alone, "run", sweep});
+  ASSERT_EQ(ran.code, 0) << ran.err;
+
+  InitAndStart();
+  Import(state, "tiny", 1);
+  JoinWorker("gpu-1");
+  ASSERT_EQ(
+      Longrun({"login", place.Text(), "--ca-fingerprint", fingerprint}, NewToken("submitter")).code,
+      0);
+  const Ran imported = Longrun({"import", "mine", At("folder")});
+  ASSERT_EQ(imported.code, 0) << imported.err;
+  ASSERT_TRUE(RemoveAll(At("folder")).ok());
+  const Ran submitted = Longrun({"submit", sweep});
+  ASSERT_EQ(submitted.code, 0) << submitted.err;
+  ASSERT_TRUE(AwaitSuccess("a")) << Logs();
+  const auto table = [&](const std::string& of) {
+    return Longrun({"--state", of, "table", "a", "-o", "csv"}).out;
+  };
+  EXPECT_EQ(table(state), table(alone));
+  EXPECT_NE(table(state).find("nonoverlap"), std::string::npos) << table(state);
+}
+
 TEST_F(NetworkFetchTest, AFetchGoesOnAfterBothEndsWereKilled) {
   InitAndStart({"--back-off-base-ms", "10"});
   Import(state, "tiny", 1, 5 << 20);
@@ -182,6 +235,132 @@ TEST_F(NetworkFetchTest, ACacheThatIsTooSmallIsToldAndTheSweepWaits) {
            std::string::npos;
   })) << Here({"get", "a"}).out;
   EXPECT_EQ(StateOf("a"), "PENDING");
+}
+
+// The coordinator and the worker see one folder, each under a path of its own, and share no other.
+class SharedFolderTest : public NetworkFetchTest {
+ protected:
+  SharedFolderTest() {
+    EXPECT_TRUE(MakeFolders(shared).ok());
+    EXPECT_EQ(symlink(shared.c_str(), At("mounted").c_str()), 0);
+  }
+  // The coordinator's part of the folder.
+  std::string Own() const { return JoinPath(shared, ListFolder(shared).value().at(0)); }
+  std::string ObjectOf(const ArtifactFile& file) const {
+    return JoinPath(JoinPath(Own(), file.sha256.substr(0, 2)), file.sha256);
+  }
+  void StartSharing() {
+    InitAndStart({"--shared-artifacts", shared, "--back-off-base-ms", "10"});
+    Import(state, "tiny", 1);
+    Import(state, "other", 2);
+  }
+  bool AwaitNotice(const std::string& text) {
+    return WaitUntil([&] {
+      const Ran ran = Here({"workers"});
+      return (ran.out + ran.err).find(text) != std::string::npos;
+    });
+  }
+
+  const std::string shared = At("shared");
+};
+
+TEST_F(SharedFolderTest, TheTableIsTheOneOfThisMachineAndNothingPassesTheNetwork) {
+  trainer = kRealTrainer;
+  const std::string sweep = WriteSweep();
+  const std::string here = At("here");
+  Import(here, "tiny", 1);
+  Import(here, "other", 2);
+  ASSERT_EQ(Longrun({"--state", here, "run", sweep}).code, 0);
+  const std::string expected = Table(here);
+
+  StartSharing();
+  more_arguments = {"--shared-artifacts", At("mounted")};
+  JoinWorker("gpu-1");
+  Submit(sweep);
+  ASSERT_TRUE(AwaitSuccess("a")) << Logs();
+
+  EXPECT_EQ(Table(state), expected);
+  EXPECT_EQ(CountInLog("gpu-1.log", "not_put_into_shared_folder"), 0u) << Logs();
+  EXPECT_EQ(CountInLog("gpu-1.log", "shared_folder_not_used"), 0u) << Logs();
+  EXPECT_EQ(CountInLog("gpu-1.log", "from=coordinator"), 0u) << Logs();
+  EXPECT_EQ(CountInLog("gpu-1.log", "fetched kind=dataset"), 2u) << Logs();
+  EXPECT_TRUE(AwaitNotice("shared"));
+  // The worker's copy is a link, under the path that the worker knows.
+  const DatasetListing tiny = ListDataset(JoinPath(state, "datasets/tiny")).value();
+  const std::string cached =
+      JoinPath(At("gpu-1/cache/datasets"), JoinPath(tiny.digest, tiny.files[0].name));
+  char to[4096] = {};
+  ASSERT_GT(readlink(cached.c_str(), to, sizeof to - 1), 0);
+  EXPECT_TRUE(std::string(to).starts_with(At("mounted/"))) << to;
+
+  // What a registered dataset needs stays, and a backup has the checkpoints.
+  const Ran collected = Here({"gc", "--dry-run"});
+  EXPECT_EQ(collected.code, 0) << collected.err;
+  EXPECT_EQ(collected.out.find(tiny.files[0].sha256), std::string::npos) << collected.out;
+  const Ran backup = Here({"admin", "backup", At("backup.tar")});
+  EXPECT_EQ(backup.code, 0) << backup.err;
+  const Ran deep = Here({"doctor", "--deep"});
+  EXPECT_EQ(deep.out.find("missing"), std::string::npos) << deep.out;
+  // The next start needs no option.
+  Kill(coordinator);
+  Start();
+  EXPECT_TRUE(WaitUntil([&] { return CountInLog("gpu-1.log", "folder_shared") == 2; })) << Logs();
+}
+
+TEST_F(SharedFolderTest, AnOldCopyOfTheFolderIsToldAndNotUsed) {
+  StartSharing();
+  Kill(coordinator);
+  std::error_code error;
+  std::filesystem::copy(shared, At("copy"), std::filesystem::copy_options::recursive, error);
+  ASSERT_FALSE(error) << error.message();
+  Start();
+  more_arguments = {"--shared-artifacts", At("copy")};
+  JoinWorker("gpu-1");
+  EXPECT_TRUE(AwaitNotice("worker gpu-1 does not use the shared folder of artifacts"));
+  EXPECT_TRUE(AwaitNotice("or an old copy of it"));
+  Submit(WriteSweep());
+  ASSERT_TRUE(AwaitSuccess("a")) << Logs();
+  EXPECT_EQ(CountInLog("gpu-1.log", "from=shared_folder"), 0u) << Logs();
+}
+
+TEST_F(SharedFolderTest, AFolderWithoutTheCoordinatorsPartIsTold) {
+  StartSharing();
+  ASSERT_TRUE(MakeFolders(At("empty")).ok());
+  more_arguments = {"--shared-artifacts", At("empty")};
+  JoinWorker("gpu-1");
+  EXPECT_TRUE(AwaitNotice("mount the same file system there"));
+}
+
+TEST_F(SharedFolderTest, OtherBytesUnderADigestAreToldAndNotUsed) {
+  StartSharing();
+  const DatasetListing tiny = ListDataset(JoinPath(state, "datasets/tiny")).value();
+  const std::string lies = ObjectOf(tiny.files[0]);
+  ASSERT_TRUE(MakeFolders(FolderOf(lies)).ok());
+  ASSERT_TRUE(
+      WriteFileAtomic(lies, std::string(static_cast<std::size_t>(tiny.files[0].n_bytes), 'x'))
+          .ok());
+  more_arguments = {"--shared-artifacts", At("mounted")};
+  JoinWorker("gpu-1");
+  Submit(WriteSweep());
+  ASSERT_TRUE(AwaitSuccess("a")) << Logs();
+  EXPECT_EQ(CountInLog("gpu-1.log", "shared_folder_not_used"), 1u) << Logs();
+  EXPECT_EQ(CountInLog("gpu-1.log", "from=coordinator"), 1u) << Logs();
+  const std::string cached = JoinPath(At("gpu-1/cache/datasets"), tiny.digest);
+  EXPECT_EQ(Sha256OfFile(JoinPath(cached, tiny.files[0].name)).value(), tiny.files[0].sha256);
+}
+
+TEST_F(SharedFolderTest, AStoreThatHasArtifactsIsNotMovedByItself) {
+  InitPki();
+  admin = NewToken("admin");
+  const std::string own = JoinPath(state, "artifacts/ab/" + std::string(64, 'a'));
+  ASSERT_TRUE(MakeFolders(FolderOf(own)).ok());
+  ASSERT_TRUE(WriteFileAtomic(own, "bytes").ok());
+  std::string said;
+  EXPECT_EQ(RefusedWith({"--shared-artifacts", shared}, &said), 78);
+  EXPECT_NE(said.find("copy them with"), std::string::npos) << said;
+  EXPECT_TRUE(PathExists(own));
+  EXPECT_EQ(RefusedWith({"--shared-artifacts", At("not there")}, &said), 78);
+  EXPECT_NE(said.find("is not a folder: create it"), std::string::npos) << said;
 }
 
 }  // namespace

@@ -19,7 +19,8 @@ namespace {
 
 constexpr std::int64_t kFrameBytes = 1 << 20;
 
-constexpr const char* kQuestionsOfSweep = R"(    - multiple_choice: {file: questions.jsonl, context_lengths: [128], protocol: lm_eval}
+constexpr const char* kQuestionsOfSweep =
+    R"(    - multiple_choice: {file: questions.jsonl, context_lengths: [128], protocol: lm_eval}
 )";
 const std::string kSweep = Str(kTinySweep, kQuestionsOfSweep);
 constexpr const char* kQuestions =
@@ -505,7 +506,7 @@ TEST_F(LaptopTest, WhetherADatasetMayBeSentIsAnsweredWhileAnotherIsChecked) {
 
 // 1 TiB takes minutes to hash.
 TEST_F(LaptopTest, AnUploadThatNobodyWaitsForIsNotHashed) {
-  InitAndStart();
+  InitAndStart({"--unused-upload-bytes", Str(std::int64_t{1} << 41)});
   const std::string token = NewToken("submitter");
   const std::string sha256 = Sha256Hex("large");
   const std::string kept = InState("artifacts/unfinished/token-" + IdOf(token));

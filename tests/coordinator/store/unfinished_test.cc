@@ -206,6 +206,34 @@ TEST_F(UnfinishedTest, AnnouncedBytesOfOneSenderLeaveRoomForOthers) {
   EXPECT_TRUE(store->Begin(third, room / 20).ok());
 }
 
+TEST_F(UnfinishedTest, WhatOneSenderHasSentAndNothingUsesHasALimit) {
+  store.reset();
+  store = ArtifactStore::Open({.folder = JoinPath(folder.path(), "artifacts"),
+                               .unused_bytes_max = 30,
+                               .keep_unreferenced_ms = 0})
+              .value();
+  const std::string other = "another text", third = "a third text";
+  ASSERT_TRUE(Send(kAda, bytes, 0, bytes.size()).ok());  // 19 bytes
+  const Status refused = Send(kAda, other, 0, other.size());
+  EXPECT_EQ(refused.code(), Code::kResourceExhausted);
+  EXPECT_NE(refused.message().find("19 bytes that nothing uses yet, of at most 30"),
+            std::string::npos)
+      << refused.message();
+  EXPECT_NE(refused.message().find("--unused-upload-bytes"), std::string::npos);
+  EXPECT_TRUE(Send(kBob, other, 0, other.size()).ok());
+  // A worker's checkpoints are not limited.
+  EXPECT_TRUE(store->Resume(kAda, Sha256Hex(third), std::ssize(third), 0, true).ok());
+
+  // Used, or removed, they do not count any more. An upload that breaks does not count either.
+  EXPECT_TRUE(Send(kAda, "0123456789", 0, 5).ok());
+  store->RemoveUnreferenced({sha256}, [](const std::string&) -> Result<bool> { return true; });
+  ASSERT_TRUE(Send(kAda, third, 0, third.size()).ok());
+  EXPECT_EQ(Send(kAda, bytes + "!", 0, bytes.size()).code(), Code::kResourceExhausted);
+  store->RemoveUnreferenced({Sha256Hex(third)},
+                            [](const std::string&) -> Result<bool> { return false; });
+  EXPECT_TRUE(Send(kAda, bytes + "!", 0, bytes.size() + 1).ok());
+}
+
 TEST_F(UnfinishedTest, TheOldestGoBeyondTheLimitsAndAllAfterADay) {
   std::int64_t later_ms = 0;
   UnfinishedUploads uploads({.folder = JoinPath(folder.path(), "limited"),

@@ -1,0 +1,146 @@
+// See shared_objects.h.
+#include "base/shared_objects.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <string_view>
+#include <vector>
+
+#include "base/files.h"
+#include "base/hash.h"
+#include "base/str.h"
+
+namespace longrun {
+namespace {
+
+constexpr const char* kIncoming = "incoming";
+constexpr std::size_t kSliceBytes = std::size_t{1} << 20;
+
+// NFS may remember for a minute that a name is not there. It asks again once the folder is opened.
+void LookAgain(const std::string& folder) {
+  if (DIR* const open = opendir(folder.c_str()); open != nullptr) {
+    (void)readdir(open);
+    closedir(open);
+  }
+}
+
+}  // namespace
+
+Result<std::string> ReadSharedFile(const std::string& path, std::size_t bytes_max) {
+  Result<std::string> text = ReadFile(path, bytes_max);
+  if (text.status().code() != Code::kNotFound) return text;
+  LookAgain(FolderOf(path));
+  return ReadFile(path, bytes_max);
+}
+
+std::string SharedObjects::PathOf(const std::string& sha256) const {
+  return JoinPath(JoinPath(folder_, sha256.substr(0, 2)), sha256);
+}
+
+Result<SharedObjects::Stamp> SharedObjects::StampOf(const std::string& path) {
+  struct stat info {};
+  if (lstat(path.c_str(), &info) != 0 && errno == ENOENT) {
+    LookAgain(FolderOf(path));
+    if (lstat(path.c_str(), &info) != 0) {
+      return ErrnoStatus(errno, Str("cannot read ", path, " in the shared folder"));
+    }
+  }
+  if (!S_ISREG(info.st_mode)) {
+    return Status(Code::kDataLoss, Str(path, " in the shared folder is not a regular file"));
+  }
+  return Stamp{
+      .device = info.st_dev,
+      .inode = info.st_ino,
+      .n_bytes = info.st_size,
+      .changed_ns = std::int64_t{info.st_ctim.tv_sec} * 1'000'000'000 + info.st_ctim.tv_nsec};
+}
+
+Status SharedObjects::CheckBytes(const std::string& path, const std::string& sha256,
+                                 std::int64_t n_bytes, const std::function<Status()>& go_on) {
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+  if (fd < 0) return ErrnoStatus(errno, Str("cannot open ", path, " in the shared folder"));
+  Sha256 hash;
+  std::vector<char> buffer(kSliceBytes);
+  std::int64_t n_read = 0;
+  Status status;
+  while (status.ok()) {
+    const ssize_t n = read(fd, buffer.data(), buffer.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) status = ErrnoStatus(errno, Str("cannot read ", path, " in the shared folder"));
+    if (n <= 0) break;
+    hash.Update(buffer.data(), static_cast<std::size_t>(n));
+    n_read += n;
+    status = go_on();
+  }
+  close(fd);
+  RETURN_IF_ERROR(status);
+  const std::string found = hash.FinishHex();
+  if (found == sha256 && n_read == n_bytes) return Status();
+  return Status(Code::kDataLoss,
+                Str(path, " in the shared folder has ", n_read, " bytes with the SHA-256 ", found,
+                    ", expected ", n_bytes, " bytes with ", sha256));
+}
+
+Status SharedObjects::Check(const std::string& sha256, std::int64_t n_bytes,
+                            const std::function<Status()>& go_on) {
+  if (!IsSha256Hex(sha256)) {
+    return Status(Code::kInvalidArgument, Str("\"", sha256, "\" is not a SHA-256"));
+  }
+  const std::string path = PathOf(sha256);
+  ASSIGN_OR_RETURN(const Stamp stamp, StampOf(path));
+  {
+    const std::lock_guard lock(mutex_);
+    const auto checked = checked_.find(sha256);
+    if (checked != checked_.end() && checked->second == stamp && stamp.n_bytes == n_bytes) {
+      return Status();
+    }
+  }
+  RETURN_IF_ERROR(CheckBytes(path, sha256, n_bytes, go_on));
+  const std::lock_guard lock(mutex_);
+  checked_[sha256] = stamp;
+  return Status();
+}
+
+Status SharedObjects::Put(const std::string& sha256, std::int64_t n_bytes,
+                          const std::string& writer,
+                          const std::function<Status(const std::string& path)>& write,
+                          const std::function<Status()>& go_on) {
+  const Status there = Check(sha256, n_bytes, go_on);
+  // Other bytes under this name are of no use to anybody: they are replaced.
+  if (there.code() != Code::kNotFound && there.code() != Code::kDataLoss) return there;
+  std::string temporary;
+  {
+    const std::lock_guard lock(mutex_);
+    temporary = JoinPath(JoinPath(folder_, kIncoming), Str(writer, "-", ++n_begun_));
+  }
+  RETURN_IF_ERROR(MakeFolders(FolderOf(temporary), 0700));
+  (void)unlink(temporary.c_str());  // of a process that was killed
+  Status status = write(temporary);
+  if (status.ok()) status = SyncFile(temporary);
+  if (status.ok()) status = CheckBytes(temporary, sha256, n_bytes, go_on);
+  const std::string path = PathOf(sha256);
+  if (status.ok()) status = MakeFolders(FolderOf(path), 0700);
+  if (status.ok()) status = RenameSync(temporary, path);
+  if (!status.ok()) (void)unlink(temporary.c_str());
+  return status;
+}
+
+void SharedObjects::RemoveOld(std::int64_t before_ms) const {
+  for (const char* const name : {kIncoming, kSharedSeen}) {
+    const std::string folder = JoinPath(folder_, name);
+    const Result<std::vector<std::string>> files = ListFolder(folder);
+    if (!files.ok()) continue;  // nothing was written there
+    for (const std::string& file : *files) {
+      const std::string path = JoinPath(folder, file);
+      struct stat info {};
+      if (lstat(path.c_str(), &info) != 0 || info.st_mtim.tv_sec >= before_ms / 1000) continue;
+      (void)unlink(path.c_str());  // if it fails, an hour later again
+    }
+  }
+}
+
+}  // namespace longrun
