@@ -131,7 +131,17 @@ Result<std::vector<std::string>> PresentedCertificates(const HostPort& place,
     if (done == 1) break;
     const int wants = SSL_get_error(session.get(), done);
     const bool waits = wants == SSL_ERROR_WANT_READ || wants == SSL_ERROR_WANT_WRITE;
+    const bool is_cut = wants == SSL_ERROR_SYSCALL ||
+                        (wants == SSL_ERROR_SSL &&
+                         ERR_GET_REASON(ERR_peek_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING);
     ERR_clear_error();
+    if (is_cut) {
+      return Status(Code::kUnavailable,
+                    Str("the connection to ", place.Text(),
+                        " was cut before TLS began: try again, since the coordinator or a proxy in "
+                        "between may be restarting; if this lasts, check that the address is that "
+                        "of a coordinator that runs with --listen"));
+    }
     if (!waits) {
       return Status(Code::kFailedPrecondition,
                     Str(place.Text(),

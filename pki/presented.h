@@ -12,8 +12,8 @@
 namespace longrun {
 
 // The chain in PEM form, the server's own certificate first. Trusts nothing and sends nothing.
-// kNotFound if the name resolves nowhere; kUnavailable if nobody listens there, or not in time;
-// kFailedPrecondition if what listens there does not speak TLS 1.3.
+// kNotFound if the name resolves nowhere; kUnavailable if nobody listens there, or not in time, or
+// the connection is cut; kFailedPrecondition if what listens there does not speak TLS 1.3.
 Result<std::vector<std::string>> PresentedCertificates(const HostPort& place,
                                                        std::int64_t timeout_ms);
 

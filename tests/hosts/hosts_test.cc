@@ -7,14 +7,13 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <cstdlib>
 #include <filesystem>
-#include <set>
 #include <string>
 #include <vector>
 
 #include "base/clock.h"
 #include "base/files.h"
+#include "base/json.h"
 #include "base/process.h"
 #include "base/str.h"
 #include "tests/crash/service.h"
@@ -99,6 +98,13 @@ class HostsTest : public ::testing::Test {
     const Recount recount = RecountSweep(cluster, folder.path(), "words", table.out);
     EXPECT_EQ(recount.code, 0) << recount.said;
     std::printf("%s", recount.said.c_str());
+    // The checker would see a wrong number.
+    Json wrong = ParseJson(table.out).value();
+    Json& number = wrong.at(0).at("rows").at(0).at("cells").at(0).at("perplexity");
+    number = number.get<double>() * (1 + 1e-12);
+    const Recount refused = RecountSweep(cluster, folder.path(), "words", CanonicalJson(wrong));
+    EXPECT_EQ(refused.code, 1) << refused.said;
+    EXPECT_NE(refused.said.find("the table says"), std::string::npos) << refused.said;
     return Service::NumbersOf(table.out);
   }
 

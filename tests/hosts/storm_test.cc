@@ -209,12 +209,13 @@ class Storm {
   // ---- supervision ------------------------------------------------------------------------------
 
   // Starts what has ended, as an init system does. A daemon that ends by itself is an error, unless
-  // it says that its disk is full.
+  // it says that its disk is full, or its first join was interrupted.
   void Supervise() {
     const std::int64_t now_ms = BootMs();
-    const auto take_end = [&](Daemon& daemon, std::optional<int> code, const std::string& name) {
+    const auto take_end = [&](Daemon& daemon, std::optional<int> code, const std::string& name,
+                              bool may_end = false) {
       if (!code) return;
-      EXPECT_TRUE(daemon.was_full && *code == kExitStorage)
+      EXPECT_TRUE(may_end || (daemon.was_full && *code == kExitStorage))
           << name << " ended by itself, with exit code " << *code << cluster_.Logs();
       daemon.is_up = false;
       daemon.restart_ms = now_ms + kRestartMs;
@@ -230,14 +231,20 @@ class Storm {
     for (Member& member : members_) {
       if (member.is_gone) continue;
       if (member.is_up) {
-        take_end(member, Cluster::HasEnded(*member.worker), member.worker->name());
+        take_end(member, Cluster::HasEnded(*member.worker), member.worker->name(),
+                 !HasJoined(*member.worker));
       }
-      if (!member.is_up && member.restart_ms > 0 && now_ms >= member.restart_ms) {
-        cluster_.StartWorker(*member.worker);
-        member.is_up = true;
-        member.restart_ms = 0;
-      }
+      if (member.is_up || member.restart_ms == 0 || now_ms < member.restart_ms) continue;
+      // A join that was interrupted may have used the token up.
+      const bool joins = !HasJoined(*member.worker);
+      if (joins && !CanAsk()) continue;
+      cluster_.StartWorker(*member.worker, joins);
+      member.is_up = true;
+      member.restart_ms = 0;
     }
+  }
+  static bool HasJoined(const Cluster::Worker& worker) {
+    return PathExists(worker.host->Outside("worker/membership/certificate.pem"));
   }
 
   void Tick() {

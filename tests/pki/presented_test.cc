@@ -95,6 +95,22 @@ TEST(PresentedTest, ServerWithTls12IsRefused) {
   EXPECT_NE(chain.status().message().find("does not speak TLS 1.3"), std::string::npos);
 }
 
+// As a proxy does whose coordinator is being started again.
+TEST(PresentedTest, ConnectionThatIsCutMayBeTriedAgain) {
+  for (const bool is_reset : {true, false}) {
+    const OneConnection server([&](int fd) {
+      char bytes[4096];
+      EXPECT_GT(read(fd, bytes, sizeof bytes), 0);  // the client has begun
+      const linger at_once = {.l_onoff = is_reset ? 1 : 0, .l_linger = 0};
+      setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    });
+    const auto chain = PresentedCertificates(server.place(), kPatienceMs);
+    EXPECT_EQ(chain.status().code(), Code::kUnavailable) << chain.status().message();
+    EXPECT_NE(chain.status().message().find("was cut before TLS began"), std::string::npos)
+        << chain.status().message();
+  }
+}
+
 TEST(PresentedTest, ServerThatSaysNothingIsGivenUp) {
   const OneConnection server([](int fd) {
     char bytes[4096];
