@@ -8,8 +8,8 @@
 // The last two may change at any time, so whoever receives their bytes must hash them.
 //
 // The folder of a dataset may be on another machine's disk, which may not answer for as long as it
-// likes. So nothing here may be called on the core's thread, and two callers of Find never wait for
-// the same folder. Any other thread.
+// likes. So nothing here may be called on the core's thread, and only one caller of Find lists a
+// folder at a time; each opens the files that it found. Any other thread.
 #pragma once
 
 #include <cstdint>

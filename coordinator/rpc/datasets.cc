@@ -69,23 +69,29 @@ const DatasetRow* FindDataset(const std::vector<DatasetRow>& datasets, const std
   return found == datasets.end() ? nullptr : &*found;
 }
 
-// Other content under a name would change what existing sweep files mean. And what `row` has
-// registered must still be there.
+std::string RemovalFirst(const DatasetRow& row) {
+  return Str("remove that dataset first with `longrun data rm ", row.info.name,
+             "`, for which the role operator is needed");
+}
+
+// Other content under a name would change what existing sweep files mean.
 Status CheckSame(const DatasetRow& row, const std::string& digest) {
-  const std::string remedy = Str("remove that dataset first with `longrun data rm ", row.info.name,
-                                 "`, for which the role operator is needed");
-  if (row.info.digest != digest) {
-    return Status(Code::kAlreadyExists,
-                  Str("dataset \"", row.info.name, "\" already exists with other content (digest ",
-                      row.info.digest.substr(0, kDigitsShown), ", not ",
-                      digest.substr(0, kDigitsShown), "): choose another name, or ", remedy));
-  }
+  if (row.info.digest == digest) return Status();
+  return Status(
+      Code::kAlreadyExists,
+      Str("dataset \"", row.info.name, "\" already exists with other content (digest ",
+          row.info.digest.substr(0, kDigitsShown), ", not ", digest.substr(0, kDigitsShown),
+          "): choose another name, or ", RemovalFirst(row)));
+}
+
+// What `row` has registered must still be there. Its disk may not answer for long.
+Status CheckThere(const DatasetRow& row) {
   if (Dataset::Open(row.folder).ok()) return Status();
-  return Status(Code::kDataLoss,
-                Str("dataset \"", row.info.name,
-                    "\" is damaged on the coordinator's machine, where "
-                    "`longrun data verify ",
-                    row.info.name, "` names the file: ", remedy, ", then import it again"));
+  return Status(Code::kDataLoss, Str("dataset \"", row.info.name,
+                                     "\" is damaged on the coordinator's machine, where "
+                                     "`longrun data verify ",
+                                     row.info.name, "` names the file: ", RemovalFirst(row),
+                                     ", then import it again"));
 }
 
 DatasetListing ListingOf(const v1::StoreDatasetRequest& request) {
@@ -97,16 +103,17 @@ DatasetListing ListingOf(const v1::StoreDatasetRequest& request) {
   return listing;
 }
 
-// Whether the dataset is registered already. If not, it may be stored.
-Result<bool> IsRegistered(CoordinatorParts& parts, const v1::StoreDatasetRequest& request,
-                          const DatasetListing& listing) {
+// The dataset, if it is registered already. If not, it may be stored.
+Result<std::optional<DatasetRow>> FindRegistered(CoordinatorParts& parts,
+                                                 const v1::StoreDatasetRequest& request,
+                                                 const DatasetListing& listing) {
   RETURN_IF_ERROR(CheckName(request.name(), "dataset"));
   RETURN_IF_ERROR(CheckListing(listing));
   const std::vector<DatasetRow> before = parts.core.datasets();
   const DatasetRow* const known = FindDataset(before, request.name());
-  if (known == nullptr) return false;
+  if (known == nullptr) return std::optional<DatasetRow>();
   RETURN_IF_ERROR(CheckSame(*known, listing.digest));
-  return true;
+  return std::optional(*known);
 }
 
 Status InUse(const std::string& name, Code code) {
@@ -119,8 +126,11 @@ Result<bool> StoreSent(Call& call, const v1::StoreDatasetRequest& request) {
   const DatasetListing listing = ListingOf(request);
   const auto hold = parts.dataset_names.Take(request.name());
   if (!hold) return InUse(request.name(), Code::kUnavailable);
-  ASSIGN_OR_RETURN(const bool is_registered, IsRegistered(parts, request, listing));
-  if (is_registered) return false;
+  ASSIGN_OR_RETURN(const std::optional<DatasetRow> known, FindRegistered(parts, request, listing));
+  if (known) {
+    RETURN_IF_ERROR(CheckThere(*known));
+    return false;
+  }
   const auto go_on = [&]() -> Status {
     if (parts.stopping) {
       return Status(Code::kUnavailable, "the coordinator is stopping: send the dataset again");
@@ -210,16 +220,13 @@ Status RegisterDataset(Call& call, const v1::RegisterDatasetRequest& request,
 }
 
 std::optional<Status> CheckStoreDataset(Call& call, const v1::StoreDatasetRequest& request,
-                                        v1::StoreDatasetResponse* response) {
+                                        v1::StoreDatasetResponse*) {
   call.error.subject = request.name();
   const DatasetListing listing = ListingOf(request);
-  const Result<bool> is_registered =
-      call.WithReason("DATASET_INVALID", IsRegistered(call.parts, request, listing));
-  if (!is_registered.ok()) return is_registered.status();
-  if (*is_registered) {
-    response->set_created(false);
-    return Status();
-  }
+  const Result<std::optional<DatasetRow>> known =
+      call.WithReason("DATASET_INVALID", FindRegistered(call.parts, request, listing));
+  if (!known.ok()) return known.status();
+  if (*known) return std::nullopt;
   Status sent = call.WithReason(
       "DATASET_INVALID",
       CheckSent(call.parts.artifacts, call.parts.core.store().folder(), request.name(), listing));

@@ -86,16 +86,21 @@ void AddNotice(const v1::PilotInfo& pilot, std::string text, Notices* notices) {
 
 }  // namespace
 
-void PilotBoard::Put(const v1::PilotInfo& pilot, Instant now) {
+Status PilotBoard::Put(const v1::PilotInfo& pilot, Instant now) {
   const std::lock_guard lock(mutex_);
   if (pilot.stopped() && pilot.jobs().empty()) {
     pilots_.erase(pilot.name());
-    return;
+    return Status();
   }
-  if (pilots_.size() >= kPilotsMax && !pilots_.contains(pilot.name())) return;
+  if (pilots_.size() >= kPilotsMax && !pilots_.contains(pilot.name())) {
+    return Status(Code::kResourceExhausted,
+                  Str("the coordinator knows ", kPilotsMax, " pilots already and takes no pilot \"",
+                      pilot.name(), "\": stop pilots that are not needed (`longrun pilot list`)"));
+  }
   Entry& entry = pilots_[pilot.name()];
   entry.info = pilot;
   entry.reported_at = now;
+  return Status();
 }
 
 std::vector<v1::PilotInfo> PilotBoard::List(Instant now) {
@@ -155,7 +160,7 @@ Status ReportPilot(Call& call, const v1::ReportPilotRequest& request,
   call.error.subject = pilot.name();
   RETURN_IF_ERROR(CheckPilot(pilot));
   PilotBoard& board = call.parts.pilots;
-  board.Put(pilot, BootMs());
+  RETURN_IF_ERROR(board.Put(pilot, BootMs()));
   std::set<std::string> workers;
   for (const v1::PilotJob& job : pilot.jobs()) workers.insert(job.worker_id());
   std::vector<Slot> slots = board.SlotsOf(pilot.name());

@@ -18,7 +18,8 @@ namespace longrun::coordinator {
 class PilotBoard {
  public:
   // A manager's newest report replaces its last one.
-  void Put(const v1::PilotInfo& pilot, Instant now);
+  // kResourceExhausted: it is a new one, and there are too many.
+  Status Put(const v1::PilotInfo& pilot, Instant now);
   // All pilots by name, with the time since their last report. A silent one is dropped after a day.
   std::vector<v1::PilotInfo> List(Instant now);
 

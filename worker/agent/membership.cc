@@ -166,11 +166,16 @@ Status Join(const MemberFiles& files, const HostPort& place, const std::string& 
     return std::move(joined).In(Str("joining the coordinator at ", place.Text(), refused));
   }
   RETURN_IF_ERROR(MakeFolders(FolderOf(files.key), 0700));
-  // The old certificate, if any, must not stand beside the new key.
+  // On a full disk, the earlier files stay. The old certificate, if any, must not stand beside the
+  // new key.
+  const auto beside = [](const std::string& path) { return path + ".new"; };
+  RETURN_IF_ERROR(WriteFileAtomic(beside(files.authority), authority, 0600));
+  RETURN_IF_ERROR(WriteFileAtomic(beside(files.key), key, 0600));
+  RETURN_IF_ERROR(WriteFileAtomic(beside(files.certificate), answer.certificate(), 0600));
   RETURN_IF_ERROR(RemoveAll(files.certificate));
-  RETURN_IF_ERROR(WriteFileAtomic(files.authority, authority, 0600));
-  RETURN_IF_ERROR(WriteFileAtomic(files.key, key, 0600));
-  RETURN_IF_ERROR(WriteFileAtomic(files.certificate, answer.certificate(), 0600));
+  for (const std::string& path : {files.authority, files.key, files.certificate}) {
+    RETURN_IF_ERROR(RenameSync(beside(path), path));
+  }
   LogInfo("worker_joined", {{"id", worker_id}, {"coordinator", place.Text()}});
   return Status();
 }
