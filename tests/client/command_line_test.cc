@@ -95,6 +95,8 @@ const std::map<std::string, std::string>& WithoutJson() {
       {"token", "its sub-verbs print"},
       {"join-token", "its sub-verbs print"},
       {"context", "its sub-verbs print"},
+      {"pilot", "its sub-verbs print"},
+      {"slurm", "keeps jobs in a queue until Ctrl-C; --dry-run prints a batch script"},
       {"worker", "its sub-verbs print"},
       {"schema", "is JSON"},
       {"completion", "prints a script of a shell"},

@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/version.h"
+#include "coordinator/rpc/pilots.h"
 #include "longrun/v1/session.grpc.pb.h"
 #include "sweeps/protocol.h"
 #include "tests/coordinator/sample.h"
@@ -110,6 +111,7 @@ class SessionTest : public testing::Test {
   OverlapSearch overlaps;
   Access access{*core, {}, {}};
   AuditLog audit{*core};
+  PilotBoard pilots;
   CoordinatorParts parts{.core = *core,
                          .artifacts = *artifacts,
                          .logs = logs,
@@ -124,6 +126,7 @@ class SessionTest : public testing::Test {
                          .overlaps = overlaps,
                          .access = access,
                          .audit = audit,
+                         .pilots = pilots,
                          .metrics_address = "",
                          .query_program = ""};
   std::unique_ptr<grpc::Service> service = MakeWorkerSessionService(parts);
