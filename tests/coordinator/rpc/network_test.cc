@@ -138,7 +138,8 @@ std::map<std::string, std::string> MethodsWithRole() {
       {"Session", "worker"},           {"GetCaller", "viewer"},
       {"CreateToken", "admin"},        {"ListTokens", "admin"},
       {"RevokeToken", "admin"},        {"ListAudit", "admin"},
-      {"JoinWorker", "anyone"},        {"RenewWorker", "worker"}};
+      {"JoinWorker", "anyone"},        {"RenewWorker", "worker"},
+      {"AdoptArtifacts", "worker"}};
   std::map<std::string, std::string> methods = {
       {"/grpc.health.v1.Health/Check", "viewer"},
       {"/grpc.health.v1.Health/Watch", "viewer"},
@@ -153,8 +154,9 @@ std::map<std::string, std::string> MethodsWithRole() {
       for (int m = 0; m < file->service(s)->method_count(); ++m) {
         const google::protobuf::MethodDescriptor& method = *file->service(s)->method(m);
         const auto found = known.find(method.name());
+        EXPECT_NE(found, known.end()) << method.full_name() << " is not in this test's table";
         methods[Str("/", file->service(s)->full_name(), "/", method.name())] =
-            found == known.end() ? "not in this test's table" : found->second;
+            found == known.end() ? "nobody" : found->second;
       }
     }
   }
