@@ -364,23 +364,53 @@ TEST_F(PlaceTest, ATaskThatNeverFitsIntoAWorkersCacheIsNotOfferedThereAgain) {
   EXPECT_EQ(again[0].task.task, next[0].task.task);
 }
 
-TEST_F(PlaceTest, ATaskWhoseRoomInTheCacheOthersUseWaitsAndTheSlotDoesNot) {
-  Submit({.seeds = {1, 2}, .context_lengths = {}});
-  const SendStart first = Commands<SendStart>(Arrive("w", {CpuSlot()}, 1)).at(0);
+// Else each of a thousand such tasks would be offered and refused.
+TEST_F(PlaceTest, TasksWhoseRoomInTheCacheOthersUseWaitAndTheSlotDoesNot) {
+  Sweep sweep = MakeSweep({.seeds = {1, 2, 3}, .context_lengths = {}});
+  sweep.runs[2].run.dataset_digest = Sha256Hex("another dataset");
+  Do(SweepSubmitted{
+      .sweep_id = "sweep-1", .sweep = std::move(sweep), .dataset_paths = SampleDatasets()});
+  const SendStart start = Commands<SendStart>(Arrive("w", {CpuSlot()}, 1)).at(0);
+  ASSERT_EQ(start.dataset_digest, Sha256Hex("dataset"));
   const auto next = Commands<SendStart>(Do(AttemptRejected{.session = 1,
-                                                           .attempt = first.task.attempt,
-                                                           .epoch = first.task.epoch,
+                                                           .attempt = start.task.attempt,
+                                                           .epoch = start.task.epoch,
                                                            .failure_class = "storage",
                                                            .reason = "in use",
                                                            .cache_needed_bytes = 1 << 20,
                                                            .cache_limit_bytes = 1 << 20}));
-  ASSERT_EQ(next.size(), 1u);
-  EXPECT_NE(next[0].task.task, first.task.task);
-  EXPECT_EQ(state.tasks.at(first.task.task).reason, "offered again: in use");
-  EXPECT_EQ(state.tasks.at(first.task.task).losses + state.tasks.at(first.task.task).failures, 0);
+  ASSERT_EQ(next.size(), 1u) << "one that reads the same dataset was offered, or none";
+  EXPECT_EQ(next[0].dataset_digest, Sha256Hex("another dataset"));
+  const Task& refused = state.tasks.at(start.task.task);
+  EXPECT_EQ(refused.reason, "offered again: in use");
+  EXPECT_EQ(refused.losses + refused.failures, 0);
   Complete(state.attempts.at(next[0].task.attempt));
   EXPECT_TRUE(Commands<SendStart>(Wait(14'000)).empty());
-  EXPECT_EQ(Commands<SendStart>(Wait(2'000)).at(0).task.task, first.task.task);
+  EXPECT_EQ(Commands<SendStart>(Wait(2'000)).at(0).task.task, start.task.task);
+}
+
+// The folder of a dataset does not answer: what reads it waits, and says so.
+TEST_F(PlaceTest, TasksOfADatasetWhoseFolderIsSilentAreNotOffered) {
+  Sweep sweep = MakeSweep({.seeds = {1, 2}, .context_lengths = {}});
+  sweep.runs[1].run.dataset_digest = Sha256Hex("another dataset");
+  Do(SweepSubmitted{
+      .sweep_id = "sweep-1", .sweep = std::move(sweep), .dataset_paths = SampleDatasets()});
+  const SendStart first = Commands<SendStart>(Arrive("w", {CpuSlot()}, 1)).at(0);
+
+  const auto next = Commands<SendStart>(Do(DatasetsSilent{.digests = {first.dataset_digest}}));
+
+  ASSERT_EQ(next.size(), 1u) << "the offer that cannot be sent holds up the slot";
+  EXPECT_NE(next[0].dataset_digest, first.dataset_digest);
+  const Task& waiting = state.tasks.at(first.task.task);
+  EXPECT_EQ(waiting.state, TaskState::kReady);
+  EXPECT_EQ(waiting.losses + waiting.failures, 0);
+  Complete(state.attempts.at(next[0].task.attempt));
+  EXPECT_TRUE(Commands<SendStart>(Wait(10'000)).empty());
+  EXPECT_NE(waiting.reason.find("the folder of a dataset that it reads does not answer"),
+            std::string::npos)
+      << waiting.reason;
+
+  EXPECT_EQ(Commands<SendStart>(Do(DatasetsSilent{})).at(0).task.task, first.task.task);
 }
 
 // Invariant I-2.
