@@ -66,7 +66,7 @@ constexpr std::size_t kLogJobsMax = 1'000;
 constexpr int kQuerierThreads = 2;
 constexpr std::size_t kQueryJobsMax = 100;
 // Our threads, the metrics server's and gRPC's together, on a machine with few cores.
-constexpr int kThreadsMax = 35;
+constexpr int kThreadsMax = 39;
 // The database on each thread that reads it, the two servers, and a few callers. With fewer, gRPC
 // aborts or never accepts a call.
 constexpr int kFilesMax = 64;

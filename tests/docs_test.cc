@@ -34,6 +34,7 @@ const std::map<std::string, std::string>& RunBy() {
        "of"},
       {"security.md",
        "coordinator/rpc/network and cli/admin: they run its commands, on ports of their own"},
+      {"slurm.md", "pilot/slurm: it runs such commands in a Slurm of its own"},
       {"operating.md",
        "none: it needs root, systemd and Docker; deploy/files checks what it names"},
   };

@@ -58,7 +58,7 @@ void Isolate(StepContext& step, Worker& worker, std::int64_t index, const Attemp
   const SlotFailures& failures = worker.slot_failures.at(index);
   const SlotFailure& last = failures.last.back();
   const std::string reason =
-      Str(failures.n, " failures of tasks in a row were here, and task ", ShortId(success.task),
+      Str(failures.n, " attempts in a row failed here, and task ", ShortId(success.task),
           " succeeded on slot ", success.device_index, " of worker ", success.worker,
           "; the last failure was ", last.failure_class, ": ", last.message);
   worker.quarantined[index] = {.reason = reason, .since_wall_ms = step.wall_ms};

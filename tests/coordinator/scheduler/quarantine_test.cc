@@ -68,7 +68,7 @@ TEST_F(QuarantineTest, ABrokenSlotCostsThreeAttemptsAndNoTask) {
   EXPECT_EQ(n_failed_, 3);
   ASSERT_TRUE(Quarantined().contains(0));
   const std::string& reason = Quarantined().at(0).reason;
-  EXPECT_EQ(reason.find("3 failures of tasks in a row were here"), 0u) << reason;
+  EXPECT_EQ(reason.find("3 attempts in a row failed here"), 0u) << reason;
   EXPECT_NE(reason.find("succeeded on slot 1 of worker box"), std::string::npos) << reason;
   EXPECT_NE(reason.find("crashed: the trainer died of signal 11"), std::string::npos) << reason;
 
