@@ -481,13 +481,17 @@ class Simulation {
     return training != server_.store().tasks.end() && training->second.final_checkpoint.has_value();
   }
 
-  // All tasks have succeeded, but those of a run that always diverges.
+  // All tasks have succeeded, but those of a run that always diverges. Crashes may have used up its
+  // budget before it could diverge: then it is to be tried again.
   bool Served(const UserSweep& sweep) const {
     const auto tasks = server_.store().sweeps.find(sweep.id);
     if (tasks == server_.store().sweeps.end()) return false;
     return std::ranges::all_of(tasks->second, [this](const std::string& id) {
       const Task& task = server_.store().tasks.at(id);
-      return task.state == TaskState::kSucceeded || (Diverges(task) && IsTerminal(task.state));
+      if (task.state == TaskState::kSucceeded) return true;
+      const bool has_crashed =
+          task.state == TaskState::kFailed && !task.reason.starts_with("diverged");
+      return Diverges(task) && IsTerminal(task.state) && !has_crashed;
     });
   }
 
