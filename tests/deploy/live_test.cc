@@ -264,7 +264,7 @@ TEST_F(LiveTest, EveryQueryOfDashboardsAndRulesAnswersAndTheBrowserShowsEveryPan
     }
   }
   EXPECT_EQ(n_recorded, 13u);
-  EXPECT_EQ(n_alerts, 14u);
+  EXPECT_EQ(n_alerts, 15u);
 
   // The browser builds every panel, and none of them is empty.
   const std::vector<std::string> chromium = {kChromium,
