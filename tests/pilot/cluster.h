@@ -8,6 +8,7 @@
 //   n3     dead              never starts
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,8 @@ struct ClusterJob {
 
 class SlurmCluster {
  public:
+  static constexpr std::size_t kJobsMax = 20;  // MaxJobCount
+
   explicit SlurmCluster(std::string folder);
   ~SlurmCluster();
   SlurmCluster(const SlurmCluster&) = delete;
