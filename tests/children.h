@@ -1,4 +1,4 @@
-// The child processes of a process, for tests that kill them or wait until none is left.
+// Processes of this machine, for tests that find, kill or await them.
 #pragma once
 
 #include <algorithm>
@@ -23,14 +23,28 @@ inline std::vector<std::string> StatOf(int pid) {
   return Split(Trim(std::string_view(*stat).substr(stat->rfind(')') + 1)), ' ');
 }
 
-inline std::vector<int> ChildrenOf(int parent) {
-  std::vector<int> children;
+inline std::vector<int> ProcessIds() {
+  std::vector<int> pids;
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator("/proc", error)) {
     const std::string name = entry.path().filename().string();
     int pid = 0;
     const auto [end, wrong] = std::from_chars(name.data(), name.data() + name.size(), pid);
-    if (wrong != std::errc() || end != name.data() + name.size()) continue;
+    if (wrong == std::errc() && end == name.data() + name.size()) pids.push_back(pid);
+  }
+  return pids;
+}
+
+// Empty for a zombie and for a process that is gone.
+inline std::vector<std::string> CommandLine(int pid) {
+  const Result<std::string> text = ReadFile(Str("/proc/", pid, "/cmdline"));
+  if (!text.ok()) return {};
+  return Split(*text, '\0');
+}
+
+inline std::vector<int> ChildrenOf(int parent) {
+  std::vector<int> children;
+  for (const int pid : ProcessIds()) {
     const std::vector<std::string> fields = StatOf(pid);
     if (fields.size() > 1 && fields[1] == Str(parent)) children.push_back(pid);
   }

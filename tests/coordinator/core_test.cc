@@ -8,11 +8,13 @@
 #include <future>
 #include <limits>
 
+#include "base/clock.h"
 #include "coordinator/exports.h"
 #include "model/data/dataset.h"
 #include "model/data/dataset_files.h"
 #include "sweeps/protocol.h"
 #include "tests/coordinator/sample.h"
+#include "tests/deadline.h"
 
 namespace longrun::coordinator {
 namespace {
@@ -206,6 +208,28 @@ class SourcesTest : public CoreTest {
     return sink->Next<StartMessage>();
   }
 
+  // The dataset's folder is on a disk that does not answer until the test lets it.
+  struct SilentFolder {
+    std::promise<void> asked, answers;
+    std::shared_future<void> answer = answers.get_future().share();
+    std::atomic<int> n_asked = 0;
+  };
+  // A worker arrives, and the folder is asked for what its task reads.
+  SessionId ArriveBeside(SilentFolder& silent) {
+    list_dataset = [&silent](const std::string& path) {
+      if (++silent.n_asked == 1) silent.asked.set_value();
+      silent.answer.wait();
+      return ListDataset(path);
+    };
+    Restart();
+    Worker worker = SampleWorker(1);
+    worker.capabilities = {std::string(kDatasetsCapability)};
+    const SessionId session = core->AddSession(sink);
+    core->Post(WorkerArrived{.session = session, .worker = std::move(worker), .attempts = {}});
+    silent.asked.get_future().wait();
+    return session;
+  }
+
   const std::string data = JoinPath(folder.path(), "data");
   DatasetListing listing;
   const std::shared_ptr<FakeSession> sink = std::make_shared<FakeSession>();
@@ -254,48 +278,23 @@ TEST_F(SourcesTest, WhyADatasetCannotBeSentIsSaid) {
       << start.datasets[0].problem;
 }
 
-// The dataset's folder is on a disk that does not answer until the test lets it.
 TEST_F(SourcesTest, AFolderThatDoesNotAnswerHoldsUpOnlyTheOffersThatReadIt) {
-  std::promise<void> asked, answers;
-  const std::shared_future<void> answer = answers.get_future().share();
-  std::atomic<int> n_asked = 0;
-  list_dataset = [&](const std::string& path) {
-    if (++n_asked == 1) asked.set_value();
-    answer.wait();
-    return ListDataset(path);
-  };
-  Restart();
-  Worker worker = SampleWorker(1);
-  worker.capabilities = {std::string(kDatasetsCapability)};
-  const SessionId session = core->AddSession(sink);
-  core->Post(WorkerArrived{.session = session, .worker = std::move(worker), .attempts = {}});
-  asked.get_future().wait();
+  SilentFolder folder_of_data;
+  const SessionId session = ArriveBeside(folder_of_data);
 
   for (int i = 1; i <= 3; ++i) {
     core->Post(WorkerHeard{.session = session, .number = i, .attempts = {}});
     EXPECT_EQ(sink->Next<HeartbeatReplyMessage>().number, i);
   }
   EXPECT_EQ(SweepState(), "RUNNING");
-  EXPECT_EQ(n_asked, 1);
-  answers.set_value();
+  EXPECT_EQ(folder_of_data.n_asked, 1);
+  folder_of_data.answers.set_value();
   EXPECT_EQ(sink->Next<StartMessage>().datasets.at(0).files, listing.files);
 }
 
 TEST_F(SourcesTest, AnOfferThatEndedWhileItsFolderDidNotAnswerIsNotSent) {
-  std::promise<void> asked, answers;
-  const std::shared_future<void> answer = answers.get_future().share();
-  std::atomic<int> n_asked = 0;
-  list_dataset = [&](const std::string& path) {
-    if (++n_asked == 1) asked.set_value();
-    answer.wait();
-    return ListDataset(path);
-  };
-  Restart();
-  Worker worker = SampleWorker(1);
-  worker.capabilities = {std::string(kDatasetsCapability)};
-  const SessionId session = core->AddSession(sink);
-  core->Post(WorkerArrived{.session = session, .worker = std::move(worker), .attempts = {}});
-  asked.get_future().wait();
+  SilentFolder folder_of_data;
+  const SessionId session = ArriveBeside(folder_of_data);
   std::string first;
   ASSERT_TRUE(
       core->LookAndWait([&](const State& state) { first = *state.index.live.begin(); }).ok());
@@ -313,8 +312,10 @@ TEST_F(SourcesTest, AnOfferThatEndedWhileItsFolderDidNotAnswerIsNotSent) {
                     .ok());
     return !live.empty() && live != first;
   };
-  while (!is_new()) core->Post(TimePassed{});
-  answers.set_value();
+  const std::int64_t end_ms = BootMs() + DeadlineMs(60'000);
+  while (!is_new() && BootMs() < end_ms) core->Post(TimePassed{});
+  EXPECT_TRUE(is_new());
+  folder_of_data.answers.set_value();
   EXPECT_NE(sink->Next<StartMessage>().attempt, first);
 }
 

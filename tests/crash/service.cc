@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
 #include <utility>
 
 #include "base/check.h"
@@ -18,6 +17,7 @@
 #include "base/random.h"
 #include "base/str.h"
 #include "coordinator/store/sqlite.h"
+#include "tests/children.h"
 #include "tests/deadline.h"
 #include "tests/replaced.h"
 
@@ -45,24 +45,6 @@ for fate in %FATES%/$kind.[0-9]* %FATES%/$kind.default; do
 done
 exec %TRAINER% "$@"
 )";
-
-std::vector<int> ProcessIds() {
-  std::vector<int> pids;
-  const std::vector<std::string> names = ListFolder("/proc").value();
-  for (const std::string& name : names) {
-    int pid = 0;
-    const auto parsed = std::from_chars(name.data(), name.data() + name.size(), pid);
-    if (parsed.ec == std::errc() && parsed.ptr == name.data() + name.size()) pids.push_back(pid);
-  }
-  return pids;
-}
-
-// Empty for a zombie and for what is gone.
-std::vector<std::string> CommandLine(int pid) {
-  const Result<std::string> text = ReadFile(Str("/proc/", pid, "/cmdline"));
-  if (!text) return {};
-  return Split(*text, '\0');
-}
 
 }  // namespace
 

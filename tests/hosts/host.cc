@@ -10,7 +10,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -24,6 +23,7 @@
 #include "base/files.h"
 #include "base/process.h"
 #include "base/str.h"
+#include "tests/children.h"
 #include "tests/deadline.h"
 
 namespace longrun {
@@ -68,37 +68,9 @@ Status Shell(const std::string& script, const std::string& log) {
                 Str("`", script, "` failed: ", said ? std::string(Trim(*said)) : "no output"));
 }
 
-std::vector<int> ProcessIds() {
-  std::vector<int> pids;
-  const Result<std::vector<std::string>> names = ListFolder("/proc");
-  LR_CHECK(names.ok());
-  for (const std::string& name : *names) {
-    int pid = 0;
-    const auto parsed = std::from_chars(name.data(), name.data() + name.size(), pid);
-    if (parsed.ec == std::errc() && parsed.ptr == name.data() + name.size()) pids.push_back(pid);
-  }
-  return pids;
-}
-
-// Empty for a zombie and for what is gone.
-std::vector<std::string> CommandLine(int pid) {
-  const Result<std::string> text = ReadFile(Str("/proc/", pid, "/cmdline"));
-  if (!text) return {};
-  return Split(*text, '\0');
-}
-
 std::string NamespaceOf(int pid) {
   std::error_code error;
   return std::filesystem::read_symlink(Str("/proc/", pid, "/ns/pid"), error).string();
-}
-
-int ParentOf(int pid) {
-  const Result<std::string> stat = ReadFile(Str("/proc/", pid, "/stat"));
-  if (!stat) return 0;
-  const std::size_t bracket = stat->rfind(')');  // after the name, which may contain anything
-  int parent = 0;
-  if (bracket != std::string::npos) std::sscanf(stat->c_str() + bracket, ") %*c %d", &parent);
-  return parent;
 }
 
 std::vector<std::string> UnshareWords(bool as_user) {
@@ -254,8 +226,8 @@ Status Host::PowerOn() {
     return failed = ended.ok() && *ended;
   });
   if (failed) unshare_ = 0;
-  for (const int pid : ready && !failed ? ProcessIds() : std::vector<int>()) {
-    if (ParentOf(pid) == unshare_) init_ = pid;
+  for (const int pid : ready && !failed ? ChildrenOf(unshare_) : std::vector<int>()) {
+    init_ = pid;
   }
   if (init_ == 0) {
     PowerOff();
