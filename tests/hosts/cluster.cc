@@ -15,6 +15,7 @@
 #include "coordinator/store/sqlite.h"
 #include "pki/certificate.h"
 #include "pki/files.h"
+#include "tests/children.h"
 #include "tests/crash/service.h"
 #include "tests/deadline.h"
 
@@ -72,8 +73,18 @@ std::optional<int> Cluster::CodeIfEnded(int& pid) {
 std::optional<int> Cluster::CoordinatorHasEnded() { return CodeIfEnded(coordinator_); }
 std::optional<int> Cluster::HasEnded(Worker& worker) { return CodeIfEnded(worker.pid); }
 
+void Cluster::Signal(const Host& host, const std::string& program, int pid, int number) {
+  // A program that has only now been started has no name yet.
+  std::vector<Host::Process> running;
+  EXPECT_TRUE(WaitUntil(kPatienceMs, [&] {
+    running = host.Running(program);
+    return !running.empty() || CommandLine(pid).empty();
+  }));
+  SendSignal(running, number);
+}
+
 int Cluster::Stop(const Host& host, const std::string& program, int& pid) {
-  SendSignal(host.Running(program), SIGTERM);
+  Signal(host, program, pid, SIGTERM);
   const auto ended = WaitFor(std::exchange(pid, 0), kPatienceMs);
   return ended.ok() && *ended ? (*ended)->code : -1;
 }
@@ -127,7 +138,7 @@ void Cluster::StartCoordinator() {
 }
 
 void Cluster::KillCoordinator() {
-  SendSignal(coordinator_host_->Running(kCoordinatorProgram), SIGKILL);
+  Signal(*coordinator_host_, kCoordinatorProgram, coordinator_, SIGKILL);
   Reap(coordinator_);
 }
 int Cluster::StopCoordinator() {
@@ -183,7 +194,7 @@ void Cluster::StartWorker(Worker& worker, bool rejoins) {
 }
 
 void Cluster::KillWorker(Worker& worker) {
-  SendSignal(worker.host->Running(kWorkerProgram), SIGKILL);
+  Signal(*worker.host, kWorkerProgram, worker.pid, SIGKILL);
   Reap(worker.pid);
 }
 void Cluster::PowerOff(Worker& worker) {

@@ -86,6 +86,7 @@ class Cluster {
   std::string At(const std::string& name) const;
   static void Reap(int& pid);
   static std::optional<int> CodeIfEnded(int& pid);
+  static void Signal(const Host& host, const std::string& program, int pid, int number);
   static int Stop(const Host& host, const std::string& program, int& pid);
 
   const std::string folder_;

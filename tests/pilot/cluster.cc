@@ -150,7 +150,7 @@ MpiDefault=none
 ReturnToService=2
 KillWait=20
 MinJobAge=30
-MaxJobCount=%JOBS%
+MaxJobCount=20
 SlurmdTimeout=20
 SlurmdParameters=config_overrides
 GresTypes=gpu
@@ -226,7 +226,6 @@ SlurmCluster::SlurmCluster(std::string folder) : folder_(std::move(folder)) {
   LR_CHECK(me != nullptr);
   std::string text = kConfiguration;
   text = Replaced(Replaced(std::move(text), "%ME%", me->pw_name), "%R%", folder_);
-  text = Replaced(std::move(text), "%JOBS%", Str(kJobsMax));
   for (int i = 0; i < 4; ++i) text = Replaced(std::move(text), Str("%P", i, "%"), Str(kPort + i));
   std::string gres;
   for (const char* const node : {"n1", "n2"}) {

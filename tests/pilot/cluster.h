@@ -8,7 +8,6 @@
 //   n3     dead              never starts
 #pragma once
 
-#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -28,8 +27,6 @@ struct ClusterJob {
 
 class SlurmCluster {
  public:
-  static constexpr std::size_t kJobsMax = 20;  // MaxJobCount
-
   explicit SlurmCluster(std::string folder);
   ~SlurmCluster();
   SlurmCluster(const SlurmCluster&) = delete;
