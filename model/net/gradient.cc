@@ -3,6 +3,8 @@
 #include <ATen/ops/index_select.h>
 #include <ATen/ops/zeros_like.h>
 
+#include <utility>
+
 #include "model/net/head.h"
 
 namespace longrun {
@@ -16,10 +18,11 @@ at::Tensor Backward(Net& net, const at::Tensor& hidden, const at::Tensor& target
   const bool biased = weights.bias_V.defined();
   const Head detached = {.weight_VC = weights.weight_VC.detach(),
                          .bias_V = biased ? weights.bias_V.detach() : at::Tensor()};
-  const Head sums = {.weight_VC = weights.weight_VC.grad(),
-                     .bias_V = biased ? weights.bias_V.grad() : at::Tensor()};
-  const HeadGradient head =
-      HeadNllBackward(hidden_NC, detached, targets_N, weight, net.compute(), sums, net.head_room());
+  Head sums = {.weight_VC = weights.weight_VC.grad(),
+               .bias_V = biased ? weights.bias_V.grad() : at::Tensor()};
+  const HeadGradient head = HeadNllBackward(hidden_NC, detached, targets_N, weight, net.compute(),
+                                            &sums, net.head_room());
+  weights.weight_VC.mutable_grad() = sums.weight_VC;
   hidden.backward(head.hidden_NC.view(hidden.sizes()));
   return head.nll_N;
 }
@@ -28,10 +31,12 @@ at::Tensor Backward(Net& net, const at::Tensor& hidden, const at::Tensor& target
 
 void ClearGradients(Net& net) {
   net.RequireGradients(true);
-  // The head's gradients are added to in place and kept; the others are taken over from autograd.
+  // Only the head's bias is added to in place; the others become what a pass finds first.
   for (const auto& [name, parameter] : net.parameters()) {
     at::Tensor& gradient = const_cast<at::Tensor&>(parameter).mutable_grad();
-    if (!parameter.is_same(net.head().weight_VC) && !parameter.is_same(net.head().bias_V)) {
+    if (parameter.is_same(net.head().weight_VC)) {
+      if (gradient.defined()) net.head_room()->sum = std::exchange(gradient, at::Tensor());
+    } else if (!parameter.is_same(net.head().bias_V)) {
       gradient.reset();
     } else if (gradient.defined()) {
       gradient.zero_();

@@ -12,7 +12,6 @@
 #include <algorithm>
 
 #include "kernels/cross_entropy.h"
-#include "model/net/linear.h"
 #include "model/net/row_operators.h"
 
 namespace longrun {
@@ -100,7 +99,7 @@ at::Tensor HeadNll(const at::Tensor& hidden_NC, const Head& given, const at::Ten
 
 HeadGradient HeadNllBackward(const at::Tensor& hidden_NC, const Head& given,
                              const at::Tensor& targets_N, double weight, const Compute& compute,
-                             const Head& head_gradient, at::Tensor* room) {
+                             Head* head_gradient, GradientRoom* room) {
   const at::NoGradGuard no_grad;
   const Head head = ForProduct(given, compute);
   const std::int64_t n_rows = hidden_NC.size(0);
@@ -124,10 +123,11 @@ HeadGradient HeadNllBackward(const at::Tensor& hidden_NC, const Head& given,
       dz.scatter_add_(1, target.index, at::full({n, 1}, -1.0, dz.options()));
       dz = dz.masked_fill_(target.ignored, 0.0).mul_(weight);
     }
-    if (head.bias_V.defined()) head_gradient.bias_V.add_(dz.sum(0));
+    if (head.bias_V.defined()) head_gradient->bias_V.add_(dz.sum(0));
     dz = dz.to(compute.product);
     result.hidden_NC.narrow(0, begin, n).copy_(MatrixProduct(dz, head.weight_VC, compute.path));
-    AddWeightGradient(dz, hidden, compute.path, head_gradient.weight_VC, room);
+    AddWeightGradient(dz, hidden, compute.path, given.weight_VC.scalar_type(),
+                      &head_gradient->weight_VC, room);
   }
   return result;
 }

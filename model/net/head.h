@@ -15,6 +15,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "model/net/device.h"
+#include "model/net/linear.h"
 
 namespace longrun {
 
@@ -36,10 +37,10 @@ struct HeadGradient {
   at::Tensor hidden_NC;  // weight * d(sum of nll) / d hidden
 };
 
-// Adds weight * d(sum of nll) / d head to head_gradient. `room` is memory that is kept from pass to
-// pass (AddWeightGradient).
+// Adds weight * d(sum of nll) / d head to *head_gradient, whose weight is undefined if it is zero
+// (AddWeightGradient); its bias is defined if the head has one.
 HeadGradient HeadNllBackward(const at::Tensor& hidden_NC, const Head& head,
                              const at::Tensor& targets_N, double weight, const Compute& compute,
-                             const Head& head_gradient, at::Tensor* room);
+                             Head* head_gradient, GradientRoom* room);
 
 }  // namespace longrun

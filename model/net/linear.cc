@@ -10,6 +10,8 @@
 #include <ATen/ops/mm.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <array>
+#include <cstdint>
 #include <optional>
 
 #include "base/check.h"
@@ -131,18 +133,33 @@ at::Tensor WeightGradient(const at::Tensor& x_NI, const at::Tensor& dy_NO, Matri
 // Does not use a product that adds by itself: MKL's gives other bits with some shapes and
 // instruction sets.
 void AddWeightGradient(const at::Tensor& x_NI, const at::Tensor& dy_NO, MatrixPath path,
-                       const at::Tensor& sum_IO, at::Tensor* room) {
+                       at::ScalarType type, at::Tensor* sum_IO, GradientRoom* room) {
+  const std::array<std::int64_t, 2> shape = {x_NI.size(1), dy_NO.size(1)};
   const bool is_mapped = x_NI.device().is_cpu() && x_NI.scalar_type() == at::kFloat &&
-                         sum_IO.numel() * std::int64_t{sizeof(float)} >= kMappedBytesMin;
+                         type == at::kFloat &&
+                         shape[0] * shape[1] * std::int64_t{sizeof(float)} >= kMappedBytesMin;
   if (!is_mapped || TakesOneDnn(x_NI.t(), dy_NO, path)) {
-    sum_IO.add_(WeightGradient(x_NI, dy_NO, path));
+    room->sum.reset();
+    const at::Tensor product = WeightGradient(x_NI, dy_NO, path);
+    if (sum_IO->defined()) {
+      sum_IO->add_(product);
+    } else {
+      *sum_IO = product.to(type);
+    }
     return;
   }
-  if (!room->defined() || room->sizes() != sum_IO.sizes()) {
-    *room = at::empty(sum_IO.sizes(), x_NI.options());
+  const auto product_in = [&](at::Tensor* memory) -> at::Tensor& {
+    if (!memory->defined() || memory->sizes() != shape) {
+      *memory = at::empty(shape, x_NI.options());
+    }
+    return at::mm_out(*memory, x_NI.t(), dy_NO);
+  };
+  if (sum_IO->defined()) {
+    sum_IO->add_(product_in(&room->product));
+  } else {
+    *sum_IO = product_in(&room->sum);
+    room->sum.reset();
   }
-  at::mm_out(*room, x_NI.t(), dy_NO);
-  sum_IO.add_(*room);
 }
 
 }  // namespace longrun

@@ -20,10 +20,17 @@ at::Tensor MatrixProduct(const at::Tensor& a_MK, const at::Tensor& b_KN, MatrixP
 // x_NI^T dy_NO: the gradient of a weight (I, O).
 at::Tensor WeightGradient(const at::Tensor& x_NI, const at::Tensor& dy_NO, MatrixPath path);
 
-// Adds the same to sum_IO, with exactly the bits that adding the product would give. `room` is
-// memory that the caller keeps between calls: undefined at first, afterwards of sum_IO's size if it
-// is worth keeping.
+// Memory of a large gradient that the caller keeps from call to call, since allocating new pages
+// would cost time in each. Both are undefined at first, and stay so where this is not worth it.
+struct GradientRoom {
+  at::Tensor product;  // what is added to the sum
+  at::Tensor sum;      // an earlier sum, which nobody needs any more
+};
+
+// Adds the same to *sum_IO, of the given type, with exactly the bits that adding the product would
+// give. An undefined *sum_IO counts as zero (then a zero may have another sign than after an
+// addition) and takes the memory of room->sum.
 void AddWeightGradient(const at::Tensor& x_NI, const at::Tensor& dy_NO, MatrixPath path,
-                       const at::Tensor& sum_IO, at::Tensor* room);
+                       at::ScalarType type, at::Tensor* sum_IO, GradientRoom* room);
 
 }  // namespace longrun

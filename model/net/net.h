@@ -65,9 +65,8 @@ class Net {
   virtual void SetActivationCheckpointing(bool on) = 0;
   // If the embeddings are tied, the head's weight is the embedding.
   virtual const Head& head() const = 0;
-  // Memory for the product that is added to the gradient of head().weight_VC, at most of its size.
-  // It is kept between passes, since allocating new pages would cost time in each pass.
-  virtual at::Tensor* head_room() = 0;
+  // Memory for the gradient of head().weight_VC, kept between passes and steps.
+  virtual GradientRoom* head_room() = 0;
 
   // kOutOfRange if a sequence of n_tokens does not fit the model's position table.
   virtual Status CheckLength(std::int64_t n_tokens) const = 0;

@@ -61,7 +61,7 @@ class Transformer final : public Net {
   void RequireGradients(bool required) override;
   void SetActivationCheckpointing(bool on) override { stack_.SetActivationCheckpointing(on); }
   const Head& head() const override { return head_; }
-  at::Tensor* head_room() override { return &head_room_; }
+  GradientRoom* head_room() override { return &head_room_; }
 
   Status CheckLength(std::int64_t n_tokens) const override;
   std::optional<std::int64_t> length_max() const override;
@@ -103,7 +103,7 @@ class Transformer final : public Net {
   at::Tensor wte_VC_, wpe_PC_;
   StoredWeights final_norm_;  // undefined if the body has none
   Head head_;
-  at::Tensor head_room_;
+  GradientRoom head_room_;
   at::Tensor filled_TC_;                     // a closed-form E[t]; grows
   std::unique_ptr<ReadingPlanner> reading_;  // null: keys are at their own positions
 };

@@ -6,10 +6,12 @@
 #include <ATen/ops/mm.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/randn.h>
+#include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 
 #include <array>
 #include <string>
+#include <utility>
 
 #include "base/str.h"
 
@@ -118,10 +120,11 @@ INSTANTIATE_TEST_SUITE_P(Shapes, LinearTest,
                                          Case{333, 257, 65, MatrixPath::kAten}),
                          NameOfCase);
 
-// A run that began when each product was a tensor of its own goes on with the same bits. The first
-// two sums are of the size from which a product is kept; another shape, and then the first again.
+// A run that began when each product was a tensor of its own, added to zeros at first, goes on with
+// the same bits. The first two sums are of the size from which memory is kept; another shape, and
+// then the first again.
 TEST(WeightGradientTest, AddsToASumAsItsProductWould) {
-  at::Tensor room;
+  GradientRoom room;
   for (const MatrixPath path : {MatrixPath::kAten, MatrixPath::kOneDnn}) {
     for (const auto& [rows, i, o] : {std::array<std::int64_t, 3>{166, 8192, 1025},
                                      {3, 8192, 1025},
@@ -129,14 +132,44 @@ TEST(WeightGradientTest, AddsToASumAsItsProductWould) {
                                      {166, 8192, 1025},
                                      {333, 257, 65}}) {
       const at::Tensor x = at::randn({rows, i}), dy = at::randn({rows, o});
-      const at::Tensor before = at::randn({i, o}), sum = before.clone();
-      AddWeightGradient(x, dy, path, sum, &room);
-      EXPECT_TRUE(sum.equal(before + WeightGradient(x, dy, path))) << rows << " x " << i;
+      const at::Tensor product = WeightGradient(x, dy, path), more = at::randn({rows, o});
+      at::Tensor sum;
+      AddWeightGradient(x, dy, path, at::kFloat, &sum, &room);
+      EXPECT_TRUE(sum.equal(at::zeros({i, o}).add_(product))) << rows << " x " << i;
+      AddWeightGradient(x, more, path, at::kFloat, &sum, &room);
+      EXPECT_TRUE(sum.equal(product + WeightGradient(x, more, path))) << rows << " x " << i;
+      room.sum = sum;
     }
   }
-  const at::Tensor x = at::randn({5, 8}, at::kDouble), sum = at::ones({8, 8}, at::kDouble);
-  AddWeightGradient(x, x, MatrixPath::kAten, sum, &room);
+  const at::Tensor x = at::randn({5, 8}, at::kDouble);
+  at::Tensor sum = at::ones({8, 8}, at::kDouble);
+  AddWeightGradient(x, x, MatrixPath::kAten, at::kDouble, &sum, &room);
   EXPECT_TRUE(sum.equal(at::mm(x.t(), x) + 1.0));
+}
+
+TEST(WeightGradientTest, OfBf16IsSummedInTheTypeOfTheWeight) {
+  const at::Tensor x = at::randn({40, 24}).to(at::kBFloat16), dy = at::randn({40, 16}).to(x);
+  const at::Tensor product = WeightGradient(x, dy, MatrixPath::kAten).to(at::kFloat);
+  GradientRoom room;
+  at::Tensor sum;
+  for (int n = 1; n <= 2; ++n) {
+    AddWeightGradient(x, dy, MatrixPath::kAten, at::kFloat, &sum, &room);
+    EXPECT_EQ(sum.scalar_type(), at::kFloat);
+    EXPECT_TRUE(sum.equal(product * n));
+  }
+}
+
+// The memory of a step's large gradient serves the next step.
+TEST(WeightGradientTest, ALargeSumTakesTheMemoryOfAnEarlierOne) {
+  GradientRoom room;
+  const at::Tensor x = at::randn({3, 8192}), dy = at::randn({3, 1025});
+  at::Tensor sum;
+  AddWeightGradient(x, dy, MatrixPath::kAten, at::kFloat, &sum, &room);
+  const void* const memory = sum.const_data_ptr();
+  room.sum = std::exchange(sum, at::Tensor());
+  AddWeightGradient(x, dy, MatrixPath::kAten, at::kFloat, &sum, &room);
+  EXPECT_EQ(sum.const_data_ptr(), memory);
+  EXPECT_FALSE(room.sum.defined());
 }
 
 TEST(LinearInFp64Test, IsNeverRounded) {

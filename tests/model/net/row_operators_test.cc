@@ -187,11 +187,11 @@ TEST_P(RowOperatorsTest, TheHeadsLossAndGradientsAreLibTorchs) {
     const auto run = [&](const Compute& compute) -> Tensors {
       const auto to = [&](const at::Tensor& x) { return x.to(compute.dtype); };
       const Head head = {.weight_VC = to(weight), .bias_V = biased ? to(bias) : at::Tensor()};
-      const Head sums = {.weight_VC = at::zeros_like(head.weight_VC),
-                         .bias_V = biased ? at::zeros_like(head.bias_V) : at::Tensor()};
-      at::Tensor room;
+      Head sums = {.weight_VC = at::Tensor(),
+                   .bias_V = biased ? at::zeros_like(head.bias_V) : at::Tensor()};
+      GradientRoom room;
       const HeadGradient found =
-          HeadNllBackward(to(hidden), head, targets, 0.02, compute, sums, &room);
+          HeadNllBackward(to(hidden), head, targets, 0.02, compute, &sums, &room);
       Tensors all = {found.nll_N, found.hidden_NC, sums.weight_VC,
                      HeadNll(to(hidden), head, targets, compute)};
       if (biased) all.push_back(sums.bias_V);
@@ -213,10 +213,11 @@ TEST_P(RowOperatorsTest, IgnoredTargetsAddNothingToLossAndGradients) {
                        const at::Tensor& of_rows) -> Tensors {
     const auto to = [&](const at::Tensor& x) { return x.to(compute.dtype); };
     const Head head = {.weight_VC = to(weight), .bias_V = to(bias)};
-    const Head sums = {.weight_VC = at::zeros_like(head.weight_VC),
-                       .bias_V = at::zeros_like(head.bias_V)};
-    at::Tensor room;
-    const HeadGradient found = HeadNllBackward(to(rows), head, of_rows, 0.02, compute, sums, &room);
+    Head sums = {.weight_VC = at::zeros_like(head.weight_VC),
+                 .bias_V = at::zeros_like(head.bias_V)};
+    GradientRoom room;
+    const HeadGradient found =
+        HeadNllBackward(to(rows), head, of_rows, 0.02, compute, &sums, &room);
     return {found.nll_N, found.hidden_NC, HeadNll(to(rows), head, of_rows, compute), sums.weight_VC,
             sums.bias_V};
   };
