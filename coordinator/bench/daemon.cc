@@ -5,6 +5,8 @@
 #include <time.h>
 
 #include <chrono>
+#include <string_view>
+#include <utility>
 
 #include "base/check.h"
 #include "base/files.h"
@@ -20,13 +22,19 @@ constexpr auto kConnectTime = std::chrono::seconds(60);
 
 }  // namespace
 
-Daemon::Daemon(std::string state_folder) : state_folder_(std::move(state_folder)) {
+Daemon::Daemon(std::string state_folder, const std::string& network)
+    : state_folder_(std::move(state_folder)) {
   const std::string address_path = CoordinatorAddressPath(state_folder_);
-  LR_CHECK(RemoveAll(address_path).ok());
+  LR_CHECK(RemoveAll(address_path).ok() && RemoveAll(LogPath()).ok());
   SpawnOptions options;
   options.argv = {JoinPath(ProgramFolder(), "longrun-coordinator"), "--state", state_folder_};
+  if (!network.empty()) {
+    options.argv.insert(
+        options.argv.end(),
+        {"--listen", network, "--listen", "unix:" + JoinPath(state_folder_, "coordinator.sock")});
+  }
   options.env = {"PATH=/usr/bin:/bin"};
-  options.stderr_path = JoinPath(state_folder_, "bench.log");
+  options.stderr_path = LogPath();
   options.die_with_parent = true;
   const Result<int> pid = Spawn(options);
   LR_CHECK(pid.ok());
@@ -44,11 +52,27 @@ Daemon::Daemon(std::string state_folder) : state_folder_(std::move(state_folder)
   LR_CHECK(channel_->WaitForConnected(std::chrono::system_clock::now() + kConnectTime));
 }
 
-Daemon::~Daemon() {
+Daemon::~Daemon() { End(SIGTERM); }
+
+void Daemon::Kill() { End(SIGKILL); }
+
+void Daemon::End(int signal) {
   channel_.reset();
-  kill(pid_, SIGTERM);
-  (void)WaitFor(pid_, -1);
+  if (pid_ <= 0) return;
+  kill(pid_, signal);
+  (void)WaitFor(std::exchange(pid_, -1), -1);
 }
+
+int Daemon::port() const {
+  constexpr std::string_view kField = "network=127.0.0.1:";
+  const Result<std::string> log = ReadFile(LogPath());
+  LR_CHECK(log.ok());
+  const std::size_t at = log->find(kField);
+  LR_CHECK(at != std::string::npos);
+  return std::stoi(log->substr(at + kField.size()));
+}
+
+std::string Daemon::LogPath() const { return JoinPath(state_folder_, "bench.log"); }
 
 double Daemon::CpuSeconds() const {
   clockid_t clock{};

@@ -19,19 +19,6 @@ constexpr std::size_t kTransactionWrites = 20'000;  // so that a page is written
 constexpr int kSlots = 16;
 constexpr SessionId kSession = 1;
 
-std::string Yaml(const SweepShape& shape) {
-  std::vector<std::string> seeds, lengths;
-  for (int i = 0; i < shape.n_seeds; ++i) seeds.push_back(Str(shape.first_seed + i));
-  for (const int length : shape.lengths) lengths.push_back(Str(length));
-  return Str("apiVersion: longrun/v1\nkind: Sweep\nmetadata: {name: ", shape.name,
-             "}\nspec:\n  model: {architecture: gpt2, size: micro}\n  matrix:\n",
-             "    position: [cable, alibi, rope, sinusoidal]\n    train_length: [64]\n",
-             "    dataset: [bench]\n    seed: [", Join(seeds, ", "), "]\n",
-             "  train: {tokens: 65536, batch_tokens: 1024, precision: fp32}\n  evaluate:\n",
-             "    - perplexity: {context_lengths: [", Join(lengths, ", "),
-             "], split: validation, protocol: nonoverlap}\n");
-}
-
 Sweep Parse(const SweepShape& shape) {
   const DatasetCatalogue datasets = {
       .find =
@@ -39,7 +26,7 @@ Sweep Parse(const SweepShape& shape) {
             return name == "bench" ? std::optional(BenchDataset().info) : std::nullopt;
           },
       .names = {"bench"}};
-  auto sweep = ParseSweep(Yaml(shape), "bench.yaml", {}, datasets);
+  auto sweep = ParseSweep(YamlOf(shape), "bench.yaml", {}, datasets);
   if (!sweep.ok()) std::fprintf(stderr, "%s\n", sweep.status().message().c_str());
   LR_CHECK(sweep.ok());
   return std::move(sweep).value();
@@ -67,12 +54,12 @@ Json ResultBody(const ExpectedCell& cell) {
 // The journal of a successful trainer, from the first record to the last.
 class Journal {
  public:
-  explicit Journal(const TaskFile& task) {
+  Journal(const TaskFile& task, const std::string& checkpoint_sha256) {
     Add(RecordKind::kAttempt, {{"format", 1}, {"attempt", task.attempt}, {"task", task.task}});
     Add(RecordKind::kStarted, {{"version", "0.1.0"}, {"steps", 64}});
     if (task.kind == TaskKind::kTrain) {
       Add(RecordKind::kSeries, {{"loss", 2.5}, {"lr", 1e-3}}, 64);
-      AddCheckpoint(Sha256Hex(task.task));
+      AddCheckpoint(checkpoint_sha256);
     }
     for (const ExpectedCell& cell : task.expected_cells) Add(RecordKind::kResult, ResultBody(cell));
     Add(RecordKind::kFinal, tally_.Final().ToJson());
@@ -85,7 +72,7 @@ class Journal {
         {{"path", "checkpoints/64"},
          {"step", 64},
          {"sha256", sha256},
-         {"files", {{{"name", "manifest.json"}, {"sha256", sha256}, {"bytes", 8}}}},
+         {"files", {{{"name", "manifest.json"}, {"sha256", sha256}, {"bytes", kCheckpointBytes}}}},
          {"final", true},
          {"best", true}},
         64);
@@ -105,6 +92,24 @@ class Journal {
 };
 
 }  // namespace
+
+std::string YamlOf(const SweepShape& shape) {
+  std::vector<std::string> seeds, lengths;
+  for (int i = 0; i < shape.n_seeds; ++i) seeds.push_back(Str(shape.first_seed + i));
+  for (const int length : shape.lengths) lengths.push_back(Str(length));
+  return Str("apiVersion: longrun/v1\nkind: Sweep\nmetadata: {name: ", shape.name,
+             "}\nspec:\n  model: {architecture: gpt2, size: micro}\n  matrix:\n",
+             "    position: [cable, alibi, rope, sinusoidal]\n    train_length: [64]\n",
+             "    dataset: [bench]\n    seed: [", Join(seeds, ", "), "]\n",
+             "  train: {tokens: 65536, batch_tokens: 1024, precision: fp32}\n  evaluate:\n",
+             "    - perplexity: {context_lengths: [", Join(lengths, ", "),
+             "], split: validation, protocol: nonoverlap}\n");
+}
+
+std::vector<BatchRecord> JournalOfSuccess(const TaskFile& task,
+                                          const std::string& checkpoint_sha256) {
+  return Journal(task, checkpoint_sha256).records;
+}
 
 std::string JournalLine(std::int64_t seq, RecordKind kind, const Json& body, const Json& step) {
   // Writes the members in canonical order by hand, to avoid a copy of the body.
@@ -186,13 +191,13 @@ void Filler::Run() {
 void Filler::Complete(const SendStart& start) {
   const TaskFile& task = start.task;
   Do(AttemptAccepted{.session = kSession, .attempt = task.attempt, .epoch = task.epoch});
-  Journal journal(task);
-  const auto n_records = static_cast<std::int64_t>(journal.records.size());
+  std::vector<BatchRecord> records = JournalOfSuccess(task, Sha256Hex(task.task));
+  const auto n_records = static_cast<std::int64_t>(records.size());
   Do(JournalReceived{.session = kSession,
                      .attempt = task.attempt,
                      .epoch = task.epoch,
                      .first_seq = 1,
-                     .records = std::move(journal.records)});
+                     .records = std::move(records)});
   AttemptFinished ended;
   ended.session = kSession;
   ended.attempt = task.attempt;

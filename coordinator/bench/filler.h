@@ -27,6 +27,15 @@ struct SweepShape {
   std::vector<int> lengths = {};
 };
 
+// The sweep's file.
+std::string YamlOf(const SweepShape& shape);
+
+// The journal of an attempt that succeeds, from the first record to the last. `checkpoint_sha256`
+// names the manifest, and only file, of a training's checkpoint, which has kCheckpointBytes.
+inline constexpr std::int64_t kCheckpointBytes = 8;
+std::vector<BatchRecord> JournalOfSuccess(const TaskFile& task,
+                                          const std::string& checkpoint_sha256);
+
 // The dataset of these sweeps: registered by name and digest, without files.
 DatasetRow BenchDataset();
 Worker BenchWorker(int n_slots);
