@@ -72,7 +72,7 @@ enum class DurationClock {
   kWall,  // two readings of the wall clock, which may have been set between them: never below 0
 };
 
-// What keeps a task from running, or from ending: the first thing that does.
+// What keeps a task from running, or from ending: the first thing that does (why.cc).
 enum class Gate {
   kNone,   // nothing: it runs, or is offered to a worker in a moment
   kEnded,  // the task is in a terminal state
