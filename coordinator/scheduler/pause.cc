@@ -11,7 +11,18 @@
 namespace longrun::coordinator {
 namespace {
 
-// A paused sweep that wants the task if no active one does, else null.
+Status CheckSweep(const State& state, const std::string& id) {
+  if (!state.sweep_tasks.contains(id)) {
+    return Status(Code::kNotFound,
+                  Str("there is no sweep ", id, ": `longrun ls` shows all sweeps"));
+  }
+  if (!state.cancelled_sweeps.contains(id)) return Status();
+  return Status(Code::kFailedPrecondition,
+                Str("sweep ", id, " was cancelled: submit it again to continue it"));
+}
+
+}  // namespace
+
 const std::string* HoldingSweep(const State& state, const std::string& task) {
   if (state.paused_sweeps.empty()) return nullptr;
   const auto sweeps = state.index.task_sweeps.find(task);
@@ -24,18 +35,6 @@ const std::string* HoldingSweep(const State& state, const std::string& task) {
   }
   return holding;
 }
-
-Status CheckSweep(const State& state, const std::string& id) {
-  if (!state.sweep_tasks.contains(id)) {
-    return Status(Code::kNotFound,
-                  Str("there is no sweep ", id, ": `longrun ls` shows all sweeps"));
-  }
-  if (!state.cancelled_sweeps.contains(id)) return Status();
-  return Status(Code::kFailedPrecondition,
-                Str("sweep ", id, " was cancelled: submit it again to continue it"));
-}
-
-}  // namespace
 
 bool IsHeld(const State& state, const std::string& task) {
   return HoldingSweep(state, task) != nullptr;

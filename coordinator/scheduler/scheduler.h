@@ -399,8 +399,37 @@ bool FailedForGood(const State& state, const Task& task);
 // if this build can read it, or if the task has ended.
 std::string WhyUnknown(const State& state, const Task& task);
 
-// How many READY tasks wait for a slot that a new worker could offer: with slots like these or, if
-// none are given, any slots of this kind. A temporary one works for `work_ms`.
+// Why a task does not run, or has not ended.
+struct Why {
+  Gate gate = Gate::kNone;
+  std::string text = {};    // for people
+  std::string remedy = {};  // what ends it: a command, or what it waits for; "": nothing holds it
+  std::optional<Instant> until = {};  // when the gate opens by itself, if that is known
+  std::string root = {};  // the task at which the text's cause is, if this task waits for another
+  std::optional<std::int64_t> n_before = {};  // READY tasks that are placed before it, if counted
+};
+Why WhyHeld(const State& state, const Task& task, Instant now, std::int64_t wall_ms);
+
+// Tasks of a sweep that are held by the same thing.
+struct WhyGroup {
+  TaskState state = TaskState::kReady;
+  Gate gate = Gate::kNone;
+  std::int64_t n_tasks = 0;
+  const Task* example = nullptr;  // of READY tasks, the one that is placed first
+  Why why = {};                   // of the example
+};
+// First those that wait, then those that failed, then those that run; of these the largest first.
+std::vector<WhyGroup> GroupByGate(const State& state, const std::set<std::string>& tasks,
+                                  Instant now, std::int64_t wall_ms);
+
+// What to say of a live attempt whose worker is silent (IsHeardOf).
+std::string NotHeardText(const Attempt& attempt);
+
+// Whether a new worker could take the READY task: with slots like these or, if none are given, any
+// slots of this kind. A temporary one works for `work_ms`.
+bool CouldTake(const State& state, const Task& task, DeviceKind kind,
+               const std::vector<Slot>& slots, std::int64_t work_ms);
+// How many READY tasks such a worker could take.
 std::int64_t CountWaiting(const State& state, DeviceKind kind, const std::vector<Slot>& slots,
                           std::int64_t work_ms);
 

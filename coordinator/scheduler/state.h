@@ -72,6 +72,37 @@ enum class DurationClock {
   kWall,  // two readings of the wall clock, which may have been set between them: never below 0
 };
 
+// What keeps a task from running, or from ending: the first thing that does (why.cc).
+enum class Gate {
+  kNone,   // nothing: it runs, or is offered to a worker in a moment
+  kEnded,  // the task is in a terminal state
+  // Of waiting tasks, the first one that applies:
+  kUnreadable,  // this build cannot read it
+  kPaused,
+  kNeedsTask,     // waits for a training
+  kBackOff,       // pauses after a failure
+  kRestored,      // a backup was restored, and workers may still report
+  kSilentFolder,  // the folder of a dataset does not answer
+  kNoFit,         // no known slot has what it needs
+  kCacheTooSmall,
+  kDrained,
+  kQuarantined,
+  kOutdated,      // a worker's release cannot get what the task reads
+  kNoWorker,      // there is none
+  kTooShort,      // what is left of the workers' allocations is less than it needs
+  kAvoids,        // it failed on the free slot, and waits for another
+  kNoFreeSlot,    // others run there
+  kCacheInUse,    // by other tasks
+  kSlotPauses,    // after failures of other tasks, or after the worker refused one
+  kWorkerLeaves,  // those that could run it are stopping
+  kWorkerAway,    // they are not connected
+  // Of tasks that have an attempt:
+  kOffered,        // a worker prepares it
+  kWorkerSilent,   // its worker is not heard from
+  kTrainerSilent,  // its trainer reports nothing
+  kStopping,
+};
+
 }  // namespace longrun::coordinator
 
 namespace longrun {
@@ -88,6 +119,15 @@ struct EnumNames<coordinator::AttemptState> {
   static constexpr std::array<std::string_view, 9> kNames = {"OFFERED",   "ACCEPTED", "RUNNING",
                                                              "SUCCEEDED", "FAILED",   "PREEMPTED",
                                                              "CANCELLED", "LOST",     "REJECTED"};
+};
+template <>
+struct EnumNames<coordinator::Gate> {
+  static constexpr std::array<std::string_view, 25> kNames = {
+      "NONE",        "ENDED",        "UNREADABLE",    "PAUSED",         "NEEDS_TASK",
+      "BACK_OFF",    "RESTORED",     "SILENT_FOLDER", "NO_FIT",         "CACHE_TOO_SMALL",
+      "DRAINED",     "QUARANTINED",  "OUTDATED",      "NO_WORKER",      "TOO_SHORT",
+      "AVOIDS",      "NO_FREE_SLOT", "CACHE_IN_USE",  "SLOT_PAUSES",    "WORKER_LEAVES",
+      "WORKER_AWAY", "OFFERED",      "WORKER_SILENT", "TRAINER_SILENT", "STOPPING"};
 };
 template <>
 struct EnumNames<coordinator::DurationClock> {
@@ -329,6 +369,9 @@ struct ReadyClass {
   std::set<Key> tasks;
   std::int64_t checked_version = -1;  // Index::workers_version when `unfit` was determined
   std::string unfit;                  // why no known worker fits, or ""
+  Gate unfit_gate = Gate::kNone;      // the same as a gate
+  std::string unfit_remedy;           // what ends that
+  std::vector<std::string> joined;    // tasks whose reason may not fit `unfit` yet
 };
 
 // A task's attempts that have ended.

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <optional>
 #include <set>
@@ -63,6 +64,8 @@ void NoteEnded(Index& index, const Attempt& attempt);
 
 // What a slot must have to run the task.
 ReadyClass ClassOf(const State& state, const Task& task);
+// The place of a READY task in its class.
+ReadyClass::Key ReadyKey(const State& state, const Task& task);
 // Add a task to Index::ready or Index::waiting (depending on task.not_before), and remove it.
 void IndexReady(State& state, Task& task, Instant now);
 void UnindexReady(State& state, Task& task);
@@ -126,9 +129,53 @@ void PlaceReadyTasks(StepContext& step);
 // checkpoint of the run that it continues. nullopt: the attempt starts from the beginning.
 std::optional<CheckpointRef> ResumePoint(const State& state, const Task& task);  // place.cc
 
+// ---- fit.cc -------------------------------------------------------------------------------------
+
+// Whether the slot has what the tasks of the class need.
+bool Fits(const ReadyClass& ready, const Worker& worker, const Slot& slot);
 // Whether the slot has what the task needs, and may get work at all.
-bool FitsSlot(const State& state, const Task& task, const Worker& worker,
-              const Slot& slot);  // place.cc
+bool FitsSlot(const State& state, const Task& task, const Worker& worker, const Slot& slot);
+// The same for a worker that is still to come: with slots like these or, if none are given, any
+// slots of this kind.
+bool FitsNewWorker(const ReadyClass& ready, DeviceKind kind, const std::vector<Slot>& slots);
+bool IsQuarantined(const Worker& worker, const Slot& slot);
+// Whether what others use in the worker's cache leaves no room for what the class reads.
+bool HasNoRoom(const Worker& worker, const ReadyClass& ready, Instant now);
+// Whether the folder of a dataset that the class reads does not answer.
+bool WaitsForFolder(const State& state, const ReadyClass& ready);
+// Updates the reason of a class's tasks when the class becomes unplaceable, or placeable again, and
+// that of tasks that have joined the class.
+void RefreshUnfit(StepContext& step, const std::string& name, ReadyClass& ready);
+
+struct Moment {
+  Instant now = 0;
+  std::int64_t wall_ms = 0;
+};
+
+constexpr std::int64_t kNoEndMs = std::numeric_limits<std::int64_t>::max();
+
+struct FreeSlot {
+  const Worker* worker = nullptr;
+  const Slot* slot = nullptr;
+  std::int64_t left_ms = kNoEndMs;  // until its worker stops its trainers
+};
+std::vector<FreeSlot> FreeSlots(const State& state, const Moment& moment);
+
+// A task waits for so long until another slot is free than the one on which it failed.
+constexpr std::int64_t kAvoidMs = 120'000;
+// Where a task failed last, and should not run again if it can run elsewhere.
+struct Avoided {
+  std::string worker;                     // "": nowhere
+  std::optional<std::int64_t> slot = {};  // only this one; nullopt: the whole worker
+
+  bool Covers(const Worker& at, const Slot& s) const {
+    return at.id == worker && (!slot || *slot == s.index);
+  }
+};
+// The worker where the task failed last if another worker fits; else the slot, if the slot may be
+// at fault and another one fits.
+Avoided AvoidedBy(const State& state, const ReadyClass& ready, const Task& task,
+                  const Moment& moment);
 
 // ---- quarantine.cc ------------------------------------------------------------------------------
 
@@ -160,6 +207,8 @@ void ForgetGoneWorkers(StepContext& step);
 
 // ---- pause.cc -----------------------------------------------------------------------------------
 
+// A paused sweep that wants the task if no active one does, else null.
+const std::string* HoldingSweep(const State& state, const std::string& task);
 // Why a task waits that only paused sweeps want; "" if it is not held.
 std::string HoldReason(const State& state, const std::string& task);
 // Keeps the task from running if it is held: it waits, or is asked to stop.

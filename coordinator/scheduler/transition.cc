@@ -86,14 +86,6 @@ void StartRound(StepContext& step, Task& task, TaskState to, std::string reason)
   EnterTaskState(step, task, to, std::move(reason));
 }
 
-ReadyClass::Key ReadyKey(const State& state, const Task& task) {
-  return {.later = !state.index.first.contains(task.id),
-          .minus_priority = -task.priority,
-          .trains = task.kind == TaskKind::kTrain,
-          .ready_seq = task.ready_seq,
-          .task = task.id};
-}
-
 std::string ClassName(const ReadyClass& ready) {
   Json name = {{"kind", ready.device_kind},
                {"dataset", ready.dataset_digest},
@@ -119,6 +111,14 @@ void MeasureDuration(const StepContext& step, Attempt& attempt) {
 }
 
 }  // namespace
+
+ReadyClass::Key ReadyKey(const State& state, const Task& task) {
+  return {.later = !state.index.first.contains(task.id),
+          .minus_priority = -task.priority,
+          .trains = task.kind == TaskKind::kTrain,
+          .ready_seq = task.ready_seq,
+          .task = task.id};
+}
 
 ReadyClass ClassOf(const State& state, const Task& task) {
   const RunRecord& run = state.runs.at(task.run_key);
@@ -176,6 +176,7 @@ void IndexReady(State& state, Task& task, Instant now) {
   task.ready_class = ClassName(wanted);
   const auto [it, added] = state.index.ready.try_emplace(task.ready_class, std::move(wanted));
   it->second.tasks.insert(ReadyKey(state, task));
+  it->second.joined.push_back(task.id);
 }
 
 void UnindexReady(State& state, Task& task) {

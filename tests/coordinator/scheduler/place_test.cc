@@ -228,6 +228,32 @@ TEST_F(PlaceTest, ATaskThatNoWorkerCouldRunNamesWhatItWantsAndTheNearest) {
       "not gpu");
 }
 
+TEST_F(PlaceTest, ATaskThatJoinsAnUnplaceableClassGetsItsReasonAtOnce) {
+  Submit({.context_lengths = {}, .device_kind = DeviceChoice::kGpu});
+  Arrive("w", {CpuSlot()}, 1);
+  ASSERT_TRUE(Train().reason.starts_with("no worker can run it")) << Train().reason;
+  const std::string reason = Train().reason;
+
+  Submit({.seeds = {2}, .context_lengths = {}, .device_kind = DeviceChoice::kGpu}, "later");
+
+  const Task& joined = state.tasks.at(*state.sweep_tasks.at("later").begin());
+  EXPECT_EQ(joined.reason, reason);
+  EXPECT_EQ(store.tasks.at(joined.id).reason, reason) << "it is also stored";
+}
+
+TEST_F(PlaceTest, ATaskThatIsUnplaceableNoMoreAfterARestartLosesThatReason) {
+  Submit({.context_lengths = {}, .device_kind = DeviceChoice::kGpu});
+  Arrive("w", {CpuSlot()}, 1);
+  ASSERT_TRUE(Train().reason.starts_with("no worker can run it")) << Train().reason;
+  Do(WorkerGone{.session = 1});
+  Restart();
+  state.workers.clear();  // it was forgotten, as a job that has left
+
+  Wait(1'000);
+
+  EXPECT_EQ(Train().reason, "waits for a free slot");
+}
+
 // Invariant I-3.
 TEST_F(PlaceTest, ASlotHasOneAttemptAtATime) {
   Submit({.seeds = {1, 2, 3}, .context_lengths = {}});
@@ -325,8 +351,8 @@ TEST_F(PlaceTest, AWorkerThatCannotGetDatasetsOverTheNetworkGetsNothingAndTheRea
   Submit({.seeds = {1}, .context_lengths = {}});
   EXPECT_TRUE(Commands<SendStart>(arrive(1, {})).empty());
   EXPECT_EQ(Train().reason,
-            "worker w can run it, but cannot get datasets over the network: update it to this "
-            "release");
+            "every worker that can run it is outdated: worker w cannot get datasets over the "
+            "network: update it to this release");
   EXPECT_EQ(Commands<SendStart>(arrive(2, {std::string(kDatasetsCapability)})).size(), 1u);
 }
 

@@ -1,0 +1,305 @@
+// Which slots can run the tasks of a class, and why none can.
+#include <algorithm>
+#include <array>
+#include <limits>
+#include <utility>
+
+#include "base/str.h"
+#include "base/units.h"
+#include "coordinator/scheduler/step.h"
+#include "model/matrix_path.h"
+
+namespace longrun::coordinator {
+namespace {
+
+// How a task's reason begins if no slot can run the task. After a restart, this tells such a reason
+// from all others.
+constexpr std::string_view kSilentFolder = "the folder of a dataset that it reads does not answer";
+constexpr std::string_view kEverySlot = "every slot that can run it is ";
+constexpr std::string_view kEveryWorker = "every worker that can run it is ";
+constexpr std::string_view kNobodyCan = "no worker can run it";
+constexpr std::array kBeginnings = {kSilentFolder, kEverySlot, kEveryWorker, kNobodyCan};
+
+bool IsUnfitReason(std::string_view reason) {
+  return std::ranges::any_of(
+      kBeginnings, [&](std::string_view beginning) { return reason.starts_with(beginning); });
+}
+
+std::string Gigabytes(std::int64_t bytes) {
+  // One decimal is enough to compare by eye.
+  const std::int64_t tenths = (bytes + 50'000'000) / 100'000'000;
+  return Str(tenths / 10, ".", tenths % 10, " GB");
+}
+
+// What the worker has said of its cache, if the cache can never hold what the class reads.
+const CacheTooSmall* SmallCache(const ReadyClass& ready, const Worker& worker) {
+  const auto cache = ready.too_large_for.find(worker.id);
+  const bool is_said =
+      cache != ready.too_large_for.end() && cache->second.incarnation == worker.incarnation;
+  return is_said ? &cache->second : nullptr;
+}
+
+// What the class needs and the slot lacks, one entry each; empty if the class fits.
+std::vector<std::string> Mismatches(const ReadyClass& ready, const Worker& worker,
+                                    const Slot& slot) {
+  std::vector<std::string> out;
+  const auto differ = [&out](std::string_view what, const auto& has, const auto& wants) {
+    if (has != wants) out.push_back(Str(what, " is ", has, ", not ", wants));
+  };
+  if (!Admits(ready.device_kind, slot.kind)) {
+    differ("its kind", EnumName(slot.kind), EnumName(ready.device_kind));
+  }
+  if (ready.execution) {
+    const Execution& execution = *ready.execution;
+    if (ready.device_kind == DeviceChoice::kAny) {
+      differ("its kind", EnumName(slot.kind), EnumName(execution.device_kind));
+    }
+    if (execution.device_kind == DeviceKind::kGpu) {
+      differ("its device", slot.name, execution.device_name);
+    }
+    // A slot with more threads starts the trainer with the number that the run began with.
+    if (slot.threads < execution.threads) {
+      differ("its number of threads", slot.threads, execution.threads);
+    }
+    differ("its instruction set", slot.simd, execution.simd);
+    if (!HonoursMatrixPath(slot.linear, execution.linear)) {
+      differ("its matrix path", slot.linear, execution.linear);
+    }
+    if (!execution.bf16.empty()) {
+      differ("its path of products in bf16", slot.bf16, execution.bf16);
+    }
+  }
+  const std::int64_t needed =
+      slot.kind == DeviceKind::kCpu ? ready.cpu_memory_bytes : ready.gpu_memory_bytes;
+  if (slot.memory_bytes < needed) {
+    out.push_back(Str("its memory is ", Gigabytes(slot.memory_bytes), ", less than the required ",
+                      Gigabytes(needed)));
+  }
+  if (const CacheTooSmall* const cache = SmallCache(ready, worker)) {
+    out.push_back(Str("the worker's cache may take ", FormatBytes(cache->limit_bytes),
+                      ", less than the ", FormatBytes(cache->needed_bytes),
+                      " that the task reads: start the worker with larger --cache-bytes"));
+  }
+  return out;
+}
+
+// What a worker must offer for the class, for a remedy.
+std::string WantedText(const ReadyClass& ready) {
+  if (ready.execution) {
+    const Execution& execution = *ready.execution;
+    return Str(
+        "connect a worker with the settings with which the run began, since others would "
+        "change its numbers: ",
+        execution.device_kind == DeviceKind::kGpu
+            ? Str("device ", execution.device_name, ", ")
+            : Str("a CPU slot of at least ", execution.threads, " threads, "),
+        "instruction set ", execution.simd,
+        execution.linear.empty() ? "" : Str(", matrix path ", execution.linear));
+  }
+  const bool on_gpu = ready.device_kind == DeviceChoice::kGpu;
+  const std::int64_t needed = on_gpu ? ready.gpu_memory_bytes : ready.cpu_memory_bytes;
+  return Str("connect a worker with a ",
+             ready.device_kind == DeviceChoice::kAny ? "" : Str(EnumName(ready.device_kind), " "),
+             "slot of at least ", Gigabytes(needed),
+             " (`longrun plan` shows what the sweep needs, `longrun workers` what there is)");
+}
+
+// Why no known slot can run the tasks of a class, and what ends that.
+struct Unfit {
+  Gate gate = Gate::kNone;
+  std::string reason = {};
+  std::string remedy = {};
+};
+
+// What the slots have that could run the tasks, and may not.
+struct Withheld {
+  std::string drained, outdated;             // workers
+  std::string quarantined, why_quarantined;  // the commands that end it, and why it began
+
+  Unfit Told() const {
+    if (!drained.empty() && !quarantined.empty()) {
+      return {.gate = Gate::kDrained,
+              .reason = Str(kEverySlot, "drained or quarantined: `longrun undrain ", drained,
+                            "` gives worker ", drained, " work again, and ", why_quarantined),
+              .remedy = Str("`longrun undrain ", drained, "` or `", quarantined, "`")};
+    }
+    if (!drained.empty()) {
+      return {.gate = Gate::kDrained,
+              .reason = Str(kEveryWorker, "drained: `longrun undrain ", drained, "` gives worker ",
+                            drained, " work again"),
+              .remedy = Str("`longrun undrain ", drained, "`")};
+    }
+    if (!quarantined.empty()) {
+      return {.gate = Gate::kQuarantined,
+              .reason = Str(kEverySlot, "quarantined: ", why_quarantined),
+              .remedy = Str("check the device, then `", quarantined, "`")};
+    }
+    return {.gate = Gate::kOutdated,
+            .reason = Str(kEveryWorker, "outdated: worker ", outdated,
+                          " cannot get datasets over the network: update it to this release"),
+            .remedy = Str("update worker ", outdated, " to this release")};
+  }
+};
+
+Unfit FindUnfit(const State& state, const ReadyClass& ready) {
+  if (WaitsForFolder(state, ready)) {
+    return {.gate = Gate::kSilentFolder,
+            .reason = Str(kSilentFolder,
+                          ": look at the file system of the folders that `longrun data ls` shows, "
+                          "on the coordinator's machine"),
+            .remedy =
+                "look at that file system; when the folder answers, the task starts by "
+                "itself"};
+  }
+  std::size_t n_least = std::numeric_limits<std::size_t>::max();
+  Unfit nearest;
+  Withheld withheld;
+  for (const auto& [id, worker] : state.workers) {
+    if (worker.lost) continue;
+    for (const Slot& slot : worker.slots) {
+      const std::vector<std::string> lacks = Mismatches(ready, worker, slot);
+      if (lacks.empty() && IsQuarantined(worker, slot)) {
+        withheld.quarantined = Str("longrun worker release ", id, " --slot ", slot.index);
+        withheld.why_quarantined =
+            Str("`", withheld.quarantined, "` gives slot ", slot.index, " of worker ", id,
+                " work again. It is quarantined, since ", worker.quarantined.at(slot.index).reason);
+        continue;
+      }
+      if (lacks.empty() && !worker.drain && CanGetFiles(worker)) return {};
+      if (lacks.empty() && !CanGetFiles(worker)) {
+        withheld.outdated = id;
+        continue;
+      }
+      if (lacks.empty()) {
+        withheld.drained = id;
+        continue;
+      }
+      if (lacks.size() >= n_least) continue;
+      n_least = lacks.size();
+      const bool only_cache = n_least == 1 && SmallCache(ready, worker) != nullptr;
+      nearest = {
+          .gate = only_cache ? Gate::kCacheTooSmall : Gate::kNoFit,
+          .reason = Str(kNobodyCan,
+                        ready.execution ? " with the settings with which its run began: " : ": ",
+                        "slot ", slot.index, " of worker ", id, " (", worker.host,
+                        ") comes closest, but ", Join(lacks, ", and ")),
+          .remedy = only_cache ? Str("start worker ", id, " with larger --cache-bytes")
+                               : WantedText(ready)};
+    }
+  }
+  const bool is_withheld =
+      !withheld.drained.empty() || !withheld.quarantined.empty() || !withheld.outdated.empty();
+  // Without any worker it just waits.
+  return is_withheld ? withheld.Told() : nearest;
+}
+
+void TellUnfit(StepContext& step, const ReadyClass& ready, Task& task) {
+  if (ready.unfit.empty() ? !IsUnfitReason(task.reason) : task.reason == ready.unfit) return;
+  task.reason = ready.unfit.empty() ? "waits for a free slot" : ready.unfit;
+  step.changed_tasks.insert(task.id);
+}
+
+// Whether another slot fits the task, now or when it is free.
+bool OtherSlotFits(const State& state, const ReadyClass& ready, const Task& task,
+                   const Avoided& avoided, const Moment& moment) {
+  for (const auto& [id, worker] : state.workers) {
+    if (worker.lost || worker.draining || worker.drain || !CanGetFiles(worker)) continue;
+    if (HasNoRoom(worker, ready, moment.now)) continue;
+    const auto left_ms = WorkLeftMs(state, worker, moment.now, moment.wall_ms);
+    if (left_ms && *left_ms <= task.needs_ms) continue;
+    const auto fits = [&](const Slot& slot) {
+      return !avoided.Covers(worker, slot) && !IsQuarantined(worker, slot) &&
+             Fits(ready, worker, slot);
+    };
+    if (std::ranges::any_of(worker.slots, fits)) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+bool Fits(const ReadyClass& ready, const Worker& worker, const Slot& slot) {
+  return Mismatches(ready, worker, slot).empty();
+}
+
+bool IsQuarantined(const Worker& worker, const Slot& slot) {
+  return worker.quarantined.contains(slot.index);
+}
+
+bool HasNoRoom(const Worker& worker, const ReadyClass& ready, Instant now) {
+  const auto full = worker.cache_full_until.find({ready.dataset_digest, ready.text_digest});
+  return full != worker.cache_full_until.end() && full->second > now;
+}
+
+bool WaitsForFolder(const State& state, const ReadyClass& ready) {
+  return state.silent_datasets.contains(ready.dataset_digest) ||
+         state.silent_datasets.contains(ready.text_digest);
+}
+
+bool FitsSlot(const State& state, const Task& task, const Worker& worker, const Slot& slot) {
+  return !IsQuarantined(worker, slot) && Fits(ClassOf(state, task), worker, slot);
+}
+
+bool FitsNewWorker(const ReadyClass& ready, DeviceKind kind, const std::vector<Slot>& slots) {
+  if (slots.empty()) {
+    return Admits(ready.device_kind, kind) &&
+           (!ready.execution || ready.execution->device_kind == kind);
+  }
+  const Worker any;
+  return std::ranges::any_of(slots, [&](const Slot& slot) { return Fits(ready, any, slot); });
+}
+
+void RefreshUnfit(StepContext& step, const std::string& name, ReadyClass& ready) {
+  std::map<std::string, Task>& tasks = step.state.tasks;
+  const std::vector<std::string> joined = std::exchange(ready.joined, {});
+  if (ready.checked_version != step.state.index.workers_version) {
+    ready.checked_version = step.state.index.workers_version;
+    Unfit found = FindUnfit(step.state, ready);
+    ready.unfit_gate = found.gate;
+    ready.unfit_remedy = std::move(found.remedy);
+    if (found.reason != ready.unfit) {
+      ready.unfit = std::move(found.reason);
+      for (const ReadyClass::Key& key : ready.tasks) TellUnfit(step, ready, tasks.at(key.task));
+      return;
+    }
+  }
+  for (const std::string& id : joined) {
+    const auto task = tasks.find(id);
+    const bool is_here = task != tasks.end() && task->second.ready_class == name;
+    if (is_here) TellUnfit(step, ready, task->second);
+  }
+}
+
+std::vector<FreeSlot> FreeSlots(const State& state, const Moment& moment) {
+  std::vector<FreeSlot> free;
+  for (const auto& [id, worker] : state.workers) {
+    const bool suspect = moment.now - worker.heard_at > state.limits.suspect_ms;
+    if (!TakesWork(worker) || suspect) continue;
+    const std::int64_t left_ms =
+        WorkLeftMs(state, worker, moment.now, moment.wall_ms).value_or(kNoEndMs);
+    if (left_ms == 0) continue;
+    for (const Slot& slot : worker.slots) {
+      const auto refused = worker.refused_until.find(slot.index);
+      const bool waits = refused != worker.refused_until.end() && refused->second > moment.now;
+      if (!waits && !worker.busy.contains(slot.index) && !IsQuarantined(worker, slot)) {
+        free.push_back({.worker = &worker, .slot = &slot, .left_ms = left_ms});
+      }
+    }
+  }
+  return free;
+}
+
+Avoided AvoidedBy(const State& state, const ReadyClass& ready, const Task& task,
+                  const Moment& moment) {
+  if (task.avoid_worker.empty() || moment.now - task.not_before > kAvoidMs) return {};
+  Avoided avoided = {.worker = task.avoid_worker};
+  if (OtherSlotFits(state, ready, task, avoided, moment)) return avoided;
+  const auto last = state.attempts.find(task.attempt);
+  if (last == state.attempts.end() || last->second.worker != task.avoid_worker) return {};
+  const FailureRow* const failure = FindFailure(last->second.failure_class);
+  if (failure == nullptr || !failure->blames_slot) return {};
+  avoided.slot = last->second.device_index;
+  return OtherSlotFits(state, ready, task, avoided, moment) ? avoided : Avoided{};
+}
+
+}  // namespace longrun::coordinator

@@ -1,0 +1,521 @@
+// Why a task does not run, or has not ended: its gate, the first thing that keeps it. It follows
+// from the state with the same questions as placement (place.cc), in the same order, and with the
+// reasons that the scheduler has already found (ReadyClass::unfit, Task::reason).
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "base/check.h"
+#include "base/str.h"
+#include "coordinator/scheduler/step.h"
+
+namespace longrun::coordinator {
+namespace {
+
+constexpr std::int64_t kBeforeMax = 100'000;  // tasks are counted up to this number
+
+// What holds all tasks of a ReadyClass that some known slot can run.
+struct ClassGate {
+  Gate gate = Gate::kNone;
+  std::string text = {};
+  std::string remedy = {};
+  std::optional<Instant> until = {};
+  std::vector<FreeSlot> free = {};  // that fit
+  std::vector<std::pair<const Worker*, const Slot*>> fitting = {};
+};
+
+std::string CountText(std::int64_t n, std::string_view one, std::string_view many) {
+  return Str(n, " ", n == 1 ? one : many);
+}
+
+// The fitting slots of a class that take nothing now, by what keeps them.
+struct Taken {
+  std::int64_t n_busy = 0, n_pausing = 0, n_no_room = 0, n_quarantined = 0, n_drained = 0,
+               n_outdated = 0, n_leaving = 0, n_away = 0;
+  std::string leaving, away;  // one of these workers
+  Instant pause_end = 0, room_at = 0;
+
+  void Add(const State& state, const ReadyClass& ready, const Worker& worker, const Slot& slot,
+           const Moment& moment) {
+    const bool is_away =
+        worker.lost || !worker.session || moment.now - worker.heard_at > state.limits.suspect_ms;
+    const auto refused = worker.refused_until.find(slot.index);
+    if (worker.draining || WorkLeftMs(state, worker, moment.now, moment.wall_ms) == 0) {
+      n_leaving += 1;
+      leaving = worker.id;
+    } else if (is_away) {
+      n_away += 1;
+      away = worker.id;
+    } else if (worker.drain) {
+      n_drained += 1;
+    } else if (IsQuarantined(worker, slot)) {
+      n_quarantined += 1;
+    } else if (!CanGetFiles(worker)) {
+      n_outdated += 1;
+    } else if (worker.busy.contains(slot.index)) {
+      n_busy += 1;
+    } else if (refused != worker.refused_until.end() && refused->second > moment.now) {
+      if (n_pausing++ == 0 || refused->second < pause_end) pause_end = refused->second;
+    } else if (HasNoRoom(worker, ready, moment.now)) {
+      const Instant at = worker.cache_full_until.at({ready.dataset_digest, ready.text_digest});
+      if (n_no_room++ == 0 || at < room_at) room_at = at;
+    }
+  }
+
+  std::string Text() const {
+    std::vector<std::string> parts;
+    const auto add = [&](std::int64_t n, std::string_view one, std::string_view many) {
+      if (n > 0) parts.push_back(CountText(n, one, many));
+    };
+    add(n_busy, "is busy", "are busy");
+    add(n_no_room, "is on a worker whose cache is in use by other tasks",
+        "are on workers whose caches are in use by other tasks");
+    add(n_pausing, "pauses after a failure or a refusal", "pause after failures or refusals");
+    add(n_drained, "is drained", "are drained");
+    add(n_quarantined, "is quarantined", "are quarantined");
+    add(n_outdated, "is on a worker of an older release", "are on workers of older releases");
+    add(n_leaving, Str("is on worker ", leaving, ", which is stopping or has stopped"),
+        Str("are on workers that are stopping or have stopped, such as ", leaving));
+    add(n_away, Str("is on worker ", away, ", which is not heard from"),
+        Str("are on workers that are not heard from, such as ", away));
+    return Str("no slot that can run it is free: ", Join(parts, ", "));
+  }
+};
+
+void Choose(const Taken& taken, ClassGate& of) {
+  if (taken.n_busy > 0) {
+    of.gate = Gate::kNoFreeSlot;
+    of.remedy =
+        "it starts by itself when a slot is free (`longrun workers` shows what they run); another "
+        "worker would take it sooner";
+  } else if (taken.n_no_room > 0) {
+    of.gate = Gate::kCacheInUse;
+    of.until = taken.room_at;
+    of.remedy =
+        "it is offered again by itself; a worker with larger --cache-bytes would take it sooner";
+  } else if (taken.n_pausing > 0) {
+    of.gate = Gate::kSlotPauses;
+    of.until = taken.pause_end;
+    of.remedy = "it is offered again by itself; another worker would take it sooner";
+  } else if (taken.n_leaving > 0) {
+    of.gate = Gate::kWorkerLeaves;
+    of.remedy = Str("start worker ", taken.leaving, " again, or another one");
+  } else {
+    of.gate = Gate::kWorkerAway;
+    of.remedy = Str("look at the machine of worker ", taken.away,
+                    ", and whether its daemon longrun-worker runs; another worker would take the "
+                    "task, too");
+  }
+}
+
+// How the run was begun, if that keeps its tasks from other slots of present workers.
+std::string BoundText(const State& state, const ReadyClass& ready, std::size_t n_fitting) {
+  if (!ready.execution) return "";
+  std::size_t n_all = 0;
+  for (const auto& [id, worker] : state.workers) {
+    if (!worker.lost) n_all += worker.slots.size();
+  }
+  if (n_all <= n_fitting) return "";
+  const Execution& execution = *ready.execution;
+  return Str(
+      "; ",
+      CountText(static_cast<std::int64_t>(n_all - n_fitting), "other slot does", "other slots do"),
+      " not have the settings with which its run began (",
+      execution.device_kind == DeviceKind::kGpu
+          ? Str("device ", execution.device_name)
+          : Str(execution.threads, " threads, instruction set ", execution.simd, ", matrix path ",
+                execution.linear),
+      ")");
+}
+
+// What holds a task, without the words that only its own text needs: tasks with the same value are
+// told together.
+struct Held {
+  Gate gate = Gate::kNone;
+  std::string by = {};
+  auto operator<=>(const Held&) const = default;
+};
+
+class Finder {
+ public:
+  Finder(const State& state, const Moment& moment)
+      : state_(state), moment_(moment), free_(FreeSlots(state, moment)) {
+    for (const Attempt* const attempt : QuietAttempts(state, moment.now)) {
+      quiet_.insert(attempt->id);
+    }
+  }
+
+  Held HeldBy(const Task& task) {
+    switch (task.state) {
+      case TaskState::kBlocked: {
+        if (const std::string* const sweep = HoldingSweep(state_, task.id)) {
+          return {.gate = Gate::kPaused, .by = *sweep};
+        }
+        const auto needed = state_.tasks.find(task.needs);
+        if (needed == state_.tasks.end()) return {.gate = Gate::kNeedsTask};
+        const Held held = HeldBy(needed->second);
+        return {.gate = Gate::kNeedsTask,
+                .by = Str(EnumName(needed->second.state), " ", EnumName(held.gate), " ", held.by)};
+      }
+      case TaskState::kReady:
+        return OfReady(task);
+      case TaskState::kReserved:
+      case TaskState::kRunning:
+      case TaskState::kStopping:
+        return OfLive(task);
+      case TaskState::kSucceeded:
+      case TaskState::kCancelled:
+        return {.gate = Gate::kEnded};
+      case TaskState::kFailed:
+      case TaskState::kSkipped:
+        return {.gate = Gate::kEnded, .by = ClassOfFailure(RootOf(task))};
+    }
+    LR_CHECK(false);
+  }
+
+  Why Of(const Task& task) {
+    const Held held = HeldBy(task);
+    Why why = {.gate = held.gate, .text = task.reason};
+    switch (held.gate) {
+      case Gate::kNone:
+        FillUnheld(task, why);
+        break;
+      case Gate::kEnded:
+        FillEnded(task, why);
+        break;
+      case Gate::kUnreadable:
+        why.text = WhyUnknown(state_, task);
+        why.remedy = state_.runs.at(task.run_key).damaged
+                         ? "restore a backup, or submit the sweep's file again, which rewrites it"
+                         : "use a build that can read it, or cancel its sweep";
+        break;
+      case Gate::kPaused:
+        why.text = HoldReason(state_, task.id);
+        why.remedy = Str("`longrun resume ", *HoldingSweep(state_, task.id), "`");
+        break;
+      case Gate::kNeedsTask:
+        FillBlocked(task, why);
+        break;
+      case Gate::kBackOff:
+        why.until = task.not_before;
+        why.remedy = "it is tried again by itself after the pause";
+        break;
+      case Gate::kRestored:
+        why.text =
+            "a backup was restored, and nothing is started until the workers have had time to "
+            "report what they did since";
+        why.until = state_.place_not_before;
+        why.remedy = "it starts by itself";
+        break;
+      case Gate::kSilentFolder:
+      case Gate::kNoFit:
+      case Gate::kCacheTooSmall:
+      case Gate::kDrained:
+      case Gate::kQuarantined:
+      case Gate::kOutdated: {
+        const ReadyClass& ready = state_.index.ready.at(task.ready_class);
+        why.text = Str(ready.unfit, held.gate == Gate::kNoFit ? LostText(ready) : "");
+        why.remedy = ready.unfit_remedy;
+        break;
+      }
+      case Gate::kNoWorker:
+      case Gate::kCacheInUse:
+      case Gate::kSlotPauses:
+      case Gate::kWorkerLeaves:
+      case Gate::kWorkerAway:
+      case Gate::kNoFreeSlot:
+        FillWaiting(task, why);
+        break;
+      case Gate::kTooShort:
+        why.text =
+            Str("what is left of the free workers' allocations is too short", NeedsText(task));
+        why.remedy = "let a worker with more time left connect: a pilot with a longer --time";
+        break;
+      case Gate::kAvoids:
+        why.text = Str("it failed on worker ", task.avoid_worker,
+                       " and waits for a slot elsewhere, since another one fits");
+        why.until = task.not_before + kAvoidMs;
+        why.remedy = Str("it starts by itself, at the latest after that time on worker ",
+                         task.avoid_worker, " again");
+        break;
+      case Gate::kOffered:
+      case Gate::kWorkerSilent:
+      case Gate::kTrainerSilent:
+      case Gate::kStopping:
+        FillLive(task, why);
+        break;
+    }
+    return why;
+  }
+
+ private:
+  // The task at the end of the chain of those that it needs and that do not succeed: itself, if it
+  // needs none.
+  const Task& RootOf(const Task& task) const {
+    const Task* root = &task;
+    while (true) {
+      const auto needed = state_.tasks.find(root->needs);
+      if (needed == state_.tasks.end() || needed->second.state == TaskState::kSucceeded) {
+        return *root;
+      }
+      root = &needed->second;
+    }
+  }
+
+  const Attempt* NewestOf(const Task& task) const {
+    const auto attempt = state_.attempts.find(task.attempt);
+    return attempt == state_.attempts.end() ? nullptr : &attempt->second;
+  }
+
+  std::string ClassOfFailure(const Task& task) const {
+    const Attempt* const attempt = NewestOf(task);
+    return attempt == nullptr ? "" : attempt->failure_class;
+  }
+
+  Held OfReady(const Task& task) {
+    const auto ready = state_.index.ready.find(task.ready_class);
+    if (ready == state_.index.ready.end()) {
+      if (std::string unknown = WhyUnknown(state_, task); !unknown.empty()) {
+        return {.gate = Gate::kUnreadable, .by = std::move(unknown)};
+      }
+      if (const std::string* const sweep = HoldingSweep(state_, task.id)) {
+        return {.gate = Gate::kPaused, .by = *sweep};
+      }
+      return {.gate = Gate::kBackOff, .by = ClassOfFailure(task)};
+    }
+    if (state_.place_not_before > moment_.now) return {.gate = Gate::kRestored};
+    if (!ready->second.unfit.empty()) {
+      return {.gate = ready->second.unfit_gate, .by = ready->second.unfit};
+    }
+    const ClassGate& of = GateOf(ready->first, ready->second);
+    if (of.gate != Gate::kNone) return {.gate = of.gate, .by = of.text};
+    const auto is_too_short = [&](const FreeSlot& slot) { return slot.left_ms <= task.needs_ms; };
+    if (std::ranges::all_of(of.free, is_too_short)) return {.gate = Gate::kTooShort};
+    if (task.avoid_worker.empty()) return {};
+    const Avoided avoided = AvoidedBy(state_, ready->second, task, moment_);
+    const bool avoids = std::ranges::all_of(of.free, [&](const FreeSlot& slot) {
+      return is_too_short(slot) || avoided.Covers(*slot.worker, *slot.slot);
+    });
+    return avoids ? Held{.gate = Gate::kAvoids, .by = task.avoid_worker} : Held();
+  }
+
+  Held OfLive(const Task& task) const {
+    const Attempt& attempt = state_.attempts.at(task.attempt);
+    if (!IsHeardOf(state_, attempt.worker, moment_.now)) {
+      return {.gate = Gate::kWorkerSilent, .by = attempt.worker};
+    }
+    if (task.state == TaskState::kStopping) return {.gate = Gate::kStopping};
+    if (task.state == TaskState::kReserved) return {.gate = Gate::kOffered};
+    return {.gate = quiet_.contains(attempt.id) ? Gate::kTrainerSilent : Gate::kNone};
+  }
+
+  // Looks at the slots once for all tasks of a class.
+  const ClassGate& GateOf(const std::string& name, const ReadyClass& ready) {
+    const auto [known, is_new] = gates_.try_emplace(name);
+    ClassGate& of = known->second;
+    if (!is_new) return of;
+    Taken taken;
+    for (const auto& [id, worker] : state_.workers) {
+      for (const Slot& slot : worker.slots) {
+        if (!Fits(ready, worker, slot)) continue;
+        of.fitting.emplace_back(&worker, &slot);
+        taken.Add(state_, ready, worker, slot, moment_);
+      }
+    }
+    for (const FreeSlot& slot : free_) {
+      const bool takes =
+          !HasNoRoom(*slot.worker, ready, moment_.now) && Fits(ready, *slot.worker, *slot.slot);
+      if (takes) of.free.push_back(slot);
+    }
+    if (!of.free.empty()) return of;
+    if (of.fitting.empty()) {
+      of.gate = Gate::kNoWorker;
+      of.text = "no worker is connected";
+      of.remedy =
+          "start one: `longrun up` on this machine, longrun-worker on another, or `longrun pilot "
+          "slurm` for jobs of a cluster";
+      return of;
+    }
+    of.text = taken.Text() + BoundText(state_, ready, of.fitting.size());
+    Choose(taken, of);
+    return of;
+  }
+
+  // How many READY tasks a slot that fits the task would take before it.
+  std::int64_t CountBefore(const Task& task, const ClassGate& of) const {
+    const ReadyClass& own = state_.index.ready.at(task.ready_class);
+    const ReadyClass::Key mine = ReadyKey(state_, task);
+    std::int64_t n_before = 0;
+    for (const auto& [name, other] : state_.index.ready) {
+      const auto fits = [&](const auto& at) { return Fits(other, *at.first, *at.second); };
+      if (&other != &own && std::ranges::none_of(of.fitting, fits)) continue;
+      for (const ReadyClass::Key& key : other.tasks) {
+        if (!(key < mine) || n_before == kBeforeMax) break;
+        n_before += 1;
+      }
+    }
+    return n_before;
+  }
+
+  void FillWaiting(const Task& task, Why& why) {
+    const ClassGate& of = GateOf(task.ready_class, state_.index.ready.at(task.ready_class));
+    why.text = of.text;
+    why.remedy = of.remedy;
+    why.until = of.until;
+    if (why.gate != Gate::kNoFreeSlot) return;
+    why.n_before = CountBefore(task, of);
+    why.text += *why.n_before == 0
+                    ? std::string("; it is the next one")
+                    : Str("; ", *why.n_before >= kBeforeMax ? "at least " : "",
+                          CountText(*why.n_before, "task is", "tasks are"), " placed before it");
+  }
+
+  void FillUnheld(const Task& task, Why& why) const {
+    if (task.state == TaskState::kRunning) return FillLive(task, why);
+    why.text = "nothing holds it: it is offered to a worker in a moment";
+  }
+
+  void FillLive(const Task& task, Why& why) const {
+    const Attempt& attempt = state_.attempts.at(task.attempt);
+    const auto worker = state_.workers.find(attempt.worker);
+    const std::string where =
+        Str("worker ", attempt.worker,
+            attempt.device_index >= 0 ? Str(", slot ", attempt.device_index) : "");
+    switch (why.gate) {
+      case Gate::kOffered:
+        why.text = attempt.state == AttemptState::kOffered
+                       ? Str("attempt ", attempt.n, " is offered to ", where,
+                             ", which has not answered yet")
+                       : Str("attempt ", attempt.n, " is prepared on ", where,
+                             ": the worker fetches what the task reads, and starts its trainer");
+        why.remedy = "it begins by itself";
+        break;
+      case Gate::kWorkerSilent:
+        why.text = NotHeardText(attempt);
+        if (worker != state_.workers.end()) why.until = LeaseEnd(state_, worker->second);
+        why.remedy = Str("look at the machine of worker ", attempt.worker,
+                         " and at its daemon; after the time of its lease, another worker "
+                         "continues the task from its last checkpoint");
+        break;
+      case Gate::kTrainerSilent:
+        why.text = Str("its trainer on ", where,
+                       " has reported nothing for unusually long, but still runs");
+        why.remedy =
+            Str("it may be computing a long step, waiting for memory or a disk, or stopped by a "
+                "signal: `longrun logs ",
+                ShortId(task.id), "` shows its last lines");
+        break;
+      case Gate::kStopping:
+        why.remedy = Str("its trainer has ", state_.limits.stop_grace_ms / 1000,
+                         " s to write a checkpoint and end");
+        break;
+      default:
+        why.text = Str("nothing holds it: attempt ", attempt.n, " runs on ", where);
+    }
+  }
+
+  void FillBlocked(const Task& task, Why& why) {
+    const auto needed = state_.tasks.find(task.needs);
+    if (needed == state_.tasks.end()) return;
+    const Why of_needed = Of(needed->second);
+    why.text =
+        Str(WaitReason(task), ", which is ", EnumName(needed->second.state), ": ", of_needed.text);
+    why.remedy =
+        of_needed.remedy.empty() ? "it starts when that task has succeeded" : of_needed.remedy;
+    why.root = of_needed.root.empty() ? needed->first : of_needed.root;
+  }
+
+  void FillEnded(const Task& task, Why& why) const {
+    if (task.state == TaskState::kSucceeded) return;
+    const Task& root = RootOf(task);
+    if (&root != &task) why.root = root.id;
+    const std::string retry = Str("`longrun retry ", ShortId(task.run_key), "`");
+    if (root.state == TaskState::kCancelled) {
+      why.remedy = Str("submit its sweep again, or ", retry, ", to continue it");
+      return;
+    }
+    const std::string logs = Str("`longrun logs ", ShortId(root.id), "` shows its log");
+    why.remedy = FailedForGood(state_, task)
+                     ? Str(logs, "; it would diverge again, so change the sweep file and submit it")
+                     : Str(logs, "; once the cause is gone, ", retry, " tries it again");
+  }
+
+  // Workers that could run the class, and that have been silent for too long.
+  std::string LostText(const ReadyClass& ready) const {
+    for (const auto& [id, worker] : state_.workers) {
+      const auto fits = [&](const Slot& slot) { return Fits(ready, worker, slot); };
+      if (!worker.lost || std::ranges::none_of(worker.slots, fits)) continue;
+      return Str("; worker ", id, " (", worker.host,
+                 ") could run it, but nothing has been heard from it for longer than its lease");
+    }
+    return "";
+  }
+
+  const State& state_;
+  const Moment moment_;
+  const std::vector<FreeSlot> free_;
+  std::set<std::string> quiet_;             // attempts
+  std::map<std::string, ClassGate> gates_;  // by class
+};
+
+// What a reader wants to see first: what waits, what failed, what runs, what has succeeded.
+int RankOf(const WhyGroup& group) {
+  if (group.state == TaskState::kSucceeded) return 3;
+  if (group.gate == Gate::kNone || group.gate == Gate::kOffered) return 2;
+  return group.gate == Gate::kEnded ? 1 : 0;
+}
+
+}  // namespace
+
+std::string NotHeardText(const Attempt& attempt) {
+  return Str("attempt ", attempt.n, " is on worker ", attempt.worker,
+             ", which has not been heard from");
+}
+
+Why WhyHeld(const State& state, const Task& task, Instant now, std::int64_t wall_ms) {
+  return Finder(state, {.now = now, .wall_ms = wall_ms}).Of(task);
+}
+
+std::vector<WhyGroup> GroupByGate(const State& state, const std::set<std::string>& tasks,
+                                  Instant now, std::int64_t wall_ms) {
+  Finder finder(state, {.now = now, .wall_ms = wall_ms});
+  using Key = std::tuple<TaskState, TaskKind, Held>;
+  std::map<Key, WhyGroup> groups;
+  for (const std::string& id : tasks) {
+    const Task& task = state.tasks.at(id);
+    Held held = finder.HeldBy(task);
+    const Gate gate = held.gate;
+    WhyGroup& group = groups[Key(task.state, task.kind, std::move(held))];
+    group.state = task.state;
+    group.gate = gate;
+    group.n_tasks += 1;
+    const auto order = [](const Task& one) { return std::pair(-one.priority, one.ready_seq); };
+    if (group.example == nullptr || order(task) < order(*group.example)) group.example = &task;
+  }
+  std::vector<WhyGroup> listed;
+  for (auto& [key, group] : groups) {
+    group.why = finder.Of(*group.example);
+    listed.push_back(std::move(group));
+  }
+  const auto order = [](const WhyGroup& group) {
+    return std::tuple(RankOf(group), group.gate == Gate::kNeedsTask, -group.n_tasks);
+  };
+  std::ranges::stable_sort(
+      listed, [&](const WhyGroup& a, const WhyGroup& b) { return order(a) < order(b); });
+  return listed;
+}
+
+bool CouldTake(const State& state, const Task& task, DeviceKind kind,
+               const std::vector<Slot>& slots, std::int64_t work_ms) {
+  const auto ready = state.index.ready.find(task.ready_class);
+  return ready != state.index.ready.end() && task.needs_ms < work_ms &&
+         FitsNewWorker(ready->second, kind, slots);
+}
+
+}  // namespace longrun::coordinator

@@ -1,0 +1,429 @@
+// What `longrun why` says of a task: the first thing that holds it, and what ends that.
+#include <algorithm>
+#include <csignal>
+
+#include "tests/coordinator/scheduler/fixture.h"
+
+namespace longrun::coordinator {
+namespace {
+
+class WhyTest : public SchedulerTest {
+ protected:
+  std::int64_t WallMs() const { return 1'700'000'000'000 + wall_set_ms + now; }
+  Why Of(const Task& task) const { return WhyHeld(state, task, now, WallMs()); }
+  std::vector<WhyGroup> GroupsOf(const std::string& sweep = "sweep-1") const {
+    return GroupByGate(state, state.sweep_tasks.at(sweep), now, WallMs());
+  }
+  // Time goes on while every connected worker is heard from.
+  void WaitHeard(std::int64_t ms) {
+    for (const Instant end = now + ms; now < end;) {
+      Wait(std::min<std::int64_t>(end - now, 1'000));
+      const std::map<SessionId, std::string> sessions = state.index.sessions;
+      for (const auto& [session, worker] : sessions) {
+        std::vector<LiveAttempt> listed;
+        for (const std::string& id : state.index.live) {
+          const Attempt& attempt = state.attempts.at(id);
+          if (attempt.worker == worker) listed.push_back(Listed(attempt));
+        }
+        Do(WorkerHeard{.session = session, .number = 1, .attempts = std::move(listed)});
+      }
+    }
+  }
+  // The only task of a sweep.
+  Task& OnlyOf(const std::string& sweep) {
+    return state.tasks.at(*state.sweep_tasks.at(sweep).begin());
+  }
+  static Slot GpuSlot(const std::string& name) {
+    Slot slot = CpuSlot();
+    slot.kind = DeviceKind::kGpu;
+    slot.name = name;
+    return slot;
+  }
+};
+
+#define EXPECT_WHY(why, expected_gate, expected_text, expected_remedy)            \
+  do {                                                                            \
+    const Why got = (why);                                                        \
+    EXPECT_EQ(EnumName(got.gate), EnumName(Gate::expected_gate));                 \
+    EXPECT_NE(got.text.find(expected_text), std::string::npos) << got.text;       \
+    EXPECT_NE(got.remedy.find(expected_remedy), std::string::npos) << got.remedy; \
+  } while (false)
+
+TEST_F(WhyTest, WithoutAWorkerItSaysHowToStartOne) {
+  Submit({.context_lengths = {}});
+
+  EXPECT_WHY(Of(Train()), kNoWorker, "no worker is connected", "`longrun up` on this machine");
+  EXPECT_EQ(Of(Train()).until, std::nullopt) << "nobody knows when one comes";
+}
+
+TEST_F(WhyTest, WhileAllSlotsAreBusyItCountsTheTasksThatArePlacedBefore) {
+  Arrive("w", {CpuSlot(0), CpuSlot(1)}, 1);
+  Submit({.seeds = {1, 2, 3, 4}, .context_lengths = {}});
+  Submit({.seeds = {5}, .context_lengths = {}, .priority = 7}, "urgent");
+
+  const Task& urgent = OnlyOf("urgent");
+  EXPECT_WHY(Of(urgent), kNoFreeSlot,
+             "no slot that can run it is free: 2 are busy; it is the next one",
+             "starts by itself when a slot is free");
+  std::vector<std::int64_t> before;
+  for (const auto& [id, task] : state.tasks) {
+    if (task.state == TaskState::kReady) before.push_back(Of(task).n_before.value());
+  }
+  std::ranges::sort(before);
+  EXPECT_EQ(before, (std::vector<std::int64_t>{0, 1, 2}));
+}
+
+// Tasks that need other slots take none from it.
+TEST_F(WhyTest, TasksForOtherSlotsAreNotCountedAsPlacedBefore) {
+  Arrive("w", {CpuSlot(0)}, 1);
+  Submit({.seeds = {1}, .context_lengths = {}});
+  Submit({.seeds = {2}, .context_lengths = {}, .priority = 7, .device_kind = DeviceChoice::kGpu},
+         "gpu");
+  Submit({.seeds = {3}, .context_lengths = {}}, "cpu");
+
+  EXPECT_WHY(Of(OnlyOf("cpu")), kNoFreeSlot, "1 is busy; it is the next one", "");
+}
+
+TEST_F(WhyTest, OfAKindThatNoWorkerHasItNamesTheNearestSlotAndWhatToConnect) {
+  Submit({.context_lengths = {}, .device_kind = DeviceChoice::kGpu});
+  Arrive("w", {CpuSlot()}, 1);
+
+  EXPECT_WHY(Of(Train()), kNoFit, Train().reason, "connect a worker with a gpu slot of at least");
+}
+
+// Runs stick to instruction set, matrix path and device name.
+TEST_F(WhyTest, InAMixedClusterItSaysThatTheRunIsBoundToTheSettingsWithWhichItBegan) {
+  Arrive("w", {GpuSlot("NVIDIA H100")}, 1);
+  Submit({.context_lengths = {}});
+  Begin(Current(Train()));
+  Finish(Current(Train()), Signal(SIGSEGV));
+  Arrive("w", {GpuSlot("NVIDIA A100")}, 2, {}, "B");
+  WaitHeard(60'000);
+
+  EXPECT_WHY(Of(Train()), kNoFit,
+             "with the settings with which its run began: slot 0 of worker w (w.example) comes "
+             "closest, but its device is NVIDIA A100, not NVIDIA H100",
+             "device NVIDIA H100, instruction set avx2");
+}
+
+TEST_F(WhyTest, WhileTheOnlySlotOfItsSettingsIsBusyItCountsTheOthers) {
+  Arrive("w", {GpuSlot("NVIDIA H100")}, 1);
+  Submit({.seeds = {1}, .context_lengths = {}}, "bound");
+  Begin(Current(OnlyOf("bound")));
+  Finish(Current(OnlyOf("bound")), Signal(SIGSEGV));
+  Submit({.seeds = {2}, .context_lengths = {}}, "other");
+  Arrive("x", {GpuSlot("NVIDIA A100"), CpuSlot(1)}, 2);
+  WaitHeard(60'000);
+
+  EXPECT_WHY(Of(OnlyOf("bound")), kNoFreeSlot,
+             "1 is busy; 2 other slots do not have the settings with which its run began (device "
+             "NVIDIA H100); it is the next one",
+             "");
+}
+
+TEST_F(WhyTest, ADrainedWorkerIsNamedWithTheCommand) {
+  Arrive("w", {CpuSlot()}, 1);
+  Do(WorkerDrained{.worker = "w"});
+  Submit({.context_lengths = {}});
+
+  EXPECT_WHY(Of(Train()), kDrained, "every worker that can run it is drained",
+             "`longrun undrain w`");
+}
+
+TEST_F(WhyTest, AQuarantinedSlotIsNamedWithTheCommandThatReleasesIt) {
+  Arrive("w", {CpuSlot(3)}, 1);
+  state.workers.at("w").quarantined[3] = {.reason = "3 attempts failed", .since_wall_ms = 1};
+  state.index.workers_version += 1;
+  Submit({.context_lengths = {}});
+
+  EXPECT_WHY(Of(Train()), kQuarantined, "It is quarantined, since 3 attempts failed",
+             "`longrun worker release w --slot 3`");
+}
+
+TEST_F(WhyTest, AWorkerOfAnOlderReleaseIsNamed) {
+  Arrive("w", {CpuSlot()}, 1);
+  state.workers.at("w").over_network = true;
+  state.index.workers_version += 1;
+  Submit({.context_lengths = {}});
+
+  EXPECT_WHY(Of(Train()), kOutdated, "cannot get datasets over the network",
+             "update worker w to this release");
+}
+
+TEST_F(WhyTest, ASilentFolderOfADatasetHoldsItsTasks) {
+  Arrive("w", {CpuSlot()}, 1);
+  Do(DatasetsSilent{.digests = {Sha256Hex("dataset")}});
+  Submit({.context_lengths = {}});
+
+  EXPECT_WHY(Of(Train()), kSilentFolder, "the folder of a dataset that it reads does not answer",
+             "look at that file system");
+}
+
+TEST_F(WhyTest, ACacheThatIsTooSmallIsNamedWithItsOption) {
+  Arrive("w", {CpuSlot()}, 1);
+  Submit({.context_lengths = {}});
+  Do(AttemptRejected{.session = 1,
+                     .attempt = Train().attempt,
+                     .epoch = Train().epoch,
+                     .failure_class = "storage",
+                     .reason = "too large",
+                     .cache_needed_bytes = 3 << 20,
+                     .cache_limit_bytes = 1 << 20});
+
+  EXPECT_WHY(Of(Train()), kCacheTooSmall, "may take 1 MiB, less than the 3 MiB",
+             "start worker w with larger --cache-bytes");
+}
+
+TEST_F(WhyTest, ACacheThatOthersUseHoldsItUntilTheNextOffer) {
+  Arrive("w", {CpuSlot()}, 1);
+  Submit({.context_lengths = {}});
+  Do(AttemptRejected{.session = 1,
+                     .attempt = Train().attempt,
+                     .epoch = Train().epoch,
+                     .failure_class = "storage",
+                     .reason = "in use",
+                     .cache_needed_bytes = 1 << 20,
+                     .cache_limit_bytes = 1 << 20});
+
+  EXPECT_WHY(Of(Train()), kCacheInUse, "1 is on a worker whose cache is in use by other tasks",
+             "offered again by itself");
+  EXPECT_EQ(Of(Train()).until, now + 15'000);
+}
+
+TEST_F(WhyTest, ASlotThatRefusedAnOfferPausesForAMoment) {
+  Arrive("w", {CpuSlot()}, 1);
+  Submit({.context_lengths = {}});
+  Do(AttemptRejected{.session = 1,
+                     .attempt = Train().attempt,
+                     .epoch = Train().epoch,
+                     .failure_class = "",
+                     .reason = "busy"});
+
+  EXPECT_WHY(Of(Train()), kSlotPauses, "1 pauses after a failure or a refusal",
+             "offered again by itself");
+  EXPECT_EQ(Of(Train()).until, now + state.limits.busy_ms);
+}
+
+TEST_F(WhyTest, APausedSweepHoldsItsTasksAlsoThoseThatWaitForATraining) {
+  Submit({});
+  Do(SweepPaused{.sweep_id = "sweep-1"});
+
+  EXPECT_WHY(Of(Train()), kPaused, "paused", "`longrun resume sweep-1`");
+  EXPECT_WHY(Of(Evaluate()), kPaused, "paused", "`longrun resume sweep-1`");
+}
+
+TEST_F(WhyTest, AfterAFailureItPausesUntilAKnownTime) {
+  Arrive("w", {CpuSlot()}, 1);
+  Submit({.context_lengths = {}, .retry = {.failures_max = 5, .losses_max = 5}});
+  Begin(Current(Train()));
+  Finish(Current(Train()), Signal(SIGSEGV));
+
+  EXPECT_WHY(Of(Train()), kBackOff, "attempt 1 ended as crashed: the trainer died of signal 11",
+             "tried again by itself");
+  EXPECT_EQ(Of(Train()).until, Train().not_before);
+  EXPECT_GT(Train().not_before, now);
+}
+
+TEST_F(WhyTest, ATaskThatFailedOnTheFreeSlotWaitsForAnother) {
+  Arrive("a", {CpuSlot()}, 1);
+  Submit({.seeds = {1}, .context_lengths = {}, .retry = {.failures_max = 5, .losses_max = 5}},
+         "failed");
+  Begin(Current(OnlyOf("failed")));
+  Finish(Current(OnlyOf("failed")), Signal(SIGSEGV));
+  Submit({.seeds = {2}, .context_lengths = {}}, "on-a");
+  Arrive("b", {CpuSlot()}, 2);
+  Submit({.seeds = {3}, .context_lengths = {}}, "on-b");
+  ASSERT_EQ(Current(OnlyOf("on-b")).worker, "b");
+  Complete(Current(OnlyOf("on-a")));
+  const Task& task = OnlyOf("failed");
+  while (now < task.not_before) WaitHeard(1'000);
+
+  EXPECT_WHY(Of(task), kAvoids, "it failed on worker a and waits for a slot elsewhere", "worker a");
+  EXPECT_EQ(Of(task).until, task.not_before + 120'000);
+}
+
+TEST_F(WhyTest, ATaskThatWaitsForItsTrainingSaysWhatHoldsTheTraining) {
+  Submit({});
+  EXPECT_WHY(Of(Evaluate()), kNeedsTask,
+             Str("waits for its training (task ", Train().id.substr(0, 8),
+                 "), which is READY: no worker is connected"),
+             "`longrun up`");
+  EXPECT_EQ(Of(Evaluate()).root, Train().id);
+
+  Arrive("w", {CpuSlot()}, 1);
+  Begin(Current(Train()));
+  EXPECT_WHY(Of(Evaluate()), kNeedsTask,
+             "which is RUNNING: nothing holds it: attempt 1 runs on "
+             "worker w, slot 0",
+             "it starts when that task has succeeded");
+}
+
+TEST_F(WhyTest, WhatFailedNamesItsLogTheRemedyOfItsClassAndHowToTryAgain) {
+  Arrive("w", {CpuSlot()}, 1);
+  Submit({.retry = {.failures_max = 0, .losses_max = 0}});
+  Begin(Current(Train()));
+  Finish(Current(Train()), Exit(81));
+
+  const std::string id = Train().id.substr(0, 8), run = Train().run_key.substr(0, 8);
+  EXPECT_WHY(Of(Train()), kEnded, "out_of_memory: ",
+             Str("`longrun logs ", id, "` shows its log; once the cause is gone, `longrun retry ",
+                 run, "` tries it again"));
+  EXPECT_NE(Of(Train()).text.find(FailureOf(FailureClass::kOutOfMemory).advice), std::string::npos);
+  EXPECT_WHY(Of(Evaluate()), kEnded, Str("the training it needs (task ", id, ") failed"),
+             Str("`longrun logs ", id));
+  EXPECT_EQ(Of(Evaluate()).root, Train().id);
+}
+
+TEST_F(WhyTest, WhatDivergedIsNotToBeRetriedButChanged) {
+  Arrive("w", {CpuSlot()}, 1);
+  Submit({.context_lengths = {}});
+  Begin(Current(Train()));
+  Finish(Current(Train()), Exit(80));
+
+  EXPECT_WHY(Of(Train()), kEnded, "diverged: ", "it would diverge again, so change the sweep file");
+}
+
+TEST_F(WhyTest, WhatWasCancelledSaysHowToContinueIt) {
+  Submit({});
+  Do(SweepCancelled{.sweep_id = "sweep-1"});
+
+  EXPECT_WHY(Of(Train()), kEnded, "cancelled: sweep sweep-1 was cancelled",
+             "submit its sweep again");
+  EXPECT_WHY(Of(Evaluate()), kEnded, "cancelled", "to continue it");
+}
+
+TEST_F(WhyTest, WhatSucceededNeedsNothing) {
+  Arrive("w", {CpuSlot()}, 1);
+  Submit({.context_lengths = {}});
+  Complete(Current(Train()));
+
+  EXPECT_EQ(Of(Train()).gate, Gate::kEnded);
+  EXPECT_EQ(Of(Train()).text, "complete with attempt 1");
+  EXPECT_EQ(Of(Train()).remedy, "");
+}
+
+TEST_F(WhyTest, OfALiveAttemptItSaysWhereItIsAndWhatItDoes) {
+  Arrive("w", {CpuSlot()}, 1);
+  Submit({.context_lengths = {}});
+  EXPECT_WHY(Of(Train()), kOffered,
+             "attempt 1 is offered to worker w, slot 0, which has not answered yet", "by itself");
+  Accept(Current(Train()));
+  EXPECT_WHY(Of(Train()), kOffered, "attempt 1 is prepared on worker w, slot 0", "by itself");
+  Begin(Current(Train()));
+  EXPECT_EQ(Of(Train()).gate, Gate::kNone);
+  EXPECT_EQ(Of(Train()).text, "nothing holds it: attempt 1 runs on worker w, slot 0");
+  EXPECT_EQ(Of(Train()).remedy, "");
+
+  Do(SweepPaused{.sweep_id = "sweep-1"});
+  EXPECT_WHY(Of(Train()), kStopping, "paused", "20 s to write a checkpoint");
+}
+
+TEST_F(WhyTest, OfASilentWorkerItSaysWhenAnotherContinuesItsTask) {
+  Arrive("w", {CpuSlot()}, 1);
+  Submit({.context_lengths = {}});
+  Begin(Current(Train()));
+  const Instant heard_at = now;
+  Wait(20'000);
+
+  EXPECT_WHY(Of(Train()), kWorkerSilent, "attempt 1 is on worker w, which has not been heard from",
+             "look at the machine of worker w");
+  EXPECT_EQ(Of(Train()).until, heard_at + state.limits.lease_ms);
+}
+
+TEST_F(WhyTest, OfASilentTrainerItNamesTheLog) {
+  Arrive("w", {CpuSlot()}, 1);
+  Submit({.context_lengths = {}});
+  Begin(Current(Train()));
+  for (int i = 0; i < 70; ++i) {
+    Wait(10'000);
+    LiveAttempt listed = Listed(Current(Train()));
+    listed.last_seq = 2;
+    Do(WorkerHeard{.session = 1, .number = i, .attempts = {listed}});
+  }
+
+  EXPECT_WHY(Of(Train()), kTrainerSilent, "has reported nothing for unusually long",
+             Str("`longrun logs ", Train().id.substr(0, 8)));
+}
+
+TEST_F(WhyTest, AWorkerThatIsStoppingAndOneThatIsAwayAreNamed) {
+  Arrive("w", {CpuSlot()}, 1);
+  Do(WorkerLeaves{.session = 1});
+  Submit({.context_lengths = {}});
+  EXPECT_WHY(Of(Train()), kWorkerLeaves, "1 is on worker w, which is stopping or has stopped",
+             "start worker w again");
+
+  Arrive("w", {}, 2, {}, "B");
+  Arrive("x", {CpuSlot()}, 3);
+  Do(AttemptRejected{.session = 3,
+                     .attempt = Train().attempt,
+                     .epoch = Train().epoch,
+                     .failure_class = "",
+                     .reason = "busy"});
+  Do(WorkerGone{.session = 3});
+  EXPECT_WHY(Of(Train()), kWorkerAway, "1 is on worker x, which is not heard from",
+             "look at the machine of worker x");
+}
+
+TEST_F(WhyTest, AnAllocationThatIsTooShortIsSaid) {
+  Submit({.context_lengths = {}});
+  Train().needs_ms = 60'000;
+  WorkerArrived hello = {.session = 1,
+                         .worker = {.id = "pilot-1",
+                                    .incarnation = "A",
+                                    .host = "node-1",
+                                    .version = "0.1.0",
+                                    .slots = {CpuSlot()},
+                                    .dataset_digests = {},
+                                    .session = {},
+                                    .busy = {},
+                                    .refused_until = {}},
+                         .attempts = {}};
+  hello.allocation = AllocationSpan{.job = "slurm 7", .work_left_ms = 30'000};
+  Do(hello);
+
+  EXPECT_WHY(Of(Train()), kTooShort, "only to workers that have at least 1min", "longer --time");
+}
+
+TEST_F(WhyTest, AfterARestoreItWaitsUntilTheWorkersHaveReported) {
+  Submit({.context_lengths = {}});
+  Restart(/*restored=*/true);
+  Arrive("w", {CpuSlot()}, 1);
+
+  EXPECT_WHY(Of(Train()), kRestored, "a backup was restored", "by itself");
+  EXPECT_EQ(Of(Train()).until, state.place_not_before);
+}
+
+TEST_F(WhyTest, ATaskThatThisBuildCannotReadSaysSo) {
+  Submit({.context_lengths = {}});
+  state.runs.begin()->second.unknown = "position method \"later\" is unknown";
+  AfterLoad(state, now, 1);
+
+  EXPECT_WHY(Of(Train()), kUnreadable, "position method \"later\" is unknown",
+             "use a build that can read it");
+}
+
+TEST_F(WhyTest, TasksThatTheSameThingHoldsAreOneGroup) {
+  Submit({.seeds = {1, 2, 3, 4, 5}, .retry = {.failures_max = 0, .losses_max = 0}});
+  Arrive("w", {CpuSlot(0), CpuSlot(1)}, 1);
+  const std::string first = *state.index.live.begin();
+  Begin(state.attempts.at(first));
+  Finish(state.attempts.at(first), Signal(SIGSEGV));
+
+  std::vector<std::string> told;
+  std::int64_t n_tasks = 0;
+  for (const WhyGroup& group : GroupsOf()) {
+    n_tasks += group.n_tasks;
+    told.push_back(Str(group.n_tasks, " ", EnumName(group.example->kind), " ",
+                       EnumName(group.state), " ", EnumName(group.gate)));
+    EXPECT_EQ(group.why.gate, group.gate);
+  }
+  EXPECT_EQ(n_tasks, 10);
+  // The evaluations of trainings that wait, and of those that a worker prepares.
+  EXPECT_EQ(told,
+            (std::vector<std::string>{"2 train READY NO_FREE_SLOT", "2 evaluate BLOCKED NEEDS_TASK",
+                                      "2 evaluate BLOCKED NEEDS_TASK", "1 train FAILED ENDED",
+                                      "1 evaluate SKIPPED ENDED", "2 train RESERVED OFFERED"}));
+}
+
+}  // namespace
+}  // namespace longrun::coordinator
