@@ -46,10 +46,7 @@ bool IsCutOff(const StepContext& step, const Attempt& attempt, FailureClass fail
 
 void NoteOutlived(StepContext& step, const Worker& worker) {
   if (!IsOver(step, worker)) return;
-  for (const std::string& id : step.state.index.live) {
-    Attempt& attempt = step.state.attempts.at(id);
-    if (attempt.worker == worker.id) attempt.outlived = true;
-  }
+  for (Attempt* const attempt : LiveAttemptsOf(step.state, worker.id)) attempt->outlived = true;
 }
 
 void NoteCutShort(StepContext& step, const Attempt& attempt) {

@@ -108,9 +108,7 @@ void HandleEvent(StepContext& step, const WorkerRemoved& event) {
         Str("worker ", event.worker, " is connected: stop its process on its machine first"));
     return;
   }
-  const auto n_live = std::ranges::count_if(state.index.live, [&](const std::string& id) {
-    return state.attempts.at(id).worker == event.worker;
-  });
+  const std::size_t n_live = LiveAttemptsOf(state, event.worker).size();
   if (n_live > 0) {
     const Instant lease_end = LeaseEnd(state, found->second);
     step.result.status =

@@ -39,48 +39,66 @@ const CacheTooSmall* SmallCache(const ReadyClass& ready, const Worker& worker) {
   return is_said ? &cache->second : nullptr;
 }
 
-// What the class needs and the slot lacks, one entry each; empty if the class fits.
-std::vector<std::string> Mismatches(const ReadyClass& ready, const Worker& worker,
-                                    const Slot& slot) {
-  std::vector<std::string> out;
-  const auto differ = [&out](std::string_view what, const auto& has, const auto& wants) {
-    if (has != wants) out.push_back(Str(what, " is ", has, ", not ", wants));
+// Calls `lack` for each thing that the class needs and the slot lacks, with a function that makes its
+// text, until `lack` returns false.
+template <typename Lack>
+void ForEachLack(const ReadyClass& ready, const Worker& worker, const Slot& slot,
+                 const Lack& lack) {
+  // False: stop.
+  const auto same = [&lack](std::string_view what, const auto& has, const auto& wants) {
+    return has == wants || lack([&] { return Str(what, " is ", has, ", not ", wants); });
   };
-  if (!Admits(ready.device_kind, slot.kind)) {
-    differ("its kind", EnumName(slot.kind), EnumName(ready.device_kind));
-  }
+  const auto same_kind = [&](std::string_view wants) {
+    return same("its kind", EnumName(slot.kind), wants);
+  };
+  if (!Admits(ready.device_kind, slot.kind) && !same_kind(EnumName(ready.device_kind))) return;
   if (ready.execution) {
     const Execution& execution = *ready.execution;
-    if (ready.device_kind == DeviceChoice::kAny) {
-      differ("its kind", EnumName(slot.kind), EnumName(execution.device_kind));
+    if (ready.device_kind == DeviceChoice::kAny && !same_kind(EnumName(execution.device_kind))) {
+      return;
     }
-    if (execution.device_kind == DeviceKind::kGpu) {
-      differ("its device", slot.name, execution.device_name);
-    }
+    const bool is_gpu = execution.device_kind == DeviceKind::kGpu;
+    if (is_gpu && !same("its device", slot.name, execution.device_name)) return;
     // A slot with more threads starts the trainer with the number that the run began with.
-    if (slot.threads < execution.threads) {
-      differ("its number of threads", slot.threads, execution.threads);
+    if (slot.threads < execution.threads &&
+        !same("its number of threads", slot.threads, execution.threads)) {
+      return;
     }
-    differ("its instruction set", slot.simd, execution.simd);
-    if (!HonoursMatrixPath(slot.linear, execution.linear)) {
-      differ("its matrix path", slot.linear, execution.linear);
+    if (!same("its instruction set", slot.simd, execution.simd)) return;
+    if (!HonoursMatrixPath(slot.linear, execution.linear) &&
+        !same("its matrix path", slot.linear, execution.linear)) {
+      return;
     }
-    if (!execution.bf16.empty()) {
-      differ("its path of products in bf16", slot.bf16, execution.bf16);
+    if (!execution.bf16.empty() &&
+        !same("its path of products in bf16", slot.bf16, execution.bf16)) {
+      return;
     }
   }
   const std::int64_t needed =
       slot.kind == DeviceKind::kCpu ? ready.cpu_memory_bytes : ready.gpu_memory_bytes;
-  if (slot.memory_bytes < needed) {
-    out.push_back(Str("its memory is ", Gigabytes(slot.memory_bytes), ", less than the required ",
-                      Gigabytes(needed)));
+  if (slot.memory_bytes < needed && !lack([&] {
+        return Str("its memory is ", Gigabytes(slot.memory_bytes), ", less than the required ",
+                   Gigabytes(needed));
+      })) {
+    return;
   }
   if (const CacheTooSmall* const cache = SmallCache(ready, worker)) {
-    out.push_back(Str("the worker's cache may take ", FormatBytes(cache->limit_bytes),
-                      ", less than the ", FormatBytes(cache->needed_bytes),
-                      " that the task reads: start the worker with larger --cache-bytes"));
+    lack([&] {
+      return Str("the worker's cache may take ", FormatBytes(cache->limit_bytes),
+                 ", less than the ", FormatBytes(cache->needed_bytes),
+                 " that the task reads: start the worker with larger --cache-bytes");
+    });
   }
-  return out;
+}
+
+// One entry each; empty if the class fits.
+std::vector<std::string> Lacks(const ReadyClass& ready, const Worker& worker, const Slot& slot) {
+  std::vector<std::string> lacks;
+  ForEachLack(ready, worker, slot, [&](const auto& text) {
+    lacks.push_back(text());
+    return true;
+  });
+  return lacks;
 }
 
 // What a worker must offer for the class, for a remedy.
@@ -157,7 +175,7 @@ Unfit FindUnfit(const State& state, const ReadyClass& ready) {
   for (const auto& [id, worker] : state.workers) {
     if (worker.lost) continue;
     for (const Slot& slot : worker.slots) {
-      const std::vector<std::string> lacks = Mismatches(ready, worker, slot);
+      const std::vector<std::string> lacks = Lacks(ready, worker, slot);
       if (lacks.empty() && IsQuarantined(worker, slot)) {
         withheld.quarantined = Str("longrun worker release ", id, " --slot ", slot.index);
         withheld.why_quarantined =
@@ -219,7 +237,12 @@ bool OtherSlotFits(const State& state, const ReadyClass& ready, const Task& task
 }  // namespace
 
 bool Fits(const ReadyClass& ready, const Worker& worker, const Slot& slot) {
-  return Mismatches(ready, worker, slot).empty();
+  bool fits = true;
+  ForEachLack(ready, worker, slot, [&fits](const auto&) {
+    fits = false;
+    return false;
+  });
+  return fits;
 }
 
 bool IsQuarantined(const Worker& worker, const Slot& slot) {
@@ -273,8 +296,7 @@ void RefreshUnfit(StepContext& step, const std::string& name, ReadyClass& ready)
 std::vector<FreeSlot> FreeSlots(const State& state, const Moment& moment) {
   std::vector<FreeSlot> free;
   for (const auto& [id, worker] : state.workers) {
-    const bool suspect = moment.now - worker.heard_at > state.limits.suspect_ms;
-    if (!TakesWork(worker) || suspect) continue;
+    if (!TakesWork(worker) || IsSilent(state, worker, moment.now)) continue;
     const std::int64_t left_ms =
         WorkLeftMs(state, worker, moment.now, moment.wall_ms).value_or(kNoEndMs);
     if (left_ms == 0) continue;

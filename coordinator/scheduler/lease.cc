@@ -28,19 +28,6 @@ const Worker* InPlaceOf(const State& state, const Worker& missed) {
   return newest;
 }
 
-bool IsSilent(const State& state, const Worker& worker, Instant now) {
-  return now - worker.heard_at > state.limits.suspect_ms;
-}
-
-std::vector<Attempt*> LiveAttemptsOf(State& state, const std::string& worker) {
-  std::vector<Attempt*> attempts;
-  for (const std::string& id : state.index.live) {
-    Attempt& attempt = state.attempts.at(id);
-    if (attempt.worker == worker) attempts.push_back(&attempt);
-  }
-  return attempts;
-}
-
 void EndLease(StepContext& step, Worker& worker) {
   worker.lost = true;
   worker.busy.clear();
@@ -63,10 +50,10 @@ void EndLease(StepContext& step, Worker& worker) {
 
 void WithdrawOldOffers(StepContext& step) {
   std::vector<Attempt*> unanswered;
-  for (const std::string& id : step.state.index.live) {
+  for (const std::string& id : step.state.index.offered) {
     Attempt& attempt = step.state.attempts.at(id);
     const bool late = step.now - attempt.offered_at >= step.state.limits.offer_ms;
-    if (attempt.state == AttemptState::kOffered && late) unanswered.push_back(&attempt);
+    if (late) unanswered.push_back(&attempt);
   }
   for (Attempt* const attempt : unanswered) {
     WithdrawOffer(step, *attempt,
@@ -91,6 +78,10 @@ void EndUnreadable(StepContext& step) {
 }
 
 }  // namespace
+
+bool IsSilent(const State& state, const Worker& worker, Instant now) {
+  return now - worker.heard_at > state.limits.suspect_ms;
+}
 
 Instant LeaseEnd(const State& state, const Worker& worker) {
   return std::max(worker.heard_at, state.booted_at) + state.limits.lease_ms;
@@ -168,10 +159,8 @@ Instant NextDeadline(const State& state, Instant now) {
   Instant next = now + 1000;
   if (!state.index.waiting.empty()) next = std::min(next, state.index.waiting.begin()->first);
   if (state.place_not_before > now) next = std::min(next, state.place_not_before);
-  for (const std::string& id : state.index.live) {
-    const Attempt& attempt = state.attempts.at(id);
-    if (attempt.state != AttemptState::kOffered) continue;
-    next = std::min(next, attempt.offered_at + state.limits.offer_ms);
+  for (const std::string& id : state.index.offered) {
+    next = std::min(next, state.attempts.at(id).offered_at + state.limits.offer_ms);
   }
   return std::max(next, now + 1);
 }

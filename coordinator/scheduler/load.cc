@@ -79,7 +79,7 @@ void AfterLoad(State& state, Instant now, std::uint64_t seed, bool restored) {
     attempt.listed_at = now;
     attempt.recorded_at = now;
     if (IsLive(attempt.state)) {
-      state.index.live.insert(id);
+      NoteLive(state.index, attempt);
     } else {
       NoteEnded(state.index, attempt);
     }

@@ -5,6 +5,7 @@
 // only heads of classes are compared.
 #include <algorithm>
 #include <limits>
+#include <set>
 #include <tuple>
 #include <utility>
 
@@ -57,18 +58,21 @@ struct Placement {
   const FreeSlot* slot = nullptr;
 };
 
-// The first task in order that a free slot can take.
+// The first task in order that a free slot can take. `hopeless` has the classes that no free slot
+// fits: slots only become fewer during a step.
 std::optional<Placement> NextPlacement(const State& state, const std::vector<FreeSlot>& free,
-                                       const Moment& moment) {
+                                       const Moment& moment, std::set<std::string>& hopeless) {
   std::optional<Placement> next;
   const ReadyClass::Key* next_key = nullptr;
-  for (const auto& entry : state.index.ready) {
-    const ReadyClass& ready = entry.second;
-    if (WaitsForFolder(state, ready)) continue;
-    const auto fits = [&](const FreeSlot& slot) {
-      return !HasNoRoom(*slot.worker, ready, moment.now) && Fits(ready, *slot.worker, *slot.slot);
-    };
-    if (std::ranges::none_of(free, fits)) continue;
+  for (const auto& [name, ready] : state.index.ready) {
+    if (hopeless.contains(name) || WaitsForFolder(state, ready)) continue;
+    const bool fits = std::ranges::any_of(free, [&](const FreeSlot& slot) {
+      return Fits(ready, *slot.worker, *slot.slot) && !HasNoRoom(*slot.worker, ready, moment.now);
+    });
+    if (!fits) {
+      hopeless.insert(name);
+      continue;
+    }
     for (const ReadyClass::Key& key : ready.tasks) {
       if (next_key != nullptr && *next_key < key) break;
       const FreeSlot* const slot = ChooseSlot(state, ready, state.tasks.at(key.task), free, moment);
@@ -259,8 +263,9 @@ void PlaceReadyTasks(StepContext& step) {
   for (auto& [name, ready] : state.index.ready) RefreshUnfit(step, name, ready);
   const Moment moment = {.now = step.now, .wall_ms = step.wall_ms};
   std::vector<FreeSlot> free = FreeSlots(state, moment);
+  std::set<std::string> hopeless;
   while (!free.empty()) {
-    const std::optional<Placement> next = NextPlacement(state, free, moment);
+    const std::optional<Placement> next = NextPlacement(state, free, moment, hopeless);
     if (!next) return;
     const FreeSlot slot = *next->slot;
     Place(step, state.tasks.at(next->task), slot);

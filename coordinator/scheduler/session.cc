@@ -26,13 +26,11 @@ void ForgetSession(StepContext& step, Worker& worker, const std::string& reason)
 
 // Marks slots that may hold a trainer: those of live attempts,
 // and those where the worker still sees one.
-void NoteBusySlots(State& state, Worker& worker, const std::vector<LiveAttempt>& listed) {
-  worker.busy.clear();
-  for (const std::string& id : state.index.live) {
-    const Attempt& attempt = state.attempts.at(id);
-    if (attempt.worker == worker.id && attempt.device_index >= 0) {
-      worker.busy[attempt.device_index] = id;
-    }
+void NoteBusySlots(StepContext& step, Worker& worker, const std::vector<LiveAttempt>& listed) {
+  State& state = step.state;
+  const auto before = std::exchange(worker.busy, {});
+  for (const Attempt* const attempt : LiveAttemptsOf(state, worker.id)) {
+    if (attempt->device_index >= 0) worker.busy[attempt->device_index] = attempt->id;
   }
   for (const LiveAttempt& live : listed) {
     const Attempt* const attempt = FindAttempt(state, live.attempt);
@@ -41,6 +39,7 @@ void NoteBusySlots(State& state, Worker& worker, const std::vector<LiveAttempt>&
       worker.busy.try_emplace(attempt->device_index, attempt->id);
     }
   }
+  step.freed_slot |= worker.busy != before;
 }
 
 // An offer that the worker lists was accepted, even if its Accepted message was lost.
@@ -87,10 +86,8 @@ void EndWhatIsNotListed(StepContext& step, const Worker& worker,
   std::set<std::string> here;
   for (const LiveAttempt& live : listed) here.insert(live.attempt);
   std::vector<Attempt*> gone;
-  for (const std::string& id : step.state.index.live) {
-    Attempt& attempt = step.state.attempts.at(id);
-    const bool silent = attempt.worker == worker.id && !here.contains(id);
-    if (silent && attempt.listed_at <= since) gone.push_back(&attempt);
+  for (Attempt* const attempt : LiveAttemptsOf(step.state, worker.id)) {
+    if (!here.contains(attempt->id) && attempt->listed_at <= since) gone.push_back(attempt);
   }
   for (Attempt* const attempt : gone) EndUnlisted(step, worker, *attempt);
 }
@@ -103,11 +100,10 @@ void NoteDiedTogether(State& state, const Worker& worker, const std::vector<Live
     if (live.running) running.insert(live.attempt);
   }
   std::vector<Attempt*> dead;
-  for (const std::string& id : state.index.live) {
-    Attempt& attempt = state.attempts.at(id);
-    if (attempt.worker != worker.id || attempt.state == AttemptState::kOffered) continue;
-    if (running.contains(id)) return;
-    dead.push_back(&attempt);
+  for (Attempt* const attempt : LiveAttemptsOf(state, worker.id)) {
+    if (attempt->state == AttemptState::kOffered) continue;
+    if (running.contains(attempt->id)) return;
+    dead.push_back(attempt);
   }
   for (Attempt* const attempt : dead) {
     attempt->died_together = static_cast<std::int64_t>(dead.size());
@@ -199,6 +195,7 @@ Worker* Hear(StepContext& step, SessionId session) {
   const auto id = step.state.index.sessions.find(session);
   if (id == step.state.index.sessions.end()) return nullptr;
   Worker& worker = step.state.workers.at(id->second);
+  step.freed_slot |= IsSilent(step.state, worker, step.now);
   worker.heard_at = step.now;
   return &worker;
 }
@@ -339,7 +336,7 @@ void HandleEvent(StepContext& step, const WorkerArrived& event) {
     welcome.attempts.push_back(Judge(step, worker, live));
   }
   NoteKept(step, worker, event.attempts);
-  NoteBusySlots(state, worker, event.attempts);
+  NoteBusySlots(step, worker, event.attempts);
   step.Send(event.session, std::move(welcome));
   if (worker.drain) SendHold(step, worker);
 }
@@ -353,7 +350,7 @@ void HandleEvent(StepContext& step, const WorkerHeard& event) {
   // A heartbeat may have been written before an acceptance that arrived first:
   // only longer silence counts.
   EndWhatIsNotListed(step, *worker, event.attempts, step.now - step.state.limits.suspect_ms);
-  NoteBusySlots(step.state, *worker, event.attempts);
+  NoteBusySlots(step, *worker, event.attempts);
 }
 
 void HandleEvent(StepContext& step, const WorkerHolds& event) {

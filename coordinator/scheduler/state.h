@@ -393,6 +393,8 @@ struct Index {
   std::map<std::string, ReadyClass> ready;
   std::set<std::pair<Instant, std::string>> waiting;         // back-off: (end, task)
   std::set<std::string> live;                                // attempts
+  std::set<std::string> offered;                             // those that are only offered
+  std::map<std::string, std::set<std::string>> live_of;      // worker -> its live attempts
   std::map<std::string, EndedAttempts> ended;                // by task
   std::map<std::string, std::set<std::string>> dependants;   // task -> tasks that need it
   std::map<std::string, std::set<std::string>> task_sweeps;  // task -> sweeps it belongs to

@@ -41,6 +41,21 @@ void CollectWrites(StepContext& step) {
   AppendAll(writes, step.removals);
 }
 
+// Whether a task may have become ready, or a slot free. Most events, and all frequent ones, tell
+// of work that goes on; a search among thousands of slots would cost more than all else that they
+// need. Time opens slots, too (an end of a back-off or of a refusal): TimePassed comes at least once
+// a second.
+bool MayPlace(const StepContext& step, const SchedulerEvent& event,
+              std::int64_t workers_version_before) {
+  const bool goes_on =
+      std::holds_alternative<WorkerHeard>(event) || std::holds_alternative<JournalReceived>(event);
+  const bool accepts = std::holds_alternative<AttemptAccepted>(event);
+  if (!goes_on && !accepts) return true;
+  const bool moved = goes_on && !step.changed_tasks.empty();
+  return moved || step.freed_slot || !step.changed_workers.empty() ||
+         step.state.index.workers_version != workers_version_before;
+}
+
 }  // namespace
 
 StepResult Step(State& state, SchedulerEvent event, Instant now, std::int64_t wall_ms) {
@@ -59,11 +74,12 @@ StepResult Step(State& state, SchedulerEvent event, Instant now, std::int64_t wa
                    .transitions = {},
                    .drops = {},
                    .removals = {}};
+  const std::int64_t workers_version = state.index.workers_version;
   ExtendLeasesOverSleep(step);
   std::visit([&step](auto& e) { HandleEvent(step, e); }, event);
   AdoptKept(step);
   JudgeDoubtfulSlots(step);
-  PlaceReadyTasks(step);
+  if (MayPlace(step, event, workers_version)) PlaceReadyTasks(step);
   CollectWrites(step);
   step.result.wake_at = NextDeadline(state, now);
   return std::move(step.result);

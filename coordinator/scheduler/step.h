@@ -35,6 +35,7 @@ struct StepContext {
   std::vector<DropCheckpoint> drops;
   std::vector<Write> removals;
   bool judges_slots = false;  // JudgeDoubtfulSlots has something to do
+  bool freed_slot = false;    // a slot may take work again, though no row has changed
 
   void Send(Command command) { result.commands.push_back(std::move(command)); }
   void Send(SessionId session, DownMessage message) {
@@ -59,8 +60,11 @@ void RetryTask(StepContext& step, Task& task, TaskState to, std::string reason);
 void RefreshTask(StepContext& step, Task& task, std::string reason);
 Attempt& AddAttempt(StepContext& step, Attempt&& attempt, const std::string& reason);
 void MoveAttempt(StepContext& step, Attempt& attempt, AttemptState to, const std::string& reason);
-// Adds an attempt that has ended to Index::ended.
+// Add a live attempt to Index::live, offered and live_of, or one that has ended to Index::ended.
+void NoteLive(Index& index, const Attempt& attempt);
 void NoteEnded(Index& index, const Attempt& attempt);
+// In the order of their ids.
+std::vector<Attempt*> LiveAttemptsOf(State& state, const std::string& worker);
 
 // What a slot must have to run the task.
 ReadyClass ClassOf(const State& state, const Task& task);
@@ -114,6 +118,8 @@ void HandleEvent(StepContext& step, JournalReceived& event);   // ingest.cc
 void HandleEvent(StepContext& step, const TimePassed& event);  // lease.cc
 void ExtendLeasesOverSleep(StepContext& step);                 // lease.cc
 Instant NextDeadline(const State& state, Instant now);         // lease.cc
+// Whether the worker has said nothing for so long that it gets no new work.
+bool IsSilent(const State& state, const Worker& worker, Instant now);  // lease.cc
 // The end of the worker's lease if nothing more is heard from it.
 Instant LeaseEnd(const State& state, const Worker& worker);  // lease.cc
 // Asks trainers on drained workers to stop if their time has come.

@@ -110,6 +110,14 @@ void MeasureDuration(const StepContext& step, Attempt& attempt) {
                                           : attempt.ended_wall_ms - attempt.started_wall_ms);
 }
 
+void ForgetLive(Index& index, const Attempt& attempt) {
+  index.live.erase(attempt.id);
+  const auto of_worker = index.live_of.find(attempt.worker);
+  if (of_worker == index.live_of.end()) return;
+  of_worker->second.erase(attempt.id);
+  if (of_worker->second.empty()) index.live_of.erase(of_worker);
+}
+
 }  // namespace
 
 ReadyClass::Key ReadyKey(const State& state, const Task& task) {
@@ -219,12 +227,26 @@ void RefreshTask(StepContext& step, Task& task, std::string reason) {
   StartRound(step, task, kReady, std::move(reason));
 }
 
+void NoteLive(Index& index, const Attempt& attempt) {
+  index.live.insert(attempt.id);
+  index.live_of[attempt.worker].insert(attempt.id);
+  if (attempt.state == AttemptState::kOffered) index.offered.insert(attempt.id);
+}
+
+std::vector<Attempt*> LiveAttemptsOf(State& state, const std::string& worker) {
+  std::vector<Attempt*> attempts;
+  const auto live = state.index.live_of.find(worker);
+  if (live == state.index.live_of.end()) return attempts;
+  for (const std::string& id : live->second) attempts.push_back(&state.attempts.at(id));
+  return attempts;
+}
+
 Attempt& AddAttempt(StepContext& step, Attempt&& attempt, const std::string& reason) {
   LR_CHECK(IsLive(attempt.state));
   const auto [it, added] = step.state.attempts.try_emplace(attempt.id, std::move(attempt));
   LR_CHECK(added);
   Attempt& stored = it->second;
-  step.state.index.live.insert(stored.id);
+  NoteLive(step.state.index, stored);
   WriteTransition(step, "attempt", stored.id, "", EnumName(stored.state), reason);
   step.changed_attempts.insert(stored.id);
   return stored;
@@ -234,6 +256,7 @@ void MoveAttempt(StepContext& step, Attempt& attempt, AttemptState to, const std
   LR_CHECK(IsAttemptEdge(attempt.state, to));
   WriteTransition(step, "attempt", attempt.id, EnumName(attempt.state), EnumName(to), reason);
   attempt.state = to;
+  step.state.index.offered.erase(attempt.id);
   if (to == AttemptState::kRunning) {
     attempt.started_wall_ms = step.wall_ms;
     attempt.started_boot_ms = step.now;
@@ -242,7 +265,7 @@ void MoveAttempt(StepContext& step, Attempt& attempt, AttemptState to, const std
   if (!IsLive(to)) {
     attempt.ended_wall_ms = step.wall_ms;
     MeasureDuration(step, attempt);
-    step.state.index.live.erase(attempt.id);
+    ForgetLive(step.state.index, attempt);
     NoteEnded(step.state.index, attempt);
   }
   step.changed_attempts.insert(attempt.id);

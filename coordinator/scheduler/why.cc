@@ -43,8 +43,7 @@ struct Taken {
 
   void Add(const State& state, const ReadyClass& ready, const Worker& worker, const Slot& slot,
            const Moment& moment) {
-    const bool is_away =
-        worker.lost || !worker.session || moment.now - worker.heard_at > state.limits.suspect_ms;
+    const bool is_away = worker.lost || !worker.session || IsSilent(state, worker, moment.now);
     const auto refused = worker.refused_until.find(slot.index);
     if (worker.draining || WorkLeftMs(state, worker, moment.now, moment.wall_ms) == 0) {
       n_leaving += 1;

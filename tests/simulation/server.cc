@@ -394,9 +394,11 @@ void SimServer::RemoveRule(SchedulerEvent& event) {
     }
   } else if (!IsLive(attempt.state) && task.state == TaskState::kRunning) {  // kNoFencing
     state_.index.live.erase(task.attempt);
+    state_.index.live_of[state_.attempts.at(task.attempt).worker].erase(task.attempt);
     state_.attempts.at(task.attempt).state = AttemptState::kLost;
     attempt.state = AttemptState::kRunning;
     state_.index.live.insert(attempt.id);
+    state_.index.live_of[attempt.worker].insert(attempt.id);
     task.attempt = attempt.id;
     task.epoch = attempt.epoch;
   }
