@@ -7,7 +7,6 @@
 #include "client/verb.h"
 #include "client/wire/retrying_client.h"
 #include "client/words/no_service.h"
-#include "client/words/older_sweeps.h"
 #include "client/words/render.h"
 #include "client/words/task_reasons.h"
 
@@ -18,7 +17,6 @@ int ShowReasons(const std::string& thing, const std::string& output, const std::
   RetryingClient client(state);
   Result<v1::GetReasonsResponse> answer = client.GetReasons(thing);
   if (!answer.ok()) return Report(answer.status());
-  if (answer->has_info()) SayOlderSweeps(client, thing, answer->info().sweep_id());
   const bool service_runs = !client.coordinator().momentary();
   const bool is_over = std::ranges::all_of(
       answer->reasons(), [](const v1::TaskReason& reason) { return reason.gate() == "ENDED"; });
