@@ -63,7 +63,7 @@ struct VerbGroup {
 const VerbGroup kGroups[] = {
     {"Sweeps",
      {AddRun, AddUp, AddSubmit, AddValidate, AddPlan, AddPause, AddResume, AddCancel, AddRetry}},
-    {"Progress", {AddLs, AddGet, AddWatch, AddLogs}},
+    {"Progress", {AddLs, AddGet, AddWhy, AddWatch, AddLogs}},
     {"Workers", {AddWorkers, AddDrain, AddUndrain, AddWorker, AddPilot}},
     {"Results",
      {AddTable, AddClaims, AddPlot, AddAttention, AddDiff, AddQuery, AddReproduce, AddReport}},

@@ -30,6 +30,7 @@ void AddValidate(Verbs& verbs);
 void AddPlan(Verbs& verbs);
 void AddLs(Verbs& verbs);
 void AddGet(Verbs& verbs);
+void AddWhy(Verbs& verbs);
 void AddWatch(Verbs& verbs);
 void AddLogs(Verbs& verbs);
 void AddTable(Verbs& verbs);

@@ -45,6 +45,12 @@ Result<v1::GetRunResponse> SweepCalls::GetRun(const std::string& run) {
   return Ask<v1::GetRunResponse>(request);
 }
 
+Result<v1::GetReasonsResponse> SweepCalls::GetReasons(const std::string& target) {
+  v1::GetReasonsRequest request;
+  request.set_target(target);
+  return Ask<v1::GetReasonsResponse>(request);
+}
+
 Result<v1::GetResultsResponse> SweepCalls::GetResultsOfSweep(const std::string& sweep) {
   v1::GetResultsRequest request;
   request.set_sweep(sweep);

@@ -37,6 +37,7 @@ class SweepCalls {
   // The sweep's file as it was submitted, without the sweep's runs.
   Result<v1::GetSweepResponse> GetSweepFile(const std::string& sweep);
   Result<v1::GetRunResponse> GetRun(const std::string& run);
+  Result<v1::GetReasonsResponse> GetReasons(const std::string& target);
   Result<v1::GetResultsResponse> GetResultsOfSweep(const std::string& sweep);
   Result<v1::GetResultsResponse> GetResultsOfRun(const std::string& run);
   Result<v1::GetSeriesResponse> GetSeries(const std::string& run, const std::string& metric);

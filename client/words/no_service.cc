@@ -60,6 +60,15 @@ void ShowInterrupted(v1::GetRunResponse& message) {
   RemoveNoticesOfWork(*message.mutable_notices());
 }
 
+void ShowInterrupted(v1::GetReasonsResponse& message) {
+  if (message.has_info()) {
+    message.mutable_info()->set_state(StateWithoutService(message.info().state()));
+  }
+  for (v1::TaskReason& reason : *message.mutable_reasons()) {
+    reason.set_state(TaskStateWithoutService(reason.state()));
+  }
+}
+
 bool WasAtWork(const v1::WorkerInfo& worker) {
   static const std::set<std::string> at_work = {"READY", "DRAINING", "SUSPECT"};
   return at_work.contains(worker.state());

@@ -16,6 +16,7 @@ std::string TaskStateWithoutService(const std::string& state);
 // about workers and trainers, since such notices assume that a service is waiting for them.
 void ShowInterrupted(v1::GetSweepResponse& message);
 void ShowInterrupted(v1::GetRunResponse& message);
+void ShowInterrupted(v1::GetReasonsResponse& message);
 
 // Whether the last coordinator worked with the worker, or waited for it. ShowInterrupted() shows
 // such workers as OFFLINE.

@@ -16,6 +16,7 @@ constexpr MethodRule kRules[] = {
     {.path = "/longrun.v1.SweepService/ListSweeps", .people = kViewer},
     {.path = "/longrun.v1.SweepService/GetSweep", .people = kViewer},
     {.path = "/longrun.v1.SweepService/GetRun", .people = kViewer},
+    {.path = "/longrun.v1.SweepService/GetReasons", .people = kViewer},
     {.path = "/longrun.v1.SweepService/WatchSweep", .people = kViewer},
     {.path = "/longrun.v1.SweepService/GetResults", .people = kViewer},
     {.path = "/longrun.v1.SweepService/GetSeries", .people = kViewer},

@@ -20,6 +20,7 @@ constexpr Instant kSilentMs = 120'000;
 constexpr int kJobsMax = 10'000;
 constexpr std::size_t kPilotsMax = 1000;
 constexpr std::size_t kTextBytesMax = 2000;
+constexpr std::size_t kEndedShown = 3;
 
 bool IsShown(const std::string& text) {
   return text.size() <= kTextBytesMax && std::ranges::none_of(text, [](char c) {
@@ -77,6 +78,39 @@ bool HasJob(const v1::PilotInfo& pilot, std::string_view state) {
                              [&](const v1::PilotJob& job) { return job.state() == state; });
 }
 
+// The first job in this state, of which there is one.
+const v1::PilotJob& FirstJob(const v1::PilotInfo& pilot, std::string_view state) {
+  return *std::ranges::find_if(pilot.jobs(),
+                               [&](const v1::PilotJob& job) { return job.state() == state; });
+}
+
+// What ends the wait of a job in the queue, by Slurm's reason for it.
+std::string RemedyOfPending(const v1::PilotJob& job) {
+  const std::string& reason = job.reason();
+  const auto says = [&](std::string_view words) { return reason.find(words) != std::string::npos; };
+  if (says("BeginTime")) {
+    return "Slurm starts the job by itself: a job that was requeued about two minutes later";
+  }
+  if (says("NodeNotAvail") || says("DOWN") || says("Down") || says("DRAINED")) {
+    return Str("no node that could run the job is up: `sinfo -R` says why; `scancel ", job.job(),
+               "` if it should not wait");
+  }
+  if (says("Limit")) return "a limit of Slurm holds the job until others have ended";
+  return "the job waits for its turn in Slurm's queue (`squeue --start` shows Slurm's estimate)";
+}
+
+bool EndsByItself(const std::string& reason) {
+  return reason == "COMPLETED" || reason == "TIMEOUT" || reason == "Slurm no longer knows it";
+}
+
+// What Slurm's word for an end means, in brackets; "" if it speaks for itself.
+std::string_view EndText(const std::string& reason) {
+  if (reason == "CANCELLED") return " (with `scancel`, or by the pilot for lack of work)";
+  if (reason == "PREEMPTED") return " (Slurm needed its node for others)";
+  if (reason == "NODE_FAIL") return " (its node died)";
+  return "";
+}
+
 void AddNotice(const v1::PilotInfo& pilot, std::string text, Notices* notices) {
   v1::Notice* const notice = notices->Add();
   notice->set_about(Str("pilot ", pilot.name()));
@@ -127,30 +161,102 @@ void PilotBoard::NoteSlots(const std::string& pilot, std::vector<Slot> slots) {
   if (found != pilots_.end()) found->second.slots = std::move(slots);
 }
 
+std::string PilotText(const v1::PilotInfo& pilot) {
+  return Str("pilot ", pilot.name(), " (", pilot.system(), ", ", pilot.queue(), ")");
+}
+
+std::optional<PilotObstacle> ObstacleOf(const v1::PilotInfo& pilot) {
+  const std::string name = PilotText(pilot);
+  if (!pilot.stopped() && pilot.reported_ms_ago() > kSilentMs) {
+    return PilotObstacle{
+        .gate = "PILOT_SILENT",
+        .text = Str(name, " has reported nothing for more than ", FormatDurationMs(kSilentMs),
+                    ": its jobs go on, but it submits none; start `longrun pilot` there again"),
+        .remedy = "start `longrun pilot` there again"};
+  }
+  if (!pilot.problem().empty()) {
+    return PilotObstacle{.gate = "PILOT_PROBLEM",
+                         .text = Str(name, ": ", pilot.problem()),
+                         .remedy =
+                             "the pilot tries again by itself, after longer and longer "
+                             "pauses; its message says what to mend"};
+  }
+  if (HasJob(pilot, "HELD")) {
+    return PilotObstacle{.gate = "JOB_HELD",
+                         .text = Str(name, ": held in the queue until somebody releases them: ",
+                                     JobsText(pilot, "HELD")),
+                         .remedy = Str("`scontrol release ", FirstJob(pilot, "HELD").job(), "`")};
+  }
+  if (HasJob(pilot, "PENDING") && !HasJob(pilot, "RUNNING")) {
+    return PilotObstacle{.gate = "JOB_PENDING",
+                         .text = Str(name, ": none of its jobs runs; waiting in the queue: ",
+                                     JobsText(pilot, "PENDING")),
+                         .remedy = RemedyOfPending(FirstJob(pilot, "PENDING"))};
+  }
+  return std::nullopt;
+}
+
+bool IsAtMost(const v1::PilotInfo& pilot) {
+  return std::ranges::count_if(pilot.jobs(), [](const v1::PilotJob& job) {
+           return job.state() != "ENDED";
+         }) >= pilot.jobs_max();
+}
+
+PilotObstacle NextStepOf(const v1::PilotInfo& pilot) {
+  if (std::optional<PilotObstacle> obstacle = ObstacleOf(pilot)) return *std::move(obstacle);
+  const std::string name = PilotText(pilot);
+  if (pilot.stopped()) {
+    return {.gate = "PILOT_STOPPED",
+            .text = Str(name, " was stopped: its jobs go on, but it submits none"),
+            .remedy = "start `longrun pilot` there again"};
+  }
+  if (HasJob(pilot, "PENDING")) {
+    return {.gate = "JOB_PENDING",
+            .text = Str(name, ": waiting in the queue: ", JobsText(pilot, "PENDING")),
+            .remedy = RemedyOfPending(FirstJob(pilot, "PENDING"))};
+  }
+  if (HasJob(pilot, "RUNNING")) {
+    return {.gate = "JOB_STARTS",
+            .text = Str(name, ": running: ", JobsText(pilot, "RUNNING"),
+                        "; the task waits until one is connected and has a free slot"),
+            .remedy = "it starts by itself (`longrun pilot list` shows the jobs)"};
+  }
+  return {.gate = "PILOT_SUBMITS",
+          .text = Str(name, " has no job in the queue yet"),
+          .remedy = "the pilot submits a job when it looks at the work again"};
+}
+
 void AddPilotNotices(PilotBoard& board, Notices* notices) {
   for (const v1::PilotInfo& pilot : board.List(BootMs())) {
-    const std::string name =
-        Str("pilot ", pilot.name(), " (", pilot.system(), ", ", pilot.queue(), ")");
-    if (!pilot.stopped() && pilot.reported_ms_ago() > kSilentMs) {
-      AddNotice(pilot,
-                Str(name, " has reported nothing for more than ", FormatDurationMs(kSilentMs),
-                    ": its jobs go on, but it submits none; start `longrun pilot` there again"),
-                notices);
-      continue;
+    if (std::optional<PilotObstacle> obstacle = ObstacleOf(pilot)) {
+      AddNotice(pilot, std::move(obstacle->text), notices);
     }
-    if (!pilot.problem().empty()) {
-      AddNotice(pilot, Str(name, ": ", pilot.problem()), notices);
-    } else if (HasJob(pilot, "HELD")) {
-      AddNotice(
-          pilot,
-          Str(name, ": held in the queue until somebody releases them: ", JobsText(pilot, "HELD")),
-          notices);
-    } else if (HasJob(pilot, "PENDING") && !HasJob(pilot, "RUNNING")) {
-      AddNotice(
-          pilot,
-          Str(name, ": none of its jobs runs; waiting in the queue: ", JobsText(pilot, "PENDING")),
-          notices);
+  }
+}
+
+void AddEndedJobs(PilotBoard& board, Notices* notices) {
+  for (const v1::PilotInfo& pilot : board.List(BootMs())) {
+    std::vector<const v1::PilotJob*> ended;
+    for (const v1::PilotJob& job : pilot.jobs()) {
+      if (job.state() == "ENDED" && !EndsByItself(job.reason())) ended.push_back(&job);
     }
+    if (ended.empty()) continue;
+    // The newest first: the ids are numbers.
+    std::ranges::sort(ended, [](const v1::PilotJob* x, const v1::PilotJob* y) {
+      return std::pair(x->job().size(), x->job()) > std::pair(y->job().size(), y->job());
+    });
+    const std::size_t n_more = ended.size() > kEndedShown ? ended.size() - kEndedShown : 0;
+    ended.resize(ended.size() - n_more);
+    std::vector<std::string> texts;
+    for (const v1::PilotJob* const job : ended) {
+      texts.push_back(
+          Str("job ", job->job(), " has ended: ", job->reason(), EndText(job->reason())));
+    }
+    AddNotice(pilot,
+              Str(PilotText(pilot), ": ", Join(texts, "; "),
+                  n_more == 0 ? "" : Str("; and ", n_more, " before"),
+                  ". Their tasks continue in other jobs"),
+              notices);
   }
 }
 

@@ -5,7 +5,9 @@
 
 #include <map>
 #include <mutex>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "coordinator/rpc/call.h"
@@ -37,8 +39,25 @@ class PilotBoard {
   std::map<std::string, Entry> pilots_;
 };
 
+// What keeps a pilot's jobs from becoming workers.
+struct PilotObstacle {
+  std::string_view gate;  // like a Gate of the scheduler: JOB_HELD
+  std::string text;       // for people
+  std::string remedy;     // what ends it
+};
+// nullopt: nothing does, or one of its jobs runs.
+std::optional<PilotObstacle> ObstacleOf(const v1::PilotInfo& pilot);
+// The same for a task that waits for such a job: a pilot without an obstacle has its next step.
+PilotObstacle NextStepOf(const v1::PilotInfo& pilot);
+// Whether it has as many jobs as it may have.
+bool IsAtMost(const v1::PilotInfo& pilot);
+// "pilot gpu (slurm, gpu)"
+std::string PilotText(const v1::PilotInfo& pilot);
+
 // Obstacles to work of which the managers have told.
 void AddPilotNotices(PilotBoard& board, Notices* notices);
+// Jobs that ended lately although their work was not done.
+void AddEndedJobs(PilotBoard& board, Notices* notices);
 
 Status ReportPilot(Call& call, const v1::ReportPilotRequest& request,
                    v1::ReportPilotResponse* response);

@@ -10,6 +10,7 @@
 #include "coordinator/rpc/pilots.h"
 #include "coordinator/rpc/query.h"
 #include "coordinator/rpc/reads.h"
+#include "coordinator/rpc/reasons.h"
 #include "coordinator/rpc/submit.h"
 #include "coordinator/rpc/sweeps.h"
 #include "coordinator/rpc/watch.h"
@@ -53,6 +54,11 @@ class SweepService final : public v1::SweepService::CallbackService {
   Unary* GetRun(Context* context, const v1::GetRunRequest* request,
                 v1::GetRunResponse* response) override {
     return Answer(parts_.executor, context, "GetRun", &coordinator::GetRun, request, response);
+  }
+  Unary* GetReasons(Context* context, const v1::GetReasonsRequest* request,
+                    v1::GetReasonsResponse* response) override {
+    return Answer(parts_.executor, context, "GetReasons", &coordinator::GetReasons, request,
+                  response);
   }
   grpc::ServerWriteReactor<v1::WatchSweepResponse>* WatchSweep(
       Context* context, const v1::WatchSweepRequest* request) override {

@@ -223,8 +223,7 @@ void FillTask(const State& state, const Task& task, const std::string& sweep, In
     message->set_worker(worker);
     if (!IsHeardOf(state, worker, now)) {
       shows_progress = false;
-      message->set_reason(Str("attempt ", attempt->second.n, " is on worker ", worker,
-                              ", which has not been heard from"));
+      message->set_reason(NotHeardText(attempt->second));
     }
   }
   FillProgress(shows_progress ? attempt->second.progress : std::nullopt,

@@ -118,7 +118,7 @@ std::string WantedText(const ReadyClass& ready) {
   const std::int64_t needed = on_gpu ? ready.gpu_memory_bytes : ready.cpu_memory_bytes;
   return Str("connect a worker with a ",
              ready.device_kind == DeviceChoice::kAny ? "" : Str(EnumName(ready.device_kind), " "),
-             "slot of at least ", Gigabytes(needed),
+             "slot of at least ", FormatBytes(needed),
              " (`longrun plan` shows what the sweep needs, `longrun workers` what there is)");
 }
 

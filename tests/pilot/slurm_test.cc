@@ -129,6 +129,17 @@ class SlurmPilotTest : public testing::Test {
     service_.Client(arguments, &text);
     return text;
   }
+  // Whether `longrun why` comes to say all of this of the sweep.
+  bool AwaitWhy(const std::vector<std::string>& texts) {
+    std::string said;
+    const bool is_said = Await(120'000, [&] {
+      said = Printed({"why", "s"});
+      return std::ranges::all_of(
+          texts, [&](const std::string& text) { return said.find(text) != std::string::npos; });
+    });
+    EXPECT_TRUE(is_said) << "`longrun why` says:\n" << said;
+    return is_said;
+  }
   std::int64_t Number(const std::string& sql) const {
     std::int64_t number = -1;
     const std::string text = Query(service_, sql);
@@ -263,7 +274,9 @@ TEST_F(SlurmPilotTest, AJobThatIsCancelledInTheMiddleIsReplacedAndNothingIsLost)
 
   cluster_->Run({"scancel", jobs.front().id});
 
+  EXPECT_TRUE(AwaitWhy({Str("job ", jobs.front().id, " has ended: CANCELLED (with `scancel`")}));
   ASSERT_TRUE(AwaitSuccess()) << Told();
+  EXPECT_TRUE(AwaitWhy({"is SUCCEEDED, ENDED: complete with attempt 2"}));
   EXPECT_EQ(Attempts("PREEMPTED"), 1);
   ExpectNothingCounted();
   EXPECT_NE(PilotLog().find(Str("job ", jobs.front().id, " (seat 1) has ended: CANCELLED")),
@@ -281,6 +294,9 @@ TEST_F(SlurmPilotTest, ARequeuedJobComesBackAsTheSameWorker) {
   cluster_->Run({"scontrol", "requeue", jobs.front().id});
   ASSERT_TRUE(Await(120'000, [&] { return JobsIn("PENDING").size() == 1; })) << Told();
   // Slurm waits two minutes before it starts it again.
+  EXPECT_TRUE(AwaitWhy(
+      {"is READY, JOB_PENDING: ", "none of its jobs runs; waiting in the queue: 1 job (BeginTime)",
+       "Slurm starts the job by itself", "last attempt: ended as preempted: "}));
   cluster_->Run({"scontrol", "update", Str("jobid=", jobs.front().id), "starttime=now"});
 
   ASSERT_TRUE(AwaitSuccess()) << Told();
@@ -299,6 +315,8 @@ TEST_F(SlurmPilotTest, AJobThatSlurmPreemptsYieldsWithACheckpointAndComesBack) {
   cluster_->Run({"sbatch", "--partition=high", "--exclusive", "--job-name=urgent",
                  "--output=/dev/null", "--wrap=true"});
   ASSERT_TRUE(Await(120'000, [&] { return JobsIn("PENDING").size() == 1; })) << Told();
+  EXPECT_TRUE(AwaitWhy(
+      {"is READY, JOB_PENDING: ", "none of its jobs runs; waiting in the queue: 1 job ("}));
   ASSERT_TRUE(Await(120'000, [&] { return cluster_->Jobs("urgent").empty(); })) << Told();
   cluster_->Run({"scontrol", "update", Str("jobid=", job), "starttime=now"});
 
@@ -322,6 +340,11 @@ TEST_F(SlurmPilotTest, ANodeThatNeverStartsIsTold) {
   EXPECT_NE(told.find("pilot dead (slurm, dead): none of its jobs runs; waiting in the queue"),
             std::string::npos)
       << told;
+  EXPECT_TRUE(AwaitWhy({"train task ",
+                        " is READY, JOB_PENDING: no worker is connected; pilot dead "
+                        "(slurm, dead): none of its jobs runs; waiting in the queue",
+                        "no node that could run the job is up: `sinfo -R` says why",
+                        "evaluate task ", " is BLOCKED, NEEDS_TASK: waits for its training"}));
   // Without work, the job that waits is not needed.
   EXPECT_EQ(service_.Client({"cancel", "s"}), 0);
   EXPECT_TRUE(Await(120'000, [&] { return cluster_->Jobs().empty(); })) << Told();
@@ -334,8 +357,11 @@ TEST_F(SlurmPilotTest, AHeldJobIsTold) {
     return Printed({"workers"}).find("JobHeldUser") != std::string::npos;
   })) << Told();
   EXPECT_NE(Printed({"pilot", "list"}).find("HELD"), std::string::npos);
+  const std::string job = cluster_->Jobs().at(0).id;
+  EXPECT_TRUE(AwaitWhy({"is READY, JOB_HELD: ", "1 job (JobHeldUser)",
+                        Str("what ends it: `scontrol release ", job, "`")}));
 
-  cluster_->Run({"scontrol", "release", cluster_->Jobs().at(0).id});
+  cluster_->Run({"scontrol", "release", job});
   ASSERT_TRUE(AwaitSuccess()) << Told();
 }
 
@@ -372,6 +398,11 @@ TEST_F(SlurmFullQueueTest, IsTold) {
            ReadFile(service_.At("client.log")).value().find("no job can be submitted: sbatch") !=
                std::string::npos;
   })) << Told();
+
+  EXPECT_TRUE(
+      AwaitWhy({"is READY, PILOT_PROBLEM: no worker is connected; pilot main (slurm, main): "
+                "no job can be submitted: sbatch",
+                "the pilot tries again by itself"}));
 
   for (const ClusterJob& job : cluster_->Jobs("wrap")) cluster_->Run({"scancel", job.id});
   ASSERT_TRUE(AwaitSuccess()) << Told();

@@ -139,7 +139,7 @@ std::map<std::string, std::string> MethodsWithRole() {
       {"CreateToken", "admin"},        {"ListTokens", "admin"},
       {"RevokeToken", "admin"},        {"ListAudit", "admin"},
       {"JoinWorker", "anyone"},        {"RenewWorker", "worker"},
-      {"AdoptArtifacts", "worker"}};
+      {"AdoptArtifacts", "worker"},    {"GetReasons", "viewer"}};
   std::map<std::string, std::string> methods = {
       {"/grpc.health.v1.Health/Check", "viewer"},
       {"/grpc.health.v1.Health/Watch", "viewer"},

@@ -1,0 +1,114 @@
+// See task_reasons.h.
+#include "client/words/task_reasons.h"
+
+#include <algorithm>
+#include <set>
+#include <string_view>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/str.h"
+#include "client/words/render.h"
+#include "client/words/sweep_view.h"
+#include "sweeps/evaluation_name.h"
+
+namespace longrun::client {
+namespace {
+
+constexpr int kReasonsShown = 30;
+
+// "4 train tasks are READY", or "train task 1f2e3d4c is READY".
+std::string SubjectText(const v1::TaskReason& reason) {
+  const bool is_one = reason.tasks() == 1;
+  const std::string evaluation =
+      is_one ? EvaluationName(JsonIn(reason.evaluation_json()), /*whole=*/false) : "";
+  return Str(is_one ? Str(reason.kind(), " task ", ShortId(reason.task()))
+                    : Str(reason.tasks(), " ", reason.kind(), " tasks"),
+             evaluation.empty() ? "" : Str(" (", evaluation, ")"), is_one ? " is " : " are ",
+             reason.state());
+}
+
+// How the last attempt that did not succeed ended, unless the text tells it already.
+std::string LastEndText(const v1::TaskReason& reason) {
+  if (reason.failure_class().empty() || reason.state() == "SUCCEEDED") return "";
+  if (reason.text().find(reason.failure()) != std::string::npos) return "";
+  return Str("ended as ", reason.failure_class(), ": ", reason.failure());
+}
+
+std::string TriesText(const v1::TaskReason& reason) {
+  if (reason.attempts() == 0 || reason.state() == "SUCCEEDED") return "";
+  return Str(Counted(reason.attempts(), "attempt"), ", ", Counted(reason.failures(), "failure"),
+             " and ", Counted(reason.losses(), "loss", "losses"), " in this round");
+}
+
+std::string ReasonText(const v1::TaskReason& reason, bool names_run) {
+  std::string text = Str(SubjectText(reason), ", ", reason.gate(), ": ", reason.text(), "\n");
+  const auto line = [&](std::string_view name, const std::string& value) {
+    if (!value.empty()) text += Str("  ", name, ": ", value, "\n");
+  };
+  line("what ends it", reason.remedy());
+  if (reason.has_until_wall_ms()) line("not before", FormatWallMs(reason.until_wall_ms()));
+  if (reason.since_wall_ms() > 0) line("runs since", FormatWallMs(reason.since_wall_ms()));
+  line("tried so far", TriesText(reason));
+  line("last attempt", LastEndText(reason));
+  if (reason.tasks() > 1) {
+    line("for example",
+         Str("task ", ShortId(reason.task()), " of run ", ShortId(reason.run_key())));
+  } else if (names_run) {
+    line("run", ShortId(reason.run_key()));
+  }
+  return text;
+}
+
+std::string RunHeadline(const v1::GetReasonsResponse& answer) {
+  std::vector<std::string> axes;
+  const Json json = JsonIn(answer.axes_json());
+  for (const auto& [axis, value] : json.items()) {
+    axes.push_back(Str(ShortAxis(axis), "=", AxisText(value)));
+  }
+  return Str("run ", ShortId(answer.run_key()), axes.empty() ? "" : " ", Join(axes, " "));
+}
+
+// Whether a reason says the same as the notice.
+bool IsTold(const v1::GetReasonsResponse& answer, const v1::Notice& notice) {
+  return std::ranges::any_of(answer.reasons(), [&](const v1::TaskReason& reason) {
+    return reason.text().find(notice.text()) != std::string::npos;
+  });
+}
+
+}  // namespace
+
+std::string ReasonsText(const v1::GetReasonsResponse& answer) {
+  const bool is_sweep = answer.run_key().empty();
+  std::string text = Str(is_sweep ? Headline(answer.info()) : RunHeadline(answer), "\n");
+  for (int i = 0; i < std::min(answer.reasons_size(), kReasonsShown); ++i) {
+    text += ReasonText(answer.reasons(i), is_sweep);
+  }
+  if (answer.reasons_size() > kReasonsShown) {
+    text += Str("and ", Counted(answer.reasons_size() - kReasonsShown, "more reason"),
+                ": -o json shows all\n");
+  }
+  if (answer.reasons().empty()) text += "it has no tasks\n";
+  for (const v1::Notice& notice : answer.notices()) {
+    if (!IsTold(answer, notice)) text += Str("also: ", notice.text(), "\n");
+  }
+  return text;
+}
+
+void SayNoService(const std::string& state, v1::GetReasonsResponse& answer) {
+  static const std::set<std::string_view> kOwn = {"ENDED", "PAUSED", "UNREADABLE"};
+  answer.clear_notices();
+  for (v1::TaskReason& reason : *answer.mutable_reasons()) {
+    if (kOwn.contains(reason.gate())) continue;
+    const std::string& worker = reason.worker();
+    reason.set_text(Str(
+        worker.empty() ? "" : Str("attempt ", reason.attempts(), " began on worker ", worker, "; "),
+        "no service runs on ", state));
+    reason.set_gate("NO_SERVICE");
+    reason.set_remedy("`longrun up` continues all work");
+    reason.clear_until_wall_ms();
+    reason.clear_since_wall_ms();
+  }
+}
+
+}  // namespace longrun::client

@@ -1,0 +1,284 @@
+// See reasons.h.
+#include "coordinator/rpc/reasons.h"
+
+#include <algorithm>
+#include <limits>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/str.h"
+#include "base/units.h"
+#include "coordinator/rpc/pilots.h"
+#include "coordinator/rpc/views.h"
+
+namespace longrun::coordinator {
+namespace {
+
+constexpr std::size_t kDigitsMin = 8;  // of a run or a task; with less, it can only be a sweep
+constexpr std::size_t kShown = 10;     // of several tasks with the same beginning
+
+// The pilots, and the slots of their workers.
+struct Pilot {
+  v1::PilotInfo info;
+  std::vector<Slot> slots;
+};
+
+std::vector<Pilot> PilotsOf(PilotBoard& board) {
+  std::vector<Pilot> pilots;
+  for (v1::PilotInfo& info : board.List(BootMs())) {
+    std::vector<Slot> slots = board.SlotsOf(info.name());
+    pilots.push_back({.info = std::move(info), .slots = std::move(slots)});
+  }
+  return pilots;
+}
+
+bool PilotCouldTake(const State& state, const Task& task, const Pilot& pilot) {
+  const std::int64_t work_ms =
+      pilot.info.work_ms() == 0 ? std::numeric_limits<std::int64_t>::max() : pilot.info.work_ms();
+  return CouldTake(state, task, *FindEnum<DeviceKind>(pilot.info.device_kind()), pilot.slots,
+                   work_ms);
+}
+
+// Whether a worker more would open the gate.
+bool WantsWorker(Gate gate) {
+  switch (gate) {
+    case Gate::kNoFit:
+    case Gate::kNoWorker:
+    case Gate::kTooShort:
+    case Gate::kNoFreeSlot:
+    case Gate::kWorkerLeaves:
+    case Gate::kWorkerAway:
+      return true;
+    default:
+      return false;
+  }
+}
+
+// Looks at tasks on the core's thread.
+class Looker {
+ public:
+  Looker(const State& state, const std::vector<Pilot>& pilots)
+      : state_(state), pilots_(pilots), now_(BootMs()), wall_ms_(WallMs()) {}
+  Instant now() const { return now_; }
+  std::int64_t wall_ms() const { return wall_ms_; }
+
+  void Fill(const Task& task, const Why& why, std::int64_t n_tasks, v1::TaskReason* message) const {
+    message->set_tasks(static_cast<std::int32_t>(n_tasks));
+    FillState(task, message);
+    FillWhy(why, message);
+    // The pilots are asked about the training for which a task waits.
+    const auto root = state_.tasks.find(why.root);
+    if (why.gate != Gate::kNeedsTask || root == state_.tasks.end()) {
+      return AddPilots(task, why.gate, message);
+    }
+    AddPilots(root->second, WhyHeld(state_, root->second, now_, wall_ms_).gate, message);
+    message->set_gate(std::string(EnumName(why.gate)));
+  }
+
+ private:
+  void FillState(const Task& task, v1::TaskReason* message) const {
+    message->set_task(task.id);
+    message->set_run_key(task.run_key);
+    message->set_kind(std::string(EnumName(task.kind)));
+    message->set_state(std::string(EnumName(task.state)));
+    message->set_attempts(static_cast<std::int32_t>(task.attempts));
+    message->set_failures(static_cast<std::int32_t>(task.failures));
+    message->set_losses(static_cast<std::int32_t>(task.losses));
+    if (!task.evaluation.is_null()) message->set_evaluation_json(CanonicalJson(task.evaluation));
+    const auto attempt = state_.attempts.find(task.attempt);
+    if (attempt == state_.attempts.end()) return;
+    message->set_failure_class(attempt->second.failure_class);
+    if (!attempt->second.failure_class.empty()) message->set_failure(attempt->second.message);
+    if (!IsLive(attempt->second.state)) return;
+    message->set_worker(attempt->second.worker);
+    message->set_since_wall_ms(attempt->second.started_wall_ms);
+    if (attempt->second.device_index < 0) return;
+    message->set_slot(static_cast<std::int32_t>(attempt->second.device_index));
+  }
+
+  void FillWhy(const Why& why, v1::TaskReason* message) const {
+    message->set_gate(std::string(EnumName(why.gate)));
+    message->set_text(why.text);
+    message->set_remedy(why.remedy);
+    message->set_waits_for(why.root);
+    if (why.until) message->set_until_wall_ms(wall_ms_ + std::max<Instant>(0, *why.until - now_));
+    if (why.n_before) message->set_tasks_before(static_cast<std::int32_t>(*why.n_before));
+  }
+
+  // A task that only a job of a batch system could take is held by that system's queue. While other
+  // slots can take it, the pilots are one more thing to know.
+  void AddPilots(const Task& task, Gate gate, v1::TaskReason* message) const {
+    if (!WantsWorker(gate)) return;
+    std::vector<std::string> texts = {message->text()};
+    std::vector<std::string> remedies;
+    for (const Pilot& pilot : pilots_) {
+      if (!PilotCouldTake(state_, task, pilot)) continue;
+      if (gate == Gate::kNoFreeSlot && IsAtMost(pilot.info) && !ObstacleOf(pilot.info)) {
+        texts.push_back(Str(PilotText(pilot.info), " has ", pilot.info.jobs_max(),
+                            " jobs, as many as it may have (--max)"));
+        continue;
+      }
+      PilotObstacle next = NextStepOf(pilot.info);
+      texts.push_back(std::move(next.text));
+      if (gate == Gate::kNoFreeSlot) continue;
+      if (remedies.empty()) message->set_gate(std::string(next.gate));
+      remedies.push_back(std::move(next.remedy));
+    }
+    message->set_text(Join(texts, "; "));
+    if (!remedies.empty()) message->set_remedy(Join(remedies, "; or "));
+  }
+
+  const State& state_;
+  const std::vector<Pilot>& pilots_;
+  const Instant now_;
+  const std::int64_t wall_ms_;
+};
+
+// Nothing that a trainer reports is stored while the disk is full.
+void HoldByFullDisk(const Core& core, v1::GetReasonsResponse* response) {
+  AddFullDisk(core, response->mutable_notices());
+  if (core.CheckDiskSpaceIfLow().ok()) return;
+  for (v1::TaskReason& reason : *response->mutable_reasons()) {
+    const bool is_live = reason.state() == "RESERVED" || reason.state() == "RUNNING";
+    if (!is_live || (reason.gate() != "NONE" && reason.gate() != "OFFERED")) continue;
+    reason.set_gate("DISK_FULL");
+    reason.set_text(
+        Str("its trainer goes on, but nothing that it reports can be stored: the disk of the state "
+            "folder ",
+            core.store().folder(), " has less than ", FormatBytes(core.disk_low_water_bytes()),
+            " free"));
+    reason.set_remedy("make room there (`longrun gc --dry-run` shows what can be removed)");
+  }
+}
+
+// The newest attempt that ended, of a task whose newest attempt is live.
+Status FillLastEnd(StoreReader& reader, v1::TaskReason* reason) {
+  if (reason->attempts() < 2 || !reason->failure_class().empty()) return Status();
+  ASSIGN_OR_RETURN(const std::vector<AttemptRow> attempts, reader.AttemptsOfTask(reason->task()));
+  for (auto attempt = attempts.rbegin(); attempt != attempts.rend(); ++attempt) {
+    if (attempt->failure_class.empty()) continue;
+    reason->set_failure_class(attempt->failure_class);
+    reason->set_failure(attempt->message);
+    return Status();
+  }
+  return Status();
+}
+
+Status ReasonsOfSweep(Call& call, const SweepRow& sweep, v1::GetReasonsResponse* response) {
+  const std::vector<Pilot> pilots = PilotsOf(call.parts.pilots);
+  bool is_gone = false;
+  RETURN_IF_ERROR(call.parts.core.LookAndWait([&](const State& state) {
+    const Looker looker(state, pilots);
+    FillSweep(state, sweep, response->mutable_info());
+    const auto tasks = state.sweep_tasks.find(sweep.id);
+    is_gone = tasks == state.sweep_tasks.end();
+    if (is_gone) return;
+    for (const WhyGroup& group :
+         GroupByGate(state, tasks->second, looker.now(), looker.wall_ms())) {
+      looker.Fill(*group.example, group.why, group.n_tasks, response->add_reasons());
+    }
+  }));
+  if (is_gone) return Status(Code::kNotFound, Str("sweep ", sweep.id, " was removed"));
+  return Status();
+}
+
+Status ReasonsOfTasks(Call& call, const std::vector<std::string>& tasks,
+                      v1::GetReasonsResponse* response) {
+  const std::vector<Pilot> pilots = PilotsOf(call.parts.pilots);
+  RETURN_IF_ERROR(call.parts.core.LookAndWait([&](const State& state) {
+    const Looker looker(state, pilots);
+    for (const std::string& id : tasks) {
+      const auto task = state.tasks.find(id);
+      if (task == state.tasks.end()) continue;
+      const Why why = WhyHeld(state, task->second, looker.now(), looker.wall_ms());
+      looker.Fill(task->second, why, 1, response->add_reasons());
+    }
+  }));
+  for (v1::TaskReason& reason : *response->mutable_reasons()) {
+    RETURN_IF_ERROR(FillLastEnd(call.reader, &reason));
+  }
+  return Status();
+}
+
+// The one task that begins so; "" if there is none.
+Result<std::string> FindTask(Core& core, const std::string& beginning) {
+  std::vector<std::string> found;
+  RETURN_IF_ERROR(core.LookAndWait([&](const State& state) {
+    for (auto task = state.tasks.lower_bound(beginning);
+         task != state.tasks.end() && task->first.starts_with(beginning) && found.size() < kShown;
+         ++task) {
+      found.push_back(task->first);
+    }
+  }));
+  if (found.size() <= 1) return found.empty() ? std::string() : found.front();
+  return Status(Code::kInvalidArgument,
+                Str("more than one task begins with \"", beginning, "\": ", Join(found, ", ")));
+}
+
+Status ReasonsOfRunOrTask(Call& call, const std::string& target, const Status& no_sweep,
+                          v1::GetReasonsResponse* response) {
+  if (target.size() < kDigitsMin) {
+    const bool is_hex = target.find_first_not_of("0123456789abcdef") == std::string::npos;
+    return is_hex ? Status(Code::kNotFound,
+                           Str(no_sweep.message(), "; for a run's or a task's id, give at least ",
+                               kDigitsMin, " of its digits, not ", target.size()))
+                  : no_sweep;
+  }
+  const Result<SweepRunRow> run = call.reader.FindRun(target);
+  if (!run.ok() && run.status().code() != Code::kNotFound) return run.status();
+  std::vector<std::string> tasks;
+  if (run.ok()) {
+    ASSIGN_OR_RETURN(tasks, call.reader.TasksOfRun(run->run_key));
+    response->set_run_key(run->run_key);
+    response->set_axes_json(run->axes_json);
+  } else {
+    ASSIGN_OR_RETURN(const std::string task, FindTask(call.parts.core, target));
+    if (task.empty()) {
+      return Status(Code::kNotFound, Str(no_sweep.message(), "; and there is no such run or task"));
+    }
+    tasks.push_back(task);
+  }
+  RETURN_IF_ERROR(ReasonsOfTasks(call, tasks, response));
+  if (run.ok() || response->reasons().empty()) return Status();
+  const std::string& key = response->reasons(0).run_key();
+  const Result<SweepRunRow> of_task = call.reader.FindRun(key);
+  response->set_run_key(key);
+  if (of_task.ok()) response->set_axes_json(of_task->axes_json);
+  return Status();
+}
+
+}  // namespace
+
+Status GetReasons(Call& call, const v1::GetReasonsRequest& request,
+                  v1::GetReasonsResponse* response) {
+  const std::string& target = request.target();
+  call.error.subject = target;
+  const Result<SweepRow> sweep = call.reader.FindSweep(target);
+  if (sweep.ok()) {
+    RETURN_IF_ERROR(call.WithReason("SWEEP_NOT_FOUND", ReasonsOfSweep(call, *sweep, response)));
+  } else if (sweep.status().code() == Code::kNotFound) {
+    RETURN_IF_ERROR(
+        call.WithReason("NOT_FOUND", ReasonsOfRunOrTask(call, target, sweep.status(), response)));
+  } else {
+    return call.WithReason("NOT_FOUND", sweep.status());
+  }
+  HoldByFullDisk(call.parts.core, response);
+  const bool is_over = std::ranges::all_of(
+      response->reasons(), [](const v1::TaskReason& reason) { return reason.gate() == "ENDED"; });
+  if (is_over) return Status();
+  RETURN_IF_ERROR(call.parts.core.LookAndWait([&](const State& state) {
+    AddMissedWorkers(state, BootMs(), WallMs(), response->mutable_notices());
+    AddQuarantined(state, response->mutable_notices());
+    AddQuietTrainers(state, BootMs(), WallMs(), response->mutable_notices());
+  }));
+  AddPilotNotices(call.parts.pilots, response->mutable_notices());
+  AddEndedJobs(call.parts.pilots, response->mutable_notices());
+  return Status();
+}
+
+}  // namespace longrun::coordinator
