@@ -140,6 +140,11 @@ void DropOrphan(State& state, const std::string& id, Uses& uses, Dropped& droppe
   for (const std::string& attempt : uses.attempts.at(id)) state.attempts.erase(attempt);
   if (!task.needs.empty()) state.index.dependants.at(task.needs).erase(id);
   state.index.dependants.erase(id);
+  if (const auto others = state.index.untrained.find(task.run_key);
+      others != state.index.untrained.end()) {
+    others->second.erase(id);
+    if (others->second.empty()) state.index.untrained.erase(others);
+  }
   state.index.ended.erase(id);
   state.index.task_sweeps.erase(id);
   state.index.first.erase(id);

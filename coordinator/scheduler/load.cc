@@ -80,6 +80,9 @@ void AfterLoad(State& state, Instant now, std::uint64_t seed, bool restored) {
     attempt.recorded_at = now;
     if (IsLive(attempt.state)) {
       state.index.live.insert(id);
+      if (attempt.execution != nullptr) {
+        state.index.offered[state.tasks.at(attempt.task).run_key].insert(id);
+      }
     } else {
       NoteEnded(state.index, attempt);
     }
@@ -89,7 +92,7 @@ void AfterLoad(State& state, Instant now, std::uint64_t seed, bool restored) {
   }
   for (auto& [id, task] : state.tasks) {
     state.next_ready_seq = std::max(state.next_ready_seq, task.ready_seq + 1);
-    if (!task.needs.empty()) state.index.dependants[task.needs].insert(id);
+    NoteNeeds(state.index, task);
     task.not_before = 0;
     task.ready_class.clear();
     task.too_large_for.clear();

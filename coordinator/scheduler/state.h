@@ -9,6 +9,7 @@
 #include <compare>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -116,6 +117,9 @@ struct Attempt {
   std::string worker;
   std::int64_t device_index = 0;  // of the slot; -1: adopted from its worker, slot unknown
   std::optional<CheckpointRef> resume = {};
+  // How it is to be computed if its run has not begun; dropped once the attempt starts or ends.
+  // Shared, since few attempts have one, and each write copies its attempt.
+  std::shared_ptr<const Execution> execution = {};
   std::int64_t durable_seq = 0;    // number of records stored
   std::string failure_class = {};  // its name, once the attempt has failed
   std::string message = {};        // for people
@@ -215,7 +219,7 @@ struct RunRecord {
   Run run;
   std::string dataset_name;
   std::string dataset_path;
-  std::optional<Execution> execution;  // decided with the first attempt
+  std::optional<Execution> execution;  // that of the first attempt that started, for good
   // Volatile: why this build cannot read its stored row, for example because a position method was
   // removed. `run` then has no meaning, and none of its tasks is placed. "": it can be read.
   std::string unknown = {};
@@ -308,7 +312,8 @@ struct SchedulerLimits {
 // READY tasks that the same slots can run; slots are checked once for all of them.
 struct ReadyClass {
   DeviceChoice device_kind = DeviceChoice::kAny;
-  std::optional<Execution> execution;  // once decided; compared without micro_batch
+  // That of the run, or of an offer of the run; compared without micro_batch.
+  std::optional<Execution> execution;
   // The memory that a slot of each kind must have, since the two kinds compute on different paths.
   // An evaluation requires none of a GPU: if its memory runs out, the cell's answer is
   // `out_of_memory`. On a CPU, nothing reports exhausted memory, and the whole machine suffers.
@@ -348,9 +353,11 @@ struct KeptAttempt {
 // AfterLoad builds it.
 struct Index {
   std::map<std::string, ReadyClass> ready;
-  std::set<std::pair<Instant, std::string>> waiting;         // back-off: (end, task)
-  std::set<std::string> live;                                // attempts
-  std::map<std::string, EndedAttempts> ended;                // by task
+  std::set<std::pair<Instant, std::string>> waiting;       // back-off: (end, task)
+  std::set<std::string> live;                              // attempts
+  std::map<std::string, std::set<std::string>> offered;    // run -> live attempts with an execution
+  std::map<std::string, std::set<std::string>> untrained;  // run without training -> its tasks
+  std::map<std::string, EndedAttempts> ended;              // by task
   std::map<std::string, std::set<std::string>> dependants;   // task -> tasks that need it
   std::map<std::string, std::set<std::string>> task_sweeps;  // task -> sweeps it belongs to
   std::map<SessionId, std::string> sessions;                 // open session -> worker

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -58,6 +59,8 @@ void RetryTask(StepContext& step, Task& task, TaskState to, std::string reason);
 void RefreshTask(StepContext& step, Task& task, std::string reason);
 Attempt& AddAttempt(StepContext& step, Attempt&& attempt, const std::string& reason);
 void MoveAttempt(StepContext& step, Attempt& attempt, AttemptState to, const std::string& reason);
+// Adds a task to Index::dependants or Index::untrained, if it belongs there.
+void NoteNeeds(Index& index, const Task& task);
 // Adds an attempt that has ended to Index::ended.
 void NoteEnded(Index& index, const Attempt& attempt);
 
@@ -129,6 +132,22 @@ std::optional<CheckpointRef> ResumePoint(const State& state, const Task& task); 
 // Whether the slot has what the task needs, and may get work at all.
 bool FitsSlot(const State& state, const Task& task, const Worker& worker,
               const Slot& slot);  // place.cc
+
+// ---- execution.cc -------------------------------------------------------------------------------
+
+// How the run is computed, or would be by the open offers of its tasks; null if any slot may still
+// decide it.
+const Execution* ExecutionOf(const State& state, const RunRecord& run);
+// What an offer of the task on this slot decides; null if the run has an execution.
+std::shared_ptr<const Execution> ExecutionToOffer(const State& state, const Task& task,
+                                                  const RunRecord& run, const Slot& slot);
+// The attempt is offered: no other offer of its run may decide otherwise.
+void NoteOffer(StepContext& step, const Attempt& attempt);
+// The attempt has started or ended.
+void EndOffer(StepContext& step, Attempt& attempt);
+// The current attempt has computed something, so its run is computed in its way from now on.
+// `started` names the way of an attempt that was adopted; null: this is another record.
+void BindExecution(StepContext& step, Attempt& attempt, const StartedRecord* started);
 
 // ---- quarantine.cc ------------------------------------------------------------------------------
 

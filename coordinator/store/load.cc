@@ -172,11 +172,12 @@ Status LoadTasks(Connection& connection, State& state) {
 }
 
 Status LoadAttempts(Connection& connection, State& state) {
+  ExecutionReader executions;
   return ForEach(
       connection,
       "SELECT id, task, n, epoch, state, worker, device_index, resume, durable_seq, failure_class,"
       " message, started_wall_ms, ended_wall_ms, end_stored, started_boot_ms, started_boot,"
-      " ifnull(duration_ms, 0), duration_clock FROM attempt",
+      " ifnull(duration_ms, 0), duration_clock, execution FROM attempt",
       [&](const Statement& row) -> Status {
         Attempt attempt;
         attempt.id = row.Text(0);
@@ -197,6 +198,10 @@ Status LoadAttempts(Connection& connection, State& state) {
         attempt.started_boot = row.Text(15);
         attempt.duration_ms = row.Int(16);
         ASSIGN_OR_RETURN(attempt.duration_clock, StateOf<DurationClock>(row.Text(17)));
+        if (!row.IsNull(18)) {
+          ASSIGN_OR_RETURN(Execution execution, executions.Read(row.Text(18)));
+          attempt.execution = std::make_shared<const Execution>(std::move(execution));
+        }
         state.attempts[attempt.id] = std::move(attempt);
         return Status();
       });

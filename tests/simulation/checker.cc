@@ -19,6 +19,10 @@ struct SubjectOf {
   }
 };
 
+const Slot& SlotOf(const State& state, const Attempt& attempt) {
+  return state.workers.at(attempt.worker).slots.at(static_cast<std::size_t>(attempt.device_index));
+}
+
 // `sweeps`: the tasks of each.
 bool OnlyPausedSweepsWant(const std::string& task, const auto& sweeps,
                           const std::set<std::string>& cancelled,
@@ -83,6 +87,10 @@ void SimChecker::CheckCutOff(const Attempt& attempt) {
 
 void SimChecker::OnBoot() {
   first_.clear();
+  bound_.clear();  // what was not committed is bound to nothing
+  for (const auto& [key, run] : store_.runs) {
+    if (run.execution) bound_.emplace(key, *run.execution);
+  }
   work_end_of_.clear();
   // What was not committed did not begin.
   std::erase_if(running_since_, [&](const auto& begun) {
@@ -100,6 +108,43 @@ void SimChecker::CheckDuration(const Attempt& attempt) {
                      attempt.duration_ms, " by the clock ", EnumName(attempt.duration_clock)));
 }
 
+// A run that goes on from another is computed as that one was.
+const Execution* SimChecker::BoundTo(const State& state, const std::string& run_key) const {
+  const auto own = bound_.find(run_key);
+  if (own != bound_.end()) return &own->second;
+  const std::string& parent = state.runs.at(run_key).run.parent;
+  return parent.empty() ? nullptr : BoundTo(state, parent);
+}
+
+// I-42. Nothing here is offered at the same time as another task of its run that has not started.
+void SimChecker::CheckExecution(const State& state, const SendStart& start) {
+  const Execution& execution = start.task.execution;
+  execution_of_[start.task.attempt] = execution;
+  const Attempt& attempt = state.attempts.at(start.task.attempt);
+  if (execution.simd != SlotOf(state, attempt).simd) {
+    world_.Violate(Str("I-42: attempt ", attempt.id, " is to use ", execution.simd,
+                       ", which its slot does not have"));
+  }
+  const Execution* const bound = BoundTo(state, start.task.run_key);
+  if (bound == nullptr) {
+    world_.stats.fired[attempt.n > 1 ? "offered again, unbound" : "offered unbound"] += 1;
+  } else if (*bound != execution) {
+    world_.Violate(Str("I-42: attempt ", attempt.id,
+                       " is to compute its run in another way than "
+                       "the attempt that started first"));
+  }
+}
+
+// I-42: what a run is bound to is what an attempt of it started with.
+void SimChecker::CheckBinding(const RunRecord& run) {
+  if (!run.execution || !run.run.parent.empty()) return;
+  const auto bound = bound_.find(run.run_key);
+  if (bound != bound_.end() && bound->second == *run.execution) return;
+  world_.Violate(Str(
+      "I-42: run ", run.run_key, " is bound to ", run.execution->simd, ", and ",
+      bound == bound_.end() ? "none of its attempts has started" : "started with something else"));
+}
+
 void SimChecker::AfterStep(const State& state, const SchedulerEvent& event,
                            const StepResult& result) {
   if (const auto* const hello = std::get_if<WorkerArrived>(&event)) NoteAllocation(state, *hello);
@@ -113,6 +158,8 @@ void SimChecker::AfterStep(const State& state, const SchedulerEvent& event,
   for (const Write& write : result.writes) {
     if (const auto* const drop = std::get_if<DropTasks>(&write)) {
       for (const std::string& task : drop->tasks) first_.erase(task);
+    } else if (const auto* const runs = std::get_if<DropRuns>(&write)) {
+      for (const std::string& key : runs->run_keys) bound_.erase(key);
     }
   }
   for (const std::string& warning : result.warnings) {
@@ -128,14 +175,21 @@ void SimChecker::AfterStep(const State& state, const SchedulerEvent& event,
       CheckAllocation(state.attempts.at(state.tasks.at(put->id).attempt));
     }
     if (put == nullptr || put->subject != "attempt") continue;
-    if (put->to == "RUNNING") running_since_[put->id] = world_.now;
+    if (put->to == "RUNNING") {
+      running_since_[put->id] = world_.now;
+      const Attempt& started = state.attempts.at(put->id);
+      bound_.emplace(state.tasks.at(started.task).run_key, execution_of_.at(put->id));
+    }
     const auto attempt = state.attempts.find(put->id);
     if (attempt == state.attempts.end()) continue;
     CheckDuration(attempt->second);
     CheckCutOff(attempt->second);
   }
   for (const Command& command : result.commands) {
-    if (const auto* const start = std::get_if<SendStart>(&command)) CheckPreference(state, *start);
+    const auto* const start = std::get_if<SendStart>(&command);
+    if (start == nullptr) continue;
+    CheckPreference(state, *start);
+    CheckExecution(state, *start);
   }
   if (std::holds_alternative<TimePassed>(event)) CheckDeadlines(state);
   if (!fenced_task_) return;
@@ -157,8 +211,9 @@ void SimChecker::AfterStep(const State& state, const SchedulerEvent& event,
   }
 }
 
-// All slots here are alike, so that what waits could have had this one; but for a task that has
-// just failed on the worker, or is too large for its cache.
+// All slots of a kind are alike, so that what waits could have had this one; but for a task that
+// has just failed on the worker, or is too large for its cache, or whose run is bound to the other
+// kind.
 void SimChecker::CheckPlacement(const State& state, const std::string& id) {
   if (first_.empty()) return;
   if (first_.contains(id)) {
@@ -174,6 +229,8 @@ void SimChecker::CheckPlacement(const State& state, const std::string& id) {
     if (task.too_large_for.contains(attempt.worker)) continue;
     if (!state.workers.at(attempt.worker).cache_full_until.empty()) continue;  // no room for it
     if (task.needs_ms > 0) continue;  // it waits for a worker that stays for longer
+    const Execution* const bound = BoundTo(state, task.run_key);
+    if (bound != nullptr && bound->simd != SlotOf(state, attempt).simd) continue;
     // A pause counts at once, also before it is committed.
     if (OnlyPausedSweepsWant(waits, state.sweep_tasks, state.cancelled_sweeps,
                              state.paused_sweeps)) {
@@ -284,6 +341,8 @@ void SimChecker::AfterCommit(const std::vector<Write>& writes) {
   for (const Write& write : writes) {
     if (const auto* const put = std::get_if<PutTask>(&write)) {
       CheckTask(store_.tasks.at(put->task.id));
+    } else if (const auto* const run = std::get_if<PutRun>(&write)) {
+      CheckBinding(run->run);
     }
   }
   CheckOrphans();
@@ -529,11 +588,12 @@ void SimChecker::OnRemovalConfirmed(const std::string& sweep_id) {
   }
 }
 
-// All slots here are alike. A task with a checkpoint goes to the worker that has the checkpoint;
-// any other one to a worker that has its dataset, if such a worker has a slot left.
+// All slots of a kind are alike. A task with a checkpoint goes to the worker that has the
+// checkpoint; any other one to a worker that has its dataset, if such a worker has a slot left.
 void SimChecker::CheckPreference(const State& state, const SendStart& start) {
   const Task& task = state.tasks.at(start.task.task);
   const Worker& chosen = state.workers.at(state.attempts.at(start.task.attempt).worker);
+  const Execution* const bound = BoundTo(state, task.run_key);
   const bool has_home = !task.needs.empty() || !task.checkpoints.empty();
   if (has_home || chosen.dataset_digests.contains(start.dataset_digest)) return;
   for (const auto& [id, other] : state.workers) {
@@ -544,6 +604,7 @@ void SimChecker::CheckPreference(const State& state, const SendStart& start) {
     if (work_end != work_end_.end() && work_end->second - world_.now <= task.needs_ms) continue;
     if (!other.dataset_digests.contains(start.dataset_digest)) continue;
     for (const Slot& slot : other.slots) {
+      if (bound != nullptr && bound->simd != slot.simd) continue;
       const auto refused = other.refused_until.find(slot.index);
       const bool waits = refused != other.refused_until.end() && refused->second > world_.now;
       if (waits || other.busy.contains(slot.index)) continue;

@@ -270,6 +270,7 @@ State FoldedStore::Load(const SchedulerLimits& limits, std::uint64_t restore_cou
                        .worker = stored.worker,
                        .device_index = stored.device_index,
                        .resume = stored.resume,
+                       .execution = stored.execution,
                        .durable_seq = stored.durable_seq,
                        .failure_class = stored.failure_class,
                        .message = stored.message,

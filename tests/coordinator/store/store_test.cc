@@ -79,6 +79,7 @@ std::string Durable(const State& state) {
              attempt.started_boot,
              attempt.duration_ms,
              EnumName(attempt.duration_clock),
+             attempt.execution ? attempt.execution->ToJson() : Json(),
              attempt.end_stored};
     if (!IsLive(attempt.state)) continue;
     Json results = Json::array();
