@@ -133,6 +133,7 @@ struct Attempt {
   std::int64_t duration_ms = 0;
   DurationClock duration_clock = DurationClock::kNone;
   bool end_stored = false;  // AttemptEnded is stored: nothing more will come
+  bool outlived = false;    // its worker has a newer allocation: the attempt's is over
   // Derived from its records: rebuilt with NoteRecord after a restart while the attempt is live,
   // and dropped once its end is stored.
   JournalTally tally = {};                   // of the records before `final`
@@ -150,7 +151,6 @@ struct Attempt {
   // of the worker, none of them still had a trainer, so all of the machine's processes had ended.
   // Otherwise 0.
   std::int64_t died_together = 0;
-  bool outlived = false;  // its worker has a newer allocation: the attempt's is over
   std::optional<ProgressRecord> progress = {};  // the newest
   Instant recorded_at = 0;                      // when the newest records (or the offer) came
   // The longest time between the arrivals of records while it runs; -1: none have come since

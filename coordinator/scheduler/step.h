@@ -168,7 +168,11 @@ std::int64_t LeftMs(const State& state, const Deadline& deadline, Instant now,
 // Whether the attempt ended as `failure_class` only because its worker's allocation was over: then
 // it counts as preempted.
 bool IsCutOff(const StepContext& step, const Attempt& attempt, FailureClass failure_class);
-// A new process of a temporary worker has come, maybe in another allocation.
+// Whether it is a temporary worker that has said that it is leaving, or that must have stopped its
+// trainers by now.
+bool IsOver(const StepContext& step, const Worker& worker);
+// A new process of a temporary worker has come after its allocation was over, so that of its
+// attempts is.
 void NoteOutlived(StepContext& step, const Worker& worker);
 // An attempt has ended as preempted. If its worker's allocation ended before it reached a
 // checkpoint, notes that its task needs more time.

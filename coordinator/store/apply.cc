@@ -382,16 +382,17 @@ Status Store::ApplyOne(const PutAttempt& write, std::int64_t, ApplyCounts&) {
       connection_->Prepare(
           "INSERT INTO attempt (id, task, n, epoch, state, worker, device_index, resume,"
           " resume_attempt, resume_step, durable_seq, failure_class, message, started_wall_ms,"
-          " ended_wall_ms, end_stored, started_boot_ms, started_boot, execution, duration_ms,"
-          " duration_clock)"
-          " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+          " ended_wall_ms, end_stored, outlived, started_boot_ms, started_boot, execution,"
+          " duration_ms, duration_clock)"
+          " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
           " ON CONFLICT (id) DO UPDATE SET state = excluded.state, worker = excluded.worker,"
           " device_index = excluded.device_index, resume = excluded.resume,"
           " resume_attempt = excluded.resume_attempt, resume_step = excluded.resume_step,"
           " durable_seq = excluded.durable_seq,"
           " failure_class = excluded.failure_class, message = excluded.message,"
           " started_wall_ms = excluded.started_wall_ms, ended_wall_ms = excluded.ended_wall_ms,"
-          " end_stored = excluded.end_stored, started_boot_ms = excluded.started_boot_ms,"
+          " end_stored = excluded.end_stored, outlived = excluded.outlived,"
+          " started_boot_ms = excluded.started_boot_ms,"
           " started_boot = excluded.started_boot, execution = excluded.execution,"
           " duration_ms = excluded.duration_ms, duration_clock = excluded.duration_clock"));
   statement.Bind(attempt.id)
@@ -413,6 +414,7 @@ Status Store::ApplyOne(const PutAttempt& write, std::int64_t, ApplyCounts&) {
       .Bind(attempt.started_wall_ms)
       .Bind(attempt.ended_wall_ms)
       .Bind(attempt.end_stored)
+      .Bind(attempt.outlived)
       .Bind(attempt.started_boot_ms)
       .Bind(attempt.started_boot)
       .Bind(execution);

@@ -177,7 +177,7 @@ Status LoadAttempts(Connection& connection, State& state) {
       connection,
       "SELECT id, task, n, epoch, state, worker, device_index, resume, durable_seq, failure_class,"
       " message, started_wall_ms, ended_wall_ms, end_stored, started_boot_ms, started_boot,"
-      " ifnull(duration_ms, 0), duration_clock, execution FROM attempt",
+      " ifnull(duration_ms, 0), duration_clock, execution, outlived FROM attempt",
       [&](const Statement& row) -> Status {
         Attempt attempt;
         attempt.id = row.Text(0);
@@ -202,6 +202,7 @@ Status LoadAttempts(Connection& connection, State& state) {
           ASSIGN_OR_RETURN(Execution execution, executions.Read(row.Text(18)));
           attempt.execution = std::make_shared<const Execution>(std::move(execution));
         }
+        attempt.outlived = row.Int(19) != 0;
         state.attempts[attempt.id] = std::move(attempt);
         return Status();
       });

@@ -46,35 +46,57 @@ void SimChecker::BeforeStep(const State& state, const SchedulerEvent& event) {
   if (!IsLive(attempt->second.state) || attempt->second.epoch < task.epoch) fenced_task_ = task;
 }
 
-// A temporary worker says how long it still works; the older one of two processes is not heard.
+// A temporary worker says how long it still works; the older one of two processes is not heard. A
+// message takes a while, so of two ends that a process names, the earlier one is closer to the
+// truth.
 void SimChecker::NoteAllocation(const State& state, const WorkerArrived& hello) {
   const auto worker = state.workers.find(hello.worker.id);
   if (worker == state.workers.end() || worker->second.session != hello.session) return;
-  work_end_.erase(hello.worker.id);
-  const std::optional<Allocation>& allocation = worker->second.allocation;
-  if (allocation && allocation->work_end) {
-    work_end_[hello.worker.id] = allocation->work_end->boot_ms;
+  const auto known = allocated_.find(hello.worker.id);
+  const bool goes_on =
+      known != allocated_.end() && known->second.incarnation == hello.worker.incarnation;
+  if (known != allocated_.end() && !goes_on && known->second.IsOver(world_.now)) {
+    for (const auto& [attempt, on] : placed_on_) {
+      // What a restored database does not know, and does not adopt now, it may adopt later.
+      if (on == hello.worker.id && state.attempts.contains(attempt)) outlived_.insert(attempt);
+    }
   }
+  if (!hello.allocation) {
+    allocated_.erase(hello.worker.id);
+    return;
+  }
+  Instant work_end = world_.now + hello.allocation->work_left_ms.value();
+  if (goes_on) work_end = std::min(work_end, known->second.work_end);
+  allocated_[hello.worker.id] = {.incarnation = hello.worker.incarnation, .work_end = work_end};
+}
+
+void SimChecker::NoteLeaving(const State& state, const WorkerLeaves& event) {
+  const auto session = state.index.sessions.find(event.session);
+  if (session == state.index.sessions.end()) return;
+  const auto allocated = allocated_.find(session->second);
+  if (allocated != allocated_.end()) allocated->second.leaves = true;
 }
 
 // Nothing is placed where its trainer would have to stop at once.
 void SimChecker::CheckAllocation(const Attempt& attempt) {
-  const auto end = work_end_.find(attempt.worker);
-  if (attempt.device_index < 0 || end == work_end_.end()) return;  // adopted, or it stays
+  const auto allocated = allocated_.find(attempt.worker);
+  if (attempt.device_index < 0 || allocated == allocated_.end()) return;  // adopted, or it stays
   world_.stats.fired["placed on an allocation"] += 1;
-  work_end_of_[attempt.id] = end->second;
-  if (world_.now < end->second) return;
+  placed_on_[attempt.id] = attempt.worker;
+  if (!allocated->second.IsOver(world_.now)) return;
   world_.Violate(Str("I-40: attempt ", attempt.id, " is placed on worker ", attempt.worker,
-                     ", whose work was to end at ", end->second));
+                     ", whose work was to end at ", allocated->second.work_end));
 }
 
-// What its allocation has ended counts as nothing.
+// What its allocation has ended counts as nothing: it is over once the end has come that the worker
+// named last, or once the worker has said that it leaves. A later process of the worker may name
+// another end, but not for an allocation that was over when it came.
 void SimChecker::CheckCutOff(const Attempt& attempt) {
-  const auto end = work_end_of_.find(attempt.id);
-  if (end == work_end_of_.end() || IsLive(attempt.state)) return;
-  // After a restart of the worker, its Hello may have been late, and with it the end that it gives.
-  constexpr Instant kLateMs = 15'000;
-  if (world_.now < end->second + kLateMs) return;
+  const auto worker = placed_on_.find(attempt.id);
+  if (worker == placed_on_.end() || IsLive(attempt.state)) return;
+  const auto allocated = allocated_.find(worker->second);
+  const bool is_over = allocated != allocated_.end() && allocated->second.IsOver(world_.now);
+  if (!is_over && !outlived_.contains(attempt.id)) return;
   if (attempt.state == AttemptState::kPreempted) {
     world_.stats.fired["cut off by an allocation's end"] += 1;
   }
@@ -82,7 +104,7 @@ void SimChecker::CheckCutOff(const Attempt& attempt) {
   const bool is_loss = row != nullptr && row->counted_as == CountedAs::kLoss;
   if (!is_loss || row->failure_class == FailureClass::kStorage) return;
   world_.Violate(Str("I-40: attempt ", attempt.id, " counts as ", row->name,
-                     ", though its allocation was over at ", end->second));
+                     ", though its worker's allocation was over"));
 }
 
 void SimChecker::OnBoot() {
@@ -91,7 +113,18 @@ void SimChecker::OnBoot() {
   for (const auto& [key, run] : store_.runs) {
     if (run.execution) bound_.emplace(key, *run.execution);
   }
-  work_end_of_.clear();
+  // What was said and not committed is forgotten.
+  allocated_.clear();
+  for (const auto& [id, worker] : store_.workers) {
+    if (!worker.allocation || !worker.allocation->work_end) continue;
+    allocated_[id] = {.incarnation = worker.incarnation,
+                      .work_end = worker.allocation->work_end->boot_ms,
+                      .leaves = worker.draining};
+  }
+  std::erase_if(outlived_, [&](const std::string& id) {
+    const auto stored = store_.attempts.find(id);
+    return stored == store_.attempts.end() || !stored->second.outlived;
+  });
   // What was not committed did not begin.
   std::erase_if(running_since_, [&](const auto& begun) {
     const auto stored = store_.attempts.find(begun.first);
@@ -148,6 +181,7 @@ void SimChecker::CheckBinding(const RunRecord& run) {
 void SimChecker::AfterStep(const State& state, const SchedulerEvent& event,
                            const StepResult& result) {
   if (const auto* const hello = std::get_if<WorkerArrived>(&event)) NoteAllocation(state, *hello);
+  if (const auto* const leaves = std::get_if<WorkerLeaves>(&event)) NoteLeaving(state, *leaves);
   if (const auto* const put = std::get_if<SweepPrioritized>(&event); put && result.status.ok()) {
     first_ = state.sweep_tasks.at(put->sweep_id);
   }
@@ -160,6 +194,10 @@ void SimChecker::AfterStep(const State& state, const SchedulerEvent& event,
       for (const std::string& task : drop->tasks) first_.erase(task);
     } else if (const auto* const runs = std::get_if<DropRuns>(&write)) {
       for (const std::string& key : runs->run_keys) bound_.erase(key);
+    } else if (const auto* const worker = std::get_if<DropWorker>(&write)) {
+      if (allocated_.erase(worker->worker) > 0) {
+        world_.stats.fired["temporary worker forgotten"] += 1;
+      }
     }
   }
   for (const std::string& warning : result.warnings) {
@@ -335,7 +373,6 @@ void SimChecker::AfterCommit(const std::vector<Write>& writes) {
       // Even if the operator never gets the answer. If the worker comes back, it is a new one.
       world_.stats.fired["worker removed"] += 1;
       drained_.erase(drop->worker);
-      if (work_end_.erase(drop->worker) > 0) world_.stats.fired["temporary worker forgotten"] += 1;
     }
   }
   for (const Write& write : writes) {
@@ -600,8 +637,10 @@ void SimChecker::CheckPreference(const State& state, const SendStart& start) {
     const bool is_suspect = world_.now - other.heard_at > state.limits.suspect_ms;
     if (!TakesWork(other) || is_suspect || id == task.avoid_worker) continue;
     if (task.too_large_for.contains(id) || !other.cache_full_until.empty()) continue;
-    const auto work_end = work_end_.find(id);
-    if (work_end != work_end_.end() && work_end->second - world_.now <= task.needs_ms) continue;
+    const auto allocated = allocated_.find(id);
+    if (allocated != allocated_.end() && allocated->second.work_end - world_.now <= task.needs_ms) {
+      continue;
+    }
     if (!other.dataset_digests.contains(start.dataset_digest)) continue;
     for (const Slot& slot : other.slots) {
       if (bound != nullptr && bound->simd != slot.simd) continue;

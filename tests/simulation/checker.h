@@ -73,7 +73,15 @@ class SimChecker {
   void CheckBinding(const RunRecord& run);
   const Execution* BoundTo(const State& state, const std::string& run_key) const;
   void CheckDeadlines(const State& state);
+  // A temporary worker, as the coordinator was told of it.
+  struct Allocated {
+    std::string incarnation = {};
+    Instant work_end = 0;
+    bool leaves = false;
+    bool IsOver(Instant now) const { return leaves || work_end <= now; }
+  };
   void NoteAllocation(const State& state, const WorkerArrived& hello);
+  void NoteLeaving(const State& state, const WorkerLeaves& event);
   void CheckAllocation(const Attempt& attempt);
   void CheckCutOff(const Attempt& attempt);
   bool IsHeld(const std::string& task) const;
@@ -96,8 +104,9 @@ class SimChecker {
   std::map<std::string, Instant> running_since_;         // attempts, in virtual time
   std::set<std::string> collected_;                      // attempts that went as garbage
   std::set<std::string> drained_;                        // workers
-  std::map<std::string, Instant> work_end_;              // of temporary workers
-  std::map<std::string, Instant> work_end_of_;           // of attempts placed on them
+  std::map<std::string, Allocated> allocated_;           // temporary workers
+  std::map<std::string, std::string> placed_on_;         // attempt -> its temporary worker
+  std::set<std::string> outlived_;                       // attempts of an earlier allocation
   std::set<std::string> first_;                          // tasks of the sweep that was put first
   std::map<std::string, Execution> execution_of_;        // of attempts, for ever
   std::map<std::string, Execution> bound_;               // of runs of which an attempt has started

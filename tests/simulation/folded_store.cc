@@ -280,7 +280,8 @@ State FoldedStore::Load(const SchedulerLimits& limits, std::uint64_t restore_cou
                        .started_boot = stored.started_boot,
                        .duration_ms = stored.duration_ms,
                        .duration_clock = stored.duration_clock,
-                       .end_stored = stored.end_stored};
+                       .end_stored = stored.end_stored,
+                       .outlived = stored.outlived};
     const auto rows = records.find(id);
     if (!attempt.end_stored && rows != records.end()) {
       for (const StoredRecord& row : rows->second) NoteRecord(attempt, row.record, row.line);

@@ -80,7 +80,8 @@ std::string Durable(const State& state) {
              attempt.duration_ms,
              EnumName(attempt.duration_clock),
              attempt.execution ? attempt.execution->ToJson() : Json(),
-             attempt.end_stored};
+             attempt.end_stored,
+             attempt.outlived};
     if (!IsLive(attempt.state)) continue;
     Json results = Json::array();
     for (const auto& cell : attempt.results) results.push_back(cell.ToJson());
