@@ -100,6 +100,7 @@ struct AdminOptions {
   std::string backup, restore, check;  // files; "" if not asked for
   bool checks_state = false;
   bool no_artifacts = false;
+  bool with_keys = false;
   bool replaces = false;
   bool is_asked() const {
     return !backup.empty() || !restore.empty() || !check.empty() || checks_state;
@@ -131,7 +132,10 @@ Status Restore(const AdminOptions& admin, const std::string& state) {
              {"workers_since", restored.workers_since},
              {"attempts_live", restored.n_attempts_live},
              {"datasets_missing", std::move(missing)},
-             {"artifacts_missing", restored.n_artifacts_missing}});
+             {"artifacts_missing", restored.n_artifacts_missing},
+             {"keys", restored.keys},
+             {"names", restored.names},
+             {"members", restored.members}});
   return Status();
 }
 
@@ -147,6 +151,7 @@ int Administer(const AdminOptions& admin, const std::string& state) {
                                              ? WriteBackup({.state_folder = state,
                                                             .path = admin.backup,
                                                             .with_artifacts = !admin.no_artifacts,
+                                                            .with_keys = admin.with_keys,
                                                             .replaces = admin.replaces})
                                          : !admin.check.empty() ? CheckBackup(admin.check)
                                                                 : CheckState(state);
@@ -255,6 +260,7 @@ int Main(int argc, char** argv) {
                  "Write a backup of the state folder to this file, also beside a running "
                  "coordinator, and exit (`longrun admin backup`)");
   app.add_flag("--no-artifacts", admin.no_artifacts, "--backup: leave out artifacts/");
+  app.add_flag("--with-keys", admin.with_keys, "--backup: include the keys in pki/");
   app.add_option("--restore", admin.restore,
                  "Restore a backup into the state folder, and exit (`longrun admin restore`)");
   app.add_flag("--replace", admin.replaces,
