@@ -192,6 +192,7 @@ struct Task {
   // The task key that must succeed first, or "": of the training whose final weights an evaluation
   // reads or a training begins with.
   std::string needs;
+  std::string owner = {};  // who submitted it first; "": unknown
   DeviceChoice device_kind = DeviceChoice::kAny;
   std::string avoid_worker;                  // the worker on which it failed last
   Json evaluation;                           // evaluate: {"perplexity": {...}}; train: null
@@ -203,6 +204,7 @@ struct Task {
   std::optional<CheckpointRef> best_checkpoint;   // train: of the lowest validation loss so far
   std::optional<CheckpointRef> final_checkpoint;  // train, once succeeded
   // Volatile:
+  bool is_left = false;  // counted in Index::left
   std::string unknown;   // why this build cannot read its stored row; "": it can be read
   bool damaged = false;  // its stored row was lost when the state was loaded
   // The numbers that count during a refresh; rebuilt after a restart.
@@ -306,7 +308,7 @@ struct SchedulerLimits {
   std::int64_t suspend_ms = 5'000;  // a longer gap between events means that we were suspended
   BackOffRange back_off;
   std::int64_t tasks_max = 1'000'000;
-  std::int64_t owner_tasks_max = 500'000;  // of one owner's sweeps
+  std::int64_t owner_tasks_max = 500'000;  // of one owner's sweeps, also of removed ones until `gc`
 };
 
 // READY tasks that the same slots can run; slots are checked once for all of them.
@@ -360,6 +362,7 @@ struct Index {
   std::map<std::string, EndedAttempts> ended;              // by task
   std::map<std::string, std::set<std::string>> dependants;   // task -> tasks that need it
   std::map<std::string, std::set<std::string>> task_sweeps;  // task -> sweeps it belongs to
+  std::map<std::string, std::int64_t> left;                  // owner -> tasks that no sweep has
   std::map<SessionId, std::string> sessions;                 // open session -> worker
   std::set<std::string> first;                               // tasks of the sweep put first
   std::map<std::string, std::vector<KeptAttempt>> kept;      // by task, which may be unknown too

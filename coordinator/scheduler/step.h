@@ -201,6 +201,8 @@ void AdoptKept(StepContext& step);
 
 // Whether any sweep has the task; false once all of its sweeps were removed.
 bool HasSweep(const State& state, const std::string& task);
+// Counts the task in Index::left if no sweep has it, and otherwise not.
+void CountLeft(State& state, Task& task);
 
 // ---- retry.cc -----------------------------------------------------------------------------------
 

@@ -320,9 +320,9 @@ Status Store::ApplyOne(const PutTask& write, std::int64_t, ApplyCounts&) {
           " retry_round, epoch, attempts, attempt, result_attempt, failures, losses, failures_max,"
           " losses_max, needs, device_kind, avoid_worker, evaluation, expected_cells,"
           " checkpoint_every_ms, checkpoint_keep, checkpoints, best_checkpoint, final_checkpoint,"
-          " activation_checkpointing)"
+          " activation_checkpointing, owner)"
           " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
-          "?, ?)"
+          "?, ?, ?)"
           " ON CONFLICT (id) DO UPDATE SET state = excluded.state,"
           " cancel_wanted = excluded.cancel_wanted, reason = excluded.reason,"
           " priority = excluded.priority, ready_seq = excluded.ready_seq,"
@@ -368,6 +368,7 @@ Status Store::ApplyOne(const PutTask& write, std::int64_t, ApplyCounts&) {
       .Bind(best_checkpoint)
       .Bind(final_checkpoint)
       .Bind(task.activation_checkpointing)
+      .Bind(task.owner)
       .Run();
 }
 
