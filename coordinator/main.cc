@@ -234,6 +234,13 @@ int Main(int argc, char** argv) {
       ->check(WholeNumberCheck(0), "NONNEGATIVE")
       ->capture_default_str();
   app.add_option(
+         "--session-memory-bytes", options.session_memory_bytes,
+         "Memory that the messages of all worker sessions may take together; beyond it, the "
+         "coordinator reads nothing more from workers that take more than their share")
+      ->envname("LONGRUN_SESSION_MEMORY_BYTES")
+      ->check(WholeNumberCheck(1), "POSITIVE")
+      ->capture_default_str();
+  app.add_option(
          "--shared-artifacts", options.shared_artifacts,
          "Folder, such as one on NFS or Lustre, in which to keep the artifact store, so that "
          "workers with --shared-artifacts read and write artifacts there (default: as at "

@@ -46,6 +46,7 @@
 #include "coordinator/rpc/network.h"
 #include "coordinator/rpc/pilots.h"
 #include "coordinator/rpc/session.h"
+#include "coordinator/rpc/session_memory.h"
 #include "coordinator/rpc/sweep_service.h"
 #include "coordinator/scrubber.h"
 #include "pki/files.h"
@@ -327,6 +328,9 @@ Status Serve(const ServerOptions& options) {
   metrics.BeforeEachScrape([exports = std::make_shared<ResultExports>(store->database_path())] {
     exports->Refresh(metrics);
   });
+  // Never destroyed either: a scrape reads it, and the core's last answers.
+  static SessionMemory& session_memory = *new SessionMemory(options.session_memory_bytes);
+  metrics.BeforeEachScrape([] { metrics.SetSessionMemory(session_memory.n_bytes()); });
   metrics.ShowDisk(options.state_folder);
   PreregisterCalls(metrics);
   ASSIGN_OR_RETURN(const std::string metrics_address, metrics.Expose(options.metrics));
@@ -377,6 +381,7 @@ Status Serve(const ServerOptions& options) {
                          .access = access,
                          .audit = audit,
                          .pilots = pilots,
+                         .session_memory = session_memory,
                          .challenge = challenge ? &*challenge : nullptr,
                          .metrics_address = metrics_address,
                          .query_program = kOwnProgram};

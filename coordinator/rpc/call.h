@@ -25,6 +25,7 @@
 namespace longrun::coordinator {
 
 class PilotBoard;
+class SessionMemory;
 
 // The parts of the daemon, which outlive every handler.
 struct CoordinatorParts {
@@ -43,6 +44,7 @@ struct CoordinatorParts {
   Access& access;
   AuditLog& audit;
   PilotBoard& pilots;
+  SessionMemory& session_memory;
   const SharedChallenge* challenge = nullptr;  // null: the artifact store is not shared
   std::string metrics_address;
   std::string query_program;           // answers users' SQL in a child: store/query_process.h
