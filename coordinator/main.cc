@@ -233,6 +233,12 @@ int Main(int argc, char** argv) {
       ->envname("LONGRUN_UNUSED_UPLOAD_BYTES")
       ->check(WholeNumberCheck(0), "NONNEGATIVE")
       ->capture_default_str();
+  app.add_option("--kept-file-bytes", options.kept_file_bytes,
+                 "Bytes that the files may have together which the sweeps of one person on another "
+                 "machine name (such as questions); 0: a quarter of the disk of --state")
+      ->envname("LONGRUN_KEPT_FILE_BYTES")
+      ->check(WholeNumberCheck(0), "NONNEGATIVE")
+      ->capture_default_str();
   app.add_option(
          "--session-memory-bytes", options.session_memory_bytes,
          "Memory that the messages of all worker sessions may take together; beyond it, the "

@@ -13,6 +13,7 @@
 
 namespace longrun::coordinator {
 
+
 std::int64_t LeftMs(const State& state, const Deadline& deadline, Instant now,
                     std::int64_t wall_ms) {
   const bool same_boot = !deadline.boot.empty() && deadline.boot == state.boot;

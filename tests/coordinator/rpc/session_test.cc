@@ -224,12 +224,12 @@ TEST_F(SmallMemoryTest, AWorkerThatFloodsAndDoesNotReadIsRefusedAndOthersGoOn) {
   floods = false;
   of_flood.TryCancel();
   writer.join();
-  const grpc::Status end = flood->Finish();
+  const grpc::Status ended = flood->Finish();
 
   EXPECT_GT(most, kBytesMax) << "it did not flood";
   EXPECT_LT(most, 16 * kBytesMax);
   EXPECT_LT(session_memory.n_bytes(), kBytesMax / 2) << "what the flood took is not free again";
-  EXPECT_FALSE(end.ok());
+  EXPECT_FALSE(ended.ok());
 }
 
 // A worker of the release before ranges: it compares the version with 1, and does not know Hold.
