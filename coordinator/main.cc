@@ -100,6 +100,7 @@ struct AdminOptions {
   std::string backup, restore, check;  // files; "" if not asked for
   bool checks_state = false;
   bool no_artifacts = false;
+  bool with_keys = false;
   bool replaces = false;
   bool is_asked() const {
     return !backup.empty() || !restore.empty() || !check.empty() || checks_state;
@@ -131,7 +132,10 @@ Status Restore(const AdminOptions& admin, const std::string& state) {
              {"workers_since", restored.workers_since},
              {"attempts_live", restored.n_attempts_live},
              {"datasets_missing", std::move(missing)},
-             {"artifacts_missing", restored.n_artifacts_missing}});
+             {"artifacts_missing", restored.n_artifacts_missing},
+             {"keys", restored.keys},
+             {"names", restored.names},
+             {"members", restored.members}});
   return Status();
 }
 
@@ -147,6 +151,7 @@ int Administer(const AdminOptions& admin, const std::string& state) {
                                              ? WriteBackup({.state_folder = state,
                                                             .path = admin.backup,
                                                             .with_artifacts = !admin.no_artifacts,
+                                                            .with_keys = admin.with_keys,
                                                             .replaces = admin.replaces})
                                          : !admin.check.empty() ? CheckBackup(admin.check)
                                                                 : CheckState(state);
@@ -228,6 +233,19 @@ int Main(int argc, char** argv) {
       ->envname("LONGRUN_UNUSED_UPLOAD_BYTES")
       ->check(WholeNumberCheck(0), "NONNEGATIVE")
       ->capture_default_str();
+  app.add_option("--kept-file-bytes", options.kept_file_bytes,
+                 "Bytes that the files may have together which the sweeps of one person on another "
+                 "machine name (such as questions); 0: a quarter of the disk of --state")
+      ->envname("LONGRUN_KEPT_FILE_BYTES")
+      ->check(WholeNumberCheck(0), "NONNEGATIVE")
+      ->capture_default_str();
+  app.add_option(
+         "--session-memory-bytes", options.session_memory_bytes,
+         "Memory that the messages of all worker sessions may take together; beyond it, the "
+         "coordinator reads nothing more from workers that take more than their share")
+      ->envname("LONGRUN_SESSION_MEMORY_BYTES")
+      ->check(WholeNumberCheck(1), "POSITIVE")
+      ->capture_default_str();
   app.add_option(
          "--shared-artifacts", options.shared_artifacts,
          "Folder, such as one on NFS or Lustre, in which to keep the artifact store, so that "
@@ -255,6 +273,7 @@ int Main(int argc, char** argv) {
                  "Write a backup of the state folder to this file, also beside a running "
                  "coordinator, and exit (`longrun admin backup`)");
   app.add_flag("--no-artifacts", admin.no_artifacts, "--backup: leave out artifacts/");
+  app.add_flag("--with-keys", admin.with_keys, "--backup: include the keys in pki/");
   app.add_option("--restore", admin.restore,
                  "Restore a backup into the state folder, and exit (`longrun admin restore`)");
   app.add_flag("--replace", admin.replaces,

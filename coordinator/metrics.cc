@@ -48,10 +48,10 @@ Metrics::Metrics() : page_(MetricOwner::kCoordinator) {
   }
   for (const char* kind : {"result", "series", "record"}) page_.Touch(Metric::kIngestRows, {kind});
   for (const Metric metric :
-       {Metric::kSchedulerStepSeconds, Metric::kSessions, Metric::kLeaseExpirations,
-        Metric::kFenced, Metric::kIngestDuplicates, Metric::kIngestMalformed,
-        Metric::kIngestLagSeconds, Metric::kStoreCommitSeconds, Metric::kStoreBatchRows,
-        Metric::kStoreBusy, Metric::kResultSeriesLeftOut}) {
+       {Metric::kSchedulerStepSeconds, Metric::kSessions, Metric::kSessionMemoryBytes,
+        Metric::kLeaseExpirations, Metric::kFenced, Metric::kIngestDuplicates,
+        Metric::kIngestMalformed, Metric::kIngestLagSeconds, Metric::kStoreCommitSeconds,
+        Metric::kStoreBatchRows, Metric::kStoreBusy, Metric::kResultSeriesLeftOut}) {
     page_.Touch(metric, {});
   }
   SetUnplaced({});
@@ -113,6 +113,10 @@ void Metrics::PreregisterWorker(std::string_view worker) {
 }
 
 void Metrics::SetSessions(std::int64_t n) { page_.Set(Metric::kSessions, {}, Number(n)); }
+
+void Metrics::SetSessionMemory(std::int64_t n_bytes) {
+  page_.Set(Metric::kSessionMemoryBytes, {}, Number(n_bytes));
+}
 
 void Metrics::CountLeaseExpiration() { page_.Add(Metric::kLeaseExpirations, {}); }
 

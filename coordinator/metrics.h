@@ -75,6 +75,7 @@ class Metrics {
   void SetWorkers(const WorkerCounts& counts);
   void PreregisterWorker(std::string_view worker);  // starts its failure counts at 0
   void SetSessions(std::int64_t n);
+  void SetSessionMemory(std::int64_t n_bytes);
   void CountLeaseExpiration();
   void CountFenced();
   void SetBacklog(std::string_view worker, std::int64_t n_bytes);

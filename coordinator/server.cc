@@ -46,6 +46,7 @@
 #include "coordinator/rpc/network.h"
 #include "coordinator/rpc/pilots.h"
 #include "coordinator/rpc/session.h"
+#include "coordinator/rpc/session_memory.h"
 #include "coordinator/rpc/sweep_service.h"
 #include "coordinator/scrubber.h"
 #include "pki/files.h"
@@ -284,8 +285,9 @@ void LookAfterCallers(CoordinatorParts& parts, LiveCalls& calls, int n_ticks) {
   });
 }
 
-std::int64_t UnusedBytesMax(const ServerOptions& options) {
-  if (options.unused_upload_bytes > 0) return options.unused_upload_bytes;
+// `wanted`, or a quarter of the state folder's disk.
+std::int64_t BytesOfOnePerson(std::int64_t wanted, const ServerOptions& options) {
+  if (wanted > 0) return wanted;
   const Result<std::int64_t> n_bytes = DiskBytes(options.state_folder);
   return n_bytes.ok() && *n_bytes > 0 ? *n_bytes / 4 : std::numeric_limits<std::int64_t>::max();
 }
@@ -312,10 +314,11 @@ Status Serve(const ServerOptions& options) {
       const std::string shared,
       LinkSharedStore(options.state_folder, options.shared_artifacts, store->coordinator_id()));
   ASSIGN_OR_RETURN(const std::unique_ptr<ArtifactStore> artifacts,
-                   ArtifactStore::Open({.folder = JoinPath(options.state_folder, "artifacts"),
-                                        .disk_low_water_bytes = options.disk_low_water_bytes,
-                                        .unused_bytes_max = UnusedBytesMax(options),
-                                        .is_shared = !shared.empty()}));
+                   ArtifactStore::Open(
+                       {.folder = JoinPath(options.state_folder, "artifacts"),
+                        .disk_low_water_bytes = options.disk_low_water_bytes,
+                        .unused_bytes_max = BytesOfOnePerson(options.unused_upload_bytes, options),
+                        .is_shared = !shared.empty()}));
   std::optional<SharedChallenge> challenge;
   if (!shared.empty() && !options.is_momentary) {
     ASSIGN_OR_RETURN(challenge, SharedChallenge::Begin(shared));
@@ -327,6 +330,9 @@ Status Serve(const ServerOptions& options) {
   metrics.BeforeEachScrape([exports = std::make_shared<ResultExports>(store->database_path())] {
     exports->Refresh(metrics);
   });
+  // Never destroyed either: a scrape reads it, and the core's last answers.
+  static SessionMemory& session_memory = *new SessionMemory(options.session_memory_bytes);
+  metrics.BeforeEachScrape([] { metrics.SetSessionMemory(session_memory.n_bytes()); });
   metrics.ShowDisk(options.state_folder);
   PreregisterCalls(metrics);
   ASSIGN_OR_RETURN(const std::string metrics_address, metrics.Expose(options.metrics));
@@ -377,6 +383,8 @@ Status Serve(const ServerOptions& options) {
                          .access = access,
                          .audit = audit,
                          .pilots = pilots,
+                         .session_memory = session_memory,
+                         .kept_file_bytes_max = BytesOfOnePerson(options.kept_file_bytes, options),
                          .challenge = challenge ? &*challenge : nullptr,
                          .metrics_address = metrics_address,
                          .query_program = kOwnProgram};

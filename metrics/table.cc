@@ -58,6 +58,10 @@ constexpr MetricRow kRows[] = {
     {Metric::kSlots, "longrun_slots", kGauge, "state", "", kCoordinator,
      "Slots of connected workers: busy, free or quarantined."},
     {Metric::kSessions, "longrun_sessions", kGauge, "", "", kCoordinator, "Open worker sessions."},
+    {Metric::kSessionMemoryBytes, "longrun_session_memory_bytes", kGauge, "", "bytes", kCoordinator,
+     "Memory of the messages of all worker sessions that were received and not yet answered, or "
+     "wait "
+     "to be sent (--session-memory-bytes)."},
     {Metric::kLeaseExpirations, "longrun_lease_expirations_total", kCounter, "", "", kCoordinator,
      "Attempts lost because nothing was heard from their worker for a whole lease."},
     {Metric::kFenced, "longrun_fenced_total", kCounter, "", "", kCoordinator,

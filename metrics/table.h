@@ -34,6 +34,7 @@ enum class Metric {
   kWorkers,
   kSlots,
   kSessions,
+  kSessionMemoryBytes,
   kLeaseExpirations,
   kFenced,
   kJournalBacklogBytes,

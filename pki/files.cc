@@ -26,19 +26,23 @@ Status WithRemedy(const Status& status, const PkiPaths& paths) {
                     "`longrun admin pki renew` another certificate of the same authority"));
 }
 
-Status Install(const PkiPaths& paths, const Authority& authority,
-               const std::vector<std::string>& names, std::int64_t now_ms) {
-  ASSIGN_OR_RETURN(const std::string key, NewPrivateKey());
-  ASSIGN_OR_RETURN(
-      const std::string certificate,
-      IssueForCoordinator(authority, key, names, {.now_ms = now_ms, .valid_ms = kCoordinatorMs}));
-  ASSIGN_OR_RETURN(const CertificateFacts facts, ReadCertificate(certificate));
+// To which the link points. Somebody who has copied the folder may have made one of the link.
+std::string FolderInUse(const PkiPaths& paths) {
+  const std::string link = FolderOf(paths.chain);
+  char name[256];
+  const ssize_t n_bytes = readlink(link.c_str(), name, sizeof name);
+  if (n_bytes < 0) return link;
+  return JoinPath(paths.folder, std::string_view(name, static_cast<std::size_t>(n_bytes)));
+}
+
+// Puts the coordinator's key and certificate into use.
+Status PutInUse(const PkiPaths& paths, const std::string& key, const std::string& chain) {
+  ASSIGN_OR_RETURN(const CertificateFacts facts, ReadCertificate(chain));
   const std::string name = Str("coordinator-", facts.serial);
   const std::string folder = JoinPath(paths.folder, name);
   RETURN_IF_ERROR(MakeFolder(folder, 0700));
   RETURN_IF_ERROR(WriteFileAtomic(JoinPath(folder, "key.pem"), key, 0600));
-  RETURN_IF_ERROR(
-      WriteFileAtomic(JoinPath(folder, "chain.pem"), certificate + authority.certificate, 0600));
+  RETURN_IF_ERROR(WriteFileAtomic(JoinPath(folder, "chain.pem"), chain, 0600));
   const std::string link = JoinPath(paths.folder, "coordinator");
   const std::string next = link + ".next";
   RETURN_IF_ERROR(RemoveAll(next));
@@ -46,6 +50,25 @@ Status Install(const PkiPaths& paths, const Authority& authority,
     return ErrnoStatus(errno, Str("cannot make the link ", next));
   }
   return RenameSync(next, link);
+}
+
+Status Install(const PkiPaths& paths, const Authority& authority,
+               const std::vector<std::string>& names, std::int64_t now_ms) {
+  ASSIGN_OR_RETURN(const std::string key, NewPrivateKey());
+  ASSIGN_OR_RETURN(
+      const std::string certificate,
+      IssueForCoordinator(authority, key, names, {.now_ms = now_ms, .valid_ms = kCoordinatorMs}));
+  return PutInUse(paths, key, certificate + authority.certificate);
+}
+
+Status CheckTogether(const PkiFiles& files, const PkiPaths& paths) {
+  if (Status fits = CheckKeyOf(files.authority_key, files.authority); !fits.ok()) {
+    return std::move(fits).In(paths.authority);
+  }
+  if (Status fits = CheckKeyOf(files.key, files.chain); !fits.ok()) {
+    return std::move(fits).In(paths.chain);
+  }
+  return CheckSignedBy(files.chain, files.authority).In(paths.chain);
 }
 
 }  // namespace
@@ -108,20 +131,40 @@ Result<Authority> ReadAuthority(const std::string& state_folder) {
   return authority;
 }
 
+Result<PkiFiles> ReadPki(const std::string& state_folder) {
+  const PkiPaths paths = PkiPathsOf(state_folder);
+  PkiFiles files;
+  ASSIGN_OR_RETURN(Authority authority, ReadAuthority(state_folder));
+  files.authority_key = std::move(authority.key);
+  files.authority = std::move(authority.certificate);
+  // One folder for both, even if another certificate is put into use meanwhile.
+  const std::string in_use = FolderInUse(paths);
+  for (const auto& [name, text] :
+       {std::pair("chain.pem", &files.chain), std::pair("key.pem", &files.key)}) {
+    Result<std::string> read = ReadFile(JoinPath(in_use, name), kPemBytesMax);
+    if (!read.ok()) return WithRemedy(read.status(), paths);
+    *text = std::move(read).value();
+  }
+  if (const Status fits = CheckTogether(files, paths); !fits.ok()) return WithRemedy(fits, paths);
+  return files;
+}
+
+Status WritePki(const std::string& state_folder, const PkiFiles& files) {
+  const PkiPaths paths = PkiPathsOf(state_folder);
+  if (const Status fits = CheckTogether(files, paths); !fits.ok()) {
+    return Status(Code::kDataLoss, fits.message());
+  }
+  RETURN_IF_ERROR(MakeFolders(paths.folder, 0700));
+  RETURN_IF_ERROR(WriteFileAtomic(paths.authority_key, files.authority_key, 0600));
+  RETURN_IF_ERROR(PutInUse(paths, files.key, files.chain));
+  // Last: this file says that all the others are there.
+  return WriteFileAtomic(paths.authority, files.authority, 0600);
+}
+
 Status CheckPki(const std::string& state_folder, std::int64_t now_ms) {
   const PkiPaths paths = PkiPathsOf(state_folder);
-  ASSIGN_OR_RETURN(const Authority authority, ReadAuthority(state_folder));
-  const Result<std::string> chain = ReadFile(paths.chain, kPemBytesMax);
-  if (!chain.ok()) return WithRemedy(chain.status(), paths);
-  const Result<std::string> key = ReadFile(paths.key, kPemBytesMax);
-  if (!key.ok()) return WithRemedy(key.status(), paths);
-  if (Status fits = CheckKeyOf(*key, *chain); !fits.ok()) {
-    return WithRemedy(std::move(fits).In(paths.chain), paths);
-  }
-  if (Status is_signed = CheckSignedBy(*chain, authority.certificate); !is_signed.ok()) {
-    return WithRemedy(std::move(is_signed).In(paths.chain), paths);
-  }
-  for (const std::string& pem : {*chain, authority.certificate}) {
+  ASSIGN_OR_RETURN(const PkiFiles files, ReadPki(state_folder));
+  for (const std::string& pem : {files.chain, files.authority}) {
     ASSIGN_OR_RETURN(const CertificateFacts facts, ReadCertificate(pem));
     if (now_ms < facts.not_before_ms || now_ms > facts.not_after_ms) {
       return WithRemedy(

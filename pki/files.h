@@ -36,6 +36,20 @@ Status RenewCoordinator(const std::string& state_folder, std::vector<std::string
 
 Result<Authority> ReadAuthority(const std::string& state_folder);
 
+// The contents of these files: what a coordinator on another machine needs to be the same one for
+// its workers and for people.
+struct PkiFiles {
+  std::string authority_key;
+  std::string authority;
+  std::string key;
+  std::string chain;
+};
+// kFailedPrecondition with the remedy if they are missing, or do not belong together. Those of a
+// certificate that has expired are read as well.
+Result<PkiFiles> ReadPki(const std::string& state_folder);
+// Writes them into a state folder that has none. kDataLoss if they do not belong together.
+Status WritePki(const std::string& state_folder, const PkiFiles& files);
+
 // Whether a coordinator can listen with these files now: kFailedPrecondition with the remedy if
 // they are missing, do not belong together, or are not valid at `now_ms`.
 Status CheckPki(const std::string& state_folder, std::int64_t now_ms);

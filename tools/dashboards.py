@@ -288,7 +288,8 @@ COORDINATOR = {
                   ("CPU", 'rate(process_cpu_seconds_total{job="longrun-coordinator"}'
                    "[$__rate_interval])")),
             lines("Memory", 6, "bytes",
-                  ("resident", 'process_resident_memory_bytes{job="longrun-coordinator"}')),
+                  ("resident", 'process_resident_memory_bytes{job="longrun-coordinator"}'),
+                  ("messages of sessions", "longrun_session_memory_bytes")),
             lines("Disk free", 6, "percentunit",
                   ("{{job}}", 'longrun:disk_free:ratio{job="longrun-coordinator"}')),
             listing("Releases", 6, "longrun_build_info", ["job", "version", "revision"])]),

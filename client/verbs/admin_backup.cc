@@ -50,6 +50,21 @@ Result<std::string> Absolute(const std::string& file) {
   return AbsolutePath(file);
 }
 
+// What the backup has of the coordinator's keys, and what that means.
+std::string KeysText(const Json& facts) {
+  const std::string keys = facts.value("keys", "left out");
+  if (keys == "included") {
+    return Str(
+        "included, of the authority ", facts.value("authority", ""),
+        facts.value("keys_exposed", false)
+            ? "; OTHERS CAN READ THIS FILE, and could pass for the coordinator: `chmod 600` it"
+            : "; whoever can read this file can pass for the coordinator");
+  }
+  if (keys == "none") return "none (the coordinator has none)";
+  return "left out: a coordinator that is restored on another machine needs its pki folder, too "
+         "(--with-keys includes it)";
+}
+
 std::string FactsText(const Json& facts) {
   const auto number = [&](const char* name) { return facts.value(name, std::int64_t{0}); };
   std::string text;
@@ -75,6 +90,7 @@ std::string FactsText(const Json& facts) {
            ? Str(Counted(number("artifacts"), "file"), ", ", FormatBytes(number("artifact_bytes")))
            : std::string("left out (--no-artifacts)"));
   line("files", Str(Counted(number("files"), "file"), ", ", FormatBytes(number("file_bytes"))));
+  line("keys", KeysText(facts));
   return text;
 }
 
@@ -103,6 +119,7 @@ int PrintChecked(const std::string& what, const Administered& done, const std::s
 struct BackupArguments {
   std::string file;
   bool no_artifacts = false;
+  bool with_keys = false;
   bool replaces = false;
 };
 
@@ -111,6 +128,7 @@ int Backup(const BackupArguments& given, const std::string& output, const std::s
   if (!path.ok()) return Report(path.status());
   std::vector<std::string> arguments = {"--backup", *path};
   if (given.no_artifacts) arguments.emplace_back("--no-artifacts");
+  if (given.with_keys) arguments.emplace_back("--with-keys");
   if (given.replaces) arguments.emplace_back("--replace");
   const Result<Administered> done = Administer(std::move(arguments), state);
   if (!done.ok()) return Report(done.status());
@@ -128,10 +146,34 @@ struct RestoreArguments {
   bool replaces = false;
 };
 
+// About the keys, without which no worker and no laptop accepts the coordinator.
+std::vector<std::string> KeySteps(const Json& restored) {
+  const std::string keys = restored.at("keys").get<std::string>();
+  if (keys == "restored") {
+    const auto names = restored.at("names").get<std::vector<std::string>>();
+    return {Str("if other machines reach this one by another name than ", Join(names, ", "),
+                ": `longrun admin pki renew --name HOST` (the keys were restored, and the "
+                "authority is the same)")};
+  }
+  const auto members = restored.at("members").get<std::vector<std::string>>();
+  const bool has_keys = restored.at("facts").value("keys", "left out") != "none";
+  if (keys != "missing" || (members.empty() && !has_keys)) return {};
+  return {
+      Str("put the folder pki of the earlier coordinator back, if it listened for other "
+          "machines: the backup was taken without --with-keys, and no key is here. If the "
+          "folder is lost, `longrun admin pki init` makes a new authority, which nobody "
+          "trusts yet: people log in again (`longrun login`), and workers join again",
+          members.empty() ? "" : Str(" (", Join(members, ", "), ")"),
+          " (`longrun admin join-token create --worker NAME`)")};
+}
+
 std::string NextSteps(const Json& restored) {
   std::vector<std::string> steps = {
       "start the coordinator (`systemctl start longrun-coordinator`, or `longrun up`); for the "
       "length of a lease (--lease-ms, 90 s) it starts no task, so that workers report first"};
+  // Before the coordinator is started.
+  const std::vector<std::string> key_steps = KeySteps(restored);
+  steps.insert(steps.begin(), key_steps.begin(), key_steps.end());
   const auto workers = restored.at("workers").get<std::vector<std::string>>();
   steps.push_back(
       Str("leave the workers running, or start them",
@@ -219,12 +261,16 @@ void AddAdminBackup(Verbs& verbs, Verb& admin) {
   Verb verb = admin.AddVerb("backup", "write a checked backup, also while the coordinator runs");
   verb.AddExamples({"longrun admin backup /backup/monday.tar",
                     "longrun admin backup /backup/latest.tar --replace",
-                    "longrun admin backup /backup/database.tar --no-artifacts"});
+                    "longrun admin backup /backup/database.tar --no-artifacts",
+                    "longrun admin backup /safe/longrun.tar --with-keys"});
   const auto given = std::make_shared<BackupArguments>();
   verb.AddArgument("FILE", given->file, "the backup: a tar archive").Required();
   verb.AddFlag("--no-artifacts", given->no_artifacts,
                "leave out artifacts/ (checkpoints and imported models), which you back up by other "
                "means");
+  verb.AddFlag("--with-keys", given->with_keys,
+               "include pki/, the coordinator's private keys, so that workers and laptops accept a "
+               "coordinator that is restored on another machine; keep such a FILE secret");
   verb.AddFlag("--replace", given->replaces,
                "replace an existing FILE once the new backup is complete and checked");
   const auto output = AddOutput(verb, {"table", "json"});

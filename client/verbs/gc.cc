@@ -76,6 +76,7 @@ struct KindRow {
 constexpr KindRow kKinds[] = {
     {"task", "tasks of removed sweeps",
      "no sweep has them; their results, curves and checkpoints go with them"},
+    {"file", "files that sweeps named", "no task reads them any more"},
     {"log", "logs of removed tasks", "their attempts are no longer in the database"},
     {"checkpoint", "checkpoints of finished training",
      "no run continues from them; the final and the best checkpoint of each run stay"},

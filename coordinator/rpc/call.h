@@ -4,7 +4,9 @@
 #include <grpcpp/grpcpp.h>
 
 #include <atomic>
+#include <cstdint>
 #include <functional>
+#include <limits>
 #include <optional>
 #include <set>
 #include <string>
@@ -25,6 +27,7 @@
 namespace longrun::coordinator {
 
 class PilotBoard;
+class SessionMemory;
 
 // The parts of the daemon, which outlive every handler.
 struct CoordinatorParts {
@@ -43,6 +46,9 @@ struct CoordinatorParts {
   Access& access;
   AuditLog& audit;
   PilotBoard& pilots;
+  SessionMemory& session_memory;
+  // Of the files that tasks of one person on other machines read (kept_files.h).
+  std::int64_t kept_file_bytes_max = std::numeric_limits<std::int64_t>::max();
   const SharedChallenge* challenge = nullptr;  // null: the artifact store is not shared
   std::string metrics_address;
   std::string query_program;           // answers users' SQL in a child: store/query_process.h

@@ -7,7 +7,9 @@
 #include <set>
 #include <utility>
 
+#include "base/files.h"
 #include "base/str.h"
+#include "coordinator/rpc/kept_files.h"
 
 namespace longrun::coordinator {
 namespace {
@@ -143,6 +145,18 @@ Status CollectLogs(CoordinatorParts& parts, StoreReader& reader, const std::set<
   return Status();
 }
 
+// The tasks in `left` are gone, or would be.
+Status CollectKeptFiles(CoordinatorParts& parts, StoreReader& reader,
+                        const std::set<std::string>& left, bool dry_run,
+                        v1::CollectGarbageResponse* response) {
+  ASSIGN_OR_RETURN(const std::vector<UnneededFile> files, UnneededFiles(parts, reader, left));
+  for (const UnneededFile& file : files) {
+    if (!dry_run) RETURN_IF_ERROR(RemoveAll(file.path));
+    AddItem(response, "file", file.sha256, "no task reads it", {.n_bytes = file.n_bytes});
+  }
+  return Status();
+}
+
 Status Collect(CoordinatorParts& parts, StoreReader& reader, bool dry_run,
                v1::CollectGarbageResponse* response) {
   RETURN_IF_ERROR(reader.CheckBeforeRemoval());
@@ -186,6 +200,7 @@ Status Collect(CoordinatorParts& parts, StoreReader& reader, bool dry_run,
     AddItem(response, "task", task, "no sweep has it; its results are removed too", all);
   }
   RETURN_IF_ERROR(CollectLogs(parts, reader, left, dry_run, response));
+  RETURN_IF_ERROR(CollectKeptFiles(parts, reader, left, dry_run, response));
   for (const std::string& sha256 : orphans) {
     const Result<ArtifactStore::Found> found = parts.artifacts.Find(sha256);
     if (!found.ok()) continue;  // removed since

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/log.h"
@@ -16,6 +17,7 @@
 #include "base/str.h"
 #include "coordinator/rpc/caller.h"
 #include "coordinator/rpc/names.h"
+#include "coordinator/rpc/session_memory.h"
 #include "longrun/v1/session.grpc.pb.h"
 #include "sweeps/event.h"
 #include "sweeps/protocol.h"
@@ -39,6 +41,7 @@ constexpr std::size_t kDatasetsMax = 10'000;
 constexpr std::int64_t kThreadsMax = 4096;
 constexpr std::int64_t kMemoryBytesMax = std::int64_t{1} << 56;
 constexpr std::size_t kOutgoingMax = 1024;
+constexpr std::size_t kHeldBytesMax = 64 << 10;  // of a message that was handled
 constexpr std::int64_t kAllocationMsMax = std::int64_t{100} * 366 * 24 * 3600 * 1000;
 
 // ---- messages up --------------------------------------------------------------------------------
@@ -235,27 +238,34 @@ class Outbox final : public SessionSink, public std::enable_shared_from_this<Out
  public:
   Outbox(CoordinatorParts& parts, Stream* stream, v1::WorkerMessage* incoming,
          grpc::CallbackServerContext* context)
-      : parts_(parts), stream_(stream), incoming_(incoming), context_(context) {}
+      : parts_(parts),
+        stream_(stream),
+        incoming_(incoming),
+        context_(context),
+        account_(parts.session_memory.AccountOf(AccountName(parts, *context))) {}
+  ~Outbox() override {
+    account_->Add(-n_unanswered_ - n_outgoing_bytes_);  // what was still on the way
+  }
 
   void Send(DownMessage message) override {
     v1::CoordinatorMessage wire = ToWire(std::move(message));
+    const std::int64_t n_bytes = CostOf(wire);
     const std::lock_guard lock(mutex_);
     if (stream_ == nullptr || ending_) return;
-    outgoing_.push_back(std::move(wire));
-    if (outgoing_.size() == 1) stream_->StartWrite(&outgoing_.front());
+    outgoing_.push_back({.message = std::move(wire), .n_bytes = n_bytes});
+    n_outgoing_bytes_ += n_bytes;
+    account_->Add(n_bytes);
+    if (outgoing_.size() == 1) Write();
   }
   void Close(const std::string& reason) override { End(Status(Code::kAborted, reason)); }
 
   void Written(bool ok) {
     const std::lock_guard lock(mutex_);
-    outgoing_.pop_front();
-    if (!ok) outgoing_.clear();
-    if (ending_) {
-      outgoing_.clear();
-      return FinishOnce();
-    }
+    DropFirst();
+    while ((!ok || ending_) && !outgoing_.empty()) DropFirst();
+    if (ending_) return FinishOnce();
     if (!ok) return End(Status(Code::kUnavailable, "the worker disconnected"));
-    if (!outgoing_.empty()) stream_->StartWrite(&outgoing_.front());
+    if (!outgoing_.empty()) Write();
     Resume();
   }
 
@@ -265,6 +275,7 @@ class Outbox final : public SessionSink, public std::enable_shared_from_this<Out
     if (stream_ == nullptr || ending_) return;
     if (IsFull()) {
       paused_ = true;
+      LookLater();
     } else {
       stream_->StartRead(incoming_);
     }
@@ -273,10 +284,12 @@ class Outbox final : public SessionSink, public std::enable_shared_from_this<Out
   void AddUnanswered(std::int64_t n_bytes) {
     const std::lock_guard lock(mutex_);
     n_unanswered_ += n_bytes;
+    account_->Add(n_bytes);
   }
   void RemoveUnanswered(std::int64_t n_bytes) {
     const std::lock_guard lock(mutex_);
     n_unanswered_ -= n_bytes;
+    account_->Add(-n_bytes);
     Resume();
   }
 
@@ -289,7 +302,7 @@ class Outbox final : public SessionSink, public std::enable_shared_from_this<Out
     if (outgoing_.empty()) {
       FinishOnce();
     } else {
-      outgoing_.resize(1);  // the one being written
+      while (outgoing_.size() > 1) DropLast();  // all but the one being written
       // A peer that does not read would hold the stream open, so cancel it;
       // one that reads gets the reason.
       parts_.ticker.Add([self = shared_from_this()] {
@@ -305,9 +318,62 @@ class Outbox final : public SessionSink, public std::enable_shared_from_this<Out
   }
 
  private:
-  // We stop reading from a peer that sends but does not read its answers.
+  struct Outgoing {
+    v1::CoordinatorMessage message;
+    std::int64_t n_bytes = 0;
+  };
+  static std::int64_t CostOf(const v1::CoordinatorMessage& message) {
+    return static_cast<std::int64_t>(message.ByteSizeLong()) + kMessageBytes;
+  }
+  // All streams of a worker share its account, and so do those that have not said Hello. Callers on
+  // this machine are all the same user, so each of their streams has one of its own.
+  static std::string AccountName(const CoordinatorParts& parts,
+                                 const grpc::CallbackServerContext& context) {
+    const Result<Principal> caller = CallerOf(parts.access, context);
+    return caller.ok() && caller->kind != Principal::Kind::kLocal ? caller->Name() : "";
+  }
+
+  void Write() {
+    written_at_ms_ = BootMs();
+    stream_->StartWrite(&outgoing_.front().message);
+  }
+  void Forget(const Outgoing& one) {
+    n_outgoing_bytes_ -= one.n_bytes;
+    account_->Add(-one.n_bytes);
+  }
+  void DropFirst() {
+    Forget(outgoing_.front());
+    outgoing_.pop_front();
+  }
+  void DropLast() {
+    Forget(outgoing_.back());
+    outgoing_.pop_back();
+  }
+  // We stop reading from a peer that sends but does not read its answers, and from one that takes
+  // more than its share while all together take too much.
   bool IsFull() const {
-    return n_unanswered_ > kUnansweredBytesMax || outgoing_.size() > kOutgoingMax;
+    return n_unanswered_ > kUnansweredBytesMax || outgoing_.size() > kOutgoingMax ||
+           account_->IsOverShare();
+  }
+  // Nobody says when other sessions have made room, so a session that is paused looks.
+  void LookLater() {
+    if (looks_ || parts_.stopping) return;
+    looks_ = true;
+    parts_.ticker.Add([self = shared_from_this()] { self->Look(); });
+  }
+  void Look() {
+    const std::lock_guard lock(mutex_);
+    looks_ = false;
+    if (stream_ == nullptr || ending_ || !paused_) return;
+    const bool is_unread =
+        !outgoing_.empty() && BootMs() - written_at_ms_ > parts_.session_memory.unread_ms_max();
+    if (is_unread && account_->IsOverShare()) {
+      const Status refusal = account_->Refusal();
+      LogWarning("session_refused", {{"why", refusal.message()}});
+      return End(refusal);
+    }
+    Resume();
+    if (paused_) LookLater();
   }
   void Resume() {
     if (!paused_ || IsFull()) return;
@@ -329,8 +395,12 @@ class Outbox final : public SessionSink, public std::enable_shared_from_this<Out
   Stream* stream_;
   v1::WorkerMessage* incoming_;
   grpc::CallbackServerContext* context_;
-  std::deque<v1::CoordinatorMessage> outgoing_;  // the first one is being written now
+  const std::shared_ptr<SessionMemory::Account> account_;
+  std::deque<Outgoing> outgoing_;  // the first one is being written now
+  std::int64_t n_outgoing_bytes_ = 0;
   std::int64_t n_unanswered_ = 0;
+  std::int64_t written_at_ms_ = 0;  // boot clock: when the first one was given to gRPC
+  bool looks_ = false;              // at the next tick
   bool paused_ = false;
   bool ending_ = false;
   bool finished_ = false;
@@ -349,6 +419,8 @@ class Session final : public Stream {
   void OnReadDone(bool ok) override {
     if (!ok) return outbox_->End(Status());  // the worker closed its side, or is gone
     if (Status status = Take(); !status.ok()) return outbox_->End(status);
+    // A message keeps its memory until the next one takes it.
+    if (incoming_.SpaceUsedLong() > kHeldBytesMax) incoming_ = v1::WorkerMessage();
     outbox_->Read();
   }
   void OnWriteDone(bool ok) override { outbox_->Written(ok); }

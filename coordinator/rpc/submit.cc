@@ -85,7 +85,11 @@ Status SubmitSweep(Call& call, SeededRandom& random, const v1::SubmitSweepReques
   RETURN_IF_ERROR(call.WithReason("DISK_LOW", call.parts.core.CheckDiskSpace()));
   const std::vector<DatasetRow> datasets = call.parts.core.datasets();
   ASSIGN_OR_RETURN(Sweep sweep, call.WithReason("SWEEP_INVALID", SweepOf(call, datasets, request)));
-  RETURN_IF_ERROR(call.WithReason("SWEEP_INVALID", KeepNamedFiles(call.parts, sweep)));
+  ASSIGN_OR_RETURN(const Principal caller, CallerOf(call.parts.access, *call.context));
+  const bool is_sent = caller.kind != Principal::Kind::kLocal;
+  NewlyKept kept;
+  RETURN_IF_ERROR(call.WithReason("SWEEP_INVALID",
+                                  KeepNamedFiles(call, sweep, is_sent ? caller.Name() : "", kept)));
   for (const std::string& note : sweep.notes) response->add_notes(note);
   for (std::string& note : call.parts.overlaps.Notes(datasets, sweep))
     response->add_notes(std::move(note));
@@ -116,11 +120,11 @@ Status SubmitSweep(Call& call, SeededRandom& random, const v1::SubmitSweepReques
   response->set_name(sweep.name);
   event.sweep = std::move(sweep);
   event.first = request.first();
-  ASSIGN_OR_RETURN(const Principal caller, CallerOf(call.parts.access, *call.context));
   // Only the coordinator's own user can open its socket.
-  event.owner = caller.kind == Principal::Kind::kLocal ? OwnUserName() : caller.Name();
+  event.owner = is_sent ? caller.Name() : OwnUserName();
   const StepResult result = call.parts.core.PostAndWait(std::move(event));
   RETURN_IF_ERROR(result.status);
+  kept.Stay();
   FillCounts(result.submit, response->mutable_counts());
   if (request.refresh_errors()) FillRefresh(refresh, result.refreshed, response->mutable_refresh());
   response->set_disk_bytes(result.submit.checkpoint_bytes);

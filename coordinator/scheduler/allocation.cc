@@ -12,16 +12,6 @@
 #include "coordinator/scheduler/step.h"
 
 namespace longrun::coordinator {
-namespace {
-
-// Whether it is a temporary worker that has said that it is leaving, or that must have stopped its
-// trainers by now.
-bool IsOver(const StepContext& step, const Worker& worker) {
-  if (!worker.allocation) return false;
-  return worker.draining || WorkLeftMs(step.state, worker, step.now, step.wall_ms) == 0;
-}
-
-}  // namespace
 
 std::int64_t LeftMs(const State& state, const Deadline& deadline, Instant now,
                     std::int64_t wall_ms) {
@@ -35,6 +25,11 @@ std::optional<std::int64_t> WorkLeftMs(const State& state, const Worker& worker,
   return LeftMs(state, *worker.allocation->work_end, now, wall_ms);
 }
 
+bool IsOver(const StepContext& step, const Worker& worker) {
+  if (!worker.allocation) return false;
+  return worker.draining || WorkLeftMs(step.state, worker, step.now, step.wall_ms) == 0;
+}
+
 bool IsCutOff(const StepContext& step, const Attempt& attempt, FailureClass failure_class) {
   const bool is_loss = failure_class == FailureClass::kLost ||
                        failure_class == FailureClass::kVanished ||
@@ -45,8 +40,10 @@ bool IsCutOff(const StepContext& step, const Attempt& attempt, FailureClass fail
 }
 
 void NoteOutlived(StepContext& step, const Worker& worker) {
-  if (!IsOver(step, worker)) return;
-  for (Attempt* const attempt : LiveAttemptsOf(step.state, worker.id)) attempt->outlived = true;
+  for (Attempt* const attempt : LiveAttemptsOf(step.state, worker.id)) {
+    attempt->outlived = true;
+    step.changed_attempts.insert(attempt->id);
+  }
 }
 
 void NoteCutShort(StepContext& step, const Attempt& attempt) {

@@ -135,11 +135,19 @@ struct Dropped {
 
 void DropOrphan(State& state, const std::string& id, Uses& uses, Dropped& dropped) {
   const Task task = std::move(state.tasks.at(id));
+  if (const auto left = state.index.left.find(task.owner); task.is_left && --left->second == 0) {
+    state.index.left.erase(left);
+  }
   state.epoch_floor = std::max(state.epoch_floor, task.epoch);
   dropped.tasks.tasks.push_back(id);
   for (const std::string& attempt : uses.attempts.at(id)) state.attempts.erase(attempt);
   if (!task.needs.empty()) state.index.dependants.at(task.needs).erase(id);
   state.index.dependants.erase(id);
+  if (const auto others = state.index.untrained.find(task.run_key);
+      others != state.index.untrained.end()) {
+    others->second.erase(id);
+    if (others->second.empty()) state.index.untrained.erase(others);
+  }
   state.index.ended.erase(id);
   state.index.task_sweeps.erase(id);
   state.index.first.erase(id);
@@ -215,6 +223,7 @@ void HandleEvent(StepContext& step, const SweepRemoved& event) {
   }
   for (const std::string& id : sweep->second) {
     state.index.task_sweeps.at(id).erase(event.sweep_id);
+    CountLeft(state, state.tasks.at(id));
     if (!HasSweep(state, id)) step.result.tasks_left += 1;
   }
   state.sweep_tasks.erase(sweep);

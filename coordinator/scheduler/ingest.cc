@@ -116,6 +116,11 @@ void WarnOfUnexpectedRow(StepContext& step, const Task& task, const Attempt& att
 void Apply(StepContext& step, Attempt& attempt, const BatchRecord& batch) {
   Task& task = TaskOf(step.state, attempt);
   const JournalRecord& record = batch.record;
+  const auto* const started = record.As<StartedRecord>();
+  if (started != nullptr || record.kind == RecordKind::kCheckpoint ||
+      record.kind == RecordKind::kResult) {
+    BindExecution(step, attempt, started);
+  }
   if (record.kind == RecordKind::kStarted) {
     if (attempt.state != AttemptState::kRunning) {
       MoveAttempt(step, attempt, AttemptState::kRunning, "started");

@@ -50,7 +50,7 @@ void EndLease(StepContext& step, Worker& worker) {
 
 void WithdrawOldOffers(StepContext& step) {
   std::vector<Attempt*> unanswered;
-  for (const std::string& id : step.state.index.offered) {
+  for (const std::string& id : step.state.index.unanswered) {
     Attempt& attempt = step.state.attempts.at(id);
     const bool late = step.now - attempt.offered_at >= step.state.limits.offer_ms;
     if (late) unanswered.push_back(&attempt);
@@ -159,7 +159,7 @@ Instant NextDeadline(const State& state, Instant now) {
   Instant next = now + 1000;
   if (!state.index.waiting.empty()) next = std::min(next, state.index.waiting.begin()->first);
   if (state.place_not_before > now) next = std::min(next, state.place_not_before);
-  for (const std::string& id : state.index.offered) {
+  for (const std::string& id : state.index.unanswered) {
     next = std::min(next, state.attempts.at(id).offered_at + state.limits.offer_ms);
   }
   return std::max(next, now + 1);

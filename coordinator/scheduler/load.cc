@@ -36,6 +36,15 @@ bool HasSweep(const State& state, const std::string& task) {
   return sweeps != state.index.task_sweeps.end() && !sweeps->second.empty();
 }
 
+void CountLeft(State& state, Task& task) {
+  const bool is_left = !HasSweep(state, task.id);
+  if (is_left == task.is_left) return;
+  task.is_left = is_left;
+  std::int64_t& n_left = state.index.left[task.owner];
+  n_left += is_left ? 1 : -1;
+  if (n_left == 0) state.index.left.erase(task.owner);
+}
+
 bool FailedForGood(const State& state, const Task& task) {
   if (task.state == TaskState::kSucceeded) return false;
   const Task* failed =
@@ -80,6 +89,9 @@ void AfterLoad(State& state, Instant now, std::uint64_t seed, bool restored) {
     attempt.recorded_at = now;
     if (IsLive(attempt.state)) {
       NoteLive(state.index, attempt);
+      if (attempt.execution != nullptr) {
+        state.index.offered[state.tasks.at(attempt.task).run_key].insert(id);
+      }
     } else {
       NoteEnded(state.index, attempt);
     }
@@ -89,7 +101,9 @@ void AfterLoad(State& state, Instant now, std::uint64_t seed, bool restored) {
   }
   for (auto& [id, task] : state.tasks) {
     state.next_ready_seq = std::max(state.next_ready_seq, task.ready_seq + 1);
-    if (!task.needs.empty()) state.index.dependants[task.needs].insert(id);
+    NoteNeeds(state.index, task);
+    task.is_left = false;
+    CountLeft(state, task);
     task.not_before = 0;
     task.ready_class.clear();
     task.too_large_for.clear();

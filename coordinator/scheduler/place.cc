@@ -85,28 +85,6 @@ std::optional<Placement> NextPlacement(const State& state, const std::vector<Fre
   return next;
 }
 
-// Decided once per run, by the slot of its first attempt: everything that can change bits.
-const Execution& DecideExecution(StepContext& step, const Task& task, RunRecord& run,
-                                 const Slot& slot) {
-  if (!run.execution) {
-    const MemoryPath path =
-        NewRunMemoryPath(run.run.model, slot.kind, task.activation_checkpointing);
-    run.execution = Execution{
-        .device_kind = slot.kind,
-        .device_name = slot.kind == DeviceKind::kGpu ? slot.name : "",
-        .threads = slot.threads,
-        .micro_batch = AutoMicroBatch(run.run.model, run.run.train, slot.memory_bytes, path),
-        .attention = path.attention,
-        .linear = slot.linear,
-        .operators = OperatorsFor(slot.kind),
-        .simd = slot.simd,
-        .subnormals = SubnormalsFor(slot.kind),
-        .bf16 = run.run.train.precision == Precision::kBf16 ? slot.bf16 : ""};
-    step.changed_runs.insert(run.run_key);
-  }
-  return *run.execution;
-}
-
 // The start of a task if not a checkpoint of its own: an evaluation's weights, or those of the
 // imported model or the other run with which a training begins.
 std::optional<CheckpointRef> InitOf(const State& state, const Task& task, const Attempt& attempt,
@@ -130,7 +108,7 @@ TaskFile MakeTaskFile(const State& state, const Task& task, const Attempt& attem
   file.init = InitOf(state, task, attempt, run.run);
   file.resume = attempt.resume;
   file.dataset_name = run.dataset_name;
-  file.execution = *run.execution;
+  file.execution = *ExecutionOf(state, run);
   if (task.kind != TaskKind::kTrain) file.execution.bf16.clear();  // it computes in fp32
   if (slot.kind == DeviceKind::kGpu) file.devices = {static_cast<int>(slot.index)};
   file.checkpoint_every_ms = task.checkpoint_every_ms;
@@ -145,13 +123,12 @@ void Place(StepContext& step, Task& task, const FreeSlot& free) {
   State& state = step.state;
   Worker& worker = state.workers.at(free.worker->id);
   const Slot& slot = *free.slot;
-  RunRecord& run = state.runs.at(task.run_key);
+  const RunRecord& run = state.runs.at(task.run_key);
   const auto resume =
       task.kind == TaskKind::kTrain ? ResumePoint(state, task) : std::optional<CheckpointRef>();
   const std::string reason = Str("offered to worker ", worker.id, " slot ", slot.index);
 
   MoveTask(step, task, TaskState::kReserved, reason);
-  DecideExecution(step, task, run, slot);
   task.attempts += 1;
   // Greater than any earlier epoch: in one database by the count,
   // after a restore by the upper half.
@@ -166,11 +143,13 @@ void Place(StepContext& step, Task& task, const FreeSlot& free) {
                                               .worker = worker.id,
                                               .device_index = slot.index,
                                               .resume = resume,
+                                              .execution = ExecutionToOffer(state, task, run, slot),
                                               .offered_at = step.now,
                                               .listed_at = step.now,
                                               .recorded_at = step.now},
                                       reason);
   task.attempt = attempt.id;
+  NoteOffer(step, attempt);
   worker.busy[slot.index] = attempt.id;
   worker.refused_until.erase(slot.index);
   step.Send(SendStart{.session = *worker.session,

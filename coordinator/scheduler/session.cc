@@ -303,7 +303,8 @@ void HandleEvent(StepContext& step, const WorkerArrived& event) {
     state.index.workers_version += 1;
   }
   ForgetChangedSlots(worker, event.worker);
-  if (is_restarted) NoteOutlived(step, worker);
+  const bool was_over = is_restarted && IsOver(step, worker);
+  if (was_over) NoteOutlived(step, worker);
   worker.incarnation = event.worker.incarnation;
   worker.host = event.worker.host;
   worker.version = event.worker.version;
@@ -335,6 +336,7 @@ void HandleEvent(StepContext& step, const WorkerArrived& event) {
   for (const LiveAttempt& live : event.attempts) {
     welcome.attempts.push_back(Judge(step, worker, live));
   }
+  if (was_over) NoteOutlived(step, worker);  // also those that were adopted just now
   NoteKept(step, worker, event.attempts);
   NoteBusySlots(step, worker, event.attempts);
   step.Send(event.session, std::move(welcome));

@@ -9,6 +9,7 @@
 #include <compare>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -156,6 +157,9 @@ struct Attempt {
   std::string worker;
   std::int64_t device_index = 0;  // of the slot; -1: adopted from its worker, slot unknown
   std::optional<CheckpointRef> resume = {};
+  // How it is to be computed if its run has not begun; dropped once the attempt starts or ends.
+  // Shared, since few attempts have one, and each write copies its attempt.
+  std::shared_ptr<const Execution> execution = {};
   std::int64_t durable_seq = 0;    // number of records stored
   std::string failure_class = {};  // its name, once the attempt has failed
   std::string message = {};        // for people
@@ -169,6 +173,7 @@ struct Attempt {
   std::int64_t duration_ms = 0;
   DurationClock duration_clock = DurationClock::kNone;
   bool end_stored = false;  // AttemptEnded is stored: nothing more will come
+  bool outlived = false;    // its worker has a newer allocation: the attempt's is over
   // Derived from its records: rebuilt with NoteRecord after a restart while the attempt is live,
   // and dropped once its end is stored.
   JournalTally tally = {};                   // of the records before `final`
@@ -186,7 +191,6 @@ struct Attempt {
   // of the worker, none of them still had a trainer, so all of the machine's processes had ended.
   // Otherwise 0.
   std::int64_t died_together = 0;
-  bool outlived = false;  // its worker has a newer allocation: the attempt's is over
   std::optional<ProgressRecord> progress = {};  // the newest
   Instant recorded_at = 0;                      // when the newest records (or the offer) came
   // The longest time between the arrivals of records while it runs; -1: none have come since
@@ -228,6 +232,7 @@ struct Task {
   // The task key that must succeed first, or "": of the training whose final weights an evaluation
   // reads or a training begins with.
   std::string needs;
+  std::string owner = {};  // who submitted it first; "": unknown
   DeviceChoice device_kind = DeviceChoice::kAny;
   std::string avoid_worker;                  // the worker on which it failed last
   Json evaluation;                           // evaluate: {"perplexity": {...}}; train: null
@@ -239,6 +244,7 @@ struct Task {
   std::optional<CheckpointRef> best_checkpoint;   // train: of the lowest validation loss so far
   std::optional<CheckpointRef> final_checkpoint;  // train, once succeeded
   // Volatile:
+  bool is_left = false;  // counted in Index::left
   std::string unknown;   // why this build cannot read its stored row; "": it can be read
   bool damaged = false;  // its stored row was lost when the state was loaded
   // The numbers that count during a refresh; rebuilt after a restart.
@@ -255,7 +261,7 @@ struct RunRecord {
   Run run;
   std::string dataset_name;
   std::string dataset_path;
-  std::optional<Execution> execution;  // decided with the first attempt
+  std::optional<Execution> execution;  // that of the first attempt that started, for good
   // Volatile: why this build cannot read its stored row, for example because a position method was
   // removed. `run` then has no meaning, and none of its tasks is placed. "": it can be read.
   std::string unknown = {};
@@ -342,13 +348,14 @@ struct SchedulerLimits {
   std::int64_t suspend_ms = 5'000;  // a longer gap between events means that we were suspended
   BackOffRange back_off;
   std::int64_t tasks_max = 1'000'000;
-  std::int64_t owner_tasks_max = 500'000;  // of one owner's sweeps
+  std::int64_t owner_tasks_max = 500'000;  // of one owner's sweeps, also of removed ones until `gc`
 };
 
 // READY tasks that the same slots can run; slots are checked once for all of them.
 struct ReadyClass {
   DeviceChoice device_kind = DeviceChoice::kAny;
-  std::optional<Execution> execution;  // once decided; compared without micro_batch
+  // That of the run, or of an offer of the run; compared without micro_batch.
+  std::optional<Execution> execution;
   // The memory that a slot of each kind must have, since the two kinds compute on different paths.
   // An evaluation requires none of a GPU: if its memory runs out, the cell's answer is
   // `out_of_memory`. On a CPU, nothing reports exhausted memory, and the whole machine suffers.
@@ -391,13 +398,16 @@ struct KeptAttempt {
 // AfterLoad builds it.
 struct Index {
   std::map<std::string, ReadyClass> ready;
-  std::set<std::pair<Instant, std::string>> waiting;         // back-off: (end, task)
-  std::set<std::string> live;                                // attempts
-  std::set<std::string> offered;                             // those that are only offered
-  std::map<std::string, std::set<std::string>> live_of;      // worker -> its live attempts
-  std::map<std::string, EndedAttempts> ended;                // by task
+  std::set<std::pair<Instant, std::string>> waiting;       // back-off: (end, task)
+  std::set<std::string> live;                              // attempts
+  std::set<std::string> unanswered;                        // those that are only offered
+  std::map<std::string, std::set<std::string>> live_of;    // worker -> its live attempts
+  std::map<std::string, std::set<std::string>> offered;    // run -> live attempts with an execution
+  std::map<std::string, std::set<std::string>> untrained;  // run without training -> its tasks
+  std::map<std::string, EndedAttempts> ended;              // by task
   std::map<std::string, std::set<std::string>> dependants;   // task -> tasks that need it
   std::map<std::string, std::set<std::string>> task_sweeps;  // task -> sweeps it belongs to
+  std::map<std::string, std::int64_t> left;                  // owner -> tasks that no sweep has
   std::map<SessionId, std::string> sessions;                 // open session -> worker
   std::set<std::string> first;                               // tasks of the sweep put first
   std::map<std::string, std::vector<KeptAttempt>> kept;      // by task, which may be unknown too

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <limits>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -60,7 +61,9 @@ void RetryTask(StepContext& step, Task& task, TaskState to, std::string reason);
 void RefreshTask(StepContext& step, Task& task, std::string reason);
 Attempt& AddAttempt(StepContext& step, Attempt&& attempt, const std::string& reason);
 void MoveAttempt(StepContext& step, Attempt& attempt, AttemptState to, const std::string& reason);
-// Add a live attempt to Index::live, offered and live_of, or one that has ended to Index::ended.
+// Adds a task to Index::dependants or Index::untrained, if it belongs there.
+void NoteNeeds(Index& index, const Task& task);
+// Add a live attempt to Index::live, unanswered and live_of, or one that has ended to Index::ended.
 void NoteLive(Index& index, const Attempt& attempt);
 void NoteEnded(Index& index, const Attempt& attempt);
 // In the order of their ids.
@@ -183,6 +186,22 @@ struct Avoided {
 Avoided AvoidedBy(const State& state, const ReadyClass& ready, const Task& task,
                   const Moment& moment);
 
+// ---- execution.cc -------------------------------------------------------------------------------
+
+// How the run is computed, or would be by the open offers of its tasks; null if any slot may still
+// decide it.
+const Execution* ExecutionOf(const State& state, const RunRecord& run);
+// What an offer of the task on this slot decides; null if the run has an execution.
+std::shared_ptr<const Execution> ExecutionToOffer(const State& state, const Task& task,
+                                                  const RunRecord& run, const Slot& slot);
+// The attempt is offered: no other offer of its run may decide otherwise.
+void NoteOffer(StepContext& step, const Attempt& attempt);
+// The attempt has started or ended.
+void EndOffer(StepContext& step, Attempt& attempt);
+// The current attempt has computed something, so its run is computed in its way from now on.
+// `started` names the way of an attempt that was adopted; null: this is another record.
+void BindExecution(StepContext& step, Attempt& attempt, const StartedRecord* started);
+
 // ---- quarantine.cc ------------------------------------------------------------------------------
 
 // Notes an end that can be the fault of the attempt's slot.
@@ -202,7 +221,11 @@ std::int64_t LeftMs(const State& state, const Deadline& deadline, Instant now,
 // Whether the attempt ended as `failure_class` only because its worker's allocation was over: then
 // it counts as preempted.
 bool IsCutOff(const StepContext& step, const Attempt& attempt, FailureClass failure_class);
-// A new process of a temporary worker has come, maybe in another allocation.
+// Whether it is a temporary worker that has said that it is leaving, or that must have stopped its
+// trainers by now.
+bool IsOver(const StepContext& step, const Worker& worker);
+// A new process of a temporary worker has come after its allocation was over, so that of its
+// attempts is.
 void NoteOutlived(StepContext& step, const Worker& worker);
 // An attempt has ended as preempted. If its worker's allocation ended before it reached a
 // checkpoint, notes that its task needs more time.
@@ -233,6 +256,8 @@ void AdoptKept(StepContext& step);
 
 // Whether any sweep has the task; false once all of its sweeps were removed.
 bool HasSweep(const State& state, const std::string& task);
+// Counts the task in Index::left if no sweep has it, and otherwise not.
+void CountLeft(State& state, Task& task);
 
 // ---- retry.cc -----------------------------------------------------------------------------------
 

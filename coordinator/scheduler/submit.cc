@@ -151,15 +151,26 @@ Submission MakePlan(const State& state, const Sweep& sweep, const KnownCells& kn
   return plan;
 }
 
-// So that one person's sweeps do not use up what all may have together. Tasks that have ended count
-// as well, as in tasks_max: each takes memory, and may be retried.
-Status CheckOwner(const State& state, const SweepSubmitted& event, const Submission& plan) {
+const std::string& OwnerOfSweep(const State& state, const SweepSubmitted& event) {
   const auto known = state.sweep_owner.find(event.sweep_id);
-  const std::string& owner = known == state.sweep_owner.end() ? event.owner : known->second;
+  return known == state.sweep_owner.end() ? event.owner : known->second;
+}
+
+// So that one person's sweeps do not use up what all may have together. Tasks that have ended count
+// as well, as in tasks_max: each takes memory, and may be retried. So do those that removed sweeps
+// left.
+Status CheckOwner(const State& state, const SweepSubmitted& event, const Submission& plan) {
+  const std::string& owner = OwnerOfSweep(state, event);
   if (owner.empty()) return Status();
   const auto limit = static_cast<std::size_t>(state.limits.owner_tasks_max);
   std::vector<const std::set<std::string>*> others;
-  std::size_t n_at_most = plan.tasks.size();
+  const auto left = state.index.left.find(owner);
+  std::size_t n_left = left == state.index.left.end() ? 0 : static_cast<std::size_t>(left->second);
+  for (const std::string& id : plan.tasks) {  // has a sweep again
+    const auto task = state.tasks.find(id);
+    if (task != state.tasks.end() && task->second.is_left && task->second.owner == owner) n_left--;
+  }
+  std::size_t n_at_most = plan.tasks.size() + n_left;
   for (const auto& [sweep, of] : state.sweep_owner) {
     if (of != owner || sweep == event.sweep_id) continue;
     others.push_back(&state.sweep_tasks.at(sweep));
@@ -172,13 +183,15 @@ Status CheckOwner(const State& state, const SweepSubmitted& event, const Submiss
   }
   const std::size_t n_before = tasks.size();
   tasks.insert(plan.tasks.begin(), plan.tasks.end());
-  if (tasks.size() <= limit) return Status();
+  if (tasks.size() + n_left <= limit) return Status();
   return Status(
       Code::kResourceExhausted,
       Str("sweep \"", event.sweep.name, "\" would add ", tasks.size() - n_before, " tasks to the ",
-          n_before, " of ", owner, "'s other sweeps; ", limit,
+          n_before, " of ", owner, "'s other sweeps",
+          n_left == 0 ? "" : Str(" and the ", n_left, " that removed sweeps left"), "; ", limit,
           " are allowed for one owner (--owner-tasks-max of longrun-coordinator): make the matrix "
-          "smaller, or remove sweeps that have ended (`longrun rm`)"));
+          "smaller, or remove sweeps that have ended (`longrun rm`), and have an operator collect "
+          "what they left (`longrun gc`)"));
 }
 
 Status Check(const State& state, const SweepSubmitted& event, const Submission& plan) {
@@ -239,9 +252,12 @@ void WantAgain(StepContext& step, const Sweep& sweep, const std::set<std::string
 void BindSweep(StepContext& step, SweepSubmitted& event, const std::set<std::string>& tasks) {
   State& state = step.state;
   std::set<std::string>& bound = state.sweep_tasks[event.sweep_id];
-  for (const std::string& id : bound) state.index.task_sweeps[id].erase(event.sweep_id);
-  bound = tasks;
+  const std::set<std::string> before = std::exchange(bound, tasks);
+  for (const std::string& id : before) state.index.task_sweeps[id].erase(event.sweep_id);
   for (const std::string& id : bound) state.index.task_sweeps[id].insert(event.sweep_id);
+  for (const std::set<std::string>* const changed : {&before, &tasks}) {
+    for (const std::string& id : *changed) CountLeft(state, state.tasks.at(id));
+  }
   std::set<std::string>& runs = state.sweep_runs[event.sweep_id];
   runs.clear();
   for (const PlannedRun& run : event.sweep.runs) runs.insert(run.run_key);
@@ -332,6 +348,7 @@ void HandleEvent(StepContext& step, SweepSubmitted& event) {
   for (const std::string& id : plan.retried) TakePolicy(step.state.tasks.at(id), event.sweep);
   RetryGivenUp(step, plan.retried, "submitted again");
   for (Task& task : plan.new_tasks) {
+    task.owner = OwnerOfSweep(step.state, event);
     std::string reason =
         task.state == TaskState::kReady ? std::string("waits for a free slot") : WaitReason(task);
     AddTask(step, std::move(task), std::move(reason));

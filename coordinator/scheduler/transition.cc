@@ -132,7 +132,8 @@ ReadyClass ClassOf(const State& state, const Task& task) {
   const RunRecord& run = state.runs.at(task.run_key);
   ReadyClass ready;
   ready.device_kind = task.device_kind;
-  ready.execution = run.execution;
+  const Execution* const execution = ExecutionOf(state, run);
+  if (execution != nullptr) ready.execution = *execution;
   ready.too_large_for = task.too_large_for;
   ready.dataset_digest = run.run.dataset_digest;
   ready.text_digest = DigestOfText(task.evaluation, run.run.dataset_digest);
@@ -140,11 +141,11 @@ ReadyClass ClassOf(const State& state, const Task& task) {
   if (ready.execution && task.kind != TaskKind::kTrain) ready.execution->bf16.clear();
   const auto path_on = [&](DeviceKind device_kind) {
     MemoryPath path = NewRunMemoryPath(run.run.model, device_kind, task.activation_checkpointing);
-    if (run.execution) path.attention = run.execution->attention;
+    if (execution != nullptr) path.attention = execution->attention;
     return path;
   };
   if (task.kind == TaskKind::kTrain) {
-    const std::int64_t micro_batch = run.execution ? run.execution->micro_batch : 1;
+    const std::int64_t micro_batch = execution == nullptr ? 1 : execution->micro_batch;
     const auto bytes = [&](DeviceKind device_kind) {
       return TrainMemoryBytes(run.run.model, run.run.train, micro_batch, path_on(device_kind));
     };
@@ -158,6 +159,14 @@ ReadyClass ClassOf(const State& state, const Task& task) {
                                                           path_on(DeviceKind::kCpu), holds_keys));
   }
   return ready;
+}
+
+void NoteNeeds(Index& index, const Task& task) {
+  if (!task.needs.empty()) {
+    index.dependants[task.needs].insert(task.id);
+  } else if (task.kind == TaskKind::kEvaluate) {
+    index.untrained[task.run_key].insert(task.id);
+  }
 }
 
 void NoteEnded(Index& index, const Attempt& attempt) {
@@ -202,7 +211,7 @@ Task& AddTask(StepContext& step, Task&& task, std::string reason) {
   LR_CHECK(added);
   Task& stored = it->second;
   stored.epoch = step.state.epoch_floor;
-  if (!stored.needs.empty()) step.state.index.dependants[stored.needs].insert(stored.id);
+  NoteNeeds(step.state.index, stored);
   WriteTransition(step, "task", stored.id, "", EnumName(stored.state), reason);
   EnterTaskState(step, stored, stored.state, std::move(reason));
   return stored;
@@ -230,7 +239,7 @@ void RefreshTask(StepContext& step, Task& task, std::string reason) {
 void NoteLive(Index& index, const Attempt& attempt) {
   index.live.insert(attempt.id);
   index.live_of[attempt.worker].insert(attempt.id);
-  if (attempt.state == AttemptState::kOffered) index.offered.insert(attempt.id);
+  if (attempt.state == AttemptState::kOffered) index.unanswered.insert(attempt.id);
 }
 
 std::vector<Attempt*> LiveAttemptsOf(State& state, const std::string& worker) {
@@ -256,7 +265,7 @@ void MoveAttempt(StepContext& step, Attempt& attempt, AttemptState to, const std
   LR_CHECK(IsAttemptEdge(attempt.state, to));
   WriteTransition(step, "attempt", attempt.id, EnumName(attempt.state), EnumName(to), reason);
   attempt.state = to;
-  step.state.index.offered.erase(attempt.id);
+  step.state.index.unanswered.erase(attempt.id);
   if (to == AttemptState::kRunning) {
     attempt.started_wall_ms = step.wall_ms;
     attempt.started_boot_ms = step.now;
@@ -266,6 +275,7 @@ void MoveAttempt(StepContext& step, Attempt& attempt, AttemptState to, const std
     attempt.ended_wall_ms = step.wall_ms;
     MeasureDuration(step, attempt);
     ForgetLive(step.state.index, attempt);
+    EndOffer(step, attempt);
     NoteEnded(step.state.index, attempt);
   }
   step.changed_attempts.insert(attempt.id);

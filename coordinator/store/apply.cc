@@ -320,9 +320,9 @@ Status Store::ApplyOne(const PutTask& write, std::int64_t, ApplyCounts&) {
           " retry_round, epoch, attempts, attempt, result_attempt, failures, losses, failures_max,"
           " losses_max, needs, device_kind, avoid_worker, evaluation, expected_cells,"
           " checkpoint_every_ms, checkpoint_keep, checkpoints, best_checkpoint, final_checkpoint,"
-          " activation_checkpointing)"
+          " activation_checkpointing, owner)"
           " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
-          "?, ?)"
+          "?, ?, ?)"
           " ON CONFLICT (id) DO UPDATE SET state = excluded.state,"
           " cancel_wanted = excluded.cancel_wanted, reason = excluded.reason,"
           " priority = excluded.priority, ready_seq = excluded.ready_seq,"
@@ -368,29 +368,34 @@ Status Store::ApplyOne(const PutTask& write, std::int64_t, ApplyCounts&) {
       .Bind(best_checkpoint)
       .Bind(final_checkpoint)
       .Bind(task.activation_checkpointing)
+      .Bind(task.owner)
       .Run();
 }
 
 Status Store::ApplyOne(const PutAttempt& write, std::int64_t, ApplyCounts&) {
   const Attempt& attempt = write.attempt;
   const Text resume = OptionalJson(attempt.resume);
+  Text execution;
+  if (attempt.execution != nullptr) execution = CanonicalJson(attempt.execution->ToJson());
   RETURN_IF_ERROR(DropIfDamaged("attempt", attempt.id));
   ASSIGN_OR_RETURN(
       Statement statement,
       connection_->Prepare(
           "INSERT INTO attempt (id, task, n, epoch, state, worker, device_index, resume,"
           " resume_attempt, resume_step, durable_seq, failure_class, message, started_wall_ms,"
-          " ended_wall_ms, end_stored, started_boot_ms, started_boot, duration_ms, duration_clock)"
-          " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+          " ended_wall_ms, end_stored, outlived, started_boot_ms, started_boot, execution,"
+          " duration_ms, duration_clock)"
+          " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
           " ON CONFLICT (id) DO UPDATE SET state = excluded.state, worker = excluded.worker,"
           " device_index = excluded.device_index, resume = excluded.resume,"
           " resume_attempt = excluded.resume_attempt, resume_step = excluded.resume_step,"
           " durable_seq = excluded.durable_seq,"
           " failure_class = excluded.failure_class, message = excluded.message,"
           " started_wall_ms = excluded.started_wall_ms, ended_wall_ms = excluded.ended_wall_ms,"
-          " end_stored = excluded.end_stored, started_boot_ms = excluded.started_boot_ms,"
-          " started_boot = excluded.started_boot, duration_ms = excluded.duration_ms,"
-          " duration_clock = excluded.duration_clock"));
+          " end_stored = excluded.end_stored, outlived = excluded.outlived,"
+          " started_boot_ms = excluded.started_boot_ms,"
+          " started_boot = excluded.started_boot, execution = excluded.execution,"
+          " duration_ms = excluded.duration_ms, duration_clock = excluded.duration_clock"));
   statement.Bind(attempt.id)
       .Bind(attempt.task)
       .Bind(attempt.n)
@@ -410,8 +415,10 @@ Status Store::ApplyOne(const PutAttempt& write, std::int64_t, ApplyCounts&) {
       .Bind(attempt.started_wall_ms)
       .Bind(attempt.ended_wall_ms)
       .Bind(attempt.end_stored)
+      .Bind(attempt.outlived)
       .Bind(attempt.started_boot_ms)
-      .Bind(attempt.started_boot);
+      .Bind(attempt.started_boot)
+      .Bind(execution);
   if (attempt.duration_clock == DurationClock::kNone) {
     statement.BindNull();
   } else {

@@ -23,6 +23,7 @@
 #include "coordinator/store/backup_file.h"
 #include "coordinator/store/sqlite.h"
 #include "coordinator/store/store.h"
+#include "pki/files.h"
 
 namespace longrun::coordinator {
 namespace {
@@ -101,6 +102,7 @@ class Taker {
       : state_(options.state_folder),
         path_(std::move(path)),
         with_artifacts_(options.with_artifacts),
+        with_keys_(options.with_keys),
         work_(path_ + ".partial") {}
 
   Status Begin() {
@@ -208,6 +210,7 @@ class Taker {
     ASSIGN_OR_RETURN(BackupWriter writer, BackupWriter::Create(unfinished(), WallMs()));
     RETURN_IF_ERROR(writer.AddFile(std::string(kBackupDatabase), snapshot()));
     RETURN_IF_ERROR(writer.AddText(std::string(kBackupId), id_ + "\n"));
+    if (with_keys_) RETURN_IF_ERROR(AddKeys(writer));
     for (const std::string& digest : artifacts_) {
       if (BootMs() - kept_at_ms_ > kKeepAgainMs) {
         RETURN_IF_ERROR(Keep(state_, artifacts_).status());
@@ -227,6 +230,9 @@ class Taker {
     }
     facts_.update({{"version", Str(kVersion, " ", BuildCommit())},
                    {"with_artifacts", with_artifacts_},
+                   {"keys", with_keys_                                 ? "included"
+                            : PathExists(PkiPathsOf(state_).authority) ? "left out"
+                                                                       : "none"},
                    {"database_bytes", writer.members().front().n_bytes},
                    {"artifacts", artifacts_.size()},
                    {"artifact_bytes", artifact_bytes},
@@ -238,6 +244,27 @@ class Taker {
     if (fd < 0) return ErrnoStatus(errno, Str("cannot open ", unfinished()));
     static_cast<void>(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED));
     close(fd);
+    return Status();
+  }
+
+  // The file was made with mode 0600, but not every file system keeps modes.
+  Status AddKeys(BackupWriter& writer) {
+    ASSIGN_OR_RETURN(const int mode, ModeForOthers(unfinished()));
+    if (mode != 0) {
+      return Status(Code::kFailedPrecondition,
+                    Str("the file system of ", FolderOf(path_),
+                        " does not keep the mode of a file, so others could read the keys in the "
+                        "backup: choose a folder on another file system, or leave out "
+                        "--with-keys"));
+    }
+    ASSIGN_OR_RETURN(const PkiFiles keys, ReadPki(state_));
+    ASSIGN_OR_RETURN(const CertificateFacts authority, ReadCertificate(keys.authority));
+    facts_["authority"] = authority.fingerprint;
+    for (std::size_t i = 0; i < std::size(kBackupKeys); ++i) {
+      const std::string* const texts[] = {&keys.authority_key, &keys.authority, &keys.key,
+                                          &keys.chain};
+      RETURN_IF_ERROR(writer.AddText(std::string(kBackupKeys[i]), *texts[i]));
+    }
     return Status();
   }
 
@@ -265,6 +292,7 @@ class Taker {
   const std::string state_;
   const std::string path_;
   const bool with_artifacts_;
+  const bool with_keys_;
   const std::string work_;
   std::optional<FileLock> lock_;
   Json facts_;
@@ -285,6 +313,15 @@ Status CheckPlace(const BackupOptions& options, const std::string& path) {
                   Str(path, " is a folder: name a file, such as ", JoinPath(path, "longrun.tar")));
   }
   if (PathExists(path) && !options.replaces) return Taker::Exists(path);
+  if (PathExists(path) && options.with_keys) {
+    ASSIGN_OR_RETURN(const int mode, ModeForOthers(path));
+    if (mode != 0) {
+      return Status(Code::kFailedPrecondition,
+                    Str("others may read or write ", path,
+                        ", and a backup with keys must be for its owner only: `chmod 600 ", path,
+                        "`, or choose another name"));
+    }
+  }
   const std::string folder = FolderOf(path);
   if (!IsFolder(folder)) {
     return Status(Code::kNotFound, Str("there is no folder ", folder,
@@ -307,6 +344,7 @@ Result<CheckedState> WriteBackup(const BackupOptions& options) {
   ASSIGN_OR_RETURN(const std::string path, AbsolutePath(options.path));
   RETURN_IF_ERROR(CheckStateDatabase(options.state_folder));
   RETURN_IF_ERROR(CheckPlace(options, path));
+  if (options.with_keys) RETURN_IF_ERROR(ReadPki(options.state_folder).status());
   RETURN_IF_ERROR(CheckLogOfStopped(options.state_folder));
   Taker taker(options, path);
   Status begun = taker.Begin();

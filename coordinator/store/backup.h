@@ -2,8 +2,10 @@
 // in backup_file.h.
 //
 // A backup contains what cannot be made again: the database, the artifacts to which it refers
-// (checkpoints, imported models, sums by document), and the files that sweeps named. It does not
-// contain logs/, which are copies, or datasets/, which are made again from their texts.
+// (checkpoints, imported models, sums by document), and the files that sweeps named. Only if it is
+// asked for, it also contains pki/, the coordinator's keys: whoever can read such a backup can pass
+// for the coordinator. It does not contain logs/, which are copies, or datasets/, which are made
+// again from their texts.
 #pragma once
 
 #include <string>
@@ -17,6 +19,7 @@ struct BackupOptions {
   std::string state_folder = {};
   std::string path = {};       // of the backup
   bool with_artifacts = true;  // false: artifacts/ is backed up by other means
+  bool with_keys = false;      // pki/
   bool replaces = false;       // an existing file at `path`
 };
 
@@ -28,7 +31,8 @@ struct BackupOptions {
 // to keep what it will copy (ArtifactStore::Has). Errors: kAlreadyExists (`path`), kNotFound (no
 // database, or no folder for the backup), kInvalidArgument (a path inside the state folder),
 // kUnavailable (another process is writing the same backup), kResourceExhausted, kDataLoss
-// (something in the state folder is damaged; the message names it).
+// (something in the state folder is damaged; the message names it), kFailedPrecondition (there are
+// no keys, or others could read the file with them).
 Result<CheckedState> WriteBackup(const BackupOptions& options);
 
 }  // namespace longrun::coordinator

@@ -106,7 +106,8 @@ Result<CheckedState> CheckAndExtract(const BackupFile& backup, const std::string
   std::vector<Part> parts;
   RETURN_IF_ERROR(backup.Read(
       [&](const BackupMember& member) {
-        return DigestInName(member.name).empty() ? JoinPath(work, member.name) : "";
+        const bool is_extracted = member.name == kBackupDatabase || member.name == kBackupId;
+        return is_extracted ? JoinPath(work, member.name) : std::string();
       },
       [&](const BackupMember* member, std::string what) {
         const bool is_artifact = member != nullptr && member->name.starts_with("artifacts/");

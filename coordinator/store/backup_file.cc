@@ -2,7 +2,11 @@
 // A file of 8 GiB or more has its size in binary, as GNU tar writes it.
 #include "coordinator/store/backup_file.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
+#include <cerrno>
+#include <iterator>
 #include <optional>
 #include <set>
 
@@ -22,6 +26,7 @@ constexpr std::int64_t kManifestBytesMax = std::int64_t{1} << 30;
 constexpr std::string_view kManifestName = "backup.json";
 constexpr std::string_view kEndName = "backup.end";
 constexpr std::int64_t kFormat = 1;
+constexpr std::int64_t kFormatWithKeys = 2;  // earlier releases know no such members
 // The header and the only block of backup.end, and two blocks of zeros.
 constexpr std::int64_t kTailBytes = 4 * kBlock;
 
@@ -59,7 +64,8 @@ std::string EndBlock(std::int64_t manifest_at, std::string_view manifest) {
 }
 
 bool IsMemberName(std::string_view name) {
-  return name == kBackupDatabase || name == kBackupId || !DigestInName(name).empty();
+  return name == kBackupDatabase || name == kBackupId || !DigestInName(name).empty() ||
+         IsBackupKey(name);
 }
 
 Status NotABackup(const std::string& path) {
@@ -94,6 +100,16 @@ std::string BackupHeader(std::string_view name, std::int64_t n_bytes, std::int64
   for (const char byte : header) sum += static_cast<unsigned char>(byte);
   header.replace(kSumAt, 8, Octal(sum, 6) + '\0' + ' ');
   return header;
+}
+
+bool IsBackupKey(std::string_view member) {
+  return std::ranges::find(kBackupKeys, member) != std::end(kBackupKeys);
+}
+
+Result<int> ModeForOthers(const std::string& path) {
+  struct stat info = {};
+  if (stat(path.c_str(), &info) != 0) return ErrnoStatus(errno, Str("cannot look at ", path));
+  return static_cast<int>(info.st_mode & 0077);
 }
 
 std::string BackupArtifactName(const std::string& sha256) {
@@ -176,7 +192,9 @@ Status BackupWriter::Finish(const Json& facts) {
     members.push_back(
         {{"name", member.name}, {"bytes", member.n_bytes}, {"sha256", member.sha256}});
   }
-  const std::string manifest = CanonicalJson({{"format", kFormat},
+  const bool has_keys = std::ranges::any_of(
+      members_, [](const BackupMember& member) { return IsBackupKey(member.name); });
+  const std::string manifest = CanonicalJson({{"format", has_keys ? kFormatWithKeys : kFormat},
                                               {"created_wall_ms", created_wall_ms_},
                                               {"facts", facts},
                                               {"members", std::move(members)}}) +
@@ -226,11 +244,11 @@ Result<BackupFile> BackupFile::Open(const std::string& path) {
   };
   const Result<Json> json = ParseJson(manifest);
   if (!json.ok()) return made_otherwise(json.status());
-  if (const auto format = json->find("format");
-      json->is_object() && format != json->end() && *format != kFormat) {
+  if (const auto format = json->find("format"); json->is_object() && format != json->end() &&
+                                                *format != kFormat && *format != kFormatWithKeys) {
     return Status(Code::kFailedPrecondition,
                   Str("the backup ", path, " has the format ", format->dump(),
-                      ", and this release reads format ", kFormat,
+                      ", and this release reads formats up to ", kFormatWithKeys,
                       ": use the release that wrote it, or a newer one"));
   }
   std::int64_t format = 0, created_wall_ms = 0;
@@ -245,6 +263,10 @@ Result<BackupFile> BackupFile::Open(const std::string& path) {
   BackupFile backup(std::move(file), std::move(facts), manifest_at, manifest_bytes);
   backup.created_wall_ms_ = created_wall_ms;
   if (const Status read = backup.ReadMembers(members); !read.ok()) return made_otherwise(read);
+  if (backup.has_keys()) {
+    ASSIGN_OR_RETURN(const int mode, ModeForOthers(path));
+    if (mode != 0) backup.facts_["keys_exposed"] = true;
+  }
   return backup;
 }
 
@@ -271,7 +293,15 @@ Status BackupFile::ReadMembers(const Json& listed) {
   for (const std::string_view name : {kBackupDatabase, kBackupId}) {
     if (!names.contains(std::string(name))) return wrong(Str(name, " is missing"));
   }
+  for (const std::string_view name : kBackupKeys) {
+    if (has_keys() && !names.contains(std::string(name))) return wrong(Str(name, " is missing"));
+  }
   return Status();
+}
+
+bool BackupFile::has_keys() const {
+  return std::ranges::any_of(members_,
+                             [](const BackupMember& member) { return IsBackupKey(member.name); });
 }
 
 Result<bool> BackupFile::IsZero(std::int64_t begin, std::int64_t end) const {

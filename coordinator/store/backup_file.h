@@ -4,6 +4,7 @@
 //   database.id              the database's id
 //   artifacts/ab/abcdef...   the files that the snapshot refers to, named by their SHA-256
 //   files/abcdef...          the files that sweeps named, likewise
+//   pki/...                  the coordinator's keys (kBackupKeys), if they were asked for
 //   backup.json              the manifest: facts about the backup, and the name, size and SHA-256
 //                            of each file above
 //   backup.end               where backup.json begins, with its size and SHA-256
@@ -28,6 +29,13 @@ namespace longrun::coordinator {
 
 inline constexpr std::string_view kBackupDatabase = "longrun.db";
 inline constexpr std::string_view kBackupId = "database.id";
+// Unpacked with tar, they are where a coordinator reads them.
+inline constexpr std::string_view kBackupKeys[] = {"pki/authority.key", "pki/authority.pem",
+                                                   "pki/coordinator/key.pem",
+                                                   "pki/coordinator/chain.pem"};
+bool IsBackupKey(std::string_view member);
+// The bits of a file's mode that let others read or change it: the keys must not be in such a file.
+Result<int> ModeForOthers(const std::string& path);
 
 struct BackupMember {
   std::string name;  // its path in a state folder
@@ -78,7 +86,8 @@ class BackupFile {
   static Result<BackupFile> Open(const std::string& path);
 
   const std::string& path() const { return file_.path(); }
-  // Those of the manifest, with `created_wall_ms` and `backup_bytes`.
+  // Those of the manifest, with `created_wall_ms`, `backup_bytes` and, if it has keys that others
+  // can read, `keys_exposed`.
   const Json& facts() const { return facts_; }
   const std::vector<BackupMember>& members() const { return members_; }
 
@@ -89,6 +98,7 @@ class BackupFile {
               const std::function<void(const BackupMember*, std::string)>& damaged) const;
   // Writes a member to a new file and syncs it. kDataLoss if it is damaged; the file is then gone.
   Status Extract(const BackupMember& member, const std::string& to) const;
+  bool has_keys() const;
 
  private:
   BackupFile(OpenFile file, Json facts, std::int64_t manifest_at, std::int64_t manifest_bytes)

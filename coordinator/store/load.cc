@@ -128,8 +128,8 @@ Status LoadTasks(Connection& connection, State& state) {
       "needs,"
       " device_kind, avoid_worker, evaluation,"
       " CASE state WHEN 'SUCCEEDED' THEN '[]' ELSE expected_cells END, checkpoint_every_ms,"
-      " checkpoint_keep, checkpoints, best_checkpoint, final_checkpoint, activation_checkpointing"
-      " FROM task",
+      " checkpoint_keep, checkpoints, best_checkpoint, final_checkpoint, activation_checkpointing,"
+      " owner FROM task",
       [&](const Statement& row) -> Status {
         Task task;
         task.id = row.Text(0);
@@ -155,6 +155,7 @@ Status LoadTasks(Connection& connection, State& state) {
         task.checkpoint_every_ms = row.Int(22);
         task.checkpoint_keep = row.Int(23);
         task.activation_checkpointing = row.Int(27) != 0;
+        task.owner = row.Text(28);
         if (const Status read = ReadSpecification(row, task); !read.ok()) {
           task.unknown = NotKnown(UnknownOfEvaluation(task.evaluation), "it", read);
           // Evaluations start from this training, so they are held back as well.
@@ -172,11 +173,12 @@ Status LoadTasks(Connection& connection, State& state) {
 }
 
 Status LoadAttempts(Connection& connection, State& state) {
+  ExecutionReader executions;
   return ForEach(
       connection,
       "SELECT id, task, n, epoch, state, worker, device_index, resume, durable_seq, failure_class,"
       " message, started_wall_ms, ended_wall_ms, end_stored, started_boot_ms, started_boot,"
-      " ifnull(duration_ms, 0), duration_clock FROM attempt",
+      " ifnull(duration_ms, 0), duration_clock, execution, outlived FROM attempt",
       [&](const Statement& row) -> Status {
         Attempt attempt;
         attempt.id = row.Text(0);
@@ -197,6 +199,11 @@ Status LoadAttempts(Connection& connection, State& state) {
         attempt.started_boot = row.Text(15);
         attempt.duration_ms = row.Int(16);
         ASSIGN_OR_RETURN(attempt.duration_clock, StateOf<DurationClock>(row.Text(17)));
+        if (!row.IsNull(18)) {
+          ASSIGN_OR_RETURN(Execution execution, executions.Read(row.Text(18)));
+          attempt.execution = std::make_shared<const Execution>(std::move(execution));
+        }
+        attempt.outlived = row.Int(19) != 0;
         state.attempts[attempt.id] = std::move(attempt);
         return Status();
       });

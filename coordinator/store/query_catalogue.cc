@@ -108,7 +108,7 @@ std::vector<QueryColumn> RunColumns() {
       {"checkpoint", "text", "", "SHA-256 of the trained weights' manifest"},
       {"run", "json", "", "everything that changes its numbers, with every default written out"},
       {"execution", "json", "",
-       "threads, micro-batch and paths, chosen at the first attempt; null before it"},
+       "threads, micro-batch and paths, those of the first attempt that started; null before it"},
   };
 }
 

@@ -107,6 +107,12 @@ struct ExportRow {
   double nll = 0;               // nats per token
 };
 
+// The evaluation of a task.
+struct EvaluationRow {
+  std::string task;
+  std::string evaluation_json;
+};
+
 // A file of a checkpoint.
 struct CheckpointBytesRow {
   std::string checkpoint;  // sha256 of its manifest
@@ -237,6 +243,8 @@ class StoreReader {
   // Tasks that no sweep has: first evaluations, then training tasks, each before the one that its
   // run continues.
   Result<std::vector<std::string>> OrphanTasks();
+  // Of tasks of this owner, or of all (""), those whose evaluations name files.
+  Result<std::vector<EvaluationRow>> EvaluationsWithFiles(const std::string& owner);
   Result<std::vector<CheckpointBytesRow>> CheckpointBytes();  // every file of Checkpoints()
   // Whether anything refers to these bytes.
   Result<bool> IsReferenced(const std::string& sha256);

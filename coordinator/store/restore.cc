@@ -3,8 +3,10 @@
 //   1. STATE/restoring/longrun.db   extracted, checked and counted; STATE is as before
 //   2. artifacts and files          added under their SHA-256; a coordinator would not mind them
 //   3. STATE/database.id            from here on, a missing longrun.db is refused
-//   4. STATE/replaced-DATE/         the earlier database goes there: no coordinator starts now
-//   5. STATE/longrun.db             renamed into place, with no log of another database beside it
+//   4. STATE/replaced-DATE/         the earlier database goes there: no coordinator starts now;
+//                                   and the keys of another authority
+//   5. STATE/pki                    the backup's keys, if it has any and the folder has none
+//   6. STATE/longrun.db             renamed into place, with no log of another database beside it
 #include "coordinator/store/restore.h"
 
 #include <unistd.h>
@@ -25,6 +27,7 @@
 #include "coordinator/store/meta.h"
 #include "coordinator/store/sqlite.h"
 #include "coordinator/store/store.h"
+#include "pki/files.h"
 #include "sweeps/coordinator_lock.h"
 
 namespace longrun::coordinator {
@@ -88,6 +91,7 @@ class Restorer {
     RETURN_IF_ERROR(CheckRoom());
     ASSIGN_OR_RETURN(const CheckedState checked, CheckAndExtract(backup_, work_));
     if (!checked.found.damaged.empty()) return Refusal(checked.found);
+    RETURN_IF_ERROR(ReadKeys());
     restored_.facts = checked.facts;
     ReadReplaced();
     RETURN_IF_ERROR(CountRestore());
@@ -131,6 +135,49 @@ class Restorer {
     return Status(Code::kResourceExhausted,
                   Str("restoring ", backup_.path(), " needs ", n_needed, " bytes in ", state_,
                       ", and ", n_free, " are free there: make room, or choose another folder"));
+  }
+
+  // The keys in the backup, and whether they are those of another authority than the folder has.
+  Status ReadKeys() {
+    const std::string authority_path = PkiPathsOf(state_).authority;
+    restored_.keys = PathExists(authority_path) ? "kept" : "missing";
+    if (!backup_.has_keys()) return Status();
+    PkiFiles keys;
+    std::string* const texts[] = {&keys.authority_key, &keys.authority, &keys.key, &keys.chain};
+    const std::string temporary = JoinPath(work_, "key");
+    for (const BackupMember& member : backup_.members()) {
+      const auto* const name = std::ranges::find(kBackupKeys, member.name);
+      if (name == std::end(kBackupKeys)) continue;
+      RETURN_IF_ERROR(backup_.Extract(member, temporary));
+      ASSIGN_OR_RETURN(*texts[name - std::begin(kBackupKeys)], ReadFile(temporary));
+    }
+    RETURN_IF_ERROR(RemoveAll(temporary));
+    if (restored_.keys == "missing") {
+      keys_ = std::move(keys);
+      return Status();
+    }
+    const Result<std::string> there = ReadFile(authority_path);
+    if (there.ok() && *there == keys.authority) return Status();
+    if (!replaces_) {
+      return Status(Code::kAlreadyExists,
+                    Str("the state folder ", state_,
+                        " has the keys of another authority (pki) than the backup: restore into "
+                        "an empty folder, or give --replace, which moves them to a folder beside "
+                        "it; workers and people that trust them then have to join and log in "
+                        "again"));
+    }
+    moves_keys_ = true;
+    keys_ = std::move(keys);
+    return Status();
+  }
+
+  Status InstallKeys() {
+    if (!keys_) return Status();
+    RETURN_IF_ERROR(WritePki(state_, *keys_));
+    restored_.keys = "restored";
+    ASSIGN_OR_RETURN(const CertificateFacts certificate, ReadCertificate(keys_->chain));
+    restored_.names = certificate.names;
+    return Status();
   }
 
   Status Refusal(const DeepCheck& found) const {
@@ -214,6 +261,7 @@ class Restorer {
     ASSIGN_OR_RETURN(const std::vector<std::string> members, MembersIn(connection));
     std::ranges::set_difference(earlier_.members, members,
                                 std::back_inserter(restored_.workers_since));
+    restored_.members = members;
     ASSIGN_OR_RETURN(artifacts_, ArtifactsNamedIn(connection));
     restored_.n_attempts_live = restored_.facts.value("attempts_live", std::int64_t{0});
     return ForEach(connection, "SELECT name, folder FROM main.dataset ORDER BY name",
@@ -256,6 +304,11 @@ class Restorer {
       RETURN_IF_ERROR(RenameSync(At(part), JoinPath(restored_.moved_to, part)));
       Failpoint("restore_after_move");
     }
+    if (moves_keys_) {
+      if (restored_.moved_to.empty()) RETURN_IF_ERROR(MakeReplacedFolder(earlier_id));
+      RETURN_IF_ERROR(RenameSync(PkiPathsOf(state_).folder, JoinPath(restored_.moved_to, "pki")));
+    }
+    RETURN_IF_ERROR(InstallKeys());
     RETURN_IF_ERROR(SyncFolder(state_));
     RETURN_IF_ERROR(RenameSync(JoinPath(work_, kBackupDatabase), At(kBackupDatabase)));
     Failpoint("restore_after_install");
@@ -279,6 +332,8 @@ class Restorer {
   const BackupFile& backup_;
   const std::string work_;
   Earlier earlier_;
+  std::optional<PkiFiles> keys_;     // to install
+  bool moves_keys_ = false;          // those that are there, aside
   std::set<std::string> artifacts_;  // that the restored database refers to
   Restored restored_;
 };

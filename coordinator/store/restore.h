@@ -31,6 +31,11 @@ struct Restored {
   // Registered datasets whose folder is not there: name and folder.
   std::vector<std::pair<std::string, std::string>> datasets_missing;
   std::int64_t n_artifacts_missing = 0;  // a backup without artifacts: files that are not there
+  // Of the coordinator's keys (pki/): "restored"; "kept", since the state folder had them;
+  // "missing" if neither it nor the backup has any.
+  std::string keys;
+  std::vector<std::string> names;    // of the certificate, if keys were restored
+  std::vector<std::string> members;  // workers of other machines, which trust the authority
 };
 
 // Verifies the backup as CheckBackup does, then installs it. Artifacts and files that the state
@@ -43,7 +48,12 @@ struct Restored {
 // also gets a larger number of starts, by which workers tell it from a coordinator that still runs
 // on the earlier database. The next start waits for the length of a lease before it places any
 // task, so that workers report first. Errors: those of CheckBackup; kUnavailable (a coordinator
-// runs), kAlreadyExists (there is a database), kDataLoss (the backup is damaged).
+// runs), kAlreadyExists (there is a database, or there are keys of another authority), kDataLoss
+// (the backup is damaged).
+//
+// Keys in the backup are written into a state folder that has none. Keys of the same authority
+// stay: its certificate may be newer. Those of another authority are moved aside with the database
+// that is replaced.
 Result<Restored> RestoreBackup(const RestoreOptions& options);
 
 }  // namespace longrun::coordinator

@@ -80,6 +80,17 @@ Result<std::vector<StoredCheckpoint>> StoreReader::Checkpoints() {
                   });
 }
 
+Result<std::vector<EvaluationRow>> StoreReader::EvaluationsWithFiles(const std::string& owner) {
+  return ReadRows(
+      *connection_,
+      "SELECT id, evaluation FROM task WHERE evaluation LIKE '%\"sha256:%'"
+      " AND (?1 = '' OR owner = ?1)",
+      [](const Statement& row) {
+        return EvaluationRow{.task = row.Text(0), .evaluation_json = row.Text(1)};
+      },
+      owner);
+}
+
 Result<std::vector<std::string>> StoreReader::OrphanTasks() {
   // `line`: a run that continues another or starts from its weights, and that one, and so on.
   return ReadRows(*connection_,

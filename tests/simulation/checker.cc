@@ -19,6 +19,10 @@ struct SubjectOf {
   }
 };
 
+const Slot& SlotOf(const State& state, const Attempt& attempt) {
+  return state.workers.at(attempt.worker).slots.at(static_cast<std::size_t>(attempt.device_index));
+}
+
 // `sweeps`: the tasks of each.
 bool OnlyPausedSweepsWant(const std::string& task, const auto& sweeps,
                           const std::set<std::string>& cancelled,
@@ -42,35 +46,57 @@ void SimChecker::BeforeStep(const State& state, const SchedulerEvent& event) {
   if (!IsLive(attempt->second.state) || attempt->second.epoch < task.epoch) fenced_task_ = task;
 }
 
-// A temporary worker says how long it still works; the older one of two processes is not heard.
+// A temporary worker says how long it still works; the older one of two processes is not heard. A
+// message takes a while, so of two ends that a process names, the earlier one is closer to the
+// truth.
 void SimChecker::NoteAllocation(const State& state, const WorkerArrived& hello) {
   const auto worker = state.workers.find(hello.worker.id);
   if (worker == state.workers.end() || worker->second.session != hello.session) return;
-  work_end_.erase(hello.worker.id);
-  const std::optional<Allocation>& allocation = worker->second.allocation;
-  if (allocation && allocation->work_end) {
-    work_end_[hello.worker.id] = allocation->work_end->boot_ms;
+  const auto known = allocated_.find(hello.worker.id);
+  const bool goes_on =
+      known != allocated_.end() && known->second.incarnation == hello.worker.incarnation;
+  if (known != allocated_.end() && !goes_on && known->second.IsOver(world_.now)) {
+    for (const auto& [attempt, on] : placed_on_) {
+      // What a restored database does not know, and does not adopt now, it may adopt later.
+      if (on == hello.worker.id && state.attempts.contains(attempt)) outlived_.insert(attempt);
+    }
   }
+  if (!hello.allocation) {
+    allocated_.erase(hello.worker.id);
+    return;
+  }
+  Instant work_end = world_.now + hello.allocation->work_left_ms.value();
+  if (goes_on) work_end = std::min(work_end, known->second.work_end);
+  allocated_[hello.worker.id] = {.incarnation = hello.worker.incarnation, .work_end = work_end};
+}
+
+void SimChecker::NoteLeaving(const State& state, const WorkerLeaves& event) {
+  const auto session = state.index.sessions.find(event.session);
+  if (session == state.index.sessions.end()) return;
+  const auto allocated = allocated_.find(session->second);
+  if (allocated != allocated_.end()) allocated->second.leaves = true;
 }
 
 // Nothing is placed where its trainer would have to stop at once.
 void SimChecker::CheckAllocation(const Attempt& attempt) {
-  const auto end = work_end_.find(attempt.worker);
-  if (attempt.device_index < 0 || end == work_end_.end()) return;  // adopted, or it stays
+  const auto allocated = allocated_.find(attempt.worker);
+  if (attempt.device_index < 0 || allocated == allocated_.end()) return;  // adopted, or it stays
   world_.stats.fired["placed on an allocation"] += 1;
-  work_end_of_[attempt.id] = end->second;
-  if (world_.now < end->second) return;
+  placed_on_[attempt.id] = attempt.worker;
+  if (!allocated->second.IsOver(world_.now)) return;
   world_.Violate(Str("I-40: attempt ", attempt.id, " is placed on worker ", attempt.worker,
-                     ", whose work was to end at ", end->second));
+                     ", whose work was to end at ", allocated->second.work_end));
 }
 
-// What its allocation has ended counts as nothing.
+// What its allocation has ended counts as nothing: it is over once the end has come that the worker
+// named last, or once the worker has said that it leaves. A later process of the worker may name
+// another end, but not for an allocation that was over when it came.
 void SimChecker::CheckCutOff(const Attempt& attempt) {
-  const auto end = work_end_of_.find(attempt.id);
-  if (end == work_end_of_.end() || IsLive(attempt.state)) return;
-  // After a restart of the worker, its Hello may have been late, and with it the end that it gives.
-  constexpr Instant kLateMs = 15'000;
-  if (world_.now < end->second + kLateMs) return;
+  const auto worker = placed_on_.find(attempt.id);
+  if (worker == placed_on_.end() || IsLive(attempt.state)) return;
+  const auto allocated = allocated_.find(worker->second);
+  const bool is_over = allocated != allocated_.end() && allocated->second.IsOver(world_.now);
+  if (!is_over && !outlived_.contains(attempt.id)) return;
   if (attempt.state == AttemptState::kPreempted) {
     world_.stats.fired["cut off by an allocation's end"] += 1;
   }
@@ -78,12 +104,27 @@ void SimChecker::CheckCutOff(const Attempt& attempt) {
   const bool is_loss = row != nullptr && row->counted_as == CountedAs::kLoss;
   if (!is_loss || row->failure_class == FailureClass::kStorage) return;
   world_.Violate(Str("I-40: attempt ", attempt.id, " counts as ", row->name,
-                     ", though its allocation was over at ", end->second));
+                     ", though its worker's allocation was over"));
 }
 
 void SimChecker::OnBoot() {
   first_.clear();
-  work_end_of_.clear();
+  bound_.clear();  // what was not committed is bound to nothing
+  for (const auto& [key, run] : store_.runs) {
+    if (run.execution) bound_.emplace(key, *run.execution);
+  }
+  // What was said and not committed is forgotten.
+  allocated_.clear();
+  for (const auto& [id, worker] : store_.workers) {
+    if (!worker.allocation || !worker.allocation->work_end) continue;
+    allocated_[id] = {.incarnation = worker.incarnation,
+                      .work_end = worker.allocation->work_end->boot_ms,
+                      .leaves = worker.draining};
+  }
+  std::erase_if(outlived_, [&](const std::string& id) {
+    const auto stored = store_.attempts.find(id);
+    return stored == store_.attempts.end() || !stored->second.outlived;
+  });
   // What was not committed did not begin.
   std::erase_if(running_since_, [&](const auto& begun) {
     const auto stored = store_.attempts.find(begun.first);
@@ -100,9 +141,47 @@ void SimChecker::CheckDuration(const Attempt& attempt) {
                      attempt.duration_ms, " by the clock ", EnumName(attempt.duration_clock)));
 }
 
+// A run that goes on from another is computed as that one was.
+const Execution* SimChecker::BoundTo(const State& state, const std::string& run_key) const {
+  const auto own = bound_.find(run_key);
+  if (own != bound_.end()) return &own->second;
+  const std::string& parent = state.runs.at(run_key).run.parent;
+  return parent.empty() ? nullptr : BoundTo(state, parent);
+}
+
+// I-42. Nothing here is offered at the same time as another task of its run that has not started.
+void SimChecker::CheckExecution(const State& state, const SendStart& start) {
+  const Execution& execution = start.task.execution;
+  execution_of_[start.task.attempt] = execution;
+  const Attempt& attempt = state.attempts.at(start.task.attempt);
+  if (execution.simd != SlotOf(state, attempt).simd) {
+    world_.Violate(Str("I-42: attempt ", attempt.id, " is to use ", execution.simd,
+                       ", which its slot does not have"));
+  }
+  const Execution* const bound = BoundTo(state, start.task.run_key);
+  if (bound == nullptr) {
+    world_.stats.fired[attempt.n > 1 ? "offered again, unbound" : "offered unbound"] += 1;
+  } else if (*bound != execution) {
+    world_.Violate(Str("I-42: attempt ", attempt.id,
+                       " is to compute its run in another way than "
+                       "the attempt that started first"));
+  }
+}
+
+// I-42: what a run is bound to is what an attempt of it started with.
+void SimChecker::CheckBinding(const RunRecord& run) {
+  if (!run.execution || !run.run.parent.empty()) return;
+  const auto bound = bound_.find(run.run_key);
+  if (bound != bound_.end() && bound->second == *run.execution) return;
+  world_.Violate(Str(
+      "I-42: run ", run.run_key, " is bound to ", run.execution->simd, ", and ",
+      bound == bound_.end() ? "none of its attempts has started" : "started with something else"));
+}
+
 void SimChecker::AfterStep(const State& state, const SchedulerEvent& event,
                            const StepResult& result) {
   if (const auto* const hello = std::get_if<WorkerArrived>(&event)) NoteAllocation(state, *hello);
+  if (const auto* const leaves = std::get_if<WorkerLeaves>(&event)) NoteLeaving(state, *leaves);
   if (const auto* const put = std::get_if<SweepPrioritized>(&event); put && result.status.ok()) {
     first_ = state.sweep_tasks.at(put->sweep_id);
   }
@@ -113,6 +192,12 @@ void SimChecker::AfterStep(const State& state, const SchedulerEvent& event,
   for (const Write& write : result.writes) {
     if (const auto* const drop = std::get_if<DropTasks>(&write)) {
       for (const std::string& task : drop->tasks) first_.erase(task);
+    } else if (const auto* const runs = std::get_if<DropRuns>(&write)) {
+      for (const std::string& key : runs->run_keys) bound_.erase(key);
+    } else if (const auto* const worker = std::get_if<DropWorker>(&write)) {
+      if (allocated_.erase(worker->worker) > 0) {
+        world_.stats.fired["temporary worker forgotten"] += 1;
+      }
     }
   }
   for (const std::string& warning : result.warnings) {
@@ -128,14 +213,21 @@ void SimChecker::AfterStep(const State& state, const SchedulerEvent& event,
       CheckAllocation(state.attempts.at(state.tasks.at(put->id).attempt));
     }
     if (put == nullptr || put->subject != "attempt") continue;
-    if (put->to == "RUNNING") running_since_[put->id] = world_.now;
+    if (put->to == "RUNNING") {
+      running_since_[put->id] = world_.now;
+      const Attempt& started = state.attempts.at(put->id);
+      bound_.emplace(state.tasks.at(started.task).run_key, execution_of_.at(put->id));
+    }
     const auto attempt = state.attempts.find(put->id);
     if (attempt == state.attempts.end()) continue;
     CheckDuration(attempt->second);
     CheckCutOff(attempt->second);
   }
   for (const Command& command : result.commands) {
-    if (const auto* const start = std::get_if<SendStart>(&command)) CheckPreference(state, *start);
+    const auto* const start = std::get_if<SendStart>(&command);
+    if (start == nullptr) continue;
+    CheckPreference(state, *start);
+    CheckExecution(state, *start);
   }
   if (std::holds_alternative<TimePassed>(event)) CheckDeadlines(state);
   if (!fenced_task_) return;
@@ -157,8 +249,9 @@ void SimChecker::AfterStep(const State& state, const SchedulerEvent& event,
   }
 }
 
-// All slots here are alike, so that what waits could have had this one; but for a task that has
-// just failed on the worker, or is too large for its cache.
+// All slots of a kind are alike, so that what waits could have had this one; but for a task that
+// has just failed on the worker, or is too large for its cache, or whose run is bound to the other
+// kind.
 void SimChecker::CheckPlacement(const State& state, const std::string& id) {
   if (first_.empty()) return;
   if (first_.contains(id)) {
@@ -174,6 +267,8 @@ void SimChecker::CheckPlacement(const State& state, const std::string& id) {
     if (task.too_large_for.contains(attempt.worker)) continue;
     if (!state.workers.at(attempt.worker).cache_full_until.empty()) continue;  // no room for it
     if (task.needs_ms > 0) continue;  // it waits for a worker that stays for longer
+    const Execution* const bound = BoundTo(state, task.run_key);
+    if (bound != nullptr && bound->simd != SlotOf(state, attempt).simd) continue;
     // A pause counts at once, also before it is committed.
     if (OnlyPausedSweepsWant(waits, state.sweep_tasks, state.cancelled_sweeps,
                              state.paused_sweeps)) {
@@ -278,12 +373,13 @@ void SimChecker::AfterCommit(const std::vector<Write>& writes) {
       // Even if the operator never gets the answer. If the worker comes back, it is a new one.
       world_.stats.fired["worker removed"] += 1;
       drained_.erase(drop->worker);
-      if (work_end_.erase(drop->worker) > 0) world_.stats.fired["temporary worker forgotten"] += 1;
     }
   }
   for (const Write& write : writes) {
     if (const auto* const put = std::get_if<PutTask>(&write)) {
       CheckTask(store_.tasks.at(put->task.id));
+    } else if (const auto* const run = std::get_if<PutRun>(&write)) {
+      CheckBinding(run->run);
     }
   }
   CheckOrphans();
@@ -529,21 +625,25 @@ void SimChecker::OnRemovalConfirmed(const std::string& sweep_id) {
   }
 }
 
-// All slots here are alike. A task with a checkpoint goes to the worker that has the checkpoint;
-// any other one to a worker that has its dataset, if such a worker has a slot left.
+// All slots of a kind are alike. A task with a checkpoint goes to the worker that has the
+// checkpoint; any other one to a worker that has its dataset, if such a worker has a slot left.
 void SimChecker::CheckPreference(const State& state, const SendStart& start) {
   const Task& task = state.tasks.at(start.task.task);
   const Worker& chosen = state.workers.at(state.attempts.at(start.task.attempt).worker);
+  const Execution* const bound = BoundTo(state, task.run_key);
   const bool has_home = !task.needs.empty() || !task.checkpoints.empty();
   if (has_home || chosen.dataset_digests.contains(start.dataset_digest)) return;
   for (const auto& [id, other] : state.workers) {
     const bool is_suspect = world_.now - other.heard_at > state.limits.suspect_ms;
     if (!TakesWork(other) || is_suspect || id == task.avoid_worker) continue;
     if (task.too_large_for.contains(id) || !other.cache_full_until.empty()) continue;
-    const auto work_end = work_end_.find(id);
-    if (work_end != work_end_.end() && work_end->second - world_.now <= task.needs_ms) continue;
+    const auto allocated = allocated_.find(id);
+    if (allocated != allocated_.end() && allocated->second.work_end - world_.now <= task.needs_ms) {
+      continue;
+    }
     if (!other.dataset_digests.contains(start.dataset_digest)) continue;
     for (const Slot& slot : other.slots) {
+      if (bound != nullptr && bound->simd != slot.simd) continue;
       const auto refused = other.refused_until.find(slot.index);
       const bool waits = refused != other.refused_until.end() && refused->second > world_.now;
       if (waits || other.busy.contains(slot.index)) continue;

@@ -26,8 +26,9 @@ class SimChecker {
   // placed first; an attempt took the time that passed, whatever the wall clock says.
   void BeforeStep(const State& state, const SchedulerEvent& event);
   void AfterStep(const State& state, const SchedulerEvent& event, const StepResult& result);
-  // I-1, I-2, I-3, I-6, I-8, I-9, I-16, I-18, I-23, after the writes are in the store. And: a task
-  // that no sweep has is over, and not placed; epochs go on where a task was that was collected.
+  // I-1, I-2, I-3, I-6, I-8, I-9, I-16, I-18, I-23, I-42, after the writes are in the store. And: a
+  // task that no sweep has is over, and not placed; epochs go on where a task was that was
+  // collected.
   void AfterCommit(const std::vector<Write>& writes);
   // I-5: what is acknowledged is in the store, now and after any crash.
   void OnAck(const AckMessage& ack);
@@ -68,8 +69,19 @@ class SimChecker {
   void CheckDuration(const Attempt& attempt);
   void CheckPlacement(const State& state, const std::string& id);
   void CheckPreference(const State& state, const SendStart& start);
+  void CheckExecution(const State& state, const SendStart& start);
+  void CheckBinding(const RunRecord& run);
+  const Execution* BoundTo(const State& state, const std::string& run_key) const;
   void CheckDeadlines(const State& state);
+  // A temporary worker, as the coordinator was told of it.
+  struct Allocated {
+    std::string incarnation = {};
+    Instant work_end = 0;
+    bool leaves = false;
+    bool IsOver(Instant now) const { return leaves || work_end <= now; }
+  };
   void NoteAllocation(const State& state, const WorkerArrived& hello);
+  void NoteLeaving(const State& state, const WorkerLeaves& event);
   void CheckAllocation(const Attempt& attempt);
   void CheckCutOff(const Attempt& attempt);
   bool IsHeld(const std::string& task) const;
@@ -92,9 +104,12 @@ class SimChecker {
   std::map<std::string, Instant> running_since_;         // attempts, in virtual time
   std::set<std::string> collected_;                      // attempts that went as garbage
   std::set<std::string> drained_;                        // workers
-  std::map<std::string, Instant> work_end_;              // of temporary workers
-  std::map<std::string, Instant> work_end_of_;           // of attempts placed on them
+  std::map<std::string, Allocated> allocated_;           // temporary workers
+  std::map<std::string, std::string> placed_on_;         // attempt -> its temporary worker
+  std::set<std::string> outlived_;                       // attempts of an earlier allocation
   std::set<std::string> first_;                          // tasks of the sweep that was put first
+  std::map<std::string, Execution> execution_of_;        // of attempts, for ever
+  std::map<std::string, Execution> bound_;               // of runs of which an attempt has started
   std::map<std::string, std::uint64_t> greatest_epoch_;  // of a task's placed attempts, for ever
 };
 

@@ -270,6 +270,7 @@ State FoldedStore::Load(const SchedulerLimits& limits, std::uint64_t restore_cou
                        .worker = stored.worker,
                        .device_index = stored.device_index,
                        .resume = stored.resume,
+                       .execution = stored.execution,
                        .durable_seq = stored.durable_seq,
                        .failure_class = stored.failure_class,
                        .message = stored.message,
@@ -279,7 +280,8 @@ State FoldedStore::Load(const SchedulerLimits& limits, std::uint64_t restore_cou
                        .started_boot = stored.started_boot,
                        .duration_ms = stored.duration_ms,
                        .duration_clock = stored.duration_clock,
-                       .end_stored = stored.end_stored};
+                       .end_stored = stored.end_stored,
+                       .outlived = stored.outlived};
     const auto rows = records.find(id);
     if (!attempt.end_stored && rows != records.end()) {
       for (const StoredRecord& row : rows->second) NoteRecord(attempt, row.record, row.line);

@@ -152,6 +152,7 @@ StepResult SimServer::StepOnce(const SchedulerEvent& event) {
     }
   }
   StepResult result = Step(state_, event, world_.now, world_.WallMs());
+  if (world_.mutation == Mutation::kOfferBinds) BindByOffers(result.writes);
   for (auto& [id, digests] : held) {
     const auto worker = state_.workers.find(id);
     if (worker != state_.workers.end()) worker->second.dataset_digests.merge(digests);
@@ -161,6 +162,27 @@ StepResult SimServer::StepOnce(const SchedulerEvent& event) {
     if (run != state_.runs.end()) run->second.run.parent = std::move(parent);
   }
   return result;
+}
+
+void SimServer::BindByOffers(std::vector<Write>& writes) {
+  std::vector<RunRecord> bound;
+  for (const Write& write : writes) {
+    const auto* const put = std::get_if<PutAttempt>(&write);
+    if (put == nullptr || put->attempt.execution == nullptr) continue;
+    RunRecord& run = state_.runs.at(state_.tasks.at(put->attempt.task).run_key);
+    run.execution = *put->attempt.execution;
+    bound.push_back(run);
+  }
+  for (RunRecord& run : bound) {
+    const auto is_there = [&](Write& write) {
+      auto* const put = std::get_if<PutRun>(&write);
+      if (put == nullptr || put->run.run_key != run.run_key) return false;
+      put->run.execution = run.execution;
+      return true;
+    };
+    if (std::ranges::any_of(writes, is_there)) continue;
+    writes.emplace_back(PutRun{.run = std::move(run), .run_json = {}});
+  }
 }
 
 // What a dry run names, asked in slices, is what goes.
@@ -370,6 +392,7 @@ void SimServer::RemoveRule(SchedulerEvent& event) {
     case Mutation::kBasesForgotten:
     case Mutation::kDatasetsIgnored:
     case Mutation::kParentsForgotten:
+    case Mutation::kOfferBinds:
       return;
   }
   auto* const batch = std::get_if<JournalReceived>(&event);

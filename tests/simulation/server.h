@@ -50,6 +50,7 @@ class SimServer final : public SimServerDoor {
   void Tick(std::int64_t boot);
   void Process(const SchedulerEvent& event, Done done);
   StepResult StepOnce(const SchedulerEvent& event);
+  void BindByOffers(std::vector<Write>& writes);
   void CheckDryRun(const GarbageWanted& event, const State& before, const StepResult& result);
   void RemoveBytes(const std::vector<Write>& transaction);
   void Commit(std::int64_t boot);

@@ -203,6 +203,7 @@ class Simulation {
       }
       workers_.push_back(std::make_unique<SimWorker>(world_, server_, i, faults));
     }
+    world_.mixed = SeededRandom(seed ^ 0x6d69786564).Chance(0.5);
     SeededRandom allocations(seed ^ 0x616c6c6f63617465);
     if (allocations.Chance(0.5)) workers_.back()->BeTemporary(allocations.Next());
     restores_ = world_.random.Chance(0.2);
@@ -326,7 +327,10 @@ class Simulation {
     for (std::uint64_t n = operator_random_.Below(4); n > 0; --n) PauseASweep();
     // What is to end must be able to run.
     world_.After(kFaultsEndMs + 60'000, [this] {
-      for (const auto& worker : workers_) user_.Undrain(worker->id());
+      for (const auto& worker : workers_) {
+        user_.Undrain(worker->id());
+        user_.Release(worker->id());
+      }
       for (const UserSweep& sweep : sweeps_) user_.Resume(sweep.id);
     });
   }

@@ -73,6 +73,7 @@ TEST(SimulationTest, EveryPromiseIsKeptUnderFaults) {
                                  "allocation ended",
                                  "placed on an allocation",
                                  "cut off by an allocation's end",
+                                 "offered again, unbound",
                                  "temporary worker forgotten",
                                  "worker kept",
                                  "backup restored"}) {

@@ -112,7 +112,7 @@ Worker SimWorker::Describe() const {
                             .name = "sim",
                             .memory_bytes = 4'000'000'000,
                             .threads = 1,
-                            .simd = "default",
+                            .simd = world_.mixed && index_ == 0 ? "other" : "default",
                             .linear = "sim"});
   }
   worker.dataset_digests = held_;
@@ -275,8 +275,8 @@ void SimWorker::Take(const SendStart& start) {
   }
   if (world_.Fault("no disk space", 0.02)) return Reject(start.task, "storage", "no space");
   if (world_.Fault("cache in use", 0.02)) return RefuseForCache(start.task, 1, 2);
-  // Never by all workers: the task must find one in the end.
-  if (index_ > 0 && world_.Fault("cache too small", 0.02)) {
+  // Never by all workers of a kind: the task must find one in the end.
+  if (index_ > (world_.mixed ? 1 : 0) && world_.Fault("cache too small", 0.02)) {
     return RefuseForCache(start.task, 2, 1);
   }
   for (const auto& from : {start.task.resume, start.task.init}) {
@@ -421,7 +421,7 @@ void SimWorker::RunTrainer(const std::string& attempt, Instant delay) {
 
 void SimWorker::TrainerStep(SimFolder& folder) {
   if (folder.journal.entries.size() == 1) {
-    folder.journal.Append(RecordKind::kStarted, Json::object());
+    folder.journal.Append(RecordKind::kStarted, {{"execution", folder.task.execution.ToJson()}});
     return;
   }
   if (folder.device_index == trainer_faults_.broken_slot && world_.Fault("slot broken", 1.0)) {

@@ -30,6 +30,7 @@ const std::vector<MutationRow>& Mutations() {
       {Mutation::kDrainForgotten, "drainforgotten"},
       {Mutation::kQuarantineIgnored, "quarantineignored"},
       {Mutation::kDeadlineIgnored, "deadlineignored"},
+      {Mutation::kOfferBinds, "offerbinds"},
   };
   return rows;
 }

@@ -47,6 +47,7 @@ enum class Mutation {
   kDatasetsIgnored,    // tasks are placed as if no worker had any dataset
   kQuarantineIgnored,  // a quarantine is stored, and forgotten at once
   kAllocationIgnored,  // that a worker's allocation ends is forgotten
+  kOfferBinds,         // a run is bound by its first offer, whether or not that starts
 };
 struct MutationRow {
   Mutation mutation;
@@ -77,6 +78,7 @@ struct World {
   SeededRandom random;
   const Mutation mutation;
   bool faults = true;
+  bool mixed = false;  // the slots of one worker are of another kind
   // A fault that happens with this probability, while there are faults at all.
   bool Fault(const std::string& name, double probability);
   std::int64_t Between(std::int64_t low, std::int64_t high);  // both included

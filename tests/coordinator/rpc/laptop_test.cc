@@ -581,5 +581,61 @@ TEST_F(LaptopTest, AFileThatTheCoordinatorCannotUseIsRefusedAtTheSubmission) {
   EXPECT_EQ(Trim(Longrun({"ls", "-o", "json"}).out), "[]");
 }
 
+TEST_F(LaptopTest, FilesOfOnePersonsSweepsAreLimitedAndGoOnceNoTaskReadsThem) {
+  const std::string other = Str(kQuestions, kQuestions);
+  const auto n_bytes = std::ssize(std::string(kQuestions));
+  InitAndStart({"--kept-file-bytes", Str(2 * n_bytes)});
+  Login("submitter");
+  WriteTexts();
+  ASSERT_EQ(Longrun(ImportOf("tiny")).code, 0);
+  ASSERT_TRUE(WriteFileAtomic(OnLaptop("a.yaml"), kSweep).ok());
+  ASSERT_TRUE(WriteFileAtomic(OnLaptop("questions.jsonl"), kQuestions).ok());
+  ASSERT_EQ(Longrun({"submit", "a.yaml"}).code, 0);
+  EXPECT_EQ(Longrun({"submit", "a.yaml"}).code, 0) << "the same files are no more files";
+
+  ASSERT_TRUE(WriteFileAtomic(OnLaptop("questions.jsonl"), other).ok());
+  Ran ran = Longrun({"submit", "a.yaml"});
+  EXPECT_NE(ran.code, 0);
+  EXPECT_NE(
+      ran.err.find(Str("the files that sweep \"a\" names have ", 2 * n_bytes,
+                       " bytes, in addition to the ", n_bytes, " bytes that tasks of token ")),
+      std::string::npos)
+      << ran.err;
+  EXPECT_NE(ran.err.find("--kept-file-bytes"), std::string::npos) << ran.err;
+  EXPECT_FALSE(PathExists(InState(Str("files/", Sha256Hex(other)))));
+
+  const std::string kept = InState(Str("files/", Sha256Hex(kQuestions)));
+  const auto make_old = [&] {
+    std::filesystem::last_write_time(
+        kept, std::filesystem::file_time_type::clock::now() - std::chrono::hours(1));
+  };
+  make_old();
+  ASSERT_EQ(Here({"gc"}).code, 0);
+  EXPECT_TRUE(PathExists(kept)) << "a task reads it";
+  for (const char* const verb : {"cancel", "rm"}) {
+    ASSERT_EQ(Longrun({verb, "a"}).code, 0);
+  }
+  ran = Here({"gc", "--dry-run", "--list"});
+  EXPECT_NE(ran.out.find("no task reads it"), std::string::npos) << ran.out;
+  EXPECT_TRUE(PathExists(kept));
+  ASSERT_EQ(Here({"gc"}).code, 0);
+  EXPECT_FALSE(PathExists(kept));
+  EXPECT_EQ(Longrun({"submit", "a.yaml"}).code, 0) << "there is room again";
+}
+
+// The submission is refused after its files were kept.
+TEST_F(LaptopTest, ARefusedSubmissionLeavesNoFiles) {
+  InitAndStart({"--owner-tasks-max", "1"});
+  Login("submitter");
+  WriteTexts();
+  ASSERT_EQ(Longrun(ImportOf("tiny")).code, 0);
+  ASSERT_TRUE(WriteFileAtomic(OnLaptop("a.yaml"), kSweep).ok());
+  ASSERT_TRUE(WriteFileAtomic(OnLaptop("questions.jsonl"), kQuestions).ok());
+  const Ran ran = Longrun({"submit", "a.yaml"});
+  EXPECT_NE(ran.code, 0);
+  EXPECT_NE(ran.err.find("--owner-tasks-max"), std::string::npos) << ran.err;
+  EXPECT_FALSE(PathExists(InState(Str("files/", Sha256Hex(kQuestions)))));
+}
+
 }  // namespace
 }  // namespace longrun::coordinator

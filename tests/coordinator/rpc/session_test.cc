@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/version.h"
 #include "coordinator/rpc/pilots.h"
+#include "coordinator/rpc/session_memory.h"
 #include "longrun/v1/session.grpc.pb.h"
 #include "sweeps/protocol.h"
 #include "tests/coordinator/sample.h"
@@ -23,7 +24,8 @@ constexpr std::int64_t kPatienceMs = DeadlineMs(20'000);  // far above the half 
 
 class SessionTest : public testing::Test {
  protected:
-  SessionTest() {
+  explicit SessionTest(std::int64_t session_bytes_max = 256 << 20)
+      : session_memory(session_bytes_max, /*unread_ms_max=*/500) {
     grpc::ServerBuilder builder;
     builder.AddListeningPort(address, grpc::InsecureServerCredentials());
     builder.RegisterService(service.get());
@@ -105,6 +107,7 @@ class SessionTest : public testing::Test {
       ArtifactStore::Open({.folder = JoinPath(folder.path(), "artifacts")}).value();
   LogStore logs{JoinPath(folder.path(), "logs")};
   Metrics metrics;
+  SessionMemory session_memory;
   std::unique_ptr<Core> core = Core::Start(*store, *artifacts, metrics, Options()).value();
   std::unique_ptr<Executor> executor = OneThread(*store);
   Ticker ticker;
@@ -127,6 +130,7 @@ class SessionTest : public testing::Test {
                          .access = access,
                          .audit = audit,
                          .pilots = pilots,
+                         .session_memory = session_memory,
                          .metrics_address = "",
                          .query_program = ""};
   std::unique_ptr<grpc::Service> service = MakeWorkerSessionService(parts);
@@ -137,6 +141,96 @@ class SessionTest : public testing::Test {
   std::unique_ptr<grpc::ClientReaderWriter<v1::WorkerMessage, v1::CoordinatorMessage>> stream;
   std::optional<grpc::Status> end;
 };
+
+// ---- the memory of all sessions -----------------------------------------------------------------
+
+TEST(SessionMemoryTest, OnlyCallersAboveTheirShareAreHeldUpAndOnlyWhileAllTogetherTakeTooMuch) {
+  SessionMemory memory(1000);
+  const auto flood = memory.AccountOf("worker a"), modest = memory.AccountOf("worker b");
+  flood->Add(1000);
+  EXPECT_FALSE(flood->IsOverShare()) << "there is room, and nobody else needs it";
+  modest->Add(400);
+  EXPECT_TRUE(flood->IsOverShare());
+  EXPECT_FALSE(modest->IsOverShare()) << "its share is 500";
+  EXPECT_EQ(flood->Refusal().code(), Code::kResourceExhausted);
+  EXPECT_EQ(
+      flood->Refusal().message(),
+      "the messages of worker a take 1000 bytes of the coordinator's memory, more than its "
+      "share of 500, and all sessions together take 1400 of at most 1000: the worker does not "
+      "read its messages; start it again, or start the coordinator with larger "
+      "--session-memory-bytes");
+  flood->Add(-400);
+  EXPECT_FALSE(flood->IsOverShare());
+  EXPECT_EQ(memory.n_bytes(), 1000);
+}
+
+TEST(SessionMemoryTest, AllSessionsOfACallerHaveOneShare) {
+  SessionMemory memory(1000);
+  const auto modest = memory.AccountOf("worker b");
+  auto first = memory.AccountOf("worker a"), second = memory.AccountOf("worker a");
+  EXPECT_EQ(first, second);
+  EXPECT_NE(memory.AccountOf(""), memory.AccountOf("")) << "local callers are all the same user";
+  modest->Add(500);
+  first->Add(300);
+  second->Add(300);
+  EXPECT_TRUE(first->IsOverShare());
+  first.reset();
+  second.reset();
+  EXPECT_EQ(memory.n_bytes(), 500) << "what a session had when it ended is free";
+  EXPECT_FALSE(memory.AccountOf("worker a")->IsOverShare());
+}
+
+class SmallMemoryTest : public SessionTest {
+ protected:
+  static constexpr std::int64_t kBytesMax = 1 << 20;
+  SmallMemoryTest() : SessionTest(kBytesMax) {}
+};
+
+// It asks for replies, and reads none of them.
+TEST_F(SmallMemoryTest, AWorkerThatFloodsAndDoesNotReadIsRefusedAndOthersGoOn) {
+  grpc::ClientContext of_flood;
+  of_flood.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(60));
+  const auto flood = stub->Session(&of_flood);
+  v1::WorkerMessage hello;
+  hello.mutable_hello()->set_protocol_version(kProtocolOldest);
+  hello.mutable_hello()->set_protocol_newest(kProtocolNewest);
+  hello.mutable_hello()->set_worker_id("flood");
+  hello.mutable_hello()->set_incarnation(SampleWorker(1).incarnation);
+  ASSERT_TRUE(flood->Write(hello));
+  std::atomic<bool> floods = true;
+  std::thread writer([&] {
+    v1::WorkerMessage message;
+    for (int i = 0; i < 1000; ++i) {
+      message.mutable_heartbeat()->add_attempts()->set_attempt(Str("attempt ", i));
+    }
+    while (floods && flood->Write(message)) {
+    }
+  });
+  SayHello();
+  Hear(v1::CoordinatorMessage::kWelcome);
+  std::int64_t most = 0;
+  const std::int64_t begun = BootMs();
+  std::int64_t n_answers = 0;
+  // Until it was refused.
+  while (BootMs() - begun < kPatienceMs) {
+    v1::WorkerMessage message;
+    message.mutable_heartbeat()->set_number(++n_answers);
+    ASSERT_TRUE(stream->Write(message));
+    ASSERT_EQ(Hear(v1::CoordinatorMessage::kHeartbeatReply).heartbeat_reply().number(), n_answers);
+    const std::int64_t n_bytes = session_memory.n_bytes();
+    if (most > kBytesMax && n_bytes < kBytesMax / 2) break;
+    most = std::max(most, n_bytes);
+  }
+  floods = false;
+  of_flood.TryCancel();
+  writer.join();
+  const grpc::Status ended = flood->Finish();
+
+  EXPECT_GT(most, kBytesMax) << "it did not flood";
+  EXPECT_LT(most, 16 * kBytesMax);
+  EXPECT_LT(session_memory.n_bytes(), kBytesMax / 2) << "what the flood took is not free again";
+  EXPECT_FALSE(ended.ok());
+}
 
 // A worker of the release before ranges: it compares the version with 1, and does not know Hold.
 TEST_F(SessionTest, AWorkerOfProtocol1GetsVersion1AndNoMessageThatItDoesNotKnow) {

@@ -141,6 +141,47 @@ TEST_F(AllocationTest, WhatTheNextJobFindsDeadIsPreempted) {
   EXPECT_EQ(Train().state, TaskState::kReserved);
 }
 
+TEST_F(AllocationTest, WhatTheNextJobFindsDeadIsPreemptedAlsoAfterARestartOfTheCoordinator) {
+  Submit({.context_lengths = {}});
+  Come(20'000);
+  const Attempt attempt = Current(Train());
+  Begin(attempt);
+  Wait(25'000);
+  Come(20'000, 2, "B", {Listed(attempt, /*running=*/false)});
+  Restart();
+  Come(20'000, 3, "B", {Listed(attempt, /*running=*/false)});
+
+  Finish(attempt, EndEvidence{}, 3);
+
+  EXPECT_EQ(state.attempts.at(attempt.id).state, AttemptState::kPreempted);
+  EXPECT_EQ(Train().losses, 0);
+}
+
+// The restored database does not know the attempt, but that it is of an earlier job.
+TEST_F(AllocationTest, WhatTheNextJobFindsDeadAndIsAdoptedIsPreempted) {
+  Submit({.context_lengths = {}});
+  Come(20'000);
+  Do(AttemptRejected{.session = 1,
+                     .attempt = Current(Train()).id,
+                     .epoch = Current(Train()).epoch,
+                     .failure_class = "",
+                     .reason = "busy"});
+  Attempt kept;
+  kept.id = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
+  kept.task = Train().id;
+  kept.epoch = Train().epoch + 1;
+  Do(WorkerGone{.session = 1});
+  Wait(25'000);
+  Restart(/*restored=*/true);
+  Come(20'000, 2, "B", {Listed(kept, /*running=*/false)});
+  ASSERT_EQ(Train().attempt, kept.id);
+
+  Finish(kept, EndEvidence{}, 2);
+
+  EXPECT_EQ(state.attempts.at(kept.id).state, AttemptState::kPreempted);
+  EXPECT_EQ(Train().losses, 0);
+}
+
 TEST_F(AllocationTest, ATaskThatReachedNoCheckpointWaitsForALongerAllocation) {
   Submit({.context_lengths = {}});
   Come(20'000);

@@ -75,7 +75,7 @@ TEST_F(PlaceTest, AnEvaluationGoesBeforeTheNextTraining) {
   EXPECT_EQ(state.tasks.at(next.task).kind, TaskKind::kEvaluate);
 }
 
-TEST_F(PlaceTest, TheFirstPlacementDecidesTheExecutionForGood) {
+TEST_F(PlaceTest, TheFirstAttemptThatStartsDecidesTheExecutionForGood) {
   Submit({});
   const auto starts = Commands<SendStart>(Arrive("w", {CpuSlot()}, 1));
 
@@ -92,6 +92,8 @@ TEST_F(PlaceTest, TheFirstPlacementDecidesTheExecutionForGood) {
   EXPECT_EQ(execution.micro_batch,
             AutoMicroBatch(run.model, run.train, 4'000'000'000,
                            NewRunMemoryPath(run.model, DeviceKind::kCpu, false)));
+  EXPECT_FALSE(store.runs.begin()->second.execution.has_value()) << "nothing has started";
+  Begin(Current(Train()));
   EXPECT_EQ(store.runs.begin()->second.execution, execution);
 }
 
@@ -103,8 +105,8 @@ TEST_F(PlaceTest, ARunInBf16KeepsTheInstructionsThatMultiplyIt) {
   sweep.runs[0].run_key = sweep.runs[0].run.Key();
   Arrive("w", {amx}, 1);
   Do(SweepSubmitted{.sweep_id = "one", .sweep = sweep, .dataset_paths = SampleDatasets()});
-  EXPECT_EQ(store.runs.begin()->second.execution->bf16, "amx");
   Begin(Current(Train()));
+  EXPECT_EQ(store.runs.begin()->second.execution->bf16, "amx");
   Finish(Current(Train()), Signal(11));
   Slot other = CpuSlot();
   other.bf16 = "avx512_bf16";
@@ -122,8 +124,8 @@ TEST_F(PlaceTest, ARunInFp32GoesToAMachineWithOtherInstructionsForBf16) {
   slot.bf16 = "amx";
   Arrive("w", {slot}, 1);
   Submit({});
-  EXPECT_EQ(store.runs.begin()->second.execution->bf16, "");
   Begin(Current(Train()));
+  EXPECT_EQ(store.runs.begin()->second.execution->bf16, "");
   Finish(Current(Train()), Signal(11));
   slot.bf16 = "none";
   Wait(60'000);

@@ -121,9 +121,10 @@ TEST_F(StagesTest, TheOrderNamesTheBasesFinalCheckpointUntilThereIsOneOfItsOwn) 
 TEST_F(StagesTest, TheExecutionIsTheRunsOwn) {
   Submit({.context_lengths = {}, .tunes = true});
   Arrive("worker-1", {CpuSlot()}, 1);
+  Complete(Current(Base()));
   EXPECT_TRUE(state.runs.at(Base().run_key).execution.has_value());
   EXPECT_FALSE(state.runs.at(Tuned().run_key).execution.has_value());
-  Complete(Current(Base()));
+  Begin(Current(Tuned()));
   EXPECT_TRUE(state.runs.at(Tuned().run_key).execution.has_value());
 }
 

@@ -157,7 +157,8 @@ TEST_F(SubmitTest, TasksOfOneOwnerAreLimited) {
   EXPECT_EQ(refused.status.message(),
             "sweep \"sample\" would add 2 tasks to the 4 of anna's other sweeps; 4 are allowed for "
             "one owner (--owner-tasks-max of longrun-coordinator): make the matrix smaller, or "
-            "remove sweeps that have ended (`longrun rm`)");
+            "remove sweeps that have ended (`longrun rm`), and have an operator collect what they "
+            "left (`longrun gc`)");
   EXPECT_TRUE(refused.writes.empty());
 
   EXPECT_TRUE(submit("c", "ben", {3}).status.ok()) << "the limit is of one owner";
@@ -173,7 +174,22 @@ TEST_F(SubmitTest, TasksOfOneOwnerAreLimited) {
   for (const char* const id : {"a", "d"}) {
     ASSERT_TRUE(Do(SweepRemoved{.sweep_id = id}).status.ok());
   }
-  EXPECT_TRUE(submit("e", "anna", {5, 6}).status.ok());
+  Restart();
+  state.limits.owner_tasks_max = 4;
+  const StepResult left = submit("e", "anna", {5, 6});
+  EXPECT_NE(
+      left.status.message().find("would add 4 tasks to the 0 of anna's other sweeps and the 4 "
+                                 "that removed sweeps left; 4 are allowed"),
+      std::string::npos)
+      << left.status.message();
+  EXPECT_TRUE(submit("b", "ben", {6}).status.ok())
+      << "what anna's sweeps left does not count for ben";
+  EXPECT_TRUE(submit("f", "anna", {1, 2}).status.ok()) << "these are the tasks that were left";
+  ASSERT_TRUE(Do(SweepCancelled{.sweep_id = "f"}).status.ok());
+  ASSERT_TRUE(Do(SweepRemoved{.sweep_id = "f"}).status.ok());
+  Do(GarbageWanted{.dry_run = false, .orphans = store.OrphanTasks()});
+  EXPECT_TRUE(state.index.left.empty());
+  EXPECT_TRUE(submit("e", "anna", {5, 7}).status.ok());
 }
 
 TEST_F(SubmitTest, AnUnknownDatasetIsRefusedByName) {

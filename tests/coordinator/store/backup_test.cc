@@ -17,6 +17,7 @@
 #include "coordinator/store/meta.h"
 #include "coordinator/store/restore.h"
 #include "coordinator/store/sqlite.h"
+#include "pki/files.h"
 #include "sweeps/coordinator_lock.h"
 #include "tests/commit_seed.h"
 #include "tests/coordinator/store/sample_state.h"
@@ -74,6 +75,17 @@ class BackupTest : public ::testing::Test {
              " ";
     }
     return all;
+  }
+  static void MakeKeys(const std::string& state) {
+    const Status made = InitPki(state, {"gpu.example.org"}, WallMs());
+    EXPECT_TRUE(made.ok()) << made.message();
+  }
+  static std::string FingerprintOf(const std::string& state) {
+    return ReadCertificate(ReadFile(PkiPathsOf(state).authority).value())->fingerprint;
+  }
+  static int ModeOf(const std::string& path) {
+    struct stat info {};
+    return stat(path.c_str(), &info) == 0 ? static_cast<int>(info.st_mode & ALLPERMS) : -1;
   }
   static std::string Found(const CheckedState& checked) {
     std::string all;
@@ -408,6 +420,92 @@ TEST_F(BackupTest, ADatabaseIsReplacedOnlyIfAskedAndIsKept) {
   ASSERT_TRUE(again.ok());
   EXPECT_EQ(again->restore_count, 2);
   EXPECT_NE(again->moved_to, restored->moved_to);
+}
+
+// ---- keys ---------------------------------------------------------------------------------------
+
+TEST_F(BackupTest, KeysAreLeftOutUnlessTheyAreAskedFor) {
+  EXPECT_EQ(Take().facts.at("keys"), "none");
+  MakeKeys(sample.folder());
+  EXPECT_EQ(Take({.replaces = true}).facts.at("keys"), "left out");
+  EXPECT_EQ(ReadFile(backup()).value().find("PRIVATE KEY"), std::string::npos);
+
+  const CheckedState written = Take({.with_keys = true, .replaces = true});
+  EXPECT_EQ(written.facts.at("keys"), "included");
+  EXPECT_EQ(written.facts.at("authority"), FingerprintOf(sample.folder()));
+  EXPECT_FALSE(written.facts.contains("keys_exposed"));
+  EXPECT_EQ(ModeOf(backup()), 0600);
+}
+
+TEST_F(BackupTest, KeysAreNotWrittenWhereOthersCanReadThem) {
+  EXPECT_EQ(WriteStatus({.with_keys = true}).code(), Code::kFailedPrecondition) << "there are none";
+  MakeKeys(sample.folder());
+  Take();
+  ASSERT_EQ(chmod(backup().c_str(), 0640), 0);
+  const Status refused = WriteStatus({.with_keys = true, .replaces = true});
+  EXPECT_EQ(refused.code(), Code::kFailedPrecondition);
+  EXPECT_NE(refused.message().find(Str("`chmod 600 ", backup(), "`")), std::string::npos)
+      << refused.message();
+  EXPECT_EQ(ReadFile(backup()).value().find("PRIVATE KEY"), std::string::npos);
+  EXPECT_TRUE(WriteStatus({.replaces = true}).ok()) << "without keys, the mode does not matter";
+}
+
+TEST_F(BackupTest, ACheckSaysThatOthersCanReadTheKeys) {
+  MakeKeys(sample.folder());
+  Take({.with_keys = true});
+  ASSERT_EQ(chmod(backup().c_str(), 0644), 0);
+  const auto checked = CheckBackup(backup());
+  ASSERT_TRUE(checked.ok()) << checked.status().message();
+  EXPECT_EQ(checked->facts.at("keys_exposed"), true);
+}
+
+TEST_F(BackupTest, RestoredKeysAreThoseOfTheSameAuthorityAndPrivate) {
+  MakeKeys(sample.folder());
+  ASSERT_TRUE(RenewCoordinator(sample.folder(), {}, WallMs()).ok());  // another folder is in use
+  Take({.with_keys = true});
+  const auto restored = Restore(At("other"));
+  ASSERT_TRUE(restored.ok()) << restored.status().message();
+  EXPECT_EQ(restored->keys, "restored");
+  EXPECT_EQ(restored->names, std::vector<std::string>{"gpu.example.org"});
+  EXPECT_TRUE(CheckPki(At("other"), WallMs()).ok());
+  const PkiPaths from = PkiPathsOf(sample.folder()), to = PkiPathsOf(At("other"));
+  for (const auto part :
+       {&PkiPaths::authority_key, &PkiPaths::authority, &PkiPaths::key, &PkiPaths::chain}) {
+    EXPECT_EQ(ReadFile(to.*part).value(), ReadFile(from.*part).value()) << to.*part;
+    EXPECT_EQ(ModeOf(to.*part), 0600) << to.*part;
+  }
+  EXPECT_EQ(ModeOf(to.folder), 0700);
+  EXPECT_EQ(ModeOf(FolderOf(to.key)), 0700);
+  ASSERT_TRUE(RenewCoordinator(At("other"), {"new.example.org"}, WallMs()).ok());
+  EXPECT_FALSE(PathExists(JoinPath(At("other"), "restoring")));
+}
+
+TEST_F(BackupTest, ARestoreWithoutKeysSaysWhetherTheFolderHasThem) {
+  MakeKeys(sample.folder());
+  Take();
+  EXPECT_EQ(Restore(sample.folder(), /*replaces=*/true)->keys, "kept");
+  EXPECT_EQ(Restore(At("other"))->keys, "missing");
+}
+
+TEST_F(BackupTest, KeysOfTheSameAuthorityStayAndThoseOfAnotherAreReplacedOnlyIfAsked) {
+  MakeKeys(sample.folder());
+  Take({.with_keys = true});
+  ASSERT_TRUE(RenewCoordinator(sample.folder(), {"newer.example.org"}, WallMs()).ok());
+  const std::string newer = ReadFile(PkiPathsOf(sample.folder()).chain).value();
+  EXPECT_EQ(Restore(sample.folder(), /*replaces=*/true)->keys, "kept");
+  EXPECT_EQ(ReadFile(PkiPathsOf(sample.folder()).chain).value(), newer);
+
+  ASSERT_TRUE(MakeFolders(At("other")).ok());
+  MakeKeys(At("other"));
+  const std::string foreign = FingerprintOf(At("other"));
+  const auto refused = Restore(At("other"));
+  EXPECT_EQ(refused.status().code(), Code::kAlreadyExists) << refused.status().message();
+  EXPECT_EQ(FingerprintOf(At("other")), foreign);
+  EXPECT_FALSE(PathExists(JoinPath(At("other"), "longrun.db")));
+  const auto restored = Restore(At("other"), /*replaces=*/true);
+  ASSERT_TRUE(restored.ok()) << restored.status().message();
+  EXPECT_EQ(FingerprintOf(At("other")), FingerprintOf(sample.folder()));
+  EXPECT_EQ(FingerprintOf(restored->moved_to), foreign);
 }
 
 TEST_F(BackupTest, ADamagedDatabaseIsReplacedToo) {

@@ -79,7 +79,9 @@ std::string Durable(const State& state) {
              attempt.started_boot,
              attempt.duration_ms,
              EnumName(attempt.duration_clock),
-             attempt.end_stored};
+             attempt.execution ? attempt.execution->ToJson() : Json(),
+             attempt.end_stored,
+             attempt.outlived};
     if (!IsLive(attempt.state)) continue;
     Json results = Json::array();
     for (const auto& cell : attempt.results) results.push_back(cell.ToJson());
