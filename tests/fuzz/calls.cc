@@ -28,7 +28,7 @@ constexpr std::chrono::milliseconds kNewsMs{5};
 constexpr int kMessagesMax = 64;
 
 struct MethodCall {
-  Daemon& daemon;
+  LocalCoordinator& daemon;
   const RpcPeer& peer;
   bool is_gone = false;
   const Message& request;
@@ -119,9 +119,11 @@ void Add(Methods& methods, const std::string& name, Of of,
       }};
 }
 
-SweepCalls& Sweeps(Daemon& daemon) { return As<SweepCalls>(daemon.sweeps); }
-ArtifactCalls& Artifacts(Daemon& daemon) { return As<ArtifactCalls>(daemon.artifact_service); }
-IdentityCalls& Identity(Daemon& daemon) { return As<IdentityCalls>(daemon.identity); }
+SweepCalls& Sweeps(LocalCoordinator& daemon) { return As<SweepCalls>(daemon.sweeps); }
+ArtifactCalls& Artifacts(LocalCoordinator& daemon) {
+  return As<ArtifactCalls>(daemon.artifact_service);
+}
+IdentityCalls& Identity(LocalCoordinator& daemon) { return As<IdentityCalls>(daemon.identity); }
 
 // The name, and the method of the callback service.
 #define LONGRUN_SWEEPS(name) "SweepService/" #name, &Sweeps, &SweepCalls::name
@@ -187,8 +189,8 @@ Methods AllMethods() {
 
 }  // namespace
 
-grpc::Status CallMethod(Daemon& daemon, const RpcPeer& peer, bool is_gone, const Message& request,
-                        Message* response) {
+grpc::Status CallMethod(LocalCoordinator& daemon, const RpcPeer& peer, bool is_gone,
+                        const Message& request, Message* response) {
   static const Methods& methods = *new Methods(AllMethods());
   const auto method = methods.find(request.GetDescriptor());
   LR_CHECK(method != methods.end());
@@ -201,7 +203,7 @@ grpc::Status CallMethod(Daemon& daemon, const RpcPeer& peer, bool is_gone, const
   return status;
 }
 
-grpc::Status CallUpload(Daemon& daemon, const RpcPeer& peer, bool is_gone,
+grpc::Status CallUpload(LocalCoordinator& daemon, const RpcPeer& peer, bool is_gone,
                         const std::vector<const Message*>& frames) {
   FuzzContext context(peer);
   if (is_gone) context.Cancel();

@@ -15,11 +15,11 @@ namespace longrun::coordinator {
 // Calls the method that takes requests of this type, as `peer`, if gRPC would. Checks that the end
 // is a status with a code, and that every message can be read. `response`, if it is not null, gets
 // the answer to a unary call. `is_gone`: the client has disconnected.
-grpc::Status CallMethod(Daemon& daemon, const RpcPeer& peer, bool is_gone,
+grpc::Status CallMethod(LocalCoordinator& daemon, const RpcPeer& peer, bool is_gone,
                         const google::protobuf::Message& request,
                         google::protobuf::Message* response = nullptr);
 // The same for the one method whose client sends a stream.
-grpc::Status CallUpload(Daemon& daemon, const RpcPeer& peer, bool is_gone,
+grpc::Status CallUpload(LocalCoordinator& daemon, const RpcPeer& peer, bool is_gone,
                         const std::vector<const google::protobuf::Message*>& frames);
 
 }  // namespace longrun::coordinator

@@ -23,6 +23,11 @@ constexpr int kCallsMax = 16;
 
 void MakeCall(CoordinatorWorld& world, fuzz::ClientCall call) {
   world.Expand(call);
+  if (call.has_store_dataset()) {
+    for (auto& file : *call.mutable_store_dataset()->mutable_files()) {
+      if (file.bytes() == 0) file.set_bytes(world.BytesOf(file.sha256()));
+    }
+  }
   const auto* const field = call.GetReflection()->GetOneofFieldDescriptor(
       call, fuzz::ClientCall::descriptor()->FindOneofByName("request"));
   if (field == nullptr) return;

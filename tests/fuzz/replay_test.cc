@@ -17,8 +17,10 @@
 namespace longrun {
 namespace {
 
-constexpr int kMutations = 100;  // of each input, and of each kind; LONGRUN_FUZZ_MUTATIONS: others
-constexpr int kFromTheInput = 10;  // so often in as many, a change begins again with the input
+constexpr int kMutations = 100;  // of each input
+// Of each input, with its structure kept; the environment variable LONGRUN_FUZZ_CHANGES: others.
+constexpr int kChanges = 20;
+constexpr int kChangesInARow = 10;  // before a change begins again with the input
 constexpr std::size_t kInputBytesMax = 1 << 16;
 constexpr std::size_t kChangesMax = 4;
 
@@ -59,9 +61,9 @@ std::string ChangedByTarget(std::string bytes, SeededRandom& random) {
   return bytes;
 }
 
-int MutationsOfEach() {
-  const std::optional<std::string> wanted = GetEnv("LONGRUN_FUZZ_MUTATIONS");
-  return wanted ? std::stoi(*wanted) : kMutations;
+int ChangesOfEach() {
+  const std::optional<std::string> wanted = GetEnv("LONGRUN_FUZZ_CHANGES");
+  return wanted ? std::stoi(*wanted) : kChanges;
 }
 
 TEST(FuzzReplay, EachInputOfTheCorpusAndItsMutationsAreHandled) {
@@ -77,8 +79,8 @@ TEST(FuzzReplay, EachInputOfTheCorpusAndItsMutationsAreHandled) {
       SeededRandom random(n_inputs);
       for (int i = 0; i < kMutations; ++i) Give(Mutated(*bytes, random));
       std::string changed = *bytes;
-      for (int i = 0; LLVMFuzzerCustomMutator != nullptr && i < MutationsOfEach(); ++i) {
-        if (i % kFromTheInput == 0) changed = *bytes;
+      for (int i = 0; LLVMFuzzerCustomMutator != nullptr && i < ChangesOfEach(); ++i) {
+        if (i % kChangesInARow == 0) changed = *bytes;
         changed = ChangedByTarget(std::move(changed), random);
         Give(changed);
       }

@@ -82,7 +82,7 @@ class StartedAttempts {
 // One session, from its first frame to its end.
 class Session {
  public:
-  Session(Daemon& daemon, StartedAttempts& started, std::uint32_t number)
+  Session(LocalCoordinator& daemon, StartedAttempts& started, std::uint32_t number)
       : context_(CoordinatorWorld::PeerOfStream(number)) {
     LR_CHECK(
         daemon
@@ -316,7 +316,7 @@ class WorkerRun {
                                        .cells = {}};
 
   CoordinatorWorld& world_;
-  Daemon& daemon_;
+  LocalCoordinator& daemon_;
   StartedAttempts started_;
   std::map<std::string, JournalTally> tallies_;
   std::array<std::unique_ptr<Session>, kStreams> open_;

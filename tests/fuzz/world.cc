@@ -84,7 +84,7 @@ std::string WordSalad(std::uint64_t seed, std::size_t n_bytes) {
 }
 
 template <typename Request>
-void Do(Daemon& daemon, const Request& request, Message* response = nullptr) {
+void Do(LocalCoordinator& daemon, const Request& request, Message* response = nullptr) {
   const grpc::Status status =
       CallMethod(daemon, {.is_local = true}, /*is_gone=*/false, request, response);
   if (status.ok()) return;
@@ -92,7 +92,7 @@ void Do(Daemon& daemon, const Request& request, Message* response = nullptr) {
   LR_CHECK(status.ok());
 }
 
-std::string Put(Daemon& daemon, const std::string& bytes) {
+std::string Put(LocalCoordinator& daemon, const std::string& bytes) {
   v1::UploadArtifactRequest frame;
   frame.set_sha256(Sha256Hex(bytes));
   frame.set_total_bytes(std::ssize(bytes));
@@ -198,7 +198,7 @@ std::vector<BatchRecord> JournalOf(const TaskFile& task, const std::string& blob
 
 // ---- the daemon ---------------------------------------------------------------------------------
 
-Daemon::Daemon(const std::string& state, bool ticks)
+LocalCoordinator::LocalCoordinator(const std::string& state, bool ticks)
     : store_(Store::Open(state).value()),
       artifacts_(ArtifactStore::Open({.folder = JoinPath(state, "artifacts")}).value()),
       logs_(JoinPath(state, "logs")),
@@ -242,7 +242,7 @@ Daemon::Daemon(const std::string& state, bool ticks)
   if (!ticks) ticker_.Stop();
 }
 
-Daemon::~Daemon() {
+LocalCoordinator::~LocalCoordinator() {
   parts.stopping = true;
   ticker_.Stop();
   executor_->Stop();
@@ -251,14 +251,15 @@ Daemon::~Daemon() {
   LR_CHECK(store_->CheckpointWal(true).ok());
 }
 
-void Daemon::Settle() {
+void LocalCoordinator::Settle() {
   std::promise<void> done;
   LR_CHECK(executor_->PostWithoutReader([&] { done.set_value(); }));
   done.get_future().get();
   LR_CHECK(core_->LookAndWait([](const State&) {}).ok());
 }
 
-grpc::Status Daemon::LetIn(FuzzContext& context, const RpcPeer& peer, const std::string& method) {
+grpc::Status LocalCoordinator::LetIn(FuzzContext& context, const RpcPeer& peer,
+                                     const std::string& method) {
   if (peer.is_local) return grpc::Status::OK;
   const std::string path = Str("/longrun.v1.", method);
   const std::string authorization = Str("Bearer ", peer.token);
@@ -299,7 +300,7 @@ void CoordinatorWorld::MakeTemplate() {
   const std::string folder = JoinPath(root_, "words");
   LR_CHECK(ImportText({.splits = {{"train", {train}}, {"validation", {validation}}}}, folder).ok());
 
-  daemon_ = std::make_unique<Daemon>(state, ticks_);
+  daemon_ = std::make_unique<LocalCoordinator>(state, ticks_);
   v1::RegisterDatasetRequest dataset;
   dataset.set_name("words");
   dataset.set_folder(folder);
@@ -432,7 +433,7 @@ void CoordinatorWorld::TakeCopy() {
       std::filesystem::copy_options::recursive | std::filesystem::copy_options::copy_symlinks);
   LR_CHECK(RemoveAll(JoinPath(root_, "inputs")).ok());
   LR_CHECK(MakeFolders(JoinPath(root_, "inputs")).ok());
-  daemon_ = std::make_unique<Daemon>(state_, ticks_);
+  daemon_ = std::make_unique<LocalCoordinator>(state_, ticks_);
   words_["@busy"] = first_busy_;
   n_sweeps_ = 1;
   n_inputs_ = 0;
@@ -484,6 +485,11 @@ void CoordinatorWorld::CheckFolders() const {
     std::fprintf(stderr, "not expected in the state folder: %s\n", name.c_str());
     LR_CHECK(false);
   }
+}
+
+std::int64_t CoordinatorWorld::BytesOf(const std::string& sha256) const {
+  const Result<ArtifactStore::Found> found = daemon_->parts.artifacts.Find(sha256);
+  return found.ok() ? found->n_bytes : 0;
 }
 
 RpcPeer CoordinatorWorld::PeerOf(fuzz::Caller caller) const {
@@ -608,6 +614,7 @@ std::vector<std::string> HostileWords() {
           "@file0",
           "@file1",
           "@file2",
+          "@file3",
           "@join",
           "@csr",
           "@token"};

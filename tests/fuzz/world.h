@@ -35,13 +35,13 @@
 namespace longrun::coordinator {
 
 // The parts of a daemon, as server.cc puts them together.
-class Daemon {
+class LocalCoordinator {
  public:
   // With a ticker that has stopped, whoever waits for a tick goes on at once.
-  Daemon(const std::string& state, bool ticks);
-  ~Daemon();
-  Daemon(const Daemon&) = delete;
-  Daemon& operator=(const Daemon&) = delete;
+  LocalCoordinator(const std::string& state, bool ticks);
+  ~LocalCoordinator();
+  LocalCoordinator(const LocalCoordinator&) = delete;
+  LocalCoordinator& operator=(const LocalCoordinator&) = delete;
 
   // Until everything that was posted has been done.
   void Settle();
@@ -79,11 +79,13 @@ class CoordinatorWorld {
   void Begin(std::string_view input);
   // Submits another sweep, which is then the busy one.
   void AddWork();
-  // After each input: checks what must always hold. `is_used_up`: the next input needs a fresh copy.
+  // After each input: checks what must always hold. `is_used_up`: the next one needs a fresh copy.
   void End(bool is_used_up);
 
-  Daemon& daemon() { return *daemon_; }
+  LocalCoordinator& daemon() { return *daemon_; }
   const std::string& root() const { return root_; }
+  // The size of the artifact, for a request that leaves it out; 0 if it is not stored.
+  std::int64_t BytesOf(const std::string& sha256) const;
   const std::string& busy_sweep() const { return words_.find("@busy")->second; }
   RpcPeer PeerOf(fuzz::Caller caller) const;
   // A peer of a stream of WorkerStep.
@@ -93,7 +95,7 @@ class CoordinatorWorld {
   //   @root @state                    a folder around the state folder; the state folder
   //   @sweep @run @task @attempt      of the sweep that has ended
   //   @busy                           the sweep that has not
-  //   @dataset @manifest @blob @file0 @file1 @file2   digests: of the dataset; of the model's
+  //   @dataset @manifest @blob @file0 ... @file3   digests: of the dataset; of the model's
   //                                   manifest; of some bytes; of the dataset's files
   //   @join @csr @token @certificate  a join token, a signing request, an access token and its id
   // and those of `more`, which come first.
@@ -110,7 +112,7 @@ class CoordinatorWorld {
   const bool ticks_;
   const std::string root_;
   std::string state_;
-  std::unique_ptr<Daemon> daemon_;
+  std::unique_ptr<LocalCoordinator> daemon_;
   Words words_;
   std::map<fuzz::Caller, RpcPeer> peers_;
   std::vector<std::string> entries_;  // of root_
