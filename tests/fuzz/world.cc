@@ -420,7 +420,7 @@ void CoordinatorWorld::CarryOut(std::size_t n_tasks) {
     finished.evidence.exit_known = true;
     LR_CHECK(core.PostAndWait(std::move(journal)).status.ok());
     LR_CHECK(core.PostAndWait(std::move(finished)).status.ok());
-    LR_CHECK(daemon_->parts.logs.Append(task.attempt, 0, "a line of its log\n").ok());
+    LR_CHECK(daemon_->parts.logs.Append(task.attempt, 0, "a line of its log, with \xff\n").ok());
   }
   core.RemoveSession(session);
 }
