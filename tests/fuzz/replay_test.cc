@@ -3,9 +3,13 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <optional>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "base/files.h"
+#include "base/process.h"
 #include "base/random.h"
 #include "base/str.h"
 #include "tests/fuzz/target.h"
@@ -14,6 +18,10 @@ namespace longrun {
 namespace {
 
 constexpr int kMutations = 100;  // of each input
+// Of each input, with its structure kept; the environment variable LONGRUN_FUZZ_CHANGES: others.
+constexpr int kChanges = 20;
+constexpr int kChangesInARow = 10;  // before a change begins again with the input
+constexpr std::size_t kInputBytesMax = 1 << 16;
 constexpr std::size_t kChangesMax = 4;
 
 std::vector<std::string> CorpusFolders() { return Split(LONGRUN_FUZZ_CORPUS, ':'); }
@@ -44,6 +52,20 @@ std::string Mutated(std::string bytes, SeededRandom& random) {
   return bytes;
 }
 
+// A change that keeps the structure, where the target knows how.
+std::string ChangedByTarget(std::string bytes, SeededRandom& random) {
+  const std::size_t n_bytes = bytes.size();
+  bytes.resize(std::max(n_bytes, kInputBytesMax));
+  bytes.resize(LLVMFuzzerCustomMutator(reinterpret_cast<std::uint8_t*>(bytes.data()), n_bytes,
+                                       bytes.size(), static_cast<unsigned>(random.Next())));
+  return bytes;
+}
+
+int ChangesOfEach() {
+  const std::optional<std::string> wanted = GetEnv("LONGRUN_FUZZ_CHANGES");
+  return wanted ? std::stoi(*wanted) : kChanges;
+}
+
 TEST(FuzzReplay, EachInputOfTheCorpusAndItsMutationsAreHandled) {
   std::size_t n_inputs = 0;
   for (const std::string& folder : CorpusFolders()) {
@@ -56,13 +78,22 @@ TEST(FuzzReplay, EachInputOfTheCorpusAndItsMutationsAreHandled) {
       Give(*bytes);
       SeededRandom random(n_inputs);
       for (int i = 0; i < kMutations; ++i) Give(Mutated(*bytes, random));
+      std::string changed = *bytes;
+      for (int i = 0; LLVMFuzzerCustomMutator != nullptr && i < ChangesOfEach(); ++i) {
+        if (i % kChangesInARow == 0) changed = *bytes;
+        changed = ChangedByTarget(std::move(changed), random);
+        Give(changed);
+      }
       ++n_inputs;
     }
   }
   EXPECT_GE(n_inputs, 2U) << "the corpus is empty: " << LONGRUN_FUZZ_CORPUS;
 }
 
-TEST(FuzzReplay, NothingAtAllIsHandled) { Give(""); }
+TEST(FuzzReplay, NothingAtAllIsHandled) {
+  Give("");
+  if (LongrunFuzzFinish != nullptr) LongrunFuzzFinish();
+}
 
 }  // namespace
 }  // namespace longrun

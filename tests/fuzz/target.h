@@ -16,6 +16,13 @@
 // libFuzzer's name for it.
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
 
+// A target may have one: changes an input of `size` bytes in its place, and returns its new size.
+extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t size,
+                                               std::size_t size_max, unsigned seed)
+    __attribute__((weak));
+// A target may have one: called after the last input of a replay.
+extern "C" void LongrunFuzzFinish() __attribute__((weak));
+
 namespace longrun {
 
 inline std::string_view AsText(const std::uint8_t* data, std::size_t size) {
