@@ -1,5 +1,5 @@
-// longrun why THING: why tasks of a sweep or a run, or one task, do not run or have failed, and what
-// ends that.
+// longrun why THING: why tasks of a sweep or a run, or one task, do not run or have failed, and
+// what ends that.
 #include <algorithm>
 
 #include "client/console/exit_code.h"

@@ -7,8 +7,8 @@
 
 namespace longrun::client {
 
-// A headline, then a paragraph for each reason, and the obstacles that no reason names. If there are
-// many reasons, shows the first ones and counts the others.
+// A headline, then a paragraph for each reason, and the obstacles that no reason names. If there
+// are many reasons, shows the first ones and counts the others.
 std::string ReasonsText(const v1::GetReasonsResponse& answer);
 
 // While no service runs, nothing starts: says so of tasks that would otherwise wait for a worker or
