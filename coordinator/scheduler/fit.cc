@@ -39,8 +39,8 @@ const CacheTooSmall* SmallCache(const ReadyClass& ready, const Worker& worker) {
   return is_said ? &cache->second : nullptr;
 }
 
-// Calls `lack` for each thing that the class needs and the slot lacks, with a function that makes its
-// text, until `lack` returns false.
+// Calls `lack` for each thing that the class needs and the slot lacks, with a function that makes
+// its text, until `lack` returns false.
 template <typename Lack>
 void ForEachLack(const ReadyClass& ready, const Worker& worker, const Slot& slot,
                  const Lack& lack) {

@@ -43,8 +43,8 @@ void CollectWrites(StepContext& step) {
 
 // Whether a task may have become ready, or a slot free. Most events, and all frequent ones, tell
 // of work that goes on; a search among thousands of slots would cost more than all else that they
-// need. Time opens slots, too (an end of a back-off or of a refusal): TimePassed comes at least once
-// a second.
+// need. Time opens slots, too (the end of a back-off or of a refusal): TimePassed comes at least
+// once a second.
 bool MayPlace(const StepContext& step, const SchedulerEvent& event,
               std::int64_t workers_version_before) {
   const bool goes_on =

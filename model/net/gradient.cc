@@ -31,12 +31,15 @@ at::Tensor Backward(Net& net, const at::Tensor& hidden, const at::Tensor& target
 
 void ClearGradients(Net& net) {
   net.RequireGradients(true);
-  // Only the head's bias is added to in place; the others become what a pass finds first.
+  // The head's gradients are added to in place and kept, unless the weight's is so large that the
+  // first product of a step can take its memory: a small one would then lie between other tensors,
+  // and keep the heap from shrinking. The others are taken over from autograd.
   for (const auto& [name, parameter] : net.parameters()) {
     at::Tensor& gradient = const_cast<at::Tensor&>(parameter).mutable_grad();
-    if (parameter.is_same(net.head().weight_VC)) {
+    const bool is_weight = parameter.is_same(net.head().weight_VC);
+    if (is_weight && FillsNewPages(parameter)) {
       if (gradient.defined()) net.head_room()->sum = std::exchange(gradient, at::Tensor());
-    } else if (!parameter.is_same(net.head().bias_V)) {
+    } else if (!is_weight && !parameter.is_same(net.head().bias_V)) {
       gradient.reset();
     } else if (gradient.defined()) {
       gradient.zero_();

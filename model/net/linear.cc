@@ -130,6 +130,11 @@ at::Tensor WeightGradient(const at::Tensor& x_NI, const at::Tensor& dy_NO, Matri
              : RowsOf(MatrixProduct(dy_NO.t(), x_NI, path).t());
 }
 
+bool FillsNewPages(const at::Tensor& sum_IO) {
+  return sum_IO.device().is_cpu() && sum_IO.scalar_type() == at::kFloat &&
+         sum_IO.numel() * std::int64_t{sizeof(float)} >= kMappedBytesMin;
+}
+
 // Does not use a product that adds by itself: MKL's gives other bits with some shapes and
 // instruction sets.
 void AddWeightGradient(const at::Tensor& x_NI, const at::Tensor& dy_NO, MatrixPath path,

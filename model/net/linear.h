@@ -26,6 +26,8 @@ struct GradientRoom {
   at::Tensor product;  // what is added to the sum
   at::Tensor sum;      // an earlier sum, which nobody needs any more
 };
+// Whether keeping the memory of this sum is worth it.
+bool FillsNewPages(const at::Tensor& sum_IO);
 
 // Adds the same to *sum_IO, of the given type, with exactly the bits that adding the product would
 // give. An undefined *sum_IO counts as zero (then a zero may have another sign than after an

@@ -92,6 +92,7 @@ TEST_F(TimeLeftTest, TheFirstTrainingTellsHowLongTheOthersWillTake) {
   for (auto& [id, attempt] : state_.attempts) live = &attempt;
   ASSERT_NE(live, nullptr);
   live->state = AttemptState::kRunning;
+  state_.runs.at(state_.tasks.at(live->task).run_key).execution = *live->execution;
   // A quarter done, 30 s to go: 40 s in all, and 40 s for the one that has not begun.
   live->progress = ProgressRecord{.phase = "train", .done = 25, .of = 100, .eta_ms = 30'000};
   const Remaining left = Left({});

@@ -138,6 +138,7 @@ Methods AllMethods() {
   Add(methods, LONGRUN_SWEEPS(ListSweeps));
   Add(methods, LONGRUN_SWEEPS(GetSweep));
   Add(methods, LONGRUN_SWEEPS(GetRun));
+  Add(methods, LONGRUN_SWEEPS(GetReasons));
   Add(methods, LONGRUN_SWEEPS(WatchSweep));
   Add(methods, LONGRUN_SWEEPS(GetResults));
   Add(methods, LONGRUN_SWEEPS(GetSeries));

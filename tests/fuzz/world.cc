@@ -233,6 +233,7 @@ LocalCoordinator::LocalCoordinator(const std::string& state, bool ticks)
             .access = access_,
             .audit = audit_,
             .pilots = pilots_,
+            .session_memory = session_memory_,
             .metrics_address = "",
             .query_program = LONGRUN_BIN_DIR "/longrun-coordinator"},
       sweeps(MakeSweepService(parts)),

@@ -29,6 +29,7 @@
 #include "coordinator/rpc/call.h"
 #include "coordinator/rpc/live_calls.h"
 #include "coordinator/rpc/pilots.h"
+#include "coordinator/rpc/session_memory.h"
 #include "tests/fuzz/input.pb.h"
 #include "tests/fuzz/rpc.h"
 
@@ -62,6 +63,7 @@ class LocalCoordinator {
   Ticker ticker_;
   OverlapSearch overlaps_;
   PilotBoard pilots_;
+  SessionMemory session_memory_{std::int64_t{1} << 28};
 
  public:
   CoordinatorParts parts;
