@@ -35,9 +35,12 @@ constexpr std::int64_t kLimitMs = DeadlineMs(60'000);
 constexpr const char* kWorld = "LONGRUN_TEST_WORLD";
 constexpr const char* kProbe = "--probe-hosts";
 
+// The bridge has an address of its own. Without one, it takes the lowest of its cables', which may
+// change when a host is added, and the hosts that remember the old one reach nobody for half a
+// minute.
 constexpr const char* kWorldScript =
-    "ip link set lo up && ip link add br0 type bridge && ip addr add 10.77.0.254/24 dev br0 &&"
-    " ip link set br0 up";
+    "ip link set lo up && ip link add br0 address 02:00:00:00:00:fe type bridge &&"
+    " ip addr add 10.77.0.254/24 dev br0 && ip link set br0 up";
 
 bool Until(const std::function<bool()>& condition) {
   const std::int64_t end_ms = BootMs() + kLimitMs;
@@ -233,10 +236,13 @@ Status Host::PowerOn() {
     PowerOff();
     return Status(Code::kUnavailable, Str("the host ", name_, " cannot be made: ", said()));
   }
-  // A name of its own for each start: the kernel removes the last one's end of the cable later.
+  // A name of its own for each start: the kernel removes the last one's end of the cable later. The
+  // host's address is the same after each start, as that of a real one: the others remember it.
   const std::string cable = Str("v", number_, "-", n_starts_);
+  const std::string link_address = Str("02:00:00:00:", number_ / 100, ":", number_ % 100);
   return Shell(
-      Str("ip link add ", cable, " type veth peer name e0 netns ", init_, " && ip link set ", cable,
+      Str("ip link add ", cable, " type veth peer name e0 address ", link_address, " netns ", init_,
+          " && ip link set ", cable,
           " master br0 up"
           " && nsenter --target ",
           init_, " --net ip addr add ", address(), "/24 dev e0 && nsenter --target ", init_,
