@@ -8,8 +8,9 @@ what is printed is the median and the quartiles. Without a NAME all are run:
   journal    records through the journal, beside plain writes of the same bytes
   ingest     journal to acknowledged row (target: 100,000 rows/s), beside SQLite and gRPC alone
   table      a sweep's table among a million rows (target: 50 ms), beside a database of it alone
-  service    100,000 runs in one submission, 2,000 connected workers, 200 of them busy, and 1,000 that come
-             back with certificates, beside SQLite and gRPC alone
+  service    100,000 runs in one submission, 2,000 connected workers, 200 of them busy, 1,000 that come back
+             with certificates, a checkpoint of 1 GB, and a start with 10 million rows, beside SQLite, gRPC and
+             a TLS socket alone
   train      a training step, an evaluation and attention beside the rate of the model's own products, at
              widths 512 and 768 (longrun-step-bench, whose head has the formula); and tokens/s of the
              quick start's model on the CPU, each position method beside "none"

@@ -6,6 +6,7 @@
 #include <limits>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "base/check.h"
 #include "base/clock.h"
@@ -13,8 +14,8 @@
 #include "base/measurement.h"
 #include "base/random.h"
 #include "base/str.h"
-#include "base/version.h"
 #include "coordinator/bench/filler.h"
+#include "coordinator/bench/worker_messages.h"
 #include "sweeps/protocol.h"
 #include "sweeps/task.h"
 
@@ -24,40 +25,18 @@ namespace {
 constexpr auto kPatience = std::chrono::minutes(5);
 constexpr std::int64_t kHeartbeatMs = 5'000;   // as the coordinator's default
 constexpr std::int64_t kReconnectMsMax = 500;  // a worker waits at random before it tries again
-constexpr const char* kMetrics[] = {"grad_norm", "loss", "lr", "tokens_per_s"};
-constexpr std::int64_t kRowsOfRecord = 4;
 
 v1::WorkerMessage HelloOf(const std::string& id, bool is_busy) {
   static std::mutex mutex;
   static SeededRandom random(EntropySeed());
   Worker worker = BenchWorker(1);
-  v1::WorkerMessage message;
-  v1::Hello* const hello = message.mutable_hello();
-  hello->set_protocol_version(kProtocolOldest);
-  hello->set_protocol_newest(kProtocolNewest);
-  hello->set_worker_id(id);
+  worker.id = worker.host = id;
+  if (!is_busy) worker.slots.front().memory_bytes = 1;
   {
     const std::lock_guard lock(mutex);
-    hello->set_incarnation(MakeUlid(WallMs(), random));
+    worker.incarnation = MakeUlid(WallMs(), random);
   }
-  hello->set_host(id);
-  hello->set_version(worker.version);
-  for (const std::string& digest : worker.dataset_digests) hello->add_dataset_digests(digest);
-  const Slot& slot = worker.slots.front();
-  v1::Device* const device = hello->add_devices();
-  device->set_kind(std::string(EnumName(slot.kind)));
-  device->set_name(slot.name);
-  device->set_memory_bytes(is_busy ? slot.memory_bytes : 1);
-  device->set_threads(static_cast<std::int32_t>(slot.threads));
-  device->set_simd(slot.simd);
-  device->set_linear(slot.linear);
-  return message;
-}
-
-std::string SeriesLine(std::int64_t seq) {
-  Json body;
-  for (const char* const metric : kMetrics) body[metric] = 2.0 + 0.123456789 / double(seq);
-  return JournalLine(seq, RecordKind::kSeries, body, seq);
+  return HelloOf(worker);
 }
 
 TaskFile TaskOf(const v1::Start& start) {
@@ -66,15 +45,6 @@ TaskFile TaskOf(const v1::Start& start) {
   Result<TaskFile> task = TaskFile::FromJson(*json);
   LR_CHECK(task.ok());
   return std::move(task).value();
-}
-
-v1::JournalBatch* BatchOf(const v1::Start& start, std::int64_t first_seq,
-                          v1::WorkerMessage* message) {
-  v1::JournalBatch* const batch = message->mutable_journal_batch();
-  batch->set_attempt(start.attempt());
-  batch->set_epoch(start.epoch());
-  batch->set_first_seq(first_seq);
-  return batch;
 }
 
 }  // namespace
@@ -86,7 +56,7 @@ class FakeWorker final {
       : fleet_(fleet),
         number_(number),
         is_busy_(number < fleet.options_.n_busy),
-        id_(Str(fleet.options_.prefix, "-", number)) {}
+        id_(Str("w-", number)) {}
 
   void Connect() {
     const std::lock_guard lock(mutex_);
@@ -140,13 +110,12 @@ class FakeWorker final {
     const std::lock_guard lock(mutex_);
     if (!start_ || finished_ || !fleet_.TakePermit()) return;
     finished_ = true;
-    v1::WorkerMessage message;
-    v1::JournalBatch* const batch = BatchOf(*start_, 1, &message);
+    std::vector<std::string> lines;
     for (BatchRecord& record : JournalOfSuccess(task_, Sha256Hex(FakeCheckpoint()))) {
-      batch->add_lines(std::move(record.line));
+      lines.push_back(std::move(record.line));
     }
-    const std::int64_t last_seq = batch->lines_size();
-    Send(std::move(message));
+    const auto last_seq = static_cast<std::int64_t>(lines.size());
+    Send(BatchOf(*start_, 1, std::move(lines)));
     v1::WorkerMessage end;
     v1::AttemptEnded* const ended = end.mutable_attempt_ended();
     ended->set_attempt(start_->attempt());
@@ -159,19 +128,16 @@ class FakeWorker final {
   void SendSeries(int n_records) {
     const std::lock_guard lock(mutex_);
     if (!start_ || sent_at_) return;
-    v1::WorkerMessage message;
-    v1::JournalBatch* const batch = BatchOf(*start_, last_seq_ + 1, &message);
-    n_rows_ = 0;
+    const std::int64_t first_seq = last_seq_ + 1;
+    std::vector<std::string> lines;
     if (last_seq_ == 0) {
-      batch->add_lines(JournalLine(++last_seq_, RecordKind::kAttempt,
-                                   {{"format", 1}, {"attempt", start_->attempt()}}, nullptr));
-      batch->add_lines(JournalLine(++last_seq_, RecordKind::kStarted,
-                                   {{"version", "0.1.0"}, {"steps", 1}}, nullptr));
+      lines = FirstLines(start_->attempt());
+      last_seq_ = static_cast<std::int64_t>(lines.size());
     }
-    for (int i = 0; i < n_records; ++i) batch->add_lines(SeriesLine(++last_seq_));
-    n_rows_ = n_records * kRowsOfRecord;
+    for (int i = 0; i < n_records; ++i) lines.push_back(SeriesLine(++last_seq_));
+    n_rows_ = std::int64_t{n_records} * kRowsOfRecord;
     sent_at_.emplace();
-    Send(std::move(message));
+    Send(BatchOf(*start_, first_seq, std::move(lines)));
   }
 
  private:
@@ -246,10 +212,7 @@ class FakeWorker final {
         task_ = TaskOf(*start_);
         finished_ = false;
         last_seq_ = 0;
-        v1::WorkerMessage answer;
-        answer.mutable_accepted()->set_attempt(start_->attempt());
-        answer.mutable_accepted()->set_epoch(start_->epoch());
-        Send(std::move(answer));
+        Send(AcceptedOf(*start_));
         fleet_.Offered(*start_);
       } else if (message.has_ack()) {
         if (message.ack().ended()) {

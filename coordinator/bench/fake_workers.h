@@ -5,7 +5,6 @@
 
 #include <grpcpp/grpcpp.h>
 
-#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
@@ -25,7 +24,6 @@ struct FleetOptions {
   int n_workers = 1;
   // The first ones get tasks; the others have no memory for any.
   int n_busy = 0;
-  std::string prefix = "w";  // of the workers' ids
   // A connection for worker number i (from 0), each time that it connects.
   std::function<std::shared_ptr<grpc::Channel>(int)> channel;
   bool reconnects = false;  // after its session has ended
@@ -49,7 +47,8 @@ class Fleet {
     std::vector<double> ack_ms;  // of each batch, from its write to its acknowledgement
   };
   // Each busy worker sends `n_records` records of `series`, of four metrics each, per period, to
-  // the attempt that it has been offered. A batch whose predecessor is not acknowledged waits.
+  // the attempt that it has been offered. A worker leaves a batch out while its last one is not
+  // acknowledged, which lowers `rows_per_s`.
   Load SendSeries(int n_records, std::int64_t period_ms, std::int64_t duration_ms);
 
   // The first offer, for EchoCoordinator.

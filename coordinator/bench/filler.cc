@@ -54,11 +54,13 @@ Json ResultBody(const ExpectedCell& cell) {
 // The journal of a successful trainer, from the first record to the last.
 class Journal {
  public:
-  Journal(const TaskFile& task, const std::string& checkpoint_sha256) {
+  Journal(const TaskFile& task, const std::string& checkpoint_sha256, int n_series) {
     Add(RecordKind::kAttempt, {{"format", 1}, {"attempt", task.attempt}, {"task", task.task}});
     Add(RecordKind::kStarted, {{"version", "0.1.0"}, {"steps", 64}});
     if (task.kind == TaskKind::kTrain) {
-      Add(RecordKind::kSeries, {{"loss", 2.5}, {"lr", 1e-3}}, 64);
+      for (int i = 0; i < n_series; ++i) {
+        Add(RecordKind::kSeries, {{"loss", 2.5 + 0.123 / (1 + i)}, {"lr", 1e-3}}, 64 + i);
+      }
       AddCheckpoint(checkpoint_sha256);
     }
     for (const ExpectedCell& cell : task.expected_cells) Add(RecordKind::kResult, ResultBody(cell));
@@ -107,8 +109,8 @@ std::string YamlOf(const SweepShape& shape) {
 }
 
 std::vector<BatchRecord> JournalOfSuccess(const TaskFile& task,
-                                          const std::string& checkpoint_sha256) {
-  return Journal(task, checkpoint_sha256).records;
+                                          const std::string& checkpoint_sha256, int n_series) {
+  return Journal(task, checkpoint_sha256, n_series).records;
 }
 
 std::string JournalLine(std::int64_t seq, RecordKind kind, const Json& body, const Json& step) {
@@ -169,6 +171,7 @@ void Filler::Submit(const SweepShape& shape) {
   event.sweep_id = MakeUlid(kWallMs + n_sweeps_, random);
   event.sweep = Parse(shape);
   event.dataset_paths["bench"] = BenchDataset().folder;
+  n_series_ = shape.n_series;
   Do(std::move(event));
 }
 
@@ -191,7 +194,7 @@ void Filler::Run() {
 void Filler::Complete(const SendStart& start) {
   const TaskFile& task = start.task;
   Do(AttemptAccepted{.session = kSession, .attempt = task.attempt, .epoch = task.epoch});
-  std::vector<BatchRecord> records = JournalOfSuccess(task, Sha256Hex(task.task));
+  std::vector<BatchRecord> records = JournalOfSuccess(task, Sha256Hex(task.task), n_series_);
   const auto n_records = static_cast<std::int64_t>(records.size());
   Do(JournalReceived{.session = kSession,
                      .attempt = task.attempt,

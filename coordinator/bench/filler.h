@@ -25,6 +25,7 @@ struct SweepShape {
   int first_seed = 1;
   int n_seeds = 1;
   std::vector<int> lengths = {};
+  int n_series = 1;  // records of `series` of each training, of two metrics each
 };
 
 // The sweep's file.
@@ -32,9 +33,10 @@ std::string YamlOf(const SweepShape& shape);
 
 // The journal of an attempt that succeeds, from the first record to the last. `checkpoint_sha256`
 // names the manifest, and only file, of a training's checkpoint, which has kCheckpointBytes.
+// A training has `n_series` records of `series`.
 inline constexpr std::int64_t kCheckpointBytes = 8;
 std::vector<BatchRecord> JournalOfSuccess(const TaskFile& task,
-                                          const std::string& checkpoint_sha256);
+                                          const std::string& checkpoint_sha256, int n_series = 1);
 
 // The dataset of these sweeps: registered by name and digest, without files.
 DatasetRow BenchDataset();
@@ -52,6 +54,7 @@ class Filler {
   void Run();                            // runs until no task is ready; every task succeeds
 
   std::int64_t n_results() const { return counts_.result_rows; }
+  std::int64_t n_series() const { return counts_.series_rows; }
 
  private:
   void Do(SchedulerEvent event);
@@ -63,6 +66,7 @@ class Filler {
   ApplyCounts counts_;
   std::size_t n_writes_ = 0;  // in the open transaction
   std::int64_t n_sweeps_ = 0;
+  int n_series_ = 1;  // of each training of the last sweep
   std::deque<SendStart> starts_;
 };
 

@@ -23,9 +23,10 @@
 #include "base/measurement.h"
 #include "base/program.h"
 #include "base/str.h"
-#include "base/version.h"
 #include "coordinator/bench/daemon.h"
+#include "coordinator/bench/fake_workers.h"
 #include "coordinator/bench/filler.h"
+#include "coordinator/bench/worker_messages.h"
 #include "longrun/v1/session.grpc.pb.h"
 
 namespace longrun::coordinator {
@@ -35,18 +36,6 @@ constexpr int kRecords = 40 * 512;
 constexpr int kRounds = 9;
 constexpr int kBatchRecords = 512;         // as a worker sends them
 constexpr int kTransactionRecords = 2000;  // the most that the coordinator's core commits at once
-constexpr const char* kMetrics[] = {"grad_norm", "loss", "lr", "tokens_per_s"};
-constexpr int kRowsOfRecord = 4;
-
-double MetricOf(std::size_t metric, std::int64_t step) {
-  return 2.0 + 0.123456789 / static_cast<double>(step + static_cast<std::int64_t>(metric));
-}
-
-std::string SeriesLine(std::int64_t seq) {
-  Json body;
-  for (std::size_t m = 0; m < kRowsOfRecord; ++m) body[kMetrics[m]] = MetricOf(m, seq);
-  return JournalLine(seq, RecordKind::kSeries, body, seq);
-}
 
 // ---- a worker's side of a session ---------------------------------------------------------------
 
@@ -89,52 +78,15 @@ class Peer {
   std::unique_ptr<grpc::ClientReaderWriter<v1::WorkerMessage, v1::CoordinatorMessage>> stream_;
 };
 
-v1::WorkerMessage Hello() {
-  const Worker worker = BenchWorker(1);
-  v1::WorkerMessage message;
-  v1::Hello* hello = message.mutable_hello();
-  hello->set_protocol_version(kProtocolNewest);
-  hello->set_worker_id(worker.id);
-  hello->set_incarnation(worker.incarnation);
-  hello->set_host(worker.host);
-  hello->set_version(worker.version);
-  for (const std::string& digest : worker.dataset_digests) hello->add_dataset_digests(digest);
-  for (const Slot& slot : worker.slots) {
-    v1::Device* device = hello->add_devices();
-    device->set_index(static_cast<std::int32_t>(slot.index));
-    device->set_kind(std::string(EnumName(slot.kind)));
-    device->set_name(slot.name);
-    device->set_memory_bytes(slot.memory_bytes);
-    device->set_threads(static_cast<std::int32_t>(slot.threads));
-    device->set_simd(slot.simd);
-    device->set_linear(slot.linear);
-  }
-  return message;
-}
-
 // Accepts the first task that the coordinator offers.
 v1::Start Begin(Peer& peer) {
-  peer.Write(Hello());
+  peer.Write(HelloOf(BenchWorker(1)));
   while (true) {
     const v1::CoordinatorMessage message = peer.Read();
     if (!message.has_start()) continue;
-    v1::WorkerMessage answer;
-    answer.mutable_accepted()->set_attempt(message.start().attempt());
-    answer.mutable_accepted()->set_epoch(message.start().epoch());
-    peer.Write(answer);
+    peer.Write(AcceptedOf(message.start()));
     return message.start();
   }
-}
-
-v1::WorkerMessage BatchOf(const v1::Start& start, std::int64_t first_seq,
-                          std::vector<std::string> lines) {
-  v1::WorkerMessage message;
-  v1::JournalBatch* batch = message.mutable_journal_batch();
-  batch->set_attempt(start.attempt());
-  batch->set_epoch(start.epoch());
-  batch->set_first_seq(first_seq);
-  for (std::string& line : lines) batch->add_lines(std::move(line));
-  return message;
 }
 
 std::vector<v1::WorkerMessage> SeriesBatches(const v1::Start& start, std::int64_t first_seq,
@@ -149,25 +101,6 @@ std::vector<v1::WorkerMessage> SeriesBatches(const v1::Start& start, std::int64_
   }
   return batches;
 }
-
-// ---- gRPC alone ---------------------------------------------------------------------------------
-
-class EchoService final : public v1::WorkerSessionService::Service {
- public:
-  grpc::Status Session(
-      grpc::ServerContext*,
-      grpc::ServerReaderWriter<v1::CoordinatorMessage, v1::WorkerMessage>* stream) override {
-    v1::WorkerMessage message;
-    while (stream->Read(&message)) {
-      const v1::JournalBatch& batch = message.journal_batch();
-      v1::CoordinatorMessage answer;
-      answer.mutable_ack()->set_attempt(batch.attempt());
-      answer.mutable_ack()->set_durable_seq(batch.first_seq() + batch.lines_size() - 1);
-      if (!stream->Write(answer)) break;
-    }
-    return grpc::Status::OK;
-  }
-};
 
 // ---- SQLite alone -------------------------------------------------------------------------------
 
@@ -252,14 +185,11 @@ int Main(int argc, char** argv) {
   Daemon daemon(state);
   Peer worker(daemon.channel());
   const v1::Start start = Begin(worker);
-  const std::vector<std::string> first = {
-      JournalLine(1, RecordKind::kAttempt, {{"format", 1}, {"attempt", start.attempt()}}, nullptr),
-      JournalLine(2, RecordKind::kStarted, {{"version", "0.1.0"}, {"steps", 1}}, nullptr)};
-  worker.SendAll({BatchOf(start, 1, first)}, 2);
+  worker.SendAll({BatchOf(start, 1, FirstLines(start.attempt()))}, 2);
 
-  EchoService service;
+  const std::unique_ptr<grpc::Service> service = MakeEchoCoordinator(start);
   grpc::ServerBuilder builder;
-  builder.RegisterService(&service);
+  builder.RegisterService(service.get());
   const std::string address = Str("unix:", JoinPath(folder.path(), "echo"));
   builder.AddListeningPort(address, grpc::InsecureServerCredentials());
   builder.SetMaxReceiveMessageSize(-1);

@@ -3,20 +3,28 @@
 //
 //   submit   100,000 runs in one submission, and what other callers wait for meanwhile. Ceiling:
 //            the same rows copied by SQLite alone into an empty database with the same schema
-//   tasks    2,000 workers connect; 200 of them finish tasks that do nothing. Ceiling: gRPC alone,
-//            a service that gives the same answers, but decides and stores nothing
+//   tasks    2,000 workers connect; 200 of them finish tasks that do nothing. The same with 1,000
+//            workers over TLS. Ceiling: gRPC alone, a service that gives the same answers, but
+//            decides and stores nothing
 //   rows     200 workers send records at 200,000 rows/s in all, and wait for acknowledgements.
 //            Ceiling: gRPC alone
 //   tls      1,000 workers with certificates come back after the coordinator was killed. Ceiling:
 //            gRPC alone with the same certificates
+//   artifact a worker sends a file of 1 GB over TLS, and fetches it. Ceiling: the same bytes
+//            through a TLS socket, which neither checks nor stores them
+//   start    the coordinator starts with 10 million rows, none of them in memory. Ceiling: the
+//            start with an empty database
 //
 // The workers are in this process and share its processors with the coordinator
 // (fake_workers.h). Prints one JSON line per measurement (measurement.h).
+#include <fcntl.h>
 #include <grpcpp/grpcpp.h>
 #include <sqlite3.h>
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
+#include <cstring>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -27,20 +35,21 @@
 #include <vector>
 
 #include "base/check.h"
-#include "base/clock.h"
+#include "base/descriptor.h"
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/measurement.h"
 #include "base/program.h"
+#include "base/random.h"
 #include "base/str.h"
 #include "coordinator/bench/daemon.h"
 #include "coordinator/bench/fake_workers.h"
 #include "coordinator/bench/filler.h"
+#include "coordinator/bench/members.h"
+#include "coordinator/bench/tls_socket.h"
 #include "longrun/v1/artifacts.grpc.pb.h"
-#include "longrun/v1/identity.grpc.pb.h"
 #include "longrun/v1/sweeps.grpc.pb.h"
-#include "pki/certificate.h"
-#include "pki/files.h"
+#include "proto/artifact_transfer.h"
 #include "sweeps/coordinator_address.h"
 
 namespace longrun::coordinator {
@@ -59,24 +68,17 @@ constexpr std::int64_t kLoadMs = 5'000;
 constexpr int kLoadRounds = 5;
 constexpr int kTlsWorkers = 1'000;
 constexpr int kTlsRounds = 3;
-constexpr std::int64_t kHourMs = 3'600'000;
+constexpr std::size_t kArtifactBytes = 1'000'000'000;
+constexpr int kArtifactRounds = 3;
+constexpr std::int64_t kStoredRows = 10'000'000;
+constexpr int kSeriesOfTraining = 1'000;
+constexpr int kSeedsOfSweep = 250;  // 2 million rows a sweep
+constexpr int kStartRounds = 5;
 
 double Percentile99(std::vector<double> values) {
   LR_CHECK(!values.empty());
   std::ranges::sort(values);
   return values[values.size() * 99 / 100];
-}
-
-void Check(const grpc::Status& status) {
-  if (!status.ok()) std::fprintf(stderr, "%s\n", status.error_message().c_str());
-  LR_CHECK(status.ok());
-}
-
-std::shared_ptr<grpc::Channel> OwnChannel(
-    const std::string& address, const std::shared_ptr<grpc::ChannelCredentials>& credentials) {
-  grpc::ChannelArguments own;
-  own.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  return grpc::CreateCustomChannel(address, credentials, own);
 }
 
 void Submit(const Daemon& daemon, int n_runs) {
@@ -231,17 +233,22 @@ class Echo {
   std::unique_ptr<grpc::Server> server_;
 };
 
+enum class Wire { kUnixSocket, kTls };
+
 // A coordinator with work for `n_runs`, its ceiling, and a fleet for each.
 struct World {
-  World(int n_runs, int n_workers, int n_busy) {
+  World(int n_runs, int n_workers, int n_busy, Wire wire) {
     { Filler filler(state); }
-    daemon.emplace(state);
+    const bool has_tls = wire == Wire::kTls;
+    if (has_tls) members.emplace(state, n_workers);
+    daemon.emplace(state, has_tls ? "127.0.0.1:0" : "");
     UploadCheckpoint(*daemon);
     Submit(*daemon, n_runs);
     const auto connect = [&](const std::string& address, double* seconds) {
       auto fleet = std::make_unique<Fleet>(
-          FleetOptions{.n_workers = n_workers, .n_busy = n_busy, .channel = [address](int) {
-                         return OwnChannel(address, grpc::InsecureChannelCredentials());
+          FleetOptions{.n_workers = n_workers, .n_busy = n_busy, .channel = [this, address](int i) {
+                         return OwnChannel(address, members ? members->CredentialsOf(i)
+                                                            : grpc::InsecureChannelCredentials());
                        }});
       const Stopwatch stopwatch;
       fleet->Connect();
@@ -249,18 +256,20 @@ struct World {
       *seconds = stopwatch.Seconds();
       return fleet;
     };
-    const auto address = ReadCoordinatorAddress(state);
-    LR_CHECK(address.ok());
-    ours = connect(*address, &connected_s);
+    const auto socket_of = ReadCoordinatorAddress(state);
+    LR_CHECK(socket_of.ok());
+    ours = connect(has_tls ? Str("localhost:", daemon->port()) : *socket_of, &connected_s);
     v1::Start offer;
     const Stopwatch waiting;
     while ((offer = ours->offer()).attempt().empty()) {
       LR_CHECK(waiting.Seconds() < 60.0);
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
-    const std::string socket = Str("unix:", JoinPath(folder.path(), "echo"));
-    echo.emplace(socket, grpc::InsecureServerCredentials(), std::move(offer));
-    ceiling = connect(socket, &echo_connected_s);
+    const std::string place =
+        has_tls ? std::string("127.0.0.1:0") : Str("unix:", JoinPath(folder.path(), "echo"));
+    echo.emplace(place, members ? members->ServerCredentials() : grpc::InsecureServerCredentials(),
+                 std::move(offer));
+    ceiling = connect(has_tls ? Str("localhost:", echo->port()) : place, &echo_connected_s);
   }
   ~World() {
     ceiling.reset();
@@ -270,27 +279,28 @@ struct World {
 
   const TempFolder folder;
   const std::string state = JoinPath(folder.path(), "state");
+  std::optional<Members> members;
   std::optional<Daemon> daemon;
   std::optional<Echo> echo;
   std::unique_ptr<Fleet> ours, ceiling;
   double connected_s = 0, echo_connected_s = 0;
 };
 
-void MeasureTasks() {
-  Measurement connecting = {.name = Str("service: ", kWorkers, " workers connect"),
-                            .unit = "s",
-                            .what_baseline = "gRPC alone"};
-  Measurement tasks = {
-      .name = Str("service: tasks that do nothing, ", kBusy, " of ", kWorkers, " workers busy"),
-      .unit = "tasks/s",
-      .what_baseline = "gRPC alone",
-      .target = ">= 1,500"};
+void MeasureTasksOf(int n_workers, Wire wire) {
+  const std::string who =
+      Str(n_workers, wire == Wire::kTls ? " workers with certificates" : " workers");
+  Measurement connecting = {
+      .name = Str("service: ", who, " connect"), .unit = "s", .what_baseline = "gRPC alone"};
+  Measurement tasks = {.name = Str("service: tasks that do nothing, ", kBusy, " of ", who, " busy"),
+                       .unit = "tasks/s",
+                       .what_baseline = "gRPC alone",
+                       .target = ">= 1,500"};
   Measurement cpu = {.name = "service: the same, per processor second of the coordinator",
                      .unit = "tasks/s"};
-  Measurement idle = {.name = Str("service: processor time for ", kWorkers, " idle workers"),
+  Measurement idle = {.name = Str("service: processor time for ", who, " that are idle"),
                       .unit = "ms/s"};
   const int n_tasks = kTasksPerRound * (kTaskRounds + 1);
-  World world(n_tasks, kWorkers, kBusy);
+  World world(n_tasks, n_workers, kBusy, wire);
   connecting.ours.push_back(world.connected_s);
   connecting.baseline.push_back(world.echo_connected_s);
   for (int round = -1; round < kTaskRounds; ++round) {  // round -1: warm-up
@@ -314,6 +324,11 @@ void MeasureTasks() {
   for (const Measurement& one : {connecting, tasks, cpu, idle}) Print(one);
 }
 
+void MeasureTasks() {
+  MeasureTasksOf(kWorkers, Wire::kUnixSocket);
+  MeasureTasksOf(kTlsWorkers, Wire::kTls);
+}
+
 void MeasureRows() {
   Measurement rows = {.name = Str("service: rows of ", kBusy, " workers"),
                       .unit = "rows/s",
@@ -323,7 +338,7 @@ void MeasureRows() {
                       .unit = "ms",
                       .what_baseline = "gRPC alone",
                       .target = "<= 100"};
-  World world(kBusy, kBusy, kBusy);
+  World world(kBusy, kBusy, kBusy, Wire::kUnixSocket);
   for (int round = -1; round < kLoadRounds; ++round) {
     const Fleet::Load load = world.ours->SendSeries(kRecordsOfBatch, kBatchPeriodMs, kLoadMs);
     const Fleet::Load plain = world.ceiling->SendSeries(kRecordsOfBatch, kBatchPeriodMs, kLoadMs);
@@ -339,42 +354,6 @@ void MeasureRows() {
 
 // ---- tls ----------------------------------------------------------------------------------------
 
-struct Member {
-  std::string key, certificate;
-};
-
-std::string ReadOrDie(const std::string& path) {
-  Result<std::string> text = ReadFile(path);
-  LR_CHECK(text.ok());
-  return std::move(text).value();
-}
-
-std::string NewToken(v1::IdentityService::Stub& stub, const std::string& role) {
-  v1::CreateTokenRequest request;
-  request.set_role(role);
-  request.set_valid_ms(kHourMs);
-  v1::CreateTokenResponse response;
-  grpc::ClientContext context;
-  Check(stub.CreateToken(&context, request, &response));
-  return response.token();
-}
-
-// Joins worker `id` with a token made for it.
-Member Join(v1::IdentityService::Stub& stub, const std::string& id) {
-  Result<std::string> key = NewPrivateKey();
-  LR_CHECK(key.ok());
-  const Result<std::string> signing_request = NewSigningRequest(*key, id);
-  LR_CHECK(signing_request.ok());
-  v1::JoinWorkerRequest request;
-  request.set_token(NewToken(stub, "worker"));
-  request.set_worker_id(id);
-  request.set_signing_request(*signing_request);
-  v1::JoinWorkerResponse response;
-  grpc::ClientContext joining;
-  Check(stub.JoinWorker(&joining, request, &response));
-  return {.key = std::move(key).value(), .certificate = response.certificate()};
-}
-
 void MeasureTls() {
   Measurement back = {
       .name = Str("service: ", kTlsWorkers, " workers with certificates come back after a kill"),
@@ -384,16 +363,7 @@ void MeasureTls() {
   const TempFolder folder;
   const std::string state = JoinPath(folder.path(), "state");
   { Filler filler(state); }
-  LR_CHECK(InitPki(state, {"localhost"}, WallMs()).ok());
-  const PkiPaths paths = PkiPathsOf(state);
-  const std::string authority = ReadOrDie(paths.authority);
-  std::vector<Member> members;
-  {
-    Daemon local(state);
-    const auto stub = v1::IdentityService::NewStub(local.channel());
-    (void)NewToken(*stub, "admin");  // without one, no coordinator listens on a network
-    for (int i = 0; i < kTlsWorkers; ++i) members.push_back(Join(*stub, Str("w-", i)));
-  }
+  const Members members(state, kTlsWorkers);
   std::optional<Daemon> daemon;
   daemon.emplace(state, "127.0.0.1:0");
   const int port = daemon->port();
@@ -401,12 +371,8 @@ void MeasureTls() {
     return FleetOptions{.n_workers = kTlsWorkers,
                         .channel =
                             [&, to_port](int i) {
-                              const Member& member = members[static_cast<std::size_t>(i)];
-                              return OwnChannel(
-                                  Str("localhost:", to_port),
-                                  grpc::SslCredentials({.pem_root_certs = authority,
-                                                        .pem_private_key = member.key,
-                                                        .pem_cert_chain = member.certificate}));
+                              return OwnChannel(Str("localhost:", to_port),
+                                                members.CredentialsOf(i));
                             },
                         .reconnects = true};
   };
@@ -420,11 +386,7 @@ void MeasureTls() {
     fleet.AwaitWelcomes(round + 2);
     back.ours.push_back(stopwatch.Seconds());
 
-    grpc::SslServerCredentialsOptions tls(
-        GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
-    tls.pem_root_certs = authority;
-    tls.pem_key_cert_pairs = {{ReadOrDie(paths.key), ReadOrDie(paths.chain)}};
-    Echo echo("127.0.0.1:0", grpc::SslServerCredentials(tls), {});
+    Echo echo("127.0.0.1:0", members.ServerCredentials(), {});
     Fleet plain(options(echo.port()));
     const Stopwatch connecting;
     plain.Connect();
@@ -434,11 +396,121 @@ void MeasureTls() {
   Print(back);
 }
 
+// ---- artifact -----------------------------------------------------------------------------------
+
+// A file of random bytes, as weights are; each has another digest.
+LocalArtifact NewFile(const std::string& path, std::uint64_t seed) {
+  SeededRandom random(seed);
+  std::string bytes(kArtifactBytes, '\0');
+  for (std::size_t i = 0; i < bytes.size(); i += sizeof(std::uint64_t)) {
+    const std::uint64_t word = random.Next();
+    std::memcpy(&bytes[i], &word, sizeof word);
+  }
+  LR_CHECK(WriteFileAtomic(path, bytes).ok());
+  return {.path = path, .sha256 = Sha256Hex(bytes), .n_bytes = std::int64_t{kArtifactBytes}};
+}
+
+void Expect(const Status& status) {
+  if (!status.ok()) std::fprintf(stderr, "%s\n", status.message().c_str());
+  LR_CHECK(status.ok());
+}
+
+void MeasureArtifact() {
+  constexpr double kMegabytes = 1e-6 * kArtifactBytes;
+  Measurement up = {.name = "service: a checkpoint of 1 GB to the coordinator, over TLS",
+                    .unit = "MB/s",
+                    .what_baseline = "a TLS socket alone",
+                    .target = ">= 0.7 of the socket"};
+  Measurement down = up;
+  down.name = "service: the same from the coordinator";
+  const TempFolder folder;
+  const std::string state = JoinPath(folder.path(), "state");
+  { Filler filler(state); }
+  const Members members(state, 1);
+  const Daemon daemon(state, "127.0.0.1:0");
+  const auto stub = v1::ArtifactService::NewStub(
+      OwnChannel(Str("localhost:", daemon.port()), members.CredentialsOf(0)));
+  for (int round = -1; round < kArtifactRounds; ++round) {
+    const LocalArtifact file =
+        NewFile(JoinPath(folder.path(), "weights"), static_cast<std::uint64_t>(round + 1));
+    const Stopwatch sending;
+    Expect(UploadFiles(*stub, {file},
+                       {.new_context =
+                            [](std::chrono::system_clock::duration deadline) {
+                              auto context = std::make_shared<grpc::ClientContext>();
+                              context->set_deadline(std::chrono::system_clock::now() + deadline);
+                              return context;
+                            },
+                        .question_deadline = std::chrono::minutes(1),
+                        .file_deadline = std::chrono::minutes(10)}));
+    const double up_s = sending.Seconds();
+    LocalArtifact copy = file;
+    copy.path = JoinPath(folder.path(), "copy");
+    grpc::ClientContext context;
+    const Stopwatch receiving;
+    Expect(DownloadFile(*stub, context, copy));
+    const double down_s = receiving.Seconds();
+    const double socket_s =
+        TlsSocketSeconds(members.server().key, members.server().chain, file.path);
+    LR_CHECK(RemoveAll(copy.path).ok());
+    if (round < 0) continue;
+    up.ours.push_back(kMegabytes / up_s);
+    down.ours.push_back(kMegabytes / down_s);
+    for (Measurement* const one : {&up, &down}) one->baseline.push_back(kMegabytes / socket_s);
+  }
+  Print(up);
+  Print(down);
+}
+
+// ---- start --------------------------------------------------------------------------------------
+
+// The operating system forgets the file's bytes, so that the next start reads them from the disk.
+void Forget(const std::string& path) {
+  const Descriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  LR_CHECK(file.is_open() && posix_fadvise(file.get(), 0, 0, POSIX_FADV_DONTNEED) == 0);
+}
+
+void MeasureStart() {
+  const TempFolder folder;
+  const std::string full = JoinPath(folder.path(), "full"),
+                    empty = JoinPath(folder.path(), "empty");
+  std::int64_t n_rows = 0;
+  {
+    Filler filler(full);
+    filler.Connect();
+    for (int first_seed = 1; n_rows < kStoredRows; first_seed += kSeedsOfSweep) {
+      filler.Submit({.name = Str("sweep-", first_seed),
+                     .first_seed = first_seed,
+                     .n_seeds = kSeedsOfSweep,
+                     .lengths = {64, 128, 256, 512},
+                     .n_series = kSeriesOfTraining});
+      filler.Run();
+      n_rows = filler.n_series() + filler.n_results();
+    }
+  }
+  { Filler filler(empty); }
+  Measurement start = {.name = Str("service: start with ", n_rows, " rows until it answers"),
+                       .unit = "s",
+                       .what_baseline = "an empty database",
+                       .target = "<= 2"};
+  for (int round = 0; round < kStartRounds; ++round) {
+    const auto seconds = [](const std::string& state) {
+      Forget(JoinPath(state, "longrun.db"));
+      const Stopwatch stopwatch;
+      const Daemon daemon(state);
+      (void)AskUntil(daemon, [] { return true; });
+      return stopwatch.Seconds();
+    };
+    start.ours.push_back(seconds(full));
+    start.baseline.push_back(seconds(empty));
+  }
+  Print(start);
+}
+
 int Main(int argc, char** argv) {
-  const std::vector<std::pair<std::string_view, void (*)()>> parts = {{"submit", MeasureSubmit},
-                                                                      {"tasks", MeasureTasks},
-                                                                      {"rows", MeasureRows},
-                                                                      {"tls", MeasureTls}};
+  const std::vector<std::pair<std::string_view, void (*)()>> parts = {
+      {"submit", MeasureSubmit}, {"tasks", MeasureTasks},       {"rows", MeasureRows},
+      {"tls", MeasureTls},       {"artifact", MeasureArtifact}, {"start", MeasureStart}};
   const std::string_view wanted = argc > 1 ? argv[1] : "";
   bool is_known = wanted.empty();
   for (const auto& [name, measure] : parts) {
