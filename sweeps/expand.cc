@@ -1226,8 +1226,9 @@ class Expander {
                                           const std::string& run_key) {
     PlannedEvaluation planned = {.evaluation = WithExtension(resolved.evaluation, extension),
                                  .cells = {}};
+    planned.text = EvaluationText(planned.evaluation);
     for (const std::int64_t context_length : resolved.context_lengths) {
-      const std::string cell = CellKey(run_key, planned.evaluation, context_length);
+      const std::string cell = CellKey(run_key, planned.text, context_length);
       for (const RowName& row : resolved.rows) {
         // A baseline that is another model is measured once, without an extension.
         if (!extension.is_null() && resolved.variants_are_models && !row.variant.empty()) continue;

@@ -124,28 +124,29 @@ Json ExtensionIn(const Json& evaluation) {
 
 }  // namespace
 
+EvaluationText::EvaluationText(const Json& with_extension)
+    : evaluation(CanonicalJson(WithDigestOnly(WithoutExtension(with_extension)))),
+      extension(CanonicalJson(ExtensionIn(with_extension))) {}
+
+// Keys are made of canonical JSON that is written by hand: a large sweep has hundreds of thousands.
 std::string TrainTaskKey(const std::string& run_key) {
-  return Sha256Hex(CanonicalJson(Json{{"kind", "train"}, {"run_key", run_key}}));
+  return Sha256Hex(Str("{\"kind\":\"train\",\"run_key\":", CanonicalJson(run_key), "}"));
 }
 
-std::string EvaluateTaskKey(const std::string& run_key, const Json& evaluation,
+std::string EvaluateTaskKey(const std::string& run_key, const EvaluationText& text,
                             const std::vector<ExpectedCell>& cells) {
   std::set<std::string> ids;  // the variants of a cell share its id
   for (const ExpectedCell& cell : cells) ids.insert(cell.cell);
-  return Sha256Hex(CanonicalJson(Json{{"cells", ids},
-                                      {"evaluation", WithDigestOnly(WithoutExtension(evaluation))},
-                                      {"extension", ExtensionIn(evaluation)},
-                                      {"kind", "evaluate"},
-                                      {"run_key", run_key}}));
+  return Sha256Hex(Str("{\"cells\":", CanonicalJson(ids), ",\"evaluation\":", text.evaluation,
+                       ",\"extension\":", text.extension,
+                       ",\"kind\":\"evaluate\",\"run_key\":", CanonicalJson(run_key), "}"));
 }
 
-std::string CellKey(const std::string& run_key, const Json& evaluation,
+std::string CellKey(const std::string& run_key, const EvaluationText& text,
                     std::int64_t context_length) {
-  // Builds the canonical JSON by hand, to avoid a copy of the evaluation for every cell of a sweep.
-  return Sha256Hex(Str("{\"context_length\":", context_length, ",\"evaluation\":",
-                       CanonicalJson(WithDigestOnly(WithoutExtension(evaluation))),
-                       ",\"extension\":", CanonicalJson(ExtensionIn(evaluation)),
-                       ",\"run_key\":", CanonicalJson(run_key), "}"));
+  return Sha256Hex(Str("{\"context_length\":", context_length, ",\"evaluation\":", text.evaluation,
+                       ",\"extension\":", text.extension, ",\"run_key\":", CanonicalJson(run_key),
+                       "}"));
 }
 
 }  // namespace longrun

@@ -81,10 +81,21 @@ struct RetryPolicy {
   std::int64_t losses_max = 5;
 };
 
+// What the keys of tasks and cells have of an evaluation, which may have its extension in it
+// (extended.h): canonical JSON.
+struct EvaluationText {
+  EvaluationText() = default;
+  // Implicit: a single key can be made of the evaluation itself.
+  EvaluationText(const Json& evaluation);  // NOLINT(google-explicit-constructor)
+  std::string evaluation;                  // without the extension
+  std::string extension;
+};
+
 // One evaluation block, resolved for one run.
 struct PlannedEvaluation {
   Json evaluation;                  // {"perplexity": {params, score_tokens explicit, no lengths}}
   std::vector<ExpectedCell> cells;  // for all its context lengths
+  EvaluationText text = {};         // of `evaluation`, made once for all keys
 };
 
 struct PlannedRun {
@@ -132,11 +143,10 @@ inline constexpr std::string_view kExportPrometheus = "prometheus";
 
 // The task keys of a run: SHA-256 over canonical JSON of kind, run key and the kind's own members.
 std::string TrainTaskKey(const std::string& run_key);
-// `cells` are the cells that the task must fill (those missing at submission). `evaluation` has its
-// extension in it, if any (extended.h).
-std::string EvaluateTaskKey(const std::string& run_key, const Json& evaluation,
+// `cells` are the cells that the task must fill (those missing at submission).
+std::string EvaluateTaskKey(const std::string& run_key, const EvaluationText& text,
                             const std::vector<ExpectedCell>& cells);
-std::string CellKey(const std::string& run_key, const Json& evaluation,
+std::string CellKey(const std::string& run_key, const EvaluationText& text,
                     std::int64_t context_length);
 
 // JSON Schema (2020-12) of the sweep file, from the same table as the parser.

@@ -1,6 +1,10 @@
 // Submitting a sweep: work whose result is already known is never done again. The whole submission
 // is first planned without changing the state, then carried out.
 #include <algorithm>
+#include <string_view>
+#include <type_traits>
+#include <unordered_map>
+#include <unordered_set>
 #include <utility>
 
 #include "base/str.h"
@@ -13,12 +17,28 @@ namespace {
 struct Submission {
   SubmitCounts counts;
   std::vector<const PlannedRun*> new_runs;
-  std::vector<Task> new_tasks;                   // training before its evaluations
-  std::map<std::string, std::string> new_cells;  // cell -> task
-  std::set<std::string> retried;                 // existing tasks that failed or were given up
-  std::set<std::string> failed;                  // tasks that would fail again in the same way
-  std::set<std::string> tasks;                   // all that serve the sweep
+  std::vector<Task> new_tasks;                             // training before its evaluations
+  std::unordered_map<std::string, std::string> new_cells;  // cell -> task
+  std::set<std::string> retried;          // existing tasks that failed or were given up
+  std::set<std::string> failed;           // tasks that would fail again in the same way
+  std::unordered_set<std::string> tasks;  // all that serve the sweep
 };
+
+// The keys of a hash table, in order: what follows from them must not depend on the table.
+template <typename Table>
+std::vector<std::string> SortedKeys(const Table& table) {
+  std::vector<std::string> keys;
+  keys.reserve(table.size());
+  for (const auto& entry : table) {
+    if constexpr (std::is_same_v<typename Table::key_type, typename Table::value_type>) {
+      keys.push_back(entry);
+    } else {
+      keys.push_back(entry.first);
+    }
+  }
+  std::ranges::sort(keys);
+  return keys;
+}
 
 bool GaveUp(TaskState state) { return IsTerminal(state) && state != TaskState::kSucceeded; }
 
@@ -48,9 +68,9 @@ bool IsThere(const State& state, const std::string& needs) {
          (needed != state.tasks.end() && needed->second.state == TaskState::kSucceeded);
 }
 
-void PlanTraining(const State& state, const Sweep& sweep, const PlannedRun& run, Submission& plan) {
+void PlanTraining(const State& state, const Sweep& sweep, const PlannedRun& run,
+                  const std::string& id, Submission& plan) {
   if (!run.run.trains()) return;
-  std::string id = TrainTaskKey(run.run_key);
   const bool is_again = plan.tasks.contains(id);  // a sweep may list a run twice
   const bool is_there = state.tasks.contains(id);
   if (is_there) Reuse(state, id, plan);
@@ -63,7 +83,7 @@ void PlanTraining(const State& state, const Sweep& sweep, const PlannedRun& run,
   if (is_again || is_there) return;
   plan.tasks.insert(id);
   Task task;
-  task.id = std::move(id);
+  task.id = id;
   task.run_key = run.run_key;
   task.kind = TaskKind::kTrain;
   if (const std::string base = run.run.BaseKey(); !base.empty()) task.needs = TrainTaskKey(base);
@@ -80,7 +100,8 @@ void PlanTraining(const State& state, const Sweep& sweep, const PlannedRun& run,
 // Makes one task of the cells that nobody has or owes. A cell may owe several rows (a baseline is a
 // variant of the same cell); it is counted once.
 void PlanEvaluation(const State& state, const KnownCells& known, const Sweep& sweep,
-                    const PlannedRun& run, const PlannedEvaluation& evaluation, Submission& plan) {
+                    const PlannedRun& run, const std::string& training,
+                    const PlannedEvaluation& evaluation, Submission& plan) {
   std::vector<ExpectedCell> missing;
   std::set<std::string> missing_cells;
   std::set<std::string> reused_cells;
@@ -101,10 +122,10 @@ void PlanEvaluation(const State& state, const KnownCells& known, const Sweep& sw
   plan.counts.cells_reused += static_cast<std::int64_t>(reused_cells.size());
   if (missing.empty()) return;
   Task task;
-  task.id = EvaluateTaskKey(run.run_key, evaluation.evaluation, missing);
+  task.id = EvaluateTaskKey(run.run_key, evaluation.text, missing);
   task.run_key = run.run_key;
   task.kind = TaskKind::kEvaluate;
-  if (run.run.trains()) task.needs = TrainTaskKey(run.run_key);
+  if (run.run.trains()) task.needs = training;
   task.evaluation = evaluation.evaluation;
   TakePolicy(task, sweep);
   task.state = IsThere(state, task.needs) ? TaskState::kReady : TaskState::kBlocked;
@@ -128,8 +149,18 @@ void PlanEvaluation(const State& state, const KnownCells& known, const Sweep& sw
 
 Submission MakePlan(const State& state, const Sweep& sweep, const KnownCells& known) {
   Submission plan;
-  std::set<std::string> seen;
+  std::size_t n_tasks = 0, n_cells = 0;  // at most
   for (const PlannedRun& run : sweep.runs) {
+    n_tasks += 1 + run.evaluations.size();
+    for (const PlannedEvaluation& evaluation : run.evaluations) n_cells += evaluation.cells.size();
+  }
+  plan.new_tasks.reserve(n_tasks);
+  plan.tasks.reserve(n_tasks);
+  plan.new_cells.reserve(n_cells);
+  std::unordered_set<std::string_view> seen;
+  seen.reserve(sweep.runs.size());
+  for (const PlannedRun& run : sweep.runs) {
+    const std::string training = TrainTaskKey(run.run_key);
     if (seen.insert(run.run_key).second) {
       const auto record = state.runs.find(run.run_key);
       if (record != state.runs.end()) {
@@ -141,9 +172,9 @@ Submission MakePlan(const State& state, const Sweep& sweep, const KnownCells& kn
         plan.new_runs.push_back(&run);
       }
     }
-    PlanTraining(state, sweep, run, plan);
+    PlanTraining(state, sweep, run, training, plan);
     for (const PlannedEvaluation& evaluation : run.evaluations) {
-      PlanEvaluation(state, known, sweep, run, evaluation, plan);
+      PlanEvaluation(state, known, sweep, run, training, evaluation, plan);
     }
   }
   plan.counts.tasks_retried = static_cast<std::int64_t>(plan.retried.size());
@@ -231,7 +262,7 @@ Status Check(const State& state, const SweepSubmitted& event, const Submission& 
 
 // The highest priority of its sweeps is a task's priority;
 // a new submission takes back its cancellation.
-void WantAgain(StepContext& step, const Sweep& sweep, const std::set<std::string>& tasks) {
+void WantAgain(StepContext& step, const Sweep& sweep, const std::vector<std::string>& tasks) {
   for (const std::string& id : tasks) {
     Task& task = step.state.tasks.at(id);
     if (IsTerminal(task.state)) continue;
@@ -249,15 +280,16 @@ void WantAgain(StepContext& step, const Sweep& sweep, const std::set<std::string
 }
 
 // Moves the sweep out of the event: nothing reads it afterwards.
-void BindSweep(StepContext& step, SweepSubmitted& event, const std::set<std::string>& tasks) {
+// `tasks` is sorted.
+void BindSweep(StepContext& step, SweepSubmitted& event, std::vector<std::string> tasks) {
   State& state = step.state;
   std::set<std::string>& bound = state.sweep_tasks[event.sweep_id];
-  const std::set<std::string> before = std::exchange(bound, tasks);
+  const std::set<std::string> before =
+      std::exchange(bound, std::set<std::string>(tasks.begin(), tasks.end()));
   for (const std::string& id : before) state.index.task_sweeps[id].erase(event.sweep_id);
-  for (const std::string& id : bound) state.index.task_sweeps[id].insert(event.sweep_id);
-  for (const std::set<std::string>* const changed : {&before, &tasks}) {
-    for (const std::string& id : *changed) CountLeft(state, state.tasks.at(id));
-  }
+  for (const std::string& id : tasks) state.index.task_sweeps[id].insert(event.sweep_id);
+  for (const std::string& id : before) CountLeft(state, state.tasks.at(id));
+  for (const std::string& id : tasks) CountLeft(state, state.tasks.at(id));
   std::set<std::string>& runs = state.sweep_runs[event.sweep_id];
   runs.clear();
   for (const PlannedRun& run : event.sweep.runs) runs.insert(run.run_key);
@@ -266,7 +298,7 @@ void BindSweep(StepContext& step, SweepSubmitted& event, const std::set<std::str
   state.paused_sweeps.erase(event.sweep_id);
   step.sweeps.push_back(PutSweep{.sweep_id = event.sweep_id,
                                  .sweep = std::move(event.sweep),
-                                 .tasks = {tasks.begin(), tasks.end()},
+                                 .tasks = std::move(tasks),
                                  .texts = std::move(event.texts),
                                  .owner = std::move(event.owner)});
 }
@@ -370,15 +402,17 @@ void HandleEvent(StepContext& step, SweepSubmitted& event) {
       plan.new_cells.emplace(cell, *owner);
     }
   }
-  for (const auto& [cell, task] : plan.new_cells) {
+  for (const std::string& cell : SortedKeys(plan.new_cells)) {
+    const std::string& task = plan.new_cells.at(cell);
     step.state.cell_task[cell] = task;
     step.cells.push_back(PutCell{.cell = cell, .task = task});
   }
-  WantAgain(step, event.sweep, plan.tasks);
+  const std::vector<std::string> tasks = SortedKeys(plan.tasks);
+  WantAgain(step, event.sweep, tasks);
   const bool any_paused = !step.state.paused_sweeps.empty();
-  BindSweep(step, event, plan.tasks);
+  BindSweep(step, event, tasks);
   if (any_paused) {
-    for (const std::string& id : plan.tasks) ReleaseIfActive(step, step.state.tasks.at(id));
+    for (const std::string& id : tasks) ReleaseIfActive(step, step.state.tasks.at(id));
   }
   if (event.first) HandleEvent(step, SweepPrioritized{.sweep_id = event.sweep_id});
 }

@@ -223,7 +223,9 @@ Status StoreReader::FindByTasks(const std::string& run_key, const std::set<std::
 Result<std::map<std::string, std::string>> StoreReader::CellOwners(
     const Sweep& sweep, std::set<std::string>* unrecorded) {
   std::map<std::string, std::string> owners;
+  Series series(*this);
   for (const PlannedRun& run : sweep.runs) {
+    RETURN_IF_ERROR(series.Next());
     std::set<std::string> missed;
     {
       ASSIGN_OR_RETURN(Statement row, Read(*connection_, "SELECT task FROM cell WHERE cell = ?"));

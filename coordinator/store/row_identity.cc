@@ -31,15 +31,16 @@ bool TaskAgrees(const RowValues& row) {
   const Result<Json> evaluation = ParseJson(row.Text("evaluation"));
   const Result<Json> list = ParseJson(row.Text("expected_cells"));
   if (!evaluation.ok() || !list.ok() || !list->is_array()) return false;
+  const EvaluationText text(*evaluation);
   std::vector<ExpectedCell> cells;
   for (const Json& one : *list) {
     const Result<ExpectedCell> cell = ExpectedCell::FromJson(one);
-    if (!cell.ok() || cell->cell != CellKey(run_key, *evaluation, cell->context_length)) {
+    if (!cell.ok() || cell->cell != CellKey(run_key, text, cell->context_length)) {
       return false;
     }
     cells.push_back(*cell);
   }
-  return row.Text("id") == EvaluateTaskKey(run_key, *evaluation, cells);
+  return row.Text("id") == EvaluateTaskKey(run_key, text, cells);
 }
 
 // SQLite stores whole numbers as integers, and reads them as reals if the column is real.

@@ -60,9 +60,10 @@ inline Sweep MakeSweep(const SampleSweep& sample) {
     planned.dataset_name = "novels";
     PlannedEvaluation evaluation;
     evaluation.evaluation = {{"perplexity", {{"split", "validation"}}}};
+    evaluation.text = evaluation.evaluation;
     for (const std::int64_t length : sample.context_lengths) {
       for (const std::string& variant : sample.variants) {
-        evaluation.cells.push_back({.cell = CellKey(planned.run_key, evaluation.evaluation, length),
+        evaluation.cells.push_back({.cell = CellKey(planned.run_key, evaluation.text, length),
                                     .metric = "nll",
                                     .context_length = length,
                                     .variant = variant});

@@ -30,6 +30,7 @@ class ExecutionTest : public SchedulerTest {
     for (const char* const split : {"validation", "test"}) {
       PlannedEvaluation evaluation;
       evaluation.evaluation = {{"perplexity", {{"split", split}}}};
+      evaluation.text = evaluation.evaluation;
       evaluation.cells = {{.cell = CellKey(planned.run_key, evaluation.evaluation, 64),
                            .metric = "nll",
                            .context_length = 64,
