@@ -101,6 +101,15 @@ std::vector<std::string> Lacks(const ReadyClass& ready, const Worker& worker, co
   return lacks;
 }
 
+std::size_t CountLacks(const ReadyClass& ready, const Worker& worker, const Slot& slot) {
+  std::size_t n = 0;
+  ForEachLack(ready, worker, slot, [&n](const auto&) {
+    n += 1;
+    return true;
+  });
+  return n;
+}
+
 // What a worker must offer for the class, for a remedy.
 std::string WantedText(const ReadyClass& ready) {
   if (ready.execution) {
@@ -169,46 +178,48 @@ Unfit FindUnfit(const State& state, const ReadyClass& ready) {
                 "look at that file system; when the folder answers, the task starts by "
                 "itself"};
   }
+  // Texts are made for one slot only: there may be thousands.
   std::size_t n_least = std::numeric_limits<std::size_t>::max();
-  Unfit nearest;
+  const Worker* nearest_worker = nullptr;
+  const Slot* nearest_slot = nullptr;
   Withheld withheld;
   for (const auto& [id, worker] : state.workers) {
     if (worker.lost) continue;
     for (const Slot& slot : worker.slots) {
-      const std::vector<std::string> lacks = Lacks(ready, worker, slot);
-      if (lacks.empty() && IsQuarantined(worker, slot)) {
+      const std::size_t n_lacks = CountLacks(ready, worker, slot);
+      if (n_lacks > 0) {
+        if (n_lacks >= n_least) continue;
+        n_least = n_lacks;
+        nearest_worker = &worker;
+        nearest_slot = &slot;
+      } else if (IsQuarantined(worker, slot)) {
         withheld.quarantined = Str("longrun worker release ", id, " --slot ", slot.index);
         withheld.why_quarantined =
             Str("`", withheld.quarantined, "` gives slot ", slot.index, " of worker ", id,
                 " work again. It is quarantined, since ", worker.quarantined.at(slot.index).reason);
-        continue;
-      }
-      if (lacks.empty() && !worker.drain && CanGetFiles(worker)) return {};
-      if (lacks.empty() && !CanGetFiles(worker)) {
+      } else if (!CanGetFiles(worker)) {
         withheld.outdated = id;
-        continue;
-      }
-      if (lacks.empty()) {
+      } else if (worker.drain) {
         withheld.drained = id;
-        continue;
+      } else {
+        return {};
       }
-      if (lacks.size() >= n_least) continue;
-      n_least = lacks.size();
-      const bool only_cache = n_least == 1 && SmallCache(ready, worker) != nullptr;
-      nearest = {
-          .gate = only_cache ? Gate::kCacheTooSmall : Gate::kNoFit,
-          .reason = Str(kNobodyCan,
-                        ready.execution ? " with the settings with which its run began: " : ": ",
-                        "slot ", slot.index, " of worker ", id, " (", worker.host,
-                        ") comes closest, but ", Join(lacks, ", and ")),
-          .remedy = only_cache ? Str("start worker ", id, " with larger --cache-bytes")
-                               : WantedText(ready)};
     }
   }
   const bool is_withheld =
       !withheld.drained.empty() || !withheld.quarantined.empty() || !withheld.outdated.empty();
-  // Without any worker it just waits.
-  return is_withheld ? withheld.Told() : nearest;
+  if (is_withheld) return withheld.Told();
+  if (nearest_slot == nullptr) return {};  // without any worker it just waits
+  const bool only_cache = n_least == 1 && SmallCache(ready, *nearest_worker) != nullptr;
+  return {.gate = only_cache ? Gate::kCacheTooSmall : Gate::kNoFit,
+          .reason = Str(kNobodyCan,
+                        ready.execution ? " with the settings with which its run began: " : ": ",
+                        "slot ", nearest_slot->index, " of worker ", nearest_worker->id, " (",
+                        nearest_worker->host, ") comes closest, but ",
+                        Join(Lacks(ready, *nearest_worker, *nearest_slot), ", and ")),
+          .remedy = only_cache
+                        ? Str("start worker ", nearest_worker->id, " with larger --cache-bytes")
+                        : WantedText(ready)};
 }
 
 void TellUnfit(StepContext& step, const ReadyClass& ready, Task& task) {
