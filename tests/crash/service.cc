@@ -171,20 +171,34 @@ std::vector<std::string> Service::Environment(const std::string& failpoints) con
   return env;
 }
 
-void Service::SpawnCoordinator(const std::string& failpoints) {
+void Service::SpawnCoordinator(const std::string& failpoints,
+                               const std::vector<std::string>& more_arguments) {
   LR_CHECK(coordinator_ == 0);
   LR_CHECK(RemoveAll(JoinPath(state(), "coordinator.address")).ok());
   const std::string log = At("coordinator.log");
-  coordinator_ =
-      Spawn({.argv = {LONGRUN_BIN_DIR "/longrun-coordinator", "--state", state(), "--heartbeat-ms",
-                      "200", "--suspect-ms", "2000", "--lease-ms", "6000", "--stop-grace-ms",
-                      "20000", "--back-off-base-ms", "50", "--back-off-limit-ms", "200"},
-             .env = Environment(failpoints),
-             .stdout_path = log,
-             .stderr_path = log,
-             .own_group = true,
-             .die_with_parent = true})
-          .value();
+  std::vector<std::string> argv = {LONGRUN_BIN_DIR "/longrun-coordinator",
+                                   "--state",
+                                   state(),
+                                   "--heartbeat-ms",
+                                   "200",
+                                   "--suspect-ms",
+                                   "2000",
+                                   "--lease-ms",
+                                   "6000",
+                                   "--stop-grace-ms",
+                                   "20000",
+                                   "--back-off-base-ms",
+                                   "50",
+                                   "--back-off-limit-ms",
+                                   "200"};
+  argv.insert(argv.end(), more_arguments.begin(), more_arguments.end());
+  coordinator_ = Spawn({.argv = std::move(argv),
+                        .env = Environment(failpoints),
+                        .stdout_path = log,
+                        .stderr_path = log,
+                        .own_group = true,
+                        .die_with_parent = true})
+                     .value();
 }
 
 void Service::SpawnWorker(const std::string& failpoints) {

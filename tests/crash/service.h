@@ -56,7 +56,8 @@ class Service {
 
   // Until the coordinator answers, or the worker is welcomed; see Ready().
   void Start();
-  void SpawnCoordinator(const std::string& failpoints = "");
+  void SpawnCoordinator(const std::string& failpoints = "",
+                        const std::vector<std::string>& more_arguments = {});
   void SpawnWorker(const std::string& failpoints = "");
   bool CoordinatorIsReady() const;
   bool WorkerIsReady() const;

@@ -6,12 +6,15 @@
 #include <charconv>
 #include <memory>
 #include <set>
+#include <string_view>
 
 #include "base/clock.h"
 #include "base/files.h"
 #include "base/json.h"
 #include "base/process.h"
 #include "base/str.h"
+#include "pki/certificate.h"
+#include "pki/files.h"
 #include "tests/crash/service.h"
 #include "tests/deadline.h"
 #include "tests/pilot/cluster.h"
@@ -69,6 +72,45 @@ class SlurmPilotTest : public testing::Test {
     ASSERT_EQ(service_.Client({"submit", service_.At("s.yaml")}), 0) << service_.Logs();
   }
 
+  // Starts the coordinator again so that it also listens on a network: the address. `token` is one
+  // of an administrator, who may make join tokens.
+  std::string ServeNetwork(std::string* token) {
+    EXPECT_EQ(service_.Client({"admin", "pki", "init", "--name", "localhost"}), 0)
+        << service_.Logs();
+    EXPECT_EQ(service_.Client({"admin", "token", "create", "--role", "admin"}, token), 0);
+    service_.KillCoordinator();
+    service_.SpawnCoordinator("", {"--listen", "127.0.0.1:0", "--listen",
+                                   Str("unix:", service_.state(), "/coordinator.sock")});
+    EXPECT_TRUE(Await(60'000, [&] { return service_.CoordinatorIsReady(); })) << service_.Logs();
+    const std::string log = ReadFile(service_.At("coordinator.log")).value();
+    constexpr std::string_view kField = "network=127.0.0.1:";
+    const std::size_t at = log.find(kField);
+    EXPECT_NE(at, std::string::npos) << log;
+    return Str("localhost:", std::stoi(log.substr(at + kField.size())));
+  }
+  std::string Authority() const { return ReadFile(PkiPathsOf(service_.state()).authority).value(); }
+
+  struct Ran {
+    int code = -1;
+    std::string said;
+  };
+  // `longrun ARGUMENTS` in the home folder of a machine that has no state folder.
+  Ran OnLaptop(const std::vector<std::string>& arguments, const std::string& input = "") const {
+    const std::string in = service_.At("laptop.in"), out = service_.At("laptop.out");
+    EXPECT_TRUE(WriteFileAtomic(in, input, 0600).ok());
+    std::vector<std::string> argv = {"/bin/sh", "-c", "exec \"$0\" \"$@\" < \"$STDIN\"",
+                                     LONGRUN_BIN_DIR "/longrun"};
+    argv.insert(argv.end(), arguments.begin(), arguments.end());
+    const auto pid = Spawn({.argv = argv,
+                            .env = {"PATH=/usr/bin:/bin", "HOME=" + home_, "STDIN=" + in},
+                            .cwd = home_,
+                            .stdout_path = out,
+                            .stderr_path = out,
+                            .die_with_parent = true});
+    const auto ended = WaitFor(pid.value(), DeadlineMs(60'000));
+    return {.code = ended.ok() && *ended ? (*ended)->code : -1, .said = ReadFile(out).value()};
+  }
+
   std::string PilotFolder() const { return service_.At("pilot"); }
   std::string SeatFolder(int seat) const { return JoinPath(PilotFolder(), Str("seat-", seat)); }
 
@@ -83,23 +125,16 @@ class SlurmPilotTest : public testing::Test {
       ASSERT_TRUE(MakeFolders(cache, 0700).ok());
       ASSERT_TRUE(WriteFileAtomic(JoinPath(cache, "behaviour.json"), behaviour).ok());
     }
-    std::vector<std::string> argv = {LONGRUN_BIN_DIR "/longrun",
-                                     "--state",
-                                     service_.state(),
-                                     "pilot",
-                                     "slurm",
-                                     "--partition",
-                                     partition,
-                                     "--max",
-                                     Str(jobs_max),
-                                     "--folder",
-                                     PilotFolder(),
-                                     "--poll",
-                                     "300ms",
-                                     "--idle-exit",
-                                     "3s"};
+    std::vector<std::string> argv = {LONGRUN_BIN_DIR "/longrun"};
+    if (home_.empty()) argv.insert(argv.end(), {"--state", service_.state()});
+    argv.insert(argv.end(), {"pilot", "slurm", "--partition", partition, "--max", Str(jobs_max),
+                             "--folder", PilotFolder(), "--poll", "300ms", "--idle-exit", "3s"});
     argv.insert(argv.end(), more.begin(), more.end());
     std::vector<std::string> env = cluster_->Environment();
+    if (!home_.empty()) {
+      std::erase_if(env, [](const std::string& entry) { return entry.starts_with("HOME="); });
+      env.push_back("HOME=" + home_);
+    }
     env.push_back("LONGRUN_WORKER_TRAINER=" LONGRUN_BIN_DIR "/longrun-fake-trainer");
     env.insert(env.end(), more_env_.begin(), more_env_.end());
     const std::string log = service_.At("pilot.log");
@@ -187,6 +222,7 @@ class SlurmPilotTest : public testing::Test {
   Service service_;
   Training training_;
   std::vector<std::string> more_env_;  // of the pilot, and so of its jobs
+  std::string home_;  // with a login to the coordinator; "": the pilot uses the state folder
   int pilot_ = 0;
 };
 
@@ -218,6 +254,40 @@ TEST_F(SlurmPilotTest, ARunThatIsLongerThanAnyJobFinishesInSlicesWithoutALoss) {
   EXPECT_TRUE(Await(60'000, [&] { return Number("SELECT count(*) FROM worker") == 0; }));
   EXPECT_NE(PilotLog().find("has ended: COMPLETED"), std::string::npos);
   EXPECT_EQ(StopPilot(), 0);
+}
+
+// The pilot runs where somebody has only logged in, and knows no folder of the coordinator's.
+TEST_F(SlurmPilotTest, JobsOfAPilotOnAnotherMachineJoinOverTls) {
+  std::string token;
+  const std::string address = ServeNetwork(&token);
+  home_ = service_.At("laptop");
+  ASSERT_TRUE(MakeFolders(home_, 0700).ok());
+  const Ran login = OnLaptop({"login", address, "--name", "cluster", "--ca-fingerprint",
+                              ReadCertificate(Authority()).value().fingerprint},
+                             token);
+  ASSERT_EQ(login.code, 0) << login.said;
+  Submit({.steps = 12, .step_ms = 1000});
+  StartPilot("main", 1, {"--time", "12s", "--grace", "2s"});
+  ASSERT_TRUE(AwaitTraining()) << Told();
+  const Ran why = OnLaptop({"why", "s"});
+  EXPECT_EQ(why.code, 0);
+  EXPECT_NE(why.said.find("evaluate task "), std::string::npos) << why.said;
+  EXPECT_NE(why.said.find(" is BLOCKED, NEEDS_TASK: waits for its training"), std::string::npos)
+      << why.said;
+
+  ASSERT_TRUE(AwaitSuccess()) << Told();
+  EXPECT_NE(PilotLog().find(Str("for the coordinator at ", address)), std::string::npos);
+  EXPECT_GE(Attempts("PREEMPTED"), 1);
+  ExpectNothingCounted();
+  // It joined once: the next job of the seat has the same certificate.
+  std::string audit;
+  ASSERT_EQ(service_.Client({"admin", "audit", "--since", "1h", "-o", "json"}, &audit), 0);
+  std::int64_t n_joins = 0;
+  const Json entries = ParseJson(audit).value();
+  for (const Json& entry : entries) {
+    n_joins += entry.at("method") == "JoinWorker" && entry.at("outcome") == "OK" ? 1 : 0;
+  }
+  EXPECT_EQ(n_joins, 1) << audit;
 }
 
 // The value of a variable in the environment of a process.
