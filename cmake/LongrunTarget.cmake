@@ -44,7 +44,9 @@ function(longrun_library name)
 endfunction()
 
 if(CMAKE_CXX_FLAGS MATCHES "-fsanitize=")
-  set(LONGRUN_SANITIZER_OPTIONS ${CMAKE_SOURCE_DIR}/tests/sanitizer_options.cc)
+  add_library(longrun_sanitizer_options OBJECT ${CMAKE_SOURCE_DIR}/tests/sanitizer_options.cc)
+  target_compile_definitions(longrun_sanitizer_options PRIVATE LONGRUN_RACES="${CMAKE_BINARY_DIR}/races/race")
+  set(LONGRUN_SANITIZER_OPTIONS $<TARGET_OBJECTS:longrun_sanitizer_options>)
 endif()
 
 function(longrun_program name)

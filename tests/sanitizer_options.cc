@@ -15,7 +15,13 @@ const char* __lsan_default_options() { return "print_suppressions=0"; }
 
 // The thread sanitizer does not see how the locks of Debian's gRPC order things, as that library
 // was not compiled for it: what is called from there is not judged. Every access of ours is.
+//
+// A race ends the process, so that a test fails that waits for a daemon. Its report lies in a file,
+// where `./dev soak tsan` also finds those of processes that a test kills, or whose output nobody
+// reads.
 const char* __tsan_default_options();
-const char* __tsan_default_options() { return "ignore_noninstrumented_modules=1"; }
+const char* __tsan_default_options() {
+  return "ignore_noninstrumented_modules=1:halt_on_error=1:log_exe_name=1:log_path=" LONGRUN_RACES;
+}
 
 }  // extern "C"

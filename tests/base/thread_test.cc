@@ -17,6 +17,15 @@
 namespace longrun {
 namespace {
 
+TEST(ThreadTest, StartsWhatItIsGiven) {
+  std::atomic<int> n_run = 0;
+  StartThread([&] { n_run += 1; }).join();
+  EXPECT_EQ(n_run, 1);
+  EXPECT_TRUE(CheckThreadRoom(8).ok());
+}
+
+#if !defined(LONGRUN_SANITIZED)
+
 // More than the stacks that a process keeps of threads that have ended.
 constexpr int kThreads = 64;
 constexpr int kLimitIgnored = 77;
@@ -42,15 +51,6 @@ int EndOf(const std::function<int()>& body) {
   EXPECT_EQ(waitpid(child, &state, 0), child);
   return WIFEXITED(state) ? WEXITSTATUS(state) : -WTERMSIG(state);
 }
-
-TEST(ThreadTest, StartsWhatItIsGiven) {
-  std::atomic<int> n_run = 0;
-  StartThread([&] { n_run += 1; }).join();
-  EXPECT_EQ(n_run, 1);
-  EXPECT_TRUE(CheckThreadRoom(8).ok());
-}
-
-#if !defined(LONGRUN_SANITIZED)
 
 TEST(ThreadTest, ALimitIsAnErrorWithWhatToRaise) {
   const int end = EndOf([] {
