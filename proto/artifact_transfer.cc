@@ -13,6 +13,7 @@
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/str.h"
+#include "base/write_back.h"
 
 namespace longrun {
 namespace {
@@ -209,6 +210,7 @@ Status Receive(v1::ArtifactService::Stub& stub, grpc::ClientContext& context,
     const auto reader = stub.DownloadArtifact(&context, request);
     v1::DownloadArtifactResponse frame;
     Status broken;
+    WriteBack write_back;
     while (broken.ok() && reader->Read(&frame)) {
       const std::string& data = frame.data();
       begun.hash.Update(data);
@@ -218,6 +220,8 @@ Status Receive(v1::ArtifactService::Stub& stub, grpc::ClientContext& context,
             StoredFileDamaged(file, Str("it is longer than its ", file.n_bytes, " bytes"), remedy);
       } else if (std::fwrite(data.data(), 1, data.size(), begun.output) != data.size()) {
         broken = ErrnoStatus(errno, Str("cannot write ", path));
+      } else {
+        write_back.Note(fileno(begun.output), n_bytes);
       }
       if (progress) progress(n_bytes);
     }

@@ -289,6 +289,7 @@ Status ArtifactStore::Upload::WriteAll(int fd, std::string_view bytes) {
     if (n < 0) return ErrnoStatus(errno, Str("cannot write artifact ", sha256_));
     bytes.remove_prefix(static_cast<std::size_t>(n));
   }
+  write_back_.Note(fd, n_bytes_);
   return Status();
 }
 

@@ -24,6 +24,7 @@
 #include "base/hash.h"
 #include "base/shared_objects.h"
 #include "base/status.h"
+#include "base/write_back.h"
 #include "coordinator/store/unfinished.h"
 
 namespace longrun::coordinator {
@@ -109,6 +110,7 @@ class ArtifactStore {
     bool is_limited_ = false;      // counts among the sender's unused bytes
     Place place_;
     Sha256 hash_;
+    WriteBack write_back_;
   };
   // Begins an upload that nobody can go on with. kInvalidArgument if `sha256` is not a digest,
   // kResourceExhausted if the bytes would not fit beside those that other uploads have announced.
