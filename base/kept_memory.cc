@@ -9,10 +9,8 @@ void KeepFreedMemory() {
 #ifdef __GLIBC__
   constexpr int kLargestKept = 32 << 20;  // glibc's own limit; larger blocks come from the system
   constexpr int kFreeMax = 1 << 30;
-  constexpr int kGrowth = 64 << 20;  // large blocks find room together, so less is lost between them
   mallopt(M_MMAP_THRESHOLD, kLargestKept);
   mallopt(M_TRIM_THRESHOLD, kFreeMax);
-  mallopt(M_TOP_PAD, kGrowth);
 #endif
 }
 
