@@ -407,12 +407,14 @@ void HandleEvent(StepContext& step, SweepSubmitted& event) {
     step.state.cell_task[cell] = task;
     step.cells.push_back(PutCell{.cell = cell, .task = task});
   }
-  const std::vector<std::string> tasks = SortedKeys(plan.tasks);
+  std::vector<std::string> tasks = SortedKeys(plan.tasks);
   WantAgain(step, event.sweep, tasks);
   const bool any_paused = !step.state.paused_sweeps.empty();
-  BindSweep(step, event, tasks);
+  BindSweep(step, event, std::move(tasks));
   if (any_paused) {
-    for (const std::string& id : tasks) ReleaseIfActive(step, step.state.tasks.at(id));
+    for (const std::string& id : step.state.sweep_tasks.at(event.sweep_id)) {
+      ReleaseIfActive(step, step.state.tasks.at(id));
+    }
   }
   if (event.first) HandleEvent(step, SweepPrioritized{.sweep_id = event.sweep_id});
 }
