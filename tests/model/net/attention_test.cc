@@ -12,6 +12,7 @@
 #include <ATen/ops/tensor.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <limits>
 #include <utility>
 #include <vector>
@@ -148,6 +149,8 @@ struct Problem {
     return ReferenceAttentionForward(input, plain);
   }
 
+  bool HasCausalGate() const { return terms.key_bias_gate && !terms.key_bias_gate->two_sided; }
+
   AttentionShape shape;
   TermSpec terms;
   at::Tensor q, k, v, x, weight, bias;
@@ -230,7 +233,8 @@ TEST_P(AttentionTest, TheBackEndTorchAgreesOrRefuses) {
 
 // In fp32 on the same rounded inputs, beside the plain operators in fp64; gradients of what the
 // method learns as well. Those are sums over all positions that nearly cancel, so the plain
-// operators' own error in fp32 is the measure where it is the larger one.
+// operators' own error in fp32 is the measure where it is the larger one. The bias of a causal gate
+// has a test of its own.
 TEST_P(AttentionTest, TheBackEndFusedGivesTheSameOutputAndGradients) {
   struct Way {
     AttentionBackend backend;
@@ -248,6 +252,7 @@ TEST_P(AttentionTest, TheBackEndFusedGivesTheSameOutputAndGradients) {
       *input = input->to(at::kFloat).to(type).requires_grad_(true);
       inputs.push_back(*input);
     }
+    if (problem.HasCausalGate()) inputs.pop_back();
     const at::Tensor o = problem.Run(way.backend, way.precision);
     o.backward(G({2, 3, 133, 8}, 0.19, 0.4).to(at::kFloat).to(type));
     std::vector<at::Tensor>& results = found.emplace_back();
@@ -262,6 +267,57 @@ TEST_P(AttentionTest, TheBackEndFusedGivesTheSameOutputAndGradients) {
     const double fused = MaxDifference(found[2][i], found[0][i]);
     EXPECT_LT(fused, std::max(2e-5 * size, 2 * plain)) << "tensor " << i << ", plain " << plain;
   }
+}
+
+// dL/d bias of a causal gate by plain operators, in the steps of a fused backward pass
+// (FlashAttention-2, algorithm 2): ds_ij = p_ij (dp_ij - <do_i, o_i>). Autograd's softmax takes
+// sum_j p_ij dp_ij instead, from the same rounded dp_ij, so that their errors cancel.
+at::Tensor GateBiasGradient(const Problem& problem, const at::Tensor& o_gradient,
+                            at::ScalarType type) {
+  const auto cast = [&](const at::Tensor& t) { return t.to(at::kFloat).to(type); };
+  const at::Tensor q = cast(problem.q), k = cast(problem.k), v = cast(problem.v);
+  const at::Tensor a_BTH = cast(problem.x).matmul(cast(problem.weight).t()) + cast(problem.bias);
+  const at::Tensor key_BH1T = at::softplus(a_BTH).cumsum(1).permute({0, 2, 1}).unsqueeze(2);
+  const at::Tensor hidden =
+      at::arange(Problem::kT).unsqueeze(0) > at::arange(Problem::kT).unsqueeze(1);
+  const at::Tensor p_BHTT = (q.matmul(k.transpose(2, 3)) * problem.terms.scale + key_BH1T)
+                                .masked_fill(hidden, -std::numeric_limits<double>::infinity())
+                                .softmax(-1);
+  const at::Tensor do_BHTD = cast(o_gradient);
+  const at::Tensor delta_BHT1 = (do_BHTD * p_BHTT.matmul(v)).sum(-1, true);
+  const at::Tensor ds_BHTT = p_BHTT * (do_BHTD.matmul(v.transpose(2, 3)) - delta_BHT1);
+  const at::Tensor later_BHT = ds_BHTT.sum(2).flip(-1).cumsum(-1).flip(-1);
+  return (a_BTH.sigmoid() * later_BHT.permute({0, 2, 1})).sum(at::IntArrayRef{0, 1});
+}
+
+// What one gradient shows is chance, so the measure is the root mean square over several, which
+// round differently.
+TEST_P(AttentionTest, TheBiasOfACausalGateErrsAsTheStepsOfAFusedPassDo) {
+  if (!Problem(GetParam()).HasCausalGate()) return;
+  double fused = 0.0, steps = 0.0;
+  for (const double times : {1.0, 3.0, 5.0, 7.0}) {
+    const at::Tensor o_gradient = G({2, 3, 133, 8}, 0.19, 0.4) * times;
+    const auto run = [&](AttentionBackend backend, const char* precision) {
+      Problem problem(GetParam());
+      const at::ScalarType type = OpenCompute("cpu", precision).value().dtype;
+      for (at::Tensor* input :
+           {&problem.q, &problem.k, &problem.v, &problem.x, &problem.weight, &problem.bias}) {
+        *input = input->to(at::kFloat).to(type);
+      }
+      problem.bias.requires_grad_(true);
+      problem.Run(backend, precision).backward(o_gradient.to(at::kFloat).to(type));
+      return problem.bias.grad();
+    };
+    const at::Tensor exact = run(AttentionBackend::kReference, "fp64");
+    const Problem problem(GetParam());
+    EXPECT_LT(MaxDifference(GateBiasGradient(problem, o_gradient, at::kDouble), exact), 1e-10);
+    const auto square = [&](const at::Tensor& found) {
+      return ((found.to(at::kDouble) - exact) / times).square().sum().item<double>();
+    };
+    fused += square(run(AttentionBackend::kFused, "fp32"));
+    steps += square(GateBiasGradient(problem, o_gradient, at::kFloat));
+  }
+  EXPECT_LT(std::sqrt(fused), 2 * std::sqrt(steps));
 }
 
 INSTANTIATE_TEST_SUITE_P(Terms, AttentionTest, testing::ValuesIn(kCases),
