@@ -26,8 +26,9 @@
 //
 // With activation checkpointing, blocks keep only their inputs (4 C per token), and two layers of K
 // exist at a time: the one being recomputed, and the one before it, whose freed memory the process
-// keeps for later steps. On a CPU it keeps no tensors of more than 32 MiB (worker/trainer/main.cc),
-// such as the reference's probabilities where B H 128 N > 2^23: of these only one layer exists.
+// keeps for later steps. Of the reference's pairs a CPU uses that memory again, but for one copy of
+// the scores (4 bytes): blocks of rows free and request tensors of many sizes. It keeps no tensors
+// of more than 32 MiB (base/kept_memory.h), such as the scores where B H 128 N > 2^23.
 //
 // An evaluation gives the model B sequences of L tokens per call (8192 tokens on a CPU,
 // 65536 on a GPU):
@@ -108,18 +109,21 @@ double KeptOfPairs(const ModelConfig& model, const TrainConfig& train, const Mem
          KeysRead(model, static_cast<double>(train.train_length));
 }
 
-// Of what a layer's attention keeps of pairs, the part in tensors that a process keeps after they
-// are freed. With a causal mask block i of queries has tensors of i + 1 blocks of keys.
-double PartKeptAfterFree(const ModelConfig& model, double length, double micro_batch,
-                         const MemoryPath& path) {
-  if (path.attention != AttentionBackend::kReference) return 1.0;
-  if (path.device_kind != DeviceKind::kCpu) return 1.0;  // PyTorch's allocator keeps all
+// Of what a layer's attention kept of pairs, what the process still holds after it was freed. With
+// a causal mask block i of queries has tensors of i + 1 blocks of keys.
+double HeldAfterFree(const ModelConfig& model, const TrainConfig& train, double micro_batch,
+                     const MemoryPath& path) {
+  const double kept = KeptOfPairs(model, train, path);
+  if (path.attention != AttentionBackend::kReference) return kept;
+  if (path.device_kind != DeviceKind::kCpu) return kept;  // PyTorch's allocator holds all
+  const auto length = static_cast<double>(train.train_length);
+  const auto n_head = static_cast<double>(model.n_head);
+  const double scores = 4.0 * n_head * KeysRead(model, length);
   const double block = std::min(length, kBlockQueries);
-  const double keys_kept =
-      kKeptNumbersMax / (micro_batch * static_cast<double>(model.n_head) * block);
+  const double keys_held = kKeptNumbersMax / (micro_batch * n_head * block);
   const bool ascends = model.causal && model.body.window == 0;
-  if (ascends && keys_kept < length) return keys_kept * keys_kept / (length * length);
-  return KeysRead(model, length) <= keys_kept ? 1.0 : 0.0;
+  if (ascends && keys_held < length) return scores * keys_held * keys_held / (length * length);
+  return KeysRead(model, length) <= keys_held ? scores : 0.0;
 }
 
 }  // namespace
@@ -145,10 +149,8 @@ std::int64_t TrainMemoryBytes(const ModelConfig& model, const TrainConfig& train
   const double pairs_bytes = KeptOfPairs(model, train, path);
   const double layers_bytes =
       path.activation_checkpointing
-          ? n_layer * 4.0 * d_model + 2.0 * block_bytes +
-                pairs_bytes *
-                    (1.0 + PartKeptAfterFree(model, static_cast<double>(train.train_length),
-                                             static_cast<double>(micro_batch), path))
+          ? n_layer * 4.0 * d_model + 2.0 * block_bytes + pairs_bytes +
+                HeldAfterFree(model, train, static_cast<double>(micro_batch), path)
           : (n_layer + 1.0) * (block_bytes + pairs_bytes);
   const double n_tokens =
       static_cast<double>(micro_batch) * static_cast<double>(train.train_length);

@@ -1,7 +1,7 @@
-// Counts the bytes that tensors hold. On a GPU its allocator counts; on the CPU a thin allocator of
-// ours does, which the first MemoryMeter puts in front of LibTorch's. Both count tensors and memory
-// that operators request through LibTorch, but neither the program itself nor a matrix library's
-// own buffers.
+// Counts the bytes that tensors hold. On a GPU its allocator counts; on the CPU ours does
+// (tensor_memory.h), from the first MemoryMeter on if the program did not choose it before. Both
+// count tensors and memory that operators request through LibTorch, but neither the program itself
+// nor a matrix library's own buffers.
 #pragma once
 
 #include <c10/core/Device.h>

@@ -76,10 +76,7 @@ Ending EndGuarded(const std::function<Ending()>& body) {
   } catch (const c10::NotImplementedError& error) {
     return EndingOf(Status(Code::kUnimplemented, error.what_without_backtrace()));
   } catch (const c10::Error& error) {
-    const std::string_view what = error.what_without_backtrace();
-    // LibTorch's CPU allocator throws a plain c10::Error.
-    if (what.find("DefaultCPUAllocator") != std::string_view::npos) return OutOfMemory(what);
-    return EndingOf(Status(Code::kInternal, Str("LibTorch: ", what)));
+    return EndingOf(Status(Code::kInternal, Str("LibTorch: ", error.what_without_backtrace())));
   } catch (const std::bad_alloc&) {
     return OutOfMemory("the host has no more");
   } catch (const std::system_error& error) {

@@ -17,6 +17,7 @@
 #include "model/data/tokenizer.h"
 #include "model/extension/extension.h"
 #include "model/net/device.h"
+#include "model/net/tensor_memory.h"
 #include "worker/trainer/data.h"
 #include "worker/trainer/ending.h"
 #include "worker/trainer/forward.h"
@@ -295,6 +296,7 @@ int Main(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   longrun::KeepFreedMemory();
+  longrun::UseTensorMemory();
   return longrun::RunMain(
       "longrun-trainer", longrun::trainer::Main, argc, argv,
       {.out_of_memory = longrun::FailureOf(longrun::FailureClass::kOutOfMemory).exit_code,

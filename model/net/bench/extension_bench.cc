@@ -35,6 +35,7 @@
 #include "model/extension/extension.h"
 #include "model/net/decoder.h"
 #include "model/net/model_folder.h"
+#include "model/net/tensor_memory.h"
 #include "model/net/transformer.h"
 
 namespace longrun {
@@ -237,6 +238,7 @@ void Measure(const Setting& s, std::string_view methods) {
 
 int main(int argc, char** argv) {
   longrun::KeepFreedMemory();  // as the trainer does
+  longrun::UseTensorMemory();
   at::set_num_threads(1);
   const auto number = [&](int index, int otherwise) {
     return longrun::IntArgument(argc, argv, index, otherwise, 1 << 20);
