@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
-#include <ranges>
 #include <span>
 #include <utility>
 #include <vector>
@@ -91,15 +90,17 @@ bool IsIn(std::span<const CaseRange> ranges, char32_t point) {
 }
 
 // Whether the first of these characters that is not case-ignorable is cased.
-bool MeetsCased(auto&& points) {
+template <typename Iterator>
+bool MeetsCased(Iterator begin, Iterator end) {
   const auto ignorable = [](char32_t point) { return IsIn(kCaseIgnorable, point); };
-  const auto met = std::ranges::find_if_not(points, ignorable);
-  return met != std::ranges::end(points) && IsIn(kCased, *met);
+  const Iterator met = std::find_if_not(begin, end, ignorable);
+  return met != end && IsIn(kCased, *met);
 }
 
 // Unicode's condition Final_Sigma.
 bool EndsWord(std::span<const char32_t> points, std::size_t at) {
-  return MeetsCased(points.first(at) | std::views::reverse) && !MeetsCased(points.subspan(at + 1));
+  const std::span<const char32_t> before = points.first(at), after = points.subspan(at + 1);
+  return MeetsCased(before.rbegin(), before.rend()) && !MeetsCased(after.begin(), after.end());
 }
 
 // str.replace(what, with).

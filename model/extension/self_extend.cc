@@ -23,9 +23,10 @@ Numbers Of(const Json& params) {
 }
 
 Reading Read(const Json& params, const Stretch& stretch) {
-  const auto [g, w, float_offset] = Of(params);
-  const std::int64_t steps = float_offset ? g : 1;
-  const std::int64_t offset = float_offset ? g * w - w : w - w / g;  // in steps
+  const Numbers numbers = Of(params);
+  const std::int64_t g = numbers.g, w = numbers.w;
+  const std::int64_t steps = numbers.float_offset ? g : 1;
+  const std::int64_t offset = numbers.float_offset ? g * w - w : w - w / g;  // in steps
   return {.regions = {{.key_begin = stretch.Begins([=](std::int64_t p) { return p - w + 1; }),
                        .query_row = stretch.Queries([=](std::int64_t p) { return p * steps; })},
                       {.query_row =
