@@ -2,10 +2,12 @@
 // total and every tie is broken by an id, so that the same state always gives the same placement.
 //
 // Tasks that the same slots can run are in one ReadyClass: slots are checked once per class, and
-// only heads of classes are compared.
+// only for classes whose first task may be the next.
 #include <algorithm>
 #include <limits>
+#include <map>
 #include <set>
+#include <string_view>
 #include <tuple>
 #include <utility>
 
@@ -30,9 +32,39 @@ std::string HomeOf(const State& state, const Task& task) {
   return attempt == state.attempts.end() ? std::string() : attempt->second.worker;
 }
 
-// The best free slot for the task, or null if it fits none or waits for another worker.
+// Which free slots fit a class, looked up once in a step: there may be thousands.
+class FittingSlots {
+ public:
+  FittingSlots(const State& state, const Moment& moment)
+      : moment_(moment), free_(FreeSlots(state, moment)), n_free_(free_.size()) {}
+
+  bool empty() const { return n_free_ == 0; }
+  const std::vector<const FreeSlot*>& Of(const std::string& name, const ReadyClass& ready) {
+    const auto [found, is_new] = of_class_.try_emplace(name);
+    if (!is_new) return found->second;
+    for (const FreeSlot& slot : free_) {
+      if (taken_.contains(&slot) || !Fits(ready, *slot.worker, *slot.slot)) continue;
+      if (!HasNoRoom(*slot.worker, ready, moment_.now)) found->second.push_back(&slot);
+    }
+    return found->second;
+  }
+  void Take(const FreeSlot& slot) {
+    n_free_ -= 1;
+    taken_.insert(&slot);
+    for (auto& [name, slots] : of_class_) std::erase(slots, &slot);
+  }
+
+ private:
+  Moment moment_;
+  std::vector<FreeSlot> free_;
+  std::size_t n_free_;
+  std::set<const FreeSlot*> taken_;
+  std::map<std::string, std::vector<const FreeSlot*>> of_class_;
+};
+
+// The best of the slots for the task, or null if it waits for another worker.
 const FreeSlot* ChooseSlot(const State& state, const ReadyClass& ready, const Task& task,
-                           const std::vector<FreeSlot>& free, const Moment& moment) {
+                           const std::vector<const FreeSlot*>& fitting, const Moment& moment) {
   const Avoided avoided = AvoidedBy(state, ready, task, moment);
   const std::string home = HomeOf(state, task);
   const std::string& dataset = state.runs.at(task.run_key).run.dataset_digest;
@@ -41,14 +73,16 @@ const FreeSlot* ChooseSlot(const State& state, const ReadyClass& ready, const Ta
   const auto rank = [&](const FreeSlot& slot) {
     const std::set<std::string>& there = slot.worker->dataset_digests;
     return std::tuple(slot.worker->id != home, !there.contains(dataset) + !there.contains(text),
-                      slot.worker->id, slot.slot->index);
+                      std::string_view(slot.worker->id), slot.slot->index);
   };
-  for (const FreeSlot& slot : free) {
-    if (!Fits(ready, *slot.worker, *slot.slot)) continue;
-    if (HasNoRoom(*slot.worker, ready, moment.now)) continue;
-    if (avoided.Covers(*slot.worker, *slot.slot)) continue;
-    if (slot.left_ms <= task.needs_ms) continue;
-    if (best == nullptr || rank(slot) < rank(*best)) best = &slot;
+  decltype(rank(FreeSlot())) best_rank;
+  for (const FreeSlot* const slot : fitting) {
+    if (avoided.Covers(*slot->worker, *slot->slot)) continue;
+    if (slot->left_ms <= task.needs_ms) continue;
+    const auto its_rank = rank(*slot);
+    if (best != nullptr && best_rank <= its_rank) continue;
+    best = slot;
+    best_rank = its_rank;
   }
   return best;
 }
@@ -58,24 +92,19 @@ struct Placement {
   const FreeSlot* slot = nullptr;
 };
 
-// The first task in order that a free slot can take. `hopeless` has the classes that no free slot
-// fits: slots only become fewer during a step.
-std::optional<Placement> NextPlacement(const State& state, const std::vector<FreeSlot>& free,
-                                       const Moment& moment, std::set<std::string>& hopeless) {
+// The first task in order that a free slot can take.
+std::optional<Placement> NextPlacement(const State& state, FittingSlots& free,
+                                       const Moment& moment) {
   std::optional<Placement> next;
   const ReadyClass::Key* next_key = nullptr;
   for (const auto& [name, ready] : state.index.ready) {
-    if (hopeless.contains(name) || WaitsForFolder(state, ready)) continue;
-    const bool fits = std::ranges::any_of(free, [&](const FreeSlot& slot) {
-      return Fits(ready, *slot.worker, *slot.slot) && !HasNoRoom(*slot.worker, ready, moment.now);
-    });
-    if (!fits) {
-      hopeless.insert(name);
-      continue;
-    }
+    if (WaitsForFolder(state, ready)) continue;
     for (const ReadyClass::Key& key : ready.tasks) {
       if (next_key != nullptr && *next_key < key) break;
-      const FreeSlot* const slot = ChooseSlot(state, ready, state.tasks.at(key.task), free, moment);
+      const std::vector<const FreeSlot*>& fitting = free.Of(name, ready);
+      if (fitting.empty()) break;
+      const FreeSlot* const slot =
+          ChooseSlot(state, ready, state.tasks.at(key.task), fitting, moment);
       if (slot == nullptr) continue;  // it avoids the free slots: try the next task
       next = Placement{.task = key.task, .slot = slot};
       next_key = &key;
@@ -241,14 +270,12 @@ void PlaceReadyTasks(StepContext& step) {
   if (state.index.ready.empty() || step.now < state.place_not_before) return;
   for (auto& [name, ready] : state.index.ready) RefreshUnfit(step, name, ready);
   const Moment moment = {.now = step.now, .wall_ms = step.wall_ms};
-  std::vector<FreeSlot> free = FreeSlots(state, moment);
-  std::set<std::string> hopeless;
+  FittingSlots free(state, moment);
   while (!free.empty()) {
-    const std::optional<Placement> next = NextPlacement(state, free, moment, hopeless);
+    const std::optional<Placement> next = NextPlacement(state, free, moment);
     if (!next) return;
-    const FreeSlot slot = *next->slot;
-    Place(step, state.tasks.at(next->task), slot);
-    std::erase_if(free, [&](const FreeSlot& other) { return other.slot == slot.slot; });
+    Place(step, state.tasks.at(next->task), *next->slot);
+    free.Take(*next->slot);
   }
 }
 
