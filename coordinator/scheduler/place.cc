@@ -36,9 +36,9 @@ std::string HomeOf(const State& state, const Task& task) {
 class FittingSlots {
  public:
   FittingSlots(const State& state, const Moment& moment)
-      : moment_(moment), free_(FreeSlots(state, moment)), n_free_(free_.size()) {}
+      : moment_(moment), free_(FreeSlots(state, moment)) {}
 
-  bool empty() const { return n_free_ == 0; }
+  bool empty() const { return taken_.size() == free_.size(); }
   const std::vector<const FreeSlot*>& Of(const std::string& name, const ReadyClass& ready) {
     const auto [found, is_new] = of_class_.try_emplace(name);
     if (!is_new) return found->second;
@@ -49,7 +49,6 @@ class FittingSlots {
     return found->second;
   }
   void Take(const FreeSlot& slot) {
-    n_free_ -= 1;
     taken_.insert(&slot);
     for (auto& [name, slots] : of_class_) std::erase(slots, &slot);
   }
@@ -57,7 +56,6 @@ class FittingSlots {
  private:
   Moment moment_;
   std::vector<FreeSlot> free_;
-  std::size_t n_free_;
   std::set<const FreeSlot*> taken_;
   std::map<std::string, std::vector<const FreeSlot*>> of_class_;
 };
