@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <limits>
 
+#include "base/kept_memory.h"
 #include "tests/sanitized.h"
 
 namespace longrun {
@@ -36,6 +37,7 @@ TEST(TensorMemoryTest, AFreedBlockServesAnEqualRequest) {
 #ifdef LONGRUN_SANITIZED
   GTEST_SKIP() << "a sanitizer keeps freed blocks aside";
 #endif
+  KeepFreedMemory();  // as the trainer does: blocks of this size come from the heap
   UseTensorMemory();
   constexpr std::int64_t kN = 1 << 20;
   at::Tensor freed = Floats(kN);
