@@ -15,7 +15,7 @@ namespace longrun {
 // When the host has no room, LibTorch throws c10::OutOfMemoryError.
 void UseTensorMemory();
 
-// Bytes in use, also what rounds a block up; 0 before UseTensorMemory. From any thread.
+// Bytes in use, including what rounds blocks up; 0 before UseTensorMemory. From any thread.
 std::int64_t TensorBytes();
 void ResetTensorBytesPeak();
 std::int64_t TensorBytesPeak();  // the most since ResetTensorBytesPeak
