@@ -138,6 +138,10 @@ void Proxy::Accept() {
     if (fd < 0) return;
     traffic_.n_connections += 1;
     Connection connection{.client = fd};
+    if (traffic_.n_connections == weather_.cut_number) {
+      Cut(connection);
+      continue;
+    }
     if (weather_.spread_ms > 0) {
       connection.slower_ms =
           static_cast<std::int64_t>(random_.Below(static_cast<std::uint64_t>(weather_.spread_ms)));

@@ -33,6 +33,8 @@ struct Weather {
   // Each connection is slower than delay_ms by a number of its own below this: so one that began
   // later overtakes one that began earlier.
   std::int64_t spread_ms = 0;
+  // This connection, counted from 1, gets RST as soon as it begins. 0: none.
+  std::int64_t cut_number = 0;
 };
 
 struct Traffic {

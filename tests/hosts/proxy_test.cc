@@ -145,6 +145,21 @@ TEST_F(ProxyTest, ConnectionsAreResetAndRefused) {
   EXPECT_EQ(Hear(*target_again, 4), "here");
 }
 
+TEST_F(ProxyTest, OneConnectionOfSeveralIsReset) {
+  proxy->Set({.cut_number = 2});
+  const auto before = Connect();
+  const auto target_before = Accept();
+  const auto cut = Connect();
+  EXPECT_EQ(Hear(*cut, 1), std::nullopt);
+  const auto after = Connect();
+  const auto target_after = Accept();
+  Say(*before, "b");
+  Say(*after, "a");
+  EXPECT_EQ(Hear(*target_before, 1), "b");
+  EXPECT_EQ(Hear(*target_after, 1), "a");
+  EXPECT_EQ(proxy->traffic().n_cut, 1);
+}
+
 TEST_F(ProxyTest, ATargetThatIsGoneRefuses) {
   server.Close();
   const auto client = Connect();

@@ -2,6 +2,7 @@
 #include "worker/agent/membership.h"
 
 #include <grpcpp/grpcpp.h>
+#include <poll.h>
 
 #include <algorithm>
 #include <chrono>
@@ -26,6 +27,7 @@ namespace {
 constexpr std::int64_t kLookMs = 20'000;
 constexpr std::chrono::seconds kCallDeadline{20};
 constexpr std::size_t kFileBytesMax = 64 << 10;
+constexpr int kJoinPauseMs = 200;
 constexpr std::int64_t kRetryMsMin = 500;
 constexpr std::int64_t kRetryMsMax = 600'000;
 
@@ -123,6 +125,23 @@ bool IsNewToken(const std::string& joined_path, const std::string& token_id) {
   return before.ok() && !token_id.empty() && Trim(*before) != token_id;
 }
 
+// Asks again while the coordinator is not reached. It was there a moment ago, so that this is a
+// connection that broke. gRPC also reports an attempt to connect that is still under way as failed,
+// if an allocation of memory changes errno at that moment, as it may where there is no /sys.
+Status AskToJoin(v1::IdentityService::Stub& stub, const v1::JoinWorkerRequest& request,
+                 v1::JoinWorkerResponse* answer) {
+  const auto deadline = std::chrono::system_clock::now() + kCallDeadline;
+  while (true) {
+    grpc::ClientContext context;
+    context.set_deadline(deadline);
+    Status joined = FromRpc(stub.JoinWorker(&context, request, answer));
+    if (joined.code() != Code::kUnavailable || std::chrono::system_clock::now() > deadline) {
+      return joined;
+    }
+    poll(nullptr, 0, kJoinPauseMs);
+  }
+}
+
 Status Join(const MemberFiles& files, const HostPort& place, const std::string& worker_id,
             const JoinOptions& options) {
   if (options.token_file.empty()) {
@@ -153,9 +172,7 @@ Status Join(const MemberFiles& files, const HostPort& place, const std::string& 
   Status joined;
   for (const std::string& token : tokens) {
     request.set_token(token);
-    grpc::ClientContext context;
-    context.set_deadline(std::chrono::system_clock::now() + kCallDeadline);
-    joined = FromRpc(stub->JoinWorker(&context, request, &answer));
+    joined = AskToJoin(*stub, request, &answer);
     if (joined.code() != Code::kPermissionDenied) break;  // another worker may have used this token
   }
   if (!joined.ok()) {

@@ -16,6 +16,7 @@
 #include "longrun/v1/session.grpc.pb.h"
 #include "longrun/v1/sweeps.grpc.pb.h"
 #include "pki/presented.h"
+#include "tests/hosts/proxy.h"
 
 namespace longrun::coordinator {
 namespace {
@@ -479,6 +480,18 @@ TEST_F(NetworkTest, WorkerJoinsRenewsItsCertificateAndIsRevoked) {
   })) << ReadFile(At("gpu-1.log")).value();
   EXPECT_EQ(CountInLog("gpu-1.log", "worker_joined"), 2u);
   EXPECT_EQ(CountInLog("gpu-1.log", "not_joined_again"), 0u);
+}
+
+TEST_F(NetworkTest, JoinOutlivesAConnectionThatBreaks) {
+  InitAndStart();
+  const std::unique_ptr<Proxy> proxy = Proxy::Listen("127.0.0.1", 1).value();
+  proxy->SetTarget(place);
+  // The first connection looks at the certificate, the second one would carry the token.
+  proxy->Set({.cut_number = 2});
+  place = proxy->place();
+  JoinWorker("gpu-1");
+  EXPECT_EQ(proxy->traffic().n_cut, 1);
+  EXPECT_EQ(CountInLog("gpu-1.log", "worker_joined"), 1u);
 }
 
 // As the pods of a Job do, into which a Secret is mounted.
