@@ -292,7 +292,7 @@ Json AxesOrInit() {
   };
   Json forms = Json::array({with("matrix", {"position", "train_length"}),
                             with("model", {"init_from"}), with("matrix", {"model.init_from"})});
-  for (const std::size_t with_model : {0, 1}) forms[with_model]["required"] = {"model"};
+  for (const std::size_t with_model : {0u, 1u}) forms[with_model]["required"] = {"model"};
   return forms;
 }
 
