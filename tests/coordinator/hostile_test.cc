@@ -24,14 +24,17 @@
 #include "longrun/v1/sweeps.grpc.pb.h"
 #include "sweeps/event.h"
 #include "tests/crash/service.h"
+#include "tests/deadline.h"
 #include "tests/resident.h"
 
 namespace longrun::coordinator {
 namespace {
 
 constexpr const char* kAttempt = "01ARZ3NDEKTSV4RRFFQ69G5FAV";  // the ULID of its specification
-constexpr std::int64_t kAnswerMsMax = 1000;                     // of a call beside a busy one
-constexpr std::int64_t kLeftMibMax = 40;                        // less than the smallest frame
+// Of a call beside a busy one. Generous, since a test of this machine's speed would fail on a busy
+// machine: what is looked for is a call that never ends.
+constexpr std::int64_t kAnswerMsMax = DeadlineMs(10'000);
+constexpr std::int64_t kLeftMibMax = 40;  // less than the smallest frame
 
 void SetDeadline(grpc::ClientContext& context, int seconds = 60) {
   context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(seconds));
@@ -796,27 +799,35 @@ TEST_F(HostileTest, BesideAHugeSweepOtherCallsAreAnswered) {
   ASSERT_NE(at, std::string::npos);
   yaml.replace(at, std::string("seed: [1").size(), seeds);
   // What needs the core waits for the one transaction of a submission; what does not, does not.
-  std::int64_t info_ms = 0, workers_ms = 0;
+  std::int64_t read_ms = 0, info_ms = 0;
   std::vector<std::thread> submitters;
   std::atomic<int> n_open = kSubmitters;
+  std::atomic<std::int64_t> first_ms = 0;  // until one of them was answered
   const std::int64_t begun = BootMs();
   for (int i = 0; i < kSubmitters; ++i) {
     submitters.emplace_back([&] {
       EXPECT_TRUE(Submit(yaml).ok());
-      --n_open;
+      if (--n_open == kSubmitters - 1) first_ms = BootMs() - begun;
     });
   }
   while (n_open > 0) {
-    info_ms = std::max(info_ms, AnswerMs());
-    const std::int64_t asked = BootMs();
-    (void)Workers();
-    workers_ms = std::max(workers_ms, BootMs() - asked);
+    if (n_open == kSubmitters) {
+      const std::int64_t asked = BootMs();
+      EXPECT_EQ(GetSweep("nothing").error_code(), grpc::StatusCode::NOT_FOUND);
+      read_ms = std::max(read_ms, BootMs() - asked);
+    } else {
+      info_ms = std::max(info_ms, AnswerMs());
+    }
   }
   for (std::thread& thread : submitters) thread.join();
-  std::printf("2,000 runs, five times: %lld ms, %lld MiB; slowest other call %lld and %lld ms\n",
-              static_cast<long long>(BootMs() - begun), static_cast<long long>(ResidentMib()),
-              static_cast<long long>(info_ms), static_cast<long long>(workers_ms));
-  EXPECT_LT(info_ms, kAnswerMsMax);
+  std::printf(
+      "2,000 runs, five times: %lld ms, %lld MiB; first answer after %lld ms; "
+      "slowest other call %lld and %lld ms\n",
+      static_cast<long long>(BootMs() - begun), static_cast<long long>(ResidentMib()),
+      static_cast<long long>(first_ms), static_cast<long long>(read_ms),
+      static_cast<long long>(info_ms));
+  // A call that had to wait for a thread would be answered when a submission is.
+  EXPECT_LT(2 * read_ms, first_ms);
   EXPECT_EQ(Query(service, "SELECT count(*) FROM sweep"), "1");
 }
 
