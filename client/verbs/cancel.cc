@@ -1,4 +1,4 @@
-// longrun cancel SWEEP: cancels the tasks that no other sweep needs.
+// longrun cancel SWEEP [--now]: cancels the tasks that no other sweep needs.
 #include <cstdio>
 
 #include "base/str.h"
@@ -25,15 +25,17 @@ std::string WhyNothing(const v1::SweepInfo& info) {
 
 void AddCancel(Verbs& verbs) {
   Verb verb = verbs.AddVerb("cancel", "end a sweep; its finished work stays");
-  verb.AddExamples({"longrun cancel my-sweep"});
+  verb.AddExamples({"longrun cancel my-sweep", "longrun cancel my-sweep --now"});
   const auto sweep = std::make_shared<std::string>();
   verb.AddArgument("SWEEP", *sweep, "name or id").Required();
+  const auto now = std::make_shared<bool>(false);
+  verb.AddFlag("--now", *now, "kill running trainers; without it, they first write a checkpoint");
   const auto output = AddOutput(verb, {"table", "json"});
-  verb.SetRun([&verbs, sweep, output] {
+  verb.SetRun([&verbs, sweep, now, output] {
     RetryingClient client(verbs.state);
     const Result<v1::GetSweepResponse> before = client.GetSweep(*sweep);
     if (!before.ok()) return Report(before.status());
-    const Result<v1::CancelSweepResponse> answer = client.CancelSweep(*sweep);
+    const Result<v1::CancelSweepResponse> answer = client.CancelSweep(*sweep, *now);
     if (!answer.ok()) return Report(answer.status());
     const std::int64_t n_cancelled = answer->tasks_cancelled();
     const std::int64_t n_stopping = answer->tasks_stopping();

@@ -71,9 +71,10 @@ Result<v1::GetSeriesResponse> SweepCalls::GetSeries(const std::string& run,
   return Ask<v1::GetSeriesResponse>(request);
 }
 
-Result<v1::CancelSweepResponse> SweepCalls::CancelSweep(const std::string& sweep) {
+Result<v1::CancelSweepResponse> SweepCalls::CancelSweep(const std::string& sweep, bool now) {
   v1::CancelSweepRequest request;
   request.set_sweep(sweep);
+  request.set_now(now);
   return Ask<v1::CancelSweepResponse>(request);
 }
 

@@ -41,7 +41,7 @@ class SweepCalls {
   Result<v1::GetResultsResponse> GetResultsOfSweep(const std::string& sweep);
   Result<v1::GetResultsResponse> GetResultsOfRun(const std::string& run);
   Result<v1::GetSeriesResponse> GetSeries(const std::string& run, const std::string& metric);
-  Result<v1::CancelSweepResponse> CancelSweep(const std::string& sweep);
+  Result<v1::CancelSweepResponse> CancelSweep(const std::string& sweep, bool now);
   Result<v1::PauseSweepResponse> PauseSweep(const std::string& sweep);
   Result<v1::ResumeSweepResponse> ResumeSweep(const std::string& sweep);
   Result<v1::RemoveSweepResponse> RemoveSweep(const std::string& sweep);

@@ -138,7 +138,8 @@ Status CancelSweep(Call& call, const v1::CancelSweepRequest& request,
   call.error.subject = request.sweep();
   ASSIGN_OR_RETURN(const SweepRow sweep,
                    call.WithReason("SWEEP_NOT_FOUND", call.reader.FindSweep(request.sweep())));
-  const StepResult result = call.parts.core.PostAndWait(SweepCancelled{.sweep_id = sweep.id});
+  const StepResult result = call.parts.core.PostAndWait(SweepCancelled{
+      .sweep_id = sweep.id, .mode = request.now() ? StopMode::kNow : StopMode::kCheckpoint});
   RETURN_IF_ERROR(result.status);
   response->set_tasks_cancelled(static_cast<std::int32_t>(result.cancel.cancelled));
   response->set_tasks_stopping(static_cast<std::int32_t>(result.cancel.stopping));

@@ -1,5 +1,6 @@
 // Cancelling: waiting tasks are cancelled at once; a running task when it has stopped or its lease
-// has ended, unless it finishes first. Tasks that another sweep still needs continue.
+// has ended, unless it finishes first. Its trainer has a grace time for a checkpoint, or is killed
+// (StopMode). Tasks that another sweep still needs continue.
 #include <vector>
 
 #include "base/str.h"
@@ -15,8 +16,15 @@ bool WantedElsewhere(const State& state, const std::string& task, const std::str
   return false;
 }
 
-void CancelTask(StepContext& step, Task& task, const std::string& reason) {
+// Whether this cancellation changes nothing for the task.
+bool IsCancelled(const Task& task, StopMode mode) {
+  if (IsTerminal(task.state)) return true;
+  return task.cancel_wanted && (mode == StopMode::kCheckpoint || task.stop_mode == mode);
+}
+
+void CancelTask(StepContext& step, Task& task, StopMode mode, const std::string& reason) {
   task.cancel_wanted = true;
+  task.stop_mode = mode;
   step.changed_tasks.insert(task.id);
   if (task.state == TaskState::kBlocked || task.state == TaskState::kReady) {
     if (IsRefreshing(task)) {
@@ -29,8 +37,11 @@ void CancelTask(StepContext& step, Task& task, const std::string& reason) {
     return;
   }
   step.result.cancel.stopping += 1;
-  if (task.state == TaskState::kStopping) return;
-  MoveTask(step, task, TaskState::kStopping, reason);
+  if (task.state != TaskState::kStopping) {
+    MoveTask(step, task, TaskState::kStopping, reason);
+  } else if (mode == StopMode::kCheckpoint) {
+    return;  // it was asked already
+  }
   SendStopTo(step, step.state.attempts.at(task.attempt), reason);
 }
 
@@ -54,12 +65,12 @@ void HandleEvent(StepContext& step, const SweepCancelled& event) {
   std::vector<const Task*> cancelled;
   for (const std::string& id : sweep->second) {
     Task& task = state.tasks.at(id);
-    if (IsTerminal(task.state) || task.cancel_wanted) continue;
+    if (IsCancelled(task, event.mode)) continue;
     if (WantedElsewhere(state, id, event.sweep_id)) {
       HoldIfPaused(step, task);  // the other sweeps may be paused
       continue;
     }
-    CancelTask(step, task, reason);
+    CancelTask(step, task, event.mode, reason);
     if (task.state == TaskState::kCancelled) cancelled.push_back(&task);
   }
   // A retried run may have evaluations that only other, previously cancelled sweeps list.

@@ -142,7 +142,11 @@ void DecideTask(StepContext& step, Task& task, const Attempt& attempt, const Fai
 }
 
 // The message for a cancelled trainer that did not yield: how it ended, besides being cancelled.
-std::string WhileCancelled(EndEvidence evidence, const std::string& message) {
+std::string WhileCancelled(EndEvidence evidence, StopMode mode, const std::string& message) {
+  if (mode == StopMode::kNow && evidence.signal == SIGKILL && !evidence.oom_kill &&
+      evidence.failed_message.empty()) {
+    return "its trainer was killed (--now)";
+  }
   evidence.cancel_requested = false;
   // The worker itself sends these two, SIGKILL after the grace time.
   if (evidence.signal != SIGTERM && evidence.signal != SIGKILL) evidence.stop_requested = false;
@@ -274,7 +278,9 @@ void HandleEvent(StepContext& step, const AttemptFinished& event) {
     } else if (message.empty() && evidence.exit_known) {
       message = ExitText(evidence.exit_code);
     }
-    if (failure_class == FailureClass::kCancelled) message = WhileCancelled(evidence, message);
+    if (failure_class == FailureClass::kCancelled) {
+      message = WhileCancelled(evidence, TaskOf(step.state, *attempt).stop_mode, message);
+    }
     EndAttempt(step, *attempt, failure_class, message);
   }
   if (!attempt->end_stored) {

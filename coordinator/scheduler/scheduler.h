@@ -60,8 +60,10 @@ struct SweepSubmitted {
 struct SweepPrioritized {
   std::string sweep_id;
 };
+// With kNow, trainers that an earlier cancellation lets stop with a checkpoint are killed as well.
 struct SweepCancelled {
   std::string sweep_id;
+  StopMode mode = StopMode::kCheckpoint;
 };
 // Makes the tasks of a sweep wait, except those that an active sweep wants; running ones are asked
 // to stop. kNotFound; kFailedPrecondition: it was cancelled, or has ended.

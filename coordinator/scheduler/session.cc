@@ -212,12 +212,18 @@ bool IsCurrent(const State& state, const Attempt& attempt) {
          !IsTerminal(task.state);
 }
 
+std::int64_t GraceMs(const State& state, const Attempt& attempt) {
+  const Task& task = state.tasks.at(attempt.task);
+  const bool is_killed = task.cancel_wanted && task.stop_mode == StopMode::kNow;
+  return is_killed ? 0 : state.limits.stop_grace_ms;
+}
+
 void SendStopTo(StepContext& step, const Attempt& attempt, const std::string& reason) {
   const Worker& worker = step.state.workers.at(attempt.worker);
   if (!worker.session) return;
   step.Send(*worker.session, StopMessage{.attempt = attempt.id,
                                          .epoch = attempt.epoch,
-                                         .grace_ms = step.state.limits.stop_grace_ms,
+                                         .grace_ms = GraceMs(step.state, attempt),
                                          .reason = reason});
 }
 

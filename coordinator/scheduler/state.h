@@ -66,6 +66,12 @@ enum class AttemptState {
 };
 bool IsLive(AttemptState state);
 
+// How a cancelled task's trainer is stopped.
+enum class StopMode {
+  kCheckpoint,  // it has a grace time, in which it writes a checkpoint
+  kNow,         // it is killed
+};
+
 // The clock that measured a duration.
 enum class DurationClock {
   kNone,  // the attempt is live, or never ran
@@ -129,6 +135,10 @@ struct EnumNames<coordinator::Gate> {
       "DRAINED",     "QUARANTINED",  "OUTDATED",      "NO_WORKER",      "TOO_SHORT",
       "AVOIDS",      "NO_FREE_SLOT", "CACHE_IN_USE",  "SLOT_PAUSES",    "WORKER_LEAVES",
       "WORKER_AWAY", "OFFERED",      "WORKER_SILENT", "TRAINER_SILENT", "STOPPING"};
+};
+template <>
+struct EnumNames<coordinator::StopMode> {
+  static constexpr std::array<std::string_view, 2> kNames = {"checkpoint", "now"};
 };
 template <>
 struct EnumNames<coordinator::DurationClock> {
@@ -215,8 +225,9 @@ struct Task {
   std::string run_key;
   TaskKind kind = TaskKind::kTrain;
   TaskState state = TaskState::kReady;
-  bool cancel_wanted = false;  // desired = CANCELLED
-  std::string reason;          // why it is in this state; never empty
+  bool cancel_wanted = false;                  // desired = CANCELLED
+  StopMode stop_mode = StopMode::kCheckpoint;  // of no meaning unless cancel_wanted
+  std::string reason;                          // why it is in this state; never empty
   std::int64_t priority = 0;
   std::int64_t ready_seq = 0;  // order of becoming ready
   std::int64_t retry_round = 0;

@@ -289,6 +289,8 @@ std::string Describe(const ExpectedCell& cell);  // "nll at 64 (unigram)"
 Worker* Hear(StepContext& step, SessionId session);
 // Notes that the worker speaks of an attempt that is another worker's, if it is.
 void NoteForeign(StepContext& step, const Worker& worker, const Attempt& attempt);
+// What the attempt's trainer has between SIGTERM and SIGKILL.
+std::int64_t GraceMs(const State& state, const Attempt& attempt);
 // Tells a worker to stop a live attempt, if its session is open.
 void SendStopTo(StepContext& step, const Attempt& attempt, const std::string& reason);
 // Whether this is its task's current attempt, which may still change the task.

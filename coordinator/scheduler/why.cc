@@ -410,10 +410,14 @@ class Finder {
                 "signal: `longrun logs ",
                 ShortId(task.id), "` shows its last lines");
         break;
-      case Gate::kStopping:
-        why.remedy = Str("its trainer has ", state_.limits.stop_grace_ms / 1000,
-                         " s to write a checkpoint and end");
+      case Gate::kStopping: {
+        const std::int64_t grace_ms = GraceMs(state_, attempt);
+        why.remedy =
+            grace_ms == 0
+                ? std::string("its trainer is being killed: there is nothing to do")
+                : Str("its trainer has ", grace_ms / 1000, " s to write a checkpoint and end");
         break;
+      }
       default:
         why.text = Str("nothing holds it: attempt ", attempt.n, " runs on ", where);
     }

@@ -281,8 +281,8 @@ Status Store::PutUnknownTask(const Task& task) {
       Statement statement,
       connection_->Prepare("UPDATE task SET state = ?, cancel_wanted = ?, reason = ?, priority = ?,"
                            " ready_seq = ?, retry_round = ?, epoch = ?, attempts = ?, attempt = ?,"
-                           " result_attempt = ?, failures = ?, losses = ?, avoid_worker = ?"
-                           " WHERE id = ?"));
+                           " result_attempt = ?, failures = ?, losses = ?, avoid_worker = ?,"
+                           " stop_mode = ? WHERE id = ?"));
   return statement.Bind(EnumName(task.state))
       .Bind(task.cancel_wanted)
       .Bind(task.reason)
@@ -296,6 +296,7 @@ Status Store::PutUnknownTask(const Task& task) {
       .Bind(task.failures)
       .Bind(task.losses)
       .Bind(task.avoid_worker)
+      .Bind(EnumName(task.stop_mode))
       .Bind(task.id)
       .Run();
 }
@@ -320,9 +321,9 @@ Status Store::ApplyOne(const PutTask& write, std::int64_t, ApplyCounts&) {
           " retry_round, epoch, attempts, attempt, result_attempt, failures, losses, failures_max,"
           " losses_max, needs, device_kind, avoid_worker, evaluation, expected_cells,"
           " checkpoint_every_ms, checkpoint_keep, checkpoints, best_checkpoint, final_checkpoint,"
-          " activation_checkpointing, owner)"
+          " activation_checkpointing, stop_mode, owner)"
           " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
-          "?, ?, ?)"
+          "?, ?, ?, ?)"
           " ON CONFLICT (id) DO UPDATE SET state = excluded.state,"
           " cancel_wanted = excluded.cancel_wanted, reason = excluded.reason,"
           " priority = excluded.priority, ready_seq = excluded.ready_seq,"
@@ -339,7 +340,8 @@ Status Store::ApplyOne(const PutTask& write, std::int64_t, ApplyCounts&) {
           " checkpoint_keep = excluded.checkpoint_keep, checkpoints = excluded.checkpoints,"
           " best_checkpoint = excluded.best_checkpoint,"
           " final_checkpoint = excluded.final_checkpoint,"
-          " activation_checkpointing = excluded.activation_checkpointing"));
+          " activation_checkpointing = excluded.activation_checkpointing,"
+          " stop_mode = excluded.stop_mode"));
   return statement.Bind(task.id)
       .Bind(task.run_key)
       .Bind(EnumName(task.kind))
@@ -368,6 +370,7 @@ Status Store::ApplyOne(const PutTask& write, std::int64_t, ApplyCounts&) {
       .Bind(best_checkpoint)
       .Bind(final_checkpoint)
       .Bind(task.activation_checkpointing)
+      .Bind(EnumName(task.stop_mode))
       .Bind(task.owner)
       .Run();
 }

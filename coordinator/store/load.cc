@@ -129,7 +129,7 @@ Status LoadTasks(Connection& connection, State& state) {
       " device_kind, avoid_worker, evaluation,"
       " CASE state WHEN 'SUCCEEDED' THEN '[]' ELSE expected_cells END, checkpoint_every_ms,"
       " checkpoint_keep, checkpoints, best_checkpoint, final_checkpoint, activation_checkpointing,"
-      " owner FROM task",
+      " owner, stop_mode FROM task",
       [&](const Statement& row) -> Status {
         Task task;
         task.id = row.Text(0);
@@ -156,6 +156,7 @@ Status LoadTasks(Connection& connection, State& state) {
         task.checkpoint_keep = row.Int(23);
         task.activation_checkpointing = row.Int(27) != 0;
         task.owner = row.Text(28);
+        task.stop_mode = FindEnum<StopMode>(row.Text(29)).value_or(StopMode::kCheckpoint);
         if (const Status read = ReadSpecification(row, task); !read.ok()) {
           task.unknown = NotKnown(UnknownOfEvaluation(task.evaluation), "it", read);
           // Evaluations start from this training, so they are held back as well.

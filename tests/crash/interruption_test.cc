@@ -166,6 +166,27 @@ TEST_F(InterruptionTest, ACancelledTrainingGoesOnFromItsCheckpointWhenItIsSubmit
   EXPECT_GE(std::stoi(resumed[1]), 30) << service.Logs();
 }
 
+TEST_F(InterruptionTest, ATrainingThatIsCancelledNowWritesNoCheckpointAndLosesNoNumber) {
+  Slowly();
+  service.Start();
+  Submit();
+  AwaitStep(30);
+  // A trainer that is stopped by a signal could not end by itself.
+  for (const TrainerProcess& trainer : service.Trainers()) kill(trainer.pid, SIGSTOP);
+
+  ASSERT_EQ(service.Client({"cancel", "words", "--now"}), 0) << service.Logs();
+  const auto message = [&] { return Query(service, "SELECT group_concat(message) FROM attempt"); };
+  EXPECT_TRUE(WaitUntil(kEndMs, [&] { return message() == "its trainer was killed (--now)"; }))
+      << message() << service.Logs();
+  EXPECT_TRUE(service.Trainers().empty());
+  EXPECT_EQ(service.SweepState("words"), "CANCELLED");
+
+  Submit();
+  AwaitState("SUCCEEDED");
+  EXPECT_EQ(service.Table("words"), undisturbed_);
+  EXPECT_EQ(service.Stop(), (std::pair{0, 0})) << service.Logs();
+}
+
 // What is hidden of a text depends on where in the data a step is, and on nothing that a kill could
 // lose. Invariant I-35.
 TEST_F(InterruptionTest, AnEncoderWhoseTrainerIsKilledHasTheNumbersOfOneThatWasNot) {

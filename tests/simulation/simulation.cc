@@ -79,7 +79,8 @@ class SimUser {
   }
   // Refused when the sweep is not there, after a removal or a restore.
   void Cancel(const std::string& id) {
-    Add({.event = [id] { return SweepCancelled{.sweep_id = id}; },
+    const StopMode mode = world_.random.Chance(0.3) ? StopMode::kNow : StopMode::kCheckpoint;
+    Add({.event = [id, mode] { return SweepCancelled{.sweep_id = id, .mode = mode}; },
          .done = [this, id] { server_.checker().OnCancelConfirmed(id); }});
   }
   void PutFirst(const std::string& id) {

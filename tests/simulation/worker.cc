@@ -1,6 +1,7 @@
 #include "tests/simulation/worker.h"
 
 #include <algorithm>
+#include <csignal>
 #include <utility>
 
 namespace longrun::coordinator {
@@ -379,7 +380,10 @@ void SimWorker::Launch(const SendStart& start) {
 
 void SimWorker::Take(const StopMessage& stop) {
   GiveBack(stop.attempt);
-  if (SimFolder* const folder = Find(stop.attempt)) folder->stop = true;
+  if (SimFolder* const folder = Find(stop.attempt)) {
+    folder->stop = true;
+    folder->is_killed = folder->is_killed || stop.grace_ms == 0;
+  }
 }
 
 void SimWorker::Take(const AckMessage& ack) {
@@ -420,6 +424,10 @@ void SimWorker::RunTrainer(const std::string& attempt, Instant delay) {
 }
 
 void SimWorker::TrainerStep(SimFolder& folder) {
+  if (folder.is_killed) {
+    world_.stats.fired["killed at once"] += 1;
+    return EndTrainer(folder, 0, SIGKILL);
+  }
   if (folder.journal.entries.size() == 1) {
     folder.journal.Append(RecordKind::kStarted, {{"execution", folder.task.execution.ToJson()}});
     return;

@@ -34,6 +34,7 @@ struct SimFolder {
   std::int64_t step = 0;
   std::uint64_t value = 0;
   bool stop = false;                // SIGTERM was sent
+  bool is_killed = false;           // and SIGKILL
   std::optional<EndEvidence> exit;  // exit.json
   bool ended = false;               // the end is acknowledged
   // Of the daemon, lost with it:

@@ -1,4 +1,6 @@
 // Sessions, inventories, leases, offers and cancelling.
+#include <csignal>
+
 #include "tests/coordinator/scheduler/fixture.h"
 
 namespace longrun::coordinator {
@@ -363,6 +365,47 @@ TEST_F(SessionTest, CancellingIsFinalAtOnceForWhatWaitsAndStopsWhatRuns) {
   EXPECT_EQ(attempt.state, AttemptState::kCancelled);
   EXPECT_EQ(SweepStateName(state, "sweep-1"), "CANCELLED");
   EXPECT_EQ(Do(SweepCancelled{.sweep_id = "sweep-1"}).cancel.cancelled, 0);
+}
+
+TEST_F(SessionTest, ACancellationMayKillAlsoWhatStopsAlready) {
+  const Attempt& attempt = Current(Train());
+  Begin(attempt);
+  const SweepCancelled gently = {.sweep_id = "sweep-1"};
+  const SweepCancelled at_once = {.sweep_id = "sweep-1", .mode = StopMode::kNow};
+  const auto grace_of = [](const StepResult& result) {
+    const auto stops = Commands<StopMessage>(result);
+    return stops.size() == 1 ? stops[0].grace_ms : -1;
+  };
+  EXPECT_EQ(grace_of(Do(gently)), state.limits.stop_grace_ms);
+  const StepResult killed = Do(at_once);
+  EXPECT_EQ(grace_of(killed), 0);
+  EXPECT_EQ(killed.cancel.stopping, 1);
+  EXPECT_EQ(store.tasks.at(Train().id).stop_mode, StopMode::kNow);
+  // Also when the order is repeated. Neither cancellation says anything new.
+  EXPECT_EQ(grace_of(Do(WorkerHeard{.session = 1, .number = 1, .attempts = {Listed(attempt)}})), 0);
+  EXPECT_EQ(Do(at_once).cancel.stopping, 0);
+  EXPECT_TRUE(Commands<StopMessage>(Do(gently)).empty());
+  EXPECT_EQ(Train().stop_mode, StopMode::kNow);
+  Finish(attempt, {.exit_known = true, .signal = SIGKILL, .stop_requested = true});
+  EXPECT_EQ(Train().state, TaskState::kCancelled);
+  EXPECT_EQ(attempt.message, "its trainer was killed (--now)");
+
+  // The next cancellation has its own mode.
+  Submit({}, "again");
+  Begin(Current(Train()));
+  EXPECT_EQ(grace_of(Do(SweepCancelled{.sweep_id = "again"})), state.limits.stop_grace_ms);
+}
+
+TEST_F(SessionTest, AKilledTrainerCountsAsNothingIfItsTaskIsWantedAgain) {
+  const Attempt& attempt = Current(Train());
+  Begin(attempt);
+  Do(SweepCancelled{.sweep_id = "sweep-1", .mode = StopMode::kNow});
+  Submit({}, "again");
+  EXPECT_FALSE(Train().cancel_wanted);
+  Finish(attempt, {.exit_known = true, .signal = SIGKILL, .stop_requested = true});
+  EXPECT_EQ(attempt.state, AttemptState::kPreempted);
+  EXPECT_EQ(Train().failures + Train().losses, 0);
+  EXPECT_FALSE(IsTerminal(Train().state));
 }
 
 // It is cancelled all the same, but somebody may have to look at why.

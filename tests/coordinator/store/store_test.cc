@@ -37,6 +37,7 @@ std::string Durable(const State& state) {
                         EnumName(task.kind),
                         EnumName(task.state),
                         task.cancel_wanted,
+                        EnumName(task.stop_mode),
                         task.reason,
                         task.priority,
                         task.ready_seq,
@@ -389,6 +390,15 @@ TEST_F(StoreTest, ACancelledSweepStaysCancelledAndASecondSubmissionTakesItUpAgai
   Do(SampleSubmission(kSweepId));
 
   EXPECT_EQ(SweepStateName(state, kSweepId), "PENDING");
+}
+
+TEST_F(StoreTest, TheModeOfACancellationIsKept) {
+  Do(SampleSubmission(kSweepId));
+  Do(SweepCancelled{.sweep_id = kSweepId, .mode = StopMode::kNow});
+
+  const State loaded = store->Load().value();
+
+  for (const auto& [id, task] : loaded.tasks) EXPECT_EQ(task.stop_mode, StopMode::kNow) << id;
 }
 
 TEST_F(StoreTest, ActivationCheckpointingIsKept) {
