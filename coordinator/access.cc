@@ -82,7 +82,8 @@ Status Access::CheckToken(const TokenRow& token, std::int64_t now_ms) const {
   return Status();
 }
 
-Status Access::CheckWorker(const std::string& worker, std::int64_t now_ms) const {
+Status Access::CheckWorker(const std::string& worker, const std::string& key,
+                           std::int64_t now_ms) const {
   const auto found = certificates_.find(worker);
   const std::string remedy =
       "; `longrun admin join-token create --worker ID` makes a token with which it joins again";
@@ -92,6 +93,11 @@ Status Access::CheckWorker(const std::string& worker, std::int64_t now_ms) const
   if (found->second.revoked_ms) {
     return Denied(Str("the certificate of worker ", worker, " was revoked at ",
                       FormatWallMs(*found->second.revoked_ms), remedy));
+  }
+  if (!found->second.key.empty() && found->second.key != key) {
+    return Denied(Str("this certificate of worker ", worker,
+                      " has been replaced: a worker of this name joined later, with another key",
+                      remedy));
   }
   if (now_ms > found->second.expires_ms) {
     return Denied(Str("the certificate of worker ", worker, " expired at ",
@@ -121,16 +127,20 @@ Result<Principal> Access::OfToken(std::string_view text, std::int64_t now_ms) co
   return Principal{.kind = Principal::Kind::kPerson, .id = id, .role = *role};
 }
 
-Result<Principal> Access::OfWorker(const std::string& worker, std::int64_t now_ms) const {
+Result<Principal> Access::OfWorker(const std::string& worker, const std::string& key,
+                                   std::int64_t now_ms) const {
   const std::lock_guard lock(mutex_);
-  RETURN_IF_ERROR(CheckWorker(worker, now_ms));
-  return Principal{.kind = Principal::Kind::kWorker, .id = worker, .role = Role::kViewer};
+  RETURN_IF_ERROR(CheckWorker(worker, key, now_ms));
+  return Principal{
+      .kind = Principal::Kind::kWorker, .id = worker, .role = Role::kViewer, .key = key};
 }
 
 Status Access::StillHolds(const Principal& principal, std::int64_t now_ms) const {
   if (principal.kind == Principal::Kind::kLocal) return Status();
   const std::lock_guard lock(mutex_);
-  if (principal.kind == Principal::Kind::kWorker) return CheckWorker(principal.id, now_ms);
+  if (principal.kind == Principal::Kind::kWorker) {
+    return CheckWorker(principal.id, principal.key, now_ms);
+  }
   const auto found = tokens_.find(principal.id);
   return found == tokens_.end() ? Denied("the token has been removed")
                                 : CheckToken(found->second, now_ms);
@@ -261,12 +271,24 @@ Result<std::string> Access::Revoke(const std::string& id, const std::string& by,
   return Str("worker ", certificate->worker);
 }
 
-Result<Access::Joined> Access::Join(std::string_view text, const std::string& worker, bool is_known,
-                                    std::int64_t now_ms, const Issue& issue) {
+// Whether this worker has used the token, with this key, and has not renewed its certificate since.
+bool Access::MayAskAgain(const TokenRow& token, const std::string& worker, const std::string& key,
+                         std::int64_t now_ms) const {
+  const auto certificate = certificates_.find(worker);
+  return token.ended_ms && token.role == kWorkerRole && token.ended_by == Str("worker ", worker) &&
+         now_ms <= token.expires_ms && certificate != certificates_.end() &&
+         !certificate->second.revoked_ms && now_ms <= certificate->second.expires_ms &&
+         certificate->second.issued_ms == *token.ended_ms && certificate->second.key == key;
+}
+
+Result<Access::Joined> Access::Join(std::string_view text, const std::string& worker,
+                                    const Key& key, bool is_known, std::int64_t now_ms,
+                                    const Issue& issue) {
   const std::string id = TokenId(text);
   const std::string hash = TokenHash(text);
   const std::lock_guard change(changing_);
   TokenRow token;
+  bool asks_again = false;
   {
     const std::lock_guard lock(mutex_);
     const auto found = tokens_.find(id);
@@ -276,7 +298,15 @@ Result<Access::Joined> Access::Join(std::string_view text, const std::string& wo
           "coordinator? `longrun admin join-token create` makes another one");
     }
     token = found->second;
-    RETURN_IF_ERROR(CheckToken(token, now_ms));
+  }
+  if (token.ended_ms) {
+    ASSIGN_OR_RETURN(const std::string used_key, key());
+    const std::lock_guard lock(mutex_);
+    asks_again = MayAskAgain(token, worker, used_key, now_ms);
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    if (!asks_again) RETURN_IF_ERROR(CheckToken(token, now_ms));
     is_known = is_known || certificates_.contains(worker);
   }
   if (token.role != kWorkerRole) {
@@ -288,7 +318,7 @@ Result<Access::Joined> Access::Join(std::string_view text, const std::string& wo
     return Denied(Str("join token ", id, " is only for worker ", token.worker, ", but worker ",
                       worker, " uses it: give --id ", token.worker));
   }
-  if (token.worker.empty() && is_known) {
+  if (token.worker.empty() && is_known && !asks_again) {
     return Denied(Str("there is a worker \"", worker,
                       "\" already: choose another --id, or replace "
                       "that worker with a token of `longrun admin join-token create --worker ",
@@ -308,18 +338,23 @@ Result<Access::Joined> Access::Join(std::string_view text, const std::string& wo
   return joined;
 }
 
-Result<Access::Joined> Access::Renew(const std::string& worker, std::int64_t now_ms,
+Result<Access::Joined> Access::Renew(const Principal& worker, std::int64_t now_ms,
                                      const Issue& issue) {
   const std::lock_guard change(changing_);
   {
     const std::lock_guard lock(mutex_);
-    RETURN_IF_ERROR(CheckWorker(worker, now_ms));
+    RETURN_IF_ERROR(CheckWorker(worker.id, worker.key, now_ms));
   }
   ASSIGN_OR_RETURN(Joined joined, issue());
+  if (joined.row.key != worker.key) {
+    return Denied(Str("worker ", worker.id,
+                      " asks for a certificate for another key than that of its present one: for "
+                      "another key it must join again"));
+  }
   RETURN_IF_ERROR(
       core_.Write([&](Store& store) { return store.PutWorkerCertificate(joined.row); }));
   const std::lock_guard lock(mutex_);
-  certificates_[worker] = joined.row;
+  certificates_[worker.id] = joined.row;
   return joined;
 }
 

@@ -36,6 +36,7 @@ struct Principal {
   Kind kind = Kind::kLocal;
   std::string id = {};       // of the token, or of the worker; "" if local
   Role role = Role::kAdmin;  // of a person; local has them all
+  std::string key = {};      // of a worker: the SHA-256 of its public key
 
   std::string Name() const;      // "local", "token 3f2a91c0d4e5b6a7", "worker gpu-7"
   std::string RoleText() const;  // "admin", ..., "worker"
@@ -58,10 +59,12 @@ class Access {
   Access(const Access&) = delete;
   Access& operator=(const Access&) = delete;
 
-  // The caller whom a token's text or a certificate's common name stands for. kPermissionDenied
-  // with the remedy if it is unknown, expired, revoked, or a join token.
+  // The caller whom a token's text or a certificate stands for (`key`: the SHA-256 of its public
+  // key). kPermissionDenied with the remedy if it is unknown, expired, revoked, replaced by a later
+  // join, or a join token.
   Result<Principal> OfToken(std::string_view text, std::int64_t now_ms) const;
-  Result<Principal> OfWorker(const std::string& worker, std::int64_t now_ms) const;
+  Result<Principal> OfWorker(const std::string& worker, const std::string& key,
+                             std::int64_t now_ms) const;
   // Why a call of this principal must end now, or ok: asked about live streams.
   Status StillHolds(const Principal& principal, std::int64_t now_ms) const;
 
@@ -79,16 +82,19 @@ class Access {
 
   // Uses up a join token: `issue` makes the worker's certificate, and both are stored at once.
   // kPermissionDenied if the token does not let this worker join; `is_known` says that a worker of
-  // this id exists already, so that only a token bound to its id may replace it.
+  // this id exists already, so that only a token bound to its id may replace it. A worker that did
+  // not get the answer may ask again with the same key (`key` gives its SHA-256), until it has
+  // renewed its certificate.
   struct Joined {
     std::string certificate;
     WorkerCertificateRow row;
   };
   using Issue = std::function<Result<Joined>()>;
-  Result<Joined> Join(std::string_view token, const std::string& worker, bool is_known,
-                      std::int64_t now_ms, const Issue& issue);
-  // Another certificate for a worker that has a valid one.
-  Result<Joined> Renew(const std::string& worker, std::int64_t now_ms, const Issue& issue);
+  using Key = std::function<Result<std::string>()>;
+  Result<Joined> Join(std::string_view token, const std::string& worker, const Key& key,
+                      bool is_known, std::int64_t now_ms, const Issue& issue);
+  // Another certificate, for the same key, for a worker that has a valid one.
+  Result<Joined> Renew(const Principal& worker, std::int64_t now_ms, const Issue& issue);
 
   std::vector<TokenRow> tokens() const;
   std::vector<WorkerCertificateRow> certificates() const;
@@ -102,7 +108,10 @@ class Access {
     std::int64_t at_ms = 0;
   };
   Status CheckToken(const TokenRow& token, std::int64_t now_ms) const;
-  Status CheckWorker(const std::string& worker, std::int64_t now_ms) const;  // mutex_ is held
+  bool MayAskAgain(const TokenRow& token, const std::string& worker, const std::string& key,
+                   std::int64_t now_ms) const;
+  // The same: mutex_ is held.
+  Status CheckWorker(const std::string& worker, const std::string& key, std::int64_t now_ms) const;
 
   Core& core_;
   const AccessLimits limits_;

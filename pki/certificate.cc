@@ -181,6 +181,27 @@ std::string TextOf(const GENERAL_NAME& name) {
   return text.data();
 }
 
+Result<std::string> KeyDigest(const X509_PUBKEY* key) {
+  unsigned char* der = nullptr;
+  const int n_bytes = i2d_X509_PUBKEY(key, &der);
+  if (n_bytes < 0) return Failed("a public key's DER form");
+  std::string digest =
+      Sha256Hex({reinterpret_cast<const char*>(der), static_cast<std::size_t>(n_bytes)});
+  OPENSSL_free(der);
+  return digest;
+}
+
+Result<Request> ReadRequest(const std::string& pem) {
+  Request request(PEM_read_bio_X509_REQ(Reading(pem).get(), nullptr, nullptr, nullptr));
+  ERR_clear_error();
+  if (!request) return Status(Code::kInvalidArgument, "the text is not a signing request");
+  EVP_PKEY* const key = X509_REQ_get0_pubkey(request.get());
+  const bool is_own = key != nullptr && X509_REQ_verify(request.get(), key) == 1;
+  ERR_clear_error();
+  if (is_own) return request;
+  return Status(Code::kInvalidArgument, "the signing request is not signed by its own key");
+}
+
 }  // namespace
 
 Result<std::string> NewPrivateKey() {
@@ -237,19 +258,16 @@ Result<std::string> IssueForCoordinator(const Authority& authority, const std::s
                validity);
 }
 
+Result<std::string> KeyOfRequest(const std::string& request_pem) {
+  ASSIGN_OR_RETURN(const Request request, ReadRequest(request_pem));
+  return KeyDigest(X509_REQ_get_X509_PUBKEY(request.get()));
+}
+
 Result<std::string> IssueForWorker(const Authority& authority, const std::string& request_pem,
                                    const std::string& worker_id, const Validity& validity) {
-  const Request request(
-      PEM_read_bio_X509_REQ(Reading(request_pem).get(), nullptr, nullptr, nullptr));
-  ERR_clear_error();
-  if (!request) return Status(Code::kInvalidArgument, "the text is not a signing request");
-  EVP_PKEY* const key = X509_REQ_get0_pubkey(request.get());
-  const bool is_own = key != nullptr && X509_REQ_verify(request.get(), key) == 1;
-  ERR_clear_error();
-  if (!is_own) {
-    return Status(Code::kInvalidArgument, "the signing request is not signed by its own key");
-  }
-  return Issue(authority, key, worker_id, "clientAuth", "", validity);
+  ASSIGN_OR_RETURN(const Request request, ReadRequest(request_pem));
+  return Issue(authority, X509_REQ_get0_pubkey(request.get()), worker_id, "clientAuth", "",
+               validity);
 }
 
 Result<CertificateFacts> ReadCertificate(const std::string& pem) {
@@ -271,6 +289,7 @@ Result<CertificateFacts> ReadCertificate(const std::string& pem) {
   facts.fingerprint =
       Sha256Hex({reinterpret_cast<const char*>(der), static_cast<std::size_t>(n_bytes)});
   OPENSSL_free(der);
+  ASSIGN_OR_RETURN(facts.key, KeyDigest(X509_get_X509_PUBKEY(certificate.get())));
   ASSIGN_OR_RETURN(facts.not_before_ms, MsOf(X509_get0_notBefore(certificate.get())));
   ASSIGN_OR_RETURN(facts.not_after_ms, MsOf(X509_get0_notAfter(certificate.get())));
   const Names names(static_cast<GENERAL_NAMES*>(

@@ -41,7 +41,10 @@ struct Authority {
 Result<std::string> IssueForCoordinator(const Authority& authority, const std::string& key,
                                         const std::vector<std::string>& names,
                                         const Validity& validity);
-// kInvalidArgument if `request` is no signing request, or not signed by its own key.
+// The SHA-256 of the request's public key. kInvalidArgument if `request` is no signing request, or
+// not signed by its own key.
+Result<std::string> KeyOfRequest(const std::string& request);
+// The same errors.
 Result<std::string> IssueForWorker(const Authority& authority, const std::string& request,
                                    const std::string& worker_id, const Validity& validity);
 
@@ -49,6 +52,7 @@ struct CertificateFacts {
   std::string common_name;
   std::string serial;       // hex digits
   std::string fingerprint;  // SHA-256 of its DER form, 64 hex digits
+  std::string key;          // SHA-256 of its public key, 64 hex digits
   std::int64_t not_before_ms = 0;
   std::int64_t not_after_ms = 0;
   std::vector<std::string> names;  // of subjectAltName: DNS names and IP addresses

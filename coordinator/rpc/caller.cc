@@ -5,12 +5,14 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "pki/certificate.h"
 
 namespace longrun::coordinator {
 namespace {
 
 constexpr std::string_view kScheme = "Bearer ";
 constexpr const char* kCommonName = "x509_common_name";
+constexpr const char* kCertificate = "x509_pem_cert";
 
 std::string_view View(const grpc::string_ref& text) { return {text.data(), text.size()}; }
 
@@ -30,7 +32,12 @@ Result<Principal> NetworkCaller(const Access& access, const grpc::AuthContext& c
   }
   // gRPC has checked that our authority signed the certificate, and that it is valid now.
   const std::vector<grpc::string_ref> names = connection.FindPropertyValues(kCommonName);
-  if (names.size() == 1) return access.OfWorker(std::string(View(names.front())), WallMs());
+  const std::vector<grpc::string_ref> certificates = connection.FindPropertyValues(kCertificate);
+  if (names.size() == 1 && certificates.size() == 1) {
+    ASSIGN_OR_RETURN(const CertificateFacts facts,
+                     ReadCertificate(std::string(View(certificates.front()))));
+    return access.OfWorker(std::string(View(names.front())), facts.key, WallMs());
+  }
   return Status(Code::kPermissionDenied,
                 "this call has neither an access token nor a worker's certificate: people use "
                 "`longrun login`, workers join with --join");

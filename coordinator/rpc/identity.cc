@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/str.h"
 #include "coordinator/rpc/caller.h"
 #include "coordinator/rpc/names.h"
@@ -128,7 +129,9 @@ Result<Access::Joined> IssueTo(const CoordinatorParts& parts, const std::string&
                         .row = {.worker = worker,
                                 .serial = facts.serial,
                                 .issued_ms = now_ms,
-                                .expires_ms = now_ms + valid_ms}};
+                                .expires_ms = now_ms + valid_ms,
+                                .revoked_ms = {},
+                                .key = facts.key}};
 }
 
 Status JoinWorker(Call& call, const v1::JoinWorkerRequest& request,
@@ -139,11 +142,15 @@ Status JoinWorker(Call& call, const v1::JoinWorkerRequest& request,
   RETURN_IF_ERROR(call.parts.core.LookAndWait(
       [&](const State& state) { is_known = state.workers.contains(request.worker_id()); }));
   const std::int64_t now_ms = WallMs();
-  ASSIGN_OR_RETURN(
-      const Access::Joined joined,
-      call.parts.access.Join(request.token(), request.worker_id(), is_known, now_ms, [&] {
-        return IssueTo(call.parts, request.worker_id(), request.signing_request(), now_ms);
-      }));
+  ASSIGN_OR_RETURN(const Access::Joined joined,
+                   call.parts.access.Join(
+                       request.token(), request.worker_id(),
+                       [&] { return KeyOfRequest(request.signing_request()); }, is_known, now_ms,
+                       [&] {
+                         return IssueTo(call.parts, request.worker_id(), request.signing_request(),
+                                        now_ms);
+                       }));
+  Failpoint("join_before_answer");
   response->set_certificate(joined.certificate);
   response->set_valid_ms(joined.row.expires_ms - now_ms);
   return Status();
@@ -156,7 +163,7 @@ Status RenewWorker(Call& call, const v1::RenewWorkerRequest& request,
     return Status(Code::kPermissionDenied, "only a worker can renew its certificate");
   }
   const std::int64_t now_ms = WallMs();
-  ASSIGN_OR_RETURN(const Access::Joined joined, call.parts.access.Renew(caller.id, now_ms, [&] {
+  ASSIGN_OR_RETURN(const Access::Joined joined, call.parts.access.Renew(caller, now_ms, [&] {
     return IssueTo(call.parts, caller.id, request.signing_request(), now_ms);
   }));
   response->set_certificate(joined.certificate);

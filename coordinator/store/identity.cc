@@ -33,14 +33,15 @@ Result<IdentityRows> Store::LoadIdentity() {
                                                    .ended_by = row.Text(8)});
                           }));
   RETURN_IF_ERROR(ForEach(*reader_,
-                          "SELECT worker, serial, issued_ms, expires_ms, revoked_ms"
+                          "SELECT worker, serial, issued_ms, expires_ms, revoked_ms, key"
                           " FROM worker_certificate ORDER BY worker",
                           [&](const Statement& row) {
                             rows.certificates.push_back({.worker = row.Text(0),
                                                          .serial = row.Text(1),
                                                          .issued_ms = row.Int(2),
                                                          .expires_ms = row.Int(3),
-                                                         .revoked_ms = OptionalInt(row, 4)});
+                                                         .revoked_ms = OptionalInt(row, 4),
+                                                         .key = row.Text(5)});
                           }));
   NoteDamaged(reader_->row_sums().TakeDamaged());
   return rows;
@@ -76,15 +77,16 @@ Status Store::PutWorkerCertificate(const WorkerCertificateRow& certificate) {
   ASSIGN_OR_RETURN(
       Statement put,
       connection_->Prepare(
-          "INSERT INTO worker_certificate (worker, serial, issued_ms, expires_ms, revoked_ms)"
-          " VALUES (?, ?, ?, ?, ?) ON CONFLICT (worker) DO UPDATE SET serial = excluded.serial,"
+          "INSERT INTO worker_certificate (worker, serial, issued_ms, expires_ms, revoked_ms, key)"
+          " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (worker) DO UPDATE SET serial = excluded.serial,"
           " issued_ms = excluded.issued_ms, expires_ms = excluded.expires_ms,"
-          " revoked_ms = excluded.revoked_ms"));
+          " revoked_ms = excluded.revoked_ms, key = excluded.key"));
   return put.Bind(certificate.worker)
       .Bind(certificate.serial)
       .Bind(certificate.issued_ms)
       .Bind(certificate.expires_ms)
       .Bind(certificate.revoked_ms)
+      .Bind(certificate.key)
       .Run();
 }
 

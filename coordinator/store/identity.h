@@ -1,5 +1,5 @@
 // The rows that say who may call the coordinator over the network, and what they did
-// (migrations/0015_identity.sql has the meaning of the columns).
+// (migrations/0016_identity.sql has the meaning of the columns).
 #pragma once
 
 #include <cstdint>
@@ -27,6 +27,7 @@ struct WorkerCertificateRow {
   std::int64_t issued_ms = 0;
   std::int64_t expires_ms = 0;
   std::optional<std::int64_t> revoked_ms = {};
+  std::string key = {};
 };
 
 struct IdentityRows {

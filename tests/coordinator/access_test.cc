@@ -17,6 +17,9 @@ namespace {
 constexpr std::int64_t kNowMs = 1'764'000'000'000;
 constexpr std::int64_t kHourMs = 3'600'000;
 
+const std::string kKey = "the key of one machine";
+const std::string kOtherKey = "the key of another machine";
+
 struct Parts {
   TempFolder folder;
   std::unique_ptr<Store> store = Store::Open(folder.path()).value();
@@ -31,14 +34,21 @@ struct Parts {
     return access.CreateToken(role, "", worker, kHourMs, kNowMs).value();
   }
   Result<Access::Joined> Join(const std::string& token, const std::string& worker,
-                              bool is_known = false, std::int64_t now_ms = kNowMs) {
-    return access.Join(token, worker, is_known, now_ms, [&]() -> Result<Access::Joined> {
-      return Access::Joined{.certificate = "PEM",
-                            .row = {.worker = worker,
-                                    .serial = "01",
-                                    .issued_ms = now_ms,
-                                    .expires_ms = now_ms + kHourMs}};
-    });
+                              bool is_known = false, std::int64_t now_ms = kNowMs,
+                              const std::string& key = kKey) {
+    const auto issue = [&]() -> Result<Access::Joined> { return Issued(worker, key, now_ms); };
+    return access.Join(
+        token, worker, [&] { return key; }, is_known, now_ms, issue);
+  }
+  static Access::Joined Issued(const std::string& worker, const std::string& key,
+                               std::int64_t now_ms) {
+    return {.certificate = "PEM",
+            .row = {.worker = worker,
+                    .serial = "01",
+                    .issued_ms = now_ms,
+                    .expires_ms = now_ms + kHourMs,
+                    .revoked_ms = {},
+                    .key = key}};
   }
 };
 
@@ -98,21 +108,98 @@ TEST(AccessTest, JoinTokenLetsOneNewWorkerJoinOnce) {
                    "there is a worker \"gpu-1\" already"));
   ASSERT_TRUE(parts.Join(token.text, "gpu-1").ok());
   EXPECT_TRUE(Says(parts.Join(token.text, "gpu-2").status(), "has been used by worker gpu-1"));
-  EXPECT_TRUE(parts.access.OfWorker("gpu-1", kNowMs).ok());
-  EXPECT_TRUE(Says(parts.access.OfWorker("gpu-2", kNowMs).status(), "has joined"));
-  EXPECT_TRUE(Says(parts.access.OfWorker("gpu-1", kNowMs + kHourMs + 1).status(), "expired at"));
+  EXPECT_TRUE(parts.access.OfWorker("gpu-1", kKey, kNowMs).ok());
+  EXPECT_TRUE(Says(parts.access.OfWorker("gpu-2", kKey, kNowMs).status(), "has joined"));
+  EXPECT_TRUE(
+      Says(parts.access.OfWorker("gpu-1", kKey, kNowMs + kHourMs + 1).status(), "expired at"));
+}
+
+TEST(AccessTest, AWorkerThatGotNoAnswerAsksAgainWithItsKey) {
+  Parts parts;
+  const std::string token = parts.Create("worker").text;
+  const auto join = [&](const std::string& worker, const std::string& key, std::int64_t now_ms) {
+    return parts.Join(token, worker, /*is_known=*/true, now_ms, key).status();
+  };
+  ASSERT_TRUE(parts.Join(token, "gpu-1").ok());
+  for (const std::int64_t later_ms : {std::int64_t{0}, std::int64_t{5}, kHourMs}) {
+    EXPECT_TRUE(join("gpu-1", kKey, kNowMs + later_ms).ok()) << later_ms;
+  }
+  EXPECT_TRUE(Says(join("gpu-1", kOtherKey, kNowMs), "has been used by worker gpu-1"));
+  EXPECT_TRUE(Says(join("gpu-1", "", kNowMs), "has been used by worker gpu-1"));
+  EXPECT_TRUE(Says(join("gpu-2", kKey, kNowMs), "has been used by worker gpu-1"));
+  EXPECT_TRUE(Says(join("gpu-1", kKey, kNowMs + kHourMs + 1), "has been used by worker gpu-1"));
+  parts.core->Stop();
+  EXPECT_EQ(parts.store->LoadIdentity().value().certificates.at(0).key, kKey);
+}
+
+TEST(AccessTest, ATokenIsUsedUpOnceItsCertificateWasRenewedReplacedOrRevoked) {
+  const std::function<void(Parts&)> changes[] = {
+      [](Parts& parts) {
+        const Principal worker = parts.access.OfWorker("gpu-1", kKey, kNowMs).value();
+        const auto issue = [] { return Parts::Issued("gpu-1", kKey, kNowMs + 1); };
+        ASSERT_TRUE(parts.access.Renew(worker, kNowMs + 1, issue).ok());
+      },
+      [](Parts& parts) { ASSERT_TRUE(parts.access.Revoke("gpu-1", "local", kNowMs).ok()); },
+      [](Parts& parts) {
+        const std::string bound = parts.Create("worker", "gpu-1").text;
+        ASSERT_TRUE(parts.Join(bound, "gpu-1", true, kNowMs + 1, kOtherKey).ok());
+      }};
+  for (const auto& change : changes) {
+    Parts parts;
+    const std::string token = parts.Create("worker").text;
+    ASSERT_TRUE(parts.Join(token, "gpu-1").ok());
+    change(parts);
+    EXPECT_TRUE(Says(parts.Join(token, "gpu-1", true, kNowMs + 2).status(), "has been used by"));
+  }
 }
 
 TEST(AccessTest, OnlyATokenForThatWorkerReplacesAWorker) {
   Parts parts;
   ASSERT_TRUE(parts.Join(parts.Create("worker").text, "gpu-1").ok());
   ASSERT_TRUE(parts.access.Revoke("gpu-1", "local", kNowMs).ok());
-  EXPECT_TRUE(Says(parts.access.OfWorker("gpu-1", kNowMs).status(), "was revoked"));
+  EXPECT_TRUE(Says(parts.access.OfWorker("gpu-1", kKey, kNowMs).status(), "was revoked"));
   EXPECT_FALSE(parts.Join(parts.Create("worker").text, "gpu-1").ok());
   const std::string bound = parts.Create("worker", "gpu-1").text;
   EXPECT_TRUE(Says(parts.Join(bound, "gpu-2").status(), "is only for worker gpu-1"));
   ASSERT_TRUE(parts.Join(bound, "gpu-1", /*is_known=*/true).ok());
-  EXPECT_TRUE(parts.access.OfWorker("gpu-1", kNowMs).ok());
+  EXPECT_TRUE(parts.access.OfWorker("gpu-1", kKey, kNowMs).ok());
+}
+
+TEST(AccessTest, ACertificateEndsWhenItsWorkerJoinsAgainWithAnotherKey) {
+  Parts parts;
+  ASSERT_TRUE(parts.Join(parts.Create("worker").text, "gpu-1").ok());
+  const Principal before = parts.access.OfWorker("gpu-1", kKey, kNowMs).value();
+  ASSERT_TRUE(parts.access.Revoke("gpu-1", "local", kNowMs).ok());
+  const std::string bound = parts.Create("worker", "gpu-1").text;
+  ASSERT_TRUE(parts.Join(bound, "gpu-1", /*is_known=*/true, kNowMs, kOtherKey).ok());
+
+  EXPECT_TRUE(parts.access.OfWorker("gpu-1", kOtherKey, kNowMs).ok());
+  EXPECT_TRUE(
+      Says(parts.access.OfWorker("gpu-1", kKey, kNowMs).status(), "joined later, with another"));
+  EXPECT_TRUE(Says(parts.access.StillHolds(before, kNowMs), "joined later, with another"));
+  const auto issue = [] { return Parts::Issued("gpu-1", kKey, kNowMs); };
+  EXPECT_FALSE(parts.access.Renew(before, kNowMs, issue).ok());
+}
+
+TEST(AccessTest, ACertificateIsRenewedForItsKeyAlone) {
+  Parts parts;
+  ASSERT_TRUE(parts.Join(parts.Create("worker").text, "gpu-1").ok());
+  const Principal worker = parts.access.OfWorker("gpu-1", kKey, kNowMs).value();
+  const auto issue = [] { return Parts::Issued("gpu-1", kOtherKey, kNowMs); };
+  EXPECT_TRUE(
+      Says(parts.access.Renew(worker, kNowMs, issue).status(), "for another key it must join"));
+  EXPECT_TRUE(parts.access.OfWorker("gpu-1", kKey, kNowMs).ok());
+}
+
+// An earlier release stored no key.
+TEST(AccessTest, ACertificateWithoutAKnownKeyHoldsUntilItsRenewalTellsTheKey) {
+  Parts parts;
+  ASSERT_TRUE(parts.Join(parts.Create("worker").text, "gpu-1", false, kNowMs, "").ok());
+  const Principal worker = parts.access.OfWorker("gpu-1", kKey, kNowMs).value();
+  const auto issue = [] { return Parts::Issued("gpu-1", kKey, kNowMs); };
+  ASSERT_TRUE(parts.access.Renew(worker, kNowMs, issue).ok());
+  EXPECT_TRUE(parts.access.OfWorker("gpu-1", kKey, kNowMs).ok());
+  EXPECT_FALSE(parts.access.OfWorker("gpu-1", kOtherKey, kNowMs).ok());
 }
 
 TEST(AccessTest, AccessTokenDoesNotLetAWorkerJoin) {
@@ -123,9 +210,9 @@ TEST(AccessTest, AccessTokenDoesNotLetAWorkerJoin) {
 TEST(AccessTest, FailedIssueDoesNotUseUpTheToken) {
   Parts parts;
   const CreatedToken token = parts.Create("worker");
-  const auto failed = parts.access.Join(token.text, "gpu-1", false, kNowMs, [] {
-    return Result<Access::Joined>(Status(Code::kInvalidArgument, "a bad request"));
-  });
+  const auto failed = parts.access.Join(
+      token.text, "gpu-1", [] { return kKey; }, false, kNowMs,
+      [] { return Result<Access::Joined>(Status(Code::kInvalidArgument, "a bad request")); });
   EXPECT_EQ(failed.status().code(), Code::kInvalidArgument);
   EXPECT_TRUE(parts.Join(token.text, "gpu-1").ok());
 }

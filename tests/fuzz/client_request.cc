@@ -2,7 +2,6 @@
 // of any role, or as nobody. Every call ends with a status that has a code, every answer can be
 // read, nothing is made beside the state folder, and what is left is a state folder without damage.
 #include <algorithm>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -56,17 +55,8 @@ bool IsUsedUp(CoordinatorWorld& world) {
   return !has_sweeps || n_tasks > 1000 || core.datasets().empty() || core.models().empty();
 }
 
-// Never destroyed at the end of the process, when the daemon could still use what is gone already.
-std::unique_ptr<CoordinatorWorld>& World() {
-  static auto& world = *new std::unique_ptr<CoordinatorWorld>();
-  if (world == nullptr) world = std::make_unique<CoordinatorWorld>(/*ticks=*/false);
-  return world;
-}
-
 }  // namespace
 }  // namespace longrun::coordinator
-
-void LongrunFuzzFinish() { longrun::coordinator::World().reset(); }
 
 extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t size,
                                                std::size_t size_max, unsigned seed) {
@@ -78,7 +68,7 @@ extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t s
 
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace longrun::coordinator;
-  CoordinatorWorld& world = *World();
+  CoordinatorWorld& world = CoordinatorWorld::Shared(/*ticks=*/false);
   longrun::fuzz::ClientInput input;
   const std::string_view bytes = longrun::AsText(data, size);
   if (!longrun::ReadInput(bytes, &input)) return 0;

@@ -47,15 +47,18 @@ namespace {
 
 class Connection final : public grpc::AuthContext {
  public:
-  explicit Connection(std::string common_name) : common_name_(std::move(common_name)) {}
+  Connection(std::string common_name, std::string certificate)
+      : common_name_(std::move(common_name)), certificate_(std::move(certificate)) {}
   bool IsPeerAuthenticated() const override { return !common_name_.empty(); }
   std::vector<grpc::string_ref> GetPeerIdentity() const override {
     return FindPropertyValues("x509_common_name");
   }
   std::string GetPeerIdentityPropertyName() const override { return "x509_common_name"; }
   std::vector<grpc::string_ref> FindPropertyValues(const std::string& name) const override {
-    if (name != "x509_common_name" || common_name_.empty()) return {};
-    return {common_name_};
+    if (common_name_.empty()) return {};
+    if (name == "x509_common_name") return {common_name_};
+    if (name == "x509_pem_cert") return {certificate_};
+    return {};
   }
   grpc::AuthPropertyIterator begin() const override { return end(); }
   grpc::AuthPropertyIterator end() const override { LR_CHECK(false); }
@@ -63,7 +66,8 @@ class Connection final : public grpc::AuthContext {
   bool SetPeerIdentityPropertyName(const std::string&) override { return false; }
 
  private:
-  std::string common_name_;
+  const std::string common_name_;
+  const std::string certificate_;
 };
 
 }  // namespace
@@ -71,7 +75,7 @@ class Connection final : public grpc::AuthContext {
 FuzzContext::FuzzContext(const RpcPeer& peer)
     : address_(peer.is_local ? "unix:" : "ipv4:192.0.2.1:50000"),
       authorization_(peer.token.empty() ? "" : Str("Bearer ", peer.token)),
-      connection_(std::make_shared<Connection>(peer.common_name)) {
+      connection_(std::make_shared<Connection>(peer.common_name, peer.certificate)) {
   grpc::testing::InteropServerContextInspector::Set(*this, connection_, authorization_);
 }
 

@@ -24,6 +24,7 @@ struct RpcPeer {
   bool is_local = false;         // over the unix socket
   std::string token = {};        // in the header "authorization"
   std::string common_name = {};  // of the certificate
+  std::string certificate = {};  // PEM
 };
 
 class FuzzContext final : public grpc::CallbackServerContext {

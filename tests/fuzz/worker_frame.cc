@@ -82,12 +82,11 @@ class StartedAttempts {
 // One session, from its first frame to its end.
 class Session {
  public:
-  Session(LocalCoordinator& daemon, StartedAttempts& started, std::uint32_t number)
-      : context_(CoordinatorWorld::PeerOfStream(number)) {
+  Session(CoordinatorWorld& world, StartedAttempts& started, std::uint32_t number)
+      : context_(world.PeerOfStream(number)) {
+    LocalCoordinator& daemon = world.daemon();
     LR_CHECK(
-        daemon
-            .LetIn(context_, CoordinatorWorld::PeerOfStream(number), "WorkerSessionService/Session")
-            .ok());
+        daemon.LetIn(context_, world.PeerOfStream(number), "WorkerSessionService/Session").ok());
     auto* const calls = dynamic_cast<Calls*>(daemon.sessions.get());
     LR_CHECK(calls != nullptr);
     reactor_ = calls->Session(&context_);
@@ -147,7 +146,7 @@ class WorkerRun {
  private:
   void Give(std::uint32_t stream, const v1::WorkerMessage& frame) {
     auto& session = open_[stream];
-    if (session == nullptr) session = std::make_unique<Session>(daemon_, started_, stream);
+    if (session == nullptr) session = std::make_unique<Session>(world_, started_, stream);
     if (!session->Give(frame) || session->IsOver()) Close(stream);
   }
 
@@ -168,6 +167,8 @@ class WorkerRun {
     switch (order) {
       case fuzz::ORDER_CANCEL_SWEEP:
         return post(SweepCancelled{.sweep_id = sweep});
+      case fuzz::ORDER_CANCEL_SWEEP_NOW:
+        return post(SweepCancelled{.sweep_id = sweep, .mode = StopMode::kNow});
       case fuzz::ORDER_PAUSE_SWEEP:
         return post(SweepPaused{.sweep_id = sweep});
       case fuzz::ORDER_RESUME_SWEEP:
@@ -357,17 +358,8 @@ const std::vector<std::string>& InputWords() {
   return words;
 }
 
-// Never destroyed at the end of the process, when the daemon could still use what is gone already.
-std::unique_ptr<CoordinatorWorld>& World() {
-  static auto& world = *new std::unique_ptr<CoordinatorWorld>();
-  if (world == nullptr) world = std::make_unique<CoordinatorWorld>(/*ticks=*/true);
-  return world;
-}
-
 }  // namespace
 }  // namespace longrun::coordinator
-
-void LongrunFuzzFinish() { longrun::coordinator::World().reset(); }
 
 extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t size,
                                                std::size_t size_max, unsigned seed) {
@@ -378,7 +370,7 @@ extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t s
 
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace longrun::coordinator;
-  CoordinatorWorld& world = *World();
+  CoordinatorWorld& world = CoordinatorWorld::Shared(/*ticks=*/true);
   longrun::fuzz::WorkerInput input;
   const std::string_view bytes = longrun::AsText(data, size);
   if (!longrun::ReadInput(bytes, &input)) return 0;

@@ -38,6 +38,7 @@
 #include "pki/files.h"
 #include "sweeps/task.h"
 #include "tests/fuzz/calls.h"
+#include "tests/fuzz/target.h"
 
 namespace longrun::coordinator {
 namespace {
@@ -194,6 +195,11 @@ std::vector<BatchRecord> JournalOf(const TaskFile& task, const std::string& blob
   return records;
 }
 
+std::unique_ptr<CoordinatorWorld>& SharedWorld() {
+  static auto& world = *new std::unique_ptr<CoordinatorWorld>();
+  return world;
+}
+
 }  // namespace
 
 // ---- the daemon ---------------------------------------------------------------------------------
@@ -285,6 +291,11 @@ CoordinatorWorld::CoordinatorWorld(bool ticks) : ticks_(ticks), root_(NewRoot())
   TakeCopy();
 }
 
+CoordinatorWorld& CoordinatorWorld::Shared(bool ticks) {
+  if (SharedWorld() == nullptr) SharedWorld() = std::make_unique<CoordinatorWorld>(ticks);
+  return *SharedWorld();
+}
+
 CoordinatorWorld::~CoordinatorWorld() {
   CheckCopy();
   LR_CHECK(RemoveAll(root_).ok());
@@ -349,8 +360,8 @@ void CoordinatorWorld::MakeTemplate() {
   peers_[fuzz::CALLER_ADMIN] = {.token = new_token("admin").token()};
   peers_[fuzz::CALLER_OPERATOR] = {.token = new_token("operator").token()};
   peers_[fuzz::CALLER_SUBMITTER] = {.token = new_token("submitter").token()};
-  peers_[fuzz::CALLER_WORKER] = PeerOfStream(2);
-  peers_[fuzz::CALLER_UNKNOWN_WORKER] = {.common_name = "worker-9"};
+  peers_[fuzz::CALLER_UNKNOWN_WORKER] = workers_[2];
+  peers_[fuzz::CALLER_UNKNOWN_WORKER].common_name = "worker-9";
   peers_[fuzz::CALLER_JOIN_TOKEN] = {.token = new_token("worker").token()};
   peers_[fuzz::CALLER_NOBODY] = {};
   const v1::CreateTokenResponse viewer = new_token("viewer"), revoked = new_token("admin");
@@ -365,10 +376,15 @@ void CoordinatorWorld::MakeTemplate() {
   for (const std::uint32_t stream : {2U, 3U}) {
     v1::JoinWorkerRequest join;
     join.set_token(new_token("worker").token());
-    join.set_worker_id(PeerOfStream(stream).common_name);
+    RpcPeer& worker = workers_[stream];
+    worker.common_name = Str("worker-", stream);
+    join.set_worker_id(worker.common_name);
     join.set_signing_request(words_["@csr"]);
-    Do(*daemon_, join);
+    v1::JoinWorkerResponse joined;
+    Do(*daemon_, join, &joined);
+    worker.certificate = joined.certificate();
   }
+  peers_[fuzz::CALLER_WORKER] = PeerOfStream(2);
   words_["@join"] = new_token("worker").token();
   daemon_.reset();
 }
@@ -468,6 +484,7 @@ void CoordinatorWorld::Begin(std::string_view input) {
 void CoordinatorWorld::End(bool is_used_up) {
   daemon_->Settle();
   CheckFolders();
+  CheckNames();
   is_used_up_ = is_used_up;
 }
 
@@ -488,6 +505,25 @@ void CoordinatorWorld::CheckFolders() const {
   }
 }
 
+// No name that came from outside may lead elsewhere when it becomes part of a path.
+void CoordinatorWorld::CheckNames() {
+  std::vector<std::string> names;
+  CoordinatorParts& parts = daemon_->parts;
+  LR_CHECK(parts.core
+               .LookAndWait([&](const State& state) {
+                 for (const auto& [id, worker] : state.workers) names.push_back(id);
+               })
+               .ok());
+  for (const DatasetRow& dataset : parts.core.datasets()) names.push_back(dataset.info.name);
+  for (const ModelRow& model : parts.core.models()) names.push_back(model.name);
+  for (const v1::PilotInfo& pilot : parts.pilots.List(BootMs())) names.push_back(pilot.name());
+  for (const std::string& name : names) {
+    if (IsSafeName(name)) continue;
+    std::fprintf(stderr, "not a name: \"%s\"\n", name.c_str());
+    LR_CHECK(false);
+  }
+}
+
 std::int64_t CoordinatorWorld::BytesOf(const std::string& sha256) const {
   const Result<ArtifactStore::Found> found = daemon_->parts.artifacts.Find(sha256);
   return found.ok() ? found->n_bytes : 0;
@@ -498,9 +534,9 @@ RpcPeer CoordinatorWorld::PeerOf(fuzz::Caller caller) const {
   return found == peers_.end() ? RpcPeer() : found->second;
 }
 
-RpcPeer CoordinatorWorld::PeerOfStream(std::uint32_t stream) {
-  if (stream < 2) return {.is_local = true};
-  return {.common_name = Str("worker-", stream)};
+RpcPeer CoordinatorWorld::PeerOfStream(std::uint32_t stream) const {
+  const auto found = workers_.find(stream);
+  return found == workers_.end() ? RpcPeer{.is_local = true} : found->second;
 }
 
 std::string CoordinatorWorld::Expand(std::string_view text, const Words& more) const {
@@ -622,3 +658,5 @@ std::vector<std::string> HostileWords() {
 }
 
 }  // namespace longrun::coordinator
+
+void LongrunFuzzFinish() { longrun::coordinator::SharedWorld().reset(); }

@@ -76,6 +76,9 @@ class CoordinatorWorld {
 
   explicit CoordinatorWorld(bool ticks);
   ~CoordinatorWorld();
+  // The one of this process, made by the first call; LongrunFuzzFinish ends it. Otherwise it is
+  // never destroyed: at the end of the process, the daemon could still use what is gone already.
+  static CoordinatorWorld& Shared(bool ticks);
 
   // Before each input: takes a fresh copy if the last one is used up.
   void Begin(std::string_view input);
@@ -91,7 +94,7 @@ class CoordinatorWorld {
   const std::string& busy_sweep() const { return words_.find("@busy")->second; }
   RpcPeer PeerOf(fuzz::Caller caller) const;
   // A peer of a stream of WorkerStep.
-  static RpcPeer PeerOfStream(std::uint32_t stream);
+  RpcPeer PeerOfStream(std::uint32_t stream) const;
 
   // The same words in every text of the message:
   //   @root @state                    a folder around the state folder; the state folder
@@ -110,6 +113,7 @@ class CoordinatorWorld {
   void TakeCopy();
   void CheckCopy();
   void CheckFolders() const;
+  void CheckNames();
 
   const bool ticks_;
   const std::string root_;
@@ -117,8 +121,9 @@ class CoordinatorWorld {
   std::unique_ptr<LocalCoordinator> daemon_;
   Words words_;
   std::map<fuzz::Caller, RpcPeer> peers_;
-  std::vector<std::string> entries_;  // of root_
-  std::int64_t n_inputs_ = 0;         // of the copy
+  std::map<std::uint32_t, RpcPeer> workers_;  // by stream; the other streams are local ones
+  std::vector<std::string> entries_;          // of root_
+  std::int64_t n_inputs_ = 0;                 // of the copy
   bool is_used_up_ = false;
   std::int64_t n_sweeps_ = 0;  // of those with work, in the copy
   std::string first_busy_;

@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "base/files.h"
+#include "base/hash.h"
 #include "base/str.h"
 
 namespace longrun {
@@ -47,6 +48,23 @@ TEST(CertificateTest, ForeignKeyAndForeignAuthorityAreFound) {
   EXPECT_EQ(ReadCertificate(pem)->common_name, "gpu-7");
   EXPECT_EQ(CheckKeyOf(NewPrivateKey().value(), pem).code(), Code::kFailedPrecondition);
   EXPECT_EQ(CheckSignedBy(pem, MakeAuthority().certificate).code(), Code::kFailedPrecondition);
+}
+
+TEST(CertificateTest, ACertificateHasTheKeyOfItsRequestAndNoOther) {
+  const Authority authority = MakeAuthority();
+  const Validity validity{.now_ms = kNowMs, .valid_ms = kDayMs};
+  const std::string key = NewPrivateKey().value();
+  const std::string request = NewSigningRequest(key, "gpu-7").value();
+  const std::string digest = KeyOfRequest(request).value();
+  EXPECT_TRUE(IsSha256Hex(digest)) << digest;
+  for (int i = 0; i < 2; ++i) {
+    const std::string pem = IssueForWorker(authority, request, "gpu-7", validity).value();
+    EXPECT_EQ(ReadCertificate(pem)->key, digest);
+  }
+  EXPECT_EQ(KeyOfRequest(NewSigningRequest(key, "gpu-8").value()).value(), digest);
+  const std::string other = NewSigningRequest(NewPrivateKey().value(), "gpu-7").value();
+  EXPECT_NE(KeyOfRequest(other).value(), digest);
+  EXPECT_EQ(KeyOfRequest("").status().code(), Code::kInvalidArgument);
 }
 
 TEST(CertificateTest, RequestThatItsKeyHasNotSignedIsRefused) {
@@ -101,6 +119,7 @@ TEST(CertificateTest, HostIsComparedWithNamesAsTlsDoes) {
   const CertificateFacts facts{.common_name = "x",
                                .serial = "",
                                .fingerprint = "",
+                               .key = "",
                                .names = {"Gpu.example.org", "*.cluster.org", "10.0.0.7"}};
   for (const char* const host : {"gpu.example.org", "a.cluster.org", "10.0.0.7"}) {
     EXPECT_TRUE(IsForHost(facts, host)) << host;

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/log.h"
@@ -131,19 +132,49 @@ bool IsNewToken(const std::string& joined_path, const std::string& token_id) {
 Status AskToJoin(v1::IdentityService::Stub& stub, const v1::JoinWorkerRequest& request,
                  v1::JoinWorkerResponse* answer) {
   const auto deadline = std::chrono::system_clock::now() + kCallDeadline;
+  Status broken;
   while (true) {
     grpc::ClientContext context;
     context.set_deadline(deadline);
     Status joined = FromRpc(stub.JoinWorker(&context, request, answer));
-    if (joined.code() != Code::kUnavailable || std::chrono::system_clock::now() > deadline) {
-      return joined;
-    }
+    // The cause is worth more than that the time is over.
+    if (joined.code() == Code::kDeadlineExceeded && !broken.ok()) return broken;
+    if (joined.code() != Code::kUnavailable) return joined;
+    broken = std::move(joined);
     poll(nullptr, 0, kJoinPauseMs);
   }
 }
 
-Status Join(const MemberFiles& files, const HostPort& place, const std::string& worker_id,
-            const JoinOptions& options) {
+std::string Beside(const std::string& path) { return path + ".new"; }
+
+// The key of an earlier attempt to join, if there was one: the coordinator may have accepted it,
+// and accepts its token only with this key again.
+Result<std::string> KeyToJoinWith(const std::string& path) {
+  const Result<std::string> kept = ReadFile(path, kFileBytesMax);
+  if (!kept.ok() && kept.status().code() != Code::kNotFound) return kept.status();
+  if (kept.ok() && NewSigningRequest(*kept, "any").ok()) return *kept;
+  ASSIGN_OR_RETURN(std::string key, NewPrivateKey());
+  RETURN_IF_ERROR(MakeFolders(FolderOf(path), 0700));
+  RETURN_IF_ERROR(WriteFileAtomic(path, key, 0600));
+  return key;
+}
+
+// Puts what a join has brought in the place of what was there, if it is complete: then the new key
+// fits the certificate. The key goes last, so that a start after a crash goes on here.
+Status TakeJoined(const MemberFiles& files, const std::string& joined_path) {
+  const auto certificate =
+      PathExists(Beside(files.certificate)) ? Beside(files.certificate) : files.certificate;
+  const Result<std::string> key = ReadFile(Beside(files.key), kFileBytesMax);
+  const Result<std::string> pem = ReadFile(certificate, kFileBytesMax);
+  if (!key.ok() || !pem.ok() || !CheckKeyOf(*key, *pem).ok()) return Status();
+  for (const std::string& path : {files.authority, joined_path, files.certificate, files.key}) {
+    if (PathExists(Beside(path))) RETURN_IF_ERROR(RenameSync(Beside(path), path));
+  }
+  return Status();
+}
+
+Status Join(const MemberFiles& files, const std::string& joined_path, const HostPort& place,
+            const std::string& worker_id, const JoinOptions& options) {
   if (options.token_file.empty()) {
     return Status(Code::kInvalidArgument,
                   Str("this worker has no valid certificate for ", place.Text(),
@@ -158,7 +189,7 @@ Status Join(const MemberFiles& files, const HostPort& place, const std::string& 
   ASSIGN_OR_RETURN(const std::vector<std::string> tokens,
                    JoinTokens(options.token_file, worker_id));
   ASSIGN_OR_RETURN(const std::string authority, TrustedAuthority(place, fingerprint));
-  ASSIGN_OR_RETURN(const std::string key, NewPrivateKey());
+  ASSIGN_OR_RETURN(const std::string key, KeyToJoinWith(Beside(files.key)));
   v1::JoinWorkerRequest request;
   request.set_worker_id(worker_id);
   ASSIGN_OR_RETURN(*request.mutable_signing_request(), NewSigningRequest(key, worker_id));
@@ -182,17 +213,14 @@ Status Join(const MemberFiles& files, const HostPort& place, const std::string& 
                                           options.token_file, "; the last one");
     return std::move(joined).In(Str("joining the coordinator at ", place.Text(), refused));
   }
-  RETURN_IF_ERROR(MakeFolders(FolderOf(files.key), 0700));
-  // On a full disk, the earlier files stay. The old certificate, if any, must not stand beside the
-  // new key.
-  const auto beside = [](const std::string& path) { return path + ".new"; };
-  RETURN_IF_ERROR(WriteFileAtomic(beside(files.authority), authority, 0600));
-  RETURN_IF_ERROR(WriteFileAtomic(beside(files.key), key, 0600));
-  RETURN_IF_ERROR(WriteFileAtomic(beside(files.certificate), answer.certificate(), 0600));
-  RETURN_IF_ERROR(RemoveAll(files.certificate));
-  for (const std::string& path : {files.authority, files.key, files.certificate}) {
-    RETURN_IF_ERROR(RenameSync(beside(path), path));
-  }
+  // On a full disk, the earlier files stay. The certificate is written last, since only with it a
+  // join is complete.
+  RETURN_IF_ERROR(WriteFileAtomic(Beside(files.authority), authority, 0600));
+  RETURN_IF_ERROR(WriteFileAtomic(Beside(joined_path), TokenIdIn(options.token_file) + "\n", 0600));
+  Failpoint("worker_before_joined");
+  RETURN_IF_ERROR(WriteFileAtomic(Beside(files.certificate), answer.certificate(), 0600));
+  Failpoint("worker_after_joined");
+  RETURN_IF_ERROR(TakeJoined(files, joined_path));
   LogInfo("worker_joined", {{"id", worker_id}, {"coordinator", place.Text()}});
   return Status();
 }
@@ -208,15 +236,14 @@ Result<std::unique_ptr<Membership>> Membership::Enter(const std::string& state,
                     .key = JoinPath(folder, "key.pem"),
                     .certificate = JoinPath(folder, "certificate.pem")};
   const std::string joined_path = JoinPath(folder, "joined-by");
+  RETURN_IF_ERROR(TakeJoined(files, joined_path));
   const std::string token_id = TokenIdIn(options.token_file);
   const bool is_valid =
       FindLifetime(files, worker_id, PlainFingerprint(options.ca_fingerprint)).has_value();
   if (!is_valid || IsNewToken(joined_path, token_id)) {
-    const Status joined = Join(files, place, worker_id, options);
+    const Status joined = Join(files, joined_path, place, worker_id, options);
     if (!joined.ok() && !is_valid) return joined;
-    if (joined.ok()) {
-      RETURN_IF_ERROR(WriteFileAtomic(joined_path, token_id + "\n", 0600));
-    } else {
+    if (!joined.ok()) {
       LogWarning("not_joined_again",
                  {{"why", joined.message()}, {"meaning", "its certificate from before is used"}});
     }

@@ -5,6 +5,7 @@
 //   STATE/membership/key.pem           never leaves this machine
 //   STATE/membership/certificate.pem   for days; renewed after half of its time
 //   STATE/membership/joined-by         the public part of the join token that was used
+//   STATE/membership/*.new             of a join that is not complete; the next start goes on
 #pragma once
 
 #include <condition_variable>

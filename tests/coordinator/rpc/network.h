@@ -240,6 +240,16 @@ class NetworkTest : public testing::Test {
     options.die_with_parent = true;
     return Spawn(options).value();
   }
+  // A worker of that name on another machine.
+  int SpawnThief(const std::string& name, const std::string& token_file) {
+    SpawnOptions options;
+    options.argv = {kWorker,     "--state",   At("thief"), "--coordinator", place.Text(),
+                    "--id",      name,        "--join",    token_file,      "--ca-fingerprint",
+                    fingerprint, "--trainer", kTrainer};
+    options.stderr_path = At("thief.log");
+    options.die_with_parent = true;
+    return Spawn(options).value();
+  }
   std::size_t CountInLog(const std::string& name, const std::string& what) const {
     const Result<std::string> log = ReadFile(At(name));
     std::size_t n = 0;

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/failpoint.h"
 #include "base/json.h"
 #include "base/random.h"
 #include "base/version.h"
@@ -425,14 +426,7 @@ TEST_F(NetworkTest, WorkerJoinsRenewsItsCertificateAndIsRevoked) {
   // A new token does not let another machine take the name.
   const std::string file = At("other-token");
   ASSERT_TRUE(WriteFileAtomic(file, NewJoinToken(), 0600).ok());
-  ASSERT_TRUE(MakeFolders(At("thief")).ok());
-  SpawnOptions options;
-  options.argv = {kWorker, "--state", At("thief"), "--coordinator",    place.Text(), "--id",
-                  "gpu-1", "--join",  file,        "--ca-fingerprint", fingerprint,  "--trainer",
-                  kTrainer};
-  options.stderr_path = At("thief.log");
-  options.die_with_parent = true;
-  const auto thief = WaitFor(Spawn(options).value(), kPatienceMs);
+  const auto thief = WaitFor(SpawnThief("gpu-1", file), kPatienceMs);
   ASSERT_TRUE(thief.ok() && *thief);
   EXPECT_EQ((*thief)->code, 77);
   EXPECT_EQ(CountInLog("thief.log", "there is a worker \\\"gpu-1\\\" already"), 1u)
@@ -492,6 +486,56 @@ TEST_F(NetworkTest, JoinOutlivesAConnectionThatBreaks) {
   JoinWorker("gpu-1");
   EXPECT_EQ(proxy->traffic().n_cut, 1);
   EXPECT_EQ(CountInLog("gpu-1.log", "worker_joined"), 1u);
+}
+
+// The token is used up, but the worker has nothing for it.
+TEST_F(NetworkTest, JoinOutlivesACoordinatorThatDiesBeforeItAnswers) {
+  InitPki();
+  admin = NewToken("admin");
+  Start({}, "join_before_answer:exit");
+  const std::string file = At("join-token");
+  ASSERT_TRUE(WriteFileAtomic(file, NewJoinToken() + "\n", 0600).ok());
+  worker = SpawnWorker("gpu-1", file);
+  const auto ended = WaitFor(coordinator, kPatienceMs);
+  ASSERT_TRUE(ended.ok() && *ended);
+  EXPECT_EQ((*ended)->code, kFailpointExitCode);
+  // The worker may end as well, and be started again by its supervisor.
+  Kill(worker);
+  Start();
+  worker = SpawnWorker("gpu-1", file);
+  EXPECT_TRUE(WaitUntil([&] { return CountInLog("gpu-1.log", "session_welcomed") > 0; }))
+      << ReadFile(At("gpu-1.log")).value();
+  // On another machine, the token is worth nothing.
+  const auto refused = WaitFor(SpawnThief("gpu-1", file), kPatienceMs);
+  ASSERT_TRUE(refused.ok() && *refused);
+  EXPECT_EQ((*refused)->code, 77);
+  EXPECT_EQ(CountInLog("thief.log", "has been used by worker gpu-1"), 1u);
+}
+
+// Whatever of its files it had written.
+TEST_F(NetworkTest, JoinGoesOnWhereTheWorkerDied) {
+  InitAndStart();
+  for (const char* const at : {"worker_before_joined", "worker_after_joined"}) {
+    const std::string name = Str("gpu-", at);
+    const std::string file = At(Str("token-", at));
+    ASSERT_TRUE(WriteFileAtomic(file, NewJoinToken() + "\n", 0600).ok());
+    worker_env = {Str("LONGRUN_FAILPOINTS=", at, ":exit")};
+    const auto ended = WaitFor(SpawnWorker(name, file), kPatienceMs);
+    ASSERT_TRUE(ended.ok() && *ended);
+    EXPECT_EQ((*ended)->code, kFailpointExitCode);
+    worker_env.clear();
+    for (int start = 1; start <= 2; ++start) {
+      worker = SpawnWorker(name, file);
+      EXPECT_TRUE(WaitUntil([&] {
+        return CountInLog(name + ".log", "session_welcomed") == static_cast<std::size_t>(start);
+      })) << ReadFile(At(name + ".log")).value();
+      Kill(worker);
+    }
+    EXPECT_EQ(CountInLog(name + ".log", "not_joined_again"), 0u);
+    const std::vector<std::string> files = ListFolder(At(name + "/membership")).value();
+    EXPECT_EQ(files, (std::vector<std::string>{"authority.pem", "certificate.pem", "joined-by",
+                                               "key.pem"}));
+  }
 }
 
 // As the pods of a Job do, into which a Secret is mounted.
