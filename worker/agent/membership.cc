@@ -136,6 +136,9 @@ Status AskToJoin(v1::IdentityService::Stub& stub, const v1::JoinWorkerRequest& r
   while (true) {
     grpc::ClientContext context;
     context.set_deadline(deadline);
+    // gRPC connects only while a call waits for that. The first call does not wait, so that it
+    // tells at once if nobody is there.
+    context.set_wait_for_ready(!broken.ok());
     Status joined = FromRpc(stub.JoinWorker(&context, request, answer));
     // The cause is worth more than that the time is over.
     if (joined.code() == Code::kDeadlineExceeded && !broken.ok()) return broken;

@@ -484,7 +484,8 @@ TEST_F(NetworkTest, JoinOutlivesAConnectionThatBreaks) {
   proxy->Set({.cut_number = 2});
   place = proxy->place();
   JoinWorker("gpu-1");
-  EXPECT_EQ(proxy->traffic().n_cut, 1);
+  EXPECT_GE(proxy->traffic().n_cut, 1);
+  EXPECT_GE(proxy->traffic().n_connections, 4);  // one for the session
   EXPECT_EQ(CountInLog("gpu-1.log", "worker_joined"), 1u);
 }
 
