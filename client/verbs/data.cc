@@ -111,11 +111,11 @@ std::vector<std::string> SweepsOn(CoordinatorConnection& connection, const std::
 }
 
 std::string LeftWithoutText(const std::string& name, const std::vector<std::string>& sweeps) {
-  constexpr std::size_t kShown = 5;
-  const std::size_t n_shown = std::min(sweeps.size(), kShown);
+  constexpr std::ptrdiff_t kShown = 5;
+  const std::ptrdiff_t n_shown = std::min(std::ssize(sweeps), kShown);
   std::string names =
       Join(std::vector<std::string>(sweeps.begin(), sweeps.begin() + n_shown), ", ");
-  if (n_shown < sweeps.size()) names += Str(" and ", sweeps.size() - n_shown, " more");
+  if (n_shown < std::ssize(sweeps)) names += Str(" and ", std::ssize(sweeps) - n_shown, " more");
   return Str("the results of ", names, " stay, but nothing can be added to ",
              sweeps.size() == 1 ? "this sweep" : "these sweeps",
              " or measured again until a dataset of the same texts is registered as ", name,

@@ -32,7 +32,7 @@ constexpr int kFilesMax = 12;   // the same
 // ---- statuses -----------------------------------------------------------------------------------
 
 bool IsOfTheSocket(const grpc::Status& status) {
-  const std::string_view message = status.error_message();
+  const std::string message = status.error_message();
   return message.starts_with("Socket closed") || message.starts_with("Connection reset") ||
          message.starts_with("Broken pipe");
 }

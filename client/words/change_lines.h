@@ -30,7 +30,7 @@ class ChangeLines {
 
   std::map<std::string, std::string> milestones_;  // by run
   bool is_first_ = true;
-  std::size_t n_left_out_ = 0;
+  std::int64_t n_left_out_ = 0;
   std::deque<std::int64_t> written_ms_;  // times in the last second
 };
 
