@@ -44,7 +44,8 @@ function(longrun_library name)
 endfunction()
 
 if(CMAKE_CXX_FLAGS MATCHES "-fsanitize=")
-  add_library(longrun_sanitizer_options OBJECT ${CMAKE_SOURCE_DIR}/tests/sanitizer_options.cc)
+  add_library(longrun_sanitizer_options OBJECT ${CMAKE_SOURCE_DIR}/tests/sanitizer_options.cc
+    ${CMAKE_SOURCE_DIR}/tests/grpc_order.cc)
   target_compile_definitions(longrun_sanitizer_options PRIVATE LONGRUN_RACES="${CMAKE_BINARY_DIR}/races/race")
   set(LONGRUN_SANITIZER_OPTIONS $<TARGET_OBJECTS:longrun_sanitizer_options>)
 endif()

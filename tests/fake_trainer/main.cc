@@ -166,9 +166,8 @@ Result<std::uint64_t> LoadCheckpoint(const CheckpointRef& ref) {
   ASSIGN_OR_RETURN(const Json json, ParseJson(manifest));
   for (const auto& [name, digest] : json["files"].items()) {
     ASSIGN_OR_RETURN(const std::string found, Sha256OfFile(JoinPath(ref.checkpoint, name)));
-    if (found != digest) {
-      return Status(Code::kDataLoss,
-                    Str(ref.checkpoint, "/", name, " is not ", digest.get<std::string>()));
+    if (const auto expected = digest.get<std::string>(); found != expected) {
+      return Status(Code::kDataLoss, Str(ref.checkpoint, "/", name, " is not ", expected));
     }
   }
   ASSIGN_OR_RETURN(const std::string file, ReadFile(JoinPath(ref.checkpoint, "model.safetensors")));

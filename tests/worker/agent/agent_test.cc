@@ -449,7 +449,7 @@ TEST_F(AgentTest, AFrameThatIsTooLargeLeavesNoMemoryBehind) {
   StartWorker();
   ASSERT_TRUE(coordinator_.Await([&] { return coordinator_.n_heartbeats > 0; }));
   const std::int64_t before = ResidentMib(worker_pid_);
-  for (const std::size_t n_mib : {64, 200}) {
+  for (const std::size_t n_mib : {64u, 200u}) {
     const std::int64_t n_sessions = coordinator_.n_sessions;
     v1::CoordinatorMessage message;
     message.mutable_stop()->set_reason(std::string(n_mib << 20, 'x'));
