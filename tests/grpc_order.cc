@@ -1,11 +1,11 @@
 // Tells the thread sanitizer how gRPC orders what it calls, in a build with that sanitizer.
 //
 // Debian's gRPC was not compiled for it, so that its locks are not seen: each callback would seem
-// to run beside the call that asked for it. Some functions of gRPC and Abseil are therefore replaced
-// by ones that call them, and say: what was done before an operation began is seen by whoever is
-// told of its end, what was done before a closure was handed over is seen when it runs, and what
-// was done under a lock by whoever has it next. No other order is claimed, so that races between
-// callbacks are found.
+// to run beside the call that asked for it. Some functions of gRPC and Abseil are therefore
+// replaced by ones that call them, and say: what was done before an operation began is seen by
+// whoever is told of its end, what was done before a closure was handed over is seen when it runs,
+// and what was done under a lock by whoever has it next. No other order is claimed, so that races
+// between callbacks are found.
 #if defined(__has_feature)
 #if __has_feature(thread_sanitizer)
 
