@@ -255,14 +255,14 @@ TEST_F(AgentTest, AWorkerServesACoordinatorOfProtocol1) {
   Offer(task);
   ASSERT_TRUE(AwaitEnd(task));
   ExpectWholeJournal(task);
-  EXPECT_EQ(coordinator_.hellos.front().protocol_version(), 1);
+  EXPECT_EQ(coordinator_.FirstHello().protocol_version(), 1);
 }
 
 TEST_F(AgentTest, TheFirstMessageSaysWhatTheMachineHas) {
   const std::string own = WriteTestDataset(JoinPath(JoinPath(state_, "datasets"), "own"));
   StartWorker({"--id", "box-1", "--label", "rack=b7", "--label", "note=x=y"});
   ASSERT_TRUE(coordinator_.Await([&] { return coordinator_.n_heartbeats > 0; }));
-  const v1::Hello& hello = coordinator_.hellos.front();
+  const v1::Hello hello = coordinator_.FirstHello();
   EXPECT_EQ(hello.worker_id(), "box-1");
   EXPECT_EQ(hello.protocol_version(), kProtocolOldest);
   EXPECT_EQ(hello.protocol_newest(), kProtocolNewest);
@@ -359,7 +359,7 @@ TEST_F(AgentTest, ATemporaryWorkerStopsItsTrainersInTimeAndLeaves) {
   Offer(task);
   ASSERT_TRUE(AwaitEnd(task));
 
-  const v1::Hello& hello = coordinator_.hellos.front();
+  const v1::Hello hello = coordinator_.FirstHello();
   ASSERT_TRUE(hello.has_allocation());
   EXPECT_EQ(hello.allocation().job(), "slurm 7");
   EXPECT_LE(hello.allocation().work_left_ms(), 10'000);
@@ -376,8 +376,8 @@ TEST_F(AgentTest, AnIdleWorkerLeaves) {
   StartWorker({"--idle-exit", "1s"});
   EXPECT_EQ(EndOfWorker().code, 0);
   EXPECT_GE(BootMs() - before_ms, 1000);
-  EXPECT_TRUE(coordinator_.hellos.front().has_allocation());
-  EXPECT_FALSE(coordinator_.hellos.front().allocation().has_work_left_ms());
+  EXPECT_TRUE(coordinator_.FirstHello().has_allocation());
+  EXPECT_FALSE(coordinator_.FirstHello().allocation().has_work_left_ms());
   EXPECT_EQ(coordinator_.n_drains, 1);
 }
 
@@ -633,7 +633,7 @@ TEST_F(PreparationTest, ItGoesOnInTheNextSession) {
   coordinator_.Start();
   ASSERT_TRUE(coordinator_.Await([&] { return coordinator_.n_sessions == 2; }));
   EXPECT_TRUE(std::ranges::any_of(
-      coordinator_.hellos.back().attempts(),
+      coordinator_.LastHello().attempts(),
       [&](const v1::LiveAttempt& live) { return live.attempt() == task_.attempt; }));
   Release();
   ASSERT_TRUE(AwaitEnd(task_));
@@ -824,7 +824,7 @@ TEST_F(FetchTest, ADatasetComesByDigestOnceAndTheCoordinatorIsTold) {
   KillWorker();
   StartWorker();
   ASSERT_TRUE(coordinator_.Await([&] { return coordinator_.n_sessions == 2; }));
-  EXPECT_EQ(coordinator_.hellos.back().dataset_digests_size(), 1);
+  EXPECT_EQ(coordinator_.LastHello().dataset_digests_size(), 1);
   const TaskFile third = Task(3);
   OfferByDigest(third);
   ASSERT_TRUE(AwaitEnd(third));

@@ -259,6 +259,15 @@ void FakeCoordinator::Stop() {
   server_->listener.reset();
 }
 
+v1::Hello FakeCoordinator::FirstHello() {
+  const std::scoped_lock lock(server_->mutex);
+  return hellos.front();
+}
+v1::Hello FakeCoordinator::LastHello() {
+  const std::scoped_lock lock(server_->mutex);
+  return hellos.back();
+}
+
 bool FakeCoordinator::Await(const std::function<bool()>& condition) {
   std::unique_lock lock(server_->mutex);
   return server_->changed.wait_for(lock, std::chrono::seconds(60), condition);

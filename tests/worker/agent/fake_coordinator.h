@@ -42,6 +42,9 @@ class FakeCoordinator {
 
   // Until `condition` holds of the state, at most a minute; false then. Called under the lock.
   bool Await(const std::function<bool()>& condition);
+  // As they came, under the lock.
+  v1::Hello FirstHello();
+  v1::Hello LastHello();
   // Sends down the present session; false without one.
   bool Send(const v1::CoordinatorMessage& message);
 
