@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
-# ./dev gpu [--dry-run] [--stages tests,models,bench] [FOLDER]: what must be shown on a GPU.
+# ./dev gpu [--dry-run] [--stages tests,checks,models,bench] [FOLDER]: what must be shown on a GPU.
 #
 # Builds the trainer alone (preset trainer-only, with CUDA), runs its tests with the GPU tests
-# turned on, then tools/gpu_models.py: forward passes against the CPU, the quick start's models
+# turned on, then tools/gpu_checks.py: training, evaluation, generation, resuming and memory beside
+# the CPU's; then tools/gpu_models.py: forward passes against the CPU, the quick start's models
 # trained and evaluated through LibTorch, the quick start's margins; then tools/gpu_bench.py: train
 # steps beside plain PyTorch. --stages takes some of these, where a machine is lent for minutes.
 # FOLDER (default build/gpu) gets
 #
-#   results.json tables.md           the numbers, and what was expected of them
+#   checks.json checks.md            what was checked beside the CPU, and what was found
+#   results.json tables.md           the models' numbers, and what was expected of them
 #   bench.json bench.md              tokens/s and their ratios to the peer's
-#   tests.log models.log bench.log   what was printed
+#   tests.log checks.log models.log bench.log   what was printed
 #   machine.txt                      GPU, driver, compilers, LibTorch, commit
 #
 # A stage leaves alone what another stage's run left in FOLDER.
@@ -22,14 +24,14 @@
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 
-usage() { echo "usage: ./dev gpu [--dry-run [--trainer PROGRAM]] [--stages tests,models,bench] [FOLDER]" >&2; exit 64; }
+usage() { echo "usage: ./dev gpu [--dry-run [--trainer PROGRAM]] [--stages tests,checks,models,bench] [FOLDER]" >&2; exit 64; }
 fail() { printf 'gpu: %s\n' "$*" >&2; exit 1; }
 show() { printf '+ %s\n' "$*" >&2; "$@"; }
 
 DRY=false
 FOLDER=
 TRAINER=
-STAGES=tests,models,bench
+STAGES=tests,checks,models,bench
 while [ $# -gt 0 ]; do
   case $1 in
     --dry-run) DRY=true ;;
@@ -42,7 +44,7 @@ while [ $# -gt 0 ]; do
 done
 FOLDER=${FOLDER:-build/gpu}
 [ -z "$TRAINER" ] || $DRY || usage
-[[ $STAGES =~ ^(tests|models|bench)(,(tests|models|bench))*$ ]] || usage
+[[ $STAGES =~ ^(tests|checks|models|bench)(,(tests|checks|models|bench))*$ ]] || usage
 asked() { [[ ,$STAGES, == *,$1,* ]]; }
 
 if ! $DRY && ! { command -v nvidia-smi && nvidia-smi -L | grep -q '^GPU'; } >/dev/null 2>&1; then
@@ -83,6 +85,7 @@ fi
 # Fresh for each stage: nothing of an earlier run can pass for this one's.
 mkdir -p "$FOLDER"
 asked tests && rm -f "$FOLDER/tests.log"
+asked checks && rm -rf "$FOLDER/checks" "$FOLDER"/checks.{json,md,log}
 asked models && rm -rf "$FOLDER/models" "$FOLDER"/{results.json,tables.md,models.log}
 asked bench && rm -rf "$FOLDER/bench" "$FOLDER"/bench.{json,md,log}
 {
@@ -104,7 +107,7 @@ if asked tests && ! $DRY; then
   LONGRUN_GPU_TESTS=1 show ctest --test-dir build/trainer-only --output-on-failure -j 4 \
     --output-log "$(realpath "$FOLDER")/tests.log" || STATUS=1
 fi
-for name in models bench; do
+for name in checks models bench; do
   asked $name || continue
   show python3 tools/gpu_$name.py --trainer "$TRAINER" --folder "$FOLDER" "${DRY_RUN[@]}" \
     2>&1 | tee "$FOLDER/$name.log" || STATUS=1

@@ -13,6 +13,7 @@ Writes results.json and tables.md. Exits with 1 when an expectation failed.
 import argparse
 import array
 import collections
+import concurrent.futures
 import json
 import math
 import pathlib
@@ -285,6 +286,7 @@ def main():
     parser.add_argument("--trainer", required=True)
     parser.add_argument("--folder", required=True)
     parser.add_argument("--dry-run", action="store_true")
+    parser.add_argument("--jobs", type=int, default=4, help="models at once; their tokens/s are of a shared GPU")
     args = parser.parse_args()
     args.trainer = str(pathlib.Path(args.trainer).resolve())
     args.device = "cpu" if args.dry_run else "gpu"
@@ -302,8 +304,9 @@ def main():
     validation_text = validation_file.read_bytes()
     unigram = unigram_perplexity(b"".join(file.read_bytes() for file in train_files),
                                  validation_text)
-    models = {method: one_model(args, work / method, dataset, method, lengths, validation_text)
-              for method in METHODS}
+    with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
+        models = dict(zip(METHODS, pool.map(
+            lambda method: one_model(args, work / method, dataset, method, lengths, validation_text), METHODS)))
     check = check_margins(models, unigram, lengths)
     if args.dry_run:
         # Eight steps teach nothing; that the two forward passes agree holds at any weights.

@@ -128,6 +128,19 @@ TEST_P(DeviceTest, GradientsAreThoseOfTheOracle) {
   }
 }
 
+// Other norms, MLPs, blocks, biases, grouped heads, windows.
+TEST_P(DeviceTest, LogitsOfEveryBodyAreThoseOfTheOracle) {
+  for (const char* name : kBodyCases) {
+    const at::Tensor tokens = GoldenTensor(name, "tokens");
+    const at::Tensor expected = GoldenTensor(name, "logits");
+    Transformer exact = GoldenNet(name, "fp64");
+    Transformer single = GoldenNet(name, "fp32");
+
+    EXPECT_LT(MaxDifference(Logits(exact, tokens), expected), 1e-8) << name;
+    EXPECT_LT(MaxDifference(Logits(single, tokens), expected), 2e-5) << name;
+  }
+}
+
 TEST_P(DeviceTest, GradientsAreTheSameBitsEachTime) {
   const at::Tensor tokens = GoldenTensor("cable", "tokens");
   Transformer one = GoldenNet("cable", "fp32");
