@@ -8,6 +8,7 @@
 #include "base/hash.h"
 #include "base/random.h"
 #include "base/str.h"
+#include "sweeps/protocol.h"
 #include "sweeps/sweep.h"
 
 namespace longrun::coordinator {
@@ -135,6 +136,8 @@ Worker BenchWorker(int n_slots) {
   worker.incarnation = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
   worker.host = "bench";
   worker.version = "0.1.0";
+  const std::vector<std::string> capabilities = OwnCapabilities();
+  worker.capabilities = {capabilities.begin(), capabilities.end()};
   worker.dataset_digests = {BenchDataset().info.digest};
   for (int i = 0; i < n_slots; ++i) {
     worker.slots.push_back({.index = i,

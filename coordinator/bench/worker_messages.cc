@@ -36,6 +36,7 @@ v1::WorkerMessage HelloOf(const Worker& worker) {
   hello->set_incarnation(worker.incarnation);
   hello->set_host(worker.host);
   hello->set_version(worker.version);
+  for (const std::string& name : worker.capabilities) hello->add_capabilities(name);
   for (const std::string& digest : worker.dataset_digests) hello->add_dataset_digests(digest);
   for (const Slot& slot : worker.slots) {
     v1::Device* const device = hello->add_devices();

@@ -292,7 +292,12 @@ CoordinatorWorld::CoordinatorWorld(bool ticks) : ticks_(ticks), root_(NewRoot())
 }
 
 CoordinatorWorld& CoordinatorWorld::Shared(bool ticks) {
-  if (SharedWorld() == nullptr) SharedWorld() = std::make_unique<CoordinatorWorld>(ticks);
+  if (SharedWorld() == nullptr) {
+    SharedWorld() = std::make_unique<CoordinatorWorld>(ticks);
+    // The daemon must end before RemoveRoot takes its folder, and before the destruction of what it
+    // has used until here.
+    LR_CHECK(std::atexit(&LongrunFuzzFinish) == 0);
+  }
   return *SharedWorld();
 }
 
