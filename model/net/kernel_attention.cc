@@ -112,7 +112,9 @@ std::vector<Region> RegionsOf(const KernelAttentionCall& call, Placed& placed) {
 }
 
 RotationTable TableOf(const RotationNumbers& numbers) {
-  RotationTable table = {.n_rotary = numbers.n_rotary, .layout = numbers.layout};
+  RotationTable table;
+  table.n_rotary = numbers.n_rotary;
+  table.layout = numbers.layout;
   if (numbers.device_cos.defined()) {
     table.cos = Doubles(numbers.device_cos);
     table.sin = Doubles(numbers.device_sin);
