@@ -34,7 +34,12 @@ Result<CudaLibrary> LoadCudaLibrary(const std::string& path) {
             "needs version ", kLongrunCudaVersion, ": build both from the same commit"));
   }
   ASSIGN_OR_RETURN(void* const describe, Symbol(library, path, kLongrunGpuDescribeSymbol));
-  return CudaLibrary{.describe = reinterpret_cast<LongrunGpuDescribe>(describe)};
+  ASSIGN_OR_RETURN(void* const forward, Symbol(library, path, kLongrunAttentionForwardSymbol));
+  ASSIGN_OR_RETURN(void* const backward, Symbol(library, path, kLongrunAttentionBackwardSymbol));
+  return CudaLibrary{
+      .describe = reinterpret_cast<LongrunGpuDescribe>(describe),
+      .attention_forward = reinterpret_cast<LongrunAttentionForwardFunction>(forward),
+      .attention_backward = reinterpret_cast<LongrunAttentionBackwardFunction>(backward)};
 }
 
 }  // namespace longrun

@@ -11,6 +11,8 @@ namespace longrun {
 // The functions of a loaded plug-in, which stays loaded.
 struct CudaLibrary {
   LongrunGpuDescribe describe = nullptr;
+  LongrunAttentionForwardFunction attention_forward = nullptr;
+  LongrunAttentionBackwardFunction attention_backward = nullptr;
 };
 
 // kFailedPrecondition if there is no plug-in at `path`, if it cannot be loaded, or if it is of

@@ -11,7 +11,7 @@
 //   an enum     is its number in the C++ header; a bool is 0 or 1
 //   scalars     (scale, offsets, counts) are values; every address lies in the call's memory
 //
-// parallel_for is missing: no GPU uses it. Whoever changes a structure also raises
+// parallel_for is missing: no GPU uses it. Whoever changes a structure or a function also raises
 // kLongrunCudaVersion.
 #pragma once
 
@@ -142,12 +142,21 @@ struct LongrunAttentionBackwardCall {
 using LongrunGpuDescribe = const char* (*)(int ordinal, LongrunGpu* gpu);
 // Returns the kLongrunCudaVersion that the plug-in was compiled with.
 using LongrunCudaVersion = std::int32_t (*)();
+// Put the call's work on the stream of the options, and return null or a message about the error
+// (static memory). The caller has checked the call (kernels/cuda_attention.h).
+using LongrunAttentionForwardFunction = const char* (*)(const LongrunAttentionForwardCall* call,
+                                                        const LongrunAttentionTerms* terms,
+                                                        const LongrunAttentionOptions* options);
+using LongrunAttentionBackwardFunction = const char* (*)(const LongrunAttentionBackwardCall* call,
+                                                         const LongrunAttentionTerms* terms,
+                                                         const LongrunAttentionOptions* options);
 
 }  // extern "C"
 
-// The trainer refuses a plug-in of another version, since its structures may differ. The plug-in
-// has no attention yet, so it exports no symbol for it.
-inline constexpr std::int32_t kLongrunCudaVersion = 1;
+// The trainer refuses a plug-in of another version, since its structures may differ.
+inline constexpr std::int32_t kLongrunCudaVersion = 2;
 
 inline constexpr const char* kLongrunGpuDescribeSymbol = "LongrunDescribeGpu";
 inline constexpr const char* kLongrunCudaVersionSymbol = "LongrunGetCudaVersion";
+inline constexpr const char* kLongrunAttentionForwardSymbol = "LongrunAttentionForward";
+inline constexpr const char* kLongrunAttentionBackwardSymbol = "LongrunAttentionBackward";

@@ -17,3 +17,15 @@ extern "C" const char* LongrunDescribeGpu(int ordinal, LongrunGpu* gpu) {
   gpu->capability_minor = properties.minor;
   return nullptr;
 }
+
+extern "C" const char* LongrunAttentionForward(const LongrunAttentionForwardCall*,
+                                               const LongrunAttentionTerms*,
+                                               const LongrunAttentionOptions*) {
+  return "this build has no attention";
+}
+
+extern "C" const char* LongrunAttentionBackward(const LongrunAttentionBackwardCall*,
+                                                const LongrunAttentionTerms*,
+                                                const LongrunAttentionOptions*) {
+  return "this build has no attention";
+}

@@ -99,11 +99,6 @@ at::Tensor TorchAttention(const Attention::Call& call, bool causal) {
 
 Status CheckFused(const TermSpec& terms, std::string_view method, const AttentionShape& shape,
                   const Compute& compute) {
-  if (!compute.device.is_cpu()) {
-    return Status(
-        Code::kUnimplemented,
-        "attention back-end \"fused\" runs only on a CPU: use the back-end \"reference\"");
-  }
   if (compute.dtype == at::kDouble) {
     return Status(Code::kUnimplemented,
                   "attention back-end \"fused\" computes only in fp32 and bf16: use the back-end "
@@ -142,7 +137,7 @@ Result<Attention> Attention::Make(const TermSpec& spec, std::string_view method,
   const AttentionKernel* kernel = nullptr;
   if (backend == AttentionBackend::kFused) {
     RETURN_IF_ERROR(CheckFused(spec, method, shape, compute));
-    ASSIGN_OR_RETURN(kernel, KernelOfMachine());
+    ASSIGN_OR_RETURN(kernel, KernelFor(compute));
   }
   Attention attention(spec, shape, backend, compute);
   attention.kernel_ = kernel;

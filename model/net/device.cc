@@ -10,6 +10,8 @@
 #include <cstdlib>
 
 #include "base/cpu.h"
+#include "base/files.h"
+#include "base/process.h"
 #include "base/str.h"
 #include "model/instruction_set.h"
 #include "model/net/parallel.h"
@@ -75,6 +77,8 @@ Result<Compute> OpenCompute(std::string_view device, std::string_view precision)
   compute.device = c10::Device(c10::DeviceType::CUDA, static_cast<c10::DeviceIndex>(index));
   return compute;
 }
+
+std::string CudaPluginPath() { return JoinPath(ProgramFolder(), "liblongrun_cuda.so"); }
 
 void FixNumerics(const Numerics& numerics, const c10::Device& device) {
   at::set_num_threads(static_cast<int>(numerics.threads));

@@ -34,6 +34,9 @@ struct Compute {
 // requested: kFailedPrecondition says why it cannot be (no library, no driver, no GPU).
 Result<Compute> OpenCompute(std::string_view device, std::string_view precision);
 
+// The plug-in of the CUDA kernels, in the folder of the program. It need not be there.
+std::string CudaPluginPath();
+
 struct Numerics {
   std::int64_t threads = 1;     // for a product
   bool sdpa_attention = false;  // LibTorch's scaled_dot_product_attention is used

@@ -2,8 +2,13 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
+#include <c10/core/Allocator.h>
+#include <c10/core/DeviceGuard.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <exception>
 #include <optional>
 #include <string>
 #include <utility>
@@ -11,6 +16,7 @@
 #include "base/check.h"
 #include "base/str.h"
 #include "kernels/backends.h"
+#include "kernels/cuda_attention.h"
 #include "kernels/tensor_heads.h"
 #include "model/net/device.h"
 #include "model/net/packed_heads.h"
@@ -30,6 +36,14 @@ at::Tensor WithDenseChannels(const at::Tensor& x_BHTD) {
 std::span<double> Doubles(const at::Tensor& x) {
   if (!x.defined()) return {};
   return {x.data_ptr<double>(), static_cast<std::size_t>(x.numel())};
+}
+
+NumbersBuffer Numbers(const at::Tensor& x) {
+  if (!x.defined()) return {};
+  return {x.data_ptr(), x.numel(), Scalar::kFp64, MemoryOf(x)};
+}
+NumbersView ConstNumbers(const at::Tensor& x) {
+  return {x.const_data_ptr(), x.numel(), Scalar::kFp64, MemoryOf(x)};
 }
 
 std::span<const std::int32_t> Rows(const at::Tensor& rows_BT) {
@@ -56,27 +70,72 @@ struct Fixed : torch::CustomClassHolder {
   bool is_inference;
 };
 
-std::vector<Region> RegionsOf(const KernelAttentionCall& call) {
+// Numbers of the host in the memory of the device: themselves on a CPU, copies on a GPU. A copy may
+// be freed when the call returns, since LibTorch reuses its memory only behind the call's work.
+class Placed {
+ public:
+  explicit Placed(const c10::Device& device) : device_(device) {}
+
+  std::span<const double> operator()(std::span<const double> x) { return Place(x, at::kDouble); }
+  std::span<const std::int32_t> operator()(std::span<const std::int32_t> x) {
+    return Place(x, at::kInt);
+  }
+
+ private:
+  template <typename T>
+  std::span<const T> Place(std::span<const T> x, c10::ScalarType type) {
+    if (device_.is_cpu() || x.empty()) return x;
+    const at::Tensor host = at::from_blob(const_cast<T*>(x.data()),
+                                          {static_cast<std::int64_t>(x.size())}, type);
+    copies_.push_back(host.to(device_));
+    return {copies_.back().const_data_ptr<T>(), x.size()};
+  }
+
+  c10::Device device_;
+  std::vector<at::Tensor> copies_;
+};
+
+std::vector<Region> RegionsOf(const KernelAttentionCall& call, Placed& placed) {
   std::vector<Region> regions;
   if (!call.reading) return regions;
   const Reading& reading = call.reading->reading;
   for (const ReadingRegion& region : reading.regions) {
     const KeySet& keys = reading.key_sets[region.key_set];
-    regions.push_back(
-        {.key_begin = region.key_begin, .query_row = region.query_row, .key_row = keys.row});
+    regions.push_back({.key_begin = placed(region.key_begin),
+                       .query_row = placed(region.query_row),
+                       .key_row = placed(keys.row)});
     if (keys.blended_weight.empty()) continue;
-    regions.back().blended = BlendedKeys{.row = keys.blended_row, .weight = keys.blended_weight};
+    regions.back().blended =
+        BlendedKeys{.row = placed(keys.blended_row), .weight = placed(keys.blended_weight)};
   }
   return regions;
 }
 
+RotationTable TableOf(const RotationNumbers& numbers) {
+  RotationTable table;
+  table.n_rotary = numbers.n_rotary;
+  table.layout = numbers.layout;
+  if (numbers.device_cos.defined()) {
+    table.cos = Doubles(numbers.device_cos);
+    table.sin = Doubles(numbers.device_sin);
+    table.growth = Doubles(numbers.device_growth);
+    return table;
+  }
+  const auto n_angle = static_cast<std::size_t>(numbers.n_angle);
+  table.cos = std::span(numbers.angles->cos).first(n_angle);
+  table.sin = std::span(numbers.angles->sin).first(n_angle);
+  table.growth = numbers.growth;
+  return table;
+}
+
 // `call` without its tensors; `regions` are its RegionsOf.
 AttentionTerms TermsOf(const KernelAttentionCall& call, const TermNumbers& numbers,
-                       std::span<const Region> regions) {
+                       std::span<const Region> regions, const MemorySpace& memory, Placed& placed) {
   AttentionTerms terms = {
       .scale = call.scale,
       .visibility = {.causal = call.causal, .q_offset = call.q_offset, .window = call.window},
-      .regions = regions};
+      .regions = regions,
+      .memory = memory};
   if (call.reading) {
     terms.visibility.window = call.reading->reading.window;
     terms.visibility.n_sink = call.reading->reading.n_sink;
@@ -84,7 +143,7 @@ AttentionTerms TermsOf(const KernelAttentionCall& call, const TermNumbers& numbe
   if (numbers.key_bias.defined()) {
     terms.key_bias = KeyBias{.values = Doubles(numbers.key_bias), .two_sided = call.two_sided};
   } else if (!call.slope_H.empty()) {
-    terms.key_bias = KeyBias{.two_sided = call.two_sided, .slope = call.slope_H};
+    terms.key_bias = KeyBias{.two_sided = call.two_sided, .slope = placed(call.slope_H)};
   }
   if (numbers.distances.defined()) {
     terms.distance_table = DistanceTable{.values = Doubles(numbers.distances),
@@ -99,14 +158,8 @@ AttentionTerms TermsOf(const KernelAttentionCall& call, const TermNumbers& numbe
                                       .intercept = Doubles(numbers.intercept)};
   }
   if (call.rotation) {
-    const RotationAngles& angles = *call.rotation->angles;
-    const auto n_angle = static_cast<std::size_t>(call.rotation->n_angle);
-    terms.rotation = RotationTable{.cos = std::span(angles.cos).first(n_angle),
-                                   .sin = std::span(angles.sin).first(n_angle),
-                                   .n_rotary = call.rotation->n_rotary,
-                                   .layout = call.rotation->layout,
-                                   .growth = call.rotation->growth,
-                                   .row = Rows(call.rotation_rows_BT)};
+    terms.rotation = TableOf(*call.rotation);
+    terms.rotation->row = Rows(call.rotation_rows_BT);
   }
   return terms;
 }
@@ -115,10 +168,60 @@ AttentionTerms TermsOf(const KernelAttentionCall& call, const TermNumbers& numbe
 // out. Training visits all keys, so that a run's bits do not depend on what can be proved.
 constexpr double kInferenceSkipEpsilon = 0x1p-24;
 
-AttentionKernelOptions Options(bool is_inference) {
+AttentionKernelOptions HostOptions(bool is_inference) {
   return {.parallel_for = OnTorchThreads(1),
           .skip_epsilon = is_inference ? kInferenceSkipEpsilon : 0.0,
           .subnormals = SubnormalsOfThread()};
+}
+
+// What a call on a GPU takes from LibTorch: the current stream, and its allocator's memory. No
+// exception may cross the plug-in, so that of an allocation is kept for the call's end.
+class OnGpu {
+ public:
+  explicit OnGpu(const c10::Device& device) : guard_(device), device_(device) {}
+
+  AttentionKernelOptions Options() {
+    const c10::impl::VirtualGuardImpl gpu(device_.type());
+    return {.subnormals = Subnormals::kKept,
+            .stream = gpu.getStream(device_).native_handle(),
+            .working_memory = {.context = this, .allocate = &Allocate, .release = &Release}};
+  }
+  void RethrowAllocationError() const {
+    if (error_) std::rethrow_exception(error_);
+  }
+
+ private:
+  static void* Allocate(void* context, std::int64_t n_byte, void*) {
+    try {
+      return c10::GetAllocator(c10::DeviceType::CUDA)->raw_allocate(static_cast<size_t>(n_byte));
+    } catch (...) {
+      static_cast<OnGpu*>(context)->error_ = std::current_exception();
+      return nullptr;
+    }
+  }
+  static void Release(void*, void* address, void*) {
+    c10::GetAllocator(c10::DeviceType::CUDA)->raw_deallocate(address);
+  }
+
+  c10::DeviceGuard guard_;
+  c10::Device device_;
+  std::exception_ptr error_;
+};
+
+// Throws c10::Error for what the kernel refuses.
+template <typename Call>
+void Run(Status (*kernel)(const Call&, const AttentionTerms&, const AttentionKernelOptions&),
+         const Call& call, const AttentionTerms& terms, const c10::Device& device,
+         bool is_inference) {
+  if (device.is_cpu()) {
+    const Status status = kernel(call, terms, HostOptions(is_inference));
+    TORCH_CHECK(status.ok(), status.message());
+    return;
+  }
+  OnGpu gpu(device);
+  const Status status = kernel(call, terms, gpu.Options());
+  gpu.RethrowAllocationError();
+  TORCH_CHECK(status.ok(), status.message());
 }
 
 using Given = std::optional<at::Tensor>;
@@ -144,22 +247,24 @@ class KernelFunction : public torch::autograd::Function<KernelFunction> {
                                  .slope = DenseDoubles(slope_HS),
                                  .intercept = DenseDoubles(intercept_HS)};
     at::Tensor o = EmptyHeads(q);
-    const at::Tensor lse = at::empty({q.size(0), q.size(1), q.size(2)}, at::kDouble);
+    const at::Tensor lse =
+        at::empty({q.size(0), q.size(1), q.size(2)}, q.options().dtype(at::kDouble));
     std::vector<std::int32_t> first_key;
-    if (fixed->is_inference) {
+    if (fixed->is_inference && q.is_cpu()) {
       first_key.resize(
           static_cast<std::size_t>(q.size(0) * q.size(1) * VisitedKeys::Count(q.size(2))));
     }
-    const std::vector<Region> regions = RegionsOf(fixed->call);
-    const Status status = fixed->call.kernel->forward({.inputs = {.q = HeadsOf<HeadsView>(q),
-                                                                  .k = HeadsOf<HeadsView>(k),
-                                                                  .v = HeadsOf<HeadsView>(v)},
-                                                       .o = HeadsOf<HeadsBuffer>(o),
-                                                       .lse = Doubles(lse),
-                                                       .first_key = first_key},
-                                                      TermsOf(fixed->call, numbers, regions),
-                                                      Options(fixed->is_inference));
-    TORCH_CHECK(status.ok(), status.message());
+    Placed placed(q.device());
+    const std::vector<Region> regions = RegionsOf(fixed->call, placed);
+    Run<AttentionForwardCall>(fixed->call.kernel->forward,
+                              {.inputs = {.q = HeadsOf<HeadsView>(q),
+                                          .k = HeadsOf<HeadsView>(k),
+                                          .v = HeadsOf<HeadsView>(v)},
+                               .o = HeadsOf<HeadsBuffer>(o),
+                               .lse = Numbers(lse),
+                               .first_key = first_key},
+                              TermsOf(fixed->call, numbers, regions, MemoryOf(q), placed),
+                              q.device(), fixed->is_inference);
     context->save_for_backward({q, k, v, o, lse, numbers.key_bias, numbers.distances, numbers.psi,
                                 numbers.row_factor, numbers.slope, numbers.intercept});
     context->saved_data["fixed"] = c10::IValue::make_capsule(fixed);
@@ -188,30 +293,32 @@ class KernelFunction : public torch::autograd::Function<KernelFunction> {
     std::size_t edge = 3;
     const auto buffer = [&](const at::Tensor& of) {
       if (!of.defined()) return at::Tensor();
-      return context->needs_input_grad(edge++) ? at::empty(of.sizes(), at::kDouble) : at::Tensor();
+      return context->needs_input_grad(edge++) ? at::empty(of.sizes(), of.options()) : at::Tensor();
     };
     const at::Tensor d_bias = buffer(numbers.key_bias);
     at::Tensor d_distances = buffer(numbers.distances);
     const at::Tensor d_psi = buffer(numbers.psi), d_row_factor = buffer(numbers.row_factor);
     const at::Tensor d_slope = buffer(numbers.slope), d_intercept = buffer(numbers.intercept);
-    const Status status = call.kernel->backward({.inputs = {.q = HeadsOf<HeadsView>(q),
-                                                            .k = HeadsOf<HeadsView>(k),
-                                                            .v = HeadsOf<HeadsView>(v)},
-                                                 .o = HeadsOf<HeadsView>(o),
-                                                 .do_ = HeadsOf<HeadsView>(o_gradient),
-                                                 .lse = Doubles(lse),
-                                                 .dq = HeadsOf<HeadsBuffer>(dq),
-                                                 .dk = HeadsOf<HeadsBuffer>(dk),
-                                                 .dv = HeadsOf<HeadsBuffer>(dv),
-                                                 .d_key_bias = Doubles(d_bias),
-                                                 .d_distance_table = Doubles(d_distances),
-                                                 .d_slope = Doubles(d_slope),
-                                                 .d_intercept = Doubles(d_intercept),
-                                                 .d_psi = Doubles(d_psi),
-                                                 .d_row_factor = Doubles(d_row_factor)},
-                                                TermsOf(call, numbers, RegionsOf(call)),
-                                                Options(/*is_inference=*/false));
-    TORCH_CHECK(status.ok(), status.message());
+    Placed placed(q.device());
+    const std::vector<Region> regions = RegionsOf(call, placed);
+    Run<AttentionBackwardCall>(
+        call.kernel->backward,
+        {.inputs = {.q = HeadsOf<HeadsView>(q),
+                    .k = HeadsOf<HeadsView>(k),
+                    .v = HeadsOf<HeadsView>(v)},
+         .o = HeadsOf<HeadsView>(o),
+         .do_ = HeadsOf<HeadsView>(o_gradient),
+         .lse = ConstNumbers(lse),
+         .dq = HeadsOf<HeadsBuffer>(dq),
+         .dk = HeadsOf<HeadsBuffer>(dk),
+         .dv = HeadsOf<HeadsBuffer>(dv),
+         .d_key_bias = Numbers(d_bias),
+         .d_distance_table = Numbers(d_distances),
+         .d_slope = Numbers(d_slope),
+         .d_intercept = Numbers(d_intercept),
+         .d_psi = Numbers(d_psi),
+         .d_row_factor = Numbers(d_row_factor)},
+        TermsOf(call, numbers, regions, MemoryOf(q), placed), q.device(), /*is_inference=*/false);
     if (d_distances.defined()) {
       d_distances = d_distances.to(
           static_cast<at::ScalarType>(context->saved_data["distances_type"].toInt()));
@@ -223,7 +330,8 @@ class KernelFunction : public torch::autograd::Function<KernelFunction> {
 
 }  // namespace
 
-Result<const AttentionKernel*> KernelOfMachine() {
+Result<const AttentionKernel*> KernelFor(const Compute& compute) {
+  if (compute.device.is_cuda()) return CudaAttention(CudaPluginPath());
   const std::string simd = SimdPath();
   const std::string name = Str("cpu/", simd == "default" ? "portable" : simd);
   const AttentionKernel* const kernel = FindAttentionKernel(name);

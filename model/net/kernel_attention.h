@@ -14,6 +14,7 @@
 #include "base/status.h"
 #include "kernels/attention.h"
 #include "kernels/attention_terms.h"
+#include "model/net/device.h"
 
 namespace longrun {
 
@@ -31,11 +32,13 @@ struct RotationNumbers {
   std::vector<double> growth = {};  // as in RotationTable
   std::int64_t n_rotary = 0;
   RotationTable::Layout layout = RotationTable::Layout::kHalf;
+  // On a GPU, copies of the n_angle first cosines and sines, and of growth, in its memory.
+  at::Tensor device_cos = {}, device_sin = {}, device_growth = {};
 };
 
 struct KernelAttentionCall {
-  const AttentionKernel* kernel = nullptr;  // KernelOfMachine()
-  at::Tensor q_BHTD, k_BHTD, v_BHTD;        // fp32 or bf16, on the CPU
+  const AttentionKernel* kernel = nullptr;  // KernelFor(), of the device of all tensors here
+  at::Tensor q_BHTD, k_BHTD, v_BHTD;        // fp32 or bf16
   double scale = 0.0;
   bool causal = true;
   std::int64_t q_offset = 0;  // the position of query 0; keys are at positions 0, 1, ...
@@ -58,9 +61,9 @@ struct KernelAttentionCall {
   std::shared_ptr<const PlannedReading> reading = nullptr;
 };
 
-// The kernel of the instruction set that LibTorch uses,
-// so that one name in a run's record covers both.
-Result<const AttentionKernel*> KernelOfMachine();
+// On a CPU, the kernel of the instruction set that LibTorch uses, so that one name in a run's record
+// covers both; on a GPU, that of the plug-in (kernels/cuda_attention.h).
+Result<const AttentionKernel*> KernelFor(const Compute& compute);
 
 // Returns o_BHTD, of q's type, with memory layout (B, T, H, D).
 // Throws c10::Error for what the kernel refuses.

@@ -1,14 +1,12 @@
 #include "worker/trainer/gpu.h"
 
-#include "base/files.h"
-#include "base/process.h"
 #include "base/str.h"
 #include "kernels/cuda_library.h"
+#include "model/net/device.h"
 
 namespace longrun::trainer {
 Result<GpuInfo> DescribeGpu(int ordinal) {
-  static const Result<CudaLibrary> plugin =
-      LoadCudaLibrary(JoinPath(ProgramFolder(), "liblongrun_cuda.so"));
+  static const Result<CudaLibrary> plugin = LoadCudaLibrary(CudaPluginPath());
   if (!plugin) return plugin.status();
   LongrunGpu gpu = {};
   if (const char* error = plugin->describe(ordinal, &gpu); error != nullptr) {

@@ -158,8 +158,9 @@ struct AttentionCase {
     } else {
       LR_CHECK(term.empty());
     }
-    LR_CHECK(KernelOfMachine().ok());
-    kernel = *KernelOfMachine();
+    const Result<const AttentionKernel*> found = KernelFor(Compute());
+    LR_CHECK(found.ok());
+    kernel = *found;
   }
 
   AttentionInputs Inputs() const {

@@ -29,8 +29,10 @@ namespace {
 // Signs of a rotation's growth: keys lose what queries gain.
 constexpr double kOfQueries = 1.0, kOfKeys = -1.0;
 
-at::Tensor Doubles(const std::vector<double>& values, const c10::Device& device) {
-  return at::tensor(values, at::TensorOptions().dtype(at::kDouble)).to(device);
+at::Tensor Doubles(std::span<const double> values, const c10::Device& device) {
+  return at::tensor(at::ArrayRef<double>(values.data(), values.size()),
+                    at::TensorOptions().dtype(at::kDouble))
+      .to(device);
 }
 
 // Rows made at once for a text that is read on token by token.
@@ -75,13 +77,24 @@ RotationNumbers NumbersOf(const Rotation& rotation, std::shared_ptr<const Rotati
                         : RotationTable::Layout::kInterleaved};
 }
 
+// With copies on a GPU.
+std::shared_ptr<const RotationNumbers> Shared(RotationNumbers numbers, const c10::Device& device) {
+  if (device.is_cuda()) {
+    const auto n_angle = static_cast<std::size_t>(numbers.n_angle);
+    numbers.device_cos = Doubles(std::span(numbers.angles->cos).first(n_angle), device);
+    numbers.device_sin = Doubles(std::span(numbers.angles->sin).first(n_angle), device);
+    if (!numbers.growth.empty()) numbers.device_growth = Doubles(numbers.growth, device);
+  }
+  return std::make_shared<const RotationNumbers>(std::move(numbers));
+}
+
 std::shared_ptr<const RotationNumbers> MakeRotationNumbers(const Rotation& rotation,
                                                            double magnitude,
-                                                           std::span<const double> positions) {
+                                                           std::span<const double> positions,
+                                                           const c10::Device& device) {
   auto angles = std::make_shared<RotationAngles>();
   AddAngles(rotation, magnitude, positions, *angles);
-  return std::make_shared<const RotationNumbers>(
-      NumbersOf(rotation, std::move(angles), std::ssize(positions)));
+  return Shared(NumbersOf(rotation, std::move(angles), std::ssize(positions)), device);
 }
 
 }  // namespace
@@ -128,7 +141,7 @@ std::shared_ptr<const RotationNumbers> Rotator::Numbers(std::int64_t n) {
       numbers.growth.push_back(std::exp(growth * static_cast<double>(position - MiddleOf(n))));
     }
   }
-  numbers_ = std::make_shared<const RotationNumbers>(std::move(numbers));
+  numbers_ = Shared(std::move(numbers), compute_.device);
   n_numbers_ = n;
   return numbers_;
 }
@@ -145,7 +158,7 @@ Rotator::NumbersOfIds Rotator::Numbers(const at::Tensor& ids_BT, std::int64_t n_
   }
   if (!ids_BT_.defined() || !at::equal(ids_BT_, ids_BT)) SetIds(ids_BT);
   if (!ids_numbers_.numbers) {
-    const at::Tensor dense_BT = ids_BT.contiguous();
+    const at::Tensor dense_BT = ids_BT.cpu().contiguous();
     const std::span<const std::int32_t> ids(dense_BT.const_data_ptr<std::int32_t>(),
                                             static_cast<std::size_t>(dense_BT.numel()));
     std::vector<std::int32_t> used(ids.begin(), ids.end());
@@ -157,8 +170,9 @@ Rotator::NumbersOfIds Rotator::Numbers(const at::Tensor& ids_BT, std::int64_t n_
       return static_cast<std::int32_t>(std::ranges::lower_bound(used, id) - used.begin());
     });
     const std::vector<double> positions(used.begin(), used.end());
-    ids_numbers_ = {.numbers = MakeRotationNumbers(rotation_, magnitude_, positions),
-                    .row_BT = row_BT};
+    ids_numbers_ = {
+        .numbers = MakeRotationNumbers(rotation_, magnitude_, positions, compute_.device),
+        .row_BT = row_BT.to(compute_.device)};
   }
   return ids_numbers_;
 }
@@ -191,7 +205,7 @@ std::shared_ptr<const RotationNumbers> Rotator::Numbers(const PlannedReading& pl
   if (!planned_numbers_ || planned_ != plan.position) {
     planned_ = plan.position;
     planned_table_ = {};
-    planned_numbers_ = MakeRotationNumbers(rotation_, magnitude_, plan.position);
+    planned_numbers_ = MakeRotationNumbers(rotation_, magnitude_, plan.position, compute_.device);
   }
   return planned_numbers_;
 }

@@ -141,6 +141,35 @@ TEST_P(DeviceTest, LogitsOfEveryBodyAreThoseOfTheOracle) {
   }
 }
 
+// Of each method: 70 tokens, so that there are several tiles of queries and of keys.
+TEST_P(DeviceTest, FusedAttentionGivesTheGradientsOfTheReference) {
+  const at::Tensor tokens = SmallTokens(2, 70);
+  for (const std::string& method : PositionMethodNames()) {
+    if (method == "cope") continue;  // it has no fused attention
+    NetConfig config = SmallConfig(method, method == "learned" ? 70 : 0);
+    config.model.d_model = 32;  // two heads of 16
+    const ParameterMap parameters = InitialParameters(ParametersOf(config.model).value(), 7);
+    Transformer exact = Transformer::Make(config, parameters, AttentionBackend::kReference,
+                                          OpenCompute("cpu", "fp64").value())
+                            .value();
+    Gradients(exact, tokens);
+    const at::Tensor expected = Logits(exact, tokens);
+    for (const auto& [precision, bound] : {std::pair("fp32", 1e-4), std::pair("bf16", 0.1)}) {
+      Transformer fused = Transformer::Make(config, parameters, AttentionBackend::kFused,
+                                            OpenCompute(GetParam(), precision).value())
+                              .value();
+      Gradients(fused, tokens);
+      EXPECT_LT(MaxDifference(Logits(fused, tokens), expected), bound) << method << precision;
+      for (const auto& [name, parameter] : exact.parameters()) {
+        const at::Tensor wanted = GradientOf(parameter);
+        EXPECT_LT(MaxDifference(GradientOf(fused.parameters().at(name)), wanted),
+                  bound * (0.01 + MaxAbs(wanted)))
+            << method << " " << precision << " " << name;
+      }
+    }
+  }
+}
+
 TEST_P(DeviceTest, GradientsAreTheSameBitsEachTime) {
   const at::Tensor tokens = GoldenTensor("cable", "tokens");
   Transformer one = GoldenNet("cable", "fp32");

@@ -1,0 +1,113 @@
+#include "kernels/cuda_attention.h"
+
+#include <mutex>
+
+#include "base/str.h"
+#include "kernels/attention_check.h"
+#include "kernels/cuda_calls.h"
+#include "kernels/cuda_library.h"
+
+namespace longrun {
+namespace {
+
+struct LoadedPlugin {
+  std::mutex mutex;
+  std::string path;  // empty: none is loaded
+  CudaLibrary library;
+};
+
+// The functions of an AttentionKernel carry no state, so the plug-in is the process's.
+LoadedPlugin& Plugin() {
+  static LoadedPlugin plugin;
+  return plugin;
+}
+
+// The memory that a call lies in. Empty views lie nowhere, so the first that is not empty decides.
+MemorySpace MemoryOf(const AttentionInputs& inputs, const AttentionTerms& terms) {
+  for (const HeadsView* view : {&inputs.q, &inputs.k}) {
+    if (view->batch > 0 && view->n_row > 0) return view->memory;
+  }
+  return terms.memory;
+}
+
+Status CheckOnGpu(const MemorySpace& memory) {
+  if (memory.kind == MemorySpace::Kind::kCuda) return {};
+  return Status(Code::kInvalidArgument, Str("attention: q: lies in ", MemoryName(memory),
+                                            ", but this back-end reads the memory of a GPU"));
+}
+
+Status FromText(const char* error) {
+  if (error == nullptr) return {};
+  return Status(Code::kInternal, Str("attention: the cuda back-end: ", error));
+}
+
+template <typename Call>
+Status Check(const Call& call, const AttentionTerms& terms, const AttentionKernelOptions& options) {
+  const MemorySpace memory = MemoryOf(call.inputs, terms);
+  RETURN_IF_ERROR(CheckOnGpu(memory));
+  RETURN_IF_ERROR(CheckAttentionShapes(call, terms, options, memory));
+  return CheckCudaSupport(call.inputs, terms);
+}
+
+Status Forward(const AttentionForwardCall& call, const AttentionTerms& terms,
+               const AttentionKernelOptions& options) {
+  RETURN_IF_ERROR(Check(call, terms, options));
+  const LongrunAttentionForwardCall c_call = ToPlugin(call);
+  const LongrunAttentionTerms c_terms = ToPlugin(terms);
+  const LongrunAttentionOptions c_options = ToPlugin(options);
+  return FromText(Plugin().library.attention_forward(&c_call, &c_terms, &c_options));
+}
+
+Status Backward(const AttentionBackwardCall& call, const AttentionTerms& terms,
+                const AttentionKernelOptions& options) {
+  RETURN_IF_ERROR(Check(call, terms, options));
+  const LongrunAttentionBackwardCall c_call = ToPlugin(call);
+  const LongrunAttentionTerms c_terms = ToPlugin(terms);
+  const LongrunAttentionOptions c_options = ToPlugin(options);
+  return FromText(Plugin().library.attention_backward(&c_call, &c_terms, &c_options));
+}
+
+constexpr AttentionKernel kCudaAttention = {
+    .name = "cuda", .forward = &Forward, .backward = &Backward};
+
+}  // namespace
+
+Result<const AttentionKernel*> CudaAttention(const std::string& plugin_path) {
+  LoadedPlugin& plugin = Plugin();
+  const std::lock_guard lock(plugin.mutex);
+  if (plugin.path.empty()) {
+    ASSIGN_OR_RETURN(plugin.library, LoadCudaLibrary(plugin_path));
+    plugin.path = plugin_path;
+  }
+  if (plugin.path != plugin_path) {
+    return Status(Code::kFailedPrecondition,
+                  Str("the CUDA part of longrun is already loaded from ", plugin.path,
+                      ", and cannot be loaded from ", plugin_path, " as well"));
+  }
+  return &kCudaAttention;
+}
+
+Status CheckCudaSupport(const AttentionInputs& inputs, const AttentionTerms& terms) {
+  const auto unsupported = [](std::string_view argument, std::string_view what) {
+    return Status(Code::kUnimplemented, Str("attention: ", argument, ": ", what));
+  };
+  const HeadsView& q = inputs.q;
+  if (q.scalar == Scalar::kFp64) {
+    return unsupported("q", "the cuda back-end does not support fp64: use fp32, or the reference");
+  }
+  if (q.head_dim % kCudaHeadDimStep != 0 || q.head_dim > kCudaHeadDimMax) {
+    return unsupported(
+        "q", Str("head_dim is ", q.head_dim, ", but the cuda back-end needs a multiple of ",
+                 kCudaHeadDimStep, " up to ", kCudaHeadDimMax, ": use the reference"));
+  }
+  const Visibility& see = terms.visibility;
+  if (see.q_offset < -kCudaOffsetMax || see.q_offset > kCudaOffsetMax) {
+    return unsupported("visibility.q_offset", Str(see.q_offset, " is beyond ", kCudaOffsetMax));
+  }
+  if (see.k_offset > kCudaOffsetMax) {
+    return unsupported("visibility.k_offset", Str(see.k_offset, " is beyond ", kCudaOffsetMax));
+  }
+  return {};
+}
+
+}  // namespace longrun
