@@ -58,7 +58,6 @@ namespace {
 // The part of LibTorch's CPU libraries that a process maps and touches.
 constexpr double kProgramBytes = 150e6;
 constexpr double kBlockQueries = 128.0;
-constexpr double kChunkLogitsMax = 1 << 23;
 constexpr double kKeptNumbersMax = 1 << 23;  // fp32: 32 MiB
 
 std::int64_t Bytes(double bytes) {
@@ -85,9 +84,10 @@ double HeadChannels(const ModelConfig& model) {
   return 2.0 * static_cast<double>((model.n_head + model.n_kv_head()) * model.head_dim());
 }
 
-double LogitsBytes(const ModelConfig& model, double n_tokens) {
+double LogitsBytes(const ModelConfig& model, double n_tokens, DeviceKind device_kind) {
+  const double logits_max = device_kind == DeviceKind::kCpu ? 1 << 23 : 1 << 25;
   const auto vocab = static_cast<double>(model.vocab_size);
-  return 8.0 * std::min(n_tokens * vocab, std::max(kChunkLogitsMax, vocab));
+  return 8.0 * std::min(n_tokens * vocab, std::max(logits_max, vocab));
 }
 
 // The average number of keys that a block of queries reads.
@@ -155,8 +155,9 @@ std::int64_t TrainMemoryBytes(const ModelConfig& model, const TrainConfig& train
   const double n_tokens =
       static_cast<double>(micro_batch) * static_cast<double>(train.train_length);
   const double parameters = static_cast<double>(model.ParameterCount());
-  const std::int64_t trains = Bytes(Program(path) + (rounds ? 18.0 : 16.0) * parameters +
-                                    n_tokens * layers_bytes + LogitsBytes(model, n_tokens));
+  const std::int64_t trains =
+      Bytes(Program(path) + (rounds ? 18.0 : 16.0) * parameters + n_tokens * layers_bytes +
+            LogitsBytes(model, n_tokens, path.device_kind));
   if (train.validate.every == 0 || train.validate.length <= train.train_length) return trains;
   // The gradients and the optimizer's moments stay while longer windows are read.
   return std::max(trains, Bytes(12.0 * parameters) +
@@ -196,7 +197,7 @@ std::int64_t EvaluateMemoryBytes(const ModelConfig& model, std::int64_t context_
   return Bytes(Program(path) + 4.0 * static_cast<double>(model.ParameterCount()) +
                4.0 * n_tokens *
                    (cached + 10.0 * d_model + MlpWidths(model) * static_cast<double>(model.d_ff)) +
-               LogitsBytes(model, n_tokens) + 4.0 * copies * scores);
+               LogitsBytes(model, n_tokens, path.device_kind) + 4.0 * copies * scores);
 }
 
 double TrainFlops(const ModelConfig& model, const TrainConfig& train) {

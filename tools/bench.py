@@ -57,6 +57,7 @@ BIN = ROOT / "build/release/bin"  # or as --bin says
 ROUNDS = 7
 TRAIN_STEPS = 40
 TORCH_ROUNDS = 5
+TORCH_METHODS = ["rope", "sinusoidal", "none", "alibi", "cable"]
 # Kept, they cost many times as much: no spread is needed.
 SUBNORMAL_ROUNDS, SUBNORMAL_ROUNDS_KEPT = 3, 1
 SUBNORMAL_METHODS_KEPT = ["rope", "cable"]      # nor all methods, each of which would take minutes
@@ -471,7 +472,7 @@ def bench_torch(_):
             one = json.loads(out)
             return one["tokens"] / one["cpu_s"]
 
-        for method in ["rope", "sinusoidal", "none", "alibi", "cable"]:
+        for method in TORCH_METHODS:
             ours, peer = [], []
             for _ in range(TORCH_ROUNDS):
                 ours.append(train_rate_cpu(work, dataset, method))

@@ -17,10 +17,11 @@
 namespace longrun {
 namespace {
 
-constexpr std::int64_t kChunkLogitsMax = std::int64_t{1} << 23;  // 32 MiB of fp32
-
-std::int64_t ChunkRows(std::int64_t vocab_size) {
-  return std::max<std::int64_t>(1, kChunkLogitsMax / vocab_size);
+// 32 MiB of fp32 on a CPU, whose caches are small; 128 MiB on a GPU, for which a small product is
+// mostly the start of a kernel. sweeps/cost.cc reckons with them.
+std::int64_t ChunkRows(std::int64_t vocab_size, const Compute& compute) {
+  const std::int64_t logits_max = std::int64_t{1} << (compute.device.is_cpu() ? 23 : 25);
+  return std::max<std::int64_t>(1, logits_max / vocab_size);
 }
 
 // The head in its product's type, converted once for all chunks.
@@ -81,7 +82,7 @@ at::Tensor HeadNll(const at::Tensor& hidden_NC, const Head& given, const at::Ten
   const Head head = ForProduct(given, compute);
   const std::int64_t n_rows = hidden_NC.size(0);
   at::Tensor nll_N = at::empty({n_rows}, hidden_NC.options().dtype(compute.dtype));
-  const std::int64_t chunk = ChunkRows(head.weight_VC.size(0));
+  const std::int64_t chunk = ChunkRows(head.weight_VC.size(0), compute);
   for (std::int64_t begin = 0; begin < n_rows; begin += chunk) {
     const std::int64_t n = std::min(chunk, n_rows - begin);
     if (compute.kernels) {
@@ -105,7 +106,7 @@ HeadGradient HeadNllBackward(const at::Tensor& hidden_NC, const Head& given,
   const std::int64_t n_rows = hidden_NC.size(0);
   HeadGradient result = {.nll_N = at::empty({n_rows}, hidden_NC.options().dtype(compute.dtype)),
                          .hidden_NC = at::empty_like(hidden_NC)};
-  const std::int64_t chunk = ChunkRows(head.weight_VC.size(0));
+  const std::int64_t chunk = ChunkRows(head.weight_VC.size(0), compute);
   for (std::int64_t begin = 0; begin < n_rows; begin += chunk) {
     const std::int64_t n = std::min(chunk, n_rows - begin);
     const at::Tensor hidden = hidden_NC.narrow(0, begin, n).to(compute.product);

@@ -85,8 +85,8 @@ class Placed {
   template <typename T>
   std::span<const T> Place(std::span<const T> x, c10::ScalarType type) {
     if (device_.is_cpu() || x.empty()) return x;
-    const at::Tensor host = at::from_blob(const_cast<T*>(x.data()),
-                                          {static_cast<std::int64_t>(x.size())}, type);
+    const at::Tensor host =
+        at::from_blob(const_cast<T*>(x.data()), {static_cast<std::int64_t>(x.size())}, type);
     copies_.push_back(host.to(device_));
     return {copies_.back().const_data_ptr<T>(), x.size()};
   }
@@ -301,24 +301,24 @@ class KernelFunction : public torch::autograd::Function<KernelFunction> {
     const at::Tensor d_slope = buffer(numbers.slope), d_intercept = buffer(numbers.intercept);
     Placed placed(q.device());
     const std::vector<Region> regions = RegionsOf(call, placed);
-    Run<AttentionBackwardCall>(
-        call.kernel->backward,
-        {.inputs = {.q = HeadsOf<HeadsView>(q),
-                    .k = HeadsOf<HeadsView>(k),
-                    .v = HeadsOf<HeadsView>(v)},
-         .o = HeadsOf<HeadsView>(o),
-         .do_ = HeadsOf<HeadsView>(o_gradient),
-         .lse = ConstNumbers(lse),
-         .dq = HeadsOf<HeadsBuffer>(dq),
-         .dk = HeadsOf<HeadsBuffer>(dk),
-         .dv = HeadsOf<HeadsBuffer>(dv),
-         .d_key_bias = Numbers(d_bias),
-         .d_distance_table = Numbers(d_distances),
-         .d_slope = Numbers(d_slope),
-         .d_intercept = Numbers(d_intercept),
-         .d_psi = Numbers(d_psi),
-         .d_row_factor = Numbers(d_row_factor)},
-        TermsOf(call, numbers, regions, MemoryOf(q), placed), q.device(), /*is_inference=*/false);
+    Run<AttentionBackwardCall>(call.kernel->backward,
+                               {.inputs = {.q = HeadsOf<HeadsView>(q),
+                                           .k = HeadsOf<HeadsView>(k),
+                                           .v = HeadsOf<HeadsView>(v)},
+                                .o = HeadsOf<HeadsView>(o),
+                                .do_ = HeadsOf<HeadsView>(o_gradient),
+                                .lse = ConstNumbers(lse),
+                                .dq = HeadsOf<HeadsBuffer>(dq),
+                                .dk = HeadsOf<HeadsBuffer>(dk),
+                                .dv = HeadsOf<HeadsBuffer>(dv),
+                                .d_key_bias = Numbers(d_bias),
+                                .d_distance_table = Numbers(d_distances),
+                                .d_slope = Numbers(d_slope),
+                                .d_intercept = Numbers(d_intercept),
+                                .d_psi = Numbers(d_psi),
+                                .d_row_factor = Numbers(d_row_factor)},
+                               TermsOf(call, numbers, regions, MemoryOf(q), placed), q.device(),
+                               /*is_inference=*/false);
     if (d_distances.defined()) {
       d_distances = d_distances.to(
           static_cast<at::ScalarType>(context->saved_data["distances_type"].toInt()));

@@ -178,7 +178,8 @@ void AddStandalone(CLI::App* sub, StandaloneOptions& options) {
       ->capture_default_str()
       ->check(CLI::Range(1, 1024));
   sub->add_option("--micro-batch", options.micro_batch,
-                  "sequences in a forward-backward pass; 0: as many as fit into 4 GiB")
+                  "sequences in a forward-backward pass; 0: as many as fit into the GPU's memory, "
+                  "or on a CPU into 4 GiB")
       ->capture_default_str()
       ->check(WholeNumberCheck(0), "NONNEGATIVE");
 }

@@ -46,7 +46,8 @@
 namespace longrun::trainer {
 namespace {
 
-constexpr std::int64_t kMemoryBytes = std::int64_t{4} << 30;
+// On a CPU, so that a run's bits do not depend on the machine's memory.
+constexpr std::int64_t kCpuMemoryBytes = std::int64_t{4} << 30;
 constexpr std::size_t kJsonBytesMax = std::size_t{1} << 20;
 // Stands in for the digest of an unreadable input, so that its absence causes no further errors.
 const std::string kNoDigest(64, '0');
@@ -419,13 +420,6 @@ Result<TaskFile> MakeTask(const StandaloneOptions& options, TaskKind kind, const
     }
     (kind == TaskKind::kTrain ? task.resume : task.init) = found.ref;
   }
-  if (options.micro_batch == 0) {
-    task.execution.micro_batch =
-        AutoMicroBatch(task.run.model, task.run.train, kMemoryBytes,
-                       {.device_kind = *device,
-                        .attention = task.execution.attention,
-                        .activation_checkpointing = options.activation_checkpointing});
-  }
   return task;
 }
 
@@ -437,6 +431,14 @@ Status DecideHere(TaskFile& task) {
   ASSIGN_OR_RETURN(const Machine machine, OpenMachine(task, precision));
   task.execution = Completed(std::move(task.execution), machine);
   const ModelConfig& model = task.run.model;
+  if (task.execution.micro_batch == 0) {
+    const bool is_gpu = machine.device_kind == DeviceKind::kGpu;
+    task.execution.micro_batch =
+        AutoMicroBatch(model, task.run.train, is_gpu ? machine.memory_bytes : kCpuMemoryBytes,
+                       {.device_kind = machine.device_kind,
+                        .attention = task.execution.attention,
+                        .activation_checkpointing = task.activation_checkpointing});
+  }
   ASSIGN_OR_RETURN(const TermSpec terms, TermsOf(model));
   return Attention::Make(terms, model.position.method, model.attention_shape(),
                          task.execution.attention, machine.compute)

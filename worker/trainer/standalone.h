@@ -36,7 +36,7 @@ struct StandaloneOptions {
   // kept | flushed; "": the value of the checkpoint's run; for a new run, flushed on a CPU
   std::string subnormals;
   std::int64_t threads = 1;
-  std::int64_t micro_batch = 0;  // 0: by the memory formula, for 4 GiB
+  std::int64_t micro_batch = 0;  // 0: by the memory formula, for the GPU's memory, or for 4 GiB
   std::int64_t checkpoint_every_ms = 600'000;
   bool activation_checkpointing = false;  // train
 };
