@@ -77,7 +77,8 @@ Result<InitFolder> OpenInit(const std::string& given) {
 struct FoundCheckpoint {
   CheckpointRef ref;
   std::optional<AttentionBackend> attention = {};  // what its run computes with, if known
-  Subnormals subnormals = Subnormals::kKept;       // as in all runs that do not specify it
+  bool is_of_gpu = false;
+  Subnormals subnormals = Subnormals::kKept;  // as in all runs that do not specify it
 };
 
 // The inputs that the arguments name; an input with an error is absent.
@@ -258,6 +259,10 @@ Result<FoundCheckpoint> FindCheckpoint(const std::string& folder) {
     ASSIGN_OR_RETURN(const std::string name, GetString(paths, "attention", "state.json: paths"));
     ASSIGN_OR_RETURN(found.attention, ParseAttentionBackend(name));
   }
+  if (paths.contains("linear")) {
+    ASSIGN_OR_RETURN(const std::string name, GetString(paths, "linear", "state.json: paths"));
+    found.is_of_gpu = name == LinearName({.device = c10::DeviceType::CUDA});
+  }
   if (paths.contains("subnormals")) {
     ASSIGN_OR_RETURN(const std::string name, GetString(paths, "subnormals", "state.json: paths"));
     const std::optional<Subnormals> known = FindSubnormals(name);
@@ -410,9 +415,10 @@ Result<TaskFile> MakeTask(const StandaloneOptions& options, TaskKind kind, const
   task.execution.attention = asked ? *asked : AttentionPathFor(task.run.model, *device);
   if (parts.inputs.checkpoint) {
     const FoundCheckpoint& found = *parts.inputs.checkpoint;
-    // Use the attention of the training, except that a GPU does not have the fused
-    // attention of a CPU.
-    const bool is_here = found.attention != AttentionBackend::kFused || device == DeviceKind::kCpu;
+    // Use the attention of the training, except that a build need not have a GPU's fused attention
+    // because it has a CPU's.
+    const bool is_here = found.attention != AttentionBackend::kFused ||
+                         device == DeviceKind::kCpu || found.is_of_gpu;
     if (!asked && found.attention && is_here) task.execution.attention = *found.attention;
     // A GPU always keeps subnormals, whatever the checkpoint was trained on.
     if (options.subnormals.empty() && device == DeviceKind::kCpu) {
