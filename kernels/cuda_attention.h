@@ -22,7 +22,7 @@ namespace longrun {
 
 inline constexpr std::int64_t kCudaHeadDimStep = 8;
 inline constexpr std::int64_t kCudaHeadDimMax = 256;
-inline constexpr std::int64_t kCudaOffsetMax = std::int64_t{1} << 30;
+inline constexpr std::int64_t kCudaOffsetMax = std::int64_t{1} << 29;
 
 // Loads the plug-in at `plugin_path`, once for the process, and returns its kernel, named "cuda".
 // kFailedPrecondition if it cannot be loaded (cuda_library.h), or if another one is loaded already.

@@ -1,8 +1,42 @@
+// The functions that the plug-in exports (kernels/cuda_plugin.h).
 #include <cuda_runtime_api.h>
 
 #include <cstring>
 
+#include "kernels/cuda/attention-inl.h"
+#include "kernels/cuda/launch.h"
 #include "kernels/cuda_plugin.h"
+
+namespace longrun::gpu {
+namespace {
+
+// Makes the GPU of a call the thread's current one, and the one before again at the end.
+class CurrentGpu {
+ public:
+  // Views of nothing lie nowhere: the first that lies on a GPU says which.
+  CurrentGpu(const LongrunMemory& q, const LongrunMemory& k, const LongrunMemory& terms) {
+    constexpr std::int32_t kCuda = 1;
+    const LongrunMemory& memory = q.kind == kCuda ? q : k.kind == kCuda ? k : terms;
+    error_ = cudaGetDevice(&before_);
+    if (error_ != cudaSuccess || memory.kind != kCuda || memory.ordinal == before_) return;
+    error_ = cudaSetDevice(memory.ordinal);
+    is_other_ = error_ == cudaSuccess;
+  }
+  CurrentGpu(const CurrentGpu&) = delete;
+  CurrentGpu& operator=(const CurrentGpu&) = delete;
+  ~CurrentGpu() {
+    if (is_other_) cudaSetDevice(before_);
+  }
+  const char* error() const { return error_ == cudaSuccess ? nullptr : cudaGetErrorString(error_); }
+
+ private:
+  int before_ = 0;
+  bool is_other_ = false;
+  cudaError_t error_ = cudaSuccess;
+};
+
+}  // namespace
+}  // namespace longrun::gpu
 
 extern "C" std::int32_t LongrunGetCudaVersion() { return kLongrunCudaVersion; }
 
@@ -18,14 +52,20 @@ extern "C" const char* LongrunDescribeGpu(int ordinal, LongrunGpu* gpu) {
   return nullptr;
 }
 
-extern "C" const char* LongrunAttentionForward(const LongrunAttentionForwardCall*,
-                                               const LongrunAttentionTerms*,
-                                               const LongrunAttentionOptions*) {
-  return "this build has no attention";
+extern "C" const char* LongrunAttentionForward(const LongrunAttentionForwardCall* call,
+                                               const LongrunAttentionTerms* terms,
+                                               const LongrunAttentionOptions* options) {
+  const longrun::gpu::CurrentGpu gpu(call->q.memory, call->k.memory, terms->memory);
+  if (gpu.error() != nullptr) return gpu.error();
+  longrun::gpu::GpuDevice device{static_cast<cudaStream_t>(options->stream)};
+  return longrun::gpu::ForwardAttention(*call, *terms, *options, device);
 }
 
-extern "C" const char* LongrunAttentionBackward(const LongrunAttentionBackwardCall*,
-                                                const LongrunAttentionTerms*,
-                                                const LongrunAttentionOptions*) {
-  return "this build has no attention";
+extern "C" const char* LongrunAttentionBackward(const LongrunAttentionBackwardCall* call,
+                                                const LongrunAttentionTerms* terms,
+                                                const LongrunAttentionOptions* options) {
+  const longrun::gpu::CurrentGpu gpu(call->q.memory, call->k.memory, terms->memory);
+  if (gpu.error() != nullptr) return gpu.error();
+  longrun::gpu::GpuDevice device{static_cast<cudaStream_t>(options->stream)};
+  return longrun::gpu::BackwardAttention(*call, *terms, *options, device);
 }

@@ -1,5 +1,5 @@
-// What every back-end of fused attention must do, run over all that this machine has
-// (kernels/attention.h, AttentionKernels): a new back-end is a line there.
+// What every back-end of fused attention must do (kernels/attention.h), run over the back-ends of
+// the program that this file is linked into (kernels_under_test.h).
 //
 // Bounds are relative Frobenius errors against the reference in fp64 on the same rounded inputs; a
 // single wrong element is caught by the largest error, which may be 20 times the bound. fp32: sums
@@ -13,10 +13,10 @@
 
 #include "base/str.h"
 #include "kernels/attention_check.h"
-#include "kernels/backends.h"
 #include "kernels/rotation.h"
 #include "tests/commit_seed.h"
 #include "tests/kernels/attention_problem.h"
+#include "tests/kernels/kernels_under_test.h"
 #include "tests/kernels/region_methods.h"
 
 namespace longrun {
@@ -24,6 +24,7 @@ namespace {
 
 using testing::CommitSeed;
 using testing::ErrorBeside;
+using testing::KernelUnderTest;
 using testing::Outcome;
 using testing::Problem;
 using testing::ProblemShape;
@@ -39,19 +40,18 @@ struct Bounds {
   double o, gradient, term_gradient, lse;
 };
 
-Bounds BoundsOf(const AttentionKernel& kernel, Scalar scalar) {
+Bounds BoundsOf(const KernelUnderTest& tested, Scalar scalar) {
   if (scalar == Scalar::kBf16)
     return {.o = 4e-3, .gradient = 1e-2, .term_gradient = 1e-2, .lse = 1e-3};
-  // The reference rounds its results alone.
-  if (kernel.name == "reference") {
+  if (tested.is_exact) {
     return {.o = 1e-7, .gradient = 1e-6, .term_gradient = 1e-6, .lse = 1e-12};
   }
   return {.o = 2e-6, .gradient = 5e-6, .term_gradient = 1e-5, .lse = 2e-6};
 }
 
 // A rounded lse rounds the probabilities of backward, and the shares of merged parts.
-Bounds BoundsOf(const AttentionKernel& kernel, const Problem& problem) {
-  Bounds bounds = BoundsOf(kernel, problem.scalar);
+Bounds BoundsOf(const KernelUnderTest& tested, const Problem& problem) {
+  Bounds bounds = BoundsOf(tested, problem.scalar);
   if (problem.lse_scalar == Scalar::kFp64) return bounds;
   return {.o = std::max(bounds.o, 2e-6),
           .gradient = std::max(bounds.gradient, 5e-6),
@@ -122,13 +122,14 @@ void ExpectOutcome(const Outcome& found, const Outcome& expected, const Bounds& 
   ExpectGradients(found, expected, bounds, problem);
 }
 
-class KernelTest : public ::testing::TestWithParam<AttentionKernel> {
+class KernelTest : public ::testing::TestWithParam<KernelUnderTest> {
  protected:
-  const AttentionKernel& kernel() const { return GetParam(); }
+  const KernelUnderTest& tested() const { return GetParam(); }
+  const AttentionKernel& kernel() const { return tested().kernel; }
 
   void ExpectReference(const Problem& problem) {
     SCOPED_TRACE(problem.Name());
-    ExpectOutcome(RunKernel(kernel(), problem), RunReference(problem), BoundsOf(kernel(), problem),
+    ExpectOutcome(RunKernel(kernel(), problem), RunReference(problem), BoundsOf(tested(), problem),
                   problem);
   }
 
@@ -145,12 +146,9 @@ class KernelTest : public ::testing::TestWithParam<AttentionKernel> {
   SeededRandom random_{CommitSeed()};
 };
 
-INSTANTIATE_TEST_SUITE_P(Attention, KernelTest,
-                         ::testing::ValuesIn(AttentionKernels().begin(), AttentionKernels().end()),
-                         [](const ::testing::TestParamInfo<AttentionKernel>& tested) {
-                           std::string name(tested.param.name);
-                           std::ranges::replace(name, '/', '_');
-                           return name;
+INSTANTIATE_TEST_SUITE_P(Attention, KernelTest, ::testing::ValuesIn(testing::KernelsUnderTest()),
+                         [](const ::testing::TestParamInfo<KernelUnderTest>& of) {
+                           return testing::TestName(of.param);
                          });
 
 // ---- terms -------------------------------------------------------------------------------------
@@ -630,7 +628,7 @@ TEST_P(KernelTest, GradientsOfNumbersInFp32AreWrittenOrRefusedByName) {
   problem.AddKeyBias(random_);
   problem.AddDistanceTable(random_, 60, 0);
   problem.AddPiecewise(random_);
-  if (kernel().name == "reference") {
+  if (tested().writes_fp32_numbers) {
     problem.gradient_scalar = Scalar::kFp32;
     ExpectReference(problem);
     return;
@@ -752,7 +750,7 @@ TEST_P(KernelTest, PartsOfTheKeysMergeToTheWhole) {
     cuts.push_back(cuts.back());
     std::ranges::sort(cuts);
     for (const Scalar scalar : {Scalar::kFp64, Scalar::kFp32, Scalar::kBf16}) {
-      if (scalar == Scalar::kFp64 && kernel().name != "reference") continue;
+      if (scalar == Scalar::kFp64 && !tested().is_exact) continue;
       for (const Scalar lse_scalar : {Scalar::kFp64, Scalar::kFp32}) {
         Problem problem({.n_head = 2, .n_kv_head = 1, .n_query = 130, .n_key = 130, .head_dim = 16},
                         scalar, random_);
@@ -761,7 +759,7 @@ TEST_P(KernelTest, PartsOfTheKeysMergeToTheWhole) {
         one.add(problem, random_);
         SCOPED_TRACE(Str(problem.Name(), " lse ", ScalarName(lse_scalar), " cuts ", cuts[0], " ",
                          cuts[1], " ", cuts[2], " ", cuts[3]));
-        Bounds bounds = BoundsOf(kernel(), problem);
+        Bounds bounds = BoundsOf(tested(), problem);
         if (scalar == Scalar::kFp64 && lse_scalar == Scalar::kFp64) {
           bounds = {.o = 1e-13, .gradient = 1e-12, .term_gradient = 1e-12, .lse = 1e-12};
         }
@@ -778,7 +776,7 @@ TEST_P(KernelTest, PartsOfTheKeysUnderDropoutMergeToTheWhole) {
     problem.terms.dropout = Dropout{.probability = 0.3, .seed = 0x123456789abcdef0, .offset = 7};
     const std::int64_t cuts[] = {8, 72, 128};
     ExpectOutcome(RunParts(kernel(), problem, cuts), RunReference(problem),
-                  BoundsOf(kernel(), scalar), problem);
+                  BoundsOf(tested(), scalar), problem);
   }
 }
 
@@ -817,7 +815,7 @@ TEST_P(KernelTest, LargeNumbersStayFinite) {
   const Outcome out = RunKernel(kernel(), problem);
   const Outcome expected = RunReference(problem);
   // Scores of 1e4 are off by 1e-3 in fp32, and so are probabilities.
-  const double bound = kernel().name == "reference" ? 1e-6 : 1e-2;
+  const double bound = tested().is_exact ? 1e-6 : 1e-2;
   EXPECT_LE(RelativeError(out.o, expected.o), bound);
   EXPECT_LE(RelativeError(out.dv, expected.dv), bound);
   for (const double x : out.dq) EXPECT_TRUE(std::isfinite(x));
@@ -1046,8 +1044,9 @@ double LargestValue(const Problem& problem) {
   return largest;
 }
 
-void ExpectSkippingIsHarmless(const AttentionKernel& kernel, const Problem& problem) {
-  if (kernel.name == "reference") return;  // visits everything
+void ExpectSkippingIsHarmless(const KernelUnderTest& tested, const Problem& problem) {
+  if (!tested.skips) return;
+  const AttentionKernel& kernel = tested.kernel;
   SCOPED_TRACE(problem.Name());
   const Outcome all = RunKernel(kernel, problem);
   const Outcome skipped = RunKernel(kernel, problem, {.skip_epsilon = kEpsilon});
@@ -1066,8 +1065,8 @@ TEST_P(KernelTest, SkippingLeavesOutWhatWeighsNothing) {
   Problem problem({.batch = 1, .n_query = 900, .n_key = 900, .head_dim = 16}, Scalar::kFp32,
                   random_);
   problem.AddKeyBias(random_, false, -1.0);
-  ExpectSkippingIsHarmless(kernel(), problem);
-  if (kernel().name == "reference") return;  // visits everything
+  ExpectSkippingIsHarmless(tested(), problem);
+  if (!tested().skips) return;
   const Outcome all = RunKernel(kernel(), problem);
   const Outcome skipped = RunKernel(kernel(), problem, {.skip_epsilon = kEpsilon});
   EXPECT_LT(2 * skipped.n_tiles, all.n_tiles);
@@ -1075,7 +1074,7 @@ TEST_P(KernelTest, SkippingLeavesOutWhatWeighsNothing) {
 
 // Backward visits what forward visited, and nothing else: no rounding, but no gradient at all.
 TEST_P(KernelTest, AKeyThatEveryQuerySkippedHasNoGradient) {
-  if (kernel().name == "reference") return;  // visits everything
+  if (!tested().skips) return;
   constexpr std::size_t kKeys = 500, kHeadDim = 8;
   Problem problem({.batch = 1, .n_query = 96, .n_key = kKeys, .head_dim = kHeadDim}, Scalar::kFp32,
                   random_);
@@ -1107,11 +1106,11 @@ TEST_P(KernelTest, OneHugeFarKeyIsNotSkipped) {
   for (std::size_t c = 0; c < 8; ++c) {
     by_norm.k[3 * 16 + c] = 2000.0 * problem.q[400 * 16 + c];
   }
-  ExpectSkippingIsHarmless(kernel(), by_norm);
+  ExpectSkippingIsHarmless(tested(), by_norm);
   Problem by_bias = problem;
   by_bias.key_bias[3] += 1000.0;
   by_bias.terms.key_bias = KeyBias{.values = by_bias.key_bias};
-  ExpectSkippingIsHarmless(kernel(), by_bias);
+  ExpectSkippingIsHarmless(tested(), by_bias);
 }
 
 TEST_P(KernelTest, BiasesOfAnySignAreSkippedSafely) {
@@ -1119,7 +1118,7 @@ TEST_P(KernelTest, BiasesOfAnySignAreSkippedSafely) {
     Problem problem({.batch = 1, .n_query = 500, .n_key = 500, .head_dim = 8}, Scalar::kFp32,
                     random_);
     problem.AddKeyBias(random_, false, drift);
-    ExpectSkippingIsHarmless(kernel(), problem);
+    ExpectSkippingIsHarmless(tested(), problem);
     Problem table({.batch = 1, .n_query = 500, .n_key = 500, .head_dim = 8}, Scalar::kFp32,
                   random_);
     for (std::int64_t h = 0; h < 2; ++h) {
@@ -1127,11 +1126,11 @@ TEST_P(KernelTest, BiasesOfAnySignAreSkippedSafely) {
     }
     table.table[450] = 900.0;  // far, but heavy
     table.terms.distance_table = DistanceTable{.values = table.table, .n_distance = 500};
-    ExpectSkippingIsHarmless(kernel(), table);
+    ExpectSkippingIsHarmless(tested(), table);
     Problem sinks = problem;
     sinks.terms.key_bias = KeyBias{.values = sinks.key_bias};
     sinks.terms.visibility = {.window = 300, .n_sink = 70};
-    ExpectSkippingIsHarmless(kernel(), sinks);
+    ExpectSkippingIsHarmless(tested(), sinks);
   }
 }
 
@@ -1157,18 +1156,18 @@ TEST_P(KernelTest, KeysThatARegionMakesLongAreNotSkipped) {
     problem.terms.regions = problem.regions;
     // Key 3 then outweighs what lies between it and query 400, as it did not without regions.
     for (std::size_t c = 0; c < 8; ++c) problem.k[3 * 16 + c] = 30.0 * problem.q[400 * 16 + c];
-    ExpectSkippingIsHarmless(kernel(), problem);
+    ExpectSkippingIsHarmless(tested(), problem);
   }
 }
 
 TEST_P(KernelTest, SkippingWithRegionsLeavesOutWhatWeighsNothing) {
-  if (kernel().name == "reference") return;  // visits everything
+  if (!tested().skips) return;
   Problem problem({.batch = 1, .n_query = 900, .n_key = 900, .head_dim = 16}, Scalar::kFp32,
                   random_);
   problem.AddKeyBias(random_, false, -1.0);
   problem.AddRotation(true, 16);
   problem.AddRegions(random_, 3, true);
-  ExpectSkippingIsHarmless(kernel(), problem);
+  ExpectSkippingIsHarmless(tested(), problem);
   EXPECT_LT(2 * RunKernel(kernel(), problem, {.skip_epsilon = kEpsilon}).n_tiles,
             RunKernel(kernel(), problem).n_tiles);
 }
@@ -1260,7 +1259,7 @@ const SubnormalCase kSubnormalCases[] = {
 
 // What flushing may change is far below the bounds of all other tests: they hold here as well.
 TEST_P(KernelTest, SubnormalNumbersAreFlushedOnEveryThread) {
-  if (kernel().name == "reference") return;  // in double there are none of these
+  if (tested().is_exact) return;  // in double there are none of these
   std::int64_t n_kept = 0;
   for (const SubnormalCase& one : kSubnormalCases) {
     SCOPED_TRACE(one.name);
@@ -1270,19 +1269,23 @@ TEST_P(KernelTest, SubnormalNumbersAreFlushedOnEveryThread) {
       one.add(problem, random_);
       SCOPED_TRACE(problem.Name());
       const Outcome expected = RunReference(problem);
+      if (!tested().uses_host_threads) {
+        ExpectOutcome(RunKernel(kernel(), problem), expected, BoundsOf(tested(), scalar), problem);
+        continue;
+      }
       for (const int n_threads : {1, 3}) {
         SubnormalTraces traces;
         const ParallelFor threads = n_threads == 1 ? ParallelFor() : traces.Threads(n_threads);
         ExpectOutcome(
             RunKernel(kernel(), problem,
                       {.parallel_for = threads, .subnormals = Subnormals::kFlushed}, &traces),
-            expected, BoundsOf(kernel(), scalar), problem);
+            expected, BoundsOf(tested(), scalar), problem);
         EXPECT_EQ(traces.n_operands(), 0) << n_threads << " threads";
         EXPECT_EQ(traces.n_results(), 0) << n_threads << " threads";
       }
       SubnormalTraces traces;
       ExpectOutcome(RunKernel(kernel(), problem, {.subnormals = Subnormals::kKept}, &traces),
-                    expected, BoundsOf(kernel(), scalar), problem);
+                    expected, BoundsOf(tested(), scalar), problem);
       n_kept += traces.n();
       // The other instruction sets' exponential is 0 where it would be subnormal.
       if (kernel().name == "cpu/avx512") {
@@ -1290,7 +1293,9 @@ TEST_P(KernelTest, SubnormalNumbersAreFlushedOnEveryThread) {
       }
     }
   }
-  EXPECT_GT(n_kept, 0) << "the inputs make no subnormal numbers";
+  if (tested().uses_host_threads) {
+    EXPECT_GT(n_kept, 0) << "the inputs make no subnormal numbers";
+  }
 }
 
 // ---- refusals ----------------------------------------------------------------------------------
@@ -1655,7 +1660,7 @@ TEST_P(KernelTest, RegionsThatDoNotFitAreRefusedByName) {
 }
 
 TEST_P(KernelTest, TypesAndHeadsThatTheCpuLacksAreRefusedByName) {
-  if (kernel().name == "reference") return;  // lacks nothing
+  if (tested().is_exact) return;  // lacks nothing
   std::vector<double> numbers(64);
   std::vector<double> lse(1);
   HeadsView view = {.data = numbers.data(),

@@ -1,0 +1,371 @@
+// The host's part of an attention call: it turns the call into the kernels' parameters, and launches
+// them in their order. A template over a Device, so that tests run the same code on the host:
+//
+//   Device::Layer             the layer that kernels are compiled for (device.h)
+//   device.Launch<Kernel>(n_block, shared_bytes, params)
+//                             puts a kernel behind the work launched before; null, or an error
+#pragma once
+
+#include <cmath>
+#include <cstddef>
+
+#include "kernels/cuda/backward-inl.h"
+#include "kernels/cuda/forward-inl.h"
+#include "kernels/cuda/rows-inl.h"
+#include "kernels/cuda_plugin.h"
+
+namespace longrun::gpu {
+
+// The working memory of one call. It is released in the order of the stream.
+class Workspace {
+ public:
+  explicit Workspace(const LongrunAttentionOptions& options) : options_(options) {}
+  Workspace(const Workspace&) = delete;
+  Workspace& operator=(const Workspace&) = delete;
+  ~Workspace() {
+    for (int at = 0; at < n_; ++at) {
+      options_.release(options_.allocate_context, addresses_[at], options_.stream);
+    }
+  }
+
+  // Null if there is no memory, which has_failed() remembers, or if n is 0.
+  template <typename T>
+  T* Take(std::int64_t n) {
+    if (n == 0 || has_failed_) return nullptr;
+    void* const address = options_.allocate(
+        options_.allocate_context, n * static_cast<std::int64_t>(sizeof(T)), options_.stream);
+    has_failed_ = address == nullptr || n_ == kMax;
+    if (has_failed_) return nullptr;
+    addresses_[n_++] = address;
+    return static_cast<T*>(address);
+  }
+  bool has_failed() const { return has_failed_; }
+
+ private:
+  static constexpr int kMax = 32;
+  const LongrunAttentionOptions& options_;
+  void* addresses_[kMax] = {};
+  int n_ = 0;
+  bool has_failed_ = false;
+};
+
+template <typename Device>
+class AttentionCall {
+ public:
+  using Layer = typename Device::Layer;
+
+  AttentionCall(const LongrunHeads& q, const LongrunHeads& k, const LongrunHeads& v,
+                const LongrunAttentionTerms& terms, const LongrunAttentionOptions& options,
+                Device& device)
+      : terms_(terms), device_(device), memory_(options) {
+    p_.batch = Int(q.batch);
+    p_.n_head = Int(q.n_head);
+    p_.n_kv_head = Int(k.n_head);
+    p_.group = p_.n_head / p_.n_kv_head;
+    p_.n_query = Int(q.n_row);
+    p_.n_key = Int(k.n_row);
+    p_.head_dim = Int(q.head_dim);
+    p_.width = (p_.head_dim + 31) / 32 * 32;  // the tensor cores take 32 channels at once
+    p_.n_query_tile = (p_.n_query + kRows - 1) / kRows;
+    p_.n_key_tile = (p_.n_key + kRows - 1) / kRows;
+    p_.v = ToRows(v);
+  }
+
+  const char* Forward(const LongrunAttentionForwardCall& call) {
+    // An o in fp32 beside bf16 is not rounded, and neither is what it is computed from.
+    const bool is_fp32 = call.q.scalar == kScalarFp32 || call.o.scalar == kScalarFp32;
+    p_.o = ToRows(call.o);
+    p_.lse = ToNumbers(call.lse);
+    AddTerms();
+    TurnInputs(call.q, call.k, is_fp32, true);
+    Launch<ZeroKernel<Layer>>(Zeros{call.first_key, call.n_first_key});
+    if (is_fp32) {
+      LaunchShaped<ForwardKernel, Fp32Math>();
+    } else {
+      LaunchShaped<ForwardKernel, Bf16Math>();
+    }
+    return Error();
+  }
+
+  const char* Backward(const LongrunAttentionBackwardCall& call) {
+    const bool is_fp32 = call.q.scalar == kScalarFp32;
+    p_.lse = ToNumbers(call.lse);
+    p_.o_gradient = ToRows(call.o_gradient);
+    AddTerms();
+    // The gradients meet their bounds without the low parts.
+    TurnInputs(call.q, call.k, is_fp32, false);
+
+    const std::int64_t n_row = static_cast<std::int64_t>(p_.batch) * p_.n_head * p_.n_query;
+    Deltas deltas;
+    deltas.batch = p_.batch;
+    deltas.n_query = p_.n_query;
+    deltas.n_head = p_.n_head;
+    deltas.head_dim = p_.head_dim;
+    deltas.o = ToRows(call.o);
+    deltas.o_gradient = p_.o_gradient;
+    deltas.to = memory_.template Take<float>(n_row);
+    p_.delta = deltas.to;
+    Launch<DeltaKernel<Layer>>(deltas);
+
+    // Gradients of rotated rows, which are turned back, are kept in fp32 until then.
+    const bool has_rotation = terms_.has_rotation != 0;
+    p_.dq = has_rotation ? TakeRows(call.dq, kScalarFp32) : ToRows(call.dq);
+    p_.dk = has_rotation ? TakeRows(call.dk, kScalarFp32) : ToRows(call.dk);
+    p_.dv = ToRows(call.dv);
+    p_.d_key_bias = ToNumbers(call.d_key_bias);
+    if (p_.d_key_bias.data != nullptr && p_.two_sided != 0) {
+      p_.query_bias = memory_.template Take<double>(n_row);
+    }
+    const bool has_distances = call.d_distance_table.n > 0;
+    const bool has_pieces = call.d_slope.n > 0, has_psi = call.d_psi.n > 0;
+    const std::int64_t n_head = static_cast<std::int64_t>(p_.batch) * p_.n_head;
+    const std::int64_t n_distance = n_head * p_.Diagonals() * kDistances;
+    if (has_distances) p_.distance_sums = memory_.template Take<double>(n_distance);
+    if (has_psi) {
+      p_.psi_sums = memory_.template Take<double>(n_distance);
+      p_.row_sums = memory_.template Take<double>(n_row);
+    }
+    if (has_pieces) {
+      p_.segment_sums =
+          memory_.template Take<double>(n_head * p_.n_query_tile * (p_.n_knot + 1) * 2);
+    }
+    if (is_fp32) {
+      LaunchBackward<Fp32Math>();
+    } else {
+      LaunchBackward<Bf16Math>();
+    }
+    if (has_rotation) {
+      TurnBack(p_.dq, call.dq, false);
+      TurnBack(p_.dk, call.dk, true);
+    }
+    LaunchSum(Sum::kTable, call.d_distance_table);
+    LaunchSum(Sum::kPsi, call.d_psi);
+    LaunchSum(Sum::kRowFactor, call.d_row_factor);
+    LaunchSum(Sum::kSlope, call.d_slope);
+    LaunchSum(Sum::kIntercept, call.d_intercept);
+    return Error();
+  }
+
+ private:
+  static int Int(std::int64_t x) { return static_cast<int>(x); }
+  // The largest int stands for all that are larger.
+  static int Clamped(std::int64_t x) {
+    constexpr std::int64_t kMax = std::int64_t{1} << 30;
+    return Int(x < kMax ? x : kMax);
+  }
+
+  static Rows ToRows(const LongrunHeads& x) {
+    Rows rows;
+    rows.data = x.data;
+    rows.scalar = x.scalar;
+    rows.batch_step = x.batch_step;
+    rows.row_step = x.row_step;
+    rows.head_step = x.head_step;
+    const std::int64_t element = x.scalar == kScalarBf16 ? 2 : 4;
+    const std::int64_t steps = (x.batch_step | x.row_step | x.head_step) * element;
+    rows.is_aligned = reinterpret_cast<std::uintptr_t>(x.data) % 16 == 0 && steps % 16 == 0 ? 1 : 0;
+    return rows;
+  }
+  static Numbers ToNumbers(const LongrunNumbers& x) {
+    Numbers numbers;
+    numbers.data = x.n > 0 ? x.data : nullptr;
+    numbers.is_double = x.scalar == kScalarFp64 ? 1 : 0;
+    return numbers;
+  }
+
+  // Dense rows of the shape of x.
+  Rows TakeRows(const LongrunHeads& x, int scalar) {
+    Rows rows;
+    rows.scalar = scalar;
+    rows.head_step = x.head_dim;
+    rows.row_step = x.n_head * x.head_dim;
+    rows.batch_step = x.n_row * rows.row_step;
+    rows.is_aligned = 1;
+    rows.data = TakeNumbers(x.batch * rows.batch_step, scalar);
+    return rows;
+  }
+  void* TakeNumbers(std::int64_t n, int scalar) {
+    if (scalar == kScalarBf16) return memory_.template Take<std::uint16_t>(n);
+    return memory_.template Take<float>(n);
+  }
+
+  const float* Converted(const LongrunDoubles& x, double factor) {
+    Conversion conversion;
+    conversion.from = x.data;
+    conversion.to = memory_.template Take<float>(x.n);
+    conversion.n = x.n;
+    conversion.factor = factor;
+    Launch<ConvertKernel<Layer>>(conversion);
+    return conversion.to;
+  }
+
+  void AddTerms() {
+    p_.scale = static_cast<float>(terms_.scale * kLog2E);
+    p_.product_scale = static_cast<float>(terms_.scale);
+    const LongrunVisibility& see = terms_.visibility;
+    p_.causal = see.causal;
+    p_.q_offset = Int(see.q_offset);
+    p_.k_offset = Int(see.k_offset);
+    p_.distance = p_.q_offset - p_.k_offset;
+    p_.window = Clamped(see.window);
+    p_.n_sink = Clamped(see.n_sink);
+    p_.document_begin = see.document_begin.n > 0 ? see.document_begin.data : nullptr;
+    p_.n_position = Max(p_.k_offset + p_.n_key, p_.q_offset + p_.n_query);
+    if (terms_.has_key_bias != 0) {
+      const LongrunKeyBias& bias = terms_.key_bias;
+      p_.has_key_bias = 1;
+      p_.two_sided = bias.two_sided;
+      p_.key_values = bias.values.n > 0 ? bias.values.data : nullptr;
+      p_.key_local = bias.local.data;
+      p_.key_anchor = bias.anchor.data;
+      p_.key_slope = bias.slope.n > 0 ? bias.slope.data : nullptr;
+    }
+    if (terms_.has_distance_table != 0) {
+      p_.table = Converted(terms_.distance_table.values, kLog2E);
+      p_.n_distance = Int(terms_.distance_table.n_distance);
+      p_.n_ahead = Int(terms_.distance_table.n_ahead);
+    }
+    if (terms_.has_piecewise != 0) {
+      const LongrunPiecewise& f = terms_.piecewise;
+      p_.has_piecewise = 1;
+      p_.n_knot = Int(f.knots.n);
+      p_.psi = Converted(f.psi, 1.0);
+      p_.row_factor = Converted(f.row_factor, 1.0);
+      p_.knots = Converted(f.knots, 1.0);
+      p_.slope = Converted(f.slope, kLog2E);
+      p_.intercept = Converted(f.intercept, kLog2E);
+    }
+    if (terms_.has_dropout != 0) {
+      const LongrunDropout& dropout = terms_.dropout;
+      const double kept = 65536.0 - std::round(dropout.probability * 65536.0);
+      p_.has_dropout = 1;
+      p_.seed_low = static_cast<std::uint32_t>(dropout.seed);
+      p_.seed_high = static_cast<std::uint32_t>(dropout.seed >> 32);
+      p_.dropout_offset = dropout.offset;
+      p_.dropout_threshold = static_cast<std::uint32_t>(65536.0 - kept);
+      p_.dropout_factor = static_cast<float>(65536.0 / kept);
+    }
+  }
+
+  // What turns rows of x, of queries or of keys.
+  Turns TurnsOf(const LongrunHeads& x, bool is_key) const {
+    const LongrunRotation& rotation = terms_.rotation;
+    Turns turns;
+    turns.batch = Int(x.batch);
+    turns.n_row = Int(x.n_row);
+    turns.n_head = Int(x.n_head);
+    turns.head_dim = Int(x.head_dim);
+    turns.cos = rotation.cos.data;
+    turns.sin = rotation.sin.data;
+    turns.growth = rotation.growth.n > 0 ? rotation.growth.data : nullptr;
+    turns.n_rotary = Int(rotation.n_rotary);
+    turns.is_half = rotation.layout == 0 ? 1 : 0;
+    turns.is_key = is_key ? 1 : 0;
+    turns.offset = is_key ? p_.k_offset : p_.q_offset;
+    if (rotation.row.n > 0) {
+      turns.row = rotation.row.data;
+      turns.row_step = p_.n_position;
+    }
+    return turns;
+  }
+
+  // Rotates q and k as each region says. In bf16, a rotated row is kept as a rounded part and a low
+  // part where scores must be exact.
+  void TurnInputs(const LongrunHeads& q, const LongrunHeads& k, bool is_fp32, bool is_exact) {
+    p_.q[0] = ToRows(q);
+    p_.k[0] = ToRows(k);
+    if (terms_.has_rotation == 0) return;
+    p_.n_region = Max(1, Int(terms_.n_region));
+    for (int r = 0; r < p_.n_region; ++r) {
+      const LongrunRegion* const region = terms_.n_region > 0 ? &terms_.regions[r] : nullptr;
+      if (region != nullptr) p_.regions[r].key_begin = region->key_begin.data;
+      p_.q[r] = Turned(q, region, false, is_fp32, is_exact);
+      p_.k[r] = Turned(k, region, true, is_fp32, is_exact);
+    }
+  }
+  Rows Turned(const LongrunHeads& x, const LongrunRegion* region, bool is_key, bool is_fp32,
+              bool is_exact) {
+    Turns turns = TurnsOf(x, is_key);
+    if (region != nullptr) {
+      turns.offset = 0;
+      turns.row = is_key ? region->key_row.data : region->query_row.data;
+      turns.row_step = 0;
+      if (is_key && region->has_blended != 0) {
+        turns.other = region->blended_row.data;
+        turns.weight = region->blended_weight.data;
+      }
+    }
+    turns.from = ToRows(x);
+    turns.to = TakeRows(x, is_fp32 ? kScalarFp32 : kScalarBf16);
+    if (!is_fp32 && is_exact)
+      turns.to.low = TakeNumbers(x.batch * turns.to.batch_step, kScalarBf16);
+    Launch<TurnKernel<Layer>>(turns);
+    return turns.to;
+  }
+  void TurnBack(const Rows& from, const LongrunHeads& to, bool is_key) {
+    Turns turns = TurnsOf(to, is_key);
+    turns.is_back = 1;
+    turns.from = from;
+    turns.to = ToRows(to);
+    Launch<TurnKernel<Layer>>(turns);
+  }
+
+  template <typename Math>
+  void LaunchBackward() {
+    LaunchShaped<QueryKernel, Math>();  // before the keys, which add its sums of a two-sided bias
+    LaunchShaped<KeyKernel, Math>();
+    if (p_.distance_sums != nullptr || p_.psi_sums != nullptr) {
+      LaunchShaped<DistanceKernel, Math>();
+    }
+  }
+  void LaunchSum(Sum sum, const LongrunNumbers& to) {
+    Sums sums;
+    sums.sum = sum;
+    sums.call = p_;
+    sums.to = ToNumbers(to);
+    sums.n = to.n;
+    Launch<SumKernel<Layer>>(sums);
+  }
+
+  template <template <typename, typename> typename Kernel, typename Math>
+  void LaunchShaped() {
+    if (p_.head_dim <= 64) {
+      Launch<Kernel<Layer, Shape<Math, 64>>>(p_);
+    } else if (p_.head_dim <= 128) {
+      Launch<Kernel<Layer, Shape<Math, 128>>>(p_);
+    } else {
+      Launch<Kernel<Layer, Shape<Math, 256>>>(p_);
+    }
+  }
+  // After an error, and for nothing to do, it launches nothing.
+  template <typename Kernel>
+  void Launch(const typename Kernel::Params& params) {
+    const std::int64_t n_block = Kernel::Blocks(params);
+    if (Error() != nullptr || n_block == 0) return;
+    error_ = device_.template Launch<Kernel>(n_block, Kernel::SharedBytes(params), params);
+  }
+  const char* Error() const { return memory_.has_failed() ? "there is no working memory" : error_; }
+
+  static constexpr int kScalarFp64 = 2;
+  const LongrunAttentionTerms& terms_;
+  Device& device_;
+  Workspace memory_;
+  Params p_;
+  const char* error_ = nullptr;
+};
+
+template <typename Device>
+const char* ForwardAttention(const LongrunAttentionForwardCall& call,
+                             const LongrunAttentionTerms& terms,
+                             const LongrunAttentionOptions& options, Device& device) {
+  return AttentionCall<Device>(call.q, call.k, call.v, terms, options, device).Forward(call);
+}
+
+template <typename Device>
+const char* BackwardAttention(const LongrunAttentionBackwardCall& call,
+                              const LongrunAttentionTerms& terms,
+                              const LongrunAttentionOptions& options, Device& device) {
+  return AttentionCall<Device>(call.q, call.k, call.v, terms, options, device).Backward(call);
+}
+
+}  // namespace longrun::gpu

@@ -1,0 +1,171 @@
+// How the kernels of this folder are written: as templates over a Layer, the little that they need
+// of a GPU. gpu_layer.h is the layer of an NVIDIA GPU. tests/kernels/cuda_host.h is one of the
+// host, where each thread of a block is a fibre, so that tests run the same code without a GPU.
+//
+//   Thread(), Block()      the number of the thread in its block, and of the block in the grid
+//   Barrier(), WarpSync()  of a block's threads, of a warp's
+//   Shared<T>, Arena       arrays in shared memory; T is float, double, int or std::uint16_t (bf16)
+//   LoadA, LoadB, LoadBTransposed, Mma
+//                          the product of m16n8k16: c += a b, bf16 with sums in fp32
+//   QuadMax, QuadSum, WarpSum, WarpMin, WarpMax
+//                          over the 4 lanes that share a row of c, or over a warp
+//   Load16, StorePair, PackBf16, Exp2, Log
+//
+// The layout of c, which the products of both types share: with g = lane / 4 and t = lane % 4,
+// c[n][e] is the element in row g + 8 (e / 2) and column 8 n + 2 t + e % 2.
+#pragma once
+
+#include <cstdint>
+
+#ifdef __CUDACC__
+#define LR_DEVICE __device__ __forceinline__
+#define LR_BOTH __host__ __device__ __forceinline__
+#define LR_UNROLL _Pragma("unroll")
+#else
+#define LR_DEVICE inline
+#define LR_BOTH inline
+#define LR_UNROLL
+#endif
+
+namespace longrun::gpu {
+
+inline constexpr int kThreads = 128;  // of a block: 4 warps
+inline constexpr int kWarps = kThreads / 32;
+inline constexpr int kRows = 16 * kWarps;  // of a tile: 16 for each warp
+inline constexpr int kChunk = 8;           // channels that are copied at once
+
+// The codes of Scalar in kernels/attention.h.
+inline constexpr int kScalarFp32 = 0;
+inline constexpr int kScalarBf16 = 1;
+
+inline constexpr float kHidden = -__builtin_huge_valf();  // the score of a hidden key
+inline constexpr double kLog2E = 1.4426950408889634074;
+inline constexpr double kLn2 = 0.69314718055994530942;
+
+// (B, T, H, D) in global memory. `low` is null, or has the same layout: x is data + low, then.
+struct Rows {
+  void* data = nullptr;
+  void* low = nullptr;
+  int scalar = kScalarFp32;
+  int is_aligned = 0;  // every 8 channels begin at a multiple of 16 bytes
+  std::int64_t batch_step = 0, row_step = 0, head_step = 0;
+
+  LR_DEVICE std::int64_t At(int b, int h, std::int64_t t) const {
+    return b * batch_step + t * row_step + h * head_step;
+  }
+};
+
+struct Numbers {
+  void* data = nullptr;
+  int is_double = 0;
+};
+
+struct Region {
+  const std::int32_t* key_begin = nullptr;
+};
+
+// The sizes and the terms of a call, as kernels read them. Biases are in base 2: they include the
+// factor log2(e).
+struct Params {
+  int batch = 0, n_head = 0, n_kv_head = 0, group = 0;
+  int n_query = 0, n_key = 0, head_dim = 0;
+  int width = 0;  // head_dim rounded up: the channels of a tile; those beyond head_dim are 0
+  int n_query_tile = 0, n_key_tile = 0;
+
+  float scale = 0.0F;  // of the product, in base 2
+  float product_scale = 0.0F;
+
+  int causal = 0, q_offset = 0, k_offset = 0;
+  int distance = 0;  // of query 0 from key 0: q_offset - k_offset
+  int window = 0, n_sink = 0;
+  const std::int32_t* document_begin = nullptr;
+  int n_position = 0;
+
+  int has_key_bias = 0, two_sided = 0;
+  const double* key_values = nullptr;
+  const float* key_local = nullptr;
+  const double* key_anchor = nullptr;
+  const double* key_slope = nullptr;
+
+  const float* table = nullptr;  // (H, n_distance); null: none
+  int n_distance = 0, n_ahead = 0;
+
+  int has_piecewise = 0, n_knot = 0;
+  const float *psi = nullptr, *row_factor = nullptr, *knots = nullptr;
+  const float *slope = nullptr, *intercept = nullptr;  // (H, n_knot + 1)
+
+  int has_dropout = 0;
+  std::uint32_t seed_low = 0, seed_high = 0, dropout_offset = 0, dropout_threshold = 0;
+  float dropout_factor = 1.0F;
+
+  int n_region = 1;
+  Region regions[3];
+  Rows q[3], k[3];  // by region, rotated
+  Rows v, o;
+  Numbers lse;
+
+  // Backward.
+  Rows o_gradient;
+  Rows dq, dk, dv;
+  const float* delta = nullptr;  // (B, H, T_q)
+  Numbers d_key_bias;            // data null: not asked for; so are the following
+  double* query_bias = nullptr;  // (B, H, T_q): a two-sided bias's sums over keys
+  double* row_sums = nullptr;    // (B, H, T_q): of row factors
+  // (B, H, Diagonals(), kDistances): sums over the pairs of each distance.
+  double *distance_sums = nullptr, *psi_sums = nullptr;
+  double* segment_sums = nullptr;  // (B, H, tiles of queries, n_knot + 1, 2): of ds u and ds
+
+  // Diagonals of tiles: of kRows queries and kRows keys, by their difference.
+  LR_BOTH int Diagonals() const {
+    return n_query_tile == 0 || n_key_tile == 0 ? 0 : n_query_tile + n_key_tile - 1;
+  }
+  LR_DEVICE bool HasBias() const {
+    return has_key_bias != 0 || table != nullptr || has_piecewise != 0;
+  }
+};
+
+// In a tile, query minus key goes from -(kRows - 1) to kRows - 1.
+inline constexpr int kDistances = 2 * kRows - 1;
+
+// ---- numbers -----------------------------------------------------------------------------------
+
+LR_DEVICE float FromBf16(std::uint16_t bits) {
+  const std::uint32_t wide = static_cast<std::uint32_t>(bits) << 16;
+  float x = 0.0F;
+  __builtin_memcpy(&x, &wide, sizeof x);
+  return x;
+}
+LR_DEVICE std::uint16_t ToBf16(float x) {
+  std::uint32_t bits = 0;
+  __builtin_memcpy(&bits, &x, sizeof bits);
+  if (x != x) return static_cast<std::uint16_t>((bits >> 16) | 0x40U);
+  return static_cast<std::uint16_t>((bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16);
+}
+
+LR_DEVICE float ReadNumber(int scalar, const void* data, std::int64_t at) {
+  if (scalar == kScalarBf16) return FromBf16(static_cast<const std::uint16_t*>(data)[at]);
+  return static_cast<const float*>(data)[at];
+}
+LR_DEVICE void WriteNumber(int scalar, void* data, std::int64_t at, float x) {
+  if (scalar == kScalarBf16) {
+    static_cast<std::uint16_t*>(data)[at] = ToBf16(x);
+  } else {
+    static_cast<float*>(data)[at] = x;
+  }
+}
+LR_DEVICE double ReadNumber(const Numbers& from, std::int64_t at) {
+  if (from.is_double != 0) return static_cast<const double*>(from.data)[at];
+  return static_cast<double>(static_cast<const float*>(from.data)[at]);
+}
+LR_DEVICE void WriteNumber(const Numbers& to, std::int64_t at, double x) {
+  if (to.is_double != 0) {
+    static_cast<double*>(to.data)[at] = x;
+  } else {
+    static_cast<float*>(to.data)[at] = static_cast<float>(x);
+  }
+}
+
+LR_BOTH int Min(int a, int b) { return a < b ? a : b; }
+LR_BOTH int Max(int a, int b) { return a > b ? a : b; }
+
+}  // namespace longrun::gpu

@@ -1,0 +1,152 @@
+// The layer (device.h) of an NVIDIA GPU, from compute capability 8.0.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include "kernels/cuda/device.h"
+
+namespace longrun::gpu {
+
+struct GpuLayer {
+  static __device__ __forceinline__ int Thread() { return static_cast<int>(threadIdx.x); }
+  static __device__ __forceinline__ std::int64_t Block() { return blockIdx.x; }
+  static __device__ __forceinline__ void Barrier() { __syncthreads(); }
+  static __device__ __forceinline__ void WarpSync() { __syncwarp(); }
+
+  template <typename T>
+  struct Shared {
+    T* data = nullptr;
+    __device__ __forceinline__ T Get(int at) const { return data[at]; }
+    __device__ __forceinline__ void Set(int at, T x) const { data[at] = x; }
+    __device__ __forceinline__ void GetFour(int at, float (&x)[4]) const {
+      const float4 four = *reinterpret_cast<const float4*>(data + at);
+      x[0] = four.x;
+      x[1] = four.y;
+      x[2] = four.z;
+      x[3] = four.w;
+    }
+    __device__ __forceinline__ void GetTwo(int at, float (&x)[2]) const {
+      const float2 two = *reinterpret_cast<const float2*>(data + at);
+      x[0] = two.x;
+      x[1] = two.y;
+    }
+    __device__ __forceinline__ void SetEight(int at, const T (&x)[kChunk]) const {
+      constexpr int kWords = kChunk * static_cast<int>(sizeof(T)) / 16;
+      LR_UNROLL
+      for (int w = 0; w < kWords; ++w) {
+        reinterpret_cast<uint4*>(data + at)[w] = reinterpret_cast<const uint4*>(x)[w];
+      }
+    }
+  };
+
+  struct Arena {
+    int used = 0;
+    template <typename T>
+    __device__ __forceinline__ Shared<T> Take(int n) {
+      extern __shared__ __align__(16) unsigned char shared_memory[];
+      T* const data = reinterpret_cast<T*>(shared_memory + used);
+      used += (n * static_cast<int>(sizeof(T)) + 15) / 16 * 16;
+      return {data};
+    }
+  };
+
+  template <typename T>
+  static __device__ __forceinline__ void LoadEight(const void* from, T (&x)[kChunk]) {
+    constexpr int kWords = kChunk * static_cast<int>(sizeof(T)) / 16;
+    LR_UNROLL
+    for (int w = 0; w < kWords; ++w) {
+      reinterpret_cast<uint4*>(x)[w] = static_cast<const uint4*>(from)[w];
+    }
+  }
+  static __device__ __forceinline__ void StorePair(void* to, std::uint32_t pair) {
+    *static_cast<std::uint32_t*>(to) = pair;
+  }
+
+  static __device__ __forceinline__ std::uint32_t PackBf16(float low, float high) {
+    std::uint32_t pair;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+    return pair;
+  }
+  static __device__ __forceinline__ float Exp2(float x) { return exp2f(x); }
+  static __device__ __forceinline__ double Log(double x) { return log(x); }
+
+  static __device__ __forceinline__ void LoadA(const Shared<std::uint16_t>& tile, int row, int k,
+                                               int stride, std::uint32_t (&a)[4]) {
+    const int lane = Lane();
+    LoadMatrices(tile.data + (row + (lane & 15)) * stride + k + (lane >> 4) * 8, a);
+  }
+  // Of the tile's rows n and columns k; b[i] is the operand for columns n + 8 i of c.
+  static __device__ __forceinline__ void LoadB(const Shared<std::uint16_t>& tile, int n, int k,
+                                               int stride, std::uint32_t (&b)[2][2]) {
+    const int lane = Lane();
+    std::uint32_t x[4];
+    LoadMatrices(tile.data + (n + (lane & 7) + (lane >> 4) * 8) * stride + k + (lane >> 3 & 1) * 8,
+                 x);
+    b[0][0] = x[0];
+    b[0][1] = x[1];
+    b[1][0] = x[2];
+    b[1][1] = x[3];
+  }
+  // Of the tile's rows k and columns n.
+  static __device__ __forceinline__ void LoadBTransposed(const Shared<std::uint16_t>& tile, int k,
+                                                         int n, int stride,
+                                                         std::uint32_t (&b)[2][2]) {
+    const int lane = Lane();
+    const std::uint16_t* const row =
+        tile.data + (k + (lane & 7) + (lane >> 3 & 1) * 8) * stride + n + (lane >> 4) * 8;
+    const auto address = static_cast<std::uint32_t>(__cvta_generic_to_shared(row));
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(b[0][0]), "=r"(b[0][1]), "=r"(b[1][0]), "=r"(b[1][1])
+                 : "r"(address)
+                 : "memory");
+  }
+  template <int kCount>
+  static __device__ __forceinline__ void Mma(float (*c)[4], const std::uint32_t (&a)[4],
+                                             const std::uint32_t (&b)[kCount][2]) {
+    LR_UNROLL
+    for (int n = 0; n < kCount; ++n) {
+      asm volatile(
+          "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, "
+          "{%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+          : "+f"(c[n][0]), "+f"(c[n][1]), "+f"(c[n][2]), "+f"(c[n][3])
+          : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[n][0]), "r"(b[n][1]));
+    }
+  }
+
+  static __device__ __forceinline__ void QuadMax(float (&x)[2]) {
+    LR_UNROLL
+    for (int mask = 1; mask <= 2; mask *= 2) {
+      x[0] = fmaxf(x[0], __shfl_xor_sync(kAll, x[0], mask));
+      x[1] = fmaxf(x[1], __shfl_xor_sync(kAll, x[1], mask));
+    }
+  }
+  template <typename T>
+  static __device__ __forceinline__ void QuadSum(T (&x)[2]) {
+    LR_UNROLL
+    for (int mask = 1; mask <= 2; mask *= 2) {
+      x[0] += __shfl_xor_sync(kAll, x[0], mask);
+      x[1] += __shfl_xor_sync(kAll, x[1], mask);
+    }
+  }
+  static __device__ __forceinline__ float WarpSum(float x) {
+    LR_UNROLL
+    for (int mask = 16; mask > 0; mask /= 2) x += __shfl_xor_sync(kAll, x, mask);
+    return x;
+  }
+  static __device__ __forceinline__ int WarpMin(int x) { return __reduce_min_sync(kAll, x); }
+  static __device__ __forceinline__ int WarpMax(int x) { return __reduce_max_sync(kAll, x); }
+
+ private:
+  static constexpr unsigned kAll = 0xffffffffU;
+  static __device__ __forceinline__ int Lane() { return static_cast<int>(threadIdx.x) & 31; }
+  static __device__ __forceinline__ void LoadMatrices(const std::uint16_t* row,
+                                                      std::uint32_t (&x)[4]) {
+    const auto address = static_cast<std::uint32_t>(__cvta_generic_to_shared(row));
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(x[0]), "=r"(x[1]), "=r"(x[2]), "=r"(x[3])
+                 : "r"(address)
+                 : "memory");
+  }
+};
+
+}  // namespace longrun::gpu

@@ -1,0 +1,39 @@
+// The definition of GpuDevice::Launch, for the sources that compile kernels.
+#pragma once
+
+#include "kernels/cuda/launch.h"
+
+namespace longrun::gpu {
+
+template <typename Kernel>
+__global__ void __launch_bounds__(kThreads)
+    Entry(const __grid_constant__ typename Kernel::Params params) {
+  Kernel::Run(params);
+}
+
+template <typename Kernel>
+const char* GpuDevice::Launch(std::int64_t n_block, int shared_bytes,
+                              const typename Kernel::Params& params) {
+  constexpr std::int64_t kBlocksMax = 0x7fffffff;
+  constexpr int kSharedBytesDefault = 48 << 10;  // more has to be asked for
+  if (n_block > kBlocksMax) return "too many blocks";
+  if (shared_bytes > kSharedBytesDefault) {
+    const cudaError_t error = cudaFuncSetAttribute(
+        Entry<Kernel>, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes);
+    if (error != cudaSuccess) return cudaGetErrorString(error);
+  }
+  Entry<Kernel><<<static_cast<unsigned>(n_block), kThreads, static_cast<std::size_t>(shared_bytes),
+                  stream>>>(params);
+  const cudaError_t error = cudaGetLastError();
+  return error == cudaSuccess ? nullptr : cudaGetErrorString(error);
+}
+
+#define LR_COMPILE_KERNEL(...)                                           \
+  template const char* GpuDevice::Launch<__VA_ARGS__>(std::int64_t, int, \
+                                                      const typename __VA_ARGS__::Params&)
+#define LR_COMPILE_SHAPES(Kernel, Math)                  \
+  LR_COMPILE_KERNEL(Kernel<GpuLayer, Shape<Math, 64>>);  \
+  LR_COMPILE_KERNEL(Kernel<GpuLayer, Shape<Math, 128>>); \
+  LR_COMPILE_KERNEL(Kernel<GpuLayer, Shape<Math, 256>>)
+
+}  // namespace longrun::gpu

@@ -1,0 +1,23 @@
+// The Device (attention-inl.h) of an NVIDIA GPU. The kernels are compiled in several sources, so
+// that they compile at the same time: forward.cu, backward_bf16.cu, backward_fp32.cu and rows.cu
+// have one instantiation of Launch for each kernel.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+
+#include "kernels/cuda/gpu_layer.h"
+
+namespace longrun::gpu {
+
+struct GpuDevice {
+  using Layer = GpuLayer;
+  cudaStream_t stream = nullptr;
+
+  // Defined in launch-inl.h.
+  template <typename Kernel>
+  const char* Launch(std::int64_t n_block, int shared_bytes, const typename Kernel::Params& params);
+};
+
+}  // namespace longrun::gpu

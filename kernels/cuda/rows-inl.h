@@ -1,0 +1,255 @@
+// The kernels around attention's own: they turn rows before and after it, convert the terms'
+// numbers, and add up what its blocks have summed.
+#pragma once
+
+#include "kernels/cuda/device.h"
+
+namespace longrun::gpu {
+
+// The number of this thread in the grid.
+template <typename Layer>
+LR_DEVICE std::int64_t Item() {
+  return Layer::Block() * kThreads + Layer::Thread();
+}
+inline std::int64_t BlocksOf(std::int64_t n_item) { return (n_item + kThreads - 1) / kThreads; }
+
+// ---- rotation ----------------------------------------------------------------------------------
+
+struct Turns {
+  int batch = 0, n_row = 0, n_head = 0, head_dim = 0;
+  const double *cos = nullptr, *sin = nullptr, *growth = nullptr;
+  int n_rotary = 0, is_half = 0;
+  int is_key = 0;  // keys are divided by the growth
+  int is_back = 0;
+  int offset = 0;                       // the position of row 0
+  const std::int32_t* row = nullptr;    // the table's row of each row, or of each position
+  std::int64_t row_step = 0;            // from one sequence to the next; 0: shared
+  const std::int32_t* other = nullptr;  // of blended keys
+  const double* weight = nullptr;
+  Rows from, to;
+};
+
+// x rotated in channel c to a row of the table.
+LR_DEVICE double Turned(const Turns& p, const void* data, std::int64_t at, int c,
+                        std::int64_t table_row) {
+  const double x = static_cast<double>(ReadNumber(p.from.scalar, data, at + c));
+  if (table_row < 0 || c >= p.n_rotary) return x;
+  const int n_pair = p.n_rotary / 2;
+  const int pair = p.is_half != 0 ? c % n_pair : c / 2;
+  const bool is_first = p.is_half != 0 ? c < n_pair : c % 2 == 0;
+  const int apart = p.is_half != 0 ? n_pair : 1;
+  const double partner =
+      static_cast<double>(ReadNumber(p.from.scalar, data, at + (is_first ? c + apart : c - apart)));
+  const std::int64_t angle = table_row * n_pair + pair;
+  const double sin = p.is_back != 0 ? -p.sin[angle] : p.sin[angle];
+  const double y = is_first ? x * p.cos[angle] - partner * sin : x * p.cos[angle] + partner * sin;
+  if (p.growth == nullptr) return y;
+  return p.is_key != 0 ? y * (1.0 / p.growth[angle]) : y * p.growth[angle];
+}
+
+// to = from, rotated or turned back.
+template <typename TheLayer>
+struct TurnKernel {
+  using Layer = TheLayer;
+  using Params = Turns;
+  static int SharedBytes(const Params& /*p*/) { return 0; }
+  static std::int64_t Items(const Params& p) {
+    return static_cast<std::int64_t>(p.batch) * p.n_row * p.n_head * p.head_dim;
+  }
+  static std::int64_t Blocks(const Params& p) { return BlocksOf(Items(p)); }
+
+  static LR_DEVICE void Run(const Params& p) {
+    const std::int64_t item = Item<Layer>();
+    if (item >= static_cast<std::int64_t>(p.batch) * p.n_row * p.n_head * p.head_dim) return;
+    const int c = static_cast<int>(item % p.head_dim);
+    const std::int64_t rows = item / p.head_dim;
+    const int h = static_cast<int>(rows % p.n_head);
+    const int t = static_cast<int>(rows / p.n_head % p.n_row);
+    const int b = static_cast<int>(rows / p.n_head / p.n_row);
+    std::int64_t table_row = p.offset + t;
+    if (p.row != nullptr && table_row >= 0) table_row = p.row[b * p.row_step + table_row];
+    const std::int64_t at = p.from.At(b, h, t);
+    double x = Turned(p, p.from.data, at, c, table_row);
+    if (p.other != nullptr) {
+      const double other = Turned(p, p.from.data, at, c, p.other[t]);
+      x = (1.0 - p.weight[t]) * x + p.weight[t] * other;
+    }
+    const auto rounded = static_cast<float>(x);
+    const std::int64_t to = p.to.At(b, h, t) + c;
+    WriteNumber(p.to.scalar, p.to.data, to, rounded);
+    if (p.to.low != nullptr) {
+      const double high = static_cast<double>(ReadNumber(p.to.scalar, p.to.data, to));
+      WriteNumber(p.to.scalar, p.to.low, to, static_cast<float>(x - high));
+    }
+  }
+};
+
+// ---- numbers -----------------------------------------------------------------------------------
+
+struct Conversion {
+  const double* from = nullptr;
+  float* to = nullptr;
+  std::int64_t n = 0;
+  double factor = 1.0;
+};
+
+// to = factor from
+template <typename TheLayer>
+struct ConvertKernel {
+  using Layer = TheLayer;
+  using Params = Conversion;
+  static int SharedBytes(const Params& /*p*/) { return 0; }
+  static std::int64_t Blocks(const Params& p) { return BlocksOf(p.n); }
+  static LR_DEVICE void Run(const Params& p) {
+    const std::int64_t at = Item<Layer>();
+    if (at < p.n) p.to[at] = static_cast<float>(p.from[at] * p.factor);
+  }
+};
+
+struct Zeros {
+  std::int32_t* to = nullptr;
+  std::int64_t n = 0;
+};
+
+template <typename TheLayer>
+struct ZeroKernel {
+  using Layer = TheLayer;
+  using Params = Zeros;
+  static int SharedBytes(const Params& /*p*/) { return 0; }
+  static std::int64_t Blocks(const Params& p) { return BlocksOf(p.n); }
+  static LR_DEVICE void Run(const Params& p) {
+    const std::int64_t at = Item<Layer>();
+    if (at < p.n) p.to[at] = 0;
+  }
+};
+
+struct Deltas {
+  int batch = 0, n_query = 0, n_head = 0, head_dim = 0;
+  Rows o, o_gradient;
+  float* to = nullptr;  // (B, H, T_q)
+};
+
+// to = <do_i, o_i>
+template <typename TheLayer>
+struct DeltaKernel {
+  using Layer = TheLayer;
+  using Params = Deltas;
+  static int SharedBytes(const Params& /*p*/) { return 0; }
+  static std::int64_t Blocks(const Params& p) {
+    return BlocksOf(static_cast<std::int64_t>(p.batch) * p.n_query * p.n_head);
+  }
+  static LR_DEVICE void Run(const Params& p) {
+    const std::int64_t item = Item<Layer>();
+    if (item >= static_cast<std::int64_t>(p.batch) * p.n_query * p.n_head) return;
+    const int i = static_cast<int>(item % p.n_query);
+    const int h = static_cast<int>(item / p.n_query % p.n_head);
+    const int b = static_cast<int>(item / p.n_query / p.n_head);
+    const std::int64_t o = p.o.At(b, h, i), o_gradient = p.o_gradient.At(b, h, i);
+    double sum = 0.0;
+    for (int c = 0; c < p.head_dim; ++c) {
+      sum +=
+          static_cast<double>(ReadNumber(p.o.scalar, p.o.data, o + c)) *
+          static_cast<double>(ReadNumber(p.o_gradient.scalar, p.o_gradient.data, o_gradient + c));
+    }
+    p.to[item] = static_cast<float>(sum);
+  }
+};
+
+// ---- sums --------------------------------------------------------------------------------------
+
+enum class Sum { kTable, kPsi, kRowFactor, kSlope, kIntercept };
+
+struct Sums {
+  Sum sum = Sum::kTable;
+  gpu::Params call;
+  Numbers to;
+  std::int64_t n = 0;  // of `to`
+};
+
+// to[entry] = the sum of the parts that attention's blocks left for it. A block adds one entry, in
+// an order that depends only on the shapes.
+template <typename TheLayer>
+struct SumKernel {
+  using Layer = TheLayer;
+  using Params = Sums;
+  static int SharedBytes(const Params& /*p*/) { return 8 * kThreads; }
+  static std::int64_t Blocks(const Params& p) { return p.n; }
+
+  // The sum of the pairs of a head with query minus key = difference, in 0 to 2 diagonals of tiles.
+  static LR_DEVICE double OfDifference(const gpu::Params& p, const double* parts, int b, int h,
+                                       int difference) {
+    const int n_diagonal = p.Diagonals();
+    const int shifted = difference + p.n_key_tile * kRows;  // not negative
+    double sum = 0.0;
+    for (int next = 0; next < 2; ++next) {
+      const int diagonal = shifted / kRows - 1 + next;  // 0: of difference -(n_key_tile - 1)
+      const int within = shifted % kRows - next * kRows;
+      if (diagonal < 0 || diagonal >= n_diagonal || within <= -kRows) continue;
+      const std::int64_t block =
+          (static_cast<std::int64_t>(b) * p.n_head + h) * n_diagonal + diagonal;
+      sum += parts[block * kDistances + within + kRows - 1];
+    }
+    return sum;
+  }
+
+  // The thread's share of an entry.
+  static LR_DEVICE double Share(const Sums& s, std::int64_t entry) {
+    const gpu::Params& p = s.call;
+    double sum = 0.0;
+    const int first = -(p.n_key - 1), last = p.n_query - 1;  // query minus key
+    if (s.sum == Sum::kTable) {
+      const int h = static_cast<int>(entry / p.n_distance);
+      const int own = static_cast<int>(entry % p.n_distance);
+      // The ends of the table also have all distances beyond them.
+      const int exact = own - p.n_ahead - p.distance;
+      const int from = own == 0 ? first : Max(first, exact);
+      const int to = own == p.n_distance - 1 ? last : Min(last, exact);
+      for (int b = 0; b < p.batch; ++b) {
+        for (int difference = from + Layer::Thread(); difference <= to; difference += kThreads) {
+          sum += OfDifference(p, p.distance_sums, b, h, difference);
+        }
+      }
+    } else if (s.sum == Sum::kPsi) {
+      const int ahead = static_cast<int>(-entry) - p.distance;
+      const int behind = static_cast<int>(entry) - p.distance;
+      for (int at = Layer::Thread(); at < p.batch * p.n_head; at += kThreads) {
+        const int b = at / p.n_head, h = at % p.n_head;
+        if (behind >= first && behind <= last) sum += OfDifference(p, p.psi_sums, b, h, behind);
+        if (entry == 0 || ahead < first || ahead > last) continue;
+        sum += OfDifference(p, p.psi_sums, b, h, ahead);
+      }
+    } else if (s.sum == Sum::kRowFactor) {
+      const std::int64_t i = entry - p.q_offset;
+      if (i < 0 || i >= p.n_query) return sum;
+      for (int head = Layer::Thread(); head < p.batch * p.n_head; head += kThreads) {
+        sum += p.row_sums[static_cast<std::int64_t>(head) * p.n_query + i];
+      }
+    } else {
+      const int n_segment = p.n_knot + 1;
+      const int h = static_cast<int>(entry / n_segment);
+      const int at = static_cast<int>(entry % n_segment) * 2 + (s.sum == Sum::kSlope ? 0 : 1);
+      const std::int64_t n_part = static_cast<std::int64_t>(p.batch) * p.n_query_tile;
+      for (std::int64_t part = Layer::Thread(); part < n_part; part += kThreads) {
+        const std::int64_t head = part / p.n_query_tile * p.n_head + h;
+        const std::int64_t block = head * p.n_query_tile + part % p.n_query_tile;
+        sum += p.segment_sums[block * 2 * n_segment + at];
+      }
+    }
+    return sum;
+  }
+
+  static LR_DEVICE void Run(const Params& p) {
+    typename Layer::Arena arena;
+    const auto shares = arena.template Take<double>(kThreads);
+    shares.Set(Layer::Thread(), Share(p, Layer::Block()));
+    for (int n = kThreads / 2; n > 0; n /= 2) {
+      Layer::Barrier();
+      if (Layer::Thread() < n) {
+        shares.Set(Layer::Thread(), shares.Get(Layer::Thread()) + shares.Get(Layer::Thread() + n));
+      }
+    }
+    if (Layer::Thread() == 0) WriteNumber(p.to, Layer::Block(), shares.Get(0));
+  }
+};
+
+}  // namespace longrun::gpu

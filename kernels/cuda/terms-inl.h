@@ -1,0 +1,256 @@
+// The terms of a tile: which of its pairs are visible, their biases, and dropout.
+#pragma once
+
+#include "kernels/cuda/device.h"
+
+namespace longrun::gpu {
+
+// ---- visibility --------------------------------------------------------------------------------
+
+struct TileView {
+  bool is_hidden = false;  // no pair is visible
+  bool is_whole = false;   // every pair is
+};
+
+// Of queries [i_0, i_0 + n_i) and keys [j_0, j_0 + n_j). A tile that is not hidden may still have
+// no visible pair.
+LR_DEVICE TileView ViewOf(const Params& p, int b, int i_0, int n_i, int j_0, int n_j) {
+  const int i_1 = Min(i_0 + n_i, p.n_query) - 1, j_1 = Min(j_0 + n_j, p.n_key) - 1;
+  TileView view;
+  if (i_0 > i_1 || j_0 > j_1) {
+    view.is_hidden = true;
+    return view;
+  }
+  const int nearest = p.distance + i_0 - j_1, farthest = p.distance + i_1 - j_0;
+  int first_begin = 0, last_begin = 0;  // of the documents of the first and the last query
+  if (p.document_begin != nullptr) {
+    const std::int32_t* const begins =
+        p.document_begin + static_cast<std::int64_t>(b) * p.n_position + p.q_offset;
+    first_begin = begins[i_0];
+    last_begin = begins[i_1];
+  }
+  const bool beyond_window = p.window > 0 && (nearest >= p.window || farthest <= -p.window) &&
+                             p.k_offset + j_0 >= last_begin + p.n_sink;
+  view.is_hidden =
+      (p.causal != 0 && farthest < 0) || beyond_window || p.k_offset + j_1 < first_begin;
+  view.is_whole = p.document_begin == nullptr && i_0 + n_i <= p.n_query && j_0 + n_j <= p.n_key &&
+                  (p.causal == 0 || nearest >= 0) &&
+                  (p.window == 0 || (farthest < p.window && nearest > -p.window));
+  return view;
+}
+
+// ---- numbers of queries and keys ---------------------------------------------------------------
+
+// c_j, or r_j.
+LR_DEVICE double KeyNumber(const Params& p, int b, int h, int j) {
+  if (p.key_slope != nullptr) return p.key_slope[h] * static_cast<double>(p.k_offset + j);
+  const std::int64_t head = static_cast<std::int64_t>(b) * p.n_head + h;
+  if (p.key_values != nullptr) return p.key_values[head * p.n_key + j];
+  constexpr int kAnchorKeys = 128;  // KeyBias::kAnchorKeys
+  const int n_anchor = (p.n_key + kAnchorKeys - 1) / kAnchorKeys;
+  return p.key_anchor[head * n_anchor + j / kAnchorKeys] +
+         static_cast<double>(p.key_local[head * p.n_key + j]);
+}
+
+// The key at the position of query i, or the nearest key.
+LR_DEVICE int KeyAt(const Params& p, int i) { return Max(0, Min(p.distance + i, p.n_key - 1)); }
+
+// What is subtracted from the key bias, in double, for the tile of kRows queries that has query i:
+// fp32 then holds what is left.
+LR_DEVICE double AnchorOf(const Params& p, int b, int h, int i) {
+  if (p.has_key_bias == 0 || p.n_key == 0) return 0.0;
+  return KeyNumber(p, b, h, KeyAt(p, i / kRows * kRows));
+}
+
+// What scores, and so lse, lack because of the anchor. A two-sided bias is a difference, which has no
+// anchor.
+LR_DEVICE double LseAnchor(const Params& p, double anchor) {
+  return p.two_sided != 0 ? 0.0 : anchor;
+}
+
+// What a tile's queries and keys have one number of each.
+template <typename Layer>
+struct TileNumbers {
+  static constexpr int kBytes = 7 * kRows * 4;
+  LR_DEVICE explicit TileNumbers(typename Layer::Arena& arena)
+      : key_bias(arena.template Take<float>(kRows)),
+        own_bias(arena.template Take<float>(kRows)),
+        factor(arena.template Take<float>(kRows)),
+        lse(arena.template Take<float>(kRows)),
+        delta(arena.template Take<float>(kRows)),
+        query_begin(arena.template Take<int>(kRows)),
+        key_begin(arena.template Take<int>(kRows)) {}
+
+  // Fills in the numbers of keys [j_0, j_0 + n).
+  LR_DEVICE void ReadKeys(const Params& p, int b, int h, int j_0, int n, double anchor) const {
+    for (int at = Layer::Thread(); at < n; at += kThreads) {
+      const int j = j_0 + at;
+      float bias = 0.0F;
+      int begin = 0;
+      if (j < p.n_key) {
+        if (p.has_key_bias != 0) {
+          bias = static_cast<float>((KeyNumber(p, b, h, j) - anchor) * kLog2E);
+        }
+        if (p.document_begin != nullptr) begin = Begin(p, b, p.k_offset + j);
+      }
+      key_bias.Set(at, bias);
+      key_begin.Set(at, begin);
+    }
+  }
+  // Fills in the numbers of queries [i_0, i_0 + n).
+  LR_DEVICE void ReadQueries(const Params& p, int b, int h, int i_0, int n, double anchor) const {
+    for (int at = Layer::Thread(); at < n; at += kThreads) {
+      const int i = i_0 + at;
+      float own = 0.0F, row_factor = 0.0F;
+      int begin = 0;
+      if (i < p.n_query) {
+        if (p.two_sided != 0) {
+          own = static_cast<float>((KeyNumber(p, b, h, KeyAt(p, i)) - anchor) * kLog2E);
+        }
+        if (p.has_piecewise != 0) row_factor = p.row_factor[p.q_offset + i];
+        if (p.document_begin != nullptr) begin = Begin(p, b, p.q_offset + i);
+      }
+      own_bias.Set(at, own);
+      factor.Set(at, row_factor);
+      query_begin.Set(at, begin);
+    }
+  }
+  // Fills in what backward needs of queries [i_0, i_0 + n) beside that. A row that saw no key has
+  // an lse of -infinity; 0 then makes its probabilities 0.
+  LR_DEVICE void ReadStatistics(const Params& p, int b, int h, int i_0, int n,
+                                double anchor) const {
+    const std::int64_t first = (static_cast<std::int64_t>(b) * p.n_head + h) * p.n_query + i_0;
+    for (int at = Layer::Thread(); at < n; at += kThreads) {
+      const bool exists = i_0 + at < p.n_query;
+      const double sum = exists ? ReadNumber(p.lse, first + at) : 0.0;
+      lse.Set(at, sum == static_cast<double>(kHidden)
+                      ? 0.0F
+                      : static_cast<float>((sum - LseAnchor(p, anchor)) * kLog2E));
+      delta.Set(at, exists ? p.delta[first + at] : 0.0F);
+    }
+  }
+
+  typename Layer::template Shared<float> key_bias, own_bias, factor, lse, delta;
+  typename Layer::template Shared<int> query_begin, key_begin;
+
+ private:
+  static LR_DEVICE int Begin(const Params& p, int b, int position) {
+    return p.document_begin[static_cast<std::int64_t>(b) * p.n_position + position];
+  }
+};
+
+// ---- scores ------------------------------------------------------------------------------------
+
+// A pair of a tile: the query and the key, and their numbers in the tile.
+struct Pair {
+  int i = 0, j = 0;
+  int at_i = 0, at_j = 0;
+};
+
+template <typename Layer>
+LR_DEVICE bool Sees(const Params& p, const TileNumbers<Layer>& numbers, const Pair& pair) {
+  if (pair.i >= p.n_query || pair.j >= p.n_key) return false;
+  const int distance = p.distance + pair.i - pair.j;
+  if (p.causal != 0 && distance < 0) return false;
+  int begin = 0;
+  if (p.document_begin != nullptr) {
+    begin = numbers.query_begin.Get(pair.at_i);
+    if (numbers.key_begin.Get(pair.at_j) != begin) return false;
+  }
+  if (p.window == 0 || (distance < p.window && distance > -p.window)) return true;
+  return p.k_offset + pair.j < begin + p.n_sink;
+}
+
+LR_DEVICE int SegmentOf(const Params& p, float u) {
+  int segment = 0;
+  for (int s = 0; s < p.n_knot; ++s) segment += p.knots[s] <= u ? 1 : 0;
+  return segment;
+}
+
+// The bias of a visible pair, in base 2.
+template <typename Layer>
+LR_DEVICE float BiasOf(const Params& p, int h, const TileNumbers<Layer>& numbers,
+                       const Pair& pair) {
+  const int distance = p.distance + pair.i - pair.j;
+  float bias = numbers.key_bias.Get(pair.at_j);
+  if (p.two_sided != 0) {
+    const float left = numbers.own_bias.Get(pair.at_i) - bias;
+    bias = distance >= 0 ? left : -left;
+  }
+  if (p.table != nullptr) {
+    const int entry = Max(0, Min(distance + p.n_ahead, p.n_distance - 1));
+    bias += p.table[static_cast<std::int64_t>(h) * p.n_distance + entry];
+  }
+  if (p.has_piecewise != 0) {
+    const float u = p.psi[distance < 0 ? -distance : distance] * numbers.factor.Get(pair.at_i);
+    const int segment = h * (p.n_knot + 1) + SegmentOf(p, u);
+    bias += p.slope[segment] * u + p.intercept[segment];
+  }
+  return bias;
+}
+
+// Calls visit(n, e, pair) for each element of a warp's c (device.h). Its rows begin at `row` of the
+// tile; they are keys if kKeysAreRows, else queries.
+template <typename Layer, bool kKeysAreRows, int kColumns, typename Visit>
+LR_DEVICE void ForPairs(int i_0, int j_0, int row, Visit&& visit) {
+  const int g = Layer::Thread() % 32 / 4, t = Layer::Thread() % 4;
+  LR_UNROLL
+  for (int n = 0; n < kColumns / 8; ++n) {
+    LR_UNROLL
+    for (int e = 0; e < 4; ++e) {
+      const int r = row + g + 8 * (e / 2), c = 8 * n + 2 * t + e % 2;
+      Pair pair;
+      pair.at_i = kKeysAreRows ? c : r;
+      pair.at_j = kKeysAreRows ? r : c;
+      pair.i = i_0 + pair.at_i;
+      pair.j = j_0 + pair.at_j;
+      visit(n, e, pair);
+    }
+  }
+}
+
+// Products become scores in base 2; hidden ones become kHidden.
+template <typename Layer, bool kKeysAreRows, int kColumns>
+LR_DEVICE void AddTerms(const Params& p, int h, const TileNumbers<Layer>& numbers, bool is_whole,
+                        int i_0, int j_0, int row, float (&s)[kColumns / 8][4]) {
+  const bool has_bias = p.HasBias();
+  ForPairs<Layer, kKeysAreRows, kColumns>(i_0, j_0, row, [&](int n, int e, const Pair& pair) {
+    float score = kHidden;
+    if (is_whole || Sees(p, numbers, pair)) {
+      score = has_bias ? s[n][e] * p.scale + BiasOf(p, h, numbers, pair) : s[n][e] * p.scale;
+    }
+    s[n][e] = score;
+  });
+}
+
+// ---- dropout -----------------------------------------------------------------------------------
+
+// One word of Philox4x32-10 (base/random.h), of the counter that kernels/dropout.h defines.
+LR_DEVICE std::uint32_t DropoutWord(const Params& p, std::uint32_t head, int i, std::uint32_t block,
+                                    int word) {
+  constexpr std::uint64_t kM0 = 0xd2511f53U, kM1 = 0xcd9e8d57U;
+  std::uint32_t c0 = block, c1 = static_cast<std::uint32_t>(i), c2 = head, c3 = p.dropout_offset;
+  std::uint32_t key0 = p.seed_low, key1 = p.seed_high;
+  LR_UNROLL
+  for (int round = 0; round < 10; ++round) {
+    const std::uint64_t p0 = kM0 * c0, p1 = kM1 * c2;
+    c0 = static_cast<std::uint32_t>(p1 >> 32) ^ c1 ^ key0;
+    c1 = static_cast<std::uint32_t>(p1);
+    c2 = static_cast<std::uint32_t>(p0 >> 32) ^ c3 ^ key1;
+    c3 = static_cast<std::uint32_t>(p0);
+    key0 += 0x9e3779b9U;
+    key1 += 0xbb67ae85U;
+  }
+  return word == 0 ? c0 : word == 1 ? c1 : word == 2 ? c2 : c3;
+}
+
+// z of a pair: 0, or the factor of kept probabilities.
+LR_DEVICE float Kept(const Params& p, int b, int h, const Pair& pair) {
+  const int t = p.k_offset + pair.j;
+  const std::uint32_t word = DropoutWord(p, static_cast<std::uint32_t>(b * p.n_head + h), pair.i,
+                                         static_cast<std::uint32_t>(t / 8), t % 8 / 2);
+  const std::uint32_t bits = (t % 2 == 0 ? word : word >> 16) & 0xffffU;
+  return bits >= p.dropout_threshold ? p.dropout_factor : 0.0F;
+}
+
+}  // namespace longrun::gpu

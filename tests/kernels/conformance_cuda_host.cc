@@ -1,0 +1,60 @@
+// The kernels of kernels/cuda, on the host (cuda_host.h): "cuda/host".
+#include <cstring>
+#include <new>
+
+#include "base/str.h"
+#include "base/subnormals.h"
+#include "kernels/attention_check.h"
+#include "kernels/cuda/attention-inl.h"
+#include "kernels/cuda_attention.h"
+#include "kernels/cuda_calls.h"
+#include "tests/kernels/cuda_host.h"
+#include "tests/kernels/kernels_under_test.h"
+
+namespace longrun::testing {
+namespace {
+
+// All bits set: a NaN in every type.
+void* Allocate(void*, std::int64_t n_byte, void*) {
+  const auto n = static_cast<std::size_t>(n_byte);
+  void* const memory = ::operator new(n);
+  std::memset(memory, 0xff, n);
+  return memory;
+}
+void Release(void*, void* address, void*) { ::operator delete(address); }
+
+template <typename Call, typename Run>
+Status RunOnHost(const Call& call, const AttentionTerms& terms,
+                 const AttentionKernelOptions& options, const Run& run) {
+  RETURN_IF_ERROR(CheckAttentionCall(call, terms, options));
+  RETURN_IF_ERROR(CheckCudaSupport(call.inputs, terms));
+  const ScopedSubnormals mode(Subnormals::kKept);
+  AttentionKernelOptions own = options;
+  own.working_memory = {.allocate = &Allocate, .release = &Release};
+  const auto c_call = ToPlugin(call);
+  const LongrunAttentionTerms c_terms = ToPlugin(terms);
+  const LongrunAttentionOptions c_options = ToPlugin(own);
+  HostDevice device;
+  const char* const error = run(c_call, c_terms, c_options, device);
+  return error == nullptr ? Status() : Status(Code::kInternal, error);
+}
+
+Status Forward(const AttentionForwardCall& call, const AttentionTerms& terms,
+               const AttentionKernelOptions& options) {
+  if (call.n_tiles != nullptr) *call.n_tiles = 0;
+  return RunOnHost(call, terms, options, &gpu::ForwardAttention<HostDevice>);
+}
+
+Status Backward(const AttentionBackwardCall& call, const AttentionTerms& terms,
+                const AttentionKernelOptions& options) {
+  return RunOnHost(call, terms, options, &gpu::BackwardAttention<HostDevice>);
+}
+
+}  // namespace
+
+std::vector<KernelUnderTest> KernelsUnderTest() {
+  return {{.kernel = {.name = "cuda/host", .forward = &Forward, .backward = &Backward},
+           .writes_fp32_numbers = true}};
+}
+
+}  // namespace longrun::testing

@@ -1,0 +1,282 @@
+#include "tests/kernels/cuda_host.h"
+
+#include <sys/mman.h>
+#include <ucontext.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <numeric>
+
+#include "base/check.h"
+#include "base/random.h"
+
+namespace longrun::testing {
+namespace {
+
+constexpr std::size_t kStackBytes = std::size_t{256} << 10;
+
+// ---- fibres ------------------------------------------------------------------------------------
+
+#if defined(__x86_64__)
+
+// swapcontext makes two system calls; a warp's product switches 32 times.
+extern "C" void LongrunSwitchStack(void** from, void* to);
+asm(R"(
+.text
+.type LongrunSwitchStack, @function
+LongrunSwitchStack:
+  pushq %rbp
+  pushq %rbx
+  pushq %r12
+  pushq %r13
+  pushq %r14
+  pushq %r15
+  movq %rsp, (%rdi)
+  movq %rsi, %rsp
+  popq %r15
+  popq %r14
+  popq %r13
+  popq %r12
+  popq %rbx
+  popq %rbp
+  ret
+.size LongrunSwitchStack, .-LongrunSwitchStack
+)");
+
+struct Fibre {
+  void* stack = nullptr;
+  void Start(unsigned char* memory, void (*enter)()) {
+    auto* top = reinterpret_cast<std::uintptr_t*>(memory + kStackBytes);
+    *--top = 0;  // where a call would have left its return address
+    *--top = reinterpret_cast<std::uintptr_t>(enter);
+    for (int saved = 0; saved < 6; ++saved) *--top = 0;
+    stack = top;
+  }
+  static void Switch(Fibre& from, Fibre& to) { LongrunSwitchStack(&from.stack, to.stack); }
+};
+
+#else
+
+struct Fibre {
+  ucontext_t context;
+  void Start(unsigned char* memory, void (*enter)()) {
+    getcontext(&context);
+    context.uc_stack.ss_sp = memory;
+    context.uc_stack.ss_size = kStackBytes;
+    context.uc_link = nullptr;
+    makecontext(&context, enter, 0);
+  }
+  static void Switch(Fibre& from, Fibre& to) { swapcontext(&from.context, &to.context); }
+};
+
+#endif
+
+// Of the block's threads, and of the caller of Run.
+struct Fibres {
+  Fibres() {
+    void* const stacks = mmap(nullptr, kStackBytes * gpu::kThreads, PROT_READ | PROT_WRITE,
+                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    LR_CHECK(stacks != MAP_FAILED);
+    memory = static_cast<unsigned char*>(stacks);
+  }
+  unsigned char* memory = nullptr;
+  Fibre threads[gpu::kThreads];
+  Fibre caller;
+};
+
+Fibres& TheFibres() {
+  static Fibres fibres;
+  return fibres;
+}
+
+}  // namespace
+
+// ---- blocks ------------------------------------------------------------------------------------
+
+HostBlock::HostBlock() = default;
+
+HostBlock& HostBlock::Current() {
+  static HostBlock block;
+  return block;
+}
+
+const char* HostBlock::Run(std::int64_t n_block, int shared_bytes, Kernel kernel,
+                           const void* params) {
+  kernel_ = kernel;
+  params_ = params;
+  error_ = nullptr;
+  shared_.resize(static_cast<std::size_t>(shared_bytes));
+  shadows_.resize(std::max(shadows_.size(), shared_.size() / 4 + 1));
+  std::vector<std::int64_t> order(static_cast<std::size_t>(n_block));
+  std::iota(order.begin(), order.end(), 0);
+  SeededRandom random(seed_);
+  for (std::size_t at = order.size(); at > 1; --at) {
+    std::swap(order[at - 1], order[static_cast<std::size_t>(random.Below(at))]);
+  }
+  for (const std::int64_t block : order) {
+    block_ = block;
+    RunBlock();
+    if (error_ != nullptr) break;
+  }
+  return error_;
+}
+
+void HostBlock::RunBlock() {
+  std::fill(shared_.begin(), shared_.end(), static_cast<unsigned char>(0xff));
+  for (Warp& warp : warps_) warp = {};
+  n_at_barrier_ = n_finished_ = n_ready_ = first_ready_ = 0;
+  ++epoch_;
+  Fibres& fibres = TheFibres();
+  const auto first =
+      static_cast<int>(Sm64(seed_ + static_cast<std::uint64_t>(block_)) % gpu::kThreads);
+  for (int at = 0; at < gpu::kThreads; ++at) {
+    const int thread = (first + at * 37) % gpu::kThreads;  // 37 is odd: all threads
+    fibres.threads[thread].Start(fibres.memory + kStackBytes * static_cast<std::size_t>(thread),
+                                 &Enter);
+    PushReady(thread);
+  }
+  thread_ = PopReady();
+  Fibre::Switch(fibres.caller, fibres.threads[thread_]);
+}
+
+void HostBlock::Enter() {
+  HostBlock& block = Current();
+  block.kernel_(block.params_);
+  if (++block.n_finished_ == gpu::kThreads) {
+    Fibre::Switch(TheFibres().threads[block.thread_], TheFibres().caller);
+  }
+  block.Wait();
+}
+
+void HostBlock::Wait() {
+  if (n_ready_ == 0) {
+    Fail(n_at_barrier_ > 0 ? "a barrier that some threads of the block do not reach"
+                           : "a warp whose lanes do not all reach a product or an exchange");
+  }
+  const int from = thread_;
+  thread_ = PopReady();
+  if (thread_ != from) Fibre::Switch(TheFibres().threads[from], TheFibres().threads[thread_]);
+}
+
+void HostBlock::Fail(const char* error) {
+  error_ = error;
+  Fibre::Switch(TheFibres().threads[thread_], TheFibres().caller);
+  std::abort();  // the threads of a failed block never run again
+}
+
+void HostBlock::Barrier() {
+  if (++n_at_barrier_ < gpu::kThreads) {
+    Wait();
+    return;
+  }
+  n_at_barrier_ = 0;
+  ++epoch_;
+  for (int thread = 0; thread < gpu::kThreads; ++thread) {
+    if (thread != thread_) PushReady(thread);
+  }
+}
+
+void HostBlock::ReleaseWarp(Warp& warp) {
+  warp.n_waiting = 0;
+  // A product exchanges registers: only a barrier orders accesses to memory.
+  if (warp.collective == Collective::kSync) ++warp.epoch;
+  const int first = thread_ / kLanes * kLanes;
+  for (int thread = first; thread < first + kLanes; ++thread) {
+    if (thread != thread_) PushReady(thread);
+  }
+}
+
+void HostBlock::PushReady(int thread) {
+  ready_[(first_ready_ + n_ready_) % gpu::kThreads] = thread;
+  ++n_ready_;
+}
+
+int HostBlock::PopReady() {
+  const int thread = ready_[first_ready_];
+  first_ready_ = (first_ready_ + 1) % gpu::kThreads;
+  --n_ready_;
+  return thread;
+}
+
+// ---- races -------------------------------------------------------------------------------------
+
+void HostBlock::Accesses::Add(int thread, int warp_epoch) {
+  const auto own_warp = static_cast<std::int16_t>(thread / kLanes);
+  const auto own_lane = static_cast<std::int16_t>(thread % kLanes);
+  if (warp == kNone || (warp == own_warp && (epoch != warp_epoch || lane == own_lane))) {
+    warp = own_warp;
+    lane = own_lane;
+  } else {
+    lane = kSeveral;
+    if (warp != own_warp) warp = kSeveral;
+  }
+  epoch = warp_epoch;
+}
+
+void HostBlock::Access(int at, int n, bool writes) {
+  const int warp_epoch = warps_[thread_ / kLanes].epoch;
+  for (int word = at / 4; word < (at + n + 3) / 4; ++word) {
+    Shadow& shadow = shadows_[static_cast<std::size_t>(word)];
+    if (shadow.epoch != epoch_) {
+      shadow = {};
+      shadow.epoch = epoch_;
+    }
+    if (shadow.writes.Races(thread_, warp_epoch) ||
+        (writes && shadow.reads.Races(thread_, warp_epoch))) {
+      Fail("two threads access the same element of shared memory without a barrier between them");
+    }
+    (writes ? shadow.writes : shadow.reads).Add(thread_, warp_epoch);
+  }
+}
+
+// ---- products ----------------------------------------------------------------------------------
+
+void HostLayer::MultiplyWarp(void* const* slots, int count) {
+  const auto operands = [&](int lane) -> const Operands& {
+    return *static_cast<const Operands*>(slots[lane]);
+  };
+  const auto low = [](std::uint32_t pair) {
+    return gpu::FromBf16(static_cast<std::uint16_t>(pair & 0xffffU));
+  };
+  const auto high = [](std::uint32_t pair) {
+    return gpu::FromBf16(static_cast<std::uint16_t>(pair >> 16));
+  };
+  float a[16][16];
+  for (int lane = 0; lane < HostBlock::kLanes; ++lane) {
+    const int g = lane / 4, t = lane % 4;
+    for (int i = 0; i < 4; ++i) {
+      const std::uint32_t pair = operands(lane).a[i];
+      a[g + i % 2 * 8][2 * t + i / 2 * 8] = low(pair);
+      a[g + i % 2 * 8][2 * t + i / 2 * 8 + 1] = high(pair);
+    }
+  }
+  for (int n = 0; n < count; ++n) {
+    float b[16][8];
+    for (int lane = 0; lane < HostBlock::kLanes; ++lane) {
+      const int g = lane / 4, t = lane % 4;
+      for (int i = 0; i < 2; ++i) {
+        const std::uint32_t pair = operands(lane).b[n][i];
+        b[2 * t + i * 8][g] = low(pair);
+        b[2 * t + i * 8 + 1][g] = high(pair);
+      }
+    }
+    float c[16][8];
+    for (int lane = 0; lane < HostBlock::kLanes; ++lane) {
+      for (int e = 0; e < 4; ++e) {
+        c[lane / 4 + e / 2 * 8][lane % 4 * 2 + e % 2] = operands(lane).c[n][e];
+      }
+    }
+    for (int row = 0; row < 16; ++row) {
+      for (int k = 0; k < 16; ++k) {
+        for (int column = 0; column < 8; ++column) c[row][column] += a[row][k] * b[k][column];
+      }
+    }
+    for (int lane = 0; lane < HostBlock::kLanes; ++lane) {
+      for (int e = 0; e < 4; ++e) {
+        operands(lane).c[n][e] = c[lane / 4 + e / 2 * 8][lane % 4 * 2 + e % 2];
+      }
+    }
+  }
+}
+
+}  // namespace longrun::testing

@@ -1,0 +1,291 @@
+// Runs the kernels of kernels/cuda on the host, without a GPU: a layer (kernels/cuda/device.h) in
+// which every thread of a block is a fibre. Blocks run one after the other, in an order drawn from a
+// seed, and so do the threads of a block between two waits.
+//
+// What a GPU would pass over in silence stops the launch with an error here: an access beyond an
+// array in shared memory, a barrier or a product of a warp that some threads never reach, lanes that
+// are at different ones, and two threads that access the same element of shared memory, one of them
+// writing, without a barrier between them. Shared memory and working memory begin as NaN.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "kernels/cuda/device.h"
+
+namespace longrun::testing {
+
+// The block that runs at present.
+class HostBlock {
+ public:
+  static constexpr int kLanes = 32;
+  static constexpr int kWarps = gpu::kThreads / kLanes;
+  enum class Collective { kNone, kSync, kMma, kQuadMax, kQuadSum, kSum, kMin, kMax };
+
+  static HostBlock& Current();
+
+  // Runs blocks [0, n_block), each on all threads. Returns null, or what went wrong.
+  using Kernel = void (*)(const void* params);
+  const char* Run(std::int64_t n_block, int shared_bytes, Kernel kernel, const void* params);
+  // The order of blocks and threads.
+  void SetSeed(std::uint64_t seed) { seed_ = seed; }
+
+  int thread() const { return thread_; }
+  std::int64_t block() const { return block_; }
+  int shared_bytes() const { return static_cast<int>(shared_.size()); }
+  unsigned char* shared() { return shared_.data(); }
+
+  void Barrier();
+  // Waits until all lanes of the warp are here; the last to arrive calls op(slots), where slots[l]
+  // is what lane l gave.
+  template <typename Op>
+  void OfWarp(Collective collective, void* slot, const Op& op) {
+    Warp& warp = warps_[thread_ / kLanes];
+    if (warp.n_waiting == 0) warp.collective = collective;
+    if (warp.collective != collective) Fail("lanes of a warp wait for different things");
+    warp.slots[thread_ % kLanes] = slot;
+    if (++warp.n_waiting < kLanes) {
+      Wait();
+      return;
+    }
+    op(warp.slots);
+    ReleaseWarp(warp);
+  }
+  // Called before the bytes [at, at + n) are read or written.
+  void Read(int at, int n) { Access(at, n, false); }
+  void Write(int at, int n) { Access(at, n, true); }
+  [[noreturn]] void Fail(const char* error);
+
+ private:
+  struct Warp {
+    int n_waiting = 0;
+    int epoch = 0;
+    Collective collective = Collective::kNone;
+    void* slots[kLanes] = {};
+  };
+  // The last accesses of a word of shared memory since the block's last barrier.
+  struct Accesses {
+    static constexpr std::int16_t kNone = -1, kSeveral = -2;
+    // Whether an access by `thread` now could come before these.
+    bool Races(int thread, int warp_epoch) const {
+      if (warp == kNone) return false;
+      if (warp != thread / kLanes) return true;
+      return lane != thread % kLanes && epoch == warp_epoch;
+    }
+    void Add(int thread, int warp_epoch);
+    std::int16_t warp = kNone, lane = kNone;
+    std::int32_t epoch = 0;  // of the warp
+  };
+  struct Shadow {
+    std::int64_t epoch = 0;  // of the block
+    Accesses writes, reads;
+  };
+
+  HostBlock();
+  static void Enter();
+  void RunBlock();
+  void StartThread(int thread);
+  void Wait();  // lets other threads run until this one is ready
+  void SwitchTo(int thread);
+  void ReleaseWarp(Warp& warp);
+  void Access(int at, int n, bool writes);
+  void PushReady(int thread);
+  int PopReady();
+
+  std::uint64_t seed_ = 1;
+  std::int64_t block_ = 0;
+  int thread_ = 0;
+  std::vector<unsigned char> shared_;
+  std::vector<Shadow> shadows_;
+  Kernel kernel_ = nullptr;
+  const void* params_ = nullptr;
+  const char* error_ = nullptr;
+  Warp warps_[kWarps];
+  int n_at_barrier_ = 0, n_finished_ = 0;
+  std::int64_t epoch_ = 0;
+  int ready_[gpu::kThreads] = {};
+  int n_ready_ = 0, first_ready_ = 0;
+};
+
+struct HostLayer {
+  static int Thread() { return HostBlock::Current().thread(); }
+  static std::int64_t Block() { return HostBlock::Current().block(); }
+  static void Barrier() { HostBlock::Current().Barrier(); }
+  static void WarpSync() {
+    HostBlock::Current().OfWarp(HostBlock::Collective::kSync, nullptr, [](void* const*) {});
+  }
+
+  template <typename T>
+  struct Shared {
+    int begin = 0, n = 0;  // bytes, elements
+
+    T Get(int at) const {
+      T x;
+      Read(at, 1, &x);
+      return x;
+    }
+    void Set(int at, T x) const { Write(at, 1, &x); }
+    void GetFour(int at, float (&x)[4]) const { Read(at, 4, x); }
+    void GetTwo(int at, float (&x)[2]) const { Read(at, 2, x); }
+    void SetEight(int at, const T (&x)[gpu::kChunk]) const { Write(at, gpu::kChunk, x); }
+
+    void Read(int at, int count, T* x) const {
+      HostBlock& block = HostBlock::Current();
+      Check(block, at, count);
+      const int size = static_cast<int>(sizeof(T));
+      block.Read(begin + at * size, count * size);
+      std::memcpy(x, block.shared() + begin + at * size, static_cast<std::size_t>(count * size));
+    }
+    void Write(int at, int count, const T* x) const {
+      HostBlock& block = HostBlock::Current();
+      Check(block, at, count);
+      const int size = static_cast<int>(sizeof(T));
+      block.Write(begin + at * size, count * size);
+      std::memcpy(block.shared() + begin + at * size, x, static_cast<std::size_t>(count * size));
+    }
+    // Vectors must be aligned, as on a GPU.
+    void Check(HostBlock& block, int at, int count) const {
+      if (at < 0 || at + count > n) block.Fail("an access beyond an array in shared memory");
+      const int size = static_cast<int>(sizeof(T));
+      if (count * size <= 16 ? (at * size) % (count * size) != 0 : (at * size) % 16 != 0) {
+        block.Fail("a vector in shared memory that is not aligned");
+      }
+    }
+  };
+
+  struct Arena {
+    int used = 0;
+    template <typename T>
+    Shared<T> Take(int n) {
+      const Shared<T> array = {used, n};
+      used += (n * static_cast<int>(sizeof(T)) + 15) / 16 * 16;
+      HostBlock& block = HostBlock::Current();
+      if (used > block.shared_bytes())
+        block.Fail("a kernel needs more shared memory than it asks for");
+      return array;
+    }
+  };
+
+  template <typename T>
+  static void LoadEight(const void* from, T (&x)[gpu::kChunk]) {
+    if (reinterpret_cast<std::uintptr_t>(from) % 16 != 0) {
+      HostBlock::Current().Fail("a vector in global memory that is not aligned");
+    }
+    std::memcpy(x, from, sizeof x);
+  }
+  static void StorePair(void* to, std::uint32_t pair) { std::memcpy(to, &pair, sizeof pair); }
+  static std::uint32_t PackBf16(float low, float high) {
+    return gpu::ToBf16(low) | static_cast<std::uint32_t>(gpu::ToBf16(high)) << 16;
+  }
+  static float Exp2(float x) { return std::exp2(x); }
+  static double Log(double x) { return std::log(x); }
+
+  using Bf16Tile = Shared<std::uint16_t>;
+  static std::uint32_t PairInRow(const Bf16Tile& tile, int at) {
+    std::uint16_t x[2];
+    tile.Read(at, 2, x);
+    return x[0] | static_cast<std::uint32_t>(x[1]) << 16;
+  }
+  static void LoadA(const Bf16Tile& tile, int row, int k, int stride, std::uint32_t (&a)[4]) {
+    const int g = Thread() % 32 / 4, t = Thread() % 4;
+    for (int i = 0; i < 4; ++i) {
+      a[i] = PairInRow(tile, (row + g + i % 2 * 8) * stride + k + 2 * t + i / 2 * 8);
+    }
+  }
+  static void LoadB(const Bf16Tile& tile, int n, int k, int stride, std::uint32_t (&b)[2][2]) {
+    const int g = Thread() % 32 / 4, t = Thread() % 4;
+    for (int i = 0; i < 4; ++i) {
+      b[i / 2][i % 2] = PairInRow(tile, (n + g + i / 2 * 8) * stride + k + 2 * t + i % 2 * 8);
+    }
+  }
+  static void LoadBTransposed(const Bf16Tile& tile, int k, int n, int stride,
+                              std::uint32_t (&b)[2][2]) {
+    const int g = Thread() % 32 / 4, t = Thread() % 4;
+    for (int i = 0; i < 4; ++i) {
+      const int at = (k + 2 * t + i % 2 * 8) * stride + n + g + i / 2 * 8;
+      b[i / 2][i % 2] = tile.Get(at) | static_cast<std::uint32_t>(tile.Get(at + stride)) << 16;
+    }
+  }
+  template <int kCount>
+  static void Mma(float (*c)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[kCount][2]) {
+    Operands operands = {c, a, b};
+    HostBlock::Current().OfWarp(HostBlock::Collective::kMma, &operands,
+                                [](void* const* slots) { MultiplyWarp(slots, kCount); });
+  }
+
+  static void QuadMax(float (&x)[2]) {
+    HostBlock::Current().OfWarp(HostBlock::Collective::kQuadMax, x, [](void* const* slots) {
+      OverQuads<float>(slots, [](float a, float b) { return std::fmax(a, b); });
+    });
+  }
+  template <typename T>
+  static void QuadSum(T (&x)[2]) {
+    HostBlock::Current().OfWarp(HostBlock::Collective::kQuadSum, x, [](void* const* slots) {
+      OverQuads<T>(slots, [](T a, T b) { return a + b; });
+    });
+  }
+  static float WarpSum(float x) {
+    OverWarp(HostBlock::Collective::kSum, x, [](float a, float b) { return a + b; });
+    return x;
+  }
+  static int WarpMin(int x) {
+    OverWarp(HostBlock::Collective::kMin, x, [](int a, int b) { return a < b ? a : b; });
+    return x;
+  }
+  static int WarpMax(int x) {
+    OverWarp(HostBlock::Collective::kMax, x, [](int a, int b) { return a > b ? a : b; });
+    return x;
+  }
+
+ private:
+  struct Operands {
+    float (*c)[4];
+    const std::uint32_t* a;
+    const std::uint32_t (*b)[2];
+  };
+  static void MultiplyWarp(void* const* slots, int count);
+
+  // As a GPU's lanes exchange: with the lanes at 1, 2, ... from them.
+  template <typename T, typename Op>
+  static void OverQuads(void* const* slots, const Op& op) {
+    for (int lane = 0; lane < HostBlock::kLanes; lane += 4) {
+      for (int i = 0; i < 2; ++i) {
+        const auto x = [&](int of) -> T& { return static_cast<T*>(slots[lane + of])[i]; };
+        const T all = op(op(x(0), x(1)), op(x(2), x(3)));
+        for (int of = 0; of < 4; ++of) x(of) = all;
+      }
+    }
+  }
+  template <typename T, typename Op>
+  static void OverWarp(HostBlock::Collective collective, T& x, const Op& op) {
+    HostBlock::Current().OfWarp(collective, &x, [&op](void* const* slots) {
+      T all[HostBlock::kLanes];
+      for (int lane = 0; lane < HostBlock::kLanes; ++lane)
+        all[lane] = *static_cast<T*>(slots[lane]);
+      for (int n = HostBlock::kLanes / 2; n > 0; n /= 2) {
+        for (int lane = 0; lane < n; ++lane) all[lane] = op(all[lane], all[lane + n]);
+      }
+      for (int lane = 0; lane < HostBlock::kLanes; ++lane) *static_cast<T*>(slots[lane]) = all[0];
+    });
+  }
+};
+
+struct HostDevice {
+  using Layer = HostLayer;
+  static constexpr int kSharedBytesMax = 232448;  // of a block, from compute capability 9.0
+
+  template <typename Kernel>
+  const char* Launch(std::int64_t n_block, int shared_bytes,
+                     const typename Kernel::Params& params) {
+    if (shared_bytes > kSharedBytesMax) return "too much shared memory";
+    return HostBlock::Current().Run(
+        n_block, shared_bytes,
+        [](const void* of) { Kernel::Run(*static_cast<const typename Kernel::Params*>(of)); },
+        &params);
+  }
+};
+
+}  // namespace longrun::testing
