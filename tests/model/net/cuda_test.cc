@@ -7,8 +7,10 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/abs.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/equal.h>
 #include <ATen/ops/max.h>
+#include <ATen/ops/norm.h>
 #include <ATen/ops/stack.h>
 #include <gtest/gtest.h>
 
@@ -143,41 +145,35 @@ TEST_P(DeviceTest, LogitsOfEveryBodyAreThoseOfTheOracle) {
 
 // 70 tokens, so that there are several tiles of queries and of keys.
 TEST_P(DeviceTest, GradientsOfEachMethodAreThoseOfTheCpu) {
-  struct Way {
-    AttentionBackend attention;
-    const char* precision;
-    double bound;
-  };
-  const Way ways[] = {{AttentionBackend::kReference, "fp64", 1e-9},
-                      {AttentionBackend::kFused, "fp32", 1e-4},
-                      {AttentionBackend::kFused, "bf16", 0.1}};
   const at::Tensor tokens = SmallTokens(2, 70);
   for (const std::string& method : PositionMethodNames()) {
     NetConfig config = SmallConfig(method, method == "learned" ? 70 : 0);
     config.model.d_model = 32;  // two heads of 16
     const ParameterMap parameters = InitialParameters(ParametersOf(config.model).value(), 7);
-    const auto make = [&](const Way& way, const char* device) {
-      return Transformer::Make(config, parameters, way.attention,
-                               OpenCompute(device, way.precision).value())
-          .value();
-    };
-    Transformer exact = make(ways[0], "cpu");
-    Gradients(exact, tokens);
-    const at::Tensor expected = Logits(exact, tokens);
-    for (const Way& way : ways) {
-      const bool is_fused = way.attention == AttentionBackend::kFused;
-      if (is_fused && method == "cope") continue;  // no fused attention has it
-      SCOPED_TRACE(method + " " + way.precision + (is_fused ? " fused" : ""));
-      Transformer net = make(way, GetParam());
+    // The logits and all gradients.
+    const auto results = [&](const char* device, const char* precision,
+                             AttentionBackend attention) {
+      Transformer net =
+          Transformer::Make(config, parameters, attention, OpenCompute(device, precision).value())
+              .value();
       Gradients(net, tokens);
-      EXPECT_LT(MaxDifference(Logits(net, tokens), expected), way.bound);
-      for (const auto& [name, parameter] : exact.parameters()) {
-        const at::Tensor wanted = GradientOf(parameter);
-        EXPECT_LT(MaxDifference(GradientOf(net.parameters().at(name)), wanted),
-                  way.bound * (0.01 + MaxAbs(wanted)))
-            << name;
+      std::vector<at::Tensor> all = {Logits(net, tokens).flatten()};
+      for (const auto& [name, parameter] : net.parameters()) {
+        all.push_back(GradientOf(parameter).flatten());
       }
-    }
+      return at::cat(all).to(at::kCPU, at::kDouble);
+    };
+    const at::Tensor exact = results("cpu", "fp64", AttentionBackend::kReference);
+    const auto error = [&](const char* precision, AttentionBackend attention) {
+      return at::norm(results(GetParam(), precision, attention) - exact).item<double>() /
+             at::norm(exact).item<double>();
+    };
+    EXPECT_LT(error("fp64", AttentionBackend::kReference), 1e-12) << method;
+    if (method == "cope") continue;  // no fused attention has it
+    EXPECT_LT(error("fp32", AttentionBackend::kFused), 1e-5) << method;
+    EXPECT_LT(error("bf16", AttentionBackend::kFused),
+              1.3 * error("bf16", AttentionBackend::kReference))
+        << method;
   }
 }
 
