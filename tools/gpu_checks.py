@@ -180,11 +180,10 @@ def training(c):
         # nvidia-smi counts what the driver keeps for itself.
         share = started["device"]["memory_bytes"] / (float(names[1]) * 2**20)
         c.found("its memory as a share of what nvidia-smi says", f"{share:.4f}", "0.95 to 1", 0.95 <= share <= 1)
-        for option, value in (("--subnormals", "flushed"), ("--attention", "fused")):
-            code, said = c.refused(folder, "refused", ["train", "--run", str(run_file), "--dataset", str(c.dataset),
-                                                       "--device", "gpu", option, value])
-            c.found(f"train {option} {value}", f"exit code {code}: {said[:160]}", f"a refusal that names {value}",
-                    code == 78 and value in said or code == 64 and value in said)
+        code, said = c.refused(folder, "refused", ["train", "--run", str(run_file), "--dataset", str(c.dataset),
+                                                   "--device", "gpu", "--subnormals", "flushed"])
+        c.found("train --subnormals flushed", f"exit code {code}: {said[:160]}", "a refusal that names flushed",
+                code == 78 and "flushed" in said)
     # The CPU's training was fused: a GPU has no such attention and takes the reference.
     checkpoint = last_checkpoint(there)
     trained = journal(there, "started")[-1]["body"]["execution"]["paths"]
@@ -197,6 +196,25 @@ def training(c):
         c.equal("subnormal numbers with which the GPU scores it", scored["subnormals"], "kept")
     pairs = [(a, b) for a, b in zip(values(by["cpu"]), values(by[c.device])) if a is not None]
     c.at_most("its perplexity rows: largest difference", max(abs(a - b) for a, b in pairs), 1e-4)
+
+
+def fused(c):
+    """Training by the fused attention beside the CPU's, twice, and what scores its checkpoint."""
+    folder = c.folder("fused")
+    for method in ("cable", "alibi", "rope", "t5", "fire"):
+        run_file = c.run_file(c.folder(f"fused-{method}"), method=method)
+        here = c.train(folder, f"gpu-{method}", run_file, c.device, "--attention", "fused")
+        there = c.train(folder, f"cpu-{method}", run_file, "cpu")
+        compare_losses(c, f"training {method} with fused attention", there, here)
+    again = c.train(folder, "again", run_file, c.device, "--attention", "fused")
+    c.equal("fused attention: the same training twice: weights of the same bits",
+            weights(last_checkpoint(again)) == weights(last_checkpoint(here)), True)
+    rows = c.evaluate(folder, "scored", run_file, c.device, last_checkpoint(here), "--lengths", "64,256")
+    others = c.evaluate(folder, "scored-cpu", run_file, "cpu", last_checkpoint(here), "--lengths", "64,256")
+    scored = journal(folder / "scored", "started")[-1]["body"]["execution"]["paths"]
+    c.equal("attention that scores its checkpoint", scored["attention"], "fused")
+    c.at_most("its perplexity rows: largest difference from the CPU's",
+              max(abs(a - b) for a, b in zip(values(rows), values(others)) if a is not None), 1e-4)
 
 
 def documents(c):
@@ -344,7 +362,7 @@ def memory(c):
                 "below 0.7", peaks[name][1] < 0.7 * peaks["whole"][1])
 
 
-TOGETHER = [training, documents, masked, resume, activations, reading]
+TOGETHER = [training, fused, documents, masked, resume, activations, reading]
 ALONE = [memory]
 
 
