@@ -1,5 +1,6 @@
-// The host's part of an attention call: it turns the call into the kernels' parameters, and launches
-// them in their order. A template over a Device, so that tests run the same code on the host:
+// The host's part of an attention call: it turns the call into the kernels' parameters, and
+// launches them in their order. A template over a Device, so that tests run the same code on the
+// host:
 //
 //   Device::Layer             the layer that kernels are compiled for (device.h)
 //   device.Launch<Kernel>(n_block, shared_bytes, params)
@@ -14,7 +15,8 @@
 #include "kernels/cuda/rows-inl.h"
 #include "kernels/cuda_plugin.h"
 
-namespace longrun::gpu {
+namespace longrun {
+namespace gpu {
 
 // The working memory of one call. It is released in the order of the stream.
 class Workspace {
@@ -368,4 +370,5 @@ const char* BackwardAttention(const LongrunAttentionBackwardCall& call,
   return AttentionCall<Device>(call.q, call.k, call.v, terms, options, device).Backward(call);
 }
 
-}  // namespace longrun::gpu
+}  // namespace gpu
+}  // namespace longrun

@@ -13,7 +13,8 @@
 #include "kernels/cuda/products-inl.h"
 #include "kernels/cuda/terms-inl.h"
 
-namespace longrun::gpu {
+namespace longrun {
+namespace gpu {
 
 // p and ds of the pairs of a tile, from scores and from <do_i, v_j>:
 //
@@ -403,4 +404,5 @@ struct DistanceKernel {
   }
 };
 
-}  // namespace longrun::gpu
+}  // namespace gpu
+}  // namespace longrun

@@ -27,7 +27,8 @@
 #define LR_UNROLL
 #endif
 
-namespace longrun::gpu {
+namespace longrun {
+namespace gpu {
 
 inline constexpr int kThreads = 128;  // of a block: 4 warps
 inline constexpr int kWarps = kThreads / 32;
@@ -168,4 +169,5 @@ LR_DEVICE void WriteNumber(const Numbers& to, std::int64_t at, double x) {
 LR_BOTH int Min(int a, int b) { return a < b ? a : b; }
 LR_BOTH int Max(int a, int b) { return a > b ? a : b; }
 
-}  // namespace longrun::gpu
+}  // namespace gpu
+}  // namespace longrun

@@ -5,7 +5,8 @@
 #include "kernels/cuda/products-inl.h"
 #include "kernels/cuda/terms-inl.h"
 
-namespace longrun::gpu {
+namespace longrun {
+namespace gpu {
 
 // The keys of a tile of queries that lie in each region: [begin, end).
 template <typename Layer>
@@ -185,4 +186,5 @@ struct ForwardKernel {
   }
 };
 
-}  // namespace longrun::gpu
+}  // namespace gpu
+}  // namespace longrun

@@ -1,9 +1,11 @@
 #include "kernels/cuda/forward-inl.h"
 #include "kernels/cuda/launch-inl.h"
 
-namespace longrun::gpu {
+namespace longrun {
+namespace gpu {
 
 LR_COMPILE_SHAPES(ForwardKernel, Bf16Math);
 LR_COMPILE_SHAPES(ForwardKernel, Fp32Math);
 
-}  // namespace longrun::gpu
+}  // namespace gpu
+}  // namespace longrun

@@ -5,7 +5,8 @@
 
 #include "kernels/cuda/device.h"
 
-namespace longrun::gpu {
+namespace longrun {
+namespace gpu {
 
 struct GpuLayer {
   static __device__ __forceinline__ int Thread() { return static_cast<int>(threadIdx.x); }
@@ -149,4 +150,5 @@ struct GpuLayer {
   }
 };
 
-}  // namespace longrun::gpu
+}  // namespace gpu
+}  // namespace longrun

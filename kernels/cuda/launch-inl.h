@@ -3,7 +3,8 @@
 
 #include "kernels/cuda/launch.h"
 
-namespace longrun::gpu {
+namespace longrun {
+namespace gpu {
 
 template <typename Kernel>
 __global__ void __launch_bounds__(kThreads)
@@ -36,4 +37,5 @@ const char* GpuDevice::Launch(std::int64_t n_block, int shared_bytes,
   LR_COMPILE_KERNEL(Kernel<GpuLayer, Shape<Math, 128>>); \
   LR_COMPILE_KERNEL(Kernel<GpuLayer, Shape<Math, 256>>)
 
-}  // namespace longrun::gpu
+}  // namespace gpu
+}  // namespace longrun

@@ -9,7 +9,8 @@
 
 #include "kernels/cuda/gpu_layer.h"
 
-namespace longrun::gpu {
+namespace longrun {
+namespace gpu {
 
 struct GpuDevice {
   using Layer = GpuLayer;
@@ -20,4 +21,5 @@ struct GpuDevice {
   const char* Launch(std::int64_t n_block, int shared_bytes, const typename Kernel::Params& params);
 };
 
-}  // namespace longrun::gpu
+}  // namespace gpu
+}  // namespace longrun

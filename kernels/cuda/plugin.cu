@@ -7,7 +7,8 @@
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda_plugin.h"
 
-namespace longrun::gpu {
+namespace longrun {
+namespace gpu {
 namespace {
 
 // Makes the GPU of a call the thread's current one, and the one before again at the end.
@@ -36,7 +37,8 @@ class CurrentGpu {
 };
 
 }  // namespace
-}  // namespace longrun::gpu
+}  // namespace gpu
+}  // namespace longrun
 
 extern "C" std::int32_t LongrunGetCudaVersion() { return kLongrunCudaVersion; }
 

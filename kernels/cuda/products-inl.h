@@ -11,7 +11,8 @@
 
 #include "kernels/cuda/device.h"
 
-namespace longrun::gpu {
+namespace longrun {
+namespace gpu {
 
 struct Bf16Math {
   using Element = std::uint16_t;
@@ -215,4 +216,5 @@ LR_DEVICE void StoreRows(const Params& p, const Rows& to, int b, int h, int row,
   }
 }
 
-}  // namespace longrun::gpu
+}  // namespace gpu
+}  // namespace longrun

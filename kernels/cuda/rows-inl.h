@@ -4,7 +4,8 @@
 
 #include "kernels/cuda/device.h"
 
-namespace longrun::gpu {
+namespace longrun {
+namespace gpu {
 
 // The number of this thread in the grid.
 template <typename Layer>
@@ -252,4 +253,5 @@ struct SumKernel {
   }
 };
 
-}  // namespace longrun::gpu
+}  // namespace gpu
+}  // namespace longrun

@@ -1,7 +1,8 @@
 #include "kernels/cuda/launch-inl.h"
 #include "kernels/cuda/rows-inl.h"
 
-namespace longrun::gpu {
+namespace longrun {
+namespace gpu {
 
 LR_COMPILE_KERNEL(TurnKernel<GpuLayer>);
 LR_COMPILE_KERNEL(ConvertKernel<GpuLayer>);
@@ -9,4 +10,5 @@ LR_COMPILE_KERNEL(ZeroKernel<GpuLayer>);
 LR_COMPILE_KERNEL(DeltaKernel<GpuLayer>);
 LR_COMPILE_KERNEL(SumKernel<GpuLayer>);
 
-}  // namespace longrun::gpu
+}  // namespace gpu
+}  // namespace longrun

@@ -3,7 +3,8 @@
 
 #include "kernels/cuda/device.h"
 
-namespace longrun::gpu {
+namespace longrun {
+namespace gpu {
 
 // ---- visibility --------------------------------------------------------------------------------
 
@@ -62,8 +63,8 @@ LR_DEVICE double AnchorOf(const Params& p, int b, int h, int i) {
   return KeyNumber(p, b, h, KeyAt(p, i / kRows * kRows));
 }
 
-// What scores, and so lse, lack because of the anchor. A two-sided bias is a difference, which has no
-// anchor.
+// What scores, and so lse, lack because of the anchor. A two-sided bias is a difference, which has
+// no anchor.
 LR_DEVICE double LseAnchor(const Params& p, double anchor) {
   return p.two_sided != 0 ? 0.0 : anchor;
 }
@@ -253,4 +254,5 @@ LR_DEVICE float Kept(const Params& p, int b, int h, const Pair& pair) {
   return bits >= p.dropout_threshold ? p.dropout_factor : 0.0F;
 }
 
-}  // namespace longrun::gpu
+}  // namespace gpu
+}  // namespace longrun

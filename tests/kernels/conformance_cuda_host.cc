@@ -8,6 +8,7 @@
 #include "kernels/cuda/attention-inl.h"
 #include "kernels/cuda_attention.h"
 #include "kernels/cuda_calls.h"
+#include "tests/commit_seed.h"
 #include "tests/kernels/cuda_host.h"
 #include "tests/kernels/kernels_under_test.h"
 
@@ -34,6 +35,9 @@ Status RunOnHost(const Call& call, const AttentionTerms& terms,
   const auto c_call = ToPlugin(call);
   const LongrunAttentionTerms c_terms = ToPlugin(terms);
   const LongrunAttentionOptions c_options = ToPlugin(own);
+  // Bits must not depend on the order of blocks and threads: each call has another.
+  static std::uint64_t n_call = 0;
+  HostBlock::Current().SetSeed(CommitSeed() + ++n_call);
   HostDevice device;
   const char* const error = run(c_call, c_terms, c_options, device);
   return error == nullptr ? Status() : Status(Code::kInternal, error);

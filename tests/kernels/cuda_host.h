@@ -1,10 +1,10 @@
 // Runs the kernels of kernels/cuda on the host, without a GPU: a layer (kernels/cuda/device.h) in
-// which every thread of a block is a fibre. Blocks run one after the other, in an order drawn from a
-// seed, and so do the threads of a block between two waits.
+// which every thread of a block is a fibre. Blocks run one after the other, in an order drawn from
+// a seed, and so do the threads of a block between two waits.
 //
-// What a GPU would pass over in silence stops the launch with an error here: an access beyond an
-// array in shared memory, a barrier or a product of a warp that some threads never reach, lanes that
-// are at different ones, and two threads that access the same element of shared memory, one of them
+// Errors that a GPU does not report stop the launch here: an access beyond an array in shared
+// memory, a barrier or a product of a warp that some threads never reach, lanes that wait for
+// different things, and two threads that access the same element of shared memory, one of them
 // writing, without a barrier between them. Shared memory and working memory begin as NaN.
 #pragma once
 

@@ -1,0 +1,75 @@
+// The conformance suite on a GPU, and what only a GPU can show: that the same call gives the same
+// bits each time, in whatever order its blocks run.
+//
+// Without a GPU there is nothing to test; with LONGRUN_GPU_TESTS=1 (set by tools/gpu.sh) that is a
+// failure, so that a GPU run cannot pass by skipping.
+#include <gtest/gtest.h>
+
+#include "base/process.h"
+#include "tests/commit_seed.h"
+#include "tests/kernels/attention_problem.h"
+#include "tests/kernels/cuda_device.h"
+#include "tests/kernels/kernels_under_test.h"
+
+namespace longrun {
+namespace testing {
+
+std::vector<KernelUnderTest> KernelsUnderTest() {
+  const Result<AttentionKernel> kernel = KernelOnGpu();
+  if (!kernel) return {};
+  return {{.kernel = *kernel, .writes_fp32_numbers = true}};
+}
+
+}  // namespace testing
+
+namespace {
+
+using testing::Outcome;
+using testing::Problem;
+
+class GpuTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (kernel_) return;
+    if (GetEnv("LONGRUN_GPU_TESTS") == "1") {
+      FAIL() << "LONGRUN_GPU_TESTS=1 asks for a GPU: " << kernel_.status().message();
+    }
+    GTEST_SKIP() << kernel_.status().message();
+  }
+  const Result<AttentionKernel> kernel_ = testing::KernelOnGpu();
+  SeededRandom random_{testing::CommitSeed()};
+};
+
+TEST_F(GpuTest, TheSameCallGivesTheSameBitsEachTime) {
+  for (const Scalar scalar : {Scalar::kFp32, Scalar::kBf16}) {
+    for (const std::int64_t head_dim : {64, 128, 256}) {
+      Problem problem(
+          {.n_head = 4, .n_kv_head = 2, .n_query = 700, .n_key = 750, .head_dim = head_dim}, scalar,
+          random_);
+      problem.terms.visibility = {.q_offset = 50, .window = 600, .n_sink = 5};
+      problem.AddKeyBias(random_);
+      problem.AddDistanceTable(random_, 60, 0);
+      problem.AddPiecewise(random_);
+      problem.AddRotation(true, 16);
+      problem.terms.dropout = Dropout{.probability = 0.1, .seed = 5};
+      const Outcome first = RunKernel(*kernel_, problem);
+      for (int repetition = 1; repetition < 20; ++repetition) {
+        const Outcome again = RunKernel(*kernel_, problem);
+        EXPECT_EQ(again.o, first.o);
+        EXPECT_EQ(again.lse, first.lse);
+        EXPECT_EQ(again.dq, first.dq);
+        EXPECT_EQ(again.dk, first.dk);
+        EXPECT_EQ(again.dv, first.dv);
+        EXPECT_EQ(again.d_key_bias, first.d_key_bias);
+        EXPECT_EQ(again.d_distance_table, first.d_distance_table);
+        EXPECT_EQ(again.d_slope, first.d_slope);
+        EXPECT_EQ(again.d_intercept, first.d_intercept);
+        EXPECT_EQ(again.d_psi, first.d_psi);
+        EXPECT_EQ(again.d_row_factor, first.d_row_factor);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace longrun
