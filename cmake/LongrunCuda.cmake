@@ -1,7 +1,7 @@
 # Decides once whether CUDA is compiled: LONGRUN_HAS_CUDA. AUTO takes nvcc where it is; ON demands
-# it. The architectures: one for everyday builds, others by their numbers, with
-# -DLONGRUN_CUDA_ARCHITECTURES=80;90.
-set(LONGRUN_CUDA_ARCHITECTURES "90a-real" CACHE STRING "CUDA architectures to compile for")
+# it. The architectures: machine code for one, so that builds stay short, and PTX that the driver
+# compiles for every other from 8.0 on; -DLONGRUN_CUDA_ARCHITECTURES=80;90 names others.
+set(LONGRUN_CUDA_ARCHITECTURES "80-virtual;90a-real" CACHE STRING "CUDA architectures to compile for")
 set(LONGRUN_HAS_CUDA OFF)
 if(NOT LONGRUN_CUDA STREQUAL "OFF")
   find_program(LONGRUN_NVCC nvcc HINTS /usr/local/cuda/bin)

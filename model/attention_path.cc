@@ -33,8 +33,9 @@ Result<AttentionBackend> ParseAttentionBackend(std::string_view name) {
                     "\" is unknown: expected auto, reference, torch or fused"));
 }
 
-AttentionBackend AttentionPathFor(const ModelConfig& model, DeviceKind device_kind) {
-  if (device_kind != DeviceKind::kCpu) return AttentionBackend::kReference;
+AttentionBackend AttentionPathFor(const ModelConfig& model, DeviceKind device_kind,
+                                  bool gpu_is_fused) {
+  if (device_kind == DeviceKind::kGpu && !gpu_is_fused) return AttentionBackend::kReference;
   const Result<TermSpec> terms = TermsOf(model);
   const bool covered =
       terms && CheckFusedAttention(*terms, model.position.method, model.attention_shape()).ok();

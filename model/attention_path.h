@@ -22,13 +22,15 @@ struct EnumNames<AttentionBackend> {
 // Finds a back-end by its name; kInvalidArgument lists the names.
 Result<AttentionBackend> ParseAttentionBackend(std::string_view name);
 
-// kUnimplemented names what the CPU's fused attention (kernels/) lacks for these terms and heads,
+// kUnimplemented names what the fused attention (kernels/) lacks for these terms and heads,
 // in fp32 and bf16. `method` is the name for that message.
 Status CheckFusedAttention(const TermSpec& terms, std::string_view method,
                            const AttentionShape& shape);
 
 // The back-end of a run that begins on a device of this kind: fused if it supports everything that
-// the model needs, else the reference.
-AttentionBackend AttentionPathFor(const ModelConfig& model, DeviceKind device_kind);
+// the model needs, else the reference. `gpu_is_fused`: the GPU and the build of its trainer have
+// fused attention.
+AttentionBackend AttentionPathFor(const ModelConfig& model, DeviceKind device_kind,
+                                  bool gpu_is_fused = false);
 
 }  // namespace longrun

@@ -129,9 +129,9 @@ double HeldAfterFree(const ModelConfig& model, const TrainConfig& train, double 
 }  // namespace
 
 MemoryPath NewRunMemoryPath(const ModelConfig& model, DeviceKind device_kind,
-                            bool activation_checkpointing) {
+                            bool activation_checkpointing, bool gpu_is_fused) {
   return {.device_kind = device_kind,
-          .attention = AttentionPathFor(model, device_kind),
+          .attention = AttentionPathFor(model, device_kind, gpu_is_fused),
           .activation_checkpointing = activation_checkpointing};
 }
 

@@ -18,9 +18,10 @@ struct MemoryPath {
   bool activation_checkpointing = false;
 };
 
-// The path of a run that begins on a device of this kind.
+// The path of a run that begins on a device of this kind; gpu_is_fused: as in AttentionPathFor
+// (model/attention_path.h). Where the slot is not known yet, that of the most memory: not fused.
 MemoryPath NewRunMemoryPath(const ModelConfig& model, DeviceKind device_kind,
-                            bool activation_checkpointing);
+                            bool activation_checkpointing, bool gpu_is_fused = false);
 
 // The bytes of the program, weights, gradients, optimiser state and activations in one training
 // step with this micro-batch; capped at the largest int64.

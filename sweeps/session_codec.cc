@@ -37,6 +37,7 @@ void Fill(v1::Device& wire, Slot& slot) {
   wire.set_simd(std::move(slot.simd));
   wire.set_linear(std::move(slot.linear));
   wire.set_bf16(std::move(slot.bf16));
+  wire.set_attention(std::move(slot.attention));
 }
 std::optional<Slot> Read(const v1::Device& wire) {
   const std::optional<DeviceKind> kind = FindEnum<DeviceKind>(wire.kind());
@@ -48,7 +49,8 @@ std::optional<Slot> Read(const v1::Device& wire) {
               .threads = wire.threads(),
               .simd = wire.simd(),
               .linear = wire.linear(),
-              .bf16 = wire.bf16()};
+              .bf16 = wire.bf16(),
+              .attention = wire.attention()};
 }
 
 void Fill(v1::ArtifactFile& wire, ArtifactFile& file) {

@@ -17,6 +17,9 @@ struct Slot {
   std::string simd;               // name in model/instruction_set.h: "avx512", "neon"
   std::string linear;             // matrix path: "onednn/AuthenticAMD", "aten/cuda"
   std::string bf16 = {};          // products in bf16, model/instruction_set.h; "" on a GPU
+  // Of a GPU: its best attention back-end (model/attention_path.h), "fused" or "". Workers of older
+  // releases do not say it.
+  std::string attention = {};
 };
 
 }  // namespace longrun

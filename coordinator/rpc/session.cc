@@ -75,9 +75,11 @@ Status CheckDevice(const Slot& device) {
                            kTextBytesMax, ", without control characters"));
     }
   }
-  if (!IsShortText(device.bf16)) {
-    return Malformed(Str("has a bf16 of ", device.bf16.size(), " bytes: expected at most ",
-                         kTextBytesMax, ", without control characters"));
+  for (const std::string* text : {&device.bf16, &device.attention}) {
+    if (!IsShortText(*text)) {
+      return Malformed(Str("has a bf16 or attention of ", text->size(), " bytes: expected at most ",
+                           kTextBytesMax, ", without control characters"));
+    }
   }
   return Status();
 }

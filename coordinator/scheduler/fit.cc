@@ -59,6 +59,11 @@ void ForEachLack(const ReadyClass& ready, const Worker& worker, const Slot& slot
     }
     const bool is_gpu = execution.device_kind == DeviceKind::kGpu;
     if (is_gpu && !same("its device", slot.name, execution.device_name)) return;
+    constexpr std::string_view kFused = EnumName(AttentionBackend::kFused);
+    if (is_gpu && execution.attention == AttentionBackend::kFused &&
+        !same("its attention", slot.attention == kFused ? kFused : "reference", kFused)) {
+      return;
+    }
     // A slot with more threads starts the trainer with the number that the run began with.
     if (slot.threads < execution.threads &&
         !same("its number of threads", slot.threads, execution.threads)) {

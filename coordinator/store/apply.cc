@@ -440,7 +440,8 @@ Status Store::ApplyOne(const PutWorker& write, std::int64_t, ApplyCounts&) {
                      {"threads", slot.threads},
                      {"simd", slot.simd},
                      {"linear", slot.linear},
-                     {"bf16", slot.bf16}});
+                     {"bf16", slot.bf16},
+                     {"attention", slot.attention}});
   }
   const std::string slots_json = CanonicalJson(slots);
   const std::string digests_json = CanonicalJson(Json(write.worker.dataset_digests));

@@ -301,6 +301,9 @@ Status LoadWorkers(Connection& connection, State& state) {
                      if (json.contains("bf16")) {  // older rows do not have it
                        ASSIGN_OR_RETURN(slot.bf16, GetString(json, "bf16"));
                      }
+                     if (json.contains("attention")) {  // nor this
+                       ASSIGN_OR_RETURN(slot.attention, GetString(json, "attention"));
+                     }
                      worker.slots.push_back(std::move(slot));
                    }
                    ASSIGN_OR_RETURN(const Json digests, ParseJson(row.Text(5)));

@@ -13,6 +13,7 @@
 #include "base/files.h"
 #include "base/process.h"
 #include "base/str.h"
+#include "kernels/cuda_plugin_file.h"
 #include "model/instruction_set.h"
 #include "model/net/parallel.h"
 
@@ -78,7 +79,7 @@ Result<Compute> OpenCompute(std::string_view device, std::string_view precision)
   return compute;
 }
 
-std::string CudaPluginPath() { return JoinPath(ProgramFolder(), "liblongrun_cuda.so"); }
+std::string CudaPluginPath() { return JoinPath(ProgramFolder(), kCudaPluginName); }
 
 void FixNumerics(const Numerics& numerics, const c10::Device& device) {
   at::set_num_threads(static_cast<int>(numerics.threads));

@@ -28,9 +28,13 @@ TEST(AttentionPathTest, ACpuTakesTheFusedAttentionWhereItHasTheMethodAndTheHeads
   EXPECT_EQ(AttentionPathFor(odd, DeviceKind::kCpu), AttentionBackend::kReference);
 }
 
-TEST(AttentionPathTest, AGpuTakesTheReference) {
-  EXPECT_EQ(AttentionPathFor(Model("micro", "rope"), DeviceKind::kGpu),
-            AttentionBackend::kReference);
+TEST(AttentionPathTest, AGpuTakesTheFusedAttentionWhereItsBuildAndTheModelHaveIt) {
+  const auto path = [](const char* method, bool is_fused) {
+    return AttentionPathFor(Model("micro", method), DeviceKind::kGpu, is_fused);
+  };
+  EXPECT_EQ(path("rope", true), AttentionBackend::kFused);
+  EXPECT_EQ(path("rope", false), AttentionBackend::kReference);
+  EXPECT_EQ(path("cope", true), AttentionBackend::kReference);
 }
 
 }  // namespace

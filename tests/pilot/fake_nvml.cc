@@ -31,6 +31,7 @@ int nvmlDeviceGetMemoryInfo(void* device, Memory* memory);
 int nvmlDeviceGetUtilizationRates(void* device, Utilization* utilization);
 int nvmlDeviceGetPowerUsage(void* device, unsigned* milliwatts);
 int nvmlDeviceGetTemperature(void* device, int sensor, unsigned* celsius);
+int nvmlDeviceGetCudaComputeCapability(void* device, int* major, int* minor);
 
 int nvmlInit_v2() { return 0; }
 int nvmlShutdown() { return 0; }
@@ -65,6 +66,11 @@ int nvmlDeviceGetPowerUsage(void*, unsigned* milliwatts) {
 }
 int nvmlDeviceGetTemperature(void*, int, unsigned* celsius) {
   *celsius = 30;
+  return 0;
+}
+int nvmlDeviceGetCudaComputeCapability(void*, int* major, int* minor) {
+  *major = 9;
+  *minor = 0;
   return 0;
 }
 }

@@ -5,16 +5,26 @@
 #include <memory>
 #include <utility>
 
+#include "base/files.h"
 #include "base/memory.h"
 #include "base/process.h"
 #include "base/str.h"
 #include "base/usable_cpus.h"
+#include "kernels/cuda_plugin_file.h"
+#include "model/attention_path.h"
 #include "model/cpu_paths.h"
 
 namespace longrun::agent {
 namespace {
 
 constexpr std::string_view kUuidPrefix = "GPU-";
+
+// The attention of kernels/cuda/ needs the plug-in beside the trainer, and a GPU that runs it.
+std::string AttentionOf(const GpuName& gpu, const std::string& trainer) {
+  const bool is_fused = gpu.capability_major >= kCudaCapabilityMajor &&
+                        PathExists(JoinPath(FolderOf(trainer), kCudaPluginName));
+  return is_fused ? std::string(EnumName(AttentionBackend::kFused)) : "";
+}
 
 Result<std::vector<GpuName>> DetectGpus() {
   ASSIGN_OR_RETURN(const std::unique_ptr<Nvml> nvml, Nvml::Open());
@@ -92,7 +102,7 @@ Result<std::vector<int>> VisibleGpus(const std::vector<GpuName>& gpus,
   return chosen;
 }
 
-Result<Devices> DetectDevices(int cpu_slots) {
+Result<Devices> DetectDevices(int cpu_slots, const std::string& trainer) {
   const HostCpu cpu = DetectHostCpu();
   if (cpu_slots > 0) return Devices{.slots = CpuSlots(cpu, cpu_slots)};
   ASSIGN_OR_RETURN(const std::vector<GpuName> gpus, DetectGpus());
@@ -111,7 +121,8 @@ Result<Devices> DetectDevices(int cpu_slots) {
                              .memory_bytes = gpu.memory_bytes,
                              .threads = std::max(1, cpu.cores / n_gpus),
                              .simd = cpu.simd,
-                             .linear = "aten/cuda"});
+                             .linear = "aten/cuda",
+                             .attention = AttentionOf(gpu, trainer)});
   }
   return devices;
 }

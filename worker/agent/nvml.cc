@@ -47,6 +47,7 @@ struct Nvml::Functions {
   int (*utilization)(NvmlDevice, NvmlUtilization*) = nullptr;
   int (*power)(NvmlDevice, unsigned*) = nullptr;  // milliwatts
   int (*temperature)(NvmlDevice, int, unsigned*) = nullptr;
+  int (*capability)(NvmlDevice, int*, int*) = nullptr;
 
   ~Functions() {
     if (initialised) shutdown();
@@ -78,6 +79,7 @@ Result<std::unique_ptr<Nvml>> Nvml::Open() {
   RETURN_IF_ERROR(Load(library, "nvmlDeviceGetUtilizationRates", f->utilization));
   RETURN_IF_ERROR(Load(library, "nvmlDeviceGetPowerUsage", f->power));
   RETURN_IF_ERROR(Load(library, "nvmlDeviceGetTemperature", f->temperature));
+  RETURN_IF_ERROR(Load(library, "nvmlDeviceGetCudaComputeCapability", f->capability));
   RETURN_IF_ERROR(NvmlStatus(f->init(), "nvmlInit"));
   f->initialised = true;
   return std::unique_ptr<Nvml>(new Nvml(std::move(f)));
@@ -97,8 +99,11 @@ Result<std::vector<GpuName>> Nvml::Gpus() const {
     RETURN_IF_ERROR(NvmlStatus(f.name(device, text, sizeof text), "nvmlDeviceGetName"));
     RETURN_IF_ERROR(NvmlStatus(f.uuid(device, uuid, sizeof uuid), "nvmlDeviceGetUUID"));
     RETURN_IF_ERROR(NvmlStatus(f.memory(device, &bytes), "nvmlDeviceGetMemoryInfo"));
-    gpus.push_back(
-        {.name = text, .uuid = uuid, .memory_bytes = static_cast<std::int64_t>(bytes.total)});
+    GpuName gpu = {
+        .name = text, .uuid = uuid, .memory_bytes = static_cast<std::int64_t>(bytes.total)};
+    RETURN_IF_ERROR(NvmlStatus(f.capability(device, &gpu.capability_major, &gpu.capability_minor),
+                               "nvmlDeviceGetCudaComputeCapability"));
+    gpus.push_back(std::move(gpu));
   }
   return gpus;
 }

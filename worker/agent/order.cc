@@ -238,7 +238,9 @@ Status CheckStart(const StartMessage& start, const TaskFile& task, const Slot& s
   if (wanted.device_kind != slot.kind || !HonoursMatrixPath(slot.linear, wanted.linear) ||
       (!wanted.simd.empty() && !RunsSimd(slot.simd, wanted.simd)) ||
       (!wanted.bf16.empty() && wanted.bf16 != slot.bf16) ||
-      (slot.kind == DeviceKind::kGpu && wanted.device_name != slot.name)) {
+      (slot.kind == DeviceKind::kGpu && wanted.device_name != slot.name) ||
+      (slot.kind == DeviceKind::kGpu && wanted.attention == AttentionBackend::kFused &&
+       slot.attention != EnumName(wanted.attention))) {
     return Status(
         Code::kFailedPrecondition,
         Str("the run uses ", EnumName(wanted.device_kind), " \"", wanted.device_name, "\" with ",

@@ -5,6 +5,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/files.h"
 #include "base/json.h"
 #include "base/str.h"
 #include "model/attention_path.h"
@@ -12,6 +13,7 @@
 #include "model/hugging_face/config_file.h"
 #include "model/hugging_face/finite.h"
 #include "model/net/checkpoint.h"
+#include "model/net/device.h"
 #include "model/net/model_folder.h"
 #include "model/net/tensor_file.h"
 #include "worker/trainer/weights.h"
@@ -46,7 +48,8 @@ Status CheckIsNoText(const std::string& path) {
 // The attention that a run of the model would use; the reference for doubles, which no run uses.
 AttentionBackend AttentionOf(const ModelConfig& model, const Compute& compute) {
   if (compute.dtype == at::kDouble) return AttentionBackend::kReference;
-  return AttentionPathFor(model, compute.device.is_cpu() ? DeviceKind::kCpu : DeviceKind::kGpu);
+  if (compute.device.is_cpu()) return AttentionPathFor(model, DeviceKind::kCpu);
+  return AttentionPathFor(model, DeviceKind::kGpu, PathExists(CudaPluginPath()));
 }
 
 }  // namespace

@@ -412,7 +412,8 @@ Result<TaskFile> MakeTask(const StandaloneOptions& options, TaskKind kind, const
   task.cache_dir = task.attempt_dir;
   task.checkpoint_every_ms = options.checkpoint_every_ms;
   const auto asked = FindEnum<AttentionBackend>(options.attention);  // or "auto"
-  task.execution.attention = asked ? *asked : AttentionPathFor(task.run.model, *device);
+  task.execution.attention =
+      asked ? *asked : AttentionPathFor(task.run.model, *device, PathExists(CudaPluginPath()));
   if (parts.inputs.checkpoint) {
     const FoundCheckpoint& found = *parts.inputs.checkpoint;
     // Use the attention of the training, except that a build need not have a GPU's fused attention

@@ -119,6 +119,39 @@ TEST_F(PlaceTest, ARunInBf16KeepsTheInstructionsThatMultiplyIt) {
       << Train().reason;
 }
 
+TEST_F(PlaceTest, ARunOnAGpuKeepsItsAttention) {
+  Slot gpu = CpuSlot();
+  gpu.kind = DeviceKind::kGpu;
+  gpu.attention = "fused";
+  Arrive("w", {gpu}, 1);
+  Submit({});
+  Begin(Current(Train()));
+  EXPECT_EQ(store.runs.begin()->second.execution->attention, AttentionBackend::kFused);
+  Finish(Current(Train()), Signal(11));
+  gpu.attention = "";  // another build of the trainer
+  Arrive("w", {gpu}, 2, {}, "B");
+  Wait(60'000);
+
+  EXPECT_EQ(Train().state, TaskState::kReady);
+  EXPECT_NE(Train().reason.find("its attention is reference, not fused"), std::string::npos)
+      << Train().reason;
+}
+
+TEST_F(PlaceTest, ARunThatBeganWithTheReferenceGoesToAGpuWithFusedAttention) {
+  Slot gpu = CpuSlot();
+  gpu.kind = DeviceKind::kGpu;
+  Arrive("w", {gpu}, 1);
+  Submit({});
+  Begin(Current(Train()));
+  EXPECT_EQ(store.runs.begin()->second.execution->attention, AttentionBackend::kReference);
+  Finish(Current(Train()), Signal(11));
+  gpu.attention = "fused";
+  Wait(60'000);
+  Arrive("v", {gpu}, 2);
+
+  EXPECT_EQ(Train().state, TaskState::kReserved) << Train().reason;
+}
+
 TEST_F(PlaceTest, ARunInFp32GoesToAMachineWithOtherInstructionsForBf16) {
   Slot slot = CpuSlot();
   slot.bf16 = "amx";

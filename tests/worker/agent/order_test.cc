@@ -53,6 +53,12 @@ TEST(OrderTest, ASlotWithOtherArithmeticIsRefused) {
   EXPECT_EQ(status.code(), Code::kFailedPrecondition);
   EXPECT_NE(status.message().find("would not be bit for bit the same"), std::string::npos)
       << status.message();
+  Order on_gpu = OrderFor(other);
+  EXPECT_TRUE(CheckStart(on_gpu.start, on_gpu.task, other).ok());
+  on_gpu.task.execution.attention = AttentionBackend::kFused;
+  EXPECT_EQ(CheckStart(on_gpu.start, on_gpu.task, other).code(), Code::kFailedPrecondition);
+  other.attention = "fused";
+  EXPECT_TRUE(CheckStart(on_gpu.start, on_gpu.task, other).ok());
   Order bf16 = order;
   bf16.task.execution.bf16 = "amx";
   EXPECT_EQ(CheckStart(bf16.start, bf16.task, CpuSlot()).code(), Code::kFailedPrecondition);
