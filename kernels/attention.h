@@ -10,7 +10,7 @@
 //
 // Shapes:  q, o (B, T_q, H, D); k, v (B, T_k, H_kv, D), query head h reads key head h / (H / H_kv);
 //          lse (B, H, T_q). On the CPU, D is a multiple of kCpuHeadDimStep,
-//          at most kCpuHeadDimMax
+//          at most kCpuHeadDimMax; on a GPU, as kernels/cuda_attention.h says
 // Types:   q, k, v and their gradients: fp32 or bf16 (the reference also fp64), all of one type;
 //          o and do: that type, or fp32 beside bf16, so that o is not rounded before it is merged
 //          (merge.h); the CPU's sums, softmax and bias in fp32; numbers that belong to positions
@@ -78,8 +78,8 @@ using HeadsBuffer = HeadsViewOf<void*>;      // written; rows must not overlap
 //          caller with a larger key bias asks for fp64. The gradients of fp32 kernels are right to
 //          1e-5, which leaves nothing of a double beyond fp32.
 //
-// The reference and the CPU read and write lse in both types. Gradients in fp32 are supported by
-// the reference; the CPU adds them up in place, in double, and refuses fp32.
+// All back-ends read and write lse in both types. Gradients in fp32 are supported by the reference
+// and on GPUs; the CPU adds them up in place, in double, and refuses fp32.
 template <typename Pointer>
 struct NumbersViewOf {
   Pointer data = nullptr;

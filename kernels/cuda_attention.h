@@ -10,7 +10,7 @@
 // Sizes:   head_dim is a multiple of kCudaHeadDimStep, at most kCudaHeadDimMax; the offsets of
 //          queries and keys are at most kCudaOffsetMax
 // Skipping: no key is skipped: first_key becomes 0, and skip_epsilon changes nothing
-// Subnormal numbers: kept, whatever the options say
+// Subnormal numbers: kept, whatever the options say; but a probability below 2^-126 becomes 0
 #pragma once
 
 #include <string>

@@ -25,16 +25,21 @@ template <typename Layer, bool kKeysAreRows, int kColumns>
 LR_DEVICE void SoftmaxBackward(const Params& p, int b, int h, const TileNumbers<Layer>& numbers,
                                int i_0, int j_0, int row, float (&s)[kColumns / 8][4],
                                float (&d)[kColumns / 8][4]) {
-  ForPairs<Layer, kKeysAreRows, kColumns>(i_0, j_0, row, [&](int n, int e, const Pair& pair) {
-    if (s[n][e] == kHidden) {
-      s[n][e] = d[n][e] = 0.0F;
-      return;
-    }
+  const auto visit = [&](int n, int e, const Pair& pair, float z) {
+    const bool is_hidden = s[n][e] == kHidden;
     const float x = Layer::Exp2(s[n][e] - numbers.lse.Get(pair.at_i));
-    const float z = p.has_dropout != 0 ? Kept(p, b, h, pair) : 1.0F;
-    s[n][e] = x * z;
-    d[n][e] = x * (z * d[n][e] - numbers.delta.Get(pair.at_i));
-  });
+    const float ds = x * (z * d[n][e] - numbers.delta.Get(pair.at_i));
+    s[n][e] = is_hidden ? 0.0F : x * z;
+    d[n][e] = is_hidden ? 0.0F : ds;
+  };
+  if (p.has_dropout == 0) {
+    ForPairs<Layer, kKeysAreRows, kColumns>(
+        i_0, j_0, row, [&](int n, int e, const Pair& pair) { visit(n, e, pair, 1.0F); });
+  } else {
+    ForPairs<Layer, kKeysAreRows, kColumns>(i_0, j_0, row, [&](int n, int e, const Pair& pair) {
+      visit(n, e, pair, Kept(p, b, h, pair));
+    });
+  }
 }
 
 // The argument of the piecewise linear function for a pair that is visible, and its segment.

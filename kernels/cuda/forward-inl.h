@@ -160,11 +160,15 @@ struct ForwardKernel {
         LR_UNROLL
         for (int e = 0; e < 4; ++e) o[n][e] *= factor[e / 2];
       }
-      ForPairs<Layer, false, kColumns>(i_0, j_0, row, [&](int n, int e, const Pair& pair) {
+      ForPairs<Layer, false, kColumns>(i_0, j_0, row, [&](int n, int e, const Pair&) {
         const float x = Layer::Exp2(s[n][e] - reference[e / 2]);
         sums[e / 2] += x;
-        s[n][e] = p.has_dropout != 0 ? x * Kept(p, b, h, pair) : x;
+        s[n][e] = x;
       });
+      if (p.has_dropout != 0) {
+        ForPairs<Layer, false, kColumns>(
+            i_0, j_0, row, [&](int n, int e, const Pair& pair) { s[n][e] *= Kept(p, b, h, pair); });
+      }
       AddProducts<Layer, Shape, kColumns, kHeadDim>(p, s, scratch, v, 0, o);
     }
 

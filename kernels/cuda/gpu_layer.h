@@ -68,7 +68,12 @@ struct GpuLayer {
     asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
     return pair;
   }
-  static __device__ __forceinline__ float Exp2(float x) { return exp2f(x); }
+  // exp2f takes four instructions to keep results below 2^-126, which are 0 here.
+  static __device__ __forceinline__ float Exp2(float x) {
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+  }
   static __device__ __forceinline__ double Log(double x) { return log(x); }
 
   static __device__ __forceinline__ void LoadA(const Shared<std::uint16_t>& tile, int row, int k,

@@ -54,11 +54,11 @@ LR_DEVICE void LoadTile(const Params& p, const Rows& rows, const void* data, int
                         int begin, int n_tile_row, int n_row,
                         typename Layer::template Shared<typename Shape::Element> to) {
   using Element = typename Shape::Element;
-  const int n_chunk = p.width / kChunk;
+  constexpr int kChunks = Shape::kHeadDim / kChunk;
   const bool copies = rows.scalar == Shape::Math::kScalar && rows.is_aligned != 0;
-  for (int at = Layer::Thread(); at < n_tile_row * n_chunk; at += kThreads) {
-    const int r = at / n_chunk;
-    const int channel = (at - r * n_chunk) * kChunk;
+  for (int at = Layer::Thread(); at < n_tile_row * kChunks; at += kThreads) {
+    const int r = at / kChunks, channel = at % kChunks * kChunk;
+    if (channel >= p.width) continue;
     alignas(16) Element x[kChunk];
     const std::int64_t from = rows.At(b, h, begin + r) + channel;
     if (begin + r >= n_row || channel >= p.head_dim) {

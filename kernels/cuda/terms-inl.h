@@ -214,11 +214,23 @@ LR_DEVICE void ForPairs(int i_0, int j_0, int row, Visit&& visit) {
 template <typename Layer, bool kKeysAreRows, int kColumns>
 LR_DEVICE void AddTerms(const Params& p, int h, const TileNumbers<Layer>& numbers, bool is_whole,
                         int i_0, int j_0, int row, float (&s)[kColumns / 8][4]) {
-  const bool has_bias = p.HasBias();
+  if (is_whole && !p.HasBias()) {
+    ForPairs<Layer, kKeysAreRows, kColumns>(i_0, j_0, row,
+                                            [&](int n, int e, const Pair&) { s[n][e] *= p.scale; });
+    return;
+  }
+  // A bias that depends on the key alone, or none.
+  if (p.two_sided == 0 && p.table == nullptr && p.has_piecewise == 0) {
+    ForPairs<Layer, kKeysAreRows, kColumns>(i_0, j_0, row, [&](int n, int e, const Pair& pair) {
+      const float score = s[n][e] * p.scale + numbers.key_bias.Get(pair.at_j);
+      s[n][e] = is_whole || Sees(p, numbers, pair) ? score : kHidden;
+    });
+    return;
+  }
   ForPairs<Layer, kKeysAreRows, kColumns>(i_0, j_0, row, [&](int n, int e, const Pair& pair) {
     float score = kHidden;
     if (is_whole || Sees(p, numbers, pair)) {
-      score = has_bias ? s[n][e] * p.scale + BiasOf(p, h, numbers, pair) : s[n][e] * p.scale;
+      score = s[n][e] * p.scale + BiasOf(p, h, numbers, pair);
     }
     s[n][e] = score;
   });

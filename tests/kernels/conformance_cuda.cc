@@ -44,9 +44,9 @@ TEST_F(GpuTest, TheSameCallGivesTheSameBitsEachTime) {
   for (const Scalar scalar : {Scalar::kFp32, Scalar::kBf16}) {
     for (const std::int64_t head_dim : {64, 128, 256}) {
       Problem problem(
-          {.n_head = 4, .n_kv_head = 2, .n_query = 700, .n_key = 750, .head_dim = head_dim}, scalar,
+          {.n_head = 4, .n_kv_head = 2, .n_query = 350, .n_key = 400, .head_dim = head_dim}, scalar,
           random_);
-      problem.terms.visibility = {.q_offset = 50, .window = 600, .n_sink = 5};
+      problem.terms.visibility = {.q_offset = 50, .window = 300, .n_sink = 5};
       problem.AddKeyBias(random_);
       problem.AddDistanceTable(random_, 60, 0);
       problem.AddPiecewise(random_);

@@ -225,14 +225,17 @@ TEST_P(KernelTest, StepsBetweenRowsAreKept) {
   ForEachType({.n_query = 70, .n_key = 70}, [](Problem& p) { p.gap = 24; });
 }
 
+// With a window of 66 and tiles of 64, the first query of a tile sees the last key of the tile
+// before the one before, and no other key of it. Without a drift of the bias, a key at the edge of
+// the window weighs as much as a near one.
 TEST_P(KernelTest, WindowsAndSinksAreTheReferences) {
   for (const bool causal : {true, false}) {
-    for (const std::int64_t window : {1, 17, 64, 100}) {
+    for (const std::int64_t window : {1, 17, 64, 66, 100}) {
       for (const std::int64_t n_sink : {0, 4, 70}) {
         if (n_sink > 0 && !causal) continue;
         ForEachType({.batch = 1, .n_query = 300, .n_key = 300, .head_dim = 16}, [&](Problem& p) {
           p.terms.visibility = {.causal = causal, .window = window, .n_sink = n_sink};
-          p.AddKeyBias(random_);
+          p.AddKeyBias(random_, false, 0.0);
         });
       }
     }

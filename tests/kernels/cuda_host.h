@@ -180,7 +180,7 @@ struct HostLayer {
   static std::uint32_t PackBf16(float low, float high) {
     return gpu::ToBf16(low) | static_cast<std::uint32_t>(gpu::ToBf16(high)) << 16;
   }
-  static float Exp2(float x) { return std::exp2(x); }
+  static float Exp2(float x) { return x < -126.0F ? 0.0F : std::exp2(x); }
   static double Log(double x) { return std::log(x); }
 
   using Bf16Tile = Shared<std::uint16_t>;

@@ -1,4 +1,5 @@
-// The C interface of the CUDA kernels: its mirror of attention calls, and its version.
+// The C interface of the CUDA kernels: its mirror of attention calls, its version, and the back-end
+// that calls through it.
 #include "kernels/cuda_plugin.h"
 
 #include <gtest/gtest.h>
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include "base/str.h"
+#include "kernels/cuda_attention.h"
 #include "kernels/cuda_calls.h"
 #include "kernels/cuda_library.h"
 
@@ -331,6 +333,99 @@ TEST(CudaLibrary, APluginWithoutAVersionIsRefused) {
 TEST(CudaLibrary, NoPluginIsAnErrorThatSaysWhatToDo) {
   EXPECT_TRUE(ErrorOf("no_such_plugin.so").find("build longrun on a machine with nvcc") !=
               std::string::npos);
+}
+
+// ---- the back-end ------------------------------------------------------------------------------
+
+constexpr MemorySpace kGpu = {.kind = MemorySpace::Kind::kCuda, .ordinal = 1};
+
+// Attention of one head of 8 channels. No address is one of this process.
+struct GpuCalls {
+  explicit GpuCalls(std::int64_t n_row) {
+    const auto heads = [&](auto pointer) {
+      return HeadsViewOf<decltype(pointer)>{.data = pointer,
+                                            .batch = 1,
+                                            .n_row = n_row,
+                                            .n_head = 1,
+                                            .head_dim = 8,
+                                            .batch_step = 8 * n_row,
+                                            .row_step = 8,
+                                            .head_step = 8,
+                                            .memory = kGpu};
+    };
+    const HeadsView view = heads(static_cast<const void*>(address));
+    const HeadsBuffer buffer = heads(address);
+    forward = {
+        .inputs = {view, view, view}, .o = buffer, .lse = {address, n_row, Scalar::kFp32, kGpu}};
+    backward = {.inputs = forward.inputs,
+                .o = view,
+                .do_ = view,
+                .lse = {address, n_row, Scalar::kFp32, kGpu},
+                .dq = buffer,
+                .dk = buffer,
+                .dv = buffer};
+  }
+  void* address = reinterpret_cast<void*>(std::uintptr_t{4096});
+  AttentionForwardCall forward;
+  AttentionBackwardCall backward;
+  AttentionKernelOptions options = {
+      .skip_epsilon = 0.0,
+      .working_memory = {.allocate = [](void*, std::int64_t, void*) -> void* { return nullptr; },
+                         .release = [](void*, void*, void*) {}}};
+};
+
+const AttentionKernel& TestedKernel() {
+  return *CudaAttention(Str(LONGRUN_TEST_DIR, "/libforeign_cuda_same.so")).value();
+}
+
+TEST(CudaAttention, ACallGoesToThePluginAndItsTextBecomesAStatus) {
+  const AttentionKernel& kernel = TestedKernel();
+  EXPECT_EQ(kernel.name, "cuda");
+  const GpuCalls one(1), nothing(0);
+  const AttentionTerms terms = {.scale = 0.5};
+  EXPECT_TRUE(kernel.forward(nothing.forward, {.scale = 0.5, .memory = kGpu}, one.options).ok());
+  const Status forward = kernel.forward(one.forward, terms, one.options);
+  EXPECT_EQ(forward.code(), Code::kInternal);
+  EXPECT_EQ(forward.message(),
+            "attention: the cuda back-end: forward of 1 queries, scale 0.5, epsilon 0");
+  EXPECT_EQ(kernel.backward(one.backward, terms, one.options).message(),
+            "attention: the cuda back-end: backward");
+}
+
+TEST(CudaAttention, WhatItLacksIsRefusedByName) {
+  const AttentionKernel& kernel = TestedKernel();
+  const auto expect_refused = [&](const AttentionForwardCall& call, const AttentionTerms& terms,
+                                  Code code, std::string_view named) {
+    const GpuCalls any(1);
+    const Status status = kernel.forward(call, terms, any.options);
+    EXPECT_EQ(status.code(), code);
+    EXPECT_TRUE(status.message().find(named) != std::string::npos) << status.message();
+  };
+  const GpuCalls good(1);
+  AttentionForwardCall call = good.forward;
+  call.inputs.q.memory = {};
+  expect_refused(call, {.scale = 1.0}, Code::kInvalidArgument,
+                 "q: lies in host memory, but this back-end reads the memory of a GPU");
+  call = good.forward;
+  call.inputs.k.memory.ordinal = 0;
+  expect_refused(call, {.scale = 1.0}, Code::kInvalidArgument,
+                 "k: lies in the memory of GPU 0, but this back-end reads the memory of GPU 1");
+  call = good.forward;
+  for (HeadsView* view : {&call.inputs.q, &call.inputs.k, &call.inputs.v}) {
+    view->scalar = Scalar::kFp64;
+  }
+  call.o.scalar = Scalar::kFp64;
+  expect_refused(call, {.scale = 1.0}, Code::kUnimplemented, "q: the cuda back-end");
+  expect_refused(good.forward, {.scale = 1.0, .visibility = {.q_offset = kCudaOffsetMax + 1}},
+                 Code::kUnimplemented, "visibility.q_offset: 536870913 is beyond 536870912");
+}
+
+TEST(CudaAttention, OnePluginServesAProcess) {
+  TestedKernel();
+  const Result<const AttentionKernel*> other =
+      CudaAttention(Str(LONGRUN_TEST_DIR, "/libforeign_cuda_other.so"));
+  EXPECT_EQ(other.status().code(), Code::kFailedPrecondition);
+  EXPECT_TRUE(other.status().message().find("is already loaded from") != std::string::npos);
 }
 
 }  // namespace

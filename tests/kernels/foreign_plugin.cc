@@ -1,10 +1,43 @@
-// A plug-in whose version is not the trainer's, or that is too old to have one.
+// Plug-ins that are not the trainer's: of another version, too old to have one, or of the trainer's
+// version with functions that say what they were called with.
+#include <cstdio>
+
 #include "kernels/cuda_plugin.h"
 
+extern "C" {
+
 #ifdef LONGRUN_FOREIGN_other
-extern "C" std::int32_t LongrunGetCudaVersion();
-extern "C" std::int32_t LongrunGetCudaVersion() { return kLongrunCudaVersion + 1; }
+std::int32_t LongrunGetCudaVersion();
+std::int32_t LongrunGetCudaVersion() { return kLongrunCudaVersion + 1; }
 #endif
 
-extern "C" const char* LongrunDescribeGpu(int ordinal, LongrunGpu* gpu);
-extern "C" const char* LongrunDescribeGpu(int, LongrunGpu*) { return "never called"; }
+const char* LongrunDescribeGpu(int ordinal, LongrunGpu* gpu);
+const char* LongrunDescribeGpu(int, LongrunGpu*) { return "never called"; }
+
+#ifdef LONGRUN_FOREIGN_same
+std::int32_t LongrunGetCudaVersion();
+std::int32_t LongrunGetCudaVersion() { return kLongrunCudaVersion; }
+
+// Forward of nothing succeeds, all else fails.
+const char* LongrunAttentionForward(const LongrunAttentionForwardCall* call,
+                                    const LongrunAttentionTerms* terms,
+                                    const LongrunAttentionOptions* options);
+const char* LongrunAttentionForward(const LongrunAttentionForwardCall* call,
+                                    const LongrunAttentionTerms* terms,
+                                    const LongrunAttentionOptions* options) {
+  static char text[128];
+  std::snprintf(text, sizeof text, "forward of %d queries, scale %g, epsilon %g",
+                static_cast<int>(call->q.n_row), terms->scale, options->skip_epsilon);
+  return call->q.n_row == 0 ? nullptr : text;
+}
+
+const char* LongrunAttentionBackward(const LongrunAttentionBackwardCall* call,
+                                     const LongrunAttentionTerms* terms,
+                                     const LongrunAttentionOptions* options);
+const char* LongrunAttentionBackward(const LongrunAttentionBackwardCall*,
+                                     const LongrunAttentionTerms*, const LongrunAttentionOptions*) {
+  return "backward";
+}
+#endif
+
+}  // extern "C"

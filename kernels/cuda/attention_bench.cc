@@ -1,0 +1,259 @@
+// The time of fused attention on a GPU, by CUDA's events: one JSON object per line.
+//
+//   longrun-cuda-attention-bench [--rounds N] [--heads H] [--head-dim D] [T ...]
+//
+// Causal attention of one sequence, for each T, type and setting of terms; the median of the
+// rounds, after two that are not counted. The plug-in lies in the program's folder.
+//
+// FLOP: 4 B H T^2 D forward, halved since causal; 2.5 times that backward.
+#include <cuda_runtime_api.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/check.h"
+#include "base/files.h"
+#include "base/process.h"
+#include "base/random.h"
+#include "kernels/cuda_attention.h"
+#include "kernels/scalar.h"
+
+namespace longrun {
+namespace {
+
+struct Setting {
+  std::int64_t n_head = 12, head_dim = 64, length = 1024;
+  Scalar scalar = Scalar::kBf16;
+  std::string terms;
+  int rounds = 10;
+};
+
+constexpr MemorySpace kGpu = {.kind = MemorySpace::Kind::kCuda, .ordinal = 0};
+
+void Check(cudaError_t error) {
+  if (error == cudaSuccess) return;
+  std::fprintf(stderr, "longrun-cuda-attention-bench: %s\n", cudaGetErrorString(error));
+  std::exit(1);
+}
+void Check(const Status& status) {
+  if (status.ok()) return;
+  std::fprintf(stderr, "longrun-cuda-attention-bench: %s\n", status.message().c_str());
+  std::exit(1);
+}
+
+// n_byte bytes on the GPU.
+class GpuMemory {
+ public:
+  explicit GpuMemory(std::size_t n_byte) { Check(cudaMalloc(&data_, n_byte)); }
+  GpuMemory(const GpuMemory&) = delete;
+  GpuMemory& operator=(const GpuMemory&) = delete;
+  ~GpuMemory() { cudaFree(data_); }
+  void* data() const { return data_; }
+
+ private:
+  void* data_ = nullptr;
+};
+
+// (1, T, H, D) of random numbers.
+class Rows {
+ public:
+  Rows(const Setting& of, SeededRandom& random)
+      : n_(of.length * of.n_head * of.head_dim),
+        memory_(static_cast<std::size_t>(n_) * 4),
+        layout_{.data = memory_.data(),
+                .scalar = of.scalar,
+                .batch = 1,
+                .n_row = of.length,
+                .n_head = of.n_head,
+                .head_dim = of.head_dim,
+                .batch_step = n_,
+                .row_step = of.n_head * of.head_dim,
+                .head_step = of.head_dim,
+                .memory = kGpu} {
+    std::vector<float> numbers(static_cast<std::size_t>(n_));
+    for (std::int64_t at = 0; at < n_; ++at) {
+      StoreScalar(of.scalar, numbers.data(), at, 2.0 * random.Uniform() - 1.0);
+    }
+    Check(cudaMemcpy(memory_.data(), numbers.data(), numbers.size() * 4, cudaMemcpyHostToDevice));
+  }
+  HeadsBuffer Buffer() const { return layout_; }
+  HeadsView View() const {
+    HeadsView view;
+    view.data = layout_.data;
+    view.scalar = layout_.scalar;
+    view.batch = layout_.batch;
+    view.n_row = layout_.n_row;
+    view.n_head = layout_.n_head;
+    view.head_dim = layout_.head_dim;
+    view.batch_step = layout_.batch_step;
+    view.row_step = layout_.row_step;
+    view.head_step = layout_.head_step;
+    view.memory = layout_.memory;
+    return view;
+  }
+
+ private:
+  std::int64_t n_;
+  GpuMemory memory_;
+  HeadsBuffer layout_;
+};
+
+// Numbers in fp64, for terms and their gradients.
+class Doubles {
+ public:
+  explicit Doubles(const std::vector<double>& numbers)
+      : n_(numbers.size()), memory_(std::max<std::size_t>(8, n_ * 8)) {
+    Check(cudaMemcpy(memory_.data(), numbers.data(), n_ * 8, cudaMemcpyHostToDevice));
+  }
+  std::span<const double> Span() const { return {static_cast<const double*>(memory_.data()), n_}; }
+  NumbersBuffer Buffer() const {
+    return {memory_.data(), static_cast<std::int64_t>(n_), Scalar::kFp64, kGpu};
+  }
+  NumbersView View() const {
+    return {memory_.data(), static_cast<std::int64_t>(n_), Scalar::kFp64, kGpu};
+  }
+
+ private:
+  std::size_t n_;
+  GpuMemory memory_;
+};
+
+// The median time of a call, in ms.
+double Milliseconds(const Setting& setting, cudaStream_t stream,
+                    const std::function<Status()>& call) {
+  cudaEvent_t begin = nullptr, end = nullptr;
+  Check(cudaEventCreate(&begin));
+  Check(cudaEventCreate(&end));
+  std::vector<float> times;
+  for (int round = -2; round < setting.rounds; ++round) {
+    Check(cudaEventRecord(begin, stream));
+    Check(call());
+    Check(cudaEventRecord(end, stream));
+    Check(cudaEventSynchronize(end));
+    float time = 0.0F;
+    Check(cudaEventElapsedTime(&time, begin, end));
+    if (round >= 0) times.push_back(time);
+  }
+  Check(cudaEventDestroy(begin));
+  Check(cudaEventDestroy(end));
+  std::ranges::sort(times);
+  return static_cast<double>(times[times.size() / 2]);
+}
+
+void Measure(const AttentionKernel& kernel, const Setting& setting, cudaStream_t stream) {
+  SeededRandom random(1);
+  const Rows q(setting, random), k(setting, random), v(setting, random), o(setting, random);
+  const Rows o_gradient(setting, random), dq(setting, random), dk(setting, random),
+      dv(setting, random);
+  const auto n_row = static_cast<std::size_t>(setting.n_head * setting.length);
+  const Doubles lse(std::vector<double>(n_row, 0.0));
+
+  // As the prefix sums of a learned bias, and as T5's table.
+  constexpr std::int64_t kDistances = 128;
+  std::vector<double> bias(n_row), table(static_cast<std::size_t>(setting.n_head * kDistances));
+  for (std::size_t at = 0; at < n_row; ++at) {
+    bias[at] = 0.01 * static_cast<double>(at % static_cast<std::size_t>(setting.length));
+  }
+  for (double& x : table) x = random.Uniform();
+  const Doubles key_bias(bias), d_key_bias(bias), distances(table), d_distances(table);
+  constexpr std::int64_t kRotary = 64;
+  std::vector<double> angles(static_cast<std::size_t>(setting.length * kRotary / 2));
+  for (double& x : angles) x = random.Uniform();
+  const Doubles cos(angles), sin(angles);
+
+  AttentionTerms terms = {.scale = 1.0 / std::sqrt(static_cast<double>(setting.head_dim)),
+                          .memory = kGpu};
+  AttentionBackwardCall backward = {.inputs = {.q = q.View(), .k = k.View(), .v = v.View()},
+                                    .o = o.View(),
+                                    .do_ = o_gradient.View(),
+                                    .lse = lse.View(),
+                                    .dq = dq.Buffer(),
+                                    .dk = dk.Buffer(),
+                                    .dv = dv.Buffer()};
+  if (setting.terms == "key_bias") {
+    terms.key_bias = KeyBias{.values = key_bias.Span()};
+    backward.d_key_bias = d_key_bias.Buffer();
+  } else if (setting.terms == "distance_table") {
+    terms.distance_table = DistanceTable{.values = distances.Span(), .n_distance = kDistances};
+    backward.d_distance_table = d_distances.Buffer();
+  } else if (setting.terms == "rotation") {
+    terms.rotation = RotationTable{.cos = cos.Span(), .sin = sin.Span(), .n_rotary = kRotary};
+  }
+  const AttentionForwardCall forward = {
+      .inputs = backward.inputs, .o = o.Buffer(), .lse = lse.Buffer()};
+  AttentionKernelOptions options = {
+      .stream = stream,
+      .working_memory = {
+          .allocate = [](void*, std::int64_t n, void* on) -> void* {
+            void* address = nullptr;
+            const cudaError_t error = cudaMallocAsync(&address, static_cast<std::size_t>(n),
+                                                      static_cast<cudaStream_t>(on));
+            return error == cudaSuccess ? address : nullptr;
+          },
+          .release = [](void*, void* address,
+                        void* on) { cudaFreeAsync(address, static_cast<cudaStream_t>(on)); }}};
+  const double forward_ms =
+      Milliseconds(setting, stream, [&] { return kernel.forward(forward, terms, options); });
+  const double backward_ms =
+      Milliseconds(setting, stream, [&] { return kernel.backward(backward, terms, options); });
+  const auto length = static_cast<double>(setting.length);
+  const double flop =
+      2.0 * static_cast<double>(setting.n_head * setting.head_dim) * length * length;
+  std::printf(
+      "{\"bench\":\"cuda_attention\",\"type\":\"%s\",\"terms\":\"%s\",\"batch\":1,\"heads\":%lld,"
+      "\"length\":%lld,\"head_dim\":%lld,\"forward_ms\":%.4f,\"forward_tflops\":%.2f,"
+      "\"backward_ms\":%.4f,\"backward_tflops\":%.2f}\n",
+      std::string(ScalarName(setting.scalar)).c_str(), setting.terms.c_str(),
+      static_cast<long long>(setting.n_head), static_cast<long long>(setting.length),
+      static_cast<long long>(setting.head_dim), forward_ms, flop / forward_ms * 1e-9, backward_ms,
+      2.5 * flop / backward_ms * 1e-9);
+  std::fflush(stdout);
+}
+
+int Main(const std::vector<std::string>& arguments) {
+  Setting setting;
+  std::vector<std::int64_t> lengths;
+  for (std::size_t at = 0; at < arguments.size(); ++at) {
+    const auto number = [&] {
+      LR_CHECK(at + 1 < arguments.size());
+      return std::stoll(arguments[++at]);
+    };
+    if (arguments[at] == "--rounds") {
+      setting.rounds = static_cast<int>(number());
+    } else if (arguments[at] == "--heads") {
+      setting.n_head = number();
+    } else if (arguments[at] == "--head-dim") {
+      setting.head_dim = number();
+    } else {
+      lengths.push_back(std::stoll(arguments[at]));
+    }
+  }
+  if (lengths.empty()) lengths = {1024, 8192};
+  const Result<const AttentionKernel*> kernel =
+      CudaAttention(JoinPath(ProgramFolder(), "liblongrun_cuda.so"));
+  Check(kernel.status());
+  cudaStream_t stream = nullptr;
+  Check(cudaStreamCreate(&stream));
+  for (const std::int64_t length : lengths) {
+    for (const Scalar scalar : {Scalar::kBf16, Scalar::kFp32}) {
+      for (const char* terms : {"none", "key_bias", "distance_table", "rotation"}) {
+        setting.length = length;
+        setting.scalar = scalar;
+        setting.terms = terms;
+        Measure(**kernel, setting, stream);
+      }
+    }
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace longrun
+
+int main(int n, char** arguments) { return longrun::Main({arguments + 1, arguments + n}); }
