@@ -316,8 +316,11 @@ class AttentionCall {
   void LaunchBackward() {
     LaunchShaped<QueryKernel, Math>();  // before the keys, which add its sums of a two-sided bias
     LaunchShaped<KeyKernel, Math>();
-    if (p_.distance_sums != nullptr || p_.psi_sums != nullptr) {
-      LaunchShaped<DistanceKernel, Math>();
+    if (p_.distance_sums == nullptr && p_.psi_sums == nullptr) return;
+    if (HasFewTerms<Math>()) {
+      LaunchNarrow<DistanceKernel, Math, TableParams>();
+    } else {
+      LaunchAny<DistanceKernel, Math>();
     }
   }
   void LaunchSum(Sum sum, const LongrunNumbers& to) {
@@ -329,14 +332,48 @@ class AttentionCall {
     Launch<SumKernel<Layer>>(sums);
   }
 
+  // Whether FewParams describes the call.
+  template <typename Math>
+  bool HasFewTerms() const {
+    const auto is_copied = [](const Rows& rows) {
+      return rows.data == nullptr || (rows.scalar == Math::kScalar && rows.is_aligned != 0);
+    };
+    const bool has_key_bias = p_.has_key_bias != 0, has_table = p_.table != nullptr;
+    return p_.head_dim <= 128 && p_.window == 0 && p_.document_begin == nullptr &&
+           p_.two_sided == 0 && p_.has_piecewise == 0 && p_.has_dropout == 0 &&
+           terms_.n_region == 0 && has_key_bias + has_table + terms_.has_rotation <= 1 &&
+           is_copied(p_.q[0]) && is_copied(p_.k[0]) && is_copied(p_.v) && is_copied(p_.o_gradient);
+  }
   template <template <typename, typename> typename Kernel, typename Math>
   void LaunchShaped() {
+    if (!HasFewTerms<Math>()) {
+      LaunchAny<Kernel, Math>();
+    } else if (p_.has_key_bias != 0) {
+      LaunchNarrow<Kernel, Math, KeyBiasParams>();
+    } else if (p_.table != nullptr) {
+      LaunchNarrow<Kernel, Math, TableParams>();
+    } else {
+      LaunchNarrow<Kernel, Math, PlainParams>();
+    }
+  }
+  template <template <typename, typename> typename Kernel, typename Math>
+  void LaunchAny() {
     if (p_.head_dim <= 64) {
       Launch<Kernel<Layer, Shape<Math, 64>>>(p_);
     } else if (p_.head_dim <= 128) {
       Launch<Kernel<Layer, Shape<Math, 128>>>(p_);
     } else {
       Launch<Kernel<Layer, Shape<Math, 256>>>(p_);
+    }
+  }
+  template <template <typename, typename> typename Kernel, typename Math, typename Known>
+  void LaunchNarrow() {
+    Known known;
+    static_cast<Params&>(known) = p_;
+    if (p_.head_dim <= 64) {
+      Launch<Kernel<Layer, Shape<Math, 64, Known>>>(known);
+    } else {
+      Launch<Kernel<Layer, Shape<Math, 128, Known>>>(known);
     }
   }
   // After an error, and for nothing to do, it launches nothing.

@@ -21,7 +21,7 @@ namespace gpu {
 //   p = exp2(s - lse),  z p for dv,  ds = p (z <do_i, v_j> - delta_i)
 //
 // `s` becomes z p, and `d` becomes ds. Both are 0 for hidden pairs.
-template <typename Layer, bool kKeysAreRows, int kColumns>
+template <typename Layer, bool kKeysAreRows, int kColumns, typename Params>
 LR_DEVICE void SoftmaxBackward(const Params& p, int b, int h, const TileNumbers<Layer>& numbers,
                                int i_0, int j_0, int row, float (&s)[kColumns / 8][4],
                                float (&d)[kColumns / 8][4]) {
@@ -47,7 +47,7 @@ struct Piece {
   float u = 0.0F;
   int segment = 0;
 };
-template <typename Layer>
+template <typename Layer, typename Params>
 LR_DEVICE Piece PieceOf(const Params& p, const TileNumbers<Layer>& numbers, const Pair& pair) {
   const int distance = p.distance + pair.i - pair.j;
   Piece piece;
@@ -60,7 +60,7 @@ template <typename TheLayer, typename TheShape>
 struct QueryKernel {
   using Layer = TheLayer;
   using Shape = TheShape;
-  using Params = gpu::Params;
+  using Params = typename Shape::Params;
   using Element = typename Shape::Element;
   using Tile = typename Layer::template Shared<Element>;
   static constexpr int kColumns = Shape::kColumns;
@@ -208,7 +208,7 @@ template <typename TheLayer, typename TheShape>
 struct KeyKernel {
   using Layer = TheLayer;
   using Shape = TheShape;
-  using Params = gpu::Params;
+  using Params = typename Shape::Params;
   using Element = typename Shape::Element;
   using Tile = typename Layer::template Shared<Element>;
   static constexpr int kColumns = Shape::kColumns;
@@ -311,7 +311,7 @@ template <typename TheLayer, typename TheShape>
 struct DistanceKernel {
   using Layer = TheLayer;
   using Shape = TheShape;
-  using Params = gpu::Params;
+  using Params = typename Shape::Params;
   using Element = typename Shape::Element;
   using Tile = typename Layer::template Shared<Element>;
   static constexpr int kColumns = Shape::kColumns;

@@ -120,9 +120,38 @@ struct Params {
   LR_BOTH int Diagonals() const {
     return n_query_tile == 0 || n_key_tile == 0 ? 0 : n_query_tile + n_key_tile - 1;
   }
-  LR_DEVICE bool HasBias() const {
-    return has_key_bias != 0 || table != nullptr || has_piecewise != 0;
-  }
+
+  // What the kinds of parameters below know better.
+  static constexpr bool kCopiesRows = false;
+  static constexpr bool kMayHaveLow = true;
+};
+
+// Parameters of calls with few terms, which hide what is known of them. A kernel for all terms has
+// a loop of 15,000 instructions: most calls skip most of them, but they take registers, and room in
+// the instruction cache.
+//
+// Rows have the kernel's own type and are aligned; there is at most one kind of bias.
+struct FewParams : Params {
+  static constexpr bool kCopiesRows = true;
+  static constexpr int window = 0, two_sided = 0, has_piecewise = 0, has_dropout = 0, n_region = 1;
+  static constexpr const std::int32_t* document_begin = nullptr;
+  static constexpr double *query_bias = nullptr, *row_sums = nullptr, *psi_sums = nullptr;
+  static constexpr double* segment_sums = nullptr;
+};
+// None but a rotation.
+struct PlainParams : FewParams {
+  static constexpr int has_key_bias = 0;
+  static constexpr const float* table = nullptr;
+};
+// A one-sided key bias.
+struct KeyBiasParams : FewParams {
+  static constexpr bool kMayHaveLow = false;
+  static constexpr const float* table = nullptr;
+};
+// A distance table.
+struct TableParams : FewParams {
+  static constexpr bool kMayHaveLow = false;
+  static constexpr int has_key_bias = 0;
 };
 
 // In a tile, query minus key goes from -(kRows - 1) to kRows - 1.

@@ -15,6 +15,7 @@ struct RegionKeys {
   LR_DEVICE explicit RegionKeys(typename Layer::Arena& arena)
       : begin(arena.template Take<int>(3)), end(arena.template Take<int>(3)) {}
 
+  template <typename Params>
   LR_DEVICE void Find(const Params& p, int i_0) const {
     const int r = Layer::Thread();
     if (r >= p.n_region) return;
@@ -32,6 +33,7 @@ struct RegionKeys {
 };
 
 // Whether a pair of existing query and key lies in region r.
+template <typename Params>
 LR_DEVICE bool LiesIn(const Params& p, int r, const Pair& pair) {
   if (pair.i >= p.n_query) return false;
   return (r == 0 || pair.j < p.regions[r - 1].key_begin[pair.i]) &&
@@ -42,15 +44,18 @@ template <typename TheLayer, typename TheShape>
 struct ForwardKernel {
   using Layer = TheLayer;
   using Shape = TheShape;
-  using Params = gpu::Params;
+  using Params = typename Shape::Params;
   using Element = typename Shape::Element;
   using Tile = typename Layer::template Shared<Element>;
   static constexpr int kColumns = Shape::kColumns;
   static constexpr int kHeadDim = Shape::kHeadDim;
 
   // With low parts of q and k, their products are as exact as those of fp32 rows.
+  static LR_BOTH bool HasLow(const Params& p) {
+    return Params::kMayHaveLow && p.q[0].low != nullptr;
+  }
   static int SharedBytes(const Params& p) {
-    const int parts = p.q[0].low != nullptr ? 2 : 1;
+    const int parts = HasLow(p) ? 2 : 1;
     return parts * Shape::TileBytes(kRows) + (parts + 1) * Shape::TileBytes(kColumns) +
            TileNumbers<Layer>::kBytes + RegionKeys<Layer>::kBytes + 4 * Shape::kScratch;
   }
@@ -63,7 +68,7 @@ struct ForwardKernel {
                                        const Tile& k, const Tile& k_low, int row,
                                        float (&s)[kColumns / 8][4]) {
     AddRowProducts<Layer, Shape, kColumns>(p, q, row, k, s);
-    if (p.q[0].low != nullptr) {
+    if (HasLow(p)) {
       AddRowProducts<Layer, Shape, kColumns>(p, q_low, row, k, s);
       AddRowProducts<Layer, Shape, kColumns>(p, q, row, k_low, s);
     }
@@ -75,7 +80,7 @@ struct ForwardKernel {
     const int b = static_cast<int>(head / p.n_head), h = static_cast<int>(head % p.n_head);
     const int h_kv = h / p.group, i_0 = tile * kRows;
     const int row = Layer::Thread() / 32 * 16;
-    const bool has_low = p.q[0].low != nullptr;
+    const bool has_low = HasLow(p);
 
     typename Layer::Arena arena;
     const Tile q = arena.template Take<Element>(kRows * Shape::kStride);

@@ -32,6 +32,9 @@ const char* GpuDevice::Launch(std::int64_t n_block, int shared_bytes,
 #define LR_COMPILE_KERNEL(...)                                           \
   template const char* GpuDevice::Launch<__VA_ARGS__>(std::int64_t, int, \
                                                       const typename __VA_ARGS__::Params&)
+#define LR_COMPILE_NARROW(Kernel, Math, Known)                 \
+  LR_COMPILE_KERNEL(Kernel<GpuLayer, Shape<Math, 64, Known>>); \
+  LR_COMPILE_KERNEL(Kernel<GpuLayer, Shape<Math, 128, Known>>)
 #define LR_COMPILE_SHAPES(Kernel, Math)                  \
   LR_COMPILE_KERNEL(Kernel<GpuLayer, Shape<Math, 64>>);  \
   LR_COMPILE_KERNEL(Kernel<GpuLayer, Shape<Math, 128>>); \

@@ -33,10 +33,12 @@ struct Fp32Math {
   static constexpr int ScratchFloats(int columns) { return kRows * (columns + 4); }
 };
 
-// The channels of a head for which kernels are compiled, and the columns of their tiles.
-template <typename TheMath, int kTheHeadDim>
+// The channels of a head for which kernels are compiled, the columns of their tiles, and what is
+// known of their terms.
+template <typename TheMath, int kTheHeadDim, typename TheParams = Params>
 struct Shape {
   using Math = TheMath;
+  using Params = TheParams;
   using Element = typename Math::Element;
   static constexpr int kHeadDim = kTheHeadDim;
   static constexpr int kColumns = Math::Columns(kHeadDim);
@@ -49,13 +51,14 @@ struct Shape {
 
 // Copies rows [begin, begin + n_tile_row) of a head, of n_row rows, to a tile. Rows and channels
 // beyond the end become 0. `data` is rows.data or rows.low.
-template <typename Layer, typename Shape>
+template <typename Layer, typename Shape, typename Params>
 LR_DEVICE void LoadTile(const Params& p, const Rows& rows, const void* data, int b, int h,
                         int begin, int n_tile_row, int n_row,
                         typename Layer::template Shared<typename Shape::Element> to) {
   using Element = typename Shape::Element;
   constexpr int kChunks = Shape::kHeadDim / kChunk;
-  const bool copies = rows.scalar == Shape::Math::kScalar && rows.is_aligned != 0;
+  const bool copies =
+      Params::kCopiesRows || (rows.scalar == Shape::Math::kScalar && rows.is_aligned != 0);
   for (int at = Layer::Thread(); at < n_tile_row * kChunks; at += kThreads) {
     const int r = at / kChunks, channel = at % kChunks * kChunk;
     if (channel >= p.width) continue;
@@ -77,7 +80,7 @@ LR_DEVICE void LoadTile(const Params& p, const Rows& rows, const void* data, int
 }
 
 // s += a b^T. The warp's rows of a begin at `row`.
-template <typename Layer, typename Shape, int kColumns>
+template <typename Layer, typename Shape, int kColumns, typename Params>
 LR_DEVICE void AddRowProducts(const Params& p,
                               typename Layer::template Shared<typename Shape::Element> a, int row,
                               typename Layer::template Shared<typename Shape::Element> b,
@@ -124,7 +127,7 @@ LR_DEVICE void AddRowProducts(const Params& p,
 }
 
 // o += p b for channels [channel, channel + kOut) of b.
-template <typename Layer, typename Shape, int kColumns, int kOut>
+template <typename Layer, typename Shape, int kColumns, int kOut, typename Params>
 LR_DEVICE void AddProducts(const Params& p, const float (&x)[kColumns / 8][4],
                            typename Layer::template Shared<float> scratch,
                            typename Layer::template Shared<typename Shape::Element> b, int channel,
@@ -188,7 +191,7 @@ LR_DEVICE void AddProducts(const Params& p, const float (&x)[kColumns / 8][4],
 }
 
 // Writes rows of the warp, times the factor of each half: row + g, and row + g + 8.
-template <typename Layer, int kOut>
+template <typename Layer, int kOut, typename Params>
 LR_DEVICE void StoreRows(const Params& p, const Rows& to, int b, int h, int row, int n_row,
                          int channel, const float (&factors)[2], const float (&o)[kOut / 8][4]) {
   const int g = Layer::Thread() % 32 / 4, t = Layer::Thread() % 4;

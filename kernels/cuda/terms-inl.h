@@ -15,6 +15,7 @@ struct TileView {
 
 // Of queries [i_0, i_0 + n_i) and keys [j_0, j_0 + n_j). A tile that is not hidden may still have
 // no visible pair.
+template <typename Params>
 LR_DEVICE TileView ViewOf(const Params& p, int b, int i_0, int n_i, int j_0, int n_j) {
   const int i_1 = Min(i_0 + n_i, p.n_query) - 1, j_1 = Min(j_0 + n_j, p.n_key) - 1;
   TileView view;
@@ -43,6 +44,7 @@ LR_DEVICE TileView ViewOf(const Params& p, int b, int i_0, int n_i, int j_0, int
 // ---- numbers of queries and keys ---------------------------------------------------------------
 
 // c_j, or r_j.
+template <typename Params>
 LR_DEVICE double KeyNumber(const Params& p, int b, int h, int j) {
   if (p.key_slope != nullptr) return p.key_slope[h] * static_cast<double>(p.k_offset + j);
   const std::int64_t head = static_cast<std::int64_t>(b) * p.n_head + h;
@@ -54,10 +56,14 @@ LR_DEVICE double KeyNumber(const Params& p, int b, int h, int j) {
 }
 
 // The key at the position of query i, or the nearest key.
-LR_DEVICE int KeyAt(const Params& p, int i) { return Max(0, Min(p.distance + i, p.n_key - 1)); }
+template <typename Params>
+LR_DEVICE int KeyAt(const Params& p, int i) {
+  return Max(0, Min(p.distance + i, p.n_key - 1));
+}
 
 // What is subtracted from the key bias, in double, for the tile of kRows queries that has query i:
 // fp32 then holds what is left.
+template <typename Params>
 LR_DEVICE double AnchorOf(const Params& p, int b, int h, int i) {
   if (p.has_key_bias == 0 || p.n_key == 0) return 0.0;
   return KeyNumber(p, b, h, KeyAt(p, i / kRows * kRows));
@@ -65,6 +71,7 @@ LR_DEVICE double AnchorOf(const Params& p, int b, int h, int i) {
 
 // What scores, and so lse, lack because of the anchor. A two-sided bias is a difference, which has
 // no anchor.
+template <typename Params>
 LR_DEVICE double LseAnchor(const Params& p, double anchor) {
   return p.two_sided != 0 ? 0.0 : anchor;
 }
@@ -82,9 +89,11 @@ struct TileNumbers {
         query_begin(arena.template Take<int>(kRows)),
         key_begin(arena.template Take<int>(kRows)) {}
 
-  // Fills in the numbers of keys [j_0, j_0 + n).
+  // Fills in the numbers of keys [j_0, j_0 + n), if a term has any.
+  template <typename Params>
   LR_DEVICE void ReadKeys(const Params& p, int b, int h, int j_0, int n, double anchor) const {
-    for (int at = Layer::Thread(); at < n; at += kThreads) {
+    const int n_read = p.has_key_bias != 0 || p.document_begin != nullptr ? n : 0;
+    for (int at = Layer::Thread(); at < n_read; at += kThreads) {
       const int j = j_0 + at;
       float bias = 0.0F;
       int begin = 0;
@@ -98,9 +107,12 @@ struct TileNumbers {
       key_begin.Set(at, begin);
     }
   }
-  // Fills in the numbers of queries [i_0, i_0 + n).
+  // Fills in the numbers of queries [i_0, i_0 + n), if a term has any.
+  template <typename Params>
   LR_DEVICE void ReadQueries(const Params& p, int b, int h, int i_0, int n, double anchor) const {
-    for (int at = Layer::Thread(); at < n; at += kThreads) {
+    const bool is_needed = p.two_sided != 0 || p.has_piecewise != 0 || p.document_begin != nullptr;
+    const int n_read = is_needed ? n : 0;
+    for (int at = Layer::Thread(); at < n_read; at += kThreads) {
       const int i = i_0 + at;
       float own = 0.0F, row_factor = 0.0F;
       int begin = 0;
@@ -118,6 +130,7 @@ struct TileNumbers {
   }
   // Fills in what backward needs of queries [i_0, i_0 + n) beside that. A row that saw no key has
   // an lse of -infinity; 0 then makes its probabilities 0.
+  template <typename Params>
   LR_DEVICE void ReadStatistics(const Params& p, int b, int h, int i_0, int n,
                                 double anchor) const {
     const std::int64_t first = (static_cast<std::int64_t>(b) * p.n_head + h) * p.n_query + i_0;
@@ -135,6 +148,7 @@ struct TileNumbers {
   typename Layer::template Shared<int> query_begin, key_begin;
 
  private:
+  template <typename Params>
   static LR_DEVICE int Begin(const Params& p, int b, int position) {
     return p.document_begin[static_cast<std::int64_t>(b) * p.n_position + position];
   }
@@ -148,7 +162,7 @@ struct Pair {
   int at_i = 0, at_j = 0;
 };
 
-template <typename Layer>
+template <typename Layer, typename Params>
 LR_DEVICE bool Sees(const Params& p, const TileNumbers<Layer>& numbers, const Pair& pair) {
   if (pair.i >= p.n_query || pair.j >= p.n_key) return false;
   const int distance = p.distance + pair.i - pair.j;
@@ -162,6 +176,7 @@ LR_DEVICE bool Sees(const Params& p, const TileNumbers<Layer>& numbers, const Pa
   return p.k_offset + pair.j < begin + p.n_sink;
 }
 
+template <typename Params>
 LR_DEVICE int SegmentOf(const Params& p, float u) {
   int segment = 0;
   for (int s = 0; s < p.n_knot; ++s) segment += p.knots[s] <= u ? 1 : 0;
@@ -169,11 +184,11 @@ LR_DEVICE int SegmentOf(const Params& p, float u) {
 }
 
 // The bias of a visible pair, in base 2.
-template <typename Layer>
+template <typename Layer, typename Params>
 LR_DEVICE float BiasOf(const Params& p, int h, const TileNumbers<Layer>& numbers,
                        const Pair& pair) {
   const int distance = p.distance + pair.i - pair.j;
-  float bias = numbers.key_bias.Get(pair.at_j);
+  float bias = p.has_key_bias != 0 ? numbers.key_bias.Get(pair.at_j) : 0.0F;
   if (p.two_sided != 0) {
     const float left = numbers.own_bias.Get(pair.at_i) - bias;
     bias = distance >= 0 ? left : -left;
@@ -211,10 +226,11 @@ LR_DEVICE void ForPairs(int i_0, int j_0, int row, Visit&& visit) {
 }
 
 // Products become scores in base 2; hidden ones become kHidden.
-template <typename Layer, bool kKeysAreRows, int kColumns>
+template <typename Layer, bool kKeysAreRows, int kColumns, typename Params>
 LR_DEVICE void AddTerms(const Params& p, int h, const TileNumbers<Layer>& numbers, bool is_whole,
                         int i_0, int j_0, int row, float (&s)[kColumns / 8][4]) {
-  if (is_whole && !p.HasBias()) {
+  const bool has_bias = p.has_key_bias != 0 || p.table != nullptr || p.has_piecewise != 0;
+  if (is_whole && !has_bias) {
     ForPairs<Layer, kKeysAreRows, kColumns>(i_0, j_0, row,
                                             [&](int n, int e, const Pair&) { s[n][e] *= p.scale; });
     return;
@@ -222,7 +238,8 @@ LR_DEVICE void AddTerms(const Params& p, int h, const TileNumbers<Layer>& number
   // A bias that depends on the key alone, or none.
   if (p.two_sided == 0 && p.table == nullptr && p.has_piecewise == 0) {
     ForPairs<Layer, kKeysAreRows, kColumns>(i_0, j_0, row, [&](int n, int e, const Pair& pair) {
-      const float score = s[n][e] * p.scale + numbers.key_bias.Get(pair.at_j);
+      const float bias = p.has_key_bias != 0 ? numbers.key_bias.Get(pair.at_j) : 0.0F;
+      const float score = s[n][e] * p.scale + bias;
       s[n][e] = is_whole || Sees(p, numbers, pair) ? score : kHidden;
     });
     return;
@@ -239,6 +256,7 @@ LR_DEVICE void AddTerms(const Params& p, int h, const TileNumbers<Layer>& number
 // ---- dropout -----------------------------------------------------------------------------------
 
 // One word of Philox4x32-10 (base/random.h), of the counter that kernels/dropout.h defines.
+template <typename Params>
 LR_DEVICE std::uint32_t DropoutWord(const Params& p, std::uint32_t head, int i, std::uint32_t block,
                                     int word) {
   constexpr std::uint64_t kM0 = 0xd2511f53U, kM1 = 0xcd9e8d57U;
@@ -258,6 +276,7 @@ LR_DEVICE std::uint32_t DropoutWord(const Params& p, std::uint32_t head, int i, 
 }
 
 // z of a pair: 0, or the factor of kept probabilities.
+template <typename Params>
 LR_DEVICE float Kept(const Params& p, int b, int h, const Pair& pair) {
   const int t = p.k_offset + pair.j;
   const std::uint32_t word = DropoutWord(p, static_cast<std::uint32_t>(b * p.n_head + h), pair.i,

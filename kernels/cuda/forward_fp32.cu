@@ -4,8 +4,10 @@
 namespace longrun {
 namespace gpu {
 
-LR_COMPILE_SHAPES(ForwardKernel, Bf16Math);
 LR_COMPILE_SHAPES(ForwardKernel, Fp32Math);
+LR_COMPILE_NARROW(ForwardKernel, Fp32Math, PlainParams);
+LR_COMPILE_NARROW(ForwardKernel, Fp32Math, KeyBiasParams);
+LR_COMPILE_NARROW(ForwardKernel, Fp32Math, TableParams);
 
 }  // namespace gpu
 }  // namespace longrun
