@@ -22,6 +22,7 @@ TREE, BUILD = WORK / "tree", WORK / "build"
 NET = "model/net/"  # its tests need LibTorch
 TARGETS = {  # by the beginning of a file's path
     "base/": ["test_base_subnormals"],
+    "kernels/cuda/": ["test_kernels_conformance_cuda_host"],
     "kernels/": ["test_kernels_conformance", "test_kernels_subnormals"],
     "model/extension/": ["test_model_extension"],
     "model/position_schedule/": ["test_model_position_schedule"],
@@ -34,6 +35,8 @@ TEST_SECONDS_MAX = 900
 FORWARD, BACKWARD = "kernels/cpu/forward-inl.h", "kernels/cpu/backward-inl.h"
 SCORES, VECTOR, ROWS = "kernels/cpu/scores-inl.h", "kernels/cpu/vector-inl.h", "kernels/cpu/rows-inl.h"
 PLAN, SKIP, TRANSPOSE = "kernels/cpu/plan.cc", "kernels/cpu/skip.cc", "kernels/cpu/transpose-inl.h"
+CUDA_FORWARD, CUDA_BACKWARD, CUDA_TERMS, CUDA_PRODUCTS, CUDA_ROWS, CUDA_CALL = (
+    f"kernels/cuda/{name}-inl.h" for name in ("forward", "backward", "terms", "products", "rows", "attention"))
 PI, NTK, DYNAMIC_NTK, YARN, LLAMA3, LONGROPE, SELF_EXTEND, DCA, GALI, REROPE, LEAKY, LM_INFINITE, STREAMING, NOISE = (
     f"model/extension/{name}.cc" for name in (
         "pi", "ntk", "dynamic_ntk", "yarn", "llama3", "longrope", "self_extend", "dca", "gali", "rerope",
@@ -206,6 +209,35 @@ ERRORS = [
     ("skipping without the farthest distance's number", SKIP, "distance_max_[at] = std::max(distance_max_[at], distance_max_[at - 1]);",
      "distance_max_[at] = distance_max_[at];"),
     ("backward visits what forward skipped", BACKWARD, "if (call.first_key.empty()) return ranges;", "if (plan.n_query > 0) return ranges;"),
+    # What a GPU would pass over, or show only sometimes.
+    ("no barrier before a tile is overwritten", CUDA_FORWARD, "Layer::Barrier();  // the tile before has been read\n", ""),
+    ("no barrier before a tile is read", CUDA_FORWARD, "        load_keys(0, j_0);\n        Layer::Barrier();\n",
+     "        load_keys(0, j_0);\n"),
+    ("no barrier between regions", CUDA_FORWARD, "Layer::Barrier();  // the region before has been read\n", ""),
+    ("no barrier after the sum of a distance", CUDA_BACKWARD,
+     "          sum += DiagonalSum(pairs, column);\n          Layer::Barrier();\n",
+     "          sum += DiagonalSum(pairs, column);\n"),
+    ("no wait for a warp's products", CUDA_PRODUCTS, "Layer::WarpSync();  // before the next product writes\n", ""),
+    ("one row read beyond a tile", CUDA_PRODUCTS, "begin + r >= n_row ||", "begin + r > n_row ||"),
+    ("channels read beyond a row", CUDA_PRODUCTS, "channel >= p.head_dim)", "channel > p.head_dim)"),
+    ("one key more on a GPU", CUDA_TERMS, "pair.j >= p.n_key", "pair.j > p.n_key"),
+    ("a tile called whole too early", CUDA_TERMS, "(p.causal == 0 || nearest >= 0)", "(p.causal == 0 || nearest >= -1)"),
+    ("a tile called hidden too early", CUDA_TERMS, "(nearest >= p.window ||", "(nearest >= p.window - 1 ||"),
+    ("a wrong row of a fragment", CUDA_TERMS, "r = row + g + 8 * (e / 2), c", "r = row + g + 8 * (e % 2), c"),
+    ("a wrong half of an operand", CUDA_PRODUCTS, "Layer::PackBf16(x[2 * k][2], x[2 * k][3])",
+     "Layer::PackBf16(x[2 * k + 1][0], x[2 * k + 1][1])"),
+    ("rotated queries in bf16 without their low part", CUDA_FORWARD,
+     "AddRowProducts<Layer, Shape, kColumns>(p, q_low, row, k, s);", ""),
+    ("dropout by the wrong word", CUDA_TERMS, "t % 8 / 2)", "t % 8 / 4)"),
+    ("a key bias without its anchor", CUDA_TERMS, "return KeyNumber(p, b, h, KeyAt(p, i / kRows * kRows));", "return 0.0;"),
+    ("an anchor in the lse of a two-sided bias", CUDA_TERMS, "return p.two_sided != 0 ? 0.0 : anchor;", "return anchor;"),
+    ("a distance of one diagonal alone", CUDA_ROWS, "within <= -kRows) continue;", "within < 0) continue;"),
+    ("the last segment's sum left out", CUDA_BACKWARD, "const int n = (p.n_knot + 1) * 2;",
+     "const int n = (p.n_knot + 1) * 2 - 1;"),
+    ("keys before the queries whose sums they add", CUDA_CALL,
+     "    LaunchShaped<QueryKernel, Math>();  // before the keys, which add its sums of a two-sided bias\n"
+     "    LaunchShaped<KeyKernel, Math>();\n",
+     "    LaunchShaped<KeyKernel, Math>();\n    LaunchShaped<QueryKernel, Math>();\n"),
     # Subnormal numbers where there must be none.
     keeps("on a kernel's other threads", "kernels/cpu/parts.h", "    body(begin, end);"),
     keeps("by attention forward", "kernels/cpu/attention.cc", "  return kForward("),

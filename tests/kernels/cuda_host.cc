@@ -1,10 +1,8 @@
 #include "tests/kernels/cuda_host.h"
 
 #include <sys/mman.h>
-#include <ucontext.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <numeric>
 
 #include "base/check.h"
@@ -17,9 +15,8 @@ constexpr std::size_t kStackBytes = std::size_t{256} << 10;
 
 // ---- fibres ------------------------------------------------------------------------------------
 
-#if defined(__x86_64__)
-
-// swapcontext makes two system calls; a warp's product switches 32 times.
+// For x86-64 only. swapcontext would do for every processor, but it makes two system calls, and a
+// warp's product switches 32 times.
 extern "C" void LongrunSwitchStack(void** from, void* to);
 asm(R"(
 .text
@@ -55,22 +52,6 @@ struct Fibre {
   static void Switch(Fibre& from, Fibre& to) { LongrunSwitchStack(&from.stack, to.stack); }
 };
 
-#else
-
-struct Fibre {
-  ucontext_t context;
-  void Start(unsigned char* memory, void (*enter)()) {
-    getcontext(&context);
-    context.uc_stack.ss_sp = memory;
-    context.uc_stack.ss_size = kStackBytes;
-    context.uc_link = nullptr;
-    makecontext(&context, enter, 0);
-  }
-  static void Switch(Fibre& from, Fibre& to) { swapcontext(&from.context, &to.context); }
-};
-
-#endif
-
 // Of the block's threads, and of the caller of Run.
 struct Fibres {
   Fibres() {
@@ -92,13 +73,6 @@ Fibres& TheFibres() {
 }  // namespace
 
 // ---- blocks ------------------------------------------------------------------------------------
-
-HostBlock::HostBlock() = default;
-
-HostBlock& HostBlock::Current() {
-  static HostBlock block;
-  return block;
-}
 
 const char* HostBlock::Run(std::int64_t n_block, int shared_bytes, Kernel kernel,
                            const void* params) {
@@ -160,8 +134,8 @@ void HostBlock::Wait() {
 
 void HostBlock::Fail(const char* error) {
   error_ = error;
+  // The threads of a failed block never run again.
   Fibre::Switch(TheFibres().threads[thread_], TheFibres().caller);
-  std::abort();  // the threads of a failed block never run again
 }
 
 void HostBlock::Barrier() {
@@ -196,37 +170,6 @@ int HostBlock::PopReady() {
   first_ready_ = (first_ready_ + 1) % gpu::kThreads;
   --n_ready_;
   return thread;
-}
-
-// ---- races -------------------------------------------------------------------------------------
-
-void HostBlock::Accesses::Add(int thread, int warp_epoch) {
-  const auto own_warp = static_cast<std::int16_t>(thread / kLanes);
-  const auto own_lane = static_cast<std::int16_t>(thread % kLanes);
-  if (warp == kNone || (warp == own_warp && (epoch != warp_epoch || lane == own_lane))) {
-    warp = own_warp;
-    lane = own_lane;
-  } else {
-    lane = kSeveral;
-    if (warp != own_warp) warp = kSeveral;
-  }
-  epoch = warp_epoch;
-}
-
-void HostBlock::Access(int at, int n, bool writes) {
-  const int warp_epoch = warps_[thread_ / kLanes].epoch;
-  for (int word = at / 4; word < (at + n + 3) / 4; ++word) {
-    Shadow& shadow = shadows_[static_cast<std::size_t>(word)];
-    if (shadow.epoch != epoch_) {
-      shadow = {};
-      shadow.epoch = epoch_;
-    }
-    if (shadow.writes.Races(thread_, warp_epoch) ||
-        (writes && shadow.reads.Races(thread_, warp_epoch))) {
-      Fail("two threads access the same element of shared memory without a barrier between them");
-    }
-    (writes ? shadow.writes : shadow.reads).Add(thread_, warp_epoch);
-  }
 }
 
 // ---- products ----------------------------------------------------------------------------------

@@ -11,7 +11,6 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
-#include <string>
 #include <vector>
 
 #include "kernels/cuda/device.h"
@@ -25,7 +24,7 @@ class HostBlock {
   static constexpr int kWarps = gpu::kThreads / kLanes;
   enum class Collective { kNone, kSync, kMma, kQuadMax, kQuadSum, kSum, kMin, kMax };
 
-  static HostBlock& Current();
+  static HostBlock& Current() { return current_; }
 
   // Runs blocks [0, n_block), each on all threads. Returns null, or what went wrong.
   using Kernel = void (*)(const void* params);
@@ -57,7 +56,9 @@ class HostBlock {
   // Called before the bytes [at, at + n) are read or written.
   void Read(int at, int n) { Access(at, n, false); }
   void Write(int at, int n) { Access(at, n, true); }
-  [[noreturn]] void Fail(const char* error);
+  // Ends the block. It does not return, but is not declared so: the address sanitizer would then
+  // look for the end of a stack that it does not know.
+  void Fail(const char* error);
 
  private:
   struct Warp {
@@ -75,7 +76,18 @@ class HostBlock {
       if (warp != thread / kLanes) return true;
       return lane != thread % kLanes && epoch == warp_epoch;
     }
-    void Add(int thread, int warp_epoch);
+    void Add(int thread, int warp_epoch) {
+      const auto own_warp = static_cast<std::int16_t>(thread / kLanes);
+      const auto own_lane = static_cast<std::int16_t>(thread % kLanes);
+      if (warp == kNone || (warp == own_warp && (epoch != warp_epoch || lane == own_lane))) {
+        warp = own_warp;
+        lane = own_lane;
+      } else {
+        lane = kSeveral;
+        if (warp != own_warp) warp = kSeveral;
+      }
+      epoch = warp_epoch;
+    }
     std::int16_t warp = kNone, lane = kNone;
     std::int32_t epoch = 0;  // of the warp
   };
@@ -84,14 +96,26 @@ class HostBlock {
     Accesses writes, reads;
   };
 
-  HostBlock();
+  HostBlock() = default;
   static void Enter();
   void RunBlock();
-  void StartThread(int thread);
   void Wait();  // lets other threads run until this one is ready
-  void SwitchTo(int thread);
   void ReleaseWarp(Warp& warp);
-  void Access(int at, int n, bool writes);
+  void Access(int at, int n, bool writes) {
+    const int warp_epoch = warps_[thread_ / kLanes].epoch;
+    for (int word = at / 4; word < (at + n + 3) / 4; ++word) {
+      Shadow& shadow = shadows_[static_cast<std::size_t>(word)];
+      if (shadow.epoch != epoch_) {
+        shadow = {};
+        shadow.epoch = epoch_;
+      }
+      if (shadow.writes.Races(thread_, warp_epoch) ||
+          (writes && shadow.reads.Races(thread_, warp_epoch))) {
+        Fail("two threads access the same element of shared memory without a barrier between them");
+      }
+      (writes ? shadow.writes : shadow.reads).Add(thread_, warp_epoch);
+    }
+  }
   void PushReady(int thread);
   int PopReady();
 
@@ -108,7 +132,9 @@ class HostBlock {
   std::int64_t epoch_ = 0;
   int ready_[gpu::kThreads] = {};
   int n_ready_ = 0, first_ready_ = 0;
+  static HostBlock current_;
 };
+inline HostBlock HostBlock::current_;
 
 struct HostLayer {
   static int Thread() { return HostBlock::Current().thread(); }
