@@ -170,7 +170,7 @@ def training(c):
     compare_losses(c, "training cable", there, here)
     started = journal(here, "started")[-1]["body"]
     if c.device == "gpu":
-        c.equal("attention of a run that begins on a GPU", started["execution"]["paths"]["attention"], "reference")
+        c.equal("attention of a run that begins on a GPU", started["execution"]["paths"]["attention"], "fused")
         c.equal("its operators", started["execution"]["paths"]["operators"], "aten")
         c.equal("its subnormal numbers", started["execution"]["paths"]["subnormals"], "kept")
         c.equal("its matrix products", started["execution"]["paths"]["linear"], "aten/cuda")
@@ -184,7 +184,7 @@ def training(c):
                                                    "--device", "gpu", "--subnormals", "flushed"])
         c.found("train --subnormals flushed", f"exit code {code}: {said[:160]}", "a refusal that names flushed",
                 code == 78 and "flushed" in said)
-    # The CPU's training was fused: a GPU has no such attention and takes the reference.
+    # A checkpoint of the CPU's fused attention.
     checkpoint = last_checkpoint(there)
     trained = journal(there, "started")[-1]["body"]["execution"]["paths"]
     c.equal("attention of the CPU's run", trained["attention"], "fused")
@@ -192,7 +192,7 @@ def training(c):
           for name, device in (("cpu", "cpu"), ("gpu", c.device))}
     if c.device == "gpu":
         scored = journal(folder / "scored-gpu", "started")[-1]["body"]["execution"]["paths"]
-        c.equal("attention with which the GPU scores it", scored["attention"], "reference")
+        c.equal("attention with which the GPU scores it", scored["attention"], "fused")
         c.equal("subnormal numbers with which the GPU scores it", scored["subnormals"], "kept")
     pairs = [(a, b) for a, b in zip(values(by["cpu"]), values(by[c.device])) if a is not None]
     c.at_most("its perplexity rows: largest difference", max(abs(a - b) for a, b in pairs), 1e-4)
