@@ -19,6 +19,12 @@ constexpr KnownSpeed kKnownSpeeds[] = {
      .microarchitecture = "Sapphire Rapids",
      .products = {.low = 84, .high = 117, .date = "2026-11-21"},
      .attention = {.low = 55, .high = 76, .date = "2026-11-21"}},
+    {.simd = "avx512",
+     .linear = "aten/GenuineIntel",
+     .make = "Intel Xeon",
+     .microarchitecture = "Emerald Rapids",
+     .products = {.low = 134, .high = 156, .date = "2026-11-26"},
+     .attention = {.low = 92, .high = 107, .date = "2026-11-26"}},
 };
 
 }  // namespace

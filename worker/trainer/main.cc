@@ -42,7 +42,7 @@ void AddModel(CLI::App* sub, ModelOptions& options) {
       ->required();
   sub->add_option("--dtype", options.dtype, "fp32, fp64 or bf16")->capture_default_str();
   sub->add_option("--attention", options.attention,
-                  "reference, torch, fused or auto (fused on a CPU if fused supports the model "
+                  "reference, torch, fused or auto (fused if it supports the model and the device, "
                   "and the dtype is not fp64; otherwise reference)")
       ->capture_default_str();
   AddExtend(sub, options.extend);
@@ -159,7 +159,7 @@ void AddStandalone(CLI::App* sub, StandaloneOptions& options) {
   sub->add_option("--device", options.device, "cpu or gpu")->capture_default_str();
   sub->add_option("--attention", options.attention,
                   "reference, torch, fused or auto (with a checkpoint, the back-end of its "
-                  "training; otherwise fused on a CPU if fused supports the model, else reference)")
+                  "training; otherwise fused if it supports the model and the device, else reference)")
       ->capture_default_str();
   sub->add_option("--matrix", options.matrix,
                   "library for fp32 matrix products on a CPU; the default depends on the CPU's "
