@@ -157,9 +157,10 @@ void AddStandalone(CLI::App* sub, StandaloneOptions& options) {
       ->type_name("FOLDER")
       ->required();
   sub->add_option("--device", options.device, "cpu or gpu")->capture_default_str();
-  sub->add_option("--attention", options.attention,
-                  "reference, torch, fused or auto (with a checkpoint, the back-end of its "
-                  "training; otherwise fused if it supports the model and the device, else reference)")
+  sub->add_option(
+         "--attention", options.attention,
+         "reference, torch, fused or auto (with a checkpoint, the back-end of its "
+         "training; otherwise fused if it supports the model and the device, else reference)")
       ->capture_default_str();
   sub->add_option("--matrix", options.matrix,
                   "library for fp32 matrix products on a CPU; the default depends on the CPU's "
