@@ -8,7 +8,7 @@
 # steps beside plain PyTorch. --stages takes some of these, where a machine is lent for minutes.
 # FOLDER (default build/gpu) gets
 #
-#   checks.json checks.md            what was checked beside the CPU, and what was found
+#   checks.json, and as a table      what was checked beside the CPU, and what was found
 #   results.json tables.md           the models' numbers, and what was expected of them
 #   bench.json bench.md              tokens/s and their ratios to the peer's
 #   tests.log checks.log models.log bench.log   what was printed

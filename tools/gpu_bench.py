@@ -15,8 +15,8 @@ import sys
 
 from gpu_models import (MODEL, NOVELS_TRAIN, NOVEL_VALIDATION, ROOT, TRAIN, Failed, journal, run)
 
-# name, (layers, heads, width), train length, tokens in a step, precision, steps, of them warm-up; the most telling
-# first, since a machine may be lent for minutes
+# name, (layers, heads, width), train length, tokens in a step, precision, steps, of them warm-up;
+# the most telling first, since a machine may be lent for minutes
 SHAPES = [
     ("GPT-2 small", (12, 12, 768), 1024, 16384, "bf16", 30, 10),
     ("micro", (3, 4, 96), 64, 1024, "fp32", 200, 50),

@@ -23,8 +23,9 @@ from gpu_models import (FORWARD_DIFFERENCE_MAX, MODEL, NOVELS_TRAIN, NOVEL_VALID
                         run, table, write_tokens)
 
 STEPS = 40
-# Two trainings add in different orders, and each step enlarges the difference: Adam divides by the root of a
-# gradient's own square, so rounding moves a weight by up to lr. Over 40 steps the losses (about 3) stay within this.
+# Two trainings add in different orders, and each step enlarges the difference: Adam divides by the
+# root of a gradient's own square, so rounding moves a weight by up to lr. Over 40 steps the losses
+# (about 3) stay within this.
 LOSS_DIFFERENCE_MAX = 5e-3
 MASK_TOKEN = 257  # behind the 256 bytes and the end of text
 ELEMENT = {"F32": ("f", 4), "F64": ("d", 8), "I64": ("q", 8)}
@@ -158,7 +159,7 @@ def values(rows):
     return [row["value"] for row in rows]
 
 
-# ---- the checks -----------------------------------------------------------------------------------
+# ---- the checks -----------------------------------------------------------------------------
 
 
 def training(c):

@@ -1,6 +1,5 @@
 // The Device (attention-inl.h) of an NVIDIA GPU. The kernels are compiled in several sources, so
-// that they compile at the same time: forward.cu, backward_bf16.cu, backward_fp32.cu and rows.cu
-// have one instantiation of Launch for each kernel.
+// that they compile at the same time: each has an instantiation of Launch for its kernels.
 #pragma once
 
 #include <cuda_runtime_api.h>

@@ -61,8 +61,8 @@ struct KernelAttentionCall {
   std::shared_ptr<const PlannedReading> reading = nullptr;
 };
 
-// On a CPU, the kernel of the instruction set that LibTorch uses, so that one name in a run's record
-// covers both; on a GPU, that of the plug-in (kernels/cuda_attention.h).
+// On a CPU, the kernel of the instruction set that LibTorch uses, so that one name in a run's
+// record covers both; on a GPU, that of the plug-in (kernels/cuda_attention.h).
 Result<const AttentionKernel*> KernelFor(const Compute& compute);
 
 // Returns o_BHTD, of q's type, with memory layout (B, T, H, D).
