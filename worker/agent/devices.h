@@ -46,8 +46,8 @@ struct Devices {
 
 // The visible GPUs that NVML reports or, if there are none, CPU slots. cpu_slots > 0: that many CPU
 // slots, and no GPUs. `trainer` is the program whose build decides what a GPU slot can do.
-// kInternal if a driver exists but does not answer: a broken GPU machine must not be taken for a CPU
-// machine.
+// kInternal if a driver exists but does not answer: a broken GPU machine must not be taken for a
+// CPU machine.
 Result<Devices> DetectDevices(int cpu_slots, const std::string& trainer);
 
 }  // namespace longrun::agent
