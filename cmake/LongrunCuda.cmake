@@ -1,6 +1,6 @@
 # Decides once whether CUDA is compiled: LONGRUN_HAS_CUDA. AUTO takes nvcc where it is; ON demands
 # it. The architectures: machine code for one, so that builds stay short, and PTX that the driver
-# compiles for every other from 8.0 on; -DLONGRUN_CUDA_ARCHITECTURES=80;90 names others.
+# compiles for newer ones; -DLONGRUN_CUDA_ARCHITECTURES=80;90 names others.
 set(LONGRUN_CUDA_ARCHITECTURES "80-virtual;90a-real" CACHE STRING "CUDA architectures to compile for")
 set(LONGRUN_HAS_CUDA OFF)
 if(NOT LONGRUN_CUDA STREQUAL "OFF")

@@ -63,6 +63,7 @@ Slots SlotsOf(const State& state, DeviceChoice device_kind, bool gone_too) {
       if (slot.memory_bytes <= slots.memory_bytes) continue;
       slots.memory_bytes = slot.memory_bytes;
       slots.kind = slot.kind;
+      slots.is_fused = IsFused(slot);
     }
   }
   return slots;

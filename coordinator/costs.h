@@ -55,6 +55,7 @@ struct Slots {
   std::int64_t n = 0;
   std::int64_t memory_bytes = 0;       // of the largest slot
   DeviceKind kind = DeviceKind::kCpu;  // of the largest slot
+  bool is_fused = false;               // IsFused, of the largest slot
   bool any_worker = false;
   std::string_view of = "machine";  // "workers" (present), "last workers" (absent), "machine"
 };

@@ -269,8 +269,8 @@ class PlanMaker {
 
   // The run's execution if it has begun, else the one it would get on the largest slot.
   MemoryPath PathOf(const PlannedRun& planned) const {
-    MemoryPath path =
-        NewRunMemoryPath(planned.run.model, slots_.kind, sweep_.activation_checkpointing);
+    MemoryPath path = NewRunMemoryPath(planned.run.model, slots_.kind,
+                                       sweep_.activation_checkpointing, slots_.is_fused);
     const auto begun = standing_.executions.find(planned.run_key);
     if (begun == standing_.executions.end()) return path;
     path.device_kind = begun->second.device_kind;

@@ -6,6 +6,7 @@
 #include "kernels/attention_check.h"
 #include "kernels/cuda_calls.h"
 #include "kernels/cuda_library.h"
+#include "kernels/cuda_plugin_file.h"
 
 namespace longrun {
 namespace {
@@ -87,6 +88,19 @@ Result<const AttentionKernel*> CudaAttention(const std::string& plugin_path) {
   return &kCudaAttention;
 }
 
+Status CheckCudaGpu(const std::string& plugin_path, int ordinal) {
+  RETURN_IF_ERROR(CudaAttention(plugin_path).status());
+  LongrunGpu gpu = {};
+  if (const char* error = Plugin().library.describe(ordinal, &gpu); error != nullptr) {
+    return Status(Code::kFailedPrecondition, Str("GPU ", ordinal, ": ", error));
+  }
+  if (RunsCudaAttention(gpu.capability_major)) return {};
+  return Status(Code::kUnimplemented,
+                Str("attention back-end \"fused\" needs a GPU of compute capability 9 or 10, but ",
+                    gpu.name, " has ", gpu.capability_major, ".", gpu.capability_minor,
+                    ": use the back-end \"reference\""));
+}
+
 Status CheckCudaSupport(const AttentionInputs& inputs, const AttentionTerms& terms) {
   const auto unsupported = [](std::string_view argument, std::string_view what) {
     return Status(Code::kUnimplemented, Str("attention: ", argument, ": ", what));
@@ -99,6 +113,11 @@ Status CheckCudaSupport(const AttentionInputs& inputs, const AttentionTerms& ter
     return unsupported(
         "q", Str("head_dim is ", q.head_dim, ", but the cuda back-end needs a multiple of ",
                  kCudaHeadDimStep, " up to ", kCudaHeadDimMax, ": use the reference"));
+  }
+  if (terms.piecewise && std::ssize(terms.piecewise->knots) > kCudaKnotsMax) {
+    return unsupported("piecewise.knots", Str("there are ", terms.piecewise->knots.size(),
+                                              ", but the cuda back-end has room for ",
+                                              kCudaKnotsMax, ": use the reference"));
   }
   const Visibility& see = terms.visibility;
   if (see.q_offset < -kCudaOffsetMax || see.q_offset > kCudaOffsetMax) {

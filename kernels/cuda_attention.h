@@ -3,12 +3,12 @@
 //
 // Memory:  all that a call views lies in the memory of one GPU; its `options` have the stream and
 //          the working memory. A call only puts work on the stream: it neither waits for the GPU
-//          nor reads a number from it. The caller checks the numbers of the terms before it copies
-//          them to the GPU (CheckAttentionNumbers, attention_check.h)
+//          nor reads a number from it, so the caller must know that the numbers of the terms are
+//          right (CheckAttentionNumbers, attention_check.h, reads them in host memory)
 // Types:   inputs in fp32 or bf16; lse and the gradients of numbers in fp32 or fp64. Beside bf16
 //          inputs, an o in fp32 has the errors of fp32, and takes the time of fp32
-// Sizes:   head_dim is a multiple of kCudaHeadDimStep, at most kCudaHeadDimMax; the offsets of
-//          queries and keys are at most kCudaOffsetMax
+// Sizes:   head_dim is a multiple of kCudaHeadDimStep, at most kCudaHeadDimMax; there are
+//          at most kCudaKnotsMax knots; the offsets of queries and keys are at most kCudaOffsetMax
 // Skipping: no key is skipped: first_key becomes 0, and skip_epsilon changes nothing
 // Subnormal numbers: kept, whatever the options say; but a probability below 2^-126 becomes 0
 #pragma once
@@ -22,11 +22,15 @@ namespace longrun {
 
 inline constexpr std::int64_t kCudaHeadDimStep = 8;
 inline constexpr std::int64_t kCudaHeadDimMax = 256;
+inline constexpr std::int64_t kCudaKnotsMax = 300;  // each warp sums each segment in shared memory
 inline constexpr std::int64_t kCudaOffsetMax = std::int64_t{1} << 29;
 
 // Loads the plug-in at `plugin_path`, once for the process, and returns its kernel, named "cuda".
 // kFailedPrecondition if it cannot be loaded (cuda_library.h), or if another one is loaded already.
 Result<const AttentionKernel*> CudaAttention(const std::string& plugin_path);
+
+// kUnimplemented, and the GPU's name, if it cannot run the plug-in's kernels.
+Status CheckCudaGpu(const std::string& plugin_path, int ordinal);
 
 // kUnimplemented, and the argument's name, for what the contract allows but this back-end lacks.
 Status CheckCudaSupport(const AttentionInputs& inputs, const AttentionTerms& terms);

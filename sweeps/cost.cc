@@ -166,6 +166,8 @@ std::int64_t TrainMemoryBytes(const ModelConfig& model, const TrainConfig& train
 
 std::int64_t AutoMicroBatch(const ModelConfig& model, const TrainConfig& train,
                             std::int64_t memory_bytes, const MemoryPath& path) {
+  // What a GPU has includes what its driver and other programs take.
+  if (path.device_kind == DeviceKind::kGpu) memory_bytes -= memory_bytes / 10;
   std::int64_t micro_batch = 1;
   if (train.tokens == 0) return micro_batch;
   while (train.batch_sequences() % (2 * micro_batch) == 0 &&

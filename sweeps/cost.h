@@ -19,7 +19,7 @@ struct MemoryPath {
 };
 
 // The path of a run that begins on a device of this kind; gpu_is_fused: as in AttentionPathFor
-// (model/attention_path.h). Where the slot is not known yet, that of the most memory: not fused.
+// (model/attention_path.h).
 MemoryPath NewRunMemoryPath(const ModelConfig& model, DeviceKind device_kind,
                             bool activation_checkpointing, bool gpu_is_fused = false);
 
@@ -29,7 +29,8 @@ std::int64_t TrainMemoryBytes(const ModelConfig& model, const TrainConfig& train
                               std::int64_t micro_batch, const MemoryPath& path);
 
 // The micro-batch: the largest power of two that divides the number of sequences in a step and with
-// which training fits into memory_bytes (a formula of shapes, never a timing). At least 1.
+// which training fits into memory_bytes, on a GPU into nine tenths of it (a formula of shapes, and
+// never a timing). At least 1.
 std::int64_t AutoMicroBatch(const ModelConfig& model, const TrainConfig& train,
                             std::int64_t memory_bytes, const MemoryPath& path);
 

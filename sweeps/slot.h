@@ -22,4 +22,7 @@ struct Slot {
   std::string attention = {};
 };
 
+// Whether the trainer of a GPU's slot has fused attention.
+inline bool IsFused(const Slot& slot) { return slot.attention == "fused"; }
+
 }  // namespace longrun

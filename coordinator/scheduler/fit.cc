@@ -59,9 +59,10 @@ void ForEachLack(const ReadyClass& ready, const Worker& worker, const Slot& slot
     }
     const bool is_gpu = execution.device_kind == DeviceKind::kGpu;
     if (is_gpu && !same("its device", slot.name, execution.device_name)) return;
-    constexpr std::string_view kFused = EnumName(AttentionBackend::kFused);
+    const auto attention = [](bool is_fused) { return is_fused ? "fused" : "reference"; };
     if (is_gpu && execution.attention == AttentionBackend::kFused &&
-        !same("its attention", slot.attention == kFused ? kFused : "reference", kFused)) {
+        !same("its attention", std::string_view(attention(IsFused(slot))),
+              std::string_view(attention(true)))) {
       return;
     }
     // A slot with more threads starts the trainer with the number that the run began with.
@@ -79,8 +80,9 @@ void ForEachLack(const ReadyClass& ready, const Worker& worker, const Slot& slot
       return;
     }
   }
-  const std::int64_t needed =
-      slot.kind == DeviceKind::kCpu ? ready.cpu_memory_bytes : ready.gpu_memory_bytes;
+  const std::int64_t needed = slot.kind == DeviceKind::kCpu ? ready.cpu_memory_bytes
+                              : IsFused(slot)               ? ready.gpu_fused_memory_bytes
+                                                            : ready.gpu_memory_bytes;
   if (slot.memory_bytes < needed && !lack([&] {
         return Str("its memory is ", Gigabytes(slot.memory_bytes), ", less than the required ",
                    Gigabytes(needed));

@@ -91,6 +91,7 @@ std::string ClassName(const ReadyClass& ready) {
                {"dataset", ready.dataset_digest},
                {"text", ready.text_digest},
                {"gpu_memory", ready.gpu_memory_bytes},
+               {"gpu_fused_memory", ready.gpu_fused_memory_bytes},
                {"cpu_memory", ready.cpu_memory_bytes}};
   if (ready.execution) name["execution"] = ready.execution->ToJson();
   for (const auto& [worker, cache] : ready.too_large_for) {
@@ -139,18 +140,20 @@ ReadyClass ClassOf(const State& state, const Task& task) {
   ready.text_digest = DigestOfText(task.evaluation, run.run.dataset_digest);
   // Evaluations compute in fp32.
   if (ready.execution && task.kind != TaskKind::kTrain) ready.execution->bf16.clear();
-  const auto path_on = [&](DeviceKind device_kind) {
-    MemoryPath path = NewRunMemoryPath(run.run.model, device_kind, task.activation_checkpointing);
+  const auto path_on = [&](DeviceKind device_kind, bool gpu_is_fused = false) {
+    MemoryPath path =
+        NewRunMemoryPath(run.run.model, device_kind, task.activation_checkpointing, gpu_is_fused);
     if (execution != nullptr) path.attention = execution->attention;
     return path;
   };
   if (task.kind == TaskKind::kTrain) {
     const std::int64_t micro_batch = execution == nullptr ? 1 : execution->micro_batch;
-    const auto bytes = [&](DeviceKind device_kind) {
-      return TrainMemoryBytes(run.run.model, run.run.train, micro_batch, path_on(device_kind));
+    const auto bytes = [&](const MemoryPath& path) {
+      return TrainMemoryBytes(run.run.model, run.run.train, micro_batch, path);
     };
-    ready.gpu_memory_bytes = bytes(DeviceKind::kGpu);
-    ready.cpu_memory_bytes = bytes(DeviceKind::kCpu);
+    ready.gpu_memory_bytes = bytes(path_on(DeviceKind::kGpu));
+    ready.gpu_fused_memory_bytes = bytes(path_on(DeviceKind::kGpu, true));
+    ready.cpu_memory_bytes = bytes(path_on(DeviceKind::kCpu));
   }
   const bool holds_keys = EvaluationHoldsKeys(task.evaluation);
   for (const ExpectedCell& cell : task.expected_cells) {

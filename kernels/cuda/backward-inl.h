@@ -7,7 +7,7 @@
 //   DistanceKernel  a block owns the distances of one diagonal of tiles of one head: sums over the
 //                   pairs at each distance
 //
-// dq~ and dk~ are turned back by TurnBackKernel (rows-inl.h) if there is a rotation.
+// dq~ and dk~ are turned back by TurnKernel (rows-inl.h) if there is a rotation.
 #pragma once
 
 #include "kernels/cuda/products-inl.h"

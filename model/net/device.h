@@ -25,7 +25,7 @@ struct Compute {
   MatrixPath path = MatrixPath::kAten;               // for a CPU's fp32 products
   // If set, our kernels of this instruction set compute the optimiser's steps and the operations of
   // row_operators.h, which are all but products and attention; nullopt: LibTorch's operators do.
-  // Our kernels run only on a CPU, and not in fp64.
+  // These kernels run only on a CPU, and not in fp64.
   std::optional<Simd> kernels = {};
 };
 

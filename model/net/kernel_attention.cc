@@ -29,8 +29,13 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
+// Views of packed heads in a long text reach over more elements than a call may have
+// (attention_check.cc), unless they are copied.
 at::Tensor WithDenseChannels(const at::Tensor& x_BHTD) {
-  return x_BHTD.stride(3) == 1 ? x_BHTD : x_BHTD.contiguous();
+  constexpr std::int64_t kElementsMax = std::int64_t{1} << 31;
+  const std::int64_t n_element = x_BHTD.size(0) * x_BHTD.stride(0);
+  const bool is_far = x_BHTD.is_cuda() && n_element > kElementsMax;
+  return x_BHTD.stride(3) == 1 && !is_far ? x_BHTD : x_BHTD.contiguous();
 }
 
 std::span<double> Doubles(const at::Tensor& x) {
@@ -331,7 +336,10 @@ class KernelFunction : public torch::autograd::Function<KernelFunction> {
 }  // namespace
 
 Result<const AttentionKernel*> KernelFor(const Compute& compute) {
-  if (compute.device.is_cuda()) return CudaAttention(CudaPluginPath());
+  if (compute.device.is_cuda()) {
+    RETURN_IF_ERROR(CheckCudaGpu(CudaPluginPath(), compute.device.index()));
+    return CudaAttention(CudaPluginPath());
+  }
   const std::string simd = SimdPath();
   const std::string name = Str("cpu/", simd == "default" ? "portable" : simd);
   const AttentionKernel* const kernel = FindAttentionKernel(name);

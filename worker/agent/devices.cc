@@ -19,13 +19,6 @@ namespace {
 
 constexpr std::string_view kUuidPrefix = "GPU-";
 
-// The attention of kernels/cuda/ needs the plug-in beside the trainer, and a GPU that runs it.
-std::string AttentionOf(const GpuName& gpu, const std::string& trainer) {
-  const bool is_fused = gpu.capability_major >= kCudaCapabilityMajor &&
-                        PathExists(JoinPath(FolderOf(trainer), kCudaPluginName));
-  return is_fused ? std::string(EnumName(AttentionBackend::kFused)) : "";
-}
-
 Result<std::vector<GpuName>> DetectGpus() {
   ASSIGN_OR_RETURN(const std::unique_ptr<Nvml> nvml, Nvml::Open());
   if (nvml == nullptr) return std::vector<GpuName>();
@@ -102,6 +95,12 @@ Result<std::vector<int>> VisibleGpus(const std::vector<GpuName>& gpus,
   return chosen;
 }
 
+std::string GpuAttention(const GpuName& gpu, const std::string& trainer) {
+  const bool is_fused = RunsCudaAttention(gpu.capability_major) &&
+                        PathExists(JoinPath(FolderOf(trainer), kCudaPluginName));
+  return is_fused ? std::string(EnumName(AttentionBackend::kFused)) : "";
+}
+
 Result<Devices> DetectDevices(int cpu_slots, const std::string& trainer) {
   const HostCpu cpu = DetectHostCpu();
   if (cpu_slots > 0) return Devices{.slots = CpuSlots(cpu, cpu_slots)};
@@ -122,7 +121,7 @@ Result<Devices> DetectDevices(int cpu_slots, const std::string& trainer) {
                              .threads = std::max(1, cpu.cores / n_gpus),
                              .simd = cpu.simd,
                              .linear = "aten/cuda",
-                             .attention = AttentionOf(gpu, trainer)});
+                             .attention = GpuAttention(gpu, trainer)});
   }
   return devices;
 }

@@ -39,6 +39,10 @@ std::vector<Slot> CpuSlots(const HostCpu& cpu, int n_slots);
 Result<std::vector<int>> VisibleGpus(const std::vector<GpuName>& gpus,
                                      const std::optional<std::string>& visible);
 
+// Slot::attention of a GPU: fused attention needs the plug-in of kernels/cuda/ beside the trainer,
+// and a GPU that runs it.
+std::string GpuAttention(const GpuName& gpu, const std::string& trainer);
+
 struct Devices {
   std::vector<Slot> slots;
   std::vector<int> gpus = {};  // of each slot, as NVML numbers them; empty for CPU slots

@@ -79,7 +79,8 @@ Result<std::unique_ptr<Nvml>> Nvml::Open() {
   RETURN_IF_ERROR(Load(library, "nvmlDeviceGetUtilizationRates", f->utilization));
   RETURN_IF_ERROR(Load(library, "nvmlDeviceGetPowerUsage", f->power));
   RETURN_IF_ERROR(Load(library, "nvmlDeviceGetTemperature", f->temperature));
-  RETURN_IF_ERROR(Load(library, "nvmlDeviceGetCudaComputeCapability", f->capability));
+  // Without it, the worker only does not offer what a new GPU can do.
+  (void)Load(library, "nvmlDeviceGetCudaComputeCapability", f->capability);
   RETURN_IF_ERROR(NvmlStatus(f->init(), "nvmlInit"));
   f->initialised = true;
   return std::unique_ptr<Nvml>(new Nvml(std::move(f)));
@@ -101,8 +102,9 @@ Result<std::vector<GpuName>> Nvml::Gpus() const {
     RETURN_IF_ERROR(NvmlStatus(f.memory(device, &bytes), "nvmlDeviceGetMemoryInfo"));
     GpuName gpu = {
         .name = text, .uuid = uuid, .memory_bytes = static_cast<std::int64_t>(bytes.total)};
-    RETURN_IF_ERROR(NvmlStatus(f.capability(device, &gpu.capability_major, &gpu.capability_minor),
-                               "nvmlDeviceGetCudaComputeCapability"));
+    if (f.capability != nullptr) {
+      (void)f.capability(device, &gpu.capability_major, &gpu.capability_minor);
+    }
     gpus.push_back(std::move(gpu));
   }
   return gpus;

@@ -16,7 +16,7 @@ struct GpuName {
   std::string name;
   std::string uuid;  // "GPU-1d2c..."
   std::int64_t memory_bytes = 0;
-  int capability_major = 0, capability_minor = 0;  // of CUDA: 9, 0
+  int capability_major = 0, capability_minor = 0;  // of CUDA: 9, 0; 0, 0: unknown
 };
 
 // The current usage of a GPU; nullopt for values that it does not report (for example, the

@@ -240,7 +240,7 @@ Status CheckStart(const StartMessage& start, const TaskFile& task, const Slot& s
       (!wanted.bf16.empty() && wanted.bf16 != slot.bf16) ||
       (slot.kind == DeviceKind::kGpu && wanted.device_name != slot.name) ||
       (slot.kind == DeviceKind::kGpu && wanted.attention == AttentionBackend::kFused &&
-       slot.attention != EnumName(wanted.attention))) {
+       !IsFused(slot))) {
     return Status(
         Code::kFailedPrecondition,
         Str("the run uses ", EnumName(wanted.device_kind), " \"", wanted.device_name, "\" with ",

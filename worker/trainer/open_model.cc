@@ -5,9 +5,9 @@
 #include <optional>
 #include <utility>
 
-#include "base/files.h"
 #include "base/json.h"
 #include "base/str.h"
+#include "kernels/cuda_attention.h"
 #include "model/attention_path.h"
 #include "model/extension/extension.h"
 #include "model/hugging_face/config_file.h"
@@ -49,7 +49,8 @@ Status CheckIsNoText(const std::string& path) {
 AttentionBackend AttentionOf(const ModelConfig& model, const Compute& compute) {
   if (compute.dtype == at::kDouble) return AttentionBackend::kReference;
   if (compute.device.is_cpu()) return AttentionPathFor(model, DeviceKind::kCpu);
-  return AttentionPathFor(model, DeviceKind::kGpu, PathExists(CudaPluginPath()));
+  return AttentionPathFor(model, DeviceKind::kGpu,
+                          CheckCudaGpu(CudaPluginPath(), compute.device.index()).ok());
 }
 
 }  // namespace

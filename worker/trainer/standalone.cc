@@ -19,6 +19,7 @@
 #include "base/random.h"
 #include "base/str.h"
 #include "base/version.h"
+#include "kernels/cuda_attention.h"
 #include "model/architecture/parameters.h"
 #include "model/attention_path.h"
 #include "model/data/dataset.h"
@@ -413,11 +414,11 @@ Result<TaskFile> MakeTask(const StandaloneOptions& options, TaskKind kind, const
   task.checkpoint_every_ms = options.checkpoint_every_ms;
   const auto asked = FindEnum<AttentionBackend>(options.attention);  // or "auto"
   task.execution.attention =
-      asked ? *asked : AttentionPathFor(task.run.model, *device, PathExists(CudaPluginPath()));
+      asked ? *asked : AttentionPathFor(task.run.model, *device, /*gpu_is_fused=*/true);
   if (parts.inputs.checkpoint) {
     const FoundCheckpoint& found = *parts.inputs.checkpoint;
-    // Use the attention of the training, except that a build need not have a GPU's fused attention
-    // because it has a CPU's.
+    // Use the attention of the training, except that a GPU need not have the fused attention that a
+    // CPU had.
     const bool is_here = found.attention != AttentionBackend::kFused ||
                          device == DeviceKind::kCpu || found.is_of_gpu;
     if (!asked && found.attention && is_here) task.execution.attention = *found.attention;
@@ -432,12 +433,18 @@ Result<TaskFile> MakeTask(const StandaloneOptions& options, TaskKind kind, const
 
 // Checks that this machine can run the task: its device, its paths, the attention of its model.
 // Writes what the arguments left open into the task, and so into each of its checkpoints.
-Status DecideHere(TaskFile& task) {
+Status DecideHere(const StandaloneOptions& options, TaskFile& task) {
   const Precision precision =
       task.kind == TaskKind::kTrain ? task.run.train.precision : Precision::kFp32;
   ASSIGN_OR_RETURN(const Machine machine, OpenMachine(task, precision));
   task.execution = Completed(std::move(task.execution), machine);
   const ModelConfig& model = task.run.model;
+  const c10::Device& device = machine.compute.device;
+  if (options.attention == "auto" && device.is_cuda() &&
+      task.execution.attention == AttentionBackend::kFused &&
+      !CheckCudaGpu(CudaPluginPath(), device.index()).ok()) {
+    task.execution.attention = AttentionBackend::kReference;
+  }
   if (task.execution.micro_batch == 0) {
     const bool is_gpu = machine.device_kind == DeviceKind::kGpu;
     task.execution.micro_batch =
@@ -454,8 +461,9 @@ Status DecideHere(TaskFile& task) {
 
 // Creates the output folder only when nothing else can fail,
 // so that a refused task leaves no folder.
-Status TakeOutput(const Parts& parts, TaskFile& task) {
-  if (const Ending ending = RunGuarded([&] { return DecideHere(task); }); !ending.status.ok()) {
+Status TakeOutput(const StandaloneOptions& options, const Parts& parts, TaskFile& task) {
+  if (const Ending ending = RunGuarded([&] { return DecideHere(options, task); });
+      !ending.status.ok()) {
     return ending.status;
   }
   RETURN_IF_ERROR(MakeFolders(task.attempt_dir));
@@ -662,7 +670,8 @@ Ending TrainStandalone(const StandaloneOptions& options) {
   if (!errors.empty()) return EndingOf(errors);
   Result<TaskFile> task = MakeTask(options, TaskKind::kTrain, parts);
   if (!task) return EndingOf(task.status());
-  if (Status status = TakeOutput(parts, *task); !status.ok()) return EndingOf(std::move(status));
+  if (Status status = TakeOutput(options, parts, *task); !status.ok())
+    return EndingOf(std::move(status));
   const TrainConfig& train = task->run.train;
   TrainingView view({.n_steps = train.steps(),
                      .batch_tokens = train.batch_tokens,
@@ -700,7 +709,8 @@ Ending EvaluateStandalone(const StandaloneOptions& options) {
   if (!task) return EndingOf(task.status());
   resolved.extension = ResolveExtend(options.extend, task->run, resolved.lengths.back(), errors);
   if (!errors.empty()) return EndingOf(errors);
-  if (Status status = TakeOutput(parts, *task); !status.ok()) return EndingOf(std::move(status));
+  if (Status status = TakeOutput(options, parts, *task); !status.ok())
+    return EndingOf(std::move(status));
   if (Status status = AddEvaluation(std::move(resolved), *task); !status.ok()) {
     return EndingOf(std::move(status));
   }

@@ -137,6 +137,28 @@ TEST_F(PlaceTest, ARunOnAGpuKeepsItsAttention) {
       << Train().reason;
 }
 
+// The reference keeps the probabilities of all pairs.
+TEST_F(PlaceTest, ATextThatOnlyFusedAttentionHasRoomForNeedsASlotThatHasIt) {
+  const longrun::Run run = SampleRun(1);
+  const auto bytes = [&](bool is_fused) {
+    return TrainMemoryBytes(run.model, run.train, 1,
+                            NewRunMemoryPath(run.model, DeviceKind::kGpu, false, is_fused));
+  };
+  Slot gpu = CpuSlot();
+  gpu.kind = DeviceKind::kGpu;
+  gpu.memory_bytes = (bytes(false) + bytes(true)) / 2;
+  ASSERT_LT(bytes(true), gpu.memory_bytes);
+  ASSERT_LT(gpu.memory_bytes, bytes(false));
+  Arrive("w", {gpu}, 1);
+  Submit({});
+  EXPECT_EQ(Train().state, TaskState::kReady);
+  EXPECT_NE(Train().reason.find("memory"), std::string::npos) << Train().reason;
+  gpu.attention = "fused";
+  Arrive("v", {gpu}, 2);
+
+  EXPECT_EQ(Train().state, TaskState::kReserved) << Train().reason;
+}
+
 TEST_F(PlaceTest, ARunThatBeganWithTheReferenceGoesToAGpuWithFusedAttention) {
   Slot gpu = CpuSlot();
   gpu.kind = DeviceKind::kGpu;

@@ -3,6 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include "base/files.h"
+#include "kernels/cuda_plugin_file.h"
+
 namespace longrun::agent {
 namespace {
 
@@ -33,6 +36,20 @@ TEST(CpuSlotsTest, SlotsAskedForShareTheCores) {
   const std::vector<Slot> slots = CpuSlots(Host(8, 16), 2);
   ASSERT_EQ(slots.size(), 2u);
   EXPECT_EQ(slots[0].threads, 4);
+}
+
+TEST(GpuAttentionTest, NeedsThePlugInBesideTheTrainerAndAGpuThatRunsIt) {
+  const TempFolder folder;
+  const std::string trainer = JoinPath(folder.path(), "longrun-trainer");
+  const GpuName hopper = {.name = "NVIDIA H200", .uuid = "GPU-1", .capability_major = 9};
+  EXPECT_EQ(GpuAttention(hopper, trainer), "");
+  ASSERT_TRUE(WriteFileAtomic(JoinPath(folder.path(), kCudaPluginName), "").ok());
+  EXPECT_EQ(GpuAttention(hopper, trainer), "fused");
+  GpuName other = hopper;
+  for (const int major : {0, 7, 8, 12}) {
+    other.capability_major = major;
+    EXPECT_EQ(GpuAttention(other, trainer), "") << major;
+  }
 }
 
 TEST(CpuSlotsTest, MoreSlotsThanCoresHaveOneThreadEach) {
