@@ -2,6 +2,10 @@
 
 #include <sys/mman.h>
 
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#endif
+
 #include <algorithm>
 #include <numeric>
 
@@ -60,6 +64,13 @@ struct Fibres {
     LR_CHECK(stacks != MAP_FAILED);
     memory = static_cast<unsigned char*>(stacks);
   }
+  // The functions of a failed block never return, so the address sanitizer still guards their
+  // variables when the stacks are used again.
+  void ForgetFrames() const {
+#if defined(__SANITIZE_ADDRESS__)
+    __asan_unpoison_memory_region(memory, kStackBytes * gpu::kThreads);
+#endif
+  }
   unsigned char* memory = nullptr;
   Fibre threads[gpu::kThreads];
   Fibre caller;
@@ -78,6 +89,7 @@ const char* HostBlock::Run(std::int64_t n_block, int shared_bytes, Kernel kernel
                            const void* params) {
   kernel_ = kernel;
   params_ = params;
+  if (error_ != nullptr) TheFibres().ForgetFrames();
   error_ = nullptr;
   shared_.resize(static_cast<std::size_t>(shared_bytes));
   shadows_.resize(std::max(shadows_.size(), shared_.size() / 4 + 1));
