@@ -88,12 +88,17 @@ Result<const AttentionKernel*> CudaAttention(const std::string& plugin_path) {
   return &kCudaAttention;
 }
 
-Status CheckCudaGpu(const std::string& plugin_path, int ordinal) {
+Result<LongrunGpu> DescribeCudaGpu(const std::string& plugin_path, int ordinal) {
   RETURN_IF_ERROR(CudaAttention(plugin_path).status());
   LongrunGpu gpu = {};
   if (const char* error = Plugin().library.describe(ordinal, &gpu); error != nullptr) {
     return Status(Code::kFailedPrecondition, Str("GPU ", ordinal, ": ", error));
   }
+  return gpu;
+}
+
+Status CheckCudaGpu(const std::string& plugin_path, int ordinal) {
+  ASSIGN_OR_RETURN(const LongrunGpu gpu, DescribeCudaGpu(plugin_path, ordinal));
   if (RunsCudaAttention(gpu.capability_major)) return {};
   return Status(Code::kUnimplemented,
                 Str("attention back-end \"fused\" needs a GPU of compute capability 9 or 10, but ",

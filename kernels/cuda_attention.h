@@ -17,6 +17,7 @@
 
 #include "base/status.h"
 #include "kernels/attention.h"
+#include "kernels/cuda_plugin.h"
 
 namespace longrun {
 
@@ -28,6 +29,10 @@ inline constexpr std::int64_t kCudaOffsetMax = std::int64_t{1} << 29;
 // Loads the plug-in at `plugin_path`, once for the process, and returns its kernel, named "cuda".
 // kFailedPrecondition if it cannot be loaded (cuda_library.h), or if another one is loaded already.
 Result<const AttentionKernel*> CudaAttention(const std::string& plugin_path);
+
+// Of the GPU with this number, by the plug-in at `plugin_path`, which is loaded as above.
+// kFailedPrecondition with CUDA's message if there is none.
+Result<LongrunGpu> DescribeCudaGpu(const std::string& plugin_path, int ordinal);
 
 // kUnimplemented, and the GPU's name, if it cannot run the plug-in's kernels.
 Status CheckCudaGpu(const std::string& plugin_path, int ordinal);

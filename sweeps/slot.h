@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "model/device_kind.h"
 
@@ -24,5 +25,9 @@ struct Slot {
 
 // Whether the trainer of a GPU's slot has fused attention.
 inline bool IsFused(const Slot& slot) { return slot.attention == "fused"; }
+// The name of a GPU's best attention back-end, for a message.
+inline std::string_view BestAttention(const Slot& slot) {
+  return IsFused(slot) ? "fused" : "reference";
+}
 
 }  // namespace longrun

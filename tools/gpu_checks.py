@@ -12,7 +12,6 @@ import math
 import pathlib
 import re
 import shutil
-import struct
 import subprocess
 import sys
 import threading
@@ -20,7 +19,7 @@ import time
 import traceback
 
 from gpu_models import (FORWARD_DIFFERENCE_MAX, MODEL, NOVELS_TRAIN, NOVEL_VALIDATION, ROOT, TRAIN, Failed, journal,
-                        run, table, write_tokens)
+                        run, table, tensors, write_tokens)
 
 STEPS = 40
 # Two trainings add in different orders, and each step enlarges the difference: Adam divides by the
@@ -28,22 +27,6 @@ STEPS = 40
 # (about 3) stay within this.
 LOSS_DIFFERENCE_MAX = 5e-3
 MASK_TOKEN = 257  # behind the 256 bytes and the end of text
-ELEMENT = {"F32": ("f", 4), "F64": ("d", 8), "I64": ("q", 8)}
-
-
-def tensors(path):
-    """{name: (shape, tuple of numbers)} of a safetensors file."""
-    raw = path.read_bytes()
-    n_header = struct.unpack("<Q", raw[:8])[0]
-    out = {}
-    for name, entry in json.loads(raw[8:8 + n_header]).items():
-        if name == "__metadata__":
-            continue
-        code, size = ELEMENT[entry["dtype"]]
-        begin, end = entry["data_offsets"]
-        out[name] = (entry["shape"], struct.unpack(f"<{(end - begin) // size}{code}",
-                                                   raw[8 + n_header + begin:8 + n_header + end]))
-    return out
 
 
 def largest_difference(a, b):

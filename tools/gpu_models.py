@@ -75,6 +75,8 @@ MODEL = {
 }
 METHODS = QUICKSTART + ["none", "learned", "t5", "kerple", "fire", "xpos", "cope", "fox"]
 
+ARRAY_TYPE = {"F32": "f", "F64": "d", "I64": "q"}  # of safetensors: of the module array
+
 NOVELS_TRAIN = ["emma", "mansfieldpark", "northangerabbey", "prideprejudice", "sensesensibility"]
 NOVEL_VALIDATION = "persuasion"
 
@@ -104,16 +106,19 @@ def write_tokens(path, rows):
     path.write_bytes(struct.pack("<Q", len(header)) + header + data)
 
 
-def read_logits(path):
+def tensors(path):
+    """{name: (shape, array of numbers)} of a safetensors file."""
     raw = path.read_bytes()
     n_header = struct.unpack("<Q", raw[:8])[0]
-    entry = json.loads(raw[8:8 + n_header])["logits"]
-    if entry["dtype"] != "F32":
-        raise Failed(f"{path}: logits are {entry['dtype']}, expected F32")
-    begin, end = entry["data_offsets"]
-    logits = array.array("f")
-    logits.frombytes(raw[8 + n_header + begin:8 + n_header + end])
-    return logits
+    out = {}
+    for name, entry in json.loads(raw[8:8 + n_header]).items():
+        if name == "__metadata__":
+            continue
+        begin, end = entry["data_offsets"]
+        numbers = array.array(ARRAY_TYPE[entry["dtype"]])
+        numbers.frombytes(raw[8 + n_header + begin:8 + n_header + end])
+        out[name] = (entry["shape"], numbers)
+    return out
 
 
 def journal(folder, kind):
@@ -180,7 +185,7 @@ def compare_forward(args, work, checkpoint, method, text, length):
         output = work / f"logits-{len(logits)}.safetensors"
         run([args.trainer, "forward", "--model", str(checkpoint), "--tokens", str(tokens),
              "--output", str(output), "--device", device], work / f"forward-{len(logits)}.log")
-        logits[output] = read_logits(output)
+        logits[output] = tensors(output)["logits"][1]
     reference, other = logits.values()
     if len(reference) != len(other) or len(reference) != 2 * n * MODEL["vocab_size"]:
         raise Failed(f"{method}: {len(reference)} and {len(other)} logits, expected "

@@ -59,10 +59,8 @@ void ForEachLack(const ReadyClass& ready, const Worker& worker, const Slot& slot
     }
     const bool is_gpu = execution.device_kind == DeviceKind::kGpu;
     if (is_gpu && !same("its device", slot.name, execution.device_name)) return;
-    const auto attention = [](bool is_fused) { return is_fused ? "fused" : "reference"; };
     if (is_gpu && execution.attention == AttentionBackend::kFused &&
-        !same("its attention", std::string_view(attention(IsFused(slot))),
-              std::string_view(attention(true)))) {
+        !same("its attention", BestAttention(slot), EnumName(execution.attention))) {
       return;
     }
     // A slot with more threads starts the trainer with the number that the run began with.

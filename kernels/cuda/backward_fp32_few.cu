@@ -4,12 +4,8 @@
 namespace longrun {
 namespace gpu {
 
-LR_COMPILE_NARROW(QueryKernel, Fp32Math, PlainParams);
-LR_COMPILE_NARROW(KeyKernel, Fp32Math, PlainParams);
-LR_COMPILE_NARROW(QueryKernel, Fp32Math, KeyBiasParams);
-LR_COMPILE_NARROW(KeyKernel, Fp32Math, KeyBiasParams);
-LR_COMPILE_NARROW(QueryKernel, Fp32Math, TableParams);
-LR_COMPILE_NARROW(KeyKernel, Fp32Math, TableParams);
+LR_COMPILE_FEW(QueryKernel, Fp32Math);
+LR_COMPILE_FEW(KeyKernel, Fp32Math);
 LR_COMPILE_NARROW(DistanceKernel, Fp32Math, TableParams);
 
 }  // namespace gpu

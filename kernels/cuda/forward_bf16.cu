@@ -5,9 +5,7 @@ namespace longrun {
 namespace gpu {
 
 LR_COMPILE_SHAPES(ForwardKernel, Bf16Math);
-LR_COMPILE_NARROW(ForwardKernel, Bf16Math, PlainParams);
-LR_COMPILE_NARROW(ForwardKernel, Bf16Math, KeyBiasParams);
-LR_COMPILE_NARROW(ForwardKernel, Bf16Math, TableParams);
+LR_COMPILE_FEW(ForwardKernel, Bf16Math);
 
 }  // namespace gpu
 }  // namespace longrun

@@ -5,9 +5,7 @@ namespace longrun {
 namespace gpu {
 
 LR_COMPILE_SHAPES(ForwardKernel, Fp32Math);
-LR_COMPILE_NARROW(ForwardKernel, Fp32Math, PlainParams);
-LR_COMPILE_NARROW(ForwardKernel, Fp32Math, KeyBiasParams);
-LR_COMPILE_NARROW(ForwardKernel, Fp32Math, TableParams);
+LR_COMPILE_FEW(ForwardKernel, Fp32Math);
 
 }  // namespace gpu
 }  // namespace longrun

@@ -147,6 +147,11 @@ TEST(CostTest, MicroBatchIsTheLargestPowerOfTwoThatDividesAndFits) {
   EXPECT_EQ(fits(bytes(16) - 1), 8);
   EXPECT_EQ(fits(bytes(2)), 2);
   EXPECT_EQ(fits(0), 1);
+  // On a GPU a tenth stays free.
+  const MemoryPath on_gpu = Path(kFused, false, DeviceKind::kGpu);
+  const std::int64_t sixteen = TrainMemoryBytes(model, train, 16, on_gpu);
+  EXPECT_EQ(AutoMicroBatch(model, train, sixteen + sixteen / 5, on_gpu), 16);
+  EXPECT_EQ(AutoMicroBatch(model, train, sixteen + sixteen / 20, on_gpu), 8);
   // Of 12 layers two sequences as they are take more than eight with activation checkpointing:
   // 2 * 13 * 6176 > 8 (12 * 384 + 2 * 6176) + 6 * 2048, for the logits.
   ModelConfig deep = model;

@@ -21,11 +21,12 @@
 namespace longrun::agent {
 namespace {
 
-// The code paths of an Execution or a Slot, for a message.
+// The code paths of an Execution or a Slot, for a message. `attention`: of a GPU.
 template <typename T>
-std::string PathsText(const T& paths) {
+std::string PathsText(const T& paths, DeviceKind kind, std::string_view attention) {
   return Str(paths.linear, " and ", paths.simd,
-             paths.bf16.empty() ? std::string() : Str(", bf16 by ", paths.bf16));
+             paths.bf16.empty() ? std::string() : Str(", bf16 by ", paths.bf16),
+             kind == DeviceKind::kGpu ? Str(", attention ", attention) : std::string());
 }
 
 constexpr const char* kManifestFile = "manifest.json";
@@ -238,14 +239,15 @@ Status CheckStart(const StartMessage& start, const TaskFile& task, const Slot& s
   if (wanted.device_kind != slot.kind || !HonoursMatrixPath(slot.linear, wanted.linear) ||
       (!wanted.simd.empty() && !RunsSimd(slot.simd, wanted.simd)) ||
       (!wanted.bf16.empty() && wanted.bf16 != slot.bf16) ||
-      (slot.kind == DeviceKind::kGpu && wanted.device_name != slot.name) ||
-      (slot.kind == DeviceKind::kGpu && wanted.attention == AttentionBackend::kFused &&
-       !IsFused(slot))) {
-    return Status(
-        Code::kFailedPrecondition,
-        Str("the run uses ", EnumName(wanted.device_kind), " \"", wanted.device_name, "\" with ",
-            PathsText(wanted), "; this worker has ", EnumName(slot.kind), " \"", slot.name,
-            "\" with ", PathsText(slot), ": the results would not be bit for bit the same"));
+      (slot.kind == DeviceKind::kGpu &&
+       (wanted.device_name != slot.name ||
+        (wanted.attention == AttentionBackend::kFused && !IsFused(slot))))) {
+    return Status(Code::kFailedPrecondition,
+                  Str("the run uses ", EnumName(wanted.device_kind), " \"", wanted.device_name,
+                      "\" with ", PathsText(wanted, wanted.device_kind, EnumName(wanted.attention)),
+                      "; this worker has ", EnumName(slot.kind), " \"", slot.name, "\" with ",
+                      PathsText(slot, slot.kind, BestAttention(slot)),
+                      ": the results would not be bit for bit the same"));
   }
   return Status();
 }

@@ -386,6 +386,17 @@ Parts CheckParts(const StandaloneOptions& options, TaskKind kind, ErrorList& err
   return parts;
 }
 
+// The attention that was asked for, or that of the training; nullopt: neither decides. A GPU need
+// not have the fused attention that a CPU had.
+std::optional<AttentionBackend> GivenAttention(const StandaloneOptions& options,
+                                               const std::optional<FoundCheckpoint>& found) {
+  const auto asked = FindEnum<AttentionBackend>(options.attention);  // or "auto"
+  if (asked || !found) return asked;
+  const bool is_here = found->attention != AttentionBackend::kFused ||
+                       options.device == EnumName(DeviceKind::kCpu) || found->is_of_gpu;
+  return is_here ? found->attention : std::nullopt;
+}
+
 // Makes the task of arguments that have no errors; writes nothing.
 Result<TaskFile> MakeTask(const StandaloneOptions& options, TaskKind kind, const Parts& parts) {
   SeededRandom random(EntropySeed());
@@ -412,16 +423,11 @@ Result<TaskFile> MakeTask(const StandaloneOptions& options, TaskKind kind, const
   ASSIGN_OR_RETURN(task.attempt_dir, AbsolutePath(options.output));
   task.cache_dir = task.attempt_dir;
   task.checkpoint_every_ms = options.checkpoint_every_ms;
-  const auto asked = FindEnum<AttentionBackend>(options.attention);  // or "auto"
-  task.execution.attention =
-      asked ? *asked : AttentionPathFor(task.run.model, *device, /*gpu_is_fused=*/true);
+  // For a GPU, DecideHere decides what is still open.
+  task.execution.attention = GivenAttention(options, parts.inputs.checkpoint)
+                                 .value_or(AttentionPathFor(task.run.model, *device));
   if (parts.inputs.checkpoint) {
     const FoundCheckpoint& found = *parts.inputs.checkpoint;
-    // Use the attention of the training, except that a GPU need not have the fused attention that a
-    // CPU had.
-    const bool is_here = found.attention != AttentionBackend::kFused ||
-                         device == DeviceKind::kCpu || found.is_of_gpu;
-    if (!asked && found.attention && is_here) task.execution.attention = *found.attention;
     // A GPU always keeps subnormals, whatever the checkpoint was trained on.
     if (options.subnormals.empty() && device == DeviceKind::kCpu) {
       task.execution.subnormals = found.subnormals;
@@ -433,17 +439,16 @@ Result<TaskFile> MakeTask(const StandaloneOptions& options, TaskKind kind, const
 
 // Checks that this machine can run the task: its device, its paths, the attention of its model.
 // Writes what the arguments left open into the task, and so into each of its checkpoints.
-Status DecideHere(const StandaloneOptions& options, TaskFile& task) {
+Status DecideHere(const StandaloneOptions& options, const Inputs& inputs, TaskFile& task) {
   const Precision precision =
       task.kind == TaskKind::kTrain ? task.run.train.precision : Precision::kFp32;
   ASSIGN_OR_RETURN(const Machine machine, OpenMachine(task, precision));
   task.execution = Completed(std::move(task.execution), machine);
   const ModelConfig& model = task.run.model;
   const c10::Device& device = machine.compute.device;
-  if (options.attention == "auto" && device.is_cuda() &&
-      task.execution.attention == AttentionBackend::kFused &&
-      !CheckCudaGpu(CudaPluginPath(), device.index()).ok()) {
-    task.execution.attention = AttentionBackend::kReference;
+  if (device.is_cuda() && !GivenAttention(options, inputs.checkpoint)) {
+    const bool is_fused = CheckCudaGpu(CudaPluginPath(), device.index()).ok();
+    task.execution.attention = AttentionPathFor(model, DeviceKind::kGpu, is_fused);
   }
   if (task.execution.micro_batch == 0) {
     const bool is_gpu = machine.device_kind == DeviceKind::kGpu;
@@ -462,10 +467,8 @@ Status DecideHere(const StandaloneOptions& options, TaskFile& task) {
 // Creates the output folder only when nothing else can fail,
 // so that a refused task leaves no folder.
 Status TakeOutput(const StandaloneOptions& options, const Parts& parts, TaskFile& task) {
-  if (const Ending ending = RunGuarded([&] { return DecideHere(options, task); });
-      !ending.status.ok()) {
-    return ending.status;
-  }
+  const Ending decided = RunGuarded([&] { return DecideHere(options, parts.inputs, task); });
+  RETURN_IF_ERROR(decided.status);
   RETURN_IF_ERROR(MakeFolders(task.attempt_dir));
   if (!parts.inputs.init || parts.inputs.checkpoint) return Status();
   ASSIGN_OR_RETURN(task.init, LinkInit(*parts.inputs.init, JoinPath(task.attempt_dir, "init")));
@@ -670,8 +673,9 @@ Ending TrainStandalone(const StandaloneOptions& options) {
   if (!errors.empty()) return EndingOf(errors);
   Result<TaskFile> task = MakeTask(options, TaskKind::kTrain, parts);
   if (!task) return EndingOf(task.status());
-  if (Status status = TakeOutput(options, parts, *task); !status.ok())
+  if (Status status = TakeOutput(options, parts, *task); !status.ok()) {
     return EndingOf(std::move(status));
+  }
   const TrainConfig& train = task->run.train;
   TrainingView view({.n_steps = train.steps(),
                      .batch_tokens = train.batch_tokens,
@@ -709,8 +713,9 @@ Ending EvaluateStandalone(const StandaloneOptions& options) {
   if (!task) return EndingOf(task.status());
   resolved.extension = ResolveExtend(options.extend, task->run, resolved.lengths.back(), errors);
   if (!errors.empty()) return EndingOf(errors);
-  if (Status status = TakeOutput(options, parts, *task); !status.ok())
+  if (Status status = TakeOutput(options, parts, *task); !status.ok()) {
     return EndingOf(std::move(status));
+  }
   if (Status status = AddEvaluation(std::move(resolved), *task); !status.ok()) {
     return EndingOf(std::move(status));
   }

@@ -56,7 +56,10 @@ TEST(OrderTest, ASlotWithOtherArithmeticIsRefused) {
   Order on_gpu = OrderFor(other);
   EXPECT_TRUE(CheckStart(on_gpu.start, on_gpu.task, other).ok());
   on_gpu.task.execution.attention = AttentionBackend::kFused;
-  EXPECT_EQ(CheckStart(on_gpu.start, on_gpu.task, other).code(), Code::kFailedPrecondition);
+  const Status unfused = CheckStart(on_gpu.start, on_gpu.task, other);
+  EXPECT_EQ(unfused.code(), Code::kFailedPrecondition);
+  EXPECT_NE(unfused.message().find("attention fused"), std::string::npos) << unfused.message();
+  EXPECT_NE(unfused.message().find("attention reference"), std::string::npos);
   other.attention = "fused";
   EXPECT_TRUE(CheckStart(on_gpu.start, on_gpu.task, other).ok());
   Order bf16 = order;
