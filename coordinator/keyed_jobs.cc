@@ -22,7 +22,13 @@ void KeyedJobs::Post(std::set<std::string> keys, std::function<void()> job) {
   {
     const std::lock_guard lock(mutex_);
     if (ending_) return;
+    bool waits = false;
+    for (const std::string& key : keys) {
+      waits |= keys_in_use_.contains(key);
+      waits |= n_waiting_[key]++ > 0;
+    }
     jobs_.push_back({.keys = std::move(keys), .run = std::move(job)});
+    if (waits) return;  // the thread that frees its keys takes it
   }
   changed_.notify_one();
 }
@@ -33,6 +39,7 @@ void KeyedJobs::Drop() {
     const std::lock_guard lock(mutex_);
     ending_ = true;
     dropped.swap(jobs_);
+    n_waiting_.clear();
   }
   changed_.notify_all();
 }
@@ -67,13 +74,19 @@ void KeyedJobs::Work() {
     Job job = std::move(*next);
     jobs_.erase(next);
     const std::int64_t now_ms = BootMs();
-    for (const std::string& key : job.keys) keys_in_use_[key] = now_ms;
+    for (const std::string& key : job.keys) {
+      keys_in_use_[key] = now_ms;
+      if (--n_waiting_[key] == 0) n_waiting_.erase(key);
+    }
+    // The keys that became free may have been those of several jobs.
+    const bool may_be_more = std::ranges::any_of(
+        n_waiting_, [&](const auto& waiting) { return !keys_in_use_.contains(waiting.first); });
     lock.unlock();
+    if (may_be_more) changed_.notify_one();
     job.run();
     job.run = nullptr;
     lock.lock();
     for (const std::string& key : job.keys) keys_in_use_.erase(key);
-    changed_.notify_all();  // those that wait for its keys
   }
 }
 

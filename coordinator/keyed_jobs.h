@@ -38,8 +38,9 @@ class KeyedJobs {
   void Work();
   std::list<Job>::iterator NextJob();  // jobs_.end(): each of them waits for one that is running
 
-  mutable std::mutex mutex_;  // guards the three below
+  mutable std::mutex mutex_;  // guards the four below
   std::list<Job> jobs_;
+  std::map<std::string, std::int64_t> n_waiting_;    // jobs in jobs_, by key
   std::map<std::string, std::int64_t> keys_in_use_;  // by key: since when, on the boot clock
   bool ending_ = false;
   std::condition_variable changed_;

@@ -178,14 +178,22 @@ void EndAttempt(StepContext& step, Attempt& attempt, FailureClass failure_class,
   }
 }
 
+void ReleaseSlot(State& state, const Attempt& attempt) {
+  const auto worker = state.workers.find(attempt.worker);
+  if (worker == state.workers.end()) return;
+  auto& busy = worker->second.busy;
+  const auto slot = busy.find(attempt.device_index);
+  if (slot == busy.end() || slot->second != attempt.id) return;
+  busy.erase(slot);
+  IndexIdle(state, worker->second);
+}
+
 void WithdrawOffer(StepContext& step, Attempt& attempt, const std::string& message) {
   Task& task = TaskOf(step.state, attempt);
   LR_CHECK(task.attempt == attempt.id);
   attempt.message = InShort(message);
   MoveAttempt(step, attempt, AttemptState::kRejected, attempt.message);
-  Worker& worker = step.state.workers.at(attempt.worker);
-  const auto slot = worker.busy.find(attempt.device_index);
-  if (slot != worker.busy.end() && slot->second == attempt.id) worker.busy.erase(slot);
+  ReleaseSlot(step.state, attempt);
   if (task.cancel_wanted) return CancelTaskNow(step, task, "it had not started");
   task.not_before = step.now;
   MoveTask(step, task, TaskState::kReady, Str("offered again: ", attempt.message));
@@ -291,8 +299,7 @@ void HandleEvent(StepContext& step, const AttemptFinished& event) {
     attempt->progress.reset();
     step.changed_attempts.insert(attempt->id);
   }
-  const auto slot = worker->busy.find(attempt->device_index);
-  if (slot != worker->busy.end() && slot->second == attempt->id) worker->busy.erase(slot);
+  ReleaseSlot(step.state, *attempt);
   step.Send(event.session,
             AckMessage{.attempt = attempt->id, .durable_seq = attempt->durable_seq, .ended = true});
 }

@@ -309,22 +309,57 @@ void RefreshUnfit(StepContext& step, const std::string& name, ReadyClass& ready)
   }
 }
 
+std::optional<FreeSlot> FreeSlotOf(const State& state, const Worker& worker, const Slot& slot,
+                                   const Moment& moment) {
+  if (worker.busy.contains(slot.index) || IsQuarantined(worker, slot)) return std::nullopt;
+  if (!TakesWork(worker) || IsSilent(state, worker, moment.now)) return std::nullopt;
+  const auto refused = worker.refused_until.find(slot.index);
+  if (refused != worker.refused_until.end() && refused->second > moment.now) return std::nullopt;
+  const std::int64_t left_ms =
+      WorkLeftMs(state, worker, moment.now, moment.wall_ms).value_or(kNoEndMs);
+  if (left_ms == 0) return std::nullopt;
+  return FreeSlot{.worker = &worker, .slot = &slot, .left_ms = left_ms};
+}
+
 std::vector<FreeSlot> FreeSlots(const State& state, const Moment& moment) {
   std::vector<FreeSlot> free;
   for (const auto& [id, worker] : state.workers) {
-    if (!TakesWork(worker) || IsSilent(state, worker, moment.now)) continue;
-    const std::int64_t left_ms =
-        WorkLeftMs(state, worker, moment.now, moment.wall_ms).value_or(kNoEndMs);
-    if (left_ms == 0) continue;
     for (const Slot& slot : worker.slots) {
-      const auto refused = worker.refused_until.find(slot.index);
-      const bool waits = refused != worker.refused_until.end() && refused->second > moment.now;
-      if (!waits && !worker.busy.contains(slot.index) && !IsQuarantined(worker, slot)) {
-        free.push_back({.worker = &worker, .slot = &slot, .left_ms = left_ms});
-      }
+      if (const auto found = FreeSlotOf(state, worker, slot, moment)) free.push_back(*found);
     }
   }
   return free;
+}
+
+void IndexIdle(State& state, const Worker& worker) {
+  SlotIds& idle = state.index.idle;
+  for (const Slot& slot : worker.slots) {
+    if (worker.busy.contains(slot.index)) {
+      idle.erase({worker.id, slot.index});
+    } else {
+      idle.insert({worker.id, slot.index});
+    }
+  }
+}
+
+const std::vector<FittingSlotsOf::At>& AllFitting(State& state, const std::string& name,
+                                                  const ReadyClass& ready) {
+  FittingSlotsOf& kept = state.index.fitting;
+  // Classes come and go with the settings of runs.
+  constexpr std::size_t kClassesMax = 1000;
+  if (kept.version != state.index.workers_version || kept.classes.size() >= kClassesMax) {
+    kept.version = state.index.workers_version;
+    kept.classes.clear();
+  }
+  const auto [found, is_new] = kept.classes.try_emplace(name);
+  if (!is_new) return found->second;
+  for (const auto& [id, worker] : state.workers) {
+    for (std::size_t i = 0; i < worker.slots.size(); ++i) {
+      if (!Fits(ready, worker, worker.slots[i])) continue;
+      found->second.push_back({.worker = &worker, .slot = i});
+    }
+  }
+  return found->second;
 }
 
 Avoided AvoidedBy(const State& state, const ReadyClass& ready, const Task& task,

@@ -50,10 +50,9 @@ void EndLease(StepContext& step, Worker& worker) {
 
 void WithdrawOldOffers(StepContext& step) {
   std::vector<Attempt*> unanswered;
-  for (const std::string& id : step.state.index.unanswered) {
-    Attempt& attempt = step.state.attempts.at(id);
-    const bool late = step.now - attempt.offered_at >= step.state.limits.offer_ms;
-    if (late) unanswered.push_back(&attempt);
+  for (const auto& [offered_at, id] : step.state.index.unanswered) {
+    if (step.now - offered_at < step.state.limits.offer_ms) break;
+    unanswered.push_back(&step.state.attempts.at(id));
   }
   for (Attempt* const attempt : unanswered) {
     WithdrawOffer(step, *attempt,
@@ -145,10 +144,13 @@ void ExtendLeasesOverSleep(StepContext& step) {
   const Instant gap = step.now - std::max(state.last_event_at, state.booted_at);
   if (gap > state.limits.suspend_ms) {
     for (auto& [id, worker] : state.workers) worker.heard_at += gap;
+    state.index.unanswered.clear();
     for (const std::string& id : state.index.live) {
-      state.attempts.at(id).offered_at += gap;
-      state.attempts.at(id).listed_at += gap;
-      state.attempts.at(id).recorded_at += gap;
+      Attempt& attempt = state.attempts.at(id);
+      attempt.offered_at += gap;
+      attempt.listed_at += gap;
+      attempt.recorded_at += gap;
+      NoteUnanswered(state.index, attempt);
     }
     state.booted_at += gap;
   }
@@ -159,8 +161,8 @@ Instant NextDeadline(const State& state, Instant now) {
   Instant next = now + 1000;
   if (!state.index.waiting.empty()) next = std::min(next, state.index.waiting.begin()->first);
   if (state.place_not_before > now) next = std::min(next, state.place_not_before);
-  for (const std::string& id : state.index.unanswered) {
-    next = std::min(next, state.attempts.at(id).offered_at + state.limits.offer_ms);
+  if (!state.index.unanswered.empty()) {
+    next = std::min(next, state.index.unanswered.begin()->first + state.limits.offer_ms);
   }
   return std::max(next, now + 1);
 }

@@ -32,37 +32,55 @@ std::string HomeOf(const State& state, const Task& task) {
   return attempt == state.attempts.end() ? std::string() : attempt->second.worker;
 }
 
-// Which free slots fit a class, looked up once in a step: there may be thousands.
+// Which free slots fit a class, looked up once in a step. There may be thousands of slots, most of
+// them busy, or of no use to the class: it walks the shorter of the two lists that are kept.
 class FittingSlots {
  public:
-  FittingSlots(const State& state, const Moment& moment)
-      : moment_(moment), free_(FreeSlots(state, moment)) {}
+  FittingSlots(State& state, const Moment& moment) : state_(state), moment_(moment) {
+    Index& index = state.index;
+    if (index.idle_version == index.workers_version) return;
+    index.idle_version = index.workers_version;
+    index.idle.clear();
+    for (const auto& [id, worker] : state.workers) IndexIdle(state, worker);
+  }
 
-  bool empty() const { return taken_.size() == free_.size(); }
-  const std::vector<const FreeSlot*>& Of(const std::string& name, const ReadyClass& ready) {
+  bool empty() const { return state_.index.idle.empty(); }
+  const std::vector<FreeSlot>& Of(const std::string& name, const ReadyClass& ready) {
     const auto [found, is_new] = of_class_.try_emplace(name);
     if (!is_new) return found->second;
-    for (const FreeSlot& slot : free_) {
-      if (taken_.contains(&slot) || !Fits(ready, *slot.worker, *slot.slot)) continue;
-      if (!HasNoRoom(*slot.worker, ready, moment_.now)) found->second.push_back(&slot);
+    const auto add = [&](const Worker& worker, const Slot& slot) {
+      if (HasNoRoom(worker, ready, moment_.now)) return;
+      const auto free = FreeSlotOf(state_, worker, slot, moment_);
+      if (free) found->second.push_back(*free);
+    };
+    const std::vector<FittingSlotsOf::At>& fitting = AllFitting(state_, name, ready);
+    if (fitting.size() <= state_.index.idle.size()) {
+      for (const auto& [worker, slot] : fitting) add(*worker, worker->slots[slot]);
+      return found->second;
+    }
+    for (const auto& [id, slot_index] : state_.index.idle) {
+      const Worker& worker = state_.workers.at(id);
+      for (const Slot& slot : worker.slots) {
+        if (slot.index == slot_index && Fits(ready, worker, slot)) add(worker, slot);
+      }
     }
     return found->second;
   }
-  void Take(const FreeSlot& slot) {
-    taken_.insert(&slot);
-    for (auto& [name, slots] : of_class_) std::erase(slots, &slot);
+  void Take(const FreeSlot& taken) {
+    for (auto& [name, slots] : of_class_) {
+      std::erase_if(slots, [&](const FreeSlot& slot) { return slot.slot == taken.slot; });
+    }
   }
 
  private:
+  State& state_;
   Moment moment_;
-  std::vector<FreeSlot> free_;
-  std::set<const FreeSlot*> taken_;
-  std::map<std::string, std::vector<const FreeSlot*>> of_class_;
+  std::map<std::string, std::vector<FreeSlot>> of_class_;
 };
 
 // The best of the slots for the task, or null if it waits for another worker.
 const FreeSlot* ChooseSlot(const State& state, const ReadyClass& ready, const Task& task,
-                           const std::vector<const FreeSlot*>& fitting, const Moment& moment) {
+                           const std::vector<FreeSlot>& fitting, const Moment& moment) {
   const Avoided avoided = AvoidedBy(state, ready, task, moment);
   const std::string home = HomeOf(state, task);
   const std::string& dataset = state.runs.at(task.run_key).run.dataset_digest;
@@ -74,12 +92,12 @@ const FreeSlot* ChooseSlot(const State& state, const ReadyClass& ready, const Ta
                       std::string_view(slot.worker->id), slot.slot->index);
   };
   decltype(rank(FreeSlot())) best_rank;
-  for (const FreeSlot* const slot : fitting) {
-    if (avoided.Covers(*slot->worker, *slot->slot)) continue;
-    if (slot->left_ms <= task.needs_ms) continue;
-    const auto its_rank = rank(*slot);
+  for (const FreeSlot& slot : fitting) {
+    if (avoided.Covers(*slot.worker, *slot.slot)) continue;
+    if (slot.left_ms <= task.needs_ms) continue;
+    const auto its_rank = rank(slot);
     if (best != nullptr && best_rank <= its_rank) continue;
-    best = slot;
+    best = &slot;
     best_rank = its_rank;
   }
   return best;
@@ -87,7 +105,7 @@ const FreeSlot* ChooseSlot(const State& state, const ReadyClass& ready, const Ta
 
 struct Placement {
   std::string task;
-  const FreeSlot* slot = nullptr;
+  FreeSlot slot;
 };
 
 // The first task in order that a free slot can take.
@@ -99,12 +117,12 @@ std::optional<Placement> NextPlacement(const State& state, FittingSlots& free,
     if (WaitsForFolder(state, ready)) continue;
     for (const ReadyClass::Key& key : ready.tasks) {
       if (next_key != nullptr && *next_key < key) break;
-      const std::vector<const FreeSlot*>& fitting = free.Of(name, ready);
+      const std::vector<FreeSlot>& fitting = free.Of(name, ready);
       if (fitting.empty()) break;
       const FreeSlot* const slot =
           ChooseSlot(state, ready, state.tasks.at(key.task), fitting, moment);
       if (slot == nullptr) continue;  // it avoids the free slots: try the next task
-      next = Placement{.task = key.task, .slot = slot};
+      next = Placement{.task = key.task, .slot = *slot};
       next_key = &key;
       break;
     }
@@ -178,6 +196,7 @@ void Place(StepContext& step, Task& task, const FreeSlot& free) {
   task.attempt = attempt.id;
   NoteOffer(step, attempt);
   worker.busy[slot.index] = attempt.id;
+  IndexIdle(state, worker);
   worker.refused_until.erase(slot.index);
   step.Send(SendStart{.session = *worker.session,
                       .task = MakeTaskFile(state, task, attempt, run, slot),
@@ -272,8 +291,8 @@ void PlaceReadyTasks(StepContext& step) {
   while (!free.empty()) {
     const std::optional<Placement> next = NextPlacement(state, free, moment);
     if (!next) return;
-    Place(step, state.tasks.at(next->task), *next->slot);
-    free.Take(*next->slot);
+    Place(step, state.tasks.at(next->task), next->slot);
+    free.Take(next->slot);
   }
 }
 

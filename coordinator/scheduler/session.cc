@@ -39,7 +39,9 @@ void NoteBusySlots(StepContext& step, Worker& worker, const std::vector<LiveAtte
       worker.busy.try_emplace(attempt->device_index, attempt->id);
     }
   }
-  step.freed_slot |= worker.busy != before;
+  if (worker.busy == before) return;
+  step.freed_slot = true;
+  IndexIdle(state, worker);
 }
 
 // An offer that the worker lists was accepted, even if its Accepted message was lost.
@@ -434,7 +436,7 @@ void HandleEvent(StepContext& step, const AttemptRejected& event) {
     step.result.warnings.push_back(Str("worker ", worker->id, " rejects attempt ", attempt->id,
                                        " with the unknown class \"", event.failure_class, "\""));
   }
-  worker->busy.erase(attempt->device_index);
+  ReleaseSlot(step.state, *attempt);
   EndAttempt(step, *attempt, row == nullptr ? FailureClass::kCrashed : row->failure_class,
              event.reason);
 }

@@ -7,6 +7,7 @@
 
 #include <array>
 #include <compare>
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -406,13 +407,35 @@ struct KeptAttempt {
   std::uint64_t epoch = 0;
 };
 
+// Slots of workers, by their index.
+using SlotIds = std::set<std::pair<std::string, std::int64_t>>;
+
+// Which slots fit the tasks of a class (fit.cc), found once until workers or slots change. A copy
+// starts empty, since the pointers are into the state that it belongs to.
+struct FittingSlotsOf {
+  struct At {
+    const Worker* worker = nullptr;
+    std::size_t slot = 0;  // its place in Worker::slots
+  };
+  std::int64_t version = -1;  // Index::workers_version
+  std::map<std::string, std::vector<At>> classes = {};
+
+  FittingSlotsOf() = default;
+  FittingSlotsOf(const FittingSlotsOf&) {}
+  FittingSlotsOf& operator=(const FittingSlotsOf&) {
+    version = -1;
+    classes.clear();
+    return *this;
+  }
+};
+
 // Lets Step() find things without a search through all tasks. Derived and volatile;
 // AfterLoad builds it.
 struct Index {
   std::map<std::string, ReadyClass> ready;
   std::set<std::pair<Instant, std::string>> waiting;       // back-off: (end, task)
   std::set<std::string> live;                              // attempts
-  std::set<std::string> unanswered;                        // those that are only offered
+  std::set<std::pair<Instant, std::string>> unanswered;    // those that are only offered: (since)
   std::map<std::string, std::set<std::string>> live_of;    // worker -> its live attempts
   std::map<std::string, std::set<std::string>> offered;    // run -> live attempts with an execution
   std::map<std::string, std::set<std::string>> untrained;  // run without training -> its tasks
@@ -423,8 +446,11 @@ struct Index {
   std::map<SessionId, std::string> sessions;                 // open session -> worker
   std::set<std::string> first;                               // tasks of the sweep put first
   std::map<std::string, std::vector<KeptAttempt>> kept;      // by task, which may be unknown too
-  std::set<std::pair<std::string, std::int64_t>> doubtful;   // slots of workers (quarantine.cc)
+  SlotIds doubtful;                                          // quarantine.cc
   std::int64_t workers_version = 0;                          // grows when workers or slots change
+  SlotIds idle;                                              // nothing runs there
+  std::int64_t idle_version = -1;  // the version for which `idle` is right
+  FittingSlotsOf fitting;
 };
 
 struct State {

@@ -65,6 +65,7 @@ void MoveAttempt(StepContext& step, Attempt& attempt, AttemptState to, const std
 void NoteNeeds(Index& index, const Task& task);
 // Add a live attempt to Index::live, unanswered and live_of, or one that has ended to Index::ended.
 void NoteLive(Index& index, const Attempt& attempt);
+void NoteUnanswered(Index& index, const Attempt& attempt);  // if it is
 void NoteEnded(Index& index, const Attempt& attempt);
 // In the order of their ids.
 std::vector<Attempt*> LiveAttemptsOf(State& state, const std::string& worker);
@@ -92,6 +93,8 @@ void LoseToRestore(StepContext& step, Attempt& attempt, const std::string& messa
 // The attempt has delivered everything: its task gets its result, and dependants may start.
 void Succeed(StepContext& step, Attempt& attempt);
 void HandleEvent(StepContext& step, const AttemptFinished& event);
+// The slot of the attempt is idle, if it was the attempt's.
+void ReleaseSlot(State& state, const Attempt& attempt);
 
 // Skips the tasks that wait for `task`, which will never succeed.
 void SkipDependants(StepContext& step, const Task& task);
@@ -168,7 +171,16 @@ struct FreeSlot {
   const Slot* slot = nullptr;
   std::int64_t left_ms = kNoEndMs;  // until its worker stops its trainers
 };
+// nullopt: the slot cannot get work now.
+std::optional<FreeSlot> FreeSlotOf(const State& state, const Worker& worker, const Slot& slot,
+                                   const Moment& moment);
 std::vector<FreeSlot> FreeSlots(const State& state, const Moment& moment);
+// Updates Index::idle after a change of Worker::busy. Other changes of slots change
+// Index::workers_version, after which PlaceReadyTasks() finds the idle slots anew.
+void IndexIdle(State& state, const Worker& worker);
+// All slots that fit the class, whether they are free or not; kept in Index::fitting.
+const std::vector<FittingSlotsOf::At>& AllFitting(State& state, const std::string& name,
+                                                  const ReadyClass& ready);
 
 // A task waits for so long until another slot is free than the one on which it failed.
 constexpr std::int64_t kAvoidMs = 120'000;

@@ -239,10 +239,15 @@ void RefreshTask(StepContext& step, Task& task, std::string reason) {
   StartRound(step, task, kReady, std::move(reason));
 }
 
+void NoteUnanswered(Index& index, const Attempt& attempt) {
+  if (attempt.state != AttemptState::kOffered) return;
+  index.unanswered.insert({attempt.offered_at, attempt.id});
+}
+
 void NoteLive(Index& index, const Attempt& attempt) {
   index.live.insert(attempt.id);
   index.live_of[attempt.worker].insert(attempt.id);
-  if (attempt.state == AttemptState::kOffered) index.unanswered.insert(attempt.id);
+  NoteUnanswered(index, attempt);
 }
 
 std::vector<Attempt*> LiveAttemptsOf(State& state, const std::string& worker) {
@@ -268,7 +273,7 @@ void MoveAttempt(StepContext& step, Attempt& attempt, AttemptState to, const std
   LR_CHECK(IsAttemptEdge(attempt.state, to));
   WriteTransition(step, "attempt", attempt.id, EnumName(attempt.state), EnumName(to), reason);
   attempt.state = to;
-  step.state.index.unanswered.erase(attempt.id);
+  step.state.index.unanswered.erase({attempt.offered_at, attempt.id});
   if (to == AttemptState::kRunning) {
     attempt.started_wall_ms = step.wall_ms;
     attempt.started_boot_ms = step.now;

@@ -245,7 +245,13 @@ Result<std::unique_ptr<Connection>> Connection::Open(const std::string& path, Mo
   }
   sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
   RETURN_IF_ERROR(connection->Execute("PRAGMA trusted_schema = OFF"));
-  if (mode == Mode::kWrite) return connection;
+  if (mode == Mode::kWrite) {
+    // A statement makes its row in memory of this size, which SQLite would otherwise allocate each
+    // time: rows of tasks have a few kilobytes.
+    constexpr int kBlockBytes = 8192, kBlocks = 64;
+    sqlite3_db_config(db, SQLITE_DBCONFIG_LOOKASIDE, nullptr, kBlockBytes, kBlocks);
+    return connection;
+  }
   RETURN_IF_ERROR(connection->FindRowSums());
   if (mode == Mode::kRead) RETURN_IF_ERROR(connection->row_sums().HideDamaged());
   RETURN_IF_ERROR(connection->Execute("PRAGMA query_only = ON; PRAGMA cache_size = -16384"));

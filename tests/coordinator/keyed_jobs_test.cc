@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
 #include <future>
 #include <memory>
 #include <string>
@@ -39,6 +40,25 @@ TEST(KeyedJobsTest, AJobThatBlocksHoldsUpOnlyWhatSharesAKey) {
   both.get_future().wait();
   same.get_future().wait();
   EXPECT_EQ(order, (std::vector<std::string>{"blocks", "both", "same"}));
+}
+
+TEST(KeyedJobsTest, KeysThatBecomeFreeTogetherStartJobsOnSeveralThreads) {
+  constexpr auto kPatience = std::chrono::seconds(60);
+  std::promise<void> begun, ends, second;
+  std::promise<bool> together;
+  KeyedJobs jobs(3);
+  jobs.Post({"a", "b"}, [&] {
+    begun.set_value();
+    ends.get_future().wait();
+  });
+  begun.get_future().wait();
+  jobs.Post({"a"}, [&] {
+    const auto status = second.get_future().wait_for(kPatience);
+    together.set_value(status == std::future_status::ready);
+  });
+  jobs.Post({"b"}, [&] { second.set_value(); });
+  ends.set_value();
+  EXPECT_TRUE(together.get_future().get()) << "the second job waits for the first";
 }
 
 TEST(KeyedJobsTest, WhatWaitsIsDroppedAndWhatRunsIsWaitedFor) {

@@ -230,6 +230,7 @@ void SimChecker::AfterStep(const State& state, const SchedulerEvent& event,
     CheckExecution(state, *start);
   }
   if (std::holds_alternative<TimePassed>(event)) CheckDeadlines(state);
+  CheckIdleSlots(state);
   if (!fenced_task_) return;
   const auto wrong = [&](const std::string& what) {
     world_.Violate(Str("I-19: a fenced attempt of task ", fenced_task_->id, " ", what));
@@ -277,6 +278,20 @@ void SimChecker::CheckPlacement(const State& state, const std::string& id) {
     world_.Violate(Str("put first: task ", id, " is placed while task ", waits,
                        " of the sweep that was put first waits"));
   }
+}
+
+// What is kept of the slots between steps is what a search would find.
+void SimChecker::CheckIdleSlots(const State& state) {
+  if (state.index.idle_version != state.index.workers_version) return;  // found anew when needed
+  SlotIds idle;
+  for (const auto& [id, worker] : state.workers) {
+    for (const Slot& slot : worker.slots) {
+      if (!worker.busy.contains(slot.index)) idle.insert({id, slot.index});
+    }
+  }
+  if (idle == state.index.idle) return;
+  world_.Violate(
+      Str("the index has ", state.index.idle.size(), " idle slots, and there are ", idle.size()));
 }
 
 // I-38: who is drained by now has been asked to stop, whatever the wall clock says.
