@@ -27,8 +27,11 @@ std::string_view SweepStateName(const State& state, const std::string& sweep_id)
 }
 
 bool IsActiveSweep(const State& state, const std::string& sweep_id) {
-  const std::string_view name = SweepStateName(state, sweep_id);
-  return name == "PENDING" || name == "RUNNING" || name == "PAUSED";
+  const std::set<std::string>& tasks = state.sweep_tasks.at(sweep_id);
+  // Only up to the first task that has not ended: every submission asks this of all sweeps.
+  return !state.cancelled_sweeps.contains(sweep_id) &&
+         std::ranges::any_of(tasks,
+                             [&](const auto& id) { return !IsTerminal(state.tasks.at(id).state); });
 }
 
 bool HasSweep(const State& state, const std::string& task) {
