@@ -135,7 +135,7 @@ RotationTable TableOf(const RotationNumbers& numbers) {
 
 // `call` without its tensors; `regions` are its RegionsOf.
 AttentionTerms TermsOf(const KernelAttentionCall& call, const TermNumbers& numbers,
-                       std::span<const Region> regions, const MemorySpace& memory, Placed& placed) {
+                       std::span<const Region> regions, const MemorySpace& memory) {
   AttentionTerms terms = {
       .scale = call.scale,
       .visibility = {.causal = call.causal, .q_offset = call.q_offset, .window = call.window},
@@ -147,8 +147,8 @@ AttentionTerms TermsOf(const KernelAttentionCall& call, const TermNumbers& numbe
   }
   if (numbers.key_bias.defined()) {
     terms.key_bias = KeyBias{.values = Doubles(numbers.key_bias), .two_sided = call.two_sided};
-  } else if (!call.slope_H.empty()) {
-    terms.key_bias = KeyBias{.two_sided = call.two_sided, .slope = placed(call.slope_H)};
+  } else if (call.slope_H.defined()) {
+    terms.key_bias = KeyBias{.two_sided = call.two_sided, .slope = Doubles(call.slope_H)};
   }
   if (numbers.distances.defined()) {
     terms.distance_table = DistanceTable{.values = Doubles(numbers.distances),
@@ -268,8 +268,8 @@ class KernelFunction : public torch::autograd::Function<KernelFunction> {
                                .o = HeadsOf<HeadsBuffer>(o),
                                .lse = Numbers(lse),
                                .first_key = first_key},
-                              TermsOf(fixed->call, numbers, regions, MemoryOf(q), placed),
-                              q.device(), fixed->is_inference);
+                              TermsOf(fixed->call, numbers, regions, MemoryOf(q)), q.device(),
+                              fixed->is_inference);
     context->save_for_backward({q, k, v, o, lse, numbers.key_bias, numbers.distances, numbers.psi,
                                 numbers.row_factor, numbers.slope, numbers.intercept});
     context->saved_data["fixed"] = c10::IValue::make_capsule(fixed);
@@ -322,7 +322,7 @@ class KernelFunction : public torch::autograd::Function<KernelFunction> {
                                 .d_intercept = Numbers(d_intercept),
                                 .d_psi = Numbers(d_psi),
                                 .d_row_factor = Numbers(d_row_factor)},
-                               TermsOf(call, numbers, regions, MemoryOf(q), placed), q.device(),
+                               TermsOf(call, numbers, regions, MemoryOf(q)), q.device(),
                                /*is_inference=*/false);
     if (d_distances.defined()) {
       d_distances = d_distances.to(

@@ -46,8 +46,7 @@ struct KernelAttentionCall {
   std::int64_t window = 0;    // 0: none
   // The key bias (KeyBias): at most one of key_bias_BHT and slope_H is set. It gives r if
   // two_sided, else c.
-  at::Tensor key_bias_BHT = {};  // double
-  std::vector<double> slope_H = {};
+  at::Tensor key_bias_BHT = {}, slope_H = {};  // double
   bool two_sided = false;
   // The biases from distance first_distance on; undefined: none.
   at::Tensor distances_HN = {};

@@ -27,7 +27,11 @@ class SlopeAndMask final : public AttentionTerm {
         grows_(spec.rotation && !spec.rotation->growth.empty()),
         causal_(shape.causal),
         window_(shape.window),
-        compute_(compute) {}
+        compute_(compute) {
+    if (!slope_) return;
+    const auto doubles = at::TensorOptions().dtype(at::kDouble);
+    slope_H_ = at::tensor(slope_->slope, doubles).to(compute_.device);
+  }
 
   void AddTo(const Tensors&, ScoreBlock& block) override {
     const at::Tensor bias = Bias(block);
@@ -51,18 +55,12 @@ class SlopeAndMask final : public AttentionTerm {
     if (!slope_) return;
     kernel.two_sided = slope_->two_sided;
     // For two-sided -slope |i - j|, the kernel needs r = -slope t.
-    for (const double slope : slope_->slope) {
-      kernel.slope_H.push_back(slope_->two_sided ? -slope : slope);
-    }
+    kernel.slope_H = slope_->two_sided ? -slope_H_ : slope_H_;
   }
 
  private:
   // (H, 1, 1), in double.
-  at::Tensor Slope() const {
-    return at::tensor(slope_->slope, at::TensorOptions().dtype(at::kDouble))
-        .to(compute_.device)
-        .view({-1, 1, 1});
-  }
+  at::Tensor Slope() const { return slope_H_.view({-1, 1, 1}); }
 
   // A view of one table for all blocks,
   //   table[h][r][m] = bias at distance i - j = r + (P - Q) - m,   key j = m + q_begin - (P - Q)
@@ -106,6 +104,7 @@ class SlopeAndMask final : public AttentionTerm {
   }
 
   std::optional<KeyBiasSlope> slope_;
+  at::Tensor slope_H_;  // copied to a GPU once: each copy would make the host wait
   bool grows_, causal_;
   std::int64_t window_;
   Compute compute_;

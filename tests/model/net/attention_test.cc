@@ -551,13 +551,14 @@ TEST(FusedTest, WhereNothingIsTrainedFarKeysAreNotVisited) {
   const auto draw = [](double a) { return G({1, 2, kLength, 16}, a, 0.2).to(at::kFloat); };
   const at::Tensor q = draw(0.37), k = draw(0.53), v = draw(0.71);
   q.requires_grad_(true);
+  const at::Tensor slope = at::tensor({0.5, 0.25}, at::kDouble);
   const auto attend = [&](const at::Tensor& keys, const at::Tensor& values) {
     return KernelAttention({.kernel = *kernel,
                             .q_BHTD = q,
                             .k_BHTD = keys,
                             .v_BHTD = values,
                             .scale = 0.25,
-                            .slope_H = {0.5, 0.25}})
+                            .slope_H = slope})
         .detach()
         .slice(2, kFar);
   };
