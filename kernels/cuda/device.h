@@ -5,11 +5,16 @@
 //   Thread(), Block()      the number of the thread in its block, and of the block in the grid
 //   Barrier(), WarpSync()  of a block's threads, of a warp's
 //   Shared<T>, Arena       arrays in shared memory; T is float, double, int or std::uint16_t (bf16)
+//   CopyAsync, CommitCopies, WaitCopies<N>
+//                          copies of 16 bytes from global to shared memory, which arrive later: a
+//                          thread waits for all groups that it has committed but its newest N, and
+//                          a barrier then shows them to the other threads
 //   LoadA, LoadB, LoadBTransposed, Mma
-//                          the product of m16n8k16: c += a b, bf16 with sums in fp32
-//   QuadMax, QuadSum, WarpSum, WarpMin, WarpMax
+//                          the product of m16n8k16: c += a b, bf16 with sums in fp32; a tile's
+//                          layout (PaddedRows, SwizzledRows) is a parameter of its loads
+//   QuadMax, QuadSum, WarpAny, WarpSum, WarpMin, WarpMax
 //                          over the 4 lanes that share a row of c, or over a warp
-//   Load16, StorePair, PackBf16, Exp2, Log
+//   LoadEight, StorePair, PackBf16, Exp2, Log
 //
 // The layout of c, which the products of both types share: with g = lane / 4 and t = lane % 4,
 // c[n][e] is the element in row g + 8 (e / 2) and column 8 n + 2 t + e % 2.
@@ -34,6 +39,22 @@ inline constexpr int kThreads = 128;  // of a block: 4 warps
 inline constexpr int kWarps = kThreads / 32;
 inline constexpr int kRows = 16 * kWarps;  // of a tile: 16 for each warp
 inline constexpr int kChunk = 8;           // channels that are copied at once
+
+// Where the elements of a tile lie in shared memory, of which 32 banks of 4 bytes serve a warp at
+// once. Loads of fragments read 16 bytes of each of 8 rows. In both layouts these lie in different
+// banks: rows are 16 bytes longer than a multiple of 128 bytes,
+template <int kStride>
+struct PaddedRows {
+  static LR_BOTH int At(int row, int column) { return row * kStride + column; }
+};
+// or the chunks of a row are permuted, by the row's number.
+template <int kWidth>
+struct SwizzledRows {
+  static_assert(kWidth % (8 * kChunk) == 0);
+  static LR_BOTH int At(int row, int column) {
+    return row * kWidth + (column ^ (row & 7) * kChunk);
+  }
+};
 
 // The codes of Scalar in kernels/attention.h.
 inline constexpr int kScalarFp32 = 0;

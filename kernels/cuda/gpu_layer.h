@@ -59,6 +59,23 @@ struct GpuLayer {
       reinterpret_cast<uint4*>(x)[w] = static_cast<const uint4*>(from)[w];
     }
   }
+  // If the source does not exist, its address is not read, and the place becomes 0.
+  template <typename T>
+  static __device__ __forceinline__ void CopyAsync(const void* from, const Shared<T>& to, int at,
+                                                   bool exists) {
+    const auto address = static_cast<std::uint32_t>(__cvta_generic_to_shared(to.data + at));
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
+                 :
+                 : "r"(address), "l"(__cvta_generic_to_global(from)), "r"(exists ? 16 : 0)
+                 : "memory");
+  }
+  static __device__ __forceinline__ void CommitCopies() {
+    asm volatile("cp.async.commit_group;" : : : "memory");
+  }
+  template <int kNewest>
+  static __device__ __forceinline__ void WaitCopies() {
+    asm volatile("cp.async.wait_group %0;" : : "n"(kNewest) : "memory");
+  }
   static __device__ __forceinline__ void StorePair(void* to, std::uint32_t pair) {
     *static_cast<std::uint32_t*>(to) = pair;
   }
@@ -76,17 +93,19 @@ struct GpuLayer {
   }
   static __device__ __forceinline__ double Log(double x) { return log(x); }
 
+  template <typename Layout>
   static __device__ __forceinline__ void LoadA(const Shared<std::uint16_t>& tile, int row, int k,
-                                               int stride, std::uint32_t (&a)[4]) {
+                                               std::uint32_t (&a)[4]) {
     const int lane = Lane();
-    LoadMatrices(tile.data + (row + (lane & 15)) * stride + k + (lane >> 4) * 8, a);
+    LoadMatrices(tile.data + Layout::At(row + (lane & 15), k + (lane >> 4) * 8), a);
   }
   // Of the tile's rows n and columns k; b[i] is the operand for columns n + 8 i of c.
+  template <typename Layout>
   static __device__ __forceinline__ void LoadB(const Shared<std::uint16_t>& tile, int n, int k,
-                                               int stride, std::uint32_t (&b)[2][2]) {
+                                               std::uint32_t (&b)[2][2]) {
     const int lane = Lane();
     std::uint32_t x[4];
-    LoadMatrices(tile.data + (n + (lane & 7) + (lane >> 4) * 8) * stride + k + (lane >> 3 & 1) * 8,
+    LoadMatrices(tile.data + Layout::At(n + (lane & 7) + (lane >> 4) * 8, k + (lane >> 3 & 1) * 8),
                  x);
     b[0][0] = x[0];
     b[0][1] = x[1];
@@ -94,12 +113,11 @@ struct GpuLayer {
     b[1][1] = x[3];
   }
   // Of the tile's rows k and columns n.
+  template <typename Layout>
   static __device__ __forceinline__ void LoadBTransposed(const Shared<std::uint16_t>& tile, int k,
-                                                         int n, int stride,
-                                                         std::uint32_t (&b)[2][2]) {
+                                                         int n, std::uint32_t (&b)[2][2]) {
     const int lane = Lane();
-    const std::uint16_t* const row =
-        tile.data + (k + (lane & 7) + (lane >> 3 & 1) * 8) * stride + n + (lane >> 4) * 8;
+    const std::uint16_t* const row = tile.data + Layout::At(k + (lane & 15), n + (lane >> 4) * 8);
     const auto address = static_cast<std::uint32_t>(__cvta_generic_to_shared(row));
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(b[0][0]), "=r"(b[0][1]), "=r"(b[1][0]), "=r"(b[1][1])
@@ -134,6 +152,7 @@ struct GpuLayer {
       x[1] += __shfl_xor_sync(kAll, x[1], mask);
     }
   }
+  static __device__ __forceinline__ bool WarpAny(bool x) { return __any_sync(kAll, x) != 0; }
   static __device__ __forceinline__ float WarpSum(float x) {
     LR_UNROLL
     for (int mask = 16; mask > 0; mask /= 2) x += __shfl_xor_sync(kAll, x, mask);

@@ -43,6 +43,7 @@ struct Shape {
   static constexpr int kHeadDim = kTheHeadDim;
   static constexpr int kColumns = Math::Columns(kHeadDim);
   static constexpr int kStride = kHeadDim + Math::kPad;
+  using Layout = PaddedRows<kStride>;
   static constexpr int kScratch = Math::ScratchFloats(kColumns);
   static constexpr int TileBytes(int n_row) {
     return n_row * kStride * static_cast<int>(sizeof(Element));
@@ -85,18 +86,17 @@ LR_DEVICE void AddRowProducts(const Params& p,
                               typename Layer::template Shared<typename Shape::Element> a, int row,
                               typename Layer::template Shared<typename Shape::Element> b,
                               float (&s)[kColumns / 8][4]) {
-  constexpr int kStride = Shape::kStride;
   if constexpr (Shape::Math::kScalar == kScalarBf16) {
     LR_UNROLL
     for (int k = 0; k < Shape::kHeadDim; k += 16) {
       if (k < p.width) {
         std::uint32_t a_operand[4];
-        Layer::LoadA(a, row, k, kStride, a_operand);
+        Layer::template LoadA<typename Shape::Layout>(a, row, k, a_operand);
         std::uint32_t b_operand[kColumns / 8][2];
         LR_UNROLL
         for (int n = 0; n < kColumns; n += 16) {
           std::uint32_t pair[2][2];
-          Layer::LoadB(b, n, k, kStride, pair);
+          Layer::template LoadB<typename Shape::Layout>(b, n, k, pair);
           LR_UNROLL
           for (int i = 0; i < 4; ++i) b_operand[n / 8 + i / 2][i % 2] = pair[i / 2][i % 2];
         }
@@ -104,6 +104,7 @@ LR_DEVICE void AddRowProducts(const Params& p,
       }
     }
   } else {
+    constexpr int kStride = Shape::kStride;
     const int g = Layer::Thread() % 32 / 4, t = Layer::Thread() % 4;
     for (int k = 0; k < p.width; k += 4) {
       float a_rows[2][4];
@@ -132,7 +133,6 @@ LR_DEVICE void AddProducts(const Params& p, const float (&x)[kColumns / 8][4],
                            typename Layer::template Shared<float> scratch,
                            typename Layer::template Shared<typename Shape::Element> b, int channel,
                            float (&o)[kOut / 8][4]) {
-  constexpr int kStride = Shape::kStride;
   if constexpr (Shape::Math::kScalar == kScalarBf16) {
     LR_UNROLL
     for (int k = 0; k < kColumns / 16; ++k) {
@@ -147,7 +147,8 @@ LR_DEVICE void AddProducts(const Params& p, const float (&x)[kColumns / 8][4],
           LR_UNROLL
           for (int n = 0; n < 2; ++n) {
             std::uint32_t pair[2][2];
-            Layer::LoadBTransposed(b, 16 * k, channel + c + 16 * n, kStride, pair);
+            Layer::template LoadBTransposed<typename Shape::Layout>(b, 16 * k, channel + c + 16 * n,
+                                                                    pair);
             LR_UNROLL
             for (int i = 0; i < 4; ++i) b_operand[2 * n + i / 2][i % 2] = pair[i / 2][i % 2];
           }
@@ -156,7 +157,7 @@ LR_DEVICE void AddProducts(const Params& p, const float (&x)[kColumns / 8][4],
       }
     }
   } else {
-    constexpr int kScratchStride = kColumns + 4;
+    constexpr int kStride = Shape::kStride, kScratchStride = kColumns + 4;
     const int row = Layer::Thread() / 32 * 16;
     const int g = Layer::Thread() % 32 / 4, t = Layer::Thread() % 4;
     LR_UNROLL

@@ -91,6 +91,7 @@ const char* HostBlock::Run(std::int64_t n_block, int shared_bytes, Kernel kernel
   params_ = params;
   if (error_ != nullptr) TheFibres().ForgetFrames();
   error_ = nullptr;
+  conflicts_ = {};
   shared_.resize(static_cast<std::size_t>(shared_bytes));
   shadows_.resize(std::max(shadows_.size(), shared_.size() / 4 + 1));
   std::vector<std::int64_t> order(static_cast<std::size_t>(n_block));
@@ -110,6 +111,11 @@ const char* HostBlock::Run(std::int64_t n_block, int shared_bytes, Kernel kernel
 void HostBlock::RunBlock() {
   std::fill(shared_.begin(), shared_.end(), static_cast<unsigned char>(0xff));
   for (Warp& warp : warps_) warp = {};
+  for (Thread& thread : threads_) {
+    for (const PendingCopy& copy : thread.copies) SetPending(copy.at, false);
+    thread.copies.clear();
+    thread.n_group = 0;
+  }
   n_at_barrier_ = n_finished_ = n_ready_ = first_ready_ = 0;
   ++epoch_;
   Fibres& fibres = TheFibres();
@@ -128,7 +134,11 @@ void HostBlock::RunBlock() {
 void HostBlock::Enter() {
   HostBlock& block = Current();
   block.kernel_(block.params_);
+  if (!block.threads_[block.thread_].copies.empty()) {
+    block.Fail("a thread ends before its copies have arrived");
+  }
   if (++block.n_finished_ == gpu::kThreads) {
+    for (int warp = 0; warp < kWarps; ++warp) block.CountTurns(warp);
     Fibre::Switch(TheFibres().threads[block.thread_], TheFibres().caller);
   }
   block.Wait();
@@ -157,6 +167,7 @@ void HostBlock::Barrier() {
   }
   n_at_barrier_ = 0;
   ++epoch_;
+  for (int warp = 0; warp < kWarps; ++warp) CountTurns(warp);
   for (int thread = 0; thread < gpu::kThreads; ++thread) {
     if (thread != thread_) PushReady(thread);
   }
@@ -166,6 +177,7 @@ void HostBlock::ReleaseWarp(Warp& warp) {
   warp.n_waiting = 0;
   // A product exchanges registers: only a barrier orders accesses to memory.
   if (warp.collective == Collective::kSync) ++warp.epoch;
+  CountTurns(thread_ / kLanes);
   const int first = thread_ / kLanes * kLanes;
   for (int thread = first; thread < first + kLanes; ++thread) {
     if (thread != thread_) PushReady(thread);
@@ -182,6 +194,78 @@ int HostBlock::PopReady() {
   first_ready_ = (first_ready_ + 1) % gpu::kThreads;
   --n_ready_;
   return thread;
+}
+
+// ---- copies ------------------------------------------------------------------------------------
+
+void HostBlock::Copy(const void* from, int at) {
+  // It may write at once.
+  Access(at, 16, true);
+  Thread& thread = threads_[thread_];
+  PendingCopy copy = {.from = from, .at = at, .group = thread.n_group};
+  if (from != nullptr) std::memcpy(copy.bytes, from, sizeof copy.bytes);
+  thread.copies.push_back(copy);
+  std::memset(shared() + at, 0xff, sizeof copy.bytes);
+  SetPending(at, true);
+}
+
+void HostBlock::WaitCopies(int n_newest) {
+  Thread& thread = threads_[thread_];
+  std::size_t n_kept = 0;
+  for (const PendingCopy& copy : thread.copies) {
+    if (copy.group >= thread.n_group - n_newest) {
+      thread.copies[n_kept++] = copy;
+      continue;
+    }
+    if (copy.from != nullptr && std::memcmp(copy.from, copy.bytes, sizeof copy.bytes) != 0) {
+      Fail("the source of a copy has changed before the copy arrived");
+    }
+    SetPending(copy.at, false);
+    Access(copy.at, 16, true);
+    std::memcpy(shared() + copy.at, copy.bytes, sizeof copy.bytes);
+  }
+  thread.copies.resize(n_kept);
+}
+
+// ---- bank conflicts ----------------------------------------------------------------------------
+
+void HostBlock::AddAccess(Use use, int at, int n) {
+  WarpAccesses& warp = accesses_[thread_ / kLanes];
+  const int lane = thread_ % kLanes;
+  const std::size_t number = warp.n_of_lane[lane]++;
+  if (number == warp.all.size()) warp.all.push_back({.use = use, .n = n});
+  WarpAccess& access = warp.all[number];
+  access.accesses[lane] = access.use == use && access.n == n;
+  access.at[lane] = at;
+}
+
+void HostBlock::CountTurns(int warp) {
+  constexpr int kBanks = 32;
+  WarpAccesses& accesses = accesses_[warp];
+  for (const WarpAccess& access : accesses.all) {
+    std::int64_t& turns = access.use == Use::kFragments ? conflicts_.fragments
+                          : access.use == Use::kCopies  ? conflicts_.copies
+                                                        : conflicts_.numbers;
+    if (access.use == Use::kFragments) ++conflicts_.n_fragment;
+    const int n_lane = std::min(kLanes, 4 * kBanks / access.n);  // that are served at once
+    for (int first = 0; first < kLanes; first += n_lane) {
+      std::vector<int> words[kBanks];
+      for (int lane = first; lane < first + n_lane; ++lane) {
+        if (!access.accesses[lane]) continue;
+        for (int word = access.at[lane] / 4; word < (access.at[lane] + access.n + 3) / 4; ++word) {
+          std::vector<int>& of_bank = words[word % kBanks];
+          if (std::find(of_bank.begin(), of_bank.end(), word) == of_bank.end()) {
+            of_bank.push_back(word);
+          }
+        }
+      }
+      std::size_t n_turn = 1;
+      for (const std::vector<int>& of_bank : words) n_turn = std::max(n_turn, of_bank.size());
+      turns += static_cast<std::int64_t>(n_turn) - 1;
+    }
+  }
+  accesses.all.clear();
+  for (std::size_t& n : accesses.n_of_lane) n = 0;
 }
 
 // ---- products ----------------------------------------------------------------------------------

@@ -6,6 +6,12 @@
 // memory, a barrier or a product of a warp that some threads never reach, lanes that wait for
 // different things, and two threads that access the same element of shared memory, one of them
 // writing, without a barrier between them. Shared memory and working memory begin as NaN.
+//
+// An asynchronous copy arrives when its thread waits for it, as late as a GPU may let it arrive.
+// Until then its place holds NaN, and nobody may access it. The waiting thread then counts as the
+// one that has written it.
+//
+// On request, a block counts the bank conflicts of its accesses to shared memory.
 #pragma once
 
 #include <cmath>
@@ -22,7 +28,7 @@ class HostBlock {
  public:
   static constexpr int kLanes = 32;
   static constexpr int kWarps = gpu::kThreads / kLanes;
-  enum class Collective { kNone, kSync, kMma, kQuadMax, kQuadSum, kSum, kMin, kMax };
+  enum class Collective { kNone, kSync, kMma, kQuadMax, kQuadSum, kAny, kSum, kMin, kMax };
 
   static HostBlock& Current() { return current_; }
 
@@ -56,6 +62,25 @@ class HostBlock {
   // Called before the bytes [at, at + n) are read or written.
   void Read(int at, int n) { Access(at, n, false); }
   void Write(int at, int n) { Access(at, n, true); }
+
+  // Begins a copy of 16 bytes; from null: zeros. Wait lets all copies arrive that the thread has
+  // committed, but for those of the newest n_newest groups.
+  void Copy(const void* from, int at);
+  void CommitCopies() { ++threads_[thread_].n_group; }
+  void WaitCopies(int n_newest);
+
+  // A lane's part of an access by its warp. A GPU serves 128 bytes at once, if no two words of them
+  // lie in one bank; each further word of a bank takes a turn of its own.
+  enum class Use { kFragments, kCopies, kNumbers };
+  struct Conflicts {
+    std::int64_t fragments = 0, copies = 0, numbers = 0;  // further turns, by use
+    std::int64_t n_fragment = 0;                          // loads of fragments that were counted
+  };
+  void CountConflicts(bool counts) { counts_ = counts; }
+  const Conflicts& conflicts() const { return conflicts_; }
+  void Count(Use use, int at, int n) {
+    if (counts_) AddAccess(use, at, n);
+  }
   // Ends the block. It does not return, but is not declared so: the address sanitizer would then
   // look for the end of a stack that it does not know.
   void Fail(const char* error);
@@ -66,6 +91,28 @@ class HostBlock {
     int epoch = 0;
     Collective collective = Collective::kNone;
     void* slots[kLanes] = {};
+  };
+  struct PendingCopy {
+    const void* from = nullptr;
+    int at = 0;
+    std::int64_t group = 0;
+    unsigned char bytes[16] = {};  // of the source, when the copy began
+  };
+  struct Thread {
+    std::vector<PendingCopy> copies;
+    std::int64_t n_group = 0;  // that it has committed
+  };
+  // What the lanes of a warp access with one instruction.
+  struct WarpAccess {
+    Use use = Use::kNumbers;
+    int n = 0;  // bytes of a lane
+    bool accesses[kLanes] = {};
+    int at[kLanes] = {};
+  };
+  // Between two waits the n-th accesses of all lanes are one instruction.
+  struct WarpAccesses {
+    std::vector<WarpAccess> all;
+    std::size_t n_of_lane[kLanes] = {};
   };
   // The last accesses of a word of shared memory since the block's last barrier.
   struct Accesses {
@@ -94,6 +141,7 @@ class HostBlock {
   struct Shadow {
     std::int64_t epoch = 0;  // of the block
     Accesses writes, reads;
+    bool is_pending = false;
   };
 
   HostBlock() = default;
@@ -105,8 +153,9 @@ class HostBlock {
     const int warp_epoch = warps_[thread_ / kLanes].epoch;
     for (int word = at / 4; word < (at + n + 3) / 4; ++word) {
       Shadow& shadow = shadows_[static_cast<std::size_t>(word)];
+      if (shadow.is_pending) Fail("an access to shared memory that a copy may still write");
       if (shadow.epoch != epoch_) {
-        shadow = {};
+        shadow.writes = shadow.reads = Accesses();
         shadow.epoch = epoch_;
       }
       if (shadow.writes.Races(thread_, warp_epoch) ||
@@ -116,6 +165,13 @@ class HostBlock {
       (writes ? shadow.writes : shadow.reads).Add(thread_, warp_epoch);
     }
   }
+  void SetPending(int at, bool is_pending) {
+    for (int word = at / 4; word < at / 4 + 4; ++word) {
+      shadows_[static_cast<std::size_t>(word)].is_pending = is_pending;
+    }
+  }
+  void AddAccess(Use use, int at, int n);
+  void CountTurns(int warp);  // of the accesses since the last wait
   void PushReady(int thread);
   int PopReady();
 
@@ -128,6 +184,10 @@ class HostBlock {
   const void* params_ = nullptr;
   const char* error_ = nullptr;
   Warp warps_[kWarps];
+  Thread threads_[gpu::kThreads];
+  bool counts_ = false;
+  Conflicts conflicts_;
+  WarpAccesses accesses_[kWarps];
   int n_at_barrier_ = 0, n_finished_ = 0;
   std::int64_t epoch_ = 0;
   int ready_[gpu::kThreads] = {};
@@ -150,13 +210,27 @@ struct HostLayer {
 
     T Get(int at) const {
       T x;
+      Count(at, 1);
       Read(at, 1, &x);
       return x;
     }
-    void Set(int at, T x) const { Write(at, 1, &x); }
-    void GetFour(int at, float (&x)[4]) const { Read(at, 4, x); }
-    void GetTwo(int at, float (&x)[2]) const { Read(at, 2, x); }
-    void SetEight(int at, const T (&x)[gpu::kChunk]) const { Write(at, gpu::kChunk, x); }
+    void Set(int at, T x) const {
+      Count(at, 1);
+      Write(at, 1, &x);
+    }
+    void GetFour(int at, float (&x)[4]) const {
+      Count(at, 4);
+      Read(at, 4, x);
+    }
+    void GetTwo(int at, float (&x)[2]) const {
+      Count(at, 2);
+      Read(at, 2, x);
+    }
+    void SetEight(int at, const T (&x)[gpu::kChunk]) const {
+      constexpr int kCount = 16 / static_cast<int>(sizeof(T));
+      for (int first = 0; first < gpu::kChunk; first += kCount) Count(at + first, kCount);
+      Write(at, gpu::kChunk, x);
+    }
 
     void Read(int at, int count, T* x) const {
       HostBlock& block = HostBlock::Current();
@@ -171,6 +245,10 @@ struct HostLayer {
       const int size = static_cast<int>(sizeof(T));
       block.Write(begin + at * size, count * size);
       std::memcpy(block.shared() + begin + at * size, x, static_cast<std::size_t>(count * size));
+    }
+    void Count(int at, int count) const {
+      const int size = static_cast<int>(sizeof(T));
+      HostBlock::Current().Count(HostBlock::Use::kNumbers, begin + at * size, count * size);
     }
     // Vectors must be aligned, as on a GPU.
     void Check(HostBlock& block, int at, int count) const {
@@ -202,6 +280,22 @@ struct HostLayer {
     }
     std::memcpy(x, from, sizeof x);
   }
+  template <typename T>
+  static void CopyAsync(const void* from, const Shared<T>& to, int at, bool exists) {
+    HostBlock& block = HostBlock::Current();
+    const int size = static_cast<int>(sizeof(T));
+    to.Check(block, at, 16 / size);
+    if (reinterpret_cast<std::uintptr_t>(from) % 16 != 0) {
+      block.Fail("a vector in global memory that is not aligned");
+    }
+    block.Count(HostBlock::Use::kCopies, to.begin + at * size, 16);
+    block.Copy(exists ? from : nullptr, to.begin + at * size);
+  }
+  static void CommitCopies() { HostBlock::Current().CommitCopies(); }
+  template <int kNewest>
+  static void WaitCopies() {
+    HostBlock::Current().WaitCopies(kNewest);
+  }
   static void StorePair(void* to, std::uint32_t pair) { std::memcpy(to, &pair, sizeof pair); }
   static std::uint32_t PackBf16(float low, float high) {
     return gpu::ToBf16(low) | static_cast<std::uint32_t>(gpu::ToBf16(high)) << 16;
@@ -210,29 +304,43 @@ struct HostLayer {
   static double Log(double x) { return std::log(x); }
 
   using Bf16Tile = Shared<std::uint16_t>;
+  // A lane of a GPU names one row of 8 elements, and gets elements of all lanes' rows.
+  template <typename Layout>
+  static void CountFragment(const Bf16Tile& tile, int row, int column) {
+    HostBlock::Current().Count(HostBlock::Use::kFragments, tile.begin + 2 * Layout::At(row, column),
+                               16);
+  }
   static std::uint32_t PairInRow(const Bf16Tile& tile, int at) {
     std::uint16_t x[2];
     tile.Read(at, 2, x);
     return x[0] | static_cast<std::uint32_t>(x[1]) << 16;
   }
-  static void LoadA(const Bf16Tile& tile, int row, int k, int stride, std::uint32_t (&a)[4]) {
-    const int g = Thread() % 32 / 4, t = Thread() % 4;
+  template <typename Layout>
+  static void LoadA(const Bf16Tile& tile, int row, int k, std::uint32_t (&a)[4]) {
+    const int lane = Thread() % 32, g = lane / 4, t = lane % 4;
+    CountFragment<Layout>(tile, row + lane % 16, k + lane / 16 * 8);
     for (int i = 0; i < 4; ++i) {
-      a[i] = PairInRow(tile, (row + g + i % 2 * 8) * stride + k + 2 * t + i / 2 * 8);
+      a[i] = PairInRow(tile, Layout::At(row + g + i % 2 * 8, k + 2 * t + i / 2 * 8));
     }
   }
-  static void LoadB(const Bf16Tile& tile, int n, int k, int stride, std::uint32_t (&b)[2][2]) {
-    const int g = Thread() % 32 / 4, t = Thread() % 4;
+  template <typename Layout>
+  static void LoadB(const Bf16Tile& tile, int n, int k, std::uint32_t (&b)[2][2]) {
+    const int lane = Thread() % 32, g = lane / 4, t = lane % 4;
+    CountFragment<Layout>(tile, n + lane % 8 + lane / 16 * 8, k + lane / 8 % 2 * 8);
     for (int i = 0; i < 4; ++i) {
-      b[i / 2][i % 2] = PairInRow(tile, (n + g + i / 2 * 8) * stride + k + 2 * t + i % 2 * 8);
+      b[i / 2][i % 2] = PairInRow(tile, Layout::At(n + g + i / 2 * 8, k + 2 * t + i % 2 * 8));
     }
   }
-  static void LoadBTransposed(const Bf16Tile& tile, int k, int n, int stride,
-                              std::uint32_t (&b)[2][2]) {
-    const int g = Thread() % 32 / 4, t = Thread() % 4;
+  template <typename Layout>
+  static void LoadBTransposed(const Bf16Tile& tile, int k, int n, std::uint32_t (&b)[2][2]) {
+    const int lane = Thread() % 32, g = lane / 4, t = lane % 4;
+    CountFragment<Layout>(tile, k + lane % 16, n + lane / 16 * 8);
     for (int i = 0; i < 4; ++i) {
-      const int at = (k + 2 * t + i % 2 * 8) * stride + n + g + i / 2 * 8;
-      b[i / 2][i % 2] = tile.Get(at) | static_cast<std::uint32_t>(tile.Get(at + stride)) << 16;
+      const int row = k + 2 * t + i % 2 * 8, column = n + g + i / 2 * 8;
+      std::uint16_t x[2];
+      tile.Read(Layout::At(row, column), 1, &x[0]);
+      tile.Read(Layout::At(row + 1, column), 1, &x[1]);
+      b[i / 2][i % 2] = x[0] | static_cast<std::uint32_t>(x[1]) << 16;
     }
   }
   template <int kCount>
@@ -241,7 +349,6 @@ struct HostLayer {
     HostBlock::Current().OfWarp(HostBlock::Collective::kMma, &operands,
                                 [](void* const* slots) { MultiplyWarp(slots, kCount); });
   }
-
   static void QuadMax(float (&x)[2]) {
     HostBlock::Current().OfWarp(HostBlock::Collective::kQuadMax, x, [](void* const* slots) {
       OverQuads<float>(slots, [](float a, float b) { return std::fmax(a, b); });
@@ -252,6 +359,11 @@ struct HostLayer {
     HostBlock::Current().OfWarp(HostBlock::Collective::kQuadSum, x, [](void* const* slots) {
       OverQuads<T>(slots, [](T a, T b) { return a + b; });
     });
+  }
+  static bool WarpAny(bool x) {
+    int any = x ? 1 : 0;
+    OverWarp(HostBlock::Collective::kAny, any, [](int a, int b) { return a | b; });
+    return any != 0;
   }
   static float WarpSum(float x) {
     OverWarp(HostBlock::Collective::kSum, x, [](float a, float b) { return a + b; });

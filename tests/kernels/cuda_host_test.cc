@@ -75,6 +75,148 @@ void ReadUnaligned(const Array& x, float* out) {
   out[0] = four[0];
 }
 
+// ---- copies ------------------------------------------------------------------------------------
+
+constexpr int kFloats = 4;  // that are copied at once
+
+// The number that the copies of `Copied` bring to place `at`.
+float Number(int at) { return static_cast<float>(at + 1); }
+const float* Source() {
+  alignas(16) static float numbers[256];
+  for (int at = 0; at < 256; ++at) numbers[at] = Number(at);
+  return numbers;
+}
+// Threads [0, n) each begin to copy 4 floats; the last chunk does not exist.
+void CopyFirst(const Array& x, int n) {
+  const int at = kFloats * HostLayer::Thread();
+  if (HostLayer::Thread() < n) HostLayer::CopyAsync(Source() + at, x, at, at + kFloats < 256);
+}
+void Copy(const Array& x, float* out) {
+  CopyFirst(x, 64);
+  HostLayer::CommitCopies();
+  HostLayer::WaitCopies<0>();
+  HostLayer::Barrier();
+  for (int at = HostLayer::Thread(); at < 256; at += gpu::kThreads) out[at] = x.Get(255 - at);
+}
+void ReadOwnCopy(const Array& x, float* out) {
+  CopyFirst(x, 64);
+  HostLayer::CommitCopies();
+  HostLayer::WaitCopies<0>();
+  if (HostLayer::Thread() < 64) out[HostLayer::Thread()] = x.Get(kFloats * HostLayer::Thread());
+}
+void CopyWithoutWait(const Array& x, float* out) {
+  CopyFirst(x, 64);
+  HostLayer::CommitCopies();
+  HostLayer::Barrier();
+  out[HostLayer::Thread()] = x.Get(HostLayer::Thread());
+}
+void CopyWithoutCommit(const Array& x, float* out) {
+  CopyFirst(x, 64);
+  HostLayer::WaitCopies<0>();
+  HostLayer::Barrier();
+  out[HostLayer::Thread()] = x.Get(HostLayer::Thread());
+}
+void CopyWithoutBarrier(const Array& x, float* out) {
+  CopyFirst(x, 64);
+  HostLayer::CommitCopies();
+  HostLayer::WaitCopies<0>();
+  HostLayer::WarpSync();
+  out[HostLayer::Thread()] = x.Get(255 - HostLayer::Thread());
+}
+// Two groups, of which the first is read.
+template <int kNewest>
+void CopyGroups(const Array& x, float* out) {
+  CopyFirst(x, 32);
+  HostLayer::CommitCopies();
+  const int at = kFloats * HostLayer::Thread();
+  if (at >= 128 && at < 256) HostLayer::CopyAsync(Source() + at, x, at, true);
+  HostLayer::CommitCopies();
+  HostLayer::WaitCopies<kNewest>();
+  HostLayer::Barrier();
+  out[HostLayer::Thread()] = x.Get(HostLayer::Thread());
+  HostLayer::WaitCopies<0>();
+}
+void CopyToWhatIsRead(const Array& x, float* out) {
+  out[HostLayer::Thread()] = x.Get(HostLayer::Thread());
+  CopyFirst(x, 64);
+  HostLayer::CommitCopies();
+  HostLayer::WaitCopies<0>();
+}
+void WriteToWhatIsCopied(const Array& x, float*) {
+  CopyFirst(x, 64);
+  HostLayer::Barrier();
+  x.Set(HostLayer::Thread(), 0.0F);
+}
+void CopyTwice(const Array& x, float*) {
+  CopyFirst(x, 64);
+  HostLayer::CommitCopies();
+  CopyFirst(x, 64);
+}
+void ChangeSource(const Array& x, float* out) {
+  if (HostLayer::Thread() == 0) {
+    HostLayer::CopyAsync(out, x, 0, true);
+    HostLayer::CommitCopies();
+    out[2] += 1.0F;
+    HostLayer::WaitCopies<0>();
+  }
+}
+void EndBeforeCopies(const Array& x, float*) {
+  CopyFirst(x, 64);
+  HostLayer::CommitCopies();
+}
+void CopyUnaligned(const Array& x, float*) { HostLayer::CopyAsync(Source() + 1, x, 0, true); }
+void CopyToUnaligned(const Array& x, float*) { HostLayer::CopyAsync(Source(), x, 2, true); }
+
+// ---- bank conflicts ----------------------------------------------------------------------------
+
+// The turns that loads of fragments from a tile of 16 rows take beyond one for each 128 bytes.
+template <typename Layout>
+HostBlock::Conflicts ConflictsOf() {
+  struct Kernel {
+    using Params = int;
+    static void Run(const Params&) {
+      HostLayer::Arena arena;
+      const auto tile = arena.Take<std::uint16_t>(16 * 72);
+      const int lane = HostLayer::Thread() % 32;
+      if (HostLayer::Thread() < 32) {
+        for (int at = lane; at < 16 * 8; at += 32) {
+          HostLayer::CopyAsync(Source(), tile, Layout::At(at / 8, at % 8 * gpu::kChunk), true);
+        }
+        HostLayer::CommitCopies();
+        HostLayer::WaitCopies<0>();
+        HostLayer::WarpSync();
+        std::uint32_t a[4], b[2][2];
+        HostLayer::LoadA<Layout>(tile, 0, 16, a);
+        HostLayer::LoadB<Layout>(tile, 0, 32, b);
+        HostLayer::LoadBTransposed<Layout>(tile, 0, 48, b);
+      }
+    }
+  };
+  HostBlock& block = HostBlock::Current();
+  HostDevice device;
+  block.CountConflicts(true);
+  EXPECT_EQ(device.Launch<Kernel>(1, 16 * 72 * 2, 0), nullptr);
+  block.CountConflicts(false);
+  return block.conflicts();
+}
+template <int kStep>
+void ReadEvery(const Array& x, float* out) {
+  if (HostLayer::Thread() < 32) out[HostLayer::Thread()] = x.Get(kStep * HostLayer::Thread());
+}
+void ReadFours(const Array& x, float* out) {
+  float four[4];
+  if (HostLayer::Thread() < 32) x.GetFour(kFloats * (HostLayer::Thread() % 2 * 8), four);
+  out[HostLayer::Thread()] = four[0];
+}
+template <void (*kWork)(const Array&, float*)>
+std::int64_t ConflictsOfNumbers() {
+  std::vector<float> out(gpu::kThreads);
+  HostBlock::Current().CountConflicts(true);
+  EXPECT_EQ(ErrorOf<kWork>(out.data()), "");
+  HostBlock::Current().CountConflicts(false);
+  return HostBlock::Current().conflicts().numbers / 3;  // of one of the blocks
+}
+
 TEST(CudaHost, ThreadsExchangeNumbersThroughSharedMemory) {
   std::vector<float> out(gpu::kThreads);
   EXPECT_EQ(ErrorOf<&Reverse>(out.data()), "");
@@ -107,6 +249,67 @@ TEST(CudaHost, AnAccessOutsideAnArrayIsAnError) {
   std::vector<float> out(gpu::kThreads);
   EXPECT_EQ(ErrorOf<&ReadBeyond>(out.data()), "an access beyond an array in shared memory");
   EXPECT_EQ(ErrorOf<&ReadUnaligned>(out.data()), "a vector in shared memory that is not aligned");
+}
+
+TEST(CudaHost, ACopyBringsNumbersAndZeros) {
+  std::vector<float> out(256);
+  EXPECT_EQ(ErrorOf<&Copy>(out.data()), "");
+  for (int at = 0; at < 256; ++at) {
+    const int from = 255 - at;
+    EXPECT_EQ(out[static_cast<std::size_t>(at)], from < 252 ? Number(from) : 0.0F) << at;
+  }
+  EXPECT_EQ(ErrorOf<&ReadOwnCopy>(out.data()), "");
+  EXPECT_EQ(ErrorOf<&CopyGroups<1>>(out.data()), "");
+  EXPECT_EQ(ErrorOf<&CopyGroups<0>>(out.data()), "");
+}
+
+TEST(CudaHost, AnAccessToACopyThatMayNotHaveArrivedIsAnError) {
+  std::vector<float> out(256);
+  const std::string pending = "an access to shared memory that a copy may still write";
+  EXPECT_EQ(ErrorOf<&CopyWithoutWait>(out.data()), pending);
+  EXPECT_EQ(ErrorOf<&CopyWithoutCommit>(out.data()), pending);
+  EXPECT_EQ(ErrorOf<&CopyGroups<2>>(out.data()), pending);
+  EXPECT_EQ(ErrorOf<&WriteToWhatIsCopied>(out.data()), pending);
+  EXPECT_EQ(ErrorOf<&CopyTwice>(out.data()), pending);
+  EXPECT_EQ(ErrorOf<&EndBeforeCopies>(), "a thread ends before its copies have arrived");
+}
+
+TEST(CudaHost, OnlyABarrierShowsACopyToOtherThreads) {
+  std::vector<float> out(256);
+  const std::string race =
+      "two threads access the same element of shared memory without a barrier between them";
+  EXPECT_EQ(ErrorOf<&CopyWithoutBarrier>(out.data()), race);
+  EXPECT_EQ(ErrorOf<&CopyToWhatIsRead>(out.data()), race);
+}
+
+TEST(CudaHost, TheSourceOfACopyMustStayAndBeAligned) {
+  alignas(16) float out[kFloats] = {};
+  EXPECT_EQ(ErrorOf<&ChangeSource>(out),
+            "the source of a copy has changed before the copy arrived");
+  EXPECT_EQ(ErrorOf<&CopyUnaligned>(), "a vector in global memory that is not aligned");
+  EXPECT_EQ(ErrorOf<&CopyToUnaligned>(), "a vector in shared memory that is not aligned");
+}
+
+TEST(CudaHost, CountsTheTurnsThatBankConflictsTake) {
+  // 8 rows of 128 bytes begin in the same bank: 8 turns instead of 1, for each of the 4 matrices.
+  const HostBlock::Conflicts dense = ConflictsOf<gpu::PaddedRows<64>>();
+  EXPECT_EQ(dense.n_fragment, 3);
+  EXPECT_EQ(dense.fragments, 3 * 4 * 7);
+  EXPECT_EQ(dense.copies, 0);
+  const HostBlock::Conflicts padded = ConflictsOf<gpu::PaddedRows<72>>();
+  EXPECT_EQ(padded.n_fragment, 3);
+  EXPECT_EQ(padded.fragments, 0);
+  const HostBlock::Conflicts swizzled = ConflictsOf<gpu::SwizzledRows<64>>();
+  EXPECT_EQ(swizzled.n_fragment, 3);
+  EXPECT_EQ(swizzled.fragments, 0);
+  EXPECT_EQ(swizzled.copies, 0);
+
+  EXPECT_EQ(ConflictsOfNumbers<&ReadEvery<0>>(), 0);
+  EXPECT_EQ(ConflictsOfNumbers<&ReadEvery<1>>(), 0);
+  EXPECT_EQ(ConflictsOfNumbers<&ReadEvery<2>>(), 1);
+  EXPECT_EQ(ConflictsOfNumbers<&ReadEvery<8>>(), 7);
+  // Lanes are served by eights, of which two chunks of 128 bytes apart take two turns.
+  EXPECT_EQ(ConflictsOfNumbers<&ReadFours>(), 4);
 }
 
 }  // namespace
