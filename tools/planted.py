@@ -37,6 +37,8 @@ SCORES, VECTOR, ROWS = "kernels/cpu/scores-inl.h", "kernels/cpu/vector-inl.h", "
 PLAN, SKIP, TRANSPOSE = "kernels/cpu/plan.cc", "kernels/cpu/skip.cc", "kernels/cpu/transpose-inl.h"
 CUDA_FORWARD, CUDA_BACKWARD, CUDA_TERMS, CUDA_PRODUCTS, CUDA_ROWS, CUDA_CALL = (
     f"kernels/cuda/{name}-inl.h" for name in ("forward", "backward", "terms", "products", "rows", "attention"))
+CUDA_LAYER, CUDA_PIPELINE, PIPELINED_FORWARD = (
+    f"kernels/cuda/{name}" for name in ("device.h", "pipeline-inl.h", "pipelined_forward-inl.h"))
 PI, NTK, DYNAMIC_NTK, YARN, LLAMA3, LONGROPE, SELF_EXTEND, DCA, GALI, REROPE, LEAKY, LM_INFINITE, STREAMING, NOISE = (
     f"model/extension/{name}.cc" for name in (
         "pi", "ntk", "dynamic_ntk", "yarn", "llama3", "longrope", "self_extend", "dca", "gali", "rerope",
@@ -238,6 +240,25 @@ ERRORS = [
      "    LaunchShaped<QueryKernel, Math>();  // before the keys, which add its sums of a two-sided bias\n"
      "    LaunchShaped<KeyKernel, Math>();\n",
      "    LaunchShaped<KeyKernel, Math>();\n    LaunchShaped<QueryKernel, Math>();\n"),
+    # Copies that arrive later, and lazy maxima.
+    ("no wait for a tile that is copied", PIPELINED_FORWARD,
+     "      Layer::template WaitCopies<0>();\n      Layer::Barrier();", "      Layer::Barrier();"),
+    ("a wait for the tile before", PIPELINED_FORWARD, "WaitCopies<0>();", "WaitCopies<1>();"),
+    ("no wait for queries that are copied", PIPELINED_FORWARD, "WaitCopies<1>();", "WaitCopies<2>();"),
+    ("no barrier before a place is filled again", PIPELINED_FORWARD,
+     "Layer::Barrier();  // the tile has arrived, and the one before has been read\n", ""),
+    ("a bias put where it is read", PIPELINED_FORWARD, "bias.Put(1 - place);", "bias.Put(place);"),
+    ("a bit of the swizzle forgotten", CUDA_LAYER, "(row & 7) * kChunk", "(row & 3) * kChunk"),
+    ("a tile copied beyond its last row", CUDA_PIPELINE, "begin + row < n_row &&", "begin + row <= n_row &&"),
+    ("one key more in a pipeline", CUDA_PIPELINE, "Min(p.distance + i_0 + row + 1, p.n_key) : p.n_key) - j_0;",
+     "Min(p.distance + i_0 + row + 1, p.n_key) : p.n_key) - j_0 + 1;"),
+    ("a diagonal of a table one beside", CUDA_PIPELINE, "kSign * (8 * diagonal - 1)", "kSign * (8 * diagonal + 1)"),
+    ("the threshold of a lazy maximum turned round", PIPELINED_FORWARD, "now > before + kGrowth", "now < before + kGrowth"),
+    ("sums that do not follow a lazy maximum", PIPELINED_FORWARD, "sums[m][half] *= factor[m][half];", "(void)sums;"),
+    ("outputs that follow another row's maximum", PIPELINED_FORWARD, "o[m][n][e] *= factor[m][e / 2]",
+     "o[m][n][e] *= factor[m][e % 2]"),
+    ("the last query of a tile of 128 left out", CUDA_PIPELINE, "Min(i_0 + n_row, p.n_query) - 1",
+     "Min(i_0 + n_row, p.n_query) - 2"),
     # Subnormal numbers where there must be none.
     keeps("on a kernel's other threads", "kernels/cpu/parts.h", "    body(begin, end);"),
     keeps("by attention forward", "kernels/cpu/attention.cc", "  return kForward("),

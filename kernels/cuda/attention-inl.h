@@ -12,6 +12,7 @@
 
 #include "kernels/cuda/backward-inl.h"
 #include "kernels/cuda/forward-inl.h"
+#include "kernels/cuda/pipelined_forward-inl.h"
 #include "kernels/cuda/rows-inl.h"
 #include "kernels/cuda_plugin.h"
 
@@ -83,8 +84,12 @@ class AttentionCall {
     Launch<ZeroKernel<Layer>>(Zeros{call.first_key, call.n_first_key});
     if (is_fp32) {
       LaunchShaped<ForwardKernel, Fp32Math>();
+    } else if (HasFewTerms<Bf16Math>() && p_.q[0].low == nullptr) {
+      LaunchFew<PipelinedForwardKernel, Bf16Math>();
+    } else if (HasFewTerms<Bf16Math>()) {
+      LaunchNarrow<ForwardKernel, Bf16Math, PlainParams>();
     } else {
-      LaunchShaped<ForwardKernel, Bf16Math>();
+      LaunchAny<ForwardKernel, Bf16Math>();
     }
     return Error();
   }
@@ -341,14 +346,21 @@ class AttentionCall {
     const bool has_key_bias = p_.has_key_bias != 0, has_table = p_.table != nullptr;
     return p_.head_dim <= 128 && p_.window == 0 && p_.document_begin == nullptr &&
            p_.two_sided == 0 && p_.has_piecewise == 0 && p_.has_dropout == 0 &&
-           terms_.n_region == 0 && has_key_bias + has_table + terms_.has_rotation <= 1 &&
-           is_copied(p_.q[0]) && is_copied(p_.k[0]) && is_copied(p_.v) && is_copied(p_.o_gradient);
+           terms_.n_region == 0 && p_.scale > 0.0F &&
+           has_key_bias + has_table + terms_.has_rotation <= 1 && is_copied(p_.q[0]) &&
+           is_copied(p_.k[0]) && is_copied(p_.v) && is_copied(p_.o_gradient);
   }
   template <template <typename, typename> typename Kernel, typename Math>
   void LaunchShaped() {
-    if (!HasFewTerms<Math>()) {
+    if (HasFewTerms<Math>()) {
+      LaunchFew<Kernel, Math>();
+    } else {
       LaunchAny<Kernel, Math>();
-    } else if (p_.has_key_bias != 0) {
+    }
+  }
+  template <template <typename, typename> typename Kernel, typename Math>
+  void LaunchFew() {
+    if (p_.has_key_bias != 0) {
       LaunchNarrow<Kernel, Math, KeyBiasParams>();
     } else if (p_.table != nullptr) {
       LaunchNarrow<Kernel, Math, TableParams>();

@@ -15,21 +15,26 @@
 //   QuadMax, QuadSum, WarpAny, WarpSum, WarpMin, WarpMax
 //                          over the 4 lanes that share a row of c, or over a warp
 //   LoadEight, StorePair, PackBf16, Exp2, Log
+//   Opaque(x)              x, of which the compiler knows nothing: what a loop computes from it is
+//                          not computed before the loop, and kept in registers that it needs
 //
 // The layout of c, which the products of both types share: with g = lane / 4 and t = lane % 4,
 // c[n][e] is the element in row g + 8 (e / 2) and column 8 n + 2 t + e % 2.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 
 #ifdef __CUDACC__
 #define LR_DEVICE __device__ __forceinline__
 #define LR_BOTH __host__ __device__ __forceinline__
 #define LR_UNROLL _Pragma("unroll")
+#define LR_ROLL _Pragma("unroll 1")
 #else
 #define LR_DEVICE inline
 #define LR_BOTH inline
 #define LR_UNROLL
+#define LR_ROLL
 #endif
 
 namespace longrun {
@@ -151,9 +156,10 @@ struct Params {
 // a loop of 15,000 instructions: most calls skip most of them, but they take registers, and room in
 // the instruction cache.
 //
-// Rows have the kernel's own type and are aligned; there is at most one kind of bias.
+// Rows have the kernel's own type and are aligned; there is at most one kind of bias; the scale is
+// positive.
 struct FewParams : Params {
-  static constexpr bool kCopiesRows = true;
+  static constexpr bool kCopiesRows = true, kHasKeyBias = false, kHasTable = false;
   static constexpr int window = 0, two_sided = 0, has_piecewise = 0, has_dropout = 0, n_region = 1;
   static constexpr const std::int32_t* document_begin = nullptr;
   static constexpr double *query_bias = nullptr, *row_sums = nullptr, *psi_sums = nullptr;
@@ -166,12 +172,12 @@ struct PlainParams : FewParams {
 };
 // A one-sided key bias.
 struct KeyBiasParams : FewParams {
-  static constexpr bool kMayHaveLow = false;
+  static constexpr bool kMayHaveLow = false, kHasKeyBias = true;
   static constexpr const float* table = nullptr;
 };
 // A distance table.
 struct TableParams : FewParams {
-  static constexpr bool kMayHaveLow = false;
+  static constexpr bool kMayHaveLow = false, kHasTable = true;
   static constexpr int has_key_bias = 0;
 };
 
@@ -218,6 +224,8 @@ LR_DEVICE void WriteNumber(const Numbers& to, std::int64_t at, double x) {
 
 LR_BOTH int Min(int a, int b) { return a < b ? a : b; }
 LR_BOTH int Max(int a, int b) { return a > b ? a : b; }
+// The larger number; the other one if one is NaN.
+LR_DEVICE float Larger(float a, float b) { return fmaxf(a, b); }
 
 }  // namespace gpu
 }  // namespace longrun

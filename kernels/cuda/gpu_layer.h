@@ -80,6 +80,10 @@ struct GpuLayer {
     *static_cast<std::uint32_t*>(to) = pair;
   }
 
+  static __device__ __forceinline__ int Opaque(int x) {
+    asm volatile("" : "+r"(x));
+    return x;
+  }
   static __device__ __forceinline__ std::uint32_t PackBf16(float low, float high) {
     std::uint32_t pair;
     asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));

@@ -179,6 +179,33 @@ TEST_P(KernelTest, AThousandPositionsAreTheReferences) {
       [&](Problem& p) { p.AddKeyBias(random_); });
 }
 
+// On a GPU, calls with few terms have kernels of their own, with tiles of 64 or 32 keys by the
+// head's channels. The drift makes the largest score grow from tile to tile, or stay where it was.
+TEST_P(KernelTest, FewTermsOverSeveralTilesAreTheReferences) {
+  for (const std::int64_t head_dim : {64, 128}) {
+    const ProblemShape shape = {.batch = 1,
+                                .n_head = 2,
+                                .n_kv_head = 1,
+                                .n_query = 193,
+                                .n_key = 223,
+                                .head_dim = head_dim};
+    const auto expect = [&](const auto& add_terms) {
+      ForEachType(shape, [&](Problem& p) {
+        p.terms.visibility.q_offset = 30;
+        add_terms(p);
+      });
+    };
+    expect([](Problem&) {});
+    expect([](Problem& p) { p.terms.visibility.causal = false; });
+    expect([](Problem& p) { p.AddSlopes(); });
+    for (const double drift : {-0.3, -0.02, 0.02, 0.3}) {
+      expect([&](Problem& p) { p.AddKeyBias(random_, false, drift); });
+    }
+    expect([&](Problem& p) { p.AddDistanceTable(random_, 100, 0); });
+    expect([&](Problem& p) { p.AddRotation(true, head_dim); });
+  }
+}
+
 // Keys and values that fill more than 1 MiB for each head: the CPU back-end then fetches each tile
 // in advance. Channels are no multiple of a vector, or as many as the back-end takes.
 TEST_P(KernelTest, KeysBeyondTheCacheAreTheReferences) {

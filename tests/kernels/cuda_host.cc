@@ -91,7 +91,6 @@ const char* HostBlock::Run(std::int64_t n_block, int shared_bytes, Kernel kernel
   params_ = params;
   if (error_ != nullptr) TheFibres().ForgetFrames();
   error_ = nullptr;
-  conflicts_ = {};
   shared_.resize(static_cast<std::size_t>(shared_bytes));
   shadows_.resize(std::max(shadows_.size(), shared_.size() / 4 + 1));
   std::vector<std::int64_t> order(static_cast<std::size_t>(n_block));

@@ -76,7 +76,10 @@ class HostBlock {
     std::int64_t fragments = 0, copies = 0, numbers = 0;  // further turns, by use
     std::int64_t n_fragment = 0;                          // loads of fragments that were counted
   };
-  void CountConflicts(bool counts) { counts_ = counts; }
+  void CountConflicts(bool counts) {
+    counts_ = counts;
+    if (counts) conflicts_ = {};
+  }
   const Conflicts& conflicts() const { return conflicts_; }
   void Count(Use use, int at, int n) {
     if (counts_) AddAccess(use, at, n);
@@ -297,6 +300,7 @@ struct HostLayer {
     HostBlock::Current().WaitCopies(kNewest);
   }
   static void StorePair(void* to, std::uint32_t pair) { std::memcpy(to, &pair, sizeof pair); }
+  static int Opaque(int x) { return x; }
   static std::uint32_t PackBf16(float low, float high) {
     return gpu::ToBf16(low) | static_cast<std::uint32_t>(gpu::ToBf16(high)) << 16;
   }

@@ -6,6 +6,11 @@
 #include <string>
 #include <vector>
 
+#include "base/random.h"
+#include "tests/commit_seed.h"
+#include "tests/kernels/attention_problem.h"
+#include "tests/kernels/kernels_under_test.h"
+
 namespace longrun::testing {
 namespace {
 
@@ -310,6 +315,31 @@ TEST(CudaHost, CountsTheTurnsThatBankConflictsTake) {
   EXPECT_EQ(ConflictsOfNumbers<&ReadEvery<8>>(), 7);
   // Lanes are served by eights, of which two chunks of 128 bytes apart take two turns.
   EXPECT_EQ(ConflictsOfNumbers<&ReadFours>(), 4);
+}
+
+// Of attention whose terms have kernels of their own, and of attention with a window.
+TEST(CudaHost, LoadsOfFragmentsAndCopiesHaveNoBankConflicts) {
+  SeededRandom random(CommitSeed());
+  const AttentionKernel kernel = KernelsUnderTest().front().kernel;
+  for (const std::int64_t head_dim : {64, 128}) {
+    for (const std::int64_t window : {0, 50}) {
+      Problem problem({.batch = 1,
+                       .n_head = 1,
+                       .n_kv_head = 1,
+                       .n_query = 140,
+                       .n_key = 140,
+                       .head_dim = head_dim},
+                      Scalar::kBf16, random);
+      problem.terms.visibility.window = window;
+      problem.AddSlopes();
+      HostBlock::Current().CountConflicts(true);
+      RunKernel(kernel, problem);
+      HostBlock::Current().CountConflicts(false);
+      EXPECT_GT(HostBlock::Current().conflicts().n_fragment, 0);
+      EXPECT_EQ(HostBlock::Current().conflicts().fragments, 0) << head_dim;
+      EXPECT_EQ(HostBlock::Current().conflicts().copies, 0) << head_dim;
+    }
+  }
 }
 
 }  // namespace

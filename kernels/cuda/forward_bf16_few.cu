@@ -1,0 +1,10 @@
+#include "kernels/cuda/launch-inl.h"
+#include "kernels/cuda/pipelined_forward-inl.h"
+
+namespace longrun {
+namespace gpu {
+
+LR_COMPILE_FEW(PipelinedForwardKernel, Bf16Math);
+
+}  // namespace gpu
+}  // namespace longrun

@@ -1,0 +1,235 @@
+// What the kernels of bf16 calls with few terms share (FewParams in device.h). The next tile is
+// copied while a tile is multiplied: tiles have two places in shared memory, and a block waits at
+// one barrier for each tile. A warp owns kFragments times 16 rows, and so reads a fragment of the
+// other side once for that many products.
+#pragma once
+
+#include "kernels/cuda/products-inl.h"
+#include "kernels/cuda/terms-inl.h"
+
+namespace longrun {
+namespace gpu {
+
+// Begins to copy rows [begin, begin + kTileRows) of a head, of n_row rows, to the tile's rows from
+// `to_row`. Rows and channels beyond the end become 0.
+template <typename Layer, int kHeadDim, int kTileRows, typename Params>
+LR_DEVICE void CopyTile(const Params& p, const Rows& rows, int b, int h, int begin, int n_row,
+                        const typename Layer::template Shared<std::uint16_t>& to, int to_row) {
+  constexpr int kChunks = kHeadDim / kChunk;
+  static_assert(kTileRows * kChunks % kThreads == 0 && kThreads % kChunks == 0);
+  const auto* const elements = static_cast<const std::uint16_t*>(rows.data);
+  const auto thread = static_cast<unsigned>(Layer::Thread());
+  const int first_row = static_cast<int>(thread / kChunks);
+  const int channel = static_cast<int>(thread % kChunks) * kChunk;
+  LR_UNROLL
+  for (int r = 0; r < kTileRows; r += kThreads / kChunks) {
+    const int row = r + first_row;
+    const bool exists = begin + row < n_row && channel < p.head_dim;
+    const std::int64_t from =
+        exists ? rows.At(b, h, begin + row) + static_cast<unsigned>(channel) : 0;
+    Layer::CopyAsync(elements + from, to, SwizzledRows<kHeadDim>::At(to_row + row, channel),
+                     exists);
+  }
+}
+
+// Loads the operands of 16 channels of a warp's rows.
+template <typename Layer, int kHeadDim, int kFragments>
+LR_DEVICE void LoadFragments(const typename Layer::template Shared<std::uint16_t>& tile, int row,
+                             int k, std::uint32_t (&a)[kFragments][4]) {
+  LR_UNROLL
+  for (int m = 0; m < kFragments; ++m) {
+    Layer::template LoadA<SwizzledRows<kHeadDim>>(tile, row + 16 * m, k, a[m]);
+  }
+}
+
+// s += a b^T for 16 channels from k: a is in registers, and b in rows from `row` of a tile.
+template <typename Layer, int kHeadDim, int kFragments, int kColumns>
+LR_DEVICE void AddFragmentProducts(const std::uint32_t (&a)[kFragments][4],
+                                   const typename Layer::template Shared<std::uint16_t>& b, int row,
+                                   int k, float (&s)[kFragments][kColumns / 8][4]) {
+  std::uint32_t operand[kColumns / 8][2];
+  LR_UNROLL
+  for (int n = 0; n < kColumns; n += 16) {
+    std::uint32_t pair[2][2];
+    Layer::template LoadB<SwizzledRows<kHeadDim>>(b, row + n, k, pair);
+    LR_UNROLL
+    for (int i = 0; i < 4; ++i) operand[n / 8 + i / 2][i % 2] = pair[i / 2][i % 2];
+  }
+  LR_UNROLL
+  for (int m = 0; m < kFragments; ++m) Layer::template Mma<kColumns / 8>(s[m], a[m], operand);
+}
+
+// o += x b: x is rounded to bf16, and b in rows from `row` of a tile, one for each column of x.
+template <typename Layer, int kHeadDim, int kFragments, int kColumns>
+LR_DEVICE void AddScoreProducts(const float (&x)[kFragments][kColumns / 8][4],
+                                const typename Layer::template Shared<std::uint16_t>& b, int row,
+                                float (&o)[kFragments][kHeadDim / 8][4]) {
+  LR_UNROLL
+  for (int k = 0; k < kColumns / 16; ++k) {
+    std::uint32_t a[kFragments][4];
+    LR_UNROLL
+    for (int m = 0; m < kFragments; ++m) {
+      LR_UNROLL
+      for (int i = 0; i < 4; ++i) {
+        const float(&of)[4] = x[m][2 * k + i / 2];
+        a[m][i] = Layer::PackBf16(of[i % 2 * 2], of[i % 2 * 2 + 1]);
+      }
+    }
+    LR_UNROLL
+    for (int c = 0; c < kHeadDim; c += 32) {
+      std::uint32_t operand[4][2];
+      LR_UNROLL
+      for (int n = 0; n < 2; ++n) {
+        std::uint32_t pair[2][2];
+        Layer::template LoadBTransposed<SwizzledRows<kHeadDim>>(b, row + 16 * k, c + 16 * n, pair);
+        LR_UNROLL
+        for (int i = 0; i < 4; ++i) operand[2 * n + i / 2][i % 2] = pair[i / 2][i % 2];
+      }
+      LR_UNROLL
+      for (int m = 0; m < kFragments; ++m) Layer::template Mma<4>(o[m] + c / 8, a[m], operand);
+    }
+  }
+}
+
+// The keys [0, n) that the tile of queries from i_0 sees, or fewer.
+template <typename Params>
+LR_DEVICE int VisibleKeys(const Params& p, int i_0, int n_row) {
+  const int last_query = Min(i_0 + n_row, p.n_query) - 1;
+  return p.causal != 0 ? Max(0, Min(p.distance + last_query + 1, p.n_key)) : p.n_key;
+}
+
+// The factor of what TileBias leaves: products become scores in the FMA of an exponent.
+template <typename Params>
+LR_DEVICE float ScaleOf(const Params& p) {
+  return Params::kHasTable || Params::kHasKeyBias ? 1.0F : p.scale;
+}
+
+// Calls visit(m, n, e) for each of a thread's scores, groups of columns outermost.
+template <int kFragments, int kColumns, typename Visit>
+LR_DEVICE void ForScores(const Visit& visit) {
+  LR_UNROLL
+  for (int n = 0; n < kColumns / 8; ++n) {
+    LR_UNROLL
+    for (int m = 0; m < kFragments; ++m) {
+      LR_UNROLL
+      for (int e = 0; e < 4; ++e) visit(m, n, e);
+    }
+  }
+}
+
+// Writes `to` where a query does not see a key, or one of them does not exist. A warp's x begins at
+// query i_0 and key j_0.
+template <typename Layer, bool kKeysAreRows, int kFragments, int kGroups, typename Params>
+LR_DEVICE void HidePairs(const Params& p, int i_0, int j_0, float to,
+                         float (&x)[kFragments][kGroups][4]) {
+  const int g = Layer::Thread() % 32 / 4, t = Layer::Thread() % 4;
+  LR_UNROLL
+  for (int m = 0; m < kFragments; ++m) {
+    LR_UNROLL
+    for (int half = 0; half < 2; ++half) {
+      const int row = 16 * m + 8 * half + g;
+      // The columns [begin, end) of the row are visible.
+      int begin = 0, end = 8 * kGroups;
+      if (kKeysAreRows) {
+        const int j = j_0 + row;
+        if (p.causal != 0) begin = j - p.distance - i_0;
+        end = j < p.n_key ? p.n_query - i_0 : 0;
+      } else {
+        end = (p.causal != 0 ? Min(p.distance + i_0 + row + 1, p.n_key) : p.n_key) - j_0;
+      }
+      LR_UNROLL
+      for (int n = 0; n < kGroups; ++n) {
+        LR_UNROLL
+        for (int e = 0; e < 2; ++e) {
+          const int column = 8 * n + 2 * t + e;
+          if (column < begin || column >= end) x[m][n][2 * half + e] = to;
+        }
+      }
+    }
+  }
+}
+
+// The biases of a tile of queries and keys, in two places like the tiles. A thread reads numbers of
+// the next tile, and puts them into their place; it may compute in between.
+// If keys are rows, it has no key biases: a row's bias depends on no tile.
+template <typename Layer, typename Params, bool kKeysAreRows, int kQueries, int kKeys>
+class TileBias {
+ public:
+  static constexpr bool kHasKeyBias = Params::kHasKeyBias && !kKeysAreRows;
+  static constexpr int kNumbers = Params::kHasTable ? kQueries + kKeys : kHasKeyBias ? kKeys : 0;
+  static constexpr int kBytes = 2 * 4 * kNumbers;
+  LR_DEVICE explicit TileBias(typename Layer::Arena& arena)
+      : numbers_(arena.template Take<float>(2 * kNumbers)) {}
+
+  // Of queries from i_0 and keys from j_0.
+  LR_DEVICE void Read(const Params& p, int b, int h, int i_0, int j_0, double anchor) {
+    if constexpr (Params::kHasTable) {
+      const int nearest = p.distance + i_0 - j_0 - (kKeys - 1);
+      LR_UNROLL
+      for (int n = 0; n < kEach; ++n) {
+        const int distance = nearest + Layer::Thread() + n * kThreads;
+        const int entry = Max(0, Min(distance + p.n_ahead, p.n_distance - 1));
+        next_[n] = p.table[static_cast<std::int64_t>(h) * p.n_distance + entry];
+      }
+    } else if constexpr (kHasKeyBias) {
+      const int j = j_0 + Layer::Thread();
+      if (Layer::Thread() < kKeys) {
+        const double number = j < p.n_key ? KeyNumber(p, b, Layer::Opaque(h), j) - anchor : 0.0;
+        next_[0] = static_cast<float>(number * kLog2E);
+      }
+    }
+  }
+  LR_DEVICE void Put(int place) const {
+    LR_UNROLL
+    for (int n = 0; n < kEach; ++n) {
+      const int at = Layer::Thread() + n * kThreads;
+      if (at < kNumbers) numbers_.Set(place * kNumbers + at, next_[n]);
+    }
+  }
+  // Products become scores in base 2, if there is a bias. The warp's rows begin at `row` of the
+  // tile, and its columns at `column`.
+  template <int kFragments, int kColumns>
+  LR_DEVICE void Add(const Params& p, int place, int row, int column,
+                     float (&s)[kFragments][kColumns / 8][4]) const {
+    const int thread = Layer::Opaque(Layer::Thread()), g = thread % 32 / 4, t = thread % 4;
+    if constexpr (Params::kHasTable) {
+      // All pairs of fragments on a diagonal have the same two numbers.
+      constexpr int kSign = kKeysAreRows ? -1 : 1;
+      const int first = place * kNumbers + kKeys - 1 + kSign * (row + g - column - 2 * t);
+      LR_UNROLL
+      for (int diagonal = 1 - kColumns / 8; diagonal < 2 * kFragments; ++diagonal) {
+        const float bias[2] = {numbers_.Get(first + kSign * 8 * diagonal),
+                               numbers_.Get(first + kSign * (8 * diagonal - 1))};
+        LR_UNROLL
+        for (int half = 0; half < 2 * kFragments; ++half) {
+          const int n = half - diagonal;
+          if (n < 0 || n >= kColumns / 8) continue;
+          LR_UNROLL
+          for (int e = 0; e < 2; ++e) {
+            float& score = s[half / 2][n][half % 2 * 2 + e];
+            score = score * p.scale + bias[e];
+          }
+        }
+      }
+    } else if constexpr (kHasKeyBias) {
+      LR_UNROLL
+      for (int n = 0; n < kColumns / 8; ++n) {
+        float bias[2];
+        numbers_.GetTwo(place * kNumbers + column + 8 * n + 2 * t, bias);
+        LR_UNROLL
+        for (int m = 0; m < kFragments; ++m) {
+          LR_UNROLL
+          for (int e = 0; e < 4; ++e) s[m][n][e] = s[m][n][e] * p.scale + bias[e % 2];
+        }
+      }
+    }
+  }
+
+ private:
+  static constexpr int kEach = (kNumbers + kThreads - 1) / kThreads;
+  typename Layer::template Shared<float> numbers_;
+  float next_[kEach > 0 ? kEach : 1] = {};
+};
+
+}  // namespace gpu
+}  // namespace longrun

@@ -1,0 +1,188 @@
+// Forward for bf16 calls with few terms: a block owns 128 queries of one head, and walks the tiles
+// of 64 keys from the nearest to the oldest. A warp owns 32 of the queries. The softmax is in base
+// 2. Its reference follows the running maximum lazily: o is multiplied only if a row's maximum has
+// grown to more than 2^kGrowth times what it was, so probabilities reach 2^kGrowth.
+#pragma once
+
+#include "kernels/cuda/pipeline-inl.h"
+
+namespace longrun {
+namespace gpu {
+
+template <typename TheLayer, typename TheShape>
+struct PipelinedForwardKernel {
+  using Layer = TheLayer;
+  using Shape = TheShape;
+  using Params = typename Shape::Params;
+  using Tile = typename Layer::template Shared<std::uint16_t>;
+  static constexpr int kHeadDim = Shape::kHeadDim;
+  static constexpr int kFragments = 2;
+  static constexpr int kWarpRows = 16 * kFragments, kBlockRows = kWarps * kWarpRows;
+  static constexpr int kColumns = kHeadDim <= 64 ? 64 : 32;
+  static constexpr float kGrowth = 8.0F;
+  // Queries of wider heads do not fit into registers beside o.
+  static constexpr bool kQueriesStay = kHeadDim <= 64;
+  static constexpr int kSteps = kHeadDim / 16;
+  using Bias = TileBias<Layer, Params, false, kBlockRows, kColumns>;
+
+  static int SharedBytes(const Params& /*p*/) {
+    return 2 * kHeadDim * (kBlockRows + 4 * kColumns) + Bias::kBytes;
+  }
+  static LR_BOTH int Tiles(const Params& p) { return (p.n_query + kBlockRows - 1) / kBlockRows; }
+  static std::int64_t Blocks(const Params& p) {
+    return static_cast<std::int64_t>(p.batch) * p.n_head * Tiles(p);
+  }
+
+  static LR_DEVICE void Run(const Params& p) {
+    const int n_tile = Tiles(p), block = static_cast<int>(Layer::Block());
+    const int i_0 = (n_tile - 1 - block % n_tile) * kBlockRows, head = block / n_tile;
+    const int b = head / p.n_head, h = head % p.n_head;
+    const int h_kv = h / p.group;
+    const int row = Layer::Thread() / 32 * kWarpRows;
+
+    typename Layer::Arena arena;
+    const Tile q = arena.template Take<std::uint16_t>(kBlockRows * kHeadDim);
+    const Tile k = arena.template Take<std::uint16_t>(2 * kColumns * kHeadDim);
+    const Tile v = arena.template Take<std::uint16_t>(2 * kColumns * kHeadDim);
+    Bias bias(arena);
+    const double anchor = AnchorOf(p, b, h, i_0);
+
+    const int n_key_tile = (VisibleKeys(p, i_0, kBlockRows) + kColumns - 1) / kColumns;
+    const auto copy_keys = [&](int key_tile) {
+      const int j_0 = key_tile * kColumns, to = (key_tile & 1) * kColumns;
+      CopyTile<Layer, kHeadDim, kColumns>(p, p.k[0], b, h_kv, j_0, p.n_key, k, to);
+      CopyTile<Layer, kHeadDim, kColumns>(p, p.v, b, h_kv, j_0, p.n_key, v, to);
+      Layer::CommitCopies();
+    };
+
+    std::uint32_t a[kQueriesStay ? kSteps : 1][kFragments][4];
+    if (n_key_tile > 0) {
+      CopyTile<Layer, kHeadDim, kBlockRows>(p, p.q[0], b, h, i_0, p.n_query, q, 0);
+      Layer::CommitCopies();
+      copy_keys(n_key_tile - 1);
+      bias.Read(p, b, h, i_0, (n_key_tile - 1) * kColumns, anchor);
+      bias.Put((n_key_tile - 1) & 1);
+      Layer::template WaitCopies<1>();
+      if constexpr (kQueriesStay) {
+        Layer::Barrier();
+        LR_UNROLL
+        for (int step = 0; step < kSteps; ++step)
+          LoadFragments<Layer, kHeadDim, kFragments>(q, row, 16 * step, a[step]);
+      }
+    }
+
+    float o[kFragments][kHeadDim / 8][4] = {};
+    float largest[kFragments][2], sums[kFragments][2] = {};
+    LR_UNROLL
+    for (int m = 0; m < kFragments; ++m) largest[m][0] = largest[m][1] = kHidden;
+    for (int key_tile = n_key_tile - 1; key_tile >= 0; --key_tile) {
+      const int j_0 = key_tile * kColumns, place = key_tile & 1;
+      Layer::template WaitCopies<0>();
+      Layer::Barrier();  // the tile has arrived, and the one before has been read
+      if (key_tile > 0) copy_keys(key_tile - 1);
+      const auto read_next_bias = [&] {
+        if (key_tile > 0) bias.Read(p, b, h, i_0, j_0 - kColumns, anchor);
+      };
+      const TileView view = ViewOf(p, b, i_0 + row, kWarpRows, j_0, kColumns);
+      if (view.is_hidden) {
+        read_next_bias();
+      } else {
+        float s[kFragments][kColumns / 8][4] = {};
+        LR_UNROLL
+        for (int step = 0; step < kSteps; ++step) {
+          std::uint32_t(&of_step)[kFragments][4] = a[kQueriesStay ? step : 0];
+          if constexpr (!kQueriesStay) {
+            LoadFragments<Layer, kHeadDim, kFragments>(q, row, 16 * step, of_step);
+          }
+          AddFragmentProducts<Layer, kHeadDim, kFragments, kColumns>(of_step, k, place * kColumns,
+                                                                     16 * step, s);
+        }
+        bias.template Add<kFragments, kColumns>(p, place, row, 0, s);
+        if (!view.is_whole) HidePairs<Layer, false>(p, i_0 + row, j_0, kHidden, s);
+        Softmax(p, s, largest, sums, o);
+        read_next_bias();
+        AddScoreProducts<Layer, kHeadDim, kFragments, kColumns>(s, v, place * kColumns, o);
+      }
+      if (key_tile > 0) bias.Put(1 - place);
+    }
+
+    LR_UNROLL
+    for (int m = 0; m < kFragments; ++m) {
+      Layer::QuadSum(sums[m]);
+      const int first = i_0 + row + 16 * m;
+      float factors[2];
+      LR_UNROLL
+      for (int half = 0; half < 2; ++half) {
+        const float sum = sums[m][half];
+        factors[half] = sum == 0.0F ? 0.0F : 1.0F / sum;
+        const int i = first + Layer::Thread() % 32 / 4 + 8 * half;
+        if (i < p.n_query && Layer::Thread() % 4 == 0) {
+          const double lse = sum == 0.0F ? static_cast<double>(kHidden)
+                                         : anchor + static_cast<double>(largest[m][half]) * kLn2 +
+                                               Layer::Log(static_cast<double>(sum));
+          WriteNumber(p.lse, static_cast<std::int64_t>(head) * p.n_query + i, lse);
+        }
+      }
+      StoreRows<Layer, kHeadDim>(p, p.o, b, h, first, p.n_query, 0, factors, o[m]);
+    }
+  }
+
+  // Scores become probabilities, but for a factor of each row, which the sums have as well.
+  static LR_DEVICE void Softmax(const Params& p, float (&s)[kFragments][kColumns / 8][4],
+                                float (&largest)[kFragments][2], float (&sums)[kFragments][2],
+                                float (&o)[kFragments][kHeadDim / 8][4]) {
+    const float scale = ScaleOf(p);
+    float reference[kFragments][2], factor[kFragments][2];
+    bool has_grown = false;
+    LR_UNROLL
+    for (int m = 0; m < kFragments; ++m) {
+      // A NaN is not a maximum here; it comes back as a probability.
+      float tile_largest[2] = {kHidden, kHidden};
+      LR_UNROLL
+      for (int n = 0; n < kColumns / 8; ++n) {
+        LR_UNROLL
+        for (int e = 0; e < 4; ++e) {
+          tile_largest[e / 2] = Larger(tile_largest[e / 2], s[m][n][e]);
+        }
+      }
+      Layer::QuadMax(tile_largest);
+      LR_UNROLL
+      for (int half = 0; half < 2; ++half) {
+        const float before = largest[m][half], now = tile_largest[half] * scale;
+        const bool grows = now > before + kGrowth;
+        has_grown = has_grown || grows;
+        if (grows) largest[m][half] = now;
+        reference[m][half] = largest[m][half] == kHidden ? 0.0F : largest[m][half];
+        factor[m][half] = Layer::Exp2(before - reference[m][half]);
+      }
+    }
+    // The factor of a row that has not grown is 1, so rows do not depend on each other.
+    if (Layer::WarpAny(has_grown)) {
+      LR_UNROLL
+      for (int m = 0; m < kFragments; ++m) {
+        LR_UNROLL
+        for (int half = 0; half < 2; ++half) sums[m][half] *= factor[m][half];
+        LR_UNROLL
+        for (int n = 0; n < kHeadDim / 8; ++n) {
+          LR_UNROLL
+          for (int e = 0; e < 4; ++e) o[m][n][e] *= factor[m][e / 2];
+        }
+      }
+    }
+    LR_UNROLL
+    for (int m = 0; m < kFragments; ++m) {
+      LR_UNROLL
+      for (int n = 0; n < kColumns / 8; ++n) {
+        LR_UNROLL
+        for (int e = 0; e < 4; ++e) {
+          const float x = Layer::Exp2(s[m][n][e] * scale - reference[m][e / 2]);
+          sums[m][e / 2] += x;
+          s[m][n][e] = x;
+        }
+      }
+    }
+  }
+};
+
+}  // namespace gpu
+}  // namespace longrun
