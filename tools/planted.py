@@ -37,8 +37,9 @@ SCORES, VECTOR, ROWS = "kernels/cpu/scores-inl.h", "kernels/cpu/vector-inl.h", "
 PLAN, SKIP, TRANSPOSE = "kernels/cpu/plan.cc", "kernels/cpu/skip.cc", "kernels/cpu/transpose-inl.h"
 CUDA_FORWARD, CUDA_BACKWARD, CUDA_TERMS, CUDA_PRODUCTS, CUDA_ROWS, CUDA_CALL = (
     f"kernels/cuda/{name}-inl.h" for name in ("forward", "backward", "terms", "products", "rows", "attention"))
-CUDA_LAYER, CUDA_PIPELINE, PIPELINED_FORWARD = (
-    f"kernels/cuda/{name}" for name in ("device.h", "pipeline-inl.h", "pipelined_forward-inl.h"))
+CUDA_LAYER, CUDA_PIPELINE, PIPELINED_FORWARD, PIPELINED_BACKWARD = (
+    f"kernels/cuda/{name}" for name in ("device.h", "pipeline-inl.h", "pipelined_forward-inl.h",
+                                        "pipelined_backward-inl.h"))
 PI, NTK, DYNAMIC_NTK, YARN, LLAMA3, LONGROPE, SELF_EXTEND, DCA, GALI, REROPE, LEAKY, LM_INFINITE, STREAMING, NOISE = (
     f"model/extension/{name}.cc" for name in (
         "pi", "ntk", "dynamic_ntk", "yarn", "llama3", "longrope", "self_extend", "dca", "gali", "rerope",
@@ -237,9 +238,9 @@ ERRORS = [
     ("the last segment's sum left out", CUDA_BACKWARD, "const int n = (p.n_knot + 1) * 2;",
      "const int n = (p.n_knot + 1) * 2 - 1;"),
     ("keys before the queries whose sums they add", CUDA_CALL,
-     "    LaunchShaped<QueryKernel, Math>();  // before the keys, which add its sums of a two-sided bias\n"
-     "    LaunchShaped<KeyKernel, Math>();\n",
-     "    LaunchShaped<KeyKernel, Math>();\n    LaunchShaped<QueryKernel, Math>();\n"),
+     "      LaunchShaped<QueryKernel, Math>();  // before the keys, which add its sums of a two-sided bias\n"
+     "      LaunchShaped<KeyKernel, Math>();\n",
+     "      LaunchShaped<KeyKernel, Math>();\n      LaunchShaped<QueryKernel, Math>();\n"),
     # Copies that arrive later, and lazy maxima.
     ("no wait for a tile that is copied", PIPELINED_FORWARD,
      "      Layer::template WaitCopies<0>();\n      Layer::Barrier();", "      Layer::Barrier();"),
@@ -252,13 +253,33 @@ ERRORS = [
     ("a tile copied beyond its last row", CUDA_PIPELINE, "begin + row < n_row &&", "begin + row <= n_row &&"),
     ("one key more in a pipeline", CUDA_PIPELINE, "Min(p.distance + i_0 + row + 1, p.n_key) : p.n_key) - j_0;",
      "Min(p.distance + i_0 + row + 1, p.n_key) : p.n_key) - j_0 + 1;"),
+    ("one query less in a pipeline", CUDA_PIPELINE, "begin = j - p.distance - i_0;", "begin = j - p.distance - i_0 + 1;"),
     ("a diagonal of a table one beside", CUDA_PIPELINE, "kSign * (8 * diagonal - 1)", "kSign * (8 * diagonal + 1)"),
+    ("distances of transposed scores turned round", CUDA_PIPELINE, "kSign = kKeysAreRows ? -1 : 1", "kSign = 1"),
     ("the threshold of a lazy maximum turned round", PIPELINED_FORWARD, "now > before + kGrowth", "now < before + kGrowth"),
     ("sums that do not follow a lazy maximum", PIPELINED_FORWARD, "sums[m][half] *= factor[m][half];", "(void)sums;"),
     ("outputs that follow another row's maximum", PIPELINED_FORWARD, "o[m][n][e] *= factor[m][e / 2]",
      "o[m][n][e] *= factor[m][e % 2]"),
     ("the last query of a tile of 128 left out", CUDA_PIPELINE, "Min(i_0 + n_row, p.n_query) - 1",
      "Min(i_0 + n_row, p.n_query) - 2"),
+    ("keys backward without a wait", PIPELINED_BACKWARD,
+     "      Layer::template WaitCopies<0>();\n"
+     "      Layer::Barrier();  // the tile has arrived, and the one before has been read\n      if (key_tile",
+     "      Layer::Barrier();  // the tile has arrived, and the one before has been read\n      if (key_tile"),
+    ("queries backward after a wait for the tile before", PIPELINED_BACKWARD,
+     "WaitCopies<0>();\n"
+     "      Layer::Barrier();  // the tile has arrived, and the one before has been read\n      if (next",
+     "WaitCopies<1>();\n"
+     "      Layer::Barrier();  // the tile has arrived, and the one before has been read\n      if (next"),
+    ("no barrier before queries are copied over others", PIPELINED_BACKWARD,
+     "      Layer::Barrier();  // the tile has arrived, and the one before has been read\n      if (next", "      if (next"),
+    ("statistics put where they are read", PIPELINED_BACKWARD, "put_numbers(next, 1 - place);", "put_numbers(next, place);"),
+    ("the first tile of queries left out", PIPELINED_BACKWARD, "/ kTileRows * kTileRows : 0;",
+     "/ kTileRows * kTileRows + kTileRows : 0;"),
+    ("an lse without the anchor of its keys", PIPELINED_BACKWARD, "static_cast<float>((sum - anchor) * kLog2E)",
+     "static_cast<float>(sum * kLog2E)"),
+    ("sums of a head that go on in the next", PIPELINED_BACKWARD, "    ClearBiasSums(sums);\n  }", "  }"),
+    ("a head without its own key bias", PIPELINED_BACKWARD, "if (tile.i_0 == first) PutKeyBias", "if (place == 0) PutKeyBias"),
     # Subnormal numbers where there must be none.
     keeps("on a kernel's other threads", "kernels/cpu/parts.h", "    body(begin, end);"),
     keeps("by attention forward", "kernels/cpu/attention.cc", "  return kForward("),

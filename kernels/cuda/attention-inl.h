@@ -12,6 +12,7 @@
 
 #include "kernels/cuda/backward-inl.h"
 #include "kernels/cuda/forward-inl.h"
+#include "kernels/cuda/pipelined_backward-inl.h"
 #include "kernels/cuda/pipelined_forward-inl.h"
 #include "kernels/cuda/rows-inl.h"
 #include "kernels/cuda_plugin.h"
@@ -319,8 +320,16 @@ class AttentionCall {
 
   template <typename Math>
   void LaunchBackward() {
-    LaunchShaped<QueryKernel, Math>();  // before the keys, which add its sums of a two-sided bias
-    LaunchShaped<KeyKernel, Math>();
+    if constexpr (Math::kScalar == kScalarFp32) {
+      LaunchShaped<QueryKernel, Math>();  // before the keys, which add its sums of a two-sided bias
+      LaunchShaped<KeyKernel, Math>();
+    } else if (HasFewTerms<Math>()) {
+      LaunchFew<PipelinedQueryKernel, Math>();
+      LaunchFew<PipelinedKeyKernel, Math>();
+    } else {
+      LaunchAny<QueryKernel, Math>();
+      LaunchAny<KeyKernel, Math>();
+    }
     if (p_.distance_sums == nullptr && p_.psi_sums == nullptr) return;
     if (HasFewTerms<Math>()) {
       LaunchNarrow<DistanceKernel, Math, TableParams>();

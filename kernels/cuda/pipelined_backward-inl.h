@@ -1,0 +1,374 @@
+// Backward for bf16 calls with few terms, in two kernels as in backward-inl.h: PipelinedQueryKernel
+// owns queries and computes dq~; PipelinedKeyKernel owns keys and computes dk~, dv and the gradient
+// of the key bias from transposed scores, whose rows are keys. A block owns 128 rows of a narrow
+// head, or 64 of a wide one. It walks tiles of 64 rows of the other side in halves, so that the
+// scores and their gradients fit into registers beside the sums.
+#pragma once
+
+#include "kernels/cuda/pipeline-inl.h"
+
+namespace longrun {
+namespace gpu {
+
+// What backward needs of a query: its lse in base 2, less the anchor of the biases, and its delta.
+// A row that saw no key has an lse of -infinity; 0 then makes its probabilities 0.
+struct QueryStatistics {
+  float lse = 0.0F, delta = 0.0F;
+
+  template <typename Params>
+  static LR_DEVICE QueryStatistics Of(const Params& p, int b, int h, int i, double anchor) {
+    QueryStatistics query;
+    if (i >= p.n_query) return query;
+    const std::int64_t at = (static_cast<std::int64_t>(b) * p.n_head + h) * p.n_query + i;
+    const double sum = ReadNumber(p.lse, at);
+    const bool saw_none = sum == static_cast<double>(kHidden);
+    query.lse = saw_none ? 0.0F : static_cast<float>((sum - anchor) * kLog2E);
+    query.delta = p.delta[at];
+    return query;
+  }
+};
+
+// Sizes that both kernels share.
+template <typename TheShape>
+struct BackwardTiles {
+  static constexpr int kHeadDim = TheShape::kHeadDim;
+  static constexpr int kFragments = kHeadDim <= 64 ? 2 : 1;
+  static constexpr int kWarpRows = 16 * kFragments, kBlockRows = kWarps * kWarpRows;
+  static constexpr int kTileRows = 64, kColumns = 32;
+  static constexpr int kSteps = kHeadDim / 16;
+  static constexpr int kTileBytes = 2 * kHeadDim * (2 * kBlockRows + 4 * kTileRows);
+};
+
+template <typename TheLayer, typename TheShape>
+struct PipelinedQueryKernel : BackwardTiles<TheShape> {
+  using Layer = TheLayer;
+  using Shape = TheShape;
+  using Params = typename Shape::Params;
+  using Tile = typename Layer::template Shared<std::uint16_t>;
+  using Tiles = BackwardTiles<TheShape>;
+  using Tiles::kHeadDim, Tiles::kFragments, Tiles::kWarpRows, Tiles::kBlockRows, Tiles::kTileRows,
+      Tiles::kColumns, Tiles::kSteps;
+  using Bias = TileBias<Layer, Params, false, kBlockRows, kTileRows>;
+
+  static int SharedBytes(const Params& /*p*/) { return Tiles::kTileBytes + Bias::kBytes; }
+  static LR_BOTH int QueryTiles(const Params& p) {
+    return (p.n_query + kBlockRows - 1) / kBlockRows;
+  }
+  static std::int64_t Blocks(const Params& p) {
+    return static_cast<std::int64_t>(p.batch) * p.n_head * QueryTiles(p);
+  }
+
+  static LR_DEVICE void Run(const Params& p) {
+    const int n_tile = QueryTiles(p), block = static_cast<int>(Layer::Block());
+    const int i_0 = (n_tile - 1 - block % n_tile) * kBlockRows, head = block / n_tile;
+    const int b = head / p.n_head, h = head % p.n_head;
+    const int h_kv = h / p.group;
+    const int row = Layer::Thread() / 32 * kWarpRows, g = Layer::Thread() % 32 / 4;
+
+    typename Layer::Arena arena;
+    const Tile q = arena.template Take<std::uint16_t>(kBlockRows * kHeadDim);
+    const Tile o_gradient = arena.template Take<std::uint16_t>(kBlockRows * kHeadDim);
+    const Tile k = arena.template Take<std::uint16_t>(2 * kTileRows * kHeadDim);
+    const Tile v = arena.template Take<std::uint16_t>(2 * kTileRows * kHeadDim);
+    Bias bias(arena);
+    const double anchor = AnchorOf(p, b, h, i_0);
+
+    const int n_key_tile = (VisibleKeys(p, i_0, kBlockRows) + kTileRows - 1) / kTileRows;
+    const auto copy_keys = [&](int key_tile) {
+      const int j_0 = key_tile * kTileRows, to = (key_tile & 1) * kTileRows;
+      CopyTile<Layer, kHeadDim, kTileRows>(p, p.k[0], b, h_kv, j_0, p.n_key, k, to);
+      CopyTile<Layer, kHeadDim, kTileRows>(p, p.v, b, h_kv, j_0, p.n_key, v, to);
+      Layer::CommitCopies();
+    };
+
+    std::uint32_t of_q[kSteps][kFragments][4], of_o[kSteps][kFragments][4];
+    QueryStatistics queries[kFragments][2];
+    if (n_key_tile > 0) {
+      CopyTile<Layer, kHeadDim, kBlockRows>(p, p.q[0], b, h, i_0, p.n_query, q, 0);
+      CopyTile<Layer, kHeadDim, kBlockRows>(p, p.o_gradient, b, h, i_0, p.n_query, o_gradient, 0);
+      Layer::CommitCopies();
+      copy_keys(n_key_tile - 1);
+      bias.Read(p, b, h, i_0, (n_key_tile - 1) * kTileRows, anchor);
+      bias.Put((n_key_tile - 1) & 1);
+      LR_UNROLL
+      for (int m = 0; m < kFragments; ++m) {
+        LR_UNROLL
+        for (int half = 0; half < 2; ++half) {
+          const int i = i_0 + row + 16 * m + 8 * half + g;
+          queries[m][half] = QueryStatistics::Of(p, b, h, i, anchor);
+        }
+      }
+      Layer::template WaitCopies<1>();
+      Layer::Barrier();
+      LR_UNROLL
+      for (int step = 0; step < kSteps; ++step) {
+        LoadFragments<Layer, kHeadDim, kFragments>(q, row, 16 * step, of_q[step]);
+        LoadFragments<Layer, kHeadDim, kFragments>(o_gradient, row, 16 * step, of_o[step]);
+      }
+    }
+
+    float dq[kFragments][kHeadDim / 8][4] = {};
+    for (int key_tile = n_key_tile - 1; key_tile >= 0; --key_tile) {
+      const int place = key_tile & 1;
+      Layer::template WaitCopies<0>();
+      Layer::Barrier();  // the tile has arrived, and the one before has been read
+      if (key_tile > 0) copy_keys(key_tile - 1);
+      for (int column = 0; column < kTileRows; column += kColumns) {
+        const int j_0 = key_tile * kTileRows + column, from = place * kTileRows + column;
+        const TileView view = ViewOf(p, b, i_0 + row, kWarpRows, j_0, kColumns);
+        if (view.is_hidden) continue;
+        float s[kFragments][kColumns / 8][4] = {}, ds[kFragments][kColumns / 8][4] = {};
+        LR_UNROLL
+        for (int step = 0; step < kSteps; ++step) {
+          AddFragmentProducts<Layer, kHeadDim, kFragments, kColumns>(of_q[step], k, from, 16 * step,
+                                                                     s);
+        }
+        bias.template Add<kFragments, kColumns>(p, place, row, column, s);
+        if (!view.is_whole) HidePairs<Layer, false>(p, i_0 + row, j_0, kHidden, s);
+        ForScores<kFragments, kColumns>([&](int m, int n, int e) {
+          s[m][n][e] = Layer::Exp2(s[m][n][e] * ScaleOf(p) - queries[m][e / 2].lse);
+        });
+        LR_UNROLL
+        for (int step = 0; step < kSteps; ++step) {
+          AddFragmentProducts<Layer, kHeadDim, kFragments, kColumns>(of_o[step], v, from, 16 * step,
+                                                                     ds);
+        }
+        ForScores<kFragments, kColumns>([&](int m, int n, int e) {
+          ds[m][n][e] = s[m][n][e] * (ds[m][n][e] - queries[m][e / 2].delta);
+        });
+        if (!view.is_whole) HidePairs<Layer, false>(p, i_0 + row, j_0, 0.0F, ds);
+        AddScoreProducts<Layer, kHeadDim, kFragments, kColumns>(ds, k, from, dq);
+      }
+      if (key_tile > 0) {
+        const int first = Layer::Opaque(i_0);
+        bias.Read(p, b, h, first, (key_tile - 1) * kTileRows, AnchorOf(p, b, h, first));
+        bias.Put(1 - place);
+      }
+    }
+
+    const float factors[2] = {p.product_scale, p.product_scale};
+    LR_UNROLL
+    for (int m = 0; m < kFragments; ++m) {
+      StoreRows<Layer, kHeadDim>(p, p.dq, b, h, i_0 + row + 16 * m, p.n_query, 0, factors, dq[m]);
+    }
+  }
+};
+
+template <typename TheLayer, typename TheShape>
+struct PipelinedKeyKernel : BackwardTiles<TheShape> {
+  using Layer = TheLayer;
+  using Shape = TheShape;
+  using Params = typename Shape::Params;
+  using Tile = typename Layer::template Shared<std::uint16_t>;
+  using Tiles = BackwardTiles<TheShape>;
+  using Tiles::kHeadDim, Tiles::kFragments, Tiles::kWarpRows, Tiles::kBlockRows, Tiles::kTileRows,
+      Tiles::kColumns, Tiles::kSteps;
+  using Numbers = typename Layer::template Shared<float>;
+  using Sums = typename Layer::template Shared<double>;
+  using Bias = TileBias<Layer, Params, true, kTileRows, kBlockRows>;
+  // Each thread has slots of its own for the biases of its keys and the sums of their gradients,
+  // which would not fit into registers.
+  static constexpr int kSlots = Params::kHasKeyBias ? 2 * kFragments * kThreads : 0;
+
+  static int SharedBytes(const Params& /*p*/) {
+    return Tiles::kTileBytes + 4 * 4 * kTileRows + Bias::kBytes + 12 * kSlots;
+  }
+  static LR_BOTH int KeyTiles(const Params& p) { return (p.n_key + kBlockRows - 1) / kBlockRows; }
+  static std::int64_t Blocks(const Params& p) {
+    return static_cast<std::int64_t>(p.batch) * p.n_kv_head * KeyTiles(p);
+  }
+
+  // A tile of queries of one of the heads that share the keys.
+  struct QueryTile {
+    int h = 0, i_0 = 0;
+  };
+
+  static LR_DEVICE void Run(const Params& p) {
+    const int n_tile = KeyTiles(p), block = static_cast<int>(Layer::Block());
+    const int j_0 = block % n_tile * kBlockRows, kv_head = block / n_tile;
+    const int b = kv_head / p.n_kv_head, h_kv = kv_head % p.n_kv_head;
+    const int row = Layer::Thread() / 32 * kWarpRows;
+    const int g = Layer::Thread() % 32 / 4, t = Layer::Thread() % 4;
+
+    typename Layer::Arena arena;
+    const Tile k = arena.template Take<std::uint16_t>(kBlockRows * kHeadDim);
+    const Tile v = arena.template Take<std::uint16_t>(kBlockRows * kHeadDim);
+    const Tile q = arena.template Take<std::uint16_t>(2 * kTileRows * kHeadDim);
+    const Tile o_gradient = arena.template Take<std::uint16_t>(2 * kTileRows * kHeadDim);
+    const Numbers lse = arena.template Take<float>(2 * kTileRows);
+    const Numbers delta = arena.template Take<float>(2 * kTileRows);
+    const Numbers key_bias = arena.template Take<float>(kSlots);
+    const Sums bias_sums = arena.template Take<double>(kSlots);
+    Bias bias(arena);
+
+    // Queries before the first do not see the block's keys.
+    const int first = p.causal != 0 ? Max(j_0 - p.distance, 0) / kTileRows * kTileRows : 0;
+    QueryTile tile = {h_kv * p.group, first};
+    const int h_end = first < p.n_query ? tile.h + p.group : tile.h;
+    const auto put_numbers = [&](const QueryTile& of, int place) {
+      if (Layer::Thread() < kTileRows) {
+        const double anchor = KeyAnchor(p, b, of.h, j_0);
+        const int i = of.i_0 + Layer::Thread(), at = place * kTileRows + Layer::Thread();
+        const QueryStatistics query = QueryStatistics::Of(p, b, of.h, i, anchor);
+        lse.Set(at, query.lse);
+        delta.Set(at, query.delta);
+      }
+      bias.Read(p, b, of.h, of.i_0, j_0, 0.0);
+      bias.Put(place);
+    };
+    const auto copy_queries = [&](const QueryTile& from, int place) {
+      CopyTile<Layer, kHeadDim, kTileRows>(p, p.q[0], b, from.h, from.i_0, p.n_query, q,
+                                           place * kTileRows);
+      CopyTile<Layer, kHeadDim, kTileRows>(p, p.o_gradient, b, from.h, from.i_0, p.n_query,
+                                           o_gradient, place * kTileRows);
+      Layer::CommitCopies();
+    };
+
+    if (tile.h < h_end) {
+      CopyTile<Layer, kHeadDim, kBlockRows>(p, p.k[0], b, h_kv, j_0, p.n_key, k, 0);
+      CopyTile<Layer, kHeadDim, kBlockRows>(p, p.v, b, h_kv, j_0, p.n_key, v, 0);
+      copy_queries(tile, 0);
+      put_numbers(tile, 0);
+    }
+
+    float dk[kFragments][kHeadDim / 8][4] = {}, dv[kFragments][kHeadDim / 8][4] = {};
+    const float scale = Params::kHasTable ? 1.0F : p.scale;
+    if constexpr (Params::kHasKeyBias) ClearBiasSums(bias_sums);
+    for (int place = 0; tile.h < h_end; place = 1 - place) {
+      const bool is_last = tile.i_0 + kTileRows >= p.n_query;  // of the head
+      const QueryTile next =
+          is_last ? QueryTile{tile.h + 1, first} : QueryTile{tile.h, tile.i_0 + kTileRows};
+      Layer::template WaitCopies<0>();
+      Layer::Barrier();  // the tile has arrived, and the one before has been read
+      if (next.h < h_end) copy_queries(next, 1 - place);
+      if constexpr (Params::kHasKeyBias) {
+        if (tile.i_0 == first) PutKeyBias(p, b, tile.h, j_0, row, key_bias);
+      }
+      for (int column = 0; column < kTileRows; column += kColumns) {
+        const int i_0 = tile.i_0 + column, from = place * kTileRows + column;
+        const TileView view = ViewOf(p, b, i_0, kColumns, j_0 + row, kWarpRows);
+        if (view.is_hidden) continue;
+        float s[kFragments][kColumns / 8][4] = {}, ds[kFragments][kColumns / 8][4] = {};
+        LR_UNROLL
+        for (int step = 0; step < kSteps; ++step) {
+          std::uint32_t a[kFragments][4];
+          LoadFragments<Layer, kHeadDim, kFragments>(k, row, 16 * step, a);
+          AddFragmentProducts<Layer, kHeadDim, kFragments, kColumns>(a, q, from, 16 * step, s);
+        }
+        bias.template Add<kFragments, kColumns>(p, place, row, column, s);
+        if (!view.is_whole) HidePairs<Layer, true>(p, i_0, j_0 + row, kHidden, s);
+        float of_key[kFragments][2] = {}, of_query[kColumns / 8][2];
+        if constexpr (Params::kHasKeyBias) GetKeyBias(key_bias, of_key);
+        LR_UNROLL
+        for (int n = 0; n < kColumns / 8; ++n) lse.GetTwo(from + 8 * n + 2 * t, of_query[n]);
+        ForScores<kFragments, kColumns>([&](int m, int n, int e) {
+          const float shift = of_key[m][e / 2] - of_query[n][e % 2];
+          s[m][n][e] = Layer::Exp2(s[m][n][e] * scale + shift);
+        });
+        LR_UNROLL
+        for (int step = 0; step < kSteps; ++step) {
+          std::uint32_t a[kFragments][4];
+          LoadFragments<Layer, kHeadDim, kFragments>(v, row, 16 * step, a);
+          AddFragmentProducts<Layer, kHeadDim, kFragments, kColumns>(a, o_gradient, from, 16 * step,
+                                                                     ds);
+        }
+        LR_UNROLL
+        for (int n = 0; n < kColumns / 8; ++n) delta.GetTwo(from + 8 * n + 2 * t, of_query[n]);
+        ForScores<kFragments, kColumns>([&](int m, int n, int e) {
+          ds[m][n][e] = s[m][n][e] * (ds[m][n][e] - of_query[n][e % 2]);
+        });
+        if (!view.is_whole) HidePairs<Layer, true>(p, i_0, j_0 + row, 0.0F, ds);
+        AddScoreProducts<Layer, kHeadDim, kFragments, kColumns>(s, o_gradient, from, dv);
+        AddScoreProducts<Layer, kHeadDim, kFragments, kColumns>(ds, q, from, dk);
+        if constexpr (Params::kHasKeyBias) {
+          if (p.d_key_bias.data != nullptr) AddBiasSums(ds, bias_sums);
+        }
+      }
+      if constexpr (Params::kHasKeyBias) {
+        if (is_last) WriteBiasSums(p, b, tile.h, Layer::Opaque(j_0 + row + g), bias_sums);
+      }
+      if (next.h < h_end) put_numbers(next, 1 - place);
+      tile = next;
+    }
+    if (Params::kHasKeyBias && first >= p.n_query) {
+      for (int h = h_kv * p.group; h < (h_kv + 1) * p.group; ++h) {
+        WriteBiasSums(p, b, h, j_0 + row + g, bias_sums);
+      }
+    }
+
+    const float k_factors[2] = {p.product_scale, p.product_scale}, v_factors[2] = {1.0F, 1.0F};
+    LR_UNROLL
+    for (int m = 0; m < kFragments; ++m) {
+      const int at = j_0 + row + 16 * m;
+      StoreRows<Layer, kHeadDim>(p, p.dk, b, h_kv, at, p.n_key, 0, k_factors, dk[m]);
+      StoreRows<Layer, kHeadDim>(p, p.dv, b, h_kv, at, p.n_key, 0, v_factors, dv[m]);
+    }
+  }
+
+  static LR_DEVICE int SlotOf(int m, int half) {
+    return (2 * m + half) * kThreads + Layer::Thread();
+  }
+  // What is subtracted from the biases of a block's keys, and from the lse of their queries.
+  static LR_DEVICE double KeyAnchor(const Params& p, int b, int h, int j_0) {
+    return Params::kHasKeyBias ? KeyNumber(p, b, h, Layer::Opaque(j_0)) : 0.0;
+  }
+  // Puts the biases of the thread's keys into their slots.
+  static LR_DEVICE void PutKeyBias(const Params& p, int b, int h, int j_0, int row,
+                                   const Numbers& bias) {
+    const double anchor = KeyAnchor(p, b, h, j_0);
+    LR_ROLL
+    for (int slot = 0; slot < 2 * kFragments; ++slot) {
+      const int j = j_0 + row + 8 * slot + Layer::Thread() % 32 / 4;
+      const double number = j < p.n_key ? KeyNumber(p, b, h, j) - anchor : 0.0;
+      bias.Set(slot * kThreads + Layer::Thread(), static_cast<float>(number * kLog2E));
+    }
+  }
+  static LR_DEVICE void GetKeyBias(const Numbers& bias, float (&of_key)[kFragments][2]) {
+    LR_UNROLL
+    for (int m = 0; m < kFragments; ++m) {
+      LR_UNROLL
+      for (int half = 0; half < 2; ++half) of_key[m][half] = bias.Get(SlotOf(m, half));
+    }
+  }
+  static LR_DEVICE void AddBiasSums(const float (&ds)[kFragments][kColumns / 8][4],
+                                    const Sums& sums) {
+    LR_UNROLL
+    for (int m = 0; m < kFragments; ++m) {
+      float of_tile[2] = {0.0F, 0.0F};
+      LR_UNROLL
+      for (int n = 0; n < kColumns / 8; ++n) {
+        LR_UNROLL
+        for (int e = 0; e < 4; ++e) of_tile[e / 2] += ds[m][n][e];
+      }
+      LR_UNROLL
+      for (int half = 0; half < 2; ++half) {
+        const int at = SlotOf(m, half);
+        sums.Set(at, sums.Get(at) + static_cast<double>(of_tile[half]));
+      }
+    }
+  }
+  static LR_DEVICE void ClearBiasSums(const Sums& sums) {
+    for (int at = Layer::Thread(); at < kSlots; at += kThreads) sums.Set(at, 0.0);
+  }
+  // Writes the sums of a head, for the thread's first key, and begins those of the next.
+  static LR_DEVICE void WriteBiasSums(const Params& p, int b, int h, int j, const Sums& sums) {
+    if (p.d_key_bias.data == nullptr) return;
+    const std::int64_t head = static_cast<std::int64_t>(b) * p.n_head + h;
+    LR_ROLL
+    for (int m = 0; m < kFragments; ++m) {
+      double of_keys[2] = {sums.Get(SlotOf(m, 0)), sums.Get(SlotOf(m, 1))};
+      Layer::QuadSum(of_keys);
+      LR_UNROLL
+      for (int half = 0; half < 2; ++half) {
+        const int own = j + 16 * m + 8 * half;
+        if (Layer::Thread() % 4 == 0 && own < p.n_key) {
+          WriteNumber(p.d_key_bias, head * p.n_key + own, of_keys[half]);
+        }
+      }
+    }
+    ClearBiasSums(sums);
+  }
+};
+
+}  // namespace gpu
+}  // namespace longrun
