@@ -262,6 +262,8 @@ ERRORS = [
      "o[m][n][e] *= factor[m][e % 2]"),
     ("the last query of a tile of 128 left out", CUDA_PIPELINE, "Min(i_0 + n_row, p.n_query) - 1",
      "Min(i_0 + n_row, p.n_query) - 2"),
+    ("rotated queries in a pipeline without their low part", PIPELINED_FORWARD, "            add(low, k);\n", ""),
+    ("rotated keys in a pipeline without their low part", PIPELINED_FORWARD, "            add(of_step, k_low);\n", ""),
     ("keys backward without a wait", PIPELINED_BACKWARD,
      "      Layer::template WaitCopies<0>();\n"
      "      Layer::Barrier();  // the tile has arrived, and the one before has been read\n      if (key_tile",

@@ -85,10 +85,10 @@ class AttentionCall {
     Launch<ZeroKernel<Layer>>(Zeros{call.first_key, call.n_first_key});
     if (is_fp32) {
       LaunchShaped<ForwardKernel, Fp32Math>();
-    } else if (HasFewTerms<Bf16Math>() && p_.q[0].low == nullptr) {
-      LaunchFew<PipelinedForwardKernel, Bf16Math>();
+    } else if (HasFewTerms<Bf16Math>() && p_.q[0].low != nullptr) {
+      LaunchNarrow<PipelinedForwardKernel, Bf16Math, RotatedParams>();
     } else if (HasFewTerms<Bf16Math>()) {
-      LaunchNarrow<ForwardKernel, Bf16Math, PlainParams>();
+      LaunchFew<PipelinedForwardKernel, Bf16Math>();
     } else {
       LaunchAny<ForwardKernel, Bf16Math>();
     }

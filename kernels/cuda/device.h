@@ -159,7 +159,8 @@ struct Params {
 // Rows have the kernel's own type and are aligned; there is at most one kind of bias; the scale is
 // positive.
 struct FewParams : Params {
-  static constexpr bool kCopiesRows = true, kHasKeyBias = false, kHasTable = false;
+  static constexpr bool kCopiesRows = true, kMayHaveLow = false;
+  static constexpr bool kHasKeyBias = false, kHasTable = false, kHasLow = false;
   static constexpr int window = 0, two_sided = 0, has_piecewise = 0, has_dropout = 0, n_region = 1;
   static constexpr const std::int32_t* document_begin = nullptr;
   static constexpr double *query_bias = nullptr, *row_sums = nullptr, *psi_sums = nullptr;
@@ -170,14 +171,18 @@ struct PlainParams : FewParams {
   static constexpr int has_key_bias = 0;
   static constexpr const float* table = nullptr;
 };
+// A rotation, with the low parts of q and k.
+struct RotatedParams : PlainParams {
+  static constexpr bool kHasLow = true;
+};
 // A one-sided key bias.
 struct KeyBiasParams : FewParams {
-  static constexpr bool kMayHaveLow = false, kHasKeyBias = true;
+  static constexpr bool kHasKeyBias = true;
   static constexpr const float* table = nullptr;
 };
 // A distance table.
 struct TableParams : FewParams {
-  static constexpr bool kMayHaveLow = false, kHasTable = true;
+  static constexpr bool kHasTable = true;
   static constexpr int has_key_bias = 0;
 };
 

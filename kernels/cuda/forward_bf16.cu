@@ -5,7 +5,6 @@ namespace longrun {
 namespace gpu {
 
 LR_COMPILE_SHAPES(ForwardKernel, Bf16Math);
-LR_COMPILE_NARROW(ForwardKernel, Bf16Math, PlainParams);
 
 }  // namespace gpu
 }  // namespace longrun

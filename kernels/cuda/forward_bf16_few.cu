@@ -5,6 +5,7 @@ namespace longrun {
 namespace gpu {
 
 LR_COMPILE_FEW(PipelinedForwardKernel, Bf16Math);
+LR_COMPILE_NARROW(PipelinedForwardKernel, Bf16Math, RotatedParams);
 
 }  // namespace gpu
 }  // namespace longrun

@@ -23,14 +23,22 @@ struct PipelinedForwardKernel {
   // Queries of wider heads do not fit into registers beside o.
   static constexpr bool kQueriesStay = kHeadDim <= 64;
   static constexpr int kSteps = kHeadDim / 16;
+  // With low parts of q and k, their products are as exact as those of fp32 rows.
+  static constexpr bool kHasLow = Params::kHasLow;
   using Bias = TileBias<Layer, Params, false, kBlockRows, kColumns>;
 
   static int SharedBytes(const Params& /*p*/) {
-    return 2 * kHeadDim * (kBlockRows + 4 * kColumns) + Bias::kBytes;
+    constexpr int kParts = kHasLow ? 2 : 1;
+    return 2 * kHeadDim * (kParts * kBlockRows + (kParts + 1) * 2 * kColumns) + Bias::kBytes;
   }
   static LR_BOTH int Tiles(const Params& p) { return (p.n_query + kBlockRows - 1) / kBlockRows; }
   static std::int64_t Blocks(const Params& p) {
     return static_cast<std::int64_t>(p.batch) * p.n_head * Tiles(p);
+  }
+
+  static LR_DEVICE Rows LowOf(Rows rows) {
+    rows.data = rows.low;
+    return rows;
   }
 
   static LR_DEVICE void Run(const Params& p) {
@@ -42,7 +50,9 @@ struct PipelinedForwardKernel {
 
     typename Layer::Arena arena;
     const Tile q = arena.template Take<std::uint16_t>(kBlockRows * kHeadDim);
+    const Tile q_low = arena.template Take<std::uint16_t>(kHasLow ? kBlockRows * kHeadDim : 0);
     const Tile k = arena.template Take<std::uint16_t>(2 * kColumns * kHeadDim);
+    const Tile k_low = arena.template Take<std::uint16_t>(kHasLow ? 2 * kColumns * kHeadDim : 0);
     const Tile v = arena.template Take<std::uint16_t>(2 * kColumns * kHeadDim);
     Bias bias(arena);
     const double anchor = AnchorOf(p, b, h, i_0);
@@ -51,6 +61,9 @@ struct PipelinedForwardKernel {
     const auto copy_keys = [&](int key_tile) {
       const int j_0 = key_tile * kColumns, to = (key_tile & 1) * kColumns;
       CopyTile<Layer, kHeadDim, kColumns>(p, p.k[0], b, h_kv, j_0, p.n_key, k, to);
+      if constexpr (kHasLow) {
+        CopyTile<Layer, kHeadDim, kColumns>(p, LowOf(p.k[0]), b, h_kv, j_0, p.n_key, k_low, to);
+      }
       CopyTile<Layer, kHeadDim, kColumns>(p, p.v, b, h_kv, j_0, p.n_key, v, to);
       Layer::CommitCopies();
     };
@@ -58,6 +71,9 @@ struct PipelinedForwardKernel {
     std::uint32_t a[kQueriesStay ? kSteps : 1][kFragments][4];
     if (n_key_tile > 0) {
       CopyTile<Layer, kHeadDim, kBlockRows>(p, p.q[0], b, h, i_0, p.n_query, q, 0);
+      if constexpr (kHasLow) {
+        CopyTile<Layer, kHeadDim, kBlockRows>(p, LowOf(p.q[0]), b, h, i_0, p.n_query, q_low, 0);
+      }
       Layer::CommitCopies();
       copy_keys(n_key_tile - 1);
       bias.Read(p, b, h, i_0, (n_key_tile - 1) * kColumns, anchor);
@@ -94,8 +110,17 @@ struct PipelinedForwardKernel {
           if constexpr (!kQueriesStay) {
             LoadFragments<Layer, kHeadDim, kFragments>(q, row, 16 * step, of_step);
           }
-          AddFragmentProducts<Layer, kHeadDim, kFragments, kColumns>(of_step, k, place * kColumns,
-                                                                     16 * step, s);
+          const auto add = [&](const std::uint32_t(&of_q)[kFragments][4], const Tile& of_k) {
+            AddFragmentProducts<Layer, kHeadDim, kFragments, kColumns>(of_q, of_k, place * kColumns,
+                                                                       16 * step, s);
+          };
+          add(of_step, k);
+          if constexpr (kHasLow) {
+            add(of_step, k_low);
+            std::uint32_t low[kFragments][4];
+            LoadFragments<Layer, kHeadDim, kFragments>(q_low, row, 16 * step, low);
+            add(low, k);
+          }
         }
         bias.template Add<kFragments, kColumns>(p, place, row, 0, s);
         if (!view.is_whole) HidePairs<Layer, false>(p, i_0 + row, j_0, kHidden, s);
