@@ -1,0 +1,76 @@
+"""Reads the machine code in liblongrun_cuda.so: do the pipelined kernels keep their numbers in registers?
+
+    cuda_code_test.py LIBRARY NVCC VENV
+
+For each pipelined kernel (kernels/cuda/pipeline-inl.h) that the library must have: the compiler has reserved no stack,
+its code neither reads nor writes local memory (LDL, STL), multiplies by tensor cores (HMMA), and copies to shared
+memory asynchronously (LDGSTS). A spilled register would pass every other test, and cost time.
+
+The disassemblers (cuobjdump, nvdisasm) are beside NVCC, in VENV or on the PATH; `./dev test` installs them in .venv
+where there is an nvcc. Without them, the test is skipped (77). Standard library only.
+"""
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+SKIPPED = 77
+KERNELS = ["PipelinedForwardKernel", "PipelinedQueryKernel", "PipelinedKeyKernel"]
+PARAMS = ["PlainParams", "KeyBiasParams", "TableParams"]
+HEAD_DIMS = [64, 128]
+
+
+def name_of(function):
+    """(kernel, head_dim, parameters) of a mangled name, or None."""
+    found = re.search(r"\d(Pipelined\w+?Kernel)I.*MathELi(\d+)E.*?\d([A-Z]\w*?Params)E", function)
+    return (found[1], int(found[2]), found[3]) if found else None
+
+
+def run(command, environment):
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(command[:3])} failed: {done.stderr.strip()}")
+    return done.stdout
+
+
+def main():
+    library, nvcc, venv = sys.argv[1:]
+    wheels = sorted(pathlib.Path(venv).glob("lib/python3*/site-packages/nvidia/*/bin"))
+    path = os.pathsep.join([str(pathlib.Path(nvcc).parent), *map(str, wheels), os.environ.get("PATH", "")])
+    missing = [name for name in ("cuobjdump", "nvdisasm") if not shutil.which(name, path=path)]
+    if missing:
+        print(f"skipped: {' and '.join(missing)} missing; `./dev test` installs them where there is an nvcc")
+        return SKIPPED
+    environment = os.environ | {"PATH": path}
+    cuobjdump = shutil.which("cuobjdump", path=path)
+
+    wrong, functions = [], {}
+    usage = run([cuobjdump, "--dump-resource-usage", library], environment)
+    for function, numbers in re.findall(r"Function (\S+):\s*\n\s*(REG:.*)", usage):
+        if name := name_of(function):
+            functions[name] = function
+            registers, stack = (int(re.search(rf"{key}:(\d+)", numbers)[1]) for key in ("REG", "STACK"))
+            print(f"{' '.join(map(str, name))}: {registers} registers, {stack} bytes of stack")
+            if stack > 0:
+                wrong.append(f"{' '.join(map(str, name))} has {stack} bytes of stack")
+    expected = {(kernel, head_dim, params) for kernel in KERNELS for head_dim in HEAD_DIMS for params in PARAMS}
+    expected |= {("PipelinedForwardKernel", head_dim, "RotatedParams") for head_dim in HEAD_DIMS}
+    wrong += [f"{' '.join(map(str, name))} is not in {library}" for name in sorted(expected - functions.keys())]
+
+    code = run([cuobjdump, "-sass", "-fun", ",".join(functions.values()), library], environment) if functions else ""
+    seen = set()
+    for text in code.split("Function : ")[1:]:
+        name = name_of(text.split("\n", 1)[0])
+        seen.add(name)
+        instructions = set(re.findall(r"\*/\s+(?:@!?U?P\w+\s+)?([A-Z][A-Z0-9_]*)", text))
+        wrong += [f"{' '.join(map(str, name))} has no {one}" for one in ("HMMA", "LDGSTS") if one not in instructions]
+        wrong += [f"{' '.join(map(str, name))} has {one}" for one in ("LDL", "STL") if one in instructions]
+    wrong += [f"{' '.join(map(str, name))} has no machine code" for name in sorted(functions.keys() - seen)]
+    print("\n".join(wrong))
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
