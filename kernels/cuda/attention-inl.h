@@ -9,6 +9,8 @@
 
 #include <cmath>
 #include <cstddef>
+#include <cstdlib>
+#include <string_view>
 
 #include "kernels/cuda/backward-inl.h"
 #include "kernels/cuda/forward-inl.h"
@@ -19,6 +21,13 @@
 
 namespace longrun {
 namespace gpu {
+
+// Whether the pipelined kernels compute the calls that they know. No GPU has run them yet
+// (docs/gpu-ledger.md), so it is only on request, for tests and measurements.
+inline bool UsesPipelined() {
+  const char* const kernels = std::getenv("LONGRUN_CUDA_KERNELS");
+  return kernels != nullptr && std::string_view(kernels) == "pipelined";
+}
 
 // The working memory of one call. It is released in the order of the stream.
 class Workspace {
@@ -85,12 +94,12 @@ class AttentionCall {
     Launch<ZeroKernel<Layer>>(Zeros{call.first_key, call.n_first_key});
     if (is_fp32) {
       LaunchShaped<ForwardKernel, Fp32Math>();
-    } else if (HasFewTerms<Bf16Math>() && p_.q[0].low != nullptr) {
-      LaunchNarrow<PipelinedForwardKernel, Bf16Math, RotatedParams>();
-    } else if (HasFewTerms<Bf16Math>()) {
-      LaunchFew<PipelinedForwardKernel, Bf16Math>();
-    } else {
+    } else if (!HasFewTerms<Bf16Math>()) {
       LaunchAny<ForwardKernel, Bf16Math>();
+    } else if (UsesPipelined()) {
+      LaunchFewOrRotated<PipelinedForwardKernel>();
+    } else {
+      LaunchFewOrRotated<ForwardKernel>();
     }
     return Error();
   }
@@ -320,15 +329,17 @@ class AttentionCall {
 
   template <typename Math>
   void LaunchBackward() {
-    if constexpr (Math::kScalar == kScalarFp32) {
+    bool is_pipelined = false;
+    if constexpr (Math::kScalar == kScalarBf16) {
+      is_pipelined = UsesPipelined() && HasFewTerms<Math>();
+      if (is_pipelined) {
+        LaunchFew<PipelinedQueryKernel, Math>();
+        LaunchFew<PipelinedKeyKernel, Math>();
+      }
+    }
+    if (!is_pipelined) {
       LaunchShaped<QueryKernel, Math>();  // before the keys, which add its sums of a two-sided bias
       LaunchShaped<KeyKernel, Math>();
-    } else if (HasFewTerms<Math>()) {
-      LaunchFew<PipelinedQueryKernel, Math>();
-      LaunchFew<PipelinedKeyKernel, Math>();
-    } else {
-      LaunchAny<QueryKernel, Math>();
-      LaunchAny<KeyKernel, Math>();
     }
     if (p_.distance_sums == nullptr && p_.psi_sums == nullptr) return;
     if (HasFewTerms<Math>()) {
@@ -365,6 +376,14 @@ class AttentionCall {
       LaunchFew<Kernel, Math>();
     } else {
       LaunchAny<Kernel, Math>();
+    }
+  }
+  template <template <typename, typename> typename Kernel>
+  void LaunchFewOrRotated() {
+    if (p_.q[0].low != nullptr) {
+      LaunchNarrow<Kernel, Bf16Math, RotatedParams>();
+    } else {
+      LaunchFew<Kernel, Bf16Math>();
     }
   }
   template <template <typename, typename> typename Kernel, typename Math>

@@ -1,12 +1,11 @@
 #include "kernels/cuda/backward-inl.h"
 #include "kernels/cuda/launch-inl.h"
-#include "kernels/cuda/pipelined_backward-inl.h"
 
 namespace longrun {
 namespace gpu {
 
-LR_COMPILE_FEW(PipelinedQueryKernel, Bf16Math);
-LR_COMPILE_FEW(PipelinedKeyKernel, Bf16Math);
+LR_COMPILE_FEW(QueryKernel, Bf16Math);
+LR_COMPILE_FEW(KeyKernel, Bf16Math);
 LR_COMPILE_NARROW(DistanceKernel, Bf16Math, TableParams);
 
 }  // namespace gpu

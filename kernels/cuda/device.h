@@ -173,7 +173,7 @@ struct PlainParams : FewParams {
 };
 // A rotation, with the low parts of q and k.
 struct RotatedParams : PlainParams {
-  static constexpr bool kHasLow = true;
+  static constexpr bool kMayHaveLow = true, kHasLow = true;
 };
 // A one-sided key bias.
 struct KeyBiasParams : FewParams {
