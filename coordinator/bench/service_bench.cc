@@ -161,7 +161,7 @@ void MeasureSubmit() {
                         .unit = "ms",
                         .what_baseline = "an idle coordinator",
                         .target = "<= 100"};
-  // While one call waits, no other is begun, so that hardly any call of the p99 is a slow one.
+  // The caller starts no call while one waits: a long wait is one sample, and the p99 hides it.
   Measurement longest = others;
   longest.name = "service: another caller's longest wait meanwhile";
   longest.target = "";

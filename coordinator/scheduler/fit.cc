@@ -331,35 +331,41 @@ std::vector<FreeSlot> FreeSlots(const State& state, const Moment& moment) {
   return free;
 }
 
+bool IsIdle(const Worker& worker, const Slot& slot) {
+  return !worker.busy.contains(slot.index) && !worker.lost && !worker.draining && !worker.drain;
+}
+
 void IndexIdle(State& state, const Worker& worker) {
   SlotIds& idle = state.index.idle;
   for (const Slot& slot : worker.slots) {
-    if (worker.busy.contains(slot.index)) {
-      idle.erase({worker.id, slot.index});
-    } else {
+    if (IsIdle(worker, slot)) {
       idle.insert({worker.id, slot.index});
+    } else {
+      idle.erase({worker.id, slot.index});
     }
   }
 }
 
-const std::vector<FittingSlotsOf::At>& AllFitting(State& state, const std::string& name,
+const std::vector<FittingSlotsOf::At>* AllFitting(State& state, const std::string& name,
                                                   const ReadyClass& ready) {
   FittingSlotsOf& kept = state.index.fitting;
-  // Classes come and go with the settings of runs.
-  constexpr std::size_t kClassesMax = 1000;
-  if (kept.version != state.index.workers_version || kept.classes.size() >= kClassesMax) {
+  if (kept.version != state.index.workers_version) {
     kept.version = state.index.workers_version;
     kept.classes.clear();
   }
-  const auto [found, is_new] = kept.classes.try_emplace(name);
-  if (!is_new) return found->second;
+  if (const auto known = kept.classes.find(name); known != kept.classes.end()) {
+    return &known->second;
+  }
+  constexpr std::size_t kClassesMax = 1000;  // they come and go with the settings of runs
+  if (kept.classes.size() >= kClassesMax) return nullptr;
+  std::vector<FittingSlotsOf::At>& found = kept.classes[name];
   for (const auto& [id, worker] : state.workers) {
     for (std::size_t i = 0; i < worker.slots.size(); ++i) {
       if (!Fits(ready, worker, worker.slots[i])) continue;
-      found->second.push_back({.worker = &worker, .slot = i});
+      found.push_back({.worker = &worker, .slot = i});
     }
   }
-  return found->second;
+  return &found;
 }
 
 Avoided AvoidedBy(const State& state, const ReadyClass& ready, const Task& task,

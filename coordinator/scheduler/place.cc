@@ -53,9 +53,12 @@ class FittingSlots {
       const auto free = FreeSlotOf(state_, worker, slot, moment_);
       if (free) found->second.push_back(*free);
     };
-    const std::vector<FittingSlotsOf::At>& fitting = AllFitting(state_, name, ready);
-    if (fitting.size() <= state_.index.idle.size()) {
-      for (const auto& [worker, slot] : fitting) add(*worker, worker->slots[slot]);
+    constexpr std::size_t kFewIdle = 64;  // not worth the search for all that fit
+    const std::size_t n_idle = state_.index.idle.size();
+    const std::vector<FittingSlotsOf::At>* const fitting =
+        n_idle <= kFewIdle ? nullptr : AllFitting(state_, name, ready);
+    if (fitting != nullptr && fitting->size() <= n_idle) {
+      for (const auto& [worker, slot] : *fitting) add(*worker, worker->slots[slot]);
       return found->second;
     }
     for (const auto& [id, slot_index] : state_.index.idle) {

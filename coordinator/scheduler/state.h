@@ -433,9 +433,10 @@ struct FittingSlotsOf {
 // AfterLoad builds it.
 struct Index {
   std::map<std::string, ReadyClass> ready;
-  std::set<std::pair<Instant, std::string>> waiting;       // back-off: (end, task)
-  std::set<std::string> live;                              // attempts
-  std::set<std::pair<Instant, std::string>> unanswered;    // those that are only offered: (since)
+  std::set<std::pair<Instant, std::string>> waiting;  // back-off: (end, task)
+  std::set<std::string> live;                         // attempts
+  std::set<std::pair<Instant, std::string>>
+      unanswered;  // those that are only offered: (since, attempt)
   std::map<std::string, std::set<std::string>> live_of;    // worker -> its live attempts
   std::map<std::string, std::set<std::string>> offered;    // run -> live attempts with an execution
   std::map<std::string, std::set<std::string>> untrained;  // run without training -> its tasks

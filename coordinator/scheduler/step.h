@@ -175,11 +175,14 @@ struct FreeSlot {
 std::optional<FreeSlot> FreeSlotOf(const State& state, const Worker& worker, const Slot& slot,
                                    const Moment& moment);
 std::vector<FreeSlot> FreeSlots(const State& state, const Moment& moment);
-// Updates Index::idle after a change of Worker::busy. Other changes of slots change
-// Index::workers_version, after which PlaceReadyTasks() finds the idle slots anew.
+// Whether nothing runs there, and the worker may get work when it is connected.
+bool IsIdle(const Worker& worker, const Slot& slot);
+// Updates Index::idle after a change of Worker::busy. All else that IsIdle() depends on changes
+// Index::workers_version, after which PlaceReadyTasks() finds the idle slots again.
 void IndexIdle(State& state, const Worker& worker);
-// All slots that fit the class, whether they are free or not; kept in Index::fitting.
-const std::vector<FittingSlotsOf::At>& AllFitting(State& state, const std::string& name,
+// All slots that fit the class, whether they are free or not; kept in Index::fitting. Null: it
+// keeps too many classes already.
+const std::vector<FittingSlotsOf::At>* AllFitting(State& state, const std::string& name,
                                                   const ReadyClass& ready);
 
 // A task waits for so long until another slot is free than the one on which it failed.

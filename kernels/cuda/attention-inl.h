@@ -96,7 +96,7 @@ class AttentionCall {
       LaunchShaped<ForwardKernel, Fp32Math>();
     } else if (!HasFewTerms<Bf16Math>()) {
       LaunchAny<ForwardKernel, Bf16Math>();
-    } else if (UsesPipelined()) {
+    } else if (IsPipelined()) {
       LaunchFewOrRotated<PipelinedForwardKernel>();
     } else {
       LaunchFewOrRotated<ForwardKernel>();
@@ -331,7 +331,7 @@ class AttentionCall {
   void LaunchBackward() {
     bool is_pipelined = false;
     if constexpr (Math::kScalar == kScalarBf16) {
-      is_pipelined = UsesPipelined() && HasFewTerms<Math>();
+      is_pipelined = IsPipelined() && HasFewTerms<Math>();
       if (is_pipelined) {
         LaunchFew<PipelinedQueryKernel, Math>();
         LaunchFew<PipelinedKeyKernel, Math>();
@@ -366,9 +366,8 @@ class AttentionCall {
     const bool has_key_bias = p_.has_key_bias != 0, has_table = p_.table != nullptr;
     return p_.head_dim <= 128 && p_.window == 0 && p_.document_begin == nullptr &&
            p_.two_sided == 0 && p_.has_piecewise == 0 && p_.has_dropout == 0 &&
-           terms_.n_region == 0 && p_.scale > 0.0F &&
-           has_key_bias + has_table + terms_.has_rotation <= 1 && is_copied(p_.q[0]) &&
-           is_copied(p_.k[0]) && is_copied(p_.v) && is_copied(p_.o_gradient);
+           terms_.n_region == 0 && has_key_bias + has_table + terms_.has_rotation <= 1 &&
+           is_copied(p_.q[0]) && is_copied(p_.k[0]) && is_copied(p_.v) && is_copied(p_.o_gradient);
   }
   template <template <typename, typename> typename Kernel, typename Math>
   void LaunchShaped() {
@@ -378,6 +377,8 @@ class AttentionCall {
       LaunchAny<Kernel, Math>();
     }
   }
+  // These kernels find a row's maximum before they multiply by the scale.
+  bool IsPipelined() const { return p_.scale > 0.0F && UsesPipelined(); }
   template <template <typename, typename> typename Kernel>
   void LaunchFewOrRotated() {
     if (p_.q[0].low != nullptr) {

@@ -156,8 +156,7 @@ struct Params {
 // a loop of 15,000 instructions: most calls skip most of them, but they take registers, and room in
 // the instruction cache.
 //
-// Rows have the kernel's own type and are aligned; there is at most one kind of bias; the scale is
-// positive.
+// Rows have the kernel's own type and are aligned; there is at most one kind of bias.
 struct FewParams : Params {
   static constexpr bool kCopiesRows = true, kMayHaveLow = false;
   static constexpr bool kHasKeyBias = false, kHasTable = false, kHasLow = false;

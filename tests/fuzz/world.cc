@@ -665,7 +665,8 @@ std::vector<std::string> HostileWords() {
 
 }  // namespace longrun::coordinator
 
-// At the end of the process, the variables of its first thread are gone already.
+// At exit, the thread_local variables of the main thread are destroyed already, so another thread
+// destroys the world.
 void LongrunFuzzFinish() {
   std::thread([] { longrun::coordinator::SharedWorld().reset(); }).join();
 }

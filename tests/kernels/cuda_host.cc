@@ -110,6 +110,7 @@ const char* HostBlock::Run(std::int64_t n_block, int shared_bytes, Kernel kernel
 void HostBlock::RunBlock() {
   std::fill(shared_.begin(), shared_.end(), static_cast<unsigned char>(0xff));
   for (Warp& warp : warps_) warp = {};
+  for (WarpAccesses& accesses : accesses_) accesses = {};
   for (Thread& thread : threads_) {
     for (const PendingCopy& copy : thread.copies) SetPending(copy.at, false);
     thread.copies.clear();

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/str.h"
+#include "coordinator/scheduler/step.h"  // what Step() itself asks of slots
 
 namespace longrun::coordinator {
 namespace {
@@ -230,7 +231,7 @@ void SimChecker::AfterStep(const State& state, const SchedulerEvent& event,
     CheckExecution(state, *start);
   }
   if (std::holds_alternative<TimePassed>(event)) CheckDeadlines(state);
-  CheckIdleSlots(state);
+  CheckSlotIndexes(state);
   if (!fenced_task_) return;
   const auto wrong = [&](const std::string& what) {
     world_.Violate(Str("I-19: a fenced attempt of task ", fenced_task_->id, " ", what));
@@ -281,17 +282,47 @@ void SimChecker::CheckPlacement(const State& state, const std::string& id) {
 }
 
 // What is kept of the slots between steps is what a search would find.
-void SimChecker::CheckIdleSlots(const State& state) {
-  if (state.index.idle_version != state.index.workers_version) return;  // found anew when needed
-  SlotIds idle;
-  for (const auto& [id, worker] : state.workers) {
-    for (const Slot& slot : worker.slots) {
-      if (!worker.busy.contains(slot.index)) idle.insert({id, slot.index});
+void SimChecker::CheckSlotIndexes(const State& state) {
+  const Index& index = state.index;
+  std::set<std::pair<Instant, std::string>> unanswered;
+  for (const std::string& id : index.live) {
+    const Attempt& attempt = state.attempts.at(id);
+    if (attempt.state == AttemptState::kOffered) unanswered.insert({attempt.offered_at, id});
+  }
+  if (unanswered != index.unanswered) {
+    world_.Violate(Str("the index has ", index.unanswered.size(),
+                       " offers without an answer, and there are ", unanswered.size()));
+  }
+  if (index.idle_version == index.workers_version) {  // else it is found again when needed
+    SlotIds idle;
+    for (const auto& [id, worker] : state.workers) {
+      for (const Slot& slot : worker.slots) {
+        if (IsIdle(worker, slot)) idle.insert({id, slot.index});
+      }
+    }
+    if (idle != index.idle) {
+      world_.Violate(
+          Str("the index has ", index.idle.size(), " idle slots, and there are ", idle.size()));
     }
   }
-  if (idle == state.index.idle) return;
-  world_.Violate(
-      Str("the index has ", state.index.idle.size(), " idle slots, and there are ", idle.size()));
+  if (index.fitting.version != index.workers_version) return;
+  for (const auto& [name, kept] : index.fitting.classes) {
+    const auto ready = index.ready.find(name);
+    if (ready == index.ready.end()) continue;
+    std::size_t n_fitting = 0;
+    for (const auto& [id, worker] : state.workers) {
+      for (std::size_t i = 0; i < worker.slots.size(); ++i) {
+        if (!Fits(ready->second, worker, worker.slots[i])) continue;
+        const bool is_kept = n_fitting < kept.size() && kept[n_fitting].worker == &worker &&
+                             kept[n_fitting].slot == i;
+        n_fitting += 1;
+        if (!is_kept) world_.Violate(Str("slot ", i, " of worker ", id, " fits, and is not kept"));
+      }
+    }
+    if (n_fitting != kept.size()) {
+      world_.Violate(Str(kept.size(), " slots are kept as fitting, and ", n_fitting, " fit"));
+    }
+  }
 }
 
 // I-38: who is drained by now has been asked to stop, whatever the wall clock says.

@@ -73,7 +73,7 @@ class SimChecker {
   void CheckBinding(const RunRecord& run);
   const Execution* BoundTo(const State& state, const std::string& run_key) const;
   void CheckDeadlines(const State& state);
-  void CheckIdleSlots(const State& state);
+  void CheckSlotIndexes(const State& state);
   // A temporary worker, as the coordinator was told of it.
   struct Allocated {
     std::string incarnation = {};

@@ -350,12 +350,14 @@ void SimServer::RemoveRule(SchedulerEvent& event) {
   switch (world_.mutation) {
     case Mutation::kDoubleSlot:
       for (auto& [id, worker] : state_.workers) worker.busy.clear();
+      state_.index.workers_version += 1;  // as after every change of what is idle
       return;
     case Mutation::kEpochFloorLost:
       state_.epoch_floor = 0;
       return;
     case Mutation::kDrainForgotten:
       for (auto& [id, worker] : state_.workers) worker.drain.reset();
+      state_.index.workers_version += 1;
       return;
     case Mutation::kQuarantineIgnored:
       for (auto& [id, worker] : state_.workers) worker.quarantined.clear();
