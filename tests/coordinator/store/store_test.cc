@@ -219,7 +219,7 @@ TEST(StoreFolderTest, AFolderThatWasMadeReadOnlyStaysSo) {
   const TempFolder folder;
   const std::string state = JoinPath(folder.path(), "state");
   ASSERT_TRUE(Store::Open(state).ok());
-  for (const mode_t mode : {0500, 0555, 0100}) {
+  for (const mode_t mode : {0500U, 0555U, 0100U}) {
     ASSERT_EQ(chmod(state.c_str(), mode), 0);
     const Status status = Store::Open(state).status();
     EXPECT_EQ(status.code(), Code::kPermissionDenied) << mode;
