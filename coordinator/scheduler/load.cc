@@ -9,29 +9,30 @@ namespace longrun::coordinator {
 bool IsTerminal(TaskState state) { return state >= TaskState::kSucceeded; }
 bool IsLive(AttemptState state) { return state < AttemptState::kSucceeded; }
 
-std::string_view SweepStateName(const State& state, const std::string& sweep_id) {
-  bool all_ended = true, all_succeeded = true, any_succeeded = false, any_runs = false;
-  for (const std::string& id : state.sweep_tasks.at(sweep_id)) {
-    const TaskState task = state.tasks.at(id).state;
-    all_ended = all_ended && IsTerminal(task);
-    all_succeeded = all_succeeded && task == TaskState::kSucceeded;
-    any_succeeded = any_succeeded || task == TaskState::kSucceeded;
-    any_runs = any_runs || task == TaskState::kReserved || task == TaskState::kRunning ||
-               task == TaskState::kStopping;
-  }
-  if (all_succeeded) return "SUCCEEDED";
-  if (state.cancelled_sweeps.contains(sweep_id)) return "CANCELLED";
-  if (all_ended) return any_succeeded ? "PARTIAL" : "FAILED";
-  if (state.paused_sweeps.contains(sweep_id)) return "PAUSED";
-  return any_runs ? "RUNNING" : "PENDING";
-}
-
 bool IsActiveSweep(const State& state, const std::string& sweep_id) {
   const std::set<std::string>& tasks = state.sweep_tasks.at(sweep_id);
   // Only up to the first task that has not ended: every submission asks this of all sweeps.
   return !state.cancelled_sweeps.contains(sweep_id) &&
          std::ranges::any_of(tasks,
                              [&](const auto& id) { return !IsTerminal(state.tasks.at(id).state); });
+}
+
+std::string_view SweepStateName(const State& state, const std::string& sweep_id) {
+  const std::set<std::string>& tasks = state.sweep_tasks.at(sweep_id);
+  const auto any = [&](auto is) {
+    return std::ranges::any_of(tasks, [&](const auto& id) { return is(state.tasks.at(id).state); });
+  };
+  const auto runs = [](TaskState task) {
+    return task == TaskState::kReserved || task == TaskState::kRunning ||
+           task == TaskState::kStopping;
+  };
+  if (IsActiveSweep(state, sweep_id)) {
+    if (state.paused_sweeps.contains(sweep_id)) return "PAUSED";
+    return any(runs) ? "RUNNING" : "PENDING";
+  }
+  if (!any([](TaskState task) { return task != TaskState::kSucceeded; })) return "SUCCEEDED";
+  if (state.cancelled_sweeps.contains(sweep_id)) return "CANCELLED";
+  return any([](TaskState task) { return task == TaskState::kSucceeded; }) ? "PARTIAL" : "FAILED";
 }
 
 bool HasSweep(const State& state, const std::string& task) {
