@@ -24,9 +24,16 @@ namespace gpu {
 
 // Whether the pipelined kernels compute the calls that they know. No GPU has run them yet
 // (docs/gpu-ledger.md), so it is only on request, for tests and measurements.
-inline bool UsesPipelined() {
+inline std::string_view RequestedKernels() {
   const char* const kernels = std::getenv("LONGRUN_CUDA_KERNELS");
-  return kernels != nullptr && std::string_view(kernels) == "pipelined";
+  return kernels == nullptr ? std::string_view() : kernels;
+}
+inline bool UsesPipelined() { return RequestedKernels() == "pipelined"; }
+// Null, or what is wrong with the request.
+inline const char* CheckRequestedKernels() {
+  if (RequestedKernels().empty() || UsesPipelined()) return nullptr;
+  return "LONGRUN_CUDA_KERNELS is neither unset nor \"pipelined\", the only other kernels that "
+         "there are";
 }
 
 // The working memory of one call. It is released in the order of the stream.
@@ -438,6 +445,7 @@ template <typename Device>
 const char* ForwardAttention(const LongrunAttentionForwardCall& call,
                              const LongrunAttentionTerms& terms,
                              const LongrunAttentionOptions& options, Device& device) {
+  if (const char* const wrong = CheckRequestedKernels()) return wrong;
   return AttentionCall<Device>(call.q, call.k, call.v, terms, options, device).Forward(call);
 }
 
@@ -445,6 +453,7 @@ template <typename Device>
 const char* BackwardAttention(const LongrunAttentionBackwardCall& call,
                               const LongrunAttentionTerms& terms,
                               const LongrunAttentionOptions& options, Device& device) {
+  if (const char* const wrong = CheckRequestedKernels()) return wrong;
   return AttentionCall<Device>(call.q, call.k, call.v, terms, options, device).Backward(call);
 }
 

@@ -55,6 +55,10 @@ def main():
             print(f"{' '.join(map(str, name))}: {registers} registers, {stack} bytes of stack")
             if stack > 0:
                 wrong.append(f"{' '.join(map(str, name))} has {stack} bytes of stack")
+    if not usage.count("Function "):
+        print(f"{library} has no machine code, only PTX: configure with a `-real` architecture, such as "
+              "-DLONGRUN_CUDA_ARCHITECTURES=90-real")
+        return 1
     expected = {(kernel, head_dim, params) for kernel in KERNELS for head_dim in HEAD_DIMS for params in PARAMS}
     expected |= {("PipelinedForwardKernel", head_dim, "RotatedParams") for head_dim in HEAD_DIMS}
     wrong += [f"{' '.join(map(str, name))} is not in {library}" for name in sorted(expected - functions.keys())]

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <string>
 #include <vector>
 
@@ -340,6 +341,16 @@ TEST(CudaHost, LoadsOfFragmentsAndCopiesHaveNoBankConflicts) {
       EXPECT_EQ(HostBlock::Current().conflicts().copies, 0) << head_dim;
     }
   }
+}
+
+TEST(CudaHost, RefusesKernelsThatThereAreNot) {
+  SeededRandom random(CommitSeed());
+  const Problem problem({.batch = 1, .n_query = 1, .n_key = 1}, Scalar::kBf16, random);
+  const auto run_other = [&] {
+    setenv("LONGRUN_CUDA_KERNELS", "pipeline", 1);
+    RunKernel(KernelsUnderTest().front().kernel, problem);
+  };
+  EXPECT_DEATH(run_other(), "LONGRUN_CUDA_KERNELS is neither unset nor \"pipelined\"");
 }
 
 }  // namespace
