@@ -84,14 +84,6 @@ struct Core::Batch {
   std::vector<LookItem> looks;
   std::vector<WriteItem> writes;
   std::vector<std::int64_t> newest_record_ms;  // of each journal batch, by the trainer's clock
-
-  Status Open(Store& store) {
-    if (in_transaction) return Status();
-    begun = std::chrono::steady_clock::now();
-    RETURN_IF_ERROR(store.Begin());
-    in_transaction = true;
-    return Status();
-  }
 };
 
 Core::Core(Store& store, ArtifactStore& artifacts, Metrics& metrics, CoreOptions options)
@@ -101,6 +93,7 @@ Core::Core(Store& store, ArtifactStore& artifacts, Metrics& metrics, CoreOptions
       metrics_(metrics),
       options_(std::move(options)),
       observer_(metrics),
+      stored_parts_(std::make_unique<Batch>()),
       offers_(kOfferThreads) {}
 
 Result<std::unique_ptr<Core>> Core::Start(Store& store, ArtifactStore& artifacts, Metrics& metrics,
@@ -113,6 +106,15 @@ Result<std::unique_ptr<Core>> Core::Start(Store& store, ArtifactStore& artifacts
   ASSIGN_OR_RETURN(core->state_, store.Load());
   RETURN_IF_ERROR(core->ReloadDatasets());
   RETURN_IF_ERROR(core->ReloadModels());
+  const bool drops_submission = !core->state_.submitting.empty();
+  if (drops_submission) {
+    LogInfo("submission_dropped",
+            {{"sweep", core->state_.submitting},
+             {"meaning",
+              "the coordinator stopped in the middle of this submission, which nobody was "
+              "told of: nothing of it has run"},
+             {"remedy", "submit the sweep's file again"}});
+  }
   core->state_.limits = core->options_.limits;
   core->state_.boot = BootId();
   ASSIGN_OR_RETURN(core->waits_for_workers_, store.IsRestored());
@@ -129,9 +131,11 @@ Result<std::unique_ptr<Core>> Core::Start(Store& store, ArtifactStore& artifacts
       [raw = core.get()](const std::string& sha256) { return raw->IsNeededInSharedStore(sha256); });
   core->garbage_->Start();
   // Before the first message of a worker: ends attempts that were found unreadable before
-  // they are judged.
+  // they are judged. Before the first submission: drops an unfinished one.
   core->Post(TimePassed{});
   core->thread_ = StartThread([self = core.get()] { self->Run(); });
+  // Nobody sees what is dropped.
+  if (drops_submission) RETURN_IF_ERROR(core->PostAndWait(TimePassed{}).status);
   return core;
 }
 
@@ -176,6 +180,37 @@ StepResult Core::PostAndWait(SchedulerEvent event) {
   StepResult dropped;
   dropped.status = Stopping();
   return dropped;
+}
+
+StepResult Core::SubmitInParts(std::vector<SweepSubmitted> parts) {
+  std::promise<StepResult> promise;
+  {
+    const std::lock_guard lock(mutex_);
+    LR_CHECK(parts_.empty() && !parts.empty());
+    if (!stopping_ && !stopped_) {
+      for (SweepSubmitted& part : parts) parts_.push_back({.event = std::move(part), .done = {}});
+      parts_.back().done = [&](const StepResult& result) { promise.set_value(result); };
+      parts.clear();
+    }
+  }
+  queued_.notify_one();
+  if (parts.empty()) return promise.get_future().get();
+  StepResult dropped;
+  dropped.status = Stopping();
+  return dropped;
+}
+
+// The caller of a submission that is still under way gets an error, and the next start drops it.
+void Core::DropParts() {
+  std::deque<EventItem> parts;
+  {
+    const std::lock_guard lock(mutex_);
+    parts = std::exchange(parts_, {});
+  }
+  if (parts.empty()) return;
+  StepResult dropped;
+  dropped.status = Stopping();
+  parts.back().done(dropped);
 }
 
 Status Core::LookAndWait(const std::function<void(const State&)>& look) {
@@ -325,9 +360,14 @@ Status Core::CheckDiskSpaceIfLow() const { return disk_is_low_ ? CheckDiskSpace(
 
 // ---- the core's thread --------------------------------------------------------------------------
 
+bool Core::IsStopping() const {
+  const std::lock_guard lock(mutex_);
+  return stopping_;
+}
+
 std::deque<Core::Item> Core::TakeQueue() {
   std::unique_lock lock(mutex_);
-  while (queue_.empty() && !stopping_) {
+  while (queue_.empty() && parts_.empty() && !stopping_) {
     const Instant until = std::min(wake_at_, second_at_);
     const Instant now = BootMs();
     if (now >= until) break;
@@ -339,9 +379,12 @@ std::deque<Core::Item> Core::TakeQueue() {
 void Core::Run() {
   while (true) {
     std::deque<Item> items = TakeQueue();
-    if (items.empty()) {
+    Status status;
+    if (items.empty() && IsStopping()) {
+      DropParts();
+      status = FinishParts();
       const std::lock_guard lock(mutex_);
-      if (stopping_ && queue_.empty()) {
+      if (status.ok() && queue_.empty()) {
         stopped_ = true;
         return;
       }
@@ -350,8 +393,9 @@ void Core::Run() {
     if (now >= second_at_ || now >= wake_at_) {
       items.push_back(EventItem{.event = TimePassed{}, .done = nullptr});
     }
-    Status status;
     while (status.ok() && !items.empty()) status = RunBatch(items);
+    if (status.ok()) status = RunPart();
+    if (status.ok() && now >= second_at_) status = FinishParts();
     if (status.ok() && now >= second_at_) status = EachSecond();
     if (status.ok()) continue;
     store_.Rollback();
@@ -361,6 +405,7 @@ void Core::Run() {
       const std::lock_guard lock(mutex_);
       stopped_ = true;
       queue_.clear();
+      parts_.clear();
     }
     options_.on_fatal(status);
     return;
@@ -375,6 +420,45 @@ Status Core::RunBatch(std::deque<Item>& items) {
     items.pop_front();
     RETURN_IF_ERROR(std::visit([&](auto& one) { return Take(batch, std::move(one)); }, item));
   }
+  return Finish(batch);
+}
+
+// One part, between what others ask. What only looks at the state does not wait for a commit of
+// parts, since nothing is promised of them before the last one. So there are few commits: each
+// would write most pages of the indexes again, whose keys are digests.
+Status Core::RunPart() {
+  std::optional<EventItem> part;
+  bool is_last = false;
+  {
+    const std::lock_guard lock(mutex_);
+    if (parts_.empty()) return Status();
+    part = std::move(parts_.front());
+    parts_.pop_front();
+    is_last = parts_.empty();
+  }
+  RETURN_IF_ERROR(Take(*stored_parts_, std::move(*part)));
+  Failpoint("part_stored");
+  return is_last ? FinishParts() : Status();
+}
+
+Status Core::FinishParts() {
+  Batch batch = std::exchange(*stored_parts_, Batch());
+  if (batch.stepped.empty()) return Status();
+  RETURN_IF_ERROR(Finish(batch));
+  Failpoint("parts_committed");
+  return Status();
+}
+
+Status Core::Open(Batch& batch) {
+  if (batch.in_transaction) return Status();
+  if (&batch != stored_parts_.get()) RETURN_IF_ERROR(FinishParts());
+  batch.begun = std::chrono::steady_clock::now();
+  RETURN_IF_ERROR(store_.Begin());
+  batch.in_transaction = true;
+  return Status();
+}
+
+Status Core::Finish(Batch& batch) {
   if (batch.in_transaction) {
     Failpoint("before_commit");
     RETURN_IF_ERROR(store_.CheckInPlace());
@@ -416,7 +500,7 @@ Status Core::Take(Batch& batch, EventItem item) {
   StepResult result = Step(state_, std::move(item.event), now, wall_ms);
   metrics_.ObserveStep(SecondsSince(begun));
   if (!result.writes.empty()) {
-    RETURN_IF_ERROR(batch.Open(store_));
+    RETURN_IF_ERROR(Open(batch));
     RETURN_IF_ERROR(store_.Apply(result.writes, wall_ms, batch.counts));
     batch.n_writes += result.writes.size();
   }
@@ -434,7 +518,7 @@ Status Core::Take(Batch& batch, LookItem item) {
 }
 
 Status Core::Take(Batch& batch, WriteItem item) {
-  RETURN_IF_ERROR(batch.Open(store_));
+  RETURN_IF_ERROR(Open(batch));
   RETURN_IF_ERROR(item.apply(batch.counts));
   batch.n_writes += item.n_writes;
   batch.writes.push_back(std::move(item));

@@ -73,7 +73,8 @@ class Core {
   using Done = std::function<void(const StepResult&)>;
   // `done` runs on the core's thread, after COMMIT; it must not wait.
   void Post(SchedulerEvent event, Done done = nullptr);
-  // `look` runs on the core's thread and sees only committed state; it must not wait.
+  // `look` runs on the core's thread and sees only committed state, and what there is of a sweep
+  // that is being submitted in parts; it must not wait.
   void Look(std::function<void(const State&)> look);
   // Stores the dataset; waits for COMMIT. Returns true if the name pointed to other content before.
   Result<bool> RegisterDataset(const DatasetRow& dataset);
@@ -102,6 +103,9 @@ class Core {
   // Post and Look that wait; not to be called on the core's thread.
   // kUnavailable if the core has stopped.
   StepResult PostAndWait(SchedulerEvent event);
+  // The parts of one submission, one submission at a time. What others post comes between them.
+  // Returns the result of the last part, after its COMMIT.
+  StepResult SubmitInParts(std::vector<SweepSubmitted> parts);
   Status LookAndWait(const std::function<void(const State&)>& look);
 
   SessionId AddSession(std::shared_ptr<SessionSink> sink);  // shared: the core may be using it
@@ -163,7 +167,13 @@ class Core {
   bool Push(Item item);  // returns false if the core has stopped
   void Run();
   std::deque<Item> TakeQueue();  // waits for work or a deadline; empty: a deadline
+  bool IsStopping() const;
   Status RunBatch(std::deque<Item>& items);
+  Status RunPart();
+  Status FinishParts();  // commits the parts that were stored
+  void DropParts();
+  Status Open(Batch& batch);    // begins its transaction
+  Status Finish(Batch& batch);  // commits it, and then does what follows
   Status Take(Batch& batch, EventItem item);
   Status Take(Batch& batch, LookItem item);
   Status Take(Batch& batch, WriteItem item);
@@ -207,9 +217,11 @@ class Core {
   bool waits_for_workers_ = false;  // a backup was restored: nothing is placed yet
   ResidentMemory memory_;
   Observer observer_;
+  std::unique_ptr<Batch> stored_parts_;  // in an open transaction
 
-  mutable std::mutex mutex_;  // guards the five below
+  mutable std::mutex mutex_;  // guards the six below
   std::deque<Item> queue_;
+  std::deque<EventItem> parts_;
   bool stopping_ = false;
   bool stopped_ = false;
   std::vector<DatasetRow> datasets_;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <span>
 #include <string_view>
 #include <utility>
 
@@ -23,6 +24,8 @@ namespace longrun::coordinator {
 namespace {
 
 constexpr std::size_t kFileNameBytesMax = 4096;
+// As many as one step of the core takes, which then holds up all others for some 50 ms.
+constexpr std::size_t kRunsOfStep = 250;
 
 std::vector<std::pair<std::string, std::string>> Overrides(
     const google::protobuf::RepeatedPtrField<v1::Override>& overrides) {
@@ -55,6 +58,35 @@ Result<Sweep> SweepOf(Call& call, const std::vector<DatasetRow>& datasets, const
   RETURN_IF_ERROR(CheckFile(request.file_name(), request.overrides()));
   return ParseSweep(request.yaml(), request.file_name(), Overrides(request.overrides()),
                     Catalogue(datasets, call.parts.core, call.reader));
+}
+
+// Those of the sweep's runs that are stored.
+Result<std::set<std::string>> KnownRuns(Core& core, const Sweep& sweep) {
+  std::set<std::string> known_runs;
+  const std::span<const PlannedRun> runs = sweep.runs;
+  for (std::size_t begin = 0; begin < runs.size(); begin += kRunsOfStep) {
+    RETURN_IF_ERROR(core.LookAndWait([&](const State& state) {
+      for (const PlannedRun& run :
+           runs.subspan(begin, std::min(kRunsOfStep, runs.size() - begin))) {
+        const auto known = state.runs.find(run.run_key);
+        if (known != state.runs.end() && !known->second.damaged) known_runs.insert(run.run_key);
+      }
+    }));
+  }
+  return known_runs;
+}
+
+// A large submission goes in parts, so that others need not wait for all of it.
+Result<StepResult> Submit(Core& core, SweepSubmitted event) {
+  bool in_parts = event.sweep.runs.size() > kRunsOfStep;
+  if (in_parts) {
+    RETURN_IF_ERROR(
+        core.LookAndWait([&](const State& state) { in_parts = MaySubmitInParts(state, event); }));
+  }
+  StepResult result = in_parts ? core.SubmitInParts(InParts(std::move(event), kRunsOfStep))
+                               : core.PostAndWait(std::move(event));
+  RETURN_IF_ERROR(result.status);
+  return result;
 }
 
 }  // namespace
@@ -99,13 +131,7 @@ Status SubmitSweep(Call& call, SeededRandom& random, const v1::SubmitSweepReques
   }
   // Submissions run one at a time, on the submitter's thread: the same file submitted twice at once
   // is one sweep. What can be computed here does not hold up the core.
-  std::set<std::string> known_runs;
-  RETURN_IF_ERROR(call.parts.core.LookAndWait([&](const State& state) {
-    for (const PlannedRun& run : sweep.runs) {
-      const auto known = state.runs.find(run.run_key);
-      if (known != state.runs.end() && !known->second.damaged) known_runs.insert(run.run_key);
-    }
-  }));
+  ASSIGN_OR_RETURN(const std::set<std::string> known_runs, KnownRuns(call.parts.core, sweep));
   event.texts = TextsOf(sweep, known_runs);
   ASSIGN_OR_RETURN(event.known_cells, call.reader.CellOwners(sweep, &event.unrecorded_cells));
   Refresh refresh;
@@ -122,8 +148,7 @@ Status SubmitSweep(Call& call, SeededRandom& random, const v1::SubmitSweepReques
   event.first = request.first();
   // Only the coordinator's own user can open its socket.
   event.owner = is_sent ? caller.Name() : OwnUserName();
-  const StepResult result = call.parts.core.PostAndWait(std::move(event));
-  RETURN_IF_ERROR(result.status);
+  ASSIGN_OR_RETURN(const StepResult result, Submit(call.parts.core, std::move(event)));
   kept.Stay();
   FillCounts(result.submit, response->mutable_counts());
   if (request.refresh_errors()) FillRefresh(refresh, result.refreshed, response->mutable_refresh());

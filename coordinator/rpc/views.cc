@@ -109,34 +109,12 @@ void FillSweep(const State& state, const SweepRow& sweep, v1::SweepInfo* message
   const auto tasks = state.sweep_tasks.find(sweep.id);
   if (tasks == state.sweep_tasks.end()) return;
   message->set_state(std::string(SweepStateName(state, sweep.id)));
-  std::int64_t n_succeeded = 0, n_running = 0, n_failed = 0, n_cancelled = 0;
-  for (const std::string& id : tasks->second) {
-    switch (state.tasks.at(id).state) {
-      case TaskState::kBlocked:
-      case TaskState::kReady:
-        break;
-      case TaskState::kReserved:
-      case TaskState::kRunning:
-      case TaskState::kStopping:
-        n_running += 1;
-        break;
-      case TaskState::kSucceeded:
-        n_succeeded += 1;
-        break;
-      case TaskState::kFailed:
-      case TaskState::kSkipped:
-        n_failed += 1;
-        break;
-      case TaskState::kCancelled:
-        n_cancelled += 1;
-        break;
-    }
-  }
-  message->set_tasks(Count32(static_cast<std::int64_t>(tasks->second.size())));
-  message->set_tasks_succeeded(Count32(n_succeeded));
-  message->set_tasks_running(Count32(n_running));
-  message->set_tasks_failed(Count32(n_failed));
-  message->set_tasks_cancelled(Count32(n_cancelled));
+  const SweepTally& tally = state.index.tallies.at(sweep.id);
+  message->set_tasks(Count32(std::ssize(tasks->second)));
+  message->set_tasks_succeeded(Count32(tally.of(TaskState::kSucceeded)));
+  message->set_tasks_running(Count32(NumberRunning(tally)));
+  message->set_tasks_failed(Count32(tally.of(TaskState::kFailed) + tally.of(TaskState::kSkipped)));
+  message->set_tasks_cancelled(Count32(tally.of(TaskState::kCancelled)));
   if (state.cancelled_sweeps.contains(sweep.id)) FillKept(state, tasks->second, message);
 }
 
@@ -173,10 +151,10 @@ RanTime RanTimeOf(const State& state, const Task& task, Instant now) {
 }
 
 void FillDuration(const State& state, Instant now, v1::SweepInfo* message) {
-  const auto tasks = state.sweep_tasks.find(message->sweep_id());
-  if (tasks == state.sweep_tasks.end()) return;
+  const auto tally = state.index.tallies.find(message->sweep_id());
+  if (tally == state.index.tallies.end()) return;
   std::int64_t sum_ms = 0;
-  for (const std::string& id : tasks->second) {
+  for (const std::string& id : tally->second.begun) {
     const RanTime ran = RanTimeOf(state, state.tasks.at(id), now);
     sum_ms += ran.ms;
     if (ran.is_partial) message->set_duration_is_partial(true);

@@ -47,6 +47,23 @@ void CancelTask(StepContext& step, Task& task, StopMode mode, const std::string&
 
 }  // namespace
 
+void CancelUnwanted(StepContext& step, const std::set<std::string>& tasks,
+                    const std::string& sweep_id, StopMode mode, const std::string& reason) {
+  std::vector<const Task*> cancelled;
+  for (const std::string& id : tasks) {
+    Task& task = step.state.tasks.at(id);
+    if (IsCancelled(task, mode)) continue;
+    if (WantedElsewhere(step.state, id, sweep_id)) {
+      HoldIfPaused(step, task);  // the other sweeps may be paused
+      continue;
+    }
+    CancelTask(step, task, mode, reason);
+    if (task.state == TaskState::kCancelled) cancelled.push_back(&task);
+  }
+  // A retried run may have evaluations that only other, previously cancelled sweeps list.
+  for (const Task* const task : cancelled) SkipDependants(step, *task);
+}
+
 void HandleEvent(StepContext& step, const SweepCancelled& event) {
   State& state = step.state;
   const auto sweep = state.sweep_tasks.find(event.sweep_id);
@@ -55,26 +72,16 @@ void HandleEvent(StepContext& step, const SweepCancelled& event) {
                                                      ": `longrun ls` shows all sweeps"));
     return;
   }
+  step.result.status = CheckSubmitted(state, event.sweep_id);
+  if (!step.result.status.ok()) return;
   // Also for a sweep that is already cancelled: runs of it may have been retried since.
   state.paused_sweeps.erase(event.sweep_id);
   if (state.cancelled_sweeps.insert(event.sweep_id).second) {
     step.sweeps.push_back(
         PutSweepDesired{.sweep_id = event.sweep_id, .desired = Desired::kCancelled});
   }
-  const std::string reason = Str("cancelled: sweep ", event.sweep_id, " was cancelled");
-  std::vector<const Task*> cancelled;
-  for (const std::string& id : sweep->second) {
-    Task& task = state.tasks.at(id);
-    if (IsCancelled(task, event.mode)) continue;
-    if (WantedElsewhere(state, id, event.sweep_id)) {
-      HoldIfPaused(step, task);  // the other sweeps may be paused
-      continue;
-    }
-    CancelTask(step, task, event.mode, reason);
-    if (task.state == TaskState::kCancelled) cancelled.push_back(&task);
-  }
-  // A retried run may have evaluations that only other, previously cancelled sweeps list.
-  for (const Task* const task : cancelled) SkipDependants(step, *task);
+  CancelUnwanted(step, sweep->second, event.sweep_id, event.mode,
+                 Str("cancelled: sweep ", event.sweep_id, " was cancelled"));
 }
 
 }  // namespace longrun::coordinator

@@ -157,6 +157,16 @@ void DropOrphan(State& state, const std::string& id, Uses& uses, Dropped& droppe
   dropped.runs.run_keys.push_back(task.run_key);
 }
 
+void PutDropped(StepContext& step, Dropped dropped) {
+  if (dropped.tasks.tasks.empty()) return;
+  // One pass over all cells for all dropped tasks.
+  const std::set<std::string_view> gone(dropped.tasks.tasks.begin(), dropped.tasks.tasks.end());
+  std::erase_if(step.state.cell_task,
+                [&](const auto& owned) { return gone.contains(owned.second); });
+  step.removals.push_back(std::move(dropped.tasks));
+  if (!dropped.runs.run_keys.empty()) step.removals.push_back(std::move(dropped.runs));
+}
+
 void CollectOrphans(StepContext& step, GarbageWanted& event) {
   if (event.orphans.empty()) return;
   Uses uses = UsesOf(step.state, event);
@@ -173,13 +183,26 @@ void CollectOrphans(StepContext& step, GarbageWanted& event) {
       DropOrphan(step.state, id, uses, dropped);
     }
   }
-  if (dropped.tasks.tasks.empty()) return;
-  // One pass over all cells for all dropped tasks.
-  const std::set<std::string_view> gone(dropped.tasks.tasks.begin(), dropped.tasks.tasks.end());
-  std::erase_if(step.state.cell_task,
-                [&](const auto& owned) { return gone.contains(owned.second); });
-  step.removals.push_back(std::move(dropped.tasks));
-  if (!dropped.runs.run_keys.empty()) step.removals.push_back(std::move(dropped.runs));
+  PutDropped(step, std::move(dropped));
+}
+
+// Removes the sweep; returns its runs. Its tasks stay.
+std::set<std::string> Unbind(StepContext& step, const std::string& sweep_id) {
+  State& state = step.state;
+  for (const std::string& id : state.sweep_tasks.at(sweep_id)) {
+    state.index.task_sweeps.at(id).erase(sweep_id);
+    CountLeft(state, state.tasks.at(id));
+    if (!HasSweep(state, id)) step.result.tasks_left += 1;
+  }
+  state.sweep_tasks.erase(sweep_id);
+  state.index.tallies.erase(sweep_id);
+  state.cancelled_sweeps.erase(sweep_id);
+  state.paused_sweeps.erase(sweep_id);
+  step.removals.push_back(DropSweep{.sweep_id = sweep_id});
+  std::set<std::string> runs = std::move(state.sweep_runs.at(sweep_id));
+  state.sweep_runs.erase(sweep_id);
+  state.sweep_owner.erase(sweep_id);
+  return runs;
 }
 
 // Drops those of `runs` that no sweep lists and that have no task:
@@ -197,8 +220,44 @@ void DropBareRuns(StepContext& step, std::set<std::string> runs) {
 
 }  // namespace
 
+void DropUnfinishedSubmission(StepContext& step) {
+  State& state = step.state;
+  if (state.submitting.empty() || state.index.submission != nullptr) return;
+  const std::string id = std::exchange(state.submitting, "");
+  step.sweeps.push_back(PutSubmitting{});
+  const auto sweep = state.sweep_tasks.find(id);
+  if (sweep == state.sweep_tasks.end()) return;  // its row was damaged
+  GarbageWanted event = {.dry_run = false};
+  // Tasks of other sweeps, and those that earlier ones left, have begun or ended.
+  for (const TaskKind kind : {TaskKind::kEvaluate, TaskKind::kTrain}) {
+    for (const std::string& task_id : sweep->second) {
+      const Task& task = state.tasks.at(task_id);
+      const bool waits = task.state == TaskState::kReady || task.state == TaskState::kBlocked;
+      const bool is_shared = state.index.task_sweeps.at(task_id).size() > 1;
+      if (task.kind == kind && waits && !is_shared) event.orphans.push_back(task_id);
+    }
+  }
+  std::set<std::string> kept = sweep->second;
+  std::set<std::string> runs = Unbind(step, id);
+  Uses uses = UsesOf(state, event);
+  Dropped dropped;
+  for (const std::string& task_id : event.orphans) {
+    UnindexReady(state, state.tasks.at(task_id));
+    DropOrphan(state, task_id, uses, dropped);
+    kept.erase(task_id);
+  }
+  // The sweep that they began for may have been cancelled since.
+  CancelUnwanted(step, kept, id, StopMode::kCheckpoint,
+                 Str("cancelled: the submission of sweep ", id, " was interrupted"));
+  for (const std::string& run_key : dropped.runs.run_keys) runs.erase(run_key);
+  PutDropped(step, std::move(dropped));
+  DropBareRuns(step, std::move(runs));
+}
+
 void HandleEvent(StepContext& step, const SweepRemoved& event) {
   State& state = step.state;
+  step.result.status = CheckSubmitted(state, event.sweep_id);
+  if (!step.result.status.ok()) return;
   const auto sweep = state.sweep_tasks.find(event.sweep_id);
   if (sweep == state.sweep_tasks.end()) {
     step.result.status = Status(Code::kNotFound, Str("there is no sweep ", event.sweep_id));
@@ -221,19 +280,7 @@ void HandleEvent(StepContext& step, const SweepRemoved& event) {
     step.result.status = Status(Code::kFailedPrecondition, Str("sweep ", event.sweep_id, " ", why));
     return;
   }
-  for (const std::string& id : sweep->second) {
-    state.index.task_sweeps.at(id).erase(event.sweep_id);
-    CountLeft(state, state.tasks.at(id));
-    if (!HasSweep(state, id)) step.result.tasks_left += 1;
-  }
-  state.sweep_tasks.erase(sweep);
-  state.cancelled_sweeps.erase(event.sweep_id);
-  state.paused_sweeps.erase(event.sweep_id);
-  step.removals.push_back(DropSweep{.sweep_id = event.sweep_id});
-  std::set<std::string> runs = std::move(state.sweep_runs.at(event.sweep_id));
-  state.sweep_runs.erase(event.sweep_id);
-  state.sweep_owner.erase(event.sweep_id);
-  DropBareRuns(step, std::move(runs));
+  DropBareRuns(step, Unbind(step, event.sweep_id));
 }
 
 void HandleEvent(StepContext& step, GarbageWanted& event) {

@@ -63,7 +63,8 @@ void AdoptKept(StepContext& step) {
   std::vector<std::string> ready;
   for (const std::string& id : step.changed_tasks) {
     const Task& task = state.tasks.at(id);
-    const bool waits = task.state == TaskState::kReady && !IsRefreshing(task);
+    const bool waits =
+        task.state == TaskState::kReady && !IsRefreshing(task) && !IsBeingSubmitted(state, id);
     if (waits && state.index.kept.contains(id)) ready.push_back(id);
   }
   for (const std::string& id : ready) {

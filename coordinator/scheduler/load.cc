@@ -10,29 +10,34 @@ bool IsTerminal(TaskState state) { return state >= TaskState::kSucceeded; }
 bool IsLive(AttemptState state) { return state < AttemptState::kSucceeded; }
 
 bool IsActiveSweep(const State& state, const std::string& sweep_id) {
-  const std::set<std::string>& tasks = state.sweep_tasks.at(sweep_id);
-  // Only up to the first task that has not ended: every submission asks this of all sweeps.
-  return !state.cancelled_sweeps.contains(sweep_id) &&
-         std::ranges::any_of(tasks,
-                             [&](const auto& id) { return !IsTerminal(state.tasks.at(id).state); });
+  if (sweep_id == state.submitting) return true;  // tasks are still to come
+  const SweepTally& tally = state.index.tallies.at(sweep_id);
+  const std::int64_t n_to_come =
+      tally.of(TaskState::kBlocked) + tally.of(TaskState::kReady) + NumberRunning(tally);
+  return !state.cancelled_sweeps.contains(sweep_id) && n_to_come > 0;
 }
 
 std::string_view SweepStateName(const State& state, const std::string& sweep_id) {
-  const std::set<std::string>& tasks = state.sweep_tasks.at(sweep_id);
-  const auto any = [&](auto is) {
-    return std::ranges::any_of(tasks, [&](const auto& id) { return is(state.tasks.at(id).state); });
-  };
-  const auto runs = [](TaskState task) {
-    return task == TaskState::kReserved || task == TaskState::kRunning ||
-           task == TaskState::kStopping;
-  };
+  const SweepTally& tally = state.index.tallies.at(sweep_id);
   if (IsActiveSweep(state, sweep_id)) {
     if (state.paused_sweeps.contains(sweep_id)) return "PAUSED";
-    return any(runs) ? "RUNNING" : "PENDING";
+    return NumberRunning(tally) > 0 ? "RUNNING" : "PENDING";
   }
-  if (!any([](TaskState task) { return task != TaskState::kSucceeded; })) return "SUCCEEDED";
+  const std::int64_t n_succeeded = tally.of(TaskState::kSucceeded);
+  if (n_succeeded == std::ssize(state.sweep_tasks.at(sweep_id))) return "SUCCEEDED";
   if (state.cancelled_sweeps.contains(sweep_id)) return "CANCELLED";
-  return any([](TaskState task) { return task == TaskState::kSucceeded; }) ? "PARTIAL" : "FAILED";
+  return n_succeeded > 0 ? "PARTIAL" : "FAILED";
+}
+
+std::int64_t NumberRunning(const SweepTally& tally) {
+  return tally.of(TaskState::kReserved) + tally.of(TaskState::kRunning) +
+         tally.of(TaskState::kStopping);
+}
+
+void AddTo(SweepTally& tally, const Task& task) {
+  tally.n[static_cast<std::size_t>(task.state)] += 1;
+  // A damaged task's count may be wrong.
+  if (task.attempts > 0 || task.damaged) tally.begun.insert(task.id);
 }
 
 bool HasSweep(const State& state, const std::string& task) {
@@ -101,7 +106,11 @@ void AfterLoad(State& state, Instant now, std::uint64_t seed, bool restored) {
     }
   }
   for (const auto& [sweep_id, tasks] : state.sweep_tasks) {
-    for (const std::string& task : tasks) state.index.task_sweeps[task].insert(sweep_id);
+    SweepTally& tally = state.index.tallies[sweep_id];
+    for (const std::string& task : tasks) {
+      state.index.task_sweeps[task].insert(sweep_id);
+      AddTo(tally, state.tasks.at(task));
+    }
   }
   for (auto& [id, task] : state.tasks) {
     state.next_ready_seq = std::max(state.next_ready_seq, task.ready_seq + 1);

@@ -40,6 +40,13 @@ struct StaleResult {
   std::vector<ExpectedCell> cells;      // all cells that the task must fill
   std::vector<MeasuredNumber> numbers;  // of result_attempt
 };
+// A large submission comes in parts, each with the next runs of the sweep, so that no step is long.
+// It is one submission: nothing of it is placed before the last part has come, and what a stopped
+// coordinator has of it is dropped at the next start.
+struct SubmissionPart {
+  std::int64_t first_run = 0;  // the ordinal of the part's first run; 0: it begins the submission
+  bool is_last = false;
+};
 struct SweepSubmitted {
   std::string sweep_id;  // ULID, made by the caller; a known one is submitted again
   Sweep sweep;
@@ -55,6 +62,7 @@ struct SweepSubmitted {
   bool first = false;      // also does what SweepPrioritized does
   // Evaluations of the sweep to measure again, from final checkpoints. Nothing is trained for them.
   std::vector<StaleResult> stale = {};
+  std::optional<SubmissionPart> part = {};  // nullopt: all of it
 };
 // Places the sweep's tasks before those of all other sweeps, until another sweep is put first.
 struct SweepPrioritized {
@@ -228,6 +236,17 @@ struct PutSweep {
   SweepTexts texts = {};
   std::string owner = {};  // stored with its first submission
 };
+// Further runs of a sweep that is being submitted in parts, from the ordinal `first_run` on.
+struct PutSweepRuns {
+  std::string sweep_id;
+  std::int64_t first_run = 0;
+  std::vector<PlannedRun> runs;
+  std::vector<std::string> tasks;  // sorted; those that are not the sweep's yet
+  std::vector<std::string> axes_json = {};
+};
+struct PutSubmitting {  // State::submitting
+  std::string sweep_id;
+};
 struct PutSweepDesired {
   std::string sweep_id;
   Desired desired = Desired::kActive;
@@ -294,9 +313,9 @@ struct DropRuns {  // removes runs without tasks that no sweep lists
 struct DropWorker {
   std::string worker;
 };
-using Write = std::variant<PutSweep, PutSweepDesired, PutRun, PutTask, PutAttempt, PutWorker,
-                           PutCell, PutRecord, PutTransition, DropCheckpoint, DropSweep, DropTasks,
-                           DropRuns, DropWorker, DropDamagedResults>;
+using Write = std::variant<PutSweep, PutSweepRuns, PutSubmitting, PutSweepDesired, PutRun, PutTask,
+                           PutAttempt, PutWorker, PutCell, PutRecord, PutTransition, DropCheckpoint,
+                           DropSweep, DropTasks, DropRuns, DropWorker, DropDamagedResults>;
 
 // ---- commands: sent after the commit ------------------------------------------------------------
 
@@ -378,6 +397,10 @@ StepResult Step(State& state, SchedulerEvent event, Instant now, std::int64_t wa
 const std::string* OwnerOf(const State& state,
                            const std::map<std::string, std::string>& known_cells,
                            const std::string& cell);
+// Whether the submission may come in parts: the sweep is new, and no part of it could be refused.
+bool MaySubmitInParts(const State& state, const SweepSubmitted& event);
+// The submission in parts of n_runs runs.
+std::vector<SweepSubmitted> InParts(SweepSubmitted event, std::size_t n_runs);
 // Returns what Step(SweepSubmitted) would do, without doing it. `known_cells`: see SweepSubmitted.
 SubmitCounts PlanSubmission(const State& state, const Sweep& sweep,
                             const std::map<std::string, std::string>& known_cells = {});
@@ -386,6 +409,7 @@ SubmitCounts PlanSubmission(const State& state, const Sweep& sweep,
 // SUCCEEDED, PARTIAL (some of it succeeded, and no more will follow), FAILED (none of it
 // succeeded), CANCELLED, PAUSED.
 std::string_view SweepStateName(const State& state, const std::string& sweep_id);
+std::int64_t NumberRunning(const SweepTally& tally);  // tasks on a slot
 // Whether the sweep is PENDING, RUNNING or PAUSED.
 bool IsActiveSweep(const State& state, const std::string& sweep_id);
 

@@ -257,7 +257,7 @@ Attempt* FindOrAdopt(StepContext& step, const Worker& worker, const std::string&
                     (task.state == TaskState::kStopping && !task.cancel_wanted);
   // Else a worker could take any task by naming an attempt that nobody placed.
   if (!IsOfEarlierDatabase(state, epoch)) return nullptr;
-  if (!open || epoch <= task.epoch) return nullptr;
+  if (!open || epoch <= task.epoch || IsBeingSubmitted(state, task_id)) return nullptr;
   const std::string reason =
       Str("adopted from worker ", worker.id, ", since a restored database did not know it");
   if (task.state != TaskState::kReady) {

@@ -400,6 +400,14 @@ struct EndedAttempts {
   std::int64_t ran_ms = 0;  // all of them together
 };
 
+// What the tasks of a sweep do: `ls` asks it of every sweep, and a sweep may have 200,000.
+struct SweepTally {
+  std::array<std::int64_t, 9> n = {};  // by TaskState
+  std::set<std::string> begun;         // tasks that may have an attempt
+
+  std::int64_t of(TaskState state) const { return n[static_cast<std::size_t>(state)]; }
+};
+
 // An attempt that a worker has and that the database does not know (kept.cc).
 struct KeptAttempt {
   std::string worker;
@@ -431,6 +439,8 @@ struct FittingSlotsOf {
 
 // Lets Step() find things without a search through all tasks. Derived and volatile;
 // AfterLoad builds it.
+struct Submission;  // submit.cc
+
 struct Index {
   std::map<std::string, ReadyClass> ready;
   std::set<std::pair<Instant, std::string>> waiting;  // back-off: (end, task)
@@ -443,6 +453,7 @@ struct Index {
   std::map<std::string, EndedAttempts> ended;              // by task
   std::map<std::string, std::set<std::string>> dependants;   // task -> tasks that need it
   std::map<std::string, std::set<std::string>> task_sweeps;  // task -> sweeps it belongs to
+  std::map<std::string, SweepTally> tallies;                 // sweep -> its tasks
   std::map<std::string, std::int64_t> left;                  // owner -> tasks that no sweep has
   std::map<SessionId, std::string> sessions;                 // open session -> worker
   std::set<std::string> first;                               // tasks of the sweep put first
@@ -452,6 +463,7 @@ struct Index {
   SlotIds idle;                                              // nothing runs there
   std::int64_t idle_version = -1;  // the version for which `idle` is right
   FittingSlotsOf fitting;
+  std::shared_ptr<Submission> submission;  // what its parts have done; null: none is in progress
 };
 
 struct State {
@@ -475,6 +487,8 @@ struct State {
       sweep_owner;  // sweep id -> who submitted it first; "": unknown
   std::set<std::string> cancelled_sweeps;
   std::set<std::string> paused_sweeps;  // never cancelled ones
+  // The sweep whose submission in parts has not ended; "": none. Its new tasks are not placed.
+  std::string submitting;
   std::int64_t next_ready_seq = 1;
   // Volatile:
   std::string boot = {};         // the boot of this machine from which `now` counts; "": unknown

@@ -72,6 +72,7 @@ std::vector<Attempt*> LiveAttemptsOf(State& state, const std::string& worker);
 
 // What a slot must have to run the task.
 ReadyClass ClassOf(const State& state, const Task& task);
+std::string ClassName(const ReadyClass& ready);  // its key in Index::ready
 // The place of a READY task in its class.
 ReadyClass::Key ReadyKey(const State& state, const Task& task);
 // Add a task to Index::ready or Index::waiting (depending on task.not_before), and remove it.
@@ -96,6 +97,12 @@ void HandleEvent(StepContext& step, const AttemptFinished& event);
 // The slot of the attempt is idle, if it was the attempt's.
 void ReleaseSlot(State& state, const Attempt& attempt);
 
+// Drops what a stopped coordinator had of a submission in parts.
+void DropUnfinishedSubmission(StepContext& step);  // garbage.cc
+// Cancels those of `tasks` that no active sweep but `sweep_id` wants.
+void CancelUnwanted(StepContext& step, const std::set<std::string>& tasks,
+                    const std::string& sweep_id, StopMode mode,
+                    const std::string& reason);  // cancel.cc
 // Skips the tasks that wait for `task`, which will never succeed.
 void SkipDependants(StepContext& step, const Task& task);
 
@@ -260,6 +267,13 @@ void HoldIfPaused(StepContext& step, Task& task);
 // Lets a ready task run again if it is not held.
 void ReleaseIfActive(StepContext& step, Task& task);
 
+// ---- submit.cc ----------------------------------------------------------------------------------
+
+// Whether the task is new with a submission in parts that has not ended: then it is not placed.
+bool IsBeingSubmitted(const State& state, const std::string& task);
+// kFailedPrecondition if the sweep is being submitted in parts.
+Status CheckSubmitted(const State& state, const std::string& sweep_id);
+
 // ---- kept.cc ------------------------------------------------------------------------------------
 
 // Notes those of the attempts listed in a Hello that are unknown and were not adopted.
@@ -271,6 +285,8 @@ void AdoptKept(StepContext& step);
 
 // Whether any sweep has the task; false once all of its sweeps were removed.
 bool HasSweep(const State& state, const std::string& task);
+// Counts a task that becomes the sweep's.
+void AddTo(SweepTally& tally, const Task& task);
 // Counts the task in Index::left if no sweep has it, and otherwise not.
 void CountLeft(State& state, Task& task);
 

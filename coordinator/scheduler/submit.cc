@@ -1,5 +1,5 @@
-// Submitting a sweep: work whose result is already known is never done again. The whole submission
-// is first planned without changing the state, then carried out.
+// Submitting a sweep: work whose result is already known is never done again. A submission, or each
+// part of it, is first planned without changing the state, then carried out.
 #include <algorithm>
 #include <string_view>
 #include <type_traits>
@@ -12,17 +12,30 @@
 #include "sweeps/cost.h"
 
 namespace longrun::coordinator {
-namespace {
 
 struct Submission {
   SubmitCounts counts;
+  std::unordered_set<std::string> runs;   // that were planned
+  std::unordered_set<std::string> tasks;  // all that serve the sweep
+  std::set<std::string> reused;           // of these, those that exist already
+  std::set<std::string> retried;          // existing tasks that failed or were given up
+  std::set<std::string> failed;           // tasks that would fail again in the same way
+  std::set<std::string> held;             // new tasks of earlier parts, and of this one
+  // Of these, the ready ones: as Index::ready will have them, and those whose class may change.
+  std::map<std::string, ReadyClass> ready;
+  std::vector<std::string> ready_later;
+  // What only this part has:
   std::vector<const PlannedRun*> new_runs;
   std::vector<Task> new_tasks;                             // training before its evaluations
   std::unordered_map<std::string, std::string> new_cells;  // cell -> task
-  std::set<std::string> retried;          // existing tasks that failed or were given up
-  std::set<std::string> failed;           // tasks that would fail again in the same way
-  std::unordered_set<std::string> tasks;  // all that serve the sweep
+  std::vector<std::string> added;                          // to `tasks`
+
+  void Serve(const std::string& task) {
+    if (tasks.insert(task).second) added.push_back(task);
+  }
 };
+
+namespace {
 
 // The keys of a hash table, in order: what follows from them must not depend on the table.
 template <typename Table>
@@ -55,7 +68,9 @@ using KnownCells = std::map<std::string, std::string>;  // SweepSubmitted::known
 
 // Counts and records a task that exists already.
 void Reuse(const State& state, const std::string& id, Submission& plan) {
-  plan.tasks.insert(id);
+  plan.Serve(id);
+  if (plan.held.contains(id)) return;
+  plan.reused.insert(id);
   const Task& task = state.tasks.at(id);
   if (!GaveUp(task.state)) return;
   (FailedForGood(state, task) ? plan.failed : plan.retried).insert(id);
@@ -81,7 +96,7 @@ void PlanTraining(const State& state, const Sweep& sweep, const PlannedRun& run,
     plan.counts.checkpoint_bytes += (sweep.checkpoint_keep + 1) * CheckpointBytes(run.run.model);
   }
   if (is_again || is_there) return;
-  plan.tasks.insert(id);
+  plan.Serve(id);
   Task task;
   task.id = id;
   task.run_key = run.run_key;
@@ -142,26 +157,23 @@ void PlanEvaluation(const State& state, const KnownCells& known, const Sweep& sw
     plan.counts.cells_new += static_cast<std::int64_t>(missing_cells.size());
     plan.counts.evaluate_tasks_new += 1;
   }
-  plan.tasks.insert(task.id);
+  plan.Serve(task.id);
   task.expected_cells = std::move(missing);
   plan.new_tasks.push_back(std::move(task));
 }
 
-Submission MakePlan(const State& state, const Sweep& sweep, const KnownCells& known) {
-  Submission plan;
+// Adds the runs of `sweep`, which are all or the next ones.
+void AddToPlan(const State& state, const Sweep& sweep, const KnownCells& known, Submission& plan) {
   std::size_t n_tasks = 0, n_cells = 0;  // at most
   for (const PlannedRun& run : sweep.runs) {
     n_tasks += 1 + run.evaluations.size();
     for (const PlannedEvaluation& evaluation : run.evaluations) n_cells += evaluation.cells.size();
   }
   plan.new_tasks.reserve(n_tasks);
-  plan.tasks.reserve(n_tasks);
   plan.new_cells.reserve(n_cells);
-  std::unordered_set<std::string_view> seen;
-  seen.reserve(sweep.runs.size());
   for (const PlannedRun& run : sweep.runs) {
     const std::string training = TrainTaskKey(run.run_key);
-    if (seen.insert(run.run_key).second) {
+    if (plan.runs.insert(run.run_key).second) {
       const auto record = state.runs.find(run.run_key);
       if (record != state.runs.end()) {
         plan.counts.runs_reused += 1;
@@ -179,7 +191,6 @@ Submission MakePlan(const State& state, const Sweep& sweep, const KnownCells& kn
   }
   plan.counts.tasks_retried = static_cast<std::int64_t>(plan.retried.size());
   plan.counts.tasks_failed_for_good = static_cast<std::int64_t>(plan.failed.size());
-  return plan;
 }
 
 const std::string& OwnerOfSweep(const State& state, const SweepSubmitted& event) {
@@ -262,7 +273,7 @@ Status Check(const State& state, const SweepSubmitted& event, const Submission& 
 
 // The highest priority of its sweeps is a task's priority;
 // a new submission takes back its cancellation.
-void WantAgain(StepContext& step, const Sweep& sweep, const std::vector<std::string>& tasks) {
+void WantAgain(StepContext& step, const Sweep& sweep, const std::set<std::string>& tasks) {
   for (const std::string& id : tasks) {
     Task& task = step.state.tasks.at(id);
     if (IsTerminal(task.state)) continue;
@@ -280,19 +291,36 @@ void WantAgain(StepContext& step, const Sweep& sweep, const std::vector<std::str
 }
 
 // Moves the sweep out of the event: nothing reads it afterwards.
-// `tasks` is sorted.
+// `tasks`: those that no earlier part has bound, sorted.
 void BindSweep(StepContext& step, SweepSubmitted& event, std::vector<std::string> tasks) {
   State& state = step.state;
+  const bool goes_on = event.part && event.part->first_run > 0;
   std::set<std::string>& bound = state.sweep_tasks[event.sweep_id];
-  const std::set<std::string> before =
-      std::exchange(bound, std::set<std::string>(tasks.begin(), tasks.end()));
+  std::set<std::string>& runs = state.sweep_runs[event.sweep_id];
+  std::set<std::string> before;
+  SweepTally& tally = state.index.tallies[event.sweep_id];
+  if (!goes_on) {
+    before = std::exchange(bound, {});
+    runs.clear();
+    tally = SweepTally();
+  }
   for (const std::string& id : before) state.index.task_sweeps[id].erase(event.sweep_id);
-  for (const std::string& id : tasks) state.index.task_sweeps[id].insert(event.sweep_id);
+  for (const std::string& id : tasks) {
+    state.index.task_sweeps[id].insert(event.sweep_id);
+    AddTo(tally, state.tasks.at(id));
+    bound.insert(bound.end(), id);
+  }
   for (const std::string& id : before) CountLeft(state, state.tasks.at(id));
   for (const std::string& id : tasks) CountLeft(state, state.tasks.at(id));
-  std::set<std::string>& runs = state.sweep_runs[event.sweep_id];
-  runs.clear();
   for (const PlannedRun& run : event.sweep.runs) runs.insert(run.run_key);
+  if (goes_on) {
+    step.sweeps.push_back(PutSweepRuns{.sweep_id = event.sweep_id,
+                                       .first_run = event.part->first_run,
+                                       .runs = std::move(event.sweep.runs),
+                                       .tasks = std::move(tasks),
+                                       .axes_json = std::move(event.texts.axes_json)});
+    return;
+  }
   state.sweep_owner.try_emplace(event.sweep_id, event.owner);
   state.cancelled_sweeps.erase(event.sweep_id);
   state.paused_sweeps.erase(event.sweep_id);
@@ -314,6 +342,78 @@ void RestoreNeeds(StepContext& step, Task& task) {
   step.changed_tasks.insert(task.id);
   if (task.state != TaskState::kReady || IsThere(step.state, task.needs)) return;
   MoveTask(step, task, TaskState::kBlocked, WaitReason(task));
+}
+
+// Submissions come one after the other, and the parts of one in order.
+Status CheckOrder(const State& state, const SweepSubmitted& event) {
+  const bool goes_on = event.part && event.part->first_run > 0;
+  if (goes_on ? state.submitting == event.sweep_id && state.index.submission != nullptr
+              : state.submitting.empty()) {
+    return Status();
+  }
+  return Status(Code::kUnavailable, "another sweep is being submitted: try again");
+}
+
+void ForgetPart(Submission& plan) {
+  plan.new_runs.clear();
+  plan.new_tasks.clear();
+  plan.new_cells.clear();
+  plan.added.clear();
+}
+
+// The tasks that would fail again in the same way.
+void SkipFailed(StepContext& step, const Submission& plan) {
+  for (const std::string& id : plan.failed) {
+    const Task& task = step.state.tasks.at(id);
+    if (task.state != TaskState::kBlocked) continue;
+    // The evaluations of a training that is skipped itself go with it.
+    const Task& needed = step.state.tasks.at(task.needs);
+    if (IsTerminal(needed.state)) SkipDependants(step, needed);
+  }
+}
+
+void MeasureAgain(StepContext& step, SweepSubmitted& event, const Submission& plan) {
+  std::erase_if(event.stale, [&](const StaleResult& one) {
+    return !plan.tasks.contains(one.task) || !MayRefresh(step.state, one);
+  });
+  for (const StaleResult& one : event.stale) TakePolicy(step.state.tasks.at(one.task), event.sweep);
+  StartRefresh(step, std::move(event.stale));
+}
+
+// The new tasks of the parts may be placed from now on.
+void EndParts(StepContext& step, Submission& plan) {
+  State& state = step.state;
+  state.submitting.clear();
+  state.index.submission.reset();
+  step.sweeps.push_back(PutSubmitting{});
+  for (auto& [name, of_plan] : plan.ready) {
+    for (const ReadyClass::Key& key : of_plan.tasks) state.tasks.at(key.task).ready_class = name;
+    const auto [ready, is_new] = state.index.ready.try_emplace(name, std::move(of_plan));
+    if (is_new) continue;
+    ready->second.tasks.merge(of_plan.tasks);
+    ready->second.joined.insert(ready->second.joined.end(), of_plan.joined.begin(),
+                                of_plan.joined.end());
+  }
+  for (const std::string& id : plan.ready_later) IndexReady(state, state.tasks.at(id), step.now);
+  for (const auto& [id, kept] : state.index.kept) {
+    if (plan.held.contains(id)) step.changed_tasks.insert(id);  // for AdoptKept
+  }
+}
+
+// Prepares what EndParts does for a new task.
+void HoldReady(const State& state, const Task& task, Submission& plan) {
+  const bool is_new_run = std::ranges::any_of(
+      plan.new_runs, [&](const PlannedRun* run) { return run->run_key == task.run_key; });
+  // Otherwise other sweeps may decide how the run is computed.
+  if (!is_new_run && !state.runs.at(task.run_key).execution) {
+    plan.ready_later.push_back(task.id);
+    return;
+  }
+  ReadyClass wanted = ClassOf(state, task);
+  std::string name = ClassName(wanted);
+  ReadyClass& ready = plan.ready.try_emplace(std::move(name), std::move(wanted)).first->second;
+  ready.tasks.insert(ReadyKey(state, task));
+  ready.joined.push_back(task.id);
 }
 
 void PutRuns(StepContext& step, SweepSubmitted& event, const Submission& plan) {
@@ -368,53 +468,132 @@ const std::string* OwnerOf(const State& state, const KnownCells& known_cells,
 }
 
 SubmitCounts PlanSubmission(const State& state, const Sweep& sweep, const KnownCells& known_cells) {
-  return MakePlan(state, sweep, known_cells).counts;
+  Submission plan;
+  AddToPlan(state, sweep, known_cells, plan);
+  return plan.counts;
+}
+
+bool MaySubmitInParts(const State& state, const SweepSubmitted& event) {
+  const bool is_plain = event.stale.empty() && event.unrecorded_cells.empty();
+  if (!is_plain || state.sweep_tasks.contains(event.sweep_id)) return false;
+  std::size_t n_tasks = 0;  // at most
+  for (const PlannedRun& run : event.sweep.runs) {
+    if (!event.dataset_paths.contains(run.dataset_name)) return false;
+    if (!run.run.parent.empty() || !run.run.BaseKey().empty()) return false;
+    n_tasks += 1 + run.evaluations.size();
+  }
+  if (state.tasks.size() + n_tasks > static_cast<std::size_t>(state.limits.tasks_max)) return false;
+  if (event.owner.empty()) return true;
+  for (const auto& [sweep, of] : state.sweep_owner) {
+    if (of == event.owner) n_tasks += state.sweep_tasks.at(sweep).size();
+  }
+  const auto left = state.index.left.find(event.owner);
+  if (left != state.index.left.end()) n_tasks += static_cast<std::size_t>(left->second);
+  return n_tasks <= static_cast<std::size_t>(state.limits.owner_tasks_max);
+}
+
+std::vector<SweepSubmitted> InParts(SweepSubmitted event, std::size_t n_runs) {
+  std::vector<PlannedRun> runs = std::exchange(event.sweep.runs, {});
+  SweepTexts texts = std::exchange(event.texts, {});
+  const auto take = [](auto& from, auto& to, std::size_t begin, std::size_t end) {
+    if (from.size() < end) return;  // texts need not have been made
+    to.assign(std::make_move_iterator(from.begin() + static_cast<std::ptrdiff_t>(begin)),
+              std::make_move_iterator(from.begin() + static_cast<std::ptrdiff_t>(end)));
+  };
+  std::vector<SweepSubmitted> parts;
+  for (std::size_t begin = 0; begin < runs.size(); begin += n_runs) {
+    const std::size_t end = std::min(begin + n_runs, runs.size());
+    SweepSubmitted& part = parts.emplace_back(event);
+    part.part = {.first_run = static_cast<std::int64_t>(begin), .is_last = end == runs.size()};
+    take(runs, part.sweep.runs, begin, end);
+    part.texts.digest = texts.digest;
+    take(texts.run_json, part.texts.run_json, begin, end);
+    take(texts.axes_json, part.texts.axes_json, begin, end);
+    for (const PlannedRun& run : part.sweep.runs) {
+      for (const PlannedEvaluation& evaluation : run.evaluations) {
+        for (const ExpectedCell& cell : evaluation.cells) {
+          const auto known = event.known_cells.find(cell.cell);
+          if (known != event.known_cells.end()) part.known_cells.insert(*known);
+        }
+      }
+    }
+    // The first part stores what the sweep is.
+    if (begin == 0) {
+      event.sweep.yaml.clear();
+      event.sweep.overrides.clear();
+    }
+  }
+  return parts;
+}
+
+bool IsBeingSubmitted(const State& state, const std::string& task) {
+  return state.index.submission != nullptr && state.index.submission->held.contains(task);
+}
+
+Status CheckSubmitted(const State& state, const std::string& sweep_id) {
+  if (state.submitting.empty() || state.submitting != sweep_id) return Status();
+  return Status(Code::kFailedPrecondition,
+                Str("sweep ", sweep_id,
+                    " is still being submitted: try again when `longrun submit` has ended"));
 }
 
 void HandleEvent(StepContext& step, SweepSubmitted& event) {
-  Submission plan = MakePlan(step.state, event.sweep, event.known_cells);
-  step.result.status = Check(step.state, event, plan);
+  State& state = step.state;
+  const bool begins = !event.part || event.part->first_run == 0;
+  const bool ends = !event.part || event.part->is_last;
+  step.result.status = CheckOrder(state, event);
+  if (!step.result.status.ok()) return;
+  const std::shared_ptr<Submission> submission =
+      begins ? std::make_shared<Submission>() : state.index.submission;
+  Submission& plan = *submission;
+  ForgetPart(plan);
+  AddToPlan(state, event.sweep, event.known_cells, plan);
+  // A part is never refused: MaySubmitInParts.
+  if (!event.part) step.result.status = Check(state, event, plan);
   if (!step.result.status.ok()) return;
   step.result.submit = plan.counts;
+  if (event.part && begins) {
+    state.submitting = event.sweep_id;
+    state.index.submission = submission;
+  }
+  if (event.part) {
+    for (const Task& task : plan.new_tasks) plan.held.insert(task.id);
+  }
   PutRuns(step, event, plan);
-  for (const std::string& id : plan.retried) TakePolicy(step.state.tasks.at(id), event.sweep);
-  RetryGivenUp(step, plan.retried, "submitted again");
+  if (ends) {
+    for (const std::string& id : plan.retried) TakePolicy(state.tasks.at(id), event.sweep);
+    RetryGivenUp(step, plan.retried, "submitted again");
+  }
   for (Task& task : plan.new_tasks) {
-    task.owner = OwnerOfSweep(step.state, event);
+    task.owner = OwnerOfSweep(state, event);
     std::string reason =
         task.state == TaskState::kReady ? std::string("waits for a free slot") : WaitReason(task);
-    AddTask(step, std::move(task), std::move(reason));
+    const Task& added = AddTask(step, std::move(task), std::move(reason));
+    if (event.part && added.state == TaskState::kReady) HoldReady(state, added, plan);
   }
-  for (const std::string& id : plan.failed) {
-    const Task& task = step.state.tasks.at(id);
-    if (task.state != TaskState::kBlocked) continue;
-    // The evaluations of a training that is skipped itself go with it.
-    const Task& needed = step.state.tasks.at(task.needs);
-    if (IsTerminal(needed.state)) SkipDependants(step, needed);
+  if (ends) {
+    SkipFailed(step, plan);
+    MeasureAgain(step, event, plan);
   }
-  std::erase_if(event.stale, [&](const StaleResult& one) {
-    return !plan.tasks.contains(one.task) || !MayRefresh(step.state, one);
-  });
-  for (const StaleResult& one : event.stale) TakePolicy(step.state.tasks.at(one.task), event.sweep);
-  StartRefresh(step, std::move(event.stale));
   for (const std::string& cell : event.unrecorded_cells) {
-    if (const std::string* const owner = OwnerOf(step.state, event.known_cells, cell)) {
+    if (const std::string* const owner = OwnerOf(state, event.known_cells, cell)) {
       plan.new_cells.emplace(cell, *owner);
     }
   }
   for (const std::string& cell : SortedKeys(plan.new_cells)) {
     const std::string& task = plan.new_cells.at(cell);
-    step.state.cell_task[cell] = task;
+    state.cell_task[cell] = task;
     step.cells.push_back(PutCell{.cell = cell, .task = task});
   }
-  std::vector<std::string> tasks = SortedKeys(plan.tasks);
-  WantAgain(step, event.sweep, tasks);
-  const bool any_paused = !step.state.paused_sweeps.empty();
-  BindSweep(step, event, std::move(tasks));
+  if (ends) WantAgain(step, event.sweep, plan.reused);
+  const bool any_paused = !state.paused_sweeps.empty();
+  std::ranges::sort(plan.added);
+  BindSweep(step, event, std::move(plan.added));
+  if (event.part && begins) step.sweeps.push_back(PutSubmitting{.sweep_id = event.sweep_id});
+  if (!ends) return;
+  if (event.part) EndParts(step, plan);
   if (any_paused) {
-    for (const std::string& id : step.state.sweep_tasks.at(event.sweep_id)) {
-      ReleaseIfActive(step, step.state.tasks.at(id));
-    }
+    for (const std::string& id : plan.reused) ReleaseIfActive(step, state.tasks.at(id));
   }
   if (event.first) HandleEvent(step, SweepPrioritized{.sweep_id = event.sweep_id});
 }

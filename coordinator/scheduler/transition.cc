@@ -57,9 +57,20 @@ void WriteTransition(StepContext& step, std::string_view subject, const std::str
                                            .to = std::string(to),
                                            .reason = reason});
 }
+// Of the sweeps that have the task.
+template <typename Change>
+void ForEachTally(State& state, const std::string& task, const Change& change) {
+  const auto sweeps = state.index.task_sweeps.find(task);
+  if (sweeps == state.index.task_sweeps.end()) return;
+  for (const std::string& sweep : sweeps->second) change(state.index.tallies.at(sweep));
+}
 
 void EnterTaskState(StepContext& step, Task& task, TaskState to, std::string reason) {
   LR_CHECK(!reason.empty());
+  ForEachTally(step.state, task.id, [&](SweepTally& tally) {
+    tally.n[static_cast<std::size_t>(task.state)] -= 1;
+    tally.n[static_cast<std::size_t>(to)] += 1;
+  });
   task.state = to;
   task.reason = std::move(reason);
   if (to == kReady) {
@@ -86,6 +97,8 @@ void StartRound(StepContext& step, Task& task, TaskState to, std::string reason)
   EnterTaskState(step, task, to, std::move(reason));
 }
 
+}  // namespace
+
 std::string ClassName(const ReadyClass& ready) {
   Json name = {{"kind", ready.device_kind},
                {"dataset", ready.dataset_digest},
@@ -99,6 +112,8 @@ std::string ClassName(const ReadyClass& ready) {
   }
   return name.dump();
 }
+
+namespace {
 
 // The boot clock survives a restart of the coordinator, but not a reboot of its machine (or a move
 // of the state folder to another): then only the wall clock spans begin and end.
@@ -188,6 +203,7 @@ bool IsAttemptEdge(AttemptState from, AttemptState to) {
 
 void IndexReady(State& state, Task& task, Instant now) {
   if (!WhyUnknown(state, task).empty() || !HoldReason(state, task.id).empty()) return;
+  if (IsBeingSubmitted(state, task.id)) return;
   if (task.not_before > now) {
     state.index.waiting.insert({task.not_before, task.id});
     return;
@@ -264,6 +280,8 @@ Attempt& AddAttempt(StepContext& step, Attempt&& attempt, const std::string& rea
   LR_CHECK(added);
   Attempt& stored = it->second;
   NoteLive(step.state.index, stored);
+  ForEachTally(step.state, stored.task,
+               [&](SweepTally& tally) { tally.begun.insert(stored.task); });
   WriteTransition(step, "attempt", stored.id, "", EnumName(stored.state), reason);
   step.changed_attempts.insert(stored.id);
   return stored;

@@ -179,6 +179,9 @@ class Finder {
   }
 
   Why Of(const Task& task) {
+    if (IsBeingSubmitted(state_, task.id)) {
+      return {.gate = Gate::kNone, .text = "its sweep is still being submitted"};
+    }
     const Held held = HeldBy(task);
     Why why = {.gate = held.gate, .text = task.reason};
     switch (held.gate) {
@@ -286,6 +289,7 @@ class Finder {
       if (const std::string* const sweep = HoldingSweep(state_, task.id)) {
         return {.gate = Gate::kPaused, .by = *sweep};
       }
+      if (IsBeingSubmitted(state_, task.id)) return {.gate = Gate::kNone};
       return {.gate = Gate::kBackOff, .by = ClassOfFailure(task)};
     }
     if (state_.place_not_before > moment_.now) return {.gate = Gate::kRestored};

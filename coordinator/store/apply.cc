@@ -7,6 +7,7 @@
 #include "base/hash.h"
 #include "base/str.h"
 #include "coordinator/store/dataset_folder.h"
+#include "coordinator/store/meta.h"
 #include "coordinator/store/rewritten.h"
 #include "coordinator/store/sqlite.h"
 #include "coordinator/store/store.h"
@@ -107,7 +108,9 @@ Status Store::Apply(std::span<const Write> writes, std::int64_t wall_ms, ApplyCo
           std::visit([&](const auto& put) { return ApplyOne(put, wall_ms, counts); }, write));
     }
   }
-  const auto submits = [](const Write& write) { return std::holds_alternative<PutSweep>(write); };
+  const auto submits = [](const Write& write) {
+    return std::holds_alternative<PutSweep>(write) || std::holds_alternative<PutSweepRuns>(write);
+  };
   if (std::ranges::none_of(writes, submits)) return Status();
   return DropDisplaced(*connection_, TablesOf(damaged()));
 }
@@ -165,17 +168,31 @@ Status Store::ApplyOne(const PutSweep& write, std::int64_t wall_ms, ApplyCounts&
     ASSIGN_OR_RETURN(Statement statement, connection_->Prepare(clear));
     RETURN_IF_ERROR(statement.Bind(write.sweep_id).Run());
   }
-  std::int64_t ordinal = 0;
-  for (const PlannedRun& run : sweep.runs) {
-    const auto i = static_cast<std::size_t>(ordinal);
-    const std::string axes =
-        i < write.texts.axes_json.size() ? write.texts.axes_json[i] : CanonicalJson(run.axes);
+  return AddMembers(write.sweep_id, 0, sweep.runs, write.texts.axes_json, write.tasks);
+}
+
+Status Store::ApplyOne(const PutSweepRuns& write, std::int64_t, ApplyCounts&) {
+  return AddMembers(write.sweep_id, write.first_run, write.runs, write.axes_json, write.tasks);
+}
+
+Status Store::ApplyOne(const PutSubmitting& write, std::int64_t, ApplyCounts&) {
+  if (!write.sweep_id.empty()) return PutMeta(*connection_, kSubmittingKey, write.sweep_id);
+  ASSIGN_OR_RETURN(Statement drop, connection_->Prepare("DELETE FROM meta WHERE key = ?"));
+  return drop.Bind(kSubmittingKey).Run();
+}
+
+Status Store::AddMembers(const std::string& sweep_id, std::int64_t first_run,
+                         std::span<const PlannedRun> runs, std::span<const std::string> axes_json,
+                         std::span<const std::string> tasks) {
+  std::int64_t ordinal = first_run;
+  for (const PlannedRun& run : runs) {
+    const auto i = static_cast<std::size_t>(ordinal - first_run);
+    const std::string axes = i < axes_json.size() ? axes_json[i] : CanonicalJson(run.axes);
     {
       ASSIGN_OR_RETURN(Statement statement,
                        connection_->Prepare("INSERT INTO sweep_run (sweep, ordinal, run_key, axes)"
                                             " VALUES (?, ?, ?, ?)"));
-      RETURN_IF_ERROR(
-          statement.Bind(write.sweep_id).Bind(ordinal).Bind(run.run_key).Bind(axes).Run());
+      RETURN_IF_ERROR(statement.Bind(sweep_id).Bind(ordinal).Bind(run.run_key).Bind(axes).Run());
     }
     for (const PlannedEvaluation& evaluation : run.evaluations) {
       for (const ExpectedCell& cell : evaluation.cells) {
@@ -183,15 +200,15 @@ Status Store::ApplyOne(const PutSweep& write, std::int64_t wall_ms, ApplyCounts&
         ASSIGN_OR_RETURN(Statement statement,
                          connection_->Prepare("INSERT OR IGNORE INTO sweep_cell"
                                               " (sweep, ordinal, cell) VALUES (?, ?, ?)"));
-        RETURN_IF_ERROR(statement.Bind(write.sweep_id).Bind(ordinal).Bind(cell.cell).Run());
+        RETURN_IF_ERROR(statement.Bind(sweep_id).Bind(ordinal).Bind(cell.cell).Run());
       }
     }
     ++ordinal;
   }
-  for (const std::string& task : write.tasks) {
+  for (const std::string& task : tasks) {
     ASSIGN_OR_RETURN(Statement statement,
                      connection_->Prepare("INSERT INTO sweep_task (sweep, task) VALUES (?, ?)"));
-    RETURN_IF_ERROR(statement.Bind(write.sweep_id).Bind(task).Run());
+    RETURN_IF_ERROR(statement.Bind(sweep_id).Bind(task).Run());
   }
   return Status();
 }

@@ -6,6 +6,7 @@
 #include "base/str.h"
 #include "coordinator/store/dataset_folder.h"
 #include "coordinator/store/mend.h"
+#include "coordinator/store/meta.h"
 #include "coordinator/store/sqlite.h"
 #include "coordinator/store/store.h"
 #include "coordinator/store/stored_numbers.h"
@@ -358,6 +359,10 @@ Status FindExecutions(Connection& connection, State& state) {
 }
 
 Status LoadSweeps(Connection& connection, State& state) {
+  ASSIGN_OR_RETURN(Statement submitting,
+                   connection.Prepare("SELECT value FROM meta WHERE key = ?"));
+  ASSIGN_OR_RETURN(const bool is_submitting, submitting.Bind(kSubmittingKey).Step());
+  if (is_submitting) state.submitting = submitting.Text(0);
   RETURN_IF_ERROR(ForEach(connection, "SELECT id, cancelled, paused, owner FROM sweep",
                           [&](const Statement& row) -> Status {
                             state.sweep_tasks[row.Text(0)];

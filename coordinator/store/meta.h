@@ -29,6 +29,8 @@ Status PutSchemaVersion(Connection& connection, std::int64_t version);
 // The key under which a restore notes its time (wall clock, ms). It stays until the coordinator has
 // waited for its workers once.
 inline constexpr std::string_view kRestoredKey = "restored_wall_ms";
+// The key of State::submitting. There is no row while no submission in parts is in progress.
+inline constexpr std::string_view kSubmittingKey = "submitting";
 // Writes a row. For a connection that keeps checksums.
 Status PutMeta(Connection& connection, std::string_view key, const std::string& value);
 

@@ -170,6 +170,13 @@ class Store {
 
   Status ApplyOne(const PutSweep& write, std::int64_t wall_ms, ApplyCounts& counts);
   Result<bool> HasMembers(const PutSweep& write);
+  Status ApplyOne(const PutSweepRuns& write, std::int64_t wall_ms, ApplyCounts& counts);
+  // Adds runs, with their cells, and tasks. `first_run`: the ordinal of the first; `axes_json`: of
+  // each run, or empty.
+  Status AddMembers(const std::string& sweep_id, std::int64_t first_run,
+                    std::span<const PlannedRun> runs, std::span<const std::string> axes_json,
+                    std::span<const std::string> tasks);
+  Status ApplyOne(const PutSubmitting& write, std::int64_t wall_ms, ApplyCounts& counts);
   Status ApplyOne(const PutSweepDesired& write, std::int64_t wall_ms, ApplyCounts& counts);
   Status ApplyOne(const PutRun& write, std::int64_t wall_ms, ApplyCounts& counts);
   Status ApplyOne(const PutTask& write, std::int64_t wall_ms, ApplyCounts& counts);

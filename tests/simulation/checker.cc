@@ -187,7 +187,7 @@ void SimChecker::AfterStep(const State& state, const SchedulerEvent& event,
     first_ = state.sweep_tasks.at(put->sweep_id);
   }
   if (const auto* const sweep = std::get_if<SweepSubmitted>(&event);
-      sweep && sweep->first && result.status.ok()) {
+      sweep && sweep->first && result.status.ok() && (!sweep->part || sweep->part->is_last)) {
     first_ = state.sweep_tasks.at(sweep->sweep_id);
   }
   for (const Write& write : result.writes) {
@@ -232,6 +232,7 @@ void SimChecker::AfterStep(const State& state, const SchedulerEvent& event,
   }
   if (std::holds_alternative<TimePassed>(event)) CheckDeadlines(state);
   CheckSlotIndexes(state);
+  CheckTallies(state);
   if (!fenced_task_) return;
   const auto wrong = [&](const std::string& what) {
     world_.Violate(Str("I-19: a fenced attempt of task ", fenced_task_->id, " ", what));
@@ -278,6 +279,16 @@ void SimChecker::CheckPlacement(const State& state, const std::string& id) {
     }
     world_.Violate(Str("put first: task ", id, " is placed while task ", waits,
                        " of the sweep that was put first waits"));
+  }
+}
+
+void SimChecker::CheckTallies(const State& state) {
+  for (const auto& [sweep, tasks] : state.sweep_tasks) {
+    SweepTally tally;
+    for (const std::string& id : tasks) AddTo(tally, state.tasks.at(id));
+    const SweepTally& kept = state.index.tallies.at(sweep);
+    if (tally.n == kept.n && std::ranges::includes(kept.begun, tally.begun)) continue;
+    world_.Violate(Str("sweep ", sweep, " has other tasks than its tally says"));
   }
 }
 
@@ -349,6 +360,20 @@ bool SimChecker::IsHeld(const std::string& task) const {
   return OnlyPausedSweepsWant(task, store_.sweeps, store_.cancelled_sweeps, store_.paused_sweeps);
 }
 
+bool SimChecker::IsOnlyBeingSubmitted(const std::string& task) const {
+  if (store_.submitting.empty()) return false;
+  return std::ranges::all_of(store_.sweeps, [&](const auto& sweep) {
+    return sweep.first == store_.submitting || std::ranges::count(sweep.second, task) == 0;
+  });
+}
+
+void SimChecker::CheckNothingIsHalfSubmitted() {
+  for (const auto& [id, task] : store_.tasks) {
+    if (IsTerminal(task.state) || task.cancel_wanted || store_.HasSweep(id)) continue;
+    world_.Violate(Str("I-43: task ", id, " is ", EnumName(task.state), " and no sweep has it"));
+  }
+}
+
 void SimChecker::OnPauseConfirmed(const std::string& sweep_id) {
   world_.stats.fired["paused"] += 1;
   // A later submission or resumption may have been committed together with the pause.
@@ -405,9 +430,13 @@ void SimChecker::AfterCommit(const std::vector<Write>& writes) {
     }
   }
   for (const Write& write : writes) {  // wanted again: it may start in the same step
-    const auto* const sweep = std::get_if<PutSweep>(&write);
-    if (sweep == nullptr) continue;
-    for (const std::string& id : sweep->tasks) never_to_start_.erase(id);
+    if (const auto* const sweep = std::get_if<PutSweep>(&write)) {
+      for (const std::string& id : sweep->tasks) never_to_start_.erase(id);
+    } else if (const auto* const runs = std::get_if<PutSweepRuns>(&write)) {
+      for (const std::string& id : runs->tasks) never_to_start_.erase(id);
+    } else if (const auto* const put = std::get_if<PutSubmitting>(&write)) {
+      if (put->sweep_id.empty()) CheckNothingIsHalfSubmitted();
+    }
   }
   for (const Write& write : writes) {
     if (const auto* const put = std::get_if<PutAttempt>(&write)) {
@@ -465,6 +494,9 @@ void SimChecker::CheckAttempt(const Attempt& attempt) {
     // Adopted attempts began before the pause.
     if (attempt.device_index >= 0 && IsHeld(task.id)) {
       world_.Violate(Str("I-39: attempt ", attempt.id, " of a paused task"));
+    }
+    if (IsOnlyBeingSubmitted(task.id)) {
+      world_.Violate(Str("I-43: attempt ", attempt.id, " of a task that is still being submitted"));
     }
     if (never_to_start_.contains(task.id)) {
       world_.Violate(Str("I-16: attempt ", attempt.id, " of a task cancelled before its start"));

@@ -74,6 +74,7 @@ class SimChecker {
   const Execution* BoundTo(const State& state, const std::string& run_key) const;
   void CheckDeadlines(const State& state);
   void CheckSlotIndexes(const State& state);
+  void CheckTallies(const State& state);
   // A temporary worker, as the coordinator was told of it.
   struct Allocated {
     std::string incarnation = {};
@@ -86,6 +87,8 @@ class SimChecker {
   void CheckAllocation(const Attempt& attempt);
   void CheckCutOff(const Attempt& attempt);
   bool IsHeld(const std::string& task) const;
+  bool IsOnlyBeingSubmitted(const std::string& task) const;
+  void CheckNothingIsHalfSubmitted();
   void CheckOrphans();
   void Forget(const std::string& task);
   const SimFolder* FolderOf(const std::string& attempt) const;

@@ -33,6 +33,25 @@ struct Applier {
     store.paused_sweeps.erase(put.sweep_id);
     return "";
   }
+  std::string operator()(const PutSweepRuns& put) {
+    if (put.sweep_id != store.submitting) return "runs of a sweep that is not being submitted";
+    for (const std::string& task : put.tasks) {
+      if (!store.tasks.contains(task)) return Str("sweep of an unknown task ", task);
+      std::vector<std::string>& tasks = store.sweeps.at(put.sweep_id);
+      if (std::ranges::count(tasks, task) > 0) return "a task becomes a sweep's twice";
+      tasks.push_back(task);
+    }
+    for (const PlannedRun& run : put.runs) {
+      if (!store.runs.contains(run.run_key)) return Str("sweep of an unknown run ", run.run_key);
+      store.sweep_runs.at(put.sweep_id).insert(run.run_key);
+    }
+    return "";
+  }
+  std::string operator()(const PutSubmitting& put) {
+    if (put.sweep_id.empty() == store.submitting.empty()) return "submissions are not one by one";
+    store.submitting = put.sweep_id;
+    return "";
+  }
   std::string operator()(const PutSweepDesired& put) {
     store.cancelled_sweeps.erase(put.sweep_id);
     store.paused_sweeps.erase(put.sweep_id);
@@ -256,6 +275,7 @@ State FoldedStore::Load(const SchedulerLimits& limits, std::uint64_t restore_cou
   state.cell_task = cells;
   state.cancelled_sweeps = cancelled_sweeps;
   state.paused_sweeps = paused_sweeps;
+  state.submitting = submitting;
   state.sweep_runs = sweep_runs;
   state.sweep_owner = sweep_owner;
   for (const auto& [id, serving] : sweeps) {

@@ -25,6 +25,7 @@ struct FoldedStore {
   std::map<std::string, std::string> sweep_owner;
   std::set<std::string> cancelled_sweeps;
   std::set<std::string> paused_sweeps;
+  std::string submitting;
   std::map<std::string, RunRecord> runs;
   std::map<std::string, Task> tasks;
   std::map<std::string, Attempt> attempts;

@@ -41,6 +41,10 @@ void SimServer::Boot(bool restored) {
   checker_.OnBoot();
   state_ = store_.Load(limits_, restore_count_, world_.now, world_.random.Next(), restored);
   state_.boot = "the machine's only boot";
+  if (world_.mutation == Mutation::kUnfinishedKept) state_.submitting.clear();
+  submits_in_parts_ = false;
+  if (!store_.submitting.empty()) world_.stats.fired["unfinished submission dropped"] += 1;
+  Process(TimePassed{}, nullptr);
   const std::int64_t boot = n_boots_;
   world_.After(kTickMs, [this, boot] { Tick(boot); });
 }
@@ -88,11 +92,45 @@ void SimServer::Ask(const SchedulerEvent& event, Done done) {
   const auto* const cancelled = std::get_if<SweepCancelled>(&event);
   const bool ignored = world_.mutation == Mutation::kCancelIgnored && cancelled != nullptr &&
                        state_.sweep_tasks.contains(cancelled->sweep_id);
+  const auto* const submitted = std::get_if<SweepSubmitted>(&event);
   if (ignored) {
     Process(TimePassed{}, std::move(done));
+  } else if (submitted != nullptr) {
+    Submit(*submitted, std::move(done));
   } else {
     Process(event, std::move(done));
   }
+}
+
+// As the real one does, with parts of few runs: one submission after the other, and each part when
+// the one before it was committed.
+void SimServer::Submit(const SweepSubmitted& event, Done done) {
+  if (submits_in_parts_) return;  // the user asks again
+  if (!world_.random.Chance(0.5) || !MaySubmitInParts(state_, event)) {
+    return Process(event, std::move(done));
+  }
+  world_.stats.fired["submitted in parts"] += 1;
+  submits_in_parts_ = true;
+  SubmitFrom(InParts(event, 1 + world_.random.Below(2)), 0, std::move(done));
+}
+
+void SimServer::SubmitFrom(std::vector<SweepSubmitted> parts, std::size_t next, Done done) {
+  SweepSubmitted part = parts[next];
+  if (next + 1 == parts.size()) {
+    return Process(part, [this, done = std::move(done)](const Status& status) {
+      submits_in_parts_ = false;
+      if (done) done(status);
+    });
+  }
+  const std::int64_t boot = n_boots_;
+  Process(part, [this, boot, parts = std::move(parts), next,
+                 done = std::move(done)](const Status& status) {
+    if (!status.ok()) return world_.Violate(Str("a part is refused: ", status.message()));
+    const Instant resumed = std::max(world_.now, paused_until_);
+    world_.After(resumed - world_.now + world_.Between(1, 2'000), [this, boot, parts, next, done] {
+      if (up_ && boot == n_boots_) SubmitFrom(parts, next + 1, done);
+    });
+  });
 }
 
 StepResult SimServer::StepOnce(const SchedulerEvent& event) {
@@ -395,6 +433,7 @@ void SimServer::RemoveRule(SchedulerEvent& event) {
     case Mutation::kDatasetsIgnored:
     case Mutation::kParentsForgotten:
     case Mutation::kOfferBinds:
+    case Mutation::kUnfinishedKept:
       return;
   }
   auto* const batch = std::get_if<JournalReceived>(&event);

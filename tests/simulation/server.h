@@ -49,6 +49,8 @@ class SimServer final : public SimServerDoor {
   };
   void Tick(std::int64_t boot);
   void Process(const SchedulerEvent& event, Done done);
+  void Submit(const SweepSubmitted& event, Done done);
+  void SubmitFrom(std::vector<SweepSubmitted> parts, std::size_t next, Done done);
   StepResult StepOnce(const SchedulerEvent& event);
   void BindByOffers(std::vector<Write>& writes);
   void CheckDryRun(const GarbageWanted& event, const State& before, const StepResult& result);
@@ -69,6 +71,7 @@ class SimServer final : public SimServerDoor {
   bool up_ = false;
   bool restored_ = false;  // the next boot finds an older database
   std::int64_t n_boots_ = 0;
+  bool submits_in_parts_ = false;
   std::uint64_t restore_count_ = 0;
   Instant paused_until_ = 0;
   std::vector<Pending> pending_;

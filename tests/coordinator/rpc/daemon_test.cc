@@ -13,23 +13,27 @@
 #include <functional>
 #include <future>
 #include <optional>
+#include <regex>
 #include <set>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/files.h"
 #include "base/json.h"
 #include "base/process.h"
 #include "base/str.h"
 #include "base/version.h"
+#include "coordinator/store/store.h"
 #include "longrun/v1/session.grpc.pb.h"
 #include "longrun/v1/sweeps.grpc.pb.h"
 #include "metrics/table.h"
 #include "model/data/dataset.h"
 #include "sweeps/coordinator_address.h"
 #include "tests/children.h"
+#include "tests/coordinator/sample.h"
 #include "tests/deadline.h"
 
 namespace longrun::coordinator {
@@ -49,6 +53,7 @@ class DaemonTest : public testing::Test {
     options.argv = {kProgram, "--state", state};
     options.argv.insert(options.argv.end(), arguments.begin(), arguments.end());
     options.env = {"PATH=/usr/bin:/bin"};
+    if (!failpoints.empty()) options.env.push_back("LONGRUN_FAILPOINTS=" + failpoints);
     options.stderr_path = log;
     options.stdout_path = log;
     options.die_with_parent = true;
@@ -118,6 +123,7 @@ class DaemonTest : public testing::Test {
   TempFolder folder;
   std::string state = JoinPath(folder.path(), "state");
   std::string log = JoinPath(folder.path(), "log");
+  std::string failpoints;
   int pid = -1;
   std::shared_ptr<grpc::Channel> channel;
   std::unique_ptr<v1::SweepService::Stub> sweeps;
@@ -293,6 +299,57 @@ TEST_F(DaemonTest, WithoutRoomOnTheDiskASubmissionIsRefused) {
 
   EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
   EXPECT_NE(status.error_message().find("make room"), std::string::npos);
+}
+
+// 1,200 runs, which are stored in several transactions.
+TEST_F(DaemonTest, KilledInTheMiddleOfALargeSubmissionItHasNothingOfIt) {
+  {
+    const auto store = Store::Open(state).value();
+    ASSERT_TRUE(store->Begin().ok());
+    ASSERT_TRUE(store->PutDataset({.info = SampleDataset(), .folder = folder.path()}).ok());
+    ASSERT_TRUE(store->Commit().ok());
+  }
+  std::string seeds = "1";
+  for (int seed = 2; seed <= 600; ++seed) StrAppend(seeds, Str(", ", seed));
+  v1::SubmitSweepRequest request;
+  request.set_file_name("sample.yaml");
+  request.set_yaml(std::regex_replace(std::string(kSampleYaml), std::regex("seed: \\[1\\]"),
+                                      Str("seed: [", seeds, "]")));
+  v1::SubmitSweepResponse response;
+  const auto submit = [&] {
+    grpc::ClientContext context;
+    SetDeadline(context);
+    return sweeps->SubmitSweep(&context, request, &response);
+  };
+  failpoints = "part_stored:delay_ms:1100,parts_committed:exit";
+  Start();
+  EXPECT_EQ(submit().error_code(), grpc::StatusCode::UNAVAILABLE);
+  const auto ended = WaitFor(pid, kEndMsMax);
+  ASSERT_TRUE(ended.ok() && *ended);
+  EXPECT_EQ((*ended)->code, kFailpointExitCode);
+
+  failpoints.clear();
+  Start();
+  EXPECT_NE(ReadFile(log).value().find("submission_dropped"), std::string::npos);
+  v1::ListSweepsResponse list;
+  grpc::ClientContext context;
+  SetDeadline(context);
+  ASSERT_TRUE(sweeps->ListSweeps(&context, {}, &list).ok());
+  EXPECT_EQ(list.sweeps_size(), 0);
+  const grpc::Status again = submit();
+  ASSERT_TRUE(again.ok()) << again.error_message();
+  EXPECT_EQ(response.counts().runs_new(), 1200);
+  EXPECT_EQ(response.counts().train_tasks_new(), 1200);
+  EXPECT_EQ(response.counts().evaluate_tasks_new(), 1200);
+  EXPECT_EQ(End(SIGTERM).code, 0);
+  // The row sums and the references hold.
+  const auto store = Store::Open(state, {.checks_any_size = true}).value();
+  EXPECT_TRUE(store->damaged().empty());
+  const State loaded = store->Load().value();
+  EXPECT_EQ(loaded.submitting, "");
+  EXPECT_EQ(loaded.runs.size(), 1200u);
+  EXPECT_EQ(loaded.tasks.size(), 2400u);
+  EXPECT_EQ(loaded.sweep_tasks.at(response.sweep_id()).size(), 2400u);
 }
 
 // ---- users' SQL, each in a child of the daemon --------------------------------------------------

@@ -17,7 +17,7 @@
 
 namespace longrun::coordinator {
 
-class SchedulerTest : public testing::Test {
+class SchedulerTest : public ::testing::Test {
  protected:
   SchedulerTest() {
     state.boot = "boot-1";
