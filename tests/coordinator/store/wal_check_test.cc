@@ -179,7 +179,7 @@ TEST_P(WalCheckTest, BitsOfSeveralFramesAreFlippedBack) {
   const std::string path = JoinPath(folder.path(), "a.db");
   std::string wal = files.wal;
   // The header, a salt, a checksum and a page, each of another frame.
-  for (const std::size_t at : {5, 32 + 4120 + 9, 32 + 2 * 4120 + 19, 32 + 3 * 4120 + 29})
+  for (const std::size_t at : {5u, 32u + 4120 + 9, 32u + 2 * 4120 + 19, 32u + 3 * 4120 + 29})
     Flip(wal, at, 3);
   ASSERT_TRUE(Put(path + "-wal", wal));
   std::vector<std::string> repairs;
@@ -220,7 +220,7 @@ TEST(WalMessageTest, ItSaysFromWhereOnAndWhatToDoAndChangesNothing) {
   const std::string path = JoinPath(folder.path(), "longrun.db"), log = path + "-wal";
   std::string wal = files.wal;
   Flip(wal, 32 + 5, 0);  // a frame that could be mended, before one that cannot
-  for (const std::uint64_t bit : {0, 3}) Flip(wal, 32 + 4120 + 24 + 100, bit);
+  for (const std::uint64_t bit : {0u, 3u}) Flip(wal, 32 + 4120 + 24 + 100, bit);
   ASSERT_TRUE(Put(log, wal));
   std::vector<std::string> repairs;
   const Status status = MendWal(path, repairs);
@@ -253,7 +253,7 @@ TEST(WalMessageTest, AfterAnotherStartOneTransactionMayHaveAGap) {
 // and the checksum's second.
 TEST(WalMessageTest, ABitThatTwoWordsExplainIsTold) {
   const Files files = Crashed(false);
-  for (const std::size_t word : {32 + 20, 32 + 4120 - 4}) {
+  for (const std::size_t word : {32u + 20, 32u + 4120 - 4}) {
     for (std::size_t bit = 0; bit < 32; ++bit) {
       std::string wal = files.wal;
       Flip(wal, word + bit / 8, bit % 8);
