@@ -4,7 +4,8 @@
 // to run beside the call that asked for it. Some functions of gRPC and Abseil are therefore
 // replaced by ones that call them, and say: what was done before an operation began is seen by
 // whoever is told of its end, what was done before a closure was handed over is seen when it runs,
-// and what was done under a lock by whoever has it next. No other order is claimed, so that races
+// what was done under a lock is seen by whoever has it next, and what a call's callbacks did is seen
+// where the call is destroyed after the last of them. No other order is claimed, so that races
 // between callbacks are found.
 #if defined(__has_feature)
 #if __has_feature(thread_sanitizer)
@@ -66,6 +67,12 @@ bool IsAddress(const void* tag) { return reinterpret_cast<std::uintptr_t>(tag) >
 // absl::Mutex::Lock() and Unlock()
 #define LR_MUTEX_LOCK "_ZN4absl7debian35Mutex4LockEv"
 #define LR_MUTEX_UNLOCK "_ZN4absl7debian35Mutex6UnlockEv"
+// grpc::internal::ServerCallbackCall::ScheduleOnDone(bool)
+#define LR_SCHEDULE_ON_DONE "_ZN4grpc8internal18ServerCallbackCall14ScheduleOnDoneEb"
+
+// Of ServerCallbackCall (grpcpp/support/server_callback.h): how many callbacks are outstanding.
+// Before it are the pointer to the virtual functions, and another counter.
+constexpr std::size_t kCallbacksOutstandingAt = sizeof(void*) + sizeof(int);
 
 }  // namespace
 
@@ -101,6 +108,18 @@ void UnlockMutex(void* mutex) {
       reinterpret_cast<decltype(&UnlockMutex)>(dlsym(RTLD_NEXT, LR_MUTEX_UNLOCK));
   __tsan_release(mutex);
   real(mutex);
+}
+
+// Each callback of a call, when it has ended, counts down what is left of the call. Whoever counts
+// to 0 comes here, and the call and its reactor are destroyed. The others count in our code, since
+// gRPC's headers do, but for a call that was cancelled the last one may count in gRPC's: it is then
+// not seen that it counted after them.
+void ScheduleOnDone(char* call, bool is_inline) asm(LR_SCHEDULE_ON_DONE);
+void ScheduleOnDone(char* call, bool is_inline) {
+  static const auto real =
+      reinterpret_cast<decltype(&ScheduleOnDone)>(dlsym(RTLD_NEXT, LR_SCHEDULE_ON_DONE));
+  __tsan_acquire(call + kCallbacksOutstandingAt);
+  real(call, is_inline);
 }
 
 void RunOnExecutor(Closure* closure, void* status, int type, int job) asm(LR_EXECUTOR_RUN);

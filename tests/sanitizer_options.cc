@@ -24,9 +24,4 @@ const char* __tsan_default_options() {
   return "ignore_noninstrumented_modules=1:halt_on_error=1:log_exe_name=1:log_path=" LONGRUN_RACES;
 }
 
-// gRPC's own code counts down what is left of a call, too, so that the order between that and the
-// end of the call is not seen: what is deleted there is not judged.
-const char* __tsan_default_suppressions();
-const char* __tsan_default_suppressions() { return "race:CallOnDone\n"; }
-
 }  // extern "C"

@@ -25,7 +25,6 @@ namespace {
 
 constexpr std::int64_t kDeadlineMs = DeadlineMs(60'000);
 constexpr int kSlots = 2;
-constexpr std::int64_t kLeftMibMax = 40;  // less than the smallest of the frames
 const Json kEndless = {{"steps", 1'000'000}};
 
 std::int64_t ResidentMib(int pid) {
@@ -459,6 +458,7 @@ TEST_F(AgentTest, AFrameThatIsTooLargeLeavesNoMemoryBehind) {
   }
 
 #ifndef LONGRUN_RESIDENT_IS_HELD_BACK
+  constexpr std::int64_t kLeftMibMax = 40;  // less than the smallest of the frames
   const std::int64_t deadline = BootMs() + kDeadlineMs;
   while (ResidentMib(worker_pid_) - before >= kLeftMibMax) {
     ASSERT_LT(BootMs(), deadline) << before << " MiB before, " << ResidentMib(worker_pid_);
