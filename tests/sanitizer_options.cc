@@ -14,7 +14,8 @@ const char* __lsan_default_options();
 const char* __lsan_default_options() { return "print_suppressions=0"; }
 
 // The thread sanitizer does not judge what Debian's gRPC does, as that library was not compiled for
-// it. Every access of ours is judged (grpc_order.cc).
+// it. Every access of ours is judged, also in what gRPC calls and destroys: grpc_order.cc says how
+// gRPC orders that, so that no report needs to be suppressed.
 //
 // A race ends the process, so that a test fails that waits for a daemon. Its report lies in a file,
 // where `./dev soak tsan` also finds those of processes that a test kills, or whose output nobody
