@@ -764,7 +764,7 @@ TEST_F(HostileTest, FramesOfAnySizeAreRefusedAndLeaveNoMemoryBehind) {
   EXPECT_TRUE(Submit(SmallSweep("small", {.steps = 100, .positions = {"rope"}})).ok());
   const std::int64_t before = ResidentMib();
   std::int64_t most = 0;
-  for (const std::size_t n_mib : {64, 128, 300}) {
+  for (const std::size_t n_mib : {64u, 128u, 300u}) {
     const std::string frame(n_mib << 20, 'x');
     Peer peer(channel);
     (void)peer.Welcome(HelloOf("evil"));

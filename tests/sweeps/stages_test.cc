@@ -190,7 +190,7 @@ TEST_F(StagesTest, EachStageStartsFromTheRunOfItsPoint) {
   EXPECT_EQ(sweep->axes.back(), "stage");
   ASSERT_EQ(sweep->runs.size(), 6u);
   EXPECT_EQ(sweep->runs[0].run_key, known.Key());  // the base is the run without stages
-  for (const std::size_t first : {0, 3}) {
+  for (const std::size_t first : {0u, 3u}) {
     const PlannedRun& base = sweep->runs[first];
     const PlannedRun& pose = sweep->runs[first + 1];
     const PlannedRun& full = sweep->runs[first + 2];

@@ -183,7 +183,7 @@ TEST(ReportPageTest, AThroughputHasTablesOfItsOwn) {
 // FALSE)).
 TEST(ReportPageTest, RetrievalHasItsIntervalAndItsMark) {
   ReportInput input = SampleInput("keys");
-  for (const std::size_t run : {2, 3}) {
+  for (const std::size_t run : {2u, 3u}) {
     for (const bool is_window : {false, true}) {
       ResultRow row = ThroughputRow(input.runs[run].run_key.c_str(), "recall", "", 256, 0.75);
       row.body.variant.reset();
@@ -223,7 +223,7 @@ TEST(ReportPageTest, RecallByDepthHasAMapForEachModelThatWasAsked) {
   const auto before = ReportPage(input);
   ASSERT_TRUE(before.ok()) << before.status().message();
   EXPECT_TRUE(maps(*before).empty());
-  for (const std::size_t run : {2, 3}) {
+  for (const std::size_t run : {2u, 3u}) {
     for (const int length : {64, 256}) {
       for (const std::optional<double> depth : {std::optional(0.5), std::optional(1.0), {}}) {
         const double beyond = depth == 0.5 ? 0.25 : depth == 1.0 ? 0.75 : 0.5;

@@ -128,7 +128,7 @@ TEST(MixTest, SeedAndSourceChangeTheDocuments) {
 
 TEST(MixTest, NoDocumentOfARuleOccursTwice) {
   Strings copies;
-  for (const std::uint64_t source : {0, 1}) {
+  for (const std::uint64_t source : {0u, 1u}) {
     for (std::string& document : Mixed(MixOf({kCopies}), Lines(1000), 4096, source)) {
       if (IsCopy(document)) copies.push_back(std::move(document));
     }

@@ -80,7 +80,7 @@ TEST_F(PerplexityTest, RowIsAResultOfTheContract) {
   EXPECT_EQ(blocks.at("begin"), Json::array({0, 16, 32}));
   EXPECT_EQ(blocks.at("n"), Json::array({15, 16, 1}));
   double blocks_sum = 0.0;
-  for (int b = 0; b < 3; ++b) {
+  for (std::size_t b = 0; b < 3; ++b) {
     blocks_sum += blocks.at("n")[b].get<double>() * blocks.at("nll")[b].get<double>();
   }
   EXPECT_NEAR(blocks_sum, nll_sum, 1e-5);

@@ -90,7 +90,7 @@ TEST_F(ScoreNoiseTest, NeighbouringNumbersAreNotCorrelated) {
   };
   const NoiseRow at = {.layer = 3, .head = 2, .i = 1 << 21};
   const std::vector<double> x = row(at, seed_);
-  for (const std::size_t shift : {1, 2, 3, 4}) {
+  for (const std::size_t shift : {1u, 2u, 3u, 4u}) {
     ExpectMean(correlation(x, x, shift), 0.0, 1.0, kKeys);
   }
   NoiseRow layer = at, head = at, query = at;

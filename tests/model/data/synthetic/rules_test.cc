@@ -56,7 +56,7 @@ class SmallRuleTest : public testing::TestWithParam<Json> {};
 // about sqrt(var(ln p) / n) < 0.004 here.
 TEST_P(SmallRuleTest, EntropyOfDocumentsIsItsClosedForm) {
   const ResolvedRule rule = Rule(GetParam());
-  for (const std::uint64_t seed : {1, 2}) {
+  for (const std::uint64_t seed : {1u, 2u}) {
     EXPECT_NEAR(CountedNats(rule, seed, 200'000), rule.Bound()->document_nats, 0.015)
         << GetParam().dump();
   }
