@@ -1,16 +1,23 @@
 #include "model/net/adamw.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/_foreach_mul.h>
 #include <ATen/ops/_foreach_norm.h>
 #include <ATen/ops/_fused_adamw.h>
+#include <ATen/ops/div.h>
+#include <ATen/ops/isfinite.h>
 #include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/scalar_tensor.h>
 #include <ATen/ops/stack.h>
+#include <ATen/ops/where.h>
 #include <ATen/ops/zeros_like.h>
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <span>
+#include <utility>
 
 #include "base/str.h"
 #include "kernels/adamw.h"
@@ -25,13 +32,21 @@ constexpr const char* kSecond = "exp_avg_sq.";
 // Approximate number of elements that one call of the kernels takes.
 constexpr std::int64_t kPieceElements = 8192;
 
+bool AllFinite(const at::Tensor& results) {
+  const std::span<const double> numbers(results.const_data_ptr<double>(),
+                                        static_cast<std::size_t>(results.numel()));
+  return std::ranges::all_of(numbers, [](double x) { return std::isfinite(x); });
+}
+
 }  // namespace
 
 AdamW::AdamW(const OptimizerConfig& config, const ParameterMap& parameters,
              std::optional<Simd> kernels)
     : config_(config), kernels_(kernels) {
   LR_CHECK(!parameters.empty());
-  step_ = at::scalar_tensor(0.0, parameters.begin()->second.options().dtype(at::kFloat));
+  const at::TensorOptions options = parameters.begin()->second.options().requires_grad(false);
+  step_ = at::scalar_tensor(0.0, options.dtype(at::kFloat));
+  grad_clip_ = at::scalar_tensor(config.grad_clip, options.dtype(at::kDouble));
   groups_[0].weight_decay = config.weight_decay;
   for (const auto& [name, parameter] : parameters) {
     LR_CHECK(!kernels_ || (parameter.is_cpu() && parameter.scalar_type() == at::kFloat));
@@ -44,7 +59,7 @@ AdamW::AdamW(const OptimizerConfig& config, const ParameterMap& parameters,
   }
 }
 
-double AdamW::ClipGradients() {
+at::Tensor AdamW::ClipGradients() {
   const at::NoGradGuard no_grad;
   std::vector<at::Tensor> gradients;
   for (Group& group : groups_) {
@@ -63,32 +78,39 @@ double AdamW::ClipGradients() {
     }
     const double norm = GlobalNorm(views, RowOptions(*kernels_, kPieceElements));
     clip_ = config_.grad_clip > 0.0 && norm > config_.grad_clip ? config_.grad_clip / norm : 1.0;
-    return norm;
+    return at::scalar_tensor(norm, at::kDouble);
   }
   const std::vector<at::Tensor> norms = at::_foreach_norm(gradients);
-  const double norm = at::linalg_vector_norm(at::stack(norms)).item<double>();
-  if (config_.grad_clip > 0.0 && norm > config_.grad_clip) {
-    at::_foreach_mul_(gradients, at::Scalar(config_.grad_clip / norm));
+  const at::Tensor norm = at::linalg_vector_norm(at::stack(norms)).to(at::kDouble);
+  if (config_.grad_clip > 0.0) {
+    // A factor of 1 changes no bit, so a small norm needs no branch, for which the host would wait.
+    const at::Tensor factor = at::where(norm.gt(grad_clip_), at::div(grad_clip_, norm), 1.0);
+    at::_foreach_mul_(gradients, factor.to(gradients.front().scalar_type()));
   }
   return norm;
 }
 
-void AdamW::Step(double lr) {
+void AdamW::Step(double lr, const at::Tensor& results) {
   const at::NoGradGuard no_grad;
   t_ += 1;
+  if (kernels_) return StepThroughKernel(lr, results);
   step_.fill_(static_cast<double>(t_));
-  if (kernels_) return StepThroughKernel(lr);
+  // 1: the operator changes nothing.
+  std::optional<at::Tensor> found_inf;
+  if (results.defined()) found_inf = at::isfinite(results).all().logical_not().to(at::kFloat);
   for (Group& group : groups_) {
     if (group.parameters.empty()) continue;
     std::vector<at::Tensor> gradients;
     for (const at::Tensor& parameter : group.parameters) gradients.push_back(parameter.grad());
     at::_fused_adamw_(group.parameters, gradients, group.exp_avg, group.exp_avg_sq, {}, group.steps,
                       lr, config_.beta1, config_.beta2, group.weight_decay, config_.eps,
-                      /*amsgrad=*/false, /*maximize=*/false);
+                      /*amsgrad=*/false, /*maximize=*/false, /*grad_scale=*/{}, found_inf);
   }
 }
 
-void AdamW::StepThroughKernel(double lr) {
+void AdamW::StepThroughKernel(double lr, const at::Tensor& results) {
+  const double clip = std::exchange(clip_, 1.0);
+  if (results.defined() && !AllFinite(results)) return;
   std::vector<at::Tensor> gradients;  // kept until the end
   std::vector<AdamWTensor> tensors;
   for (const Group& group : groups_) {
@@ -110,9 +132,8 @@ void AdamW::StepThroughKernel(double lr) {
                .beta2 = config_.beta2,
                .eps = config_.eps,
                .t = t_,
-               .clip = clip_},
+               .clip = clip},
               RowOptions(*kernels_, kPieceElements));
-  clip_ = 1.0;
 }
 
 std::map<std::string, at::Tensor> AdamW::State() const {

@@ -30,11 +30,14 @@ class AdamW {
   AdamW(const OptimizerConfig& config, const ParameterMap& parameters,
         std::optional<Simd> kernels = {});
 
-  // Returns the global norm of the gradients (of all parameters together, before clipping). If
-  // config.grad_clip is positive and smaller, the gradients are scaled down to it; with our kernel
-  // this happens in the next Step, and the gradients themselves stay unchanged.
-  double ClipGradients();
-  void Step(double lr);
+  // Returns the global norm of the gradients (of all parameters together, before clipping), a
+  // double without dimensions on the parameters' device. If config.grad_clip is positive and
+  // smaller, the gradients are scaled down to it; with our kernel this happens in the next Step,
+  // and the gradients themselves stay unchanged.
+  at::Tensor ClipGradients();
+  // With `results` (doubles on the parameters' device), parameters and moments stay as they are
+  // unless all of these are finite. The device decides, so that a GPU's host does not wait.
+  void Step(double lr, const at::Tensor& results = {});
 
   // "exp_avg.NAME" and "exp_avg_sq.NAME", shared with this object.
   std::map<std::string, at::Tensor> State() const;
@@ -48,11 +51,12 @@ class AdamW {
     double weight_decay = 0.0;
   };
 
-  void StepThroughKernel(double lr);
+  void StepThroughKernel(double lr, const at::Tensor& results);
 
   OptimizerConfig config_;
-  Group groups_[2];  // with weight decay, without
-  at::Tensor step_;  // t as fp32, on the parameters' device
+  Group groups_[2];       // with weight decay, without
+  at::Tensor step_;       // t as fp32, on the parameters' device
+  at::Tensor grad_clip_;  // config_.grad_clip as a double, on the parameters' device
   std::int64_t t_ = 0;
   std::optional<Simd> kernels_;
   double clip_ = 1.0;  // for the next Step with our kernel

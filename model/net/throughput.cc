@@ -94,8 +94,7 @@ void NetThroughput::TrainStep() {
   ClearGradients(*net_);
   AddGradients(*net_, ids_BT_.narrow(1, 0, length), ids_BT_.narrow(1, 1, length),
                1.0 / static_cast<double>(shape_.batch * length));
-  optimizer_->ClipGradients();
-  optimizer_->Step(kLearningRate);
+  optimizer_->Step(kLearningRate, optimizer_->ClipGradients());
 }
 
 void NetThroughput::Carry() {

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <deque>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -22,9 +23,10 @@
 #include "model/evaluation/window.h"
 #include "model/net/adamw.h"
 #include "model/net/checkpoint.h"
-#include "model/net/gradient.h"
 #include "model/net/masked_batch.h"
 #include "model/net/scorer.h"
+#include "model/net/to_device.h"
+#include "model/net/train_step.h"
 #include "model/position_schedule/schedule.h"
 #include "model/sample_source/source.h"
 #include "worker/trainer/stop.h"
@@ -47,30 +49,43 @@ struct Best {
   std::int64_t step = 0;
 };
 
+// A step whose work is queued, and whose results are not read yet.
+struct UnreadStep {
+  std::int64_t step = 0;
+  std::int64_t begin_ms = 0;
+  std::int64_t n_tokens = 0;
+  double lr = 0.0;
+  HostCopy results;  // of TrainStep::Finish
+};
+
 class Trainer {
  public:
   static Result<Trainer> Make(Session& session, const Dataset& dataset, const Machine& machine,
-                              TrainStart start);
+                              TrainStart start, std::size_t n_unread_max);
   Status TrainToEnd();
 
  private:
   Trainer(Session& session, std::unique_ptr<SampleSource> samples, std::unique_ptr<Net> net,
-          std::string initial_weights)
+          std::string initial_weights, std::size_t n_unread_max)
       : session_(session),
         run_(session.task().run),
         samples_(std::move(samples)),
         net_(std::move(net)),
         optimizer_(run_.train.optimizer, net_->parameters(), net_->compute().kernels),
-        initial_weights_(std::move(initial_weights)) {}
+        initial_weights_(std::move(initial_weights)),
+        n_unread_max_(n_unread_max) {}
 
   Status Restore(const LoadedCheckpoint& checkpoint);
   Status PrepareValidation(const Dataset& dataset);
   // Returns false if a stop came in between; then nothing has changed.
   Result<bool> Step();
-  Result<double> Gradients(std::int64_t step, std::int64_t n_targets, bool& stopped);
+  // Reads the results of the oldest steps, until those of n_left steps are left.
+  Status ReadResults(std::size_t n_left);
+  Status Report(const UnreadStep& of);
+  Result<bool> AddPasses(std::int64_t step, TrainStep& to);
   SampleSize SizeOf(std::int64_t step) const;
-  Result<at::Tensor> AddPass(std::int64_t first, std::int64_t n, double weight);
-  Result<at::Tensor> AddMaskedPass(std::int64_t first, std::int64_t n, double weight);
+  Status AddPass(std::int64_t first, std::int64_t n, TrainStep& to);
+  Status AddMaskedPass(std::int64_t first, std::int64_t n, TrainStep& to);
   Status ReadBatch(std::int64_t first, std::int64_t n);
   bool ValidationIsDue() const;
   Result<bool> Validate();
@@ -87,7 +102,11 @@ class Trainer {
   AdamW optimizer_;
   const std::string initial_weights_;
 
-  std::int64_t step_ = 0;        // steps done
+  const std::size_t n_unread_max_;  // 0: results are read as soon as a step is queued
+  std::deque<UnreadStep> unread_;   // oldest first
+  std::int64_t read_ms_ = 0;        // when the last results were read
+
+  std::int64_t step_ = 0;        // steps done or queued
   std::int64_t n_tokens_ = 0;    // of these steps' samples, without padding
   std::int64_t saved_step_ = 0;  // of the newest checkpoint, ours or the one resumed from
   std::int64_t saved_ms_ = 0;
@@ -98,8 +117,7 @@ class Trainer {
   double tokens_per_s_ = 0.0;
 
   Sample sample_;
-  // Of a micro-batch. int32 positions; undefined if the run's positions are plain.
-  at::Tensor ids_BT_, targets_BT_, position_ids_BT_;
+  Samples batch_;  // of a micro-batch
   std::vector<std::int32_t> validation_tokens_;
   std::vector<Window> validation_windows_;
   // Only for a masked language model.
@@ -108,7 +126,7 @@ class Trainer {
 };
 
 Result<Trainer> Trainer::Make(Session& session, const Dataset& dataset, const Machine& machine,
-                              TrainStart start) {
+                              TrainStart start, std::size_t n_unread_max) {
   const TaskFile& task = session.task();
   const Run& run = task.run;
   ASSIGN_OR_RETURN(const TokenSplit* split, dataset.Split("train"));
@@ -127,7 +145,8 @@ Result<Trainer> Trainer::Make(Session& session, const Dataset& dataset, const Ma
                                                      task.execution.attention, machine.compute));
   net->SetActivationCheckpointing(task.activation_checkpointing);
   if (!run.train.positions.is_null()) RETURN_IF_ERROR(net->CheckPositionIds());
-  Trainer trainer(session, std::move(samples), std::move(net), std::move(start.initial_weights));
+  Trainer trainer(session, std::move(samples), std::move(net), std::move(start.initial_weights),
+                  n_unread_max);
   if (run.train.is_masked()) {
     std::vector<std::int32_t> ids = IdsOfText(dataset);
     if (ids.empty()) {
@@ -198,18 +217,21 @@ Status Trainer::PrepareValidation(const Dataset& dataset) {
   return Status();
 }
 
-// Reads samples first .. first + n - 1 into the rows of ids_BT_, targets_BT_ and position_ids_BT_.
+// Reads samples first .. first + n - 1 into the rows of batch_.
 Status Trainer::ReadBatch(std::int64_t first, std::int64_t n) {
   const std::int64_t n_length = run_.train.train_length;
   const bool is_plain = run_.train.positions.is_null();
-  if (!ids_BT_.defined() || ids_BT_.size(0) != n) {
-    ids_BT_ = at::empty({n, n_length}, at::kLong);
-    targets_BT_ = at::empty({n, n_length}, at::kLong);
-    if (!is_plain) position_ids_BT_ = at::empty({n, n_length}, at::kInt);
+  if (!batch_.ids_BT.defined() || batch_.ids_BT.size(0) != n) {
+    batch_.ids_BT = at::empty({n, n_length}, at::kLong);
+    batch_.targets_BT = at::empty({n, n_length}, at::kLong);
+    if (!is_plain) {
+      batch_.position_ids_BT = at::empty({n, n_length}, at::kInt);
+      batch_.n_positions = NumberOfPositions(run_.train.positions);
+    }
   }
-  auto* ids = ids_BT_.data_ptr<std::int64_t>();
-  auto* targets = targets_BT_.data_ptr<std::int64_t>();
-  auto* positions = is_plain ? nullptr : position_ids_BT_.data_ptr<std::int32_t>();
+  auto* ids = batch_.ids_BT.data_ptr<std::int64_t>();
+  auto* targets = batch_.targets_BT.data_ptr<std::int64_t>();
+  auto* positions = is_plain ? nullptr : batch_.position_ids_BT.data_ptr<std::int32_t>();
   for (std::int64_t g = first; g < first + n; ++g) {
     RETURN_IF_ERROR(samples_->Read(g, sample_));
     ids = std::ranges::copy(sample_.tokens, ids).out;
@@ -232,48 +254,35 @@ SampleSize Trainer::SizeOf(std::int64_t step) const {
   return sum;
 }
 
-// Adds the gradient of samples first .. first + n - 1 and returns the nll of each target.
-Result<at::Tensor> Trainer::AddPass(std::int64_t first, std::int64_t n, double weight) {
-  if (masking_) return AddMaskedPass(first, n, weight);
+// Adds samples first .. first + n - 1.
+Status Trainer::AddPass(std::int64_t first, std::int64_t n, TrainStep& to) {
+  if (masking_) return AddMaskedPass(first, n, to);
   RETURN_IF_ERROR(ReadBatch(first, n));
-  const c10::Device device = net_->compute().device;
-  Batch batch = {.ids_BT = ids_BT_.to(device)};
-  if (position_ids_BT_.defined()) {
-    batch.position_ids_BT = position_ids_BT_.to(device);
-    batch.n_positions = NumberOfPositions(run_.train.positions);
-  }
-  return AddGradients(*net_, batch, targets_BT_.to(device), weight);
+  to.Add(batch_);
+  return Status();
 }
 
-Result<at::Tensor> Trainer::AddMaskedPass(std::int64_t first, std::int64_t n, double weight) {
+Status Trainer::AddMaskedPass(std::int64_t first, std::int64_t n, TrainStep& to) {
   std::vector<MaskedSequence> sequences;
   sequences.reserve(static_cast<std::size_t>(n));
   for (std::int64_t g = first; g < first + n; ++g) {
     RETURN_IF_ERROR(samples_->Read(g, sample_));
     sequences.push_back(masking_->Mask(g, sample_.tokens));
   }
-  return AddMaskedGradients(*net_, ToBatch(sequences), weight);
+  to.Add(ToBatch(sequences));
+  return Status();
 }
 
-// Returns the mean loss of a step and leaves its gradient in the parameters.
-Result<double> Trainer::Gradients(std::int64_t step, std::int64_t n_targets, bool& stopped) {
+// Adds all samples of a step. Returns false if a stop came in between.
+Result<bool> Trainer::AddPasses(std::int64_t step, TrainStep& to) {
   const std::int64_t n_sequences = run_.train.batch_sequences();
-  const double weight = 1.0 / static_cast<double>(n_targets);
-  ClearGradients(*net_);
-  std::vector<at::Tensor> sums;  // read at the end, so as not to wait for a GPU in between
   for (std::int64_t done = 0; done < n_sequences;) {
-    if (StopRequested()) {
-      stopped = true;
-      return 0.0;
-    }
+    if (StopRequested()) return false;
     const std::int64_t n = std::min(session_.task().execution.micro_batch, n_sequences - done);
-    ASSIGN_OR_RETURN(const at::Tensor nll_N, AddPass((step - 1) * n_sequences + done, n, weight));
-    sums.push_back(nll_N.sum(at::kDouble));
+    RETURN_IF_ERROR(AddPass((step - 1) * n_sequences + done, n, to));
     done += n;
   }
-  double nll_sum = 0.0;
-  for (const at::Tensor& sum : sums) nll_sum += sum.item<double>();
-  return nll_sum * weight;
+  return true;
 }
 
 Result<bool> Trainer::Step() {
@@ -281,38 +290,65 @@ Result<bool> Trainer::Step() {
   const std::int64_t step = step_ + 1;
   session_.SetPlace(Str("step ", step));
   Failpoint("trainer_mid_step");
-  bool stopped = false;
   const SampleSize size = SizeOf(step);
-  ASSIGN_OR_RETURN(const double loss, Gradients(step, size.n_targets, stopped));
-  if (stopped) return false;
-  const double grad_norm = optimizer_.ClipGradients();
-  if (!std::isfinite(loss) || !std::isfinite(grad_norm)) {
-    return Status(Code::kAborted, Str("step ", step, ": the loss is ", NumberText(loss),
-                                      ", the gradient's norm ", NumberText(grad_norm)));
-  }
+  TrainStep queued(*net_, 1.0 / static_cast<double>(size.n_targets));
+  ASSIGN_OR_RETURN(const bool is_whole, AddPasses(step, queued));
+  if (!is_whole) return false;
   const double lr = LearningRate(run_.train, step);
-  optimizer_.Step(lr);
+  unread_.push_back({.step = step,
+                     .begin_ms = begin_ms,
+                     .n_tokens = size.n_tokens,
+                     .lr = lr,
+                     .results = HostCopy(queued.Finish(optimizer_, lr))});
   step_ = step;
   n_tokens_ += size.n_tokens;
   validation_pending_ = ValidationIsDue();
+  RETURN_IF_ERROR(ReadResults(n_unread_max_));
+  return true;
+}
 
+// A step whose results are not finite changed nothing, and ends the training. A step that was
+// queued before these results were read may have changed the weights, but nobody reads them: all
+// results are read before a validation and before a checkpoint.
+Status Trainer::ReadResults(std::size_t n_left) {
+  while (unread_.size() > n_left) {
+    const UnreadStep oldest = std::move(unread_.front());
+    unread_.pop_front();
+    session_.SetPlace(Str("step ", oldest.step));
+    if (Status reported = Report(oldest); !reported.ok()) {
+      unread_.clear();
+      return reported;
+    }
+  }
+  return Status();
+}
+
+Status Trainer::Report(const UnreadStep& of) {
+  const double* const results = of.results.Wait().const_data_ptr<double>();
+  const double loss = results[0], grad_norm = results[1];
+  if (!std::isfinite(loss) || !std::isfinite(grad_norm)) {
+    return Status(Code::kAborted, Str("step ", of.step, ": the loss is ", NumberText(loss),
+                                      ", the gradient's norm ", NumberText(grad_norm)));
+  }
+  // While the results of a step were unread, the device may have worked on an earlier one.
+  const std::int64_t begin_ms = std::max(of.begin_ms, read_ms_);
+  read_ms_ = BootMs();
   // A step may take only milliseconds, so the rate is smoothed over about ten steps.
-  const double seconds = static_cast<double>(std::max<std::int64_t>(1, BootMs() - begin_ms)) / 1e3;
-  const double rate = static_cast<double>(size.n_tokens) / seconds;
+  const double seconds = static_cast<double>(std::max<std::int64_t>(1, read_ms_ - begin_ms)) / 1e3;
+  const double rate = static_cast<double>(of.n_tokens) / seconds;
   tokens_per_s_ = tokens_per_s_ == 0.0 ? rate : 0.9 * tokens_per_s_ + 0.1 * rate;
-  SeriesRecord series = {.values = {{"grad_norm", grad_norm}, {"loss", loss}, {"lr", lr}}};
+  SeriesRecord series = {.values = {{"grad_norm", grad_norm}, {"loss", loss}, {"lr", of.lr}}};
   if (run_.train.takes_documents()) {
-    series.values.emplace_back("padding", 1.0 - static_cast<double>(size.n_tokens) /
+    series.values.emplace_back("padding", 1.0 - static_cast<double>(of.n_tokens) /
                                                     static_cast<double>(run_.train.batch_tokens));
   }
   series.values.emplace_back("tokens_per_s", tokens_per_s_);
-  RETURN_IF_ERROR(session_.Record(std::move(series), step));
-  RETURN_IF_ERROR(session_.Progress({.phase = "train",
-                                     .done = step,
-                                     .of = run_.train.steps(),
-                                     .tokens_per_s = tokens_per_s_,
-                                     .step = step}));
-  return true;
+  RETURN_IF_ERROR(session_.Record(std::move(series), of.step));
+  return session_.Progress({.phase = "train",
+                            .done = of.step,
+                            .of = run_.train.steps(),
+                            .tokens_per_s = tokens_per_s_,
+                            .step = of.step});
 }
 
 bool Trainer::ValidationIsDue() const {
@@ -373,6 +409,7 @@ Result<double> Trainer::MaskedValidationLoss() {
 
 // Returns true if the loss is the lowest so far.
 Result<bool> Trainer::Validate() {
+  RETURN_IF_ERROR(ReadResults(0));
   session_.SetPlace(Str("validation after step ", step_));
   ASSIGN_OR_RETURN(const double val_loss, masking_ ? MaskedValidationLoss() : ValidationLoss());
   if (!std::isfinite(val_loss)) {
@@ -386,6 +423,7 @@ Result<bool> Trainer::Validate() {
 }
 
 Status Trainer::Checkpoint(bool final, bool best) {
+  RETURN_IF_ERROR(ReadResults(0));
   session_.SetPlace(Str("checkpoint of step ", step_));
   const TaskFile& task = session_.task();
   const Json state = {
@@ -467,10 +505,16 @@ Status Trainer::TrainToEnd() {
       stopped = true;
       break;
     }
-    ASSIGN_OR_RETURN(const bool stepped, Step());
-    stopped = !stepped;
+    const Result<bool> stepped = Step();
+    if (!stepped) {
+      // An error of this step, such as a sample that cannot be read, hides no result of another.
+      RETURN_IF_ERROR(ReadResults(0));
+      return stepped.status();
+    }
+    stopped = !*stepped;
   }
   if (stopped) {
+    RETURN_IF_ERROR(ReadResults(0));
     if (step_ > saved_step_) RETURN_IF_ERROR(Checkpoint(false, false));
     RETURN_IF_ERROR(session_.journal().Sync());
     return Status(Code::kCancelled, Str("stopped as asked, after step ", step_, " of ", n_steps));
@@ -518,8 +562,14 @@ Result<TrainStart> LoadStart(const TaskFile& task) {
   return start;
 }
 
-Status Train(Session& session, const Dataset& dataset, const Machine& machine, TrainStart start) {
-  ASSIGN_OR_RETURN(Trainer trainer, Trainer::Make(session, dataset, machine, std::move(start)));
+std::size_t UnreadStepsMax(const Machine& machine) {
+  return machine.compute.device.is_cpu() ? 0 : 1;
+}
+
+Status Train(Session& session, const Dataset& dataset, const Machine& machine, TrainStart start,
+             std::size_t n_unread_max) {
+  ASSIGN_OR_RETURN(Trainer trainer,
+                   Trainer::Make(session, dataset, machine, std::move(start), n_unread_max));
   return trainer.TrainToEnd();
 }
 

@@ -8,6 +8,7 @@
 // continues with the same bits.
 #pragma once
 
+#include <cstddef>
 #include <optional>
 #include <string>
 
@@ -32,8 +33,15 @@ struct TrainStart {
 };
 Result<TrainStart> LoadStart(const TaskFile& task);
 
+// How many steps may be queued whose results (loss and norm) are not read yet, while the host
+// queues another. A GPU is given one, so that it works while the host reads and writes; on a CPU, a
+// queued step is done.
+std::size_t UnreadStepsMax(const Machine& machine);
+
 // Trains from `start` to the last step, and writes the final checkpoint and its journal record.
 // kAborted: NaN or infinity. kCancelled: the trainer was asked to stop, and wrote a checkpoint.
-Status Train(Session& session, const Dataset& dataset, const Machine& machine, TrainStart start);
+// The results are the same for any n_unread_max.
+Status Train(Session& session, const Dataset& dataset, const Machine& machine, TrainStart start,
+             std::size_t n_unread_max);
 
 }  // namespace longrun::trainer

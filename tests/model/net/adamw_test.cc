@@ -23,7 +23,7 @@ TEST(AdamWTest, AStepIsTheFormulaAndOnlyMatricesDecay) {
     for (auto& [name, parameter] : parameters) {
       parameter.mutable_grad() = at::full(parameter.sizes(), g, at::kFloat);
     }
-    EXPECT_NEAR(optimizer.ClipGradients(), g * std::sqrt(7.0), 1e-6);
+    EXPECT_NEAR(optimizer.ClipGradients().item<double>(), g * std::sqrt(7.0), 1e-6);
     optimizer.Step(0.1);
     m = 0.9 * m + 0.1 * g;
     v = 0.95 * v + 0.05 * g * g;
@@ -44,7 +44,7 @@ TEST(AdamWTest, GradientsAreClippedToTheGlobalNorm) {
   for (auto& [name, parameter] : parameters) {
     parameter.mutable_grad() = at::full(parameter.sizes(), 2.0, at::kFloat);
   }
-  EXPECT_NEAR(optimizer.ClipGradients(), 6.0, 1e-6);  // sqrt(9 * 4)
+  EXPECT_NEAR(optimizer.ClipGradients().item<double>(), 6.0, 1e-6);  // sqrt(9 * 4)
   EXPECT_NEAR(parameters["b"].grad()[0].item<double>(), 2.0 / 6.0, 1e-6);
 }
 

@@ -254,7 +254,7 @@ TEST_P(RowOperatorsTest, StepsOfTheOptimizerAreLibTorchs) {
       tensor.mutable_grad() = at::randn(tensor.sizes(), at::kFloat);
       theirs[name].mutable_grad() = tensor.grad().clone();
     }
-    EXPECT_NEAR(kernel.ClipGradients() / torch.ClipGradients(), 1.0, 1e-6);
+    EXPECT_NEAR((kernel.ClipGradients() / torch.ClipGradients()).item<double>(), 1.0, 1e-6);
     kernel.Step(0.01);
     torch.Step(0.01);
   }
