@@ -22,6 +22,7 @@
 #include "model/net/packed_heads.h"
 #include "model/net/parallel.h"
 #include "model/net/planned_reading.h"
+#include "model/net/to_device.h"
 
 namespace longrun {
 namespace {
@@ -76,7 +77,7 @@ struct Fixed : torch::CustomClassHolder {
 };
 
 // Numbers of the host in the memory of the device: themselves on a CPU, copies on a GPU. A copy may
-// be freed when the call returns, since LibTorch reuses its memory only behind the call's work.
+// be freed when the call returns, since LibTorch reuses its memory only after the call's work.
 class Placed {
  public:
   explicit Placed(const c10::Device& device) : device_(device) {}
@@ -92,7 +93,7 @@ class Placed {
     if (device_.is_cpu() || x.empty()) return x;
     const at::Tensor host =
         at::from_blob(const_cast<T*>(x.data()), {static_cast<std::int64_t>(x.size())}, type);
-    copies_.push_back(host.to(device_));
+    copies_.push_back(ToDevice(host, device_));
     return {copies_.back().const_data_ptr<T>(), x.size()};
   }
 
@@ -218,7 +219,7 @@ template <typename Call>
 void Run(Status (*kernel)(const Call&, const AttentionTerms&, const AttentionKernelOptions&),
          const Call& call, const AttentionTerms& terms, const c10::Device& device,
          bool is_inference) {
-  if (device.is_cpu()) {
+  if (!device.is_cuda()) {
     const Status status = kernel(call, terms, HostOptions(is_inference));
     TORCH_CHECK(status.ok(), status.message());
     return;

@@ -12,6 +12,7 @@
 
 #include "base/str.h"
 #include "model/extension/extension.h"
+#include "model/net/to_device.h"
 
 namespace longrun {
 
@@ -165,7 +166,7 @@ at::Tensor Transformer::InputAddition(std::int64_t begin, std::int64_t n) {
     for (std::int64_t t = 0; t < n_rows; ++t) {
       add.fill(t, std::span<double>(values + t * c, static_cast<std::size_t>(c)));
     }
-    filled_TC_ = table.to(compute_.device, compute_.dtype);
+    filled_TC_ = ToDevice(table.to(compute_.dtype), compute_.device);
   }
   return filled_TC_.narrow(0, begin, n);
 }

@@ -41,7 +41,8 @@ double Distance(std::int64_t begin, std::size_t k) {
   return std::abs(static_cast<double>(begin) + static_cast<double>(k));
 }
 
-DistanceBias BiasOf(KernelFunction kernel, std::size_t n_head) {
+DistanceBias BiasOf(bool power, std::size_t n_head) {
+  const KernelFunction kernel = power ? &Power : &Log;
   return {
       .learned = {"p", "a"},
       .forward =
@@ -64,7 +65,8 @@ DistanceBias BiasOf(KernelFunction kernel, std::size_t n_head) {
                 d_learned[1][h] += d_bias[h * n + k] * at.by_a;
               }
             }
-          }};
+          },
+      .form = DistanceForm{.kind = power ? DistanceForm::Kind::kPower : DistanceForm::Kind::kLog}};
 }
 
 ParamResult<TermSpec> KerpleTerms(const Json& params, const AttentionShape& shape) {
@@ -74,7 +76,7 @@ ParamResult<TermSpec> KerpleTerms(const Json& params, const AttentionShape& shap
   if (power) p.max = 2.0;
   return TermSpec{
       .scale = 1.0 / std::sqrt(static_cast<double>(shape.head_dim)),
-      .distance_bias = BiasOf(power ? &Power : &Log, static_cast<std::size_t>(shape.n_head)),
+      .distance_bias = BiasOf(power, static_cast<std::size_t>(shape.n_head)),
       .learned = {std::move(p),
                   {.name = "a",
                    .shape = {shape.n_head},

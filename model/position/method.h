@@ -75,6 +75,18 @@ struct Rotation {
   std::vector<double> growth = {};
 };
 
+// A function of the distance that a GPU can compute, with two learned tensors p and a (H), or a
+// learned table (rows, H).
+struct DistanceForm {
+  enum class Kind {
+    kTable,  // f_h(d) = table[row(d)][h]
+    kLog,    // f_h(d) = -p_h ln(1 + a_h |d|)
+    kPower,  // f_h(d) = -a_h |d|^p_h, 0 for d = 0
+  };
+  Kind kind = Kind::kTable;
+  std::function<std::int64_t(std::int64_t distance)> row = {};  // only for kTable
+};
+
 // bias[i][j] = f_h(i - j), learned or not. The method computes f and its gradient itself, in
 // double. This is cheap compared with the scores, since f is needed once per distance, and keeps
 // the whole formula in the method's own file.
@@ -88,6 +100,9 @@ struct DistanceBias {
   std::function<void(const Tensors& learned, std::int64_t begin, std::span<const double> d_bias,
                      const Gradients& d_learned)>
       backward = {};
+  // The same function, of the tensors that `learned` names, in a form that a GPU can compute.
+  // Without one, the host computes f for a GPU, too, and must wait for the GPU in each step.
+  std::optional<DistanceForm> form = {};
 };
 
 // A small network of the distance, normalised by the query's position:

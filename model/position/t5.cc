@@ -57,7 +57,10 @@ DistanceBias BiasOf(const Buckets& bucket, std::size_t n_head) {
               const std::size_t row = bucket(begin + static_cast<std::int64_t>(k)) * n_head;
               for (std::size_t h = 0; h < n_head; ++h) d_learned[0][row + h] += d_bias[h * n + k];
             }
-          }};
+          },
+      .form = DistanceForm{.kind = DistanceForm::Kind::kTable, .row = [=](std::int64_t distance) {
+                             return static_cast<std::int64_t>(bucket(distance));
+                           }}};
 }
 
 ParamResult<TermSpec> T5Terms(const Json& params, const AttentionShape& shape) {

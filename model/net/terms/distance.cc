@@ -1,10 +1,17 @@
 // A bias by distance (DistanceBias): bias[i][j] = f_h(i - j). The method's own function and its
-// gradient, both in double on the CPU, are a node of LibTorch's graph.
+// gradient, both in double on the CPU, are a node of LibTorch's graph. On a GPU, a function that
+// has a form (DistanceForm) is computed there, also in double: the host would have to wait for the
+// learned numbers.
 //
 // Legend, besides that of term.h: N distances.
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/abs.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/embedding.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/flip.h>
+#include <ATen/ops/log.h>
+#include <ATen/ops/pow.h>
 #include <ATen/ops/zeros_like.h>
 #include <torch/csrc/autograd/custom_function.h>
 
@@ -14,6 +21,7 @@
 #include "base/check.h"
 #include "model/net/kernel_attention.h"
 #include "model/net/terms/term.h"
+#include "model/net/to_device.h"
 
 namespace longrun {
 namespace {
@@ -95,6 +103,9 @@ class Distance final : public AttentionTerm {
     const Tensors learned = LearnedAt(places_, call);
     LR_CHECK(learned.empty() || bias_.backward);
     const std::int64_t first = First(call.n_positions), n = call.n_positions - first;
+    if (bias_.form && !compute_.device.is_cpu()) {
+      return {OnDevice(learned, first, n).to(compute_.dtype)};
+    }
     return {DistanceFunction::apply(at::TensorList(learned), bias_, n_head_, first, n)
                 .to(at::TensorOptions().dtype(compute_.dtype).device(compute_.device))};
   }
@@ -123,11 +134,44 @@ class Distance final : public AttentionTerm {
     return 1 - (causal_ ? std::min(n_positions, kBlockQueries) : n_positions);
   }
 
+  // (H, N), in double.
+  at::Tensor OnDevice(const Tensors& learned, std::int64_t first, std::int64_t n) const {
+    const auto number_H1 = [&](std::size_t i) { return learned[i].to(at::kDouble).unsqueeze(1); };
+    const auto distance_N = [&] {
+      return at::abs(at::arange(first, first + n,
+                                at::TensorOptions().dtype(at::kDouble).device(compute_.device)));
+    };
+    switch (bias_.form->kind) {
+      case DistanceForm::Kind::kTable:
+        // Its gradient has the same bits each time, unlike that of index_select.
+        return at::embedding(learned[0].to(at::kDouble), Rows(first, n)).t();
+      case DistanceForm::Kind::kLog:
+        return -number_H1(0) * at::log(1.0 + number_H1(1) * distance_N());
+      case DistanceForm::Kind::kPower:
+        return -number_H1(1) * at::pow(distance_N(), number_H1(0));
+    }
+    LR_CHECK(false);
+  }
+
+  const at::Tensor& Rows(std::int64_t first, std::int64_t n) const {
+    if (!rows_N_.defined() || first_ != first || rows_N_.size(0) != n) {
+      const at::Tensor rows_N = at::empty({n}, at::kLong);
+      std::int64_t* const row = rows_N.data_ptr<std::int64_t>();
+      for (std::int64_t k = 0; k < n; ++k) row[k] = bias_.form->row(first + k);
+      rows_N_ = ToDevice(rows_N, compute_.device);
+      first_ = first;
+    }
+    return rows_N_;
+  }
+
   DistanceBias bias_;
   LearnedPlaces places_;
   std::int64_t n_head_;
   bool causal_;
   Compute compute_;
+  // The rows of the table for the distances from first_ on, kept between calls.
+  mutable at::Tensor rows_N_;
+  mutable std::int64_t first_ = 0;
 };
 
 }  // namespace

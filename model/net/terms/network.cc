@@ -20,6 +20,9 @@
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <limits>
+
+#include "kernels/cuda_attention.h"
 #include "model/net/kernel_attention.h"
 #include "model/net/terms/term.h"
 
@@ -28,6 +31,8 @@ namespace {
 
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 struct Block {
   std::int64_t q_begin = 0, n_query = 0, k_begin = 0, n_key = 0;
@@ -80,10 +85,11 @@ class NetworkFunction : public torch::autograd::Function<NetworkFunction> {
 
 class Network final : public AttentionTerm {
  public:
-  explicit Network(const TermSpec& spec)
+  Network(const TermSpec& spec, const Compute& compute)
       : AttentionTerm({.n_per_pair = WidthOf(spec)}),
         length_(spec.distance_network->length),
-        places_(AllPlaces(spec)) {}
+        places_(AllPlaces(spec)),
+        keeps_all_knots_(!compute.device.is_cpu() && WidthOf(spec) <= kCudaKnotsMax) {}
 
   // w1, b1, w2, b2, c, lambda.
   Tensors Prepare(const TermCall& call) const override { return LearnedAt(places_, call); }
@@ -110,7 +116,7 @@ class Network final : public AttentionTerm {
     // A unit is active beyond its knot (w1 > 0), before it (w1 < 0), or everywhere or nowhere.
     const at::Tensor w1 = w1_W.detach(), b1 = b1_W.detach(), knot_W = -b1 / w1;
     const at::Tensor bends_W = w1.ne(0.0).logical_and(knot_W.gt(0.0));
-    const at::Tensor knots_K = std::get<0>(at::sort(knot_W.masked_select(bends_W)));
+    const at::Tensor knots_K = KnotsOf(knot_W, bends_W);
     // Which units are active in each segment, decided only by the order of the knots.
     const at::Tensor zero_1 = at::zeros({1}, w1.options());
     const at::Tensor begin_S = at::cat({zero_1, knots_K});
@@ -131,19 +137,28 @@ class Network final : public AttentionTerm {
     const DistanceNetwork& net = *spec.distance_network;
     return PlacesOf(spec, {net.w1, net.b1, net.w2, net.b2, net.c, net.lambda});
   }
+  // Ascending. A GPU's host would have to wait for their number, so a GPU also gets a knot at
+  // infinity for each unit that does not bend: no distance lies beyond it. If these would be too
+  // many for its kernel, the host waits.
+  at::Tensor KnotsOf(const at::Tensor& knot_W, const at::Tensor& bends_W) const {
+    const at::Tensor knots = keeps_all_knots_ ? knot_W.masked_fill(bends_W.logical_not(), kInfinity)
+                                              : knot_W.masked_select(bends_W);
+    return std::get<0>(at::sort(knots));
+  }
   static std::int64_t WidthOf(const TermSpec& spec) {
     return spec.learned[PlacesOf(spec, {spec.distance_network->b1})[0]].shape[0];
   }
 
   double length_;
   LearnedPlaces places_;
+  bool keeps_all_knots_;
 };
 
 }  // namespace
 
 std::unique_ptr<AttentionTerm> MakeNetwork(const TermSpec& spec, const AttentionShape&,
-                                           const Compute&) {
-  return spec.distance_network ? std::make_unique<Network>(spec) : nullptr;
+                                           const Compute& compute) {
+  return spec.distance_network ? std::make_unique<Network>(spec, compute) : nullptr;
 }
 
 }  // namespace longrun

@@ -22,6 +22,7 @@
 #include "base/check.h"
 #include "model/net/kernel_attention.h"
 #include "model/net/planned_reading.h"
+#include "model/net/to_device.h"
 
 namespace longrun {
 namespace {
@@ -30,9 +31,9 @@ namespace {
 constexpr double kOfQueries = 1.0, kOfKeys = -1.0;
 
 at::Tensor Doubles(std::span<const double> values, const c10::Device& device) {
-  return at::tensor(at::ArrayRef<double>(values.data(), values.size()),
-                    at::TensorOptions().dtype(at::kDouble))
-      .to(device);
+  return ToDevice(at::tensor(at::ArrayRef<double>(values.data(), values.size()),
+                             at::TensorOptions().dtype(at::kDouble)),
+                  device);
 }
 
 // Rows made at once for a text that is read on token by token.
@@ -45,7 +46,7 @@ constexpr std::int64_t kIdsTableMax = std::int64_t{1} << 15;
 at::Tensor RowTensor(const std::vector<std::int32_t>& rows, std::int64_t from,
                      const c10::Device& device) {
   const std::vector<std::int64_t> wide(rows.begin() + from, rows.end());
-  return at::tensor(wide, at::TensorOptions().dtype(at::kLong)).to(device);
+  return ToDevice(at::tensor(wide, at::TensorOptions().dtype(at::kLong)), device);
 }
 
 std::int64_t MiddleOf(std::int64_t n_positions) { return (n_positions + 1) / 2; }
@@ -79,7 +80,7 @@ RotationNumbers NumbersOf(const Rotation& rotation, std::shared_ptr<const Rotati
 
 // With copies on a GPU.
 std::shared_ptr<const RotationNumbers> Shared(RotationNumbers numbers, const c10::Device& device) {
-  if (device.is_cuda()) {
+  if (!device.is_cpu()) {
     const auto n_angle = static_cast<std::size_t>(numbers.n_angle);
     numbers.device_cos = Doubles(std::span(numbers.angles->cos).first(n_angle), device);
     numbers.device_sin = Doubles(std::span(numbers.angles->sin).first(n_angle), device);
@@ -100,12 +101,17 @@ std::shared_ptr<const RotationNumbers> MakeRotationNumbers(const Rotation& rotat
 }  // namespace
 
 Rotator::Rotator(Rotation rotation, const Compute& compute)
-    : rotation_(std::move(rotation)), compute_(compute) {}
+    : rotation_(std::move(rotation)),
+      compute_(compute),
+      frequency_P_(Doubles(rotation_.frequency, compute.device)),
+      growth_P_(rotation_.growth.empty() ? at::Tensor()
+                                         : Doubles(rotation_.growth, compute.device)) {}
 
 void Rotator::Set(std::vector<double> frequency, double magnitude) {
   LR_CHECK(frequency.size() == rotation_.frequency.size());
   if (frequency == rotation_.frequency && magnitude == magnitude_) return;
   rotation_.frequency = std::move(frequency);
+  frequency_P_ = Doubles(rotation_.frequency, compute_.device);
   magnitude_ = magnitude;
   angles_.reset();
   numbers_.reset();
@@ -147,18 +153,41 @@ std::shared_ptr<const RotationNumbers> Rotator::Numbers(std::int64_t n) {
 }
 
 void Rotator::SetIds(const at::Tensor& ids_BT) {
-  ids_BT_ = ids_BT.defined() ? ids_BT.clone() : at::Tensor();
+  const bool is_compared = ids_BT.defined() && ids_BT.is_cpu();
+  ids_BT_ = is_compared ? ids_BT.clone() : ids_BT;
+  ids_version_ = ids_BT.defined() ? ids_BT._version() : 0;
   ids_table_ = {};
   ids_numbers_ = {};
+}
+
+// The host would wait for a comparison on a GPU. There, ids are recognised only as the same tensor,
+// which the layers of one call share.
+bool Rotator::HasIds(const at::Tensor& ids_BT) const {
+  if (!ids_BT_.defined()) return false;
+  if (ids_BT.is_cpu()) return at::equal(ids_BT_, ids_BT);
+  return ids_BT_.is_same(ids_BT) && ids_version_ == ids_BT._version();
+}
+
+// A row for each token, computed on the device: the host would have to wait to see which ids are
+// equal.
+Rotator::NumbersOfIds Rotator::NumbersOnDevice(const at::Tensor& ids_BT) const {
+  const at::Tensor angle = at::outer(ids_BT.flatten().to(at::kDouble), frequency_P_);
+  RotationNumbers numbers = NumbersOf(rotation_, nullptr, ids_BT.numel());
+  numbers.device_cos = at::cos(angle) * magnitude_;
+  numbers.device_sin = at::sin(angle) * magnitude_;
+  return {.numbers = std::make_shared<const RotationNumbers>(std::move(numbers)),
+          .row_BT = at::arange(ids_BT.numel(), ids_BT.options()).view(ids_BT.sizes())};
 }
 
 Rotator::NumbersOfIds Rotator::Numbers(const at::Tensor& ids_BT, std::int64_t n_positions) {
   if (n_positions <= kIdsTableMax || !rotation_.growth.empty()) {
     return {.numbers = Numbers(n_positions), .row_BT = ids_BT.contiguous()};
   }
-  if (!ids_BT_.defined() || !at::equal(ids_BT_, ids_BT)) SetIds(ids_BT);
-  if (!ids_numbers_.numbers) {
-    const at::Tensor dense_BT = ids_BT.cpu().contiguous();
+  if (!HasIds(ids_BT)) SetIds(ids_BT);
+  if (!ids_numbers_.numbers && !ids_BT.is_cpu()) {
+    ids_numbers_ = NumbersOnDevice(ids_BT);
+  } else if (!ids_numbers_.numbers) {
+    const at::Tensor dense_BT = ids_BT.contiguous();
     const std::span<const std::int32_t> ids(dense_BT.const_data_ptr<std::int32_t>(),
                                             static_cast<std::size_t>(dense_BT.numel()));
     std::vector<std::int32_t> used(ids.begin(), ids.end());
@@ -172,7 +201,7 @@ Rotator::NumbersOfIds Rotator::Numbers(const at::Tensor& ids_BT, std::int64_t n_
     const std::vector<double> positions(used.begin(), used.end());
     ids_numbers_ = {
         .numbers = MakeRotationNumbers(rotation_, magnitude_, positions, compute_.device),
-        .row_BT = row_BT.to(compute_.device)};
+        .row_BT = row_BT};
   }
   return ids_numbers_;
 }
@@ -211,7 +240,7 @@ std::shared_ptr<const RotationNumbers> Rotator::Numbers(const PlannedReading& pl
 }
 
 Rotator::Table Rotator::TableOf(const at::Tensor& position) const {
-  const at::Tensor angle = at::outer(position, Doubles(rotation_.frequency, compute_.device));
+  const at::Tensor angle = at::outer(position, frequency_P_);
   return {.cos_PR = (at::cos(angle) * magnitude_).to(compute_.dtype),
           .sin_PR = (at::sin(angle) * magnitude_).to(compute_.dtype)};
 }
@@ -233,11 +262,8 @@ Rotator::Table Rotator::TableFor(const RowPositions& at, std::int64_t n) {
       const std::vector<std::int64_t> shape = {at.ids_BT.size(0), 1, n, table.cos_PR.size(1)};
       return {.cos_PR = table.cos_PR.view(shape), .sin_PR = table.sin_PR.view(shape)};
     };
-    const at::Tensor position = at.ids_BT.flatten().to(at::kDouble);
-    // On a GPU, to compare the ids would take longer than to make the rows again.
-    if (!compute_.device.is_cpu()) return rows(TableOf(position));
-    if (!ids_BT_.defined() || !at::equal(ids_BT_, at.ids_BT)) SetIds(at.ids_BT);
-    if (!ids_table_.cos_PR.defined()) ids_table_ = TableOf(position);
+    if (!HasIds(at.ids_BT)) SetIds(at.ids_BT);
+    if (!ids_table_.cos_PR.defined()) ids_table_ = TableOf(at.ids_BT.flatten().to(at::kDouble));
     return rows(ids_table_);
   }
   const bool is_made = table_.cos_PR.defined() && at.begin >= first_ &&
@@ -283,7 +309,7 @@ at::Tensor Rotator::RotatedBy(const at::Tensor& x_BHTD, const at::Tensor& cos,
 // x[c] * exp(sign * growth[c] * (position - middle)) for each rotated pair.
 at::Tensor Rotator::Grown(const at::Tensor& x_BHTD, const RowPositions& at, double sign) const {
   if (rotation_.growth.empty()) return x_BHTD;
-  const at::Tensor growth = Doubles(rotation_.growth, compute_.device) * sign;
+  const at::Tensor growth = growth_P_ * sign;
   const std::int64_t middle = MiddleOf(at.n_positions);
   const at::Tensor position =
       at.ids_BT.defined()

@@ -64,6 +64,8 @@ class Rotator {
   Table TableFor(const RowPositions& at, std::int64_t n);
   // Forgets what was made for other ids.
   void SetIds(const at::Tensor& ids_BT);
+  bool HasIds(const at::Tensor& ids_BT) const;
+  NumbersOfIds NumbersOnDevice(const at::Tensor& ids_BT) const;
   at::Tensor RotatedBy(const at::Tensor& x_BHTD, const at::Tensor& cos,
                        const at::Tensor& sin) const;
   at::Tensor Rotated(const at::Tensor& x_BHTD, const RowPositions& at);
@@ -71,12 +73,15 @@ class Rotator {
 
   Rotation rotation_;
   Compute compute_;
+  at::Tensor frequency_P_, growth_P_;  // those of rotation_, on the device; undefined: no growth
   double magnitude_ = 1.0;
   // Rows are kept between calls, so that the layers of one call share them.
   std::int64_t first_ = 0;  // the position of the first row of table_
   Table table_ = {};        // (T, R/2)
-  at::Tensor ids_BT_;       // of ids_table_ and ids_numbers_, a copy
-  Table ids_table_ = {};    // (B T, R/2)
+  // Of ids_table_ and ids_numbers_: a copy on a CPU; on a GPU the tensor itself, and its version.
+  at::Tensor ids_BT_;
+  std::int64_t ids_version_ = 0;
+  Table ids_table_ = {};  // (B T, R/2)
   NumbersOfIds ids_numbers_ = {};
   // The tables of the last plan, which is recognised by its positions.
   std::vector<double> planned_;

@@ -1,0 +1,23 @@
+// A device that stands in for a GPU, in the host's memory: LibTorch's operators compute on it with
+// the CPU's kernels, and it notes whatever would make the host of a GPU wait. Its numbers arrive on
+// the host as late as a GPU's may: when the host waits for them.
+#pragma once
+
+#include <c10/core/Device.h>
+
+#include <string>
+#include <vector>
+
+namespace longrun::testing {
+
+// Can be used from now on; it stays the process's only accelerator.
+c10::Device FakeGpu();
+
+// What has happened on the device since the last call, in order:
+//   "wait: NAME"  NAME made the host wait for all work that was queued before: an operator whose
+//                 result the host needs, or a copy that blocks or is not from or to pinned memory
+//   "read"        the host waited for an event, after which copies to the host have arrived
+//   "update"      a call of the fused optimizer was queued
+std::vector<std::string> TakeFakeGpuLog();
+
+}  // namespace longrun::testing

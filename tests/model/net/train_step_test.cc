@@ -1,0 +1,221 @@
+// A training step, as work that is queued on a device: on a GPU the host waits for none of it.
+// Counted on a device that notes what would make a GPU's host wait (fake_gpu.h).
+#include "model/net/train_step.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/equal.h>
+#include <ATen/ops/nonzero.h>
+#include <ATen/ops/stack.h>
+#include <gtest/gtest.h>
+
+#include "kernels/cross_entropy.h"
+#include "model/net/to_device.h"
+#include "tests/model/net/fake_gpu.h"
+#include "tests/model/net/small_model.h"
+
+namespace longrun {
+namespace {
+
+using testing::FakeGpu;
+using testing::TakeFakeGpuLog;
+using ::testing::TestWithParam;
+using ::testing::ValuesIn;
+
+constexpr std::int64_t kLength = 150;  // two blocks of queries
+
+Transformer NetOn(const NetConfig& config, const Compute& compute,
+                  AttentionBackend attention = AttentionBackend::kReference) {
+  const std::vector<ParameterSpec> specs = ParametersOf(config.model).value();
+  return Transformer::Make(config, InitialParameters(specs, 7), attention, compute).value();
+}
+
+Samples SomeSamples() {
+  const at::Tensor tokens = SmallTokens(2, kLength + 1);
+  return {.ids_BT = tokens.narrow(1, 0, kLength).contiguous(),
+          .targets_BT = tokens.narrow(1, 1, kLength).contiguous()};
+}
+
+// The results of three steps, each of two passes, all queued before one is read; then the weights.
+template <typename OfStep>
+at::Tensor Train(Transformer& net, const OfStep& samples) {
+  AdamW optimizer(OptimizerConfig(), net.parameters());
+  std::vector<HostCopy> copies;
+  for (int t = 0; t < 3; ++t) {
+    TrainStep step(net, 1.0 / (4 * kLength));
+    step.Add(samples);
+    step.Add(samples);
+    copies.emplace_back(step.Finish(optimizer, 1e-2));
+  }
+  std::vector<at::Tensor> all;
+  for (const HostCopy& copy : copies) all.push_back(copy.Wait());
+  return at::cat(all);
+}
+
+at::Tensor Weights(const Transformer& net) {
+  std::vector<at::Tensor> all;
+  for (const auto& [name, parameter] : net.parameters()) {
+    all.push_back(parameter.detach().to(at::kCPU).flatten());
+  }
+  return at::cat(all);
+}
+
+// What the device notes of these steps if the host waits for nothing but their results. The
+// optimizer updates two groups of parameters.
+const std::vector<std::string> kNoWait = {"update", "update", "update", "update", "update",
+                                          "update", "read",   "read",   "read"};
+
+template <typename OfStep>
+void ExpectNoWait(const NetConfig& config, const OfStep& samples, bool recomputes = false) {
+  for (const c10::ScalarType product : {at::kFloat, at::kBFloat16}) {
+    Transformer net = NetOn(config, {.device = FakeGpu(), .product = product});
+    net.SetActivationCheckpointing(recomputes);
+    TakeFakeGpuLog();
+    Train(net, samples);
+    EXPECT_EQ(TakeFakeGpuLog(), kNoWait) << product;
+  }
+  // Both compute with the same operators, except where the host would have to wait. Their sums have
+  // about 10^4 terms of size 1, in double: 10^4 2^-53 = 1e-12. The updates enlarge this.
+  const Compute exact = {.dtype = at::kDouble, .product = at::kDouble};
+  Compute here = exact;
+  here.device = FakeGpu();
+  Transformer net = NetOn(config, here), on_cpu = NetOn(config, exact);
+  net.SetActivationCheckpointing(recomputes);
+  const at::Tensor results = Train(net, samples), expected = Train(on_cpu, samples);
+  EXPECT_LT((results - expected).abs().max().item<double>(), 1e-11);
+  EXPECT_LT((Weights(net) - Weights(on_cpu)).abs().max().item<double>(), 1e-9);
+}
+
+// The same with fused attention: on the fake GPU, the CPU's kernel gets what a GPU's would get.
+template <typename OfStep>
+void ExpectNoWaitWithFused(NetConfig config, const OfStep& samples) {
+  config.model.d_model = 32;  // two heads of 16
+  Transformer net = NetOn(config, {.device = FakeGpu()}, AttentionBackend::kFused);
+  Transformer on_cpu = NetOn(config, {}, AttentionBackend::kFused);
+  TakeFakeGpuLog();
+  const at::Tensor results = Train(net, samples);
+  EXPECT_EQ(TakeFakeGpuLog(), kNoWait);
+  const at::Tensor expected = Train(on_cpu, samples);
+  // In fp32: 10^4 2^-24 = 6e-4 of the largest, but rounding errors hardly ever have one sign.
+  EXPECT_LT((results - expected).abs().max().item<double>(), 1e-4);
+}
+
+class StepOfMethodTest : public TestWithParam<std::string> {};
+
+TEST_P(StepOfMethodTest, TheHostWaitsOnlyForTheResults) {
+  ExpectNoWait(SmallConfig(GetParam(), GetParam() == "learned" ? kLength : 0), SomeSamples());
+}
+
+TEST_P(StepOfMethodTest, TheHostWaitsForNothingElseWhenBlocksAreComputedAgain) {
+  ExpectNoWait(SmallConfig(GetParam(), GetParam() == "learned" ? kLength : 0), SomeSamples(),
+               /*recomputes=*/true);
+}
+
+TEST_P(StepOfMethodTest, TheHostWaitsForNothingElseWithFusedAttention) {
+  if (GetParam() == "cope") GTEST_SKIP() << "no fused attention has it";
+  ExpectNoWaitWithFused(SmallConfig(GetParam(), GetParam() == "learned" ? kLength : 0),
+                        SomeSamples());
+}
+
+INSTANTIATE_TEST_SUITE_P(Methods, StepOfMethodTest, ValuesIn(PositionMethodNames()),
+                         [](const auto& given) { return given.param; });
+
+TEST(TrainStepTest, TheHostDoesNotWaitUnderOtherSettingsOfAMethod) {
+  for (const Json& position : {Json({{"method", "kerple"}, {"variant", "power"}}),
+                               Json({{"method", "kerple"}, {"share_layers", true}}),
+                               Json({{"method", "t5"}, {"share_layers", false}})}) {
+    SCOPED_TRACE(position.dump());
+    ExpectNoWait(SmallConfig(position), SomeSamples());
+  }
+  ExpectNoWait(SmallEncoder("t5"), SomeSamples());
+  ExpectNoWaitWithFused(SmallEncoder("t5"), SomeSamples());
+}
+
+TEST(TrainStepTest, TheHostDoesNotWaitForOtherBodies) {
+  for (const char* architecture : {"llama", "qwen2", "gpt_neox"}) {
+    SCOPED_TRACE(architecture);
+    ExpectNoWait(WithBody(SmallConfig("rope"), architecture), SomeSamples());
+  }
+}
+
+TEST(TrainStepTest, TheHostDoesNotWaitForPositionsOfASchedule) {
+  Samples samples = SomeSamples();
+  const at::Tensor t = at::arange(kLength, at::kInt);
+  samples.position_ids_BT = at::stack({t + (t >= 40) * 300, t * 2}).to(at::kInt);
+  samples.n_positions = 500;
+  for (const char* method : {"rope", "xpos"}) {
+    SCOPED_TRACE(method);
+    ExpectNoWait(SmallConfig(method), samples);
+    ExpectNoWaitWithFused(SmallConfig(method), samples);
+  }
+  // The fused kernel's table has rows only for the positions of the batch.
+  samples.n_positions = 1 << 20;
+  samples.position_ids_BT.select(1, kLength - 1).fill_((1 << 20) - 1);
+  ExpectNoWaitWithFused(SmallConfig("rope"), samples);
+}
+
+TEST(TrainStepTest, TheHostDoesNotWaitForDocumentsWithPadding) {
+  Samples samples = SomeSamples();
+  samples.targets_BT.narrow(1, kLength - 30, 30).fill_(kIgnoredTarget);
+  ExpectNoWait(SmallConfig("cable"), samples);
+}
+
+TEST(TrainStepTest, TheHostDoesNotWaitForAMaskedLanguageModel) {
+  std::vector<MaskedSequence> sequences;
+  for (std::int64_t b = 0; b < 2; ++b) {
+    MaskedSequence sequence;
+    for (std::int32_t i = 0; i < kLength; ++i) sequence.tokens.push_back(i % 13);
+    for (std::int32_t i = 3; i < kLength; i += 7 + static_cast<std::int32_t>(b)) {
+      sequence.positions.push_back(i);
+      sequence.targets.push_back(i % 5);
+    }
+    sequences.push_back(sequence);
+  }
+  ExpectNoWait(SmallEncoder("t5"), ToBatch(sequences));
+}
+
+// The device notes what the tests above rely on.
+TEST(FakeGpuTest, WhatMakesTheHostWaitIsNoted) {
+  const at::Tensor host = at::arange(6, at::kFloat);
+  const at::Tensor here = ToDevice(host, FakeGpu());
+  TakeFakeGpuLog();
+
+  here.sum().item<float>();
+  at::nonzero(here);
+  here.masked_select(here.gt(2.0));
+  at::equal(here, here);
+  here.index({here.gt(2.0)});
+  host.to(here.device());
+  host.to(here.device(), at::kFloat, /*non_blocking=*/true);  // not from pinned memory
+  here.to(at::kCPU);
+
+  std::vector<std::string> waits = TakeFakeGpuLog();
+  EXPECT_EQ(waits,
+            (std::vector<std::string>{"wait: aten::_local_scalar_dense", "wait: aten::nonzero",
+                                      "wait: aten::masked_select", "wait: aten::equal",
+                                      "wait: aten::nonzero", "wait: copy from the host",
+                                      "wait: copy from the host", "wait: copy to the host"}));
+  EXPECT_TRUE(at::equal(here.to(at::kCPU), host));
+}
+
+TEST(HostCopyTest, NumbersArriveWhenTheHostWaitsForThem) {
+  const at::Tensor x = ToDevice(at::arange(6, at::kFloat), FakeGpu());
+  TakeFakeGpuLog();
+  const HostCopy copy(x);
+  EXPECT_TRUE(TakeFakeGpuLog().empty());
+  x.zero_();  // queued after the copy
+
+  EXPECT_TRUE(at::equal(copy.Wait(), at::arange(6, at::kFloat)));
+  EXPECT_EQ(TakeFakeGpuLog(), std::vector<std::string>{"read"});
+}
+
+TEST(ToDeviceTest, TheHostMayChangeItsTensorAtOnce) {
+  at::Tensor host = at::arange(6, at::kLong);
+  const at::Tensor here = ToDevice(host, FakeGpu());
+  host.zero_();
+  EXPECT_TRUE(at::equal(here.to(at::kCPU), at::arange(6, at::kLong)));
+}
+
+}  // namespace
+}  // namespace longrun
