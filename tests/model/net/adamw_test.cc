@@ -1,9 +1,23 @@
 #include "model/net/adamw.h"
 
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/_foreach_mul.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/equal.h>
 #include <ATen/ops/full.h>
+#include <ATen/ops/full_like.h>
+#include <ATen/ops/ones.h>
+#include <ATen/ops/sin.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/zeros_like.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
+
+#include "model/net/device.h"
+#include "tests/model/net/fake_gpu.h"
 
 namespace longrun {
 namespace {
@@ -46,6 +60,86 @@ TEST(AdamWTest, GradientsAreClippedToTheGlobalNorm) {
   }
   EXPECT_NEAR(optimizer.ClipGradients().item<double>(), 6.0, 1e-6);  // sqrt(9 * 4)
   EXPECT_NEAR(parameters["b"].grad()[0].item<double>(), 2.0 / 6.0, 1e-6);
+}
+
+// 30 numbers without a pattern, the first parameter's and another's.
+std::vector<at::Tensor> SomeGradients(const at::TensorOptions& options) {
+  const at::Tensor n = at::arange(30, at::kDouble);
+  const at::Tensor x = at::sin(n * n).to(at::kFloat).to(options.dtype()).to(options.device());
+  return {x.narrow(0, 0, 25).view({5, 5}).clone(), x.narrow(0, 25, 5).clone()};
+}
+
+// The factor of the whole gradient is rounded once, from a quotient in double.
+TEST(AdamWTest, ClippedGradientsAreTheProductsWithOneRoundedFactor) {
+  for (const c10::ScalarType type : {at::kFloat, at::kDouble}) {
+    for (const c10::Device device : {c10::Device(at::kCPU), testing::FakeGpu()}) {
+      for (const double grad_clip : {0.0, 0.3, 0.7, 0.9, 1.0, 1.1, 1.3, 1.7, 100.0}) {
+        const at::TensorOptions options = at::TensorOptions().dtype(type).device(device);
+        std::vector<at::Tensor> expected = SomeGradients(options);
+        ParameterMap parameters;
+        for (const char* name : {"a", "b"}) {
+          const at::Tensor& gradient = expected[parameters.size()];
+          parameters[name] = at::zeros_like(gradient).requires_grad_(true);
+          parameters[name].mutable_grad() = gradient.clone();
+        }
+        AdamW optimizer({.grad_clip = grad_clip}, parameters);
+
+        const double norm = optimizer.ClipGradients().item<double>();
+
+        if (grad_clip > 0.0 && norm > grad_clip) {
+          at::_foreach_mul_(expected, at::Scalar(grad_clip / norm));
+        }
+        EXPECT_TRUE(at::equal(parameters["a"].grad(), expected[0])) << type << " " << grad_clip;
+        EXPECT_TRUE(at::equal(parameters["b"].grad(), expected[1])) << type << " " << grad_clip;
+      }
+    }
+  }
+}
+
+// With our kernels, with LibTorch's operators, and on a GPU.
+TEST(AdamWTest, AStepChangesNothingIfALossOrAGradientIsNotFinite) {
+  struct Way {
+    c10::Device device;
+    std::optional<Simd> kernels;
+  };
+  const std::vector<Way> ways = {{at::kCPU, OpenCompute("cpu", "fp32").value().kernels},
+                                 {at::kCPU, std::nullopt},
+                                 {testing::FakeGpu(), std::nullopt}};
+  for (std::size_t way = 0; way < ways.size(); ++way) {
+    const at::TensorOptions options =
+        at::TensorOptions().dtype(at::kFloat).device(ways[way].device);
+    ParameterMap parameters = {{"a", at::ones({5, 5}, options).requires_grad_(true)},
+                               {"b", at::ones({5}, options).requires_grad_(true)}};
+    AdamW optimizer({.lr = 0.1}, parameters, ways[way].kernels);
+    const auto all = [&, &parameters = parameters] {
+      std::vector<at::Tensor> tensors;
+      for (const auto& [name, tensor] : parameters) tensors.push_back(tensor.detach().clone());
+      for (const auto& [name, tensor] : optimizer.State()) tensors.push_back(tensor.clone());
+      return tensors;
+    };
+    // Whether a step with this loss, and this number among the gradients, changes anything.
+    const auto changes = [&](double loss, float of_gradient) {
+      std::vector<at::Tensor> gradients = SomeGradients(options);
+      gradients[1][2] = of_gradient;
+      parameters["a"].mutable_grad() = gradients[0];
+      parameters["b"].mutable_grad() = gradients[1];
+      const std::vector<at::Tensor> before = all();
+      const at::Tensor norm = optimizer.ClipGradients();
+      optimizer.Step(0.1, at::stack({at::full_like(norm, loss), norm}));
+      const std::vector<at::Tensor> after = all();
+      return !std::ranges::equal(
+          before, after, [](const at::Tensor& x, const at::Tensor& y) { return at::equal(x, y); });
+    };
+    constexpr double kInfinity = std::numeric_limits<double>::infinity();
+    constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+    EXPECT_TRUE(changes(2.0, 0.5f)) << way;
+    EXPECT_FALSE(changes(std::nan(""), 0.5f)) << way;
+    EXPECT_FALSE(changes(kInfinity, 0.5f)) << way;
+    EXPECT_FALSE(changes(-kInfinity, 0.5f)) << way;
+    EXPECT_FALSE(changes(2.0, kNan)) << way;
+    EXPECT_FALSE(changes(2.0, std::numeric_limits<float>::infinity())) << way;
+    EXPECT_TRUE(changes(2.0, 0.5f)) << way;
+  }
 }
 
 TEST(AdamWTest, RestoredStateContinuesWithTheSameBits) {
