@@ -3,12 +3,16 @@
 #include "model/net/train_step.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/equal.h>
+#include <ATen/ops/isfinite.h>
 #include <ATen/ops/nonzero.h>
 #include <ATen/ops/stack.h>
 #include <gtest/gtest.h>
+
+#include <cmath>
 
 #include "kernels/cross_entropy.h"
 #include "model/net/to_device.h"
@@ -25,6 +29,12 @@ using ::testing::ValuesIn;
 
 constexpr std::int64_t kLength = 150;  // two blocks of queries
 
+Compute OnFakeGpu() {
+  Compute compute;
+  compute.device = FakeGpu();
+  return compute;
+}
+
 Transformer NetOn(const NetConfig& config, const Compute& compute,
                   AttentionBackend attention = AttentionBackend::kReference) {
   const std::vector<ParameterSpec> specs = ParametersOf(config.model).value();
@@ -37,9 +47,9 @@ Samples SomeSamples() {
           .targets_BT = tokens.narrow(1, 1, kLength).contiguous()};
 }
 
-// The results of three steps, each of two passes, all queued before one is read; then the weights.
-template <typename OfStep>
-at::Tensor Train(Transformer& net, const OfStep& samples) {
+// The results of three steps, each of two passes, all queued before one is read.
+template <typename Given>
+at::Tensor Train(Transformer& net, const Given& samples) {
   AdamW optimizer(OptimizerConfig(), net.parameters());
   std::vector<HostCopy> copies;
   for (int t = 0; t < 3; ++t) {
@@ -66,8 +76,8 @@ at::Tensor Weights(const Transformer& net) {
 const std::vector<std::string> kNoWait = {"update", "update", "update", "update", "update",
                                           "update", "read",   "read",   "read"};
 
-template <typename OfStep>
-void ExpectNoWait(const NetConfig& config, const OfStep& samples, bool recomputes = false) {
+template <typename Given>
+void ExpectNoWait(const NetConfig& config, const Given& samples, bool recomputes = false) {
   for (const c10::ScalarType product : {at::kFloat, at::kBFloat16}) {
     Transformer net = NetOn(config, {.device = FakeGpu(), .product = product});
     net.SetActivationCheckpointing(recomputes);
@@ -88,10 +98,10 @@ void ExpectNoWait(const NetConfig& config, const OfStep& samples, bool recompute
 }
 
 // The same with fused attention: on the fake GPU, the CPU's kernel gets what a GPU's would get.
-template <typename OfStep>
-void ExpectNoWaitWithFused(NetConfig config, const OfStep& samples) {
+template <typename Given>
+void ExpectNoWaitWithFused(NetConfig config, const Given& samples) {
   config.model.d_model = 32;  // two heads of 16
-  Transformer net = NetOn(config, {.device = FakeGpu()}, AttentionBackend::kFused);
+  Transformer net = NetOn(config, OnFakeGpu(), AttentionBackend::kFused);
   Transformer on_cpu = NetOn(config, {}, AttentionBackend::kFused);
   TakeFakeGpuLog();
   const at::Tensor results = Train(net, samples);
@@ -155,6 +165,28 @@ TEST(TrainStepTest, TheHostDoesNotWaitForPositionsOfASchedule) {
   ExpectNoWaitWithFused(SmallConfig("rope"), samples);
 }
 
+// On a GPU, positions are recognised as the same tensor, unless it has changed.
+TEST(TrainStepTest, PositionsThatChangeInPlaceAreSeen) {
+  const Compute exact = {.device = FakeGpu(), .dtype = at::kDouble, .product = at::kDouble};
+  Transformer net = NetOn(SmallConfig("rope"), exact), other = NetOn(SmallConfig("rope"), exact);
+  const at::NoGradGuard no_grad;
+  const auto read = [](Transformer& by, const at::Tensor& position_ids_BT) {
+    return by
+        .Hidden({.ids_BT = ToDevice(SmallTokens(1, kLength), FakeGpu()),
+                 .position_ids_BT = position_ids_BT,
+                 .n_positions = 500})
+        .to(at::kCPU);
+  };
+  const at::Tensor t = at::arange(kLength, at::kInt).unsqueeze(0);
+  const at::Tensor positions = ToDevice(t, FakeGpu());
+  const at::Tensor first = read(net, positions);
+  positions.mul_(2);
+  const at::Tensor second = read(net, positions);
+
+  EXPECT_FALSE(at::equal(first, second));
+  EXPECT_TRUE(at::equal(second, read(other, ToDevice(t * 2, FakeGpu()))));
+}
+
 TEST(TrainStepTest, TheHostDoesNotWaitForDocumentsWithPadding) {
   Samples samples = SomeSamples();
   samples.targets_BT.narrow(1, kLength - 30, 30).fill_(kIgnoredTarget);
@@ -173,6 +205,28 @@ TEST(TrainStepTest, TheHostDoesNotWaitForAMaskedLanguageModel) {
     sequences.push_back(sequence);
   }
   ExpectNoWait(SmallEncoder("t5"), ToBatch(sequences));
+}
+
+TEST(TrainStepTest, AStepWithoutALossChangesNoWeight) {
+  const Compute ours = OpenCompute("cpu", "fp32").value();
+  for (const Compute& compute : {ours, Compute{}, OnFakeGpu()}) {
+    Transformer net = NetOn(SmallConfig("cable"), compute);
+    AdamW optimizer(OptimizerConfig(), net.parameters(), compute.kernels);
+    const auto step = [&] {
+      TrainStep queued(net, 1.0 / (2 * kLength));
+      queued.Add(SomeSamples());
+      return HostCopy(queued.Finish(optimizer, 1e-2)).Wait();
+    };
+    const auto bits = [&] { return Weights(net).view(at::kInt); };
+    const at::Tensor start = bits();
+    EXPECT_TRUE(step().isfinite().all().item<bool>());
+    EXPECT_FALSE(at::equal(bits(), start));
+
+    net.parameters().at("transformer.wte.weight").detach()[3] = std::nan("");
+    const at::Tensor before = bits();
+    EXPECT_FALSE(step().isfinite().any().item<bool>());
+    EXPECT_TRUE(at::equal(bits(), before));
+  }
 }
 
 // The device notes what the tests above rely on.
