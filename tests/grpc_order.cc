@@ -4,9 +4,9 @@
 // to run beside the call that asked for it. Some functions of gRPC and Abseil are therefore
 // replaced by ones that call them, and say: what was done before an operation began is seen by
 // whoever is told of its end, what was done before a closure was handed over is seen when it runs,
-// what was done under a lock is seen by whoever has it next, and what a call's callbacks did is seen
-// where the call is destroyed after the last of them. No other order is claimed, so that races
-// between callbacks are found.
+// what was done under a lock is seen by whoever has it next, and what a call's callbacks did is
+// seen where the call is destroyed after the last of them. No other order is claimed, so that
+// races between callbacks are found.
 #if defined(__has_feature)
 #if __has_feature(thread_sanitizer)
 
