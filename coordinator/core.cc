@@ -111,8 +111,8 @@ Result<std::unique_ptr<Core>> Core::Start(Store& store, ArtifactStore& artifacts
     LogInfo("submission_dropped",
             {{"sweep", core->state_.submitting},
              {"meaning",
-              "the coordinator stopped in the middle of this submission, which nobody was "
-              "told of: nothing of it has run"},
+              "the coordinator stopped during this submission, before it was acknowledged; none "
+              "of its new tasks has run"},
              {"remedy", "submit the sweep's file again"}});
   }
   core->state_.limits = core->options_.limits;
@@ -134,7 +134,7 @@ Result<std::unique_ptr<Core>> Core::Start(Store& store, ArtifactStore& artifacts
   // they are judged. Before the first submission: drops an unfinished one.
   core->Post(TimePassed{});
   core->thread_ = StartThread([self = core.get()] { self->Run(); });
-  // Nobody sees what is dropped.
+  // So that nobody sees what is about to be dropped.
   if (drops_submission) RETURN_IF_ERROR(core->PostAndWait(TimePassed{}).status);
   return core;
 }
@@ -444,6 +444,8 @@ Status Core::RunPart() {
 Status Core::FinishParts() {
   Batch batch = std::exchange(*stored_parts_, Batch());
   if (batch.stepped.empty()) return Status();
+  // The metric of commits does not count the time in between, when others were served.
+  batch.begun = std::chrono::steady_clock::now();
   RETURN_IF_ERROR(Finish(batch));
   Failpoint("parts_committed");
   return Status();

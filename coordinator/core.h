@@ -217,7 +217,7 @@ class Core {
   bool waits_for_workers_ = false;  // a backup was restored: nothing is placed yet
   ResidentMemory memory_;
   Observer observer_;
-  std::unique_ptr<Batch> stored_parts_;  // in an open transaction
+  std::unique_ptr<Batch> stored_parts_;  // parts of a submission that are not committed yet
 
   mutable std::mutex mutex_;  // guards the six below
   std::deque<Item> queue_;

@@ -361,7 +361,7 @@ void FillUnknownRuns(const State& state, v1::GetServerInfoResponse* message) {
 
 Status SweepView::Fill(StoreReader& reader, v1::WatchSweepResponse* message) {
   // A run's execution never changes, but until all are known, the rows must be read again.
-  if (runs_.empty() || !executions_known_) {
+  if (runs_.empty() || !executions_known_ || may_grow_) {
     ASSIGN_OR_RETURN(runs_, reader.RunsOfSweep(sweep_.id));
     executions_known_ = std::ranges::none_of(
         runs_, [](const SweepRunRow& run) { return run.execution_json.empty(); });
@@ -391,7 +391,8 @@ Status SweepView::Fill(StoreReader& reader, v1::WatchSweepResponse* message) {
     if (durations_ == Durations::kAlsoOfLive) {
       FillDuration(state, now, message->mutable_info());
     }
-    bool finished = true;
+    may_grow_ = sweep_.id == state.submitting;
+    bool finished = !may_grow_;
     const auto ids = state.sweep_tasks.find(sweep_.id);
     is_gone = ids == state.sweep_tasks.end();
     if (is_gone) return;

@@ -78,6 +78,7 @@ class SweepView {
   Losses losses_;
   TimeLeft time_left_;
   std::vector<SweepRunRow> runs_;
+  bool may_grow_ = false;  // the sweep was still being submitted when it was looked at
   StoreReader::LengthsByTask lengths_;
   bool looked_for_lost_ = false;
   bool executions_known_ = false;

@@ -72,7 +72,7 @@ void HandleEvent(StepContext& step, const SweepCancelled& event) {
                                                      ": `longrun ls` shows all sweeps"));
     return;
   }
-  step.result.status = CheckSubmitted(state, event.sweep_id);
+  step.result.status = CheckNotBeingSubmitted(state, event.sweep_id);
   if (!step.result.status.ok()) return;
   // Also for a sweep that is already cancelled: runs of it may have been retried since.
   state.paused_sweeps.erase(event.sweep_id);

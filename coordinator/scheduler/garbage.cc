@@ -226,9 +226,9 @@ void DropUnfinishedSubmission(StepContext& step) {
   const std::string id = std::exchange(state.submitting, "");
   step.sweeps.push_back(PutSubmitting{});
   const auto sweep = state.sweep_tasks.find(id);
-  if (sweep == state.sweep_tasks.end()) return;  // its row was damaged
+  if (sweep == state.sweep_tasks.end()) return;  // all its rows were lost
   GarbageWanted event = {.dry_run = false};
-  // Tasks of other sweeps, and those that earlier ones left, have begun or ended.
+  // Not those that another sweep has. Those that removed sweeps left have ended.
   for (const TaskKind kind : {TaskKind::kEvaluate, TaskKind::kTrain}) {
     for (const std::string& task_id : sweep->second) {
       const Task& task = state.tasks.at(task_id);
@@ -256,7 +256,7 @@ void DropUnfinishedSubmission(StepContext& step) {
 
 void HandleEvent(StepContext& step, const SweepRemoved& event) {
   State& state = step.state;
-  step.result.status = CheckSubmitted(state, event.sweep_id);
+  step.result.status = CheckNotBeingSubmitted(state, event.sweep_id);
   if (!step.result.status.ok()) return;
   const auto sweep = state.sweep_tasks.find(event.sweep_id);
   if (sweep == state.sweep_tasks.end()) {

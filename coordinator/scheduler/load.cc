@@ -34,7 +34,7 @@ std::int64_t NumberRunning(const SweepTally& tally) {
          tally.of(TaskState::kStopping);
 }
 
-void AddTo(SweepTally& tally, const Task& task) {
+void CountIn(SweepTally& tally, const Task& task) {
   tally.n[static_cast<std::size_t>(task.state)] += 1;
   // A damaged task's count may be wrong.
   if (task.attempts > 0 || task.damaged) tally.begun.insert(task.id);
@@ -109,7 +109,7 @@ void AfterLoad(State& state, Instant now, std::uint64_t seed, bool restored) {
     SweepTally& tally = state.index.tallies[sweep_id];
     for (const std::string& task : tasks) {
       state.index.task_sweeps[task].insert(sweep_id);
-      AddTo(tally, state.tasks.at(task));
+      CountIn(tally, state.tasks.at(task));
     }
   }
   for (auto& [id, task] : state.tasks) {

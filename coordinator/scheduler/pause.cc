@@ -16,7 +16,7 @@ Status CheckSweep(const State& state, const std::string& id) {
     return Status(Code::kNotFound,
                   Str("there is no sweep ", id, ": `longrun ls` shows all sweeps"));
   }
-  RETURN_IF_ERROR(CheckSubmitted(state, id));
+  RETURN_IF_ERROR(CheckNotBeingSubmitted(state, id));
   if (!state.cancelled_sweeps.contains(id)) return Status();
   return Status(Code::kFailedPrecondition,
                 Str("sweep ", id, " was cancelled: submit it again to continue it"));
@@ -30,7 +30,7 @@ const std::string* HoldingSweep(const State& state, const std::string& task) {
   if (sweeps == state.index.task_sweeps.end()) return nullptr;
   const std::string* holding = nullptr;
   for (const std::string& id : sweeps->second) {
-    // One that is being submitted wants nothing before its last part.
+    // One that is being submitted releases no paused task before its last part.
     if (state.cancelled_sweeps.contains(id) || id == state.submitting) continue;
     if (!state.paused_sweeps.contains(id)) return nullptr;
     holding = &id;

@@ -62,7 +62,7 @@ void HandleEvent(StepContext& step, const RetryRequested& event) {
     step.result.status = Status(Code::kNotFound, Str("there is no sweep ", event.sweep_id));
     return;
   }
-  step.result.status = CheckSubmitted(state, event.sweep_id);
+  step.result.status = CheckNotBeingSubmitted(state, event.sweep_id);
   if (!step.result.status.ok()) return;
   std::set<std::string> retried;
   bool has_sweep = false, was_removed = false;

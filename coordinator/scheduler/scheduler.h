@@ -42,7 +42,8 @@ struct StaleResult {
 };
 // A large submission comes in parts, each with the next runs of the sweep, so that no step is long.
 // It is one submission: nothing of it is placed before the last part has come, and what a stopped
-// coordinator has of it is dropped at the next start.
+// coordinator has of it is dropped at the next start. Between its parts come no other submission
+// and no retry.
 struct SubmissionPart {
   std::int64_t first_run = 0;  // the ordinal of the part's first run; 0: it begins the submission
   bool is_last = false;
@@ -399,7 +400,7 @@ const std::string* OwnerOf(const State& state,
                            const std::string& cell);
 // Whether the submission may come in parts: the sweep is new, and no part of it could be refused.
 bool MaySubmitInParts(const State& state, const SweepSubmitted& event);
-// The submission in parts of n_runs runs.
+// The submission in parts of n_runs runs, each with the known cells of its runs.
 std::vector<SweepSubmitted> InParts(SweepSubmitted event, std::size_t n_runs);
 // Returns what Step(SweepSubmitted) would do, without doing it. `known_cells`: see SweepSubmitted.
 SubmitCounts PlanSubmission(const State& state, const Sweep& sweep,

@@ -437,10 +437,10 @@ struct FittingSlotsOf {
   }
 };
 
-// Lets Step() find things without a search through all tasks. Derived and volatile;
-// AfterLoad builds it.
 struct Submission;  // submit.cc
 
+// Lets Step() find things without a search through all tasks. Derived and volatile;
+// AfterLoad builds it.
 struct Index {
   std::map<std::string, ReadyClass> ready;
   std::set<std::pair<Instant, std::string>> waiting;  // back-off: (end, task)

@@ -272,7 +272,7 @@ void ReleaseIfActive(StepContext& step, Task& task);
 // Whether the task is new with a submission in parts that has not ended: then it is not placed.
 bool IsBeingSubmitted(const State& state, const std::string& task);
 // kFailedPrecondition if the sweep is being submitted in parts.
-Status CheckSubmitted(const State& state, const std::string& sweep_id);
+Status CheckNotBeingSubmitted(const State& state, const std::string& sweep_id);
 
 // ---- kept.cc ------------------------------------------------------------------------------------
 
@@ -286,7 +286,7 @@ void AdoptKept(StepContext& step);
 // Whether any sweep has the task; false once all of its sweeps were removed.
 bool HasSweep(const State& state, const std::string& task);
 // Counts a task that becomes the sweep's.
-void AddTo(SweepTally& tally, const Task& task);
+void CountIn(SweepTally& tally, const Task& task);
 // Counts the task in Index::left if no sweep has it, and otherwise not.
 void CountLeft(State& state, Task& task);
 

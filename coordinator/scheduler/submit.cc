@@ -15,15 +15,15 @@ namespace longrun::coordinator {
 
 struct Submission {
   SubmitCounts counts;
-  std::unordered_set<std::string> runs;   // that were planned
-  std::unordered_set<std::string> tasks;  // all that serve the sweep
-  std::set<std::string> reused;           // of these, those that exist already
-  std::set<std::string> retried;          // existing tasks that failed or were given up
-  std::set<std::string> failed;           // tasks that would fail again in the same way
-  std::set<std::string> held;             // new tasks of earlier parts, and of this one
-  // Of these, the ready ones: as Index::ready will have them, and those whose class may change.
-  std::map<std::string, ReadyClass> ready;
-  std::vector<std::string> ready_later;
+  std::unordered_set<std::string> runs;             // that were planned
+  std::unordered_set<std::string> new_runs_of_all;  // of these, those that did not exist
+  std::unordered_set<std::string> tasks;            // all that serve the sweep
+  std::set<std::string> reused;             // of these, those that existed before the submission
+  std::set<std::string> retried;            // existing tasks that failed or were given up
+  std::set<std::string> failed;             // tasks that would fail again in the same way
+  std::set<std::string> held;               // new tasks of earlier parts, and of this one
+  std::map<std::string, ReadyClass> ready;  // of these, ready ones, as Index::ready will have them
+  std::vector<std::string> ready_later;     // ready ones whose class may still change
   // What only this part has:
   std::vector<const PlannedRun*> new_runs;
   std::vector<Task> new_tasks;                             // training before its evaluations
@@ -66,14 +66,19 @@ void TakePolicy(Task& task, const Sweep& sweep) {
 
 using KnownCells = std::map<std::string, std::string>;  // SweepSubmitted::known_cells
 
+// Whether a task that has ended is tried again.
+void Judge(const State& state, const std::string& id, Submission& plan) {
+  const Task& task = state.tasks.at(id);
+  if (!GaveUp(task.state)) return;
+  (FailedForGood(state, task) ? plan.failed : plan.retried).insert(id);
+}
+
 // Counts and records a task that exists already.
 void Reuse(const State& state, const std::string& id, Submission& plan) {
   plan.Serve(id);
   if (plan.held.contains(id)) return;
   plan.reused.insert(id);
-  const Task& task = state.tasks.at(id);
-  if (!GaveUp(task.state)) return;
-  (FailedForGood(state, task) ? plan.failed : plan.retried).insert(id);
+  Judge(state, id, plan);
 }
 
 // Whether the task that is needed, if any, has succeeded.
@@ -122,7 +127,9 @@ void PlanEvaluation(const State& state, const KnownCells& known, const Sweep& sw
   std::set<std::string> reused_cells;
   for (const ExpectedCell& cell : evaluation.cells) {
     const std::string* const owner = OwnerOf(state, known, cell.cell);
-    if (owner != nullptr) {
+    if (owner != nullptr && plan.held.contains(*owner)) {
+      reused_cells.insert(cell.cell);  // asked for twice in one sweep
+    } else if (owner != nullptr) {
       Reuse(state, *owner, plan);
       if (!plan.retried.contains(*owner) && !plan.failed.contains(*owner)) {
         reused_cells.insert(cell.cell);
@@ -182,6 +189,7 @@ void AddToPlan(const State& state, const Sweep& sweep, const KnownCells& known, 
       } else {
         plan.counts.runs_new += 1;
         plan.new_runs.push_back(&run);
+        plan.new_runs_of_all.insert(run.run_key);
       }
     }
     PlanTraining(state, sweep, run, training, plan);
@@ -189,8 +197,8 @@ void AddToPlan(const State& state, const Sweep& sweep, const KnownCells& known, 
       PlanEvaluation(state, known, sweep, run, training, evaluation, plan);
     }
   }
-  plan.counts.tasks_retried = static_cast<std::int64_t>(plan.retried.size());
-  plan.counts.tasks_failed_for_good = static_cast<std::int64_t>(plan.failed.size());
+  plan.counts.tasks_retried = std::ssize(plan.retried);
+  plan.counts.tasks_failed_for_good = std::ssize(plan.failed);
 }
 
 const std::string& OwnerOfSweep(const State& state, const SweepSubmitted& event) {
@@ -307,7 +315,7 @@ void BindSweep(StepContext& step, SweepSubmitted& event, std::vector<std::string
   for (const std::string& id : before) state.index.task_sweeps[id].erase(event.sweep_id);
   for (const std::string& id : tasks) {
     state.index.task_sweeps[id].insert(event.sweep_id);
-    AddTo(tally, state.tasks.at(id));
+    CountIn(tally, state.tasks.at(id));
     bound.insert(bound.end(), id);
   }
   for (const std::string& id : before) CountLeft(state, state.tasks.at(id));
@@ -331,7 +339,6 @@ void BindSweep(StepContext& step, SweepSubmitted& event, std::vector<std::string
                                  .owner = std::move(event.owner)});
 }
 
-// Stores the new runs, and the current folders of datasets that were registered again elsewhere.
 // While its run was damaged, and the training of its base was lost as well, a training forgot what
 // it needs (store/mend.cc).
 void RestoreNeeds(StepContext& step, Task& task) {
@@ -380,6 +387,31 @@ void MeasureAgain(StepContext& step, SweepSubmitted& event, const Submission& pl
   StartRefresh(step, std::move(event.stale));
 }
 
+// New tasks that need one that existed before.
+template <typename Visit>
+void ForEachHeldDependant(const State& state, const Submission& plan, const Visit& visit) {
+  for (const std::string& needed : plan.reused) {
+    const auto dependants = state.index.dependants.find(needed);
+    if (dependants == state.index.dependants.end()) continue;
+    for (const std::string& id : dependants->second) {
+      if (plan.held.contains(id)) visit(id);
+    }
+  }
+}
+
+// Since their parts came, tasks that existed before may have ended, and new ones that need them may
+// have been skipped.
+void JudgeAgain(const State& state, Submission& plan) {
+  for (const std::string& id : plan.reused) {
+    plan.retried.erase(id);
+    plan.failed.erase(id);
+  }
+  for (const std::string& id : plan.reused) Judge(state, id, plan);
+  ForEachHeldDependant(state, plan, [&](const std::string& id) { Judge(state, id, plan); });
+  plan.counts.tasks_retried = std::ssize(plan.retried);
+  plan.counts.tasks_failed_for_good = std::ssize(plan.failed);
+}
+
 // The new tasks of the parts may be placed from now on.
 void EndParts(StepContext& step, Submission& plan) {
   State& state = step.state;
@@ -395,6 +427,13 @@ void EndParts(StepContext& step, Submission& plan) {
                                 of_plan.joined.end());
   }
   for (const std::string& id : plan.ready_later) IndexReady(state, state.tasks.at(id), step.now);
+  // What they needed may have succeeded since their part came.
+  ForEachHeldDependant(state, plan, [&](const std::string& id) {
+    Task& task = state.tasks.at(id);
+    if (task.state == TaskState::kReady && task.ready_class.empty()) {
+      IndexReady(state, task, step.now);
+    }
+  });
   for (const auto& [id, kept] : state.index.kept) {
     if (plan.held.contains(id)) step.changed_tasks.insert(id);  // for AdoptKept
   }
@@ -402,10 +441,10 @@ void EndParts(StepContext& step, Submission& plan) {
 
 // Prepares what EndParts does for a new task.
 void HoldReady(const State& state, const Task& task, Submission& plan) {
-  const bool is_new_run = std::ranges::any_of(
-      plan.new_runs, [&](const PlannedRun* run) { return run->run_key == task.run_key; });
   // Otherwise other sweeps may decide how the run is computed.
-  if (!is_new_run && !state.runs.at(task.run_key).execution) {
+  const bool is_decided = plan.new_runs_of_all.contains(task.run_key) ||
+                          state.runs.at(task.run_key).execution.has_value();
+  if (!is_decided || !WhyUnknown(state, task).empty()) {
     plan.ready_later.push_back(task.id);
     return;
   }
@@ -416,6 +455,7 @@ void HoldReady(const State& state, const Task& task, Submission& plan) {
   ready.joined.push_back(task.id);
 }
 
+// Stores the new runs, and the current folders of datasets that were registered again elsewhere.
 void PutRuns(StepContext& step, SweepSubmitted& event, const Submission& plan) {
   std::set<std::string> mended;  // runs that were damaged
   for (const PlannedRun* const run : plan.new_runs) {
@@ -495,6 +535,7 @@ bool MaySubmitInParts(const State& state, const SweepSubmitted& event) {
 std::vector<SweepSubmitted> InParts(SweepSubmitted event, std::size_t n_runs) {
   std::vector<PlannedRun> runs = std::exchange(event.sweep.runs, {});
   SweepTexts texts = std::exchange(event.texts, {});
+  const KnownCells known_cells = std::exchange(event.known_cells, {});
   const auto take = [](auto& from, auto& to, std::size_t begin, std::size_t end) {
     if (from.size() < end) return;  // texts need not have been made
     to.assign(std::make_move_iterator(from.begin() + static_cast<std::ptrdiff_t>(begin)),
@@ -512,8 +553,8 @@ std::vector<SweepSubmitted> InParts(SweepSubmitted event, std::size_t n_runs) {
     for (const PlannedRun& run : part.sweep.runs) {
       for (const PlannedEvaluation& evaluation : run.evaluations) {
         for (const ExpectedCell& cell : evaluation.cells) {
-          const auto known = event.known_cells.find(cell.cell);
-          if (known != event.known_cells.end()) part.known_cells.insert(*known);
+          const auto known = known_cells.find(cell.cell);
+          if (known != known_cells.end()) part.known_cells.insert(*known);
         }
       }
     }
@@ -530,7 +571,7 @@ bool IsBeingSubmitted(const State& state, const std::string& task) {
   return state.index.submission != nullptr && state.index.submission->held.contains(task);
 }
 
-Status CheckSubmitted(const State& state, const std::string& sweep_id) {
+Status CheckNotBeingSubmitted(const State& state, const std::string& sweep_id) {
   if (state.submitting.empty() || state.submitting != sweep_id) return Status();
   return Status(Code::kFailedPrecondition,
                 Str("sweep ", sweep_id,
@@ -551,6 +592,7 @@ void HandleEvent(StepContext& step, SweepSubmitted& event) {
   // A part is never refused: MaySubmitInParts.
   if (!event.part) step.result.status = Check(state, event, plan);
   if (!step.result.status.ok()) return;
+  if (event.part && ends) JudgeAgain(state, plan);
   step.result.submit = plan.counts;
   if (event.part && begins) {
     state.submitting = event.sweep_id;

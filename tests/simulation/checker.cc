@@ -24,14 +24,14 @@ const Slot& SlotOf(const State& state, const Attempt& attempt) {
   return state.workers.at(attempt.worker).slots.at(static_cast<std::size_t>(attempt.device_index));
 }
 
-// `sweeps`: the tasks of each.
-bool OnlyPausedSweepsWant(const std::string& task, const auto& sweeps,
-                          const std::set<std::string>& cancelled,
-                          const std::set<std::string>& paused) {
+// `sweeps`: the tasks of each. `of`: a State or a FoldedStore.
+bool OnlyPausedSweepsWant(const std::string& task, const auto& sweeps, const auto& of) {
   bool held = false;
   for (const auto& [id, tasks] : sweeps) {
-    if (cancelled.contains(id) || std::ranges::count(tasks, task) == 0) continue;
-    if (!paused.contains(id)) return false;
+    if (of.cancelled_sweeps.contains(id) || std::ranges::count(tasks, task) == 0) continue;
+    // What is being submitted releases no task before its last part.
+    if (id == of.submitting) continue;
+    if (!of.paused_sweeps.contains(id)) return false;
     held = true;
   }
   return held;
@@ -273,10 +273,7 @@ void SimChecker::CheckPlacement(const State& state, const std::string& id) {
     const Execution* const bound = BoundTo(state, task.run_key);
     if (bound != nullptr && bound->simd != SlotOf(state, attempt).simd) continue;
     // A pause counts at once, also before it is committed.
-    if (OnlyPausedSweepsWant(waits, state.sweep_tasks, state.cancelled_sweeps,
-                             state.paused_sweeps)) {
-      continue;
-    }
+    if (OnlyPausedSweepsWant(waits, state.sweep_tasks, state)) continue;
     world_.Violate(Str("put first: task ", id, " is placed while task ", waits,
                        " of the sweep that was put first waits"));
   }
@@ -285,7 +282,7 @@ void SimChecker::CheckPlacement(const State& state, const std::string& id) {
 void SimChecker::CheckTallies(const State& state) {
   for (const auto& [sweep, tasks] : state.sweep_tasks) {
     SweepTally tally;
-    for (const std::string& id : tasks) AddTo(tally, state.tasks.at(id));
+    for (const std::string& id : tasks) CountIn(tally, state.tasks.at(id));
     const SweepTally& kept = state.index.tallies.at(sweep);
     if (tally.n == kept.n && std::ranges::includes(kept.begun, tally.begun)) continue;
     world_.Violate(Str("sweep ", sweep, " has other tasks than its tally says"));
@@ -357,7 +354,7 @@ void SimChecker::CheckDeadlines(const State& state) {
 }
 
 bool SimChecker::IsHeld(const std::string& task) const {
-  return OnlyPausedSweepsWant(task, store_.sweeps, store_.cancelled_sweeps, store_.paused_sweeps);
+  return OnlyPausedSweepsWant(task, store_.sweeps, store_);
 }
 
 bool SimChecker::IsOnlyBeingSubmitted(const std::string& task) const {

@@ -198,6 +198,53 @@ TEST_F(SubmitPartsTest, AfterARestartNothingRunsForIt) {
   EXPECT_EQ(state.tasks.size(), store.sweeps.at("other").size());
 }
 
+// The training of another sweep, which a new evaluation needs, succeeds between the parts.
+TEST_F(SubmitPartsTest, WhatBecomesReadyBetweenThePartsIsPlaced) {
+  Arrive("w", {CpuSlot()}, 1);
+  Submit({.seeds = {1}, .context_lengths = {}}, "other");
+  const std::string training = Train().id;
+  const SweepSubmitted last = Begin({.seeds = {1, 2}, .context_lengths = {64}});
+  Complete(Current(state.tasks.at(training)));
+  Do(last);
+  for (const auto& [id, task] : state.tasks) {
+    EXPECT_EQ(task.state == TaskState::kReady, !task.ready_class.empty()) << id;
+  }
+  // The evaluation comes before the other training.
+  const Attempt& live = state.attempts.at(*state.index.live.begin());
+  EXPECT_EQ(state.tasks.at(live.task).needs, training);
+}
+
+// The training of a sweep that was cancelled stops between the parts; the new sweep wants it.
+TEST_F(SubmitPartsTest, WhatEndsBetweenThePartsIsTriedAgain) {
+  Arrive("w", {CpuSlot()}, 1);
+  Submit({.seeds = {1}, .context_lengths = {64}}, "other");
+  const std::string training = Train().id, evaluation = Evaluate().id;
+  const std::string attempt = state.tasks.at(training).attempt;
+  SchedulerTest::Begin(state.attempts.at(attempt));
+  Do(SweepCancelled{.sweep_id = "other"});
+  ASSERT_EQ(state.tasks.at(training).state, TaskState::kStopping);
+  const SweepSubmitted last = Begin({.seeds = {1, 2}, .context_lengths = {64, 128}});
+  SampleJournal journal = Begun(state.attempts.at(attempt));
+  Finish(state.attempts.at(attempt), Exit(143));
+  ASSERT_EQ(state.tasks.at(training).state, TaskState::kCancelled);
+
+  const StepResult result = Do(last);
+
+  for (const auto& [id, task] : state.tasks) {
+    EXPECT_FALSE(IsTerminal(task.state)) << EnumName(task.kind) << " " << EnumName(task.state);
+  }
+  EXPECT_EQ(state.tasks.at(evaluation).state, TaskState::kBlocked);
+  EXPECT_EQ(result.submit.tasks_retried, 3);  // and the new evaluation, which was skipped with it
+}
+
+TEST_F(SubmitPartsTest, EachPartHasWhatIsKnownOfItsRuns) {
+  SweepSubmitted event = Event({.seeds = {1, 2, 3}});
+  for (const PlannedRun& run : event.sweep.runs) {
+    for (const ExpectedCell& cell : run.evaluations[0].cells) event.known_cells[cell.cell] = "a";
+  }
+  for (const SweepSubmitted& part : InParts(event, 1)) EXPECT_EQ(part.known_cells.size(), 2u);
+}
+
 TEST_F(SubmitPartsTest, WhatMayBeRefusedComesAsAWhole) {
   EXPECT_TRUE(MaySubmitInParts(state, Event({.seeds = {1, 2}})));
   EXPECT_FALSE(MaySubmitInParts(state, Event({.seeds = {1, 2}, .goes_on = true})));
