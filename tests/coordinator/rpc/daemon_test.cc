@@ -301,29 +301,56 @@ TEST_F(DaemonTest, WithoutRoomOnTheDiskASubmissionIsRefused) {
   EXPECT_NE(status.error_message().find("make room"), std::string::npos);
 }
 
-// 1,200 runs, which are stored in several transactions.
-TEST_F(DaemonTest, KilledInTheMiddleOfALargeSubmissionItHasNothingOfIt) {
-  {
+// A submission of 1,200 runs, which are stored in several transactions.
+class LargeSubmissionTest : public DaemonTest {
+ protected:
+  LargeSubmissionTest() {
     const auto store = Store::Open(state).value();
-    ASSERT_TRUE(store->Begin().ok());
-    ASSERT_TRUE(store->PutDataset({.info = SampleDataset(), .folder = folder.path()}).ok());
-    ASSERT_TRUE(store->Commit().ok());
+    EXPECT_TRUE(store->Begin().ok());
+    EXPECT_TRUE(store->PutDataset({.info = SampleDataset(), .folder = folder.path()}).ok());
+    EXPECT_TRUE(store->Commit().ok());
+    std::string seeds = "1";
+    for (int seed = 2; seed <= 600; ++seed) StrAppend(seeds, Str(", ", seed));
+    request.set_file_name("sample.yaml");
+    request.set_yaml(std::regex_replace(std::string(kSampleYaml), std::regex("seed: \\[1\\]"),
+                                        Str("seed: [", seeds, "]")));
   }
-  std::string seeds = "1";
-  for (int seed = 2; seed <= 600; ++seed) StrAppend(seeds, Str(", ", seed));
-  v1::SubmitSweepRequest request;
-  request.set_file_name("sample.yaml");
-  request.set_yaml(std::regex_replace(std::string(kSampleYaml), std::regex("seed: \\[1\\]"),
-                                      Str("seed: [", seeds, "]")));
-  v1::SubmitSweepResponse response;
-  const auto submit = [&] {
+  grpc::Status Submit() {
     grpc::ClientContext context;
     SetDeadline(context);
     return sweeps->SubmitSweep(&context, request, &response);
-  };
+  }
+
+  v1::SubmitSweepRequest request;
+  v1::SubmitSweepResponse response;
+};
+
+// Of which nothing seems to be lost.
+TEST_F(LargeSubmissionTest, MeanwhileThePartsAreListed) {
+  failpoints = "part_stored:delay_ms:1100";  // a commit after each part
+  Start();
+  auto submitted = std::async(std::launch::async, [this] { return Submit(); });
+  bool is_last = false, saw_a_part = false;
+  while (!is_last) {
+    is_last = submitted.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+    v1::ListSweepsResponse list;
+    grpc::ClientContext context;
+    SetDeadline(context);
+    ASSERT_TRUE(sweeps->ListSweeps(&context, {}, &list).ok());
+    EXPECT_TRUE(context.GetServerTrailingMetadata().empty());  // no damage
+    if (list.sweeps_size() == 0) continue;
+    EXPECT_EQ(list.sweeps(0).state(), "PENDING");
+    saw_a_part = saw_a_part || list.sweeps(0).runs() < 1200;
+    EXPECT_TRUE(!is_last || list.sweeps(0).runs() == 1200);
+  }
+  EXPECT_TRUE(submitted.get().ok());
+  EXPECT_TRUE(saw_a_part);
+}
+
+TEST_F(LargeSubmissionTest, KilledInTheMiddleItHasNothingOfIt) {
   failpoints = "part_stored:delay_ms:1100,parts_committed:exit";
   Start();
-  EXPECT_EQ(submit().error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_EQ(Submit().error_code(), grpc::StatusCode::UNAVAILABLE);
   const auto ended = WaitFor(pid, kEndMsMax);
   ASSERT_TRUE(ended.ok() && *ended);
   EXPECT_EQ((*ended)->code, kFailpointExitCode);
@@ -336,7 +363,7 @@ TEST_F(DaemonTest, KilledInTheMiddleOfALargeSubmissionItHasNothingOfIt) {
   SetDeadline(context);
   ASSERT_TRUE(sweeps->ListSweeps(&context, {}, &list).ok());
   EXPECT_EQ(list.sweeps_size(), 0);
-  const grpc::Status again = submit();
+  const grpc::Status again = Submit();
   ASSERT_TRUE(again.ok()) << again.error_message();
   EXPECT_EQ(response.counts().runs_new(), 1200);
   EXPECT_EQ(response.counts().train_tasks_new(), 1200);
