@@ -323,7 +323,7 @@ class AttentionCall {
     turns.to = TakeRows(x, is_fp32 ? kScalarFp32 : kScalarBf16);
     if (!is_fp32 && is_exact)
       turns.to.low = TakeNumbers(x.batch * turns.to.batch_step, kScalarBf16);
-    Launch<TurnKernel<Layer>>(turns);
+    LaunchTurn(turns);
     return turns.to;
   }
   void TurnBack(const Rows& from, const LongrunHeads& to, bool is_key) {
@@ -331,7 +331,14 @@ class AttentionCall {
     turns.is_back = 1;
     turns.from = from;
     turns.to = ToRows(to);
-    Launch<TurnKernel<Layer>>(turns);
+    LaunchTurn(turns);
+  }
+  void LaunchTurn(const Turns& turns) {
+    if (TurnPairsKernel<Layer>::Supports(turns)) {
+      Launch<TurnPairsKernel<Layer>>(turns);
+    } else {
+      Launch<TurnKernel<Layer>>(turns);
+    }
   }
 
   template <typename Math>

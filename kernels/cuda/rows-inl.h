@@ -26,6 +26,45 @@ LR_DEVICE Quotient Divided(std::int64_t x, int by) {
   return {low / divisor, static_cast<int>(low % divisor)};
 }
 
+// ---- eight channels ----------------------------------------------------------------------------
+
+// Eight channels of a row.
+template <typename Layer>
+LR_DEVICE void ReadEight(const Rows& rows, std::int64_t at, float (&x)[kChunk]) {
+  if (rows.is_aligned != 0 && rows.scalar == kScalarBf16) {
+    alignas(16) std::uint16_t bits[kChunk];
+    Layer::LoadEight(static_cast<const std::uint16_t*>(rows.data) + at, bits);
+    LR_UNROLL
+    for (int c = 0; c < kChunk; ++c) x[c] = FromBf16(bits[c]);
+  } else if (rows.is_aligned != 0) {
+    Layer::LoadEight(static_cast<const float*>(rows.data) + at, x);
+  } else {
+    LR_UNROLL
+    for (int c = 0; c < kChunk; ++c) x[c] = ReadNumber(rows.scalar, rows.data, at + c);
+  }
+}
+
+// The same, to an aligned row.
+template <typename Layer>
+LR_DEVICE void WriteEight(int scalar, void* data, std::int64_t at, const float (&x)[kChunk]) {
+  struct alignas(16) Words {
+    std::uint32_t of[4];
+  };
+  if (scalar == kScalarBf16) {
+    Words words;
+    LR_UNROLL
+    for (int w = 0; w < 4; ++w) words.of[w] = Layer::PackBf16(x[2 * w], x[2 * w + 1]);
+    *reinterpret_cast<Words*>(static_cast<std::uint16_t*>(data) + at) = words;
+    return;
+  }
+  LR_UNROLL
+  for (int half = 0; half < 2; ++half) {
+    Words words;
+    __builtin_memcpy(&words, x + 4 * half, sizeof words);
+    *reinterpret_cast<Words*>(static_cast<float*>(data) + at + 4 * half) = words;
+  }
+}
+
 // ---- rotation ----------------------------------------------------------------------------------
 
 struct Turns {
@@ -60,7 +99,7 @@ LR_DEVICE double Turned(const Turns& p, const void* data, std::int64_t at, int c
   return p.is_key != 0 ? y * (1.0 / p.growth[angle]) : y * p.growth[angle];
 }
 
-// to = from, rotated or turned back.
+// to = from, rotated or turned back: a channel for each thread.
 template <typename TheLayer>
 struct TurnKernel {
   using Layer = TheLayer;
@@ -93,6 +132,93 @@ struct TurnKernel {
       const double high = static_cast<double>(ReadNumber(p.to.scalar, p.to.data, to));
       WriteNumber(p.to.scalar, p.to.low, to, static_cast<float>(x - high));
     }
+  }
+};
+
+// The same for rows that are aligned and not blended, in multiples of 16 channels: eight pairs for
+// each thread. It takes a fifth of the instructions, and reads and writes 16 bytes at once.
+template <typename TheLayer>
+struct TurnPairsKernel {
+  using Layer = TheLayer;
+  using Params = Turns;
+  static constexpr int kItem = 2 * kChunk;  // channels of a thread
+  static int SharedBytes(const Params& /*p*/) { return 0; }
+  static std::int64_t Items(const Params& p) {
+    return static_cast<std::int64_t>(p.batch) * p.n_row * p.n_head * (p.head_dim / kItem);
+  }
+  static std::int64_t Blocks(const Params& p) { return BlocksOf(Items(p)); }
+
+  static bool Supports(const Params& p) {
+    const auto is_aligned = [](const void* data) {
+      return reinterpret_cast<std::uintptr_t>(data) % 16 == 0;
+    };
+    return p.other == nullptr && p.from.is_aligned != 0 && p.to.is_aligned != 0 &&
+           p.head_dim % kItem == 0 && p.n_rotary % kItem == 0 && is_aligned(p.to.low);
+  }
+
+  static LR_DEVICE void Run(const Params& p) {
+    const std::int64_t item = Item<Layer>();
+    const int n_group = p.head_dim / kItem;
+    if (item >= static_cast<std::int64_t>(p.batch) * p.n_row * p.n_head * n_group) return;
+    const auto [row, group] = Divided(item, n_group);
+    const auto [bt, h] = Divided(row, p.n_head);
+    const auto [sequence, t] = Divided(bt, p.n_row);
+    const auto b = static_cast<int>(sequence);
+    std::int64_t table_row = p.offset + t;
+    if (p.row != nullptr && table_row >= 0) table_row = p.row[b * p.row_step + table_row];
+
+    // x holds the firsts of the pairs and then their seconds if these lie apart, else the pairs.
+    const bool is_turned = table_row >= 0 && group * kItem < p.n_rotary;
+    const bool is_apart = is_turned && p.is_half != 0;
+    const int low = is_apart ? group * kChunk : group * kItem;
+    const int high = is_apart ? p.n_rotary / 2 + low : low + kChunk;
+    const std::int64_t from = p.from.At(b, h, t);
+    alignas(16) float x[2][kChunk];
+    ReadEight<Layer>(p.from, from + low, x[0]);
+    ReadEight<Layer>(p.from, from + high, x[1]);
+    alignas(16) float rest[2][kChunk] = {};
+    if (is_turned) {
+      const std::int64_t angle = table_row * (p.n_rotary / 2) + group * kChunk;
+      if (is_apart) {
+        LR_UNROLL
+        for (int j = 0; j < kChunk; ++j)
+          Turn(p, angle + j, x[0][j], x[1][j], rest[0][j], rest[1][j]);
+      } else {
+        LR_UNROLL
+        for (int j = 0; j < kChunk; ++j) {
+          const int half = j / 4, c = 2 * j % kChunk;
+          Turn(p, angle + j, x[half][c], x[half][c + 1], rest[half][c], rest[half][c + 1]);
+        }
+      }
+    }
+    const std::int64_t to = p.to.At(b, h, t);
+    WriteEight<Layer>(p.to.scalar, p.to.data, to + low, x[0]);
+    WriteEight<Layer>(p.to.scalar, p.to.data, to + high, x[1]);
+    if (p.to.low == nullptr) return;
+    LR_UNROLL
+    for (int half = 0; half < 2; ++half) {
+      LR_UNROLL
+      for (int c = 0; c < kChunk; ++c) {
+        rest[half][c] += x[half][c] - FromBf16(ToBf16(x[half][c]));
+      }
+    }
+    WriteEight<Layer>(p.to.scalar, p.to.low, to + low, rest[0]);
+    WriteEight<Layer>(p.to.scalar, p.to.low, to + high, rest[1]);
+  }
+
+ private:
+  // Turns a pair; the rests are what fp32 leaves out.
+  static LR_DEVICE void Turn(const Params& p, std::int64_t angle, float& first, float& second,
+                             float& first_rest, float& second_rest) {
+    const auto a = static_cast<double>(first), b = static_cast<double>(second);
+    const double cos = p.cos[angle], sin = p.is_back != 0 ? -p.sin[angle] : p.sin[angle];
+    double growth = 1.0;
+    if (p.growth != nullptr) growth = p.is_key != 0 ? 1.0 / p.growth[angle] : p.growth[angle];
+    const double x = (a * cos - b * sin) * growth, y = (b * cos + a * sin) * growth;
+    first = static_cast<float>(x);
+    second = static_cast<float>(y);
+    first_rest = static_cast<float>(x - static_cast<double>(first));
+    second_rest = static_cast<float>(y - static_cast<double>(second));
   }
 };
 
@@ -141,48 +267,42 @@ struct Deltas {
   float* to = nullptr;  // (B, H, T_q)
 };
 
-// Eight channels of a row.
-template <typename Layer>
-LR_DEVICE void ReadEight(const Rows& rows, std::int64_t at, float (&x)[kChunk]) {
-  if (rows.is_aligned != 0 && rows.scalar == kScalarBf16) {
-    alignas(16) std::uint16_t bits[kChunk];
-    Layer::LoadEight(static_cast<const std::uint16_t*>(rows.data) + at, bits);
-    LR_UNROLL
-    for (int c = 0; c < kChunk; ++c) x[c] = FromBf16(bits[c]);
-  } else if (rows.is_aligned != 0) {
-    Layer::LoadEight(static_cast<const float*>(rows.data) + at, x);
-  } else {
-    LR_UNROLL
-    for (int c = 0; c < kChunk; ++c) x[c] = ReadNumber(rows.scalar, rows.data, at + c);
-  }
-}
-
-// to = <do_i, o_i>
+// to = <do_i, o_i>. Four lanes share two rows that lie side by side.
 template <typename TheLayer>
 struct DeltaKernel {
   using Layer = TheLayer;
   using Params = Deltas;
   static int SharedBytes(const Params& /*p*/) { return 0; }
   static std::int64_t Blocks(const Params& p) {
-    return BlocksOf(static_cast<std::int64_t>(p.batch) * p.n_query * p.n_head);
+    return BlocksOf(2 * static_cast<std::int64_t>(p.batch) * p.n_query * p.n_head);
   }
   static LR_DEVICE void Run(const Params& p) {
-    const std::int64_t item = Item<Layer>();
-    if (item >= static_cast<std::int64_t>(p.batch) * p.n_query * p.n_head) return;
-    const auto [head, i] = Divided(item, p.n_query);
-    const auto [sequence, h] = Divided(head, p.n_head);
-    const auto b = static_cast<int>(sequence);
-    double sum = 0.0;
-    for (int c = 0; c < p.head_dim; c += kChunk) {
-      alignas(16) float o[kChunk], o_gradient[kChunk];
-      ReadEight<Layer>(p.o, p.o.At(b, h, i) + c, o);
-      ReadEight<Layer>(p.o_gradient, p.o_gradient.At(b, h, i) + c, o_gradient);
-      LR_UNROLL
-      for (int at = 0; at < kChunk; ++at) {
-        sum += static_cast<double>(o[at]) * static_cast<double>(o_gradient[at]);
+    const std::int64_t n_row = static_cast<std::int64_t>(p.batch) * p.n_query * p.n_head;
+    const std::int64_t first = Item<Layer>() / 4 * 2;
+    double sums[2] = {};
+    std::int64_t to[2] = {};
+    LR_UNROLL
+    for (int r = 0; r < 2; ++r) {
+      if (first + r >= n_row) continue;
+      const auto [bi, h] = Divided(first + r, p.n_head);
+      const auto [sequence, i] = Divided(bi, p.n_query);
+      const auto b = static_cast<int>(sequence);
+      to[r] = (sequence * p.n_head + h) * p.n_query + i;
+      for (int c = Layer::Thread() % 4 * kChunk; c < p.head_dim; c += 4 * kChunk) {
+        alignas(16) float o[kChunk], o_gradient[kChunk];
+        ReadEight<Layer>(p.o, p.o.At(b, h, i) + c, o);
+        ReadEight<Layer>(p.o_gradient, p.o_gradient.At(b, h, i) + c, o_gradient);
+        LR_UNROLL
+        for (int at = 0; at < kChunk; ++at) {
+          sums[r] += static_cast<double>(o[at]) * static_cast<double>(o_gradient[at]);
+        }
       }
     }
-    p.to[item] = static_cast<float>(sum);
+    Layer::QuadSum(sums);
+    LR_UNROLL
+    for (int r = 0; r < 2; ++r) {
+      if (Layer::Thread() % 4 == r && first + r < n_row) p.to[to[r]] = static_cast<float>(sums[r]);
+    }
   }
 };
 

@@ -5,6 +5,7 @@ namespace longrun {
 namespace gpu {
 
 LR_COMPILE_KERNEL(TurnKernel<GpuLayer>);
+LR_COMPILE_KERNEL(TurnPairsKernel<GpuLayer>);
 LR_COMPILE_KERNEL(ConvertKernel<GpuLayer>);
 LR_COMPILE_KERNEL(ZeroKernel<GpuLayer>);
 LR_COMPILE_KERNEL(DeltaKernel<GpuLayer>);
