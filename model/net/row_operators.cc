@@ -1,8 +1,10 @@
 #include "model/net/row_operators.h"
 
+#include <ATen/Context.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cumsum.h>
 #include <ATen/ops/embedding.h>
+#include <ATen/ops/embedding_dense_backward.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/gelu.h>
@@ -250,6 +252,44 @@ at::Tensor AtenActivation(MlpActivation f, const at::Tensor& h) {
   LR_CHECK(false);
 }
 
+// LibTorch's operators promise the same bits each time while one exists. It is not always on: then
+// operators that only lack the promise would refuse, as cumsum does.
+class DeterministicOperators {
+ public:
+  DeterministicOperators() { context_.setDeterministicAlgorithms(true, false); }
+  ~DeterministicOperators() { context_.setDeterministicAlgorithms(before_, warn_only_before_); }
+  DeterministicOperators(const DeterministicOperators&) = delete;
+  DeterministicOperators& operator=(const DeterministicOperators&) = delete;
+
+ private:
+  at::Context& context_ = at::globalContext();
+  bool before_ = context_.deterministicAlgorithms();
+  bool warn_only_before_ = context_.deterministicAlgorithmsWarnOnly();
+};
+
+// LibTorch's embedding on a GPU. For many ids of a small vocabulary, its gradient adds rows in any
+// order, unless the same bits are asked for.
+class OrderedEmbedFunction : public torch::autograd::Function<OrderedEmbedFunction> {
+ public:
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& weight_VC,
+                            const at::Tensor& ids, std::int64_t padding_id) {
+    context->save_for_backward({ids});
+    context->saved_data["n_vocab"] = weight_VC.size(0);
+    context->saved_data["padding_id"] = padding_id;
+    return at::embedding(weight_VC, ids, padding_id);
+  }
+
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    const DeterministicOperators deterministic;
+    return {at::embedding_dense_backward(gradients[0], context->get_saved_variables()[0],
+                                         context->saved_data["n_vocab"].toInt(),
+                                         context->saved_data["padding_id"].toInt(),
+                                         /*scale_grad_by_freq=*/false),
+            {},
+            {}};
+  }
+};
+
 class EmbedFunction : public torch::autograd::Function<EmbedFunction> {
  public:
   static at::Tensor forward(AutogradContext* context, const at::Tensor& weight_VC,
@@ -380,6 +420,7 @@ at::Tensor Embed(const at::Tensor& weight_VC, const at::Tensor& ids, std::int64_
   if (compute.kernels && IsFp32(weight_VC)) {
     return EmbedFunction::apply(weight_VC, ids, padding_id, *compute.kernels);
   }
+  if (weight_VC.is_cuda()) return OrderedEmbedFunction::apply(weight_VC, ids, padding_id);
   return at::embedding(weight_VC, ids, padding_id);
 }
 
