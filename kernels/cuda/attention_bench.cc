@@ -1,9 +1,11 @@
 // The time of fused attention on a GPU, by CUDA's events: one JSON object per line.
 //
-//   longrun-cuda-attention-bench [--rounds N] [--heads H] [--head-dim D] [T ...]
+//   longrun-cuda-attention-bench [--rounds N] [--batch B] [--heads H] [--head-dim D]
+//                                [--types bf16,fp32] [--terms none,...] [T ...]
 //
-// Causal attention of one sequence, for each T, type and setting of terms; the median of the
-// rounds, after two that are not counted. The plug-in lies in the program's folder.
+// Causal attention, for each T, type and setting of terms (none, key_bias, distance_table,
+// rotation); the median of the rounds, after two that are not counted. The plug-in lies in the
+// program's folder.
 //
 // FLOP: 4 B H T^2 D forward, halved since causal; 2.5 times that backward.
 #include <cuda_runtime_api.h>
@@ -21,6 +23,7 @@
 #include "base/files.h"
 #include "base/process.h"
 #include "base/random.h"
+#include "base/str.h"
 #include "kernels/cuda_attention.h"
 #include "kernels/scalar.h"
 
@@ -28,7 +31,7 @@ namespace longrun {
 namespace {
 
 struct Setting {
-  std::int64_t n_head = 12, head_dim = 64, length = 1024;
+  std::int64_t batch = 1, n_head = 12, head_dim = 64, length = 1024;
   Scalar scalar = Scalar::kBf16;
   std::string terms;
   int rounds = 10;
@@ -60,19 +63,19 @@ class GpuMemory {
   void* data_ = nullptr;
 };
 
-// (1, T, H, D) of random numbers.
+// (B, T, H, D) of random numbers.
 class Rows {
  public:
   Rows(const Setting& of, SeededRandom& random)
-      : n_(of.length * of.n_head * of.head_dim),
+      : n_(of.batch * of.length * of.n_head * of.head_dim),
         memory_(static_cast<std::size_t>(n_) * 4),
         layout_{.data = memory_.data(),
                 .scalar = of.scalar,
-                .batch = 1,
+                .batch = of.batch,
                 .n_row = of.length,
                 .n_head = of.n_head,
                 .head_dim = of.head_dim,
-                .batch_step = n_,
+                .batch_step = of.length * of.n_head * of.head_dim,
                 .row_step = of.n_head * of.head_dim,
                 .head_step = of.head_dim,
                 .memory = kGpu} {
@@ -151,7 +154,7 @@ void Measure(const AttentionKernel& kernel, const Setting& setting, cudaStream_t
   const Rows q(setting, random), k(setting, random), v(setting, random), o(setting, random);
   const Rows o_gradient(setting, random), dq(setting, random), dk(setting, random),
       dv(setting, random);
-  const auto n_row = static_cast<std::size_t>(setting.n_head * setting.length);
+  const auto n_row = static_cast<std::size_t>(setting.batch * setting.n_head * setting.length);
   const Doubles lse(std::vector<double>(n_row, 0.0));
 
   // As the prefix sums of a learned bias, and as T5's table.
@@ -184,6 +187,8 @@ void Measure(const AttentionKernel& kernel, const Setting& setting, cudaStream_t
     backward.d_distance_table = d_distances.Buffer();
   } else if (setting.terms == "rotation") {
     terms.rotation = RotationTable{.cos = cos.Span(), .sin = sin.Span(), .n_rotary = kRotary};
+  } else {
+    LR_CHECK(setting.terms == "none");
   }
   const AttentionForwardCall forward = {
       .inputs = backward.inputs, .o = o.Buffer(), .lse = lse.Buffer()};
@@ -203,29 +208,38 @@ void Measure(const AttentionKernel& kernel, const Setting& setting, cudaStream_t
   const double backward_ms =
       Milliseconds(setting, stream, [&] { return kernel.backward(backward, terms, options); });
   const auto length = static_cast<double>(setting.length);
-  const double flop =
-      2.0 * static_cast<double>(setting.n_head * setting.head_dim) * length * length;
+  const double flop = 2.0 * static_cast<double>(setting.batch * setting.n_head * setting.head_dim) *
+                      length * length;
   std::printf(
-      "{\"bench\":\"cuda_attention\",\"type\":\"%s\",\"terms\":\"%s\",\"batch\":1,\"heads\":%lld,"
+      "{\"bench\":\"cuda_attention\",\"type\":\"%s\",\"terms\":\"%s\",\"batch\":%lld,\"heads\":%"
+      "lld,"
       "\"length\":%lld,\"head_dim\":%lld,\"forward_ms\":%.4f,\"forward_tflops\":%.2f,"
       "\"backward_ms\":%.4f,\"backward_tflops\":%.2f}\n",
       std::string(ScalarName(setting.scalar)).c_str(), setting.terms.c_str(),
-      static_cast<long long>(setting.n_head), static_cast<long long>(setting.length),
-      static_cast<long long>(setting.head_dim), forward_ms, flop / forward_ms * 1e-9, backward_ms,
-      2.5 * flop / backward_ms * 1e-9);
+      static_cast<long long>(setting.batch), static_cast<long long>(setting.n_head),
+      static_cast<long long>(setting.length), static_cast<long long>(setting.head_dim), forward_ms,
+      flop / forward_ms * 1e-9, backward_ms, 2.5 * flop / backward_ms * 1e-9);
   std::fflush(stdout);
 }
 
 int Main(const std::vector<std::string>& arguments) {
   Setting setting;
   std::vector<std::int64_t> lengths;
+  std::string types = "bf16,fp32", terms = "none,key_bias,distance_table,rotation";
   for (std::size_t at = 0; at < arguments.size(); ++at) {
-    const auto number = [&] {
+    const auto value = [&] {
       LR_CHECK(at + 1 < arguments.size());
-      return std::stoll(arguments[++at]);
+      return arguments[++at];
     };
+    const auto number = [&] { return std::stoll(value()); };
     if (arguments[at] == "--rounds") {
       setting.rounds = static_cast<int>(number());
+    } else if (arguments[at] == "--batch") {
+      setting.batch = number();
+    } else if (arguments[at] == "--types") {
+      types = value();
+    } else if (arguments[at] == "--terms") {
+      terms = value();
     } else if (arguments[at] == "--heads") {
       setting.n_head = number();
     } else if (arguments[at] == "--head-dim") {
@@ -241,11 +255,12 @@ int Main(const std::vector<std::string>& arguments) {
   cudaStream_t stream = nullptr;
   Check(cudaStreamCreate(&stream));
   for (const std::int64_t length : lengths) {
-    for (const Scalar scalar : {Scalar::kBf16, Scalar::kFp32}) {
-      for (const char* terms : {"none", "key_bias", "distance_table", "rotation"}) {
+    for (const std::string& type : Split(types, ',')) {
+      LR_CHECK(type == "bf16" || type == "fp32");
+      for (const std::string& of_call : Split(terms, ',')) {
         setting.length = length;
-        setting.scalar = scalar;
-        setting.terms = terms;
+        setting.scalar = type == "bf16" ? Scalar::kBf16 : Scalar::kFp32;
+        setting.terms = of_call;
         Measure(**kernel, setting, stream);
       }
     }

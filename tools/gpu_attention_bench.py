@@ -1,0 +1,153 @@
+"""Fused attention of liblongrun_cuda.so on a GPU beside LibTorch's: forward and backward, in turns.
+
+  gpu_attention_bench.py --bench build/trainer-only/bin/longrun-cuda-attention-bench --folder FOLDER
+
+Writes FOLDER/attention.json and FOLDER/attention.md. Causal, bf16, one sequence, 12 heads of 64. In
+each round every side measures every length, by CUDA's events, the median of ten calls after two. The
+peers are torch's scaled_dot_product_attention through flash attention and through cuDNN, neither of
+which has a gradient of a bias, and compiled FlexAttention (--peers flex), also with a learned bias of
+each key. A peer that this torch does not have is told and left out. Standard library only here; needs a
+python3 that can import torch.
+"""
+import argparse
+import json
+import pathlib
+import statistics
+import subprocess
+import sys
+
+TERMS = ["none", "key_bias", "rotation"]
+
+
+def flop(length, heads, head_dim):
+    """Of a forward pass, half of it masked; a backward pass counts 2.5 times."""
+    return 2.0 * heads * head_dim * length * length
+
+
+def ours(args):
+    found = subprocess.run(
+        [str(args.bench), "--heads", str(args.heads), "--head-dim", str(args.head_dim), "--types", "bf16",
+         "--terms", ",".join(TERMS), *map(str, args.lengths)],
+        check=True, stdout=subprocess.PIPE, text=True)
+    return {("longrun", row["terms"], row["length"]): (row["forward_ms"], row["backward_ms"])
+            for row in map(json.loads, found.stdout.splitlines())}
+
+
+def milliseconds(torch, call):
+    times = []
+    for at in range(12):
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        begin.record()
+        call()
+        end.record()
+        end.synchronize()
+        if at >= 2:
+            times.append(begin.elapsed_time(end))
+    return statistics.median(times)
+
+
+class Peers:
+    """What torch offers on this GPU, by name: call(q, k, v) -> o."""
+
+    def __init__(self, args):
+        import torch
+        import torch._functorch.config
+        import torch.nn.functional as F
+        from torch.nn.attention import SDPBackend, sdpa_kernel
+        from torch.nn.attention.flex_attention import create_block_mask, flex_attention
+        self.torch, self.args, self.missing = torch, args, set()
+        # Several backward passes follow one forward pass here.
+        torch._functorch.config.donated_buffer = False
+        flex = torch.compile(flex_attention, dynamic=False)
+
+        def sdpa(backend):
+            def call(q, k, v, _):
+                with sdpa_kernel(backend):
+                    return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+            return call
+
+        def with_key_bias(q, k, v, bias):
+            def score(s, _batch, head, _query, key):
+                return s + bias[head, key]
+            return flex(q, k, v, score_mod=score, block_mask=self.mask(create_block_mask, q.shape[2]))
+
+        def plain(q, k, v, _):
+            return flex(q, k, v, block_mask=self.mask(create_block_mask, q.shape[2]))
+
+        self.calls = {("flash", "none"): sdpa(SDPBackend.FLASH_ATTENTION),
+                      ("cudnn", "none"): sdpa(SDPBackend.CUDNN_ATTENTION),
+                      ("flex", "none"): plain, ("flex", "key_bias"): with_key_bias}
+        self.calls = {key: call for key, call in self.calls.items() if key[0] in args.peers}
+        self.masks = {}
+
+    def mask(self, create, length):
+        if length not in self.masks:
+            self.masks[length] = create(lambda b, h, query, key: query >= key, None, None, length,
+                                        length, device="cuda")
+        return self.masks[length]
+
+    def measure(self):
+        found = {}
+        torch = self.torch
+        for length in self.args.lengths:
+            shape = (1, self.args.heads, length, self.args.head_dim)
+            q, k, v = (torch.randn(shape, device="cuda", dtype=torch.bfloat16, requires_grad=True)
+                       for _ in range(3))
+            bias = torch.randn(shape[1], length, device="cuda", requires_grad=True)
+            do = torch.randn(shape, device="cuda", dtype=torch.bfloat16)
+            for (name, terms), call in self.calls.items():
+                if (name, terms) in self.missing:
+                    continue
+                inputs = (q, k, v, bias) if terms == "key_bias" else (q, k, v)
+                try:
+                    o = call(q, k, v, bias)
+                    found[name, terms, length] = (
+                        milliseconds(torch, lambda: call(q, k, v, bias)),
+                        milliseconds(torch, lambda: torch.autograd.grad(o, inputs, do,
+                                                                        retain_graph=True)))
+                except Exception as error:  # pylint: disable=broad-except
+                    self.missing.add((name, terms))
+                    print(f"{name}, {terms}: not measured: {str(error).splitlines()[0]}", flush=True)
+        return found
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--bench", required=True, type=pathlib.Path)
+    parser.add_argument("--folder", required=True, type=pathlib.Path)
+    parser.add_argument("--lengths", default=[1024, 4096, 16384],
+                        type=lambda text: [int(n) for n in text.split(",")])
+    parser.add_argument("--peers", default=["flash", "cudnn", "flex"], type=lambda text: text.split(","))
+    parser.add_argument("--heads", default=12, type=int)
+    parser.add_argument("--head-dim", default=64, type=int)
+    parser.add_argument("--rounds", default=3, type=int)
+    args = parser.parse_args()
+    args.folder.mkdir(parents=True, exist_ok=True)
+
+    peers = Peers(args)
+    peers.measure()  # compiles FlexAttention
+    times = {}
+    for _ in range(args.rounds):
+        for key, value in (ours(args) | peers.measure()).items():
+            times.setdefault(key, []).append(value)
+
+    def rate(key, which):
+        name, terms, length = key
+        work = flop(length, args.heads, args.head_dim) * (1.0, 2.5)[which] * 1e-9
+        rates = sorted(work / value[which] for value in times[key])
+        return f"{statistics.median(rates):.4g} ({rates[0]:.4g}–{rates[-1]:.4g})"
+
+    (args.folder / "attention.json").write_text(json.dumps(
+        [{"side": name, "terms": terms, "length": length, "ms": value}
+         for (name, terms, length), value in times.items()], indent=1) + "\n")
+    lines = [f"{peers.torch.cuda.get_device_name()}, torch {peers.torch.__version__}; TFLOP/s", "",
+             "| T | terms | side | forward | backward |", "|" + " --- |" * 5]
+    for key in sorted(times, key=lambda key: (key[2], TERMS.index(key[1]))):
+        lines.append(f"| {key[2]:,} | {key[1]} | {key[0]} | {rate(key, 0)} | {rate(key, 1)} |")
+    (args.folder / "attention.md").write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
