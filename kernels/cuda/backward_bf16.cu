@@ -7,6 +7,7 @@ namespace gpu {
 LR_COMPILE_SHAPES(QueryKernel, Bf16Math);
 LR_COMPILE_SHAPES(KeyKernel, Bf16Math);
 LR_COMPILE_SHAPES(DistanceKernel, Bf16Math);
+LR_COMPILE_NARROW(DistanceKernel, Bf16Math, TableParams);
 
 }  // namespace gpu
 }  // namespace longrun
