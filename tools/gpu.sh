@@ -1,17 +1,21 @@
 #!/usr/bin/env bash
-# ./dev gpu [--dry-run] [--stages tests,checks,models,bench] [FOLDER]: what must be shown on a GPU.
+# ./dev gpu [--dry-run] [--stages tests,checks,...] [FOLDER]: what must be shown on a GPU.
 #
 # Builds the trainer alone (preset trainer-only, with CUDA), runs its tests with the GPU tests
 # turned on, then tools/gpu_checks.py: training, evaluation, generation, resuming and memory beside
 # the CPU's; then tools/gpu_models.py: forward passes against the CPU, the quick start's models
 # trained and evaluated through LibTorch, the quick start's margins; then tools/gpu_bench.py: train
-# steps beside plain PyTorch. --stages takes some of these, where a machine is lent for minutes.
+# steps beside plain PyTorch; tools/gpu_attention_bench.py: attention beside PyTorch's; and
+# tools/gpu_timeline.py: what a training step waits for. --stages takes some of these (tests,
+# checks, models, bench, attention, timeline), where a machine is lent for minutes.
 # FOLDER (default build/gpu) gets
 #
 #   checks.json, and as a table      what was checked beside the CPU, and what was found
 #   results.json tables.md           the models' numbers, and what was expected of them
 #   bench.json bench.md              tokens/s and their ratios to the peer's
-#   tests.log checks.log models.log bench.log   what was printed
+#   attention.json attention.md      TFLOP/s of both
+#   timeline.json timeline.md        a step's waits, and its kernels by their time
+#   tests.log checks.log ...         what each stage printed
 #   machine.txt                      GPU, driver, compilers, LibTorch, commit
 #
 # A stage leaves alone what another stage's run left in FOLDER.
@@ -20,18 +24,19 @@
 # (both can be copied along). Exit codes: 0 all as expected; 1 not; 69 there is no GPU.
 #
 # --dry-run does the same on the CPU, in a few steps on a small model, so that this script itself is
-# tested where no GPU is; with --trainer PROGRAM it builds and tests nothing.
+# tested where no GPU is, without attention and timeline; with --trainer PROGRAM it builds and tests
+# nothing.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 
-usage() { echo "usage: ./dev gpu [--dry-run [--trainer PROGRAM]] [--stages tests,checks,models,bench] [FOLDER]" >&2; exit 64; }
+usage() { echo "usage: ./dev gpu [--dry-run [--trainer PROGRAM]] [--stages tests,checks,models,bench,attention,timeline] [FOLDER]" >&2; exit 64; }
 fail() { printf 'gpu: %s\n' "$*" >&2; exit 1; }
 show() { printf '+ %s\n' "$*" >&2; "$@"; }
 
 DRY=false
 FOLDER=
 TRAINER=
-STAGES=tests,checks,models,bench
+STAGES=tests,checks,models,bench,attention,timeline
 while [ $# -gt 0 ]; do
   case $1 in
     --dry-run) DRY=true ;;
@@ -44,7 +49,8 @@ while [ $# -gt 0 ]; do
 done
 FOLDER=${FOLDER:-build/gpu}
 [ -z "$TRAINER" ] || $DRY || usage
-[[ $STAGES =~ ^(tests|checks|models|bench)(,(tests|checks|models|bench))*$ ]] || usage
+STAGE='(tests|checks|models|bench|attention|timeline)'
+[[ $STAGES =~ ^$STAGE(,$STAGE)*$ ]] || usage
 asked() { [[ ,$STAGES, == *,$1,* ]]; }
 
 if ! $DRY && ! { command -v nvidia-smi && nvidia-smi -L | grep -q '^GPU'; } >/dev/null 2>&1; then
@@ -88,6 +94,8 @@ asked tests && rm -f "$FOLDER/tests.log"
 asked checks && rm -rf "$FOLDER/checks" "$FOLDER"/checks.{json,md,log}
 asked models && rm -rf "$FOLDER/models" "$FOLDER"/{results.json,tables.md,models.log}
 asked bench && rm -rf "$FOLDER/bench" "$FOLDER"/bench.{json,md,log}
+asked attention && rm -f "$FOLDER"/attention.{json,md,log}
+asked timeline && rm -rf "$FOLDER/timeline" "$FOLDER"/timeline.{json,md,log}
 {
   date -u +%Y-%m-%dT%H:%M:%SZ
   "$TRAINER" version
@@ -112,4 +120,14 @@ for name in checks models bench; do
   show python3 tools/gpu_$name.py --trainer "$TRAINER" --folder "$FOLDER" "${DRY_RUN[@]}" \
     2>&1 | tee "$FOLDER/$name.log" || STATUS=1
 done
+if ! $DRY; then
+  if asked attention; then
+    show python3 tools/gpu_attention_bench.py --bench "$(dirname "$TRAINER")/longrun-cuda-attention-bench" \
+      --folder "$FOLDER" 2>&1 | tee "$FOLDER/attention.log" || STATUS=1
+  fi
+  if asked timeline; then
+    show python3 tools/gpu_timeline.py --trainer "$TRAINER" --folder "$FOLDER" 2>&1 |
+      tee "$FOLDER/timeline.log" || STATUS=1
+  fi
+fi
 exit $STATUS
