@@ -88,11 +88,12 @@ class Checks:
 
     def run_file(self, folder, method="cable", model=None, train=None):
         path = folder / "run.json"
-        n_tokens = self.steps * TRAIN["batch_tokens"]
+        recipe = dict(TRAIN, **(train or {}))
+        n_tokens = self.steps * recipe["batch_tokens"]
         path.write_text(json.dumps({
             "model": dict(MODEL, **(model or {})),
-            "train": dict(TRAIN, tokens=n_tokens, validate={"every": n_tokens // 2, "tokens": 1024},
-                          schedule={"name": "constant", "warmup_tokens": 0}, **(train or {})),
+            "train": dict(recipe, tokens=n_tokens, validate={"every": n_tokens // 2, "tokens": 1024},
+                          schedule={"name": "constant", "warmup_tokens": 0}),
             "seed": 1, "position": {"method": method}}))
         return path
 
@@ -232,7 +233,8 @@ def masked(c):
 def resume(c):
     """A run that goes on from a checkpoint ends with the bits of one that was never interrupted."""
     folder = c.folder("resume")
-    run_file = c.run_file(folder, method="fire")
+    # LibTorch adds an embedding's gradient in other ways for more than 3,072 ids.
+    run_file = c.run_file(folder, method="fire", train={"batch_tokens": 4096, "precision": "bf16"})
     whole = c.train(folder, "whole", run_file, c.device, "--checkpoint-every-ms", "0")
     again = c.train(folder, "again", run_file, c.device)
     c.equal("the same training twice: weights of the same bits", weights(last_checkpoint(again)) ==
