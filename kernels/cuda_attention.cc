@@ -1,7 +1,5 @@
 #include "kernels/cuda_attention.h"
 
-#include <mutex>
-
 #include "base/str.h"
 #include "kernels/attention_check.h"
 #include "kernels/cuda_calls.h"
@@ -10,18 +8,6 @@
 
 namespace longrun {
 namespace {
-
-struct LoadedPlugin {
-  std::mutex mutex;
-  std::string path;  // empty: none is loaded
-  CudaLibrary library;
-};
-
-// The functions of an AttentionKernel carry no state, so the plug-in is the process's.
-LoadedPlugin& Plugin() {
-  static LoadedPlugin plugin;
-  return plugin;
-}
 
 // The memory that a call lies in. Empty views lie nowhere, so the first that is not empty decides.
 MemorySpace MemoryOf(const AttentionInputs& inputs, const AttentionTerms& terms) {
@@ -56,7 +42,7 @@ Status Forward(const AttentionForwardCall& call, const AttentionTerms& terms,
   const LongrunAttentionForwardCall c_call = ToPlugin(call);
   const LongrunAttentionTerms c_terms = ToPlugin(terms);
   const LongrunAttentionOptions c_options = ToPlugin(options);
-  return FromText(Plugin().library.attention_forward(&c_call, &c_terms, &c_options));
+  return FromText(OpenedCudaLibrary().attention_forward(&c_call, &c_terms, &c_options));
 }
 
 Status Backward(const AttentionBackwardCall& call, const AttentionTerms& terms,
@@ -65,7 +51,7 @@ Status Backward(const AttentionBackwardCall& call, const AttentionTerms& terms,
   const LongrunAttentionBackwardCall c_call = ToPlugin(call);
   const LongrunAttentionTerms c_terms = ToPlugin(terms);
   const LongrunAttentionOptions c_options = ToPlugin(options);
-  return FromText(Plugin().library.attention_backward(&c_call, &c_terms, &c_options));
+  return FromText(OpenedCudaLibrary().attention_backward(&c_call, &c_terms, &c_options));
 }
 
 constexpr AttentionKernel kCudaAttention = {
@@ -74,24 +60,14 @@ constexpr AttentionKernel kCudaAttention = {
 }  // namespace
 
 Result<const AttentionKernel*> CudaAttention(const std::string& plugin_path) {
-  LoadedPlugin& plugin = Plugin();
-  const std::lock_guard lock(plugin.mutex);
-  if (plugin.path.empty()) {
-    ASSIGN_OR_RETURN(plugin.library, LoadCudaLibrary(plugin_path));
-    plugin.path = plugin_path;
-  }
-  if (plugin.path != plugin_path) {
-    return Status(Code::kFailedPrecondition,
-                  Str("the CUDA part of longrun is already loaded from ", plugin.path,
-                      ", and cannot be loaded from ", plugin_path, " as well"));
-  }
+  RETURN_IF_ERROR(OpenCudaLibrary(plugin_path).status());
   return &kCudaAttention;
 }
 
 Result<LongrunGpu> DescribeCudaGpu(const std::string& plugin_path, int ordinal) {
   RETURN_IF_ERROR(CudaAttention(plugin_path).status());
   LongrunGpu gpu = {};
-  if (const char* error = Plugin().library.describe(ordinal, &gpu); error != nullptr) {
+  if (const char* error = OpenedCudaLibrary().describe(ordinal, &gpu); error != nullptr) {
     return Status(Code::kFailedPrecondition, Str("GPU ", ordinal, ": ", error));
   }
   return gpu;

@@ -13,10 +13,22 @@ struct CudaLibrary {
   LongrunGpuDescribe describe = nullptr;
   LongrunAttentionForwardFunction attention_forward = nullptr;
   LongrunAttentionBackwardFunction attention_backward = nullptr;
+  LongrunNormForwardFunction norm_forward = nullptr;
+  LongrunNormBackwardFunction norm_backward = nullptr;
+  LongrunActivationForwardFunction activation_forward = nullptr;
+  LongrunActivationBackwardFunction activation_backward = nullptr;
+  LongrunColumnSumFunction column_sum = nullptr;
 };
 
 // kFailedPrecondition if there is no plug-in at `path`, if it cannot be loaded, or if it is of
 // another version than kLongrunCudaVersion: the error names both versions.
 Result<CudaLibrary> LoadCudaLibrary(const std::string& path);
+
+// Loads the plug-in at `path`, once for the process. kFailedPrecondition if it cannot be loaded, or
+// if another one is loaded already.
+Result<const CudaLibrary*> OpenCudaLibrary(const std::string& path);
+
+// The one that was opened.
+const CudaLibrary& OpenedCudaLibrary();
 
 }  // namespace longrun

@@ -138,6 +138,70 @@ struct LongrunAttentionBackwardCall {
   LongrunNumbers d_key_bias, d_distance_table, d_slope, d_intercept, d_psi, d_row_factor;
 };
 
+// The kernels over rows: the calls of kernels/norm.h and activation.h, without the instruction set
+// and the threads. All that a call views lies in `memory`.
+struct LongrunRowOptions {
+  LongrunMemory memory;
+  void* stream;
+  void* allocate_context;
+  void* (*allocate)(void* context, std::int64_t n_byte, void* stream);
+  void (*release)(void* context, void* address, void* stream);
+};
+
+struct LongrunElements {
+  void* data;  // of inputs: not written
+  std::int32_t is_bf16;
+};
+
+struct LongrunNormShape {
+  std::int64_t n_row, n_channel;
+  std::int32_t centred;
+  double epsilon;
+};
+struct LongrunNormForwardCall {
+  LongrunNormShape shape;
+  const float* x;
+  LongrunElements addend;
+  const float *gamma, *beta;
+  float* sum;
+  LongrunElements y;
+  float *mean, *rstd;
+};
+struct LongrunNormBackwardCall {
+  LongrunNormShape shape;
+  LongrunElements dy;
+  const float *sum, *gamma, *mean, *rstd, *d_sum;
+  float* dx;
+  void* d_addend;  // bf16
+  float *d_gamma, *d_beta;
+};
+
+struct LongrunActivationShape {
+  std::int64_t n_row, n_channel;
+  std::int32_t activation;
+};
+// Gated if `up` is not null: then h is the gate, and there is no bias.
+struct LongrunActivationForwardCall {
+  LongrunActivationShape shape;
+  LongrunElements h, up;
+  const float* bias;
+  LongrunElements y;
+};
+struct LongrunActivationBackwardCall {
+  LongrunActivationShape shape;
+  LongrunElements h, up;
+  const float* bias;
+  LongrunElements dy, dh, d_up;
+  float* d_bias;
+};
+
+// total[c] = the sum over rows of x[row][c].
+struct LongrunColumnSumCall {
+  std::int64_t n_row, n_channel;
+  LongrunElements x;
+  float* total;
+};
+
 // Returns null, or CUDA's own message about the error (static memory).
 using LongrunGpuDescribe = const char* (*)(int ordinal, LongrunGpu* gpu);
 // Returns the kLongrunCudaVersion that the plug-in was compiled with.
@@ -151,12 +215,29 @@ using LongrunAttentionBackwardFunction = const char* (*)(const LongrunAttentionB
                                                          const LongrunAttentionTerms* terms,
                                                          const LongrunAttentionOptions* options);
 
+// The same for the kernels over rows (kernels/cuda_rows.h).
+using LongrunNormForwardFunction = const char* (*)(const LongrunNormForwardCall* call,
+                                                   const LongrunRowOptions* options);
+using LongrunNormBackwardFunction = const char* (*)(const LongrunNormBackwardCall* call,
+                                                    const LongrunRowOptions* options);
+using LongrunActivationForwardFunction = const char* (*)(const LongrunActivationForwardCall* call,
+                                                         const LongrunRowOptions* options);
+using LongrunActivationBackwardFunction = const char* (*)(const LongrunActivationBackwardCall* call,
+                                                          const LongrunRowOptions* options);
+using LongrunColumnSumFunction = const char* (*)(const LongrunColumnSumCall* call,
+                                                 const LongrunRowOptions* options);
+
 }  // extern "C"
 
 // The trainer refuses a plug-in of another version, since its structures may differ.
-inline constexpr std::int32_t kLongrunCudaVersion = 2;
+inline constexpr std::int32_t kLongrunCudaVersion = 3;
 
 inline constexpr const char* kLongrunGpuDescribeSymbol = "LongrunDescribeGpu";
 inline constexpr const char* kLongrunCudaVersionSymbol = "LongrunGetCudaVersion";
 inline constexpr const char* kLongrunAttentionForwardSymbol = "LongrunAttentionForward";
 inline constexpr const char* kLongrunAttentionBackwardSymbol = "LongrunAttentionBackward";
+inline constexpr const char* kLongrunNormForwardSymbol = "LongrunNormForward";
+inline constexpr const char* kLongrunNormBackwardSymbol = "LongrunNormBackward";
+inline constexpr const char* kLongrunActivationForwardSymbol = "LongrunActivationForward";
+inline constexpr const char* kLongrunActivationBackwardSymbol = "LongrunActivationBackward";
+inline constexpr const char* kLongrunColumnSumSymbol = "LongrunColumnSum";

@@ -5,6 +5,8 @@
 
 #include "kernels/cuda/attention-inl.h"
 #include "kernels/cuda/launch.h"
+#include "kernels/cuda/row_calls-inl.h"
+#include "kernels/cuda/row_layer.h"
 #include "kernels/cuda_plugin.h"
 
 namespace longrun {
@@ -35,6 +37,14 @@ class CurrentGpu {
   bool is_other_ = false;
   cudaError_t error_ = cudaSuccess;
 };
+
+template <typename Call>
+const char* RunOnGpu(const Call& call, const LongrunRowOptions& options) {
+  const CurrentGpu gpu(options.memory, options.memory, options.memory);
+  if (gpu.error() != nullptr) return gpu.error();
+  GpuDevice device{static_cast<cudaStream_t>(options.stream)};
+  return RunRows<GpuRowLayer>(call, options, device);
+}
 
 }  // namespace
 }  // namespace gpu
@@ -70,4 +80,29 @@ extern "C" const char* LongrunAttentionBackward(const LongrunAttentionBackwardCa
   if (gpu.error() != nullptr) return gpu.error();
   longrun::gpu::GpuDevice device{static_cast<cudaStream_t>(options->stream)};
   return longrun::gpu::BackwardAttention(*call, *terms, *options, device);
+}
+
+extern "C" const char* LongrunNormForward(const LongrunNormForwardCall* call,
+                                          const LongrunRowOptions* options) {
+  return longrun::gpu::RunOnGpu(*call, *options);
+}
+
+extern "C" const char* LongrunNormBackward(const LongrunNormBackwardCall* call,
+                                           const LongrunRowOptions* options) {
+  return longrun::gpu::RunOnGpu(*call, *options);
+}
+
+extern "C" const char* LongrunActivationForward(const LongrunActivationForwardCall* call,
+                                                const LongrunRowOptions* options) {
+  return longrun::gpu::RunOnGpu(*call, *options);
+}
+
+extern "C" const char* LongrunActivationBackward(const LongrunActivationBackwardCall* call,
+                                                 const LongrunRowOptions* options) {
+  return longrun::gpu::RunOnGpu(*call, *options);
+}
+
+extern "C" const char* LongrunColumnSum(const LongrunColumnSumCall* call,
+                                        const LongrunRowOptions* options) {
+  return longrun::gpu::RunOnGpu(*call, *options);
 }

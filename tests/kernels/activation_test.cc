@@ -5,6 +5,7 @@
 
 #include "kernels/reference/rows.h"
 #include "tests/kernels/fixture.h"
+#include "tests/kernels/row_kernels.h"
 #include "tests/kernels/rows.h"
 
 namespace longrun {
@@ -19,7 +20,9 @@ using testing::SameBits;
 using testing::ToDoubles;
 
 constexpr Activation kAll[] = {Activation::kGeluNew, Activation::kGelu, Activation::kSilu};
-constexpr std::int64_t kShapes[][2] = {{0, 3}, {1, 1}, {3, 5}, {2, 16}, {64, 33}, {131, 50}};
+// On a GPU, a warp has 256 channels, and a block 64 rows.
+constexpr std::int64_t kShapes[][2] = {{0, 3},    {1, 1},    {3, 5},    {2, 16},  {64, 33},
+                                       {131, 50}, {131, 64}, {65, 256}, {7, 264}, {129, 257}};
 
 // Numbers of order 1 that a function's value, or its slope, is made of: far out on the left it is
 // next to nothing, by an exponential whose exponent is rounded.
@@ -32,7 +35,7 @@ std::vector<double> Times(std::vector<double> x, const std::vector<double>& y) {
   return x;
 }
 
-class ActivationTest : public testing::SimdTest {
+class ActivationTest : public testing::RowKernelsTest {
  protected:
   template <typename T>
   void ExpectTheReference() {
@@ -48,14 +51,13 @@ class ActivationTest : public testing::SimdTest {
           const auto doubles = biased ? ToDoubles(bias) : std::vector<double>();
           Guarded<T> y(n_row * n_channel), dh(n_row * n_channel);
           Guarded<float> d_bias(n_channel);
-          ActivationForward({.shape = shape, .h = h.data(), .bias = b, .y = y.data()}, options());
+          ActivationForward({.shape = shape, .h = h.data(), .bias = b, .y = y.data()});
           ActivationBackward({.shape = shape,
                               .h = h.data(),
                               .bias = b,
                               .dy = dy.data(),
                               .dh = dh.data(),
-                              .d_bias = d_bias.data()},
-                             options());
+                              .d_bias = d_bias.data()});
           const std::vector<double> value =
               ReferenceActivationForward(shape, ToDoubles(h), doubles);
           ExpectClose(y.doubles(), value, OneAnd(value), Bound(kBf16), "y");
@@ -85,15 +87,13 @@ class ActivationTest : public testing::SimdTest {
         const std::int64_t n = n_row * n_channel;
         const std::vector<T> gate = Draw<T>(n, 1, 3.0), up = Draw<T>(n, 2), dy = Draw<T>(n, 3);
         Guarded<T> y(n), d_gate(n), d_up(n);
-        GatedForward({.shape = shape, .gate = gate.data(), .up = up.data(), .y = y.data()},
-                     options());
+        GatedForward({.shape = shape, .gate = gate.data(), .up = up.data(), .y = y.data()});
         GatedBackward({.shape = shape,
                        .gate = gate.data(),
                        .up = up.data(),
                        .dy = dy.data(),
                        .d_gate = d_gate.data(),
-                       .d_up = d_up.data()},
-                      options());
+                       .d_up = d_up.data()});
         std::vector<double> value;
         for (const double x : ToDoubles(gate)) value.push_back(ReferenceActivation(activation, x));
         ExpectClose(y.doubles(), ReferenceGatedForward(shape, ToDoubles(gate), ToDoubles(up)),
@@ -128,9 +128,8 @@ TEST_P(ActivationTest, EveryArgumentHasItsValueAndSlope) {
   for (const Activation activation : kAll) {
     const ActivationShape shape = {1, n, activation};
     Guarded<float> y(n), dh(n);
-    ActivationForward({.shape = shape, .h = x.data(), .y = y.data()}, options());
-    ActivationBackward({.shape = shape, .h = x.data(), .dy = ones.data(), .dh = dh.data()},
-                       options());
+    ActivationForward({.shape = shape, .h = x.data(), .y = y.data()});
+    ActivationBackward({.shape = shape, .h = x.data(), .dy = ones.data(), .dh = dh.data()});
     for (std::size_t i = 0; i < x.size(); ++i) {
       const auto at = static_cast<double>(x[i]);
       const double value = ReferenceActivation(activation, at);
@@ -146,7 +145,7 @@ TEST_P(ActivationTest, ANaNStaysOne) {
   const std::vector<float> x(21, std::numeric_limits<float>::quiet_NaN());
   for (const Activation activation : kAll) {
     Guarded<float> y(std::vector<float>(21, 0.0F));
-    ActivationForward({.shape = {3, 7, activation}, .h = x.data(), .y = y.data()}, options());
+    ActivationForward({.shape = {3, 7, activation}, .h = x.data(), .y = y.data()});
     for (const float one : y.values()) EXPECT_TRUE(std::isnan(one));
   }
 }
@@ -157,28 +156,26 @@ TEST_P(ActivationTest, BitsDependOnNeitherThreadsNorOtherRowsNorOverwriting) {
   const std::vector<float> bias = Draw<float>(21, 3);
   Guarded<float> y(150 * 21), row(21), in_place(h), dh(150 * 21), dh_in_place(dy);
   Guarded<float> d_bias(21), d_bias_3(21);
-  ActivationForward({.shape = shape, .h = h.data(), .bias = bias.data(), .y = y.data()}, options());
+  ActivationForward({.shape = shape, .h = h.data(), .bias = bias.data(), .y = y.data()});
   ActivationForward(
-      {.shape = shape, .h = in_place.data(), .bias = bias.data(), .y = in_place.data()},
-      options(3));
+      {.shape = shape, .h = in_place.data(), .bias = bias.data(), .y = in_place.data()}, 3);
   ActivationForward({.shape = {1, 21, Activation::kGelu},
                      .h = h.data() + 99 * 21,
                      .bias = bias.data(),
-                     .y = row.data()},
-                    options());
+                     .y = row.data()});
   EXPECT_TRUE(SameBits(y, in_place));
   EXPECT_TRUE(SameBits(row.values(), y.values().subspan(99 * 21, 21)));
-  const auto backward = [&](const float* given, float* to, float* sums, const KernelOptions& how) {
+  const auto backward = [&](const float* given, float* to, float* sums, int n_threads) {
     ActivationBackward(
         {.shape = shape, .h = h.data(), .bias = bias.data(), .dy = given, .dh = to, .d_bias = sums},
-        how);
+        n_threads);
   };
-  backward(dy.data(), dh.data(), d_bias.data(), options());
-  backward(dh_in_place.data(), dh_in_place.data(), d_bias_3.data(), options(3));
+  backward(dy.data(), dh.data(), d_bias.data(), 1);
+  backward(dh_in_place.data(), dh_in_place.data(), d_bias_3.data(), 3);
   EXPECT_TRUE(SameBits(dh, dh_in_place) && SameBits(d_bias, d_bias_3));
 }
 
-LONGRUN_FOR_EVERY_SIMD(ActivationTest);
+LONGRUN_FOR_EVERY_ROW_KERNEL(ActivationTest);
 
 TEST(ReferenceActivationTest, SlopesMatchCentralDifferences) {
   constexpr double kStep = 1e-5;

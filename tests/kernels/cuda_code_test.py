@@ -1,10 +1,13 @@
-"""Reads the machine code in liblongrun_cuda.so: do the pipelined kernels keep their numbers in registers?
+"""Reads the machine code in liblongrun_cuda.so: do kernels keep their numbers in registers?
 
     cuda_code_test.py LIBRARY NVCC VENV
 
 For each pipelined kernel (kernels/cuda/pipeline-inl.h) that the library must have: the compiler has reserved no stack,
 its code neither reads nor writes local memory (LDL, STL), multiplies by tensor cores (HMMA), and copies to shared
 memory asynchronously (LDGSTS). A spilled register would pass every other test, and cost time.
+
+The kernels over rows (kernels/cuda/norm-inl.h, activation-inl.h) have no stack and no local memory either; those whose
+rows are aligned read and write 16 bytes at once (LDG.E.128, STG.E.128).
 
 The disassemblers (cuobjdump, nvdisasm) are beside NVCC, in VENV or on the PATH; `./dev test` installs them in .venv
 where there is an nvcc. Without them, the test is skipped (77). Standard library only.
@@ -20,6 +23,9 @@ SKIPPED = 77
 KERNELS = ["PipelinedForwardKernel", "PipelinedQueryKernel", "PipelinedKeyKernel"]
 PARAMS = ["PlainParams", "KeyBiasParams", "TableParams"]
 HEAD_DIMS = [64, 128]
+# How many there are: norms for 5 shapes of rows, times 3 types of the addend and 2 of the result, or 2 of a gradient; 5
+# operations on elements, of 2 types, aligned or not.
+ROW_KERNELS = {"NormForwardKernel": 30, "NormBackwardKernel": 10, "ElementKernel": 20, "PartialSumKernel": 1}
 
 
 def name_of(function):
@@ -28,11 +34,37 @@ def name_of(function):
     return (found[1], int(found[2]), found[3]) if found else None
 
 
+def row_kernel_of(function):
+    """The name of a kernel over rows, or None."""
+    found = re.search(r"\d(NormForwardKernel|NormBackwardKernel|ElementKernel|PartialSumKernel)I", function)
+    return found[1] if found else None
+
+
+def is_aligned(function):
+    """Whether a kernel over rows moves 16 bytes at once: RowShape<.., true>, ElementKernel<.., true>."""
+    return "Lb1E" in function
+
+
 def run(command, environment):
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode != 0:
         sys.exit(f"{' '.join(command[:3])} failed: {done.stderr.strip()}")
     return done.stdout
+
+
+def of_rows(rows, code):
+    """What is wrong with the machine code of the kernels over rows."""
+    wrong, seen = [], set()
+    for text in code.split("Function : ")[1:]:
+        function = text.split("\n", 1)[0].strip()
+        seen.add(function)
+        instructions = set(re.findall(r"\*/\s+(?:@!?U?P\w+\s+)?([A-Z][A-Z0-9_.]*)", text))
+        wrong += [f"{function} has {one}" for one in instructions if one.split(".")[0] in ("LDL", "STL")]
+        moves = ["LDG"] if "SumOnly" in function else ["LDG", "STG"]
+        if is_aligned(function):
+            wrong += [f"{function} has no {one} of 16 bytes" for one in moves
+                      if not any(have.startswith(one) and ".128" in have for have in instructions)]
+    return wrong + [f"{function} has no machine code" for function in set(rows) - seen]
 
 
 def main():
@@ -46,7 +78,7 @@ def main():
     environment = os.environ | {"PATH": path}
     cuobjdump = shutil.which("cuobjdump", path=path)
 
-    wrong, functions = [], {}
+    wrong, functions, rows = [], {}, []
     usage = run([cuobjdump, "--dump-resource-usage", library], environment)
     for function, numbers in re.findall(r"Function (\S+):\s*\n\s*(REG:.*)", usage):
         if name := name_of(function):
@@ -55,6 +87,11 @@ def main():
             print(f"{' '.join(map(str, name))}: {registers} registers, {stack} bytes of stack")
             if stack > 0:
                 wrong.append(f"{' '.join(map(str, name))} has {stack} bytes of stack")
+        elif row_kernel_of(function):
+            rows.append(function)
+            stack = int(re.search(r"STACK:(\d+)", numbers)[1])
+            if stack > 0:
+                wrong.append(f"{function} has {stack} bytes of stack")
     if not usage.count("Function "):
         print(f"{library} has no machine code, only PTX: configure with a `-real` architecture, such as "
               "-DLONGRUN_CUDA_ARCHITECTURES=90-real")
@@ -62,6 +99,12 @@ def main():
     expected = {(kernel, head_dim, params) for kernel in KERNELS for head_dim in HEAD_DIMS for params in PARAMS}
     expected |= {("PipelinedForwardKernel", head_dim, "RotatedParams") for head_dim in HEAD_DIMS}
     wrong += [f"{' '.join(map(str, name))} is not in {library}" for name in sorted(expected - functions.keys())]
+
+    for kernel, n in ROW_KERNELS.items():
+        found = sum(row_kernel_of(function) == kernel for function in rows)
+        print(f"{kernel}: {found}")
+        if found != n:
+            wrong.append(f"{library} has {found} of {kernel}, not {n}")
 
     code = run([cuobjdump, "-sass", "-fun", ",".join(functions.values()), library], environment) if functions else ""
     seen = set()
@@ -72,6 +115,7 @@ def main():
         wrong += [f"{' '.join(map(str, name))} has no {one}" for one in ("HMMA", "LDGSTS") if one not in instructions]
         wrong += [f"{' '.join(map(str, name))} has {one}" for one in ("LDL", "STL") if one in instructions]
     wrong += [f"{' '.join(map(str, name))} has no machine code" for name in sorted(functions.keys() - seen)]
+    wrong += of_rows(rows, run([cuobjdump, "-sass", "-fun", ",".join(rows), library], environment) if rows else "")
     print("\n".join(wrong))
     return 1 if wrong else 0
 

@@ -1,9 +1,6 @@
 // An attention kernel over host memory that computes on the GPU, for the conformance suite: it
 // copies what a call views to the GPU, calls the back-end "cuda" there (kernels/cuda_attention.h),
-// and copies the results back.
-//
-// All that lies on the GPU stands between guards and begins as NaN, working memory too. An element
-// that a kernel writes beside its view fails the call.
+// and copies the results back (cuda_memory.h).
 #pragma once
 
 #include "base/status.h"
@@ -11,7 +8,7 @@
 
 namespace longrun::testing {
 
-// The error says why this machine has no GPU to test: no plug-in, no CUDA runtime, or no GPU.
+// The error says why this machine has no GPU to test.
 Result<AttentionKernel> KernelOnGpu();
 
 }  // namespace longrun::testing

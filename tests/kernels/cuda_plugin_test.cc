@@ -15,6 +15,7 @@
 #include "kernels/cuda_attention.h"
 #include "kernels/cuda_calls.h"
 #include "kernels/cuda_library.h"
+#include "kernels/cuda_row_calls.h"
 
 namespace longrun {
 namespace {
@@ -418,6 +419,146 @@ TEST(CudaAttention, WhatItLacksIsRefusedByName) {
   expect_refused(call, {.scale = 1.0}, Code::kUnimplemented, "q: the cuda back-end");
   expect_refused(good.forward, {.scale = 1.0, .visibility = {.q_offset = kCudaOffsetMax + 1}},
                  Code::kUnimplemented, "visibility.q_offset: 536870913 is beyond 536870912");
+}
+
+// ---- the kernels over rows ---------------------------------------------------------------------
+
+// No address is one of this process.
+template <typename T>
+T* At(std::uintptr_t address) {
+  return reinterpret_cast<T*>(address);
+}
+
+CudaRowOptions RowOptionsOnGpu() {
+  return {.memory = kGpu,
+          .stream = At<void>(8),
+          .working_memory = {.context = At<void>(16),
+                             .allocate = [](void* of, std::int64_t, void*) { return of; },
+                             .release = [](void*, void*, void*) {}}};
+}
+
+TEST(CudaRows, EveryFieldOfANormGoesToThePlugin) {
+  const NormShape shape = {.n_row = 3, .n_channel = 5, .centred = true, .epsilon = 0.25};
+  const LongrunNormForwardCall forward = ToPlugin(NormForwardCall{.shape = shape,
+                                                                  .x = At<float>(16),
+                                                                  .addend = At<const Bf16>(32),
+                                                                  .gamma = At<float>(48),
+                                                                  .beta = At<float>(64),
+                                                                  .sum = At<float>(80),
+                                                                  .y = At<float>(96),
+                                                                  .mean = At<float>(112),
+                                                                  .rstd = At<float>(128)});
+  EXPECT_EQ(forward.shape.n_row, 3);
+  EXPECT_EQ(forward.shape.n_channel, 5);
+  EXPECT_EQ(forward.shape.centred, 1);
+  EXPECT_EQ(forward.shape.epsilon, 0.25);
+  EXPECT_EQ(forward.x, At<float>(16));
+  EXPECT_EQ(forward.addend.data, At<void>(32));
+  EXPECT_EQ(forward.addend.is_bf16, 1);
+  EXPECT_EQ(forward.gamma, At<float>(48));
+  EXPECT_EQ(forward.beta, At<float>(64));
+  EXPECT_EQ(forward.sum, At<float>(80));
+  EXPECT_EQ(forward.y.data, At<void>(96));
+  EXPECT_EQ(forward.y.is_bf16, 0);
+  EXPECT_EQ(forward.mean, At<float>(112));
+  EXPECT_EQ(forward.rstd, At<float>(128));
+
+  const LongrunNormBackwardCall backward = ToPlugin(NormBackwardCall{.shape = shape,
+                                                                     .dy = At<const Bf16>(16),
+                                                                     .sum = At<float>(32),
+                                                                     .gamma = At<float>(48),
+                                                                     .mean = At<float>(64),
+                                                                     .rstd = At<float>(80),
+                                                                     .d_sum = At<float>(96),
+                                                                     .dx = At<float>(112),
+                                                                     .d_addend = At<Bf16>(128),
+                                                                     .d_gamma = At<float>(144),
+                                                                     .d_beta = At<float>(160)});
+  EXPECT_EQ(backward.shape.n_row, 3);
+  EXPECT_EQ(backward.dy.data, At<void>(16));
+  EXPECT_EQ(backward.dy.is_bf16, 1);
+  EXPECT_EQ(backward.sum, At<float>(32));
+  EXPECT_EQ(backward.gamma, At<float>(48));
+  EXPECT_EQ(backward.mean, At<float>(64));
+  EXPECT_EQ(backward.rstd, At<float>(80));
+  EXPECT_EQ(backward.d_sum, At<float>(96));
+  EXPECT_EQ(backward.dx, At<float>(112));
+  EXPECT_EQ(backward.d_addend, At<void>(128));
+  EXPECT_EQ(backward.d_gamma, At<float>(144));
+  EXPECT_EQ(backward.d_beta, At<float>(160));
+}
+
+TEST(CudaRows, EveryFieldOfAnActivationGoesToThePlugin) {
+  const ActivationShape shape = {3, 5, Activation::kSilu};
+  const LongrunActivationBackwardCall plain =
+      ToPlugin(ActivationBackwardCall{.shape = shape,
+                                      .h = At<const Bf16>(16),
+                                      .bias = At<float>(32),
+                                      .dy = At<const Bf16>(48),
+                                      .dh = At<Bf16>(64),
+                                      .d_bias = At<float>(80)});
+  EXPECT_EQ(plain.shape.n_row, 3);
+  EXPECT_EQ(plain.shape.n_channel, 5);
+  EXPECT_EQ(plain.shape.activation, 2);
+  EXPECT_EQ(plain.h.data, At<void>(16));
+  EXPECT_EQ(plain.h.is_bf16, 1);
+  EXPECT_EQ(plain.up.data, nullptr);
+  EXPECT_EQ(plain.bias, At<float>(32));
+  EXPECT_EQ(plain.dy.data, At<void>(48));
+  EXPECT_EQ(plain.dh.data, At<void>(64));
+  EXPECT_EQ(plain.d_bias, At<float>(80));
+  const LongrunActivationBackwardCall gated = ToPlugin(GatedBackwardCall{.shape = shape,
+                                                                         .gate = At<float>(16),
+                                                                         .up = At<float>(32),
+                                                                         .dy = At<float>(48),
+                                                                         .d_gate = At<float>(64),
+                                                                         .d_up = At<float>(80)});
+  EXPECT_EQ(gated.h.data, At<void>(16));
+  EXPECT_EQ(gated.h.is_bf16, 0);
+  EXPECT_EQ(gated.up.data, At<void>(32));
+  EXPECT_EQ(gated.dy.data, At<void>(48));
+  EXPECT_EQ(gated.dh.data, At<void>(64));
+  EXPECT_EQ(gated.d_up.data, At<void>(80));
+  const LongrunRowOptions options = ToPlugin(RowOptionsOnGpu());
+  EXPECT_EQ(options.memory.kind, 1);
+  EXPECT_EQ(options.memory.ordinal, 1);
+  EXPECT_EQ(options.stream, At<void>(8));
+  EXPECT_EQ(options.allocate_context, At<void>(16));
+}
+
+TEST(CudaRows, ACallGoesToItsFunctionOfThePluginAndItsTextBecomesAStatus) {
+  TestedKernel();
+  const CudaRowOptions options = RowOptionsOnGpu();
+  const auto message = [](const Status& status) {
+    EXPECT_EQ(status.code(), Code::kInternal);
+    return status.message();
+  };
+  const NormShape norm = {.n_row = 0, .n_channel = 1};
+  const ActivationShape activation = {.n_row = 0, .n_channel = 1};
+  EXPECT_EQ(message(CudaNormForward({.shape = norm}, options)),
+            "norm in the memory of GPU 1: norm forward");
+  EXPECT_EQ(message(CudaNormBackward({.shape = norm}, options)),
+            "gradient of a norm in the memory of GPU 1: norm backward");
+  EXPECT_EQ(message(CudaActivationForward({.shape = activation}, options)),
+            "activation in the memory of GPU 1: activation forward");
+  EXPECT_EQ(message(CudaActivationBackward({.shape = activation}, options)),
+            "gradient of an activation in the memory of GPU 1: activation backward");
+  EXPECT_EQ(message(CudaGatedForward({.shape = activation}, options)),
+            "gated activation in the memory of GPU 1: activation forward");
+  EXPECT_EQ(message(CudaGatedBackward({.shape = activation}, options)),
+            "gradient of a gated activation in the memory of GPU 1: activation backward");
+  EXPECT_EQ(message(CudaColumnSum({.n_channel = 1, .total = At<float>(16)}, options)),
+            "sum over rows in the memory of GPU 1: column sum");
+}
+
+TEST(CudaRows, ANullArgumentIsABugOfTheCaller) {
+  EXPECT_DEATH(ToPlugin(NormForwardCall{.shape = {.n_row = 1, .n_channel = 1}}), "");
+  EXPECT_DEATH(ToPlugin(ActivationForwardCall{.shape = {.n_row = 1, .n_channel = 1}}), "");
+  EXPECT_DEATH(ToPlugin(ColumnSumCall{.n_row = -1, .n_channel = 1, .total = At<float>(16)}), "");
+  EXPECT_DEATH(
+      ToPlugin(ActivationForwardCall{
+          .shape = {.n_row = 1, .n_channel = 1}, .h = At<const Bf16>(16), .y = At<float>(16)}),
+      "");
 }
 
 TEST(CudaAttention, OnePluginServesAProcess) {

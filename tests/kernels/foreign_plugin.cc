@@ -38,6 +38,15 @@ const char* LongrunAttentionBackward(const LongrunAttentionBackwardCall*,
                                      const LongrunAttentionTerms*, const LongrunAttentionOptions*) {
   return "backward";
 }
+
+#define LONGRUN_SAY(Name, text)                                                                 \
+  const char* Longrun##Name(const Longrun##Name##Call* call, const LongrunRowOptions* options); \
+  const char* Longrun##Name(const Longrun##Name##Call*, const LongrunRowOptions*) { return text; }
+LONGRUN_SAY(NormForward, "norm forward")
+LONGRUN_SAY(NormBackward, "norm backward")
+LONGRUN_SAY(ActivationForward, "activation forward")
+LONGRUN_SAY(ActivationBackward, "activation backward")
+LONGRUN_SAY(ColumnSum, "column sum")
 #endif
 
 }  // extern "C"

@@ -6,6 +6,7 @@
 
 #include "kernels/reference/rows.h"
 #include "tests/kernels/fixture.h"
+#include "tests/kernels/row_kernels.h"
 #include "tests/kernels/rows.h"
 
 namespace longrun {
@@ -20,9 +21,12 @@ using testing::Guarded;
 using testing::SameBits;
 using testing::ToDoubles;
 
-// Rows and channels: none, one, tails of every vector length, more than a block of rows.
-constexpr std::int64_t kShapes[][2] = {{0, 5},  {1, 1},   {3, 7},    {2, 16},  {5, 33},
-                                       {4, 64}, {65, 31}, {130, 48}, {7, 300}, {129, 257}};
+// Rows and channels: none, one, tails of every vector length, more than a block of rows; on a GPU
+// also rows of a warp (up to 768, up to 1,024), of a block (up to 4,096), and longer ones.
+constexpr std::int64_t kShapes[][2] = {{0, 5},    {1, 1},   {3, 7},    {2, 16},    {5, 33},
+                                       {4, 64},   {65, 31}, {130, 48}, {7, 300},   {129, 257},
+                                       {37, 768}, {5, 776}, {3, 1024}, {18, 1032}, {1, 4096},
+                                       {3, 4104}, {2, 4099}};
 
 struct Inputs {
   Inputs(const NormShape& shape, std::uint64_t stream)
@@ -111,7 +115,7 @@ BackwardSize SizeOfGradient(const NormShape& shape, const ReferenceNorm& forward
   return size;
 }
 
-class NormTest : public testing::SimdTest {};
+class NormTest : public testing::RowKernelsTest {};
 
 TEST_P(NormTest, ForwardIsTheReferenceForEveryShapeAndType) {
   for (const auto& [n_row, n_channel] : kShapes) {
@@ -132,7 +136,7 @@ TEST_P(NormTest, ForwardIsTheReferenceForEveryShapeAndType) {
       if (centred) call.mean = out.mean.data();
       call.y = bf16 ? Elements(out.y_bf16.data()) : Elements(out.y.data());
       call.rstd = out.rstd.data();
-      NormForward(call, options());
+      NormForward(call);
 
       const auto addend = !adds  ? std::vector<double>()
                           : bf16 ? ToDoubles(in.a_bf16)
@@ -167,8 +171,7 @@ TEST_P(NormTest, BackwardIsTheReferenceForEveryShapeAndType) {
                    .gamma = in.gamma.data(),
                    .y = out.y.data(),
                    .mean = centred ? out.mean.data() : nullptr,
-                   .rstd = out.rstd.data()},
-                  options());
+                   .rstd = out.rstd.data()});
       Guarded<float> dx(n_row * n_channel), d_gamma(n_channel), d_beta(n_channel);
       Guarded<Bf16> da(n_row * n_channel);
       NormBackward({.shape = shape,
@@ -181,8 +184,7 @@ TEST_P(NormTest, BackwardIsTheReferenceForEveryShapeAndType) {
                     .dx = dx.data(),
                     .d_addend = bf16 ? da.data() : nullptr,
                     .d_gamma = d_gamma.data(),
-                    .d_beta = d_beta.data()},
-                   options());
+                    .d_beta = d_beta.data()});
 
       const std::vector<double> x = ToDoubles(in.x), gamma = ToDoubles(in.gamma);
       const auto dy = bf16 ? ToDoubles(in.dy_bf16) : ToDoubles(in.dy);
@@ -212,8 +214,7 @@ TEST_P(NormTest, ARowOfOneNumberIsItsBias) {
                .beta = beta.data(),
                .y = out.y.data(),
                .mean = out.mean.data(),
-               .rstd = out.rstd.data()},
-              options());
+               .rstd = out.rstd.data()});
   ExpectNear(out.y.doubles(), ToDoubles(beta),
              1e-4);  // 1 / sqrt(epsilon) times the mean's rounding
 }
@@ -228,7 +229,7 @@ TEST_P(NormTest, BitsDependOnNeitherThreadsNorOtherRows) {
   Guarded<float> d_beta[2] = {Guarded<float>(37), Guarded<float>(37)};
   for (int i = 0; i < 2; ++i) {
     Outputs& out = i == 0 ? one : three;
-    const KernelOptions how = i == 0 ? options() : options(3);
+    const int n_threads = i == 0 ? 1 : 3;
     NormForward({.shape = shape,
                  .x = in.x.data(),
                  .addend = in.a.data(),
@@ -237,7 +238,7 @@ TEST_P(NormTest, BitsDependOnNeitherThreadsNorOtherRows) {
                  .y = out.y.data(),
                  .mean = out.mean.data(),
                  .rstd = out.rstd.data()},
-                how);
+                n_threads);
     NormBackward({.shape = shape,
                   .dy = in.dy.data(),
                   .sum = out.sum.data(),
@@ -247,7 +248,7 @@ TEST_P(NormTest, BitsDependOnNeitherThreadsNorOtherRows) {
                   .dx = dx[i].data(),
                   .d_gamma = d_gamma[i].data(),
                   .d_beta = d_beta[i].data()},
-                 how);
+                 n_threads);
   }
   EXPECT_TRUE(SameBits(one.y, three.y) && SameBits(dx[0], dx[1]));
   EXPECT_TRUE(SameBits(d_gamma[0], d_gamma[1]) && SameBits(d_beta[0], d_beta[1]));
@@ -259,12 +260,11 @@ TEST_P(NormTest, BitsDependOnNeitherThreadsNorOtherRows) {
                .sum = row.sum.data(),
                .y = row.y.data(),
                .mean = row.mean.data(),
-               .rstd = row.rstd.data()},
-              options());
+               .rstd = row.rstd.data()});
   EXPECT_TRUE(SameBits(row.y.values(), one.y.values().subspan(kRow * 37, 37)));
 }
 
-LONGRUN_FOR_EVERY_SIMD(NormTest);
+LONGRUN_FOR_EVERY_ROW_KERNEL(NormTest);
 
 TEST(ReferenceNormTest, GradientsMatchCentralDifferences) {
   for (const bool centred : {true, false}) {

@@ -1,0 +1,253 @@
+// The host's part of a call of the kernels over rows: it chooses the kernels, and launches them.
+// A template over a Device, as attention-inl.h, and over the Layer of these kernels (row_layer.h).
+#pragma once
+
+#include <cstdint>
+#include <initializer_list>
+
+#include "kernels/cuda/activation-inl.h"
+#include "kernels/cuda/norm-inl.h"
+#include "kernels/cuda_plugin.h"
+
+namespace longrun {
+namespace gpu {
+
+template <typename Layer, typename Device>
+class RowCall {
+ public:
+  RowCall(const LongrunRowOptions& options, Device& device) : options_(options), device_(device) {}
+  RowCall(const RowCall&) = delete;
+  RowCall& operator=(const RowCall&) = delete;
+  ~RowCall() {
+    for (void* const address : memory_) {
+      if (address != nullptr) options_.release(options_.allocate_context, address, options_.stream);
+    }
+  }
+
+  const char* Run(const LongrunNormForwardCall& call) {
+    const LongrunNormShape& shape = call.shape;
+    NormForwardParams p;
+    p.n_row = shape.n_row;
+    p.n_channel = static_cast<int>(shape.n_channel);
+    p.centred = shape.centred;
+    p.epsilon = static_cast<float>(shape.epsilon);
+    p.scale = 1.0F / static_cast<float>(shape.n_channel);
+    p.x = call.x;
+    p.addend = call.addend.data;
+    p.gamma = call.gamma;
+    p.beta = call.beta;
+    p.sum = call.sum;
+    p.y = call.y.data;
+    p.mean = call.mean;
+    p.rstd = call.rstd;
+    const bool is_aligned =
+        IsAligned(shape.n_channel, {p.x, p.addend, p.gamma, p.beta, p.sum, p.y});
+    if (p.addend == nullptr) {
+      ForwardTo<NoAddend>(p, call.y, is_aligned);
+    } else if (call.addend.is_bf16 != 0) {
+      ForwardTo<Bf16Bits>(p, call.y, is_aligned);
+    } else {
+      ForwardTo<float>(p, call.y, is_aligned);
+    }
+    return error_;
+  }
+
+  const char* Run(const LongrunNormBackwardCall& call) {
+    const LongrunNormShape& shape = call.shape;
+    NormBackwardParams p;
+    p.n_row = shape.n_row;
+    p.rows_of_range = RowsOfRange(shape.n_row, kNormRows);
+    p.n_channel = static_cast<int>(shape.n_channel);
+    p.centred = shape.centred;
+    p.scale = 1.0F / static_cast<float>(shape.n_channel);
+    p.dy = call.dy.data;
+    p.sum = call.sum;
+    p.gamma = call.gamma;
+    p.mean = call.mean;
+    p.rstd = call.rstd;
+    p.d_sum = call.d_sum;
+    p.dx = call.dx;
+    p.d_addend = static_cast<Bf16Bits*>(call.d_addend);
+    PartialSums sums;
+    sums.n_part = RangesOf(shape.n_row, p.rows_of_range);
+    sums.n_channel = p.n_channel;
+    sums.n_sum = call.d_gamma == nullptr ? 0 : call.d_beta == nullptr ? 1 : 2;
+    sums.total[0] = call.d_gamma;
+    sums.total[1] = call.d_beta;
+    TakeSums(sums);
+    p.gamma_sums = sums_[0];
+    p.beta_sums = sums_[1];
+    const bool is_aligned =
+        IsAligned(shape.n_channel, {p.dy, p.sum, p.gamma, p.d_sum, p.dx, p.d_addend});
+    if (call.dy.is_bf16 != 0) {
+      BackwardOf<Bf16Bits>(p, is_aligned);
+    } else {
+      BackwardOf<float>(p, is_aligned);
+    }
+    AddSums(sums);
+    return error_;
+  }
+
+  const char* Run(const LongrunActivationForwardCall& call) {
+    ElementParams p = Elements(call.shape.n_row, call.shape.n_channel);
+    p.activation = call.shape.activation;
+    p.bias = call.bias;
+    p.in[0] = call.h.data;
+    p.in[1] = call.up.data;
+    p.out[0] = call.y.data;
+    if (call.up.data == nullptr) {
+      LaunchElements<ActivateForward>(p, call.h);
+    } else {
+      LaunchElements<GateForward>(p, call.h);
+    }
+    return error_;
+  }
+
+  const char* Run(const LongrunActivationBackwardCall& call) {
+    ElementParams p = Elements(call.shape.n_row, call.shape.n_channel);
+    p.activation = call.shape.activation;
+    p.bias = call.bias;
+    p.in[0] = call.h.data;
+    p.out[0] = call.dh.data;
+    if (call.up.data != nullptr) {
+      p.in[1] = call.up.data;
+      p.in[2] = call.dy.data;
+      p.out[1] = call.d_up.data;
+      LaunchElements<GateBackward>(p, call.h);
+      return error_;
+    }
+    p.in[1] = call.dy.data;
+    LaunchWithSum<ActivateBackward>(p, call.h, call.d_bias);
+    return error_;
+  }
+
+  const char* Run(const LongrunColumnSumCall& call) {
+    ElementParams p = Elements(call.n_row, call.n_channel);
+    p.in[0] = call.x.data;
+    LaunchWithSum<SumOnly>(p, call.x, call.total);
+    return error_;
+  }
+
+ private:
+  // The least rows of a range: few enough that thousands of blocks share a training step's rows,
+  // many enough that the partial sums are small beside the rows.
+  static constexpr std::int64_t kNormRows = 16, kElementRows = 64;
+
+  // Whether all rows begin at a multiple of 16 bytes, and consist of whole chunks.
+  static bool IsAligned(std::int64_t n_channel, std::initializer_list<const void*> arrays) {
+    if (n_channel % kChunk != 0) return false;
+    for (const void* const array : arrays) {
+      if (reinterpret_cast<std::uintptr_t>(array) % 16 != 0) return false;
+    }
+    return true;
+  }
+
+  template <typename Kernel>
+  void Launch(const typename Kernel::Params& p) {
+    const std::int64_t n_block = Kernel::Blocks(p);
+    if (error_ == nullptr && n_block > 0) {
+      error_ = device_.template Launch<Kernel>(n_block, Kernel::SharedBytes(p), p);
+    }
+  }
+
+  template <typename Addend>
+  void ForwardTo(const NormForwardParams& p, const LongrunElements& y, bool is_aligned) {
+    if (y.is_bf16 != 0) {
+      Forward<Addend, Bf16Bits>(p, is_aligned);
+    } else {
+      Forward<Addend, float>(p, is_aligned);
+    }
+  }
+  template <typename Addend, typename Y>
+  void Forward(const NormForwardParams& p, bool is_aligned) {
+    WithShape(p.n_channel, is_aligned,
+              [&](auto shape) { Launch<NormForwardKernel<Layer, Addend, Y, decltype(shape)>>(p); });
+  }
+  template <typename Dy>
+  void BackwardOf(const NormBackwardParams& p, bool is_aligned) {
+    WithShape(p.n_channel, is_aligned,
+              [&](auto shape) { Launch<NormBackwardKernel<Layer, Dy, decltype(shape)>>(p); });
+  }
+  template <typename Body>
+  static void WithShape(int n_channel, bool is_aligned, const Body& body) {
+    if (!is_aligned) {
+      body(UnalignedRows());
+    } else if (n_channel <= ShortRows::kHeld * ShortRows::kStep) {
+      body(ShortRows());
+    } else if (n_channel <= MiddleRows::kHeld * MiddleRows::kStep) {
+      body(MiddleRows());
+    } else if (n_channel <= LongRows::kHeld * LongRows::kStep) {
+      body(LongRows());
+    } else {
+      body(AnyRows());
+    }
+  }
+
+  static ElementParams Elements(std::int64_t n_row, std::int64_t n_channel) {
+    ElementParams p;
+    p.n_row = n_row;
+    p.rows_of_range = RowsOfRange(n_row, kElementRows);
+    p.n_channel = static_cast<int>(n_channel);
+    return p;
+  }
+  template <typename Op>
+  void LaunchElements(const ElementParams& p, const LongrunElements& type) {
+    const bool is_aligned =
+        IsAligned(p.n_channel, {p.in[0], p.in[1], p.in[2], p.out[0], p.out[1], p.bias});
+    if (type.is_bf16 != 0) {
+      LaunchElements<Op, Bf16Bits>(p, is_aligned);
+    } else {
+      LaunchElements<Op, float>(p, is_aligned);
+    }
+  }
+  template <typename Op, typename T>
+  void LaunchElements(const ElementParams& p, bool is_aligned) {
+    if (is_aligned) {
+      Launch<ElementKernel<Layer, T, Op, true>>(p);
+    } else {
+      Launch<ElementKernel<Layer, T, Op, false>>(p);
+    }
+  }
+  template <typename Op>
+  void LaunchWithSum(ElementParams p, const LongrunElements& type, float* total) {
+    PartialSums sums;
+    sums.n_part = RangesOf(p.n_row, p.rows_of_range);
+    sums.n_channel = p.n_channel;
+    sums.n_sum = total == nullptr ? 0 : 1;
+    sums.total[0] = total;
+    TakeSums(sums);
+    p.sums = sums_[0];
+    LaunchElements<Op>(p, type);
+    AddSums(sums);
+  }
+
+  // Working memory for the sums of the ranges. It is released in the order of the stream.
+  void TakeSums(PartialSums& sums) {
+    for (int at = 0; at < sums.n_sum && sums.n_part > 0; ++at) {
+      memory_[at] = options_.allocate(
+          options_.allocate_context,
+          sums.n_part * sums.n_channel * static_cast<std::int64_t>(sizeof(float)), options_.stream);
+      if (memory_[at] == nullptr) error_ = "there is no working memory";
+      sums_[at] = static_cast<float*>(memory_[at]);
+      sums.partial[at] = sums_[at];
+    }
+  }
+  void AddSums(const PartialSums& sums) {
+    if (sums.n_sum > 0) Launch<PartialSumKernel<Layer>>(sums);
+  }
+
+  const LongrunRowOptions& options_;
+  Device& device_;
+  void* memory_[2] = {};
+  float* sums_[2] = {};
+  const char* error_ = nullptr;
+};
+
+// Puts the call's work on the stream. Null, or an error.
+template <typename Layer, typename Call, typename Device>
+const char* RunRows(const Call& call, const LongrunRowOptions& options, Device& device) {
+  return RowCall<Layer, Device>(options, device).Run(call);
+}
+
+}  // namespace gpu
+}  // namespace longrun

@@ -1,0 +1,19 @@
+// Calls of the kernels over rows as the C structures of cuda_plugin.h, with the checks that a bug
+// of the caller fails (LR_CHECK). Nothing is copied but the structures themselves.
+#pragma once
+
+#include "kernels/cuda_plugin.h"
+#include "kernels/cuda_rows.h"
+
+namespace longrun {
+
+LongrunRowOptions ToPlugin(const CudaRowOptions& options);
+LongrunNormForwardCall ToPlugin(const NormForwardCall& call);
+LongrunNormBackwardCall ToPlugin(const NormBackwardCall& call);
+LongrunActivationForwardCall ToPlugin(const ActivationForwardCall& call);
+LongrunActivationBackwardCall ToPlugin(const ActivationBackwardCall& call);
+LongrunActivationForwardCall ToPlugin(const GatedForwardCall& call);
+LongrunActivationBackwardCall ToPlugin(const GatedBackwardCall& call);
+LongrunColumnSumCall ToPlugin(const ColumnSumCall& call);
+
+}  // namespace longrun

@@ -1,0 +1,45 @@
+#include "kernels/cuda_rows.h"
+
+#include "base/str.h"
+#include "kernels/cuda_library.h"
+#include "kernels/cuda_row_calls.h"
+
+namespace longrun {
+namespace {
+
+template <typename Function, typename Call>
+Status Run(std::string_view what, Function function, const Call& call,
+           const CudaRowOptions& options) {
+  const auto c_call = ToPlugin(call);
+  const LongrunRowOptions c_options = ToPlugin(options);
+  const char* const error = function(&c_call, &c_options);
+  if (error == nullptr) return {};
+  return Status(Code::kInternal, Str(what, " in ", MemoryName(options.memory), ": ", error));
+}
+
+}  // namespace
+
+Status CudaNormForward(const NormForwardCall& call, const CudaRowOptions& options) {
+  return Run("norm", OpenedCudaLibrary().norm_forward, call, options);
+}
+Status CudaNormBackward(const NormBackwardCall& call, const CudaRowOptions& options) {
+  return Run("gradient of a norm", OpenedCudaLibrary().norm_backward, call, options);
+}
+Status CudaActivationForward(const ActivationForwardCall& call, const CudaRowOptions& options) {
+  return Run("activation", OpenedCudaLibrary().activation_forward, call, options);
+}
+Status CudaActivationBackward(const ActivationBackwardCall& call, const CudaRowOptions& options) {
+  return Run("gradient of an activation", OpenedCudaLibrary().activation_backward, call, options);
+}
+Status CudaGatedForward(const GatedForwardCall& call, const CudaRowOptions& options) {
+  return Run("gated activation", OpenedCudaLibrary().activation_forward, call, options);
+}
+Status CudaGatedBackward(const GatedBackwardCall& call, const CudaRowOptions& options) {
+  return Run("gradient of a gated activation", OpenedCudaLibrary().activation_backward, call,
+             options);
+}
+Status CudaColumnSum(const ColumnSumCall& call, const CudaRowOptions& options) {
+  return Run("sum over rows", OpenedCudaLibrary().column_sum, call, options);
+}
+
+}  // namespace longrun

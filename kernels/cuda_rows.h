@@ -1,0 +1,44 @@
+// The kernels over rows on an NVIDIA GPU: the calls of kernels/norm.h and activation.h, computed by
+// the plug-in that nvcc compiled (cuda_plugin.h, kernels/cuda/). OpenCudaLibrary or CudaAttention
+// has loaded it before, for a GPU that CheckCudaGpu accepts.
+//
+// Memory:  all that a call views lies in `memory`. A call only puts work on the stream: it does not
+//          wait for the GPU. The working memory that sums over rows take is O(C), up to 1,024 rows
+//          of C floats for each sum
+// Types:   as in these headers
+// Bits:    the same each time and on every GPU: sums over rows are added in an order that depends
+//          only on the sizes
+// Errors:  kInternal with CUDA's message, or if there is no working memory; a null or negative
+//          argument is a bug of the caller (LR_CHECK)
+// Subnormal numbers: kept, except in exponentials
+#pragma once
+
+#include "base/status.h"
+#include "kernels/activation.h"
+#include "kernels/attention.h"  // MemorySpace, WorkingMemory
+#include "kernels/norm.h"
+
+namespace longrun {
+
+struct CudaRowOptions {
+  MemorySpace memory = {.kind = MemorySpace::Kind::kCuda, .ordinal = 0};
+  void* stream = nullptr;
+  WorkingMemory working_memory;
+};
+
+Status CudaNormForward(const NormForwardCall& call, const CudaRowOptions& options);
+Status CudaNormBackward(const NormBackwardCall& call, const CudaRowOptions& options);
+Status CudaActivationForward(const ActivationForwardCall& call, const CudaRowOptions& options);
+Status CudaActivationBackward(const ActivationBackwardCall& call, const CudaRowOptions& options);
+Status CudaGatedForward(const GatedForwardCall& call, const CudaRowOptions& options);
+Status CudaGatedBackward(const GatedBackwardCall& call, const CudaRowOptions& options);
+
+// total[c] = the sum over rows of x[row][c]: the gradient of a product's bias.
+struct ColumnSumCall {
+  std::int64_t n_row = 0, n_channel = 0;
+  ConstElements x = {};
+  float* total = nullptr;
+};
+Status CudaColumnSum(const ColumnSumCall& call, const CudaRowOptions& options);
+
+}  // namespace longrun

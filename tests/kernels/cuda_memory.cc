@@ -1,0 +1,156 @@
+#include "tests/kernels/cuda_memory.h"
+
+#include <dlfcn.h>
+
+#include <algorithm>
+
+#include "base/files.h"
+#include "base/process.h"
+#include "base/str.h"
+#include "kernels/cuda_library.h"
+
+namespace longrun::testing {
+namespace {
+
+// The functions of libcudart, by their C signatures: an enum is an int there.
+struct CudaRuntime {
+  int (*get_device_count)(int* count);
+  int (*allocate)(void** address, std::size_t n);
+  int (*create_stream)(void** stream, unsigned flags);
+  int (*copy)(void* to, const void* from, std::size_t n, int kind, void* stream);
+  int (*set)(void* to, int byte, std::size_t n, void* stream);
+  int (*synchronize)(void* stream);
+  const char* (*error_text)(int error);
+};
+
+constexpr std::size_t kPoolBytes = std::size_t{1} << 30;
+constexpr std::size_t kGuardBytes = 256;  // behind every piece of the pool
+constexpr std::size_t kVectorBytes = 16;
+constexpr int kToDevice = 1, kToHost = 2;
+constexpr unsigned kNonBlocking = 1;  // not ordered with the default stream
+
+// The GPU's memory that calls take pieces of, and what is needed to call it.
+struct Gpu {
+  CudaRuntime runtime = {};
+  std::byte* pool = nullptr;
+  void* stream = nullptr;
+  std::size_t used = 0;            // by the present call
+  std::vector<std::byte*> guards;  // of its pieces
+  std::size_t dirty = kPoolBytes;  // by the call before: not NaN any more
+};
+
+Gpu& TheGpu() {
+  static Gpu gpu;
+  return gpu;
+}
+
+Status FromCuda(int error, std::string_view what) {
+  if (error == 0) return {};
+  return Status(Code::kInternal, Str(what, ": ", TheGpu().runtime.error_text(error)));
+}
+
+void* Allocate(void* context, std::int64_t n_byte, void*) {
+  Gpu& gpu = *static_cast<Gpu*>(context);
+  const auto size = static_cast<std::size_t>(n_byte);
+  const std::size_t n = (size + kGuardBytes + 255) / 256 * 256;
+  if (gpu.used + n > kPoolBytes) return nullptr;
+  std::byte* const address = gpu.pool + gpu.used;
+  gpu.used += n;
+  gpu.guards.push_back(address + size);
+  return address;
+}
+void Release(void*, void*, void*) {}
+
+template <typename Function>
+Status Find(void* library, const char* name, Function& function) {
+  function = reinterpret_cast<Function>(dlsym(library, name));
+  if (function != nullptr) return {};
+  return Status(Code::kFailedPrecondition, Str("libcudart has no ", name));
+}
+
+Status OpenGpu(Gpu& gpu) {
+  RETURN_IF_ERROR(OpenCudaLibrary(TestPluginPath()).status());
+  // The plug-in has loaded it.
+  void* const library = dlopen("libcudart.so.13", RTLD_NOW | RTLD_NOLOAD);
+  if (library == nullptr) return Status(Code::kFailedPrecondition, "there is no libcudart.so.13");
+  CudaRuntime& runtime = gpu.runtime;
+  RETURN_IF_ERROR(Find(library, "cudaGetDeviceCount", runtime.get_device_count));
+  RETURN_IF_ERROR(Find(library, "cudaMalloc", runtime.allocate));
+  RETURN_IF_ERROR(Find(library, "cudaStreamCreateWithFlags", runtime.create_stream));
+  RETURN_IF_ERROR(Find(library, "cudaMemcpyAsync", runtime.copy));
+  RETURN_IF_ERROR(Find(library, "cudaMemsetAsync", runtime.set));
+  RETURN_IF_ERROR(Find(library, "cudaStreamSynchronize", runtime.synchronize));
+  RETURN_IF_ERROR(Find(library, "cudaGetErrorString", runtime.error_text));
+  int n_gpu = 0;
+  RETURN_IF_ERROR(FromCuda(runtime.get_device_count(&n_gpu), "no GPU"));
+  if (n_gpu == 0) return Status(Code::kFailedPrecondition, "this machine has no GPU");
+  RETURN_IF_ERROR(FromCuda(runtime.create_stream(&gpu.stream, kNonBlocking), "a stream"));
+  void* pool = nullptr;
+  RETURN_IF_ERROR(FromCuda(runtime.allocate(&pool, kPoolBytes), "memory for the test"));
+  gpu.pool = static_cast<std::byte*>(pool);
+  return {};
+}
+
+}  // namespace
+
+std::string TestPluginPath() { return JoinPath(ProgramFolder(), "../bin/liblongrun_cuda.so"); }
+
+Status OpenTestGpu() {
+  static const Status status = OpenGpu(TheGpu());
+  return status;
+}
+
+void* TestGpuStream() { return TheGpu().stream; }
+WorkingMemory TestGpuMemory() {
+  return {.context = &TheGpu(), .allocate = &Allocate, .release = &Release};
+}
+
+CudaCopies::CudaCopies() {
+  Gpu& gpu = TheGpu();
+  gpu.used = 0;
+  gpu.guards.clear();
+  Note(gpu.runtime.set(gpu.pool, 0xff, gpu.dirty, gpu.stream), "poisoning");
+}
+
+void* CudaCopies::Copy(const void* data, std::size_t n, void* result) {
+  if (n == 0) return nullptr;
+  Gpu& gpu = TheGpu();
+  const std::size_t beyond = reinterpret_cast<std::uintptr_t>(data) % kVectorBytes;
+  auto* const piece =
+      static_cast<std::byte*>(Allocate(&gpu, static_cast<std::int64_t>(beyond + n), nullptr));
+  if (piece == nullptr) {
+    if (status_.ok()) status_ = Status(Code::kResourceExhausted, "the pool of the test is full");
+    return nullptr;
+  }
+  std::byte* const device = piece + beyond;
+  Note(gpu.runtime.copy(device, data, n, kToDevice, gpu.stream), "inputs");
+  pieces_.push_back({device, n, result});
+  return device;
+}
+
+Status CudaCopies::Finish() {
+  Gpu& gpu = TheGpu();
+  for (const Piece& piece : pieces_) {
+    if (piece.result == nullptr) continue;
+    Note(gpu.runtime.copy(piece.result, piece.device, piece.n, kToHost, gpu.stream), "results");
+  }
+  std::vector<unsigned char> guards(gpu.guards.size() * kGuardBytes);
+  for (std::size_t at = 0; at < gpu.guards.size(); ++at) {
+    Note(gpu.runtime.copy(guards.data() + at * kGuardBytes, gpu.guards[at], kGuardBytes, kToHost,
+                          gpu.stream),
+         "guards");
+  }
+  Note(gpu.runtime.synchronize(gpu.stream), "the kernels");
+  gpu.dirty = gpu.used;
+  RETURN_IF_ERROR(status_);
+  if (std::ranges::any_of(guards, [](unsigned char byte) { return byte != 0xff; })) {
+    return Status(Code::kInternal, "a kernel wrote beside what a call views");
+  }
+  return {};
+}
+
+void CudaCopies::Note(int error, std::string_view what) {
+  if (status_.ok()) status_ = FromCuda(error, what);
+}
+
+}  // namespace longrun::testing

@@ -1,0 +1,213 @@
+// What the kernels over rows of kernels/cuda have beside the contract of kernels/norm.h and
+// activation.h: sums over rows, rows that are not aligned, rows far from 0, ranges of rows.
+#include "kernels/cuda_rows.h"
+
+#include <gtest/gtest.h>
+
+#include "kernels/reference/rows.h"
+#include "tests/kernels/row_kernels.h"
+#include "tests/kernels/rows.h"
+
+namespace longrun {
+namespace {
+
+using testing::Bound;
+using testing::Draw;
+using testing::ExpectClose;
+using testing::Guarded;
+using testing::SameBits;
+using testing::ToDoubles;
+
+class CudaRowsTest : public testing::RowKernelsTest {};
+
+// Sums over rows, and their sizes (tests/kernels/rows.h, ExpectClose).
+struct Sums {
+  Sums(const std::vector<double>& x, std::int64_t n_channel)
+      : value(static_cast<std::size_t>(n_channel)), size(value.size()) {
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      value[i % value.size()] += x[i];
+      size[i % size.size()] += std::abs(x[i]);
+    }
+  }
+  std::vector<double> value, size;
+};
+
+template <typename T>
+void ExpectColumnSums(const testing::RowKernels& kernels) {
+  // 65,700 rows: more than 1,024 ranges of the least number of rows.
+  constexpr std::int64_t kShapes[][2] = {{0, 9},   {1, 1},    {3, 8},     {64, 256},
+                                         {65, 40}, {300, 11}, {197, 264}, {65700, 3}};
+  for (const auto& [n_row, n_channel] : kShapes) {
+    SCOPED_TRACE("rows " + std::to_string(n_row) + ", channels " + std::to_string(n_channel));
+    const std::vector<T> x = Draw<T>(n_row * n_channel, 1);
+    Guarded<float> total(n_channel), again(n_channel);
+    for (Guarded<float>* const to : {&total, &again}) {
+      kernels.Run(ColumnSumCall{
+          .n_row = n_row, .n_channel = n_channel, .x = x.data(), .total = to->data()});
+      to->ExpectBandsWhole();
+    }
+    const Sums expected(ToDoubles(x), n_channel);
+    ExpectClose(total.doubles(), expected.value, expected.size, 5e-6, "total");
+    EXPECT_TRUE(SameBits(total, again));
+  }
+}
+
+TEST_P(CudaRowsTest, SumsOverRowsAreTheReferenceForEveryShapeAndType) {
+  ExpectColumnSums<float>(*GetParam());
+  ExpectColumnSums<Bf16>(*GetParam());
+}
+
+// The channels are whole chunks, but the arrays begin beside a multiple of 16 bytes.
+TEST_P(CudaRowsTest, ArraysThatAreNotAlignedGiveTheSameNumbers) {
+  const NormShape shape = {.n_row = 21, .n_channel = 40};
+  constexpr std::int64_t kAll = 21 * 40;
+  const std::vector<float> x = Draw<float>(kAll + 1, 1), gamma = Draw<float>(41, 2);
+  const std::vector<Bf16> a = Draw<Bf16>(kAll + 1, 3), dy = Draw<Bf16>(kAll + 1, 4);
+  Guarded<float> sum(kAll + 1), mean(21), rstd(21), dx(kAll + 1), d_gamma(40), d_beta(40);
+  Guarded<Bf16> y(kAll + 1), da(kAll + 1), f(kAll + 1), df(kAll + 1);
+  Guarded<float> d_bias(40);
+  NormForward({.shape = shape,
+               .x = x.data() + 1,
+               .addend = a.data() + 1,
+               .gamma = gamma.data() + 1,
+               .sum = sum.data() + 1,
+               .y = y.data() + 1,
+               .mean = mean.data(),
+               .rstd = rstd.data()});
+  NormBackward({.shape = shape,
+                .dy = dy.data() + 1,
+                .sum = sum.data() + 1,
+                .gamma = gamma.data() + 1,
+                .mean = mean.data(),
+                .rstd = rstd.data(),
+                .dx = dx.data() + 1,
+                .d_addend = da.data() + 1,
+                .d_gamma = d_gamma.data(),
+                .d_beta = d_beta.data()});
+  const ActivationShape wide = {21, 40, Activation::kGeluNew};
+  ActivationForward(
+      {.shape = wide, .h = a.data() + 1, .bias = gamma.data() + 1, .y = f.data() + 1});
+  ActivationBackward({.shape = wide,
+                      .h = a.data() + 1,
+                      .bias = gamma.data() + 1,
+                      .dy = dy.data() + 1,
+                      .dh = df.data() + 1,
+                      .d_bias = d_bias.data()});
+
+  const auto rest = [](const auto& all) {
+    std::vector<double> doubles = ToDoubles(all);
+    doubles.erase(doubles.begin());
+    return doubles;
+  };
+  const ReferenceNorm forward = ReferenceNormForward(shape, rest(x), rest(a), rest(gamma), {});
+  const ReferenceNormGradient gradient =
+      ReferenceNormBackward(shape, forward.sum, rest(gamma), rest(dy), {});
+  const std::vector<double> of_bf16(kAll, 10.0), of_fp32(kAll, 10.0), of_sum(40, 200.0);
+  ExpectClose(rest(y.values()), forward.y, of_bf16, Bound(true), "y");
+  ExpectClose(rest(dx.values()), gradient.x, of_fp32, 5e-6, "dx");
+  ExpectClose(rest(da.values()), gradient.x, of_bf16, Bound(true), "da");
+  ExpectClose(d_gamma.doubles(), gradient.gamma, of_sum, 5e-6, "dgamma");
+  ExpectClose(d_beta.doubles(), gradient.beta, of_sum, 5e-6, "dbeta");
+  const ReferenceActivationGradient slope =
+      ReferenceActivationBackward(wide, rest(a), rest(gamma), rest(dy));
+  ExpectClose(rest(f.values()), ReferenceActivationForward(wide, rest(a), rest(gamma)), of_bf16,
+              Bound(true), "f");
+  ExpectClose(rest(df.values()), slope.h, of_bf16, Bound(true), "df");
+  ExpectClose(d_bias.doubles(), slope.bias, of_sum, 5e-6, "db");
+  for (Guarded<Bf16>* const one : {&y, &da, &f, &df}) one->ExpectBandsWhole();
+  for (Guarded<float>* const one : {&sum, &mean, &rstd, &dx, &d_gamma, &d_beta, &d_bias}) {
+    one->ExpectBandsWhole();
+  }
+}
+
+// A row of 10,000 and multiples of 2^-10, which are exact in fp32; its mean is not, and is rounded by
+// as much as the numbers deviate from it. The results do not show it.
+TEST_P(CudaRowsTest, ARowFarFromZeroIsNormalisedExactly) {
+  for (const std::int64_t n_channel : {50, 768, 1000, 2048, 5000}) {
+    const NormShape shape = {.n_row = 3, .n_channel = n_channel, .epsilon = 1e-12};
+    std::vector<float> x;
+    for (std::int64_t i = 0; i < 3 * n_channel; ++i) {
+      x.push_back(10000.0F + static_cast<float>((i * i) % 7) * 0x1p-10F);
+    }
+    const std::vector<float> ones(static_cast<std::size_t>(n_channel), 1.0F);
+    Guarded<float> y(3 * n_channel), mean(3), rstd(3);
+    NormForward({.shape = shape,
+                 .x = x.data(),
+                 .gamma = ones.data(),
+                 .y = y.data(),
+                 .mean = mean.data(),
+                 .rstd = rstd.data()});
+    const ReferenceNorm expected =
+        ReferenceNormForward(shape, ToDoubles(x), {}, ToDoubles(ones), {});
+    ExpectClose(rstd.doubles(), expected.rstd, 1e-5, "rstd");
+    ExpectClose(y.doubles(), expected.y, std::vector<double>(expected.y.size(), 3.0), 1e-5, "y");
+  }
+}
+
+// More rows than 1,024 ranges of 16, so that a range has more rows.
+TEST_P(CudaRowsTest, ManyRowsAreAddedInRangesOfMore) {
+  constexpr std::int64_t kRows = 17000, kChannels = 8;
+  const NormShape shape = {.n_row = kRows, .n_channel = kChannels, .centred = false};
+  const std::vector<float> x = Draw<float>(kRows * kChannels, 1);
+  const std::vector<Bf16> dy = Draw<Bf16>(kRows * kChannels, 2);
+  const std::vector<float> gamma = Draw<float>(kChannels, 3);
+  Guarded<float> y(kRows * kChannels), rstd(kRows), dx(kRows * kChannels), d_gamma(kChannels);
+  NormForward(
+      {.shape = shape, .x = x.data(), .gamma = gamma.data(), .y = y.data(), .rstd = rstd.data()});
+  NormBackward({.shape = shape,
+                .dy = dy.data(),
+                .sum = x.data(),
+                .gamma = gamma.data(),
+                .rstd = rstd.data(),
+                .dx = dx.data(),
+                .d_gamma = d_gamma.data()});
+  const ReferenceNormGradient expected =
+      ReferenceNormBackward(shape, ToDoubles(x), ToDoubles(gamma), ToDoubles(dy), {});
+  // The sum of 17,000 sizes of about 1.
+  ExpectClose(d_gamma.doubles(), expected.gamma, std::vector<double>(kChannels, kRows), 5e-6,
+              "dgamma");
+}
+
+TEST_P(CudaRowsTest, TheSameCallGivesTheSameBitsEachTime) {
+  const NormShape shape = {.n_row = 100, .n_channel = 768};
+  constexpr std::int64_t kAll = 100 * 768;
+  const std::vector<float> x = Draw<float>(kAll, 1), gamma = Draw<float>(768, 2);
+  const std::vector<float> mean(100, 0.0F), rstd(100, 1.0F);
+  const std::vector<Bf16> dy = Draw<Bf16>(kAll, 3), h = Draw<Bf16>(kAll, 4);
+  struct Results {
+    Guarded<float> dx = Guarded<float>(kAll), d_gamma = Guarded<float>(768);
+    Guarded<float> d_beta = Guarded<float>(768), d_bias = Guarded<float>(768);
+    Guarded<Bf16> dh = Guarded<Bf16>(kAll);
+  };
+  const auto run = [&](Results& to) {
+    NormBackward({.shape = shape,
+                  .dy = dy.data(),
+                  .sum = x.data(),
+                  .gamma = gamma.data(),
+                  .mean = mean.data(),
+                  .rstd = rstd.data(),
+                  .dx = to.dx.data(),
+                  .d_gamma = to.d_gamma.data(),
+                  .d_beta = to.d_beta.data()});
+    ActivationBackward({.shape = {100, 768, Activation::kGeluNew},
+                        .h = h.data(),
+                        .bias = gamma.data(),
+                        .dy = dy.data(),
+                        .dh = to.dh.data(),
+                        .d_bias = to.d_bias.data()});
+  };
+  Results first;
+  run(first);
+  for (int repetition = 0; repetition < 20; ++repetition) {
+    Results again;
+    run(again);
+    EXPECT_TRUE(SameBits(first.dx, again.dx) && SameBits(first.dh, again.dh));
+    EXPECT_TRUE(SameBits(first.d_gamma, again.d_gamma) && SameBits(first.d_beta, again.d_beta));
+    EXPECT_TRUE(SameBits(first.d_bias, again.d_bias));
+  }
+}
+
+LONGRUN_FOR_EVERY_ROW_KERNEL(CudaRowsTest);
+
+}  // namespace
+}  // namespace longrun

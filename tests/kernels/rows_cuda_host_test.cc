@@ -1,0 +1,154 @@
+// The host's model of a GPU finds errors that are planted in the kernels over rows, so that the
+// tests beside this one mean something.
+#include "tests/kernels/rows_cuda_host.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "kernels/cuda/activation-inl.h"
+#include "kernels/cuda/norm-inl.h"
+
+namespace longrun::testing {
+namespace {
+
+const char* const kRace =
+    "two threads access the same element of shared memory without a barrier between them";
+
+// Barriers that are not there.
+struct WithoutBarriers : HostRowLayer {
+  static void Barrier() {}
+};
+// One barrier in n is not there.
+template <int kNth>
+struct WithoutABarrier : HostRowLayer {
+  static inline int n_barrier[gpu::kThreads] = {};
+  static void Barrier() {
+    if (++n_barrier[Thread()] != kNth) HostRowLayer::Barrier();
+  }
+};
+template <typename Kernel>
+std::string ErrorOf(const typename Kernel::Params& p) {
+  HostDevice device;
+  const char* const error = device.Launch<Kernel>(Kernel::Blocks(p), Kernel::SharedBytes(p), p);
+  return error == nullptr ? "" : error;
+}
+
+struct Arrays {
+  explicit Arrays(int n_channel) : n(n_channel) {}
+  int n;
+  std::vector<float> x = std::vector<float>(20000, 1.0F);
+  std::vector<float> gamma = std::vector<float>(20000, 1.0F);
+  std::vector<float> dy = std::vector<float>(20000, 1.0F);
+  std::vector<float> y = std::vector<float>(20000);
+  std::vector<float> sums = std::vector<float>(20000);
+  std::vector<float> mean = std::vector<float>(100), rstd = std::vector<float>(100, 1.0F);
+
+  gpu::NormForwardParams Forward() {
+    gpu::NormForwardParams p;
+    p.n_row = 4;
+    p.n_channel = n;
+    p.scale = 1.0F / static_cast<float>(n);
+    p.x = x.data();
+    p.gamma = gamma.data();
+    p.y = y.data();
+    p.mean = mean.data();
+    p.rstd = rstd.data();
+    return p;
+  }
+  gpu::NormBackwardParams Backward() {
+    gpu::NormBackwardParams p;
+    p.n_row = 4;
+    p.rows_of_range = 16;
+    p.n_channel = n;
+    p.scale = 1.0F / static_cast<float>(n);
+    p.dy = dy.data();
+    p.sum = x.data();
+    p.gamma = gamma.data();
+    p.mean = mean.data();
+    p.rstd = rstd.data();
+    p.dx = y.data();
+    p.gamma_sums = sums.data();
+    p.beta_sums = sums.data() + n;
+    return p;
+  }
+  gpu::ElementParams Backward(int n_row) {
+    gpu::ElementParams p;
+    p.n_row = n_row;
+    p.rows_of_range = 64;
+    p.n_channel = n;
+    p.in[0] = x.data();
+    p.in[1] = dy.data();
+    p.out[0] = y.data();
+    p.sums = sums.data();
+    return p;
+  }
+};
+
+TEST(RowsOnHostTest, TheKernelsAsTheyAreHaveNoError) {
+  Arrays wide(1032), narrow(40);
+  EXPECT_EQ((ErrorOf<gpu::NormForwardKernel<HostRowLayer, gpu::NoAddend, float, gpu::LongRows>>(
+                wide.Forward())),
+            "");
+  EXPECT_EQ((ErrorOf<gpu::NormBackwardKernel<HostRowLayer, float, gpu::LongRows>>(wide.Backward())),
+            "");
+  EXPECT_EQ(
+      (ErrorOf<gpu::NormBackwardKernel<HostRowLayer, float, gpu::ShortRows>>(narrow.Backward())),
+      "");
+  EXPECT_EQ((ErrorOf<gpu::ElementKernel<HostRowLayer, float, gpu::ActivateBackward, true>>(
+                narrow.Backward(70))),
+            "");
+}
+
+TEST(RowsOnHostTest, AForgottenBarrierIsFound) {
+  Arrays wide(1032), narrow(40);
+  EXPECT_EQ((ErrorOf<gpu::NormForwardKernel<WithoutBarriers, gpu::NoAddend, float, gpu::LongRows>>(
+                wide.Forward())),
+            kRace);
+  EXPECT_EQ(
+      (ErrorOf<gpu::NormBackwardKernel<WithoutBarriers, float, gpu::ShortRows>>(narrow.Backward())),
+      kRace);
+  EXPECT_EQ((ErrorOf<gpu::ElementKernel<WithoutBarriers, float, gpu::ActivateBackward, true>>(
+                narrow.Backward(70))),
+            kRace);
+  gpu::PartialSums sums;
+  sums.partial[0] = wide.x.data();
+  sums.total[0] = wide.y.data();
+  sums.n_part = 30;
+  sums.n_channel = 8;
+  EXPECT_EQ((ErrorOf<gpu::PartialSumKernel<WithoutBarriers>>(sums)), kRace);
+}
+
+// Between the sums of gamma and of beta, which take the same shared memory.
+TEST(RowsOnHostTest, AForgottenSecondBarrierIsFound) {
+  Arrays narrow(40);
+  EXPECT_EQ((ErrorOf<gpu::NormBackwardKernel<WithoutABarrier<2>, float, gpu::ShortRows>>(
+                narrow.Backward())),
+            kRace);
+}
+
+// As if 41 channels were taken for whole chunks.
+TEST(RowsOnHostTest, ChunksThatAreNotAlignedAreFound) {
+  Arrays odd(41);
+  const std::string unaligned = "a vector in global memory that is not aligned";
+  EXPECT_EQ((ErrorOf<gpu::NormForwardKernel<HostRowLayer, gpu::NoAddend, float, gpu::ShortRows>>(
+                odd.Forward())),
+            unaligned);
+  EXPECT_EQ((ErrorOf<gpu::ElementKernel<HostRowLayer, float, gpu::ActivateBackward, true>>(
+                odd.Backward(70))),
+            unaligned);
+}
+
+// As if one row more fitted into shared memory than was asked for.
+TEST(RowsOnHostTest, SharedMemoryThatWasNotAskedForIsFound) {
+  using Kernel = gpu::NormBackwardKernel<HostRowLayer, float, gpu::ShortRows>;
+  Arrays narrow(40);
+  const gpu::NormBackwardParams p = narrow.Backward();
+  HostDevice device;
+  EXPECT_STREQ(device.Launch<Kernel>(Kernel::Blocks(p), Kernel::SharedBytes(p) - 16, p),
+               "a kernel needs more shared memory than it asks for");
+}
+
+}  // namespace
+}  // namespace longrun::testing
