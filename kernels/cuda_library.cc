@@ -66,6 +66,7 @@ Result<CudaLibrary> LoadCudaLibrary(const std::string& path) {
   RETURN_IF_ERROR(find(kLongrunNormBackwardSymbol, functions.norm_backward));
   RETURN_IF_ERROR(find(kLongrunActivationForwardSymbol, functions.activation_forward));
   RETURN_IF_ERROR(find(kLongrunActivationBackwardSymbol, functions.activation_backward));
+  RETURN_IF_ERROR(find(kLongrunCrossEntropySymbol, functions.cross_entropy));
   RETURN_IF_ERROR(find(kLongrunColumnSumSymbol, functions.column_sum));
   return functions;
 }

@@ -17,6 +17,7 @@ struct CudaLibrary {
   LongrunNormBackwardFunction norm_backward = nullptr;
   LongrunActivationForwardFunction activation_forward = nullptr;
   LongrunActivationBackwardFunction activation_backward = nullptr;
+  LongrunCrossEntropyFunction cross_entropy = nullptr;
   LongrunColumnSumFunction column_sum = nullptr;
 };
 

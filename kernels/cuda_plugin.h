@@ -138,8 +138,8 @@ struct LongrunAttentionBackwardCall {
   LongrunNumbers d_key_bias, d_distance_table, d_slope, d_intercept, d_psi, d_row_factor;
 };
 
-// The kernels over rows: the calls of kernels/norm.h and activation.h, without the instruction set
-// and the threads. All that a call views lies in `memory`.
+// The kernels over rows: the calls of kernels/norm.h, activation.h and cross_entropy.h, without the
+// instruction set and the threads. All that a call views lies in `memory`.
 struct LongrunRowOptions {
   LongrunMemory memory;
   void* stream;
@@ -195,6 +195,16 @@ struct LongrunActivationBackwardCall {
   float* d_bias;
 };
 
+// As in kernels/cross_entropy.h.
+struct LongrunCrossEntropyCall {
+  std::int64_t n_row, n_vocab;
+  LongrunElements logits;
+  const std::int64_t* targets;
+  float *nll, *lse;
+  LongrunElements d_logits;
+  double weight;
+};
+
 // total[c] = the sum over rows of x[row][c].
 struct LongrunColumnSumCall {
   std::int64_t n_row, n_channel;
@@ -224,6 +234,8 @@ using LongrunActivationForwardFunction = const char* (*)(const LongrunActivation
                                                          const LongrunRowOptions* options);
 using LongrunActivationBackwardFunction = const char* (*)(const LongrunActivationBackwardCall* call,
                                                           const LongrunRowOptions* options);
+using LongrunCrossEntropyFunction = const char* (*)(const LongrunCrossEntropyCall* call,
+                                                    const LongrunRowOptions* options);
 using LongrunColumnSumFunction = const char* (*)(const LongrunColumnSumCall* call,
                                                  const LongrunRowOptions* options);
 
@@ -240,4 +252,5 @@ inline constexpr const char* kLongrunNormForwardSymbol = "LongrunNormForward";
 inline constexpr const char* kLongrunNormBackwardSymbol = "LongrunNormBackward";
 inline constexpr const char* kLongrunActivationForwardSymbol = "LongrunActivationForward";
 inline constexpr const char* kLongrunActivationBackwardSymbol = "LongrunActivationBackward";
+inline constexpr const char* kLongrunCrossEntropySymbol = "LongrunCrossEntropy";
 inline constexpr const char* kLongrunColumnSumSymbol = "LongrunColumnSum";

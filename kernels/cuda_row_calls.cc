@@ -123,6 +123,22 @@ LongrunActivationBackwardCall ToPlugin(const GatedBackwardCall& call) {
           .d_bias = nullptr};
 }
 
+LongrunCrossEntropyCall ToPlugin(const CrossEntropyCall& call) {
+  CheckSizes(call.n_row, call.n_vocab);
+  if (call.n_row > 0) {
+    LR_CHECK(!call.logits.is_null() && call.targets != nullptr && call.nll != nullptr);
+  }
+  LR_CHECK(call.d_logits.is_null() || call.d_logits.is_bf16() == call.logits.is_bf16());
+  return {.n_row = call.n_row,
+          .n_vocab = call.n_vocab,
+          .logits = Of(call.logits),
+          .targets = call.targets,
+          .nll = call.nll,
+          .lse = call.lse,
+          .d_logits = Of(call.d_logits),
+          .weight = call.weight};
+}
+
 LongrunColumnSumCall ToPlugin(const ColumnSumCall& call) {
   CheckSizes(call.n_row, call.n_channel);
   LR_CHECK(call.total != nullptr && (call.n_row == 0 || !call.x.is_null()));

@@ -14,6 +14,7 @@ LongrunActivationForwardCall ToPlugin(const ActivationForwardCall& call);
 LongrunActivationBackwardCall ToPlugin(const ActivationBackwardCall& call);
 LongrunActivationForwardCall ToPlugin(const GatedForwardCall& call);
 LongrunActivationBackwardCall ToPlugin(const GatedBackwardCall& call);
+LongrunCrossEntropyCall ToPlugin(const CrossEntropyCall& call);
 LongrunColumnSumCall ToPlugin(const ColumnSumCall& call);
 
 }  // namespace longrun

@@ -38,6 +38,9 @@ Status CudaGatedBackward(const GatedBackwardCall& call, const CudaRowOptions& op
   return Run("gradient of a gated activation", OpenedCudaLibrary().activation_backward, call,
              options);
 }
+Status CudaCrossEntropy(const CrossEntropyCall& call, const CudaRowOptions& options) {
+  return Run("cross-entropy", OpenedCudaLibrary().cross_entropy, call, options);
+}
 Status CudaColumnSum(const ColumnSumCall& call, const CudaRowOptions& options) {
   return Run("sum over rows", OpenedCudaLibrary().column_sum, call, options);
 }

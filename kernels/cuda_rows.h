@@ -1,5 +1,5 @@
-// The kernels over rows on an NVIDIA GPU: the calls of kernels/norm.h and activation.h, computed by
-// the plug-in that nvcc compiled (cuda_plugin.h, kernels/cuda/). OpenCudaLibrary or CudaAttention
+// The kernels over rows on an NVIDIA GPU: the calls of kernels/norm.h, activation.h and
+// cross_entropy.h, computed by the plug-in that nvcc compiled (cuda_plugin.h, kernels/cuda/). OpenCudaLibrary or CudaAttention
 // has loaded it before, for a GPU that CheckCudaGpu accepts.
 //
 // Memory:  all that a call views lies in `memory`. A call only puts work on the stream: it does not
@@ -8,6 +8,8 @@
 // Types:   as in these headers
 // Bits:    the same each time and on every GPU: sums over rows are added in an order that depends
 //          only on the sizes
+// Edges:   a target outside of the vocabulary gives NaN, for its loss and its gradients: the host
+//          cannot read it
 // Errors:  kInternal with CUDA's message, or if there is no working memory; a null or negative
 //          argument is a bug of the caller (LR_CHECK)
 // Subnormal numbers: kept, except in exponentials
@@ -16,6 +18,7 @@
 #include "base/status.h"
 #include "kernels/activation.h"
 #include "kernels/attention.h"  // MemorySpace, WorkingMemory
+#include "kernels/cross_entropy.h"
 #include "kernels/norm.h"
 
 namespace longrun {
@@ -32,6 +35,8 @@ Status CudaActivationForward(const ActivationForwardCall& call, const CudaRowOpt
 Status CudaActivationBackward(const ActivationBackwardCall& call, const CudaRowOptions& options);
 Status CudaGatedForward(const GatedForwardCall& call, const CudaRowOptions& options);
 Status CudaGatedBackward(const GatedBackwardCall& call, const CudaRowOptions& options);
+
+Status CudaCrossEntropy(const CrossEntropyCall& call, const CudaRowOptions& options);
 
 // total[c] = the sum over rows of x[row][c]: the gradient of a product's bias.
 struct ColumnSumCall {

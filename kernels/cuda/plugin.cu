@@ -102,6 +102,11 @@ extern "C" const char* LongrunActivationBackward(const LongrunActivationBackward
   return longrun::gpu::RunOnGpu(*call, *options);
 }
 
+extern "C" const char* LongrunCrossEntropy(const LongrunCrossEntropyCall* call,
+                                           const LongrunRowOptions* options) {
+  return longrun::gpu::RunOnGpu(*call, *options);
+}
+
 extern "C" const char* LongrunColumnSum(const LongrunColumnSumCall* call,
                                         const LongrunRowOptions* options) {
   return longrun::gpu::RunOnGpu(*call, *options);

@@ -6,6 +6,7 @@
 #include <initializer_list>
 
 #include "kernels/cuda/activation-inl.h"
+#include "kernels/cuda/cross_entropy-inl.h"
 #include "kernels/cuda/norm-inl.h"
 #include "kernels/cuda_plugin.h"
 
@@ -121,6 +122,25 @@ class RowCall {
     return error_;
   }
 
+  const char* Run(const LongrunCrossEntropyCall& call) {
+    CrossEntropyParams p;
+    p.n_row = call.n_row;
+    p.n_vocab = static_cast<int>(call.n_vocab);
+    p.weight = static_cast<float>(call.weight);
+    p.logits = call.logits.data;
+    p.targets = call.targets;
+    p.nll = call.nll;
+    p.lse = call.lse;
+    p.d_logits = call.d_logits.data;
+    const bool is_aligned = IsAligned(p.n_vocab, {p.logits, p.d_logits});
+    if (call.logits.is_bf16 != 0) {
+      LossOf<Bf16Bits>(p, is_aligned);
+    } else {
+      LossOf<float>(p, is_aligned);
+    }
+    return error_;
+  }
+
   const char* Run(const LongrunColumnSumCall& call) {
     ElementParams p = Elements(call.n_row, call.n_channel);
     p.in[0] = call.x.data;
@@ -180,6 +200,15 @@ class RowCall {
       body(LongRows());
     } else {
       body(AnyRows());
+    }
+  }
+
+  template <typename T>
+  void LossOf(const CrossEntropyParams& p, bool is_aligned) {
+    if (is_aligned) {
+      Launch<CrossEntropyKernel<Layer, T, true>>(p);
+    } else {
+      Launch<CrossEntropyKernel<Layer, T, false>>(p);
     }
   }
 

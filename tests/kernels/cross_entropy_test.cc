@@ -5,6 +5,7 @@
 
 #include "kernels/reference/rows.h"
 #include "tests/kernels/fixture.h"
+#include "tests/kernels/row_kernels.h"
 #include "tests/kernels/rows.h"
 
 namespace longrun {
@@ -17,8 +18,8 @@ using testing::Guarded;
 using testing::SameBits;
 using testing::ToDoubles;
 
-constexpr std::int64_t kShapes[][2] = {{0, 4},  {1, 1},   {3, 2},   {5, 13},
-                                       {4, 32}, {9, 257}, {2, 5003}};
+constexpr std::int64_t kShapes[][2] = {{0, 4},  {1, 1},   {3, 2},    {5, 13},
+                                       {4, 32}, {9, 257}, {2, 5003}, {3, 8200}};
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 // The first, the last, some between; each third is ignored.
@@ -30,7 +31,7 @@ std::vector<std::int64_t> Targets(std::int64_t n_row, std::int64_t n_vocab) {
   return targets;
 }
 
-class CrossEntropyTest : public testing::SimdTest {
+class CrossEntropyTest : public testing::RowKernelsTest {
  protected:
   template <typename T>
   void ExpectTheReference(double deviation) {
@@ -46,15 +47,15 @@ class CrossEntropyTest : public testing::SimdTest {
                                .logits = logits.data(),
                                .targets = targets.data(),
                                .nll = nll_alone.data()};
-      CrossEntropy(call, options());
+      CrossEntropy(call);
       call.d_logits = apart.data();
       call.weight = weight;
-      CrossEntropy(call, options());
+      CrossEntropy(call);
       call.logits = in_place.data();
       call.d_logits = in_place.data();
       call.nll = nll.data();
       call.lse = lse.data();
-      CrossEntropy(call, options());
+      CrossEntropy(call);
 
       const ReferenceLoss expected =
           ReferenceCrossEntropy(n_vocab, ToDoubles(logits), targets, weight);
@@ -97,8 +98,7 @@ TEST_P(CrossEntropyTest, EqualLogitsHaveTheLogarithmOfTheirNumber) {
                 .logits = logits.data(),
                 .targets = &target,
                 .nll = &nll,
-                .d_logits = dz.data()},
-               options());
+                .d_logits = dz.data()});
   EXPECT_NEAR(static_cast<double>(nll), std::log(1000.0), 1e-6);
   for (std::size_t v = 0; v < 999; ++v)
     EXPECT_NEAR(static_cast<double>(dz.values()[v]), 1e-3, 1e-9);
@@ -118,8 +118,7 @@ TEST_P(CrossEntropyTest, ALargeVocabularyIsSummedAsExactlyAsASmallOne) {
                 .targets = &target,
                 .nll = &nll,
                 .lse = &lse,
-                .d_logits = dz.data()},
-               options());
+                .d_logits = dz.data()});
   const std::vector<std::int64_t> targets = {target};
   const ReferenceLoss expected = ReferenceCrossEntropy(kVocab, ToDoubles(logits), targets, 1.0);
   // The sum of the exponentials is in every element.
@@ -144,8 +143,7 @@ TEST_P(CrossEntropyTest, AHiddenWordHasNoProbabilityAndANaNIsSeen) {
                 .logits = logits.data(),
                 .targets = targets.data(),
                 .nll = nll.data(),
-                .d_logits = dz.data()},
-               options());
+                .d_logits = dz.data()});
   EXPECT_TRUE(std::isfinite(nll.values()[0]));
   EXPECT_EQ(dz.values()[4], 0.0F);
   EXPECT_TRUE(std::isnan(nll.values()[1]));
@@ -158,23 +156,23 @@ TEST_P(CrossEntropyTest, BitsDependOnNeitherThreadsNorOtherRows) {
   const std::vector<std::int64_t> targets = Targets(50, 300);
   Guarded<float> dz(50 * 300), dz_3(50 * 300), dz_row(300), nll(50), nll_3(50), nll_row(1);
   const auto run = [&](std::int64_t row, std::int64_t n_row, Guarded<float>& d, Guarded<float>& to,
-                       const KernelOptions& how) {
+                       int n_threads) {
     CrossEntropy({.n_row = n_row,
                   .n_vocab = 300,
                   .logits = logits.data() + row * 300,
                   .targets = targets.data() + row,
                   .nll = to.data(),
                   .d_logits = d.data()},
-                 how);
+                 n_threads);
   };
-  run(0, 50, dz, nll, options());
-  run(0, 50, dz_3, nll_3, options(3));
-  run(31, 1, dz_row, nll_row, options());
+  run(0, 50, dz, nll, 1);
+  run(0, 50, dz_3, nll_3, 3);
+  run(31, 1, dz_row, nll_row, 1);
   EXPECT_TRUE(SameBits(dz, dz_3) && SameBits(nll, nll_3));
   EXPECT_TRUE(SameBits(dz_row.values(), dz.values().subspan(31 * 300, 300)));
 }
 
-LONGRUN_FOR_EVERY_SIMD(CrossEntropyTest);
+LONGRUN_FOR_EVERY_ROW_KERNEL(CrossEntropyTest);
 
 TEST(ReferenceCrossEntropyTest, TheGradientMatchesCentralDifferences) {
   std::vector<double> logits = Draw<double>(15, 1);

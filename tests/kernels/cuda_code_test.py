@@ -6,7 +6,7 @@ For each pipelined kernel (kernels/cuda/pipeline-inl.h) that the library must ha
 its code neither reads nor writes local memory (LDL, STL), multiplies by tensor cores (HMMA), and copies to shared
 memory asynchronously (LDGSTS). A spilled register would pass every other test, and cost time.
 
-The kernels over rows (kernels/cuda/norm-inl.h, activation-inl.h) have no stack and no local memory either; those whose
+The kernels over rows (kernels/cuda/norm-inl.h, activation-inl.h, cross_entropy-inl.h) have no stack and no local memory either; those whose
 rows are aligned read and write 16 bytes at once (LDG.E.128, STG.E.128).
 
 The disassemblers (cuobjdump, nvdisasm) are beside NVCC, in VENV or on the PATH; `./dev test` installs them in .venv
@@ -24,8 +24,9 @@ KERNELS = ["PipelinedForwardKernel", "PipelinedQueryKernel", "PipelinedKeyKernel
 PARAMS = ["PlainParams", "KeyBiasParams", "TableParams"]
 HEAD_DIMS = [64, 128]
 # How many there are: norms for 5 shapes of rows, times 3 types of the addend and 2 of the result, or 2 of a gradient; 5
-# operations on elements, of 2 types, aligned or not.
-ROW_KERNELS = {"NormForwardKernel": 30, "NormBackwardKernel": 10, "ElementKernel": 20, "PartialSumKernel": 1}
+# operations on elements, and the loss, of 2 types, aligned or not.
+ROW_KERNELS = {"NormForwardKernel": 30, "NormBackwardKernel": 10, "ElementKernel": 20, "CrossEntropyKernel": 4,
+               "PartialSumKernel": 1}
 
 
 def name_of(function):
@@ -36,7 +37,7 @@ def name_of(function):
 
 def row_kernel_of(function):
     """The name of a kernel over rows, or None."""
-    found = re.search(r"\d(NormForwardKernel|NormBackwardKernel|ElementKernel|PartialSumKernel)I", function)
+    found = re.search(r"\d(NormForwardKernel|NormBackwardKernel|ElementKernel|CrossEntropyKernel|PartialSumKernel)I", function)
     return found[1] if found else None
 
 

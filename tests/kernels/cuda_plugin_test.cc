@@ -526,6 +526,27 @@ TEST(CudaRows, EveryFieldOfAnActivationGoesToThePlugin) {
   EXPECT_EQ(options.allocate_context, At<void>(16));
 }
 
+TEST(CudaRows, EveryFieldOfALossGoesToThePlugin) {
+  const LongrunCrossEntropyCall call = ToPlugin(CrossEntropyCall{.n_row = 3,
+                                                                 .n_vocab = 5,
+                                                                 .logits = At<const Bf16>(16),
+                                                                 .targets = At<std::int64_t>(32),
+                                                                 .nll = At<float>(48),
+                                                                 .lse = At<float>(64),
+                                                                 .d_logits = At<Bf16>(80),
+                                                                 .weight = 0.25});
+  EXPECT_EQ(call.n_row, 3);
+  EXPECT_EQ(call.n_vocab, 5);
+  EXPECT_EQ(call.logits.data, At<void>(16));
+  EXPECT_EQ(call.logits.is_bf16, 1);
+  EXPECT_EQ(call.targets, At<std::int64_t>(32));
+  EXPECT_EQ(call.nll, At<float>(48));
+  EXPECT_EQ(call.lse, At<float>(64));
+  EXPECT_EQ(call.d_logits.data, At<void>(80));
+  EXPECT_EQ(call.d_logits.is_bf16, 1);
+  EXPECT_EQ(call.weight, 0.25);
+}
+
 TEST(CudaRows, ACallGoesToItsFunctionOfThePluginAndItsTextBecomesAStatus) {
   TestedKernel();
   const CudaRowOptions options = RowOptionsOnGpu();
@@ -547,6 +568,8 @@ TEST(CudaRows, ACallGoesToItsFunctionOfThePluginAndItsTextBecomesAStatus) {
             "gated activation in the memory of GPU 1: activation forward");
   EXPECT_EQ(message(CudaGatedBackward({.shape = activation}, options)),
             "gradient of a gated activation in the memory of GPU 1: activation backward");
+  EXPECT_EQ(message(CudaCrossEntropy({.n_vocab = 1}, options)),
+            "cross-entropy in the memory of GPU 1: cross-entropy");
   EXPECT_EQ(message(CudaColumnSum({.n_channel = 1, .total = At<float>(16)}, options)),
             "sum over rows in the memory of GPU 1: column sum");
 }
@@ -554,6 +577,7 @@ TEST(CudaRows, ACallGoesToItsFunctionOfThePluginAndItsTextBecomesAStatus) {
 TEST(CudaRows, ANullArgumentIsABugOfTheCaller) {
   EXPECT_DEATH(ToPlugin(NormForwardCall{.shape = {.n_row = 1, .n_channel = 1}}), "");
   EXPECT_DEATH(ToPlugin(ActivationForwardCall{.shape = {.n_row = 1, .n_channel = 1}}), "");
+  EXPECT_DEATH(ToPlugin(CrossEntropyCall{.n_row = 1, .n_vocab = 1}), "");
   EXPECT_DEATH(ToPlugin(ColumnSumCall{.n_row = -1, .n_channel = 1, .total = At<float>(16)}), "");
   EXPECT_DEATH(
       ToPlugin(ActivationForwardCall{

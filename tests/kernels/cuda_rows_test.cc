@@ -1,5 +1,5 @@
-// What the kernels over rows of kernels/cuda have beside the contract of kernels/norm.h and
-// activation.h: sums over rows, rows that are not aligned, rows far from 0, ranges of rows.
+// What the kernels over rows of kernels/cuda have beside the contract of kernels/norm.h,
+// activation.h and cross_entropy.h: sums over rows, rows that are not aligned, rows far from 0, ranges of rows.
 #include "kernels/cuda_rows.h"
 
 #include <gtest/gtest.h>
@@ -55,6 +55,24 @@ void ExpectColumnSums(const testing::RowKernels& kernels) {
 TEST_P(CudaRowsTest, SumsOverRowsAreTheReferenceForEveryShapeAndType) {
   ExpectColumnSums<float>(*GetParam());
   ExpectColumnSums<Bf16>(*GetParam());
+}
+
+// The host cannot read it, so the loss must show it.
+TEST_P(CudaRowsTest, ATargetOutsideOfTheVocabularyGivesNaN) {
+  const std::vector<float> logits = Draw<float>(3 * 40, 1);
+  const std::vector<std::int64_t> targets = {40, -1, 39};
+  Guarded<float> nll(3), d_logits(3 * 40);
+  GetParam()->Run(CrossEntropyCall{.n_row = 3,
+                                   .n_vocab = 40,
+                                   .logits = logits.data(),
+                                   .targets = targets.data(),
+                                   .nll = nll.data(),
+                                   .d_logits = d_logits.data()},
+                  1);
+  for (std::size_t row = 0; row < 3; ++row) {
+    EXPECT_EQ(std::isnan(nll.values()[row]), row < 2);
+    EXPECT_EQ(std::isnan(d_logits.values()[40 * row + 3]), row < 2);
+  }
 }
 
 // The channels are whole chunks, but the arrays begin beside a multiple of 16 bytes.

@@ -46,6 +46,7 @@ LONGRUN_SAY(NormForward, "norm forward")
 LONGRUN_SAY(NormBackward, "norm backward")
 LONGRUN_SAY(ActivationForward, "activation forward")
 LONGRUN_SAY(ActivationBackward, "activation backward")
+LONGRUN_SAY(CrossEntropy, "cross-entropy")
 LONGRUN_SAY(ColumnSum, "column sum")
 #endif
 

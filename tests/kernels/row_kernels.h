@@ -1,4 +1,4 @@
-// The kernels that a program of the tests of kernels/norm.h and activation.h tests: those of the
+// The kernels that a program of the tests of kernels/norm.h, activation.h and cross_entropy.h tests: those of the
 // CPU for each instruction set, those of kernels/cuda on the host, or on a GPU. Each program links
 // one definition of RowKernelsUnderTest.
 #pragma once
@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "kernels/activation.h"
+#include "kernels/cross_entropy.h"
 #include "kernels/cuda_rows.h"
 #include "kernels/norm.h"
 #include "tests/commit_seed.h"
@@ -31,6 +32,7 @@ class RowKernels {
   virtual void Run(const ActivationBackwardCall& call, int n_threads) const = 0;
   virtual void Run(const GatedForwardCall& call, int n_threads) const = 0;
   virtual void Run(const GatedBackwardCall& call, int n_threads) const = 0;
+  virtual void Run(const CrossEntropyCall& call, int n_threads) const = 0;
   virtual void Run(const ColumnSumCall& call) const = 0;  // no kernel of the CPU has it
 };
 
@@ -55,6 +57,9 @@ class RowKernelsTest : public ::testing::TestWithParam<const RowKernels*> {
   }
   static void GatedForward(const GatedForwardCall& call) { GetParam()->Run(call, 1); }
   static void GatedBackward(const GatedBackwardCall& call) { GetParam()->Run(call, 1); }
+  static void CrossEntropy(const CrossEntropyCall& call, int n_threads = 1) {
+    GetParam()->Run(call, n_threads);
+  }
 
  private:
   ::testing::ScopedTrace trace_;

@@ -17,6 +17,9 @@ class RowCopies : public CudaCopies {
   const float* In(const float* x, std::int64_t n) {
     return x == nullptr ? nullptr : static_cast<const float*>(Copy(x, Size(n, 4), nullptr));
   }
+  const std::int64_t* In(const std::int64_t* x, std::int64_t n) {
+    return static_cast<const std::int64_t*>(Copy(x, Size(n, 8), nullptr));
+  }
   template <typename T>
   T* Out(T* x, std::int64_t n) {
     return x == nullptr ? nullptr : static_cast<T*>(Copy(x, Size(n, sizeof(T)), x));
@@ -132,6 +135,17 @@ class GpuRowKernels final : public RowKernels {
     there.d_gate = copies.Out(call.d_gate, n);
     there.d_up = copies.Out(call.d_up, n);
     RunOnGpu(copies, &CudaGatedBackward, there);
+  }
+  void Run(const CrossEntropyCall& call, int) const override {
+    RowCopies copies;
+    const std::int64_t n = call.n_row * call.n_vocab;
+    CrossEntropyCall there = call;
+    there.logits = copies.In(call.logits, n);
+    there.targets = copies.In(call.targets, call.n_row);
+    there.nll = copies.Out(call.nll, call.n_row);
+    there.lse = copies.Out(call.lse, call.n_row);
+    there.d_logits = copies.Out(call.d_logits, n, call.logits, there.logits);
+    RunOnGpu(copies, &CudaCrossEntropy, there);
   }
   void Run(const ColumnSumCall& call) const override {
     RowCopies copies;

@@ -45,6 +45,7 @@ class CudaHostRowKernels final : public RowKernels {
   void Run(const ActivationBackwardCall& call, int) const override { RunOnHost(call); }
   void Run(const GatedForwardCall& call, int) const override { RunOnHost(call); }
   void Run(const GatedBackwardCall& call, int) const override { RunOnHost(call); }
+  void Run(const CrossEntropyCall& call, int) const override { RunOnHost(call); }
   void Run(const ColumnSumCall& call) const override { RunOnHost(call); }
 };
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "kernels/cuda/activation-inl.h"
+#include "kernels/cuda/cross_entropy-inl.h"
 #include "kernels/cuda/norm-inl.h"
 
 namespace longrun::testing {
@@ -44,6 +45,7 @@ struct Arrays {
   std::vector<float> y = std::vector<float>(20000);
   std::vector<float> sums = std::vector<float>(20000);
   std::vector<float> mean = std::vector<float>(100), rstd = std::vector<float>(100, 1.0F);
+  std::vector<std::int64_t> targets = std::vector<std::int64_t>(100, 7);
 
   gpu::NormForwardParams Forward() {
     gpu::NormForwardParams p;
@@ -73,6 +75,16 @@ struct Arrays {
     p.beta_sums = sums.data() + n;
     return p;
   }
+  gpu::CrossEntropyParams Loss() {
+    gpu::CrossEntropyParams p;
+    p.n_row = 4;
+    p.n_vocab = n;
+    p.logits = x.data();
+    p.targets = targets.data();
+    p.nll = mean.data();
+    p.d_logits = y.data();
+    return p;
+  }
   gpu::ElementParams Backward(int n_row) {
     gpu::ElementParams p;
     p.n_row = n_row;
@@ -99,6 +111,7 @@ TEST(RowsOnHostTest, TheKernelsAsTheyAreHaveNoError) {
   EXPECT_EQ((ErrorOf<gpu::ElementKernel<HostRowLayer, float, gpu::ActivateBackward, true>>(
                 narrow.Backward(70))),
             "");
+  EXPECT_EQ((ErrorOf<gpu::CrossEntropyKernel<HostRowLayer, float, true>>(wide.Loss())), "");
 }
 
 TEST(RowsOnHostTest, AForgottenBarrierIsFound) {
@@ -111,6 +124,8 @@ TEST(RowsOnHostTest, AForgottenBarrierIsFound) {
       kRace);
   EXPECT_EQ((ErrorOf<gpu::ElementKernel<WithoutBarriers, float, gpu::ActivateBackward, true>>(
                 narrow.Backward(70))),
+            kRace);
+  EXPECT_EQ((ErrorOf<gpu::CrossEntropyKernel<WithoutABarrier<1>, float, true>>(wide.Loss())),
             kRace);
   gpu::PartialSums sums;
   sums.partial[0] = wide.x.data();
@@ -125,6 +140,12 @@ TEST(RowsOnHostTest, AForgottenSecondBarrierIsFound) {
   Arrays narrow(40);
   EXPECT_EQ((ErrorOf<gpu::NormBackwardKernel<WithoutABarrier<2>, float, gpu::ShortRows>>(
                 narrow.Backward())),
+            kRace);
+}
+
+TEST(RowsOnHostTest, AForgottenSecondBarrierOfALossIsFound) {
+  Arrays wide(1032);
+  EXPECT_EQ((ErrorOf<gpu::CrossEntropyKernel<WithoutABarrier<2>, float, true>>(wide.Loss())),
             kRace);
 }
 

@@ -31,6 +31,9 @@ class HostRowKernels final : public RowKernels {
   void Run(const GatedBackwardCall& call, int n_threads) const override {
     GatedBackward(call, Options(n_threads));
   }
+  void Run(const CrossEntropyCall& call, int n_threads) const override {
+    CrossEntropy(call, Options(n_threads));
+  }
   void Run(const ColumnSumCall&) const override { LR_CHECK(false); }
 
  private:
