@@ -151,6 +151,28 @@ TEST_P(CrossEntropyTest, AHiddenWordHasNoProbabilityAndANaNIsSeen) {
   EXPECT_FALSE(std::isfinite(nll.values()[2]));
 }
 
+// More than a thread reads at once of which no word is possible, then words far below 0.
+TEST_P(CrossEntropyTest, HiddenWordsMayComeFirstAndAllLogitsMayBeNegative) {
+  constexpr std::int64_t kVocab = 3000, kHiddenWords = 2500;
+  std::vector<float> logits = Draw<float>(kVocab, 2, 30.0);
+  for (std::size_t v = 0; v < kVocab; ++v) {
+    logits[v] = v < kHiddenWords ? static_cast<float>(-kInfinity) : logits[v] - 500.0F;
+  }
+  const std::vector<std::int64_t> targets = {kVocab - 1};
+  Guarded<float> dz(kVocab), nll(1), lse(1);
+  CrossEntropy({.n_row = 1,
+                .n_vocab = kVocab,
+                .logits = logits.data(),
+                .targets = targets.data(),
+                .nll = nll.data(),
+                .lse = lse.data(),
+                .d_logits = dz.data()});
+  const ReferenceLoss expected = ReferenceCrossEntropy(kVocab, ToDoubles(logits), targets, 1.0);
+  EXPECT_NEAR(nll.doubles()[0], expected.nll[0], 1e-3);
+  EXPECT_NEAR(lse.doubles()[0], expected.lse[0], 1e-3);
+  testing::ExpectNear(dz.doubles(), expected.d_logits, 1e-5);
+}
+
 TEST_P(CrossEntropyTest, BitsDependOnNeitherThreadsNorOtherRows) {
   const std::vector<float> logits = Draw<float>(50 * 300, 1);
   const std::vector<std::int64_t> targets = Targets(50, 300);
