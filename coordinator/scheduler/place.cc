@@ -238,15 +238,11 @@ std::optional<CheckpointRef> ResumePoint(const State& state, const Task& task) {
 
 void HandleEvent(StepContext& step, const SweepPrioritized& event) {
   State& state = step.state;
-  const auto sweep = state.sweep_tasks.find(event.sweep_id);
-  if (sweep == state.sweep_tasks.end()) {
-    step.result.status = Status(Code::kNotFound, Str("there is no sweep ", event.sweep_id));
-    return;
-  }
-  step.result.status = CheckNotBeingSubmitted(state, event.sweep_id);
+  step.result.status = CheckSubmitted(state, event.sweep_id);
   if (!step.result.status.ok()) return;
+  const std::set<std::string>& tasks = state.sweep_tasks.at(event.sweep_id);
   std::set<std::string> moved = state.index.first;
-  moved.insert(sweep->second.begin(), sweep->second.end());
+  moved.insert(tasks.begin(), tasks.end());
   const auto each_ready = [&](void (*move)(State&, Task&, Instant)) {
     for (const std::string& id : moved) {
       Task& task = state.tasks.at(id);
@@ -254,7 +250,7 @@ void HandleEvent(StepContext& step, const SweepPrioritized& event) {
     }
   };
   each_ready([](State& s, Task& task, Instant) { UnindexReady(s, task); });
-  state.index.first = sweep->second;
+  state.index.first = tasks;
   each_ready(&IndexReady);
 }
 

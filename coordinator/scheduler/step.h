@@ -271,8 +271,9 @@ void ReleaseIfActive(StepContext& step, Task& task);
 
 // Whether the task is new with a submission in parts that has not ended: then it is not placed.
 bool IsBeingSubmitted(const State& state, const std::string& task);
-// kFailedPrecondition if the sweep is being submitted in parts.
-Status CheckNotBeingSubmitted(const State& state, const std::string& sweep_id);
+// Whether an order about the sweep can be carried out. kNotFound: there is no such sweep;
+// kFailedPrecondition: it is still being submitted, in parts.
+Status CheckSubmitted(const State& state, const std::string& sweep_id);
 
 // ---- kept.cc ------------------------------------------------------------------------------------
 

@@ -571,8 +571,12 @@ bool IsBeingSubmitted(const State& state, const std::string& task) {
   return state.index.submission != nullptr && state.index.submission->held.contains(task);
 }
 
-Status CheckNotBeingSubmitted(const State& state, const std::string& sweep_id) {
-  if (state.submitting.empty() || state.submitting != sweep_id) return Status();
+Status CheckSubmitted(const State& state, const std::string& sweep_id) {
+  if (!state.sweep_tasks.contains(sweep_id)) {
+    return Status(Code::kNotFound,
+                  Str("there is no sweep ", sweep_id, ": `longrun ls` shows all sweeps"));
+  }
+  if (state.submitting != sweep_id) return Status();
   return Status(Code::kFailedPrecondition,
                 Str("sweep ", sweep_id,
                     " is still being submitted: try again when `longrun submit` has ended"));
