@@ -15,9 +15,9 @@ namespace longrun::coordinator {
 
 struct Submission {
   SubmitCounts counts;
-  std::unordered_set<std::string> runs;             // that were planned
-  std::unordered_set<std::string> new_runs_of_all;  // of these, those that did not exist
-  std::unordered_set<std::string> tasks;            // all that serve the sweep
+  std::unordered_set<std::string> runs;          // that were planned
+  std::unordered_set<std::string> created_runs;  // of these, those that did not exist before
+  std::unordered_set<std::string> tasks;         // all that serve the sweep
   std::set<std::string> reused;             // of these, those that existed before the submission
   std::set<std::string> retried;            // existing tasks that failed or were given up
   std::set<std::string> failed;             // tasks that would fail again in the same way
@@ -25,7 +25,7 @@ struct Submission {
   std::map<std::string, ReadyClass> ready;  // of these, ready ones, as Index::ready will have them
   std::vector<std::string> ready_later;     // ready ones whose class may still change
   // What only this part has:
-  std::vector<const PlannedRun*> new_runs;
+  std::vector<const PlannedRun*> runs_to_store;            // new ones, and damaged ones
   std::vector<Task> new_tasks;                             // training before its evaluations
   std::unordered_map<std::string, std::string> new_cells;  // cell -> task
   std::vector<std::string> added;                          // to `tasks`
@@ -185,11 +185,11 @@ void AddToPlan(const State& state, const Sweep& sweep, const KnownCells& known, 
       if (record != state.runs.end()) {
         plan.counts.runs_reused += 1;
         // The key fixes the run's content, so the same file rewrites the damaged row.
-        if (record->second.damaged) plan.new_runs.push_back(&run);
+        if (record->second.damaged) plan.runs_to_store.push_back(&run);
       } else {
         plan.counts.runs_new += 1;
-        plan.new_runs.push_back(&run);
-        plan.new_runs_of_all.insert(run.run_key);
+        plan.runs_to_store.push_back(&run);
+        plan.created_runs.insert(run.run_key);
       }
     }
     PlanTraining(state, sweep, run, training, plan);
@@ -245,13 +245,13 @@ Status CheckOwner(const State& state, const SweepSubmitted& event, const Submiss
 }
 
 Status Check(const State& state, const SweepSubmitted& event, const Submission& plan) {
-  for (const PlannedRun* const run : plan.new_runs) {
+  for (const PlannedRun* const run : plan.runs_to_store) {
     if (!event.dataset_paths.contains(run->dataset_name)) {
       return Status(Code::kNotFound, Str("dataset \"", run->dataset_name, "\" is not registered: ",
                                          "`longrun data import` makes one"));
     }
   }
-  for (const PlannedRun* const run : plan.new_runs) {
+  for (const PlannedRun* const run : plan.runs_to_store) {
     const std::string& parent = run->run.parent;
     if (parent.empty()) continue;
     const auto training = state.tasks.find(TrainTaskKey(parent));
@@ -362,7 +362,7 @@ Status CheckOrder(const State& state, const SweepSubmitted& event) {
 }
 
 void ForgetPart(Submission& plan) {
-  plan.new_runs.clear();
+  plan.runs_to_store.clear();
   plan.new_tasks.clear();
   plan.new_cells.clear();
   plan.added.clear();
@@ -442,8 +442,8 @@ void EndParts(StepContext& step, Submission& plan) {
 // Prepares what EndParts does for a new task.
 void HoldReady(const State& state, const Task& task, Submission& plan) {
   // Otherwise other sweeps may decide how the run is computed.
-  const bool is_decided = plan.new_runs_of_all.contains(task.run_key) ||
-                          state.runs.at(task.run_key).execution.has_value();
+  const bool is_decided =
+      plan.created_runs.contains(task.run_key) || state.runs.at(task.run_key).execution.has_value();
   if (!is_decided || !WhyUnknown(state, task).empty()) {
     plan.ready_later.push_back(task.id);
     return;
@@ -458,7 +458,7 @@ void HoldReady(const State& state, const Task& task, Submission& plan) {
 // Stores the new runs, and the current folders of datasets that were registered again elsewhere.
 void PutRuns(StepContext& step, SweepSubmitted& event, const Submission& plan) {
   std::set<std::string> mended;  // runs that were damaged
-  for (const PlannedRun* const run : plan.new_runs) {
+  for (const PlannedRun* const run : plan.runs_to_store) {
     // A run that continues another must be executed as that one was, or its bits would differ.
     const auto parent = step.state.runs.find(run->run.parent);
     const auto damaged = step.state.runs.find(run->run_key);
