@@ -201,6 +201,11 @@ void AddToPlan(const State& state, const Sweep& sweep, const KnownCells& known, 
   plan.counts.tasks_failed_for_good = std::ssize(plan.failed);
 }
 
+// Whether it is the first part, or all of the submission.
+bool Begins(const SweepSubmitted& event) { return !event.part || event.part->first_run == 0; }
+// Whether it is the last part, or all of the submission.
+bool Ends(const SweepSubmitted& event) { return !event.part || event.part->is_last; }
+
 const std::string& OwnerOfSweep(const State& state, const SweepSubmitted& event) {
   const auto known = state.sweep_owner.find(event.sweep_id);
   return known == state.sweep_owner.end() ? event.owner : known->second;
@@ -299,15 +304,15 @@ void WantAgain(StepContext& step, const Sweep& sweep, const std::set<std::string
 }
 
 // Moves the sweep out of the event: nothing reads it afterwards.
-// `tasks`: those that no earlier part has bound, sorted.
+// `tasks`: those that no earlier part has bound.
 void BindSweep(StepContext& step, SweepSubmitted& event, std::vector<std::string> tasks) {
   State& state = step.state;
-  const bool goes_on = event.part && event.part->first_run > 0;
+  std::ranges::sort(tasks);
   std::set<std::string>& bound = state.sweep_tasks[event.sweep_id];
   std::set<std::string>& runs = state.sweep_runs[event.sweep_id];
   std::set<std::string> before;
   SweepTally& tally = state.index.tallies[event.sweep_id];
-  if (!goes_on) {
+  if (Begins(event)) {
     before = std::exchange(bound, {});
     runs.clear();
     tally = SweepTally();
@@ -321,7 +326,7 @@ void BindSweep(StepContext& step, SweepSubmitted& event, std::vector<std::string
   for (const std::string& id : before) CountLeft(state, state.tasks.at(id));
   for (const std::string& id : tasks) CountLeft(state, state.tasks.at(id));
   for (const PlannedRun& run : event.sweep.runs) runs.insert(run.run_key);
-  if (goes_on) {
+  if (!Begins(event)) {
     step.sweeps.push_back(PutSweepRuns{.sweep_id = event.sweep_id,
                                        .first_run = event.part->first_run,
                                        .runs = std::move(event.sweep.runs),
@@ -337,6 +342,7 @@ void BindSweep(StepContext& step, SweepSubmitted& event, std::vector<std::string
                                  .tasks = std::move(tasks),
                                  .texts = std::move(event.texts),
                                  .owner = std::move(event.owner)});
+  if (event.part) step.sweeps.push_back(PutSubmitting{.sweep_id = event.sweep_id});
 }
 
 // While its run was damaged, and the training of its base was lost as well, a training forgot what
@@ -353,9 +359,8 @@ void RestoreNeeds(StepContext& step, Task& task) {
 
 // Submissions come one after the other, and the parts of one in order.
 Status CheckOrder(const State& state, const SweepSubmitted& event) {
-  const bool goes_on = event.part && event.part->first_run > 0;
-  if (goes_on ? state.submitting == event.sweep_id && state.index.submission != nullptr
-              : state.submitting.empty()) {
+  if (Begins(event) ? state.submitting.empty()
+                    : state.submitting == event.sweep_id && state.index.submission != nullptr) {
     return Status();
   }
   return Status(Code::kUnavailable, "another sweep is being submitted: try again");
@@ -366,6 +371,14 @@ void ForgetPart(Submission& plan) {
   plan.new_tasks.clear();
   plan.new_cells.clear();
   plan.added.clear();
+}
+
+// The tasks that the part adds are not placed before the submission ends.
+void NotePart(State& state, const SweepSubmitted& event,
+              const std::shared_ptr<Submission>& submission) {
+  state.submitting = event.sweep_id;
+  state.index.submission = submission;
+  for (const Task& task : submission->new_tasks) submission->held.insert(task.id);
 }
 
 // The tasks that would fail again in the same way.
@@ -494,6 +507,51 @@ void PutRuns(StepContext& step, SweepSubmitted& event, const Submission& plan) {
   }
 }
 
+// All of the submission is planned: it takes up what was given up before.
+void TryAgain(StepContext& step, const SweepSubmitted& event, Submission& plan) {
+  if (event.part) JudgeAgain(step.state, plan);
+  for (const std::string& id : plan.retried) TakePolicy(step.state.tasks.at(id), event.sweep);
+  RetryGivenUp(step, plan.retried, "submitted again");
+}
+
+void AddTasks(StepContext& step, const SweepSubmitted& event, Submission& plan) {
+  for (Task& task : plan.new_tasks) {
+    task.owner = OwnerOfSweep(step.state, event);
+    std::string reason =
+        task.state == TaskState::kReady ? std::string("waits for a free slot") : WaitReason(task);
+    const Task& added = AddTask(step, std::move(task), std::move(reason));
+    if (event.part && added.state == TaskState::kReady) HoldReady(step.state, added, plan);
+  }
+}
+
+void PutCells(StepContext& step, const SweepSubmitted& event, Submission& plan) {
+  for (const std::string& cell : event.unrecorded_cells) {
+    if (const std::string* const owner = OwnerOf(step.state, event.known_cells, cell)) {
+      plan.new_cells.emplace(cell, *owner);
+    }
+  }
+  for (const std::string& cell : SortedKeys(plan.new_cells)) {
+    const std::string& task = plan.new_cells.at(cell);
+    step.state.cell_task[cell] = task;
+    step.cells.push_back(PutCell{.cell = cell, .task = task});
+  }
+}
+
+// All tasks of the submission are there, and from now on all of them may be placed.
+void EndSubmission(StepContext& step, SweepSubmitted& event, Submission& plan) {
+  State& state = step.state;
+  SkipFailed(step, plan);
+  MeasureAgain(step, event, plan);
+  WantAgain(step, event.sweep, plan.reused);
+  const bool any_paused = !state.paused_sweeps.empty();
+  BindSweep(step, event, std::move(plan.added));
+  if (event.part) EndParts(step, plan);
+  if (any_paused) {
+    for (const std::string& id : plan.reused) ReleaseIfActive(step, state.tasks.at(id));
+  }
+  if (event.first) HandleEvent(step, SweepPrioritized{.sweep_id = event.sweep_id});
+}
+
 }  // namespace
 
 const std::string* OwnerOf(const State& state, const KnownCells& known_cells,
@@ -584,64 +642,29 @@ Status CheckSubmitted(const State& state, const std::string& sweep_id) {
 
 void HandleEvent(StepContext& step, SweepSubmitted& event) {
   State& state = step.state;
-  const bool begins = !event.part || event.part->first_run == 0;
-  const bool ends = !event.part || event.part->is_last;
   step.result.status = CheckOrder(state, event);
   if (!step.result.status.ok()) return;
   const std::shared_ptr<Submission> submission =
-      begins ? std::make_shared<Submission>() : state.index.submission;
+      Begins(event) ? std::make_shared<Submission>() : state.index.submission;
   Submission& plan = *submission;
   ForgetPart(plan);
   AddToPlan(state, event.sweep, event.known_cells, plan);
-  // A part is never refused: MaySubmitInParts.
-  if (!event.part) step.result.status = Check(state, event, plan);
-  if (!step.result.status.ok()) return;
-  if (event.part && ends) JudgeAgain(state, plan);
-  step.result.submit = plan.counts;
-  if (event.part && begins) {
-    state.submitting = event.sweep_id;
-    state.index.submission = submission;
-  }
-  if (event.part) {
-    for (const Task& task : plan.new_tasks) plan.held.insert(task.id);
+  if (event.part) {  // never refused: MaySubmitInParts
+    NotePart(state, event, submission);
+  } else {
+    step.result.status = Check(state, event, plan);
+    if (!step.result.status.ok()) return;
   }
   PutRuns(step, event, plan);
-  if (ends) {
-    for (const std::string& id : plan.retried) TakePolicy(state.tasks.at(id), event.sweep);
-    RetryGivenUp(step, plan.retried, "submitted again");
+  if (Ends(event)) TryAgain(step, event, plan);
+  AddTasks(step, event, plan);
+  PutCells(step, event, plan);
+  if (Ends(event)) {
+    EndSubmission(step, event, plan);
+  } else {
+    BindSweep(step, event, std::move(plan.added));
   }
-  for (Task& task : plan.new_tasks) {
-    task.owner = OwnerOfSweep(state, event);
-    std::string reason =
-        task.state == TaskState::kReady ? std::string("waits for a free slot") : WaitReason(task);
-    const Task& added = AddTask(step, std::move(task), std::move(reason));
-    if (event.part && added.state == TaskState::kReady) HoldReady(state, added, plan);
-  }
-  if (ends) {
-    SkipFailed(step, plan);
-    MeasureAgain(step, event, plan);
-  }
-  for (const std::string& cell : event.unrecorded_cells) {
-    if (const std::string* const owner = OwnerOf(state, event.known_cells, cell)) {
-      plan.new_cells.emplace(cell, *owner);
-    }
-  }
-  for (const std::string& cell : SortedKeys(plan.new_cells)) {
-    const std::string& task = plan.new_cells.at(cell);
-    state.cell_task[cell] = task;
-    step.cells.push_back(PutCell{.cell = cell, .task = task});
-  }
-  if (ends) WantAgain(step, event.sweep, plan.reused);
-  const bool any_paused = !state.paused_sweeps.empty();
-  std::ranges::sort(plan.added);
-  BindSweep(step, event, std::move(plan.added));
-  if (event.part && begins) step.sweeps.push_back(PutSubmitting{.sweep_id = event.sweep_id});
-  if (!ends) return;
-  if (event.part) EndParts(step, plan);
-  if (any_paused) {
-    for (const std::string& id : plan.reused) ReleaseIfActive(step, state.tasks.at(id));
-  }
-  if (event.first) HandleEvent(step, SweepPrioritized{.sweep_id = event.sweep_id});
+  step.result.submit = plan.counts;
 }
 
 }  // namespace longrun::coordinator
