@@ -571,15 +571,19 @@ SubmitCounts PlanSubmission(const State& state, const Sweep& sweep, const KnownC
   return plan.counts;
 }
 
-bool MaySubmitInParts(const State& state, const SweepSubmitted& event) {
-  const bool is_plain = event.stale.empty() && event.unrecorded_cells.empty();
-  if (!is_plain || state.sweep_tasks.contains(event.sweep_id)) return false;
-  std::size_t n_tasks = 0;  // at most
+std::optional<std::size_t> TasksOfParts(const SweepSubmitted& event) {
+  if (!event.stale.empty() || !event.unrecorded_cells.empty()) return std::nullopt;
+  std::size_t n_tasks = 0;
   for (const PlannedRun& run : event.sweep.runs) {
-    if (!event.dataset_paths.contains(run.dataset_name)) return false;
-    if (!run.run.parent.empty() || !run.run.BaseKey().empty()) return false;
+    if (!event.dataset_paths.contains(run.dataset_name)) return std::nullopt;
+    if (!run.run.parent.empty() || !run.run.BaseKey().empty()) return std::nullopt;
     n_tasks += 1 + run.evaluations.size();
   }
+  return n_tasks;
+}
+
+bool MaySubmitInParts(const State& state, const SweepSubmitted& event, std::size_t n_tasks) {
+  if (state.sweep_tasks.contains(event.sweep_id)) return false;
   if (state.tasks.size() + n_tasks > static_cast<std::size_t>(state.limits.tasks_max)) return false;
   if (event.owner.empty()) return true;
   for (const auto& [sweep, of] : state.sweep_owner) {
