@@ -21,7 +21,7 @@ struct Submission {
   std::set<std::string> reused;             // of these, those that existed before the submission
   std::set<std::string> retried;            // existing tasks that failed or were given up
   std::set<std::string> failed;             // tasks that would fail again in the same way
-  std::set<std::string> held;               // new tasks of earlier parts, and of this one
+  std::set<std::string> created_tasks;      // if in parts: new ones of all parts so far
   std::map<std::string, ReadyClass> ready;  // of these, ready ones, as Index::ready will have them
   std::vector<std::string> ready_later;     // ready ones whose class may still change
   // What only this part has:
@@ -76,7 +76,7 @@ void Judge(const State& state, const std::string& id, Submission& plan) {
 // Counts and records a task that exists already.
 void Reuse(const State& state, const std::string& id, Submission& plan) {
   plan.Serve(id);
-  if (plan.held.contains(id)) return;
+  if (plan.created_tasks.contains(id)) return;
   plan.reused.insert(id);
   Judge(state, id, plan);
 }
@@ -127,7 +127,7 @@ void PlanEvaluation(const State& state, const KnownCells& known, const Sweep& sw
   std::set<std::string> reused_cells;
   for (const ExpectedCell& cell : evaluation.cells) {
     const std::string* const owner = OwnerOf(state, known, cell.cell);
-    if (owner != nullptr && plan.held.contains(*owner)) {
+    if (owner != nullptr && plan.created_tasks.contains(*owner)) {
       reused_cells.insert(cell.cell);  // asked for twice in one sweep
     } else if (owner != nullptr) {
       Reuse(state, *owner, plan);
@@ -378,7 +378,7 @@ void NotePart(State& state, const SweepSubmitted& event,
               const std::shared_ptr<Submission>& submission) {
   state.submitting = event.sweep_id;
   state.index.submission = submission;
-  for (const Task& task : submission->new_tasks) submission->held.insert(task.id);
+  for (const Task& task : submission->new_tasks) submission->created_tasks.insert(task.id);
 }
 
 // The tasks that would fail again in the same way.
@@ -402,12 +402,12 @@ void MeasureAgain(StepContext& step, SweepSubmitted& event, const Submission& pl
 
 // New tasks that need one that existed before.
 template <typename Visit>
-void ForEachHeldDependant(const State& state, const Submission& plan, const Visit& visit) {
+void ForEachCreatedDependant(const State& state, const Submission& plan, const Visit& visit) {
   for (const std::string& needed : plan.reused) {
     const auto dependants = state.index.dependants.find(needed);
     if (dependants == state.index.dependants.end()) continue;
     for (const std::string& id : dependants->second) {
-      if (plan.held.contains(id)) visit(id);
+      if (plan.created_tasks.contains(id)) visit(id);
     }
   }
 }
@@ -420,7 +420,7 @@ void JudgeAgain(const State& state, Submission& plan) {
     plan.failed.erase(id);
   }
   for (const std::string& id : plan.reused) Judge(state, id, plan);
-  ForEachHeldDependant(state, plan, [&](const std::string& id) { Judge(state, id, plan); });
+  ForEachCreatedDependant(state, plan, [&](const std::string& id) { Judge(state, id, plan); });
   plan.counts.tasks_retried = std::ssize(plan.retried);
   plan.counts.tasks_failed_for_good = std::ssize(plan.failed);
 }
@@ -441,19 +441,19 @@ void EndParts(StepContext& step, Submission& plan) {
   }
   for (const std::string& id : plan.ready_later) IndexReady(state, state.tasks.at(id), step.now);
   // What they needed may have succeeded since their part came.
-  ForEachHeldDependant(state, plan, [&](const std::string& id) {
+  ForEachCreatedDependant(state, plan, [&](const std::string& id) {
     Task& task = state.tasks.at(id);
     if (task.state == TaskState::kReady && task.ready_class.empty()) {
       IndexReady(state, task, step.now);
     }
   });
   for (const auto& [id, kept] : state.index.kept) {
-    if (plan.held.contains(id)) step.changed_tasks.insert(id);  // for AdoptKept
+    if (plan.created_tasks.contains(id)) step.changed_tasks.insert(id);  // for AdoptKept
   }
 }
 
 // Prepares what EndParts does for a new task.
-void HoldReady(const State& state, const Task& task, Submission& plan) {
+void PrepareReady(const State& state, const Task& task, Submission& plan) {
   // Otherwise other sweeps may decide how the run is computed.
   const bool is_decided =
       plan.created_runs.contains(task.run_key) || state.runs.at(task.run_key).execution.has_value();
@@ -520,7 +520,7 @@ void AddTasks(StepContext& step, const SweepSubmitted& event, Submission& plan) 
     std::string reason =
         task.state == TaskState::kReady ? std::string("waits for a free slot") : WaitReason(task);
     const Task& added = AddTask(step, std::move(task), std::move(reason));
-    if (event.part && added.state == TaskState::kReady) HoldReady(step.state, added, plan);
+    if (event.part && added.state == TaskState::kReady) PrepareReady(step.state, added, plan);
   }
 }
 
@@ -630,7 +630,7 @@ std::vector<SweepSubmitted> InParts(SweepSubmitted event, std::size_t n_runs) {
 }
 
 bool IsBeingSubmitted(const State& state, const std::string& task) {
-  return state.index.submission != nullptr && state.index.submission->held.contains(task);
+  return state.index.submission != nullptr && state.index.submission->created_tasks.contains(task);
 }
 
 Status CheckSubmitted(const State& state, const std::string& sweep_id) {
