@@ -48,10 +48,17 @@ class FittingSlots {
   const std::vector<FreeSlot>& Of(const std::string& name, const ReadyClass& ready) {
     const auto [found, is_new] = of_class_.try_emplace(name);
     if (!is_new) return found->second;
+    // Both lists have the slots of a worker one after the other.
+    const Worker* asked = nullptr;
+    std::optional<std::int64_t> left_ms;
     const auto add = [&](const Worker& worker, const Slot& slot) {
-      if (HasNoRoom(worker, ready, moment_.now)) return;
-      const auto free = FreeSlotOf(state_, worker, slot, moment_);
-      if (free) found->second.push_back(*free);
+      if (asked != &worker) {
+        asked = &worker;
+        left_ms = HasNoRoom(worker, ready, moment_.now) ? std::nullopt
+                                                        : TimeForWork(state_, worker, moment_);
+      }
+      if (!left_ms || !IsFree(worker, slot, moment_.now)) return;
+      found->second.push_back({.worker = &worker, .slot = &slot, .left_ms = *left_ms});
     };
     constexpr std::size_t kFewIdle = 64;  // not worth the search for all that fit
     const std::size_t n_idle = state_.index.idle.size();

@@ -178,9 +178,11 @@ struct FreeSlot {
   const Slot* slot = nullptr;
   std::int64_t left_ms = kNoEndMs;  // until its worker stops its trainers
 };
-// nullopt: the slot cannot get work now.
-std::optional<FreeSlot> FreeSlotOf(const State& state, const Worker& worker, const Slot& slot,
-                                   const Moment& moment);
+// FreeSlot::left_ms of the worker's slots; nullopt: none of them can get work now.
+std::optional<std::int64_t> TimeForWork(const State& state, const Worker& worker,
+                                        const Moment& moment);
+// Whether the slot can get work now, if its worker can.
+bool IsFree(const Worker& worker, const Slot& slot, Instant now);
 std::vector<FreeSlot> FreeSlots(const State& state, const Moment& moment);
 // Whether nothing runs there, and the worker may get work when it is connected.
 bool IsIdle(const Worker& worker, const Slot& slot);
