@@ -298,14 +298,10 @@ Result<Access::Joined> Access::Join(std::string_view text, const std::string& wo
           "coordinator? `longrun admin join-token create` makes another one");
     }
     token = found->second;
-  }
-  if (token.ended_ms) {
-    ASSIGN_OR_RETURN(const std::string used_key, key());
-    const std::lock_guard lock(mutex_);
-    asks_again = MayAskAgain(token, worker, used_key, now_ms);
-  }
-  {
-    const std::lock_guard lock(mutex_);
+    if (token.ended_ms) {
+      ASSIGN_OR_RETURN(const std::string used_key, key());
+      asks_again = MayAskAgain(token, worker, used_key, now_ms);
+    }
     if (!asks_again) RETURN_IF_ERROR(CheckToken(token, now_ms));
     is_known = is_known || certificates_.contains(worker);
   }

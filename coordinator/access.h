@@ -83,8 +83,8 @@ class Access {
   // Uses up a join token: `issue` makes the worker's certificate, and both are stored at once.
   // kPermissionDenied if the token does not let this worker join; `is_known` says that a worker of
   // this id exists already, so that only a token bound to its id may replace it. A worker that did
-  // not get the answer may ask again with the same key (`key` gives its SHA-256), until it has
-  // renewed its certificate.
+  // not get the answer may ask again with the same key (`key` gives its SHA-256, under the lock of
+  // this class), until it has renewed its certificate.
   struct Joined {
     std::string certificate;
     WorkerCertificateRow row;

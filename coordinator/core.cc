@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <future>
 #include <memory>
 #include <utility>
 
@@ -171,33 +170,63 @@ void Core::Post(SchedulerEvent event, Done done) {
 
 void Core::Look(std::function<void(const State&)> look) { Push(LookItem{std::move(look)}); }
 
+Status Core::Await(const std::function<bool(const std::function<void()>& done)>& give) {
+  const auto waiter = std::make_shared<Waiter>();
+  {
+    const std::lock_guard lock(mutex_);
+    waiters_.insert(waiter);
+  }
+  if (!give([this, waiter] { EndWait(waiter, Status()); })) EndWait(waiter, Stopping());
+  return waiter->get_future().get();
+}
+
+void Core::EndWait(const std::shared_ptr<Waiter>& waiter, Status status) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (waiters_.erase(waiter) == 0) return;  // EndAllWaits was first
+  }
+  waiter->set_value(std::move(status));
+}
+
+void Core::EndAllWaits() {
+  std::set<std::shared_ptr<Waiter>> waiters;
+  {
+    const std::lock_guard lock(mutex_);
+    waiters = std::exchange(waiters_, {});
+  }
+  for (const auto& waiter : waiters) waiter->set_value(Stopping());
+}
+
 StepResult Core::PostAndWait(SchedulerEvent event) {
-  std::promise<StepResult> promise;
-  const bool posted =
-      Push(EventItem{.event = std::move(event),
-                     .done = [&](const StepResult& result) { promise.set_value(result); }});
-  if (posted) return promise.get_future().get();
-  StepResult dropped;
-  dropped.status = Stopping();
-  return dropped;
+  StepResult answer;
+  const Status status = Await([&](const std::function<void()>& done) {
+    return Push(EventItem{.event = std::move(event), .done = [&, done](const StepResult& result) {
+                            answer = result;
+                            done();
+                          }});
+  });
+  if (!status.ok()) answer.status = status;
+  return answer;
 }
 
 StepResult Core::SubmitInParts(std::vector<SweepSubmitted> parts) {
-  std::promise<StepResult> promise;
-  {
-    const std::lock_guard lock(mutex_);
-    LR_CHECK(parts_.empty() && !parts.empty());
-    if (!stopping_ && !stopped_) {
+  StepResult answer;
+  const Status status = Await([&](const std::function<void()>& done) {
+    {
+      const std::lock_guard lock(mutex_);
+      LR_CHECK(parts_.empty() && !parts.empty());
+      if (stopping_ || stopped_) return false;
       for (SweepSubmitted& part : parts) parts_.push_back({.event = std::move(part), .done = {}});
-      parts_.back().done = [&](const StepResult& result) { promise.set_value(result); };
-      parts.clear();
+      parts_.back().done = [&, done](const StepResult& result) {
+        answer = result;
+        done();
+      };
     }
-  }
-  queued_.notify_one();
-  if (parts.empty()) return promise.get_future().get();
-  StepResult dropped;
-  dropped.status = Stopping();
-  return dropped;
+    queued_.notify_one();
+    return true;
+  });
+  if (!status.ok()) answer.status = status;
+  return answer;
 }
 
 // The caller of a submission that is still under way gets an error, and the next start drops it.
@@ -214,26 +243,23 @@ void Core::DropParts() {
 }
 
 Status Core::LookAndWait(const std::function<void(const State&)>& look) {
-  std::promise<void> promise;
-  const bool posted = Push(LookItem{[&](const State& state) {
-    look(state);
-    promise.set_value();
-  }});
-  if (!posted) return Stopping();
-  promise.get_future().get();
-  return Status();
+  return Await([&](const std::function<void()>& done) {
+    return Push(LookItem{[&, done](const State& state) {
+      look(state);
+      done();
+    }});
+  });
 }
 
 Status Core::WriteAndWait(WriteItem item) {
-  std::promise<void> done;
-  item.after = [&done, reload = std::move(item.after)]() -> Status {
-    if (reload) RETURN_IF_ERROR(reload());
-    done.set_value();
-    return Status();
-  };
-  if (!Push(std::move(item))) return Stopping();
-  done.get_future().get();
-  return Status();
+  return Await([&](const std::function<void()>& done) {
+    item.after = [done, reload = std::move(item.after)]() -> Status {
+      if (reload) RETURN_IF_ERROR(reload());
+      done();
+      return Status();
+    };
+    return Push(std::move(item));
+  });
 }
 
 Result<bool> Core::RegisterDataset(const DatasetRow& dataset) {
@@ -408,6 +434,7 @@ void Core::Run() {
       parts_.clear();
     }
     options_.on_fatal(status);
+    EndAllWaits();  // only a test comes here
     return;
   }
 }

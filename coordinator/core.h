@@ -17,9 +17,11 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <future>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <thread>
 #include <variant>
@@ -101,7 +103,7 @@ class Core {
   void NoteUnreferenced(const std::vector<std::string>& digests) { garbage_->Add(digests); }
 
   // Post and Look that wait; not to be called on the core's thread.
-  // kUnavailable if the core has stopped.
+  // kUnavailable if the core stops first, or has stopped.
   StepResult PostAndWait(SchedulerEvent event);
   // The parts of one submission, one submission at a time. What others post comes between them.
   // Returns the result of the last part, after its COMMIT.
@@ -165,6 +167,12 @@ class Core {
   Status ReloadDatasets();
   Status ReloadModels();
   bool Push(Item item);  // returns false if the core has stopped
+  using Waiter = std::promise<Status>;
+  // `give` gives the core something to do, or returns false if the core takes nothing more. Waits
+  // until the core calls `done`; kUnavailable if it never will.
+  Status Await(const std::function<bool(const std::function<void()>& done)>& give);
+  void EndWait(const std::shared_ptr<Waiter>& waiter, Status status);
+  void EndAllWaits();  // the core has failed: it carries out nothing more
   void Run();
   std::deque<Item> TakeQueue();  // waits for work or a deadline; empty: a deadline
   bool IsStopping() const;
@@ -219,9 +227,10 @@ class Core {
   Observer observer_;
   std::unique_ptr<Batch> stored_parts_;  // parts of a submission that are not committed yet
 
-  mutable std::mutex mutex_;  // guards the six below
+  mutable std::mutex mutex_;  // guards the seven below
   std::deque<Item> queue_;
   std::deque<EventItem> parts_;
+  std::set<std::shared_ptr<Waiter>> waiters_;
   bool stopping_ = false;
   bool stopped_ = false;
   std::vector<DatasetRow> datasets_;

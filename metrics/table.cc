@@ -81,7 +81,10 @@ constexpr MetricRow kRows[] = {
      "Age of a journal batch's newest record when it was committed, by the clocks of the two "
      "machines."},
     {Metric::kStoreCommitSeconds, "longrun_store_commit_seconds", kHistogram, "", "seconds",
-     kCoordinator, "Time from BEGIN to the end of COMMIT, including its fsync."},
+     kCoordinator,
+     "Time from BEGIN to the end of COMMIT, including its fsync. For the parts of a large "
+     "submission, whose transaction stays open for up to a second, only the time of COMMIT "
+     "counts."},
     {Metric::kStoreBatchRows, "longrun_store_batch_rows", kHistogram, "", "", kCoordinator,
      "Writes in one transaction."},
     {Metric::kStoreWalBytes, "longrun_store_wal_bytes", kGauge, "", "bytes", kCoordinator,

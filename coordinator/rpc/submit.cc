@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <set>
 #include <span>
 #include <string_view>
@@ -78,10 +79,12 @@ Result<std::set<std::string>> KnownRuns(Core& core, const Sweep& sweep) {
 
 // A large submission goes in parts, so that others need not wait for all of it.
 Result<StepResult> Submit(Core& core, SweepSubmitted event) {
-  bool in_parts = event.sweep.runs.size() > kRunsOfStep;
-  if (in_parts) {
-    RETURN_IF_ERROR(
-        core.LookAndWait([&](const State& state) { in_parts = MaySubmitInParts(state, event); }));
+  const std::optional<std::size_t> n_tasks =
+      event.sweep.runs.size() > kRunsOfStep ? TasksOfParts(event) : std::nullopt;
+  bool in_parts = false;
+  if (n_tasks) {
+    RETURN_IF_ERROR(core.LookAndWait(
+        [&](const State& state) { in_parts = MaySubmitInParts(state, event, *n_tasks); }));
   }
   StepResult result = in_parts ? core.SubmitInParts(InParts(std::move(event), kRunsOfStep))
                                : core.PostAndWait(std::move(event));

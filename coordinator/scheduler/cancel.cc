@@ -66,13 +66,7 @@ void CancelUnwanted(StepContext& step, const std::set<std::string>& tasks,
 
 void HandleEvent(StepContext& step, const SweepCancelled& event) {
   State& state = step.state;
-  const auto sweep = state.sweep_tasks.find(event.sweep_id);
-  if (sweep == state.sweep_tasks.end()) {
-    step.result.status = Status(Code::kNotFound, Str("there is no sweep ", event.sweep_id,
-                                                     ": `longrun ls` shows all sweeps"));
-    return;
-  }
-  step.result.status = CheckNotBeingSubmitted(state, event.sweep_id);
+  step.result.status = CheckSubmitted(state, event.sweep_id);
   if (!step.result.status.ok()) return;
   // Also for a sweep that is already cancelled: runs of it may have been retried since.
   state.paused_sweeps.erase(event.sweep_id);
@@ -80,7 +74,7 @@ void HandleEvent(StepContext& step, const SweepCancelled& event) {
     step.sweeps.push_back(
         PutSweepDesired{.sweep_id = event.sweep_id, .desired = Desired::kCancelled});
   }
-  CancelUnwanted(step, sweep->second, event.sweep_id, event.mode,
+  CancelUnwanted(step, state.sweep_tasks.at(event.sweep_id), event.sweep_id, event.mode,
                  Str("cancelled: sweep ", event.sweep_id, " was cancelled"));
 }
 

@@ -309,23 +309,29 @@ void RefreshUnfit(StepContext& step, const std::string& name, ReadyClass& ready)
   }
 }
 
-std::optional<FreeSlot> FreeSlotOf(const State& state, const Worker& worker, const Slot& slot,
-                                   const Moment& moment) {
-  if (worker.busy.contains(slot.index) || IsQuarantined(worker, slot)) return std::nullopt;
+std::optional<std::int64_t> TimeForWork(const State& state, const Worker& worker,
+                                        const Moment& moment) {
   if (!TakesWork(worker) || IsSilent(state, worker, moment.now)) return std::nullopt;
-  const auto refused = worker.refused_until.find(slot.index);
-  if (refused != worker.refused_until.end() && refused->second > moment.now) return std::nullopt;
   const std::int64_t left_ms =
       WorkLeftMs(state, worker, moment.now, moment.wall_ms).value_or(kNoEndMs);
   if (left_ms == 0) return std::nullopt;
-  return FreeSlot{.worker = &worker, .slot = &slot, .left_ms = left_ms};
+  return left_ms;
+}
+
+bool IsFree(const Worker& worker, const Slot& slot, Instant now) {
+  if (worker.busy.contains(slot.index) || IsQuarantined(worker, slot)) return false;
+  const auto refused = worker.refused_until.find(slot.index);
+  return refused == worker.refused_until.end() || refused->second <= now;
 }
 
 std::vector<FreeSlot> FreeSlots(const State& state, const Moment& moment) {
   std::vector<FreeSlot> free;
   for (const auto& [id, worker] : state.workers) {
+    const std::optional<std::int64_t> left_ms = TimeForWork(state, worker, moment);
+    if (!left_ms) continue;
     for (const Slot& slot : worker.slots) {
-      if (const auto found = FreeSlotOf(state, worker, slot, moment)) free.push_back(*found);
+      if (!IsFree(worker, slot, moment.now)) continue;
+      free.push_back({.worker = &worker, .slot = &slot, .left_ms = *left_ms});
     }
   }
   return free;

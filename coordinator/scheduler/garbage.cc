@@ -256,15 +256,10 @@ void DropUnfinishedSubmission(StepContext& step) {
 
 void HandleEvent(StepContext& step, const SweepRemoved& event) {
   State& state = step.state;
-  step.result.status = CheckNotBeingSubmitted(state, event.sweep_id);
+  step.result.status = CheckSubmitted(state, event.sweep_id);
   if (!step.result.status.ok()) return;
-  const auto sweep = state.sweep_tasks.find(event.sweep_id);
-  if (sweep == state.sweep_tasks.end()) {
-    step.result.status = Status(Code::kNotFound, Str("there is no sweep ", event.sweep_id));
-    return;
-  }
   bool is_to_come = IsActiveSweep(state, event.sweep_id), is_stopping = false;
-  for (const std::string& id : sweep->second) {
+  for (const std::string& id : state.sweep_tasks.at(event.sweep_id)) {
     const Task& task = state.tasks.at(id);
     if (IsTerminal(task.state) || IsWantedByOthers(state, id, event.sweep_id)) continue;
     is_to_come = true;

@@ -12,11 +12,7 @@ namespace longrun::coordinator {
 namespace {
 
 Status CheckSweep(const State& state, const std::string& id) {
-  if (!state.sweep_tasks.contains(id)) {
-    return Status(Code::kNotFound,
-                  Str("there is no sweep ", id, ": `longrun ls` shows all sweeps"));
-  }
-  RETURN_IF_ERROR(CheckNotBeingSubmitted(state, id));
+  RETURN_IF_ERROR(CheckSubmitted(state, id));
   if (!state.cancelled_sweeps.contains(id)) return Status();
   return Status(Code::kFailedPrecondition,
                 Str("sweep ", id, " was cancelled: submit it again to continue it"));

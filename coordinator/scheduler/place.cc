@@ -48,10 +48,17 @@ class FittingSlots {
   const std::vector<FreeSlot>& Of(const std::string& name, const ReadyClass& ready) {
     const auto [found, is_new] = of_class_.try_emplace(name);
     if (!is_new) return found->second;
+    // Both lists have the slots of a worker one after the other.
+    const Worker* asked = nullptr;
+    std::optional<std::int64_t> left_ms;
     const auto add = [&](const Worker& worker, const Slot& slot) {
-      if (HasNoRoom(worker, ready, moment_.now)) return;
-      const auto free = FreeSlotOf(state_, worker, slot, moment_);
-      if (free) found->second.push_back(*free);
+      if (asked != &worker) {
+        asked = &worker;
+        left_ms = HasNoRoom(worker, ready, moment_.now) ? std::nullopt
+                                                        : TimeForWork(state_, worker, moment_);
+      }
+      if (!left_ms || !IsFree(worker, slot, moment_.now)) return;
+      found->second.push_back({.worker = &worker, .slot = &slot, .left_ms = *left_ms});
     };
     constexpr std::size_t kFewIdle = 64;  // not worth the search for all that fit
     const std::size_t n_idle = state_.index.idle.size();
@@ -238,15 +245,11 @@ std::optional<CheckpointRef> ResumePoint(const State& state, const Task& task) {
 
 void HandleEvent(StepContext& step, const SweepPrioritized& event) {
   State& state = step.state;
-  const auto sweep = state.sweep_tasks.find(event.sweep_id);
-  if (sweep == state.sweep_tasks.end()) {
-    step.result.status = Status(Code::kNotFound, Str("there is no sweep ", event.sweep_id));
-    return;
-  }
-  step.result.status = CheckNotBeingSubmitted(state, event.sweep_id);
+  step.result.status = CheckSubmitted(state, event.sweep_id);
   if (!step.result.status.ok()) return;
+  const std::set<std::string>& tasks = state.sweep_tasks.at(event.sweep_id);
   std::set<std::string> moved = state.index.first;
-  moved.insert(sweep->second.begin(), sweep->second.end());
+  moved.insert(tasks.begin(), tasks.end());
   const auto each_ready = [&](void (*move)(State&, Task&, Instant)) {
     for (const std::string& id : moved) {
       Task& task = state.tasks.at(id);
@@ -254,7 +257,7 @@ void HandleEvent(StepContext& step, const SweepPrioritized& event) {
     }
   };
   each_ready([](State& s, Task& task, Instant) { UnindexReady(s, task); });
-  state.index.first = sweep->second;
+  state.index.first = tasks;
   each_ready(&IndexReady);
 }
 

@@ -58,11 +58,7 @@ void RetryGivenUp(StepContext& step, const std::set<std::string>& tasks, std::st
 
 void HandleEvent(StepContext& step, const RetryRequested& event) {
   State& state = step.state;
-  if (!event.sweep_id.empty() && !state.sweep_tasks.contains(event.sweep_id)) {
-    step.result.status = Status(Code::kNotFound, Str("there is no sweep ", event.sweep_id));
-    return;
-  }
-  step.result.status = CheckNotBeingSubmitted(state, event.sweep_id);
+  if (!event.sweep_id.empty()) step.result.status = CheckSubmitted(state, event.sweep_id);
   if (!step.result.status.ok()) return;
   std::set<std::string> retried;
   bool has_sweep = false, was_removed = false;

@@ -398,8 +398,12 @@ StepResult Step(State& state, SchedulerEvent event, Instant now, std::int64_t wa
 const std::string* OwnerOf(const State& state,
                            const std::map<std::string, std::string>& known_cells,
                            const std::string& cell);
-// Whether the submission may come in parts: the sweep is new, and no part of it could be refused.
-bool MaySubmitInParts(const State& state, const SweepSubmitted& event);
+// A submission comes in parts only if no part of it could be refused. What can be told of that
+// without the state need not hold up the core: returns how many tasks the submission has at most;
+// nullopt: it must come as a whole.
+std::optional<std::size_t> TasksOfParts(const SweepSubmitted& event);
+// The rest: whether the sweep is new, and the limits leave room for `n_tasks` of TasksOfParts().
+bool MaySubmitInParts(const State& state, const SweepSubmitted& event, std::size_t n_tasks);
 // The submission in parts of n_runs runs, each with the known cells of its runs.
 std::vector<SweepSubmitted> InParts(SweepSubmitted event, std::size_t n_runs);
 // Returns what Step(SweepSubmitted) would do, without doing it. `known_cells`: see SweepSubmitted.

@@ -178,9 +178,11 @@ struct FreeSlot {
   const Slot* slot = nullptr;
   std::int64_t left_ms = kNoEndMs;  // until its worker stops its trainers
 };
-// nullopt: the slot cannot get work now.
-std::optional<FreeSlot> FreeSlotOf(const State& state, const Worker& worker, const Slot& slot,
-                                   const Moment& moment);
+// FreeSlot::left_ms of the worker's slots; nullopt: none of them can get work now.
+std::optional<std::int64_t> TimeForWork(const State& state, const Worker& worker,
+                                        const Moment& moment);
+// Whether the slot can get work now, if its worker can.
+bool IsFree(const Worker& worker, const Slot& slot, Instant now);
 std::vector<FreeSlot> FreeSlots(const State& state, const Moment& moment);
 // Whether nothing runs there, and the worker may get work when it is connected.
 bool IsIdle(const Worker& worker, const Slot& slot);
@@ -271,8 +273,9 @@ void ReleaseIfActive(StepContext& step, Task& task);
 
 // Whether the task is new with a submission in parts that has not ended: then it is not placed.
 bool IsBeingSubmitted(const State& state, const std::string& task);
-// kFailedPrecondition if the sweep is being submitted in parts.
-Status CheckNotBeingSubmitted(const State& state, const std::string& sweep_id);
+// Whether an order about the sweep can be carried out. kNotFound: there is no such sweep;
+// kFailedPrecondition: it is still being submitted, in parts.
+Status CheckSubmitted(const State& state, const std::string& sweep_id);
 
 // ---- kept.cc ------------------------------------------------------------------------------------
 

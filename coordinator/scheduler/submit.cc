@@ -15,17 +15,17 @@ namespace longrun::coordinator {
 
 struct Submission {
   SubmitCounts counts;
-  std::unordered_set<std::string> runs;             // that were planned
-  std::unordered_set<std::string> new_runs_of_all;  // of these, those that did not exist
-  std::unordered_set<std::string> tasks;            // all that serve the sweep
+  std::unordered_set<std::string> runs;          // that were planned
+  std::unordered_set<std::string> created_runs;  // of these, those that did not exist before
+  std::unordered_set<std::string> tasks;         // all that serve the sweep
   std::set<std::string> reused;             // of these, those that existed before the submission
   std::set<std::string> retried;            // existing tasks that failed or were given up
   std::set<std::string> failed;             // tasks that would fail again in the same way
-  std::set<std::string> held;               // new tasks of earlier parts, and of this one
+  std::set<std::string> created_tasks;      // if in parts: new ones of all parts so far
   std::map<std::string, ReadyClass> ready;  // of these, ready ones, as Index::ready will have them
   std::vector<std::string> ready_later;     // ready ones whose class may still change
   // What only this part has:
-  std::vector<const PlannedRun*> new_runs;
+  std::vector<const PlannedRun*> runs_to_store;            // new ones, and damaged ones
   std::vector<Task> new_tasks;                             // training before its evaluations
   std::unordered_map<std::string, std::string> new_cells;  // cell -> task
   std::vector<std::string> added;                          // to `tasks`
@@ -76,7 +76,7 @@ void Judge(const State& state, const std::string& id, Submission& plan) {
 // Counts and records a task that exists already.
 void Reuse(const State& state, const std::string& id, Submission& plan) {
   plan.Serve(id);
-  if (plan.held.contains(id)) return;
+  if (plan.created_tasks.contains(id)) return;
   plan.reused.insert(id);
   Judge(state, id, plan);
 }
@@ -127,7 +127,7 @@ void PlanEvaluation(const State& state, const KnownCells& known, const Sweep& sw
   std::set<std::string> reused_cells;
   for (const ExpectedCell& cell : evaluation.cells) {
     const std::string* const owner = OwnerOf(state, known, cell.cell);
-    if (owner != nullptr && plan.held.contains(*owner)) {
+    if (owner != nullptr && plan.created_tasks.contains(*owner)) {
       reused_cells.insert(cell.cell);  // asked for twice in one sweep
     } else if (owner != nullptr) {
       Reuse(state, *owner, plan);
@@ -185,11 +185,11 @@ void AddToPlan(const State& state, const Sweep& sweep, const KnownCells& known, 
       if (record != state.runs.end()) {
         plan.counts.runs_reused += 1;
         // The key fixes the run's content, so the same file rewrites the damaged row.
-        if (record->second.damaged) plan.new_runs.push_back(&run);
+        if (record->second.damaged) plan.runs_to_store.push_back(&run);
       } else {
         plan.counts.runs_new += 1;
-        plan.new_runs.push_back(&run);
-        plan.new_runs_of_all.insert(run.run_key);
+        plan.runs_to_store.push_back(&run);
+        plan.created_runs.insert(run.run_key);
       }
     }
     PlanTraining(state, sweep, run, training, plan);
@@ -200,6 +200,11 @@ void AddToPlan(const State& state, const Sweep& sweep, const KnownCells& known, 
   plan.counts.tasks_retried = std::ssize(plan.retried);
   plan.counts.tasks_failed_for_good = std::ssize(plan.failed);
 }
+
+// Whether it is the first part, or all of the submission.
+bool Begins(const SweepSubmitted& event) { return !event.part || event.part->first_run == 0; }
+// Whether it is the last part, or all of the submission.
+bool Ends(const SweepSubmitted& event) { return !event.part || event.part->is_last; }
 
 const std::string& OwnerOfSweep(const State& state, const SweepSubmitted& event) {
   const auto known = state.sweep_owner.find(event.sweep_id);
@@ -245,13 +250,13 @@ Status CheckOwner(const State& state, const SweepSubmitted& event, const Submiss
 }
 
 Status Check(const State& state, const SweepSubmitted& event, const Submission& plan) {
-  for (const PlannedRun* const run : plan.new_runs) {
+  for (const PlannedRun* const run : plan.runs_to_store) {
     if (!event.dataset_paths.contains(run->dataset_name)) {
       return Status(Code::kNotFound, Str("dataset \"", run->dataset_name, "\" is not registered: ",
                                          "`longrun data import` makes one"));
     }
   }
-  for (const PlannedRun* const run : plan.new_runs) {
+  for (const PlannedRun* const run : plan.runs_to_store) {
     const std::string& parent = run->run.parent;
     if (parent.empty()) continue;
     const auto training = state.tasks.find(TrainTaskKey(parent));
@@ -299,15 +304,15 @@ void WantAgain(StepContext& step, const Sweep& sweep, const std::set<std::string
 }
 
 // Moves the sweep out of the event: nothing reads it afterwards.
-// `tasks`: those that no earlier part has bound, sorted.
+// `tasks`: those that no earlier part has bound.
 void BindSweep(StepContext& step, SweepSubmitted& event, std::vector<std::string> tasks) {
   State& state = step.state;
-  const bool goes_on = event.part && event.part->first_run > 0;
+  std::ranges::sort(tasks);
   std::set<std::string>& bound = state.sweep_tasks[event.sweep_id];
   std::set<std::string>& runs = state.sweep_runs[event.sweep_id];
   std::set<std::string> before;
   SweepTally& tally = state.index.tallies[event.sweep_id];
-  if (!goes_on) {
+  if (Begins(event)) {
     before = std::exchange(bound, {});
     runs.clear();
     tally = SweepTally();
@@ -321,7 +326,7 @@ void BindSweep(StepContext& step, SweepSubmitted& event, std::vector<std::string
   for (const std::string& id : before) CountLeft(state, state.tasks.at(id));
   for (const std::string& id : tasks) CountLeft(state, state.tasks.at(id));
   for (const PlannedRun& run : event.sweep.runs) runs.insert(run.run_key);
-  if (goes_on) {
+  if (!Begins(event)) {
     step.sweeps.push_back(PutSweepRuns{.sweep_id = event.sweep_id,
                                        .first_run = event.part->first_run,
                                        .runs = std::move(event.sweep.runs),
@@ -337,6 +342,7 @@ void BindSweep(StepContext& step, SweepSubmitted& event, std::vector<std::string
                                  .tasks = std::move(tasks),
                                  .texts = std::move(event.texts),
                                  .owner = std::move(event.owner)});
+  if (event.part) step.sweeps.push_back(PutSubmitting{.sweep_id = event.sweep_id});
 }
 
 // While its run was damaged, and the training of its base was lost as well, a training forgot what
@@ -353,19 +359,26 @@ void RestoreNeeds(StepContext& step, Task& task) {
 
 // Submissions come one after the other, and the parts of one in order.
 Status CheckOrder(const State& state, const SweepSubmitted& event) {
-  const bool goes_on = event.part && event.part->first_run > 0;
-  if (goes_on ? state.submitting == event.sweep_id && state.index.submission != nullptr
-              : state.submitting.empty()) {
+  if (Begins(event) ? state.submitting.empty()
+                    : state.submitting == event.sweep_id && state.index.submission != nullptr) {
     return Status();
   }
   return Status(Code::kUnavailable, "another sweep is being submitted: try again");
 }
 
 void ForgetPart(Submission& plan) {
-  plan.new_runs.clear();
+  plan.runs_to_store.clear();
   plan.new_tasks.clear();
   plan.new_cells.clear();
   plan.added.clear();
+}
+
+// The tasks that the part adds are not placed before the submission ends.
+void NotePart(State& state, const SweepSubmitted& event,
+              const std::shared_ptr<Submission>& submission) {
+  state.submitting = event.sweep_id;
+  state.index.submission = submission;
+  for (const Task& task : submission->new_tasks) submission->created_tasks.insert(task.id);
 }
 
 // The tasks that would fail again in the same way.
@@ -389,12 +402,12 @@ void MeasureAgain(StepContext& step, SweepSubmitted& event, const Submission& pl
 
 // New tasks that need one that existed before.
 template <typename Visit>
-void ForEachHeldDependant(const State& state, const Submission& plan, const Visit& visit) {
+void ForEachCreatedDependant(const State& state, const Submission& plan, const Visit& visit) {
   for (const std::string& needed : plan.reused) {
     const auto dependants = state.index.dependants.find(needed);
     if (dependants == state.index.dependants.end()) continue;
     for (const std::string& id : dependants->second) {
-      if (plan.held.contains(id)) visit(id);
+      if (plan.created_tasks.contains(id)) visit(id);
     }
   }
 }
@@ -407,7 +420,7 @@ void JudgeAgain(const State& state, Submission& plan) {
     plan.failed.erase(id);
   }
   for (const std::string& id : plan.reused) Judge(state, id, plan);
-  ForEachHeldDependant(state, plan, [&](const std::string& id) { Judge(state, id, plan); });
+  ForEachCreatedDependant(state, plan, [&](const std::string& id) { Judge(state, id, plan); });
   plan.counts.tasks_retried = std::ssize(plan.retried);
   plan.counts.tasks_failed_for_good = std::ssize(plan.failed);
 }
@@ -428,22 +441,22 @@ void EndParts(StepContext& step, Submission& plan) {
   }
   for (const std::string& id : plan.ready_later) IndexReady(state, state.tasks.at(id), step.now);
   // What they needed may have succeeded since their part came.
-  ForEachHeldDependant(state, plan, [&](const std::string& id) {
+  ForEachCreatedDependant(state, plan, [&](const std::string& id) {
     Task& task = state.tasks.at(id);
     if (task.state == TaskState::kReady && task.ready_class.empty()) {
       IndexReady(state, task, step.now);
     }
   });
   for (const auto& [id, kept] : state.index.kept) {
-    if (plan.held.contains(id)) step.changed_tasks.insert(id);  // for AdoptKept
+    if (plan.created_tasks.contains(id)) step.changed_tasks.insert(id);  // for AdoptKept
   }
 }
 
 // Prepares what EndParts does for a new task.
-void HoldReady(const State& state, const Task& task, Submission& plan) {
+void PrepareReady(const State& state, const Task& task, Submission& plan) {
   // Otherwise other sweeps may decide how the run is computed.
-  const bool is_decided = plan.new_runs_of_all.contains(task.run_key) ||
-                          state.runs.at(task.run_key).execution.has_value();
+  const bool is_decided =
+      plan.created_runs.contains(task.run_key) || state.runs.at(task.run_key).execution.has_value();
   if (!is_decided || !WhyUnknown(state, task).empty()) {
     plan.ready_later.push_back(task.id);
     return;
@@ -458,7 +471,7 @@ void HoldReady(const State& state, const Task& task, Submission& plan) {
 // Stores the new runs, and the current folders of datasets that were registered again elsewhere.
 void PutRuns(StepContext& step, SweepSubmitted& event, const Submission& plan) {
   std::set<std::string> mended;  // runs that were damaged
-  for (const PlannedRun* const run : plan.new_runs) {
+  for (const PlannedRun* const run : plan.runs_to_store) {
     // A run that continues another must be executed as that one was, or its bits would differ.
     const auto parent = step.state.runs.find(run->run.parent);
     const auto damaged = step.state.runs.find(run->run_key);
@@ -494,6 +507,51 @@ void PutRuns(StepContext& step, SweepSubmitted& event, const Submission& plan) {
   }
 }
 
+// All of the submission is planned: it takes up what was given up before.
+void TryAgain(StepContext& step, const SweepSubmitted& event, Submission& plan) {
+  if (event.part) JudgeAgain(step.state, plan);
+  for (const std::string& id : plan.retried) TakePolicy(step.state.tasks.at(id), event.sweep);
+  RetryGivenUp(step, plan.retried, "submitted again");
+}
+
+void AddTasks(StepContext& step, const SweepSubmitted& event, Submission& plan) {
+  for (Task& task : plan.new_tasks) {
+    task.owner = OwnerOfSweep(step.state, event);
+    std::string reason =
+        task.state == TaskState::kReady ? std::string("waits for a free slot") : WaitReason(task);
+    const Task& added = AddTask(step, std::move(task), std::move(reason));
+    if (event.part && added.state == TaskState::kReady) PrepareReady(step.state, added, plan);
+  }
+}
+
+void PutCells(StepContext& step, const SweepSubmitted& event, Submission& plan) {
+  for (const std::string& cell : event.unrecorded_cells) {
+    if (const std::string* const owner = OwnerOf(step.state, event.known_cells, cell)) {
+      plan.new_cells.emplace(cell, *owner);
+    }
+  }
+  for (const std::string& cell : SortedKeys(plan.new_cells)) {
+    const std::string& task = plan.new_cells.at(cell);
+    step.state.cell_task[cell] = task;
+    step.cells.push_back(PutCell{.cell = cell, .task = task});
+  }
+}
+
+// All tasks of the submission are there, and from now on all of them may be placed.
+void EndSubmission(StepContext& step, SweepSubmitted& event, Submission& plan) {
+  State& state = step.state;
+  SkipFailed(step, plan);
+  MeasureAgain(step, event, plan);
+  WantAgain(step, event.sweep, plan.reused);
+  const bool any_paused = !state.paused_sweeps.empty();
+  BindSweep(step, event, std::move(plan.added));
+  if (event.part) EndParts(step, plan);
+  if (any_paused) {
+    for (const std::string& id : plan.reused) ReleaseIfActive(step, state.tasks.at(id));
+  }
+  if (event.first) HandleEvent(step, SweepPrioritized{.sweep_id = event.sweep_id});
+}
+
 }  // namespace
 
 const std::string* OwnerOf(const State& state, const KnownCells& known_cells,
@@ -513,15 +571,19 @@ SubmitCounts PlanSubmission(const State& state, const Sweep& sweep, const KnownC
   return plan.counts;
 }
 
-bool MaySubmitInParts(const State& state, const SweepSubmitted& event) {
-  const bool is_plain = event.stale.empty() && event.unrecorded_cells.empty();
-  if (!is_plain || state.sweep_tasks.contains(event.sweep_id)) return false;
-  std::size_t n_tasks = 0;  // at most
+std::optional<std::size_t> TasksOfParts(const SweepSubmitted& event) {
+  if (!event.stale.empty() || !event.unrecorded_cells.empty()) return std::nullopt;
+  std::size_t n_tasks = 0;
   for (const PlannedRun& run : event.sweep.runs) {
-    if (!event.dataset_paths.contains(run.dataset_name)) return false;
-    if (!run.run.parent.empty() || !run.run.BaseKey().empty()) return false;
+    if (!event.dataset_paths.contains(run.dataset_name)) return std::nullopt;
+    if (!run.run.parent.empty() || !run.run.BaseKey().empty()) return std::nullopt;
     n_tasks += 1 + run.evaluations.size();
   }
+  return n_tasks;
+}
+
+bool MaySubmitInParts(const State& state, const SweepSubmitted& event, std::size_t n_tasks) {
+  if (state.sweep_tasks.contains(event.sweep_id)) return false;
   if (state.tasks.size() + n_tasks > static_cast<std::size_t>(state.limits.tasks_max)) return false;
   if (event.owner.empty()) return true;
   for (const auto& [sweep, of] : state.sweep_owner) {
@@ -568,11 +630,15 @@ std::vector<SweepSubmitted> InParts(SweepSubmitted event, std::size_t n_runs) {
 }
 
 bool IsBeingSubmitted(const State& state, const std::string& task) {
-  return state.index.submission != nullptr && state.index.submission->held.contains(task);
+  return state.index.submission != nullptr && state.index.submission->created_tasks.contains(task);
 }
 
-Status CheckNotBeingSubmitted(const State& state, const std::string& sweep_id) {
-  if (state.submitting.empty() || state.submitting != sweep_id) return Status();
+Status CheckSubmitted(const State& state, const std::string& sweep_id) {
+  if (!state.sweep_tasks.contains(sweep_id)) {
+    return Status(Code::kNotFound,
+                  Str("there is no sweep ", sweep_id, ": `longrun ls` shows all sweeps"));
+  }
+  if (state.submitting != sweep_id) return Status();
   return Status(Code::kFailedPrecondition,
                 Str("sweep ", sweep_id,
                     " is still being submitted: try again when `longrun submit` has ended"));
@@ -580,64 +646,29 @@ Status CheckNotBeingSubmitted(const State& state, const std::string& sweep_id) {
 
 void HandleEvent(StepContext& step, SweepSubmitted& event) {
   State& state = step.state;
-  const bool begins = !event.part || event.part->first_run == 0;
-  const bool ends = !event.part || event.part->is_last;
   step.result.status = CheckOrder(state, event);
   if (!step.result.status.ok()) return;
   const std::shared_ptr<Submission> submission =
-      begins ? std::make_shared<Submission>() : state.index.submission;
+      Begins(event) ? std::make_shared<Submission>() : state.index.submission;
   Submission& plan = *submission;
   ForgetPart(plan);
   AddToPlan(state, event.sweep, event.known_cells, plan);
-  // A part is never refused: MaySubmitInParts.
-  if (!event.part) step.result.status = Check(state, event, plan);
-  if (!step.result.status.ok()) return;
-  if (event.part && ends) JudgeAgain(state, plan);
-  step.result.submit = plan.counts;
-  if (event.part && begins) {
-    state.submitting = event.sweep_id;
-    state.index.submission = submission;
-  }
-  if (event.part) {
-    for (const Task& task : plan.new_tasks) plan.held.insert(task.id);
+  if (event.part) {  // never refused: MaySubmitInParts
+    NotePart(state, event, submission);
+  } else {
+    step.result.status = Check(state, event, plan);
+    if (!step.result.status.ok()) return;
   }
   PutRuns(step, event, plan);
-  if (ends) {
-    for (const std::string& id : plan.retried) TakePolicy(state.tasks.at(id), event.sweep);
-    RetryGivenUp(step, plan.retried, "submitted again");
+  if (Ends(event)) TryAgain(step, event, plan);
+  AddTasks(step, event, plan);
+  PutCells(step, event, plan);
+  if (Ends(event)) {
+    EndSubmission(step, event, plan);
+  } else {
+    BindSweep(step, event, std::move(plan.added));
   }
-  for (Task& task : plan.new_tasks) {
-    task.owner = OwnerOfSweep(state, event);
-    std::string reason =
-        task.state == TaskState::kReady ? std::string("waits for a free slot") : WaitReason(task);
-    const Task& added = AddTask(step, std::move(task), std::move(reason));
-    if (event.part && added.state == TaskState::kReady) HoldReady(state, added, plan);
-  }
-  if (ends) {
-    SkipFailed(step, plan);
-    MeasureAgain(step, event, plan);
-  }
-  for (const std::string& cell : event.unrecorded_cells) {
-    if (const std::string* const owner = OwnerOf(state, event.known_cells, cell)) {
-      plan.new_cells.emplace(cell, *owner);
-    }
-  }
-  for (const std::string& cell : SortedKeys(plan.new_cells)) {
-    const std::string& task = plan.new_cells.at(cell);
-    state.cell_task[cell] = task;
-    step.cells.push_back(PutCell{.cell = cell, .task = task});
-  }
-  if (ends) WantAgain(step, event.sweep, plan.reused);
-  const bool any_paused = !state.paused_sweeps.empty();
-  std::ranges::sort(plan.added);
-  BindSweep(step, event, std::move(plan.added));
-  if (event.part && begins) step.sweeps.push_back(PutSubmitting{.sweep_id = event.sweep_id});
-  if (!ends) return;
-  if (event.part) EndParts(step, plan);
-  if (any_paused) {
-    for (const std::string& id : plan.reused) ReleaseIfActive(step, state.tasks.at(id));
-  }
-  if (event.first) HandleEvent(step, SweepPrioritized{.sweep_id = event.sweep_id});
+  step.result.submit = plan.counts;
 }
 
 }  // namespace longrun::coordinator

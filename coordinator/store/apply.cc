@@ -176,9 +176,8 @@ Status Store::ApplyOne(const PutSweepRuns& write, std::int64_t, ApplyCounts&) {
 }
 
 Status Store::ApplyOne(const PutSubmitting& write, std::int64_t, ApplyCounts&) {
-  if (!write.sweep_id.empty()) return PutMeta(*connection_, kSubmittingKey, write.sweep_id);
-  ASSIGN_OR_RETURN(Statement drop, connection_->Prepare("DELETE FROM meta WHERE key = ?"));
-  return drop.Bind(kSubmittingKey).Run();
+  return write.sweep_id.empty() ? DropMeta(*connection_, kSubmittingKey)
+                                : PutMeta(*connection_, kSubmittingKey, write.sweep_id);
 }
 
 Status Store::AddMembers(const std::string& sweep_id, std::int64_t first_run,

@@ -145,4 +145,9 @@ Status PutMeta(Connection& connection, std::string_view key, const std::string& 
   return put.Bind(value).Bind(key).Run();
 }
 
+Status DropMeta(Connection& connection, std::string_view key) {
+  ASSIGN_OR_RETURN(Statement drop, connection.Prepare("DELETE FROM meta WHERE key = ?"));
+  return drop.Bind(key).Run();
+}
+
 }  // namespace longrun::coordinator

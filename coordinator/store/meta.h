@@ -31,7 +31,8 @@ Status PutSchemaVersion(Connection& connection, std::int64_t version);
 inline constexpr std::string_view kRestoredKey = "restored_wall_ms";
 // The key of State::submitting. There is no row while no submission in parts is in progress.
 inline constexpr std::string_view kSubmittingKey = "submitting";
-// Writes a row. For a connection that keeps checksums.
+// Write a row, and delete it if there is one. For a connection that keeps checksums.
 Status PutMeta(Connection& connection, std::string_view key, const std::string& value);
+Status DropMeta(Connection& connection, std::string_view key);
 
 }  // namespace longrun::coordinator

@@ -401,10 +401,7 @@ Result<bool> Store::IsRestored() {
   return row.Bind(kRestoredKey).Step();
 }
 
-Status Store::ForgetRestored() {
-  ASSIGN_OR_RETURN(Statement drop, connection_->Prepare("DELETE FROM meta WHERE key = ?"));
-  return drop.Bind(kRestoredKey).Run();
-}
+Status Store::ForgetRestored() { return DropMeta(*connection_, kRestoredKey); }
 
 Status Store::Begin() {
   RETURN_IF_ERROR(connection_->Execute("BEGIN IMMEDIATE"));

@@ -7,6 +7,8 @@
 #include <condition_variable>
 #include <future>
 #include <limits>
+#include <regex>
+#include <thread>
 
 #include "base/clock.h"
 #include "coordinator/exports.h"
@@ -631,6 +633,53 @@ TEST_F(CoreTest, AMovedStateFolderIsNoticedWhileNothingIsToBeDone) {
   const Status status = ended.get();
   EXPECT_EQ(status.code(), Code::kDataLoss);
   EXPECT_NE(status.message().find(Str("is now at ", moved)), std::string::npos) << status.message();
+}
+
+// A core whose store fails, which ends the process unless it is a test's.
+class FailingCoreTest : public CoreTest {
+ protected:
+  FailingCoreTest() {
+    on_fatal = [](const Status&) {};
+    Restart();
+  }
+  // The code with which the call is answered; kOk if it still waits.
+  template <typename Call>
+  static Code Answer(Call call) {
+    const auto answered = std::make_shared<std::promise<Code>>();
+    std::future<Code> answer = answered->get_future();
+    std::thread([answered, call] { answered->set_value(call()); }).detach();
+    const auto wait = std::chrono::milliseconds(DeadlineMs(10'000));
+    if (answer.wait_for(wait) == std::future_status::ready) return answer.get();
+    ADD_FAILURE() << "the caller waits for ever";
+    return Code::kOk;
+  }
+  // Of a submission, of which the third cannot be stored: SQLite has the row of its run already.
+  static std::vector<SweepSubmitted> Parts() {
+    SweepSubmitted event = SampleSubmission(kSweepId);
+    event.sweep = SampleSweep(
+        std::regex_replace(std::string(kSampleYaml), std::regex("seed: \\[1\\]"), "seed: [1, 2]"));
+    std::vector<SweepSubmitted> parts = InParts(event, 1);
+    EXPECT_EQ(parts.size(), 4u);
+    parts[2].part->first_run = 1;
+    return parts;
+  }
+};
+
+TEST_F(FailingCoreTest, ASubmissionIsAnsweredIfOneOfItsPartsCannotBeStored) {
+  EXPECT_EQ(Answer([&] { return core->SubmitInParts(Parts()).status.code(); }), Code::kUnavailable);
+}
+
+TEST_F(FailingCoreTest, AnEventThatCannotBeStoredIsAnswered) {
+  const std::vector<SweepSubmitted> parts = Parts();
+  ASSERT_TRUE(core->PostAndWait(parts[0]).status.ok());
+  ASSERT_TRUE(core->PostAndWait(parts[1]).status.ok());
+
+  EXPECT_EQ(Answer([&] { return core->PostAndWait(parts[2]).status.code(); }), Code::kUnavailable);
+}
+
+TEST_F(FailingCoreTest, AWriteThatFailsIsAnswered) {
+  const auto write = [](Store&) { return Status(Code::kInternal, "as in a broken database"); };
+  EXPECT_EQ(Answer([&] { return core->Write(write).code(); }), Code::kUnavailable);
 }
 
 TEST_F(CoreTest, AfterItsStopNothingWaitsForEver) {

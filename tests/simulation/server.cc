@@ -106,7 +106,8 @@ void SimServer::Ask(const SchedulerEvent& event, Done done) {
 // the one before it was committed.
 void SimServer::Submit(const SweepSubmitted& event, Done done) {
   if (submits_in_parts_) return;  // the user asks again
-  if (!world_.random.Chance(0.5) || !MaySubmitInParts(state_, event)) {
+  const std::optional<std::size_t> n_tasks = TasksOfParts(event);
+  if (!world_.random.Chance(0.5) || !n_tasks || !MaySubmitInParts(state_, event, *n_tasks)) {
     return Process(event, std::move(done));
   }
   world_.stats.fired["submitted in parts"] += 1;

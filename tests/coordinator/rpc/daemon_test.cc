@@ -325,7 +325,7 @@ class LargeSubmissionTest : public DaemonTest {
   v1::SubmitSweepResponse response;
 };
 
-// Of which nothing seems to be lost.
+// The runs that are still to come are not listed as lost.
 TEST_F(LargeSubmissionTest, MeanwhileThePartsAreListed) {
   failpoints = "part_stored:delay_ms:1100";  // a commit after each part
   Start();

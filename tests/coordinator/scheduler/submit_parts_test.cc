@@ -14,6 +14,10 @@ class SubmitPartsTest : public SchedulerTest {
   static SweepSubmitted Event(const SampleSweep& sample, const std::string& id = "sweep-1") {
     return {.sweep_id = id, .sweep = MakeSweep(sample), .dataset_paths = SampleDatasets()};
   }
+  bool MayComeInParts(const SweepSubmitted& event) const {
+    const std::optional<std::size_t> n_tasks = TasksOfParts(event);
+    return n_tasks && MaySubmitInParts(state, event, *n_tasks);
+  }
   // In parts of one run, without the last one.
   SweepSubmitted Begin(const SampleSweep& sample, const std::string& id = "sweep-1") {
     std::vector<SweepSubmitted> parts = InParts(Event(sample, id), 1);
@@ -108,7 +112,7 @@ class Worlds : public SubmitPartsTest {
     if (n_runs == 0) {
       last = Do(event);
     } else {
-      EXPECT_TRUE(MaySubmitInParts(state, event));
+      EXPECT_TRUE(MayComeInParts(event));
       for (const SweepSubmitted& part : InParts(event, n_runs)) last = Do(part);
     }
     EXPECT_TRUE(last.status.ok());
@@ -246,24 +250,24 @@ TEST_F(SubmitPartsTest, EachPartHasWhatIsKnownOfItsRuns) {
 }
 
 TEST_F(SubmitPartsTest, WhatMayBeRefusedComesAsAWhole) {
-  EXPECT_TRUE(MaySubmitInParts(state, Event({.seeds = {1, 2}})));
-  EXPECT_FALSE(MaySubmitInParts(state, Event({.seeds = {1, 2}, .goes_on = true})));
-  EXPECT_FALSE(MaySubmitInParts(state, Event({.seeds = {1, 2}, .tunes = true})));
+  EXPECT_TRUE(MayComeInParts(Event({.seeds = {1, 2}})));
+  EXPECT_FALSE(MayComeInParts(Event({.seeds = {1, 2}, .goes_on = true})));
+  EXPECT_FALSE(MayComeInParts(Event({.seeds = {1, 2}, .tunes = true})));
   SweepSubmitted elsewhere = Event({.seeds = {1, 2}});
   elsewhere.dataset_paths.clear();
-  EXPECT_FALSE(MaySubmitInParts(state, elsewhere));
+  EXPECT_FALSE(MayComeInParts(elsewhere));
   state.limits.tasks_max = 3;
-  EXPECT_FALSE(MaySubmitInParts(state, Event({.seeds = {1, 2}})));
+  EXPECT_FALSE(MayComeInParts(Event({.seeds = {1, 2}})));
   state.limits.tasks_max = 4;
-  EXPECT_TRUE(MaySubmitInParts(state, Event({.seeds = {1, 2}})));
+  EXPECT_TRUE(MayComeInParts(Event({.seeds = {1, 2}})));
   SweepSubmitted owned = Event({.seeds = {1, 2}});
   owned.owner = "ada";
   state.limits.owner_tasks_max = 3;
-  EXPECT_FALSE(MaySubmitInParts(state, owned));
+  EXPECT_FALSE(MayComeInParts(owned));
   state.limits.owner_tasks_max = 4;
-  EXPECT_TRUE(MaySubmitInParts(state, owned));
+  EXPECT_TRUE(MayComeInParts(owned));
   Do(owned);
-  EXPECT_FALSE(MaySubmitInParts(state, owned));  // it is known
+  EXPECT_FALSE(MayComeInParts(owned));  // it is known
 }
 
 }  // namespace
