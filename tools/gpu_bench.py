@@ -15,25 +15,27 @@ import sys
 
 from gpu_models import (MODEL, NOVELS_TRAIN, NOVEL_VALIDATION, ROOT, TRAIN, Failed, journal, run)
 
-# name, (layers, heads, width), train length, tokens in a step, precision, steps, of them warm-up;
-# the most telling first, since a machine may be lent for minutes
+# name, (layers, heads, width), vocabulary, train length, tokens in a step, precision, steps, of them
+# warm-up; the most telling first, since a machine may be lent for minutes
 SHAPES = [
-    ("GPT-2 small", (12, 12, 768), 1024, 16384, "bf16", 30, 10),
-    ("micro", (3, 4, 96), 64, 1024, "fp32", 200, 50),
-    ("GPT-2 small", (12, 12, 768), 1024, 16384, "fp32", 30, 10),
+    ("GPT-2 small's body", (12, 12, 768), 320, 1024, 16384, "bf16", 30, 10),
+    ("GPT-2 124M", (12, 12, 768), 50304, 1024, 16384, "bf16", 30, 10),
+    ("micro", (3, 4, 96), 320, 64, 1024, "fp32", 200, 50),
+    ("GPT-2 small's body", (12, 12, 768), 320, 1024, 16384, "fp32", 30, 10),
 ]
 # Journal times are in whole milliseconds.
-DRY_SHAPES = [("tiny", (2, 2, 32), 64, 256, "fp32", 48, 8)]
+DRY_SHAPES = [("tiny", (2, 2, 32), 320, 64, 256, "fp32", 48, 8)]
 # Where PyTorch has an attention of its own that is exact, ours is measured through it as well.
 METHODS = {"cable": ["fused", "reference"], "alibi": ["fused", "reference"],
            "rope": ["fused", "torch", "reference"], "none": ["fused", "torch", "reference"]}
 
 
 def ours(args, work, dataset, shape, method, attention):
-    _, (n_layer, n_head, width), length, batch_tokens, precision, steps, warm = shape
+    _, (n_layer, n_head, width), vocabulary, length, batch_tokens, precision, steps, warm = shape
     run_file = work / "run.json"
     run_file.write_text(json.dumps({
-        "model": dict(MODEL, n_layer=n_layer, n_head=n_head, d_model=width, d_ff=4 * width),
+        "model": dict(MODEL, n_layer=n_layer, n_head=n_head, d_model=width, d_ff=4 * width,
+                      vocab_size=vocabulary),
         "train": dict(TRAIN, train_length=length, batch_tokens=batch_tokens, precision=precision,
                       tokens=steps * batch_tokens, validate={"every": 0, "tokens": 0},
                       schedule={"name": "constant", "warmup_tokens": 0}),
@@ -47,11 +49,12 @@ def ours(args, work, dataset, shape, method, attention):
 
 
 def peer(args, text, shape, method):
-    _, model, length, batch_tokens, precision, steps, warm = shape
+    _, model, vocabulary, length, batch_tokens, precision, steps, warm = shape
     found = subprocess.run(
         [sys.executable, str(ROOT / "tools/torch_peer.py"), "train", method, "--tokens", str(text),
          "--steps", str(steps - warm), "--warm", str(warm), "--length", str(length), "--batch-tokens",
-         str(batch_tokens), "--shape", ",".join(map(str, model)), "--precision", precision,
+         str(batch_tokens), "--shape", ",".join(map(str, model)), "--vocabulary", str(vocabulary),
+         "--precision", precision,
          "--device", "cuda" if args.device == "gpu" else "cpu"],
         check=False, capture_output=True, text=True)
     if found.returncode != 0:
@@ -99,8 +102,9 @@ def main():
                     peers.append(peer(args, text, shape, method))
             for backend in backends:
                 ratio = [a / b for a, b in zip(rates[backend], peers)]
-                rows.append({"shape": shape[0], "model": shape[1], "length": shape[2],
-                             "batch_tokens": shape[3], "precision": shape[4], "position": method,
+                rows.append({"shape": shape[0], "model": shape[1], "vocabulary": shape[2],
+                             "length": shape[3], "batch_tokens": shape[4], "precision": shape[5],
+                             "position": method,
                              "attention": backend, "tokens_per_s": rates[backend],
                              "peer_tokens_per_s": peers, "ratio": ratio})
                 print(json.dumps(rows[-1]), flush=True)

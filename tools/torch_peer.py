@@ -4,7 +4,7 @@ tools/gpu_bench.py.
   torch_peer.py train METHOD --tokens FILE [--steps N] [--warm N] [--batch-tokens N]
   torch_peer.py evaluate METHOD --tokens FILE
 
-Both take --length N, --shape LAYERS,HEADS,WIDTH, --device cpu|cuda and --precision fp32|bf16 (under
+Both take --length N, --shape LAYERS,HEADS,WIDTH, --vocabulary N, --device cpu|cuda and --precision fp32|bf16 (under
 autocast).
 
 Needs a Python that can import torch, and nothing of longrun's but tools/gpu_models.py, where shape and
@@ -102,10 +102,10 @@ class Block(torch.nn.Module):
 
 
 class Model(torch.nn.Module):
-    def __init__(self, method, n_layer, n_head, width):
+    def __init__(self, method, vocabulary, n_layer, n_head, width):
         super().__init__()
         self.method = method
-        self.embedding = torch.nn.Embedding(MODEL["vocab_size"], width)
+        self.embedding = torch.nn.Embedding(vocabulary, width)
         self.blocks = torch.nn.ModuleList(Block(method, n_head, width) for _ in range(n_layer))
         self.norm = torch.nn.LayerNorm(width)
         self.waves = {}
@@ -191,13 +191,14 @@ def main():
     parser.add_argument("--length", type=int, default=TRAIN["train_length"])
     parser.add_argument("--batch-tokens", type=int, default=TRAIN["batch_tokens"])
     parser.add_argument("--shape", default=f"{MODEL['n_layer']},{MODEL['n_head']},{MODEL['d_model']}")
+    parser.add_argument("--vocabulary", type=int, default=MODEL["vocab_size"])
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
     args = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(1)
     tokens = torch.frombuffer(bytearray(args.tokens.read_bytes()), dtype=torch.uint8).long()
-    model = Model(args.method, *map(int, args.shape.split(","))).to(args.device)
+    model = Model(args.method, args.vocabulary, *map(int, args.shape.split(","))).to(args.device)
     found = {"train": train, "evaluate": evaluate}[args.what](model, tokens, args)
     found["peak_bytes"] = torch.cuda.max_memory_allocated() if args.device == "cuda" else None
     print(json.dumps(found))
