@@ -138,8 +138,8 @@ TEST_P(CudaRowsTest, ArraysThatAreNotAlignedGiveTheSameNumbers) {
   }
 }
 
-// A row of 10,000 and multiples of 2^-10, which are exact in fp32; its mean is not, and is rounded by
-// as much as the numbers deviate from it. The results do not show it.
+// A row of 10,000 and multiples of 2^-10, which are exact in fp32; its mean is not, and is rounded
+// by as much as the numbers deviate from it. The results do not show it.
 TEST_P(CudaRowsTest, ARowFarFromZeroIsNormalisedExactly) {
   for (const std::int64_t n_channel : {50, 768, 1000, 2048, 5000}) {
     const NormShape shape = {.n_row = 3, .n_channel = n_channel, .epsilon = 1e-12};

@@ -1,0 +1,237 @@
+// The time of the kernels over rows on a GPU, by CUDA's events: one JSON object per line.
+//
+//   longrun-cuda-rows-bench [--rounds N] [--rows N] [C ...]
+//
+// Norms and activations as a training step in bf16 calls them, for each number of channels; the
+// median of the rounds, after two that are not counted. GB/s counts each tensor once, as if sums
+// over rows took none. The plug-in lies in the program's folder.
+#include <cuda_runtime_api.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/check.h"
+#include "base/files.h"
+#include "base/process.h"
+#include "base/random.h"
+#include "kernels/cuda_library.h"
+#include "kernels/cuda_rows.h"
+
+namespace longrun {
+namespace {
+
+struct Setting {
+  std::int64_t n_row = 16384, n_channel = 768;
+  int rounds = 20;
+};
+
+void Check(cudaError_t error) {
+  if (error == cudaSuccess) return;
+  std::fprintf(stderr, "longrun-cuda-rows-bench: %s\n", cudaGetErrorString(error));
+  std::exit(1);
+}
+void Check(const Status& status) {
+  if (status.ok()) return;
+  std::fprintf(stderr, "longrun-cuda-rows-bench: %s\n", status.message().c_str());
+  std::exit(1);
+}
+
+// n random numbers on the GPU.
+template <typename T>
+class Numbers {
+ public:
+  explicit Numbers(std::int64_t n) {
+    SeededRandom random(1);
+    std::vector<T> numbers;
+    for (std::int64_t at = 0; at < n; ++at) {
+      const auto x = static_cast<float>(2.0 * random.Uniform() - 1.0);
+      if constexpr (std::is_same_v<T, Bf16>) {
+        numbers.push_back(RoundedToBf16(x));
+      } else {
+        numbers.push_back(x);
+      }
+    }
+    const std::size_t n_byte = numbers.size() * sizeof(T);
+    Check(cudaMalloc(&data_, n_byte));
+    Check(cudaMemcpy(data_, numbers.data(), n_byte, cudaMemcpyHostToDevice));
+  }
+  Numbers(const Numbers&) = delete;
+  Numbers& operator=(const Numbers&) = delete;
+  ~Numbers() { cudaFree(data_); }
+  T* data() const { return static_cast<T*>(data_); }
+
+ private:
+  void* data_ = nullptr;
+};
+
+void Report(const Setting& setting, cudaStream_t stream, const char* what, double bytes_of_element,
+            const std::function<Status(const CudaRowOptions&)>& call) {
+  const CudaRowOptions options = {
+      .stream = stream,
+      .working_memory = {
+          .allocate = [](void*, std::int64_t n, void* on) -> void* {
+            void* address = nullptr;
+            const cudaError_t error = cudaMallocAsync(&address, static_cast<std::size_t>(n),
+                                                      static_cast<cudaStream_t>(on));
+            return error == cudaSuccess ? address : nullptr;
+          },
+          .release = [](void*, void* address,
+                        void* on) { cudaFreeAsync(address, static_cast<cudaStream_t>(on)); }}};
+  cudaEvent_t begin = nullptr, end = nullptr;
+  Check(cudaEventCreate(&begin));
+  Check(cudaEventCreate(&end));
+  std::vector<float> times;
+  for (int round = -2; round < setting.rounds; ++round) {
+    Check(cudaEventRecord(begin, stream));
+    Check(call(options));
+    Check(cudaEventRecord(end, stream));
+    Check(cudaEventSynchronize(end));
+    float time = 0.0F;
+    Check(cudaEventElapsedTime(&time, begin, end));
+    if (round >= 0) times.push_back(time);
+  }
+  Check(cudaEventDestroy(begin));
+  Check(cudaEventDestroy(end));
+  std::ranges::sort(times);
+  const auto ms = static_cast<double>(times[times.size() / 2]);
+  const double bytes = bytes_of_element * static_cast<double>(setting.n_row * setting.n_channel);
+  std::printf(
+      "{\"bench\":\"cuda_rows\",\"what\":\"%s\",\"rows\":%lld,\"channels\":%lld,\"ms\":%.4f,"
+      "\"gb_s\":%.0f}\n",
+      what, static_cast<long long>(setting.n_row), static_cast<long long>(setting.n_channel), ms,
+      bytes / ms * 1e-6);
+  std::fflush(stdout);
+}
+
+void Measure(const Setting& setting, cudaStream_t stream) {
+  const std::int64_t c = setting.n_channel, n = setting.n_row * c;
+  const Numbers<float> x(n), sum(n), d_sum(n), dx(n), gamma(c), beta(c), d_gamma(c), d_beta(c);
+  const Numbers<float> mean(setting.n_row), rstd(setting.n_row);
+  const Numbers<Bf16> a(n), y(n), dy(n), da(n), up(n), d_up(n);
+  const NormShape norm = {.n_row = setting.n_row, .n_channel = c};
+  const auto report = [&](const char* what, double bytes_of_element,
+                          const std::function<Status(const CudaRowOptions&)>& call) {
+    Report(setting, stream, what, bytes_of_element, call);
+  };
+  // x, a, s, y: 4 + 2 + 4 + 2 bytes for each element.
+  report("norm with addend, forward", 12, [&](const CudaRowOptions& options) {
+    return CudaNormForward({.shape = norm,
+                            .x = x.data(),
+                            .addend = a.data(),
+                            .gamma = gamma.data(),
+                            .beta = beta.data(),
+                            .sum = sum.data(),
+                            .y = y.data(),
+                            .mean = mean.data(),
+                            .rstd = rstd.data()},
+                           options);
+  });
+  const NormBackwardCall backward = {.shape = norm,
+                                     .dy = dy.data(),
+                                     .sum = sum.data(),
+                                     .gamma = gamma.data(),
+                                     .mean = mean.data(),
+                                     .rstd = rstd.data(),
+                                     .d_sum = d_sum.data(),
+                                     .dx = dx.data(),
+                                     .d_addend = da.data(),
+                                     .d_gamma = d_gamma.data(),
+                                     .d_beta = d_beta.data()};
+  // dy, s, ds, dx, da.
+  report("norm with addend, backward", 16,
+         [&](const CudaRowOptions& options) { return CudaNormBackward(backward, options); });
+  NormBackwardCall without_weights = backward;
+  without_weights.d_gamma = without_weights.d_beta = nullptr;
+  report("norm with addend, backward, without weights", 16,
+         [&](const CudaRowOptions& options) { return CudaNormBackward(without_weights, options); });
+  report("norm, forward", 6, [&](const CudaRowOptions& options) {
+    return CudaNormForward({.shape = norm,
+                            .x = x.data(),
+                            .gamma = gamma.data(),
+                            .beta = beta.data(),
+                            .y = y.data(),
+                            .mean = mean.data(),
+                            .rstd = rstd.data()},
+                           options);
+  });
+  report("norm, backward", 10, [&](const CudaRowOptions& options) {
+    return CudaNormBackward({.shape = norm,
+                             .dy = dy.data(),
+                             .sum = x.data(),
+                             .gamma = gamma.data(),
+                             .mean = mean.data(),
+                             .rstd = rstd.data(),
+                             .dx = dx.data(),
+                             .d_gamma = d_gamma.data(),
+                             .d_beta = d_beta.data()},
+                            options);
+  });
+  const ActivationShape gelu = {setting.n_row, c, Activation::kGeluNew};
+  report("gelu_new with bias, forward", 4, [&](const CudaRowOptions& options) {
+    return CudaActivationForward({.shape = gelu, .h = a.data(), .bias = beta.data(), .y = y.data()},
+                                 options);
+  });
+  report("gelu_new with bias, backward", 6, [&](const CudaRowOptions& options) {
+    return CudaActivationBackward({.shape = gelu,
+                                   .h = a.data(),
+                                   .bias = beta.data(),
+                                   .dy = dy.data(),
+                                   .dh = da.data(),
+                                   .d_bias = d_beta.data()},
+                                  options);
+  });
+  const ActivationShape silu = {setting.n_row, c, Activation::kSilu};
+  report("silu, gated, forward", 6, [&](const CudaRowOptions& options) {
+    return CudaGatedForward({.shape = silu, .gate = a.data(), .up = up.data(), .y = y.data()},
+                            options);
+  });
+  report("silu, gated, backward", 10, [&](const CudaRowOptions& options) {
+    return CudaGatedBackward({.shape = silu,
+                              .gate = a.data(),
+                              .up = up.data(),
+                              .dy = dy.data(),
+                              .d_gate = da.data(),
+                              .d_up = d_up.data()},
+                             options);
+  });
+  report("sum over rows", 2, [&](const CudaRowOptions& options) {
+    return CudaColumnSum(
+        {.n_row = setting.n_row, .n_channel = c, .x = dy.data(), .total = d_beta.data()}, options);
+  });
+}
+
+int Main(const std::vector<std::string>& arguments) {
+  Setting setting;
+  std::vector<std::int64_t> channels;
+  for (std::size_t at = 0; at < arguments.size(); ++at) {
+    const auto number = [&] {
+      LR_CHECK(at + 1 < arguments.size());
+      return std::stoll(arguments[++at]);
+    };
+    if (arguments[at] == "--rounds") {
+      setting.rounds = static_cast<int>(number());
+    } else if (arguments[at] == "--rows") {
+      setting.n_row = number();
+    } else {
+      channels.push_back(std::stoll(arguments[at]));
+    }
+  }
+  if (channels.empty()) channels = {768, 3072};
+  Check(OpenCudaLibrary(JoinPath(ProgramFolder(), "liblongrun_cuda.so")).status());
+  cudaStream_t stream = nullptr;
+  Check(cudaStreamCreate(&stream));
+  for (const std::int64_t n_channel : channels) {
+    setting.n_channel = n_channel;
+    Measure(setting, stream);
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace longrun
+
+int main(int n, char** arguments) { return longrun::Main({arguments + 1, arguments + n}); }
