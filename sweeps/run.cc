@@ -292,12 +292,12 @@ bool KeepsImportedExtension(const Run& run) {
   return run.train.extension.is_null() && run.model.position.method == "rope";
 }
 
-OperatorSet OperatorsFor(DeviceKind device_kind) {
+OperatorSet OperatorsFor(DeviceKind device_kind, bool gpu_has_kernels) {
   switch (device_kind) {
     case DeviceKind::kCpu:
       return OperatorSet::kLongrun;
     case DeviceKind::kGpu:
-      return OperatorSet::kAten;
+      return gpu_has_kernels ? OperatorSet::kLongrun : OperatorSet::kAten;
   }
   LR_CHECK(false);
 }

@@ -64,7 +64,8 @@ struct Run {
   std::string Key() const;
 };
 
-// LibTorch's operators, or our kernels.
+// LibTorch's operators, or our kernels: on a GPU these are only of norms, activations and
+// the gradients of biases.
 enum class OperatorSet { kAten, kLongrun };
 template <>
 struct EnumNames<OperatorSet> {
@@ -102,8 +103,9 @@ struct Execution {
 // rope has one, and an extension of the training takes its place.
 bool KeepsImportedExtension(const Run& run);
 
-// The choices for a run that begins on a device of this kind.
-OperatorSet OperatorsFor(DeviceKind device_kind);
+// The choices for a run that begins on a device of this kind. `gpu_has_kernels`: the GPU and the
+// build of its trainer have our kernels (IsFused, sweeps/slot.h).
+OperatorSet OperatorsFor(DeviceKind device_kind, bool gpu_has_kernels);
 Subnormals SubnormalsFor(DeviceKind device_kind);
 
 }  // namespace longrun

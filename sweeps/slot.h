@@ -23,11 +23,15 @@ struct Slot {
   std::string attention = {};
 };
 
-// Whether the trainer of a GPU's slot has fused attention.
+// Whether the trainer of a GPU's slot has our kernels for it: fused attention, norms, activations.
 inline bool IsFused(const Slot& slot) { return slot.attention == "fused"; }
 // The name of a GPU's best attention back-end, for a message.
 inline std::string_view BestAttention(const Slot& slot) {
   return IsFused(slot) ? "fused" : "reference";
+}
+// The same for the operators other than products and attention.
+inline std::string_view BestOperators(const Slot& slot) {
+  return IsFused(slot) ? "longrun" : "aten";
 }
 
 }  // namespace longrun

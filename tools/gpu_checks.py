@@ -156,7 +156,7 @@ def training(c):
     started = journal(here, "started")[-1]["body"]
     if c.device == "gpu":
         c.equal("attention of a run that begins on a GPU", started["execution"]["paths"]["attention"], "fused")
-        c.equal("its operators", started["execution"]["paths"]["operators"], "aten")
+        c.equal("its operators", started["execution"]["paths"]["operators"], "longrun")
         c.equal("its subnormal numbers", started["execution"]["paths"]["subnormals"], "kept")
         c.equal("its matrix products", started["execution"]["paths"]["linear"], "aten/cuda")
         names = subprocess.run(["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"],

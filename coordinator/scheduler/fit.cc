@@ -63,6 +63,10 @@ void ForEachLack(const ReadyClass& ready, const Worker& worker, const Slot& slot
         !same("its attention", BestAttention(slot), EnumName(execution.attention))) {
       return;
     }
+    if (is_gpu && execution.operators == OperatorSet::kLongrun &&
+        !same("its set of operators", BestOperators(slot), EnumName(OperatorSet::kLongrun))) {
+      return;
+    }
     // A slot with more threads starts the trainer with the number that the run began with.
     if (slot.threads < execution.threads &&
         !same("its number of threads", slot.threads, execution.threads)) {

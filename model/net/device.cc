@@ -13,6 +13,7 @@
 #include "base/files.h"
 #include "base/process.h"
 #include "base/str.h"
+#include "kernels/cuda_attention.h"
 #include "kernels/cuda_plugin_file.h"
 #include "model/instruction_set.h"
 #include "model/net/parallel.h"
@@ -76,6 +77,8 @@ Result<Compute> OpenCompute(std::string_view device, std::string_view precision)
   }
   RETURN_IF_ERROR(LoadCudaHalf());
   compute.device = c10::Device(c10::DeviceType::CUDA, static_cast<c10::DeviceIndex>(index));
+  compute.gpu_kernels =
+      compute.dtype == c10::ScalarType::Float && CheckCudaGpu(CudaPluginPath(), index).ok();
   return compute;
 }
 
@@ -110,6 +113,13 @@ std::string LinearName(const Compute& compute) {
                                   : MatrixPathName(compute.path, IdentifyCpu().vendor);
 }
 
-std::string OperatorsName(const Compute& compute) { return compute.kernels ? "longrun" : "aten"; }
+std::string OperatorsName(const Compute& compute) {
+  return compute.kernels || compute.gpu_kernels ? "longrun" : "aten";
+}
+
+void UseAtenOperators(Compute& compute) {
+  compute.kernels.reset();
+  compute.gpu_kernels = false;
+}
 
 }  // namespace longrun

@@ -27,10 +27,14 @@ struct Compute {
   // row_operators.h, which are all but products and attention; nullopt: LibTorch's operators do.
   // These kernels run only on a CPU, and not in fp64.
   std::optional<Simd> kernels = {};
+  // Whether the plug-in's kernels (kernels/cuda_rows.h) compute norms, activations and the
+  // gradients of biases on a GPU.
+  bool gpu_kernels = false;
 };
 
 // "fp32", "fp64", "bf16" on "cpu", "cuda" or "cuda:1"; on a CPU with the matrix path of a new run
-// (model/matrix_path.h) and our kernels. The CUDA half of LibTorch is loaded when a GPU is first
+// (model/matrix_path.h) and our kernels, on a GPU with our kernels if the plug-in has them for it,
+// both except in fp64. The CUDA half of LibTorch is loaded when a GPU is first
 // requested: kFailedPrecondition says why it cannot be (no library, no driver, no GPU).
 Result<Compute> OpenCompute(std::string_view device, std::string_view precision);
 
@@ -59,7 +63,9 @@ std::string CudaVersion();   // "13.0", once the CUDA half is loaded; else ""
 // vendor ("onednn/AuthenticAMD").
 std::string SimdPath();
 std::string LinearName(const Compute& compute);  // "aten/cuda" on a GPU
-std::string OperatorsName(
-    const Compute& compute);  // "longrun": our kernels; "aten": LibTorch's operators
+// "longrun": our kernels, where there are any for the device; "aten": LibTorch's operators.
+std::string OperatorsName(const Compute& compute);
+// Leaves all but products and attention to LibTorch's operators.
+void UseAtenOperators(Compute& compute);
 
 }  // namespace longrun

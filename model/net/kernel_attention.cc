@@ -3,12 +3,8 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
-#include <c10/core/Allocator.h>
-#include <c10/core/DeviceGuard.h>
-#include <c10/core/impl/VirtualGuardImpl.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include <exception>
 #include <optional>
 #include <string>
 #include <utility>
@@ -19,6 +15,7 @@
 #include "kernels/cuda_attention.h"
 #include "kernels/tensor_heads.h"
 #include "model/net/device.h"
+#include "model/net/on_gpu.h"
 #include "model/net/packed_heads.h"
 #include "model/net/parallel.h"
 #include "model/net/planned_reading.h"
@@ -180,40 +177,6 @@ AttentionKernelOptions HostOptions(bool is_inference) {
           .subnormals = SubnormalsOfThread()};
 }
 
-// What a call on a GPU takes from LibTorch: the current stream, and its allocator's memory. No
-// exception may cross the plug-in, so that of an allocation is kept for the call's end.
-class OnGpu {
- public:
-  explicit OnGpu(const c10::Device& device) : guard_(device), device_(device) {}
-
-  AttentionKernelOptions Options() {
-    const c10::impl::VirtualGuardImpl gpu(device_.type());
-    return {.subnormals = Subnormals::kKept,
-            .stream = gpu.getStream(device_).native_handle(),
-            .working_memory = {.context = this, .allocate = &Allocate, .release = &Release}};
-  }
-  void RethrowAllocationError() const {
-    if (error_) std::rethrow_exception(error_);
-  }
-
- private:
-  static void* Allocate(void* context, std::int64_t n_byte, void*) {
-    try {
-      return c10::GetAllocator(c10::DeviceType::CUDA)->raw_allocate(static_cast<size_t>(n_byte));
-    } catch (...) {
-      static_cast<OnGpu*>(context)->error_ = std::current_exception();
-      return nullptr;
-    }
-  }
-  static void Release(void*, void* address, void*) {
-    c10::GetAllocator(c10::DeviceType::CUDA)->raw_deallocate(address);
-  }
-
-  c10::DeviceGuard guard_;
-  c10::Device device_;
-  std::exception_ptr error_;
-};
-
 // Throws c10::Error for what the kernel refuses.
 template <typename Call>
 void Run(Status (*kernel)(const Call&, const AttentionTerms&, const AttentionKernelOptions&),
@@ -225,9 +188,10 @@ void Run(Status (*kernel)(const Call&, const AttentionTerms&, const AttentionKer
     return;
   }
   OnGpu gpu(device);
-  const Status status = kernel(call, terms, gpu.Options());
-  gpu.RethrowAllocationError();
-  TORCH_CHECK(status.ok(), status.message());
+  gpu.ThrowUnlessOk(kernel(call, terms,
+                           {.subnormals = Subnormals::kKept,
+                            .stream = gpu.stream(),
+                            .working_memory = gpu.working_memory()}));
 }
 
 using Given = std::optional<at::Tensor>;

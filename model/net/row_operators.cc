@@ -2,6 +2,7 @@
 
 #include <ATen/Context.h>
 #include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/cumsum.h>
 #include <ATen/ops/embedding.h>
 #include <ATen/ops/embedding_dense_backward.h>
@@ -24,9 +25,11 @@
 
 #include "base/check.h"
 #include "kernels/activation.h"
+#include "kernels/cuda_rows.h"
 #include "kernels/embedding.h"
 #include "kernels/key_bias.h"
 #include "kernels/norm.h"
+#include "model/net/on_gpu.h"
 #include "model/net/parallel.h"
 
 namespace longrun {
@@ -62,8 +65,30 @@ std::optional<at::Tensor> Optional(const at::Tensor& x) {
 at::Tensor Given(const std::optional<at::Tensor>& x) { return x ? x->contiguous() : at::Tensor(); }
 
 bool IsFp32(const at::Tensor& x) { return x.is_cpu() && x.scalar_type() == at::kFloat; }
-bool IsFp32OrBf16(const at::Tensor& x) {
-  return IsFp32(x) || (x.is_cpu() && x.scalar_type() == at::kBFloat16);
+
+// Whether our kernels compute norms and activations of x, a tensor of this type.
+bool HasKernels(const at::Tensor& x, const Compute& compute) {
+  return x.is_cpu() ? compute.kernels.has_value() : x.is_cuda() && compute.gpu_kernels;
+}
+bool IsFloat(const at::Tensor& x) { return x.scalar_type() == at::kFloat; }
+bool IsFloatOrBf16(const at::Tensor& x) { return IsFloat(x) || x.scalar_type() == at::kBFloat16; }
+
+// A GPU has no instruction sets.
+Simd SimdOf(const Compute& compute) { return compute.kernels.value_or(Simd::kDefault); }
+
+// Calls the kernel of the device of x. Throws c10::Error if a GPU's fails.
+template <typename Call>
+void Run(void (*on_cpu)(const Call&, const KernelOptions&),
+         Status (*on_gpu)(const Call&, const CudaRowOptions&), const Call& call,
+         const at::Tensor& x, Simd simd) {
+  if (!x.is_cuda()) {
+    on_cpu(call, RowOptions(simd, call.shape.n_channel));
+    return;
+  }
+  OnGpu gpu(x.device());
+  gpu.ThrowUnlessOk(on_gpu(
+      call,
+      {.memory = gpu.memory(), .stream = gpu.stream(), .working_memory = gpu.working_memory()}));
 }
 
 Simd SavedSimd(const AutogradContext& context) {
@@ -90,16 +115,17 @@ class NormFunction : public torch::autograd::Function<NormFunction> {
     const at::Tensor y = at::empty_like(x, x.options().dtype(type));
     at::Tensor mean = centred ? at::empty({shape.n_row}, x.options()) : at::Tensor();
     at::Tensor rstd = at::empty({shape.n_row}, x.options());
-    NormForward({.shape = shape,
-                 .x = Floats(x),
-                 .addend = a.defined() ? Read(a) : ConstElements(),
-                 .gamma = Floats(gamma),
-                 .beta = Floats(b),
-                 .sum = Floats(sum),
-                 .y = Write(y),
-                 .mean = Floats(mean),
-                 .rstd = Floats(rstd)},
-                RowOptions(simd, shape.n_channel));
+    Run(&NormForward, &CudaNormForward,
+        NormForwardCall{.shape = shape,
+                        .x = Floats(x),
+                        .addend = a.defined() ? Read(a) : ConstElements(),
+                        .gamma = Floats(gamma),
+                        .beta = Floats(b),
+                        .sum = Floats(sum),
+                        .y = Write(y),
+                        .mean = Floats(mean),
+                        .rstd = Floats(rstd)},
+        x, simd);
     context->set_materialize_grads(false);
     context->save_for_backward({a.defined() ? sum : x, gamma, mean, rstd});
     context->saved_data["epsilon"] = epsilon;
@@ -135,18 +161,19 @@ class NormFunction : public torch::autograd::Function<NormFunction> {
     at::Tensor d_beta = of_weights && biased ? at::empty_like(gamma) : at::Tensor();
     const at::Tensor dy_dense = dy.contiguous();
     const at::Tensor d_sum_dense = d_sum.defined() ? d_sum.contiguous() : d_sum;
-    NormBackward({.shape = shape,
-                  .dy = Read(dy_dense),
-                  .sum = Floats(sum),
-                  .gamma = Floats(gamma),
-                  .mean = Floats(mean),
-                  .rstd = Floats(rstd),
-                  .d_sum = Floats(d_sum_dense),
-                  .dx = Floats(dx),
-                  .d_addend = bf16_addend ? Write(da).as<Bf16>() : nullptr,
-                  .d_gamma = Floats(d_gamma),
-                  .d_beta = Floats(d_beta)},
-                 RowOptions(SavedSimd(*context), shape.n_channel));
+    Run(&NormBackward, &CudaNormBackward,
+        NormBackwardCall{.shape = shape,
+                         .dy = Read(dy_dense),
+                         .sum = Floats(sum),
+                         .gamma = Floats(gamma),
+                         .mean = Floats(mean),
+                         .rstd = Floats(rstd),
+                         .d_sum = Floats(d_sum_dense),
+                         .dx = Floats(dx),
+                         .d_addend = bf16_addend ? Write(da).as<Bf16>() : nullptr,
+                         .d_gamma = Floats(d_gamma),
+                         .d_beta = Floats(d_beta)},
+        sum, SavedSimd(*context));
     result[0] = dx;
     if (adds) result[1] = bf16_addend ? da : dx;
     result[2] = d_gamma;
@@ -156,7 +183,7 @@ class NormFunction : public torch::autograd::Function<NormFunction> {
 };
 
 bool TakesKernel(const at::Tensor& x, const NormWeights& norm, const Compute& compute) {
-  return compute.kernels && IsFp32(x) && IsFp32(norm.weight_C);
+  return HasKernels(x, compute) && IsFloat(x) && IsFloat(norm.weight_C);
 }
 
 ActivationShape ShapeOf(const at::Tensor& h, Activation activation) {
@@ -170,9 +197,10 @@ class ActivationFunction : public torch::autograd::Function<ActivationFunction> 
                             Simd simd) {
     const at::Tensor h = given.contiguous(), b = Given(bias);
     at::Tensor y = at::empty_like(h);
-    ActivationForward(
-        {.shape = ShapeOf(h, activation), .h = Read(h), .bias = Floats(b), .y = Write(y)},
-        RowOptions(simd, h.size(-1)));
+    Run(&ActivationForward, &CudaActivationForward,
+        ActivationForwardCall{
+            .shape = ShapeOf(h, activation), .h = Read(h), .bias = Floats(b), .y = Write(y)},
+        h, simd);
     context->save_for_backward({h, b});
     context->saved_data["activation"] = static_cast<std::int64_t>(activation);
     context->saved_data["simd"] = static_cast<std::int64_t>(simd);
@@ -186,13 +214,14 @@ class ActivationFunction : public torch::autograd::Function<ActivationFunction> 
     const auto activation = static_cast<Activation>(context->saved_data["activation"].toInt());
     const at::Tensor dh = at::empty_like(h);
     at::Tensor db = b.defined() ? at::empty_like(b) : at::Tensor();
-    ActivationBackward({.shape = ShapeOf(h, activation),
-                        .h = Read(h),
-                        .bias = Floats(b),
-                        .dy = Read(dy),
-                        .dh = Write(dh),
-                        .d_bias = Floats(db)},
-                       RowOptions(SavedSimd(*context), h.size(-1)));
+    Run(&ActivationBackward, &CudaActivationBackward,
+        ActivationBackwardCall{.shape = ShapeOf(h, activation),
+                               .h = Read(h),
+                               .bias = Floats(b),
+                               .dy = Read(dy),
+                               .dh = Write(dh),
+                               .d_bias = Floats(db)},
+        h, SavedSimd(*context));
     return {dh, db, {}, {}};
   }
 };
@@ -203,9 +232,10 @@ class GateFunction : public torch::autograd::Function<GateFunction> {
                             const at::Tensor& given_up, Activation activation, Simd simd) {
     const at::Tensor gate = given_gate.contiguous(), up = given_up.contiguous();
     at::Tensor y = at::empty_like(gate);
-    GatedForward(
-        {.shape = ShapeOf(gate, activation), .gate = Read(gate), .up = Read(up), .y = Write(y)},
-        RowOptions(simd, gate.size(-1)));
+    Run(&GatedForward, &CudaGatedForward,
+        GatedForwardCall{
+            .shape = ShapeOf(gate, activation), .gate = Read(gate), .up = Read(up), .y = Write(y)},
+        gate, simd);
     context->save_for_backward({gate, up});
     context->saved_data["activation"] = static_cast<std::int64_t>(activation);
     context->saved_data["simd"] = static_cast<std::int64_t>(simd);
@@ -218,20 +248,47 @@ class GateFunction : public torch::autograd::Function<GateFunction> {
     const at::Tensor dy = gradients[0].contiguous();
     const auto activation = static_cast<Activation>(context->saved_data["activation"].toInt());
     const at::Tensor d_gate = at::empty_like(gate), d_up = at::empty_like(up);
-    GatedBackward({.shape = ShapeOf(gate, activation),
-                   .gate = Read(gate),
-                   .up = Read(up),
-                   .dy = Read(dy),
-                   .d_gate = Write(d_gate),
-                   .d_up = Write(d_up)},
-                  RowOptions(SavedSimd(*context), gate.size(-1)));
+    Run(&GatedBackward, &CudaGatedBackward,
+        GatedBackwardCall{.shape = ShapeOf(gate, activation),
+                          .gate = Read(gate),
+                          .up = Read(up),
+                          .dy = Read(dy),
+                          .d_gate = Write(d_gate),
+                          .d_up = Write(d_up)},
+        gate, SavedSimd(*context));
     return {d_gate, d_up, {}, {}};
+  }
+};
+
+// The identity of a product's result, which gives the bias that the product has added its gradient.
+class BiasFunction : public torch::autograd::Function<BiasFunction> {
+ public:
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& y_NC,
+                            const at::Tensor& bias_C) {
+    context->saved_data["type"] = static_cast<std::int64_t>(bias_C.scalar_type());
+    return y_NC;
+  }
+
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    const auto type = static_cast<c10::ScalarType>(context->saved_data["type"].toInt());
+    const at::Tensor dy_NC = gradients[0].contiguous();
+    if (!dy_NC.is_cuda()) return {dy_NC, dy_NC.sum(0, false, type)};
+    at::Tensor total_C = at::empty({dy_NC.size(1)}, dy_NC.options().dtype(at::kFloat));
+    OnGpu gpu(dy_NC.device());
+    gpu.ThrowUnlessOk(CudaColumnSum(
+        {.n_row = dy_NC.size(0),
+         .n_channel = dy_NC.size(1),
+         .x = Read(dy_NC),
+         .total = Floats(total_C)},
+        {.memory = gpu.memory(), .stream = gpu.stream(), .working_memory = gpu.working_memory()}));
+    return {dy_NC, total_C};
   }
 };
 
 // The kernels' own, if they have it.
 std::optional<Activation> KernelActivation(MlpActivation f, const Compute& compute) {
-  return compute.kernels ? FindActivation(EnumName(f)) : std::nullopt;
+  const bool has_kernels = compute.kernels || compute.gpu_kernels;
+  return has_kernels ? FindActivation(EnumName(f)) : std::nullopt;
 }
 
 at::Tensor AtenActivation(MlpActivation f, const at::Tensor& h) {
@@ -372,7 +429,7 @@ at::Tensor Norm(const at::Tensor& x, const NormWeights& norm, c10::ScalarType ty
                 const Compute& compute) {
   if (TakesKernel(x, norm, compute)) {
     return NormFunction::apply(x, std::nullopt, norm.weight_C, Optional(norm.bias_C), norm.centred,
-                               norm.epsilon, type, *compute.kernels)
+                               norm.epsilon, type, SimdOf(compute))
         .front();
   }
   const at::Tensor y =
@@ -383,10 +440,10 @@ at::Tensor Norm(const at::Tensor& x, const NormWeights& norm, c10::ScalarType ty
 
 AddedNorm AddNorm(const at::Tensor& x, const at::Tensor& addend, const NormWeights& norm,
                   c10::ScalarType type, const Compute& compute) {
-  if (TakesKernel(x, norm, compute) && IsFp32OrBf16(addend) && addend.sizes() == x.sizes()) {
+  if (TakesKernel(x, norm, compute) && IsFloatOrBf16(addend) && addend.sizes() == x.sizes()) {
     const variable_list both =
         NormFunction::apply(x, std::optional(addend), norm.weight_C, Optional(norm.bias_C),
-                            norm.centred, norm.epsilon, type, *compute.kernels);
+                            norm.centred, norm.epsilon, type, SimdOf(compute));
     return {.sum = both[0], .normed = both[1]};
   }
   const at::Tensor sum = x + addend;
@@ -400,8 +457,9 @@ bool ActivateTakesBias(MlpActivation f, const Compute& compute) {
 at::Tensor Activate(MlpActivation f, const at::Tensor& h, const at::Tensor& bias_C,
                     const Compute& compute) {
   const std::optional<Activation> activation = KernelActivation(f, compute);
-  if (activation && IsFp32OrBf16(h) && (!bias_C.defined() || IsFp32(bias_C))) {
-    return ActivationFunction::apply(h, Optional(bias_C), *activation, *compute.kernels);
+  if (activation && HasKernels(h, compute) && IsFloatOrBf16(h) &&
+      (!bias_C.defined() || IsFloat(bias_C))) {
+    return ActivationFunction::apply(h, Optional(bias_C), *activation, SimdOf(compute));
   }
   return AtenActivation(f, bias_C.defined() ? h + bias_C.to(h.scalar_type()) : h);
 }
@@ -409,10 +467,20 @@ at::Tensor Activate(MlpActivation f, const at::Tensor& h, const at::Tensor& bias
 at::Tensor ActivateGate(MlpActivation f, const at::Tensor& gate, const at::Tensor& up,
                         const Compute& compute) {
   const std::optional<Activation> activation = KernelActivation(f, compute);
-  if (activation && IsFp32OrBf16(gate) && up.scalar_type() == gate.scalar_type()) {
-    return GateFunction::apply(gate, up, *activation, *compute.kernels);
+  if (activation && HasKernels(gate, compute) && IsFloatOrBf16(gate) &&
+      up.scalar_type() == gate.scalar_type()) {
+    return GateFunction::apply(gate, up, *activation, SimdOf(compute));
   }
   return AtenActivation(f, gate) * up;
+}
+
+bool SumsBiasGradient(const at::Tensor& x, const at::Tensor& bias_C, const Compute& compute) {
+  return x.is_cuda() && HasKernels(x, compute) && IsFloatOrBf16(x) && IsFloat(bias_C) &&
+         bias_C.requires_grad() && at::GradMode::is_enabled();
+}
+
+at::Tensor WithBiasGradient(const at::Tensor& y_NC, const at::Tensor& bias_C) {
+  return BiasFunction::apply(y_NC, bias_C);
 }
 
 at::Tensor Embed(const at::Tensor& weight_VC, const at::Tensor& ids, std::int64_t padding_id,

@@ -1,10 +1,10 @@
 // The operations of a network between its products and its attention, with gradients. They are
-// computed by the kernels over rows (kernels/norm.h, activation.h, embedding.h, key_bias.h) if
-// `compute.kernels` names an instruction set and the kernels support the operation, else by
-// LibTorch's operators.
+// computed by our kernels over rows (kernels/norm.h, activation.h, embedding.h, key_bias.h) if
+// `compute` names them for its device and they support the operation, else by LibTorch's operators.
 //
-// The kernels support LayerNorm and RMSNorm, and gelu_new, gelu and silu, gated or not, in fp32 on
-// a CPU and with bf16 results of products. A gradient can be taken once (no double backward).
+// The kernels support LayerNorm and RMSNorm, and gelu_new, gelu and silu, gated or not, in fp32 and
+// with bf16 results of products; on a CPU also the embedding's gradient and the cumulated gate in
+// fp32, on a GPU the gradients of biases. A gradient can be taken once (no double backward).
 //
 // Legend: B batch, T positions, H heads, C channels, V vocabulary; ".." any leading dimensions.
 #pragma once
@@ -49,6 +49,13 @@ at::Tensor Activate(MlpActivation f, const at::Tensor& h, const at::Tensor& bias
 // f(gate) up.
 at::Tensor ActivateGate(MlpActivation f, const at::Tensor& gate, const at::Tensor& up,
                         const Compute& compute);
+
+// Whether a product whose factors have the type and the device of x leaves its bias's gradient, a
+// sum over rows, to WithBiasGradient: then the product must add the detached bias. LibTorch's sum
+// on a GPU takes longer, and rounds to the type of the factors.
+bool SumsBiasGradient(const at::Tensor& x, const at::Tensor& bias_C, const Compute& compute);
+// y, the result of such a product.
+at::Tensor WithBiasGradient(const at::Tensor& y_NC, const at::Tensor& bias_C);
 
 // The rows of the ids; padding_id gets no gradient. If the weight is a leaf that already has a
 // gradient, the kernels add to it instead of returning a (V, C) tensor with few non-zero rows.

@@ -21,12 +21,14 @@
 namespace longrun::agent {
 namespace {
 
-// The code paths of an Execution or a Slot, for a message. `attention`: of a GPU.
+// The code paths of an Execution or a Slot, for a message. `attention` and `operators`: of a GPU.
 template <typename T>
-std::string PathsText(const T& paths, DeviceKind kind, std::string_view attention) {
+std::string PathsText(const T& paths, DeviceKind kind, std::string_view attention,
+                      std::string_view operators) {
   return Str(paths.linear, " and ", paths.simd,
              paths.bf16.empty() ? std::string() : Str(", bf16 by ", paths.bf16),
-             kind == DeviceKind::kGpu ? Str(", attention ", attention) : std::string());
+             kind == DeviceKind::kGpu ? Str(", attention ", attention, ", operators ", operators)
+                                      : std::string());
 }
 
 constexpr const char* kManifestFile = "manifest.json";
@@ -240,14 +242,17 @@ Status CheckStart(const StartMessage& start, const TaskFile& task, const Slot& s
       (!wanted.simd.empty() && !RunsSimd(slot.simd, wanted.simd)) ||
       (!wanted.bf16.empty() && wanted.bf16 != slot.bf16) ||
       (slot.kind == DeviceKind::kGpu &&
-       (wanted.device_name != slot.name ||
-        (wanted.attention == AttentionBackend::kFused && !IsFused(slot))))) {
-    return Status(Code::kFailedPrecondition,
-                  Str("the run uses ", EnumName(wanted.device_kind), " \"", wanted.device_name,
-                      "\" with ", PathsText(wanted, wanted.device_kind, EnumName(wanted.attention)),
-                      "; this worker has ", EnumName(slot.kind), " \"", slot.name, "\" with ",
-                      PathsText(slot, slot.kind, BestAttention(slot)),
-                      ": the results would not be bit for bit the same"));
+       (wanted.device_name != slot.name || ((wanted.attention == AttentionBackend::kFused ||
+                                             wanted.operators == OperatorSet::kLongrun) &&
+                                            !IsFused(slot))))) {
+    return Status(
+        Code::kFailedPrecondition,
+        Str("the run uses ", EnumName(wanted.device_kind), " \"", wanted.device_name, "\" with ",
+            PathsText(wanted, wanted.device_kind, EnumName(wanted.attention),
+                      wanted.operators ? EnumName(*wanted.operators) : "of any kind"),
+            "; this worker has ", EnumName(slot.kind), " \"", slot.name, "\" with ",
+            PathsText(slot, slot.kind, BestAttention(slot), BestOperators(slot)),
+            ": the results would not be bit for bit the same"));
   }
   return Status();
 }

@@ -60,8 +60,8 @@ std::string DecideLinear(const std::string& wanted, Compute& compute) {
 
 // The same for all other operators, which every machine can take from LibTorch.
 OperatorSet DecideOperators(std::optional<OperatorSet> wanted, Compute& compute) {
-  if (wanted == OperatorSet::kAten) compute.kernels.reset();
-  return compute.kernels ? OperatorSet::kLongrun : OperatorSet::kAten;
+  if (wanted == OperatorSet::kAten) UseAtenOperators(compute);
+  return *FindEnum<OperatorSet>(OperatorsName(compute));
 }
 
 // The same for subnormal numbers: every machine can keep them, and a GPU always does.

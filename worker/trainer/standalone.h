@@ -32,7 +32,7 @@ struct StandaloneOptions {
   // AttentionPathFor decides
   std::string attention = "auto";
   std::string matrix;     // for a CPU: aten | onednn; "": that of a new run
-  std::string operators;  // longrun | aten; "": longrun on a CPU
+  std::string operators;  // longrun | aten; "": longrun where it can
   // kept | flushed; "": the value of the checkpoint's run; for a new run, flushed on a CPU
   std::string subnormals;
   std::int64_t threads = 1;

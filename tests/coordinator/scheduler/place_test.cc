@@ -127,6 +127,7 @@ TEST_F(PlaceTest, ARunOnAGpuKeepsItsAttention) {
   Submit({});
   Begin(Current(Train()));
   EXPECT_EQ(store.runs.begin()->second.execution->attention, AttentionBackend::kFused);
+  EXPECT_EQ(store.runs.begin()->second.execution->operators, OperatorSet::kLongrun);
   Finish(Current(Train()), Signal(11));
   gpu.attention = "";  // another build of the trainer
   Arrive("w", {gpu}, 2, {}, "B");
@@ -134,6 +135,8 @@ TEST_F(PlaceTest, ARunOnAGpuKeepsItsAttention) {
 
   EXPECT_EQ(Train().state, TaskState::kReady);
   EXPECT_NE(Train().reason.find("its attention is reference, not fused"), std::string::npos)
+      << Train().reason;
+  EXPECT_NE(Train().reason.find("its set of operators is aten, not longrun"), std::string::npos)
       << Train().reason;
 }
 
@@ -166,6 +169,7 @@ TEST_F(PlaceTest, ARunThatBeganWithTheReferenceGoesToAGpuWithFusedAttention) {
   Submit({});
   Begin(Current(Train()));
   EXPECT_EQ(store.runs.begin()->second.execution->attention, AttentionBackend::kReference);
+  EXPECT_EQ(store.runs.begin()->second.execution->operators, OperatorSet::kAten);
   Finish(Current(Train()), Signal(11));
   gpu.attention = "fused";
   Wait(60'000);

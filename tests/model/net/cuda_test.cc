@@ -7,23 +7,30 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/abs.h>
+#include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/equal.h>
 #include <ATen/ops/max.h>
 #include <ATen/ops/norm.h>
+#include <ATen/ops/randn.h>
 #include <ATen/ops/stack.h>
 #include <dlfcn.h>
 #include <gtest/gtest.h>
+#include <torch/csrc/autograd/function.h>
 
 #include <cmath>
+#include <functional>
 
 #include "base/process.h"
+#include "base/str.h"
 #include "model/net/adamw.h"
 #include "model/net/checkpoint.h"
 #include "model/net/decoder.h"
 #include "model/net/generate.h"
 #include "model/net/gradient.h"
 #include "model/net/head.h"
+#include "model/net/kernel_attention.h"
+#include "model/net/row_operators.h"
 #include "model/net/throughput.h"
 #include "model/net/to_device.h"
 #include "model/net/train_step.h"
@@ -199,6 +206,91 @@ TEST_P(DeviceTest, GradientsOfEachMethodAreThoseOfTheCpu) {
     EXPECT_LT(error("bf16", AttentionBackend::kFused),
               1.3 * error("bf16", AttentionBackend::kReference))
         << method;
+  }
+}
+
+// Sizes of rows that kernels read in chunks, and that they do not; of GPT-2 small; of a block.
+TEST_P(DeviceTest, NormsAndActivationsAreThoseOfTheCpuInFp64) {
+  const Compute compute = OpenCompute(GetParam(), "fp32").value();
+  if (!KernelFor(compute).ok()) GTEST_SKIP() << "no kernels for this device";
+  EXPECT_EQ(OperatorsName(compute), "longrun");
+  EXPECT_EQ(OperatorsName(OpenCompute(GetParam(), "bf16").value()), "longrun");
+  EXPECT_EQ(OperatorsName(OpenCompute(GetParam(), "fp64").value()), "aten");
+  Compute plain = compute;
+  UseAtenOperators(plain);
+  EXPECT_EQ(OperatorsName(plain), "aten");
+
+  // The results, and the gradients of sum(w y) to the leaves, where w is fixed.
+  using Tensors = std::vector<at::Tensor>;
+  using Function = std::function<Tensors(const Tensors&, const Compute&)>;
+  const auto results = [](const Function& function, Tensors leaves, const Compute& on) {
+    for (at::Tensor& leaf : leaves) {
+      const bool is_exact = on.dtype == at::kDouble;
+      leaf = leaf.to(on.device, is_exact ? at::kDouble : leaf.scalar_type());
+      leaf = leaf.detach().clone().requires_grad_(true);
+    }
+    Tensors found = function(leaves, on);
+    at::Tensor loss;
+    for (const at::Tensor& y : found) {
+      // Multiples of 1/64, so that bf16 rounds none.
+      const at::Tensor w =
+          at::arange(y.numel(), at::kDouble).mul(0.7).sin().mul(64).round().div(64).view(y.sizes());
+      const at::Tensor part = (y.to(at::kDouble) * w.to(on.device)).sum();
+      loss = loss.defined() ? loss + part : part;
+    }
+    loss.backward();
+    for (const at::Tensor& leaf : leaves) found.push_back(leaf.grad());
+    for (at::Tensor& one : found) one = one.detach().to(at::kCPU, at::kDouble);
+    return found;
+  };
+  const auto expect_close = [&](const Function& function, const Tensors& leaves, double bound,
+                                const std::string& what) {
+    const Tensors exact = results(function, leaves, OpenCompute("cpu", "fp64").value());
+    const Tensors found = results(function, leaves, compute);
+    for (std::size_t i = 0; i < exact.size(); ++i) {
+      const double error = at::norm(found[i] - exact[i]).item<double>();
+      EXPECT_LT(error, bound * at::norm(exact[i]).item<double>())
+          << what << ": output or gradient " << i;
+    }
+    Tensors there;
+    for (const at::Tensor& leaf : leaves) {
+      there.push_back(leaf.to(compute.device).detach().requires_grad_(true));
+    }
+    for (const at::Tensor& y : function(there, compute)) {
+      // By our function, not by LibTorch's.
+      EXPECT_NE(y.grad_fn()->name().find("longrun"), std::string::npos) << y.grad_fn()->name();
+    }
+  };
+  for (const std::int64_t n : {37, 64, 768, 1032}) {
+    for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) {
+      const std::string what = Str(n, " channels, ", type == at::kFloat ? "fp32" : "bf16");
+      const double bound = type == at::kFloat ? 2e-5 : 6e-3;
+      const auto random = [&](std::initializer_list<std::int64_t> sizes, at::ScalarType of) {
+        return at::randn(sizes, at::kFloat).to(of);
+      };
+      for (const bool centred : {true, false}) {
+        const Function added = [&](const Tensors& x, const Compute& on) -> Tensors {
+          const NormWeights weights = {
+              .weight_C = x[2], .bias_C = centred ? x[3] : at::Tensor(), .centred = centred};
+          const auto to = on.dtype == at::kDouble ? at::kDouble : type;
+          const AddedNorm both = AddNorm(x[0], x[1], weights, to, on);
+          return {both.sum, both.normed, Norm(x[0], weights, to, on)};
+        };
+        Tensors leaves = {random({5, 9, n}, at::kFloat), random({5, 9, n}, type),
+                          random({n}, at::kFloat)};
+        if (centred) leaves.push_back(random({n}, at::kFloat));
+        expect_close(added, leaves, bound, what);
+      }
+      for (const MlpActivation f :
+           {MlpActivation::kGeluNew, MlpActivation::kGelu, MlpActivation::kSilu}) {
+        const Function all = [f](const Tensors& x, const Compute& on) -> Tensors {
+          return {Activate(f, x[0], x[2], on), Activate(f, x[1], {}, on),
+                  ActivateGate(f, x[0], x[1], on)};
+        };
+        expect_close(all, {random({70, n}, type), random({70, n}, type), random({n}, at::kFloat)},
+                     bound, what);
+      }
+    }
   }
 }
 

@@ -60,6 +60,13 @@ TEST(OrderTest, ASlotWithOtherArithmeticIsRefused) {
   EXPECT_EQ(unfused.code(), Code::kFailedPrecondition);
   EXPECT_NE(unfused.message().find("attention fused"), std::string::npos) << unfused.message();
   EXPECT_NE(unfused.message().find("attention reference"), std::string::npos);
+  on_gpu.task.execution.attention = AttentionBackend::kReference;
+  on_gpu.task.execution.operators = OperatorSet::kLongrun;
+  const Status without = CheckStart(on_gpu.start, on_gpu.task, other);
+  EXPECT_EQ(without.code(), Code::kFailedPrecondition);
+  EXPECT_NE(without.message().find("operators longrun"), std::string::npos) << without.message();
+  EXPECT_NE(without.message().find("operators aten"), std::string::npos) << without.message();
+  on_gpu.task.execution.attention = AttentionBackend::kFused;
   other.attention = "fused";
   EXPECT_TRUE(CheckStart(on_gpu.start, on_gpu.task, other).ok());
   Order bf16 = order;
