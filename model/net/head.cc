@@ -12,16 +12,25 @@
 #include <algorithm>
 
 #include "kernels/cross_entropy.h"
+#include "kernels/cuda_rows.h"
+#include "model/net/on_gpu.h"
 #include "model/net/row_operators.h"
 
 namespace longrun {
 namespace {
 
-// 32 MiB of fp32 on a CPU, whose caches are small; 128 MiB on a GPU, for which a small product is
-// mostly the start of a kernel. sweeps/cost.cc reckons with them.
-std::int64_t ChunkRows(std::int64_t vocab_size, const Compute& compute) {
-  const std::int64_t logits_max = std::int64_t{1} << (compute.device.is_cpu() ? 23 : 25);
-  return std::max<std::int64_t>(1, logits_max / vocab_size);
+// Whether our kernel computes the loss, and its gradient in place of the logits.
+bool HasKernel(const Compute& compute) {
+  return compute.device.is_cpu() ? compute.kernels.has_value() : compute.gpu_kernels;
+}
+
+// 32 MiB of fp32 on a CPU, whose caches are small. On a GPU, for which a small product is mostly the
+// start of a kernel, 128 MiB and as much for copies, or all of it without copies. sweeps/cost.cc
+// reckons with them.
+std::int64_t ChunkRows(const Head& head, const Compute& compute) {
+  const bool is_in_place = HasKernel(compute) && !head.bias_V.defined();
+  const int log2_logits_max = compute.device.is_cpu() ? 23 : is_in_place ? 26 : 25;
+  return std::max<std::int64_t>(1, (std::int64_t{1} << log2_logits_max) / head.weight_VC.size(0));
 }
 
 // The head in its product's type, converted once for all chunks.
@@ -44,14 +53,18 @@ at::Tensor ChunkLoss(const at::Tensor& hidden_NC, const Head& head, const at::Te
   z = z.contiguous();
   const at::Tensor targets = targets_N.contiguous();
   const auto loss = [&](auto* logits) {
-    CrossEntropy({.n_row = z.size(0),
-                  .n_vocab = z.size(1),
-                  .logits = logits,
-                  .targets = targets.const_data_ptr<std::int64_t>(),
-                  .nll = nll_N.mutable_data_ptr<float>(),
-                  .d_logits = gradient ? Elements(logits) : Elements(),
-                  .weight = weight},
-                 RowOptions(*compute.kernels, z.size(1)));
+    const CrossEntropyCall call = {.n_row = z.size(0),
+                                   .n_vocab = z.size(1),
+                                   .logits = logits,
+                                   .targets = targets.const_data_ptr<std::int64_t>(),
+                                   .nll = nll_N.mutable_data_ptr<float>(),
+                                   .d_logits = gradient ? Elements(logits) : Elements(),
+                                   .weight = weight};
+    if (z.is_cuda()) {
+      RunOnGpu(&CudaCrossEntropy, call, z.device());
+    } else {
+      CrossEntropy(call, RowOptions(*compute.kernels, z.size(1)));
+    }
   };
   if (z.scalar_type() == at::kBFloat16) {
     loss(reinterpret_cast<Bf16*>(z.mutable_data_ptr<at::BFloat16>()));
@@ -82,10 +95,10 @@ at::Tensor HeadNll(const at::Tensor& hidden_NC, const Head& given, const at::Ten
   const Head head = ForProduct(given, compute);
   const std::int64_t n_rows = hidden_NC.size(0);
   at::Tensor nll_N = at::empty({n_rows}, hidden_NC.options().dtype(compute.dtype));
-  const std::int64_t chunk = ChunkRows(head.weight_VC.size(0), compute);
+  const std::int64_t chunk = ChunkRows(head, compute);
   for (std::int64_t begin = 0; begin < n_rows; begin += chunk) {
     const std::int64_t n = std::min(chunk, n_rows - begin);
-    if (compute.kernels) {
+    if (HasKernel(compute)) {
       ChunkLoss(hidden_NC.narrow(0, begin, n), head, targets_N.narrow(0, begin, n), 1.0, false,
                 compute, nll_N.narrow(0, begin, n));
       continue;
@@ -106,14 +119,14 @@ HeadGradient HeadNllBackward(const at::Tensor& hidden_NC, const Head& given,
   const std::int64_t n_rows = hidden_NC.size(0);
   HeadGradient result = {.nll_N = at::empty({n_rows}, hidden_NC.options().dtype(compute.dtype)),
                          .hidden_NC = at::empty_like(hidden_NC)};
-  const std::int64_t chunk = ChunkRows(head.weight_VC.size(0), compute);
+  const std::int64_t chunk = ChunkRows(head, compute);
   for (std::int64_t begin = 0; begin < n_rows; begin += chunk) {
     const std::int64_t n = std::min(chunk, n_rows - begin);
     const at::Tensor hidden = hidden_NC.narrow(0, begin, n).to(compute.product);
     const at::Tensor targets = targets_N.narrow(0, begin, n);
     const at::Tensor nll = result.nll_N.narrow(0, begin, n);
     at::Tensor dz;
-    if (compute.kernels) {
+    if (HasKernel(compute)) {
       dz = ChunkLoss(hidden, head, targets, weight, true, compute, nll);
     } else {
       const at::Tensor z = HeadLogits(hidden, head, compute);

@@ -10,6 +10,7 @@
 
 #include "base/status.h"
 #include "kernels/attention.h"
+#include "kernels/cuda_rows.h"
 
 namespace longrun {
 
@@ -34,5 +35,15 @@ class OnGpu {
   c10::Device device_;
   std::exception_ptr error_;
 };
+
+// Calls a kernel over rows (kernels/cuda_rows.h) on the device's current stream. Throws as above.
+template <typename Call>
+void RunOnGpu(Status (*kernel)(const Call&, const CudaRowOptions&), const Call& call,
+              const c10::Device& device) {
+  OnGpu gpu(device);
+  gpu.ThrowUnlessOk(kernel(
+      call,
+      {.memory = gpu.memory(), .stream = gpu.stream(), .working_memory = gpu.working_memory()}));
+}
 
 }  // namespace longrun

@@ -85,10 +85,7 @@ void Run(void (*on_cpu)(const Call&, const KernelOptions&),
     on_cpu(call, RowOptions(simd, call.shape.n_channel));
     return;
   }
-  OnGpu gpu(x.device());
-  gpu.ThrowUnlessOk(on_gpu(
-      call,
-      {.memory = gpu.memory(), .stream = gpu.stream(), .working_memory = gpu.working_memory()}));
+  RunOnGpu(on_gpu, call, x.device());
 }
 
 Simd SavedSimd(const AutogradContext& context) {
@@ -274,13 +271,12 @@ class BiasFunction : public torch::autograd::Function<BiasFunction> {
     const at::Tensor dy_NC = gradients[0].contiguous();
     if (!dy_NC.is_cuda()) return {dy_NC, dy_NC.sum(0, false, type)};
     at::Tensor total_C = at::empty({dy_NC.size(1)}, dy_NC.options().dtype(at::kFloat));
-    OnGpu gpu(dy_NC.device());
-    gpu.ThrowUnlessOk(CudaColumnSum(
-        {.n_row = dy_NC.size(0),
-         .n_channel = dy_NC.size(1),
-         .x = Read(dy_NC),
-         .total = Floats(total_C)},
-        {.memory = gpu.memory(), .stream = gpu.stream(), .working_memory = gpu.working_memory()}));
+    RunOnGpu(&CudaColumnSum,
+             ColumnSumCall{.n_row = dy_NC.size(0),
+                           .n_channel = dy_NC.size(1),
+                           .x = Read(dy_NC),
+                           .total = Floats(total_C)},
+             dy_NC.device());
     return {dy_NC, total_C};
   }
 };
