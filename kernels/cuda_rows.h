@@ -1,6 +1,6 @@
 // The kernels over rows on an NVIDIA GPU: the calls of kernels/norm.h, activation.h and
-// cross_entropy.h, computed by the plug-in that nvcc compiled (cuda_plugin.h, kernels/cuda/). OpenCudaLibrary or CudaAttention
-// has loaded it before, for a GPU that CheckCudaGpu accepts.
+// cross_entropy.h, computed by the plug-in that nvcc compiled (cuda_plugin.h, kernels/cuda/).
+// OpenCudaLibrary or CudaAttention has loaded it before, for a GPU that CheckCudaGpu accepts.
 //
 // Memory:  all that a call views lies in `memory`. A call only puts work on the stream: it does not
 //          wait for the GPU. The working memory that sums over rows take is O(C), up to 1,024 rows

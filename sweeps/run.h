@@ -64,8 +64,8 @@ struct Run {
   std::string Key() const;
 };
 
-// LibTorch's operators, or our kernels: on a GPU these are only of norms, activations and
-// the gradients of biases.
+// LibTorch's operators, or our kernels: on a GPU these are only of norms, activations, the
+// gradients of biases and the loss.
 enum class OperatorSet { kAten, kLongrun };
 template <>
 struct EnumNames<OperatorSet> {

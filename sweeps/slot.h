@@ -23,7 +23,7 @@ struct Slot {
   std::string attention = {};
 };
 
-// Whether the trainer of a GPU's slot has our kernels for it: fused attention, norms, activations.
+// Whether the trainer of a GPU's slot has our kernels for it: fused attention, norms and others.
 inline bool IsFused(const Slot& slot) { return slot.attention == "fused"; }
 // The name of a GPU's best attention back-end, for a message.
 inline std::string_view BestAttention(const Slot& slot) {

@@ -35,6 +35,8 @@ def read(path):
     with open(path, encoding="utf-8") as lines:
         for line in lines:
             kind, begin, end, name = line.rstrip("\n").split("\t")
+            if kind == "missing":
+                raise Failed(f"{path}: CUPTI has dropped records")
             (calls if kind == "call" else work).append((int(begin), int(end), name))
     return sorted(work), sorted(calls)
 

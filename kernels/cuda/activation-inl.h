@@ -25,7 +25,7 @@ struct ElementParams {
 // ---- functions ---------------------------------------------------------------------------------
 
 // sigma(z) = 1 / (1 + e), where e = exp(-z) = 2^t. e is kept finite, so that e sigma, which is
-// 1 - sigma without a cancellation, is not NaN. If z is NaN, x is too, and shows it.
+// 1 - sigma without a cancellation, is not NaN.
 template <typename Layer>
 LR_DEVICE float Sigma(float t, float& e) {
   e = Layer::Exp2(fminf(t, 126.0F));
@@ -46,16 +46,18 @@ struct Function {
       constexpr auto kLog2 = static_cast<float>(kLog2E);
       constexpr auto kLine = static_cast<float>(2.0 * 0.79788456080286535588);  // 2 sqrt(2 / pi)
       constexpr auto kCube = static_cast<float>(2.0 * 0.79788456080286535588 * 0.044715);
-      float z = x, dz = 1.0F;
+      // Beyond this, sigma is 0 or 1, and a larger square could be infinite.
+      const float bounded = fminf(fmaxf(x, -1e4F), 1e4F);
+      float z = bounded, dz = 1.0F;
       if constexpr (kActivation == kGeluNew) {
-        const float square = x * x;
-        z = x * (kLine + kCube * square);
+        const float square = bounded * bounded;
+        z = bounded * (kLine + kCube * square);
         dz = kLine + 3.0F * kCube * square;
       }
       float e = 0.0F;
       const float sigma = Sigma<Layer>(-kLog2 * z, e);
       value = x * sigma;
-      slope = sigma + x * dz * (sigma * (e * sigma));
+      slope = x == x ? sigma + bounded * dz * (sigma * (e * sigma)) : x;
     }
   }
 };
@@ -118,7 +120,6 @@ struct ElementKernel {
   using Params = ElementParams;
   static constexpr int kColumns = 32 * kChunk;  // of a warp
   static constexpr int kAhead = 4;
-  static constexpr int kLeastRows = 64;
   static constexpr int kOuts = Op::kOut > 0 ? Op::kOut : 1;
 
   static int SharedBytes(const Params& p) { return p.sums == nullptr ? 0 : kWarps * kColumns * 4; }

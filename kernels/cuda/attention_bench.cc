@@ -13,8 +13,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <cstdlib>
-#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,6 +22,7 @@
 #include "base/process.h"
 #include "base/random.h"
 #include "base/str.h"
+#include "kernels/cuda/gpu_timer.h"
 #include "kernels/cuda_attention.h"
 #include "kernels/scalar.h"
 
@@ -38,17 +37,6 @@ struct Setting {
 };
 
 constexpr MemorySpace kGpu = {.kind = MemorySpace::Kind::kCuda, .ordinal = 0};
-
-void Check(cudaError_t error) {
-  if (error == cudaSuccess) return;
-  std::fprintf(stderr, "longrun-cuda-attention-bench: %s\n", cudaGetErrorString(error));
-  std::exit(1);
-}
-void Check(const Status& status) {
-  if (status.ok()) return;
-  std::fprintf(stderr, "longrun-cuda-attention-bench: %s\n", status.message().c_str());
-  std::exit(1);
-}
 
 // n_byte bytes on the GPU.
 class GpuMemory {
@@ -127,29 +115,7 @@ class Doubles {
   GpuMemory memory_;
 };
 
-// The median time of a call, in ms.
-double Milliseconds(const Setting& setting, cudaStream_t stream,
-                    const std::function<Status()>& call) {
-  cudaEvent_t begin = nullptr, end = nullptr;
-  Check(cudaEventCreate(&begin));
-  Check(cudaEventCreate(&end));
-  std::vector<float> times;
-  for (int round = -2; round < setting.rounds; ++round) {
-    Check(cudaEventRecord(begin, stream));
-    Check(call());
-    Check(cudaEventRecord(end, stream));
-    Check(cudaEventSynchronize(end));
-    float time = 0.0F;
-    Check(cudaEventElapsedTime(&time, begin, end));
-    if (round >= 0) times.push_back(time);
-  }
-  Check(cudaEventDestroy(begin));
-  Check(cudaEventDestroy(end));
-  std::ranges::sort(times);
-  return static_cast<double>(times[times.size() / 2]);
-}
-
-void Measure(const AttentionKernel& kernel, const Setting& setting, cudaStream_t stream) {
+void Measure(const AttentionKernel& kernel, const Setting& setting, const GpuTimer& timer) {
   SeededRandom random(1);
   const Rows q(setting, random), k(setting, random), v(setting, random), o(setting, random);
   const Rows o_gradient(setting, random), dq(setting, random), dk(setting, random),
@@ -192,21 +158,12 @@ void Measure(const AttentionKernel& kernel, const Setting& setting, cudaStream_t
   }
   const AttentionForwardCall forward = {
       .inputs = backward.inputs, .o = o.Buffer(), .lse = lse.Buffer()};
-  AttentionKernelOptions options = {
-      .stream = stream,
-      .working_memory = {
-          .allocate = [](void*, std::int64_t n, void* on) -> void* {
-            void* address = nullptr;
-            const cudaError_t error = cudaMallocAsync(&address, static_cast<std::size_t>(n),
-                                                      static_cast<cudaStream_t>(on));
-            return error == cudaSuccess ? address : nullptr;
-          },
-          .release = [](void*, void* address,
-                        void* on) { cudaFreeAsync(address, static_cast<cudaStream_t>(on)); }}};
+  const AttentionKernelOptions options = {.stream = timer.stream(),
+                                          .working_memory = GpuTimer::Memory()};
   const double forward_ms =
-      Milliseconds(setting, stream, [&] { return kernel.forward(forward, terms, options); });
+      timer.Milliseconds([&] { return kernel.forward(forward, terms, options); });
   const double backward_ms =
-      Milliseconds(setting, stream, [&] { return kernel.backward(backward, terms, options); });
+      timer.Milliseconds([&] { return kernel.backward(backward, terms, options); });
   const auto length = static_cast<double>(setting.length);
   const double flop = 2.0 * static_cast<double>(setting.batch * setting.n_head * setting.head_dim) *
                       length * length;
@@ -252,8 +209,7 @@ int Main(const std::vector<std::string>& arguments) {
   const Result<const AttentionKernel*> kernel =
       CudaAttention(JoinPath(ProgramFolder(), "liblongrun_cuda.so"));
   Check(kernel.status());
-  cudaStream_t stream = nullptr;
-  Check(cudaStreamCreate(&stream));
+  const GpuTimer timer(setting.rounds);
   for (const std::int64_t length : lengths) {
     for (const std::string& type : Split(types, ',')) {
       LR_CHECK(type == "bf16" || type == "fp32");
@@ -261,7 +217,7 @@ int Main(const std::vector<std::string>& arguments) {
         setting.length = length;
         setting.scalar = type == "bf16" ? Scalar::kBf16 : Scalar::kFp32;
         setting.terms = of_call;
-        Measure(**kernel, setting, stream);
+        Measure(**kernel, setting, timer);
       }
     }
   }

@@ -210,7 +210,6 @@ struct NormBackwardKernel {
   using Params = NormBackwardParams;
   static constexpr bool kByWarp = Shape::kWarpsOfRow == 1;
   static constexpr int kSlots = 4;  // two sums, of two rows in turn
-  static constexpr int kLeastRows = 16;
 
   static int SharedBytes(const Params& p) {
     return kByWarp ? kWarps * p.n_channel * 4 : kSlots * kWarps * 4;

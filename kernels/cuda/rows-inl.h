@@ -181,8 +181,9 @@ struct TurnPairsKernel {
       const std::int64_t angle = table_row * (p.n_rotary / 2) + group * kChunk;
       if (is_apart) {
         LR_UNROLL
-        for (int j = 0; j < kChunk; ++j)
+        for (int j = 0; j < kChunk; ++j) {
           Turn(p, angle + j, x[0][j], x[1][j], rest[0][j], rest[1][j]);
+        }
       } else {
         LR_UNROLL
         for (int j = 0; j < kChunk; ++j) {

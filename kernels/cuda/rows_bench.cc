@@ -7,9 +7,7 @@
 // over rows took none. The plug-in lies in the program's folder.
 #include <cuda_runtime_api.h>
 
-#include <algorithm>
 #include <cstdio>
-#include <cstdlib>
 #include <functional>
 #include <string>
 #include <vector>
@@ -18,6 +16,7 @@
 #include "base/files.h"
 #include "base/process.h"
 #include "base/random.h"
+#include "kernels/cuda/gpu_timer.h"
 #include "kernels/cuda_library.h"
 #include "kernels/cuda_rows.h"
 
@@ -28,17 +27,6 @@ struct Setting {
   std::int64_t n_row = 16384, n_channel = 768;
   int rounds = 20;
 };
-
-void Check(cudaError_t error) {
-  if (error == cudaSuccess) return;
-  std::fprintf(stderr, "longrun-cuda-rows-bench: %s\n", cudaGetErrorString(error));
-  std::exit(1);
-}
-void Check(const Status& status) {
-  if (status.ok()) return;
-  std::fprintf(stderr, "longrun-cuda-rows-bench: %s\n", status.message().c_str());
-  std::exit(1);
-}
 
 // n random numbers on the GPU.
 template <typename T>
@@ -68,36 +56,10 @@ class Numbers {
   void* data_ = nullptr;
 };
 
-void Report(const Setting& setting, cudaStream_t stream, const char* what, double bytes_of_element,
-            const std::function<Status(const CudaRowOptions&)>& call) {
-  const CudaRowOptions options = {
-      .stream = stream,
-      .working_memory = {
-          .allocate = [](void*, std::int64_t n, void* on) -> void* {
-            void* address = nullptr;
-            const cudaError_t error = cudaMallocAsync(&address, static_cast<std::size_t>(n),
-                                                      static_cast<cudaStream_t>(on));
-            return error == cudaSuccess ? address : nullptr;
-          },
-          .release = [](void*, void* address,
-                        void* on) { cudaFreeAsync(address, static_cast<cudaStream_t>(on)); }}};
-  cudaEvent_t begin = nullptr, end = nullptr;
-  Check(cudaEventCreate(&begin));
-  Check(cudaEventCreate(&end));
-  std::vector<float> times;
-  for (int round = -2; round < setting.rounds; ++round) {
-    Check(cudaEventRecord(begin, stream));
-    Check(call(options));
-    Check(cudaEventRecord(end, stream));
-    Check(cudaEventSynchronize(end));
-    float time = 0.0F;
-    Check(cudaEventElapsedTime(&time, begin, end));
-    if (round >= 0) times.push_back(time);
-  }
-  Check(cudaEventDestroy(begin));
-  Check(cudaEventDestroy(end));
-  std::ranges::sort(times);
-  const auto ms = static_cast<double>(times[times.size() / 2]);
+void Report(const Setting& setting, const GpuTimer& timer, const char* what,
+            double bytes_of_element, const std::function<Status(const CudaRowOptions&)>& call) {
+  const CudaRowOptions options = {.stream = timer.stream(), .working_memory = GpuTimer::Memory()};
+  const double ms = timer.Milliseconds([&] { return call(options); });
   const double bytes = bytes_of_element * static_cast<double>(setting.n_row * setting.n_channel);
   std::printf(
       "{\"bench\":\"cuda_rows\",\"what\":\"%s\",\"rows\":%lld,\"channels\":%lld,\"ms\":%.4f,"
@@ -107,7 +69,7 @@ void Report(const Setting& setting, cudaStream_t stream, const char* what, doubl
   std::fflush(stdout);
 }
 
-void Measure(const Setting& setting, cudaStream_t stream) {
+void Measure(const Setting& setting, const GpuTimer& timer) {
   const std::int64_t c = setting.n_channel, n = setting.n_row * c;
   const Numbers<float> x(n), sum(n), d_sum(n), dx(n), gamma(c), beta(c), d_gamma(c), d_beta(c);
   const Numbers<float> mean(setting.n_row), rstd(setting.n_row);
@@ -115,7 +77,7 @@ void Measure(const Setting& setting, cudaStream_t stream) {
   const NormShape norm = {.n_row = setting.n_row, .n_channel = c};
   const auto report = [&](const char* what, double bytes_of_element,
                           const std::function<Status(const CudaRowOptions&)>& call) {
-    Report(setting, stream, what, bytes_of_element, call);
+    Report(setting, timer, what, bytes_of_element, call);
   };
   // x, a, s, y: 4 + 2 + 4 + 2 bytes for each element.
   report("norm with addend, forward", 12, [&](const CudaRowOptions& options) {
@@ -222,11 +184,10 @@ int Main(const std::vector<std::string>& arguments) {
   }
   if (channels.empty()) channels = {768, 3072};
   Check(OpenCudaLibrary(JoinPath(ProgramFolder(), "liblongrun_cuda.so")).status());
-  cudaStream_t stream = nullptr;
-  Check(cudaStreamCreate(&stream));
+  const GpuTimer timer(setting.rounds);
   for (const std::int64_t n_channel : channels) {
     setting.n_channel = n_channel;
-    Measure(setting, stream);
+    Measure(setting, timer);
   }
   return 0;
 }

@@ -27,8 +27,8 @@ struct Compute {
   // row_operators.h, which are all but products and attention; nullopt: LibTorch's operators do.
   // These kernels run only on a CPU, and not in fp64.
   std::optional<Simd> kernels = {};
-  // Whether the plug-in's kernels (kernels/cuda_rows.h) compute norms, activations and the
-  // gradients of biases on a GPU.
+  // Whether the plug-in's kernels (kernels/cuda_rows.h) compute norms, activations, the
+  // gradients of biases and the loss on a GPU.
   bool gpu_kernels = false;
 };
 
@@ -51,8 +51,8 @@ struct Numerics {
 
 // Call this once at the start of a process. It sets the number of threads and the mode of subnormal
 // numbers, turns TF32 off, and chooses algorithms that give the same bits each time. On a GPU,
-// LibTorch's own switch for deterministic algorithms is used only with its fused attention: the
-// switch refuses the cumulative sum, although that operator is as repeatable as all others that the
+// LibTorch's own switch for deterministic algorithms is used only with its fused attention, and for
+// the gradient of an embedding (row_operators.cc): the switch refuses the cumulative sum, although that operator is as repeatable as all others that the
 // reference back-end calls.
 void FixNumerics(const Numerics& numerics, const c10::Device& device);
 

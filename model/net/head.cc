@@ -24,9 +24,9 @@ bool HasKernel(const Compute& compute) {
   return compute.device.is_cpu() ? compute.kernels.has_value() : compute.gpu_kernels;
 }
 
-// 32 MiB of fp32 on a CPU, whose caches are small. On a GPU, for which a small product is mostly the
-// start of a kernel, 128 MiB and as much for copies, or all of it without copies. sweeps/cost.cc
-// reckons with them.
+// 32 MiB of fp32 on a CPU, whose caches are small. On a GPU, for which a small product is mostly
+// the start of a kernel, 128 MiB and as much for copies, or all of it without copies.
+// sweeps/cost.cc reckons with them.
 std::int64_t ChunkRows(const Head& head, const Compute& compute) {
   const bool is_in_place = HasKernel(compute) && !head.bias_V.defined();
   const int log2_logits_max = compute.device.is_cpu() ? 23 : is_in_place ? 26 : 25;

@@ -6,8 +6,8 @@ For each pipelined kernel (kernels/cuda/pipeline-inl.h) that the library must ha
 its code neither reads nor writes local memory (LDL, STL), multiplies by tensor cores (HMMA), and copies to shared
 memory asynchronously (LDGSTS). A spilled register would pass every other test, and cost time.
 
-The kernels over rows (kernels/cuda/norm-inl.h, activation-inl.h, cross_entropy-inl.h) have no stack and no local memory either; those whose
-rows are aligned read and write 16 bytes at once (LDG.E.128, STG.E.128).
+The kernels over rows (kernels/cuda/norm-inl.h, activation-inl.h, cross_entropy-inl.h) have no stack and no local memory
+either; those whose rows are aligned read and write 16 bytes at once (LDG.E.128, STG.E.128).
 
 The disassemblers (cuobjdump, nvdisasm) are beside NVCC, in VENV or on the PATH; `./dev test` installs them in .venv
 where there is an nvcc. Without them, the test is skipped (77). Standard library only.
@@ -37,7 +37,7 @@ def name_of(function):
 
 def row_kernel_of(function):
     """The name of a kernel over rows, or None."""
-    found = re.search(r"\d(NormForwardKernel|NormBackwardKernel|ElementKernel|CrossEntropyKernel|PartialSumKernel)I", function)
+    found = re.search(rf"\d({'|'.join(ROW_KERNELS)})I", function)
     return found[1] if found else None
 
 

@@ -57,6 +57,30 @@ TEST_P(CudaRowsTest, SumsOverRowsAreTheReferenceForEveryShapeAndType) {
   ExpectColumnSums<Bf16>(*GetParam());
 }
 
+// Numbers that only a run that diverges has.
+TEST_P(CudaRowsTest, ActivationsAreLinesFarFromZero) {
+  constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+  const std::vector<float> h = {-1e30F, -1e13F, -1e5F, 1e5F, 1e13F, 1e30F, kNan, 0.0F};
+  const std::vector<float> dy(h.size(), 1.0F);
+  for (const Activation activation : {Activation::kGeluNew, Activation::kGelu, Activation::kSilu}) {
+    const ActivationShape shape = {
+        .n_row = 1, .n_channel = static_cast<std::int64_t>(h.size()), .activation = activation};
+    Guarded<float> y(shape.n_channel), dh(shape.n_channel);
+    ActivationForward({.shape = shape, .h = h.data(), .y = y.data()});
+    ActivationBackward({.shape = shape, .h = h.data(), .dy = dy.data(), .dh = dh.data()});
+    for (std::size_t i = 0; i < h.size(); ++i) {
+      SCOPED_TRACE(h[i]);
+      if (i == 6) {
+        EXPECT_TRUE(std::isnan(y.values()[i]) && std::isnan(dh.values()[i]));
+        continue;
+      }
+      const float line = h[i] > 0.0F ? 1.0F : h[i] < 0.0F ? 0.0F : 0.5F;
+      EXPECT_NEAR(dh.values()[i], line, 1e-6F);
+      EXPECT_NEAR(y.values()[i] / std::max(1.0F, std::abs(h[i])), h[i] > 0.0F ? 1.0F : 0.0F, 1e-6F);
+    }
+  }
+}
+
 // The host cannot read it, so the loss must show it.
 TEST_P(CudaRowsTest, ATargetOutsideOfTheVocabularyGivesNaN) {
   const std::vector<float> logits = Draw<float>(3 * 40, 1);

@@ -7,6 +7,7 @@
 #include "base/process.h"
 #include "base/str.h"
 #include "base/subnormals.h"
+#include "kernels/cuda_attention.h"
 #include "model/cpu_paths.h"
 #include "worker/trainer/gpu.h"
 
@@ -32,6 +33,10 @@ Status Honour(const Execution& wanted, const Machine& machine) {
     return Differs("matrix path", wanted.linear, machine.linear);
   }
   if (wanted.operators && *wanted.operators != machine.operators) {
+    // What is wrong with the plug-in or the GPU says more than that they differ.
+    if (machine.device_kind == DeviceKind::kGpu && *wanted.operators == OperatorSet::kLongrun) {
+      RETURN_IF_ERROR(CheckCudaGpu(CudaPluginPath(), machine.compute.device.index()));
+    }
     return Differs("operators", EnumName(*wanted.operators), EnumName(machine.operators));
   }
   if (wanted.subnormals && *wanted.subnormals != machine.subnormals) {

@@ -166,11 +166,13 @@ void AddStandalone(CLI::App* sub, StandaloneOptions& options) {
                   "library for fp32 matrix products on a CPU; the default depends on the CPU's "
                   "vendor (model/matrix_path.h)")
       ->check(CLI::IsMember({"aten", "onednn"}));
-  sub->add_option(
-         "--operators", options.operators,
-         "operators other than matrix products and attention: longrun (our kernels) or "
-         "aten (LibTorch's); on a GPU, longrun computes norms, activations and the gradients "
-         "of biases; default: longrun where the device has these kernels, otherwise aten")
+  sub->add_option("--operators", options.operators,
+                  "operators other than matrix products and attention: longrun (our kernels) or "
+                  "aten (LibTorch's); on a GPU, longrun computes norms, activations, the gradients "
+                  "of biases "
+                  "and the loss; default: the value of the checkpoint's run; for a new run, "
+                  "longrun where the "
+                  "device has these kernels, otherwise aten")
       ->check(CLI::IsMember({"longrun", "aten"}));
   sub->add_option(
          "--subnormals", options.subnormals,

@@ -79,7 +79,9 @@ struct FoundCheckpoint {
   CheckpointRef ref;
   std::optional<AttentionBackend> attention = {};  // what its run computes with, if known
   bool is_of_gpu = false;
-  Subnormals subnormals = Subnormals::kKept;  // as in all runs that do not specify it
+  // As in all runs that do not specify them.
+  OperatorSet operators = OperatorSet::kAten;
+  Subnormals subnormals = Subnormals::kKept;
 };
 
 // The inputs that the arguments name; an input with an error is absent.
@@ -264,6 +266,16 @@ Result<FoundCheckpoint> FindCheckpoint(const std::string& folder) {
     ASSIGN_OR_RETURN(const std::string name, GetString(paths, "linear", "state.json: paths"));
     found.is_of_gpu = name == LinearName({.device = c10::DeviceType::CUDA});
   }
+  if (paths.contains("operators")) {
+    ASSIGN_OR_RETURN(const std::string name, GetString(paths, "operators", "state.json: paths"));
+    const std::optional<OperatorSet> known = FindEnum<OperatorSet>(name);
+    if (!known) {
+      return Status(
+          Code::kInvalidArgument,
+          Str("state.json: paths.operators: expected longrun or aten, found \"", name, "\""));
+    }
+    found.operators = *known;
+  }
   if (paths.contains("subnormals")) {
     ASSIGN_OR_RETURN(const std::string name, GetString(paths, "subnormals", "state.json: paths"));
     const std::optional<Subnormals> known = FindSubnormals(name);
@@ -431,6 +443,10 @@ Result<TaskFile> MakeTask(const StandaloneOptions& options, TaskKind kind, const
     // A GPU always keeps subnormals, whatever the checkpoint was trained on.
     if (options.subnormals.empty() && device == DeviceKind::kCpu) {
       task.execution.subnormals = found.subnormals;
+    }
+    // The other kind of device has other kernels, if any.
+    if (options.operators.empty() && found.is_of_gpu == (device == DeviceKind::kGpu)) {
+      task.execution.operators = found.operators;
     }
     (kind == TaskKind::kTrain ? task.resume : task.init) = found.ref;
   }

@@ -31,8 +31,10 @@ struct StandaloneOptions {
   // reference | torch | fused, or auto: the path of the checkpoint's run; for a new run,
   // AttentionPathFor decides
   std::string attention = "auto";
-  std::string matrix;     // for a CPU: aten | onednn; "": that of a new run
-  std::string operators;  // longrun | aten; "": longrun where it can
+  std::string matrix;  // for a CPU: aten | onednn; "": that of a new run
+  // longrun | aten; "": the value of the checkpoint's run, if it ran on this kind of device; for a
+  // new run, longrun where the device has these kernels
+  std::string operators;
   // kept | flushed; "": the value of the checkpoint's run; for a new run, flushed on a CPU
   std::string subnormals;
   std::int64_t threads = 1;

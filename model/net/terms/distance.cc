@@ -7,7 +7,6 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/abs.h>
 #include <ATen/ops/arange.h>
-#include <ATen/ops/embedding.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/flip.h>
 #include <ATen/ops/log.h>
@@ -20,6 +19,7 @@
 
 #include "base/check.h"
 #include "model/net/kernel_attention.h"
+#include "model/net/row_operators.h"
 #include "model/net/terms/term.h"
 #include "model/net/to_device.h"
 
@@ -144,7 +144,7 @@ class Distance final : public AttentionTerm {
     switch (bias_.form->kind) {
       case DistanceForm::Kind::kTable:
         // Its gradient has the same bits each time, unlike that of index_select.
-        return at::embedding(learned[0].to(at::kDouble), Rows(first, n)).t();
+        return Embed(learned[0].to(at::kDouble), Rows(first, n), /*padding_id=*/-1, compute_).t();
       case DistanceForm::Kind::kLog:
         return -number_H1(0) * at::log(1.0 + number_H1(1) * distance_N());
       case DistanceForm::Kind::kPower:

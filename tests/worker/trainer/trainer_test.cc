@@ -885,6 +885,15 @@ TEST_F(TrainerTest, ATaskKeepsTheOperatorsThatItBeganWith) {
   EXPECT_EQ(operators("old"), "aten");
   EXPECT_TRUE(Bytes(StepFolder("old", "20"), "model.safetensors") ==
               Bytes(StepFolder("aten", "20"), "model.safetensors"));
+
+  // By hand a checkpoint goes on as its run began, unless it is told otherwise.
+  ASSERT_EQ(Exec(TrainArguments("resumed", {"--resume", StepFolder("aten", "20")})), 0) << Stderr();
+  EXPECT_EQ(operators("resumed"), "aten");
+  ASSERT_EQ(Exec(TrainArguments("changed",
+                                {"--resume", StepFolder("aten", "20"), "--operators", "longrun"})),
+            0)
+      << Stderr();
+  EXPECT_EQ(operators("changed"), "longrun");
 }
 
 TEST_F(TrainerTest, ARunKeepsTheSubnormalNumbersThatItBeganWith) {
