@@ -13,8 +13,8 @@
 #   checks.json, and as a table      what was checked beside the CPU, and what was found
 #   results.json tables.md           the models' numbers, and what was expected of them
 #   bench.json bench.md              tokens/s and their ratios to the peer's
-#   attention.json attention.md      TFLOP/s of both
-#   timeline.json timeline.md        a step's waits, and its kernels by their time
+#   attention.json, and as a table   TFLOP/s of both
+#   timeline.json, and as a table    a step's waits, and its kernels by their time
 #   tests.log checks.log ...         what each stage printed
 #   machine.txt                      GPU, driver, compilers, LibTorch, commit
 #

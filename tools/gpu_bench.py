@@ -15,8 +15,8 @@ import sys
 
 from gpu_models import (MODEL, NOVELS_TRAIN, NOVEL_VALIDATION, ROOT, TRAIN, Failed, journal, run)
 
-# name, (layers, heads, width), vocabulary, train length, tokens in a step, precision, steps, of them
-# warm-up; the most telling first, since a machine may be lent for minutes
+# name, (layers, heads, width), vocabulary, train length, tokens in a step, precision, steps, of
+# them warm-up; the most telling first, since a machine may be lent for minutes
 SHAPES = [
     ("GPT-2 small's body", (12, 12, 768), 320, 1024, 16384, "bf16", 30, 10),
     ("GPT-2 124M", (12, 12, 768), 50304, 1024, 16384, "bf16", 30, 10),

@@ -52,8 +52,8 @@ struct Numerics {
 // Call this once at the start of a process. It sets the number of threads and the mode of subnormal
 // numbers, turns TF32 off, and chooses algorithms that give the same bits each time. On a GPU,
 // LibTorch's own switch for deterministic algorithms is used only with its fused attention, and for
-// the gradient of an embedding (row_operators.cc): the switch refuses the cumulative sum, although that operator is as repeatable as all others that the
-// reference back-end calls.
+// the gradient of an embedding (row_operators.cc): the switch refuses the cumulative sum, although
+// that operator is as repeatable as all others that the reference back-end calls.
 void FixNumerics(const Numerics& numerics, const c10::Device& device);
 
 std::string TorchVersion();  // "2.11.0"

@@ -1,5 +1,6 @@
 // What the kernels over rows of kernels/cuda have beside the contract of kernels/norm.h,
-// activation.h and cross_entropy.h: sums over rows, rows that are not aligned, rows far from 0, ranges of rows.
+// activation.h and cross_entropy.h: sums over rows, rows that are not aligned, rows far from 0,
+// ranges of rows.
 #include "kernels/cuda_rows.h"
 
 #include <gtest/gtest.h>

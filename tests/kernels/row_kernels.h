@@ -1,6 +1,6 @@
-// The kernels that a program of the tests of kernels/norm.h, activation.h and cross_entropy.h tests: those of the
-// CPU for each instruction set, those of kernels/cuda on the host, or on a GPU. Each program links
-// one definition of RowKernelsUnderTest.
+// The kernels that a program of the tests of kernels/norm.h, activation.h and cross_entropy.h
+// tests: those of the CPU for each instruction set, those of kernels/cuda on the host, or on a GPU.
+// Each program links one definition of RowKernelsUnderTest.
 #pragma once
 
 #include <gtest/gtest.h>
