@@ -104,7 +104,7 @@ struct Execution {
 bool KeepsImportedExtension(const Run& run);
 
 // The choices for a run that begins on a device of this kind. `gpu_has_kernels`: the GPU and the
-// build of its trainer have our kernels (IsFused, sweeps/slot.h).
+// build of its trainer have our kernels (HasOperators, sweeps/slot.h).
 OperatorSet OperatorsFor(DeviceKind device_kind, bool gpu_has_kernels);
 Subnormals SubnormalsFor(DeviceKind device_kind);
 

@@ -38,6 +38,7 @@ void Fill(v1::Device& wire, Slot& slot) {
   wire.set_linear(std::move(slot.linear));
   wire.set_bf16(std::move(slot.bf16));
   wire.set_attention(std::move(slot.attention));
+  wire.set_operators(std::move(slot.operators));
 }
 std::optional<Slot> Read(const v1::Device& wire) {
   const std::optional<DeviceKind> kind = FindEnum<DeviceKind>(wire.kind());
@@ -50,7 +51,8 @@ std::optional<Slot> Read(const v1::Device& wire) {
               .simd = wire.simd(),
               .linear = wire.linear(),
               .bf16 = wire.bf16(),
-              .attention = wire.attention()};
+              .attention = wire.attention(),
+              .operators = wire.operators()};
 }
 
 void Fill(v1::ArtifactFile& wire, ArtifactFile& file) {

@@ -18,20 +18,22 @@ struct Slot {
   std::string simd;               // name in model/instruction_set.h: "avx512", "neon"
   std::string linear;             // matrix path: "onednn/AuthenticAMD", "aten/cuda"
   std::string bf16 = {};          // products in bf16, model/instruction_set.h; "" on a GPU
-  // Of a GPU: its best attention back-end (model/attention_path.h), "fused" or "". Workers of older
-  // releases do not say it.
-  std::string attention = {};
+  // Of a GPU: its best attention back-end (model/attention_path.h), "fused" or "", and its best
+  // operators (OperatorSet), "longrun" or "". Workers of older releases do not say them.
+  std::string attention = {}, operators = {};
 };
 
-// Whether the trainer of a GPU's slot has our kernels for it: fused attention, norms and others.
+// Whether the trainer of a GPU's slot has our kernels for it: fused attention,
 inline bool IsFused(const Slot& slot) { return slot.attention == "fused"; }
+// norms, activations and others.
+inline bool HasOperators(const Slot& slot) { return slot.operators == "longrun"; }
 // The name of a GPU's best attention back-end, for a message.
 inline std::string_view BestAttention(const Slot& slot) {
   return IsFused(slot) ? "fused" : "reference";
 }
 // The same for the operators other than products and attention.
 inline std::string_view BestOperators(const Slot& slot) {
-  return IsFused(slot) ? "longrun" : "aten";
+  return HasOperators(slot) ? "longrun" : "aten";
 }
 
 }  // namespace longrun

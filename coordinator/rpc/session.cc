@@ -75,10 +75,11 @@ Status CheckDevice(const Slot& device) {
                            kTextBytesMax, ", without control characters"));
     }
   }
-  for (const std::string* text : {&device.bf16, &device.attention}) {
+  for (const std::string* text : {&device.bf16, &device.attention, &device.operators}) {
     if (!IsShortText(*text)) {
-      return Malformed(Str("has a bf16 or attention of ", text->size(), " bytes: expected at most ",
-                           kTextBytesMax, ", without control characters"));
+      return Malformed(Str("has a bf16, attention or operators of ", text->size(),
+                           " bytes: expected at most ", kTextBytesMax,
+                           ", without control characters"));
     }
   }
   return Status();

@@ -54,7 +54,7 @@ std::shared_ptr<const Execution> ExecutionToOffer(const State& state, const Task
       .micro_batch = AutoMicroBatch(run.run.model, run.run.train, slot.memory_bytes, path),
       .attention = path.attention,
       .linear = slot.linear,
-      .operators = OperatorsFor(slot.kind, IsFused(slot)),
+      .operators = OperatorsFor(slot.kind, HasOperators(slot)),
       .simd = slot.simd,
       .subnormals = SubnormalsFor(slot.kind),
       .bf16 = run.run.train.precision == Precision::kBf16 ? slot.bf16 : ""});

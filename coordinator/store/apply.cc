@@ -457,7 +457,8 @@ Status Store::ApplyOne(const PutWorker& write, std::int64_t, ApplyCounts&) {
                      {"simd", slot.simd},
                      {"linear", slot.linear},
                      {"bf16", slot.bf16},
-                     {"attention", slot.attention}});
+                     {"attention", slot.attention},
+                     {"operators", slot.operators}});
   }
   const std::string slots_json = CanonicalJson(slots);
   const std::string digests_json = CanonicalJson(Json(write.worker.dataset_digests));

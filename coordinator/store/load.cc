@@ -305,6 +305,9 @@ Status LoadWorkers(Connection& connection, State& state) {
                      if (json.contains("attention")) {  // nor this
                        ASSIGN_OR_RETURN(slot.attention, GetString(json, "attention"));
                      }
+                     if (json.contains("operators")) {
+                       ASSIGN_OR_RETURN(slot.operators, GetString(json, "operators"));
+                     }
                      worker.slots.push_back(std::move(slot));
                    }
                    ASSIGN_OR_RETURN(const Json digests, ParseJson(row.Text(5)));

@@ -42,7 +42,8 @@ const std::vector<UpMessage> kUp = {
                               .simd = "simd-1",
                               .linear = "linear-1",
                               .bf16 = "bf16-1",
-                              .attention = "attention-1"}},
+                              .attention = "attention-1",
+                              .operators = "operators-1"}},
                  .dataset_digests = {"digest-1", "digest-2"},
                  .attempts = kAttempts,
                  .capabilities = {"capability-1", "capability-2"},
@@ -197,7 +198,7 @@ std::vector<UpMessage> UpOfProtocol1() {
   hello.labels.clear();
   hello.disk = {};
   hello.allocation.reset();
-  for (Slot& device : hello.devices) device.attention.clear();
+  for (Slot& device : hello.devices) device.attention = device.operators = "";
   std::get<HeartbeatMessage>(messages[1]).disk = {};
   auto& rejected = std::get<RejectedMessage>(messages[3]);
   rejected.cache_needed_bytes = rejected.cache_limit_bytes = 0;

@@ -95,10 +95,9 @@ Result<std::vector<int>> VisibleGpus(const std::vector<GpuName>& gpus,
   return chosen;
 }
 
-std::string GpuAttention(const GpuName& gpu, const std::string& trainer) {
-  const bool is_fused = RunsCudaAttention(gpu.capability_major) &&
-                        PathExists(JoinPath(FolderOf(trainer), kCudaPluginName));
-  return is_fused ? std::string(EnumName(AttentionBackend::kFused)) : "";
+bool HasKernels(const GpuName& gpu, const std::string& trainer) {
+  return RunsCudaAttention(gpu.capability_major) &&
+         PathExists(JoinPath(FolderOf(trainer), kCudaPluginName));
 }
 
 Result<Devices> DetectDevices(int cpu_slots, const std::string& trainer) {
@@ -114,6 +113,7 @@ Result<Devices> DetectDevices(int cpu_slots, const std::string& trainer) {
   for (int i = 0; i < n_gpus; ++i) {
     const auto place = static_cast<std::size_t>(devices.gpus[static_cast<std::size_t>(i)]);
     const GpuName& gpu = gpus[place];
+    const bool has_kernels = HasKernels(gpu, trainer);
     devices.slots.push_back({.index = i,
                              .kind = DeviceKind::kGpu,
                              .name = gpu.name,
@@ -121,7 +121,8 @@ Result<Devices> DetectDevices(int cpu_slots, const std::string& trainer) {
                              .threads = std::max(1, cpu.cores / n_gpus),
                              .simd = cpu.simd,
                              .linear = "aten/cuda",
-                             .attention = GpuAttention(gpu, trainer)});
+                             .attention = has_kernels ? "fused" : "",
+                             .operators = has_kernels ? "longrun" : ""});
   }
   return devices;
 }

@@ -242,9 +242,9 @@ Status CheckStart(const StartMessage& start, const TaskFile& task, const Slot& s
       (!wanted.simd.empty() && !RunsSimd(slot.simd, wanted.simd)) ||
       (!wanted.bf16.empty() && wanted.bf16 != slot.bf16) ||
       (slot.kind == DeviceKind::kGpu &&
-       (wanted.device_name != slot.name || ((wanted.attention == AttentionBackend::kFused ||
-                                             wanted.operators == OperatorSet::kLongrun) &&
-                                            !IsFused(slot))))) {
+       (wanted.device_name != slot.name ||
+        (wanted.attention == AttentionBackend::kFused && !IsFused(slot)) ||
+        (wanted.operators == OperatorSet::kLongrun && !HasOperators(slot))))) {
     return Status(
         Code::kFailedPrecondition,
         Str("the run uses ", EnumName(wanted.device_kind), " \"", wanted.device_name, "\" with ",

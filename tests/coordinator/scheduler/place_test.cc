@@ -123,13 +123,14 @@ TEST_F(PlaceTest, ARunOnAGpuKeepsItsAttention) {
   Slot gpu = CpuSlot();
   gpu.kind = DeviceKind::kGpu;
   gpu.attention = "fused";
+  gpu.operators = "longrun";
   Arrive("w", {gpu}, 1);
   Submit({});
   Begin(Current(Train()));
   EXPECT_EQ(store.runs.begin()->second.execution->attention, AttentionBackend::kFused);
   EXPECT_EQ(store.runs.begin()->second.execution->operators, OperatorSet::kLongrun);
   Finish(Current(Train()), Signal(11));
-  gpu.attention = "";  // another build of the trainer
+  gpu.attention = gpu.operators = "";  // another build of the trainer
   Arrive("w", {gpu}, 2, {}, "B");
   Wait(60'000);
 
@@ -138,6 +139,18 @@ TEST_F(PlaceTest, ARunOnAGpuKeepsItsAttention) {
       << Train().reason;
   EXPECT_NE(Train().reason.find("its set of operators is aten, not longrun"), std::string::npos)
       << Train().reason;
+}
+
+TEST_F(PlaceTest, AGpuOfAnOlderWorkerGetsARunWithTheOperatorsThatItHas) {
+  Slot gpu = CpuSlot();
+  gpu.kind = DeviceKind::kGpu;
+  gpu.attention = "fused";
+  Arrive("w", {gpu}, 1);
+  Submit({});
+  Begin(Current(Train()));
+
+  EXPECT_EQ(store.runs.begin()->second.execution->attention, AttentionBackend::kFused);
+  EXPECT_EQ(store.runs.begin()->second.execution->operators, OperatorSet::kAten);
 }
 
 // The reference keeps the probabilities of all pairs.

@@ -38,17 +38,17 @@ TEST(CpuSlotsTest, SlotsAskedForShareTheCores) {
   EXPECT_EQ(slots[0].threads, 4);
 }
 
-TEST(GpuAttentionTest, NeedsThePlugInBesideTheTrainerAndAGpuThatRunsIt) {
+TEST(GpuKernelsTest, NeedThePlugInBesideTheTrainerAndAGpuThatRunsIt) {
   const TempFolder folder;
   const std::string trainer = JoinPath(folder.path(), "longrun-trainer");
   const GpuName hopper = {.name = "NVIDIA H200", .uuid = "GPU-1", .capability_major = 9};
-  EXPECT_EQ(GpuAttention(hopper, trainer), "");
+  EXPECT_FALSE(HasKernels(hopper, trainer));
   ASSERT_TRUE(WriteFileAtomic(JoinPath(folder.path(), kCudaPluginName), "").ok());
-  EXPECT_EQ(GpuAttention(hopper, trainer), "fused");
+  EXPECT_TRUE(HasKernels(hopper, trainer));
   GpuName other = hopper;
   for (const int major : {0, 7, 8, 12}) {
     other.capability_major = major;
-    EXPECT_EQ(GpuAttention(other, trainer), "") << major;
+    EXPECT_FALSE(HasKernels(other, trainer)) << major;
   }
 }
 

@@ -68,6 +68,7 @@ TEST(OrderTest, ASlotWithOtherArithmeticIsRefused) {
   EXPECT_NE(without.message().find("operators aten"), std::string::npos) << without.message();
   on_gpu.task.execution.attention = AttentionBackend::kFused;
   other.attention = "fused";
+  other.operators = "longrun";
   EXPECT_TRUE(CheckStart(on_gpu.start, on_gpu.task, other).ok());
   Order bf16 = order;
   bf16.task.execution.bf16 = "amx";
