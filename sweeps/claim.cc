@@ -47,6 +47,22 @@ ParamSpec Lengths() {
           .meaning = "the context lengths; the claim must hold at each of them"};
 }
 
+// Of the kinds that compare two values at each of several lengths.
+std::vector<ParamSpec> WithPair(std::vector<ParamSpec> own) {
+  ParamSpec lengths = Lengths();
+  lengths.name = "than_context_lengths";
+  lengths.is_optional = true;
+  lengths.meaning =
+      "the context lengths of `than`'s numbers, if they are others: one for each of "
+      "context_lengths, in the same order";
+  ParamSpec where = Text("than_where", nullptr,
+                         "the conditions on other axes for `than`, if they differ from `where`");
+  where.is_optional = true;
+  own.push_back(std::move(lengths));
+  own.push_back(std::move(where));
+  return own;
+}
+
 // What every kind has.
 std::vector<ParamSpec> WithCommon(std::vector<ParamSpec> own) {
   std::vector<ParamSpec> common = {
@@ -64,6 +80,18 @@ std::string TextAt(const Json& params, const char* key) {
   return params.at(key).get<std::string>();
 }
 
+// Whether `of` and `than`, if they name the same value, name the same number at one of the lengths.
+bool HasSameNumber(const Json& params) {
+  if (params.contains("than_where") && params.at("than_where") != params.at("where")) return false;
+  if (!params.contains("than_context_lengths")) return true;
+  const Json& of = params.at("context_lengths");
+  const Json& than = params.at("than_context_lengths");
+  for (std::size_t i = 0; i < std::min(of.size(), than.size()); ++i) {
+    if (of[i] == than[i]) return true;
+  }
+  return false;
+}
+
 // `of` and `than` must each name one value, and not the same.
 std::string WhyNoPair(const Json& params) {
   for (const char* const key : {"of", "than"}) {
@@ -77,7 +105,18 @@ std::string WhyNoPair(const Json& params) {
   }
   const std::string of = TextAt(params, "of");
   if (ValuesInList(of) != ValuesInList(TextAt(params, "than"))) return "";
+  if (!HasSameNumber(params)) return "";
   return Str("`of` and `than` are both \"", of, "\": compare two different values");
+}
+
+std::string WhyNoPairAtLengths(const Json& params) {
+  const std::string why = WhyNoPair(params);
+  if (!why.empty() || !params.contains("than_context_lengths")) return why;
+  const std::size_t n = params.at("context_lengths").size();
+  const std::size_t n_than = params.at("than_context_lengths").size();
+  if (n == n_than) return "";
+  return Str("`than_context_lengths` must have as many lengths as `context_lengths`: expected ", n,
+             ", found ", n_than);
 }
 
 std::string WhyNoOrder(const Json& params) {
@@ -111,7 +150,7 @@ std::string WhyNoCrossing(const Json& params) {
 }
 
 std::string WhyNoRatio(const Json& params) {
-  const std::string why = WhyNoPair(params);
+  const std::string why = WhyNoPairAtLengths(params);
   if (!why.empty()) return why;
   const double least = params.at("at_least"), most = params.at("at_most");
   if (least > most) return Str("`at_least` (", least, ") must not exceed `at_most` (", most, ")");
@@ -121,24 +160,28 @@ std::string WhyNoRatio(const Json& params) {
 
 // As `longrun table --where` reads it: axis=value, and further values or conditions after commas.
 std::string WhyNoConditions(const Json& params) {
-  const std::string where = TextAt(params, "where");
-  const std::size_t at = where.find('=');
-  if (where.empty() || (at != std::string::npos && at > 0 && at + 1 < where.size())) return "";
-  return Str("where \"", where, "\": expected axis=value, as in train_length=64");
+  for (const char* const key : {"where", "than_where"}) {
+    if (!params.contains(key)) continue;
+    const std::string where = TextAt(params, key);
+    const std::size_t at = where.find('=');
+    if (where.empty() || (at != std::string::npos && at > 0 && at + 1 < where.size())) continue;
+    return Str(key, " \"", where, "\": expected axis=value, as in train_length=64");
+  }
+  return "";
 }
 
 const std::vector<ClaimKind>& Table() {
   static const auto& table = *new std::vector<ClaimKind>{
       {.name = "below",
        .meaning = "one value's number is below another's at each of the lengths",
-       .params =
-           WithCommon({Text("of", nullptr, "the value of the axis that is claimed to be lower"),
-                       Text("than", nullptr, "the value that it is compared with"), Lengths(),
-                       Number("margin", 0.0, 0.0, 1.0,
-                              "by how much the number must be lower, at least: as a fraction of "
-                              "`than`'s number (for nll, bits and accuracies: as an absolute "
-                              "difference)")}),
-       .check = WhyNoPair},
+       .params = WithCommon(
+           WithPair({Text("of", nullptr, "the value of the axis that is claimed to be lower"),
+                     Text("than", nullptr, "the value that it is compared with"), Lengths(),
+                     Number("margin", 0.0, 0.0, 1.0,
+                            "by how much the number must be lower, at least: as a fraction of "
+                            "`than`'s number (for nll, bits and accuracies: as an absolute "
+                            "difference)")})),
+       .check = WhyNoPairAtLengths},
       {.name = "flat",
        .meaning = "the number at every measured length from `from` to `to` stays within a factor "
                   "of the number at `from`",
@@ -165,21 +208,22 @@ const std::vector<ClaimKind>& Table() {
        .check = WhyNoOrder},
       {.name = "equal",
        .meaning = "two values' numbers are equal within a tolerance at each of the lengths",
-       .params = WithCommon({Text("of", nullptr, "a value of the axis"),
-                             Text("than", nullptr, "the other value"), Lengths(),
-                             Number("tolerance", nullptr, 0.0, 1.0,
-                                    "largest difference that still counts as equal, as a "
-                                    "fraction of `than`'s number (for nll, bits and accuracies: "
-                                    "an absolute difference)")}),
-       .check = WhyNoPair},
+       .params =
+           WithCommon(WithPair({Text("of", nullptr, "a value of the axis"),
+                                Text("than", nullptr, "the other value"), Lengths(),
+                                Number("tolerance", nullptr, 0.0, 1.0,
+                                       "largest difference that still counts as equal, as a "
+                                       "fraction of `than`'s number (for nll, bits and accuracies: "
+                                       "an absolute difference)")})),
+       .check = WhyNoPairAtLengths},
       {.name = "ratio",
        .meaning = "the ratio of two values' numbers (such as speeds or memory) is within limits "
                   "at each of the lengths",
-       .params = WithCommon(
+       .params = WithCommon(WithPair(
            {Text("of", nullptr, "a value of the axis"),
             Text("than", nullptr, "the value of the axis whose number is the divisor"), Lengths(),
             Number("at_least", 0.0, 0.0, kFactorMax, "the ratio is at least this"),
-            Number("at_most", kFactorMax, 0.0, kFactorMax, "the ratio is at most this")}),
+            Number("at_most", kFactorMax, 0.0, kFactorMax, "the ratio is at most this")})),
        .check = WhyNoRatio},
   };
   return table;

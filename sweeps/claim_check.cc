@@ -121,9 +121,9 @@ class ClaimChecker {
     for (const char* const key : {"from", "to"}) {
       if (params_.contains(key)) check(key, params_.at(key).get<std::int64_t>());
     }
-    if (!params_.contains("context_lengths")) return;
-    for (const Json& length : params_.at("context_lengths")) {
-      check("context_lengths", length.get<std::int64_t>());
+    for (const char* const key : {"context_lengths", "than_context_lengths"}) {
+      if (!params_.contains(key)) continue;
+      for (const Json& length : params_.at(key)) check(key, length.get<std::int64_t>());
     }
   }
 

@@ -41,12 +41,14 @@ struct Question {
 // The values of the claim's axis by the context length, from one table.
 class Board {
  public:
-  static Result<Board> Make(const Claim& claim, const std::vector<SweepResults>& results) {
+  // `where_key`: the parameter with the conditions that leave this table.
+  static Result<Board> Make(const Claim& claim, const char* where_key,
+                            const std::vector<SweepResults>& results) {
     PivotArguments arguments;
     arguments.rows = {claim.params.at("axis").get<std::string>()};
     arguments.cols = {"context_length"};
     arguments.metrics = {claim.params.at("metric").get<std::string>()};
-    const auto where = claim.params.at("where").get<std::string>();
+    const auto where = claim.params.at(where_key).get<std::string>();
     if (!where.empty()) arguments.where = {where};
     ASSIGN_OR_RETURN(const PivotRequest request, ReadPivotRequest(arguments));
     Result<std::vector<PivotTable>> built = BuildPivot(results, request);
@@ -58,7 +60,7 @@ class Board {
     std::vector<PivotTable>& tables = *built;
     if (tables.empty()) return Invalid("the sweep evaluates nothing: it has no `evaluate`");
     LeaveOutBaseline(tables);
-    if (tables.size() > 1) return Invalid(WhySeveral(tables));
+    if (tables.size() > 1) return Invalid(WhySeveral(tables, where_key));
     return Board(std::move(tables.front()));
   }
 
@@ -115,7 +117,7 @@ class Board {
   }
 
   // The tables by the axes on which they differ, as `where` takes them.
-  static std::string WhySeveral(const std::vector<PivotTable>& tables) {
+  static std::string WhySeveral(const std::vector<PivotTable>& tables, const char* where_key) {
     constexpr std::size_t kNamed = 4;
     const auto& first = tables.front().fixed;
     const auto is_same = [&](std::size_t i) {
@@ -134,9 +136,8 @@ class Board {
       names.push_back(Str("\"", Join(parts, ","), "\""));
       if (names.size() == kNamed) break;
     }
-    return Str("the claim fits ", tables.size(),
-               " tables: choose one with `where`: ", Join(names, " or "),
-               tables.size() > kNamed ? " or another" : "");
+    return Str("the claim fits ", tables.size(), " tables: choose one with `", where_key,
+               "`: ", Join(names, " or "), tables.size() > kNamed ? " or another" : "");
   }
 
   PivotTable table_;
@@ -156,6 +157,13 @@ std::vector<std::int64_t> LengthsOf(const Claim& claim) {
   return claim.params.at("context_lengths").get<std::vector<std::int64_t>>();
 }
 
+std::vector<std::int64_t> LengthsOfThan(const Claim& claim) {
+  const auto given = claim.params.find("than_context_lengths");
+  return given == claim.params.end() ? LengthsOf(claim) : given->get<std::vector<std::int64_t>>();
+}
+
+bool HasOtherWhere(const Claim& claim) { return claim.params.contains("than_where"); }
+
 // Less than the other; with a margin, by at least that part of it, or that amount.
 Limits Below(bool is_ratio, double margin) {
   return {.high = is_ratio ? 1.0 - margin : 0.0 - margin, .is_strict = margin == 0.0};
@@ -165,12 +173,14 @@ Limits Above(bool is_ratio) { return {.low = is_ratio ? 1.0 : 0.0, .is_strict = 
 
 using Questions = std::vector<Question>;
 
-// `of` and `than` at each length.
+// `of` and `than` at each length, or `than` at its own one.
 Questions AtLengths(const Claim& claim, const Limits& limits) {
+  const std::vector<std::int64_t> of = LengthsOf(claim), than = LengthsOfThan(claim);
+  LR_CHECK(of.size() == than.size());
   Questions questions;
-  for (const std::int64_t length : LengthsOf(claim)) {
-    questions.push_back({.of = {TextOf(claim, "of"), length},
-                         .than = {TextOf(claim, "than"), length},
+  for (std::size_t i = 0; i < of.size(); ++i) {
+    questions.push_back({.of = {TextOf(claim, "of"), of[i]},
+                         .than = {TextOf(claim, "than"), than[i]},
                          .limits = limits});
   }
   return questions;
@@ -228,11 +238,17 @@ Questions RatioQuestions(const Claim& claim, const Board&, bool) {
       claim, {.low = NumberOf(claim, "at_least"), .high = most < kRatioMax ? most : kInfinity});
 }
 
-// "256, 1024"
-std::string LengthsText(const Claim& claim) {
+std::string ListText(const std::vector<std::int64_t>& lengths) {
   std::vector<std::string> texts;
-  for (const std::int64_t length : LengthsOf(claim)) texts.push_back(Str(length));
+  for (const std::int64_t length : lengths) texts.push_back(Str(length));
   return Join(texts, ", ");
+}
+
+// "256, 1024"; "256, 1024 and than's at 512, 2048"
+std::string LengthsText(const Claim& claim) {
+  const std::vector<std::int64_t> of = LengthsOf(claim), than = LengthsOfThan(claim);
+  return of == than ? ListText(of)
+                    : Str(ListText(of), ", ", TextOf(claim, "than"), " at ", ListText(than));
 }
 
 std::string RangeText(const Claim& claim) {
@@ -290,10 +306,14 @@ const KindRow& RowOf(const Claim& claim) {
 }
 
 // "cable below alibi at 256, 1024 (perplexity, train_length=64)"
+// "alibi below rope at 128 (perplexity, train_length=64; rope: train_length=128)"
 std::string StatementOf(const Claim& claim) {
   const std::string where = TextOf(claim, "where");
+  const std::string other =
+      HasOtherWhere(claim) ? Str("; ", TextOf(claim, "than"), ": ", TextOf(claim, "than_where"))
+                           : "";
   return Str(RowOf(claim).text(claim), " (", TextOf(claim, "metric"),
-             where.empty() ? "" : Str(", ", where), ")");
+             where.empty() ? "" : Str(", ", where), other, ")");
 }
 
 // On the scale of the comparison.
@@ -375,19 +395,31 @@ std::string WhyUnjudged(const PairedDifference& difference, const PivotCell& of,
   return "";
 }
 
-Result<ClaimComparison> JudgeQuestion(const Question& question, const Board& board, bool is_ratio,
+// "cable / alibi at 256", "cable at 256 / at 64", "cable at 256 / alibi at 512"
+std::string WhatIsCompared(const Question& question, bool is_ratio) {
+  const std::string sign = is_ratio ? " / " : " - ";
+  const bool is_one_value = question.of.value == question.than.value;
+  const bool is_one_length = question.of.context_length == question.than.context_length;
+  if (is_one_length) return Str(question.of.value, sign, question.than.Text());
+  return Str(question.of.Text(), sign,
+             is_one_value ? Str("at ", question.than.context_length) : question.than.Text());
+}
+
+// The tables that the two sides of a comparison come from.
+struct Boards {
+  const Board& of;
+  const Board& than;
+};
+
+Result<ClaimComparison> JudgeQuestion(const Question& question, const Boards& boards, bool is_ratio,
                                       double level, std::size_t n_questions) {
-  ClaimComparison out{
-      .what = Str(question.of.value == question.than.value
-                      ? Str(question.of.Text(), is_ratio ? " / at " : " - at ",
-                            question.than.context_length)
-                      : Str(question.of.value, is_ratio ? " / " : " - ", question.than.Text())),
-      .is_ratio = is_ratio,
-      .low = question.limits.low,
-      .high = question.limits.high,
-      .limits = OnScale(question.limits, is_ratio)};
-  ASSIGN_OR_RETURN(const PivotCell* const of, board.Find(question.of));
-  ASSIGN_OR_RETURN(const PivotCell* const than, board.Find(question.than));
+  ClaimComparison out{.what = WhatIsCompared(question, is_ratio),
+                      .is_ratio = is_ratio,
+                      .low = question.limits.low,
+                      .high = question.limits.high,
+                      .limits = OnScale(question.limits, is_ratio)};
+  ASSIGN_OR_RETURN(const PivotCell* const of, boards.of.Find(question.of));
+  ASSIGN_OR_RETURN(const PivotCell* const than, boards.than.Find(question.than));
   if (of != nullptr && of == than) {
     return Invalid(Str("\"", question.of.value, "\" and \"", question.than.value,
                        "\" are the same value: compare two different values"));
@@ -441,7 +473,11 @@ Result<JudgedClaim> Judge(const Claim& claim, const std::vector<SweepResults>& r
         "numbers of different datasets cannot be compared, since their texts differ; choose "
         "another axis, such as position");
   }
-  ASSIGN_OR_RETURN(const Board board, Board::Make(claim, results));
+  ASSIGN_OR_RETURN(const Board board, Board::Make(claim, "where", results));
+  std::optional<Board> other;
+  if (HasOtherWhere(claim)) {
+    ASSIGN_OR_RETURN(other, Board::Make(claim, "than_where", results));
+  }
   const bool is_ratio = ComparesAsRatio(board.metric());
   if (claim.kind == "ratio" && !is_ratio) {
     return Invalid(
@@ -454,9 +490,9 @@ Result<JudgedClaim> Judge(const Claim& claim, const std::vector<SweepResults>& r
   const Questions questions = RowOf(claim).questions(claim, board, is_ratio);
   JudgedClaim out{.claim = claim, .statement = StatementOf(claim), .verdict = Verdict::kSupported};
   for (const Question& question : questions) {
-    ASSIGN_OR_RETURN(
-        ClaimComparison one,
-        JudgeQuestion(question, board, is_ratio, NumberOf(claim, "level"), questions.size()));
+    ASSIGN_OR_RETURN(ClaimComparison one,
+                     JudgeQuestion(question, {.of = board, .than = other ? *other : board},
+                                   is_ratio, NumberOf(claim, "level"), questions.size()));
     if (one.verdict == Verdict::kRefuted) out.verdict = Verdict::kRefuted;
     const bool is_open = one.verdict == Verdict::kUndecided;
     if (is_open && out.verdict == Verdict::kSupported) out.verdict = Verdict::kUndecided;

@@ -125,12 +125,73 @@ TEST(ClaimsTest, EachKindIsJudgedAsTheTruthIs) {
             "refuted");
 }
 
+// Trained at 64, alibi reads 128 tokens as well as rope that was trained at 128, and computes a
+// step of 64 tokens in less time than rope one of 128.
+SweepResults TrainedShortAndLong() {
+  std::vector<ResultRun> runs;
+  std::vector<ResultRow> rows;
+  for (int seed = 1; seed <= 3; ++seed) {
+    const double luck = 0.001 * seed;
+    for (const int length : {64, 128}) {
+      for (const char* const method : {"alibi", "rope"}) {
+        const std::string run = Str(method, length, "-", seed);
+        const bool is_short = length == 64, is_rope = std::string_view(method) == "rope";
+        runs.push_back(RunOf(run, method, length, seed));
+        rows.push_back(RowOfBlocks(run, 64, Losses(0.2, luck)));
+        rows.push_back(RowOfBlocks(run, 128, Losses(is_short && is_rope ? 0.9 : 0.1, luck)));
+        for (const int read : {64, 128}) {
+          const double speed = (read == 64 ? 3000.0 : 2000.0) + seed;
+          rows.push_back(ThroughputRow(run, "tokens_per_s", "train_step", read, speed));
+        }
+      }
+    }
+  }
+  return ResultsOf(std::move(runs), std::move(rows));
+}
+
+TEST(ClaimsTest, TheOtherSideMayHaveItsOwnLengthsAndConditions) {
+  const SweepResults results = TrainedShortAndLong();
+  const auto verdict = [&](const char* claim) { return VerdictOf(claim, results); };
+  // Against rope that was trained at 64 as well, and against the one trained at 128.
+  EXPECT_EQ(verdict("below: {of: alibi, than: rope, context_lengths: [128],"
+                    " where: train_length=64}"),
+            "supported");
+  EXPECT_EQ(verdict("below: {of: alibi, than: rope, context_lengths: [128],"
+                    " where: train_length=64, than_where: train_length=128}"),
+            "refuted");
+  EXPECT_EQ(verdict("equal: {of: alibi, than: rope, context_lengths: [128], tolerance: 0.01,"
+                    " where: train_length=64, than_where: train_length=128}"),
+            "supported");
+  EXPECT_EQ(verdict("below: {of: rope, than: rope, context_lengths: [128],"
+                    " where: train_length=128, than_where: train_length=64}"),
+            "supported");
+  EXPECT_EQ(verdict("equal: {of: alibi, than: alibi, context_lengths: [128],"
+                    " than_context_lengths: [64], tolerance: 0.01, where: train_length=64}"),
+            "refuted");
+  const JudgedClaim faster = JudgeOne(
+      "ratio: {of: alibi, than: rope, context_lengths: [64], than_context_lengths: [128],"
+      " metric: tokens_per_s, at_least: 1.4, where: train_length=64,"
+      " than_where: train_length=128}",
+      results);
+  EXPECT_EQ(faster.error, "");
+  EXPECT_EQ(faster.verdict, Verdict::kSupported);
+  EXPECT_EQ(faster.statement,
+            "alibi / rope at least 1.4 at 64, rope at 128 (tokens_per_s, train_length=64; rope: "
+            "train_length=128)");
+  ASSERT_EQ(faster.comparisons.size(), 1u);
+  EXPECT_EQ(faster.comparisons[0].what, "alibi at 64 / rope at 128");
+  EXPECT_NEAR(*faster.comparisons[0].effect, 1.5, 0.01);
+  EXPECT_EQ(verdict("ratio: {of: alibi, than: rope, context_lengths: [64], metric: tokens_per_s,"
+                    " at_least: 1.4, where: train_length=64}"),
+            "refuted");
+}
+
 // The kinds of the sweep's language and those that are judged are two tables.
 TEST(ClaimsTest, EveryKindHasAJudge) {
   for (const ClaimKind& kind : ClaimKinds()) {
     std::string claim = Str(kind.name, ": {at_least: 0.1, ");
     for (const ParamSpec& param : kind.params) {
-      if (!param.default_value.is_null()) continue;
+      if (!param.default_value.is_null() || param.is_optional) continue;
       StrAppend(claim, Str(param.name, ": ",
                            param.name == "of" && kind.name == "ordered" ? "\"cable, alibi\""
                            : param.name == "of"                         ? "cable"
