@@ -61,6 +61,7 @@ constexpr Preset kPresetFiles[] = {
     {"cable-wikitext103.yaml", "1 run to train, 5 cells to evaluate"},
     {"cable-fineweb.yaml", "1 run to train, 5 cells to evaluate"},
     {"alibi-wikitext103.yaml", "3 runs to train, 6 cells to evaluate"},
+    {"alibi-speed-wikitext103.yaml", "3 runs to train, 12 cells to evaluate"},
 };
 
 class PresetsRunTest : public testing::Test {
