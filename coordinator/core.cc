@@ -421,7 +421,6 @@ void Core::Run() {
     }
     while (status.ok() && !items.empty()) status = RunBatch(items);
     if (status.ok()) status = RunPart();
-    if (status.ok() && now >= second_at_) status = FinishParts();
     if (status.ok() && now >= second_at_) status = EachSecond();
     if (status.ok()) continue;
     store_.Rollback();
@@ -451,8 +450,9 @@ Status Core::RunBatch(std::deque<Item>& items) {
 }
 
 // One part, between what others ask. What only looks at the state does not wait for a commit of
-// parts, since nothing is promised of them before the last one. So there are few commits: each
-// would write most pages of the indexes again, whose keys are digests.
+// parts, since nothing is promised of them before the last one. So parts are committed only with
+// the last one, and before anybody else's transaction: each commit writes most pages of the indexes
+// again, whose keys are digests.
 Status Core::RunPart() {
   std::optional<EventItem> part;
   bool is_last = false;
@@ -463,9 +463,12 @@ Status Core::RunPart() {
     parts_.pop_front();
     is_last = parts_.empty();
   }
+  RETURN_IF_ERROR(store_.KeepPages(PageCache::kForParts));
   RETURN_IF_ERROR(Take(*stored_parts_, std::move(*part)));
   Failpoint("part_stored");
-  return is_last ? FinishParts() : Status();
+  if (!is_last) return Status();
+  RETURN_IF_ERROR(FinishParts());
+  return store_.KeepPages(PageCache::kUsual);
 }
 
 Status Core::FinishParts() {
@@ -743,10 +746,17 @@ void Core::NoteSilentFolders() {
   }
 }
 
+void Core::CheckpointWal() {
+  const bool idle = BootMs() - committed_at_ > kIdleMs;
+  const Status status = store_.CheckpointWal(idle);
+  if (!status.ok()) LogWarning("wal_checkpoint_failed", {{"error", status.message()}});
+}
+
 Status Core::EachSecond() {
   second_at_ = BootMs() + kSecondMs;
   RETURN_IF_ERROR(store_.CheckInPlace());
   if (waits_for_workers_ && BootMs() >= state_.place_not_before) {
+    RETURN_IF_ERROR(FinishParts());
     RETURN_IF_ERROR(store_.Begin());
     RETURN_IF_ERROR(store_.ForgetRestored());
     RETURN_IF_ERROR(store_.Commit());
@@ -757,10 +767,7 @@ Status Core::EachSecond() {
   disk_is_low_ = !CheckDiskSpace().ok();
   NoteSilentFolders();
   memory_.GiveBackWhenGrown();
-  const bool idle = BootMs() - committed_at_ > kIdleMs;
-  if (const Status status = store_.CheckpointWal(idle); !status.ok()) {
-    LogWarning("wal_checkpoint_failed", {{"error", status.message()}});
-  }
+  if (!stored_parts_->in_transaction) CheckpointWal();
   return Status();
 }
 

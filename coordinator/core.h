@@ -207,6 +207,7 @@ class Core {
   // Null if the session has ended. The worker's next session repeats what is still needed.
   std::shared_ptr<SessionSink> FindSession(SessionId session) const;
   void MarkStoredBytes(JournalReceived& event);
+  void CheckpointWal();
   Status EachSecond();
   void NoteSilentFolders();
 

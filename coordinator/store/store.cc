@@ -37,6 +37,8 @@ constexpr std::size_t kDamagedShown = 20;
 constexpr std::size_t kDamagedKept = 10'000;
 constexpr int kWalPagesMax = 4096;                 // 16 MiB of 4 KiB pages
 constexpr std::int64_t kWalBytesMax = 16ll << 20;  // size that a restarted WAL keeps
+constexpr std::int64_t kPagesKib = 64 << 10;
+constexpr std::int64_t kPagesOfPartsKib = 512 << 10;  // 100,000 runs need about a third of it
 constexpr const char* kDatabaseName = "longrun.db";
 constexpr const char* kIdName = "database.id";
 
@@ -242,9 +244,10 @@ Status Store::Migrate(const std::string& id_beside, bool checks_any_size) {
   }
   RETURN_IF_ERROR(
       connection_->Execute(Str("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
-                               "PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -65536;"
+                               "PRAGMA wal_autocheckpoint = 0;"
                                "PRAGMA foreign_keys = ON; PRAGMA journal_size_limit = ",
                                kWalBytesMax)));
+  RETURN_IF_ERROR(KeepPages(PageCache::kUsual));
   sqlite3_wal_hook(connection_->raw(), &Store::OnWal, this);
   RETURN_IF_ERROR(MendSchema(*connection_, path, version, repairs_));
   for (std::int64_t v = version; v < SchemaVersion(); ++v) {
@@ -457,6 +460,11 @@ void Store::Rollback() {
       LogError("rollback_failed", {{"error", status.message()}});
     }
   }
+}
+
+Status Store::KeepPages(PageCache size) {
+  const std::int64_t kib = size == PageCache::kUsual ? kPagesKib : kPagesOfPartsKib;
+  return connection_->Execute(Str("PRAGMA cache_size = -", kib));
 }
 
 StoreSizes Store::Sizes() const {

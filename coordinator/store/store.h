@@ -73,6 +73,10 @@ struct StoreOptions {
   bool checks_any_size = false;  // checks and repairs any database; else only one up to 16 MiB
 };
 
+// kForParts is for a submission in parts: its keys are digests, so that its rows reach all pages of
+// the indexes again and again until it ends.
+enum class PageCache { kUsual, kForParts };
+
 class Store {
  public:
   // Opens or creates the database in `folder` (created with mode 0700), takes the folder's lock,
@@ -140,6 +144,9 @@ class Store {
   Status AddAudit(const AuditRow& entry, std::int64_t n_rows_max);
   Status Commit();
   void Rollback();
+  // Memory for the database's pages. A transaction writes pages that do not fit before it ends, and
+  // again if it changes them once more.
+  Status KeepPages(PageCache size);
 
   // kDataLoss if the lock, the database or its WAL is no longer the file at its path, since nobody
   // would find later commits.

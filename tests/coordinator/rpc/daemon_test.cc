@@ -321,18 +321,32 @@ class LargeSubmissionTest : public DaemonTest {
     return sweeps->SubmitSweep(&context, request, &response);
   }
 
+  // Another call, which is written to the audit log: the parts that are there are committed first.
+  void WriteSomething() {
+    grpc::ClientContext context;
+    SetDeadline(context);
+    v1::PauseSweepRequest unknown;
+    unknown.set_sweep("no-such-sweep");
+    v1::PauseSweepResponse none;
+    EXPECT_FALSE(sweeps->PauseSweep(&context, unknown, &none).ok());
+  }
+  static bool IsReady(const std::future<grpc::Status>& call) {
+    return call.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+  }
+
   v1::SubmitSweepRequest request;
   v1::SubmitSweepResponse response;
 };
 
 // The runs that are still to come are not listed as lost.
 TEST_F(LargeSubmissionTest, MeanwhileThePartsAreListed) {
-  failpoints = "part_stored:delay_ms:1100";  // a commit after each part
+  failpoints = "part_stored:delay_ms:500";
   Start();
   auto submitted = std::async(std::launch::async, [this] { return Submit(); });
   bool is_last = false, saw_a_part = false;
   while (!is_last) {
-    is_last = submitted.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+    is_last = IsReady(submitted);
+    WriteSomething();
     v1::ListSweepsResponse list;
     grpc::ClientContext context;
     SetDeadline(context);
@@ -348,9 +362,11 @@ TEST_F(LargeSubmissionTest, MeanwhileThePartsAreListed) {
 }
 
 TEST_F(LargeSubmissionTest, KilledInTheMiddleItHasNothingOfIt) {
-  failpoints = "part_stored:delay_ms:1100,parts_committed:exit";
+  failpoints = "part_stored:delay_ms:500,parts_committed:exit";
   Start();
-  EXPECT_EQ(Submit().error_code(), grpc::StatusCode::UNAVAILABLE);
+  auto submitted = std::async(std::launch::async, [this] { return Submit(); });
+  while (!IsReady(submitted)) WriteSomething();
+  EXPECT_EQ(submitted.get().error_code(), grpc::StatusCode::UNAVAILABLE);
   const auto ended = WaitFor(pid, kEndMsMax);
   ASSERT_TRUE(ended.ok() && *ended);
   EXPECT_EQ((*ended)->code, kFailpointExitCode);
