@@ -1,22 +1,21 @@
 #include "kernels/cuda/activation-inl.h"
 #include "kernels/cuda/launch-inl.h"
-#include "kernels/cuda/row_layer.h"
 
 namespace longrun {
 namespace gpu {
 
-#define LR_COMPILE_OPERATION(Op)                                     \
-  LR_COMPILE_KERNEL(ElementKernel<GpuRowLayer, float, Op, true>);    \
-  LR_COMPILE_KERNEL(ElementKernel<GpuRowLayer, float, Op, false>);   \
-  LR_COMPILE_KERNEL(ElementKernel<GpuRowLayer, Bf16Bits, Op, true>); \
-  LR_COMPILE_KERNEL(ElementKernel<GpuRowLayer, Bf16Bits, Op, false>)
+#define LR_COMPILE_OPERATION(Op)                                  \
+  LR_COMPILE_KERNEL(ElementKernel<GpuLayer, float, Op, true>);    \
+  LR_COMPILE_KERNEL(ElementKernel<GpuLayer, float, Op, false>);   \
+  LR_COMPILE_KERNEL(ElementKernel<GpuLayer, Bf16Bits, Op, true>); \
+  LR_COMPILE_KERNEL(ElementKernel<GpuLayer, Bf16Bits, Op, false>)
 
 LR_COMPILE_OPERATION(ActivateForward);
 LR_COMPILE_OPERATION(ActivateBackward);
 LR_COMPILE_OPERATION(GateForward);
 LR_COMPILE_OPERATION(GateBackward);
 LR_COMPILE_OPERATION(SumOnly);
-LR_COMPILE_KERNEL(PartialSumKernel<GpuRowLayer>);
+LR_COMPILE_KERNEL(PartialSumKernel<GpuLayer>);
 
 }  // namespace gpu
 }  // namespace longrun

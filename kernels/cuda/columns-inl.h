@@ -1,5 +1,5 @@
-// What the kernels over rows (norm-inl.h, activation-inl.h) share: chunks of eight channels, and
-// sums over rows.
+// What the kernels over rows (norm-inl.h, activation-inl.h, cross_entropy-inl.h) share: chunks of
+// eight channels, which a rotation (rows-inl.h) also stores, and sums over rows.
 //
 // A sum over rows takes two kernels. The first one gives each block a range of rows and leaves the
 // sums of its range in working memory, (ranges, C); PartialSumKernel adds the ranges in their

@@ -14,7 +14,11 @@
 //                          layout (PaddedRows, SwizzledRows) is a parameter of its loads
 //   QuadMax, QuadSum, WarpAny, WarpSum, WarpMin, WarpMax
 //                          over the 4 lanes that share a row of c, or over a warp
-//   LoadEight, StorePair, PackBf16, Exp2, Log
+//   LoadEight, StorePair, StoreWords
+//                          of global memory: eight elements, 4 bytes, 16 bytes; each at a multiple
+//                          of its size, eight elements at one of 16 bytes
+//   PackBf16, Exp2, Log
+//   Reciprocal             1 / x, with an error of one unit in the last place
 //   Opaque(x)              x, of which the compiler knows nothing: what a loop computes from it is
 //                          not computed before the loop, and kept in registers that it needs
 //

@@ -79,6 +79,10 @@ struct GpuLayer {
   static __device__ __forceinline__ void StorePair(void* to, std::uint32_t pair) {
     *static_cast<std::uint32_t*>(to) = pair;
   }
+  static __device__ __forceinline__ void StoreWords(void* to, const std::uint32_t (&words)[4]) {
+    // The compiler splits an assignment into words, and does not always join them again.
+    __stcg(static_cast<uint4*>(to), make_uint4(words[0], words[1], words[2], words[3]));
+  }
 
   static __device__ __forceinline__ int Opaque(int x) {
     asm volatile("" : "+r"(x));
@@ -96,6 +100,11 @@ struct GpuLayer {
     return y;
   }
   static __device__ __forceinline__ double Log(double x) { return log(x); }
+  static __device__ __forceinline__ float Reciprocal(float x) {
+    float y;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+  }
 
   template <typename Layout>
   static __device__ __forceinline__ void LoadA(const Shared<std::uint16_t>& tile, int row, int k,

@@ -6,7 +6,6 @@
 #include "kernels/cuda/attention-inl.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/row_calls-inl.h"
-#include "kernels/cuda/row_layer.h"
 #include "kernels/cuda_plugin.h"
 
 namespace longrun {
@@ -43,7 +42,7 @@ const char* RunOnGpu(const Call& call, const LongrunRowOptions& options) {
   const CurrentGpu gpu(options.memory, options.memory, options.memory);
   if (gpu.error() != nullptr) return gpu.error();
   GpuDevice device{static_cast<cudaStream_t>(options.stream)};
-  return RunRows<GpuRowLayer>(call, options, device);
+  return RunRows(call, options, device);
 }
 
 }  // namespace

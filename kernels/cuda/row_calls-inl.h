@@ -1,5 +1,5 @@
 // The host's part of a call of the kernels over rows: it chooses the kernels, and launches them.
-// A template over a Device, as attention-inl.h, and over the Layer of these kernels (row_layer.h).
+// A template over a Device, as attention-inl.h.
 #pragma once
 
 #include <cstdint>
@@ -13,9 +13,11 @@
 namespace longrun {
 namespace gpu {
 
-template <typename Layer, typename Device>
+template <typename Device>
 class RowCall {
  public:
+  using Layer = typename Device::Layer;
+
   RowCall(const LongrunRowOptions& options, Device& device) : options_(options), device_(device) {}
   RowCall(const RowCall&) = delete;
   RowCall& operator=(const RowCall&) = delete;
@@ -273,9 +275,9 @@ class RowCall {
 };
 
 // Puts the call's work on the stream. Null, or an error.
-template <typename Layer, typename Call, typename Device>
+template <typename Call, typename Device>
 const char* RunRows(const Call& call, const LongrunRowOptions& options, Device& device) {
-  return RowCall<Layer, Device>(options, device).Run(call);
+  return RowCall<Device>(options, device).Run(call);
 }
 
 }  // namespace gpu

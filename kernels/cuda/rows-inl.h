@@ -2,7 +2,7 @@
 // numbers, and add up what its blocks have summed.
 #pragma once
 
-#include "kernels/cuda/device.h"
+#include "kernels/cuda/columns-inl.h"
 
 namespace longrun {
 namespace gpu {
@@ -47,21 +47,10 @@ LR_DEVICE void ReadEight(const Rows& rows, std::int64_t at, float (&x)[kChunk]) 
 // The same, to an aligned row.
 template <typename Layer>
 LR_DEVICE void WriteEight(int scalar, void* data, std::int64_t at, const float (&x)[kChunk]) {
-  struct alignas(16) Words {
-    std::uint32_t of[4];
-  };
   if (scalar == kScalarBf16) {
-    Words words;
-    LR_UNROLL
-    for (int w = 0; w < 4; ++w) words.of[w] = Layer::PackBf16(x[2 * w], x[2 * w + 1]);
-    *reinterpret_cast<Words*>(static_cast<std::uint16_t*>(data) + at) = words;
-    return;
-  }
-  LR_UNROLL
-  for (int half = 0; half < 2; ++half) {
-    Words words;
-    __builtin_memcpy(&words, x + 4 * half, sizeof words);
-    *reinterpret_cast<Words*>(static_cast<float*>(data) + at + 4 * half) = words;
+    StoreChunk<Layer>(static_cast<Bf16Bits*>(data) + at, x);
+  } else {
+    StoreChunk<Layer>(static_cast<float*>(data) + at, x);
   }
 }
 

@@ -300,12 +300,19 @@ struct HostLayer {
     HostBlock::Current().WaitCopies(kNewest);
   }
   static void StorePair(void* to, std::uint32_t pair) { std::memcpy(to, &pair, sizeof pair); }
+  static void StoreWords(void* to, const std::uint32_t (&words)[4]) {
+    if (reinterpret_cast<std::uintptr_t>(to) % 16 != 0) {
+      HostBlock::Current().Fail("a vector in global memory that is not aligned");
+    }
+    std::memcpy(to, words, sizeof words);
+  }
   static int Opaque(int x) { return x; }
   static std::uint32_t PackBf16(float low, float high) {
     return gpu::ToBf16(low) | static_cast<std::uint32_t>(gpu::ToBf16(high)) << 16;
   }
   static float Exp2(float x) { return x < -126.0F ? 0.0F : std::exp2(x); }
   static double Log(double x) { return std::log(x); }
+  static float Reciprocal(float x) { return 1.0F / x; }
 
   using Bf16Tile = Shared<std::uint16_t>;
   // A lane of a GPU names one row of 8 elements, and gets elements of all lanes' rows.

@@ -1,6 +1,4 @@
 // The kernels over rows of kernels/cuda, on the host (cuda_host.h): "cuda_host".
-#include "tests/kernels/rows_cuda_host.h"
-
 #include <cstring>
 #include <new>
 
@@ -8,6 +6,7 @@
 #include "kernels/cuda/row_calls-inl.h"
 #include "kernels/cuda_row_calls.h"
 #include "tests/commit_seed.h"
+#include "tests/kernels/cuda_host.h"
 #include "tests/kernels/row_kernels.h"
 
 namespace longrun::testing {
@@ -32,7 +31,7 @@ void RunOnHost(const Call& call) {
   static std::uint64_t n_call = 0;
   HostBlock::Current().SetSeed(CommitSeed() + ++n_call);
   HostDevice device;
-  const char* const error = gpu::RunRows<HostRowLayer>(c_call, options, device);
+  const char* const error = gpu::RunRows(c_call, options, device);
   ASSERT_EQ(error, nullptr) << error;
 }
 

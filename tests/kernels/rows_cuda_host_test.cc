@@ -1,7 +1,5 @@
 // The host's model of a GPU finds errors that are planted in the kernels over rows, so that the
 // tests beside this one mean something.
-#include "tests/kernels/rows_cuda_host.h"
-
 #include <gtest/gtest.h>
 
 #include <string>
@@ -10,6 +8,7 @@
 #include "kernels/cuda/activation-inl.h"
 #include "kernels/cuda/cross_entropy-inl.h"
 #include "kernels/cuda/norm-inl.h"
+#include "tests/kernels/cuda_host.h"
 
 namespace longrun::testing {
 namespace {
@@ -18,15 +17,15 @@ const char* const kRace =
     "two threads access the same element of shared memory without a barrier between them";
 
 // Barriers that are not there.
-struct WithoutBarriers : HostRowLayer {
+struct WithoutBarriers : HostLayer {
   static void Barrier() {}
 };
 // One barrier in n is not there.
 template <int kNth>
-struct WithoutABarrier : HostRowLayer {
+struct WithoutABarrier : HostLayer {
   static inline int n_barrier[gpu::kThreads] = {};
   static void Barrier() {
-    if (++n_barrier[Thread()] != kNth) HostRowLayer::Barrier();
+    if (++n_barrier[Thread()] != kNth) HostLayer::Barrier();
   }
 };
 template <typename Kernel>
@@ -100,18 +99,17 @@ struct Arrays {
 
 TEST(RowsOnHostTest, TheKernelsAsTheyAreHaveNoError) {
   Arrays wide(1032), narrow(40);
-  EXPECT_EQ((ErrorOf<gpu::NormForwardKernel<HostRowLayer, gpu::NoAddend, float, gpu::LongRows>>(
+  EXPECT_EQ((ErrorOf<gpu::NormForwardKernel<HostLayer, gpu::NoAddend, float, gpu::LongRows>>(
                 wide.Forward())),
             "");
-  EXPECT_EQ((ErrorOf<gpu::NormBackwardKernel<HostRowLayer, float, gpu::LongRows>>(wide.Backward())),
+  EXPECT_EQ((ErrorOf<gpu::NormBackwardKernel<HostLayer, float, gpu::LongRows>>(wide.Backward())),
             "");
-  EXPECT_EQ(
-      (ErrorOf<gpu::NormBackwardKernel<HostRowLayer, float, gpu::ShortRows>>(narrow.Backward())),
-      "");
-  EXPECT_EQ((ErrorOf<gpu::ElementKernel<HostRowLayer, float, gpu::ActivateBackward, true>>(
+  EXPECT_EQ((ErrorOf<gpu::NormBackwardKernel<HostLayer, float, gpu::ShortRows>>(narrow.Backward())),
+            "");
+  EXPECT_EQ((ErrorOf<gpu::ElementKernel<HostLayer, float, gpu::ActivateBackward, true>>(
                 narrow.Backward(70))),
             "");
-  EXPECT_EQ((ErrorOf<gpu::CrossEntropyKernel<HostRowLayer, float, true>>(wide.Loss())), "");
+  EXPECT_EQ((ErrorOf<gpu::CrossEntropyKernel<HostLayer, float, true>>(wide.Loss())), "");
 }
 
 TEST(RowsOnHostTest, AForgottenBarrierIsFound) {
@@ -153,17 +151,17 @@ TEST(RowsOnHostTest, AForgottenSecondBarrierOfALossIsFound) {
 TEST(RowsOnHostTest, ChunksThatAreNotAlignedAreFound) {
   Arrays odd(41);
   const std::string unaligned = "a vector in global memory that is not aligned";
-  EXPECT_EQ((ErrorOf<gpu::NormForwardKernel<HostRowLayer, gpu::NoAddend, float, gpu::ShortRows>>(
+  EXPECT_EQ((ErrorOf<gpu::NormForwardKernel<HostLayer, gpu::NoAddend, float, gpu::ShortRows>>(
                 odd.Forward())),
             unaligned);
-  EXPECT_EQ((ErrorOf<gpu::ElementKernel<HostRowLayer, float, gpu::ActivateBackward, true>>(
+  EXPECT_EQ((ErrorOf<gpu::ElementKernel<HostLayer, float, gpu::ActivateBackward, true>>(
                 odd.Backward(70))),
             unaligned);
 }
 
 // As if one row more fitted into shared memory than was asked for.
 TEST(RowsOnHostTest, SharedMemoryThatWasNotAskedForIsFound) {
-  using Kernel = gpu::NormBackwardKernel<HostRowLayer, float, gpu::ShortRows>;
+  using Kernel = gpu::NormBackwardKernel<HostLayer, float, gpu::ShortRows>;
   Arrays narrow(40);
   const gpu::NormBackwardParams p = narrow.Backward();
   HostDevice device;
